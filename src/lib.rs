@@ -1,0 +1,30 @@
+//! The rules of a decentralised Bitcoin mining pool, without input or output.
+//!
+//! This library decides, the crates in `threads/` do: nothing here spawns a thread, opens a socket or a
+//! file, or reads a clock. Time and answers from outside are arguments.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`units`] | targets, work, heights, amounts and times as types |
+//! | [`params`] | the parameters of one chain and its `chain_id` |
+//! | [`share`] | the share, its canonical bytes, commitment and coinbase |
+//! | [`sharechain`] | the tree of shares, difficulty, fork choice, validity rules |
+//! | [`payouts`] | the PPLNS window and the payout list |
+//! | [`work`] | Bitcoin block template to job, and back from a miner's answer to header and block |
+//! | [`stratum`] | Stratum v1: line codec, session state machine, vardiff |
+//! | [`message`] | one inbox type per receiving thread |
+//! | [`status`] | counters and snapshots for onlookers |
+//! | [`config`] | the validated settings as plain data |
+//!
+//! The rules themselves are in `consensus.md` beside this file; code cites its sections.
+
+pub mod config;
+pub mod message;
+pub mod params;
+pub mod payouts;
+pub mod share;
+pub mod sharechain;
+pub mod status;
+pub mod stratum;
+pub mod units;
+pub mod work;

@@ -1,0 +1,87 @@
+//! The chain thread's inbox.
+
+use std::sync::Arc;
+
+use bitcoin::BlockHash;
+
+use crate::share::{ShareId, EXTRANONCE_LEN};
+use crate::sharechain::Anchor;
+use crate::units::{BlockHeight, Sats};
+use crate::work::{Job, Template};
+
+/// A message to the chain thread. Templates come by a slot of their own, see [`TemplateNews`].
+#[derive(Debug)]
+pub enum ToChain {
+    /// A miner of this node met the share target.
+    LocalShare(LocalShare),
+    /// What bitcoind says of a Bitcoin header.
+    Anchor(AnchorAnswer),
+    /// What became of a block handed to bitcoind.
+    Submitted {
+        /// The block's hash, which is its share's id as well.
+        id: ShareId,
+        /// Its height.
+        height: BlockHeight,
+        /// What its coinbase pays out.
+        value: Sats,
+        /// bitcoind's word.
+        outcome: SubmitOutcome,
+    },
+    /// Flush and end.
+    Stop,
+}
+
+/// What the poll thread knows of the template. Newest wins.
+#[derive(Clone, Debug)]
+pub enum TemplateNews {
+    /// Work for the miners.
+    Template(Arc<Template>),
+    /// bitcoind has given none for too long: what miners have is worthless.
+    Withdrawn,
+}
+
+/// A header that meets the share target, with all that its share needs. Fixed size, no allocation.
+#[derive(Clone, Debug)]
+pub struct LocalShare {
+    /// The job it answers.
+    pub job: Arc<Job>,
+    /// The header.
+    pub header: [u8; 80],
+    /// The header's hash, as the hash function gave it.
+    pub hash: [u8; 32],
+    /// Server's and miner's part.
+    pub extranonce: [u8; EXTRANONCE_LEN],
+}
+
+/// bitcoind's answer to a question about one Bitcoin header.
+#[derive(Clone, Debug)]
+pub struct AnchorAnswer {
+    /// The header asked for.
+    pub hash: BlockHash,
+    /// What it said.
+    pub verdict: AnchorVerdict,
+}
+
+/// What bitcoind knows of a Bitcoin header.
+#[derive(Clone, Debug)]
+pub enum AnchorVerdict {
+    /// Known and not marked invalid (rules, section 5, rule 6).
+    Known(Anchor),
+    /// Known and marked invalid.
+    Invalid,
+    /// Not known.
+    Unknown,
+    /// bitcoind could not be asked; ask again later.
+    Unanswered,
+}
+
+/// What bitcoind said to a block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SubmitOutcome {
+    /// Taken, or known already.
+    Accepted,
+    /// Refused, with bitcoind's reason.
+    Rejected(String),
+    /// bitcoind could not be reached; the block is on disk and will be tried again.
+    Failed(String),
+}

@@ -1,0 +1,16 @@
+//! What threads send each other: one inbox type per RECEIVING thread, matched exhaustively by it.
+//!
+//! Messages go one way. Nothing here carries a reply channel: an answer is a message of its own in the asker's
+//! inbox, so no two threads can wait for each other. `threads/README.md` has the table of channels.
+
+mod anchor;
+mod chain;
+mod latest;
+mod stratum;
+mod submit;
+
+pub use anchor::ToAnchor;
+pub use chain::{AnchorAnswer, AnchorVerdict, LocalShare, SubmitOutcome, TemplateNews, ToChain};
+pub use latest::{latest, LatestReceiver, LatestSender};
+pub use stratum::{JobSender, NoWork, ToStratum, Wake};
+pub use submit::{FoundBlock, ToSubmit};

@@ -1,0 +1,247 @@
+//! The parameters of one chain and the id that keeps chains apart (rules, section 2).
+
+use bitcoin::hashes::Hash as _;
+use serde::{Deserialize, Serialize};
+
+use crate::share::encoding::put_bytes;
+use crate::share::tagged_hash;
+use crate::units::Bits;
+
+/// Version of the rules, first field of every share.
+pub const RULES_VERSION: u8 = 2;
+/// Largest change of work from one share to the next, and the factor that trims the retarget window.
+pub const DIFFICULTY_STEP_MAX: u32 = 4;
+/// A target is not judged by fewer shares than this.
+pub const RETARGET_SHARES_MIN: u32 = 6;
+/// The finder's part of the coinbase value, in thousandths.
+pub const FINDER_FEE_PERMILLE: u32 = 5;
+/// No payout output is smaller.
+pub const DUST_LIMIT_SATS: u64 = 546;
+/// Uncles one share may name.
+pub const UNCLES_MAX: u32 = 3;
+/// An uncle is at most this many heights below the share that names it.
+pub const UNCLE_DEPTH_MAX: u32 = 3;
+/// An uncle's miner gets this part of its work, the nephew's miner the rest.
+pub const UNCLE_CREDIT: (u32, u32) = (9, 10);
+/// Easing interval in share periods.
+const EASING_PERIODS: u32 = 20;
+/// Shares beyond two windows that are kept: the retarget window is added to this.
+const KEPT_MARGIN: u32 = 16;
+
+/// A Bitcoin network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Network {
+    /// The network whose coins have value.
+    Mainnet,
+    /// The third test network.
+    Testnet3,
+    /// The fourth test network (BIP-0094).
+    Testnet4,
+    /// A test network whose blocks are signed (BIP-0325), the public one or a custom one.
+    Signet,
+    /// A private test network without difficulty.
+    Regtest,
+}
+
+impl Network {
+    /// The name used in flags and folders.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Mainnet => "mainnet",
+            Self::Testnet3 => "testnet3",
+            Self::Testnet4 => "testnet4",
+            Self::Signet => "signet",
+            Self::Regtest => "regtest",
+        }
+    }
+
+    /// The same network in the `bitcoin` crate's terms.
+    pub const fn to_bitcoin(self) -> bitcoin::Network {
+        match self {
+            Self::Mainnet => bitcoin::Network::Bitcoin,
+            Self::Testnet3 => bitcoin::Network::Testnet,
+            Self::Testnet4 => bitcoin::Network::Testnet4,
+            Self::Signet => bitcoin::Network::Signet,
+            Self::Regtest => bitcoin::Network::Regtest,
+        }
+    }
+
+    /// Blocks between two halvings of the subsidy.
+    pub const fn halving_interval_blocks(self) -> u32 {
+        match self {
+            Self::Regtest => 150,
+            _ => 210_000,
+        }
+    }
+}
+
+impl std::fmt::Display for Network {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// All that distinguishes one sharechain's rules from another's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChainParams {
+    /// The Bitcoin network whose blocks are mined.
+    pub network: Network,
+    /// `main`, or the name of a private pool.
+    pub chain_name: String,
+    /// The signet's block challenge script; empty on other networks.
+    pub signet_challenge: Vec<u8>,
+    /// T: aimed seconds between two shares.
+    pub share_period_s: u32,
+    /// Shares whose times and work set the next target.
+    pub retarget_window: u32,
+    /// Shares a payout looks back.
+    pub payout_window: u32,
+    /// The payout window ends where its work reaches this many times a block's work; 0: never (test networks).
+    pub work_cut_blocks: u32,
+    /// Most outputs a coinbase pays, 8 to 1000.
+    pub payout_outputs_max: u32,
+    /// The easiest target a share may have.
+    pub easiest_bits: Bits,
+}
+
+/// The public signet's challenge.
+const PUBLIC_SIGNET_CHALLENGE: [u8; 71] = [
+    0x51, 0x21, 0x03, 0xad, 0x5e, 0x0e, 0xda, 0xd1, 0x8c, 0xb1, 0xf0, 0xfc, 0x0d, 0x28, 0xa3, 0xd4, 0xf1, 0xf3, 0xe4,
+    0x45, 0x64, 0x03, 0x37, 0x48, 0x9a, 0xbb, 0x10, 0x40, 0x4f, 0x2d, 0x1e, 0x08, 0x6b, 0xe4, 0x30, 0x21, 0x03, 0x59,
+    0xef, 0x50, 0x21, 0x96, 0x4f, 0xe2, 0x2d, 0x6f, 0x8e, 0x05, 0xb2, 0x46, 0x3c, 0x95, 0x40, 0xce, 0x96, 0x88, 0x3f,
+    0xe3, 0xb2, 0x78, 0x76, 0x0f, 0x04, 0x8f, 0x51, 0x89, 0xf2, 0xe6, 0xc4, 0x52, 0xae,
+];
+
+/// Name of the chain that everybody joins unless told otherwise.
+pub const MAIN_CHAIN_NAME: &str = "main";
+
+impl ChainParams {
+    /// The parameters everybody on `network` uses.
+    pub fn standard(network: Network) -> Self {
+        Self {
+            network,
+            chain_name: MAIN_CHAIN_NAME.to_owned(),
+            signet_challenge: if network == Network::Signet { PUBLIC_SIGNET_CHALLENGE.to_vec() } else { Vec::new() },
+            share_period_s: 30,
+            retarget_window: 72,
+            payout_window: 8_640,
+            work_cut_blocks: if network == Network::Mainnet { 2 } else { 0 },
+            payout_outputs_max: 48,
+            easiest_bits: Bits(match network {
+                Network::Mainnet => 0x1d00_ffff,
+                Network::Testnet3 | Network::Testnet4 | Network::Signet => 0x1f00_ffff,
+                Network::Regtest => 0x207f_ffff,
+            }),
+        }
+    }
+
+    /// Whether this is a signet other than the public one.
+    pub fn is_custom_signet(&self) -> bool {
+        self.network == Network::Signet && self.signet_challenge != PUBLIC_SIGNET_CHALLENGE
+    }
+
+    /// Whether blocks on this chain need a signature that no sharechain coinbase can carry.
+    pub fn needs_block_signature(&self) -> bool {
+        self.network == Network::Signet && self.signet_challenge != [0x51]
+    }
+
+    /// Seconds without a share after which the target may be halved in difficulty.
+    pub const fn easing_interval_s(&self) -> u32 {
+        EASING_PERIODS.saturating_mul(self.share_period_s)
+    }
+
+    /// Shares that are kept: two payout windows, a retarget window and a margin.
+    pub const fn shares_kept(&self) -> u32 {
+        self.payout_window.saturating_mul(2).saturating_add(self.retarget_window).saturating_add(KEPT_MARGIN)
+    }
+
+    /// Tagged hash `p2pool/chain` of [`Self::chain_id_preimage`].
+    pub fn chain_id(&self) -> ChainId {
+        ChainId(tagged_hash(b"p2pool/chain", &self.chain_id_preimage()))
+    }
+
+    /// The bytes that the chain id commits to.
+    ///
+    /// In order, integers little-endian, byte strings with their CompactSize length: rules version u8 · chain
+    /// name · genesis block hash, 32 bytes as hashed · signet challenge · share period u32 · retarget window
+    /// u32 · largest step u32 · easing interval u32 · payout window u32 · work cut u32 · shares kept
+    /// u32 · finder fee u32 · dust limit u64 · payout outputs u32 · uncles u32 · uncle depth u32 ·
+    /// uncle credit numerator u32, denominator u32 · easiest share target u32.
+    pub fn chain_id_preimage(&self) -> Vec<u8> {
+        let genesis = bitcoin::blockdata::constants::genesis_block(self.network.to_bitcoin()).block_hash();
+        let mut out = vec![RULES_VERSION];
+        put_bytes(&mut out, self.chain_name.as_bytes());
+        out.extend_from_slice(genesis.as_raw_hash().as_byte_array());
+        put_bytes(&mut out, &self.signet_challenge);
+        for value in [
+            self.share_period_s,
+            self.retarget_window,
+            DIFFICULTY_STEP_MAX,
+            self.easing_interval_s(),
+            self.payout_window,
+            self.work_cut_blocks,
+            self.shares_kept(),
+            FINDER_FEE_PERMILLE,
+        ] {
+            out.extend_from_slice(&value.to_le_bytes());
+        }
+        out.extend_from_slice(&DUST_LIMIT_SATS.to_le_bytes());
+        for value in
+            [self.payout_outputs_max, UNCLES_MAX, UNCLE_DEPTH_MAX, UNCLE_CREDIT.0, UNCLE_CREDIT.1, self.easiest_bits.0]
+        {
+            out.extend_from_slice(&value.to_le_bytes());
+        }
+        out
+    }
+}
+
+/// Identifies a chain: two nodes with different rules, networks or chain names never mix.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ChainId(pub [u8; 32]);
+
+impl ChainId {
+    /// The first eight bytes in hexadecimal: short enough for a folder or a topic name.
+    pub fn prefix(&self) -> String {
+        self.to_string().chars().take(16).collect()
+    }
+}
+
+impl std::fmt::Display for ChainId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        crate::share::write_hex(f, self.0.iter())
+    }
+}
+
+impl std::fmt::Debug for ChainId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ChainId({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_chain_has_an_id_of_its_own() {
+        let mut all: Vec<ChainParams> =
+            [Network::Mainnet, Network::Testnet3, Network::Testnet4, Network::Signet, Network::Regtest]
+                .into_iter()
+                .map(ChainParams::standard)
+                .collect();
+        all.push(ChainParams { chain_name: "garage".into(), ..ChainParams::standard(Network::Mainnet) });
+        all.push(ChainParams { share_period_s: 2, ..ChainParams::standard(Network::Regtest) });
+        all.push(ChainParams { signet_challenge: vec![0x51], ..ChainParams::standard(Network::Signet) });
+        let ids: std::collections::HashSet<_> = all.iter().map(ChainParams::chain_id).collect();
+        assert_eq!(ids.len(), all.len());
+    }
+
+    #[test]
+    fn public_signets_need_a_signature_and_op_true_does_not() {
+        let signet = ChainParams::standard(Network::Signet);
+        assert!(signet.needs_block_signature() && !signet.is_custom_signet());
+        let custom = ChainParams { signet_challenge: vec![0x51], ..signet };
+        assert!(!custom.needs_block_signature() && custom.is_custom_signet());
+    }
+}

@@ -1,0 +1,1 @@
+//! The PPLNS window and the payout list (rules, section 7).

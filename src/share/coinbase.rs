@@ -1,0 +1,238 @@
+//! The coinbase transaction that a share stands for (rules, section 4).
+//!
+//! It is never sent: every node derives it from the share's facts and the payouts, and the proof of work holds
+//! only if the header's merkle root commits to exactly these bytes.
+
+use bitcoin::hashes::{sha256d, Hash as _, HashEngine as _};
+
+use super::{PayoutScript, ShareInfo, EXTRANONCE_LEN};
+use crate::params::ChainId;
+use crate::units::Sats;
+
+/// First bytes of the push that holds the commitment.
+const COMMITMENT_PREFIX: &[u8] = b"p2pool";
+/// Start of the witness commitment output's script (BIP-0141).
+const WITNESS_COMMITMENT_PREFIX: [u8; 6] = [0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed];
+/// Locktime is in force with this sequence number (BIP-0054).
+const SEQUENCE: u32 = 0xffff_fffe;
+
+/// One output of a coinbase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Payout {
+    /// Who is paid.
+    pub script: PayoutScript,
+    /// How much.
+    pub amount: Sats,
+}
+
+/// A coinbase transaction without witness, cut where the extranonce goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Coinbase {
+    /// Everything before the extranonce (Stratum's "coinb1").
+    pub prefix: Vec<u8>,
+    /// Everything after the extranonce (Stratum's "coinb2").
+    pub suffix: Vec<u8>,
+}
+
+impl Coinbase {
+    /// Builds the coinbase; `payouts` are in their final order.
+    pub fn new(chain_id: &ChainId, info: &ShareInfo, payouts: &[Payout]) -> Self {
+        let script_sig_start = script_sig_before_extranonce(chain_id, info);
+        let mut prefix = Vec::with_capacity(64 + script_sig_start.len());
+        prefix.extend_from_slice(&2u32.to_le_bytes());
+        prefix.push(1);
+        prefix.extend_from_slice(&[0; 32]);
+        prefix.extend_from_slice(&[0xff; 4]);
+        // At most 5 + 39 + 21 + 13 = 78 bytes: below both 253 and the 100 that consensus allows.
+        prefix.push(len_u8(script_sig_start.len() + EXTRANONCE_LEN));
+        prefix.extend_from_slice(&script_sig_start);
+
+        let mut suffix = Vec::with_capacity(64 + payouts.len() * 43);
+        suffix.extend_from_slice(&SEQUENCE.to_le_bytes());
+        put_compact_size(&mut suffix, payouts.len() + 1);
+        for payout in payouts {
+            suffix.extend_from_slice(&payout.amount.0.to_le_bytes());
+            suffix.push(len_u8(payout.script.as_bytes().len()));
+            suffix.extend_from_slice(payout.script.as_bytes());
+        }
+        suffix.extend_from_slice(&0u64.to_le_bytes());
+        suffix.push(len_u8(WITNESS_COMMITMENT_PREFIX.len() + 32));
+        suffix.extend_from_slice(&WITNESS_COMMITMENT_PREFIX);
+        suffix.extend_from_slice(&info.witness_commitment);
+        suffix.extend_from_slice(&info.block_height.0.saturating_sub(1).to_le_bytes());
+        Self { prefix, suffix }
+    }
+
+    /// Length of the whole transaction without witness.
+    pub fn len_bytes(&self) -> usize {
+        self.prefix.len() + EXTRANONCE_LEN + self.suffix.len()
+    }
+
+    /// The transaction id.
+    pub fn txid(&self, extranonce: &[u8; EXTRANONCE_LEN]) -> [u8; 32] {
+        let mut engine = sha256d::Hash::engine();
+        engine.input(&self.prefix);
+        engine.input(extranonce);
+        engine.input(&self.suffix);
+        sha256d::Hash::from_engine(engine).to_byte_array()
+    }
+
+    /// The transaction as a block holds it, with the reserved witness value of 32 zero bytes (BIP-0141).
+    pub fn with_witness(&self, extranonce: &[u8; EXTRANONCE_LEN]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.len_bytes() + 36);
+        let (version, rest) = self.prefix.split_at(4.min(self.prefix.len()));
+        let (body, locktime) = self.suffix.split_at(self.suffix.len().saturating_sub(4));
+        out.extend_from_slice(version);
+        out.extend_from_slice(&[0x00, 0x01]);
+        out.extend_from_slice(rest);
+        out.extend_from_slice(extranonce);
+        out.extend_from_slice(body);
+        out.extend_from_slice(&[1, 32]);
+        out.extend_from_slice(&[0; 32]);
+        out.extend_from_slice(locktime);
+        out
+    }
+}
+
+/// BIP-0034 height, commitment, operator's text, and the opcode that pushes the extranonce.
+fn script_sig_before_extranonce(chain_id: &ChainId, info: &ShareInfo) -> Vec<u8> {
+    let mut script = Vec::with_capacity(80);
+    put_height(&mut script, info.block_height.0);
+    script.push(len_u8(COMMITMENT_PREFIX.len() + 32));
+    script.extend_from_slice(COMMITMENT_PREFIX);
+    script.extend_from_slice(&info.commitment(chain_id));
+    if !info.coinbase_tag.as_bytes().is_empty() {
+        script.push(len_u8(info.coinbase_tag.as_bytes().len()));
+        script.extend_from_slice(info.coinbase_tag.as_bytes());
+    }
+    script.push(len_u8(EXTRANONCE_LEN));
+    script
+}
+
+/// The height as the script number that Bitcoin's BIP-0034 check expects: `OP_0`, `OP_1..OP_16`, then a push.
+fn put_height(script: &mut Vec<u8>, height: u32) {
+    match height {
+        0 => script.push(0x00),
+        1..=16 => script.push(0x50 + len_u8(height as usize)),
+        _ => {
+            let bytes = height.to_le_bytes();
+            let significant = 4 - (height.leading_zeros() / 8) as usize;
+            let number = bytes.get(..significant).unwrap_or(&bytes);
+            // A script number's highest bit is its sign.
+            let sign = number.last().is_some_and(|last| last & 0x80 != 0);
+            script.push(len_u8(number.len() + usize::from(sign)));
+            script.extend_from_slice(number);
+            if sign {
+                script.push(0);
+            }
+        }
+    }
+}
+
+/// Appends a count the shortest way; a coinbase has at most 1,001 outputs.
+fn put_compact_size(out: &mut Vec<u8>, count: usize) {
+    match u8::try_from(count) {
+        Ok(count) if count < 0xfd => out.push(count),
+        _ => {
+            out.push(0xfd);
+            out.extend_from_slice(&u16::try_from(count).unwrap_or(u16::MAX).to_le_bytes());
+        }
+    }
+}
+
+/// A length known to be small.
+fn len_u8(len: usize) -> u8 {
+    u8::try_from(len).unwrap_or(u8::MAX)
+}
+
+/// Folds the coinbase's id, always the left operand first and last, up the branch to the merkle root.
+pub fn fold_merkle_branch(coinbase_txid: [u8; 32], branch: &[[u8; 32]]) -> [u8; 32] {
+    branch.iter().fold(coinbase_txid, |left, right| {
+        let mut engine = sha256d::Hash::engine();
+        engine.input(&left);
+        engine.input(right);
+        sha256d::Hash::from_engine(engine).to_byte_array()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::params::{ChainParams, Network};
+    use crate::share::encoding::tests::longest_share;
+    use crate::units::BlockHeight;
+    use bitcoin::consensus::deserialize;
+    use bitcoin::{Transaction, Txid};
+
+    fn coinbase(change: impl FnOnce(&mut ShareInfo), payouts: usize) -> (Coinbase, ShareInfo) {
+        let mut info = longest_share().info;
+        change(&mut info);
+        let payouts = vec![Payout { script: info.payout_script, amount: Sats(1_000) }; payouts];
+        (Coinbase::new(&ChainParams::standard(Network::Mainnet).chain_id(), &info, &payouts), info)
+    }
+
+    #[test]
+    fn bitcoin_reads_it_as_the_rules_describe_it() {
+        let (coinbase, info) = coinbase(|_| (), 48);
+        let tx: Transaction = deserialize(&coinbase.with_witness(&[7; 12])).unwrap();
+        assert!(tx.is_coinbase());
+        assert_eq!(tx.compute_txid(), Txid::from_byte_array(coinbase.txid(&[7; 12])));
+        assert_eq!((tx.version.0, tx.lock_time.to_consensus_u32()), (2, info.block_height.0 - 1));
+        assert_eq!(tx.input[0].sequence.0, 0xffff_fffe);
+        assert_eq!(tx.input[0].witness.to_vec(), vec![vec![0u8; 32]]);
+        assert_eq!(tx.output.len(), 49);
+        assert_eq!(
+            tx.output[48].script_pubkey.as_bytes(),
+            [&[0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed][..], &[8; 32]].concat()
+        );
+        let pushes: Vec<_> = tx.input[0]
+            .script_sig
+            .instructions()
+            .map(|i| i.unwrap().push_bytes().unwrap().as_bytes().to_vec())
+            .collect();
+        assert_eq!(pushes[0], [0x50, 0xf8, 0x0c]);
+        assert_eq!(pushes[1][..6], *b"p2pool");
+        assert_eq!(pushes[1][6..], info.commitment(&ChainParams::standard(Network::Mainnet).chain_id()));
+        assert_eq!(pushes[2], [b'x'; 20]);
+        assert_eq!(pushes[3], [7; 12]);
+        assert!(coinbase.len_bytes() <= 2_250, "{} bytes", coinbase.len_bytes());
+    }
+
+    #[test]
+    fn heights_are_written_as_bip34_wants() {
+        for height in
+            [1u32, 2, 15, 16, 17, 127, 128, 255, 256, 32_767, 32_768, 840_000, 8_388_607, 8_388_608, 16_777_216]
+        {
+            let (coinbase, _) = coinbase(|info| info.block_height = BlockHeight(height), 1);
+            let tx: Transaction = deserialize(&coinbase.with_witness(&[0; 12])).unwrap();
+            let expected = bitcoin::script::Builder::new().push_int(i64::from(height)).into_script();
+            assert!(tx.input[0].script_sig.as_bytes().starts_with(expected.as_bytes()), "height {height}");
+            assert!((2..=100).contains(&tx.input[0].script_sig.len()));
+        }
+    }
+
+    #[test]
+    fn no_payout_and_many_payouts_are_counted_right() {
+        for payouts in [0usize, 1, 251, 252, 1_000] {
+            let (coinbase, _) = coinbase(|_| (), payouts);
+            let tx: Transaction = deserialize(&coinbase.with_witness(&[0; 12])).unwrap();
+            assert_eq!(tx.output.len(), payouts + 1);
+        }
+    }
+
+    #[test]
+    fn an_empty_tag_leaves_no_push() {
+        let (coinbase, _) = coinbase(|info| info.coinbase_tag = Default::default(), 1);
+        let tx: Transaction = deserialize(&coinbase.with_witness(&[0; 12])).unwrap();
+        assert_eq!(tx.input[0].script_sig.instructions().count(), 3);
+    }
+
+    #[test]
+    fn the_branch_folds_as_bitcoin_folds_transactions() {
+        let ids: Vec<[u8; 32]> = (0..4u8).map(|n| [n; 32]).collect();
+        let root = bitcoin::merkle_tree::calculate_root(ids.iter().map(|id| Txid::from_byte_array(*id))).unwrap();
+        let pair = |a: [u8; 32], b: [u8; 32]| fold_merkle_branch(a, &[b]);
+        assert_eq!(fold_merkle_branch(ids[0], &[ids[1], pair(ids[2], ids[3])]), root.to_byte_array());
+        assert_eq!(fold_merkle_branch([5; 32], &[]), [5; 32]);
+    }
+}

@@ -1,0 +1,267 @@
+//! Canonical bytes of a share: one way to write it, everything else refused (rules, section 3).
+
+use bitcoin::block::Header;
+use bitcoin::consensus::encode;
+use thiserror::Error;
+
+use super::{CoinbaseTag, PayoutScript, Share, ShareId, ShareInfo, EXTRANONCE_LEN, MERKLE_BRANCH_MAX};
+use crate::params::{RULES_VERSION, UNCLES_MAX};
+use crate::units::{Bits, BlockHeight, Sats, ShareHeight, Work};
+
+/// No canonical share is longer: header, the longest info, extranonce and the longest merkle branch.
+pub const SHARE_LEN_MAX: usize = 80
+    + (1 + 32 + 1 + 32 * UNCLES_MAX as usize + 4 + 16 + 4 + 4 + 8 + 1 + 34 + 32 + 1 + super::COINBASE_TAG_LEN_MAX)
+    + EXTRANONCE_LEN
+    + (1 + 32 * MERKLE_BRANCH_MAX);
+
+/// Why bytes are not a canonical share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum DecodeError {
+    /// The bytes end before the field does.
+    #[error("the share ends early")]
+    Short,
+    /// Bytes follow the last field.
+    #[error("{0} bytes follow the share's end")]
+    Trailing(usize),
+    /// A list or string claims a length above its limit, or its length is not written the shortest way.
+    #[error("{0} has a bad length")]
+    Length(&'static str),
+    /// Another version of the rules.
+    #[error("rules version {0} instead of {RULES_VERSION}")]
+    RulesVersion(u8),
+    /// Uncles not ascending or not unique.
+    #[error("uncles are not ascending")]
+    UncleOrder,
+    /// The payout script is of no standard kind.
+    #[error("payout script is of no standard kind")]
+    PayoutScript,
+    /// The operator's text has unprintable bytes.
+    #[error("coinbase tag is not printable")]
+    CoinbaseTag,
+}
+
+/// Appends a length (below 253, as every one in a share is) and the bytes.
+///
+/// Longer strings, which only a chain id's preimage has, get Bitcoin's three-byte form.
+pub fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    match u8::try_from(bytes.len()) {
+        Ok(len) if len < 0xfd => out.push(len),
+        _ => {
+            out.push(0xfd);
+            out.extend_from_slice(&u16::try_from(bytes.len()).unwrap_or(u16::MAX).to_le_bytes());
+        }
+    }
+    out.extend_from_slice(bytes);
+}
+
+fn put_hashes<'a>(out: &mut Vec<u8>, hashes: impl ExactSizeIterator<Item = &'a [u8; 32]>) {
+    out.push(u8::try_from(hashes.len()).unwrap_or(u8::MAX));
+    for hash in hashes {
+        out.extend_from_slice(hash);
+    }
+}
+
+impl ShareInfo {
+    /// Appends the canonical bytes.
+    pub fn encode_into(&self, out: &mut Vec<u8>) {
+        out.push(RULES_VERSION);
+        out.extend_from_slice(&self.parent.0);
+        put_hashes(out, self.uncles.iter().map(|uncle| &uncle.0));
+        out.extend_from_slice(&self.share_height.0.to_le_bytes());
+        out.extend_from_slice(&self.chain_work.0.to_le_bytes());
+        out.extend_from_slice(&self.share_bits.0.to_le_bytes());
+        out.extend_from_slice(&self.block_height.0.to_le_bytes());
+        out.extend_from_slice(&self.coinbase_value.0.to_le_bytes());
+        put_bytes(out, self.payout_script.as_bytes());
+        out.extend_from_slice(&self.witness_commitment);
+        put_bytes(out, self.coinbase_tag.as_bytes());
+    }
+
+    fn decode_from(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let [version] = reader.array::<1>()?;
+        if version != RULES_VERSION {
+            return Err(DecodeError::RulesVersion(version));
+        }
+        let parent = ShareId(reader.array()?);
+        let uncles: Vec<ShareId> = reader.hashes("uncles", UNCLES_MAX as usize)?.into_iter().map(ShareId).collect();
+        if uncles.iter().zip(uncles.iter().skip(1)).any(|(one, next)| one >= next) {
+            return Err(DecodeError::UncleOrder);
+        }
+        Ok(Self {
+            parent,
+            uncles,
+            share_height: ShareHeight(u32::from_le_bytes(reader.array()?)),
+            chain_work: Work(u128::from_le_bytes(reader.array()?)),
+            share_bits: Bits(u32::from_le_bytes(reader.array()?)),
+            block_height: BlockHeight(u32::from_le_bytes(reader.array()?)),
+            coinbase_value: Sats(u64::from_le_bytes(reader.array()?)),
+            payout_script: PayoutScript::new(reader.bytes("payout script")?).map_err(|_| DecodeError::PayoutScript)?,
+            witness_commitment: reader.array()?,
+            coinbase_tag: CoinbaseTag::new(reader.bytes("coinbase tag")?).map_err(|_| DecodeError::CoinbaseTag)?,
+        })
+    }
+}
+
+impl Share {
+    /// The canonical bytes, at most [`SHARE_LEN_MAX`].
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(SHARE_LEN_MAX);
+        out.extend_from_slice(&encode::serialize(&self.header));
+        self.info.encode_into(&mut out);
+        out.extend_from_slice(&self.extranonce);
+        put_hashes(&mut out, self.merkle_branch.iter());
+        out
+    }
+
+    /// Reads canonical bytes.
+    ///
+    /// # Errors
+    /// Whatever [`Self::encode`] would not have written is refused.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader { rest: bytes };
+        let header: Header = encode::deserialize(&reader.array::<80>()?).map_err(|_| DecodeError::Short)?;
+        let info = ShareInfo::decode_from(&mut reader)?;
+        let extranonce = reader.array()?;
+        let merkle_branch = reader.hashes("merkle branch", MERKLE_BRANCH_MAX)?;
+        match reader.rest.len() {
+            0 => Ok(Self { header, info, extranonce, merkle_branch }),
+            more => Err(DecodeError::Trailing(more)),
+        }
+    }
+}
+
+/// Takes fields off the front of a byte string; nothing it is told makes it allocate more than the limit.
+struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, len: usize) -> Result<&'a [u8], DecodeError> {
+        let (taken, rest) = self.rest.split_at_checked(len).ok_or(DecodeError::Short)?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        self.take(N)?.try_into().map_err(|_| DecodeError::Short)
+    }
+
+    /// A length as CompactSize; all lengths in a share are below 253, longer forms are not the shortest.
+    fn length(&mut self, field: &'static str, max: usize) -> Result<usize, DecodeError> {
+        let [len] = self.array::<1>()?;
+        if len >= 0xfd || usize::from(len) > max {
+            return Err(DecodeError::Length(field));
+        }
+        Ok(usize::from(len))
+    }
+
+    fn bytes(&mut self, field: &'static str) -> Result<&'a [u8], DecodeError> {
+        let len = self.length(field, 0xfc)?;
+        self.take(len)
+    }
+
+    fn hashes(&mut self, field: &'static str, max: usize) -> Result<Vec<[u8; 32]>, DecodeError> {
+        let count = self.length(field, max)?;
+        (0..count).map(|_| self.array()).collect()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use bitcoin::hashes::Hash as _;
+
+    /// A share with every list at its limit.
+    pub(crate) fn longest_share() -> Share {
+        let script = [&[0x51u8, 0x20][..], &[7; 32]].concat();
+        Share {
+            header: Header {
+                version: bitcoin::block::Version::from_consensus(0x2000_0000),
+                prev_blockhash: bitcoin::BlockHash::from_byte_array([1; 32]),
+                merkle_root: bitcoin::TxMerkleNode::from_byte_array([2; 32]),
+                time: 1_700_000_000,
+                bits: bitcoin::CompactTarget::from_consensus(0x1d00ffff),
+                nonce: 42,
+            },
+            info: ShareInfo {
+                parent: ShareId([3; 32]),
+                uncles: vec![ShareId([4; 32]), ShareId([5; 32]), ShareId([6; 32])],
+                share_height: ShareHeight(10),
+                chain_work: Work(1 << 100),
+                share_bits: Bits(0x1d00ffff),
+                block_height: BlockHeight(850_000),
+                coinbase_value: Sats(312_500_000),
+                payout_script: PayoutScript::new(&script).unwrap(),
+                witness_commitment: [8; 32],
+                coinbase_tag: CoinbaseTag::new(&[b'x'; 20]).unwrap(),
+            },
+            extranonce: [9; 12],
+            merkle_branch: vec![[10; 32]; MERKLE_BRANCH_MAX],
+        }
+    }
+
+    #[test]
+    fn the_longest_share_survives_and_is_as_long_as_stated() {
+        let bytes = longest_share().encode();
+        assert_eq!(bytes.len(), SHARE_LEN_MAX);
+        assert_eq!(Share::decode(&bytes).unwrap(), longest_share());
+    }
+
+    #[test]
+    fn every_shorter_or_longer_input_is_refused() {
+        let bytes = longest_share().encode();
+        for len in 0..bytes.len() {
+            assert!(Share::decode(&bytes[..len]).is_err(), "{len} bytes");
+        }
+        assert_eq!(Share::decode(&[bytes, vec![0]].concat()), Err(DecodeError::Trailing(1)));
+    }
+
+    #[test]
+    fn what_was_read_is_written_back_the_same() {
+        // Any single byte changed gives an error or a share that encodes to exactly those bytes.
+        let bytes = longest_share().encode();
+        for at in 0..bytes.len() {
+            for change in [0x01, 0x80, 0xff] {
+                let mut mutant = bytes.clone();
+                mutant[at] ^= change;
+                if let Ok(share) = Share::decode(&mutant) {
+                    assert_eq!(share.encode(), mutant, "byte {at} changed by {change:#x}");
+                }
+            }
+        }
+    }
+
+    fn with_info(change: impl FnOnce(&mut ShareInfo)) -> Result<Share, DecodeError> {
+        let mut share = longest_share();
+        change(&mut share.info);
+        Share::decode(&share.encode())
+    }
+
+    #[test]
+    fn each_field_rule_has_its_refusal() {
+        assert_eq!(with_info(|info| info.uncles.swap(0, 1)), Err(DecodeError::UncleOrder));
+        assert_eq!(with_info(|info| info.uncles[1] = info.uncles[0]), Err(DecodeError::UncleOrder));
+        assert_eq!(with_info(|info| info.uncles.push(ShareId([7; 32]))), Err(DecodeError::Length("uncles")));
+        assert_eq!(with_info(|info| info.coinbase_tag = CoinbaseTag(vec![0x1f])), Err(DecodeError::CoinbaseTag));
+        assert_eq!(with_info(|info| info.coinbase_tag = CoinbaseTag(vec![b'x'; 21])), Err(DecodeError::CoinbaseTag));
+        let mut share = longest_share();
+        share.merkle_branch.push([0; 32]);
+        assert_eq!(Share::decode(&share.encode()), Err(DecodeError::Length("merkle branch")));
+        let mut bytes = longest_share().encode();
+        bytes[80] = 1;
+        assert_eq!(Share::decode(&bytes), Err(DecodeError::RulesVersion(1)));
+        // CompactSize 0xfd 0x03 0x00 says 3 in three bytes.
+        let mut bytes = longest_share().encode();
+        bytes.splice(80 + 33..80 + 34, [0xfd, 3, 0]);
+        assert_eq!(Share::decode(&bytes), Err(DecodeError::Length("uncles")));
+    }
+
+    #[test]
+    fn the_digest_tells_mutants_of_one_header_apart() {
+        let share = longest_share();
+        let mut mutant = share.clone();
+        mutant.extranonce[0] ^= 1;
+        assert_eq!(share.id(), mutant.id());
+        assert_ne!(share.digest(), mutant.digest());
+    }
+}

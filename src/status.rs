@@ -1,0 +1,60 @@
+//! What threads publish for others to look at: counters and immutable snapshots. Nobody waits for anybody.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A number that only grows, or a gauge that is overwritten; readers may be a moment behind.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// One more.
+    pub fn add_one(&self) {
+        self.add(1);
+    }
+
+    /// `more` more.
+    pub fn add(&self, more: u64) {
+        self.0.fetch_add(more, Ordering::Relaxed);
+    }
+
+    /// Overwrites a gauge.
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// The number now.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Everything counted, one field an event; each has one thread that writes it.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Answers of miners that met their difficulty (stratum).
+    pub shares_accepted: Counter,
+    /// Answers refused as malformed: error 20 (stratum).
+    pub shares_rejected_malformed: Counter,
+    /// Answers refused as stale: error 21 (stratum).
+    pub shares_rejected_stale: Counter,
+    /// Answers refused as known: error 22 (stratum).
+    pub shares_rejected_duplicate: Counter,
+    /// Answers refused as too easy: error 23 (stratum).
+    pub shares_rejected_low_difficulty: Counter,
+    /// Answers refused before authorize or subscribe: errors 24 and 25 (stratum).
+    pub shares_rejected_unauthorised: Counter,
+    /// Sessions open now (stratum; a gauge).
+    pub sessions: Counter,
+    /// Headers that met Bitcoin's target (stratum).
+    pub blocks_found: Counter,
+    /// Blocks that bitcoind took (rpc/submit).
+    pub blocks_accepted: Counter,
+    /// Blocks that bitcoind refused (rpc/submit).
+    pub blocks_rejected: Counter,
+    /// Attempts to hand over a block that did not reach bitcoind (rpc/submit).
+    pub block_submissions_failed: Counter,
+    /// Failed questions to bitcoind (rpc).
+    pub rpc_errors: Counter,
+    /// Unix time in seconds of the last template; 0: none yet (rpc/poll; a gauge).
+    pub template_time_s: Counter,
+}

@@ -1,0 +1,1 @@
+//! Stratum v1: line codec, session state machine, vardiff.

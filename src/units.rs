@@ -1,0 +1,236 @@
+//! Quantities as types, so that a height is never added to a time.
+
+use std::fmt;
+
+use thiserror::Error;
+
+/// A 256-bit unsigned integer.
+pub type U256 = ruint::aliases::U256;
+
+/// Work of one share is kept below `2^WORK_BITS_MAX` hashes (all of Bitcoin's history is about `2^97`).
+///
+/// With it every sum over a window (at most 2^16 shares, each with three uncles) fits 128 bits, so the
+/// arithmetic of windows can never overflow.
+pub const WORK_BITS_MAX: usize = 108;
+
+/// Seconds since 1970-01-01 UTC, the range of a Bitcoin header's time field.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnixTime(pub u32);
+
+impl UnixTime {
+    /// This time and `seconds` more, at most the latest time that can be written.
+    pub const fn plus(self, seconds: u32) -> Self {
+        Self(self.0.saturating_add(seconds))
+    }
+
+    /// This time `seconds` earlier, at least zero.
+    pub const fn minus(self, seconds: u32) -> Self {
+        Self(self.0.saturating_sub(seconds))
+    }
+
+    /// Seconds from `earlier` to this time; zero if `earlier` is later.
+    pub const fn since(self, earlier: Self) -> u32 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl fmt::Display for UnixTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// An amount in satoshis.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Sats(pub u64);
+
+/// More satoshis than this cannot exist: 21 million bitcoins.
+pub const MAX_MONEY: Sats = Sats(2_100_000_000_000_000);
+
+impl fmt::Display for Sats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:08} BTC", self.0 / 100_000_000, self.0 % 100_000_000)
+    }
+}
+
+/// Height of a Bitcoin block; the genesis block has 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BlockHeight(pub u32);
+
+impl fmt::Display for BlockHeight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Height of a share in the sharechain; a genesis share has 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ShareHeight(pub u32);
+
+impl fmt::Display for ShareHeight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Expected number of hashes, below `2^128`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Work(pub u128);
+
+impl Work {
+    /// No work at all.
+    pub const ZERO: Self = Self(0);
+
+    /// The sum, or `None` past 128 bits.
+    pub const fn checked_add(self, other: Self) -> Option<Self> {
+        match self.0.checked_add(other.0) {
+            Some(sum) => Some(Self(sum)),
+            None => None,
+        }
+    }
+
+    /// The easiest target that takes this much work: `floor(2^256 / work) - 1`. No work counts as one hash.
+    pub fn target(self) -> Target {
+        let work = U256::from(self.0.max(1));
+        // floor(2^256 / w) - 1 = floor((2^256 - w) / w), which stays within 256 bits.
+        Target(work.wrapping_neg().checked_div(work).unwrap_or(U256::MAX))
+    }
+}
+
+impl fmt::Display for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The number a hash must not exceed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Target(pub U256);
+
+impl Target {
+    /// The easiest target there is: every hash meets it.
+    pub const MAX: Self = Self(U256::MAX);
+
+    /// Whether the hash, its 32 bytes as SHA-256 gave them, read little-endian, is at or below this target.
+    pub fn is_met_by(&self, hash: &[u8; 32]) -> bool {
+        U256::from_le_bytes(*hash) <= self.0
+    }
+
+    /// `floor(2^256 / (target + 1))`: hashes it takes on average to meet this target.
+    ///
+    /// `None` if it takes `2^WORK_BITS_MAX` hashes or more.
+    pub fn work(&self) -> Option<Work> {
+        let work = match self.0.checked_add(U256::from(1u8)) {
+            // Bitcoin's own way to divide 2^256: floor((2^256 - d) / d) + 1.
+            Some(divisor) => divisor.wrapping_neg().checked_div(divisor)?.checked_add(U256::from(1u8))?,
+            None => U256::from(1u8),
+        };
+        if work.bit_len() > WORK_BITS_MAX {
+            return None;
+        }
+        u128::try_from(work).ok().map(Work)
+    }
+
+    /// The compact form, truncated: the greatest target that can be written and is not above this one.
+    pub fn to_bits(self) -> Bits {
+        let size = self.0.bit_len().div_ceil(8);
+        let mantissa = |value: U256| u32::try_from(value & U256::from(0x00ff_ffffu32)).unwrap_or(0);
+        let (mut size, mut word) = if size <= 3 {
+            (size, mantissa(self.0) << (8 * (3 - size)))
+        } else {
+            (size, mantissa(self.0 >> (8 * (size - 3))))
+        };
+        // The mantissa's highest bit is a sign; a number that would set it is written one byte longer.
+        if word & 0x0080_0000 != 0 {
+            word >>= 8;
+            size += 1;
+        }
+        Bits(word | u32::try_from(size).unwrap_or(0) << 24)
+    }
+}
+
+/// Why a compact target was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("compact target {0} is zero, negative, too large or not written the shortest way")]
+pub struct BitsError(pub Bits);
+
+/// A target in Bitcoin's compact form ("nBits"), as it stands in a header.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Bits(pub u32);
+
+impl Bits {
+    /// The target it stands for.
+    ///
+    /// # Errors
+    /// Anything but the one canonical form of a positive target is refused.
+    pub fn target(self) -> Result<Target, BitsError> {
+        let size = (self.0 >> 24) as usize;
+        let mantissa = U256::from(self.0 & 0x007f_ffff);
+        if self.0 & 0x0080_0000 != 0 || size > 33 {
+            return Err(BitsError(self));
+        }
+        let target = Target(if size <= 3 {
+            mantissa >> (8 * (3 - size))
+        } else {
+            mantissa.checked_shl(8 * (size - 3)).ok_or(BitsError(self))?
+        });
+        if target.0.is_zero() || target.to_bits() != self {
+            return Err(BitsError(self));
+        }
+        Ok(target)
+    }
+}
+
+impl fmt::Display for Bits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compact_form_is_canonical_both_ways() {
+        for bits in [0x1d00ffff, 0x1f00ffff, 0x207fffff, 0x1e0377ae, 0x1b0404cb, 0x170331db, 0x01010000, 0x04123456] {
+            assert_eq!(Bits(bits).target().unwrap().to_bits(), Bits(bits));
+        }
+        // Zero, negative, a leading zero byte, a truncated low byte, too large.
+        for bits in [0, 0x1d000000, 0x1d80ffff, 0x1d00001f, 0x01123456, 0x217fffff, 0x22010000, 0xff123456, 0x23000001]
+        {
+            assert_eq!(Bits(bits).target(), Err(BitsError(Bits(bits))), "{bits:08x}");
+        }
+    }
+
+    #[test]
+    fn work_is_bitcoins() {
+        let work = |bits| Bits(bits).target().unwrap().work();
+        assert_eq!(work(0x1d00ffff), Some(Work(0x1_0001_0001)));
+        assert_eq!(work(0x207fffff), Some(Work(2)));
+        assert_eq!(Target::MAX.work(), Some(Work(1)));
+        assert_eq!(Target(U256::ZERO).work(), None, "2^256 hashes are more than a share may claim");
+    }
+
+    #[test]
+    fn target_of_work_is_the_easiest_that_takes_it() {
+        assert_eq!(Work(1).target(), Target::MAX);
+        assert_eq!(Work(0).target(), Target::MAX);
+        for work in [2u128, 3, 7, 0x1_0001_0001, 1 << 80, (1 << 107) + 12345] {
+            let target = Work(work).target();
+            assert!(target.work().unwrap().0 >= work);
+            let easier = Target(target.0 + U256::from(1u8));
+            assert!(easier.work().unwrap().0 <= work, "{work}");
+        }
+    }
+
+    #[test]
+    fn hashes_are_read_little_endian() {
+        let mut hash = [0u8; 32];
+        hash[31] = 1;
+        assert!(!Bits(0x1d00ffff).target().unwrap().is_met_by(&hash));
+        hash[31] = 0;
+        hash[0] = 0xff;
+        assert!(Bits(0x1d00ffff).target().unwrap().is_met_by(&hash));
+    }
+}

@@ -1,0 +1,1 @@
+//! Starts a real bitcoind for tests and speaks to it.

@@ -1,0 +1,3 @@
+//! Loads a stratum port with many miners.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! A small CPU miner for tests and the demo.
+
+fn main() {}

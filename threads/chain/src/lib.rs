@@ -1,0 +1,1 @@
+//! The chain thread: owner of the sharechain and the only writer of its store.

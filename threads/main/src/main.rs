@@ -1,0 +1,3 @@
+//! A decentralised Bitcoin mining pool node.
+
+fn main() {}

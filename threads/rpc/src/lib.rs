@@ -1,0 +1,1 @@
+//! The threads that speak to bitcoind: poll, submit and anchor.

@@ -1,0 +1,1 @@
+//! The stratum thread: one mio loop for all miners.

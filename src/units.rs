@@ -34,6 +34,14 @@ impl UnixTime {
     }
 }
 
+impl From<std::time::SystemTime> for UnixTime {
+    /// A moment of the system's clock, which only threads read; before 1970 counts as 0.
+    fn from(moment: std::time::SystemTime) -> Self {
+        let seconds = moment.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        Self(u32::try_from(seconds).unwrap_or(u32::MAX))
+    }
+}
+
 impl fmt::Display for UnixTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

@@ -1,1 +1,27 @@
-//! Starts a real bitcoind for tests and speaks to it.
+//! Starts a real bitcoind for tests, speaks to it, and always ends it.
+//!
+//! A test that fails keeps the node's folder and prints its path. Everything here is for tests: what cannot be
+//! done panics and says why, so that a test reads as the story it tells.
+//!
+//! ```no_run
+//! use p2pool_test_bitcoind::{Bitcoind, Chain};
+//!
+//! let node = Bitcoind::start(Chain::Regtest);
+//! node.mine(101);
+//! assert_eq!(node.height(), 101);
+//! ```
+#![allow(clippy::panic, reason = "a test's helper fails by panicking, with a message")]
+
+mod coins;
+mod executable;
+mod node;
+mod ports;
+mod rpc;
+mod wait;
+
+pub use coins::{anyone_can_spend, anyone_can_spend_address, Coin, MempoolFiller};
+pub use executable::bitcoind_exe;
+pub use node::{Bitcoind, Chain, Options};
+pub use ports::free_port;
+pub use rpc::{RpcClient, RpcError};
+pub use wait::{wait_for, wait_until};

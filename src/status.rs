@@ -57,4 +57,6 @@ pub struct Counters {
     pub rpc_errors: Counter,
     /// Unix time in seconds of the last template; 0: none yet (rpc/poll; a gauge).
     pub template_time_s: Counter,
+    /// Templates taken from bitcoind (rpc/poll and rpc/anchor).
+    pub templates: Counter,
 }

@@ -1,1 +1,17 @@
 //! The PPLNS window and the payout list (rules, section 7).
+//!
+//! [`WindowEntry`] is what one share contributes, [`Window`] the sum over the last shares of a chain, kept up to
+//! date as the chain grows or is reorganised, and [`payout_list`] turns such sums into the outputs of a coinbase.
+
+#![deny(clippy::float_arithmetic, clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod entry;
+mod list;
+mod lots;
+#[cfg(test)]
+mod testing;
+mod window;
+
+pub use entry::{Credit, EntrySource, WindowEntry};
+pub use list::payout_list;
+pub use window::{Window, WindowError};

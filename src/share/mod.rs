@@ -181,12 +181,18 @@ pub fn header_hash(header: &[u8; 80]) -> [u8; 32] {
 
 /// BIP-0340's tagged hash: `SHA256(SHA256(tag) || SHA256(tag) || data)`.
 pub fn tagged_hash(tag: &[u8], data: &[u8]) -> [u8; 32] {
+    let mut engine = tagged_engine(tag);
+    engine.input(data);
+    sha256::Hash::from_engine(engine).to_byte_array()
+}
+
+/// A tagged hash before its data, for many hashes that begin alike.
+pub(crate) fn tagged_engine(tag: &[u8]) -> sha256::HashEngine {
     let tag = sha256::Hash::hash(tag);
     let mut engine = sha256::Hash::engine();
     engine.input(tag.as_byte_array());
     engine.input(tag.as_byte_array());
-    engine.input(data);
-    sha256::Hash::from_engine(engine).to_byte_array()
+    engine
 }
 
 /// Writes bytes in hexadecimal.

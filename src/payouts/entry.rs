@@ -1,0 +1,118 @@
+//! What one share adds to the payout window.
+
+#![deny(clippy::float_arithmetic, clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use crate::params::UNCLE_CREDIT;
+use crate::share::{PayoutScript, ShareId};
+use crate::units::Work;
+
+/// Work that counts for one script.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Credit {
+    /// Who is credited.
+    pub script: PayoutScript,
+    /// With how much.
+    pub work: Work,
+}
+
+/// One share's contribution to the window, computed once when its uncles are known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WindowEntry {
+    /// The share.
+    pub id: ShareId,
+    /// The share it is built on; zero for a genesis share.
+    pub parent: ShareId,
+    /// The share's own credit, which includes what its uncles leave to it, then one for each uncle.
+    pub credits: Vec<Credit>,
+    /// The share's own work and that of the uncles it names: the sum of the credits.
+    pub work_with_uncles: Work,
+}
+
+impl WindowEntry {
+    /// The contribution of a share with this script and work that names these uncles.
+    ///
+    /// An uncle's script is credited with nine tenths of the uncle's work, rounded down, the share's own script with
+    /// the rest. Sums stop at `2^128 - 1`, which works below `2^WORK_BITS_MAX` cannot reach.
+    pub fn new(
+        id: ShareId,
+        parent: ShareId,
+        own_script: PayoutScript,
+        own_work: Work,
+        uncles: impl Iterator<Item = (PayoutScript, Work)>,
+    ) -> Self {
+        let mut own = Credit { script: own_script, work: own_work };
+        let mut work_with_uncles = own_work;
+        let mut of_uncles = Vec::new();
+        for (script, work) in uncles {
+            let credit = uncle_credit(work);
+            of_uncles.push(Credit { script, work: credit });
+            own.work.0 = own.work.0.saturating_add(work.0.saturating_sub(credit.0));
+            work_with_uncles.0 = work_with_uncles.0.saturating_add(work.0);
+        }
+        let mut credits = Vec::with_capacity(1 + of_uncles.len());
+        credits.push(own);
+        credits.append(&mut of_uncles);
+        Self { id, parent, credits, work_with_uncles }
+    }
+}
+
+/// The part of an uncle's work that counts for its own miner, rounded down.
+fn uncle_credit(work: Work) -> Work {
+    let (part, whole) = (u128::from(UNCLE_CREDIT.0), u128::from(UNCLE_CREDIT.1));
+    let (tenths, rest) = (work.0 / whole, work.0 % whole);
+    // floor(work * part / whole) without a product that could overflow: part <= whole.
+    Work(tenths * part + rest * part / whole)
+}
+
+/// The tree of shares, as far as the window needs it.
+pub trait EntrySource {
+    /// The contribution of a share; `None` if the share or one of its uncles is not held.
+    fn entry(&self, id: &ShareId) -> Option<&WindowEntry>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::payouts::testing::{id, script};
+
+    fn entry(own: u128, uncles: &[(u32, u128)]) -> WindowEntry {
+        let uncles = uncles.iter().map(|(miner, work)| (script(*miner), Work(*work)));
+        WindowEntry::new(id(2), id(1), script(0), Work(own), uncles)
+    }
+
+    fn works(entry: &WindowEntry) -> Vec<u128> {
+        entry.credits.iter().map(|credit| credit.work.0).collect()
+    }
+
+    #[test]
+    fn a_share_without_uncles_credits_its_own_work() {
+        let entry = entry(7, &[]);
+        assert_eq!(entry.credits, [Credit { script: script(0), work: Work(7) }]);
+        assert_eq!((entry.id, entry.parent, entry.work_with_uncles), (id(2), id(1), Work(7)));
+    }
+
+    #[test]
+    fn each_uncle_is_rounded_down_by_itself_and_the_nephew_gets_the_rests() {
+        let entry = entry(100, &[(1, 19), (2, 10), (3, 1)]);
+        // floor(17.1), 9 and floor(0.9); the nephew gets 2 + 1 + 1.
+        assert_eq!(works(&entry), [104, 17, 9, 0]);
+        assert_eq!(entry.work_with_uncles, Work(130));
+        assert_eq!(entry.credits[1].script, script(1));
+    }
+
+    #[test]
+    fn an_uncles_credit_is_nine_tenths_rounded_down() {
+        for work in (0..2_000).chain([(1 << 108) - 1, (1 << 108) - 7]) {
+            assert_eq!(uncle_credit(Work(work)), Work(work * 9 / 10));
+        }
+        assert_eq!(uncle_credit(Work(u128::MAX)), Work(u128::MAX / 10 * 9 + u128::MAX % 10 * 9 / 10));
+    }
+
+    #[test]
+    fn credits_of_the_largest_works_add_up() {
+        let most = (1u128 << crate::units::WORK_BITS_MAX) - 1;
+        let entry = entry(most, &[(1, most), (2, most), (3, most)]);
+        assert_eq!(works(&entry).iter().sum::<u128>(), 4 * most);
+        assert_eq!(entry.work_with_uncles, Work(4 * most));
+    }
+}

@@ -1,0 +1,169 @@
+//! From credited work to the outputs of a coinbase: steps 1 to 4 of section 7.
+
+#![deny(clippy::float_arithmetic, clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeMap;
+
+use super::lots;
+use crate::params::{ChainParams, DUST_LIMIT_SATS, FINDER_FEE_PERMILLE};
+use crate::share::coinbase::Payout;
+use crate::share::{PayoutScript, ShareId};
+use crate::units::{Sats, Work, U256};
+
+/// The outputs that share `value` among the credited scripts: amount descending, then script ascending.
+///
+/// `finder` is the miner of the share that pays, `parent` that share's parent, from whose id alone the draw among
+/// small amounts follows. One script may be credited several times, in any order. Without any credited work, which
+/// is the case of a genesis share, the finder gets everything.
+pub fn payout_list(
+    params: &ChainParams,
+    credits: impl Iterator<Item = (PayoutScript, Work)>,
+    value: Sats,
+    finder: PayoutScript,
+    parent: ShareId,
+) -> Vec<Payout> {
+    let mut works: BTreeMap<PayoutScript, U256> = BTreeMap::new();
+    let mut total = U256::ZERO;
+    for (script, work) in credits {
+        let work = U256::from(work.0);
+        let sum = works.entry(script).or_default();
+        *sum = sum.saturating_add(work);
+        total = total.saturating_add(work);
+    }
+    payout_list_of_sums(params, works.into_iter(), total, value, finder, parent)
+}
+
+/// As [`payout_list`], for sums by script, scripts strictly ascending, that add up to `total`.
+pub(super) fn payout_list_of_sums(
+    params: &ChainParams,
+    sums: impl Iterator<Item = (PayoutScript, U256)>,
+    total: U256,
+    value: Sats,
+    finder: PayoutScript,
+    parent: ShareId,
+) -> Vec<Payout> {
+    if total.is_zero() {
+        return everything_to(finder, value);
+    }
+    let mut amounts = amounts_by_work(sums, total, value, finder);
+    // Zero amounts count nowhere: they are below every threshold, add nothing and win nothing.
+    amounts.retain(|payout| payout.amount > Sats(0));
+    let threshold = threshold(&amounts, params.payout_outputs_max);
+    let (mut exact, small): (Vec<Payout>, Vec<Payout>) =
+        amounts.into_iter().partition(|payout| payout.amount >= threshold.tau);
+    let small_sum = threshold.small_sum.0;
+    if small_sum >= DUST_LIMIT_SATS {
+        exact.extend(lots::draw(parent, small, threshold.lots));
+    } else if small_sum > 0 {
+        // The first in the final order is the largest and, among equals, has the lowest script.
+        match exact.iter_mut().min_by_key(|payout| final_order(payout)) {
+            Some(largest) => largest.amount.0 = largest.amount.0.saturating_add(small_sum),
+            None => return everything_to(finder, value),
+        }
+    }
+    exact.sort_unstable_by_key(final_order);
+    exact
+}
+
+/// The one output of a coinbase that only pays its own miner; none for no value.
+fn everything_to(finder: PayoutScript, value: Sats) -> Vec<Payout> {
+    if value == Sats(0) {
+        return Vec::new();
+    }
+    vec![Payout { script: finder, amount: value }]
+}
+
+/// Order of the outputs: amount descending, then script ascending.
+fn final_order(payout: &Payout) -> (std::cmp::Reverse<Sats>, PayoutScript) {
+    (std::cmp::Reverse(payout.amount), payout.script)
+}
+
+/// Steps 1 and 2: each script's part of the value, fee included, scripts ascending; the sum is the value.
+fn amounts_by_work(
+    sums: impl Iterator<Item = (PayoutScript, U256)>,
+    total: U256,
+    value: Sats,
+    finder: PayoutScript,
+) -> Vec<Payout> {
+    let fee = finder_fee(value);
+    let shared = U256::from(value.0.saturating_sub(fee.0));
+    let mut amounts = Vec::new();
+    let (mut work, mut paid) = (U256::ZERO, 0u64);
+    for (script, own) in sums {
+        work = work.saturating_add(own);
+        // shared < 2^64, and the work of fewer than 2^64 credits is below 2^192: the product fits. The quotient is
+        // at most the shared value, so it fits 64 bits.
+        let up_to_here = shared.saturating_mul(work).checked_div(total).unwrap_or(U256::ZERO);
+        let up_to_here = u64::try_from(up_to_here).unwrap_or(u64::MAX);
+        amounts.push(Payout { script, amount: Sats(up_to_here.saturating_sub(paid)) });
+        paid = up_to_here;
+    }
+    match amounts.binary_search_by_key(&finder, |payout| payout.script) {
+        Ok(place) => {
+            if let Some(payout) = amounts.get_mut(place) {
+                payout.amount.0 = payout.amount.0.saturating_add(fee.0);
+            }
+        }
+        Err(place) => amounts.insert(place, Payout { script: finder, amount: fee }),
+    }
+    amounts
+}
+
+/// `floor(value * 5 / 1000)`: what the finder gets beyond its part.
+fn finder_fee(value: Sats) -> Sats {
+    let fee = u128::from(value.0) * u128::from(FINDER_FEE_PERMILLE) / 1_000;
+    Sats(u64::try_from(fee).unwrap_or(u64::MAX))
+}
+
+/// Outcome of step 3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Threshold {
+    /// Amounts from here on are paid exactly.
+    tau: Sats,
+    /// Sum of the amounts below.
+    small_sum: Sats,
+    /// How many lots the small sum makes.
+    lots: u64,
+}
+
+/// Step 3: the smallest tau, not below the dust limit, with which at most `outputs_max` outputs remain.
+///
+/// The number of outputs never grows with tau: between two amounts only `floor(s / tau)` changes, and falls. Where
+/// tau passes `k` amounts of `a`, `k` exact outputs leave and the lots become `floor((s + k*a) / (a + 1))`, at most
+/// `floor(s / a) + k`. So a binary search finds the smallest.
+fn threshold(amounts: &[Payout], outputs_max: u32) -> Threshold {
+    let mut ascending: Vec<u64> = amounts.iter().map(|payout| payout.amount.0).collect();
+    ascending.sort_unstable();
+    let sums_below = sums_before_each(&ascending);
+    let at = |tau: u64| {
+        let small = ascending.partition_point(|amount| *amount < tau);
+        let sum = sums_below.get(small).copied().unwrap_or(0);
+        let lots = if sum == 0 { 0 } else { sum.checked_div(tau).unwrap_or(0).max(1) };
+        let outputs = u64::try_from(ascending.len().saturating_sub(small)).unwrap_or(u64::MAX).saturating_add(lots);
+        (Threshold { tau: Sats(tau), small_sum: Sats(sum), lots }, outputs)
+    };
+    // With tau as large as the whole sum there is one output at most, one exact amount or one lot.
+    let (mut low, mut high) = (DUST_LIMIT_SATS, sums_below.last().copied().unwrap_or(0).max(DUST_LIMIT_SATS));
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if at(middle).1 <= u64::from(outputs_max) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    at(low).0
+}
+
+/// For each place the sum of what stands before it; one longer than `amounts`, the last is the whole sum.
+fn sums_before_each(amounts: &[u64]) -> Vec<u64> {
+    let mut sums = Vec::with_capacity(amounts.len() + 1);
+    let mut sum = 0u64;
+    sums.push(sum);
+    for amount in amounts {
+        // All amounts together are the coinbase value, which fits.
+        sum = sum.saturating_add(*amount);
+        sums.push(sum);
+    }
+    sums
+}

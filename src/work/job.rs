@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use bitcoin::BlockHash;
 
+use super::answer::CoinbaseStart;
+use super::notify::NotifyLines;
 use super::Template;
 use crate::share::coinbase::{Coinbase, Payout};
 use crate::share::ShareInfo;
@@ -21,6 +23,8 @@ impl fmt::Display for JobId {
 }
 
 /// One piece of work, the same for every miner of this node: sessions differ in their extranonce only.
+///
+/// Made by [`make_job`](super::make_job).
 #[derive(Clone, Debug)]
 pub struct Job {
     /// Its name.
@@ -51,4 +55,8 @@ pub struct Job {
     pub time: UnixTime,
     /// Earliest header time that both Bitcoin and the sharechain allow.
     pub min_time: UnixTime,
+    /// The hash of the coinbase up to the extranonce, not finished.
+    pub(super) coinbase_start: CoinbaseStart,
+    /// What miners are told.
+    pub(super) notify: NotifyLines,
 }

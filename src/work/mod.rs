@@ -1,7 +1,30 @@
 //! Bitcoin block template to job, and back from a miner's answer to header and block.
+//!
+//! | file | step |
+//! |---|---|
+//! | `json` | `getblocktemplate`'s result to [`Template`] |
+//! | `transactions` | a template's transactions, with what follows from them |
+//! | `trim` | how many transactions fit beside a coinbase |
+//! | `make` | template and sharechain to [`Job`] |
+//! | `notify` | the job as miners are told it |
+//! | `answer` | a miner's answer to header and hash: the hot path |
+//! | `block` | the whole block of an answer |
 
+mod answer;
+mod block;
 mod job;
+mod json;
+mod make;
+mod merkle;
+mod notify;
 mod template;
+mod transactions;
+mod trim;
 
+pub use answer::{Answer, Judged};
+pub use block::BlockError;
 pub use job::{Job, JobId};
+pub use json::TemplateError;
+pub use make::{make_job, JobError, NextShare};
 pub use template::{Template, TemplateTx};
+pub use transactions::Transactions;

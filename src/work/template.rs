@@ -2,6 +2,7 @@
 
 use bitcoin::BlockHash;
 
+use super::Transactions;
 use crate::units::{Bits, BlockHeight, Sats, UnixTime};
 
 /// A transaction of a template.
@@ -39,7 +40,7 @@ pub struct Template {
     /// Subsidy and all fees.
     pub coinbase_value: Sats,
     /// Transactions without the coinbase, parents before children.
-    pub transactions: Vec<TemplateTx>,
+    pub transactions: Transactions,
     /// Weight units a block may have.
     pub weight_limit: u64,
     /// Cost of signature operations a block may have.

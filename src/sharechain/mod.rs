@@ -2,5 +2,6 @@
 
 mod anchor;
 pub mod difficulty;
+pub mod next_bits;
 
 pub use anchor::Anchor;

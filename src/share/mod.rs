@@ -136,6 +136,11 @@ impl ShareInfo {
         self.parent == ShareId::ZERO
     }
 
+    /// Fork choice: most chain work, then the lowest id (rules, section 6).
+    pub fn is_better_than(&self, id: &ShareId, other: &Self, other_id: &ShareId) -> bool {
+        (self.chain_work, std::cmp::Reverse(id)) > (other.chain_work, std::cmp::Reverse(other_id))
+    }
+
     /// Tagged hash `p2pool/share` of chain id and info: what the coinbase commits to.
     pub fn commitment(&self, chain_id: &ChainId) -> [u8; 32] {
         let mut data = chain_id.0.to_vec();

@@ -1,7 +1,426 @@
 //! The tree of shares: validity, difficulty, fork choice, retention (rules, sections 5 and 6).
+//!
+//! [`Sharechain`] is a step function: a share, a word of bitcoind or the passing of time goes in, [`Effect`]s
+//! come out, and its owner performs them.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `rules` | validity rules 1, 2 and 4 to 7 |
+//! | `verify` | rule 8 |
+//! | `difficulty` | the next share's target |
+//! | `tree` | valid shares, fork choice, pruning |
+//! | `pools` | shares that wait, and their budgets |
+//! | `next` | what the next share is built on |
+//! | `adoption` | chains that do not join ours |
 
+mod adoption;
 mod anchor;
 pub mod difficulty;
+mod failure;
+mod next;
 pub mod next_bits;
+mod pools;
+mod rules;
+mod tree;
+mod verify;
 
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bitcoin::BlockHash;
+
+pub use adoption::adopts;
 pub use anchor::Anchor;
+pub use failure::{Failure, Need, Rule};
+pub use next::{next_link, NextLink};
+pub use tree::{Depth, Node, Tree};
+pub use verify::subsidy;
+
+use crate::share::{Share, ShareDigest, ShareId};
+use crate::units::{BlockHeight, UnixTime};
+use pools::{Candidate, Held, Rejected, Unverified, Wait};
+
+/// A share built on one of this many newest main-chain shares is checked at once; any other must claim more
+/// work than the tip first (rules, section 5, spam).
+const RECENT_SHARES: usize = 288;
+/// A share whose parent or Bitcoin block stays unknown is dropped after ten minutes; it may come again.
+const HELD_MAX_S: u32 = 600;
+
+/// Where a share came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Source {
+    /// A miner of this node.
+    Local,
+    /// A peer, by a number that the network thread gave it.
+    Peer(u64),
+}
+
+/// What became of a share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is valid and in the tree.
+    Accepted,
+    /// It was known.
+    Known,
+    /// It waits for something.
+    Held,
+    /// It is on a branch that does not claim enough work to be looked at.
+    Unverified,
+    /// It could not be judged, or was given up for want of room or patience.
+    Dropped,
+    /// It breaks a rule.
+    Rejected {
+        /// Which.
+        rule: Rule,
+        /// In what way.
+        why: &'static str,
+    },
+}
+
+/// What the owner of the sharechain is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Tell whoever sent the share.
+    Verdict {
+        /// The share's header hash.
+        id: ShareId,
+        /// The share.
+        digest: ShareDigest,
+        /// Who sent it.
+        source: Source,
+        /// What became of it.
+        verdict: Verdict,
+    },
+    /// Ask for this, first of whoever sent the share that needs it.
+    Ask {
+        /// What is missing.
+        need: Need,
+        /// Who sent the share that needs it.
+        source: Source,
+    },
+    /// Store this share: it is in the tree.
+    Linked(ShareId),
+    /// Forget this share: the chain it was on was left.
+    Unlinked(ShareId),
+    /// There is another tip.
+    NewTip(ShareId),
+}
+
+/// The sharechain and all that waits to become part of it.
+pub struct Sharechain {
+    tree: Tree,
+    held: Held,
+    unverified: Unverified,
+    rejected: Rejected,
+    queue: VecDeque<Candidate>,
+    effects: Vec<Effect>,
+}
+
+impl Sharechain {
+    /// Starts with what was stored.
+    pub fn new(tree: Tree) -> Self {
+        Self {
+            tree,
+            held: Held::new(),
+            unverified: Unverified::new(),
+            rejected: Rejected::new(),
+            queue: VecDeque::new(),
+            effects: Vec::new(),
+        }
+    }
+
+    /// The valid shares.
+    pub const fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// The valid shares, for payout windows and pruning.
+    pub const fn tree_mut(&mut self) -> &mut Tree {
+        &mut self.tree
+    }
+
+    /// Shares that wait: for something unknown or their time, and on branches not looked at.
+    pub fn waiting(&self) -> (usize, usize) {
+        (self.held.len(), self.unverified.len())
+    }
+
+    /// Takes a share from a miner or a peer.
+    pub fn receive(&mut self, share: Share, source: Source, now: UnixTime) -> Vec<Effect> {
+        let (id, digest) = (share.id(), share.digest());
+        let known = self.tree.node(&id).is_some()
+            || self.held.contains(&digest)
+            || self.unverified.contains(&digest)
+            || self.rejected.contains(&digest);
+        if known {
+            return vec![Effect::Verdict { id, digest, source, verdict: Verdict::Known }];
+        }
+        let checked = rules::check_alone(self.tree.params(), &share, &id);
+        match checked {
+            Ok(work) => {
+                self.queue.push_back(Candidate { id, digest, share: Arc::new(share), work, source, since: now });
+                self.drain(now);
+            }
+            Err(failure) => self.refuse(id, digest, source, &failure),
+        }
+        std::mem::take(&mut self.effects)
+    }
+
+    /// Takes bitcoind's word that a Bitcoin block is known and not invalid.
+    pub fn anchor_known(&mut self, anchor: Anchor, now: UnixTime) -> Vec<Effect> {
+        let need = Need::Anchor(anchor.header.block_hash());
+        self.tree.add_anchor(anchor);
+        self.queue.extend(self.held.release(&need));
+        self.drain(now);
+        self.promote_best(now);
+        std::mem::take(&mut self.effects)
+    }
+
+    /// Takes bitcoind's word that a Bitcoin block is invalid.
+    pub fn anchor_invalid(&mut self, hash: BlockHash) -> Vec<Effect> {
+        for candidate in self.held.release(&Need::Anchor(hash)) {
+            let failure = Failure::broken(Rule::Anchor, "built on an invalid Bitcoin block");
+            self.refuse(candidate.id, candidate.digest, candidate.source, &failure);
+        }
+        std::mem::take(&mut self.effects)
+    }
+
+    /// Looks at what waited for its time, gives up what waited too long, and asks again for what is missing.
+    pub fn tick(&mut self, now: UnixTime) -> Vec<Effect> {
+        self.queue.extend(self.held.release_due(now));
+        for candidate in self.held.give_up_before(now.minus(HELD_MAX_S)) {
+            self.tell(&candidate, Verdict::Dropped);
+        }
+        self.drain(now);
+        let asks = self.held.needs().into_iter().map(|(need, source)| Effect::Ask { need, source });
+        self.effects.extend(asks);
+        std::mem::take(&mut self.effects)
+    }
+
+    /// Looks at whatever is queued, and at what that sets free, until nothing is left.
+    fn drain(&mut self, now: UnixTime) {
+        while let Some(candidate) = self.queue.pop_front() {
+            self.consider(candidate, now);
+        }
+    }
+
+    fn consider(&mut self, candidate: Candidate, now: UnixTime) {
+        let info = &candidate.share.info;
+        if self.tree.node(&candidate.id).is_some() {
+            self.tell(&candidate, Verdict::Known);
+        } else if self.is_recent(&info.parent) || self.extends_best(&candidate) {
+            self.link(candidate, now);
+        } else if info.is_genesis()
+            || self.tree.node(&info.parent).is_some()
+            || self.unverified.contains_id(&info.parent)
+        {
+            self.keep_unverified(candidate, now);
+        } else {
+            let need = Need::Share(info.parent);
+            self.hold(candidate, Wait::For(need));
+        }
+    }
+
+    /// Whether a parent is so near the tip that its children are checked at once.
+    fn is_recent(&self, parent: &ShareId) -> bool {
+        if self.tree.is_empty() {
+            return *parent == ShareId::ZERO;
+        }
+        let Some(node) = self.tree.node(parent) else { return false };
+        let height = node.share.info.share_height.0;
+        let tip_height = self.tree.tip().map_or(0, |tip| tip.share.info.share_height.0);
+        self.tree.is_main(node) && (tip_height.saturating_sub(height) as usize) < RECENT_SHARES
+    }
+
+    /// Whether a share extends a valid branch to more chain work than the tip has.
+    fn extends_best(&self, candidate: &Candidate) -> bool {
+        self.tree.node(&candidate.share.info.parent).is_some() && self.claims_more(candidate)
+    }
+
+    fn claims_more(&self, candidate: &Candidate) -> bool {
+        self.tree.tip().is_none_or(|tip| candidate.share.info.chain_work > tip.share.info.chain_work)
+    }
+
+    fn link(&mut self, candidate: Candidate, now: UnixTime) {
+        match self.tree.link(Arc::clone(&candidate.share), candidate.work, now, Depth::Full) {
+            Ok(is_tip) => {
+                self.linked(&candidate, is_tip);
+            }
+            Err(Failure::Missing(need)) => self.hold(candidate, Wait::For(need)),
+            Err(Failure::Early(due)) => self.hold(candidate, Wait::Until(due)),
+            Err(failure) => self.refuse(candidate.id, candidate.digest, candidate.source, &failure),
+        }
+    }
+
+    fn linked(&mut self, candidate: &Candidate, is_tip: bool) {
+        self.effects.push(Effect::Linked(candidate.id));
+        self.tell(candidate, Verdict::Accepted);
+        if is_tip {
+            self.effects.push(Effect::NewTip(candidate.id));
+        }
+        // A copy with other facts beside the same header can never be valid now.
+        for digest in self.unverified.with_id(&candidate.id) {
+            self.unverified.take(&digest);
+        }
+        self.queue.extend(self.held.release(&Need::Share(candidate.id)));
+        // Siblings of a branch that became the main chain may be uncles now.
+        for digest in self.unverified.children(&candidate.id) {
+            self.queue.extend(self.unverified.take(&digest));
+        }
+    }
+
+    fn keep_unverified(&mut self, candidate: Candidate, now: UnixTime) {
+        self.tell(&candidate, Verdict::Unverified);
+        let id = candidate.id;
+        self.unverified.put(candidate);
+        self.queue.extend(self.held.release(&Need::Share(id)));
+        self.promote_best(now);
+    }
+
+    /// Checks the branches that claim more work than the tip has, most first.
+    ///
+    /// Each look takes the branch off the shelf, whatever comes of it, or waits for a Bitcoin block: so no
+    /// branch is looked at twice for one pile of shares.
+    fn promote_best(&mut self, now: UnixTime) {
+        while let Some(best) = self.unverified.best().filter(|best| self.claims_more(best)).cloned() {
+            let branch = self.unverified.branch(&best);
+            if self.ask_missing_anchors(&branch) {
+                return;
+            }
+            self.promote(branch, now);
+        }
+    }
+
+    fn promote(&mut self, branch: Vec<Candidate>, now: UnixTime) {
+        let joins = branch.iter().any(|candidate| self.tree.node(&candidate.share.info.parent).is_some());
+        if joins {
+            self.promote_joined(branch, now);
+        } else if branch.iter().any(|candidate| candidate.share.info.is_genesis()) {
+            self.promote_separate(branch, now);
+        } else {
+            // What it grew from was refused or given up.
+            self.drop_unverified(&branch);
+        }
+    }
+
+    fn ask_missing_anchors(&mut self, branch: &[Candidate]) -> bool {
+        let mut missing: Vec<(BlockHash, Source)> = branch
+            .iter()
+            .map(|candidate| (candidate.share.header.prev_blockhash, candidate.source))
+            .filter(|(hash, _)| self.tree.anchor(hash).is_none())
+            .collect();
+        missing.sort_unstable();
+        missing.dedup_by_key(|(hash, _)| *hash);
+        let asks = missing.iter().map(|(hash, source)| Effect::Ask { need: Need::Anchor(*hash), source: *source });
+        self.effects.extend(asks);
+        !missing.is_empty()
+    }
+
+    /// Checks a branch that grows from our tree, oldest first.
+    fn promote_joined(&mut self, branch: Vec<Candidate>, now: UnixTime) {
+        for candidate in branch {
+            if self.unverified.take(&candidate.digest).is_none() {
+                continue;
+            }
+            if self.tree.node(&candidate.share.info.parent).is_some() {
+                self.link_uncles(&candidate, now);
+                self.link(candidate, now);
+            } else {
+                self.tell(&candidate, Verdict::Dropped);
+            }
+        }
+    }
+
+    /// A promoted share's uncles may be on the shelf as well: nobody looked at them while its branch was not ours.
+    fn link_uncles(&mut self, candidate: &Candidate, now: UnixTime) {
+        for uncle in &candidate.share.info.uncles {
+            for digest in self.unverified.with_id(uncle) {
+                let is_child = |uncle: &Candidate| self.tree.node(&uncle.share.info.parent).is_some();
+                if self.unverified.get(&digest).is_some_and(is_child) {
+                    if let Some(uncle) = self.unverified.take(&digest) {
+                        self.link(uncle, now);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Checks a chain with a genesis share of its own, and changes to it if the rules say so.
+    fn promote_separate(&mut self, branch: Vec<Candidate>, now: UnixTime) {
+        let mut other = Tree::new(Arc::clone(self.tree.params()));
+        for anchor in self.tree.anchors() {
+            other.add_anchor(anchor.clone());
+        }
+        for candidate in &branch {
+            let uncles = candidate.share.info.uncles.iter().flat_map(|uncle| self.unverified.with_id(uncle));
+            let uncles: Vec<Candidate> = uncles.filter_map(|digest| self.unverified.get(&digest).cloned()).collect();
+            for one in uncles.iter().chain([candidate]) {
+                if let Err(Failure::Broken { rule, why }) =
+                    other.link(Arc::clone(&one.share), one.work, now, Depth::Full)
+                {
+                    self.unverified.take(&one.digest);
+                    self.refuse(one.id, one.digest, one.source, &Failure::Broken { rule, why });
+                }
+            }
+        }
+        let bitcoin_height = self.bitcoin_height();
+        if adopts(&self.tree, &other, bitcoin_height) {
+            self.replace_tree(other, &branch);
+        } else {
+            self.drop_unverified(&branch);
+        }
+    }
+
+    /// Height of the newest Bitcoin block known.
+    fn bitcoin_height(&self) -> BlockHeight {
+        self.tree.anchors().map(|anchor| anchor.height).max().unwrap_or_default()
+    }
+
+    fn replace_tree(&mut self, other: Tree, branch: &[Candidate]) {
+        let left = std::mem::replace(&mut self.tree, other);
+        self.effects.extend(left.nodes().map(|node| Effect::Unlinked(node.id)));
+        let mut linked: Vec<&Node> = self.tree.nodes().collect();
+        linked.sort_unstable_by_key(|node| (node.share.info.share_height, node.id));
+        self.effects.extend(linked.iter().map(|node| Effect::Linked(node.id)));
+        for candidate in branch.iter().filter(|candidate| self.tree.node(&candidate.id).is_some()) {
+            self.unverified.take(&candidate.digest);
+            let verdict = Verdict::Accepted;
+            let Candidate { id, digest, source, .. } = *candidate;
+            self.effects.push(Effect::Verdict { id, digest, source, verdict });
+        }
+        if let Some(tip) = self.tree.tip() {
+            self.effects.push(Effect::NewTip(tip.id));
+        }
+    }
+
+    fn drop_unverified(&mut self, branch: &[Candidate]) {
+        for candidate in branch {
+            if self.unverified.take(&candidate.digest).is_some() {
+                self.tell(candidate, Verdict::Dropped);
+            }
+        }
+    }
+
+    fn hold(&mut self, candidate: Candidate, wait: Wait) {
+        self.tell(&candidate, Verdict::Held);
+        if let Wait::For(need) = wait {
+            self.effects.push(Effect::Ask { need, source: candidate.source });
+        }
+        self.held.put(candidate, wait);
+    }
+
+    fn refuse(&mut self, id: ShareId, digest: ShareDigest, source: Source, failure: &Failure) {
+        let verdict = match failure {
+            Failure::Broken { rule, why } => Verdict::Rejected { rule: *rule, why },
+            _ => Verdict::Dropped,
+        };
+        if matches!(verdict, Verdict::Rejected { .. }) {
+            self.rejected.put(digest);
+        }
+        self.effects.push(Effect::Verdict { id, digest, source, verdict });
+    }
+
+    fn tell(&mut self, candidate: &Candidate, verdict: Verdict) {
+        let Candidate { id, digest, source, .. } = *candidate;
+        self.effects.push(Effect::Verdict { id, digest, source, verdict });
+    }
+}

@@ -1,0 +1,63 @@
+//! Whether to leave one's chain for one that does not join it (rules, section 6).
+
+use super::tree::{Node, Tree};
+use crate::units::{BlockHeight, ShareHeight, U256};
+
+/// A full window's newest anchor is at most this many blocks from our bitcoind's tip.
+const ANCHOR_LAG_MAX_BLOCKS: u32 = 10;
+
+/// Whether a node that follows `ours` changes to `theirs`, whose shares it has all checked.
+///
+/// `bitcoin_height` is that of our bitcoind's tip.
+pub fn adopts(ours: &Tree, theirs: &Tree, bitcoin_height: BlockHeight) -> bool {
+    let window = ours.params().payout_window;
+    let Some(their_tip) = theirs.tip().filter(|_| is_whole(theirs, window)) else { return false };
+    let Some(our_tip) = ours.tip() else { return true };
+    let both = our_tip.share.info.share_height.min(their_tip.share.info.share_height);
+    let shares = window.min(both.0.saturating_add(1));
+    if verified_work(theirs, shares) <= verified_work(ours, shares) {
+        return false;
+    }
+    let has_full_window = |tip: &Node| tip.share.info.share_height >= ShareHeight(window.saturating_sub(1));
+    if has_full_window(our_tip) && has_full_window(their_tip) {
+        return is_fresh(theirs, bitcoin_height) && is_in_step_with_bitcoin(theirs, window);
+    }
+    true
+}
+
+/// Whether enough is verified: a whole window, or everything from the genesis share on.
+fn is_whole(tree: &Tree, window: u32) -> bool {
+    let verified = newest_first(tree).take(window as usize).take_while(|node| node.verified).count();
+    let reaches_genesis =
+        newest_first(tree).nth(verified.saturating_sub(1)).is_some_and(|node| node.share.info.is_genesis());
+    verified == window as usize || reaches_genesis
+}
+
+fn newest_first(tree: &Tree) -> impl Iterator<Item = &Node> {
+    tree.main_chain().iter().rev().filter_map(|id| tree.node(id))
+}
+
+fn verified_work(tree: &Tree, shares: u32) -> U256 {
+    newest_first(tree)
+        .take(shares as usize)
+        .filter(|node| node.verified)
+        .fold(U256::ZERO, |sum, node| sum.saturating_add(U256::from(node.work.0)))
+}
+
+fn is_fresh(tree: &Tree, bitcoin_height: BlockHeight) -> bool {
+    tree.tip().is_some_and(|tip| tip.share.info.block_height.0.abs_diff(bitcoin_height.0) <= ANCHOR_LAG_MAX_BLOCKS)
+}
+
+/// Whether the window took about as long as Bitcoin took meanwhile: 2/3 to 4/3, so that a history mined in
+/// an afternoon does not pass for three days.
+fn is_in_step_with_bitcoin(tree: &Tree, window: u32) -> bool {
+    let newest = tree.tip();
+    let oldest = newest_first(tree).take(window as usize).last();
+    let (Some(newest), Some(oldest)) = (newest, oldest) else { return false };
+    let anchor_time =
+        |node: &Node| tree.anchor(&node.share.header.prev_blockhash).map(|anchor| u64::from(anchor.header.time));
+    let (Some(to), Some(from)) = (anchor_time(newest), anchor_time(oldest)) else { return false };
+    let bitcoin_s = to.saturating_sub(from);
+    let window_s = u64::from(newest.share.time().since(oldest.share.time()));
+    window_s * 3 >= bitcoin_s * 2 && window_s * 3 <= bitcoin_s * 4
+}

@@ -1,0 +1,310 @@
+//! Shares that wait outside the tree, within budgets that hold whatever peers send (rules, section 5).
+
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use super::failure::Need;
+use super::Source;
+use crate::share::{Share, ShareDigest, ShareId};
+use crate::units::{UnixTime, Work};
+
+/// Bytes that one pool holds in all.
+const POOL_BYTES_MAX: usize = 16 << 20;
+/// Bytes that one pool holds for one peer.
+const PEER_BYTES_MAX: usize = 2 << 20;
+/// What a waiting share costs beside its lists: the structures around it.
+const OVERHEAD_BYTES: usize = 640;
+/// Digests of refused shares that are remembered, so that a copy costs nothing.
+const REJECTED_MAX: usize = 4_096;
+
+/// A share that passed rules 1 and 2.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// Its header's hash.
+    pub id: ShareId,
+    /// What it is known by until rule 8 holds.
+    pub digest: ShareDigest,
+    /// The share.
+    pub share: Arc<Share>,
+    /// Its own work.
+    pub work: Work,
+    /// Who sent it.
+    pub source: Source,
+    /// When it came.
+    pub since: UnixTime,
+}
+
+impl Candidate {
+    fn bytes(&self) -> usize {
+        OVERHEAD_BYTES + 32 * (self.share.merkle_branch.len() + self.share.info.uncles.len())
+    }
+}
+
+/// Candidates in the order in which they are given up when room is short: lowest key first.
+///
+/// The key is what the pool values: claimed work, or time of arrival.
+struct Shelf {
+    items: HashMap<ShareDigest, (Candidate, u128)>,
+    order: BTreeSet<(u128, ShareDigest)>,
+    order_by_source: HashMap<Source, (usize, BTreeSet<(u128, ShareDigest)>)>,
+    bytes: usize,
+}
+
+impl Shelf {
+    fn new() -> Self {
+        Self { items: HashMap::new(), order: BTreeSet::new(), order_by_source: HashMap::new(), bytes: 0 }
+    }
+
+    /// Puts a candidate on the shelf and gives up what no longer fits, perhaps itself.
+    fn put(&mut self, candidate: Candidate, key: u128) -> Vec<Candidate> {
+        let (digest, source) = (candidate.digest, candidate.source);
+        self.bytes += candidate.bytes();
+        self.order.insert((key, digest));
+        let (bytes, order) = self.order_by_source.entry(source).or_default();
+        *bytes += candidate.bytes();
+        order.insert((key, digest));
+        self.items.insert(digest, (candidate, key));
+        let mut given_up = Vec::new();
+        while let Some(victim) = self.victim(&source) {
+            given_up.extend(self.take(&victim));
+        }
+        given_up
+    }
+
+    fn victim(&self, source: &Source) -> Option<ShareDigest> {
+        let (bytes, order) = self.order_by_source.get(source)?;
+        let order = if *bytes > PEER_BYTES_MAX {
+            order
+        } else if self.bytes > POOL_BYTES_MAX {
+            &self.order
+        } else {
+            return None;
+        };
+        order.first().map(|(_, digest)| *digest)
+    }
+
+    fn take(&mut self, digest: &ShareDigest) -> Option<Candidate> {
+        let (candidate, key) = self.items.remove(digest)?;
+        self.order.remove(&(key, *digest));
+        self.bytes = self.bytes.saturating_sub(candidate.bytes());
+        if let Some((bytes, order)) = self.order_by_source.get_mut(&candidate.source) {
+            *bytes = bytes.saturating_sub(candidate.bytes());
+            order.remove(&(key, *digest));
+            if order.is_empty() {
+                self.order_by_source.remove(&candidate.source);
+            }
+        }
+        Some(candidate)
+    }
+}
+
+/// What a held share waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Wait {
+    /// Something unknown.
+    For(Need),
+    /// Its own time.
+    Until(UnixTime),
+}
+
+/// Shares that wait for a parent, an uncle, a Bitcoin block, or their time. The oldest are given up first.
+pub struct Held {
+    shelf: Shelf,
+    waits: HashMap<ShareDigest, Wait>,
+    by_need: HashMap<Need, Vec<ShareDigest>>,
+    arrivals: u128,
+}
+
+impl Held {
+    pub fn new() -> Self {
+        Self { shelf: Shelf::new(), waits: HashMap::new(), by_need: HashMap::new(), arrivals: 0 }
+    }
+
+    pub fn contains(&self, digest: &ShareDigest) -> bool {
+        self.waits.contains_key(digest)
+    }
+
+    pub fn len(&self) -> usize {
+        self.waits.len()
+    }
+
+    /// Holds a share.
+    pub fn put(&mut self, candidate: Candidate, wait: Wait) {
+        let digest = candidate.digest;
+        self.arrivals += 1;
+        self.waits.insert(digest, wait);
+        if let Wait::For(need) = wait {
+            self.by_need.entry(need).or_default().push(digest);
+        }
+        for given_up in self.shelf.put(candidate, self.arrivals) {
+            self.forget_wait(&given_up.digest);
+        }
+    }
+
+    /// Takes out all that waited for this.
+    pub fn release(&mut self, need: &Need) -> Vec<Candidate> {
+        let digests = self.by_need.remove(need).unwrap_or_default();
+        digests.iter().filter_map(|digest| self.waits.remove(digest).and_then(|_| self.shelf.take(digest))).collect()
+    }
+
+    /// Takes out all whose time has come.
+    pub fn release_due(&mut self, now: UnixTime) -> Vec<Candidate> {
+        self.take_where(|wait, _| matches!(wait, Wait::Until(due) if *due <= now))
+    }
+
+    /// Takes out all that have waited in vain since before `since`.
+    pub fn give_up_before(&mut self, since: UnixTime) -> Vec<Candidate> {
+        self.take_where(|wait, candidate| matches!(wait, Wait::For(_)) && candidate.since < since)
+    }
+
+    /// The Bitcoin blocks that shares wait for, and the sender of one such share.
+    pub fn needs(&self) -> Vec<(Need, Source)> {
+        let sender =
+            |digests: &Vec<ShareDigest>| self.shelf.items.get(digests.first()?).map(|(candidate, _)| candidate.source);
+        self.by_need.iter().filter_map(|(need, digests)| Some((*need, sender(digests)?))).collect()
+    }
+
+    fn take_where(&mut self, wanted: impl Fn(&Wait, &Candidate) -> bool) -> Vec<Candidate> {
+        let digests: Vec<ShareDigest> = self
+            .waits
+            .iter()
+            .filter(|(digest, wait)| {
+                self.shelf.items.get(*digest).is_some_and(|(candidate, _)| wanted(wait, candidate))
+            })
+            .map(|(digest, _)| *digest)
+            .collect();
+        digests
+            .iter()
+            .filter_map(|digest| {
+                self.forget_wait(digest);
+                self.shelf.take(digest)
+            })
+            .collect()
+    }
+
+    fn forget_wait(&mut self, digest: &ShareDigest) {
+        let Some(Wait::For(need)) = self.waits.remove(digest) else { return };
+        if let Some(digests) = self.by_need.get_mut(&need) {
+            digests.retain(|other| other != digest);
+            if digests.is_empty() {
+                self.by_need.remove(&need);
+            }
+        }
+    }
+}
+
+/// Shares on branches that claim no more work than the tip has. Those that claim least are given up first.
+pub struct Unverified {
+    shelf: Shelf,
+    by_id: HashMap<ShareId, Vec<ShareDigest>>,
+    by_parent: HashMap<ShareId, Vec<ShareDigest>>,
+}
+
+impl Unverified {
+    pub fn new() -> Self {
+        Self { shelf: Shelf::new(), by_id: HashMap::new(), by_parent: HashMap::new() }
+    }
+
+    pub fn contains(&self, digest: &ShareDigest) -> bool {
+        self.shelf.items.contains_key(digest)
+    }
+
+    pub fn contains_id(&self, id: &ShareId) -> bool {
+        self.by_id.contains_key(id)
+    }
+
+    pub fn len(&self) -> usize {
+        self.shelf.items.len()
+    }
+
+    /// Keeps a share.
+    pub fn put(&mut self, candidate: Candidate) {
+        self.by_id.entry(candidate.id).or_default().push(candidate.digest);
+        self.by_parent.entry(candidate.share.info.parent).or_default().push(candidate.digest);
+        let claimed = candidate.share.info.chain_work.0;
+        for given_up in self.shelf.put(candidate, claimed) {
+            self.forget_links(&given_up);
+        }
+    }
+
+    /// Takes one share out.
+    pub fn take(&mut self, digest: &ShareDigest) -> Option<Candidate> {
+        let candidate = self.shelf.take(digest)?;
+        self.forget_links(&candidate);
+        Some(candidate)
+    }
+
+    /// All that name this share as their parent.
+    pub fn children(&self, id: &ShareId) -> Vec<ShareDigest> {
+        self.by_parent.get(id).cloned().unwrap_or_default()
+    }
+
+    /// All that have this header.
+    pub fn with_id(&self, id: &ShareId) -> Vec<ShareDigest> {
+        self.by_id.get(id).cloned().unwrap_or_default()
+    }
+
+    /// The share that claims most chain work.
+    pub fn best(&self) -> Option<&Candidate> {
+        let (_, digest) = self.shelf.order.last()?;
+        self.get(digest)
+    }
+
+    pub fn get(&self, digest: &ShareDigest) -> Option<&Candidate> {
+        self.shelf.items.get(digest).map(|(candidate, _)| candidate)
+    }
+
+    /// A share and all kept below it, lowest claimed height first: several may share one header.
+    pub fn branch(&self, top: &Candidate) -> Vec<Candidate> {
+        let mut seen: HashSet<ShareDigest> = HashSet::from([top.digest]);
+        let mut branch = vec![top.clone()];
+        let mut next = 0;
+        while let Some(candidate) = branch.get(next) {
+            let below: Vec<ShareDigest> =
+                self.with_id(&candidate.share.info.parent).into_iter().filter(|digest| seen.insert(*digest)).collect();
+            branch.extend(below.iter().filter_map(|digest| self.get(digest).cloned()));
+            next += 1;
+        }
+        branch.sort_by_key(|candidate| (candidate.share.info.share_height, candidate.digest));
+        branch
+    }
+
+    fn forget_links(&mut self, candidate: &Candidate) {
+        for (index, key) in [(&mut self.by_id, candidate.id), (&mut self.by_parent, candidate.share.info.parent)] {
+            if let Some(digests) = index.get_mut(&key) {
+                digests.retain(|digest| *digest != candidate.digest);
+                if digests.is_empty() {
+                    index.remove(&key);
+                }
+            }
+        }
+    }
+}
+
+/// The shares refused last.
+pub struct Rejected {
+    known: HashSet<ShareDigest>,
+    order: VecDeque<ShareDigest>,
+}
+
+impl Rejected {
+    pub fn new() -> Self {
+        Self { known: HashSet::new(), order: VecDeque::new() }
+    }
+
+    pub fn contains(&self, digest: &ShareDigest) -> bool {
+        self.known.contains(digest)
+    }
+
+    pub fn put(&mut self, digest: ShareDigest) {
+        if !self.known.insert(digest) {
+            return;
+        }
+        self.order.push_back(digest);
+        if self.order.len() > REJECTED_MAX {
+            if let Some(oldest) = self.order.pop_front() {
+                self.known.remove(&oldest);
+            }
+        }
+    }
+}

@@ -1,0 +1,1 @@
+"""What the golden vectors cover, one module per file of vectors."""

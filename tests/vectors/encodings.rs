@@ -1,0 +1,140 @@
+//! Chain ids, and shares from their fields to every byte that is hashed.
+
+use bitcoin::hashes::{sha256d, Hash as _};
+use p2pool_core::params::ChainId;
+use p2pool_core::share::coinbase::{fold_merkle_branch, Coinbase};
+use p2pool_core::share::encoding::SHARE_LEN_MAX;
+use p2pool_core::share::{Share, ShareId, HEADER_VERSION_MIN};
+use serde::Deserialize;
+
+use crate::fields::{hex, hex_array, payouts, read, shown, ParamsFields, PayoutFields, ShareFields};
+
+#[derive(Deserialize)]
+struct ChainVector {
+    #[serde(flatten)]
+    params: ParamsFields,
+    preimage: String,
+    chain_id: String,
+}
+
+#[test]
+fn chain_ids() {
+    let vectors: Vec<ChainVector> = read("chains.json");
+    assert!(vectors.len() >= 10);
+    for vector in &vectors {
+        let params = vector.params.params();
+        assert_eq!(params.chain_id_preimage(), hex(&vector.preimage), "{params:?}");
+        assert_eq!(params.chain_id().to_string(), vector.chain_id, "{params:?}");
+    }
+}
+
+#[derive(Deserialize)]
+struct ShareVector {
+    chain_id: String,
+    fields: ShareFields,
+    raw: String,
+    id: String,
+    digest: String,
+    commitment: String,
+    payouts: Vec<PayoutFields>,
+    coinbase_prefix: String,
+    coinbase_suffix: String,
+    coinbase_txid: String,
+    coinbase_with_witness_hash: String,
+    folded_merkle_root: String,
+}
+
+#[test]
+fn shares_encode_and_decode_as_written() {
+    let vectors: Vec<ShareVector> = read("shares.json");
+    assert!(vectors.len() >= 30);
+    for vector in &vectors {
+        let (share, raw) = (vector.fields.share(), hex(&vector.raw));
+        assert_eq!(share.encode(), raw, "{}", vector.id);
+        assert_eq!(Share::decode(&raw).unwrap(), share, "{}", vector.id);
+        assert!(raw.len() <= SHARE_LEN_MAX);
+        assert_eq!(share.id(), ShareId(shown(&vector.id)));
+        assert_eq!(share.id().to_string(), vector.id);
+        assert_eq!(share.digest().0, hex_array(&vector.digest), "{}", vector.id);
+    }
+}
+
+#[test]
+fn coinbases_are_derived_as_written() {
+    let vectors: Vec<ShareVector> = read("shares.json");
+    for vector in &vectors {
+        let share = vector.fields.share();
+        let chain_id = ChainId(hex_array(&vector.chain_id));
+        assert_eq!(share.info.commitment(&chain_id), hex_array(&vector.commitment), "{}", vector.id);
+        let coinbase = Coinbase::new(&chain_id, &share.info, &payouts(&vector.payouts));
+        assert_eq!(coinbase.prefix, hex(&vector.coinbase_prefix), "{}", vector.id);
+        assert_eq!(coinbase.suffix, hex(&vector.coinbase_suffix), "{}", vector.id);
+        let txid = coinbase.txid(&share.extranonce);
+        assert_eq!(txid, shown(&vector.coinbase_txid), "{}", vector.id);
+        let with_witness = coinbase.with_witness(&share.extranonce);
+        let hash = sha256d::Hash::hash(&with_witness).to_byte_array();
+        assert_eq!(hash, shown(&vector.coinbase_with_witness_hash), "{}", vector.id);
+        let root = fold_merkle_branch(txid, &share.merkle_branch);
+        assert_eq!(root, shown(&vector.folded_merkle_root), "{}", vector.id);
+    }
+}
+
+/// The witness serialisation is read back by an independent decoder as the same transaction.
+#[test]
+fn coinbases_are_transactions_to_others() {
+    let vectors: Vec<ShareVector> = read("shares.json");
+    for vector in &vectors {
+        let share = vector.fields.share();
+        let chain_id = ChainId(hex_array(&vector.chain_id));
+        let coinbase = Coinbase::new(&chain_id, &share.info, &payouts(&vector.payouts));
+        let bytes = coinbase.with_witness(&share.extranonce);
+        let transaction: bitcoin::Transaction = bitcoin::consensus::deserialize(&bytes).unwrap();
+        assert!(transaction.is_coinbase());
+        assert_eq!(transaction.compute_txid().to_byte_array(), coinbase.txid(&share.extranonce));
+        assert_eq!(transaction.lock_time.to_consensus_u32(), share.info.block_height.0 - 1);
+        assert_eq!(transaction.output.len(), vector.payouts.len() + 1);
+    }
+}
+
+#[derive(Deserialize)]
+struct MalformedVector {
+    why: String,
+    raw: String,
+    decodes: bool,
+}
+
+#[test]
+fn malformed_shares_are_refused() {
+    let vectors: Vec<MalformedVector> = read("malformed.json");
+    assert!(vectors.iter().filter(|vector| !vector.decodes).count() >= 30);
+    for vector in &vectors {
+        match Share::decode(&hex(&vector.raw)) {
+            Err(_) => assert!(!vector.decodes, "{} should decode", vector.why),
+            Ok(share) => {
+                assert!(vector.decodes, "{} should not decode", vector.why);
+                let version = share.header.version.to_consensus();
+                let out_of_range = version < HEADER_VERSION_MIN || share.info.share_bits.target().is_err();
+                assert!(out_of_range, "{}", vector.why);
+            }
+        }
+    }
+}
+
+/// No prefix of a share is a share, and no byte can be changed without changing what is read.
+#[test]
+fn every_byte_of_a_share_counts() {
+    let vectors: Vec<ShareVector> = read("shares.json");
+    for vector in vectors.iter().step_by(5) {
+        let raw = hex(&vector.raw);
+        let share = Share::decode(&raw).unwrap();
+        for i in 0..raw.len() {
+            assert!(Share::decode(&raw[..i]).is_err());
+            let mut changed = raw.clone();
+            changed[i] ^= 1;
+            match Share::decode(&changed) {
+                Ok(other) => assert!(other != share && other.encode() == changed, "byte {i} of {}", vector.id),
+                Err(_) => continue,
+            }
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The core against golden vectors that an independent model of the rules wrote (`generate.py`).
+// Everything here is a test, also the functions that read the vectors.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod encodings;
+mod fields;
+mod targets;

@@ -1,0 +1,74 @@
+"""What target the next share must have (rules, section 6)."""
+
+from dataclasses import dataclass
+
+from .params import RETARGET_SHARES_MIN, STEP_MAX, Params
+from .targets import bits_to_target, target_of_work, target_to_bits, work_of_bits
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What the retarget looks at in one share."""
+
+    time: int
+    height: int
+    bits: int
+    # Work of the uncles it names.
+    uncle_work: int
+
+    @property
+    def work(self) -> int:
+        return work_of_bits(self.bits)
+
+
+def bits_for_work(params: Params, work: int) -> int:
+    """A work as a target of this chain: at least work(easiest) and 1, not above the easiest, truncated."""
+    easiest = bits_to_target(params.easiest_bits)
+    work = max(work, work_of_bits(params.easiest_bits), 1)
+    return target_to_bits(min(target_of_work(work), easiest))
+
+
+def middle(three) -> Pace:
+    return sorted(three, key=lambda share: (share.time, share.height))[1]
+
+
+def base_bits(params: Params, newest_first) -> int:
+    """The base target, in compact form, after the share newest_first[0].
+
+    `newest_first` holds that share and its ancestors, all there are or at least a retarget window of them.
+    """
+    window = list(newest_first)[: params.retarget_window]
+    if len(window) < RETARGET_SHARES_MIN:
+        return params.easiest_bits
+    parent = window[0]
+    low, high = parent.work // STEP_MAX, parent.work * STEP_MAX
+    for length, share in enumerate(window):
+        if not low <= share.work <= high:
+            window = window[:length]
+            break
+    if len(window) < RETARGET_SHARES_MIN:
+        return parent.bits
+    a, b = middle(window[-3:]), middle(window[:3])
+    work = sum(share.work + share.uncle_work for share in window if a.height < share.height <= b.height)
+    span = max(1, b.time - a.time)
+    next_work = work * params.share_period_s // span
+    return bits_for_work(params, min(max(next_work, low), high))
+
+
+def eased_bits(params: Params, base: int, k: int) -> int:
+    """The base target eased by 2^k; k = 0 leaves it."""
+    return base if k == 0 else bits_for_work(params, work_of_bits(base) >> k)
+
+
+def easings_allowed(params: Params, time: int, parent_time: int) -> int:
+    return max(0, (time - parent_time) // params.easing_interval_s)
+
+
+def allowed_bits(params: Params, newest_first, time: int) -> set:
+    """Every share_bits that a child with this header time may have."""
+    if not newest_first:
+        return {params.easiest_bits}
+    base = base_bits(params, newest_first)
+    most = easings_allowed(params, time, newest_first[0].time)
+    # Past 256 halvings nothing is left to halve.
+    return {eased_bits(params, base, k) for k in range(min(most, 256) + 1)}

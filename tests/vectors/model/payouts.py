@@ -1,0 +1,107 @@
+"""Whom a share pays (rules, section 7)."""
+
+from bisect import bisect_right
+
+from .hashing import tagged_hash
+from .params import DUST_LIMIT, FEE_PERMILLE, UNCLE_CREDIT, Params
+
+
+def window_credits(params: Params, newest_first, block_work: int) -> dict:
+    """Credit per script of the payout window.
+
+    `newest_first` yields (script, work, [(uncle's script, uncle's work), ...]) of the shares ending at the parent.
+    `block_work` is work(header.bits) of the share that pays.
+    """
+    credits = {}
+    summed = 0
+    for count, (script, work, uncles) in enumerate(newest_first):
+        if count == params.payout_window:
+            break
+        own = work
+        for uncle_script, uncle_work in uncles:
+            part = uncle_work * UNCLE_CREDIT[0] // UNCLE_CREDIT[1]
+            credits[uncle_script] = credits.get(uncle_script, 0) + part
+            own += uncle_work - part
+        credits[script] = credits.get(script, 0) + own
+        summed += work + sum(uncle_work for _, uncle_work in uncles)
+        if params.work_cut_blocks and summed >= params.work_cut_blocks * block_work:
+            break
+    return credits
+
+
+def threshold(amounts, limit: int):
+    """tau of step 3 with its n, s and lots."""
+    def at(tau):
+        n = sum(1 for amount in amounts if amount >= tau)
+        s = sum(amount for amount in amounts if amount < tau)
+        lots = 0 if s == 0 else max(1, s // tau)
+        return n, s, lots
+
+    # n + lots never grows with tau: an amount that falls below tau takes one from n and, being less than the new
+    # tau, adds at most one lot. So the smallest tau can be searched by halving; `threshold_naive` checks that.
+    low, high = DUST_LIMIT, max(DUST_LIMIT, sum(amounts) + 1)
+    while low < high:
+        tau = (low + high) // 2
+        n, _, lots = at(tau)
+        if n + lots <= limit:
+            high = tau
+        else:
+            low = tau + 1
+    return low, *at(low)
+
+
+def threshold_naive(amounts, limit: int) -> int:
+    tau = DUST_LIMIT
+    while True:
+        n = sum(1 for amount in amounts if amount >= tau)
+        s = sum(amount for amount in amounts if amount < tau)
+        if n + (0 if s == 0 else max(1, s // tau)) <= limit:
+            return tau
+        tau += 1
+
+
+def draw(small, s: int, m: int, parent: bytes) -> list:
+    """Scripts that win a lot; the first is the winner of k = 0."""
+    seed = tagged_hash("p2pool/lots", parent)
+    ordered = sorted(small, key=lambda entry: (tagged_hash("p2pool/lot-order", seed + entry[0]), entry[0]))
+    ends, total = [], 0
+    for _, amount in ordered:
+        total += m * amount
+        ends.append(total)
+    u = int.from_bytes(seed, "big") * s >> 256
+    # Entry i owns [ends[i-1], ends[i]): the first whose end is above the point.
+    return [ordered[bisect_right(ends, u + k * s)][0] for k in range(m)]
+
+
+def split(credits: dict, value: int, finder: bytes) -> dict:
+    """Steps 1 and 2: what everybody is owed to the satoshi."""
+    fee = value * FEE_PERMILLE // 1000
+    rest = value - fee
+    total = sum(credits.values())
+    amounts, before = {}, 0
+    for script in sorted(credits):
+        upto = before + credits[script]
+        amounts[script] = rest * upto // total - rest * before // total
+        before = upto
+    amounts[finder] = amounts.get(finder, 0) + fee
+    return amounts
+
+
+def payout_list(params: Params, credits: dict, value: int, finder: bytes, parent: bytes) -> list:
+    """(script, amount) pairs, amount descending, then script ascending. No credits: a genesis share."""
+    amounts = split(credits, value, finder) if credits else {finder: value}
+    tau, _, s, lots = threshold(amounts.values(), params.payout_outputs_max)
+    paid = {script: amount for script, amount in amounts.items() if amount >= tau}
+    small = [(script, amount) for script, amount in amounts.items() if amount < tau]
+    if 0 < s < DUST_LIMIT:
+        if paid:
+            largest = min(paid, key=lambda script: (-paid[script], script))
+            paid[largest] += s
+        else:
+            paid = {finder: value}
+    elif s > 0:
+        winners = draw(small, s, lots, parent)
+        for winner in winners:
+            paid[winner] = paid.get(winner, 0) + s // lots
+        paid[winners[0]] += s - lots * (s // lots)
+    return sorted(paid.items(), key=lambda payout: (-payout[1], payout[0]))

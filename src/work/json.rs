@@ -264,3 +264,6 @@ impl<'de, T: HexTarget> Deserialize<'de> for Hex<T> {
         deserializer.deserialize_str(HexVisitor(PhantomData))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -267,3 +267,6 @@ fn check_payouts(payouts: &[Payout], value: Sats, max: usize) -> Result<(), JobE
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,6 +21,9 @@ mod template;
 mod transactions;
 mod trim;
 
+#[cfg(test)]
+mod fixtures;
+
 pub use answer::{Answer, Judged};
 pub use block::BlockError;
 pub use job::{Job, JobId};

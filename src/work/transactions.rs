@@ -95,3 +95,40 @@ impl fmt::Debug for Transactions {
         write!(f, "{} transactions", self.len)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bitcoin::hashes::Hash as _;
+    use bitcoin::{Block, WitnessMerkleNode};
+
+    use super::super::fixtures::tx;
+    use super::*;
+
+    #[test]
+    fn a_shorter_list_is_as_if_it_were_made_so_and_shares_the_bytes() {
+        let all: Vec<TemplateTx> = (0..20).map(|n| tx(n, 5, 6, 7)).collect();
+        let list = Transactions::new(all.clone());
+        for len in 0..20 {
+            let short = list.first_few(len);
+            let fresh = Transactions::new(all[..len].to_vec());
+            assert_eq!(short, fresh);
+            assert_eq!(short.merkle_branch(), fresh.merkle_branch());
+            assert_eq!(short.witness_commitment(), fresh.witness_commitment());
+            assert!(Arc::ptr_eq(&short.all, &list.all));
+        }
+        assert_eq!(list.first_few(21), list);
+        assert_ne!(list.first_few(19), list);
+    }
+
+    #[test]
+    fn the_commitment_is_bip141s() {
+        for count in [0, 1, 2, 7] {
+            let list = Transactions::new((0..count).map(|n| tx(n, 5, 6, 7)).collect());
+            let leaves = std::iter::once([0; 32]).chain(list.iter().map(|tx| tx.wtxid));
+            let leaves = leaves.map(|id| bitcoin::Wtxid::from_byte_array(id).to_raw_hash());
+            let root = WitnessMerkleNode::from_raw_hash(bitcoin::merkle_tree::calculate_root(leaves).unwrap());
+            let expected = Block::compute_witness_commitment(&root, &[0; 32]).to_byte_array();
+            assert_eq!(list.witness_commitment(), expected, "{count} transactions");
+        }
+    }
+}

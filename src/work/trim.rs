@@ -68,3 +68,72 @@ pub fn fitting(template: &Template, coinbase: CoinbaseCost) -> Option<usize> {
     };
     Some(template.transactions.iter().enumerate().map(grows).take_while(|fits| *fits).count())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::fixtures::template;
+    use super::*;
+    use crate::units::Sats;
+
+    fn numbers_only(weight: u64, sigops_cost: u64) -> TemplateTx {
+        TemplateTx { data: Vec::new(), txid: [0; 32], wtxid: [0; 32], fee: Sats(0), weight, sigops_cost }
+    }
+
+    /// Weight and sigops of a whole block, written out without help from the code above.
+    fn totals(transactions: &[TemplateTx], coinbase: CoinbaseCost) -> (u64, u64) {
+        let count_bytes = match transactions.len() + 1 {
+            0..=252 => 1,
+            253..=65_535 => 3,
+            _ => 5,
+        };
+        let weight: u64 = transactions.iter().map(|tx| tx.weight).sum();
+        let sigops: u64 = transactions.iter().map(|tx| tx.sigops_cost).sum();
+        (4 * (80 + count_bytes) + coinbase.weight + weight, coinbase.sigops_cost + sigops)
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_kept_fits_and_one_more_would_not(
+            transactions in prop::collection::vec((240u64..4_000, 0u64..100), 0..320),
+            coinbase_weight in 400u64..9_000,
+            coinbase_sigops in 0u64..200,
+            weight_limit in 300u64..700_000,
+            sigops_limit in 0u64..15_000,
+        ) {
+            let transactions: Vec<_> = transactions.into_iter().map(|(weight, sigops)| numbers_only(weight, sigops)).collect();
+            let mut template = template(1, transactions.clone());
+            (template.weight_limit, template.sigops_limit) = (weight_limit, sigops_limit);
+            let coinbase = CoinbaseCost { weight: coinbase_weight, sigops_cost: coinbase_sigops };
+            let fits = |count: usize| {
+                let (weight, sigops) = totals(&transactions[..count], coinbase);
+                weight <= weight_limit && sigops <= sigops_limit
+            };
+            match fitting(&template, coinbase) {
+                Some(kept) => prop_assert!(fits(kept) && (kept == transactions.len() || !fits(kept + 1))),
+                None => prop_assert!(!fits(0)),
+            }
+        }
+    }
+
+    #[test]
+    fn the_longer_count_of_253_transactions_is_weighed() {
+        let mut template = template(1, vec![numbers_only(400, 0); 252]);
+        let coinbase = CoinbaseCost { weight: 1_000, sigops_cost: 0 };
+        let weight = totals(&template.transactions, coinbase).0;
+        assert_eq!(weight, 320 + 12 + 1_000 + 252 * 400);
+        template.weight_limit = weight;
+        assert_eq!(fitting(&template, coinbase), Some(252));
+        template.weight_limit = weight - 1;
+        assert_eq!(fitting(&template, coinbase), Some(251));
+    }
+
+    #[test]
+    fn claims_beyond_all_limits_do_not_overflow() {
+        let mut template = template(1, vec![numbers_only(u64::MAX, u64::MAX); 3]);
+        template.weight_limit = u64::MAX - 1;
+        assert_eq!(fitting(&template, CoinbaseCost { weight: 1_000, sigops_cost: 0 }), Some(0));
+        assert_eq!(fitting(&template, CoinbaseCost { weight: u64::MAX, sigops_cost: 0 }), None);
+    }
+}

@@ -1,0 +1,223 @@
+use std::cell::RefCell;
+
+use bitcoin::consensus::deserialize;
+use bitcoin::Block;
+
+use super::super::fixtures::{
+    chain, full_template, job, many_p2tr, next_share, p2pkh, p2tr, split, template, tx, SUBSIDY,
+};
+use super::super::Answer;
+use super::*;
+use crate::units::BlockHeight;
+
+const NOW: UnixTime = UnixTime(1_700_000_200);
+
+/// The block of an answer, as Bitcoin reads it, with every check that the `bitcoin` crate knows.
+fn checked_block(job: &Job) -> Block {
+    let answer = Answer { extranonce: [0xab; 12], time: job.time.0, nonce: 7, version: job.version };
+    let judged = job.judge(&answer);
+    let bytes = job.block(&judged.header, &answer.extranonce).unwrap();
+    let block: Block = deserialize(&bytes).unwrap();
+    assert!(block.check_merkle_root());
+    assert!(block.check_witness_commitment());
+    assert!(block.weight().to_wu() <= job.template.weight_limit, "{}", block.weight());
+    let height = bitcoin::script::Builder::new().push_int(i64::from(job.block_height.0)).into_script();
+    assert!(block.txdata[0].input[0].script_sig.as_bytes().starts_with(height.as_bytes()));
+    let paid: u64 = block.txdata[0].output.iter().map(|output| output.value.to_sat()).sum();
+    assert_eq!(paid, job.info.coinbase_value.0);
+    assert_eq!(paid, job.template.coinbase_value.0);
+    let fees: u64 = job.template.transactions.iter().map(|tx| tx.fee.0).sum();
+    assert_eq!(paid, SUBSIDY + fees);
+    block
+}
+
+#[test]
+fn empty_blocks_at_the_first_heights() {
+    for height in (1..=17).chain([127, 128, 255, 256, 32_767, 32_768, 840_000]) {
+        let job = job(template(height, vec![]), &[p2tr(1)]);
+        assert!(job.merkle_branch.is_empty());
+        let block = checked_block(&job);
+        assert_eq!(block.txdata.len(), 1);
+        // The crate reads no heights that are written as OP_1 to OP_16.
+        if height > 16 {
+            assert_eq!(block.bip34_block_height().unwrap(), u64::from(height));
+        }
+    }
+}
+
+#[test]
+fn what_fits_is_not_touched() {
+    let whole = Arc::new(template(500, (0..9).map(|n| tx(n, 50, 20, 100 + n)).collect()));
+    let job = make_job(JobId(1), &chain(), &whole, &next_share(), NOW, |value| split(value, &[p2tr(1)])).unwrap();
+    assert!(Arc::ptr_eq(&job.template, &whole));
+    assert_eq!(checked_block(&job).txdata.len(), 10);
+    assert_eq!(job.merkle_branch.len(), 4);
+}
+
+#[test]
+fn a_full_template_and_48_taproot_payouts_still_make_a_valid_block() {
+    let full = full_template(840_000);
+    let before = full.transactions.len();
+    let one_payee = job(full.clone(), &[p2tr(0)]);
+    assert_eq!(one_payee.template.transactions.len(), before, "Core's reserve is enough for one payee");
+    checked_block(&one_payee);
+
+    let job = job(full.clone(), &many_p2tr(48));
+    assert!(job.template.transactions.len() < before, "this test is about trimming");
+    assert_eq!(job.template.transactions[..], full.transactions[..job.template.transactions.len()]);
+    assert!(job.coinbase.len_bytes() <= 2_250, "{} bytes", job.coinbase.len_bytes());
+    let weight = checked_block(&job).weight().to_wu();
+    let next = full.transactions[job.template.transactions.len()].weight;
+    assert!(weight + next > 4_000_000, "{weight} leaves room for {next}");
+}
+
+#[test]
+fn weight_is_accounted_to_the_unit() {
+    for (transactions, payees) in [(0, 1), (1, 1), (5, 48), (251, 3), (252, 3), (253, 48)] {
+        let mut whole = template(200, (0..transactions).map(|n| tx(n, 10, 9, 5)).collect());
+        let weight = checked_block(&job(whole.clone(), &many_p2tr(payees))).weight().to_wu();
+        whole.weight_limit = weight;
+        let block = checked_block(&job(whole.clone(), &many_p2tr(payees)));
+        assert_eq!(block.weight().to_wu(), weight, "{transactions} transactions, {payees} payees");
+        whole.weight_limit = weight - 1;
+        let facts = next_share();
+        let tighter =
+            make_job(JobId(1), &chain(), &Arc::new(whole), &facts, NOW, |value| split(value, &many_p2tr(payees)));
+        match transactions {
+            0 => assert!(matches!(tighter, Err(JobError::CoinbaseTooLarge { .. })), "{tighter:?}"),
+            _ => assert_eq!(checked_block(&tighter.unwrap()).txdata.len() as u64, transactions),
+        }
+    }
+}
+
+#[test]
+fn signature_operations_of_p2pkh_payouts_are_counted_as_bitcoin_counts_them() {
+    let scripts: Vec<_> = (0..24).map(p2pkh).chain((0..24).map(p2tr)).collect();
+    let mut transactions: Vec<_> = (0..3).map(|n| tx(n, 10, 0, 5)).collect();
+    transactions.iter_mut().for_each(|tx| tx.sigops_cost = 100);
+    let mut whole = template(200, transactions);
+    let coinbase = checked_block(&job(whole.clone(), &scripts)).txdata.remove(0);
+    let outputs: usize = coinbase.output.iter().map(|output| output.script_pubkey.count_sigops_legacy()).sum();
+    let cost = 4 * (outputs + coinbase.input[0].script_sig.count_sigops_legacy()) as u64;
+    assert_eq!(cost, 96);
+    whole.sigops_limit = cost + 300;
+    assert_eq!(job(whole.clone(), &scripts).template.transactions.len(), 3);
+    whole.sigops_limit = cost + 299;
+    assert_eq!(job(whole, &scripts).template.transactions.len(), 2);
+}
+
+#[test]
+fn payouts_that_grow_whenever_transactions_go_still_fit() {
+    let mut whole = template(200, (0..400).map(|n| tx(n, 10, 0, 1)).collect());
+    whole.weight_limit = 400 * whole.transactions[0].weight;
+    let most = Sats(whole.coinbase_value.0);
+    let calls = RefCell::new(Vec::new());
+    let job = make_job(JobId(1), &chain(), &Arc::new(whole), &next_share(), NOW, |value| {
+        calls.borrow_mut().push(value);
+        // One payee more for each satoshi that is missing: every round leaves out more.
+        let payees = (1 + most.0 - value.0).min(48);
+        split(value, &many_p2tr(payees as u8))
+    })
+    .unwrap();
+    checked_block(&job);
+    assert!(calls.borrow().len() <= TRIM_ROUNDS_MAX + 1, "{:?}", calls.borrow());
+}
+
+#[test]
+fn payouts_that_never_settle_get_the_room_of_the_largest_coinbase() {
+    let mut whole = template(200, (0..400).map(|n| tx(n, 10, 0, 1)).collect());
+    whole.weight_limit = 400 * whole.transactions[0].weight;
+    let whole = Arc::new(whole);
+    let calls = RefCell::new(0u8);
+    let job = make_job(JobId(1), &chain(), &whole, &next_share(), NOW, |value| {
+        *calls.borrow_mut() += 1;
+        split(value, &many_p2tr(*calls.borrow() * 8))
+    })
+    .unwrap();
+    assert_eq!(*calls.borrow() as usize, TRIM_ROUNDS_MAX + 1);
+    assert_eq!(job.payouts.len(), 40);
+    let spare = job.template.weight_limit - checked_block(&job).weight().to_wu();
+    assert!(spare >= 8 * 43 * 4, "room for 48 outputs was kept, {spare} weight units are left");
+}
+
+#[test]
+fn facts_become_the_share() {
+    let facts = next_share();
+    let job = job(template(77, vec![tx(1, 2, 3, 4)]), &[p2tr(1), p2tr(2)]);
+    let own = facts.share_bits.target().unwrap().work().unwrap();
+    let expected = ShareInfo {
+        parent: facts.parent,
+        uncles: facts.uncles.clone(),
+        share_height: facts.share_height,
+        chain_work: Work(facts.parent_work.0 + own.0),
+        share_bits: facts.share_bits,
+        block_height: BlockHeight(77),
+        coinbase_value: Sats(SUBSIDY + 4),
+        payout_script: facts.payout_script,
+        witness_commitment: job.template.transactions.witness_commitment(),
+        coinbase_tag: facts.coinbase_tag.clone(),
+    };
+    assert_eq!(job.info, expected);
+    assert_eq!(job.coinbase, Coinbase::new(&chain().chain_id(), &expected, &job.payouts));
+    assert_eq!(job.share_target, facts.share_bits.target().unwrap());
+    assert_eq!(job.block_target, job.template.bits.target().unwrap());
+    assert_eq!((job.id, job.block_height, job.version), (JobId(0x1f), BlockHeight(77), 0x2000_0000));
+}
+
+fn times(network: Network, template: Template, facts_min: u32, now: u32) -> (u32, u32) {
+    let facts = NextShare { min_time: UnixTime(facts_min), ..next_share() };
+    let chain = ChainParams { network, ..chain() };
+    let payouts = |value| split(value, &[p2tr(1)]);
+    let job = make_job(JobId(1), &chain, &Arc::new(template), &facts, UnixTime(now), payouts).unwrap();
+    (job.min_time.0, job.time.0)
+}
+
+#[test]
+fn the_time_is_now_but_never_before_what_both_chains_allow() {
+    let at = |min_time| Template { min_time: UnixTime(min_time), cur_time: UnixTime(150), ..template(1, vec![]) };
+    assert_eq!(times(Network::Mainnet, at(100), 120, 200), (120, 200));
+    assert_eq!(times(Network::Mainnet, at(130), 120, 200), (130, 200));
+    assert_eq!(times(Network::Regtest, at(100), 300, 200), (300, 300));
+    // Where 20 minutes without a block change the target, the template's time is the earliest.
+    assert_eq!(times(Network::Testnet4, at(100), 120, 140), (150, 150));
+    assert_eq!(times(Network::Testnet3, at(100), 160, 140), (160, 160));
+}
+
+#[test]
+fn what_cannot_be_a_job_is_an_error() {
+    let whole = Arc::new(template(1, vec![tx(1, 2, 3, 400)]));
+    let make = |template: &Arc<Template>, facts: NextShare, payouts: Vec<Payout>| {
+        make_job(JobId(1), &chain(), template, &facts, NOW, move |_| payouts.clone()).unwrap_err()
+    };
+    let right = split(whole.coinbase_value, &[p2tr(1)]);
+
+    let broken = Arc::new(Template { bits: Bits(0), ..(*whole).clone() });
+    assert_eq!(make(&broken, next_share(), right.clone()), JobError::BlockBits(BitsError(Bits(0))));
+    let facts = NextShare { share_bits: Bits(0x1d80_ffff), ..next_share() };
+    assert_eq!(make(&whole, facts, right.clone()), JobError::ShareBits(BitsError(Bits(0x1d80_ffff))));
+    let facts = NextShare { parent_work: Work(u128::MAX), ..next_share() };
+    assert_eq!(make(&whole, facts, right.clone()), JobError::Work(next_share().share_bits));
+    let facts = NextShare { share_bits: Bits(0x0101_0000), ..next_share() };
+    assert_eq!(make(&whole, facts.clone(), right.clone()), JobError::Work(facts.share_bits));
+    assert_eq!(
+        make(&whole, next_share(), split(Sats(7), &[p2tr(1)])),
+        JobError::PayoutSum { sum: Sats(7), value: whole.coinbase_value }
+    );
+    assert_eq!(
+        make(&whole, next_share(), split(whole.coinbase_value, &many_p2tr(49))),
+        JobError::TooManyPayouts { count: 49, max: 48 }
+    );
+    let tight = Template { coinbase_value: Sats(399), weight_limit: 1_300, ..(*whole).clone() };
+    let error = make(&Arc::new(tight), next_share(), split(Sats(399), &[p2tr(1)]));
+    assert_eq!(error, JobError::Fees(Sats(399)));
+}
+
+#[test]
+fn a_coinbase_worth_nothing_pays_nobody() {
+    let worthless = Arc::new(Template { coinbase_value: Sats(0), ..template(3, vec![]) });
+    let job = make_job(JobId(1), &chain(), &worthless, &next_share(), NOW, |_| Vec::new()).unwrap();
+    assert!(job.payouts.is_empty());
+    let header = job.judge(&Answer { extranonce: [0; 12], time: 1, nonce: 1, version: 4 }).header;
+    let block: Block = deserialize(&job.block(&header, &[0; 12]).unwrap()).unwrap();
+    assert_eq!(block.txdata[0].output.len(), 1);
+}

@@ -1,0 +1,202 @@
+//! The hot path, from a miner's answer to the hash, allocates nothing and gives what the slow way gives.
+
+// All of this file is a test, helpers included.
+#![allow(clippy::unwrap_used)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::hint::black_box;
+use std::sync::Arc;
+
+use bitcoin::block::{Header, Version};
+use bitcoin::consensus::serialize;
+use bitcoin::hashes::Hash as _;
+use bitcoin::{BlockHash, CompactTarget, TxMerkleNode};
+use p2pool_core::params::{ChainParams, Network};
+use p2pool_core::share::coinbase::{fold_merkle_branch, Payout};
+use p2pool_core::share::{tagged_hash, CoinbaseTag, PayoutScript, ShareId};
+use p2pool_core::units::{Bits, BlockHeight, Sats, ShareHeight, Target, UnixTime, Work};
+use p2pool_core::work::{make_job, Answer, Job, JobId, NextShare, Template, TemplateTx};
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Counts what the current thread asks for, and hands it on to the system.
+struct Counting;
+
+/// A thread that is ending has no counter any more, and nothing that is measured.
+fn count_one() {
+    let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+}
+
+// SAFETY: every call goes unchanged to the system's allocator; counting neither allocates nor unwinds.
+#[allow(unsafe_code)]
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count_one();
+        System.alloc(layout)
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count_one();
+        System.alloc_zeroed(layout)
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        count_one();
+        System.realloc(pointer, layout, new_size)
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        System.dealloc(pointer, layout);
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn allocations_of(work: impl FnOnce()) -> u64 {
+    let before = ALLOCATIONS.with(Cell::get);
+    work();
+    ALLOCATIONS.with(Cell::get) - before
+}
+
+/// Bytes that look random and are the same in every run.
+struct Random(u64);
+
+impl Random {
+    fn bytes(&mut self) -> [u8; 32] {
+        self.0 += 1;
+        tagged_hash(b"test/random", &self.0.to_le_bytes())
+    }
+
+    fn number(&mut self) -> u32 {
+        let [a, b, c, d, ..] = self.bytes();
+        u32::from_le_bytes([a, b, c, d])
+    }
+
+    fn below(&mut self, end: u32) -> u32 {
+        self.number() % end
+    }
+
+    fn answer(&mut self) -> Answer {
+        let bytes = self.bytes();
+        let mut extranonce = [0; 12];
+        extranonce.copy_from_slice(&bytes[..12]);
+        Answer {
+            extranonce,
+            time: self.number(),
+            nonce: self.number(),
+            version: i32::from_le_bytes(self.number().to_le_bytes()),
+        }
+    }
+
+    fn transaction(&mut self) -> TemplateTx {
+        TemplateTx {
+            data: vec![0; 100],
+            txid: self.bytes(),
+            wtxid: self.bytes(),
+            fee: Sats(0),
+            weight: 400,
+            sigops_cost: 0,
+        }
+    }
+
+    fn script(&mut self) -> PayoutScript {
+        let hash = self.bytes();
+        match self.below(3) {
+            0 => PayoutScript::new(&[&[0x51, 0x20][..], &hash].concat()).unwrap(),
+            1 => PayoutScript::new(&[&[0x00, 0x14][..], &hash[..20]].concat()).unwrap(),
+            _ => PayoutScript::new(&[&[0x76, 0xa9, 0x14][..], &hash[..20], &[0x88, 0xac]].concat()).unwrap(),
+        }
+    }
+
+    fn job(&mut self, transactions: u32, payees: u32) -> Job {
+        let transactions: Vec<_> = (0..transactions).map(|_| self.transaction()).collect();
+        let template = Template {
+            version: 0x2000_0000,
+            prev_block: BlockHash::from_byte_array(self.bytes()),
+            height: BlockHeight(1 + self.below(1 << self.0 % 24)),
+            bits: Bits(0x1703_31db),
+            min_time: UnixTime(1),
+            cur_time: UnixTime(2),
+            coinbase_value: Sats(u64::from(payees) * 1_000),
+            transactions: transactions.into(),
+            weight_limit: 4_000_000,
+            sigops_limit: 80_000,
+            signet_challenge: Vec::new(),
+        };
+        let payouts: Vec<_> = (0..payees).map(|_| Payout { script: self.script(), amount: Sats(1_000) }).collect();
+        let facts = NextShare {
+            parent: ShareId(self.bytes()),
+            uncles: Vec::new(),
+            share_height: ShareHeight(self.number()),
+            parent_work: Work(u128::from(self.number())),
+            share_bits: Bits(0x1d00_ffff),
+            payout_script: self.script(),
+            coinbase_tag: CoinbaseTag::new(&b"a tag of 20 letters."[..self.below(21) as usize]).unwrap(),
+            min_time: UnixTime(0),
+        };
+        let chain = ChainParams::standard(Network::Mainnet);
+        make_job(JobId(self.0), &chain, &Arc::new(template), &facts, UnixTime(3), |_| payouts.clone()).unwrap()
+    }
+}
+
+/// Header and hash by the long way: the whole coinbase hashed, the header written by the `bitcoin` crate.
+fn judged_slowly(job: &Job, answer: &Answer) -> ([u8; 80], [u8; 32]) {
+    let root = fold_merkle_branch(job.coinbase.txid(&answer.extranonce), &job.merkle_branch);
+    let header = Header {
+        version: Version::from_consensus(answer.version),
+        prev_blockhash: job.prev_block,
+        merkle_root: TxMerkleNode::from_byte_array(root),
+        time: answer.time,
+        bits: CompactTarget::from_consensus(job.bits.0),
+        nonce: answer.nonce,
+    };
+    (serialize(&header).try_into().unwrap(), header.block_hash().to_byte_array())
+}
+
+#[test]
+fn a_hundred_thousand_answers_allocate_nothing() {
+    let mut random = Random(0);
+    let job = random.job(3_000, 48);
+    assert_eq!(job.merkle_branch.len(), 12);
+    let answers: Vec<Answer> = (0..1_000).map(|_| random.answer()).collect();
+    let mut met = 0u32;
+    let allocations = allocations_of(|| {
+        for _ in 0..100 {
+            for answer in &answers {
+                let judged = job.judge(black_box(answer));
+                met += u32::from(judged.meets(&Target::MAX));
+                black_box((judged.id(), judged.meets(&job.share_target), judged.meets(&job.block_target)));
+            }
+        }
+    });
+    assert_eq!((met, allocations), (100_000, 0));
+}
+
+#[test]
+fn the_counter_counts() {
+    assert_eq!(allocations_of(|| drop(black_box(Box::new(1u64)))), 1);
+    assert!(allocations_of(|| drop(black_box([1u8; 100].repeat(2)))) >= 1);
+    assert_eq!(allocations_of(|| ()), 0);
+}
+
+#[test]
+fn the_fast_way_and_the_slow_way_agree() {
+    let mut random = Random(1 << 32);
+    for round in 0..300 {
+        let (transactions, payees) = match round {
+            0 => (0, 0),
+            1 => (5_000, 48),
+            _ => (random.below(40), random.below(49)),
+        };
+        let job = random.job(transactions, payees);
+        for _ in 0..5 {
+            let answer = random.answer();
+            let judged = job.judge(&answer);
+            assert_eq!((judged.header, judged.hash), judged_slowly(&job, &answer), "round {round}");
+        }
+    }
+}

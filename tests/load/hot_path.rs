@@ -117,7 +117,7 @@ impl Random {
         let template = Template {
             version: 0x2000_0000,
             prev_block: BlockHash::from_byte_array(self.bytes()),
-            height: BlockHeight(1 + self.below(1 << self.0 % 24)),
+            height: BlockHeight(1 + self.below(1 << (self.0 % 24))),
             bits: Bits(0x1703_31db),
             min_time: UnixTime(1),
             cur_time: UnixTime(2),

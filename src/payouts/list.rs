@@ -167,3 +167,6 @@ fn sums_before_each(amounts: &[u64]) -> Vec<u64> {
     }
     sums
 }
+
+#[cfg(test)]
+mod tests;

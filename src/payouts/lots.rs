@@ -59,7 +59,7 @@ fn offset(seed: &[u8; 32], sum: u64) -> u64 {
 /// Systematic sampling: which places of `amounts`, whose sum is `sum`, hold one of the points `offset + k * sum` for
 /// `k` below `lots` on a line where each amount is `lots` times as long; by `k` ascending.
 ///
-/// An amount is at most `sum / lots` long, so its stretch is no longer than the step from point to point and holds at
+/// All amounts together are `lots * sum` long, so there is no point past the last of the `lots`. An amount is at most `sum / lots` long, so its stretch is no longer than the step from point to point and holds at
 /// most one.
 fn winners(amounts: impl Iterator<Item = u64>, sum: u64, lots: u64, offset: u64) -> impl Iterator<Item = usize> {
     let (sum, lots) = (u128::from(sum), u128::from(lots));
@@ -68,10 +68,13 @@ fn winners(amounts: impl Iterator<Item = u64>, sum: u64, lots: u64, offset: u64)
     amounts.enumerate().filter_map(move |(place, amount)| {
         // Factors are below 2^64, products below 2^128.
         end = end.saturating_add(lots.saturating_mul(u128::from(amount)));
-        let wins = point < end && point < lots.saturating_mul(sum);
+        let wins = point < end;
         if wins {
             point = point.saturating_add(sum);
         }
         wins.then_some(place)
     })
 }
+
+#[cfg(test)]
+mod tests;

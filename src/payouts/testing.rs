@@ -1,4 +1,6 @@
-//! Scripts and ids for the tests of this module.
+//! What the tests of this module share.
+
+use proptest::test_runner::{Config, RngSeed};
 
 use crate::share::{PayoutScript, ShareId};
 
@@ -15,4 +17,9 @@ pub(crate) fn id(number: u32) -> ShareId {
     let mut bytes = [1; 32];
     bytes[..4].copy_from_slice(&number.to_le_bytes());
     ShareId(bytes)
+}
+
+/// Property tests that try the same cases in every run.
+pub(crate) fn seeded(cases: u32) -> Config {
+    Config { cases, rng_seed: RngSeed::Fixed(2), failure_persistence: None, ..Config::default() }
 }

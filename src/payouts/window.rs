@@ -253,3 +253,6 @@ impl Extent {
         Self { shares: self.shares.saturating_sub(1), work }
     }
 }
+
+#[cfg(test)]
+mod tests;

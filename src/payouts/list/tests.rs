@@ -1,0 +1,282 @@
+//! The payout list against the rule's own words, and its promises.
+
+#![allow(clippy::float_arithmetic)]
+
+use super::*;
+use crate::params::Network;
+use crate::payouts::testing::{id, script, seeded};
+use crate::share::tagged_hash;
+use crate::units::MAX_MONEY;
+use proptest::prelude::*;
+use ruint::aliases::U512;
+
+const FINDER: u32 = 1_000_000;
+
+fn params(outputs_max: u32) -> ChainParams {
+    ChainParams { payout_outputs_max: outputs_max, ..ChainParams::standard(Network::Mainnet) }
+}
+
+/// The list for miners 0.. with these works and a finder of their number.
+fn list(works: &[u128], value: u64, finder: u32, parent: u32, outputs_max: u32) -> Vec<Payout> {
+    payout_list(&params(outputs_max), credits(works).into_iter(), Sats(value), script(finder), id(parent))
+}
+
+fn credits(works: &[u128]) -> Vec<(PayoutScript, Work)> {
+    works.iter().zip(0u32..).map(|(work, miner)| (script(miner), Work(*work))).collect()
+}
+
+fn amounts(payouts: &[Payout]) -> Vec<u64> {
+    payouts.iter().map(|payout| payout.amount.0).collect()
+}
+
+/// Section 7, steps 1 and 2, written as the text goes.
+fn naive_amounts(works: &[u128], value: u64, finder: u32) -> BTreeMap<PayoutScript, u64> {
+    let fee = value / 1_000 * 5 + value % 1_000 * 5 / 1_000;
+    let all: U256 = works.iter().map(|work| U256::from(*work)).sum();
+    let upto = |n: usize| {
+        let cumulative: U256 = works[..n].iter().map(|work| U256::from(*work)).sum();
+        (U256::from(value - fee) * cumulative / all).to::<u64>()
+    };
+    let mut amounts: BTreeMap<_, _> = (0..works.len()).map(|i| (script(i as u32), upto(i + 1) - upto(i))).collect();
+    *amounts.entry(script(finder)).or_default() += fee;
+    amounts
+}
+
+/// How many outputs a threshold leaves: the `n + lots` of step 3.
+fn naive_outputs(amounts: &BTreeMap<PayoutScript, u64>, tau: u64) -> u64 {
+    let n = amounts.values().filter(|amount| **amount >= tau).count() as u64;
+    let s: u64 = amounts.values().filter(|amount| **amount < tau).sum();
+    n + if s == 0 { 0 } else { (s / tau).max(1) }
+}
+
+/// Section 7 written as the text goes: tau counted up one by one, every point tried against every interval.
+fn naive_list(works: &[u128], value: u64, finder: u32, parent: u32, outputs_max: u32) -> Vec<Payout> {
+    let amounts = naive_amounts(works, value, finder);
+    let tau = (546..).find(|tau| naive_outputs(&amounts, *tau) <= u64::from(outputs_max)).unwrap();
+    let mut paid: BTreeMap<_, _> = amounts.iter().filter(|(_, a)| **a >= tau).map(|(s, a)| (*s, *a)).collect();
+    let small: Vec<_> = amounts.iter().filter(|(_, a)| **a < tau).map(|(s, a)| (*s, *a)).collect();
+    let s: u64 = small.iter().map(|(_, a)| a).sum();
+    if s > 0 && s < 546 {
+        match paid.iter().max_by_key(|(script, a)| (**a, std::cmp::Reverse(**script))).map(|(script, _)| *script) {
+            Some(largest) => *paid.get_mut(&largest).unwrap() += s,
+            None => drop(paid.insert(script(finder), value)),
+        }
+    } else if s > 0 {
+        for (winner, amount) in naive_draw(small, s, (s / tau).max(1), parent) {
+            assert!(paid.insert(winner, amount).is_none(), "paid twice");
+        }
+    }
+    let mut list: Vec<_> = paid.into_iter().map(|(script, amount)| Payout { script, amount: Sats(amount) }).collect();
+    list.sort_by(|a, b| b.amount.cmp(&a.amount).then(a.script.cmp(&b.script)));
+    list
+}
+
+fn naive_draw(mut small: Vec<(PayoutScript, u64)>, s: u64, m: u64, parent: u32) -> Vec<(PayoutScript, u64)> {
+    let seed = tagged_hash(b"p2pool/lots", &id(parent).0);
+    small.sort_by_key(|(script, _)| (tagged_hash(b"p2pool/lot-order", &[&seed, script.as_bytes()].concat()), *script));
+    let u: u128 = ((U512::from(U256::from_be_bytes(seed)) * U512::from(s)) >> 256usize).to();
+    let (s, mut before, mut paid) = (u128::from(s), 0u128, Vec::new());
+    for (script, amount) in small {
+        let stretch = u128::from(m) * before..u128::from(m) * (before + u128::from(amount));
+        for k in (0..u128::from(m)).filter(|k| stretch.contains(&(u + k * s))) {
+            paid.push((script, u64::try_from(s / u128::from(m) + if k == 0 { s % u128::from(m) } else { 0 }).unwrap()));
+        }
+        before += u128::from(amount);
+    }
+    paid
+}
+
+/// Works of few large and many small miners, some equal.
+fn works(miners: std::ops::Range<usize>) -> impl Strategy<Value = Vec<u128>> {
+    let work = prop_oneof![1u128..20, 1u128..5_000, Just(77u128), 1u128 << 40..1 << 60, Just((1u128 << 108) - 1)];
+    prop_oneof![
+        proptest::collection::vec(1u128..1_000, miners.clone()),
+        proptest::collection::vec(Just(5u128), miners.clone()),
+        proptest::collection::vec(work, miners),
+    ]
+}
+
+fn finder() -> impl Strategy<Value = u32> {
+    prop_oneof![Just(FINDER), 0u32..8]
+}
+
+/// All that holds for any list, whatever the numbers.
+fn check_promises(list: &[Payout], value: u64, outputs_max: u32) -> Result<(), TestCaseError> {
+    prop_assert_eq!(list.iter().map(|payout| u128::from(payout.amount.0)).sum::<u128>(), u128::from(value));
+    prop_assert!(list.len() <= outputs_max as usize);
+    if value >= 546 {
+        prop_assert!(list.iter().all(|payout| payout.amount.0 >= 546), "dust in {:?}", list);
+    } else {
+        prop_assert_eq!(list.len(), usize::from(value > 0));
+    }
+    for pair in list.windows(2) {
+        prop_assert!(final_order(&pair[0]) < final_order(&pair[1]));
+    }
+    let scripts: std::collections::BTreeSet<_> = list.iter().map(|payout| payout.script).collect();
+    prop_assert_eq!(scripts.len(), list.len());
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(seeded(600))]
+
+    #[test]
+    fn it_is_what_the_rule_says(
+        works in works(1..120), value in prop_oneof![0u64..2_000, 0u64..60_000], finder in finder(), parent: u32,
+        outputs_max in prop_oneof![8u32..60, Just(1_000)],
+    ) {
+        let list = list(&works, value, finder, parent, outputs_max);
+        prop_assert_eq!(&list, &naive_list(&works, value, finder, parent, outputs_max));
+        check_promises(&list, value, outputs_max)?;
+    }
+
+    #[test]
+    fn large_values_keep_the_promises_and_find_the_smallest_tau(
+        works in works(1..400), value in prop_oneof![546u64..MAX_MONEY.0, Just(MAX_MONEY.0), Just(u64::MAX)],
+        finder in finder(), parent: u32, outputs_max in prop_oneof![8u32..60, Just(48), Just(1_000)],
+    ) {
+        check_promises(&list(&works, value, finder, parent, outputs_max), value, outputs_max)?;
+        let amounts = naive_amounts(&works, value, finder);
+        let entries: Vec<Payout> = amounts.iter().map(|(s, a)| Payout { script: *s, amount: Sats(*a) }).collect();
+        let tau = threshold(&entries, outputs_max).tau.0;
+        prop_assert!(naive_outputs(&amounts, tau) <= u64::from(outputs_max));
+        prop_assert!(tau == 546 || naive_outputs(&amounts, tau - 1) > u64::from(outputs_max), "tau {} too large", tau);
+    }
+
+    /// What makes the binary search right, tried at every threshold.
+    #[test]
+    fn outputs_never_grow_with_the_threshold(works in works(1..60), value in 0u64..4_000, finder in finder()) {
+        let amounts = naive_amounts(&works, value, finder);
+        for tau in 1..=value.max(1) {
+            prop_assert!(naive_outputs(&amounts, tau + 1) <= naive_outputs(&amounts, tau), "at {}", tau);
+        }
+    }
+
+    #[test]
+    fn the_order_and_splitting_of_credits_is_irrelevant(
+        works in works(1..60), value in 0u64..100_000_000, finder in finder(), turn: proptest::sample::Index,
+    ) {
+        let expected = list(&works, value, finder, 7, 12);
+        let mut pieces = Vec::new();
+        for (script, work) in credits(&works) {
+            pieces.extend([(script, Work(work.0 / 3)), (script, Work(work.0 - work.0 / 3)), (script, Work(0))]);
+        }
+        let middle = turn.index(pieces.len());
+        pieces.rotate_left(middle);
+        pieces.reverse();
+        let list = payout_list(&params(12), pieces.into_iter(), Sats(value), script(finder), id(7));
+        prop_assert_eq!(list, expected);
+    }
+}
+
+/// Over many parents each script receives on average its amount of step 2, within five standard errors, and the
+/// remainder of the lots is all that may shift it.
+#[test]
+fn expected_payments_are_the_amounts_of_step_2() {
+    const DRAWS: u32 = 3_000;
+    // One large, some middling, many small miners; limit 8 makes lots of nearly all of them.
+    let works: Vec<u128> = (0..60).map(|n| if n == 0 { 4_000 } else { 1 + 3 * n }).collect();
+    let (value, outputs_max) = (1_000_003, 8);
+    let amounts = naive_amounts(&works, value, FINDER);
+    let mut paid: BTreeMap<PayoutScript, Vec<f64>> = BTreeMap::new();
+    for parent in 0..DRAWS {
+        for payout in list(&works, value, FINDER, parent, outputs_max) {
+            paid.entry(payout.script).or_default().push(payout.amount.0 as f64);
+        }
+    }
+    let draws = f64::from(DRAWS);
+    for (script, amount) in amounts {
+        let won = paid.get(&script).cloned().unwrap_or_default();
+        let mean = won.iter().sum::<f64>() / draws;
+        let variance = won.iter().map(|a| a * a).sum::<f64>() / draws - mean * mean;
+        let bound = 5.0 * (variance.max(0.0) / draws).sqrt() + f64::from(outputs_max);
+        assert!((mean - amount as f64).abs() <= bound, "{script}: {mean} instead of {amount}, bound {bound}");
+    }
+}
+
+#[test]
+fn every_limit_is_kept_with_thousands_of_tiny_payees() {
+    let works = vec![1u128; 5_000];
+    for outputs_max in [8, 9, 47, 48, 999, 1_000] {
+        // All amounts below the dust limit, some above, all far above.
+        for value in [100_000, 2_000_000, 312_500_000, MAX_MONEY.0] {
+            let list = list(&works, value, FINDER, 5, outputs_max);
+            check_promises(&list, value, outputs_max).unwrap();
+            assert!(list.len() >= 8.min(value as usize / 1_092), "{} outputs of {outputs_max}", list.len());
+        }
+    }
+}
+
+#[test]
+fn no_value_no_output() {
+    for works in [&[1u128][..], &[1, 2, 3]] {
+        assert!(list(works, 0, FINDER, 1, 48).is_empty());
+        assert!(list(works, 0, 0, 1, 48).is_empty());
+    }
+    assert!(payout_list(&params(48), std::iter::empty(), Sats(0), script(1), id(1)).is_empty());
+}
+
+#[test]
+fn less_than_dust_goes_to_the_finder_whole() {
+    for value in [1, 199, 200, 545] {
+        let expected = [Payout { script: script(FINDER), amount: Sats(value) }];
+        assert_eq!(list(&[5, 5, 5], value, FINDER, 1, 48), expected);
+    }
+}
+
+#[test]
+fn small_ones_without_any_exact_payment_draw_for_one_lot() {
+    // 1,000 sat among ten: all below 546, together one lot.
+    let list = list(&[1; 10], 1_000, FINDER, 3, 48);
+    assert_eq!(amounts(&list), [1_000]);
+    assert_ne!(list[0].script, script(FINDER), "the finder's 5 sat did not win this draw");
+}
+
+#[test]
+fn dust_joins_the_largest_exact_payment() {
+    // fee 50; 9,950 split 60 : 40 in equal parts and 1 %.
+    let list_of = |works: &[u128]| list(works, 10_000, FINDER, 1, 48);
+    let list = list_of(&[1, 60, 39]);
+    assert_eq!(
+        list.iter().map(|p| (p.script, p.amount.0)).collect::<Vec<_>>(),
+        [(script(1), 5_970 + 99 + 50), (script(2), 3_881)]
+    );
+    // Equal exact payments: the lowest script takes it.
+    let list = list_of(&[10, 10, 0]);
+    assert_eq!((list[0].script, list[0].amount.0, list[1].amount.0), (script(0), 4_975 + 50, 4_975));
+}
+
+#[test]
+fn a_single_payee_gets_everything() {
+    for value in [1, 546, 312_500_000, MAX_MONEY.0] {
+        assert_eq!(list(&[123], value, 0, 1, 48), [Payout { script: script(0), amount: Sats(value) }]);
+    }
+}
+
+#[test]
+fn the_fee_merges_with_the_finders_part_or_stands_alone() {
+    assert_eq!(amounts(&list(&[1, 1], 1_000_000, 1, 1, 48)), [502_500, 497_500]);
+    assert_eq!(list(&[1, 1], 1_000_000, 1, 1, 48)[0].script, script(1));
+    let apart = list(&[1, 1], 1_000_000, FINDER, 1, 48);
+    assert_eq!(amounts(&apart), [497_500, 497_500, 5_000]);
+    assert_eq!(apart[2].script, script(FINDER));
+    // floor(value * 5 / 1000)
+    for (value, fee) in [(0, 0), (199, 0), (200, 1), (399, 1), (400, 2), (u64::MAX, 92_233_720_368_547_758)] {
+        assert_eq!(finder_fee(Sats(value)), Sats(fee));
+    }
+}
+
+#[test]
+fn without_work_the_finder_gets_everything() {
+    let all = [Payout { script: script(4), amount: Sats(5_000_000_000) }];
+    let no_credit = std::iter::empty();
+    assert_eq!(payout_list(&params(48), no_credit, Sats(5_000_000_000), script(4), ShareId::ZERO), all);
+    let no_work = [(script(1), Work::ZERO)].into_iter();
+    assert_eq!(payout_list(&params(48), no_work, Sats(5_000_000_000), script(4), id(1)), all);
+}
+
+#[test]
+fn works_of_any_size_are_shared() {
+    let list = list(&[u128::MAX, u128::MAX, u128::MAX], 3_000_000, FINDER, 1, 48);
+    assert_eq!(amounts(&list), [995_000, 995_000, 995_000, 15_000]);
+}

@@ -76,12 +76,16 @@ fn middle(three: &[Pace]) -> Option<Pace> {
 }
 
 /// The base target eased `k` times: half the work each time, never easier than the chain allows.
+///
+/// What is halved is the work of the base target as a share states it, that is, truncated to compact form.
 pub fn eased_bits(params: &ChainParams, base: Target, k: u32) -> Bits {
     let easiest = easiest_target(params);
+    let base_bits = base.to_bits();
     if k == 0 {
-        return base.to_bits();
+        return base_bits;
     }
-    let work = base.work().map_or(0, |work| work.0.checked_shr(k).unwrap_or(0));
+    let base_work = base_bits.target().ok().and_then(|truncated| truncated.work());
+    let work = base_work.map_or(0, |work| work.0.checked_shr(k).unwrap_or(0));
     let least = easiest.work().map_or(1, |work| work.0);
     Work(work.max(least).max(1)).target().min(easiest).to_bits()
 }

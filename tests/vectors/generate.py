@@ -11,21 +11,39 @@ import sys
 
 sys.dont_write_bytecode = True
 
-from cases import chains, malformed, shares, targets  # noqa: E402
+from cases import chains, difficulty, malformed, payouts, shares, targets, windows  # noqa: E402
 
 FOLDER = Path(__file__).resolve().parent
 # Small enough to be read in a review.
 FILE_LEN_MAX = 200_000
+LINE_LEN_MAX = 120
 BUILDERS = {
     "chains.json": chains.build,
     "targets.json": targets.build,
     "shares.json": shares.build,
     "malformed.json": malformed.build,
+    "difficulty.json": difficulty.build,
+    "payouts.json": payouts.build,
+    "windows.json": windows.build,
 }
 
 
+def dump(value, indent: str) -> str:
+    """JSON with as much on a line as fits, so that a difference is seen where it is."""
+    line = json.dumps(value, ensure_ascii=True)
+    if len(line) + len(indent) <= LINE_LEN_MAX or not isinstance(value, (dict, list)) or not value:
+        return line
+    deeper = indent + " "
+    if isinstance(value, dict):
+        items = [f"{deeper}{json.dumps(key)}: {dump(item, deeper)}" for key, item in value.items()]
+    else:
+        items = [deeper + dump(item, deeper) for item in value]
+    opening, closing = "{}" if isinstance(value, dict) else "[]"
+    return opening + "\n" + ",\n".join(items) + "\n" + indent + closing
+
+
 def render(name: str) -> str:
-    text = json.dumps(BUILDERS[name](), indent=1, ensure_ascii=True) + "\n"
+    text = dump(BUILDERS[name](), "") + "\n"
     if len(text) > FILE_LEN_MAX:
         raise SystemExit(f"{name} would have {len(text)} bytes, more than {FILE_LEN_MAX}")
     return text

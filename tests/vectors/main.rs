@@ -2,6 +2,8 @@
 // Everything here is a test, also the functions that read the vectors.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod difficulty;
 mod encodings;
 mod fields;
+mod payouts;
 mod targets;

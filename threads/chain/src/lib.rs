@@ -1,1 +1,3 @@
 //! The chain thread: owner of the sharechain and the only writer of its store.
+
+pub mod store;

@@ -1,0 +1,127 @@
+//! Reading: one view of the store, and a reader for other processes than the node.
+
+use std::path::{Path, PathBuf};
+
+use lmdb::{Cursor as _, Database, EnvironmentFlags, RoTransaction, Transaction as _};
+use p2pool_core::params::ChainParams;
+use p2pool_core::share::ShareId;
+use p2pool_core::sharechain::Anchor;
+
+use super::env::{Env, Paths};
+use super::guard::ProcessGuard;
+use super::schema::{self, RecordError, ANCHOR_PREFIX, META_KEY, SHARE_PREFIX, TIP_KEY};
+use super::{StoreError, StoredShare, MAP_START_BYTES};
+
+/// Opens the store for reading beside a node that runs in another process.
+pub struct StoreReader {
+    env: Env,
+    path: PathBuf,
+    // Last, so that it outlives the environment.
+    _guard: ProcessGuard,
+}
+
+impl StoreReader {
+    /// Opens the store of the chain in `dir`, the chain's own folder.
+    ///
+    /// # Errors
+    /// No store, one of another chain or schema, or one that this process has open already.
+    pub fn open(dir: &Path, params: &ChainParams) -> Result<Self, StoreError> {
+        let paths = Paths::new(dir)?;
+        if !paths.data().exists() {
+            return Err(StoreError::Missing(paths.store));
+        }
+        let guard = ProcessGuard::take(&paths.store)?;
+        let env = Env::open(&paths.store, MAP_START_BYTES, EnvironmentFlags::READ_ONLY)?;
+        env.check(&paths.store, &params.chain_id())?;
+        Ok(Self { env, path: paths.store, _guard: guard })
+    }
+
+    /// The store as it is now. While the view lives the node cannot use again what it frees, so the file grows: let it go soon.
+    ///
+    /// # Errors
+    /// The system or LMDB refuses.
+    pub fn view(&self) -> Result<View<'_>, StoreError> {
+        View::new(&self.env, &self.path)
+    }
+}
+
+/// The store at one moment.
+pub struct View<'env> {
+    txn: RoTransaction<'env>,
+    db: Database,
+    path: &'env Path,
+}
+
+impl<'env> View<'env> {
+    pub(super) fn new(env: &'env Env, path: &'env Path) -> Result<Self, StoreError> {
+        Ok(Self { txn: env.begin_ro(path)?, db: env.db, path })
+    }
+
+    /// The tip, unless there is no chain.
+    ///
+    /// # Errors
+    /// Unreadable or damaged.
+    pub fn tip(&self) -> Result<Option<ShareId>, StoreError> {
+        match self.txn.get(self.db, &TIP_KEY) {
+            Ok(value) => schema::decode_tip(value).map(Some).map_err(|source| self.damaged(&TIP_KEY, source)),
+            Err(lmdb::Error::NotFound) => Ok(None),
+            Err(error) => Err(StoreError::lmdb("read", self.path, error)),
+        }
+    }
+
+    /// One share.
+    ///
+    /// # Errors
+    /// Unreadable or damaged.
+    pub fn share(&self, id: &ShareId) -> Result<Option<StoredShare>, StoreError> {
+        let key = schema::share_key(id);
+        match self.txn.get(self.db, &key) {
+            Ok(value) => schema::decode_share(&key, value).map(Some).map_err(|source| self.damaged(&key, source)),
+            Err(lmdb::Error::NotFound) => Ok(None),
+            Err(error) => Err(StoreError::lmdb("read", self.path, error)),
+        }
+    }
+
+    /// Hands over every record, in the order of keys: anchors, then shares by the bytes of their ids.
+    ///
+    /// # Errors
+    /// Unreadable or damaged, or what a callback returned.
+    pub fn each<E: From<StoreError>>(
+        &self,
+        mut each_share: impl FnMut(StoredShare) -> Result<(), E>,
+        mut each_anchor: impl FnMut(Anchor) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let unreadable = |error| StoreError::lmdb("read", self.path, error);
+        let mut cursor = self.txn.open_ro_cursor(self.db).map_err(unreadable)?;
+        for record in cursor.iter_start() {
+            let (key, value) = record.map_err(unreadable)?;
+            let damaged = |source| self.damaged(key, source);
+            match key.first() {
+                Some(&SHARE_PREFIX) => each_share(schema::decode_share(key, value).map_err(damaged)?)?,
+                Some(&ANCHOR_PREFIX) => each_anchor(schema::decode_anchor(key, value).map_err(damaged)?)?,
+                _ if key == META_KEY || key == TIP_KEY => (),
+                _ => return Err(damaged(RecordError::Key).into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn damaged(&self, key: &[u8], source: RecordError) -> StoreError {
+        StoreError::Record { path: self.path.to_owned(), key: show_key(key), source }
+    }
+}
+
+/// A key as operators know it: the letter, then the hash in the order in which hashes are shown.
+fn show_key(key: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let Some((kind, id)) = key.split_first() else { return "without key".to_owned() };
+    let mut shown = char::from(*kind).escape_default().to_string();
+    if !id.is_empty() {
+        shown.push(' ');
+    }
+    for byte in id.iter().rev() {
+        // Writing to a String cannot fail.
+        let _ = write!(shown, "{byte:02x}");
+    }
+    shown
+}

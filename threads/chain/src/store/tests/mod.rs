@@ -1,0 +1,368 @@
+//! The store in one process. What takes several is in `processes.rs`.
+
+use std::fs;
+
+use bitcoin::block::{Header, Version};
+use bitcoin::hashes::Hash as _;
+use bitcoin::{CompactTarget, TxMerkleNode};
+use p2pool_core::params::Network;
+use p2pool_core::share::{CoinbaseTag, PayoutScript, ShareInfo};
+use p2pool_core::units::{Bits, BlockHeight, Sats, ShareHeight, UnixTime, Work};
+use tempfile::TempDir;
+
+use super::*;
+
+mod processes;
+
+/// A map so small that a few hundred shares outgrow it.
+const TINY_MAP_BYTES: usize = 256 << 10;
+
+pub(super) fn params() -> ChainParams {
+    ChainParams::standard(Network::Regtest)
+}
+
+/// The share of a straight chain at `height`. The proof of work is missing, which is not the store's business.
+pub(super) fn share(height: u32) -> StoredShare {
+    let parent = if height == 0 { ShareId::ZERO } else { header_id(height - 1) };
+    let info = ShareInfo {
+        parent,
+        uncles: Vec::new(),
+        share_height: ShareHeight(height),
+        chain_work: Work(u128::from(height) + 1),
+        share_bits: Bits(0x207f_ffff),
+        block_height: BlockHeight(height + 1),
+        coinbase_value: Sats(5_000_000_000),
+        payout_script: PayoutScript::new(&[&[0x00, 0x14][..], &[7; 20]].concat()).unwrap(),
+        witness_commitment: [8; 32],
+        coinbase_tag: CoinbaseTag::new(b"test").unwrap(),
+    };
+    let share = Share { header: header(height), info, extranonce: [9; 12], merkle_branch: vec![[10; 32]; 8] };
+    StoredShare { id: share.id(), share, verified: height.is_multiple_of(2) }
+}
+
+fn header(number: u32) -> Header {
+    Header {
+        version: Version::from_consensus(0x2000_0000),
+        prev_blockhash: BlockHash::all_zeros(),
+        merkle_root: TxMerkleNode::all_zeros(),
+        time: 1_700_000_000 + number,
+        bits: CompactTarget::from_consensus(0x207f_ffff),
+        nonce: number,
+    }
+}
+
+fn header_id(number: u32) -> ShareId {
+    ShareId(header(number).block_hash().to_byte_array())
+}
+
+pub(super) fn anchor(number: u32) -> Anchor {
+    Anchor {
+        header: header(number),
+        height: BlockHeight(number),
+        median_time_past: UnixTime(1_699_999_000 + number),
+        next_bits: Bits(0x207f_ffff),
+        next_bits_late: (number % 2 == 1).then_some(Bits(0x1d00_ffff)),
+    }
+}
+
+/// Everything in the store, in the order in which it is handed over.
+fn content(store: &mut Store) -> (Summary, Vec<StoredShare>, Vec<Anchor>) {
+    let (mut shares, mut anchors) = (Vec::new(), Vec::new());
+    let summary = store
+        .load::<StoreError>(
+            |share| {
+                shares.push(share);
+                Ok(())
+            },
+            |anchor| {
+                anchors.push(anchor);
+                Ok(())
+            },
+        )
+        .unwrap();
+    (summary, shares, anchors)
+}
+
+/// The error of an operation that must fail, as its operator reads it.
+fn refusal<T>(result: Result<T, StoreError>) -> String {
+    result.err().expect("must be refused").to_string()
+}
+
+#[test]
+fn what_is_committed_comes_back_parents_first() {
+    let dir = TempDir::new().unwrap();
+    let all: Vec<StoredShare> = (0..300).map(share).collect();
+    let mut store = Store::open(dir.path(), &params()).unwrap();
+    assert_eq!(content(&mut store).0, Summary::default());
+    // Newest first, in uneven batches, to see that order comes from the heights.
+    for shares in all.rchunks(77) {
+        let batch = Batch { put_shares: shares.to_vec(), tip: Some(shares[0].id), ..Batch::default() };
+        store.commit(&batch).unwrap();
+    }
+    store.commit(&Batch { put_anchors: (0..5).map(anchor).collect(), ..Batch::default() }).unwrap();
+    store.commit(&Batch::default()).unwrap();
+    drop(store);
+
+    let (summary, shares, mut anchors) = content(&mut Store::open(dir.path(), &params()).unwrap());
+    assert_eq!(summary, Summary { tip: Some(all[0].id), shares: 300, anchors: 5 });
+    assert_eq!(shares, all);
+    anchors.sort_by_key(|anchor| anchor.height);
+    assert_eq!(anchors, (0..5).map(anchor).collect::<Vec<_>>());
+}
+
+#[test]
+fn deleting_and_replacing() {
+    let dir = TempDir::new().unwrap();
+    let mut store = Store::open(dir.path(), &params()).unwrap();
+    let put = Batch {
+        put_shares: (0..10).map(share).collect(),
+        put_anchors: (0..4).map(anchor).collect(),
+        tip: Some(share(9).id),
+        ..Batch::default()
+    };
+    store.commit(&put).unwrap();
+    let changed = StoredShare { verified: !share(5).verified, ..share(5) };
+    let change = Batch {
+        // 99 is not there; 5 is deleted and put in one batch, and stays.
+        delete_shares: [0, 1, 2, 5, 99].map(header_id).to_vec(),
+        delete_anchors: vec![anchor(0).header.block_hash(), anchor(77).header.block_hash()],
+        put_shares: vec![changed.clone()],
+        ..Batch::default()
+    };
+    store.commit(&change).unwrap();
+    let (summary, shares, anchors) = content(&mut store);
+    assert_eq!(summary, Summary { tip: Some(share(9).id), shares: 7, anchors: 3 });
+    assert_eq!(shares.iter().map(|share| share.share.info.share_height.0).collect::<Vec<_>>(), [3, 4, 5, 6, 7, 8, 9]);
+    assert_eq!(shares[2], changed);
+    assert!(!anchors.contains(&anchor(0)));
+
+    store.commit(&Batch { tip: Some(ShareId::ZERO), ..Batch::default() }).unwrap();
+    store.commit(&Batch { tip: Some(ShareId::ZERO), ..Batch::default() }).unwrap();
+    assert_eq!(content(&mut store).0.tip, None);
+}
+
+#[test]
+fn a_callback_can_stop_the_loading() {
+    let dir = TempDir::new().unwrap();
+    let mut store = Store::open(dir.path(), &params()).unwrap();
+    store.commit(&Batch { put_shares: (0..3).map(share).collect(), ..Batch::default() }).unwrap();
+    let mut seen = 0;
+    let stopped = store.load(
+        |_| {
+            seen += 1;
+            if seen == 2 {
+                Err(StoreError::Readers("stop".into()))
+            } else {
+                Ok(())
+            }
+        },
+        |_| Ok(()),
+    );
+    assert!(matches!(stopped, Err(StoreError::Readers(_))));
+    assert_eq!(seen, 2);
+}
+
+#[test]
+fn the_map_grows_by_itself() {
+    let dir = TempDir::new().unwrap();
+    let mut store = Store::open_sized(dir.path(), &params(), TINY_MAP_BYTES).unwrap();
+    let all: Vec<StoredShare> = (0..3_000).map(share).collect();
+    // The second batch alone is several times the map.
+    for shares in [&all[..100], &all[100..2_500], &all[2_500..]] {
+        store.commit(&Batch { put_shares: shares.to_vec(), ..Batch::default() }).unwrap();
+    }
+    let map_bytes = store.env().unwrap().0.env.info().unwrap().map_size();
+    assert!(map_bytes >= 4 * TINY_MAP_BYTES, "{map_bytes} bytes");
+    assert!(store.size_bytes().unwrap() as usize > 3 * TINY_MAP_BYTES);
+    assert_eq!(content(&mut store).1, all);
+    drop(store);
+    // Opened again with a map smaller than its content, it still takes more.
+    let mut store = Store::open_sized(dir.path(), &params(), TINY_MAP_BYTES).unwrap();
+    store.commit(&Batch { put_shares: (3_000..4_000).map(share).collect(), ..Batch::default() }).unwrap();
+    assert_eq!(content(&mut store).1.len(), 4_000);
+}
+
+#[test]
+fn freed_space_is_used_again() {
+    let dir = TempDir::new().unwrap();
+    let mut store = Store::open_sized(dir.path(), &params(), TINY_MAP_BYTES).unwrap();
+    for number in 0..400 {
+        store.commit(&churn(number)).unwrap();
+    }
+    assert!(store.size_bytes().unwrap() <= 1 << 20, "{} bytes", store.size_bytes().unwrap());
+}
+
+/// Shares in a batch of [`churn`], and batches that are kept.
+const CHURN_SHARES: u32 = 5;
+const CHURN_KEPT: u32 = 20;
+
+/// The heights that batch `number` of [`churn`] adds.
+fn churn_heights(number: u32) -> std::ops::Range<u32> {
+    number * CHURN_SHARES..(number + 1) * CHURN_SHARES
+}
+
+/// One of a row of batches that add shares, an anchor and a tip and delete what is old: a running node in short.
+fn churn(number: u32) -> Batch {
+    let old = number.checked_sub(CHURN_KEPT);
+    Batch {
+        put_shares: churn_heights(number).map(share).collect(),
+        put_anchors: vec![anchor(number)],
+        delete_shares: old.map(|old| churn_heights(old).map(header_id).collect()).unwrap_or_default(),
+        delete_anchors: old.map(|old| anchor(old).header.block_hash()).into_iter().collect(),
+        tip: Some(header_id(churn_heights(number).end - 1)),
+    }
+}
+
+/// Number of the last batch of [`churn`] in the store, which must hold exactly what was left after that batch.
+fn last_churn(summary: &Summary, shares: &[StoredShare], anchors: &[Anchor]) -> Option<u32> {
+    let Some(tip) = summary.tip else {
+        assert!(shares.is_empty() && anchors.is_empty(), "half a batch");
+        return None;
+    };
+    let newest = shares.last().unwrap();
+    assert_eq!(newest.id, tip, "half a batch");
+    let number = newest.share.info.share_height.0 / CHURN_SHARES;
+    let first = (number + 1).saturating_sub(CHURN_KEPT);
+    let expected: Vec<StoredShare> = (churn_heights(first).start..churn_heights(number).end).map(share).collect();
+    assert_eq!(shares, expected, "half a batch");
+    let mut heights: Vec<u32> = anchors.iter().map(|anchor| anchor.height.0).collect();
+    heights.sort_unstable();
+    assert_eq!(heights, (first..=number).collect::<Vec<_>>(), "half a batch");
+    Some(number)
+}
+
+#[test]
+fn a_store_is_open_once_in_a_process() {
+    let dir = TempDir::new().unwrap();
+    let store = Store::open(dir.path(), &params()).unwrap();
+    let again = dir.path().join("..").join(dir.path().file_name().unwrap());
+    assert!(refusal(Store::open(&again, &params())).contains("already open in this process"));
+    assert!(refusal(StoreReader::open(dir.path(), &params())).contains("already open in this process"));
+    drop(store);
+    let reader = StoreReader::open(dir.path(), &params()).unwrap();
+    assert!(matches!(Store::open(dir.path(), &params()), Err(StoreError::AlreadyOpen(_))));
+    drop(reader);
+    Store::open(dir.path(), &params()).unwrap();
+}
+
+#[test]
+fn a_reader_makes_no_store() {
+    let dir = TempDir::new().unwrap();
+    assert!(refusal(StoreReader::open(dir.path(), &params())).contains("there is no store at"));
+    assert!(refusal(StoreReader::open(&dir.path().join("nowhere"), &params())).contains("there is no store at"));
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn another_chain_is_refused() {
+    let dir = TempDir::new().unwrap();
+    drop(Store::open(dir.path(), &params()).unwrap());
+    let other = ChainParams { chain_name: "garage".to_owned(), ..params() };
+    let text = refusal(Store::open(dir.path(), &other));
+    assert!(text.contains(&params().chain_id().to_string()) && text.contains(&other.chain_id().to_string()), "{text}");
+    assert!(matches!(StoreReader::open(dir.path(), &other), Err(StoreError::OtherChain { .. })));
+    Store::open(dir.path(), &params()).unwrap();
+}
+
+/// Writes a raw record, as a newer program or a failing medium would.
+fn tamper(dir: &Path, key: &[u8], change: impl FnOnce(Option<Vec<u8>>) -> Vec<u8>) {
+    let mut store = Store::open(dir, &params()).unwrap();
+    let (env, _) = store.env().unwrap();
+    let mut txn = env.env.begin_rw_txn().unwrap();
+    let value = change(txn.get(env.db, &key).ok().map(<[u8]>::to_vec));
+    txn.put(env.db, &key, &value, WriteFlags::empty()).unwrap();
+    txn.commit().unwrap();
+}
+
+#[test]
+fn a_newer_schema_is_refused() {
+    let dir = TempDir::new().unwrap();
+    tamper(dir.path(), &schema::META_KEY, |_| vec![2, 0, 0, 0, 0xaa]);
+    let text = refusal(Store::open(dir.path(), &params()));
+    assert!(text.contains("written by a newer p2pool (its schema is 2, this one reads 1)"), "{text}");
+}
+
+#[test]
+fn a_damaged_record_is_named() {
+    let id = share(7).id;
+    let shown = format!("record S {id} of the store");
+    for (key, name) in [
+        (schema::share_key(&id).to_vec(), shown.as_str()),
+        (schema::TIP_KEY.to_vec(), "record T of the store"),
+        (schema::anchor_key(&anchor(7).header.block_hash()).to_vec(), "record A "),
+        (b"X".to_vec(), "record X of the store"),
+    ] {
+        let dir = TempDir::new().unwrap();
+        let batch = Batch {
+            put_shares: (0..10).map(share).collect(),
+            put_anchors: vec![anchor(7)],
+            tip: Some(id),
+            ..Batch::default()
+        };
+        Store::open(dir.path(), &params()).unwrap().commit(&batch).unwrap();
+        tamper(dir.path(), &key, |value| {
+            let mut value = value.unwrap_or_default();
+            value.iter_mut().take(1).for_each(|byte| *byte ^= 1);
+            value
+        });
+        let mut store = Store::open(dir.path(), &params()).unwrap();
+        let text = refusal(store.load::<StoreError>(|_| Ok(()), |_| Ok(())));
+        assert!(text.contains(name), "{text}");
+    }
+}
+
+#[test]
+fn a_file_that_is_no_store_is_refused_and_left_alone() {
+    let dir = TempDir::new().unwrap();
+    let data = dir.path().join("store").join("data.mdb");
+    fs::create_dir(dir.path().join("store")).unwrap();
+    let garbage: Vec<u8> = (0..20_000u32).map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()[3]).collect();
+    for content in [garbage.clone(), garbage[..100].to_vec(), vec![0; 8_192]] {
+        fs::write(&data, &content).unwrap();
+        let text = refusal(Store::open(dir.path(), &params()));
+        assert!(text.contains("is no p2pool store or is damaged"), "{text}");
+        assert!(matches!(StoreReader::open(dir.path(), &params()), Err(StoreError::Damaged { .. })));
+        assert_eq!(fs::read(&data).unwrap(), content);
+    }
+}
+
+#[test]
+fn a_file_of_the_other_word_size_is_named_as_such() {
+    let dir = TempDir::new().unwrap();
+    fs::create_dir(dir.path().join("store")).unwrap();
+    let (magic_at, flags_at, other) = if usize::BITS == 64 { (12, 6, 32) } else { (16, 10, 64) };
+    let mut page = vec![0u8; 8_192];
+    page[flags_at] = 0x08;
+    page[magic_at..magic_at + 4].copy_from_slice(&0xbeef_c0de_u32.to_ne_bytes());
+    fs::write(dir.path().join("store").join("data.mdb"), &page).unwrap();
+    let text = refusal(Store::open(dir.path(), &params()));
+    assert!(text.contains(&format!("was written by a {other}-bit p2pool")) && text.contains("export"), "{text}");
+}
+
+#[test]
+fn a_file_cut_short_is_an_error_not_a_crash() {
+    let dir = TempDir::new().unwrap();
+    let mut store = Store::open(dir.path(), &params()).unwrap();
+    store.commit(&Batch { put_shares: (0..2_000).map(share).collect(), ..Batch::default() }).unwrap();
+    drop(store);
+    let data = dir.path().join("store").join("data.mdb");
+    let whole = fs::read(&data).unwrap();
+    for cut in [whole.len() - 4_096, whole.len() / 2, 3 * 4_096] {
+        fs::write(&data, &whole[..cut]).unwrap();
+        let refused =
+            Store::open(dir.path(), &params()).and_then(|mut store| store.load::<StoreError>(|_| Ok(()), |_| Ok(())));
+        assert!(matches!(refused, Err(StoreError::Damaged { .. })), "{refused:?}");
+    }
+}
+
+#[test]
+fn a_folder_without_its_data_file_is_filled_again() {
+    let dir = TempDir::new().unwrap();
+    drop(Store::open(dir.path(), &params()).unwrap());
+    fs::remove_file(dir.path().join("store").join("data.mdb")).unwrap();
+    fs::create_dir(dir.path().join("store.new")).unwrap();
+    fs::write(dir.path().join("store.new").join("data.mdb"), b"half").unwrap();
+    let mut store = Store::open(dir.path(), &params()).unwrap();
+    store.commit(&churn(0)).unwrap();
+    assert!(!dir.path().join("store.new").exists());
+}

@@ -1,0 +1,339 @@
+//! What takes more than one process: kills, full disks, readers beside the writer.
+//!
+//! The other process is this test program again, told by an environment variable what to do.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::*;
+
+/// Says what the process is to do, then the folder to do it in.
+const TASK_VARIABLE: &str = "P2POOL_TEST_STORE_TASK";
+/// Nothing here takes as long unless it hangs.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[test]
+#[ignore = "the part of the other tests that runs in a process of its own"]
+fn other_process() {
+    let Ok(task) = std::env::var(TASK_VARIABLE) else { return };
+    let (task, dir) = task.split_once(' ').unwrap();
+    let dir = Path::new(dir);
+    // The test harness leaves its line unfinished.
+    println!();
+    match task {
+        "write" => write_until_killed(dir),
+        "fill" => fill(dir),
+        "read" => read_as_told(dir),
+        "open" => println!("{}", refusal(Store::open(dir, &params()))),
+        _ => panic!("unknown task {task}"),
+    }
+}
+
+/// Another process, killed when dropped.
+struct Other {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Other {
+    fn start(task: &str, dir: &Path) -> Self {
+        Self::run(Command::new(std::env::current_exe().unwrap()), task, dir)
+    }
+
+    fn run(mut command: Command, task: &str, dir: &Path) -> Self {
+        let name = concat!(module_path!(), "::other_process");
+        let name = name.split_once("::").unwrap().1;
+        let mut child = command
+            .args([name, "--exact", "--ignored", "--nocapture", "--test-threads=1"])
+            .env(TASK_VARIABLE, format!("{task} {}", dir.display()))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (input, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        Self { child, input, output: BufReader::new(output) }
+    }
+
+    /// The next line that begins with `prefix`, without it; `None` at the end of its output.
+    fn next(&mut self, prefix: &str) -> Option<String> {
+        let mut line = String::new();
+        while self.output.read_line(&mut line).unwrap() > 0 {
+            if let Some(rest) = line.strip_prefix(prefix) {
+                return Some(rest.trim().to_owned());
+            }
+            line.clear();
+        }
+        None
+    }
+
+    fn ask(&mut self, command: &str) -> String {
+        writeln!(self.input, "{command}").unwrap();
+        self.next("answer ").expect("the reader ended")
+    }
+
+    /// Kills it with SIGKILL and waits for its end; its output can still be read.
+    fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Other {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn last_committed(store: &mut Store) -> Option<u32> {
+    let (summary, shares, anchors) = content(store);
+    last_churn(&summary, &shares, &anchors)
+}
+
+/// Commits one batch after the other and says so after each; ends when nobody listens.
+fn write_until_killed(dir: &Path) {
+    let mut store = Store::open_sized(dir, &params(), TINY_MAP_BYTES).unwrap();
+    let mut number = last_committed(&mut store).map_or(0, |last| last + 1);
+    let mut out = std::io::stdout();
+    loop {
+        store.commit(&churn(number)).unwrap();
+        if writeln!(out, "done {number}").is_err() {
+            return;
+        }
+        number += 1;
+    }
+}
+
+/// Kills in a running store.
+const KILLS: u32 = 40;
+
+#[test]
+fn kills_lose_nothing_acknowledged_and_leave_no_half_batch() {
+    let dir = TempDir::new().unwrap();
+    let mut last = None;
+    for round in 0..KILLS {
+        let mut writer = Other::start("write", dir.path());
+        let before = last;
+        let enough = last.map_or(0, |last| last + 1) + (round * 7) % 13;
+        let start = Instant::now();
+        while last < Some(enough) {
+            last = Some(writer.next("done ").unwrap().parse().unwrap());
+        }
+        // Every phase of a commit is met: kills are spread over two of them, whatever the disk's speed.
+        let commits = last.unwrap() + 1 - before.map_or(0, |before| before + 1);
+        std::thread::sleep(start.elapsed() / commits * 2 * round / KILLS);
+        writer.kill();
+        while let Some(number) = writer.next("done ") {
+            last = number.parse().ok().or(last);
+        }
+        let found = last_committed(&mut Store::open(dir.path(), &params()).unwrap());
+        // The batch under way may have been committed without having been acknowledged.
+        assert!(found == last || found == last.map(|last| last + 1), "found {found:?}, acknowledged {last:?}");
+        last = found;
+    }
+}
+
+#[test]
+fn kills_while_a_store_is_made_leave_none_or_a_whole_one() {
+    let moments = ["store.lock", "store.new", "store.new/lock.mdb", "store.new/data.mdb", "store", "store/data.mdb"];
+    for round in 0..18 {
+        let dir = TempDir::new().unwrap();
+        let moment = dir.path().join(moments[round % moments.len()]);
+        let mut writer = Other::start("write", dir.path());
+        let give_up = Instant::now() + PATIENCE;
+        // A later moment counts as well: what is awaited may come and go between two looks.
+        while !moment.exists() && !dir.path().join("store").exists() {
+            assert!(Instant::now() < give_up, "{} never appeared", moment.display());
+            std::thread::yield_now();
+        }
+        writer.kill();
+        let mut store = Store::open(dir.path(), &params()).unwrap();
+        let next = last_committed(&mut store).map_or(0, |last| last + 1);
+        store.commit(&churn(next)).unwrap();
+        assert_eq!(last_committed(&mut store), Some(next));
+    }
+}
+
+/// Shares of one batch that only adds.
+fn addition(number: u32) -> Batch {
+    Batch {
+        put_shares: (number * 20..(number + 1) * 20).map(share).collect(),
+        tip: Some(header_id((number + 1) * 20 - 1)),
+        ..Batch::default()
+    }
+}
+
+/// Commits until the disk is full; gives the number of the batch that did not fit.
+fn fill_up(store: &mut Store) -> u32 {
+    for number in 0..10_000 {
+        match store.commit(&addition(number)) {
+            Ok(()) => (),
+            Err(StoreError::Full { .. }) => return number,
+            Err(other) => panic!("{other}"),
+        }
+    }
+    panic!("the disk never got full");
+}
+
+/// The store holds all batches before `number`, and nothing of that one.
+fn assert_filled(store: &mut Store, number: u32) {
+    let (summary, shares, _) = content(store);
+    assert_eq!(summary.tip, addition(number - 1).tip);
+    assert_eq!(shares, (0..number * 20).map(share).collect::<Vec<_>>());
+}
+
+fn fill(dir: &Path) {
+    let mut store = Store::open(dir, &params()).unwrap();
+    let number = fill_up(&mut store);
+    let text = refusal(store.commit(&addition(number)));
+    assert!(text.contains("is full or failing"), "{text}");
+    assert_filled(&mut store, number);
+    println!("full {number}");
+}
+
+#[test]
+fn a_file_size_limit_loses_nothing() {
+    let dir = TempDir::new().unwrap();
+    // The shell's limit is in blocks of 512 or 1,024 bytes. Without the signal, writes past it fail.
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "trap '' XFSZ; ulimit -f 600; exec \"$0\" \"$@\""]).arg(std::env::current_exe().unwrap());
+    let number: u32 = Other::run(shell, "fill", dir.path()).next("full ").expect("it failed").parse().unwrap();
+    assert!(number > 5, "{number} batches");
+    let mut store = Store::open(dir.path(), &params()).unwrap();
+    assert_filled(&mut store, number);
+    store.commit(&addition(number)).unwrap();
+    assert_filled(&mut store, number + 1);
+}
+
+/// A small file system in memory, which takes root; unmounted when dropped.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(dir: &Path) -> Option<Self> {
+        let disk = Self(dir.to_owned());
+        disk.command("mount", &["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).then_some(disk)
+    }
+
+    fn command(&self, program: &str, arguments: &[&str]) -> bool {
+        let status = Command::new(program).args(arguments).arg(&self.0).stderr(Stdio::null()).status();
+        status.is_ok_and(|status| status.success())
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        self.command("umount", &[]);
+    }
+}
+
+#[test]
+fn a_full_disk_loses_nothing_and_is_recovered_from() {
+    let dir = TempDir::new().unwrap();
+    let Some(disk) = SmallDisk::mount(dir.path()) else {
+        eprintln!("skipped: no tmpfs can be mounted here, which takes root");
+        return;
+    };
+    // No room for a new store.
+    let filler = dir.path().join("filler");
+    fs::write(&filler, vec![1; 2 << 20]).unwrap_err();
+    assert!(matches!(Store::open(dir.path(), &params()), Err(StoreError::Full { .. })));
+    fs::remove_file(&filler).unwrap();
+    // No room for another batch, in this process and after a restart.
+    let mut store = Store::open(dir.path(), &params()).unwrap();
+    let number = fill_up(&mut store);
+    assert_filled(&mut store, number);
+    drop(store);
+    let mut store = Store::open(dir.path(), &params()).unwrap();
+    assert!(matches!(store.commit(&addition(number)), Err(StoreError::Full { .. })));
+    assert_filled(&mut store, number);
+    // Room again.
+    assert!(disk.command("mount", &["-o", "remount,size=4m"]));
+    store.commit(&addition(number)).unwrap();
+    assert_filled(&mut store, number + 1);
+    drop(store);
+}
+
+#[test]
+fn one_process_writes_at_a_time() {
+    let dir = TempDir::new().unwrap();
+    let store = Store::open(dir.path(), &params()).unwrap();
+    let text = Other::start("open", dir.path()).next("another p2pool is running on ").unwrap();
+    assert!(text.contains("store"), "{text}");
+    drop(store);
+}
+
+/// Reads the store whenever told to; `hold` keeps a view, `again` looks at that view.
+fn read_as_told(dir: &Path) {
+    let reader = StoreReader::open(dir, &params()).unwrap();
+    let mut held: Option<View<'_>> = None;
+    for command in std::io::stdin().lines() {
+        match command.unwrap().as_str() {
+            "now" => println!("answer {:?}", seen(&reader.view().unwrap())),
+            "hold" => println!("answer {:?}", seen(held.insert(reader.view().unwrap()))),
+            "again" => println!("answer {:?}", seen(held.as_ref().unwrap())),
+            "release" => println!("answer {}", held.take().is_some()),
+            other => panic!("unknown command {other}"),
+        }
+    }
+}
+
+fn seen(view: &View<'_>) -> Option<u32> {
+    let (mut shares, mut anchors) = (Vec::new(), Vec::new());
+    view.each::<StoreError>(
+        |share| {
+            shares.push(share);
+            Ok(())
+        },
+        |anchor| {
+            anchors.push(anchor);
+            Ok(())
+        },
+    )
+    .unwrap();
+    shares.sort_by_key(|share| share.share.info.share_height);
+    assert!(shares.iter().all(|share| view.share(&share.id).unwrap().as_ref() == Some(share)));
+    let summary = Summary { tip: view.tip().unwrap(), shares: shares.len(), anchors: anchors.len() };
+    last_churn(&summary, &shares, &anchors)
+}
+
+#[test]
+fn a_reader_sees_whole_batches_while_the_map_grows() {
+    let dir = TempDir::new().unwrap();
+    let mut store = Store::open_sized(dir.path(), &params(), TINY_MAP_BYTES).unwrap();
+    let mut reader = Other::start("read", dir.path());
+    assert_eq!(reader.ask("now"), "None");
+    for number in 0..50 {
+        store.commit(&churn(number)).unwrap();
+        assert_eq!(reader.ask("now"), format!("Some({number})"));
+    }
+    assert_eq!(reader.ask("hold"), "Some(49)");
+    for number in 50..150 {
+        store.commit(&churn(number)).unwrap();
+    }
+    assert_eq!(reader.ask("again"), "Some(49)", "a view does not change");
+    assert_eq!(reader.ask("release"), "true");
+    // Far past the map that either process began with; the reader's began at its usual size.
+    store.commit(&Batch { put_shares: (1_000_000..1_100_000).map(share).collect(), ..Batch::default() }).unwrap();
+    assert!(store.size_bytes().unwrap() as usize > MAP_START_BYTES);
+    store
+        .commit(&Batch { delete_shares: (1_000_000..1_100_000).map(header_id).collect(), ..Batch::default() })
+        .unwrap();
+    assert_eq!(reader.ask("now"), "Some(149)");
+}
+
+#[test]
+fn a_reader_killed_while_reading_does_not_make_the_file_grow_for_ever() {
+    let dir = TempDir::new().unwrap();
+    let mut store = Store::open_sized(dir.path(), &params(), TINY_MAP_BYTES).unwrap();
+    store.commit(&churn(0)).unwrap();
+    let mut reader = Other::start("read", dir.path());
+    assert_eq!(reader.ask("hold"), "Some(0)");
+    reader.kill();
+    for number in 1..400 {
+        store.commit(&churn(number)).unwrap();
+    }
+    assert!(store.size_bytes().unwrap() <= 1 << 20, "{} bytes", store.size_bytes().unwrap());
+}

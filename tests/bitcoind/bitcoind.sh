@@ -13,8 +13,7 @@ readonly PACKAGE=libbitcoinkernel-sys
 readonly PACKAGE_VERSION=0.4.1
 readonly APT_PACKAGES=(cmake ninja-build g++ libboost-dev libevent-dev pkg-config libsqlite3-dev)
 
-say() { printf '%s\n' "$*" >&2; }
-die() { say "bitcoind.sh: $*"; exit 1; }
+. "$(dirname "${BASH_SOURCE[0]}")/../../contrib/common.sh"
 
 if [ -n "${BITCOIND_EXE:-}" ]; then
     [ -x "$BITCOIND_EXE" ] || die "BITCOIND_EXE is '$BITCOIND_EXE', which is not an executable file"
@@ -30,21 +29,6 @@ if [ -x "$built" ]; then
     printf '%s\n' "$built"
     exit 0
 fi
-
-install_build_tools() {
-    local missing=() package
-    for package in "${APT_PACKAGES[@]}"; do
-        [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
-    done
-    [ ${#missing[@]} -gt 0 ] || return 0
-    if [ "$(id -u)" = 0 ]; then
-        say "installing ${missing[*]}"
-        { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"; } >"$root/apt.log" 2>&1 ||
-            die "apt-get could not install ${missing[*]}; see $root/apt.log"
-    else
-        die "missing packages; run: sudo apt-get install -y --no-install-recommends ${missing[*]}"
-    fi
-}
 
 # Sets $source to Bitcoin Core's tree, fetched by cargo (which checks the package's hash).
 fetch_source() {
@@ -67,7 +51,7 @@ TOML
 }
 
 build() {
-    install_build_tools
+    install_packages "${APT_PACKAGES[@]}"
     fetch_source
     say "building bitcoind once for this machine (about 10 minutes on 2 cores), into $root"
     cmake -S "$source" -B "$root/build" -G Ninja -DCMAKE_BUILD_TYPE=Release \

@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# Checks the crates this project is built from: licences against a list, one version of each, one source for all.
+# Needs no network once they are fetched.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. contrib/common.sh
+
+# Licences, as the crates write them, that allow use in a program under the MIT licence.
+readonly LICENCES=(
+    '(MIT OR Apache-2.0) AND Unicode-3.0'
+    '0BSD OR MIT OR Apache-2.0'
+    'Apache-2.0'
+    'Apache-2.0 AND ISC'
+    'Apache-2.0 OR BSL-1.0'
+    'Apache-2.0 OR ISC OR MIT'
+    'Apache-2.0 OR MIT'
+    'Apache-2.0 WITH LLVM-exception OR Apache-2.0 OR MIT'
+    'Apache-2.0/MIT'
+    'BSD-2-Clause OR Apache-2.0 OR MIT'
+    'BSD-3-Clause'
+    'CC0-1.0'
+    'ISC'
+    'MIT'
+    'MIT OR Apache-2.0'
+    'MIT OR Apache-2.0 OR LGPL-2.1-or-later'
+    'MIT OR Apache-2.0 OR Zlib'
+    'MIT/Apache-2.0'
+    'MITNFA' # hex_lit: MIT with a no-false-attribution clause
+    'Unicode-3.0'
+    'Unlicense OR MIT'
+    'Unlicense/MIT'
+    'Zlib OR Apache-2.0 OR MIT'
+)
+
+# Crates that are in the program twice, as "name: why that cannot be helped". Build-time crates are free to differ.
+readonly TWICE=()
+
+problems=0
+problem() {
+    say "  $*"
+    problems=$((problems + 1))
+}
+
+# Lines "name version (source)|licence"; crates of this workspace are those with a path in brackets.
+crates() {
+    cargo tree --locked --target all --prefix none --no-dedupe "$@" --format '{p}|{l}' | sort -u |
+        grep -v -e '^$' -e "($PWD"
+}
+
+all=$(crates --workspace --edges normal,build,dev)
+in_program=$(crates --package p2pool --edges normal,no-proc-macro)
+
+allowed=$(printf '%s\n' "${LICENCES[@]}")
+while IFS='|' read -r crate licence; do
+    grep -qxF -- "$licence" <<<"$allowed" || problem "$crate: licence '$licence' is not on the list in $0"
+    # cargo names the source in brackets unless it is crates.io.
+    case ${crate% (proc-macro)} in
+        *\(*) problem "$crate does not come from crates.io" ;;
+    esac
+done <<<"$all"
+
+twice=$(printf '%s\n' "${TWICE[@]%%:*}")
+found=$(cut -d' ' -f1,2 <<<"$in_program" | sort -u | cut -d' ' -f1 | uniq -d)
+while read -r name; do
+    [ -z "$name" ] || grep -qxF -- "$name" <<<"$twice" || problem "$name is in the program in more than one version"
+done <<<"$found"
+while read -r name; do
+    grep -qxF -- "$name" <<<"$found" || problem "$name is in the program once only: take it from the list in $0"
+done <<<"$twice"
+
+[ "$problems" = 0 ] || die "$problems problems with dependencies"
+say "$(wc -l <<<"$all") crates, $(wc -l <<<"$in_program") of them in the program: licences, versions and sources are as they should be"

@@ -1,0 +1,111 @@
+//! Jobs made of a real bitcoind's templates become blocks that it takes.
+// All of this file is a test, helpers included.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+
+use bitcoin::hex::DisplayHex as _;
+use bitcoin::{Block, BlockHash};
+use p2pool_core::params::{ChainParams, Network};
+use p2pool_core::share::coinbase::Payout;
+use p2pool_core::share::{CoinbaseTag, PayoutScript, ShareId};
+use p2pool_core::units::{Bits, Sats, ShareHeight, UnixTime, Work};
+use p2pool_core::work::{make_job, Answer, Job, JobId, Judged, NextShare, Template};
+use p2pool_test_bitcoind::{Bitcoind, Chain, MempoolFiller, Options};
+use serde_json::{json, Value};
+
+/// More than one block holds.
+const MEMPOOL_WEIGHT: u64 = 4_300_000;
+/// Less than a coinbase of 48 outputs has above the room that bitcoind is told to leave, so that some must go.
+const TX_WEIGHT: u64 = 4_000;
+/// The least that bitcoind can be told.
+const RESERVED_WEIGHT: &str = "-blockreservedweight=2000";
+
+fn template(node: &Bitcoind) -> Arc<Template> {
+    let text = node.call("getblocktemplate", json!([{"rules": ["segwit"]}])).to_string();
+    Arc::new(Template::from_json(&text, Network::Regtest).unwrap())
+}
+
+fn p2tr(n: u8) -> PayoutScript {
+    PayoutScript::new(&[&[0x51, 0x20][..], &[n; 32]].concat()).unwrap()
+}
+
+fn p2pkh(n: u8) -> PayoutScript {
+    PayoutScript::new(&[&[0x76, 0xa9, 0x14][..], &[n; 20], &[0x88, 0xac]].concat()).unwrap()
+}
+
+/// A job that pays each script one satoshi, and the first the rest.
+fn job(template: &Arc<Template>, scripts: &[PayoutScript]) -> Job {
+    let facts = NextShare {
+        parent: ShareId::ZERO,
+        uncles: Vec::new(),
+        share_height: ShareHeight(0),
+        parent_work: Work::ZERO,
+        share_bits: Bits(0x207f_ffff),
+        payout_script: scripts[0],
+        coinbase_tag: CoinbaseTag::new(b"functional test").unwrap(),
+        min_time: UnixTime(0),
+    };
+    let payouts = |value: Sats| {
+        let mut payouts: Vec<_> = scripts.iter().map(|script| Payout { script: *script, amount: Sats(1) }).collect();
+        payouts[0].amount.0 = value.0 - (scripts.len() as u64 - 1);
+        payouts
+    };
+    let chain = ChainParams::standard(Network::Regtest);
+    make_job(JobId(1), &chain, template, &facts, template.cur_time, payouts).unwrap()
+}
+
+/// Rolls the nonce until the header meets Bitcoin's target: two tries on average.
+fn solve(job: &Job) -> (Answer, Judged) {
+    (0..)
+        .map(|nonce| Answer { extranonce: *b"functional__", time: job.time.0, nonce, version: job.version })
+        .map(|answer| (answer, job.judge(&answer)))
+        .find(|(_, judged)| judged.meets(&job.block_target))
+        .unwrap()
+}
+
+/// Solves the job, hands the block to bitcoind, and gives it back as bitcoind holds it.
+fn mine(node: &Bitcoind, job: &Job) -> Block {
+    let (answer, judged) = solve(job);
+    let bytes = job.block(&judged.header, &answer.extranonce).unwrap();
+    assert_eq!(node.call("submitblock", json!([bytes.to_lower_hex_string()])), Value::Null);
+    let hash: BlockHash = judged.id().to_string().parse().unwrap();
+    assert_eq!(node.tip(), hash);
+    node.block(&hash)
+}
+
+#[test]
+fn the_first_blocks_of_a_chain_are_empty_and_taken() {
+    let node = Bitcoind::start(Chain::Regtest);
+    for height in 1..=20 {
+        let block = mine(&node, &job(&template(&node), &[p2tr(1)]));
+        assert_eq!((node.height(), block.txdata.len()), (height, 1));
+    }
+}
+
+#[test]
+fn full_blocks_are_taken_whatever_the_coinbase_pays() {
+    let arguments = vec![RESERVED_WEIGHT.to_owned()];
+    let node = Bitcoind::start_with(Options { chain: Chain::Regtest, listen: false, arguments });
+    // Twice the mempool, and transactions come out a little lighter than asked for.
+    let coins = 5 * MEMPOOL_WEIGHT / TX_WEIGHT / 2;
+    let mut filler = MempoolFiller::new(&node, coins as usize);
+    let many_p2tr: Vec<_> = (0..48).map(p2tr).collect();
+    let many_p2pkh: Vec<_> = (0..48).map(p2pkh).collect();
+    for scripts in [&many_p2tr, &many_p2pkh] {
+        filler.fill(&node, MEMPOOL_WEIGHT, TX_WEIGHT);
+        let template = template(&node);
+        let job = job(&template, scripts);
+        let kept = job.template.transactions.len();
+        assert!(kept < template.transactions.len(), "the coinbase is larger than bitcoind left room for");
+
+        let block = mine(&node, &job);
+        assert_eq!(block.txdata.len(), kept + 1);
+        let weight = block.weight().to_wu();
+        assert!((4_000_000 - 2 * TX_WEIGHT..=4_000_000).contains(&weight), "the block weighs {weight}");
+        let dropped: u64 = template.transactions[kept..].iter().map(|tx| tx.fee.0).sum();
+        assert!(dropped > 0);
+        let paid: u64 = block.txdata[0].output.iter().map(|output| output.value.to_sat()).sum();
+        assert_eq!((paid, block.txdata[0].output.len()), (template.coinbase_value.0 - dropped, 49));
+    }
+}

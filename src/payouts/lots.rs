@@ -59,8 +59,8 @@ fn offset(seed: &[u8; 32], sum: u64) -> u64 {
 /// Systematic sampling: which places of `amounts`, whose sum is `sum`, hold one of the points `offset + k * sum` for
 /// `k` below `lots` on a line where each amount is `lots` times as long; by `k` ascending.
 ///
-/// All amounts together are `lots * sum` long, so there is no point past the last of the `lots`. An amount is at most `sum / lots` long, so its stretch is no longer than the step from point to point and holds at
-/// most one.
+/// All amounts together are `lots * sum` long, so there is no point past the last of the `lots`. The stretch of an amount
+/// of at most `sum / lots` is no longer than the step from point to point, so it holds at most one.
 fn winners(amounts: impl Iterator<Item = u64>, sum: u64, lots: u64, offset: u64) -> impl Iterator<Item = usize> {
     let (sum, lots) = (u128::from(sum), u128::from(lots));
     let mut point = u128::from(offset);

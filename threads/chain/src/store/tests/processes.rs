@@ -26,6 +26,7 @@ fn other_process() {
         "write" => write_until_killed(dir),
         "fill" => fill(dir),
         "read" => read_as_told(dir),
+        "keep" => keep_writing(dir),
         "open" => println!("{}", refusal(Store::open(dir, &params()))),
         _ => panic!("unknown task {task}"),
     }
@@ -322,6 +323,32 @@ fn a_reader_sees_whole_batches_while_the_map_grows() {
         .commit(&Batch { delete_shares: (1_000_000..1_100_000).map(header_id).collect(), ..Batch::default() })
         .unwrap();
     assert_eq!(reader.ask("now"), "Some(149)");
+}
+
+/// Commits one batch for every line it is told.
+fn keep_writing(dir: &Path) {
+    let mut store = Store::open(dir, &params()).unwrap();
+    for (number, line) in (0..).zip(std::io::stdin().lines()) {
+        line.unwrap();
+        store.commit(&churn(number)).unwrap();
+        println!("answer {number}");
+    }
+}
+
+#[test]
+fn the_export_works_beside_a_running_node() {
+    let dir = TempDir::new().unwrap();
+    let mut node = Other::start("keep", dir.path());
+    for number in 0..30 {
+        assert_eq!(node.ask("go on"), number.to_string());
+        let mut out = Vec::new();
+        let summary = crate::export::export(dir.path(), &params(), &mut out).unwrap();
+        let batches = (number + 1).min(CHURN_KEPT);
+        assert_eq!(summary.shares, (batches * CHURN_SHARES) as usize);
+        let lines = String::from_utf8(out).unwrap();
+        assert_eq!(lines.lines().count(), summary.shares + 1);
+        assert!(lines.contains(&format!("\"tip\":\"{}\"", header_id(churn_heights(number).end - 1))));
+    }
 }
 
 #[test]

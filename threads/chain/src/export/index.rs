@@ -1,0 +1,160 @@
+//! What payouts and order need to know of every share: kept in memory, some 300 bytes a share.
+
+use std::collections::{HashMap, HashSet};
+
+use p2pool_core::params::ChainParams;
+use p2pool_core::payouts::{EntrySource, WindowEntry};
+use p2pool_core::share::{PayoutScript, ShareId};
+use p2pool_core::units::{Bits, ShareHeight, Work};
+
+use crate::store::{StoreError, StoredShare, View};
+
+/// The shares of one view.
+pub(super) struct Index {
+    /// By share height, then id.
+    order: Vec<ShareId>,
+    entries: HashMap<ShareId, Entry>,
+    main: HashSet<ShareId>,
+    tip: Option<ShareId>,
+    payout_window: u32,
+    work_cut_blocks: u32,
+}
+
+struct Entry {
+    window: WindowEntry,
+    /// What is held in one row up to this share.
+    row: Row,
+}
+
+/// Shares held without a gap.
+#[derive(Clone, Copy)]
+struct Row {
+    shares: u32,
+    work: Work,
+    /// Whether it begins with a genesis share.
+    whole: bool,
+}
+
+/// One share as read, before its uncles are looked up.
+struct Facts {
+    id: ShareId,
+    height: ShareHeight,
+    parent: ShareId,
+    uncles: Vec<ShareId>,
+    script: PayoutScript,
+    work: Option<Work>,
+}
+
+impl Facts {
+    fn new(stored: &StoredShare) -> Self {
+        let info = &stored.share.info;
+        Self {
+            id: stored.id,
+            height: info.share_height,
+            parent: info.parent,
+            uncles: info.uncles.clone(),
+            script: info.payout_script,
+            work: info.share_bits.target().ok().and_then(|target| target.work()),
+        }
+    }
+}
+
+impl Index {
+    /// Reads every share once.
+    pub(super) fn new(view: &View<'_>, params: &ChainParams) -> Result<Self, StoreError> {
+        let mut shares = Vec::new();
+        view.each::<StoreError>(
+            |stored| {
+                shares.push(Facts::new(&stored));
+                Ok(())
+            },
+            |_| Ok(()),
+        )?;
+        shares.sort_unstable_by_key(|share| (share.height, share.id));
+        let tip = view.tip()?;
+        Ok(Self {
+            order: shares.iter().map(|share| share.id).collect(),
+            entries: entries(&shares),
+            main: main_chain(&shares, tip),
+            tip,
+            payout_window: params.payout_window,
+            work_cut_blocks: params.work_cut_blocks,
+        })
+    }
+
+    /// All shares, oldest first.
+    pub(super) fn ids(&self) -> impl Iterator<Item = ShareId> + '_ {
+        self.order.iter().copied()
+    }
+
+    /// The tip.
+    pub(super) const fn tip(&self) -> Option<ShareId> {
+        self.tip
+    }
+
+    /// Whether the share is the tip or an ancestor of it.
+    pub(super) fn is_main(&self, id: &ShareId) -> bool {
+        self.main.contains(id)
+    }
+
+    /// Whether the window that ends at `parent` can be held at all.
+    ///
+    /// Only spares the search where it is bound to end at a gap: it would walk thousands of shares for each share of the base.
+    pub(super) fn may_hold_window(&self, parent: &ShareId, bits: Bits) -> bool {
+        if *parent == ShareId::ZERO {
+            return true;
+        }
+        let Some(Entry { row, .. }) = self.entries.get(parent) else { return false };
+        let cut = bits
+            .target()
+            .ok()
+            .and_then(|target| target.work())
+            .and_then(|block| block.0.checked_mul(u128::from(self.work_cut_blocks)))
+            .filter(|cut| *cut > 0);
+        row.whole || row.shares >= self.payout_window || cut.is_some_and(|cut| row.work.0 >= cut)
+    }
+}
+
+impl EntrySource for Index {
+    fn entry(&self, id: &ShareId) -> Option<&WindowEntry> {
+        self.entries.get(id).map(|entry| &entry.window)
+    }
+}
+
+/// What each share adds to windows, for those whose uncles are held. `shares` ascend, so parents come first.
+fn entries(shares: &[Facts]) -> HashMap<ShareId, Entry> {
+    let known: HashMap<ShareId, (PayoutScript, Work)> =
+        shares.iter().filter_map(|share| Some((share.id, (share.script, share.work?)))).collect();
+    let mut entries: HashMap<ShareId, Entry> = HashMap::with_capacity(shares.len());
+    for share in shares {
+        let uncles: Option<Vec<_>> = share.uncles.iter().map(|uncle| known.get(uncle).copied()).collect();
+        let (Some(work), Some(uncles)) = (share.work, uncles) else { continue };
+        let window = WindowEntry::new(share.id, share.parent, share.script, work, uncles.into_iter());
+        let below = match entries.get(&share.parent) {
+            Some(parent) => parent.row,
+            None => Row { shares: 0, work: Work::ZERO, whole: share.parent == ShareId::ZERO },
+        };
+        let row = Row {
+            shares: below.shares.saturating_add(1),
+            work: Work(below.work.0.saturating_add(window.work_with_uncles.0)),
+            whole: below.whole,
+        };
+        entries.insert(share.id, Entry { window, row });
+    }
+    entries
+}
+
+/// The tip and its ancestors.
+fn main_chain(shares: &[Facts], tip: Option<ShareId>) -> HashSet<ShareId> {
+    let parents: HashMap<ShareId, ShareId> = shares.iter().map(|share| (share.id, share.parent)).collect();
+    let mut main = HashSet::new();
+    let mut next = tip;
+    while let Some((id, parent)) = next.and_then(|id| Some((id, *parents.get(&id)?))) {
+        // An id is a hash over its parent's, so there is no circle; damaged data cannot make one either.
+        if !main.insert(id) {
+            break;
+        }
+        next = Some(parent);
+    }
+    main
+}

@@ -2,6 +2,7 @@
 // Everything here is a test, also the functions that read the vectors.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod chain;
 mod difficulty;
 mod encodings;
 mod fields;

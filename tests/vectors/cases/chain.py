@@ -1,0 +1,220 @@
+"""chain.json: a chain that was mined, with forks and uncles, and mutants of its shares with the rule each breaks."""
+
+from model.chain import Chain, Unverified
+from model.hashing import as_number, shown
+from model.miner import draft_info, mine, next_anchor, regtest_genesis
+from model.params import standard
+from model.share import ZERO_ID
+
+from . import mutants
+from .seeded import SCRIPT_KINDS, Seeded, script
+
+START = 1_700_000_000
+# Hashes per second of the imagined pool: about 3,600 hashes make a share of 30 s.
+RATE = 120
+# Percent of the expected interval: what exponential intervals look like, without floating point.
+INTERVALS = [5, 16, 29, 43, 60, 80, 105, 139, 190, 333]
+
+
+class Recorder:
+    """A chain that keeps what was fed to it, in order."""
+
+    def __init__(self):
+        params = standard("regtest").with_(chain_name="vectors", retarget_window=8, payout_window=20)
+        self.chain = Chain(params)
+        self.seeded = Seeded("chain")
+        self.payees = [script(SCRIPT_KINDS[i % 5], self.seeded.bytes(8)) for i in range(7)]
+        self.shares = []
+        self.now = START
+        self.anchor = self.first_anchors()
+        self.tip = ZERO_ID
+
+    def first_anchors(self):
+        anchor = regtest_genesis()
+        self.chain.add_anchor(anchor)
+        self.anchors = [anchor]
+        for number in range(12):
+            anchor = self.new_anchor(START - 7_200 + 600 * number)
+        return anchor
+
+    def new_anchor(self, time: int, parent=None):
+        anchor = next_anchor(self.chain, parent or self.anchors[-1], time, self.seeded.bytes(32))
+        self.anchors.append(anchor)
+        return anchor
+
+    def payee(self) -> bytes:
+        # The first two find more than the others.
+        return self.payees[min(self.seeded.below(7), self.seeded.below(7))]
+
+    def make(self, parent: bytes, time: int, k=None, on=None, **changes):
+        chain = on or self.chain
+        info = draft_info(chain, parent, time, self.anchor, self.payee(), k,
+                          witness_commitment=self.seeded.bytes(32), **changes)  # fmt: skip
+        branch = [self.seeded.bytes(32) for _ in range(self.seeded.choice([0, 0, 1, 2, 3]))]
+        return mine(chain, info, time, self.anchor, self.seeded.bytes(12), branch)
+
+    def add(self, share) -> bytes:
+        raw = share.encode()
+        self.now = max(self.now, share.header.time)
+        id_, verdict = share.id(), "accepted"
+        try:
+            self.chain.receive(raw, self.now)
+        except Unverified:
+            verdict = "unverified"
+        self.tip = self.chain.tip()
+        self.shares.append({"id": id_, "raw": raw, "verdict": verdict, "tip": self.tip})
+        return id_
+
+    def grow(self, parent: bytes, time: int, k=None, **changes) -> bytes:
+        return self.add(self.make(parent, time, k, **changes))
+
+    def next_time(self, parent: bytes, on=None) -> int:
+        """When a pool of this rate would find the next share."""
+        chain = on or self.chain
+        if parent == ZERO_ID:
+            return START
+        interval = chain.work(parent) * self.seeded.choice(INTERVALS) // (100 * RATE)
+        return chain.shares[parent].header.time + max(1, interval)
+
+    def payouts(self, id_: bytes) -> list:
+        share = self.chain.shares[id_]
+        return self.chain.payouts(share.info, share.header.bits)
+
+    def time(self, id_: bytes) -> int:
+        return self.chain.shares[id_].header.time
+
+    def extend(self, count: int):
+        """Main-chain shares, now and then a stale sibling that a later one names, now and then a Bitcoin block."""
+        stale = []
+        for _ in range(count):
+            parent = self.tip
+            uncles = stale[:2] if self.seeded.below(3) else []
+            stale = [id_ for id_ in stale if id_ not in uncles]
+            id_ = self.grow(parent, self.next_time(parent), uncles=uncles)
+            if parent != ZERO_ID and self.seeded.below(4) == 0:
+                sibling = self.stale_sibling(id_)
+                stale = stale[-1:] + [sibling]
+            stale = [s for s in stale if self.height(s) >= self.height(self.tip) - 1]
+            if self.seeded.below(6) == 0:
+                self.anchor = self.new_anchor(self.time(self.tip) + 1)
+
+    def height(self, id_: bytes) -> int:
+        return self.chain.shares[id_].info.share_height
+
+    def parent(self, id_: bytes, generations: int = 1) -> bytes:
+        for _ in range(generations):
+            id_ = self.chain.shares[id_].info.parent
+        return id_
+
+    def stale_sibling(self, of: bytes) -> bytes:
+        """A share beside `of` that does not become the tip: it has as much work and a higher id."""
+        parent, time = self.parent(of), self.time(of) + 1
+        k = 0 if self.chain.shares[of].info.share_bits == self.make_bits(parent, time, 0) else None
+        while True:
+            share = self.make(parent, time, k)
+            if as_number(share.id()) > as_number(of):
+                return self.add(share)
+
+    def make_bits(self, parent: bytes, time: int, k: int) -> int:
+        return draft_info(self.chain, parent, time, self.anchor, self.payees[0], k).share_bits
+
+
+def overtaken_fork(recorder: Recorder):
+    """Two shares on one side, three on the other, which wins.
+
+    The second of the three claims less than the tip has and is not on the main chain: it waits unverified.
+    """
+    root = recorder.tip
+    left = recorder.grow(root, recorder.next_time(root))
+    left = recorder.grow(left, recorder.next_time(left))
+    right, aside = root, Chain(recorder.chain.params)
+    aside.anchors, aside.shares = recorder.chain.anchors, dict(recorder.chain.shares)
+    for _ in range(3):
+        share = recorder.make(right, recorder.next_time(right, aside), on=aside)
+        aside.verify(share, share.header.time, spam=False)
+        right = recorder.add(share)
+    assert [share["verdict"] for share in recorder.shares[-3:]] == ["accepted", "unverified", "accepted"]
+    assert recorder.tip == right
+    return {"left": left, "right": right}
+
+
+def hash_rate_leaves(recorder: Recorder):
+    """Gaps that allow easing: taken in full, in part, not at all."""
+    for gap, k in ((600, 1), (1_850, 3), (1_300, 1), (700, 0)):
+        recorder.grow(recorder.tip, recorder.time(recorder.tip) + gap, k)
+
+
+def three_uncles(recorder: Recorder):
+    """Stale siblings one, two and three heights below a share that names them all."""
+    siblings = []
+    for _ in range(3):
+        id_ = recorder.grow(recorder.tip, recorder.next_time(recorder.tip))
+        siblings.append(recorder.stale_sibling(id_))
+    recorder.grow(recorder.tip, recorder.next_time(recorder.tip), uncles=siblings)
+
+
+def tie(recorder: Recorder):
+    """Two shares with as much work: the lower id is the tip, whichever came first."""
+    parent = recorder.tip
+    first = recorder.grow(parent, recorder.next_time(parent), 0)
+    while True:
+        share = recorder.make(parent, recorder.time(first) + 2, 0)
+        if as_number(share.id()) < as_number(first):
+            break
+    second = recorder.add(share)
+    assert recorder.tip == second
+
+
+def record() -> Recorder:
+    recorder = Recorder()
+    recorder.extend(18)
+    fork = overtaken_fork(recorder)
+    recorder.extend(6)
+    hash_rate_leaves(recorder)
+    recorder.extend(8)
+    three_uncles(recorder)
+    recorder.place = {**fork, **mutants.prepare(recorder)}
+    recorder.extend(6)
+    tie(recorder)
+    return recorder
+
+
+def anchor_json(anchor) -> dict:
+    return {"hash": shown(anchor.header.hash()), "header": anchor.header.encode().hex(), "height": anchor.height,
+            "median_time_past": anchor.median_time_past, "next_bits": f"{anchor.next_bits:08x}"}  # fmt: skip
+
+
+def check_shuffled(recorder: Recorder):
+    """Whatever the order, what waits being tried again, the tip is the same."""
+    for _ in range(3):
+        chain = Chain(recorder.chain.params)
+        chain.anchors = recorder.chain.anchors
+        waiting = recorder.seeded.shuffle([share["raw"] for share in recorder.shares])
+        before = None
+        while before != len(waiting):
+            before = len(waiting)
+            waiting = [raw for raw in waiting if mutants.judge(chain, raw, recorder.now) not in ("accepted", "known")]
+        assert chain.tip() == recorder.tip
+
+
+def build() -> dict:
+    recorder = record()
+    check_shuffled(recorder)
+    refused = mutants.build(recorder)
+    params = recorder.chain.params
+    payees = recorder.payees
+    return {
+        "params": params.to_json(),
+        "chain_id": params.chain_id().hex(),
+        "now": recorder.now,
+        "tip": shown(recorder.tip),
+        "scripts": [payee.hex() for payee in payees],
+        "anchors": [anchor_json(anchor) for anchor in recorder.anchors],
+        "shares": [
+            {"id": shown(share["id"]), "verdict": share["verdict"], "tip_then": shown(share["tip"]),
+             "payouts": [[payees.index(payee), amount] for payee, amount in recorder.payouts(share["id"])],
+             "raw": share["raw"].hex()}
+            for share in recorder.shares
+        ],
+        "mutants": refused,
+    }  # fmt: skip

@@ -1,0 +1,260 @@
+"""The tree of valid shares: rules 1 to 8 (section 5) and the tip (section 6)."""
+
+from dataclasses import dataclass
+
+from .coinbase import merkle_root
+from .difficulty import Pace, allowed_bits
+from .hashing import as_number, shown
+from .params import UNCLE_DEPTH_MAX, Params, subsidy
+from .payouts import payout_list, window_credits
+from .share import ZERO_ID, Header, Share
+from .targets import bits_to_target, work_of_bits
+
+MEDIAN_SHARES = 11
+BACKWARDS_MAX_S = 600
+AHEAD_MAX_S = 120
+HEIGHT_FLOOR_SHARES = 72
+HEIGHT_FLOOR_SLACK = 2
+VALUE_MAX = 21 * 10**14
+SPAM_DEPTH = 288
+TESTNET_GAP_S = 1_200
+
+
+class Refused(Exception):
+    """The share breaks a rule."""
+
+    def __init__(self, rule: int, why: str):
+        super().__init__(f"rule {rule}: {why}")
+        self.rule = rule
+
+
+class Held(Exception):
+    """The share waits for something: a share, a Bitcoin header or its time."""
+
+
+class Unverified(Exception):
+    """The share is kept apart until its branch claims more work than the tip has (section 5, spam)."""
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """What bitcoind knows of a Bitcoin block and what the block's child must fit."""
+
+    header: Header
+    height: int
+    median_time_past: int
+    next_bits: int
+    # What a child more than 20 minutes later must have instead (test networks).
+    next_bits_late: int = None
+
+    def required_bits(self, child_time: int) -> int:
+        if self.next_bits_late is not None and child_time > self.header.time + TESTNET_GAP_S:
+            return self.next_bits_late
+        return self.next_bits
+
+
+def median(times) -> int:
+    times = sorted(times)
+    return times[len(times) // 2]
+
+
+class Chain:
+    def __init__(self, params: Params):
+        self.params = params
+        self.chain_id = params.chain_id()
+        self.shares = {}
+        self.unverified = {}
+        self.anchors = {}
+
+    def add_anchor(self, anchor: Anchor):
+        self.anchors[anchor.header.hash()] = anchor
+
+    # Walks and sums.
+
+    def newest_first(self, id_: bytes):
+        """The share and its ancestors, as far as they are held."""
+        while id_ in self.shares:
+            share = self.shares[id_]
+            yield id_, share
+            id_ = share.info.parent
+
+    def last(self, id_: bytes, count: int) -> list:
+        return [share for _, share in zip(range(count), (share for _, share in self.newest_first(id_)))]
+
+    def work(self, id_: bytes) -> int:
+        return work_of_bits(self.shares[id_].info.share_bits)
+
+    def paces(self, parent: bytes) -> list:
+        return [
+            Pace(share.header.time, share.info.share_height, share.info.share_bits,
+                 sum(self.work(uncle) for uncle in share.info.uncles))
+            for share in self.last(parent, self.params.retarget_window)
+        ]  # fmt: skip
+
+    def allowed_bits(self, parent: bytes, time: int) -> set:
+        return allowed_bits(self.params, self.paces(parent), time)
+
+    def credits(self, parent: bytes, header_bits: int) -> dict:
+        entries = (
+            (share.info.payout_script, self.work(id_),
+             [(self.shares[uncle].info.payout_script, self.work(uncle)) for uncle in share.info.uncles])
+            for id_, share in self.newest_first(parent)
+        )  # fmt: skip
+        return window_credits(self.params, entries, work_of_bits(header_bits))
+
+    def payouts(self, info, header_bits: int) -> list:
+        """What a share with this info pays, as (script, amount)."""
+        credits = self.credits(info.parent, header_bits)
+        return payout_list(self.params, credits, info.coinbase_value, info.payout_script, info.parent)
+
+    def tip(self):
+        """Most chain_work, ties to the lowest id."""
+        return max(self.shares, key=lambda id_: (self.shares[id_].info.chain_work, -as_number(id_)), default=None)
+
+    # The rules.
+
+    def receive(self, raw: bytes, now: int) -> bytes:
+        """Adds a share and gives its id, or raises Refused, Held or Unverified. Known shares are given back."""
+        try:
+            share = Share.decode(raw)
+        except ValueError as error:
+            raise Refused(1, str(error)) from error
+        id_ = share.id()
+        if id_ in self.shares and self.shares[id_] == share:
+            return id_
+        self.check_work(share)
+        if share.info.parent in self.unverified:
+            self.verify_branch(share, now)
+        else:
+            self.verify(share, now, spam=True)
+        return id_
+
+    def verify(self, share: Share, now: int, spam: bool):
+        """Rules 3 to 8."""
+        self.check_parent(share)
+        self.check_links(share)
+        self.check_time(share, now)
+        self.check_anchor(share)
+        self.check_uncles(share, now)
+        if spam:
+            self.check_spam(share)
+        self.check_coinbase(share)
+        self.unverified.pop(share.id(), None)
+        self.shares[share.id()] = share
+
+    def verify_branch(self, share: Share, now: int):
+        """A share on unverified ones: they are all looked at once the branch claims more work than the tip has."""
+        if not self.claims_more(share):
+            self.unverified[share.id()] = share
+            raise Unverified("its branch does not claim more work than the tip has")
+        branch = [share]
+        while branch[-1].info.parent in self.unverified:
+            branch.append(self.unverified[branch[-1].info.parent])
+        for member in reversed(branch):
+            self.verify(member, now, spam=False)
+
+    def claims_more(self, share: Share) -> bool:
+        tip = self.tip()
+        return tip is None or share.info.chain_work > self.shares[tip].info.chain_work
+
+    def check_work(self, share: Share):
+        target = bits_to_target(share.info.share_bits)
+        if target > bits_to_target(self.params.easiest_bits):
+            raise Refused(2, f"share_bits {share.info.share_bits:08x} are easier than the chain allows")
+        if as_number(share.id()) > target:
+            raise Refused(2, f"hash {shown(share.id())} does not meet {share.info.share_bits:08x}")
+
+    def check_parent(self, share: Share):
+        parent = share.info.parent
+        if parent != ZERO_ID and parent not in self.shares:
+            raise Held(f"parent {shown(parent)} is unknown")
+
+    def check_links(self, share: Share):
+        info, work = share.info, work_of_bits(share.info.share_bits)
+        height, chain_work = 0, work
+        if info.parent != ZERO_ID:
+            parent = self.shares[info.parent].info
+            height, chain_work = parent.share_height + 1, parent.chain_work + work
+        if info.share_height != height:
+            raise Refused(4, f"share_height {info.share_height} where {height} follows from the parent")
+        if info.chain_work != chain_work:
+            raise Refused(4, f"chain_work {info.chain_work} where {chain_work} follows from the parent")
+        self.check_bits(share)
+
+    def check_bits(self, share: Share):
+        allowed = self.allowed_bits(share.info.parent, share.header.time)
+        if share.info.share_bits not in allowed:
+            shown_bits = ", ".join(f"{bits:08x}" for bits in sorted(allowed))
+            raise Refused(4, f"share_bits {share.info.share_bits:08x} where section 6 gives {shown_bits}")
+
+    def check_time(self, share: Share, now: int):
+        time, parent = share.header.time, share.info.parent
+        if parent != ZERO_ID:
+            before = self.last(parent, min(MEDIAN_SHARES, share.info.share_height))
+            if time <= median(other.header.time for other in before):
+                raise Refused(5, f"time {time} is not later than the median of its ancestors")
+            if time < before[0].header.time - BACKWARDS_MAX_S:
+                raise Refused(5, f"time {time} is more than {BACKWARDS_MAX_S} s before the parent's")
+        anchor = self.anchors.get(share.header.prev_block)
+        latest = now + AHEAD_MAX_S
+        if anchor is not None:
+            latest = max(latest, anchor.median_time_past + 1)
+        if time > latest:
+            raise Held(f"time {time} is yet to come")
+
+    def check_anchor(self, share: Share):
+        header, info = share.header, share.info
+        anchor = self.anchors.get(header.prev_block)
+        if anchor is None:
+            raise Held(f"Bitcoin block {shown(header.prev_block)} is unknown")
+        if info.block_height != anchor.height + 1:
+            raise Refused(6, f"block_height {info.block_height} on a block of height {anchor.height}")
+        if header.bits != anchor.required_bits(header.time):
+            raise Refused(6, f"bits {header.bits:08x} are not what the block needs")
+        if header.time <= anchor.median_time_past:
+            raise Refused(6, f"time {header.time} is not later than the median time past")
+        if self.params.network == "mainnet" and info.parent != ZERO_ID:
+            before = self.last(info.parent, HEIGHT_FLOOR_SHARES)
+            greatest = max(other.info.block_height for other in before)
+            if info.block_height < greatest - HEIGHT_FLOOR_SLACK:
+                raise Refused(6, f"block_height {info.block_height}, while shares before reach {greatest}")
+
+    def check_uncles(self, share: Share, now: int):
+        info = share.info
+        if not info.uncles:
+            return
+        before = list(self.newest_first(info.parent))
+        ancestors = {id_ for id_, _ in before}
+        named = {uncle for _, other in before for uncle in other.info.uncles}
+        for id_ in info.uncles:
+            if id_ in self.unverified and self.claims_more(share):
+                self.verify(self.unverified[id_], now, spam=False)
+            if id_ not in self.shares:
+                raise Held(f"uncle {shown(id_)} is unknown")
+            uncle = self.shares[id_].info
+            if id_ in ancestors:
+                raise Refused(7, "an uncle is an ancestor")
+            if id_ in named:
+                raise Refused(7, "an uncle was named before")
+            if uncle.parent == ZERO_ID or uncle.parent not in ancestors:
+                raise Refused(7, "an uncle's parent is not an ancestor")
+            if not info.share_height - UNCLE_DEPTH_MAX <= uncle.share_height <= info.share_height - 1:
+                raise Refused(7, f"an uncle has height {uncle.share_height}, the share {info.share_height}")
+
+    def check_spam(self, share: Share):
+        if self.claims_more(share):
+            return
+        recent = [id_ for _, (id_, _) in zip(range(SPAM_DEPTH), self.newest_first(self.tip()))]
+        if share.info.parent not in recent:
+            self.unverified[share.id()] = share
+            raise Unverified("neither on a recent share of the main chain nor on more work than the tip's")
+
+    def check_coinbase(self, share: Share):
+        info = share.info
+        least = subsidy(self.params, info.block_height)
+        if not least <= info.coinbase_value <= VALUE_MAX:
+            raise Refused(8, f"coinbase_value {info.coinbase_value} is outside {least}..{VALUE_MAX}")
+        payouts = self.payouts(info, share.header.bits)
+        root = merkle_root(self.chain_id, info, share.extranonce, share.merkle_branch, payouts)
+        if root != share.header.merkle_root:
+            raise Refused(8, f"merkle root {shown(share.header.merkle_root)} where {shown(root)} follows")

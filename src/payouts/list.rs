@@ -1,4 +1,4 @@
-//! From credited work to the outputs of a coinbase: steps 1 to 4 of section 7.
+//! From credited work to the outputs of a coinbase: steps 1 to 5 of section 7.
 
 #![deny(clippy::float_arithmetic, clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -45,24 +45,25 @@ pub(super) fn payout_list_of_sums(
     if total.is_zero() {
         return everything_to(finder, value);
     }
-    let mut amounts = amounts_by_work(sums, total, value, finder);
-    // Zero amounts count nowhere: they are below every threshold, add nothing and win nothing.
-    amounts.retain(|payout| payout.amount > Sats(0));
-    let threshold = threshold(&amounts, params.payout_outputs_max);
-    let (mut exact, small): (Vec<Payout>, Vec<Payout>) =
+    let fee = finder_fee(value);
+    let amounts = amounts_by_work(sums, total, Sats(value.0.saturating_sub(fee.0)));
+    // The last output is kept for the finder's fee.
+    let threshold = threshold(&amounts, params.payout_outputs_max.saturating_sub(1));
+    let (mut payouts, small): (Vec<Payout>, Vec<Payout>) =
         amounts.into_iter().partition(|payout| payout.amount >= threshold.tau);
     let small_sum = threshold.small_sum.0;
     if small_sum >= DUST_LIMIT_SATS {
-        exact.extend(lots::draw(parent, small, threshold.lots));
+        payouts.extend(lots::draw(parent, small, threshold.lots));
     } else if small_sum > 0 {
         // The first in the final order is the largest and, among equals, has the lowest script.
-        match exact.iter_mut().min_by_key(|payout| final_order(payout)) {
+        match payouts.iter_mut().min_by_key(|payout| final_order(payout)) {
             Some(largest) => largest.amount.0 = largest.amount.0.saturating_add(small_sum),
             None => return everything_to(finder, value),
         }
     }
-    exact.sort_unstable_by_key(final_order);
-    exact
+    add_fee(&mut payouts, fee, finder);
+    payouts.sort_unstable_by_key(final_order);
+    payouts
 }
 
 /// The one output of a coinbase that only pays its own miner; none for no value.
@@ -78,41 +79,39 @@ fn final_order(payout: &Payout) -> (std::cmp::Reverse<Sats>, PayoutScript) {
     (std::cmp::Reverse(payout.amount), payout.script)
 }
 
-/// Steps 1 and 2: each script's part of the value, fee included, scripts ascending; the sum is the value.
-fn amounts_by_work(
-    sums: impl Iterator<Item = (PayoutScript, U256)>,
-    total: U256,
-    value: Sats,
-    finder: PayoutScript,
-) -> Vec<Payout> {
-    let fee = finder_fee(value);
-    let shared = U256::from(value.0.saturating_sub(fee.0));
-    let mut amounts = Vec::new();
+/// Step 1: `floor(value * 5 / 1000)`, what the finder gets beyond its part; nothing if that would be dust.
+fn finder_fee(value: Sats) -> Sats {
+    let fee = u128::from(value.0) * u128::from(FINDER_FEE_PERMILLE) / 1_000;
+    match u64::try_from(fee) {
+        Ok(fee) if fee >= DUST_LIMIT_SATS => Sats(fee),
+        _ => Sats(0),
+    }
+}
+
+/// Step 2: each script's part of `shared`, scripts ascending, none zero; the sum is `shared`.
+fn amounts_by_work(sums: impl Iterator<Item = (PayoutScript, U256)>, total: U256, shared: Sats) -> Vec<Payout> {
     let (mut work, mut paid) = (U256::ZERO, 0u64);
-    for (script, own) in sums {
+    let amounts = sums.map(|(script, own)| {
         work = work.saturating_add(own);
         // shared < 2^64, and the work of fewer than 2^64 credits is below 2^192: the product fits. The quotient is
         // at most the shared value, so it fits 64 bits.
-        let up_to_here = shared.saturating_mul(work).checked_div(total).unwrap_or(U256::ZERO);
+        let up_to_here = U256::from(shared.0).saturating_mul(work).checked_div(total).unwrap_or(U256::ZERO);
         let up_to_here = u64::try_from(up_to_here).unwrap_or(u64::MAX);
-        amounts.push(Payout { script, amount: Sats(up_to_here.saturating_sub(paid)) });
+        let amount = Sats(up_to_here.saturating_sub(paid));
         paid = up_to_here;
-    }
-    match amounts.binary_search_by_key(&finder, |payout| payout.script) {
-        Ok(place) => {
-            if let Some(payout) = amounts.get_mut(place) {
-                payout.amount.0 = payout.amount.0.saturating_add(fee.0);
-            }
-        }
-        Err(place) => amounts.insert(place, Payout { script: finder, amount: fee }),
-    }
-    amounts
+        Payout { script, amount }
+    });
+    // Zero amounts count nowhere: they are below every threshold, add nothing and win nothing.
+    amounts.filter(|payout| payout.amount > Sats(0)).collect()
 }
 
-/// `floor(value * 5 / 1000)`: what the finder gets beyond its part.
-fn finder_fee(value: Sats) -> Sats {
-    let fee = u128::from(value.0) * u128::from(FINDER_FEE_PERMILLE) / 1_000;
-    Sats(u64::try_from(fee).unwrap_or(u64::MAX))
+/// Step 5: after the draw, so that a finder cannot bend the draw by trying one script of its own after the other.
+fn add_fee(payouts: &mut Vec<Payout>, fee: Sats, finder: PayoutScript) {
+    match payouts.iter_mut().find(|payout| payout.script == finder) {
+        Some(payout) => payout.amount.0 = payout.amount.0.saturating_add(fee.0),
+        None if fee > Sats(0) => payouts.push(Payout { script: finder, amount: fee }),
+        None => (),
+    }
 }
 
 /// Outcome of step 3.

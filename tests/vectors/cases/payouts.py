@@ -47,10 +47,10 @@ def case(why, limit, credits, value, finder, parent, generated=None) -> dict:
     params = standard("mainnet").with_(payout_outputs_max=limit)
     payouts = payout_list(params, credits, value, finder, parent)
     check(params, credits, value, payouts)
-    amounts = split(credits, value, finder) if credits else {finder: value}
-    tau, _, _, lots = threshold(amounts.values(), limit)
+    amounts = split(credits, value) if credits else {finder: value}
+    tau, _, _, lots = threshold(amounts.values(), limit - 1)
     if tau < 5_000 and len(amounts) < 200:
-        assert tau == threshold_naive(amounts.values(), limit)
+        assert tau == threshold_naive(amounts.values(), limit - 1)
     given = {"generated": generated} if generated else {"credits": [[s.hex(), str(c)] for s, c in credits.items()]}
     return {"why": why, "payout_outputs_max": limit, **given, "value": value, "finder": finder.hex(),
             "parent": parent.hex(), "tau": tau, "lots": lots, **answer(payouts)}  # fmt: skip
@@ -81,6 +81,8 @@ def edge_cases(seeded: Seeded) -> list:
         case("fee joins what the finder has", 48, thousand, value, b, parent),
         case("finder not in the window", 48, thousand, value, d, parent),
         case("finder absent, fee below dust", 48, thousand, 100_000, d, parent),
+        case("the largest value without a fee", 48, thousand, 109_199, d, parent),
+        case("the smallest value with a fee", 48, thousand, 109_200, d, parent),
         case("finder absent, fee and everything below dust", 48, thousand, 540, d, parent),
         case("indivisible by three", 48, thousand, 1_000_000_001, a, parent),
         case("credit zero", 48, {a: 0, b: 5}, value, b, parent),
@@ -121,8 +123,8 @@ def build() -> list:
         cases += [
             many("5,000 small payees alike", limit, "alike", 5_000, 1_000, 1, value, seeded.bytes(32)),
             many("5,000 payees of all sizes", limit, "spread", 5_000, 1, 2**62, value, seeded.bytes(32)),
-            many("exactly as many as fit", limit, "fit", limit, 1_000, 50, value, seeded.bytes(32)),
-            many("one more than fits", limit, "fit", limit + 1, 1_000, 50, value, seeded.bytes(32)),
+            many("exactly as many as fit", limit, "fit", limit - 1, 1_000, 50, value, seeded.bytes(32)),
+            many("one more than fits", limit, "fit", limit, 1_000, 50, value, seeded.bytes(32)),
             many("3,000 payees of little", limit, "little", 3_000, 1, 1_000, 100_000, seeded.bytes(32)),
         ]
     return cases + [random_case(seeded, number) for number in range(40)]

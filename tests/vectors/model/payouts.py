@@ -73,24 +73,30 @@ def draw(small, s: int, m: int, parent: bytes) -> list:
     return [ordered[bisect_right(ends, u + k * s)][0] for k in range(m)]
 
 
-def split(credits: dict, value: int, finder: bytes) -> dict:
-    """Steps 1 and 2: what everybody is owed to the satoshi."""
+def finder_fee(value: int) -> int:
+    """Step 1."""
     fee = value * FEE_PERMILLE // 1000
-    rest = value - fee
+    return fee if fee >= DUST_LIMIT else 0
+
+
+def split(credits: dict, value: int) -> dict:
+    """Step 2: what everybody is owed to the satoshi, the finder's fee apart."""
+    rest = value - finder_fee(value)
     total = sum(credits.values())
     amounts, before = {}, 0
     for script in sorted(credits):
         upto = before + credits[script]
         amounts[script] = rest * upto // total - rest * before // total
         before = upto
-    amounts[finder] = amounts.get(finder, 0) + fee
     return amounts
 
 
 def payout_list(params: Params, credits: dict, value: int, finder: bytes, parent: bytes) -> list:
     """(script, amount) pairs, amount descending, then script ascending. No credits: a genesis share."""
-    amounts = split(credits, value, finder) if credits else {finder: value}
-    tau, _, s, lots = threshold(amounts.values(), params.payout_outputs_max)
+    if not credits:
+        return [(finder, value)] if value else []
+    amounts = split(credits, value)
+    tau, _, s, lots = threshold(amounts.values(), params.payout_outputs_max - 1)
     paid = {script: amount for script, amount in amounts.items() if amount >= tau}
     small = [(script, amount) for script, amount in amounts.items() if amount < tau]
     if 0 < s < DUST_LIMIT:
@@ -104,4 +110,6 @@ def payout_list(params: Params, credits: dict, value: int, finder: bytes, parent
         for winner in winners:
             paid[winner] = paid.get(winner, 0) + s // lots
         paid[winners[0]] += s - lots * (s // lots)
+    if fee := finder_fee(value):
+        paid[finder] = paid.get(finder, 0) + fee
     return sorted(paid.items(), key=lambda payout: (-payout[1], payout[0]))

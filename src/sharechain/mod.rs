@@ -21,10 +21,12 @@ mod next;
 pub mod next_bits;
 mod pools;
 mod rules;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod verify;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use bitcoin::BlockHash;
@@ -32,7 +34,7 @@ use bitcoin::BlockHash;
 pub use adoption::adopts;
 pub use anchor::Anchor;
 pub use failure::{Failure, Need, Rule};
-pub use next::{next_link, NextLink};
+pub use next::next_share;
 pub use tree::{Depth, Node, Tree};
 pub use verify::subsidy;
 
@@ -276,26 +278,25 @@ impl Sharechain {
         self.promote_best(now);
     }
 
-    /// Checks the branches that claim more work than the tip has, most first.
-    ///
-    /// Each look takes the branch off the shelf, whatever comes of it, or waits for a Bitcoin block: so no
-    /// branch is looked at twice for one pile of shares.
+    /// Checks the branches that claim more work than the tip has, most first, each once.
     fn promote_best(&mut self, now: UnixTime) {
-        while let Some(best) = self.unverified.best().filter(|best| self.claims_more(best)).cloned() {
+        let mut passed = HashSet::new();
+        while let Some(best) = self.unverified.best(&passed).filter(|best| self.claims_more(best)).cloned() {
             let branch = self.unverified.branch(&best);
-            if self.ask_missing_anchors(&branch) {
-                return;
+            passed.extend(branch.iter().map(|candidate| candidate.digest));
+            if !self.ask_missing_anchors(&branch) {
+                self.promote(branch, now);
             }
-            self.promote(branch, now);
         }
     }
 
     fn promote(&mut self, branch: Vec<Candidate>, now: UnixTime) {
-        let joins = branch.iter().any(|candidate| self.tree.node(&candidate.share.info.parent).is_some());
-        if joins {
+        if branch.iter().any(|candidate| self.tree.node(&candidate.share.info.parent).is_some()) {
             self.promote_joined(branch, now);
         } else if branch.iter().any(|candidate| candidate.share.info.is_genesis()) {
-            self.promote_separate(branch, now);
+            if self.unverified.is_worth_checking(&branch) {
+                self.promote_separate(&branch, now);
+            }
         } else {
             // What it grew from was refused or given up.
             self.drop_unverified(&branch);
@@ -345,12 +346,12 @@ impl Sharechain {
     }
 
     /// Checks a chain with a genesis share of its own, and changes to it if the rules say so.
-    fn promote_separate(&mut self, branch: Vec<Candidate>, now: UnixTime) {
+    fn promote_separate(&mut self, branch: &[Candidate], now: UnixTime) {
         let mut other = Tree::new(Arc::clone(self.tree.params()));
         for anchor in self.tree.anchors() {
             other.add_anchor(anchor.clone());
         }
-        for candidate in &branch {
+        for candidate in branch {
             let uncles = candidate.share.info.uncles.iter().flat_map(|uncle| self.unverified.with_id(uncle));
             let uncles: Vec<Candidate> = uncles.filter_map(|digest| self.unverified.get(&digest).cloned()).collect();
             for one in uncles.iter().chain([candidate]) {
@@ -364,9 +365,9 @@ impl Sharechain {
         }
         let bitcoin_height = self.bitcoin_height();
         if adopts(&self.tree, &other, bitcoin_height) {
-            self.replace_tree(other, &branch);
+            self.replace_tree(other, branch);
         } else {
-            self.drop_unverified(&branch);
+            self.unverified.settle(branch);
         }
     }
 

@@ -1,62 +1,61 @@
-//! What the next share of this node will be built on (rules, sections 5 to 7).
+//! What this node's next share is built on (rules, sections 5 to 7).
 
 use super::difficulty;
 use super::rules;
 use super::tree::{Node, Tree};
 use crate::params::{UNCLES_MAX, UNCLE_DEPTH_MAX};
-use crate::share::ShareId;
-use crate::units::{Bits, ShareHeight, UnixTime, Work};
+use crate::share::{CoinbaseTag, PayoutScript, ShareId};
+use crate::units::{ShareHeight, UnixTime, Work};
+use crate::work::NextShare;
 
-/// The part of a share's facts that the sharechain decides.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NextLink {
-    /// The tip, or zero.
-    pub parent: ShareId,
-    /// Stale siblings of its ancestors that nobody named yet, ascending.
-    pub uncles: Vec<ShareId>,
-    /// One more than the tip's.
-    pub share_height: ShareHeight,
-    /// The tip's chain work.
-    pub parent_work: Work,
-    /// The target asked for at the time given.
-    pub share_bits: Bits,
-    /// The header's time may not be earlier, or the target would be another.
-    pub min_time: UnixTime,
+/// The facts of a share on the tip whose header's time will be `time` or later.
+pub fn next_share(tree: &Tree, time: UnixTime, payout_script: PayoutScript, coinbase_tag: &CoinbaseTag) -> NextShare {
+    next_share_on(tree, tree.tip(), time, payout_script, coinbase_tag)
 }
 
-/// What to build on the tip if the header's time is `time` or later.
-pub fn next_link(tree: &Tree, time: UnixTime) -> NextLink {
-    let Some(tip) = tree.tip() else {
-        return NextLink {
-            parent: ShareId::ZERO,
-            uncles: Vec::new(),
-            share_height: ShareHeight(0),
-            parent_work: Work::ZERO,
-            share_bits: difficulty::easiest_target(tree.params()).to_bits(),
-            min_time: UnixTime(0),
-        };
+/// The facts of a share on any parent, or of a genesis share.
+pub(super) fn next_share_on(
+    tree: &Tree,
+    parent: Option<&Node>,
+    time: UnixTime,
+    payout_script: PayoutScript,
+    coinbase_tag: &CoinbaseTag,
+) -> NextShare {
+    let params = tree.params();
+    let genesis = NextShare {
+        parent: ShareId::ZERO,
+        uncles: Vec::new(),
+        share_height: ShareHeight(0),
+        parent_work: Work::ZERO,
+        share_bits: difficulty::easiest_target(params).to_bits(),
+        payout_script,
+        coinbase_tag: coinbase_tag.clone(),
+        min_time: UnixTime(0),
     };
-    // The tip's own history is complete: it was verified, and more than its window is kept.
-    let paces = tree.paces(&tip.id).unwrap_or_default();
-    let base = difficulty::base_target(tree.params(), &paces);
-    let earliest = rules::time_min(tree, Some(tip));
-    let easings = difficulty::easings_allowed(tree.params(), time.max(earliest).since(tip.share.time()));
-    let eased_from = tip.share.time().plus(easings.saturating_mul(tree.params().easing_interval_s()));
-    NextLink {
-        parent: tip.id,
-        uncles: uncles(tree, tip),
-        share_height: ShareHeight(tip.share.info.share_height.0.saturating_add(1)),
-        parent_work: tip.share.info.chain_work,
-        share_bits: difficulty::eased_bits(tree.params(), base, easings),
+    let Some(parent) = parent else { return genesis };
+    // A tip's own history is complete: more than its windows is kept.
+    let paces = tree.paces(&parent.id).unwrap_or_default();
+    let base = difficulty::base_target(params, &paces);
+    let earliest = rules::time_min(tree, Some(parent));
+    let easings = difficulty::easings_allowed(params, time.max(earliest).since(parent.share.time()));
+    // An eased target holds only from the moment that allows it: miners must not roll the time below.
+    let eased_from = parent.share.time().plus(easings.saturating_mul(params.easing_interval_s()));
+    NextShare {
+        parent: parent.id,
+        uncles: uncles(tree, parent),
+        share_height: ShareHeight(parent.share.info.share_height.0.saturating_add(1)),
+        parent_work: parent.share.info.chain_work,
+        share_bits: difficulty::eased_bits(params, base, easings),
         min_time: if easings > 0 { earliest.max(eased_from) } else { earliest },
+        ..genesis
     }
 }
 
-/// Uncles a child of the tip may name: those first that will soon be too old, then by id.
-fn uncles(tree: &Tree, tip: &Node) -> Vec<ShareId> {
-    let height = tip.share.info.share_height.0.saturating_add(1);
+/// Uncles a child of this share may name: those first that will soon be too old, then by id.
+fn uncles(tree: &Tree, parent: &Node) -> Vec<ShareId> {
+    let height = parent.share.info.share_height.0.saturating_add(1);
     // From the parents of the oldest possible uncles upwards.
-    let ancestors: Vec<&Node> = tree.ancestry(&tip.id).take(UNCLE_DEPTH_MAX as usize + 1).collect();
+    let ancestors: Vec<&Node> = tree.ancestry(&parent.id).take(UNCLE_DEPTH_MAX as usize + 1).collect();
     let is_taken = |id: &ShareId| ancestors.iter().any(|node| node.id == *id || node.share.info.uncles.contains(id));
     let mut found: Vec<(ShareHeight, ShareId)> = ancestors
         .iter()

@@ -198,11 +198,13 @@ pub struct Unverified {
     shelf: Shelf,
     by_id: HashMap<ShareId, Vec<ShareDigest>>,
     by_parent: HashMap<ShareId, Vec<ShareDigest>>,
+    /// Shares of chains that were checked and not adopted: looked at again only when the chain has grown.
+    settled: HashSet<ShareDigest>,
 }
 
 impl Unverified {
     pub fn new() -> Self {
-        Self { shelf: Shelf::new(), by_id: HashMap::new(), by_parent: HashMap::new() }
+        Self { shelf: Shelf::new(), by_id: HashMap::new(), by_parent: HashMap::new(), settled: HashSet::new() }
     }
 
     pub fn contains(&self, digest: &ShareDigest) -> bool {
@@ -244,10 +246,25 @@ impl Unverified {
         self.by_id.get(id).cloned().unwrap_or_default()
     }
 
-    /// The share that claims most chain work.
-    pub fn best(&self) -> Option<&Candidate> {
-        let (_, digest) = self.shelf.order.last()?;
+    /// The share that claims most chain work, of those neither settled nor among `passed`.
+    pub fn best(&self, passed: &HashSet<ShareDigest>) -> Option<&Candidate> {
+        let is_open = |digest: &ShareDigest| !self.settled.contains(digest) && !passed.contains(digest);
+        let (_, digest) = self.shelf.order.iter().rev().find(|(_, digest)| is_open(digest))?;
         self.get(digest)
+    }
+
+    /// Notes that a chain was checked and not adopted.
+    pub fn settle(&mut self, branch: &[Candidate]) {
+        self.settled.extend(
+            branch.iter().map(|candidate| candidate.digest).filter(|digest| self.shelf.items.contains_key(digest)),
+        );
+    }
+
+    /// Whether enough of a chain is new to check all of it again: a sixteenth, so that one that comes share by
+    /// share is not checked from its start at each of them.
+    pub fn is_worth_checking(&self, branch: &[Candidate]) -> bool {
+        let settled = branch.iter().filter(|candidate| self.settled.contains(&candidate.digest)).count();
+        branch.len() - settled > settled / 16
     }
 
     pub fn get(&self, digest: &ShareDigest) -> Option<&Candidate> {
@@ -270,6 +287,7 @@ impl Unverified {
     }
 
     fn forget_links(&mut self, candidate: &Candidate) {
+        self.settled.remove(&candidate.digest);
         for (index, key) in [(&mut self.by_id, candidate.id), (&mut self.by_parent, candidate.share.info.parent)] {
             if let Some(digests) = index.get_mut(&key) {
                 digests.retain(|digest| *digest != candidate.digest);

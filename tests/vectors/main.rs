@@ -7,5 +7,4 @@ mod difficulty;
 mod encodings;
 mod fields;
 mod payouts;
-mod scripts;
 mod targets;

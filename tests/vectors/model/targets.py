@@ -1,7 +1,5 @@
 """Targets, their compact form and work (rules, section 6; the compact form is Bitcoin's "nBits")."""
 
-from functools import lru_cache
-
 LIMIT = 1 << 256
 
 
@@ -38,7 +36,6 @@ def work_of_target(target: int) -> int:
     return LIMIT // (target + 1)
 
 
-@lru_cache(maxsize=4096)
 def work_of_bits(bits: int) -> int:
     return work_of_target(bits_to_target(bits))
 

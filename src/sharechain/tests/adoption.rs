@@ -1,0 +1,139 @@
+//! Chains that do not join ours: what a newcomer takes, and what nobody takes (rules, section 6).
+
+use std::sync::Arc;
+
+use super::kit::{anchor, anchor_at, assert_breaks, script, verdict_on, Kit};
+use crate::share::Share;
+use crate::sharechain::{adopts, Depth, Failure, Rule, Tree, Verdict};
+use crate::units::BlockHeight;
+
+/// A chain of `len` with a Bitcoin block before each share; shares get harder if they come faster than asked for.
+fn chain(len: u32, miner: u8, period_s: u32) -> Kit {
+    let mut kit = Kit::new();
+    kit.miner = script(miner);
+    for at in 0..len {
+        kit.now = kit.now.plus(period_s);
+        kit.anchor = anchor_at(101 + at, kit.now);
+        kit.chain.tree_mut().add_anchor(kit.anchor.clone());
+        let share = kit.next();
+        assert_eq!(kit.give(&share), Verdict::Accepted);
+    }
+    kit
+}
+
+fn main_shares(kit: &Kit) -> Vec<Arc<Share>> {
+    kit.chain.tree().main_chain().iter().map(|id| Arc::clone(&kit.chain.tree().node(id).unwrap().share)).collect()
+}
+
+/// A tree built from the newest `kept` shares of a chain only.
+fn from_pruned(kit: &Kit, kept: usize) -> Tree {
+    let mut tree = Tree::new(Arc::clone(kit.chain.tree().params()));
+    kit.chain.tree().anchors().for_each(|anchor| tree.add_anchor(anchor.clone()));
+    let all = main_shares(kit);
+    for share in &all[all.len() - kept..] {
+        let work = share.info.share_bits.target().unwrap().work().unwrap();
+        tree.link(Arc::clone(share), work, kit.now, Depth::Base).unwrap();
+    }
+    tree
+}
+
+fn empty() -> Kit {
+    Kit::new()
+}
+
+#[test]
+fn a_newcomer_takes_a_pruned_chain_with_a_whole_verified_window() {
+    let theirs = chain(150, 1, 30);
+    let kept = theirs.chain.tree().params().shares_kept() as usize;
+    let tree = from_pruned(&theirs, kept);
+    assert_eq!(tree.tip().unwrap().id, theirs.tip());
+    let verified = tree.nodes().filter(|node| node.verified).count();
+    assert!(verified >= 20 && verified < kept, "{verified} of {kept}");
+    assert!(adopts(empty().chain.tree(), &tree, BlockHeight(100)), "whatever its age");
+    // Window and window again are needed: with less nothing is proven.
+    assert!(!adopts(empty().chain.tree(), &from_pruned(&theirs, 39), BlockHeight(100)));
+    assert!(adopts(empty().chain.tree(), &from_pruned(&theirs, 41), BlockHeight(100)));
+}
+
+#[test]
+fn a_false_share_above_the_base_is_found_out() {
+    let theirs = chain(150, 1, 30);
+    let mut tree = from_pruned(&theirs, 60);
+    let mut liar = chain(150, 1, 30);
+    let tip = liar.tip();
+    liar.now = liar.now.plus(30);
+    let greedy = liar.paying(&tip, |_| (), |payouts| payouts[0].amount.0 -= 1);
+    let work = greedy.info.share_bits.target().unwrap().work().unwrap();
+    let refused = tree.link(Arc::new(greedy), work, liar.now, Depth::Base);
+    assert!(matches!(refused, Err(Failure::Broken { rule: Rule::Payouts, .. } | Failure::Missing(_))));
+}
+
+#[test]
+fn only_more_work_in_the_last_window_moves_a_node() {
+    let ours = chain(40, 1, 30);
+    let stronger = chain(40, 2, 20);
+    let weaker = chain(70, 3, 30);
+    let height = stronger.chain.tree().tip().unwrap().share.info.block_height;
+    assert!(adopts(ours.chain.tree(), stronger.chain.tree(), height));
+    assert!(!adopts(stronger.chain.tree(), ours.chain.tree(), height));
+    assert!(!adopts(ours.chain.tree(), weaker.chain.tree(), height), "length is not work");
+}
+
+#[test]
+fn a_stale_or_rushed_history_moves_nobody_with_a_full_window() {
+    let ours = chain(40, 1, 30);
+    let stronger = chain(40, 2, 20);
+    let height = stronger.chain.tree().tip().unwrap().share.info.block_height;
+    assert!(!adopts(ours.chain.tree(), stronger.chain.tree(), BlockHeight(height.0 + 11)), "its newest anchor is old");
+    // Mined on one Bitcoin block: the window's span is none of Bitcoin's.
+    let mut rushed = Kit::new();
+    rushed.miner = script(9);
+    for _ in 0..40 {
+        rushed.now = rushed.now.plus(20);
+        let share = rushed.next();
+        assert_eq!(rushed.give(&share), Verdict::Accepted);
+    }
+    assert!(!adopts(ours.chain.tree(), rushed.chain.tree(), BlockHeight(101)));
+    // But a node without a full window has no such history to defend.
+    assert!(adopts(Kit::with_chain(3).chain.tree(), rushed.chain.tree(), BlockHeight(101)));
+}
+
+#[test]
+fn a_branch_waits_for_the_bitcoin_blocks_it_is_built_on() {
+    let mut ours = Kit::with_chain(3);
+    let mut theirs = Kit::new();
+    theirs.chain.tree_mut().add_anchor(anchor(101));
+    theirs.miner = script(2);
+    for at in 0..10 {
+        theirs.anchor = anchor(100 + at / 9);
+        theirs.now = theirs.now.plus(3);
+        let share = theirs.next();
+        assert_eq!(theirs.give(&share), Verdict::Accepted);
+    }
+    ours.now = ours.now.max(theirs.now);
+    for share in main_shares(&theirs) {
+        assert!(!matches!(ours.give(&share), Verdict::Rejected { .. }));
+    }
+    assert_ne!(ours.tip(), theirs.tip());
+    let last = main_shares(&theirs)[9].clone();
+    let effects = ours.chain.anchor_known(anchor(101), ours.now);
+    assert_eq!(verdict_on(&effects, &last), Verdict::Accepted);
+    assert_eq!(ours.tip(), theirs.tip());
+}
+
+#[test]
+fn a_separate_chain_with_a_bad_share_is_taken_only_up_to_it() {
+    let mut ours = Kit::with_chain(2);
+    let mut theirs = Kit::new();
+    theirs.miner = script(2);
+    theirs.extend(6);
+    let tip = theirs.tip();
+    let good = main_shares(&theirs);
+    theirs.now = theirs.now.plus(30);
+    let bad = theirs.paying(&tip, |_| (), |payouts| payouts[0].amount.0 -= 1);
+    ours.now = theirs.now;
+    for share in &good {
+        ours.give(share);
+    }
+    assert_breaks(&ours.give(&bad), Rule::Payouts);
+}

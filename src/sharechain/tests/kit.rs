@@ -1,0 +1,215 @@
+//! Mines real shares at regtest's easiest target, two hashes each.
+
+use std::sync::Arc;
+
+use bitcoin::block::{Header, Version};
+use bitcoin::hashes::Hash as _;
+use bitcoin::{BlockHash, CompactTarget, TxMerkleNode};
+
+use crate::params::{ChainParams, Network};
+use crate::share::coinbase::{fold_merkle_branch, Coinbase, Payout};
+use crate::share::{CoinbaseTag, PayoutScript, Share, ShareId, ShareInfo};
+use crate::sharechain::next::next_share_on;
+use crate::sharechain::{Anchor, Effect, Rule, Sharechain, Source, Tree, Verdict};
+use crate::units::{Bits, BlockHeight, Sats, UnixTime};
+use crate::work::NextShare;
+
+pub const START: UnixTime = UnixTime(1_700_000_000);
+pub const BITS: Bits = Bits(0x207f_ffff);
+pub const PEER: Source = Source::Peer(1);
+
+/// A miner's script.
+pub fn script(number: u8) -> PayoutScript {
+    PayoutScript::new(&[&[0x00, 0x14][..], &[number; 20]].concat()).unwrap()
+}
+
+pub fn params() -> ChainParams {
+    ChainParams { payout_window: 20, retarget_window: 8, ..ChainParams::standard(Network::Regtest) }
+}
+
+/// A Bitcoin block at `height`, mined `height - 100` times ten minutes after the start.
+pub fn anchor(height: u32) -> Anchor {
+    anchor_at(height, START.plus(600 * (height - 100)))
+}
+
+/// A Bitcoin block at `height`, mined at `time`.
+pub fn anchor_at(height: u32, time: UnixTime) -> Anchor {
+    Anchor {
+        header: Header {
+            version: Version::from_consensus(0x2000_0000),
+            prev_blockhash: BlockHash::all_zeros(),
+            merkle_root: TxMerkleNode::all_zeros(),
+            time: time.0,
+            bits: CompactTarget::from_consensus(BITS.0),
+            nonce: height,
+        },
+        height: BlockHeight(height),
+        median_time_past: time.minus(3_600),
+        next_bits: BITS,
+        next_bits_late: None,
+    }
+}
+
+/// A node without threads.
+pub struct Kit {
+    pub chain: Sharechain,
+    pub now: UnixTime,
+    pub anchor: Anchor,
+    pub miner: PayoutScript,
+}
+
+impl Kit {
+    pub fn new() -> Self {
+        Self::with(params())
+    }
+
+    pub fn with(params: ChainParams) -> Self {
+        let mut tree = Tree::new(Arc::new(params));
+        tree.add_anchor(anchor(100));
+        Self { chain: Sharechain::new(tree), now: START.plus(60), anchor: anchor(100), miner: script(1) }
+    }
+
+    /// A node whose chain is `shares` long.
+    pub fn with_chain(shares: u32) -> Self {
+        let mut kit = Self::new();
+        kit.extend(shares);
+        kit
+    }
+
+    /// Mines on the tip, a share every share period.
+    pub fn extend(&mut self, shares: u32) {
+        for _ in 0..shares {
+            self.now = self.now.plus(self.chain.tree().params().share_period_s);
+            let share = self.next();
+            assert_eq!(self.give(&share), Verdict::Accepted);
+        }
+    }
+
+    pub fn tip(&self) -> ShareId {
+        self.chain.tree().tip().map(|tip| tip.id).unwrap_or_default()
+    }
+
+    /// An honest share on the tip.
+    pub fn next(&mut self) -> Share {
+        let tip = self.tip();
+        self.on(&tip)
+    }
+
+    /// An honest share on any share held.
+    pub fn on(&mut self, parent: &ShareId) -> Share {
+        self.edited(parent, |_| ())
+    }
+
+    /// A share with other facts, committed to and paid for as if they were right.
+    pub fn edited(&mut self, parent: &ShareId, edit: impl FnOnce(&mut Share)) -> Share {
+        self.paying(parent, edit, |_| ())
+    }
+
+    /// A share whose coinbase pays something else.
+    pub fn paying(
+        &mut self,
+        parent: &ShareId,
+        edit: impl FnOnce(&mut Share),
+        edit_payouts: impl FnOnce(&mut Vec<Payout>),
+    ) -> Share {
+        let tree = self.chain.tree_mut();
+        let facts = next_share_on(tree, tree.node(parent), self.now, self.miner, &CoinbaseTag::default());
+        let mut share = draft(&facts, &self.anchor, self.now.max(facts.min_time));
+        edit(&mut share);
+        let value = share.info.coinbase_value;
+        let mut payouts = tree.payouts(share.info.parent, BITS, value, share.info.payout_script).unwrap_or_default();
+        edit_payouts(&mut payouts);
+        mine(&tree.chain_id().clone(), share, &payouts)
+    }
+
+    /// Gives a share as if a peer had sent it; says what became of it at last.
+    pub fn give(&mut self, share: &Share) -> Verdict {
+        self.give_from(share, PEER)
+    }
+
+    /// Gives a share at its own time, as when a chain is replayed.
+    pub fn give_at(&mut self, share: &Share) -> Verdict {
+        self.now = self.now.max(share.time());
+        self.give(share)
+    }
+
+    pub fn give_from(&mut self, share: &Share, source: Source) -> Verdict {
+        let effects = self.effects_from(share, source);
+        verdict_on(&effects, share)
+    }
+
+    pub fn effects(&mut self, share: &Share) -> Vec<Effect> {
+        self.effects_from(share, PEER)
+    }
+
+    fn effects_from(&mut self, share: &Share, source: Source) -> Vec<Effect> {
+        self.chain.receive(share.clone(), source, self.now)
+    }
+}
+
+/// The last verdict on a share among effects.
+pub fn verdict_on(effects: &[Effect], share: &Share) -> Verdict {
+    let digest = share.digest();
+    effects
+        .iter()
+        .rev()
+        .find_map(|effect| match effect {
+            Effect::Verdict { digest: of, verdict, .. } if *of == digest => Some(verdict.clone()),
+            _ => None,
+        })
+        .expect("every share given gets a verdict")
+}
+
+/// Asserts that a share is refused by this rule.
+#[track_caller]
+pub fn assert_breaks(verdict: &Verdict, rule: Rule) {
+    match verdict {
+        Verdict::Rejected { rule: broken, .. } if *broken == rule => {}
+        other => panic!("expected rule {rule:?} to be broken, got {other:?}"),
+    }
+}
+
+fn draft(facts: &NextShare, anchor: &Anchor, time: UnixTime) -> Share {
+    let work = facts.share_bits.target().unwrap().work().unwrap();
+    Share {
+        header: Header {
+            version: Version::from_consensus(0x2000_0000),
+            prev_blockhash: anchor.header.block_hash(),
+            merkle_root: TxMerkleNode::all_zeros(),
+            time: time.0,
+            bits: CompactTarget::from_consensus(BITS.0),
+            nonce: 0,
+        },
+        info: ShareInfo {
+            parent: facts.parent,
+            uncles: facts.uncles.clone(),
+            share_height: facts.share_height,
+            chain_work: facts.parent_work.checked_add(work).unwrap(),
+            share_bits: facts.share_bits,
+            block_height: BlockHeight(anchor.height.0 + 1),
+            coinbase_value: Sats(5_000_001_000),
+            payout_script: facts.payout_script,
+            witness_commitment: [7; 32],
+            coinbase_tag: facts.coinbase_tag.clone(),
+        },
+        extranonce: [3; 12],
+        merkle_branch: vec![[5; 32]; 3],
+    }
+}
+
+/// Commits to coinbase and facts, and finds a nonce.
+fn mine(chain_id: &crate::params::ChainId, mut share: Share, payouts: &[Payout]) -> Share {
+    let coinbase = Coinbase::new(chain_id, &share.info, payouts);
+    let root = fold_merkle_branch(coinbase.txid(&share.extranonce), &share.merkle_branch);
+    share.header.merkle_root = TxMerkleNode::from_byte_array(root);
+    grind(share)
+}
+
+/// Finds a nonce for a header as it is. A target that cannot be read counts as the easiest.
+pub fn grind(mut share: Share) -> Share {
+    let target = share.info.share_bits.target().unwrap_or(crate::units::Target::MAX);
+    while !target.is_met_by(&share.id().0) {
+        share.header.nonce += 1;
+    }
+    share
+}

@@ -1,0 +1,9 @@
+//! The sharechain as a whole: every rule with an acceptance and a refusal, every attack with what meets it.
+
+mod adoption;
+mod attacks;
+mod forks;
+mod kit;
+mod pools;
+mod rules;
+mod uncles;

@@ -1,4 +1,18 @@
 //! The chain thread: owner of the sharechain and the only writer of its store.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `thread.rs` | the loop: what comes in, in which order it takes effect |
+//! | `jobs.rs` | template and tip to job |
+//! | `saved.rs` | what is on disk and what waits to be |
+//! | `store/` | the store itself (LMDB) |
+//! | `export.rs` | the stored sharechain for auditors |
 
-pub mod export;
+mod export;
+mod jobs;
+mod saved;
 pub mod store;
+mod thread;
+
+pub use export::{export, ExportError, ExportSummary};
+pub use thread::{Chain, ChainConfig, ChainError, ChainOuts};

@@ -18,6 +18,9 @@
 //!
 //! The rules themselves are in `consensus.md` beside this file; code cites its sections.
 
+#[cfg(test)]
+extern crate self as p2pool_core;
+
 pub mod config;
 pub mod message;
 pub mod params;

@@ -1,9 +1,10 @@
 //! What threads publish for others to look at: counters and immutable snapshots. Nobody waits for anybody.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
 
 use crate::share::ShareId;
-use crate::units::{Bits, ShareHeight};
+use crate::units::{Bits, ShareHeight, UnixTime};
 
 /// A number that only grows, or a gauge that is overwritten; readers may be a moment behind.
 #[derive(Debug, Default)]
@@ -46,6 +47,8 @@ pub struct Counters {
     pub shares_rejected_low_difficulty: Counter,
     /// Answers refused before authorize or subscribe: errors 24 and 25 (stratum).
     pub shares_rejected_unauthorised: Counter,
+    /// Answers refused because there were too many, or the node could not take them: error 20 (stratum).
+    pub shares_rejected_busy: Counter,
     /// Sessions open now (stratum; a gauge).
     pub sessions: Counter,
     /// Headers that met Bitcoin's target (stratum).
@@ -62,6 +65,57 @@ pub struct Counters {
     pub template_time_s: Counter,
     /// Templates taken from bitcoind (rpc/poll and rpc/anchor).
     pub templates: Counter,
+}
+
+/// All miners of this node at one moment; the stratum thread makes a new one every few seconds.
+#[derive(Clone, Debug, Default)]
+pub struct MinersStatus {
+    /// When it was made.
+    pub time: UnixTime,
+    /// Authorised sessions.
+    pub miners: Vec<MinerStatus>,
+}
+
+/// One miner's session. Names are strangers' text: bounded, without control characters, otherwise as given.
+#[derive(Clone, Debug)]
+pub struct MinerStatus {
+    /// The name it authorised with.
+    pub worker: Arc<str>,
+    /// What its firmware calls itself.
+    pub user_agent: Arc<str>,
+    /// When it connected.
+    pub connected_since: UnixTime,
+    /// The difficulty it was last given; 0: none yet.
+    pub difficulty: f64,
+    /// Hashes per second over the last five to ten minutes, estimated from its shares.
+    pub hashes_per_s: f64,
+    /// Shares that met its difficulty.
+    pub accepted: u64,
+    /// Shares refused.
+    pub rejected: Rejections,
+    /// When the last share was accepted.
+    pub last_share: Option<UnixTime>,
+    /// Greatest difficulty among its accepted shares; 0: none yet.
+    pub best_difficulty: f64,
+    /// Whether the present coinbase is larger than its firmware is known to take.
+    pub coinbase_too_large: bool,
+}
+
+/// Refused shares by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rejections {
+    /// Error 20: not understood or not allowed.
+    pub malformed: u64,
+    /// Error 20: too many, or the node could not take them.
+    pub busy: u64,
+    /// Error 21: of a job that is gone.
+    pub stale: u64,
+    /// Error 22: seen before.
+    pub duplicate: u64,
+    /// Error 23: too easy.
+    pub low_difficulty: u64,
+    /// Errors 24 and 25: before authorize or subscribe.
+    pub unauthorised: u64,
 }
 
 /// The sharechain as it was at one moment.

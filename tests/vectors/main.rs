@@ -7,4 +7,5 @@ mod difficulty;
 mod encodings;
 mod fields;
 mod payouts;
+mod scripts;
 mod targets;

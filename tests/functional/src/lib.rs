@@ -1,1 +1,17 @@
-//! The whole program against a real bitcoind.
+//! Starts the whole program as its users do, against a real bitcoind, and looks at what comes of it.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`pool`] | a running `p2pool` |
+//! | [`miner`] | a miner in the background |
+//! | [`payees`] | addresses to be paid at |
+//! | [`audit`] | blocks and exported shares, against the independent model of the rules |
+//!
+//! The tests are in `tests/`, one file a subject. They take the `p2pool` that cargo built last for the same
+//! profile: `cargo build --workspace --bins` makes it, and `contrib/test.sh` does so first.
+#![allow(clippy::panic, reason = "a test's helper fails by panicking, with a message")]
+
+pub mod audit;
+pub mod miner;
+pub mod payees;
+pub mod pool;

@@ -1,13 +1,14 @@
 """The tree of valid shares: rules 1 to 8 (section 5) and the tip (section 6)."""
 
 from dataclasses import dataclass
+from itertools import takewhile
 
 from .coinbase import merkle_root
 from .difficulty import Pace, allowed_bits
 from .hashing import as_number, shown
 from .params import UNCLE_DEPTH_MAX, Params, subsidy
 from .payouts import payout_list, window_credits
-from .share import ZERO_ID, Header, Share
+from .share import ZERO_ID, Header, Info, Share
 from .targets import bits_to_target, work_of_bits
 
 MEDIAN_SHARES = 11
@@ -102,9 +103,10 @@ class Chain:
         )  # fmt: skip
         return window_credits(self.params, entries, work_of_bits(header_bits))
 
-    def payouts(self, info, header_bits: int) -> list:
+    def payouts(self, info: Info, header_bits: int, credits=None) -> list:
         """What a share with this info pays, as (script, amount)."""
-        credits = self.credits(info.parent, header_bits)
+        if credits is None:
+            credits = self.credits(info.parent, header_bits)
         return payout_list(self.params, credits, info.coinbase_value, info.payout_script, info.parent)
 
     def tip(self):
@@ -133,7 +135,9 @@ class Chain:
         """Rules 3 to 8."""
         self.check_parent(share)
         self.check_links(share)
-        self.check_time(share, now)
+        self.check_bits(share)
+        self.check_time(share)
+        self.check_due(share, now)
         self.check_anchor(share)
         self.check_uncles(share, now)
         if spam:
@@ -179,7 +183,6 @@ class Chain:
             raise Refused(4, f"share_height {info.share_height} where {height} follows from the parent")
         if info.chain_work != chain_work:
             raise Refused(4, f"chain_work {info.chain_work} where {chain_work} follows from the parent")
-        self.check_bits(share)
 
     def check_bits(self, share: Share):
         allowed = self.allowed_bits(share.info.parent, share.header.time)
@@ -187,20 +190,23 @@ class Chain:
             shown_bits = ", ".join(f"{bits:08x}" for bits in sorted(allowed))
             raise Refused(4, f"share_bits {share.info.share_bits:08x} where section 6 gives {shown_bits}")
 
-    def check_time(self, share: Share, now: int):
+    def check_time(self, share: Share):
         time, parent = share.header.time, share.info.parent
-        if parent != ZERO_ID:
-            before = self.last(parent, min(MEDIAN_SHARES, share.info.share_height))
-            if time <= median(other.header.time for other in before):
-                raise Refused(5, f"time {time} is not later than the median of its ancestors")
-            if time < before[0].header.time - BACKWARDS_MAX_S:
-                raise Refused(5, f"time {time} is more than {BACKWARDS_MAX_S} s before the parent's")
+        if parent == ZERO_ID:
+            return
+        before = self.last(parent, min(MEDIAN_SHARES, share.info.share_height))
+        if time <= median(other.header.time for other in before):
+            raise Refused(5, f"time {time} is not later than the median of its ancestors")
+        if time < before[0].header.time - BACKWARDS_MAX_S:
+            raise Refused(5, f"time {time} is more than {BACKWARDS_MAX_S} s before the parent's")
+
+    def check_due(self, share: Share, now: int):
         anchor = self.anchors.get(share.header.prev_block)
         latest = now + AHEAD_MAX_S
         if anchor is not None:
             latest = max(latest, anchor.median_time_past + 1)
-        if time > latest:
-            raise Held(f"time {time} is yet to come")
+        if share.header.time > latest:
+            raise Held(f"time {share.header.time} is yet to come")
 
     def check_anchor(self, share: Share):
         header, info = share.header, share.info
@@ -213,6 +219,10 @@ class Chain:
             raise Refused(6, f"bits {header.bits:08x} are not what the block needs")
         if header.time <= anchor.median_time_past:
             raise Refused(6, f"time {header.time} is not later than the median time past")
+        self.check_height_floor(share)
+
+    def check_height_floor(self, share: Share):
+        info = share.info
         if self.params.network == "mainnet" and info.parent != ZERO_ID:
             before = self.last(info.parent, HEIGHT_FLOOR_SHARES)
             greatest = max(other.info.block_height for other in before)
@@ -220,26 +230,32 @@ class Chain:
                 raise Refused(6, f"block_height {info.block_height}, while shares before reach {greatest}")
 
     def check_uncles(self, share: Share, now: int):
-        info = share.info
-        if not info.uncles:
-            return
-        before = list(self.newest_first(info.parent))
-        ancestors = {id_ for id_, _ in before}
-        named = {uncle for _, other in before for uncle in other.info.uncles}
-        for id_ in info.uncles:
+        for id_ in share.info.uncles:
             if id_ in self.unverified and self.claims_more(share):
                 self.verify(self.unverified[id_], now, spam=False)
             if id_ not in self.shares:
                 raise Held(f"uncle {shown(id_)} is unknown")
-            uncle = self.shares[id_].info
-            if id_ in ancestors:
-                raise Refused(7, "an uncle is an ancestor")
-            if id_ in named:
-                raise Refused(7, "an uncle was named before")
-            if uncle.parent == ZERO_ID or uncle.parent not in ancestors:
-                raise Refused(7, "an uncle's parent is not an ancestor")
-            if not info.share_height - UNCLE_DEPTH_MAX <= uncle.share_height <= info.share_height - 1:
-                raise Refused(7, f"an uncle has height {uncle.share_height}, the share {info.share_height}")
+            self.check_uncle(share.info, id_)
+
+    def check_uncle(self, info: Info, id_: bytes):
+        uncle = self.shares[id_].info
+        if uncle.parent == ZERO_ID:
+            raise Refused(7, "an uncle is a genesis share")
+        if not info.share_height - UNCLE_DEPTH_MAX <= uncle.share_height <= info.share_height - 1:
+            raise Refused(7, f"an uncle has height {uncle.share_height}, the share {info.share_height}")
+        # Down to the uncle's parent: no older ancestor can be the uncle or can have named it.
+        before = [
+            (ancestor, other.info)
+            for ancestor, other in takewhile(
+                lambda entry: entry[1].info.share_height >= uncle.share_height - 1, self.newest_first(info.parent)
+            )
+        ]
+        if any(ancestor == id_ for ancestor, _ in before):
+            raise Refused(7, "an uncle is an ancestor")
+        if any(id_ in other.uncles for _, other in before):
+            raise Refused(7, "an uncle was named before")
+        if all(ancestor != uncle.parent for ancestor, _ in before):
+            raise Refused(7, "an uncle's parent is not an ancestor")
 
     def check_spam(self, share: Share):
         if self.claims_more(share):
@@ -249,12 +265,14 @@ class Chain:
             self.unverified[share.id()] = share
             raise Unverified("neither on a recent share of the main chain nor on more work than the tip's")
 
-    def check_coinbase(self, share: Share):
+    def check_coinbase(self, share: Share, credits=None) -> list:
+        """Gives the payouts. `credits` are those of the payout window, if the caller has summed them already."""
         info = share.info
         least = subsidy(self.params, info.block_height)
         if not least <= info.coinbase_value <= VALUE_MAX:
             raise Refused(8, f"coinbase_value {info.coinbase_value} is outside {least}..{VALUE_MAX}")
-        payouts = self.payouts(info, share.header.bits)
+        payouts = self.payouts(info, share.header.bits, credits)
         root = merkle_root(self.chain_id, info, share.extranonce, share.merkle_branch, payouts)
         if root != share.header.merkle_root:
             raise Refused(8, f"merkle root {shown(share.header.merkle_root)} where {shown(root)} follows")
+        return payouts

@@ -1,6 +1,7 @@
 """Whom a share pays (rules, section 7)."""
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
+from itertools import accumulate
 
 from .hashing import tagged_hash
 from .params import DUST_LIMIT, FEE_PERMILLE, UNCLE_CREDIT, Params
@@ -31,15 +32,18 @@ def window_credits(params: Params, newest_first, block_work: int) -> dict:
 
 def threshold(amounts, limit: int):
     """tau of step 3 with its n, s and lots."""
+    ascending = sorted(amounts)
+    sums = [0, *accumulate(ascending)]
+
     def at(tau):
-        n = sum(1 for amount in amounts if amount >= tau)
-        s = sum(amount for amount in amounts if amount < tau)
+        small = bisect_left(ascending, tau)
+        s = sums[small]
         lots = 0 if s == 0 else max(1, s // tau)
-        return n, s, lots
+        return len(ascending) - small, s, lots
 
     # n + lots never grows with tau: an amount that falls below tau takes one from n and, being less than the new
     # tau, adds at most one lot. So the smallest tau can be searched by halving; `threshold_naive` checks that.
-    low, high = DUST_LIMIT, max(DUST_LIMIT, sum(amounts) + 1)
+    low, high = DUST_LIMIT, max(DUST_LIMIT, sums[-1] + 1)
     while low < high:
         tau = (low + high) // 2
         n, _, lots = at(tau)

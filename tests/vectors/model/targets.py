@@ -1,5 +1,7 @@
 """Targets, their compact form and work (rules, section 6; the compact form is Bitcoin's "nBits")."""
 
+from functools import lru_cache
+
 LIMIT = 1 << 256
 
 
@@ -36,6 +38,7 @@ def work_of_target(target: int) -> int:
     return LIMIT // (target + 1)
 
 
+@lru_cache(maxsize=4096)
 def work_of_bits(bits: int) -> int:
     return work_of_target(bits_to_target(bits))
 

@@ -8,7 +8,7 @@
 //! | `store/` | the store itself (LMDB) |
 //! | `export.rs` | the stored sharechain for auditors |
 
-mod export;
+pub mod export;
 mod jobs;
 mod saved;
 pub mod store;

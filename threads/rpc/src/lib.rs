@@ -1,15 +1,32 @@
 //! The threads that speak to bitcoind: poll, submit and anchor.
 //!
-//! Each is opened on the main thread and then run on a thread of its own:
+//! Each is opened on the main thread and then run on a thread of its own, until stopped:
 //!
-//! ```text
-//! Poll::open(&RpcConfig, &ChainParams, LatestSender<TemplateNews>, Arc<Counters>) -> Result<(Poll, PollStopper), RpcError>
-//! Submit::open(&RpcConfig, &ChainParams, dir: &Path, Receiver<ToSubmit>, Sender<ToChain>, Arc<Counters>) -> Result<Submit, RpcError>
-//! AnchorThread::open(&RpcConfig, &ChainParams, Receiver<ToAnchor>, Sender<ToChain>, LatestSender<TemplateNews>, Arc<Counters>)
-//!     -> Result<AnchorThread, RpcError>
-//! run(self) -> Result<(), RpcError>    // each of the three
-//! PollStopper::stop(self)              // ends Poll at once, also out of a long poll
-//! ```
+//! | | gets | gives | ends by |
+//! |---|---|---|---|
+//! | [`Poll`] | long-polled templates | `TemplateNews` | [`PollStopper::stop`] |
+//! | [`Submit`] | `ToSubmit` | blocks to bitcoind, `ToChain::Submitted` | `ToSubmit::Stop` |
+//! | [`AnchorThread`] | `ToAnchor` | `ToChain::Anchor`; a fresh template when [`Poll`] has none | `ToAnchor::Stop` |
 //!
-//! `dir` is the folder for found blocks, `<chain_dir>/blocks`; it is made if missing. `open` reads no answer from bitcoind:
-//! a node that starts before its bitcoind waits for it.
+//! `open` asks bitcoind nothing: a node that starts before its bitcoind waits for it. Each thread has a connection
+//! of its own, for a long poll or the checking of a block holds one up. Nothing is shared but counters.
+
+mod anchor;
+mod backoff;
+mod client;
+mod error;
+mod health;
+mod known;
+mod news;
+mod node;
+mod pending;
+mod poll;
+mod refresh;
+mod submit;
+mod text;
+mod transport;
+
+pub use anchor::AnchorThread;
+pub use error::RpcError;
+pub use poll::{Poll, PollStopper};
+pub use submit::Submit;

@@ -1,0 +1,137 @@
+#!/usr/bin/env bash
+# Shows the whole of it on this machine alone: a bitcoind on regtest, p2pool, and a small miner. Ctrl-C ends and
+# removes everything it started.
+#
+#   contrib/demo.sh [--blocks N] [--port P] [--address A]
+#
+#   --blocks N   end by itself after N Bitcoin blocks; fails if bitcoind refused one
+#   --port P     p2pool's port for miners and browsers (default 3333)
+#   --address A  where this node's miner is paid (a regtest address)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. contrib/common.sh
+
+# Slow enough that every line can be read; even regtest's easiest work is done a million times faster by one core.
+readonly HASHES_PER_S=50000
+readonly WAIT_S=60
+# bitcoind knows a block some milliseconds after p2pool found it.
+readonly BLOCK_WAIT_S=15
+
+blocks=0
+port=3333
+# Nobody has its key, and regtest coins are worth nothing.
+address=bcrt1qqypqxpq9qcrsszg2pvxq6rs0zqg3yyc5phstwt
+while [ $# -gt 0 ]; do
+    case $1 in
+        --blocks=* | --port=* | --address=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" ;;
+        --blocks | --port | --address)
+            [ $# -ge 2 ] || die "$1 needs a value"
+            declare "${1#--}=$2"
+            shift 2
+            ;;
+        -h | --help) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0"; exit 0 ;;
+        *) die "there is no option '$1'; the options are --blocks, --port and --address" ;;
+    esac
+done
+[[ $blocks =~ ^[0-9]+$ ]] || die "--blocks is '$blocks', which is not a number of blocks"
+[[ $port =~ ^[0-9]+$ && $port -le 65535 ]] || die "--port is '$port', which is not a TCP port"
+
+is_free() { ! (: <"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+is_free "$port" || die "port $port is in use; choose another with --port"
+
+say "== what is needed"
+install_packages gcc libc6-dev jq
+# shellcheck disable=SC2119 # No component is needed.
+need_rust
+bitcoind=$(tests/bitcoind/bitcoind.sh)
+bitcoin_cli=$(dirname "$bitcoind")/bitcoin-cli
+[ -x "$bitcoin_cli" ] || bitcoin_cli=$(command -v bitcoin-cli) || die "there is no bitcoin-cli beside $bitcoind"
+say "== building p2pool and its miner (some minutes the first time)"
+cargo build --locked --package p2pool --package p2pool-miner
+# CARGO_TARGET_DIR and the like may lead elsewhere.
+target=$(cargo metadata --locked --no-deps --format-version 1 | jq -r .target_directory)/debug
+
+folder=$(mktemp -d)
+pids=()
+# Every child is told to end, last started first, and waited for.
+clean_up() {
+    trap - EXIT INT TERM
+    local i
+    for ((i = ${#pids[@]} - 1; i >= 0; i--)); do
+        kill -TERM "${pids[i]}" 2>/dev/null || true
+        for _ in $(seq 100); do
+            kill -0 "${pids[i]}" 2>/dev/null || break
+            sleep 0.1
+        done
+        kill -KILL "${pids[i]}" 2>/dev/null || true
+    done
+    wait
+    rm -rf "$folder"
+}
+trap clean_up EXIT
+trap 'say; say "== ending"; exit 130' INT TERM
+
+# Waits until a command succeeds; gives up when process $2 is gone or it takes too long.
+wait_until() {
+    local what=$1 pid=$2 log=$3
+    shift 3
+    for _ in $(seq $((WAIT_S * 10))); do
+        if "$@" >/dev/null 2>&1; then return; fi
+        kill -0 "$pid" 2>/dev/null || break
+        sleep 0.1
+    done
+    tail -n 20 "$log" >&2
+    die "$what does not start; its last lines are above"
+}
+answers() { ! is_free "$1"; }
+
+say "== starting bitcoind on regtest"
+rpc_port=$(shuf -i 20000-30000 -n 1)
+until is_free "$rpc_port"; do rpc_port=$((rpc_port + 1)); done
+cli() { "$bitcoin_cli" -regtest -datadir="$folder" -rpcport="$rpc_port" "$@"; }
+"$bitcoind" -regtest -datadir="$folder" -rpcport="$rpc_port" -listen=0 >"$folder/bitcoind.log" 2>&1 &
+pids+=($!)
+wait_until bitcoind "${pids[0]}" "$folder/bitcoind.log" cli getblockcount
+
+say "== starting p2pool"
+"$target/p2pool" -network regtest -address "$address" -rpc-port "$rpc_port" \
+    -rpc-cookie-file "$folder/regtest/.cookie" -stratum-port "$port" -data-dir "$folder/p2pool" \
+    > >(tee "$folder/p2pool.log" | sed -u 's/^/p2pool | /') 2>&1 &
+pids+=($!)
+wait_until p2pool "${pids[1]}" "$folder/p2pool.log" answers "$port"
+say "== dashboard: http://127.0.0.1:$port/   miners: stratum+tcp://127.0.0.1:$port"
+
+say "== starting the miner"
+mkfifo "$folder/miner"
+"$target/p2pool-miner" -o "127.0.0.1:$port" -u demo --hashrate-limit "$HASHES_PER_S" >"$folder/miner" &
+pids+=($!)
+
+# Prints whom a block pays; fails if bitcoind does not know it.
+show_block() {
+    local hash=$1 block
+    for _ in $(seq $((BLOCK_WAIT_S * 10))); do
+        if block=$(cli getblock "$hash" 2 2>/dev/null); then
+            jq -r '"== block \(.height) \(.hash)", (.tx[0].vout[] | select(.value > 0) |
+                "   paid \(.value) BTC to \(.scriptPubKey.address // .scriptPubKey.hex)")' <<<"$block"
+            return
+        fi
+        sleep 0.1
+    done
+    say "== bitcoind refused block $hash"
+    return 1
+}
+
+found=0
+while read -r line; do
+    echo "miner  | $line"
+    case $line in
+        "accepted block "*)
+            show_block "${line##* }" || die "see what p2pool says above"
+            found=$((found + 1))
+            [ "$found" != "$blocks" ] || break
+            ;;
+        "not connected"*) kill -0 "${pids[1]}" 2>/dev/null || die "p2pool has ended" ;;
+    esac
+done <"$folder/miner"
+[ "$blocks" = 0 ] || [ "$found" = "$blocks" ] || die "the miner ended after $found of $blocks blocks"
+say "== $found blocks found, all taken by bitcoind"

@@ -1,0 +1,194 @@
+//! Difficulty as Stratum states it, a floating point number, and targets.
+//!
+//! Difficulty 1 is the target `0x00000000ffff0000...`, about 2^32 hashes. Nothing here is consensus: the
+//! sharechain knows targets only. What is announced to a miner is what its work is measured by, digit for digit.
+
+use std::fmt;
+
+use ruint::aliases::U512;
+
+use crate::units::{Target, U256};
+
+/// Hashes that a share of difficulty 1 takes on average: 2^256 / (0xffff * 2^208).
+pub const HASHES_PER_DIFFICULTY: f64 = 4_295_032_833.000_015;
+/// Bits by which difficulty 1's target, 0xffff, is shifted.
+const ONE_SHIFT: usize = 208;
+/// The range within which conversions are exact and no sum overflows; regtest's easiest is about 2^-31.
+const RANGE: (f64, f64) = (1e-12, 1e30);
+
+/// A difficulty: positive and finite.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub struct Difficulty(f64);
+
+impl Difficulty {
+    /// No miner is given less, unless shares themselves are easier: one CPU core needs a moment for it.
+    pub const FLOOR: Self = Self(0.000_01);
+
+    /// The difficulty, moved into the range that can be worked with; `None` if not a positive number.
+    pub fn new(difficulty: f64) -> Option<Self> {
+        (difficulty.is_finite() && difficulty > 0.0).then(|| Self(difficulty.clamp(RANGE.0, RANGE.1)))
+    }
+
+    /// The number.
+    pub const fn get(self) -> f64 {
+        self.0
+    }
+
+    /// Difficulty of a target or of a hash read as a number.
+    pub fn of(target: &Target) -> Self {
+        Self((difficulty_one_f64() / to_f64(&target.0)).clamp(RANGE.0, f64::MAX))
+    }
+
+    /// Difficulty of a hash, its 32 bytes as SHA-256 gave them.
+    pub fn of_hash(hash: &[u8; 32]) -> Self {
+        Self::of(&Target(U256::from_le_bytes(*hash)))
+    }
+
+    /// The greatest difficulty that can be announced and whose shares include all that meet `target`.
+    pub fn at_most(target: &Target) -> Self {
+        let mut difficulty = Self::of(target).announced();
+        // Rounding of the division may have gone up by one part in 2^53.
+        if difficulty.target() < *target {
+            difficulty = Self((difficulty.0 * (1.0 - 1e-9)).max(RANGE.0)).announced();
+        }
+        difficulty
+    }
+
+    /// Rounded down to what is announced: whole from 1 on, three significant digits below.
+    ///
+    /// Some firmware reads whole numbers only; short ones are read alike by all.
+    pub fn announced(self) -> Self {
+        if self.0 >= 1.0 {
+            return Self(self.0.floor());
+        }
+        let scale = 10f64.powi(2 - self.0.log10().floor() as i32);
+        // A quotient of two exact numbers is the double nearest to the decimal, so it prints short.
+        Self(((self.0 * scale).floor() / scale).max(RANGE.0))
+    }
+
+    /// The target that this difficulty stands for: `0xffff * 2^208 / difficulty`, rounded down.
+    pub fn target(self) -> Target {
+        // difficulty = mantissa * 2^exponent, exactly; the range keeps it normal.
+        let bits = self.0.to_bits();
+        let exponent = ((bits >> 52) & 0x7ff) as i32 - 1_075;
+        let mantissa = (bits & ((1 << 52) - 1)) | (1 << 52);
+        let one = U512::from(0xffffu32) << ONE_SHIFT;
+        let quotient = if exponent < 0 {
+            // At most 224 + 52 + 41 bits.
+            (one << (-exponent) as usize).checked_div(U512::from(mantissa))
+        } else {
+            one.checked_div(U512::from(mantissa)).map(|quotient| quotient >> exponent as usize)
+        };
+        let quotient = quotient.unwrap_or(U512::MAX);
+        if quotient.bit_len() > 256 {
+            return Target::MAX;
+        }
+        let [low @ .., _, _, _, _] = quotient.into_limbs();
+        Target(U256::from_limbs(low))
+    }
+
+    /// The smaller of two.
+    pub fn min(self, other: Self) -> Self {
+        Self(self.0.min(other.0))
+    }
+
+    /// The greater of two.
+    pub fn max(self, other: Self) -> Self {
+        Self(self.0.max(other.0))
+    }
+}
+
+impl fmt::Display for Difficulty {
+    /// Plain decimals, never an exponent: both are JSON, but not every parser of firmware knows the second.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+fn difficulty_one_f64() -> f64 {
+    f64::from(0xffff) * 2f64.powi(ONE_SHIFT as i32)
+}
+
+/// The nearest double or its neighbour; zero counts as one.
+fn to_f64(value: &U256) -> f64 {
+    let shift = value.bit_len().saturating_sub(64);
+    let [top, ..] = (*value >> shift).into_limbs();
+    (top.max(1) as f64) * 2f64.powi(shift as i32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::Bits;
+    use proptest::prelude::*;
+
+    fn target(bits: u32) -> Target {
+        Bits(bits).target().unwrap()
+    }
+
+    #[test]
+    fn difficulty_one_is_bitcoins() {
+        assert_eq!(Difficulty(1.0).target(), target(0x1d00ffff));
+        assert_eq!(Difficulty::of(&target(0x1d00ffff)).get(), 1.0);
+        // Bitcoin's own well-known example: bits 0x1b0404cb are difficulty 16307.420938523983.
+        assert_eq!(Difficulty::of(&target(0x1b0404cb)).get(), 16_307.420_938_523_983);
+        assert_eq!(Difficulty(0.5).target().0, target(0x1d00ffff).0 << 1usize);
+        assert_eq!(Difficulty(65_536.0).target().0, target(0x1d00ffff).0 >> 16usize);
+        assert!((Difficulty::of(&target(0x207fffff)).get() - 4.656_542_373_906_925e-10).abs() < 1e-24);
+    }
+
+    #[test]
+    fn hashes_per_difficulty_matches_the_target() {
+        let hashes = 2f64.powi(256) / difficulty_one_f64();
+        assert!((HASHES_PER_DIFFICULTY / hashes - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn only_positive_numbers_are_difficulties() {
+        for bad in [0.0, -1.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            assert_eq!(Difficulty::new(bad), None);
+        }
+        assert_eq!(Difficulty::new(5e-324), Some(Difficulty(RANGE.0)));
+        assert_eq!(Difficulty::new(1e300), Some(Difficulty(RANGE.1)));
+        // The ends of the range convert.
+        assert_eq!(Difficulty(RANGE.0).target(), Target::MAX);
+        assert!(Difficulty(RANGE.1).target().0 > U256::ZERO);
+    }
+
+    #[test]
+    fn whole_numbers_from_one_on_and_short_decimals_below() {
+        let text = |difficulty: f64| Difficulty(difficulty).announced().to_string();
+        assert_eq!(text(465_661.29), "465661");
+        assert_eq!(text(1.999), "1");
+        assert_eq!(text(1e21), "1000000000000000000000");
+        assert_eq!(text(0.002_339_9), "0.00233");
+        assert_eq!(text(0.000_01), "0.00001");
+        assert_eq!(text(0.1), "0.1");
+        assert_eq!(text(4.656e-10), "0.000000000465");
+    }
+
+    proptest! {
+        #[test]
+        fn announced_numbers_are_read_back_exactly(difficulty in 1e-10f64..1e15) {
+            let announced = Difficulty(difficulty).announced();
+            prop_assert_eq!(announced.to_string().parse::<f64>().unwrap(), announced.0);
+            prop_assert!(announced.0 <= difficulty && announced.0 >= difficulty * 0.49);
+            prop_assert_eq!(announced.announced(), announced, "rounding twice changes nothing");
+        }
+
+        #[test]
+        fn no_share_is_hidden_below_its_own_difficulty(mantissa in 0x008000u32..0x7fffff, size in 0x08u32..0x20) {
+            let share = target(size << 24 | mantissa);
+            let announced = Difficulty::at_most(&share);
+            prop_assert!(announced.target() >= share);
+            prop_assert!(announced.0 >= Difficulty::of(&share).0 * 0.49);
+        }
+
+        #[test]
+        fn targets_fall_as_difficulties_rise(low in 1e-9f64..1e12, factor in 1.0001f64..1e3) {
+            prop_assert!(Difficulty(low * factor).target() < Difficulty(low).target());
+            let back = Difficulty::of(&Difficulty(low).target()).0;
+            prop_assert!((back / low - 1.0).abs() < 1e-9, "{} {}", low, back);
+        }
+    }
+}

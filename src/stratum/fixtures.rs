@@ -1,0 +1,109 @@
+//! Jobs to answer, and answers to them, for tests; also compiled into the tests of other crates.
+
+#![allow(dead_code)]
+
+use std::sync::Arc;
+
+use bitcoin::hashes::Hash as _;
+use bitcoin::BlockHash;
+use p2pool_core::params::{ChainParams, Network};
+use p2pool_core::share::coinbase::Payout;
+use p2pool_core::share::{CoinbaseTag, PayoutScript, ShareId, EXTRANONCE_LEN};
+use p2pool_core::units::{Bits, BlockHeight, Sats, ShareHeight, UnixTime, Work};
+use p2pool_core::work::{make_job, Answer, Job, JobId, Judged, NextShare, Template};
+
+/// One hash in two meets it.
+pub const EASIEST: Bits = Bits(0x207f_ffff);
+/// No test finds one.
+pub const HARDEST: Bits = Bits(0x1d00_ffff);
+/// The time jobs are made.
+pub const JOB_TIME: UnixTime = UnixTime(1_700_000_200);
+/// The earliest time of a header.
+pub const MIN_TIME: UnixTime = UnixTime(1_700_000_050);
+
+/// What a test wants of a job.
+#[derive(Clone, Copy, Debug)]
+pub struct JobSpec {
+    /// Its number.
+    pub id: u64,
+    /// Which Bitcoin block it builds on.
+    pub tip: u8,
+    /// Bitcoin's target.
+    pub block_bits: Bits,
+    /// The share target.
+    pub share_bits: Bits,
+    /// Block version.
+    pub version: i32,
+    /// Payees.
+    pub payees: u8,
+}
+
+impl Default for JobSpec {
+    fn default() -> Self {
+        Self { id: 1, tip: 1, block_bits: HARDEST, share_bits: HARDEST, version: 0x2000_0000, payees: 1 }
+    }
+}
+
+impl JobSpec {
+    /// Makes the job.
+    pub fn make(self) -> Arc<Job> {
+        let template = Arc::new(Template {
+            version: self.version,
+            prev_block: BlockHash::from_byte_array([self.tip; 32]),
+            height: BlockHeight(500 + u32::from(self.tip)),
+            bits: self.block_bits,
+            min_time: MIN_TIME,
+            cur_time: JOB_TIME,
+            coinbase_value: Sats(5_000_000_000),
+            transactions: Vec::new().into(),
+            weight_limit: 4_000_000,
+            sigops_limit: 80_000,
+            signet_challenge: Vec::new(),
+        });
+        let p2tr = |n: u8| PayoutScript::new(&[&[0x51, 0x20][..], &[n; 32]].concat()).unwrap();
+        let facts = NextShare {
+            parent: ShareId([5; 32]),
+            uncles: Vec::new(),
+            share_height: ShareHeight(1_000),
+            parent_work: Work(123_456),
+            share_bits: self.share_bits,
+            payout_script: p2tr(9),
+            coinbase_tag: CoinbaseTag::default(),
+            min_time: MIN_TIME,
+        };
+        let payees = u64::from(self.payees);
+        let payouts = |value: Sats| {
+            let amount = |n: u8| Sats(value.0 / payees + if n == 0 { value.0 % payees } else { 0 });
+            (0..self.payees).map(|n| Payout { script: p2tr(n), amount: amount(n) }).collect()
+        };
+        let chain = ChainParams::standard(Network::Regtest);
+        Arc::new(make_job(JobId(self.id), &chain, &template, &facts, JOB_TIME, payouts).unwrap())
+    }
+}
+
+/// A job that only its number and Bitcoin tip matter of.
+pub fn job_on(id: u64, tip: u8) -> Job {
+    Job::clone(&JobSpec { id, tip, ..JobSpec::default() }.make())
+}
+
+/// An answer to the job with nonce 0.
+pub fn answer(job: &Job, extranonce1: [u8; 4], extranonce2: u64) -> Answer {
+    let mut extranonce = [0; EXTRANONCE_LEN];
+    extranonce[..4].copy_from_slice(&extranonce1);
+    extranonce[4..].copy_from_slice(&extranonce2.to_be_bytes());
+    Answer { extranonce, time: job.time.0, nonce: 0, version: job.version }
+}
+
+/// The first nonce from the answer's on whose hash is wanted.
+pub fn solve(job: &Job, mut answer: Answer, wanted: impl Fn(&Judged) -> bool) -> Answer {
+    while !wanted(&job.judge(&answer)) {
+        answer.nonce += 1;
+    }
+    answer
+}
+
+/// The parameters of the submit that sends the answer, as a miner that does not roll versions writes them.
+pub fn submit_params(job: &Job, answer: &Answer) -> String {
+    let extranonce2: String = answer.extranonce[4..].iter().map(|byte| format!("{byte:02x}")).collect();
+    format!(r#""worker","{}","{extranonce2}","{:08x}","{:08x}""#, job.id, answer.time, answer.nonce)
+}

@@ -1,0 +1,104 @@
+//! Every bound on what a stranger at the miners' port may do.
+
+/// Bounds and timeouts; tests shorten them, the program uses [`Limits::default`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limits {
+    /// Sessions at once from one public address; an IPv6 network of 64 bits counts as one.
+    pub sessions_per_address_max: usize,
+    /// From connecting to the first byte.
+    pub first_byte_ms: u64,
+    /// From connecting to a successful authorize.
+    pub authorize_ms: u64,
+    /// Silence that is always allowed.
+    pub idle_ms_min: u64,
+    /// Silence is also allowed for as long as this many shares take on average.
+    pub idle_shares: f64,
+    /// Submits a second that are judged as shares.
+    pub submits_per_s: f64,
+    /// Submits at once above that rate.
+    pub submit_burst: f64,
+    /// A connection whose client has not taken a byte for so long is dropped.
+    pub write_stall_ms: u64,
+    /// How often timers are looked at.
+    pub tick_ms: u64,
+    /// How often the status snapshot is made anew.
+    pub status_ms: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            // A farm behind one public address is some dozens of machines; more of them use a proxy.
+            sessions_per_address_max: 64,
+            // Miners speak first and at once; ten seconds is a bad radio link.
+            first_byte_ms: 10_000,
+            // Firmware asks configure, subscribe, authorize in a row; some waits for a screen to draw.
+            authorize_ms: 30_000,
+            // Vardiff aims at a line every 10 s, so five minutes of silence are 30 missing shares.
+            idle_ms_min: 300_000,
+            // The chance that a working miner finds none in the time of 20 is e^-20.
+            idle_shares: 20.0,
+            // A thousand times the aimed rate: only a miner far too strong for its difficulty gets there,
+            // for the moments until its next job.
+            submits_per_s: 100.0,
+            submit_burst: 20.0,
+            // Longer than a Wi-Fi roam; keepalive finds dead peers, this finds stuck ones.
+            write_stall_ms: 30_000,
+            // Every timeout above is late by at most this.
+            tick_ms: 1_000,
+            // A dashboard is looked at by people.
+            status_ms: 3_000,
+        }
+    }
+}
+
+/// Bytes of a line at most. The longest honest one (authorize with long names) is a few hundred.
+pub const LINE_LEN_MAX: usize = 8 * 1024;
+/// Lines that are no request at all, after which a session is not with a miner.
+pub const GARBAGE_LINES_MAX: u32 = 10;
+/// Bytes kept of a worker's name or a user agent.
+pub const LABEL_LEN_MAX: usize = 128;
+/// No session may be silent for longer, however slow its shares: a day, at which people look after miners.
+pub const IDLE_MS_MAX: u64 = 24 * 3_600 * 1_000;
+/// Hash rate assumed of a miner that has a fixed difficulty and has found nothing yet: one CPU's.
+pub const ASSUMED_HASHES_PER_S: f64 = 1e6;
+
+/// Lets an average rate pass, and a burst above it.
+#[derive(Clone, Copy, Debug)]
+pub struct TokenBucket {
+    tokens: f64,
+    filled_ms: u64,
+}
+
+impl TokenBucket {
+    /// A full bucket.
+    pub fn new(burst: f64, now_ms: u64) -> Self {
+        Self { tokens: burst, filled_ms: now_ms }
+    }
+
+    /// Takes a token if there is one.
+    pub fn take(&mut self, per_s: f64, burst: f64, now_ms: u64) -> bool {
+        let passed_s = now_ms.saturating_sub(self.filled_ms) as f64 / 1_000.0;
+        self.filled_ms = now_ms;
+        self.tokens = (self.tokens + passed_s * per_s).min(burst);
+        if self.tokens < 1.0 {
+            return false;
+        }
+        self.tokens -= 1.0;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_lets_the_burst_and_then_the_rate_pass() {
+        let mut bucket = TokenBucket::new(20.0, 0);
+        let mut passed = |now_ms, tries| (0..tries).filter(|_| bucket.take(100.0, 20.0, now_ms)).count();
+        assert_eq!(passed(0, 50), 20);
+        assert_eq!(passed(100, 50), 10, "a tenth of a second fills ten");
+        assert_eq!(passed(60_000, 50), 20, "never more than the burst");
+    }
+}

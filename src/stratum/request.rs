@@ -1,0 +1,276 @@
+//! A line to a request, without building a tree of values: the way of a submit allocates nothing.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use super::reject::Reject;
+use crate::share::EXTRANONCE2_LEN;
+
+/// A line that a miner sent.
+#[derive(Debug)]
+pub enum Line<'a> {
+    /// Asks for something.
+    Request(Request<'a>),
+    /// Answers something; nothing this server sends needs an answer.
+    Answer,
+    /// No JSON object with a method.
+    Garbage,
+}
+
+/// A request, its parts as they stand in the line.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// JSON text of the id, whatever its type; echoed as it is.
+    pub id: &'a str,
+    /// The method's name.
+    pub method: Cow<'a, str>,
+    /// JSON text of the parameters.
+    pub params: &'a str,
+}
+
+#[derive(Deserialize)]
+struct Wire<'a> {
+    #[serde(borrow, default)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    method: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    params: Option<&'a RawValue>,
+    #[serde(default)]
+    result: Option<IgnoredAny>,
+    #[serde(default)]
+    error: Option<IgnoredAny>,
+}
+
+impl<'a> Line<'a> {
+    /// Reads a line.
+    pub fn read(line: &'a [u8]) -> Self {
+        let Ok(wire) = serde_json::from_slice::<Wire<'a>>(line) else { return Self::Garbage };
+        match wire.method.and_then(|method| text(method.get())) {
+            Some(method) => Self::Request(Request {
+                id: wire.id.map_or("null", RawValue::get),
+                method,
+                params: wire.params.map_or("[]", RawValue::get),
+            }),
+            None if wire.result.is_some() || wire.error.is_some() => Self::Answer,
+            None => Self::Garbage,
+        }
+    }
+}
+
+/// The contents of a JSON string; borrowed unless it has escapes.
+fn text(json: &str) -> Option<Cow<'_, str>> {
+    match json.strip_prefix('"')?.strip_suffix('"')? {
+        plain if !plain.contains('\\') => Some(Cow::Borrowed(plain)),
+        _ => serde_json::from_str(json).ok().map(Cow::Owned),
+    }
+}
+
+/// The elements of a list of parameters, as JSON text; an object or anything else counts as an empty list.
+pub fn elements<'a>(params: &'a str) -> Vec<&'a RawValue> {
+    serde_json::from_str::<Vec<&'a RawValue>>(params).unwrap_or_default()
+}
+
+/// A parameter that is a string.
+pub fn string<'a>(param: Option<&&'a RawValue>) -> Option<Cow<'a, str>> {
+    text(param?.get())
+}
+
+/// A parameter that is a number, or a string that reads as one.
+pub fn number(param: Option<&&RawValue>) -> Option<f64> {
+    match text(param?.get()) {
+        Some(number) => number.trim().parse().ok(),
+        None => serde_json::from_str(param?.get()).ok(),
+    }
+}
+
+/// The parameters of `mining.submit`: `[worker, job id, extranonce2, ntime, nonce, rolled version bits]`.
+///
+/// The worker's name is not looked at: it is a label, and authorize gave it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Submit {
+    /// The job's number.
+    pub job: u64,
+    /// The miner's part of the extranonce.
+    pub extranonce2: [u8; EXTRANONCE2_LEN],
+    /// The header's time.
+    pub time: u32,
+    /// The header's nonce.
+    pub nonce: u32,
+    /// The rolled bits of the version (BIP-0310), if the miner states them.
+    pub version_bits: Option<u32>,
+}
+
+impl Submit {
+    /// Reads the parameters.
+    ///
+    /// # Errors
+    /// Error 20 with what is wrong, or 21 for a job id of a form this server never gives.
+    pub fn read(params: &str) -> Result<Self, Reject> {
+        let texts: SubmitTexts<'_> =
+            serde_json::from_str(params).map_err(|_| Reject::Malformed("submit needs 5 or 6 strings"))?;
+        Ok(Self {
+            extranonce2: hex_bytes(texts.extranonce2).ok_or(Reject::Malformed("extranonce2 is not 16 hex digits"))?,
+            time: hex_u32(texts.time).ok_or(Reject::Malformed("ntime is not 8 hex digits"))?,
+            nonce: hex_u32(texts.nonce).ok_or(Reject::Malformed("nonce is not 8 hex digits"))?,
+            version_bits: match texts.version_bits {
+                Some(bits) => Some(hex_u32(bits).ok_or(Reject::Malformed("version bits are not 8 hex digits"))?),
+                None => None,
+            },
+            job: hex_u64(texts.job).ok_or(Reject::UnknownJob)?,
+        })
+    }
+}
+
+struct SubmitTexts<'a> {
+    job: &'a str,
+    extranonce2: &'a str,
+    time: &'a str,
+    nonce: &'a str,
+    version_bits: Option<&'a str>,
+}
+
+impl<'de> Deserialize<'de> for SubmitTexts<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(SubmitVisitor)
+    }
+}
+
+struct SubmitVisitor;
+
+impl<'de> Visitor<'de> for SubmitVisitor {
+    type Value = SubmitTexts<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("worker, job id, extranonce2, ntime, nonce and perhaps version bits")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let short = |len| move || serde::de::Error::invalid_length(len, &SubmitVisitor);
+        list.next_element::<IgnoredAny>()?.ok_or_else(short(0))?;
+        let texts = SubmitTexts {
+            job: list.next_element()?.ok_or_else(short(1))?,
+            extranonce2: list.next_element()?.ok_or_else(short(2))?,
+            time: list.next_element()?.ok_or_else(short(3))?,
+            nonce: list.next_element()?.ok_or_else(short(4))?,
+            version_bits: list.next_element::<Option<&str>>()?.flatten(),
+        };
+        // Some firmware appends fields of its own.
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(texts)
+    }
+}
+
+/// One to eight hex digits; some miners leave out leading zeros.
+pub fn hex_u32(text: &str) -> Option<u32> {
+    u32::try_from(hex_u64(text)?).ok().filter(|_| text.len() <= 8)
+}
+
+fn hex_u64(text: &str) -> Option<u64> {
+    // `from_str_radix` would take a sign as well.
+    let digits = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    (digits && text.len() <= 16).then(|| u64::from_str_radix(text, 16).ok()).flatten()
+}
+
+/// Exactly `2 * N` hex digits.
+pub fn hex_bytes<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    if text.len() != 2 * N {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        let digit = |index: usize| char::from(*pair.get(index)?).to_digit(16);
+        *byte = u8::try_from(digit(0)? << 4 | digit(1)?).ok()?;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(line: &str) -> (String, String, String) {
+        match Line::read(line.as_bytes()) {
+            Line::Request(request) => (request.id.into(), request.method.into(), request.params.into()),
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn ids_of_any_type_are_kept_as_they_are_written() {
+        for id in ["1", "-1.50e3", "\"a\\\"b\"", "null", "true", "[1, {}]", r#"{"k": [null]}"#] {
+            let line = format!(r#"{{"method":"mining.ping","id": {id} ,"params":[]}}"#);
+            assert_eq!(request(&line), (id.into(), "mining.ping".into(), "[]".into()));
+        }
+        assert_eq!(request(r#"{"method":"m"}"#), ("null".into(), "m".into(), "[]".into()));
+        assert_eq!(request("{\"method\":\"m\\u002ex\"}\r").1, "m.x");
+    }
+
+    #[test]
+    fn what_is_no_request_is_told_apart() {
+        assert!(matches!(Line::read(br#"{"id":1,"result":true,"error":null}"#), Line::Answer));
+        assert!(matches!(Line::read(br#"{"id":1,"method":null,"result":"v"}"#), Line::Answer));
+        let nested = "[".repeat(4000);
+        for garbage in ["", "x", "[]", "{}", r#"{"id":1}"#, r#"{"method":5}"#, r#"{"method":"m""#, "\"s\"", &nested] {
+            assert!(matches!(Line::read(garbage.as_bytes()), Line::Garbage), "{garbage}");
+        }
+        assert!(matches!(Line::read(b"{\"method\":\"\xff\"}"), Line::Garbage));
+    }
+
+    #[test]
+    fn submits_are_read() {
+        let submit = Submit {
+            job: 0x1f,
+            extranonce2: [0, 1, 2, 3, 4, 5, 0xab, 0xcd],
+            time: 0x6553f100,
+            nonce: 0xdead,
+            version_bits: None,
+        };
+        let read = Submit::read;
+        assert_eq!(read(r#"["w","1f","000102030405abcd","6553f100","0000dead"]"#), Ok(submit));
+        assert_eq!(read(r#"["w","1F","000102030405ABCD","6553F100","DEAD"]"#), Ok(submit), "case, leading zeros");
+        assert_eq!(read(r#"[null,"1f","000102030405abcd","6553f100","dead",null,"more",1]"#), Ok(submit));
+        assert_eq!(
+            read(r#"["w","1f","000102030405abcd","6553f100","dead","1fffe000"]"#),
+            Ok(Submit { version_bits: Some(0x1fffe000), ..submit })
+        );
+    }
+
+    #[test]
+    fn malformed_submits_get_error_20_and_foreign_job_ids_21() {
+        for (params, text) in [
+            ("{}", "submit needs 5 or 6 strings"),
+            ("[]", "submit needs 5 or 6 strings"),
+            (r#"["w","1","0001020304050607","6553f100"]"#, "submit needs 5 or 6 strings"),
+            (r#"["w",1,"0001020304050607","6553f100","0"]"#, "submit needs 5 or 6 strings"),
+            (r#"["w","1","00010203040506","6553f100","0"]"#, "extranonce2 is not 16 hex digits"),
+            (r#"["w","1","00010203040506xx","6553f100","0"]"#, "extranonce2 is not 16 hex digits"),
+            (r#"["w","1","000102030405060\u00e9","6553f100","0"]"#, "submit needs 5 or 6 strings"),
+            (r#"["w","1","00010203040506é","6553f100","0"]"#, "extranonce2 is not 16 hex digits"),
+            (r#"["w","1","0001020304050607","6553f1000","0"]"#, "ntime is not 8 hex digits"),
+            (r#"["w","1","0001020304050607","","0"]"#, "ntime is not 8 hex digits"),
+            (r#"["w","1","0001020304050607","0","+1"]"#, "nonce is not 8 hex digits"),
+            (r#"["w","1","0001020304050607","0","1","-1"]"#, "version bits are not 8 hex digits"),
+        ] {
+            assert_eq!(Submit::read(params), Err(Reject::Malformed(text)), "{params}");
+        }
+        for job in ["", "xyz", "-1", "00000000000000001"] {
+            let params = format!(r#"["w","{job}","0001020304050607","0","0"]"#);
+            assert_eq!(Submit::read(&params), Err(Reject::UnknownJob));
+        }
+    }
+
+    #[test]
+    fn numbers_may_be_strings() {
+        let read = |params| number(elements(params).first());
+        assert_eq!(read("[512]"), Some(512.0));
+        assert_eq!(read(r#"["0.01"]"#), Some(0.01));
+        assert_eq!(read("[null]"), None);
+        assert_eq!(read("[]"), None);
+        assert_eq!(read(r#"{"a":1}"#), None);
+    }
+}

@@ -1,0 +1,146 @@
+//! The methods by which a miner introduces itself.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use serde_json::value::RawValue;
+use serde_json::{json, Map, Value};
+
+use super::{Session, Step};
+use crate::share::{EXTRANONCE1_LEN, EXTRANONCE2_LEN};
+use crate::stratum::difficulty::Difficulty;
+use crate::stratum::label::label;
+use crate::stratum::limits::LABEL_LEN_MAX;
+use crate::stratum::reject::Reject;
+use crate::stratum::reply;
+use crate::stratum::request::{elements, hex_bytes, hex_u32, number, string};
+use crate::stratum::user_agents::traits_of;
+
+/// Version bits that may be rolled: 13 to 28 (BIP-0310, BIP-0320).
+pub const VERSION_MASK: u32 = 0x1fff_e000;
+/// Extensions looked at in one `mining.configure`; there are four.
+const EXTENSIONS_MAX: usize = 32;
+
+type Options<'a> = HashMap<Cow<'a, str>, &'a RawValue>;
+
+impl Session {
+    /// `mining.configure` (BIP-0310): says of each extension whether it is known, and sets it up.
+    pub(super) fn configure(&mut self, id: &str, params: &str, step: &mut Step<'_>) {
+        let params = elements(params);
+        let names = params.first().map(|names| elements(names.get())).unwrap_or_default();
+        if names.is_empty() {
+            return reply::error(step.out, id, Reject::Malformed("configure needs a list of extensions"));
+        }
+        let options: Options<'_> =
+            params.get(1).and_then(|options| serde_json::from_str(options.get()).ok()).unwrap_or_default();
+        let mut answer = Map::new();
+        for name in names.iter().take(EXTENSIONS_MAX).filter_map(|name| string(Some(name))) {
+            self.configure_one(&name, &options, &mut answer);
+        }
+        reply::result(step.out, id, &Value::Object(answer).to_string());
+        self.announce_difficulty(step);
+    }
+
+    fn configure_one(&mut self, name: &str, options: &Options<'_>, answer: &mut Map<String, Value>) {
+        let is_on = match name {
+            "version-rolling" => {
+                self.version_mask = VERSION_MASK & asked_mask(options);
+                if self.version_mask != 0 {
+                    answer.insert("version-rolling.mask".into(), format!("{:08x}", self.version_mask).into());
+                }
+                self.version_mask != 0
+            }
+            "minimum-difficulty" => match number(options.get("minimum-difficulty.value")).and_then(Difficulty::new) {
+                Some(floor) => {
+                    self.pace.set_floor(floor);
+                    true
+                }
+                None => false,
+            },
+            "subscribe-extranonce" | "info" => true,
+            _ => false,
+        };
+        answer.insert(name.to_owned(), is_on.into());
+    }
+
+    /// `mining.subscribe`: `[user agent, session to resume]`.
+    pub(super) fn subscribe(&mut self, id: &str, params: &str, step: &mut Step<'_>) {
+        let params = elements(params);
+        if let Some(user_agent) = string(params.first()) {
+            self.user_agent = label(&user_agent, LABEL_LEN_MAX).into();
+            self.traits = traits_of(&self.user_agent);
+            if let Some(difficulty) = self.traits.start_difficulty.filter(|_| !self.is_working) {
+                self.pace.suggest_at_most(difficulty, step.now.uptime_ms);
+            }
+        }
+        let extranonce1 = *self.extranonce1.get_or_insert_with(|| {
+            let resumed = string(params.get(1)).and_then(|session| hex_bytes::<EXTRANONCE1_LEN>(&session));
+            match resumed.filter(|extranonce1| step.pool.extranonces.resume(*extranonce1)) {
+                Some(extranonce1) => extranonce1,
+                None => step.pool.extranonces.allocate(),
+            }
+        });
+        // The extranonce names the session: whoever presents it later gets the same search space again.
+        let session = format!("{:08x}", u32::from_be_bytes(extranonce1));
+        let answer =
+            json!([[["mining.set_difficulty", session], ["mining.notify", session]], session, EXTRANONCE2_LEN]);
+        reply::result(step.out, id, &answer.to_string());
+        self.start(step);
+    }
+
+    /// `mining.authorize`: `[worker, password]`. Everybody may mine here; the name is a label.
+    pub(super) fn authorize(&mut self, id: &str, params: &str, step: &mut Step<'_>) {
+        let params = elements(params);
+        let Some(worker) = string(params.first()) else {
+            return reply::error(step.out, id, Reject::Malformed("authorize needs a worker name"));
+        };
+        self.worker = Some(label(&worker, LABEL_LEN_MAX).into());
+        if let Some(difficulty) = string(params.get(1)).and_then(|password| fixed_difficulty(&password)) {
+            self.pace.fix(difficulty, step.now.uptime_ms);
+        }
+        reply::result(step.out, id, "true");
+        match self.is_working {
+            true => self.announce_difficulty(step),
+            false => self.start(step),
+        }
+    }
+
+    /// `mining.suggest_difficulty`: `[difficulty]`.
+    pub(super) fn suggest_difficulty(&mut self, id: &str, params: &str, step: &mut Step<'_>) {
+        let Some(difficulty) = number(elements(params).first()).and_then(Difficulty::new) else {
+            return reply::error(step.out, id, Reject::Malformed("suggest_difficulty needs a positive number"));
+        };
+        self.pace.suggest(difficulty, step.now.uptime_ms);
+        reply::result(step.out, id, "true");
+        self.announce_difficulty(step);
+    }
+}
+
+/// The mask a miner asks for: all bits if it does not say, none if what it says is no mask.
+fn asked_mask(options: &Options<'_>) -> u32 {
+    match options.get("version-rolling.mask") {
+        Some(mask) => string(Some(mask)).and_then(|mask| hex_u32(&mask)).unwrap_or(0),
+        None => u32::MAX,
+    }
+}
+
+/// `d=512` somewhere in a password such as `x,d=512`.
+fn fixed_difficulty(password: &str) -> Option<Difficulty> {
+    let mut words = password.split([',', ';', ' ', '&']);
+    words.find_map(|word| Difficulty::new(word.trim().strip_prefix("d=")?.trim().parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_may_fix_the_difficulty() {
+        let fixed = |password| fixed_difficulty(password).map(Difficulty::get);
+        assert_eq!(fixed("d=512"), Some(512.0));
+        assert_eq!(fixed("x, d=0.5;y"), Some(0.5));
+        for none in ["", "x", "d=", "d=x", "d=-1", "d=nan", "d=inf", "id=5"] {
+            assert_eq!(fixed(none), None, "{none}");
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! What is known of miners' firmware, from the table file `user_agents.txt`.
+
+use super::difficulty::Difficulty;
+
+/// The table. Read for each new session: sessions are rare, and lines few.
+const TABLE: &str = include_str!("user_agents.txt");
+
+/// What is known of a kind of firmware.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Traits {
+    /// Largest coinbase, in bytes without witness, with which it is known to work.
+    pub coinbase_len_max: usize,
+    /// Difficulty to start with if it is lower than the operator's.
+    pub start_difficulty: Option<Difficulty>,
+}
+
+/// What is known of the firmware that calls itself so.
+pub fn traits_of(user_agent: &str) -> Traits {
+    lines()
+        .filter_map(parse)
+        .find(|(pattern, _)| fits(pattern, user_agent))
+        .map_or(Traits { coinbase_len_max: 0, start_difficulty: None }, |(_, traits)| traits)
+}
+
+fn lines() -> impl Iterator<Item = &'static str> {
+    TABLE.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#'))
+}
+
+fn parse(line: &str) -> Option<(&str, Traits)> {
+    let mut fields = line.split('|').map(str::trim);
+    let pattern = fields.next()?;
+    let coinbase_len_max = fields.next()?.parse().ok()?;
+    let start_difficulty = match fields.next()? {
+        "-" => None,
+        number => Some(Difficulty::new(number.parse().ok()?)?),
+    };
+    fields.next().is_none().then_some((pattern, Traits { coinbase_len_max, start_difficulty }))
+}
+
+fn fits(pattern: &str, user_agent: &str) -> bool {
+    let starts_at = |from: usize, pattern: &str| {
+        user_agent
+            .as_bytes()
+            .get(from..from + pattern.len())
+            .is_some_and(|part| part.eq_ignore_ascii_case(pattern.as_bytes()))
+    };
+    match pattern.strip_prefix('*') {
+        Some(pattern) => (0..=user_agent.len()).any(|from| starts_at(from, pattern)),
+        None => starts_at(0, pattern),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_of_the_table_is_read() {
+        for line in lines() {
+            assert!(parse(line).is_some(), "{line}");
+        }
+        assert_eq!(lines().last().and_then(parse).unwrap().0, "*", "the last line fits all");
+    }
+
+    #[test]
+    fn firmware_is_known_by_its_user_agent() {
+        for (user_agent, coinbase_len_max, start_difficulty) in [
+            ("NiceHash/1.0.0", 500, None),
+            ("Antminer S21/Mon Sep 2 2024", 2_250, None),
+            ("2024-07-12-0-fc9fe388-24.06-plus;bosminer-plus-tuner 0.9.0", 2_250, None),
+            ("whatsminer/v1.0", 6_500, None),
+            ("bitaxe/BM1370/v2.4.0", 6_500, Some(1_000.0)),
+            ("BITAXE", 6_500, Some(1_000.0)),
+            ("xminer-1.2.7", 16_000, None),
+            ("PowerPlay-BMS/1.24.0", 16_000, None),
+            ("NerdMinerV2/1.7.0", 255, Some(0.001)),
+            ("NerdQAxe++/BM1370/v1.0", 6_500, Some(1_000.0)),
+            ("cpuminer/2.5.1", 16_000, Some(0.001)),
+            ("bmminer/2.0.0", 755, None),
+            ("not a bitaxe", 755, None),
+            ("γ", 755, None),
+            ("", 755, None),
+        ] {
+            let traits = traits_of(user_agent);
+            assert_eq!(traits.coinbase_len_max, coinbase_len_max, "{user_agent}");
+            assert_eq!(traits.start_difficulty.map(Difficulty::get), start_difficulty, "{user_agent}");
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! A hash that meets Bitcoin's target is a block, whatever else is wrong with the answer.
+
+use p2pool_miner::session::{Error, Refusal};
+use p2pool_test_bitcoind::{Bitcoind, Chain};
+use p2pool_test_functional::pool::Pool;
+
+use crate::{options, wait_block, SOON};
+
+const STALE: i64 = 21;
+const DUPLICATE: i64 = 22;
+const LOW_DIFFICULTY: i64 = 23;
+
+#[track_caller]
+fn refusal(result: Result<(), Error>) -> i64 {
+    match result {
+        Err(Error::Refused(Refusal { code, .. })) => code,
+        other => panic!("expected a refusal, not {other:?}"),
+    }
+}
+
+#[test]
+fn a_block_on_a_stale_job_reaches_bitcoind() {
+    let bitcoind = Bitcoind::start(Chain::Regtest);
+    let pool = Pool::start(&bitcoind, options(Chain::Regtest));
+    let mut session = pool.session("worker");
+    let old = session.wait_job(SOON, |_| true).unwrap();
+    let (answer, hash) = session.solve_for(&old, 0, &old.target());
+    let rival = bitcoind.mine(1)[0];
+    session.wait_job(SOON, |job| job.prev_block != old.prev_block).unwrap();
+
+    assert_eq!(refusal(session.submit(&answer)), STALE);
+    let hash = wait_block(&bitcoind, hash);
+    // It lost the race for its height, and bitcoind still took it.
+    assert_eq!(bitcoind.tip(), rival);
+    let block = bitcoind.call("getblock", serde_json::json!([hash.to_string()]));
+    assert_eq!((&block["height"], &block["confirmations"]), (&1.into(), &(-1).into()));
+}
+
+#[test]
+fn a_block_below_the_share_target_reaches_bitcoind() {
+    let bitcoind = Bitcoind::start(Chain::Regtest);
+    let pool = Pool::start(&bitcoind, options(Chain::Regtest));
+    let mut session = pool.session("worker");
+    let job = session.wait_job(SOON, |_| true).unwrap();
+    let (block_target, target) = (job.block_target(), job.target());
+    let (answer, hash) = session.solve(&job, 0, |hash| block_target.is_met_by(hash) && !target.is_met_by(hash));
+
+    assert_eq!(refusal(session.submit(&answer)), LOW_DIFFICULTY);
+    let hash = wait_block(&bitcoind, hash);
+    assert_eq!(bitcoind.tip(), hash);
+    // The same once more is a duplicate or stale, and no second block.
+    assert!([DUPLICATE, STALE, LOW_DIFFICULTY].contains(&refusal(session.submit(&answer))));
+    assert_eq!(bitcoind.height(), 1);
+}

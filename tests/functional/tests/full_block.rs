@@ -1,0 +1,57 @@
+//! The heaviest case: more payees than a coinbase has outputs for, and more transactions than a block.
+
+use p2pool_test_bitcoind::{wait_until, Bitcoind, Chain, MempoolFiller};
+use p2pool_test_functional::audit::audit;
+use p2pool_test_functional::payees::p2tr_address;
+use p2pool_test_functional::pool::Pool;
+
+use crate::{options, wait_block, SOON};
+
+/// More than the 48 outputs that the rules allow.
+const PAYEES: u32 = 52;
+const OUTPUTS_MAX: u64 = 48;
+/// Weight of the transactions offered; a block has 4,000,000.
+const OFFERED_WEIGHT: u64 = 4_400_000;
+const TRANSACTION_WEIGHT: u64 = 12_000;
+/// A block with less left its miners' fees behind.
+const BLOCK_WEIGHT_MIN: u64 = 3_960_000;
+
+#[test]
+fn a_full_block_that_pays_many_is_valid() {
+    let bitcoind = Bitcoind::start(Chain::Regtest);
+    // Coins first: it takes blocks, and blocks of strangers between the shares would change nothing.
+    let mut filler = MempoolFiller::new(&bitcoind, 400);
+    let mut pool = Pool::start(&bitcoind, options(Chain::Regtest));
+    for payee in 0..PAYEES {
+        if payee > 0 {
+            assert!(pool.terminate().success());
+            pool.set_address(p2tr_address(Chain::Regtest, payee));
+            pool.launch();
+        }
+        mine_one(&pool, &bitcoind);
+        wait_until("the share to be stored", SOON, || pool.shares().len() == payee as usize + 1);
+    }
+
+    assert!(pool.terminate().success());
+    filler.fill(&bitcoind, OFFERED_WEIGHT, TRANSACTION_WEIGHT);
+    pool.launch();
+    let hash = mine_one(&pool, &bitcoind);
+    assert_eq!(bitcoind.tip(), hash);
+    let block = bitcoind.block(&hash);
+    assert!(block.weight().to_wu() > BLOCK_WEIGHT_MIN, "{}", block.weight());
+    let height = bitcoind.height();
+    wait_until("the last share to be stored", SOON, || pool.shares().len() == PAYEES as usize + 1);
+    let audited = audit(&pool, &bitcoind, height..=height);
+    assert_eq!((audited.outputs_max, audited.blocks_that_are_shares), (OUTPUTS_MAX, 1), "{audited:?}");
+    assert!(block.txdata[0].output.iter().take(48).all(|output| output.script_pubkey.is_p2tr()));
+}
+
+/// Finds one answer, which on regtest is a block.
+#[track_caller]
+fn mine_one(pool: &Pool, bitcoind: &Bitcoind) -> bitcoin::BlockHash {
+    let mut session = pool.session("worker");
+    let job = session.wait_job(SOON, |_| true).unwrap();
+    let (answer, hash) = session.solve_for(&job, 0, &job.target());
+    session.submit(&answer).unwrap();
+    wait_block(bitcoind, hash)
+}

@@ -1,0 +1,44 @@
+//! The whole program against a real bitcoind.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+
+mod bitcoind_restart;
+mod found_blocks;
+mod full_block;
+mod idle_sessions;
+mod kill_loop;
+mod regtest;
+mod signet;
+mod transactions;
+mod two_miners;
+mod wrong_flags;
+
+use std::time::Duration;
+
+use p2pool_test_bitcoind::{wait_until, Bitcoind, Chain};
+use p2pool_test_functional::{payees, pool};
+
+/// For whatever takes a moment, on a machine that is busy with other tests.
+const SOON: Duration = Duration::from_secs(60);
+
+/// The least difficulty that sessions can have, as a password: 43,000 hashes an answer.
+const EASIEST: &str = "d=0.00001";
+
+/// Paid to payee 0, on chains with a short period and windows.
+fn options(chain: Chain) -> pool::Options {
+    pool::Options {
+        address: payees::p2tr_address(chain, 0),
+        flags: ["-share-period=1", "-payout-window=1000", "-retarget-window=20", "-start-difficulty=0.00001"]
+            .map(str::to_owned)
+            .to_vec(),
+    }
+}
+
+/// Waits until bitcoind knows the block with this hash (as the hash function gives it), on whatever branch.
+#[track_caller]
+fn wait_block(bitcoind: &Bitcoind, hash: [u8; 32]) -> bitcoin::BlockHash {
+    let hash = bitcoin::BlockHash::from_raw_hash(bitcoin::hashes::Hash::from_byte_array(hash));
+    wait_until(&format!("bitcoind to have block {hash}"), SOON, || {
+        bitcoind.rpc("getblock", serde_json::json!([hash.to_string(), 0])).is_ok()
+    });
+    hash
+}

@@ -1,0 +1,40 @@
+//! Two miners with different difficulties, each judged by its own.
+
+use p2pool_miner::session::{Error, Refusal, Session};
+use p2pool_test_bitcoind::{Bitcoind, Chain};
+use p2pool_test_functional::pool::Pool;
+
+use crate::{options, SOON};
+
+/// Both below the easiest share of a signet (1 / 65,536), so neither is lowered to it.
+const EASY: f64 = 0.000_010;
+const HARD: f64 = 0.000_014;
+const LOW_DIFFICULTY: i64 = 23;
+
+#[test]
+fn each_is_judged_by_its_own_difficulty() {
+    let bitcoind = Bitcoind::start(Chain::OpTrueSignet);
+    let pool = Pool::start(&bitcoind, options(Chain::OpTrueSignet));
+    let open = |difficulty: f64| {
+        let password = format!("d={difficulty}");
+        let mut session = Session::open(&pool.address(), "p2pool-test", "worker", &password).unwrap();
+        let job = session.wait_job(SOON, |job| job.difficulty == difficulty).unwrap();
+        (session, job)
+    };
+    let (mut easy, easy_job) = open(EASY);
+    let (mut hard, hard_job) = open(HARD);
+    assert_ne!(easy.extranonce1(), hard.extranonce1(), "two miners must not search the same space");
+
+    for round in 0..3 {
+        // Enough for the one and too little for the other.
+        let (easy_target, hard_target) = (easy_job.target(), hard_job.target());
+        let between = |hash: &[u8; 32]| easy_target.is_met_by(hash) && !hard_target.is_met_by(hash);
+        let (answer, _) = easy.solve(&easy_job, round, between);
+        easy.submit(&answer).unwrap();
+        let (answer, _) = hard.solve(&hard_job, round, between);
+        let refused = hard.submit(&answer);
+        assert!(matches!(refused, Err(Error::Refused(Refusal { code: LOW_DIFFICULTY, .. }))), "{refused:?}");
+        let (answer, _) = hard.solve_for(&hard_job, round + 100, &hard_target);
+        hard.submit(&answer).unwrap();
+    }
+}

@@ -1,0 +1,59 @@
+//! What cannot be right is said in one line, with exit status 2.
+
+use p2pool_test_bitcoind::Chain;
+use p2pool_test_functional::payees::p2tr_address;
+use p2pool_test_functional::pool::run_to_end;
+
+const USAGE: i32 = 2;
+
+/// Runs `p2pool`; its one line must hold all the words.
+#[track_caller]
+fn assert_refused(flags: &[&str], words: &[&str]) {
+    let output = run_to_end(flags);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(USAGE), "{flags:?}: {said}");
+    assert_eq!(said.trim_end().lines().count(), 1, "{flags:?}: {said}");
+    assert!(output.stdout.is_empty());
+    for word in words {
+        assert!(said.contains(word), "{flags:?}: no {word:?} in: {said}");
+    }
+}
+
+#[test]
+fn wrong_values_are_named_with_what_would_be_right() {
+    let address = p2tr_address(Chain::Regtest, 0);
+    let right = format!("-address={address}");
+    assert_refused(&["-network=regtest"], &["address"]);
+    assert_refused(&["-network=regtest", "-address=nonsense"], &["address", "nonsense"]);
+    assert_refused(&["-network=mainnet", &right], &["regtest", "mainnet"]);
+    assert_refused(&["-network=elsewhere", &right], &["elsewhere", "mainnet", "regtest"]);
+    assert_refused(&["-network=regtest", &right, "-stratum-port=65536"], &["stratum-port", "65536"]);
+    assert_refused(&["-network=regtest", &right, "-start-difficulty=-1"], &["start-difficulty", "-1"]);
+    assert_refused(&["-network=regtest", &right, "-log-level=loud"], &["log-level", "loud", "info"]);
+    assert_refused(&["-network=regtest", &right, "-coinbase-tag=much longer than twenty"], &["coinbase-tag", "20"]);
+    assert_refused(&["-adress=x"], &["adress", "address"]);
+    assert_refused(&["-address=bc1q", "-share-period=1"], &["-"]);
+    assert_refused(&["-network=regtest", &right, "-rpc-password=hunter2"], &["rpc-user"]);
+}
+
+#[test]
+fn a_password_is_never_repeated() {
+    let address = format!("-address={}", p2tr_address(Chain::Regtest, 0));
+    for flags in [
+        ["-network=regtest", &address, "-rpc-password=hunter2", "-rpc-pasword=hunter2"],
+        ["-network=regtest", &address, "-rpc-password", "hunter2"],
+    ] {
+        let output = run_to_end(&flags);
+        assert_eq!(output.status.code(), Some(USAGE));
+        assert!(!String::from_utf8_lossy(&output.stderr).contains("hunter2"));
+    }
+}
+
+#[test]
+fn help_and_version_are_no_errors() {
+    for flags in [["-help"], ["--help"], ["-version"]] {
+        let output = run_to_end(&flags);
+        assert!(output.status.success());
+        assert!(!output.stdout.is_empty() && output.stderr.is_empty());
+    }
+}

@@ -1,0 +1,130 @@
+//! A submit, from the bytes of its line to the bytes of its answer, allocates nothing once a session is under way.
+
+// All of this file is a test, helpers included.
+#![allow(clippy::unwrap_used)]
+
+mod allocations;
+#[path = "../../src/stratum/fixtures.rs"]
+mod fixtures;
+
+use std::sync::Arc;
+
+use allocations::allocations_of;
+use crossbeam_channel::{bounded, Receiver, Sender};
+use fixtures::{answer, solve, submit_params, JobSpec, EASIEST, HARDEST, JOB_TIME};
+use p2pool_core::message::{FoundBlock, LocalShare, ToChain, ToStratum};
+use p2pool_core::params::{ChainParams, Network};
+use p2pool_core::status::Counters;
+use p2pool_core::stratum::{Busy, Difficulty, Limits, News, Now, Outlets, Pool, Session, Step};
+use p2pool_core::work::{Answer, Job, Judged};
+
+/// Submits measured of each kind.
+const SUBMITS: u32 = 500;
+
+/// The chain's inbox as the daemon has it.
+struct Channel(Sender<ToChain>);
+
+impl Outlets for Channel {
+    fn block(&mut self, _: FoundBlock) {}
+
+    fn share(&mut self, share: LocalShare) -> Result<(), Busy> {
+        self.0.try_send(ToChain::LocalShare(share)).map_err(|_| Busy)
+    }
+
+    fn news(&mut self, _: News<'_>) {}
+}
+
+struct Miner {
+    pool: Pool,
+    session: Session,
+    now: Now,
+    out: Vec<u8>,
+    outlets: Channel,
+    inbox: Receiver<ToChain>,
+}
+
+impl Miner {
+    fn new() -> Self {
+        let params = ChainParams::standard(Network::Regtest);
+        let start = Difficulty::new(1.0).unwrap();
+        let pool = Pool::new(&params, start, Limits::default(), 0, Arc::new(Counters::default()));
+        let now = Now { uptime_ms: 0, time: JOB_TIME };
+        let session = Session::new(&pool, now);
+        let (sender, inbox) = bounded(1024);
+        let mut miner = Self { pool, session, now, out: Vec::new(), outlets: Channel(sender), inbox };
+        miner.send(br#"{"id":1,"method":"mining.subscribe","params":["x"]}"#);
+        miner.send(br#"{"id":2,"method":"mining.authorize","params":["worker","x"]}"#);
+        miner
+    }
+
+    fn send(&mut self, line: &[u8]) {
+        self.out.clear();
+        self.now.uptime_ms += 15;
+        let Self { pool, session, now, out, outlets, .. } = self;
+        let mut step = Step { pool, now: *now, out, outlets };
+        session.on_bytes(line, &mut step).and_then(|()| session.on_bytes(b"\n", &mut step)).unwrap();
+    }
+
+    fn announce(&mut self, spec: JobSpec) -> Arc<Job> {
+        let job = spec.make();
+        let fanout = self.pool.receive(ToStratum::Job(Arc::clone(&job)));
+        let Self { pool, session, now, out, outlets, .. } = self;
+        session.on_fanout(fanout, &mut Step { pool, now: *now, out, outlets });
+        job
+    }
+}
+
+/// Lines that submit different answers to the job, all with hashes that are wanted.
+fn lines(job: &Job, count: u32, wanted: impl Fn(&Judged) -> bool) -> Vec<Vec<u8>> {
+    let mut found = answer(job, [0; 4], 0);
+    let mut next = || {
+        found = solve(job, Answer { nonce: found.nonce + 1, ..found }, &wanted);
+        format!(r#"{{"params":[{}],"id":77,"method":"mining.submit"}}"#, submit_params(job, &found)).into_bytes()
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+/// Sends the lines: each must be answered so, and none but the first may allocate.
+fn sends_without_allocating(miner: &mut Miner, lines: &[Vec<u8>], expected: &str) -> usize {
+    let mut shares = 0;
+    for (index, line) in lines.iter().enumerate() {
+        let allocations = allocations_of(|| {
+            miner.send(line);
+            shares += miner.inbox.try_iter().count();
+        });
+        assert!(String::from_utf8_lossy(&miner.out).starts_with(expected), "{}", String::from_utf8_lossy(&miner.out));
+        assert!(index == 0 || allocations == 0, "submit {index}, {expected}: {allocations} allocations");
+    }
+    shares
+}
+
+#[test]
+fn submits_of_every_kind_allocate_nothing() {
+    let mut miner = Miner::new();
+    let accepted = r#"{"id":77,"result":true,"error":null}"#;
+    let spec = JobSpec { share_bits: EASIEST, block_bits: HARDEST, payees: 48, ..JobSpec::default() };
+
+    let job = miner.announce(spec);
+    let shares = lines(&job, SUBMITS, |judged| judged.meets(&job.share_target));
+    assert_eq!(sends_without_allocating(&mut miner, &shares, accepted), SUBMITS as usize);
+    assert_eq!(sends_without_allocating(&mut miner, &shares, r#"{"id":77,"result":null,"error":[22"#), 0);
+    let misses = lines(&job, SUBMITS, |judged| !judged.meets(&job.share_target));
+    assert_eq!(sends_without_allocating(&mut miner, &misses, r#"{"id":77,"result":null,"error":[23"#), 0);
+
+    // Work that stays here, at the session's own difficulty.
+    let job = miner.announce(JobSpec { id: 2, share_bits: HARDEST, ..spec });
+    miner.send(br#"{"id":3,"method":"mining.suggest_difficulty","params":[0.00001]}"#);
+    let job = miner.announce(JobSpec { id: job.id.0 + 1, share_bits: HARDEST, payees: 47, ..spec });
+    let floor = Difficulty::FLOOR.target();
+    let work = lines(&job, 10, |judged| judged.meets(&floor));
+    assert_eq!(sends_without_allocating(&mut miner, &work, accepted), 0);
+
+    miner.announce(JobSpec { id: 4, tip: 2, ..spec });
+    assert_eq!(sends_without_allocating(&mut miner, &work, r#"{"id":77,"result":null,"error":[21"#), 0);
+}
+
+#[test]
+fn the_allocator_counts() {
+    assert_eq!(allocations_of(|| drop(std::hint::black_box(vec![0u8; 100]))), 1);
+    assert_eq!(allocations_of(|| ()), 0);
+}

@@ -1,0 +1,250 @@
+#!/usr/bin/env python3
+"""Audits an exported sharechain: recomputes every share and every payout from the raw shares alone.
+
+    p2pool export ... | python3 tests/vectors/audit.py
+    python3 tests/vectors/audit.py export.jsonl
+
+It needs nothing but Python 3 and the model of the rules beside it, which shares no code with p2pool. Exit status: 0 if
+nothing differs, 1 at the first difference, which is named, 2 if the input is no export.
+
+What a pruned export cannot tell is not judged, and the verdict says how much was: the oldest shares' parents, targets and
+times where too few shares precede them, payouts where the payout window or an uncle in it is gone. Whether Bitcoin accepted
+the blocks that the shares are built on is for a Bitcoin node to say; here they must agree among themselves.
+"""
+
+import json
+from pathlib import Path
+import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from model.chain import MEDIAN_SHARES, Chain, Refused  # noqa: E402
+from model.hashing import as_number, shown  # noqa: E402
+from model.params import UNCLE_DEPTH_MAX, Params  # noqa: E402
+from model.share import ZERO_ID, Share, header_to_json, info_to_json  # noqa: E402
+from model.targets import bits_to_target, work_of_bits  # noqa: E402
+from model.window import Window  # noqa: E402
+
+
+class Difference(Exception):
+    """Something is not as the rules or the raw shares have it."""
+
+
+class NotAnExport(Exception):
+    """The input is no export at all."""
+
+
+def expect(what: str, found, computed):
+    if found != computed:
+        raise Difference(f"{what} is {found!r} in the export, {computed!r} by the rules")
+
+
+def facts(share: Share) -> dict:
+    """The fields of a line that follow from the raw share alone."""
+    header = header_to_json(share.header)
+    return {
+        "id": shown(share.id()),
+        "version": header["header_version"],
+        "prev_block": header["prev_block"],
+        "merkle_root": header["merkle_root"],
+        "time": header["time"],
+        "bits": header["header_bits"],
+        "nonce": header["nonce"],
+        "header": share.header.encode().hex(),
+        **info_to_json(share.info),
+        "extranonce": share.extranonce.hex(),
+        "merkle_branch": [node.hex() for node in share.merkle_branch],
+        "is_block": is_block(share),
+    }
+
+
+def is_block(share: Share) -> bool:
+    """Whether the header meets the target it states to Bitcoin."""
+    try:
+        return as_number(share.id()) <= bits_to_target(share.header.bits)
+    except ValueError:
+        return False
+
+
+# Fields that are the node's opinion or another way to write one of the others.
+OTHER_FIELDS = {"payout_address", "main_chain", "verified", "payouts", "raw"}
+
+
+class Audit:
+    """Takes the lines in order; raises Difference at the first that is wrong."""
+
+    def __init__(self, first_line: dict):
+        try:
+            self.params = Params.from_json(first_line)
+            self.tip = first_line["tip"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise NotAnExport(f"the first line is not that of an export: {error!r}") from error
+        self.chain = Chain(self.params)
+        expect("chain_id", first_line.get("chain_id"), self.chain.chain_id.hex())
+        self.window = Window(self.chain)
+        self.oldest_height = None
+        self.last_order = None
+        # What each Bitcoin block's child must have: height and bits.
+        self.blocks = {}
+        self.main_flags = {}
+        self.payouts_checked = self.targets_checked = 0
+
+    def line(self, line: dict):
+        share = self.read(line)
+        id_ = share.id()
+        if id_ in self.chain.shares:
+            raise Difference("the share stands in the export twice")
+        self.check_order(share)
+        try:
+            self.check_rules(share)
+            self.check_payouts(share, line)
+        except Refused as refused:
+            raise Difference(str(refused)) from refused
+        self.chain.shares[id_] = share
+        self.main_flags[id_] = line.get("main_chain")
+
+    def read(self, line: dict) -> Share:
+        """The raw share, which every other field of the line must agree with."""
+        if not isinstance(line.get("raw"), str):
+            raise NotAnExport("a line has no raw share")
+        try:
+            share = Share.decode(bytes.fromhex(line["raw"]))
+        except ValueError as error:
+            raise Difference(f"rule 1: {error}") from error
+        computed = facts(share)
+        for field, value in computed.items():
+            expect(field, line.get(field), value)
+        unknown = line.keys() - computed.keys() - OTHER_FIELDS
+        if unknown:
+            raise Difference(f"field {sorted(unknown)[0]!r} is unknown to this audit")
+        return share
+
+    def check_order(self, share: Share):
+        order = (share.info.share_height, as_number(share.id()))
+        if self.last_order is not None and order < self.last_order:
+            raise Difference("the share stands in the export after one that is newer")
+        self.last_order = order
+        if self.oldest_height is None:
+            self.oldest_height = share.info.share_height
+
+    def check_rules(self, share: Share):
+        """Rules 1 to 7, as far as the shares before it are there."""
+        chain, info = self.chain, share.info
+        chain.check_work(share)
+        if info.parent != ZERO_ID and info.parent not in chain.shares:
+            if info.share_height != self.oldest_height:
+                raise Difference(f"parent {shown(info.parent)} is not among the shares before it")
+            return
+        chain.check_links(share)
+        if self.paces_held(share):
+            chain.check_bits(share)
+            self.targets_checked += 1
+        if len(chain.last(info.parent, MEDIAN_SHARES)) == min(MEDIAN_SHARES, info.share_height):
+            chain.check_time(share)
+        self.check_bitcoin_block(share)
+        chain.check_height_floor(share)
+        for uncle in info.uncles:
+            self.check_uncle(share, uncle)
+
+    def paces_held(self, share: Share) -> bool:
+        """Whether all that the retarget looks at is there, uncles included."""
+        height = share.info.share_height
+        before = self.chain.last(share.info.parent, self.params.retarget_window)
+        uncles_held = all(uncle in self.chain.shares for other in before for uncle in other.info.uncles)
+        return uncles_held and len(before) == min(self.params.retarget_window, height)
+
+    def check_bitcoin_block(self, share: Share):
+        """Shares on one Bitcoin block agree on its height; where that block is a share, on that share's."""
+        prev_block, height = share.header.prev_block, share.info.block_height
+        if prev_block in self.chain.shares:
+            expect("block_height", height, self.chain.shares[prev_block].info.block_height + 1)
+        expect("block_height", height, self.blocks.setdefault(prev_block, height))
+
+    def check_uncle(self, share: Share, uncle: bytes):
+        held = self.chain.shares.get(uncle)
+        if held is not None:
+            # What an uncle of the oldest height is built on may be pruned.
+            if held.info.parent == ZERO_ID or held.info.parent in self.chain.shares:
+                self.chain.check_uncle(share.info, uncle)
+        elif share.info.share_height - UNCLE_DEPTH_MAX >= self.oldest_height:
+            raise Difference(f"uncle {shown(uncle)} is not among the shares before it")
+
+    def check_payouts(self, share: Share, line: dict):
+        """Rule 8."""
+        try:
+            block_work = work_of_bits(share.header.bits)
+        except ValueError as error:
+            raise Difference(f"rule 6: {error}") from error
+        window = self.window.at(share.info.parent, block_work)
+        listed = line.get("payouts")
+        if window is None:
+            # Nothing here can say who is to be paid, so the node cannot know either.
+            expect("payouts", listed, None)
+            return
+        payouts = self.chain.check_coinbase(share, credits=window)
+        if listed is None:
+            raise Difference("payouts are missing though the payout window is in the export")
+        found = [[payout.get("script"), payout.get("amount")] for payout in listed]
+        expect("payouts", found, [[script.hex(), amount] for script, amount in payouts])
+        self.payouts_checked += 1
+
+    def finish(self):
+        """What can only be said of the whole."""
+        tip = self.chain.tip()
+        expect("tip", self.tip, None if tip is None else shown(tip))
+        main = {id_ for id_, _ in self.chain.newest_first(tip)} if tip else set()
+        for id_, flag in self.main_flags.items():
+            expect(f"main_chain of {shown(id_)}", flag, id_ in main)
+        self.main_len = len(main)
+
+    def verdict(self) -> str:
+        return (
+            f"chain {self.chain.chain_id.hex()[:16]} ({self.params.network}, {self.params.chain_name}): no difference\n"
+            f"{len(self.chain.shares)} shares checked, {self.main_len} of them on the main chain, tip {self.tip}\n"
+            f"{self.payouts_checked} coinbases and their payouts recomputed, {self.targets_checked} targets"
+        )
+
+
+def audit(lines) -> Audit:
+    """Audits the lines of an export; gives the audit with its counts, or raises Difference with the line's number."""
+    found = None
+    for number, text in enumerate(lines, 1):
+        try:
+            line = json.loads(text)
+            if not isinstance(line, dict):
+                raise NotAnExport("a line is not a JSON object")
+            if found is None:
+                found = Audit(line)
+            else:
+                found.line(line)
+        except Difference as difference:
+            name = f", share {line['id']}" if isinstance(line.get("id"), str) else ""
+            raise Difference(f"line {number}{name}: {difference}") from difference
+        except json.JSONDecodeError as error:
+            raise NotAnExport(f"line {number} is no JSON: {error}") from error
+    if found is None:
+        raise NotAnExport("there is no line")
+    found.finish()
+    return found
+
+
+def main() -> int:
+    arguments = sys.argv[1:]
+    if len(arguments) > 1 or arguments[:1] in (["-h"], ["--help"]):
+        print(__doc__, file=sys.stderr)
+        return 2
+    try:
+        with open(arguments[0] if arguments else 0, encoding="utf-8") as lines:
+            print(audit(lines).verdict())
+    except Difference as difference:
+        print(f"DIFFERENCE: {difference}", file=sys.stderr)
+        return 1
+    except (NotAnExport, OSError, UnicodeDecodeError) as error:
+        print(f"not an export: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+//! What this crate exports is what an independent program, `tests/vectors/audit.py`, finds to be true.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use bitcoin::hex::FromHex as _;
+use p2pool_chain::export::export;
+use p2pool_chain::store::{Batch, Store, StoredShare};
+use p2pool_core::params::{ChainParams, Network};
+use p2pool_core::share::{Share, ShareId};
+use serde_json::Value;
+
+fn vectors() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors")
+}
+
+/// The recorded chain that the model mined: its parameters, tip and shares.
+fn recorded() -> (ChainParams, ShareId, Vec<StoredShare>) {
+    let text = std::fs::read_to_string(vectors().join("chain.json")).expect("the vectors are in the repository");
+    let chain: Value = serde_json::from_str(&text).expect("the vectors are JSON");
+    let params = ChainParams {
+        chain_name: chain["params"]["chain_name"].as_str().expect("chain name").to_owned(),
+        retarget_window: 8,
+        payout_window: 20,
+        ..ChainParams::standard(Network::Regtest)
+    };
+    assert_eq!(chain["chain_id"], params.chain_id().to_string());
+    let stored = |recorded: &Value| {
+        let raw = Vec::from_hex(recorded["raw"].as_str().expect("raw share")).expect("hexadecimal");
+        let share = Share::decode(&raw).expect("a share");
+        StoredShare { id: share.id(), share, verified: true }
+    };
+    let shares: Vec<StoredShare> = chain["shares"].as_array().expect("shares").iter().map(stored).collect();
+    let tip = shares.iter().find(|share| chain["tip"] == share.id.to_string()).expect("the tip is among the shares");
+    (params, tip.id, shares)
+}
+
+/// Stores the shares, exports them and runs the audit on what comes out.
+fn audit(params: &ChainParams, tip: ShareId, shares: Vec<StoredShare>) -> Output {
+    let dir = tempfile::tempdir().expect("a folder for the store");
+    let batch = Batch { put_shares: shares, tip: Some(tip), ..Batch::default() };
+    Store::open(dir.path(), params).expect("a new store").commit(&batch).expect("room for the shares");
+    let mut lines = Vec::new();
+    export(dir.path(), params, &mut lines).expect("an export");
+    let file = dir.path().join("export.jsonl");
+    std::fs::write(&file, &lines).expect("room for the export");
+    Command::new("python3").arg(vectors().join("audit.py")).arg(&file).output().expect("python3 is installed")
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+#[test]
+fn a_true_export_passes_whole_and_pruned() {
+    let (params, tip, shares) = recorded();
+    let all = shares.len();
+    let output = audit(&params, tip, shares.clone());
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(said(&output).contains(&format!("{all} coinbases and their payouts recomputed")), "{}", said(&output));
+    let pruned = shares.into_iter().filter(|share| share.share.info.share_height.0 >= 15).collect();
+    let output = audit(&params, tip, pruned);
+    assert!(output.status.success(), "{}", said(&output));
+}
+
+#[test]
+fn a_share_whose_miner_was_changed_in_the_store_is_found() {
+    let (params, tip, mut shares) = recorded();
+    let other = shares[0].share.info.payout_script;
+    let forged = shares.iter_mut().find(|share| share.share.info.payout_script != other).expect("two miners");
+    forged.share.info.payout_script = other;
+    let id = forged.id;
+    let output = audit(&params, tip, shares);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains(&format!("share {id}: rule 8")), "{}", said(&output));
+}

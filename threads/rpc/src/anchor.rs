@@ -1,0 +1,153 @@
+//! rpc/anchor: asks bitcoind about the Bitcoin blocks that shares are built on (rules, section 5, rule 6).
+//!
+//! It also keeps the template fresh, see [`crate::refresh`]: the poll thread sits in its long poll.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bitcoin::block::Header;
+use bitcoin::consensus::encode::serialize_hex;
+use bitcoin::BlockHash;
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use log::debug;
+use p2pool_core::config::RpcConfig;
+use p2pool_core::message::{AnchorAnswer, AnchorVerdict, LatestSender, TemplateNews, ToAnchor, ToChain};
+use p2pool_core::params::{ChainParams, Network};
+use p2pool_core::sharechain::Anchor;
+use p2pool_core::status::Counters;
+use serde_json::json;
+
+use crate::client::Bounds;
+use crate::error::{CallError, RpcError};
+use crate::known::Headers;
+use crate::news::TemplateSink;
+use crate::node::Node;
+use crate::refresh::Refresh;
+
+/// How often the template's age is looked at.
+const TICK: Duration = Duration::from_secs(1);
+/// After a failure questions are answered "unanswered" for so long without trying, so that a queue of them does not each
+/// wait out a timeout.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
+/// Headers handed over at a time: the one asked for and six before it (rules, section 5, rule 6).
+const GIVEN_MAX: usize = 7;
+/// bitcoind's code for a header that its rules refuse (its `rpc/protocol.h`: `RPC_VERIFY_ERROR`).
+const HEADER_REFUSED: i64 = -25;
+/// bitcoind's words for a header that it knows and has marked invalid, or whose parent it has. Older ones say `duplicate`.
+const MARKED_INVALID: [&str; 3] = ["duplicate-invalid", "duplicate", "bad-prevblk"];
+
+/// The thread's state.
+pub struct AnchorThread {
+    node: Node,
+    network: Network,
+    headers: Headers,
+    inbox: Receiver<ToAnchor>,
+    chain: Sender<ToChain>,
+    counters: Arc<Counters>,
+    refresh: Refresh,
+    paused_until: Option<Instant>,
+}
+
+impl AnchorThread {
+    /// Readies the thread; asks nothing yet.
+    ///
+    /// # Errors
+    /// [`RpcError::Host`].
+    pub fn open(
+        config: &RpcConfig,
+        params: &ChainParams,
+        inbox: Receiver<ToAnchor>,
+        chain: Sender<ToChain>,
+        news: LatestSender<TemplateNews>,
+        counters: Arc<Counters>,
+    ) -> Result<Self, RpcError> {
+        Ok(Self {
+            node: Node::new(config, params)?,
+            network: params.network,
+            headers: Headers::default(),
+            inbox,
+            chain,
+            refresh: Refresh::new(TemplateSink::new(news, Arc::clone(&counters)), Instant::now()),
+            counters,
+            paused_until: None,
+        })
+    }
+
+    /// Answers until told to stop. Each question gets exactly one answer.
+    ///
+    /// # Errors
+    /// None today.
+    pub fn run(mut self) -> Result<(), RpcError> {
+        loop {
+            match self.inbox.recv_timeout(TICK) {
+                Ok(ToAnchor::Lookup(hash)) => self.answer(hash, &[]),
+                Ok(ToAnchor::Give(headers)) => {
+                    if let Some(last) = headers.last() {
+                        self.answer(last.block_hash(), &headers);
+                    }
+                }
+                Ok(ToAnchor::Stop) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            self.refresh.tick(&mut self.node, Instant::now());
+        }
+    }
+
+    /// Hands over what was given, looks up, tells chain.
+    fn answer(&mut self, hash: BlockHash, given: &[Header]) {
+        let verdict = if self.paused_until.is_some_and(|until| Instant::now() < until) {
+            AnchorVerdict::Unanswered
+        } else {
+            self.give(given).and_then(|()| self.look_up(hash)).unwrap_or_else(|error| {
+                debug!("no word on block {hash}: bitcoind {error}");
+                self.counters.rpc_errors.add_one();
+                self.paused_until = Some(Instant::now() + PAUSE_AFTER_FAILURE);
+                AnchorVerdict::Unanswered
+            })
+        };
+        // Chain is gone only when the process ends.
+        drop(self.chain.send(ToChain::Anchor(AnchorAnswer { hash, verdict })));
+    }
+
+    /// Hands headers to bitcoind, oldest first; it checks them. Which it refused shows when the last is looked up.
+    fn give(&mut self, headers: &[Header]) -> Result<(), CallError> {
+        let skipped = headers.len().saturating_sub(GIVEN_MAX);
+        for header in headers.iter().skip(skipped) {
+            if let Some(reason) = self.submit_header(header)? {
+                debug!("bitcoind refuses header {}: {reason}", header.block_hash());
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives bitcoind's reason if it refuses the header.
+    fn submit_header(&mut self, header: &Header) -> Result<Option<String>, CallError> {
+        match self.node.call::<()>("submitheader", json!([serialize_hex(header)]), Bounds::SMALL) {
+            Ok(()) => Ok(None),
+            Err(CallError::Rpc { code: HEADER_REFUSED, message }) => Ok(Some(message)),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn look_up(&mut self, hash: BlockHash) -> Result<AnchorVerdict, CallError> {
+        let Some((known, is_on_best_chain)) = self.headers.ask(&mut self.node, hash)? else {
+            return Ok(AnchorVerdict::Unknown);
+        };
+        if !is_on_best_chain {
+            // bitcoind says outright whether a header is marked invalid only when it gets that header again.
+            match self.submit_header(&known.header)? {
+                Some(reason) if MARKED_INVALID.contains(&reason.as_str()) => return Ok(AnchorVerdict::Invalid),
+                Some(reason) => return Err(CallError::Rpc { code: HEADER_REFUSED, message: reason }),
+                None => {}
+            }
+        }
+        let next = self.headers.next_bits(&mut self.node, self.network, &known)?;
+        Ok(AnchorVerdict::Known(Anchor {
+            header: known.header,
+            height: known.height,
+            median_time_past: known.median_time_past,
+            next_bits: next.bits,
+            next_bits_late: next.late,
+        }))
+    }
+}

@@ -1,0 +1,233 @@
+//! JSON-RPC over HTTP/1.1, as bitcoind speaks it: one connection, one question at a time.
+
+use std::fmt;
+use std::fs::File;
+use std::io::Read as _;
+use std::time::Duration;
+
+use base64::prelude::{Engine as _, BASE64_STANDARD};
+use p2pool_core::config::{RpcAuth, RpcConfig};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use ureq::http::header::{HeaderValue, AUTHORIZATION, CONTENT_TYPE};
+use ureq::unversioned::resolver::DefaultResolver;
+use ureq::Agent;
+
+use crate::error::{excerpt, CallError, RpcError};
+use crate::transport::{Connections, KeepaliveConnector};
+
+/// To look up a host name and connect: bitcoind is on this machine or in this house.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// To take in a question: a full block in hex is 8 MB.
+const SEND_TIMEOUT: Duration = Duration::from_secs(60);
+/// For the body of an answer once it began.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// bitcoind closes connections that idle for 30 s; ours are closed before, so that no question meets a closing one.
+const IDLE_AGE_MAX: Duration = Duration::from_secs(20);
+/// Bytes of a cookie file at most; bitcoind's has 75.
+const COOKIE_BYTES_MAX: u64 = 4_096;
+/// HTTP status for wrong credentials.
+const UNAUTHORISED: u16 = 401;
+
+/// How long and how large an answer may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// Until the answer begins; `None`: as long as the connection lives.
+    pub(crate) wait: Option<Duration>,
+    /// Bytes of the answer.
+    pub(crate) bytes_max: u64,
+}
+
+impl Bounds {
+    /// A look into a database. Bytes: the longest such answer, `getblockchaininfo` with many warnings, is far shorter.
+    pub(crate) const SMALL: Self = Self { wait: Some(Duration::from_secs(10)), bytes_max: 1 << 20 };
+    /// Making a template takes seconds on a small computer. Bytes: a full block of 4 MB in hex is 8 MB, and 16,000 small
+    /// transactions bring some 6 MB of field names; four times that.
+    pub(crate) const TEMPLATE: Self = Self { wait: Some(Duration::from_secs(30)), bytes_max: 64 << 20 };
+    /// See [`crate::transport`].
+    pub(crate) const LONG_POLL: Self = Self { wait: None, ..Self::TEMPLATE };
+    /// Checking a whole block, on a small computer with a cold cache.
+    pub(crate) const BLOCK: Self = Self { wait: Some(Duration::from_secs(120)), bytes_max: 1 << 20 };
+}
+
+/// Asks one bitcoind.
+pub(crate) struct Client {
+    agent: Agent,
+    connections: Connections,
+    url: String,
+    auth: RpcAuth,
+    /// The header that proves who we are; `None`: the cookie is to be read first.
+    authorization: Option<HeaderValue>,
+    next_id: u64,
+}
+
+/// Leaves the credentials out.
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("url", &self.url).field("auth", &self.auth).finish_non_exhaustive()
+    }
+}
+
+#[derive(Serialize)]
+struct Question<'a, P> {
+    jsonrpc: &'static str,
+    id: u64,
+    method: &'a str,
+    params: P,
+}
+
+#[derive(Deserialize)]
+struct Answer<'a> {
+    id: Option<u64>,
+    #[serde(borrow)]
+    result: Option<&'a RawValue>,
+    error: Option<ErrorObject>,
+}
+
+#[derive(Deserialize)]
+struct ErrorObject {
+    code: i64,
+    message: String,
+}
+
+impl Client {
+    /// Asks nothing yet.
+    pub(crate) fn new(config: &RpcConfig) -> Result<Self, RpcError> {
+        let host = match &config.host {
+            address if address.contains(':') && !address.starts_with('[') => format!("[{address}]"),
+            host => host.clone(),
+        };
+        let url = format!("http://{host}:{}/", config.port);
+        let uri =
+            url.parse::<ureq::http::Uri>().ok().filter(|uri| uri.host() == Some(host.as_str()) && uri.path() == "/");
+        if uri.is_none() {
+            return Err(RpcError::Host(config.host.clone()));
+        }
+        let connections = Connections::default();
+        let agent_config = Agent::config_builder()
+            .http_status_as_error(false)
+            // Credentials and blocks go to bitcoind and nowhere else, whatever the environment or a server says.
+            .proxy(None)
+            .max_redirects(0)
+            .user_agent(concat!("p2pool/", env!("CARGO_PKG_VERSION")))
+            .timeout_resolve(Some(CONNECT_TIMEOUT))
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .timeout_send_request(Some(SEND_TIMEOUT))
+            .timeout_send_body(Some(SEND_TIMEOUT))
+            .timeout_recv_body(Some(BODY_TIMEOUT))
+            .max_idle_connections(1)
+            .max_idle_age(IDLE_AGE_MAX)
+            .build();
+        let agent =
+            Agent::with_parts(agent_config, KeepaliveConnector(connections.clone()), DefaultResolver::default());
+        let authorization = match &config.auth {
+            RpcAuth::CookieFile(_) => None,
+            RpcAuth::UserPassword { user, password } => Some(basic(&format!("{user}:{password}"))),
+        };
+        Ok(Self { agent, connections, url, auth: config.auth.clone(), authorization, next_id: 0 })
+    }
+
+    /// Where bitcoind is, without credentials.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// A handle that can interrupt a question from another thread, by shutting down the connection.
+    pub(crate) fn agent(&self) -> Agent {
+        self.agent.clone()
+    }
+
+    /// Connections made so far: when it grows, the bitcoind at the other end may be another.
+    pub(crate) fn connections(&self) -> u64 {
+        self.connections.made()
+    }
+
+    /// Asks, and reads the answer's result. A cookie that is refused is read anew once.
+    pub(crate) fn call<T: DeserializeOwned>(
+        &mut self,
+        method: &str,
+        params: impl Serialize,
+        bounds: Bounds,
+    ) -> Result<T, CallError> {
+        self.next_id = self.next_id.wrapping_add(1);
+        let question = Question { jsonrpc: "2.0", id: self.next_id, method, params };
+        let question = serde_json::to_vec(&question).map_err(|error| CallError::Garbage(error.to_string()))?;
+        let is_cookie_kept = self.authorization.is_some() && matches!(self.auth, RpcAuth::CookieFile(_));
+        let mut answer = self.exchange(&question, bounds);
+        if is_cookie_kept && matches!(answer, Err(CallError::Unauthorised(_))) {
+            answer = self.exchange(&question, bounds);
+        }
+        let (status, body) = answer.inspect_err(|_| self.forget_cookie())?;
+        self.read_answer(method, status, &body)
+    }
+
+    /// Sends the question; gives the answer's HTTP status and body.
+    fn exchange(&mut self, question: &[u8], bounds: Bounds) -> Result<(u16, Vec<u8>), CallError> {
+        let authorization = match &self.authorization {
+            Some(kept) => kept.clone(),
+            None => self.authorization.insert(read_cookie(&self.auth)?).clone(),
+        };
+        let in_transport = |error| CallError::of_transport(error, bounds.wait);
+        let request = self.agent.post(&self.url).header(AUTHORIZATION, authorization);
+        let request = request.header(CONTENT_TYPE, "application/json");
+        let request = request.config().timeout_recv_response(bounds.wait).build();
+        let mut response = request.send(question).map_err(in_transport)?;
+        let status = response.status().as_u16();
+        if status == UNAUTHORISED {
+            self.forget_cookie();
+            return Err(CallError::Unauthorised(format!("{:?}", self.auth)));
+        }
+        let body = response.body_mut().with_config().limit(bounds.bytes_max).read_to_vec().map_err(in_transport)?;
+        Ok((status, body))
+    }
+
+    /// bitcoind writes a new cookie at each start, so the next question reads it anew.
+    fn forget_cookie(&mut self) {
+        if matches!(self.auth, RpcAuth::CookieFile(_)) {
+            self.authorization = None;
+        }
+    }
+
+    fn read_answer<T: DeserializeOwned>(&self, method: &str, status: u16, body: &[u8]) -> Result<T, CallError> {
+        let answer: Answer<'_> = match serde_json::from_slice(body) {
+            Ok(answer) => answer,
+            // bitcoind answers errors with a status of its own and JSON; anybody else's have no JSON.
+            Err(_) if status != 200 => {
+                return Err(CallError::Http { status, body: excerpt(&String::from_utf8_lossy(body)) });
+            }
+            Err(error) => return Err(CallError::Garbage(format!("to {method}: {}", excerpt(&error.to_string())))),
+        };
+        if let Some(error) = answer.error {
+            return Err(CallError::of_answer(error.code, excerpt(&error.message)));
+        }
+        if answer.id != Some(self.next_id) {
+            return Err(CallError::Garbage(format!("to {method}: an answer to another question")));
+        }
+        let result = answer.result.map_or("null", RawValue::get);
+        serde_json::from_str(result)
+            .map_err(|error| CallError::Garbage(format!("to {method}: {}", excerpt(&error.to_string()))))
+    }
+}
+
+/// The header for bitcoind's cookie, whose one line is `user:password`.
+fn read_cookie(auth: &RpcAuth) -> Result<HeaderValue, CallError> {
+    match auth {
+        RpcAuth::UserPassword { user, password } => Ok(basic(&format!("{user}:{password}"))),
+        RpcAuth::CookieFile(path) => {
+            let mut cookie = String::new();
+            File::open(path)
+                .and_then(|file| file.take(COOKIE_BYTES_MAX).read_to_string(&mut cookie))
+                .map_err(|error| CallError::NoCookie { path: path.clone(), reason: error.to_string() })?;
+            Ok(basic(cookie.trim_end_matches(['\r', '\n'])))
+        }
+    }
+}
+
+/// HTTP's basic authentication (RFC 7617).
+fn basic(credentials: &str) -> HeaderValue {
+    let text = format!("Basic {}", BASE64_STANDARD.encode(credentials));
+    let mut value = HeaderValue::from_str(&text).expect("base64 is printable ASCII");
+    value.set_sensitive(true);
+    value
+}

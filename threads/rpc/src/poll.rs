@@ -1,0 +1,114 @@
+//! rpc/poll: waits for bitcoind's next template, all the time.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{bounded, Receiver, RecvTimeoutError, Sender, TryRecvError};
+use p2pool_core::config::RpcConfig;
+use p2pool_core::message::{LatestSender, TemplateNews};
+use p2pool_core::params::ChainParams;
+use p2pool_core::status::Counters;
+use ureq::Agent;
+
+use crate::backoff::Backoff;
+use crate::error::{CallError, RpcError};
+use crate::health::Health;
+use crate::news::TemplateSink;
+use crate::node::Node;
+
+/// Pause when a long poll answers what it was to be different from: bitcoind never does, but a broken one must not make
+/// this thread spin.
+const UNCHANGED_PAUSE: Duration = Duration::from_secs(1);
+
+/// The thread's state.
+pub struct Poll {
+    node: Node,
+    sink: TemplateSink,
+    counters: Arc<Counters>,
+    health: Health,
+    stop: Receiver<Infallible>,
+}
+
+/// Ends a [`Poll`]; so does dropping it, but only when the long poll under way is over.
+pub struct PollStopper {
+    agent: Agent,
+    stop: Sender<Infallible>,
+}
+
+impl PollStopper {
+    /// Makes [`Poll::run`] return at once, also out of a long poll.
+    pub fn stop(self) {
+        drop(self.stop);
+        self.agent.shutdown();
+    }
+}
+
+impl Poll {
+    /// Readies the thread; asks nothing yet.
+    ///
+    /// # Errors
+    /// [`RpcError::Host`].
+    pub fn open(
+        config: &RpcConfig,
+        params: &ChainParams,
+        news: LatestSender<TemplateNews>,
+        counters: Arc<Counters>,
+    ) -> Result<(Self, PollStopper), RpcError> {
+        let node = Node::new(config, params)?;
+        let (sender, stop) = bounded(0);
+        let stopper = PollStopper { agent: node.agent(), stop: sender };
+        let sink = TemplateSink::new(news, Arc::clone(&counters));
+        let health = Health::new(node.url());
+        Ok((Self { node, sink, counters, health, stop }, stopper))
+    }
+
+    /// Takes templates until stopped. Whatever bitcoind does is waited out.
+    ///
+    /// # Errors
+    /// None today.
+    pub fn run(mut self) -> Result<(), RpcError> {
+        let mut backoff = Backoff::default();
+        let mut longpollid: Option<String> = None;
+        while !self.is_stopped() {
+            // Without an id bitcoind answers at once: so after an error, whatever happened meanwhile.
+            let pause = match self.node.template(longpollid.as_deref()) {
+                Ok(answer) => {
+                    backoff.reset();
+                    self.health.note_up(&answer.template);
+                    self.sink.put(answer.template);
+                    let is_unchanged = longpollid.as_ref() == Some(&answer.longpollid);
+                    longpollid = Some(answer.longpollid);
+                    if is_unchanged {
+                        UNCHANGED_PAUSE
+                    } else {
+                        Duration::ZERO
+                    }
+                }
+                Err(_) if self.is_stopped() => break,
+                Err(error) => {
+                    self.failed(error);
+                    longpollid = None;
+                    backoff.next()
+                }
+            };
+            if !pause.is_zero() && self.stop.recv_timeout(pause) == Err(RecvTimeoutError::Disconnected) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.try_recv() == Err(TryRecvError::Disconnected)
+    }
+
+    fn failed(&mut self, error: CallError) {
+        self.counters.rpc_errors.add_one();
+        let is_wrong_network = matches!(error, CallError::WrongNetwork { .. });
+        if self.health.note_down(error) && is_wrong_network {
+            // The work that miners may have is for a bitcoind that is no more.
+            self.sink.withdraw();
+        }
+    }
+}

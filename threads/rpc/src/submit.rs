@@ -1,0 +1,247 @@
+//! rpc/submit: hands found blocks to bitcoind, and does not let go of one before it has an answer.
+
+use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bitcoin::hex::DisplayHex as _;
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use log::{debug, error, info, warn};
+use p2pool_core::config::RpcConfig;
+use p2pool_core::message::{FoundBlock, SubmitOutcome, ToChain, ToSubmit};
+use p2pool_core::params::ChainParams;
+use p2pool_core::share::ShareId;
+use p2pool_core::status::Counters;
+use serde_json::json;
+
+use crate::client::Bounds;
+use crate::error::{excerpt, CallError, RpcError};
+use crate::node::Node;
+use crate::pending::{BlockFiles, BlockSummary};
+
+/// Waits before the second, third and fourth try: a block loses worth with every second.
+const RETRY_WAITS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
+/// After those, until bitcoind answers: soon after it is back a block may still win.
+const LATER_WAIT: Duration = Duration::from_secs(10);
+/// Longest sleep with nothing to do; any message ends it.
+const IDLE_WAIT: Duration = Duration::from_secs(3_600);
+/// bitcoind's code for bytes that are no block (its `rpc/protocol.h`: `RPC_DESERIALIZATION_ERROR`).
+const NO_BLOCK: i64 = -22;
+
+/// The thread's state.
+pub struct Submit {
+    node: Node,
+    files: BlockFiles,
+    inbox: Receiver<ToSubmit>,
+    chain: Sender<ToChain>,
+    counters: Arc<Counters>,
+    pending: Vec<Pending>,
+}
+
+/// A block without an answer.
+struct Pending {
+    block: BlockSummary,
+    /// Until the first try, and as long as it could not be written to disk.
+    bytes: Option<Vec<u8>>,
+    is_on_disk: bool,
+    failures: usize,
+    due: Instant,
+}
+
+/// What bitcoind said to a block.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    /// The best chain has it.
+    Accepted,
+    /// bitcoind had it already.
+    Known,
+    /// bitcoind keeps it, but another block came first.
+    Beaten,
+    /// Final, with bitcoind's reason.
+    Rejected(String),
+    /// To be tried again.
+    Unanswered(String),
+}
+
+impl Submit {
+    /// Readies the thread, with the blocks that an earlier run left in `dir`; asks nothing yet.
+    ///
+    /// # Errors
+    /// [`RpcError::Host`], [`RpcError::BlockFolder`].
+    pub fn open(
+        config: &RpcConfig,
+        params: &ChainParams,
+        dir: &Path,
+        inbox: Receiver<ToSubmit>,
+        chain: Sender<ToChain>,
+        counters: Arc<Counters>,
+    ) -> Result<Self, RpcError> {
+        let node = Node::new(config, params)?;
+        let files = BlockFiles::open(dir)?;
+        let due = Instant::now();
+        let waiting = files.waiting().into_iter();
+        let pending: Vec<Pending> =
+            waiting.map(|block| Pending { block, bytes: None, is_on_disk: true, failures: 0, due }).collect();
+        for Pending { block, .. } in &pending {
+            info!("block {} of height {} has no answer of bitcoind yet: submitting it again", block.id, block.height);
+        }
+        Ok(Self { node, files, inbox, chain, counters, pending })
+    }
+
+    /// Submits until told to stop; then tries once more what was never tried.
+    ///
+    /// # Errors
+    /// None today.
+    pub fn run(mut self) -> Result<(), RpcError> {
+        loop {
+            let wait = self.next_due().map_or(IDLE_WAIT, |due| due.saturating_duration_since(Instant::now()));
+            match self.inbox.recv_timeout(wait) {
+                Ok(ToSubmit::Block(found)) => {
+                    self.take_in(&found);
+                    self.try_next();
+                }
+                Ok(ToSubmit::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => drop(self.try_next()),
+            }
+        }
+        while self.pending.iter().any(|pending| pending.failures == 0) && self.try_next() {}
+        Ok(())
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        self.pending.iter().map(|pending| pending.due).min()
+    }
+
+    /// Assembles and writes a found block, and puts it in the queue.
+    fn take_in(&mut self, found: &FoundBlock) {
+        let block = BlockSummary {
+            id: ShareId(found.hash),
+            height: found.job.block_height,
+            value: found.job.info.coinbase_value,
+        };
+        if self.pending.iter().any(|pending| pending.block.id == block.id) {
+            return;
+        }
+        info!("block {} of height {} found by worker {}", block.id, block.height, excerpt(&found.worker));
+        let bytes = match found.job.block(&found.header, &found.extranonce) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                error!("block {} of height {} cannot be assembled: {error}", block.id, block.height);
+                self.tell(block, SubmitOutcome::Rejected(error.to_string()));
+                return;
+            }
+        };
+        let written = self.files.write(block.id, &bytes);
+        if let Err(error) = &written {
+            error!("block {} cannot be written to disk: {error}; it is submitted from memory", block.id);
+        }
+        self.pending.push(Pending {
+            block,
+            bytes: Some(bytes),
+            is_on_disk: written.is_ok(),
+            failures: 0,
+            due: Instant::now(),
+        });
+    }
+
+    /// Submits the most urgent block that is due: tried least, waiting longest, lowest. Returns whether bitcoind
+    /// answered.
+    fn try_next(&mut self) -> bool {
+        let now = Instant::now();
+        let due = self.pending.iter().enumerate().filter(|(_, pending)| pending.due <= now);
+        let urgency = |(_, pending): &(usize, &Pending)| (pending.failures, pending.due, pending.block.height);
+        let Some((index, _)) = due.min_by_key(urgency) else { return false };
+        let mut pending = self.pending.swap_remove(index);
+        let block = pending.block;
+        match self.submit(&mut pending) {
+            Verdict::Unanswered(reason) => {
+                self.counters.block_submissions_failed.add_one();
+                self.try_later(pending, reason);
+                return false;
+            }
+            Verdict::Rejected(reason) => {
+                error!("block {} of height {} is rejected: {reason}", block.id, block.height);
+                self.counters.blocks_rejected.add_one();
+                self.files.reject(block.id);
+                self.tell(block, SubmitOutcome::Rejected(reason));
+            }
+            taken => {
+                let BlockSummary { id, height, value } = block;
+                match taken {
+                    Verdict::Beaten => warn!("bitcoind keeps block {id} of height {height}, but another came first"),
+                    Verdict::Known => info!("bitcoind has block {id} of height {height}, {value}, already"),
+                    _ => info!("bitcoind accepts block {id} of height {height}, {value}"),
+                }
+                self.counters.blocks_accepted.add_one();
+                self.files.remove(id);
+                self.tell(block, SubmitOutcome::Accepted);
+            }
+        }
+        true
+    }
+
+    /// One try.
+    fn submit(&mut self, pending: &mut Pending) -> Verdict {
+        let bytes = match pending.bytes.take() {
+            Some(bytes) => bytes,
+            None => match self.files.read(pending.block.id) {
+                Ok(bytes) => bytes,
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    return Verdict::Rejected("somebody removed its file".to_owned());
+                }
+                Err(error) => return Verdict::Unanswered(format!("its file cannot be read: {error}")),
+            },
+        };
+        let answer = self.node.call("submitblock", json!([bytes.to_lower_hex_string()]), Bounds::BLOCK);
+        if !pending.is_on_disk {
+            pending.bytes = Some(bytes);
+        }
+        verdict(answer)
+    }
+
+    fn try_later(&mut self, mut pending: Pending, reason: String) {
+        let block = pending.block;
+        let wait = RETRY_WAITS.get(pending.failures).copied().unwrap_or(LATER_WAIT);
+        pending.failures += 1;
+        pending.due = Instant::now() + wait;
+        match pending.failures {
+            1 => warn!("block {} of height {} is not submitted yet: {reason}; trying again", block.id, block.height),
+            failures if failures == RETRY_WAITS.len() + 1 => {
+                let kept = if pending.is_on_disk { "is kept on disk and" } else { "is kept in memory only and" };
+                error!(
+                    "block {} of height {} {kept} tried again every {} s: {reason}",
+                    block.id,
+                    block.height,
+                    LATER_WAIT.as_secs()
+                );
+                self.tell(block, SubmitOutcome::Failed(reason));
+            }
+            _ => debug!("block {} is not submitted yet: {reason}", block.id),
+        }
+        self.pending.push(pending);
+    }
+
+    fn tell(&self, block: BlockSummary, outcome: SubmitOutcome) {
+        let BlockSummary { id, height, value } = block;
+        // Chain is gone only when the process ends.
+        drop(self.chain.send(ToChain::Submitted { id, height, value, outcome }));
+    }
+}
+
+/// Reads `submitblock`'s answer (BIP-0022, and Core's words beyond it).
+fn verdict(answer: Result<Option<String>, CallError>) -> Verdict {
+    match answer {
+        Ok(None) => Verdict::Accepted,
+        Ok(Some(reason)) => match reason.as_str() {
+            "duplicate" | "duplicate-inconclusive" => Verdict::Known,
+            // Stored, its header and work are right, but it was not connected: it is not on the best chain.
+            "inconclusive" => Verdict::Beaten,
+            // Only a bitcoind that lost its newest blocks in a crash, and will get them again, can say so.
+            "prev-blk-not-found" => Verdict::Unanswered(reason),
+            _ => Verdict::Rejected(reason),
+        },
+        Err(CallError::Rpc { code: NO_BLOCK, message }) => Verdict::Rejected(message),
+        Err(error) => Verdict::Unanswered(format!("bitcoind {error}")),
+    }
+}

@@ -1,0 +1,63 @@
+//! A bitcoind that answers wrongly: each fault has its line, and its end is noticed.
+
+use std::fs;
+
+use p2pool_test_bitcoind::{Bitcoind, Chain};
+
+use crate::common::{regtest, rpc_config, Fault, Log, Proxy};
+use crate::poll::Polling;
+
+/// An error as bitcoind answers it.
+macro_rules! error_body {
+    ($code:literal, $message:literal) => {
+        concat!("{\"result\":null,\"error\":{\"code\":", $code, ",\"message\":\"", $message, "\"},\"id\":7}")
+    };
+}
+
+#[test]
+fn every_fault_has_its_line_and_work_comes_again() {
+    let node = Bitcoind::start(Chain::Regtest);
+    let proxy = Proxy::start(node.rpc_port(), Fault::None);
+    let port = format!(":{}/", proxy.port());
+    let polling = Polling::start(&rpc_config(proxy.port(), &node.cookie_file()), &regtest());
+    polling.template_on(node.tip());
+    for (fault, words) in [
+        (Fault::Http("500 Internal Server Error", "<html>\n"), "answers with HTTP status 500: <html>;"),
+        (Fault::Http("503 Service Unavailable", "queue full"), "answers with HTTP status 503: queue full;"),
+        (Fault::Http("401 Unauthorized", ""), "refuses our credentials (HTTP 401), cookie file /"),
+        (Fault::Http("200 OK", "I am JSON"), "makes no sense: to getblock"),
+        (Fault::Raw("SSH-2.0-OpenSSH_9.2\r\n\r\n"), "invalid HTTP version"),
+        (Fault::Http("200 OK", r#"{"result":1,"id":0}"#), "an answer to another question"),
+        (
+            Fault::Http("500 Internal Server Error", error_body!(-28, "Verifying blocks\\u2026")),
+            "is starting: Verifying blocks\u{2026};",
+        ),
+        (
+            Fault::Http("200 OK", error_body!(-10, "in initial sync")),
+            "is still downloading the block chain: in initial sync;",
+        ),
+        (Fault::Http("200 OK", error_body!(-9, "is not connected!")), "has no work: is not connected!;"),
+        (Fault::Http("200 OK", error_body!(-1, "out of luck")), "answers with error -1: out of luck;"),
+        (Fault::Raw(""), "cannot be reached"),
+        (Fault::Endless, "makes no sense: more than"),
+    ] {
+        let lines = Log::with(&["WARN", &port]).len();
+        proxy.set(fault);
+        Log::wait_after(lines, &["WARN", &port, words]);
+        let connections = proxy.connections();
+        proxy.set(Fault::None);
+        polling.template_on(node.mine(1)[0]);
+        assert!(proxy.connections() > connections);
+    }
+    polling.stop();
+    assert_no_secret(&fs::read_to_string(node.cookie_file()).unwrap());
+}
+
+/// Not in any line of any crate at any level, neither plain nor as HTTP sends it.
+fn assert_no_secret(cookie: &str) {
+    use base64::prelude::{Engine as _, BASE64_STANDARD};
+    let (_, password) = cookie.trim_end().split_once(':').unwrap();
+    assert_eq!(Log::with(&[password]), Vec::<String>::new());
+    assert_eq!(Log::with(&[&BASE64_STANDARD.encode(cookie.trim_end())]), Vec::<String>::new());
+    assert!(!Log::with(&["ureq"]).is_empty(), "the other crates' lines were looked at");
+}

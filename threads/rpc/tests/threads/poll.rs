@@ -1,0 +1,158 @@
+//! Templates come, at once, and again after whatever happened to bitcoind.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bitcoin::BlockHash;
+use p2pool_core::config::RpcConfig;
+use p2pool_core::message::{latest, LatestReceiver, TemplateNews};
+use p2pool_core::params::ChainParams;
+use p2pool_core::status::Counters;
+use p2pool_core::work::Template;
+use p2pool_rpc::{Poll, PollStopper};
+use p2pool_test_bitcoind::{wait_until, Bitcoind, Chain};
+
+use crate::common::{config_of, op_true_signet, regtest, Log, Running, PATIENCE};
+
+/// A poll thread at work.
+pub struct Polling {
+    pub news: LatestReceiver<TemplateNews>,
+    pub counters: Arc<Counters>,
+    stopper: PollStopper,
+    thread: Running,
+}
+
+impl Polling {
+    pub fn start(config: &RpcConfig, params: &ChainParams) -> Self {
+        Log::listen();
+        let (sender, news) = latest();
+        let counters = Arc::new(Counters::default());
+        let (poll, stopper) = Poll::open(config, params, sender, Arc::clone(&counters)).unwrap();
+        Self { news, counters, stopper, thread: Running::start(|| poll.run()) }
+    }
+
+    /// Waits for a template that builds on `tip`.
+    #[track_caller]
+    pub fn template_on(&self, tip: BlockHash) -> Arc<Template> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.news.channel().recv_deadline(deadline) {
+                Ok(TemplateNews::Template(template)) if template.prev_block == tip => return template,
+                Ok(_) => {}
+                Err(_) => panic!("no template on {tip} within {PATIENCE:?}"),
+            }
+        }
+    }
+
+    /// Ends the thread, wherever it is.
+    #[track_caller]
+    pub fn stop(self) {
+        self.stopper.stop();
+        self.thread.join_within(Duration::from_secs(5));
+    }
+}
+
+#[test]
+fn a_new_tip_is_work_at_once() {
+    let node = Bitcoind::start(Chain::Regtest);
+    let polling = Polling::start(&config_of(&node), &regtest());
+    let first = polling.template_on(node.tip());
+    assert_eq!((first.height.0, first.transactions.len()), (1, 0));
+    let mut latencies = Vec::new();
+    for height in 1..=20 {
+        let tip = node.mine(1)[0];
+        let mined = Instant::now();
+        let template = polling.template_on(tip);
+        latencies.push(mined.elapsed());
+        assert_eq!(template.height.0, height + 1);
+    }
+    latencies.sort();
+    println!("from bitcoind's new tip to the template: median {:?}, most {:?}", latencies[10], latencies[19]);
+    // Nothing but the long poll brings these: the slowest is far below the half minute of a refresh.
+    assert!(latencies[10] < Duration::from_millis(500), "{latencies:?}");
+    assert_eq!(polling.counters.templates.get(), 21);
+    assert!(polling.counters.template_time_s.get() > 1_700_000_000);
+    polling.stop();
+}
+
+#[test]
+fn signet_is_asked_with_its_own_rule() {
+    let node = Bitcoind::start(Chain::OpTrueSignet);
+    let polling = Polling::start(&config_of(&node), &op_true_signet());
+    let template = polling.template_on(node.tip());
+    assert_eq!((template.signet_challenge.as_slice(), template.bits.0), (&[0x51][..], 0x1e03_77ae));
+    polling.stop();
+}
+
+#[test]
+fn a_restarted_bitcoind_with_a_new_cookie_is_found_again() {
+    let mut node = Bitcoind::start(Chain::Regtest);
+    let port = format!(":{}/", node.rpc_port());
+    let polling = Polling::start(&config_of(&node), &regtest());
+    polling.template_on(node.tip());
+    let old_cookie = std::fs::read(node.cookie_file()).unwrap();
+
+    node.kill();
+    Log::wait(&["WARN", &port, "cannot be reached"]);
+    let errors = polling.counters.rpc_errors.get();
+    wait_until("three more tries", PATIENCE, || polling.counters.rpc_errors.get() >= errors + 3);
+    assert_eq!(Log::with(&["WARN", &port, "cannot be reached"]).len(), 1, "one line for all tries");
+
+    node.launch();
+    assert_ne!(std::fs::read(node.cookie_file()).unwrap(), old_cookie);
+    let tip = node.mine(1)[0];
+    polling.template_on(tip);
+    assert_eq!(Log::with(&["INFO", &port, "is back and gives work"]).len(), 1);
+    assert_eq!(Log::with(&["INFO", &port, "gives work for block 1"]).len(), 1 + usize::from(tip != node.tip()));
+    polling.stop();
+}
+
+#[test]
+fn an_orderly_end_of_bitcoind_is_noticed_too() {
+    let mut node = Bitcoind::start(Chain::Regtest);
+    let port = format!(":{}/", node.rpc_port());
+    let polling = Polling::start(&config_of(&node), &regtest());
+    polling.template_on(node.tip());
+    node.stop();
+    Log::wait(&["WARN", &port]);
+    node.launch();
+    polling.template_on(node.mine(1)[0]);
+    polling.stop();
+}
+
+#[test]
+fn no_work_is_taken_from_another_network() {
+    let node = Bitcoind::start(Chain::Regtest);
+    let port = format!(":{}/", node.rpc_port());
+    let polling = Polling::start(&config_of(&node), &op_true_signet());
+    let line = Log::wait(&["WARN", &port, "is on regtest"]);
+    assert!(line.contains("this node is on signet with the challenge 51"), "{line}");
+    wait_until("more tries", PATIENCE, || polling.counters.rpc_errors.get() >= 3);
+    assert!(matches!(polling.news.take(), Some(TemplateNews::Withdrawn)));
+    assert_eq!(polling.counters.templates.get(), 0);
+    polling.stop();
+}
+
+#[test]
+fn a_signet_of_another_challenge_is_another_network() {
+    let node = Bitcoind::start(Chain::OpTrueSignet);
+    let port = format!(":{}/", node.rpc_port());
+    let public = ChainParams::standard(p2pool_core::params::Network::Signet);
+    let polling = Polling::start(&config_of(&node), &public);
+    let line = Log::wait(&["WARN", &port, "is on signet with the challenge 51,"]);
+    assert!(line.contains("this node is on signet with the challenge 512103ad5e0eda"), "{line}");
+    assert_eq!(polling.counters.templates.get(), 0);
+    polling.stop();
+}
+
+#[test]
+fn a_bitcoind_that_starts_later_is_waited_for() {
+    let mut node = Bitcoind::start(Chain::Regtest);
+    node.stop();
+    let port = format!(":{}/", node.rpc_port());
+    let polling = Polling::start(&config_of(&node), &regtest());
+    Log::wait(&["WARN", &port, "has left no cookie in"]);
+    node.launch();
+    polling.template_on(node.tip());
+    polling.stop();
+}

@@ -3,8 +3,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
-use crate::share::ShareId;
-use crate::units::{Bits, ShareHeight, UnixTime};
+use crate::sharechain::Tree;
+use crate::units::UnixTime;
+use crate::work::Job;
 
 /// A number that only grows, or a gauge that is overwritten; readers may be a moment behind.
 #[derive(Debug, Default)]
@@ -118,17 +119,16 @@ pub struct Rejections {
     pub unauthorised: u64,
 }
 
-/// The sharechain as it was at one moment.
-#[derive(Clone, Debug, Default)]
+/// The sharechain as it was at one moment; the chain thread makes a new one with every change, at most every two
+/// seconds where it changes faster.
+#[derive(Clone)]
 pub struct ChainStatus {
-    /// The tip's height and id; none before the first share.
-    pub tip: Option<(ShareHeight, ShareId)>,
-    /// Shares held.
-    pub shares: usize,
+    /// All shares held: look, and compute payouts with a window of your own.
+    pub tree: Arc<Tree>,
+    /// What miners work on; none while there is no work.
+    pub job: Option<Arc<Job>>,
     /// Shares that wait for something, and shares on branches not looked at.
     pub waiting: (usize, usize),
-    /// Target of the job that miners have; none without a job.
-    pub share_bits: Option<Bits>,
     /// Whether shares wait in memory because the disk refuses them.
     pub unsaved: bool,
 }

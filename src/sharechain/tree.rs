@@ -27,7 +27,7 @@ pub struct Node {
     /// Whether rule 8 was checked: not so for the base of a pruned chain.
     pub verified: bool,
     /// What it adds to payout windows; none if an uncle it names is pruned.
-    entry: Option<WindowEntry>,
+    entry: Option<Arc<WindowEntry>>,
 }
 
 /// How much of the rules a share is held to.
@@ -55,7 +55,13 @@ pub struct Tree {
 
 impl EntrySource for HashMap<ShareId, Node> {
     fn entry(&self, id: &ShareId) -> Option<&WindowEntry> {
-        self.get(id)?.entry.as_ref()
+        self.get(id)?.entry.as_deref()
+    }
+}
+
+impl EntrySource for Tree {
+    fn entry(&self, id: &ShareId) -> Option<&WindowEntry> {
+        self.nodes.entry(id)
     }
 }
 
@@ -72,6 +78,20 @@ impl Tree {
             window,
             main: Vec::new(),
             main_start: 0,
+        }
+    }
+
+    /// A copy to look at while the original goes on; shares are shared, the copy's own window starts empty.
+    pub fn snapshot(&self) -> Self {
+        Self {
+            params: Arc::clone(&self.params),
+            chain_id: self.chain_id,
+            nodes: self.nodes.clone(),
+            children: self.children.clone(),
+            anchors: self.anchors.clone(),
+            window: Window::new(&self.params),
+            main: self.main.clone(),
+            main_start: self.main_start,
         }
     }
 
@@ -236,14 +256,14 @@ impl Tree {
         is_tip
     }
 
-    fn window_entry(&self, id: ShareId, share: &Share, work: Work) -> Option<WindowEntry> {
+    fn window_entry(&self, id: ShareId, share: &Share, work: Work) -> Option<Arc<WindowEntry>> {
         let uncles: Option<Vec<(PayoutScript, Work)>> = share
             .info
             .uncles
             .iter()
             .map(|uncle| self.node(uncle).map(|uncle| (uncle.share.info.payout_script, uncle.work)))
             .collect();
-        Some(WindowEntry::new(id, share.info.parent, share.info.payout_script, work, uncles?.into_iter()))
+        Some(Arc::new(WindowEntry::new(id, share.info.parent, share.info.payout_script, work, uncles?.into_iter())))
     }
 
     /// Makes the main chain end at `tip`: walks back to where it leaves the old one.

@@ -20,8 +20,8 @@ use p2pool_core::params::ChainParams;
 use p2pool_core::share::{CoinbaseTag, PayoutScript, Share};
 use p2pool_core::sharechain::{Effect, Need, Sharechain, Source, Verdict};
 use p2pool_core::status::ChainStatus;
-use p2pool_core::units::{Bits, UnixTime};
-use p2pool_core::work::Template;
+use p2pool_core::units::UnixTime;
+use p2pool_core::work::{Job, Template};
 use thiserror::Error;
 
 use crate::jobs::JobMaker;
@@ -34,6 +34,8 @@ const JOB_REFRESH: Duration = Duration::from_secs(30);
 const PRUNE_INTERVAL: Duration = Duration::from_secs(300);
 /// Held shares are looked at, unanswered questions asked again and refused writes tried again this often.
 const TICK: Duration = Duration::from_secs(1);
+/// Copying the tree for onlookers takes some milliseconds: not more often than anybody looks.
+const TREE_PUBLISH_INTERVAL: Duration = Duration::from_secs(2);
 /// Messages worked off before their effects are written: bounds how long the first one's waits.
 const MESSAGES_PER_TURN_MAX: usize = 256;
 
@@ -56,8 +58,6 @@ pub struct ChainOuts {
     pub stratum: JobSender,
     /// Questions about Bitcoin blocks.
     pub anchor: Sender<ToAnchor>,
-    /// What onlookers see.
-    pub status: Arc<ArcSwap<ChainStatus>>,
 }
 
 /// Why the chain thread ended.
@@ -74,12 +74,15 @@ pub struct Chain {
     saved: Saved,
     jobs: JobMaker,
     template: Option<Arc<Template>>,
-    share_bits: Option<Bits>,
+    job: Option<Arc<Job>>,
     job_due: bool,
     job_made: Instant,
+    tree_changed: bool,
+    tree_published: Instant,
     inbox: Receiver<ToChain>,
     templates: LatestReceiver<TemplateNews>,
     outs: ChainOuts,
+    status: Arc<ArcSwap<ChainStatus>>,
 }
 
 /// Whether the loop goes on.
@@ -101,18 +104,27 @@ impl Chain {
         outs: ChainOuts,
     ) -> Result<Self, ChainError> {
         let (saved, tree) = Saved::load(&config.dir, &Arc::new(config.params))?;
+        let seen = ChainStatus { tree: Arc::new(tree.snapshot()), job: None, waiting: (0, 0), unsaved: false };
         Ok(Self {
+            status: Arc::new(ArcSwap::from_pointee(seen)),
             chain: Sharechain::new(tree),
             saved,
             jobs: JobMaker::new(config.payout_script, config.coinbase_tag, now()),
             template: None,
-            share_bits: None,
+            job: None,
             job_due: false,
             job_made: Instant::now(),
+            tree_changed: false,
+            tree_published: Instant::now(),
             inbox,
             templates,
             outs,
         })
+    }
+
+    /// What onlookers see.
+    pub fn status(&self) -> Arc<ArcSwap<ChainStatus>> {
+        Arc::clone(&self.status)
     }
 
     /// Works until told to stop, or until nobody is left who could tell.
@@ -200,7 +212,7 @@ impl Chain {
             }
             TemplateNews::Withdrawn => {
                 self.template = None;
-                self.share_bits = None;
+                self.job = None;
                 self.job_due = false;
                 self.outs.stratum.put(ToStratum::NoWork(NoWork::NoTemplate));
             }
@@ -246,8 +258,8 @@ impl Chain {
                 Effect::Verdict { id, source, verdict, .. } => log_verdict(id, *source, verdict),
                 Effect::Ask { need: Need::Anchor(hash), .. } => self.ask(*hash),
                 // Without peers there is nobody to ask for shares.
-                Effect::Ask { need: Need::Share(_), .. } | Effect::Linked(_) => {}
-                Effect::Unlinked(_) => {}
+                Effect::Ask { need: Need::Share(_), .. } => {}
+                Effect::Linked(_) | Effect::Unlinked(_) => self.tree_changed = true,
                 Effect::NewTip(_) => self.job_due = true,
             }
         }
@@ -271,20 +283,23 @@ impl Chain {
         self.job_due = false;
         self.job_made = Instant::now();
         if let Some(job) = self.jobs.make(&mut self.chain, &template, now()) {
-            self.share_bits = Some(job.info.share_bits);
+            self.job = Some(Arc::clone(&job));
             self.outs.stratum.put(ToStratum::Job(job));
         }
     }
 
-    fn publish(&self) {
-        let tree = self.chain.tree();
-        self.outs.status.store(Arc::new(ChainStatus {
-            tip: tree.tip().map(|tip| (tip.share.info.share_height, tip.id)),
-            shares: tree.len(),
-            waiting: self.chain.waiting(),
-            share_bits: self.share_bits,
-            unsaved: self.saved.is_failing(),
-        }));
+    fn publish(&mut self) {
+        let before = self.status.load();
+        let due = self.tree_changed && self.tree_published.elapsed() >= TREE_PUBLISH_INTERVAL;
+        let tree = if due {
+            self.tree_changed = false;
+            self.tree_published = Instant::now();
+            Arc::new(self.chain.tree().snapshot())
+        } else {
+            Arc::clone(&before.tree)
+        };
+        let (job, waiting, unsaved) = (self.job.clone(), self.chain.waiting(), self.saved.is_failing());
+        self.status.store(Arc::new(ChainStatus { tree, job, waiting, unsaved }));
     }
 }
 

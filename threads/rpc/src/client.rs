@@ -99,9 +99,8 @@ impl Client {
             host => host.clone(),
         };
         let url = format!("http://{host}:{}/", config.port);
-        let uri =
-            url.parse::<ureq::http::Uri>().ok().filter(|uri| uri.host() == Some(host.as_str()) && uri.path() == "/");
-        if uri.is_none() {
+        let is_whole_host = |uri: &ureq::http::Uri| uri.host() == Some(host.as_str()) && uri.path() == "/";
+        if host.is_empty() || !url.parse().is_ok_and(|uri| is_whole_host(&uri)) {
             return Err(RpcError::Host(config.host.clone()));
         }
         let connections = Connections::default();
@@ -231,3 +230,6 @@ fn basic(credentials: &str) -> HeaderValue {
     value.set_sensitive(true);
     value
 }
+
+#[cfg(test)]
+mod tests;

@@ -159,3 +159,6 @@ impl Headers {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

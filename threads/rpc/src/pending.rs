@@ -167,3 +167,6 @@ impl BlockFiles {
         File::open(&self.dir)?.sync_all()
     }
 }
+
+#[cfg(test)]
+mod tests;

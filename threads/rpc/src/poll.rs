@@ -1,4 +1,7 @@
 //! rpc/poll: waits for bitcoind's next template, all the time.
+//!
+//! A process that ends within a long poll leaves one of bitcoind's RPC threads (16 unless `-rpcthreads` says otherwise)
+//! waiting until the next block or change of the mempool; bitcoind knows no way to call a long poll off.
 
 use std::convert::Infallible;
 use std::sync::Arc;

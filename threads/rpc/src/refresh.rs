@@ -135,3 +135,6 @@ impl Refresh {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

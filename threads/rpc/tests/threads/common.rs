@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -128,25 +128,34 @@ pub enum Fault {
 /// Stands between a thread and bitcoind.
 pub struct Proxy {
     port: u16,
+    target: Arc<AtomicU16>,
     fault: Arc<Mutex<Fault>>,
     open: Arc<Mutex<Vec<TcpStream>>>,
-    questions: Arc<AtomicU64>,
+    connections: Arc<AtomicU64>,
 }
 
 impl Proxy {
     pub fn start(bitcoind_port: u16, fault: Fault) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let proxy = Self { port, fault: Arc::new(Mutex::new(fault)), open: Arc::default(), questions: Arc::default() };
-        let (fault, open, questions) = (proxy.fault.clone(), proxy.open.clone(), proxy.questions.clone());
+        let proxy = Self {
+            port,
+            target: Arc::new(AtomicU16::new(bitcoind_port)),
+            fault: Arc::new(Mutex::new(fault)),
+            open: Arc::default(),
+            connections: Arc::default(),
+        };
+        let (target, fault) = (proxy.target.clone(), proxy.fault.clone());
+        let (open, connections) = (proxy.open.clone(), proxy.connections.clone());
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 let fault = *fault.lock().unwrap();
                 open.lock().unwrap().push(client.try_clone().unwrap());
-                questions.fetch_add(1, Ordering::Relaxed);
+                connections.fetch_add(1, Ordering::Relaxed);
                 match fault {
                     Fault::None => {
-                        let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, bitcoind_port)) else { continue };
+                        let target = (Ipv4Addr::LOCALHOST, target.load(Ordering::Relaxed));
+                        let Ok(server) = TcpStream::connect(target) else { continue };
                         open.lock().unwrap().push(server.try_clone().unwrap());
                         pump(client.try_clone().unwrap(), server.try_clone().unwrap());
                         pump(server, client);
@@ -169,7 +178,13 @@ impl Proxy {
 
     /// Connections so far.
     pub fn connections(&self) -> u64 {
-        self.questions.load(Ordering::Relaxed)
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Breaks all connections; new ones lead to another bitcoind.
+    pub fn redirect(&self, bitcoind_port: u16) {
+        self.target.store(bitcoind_port, Ordering::Relaxed);
+        self.set(Fault::None);
     }
 
     /// Breaks all connections; new ones meet `fault`.

@@ -1,0 +1,110 @@
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
+
+use p2pool_test_bitcoind::{Bitcoind, Chain, Options};
+use serde_json::json;
+
+use super::*;
+
+const PASSWORD: &str = "correct horse: battery/staple";
+
+fn cookie_config(port: u16, cookie_file: &Path) -> RpcConfig {
+    RpcConfig { host: "127.0.0.1".to_owned(), port, auth: RpcAuth::CookieFile(cookie_file.to_owned()) }
+}
+
+fn password_config(port: u16, password: &str) -> RpcConfig {
+    let auth = RpcAuth::UserPassword { user: "miner".to_owned(), password: password.to_owned() };
+    RpcConfig { host: "localhost".to_owned(), port, auth }
+}
+
+fn height(client: &mut Client) -> Result<u32, CallError> {
+    client.call("getblockcount", json!([]), Bounds::SMALL)
+}
+
+#[test]
+fn one_connection_serves_many_questions_and_a_new_cookie_is_read() {
+    let mut node = Bitcoind::start(Chain::Regtest);
+    node.mine(3);
+    let mut client = Client::new(&cookie_config(node.rpc_port(), &node.cookie_file())).unwrap();
+    for _ in 0..3 {
+        assert_eq!(height(&mut client), Ok(3));
+    }
+    assert_eq!(client.connections(), 1);
+    // bitcoind writes another cookie, and the first question after that succeeds.
+    node.restart();
+    assert_eq!(height(&mut client), Ok(3));
+    assert!(client.connections() > 1);
+    node.stop();
+    assert!(matches!(height(&mut client), Err(CallError::Unreachable(_) | CallError::NoCookie { .. })));
+}
+
+#[test]
+fn user_and_password_work_and_are_not_told() {
+    let node = Bitcoind::start_with(Options {
+        chain: Chain::Regtest,
+        listen: false,
+        // The cookie goes on working for the test itself.
+        arguments: vec![format!("-rpcauth={RPC_AUTH}")],
+    });
+    let mut client = Client::new(&password_config(node.rpc_port(), PASSWORD)).unwrap();
+    assert_eq!(height(&mut client), Ok(0));
+    assert!(!format!("{client:?}").contains("horse"), "{client:?}");
+
+    let mut client = Client::new(&password_config(node.rpc_port(), "wrong horse")).unwrap();
+    let error = height(&mut client).unwrap_err();
+    assert_eq!(error.to_string(), "refuses our credentials (HTTP 401), user miner, password hidden");
+    assert!(!format!("{error:?} {client:?}").contains("horse"));
+}
+
+/// `miner` and [`PASSWORD`] as bitcoind stores them: salt, then HMAC-SHA256 of the password with the salt as key.
+const RPC_AUTH: &str = "miner:5a17$28c303ba60469db7f38cb5a5a9679465a41929e527d840fb20e06b2a17f70c56";
+
+#[test]
+fn a_block_of_four_megabytes_gets_through() {
+    let node = Bitcoind::start(Chain::Regtest);
+    let mut client = Client::new(&cookie_config(node.rpc_port(), &node.cookie_file())).unwrap();
+    let hex = "ff".repeat(4_000_000);
+    let answer = client.call::<Option<String>>("submitblock", json!([hex]), Bounds::BLOCK);
+    assert_eq!(answer, Err(CallError::Rpc { code: -22, message: "Block decode failed".to_owned() }));
+}
+
+#[test]
+fn an_answer_that_does_not_come_is_given_up() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut client = Client::new(&password_config(port, PASSWORD)).unwrap();
+    // The system takes the connection, nobody reads from it.
+    let bounds = Bounds { wait: Some(Duration::from_millis(100)), ..Bounds::SMALL };
+    let answer = client.call::<u32>("getblockcount", json!([]), bounds);
+    assert!(matches!(answer, Err(CallError::Timeout(_))), "{answer:?}");
+}
+
+#[test]
+fn another_thread_can_interrupt_a_wait_without_end() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut client = Client::new(&password_config(port, PASSWORD)).unwrap();
+    let agent = client.agent();
+    let waiting = std::thread::spawn(move || client.call::<u32>("getblockcount", json!([]), Bounds::LONG_POLL));
+    let (_question, _) = listener.accept().unwrap();
+    agent.shutdown();
+    assert!(waiting.join().unwrap().is_err());
+}
+
+#[test]
+fn hosts_that_are_none_are_refused_by_name() {
+    for host in ["", "two words", "host/path", "user@host", "host?", "[::1", "a:b:c/d"] {
+        let config = RpcConfig { host: host.to_owned(), ..password_config(8332, PASSWORD) };
+        let error = Client::new(&config).err().unwrap_or_else(|| unreachable!("'{host}' was taken"));
+        assert!(error.to_string().contains(&format!("'{host}'")), "{error}");
+    }
+    for (host, url) in [
+        ("localhost", "http://localhost:8332/"),
+        ("::1", "http://[::1]:8332/"),
+        ("[fe80::1]", "http://[fe80::1]:8332/"),
+        ("umbrel.local", "http://umbrel.local:8332/"),
+    ] {
+        let config = RpcConfig { host: host.to_owned(), ..password_config(8332, PASSWORD) };
+        assert_eq!(Client::new(&config).unwrap().url(), url);
+    }
+}

@@ -1,0 +1,252 @@
+//! What bitcoind says of the blocks that shares are built on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bitcoin::block::Header;
+use bitcoin::consensus::encode::deserialize_hex;
+use bitcoin::BlockHash;
+use crossbeam_channel::{unbounded, Receiver, Sender};
+use p2pool_core::config::{RpcAuth, RpcConfig};
+use p2pool_core::message::{latest, AnchorVerdict, LatestReceiver, TemplateNews, ToAnchor, ToChain};
+use p2pool_core::params::ChainParams;
+use p2pool_core::sharechain::Anchor;
+use p2pool_core::status::Counters;
+use p2pool_core::units::{Bits, BlockHeight, UnixTime};
+use p2pool_rpc::AnchorThread;
+use p2pool_test_bitcoind::{Bitcoind, Chain, Options};
+use serde_json::json;
+
+use crate::common::{config_of, op_true_signet, regtest, rpc_config, Fault, Log, Proxy, Running, PATIENCE};
+
+/// An anchor thread at work.
+struct Anchoring {
+    to: Sender<ToAnchor>,
+    chain: Receiver<ToChain>,
+    news: LatestReceiver<TemplateNews>,
+    counters: Arc<Counters>,
+    thread: Running,
+}
+
+impl Anchoring {
+    fn start(node: &Bitcoind, params: &ChainParams) -> Self {
+        Self::start_at(&config_of(node), params)
+    }
+
+    fn start_at(config: &RpcConfig, params: &ChainParams) -> Self {
+        Log::listen();
+        let (to, inbox) = unbounded();
+        let (sender, chain) = unbounded();
+        let (slot, news) = latest();
+        let counters = Arc::new(Counters::default());
+        let thread = AnchorThread::open(config, params, inbox, sender, slot, Arc::clone(&counters)).unwrap();
+        Self { to, chain, news, counters, thread: Running::start(|| thread.run()) }
+    }
+
+    #[track_caller]
+    fn verdict(&self, hash: BlockHash) -> AnchorVerdict {
+        match self.chain.recv_timeout(PATIENCE).expect("no word on a header") {
+            ToChain::Anchor(answer) => {
+                assert_eq!(answer.hash, hash);
+                answer.verdict
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn look_up(&self, hash: BlockHash) -> AnchorVerdict {
+        self.to.send(ToAnchor::Lookup(hash)).unwrap();
+        self.verdict(hash)
+    }
+
+    #[track_caller]
+    fn known(&self, hash: BlockHash) -> Anchor {
+        match self.look_up(hash) {
+            AnchorVerdict::Known(anchor) => anchor,
+            other => panic!("{hash}: {other:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn give(&self, headers: Vec<Header>) -> AnchorVerdict {
+        let hash = headers.last().unwrap().block_hash();
+        self.to.send(ToAnchor::Give(headers)).unwrap();
+        self.verdict(hash)
+    }
+
+    #[track_caller]
+    fn stop(self) {
+        self.to.send(ToAnchor::Stop).unwrap();
+        self.thread.join_within(Duration::from_secs(5));
+        assert_eq!(self.chain.try_iter().count(), 0);
+        assert!(self.news.take().is_none(), "no template before the half minute is over");
+    }
+}
+
+/// Mines blocks that differ from those of [`Bitcoind::mine`], which two nodes may mine alike within one second.
+fn mine_others(node: &Bitcoind, count: u32) -> Vec<BlockHash> {
+    let hashes = node.call("generatetodescriptor", json!([count, "raw(51)"]));
+    hashes.as_array().unwrap().iter().map(|hash| hash.as_str().unwrap().parse().unwrap()).collect()
+}
+
+fn header(node: &Bitcoind, hash: BlockHash) -> Header {
+    deserialize_hex(node.call("getblockheader", json!([hash.to_string(), false])).as_str().unwrap()).unwrap()
+}
+
+/// The same by another way.
+fn expected(node: &Bitcoind, hash: BlockHash, next_bits: u32) -> Anchor {
+    let facts = node.call("getblockheader", json!([hash.to_string()]));
+    Anchor {
+        header: header(node, hash),
+        height: BlockHeight(facts["height"].as_u64().unwrap() as u32),
+        median_time_past: UnixTime(facts["mediantime"].as_u64().unwrap() as u32),
+        next_bits: Bits(next_bits),
+        next_bits_late: None,
+    }
+}
+
+/// What a template demands of the block on the tip.
+fn template_bits(node: &Bitcoind) -> u32 {
+    let template = node.call("getblocktemplate", json!([{"rules": ["segwit", "signet"]}]));
+    u32::from_str_radix(template["bits"].as_str().unwrap(), 16).unwrap()
+}
+
+#[test]
+fn tip_and_ancestors_are_known() {
+    let node = Bitcoind::start(Chain::Regtest);
+    node.mine(200);
+    let anchoring = Anchoring::start(&node, &regtest());
+    assert_eq!(anchoring.known(node.tip()), expected(&node, node.tip(), template_bits(&node)));
+    for height in [0, 1, 10, 143, 199, 200] {
+        let hash = node.block_hash(height);
+        let anchor = anchoring.known(hash);
+        assert_eq!(anchor, expected(&node, hash, 0x207f_ffff));
+        assert_eq!(anchor.height.0, height);
+    }
+    anchoring.stop();
+}
+
+#[test]
+fn signet_keeps_its_target_within_a_period() {
+    let node = Bitcoind::start(Chain::OpTrueSignet);
+    let anchoring = Anchoring::start(&node, &op_true_signet());
+    assert_eq!(anchoring.known(node.tip()), expected(&node, node.tip(), template_bits(&node)));
+    node.mine(1);
+    assert_eq!(anchoring.known(node.tip()), expected(&node, node.tip(), template_bits(&node)));
+    assert_eq!(template_bits(&node), 0x1e03_77ae);
+    anchoring.stop();
+}
+
+#[test]
+fn headers_that_bitcoind_does_not_take_stay_unknown() {
+    let (ours, theirs) = (Bitcoind::start(Chain::Regtest), Bitcoind::start(Chain::Regtest));
+    ours.mine(2);
+    let headers: Vec<Header> = mine_others(&theirs, 7).into_iter().map(|hash| header(&theirs, hash)).collect();
+    let anchoring = Anchoring::start(&ours, &regtest());
+    assert!(matches!(anchoring.look_up(headers[6].block_hash()), AnchorVerdict::Unknown));
+    // The first one is missing, so bitcoind cannot check the rest.
+    assert!(matches!(anchoring.give(headers[1..].to_vec()), AnchorVerdict::Unknown));
+    // A header without proof of work is not taken.
+    let mut forged = headers[0];
+    while bitcoin::Target::from_compact(forged.bits).is_met_by(forged.block_hash()) {
+        forged.nonce += 1;
+    }
+    assert!(matches!(anchoring.give(vec![forged]), AnchorVerdict::Unknown));
+    // Nothing given, nothing answered.
+    anchoring.to.send(ToAnchor::Give(Vec::new())).unwrap();
+    anchoring.stop();
+}
+
+#[test]
+fn headers_of_a_fork_are_known_though_their_blocks_are_not() {
+    let (ours, theirs) = (Bitcoind::start(Chain::Regtest), Bitcoind::start(Chain::Regtest));
+    ours.mine(2);
+    let headers: Vec<Header> = mine_others(&theirs, 7).into_iter().map(|hash| header(&theirs, hash)).collect();
+    let anchoring = Anchoring::start(&ours, &regtest());
+    let AnchorVerdict::Known(anchor) = anchoring.give(headers.clone()) else { panic!("seven headers from genesis") };
+    assert_eq!(anchor, expected(&theirs, headers[6].block_hash(), 0x207f_ffff));
+    assert_eq!(ours.height(), 2, "headers alone make no best chain");
+    for header in &headers {
+        assert_eq!(anchoring.known(header.block_hash()).header, *header);
+    }
+    anchoring.stop();
+}
+
+#[test]
+fn a_block_beside_the_best_chain_is_known_and_one_marked_invalid_is_not() {
+    let node = Bitcoind::start(Chain::Regtest);
+    node.mine(3);
+    let fork = node.mine(2);
+    let anchoring = Anchoring::start(&node, &regtest());
+    assert!(matches!(anchoring.look_up(fork[0]), AnchorVerdict::Known(_)));
+
+    node.call("invalidateblock", json!([fork[0].to_string()]));
+    for hash in &fork {
+        assert!(matches!(anchoring.look_up(*hash), AnchorVerdict::Invalid), "{hash}");
+        assert!(matches!(anchoring.give(vec![header(&node, *hash)]), AnchorVerdict::Invalid), "{hash}");
+    }
+    let best = mine_others(&node, 4);
+
+    node.call("reconsiderblock", json!([fork[0].to_string()]));
+    assert_eq!(node.tip(), best[3]);
+    for hash in &fork {
+        assert_eq!(anchoring.known(*hash), expected(&node, *hash, 0x207f_ffff));
+    }
+    anchoring.stop();
+}
+
+#[test]
+fn without_bitcoind_there_is_no_answer_and_later_there_is() {
+    let mut node = Bitcoind::start(Chain::Regtest);
+    let tip = node.tip();
+    let anchoring = Anchoring::start(&node, &regtest());
+    assert!(matches!(anchoring.look_up(tip), AnchorVerdict::Known(_)));
+    node.kill();
+    for _ in 0..100 {
+        assert!(matches!(anchoring.look_up(tip), AnchorVerdict::Unanswered));
+    }
+    assert!((1..100).contains(&anchoring.counters.rpc_errors.get()), "most are answered without trying");
+    node.launch();
+    let mut verdict = anchoring.look_up(tip);
+    while matches!(verdict, AnchorVerdict::Unanswered) {
+        std::thread::yield_now();
+        verdict = anchoring.look_up(tip);
+    }
+    assert!(matches!(verdict, AnchorVerdict::Known(_)), "{verdict:?}");
+    anchoring.stop();
+}
+
+#[test]
+fn garbage_is_no_answer() {
+    let node = Bitcoind::start(Chain::Regtest);
+    let proxy = Proxy::start(node.rpc_port(), Fault::Http("200 OK", "{}"));
+    let anchoring = Anchoring::start_at(&rpc_config(proxy.port(), &node.cookie_file()), &regtest());
+    assert!(matches!(anchoring.look_up(node.tip()), AnchorVerdict::Unanswered));
+    anchoring.stop();
+}
+
+#[test]
+fn another_networks_bitcoind_is_not_believed() {
+    let node = Bitcoind::start(Chain::Regtest);
+    let anchoring = Anchoring::start(&node, &op_true_signet());
+    assert!(matches!(anchoring.look_up(node.tip()), AnchorVerdict::Unanswered));
+    anchoring.stop();
+}
+
+#[test]
+fn a_bitcoind_that_was_replaced_between_two_questions_is_looked_at_first() {
+    let credentials =
+        ["-rpcauth=p2pool:5a17$186d27da765fc107362bda677e1d4073e77a39eda39dad03a3d18d04364bd015".to_owned()];
+    let start = |chain| Bitcoind::start_with(Options { chain, listen: false, arguments: credentials.to_vec() });
+    let (regtest_node, signet_node) = (start(Chain::Regtest), start(Chain::OpTrueSignet));
+    let proxy = Proxy::start(regtest_node.rpc_port(), Fault::None);
+    let auth = RpcAuth::UserPassword { user: "p2pool".to_owned(), password: "secret".to_owned() };
+    let config = RpcConfig { auth, ..rpc_config(proxy.port(), &regtest_node.cookie_file()) };
+    let anchoring = Anchoring::start_at(&config, &regtest());
+    anchoring.known(regtest_node.tip());
+    // The connection ends while nobody uses it, and the next one leads elsewhere: no error tells.
+    proxy.redirect(signet_node.rpc_port());
+    assert!(matches!(anchoring.look_up(signet_node.tip()), AnchorVerdict::Unanswered));
+    anchoring.stop();
+}

@@ -1,0 +1,337 @@
+//! Found blocks reach bitcoind, whatever it and the disk are at.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bitcoin::hashes::Hash as _;
+use bitcoin::BlockHash;
+use crossbeam_channel::{bounded, unbounded, Receiver, Sender};
+use p2pool_core::config::RpcConfig;
+use p2pool_core::message::{FoundBlock, SubmitOutcome, ToChain, ToSubmit};
+use p2pool_core::params::{ChainParams, Network};
+use p2pool_core::share::coinbase::Payout;
+use p2pool_core::share::{CoinbaseTag, PayoutScript, ShareId};
+use p2pool_core::status::Counters;
+use p2pool_core::units::{Bits, Sats, ShareHeight, UnixTime, Work};
+use p2pool_core::work::{make_job, Answer, Job, JobId, NextShare, Template};
+use p2pool_rpc::Submit;
+use p2pool_test_bitcoind::{anyone_can_spend_address, Bitcoind, Chain, MempoolFiller};
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::common::{config_of, op_true_signet, regtest, rpc_config, Fault, Log, Proxy, Running, PATIENCE};
+
+/// A submit thread at work.
+struct Submitting {
+    to: Sender<ToSubmit>,
+    chain: Receiver<ToChain>,
+    counters: Arc<Counters>,
+    thread: Running,
+}
+
+impl Submitting {
+    fn start(config: &RpcConfig, params: &ChainParams, dir: &Path) -> Self {
+        Log::listen();
+        let (to, inbox) = bounded(16);
+        let (sender, chain) = unbounded();
+        let counters = Arc::new(Counters::default());
+        let submit = Submit::open(config, params, dir, inbox, sender, Arc::clone(&counters)).unwrap();
+        Self { to, chain, counters, thread: Running::start(|| submit.run()) }
+    }
+
+    fn submit(&self, found: &FoundBlock) {
+        self.to.send(ToSubmit::Block(found.clone())).unwrap();
+    }
+
+    /// The next word to chain.
+    #[track_caller]
+    fn outcome(&self) -> (BlockHash, u32, u64, SubmitOutcome) {
+        match self.chain.recv_timeout(PATIENCE).expect("no word on a block") {
+            ToChain::Submitted { id, height, value, outcome } => (hash_of(id), height.0, value.0, outcome),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Ends the thread; it has nothing more to say.
+    #[track_caller]
+    fn stop(self) {
+        self.to.send(ToSubmit::Stop).unwrap();
+        self.thread.join_within(PATIENCE);
+        assert_eq!(self.chain.try_iter().count(), 0);
+    }
+}
+
+/// What `getblocktemplate` gives now.
+fn template(node: &Bitcoind) -> Template {
+    let answer = node.call("getblocktemplate", json!([{"rules": ["segwit", "signet"]}]));
+    let network = if node.chain() == Chain::Regtest { Network::Regtest } else { Network::Signet };
+    Template::from_json(&answer.to_string(), network).unwrap()
+}
+
+/// A job that pays everything to one script. `tag` tells blocks of one template apart.
+fn job(node: &Bitcoind, template: Template, tag: &str) -> Arc<Job> {
+    let script = anyone_can_spend_address(node.chain()).script_pubkey();
+    let payout_script = PayoutScript::new(script.as_bytes()).unwrap();
+    let facts = NextShare {
+        parent: ShareId::ZERO,
+        uncles: Vec::new(),
+        share_height: ShareHeight(0),
+        parent_work: Work::ZERO,
+        share_bits: Bits(0x207f_ffff),
+        payout_script,
+        coinbase_tag: CoinbaseTag::new(tag.as_bytes()).unwrap(),
+        min_time: UnixTime(0),
+    };
+    let now = UnixTime::from(SystemTime::now());
+    let payouts = |value| vec![Payout { script: payout_script, amount: value }];
+    Arc::new(make_job(JobId(1), &regtest(), &Arc::new(template), &facts, now, payouts).unwrap())
+}
+
+/// Hashes until the job is solved.
+fn solve(job: &Arc<Job>) -> FoundBlock {
+    let extranonce = [7; 12];
+    let judged = (0..=u32::MAX)
+        .map(|nonce| job.judge(&Answer { extranonce, time: job.time.0, nonce, version: job.version }))
+        .find(|judged| judged.meets(&job.block_target))
+        .unwrap();
+    FoundBlock { job: Arc::clone(job), header: judged.header, hash: judged.hash, extranonce, worker: "axe".into() }
+}
+
+/// A block ready to submit.
+fn find(node: &Bitcoind, tag: &str) -> FoundBlock {
+    solve(&job(node, template(node), tag))
+}
+
+fn hash_of(id: ShareId) -> BlockHash {
+    BlockHash::from_byte_array(id.0)
+}
+
+fn hash(found: &FoundBlock) -> BlockHash {
+    BlockHash::from_byte_array(found.hash)
+}
+
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn a_block_is_accepted_and_a_second_time_known() {
+    let (node, dir) = (Bitcoind::start(Chain::Regtest), TempDir::new().unwrap());
+    node.mine(17);
+    let submitting = Submitting::start(&config_of(&node), &regtest(), &dir.path().join("a/blocks"));
+    let found = find(&node, "");
+    submitting.submit(&found);
+    let accepted = (hash(&found), 18, 5_000_000_000, SubmitOutcome::Accepted);
+    assert_eq!(submitting.outcome(), accepted);
+    assert_eq!((node.tip(), node.height()), (hash(&found), 18));
+    assert_eq!(Log::with(&["INFO", &format!("accepts block {} of height 18, 50.00000000 BTC", hash(&found))]).len(), 1);
+    submitting.submit(&found);
+    assert_eq!(submitting.outcome(), accepted);
+    assert_eq!(Log::with(&["INFO", &format!("has block {} of height 18", hash(&found)), "already"]).len(), 1);
+    assert_eq!(submitting.counters.blocks_accepted.get(), 2);
+    assert_eq!(files(&dir.path().join("a/blocks")), Vec::<PathBuf>::new());
+    submitting.stop();
+}
+
+#[test]
+fn a_signet_block_is_accepted() {
+    let (node, dir) = (Bitcoind::start(Chain::OpTrueSignet), TempDir::new().unwrap());
+    let submitting = Submitting::start(&config_of(&node), &op_true_signet(), dir.path());
+    let found = find(&node, "");
+    submitting.submit(&found);
+    assert_eq!(submitting.outcome().3, SubmitOutcome::Accepted);
+    assert_eq!(node.tip(), hash(&found));
+    submitting.stop();
+}
+
+#[test]
+fn a_full_block_is_accepted() {
+    let (node, dir) = (Bitcoind::start(Chain::Regtest), TempDir::new().unwrap());
+    MempoolFiller::new(&node, 50).fill(&node, 4_000_000, 390_000);
+    let submitting = Submitting::start(&config_of(&node), &regtest(), dir.path());
+    let found = find(&node, "");
+    submitting.submit(&found);
+    assert_eq!(submitting.outcome().3, SubmitOutcome::Accepted);
+    let block = node.block(&node.tip());
+    assert_eq!(block.block_hash(), hash(&found));
+    assert!(block.weight().to_wu() > 3_500_000, "{}", block.weight());
+    submitting.stop();
+}
+
+#[test]
+fn a_rejected_block_is_told_with_the_reason_and_kept_to_be_looked_at() {
+    let (node, dir) = (Bitcoind::start(Chain::Regtest), TempDir::new().unwrap());
+    let mut greedy = template(&node);
+    greedy.coinbase_value = Sats(greedy.coinbase_value.0 + 1);
+    let submitting = Submitting::start(&config_of(&node), &regtest(), dir.path());
+    let job = job(&node, greedy, "");
+    let found = solve(&job);
+    submitting.submit(&found);
+    let rejected = SubmitOutcome::Rejected("bad-cb-amount".to_owned());
+    assert_eq!(submitting.outcome(), (hash(&found), 1, 5_000_000_001, rejected));
+    Log::wait(&["ERROR", &hash(&found).to_string(), "is rejected: bad-cb-amount"]);
+    assert_eq!(files(dir.path()), [dir.path().join(format!("{}.rejected", hash(&found)))]);
+    assert_eq!(submitting.counters.blocks_rejected.get(), 1);
+    submitting.stop();
+    // Nor is it tried again.
+    let submitting = Submitting::start(&config_of(&node), &regtest(), dir.path());
+    submitting.stop();
+    assert_eq!(node.height(), 0);
+}
+
+#[test]
+fn a_header_of_another_extranonce_is_not_submitted() {
+    let (node, dir) = (Bitcoind::start(Chain::Regtest), TempDir::new().unwrap());
+    let submitting = Submitting::start(&config_of(&node), &regtest(), dir.path());
+    let found = FoundBlock { extranonce: [8; 12], ..find(&node, "") };
+    submitting.submit(&found);
+    let (_, _, _, outcome) = submitting.outcome();
+    assert!(matches!(&outcome, SubmitOutcome::Rejected(why) if why.contains("merkle root")), "{outcome:?}");
+    assert_eq!(files(dir.path()), Vec::<PathBuf>::new());
+    submitting.stop();
+}
+
+#[test]
+fn a_block_that_comes_second_counts_as_taken() {
+    let (node, dir) = (Bitcoind::start(Chain::Regtest), TempDir::new().unwrap());
+    let submitting = Submitting::start(&config_of(&node), &regtest(), dir.path());
+    let found = find(&node, "");
+    let winner = node.mine(1)[0];
+    submitting.submit(&found);
+    assert_eq!(submitting.outcome().3, SubmitOutcome::Accepted);
+    assert_eq!(Log::with(&["WARN", &hash(&found).to_string(), "another came first"]).len(), 1);
+    assert_eq!(node.tip(), winner);
+    submitting.submit(&found);
+    assert_eq!(submitting.outcome().3, SubmitOutcome::Accepted);
+    submitting.stop();
+}
+
+#[test]
+fn a_block_outlasts_bitcoind_and_this_program() {
+    let (mut node, dir) = (Bitcoind::start(Chain::Regtest), TempDir::new().unwrap());
+    let (first, second) = (find(&node, "first"), find(&node, "second"));
+    let file = |found: &FoundBlock| dir.path().join(format!("{}.block", hash(found)));
+
+    let submitting = Submitting::start(&config_of(&node), &regtest(), dir.path());
+    node.kill();
+    let killed = Instant::now();
+    submitting.submit(&first);
+    let (id, _, _, outcome) = submitting.outcome();
+    assert!(matches!(&outcome, SubmitOutcome::Failed(why) if why.contains("cannot be reached")), "{outcome:?}");
+    assert_eq!(id, hash(&first));
+    assert!(killed.elapsed() >= Duration::from_secs(7), "tries 1, 2 and 4 s apart, not {:?}", killed.elapsed());
+    assert_eq!(submitting.counters.block_submissions_failed.get(), 4);
+    assert_eq!(fs::read(file(&first)).unwrap(), first.job.block(&first.header, &first.extranonce).unwrap());
+    // A second one joins, and the program ends.
+    submitting.submit(&second);
+    Log::wait(&["WARN", &hash(&second).to_string(), "is not submitted yet"]);
+    submitting.stop();
+    assert_eq!(files(dir.path()).len(), 2);
+    // A third was half written when the power failed; a stranger's file lies about.
+    fs::write(dir.path().join("00.block.part"), b"half").unwrap();
+    fs::write(dir.path().join("notes.txt"), b"mine").unwrap();
+    fs::rename(file(&second), format!("{}.part", file(&second).display())).unwrap();
+
+    node.launch();
+    let submitting = Submitting::start(&config_of(&node), &regtest(), dir.path());
+    let mut outcomes = [submitting.outcome(), submitting.outcome()];
+    outcomes.sort_by_key(|(id, ..)| *id != hash(&first));
+    for (found, outcome) in [&first, &second].into_iter().zip(outcomes) {
+        assert_eq!(outcome, (hash(found), 1, 5_000_000_000, SubmitOutcome::Accepted));
+    }
+    assert_eq!(node.height(), 1);
+    assert_eq!(files(dir.path()), [dir.path().join("notes.txt")]);
+    submitting.stop();
+}
+
+#[test]
+fn a_block_is_accepted_once_bitcoind_is_back() {
+    let (mut node, dir) = (Bitcoind::start(Chain::Regtest), TempDir::new().unwrap());
+    let submitting = Submitting::start(&config_of(&node), &regtest(), dir.path());
+    let found = find(&node, "");
+    node.stop();
+    submitting.submit(&found);
+    assert!(matches!(submitting.outcome().3, SubmitOutcome::Failed(_)));
+    node.launch();
+    assert_eq!(submitting.outcome().3, SubmitOutcome::Accepted);
+    assert_eq!(node.tip(), hash(&found));
+    submitting.stop();
+}
+
+#[test]
+fn passing_faults_are_retried_at_once() {
+    let (node, dir) = (Bitcoind::start(Chain::Regtest), TempDir::new().unwrap());
+    let proxy = Proxy::start(node.rpc_port(), Fault::Http("503 Service Unavailable", "queue full"));
+    let config = rpc_config(proxy.port(), &node.cookie_file());
+    let submitting = Submitting::start(&config, &regtest(), dir.path());
+    let found = find(&node, "");
+    submitting.submit(&found);
+    Log::wait(&["WARN", &hash(&found).to_string(), "answers with HTTP status 503: queue full"]);
+    proxy.set(Fault::None);
+    assert_eq!(submitting.outcome().3, SubmitOutcome::Accepted);
+    submitting.stop();
+}
+
+#[test]
+fn a_full_disk_does_not_keep_a_block_from_bitcoind() {
+    let (node, dir) = (Bitcoind::start(Chain::Regtest), TempDir::new().unwrap());
+    let found = find(&node, "");
+    // A folder where the file should be: writing fails, as it does on a full disk.
+    fs::create_dir(dir.path().join(format!("{}.block.part", hash(&found)))).unwrap();
+    let proxy = Proxy::start(node.rpc_port(), Fault::Raw(""));
+    let config = rpc_config(proxy.port(), &node.cookie_file());
+    let submitting = Submitting::start(&config, &regtest(), dir.path());
+    submitting.submit(&found);
+    Log::wait(&["ERROR", &hash(&found).to_string(), "cannot be written to disk"]);
+    Log::wait(&["WARN", &hash(&found).to_string(), "is not submitted yet"]);
+    proxy.set(Fault::None);
+    assert_eq!(submitting.outcome().3, SubmitOutcome::Accepted);
+    assert_eq!(node.tip(), hash(&found));
+    submitting.stop();
+}
+
+#[test]
+fn a_bitcoind_on_another_network_gets_no_block() {
+    let (node, dir) = (Bitcoind::start(Chain::Regtest), TempDir::new().unwrap());
+    let submitting = Submitting::start(&config_of(&node), &op_true_signet(), dir.path());
+    let found = find(&node, "");
+    submitting.submit(&found);
+    Log::wait(&["WARN", &hash(&found).to_string(), "is on regtest, but this node is on signet"]);
+    assert_eq!(files(dir.path()).len(), 1);
+    submitting.stop();
+    assert_eq!(node.height(), 0);
+}
+
+#[test]
+fn a_block_given_just_before_the_end_is_still_submitted() {
+    let (node, dir) = (Bitcoind::start(Chain::Regtest), TempDir::new().unwrap());
+    let (to, inbox) = bounded(16);
+    let (sender, chain) = unbounded();
+    let counters = Arc::new(Counters::default());
+    let submit = Submit::open(&config_of(&node), &regtest(), dir.path(), inbox, sender, counters).unwrap();
+    let found = [find(&node, "a"), find(&node, "b"), find(&node, "c")];
+    for block in &found {
+        to.send(ToSubmit::Block(block.clone())).unwrap();
+    }
+    to.send(ToSubmit::Stop).unwrap();
+    submit.run().unwrap();
+    assert_eq!(chain.try_iter().count(), 3);
+    assert_eq!(node.tip(), hash(&found[0]));
+    assert_eq!(node.call("getchaintips", json!([])).as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn an_unusable_folder_is_named_at_open() {
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("blocks");
+    fs::write(&file, b"").unwrap();
+    let (_to, inbox) = bounded(16);
+    let (sender, _chain) = unbounded();
+    let config = rpc_config(1, &file);
+    let error = Submit::open(&config, &regtest(), &file, inbox, sender, Arc::default()).err().unwrap();
+    assert!(error.to_string().contains(&file.display().to_string()), "{error}");
+}

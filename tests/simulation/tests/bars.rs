@@ -1,0 +1,71 @@
+//! The simulation bars of the rules, section 6, and the fairness of payouts, section 7.
+
+use p2pool_test_simulation::fairness::fairness;
+use p2pool_test_simulation::measure::{mean, moved, recovery, steady, SEEDS};
+use p2pool_test_simulation::miner::Strategy;
+
+const HONEST: (f64, Strategy) = (0.0, Strategy::Honest);
+
+#[test]
+fn a_steady_hash_rate_finds_shares_in_time() {
+    for seed in SEEDS {
+        let run = steady(seed, 20_000, HONEST);
+        assert!((29.4..=30.6).contains(&run.interval_s), "seed {seed}: {run:?}");
+        assert!(run.variation <= 0.15, "seed {seed}: {run:?}");
+        // One second in thirty is enough for a sibling: if there were none, uncles would not be tested here.
+        assert!((0.02..=0.05).contains(&run.uncles), "seed {seed}: {run:?}");
+    }
+}
+
+#[test]
+fn a_thousandfold_hash_rate_is_met_within_80_shares() {
+    for seed in SEEDS {
+        let run = recovery(seed, 1_000.0).expect("the target becomes right");
+        assert!(run.shares > 0 && run.shares <= 80, "seed {seed}: {run:?}");
+        assert!((0.8..=1.2).contains(&run.then), "seed {seed}: {run:?}");
+    }
+}
+
+#[test]
+fn a_hash_rate_that_leaves_is_met_within_hours() {
+    for (factor, hours) in [(0.1, 2.0), (0.01, 2.5), (0.001, 3.5)] {
+        for seed in SEEDS {
+            let run = recovery(seed, factor).expect("the target becomes right");
+            assert!(run.shares > 0 && run.seconds <= hours * 3_600.0, "x {factor}, seed {seed}: {run:?}");
+            assert!((0.8..=1.2).contains(&run.then), "x {factor}, seed {seed}: {run:?}");
+        }
+    }
+}
+
+#[test]
+fn false_timestamps_hardly_move_the_interval() {
+    for strategy in Strategy::ATTACKS {
+        for seed in SEEDS {
+            let by = moved(seed, 5_000, strategy);
+            assert!(by.abs() <= 0.03, "{strategy:?}, seed {seed}: {by}");
+        }
+    }
+}
+
+/// The measure itself sees what it is to see: a pool whose miners all lie does get another interval.
+#[test]
+fn the_measure_sees_a_pool_that_lies() {
+    let honest = steady(1, 3_000, HONEST);
+    let lying = steady(1, 3_000, (1.0, Strategy::EasingClaims));
+    assert!((lying.interval_s / honest.interval_s - 1.0).abs() > 0.03, "{honest:?} {lying:?}");
+}
+
+#[test]
+fn payouts_come_to_what_work_earned() {
+    for seed in [1, 2, 3] {
+        let fair = fairness(seed);
+        assert_eq!(fair.deviations.len(), 300);
+        for by in &fair.deviations {
+            assert!(by.abs() < 4.5, "seed {seed}: {by} standard deviations");
+        }
+        let square = mean(&fair.deviations.iter().map(|by| by * by).collect::<Vec<_>>());
+        // Draws do vary: were nobody's payout drawn, this would be next to nothing.
+        assert!((0.3..=1.4).contains(&square), "seed {seed}: {square}");
+        assert!(fair.smallest_tenth_deviation.abs() < 3.5, "seed {seed}: {fair:?}");
+    }
+}

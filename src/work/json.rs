@@ -32,13 +32,13 @@ const WITNESS_SCALE: u64 = 4;
 #[derive(Debug, Error)]
 pub enum TemplateError {
     /// No JSON, a field is missing or of the wrong kind.
-    #[error("not a block template: {0}")]
+    #[error("not a block template: {}", short(.0))]
     Json(#[from] serde_json::Error),
     /// A rule that must be understood is not.
-    #[error("bitcoind demands the consensus rule '{0}', which this version does not know; a newer one is needed")]
+    #[error("bitcoind demands the consensus rule '{}', which this version does not know; a newer one is needed", short(.0))]
     UnknownRule(String),
     /// A value that cannot be.
-    #[error("the template's {field} is {value}, expected {expected}")]
+    #[error("the template's {field} is {}, expected {expected}", short(value))]
     Field {
         /// The field's name.
         field: &'static str,
@@ -47,6 +47,20 @@ pub enum TemplateError {
         /// What it should hold.
         expected: &'static str,
     },
+}
+
+/// Characters at either end of somebody else's text that an error repeats: a template is megabytes, a log line is not.
+const SHOWN_MAX: usize = 100;
+
+/// Beginning and end of a text, which is where the reader of JSON says what and where.
+fn short(text: impl fmt::Display) -> String {
+    let text = text.to_string();
+    let after_start = text.char_indices().nth(SHOWN_MAX).map(|(at, _)| at);
+    let before_end = text.char_indices().nth_back(SHOWN_MAX - 1).map(|(at, _)| at);
+    match (after_start.and_then(|at| text.get(..at)), before_end.and_then(|at| text.get(at..))) {
+        (Some(start), Some(end)) if start.len() + end.len() < text.len() => format!("{start} ... {end}"),
+        _ => text,
+    }
 }
 
 /// The error for a field's value; `Ok` if it is right.

@@ -115,6 +115,21 @@ fn required_version_bits_that_miners_leave_alone_are_fine() {
 }
 
 #[test]
+fn errors_repeat_only_so_much() {
+    let long = "é1".repeat(50_000);
+    let fee = refusal("\"fee\": 5000", &format!("\"fee\": \"{long}\""));
+    assert!(fee.starts_with("not a block template: invalid type: string \"é1é1"), "{fee}");
+    assert!(fee.contains(" ... ") && fee.contains("expected u64 at line "), "{fee}");
+    let rule = refusal("!segwit", &format!("!{long}"));
+    let depends = refusal("\"depends\": [", &format!("\"depends\": [{}9", "9,".repeat(50_000)));
+    for text in [fee, rule, depends] {
+        assert!(text.chars().count() < 400, "{text}");
+    }
+    assert_eq!(short("x".repeat(200)), "x".repeat(200));
+    assert_eq!(short("x".repeat(201)).len(), 200 + " ... ".len());
+}
+
+#[test]
 fn what_is_not_a_template_is_an_error() {
     for text in ["", "null", "[]", "{}", "true", "\"text\"", "{\"version\":1e400}", "\u{0}", "[[[[[[[[[["] {
         assert!(error(text, Network::Regtest).starts_with("not a block template"), "{text}");

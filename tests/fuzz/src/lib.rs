@@ -1,0 +1,16 @@
+//! Fuzzers of everything that reads what strangers or other programs send.
+//!
+//! Each target is a function `check` that takes any bytes, feeds them in and panics if a property fails that must hold
+//! for all of them. It says what came of the input, so that a run can show that it met every kind of outcome.
+//!
+//! | module | what is fed |
+//! |---|---|
+//! | [`share`] | a share's canonical bytes, and what is done with a share before anything is known of it |
+//! | [`template`] | the answer to `getblocktemplate`, and the job made of it |
+//! | [`mutate`] | inputs made of others, for short runs without libFuzzer |
+//!
+//! `run.sh` runs the targets under libFuzzer, guided by coverage; `cargo test` runs them on a fixed sequence of mutated seeds.
+
+pub mod mutate;
+pub mod share;
+pub mod template;

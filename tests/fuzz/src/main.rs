@@ -1,0 +1,19 @@
+//! Writes the seeds of all targets, one file each, into a folder per target below the folder it is given.
+
+use std::path::Path;
+use std::{env, fs, io};
+
+fn main() -> io::Result<()> {
+    let Some(folder) = env::args_os().nth(1) else {
+        eprintln!("usage: fuzz-seeds FOLDER");
+        std::process::exit(2);
+    };
+    for (target, seeds) in [("share", p2pool_fuzz::share::seeds()), ("template", p2pool_fuzz::template::seeds())] {
+        let folder = Path::new(&folder).join(target);
+        fs::create_dir_all(&folder)?;
+        for (number, seed) in seeds.iter().enumerate() {
+            fs::write(folder.join(format!("seed-{number:03}")), seed)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,149 @@
+//! A share's canonical bytes, and what is done with a share before anything is known of it.
+
+use std::sync::{Arc, LazyLock};
+
+use bitcoin::consensus::{deserialize, serialize};
+use bitcoin::hex::FromHex as _;
+use bitcoin::Transaction;
+use p2pool_core::params::{ChainParams, Network};
+use p2pool_core::share::coinbase::{fold_merkle_branch, Coinbase, Payout};
+use p2pool_core::share::encoding::{DecodeError, SHARE_LEN_MAX};
+use p2pool_core::share::{header_hash, Share, ShareId};
+use p2pool_core::sharechain::{Effect, Sharechain, Source, Tree, Verdict};
+use p2pool_core::units::UnixTime;
+
+/// What came of an input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is no canonical share.
+    Refused(DecodeError),
+    /// It is one, and this is what an empty sharechain says of it.
+    Decoded(Verdict),
+}
+
+/// The chains that shares are judged on.
+static CHAINS: LazyLock<Vec<Arc<ChainParams>>> =
+    LazyLock::new(|| [Network::Mainnet, Network::Regtest].map(|it| Arc::new(ChainParams::standard(it))).to_vec());
+
+/// Reads a share and does with it what a node does before it knows whether it is valid.
+pub fn check(data: &[u8]) -> Outcome {
+    let share = match Share::decode(data) {
+        Ok(share) => share,
+        Err(error) => return Outcome::Refused(error),
+    };
+    assert!(data.len() <= SHARE_LEN_MAX);
+    assert_eq!(share.encode(), data, "there is one way to write a share");
+    assert_eq!(serialize(&share.header), data[..80]);
+    let header = data[..80].try_into().unwrap_or([0; 80]);
+    assert_eq!(share.id(), ShareId(header_hash(&header)));
+    assert!(share.info.uncles.is_sorted());
+    for params in CHAINS.iter() {
+        check_coinbase(&share, params);
+    }
+    let verdicts: Vec<Verdict> = CHAINS.iter().map(|params| judge(&share, params)).collect();
+    Outcome::Decoded(verdicts.last().cloned().unwrap_or(Verdict::Dropped))
+}
+
+/// Whatever the facts, the coinbase is a transaction that Bitcoin can read.
+fn check_coinbase(share: &Share, params: &ChainParams) {
+    let info = &share.info;
+    let payout = Payout { script: info.payout_script, amount: info.coinbase_value };
+    let coinbase = Coinbase::new(&params.chain_id(), info, &[payout]);
+    let raw = coinbase.with_witness(&share.extranonce);
+    let tx: Transaction = deserialize(&raw).expect("the coinbase of any facts is a transaction");
+    assert!(tx.is_coinbase());
+    assert!((2..=100).contains(&tx.input[0].script_sig.len()), "BIP-0034 and Bitcoin's limit");
+    assert_eq!(tx.output.len(), 2);
+    assert_eq!(tx.output[0].script_pubkey.as_bytes(), info.payout_script.as_bytes());
+    fold_merkle_branch(coinbase.txid(&share.extranonce), &share.merkle_branch);
+    let address = info.payout_script.to_address(params.network);
+    assert!(!address.starts_with("script"), "{address}");
+}
+
+/// An empty sharechain judges the share, twice.
+fn judge(share: &Share, params: &Arc<ChainParams>) -> Verdict {
+    let mut chain = Sharechain::new(Tree::new(Arc::clone(params)));
+    let now = UnixTime(share.header.time);
+    let first = verdict(&chain.receive(share.clone(), Source::Peer(1), now), share);
+    assert_ne!(first, Verdict::Accepted, "without the Bitcoin block it is built on nothing is proven");
+    let kept = matches!(first, Verdict::Held | Verdict::Unverified | Verdict::Rejected { .. });
+    let second = verdict(&chain.receive(share.clone(), Source::Peer(2), now), share);
+    assert_eq!(second == Verdict::Known, kept, "first {first:?}, then {second:?}");
+    chain.tick(UnixTime(u32::MAX));
+    first
+}
+
+fn verdict(effects: &[Effect], share: &Share) -> Verdict {
+    let digest = share.digest();
+    let mut verdicts = effects.iter().filter_map(|effect| match effect {
+        Effect::Verdict { digest: of, verdict, .. } if *of == digest => Some(verdict.clone()),
+        _ => None,
+    });
+    verdicts.next_back().expect("every share gets a verdict")
+}
+
+/// Good and bad shares, from the golden vectors.
+pub fn seeds() -> Vec<Vec<u8>> {
+    let mut seeds = Vec::new();
+    for text in [include_str!("../../vectors/shares.json"), include_str!("../../vectors/malformed.json")] {
+        let vectors: Vec<serde_json::Value> = serde_json::from_str(text).expect("the vectors are JSON");
+        let raws = vectors.iter().filter_map(|vector| vector["raw"].as_str());
+        seeds.extend(raws.filter_map(|raw| Vec::from_hex(raw).ok()));
+    }
+    let shares: Vec<Share> = seeds.iter().filter_map(|raw| Share::decode(raw).ok()).collect();
+    assert!(!shares.is_empty(), "the vectors hold shares");
+    seeds.extend(shares.into_iter().map(|share| with_proof_of_work(share).encode()));
+    seeds
+}
+
+/// The same share with the easiest target there is, met: it gets past the first rules.
+fn with_proof_of_work(mut share: Share) -> Share {
+    share.info.share_bits = ChainParams::standard(Network::Regtest).easiest_bits;
+    let target = share.info.share_bits.target().expect("the easiest target is one");
+    while !target.is_met_by(&share.id().0) {
+        share.header.nonce = share.header.nonce.wrapping_add(1);
+    }
+    share
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::mutate::{mutate, Rng};
+
+    #[test]
+    fn mutated_shares_meet_every_outcome_and_break_nothing() {
+        let (seeds, mut rng) = (seeds(), Rng::new(1));
+        let mut met = BTreeSet::new();
+        for seed in &seeds {
+            check(seed);
+        }
+        for _ in 0..60_000 {
+            met.insert(match check(&mutate(&seeds, &[], &mut rng)) {
+                Outcome::Refused(DecodeError::Trailing(_)) => "trailing bytes".to_owned(),
+                Outcome::Refused(DecodeError::RulesVersion(_)) => "rules version".to_owned(),
+                Outcome::Refused(error) => format!("{error:?}"),
+                Outcome::Decoded(Verdict::Rejected { why, .. }) => why.to_owned(),
+                Outcome::Decoded(verdict) => format!("{verdict:?}"),
+            });
+        }
+        for expected in [
+            "trailing bytes",
+            "rules version",
+            "Short",
+            "UncleOrder",
+            "PayoutScript",
+            "CoinbaseTag",
+            "Length(\"uncles\")",
+            "Length(\"merkle branch\")",
+            "Held",
+            "header version below 4",
+            "share bits are not canonical",
+            "header hash above the share target",
+        ] {
+            assert!(met.contains(expected), "{expected} not met, only {met:?}");
+        }
+    }
+}

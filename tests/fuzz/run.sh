@@ -11,8 +11,8 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 . contrib/common.sh
 
-readonly TARGETS=(share template)
-# Past the longest share (1,7 KiB with its frame) and the longest Stratum line (8 KiB).
+readonly TARGETS=(share template stratum)
+# Past the longest share (under 1 KiB), the longest Stratum line (8 KiB) and the templates among the seeds.
 readonly LEN_MAX=16384
 # A node on a small computer must not be brought down by one input.
 readonly INPUT_TIMEOUT_S=5 MEMORY_MAX_MB=1024

@@ -7,10 +7,12 @@
 //! |---|---|
 //! | [`share`] | a share's canonical bytes, and what is done with a share before anything is known of it |
 //! | [`template`] | the answer to `getblocktemplate`, and the job made of it |
+//! | [`stratum`] | a miner's connection, its jobs and its clock |
 //! | [`mutate`] | inputs made of others, for short runs without libFuzzer |
 //!
 //! `run.sh` runs the targets under libFuzzer, guided by coverage; `cargo test` runs them on a fixed sequence of mutated seeds.
 
 pub mod mutate;
 pub mod share;
+pub mod stratum;
 pub mod template;

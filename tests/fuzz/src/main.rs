@@ -8,7 +8,12 @@ fn main() -> io::Result<()> {
         eprintln!("usage: fuzz-seeds FOLDER");
         std::process::exit(2);
     };
-    for (target, seeds) in [("share", p2pool_fuzz::share::seeds()), ("template", p2pool_fuzz::template::seeds())] {
+    let targets = [
+        ("share", p2pool_fuzz::share::seeds()),
+        ("template", p2pool_fuzz::template::seeds()),
+        ("stratum", p2pool_fuzz::stratum::seeds()),
+    ];
+    for (target, seeds) in targets {
         let folder = Path::new(&folder).join(target);
         fs::create_dir_all(&folder)?;
         for (number, seed) in seeds.iter().enumerate() {

@@ -233,13 +233,15 @@ impl Sharechain {
         self.tree.is_main(node) && (tip_height.saturating_sub(height) as usize) < RECENT_SHARES
     }
 
-    /// Whether a share extends a valid branch to more chain work than the tip has.
+    /// Whether a share extends a valid branch to a better one than the tip's.
     fn extends_best(&self, candidate: &Candidate) -> bool {
         self.tree.node(&candidate.share.info.parent).is_some() && self.claims_more(candidate)
     }
 
+    /// Whether a share would be the tip if all that it claims is true.
     fn claims_more(&self, candidate: &Candidate) -> bool {
-        self.tree.tip().is_none_or(|tip| candidate.share.info.chain_work > tip.share.info.chain_work)
+        let is_better = |tip: &Node| candidate.share.info.is_better_than(&candidate.id, &tip.share.info, &tip.id);
+        self.tree.tip().is_none_or(is_better)
     }
 
     fn link(&mut self, candidate: Candidate, now: UnixTime) {
@@ -278,7 +280,7 @@ impl Sharechain {
         self.promote_best(now);
     }
 
-    /// Checks the branches that claim more work than the tip has, most first, each once.
+    /// Checks the branches that claim to be better than the tip's, best first, each once.
     fn promote_best(&mut self, now: UnixTime) {
         let mut passed = HashSet::new();
         while let Some(best) = self.unverified.best(&passed).filter(|best| self.claims_more(best)).cloned() {

@@ -1,5 +1,6 @@
 //! Shares that wait outside the tree, within budgets that hold whatever peers send (rules, section 5).
 
+use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
@@ -42,21 +43,21 @@ impl Candidate {
 
 /// Candidates in the order in which they are given up when room is short: lowest key first.
 ///
-/// The key is what the pool values: claimed work, or time of arrival.
-struct Shelf {
-    items: HashMap<ShareDigest, (Candidate, u128)>,
-    order: BTreeSet<(u128, ShareDigest)>,
-    order_by_source: HashMap<Source, (usize, BTreeSet<(u128, ShareDigest)>)>,
+/// The key is what the pool values: rank in the fork choice, or time of arrival.
+struct Shelf<K> {
+    items: HashMap<ShareDigest, (Candidate, K)>,
+    order: BTreeSet<(K, ShareDigest)>,
+    order_by_source: HashMap<Source, (usize, BTreeSet<(K, ShareDigest)>)>,
     bytes: usize,
 }
 
-impl Shelf {
+impl<K: Ord + Copy> Shelf<K> {
     fn new() -> Self {
         Self { items: HashMap::new(), order: BTreeSet::new(), order_by_source: HashMap::new(), bytes: 0 }
     }
 
     /// Puts a candidate on the shelf and gives up what no longer fits, perhaps itself.
-    fn put(&mut self, candidate: Candidate, key: u128) -> Vec<Candidate> {
+    fn put(&mut self, candidate: Candidate, key: K) -> Vec<Candidate> {
         let (digest, source) = (candidate.digest, candidate.source);
         self.bytes += candidate.bytes();
         self.order.insert((key, digest));
@@ -109,7 +110,7 @@ pub enum Wait {
 
 /// Shares that wait for a parent, an uncle, a Bitcoin block, or their time. The oldest are given up first.
 pub struct Held {
-    shelf: Shelf,
+    shelf: Shelf<u128>,
     waits: HashMap<ShareDigest, Wait>,
     by_need: HashMap<Need, Vec<ShareDigest>>,
     arrivals: u128,
@@ -193,9 +194,10 @@ impl Held {
     }
 }
 
-/// Shares on branches that claim no more work than the tip has. Those that claim least are given up first.
+/// Shares on branches that do not claim to be better than the tip's. Those that claim least are given up first.
 pub struct Unverified {
-    shelf: Shelf,
+    /// By claimed chain work, then the lowest id: as the fork choice would have them.
+    shelf: Shelf<(Work, Reverse<ShareId>)>,
     by_id: HashMap<ShareId, Vec<ShareDigest>>,
     by_parent: HashMap<ShareId, Vec<ShareDigest>>,
     /// Shares of chains that were checked and not adopted: looked at again only when the chain has grown.
@@ -223,8 +225,8 @@ impl Unverified {
     pub fn put(&mut self, candidate: Candidate) {
         self.by_id.entry(candidate.id).or_default().push(candidate.digest);
         self.by_parent.entry(candidate.share.info.parent).or_default().push(candidate.digest);
-        let claimed = candidate.share.info.chain_work.0;
-        for given_up in self.shelf.put(candidate, claimed) {
+        let rank = (candidate.share.info.chain_work, Reverse(candidate.id));
+        for given_up in self.shelf.put(candidate, rank) {
             self.forget_links(&given_up);
         }
     }
@@ -246,7 +248,7 @@ impl Unverified {
         self.by_id.get(id).cloned().unwrap_or_default()
     }
 
-    /// The share that claims most chain work, of those neither settled nor among `passed`.
+    /// The share that the fork choice would prefer if it is what it claims, of those neither settled nor among `passed`.
     pub fn best(&self, passed: &HashSet<ShareDigest>) -> Option<&Candidate> {
         let is_open = |digest: &ShareDigest| !self.settled.contains(digest) && !passed.contains(digest);
         let (_, digest) = self.shelf.order.iter().rev().find(|(_, digest)| is_open(digest))?;

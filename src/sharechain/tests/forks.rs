@@ -84,7 +84,9 @@ fn a_longer_branch_wins_and_the_shorter_gives_uncles() {
     let branch: Vec<Share> = shares(&other).into_iter().skip(10).collect();
     kit.now = other.now;
     assert_eq!(kit.give(&branch[0]), Verdict::Accepted, "a sibling near the tip is checked at once");
-    assert_eq!(kit.give(&branch[1]), Verdict::Unverified, "its child is not, for it claims no more than the tip");
+    // Its child claims as much as the tip: it is looked at if the tie is decided for it.
+    let wins_tie = branch[1].id() < kit.tip();
+    assert_eq!(kit.give(&branch[1]), if wins_tie { Verdict::Accepted } else { Verdict::Unverified });
     assert_eq!(kit.give(&branch[2]), Verdict::Accepted);
     assert_eq!(kit.tip(), other.tip());
     assert_eq!(kit.chain.waiting(), (0, 0));
@@ -93,6 +95,28 @@ fn a_longer_branch_wins_and_the_shorter_gives_uncles() {
     let next = kit.next();
     assert_eq!(next.info.uncles.len(), 1);
     assert_eq!(kit.give(&next), Verdict::Accepted);
+}
+
+/// Branches that part two shares below their ends: the tip does not depend on which came first.
+#[test]
+fn of_branches_with_as_much_work_the_one_with_the_lower_id_wins() {
+    let common = shares(&Kit::with_chain(10));
+    let branch = |miner: u8| {
+        let mut kit = Kit::new();
+        common.iter().for_each(|share| assert_eq!(kit.give_at(share), Verdict::Accepted));
+        kit.miner = script(miner);
+        kit.extend(2);
+        shares(&kit).into_iter().skip(10).collect::<Vec<Share>>()
+    };
+    for miners in [(2, 3), (3, 2), (4, 5), (5, 4)] {
+        let (first, second) = (branch(miners.0), branch(miners.1));
+        assert_eq!(first[1].info.chain_work, second[1].info.chain_work);
+        let mut kit = Kit::new();
+        for share in common.iter().chain(&first).chain(&second) {
+            kit.give_at(share);
+        }
+        assert_eq!(kit.tip(), first[1].id().min(second[1].id()), "{miners:?}");
+    }
 }
 
 #[test]

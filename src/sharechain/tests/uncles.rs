@@ -95,7 +95,7 @@ fn an_uncle_descends_from_an_ancestor() {
     assert_eq!(other.give(&stale), Verdict::Accepted);
     let child = other.on(&stale.id());
     kit.now = kit.now.plus(30);
-    kit.extend(1);
+    kit.extend(2);
     assert!(matches!(kit.give(&child), Verdict::Unverified));
     let tip = kit.tip();
     let share = naming(&mut kit, &tip, vec![child.id()]);

@@ -1,6 +1,6 @@
 """chain.json: a chain that was mined, with forks and uncles, and mutants of its shares with the rule each breaks."""
 
-from model.chain import Chain, Unverified
+from model.chain import Chain, Unverified, rank
 from model.hashing import as_number, shown
 from model.miner import draft_info, mine, next_anchor, regtest_genesis
 from model.params import standard
@@ -119,23 +119,47 @@ class Recorder:
         return draft_info(self.chain, parent, time, self.anchor, self.payees[0], k).share_bits
 
 
-def overtaken_fork(recorder: Recorder):
+def make_aside(recorder: Recorder, root: bytes, count: int, k=None) -> list:
+    """A branch of shares that the recorder does not know yet."""
+    aside = Chain(recorder.chain.params)
+    aside.anchors, aside.shares = recorder.chain.anchors, dict(recorder.chain.shares)
+    branch, parent = [], root
+    for _ in range(count):
+        share = recorder.make(parent, recorder.next_time(parent, aside), k, on=aside)
+        aside.verify(share, share.header.time, spam=False)
+        branch.append(share)
+        parent = share.id()
+    return branch
+
+
+def overtaken_fork(recorder: Recorder) -> dict:
     """Two shares on one side, three on the other, which wins.
 
-    The second of the three claims less than the tip has and is not on the main chain: it waits unverified.
+    The second of the three claims no more than the tip has, and is not on the main chain: it waits unverified.
     """
     root = recorder.tip
     left = recorder.grow(root, recorder.next_time(root))
     left = recorder.grow(left, recorder.next_time(left))
-    right, aside = root, Chain(recorder.chain.params)
-    aside.anchors, aside.shares = recorder.chain.anchors, dict(recorder.chain.shares)
-    for _ in range(3):
-        share = recorder.make(right, recorder.next_time(right, aside), on=aside)
-        aside.verify(share, share.header.time, spam=False)
+    branch = make_aside(recorder, root, 3)
+    while rank(branch[1]) > rank(recorder.chain.shares[left]):
+        branch = make_aside(recorder, root, 3)
+    for share in branch:
         right = recorder.add(share)
     assert [share["verdict"] for share in recorder.shares[-3:]] == ["accepted", "unverified", "accepted"]
     assert recorder.tip == right
     return {"left": left, "right": right}
+
+
+def even_fork(recorder: Recorder):
+    """Two branches of two shares and as much work: the lower id wins, though it comes last."""
+    root = recorder.tip
+    left = recorder.grow(recorder.grow(root, recorder.next_time(root), 0), recorder.time(recorder.tip) + 1, 0)
+    (work, number), right = rank(recorder.chain.shares[left]), make_aside(recorder, root, 2, 0)
+    while not (rank(right[1])[0] == work and rank(right[1])[1] > number):
+        right = make_aside(recorder, root, 2, 0)
+    for share in right:
+        recorder.add(share)
+    assert recorder.tip == right[-1].id()
 
 
 def hash_rate_leaves(recorder: Recorder):
@@ -174,8 +198,10 @@ def record() -> Recorder:
     recorder.extend(8)
     three_uncles(recorder)
     recorder.place = {**fork, **mutants.prepare(recorder)}
-    recorder.extend(6)
+    recorder.extend(4)
     tie(recorder)
+    recorder.extend(1)
+    even_fork(recorder)
     return recorder
 
 

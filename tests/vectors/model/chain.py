@@ -34,7 +34,7 @@ class Held(Exception):
 
 
 class Unverified(Exception):
-    """The share is kept apart until its branch claims more work than the tip has (section 5, spam)."""
+    """The share is kept apart until its branch claims to be better than the tip's (section 5, spam)."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,11 @@ class Anchor:
         if self.next_bits_late is not None and child_time > self.header.time + TESTNET_GAP_S:
             return self.next_bits_late
         return self.next_bits
+
+
+def rank(share: Share):
+    """Fork choice: most chain_work, ties to the lowest id."""
+    return share.info.chain_work, -as_number(share.id())
 
 
 def median(times) -> int:
@@ -110,8 +115,7 @@ class Chain:
         return payout_list(self.params, credits, info.coinbase_value, info.payout_script, info.parent)
 
     def tip(self):
-        """Most chain_work, ties to the lowest id."""
-        return max(self.shares, key=lambda id_: (self.shares[id_].info.chain_work, -as_number(id_)), default=None)
+        return max(self.shares, key=lambda id_: rank(self.shares[id_]), default=None)
 
     # The rules.
 
@@ -147,19 +151,20 @@ class Chain:
         self.shares[share.id()] = share
 
     def verify_branch(self, share: Share, now: int):
-        """A share on unverified ones: they are all looked at once the branch claims more work than the tip has."""
-        if not self.claims_more(share):
+        """A share on unverified ones: they are all looked at once the branch claims to be better than the tip's."""
+        if not self.claims_better(share):
             self.unverified[share.id()] = share
-            raise Unverified("its branch does not claim more work than the tip has")
+            raise Unverified("its branch does not claim more than the tip's")
         branch = [share]
         while branch[-1].info.parent in self.unverified:
             branch.append(self.unverified[branch[-1].info.parent])
         for member in reversed(branch):
             self.verify(member, now, spam=False)
 
-    def claims_more(self, share: Share) -> bool:
+    def claims_better(self, share: Share) -> bool:
+        """Whether the share would be the tip if its claims were true."""
         tip = self.tip()
-        return tip is None or share.info.chain_work > self.shares[tip].info.chain_work
+        return tip is None or rank(share) > rank(self.shares[tip])
 
     def check_work(self, share: Share):
         target = bits_to_target(share.info.share_bits)
@@ -231,7 +236,7 @@ class Chain:
 
     def check_uncles(self, share: Share, now: int):
         for id_ in share.info.uncles:
-            if id_ in self.unverified and self.claims_more(share):
+            if id_ in self.unverified and self.claims_better(share):
                 self.verify(self.unverified[id_], now, spam=False)
             if id_ not in self.shares:
                 raise Held(f"uncle {shown(id_)} is unknown")
@@ -258,12 +263,12 @@ class Chain:
             raise Refused(7, "an uncle's parent is not an ancestor")
 
     def check_spam(self, share: Share):
-        if self.claims_more(share):
+        if self.claims_better(share):
             return
         recent = [id_ for _, (id_, _) in zip(range(SPAM_DEPTH), self.newest_first(self.tip()))]
         if share.info.parent not in recent:
             self.unverified[share.id()] = share
-            raise Unverified("neither on a recent share of the main chain nor on more work than the tip's")
+            raise Unverified("neither on a recent share of the main chain nor better than the tip")
 
     def check_coinbase(self, share: Share, credits=None) -> list:
         """Gives the payouts. `credits` are those of the payout window, if the caller has summed them already."""

@@ -8,6 +8,7 @@ import struct
 from model.codec import compact_size, with_length
 from model.params import RULES_VERSION
 from model.share import Share
+from model.targets import target_of_work, target_to_bits
 
 from .seeded import SCRIPT_KINDS, Seeded, script
 from .shares import random_share
@@ -84,6 +85,9 @@ def build() -> list:
         "share_bits zero": encode_by_hand(share, share_bits=struct.pack("<I", 0)),
         "share_bits negative": encode_by_hand(share, share_bits=struct.pack("<I", 0x1D80FFFF)),
         "share_bits not the shortest form": encode_by_hand(share, share_bits=struct.pack("<I", 0x1D007FFF)),
+        "share_bits with a work of 2^108": encode_by_hand(
+            share, share_bits=struct.pack("<I", target_to_bits(target_of_work(1 << 108)))
+        ),
         "share_bits above 256 bits": encode_by_hand(share, share_bits=struct.pack("<I", 0x217FFFFF)),
         "script length in three bytes": encode_by_hand(
             share, payout_script=b"\xfd" + struct.pack("<H", len(share.info.payout_script)) + share.info.payout_script

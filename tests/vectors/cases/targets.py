@@ -1,11 +1,8 @@
 """targets.json: compact targets, the work they take, and the targets that works give."""
 
-from model.targets import LIMIT, bits_to_target, target_of_work, target_to_bits, work_of_target
+from model.targets import LIMIT, WORK_BITS_MAX, bits_to_target, target_of_work, target_to_bits, work_of_target
 
 from .seeded import Seeded
-
-# The core bounds the work of one share here, so that no window's sum leaves 128 bits.
-WORK_BITS_MAX = 108
 
 KNOWN = [0x1D00FFFF, 0x1F00FFFF, 0x207FFFFF, 0x1E0377AE, 0x1B0404CB, 0x170331DB, 0x1A05DB8B, 0x01010000, 0x017F0000,
          0x02008000, 0x027FFF00, 0x03008000, 0x037FFFFF, 0x04008000, 0x04123456, 0x2000FFFF, 0x20008000, 0x2100FFFF,

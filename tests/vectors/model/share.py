@@ -6,7 +6,7 @@ import struct
 from .codec import Malformed, Reader, compact_size, with_length
 from .hashing import as_number, double_sha256, sha256, shown, tagged_hash, unshown
 from .params import RULES_VERSION, UNCLES_MAX
-from .targets import bits_to_target
+from .targets import WORK_BITS_MAX, work_of_bits
 
 ZERO_ID = bytes(32)
 EXTRANONCE_LEN = 12
@@ -101,7 +101,8 @@ class Info:
         if any(as_number(a) >= as_number(b) for a, b in zip(uncles, uncles[1:])):
             raise Malformed("uncles must be ascending and unique")
         share_height, chain_work, share_bits = reader.integer(4), reader.integer(16), reader.integer(4)
-        bits_to_target(share_bits)
+        if work_of_bits(share_bits).bit_length() > WORK_BITS_MAX:
+            raise Malformed(f"share_bits {share_bits:08x} claim more work than a share may have")
         block_height, coinbase_value = reader.integer(4), reader.integer(8)
         script = reader.bytes_with_length(SCRIPT_LEN_MAX)
         if not is_payout_script(script):

@@ -3,6 +3,8 @@
 from functools import lru_cache
 
 LIMIT = 1 << 256
+# One share's work is below 2^108 (section 3).
+WORK_BITS_MAX = 108
 
 
 def target_to_bits(target: int) -> int:

@@ -1,12 +1,14 @@
 //! Keeps the store in step with the tree: gathers changes, writes them as one, and waits out a full disk.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
+use bitcoin::BlockHash;
 use log::{error, info};
 use p2pool_core::params::ChainParams;
 use p2pool_core::share::ShareId;
-use p2pool_core::sharechain::{Effect, Tree};
+use p2pool_core::sharechain::{Anchor, Effect, Tree};
 
 use crate::store::{Batch, Store, StoreError, StoredShare};
 
@@ -16,6 +18,8 @@ const PROGRESS_SHARES: usize = 5_000;
 /// The store, and the changes it does not have yet.
 pub struct Saved {
     store: Store,
+    /// Bitcoin blocks on disk, or about to be.
+    anchors: HashSet<BlockHash>,
     pending: Batch,
     failing: bool,
 }
@@ -45,9 +49,8 @@ impl Saved {
                 Ok(())
             },
         )?;
-        for anchor in anchors {
-            tree.add_anchor(anchor);
-        }
+        let hashes = anchors.iter().map(|anchor: &Anchor| anchor.header.block_hash()).collect();
+        anchors.into_iter().for_each(|anchor| tree.add_anchor(anchor));
         match tree.tip() {
             Some(tip) => info!(
                 "sharechain of {count} shares loaded in {} ms, tip {} at height {}",
@@ -57,7 +60,10 @@ impl Saved {
             ),
             None => info!("the sharechain is empty: its first share will be its genesis"),
         }
-        Ok((Self { store, pending: Batch::default(), failing: false }, tree))
+        let mut saved = Self { store, anchors: hashes, pending: Batch::default(), failing: false };
+        saved.prune(&mut tree);
+        saved.flush();
+        Ok((saved, tree))
     }
 
     /// Whether changes wait that the disk refused.
@@ -81,7 +87,9 @@ impl Saved {
     fn put_share(&mut self, id: &ShareId, tree: &Tree) {
         let Some(node) = tree.node(id) else { return };
         if let Some(anchor) = tree.anchor(&node.share.header.prev_blockhash) {
-            self.pending.put_anchors.push(anchor.clone());
+            if self.anchors.insert(node.share.header.prev_blockhash) {
+                self.pending.put_anchors.push(anchor.clone());
+            }
         }
         let share = (*node.share).clone();
         self.pending.put_shares.push(StoredShare { id: *id, share, verified: node.verified });
@@ -92,6 +100,8 @@ impl Saved {
         let (shares, anchors) = tree.prune();
         self.pending.put_shares.retain(|stored| !shares.contains(&stored.id));
         self.pending.delete_shares.extend(shares);
+        self.pending.put_anchors.retain(|anchor| !anchors.contains(&anchor.header.block_hash()));
+        self.anchors.retain(|hash| !anchors.contains(hash));
         self.pending.delete_anchors.extend(anchors);
     }
 

@@ -17,7 +17,7 @@ pub struct Limits {
     pub submits_per_s: f64,
     /// Submits at once above that rate.
     pub submit_burst: f64,
-    /// A connection whose client has not taken a byte for so long is dropped.
+    /// A client that does not catch up with what waits for it in this time is dropped.
     pub write_stall_ms: u64,
     /// How often timers are looked at.
     pub tick_ms: u64,
@@ -42,7 +42,7 @@ impl Default for Limits {
             // for the moments until its next job.
             submits_per_s: 100.0,
             submit_burst: 20.0,
-            // Longer than a Wi-Fi roam; keepalive finds dead peers, this finds stuck ones.
+            // Longer than a Wi-Fi roam; keepalive finds dead peers, this finds stuck ones. Jobs come as often.
             write_stall_ms: 30_000,
             // Every timeout above is late by at most this.
             tick_ms: 1_000,

@@ -78,6 +78,8 @@ pub struct Pool {
     pub(super) seen: SeenHashes,
     pub(super) extranonces: Extranonces,
     pub(super) counters: Arc<Counters>,
+    /// Why there is no job, if a reason was given.
+    pub(super) no_work: Option<NoWork>,
     handed_over: HandedOver,
     network: Network,
 }
@@ -98,6 +100,7 @@ impl Pool {
             seen: SeenHashes::new(),
             extranonces: Extranonces::new(first_extranonce),
             counters,
+            no_work: None,
             handed_over: HandedOver::default(),
             network: params.network,
         }
@@ -120,10 +123,12 @@ impl Pool {
                 let clean = self.jobs.is_new_tip(&job);
                 let ceiling = self.ceiling(&job);
                 self.jobs.announce(Current { job, ceiling });
+                self.no_work = None;
                 Fanout::Job { clean }
             }
             ToStratum::NoWork(why) => {
                 self.jobs.withdraw();
+                self.no_work = Some(why);
                 Fanout::NoWork(why)
             }
         }

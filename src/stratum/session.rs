@@ -240,8 +240,9 @@ impl Session {
         let (false, Some(_), Some(worker)) = (self.is_working, &self.extranonce1, &self.worker) else { return };
         self.is_working = true;
         step.outlets.news(News::Authorised { worker, user_agent: &self.user_agent });
-        if step.pool.jobs.current().is_some() {
-            self.send_job(true, step);
+        match step.pool.no_work {
+            Some(why) => reply::show_message(step.out, no_work_text(why)),
+            None => self.send_job(true, step),
         }
     }
 

@@ -67,6 +67,7 @@ fn a_miner_without_work_gets_its_first_job_when_there_is_one() {
     assert_eq!(told["a"][0]["params"][8], true, "a new Bitcoin tip makes older work worthless");
     let told = bench.withdraw(NoWork::NoTemplate);
     assert_eq!(methods(&told["a"]), ["client.show_message"]);
+    assert_eq!(methods(&bench.worker("b")), ["answer", "answer", "client.show_message"], "newcomers are told as well");
     let told = bench.announce(&JobSpec { id: 4, tip: 2, ..EASY_SHARES }.make());
     assert_eq!(told["a"][0]["params"][8], false);
 }

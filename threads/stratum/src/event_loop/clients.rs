@@ -1,0 +1,289 @@
+//! All connections: who may come, whose turn it is to be read, who must go.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
+use p2pool_core::message::ToStratum;
+use p2pool_core::status::{Counters, MinersStatus};
+use p2pool_core::stratum::{Close, Now, Pool, Session, Step};
+use p2pool_core::units::UnixTime;
+use slab::Slab;
+
+use crate::addresses::Addresses;
+use crate::connection::{Connection, End, State};
+use crate::listener::Listener;
+use crate::outlets::{Outs, Peer};
+use crate::sniff::{sniff, Protocol, HTTP_ANSWER, PEEK_LEN};
+use crate::warnings::Kind;
+use crate::StratumError;
+
+/// Bytes read from one socket before it is another's turn: some hundred submits.
+const READ_LEN: usize = 16 * 1024;
+/// Connections accepted before it is the sockets' turn.
+const ACCEPTS_MAX: usize = 64;
+/// A browser has this long to close after its answer.
+const LEAVE_MS: u64 = 2_000;
+
+/// The connections.
+pub struct Clients {
+    listener: Listener,
+    connections: Slab<Connection>,
+    addresses: Addresses,
+    sessions_max: usize,
+    may_accept: bool,
+    /// Sockets that may have bytes to read.
+    queue: VecDeque<usize>,
+    pool: Pool,
+    outs: Outs,
+    counters: Arc<Counters>,
+    now: Now,
+    input: Box<[u8]>,
+    output: Vec<u8>,
+}
+
+impl Clients {
+    /// None yet.
+    pub fn new(listener: Listener, pool: Pool, outs: Outs, counters: Arc<Counters>, sessions_max: usize) -> Self {
+        Self {
+            listener,
+            connections: Slab::new(),
+            addresses: Addresses::default(),
+            sessions_max,
+            may_accept: false,
+            queue: VecDeque::new(),
+            pool,
+            outs,
+            counters,
+            now: Now { uptime_ms: 0, time: UnixTime(0) },
+            input: vec![0; READ_LEN].into(),
+            output: Vec::new(),
+        }
+    }
+
+    /// What all sessions share.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// Whether there is something to do at once.
+    pub fn has_work(&self) -> bool {
+        self.may_accept || (!self.queue.is_empty() && !self.outs.is_congested())
+    }
+
+    /// Whether blocks wait for the submit thread.
+    pub fn has_waiting_blocks(&self) -> bool {
+        self.outs.has_waiting_blocks()
+    }
+
+    /// Offers waiting blocks again.
+    pub fn flush_blocks(&mut self) {
+        self.outs.flush_blocks();
+    }
+
+    /// The reason to end, if there is one.
+    pub fn check(&mut self) -> Result<(), StratumError> {
+        self.outs.check()
+    }
+
+    /// All that follows happens now.
+    pub fn begin_turn(&mut self, now: Now) {
+        self.now = now;
+        self.outs.now_ms = now.uptime_ms;
+    }
+
+    /// Takes in new connections, a bounded number at once.
+    pub fn accept(&mut self, registry: &Registry) {
+        for _ in 0..ACCEPTS_MAX {
+            match self.listener.accept() {
+                Ok(Some((socket, peer))) => self.admit(socket, peer, registry),
+                Ok(None) => {
+                    self.may_accept = false;
+                    return;
+                }
+                Err(error) => {
+                    // Nothing is free, most likely file descriptors; the next tick tries again.
+                    self.outs.log(Kind::Accept, format_args!("cannot accept a miner's connection: {error}"));
+                    self.may_accept = false;
+                    return;
+                }
+            }
+        }
+        self.may_accept = true;
+    }
+
+    fn admit(&mut self, mut socket: TcpStream, peer: SocketAddr, registry: &Registry) {
+        let (count, max) = (self.connections.len(), self.sessions_max);
+        if count >= max {
+            let peer = Peer(Some(peer));
+            self.outs.log(
+                Kind::Refused,
+                format_args!("a miner at {peer} was refused: {max} connections are open, the most allowed"),
+            );
+            return;
+        }
+        let per_address_max = self.pool.limits().sessions_per_address_max;
+        if !self.addresses.enter(peer.ip(), per_address_max) {
+            let peer = Peer(Some(peer));
+            self.outs.log(
+                Kind::Refused,
+                format_args!(
+                    "a miner at {peer} was refused: its address has {per_address_max} connections, the most allowed"
+                ),
+            );
+            return;
+        }
+        let entry = self.connections.vacant_entry();
+        if let Err(error) = registry.register(&mut socket, Token(entry.key()), Interest::READABLE | Interest::WRITABLE)
+        {
+            self.addresses.leave(peer.ip());
+            self.outs.log(Kind::Accept, format_args!("cannot watch a miner's connection: {error}"));
+            return;
+        }
+        entry.insert(Connection::new(socket, peer, self.now));
+        self.counters.sessions.set(self.connections.len() as u64);
+    }
+
+    /// A socket has bytes, or takes some again.
+    pub fn on_event(&mut self, key: usize, is_readable: bool, is_writable: bool) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if is_writable {
+            if let Err(end) = connection.flush() {
+                return self.remove(key, &end);
+            }
+        }
+        if is_readable && !connection.is_queued {
+            connection.is_queued = true;
+            self.queue.push_back(key);
+        }
+    }
+
+    /// Reads once from each socket that has bytes; those with more wait for the next round.
+    pub fn read_queued(&mut self) {
+        for _ in 0..self.queue.len() {
+            if self.outs.is_congested() {
+                return;
+            }
+            let Some(key) = self.queue.pop_front() else { return };
+            let Some(connection) = self.connections.get_mut(key) else { continue };
+            connection.is_queued = false;
+            match self.read_one(key) {
+                Ok(true) => self.on_event(key, true, false),
+                Ok(false) => {}
+                Err(end) => self.remove(key, &end),
+            }
+        }
+    }
+
+    /// Reads once; whether there may be more.
+    fn read_one(&mut self, key: usize) -> Result<bool, End> {
+        let Some(connection) = self.connections.get_mut(key) else { return Ok(false) };
+        if matches!(connection.state, State::Unknown) {
+            let mut first = [0; PEEK_LEN];
+            let Some(len) = connection.peek(&mut first)? else { return Ok(false) };
+            match sniff(first.get(..len).unwrap_or_default()) {
+                Protocol::Stratum => {
+                    connection.state = State::Miner(Box::new(Session::new(&self.pool, connection.opened)));
+                }
+                Protocol::Http => {
+                    connection.send(HTTP_ANSWER, self.now.uptime_ms)?;
+                    connection.leave(self.now.uptime_ms);
+                }
+                Protocol::Undecided => return Ok(false),
+                Protocol::Unknown => return Err(End::UnknownProtocol),
+            }
+        }
+        let Some(len) = connection.read(&mut self.input)? else { return Ok(false) };
+        let bytes = self.input.get(..len).unwrap_or_default();
+        let State::Miner(session) = &mut connection.state else { return Ok(true) };
+        self.output.clear();
+        self.outs.peer = Some(connection.peer);
+        let mut step = Step { pool: &mut self.pool, now: self.now, out: &mut self.output, outlets: &mut self.outs };
+        let result = session.on_bytes(bytes, &mut step);
+        connection.send(&self.output, self.now.uptime_ms)?;
+        result.map_err(End::Session)?;
+        Ok(true)
+    }
+
+    /// Tells all miners of a job or of its absence.
+    pub fn fan_out(&mut self, news: ToStratum) {
+        let fanout = self.pool.receive(news);
+        self.step_all(|session, step| {
+            session.on_fanout(fanout, step);
+            Ok(())
+        });
+    }
+
+    /// Looks at all timers.
+    pub fn tick(&mut self) {
+        let limits = *self.pool.limits();
+        let now = self.now;
+        let overdue = |connection: &Connection| match connection.state {
+            State::Unknown if now.since_ms(connection.opened.uptime_ms) > limits.first_byte_ms => {
+                Some(End::NothingSaid)
+            }
+            State::Leaving { since_ms } if now.since_ms(since_ms) > LEAVE_MS => Some(End::Done),
+            _ if connection.stalled_ms(now) > limits.write_stall_ms => Some(End::SlowReader),
+            _ => None,
+        };
+        let ends: Vec<(usize, End)> =
+            self.connections.iter().filter_map(|(key, connection)| Some((key, overdue(connection)?))).collect();
+        for (key, end) in ends {
+            self.remove(key, &end);
+        }
+        self.step_all(|session, step| session.on_tick(step));
+    }
+
+    /// Steps every session and sends what it writes.
+    fn step_all(&mut self, mut advance: impl FnMut(&mut Session, &mut Step<'_>) -> Result<(), Close>) {
+        let mut ends = Vec::new();
+        for (key, connection) in &mut self.connections {
+            let State::Miner(session) = &mut connection.state else { continue };
+            self.output.clear();
+            self.outs.peer = Some(connection.peer);
+            let mut step = Step { pool: &mut self.pool, now: self.now, out: &mut self.output, outlets: &mut self.outs };
+            let result = advance(session, &mut step).map_err(End::Session);
+            if let Err(end) = connection.send(&self.output, self.now.uptime_ms).and(result) {
+                ends.push((key, end));
+            }
+        }
+        for (key, end) in ends {
+            self.remove(key, &end);
+        }
+    }
+
+    /// The miners for onlookers.
+    pub fn status(&mut self) -> MinersStatus {
+        let now = self.now;
+        let miners = self.connections.iter_mut().filter_map(|(_, connection)| match &mut connection.state {
+            State::Miner(session) => session.status(now),
+            _ => None,
+        });
+        MinersStatus { time: now.time, miners: miners.collect() }
+    }
+
+    /// Ends a connection; dropping the socket closes it.
+    fn remove(&mut self, key: usize, end: &End) {
+        let Some(connection) = self.connections.try_remove(key) else { return };
+        self.addresses.leave(connection.peer.ip());
+        self.counters.sessions.set(self.connections.len() as u64);
+        let peer = Peer(Some(connection.peer));
+        log::debug!("connection of {peer} ended: {end}");
+        if let State::Miner(session) = connection.state {
+            if end.is_worth_a_line() {
+                let worker = session.worker().map_or("(not authorised)", |worker| worker);
+                self.outs.log(Kind::Closed, format_args!("miner {worker} at {peer} was disconnected: {end}"));
+            }
+            session.end(&mut self.pool);
+        }
+    }
+
+    /// The loop is over.
+    pub fn finish(&mut self) {
+        self.connections.clear();
+        self.counters.sessions.set(0);
+        self.outs.finish();
+    }
+}

@@ -1,0 +1,170 @@
+//! Shares to the chain, blocks to the submit thread, news to the log.
+
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::TrySendError;
+use p2pool_core::message::{FoundBlock, LocalShare, ToChain, ToSubmit};
+use p2pool_core::status::Counters;
+use p2pool_core::stratum::{Busy, News, Outlets};
+
+use crate::warnings::{Kind, Warnings};
+use crate::{StratumError, StratumOuts};
+
+/// While more blocks wait than this, no socket is read, so that memory is bounded though no block is dropped.
+///
+/// Only regtest, where nearly every hash is a block, gets there.
+const WAITING_MAX: usize = 256;
+/// At the end, blocks that still wait are given this long to be taken.
+const LAST_TRY: Duration = Duration::from_secs(2);
+
+/// The ways out of the thread.
+pub struct Outs {
+    channels: StratumOuts,
+    counters: Arc<Counters>,
+    waiting: VecDeque<FoundBlock>,
+    gone: Option<StratumError>,
+    /// Lines about to be logged.
+    pub warnings: Warnings,
+    /// The time of the present step.
+    pub now_ms: u64,
+    /// The client of the present step.
+    pub peer: Option<SocketAddr>,
+}
+
+impl Outs {
+    /// Nothing waits.
+    pub fn new(channels: StratumOuts, counters: Arc<Counters>) -> Self {
+        Self {
+            channels,
+            counters,
+            waiting: VecDeque::new(),
+            gone: None,
+            warnings: Warnings::default(),
+            now_ms: 0,
+            peer: None,
+        }
+    }
+
+    /// Logs a line about the present step.
+    pub fn log(&mut self, kind: Kind, line: std::fmt::Arguments<'_>) {
+        self.warnings.log(kind, self.now_ms, line);
+    }
+
+    /// Offers waiting blocks again, oldest first.
+    pub fn flush_blocks(&mut self) {
+        while let Some(block) = self.waiting.pop_front() {
+            match self.channels.submit.try_send(ToSubmit::Block(block)) {
+                Ok(()) => {}
+                Err(TrySendError::Full(ToSubmit::Block(block))) => {
+                    self.waiting.push_front(block);
+                    return;
+                }
+                Err(error) => return self.submit_is_gone(&error.into_inner()),
+            }
+        }
+    }
+
+    /// Blocks that the submit thread has not taken yet.
+    pub fn has_waiting_blocks(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Whether so many blocks wait that nothing should be read that could bring more.
+    pub fn is_congested(&self) -> bool {
+        self.waiting.len() > WAITING_MAX
+    }
+
+    /// The reason to end, if a thread that this one feeds has ended.
+    pub fn check(&mut self) -> Result<(), StratumError> {
+        self.gone.take().map_or(Ok(()), Err)
+    }
+
+    /// The loop is over: waits for the submit thread to take what it must not lose.
+    pub fn finish(&mut self) {
+        let deadline = Instant::now() + LAST_TRY;
+        while let Some(block) = self.waiting.pop_front() {
+            if let Err(error) = self.channels.submit.send_deadline(ToSubmit::Block(block), deadline) {
+                self.submit_is_gone(&error.into_inner());
+            }
+        }
+    }
+
+    /// A block that nobody will take is written where an operator can still find it.
+    fn submit_is_gone(&mut self, message: &ToSubmit) {
+        if let ToSubmit::Block(block) = message {
+            let header = hex(&block.header);
+            let extranonce = hex(&block.extranonce);
+            log::error!(
+                "block of job {} could not be handed over: header {header}, extranonce {extranonce}",
+                block.job.id
+            );
+        }
+        self.gone = Some(StratumError::SubmitGone);
+    }
+}
+
+impl Outlets for Outs {
+    fn block(&mut self, block: FoundBlock) {
+        // Earlier ones first.
+        self.waiting.push_back(block);
+        self.flush_blocks();
+        if self.has_waiting_blocks() {
+            let count = self.waiting.len();
+            self.log(Kind::SubmitBusy, format_args!("{count} found blocks wait for the submit thread, which is busy"));
+        }
+    }
+
+    fn share(&mut self, share: LocalShare) -> Result<(), Busy> {
+        match self.channels.chain.try_send(ToChain::LocalShare(share)) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(_)) => {
+                self.log(Kind::ChainBusy, format_args!("a miner's share was refused: the chain thread is too busy"));
+                Err(Busy)
+            }
+            Err(TrySendError::Disconnected(_)) => {
+                self.gone = Some(StratumError::ChainGone);
+                Err(Busy)
+            }
+        }
+    }
+
+    fn news(&mut self, news: News<'_>) {
+        let peer = Peer(self.peer);
+        match news {
+            News::Authorised { worker, user_agent } => {
+                let sessions = self.counters.sessions.get();
+                self.log(Kind::Joined, format_args!("miner {worker} ({user_agent}) joined from {peer}; connections: {sessions}"));
+            }
+            News::CoinbaseTooLarge { worker, user_agent, len, len_max } => self.log(
+                Kind::CoinbaseTooLarge,
+                format_args!(
+                    "miner {worker} ({user_agent}) at {peer}: the coinbase has {len} bytes, its firmware is known to work up to {len_max}"
+                ),
+            ),
+        }
+    }
+}
+
+/// An address without the form that IPv4 takes on an IPv6 socket.
+pub struct Peer(pub Option<SocketAddr>);
+
+impl std::fmt::Display for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Some(address) => SocketAddr::new(address.ip().to_canonical(), address.port()).fmt(f),
+            None => f.write_str("unknown"),
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,210 @@
+//! A running thread, and clients of it.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use crossbeam_channel::{bounded, Receiver};
+use p2pool_core::config::StratumConfig;
+use p2pool_core::message::{JobSender, ToChain, ToStratum, ToSubmit};
+use p2pool_core::params::{ChainParams, Network};
+use p2pool_core::status::{Counters, MinersStatus};
+use p2pool_core::stratum::Limits;
+use p2pool_core::work::Job;
+use p2pool_stratum::{StopHandle, Stratum, StratumError, StratumOuts};
+use serde_json::{json, Value};
+
+use crate::fixtures::{answer, solve, submit_params, JobSpec};
+
+/// Longer than anything here takes on a loaded machine; reached only by a failure.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a test wants of the thread.
+pub struct Setup {
+    pub sessions_max: usize,
+    pub chain_capacity: usize,
+    pub submit_capacity: usize,
+    pub limits: Limits,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        let limits = Limits { tick_ms: 20, status_ms: 20, ..Limits::default() };
+        Self { sessions_max: 1_000, chain_capacity: 1_024, submit_capacity: 16, limits }
+    }
+}
+
+/// The thread and the other ends of its channels.
+pub struct Node {
+    pub address: SocketAddr,
+    pub jobs: JobSender,
+    pub chain: Receiver<ToChain>,
+    pub submit: Receiver<ToSubmit>,
+    pub counters: Arc<Counters>,
+    pub miners: Arc<ArcSwap<MinersStatus>>,
+    stop: StopHandle,
+    thread: Option<JoinHandle<Result<(), StratumError>>>,
+}
+
+impl Node {
+    pub fn start(setup: Setup) -> Self {
+        let Setup { sessions_max, chain_capacity, submit_capacity, limits } = setup;
+        let (to_chain, chain) = bounded(chain_capacity);
+        let (to_submit, submit) = bounded(submit_capacity);
+        let counters = Arc::new(Counters::default());
+        let stratum = Stratum::open_with_limits(
+            StratumConfig { port: 0, start_difficulty: 1.0, sessions_max },
+            &ChainParams::standard(Network::Regtest),
+            StratumOuts { chain: to_chain, submit: to_submit },
+            Arc::clone(&counters),
+            limits,
+        )
+        .unwrap();
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, stratum.local_addr().port()));
+        let (jobs, miners, stop) = (stratum.jobs(), stratum.miners(), stratum.stop_handle());
+        let thread = Some(std::thread::spawn(move || stratum.run()));
+        Self { address, jobs, chain, submit, counters, miners, stop, thread }
+    }
+
+    pub fn job(&self, spec: JobSpec) -> Arc<Job> {
+        let job = spec.make();
+        self.jobs.put(ToStratum::Job(Arc::clone(&job)));
+        job
+    }
+
+    /// Asks the thread to end and waits for it.
+    pub fn stop(mut self) -> Result<(), StratumError> {
+        self.stop.stop();
+        self.join()
+    }
+
+    /// Waits for the thread to end by itself.
+    pub fn join(&mut self) -> Result<(), StratumError> {
+        self.thread.take().unwrap().join().unwrap()
+    }
+
+    pub fn connect(&self) -> Client {
+        Client::new(TcpStream::connect(self.address).unwrap())
+    }
+
+    /// A client that is subscribed, authorised and has its first job.
+    pub fn worker(&self) -> Client {
+        let mut client = self.connect();
+        client.introduce();
+        client.next("mining.notify");
+        client
+    }
+
+    /// Waits until the number of connections is this.
+    pub fn wait_for_sessions(&self, count: u64) {
+        wait_until(&format!("{count} sessions"), || self.counters.sessions.get() == count);
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.stop.stop();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A miner, or something else, at the port.
+pub struct Client {
+    pub socket: TcpStream,
+    reader: BufReader<TcpStream>,
+    pub extranonce1: [u8; 4],
+}
+
+impl Client {
+    pub fn new(socket: TcpStream) -> Self {
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_nodelay(true).unwrap();
+        let reader = BufReader::new(socket.try_clone().unwrap());
+        Self { socket, reader, extranonce1: [0; 4] }
+    }
+
+    pub fn write(&mut self, bytes: &[u8]) {
+        self.socket.write_all(bytes).unwrap();
+    }
+
+    /// The next line; `None` at the end.
+    pub fn line(&mut self) -> Option<Value> {
+        let mut line = String::new();
+        match self.reader.read_line(&mut line) {
+            Ok(0) => None,
+            Ok(_) => Some(serde_json::from_str(&line).unwrap()),
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => None,
+            Err(error) => panic!("waiting for a line: {error}"),
+        }
+    }
+
+    /// The next line of this method, others are passed over.
+    pub fn next(&mut self, method: &str) -> Value {
+        loop {
+            let line = self.line().unwrap_or_else(|| panic!("closed before {method}"));
+            if line["method"] == method {
+                return line["params"].clone();
+            }
+        }
+    }
+
+    /// The answer to a request, messages are passed over.
+    pub fn call(&mut self, method: &str, params: &Value) -> Value {
+        self.write(format!("{}\n", json!({"id": 9, "method": method, "params": params})).as_bytes());
+        self.answer()
+    }
+
+    pub fn answer(&mut self) -> Value {
+        loop {
+            let line = self.line().expect("closed before the answer");
+            if line["method"].is_null() {
+                return line;
+            }
+        }
+    }
+
+    /// Subscribes and authorizes.
+    pub fn introduce(&mut self) {
+        let answer = self.call("mining.subscribe", &json!(["tester"]));
+        let extranonce1 = answer["result"][1].as_str().unwrap();
+        self.extranonce1 = u32::from_str_radix(extranonce1, 16).unwrap().to_be_bytes();
+        assert_eq!(self.call("mining.authorize", &json!(["tester.1", "x"]))["result"], true);
+    }
+
+    /// A submit that solves the job's block or, if that is harder, its share; `seed` makes it unlike others.
+    pub fn solution(&self, job: &Job, seed: u64) -> String {
+        let easier = job.block_target.max(job.share_target);
+        let found = solve(job, answer(job, self.extranonce1, seed), |judged| judged.meets(&easier));
+        format!("{{\"id\":{seed},\"method\":\"mining.submit\",\"params\":[{}]}}\n", submit_params(job, &found))
+    }
+
+    /// Whether the other side closes without a further line.
+    pub fn is_closed(&mut self) -> bool {
+        let mut rest = Vec::new();
+        match self.reader.read_to_end(&mut rest) {
+            Ok(_) => rest.is_empty(),
+            Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+        }
+    }
+
+    /// All that still comes until the other side closes.
+    pub fn rest(&mut self) -> String {
+        let mut rest = String::new();
+        self.reader.read_to_string(&mut rest).unwrap();
+        rest
+    }
+}
+
+/// Waits for a condition.
+pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < end, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}

@@ -1,0 +1,11 @@
+//! The stratum thread with real sockets.
+
+// All of this is a test, helpers included.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+#[path = "../../../../src/stratum/fixtures.rs"]
+mod fixtures;
+mod harness;
+mod limits;
+mod mining;
+mod protocols;

@@ -1,0 +1,61 @@
+//! Clients that are no miners.
+
+use std::io::Write as _;
+use std::net::Shutdown;
+
+use crate::harness::*;
+
+#[test]
+fn a_browser_is_told_that_there_is_no_page() {
+    let node = Node::start(Setup::default());
+    for request in ["GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "HEAD /x HTTP/1.0\r\n\r\n", "POST / HTTP/1.1\r\n"] {
+        let mut client = node.connect();
+        client.write(request.as_bytes());
+        let answer = client.rest();
+        assert!(answer.starts_with("HTTP/1.1 404 Not Found\r\n"), "{answer}");
+        assert!(answer.contains("no web page built in"), "{answer}");
+    }
+    node.wait_for_sessions(0);
+}
+
+#[test]
+fn a_browser_may_speak_in_pieces() {
+    let node = Node::start(Setup::default());
+    let mut client = node.connect();
+    for piece in ["G", "E", "T", " / HTTP/1.1\r\n\r\n"] {
+        client.write(piece.as_bytes());
+        std::thread::yield_now();
+    }
+    assert!(client.rest().starts_with("HTTP/1.1 404"));
+}
+
+#[test]
+fn a_miner_may_begin_with_white_space() {
+    let node = Node::start(Setup::default());
+    let mut client = node.connect();
+    client.write(b"\r\n  ");
+    client.write(b"{\"id\":1,\"method\":\"mining.ping\"}\n");
+    assert_eq!(client.answer()["result"], "pong");
+}
+
+#[test]
+fn anything_else_is_closed() {
+    let node = Node::start(Setup::default());
+    for bytes in [&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..], b"SSH-2.0-x\r\n", b"\0\0\0\0", b"[]\n"] {
+        let mut client = node.connect();
+        client.write(bytes);
+        assert!(client.is_closed());
+    }
+    node.wait_for_sessions(0);
+}
+
+#[test]
+fn a_client_may_close_its_side_first() {
+    let node = Node::start(Setup::default());
+    let mut client = node.connect();
+    client.socket.write_all(b"{\"id\":1,\"method\":\"mining.ping\"}\n").unwrap();
+    client.socket.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(client.answer()["result"], "pong");
+    assert!(client.is_closed());
+    node.wait_for_sessions(0);
+}

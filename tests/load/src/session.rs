@@ -1,0 +1,99 @@
+//! One session: what it was told, what it waits for.
+
+use std::fmt::Write as _;
+use std::io::{self, ErrorKind, Read, Write};
+use std::time::Instant;
+
+use mio::net::TcpStream;
+use serde_json::Value;
+
+/// Something a session was told.
+pub enum Told {
+    /// The answer to its submit, 0 if accepted, else the error's code; and when the submit was sent.
+    Verdict(u64, Instant),
+    /// It got a job of this name.
+    Job(String),
+}
+
+/// A session of the load.
+pub struct Session {
+    /// The socket.
+    pub socket: TcpStream,
+    unread: Vec<u8>,
+    job: Option<(String, String)>,
+    counter: u64,
+    sent: Option<Instant>,
+}
+
+const HELLO: &[u8] = b"{\"id\":1,\"method\":\"mining.subscribe\",\"params\":[\"p2pool-load\"]}\n\
+{\"id\":2,\"method\":\"mining.authorize\",\"params\":[\"load\",\"d=1000000000\"]}\n";
+/// The id of every submit.
+const SUBMIT_ID: u64 = 3;
+
+impl Session {
+    /// Introduces itself.
+    pub fn new(mut socket: TcpStream) -> io::Result<Self> {
+        socket.set_nodelay(true)?;
+        socket.write_all(HELLO)?;
+        Ok(Self { socket, unread: Vec::new(), job: None, counter: 0, sent: None })
+    }
+
+    /// Whether it has a job and no submit under way.
+    pub fn is_ready(&self) -> bool {
+        self.job.is_some() && self.sent.is_none()
+    }
+
+    /// Whether a submit waits for its answer.
+    pub fn is_waiting(&self) -> bool {
+        self.sent.is_some()
+    }
+
+    /// Sends the next submit.
+    pub fn submit(&mut self) -> io::Result<()> {
+        let Some((job, time)) = &self.job else { return Ok(()) };
+        self.counter += 1;
+        let mut line = String::with_capacity(160);
+        let _ = writeln!(
+            line,
+            "{{\"id\":{SUBMIT_ID},\"method\":\"mining.submit\",\"params\":[\"load\",\"{job}\",\"{:016x}\",\"{time}\",\"{:08x}\"]}}",
+            self.counter, self.counter as u32
+        );
+        self.sent = Some(Instant::now());
+        // A hundred bytes at a time always fit in an empty send buffer.
+        self.socket.write_all(line.as_bytes())
+    }
+
+    /// Reads all there is.
+    pub fn read(&mut self, mut on_told: impl FnMut(Told)) -> io::Result<()> {
+        let mut buffer = [0; 16 * 1024];
+        loop {
+            match self.socket.read(&mut buffer) {
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(len) => self.unread.extend_from_slice(buffer.get(..len).unwrap_or_default()),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        while let Some(end) = self.unread.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.unread.drain(..=end).collect();
+            if let Some(told) = self.on_line(&serde_json::from_slice(&line)?) {
+                on_told(told);
+            }
+        }
+        Ok(())
+    }
+
+    fn on_line(&mut self, line: &Value) -> Option<Told> {
+        if line["method"] == "mining.notify" {
+            let text = |index: usize| line["params"][index].as_str().map(str::to_owned);
+            let (job, time) = (text(0)?, text(7)?);
+            self.job = Some((job.clone(), time));
+            return Some(Told::Job(job));
+        }
+        if line["id"] == SUBMIT_ID {
+            return Some(Told::Verdict(line["error"][0].as_u64().unwrap_or(0), self.sent.take()?));
+        }
+        None
+    }
+}

@@ -68,6 +68,22 @@ pub struct Counters {
     pub templates: Counter,
 }
 
+impl Counters {
+    /// Answers of miners that were refused, for whatever reason.
+    pub fn shares_rejected(&self) -> u64 {
+        [
+            &self.shares_rejected_malformed,
+            &self.shares_rejected_stale,
+            &self.shares_rejected_duplicate,
+            &self.shares_rejected_low_difficulty,
+            &self.shares_rejected_unauthorised,
+            &self.shares_rejected_busy,
+        ]
+        .iter()
+        .fold(0, |sum, counter| sum.saturating_add(counter.get()))
+    }
+}
+
 /// All miners of this node at one moment; the stratum thread makes a new one every few seconds.
 #[derive(Clone, Debug, Default)]
 pub struct MinersStatus {

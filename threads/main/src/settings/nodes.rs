@@ -1,0 +1,68 @@
+//! Nodes to start from.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use super::{given, Environment, SettingsError};
+use crate::args::Flags;
+
+/// Most nodes to start from: one is enough to find the others.
+const BOOTNODES_MAX: usize = 64;
+
+/// The list, each entry of the form `/ip4|ip6|dns|dns4|dns6/HOST/tcp/PORT/p2p/PEER`.
+pub fn bootnodes(flags: &Flags, environment: &Environment) -> Result<Vec<String>, SettingsError> {
+    let Some(given) = given("-bootnodes", flags.bootnodes.as_ref(), environment, "P2POOL_BOOTNODES") else {
+        return Ok(Vec::new());
+    };
+    let nodes: Vec<&str> = given.text.split(',').map(str::trim).filter(|node| !node.is_empty()).collect();
+    if nodes.len() > BOOTNODES_MAX {
+        let wanted = format!("give at most {BOOTNODES_MAX}");
+        return Err(SettingsError::wrong(given.name, &format!("a list of {} nodes", nodes.len()), wanted));
+    }
+    for node in &nodes {
+        check(node).map_err(|wrong| {
+            let wanted = format!("{wrong}; give /ip4/1.2.3.4/tcp/9171/p2p/12D3... or /dns/name/tcp/9171/p2p/12D3...");
+            SettingsError::wrong(given.name, node, wanted)
+        })?;
+    }
+    Ok(nodes.into_iter().map(str::to_owned).collect())
+}
+
+/// Checks one multiaddr.
+fn check(node: &str) -> Result<(), &'static str> {
+    let mut parts = node.split('/');
+    let mut next = || parts.next().unwrap_or_default();
+    if !next().is_empty() {
+        return Err("an address starts with /");
+    }
+    let (kind, host) = (next(), next());
+    let host_is_good = match kind {
+        "ip4" => host.parse::<Ipv4Addr>().is_ok(),
+        "ip6" => host.parse::<Ipv6Addr>().is_ok(),
+        "dns" | "dns4" | "dns6" => {
+            !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))
+        }
+        _ => return Err("it starts with neither /ip4, /ip6, /dns, /dns4 nor /dns6"),
+    };
+    if !host_is_good {
+        return Err("the host is wrong");
+    }
+    if next() != "tcp" || !next().parse::<u16>().is_ok_and(|port| port != 0) {
+        return Err("/tcp/PORT is missing or wrong");
+    }
+    if next() != "p2p" || !is_peer_id(next()) {
+        return Err("/p2p/PEER is missing or wrong");
+    }
+    match parts.next() {
+        None => Ok(()),
+        Some(_) => Err("something follows the peer"),
+    }
+}
+
+/// A libp2p peer id: base58 of a multihash, either an Ed25519 key in place or a SHA-256 hash of a larger key.
+fn is_peer_id(text: &str) -> bool {
+    match bitcoin::base58::decode(text).as_deref() {
+        Ok([0x00, 0x24, 0x08, 0x01, 0x12, 0x20, key @ ..]) => key.len() == 32,
+        Ok([0x12, 0x20, hash @ ..]) => hash.len() == 32,
+        _ => false,
+    }
+}

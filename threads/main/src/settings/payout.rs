@@ -1,0 +1,49 @@
+//! Where this node's miners are paid.
+
+use bitcoin::address::NetworkUnchecked;
+use bitcoin::Address;
+use p2pool_core::params::Network;
+use p2pool_core::share::PayoutScript;
+
+use super::chain::NETWORKS;
+use super::{given, Environment, SettingsError};
+use crate::args::Flags;
+
+/// The address as written and its script.
+pub fn resolve(
+    flags: &Flags,
+    environment: &Environment,
+    network: Network,
+) -> Result<(String, PayoutScript), SettingsError> {
+    let Some(given) = given("-address", flags.address.as_ref(), environment, "PAYOUT_ADDRESS") else {
+        return Err(SettingsError::NoAddress(network));
+    };
+    let text = given.text.trim();
+    let address: Address<NetworkUnchecked> = text.parse().map_err(|error| {
+        let wanted =
+            format!("no Bitcoin address ({error}); give a {network} address, it starts with {}", starts(network));
+        SettingsError::wrong(given.name, text, wanted)
+    })?;
+    if !address.is_valid_for_network(network.to_bitcoin()) {
+        let good_for = NETWORKS.iter().filter(|other| address.is_valid_for_network(other.to_bitcoin()));
+        let belongs_to = good_for.map(|other| other.name()).collect::<Vec<_>>().join("/");
+        return Err(SettingsError::OtherNetworksAddress {
+            address: text.to_owned(),
+            belongs_to,
+            network,
+            starts: starts(network),
+        });
+    }
+    let script = PayoutScript::new(address.assume_checked().script_pubkey().as_bytes())
+        .map_err(|error| SettingsError::wrong(given.name, text, error.to_string()))?;
+    Ok((text.to_owned(), script))
+}
+
+/// How addresses of a network start.
+const fn starts(network: Network) -> &'static str {
+    match network {
+        Network::Mainnet => "bc1, 1 or 3",
+        Network::Testnet3 | Network::Testnet4 | Network::Signet => "tb1, m, n or 2",
+        Network::Regtest => "bcrt1, m, n or 2",
+    }
+}

@@ -1,0 +1,370 @@
+use p2pool_core::config::RpcAuth;
+use p2pool_core::params::Network;
+
+use super::*;
+
+const MAINNET: &str = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4";
+const REGTEST: &str = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
+const TEST: &str = "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx";
+const PEER: &str = "12D3KooWGzxzKZYveHXtpG6AsrUJBcWxHBFS2HsEoGTxrMLvKXtf";
+
+/// Flags as on the command line, an address of regtest included unless the network is set.
+fn flags(words: &[&str]) -> Flags {
+    let mut words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+    let has = |words: &[String], flag: &str| words.iter().any(|word| word == flag);
+    if !has(&words, "-network") {
+        words.extend(["-network", "regtest"].map(String::from));
+    }
+    if !has(&words, "-address") {
+        words.extend(["-address", REGTEST].map(String::from));
+    }
+    match crate::args::parse(&words) {
+        Ok(crate::args::Command::Run(flags)) => flags,
+        other => panic!("{words:?}: {other:?}"),
+    }
+}
+
+fn environment(pairs: &[(&str, &str)]) -> Environment {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn with(words: &[&str], pairs: &[(&str, &str)], files: &[&str]) -> Result<Config, SettingsError> {
+    let mut environment = environment(pairs);
+    environment.entry("HOME".to_owned()).or_insert_with(|| "/home/me".to_owned());
+    resolve(&flags(words), &environment, &|path| files.iter().any(|file| Path::new(file) == path))
+}
+
+fn config(words: &[&str]) -> Config {
+    with(words, &[], &[]).unwrap_or_else(|error| panic!("{words:?}: {error}"))
+}
+
+/// The one line that refuses `words`.
+fn refusal(words: &[&str]) -> String {
+    line(with(words, &[], &[]).expect_err("refused"))
+}
+
+fn line(error: SettingsError) -> String {
+    let line = error.to_string();
+    assert!(!line.contains('\n'), "{line}");
+    line
+}
+
+fn cookie(config: &Config) -> String {
+    match &config.rpc.auth {
+        RpcAuth::CookieFile(path) => path.display().to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn defaults_are_those_of_the_help() {
+    let config = config(&["-network", "mainnet", "-address", MAINNET]);
+    assert_eq!(config.params, ChainParams::standard(Network::Mainnet));
+    assert_eq!(config.payout_address, MAINNET);
+    assert_eq!(config.rpc.host, "127.0.0.1");
+    assert_eq!(config.rpc.port, 8332);
+    assert_eq!(config.stratum.port, 3333);
+    assert_eq!(config.stratum.start_difficulty, 100_000.0);
+    assert_eq!(config.stratum.sessions_max, 1_000);
+    assert_eq!((config.p2p.port, config.p2p.mdns, config.p2p.dht_server), (9171, true, false));
+    assert!(config.p2p.bootnodes.is_empty() && config.coinbase_tag.as_bytes().is_empty());
+    assert_eq!(config.log_level, LevelFilter::Info);
+    let chain_dir = format!(".p2pool/mainnet-{}", config.params.chain_id().prefix());
+    assert_eq!(config.chain_dir, PathBuf::from(chain_dir));
+}
+
+#[test]
+fn the_network_is_mainnet_unless_given() {
+    let flags = Flags { address: Some(MAINNET.into()), ..Flags::default() };
+    let config = resolve(&flags, &environment(&[("HOME", "/home/me")]), &|_| false).unwrap();
+    assert_eq!(config.params.network, Network::Mainnet);
+}
+
+#[test]
+fn every_network_has_bitcoinds_port_and_folder() {
+    for (network, address, port, file) in [
+        ("mainnet", MAINNET, 8332, "/home/me/.bitcoin/.cookie"),
+        ("testnet3", TEST, 18332, "/home/me/.bitcoin/testnet3/.cookie"),
+        ("testnet4", TEST, 48332, "/home/me/.bitcoin/testnet4/.cookie"),
+        ("signet", TEST, 38332, "/home/me/.bitcoin/signet/.cookie"),
+        ("regtest", REGTEST, 18443, "/home/me/.bitcoin/regtest/.cookie"),
+    ] {
+        let config = config(&["-network", network, "-address", address]);
+        assert_eq!((config.rpc.port, cookie(&config).as_str()), (port, file), "{network}");
+        assert_eq!(config.params.network.name(), network);
+    }
+}
+
+#[test]
+fn flags_are_taken() {
+    let node = format!("/ip4/10.0.0.1/tcp/9171/p2p/{PEER}");
+    let config = config(&[
+        "-rpc-host=bitcoind.lan",
+        "-rpc-port=1234",
+        "-rpc-user=me",
+        "-rpc-password=secret",
+        "-stratum-port=0",
+        "-start-difficulty=0.5",
+        "-max-sessions=5",
+        "-p2p-port=9",
+        "-bootnodes",
+        &node,
+        "-mdns=false",
+        "-dht-server",
+        "-data-dir=/srv/pool",
+        "-log-level=debug",
+        "-coinbase-tag=garage",
+        "-chain-name=garage-1",
+        "-share-period=1",
+        "-payout-window=20",
+        "-retarget-window=6",
+    ]);
+    assert_eq!((config.rpc.host.as_str(), config.rpc.port), ("bitcoind.lan", 1234));
+    assert!(
+        matches!(&config.rpc.auth, RpcAuth::UserPassword { user, password } if user == "me" && password == "secret")
+    );
+    assert!(!format!("{config:?}").contains("secret"));
+    assert_eq!((config.stratum.port, config.stratum.start_difficulty, config.stratum.sessions_max), (0, 0.5, 5));
+    assert_eq!((config.p2p.port, config.p2p.mdns, config.p2p.dht_server), (9, false, true));
+    assert_eq!(config.p2p.bootnodes, [node]);
+    assert!(config.chain_dir.starts_with("/srv/pool"));
+    assert_eq!(config.log_level, LevelFilter::Debug);
+    assert_eq!(config.coinbase_tag.as_bytes(), b"garage");
+    let params = &config.params;
+    assert_eq!((params.chain_name.as_str(), params.share_period_s), ("garage-1", 1));
+    assert_eq!((params.payout_window, params.retarget_window), (20, 6));
+}
+
+#[test]
+fn environment_is_stronger_than_flags() {
+    let other = "bcrt1qrp33g0q5c5txsp9arysrx4k6zdkfs4nce4xj0gdcccefvpysxf3qzf4jry";
+    let node = format!("/dns/pool.example/tcp/9171/p2p/{PEER}");
+    let config = with(
+        &["-rpc-host=a", "-rpc-user=b", "-rpc-password=c", "-data-dir=d", "-log-level=warn", "-bootnodes=/x"],
+        &[
+            ("PAYOUT_ADDRESS", other),
+            ("BITCOIN_RPC_HOST", "h"),
+            ("BITCOIN_RPC_USER", "u"),
+            ("BITCOIN_RPC_PASSWORD", "p"),
+            ("P2POOL_DATA_DIR", "/e"),
+            ("P2POOL_BOOTNODES", &node),
+            ("LOG_LEVEL", "trace"),
+        ],
+        &[],
+    )
+    .unwrap();
+    assert_eq!(config.payout_address, other);
+    assert_eq!(config.rpc.host, "h");
+    assert!(matches!(&config.rpc.auth, RpcAuth::UserPassword { user, password } if user == "u" && password == "p"));
+    assert!(config.chain_dir.starts_with("/e"));
+    assert_eq!(config.p2p.bootnodes, [node]);
+    assert_eq!(config.log_level, LevelFilter::Trace);
+}
+
+#[test]
+fn an_empty_variable_is_as_good_as_none() {
+    let pairs: Vec<(&str, &str)> = ENVIRONMENT.iter().map(|(variable, _)| (*variable, "")).collect();
+    let config = with(&["-rpc-host=a.lan", "-rpc-user=b", "-rpc-password=c"], &pairs, &[]).unwrap();
+    assert_eq!((config.rpc.host.as_str(), config.payout_address.as_str()), ("a.lan", REGTEST));
+}
+
+#[test]
+fn an_address_must_be_of_the_network() {
+    let p2tr = "bc1p0xlxvlhemja6c4dqv22uapctqupfhlxm9h8z3k2e72q4k9hcz7vqzk5jj0";
+    for (network, address) in [
+        ("mainnet", MAINNET),
+        ("mainnet", "1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa"),
+        ("mainnet", p2tr),
+        ("mainnet", "3P14159f73E4gFr7JterCCQh9QjiTjiZrG"),
+        ("signet", TEST),
+        ("testnet4", "mipcBbFg9gMiCh81Kj8tqqdgoZub1ZJRfn"),
+        ("regtest", "mipcBbFg9gMiCh81Kj8tqqdgoZub1ZJRfn"),
+    ] {
+        assert_eq!(config(&["-network", network, "-address", address]).payout_address, address);
+    }
+    assert_eq!(
+        refusal(&["-address", MAINNET]),
+        format!("{MAINNET} is a mainnet address, but -network is regtest: give one that starts with bcrt1, m, n or 2")
+    );
+    let line = refusal(&["-network", "mainnet", "-address", TEST]);
+    assert!(line.contains("is a testnet3/testnet4/signet address, but -network is mainnet"), "{line}");
+}
+
+#[test]
+fn what_is_no_address_is_refused() {
+    for address in ["", "me", "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt081", "bc1qw508\nd6qe"] {
+        let line = refusal(&["-address", address]);
+        assert!(line.contains("no Bitcoin address") && line.contains("starts with bcrt1"), "{line}");
+    }
+    // A witness version that no rule of the sharechain knows.
+    let line = refusal(&["-network", "mainnet", "-address", "bc1zw508d6qejxtdg4y5r3zarvaryvaxxpcs"]);
+    assert!(line.contains("not a P2PKH, P2SH, P2WPKH, P2WSH or P2TR script"), "{line}");
+    let none = Flags { network: Some("regtest".into()), ..Flags::default() };
+    let line = self::line(resolve(&none, &environment(&[]), &|_| false).unwrap_err());
+    assert!(line.contains("give -address (or set PAYOUT_ADDRESS) to a regtest address"), "{line}");
+}
+
+#[test]
+fn wrong_values_are_named_with_what_would_be_right() {
+    for (words, parts) in [
+        (&["-network", "testnet"][..], &["-network is \"testnet\"", "testnet3, testnet4"][..]),
+        (&["-rpc-port", "0"], &["-rpc-port is \"0\"", "1 to 65535"]),
+        (&["-rpc-port", "http"], &["-rpc-port is \"http\"", "1 to 65535"]),
+        (&["-stratum-port", "65536"], &["-stratum-port is \"65536\"", "0 to 65535"]),
+        (&["-p2p-port", "-1"], &["-p2p-port is \"-1\"", "0 to 65535"]),
+        (&["-start-difficulty", "0"], &["-start-difficulty is \"0\"", "from 0.00001"]),
+        (&["-start-difficulty", "NaN"], &["-start-difficulty is \"NaN\""]),
+        (&["-start-difficulty", "inf"], &["-start-difficulty is \"inf\""]),
+        (&["-max-sessions", "0"], &["-max-sessions is \"0\"", "1 to 20000"]),
+        (&["-mdns", "-dht-server=maybe"], &["-dht-server is \"maybe\"", "true or false"]),
+        (&["-mdns=yes"], &["-mdns is \"yes\"", "true or false"]),
+        (&["-log-level", "loud"], &["-log-level is \"loud\"", "error, warn, info, debug or trace"]),
+        (&["-log-level", "off"], &["-log-level is \"off\""]),
+        (&["-coinbase-tag", "a text that is longer"], &["-coinbase-tag", "21 bytes are too many, at most 20"]),
+        (&["-coinbase-tag", "caf\u{e9}"], &["-coinbase-tag", "not printable ASCII"]),
+        (&["-chain-name", "My Pool"], &["-chain-name is \"My Pool\"", "a-z, 0-9 and -"]),
+        (&["-chain-name", ""], &["-chain-name is \"\""]),
+        (&["-data-dir", ""], &["-data-dir is \"\"", "name a folder"]),
+        (&["-rpc-host", "http://localhost"], &["-rpc-host", "without http://"]),
+        (&["-rpc-host", "localhost:8332"], &["-rpc-host", "the port goes into -rpc-port"]),
+        (&["-rpc-host", ""], &["-rpc-host is \"\""]),
+        (&["-rpc-host", "my host"], &["-rpc-host is \"my host\""]),
+        (&["-share-period", "0"], &["-share-period is \"0\"", "1 to 30"]),
+        (&["-payout-window", "8641"], &["-payout-window is \"8641\"", "1 to 8640"]),
+        (&["-retarget-window", "5"], &["-retarget-window is \"5\"", "6 to 72"]),
+        (&["-rpc-cookie-file", ""], &["-rpc-cookie-file is \"\""]),
+    ] {
+        let line = refusal(words);
+        for part in parts {
+            assert!(line.contains(part), "{words:?}: {line}");
+        }
+    }
+}
+
+#[test]
+fn a_wrong_variable_is_named_and_not_the_flag() {
+    let line = line(with(&["-log-level=info"], &[("LOG_LEVEL", "loud")], &[]).unwrap_err());
+    assert!(line.starts_with("LOG_LEVEL is \"loud\""), "{line}");
+}
+
+#[test]
+fn test_parameters_are_for_test_chains_alone() {
+    for flag in ["-share-period", "-payout-window", "-retarget-window"] {
+        for (network, address) in [("mainnet", MAINNET), ("testnet3", TEST), ("testnet4", TEST), ("signet", TEST)] {
+            let line = refusal(&["-network", network, "-address", address, flag, "10"]);
+            assert!(line.starts_with(&format!("{flag} is only for tests on regtest")), "{line}");
+        }
+        config(&["-network", "signet", "-address", TEST, "-signet-challenge", "51", flag, "10"]);
+    }
+}
+
+#[test]
+fn a_challenge_is_for_signet_alone() {
+    let params = config(&["-network", "signet", "-address", TEST, "-signet-challenge", "51"]).params;
+    assert_eq!(params.signet_challenge, [0x51]);
+    assert!(!params.needs_block_signature());
+    let line = refusal(&["-signet-challenge", "51"]);
+    assert!(line.contains("-network is regtest") && line.contains("-network signet"), "{line}");
+    for hex in ["", "5", "zz", &"51".repeat(521)] {
+        let line = refusal(&["-network", "signet", "-address", TEST, "-signet-challenge", hex]);
+        assert!(line.contains("in hex, 1 to 520 bytes"), "{line}");
+    }
+}
+
+#[test]
+fn the_cookie_is_found_where_it_lies() {
+    for file in [
+        "/home/me/.bitcoin/regtest/.cookie",
+        "/var/lib/bitcoind/regtest/.cookie",
+        "/var/lib/bitcoin/regtest/.cookie",
+        "/home/umbrel/umbrel/app-data/bitcoin/data/bitcoin/regtest/.cookie",
+    ] {
+        assert_eq!(cookie(&with(&[], &[], &[file]).unwrap()), file);
+        // A shared volume serves a bitcoind elsewhere as well.
+        assert_eq!(cookie(&with(&["-rpc-host", "bitcoind"], &[], &[file]).unwrap()), file);
+    }
+    let both = ["/var/lib/bitcoind/regtest/.cookie", "/home/me/.bitcoin/regtest/.cookie"];
+    assert_eq!(cookie(&with(&[], &[], &both).unwrap()), both[1], "one's own comes first");
+    let given = with(&["-rpc-cookie-file", "/tmp/not-there-yet"], &[], &both).unwrap();
+    assert_eq!(cookie(&given), "/tmp/not-there-yet", "the one given comes before all, whether it exists or not");
+}
+
+#[test]
+fn without_credentials_another_machine_is_not_asked() {
+    let line = refusal(&["-rpc-host", "192.168.1.5"]);
+    assert!(line.starts_with("no credentials for bitcoind on 192.168.1.5: give -rpc-user"), "{line}");
+    let homeless = with(&[], &[("HOME", "")], &[]).unwrap_err();
+    assert_eq!(homeless, SettingsError::NoCredentials { host: "127.0.0.1".into() });
+}
+
+#[test]
+fn contradictory_credentials_are_refused_without_showing_them() {
+    for (words, pairs, part) in [
+        (&["-rpc-user", "me"][..], &[][..], "-rpc-user is given without -rpc-password"),
+        (&["-rpc-password", "hunter2"], &[], "-rpc-password is given without -rpc-user"),
+        (&[], &[("BITCOIN_RPC_USER", "me")], "BITCOIN_RPC_USER is given without"),
+        (
+            &["-rpc-user=me", "-rpc-password=hunter2", "-rpc-cookie-file=/c"],
+            &[],
+            "both -rpc-password and -rpc-cookie-file",
+        ),
+        (
+            &["-rpc-user=me", "-rpc-cookie-file=/c"],
+            &[("BITCOIN_RPC_PASSWORD", "hunter2")],
+            "both BITCOIN_RPC_PASSWORD and -rpc-cookie-file",
+        ),
+        (&["-rpc-user=me", "-rpc-password="], &[], "-rpc-password is empty"),
+        (&["-rpc-user=m:e", "-rpc-password=hunter2"], &[], "without a colon"),
+    ] {
+        let line = line(with(words, pairs, &[]).unwrap_err());
+        assert!(line.contains(part) && !line.contains("hunter2"), "{line}");
+    }
+}
+
+#[test]
+fn hosts_may_be_names_and_addresses() {
+    for (given, taken) in [("::1", "::1"), ("[::1]", "::1"), ("127.0.0.2", "127.0.0.2"), ("localhost", "localhost")] {
+        assert_eq!(config(&["-rpc-host", given]).rpc.host, taken);
+    }
+}
+
+#[test]
+fn two_listeners_cannot_have_one_port() {
+    let line = refusal(&["-stratum-port", "9171"]);
+    assert!(line.contains("-stratum-port and -p2p-port are both 9171"), "{line}");
+    let line = refusal(&["-stratum-port", "18443"]);
+    assert!(line.contains("bitcoind's -rpc-port are both 18443"), "{line}");
+    config(&["-stratum-port", "0", "-p2p-port", "0"]);
+    config(&["-stratum-port", "18443", "-rpc-host", "other", "-rpc-user", "u", "-rpc-password", "p"]);
+}
+
+#[test]
+fn bootnodes_are_multiaddrs_with_a_peer() {
+    let rsa = "QmcgpsyWgH8Y8ajJz1Cu72KnS5uo2Aa2LpzU7kinSupNKC";
+    let list = format!(" /ip6/::1/tcp/1/p2p/{PEER}, /dns4/a.example/tcp/9171/p2p/{rsa} ,");
+    assert_eq!(config(&["-bootnodes", &list]).p2p.bootnodes.len(), 2);
+    assert!(config(&["-bootnodes", ""]).p2p.bootnodes.is_empty());
+    for (node, part) in [
+        ("10.0.0.1:9171".to_owned(), "starts with /"),
+        (format!("/udp/10.0.0.1/tcp/9171/p2p/{PEER}"), "neither /ip4"),
+        (format!("/ip4/10.0.0/tcp/9171/p2p/{PEER}"), "the host is wrong"),
+        (format!("/dns//tcp/9171/p2p/{PEER}"), "the host is wrong"),
+        (format!("/ip4/10.0.0.1/tcp/0/p2p/{PEER}"), "/tcp/PORT"),
+        (format!("/ip4/10.0.0.1/udp/9171/p2p/{PEER}"), "/tcp/PORT"),
+        ("/ip4/10.0.0.1/tcp/9171".to_owned(), "/p2p/PEER"),
+        ("/ip4/10.0.0.1/tcp/9171/p2p/12D3KooW".to_owned(), "/p2p/PEER"),
+        (format!("/ip4/10.0.0.1/tcp/9171/p2p/{PEER}/x"), "something follows"),
+    ] {
+        let line = refusal(&["-bootnodes", &node]);
+        assert!(line.contains(part) && line.contains("give /ip4/1.2.3.4/tcp/9171"), "{line}");
+    }
+    let many = vec![format!("/ip4/10.0.0.1/tcp/9171/p2p/{PEER}"); 65].join(",");
+    assert!(refusal(&["-bootnodes", &many]).contains("give at most 64"));
+}
+
+#[test]
+fn export_needs_no_address() {
+    let flags = Flags { network: Some("regtest".into()), data_dir: Some("/d".into()), ..Flags::default() };
+    let chain = resolve_chain(&flags, &environment(&[])).unwrap();
+    assert_eq!(chain.chain_dir, PathBuf::from(format!("/d/regtest-{}", chain.params.chain_id().prefix())));
+}

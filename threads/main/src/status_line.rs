@@ -1,0 +1,100 @@
+//! One line every ten minutes that says how things are.
+
+use std::time::Duration;
+
+use p2pool_core::status::{ChainStatus, Counters};
+use p2pool_core::units::ShareHeight;
+
+/// How often the line is printed: often enough to see a trend, rare enough to read a week of it.
+pub const STATUS_INTERVAL: Duration = Duration::from_secs(600);
+
+/// What the line says of the sharechain.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ChainFigures {
+    /// The tip's height, if there is a tip.
+    pub tip_height: Option<ShareHeight>,
+    /// Shares held.
+    pub shares: usize,
+    /// Whether shares wait in memory because the disk refuses them.
+    pub unsaved: bool,
+}
+
+impl From<&ChainStatus> for ChainFigures {
+    fn from(status: &ChainStatus) -> Self {
+        let tip_height = status.tree.tip().map(|tip| tip.share.info.share_height);
+        Self { tip_height, shares: status.tree.len(), unsaved: status.unsaved }
+    }
+}
+
+/// Remembers the counts of the last line.
+#[derive(Debug, Default)]
+pub struct StatusLine {
+    accepted: u64,
+    rejected: u64,
+}
+
+impl StatusLine {
+    /// The line now; `now_s` is Unix time in seconds.
+    pub fn next(&mut self, counters: &Counters, chain: ChainFigures, now_s: u64) -> String {
+        let accepted = counters.shares_accepted.get();
+        let rejected = counters.shares_rejected();
+        let mut line = format!(
+            "{} miners; answers since the last such line: {} accepted, {} rejected; sharechain ",
+            counters.sessions.get(),
+            accepted.saturating_sub(self.accepted),
+            rejected.saturating_sub(self.rejected),
+        );
+        (self.accepted, self.rejected) = (accepted, rejected);
+        line += &match chain.tip_height {
+            Some(height) => format!("height {height}, {} shares held; ", chain.shares),
+            None => "empty; ".to_owned(),
+        };
+        if chain.unsaved {
+            line += "SHARES WAIT IN MEMORY, FOR THE DISK REFUSES THEM; ";
+        }
+        line += &match counters.template_time_s.get() {
+            0 => "no template yet; ".to_owned(),
+            time_s => format!("template {} s old; ", now_s.saturating_sub(time_s)),
+        };
+        line += &format!(
+            "blocks: {} found, {} accepted, {} rejected",
+            counters.blocks_found.get(),
+            counters.blocks_accepted.get(),
+            counters.blocks_rejected.get()
+        );
+        line
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_says_what_is_new() {
+        let (counters, mut status) = (Counters::default(), StatusLine::default());
+        assert_eq!(
+            status.next(&counters, ChainFigures::default(), 1_000),
+            "0 miners; answers since the last such line: 0 accepted, 0 rejected; sharechain empty; no template yet; \
+             blocks: 0 found, 0 accepted, 0 rejected"
+        );
+        let seven = ChainFigures { tip_height: Some(ShareHeight(7)), shares: 9, unsaved: false };
+        counters.sessions.set(2);
+        counters.shares_accepted.add(10);
+        counters.shares_rejected_stale.add(1);
+        counters.shares_rejected_low_difficulty.add(2);
+        counters.template_time_s.set(990);
+        counters.blocks_found.add(2);
+        counters.blocks_accepted.add_one();
+        counters.blocks_rejected.add_one();
+        assert_eq!(
+            status.next(&counters, seven, 1_000),
+            "2 miners; answers since the last such line: 10 accepted, 3 rejected; sharechain height 7, 9 shares held; \
+             template 10 s old; blocks: 2 found, 1 accepted, 1 rejected"
+        );
+        counters.shares_accepted.add(1);
+        let failing = ChainFigures { unsaved: true, ..seven };
+        let line = status.next(&counters, failing, 1_000);
+        assert!(line.contains("1 accepted, 0 rejected; ") && line.contains("SHARES WAIT IN MEMORY"), "{line}");
+    }
+}

@@ -1,0 +1,165 @@
+//! The real program as a process: its exit statuses, its one-line refusals, its log, its stop. No bitcoind needed.
+
+mod common;
+
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
+
+use common::{one_line, p2pool, run, Node, ADDRESS};
+
+/// The line that says all is open.
+const OPEN: &str = "miners are expected at";
+
+#[test]
+fn help_and_version_end_well() {
+    let home = tempfile::tempdir().unwrap();
+    for word in ["-h", "-help", "--help", "help"] {
+        let output = run(home.path(), &[word]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        assert!(text.contains("--stratum-port") && text.contains("BITCOIN_RPC_PASSWORD"), "{text}");
+        assert!(output.stderr.is_empty());
+    }
+    let output = run(home.path(), &["-version"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), concat!("p2pool ", env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+#[test]
+fn wrong_settings_end_with_status_2_and_one_line() {
+    let home = tempfile::tempdir().unwrap();
+    let mainnet = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4";
+    for (words, part) in [
+        (&[][..], "no payout address"),
+        (&["-adress", ADDRESS], "did you mean -address?"),
+        (&["-network", "regtest", "-address", mainnet], "is a mainnet address, but -network is regtest"),
+        (&["-network", "regtest", "-address", ADDRESS, "-stratum-port", "many"], "-stratum-port is \"many\""),
+        (&["-network", "regtest", "-address", ADDRESS, "-rpc-user", "me"], "without -rpc-password"),
+        (&["-address", mainnet, "-share-period", "1"], "-share-period is only for tests"),
+        (&["export", "-network", "mars"], "-network is \"mars\""),
+        (&["mine"], "unexpected word"),
+    ] {
+        let output = run(home.path(), words);
+        let line = one_line(&output);
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {line}");
+        assert!(line.starts_with("p2pool: ") && line.contains(part), "{words:?}: {line}");
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn environment_overrides_flags() {
+    let home = tempfile::tempdir().unwrap();
+    let output = p2pool(home.path()).args(["-address", ADDRESS]).env("LOG_LEVEL", "loud").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(one_line(&output).contains("LOG_LEVEL is \"loud\""));
+    let mut node = Node::start(home.path(), "node.log", |command| {
+        command.args(["-data-dir", "flag"]).env("P2POOL_DATA_DIR", "variable");
+    });
+    node.await_log(OPEN);
+    assert!(home.path().join("variable").is_dir() && !home.path().join("flag").exists());
+}
+
+#[test]
+fn the_log_says_what_runs_and_that_it_is_alone() {
+    let home = tempfile::tempdir().unwrap();
+    let mut node = Node::start(home.path(), "node.log", |command| {
+        command.args(["-chain-name", "garage"]);
+    });
+    node.await_log(OPEN);
+    let log = node.log();
+    for part in ["on regtest, chain garage (id ", ADDRESS, "mines alone", "regtest/.cookie (not there yet)"] {
+        assert!(log.contains(part), "no {part:?} in:\n{log}");
+    }
+    assert!(!log.contains("INVALID"), "{log}");
+    let dirs: Vec<_> = std::fs::read_dir(home.path().join(".p2pool")).unwrap().map(|dir| dir.unwrap()).collect();
+    assert_eq!(dirs.len(), 1);
+    assert!(dirs[0].file_name().to_str().unwrap().starts_with("regtest-"));
+    assert_eq!(dirs[0].metadata().unwrap().permissions().mode() & 0o777, 0o700);
+}
+
+#[test]
+fn public_signets_are_warned_of_and_op_true_is_not() {
+    let address = "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx";
+    let home = tempfile::tempdir().unwrap();
+    for (name, challenge, warned) in [("public.log", None, true), ("custom.log", Some("51"), false)] {
+        let mut node = Node::start(home.path(), name, |command| {
+            *command = p2pool(home.path());
+            command.args(["-network", "signet", "-address", address, "-stratum-port", "0"]);
+            command.args(challenge.iter().flat_map(|hex| ["-signet-challenge", hex]));
+            command.stderr(std::fs::File::create(home.path().join(name)).unwrap());
+        });
+        node.await_log(OPEN);
+        assert_eq!(node.log().contains("BLOCKS FOUND HERE WILL BE INVALID"), warned, "{}", node.log());
+    }
+}
+
+#[test]
+fn the_password_is_never_logged() {
+    let home = tempfile::tempdir().unwrap();
+    // Nobody listens there: the node must fail to log in, at the level that logs most.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let mut node = Node::start(home.path(), "node.log", |command| {
+        command.args(["-rpc-user", "somebody", "-rpc-port", &port, "-log-level", "trace"]);
+        command.env("BITCOIN_RPC_PASSWORD", "correct-horse-battery");
+    });
+    node.await_log(OPEN);
+    node.await_log("user somebody, password hidden");
+    node.signal("TERM");
+    node.wait();
+    // As it is and as HTTP's basic authentication would carry it.
+    for secret in ["correct-horse", "c29tZWJvZHk6Y29ycmVjdC1ob3JzZS1iYXR0ZXJ5"] {
+        assert!(!node.log().contains(secret), "{}", node.log());
+    }
+}
+
+#[test]
+fn both_signals_end_it_in_order_within_five_seconds_without_a_bitcoind() {
+    let home = tempfile::tempdir().unwrap();
+    for signal in ["TERM", "INT"] {
+        let mut node = Node::start(home.path(), "node.log", |_| ());
+        node.await_log(OPEN);
+        node.signal(signal);
+        let (status, took) = node.wait();
+        assert_eq!(status.code(), Some(0), "{}", node.log());
+        assert!(took < Duration::from_secs(5), "took {took:?}:\n{}", node.log());
+        assert!(node.log().contains(&format!("SIG{signal}: stopping")), "{}", node.log());
+        assert!(node.log().trim_end().ends_with("stopped"), "{}", node.log());
+    }
+}
+
+#[test]
+fn a_second_node_on_the_same_folder_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let mut first = Node::start(home.path(), "first.log", |_| ());
+    first.await_log(OPEN);
+    let mut second = Node::start(home.path(), "second.log", |_| ());
+    let (status, _) = second.wait();
+    assert_eq!(status.code(), Some(1), "{}", second.log());
+    assert!(second.log().contains("another p2pool uses the folder .p2pool/regtest-"), "{}", second.log());
+    let mut third = Node::start(home.path(), "third.log", |command| {
+        command.args(["-chain-name", "other"]);
+    });
+    third.await_log(OPEN);
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let home = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let words = ["-network", "regtest", "-address", ADDRESS, "-stratum-port", &port];
+    let output = run(home.path(), &words);
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{log}");
+    assert!(log.contains("the port for miners cannot be opened"), "{log}");
+}
+
+#[test]
+fn export_without_a_chain_says_so() {
+    let home = tempfile::tempdir().unwrap();
+    let output = run(home.path(), &["export", "-network", "regtest"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(one_line(&output).contains("there is no sharechain in .p2pool/regtest-"));
+}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::Share;
 use crate::hasher::Search;
@@ -16,6 +16,9 @@ use crate::target::Target;
 const CHUNK: u64 = 1 << 13;
 /// With a limited rate, how often a second a searcher wakes.
 const WAKES_PER_S: u64 = 50;
+/// A found block makes its job worthless, and the next job is on its way: this long it is waited for. Without the
+/// wait, on regtest, thousands of blocks of one height would be found before the first is told of.
+const AFTER_BLOCK_WAIT: Duration = Duration::from_secs(1);
 /// The lowest bit that miners roll (BIP-0320).
 const VERSION_SHIFT: u32 = 13;
 
@@ -116,7 +119,16 @@ impl Searcher {
                 next = after;
                 if let Some((nonce, hash)) = hit {
                     answer.nonce = nonce;
-                    self.found.send(Found { order: order.clone(), answer: answer.clone(), hash }).ok()?;
+                    let found = Found { order: order.clone(), answer: answer.clone(), hash };
+                    let is_block = found.share().is_block;
+                    self.found.send(found).ok()?;
+                    if is_block {
+                        match self.orders.recv_timeout(AFTER_BLOCK_WAIT) {
+                            Ok(newer) => return Some(self.orders.try_iter().last().unwrap_or(newer)),
+                            Err(RecvTimeoutError::Timeout) => {}
+                            Err(RecvTimeoutError::Disconnected) => return None,
+                        }
+                    }
                 }
             }
         }

@@ -2,9 +2,15 @@
 
 use std::io::Write as _;
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::Duration;
 
+use crossbeam_channel::bounded;
+use p2pool_core::config::StratumConfig;
+use p2pool_core::params::{ChainParams, Network};
+use p2pool_core::status::Counters;
 use p2pool_core::stratum::Limits;
+use p2pool_stratum::{Stratum, StratumOuts};
 use serde_json::json;
 use socket2::SockRef;
 
@@ -143,4 +149,19 @@ fn too_many_submits_are_answered() {
     let answers: Vec<bool> = (0..30).map(|_| client.answer()["result"] == true).collect();
     assert_eq!(answers, [vec![true; 20], vec![false; 10]].concat());
     assert_eq!(client.call("mining.ping", &json!([]))["result"], "pong", "the session lives");
+}
+
+#[test]
+fn a_port_that_is_taken_and_a_bad_difficulty_are_named() {
+    let node = Node::start(Setup::default());
+    let open = |port, start_difficulty| {
+        let outs = StratumOuts { chain: bounded(1).0, submit: bounded(1).0 };
+        let config = StratumConfig { port, start_difficulty, sessions_max: 1 };
+        let params = ChainParams::standard(Network::Regtest);
+        Stratum::open(config, &params, outs, Arc::new(Counters::default())).err().map(|error| error.to_string())
+    };
+    let taken = open(node.address.port(), 1.0).unwrap();
+    assert!(taken.contains(&node.address.port().to_string()) && taken.contains("--stratum-port"), "{taken}");
+    assert!(open(0, f64::NAN).unwrap().contains("NaN is not a positive number"));
+    assert_eq!(open(0, 1.0), None);
 }

@@ -1,0 +1,136 @@
+// Asks the node every few seconds and hands its figures to the parts of the page.
+
+import { ask } from './api.js';
+import { $, setAttr, setText, show } from './dom.js';
+import { clock, duration } from './format.js';
+import { showBlocks } from './blocks.js';
+import { showCards } from './cards.js';
+import { openDialog } from './dialog.js';
+import { Graphs } from './graphs.js';
+import { showMiners } from './miners.js';
+import { showPayouts } from './payouts.js';
+import { showPeers } from './peers.js';
+import { showProblems } from './problems.js';
+import { showShares } from './shares.js';
+import { showTree } from './tree.js';
+
+/** The node makes new figures every two seconds; five are often enough for eyes. */
+const POLL_MS = 5000;
+/** Stored history changes by a point a minute at most. */
+const HISTORY_MS = 60000;
+
+/** What is known of the node. */
+const state = {
+  status: null,
+  blocks: null,
+  /** Unix seconds of this computer's clock when the node last answered. */
+  answered: null,
+  /** Why the last question failed; null while the node answers. */
+  failure: null,
+  /** Node's clock less this computer's, in seconds. */
+  skew: 0,
+};
+
+const graphs = new Graphs();
+let range = 'live';
+let historyAsked = 0;
+
+const here = () => Date.now() / 1000;
+/** The node's time, by which ages are told. */
+const nodeTime = () => here() + state.skew;
+
+async function poll() {
+  try {
+    const [status, blocks] = await Promise.all([ask('/api/status'), ask('/api/blocks')]);
+    state.status = status;
+    state.blocks = blocks.blocks;
+    state.answered = here();
+    state.failure = null;
+    state.skew = status.time - state.answered;
+  } catch (error) {
+    state.failure = error;
+  }
+  showConnection();
+  if (state.failure === null) showFigures();
+  showProblems(state, here());
+  if (state.failure === null && range !== 'live' && here() - historyAsked > HISTORY_MS / 1000) await askHistory();
+}
+
+function showFigures() {
+  const { status, blocks } = state;
+  const now = nodeTime();
+  show($('network'), true);
+  setText($('network'), networkName(status));
+  document.title = title(status);
+  showCards(status, blocks, now);
+  showTree(status, now);
+  showShares(status, now);
+  showPayouts(status);
+  showMiners(status, now);
+  showBlocks(blocks, now);
+  showPeers(status);
+  showFooter(status);
+  if (range === 'live') graphs.show(status.history, 'live');
+}
+
+/** A private pool names itself beside Bitcoin's network. */
+function networkName({ network, chain_name: chain }) {
+  return chain === 'main' ? network : `${network}, pool ${chain}`;
+}
+
+/** Tells tabs apart: which node, and whether it earns. */
+function title(status) {
+  const worst = status.problems.some(problem => problem.level === 'error') ? '✕ ' : '';
+  return `${worst}p2pool ${networkName(status)}`;
+}
+
+function showFooter(status) {
+  setText($('footer-node'), `p2pool ${status.version} · up for ${duration(status.uptime_secs)} · miners on port ${status.stratum_port} · nodes on port ${status.p2p_port}`);
+}
+
+function showConnection() {
+  const offline = state.failure !== null;
+  setAttr($('connection'), 'data-state', offline ? 'offline' : 'live');
+  setAttr(document.body, 'data-offline', offline ? '' : null);
+  if (!offline) setText($('connection-text'), 'live');
+  else setText($('connection-text'), state.answered === null ? 'offline' : `offline since ${clock(state.answered)}`);
+}
+
+async function askHistory() {
+  const wanted = range;
+  try {
+    const { points } = await ask(`/api/history?window=${wanted}`);
+    // Another window may have been chosen meanwhile.
+    if (range !== wanted) return;
+    historyAsked = here();
+    graphs.show(points, wanted);
+  } catch (error) {
+    if (range === wanted) graphs.fail(error.message);
+  }
+}
+
+$('ranges').addEventListener('change', event => {
+  range = event.target.value;
+  historyAsked = 0;
+  if (range !== 'live') askHistory();
+  else if (state.status !== null) graphs.show(state.status.history, 'live');
+});
+
+/** The address says which share is open, so that back and forward work and a share can be linked to. */
+function followAddress() {
+  const match = /^#share=([0-9a-f]+)$/.exec(location.hash);
+  openDialog(match ? match[1] : null, () => ({ now: nodeTime(), ourAddress: state.status?.our_address }));
+}
+window.addEventListener('hashchange', followAddress);
+
+/** One question at a time, the next some seconds after its answer; none while nobody looks. */
+async function loop() {
+  for (;;) {
+    if (document.hidden) await new Promise(resume => document.addEventListener('visibilitychange', resume, { once: true }));
+    await poll();
+    await new Promise(resume => setTimeout(resume, POLL_MS));
+  }
+}
+
+followAddress();
+loop();

@@ -1,0 +1,52 @@
+// The figures one looks at first.
+
+import { $, el, setAttr, setText, shareHref } from './dom.js';
+import { NONE, ago, btc, count, difficulty, duration, fullTime, hashrate, percent, shorten } from './format.js';
+
+/** Shows all cards. */
+export function showCards(status, blocks, now) {
+  showPayout(status);
+  card('local', hashrate(status.local_hashrate), partOfPool(status));
+  card('pool', hashrate(status.pool_hashrate), 'estimated from its shares and uncles');
+  card('eta', duration(status.est_time_to_block), status.block_difficulty === null ? 'on average' : `on average, at difficulty ${difficulty(status.block_difficulty)}`);
+  showLastBlock(status, blocks, now);
+  card('shares', count(status.share_count), status.tip_time ? `the last ${ago(status.tip_time, now)}` : 'none yet');
+  card('difficulty', difficulty(status.difficulty), `aims at one in ${duration(status.share_target_time_secs)}`);
+  card('miners', count(status.miner_count), status.miner_count ? 'connected to this node' : 'none connected');
+  card('peers', count(status.peer_count), status.peer_count ? 'nodes of the pool' : 'mining alone');
+}
+
+function card(name, value, note) {
+  setText($(`card-${name}`), value);
+  setText($(`card-${name}-note`), note);
+}
+
+function showPayout(status) {
+  const { coinbase_value: value, our_payout: ours, our_address: address } = status;
+  if (value === null) card('payout', NONE, 'no work from bitcoind yet');
+  else if (ours === 0) card('payout', btc(0), 'no work of yours is in the payout window yet');
+  else card('payout', btc(ours), `${percent((100 * ours) / value)} of ${btc(value)}, to ${shorten(address, 10, 6)}`);
+}
+
+function partOfPool({ local_hashrate: local, pool_hashrate: pool }) {
+  if (!local || !pool) return 'estimated from your miners’ shares';
+  // Both are estimates, so the part may come out above the whole.
+  return `about ${percent(Math.min(100, (100 * local) / pool))} of the pool`;
+}
+
+function showLastBlock(status, blocks, now) {
+  if (!status.last_block_found_time) return card('block', 'none yet', 'since this node knows the pool');
+  const note = $('card-block-note');
+  setText($('card-block'), ago(status.last_block_found_time, now));
+  setAttr($('card-block'), 'title', fullTime(status.last_block_found_time));
+  const hash = status.last_block_found_hash;
+  if (!hash) return setText(note, fullTime(status.last_block_found_time));
+  let link = note.querySelector('a');
+  if (link === null) {
+    link = el('a');
+    note.replaceChildren(link);
+  }
+  const height = blocks.find(block => block.hash === hash)?.height;
+  setAttr(link, 'href', shareHref(hash));
+  setText(link, height === undefined || height === null ? shorten(hash) : `height ${count(height)}`);
+}

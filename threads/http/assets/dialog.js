@@ -1,0 +1,147 @@
+// One share in full, in a dialog whose links lead to its parent and uncles.
+
+import { ApiError, ask } from './api.js';
+import { $, el, setText, shareHref } from './dom.js';
+import { ago, btc, count, difficulty, fullTime, percent, si } from './format.js';
+
+const dialog = $('share');
+/** The hash shown or asked for; answers for others come too late. */
+let wanted = null;
+
+$('share-close').addEventListener('click', () => dialog.close());
+// A click on what lies around the dialog is one on the dialog itself.
+dialog.addEventListener('click', event => {
+  if (event.target === dialog) dialog.close();
+});
+dialog.addEventListener('close', () => {
+  wanted = null;
+  // Not an entry of its own, else "back" would open the share again.
+  if (location.hash.startsWith('#share=')) history.replaceState(null, '', location.pathname + location.search);
+});
+
+/** Shows the share with this hash; none closes. `context()` gives `{now, ourAddress}`. */
+export async function openDialog(hash, context) {
+  if (hash === null) {
+    if (dialog.open) dialog.close();
+    return;
+  }
+  wanted = hash;
+  setText($('share-title'), 'Share');
+  $('share-badges').replaceChildren();
+  $('share-body').replaceChildren(el('p', { class: 'hash whole' }, hash), el('p', { class: 'empty' }, 'Asking the node …'));
+  if (!dialog.open) dialog.showModal();
+  try {
+    const share = await ask(`/api/share/${hash}`);
+    if (wanted === hash) showShare(share, context());
+  } catch (error) {
+    if (wanted === hash) showFailure(hash, error);
+  }
+  // Where reading goes on, also after a link within the dialog was followed and is gone.
+  if (wanted === hash) $('share-title').focus();
+}
+
+function showFailure(hash, error) {
+  const text = error instanceof ApiError
+    ? error.status === 404 ? 'This node does not hold that share: it is unknown, or so old that it was dropped.' : `The node refuses: ${error.message}`
+    : 'The node does not answer. Close this and try again when it does.';
+  $('share-body').replaceChildren(el('p', { class: 'hash whole' }, hash), el('p', { class: 'empty' }, text));
+}
+
+function showShare(share, { now, ourAddress }) {
+  setText($('share-title'), `Share ${count(share.info.share_height)}`);
+  $('share-badges').replaceChildren(...badges(share, ourAddress));
+  const body = $('share-body');
+  body.replaceChildren(
+    el('p', { class: 'hash whole' }, share.hash),
+    section('Share', shareRows(share, now, ourAddress)),
+    section('Bitcoin header', headerRows(share)),
+    section('Coinbase', coinbaseRows(share)),
+    payouts(share, ourAddress));
+  body.scrollTop = 0;
+}
+
+function badges(share, ourAddress) {
+  const found = [];
+  if (share.is_block) found.push(el('span', { class: 'tag tag-block' }, '◆ block'));
+  const place = share.main_chain ? 'main chain' : share.named_by ? 'uncle' : 'not on the chain';
+  found.push(el('span', { class: 'tag' }, place));
+  if (share.miner === ourAddress) found.push(el('span', { class: 'tag' }, 'you'));
+  return found;
+}
+
+function section(title, rows) {
+  const list = el('dl');
+  for (const [name, ...values] of rows) list.append(el('div', {}, el('dt', {}, name), el('dd', {}, ...values)));
+  return el('section', {}, el('h3', {}, title), list);
+}
+
+const hash = text => el('span', { class: 'hash' }, text);
+const link = id => el('a', { class: 'hash', href: shareHref(id) }, id);
+
+function links(ids, none) {
+  return ids.length ? ids.map(link) : [none];
+}
+
+function shareRows(share, now, ourAddress) {
+  const { info } = share;
+  return [
+    ['Miner', hash(share.miner), share.miner === ourAddress ? ' (you)' : ''],
+    ['Time', `${fullTime(share.timestamp)}, ${ago(share.timestamp, now)}`],
+    ['Parent', ...links(info.parent ? [info.parent] : [], 'none: the chain begins here')],
+    ['Uncles', ...links(info.uncles, 'none')],
+    ...(share.named_by ? [['Uncle of', link(share.named_by)]] : []),
+    ['Children', ...links(share.children, 'none yet')],
+    ...(share.confirmations === null ? [] : [['Shares on top', count(share.confirmations)]]),
+    ['Difficulty', `${difficulty(share.share_difficulty)}, target `, hash(info.share_bits)],
+    ['Difficulty reached', `${difficulty(share.hash_difficulty)} of ${difficulty(share.block_difficulty)} for a block`],
+    ['Work', hashes(share.work)],
+    ['Work of the chain', hashes(info.chain_work)],
+    ...(share.verified ? [] : [['Payouts', 'not checked by this node: it does not hold all shares they follow from']]),
+  ];
+}
+
+/** Work comes as a decimal number that may be greater than what a double holds exactly. */
+const hashes = work => `${si(Number(work), '')} hashes`.replace('\u00a0 ', ' ');
+
+const hex32 = number => `0x${(number >>> 0).toString(16).padStart(8, '0')}`;
+
+function headerRows({ header }) {
+  return [
+    ['Version', hash(hex32(header.version))],
+    ['Previous block', hash(header.prev_block)],
+    ['Merkle root', hash(header.merkle_root)],
+    ['Time', `${header.time}, ${fullTime(header.time)}`],
+    ['Bits', hash(header.bits)],
+    ['Nonce', hash(hex32(header.nonce))],
+    ['In full', hash(header.raw)],
+  ];
+}
+
+function coinbaseRows({ info, extranonce, merkle_branch: branch }) {
+  return [
+    ['Block height', count(info.block_height)],
+    ['Value', btc(info.coinbase_value)],
+    ['Tag', info.coinbase_tag || 'none'],
+    ['Payout script', hash(info.payout_script)],
+    ['Extranonce', hash(extranonce)],
+    ['Witness commitment', hash(info.witness_commitment)],
+    ['Merkle branch', ...(branch.length ? branch.map(hash) : ['empty: the coinbase is the only transaction'])],
+  ];
+}
+
+function payouts(share, ourAddress) {
+  const box = el('section', {}, el('h3', {}, share.is_block ? 'Payouts of this block' : 'Payouts, had it been a block'));
+  if (!share.payouts) {
+    box.append(el('p', { class: 'empty' }, 'Not known any more: this node has dropped shares of its payout window.'));
+    return box;
+  }
+  const body = el('tbody');
+  for (const { address, amount, pct } of share.payouts) {
+    const who = el('th', { scope: 'row', class: 'hash' }, address);
+    if (address === ourAddress) who.append(' ', el('span', { class: 'tag' }, 'you'));
+    body.append(el('tr', {}, who, el('td', { class: 'num' }, btc(amount)), el('td', { class: 'num' }, percent(pct))));
+  }
+  const head = el('tr', {}, el('th', { scope: 'col' }, 'Address'), el('th', { scope: 'col', class: 'num' }, 'Amount'), el('th', { scope: 'col', class: 'num' }, 'Part'));
+  box.append(el('table', { class: 'payout-table' }, el('thead', {}, head), body));
+  return box;
+}

@@ -1,0 +1,80 @@
+// This node's own miners.
+
+import { $, el, keyed, setAttr, setText, show } from './dom.js';
+import { NONE, ago, count, difficulty, duration, fullTime, hashrate, plural } from './format.js';
+import { stratumAddress } from './problems.js';
+
+/** Reasons for a refusal, stale ones apart. */
+const REASONS = {
+  low_difficulty: 'too easy',
+  duplicate: 'duplicate',
+  malformed: 'malformed',
+  busy: 'node busy',
+  unauthorised: 'not authorised',
+};
+
+const COLUMNS = [
+  ['hashrate', 'Hash rate', 'num'],
+  ['difficulty', 'Difficulty', 'num'],
+  ['accepted', 'Accepted', 'num'],
+  ['stale', 'Stale', 'num'],
+  ['rejected', 'Rejected', 'text'],
+  ['best', 'Best share', 'num'],
+  ['last', 'Last share', 'num'],
+  ['connected', 'Connected', 'num'],
+];
+
+/** Shows all sessions. */
+export function showMiners(status, now) {
+  const { miners } = status;
+  show($('miners-table'), miners.length > 0);
+  show($('miners-empty'), miners.length === 0);
+  setText($('miners-empty'), `No miners are connected. Point one at ${stratumAddress(status)}, with any user name and password.`);
+  const shown = miners.length < status.miner_count ? `the strongest ${count(miners.length)} of ` : '';
+  setText($('miners-note'), miners.length ? `${shown}${plural(status.miner_count, 'session')}, ${hashrate(status.local_hashrate)}` : '');
+  // Two sessions may carry one name; the older keeps its row.
+  const sorted = [...miners].sort((a, b) => compare(a.worker, b.worker) || b.connected_secs - a.connected_secs);
+  keyed($('miners-body'), sorted, miner => miner.worker, create, (row, miner) => update(row, miner, status, now));
+}
+
+const compare = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
+
+function create() {
+  const row = el('tr', {}, el('th', { scope: 'row' }, el('span', { class: 'worker' }), el('span', { class: 'agent note' }), el('span', { class: 'warn', hidden: '' })));
+  for (const [name, label, kind] of COLUMNS) row.append(el('td', { class: `${kind} c-${name}`, 'data-label': label }));
+  return row;
+}
+
+function update(row, miner, status, now) {
+  const rejected = miner.rejected_by_reason;
+  setText(row.querySelector('.worker'), miner.worker);
+  setText(row.querySelector('.agent'), miner.user_agent);
+  const warn = row.querySelector('.warn');
+  show(warn, miner.coinbase_too_large);
+  const size = status.coinbase_bytes ? `of ${count(status.coinbase_bytes)} bytes ` : '';
+  setText(warn, `⚠ The coinbase ${size}is larger than this firmware is known to take: it may find nothing. Newer firmware helps.`);
+
+  const set = (name, text) => setText(row.querySelector(`.c-${name}`), text);
+  set('hashrate', hashrate(miner.hashrate));
+  set('difficulty', miner.difficulty ? difficulty(miner.difficulty) : NONE);
+  set('accepted', count(miner.shares));
+  set('stale', withPart(rejected.stale, miner.shares + miner.rejected));
+  set('rejected', reasons(rejected));
+  set('best', miner.best_difficulty ? difficulty(miner.best_difficulty) : NONE);
+  set('last', miner.last_share_time ? ago(miner.last_share_time, now) : 'none yet');
+  set('connected', duration(miner.connected_secs));
+  setAttr(row.querySelector('.c-last'), 'title', miner.last_share_time ? fullTime(miner.last_share_time) : null);
+}
+
+/** "3 (0.12 %)": of all shares that were handed in. */
+function withPart(stale, all) {
+  if (stale === 0) return count(0);
+  return `${count(stale)} (${((100 * stale) / all).toFixed(stale / all < 0.1 ? 2 : 0)}\u00a0%)`;
+}
+
+function reasons(rejected) {
+  const words = Object.entries(REASONS)
+    .filter(([name]) => rejected[name] > 0)
+    .map(([name, words]) => `${count(rejected[name])} ${words}`);
+  return words.join(', ') || '0';
+}

@@ -1,0 +1,53 @@
+// Whom a block found now would pay, as bars that are labelled and so need no colour.
+
+import { $, el, keyed, setAttr, setText, show } from './dom.js';
+import { btc, percent, plural, shorten } from './format.js';
+
+/** Shown until somebody asks for all. */
+const ROWS = 12;
+
+let all = false;
+let last = null;
+
+$('payouts-more').addEventListener('click', () => {
+  all = !all;
+  showPayouts(last);
+});
+
+/** Shows the payouts of the present job. */
+export function showPayouts(status) {
+  last = status;
+  const entries = status.payout_entries;
+  const ours = status.our_address;
+  setText($('payouts-note'), entries.length ? `${btc(status.coinbase_value)} to ${plural(entries.length, 'address', 'addresses')}` : '');
+  show($('payouts-empty'), entries.length === 0);
+  setText($('payouts-empty'), 'Nothing to pay out yet: bitcoind has given no template.');
+
+  // Our own line is always among those shown.
+  const shown = all ? entries : entries.filter((entry, index) => index < ROWS || entry.address === ours);
+  const greatest = entries.length ? entries[0].pct : 100;
+  keyed($('payouts-list'), shown, entry => entry.address, create, (row, entry) => update(row, entry, greatest, ours));
+
+  const more = $('payouts-more');
+  const hidden = entries.filter((entry, index) => index >= ROWS && entry.address !== ours);
+  show(more, hidden.length > 0);
+  setAttr(more, 'aria-expanded', String(all));
+  const rest = hidden.reduce((sum, entry) => sum + entry.pct, 0);
+  setText(more, all ? 'Show fewer' : `Show ${hidden.length} more, ${percent(rest)} in all`);
+}
+
+function create({ address }) {
+  return el('li', { class: 'payout' },
+    el('span', { class: 'who' }, el('span', { class: 'mono', title: address }, shorten(address, 12, 8)), el('span', { class: 'tag', hidden: '' }, 'you')),
+    el('span', { class: 'pct num' }),
+    el('span', { class: 'bar', 'aria-hidden': 'true' }, el('span')),
+    el('span', { class: 'amount num' }));
+}
+
+function update(row, { address, amount, pct }, greatest, ours) {
+  setAttr(row, 'data-ours', address === ours ? '' : null);
+  show(row.querySelector('.tag'), address === ours);
+  setText(row.querySelector('.pct'), percent(pct));
+  setText(row.querySelector('.amount'), btc(amount));
+  row.querySelector('.bar > span').style.width = `${greatest > 0 ? (100 * pct) / greatest : 0}%`;
+}

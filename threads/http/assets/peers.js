@@ -1,0 +1,28 @@
+// Nodes of the pool that this one talks to.
+
+import { $, el, keyed, setText, show } from './dom.js';
+import { NONE, plural, shorten } from './format.js';
+
+/** Shows all peers, nearest first. */
+export function showPeers(status) {
+  const peers = [...status.peers].sort((a, b) => (a.latency_us ?? Infinity) - (b.latency_us ?? Infinity));
+  setText($('peers-note'), status.our_peer_id ? `you are ${shorten(status.our_peer_id, 6, 6)}` : plural(peers.length, 'peer'));
+  show($('peers-empty'), peers.length === 0);
+  setText($('peers-empty'), 'No peers: this node mines alone.');
+  keyed($('peers-list'), peers, peer => peer.id, create, (row, peer) => {
+    setText(row.querySelector('.address'), peer.address ?? 'address unknown');
+    setText(row.querySelector('.latency'), latency(peer.latency_us));
+  });
+}
+
+function create({ id }) {
+  return el('li', { class: 'peer' },
+    el('span', { class: 'mono', title: id }, shorten(id, 12, 8)),
+    el('span', { class: 'latency num' }),
+    el('span', { class: 'address mono note' }));
+}
+
+function latency(us) {
+  if (us === null || us === undefined) return NONE;
+  return us < 1000 ? `${us}\u00a0µs` : `${(us / 1000).toFixed(us < 10000 ? 1 : 0)}\u00a0ms`;
+}

@@ -1,0 +1,34 @@
+// The latest shares, newest first, with their whole hashes.
+
+import { $, el, keyed, setAttr, setText, shareHref, show } from './dom.js';
+import { ago, clock, count, fullTime, shorten } from './format.js';
+
+/** Shows the latest shares. */
+export function showShares(status, now) {
+  const shares = status.recent_shares;
+  setText($('shares-note'), shares.length ? 'newest first' : '');
+  show($('shares-empty'), shares.length === 0);
+  setText($('shares-empty'), 'No shares yet. The first one appears as soon as a miner of the pool finds it.');
+  keyed($('shares-list'), shares, share => share.hash, create, (row, share) => update(row, share, status, now));
+}
+
+function create({ hash, timestamp }) {
+  return el('li', { class: 'share' },
+    el('a', { class: 'hash', href: shareHref(hash) }, hash),
+    el('p', { class: 'note' },
+      el('span', { class: 'tag tag-block', hidden: '' }, '◆ block'),
+      el('span', { class: 'tag', hidden: '' }, 'you'),
+      el('span', { class: 'by' }),
+      el('time', { datetime: new Date(timestamp * 1000).toISOString(), title: fullTime(timestamp) })));
+}
+
+function update(row, { miner, share_height: height, timestamp, is_block: isBlock }, status, now) {
+  setAttr(row, 'data-block', isBlock ? '' : null);
+  const [block, you] = row.querySelectorAll('.tag');
+  show(block, isBlock);
+  show(you, miner === status.our_address);
+  const by = row.querySelector('.by');
+  setText(by, `#${count(height)} by ${shorten(miner, 12, 8)}`);
+  setAttr(by, 'title', miner);
+  setText(row.querySelector('time'), `${clock(timestamp)}, ${ago(timestamp, now)}`);
+}

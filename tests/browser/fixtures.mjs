@@ -1,0 +1,257 @@
+// Answers of the API as a node could give them, for states that a real node is hard to bring into.
+// Made from a seeded generator, so that every run sees the same.
+
+import { createHash } from 'node:crypto';
+
+const HOSTILE_NAME = '<img src=x onerror=alert(1)>';
+
+const hex = text => createHash('sha256').update(text).digest('hex');
+const shareHash = (scenario, name) => `00000${hex(`${scenario} ${name}`).slice(5)}`;
+const BECH32 = 'qpzry9x8gf2tvdw0s3jn54khce6mua7l';
+const address = name => `tb1q${[...Buffer.from(hex(`address ${name}`) + hex(`more ${name}`), 'hex')].map(byte => BECH32[byte % 32]).join('')}`.slice(0, 42);
+const BASE58 = '123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz';
+const peerId = name => `12D3KooW${[...Buffer.from(hex(`peer ${name}`) + hex(`id ${name}`), 'hex')].slice(0, 44).map(byte => BASE58[byte % 58]).join('')}`;
+
+/** A generator of numbers in 0..1 that gives the same ones for the same seed. */
+function random(seed) {
+  let state = seed >>> 0;
+  return () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 32;
+  };
+}
+
+const OURS = address('ours');
+const NOW = () => Math.floor(Date.now() / 1000);
+const DIFFICULTY = 48231.7;
+
+/** Heights 1188..1235 with forks, uncles, a fork of two and a block. */
+function shares(scenario, now, payees) {
+  const next = random(7);
+  const all = [];
+  const add = (name, share) => {
+    all.push({ name, hash: shareHash(scenario, name), is_block: false, main_chain: true, uncles: [], ...share });
+    return all.at(-1);
+  };
+  const times = [];
+  for (let height = 1188; height <= 1235; height += 1) {
+    times.push(height === 1188 ? 0 : times.at(-1) + 4 + Math.floor(next() * 52));
+  }
+  const last = times.at(-1);
+  for (let height = 1188; height <= 1235; height += 1) {
+    add(height, {
+      share_height: height,
+      prev_share_hash: shareHash(scenario, height - 1),
+      timestamp: now - 14 - last + times[height - 1188],
+      miner: next() < 0.3 ? OURS : payees[Math.floor(next() * next() * payees.length)],
+      is_block: height === 1227 || height === 1201,
+    });
+  }
+  const main = height => all.find(share => share.name === height);
+  // An uncle: its parent is on the main chain, and a later share names it.
+  for (const height of [1196, 1210, 1222, 1231]) {
+    const uncle = add(`${height} uncle`, { share_height: height, prev_share_hash: main(height - 1).hash, timestamp: main(height).timestamp + 1, miner: payees[height % payees.length], main_chain: false });
+    main(height + (height === 1210 ? 2 : 1)).uncles.push(uncle.hash);
+  }
+  // Two uncles at one height, and a fork of three that nobody names, beginning beside an uncle.
+  const second = add('1222 second', { share_height: 1222, prev_share_hash: main(1221).hash, timestamp: main(1222).timestamp + 2, miner: OURS, main_chain: false });
+  main(1224).uncles.push(second.hash);
+  let parent = main(1221).hash;
+  for (const height of [1222, 1223, 1224]) {
+    parent = add(`${height} fork`, { share_height: height, prev_share_hash: parent, timestamp: main(height).timestamp + 3, miner: payees[1], main_chain: false }).hash;
+  }
+  return all;
+}
+
+function payoutEntries(payees, value) {
+  const weights = payees.map((_, index) => 1 / (index + 1.6) ** 1.1);
+  const total = weights.reduce((sum, weight) => sum + weight, 0);
+  const amounts = weights.map(weight => Math.floor((value * weight) / total));
+  amounts[0] += value - amounts.reduce((sum, amount) => sum + amount, 0);
+  return payees.map((payee, index) => ({ address: payee, amount: amounts[index], pct: (100 * amounts[index]) / value }));
+}
+
+function points(now, count, step, shareCount) {
+  const next = random(count);
+  return Array.from({ length: count }, (_, index) => ({
+    t: now - (count - 1 - index) * step,
+    ph: 6.9e12 * (1 + 0.22 * Math.sin(index / 9) + 0.1 * next()),
+    lh: 1.18e12 * (1 + 0.1 * Math.sin(index / 5) + 0.12 * next()),
+    shares: shareCount - Math.floor(((count - 1 - index) * step) / 30),
+  }));
+}
+
+function miner(worker, fields) {
+  return {
+    worker,
+    user_agent: 'bitaxe/BM1370/v2.9.0',
+    hashrate: 1.18e12,
+    difficulty: 2048,
+    shares: 5120,
+    best_difficulty: 8.42e8,
+    rejected: 0,
+    rejected_by_reason: { malformed: 0, busy: 0, stale: 0, duplicate: 0, low_difficulty: 0, unauthorised: 0 },
+    coinbase_too_large: false,
+    last_share_time: NOW() - 6,
+    connected_secs: 93784,
+    ...fields,
+  };
+}
+
+const MINERS = [
+  miner('garage.bitaxe-1', {}),
+  miner('garage.bitaxe-2', { hashrate: 1.21e12, shares: 6014, best_difficulty: 2.1e9, rejected: 20, rejected_by_reason: { malformed: 0, busy: 0, stale: 7, duplicate: 2, low_difficulty: 11, unauthorised: 0 } }),
+  miner('attic.s19', { user_agent: 'bmminer/2.0.0', hashrate: 9.6e13, difficulty: 131072, shares: 812, coinbase_too_large: true, connected_secs: 3731 }),
+  miner(HOSTILE_NAME, { user_agent: '<script>alert(2)</script>', hashrate: 2.1e5, difficulty: 0.0012, shares: 0, best_difficulty: 0, last_share_time: null, connected_secs: 12 }),
+  miner('a-worker-whose-name-was-chosen-by-somebody-who-likes-long-names-without-any-space.and.some.more.of.it', { user_agent: 'cgminer/4.12.1 with a very long description of itself', connected_secs: 2 }),
+];
+
+/** A pool with 48 payees, forks, uncles and names of all kinds. */
+function busy(scenario = 'busy') {
+  const now = NOW();
+  const value = 312847193;
+  const payees = Array.from({ length: 48 }, (_, index) => (index === 3 ? OURS : address(index)));
+  const tree = shares(scenario, now, payees);
+  const main = tree.filter(share => share.main_chain).sort((a, b) => b.share_height - a.share_height);
+  const entries = payoutEntries(payees, value);
+  const block = main.find(share => share.is_block);
+  return {
+    status: {
+      time: now,
+      version: '0.1.0',
+      share_count: 1236,
+      miner_count: MINERS.length,
+      peer_count: 4,
+      difficulty: DIFFICULTY,
+      target_bits: '1b0165e5',
+      tip_hash: main[0].hash,
+      tip_miner: main[0].miner,
+      tip_time: main[0].timestamp,
+      recent_shares: main.slice(0, 20).map(({ hash, miner, timestamp, is_block, share_height, uncles }) => ({ hash, miner, timestamp, is_block, share_height, uncles: uncles.length })),
+      miner_weights: Object.fromEntries(entries.map(entry => [entry.address, entry.pct / 100])),
+      network: 'testnet4',
+      chain_name: 'main',
+      stratum_port: 3333,
+      p2p_port: 9333,
+      share_target_time_secs: 30,
+      pplns_window_size: 8640,
+      uptime_secs: 187234,
+      pool_hashrate: 7.31e12,
+      local_hashrate: 1.24e12,
+      last_block_found_time: block.timestamp,
+      last_block_found_hash: block.hash,
+      est_time_to_block: 9312,
+      history: points(now, 60, 30, 1236),
+      our_address: OURS,
+      payout_entries: entries,
+      coinbase_value: value,
+      coinbase_bytes: 1832,
+      our_payout: entries[3].amount,
+      block_height: 91828,
+      block_difficulty: 1.58e7,
+      template_age_secs: 7,
+      tree_shares: tree.map(({ name, ...share }) => share),
+      our_peer_id: peerId('ours'),
+      peers: [
+        { id: peerId('a'), latency_us: 18342, address: '/ip4/203.0.113.7/tcp/9333' },
+        { id: peerId('b'), latency_us: 412, address: '/ip4/192.168.1.20/tcp/9333' },
+        { id: peerId('c'), latency_us: 231000, address: '/ip6/2001:db8:85a3:8d3:1319:8a2e:370:7348/tcp/9333/p2p/a-long-relay-name' },
+        { id: peerId('d'), latency_us: null, address: null },
+      ],
+      miners: MINERS,
+      problems: [],
+    },
+    blocks: [
+      { hash: block.hash, height: 91827, time: block.timestamp, status: 'submitted', confirmations: 0, miner: block.miner, value },
+      { hash: main.at(-14).hash, height: 91812, time: now - 1700, status: 'confirmed', confirmations: 15, miner: OURS, value: 312500000 },
+      { hash: hex('orphaned block'), height: 91002, time: now - 86400, status: 'orphaned', confirmations: 0, miner: payees[2], value: 312500000 },
+    ],
+    tree,
+    entries,
+  };
+}
+
+/** Just installed: no shares, no peers, no miners, no template. */
+function empty() {
+  const { status } = busy();
+  return {
+    status: {
+      ...status,
+      share_count: 0, miner_count: 0, peer_count: 0, tip_hash: null, tip_miner: null, tip_time: null, recent_shares: [], miner_weights: {},
+      uptime_secs: 4, pool_hashrate: 0, local_hashrate: 0, last_block_found_time: null, last_block_found_hash: null, est_time_to_block: null,
+      history: [], payout_entries: [], coinbase_value: null, coinbase_bytes: null, our_payout: 0, block_height: null, block_difficulty: null, template_age_secs: null, tree_shares: [], peers: [], miners: [], difficulty: 0.00024414,
+      problems: [
+        { code: 'bitcoind_down', level: 'error', text: 'bitcoind is still syncing: 43 % of the chain.', advice: 'Mining begins by itself when it is done.', since: NOW() - 4 },
+        { code: 'no_miner', level: 'info', text: 'No miner is connected.', advice: 'Point a miner at this port.', since: null },
+        { code: 'alone', level: 'info', text: 'Mining alone: no other node is connected.', advice: 'Check -bootnodes.', since: null },
+      ],
+    },
+    blocks: [],
+    tree: [],
+    entries: [],
+  };
+}
+
+const SCENARIOS = { busy, empty };
+
+/** What the node answers in a named state. */
+export function scenario(name) {
+  if (!(name in SCENARIOS)) throw new Error(`there is no scenario '${name}'; there are ${Object.keys(SCENARIOS).join(', ')}`);
+  const made = SCENARIOS[name]();
+  return {
+    status: made.status,
+    blocks: { blocks: made.blocks },
+    history: window => {
+      const span = { '1h': 3600, '1d': 86400, '7d': 604800, '30d': 2592000 }[window];
+      // A third of the way in the node was off for a while.
+      return span && { window, points: made.status.history.length ? points(NOW(), 200, span / 200, 90000).filter((_, index) => index < 60 || index > 75) : [] };
+    },
+    share: hash => detail(made, hash),
+  };
+}
+
+function detail({ tree, entries }, hash) {
+  const share = tree.find(candidate => candidate.hash === hash);
+  if (!share) return null;
+  const named = tree.find(candidate => candidate.main_chain && candidate.uncles.includes(hash));
+  return {
+    hash,
+    is_block: share.is_block,
+    main_chain: share.main_chain,
+    verified: true,
+    confirmations: share.main_chain ? 1235 - share.share_height : null,
+    miner: share.miner,
+    timestamp: share.timestamp,
+    header: {
+      raw: hex(`header ${hash}`) + hex('more') + hex('rest').slice(32),
+      version: 0x20000000,
+      prev_block: `00000000${hex('block').slice(8)}`,
+      merkle_root: hex(`root ${hash}`),
+      time: share.timestamp,
+      bits: '1903a30c',
+      nonce: 0xa1b2c3d4,
+    },
+    info: {
+      parent: share.prev_share_hash,
+      uncles: share.uncles,
+      share_height: share.share_height,
+      chain_work: '243126001238912000',
+      share_bits: '1b0165e5',
+      block_height: 91827,
+      coinbase_value: 312847193,
+      payout_script: `0014${hex(share.miner).slice(0, 40)}`,
+      payout_address: share.miner,
+      witness_commitment: hex(`witness ${hash}`),
+      coinbase_tag: 'garage pool',
+    },
+    extranonce: hex(`extranonce ${hash}`).slice(0, 24),
+    merkle_branch: Array.from({ length: 5 }, (_, index) => hex(`branch ${index}`)),
+    work: '207153721200640',
+    share_difficulty: DIFFICULTY,
+    block_difficulty: 1.58e7,
+    hash_difficulty: share.is_block ? 2.2e7 : 61234,
+    children: tree.filter(candidate => candidate.prev_share_hash === hash).map(candidate => candidate.hash),
+    named_by: named?.hash ?? null,
+    payouts: entries,
+  };
+}

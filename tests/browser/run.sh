@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Tests of the dashboard in a real browser (Debian's chromium, headless).
+#
+#   tests/browser/run.sh         the page against made-up answers of the API
+#   tests/browser/run.sh URL     the page as the node at URL serves it
+#
+# Installs what is missing: chromium (as root; else says what to run) and, outside this tree, the npm package that
+# drives it. Ends with the sum of all tests, and with 0 only if everything passed.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+. contrib/common.sh
+
+# No run takes a quarter of this; it is here so that a hanging browser is found.
+readonly TIMEOUT_S=600
+
+case ${1:-} in
+    -h | --help) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0"; exit 0 ;;
+    '' | http://*) ;;
+    *) die "'$1' is not the address of a node; it looks like http://127.0.0.1:3333/" ;;
+esac
+
+packages=()
+command -v chromium >/dev/null || packages+=(chromium)
+command -v node >/dev/null || packages+=(nodejs)
+command -v npm >/dev/null || packages+=(npm)
+install_packages "${packages[@]}"
+
+# One folder for each state of the lock file; it appears whole, by one rename.
+cache=${P2POOL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/p2pool}
+modules=$cache/browser-$(sha256sum tests/browser/package-lock.json | cut -c 1-16)
+if [ ! -d "$modules" ]; then
+    say "fetching what drives the browser, into $modules"
+    mkdir -p "$cache"
+    new=$(mktemp -d "$cache/browser-new-XXXXXX")
+    cp tests/browser/package.json tests/browser/package-lock.json "$new"
+    (cd "$new" && npm ci --ignore-scripts --no-audit --no-fund >npm.log 2>&1) || {
+        tail -n 20 "$new/npm.log" >&2
+        die "npm could not fetch it; see $new/npm.log"
+    }
+    mv -T "$new" "$modules" 2>/dev/null || [ -d "$modules" ] || die "cannot make $modules"
+fi
+
+if [ $# -gt 0 ]; then
+    export P2POOL_URL=$1
+    tests=(tests/browser/node.test.mjs)
+else
+    tests=(tests/browser/page.test.mjs)
+fi
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+status=0
+P2POOL_BROWSER_MODULES=$modules P2POOL_CHROMIUM=$(command -v chromium) timeout --foreground "$TIMEOUT_S" \
+    node --test --test-reporter=spec --test-reporter-destination=stdout --test-reporter=tap --test-reporter-destination="$log" \
+    "${tests[@]}" || status=$?
+sum=$(awk '$1 == "#" { sum[$2] = $3 } END { printf "%d passed; %d failed; %d ignored", sum["pass"], sum["fail"] + sum["cancelled"], sum["skipped"] }' "$log")
+if [ "$status" = 0 ]; then
+    echo "test result: ok. $sum"
+else
+    echo "test result: FAILED. $sum"
+    exit 1
+fi

@@ -56,6 +56,9 @@ pub enum Response {
     Status(PeerStatus),
     /// What comes on the main chain after the locator's first share that is on it, or from the oldest held.
     Inventory {
+        /// The locator's share that these follow; [`ShareId::ZERO`]: none of it is on the chain, so they begin with the
+        /// oldest share held.
+        after: ShareId,
         /// Height of the first main-chain share among `ids`.
         start_height: ShareHeight,
         /// Oldest first; before each share the uncles it names, as far as they are held.
@@ -105,7 +108,7 @@ impl Map for Response {
     fn entries(&self) -> usize {
         match self {
             Self::Status(_) => 8,
-            Self::Inventory { .. } => 4,
+            Self::Inventory { .. } => 5,
             Self::Shares(_) | Self::Headers(_) | Self::BlockTransactions(_) => 2,
             Self::Unknown | Self::Busy => 1,
         }
@@ -115,10 +118,11 @@ impl Map for Response {
         put_entry(map, 0, &self.kind())?;
         match self {
             Self::Status(status) => status.write(map),
-            Self::Inventory { start_height, ids, more } => {
-                put_entry(map, 1, start_height)?;
-                put_entry(map, 2, ids)?;
-                put_entry(map, 3, more)
+            Self::Inventory { after, start_height, ids, more } => {
+                put_entry(map, 1, after)?;
+                put_entry(map, 2, start_height)?;
+                put_entry(map, 3, ids)?;
+                put_entry(map, 4, more)
             }
             Self::Shares(shares) => put_entry(map, 1, shares),
             Self::Headers(headers) => put_entry(map, 1, headers),
@@ -130,9 +134,12 @@ impl Map for Response {
     fn read<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Self, A::Error> {
         Ok(match get_entry::<_, u8>(map, 0)? {
             0 => Self::Status(PeerStatus::read(map)?),
-            1 => {
-                Self::Inventory { start_height: get_entry(map, 1)?, ids: get_entry(map, 2)?, more: get_entry(map, 3)? }
-            }
+            1 => Self::Inventory {
+                after: get_entry(map, 1)?,
+                start_height: get_entry(map, 2)?,
+                ids: get_entry(map, 3)?,
+                more: get_entry(map, 4)?,
+            },
             2 => Self::Shares(get_entry(map, 1)?),
             3 => Self::Headers(get_entry(map, 1)?),
             4 => Self::BlockTransactions(get_entry(map, 1)?),

@@ -1,7 +1,11 @@
 //! What threads publish for others to look at: counters and immutable snapshots. Nobody waits for anybody.
 
+mod peers;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+
+pub use peers::{Direction, PeerStatus, PeersStatus};
 
 use crate::sharechain::Tree;
 use crate::units::UnixTime;

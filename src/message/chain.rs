@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use bitcoin::block::Header;
 use bitcoin::BlockHash;
 
-use crate::share::{ShareId, EXTRANONCE_LEN};
+use super::{AskFailed, GossipToken, InboundToken, PeerToken, RequestToken};
+use crate::share::{Share, ShareId, EXTRANONCE_LEN};
 use crate::sharechain::Anchor;
 use crate::units::{BlockHeight, Sats};
+use crate::wire::{Request, Response};
 use crate::work::{Job, Template};
 
 /// A message to the chain thread. Templates come by a slot of their own, see [`TemplateNews`].
@@ -26,6 +29,56 @@ pub enum ToChain {
         value: Sats,
         /// bitcoind's word.
         outcome: SubmitOutcome,
+    },
+    /// A node of this chain connected. Comes before anything else of it.
+    PeerUp {
+        /// Its number until it goes.
+        peer: PeerToken,
+        /// Where it is, for logs.
+        address: Arc<str>,
+    },
+    /// It is gone. Nothing of it comes after; what it was asked has been answered with [`AskFailed::Gone`].
+    PeerDown {
+        /// Who.
+        peer: PeerToken,
+    },
+    /// A peer passed on a share. Wants one `ToP2p::Verdict`.
+    Gossip {
+        /// Who.
+        peer: PeerToken,
+        /// The message's number.
+        gossip: GossipToken,
+        /// The share: well formed, nothing else is checked.
+        share: Arc<Share>,
+    },
+    /// A peer passed on the announcement of a Bitcoin block. Wants one `ToP2p::Verdict`.
+    BlockAnnounced {
+        /// Who.
+        peer: PeerToken,
+        /// The message's number.
+        gossip: GossipToken,
+        /// The block's header: it has the work that it claims itself.
+        header: Header,
+        /// The announcement unread, for `BlockAnnouncement::check` once it is known what Bitcoin asks of the header.
+        announcement: Vec<u8>,
+    },
+    /// A peer asks. Wants one `ToP2p::Answer` within half a minute.
+    Asked {
+        /// Who.
+        peer: PeerToken,
+        /// The question's number.
+        to: InboundToken,
+        /// The question.
+        question: Request,
+    },
+    /// What came of a question of ours.
+    Answered {
+        /// Who.
+        peer: PeerToken,
+        /// The question's number.
+        request: RequestToken,
+        /// The answer: well formed, whether it fits the question is not checked.
+        response: Result<Response, AskFailed>,
     },
     /// Flush and end.
     Stop,

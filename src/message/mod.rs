@@ -6,11 +6,15 @@
 mod anchor;
 mod chain;
 mod latest;
+mod p2p;
 mod stratum;
 mod submit;
 
 pub use anchor::ToAnchor;
 pub use chain::{AnchorAnswer, AnchorVerdict, LocalShare, SubmitOutcome, TemplateNews, ToChain};
 pub use latest::{latest, LatestReceiver, LatestSender};
+pub use p2p::{
+    AskFailed, GossipToken, GossipVerdict, InboundToken, InboxFull, P2pSender, PeerToken, RequestToken, ToP2p,
+};
 pub use stratum::{JobSender, NoWork, ToStratum, Wake};
 pub use submit::{FoundBlock, ToSubmit};

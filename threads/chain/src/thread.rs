@@ -195,6 +195,13 @@ impl Chain {
             ToChain::Anchor(answer) => self.take_anchor(answer),
             // rpc/submit has logged it.
             ToChain::Submitted { .. } => {}
+            // No network thread is wired to this one yet: none of these come.
+            ToChain::PeerUp { .. }
+            | ToChain::PeerDown { .. }
+            | ToChain::Gossip { .. }
+            | ToChain::BlockAnnounced { .. }
+            | ToChain::Asked { .. }
+            | ToChain::Answered { .. } => {}
             ToChain::Stop => return Turn::End,
         }
         Turn::GoOn

@@ -1,4 +1,4 @@
-//! Blocks and exported shares, against the independent model of the rules (`audit.py` beside this crate).
+//! Blocks and exported shares, against the independent model of the rules (`audit_blocks.py` beside this crate).
 
 use std::io::Write as _;
 use std::ops::RangeInclusive;
@@ -14,7 +14,7 @@ use crate::pool::Pool;
 /// What the audit looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Audit {
-    /// Shares that follow every rule.
+    /// Shares that follow every rule, payouts included.
     pub shares: u64,
     /// Those of them from genesis to tip.
     pub main_chain: u64,
@@ -61,7 +61,7 @@ fn block_line(bitcoind: &Bitcoind, hash: &BlockHash) -> Value {
 
 #[track_caller]
 fn run(export: &str, blocks: &Path) -> Value {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("audit.py");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("audit_blocks.py");
     let mut child = Command::new("python3")
         .arg(script)
         .arg(blocks)

@@ -129,6 +129,12 @@ impl Bitcoind {
         }
     }
 
+    /// Has the node write to disk what a kill would make it forget, its newest blocks among it.
+    pub fn flush(&self) {
+        // Core does so before it counts the coins.
+        self.call("gettxoutsetinfo", json!(["none"]));
+    }
+
     /// Calls an RPC method with `params`, a JSON array.
     pub fn rpc(&self, method: &str, params: Value) -> Result<Value, RpcError> {
         self.client.call(method, &params)

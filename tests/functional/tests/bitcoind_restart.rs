@@ -14,6 +14,7 @@ fn a_block_found_while_bitcoind_is_away_is_handed_over_when_it_is_back() {
 
     let job = session.wait_job(SOON, |job| job.prev_block == first).unwrap();
     let (answer, hash) = session.solve_for(&job, 0, &job.target());
+    bitcoind.flush();
     bitcoind.kill();
     session.submit(&answer).unwrap();
     // Miners are not sent away, and p2pool does not end.

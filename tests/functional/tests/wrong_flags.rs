@@ -21,19 +21,29 @@ fn assert_refused(flags: &[&str], words: &[&str]) {
 
 #[test]
 fn wrong_values_are_named_with_what_would_be_right() {
-    let address = p2tr_address(Chain::Regtest, 0);
-    let right = format!("-address={address}");
+    let address = format!("-address={}", p2tr_address(Chain::Regtest, 0));
     assert_refused(&["-network=regtest"], &["address"]);
     assert_refused(&["-network=regtest", "-address=nonsense"], &["address", "nonsense"]);
-    assert_refused(&["-network=mainnet", &right], &["regtest", "mainnet"]);
-    assert_refused(&["-network=elsewhere", &right], &["elsewhere", "mainnet", "regtest"]);
-    assert_refused(&["-network=regtest", &right, "-stratum-port=65536"], &["stratum-port", "65536"]);
-    assert_refused(&["-network=regtest", &right, "-start-difficulty=-1"], &["start-difficulty", "-1"]);
-    assert_refused(&["-network=regtest", &right, "-log-level=loud"], &["log-level", "loud", "info"]);
-    assert_refused(&["-network=regtest", &right, "-coinbase-tag=much longer than twenty"], &["coinbase-tag", "20"]);
+    assert_refused(&["-network=mainnet", &address], &["regtest", "mainnet"]);
+    assert_refused(&["-network=elsewhere", &address], &["elsewhere", "mainnet", "regtest"]);
+    assert_refused(&["-network=regtest", &address], &["rpc-cookie-file", "rpc-user"]);
+    assert_refused(&["-network=regtest", &address, "-rpc-password=hunter2"], &["rpc-user"]);
     assert_refused(&["-adress=x"], &["adress", "address"]);
-    assert_refused(&["-address=bc1q", "-share-period=1"], &["-"]);
-    assert_refused(&["-network=regtest", &right, "-rpc-password=hunter2"], &["rpc-user"]);
+    assert_refused(&["-address"], &["address"]);
+    let right = ["-network=regtest", &address, "-rpc-cookie-file=/nonexistent/cookie"];
+    for (flag, words) in [
+        ("-stratum-port=65536", &["stratum-port", "65536", "65535"][..]),
+        ("-rpc-port=x", &["rpc-port", "x"]),
+        ("-start-difficulty=-1", &["start-difficulty", "-1"]),
+        ("-log-level=loud", &["log-level", "loud", "info"]),
+        ("-coinbase-tag=much longer than twenty", &["coinbase-tag", "20"]),
+        ("-mdns=perhaps", &["mdns", "perhaps", "true"]),
+        ("-share-period=31", &["share-period", "31", "30"]),
+        ("-signet-challenge=51", &["signet"]),
+        ("-network=signet", &["network", "twice"]),
+    ] {
+        assert_refused(&[&right[..], &[flag]].concat(), words);
+    }
 }
 
 #[test]

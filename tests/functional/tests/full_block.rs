@@ -1,14 +1,17 @@
 //! The heaviest case: more payees than a coinbase has outputs for, and more transactions than a block.
 
+use p2pool_miner::job::Job;
 use p2pool_test_bitcoind::{wait_until, Bitcoind, Chain, MempoolFiller};
 use p2pool_test_functional::audit::audit;
 use p2pool_test_functional::payees::p2tr_address;
 use p2pool_test_functional::pool::Pool;
 
+use serde_json::json;
+
 use crate::{options, wait_block, SOON};
 
-/// More than the 48 outputs that the rules allow.
-const PAYEES: u32 = 52;
+/// More than the rules allow outputs.
+const PAYEES: u32 = 60;
 const OUTPUTS_MAX: u64 = 48;
 /// Weight of the transactions offered; a block has 4,000,000.
 const OFFERED_WEIGHT: u64 = 4_400_000;
@@ -22,20 +25,28 @@ fn a_full_block_that_pays_many_is_valid() {
     // Coins first: it takes blocks, and blocks of strangers between the shares would change nothing.
     let mut filler = MempoolFiller::new(&bitcoind, 400);
     let mut pool = Pool::start(&bitcoind, options(Chain::Regtest));
+    let mut time = None;
     for payee in 0..PAYEES {
         if payee > 0 {
             assert!(pool.terminate().success());
             pool.set_address(p2tr_address(Chain::Regtest, payee));
             pool.launch();
         }
-        mine_one(&pool, &bitcoind);
+        mine_one(&pool, &bitcoind, &mut time);
         wait_until("the share to be stored", SOON, || pool.shares().len() == payee as usize + 1);
     }
 
     assert!(pool.terminate().success());
+    // A newcomer finds the block: to all the others comes its fee.
+    pool.set_address(p2tr_address(Chain::Regtest, PAYEES));
     filler.fill(&bitcoind, OFFERED_WEIGHT, TRANSACTION_WEIGHT);
+    // bitcoind gives the template of a moment ago for some seconds more.
+    wait_until("the template to be full", SOON, || {
+        let template = bitcoind.call("getblocktemplate", json!([{"rules": ["segwit"]}]));
+        template["transactions"].as_array().is_some_and(|transactions| transactions.len() > 300)
+    });
     pool.launch();
-    let hash = mine_one(&pool, &bitcoind);
+    let hash = mine_one(&pool, &bitcoind, &mut time);
     assert_eq!(bitcoind.tip(), hash);
     let block = bitcoind.block(&hash);
     assert!(block.weight().to_wu() > BLOCK_WEIGHT_MIN, "{}", block.weight());
@@ -46,11 +57,16 @@ fn a_full_block_that_pays_many_is_valid() {
     assert!(block.txdata[0].output.iter().take(48).all(|output| output.script_pubkey.is_p2tr()));
 }
 
-/// Finds one answer, which on regtest is a block.
+/// Finds one answer, which on regtest is a block, and with the difficulty of sessions here a share.
+///
+/// Each header's time is a second after the last, as the share period asks for: shares stay as easy as they can be, so
+/// that all payees have done the same work.
 #[track_caller]
-fn mine_one(pool: &Pool, bitcoind: &Bitcoind) -> bitcoin::BlockHash {
+fn mine_one(pool: &Pool, bitcoind: &Bitcoind, time: &mut Option<u32>) -> bitcoin::BlockHash {
     let mut session = pool.session("worker");
-    let job = session.wait_job(SOON, |_| true).unwrap();
+    let mut job = Job::clone(&*session.wait_job(SOON, |_| true).unwrap());
+    job.time = time.map_or(job.time, |time| time + 1);
+    *time = Some(job.time);
     let (answer, hash) = session.solve_for(&job, 0, &job.target());
     session.submit(&answer).unwrap();
     wait_block(bitcoind, hash)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use p2pool_miner::mining::{Event, Settings};
-use p2pool_test_bitcoind::{Bitcoind, Chain};
+use p2pool_test_bitcoind::{self as bitcoind, Bitcoind, Chain};
 use p2pool_test_functional::audit::audit_blocks;
 use p2pool_test_functional::miner::{settings, Miner};
 use p2pool_test_functional::pool::Pool;
@@ -20,7 +20,12 @@ const DELAY_STEPS: u32 = 17;
 
 #[test]
 fn nothing_that_was_stored_is_lost() {
-    let bitcoind = Bitcoind::start(Chain::OpTrueSignet);
+    let bitcoind = Bitcoind::start_with(bitcoind::Options {
+        chain: Chain::OpTrueSignet,
+        listen: false,
+        // A long poll holds one until the next block, whether or not anybody waits for its answer.
+        arguments: vec![format!("-rpcthreads={}", KILLS * 2)],
+    });
     let mut pool = Pool::start(&bitcoind, options(Chain::OpTrueSignet));
     let miner = Miner::start(Settings {
         password: EASIEST.to_owned(),

@@ -23,13 +23,11 @@ const SOON: Duration = Duration::from_secs(60);
 /// The least difficulty that sessions can have, as a password: 43,000 hashes an answer.
 const EASIEST: &str = "d=0.00001";
 
-/// Paid to payee 0, on chains with a short period and windows.
+/// Paid to payee 0, on chains with a short period and windows. Sessions start with the difficulty of shares.
 fn options(chain: Chain) -> pool::Options {
     pool::Options {
         address: payees::p2tr_address(chain, 0),
-        flags: ["-share-period=1", "-payout-window=1000", "-retarget-window=20", "-start-difficulty=0.00001"]
-            .map(str::to_owned)
-            .to_vec(),
+        flags: ["-share-period=1", "-payout-window=1000", "-retarget-window=20"].map(str::to_owned).to_vec(),
     }
 }
 

@@ -12,6 +12,7 @@
 //! | [`payouts`] | the PPLNS window and the payout list |
 //! | [`work`] | Bitcoin block template to job, and back from a miner's answer to header and block |
 //! | [`stratum`] | Stratum v1: line codec, session state machine, vardiff |
+//! | [`sync`] | what to ask of which node to be level with all |
 //! | [`wire`] | what nodes send each other, as types with limits, and its CBOR |
 //! | [`message`] | one inbox type per receiving thread |
 //! | [`status`] | counters and snapshots for onlookers |
@@ -30,6 +31,7 @@ pub mod share;
 pub mod sharechain;
 pub mod status;
 pub mod stratum;
+pub mod sync;
 pub mod units;
 pub mod wire;
 pub mod work;

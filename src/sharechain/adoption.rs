@@ -44,6 +44,11 @@ fn verified_work(tree: &Tree, shares: u32) -> U256 {
         .fold(U256::ZERO, |sum, node| sum.saturating_add(U256::from(node.work.0)))
 }
 
+/// The work verified in a chain's last window, by which a newcomer chooses.
+pub(super) fn window_work(tree: &Tree) -> U256 {
+    verified_work(tree, tree.params().payout_window)
+}
+
 fn is_fresh(tree: &Tree, bitcoin_height: BlockHeight) -> bool {
     tree.tip().is_some_and(|tip| tip.share.info.block_height.0.abs_diff(bitcoin_height.0) <= ANCHOR_LAG_MAX_BLOCKS)
 }

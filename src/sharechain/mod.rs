@@ -11,10 +11,12 @@
 //! | `tree` | valid shares, fork choice, pruning |
 //! | `pools` | shares that wait, and their budgets |
 //! | `next` | what the next share is built on |
-//! | `adoption` | chains that do not join ours |
+//! | `adoption` | when a chain that does not join ours is taken for it |
+//! | `apart` | chains that are kept apart until they are judged |
 
 mod adoption;
 mod anchor;
+mod apart;
 pub mod difficulty;
 mod failure;
 mod next;
@@ -26,13 +28,14 @@ mod tests;
 mod tree;
 mod verify;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use bitcoin::BlockHash;
 
 pub use adoption::adopts;
 pub use anchor::Anchor;
+pub use apart::{ApartId, ApartOutcome, APART_MAX};
 pub use failure::{Failure, Need, Rule};
 pub use next::next_share;
 pub use tree::{Depth, Node, Tree};
@@ -40,6 +43,7 @@ pub use verify::subsidy;
 
 use crate::share::{Share, ShareDigest, ShareId};
 use crate::units::{BlockHeight, UnixTime};
+use apart::Apart;
 use pools::{Candidate, Held, Rejected, Unverified, Wait};
 
 /// A share built on one of this many newest main-chain shares is checked at once; any other must claim more
@@ -106,6 +110,13 @@ pub enum Effect {
     Unlinked(ShareId),
     /// There is another tip.
     NewTip(ShareId),
+    /// A chain kept apart was judged, or given up.
+    Apart {
+        /// Which.
+        id: ApartId,
+        /// What became of it.
+        outcome: ApartOutcome,
+    },
 }
 
 /// The sharechain and all that waits to become part of it.
@@ -114,6 +125,7 @@ pub struct Sharechain {
     held: Held,
     unverified: Unverified,
     rejected: Rejected,
+    apart: BTreeMap<ApartId, Apart>,
     queue: VecDeque<Candidate>,
     effects: Vec<Effect>,
 }
@@ -126,6 +138,7 @@ impl Sharechain {
             held: Held::new(),
             unverified: Unverified::new(),
             rejected: Rejected::new(),
+            apart: BTreeMap::new(),
             queue: VecDeque::new(),
             effects: Vec::new(),
         }
@@ -170,6 +183,7 @@ impl Sharechain {
     /// Takes bitcoind's word that a Bitcoin block is known and not invalid.
     pub fn anchor_known(&mut self, anchor: Anchor, now: UnixTime) -> Vec<Effect> {
         let need = Need::Anchor(anchor.header.block_hash());
+        self.anchor_known_apart(&anchor, now);
         self.tree.add_anchor(anchor);
         self.queue.extend(self.held.release(&need));
         self.drain(now);
@@ -183,6 +197,7 @@ impl Sharechain {
             let failure = Failure::broken(Rule::Anchor, "built on an invalid Bitcoin block");
             self.refuse(candidate.id, candidate.digest, candidate.source, &failure);
         }
+        self.anchor_invalid_apart(hash);
         std::mem::take(&mut self.effects)
     }
 
@@ -195,6 +210,7 @@ impl Sharechain {
         self.drain(now);
         let asks = self.held.needs().into_iter().map(|(need, source)| Effect::Ask { need, source });
         self.effects.extend(asks);
+        self.tick_apart(now);
         std::mem::take(&mut self.effects)
     }
 

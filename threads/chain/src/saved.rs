@@ -80,7 +80,7 @@ impl Saved {
                 self.pending.delete_shares.push(*id);
             }
             Effect::NewTip(id) => self.pending.tip = Some(*id),
-            Effect::Verdict { .. } | Effect::Ask { .. } => {}
+            Effect::Verdict { .. } | Effect::Ask { .. } | Effect::Apart { .. } => {}
         }
     }
 

@@ -265,7 +265,7 @@ impl Chain {
                 Effect::Verdict { id, source, verdict, .. } => log_verdict(id, *source, verdict),
                 Effect::Ask { need: Need::Anchor(hash), .. } => self.ask(*hash),
                 // Without peers there is nobody to ask for shares.
-                Effect::Ask { need: Need::Share(_), .. } => {}
+                Effect::Ask { need: Need::Share(_), .. } | Effect::Apart { .. } => {}
                 Effect::Linked(_) | Effect::Unlinked(_) => self.tree_changed = true,
                 Effect::NewTip(_) => self.job_due = true,
             }

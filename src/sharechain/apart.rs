@@ -1,0 +1,308 @@
+//! Chains that are kept apart until they are whole and judged (rules, section 6): a newcomer's first, those that do not
+//! join ours, and forks from far below the tip.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+
+use bitcoin::BlockHash;
+
+use super::adoption::window_work;
+use super::anchor::Anchor;
+use super::failure::{Failure, Need, Rule};
+use super::rules::check_alone;
+use super::tree::{Depth, Node, Tree};
+use super::{adopts, Effect, Sharechain, Source, HELD_MAX_S};
+use crate::share::Share;
+use crate::units::{UnixTime, Work};
+
+/// Chains kept apart at once; each may hold as many shares as our own does, 20 MB.
+pub const APART_MAX: usize = 4;
+/// A newcomer that has one whole chain waits this long for others that are on their way, to take the best.
+const COMPARE_MAX_S: u32 = 60;
+/// Bitcoin blocks that one chain asks for at once; each answer makes room for another question.
+const ANCHORS_ASKED_MAX: usize = 8;
+
+/// Number of a chain kept apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ApartId(pub u64);
+
+/// What became of a chain kept apart. It is forgotten then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ApartOutcome {
+    /// It is our chain now.
+    Adopted,
+    /// It is valid, as far as it can be verified, but no reason to leave ours.
+    NotBetter,
+    /// A share of it breaks a rule.
+    False {
+        /// Which.
+        rule: Rule,
+        /// In what way.
+        why: &'static str,
+        /// Who sent the share.
+        source: Source,
+        /// Whether the share's payout window has shares that could not be verified: then rule 8 may have failed
+        /// because those are false.
+        on_base: bool,
+    },
+    /// It could not be judged: a Bitcoin block stayed unknown, or there was no room.
+    GivenUp,
+}
+
+/// A chain beside ours.
+pub(super) struct Apart {
+    tree: Tree,
+    /// Whether it grows from a share of ours.
+    joined: bool,
+    waiting: VecDeque<(Arc<Share>, Work, Source)>,
+    /// Shares taken in all.
+    taken: usize,
+    /// When the last share came; none while more come.
+    whole_since: Option<UnixTime>,
+    /// When it last got on.
+    moved: UnixTime,
+    /// Bitcoin blocks asked for since the last tick.
+    asked: HashSet<BlockHash>,
+}
+
+impl Apart {
+    fn new(ours: &Tree, joined: bool, now: UnixTime) -> Self {
+        let tree = if joined {
+            ours.snapshot()
+        } else {
+            let mut tree = Tree::new(Arc::clone(ours.params()));
+            ours.anchors().for_each(|anchor| tree.add_anchor(anchor.clone()));
+            tree
+        };
+        Self { tree, joined, waiting: VecDeque::new(), taken: 0, whole_since: None, moved: now, asked: HashSet::new() }
+    }
+
+    fn taken_max(&self) -> usize {
+        (self.tree.params().shares_kept() as usize).saturating_mul(2)
+    }
+
+    fn is_complete(&self) -> bool {
+        self.whole_since.is_some() && self.waiting.is_empty()
+    }
+
+    fn take(&mut self, share: Arc<Share>, source: Source, now: UnixTime) -> Result<(), ApartOutcome> {
+        self.taken = self.taken.saturating_add(1);
+        if self.taken > self.taken_max() {
+            return Err(ApartOutcome::GivenUp);
+        }
+        match check_alone(self.tree.params(), &share, &share.id()) {
+            Ok(work) => self.waiting.push_back((share, work, source)),
+            Err(failure) => return Err(self.failed(&share, source, &failure)),
+        }
+        self.step(now)
+    }
+
+    /// Links what can be linked, in order.
+    fn step(&mut self, now: UnixTime) -> Result<(), ApartOutcome> {
+        let depth = if self.joined { Depth::Full } else { Depth::Base };
+        while let Some((share, work, source)) = self.waiting.front() {
+            match self.tree.link(Arc::clone(share), *work, now, depth) {
+                // Without its parent or uncle it is not part of this chain; the judgement will find it shorter.
+                Ok(_) | Err(Failure::Missing(Need::Share(_))) => {}
+                Err(Failure::Missing(Need::Anchor(_)) | Failure::Early(_)) => return Ok(()),
+                Err(failure) => return Err(self.failed(&Arc::clone(share), *source, &failure)),
+            }
+            self.waiting.pop_front();
+            self.moved = now;
+        }
+        Ok(())
+    }
+
+    fn failed(&self, share: &Share, source: Source, failure: &Failure) -> ApartOutcome {
+        let Failure::Broken { rule, why } = failure else { return ApartOutcome::GivenUp };
+        let window = self.tree.params().payout_window as usize;
+        let on_base = !self.joined && self.tree.ancestry(&share.info.parent).take(window).any(|node| !node.verified);
+        ApartOutcome::False { rule: *rule, why, source, on_base }
+    }
+
+    /// The next Bitcoin blocks that are missing, those not asked for since the last tick.
+    fn asks(&mut self) -> Vec<Effect> {
+        let mut missing = HashSet::new();
+        let mut asks = Vec::new();
+        for (share, _, source) in &self.waiting {
+            let hash = share.header.prev_blockhash;
+            if missing.len() == ANCHORS_ASKED_MAX {
+                break;
+            }
+            if self.tree.anchor(&hash).is_none() && missing.insert(hash) && self.asked.insert(hash) {
+                asks.push(Effect::Ask { need: Need::Anchor(hash), source: *source });
+            }
+        }
+        asks
+    }
+}
+
+impl Sharechain {
+    /// Starts to keep a chain apart: one that grows from a share of ours (`joined`), or one of its own.
+    pub fn open_apart(&mut self, id: ApartId, joined: bool, now: UnixTime) -> Vec<Effect> {
+        if self.apart.len() >= APART_MAX {
+            return vec![Effect::Apart { id, outcome: ApartOutcome::GivenUp }];
+        }
+        self.apart.insert(id, Apart::new(&self.tree, joined, now));
+        Vec::new()
+    }
+
+    /// Takes the next share of a chain kept apart; parents and uncles come first.
+    ///
+    /// A share for a chain that was judged or forgotten is ignored.
+    pub fn receive_apart(&mut self, id: ApartId, share: Arc<Share>, source: Source, now: UnixTime) -> Vec<Effect> {
+        let Some(apart) = self.apart.get_mut(&id) else { return Vec::new() };
+        let taken = apart.take(share, source, now);
+        self.after_step(id, taken);
+        std::mem::take(&mut self.effects)
+    }
+
+    /// No more shares come for this chain: it is judged as soon as the Bitcoin blocks it is built on are known.
+    pub fn finish_apart(&mut self, id: ApartId, now: UnixTime) -> Vec<Effect> {
+        if let Some(apart) = self.apart.get_mut(&id) {
+            apart.whole_since = Some(now);
+        }
+        self.judge_apart(now);
+        std::mem::take(&mut self.effects)
+    }
+
+    /// Forgets a chain kept apart.
+    pub fn drop_apart(&mut self, id: ApartId) {
+        self.apart.remove(&id);
+    }
+
+    /// A Bitcoin block became known.
+    pub(super) fn anchor_known_apart(&mut self, anchor: &Anchor, now: UnixTime) {
+        for apart in self.apart.values_mut() {
+            apart.tree.add_anchor(anchor.clone());
+        }
+        self.step_apart(now);
+    }
+
+    /// A Bitcoin block is invalid, and with it whatever is built on it.
+    pub(super) fn anchor_invalid_apart(&mut self, hash: BlockHash) {
+        let why = "built on an invalid Bitcoin block";
+        let is_on_it = |(share, _, _): &&(Arc<Share>, Work, Source)| share.header.prev_blockhash == hash;
+        let hit: Vec<(ApartId, Source)> =
+            self.apart.iter().filter_map(|(id, apart)| Some((*id, apart.waiting.iter().find(is_on_it)?.2))).collect();
+        for (id, source) in hit {
+            self.end_apart(id, ApartOutcome::False { rule: Rule::Anchor, why, source, on_base: false });
+        }
+    }
+
+    /// Time passes: asks again, and gives up what does not get on.
+    pub(super) fn tick_apart(&mut self, now: UnixTime) {
+        for apart in self.apart.values_mut() {
+            apart.asked.clear();
+        }
+        self.step_apart(now);
+        let stuck: Vec<ApartId> = self
+            .apart
+            .iter()
+            .filter(|(_, apart)| !apart.is_complete() && now.since(apart.moved) > HELD_MAX_S)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in stuck {
+            self.end_apart(id, ApartOutcome::GivenUp);
+        }
+        self.judge_apart(now);
+    }
+
+    fn step_apart(&mut self, now: UnixTime) {
+        let steps: Vec<(ApartId, Result<(), ApartOutcome>)> =
+            self.apart.iter_mut().map(|(id, apart)| (*id, apart.step(now))).collect();
+        for (id, step) in steps {
+            self.after_step(id, step);
+        }
+        self.judge_apart(now);
+    }
+
+    fn after_step(&mut self, id: ApartId, step: Result<(), ApartOutcome>) {
+        match step {
+            Ok(()) => {
+                let asks = self.apart.get_mut(&id).map(Apart::asks);
+                self.effects.extend(asks.into_iter().flatten());
+            }
+            Err(outcome) => self.end_apart(id, outcome),
+        }
+    }
+
+    fn end_apart(&mut self, id: ApartId, outcome: ApartOutcome) {
+        self.apart.remove(&id);
+        self.effects.push(Effect::Apart { id, outcome });
+    }
+
+    /// Judges what is whole.
+    fn judge_apart(&mut self, now: UnixTime) {
+        let bitcoin_height = self.bitcoin_height();
+        if self.tree.is_empty() {
+            let oldest = self.apart.values().filter(|apart| apart.is_complete()).filter_map(|apart| apart.whole_since);
+            let is_waiting = self.apart.values().any(|apart| !apart.is_complete());
+            let Some(since) = oldest.min() else { return };
+            if is_waiting && now.since(since) < COMPARE_MAX_S {
+                return;
+            }
+            let whole = self.apart.iter().filter(|(_, apart)| apart.is_complete());
+            let good = whole.filter(|(_, apart)| adopts(&self.tree, &apart.tree, bitcoin_height));
+            let best = good.max_by_key(|(_, apart)| window_work(&apart.tree)).map(|(id, _)| *id);
+            if let Some(best) = best {
+                self.adopt_apart(best, now);
+            }
+        }
+        let complete: Vec<ApartId> =
+            self.apart.iter().filter(|(_, apart)| apart.is_complete()).map(|(id, _)| *id).collect();
+        for id in complete {
+            if self.apart.get(&id).is_some_and(|apart| self.prefers(apart)) {
+                self.adopt_apart(id, now);
+            } else {
+                self.end_apart(id, ApartOutcome::NotBetter);
+            }
+        }
+    }
+
+    /// Whether a chain is better than ours by the rule for its kind.
+    fn prefers(&self, apart: &Apart) -> bool {
+        if !apart.joined {
+            return adopts(&self.tree, &apart.tree, self.bitcoin_height());
+        }
+        let (Some(ours), Some(theirs)) = (self.tree.tip(), apart.tree.tip()) else { return false };
+        theirs.share.info.is_better_than(&theirs.id, &ours.share.info, &ours.id)
+    }
+
+    fn adopt_apart(&mut self, id: ApartId, now: UnixTime) {
+        let Some(apart) = self.apart.remove(&id) else { return };
+        if apart.joined {
+            self.join(&apart.tree);
+        } else {
+            self.replace_tree(apart.tree, &[]);
+        }
+        self.effects.push(Effect::Apart { id, outcome: ApartOutcome::Adopted });
+        // Gossip may have brought what follows in the meantime.
+        let held: Vec<_> = self.tree.nodes().map(|node| node.id).collect();
+        for id in held {
+            self.queue.extend(self.held.release(&Need::Share(id)));
+            for digest in self.unverified.children(&id) {
+                self.queue.extend(self.unverified.take(&digest));
+            }
+        }
+        self.drain(now);
+    }
+
+    /// Takes over what a copy of our tree has grown; all of it was checked there.
+    fn join(&mut self, grown: &Tree) {
+        let mut new: Vec<&Node> = grown.nodes().filter(|node| self.tree.node(&node.id).is_none()).collect();
+        new.sort_unstable_by_key(|node| (node.share.info.share_height, node.id));
+        grown.anchors().for_each(|anchor| self.tree.add_anchor(anchor.clone()));
+        for node in new {
+            // Pruned meanwhile: as old as that it is no use.
+            if self.tree.node(&node.share.info.parent).is_none() {
+                continue;
+            }
+            self.tree.restore(Arc::clone(&node.share), node.verified);
+            self.effects.push(Effect::Linked(node.id));
+        }
+        if let Some(tip) = self.tree.tip() {
+            self.effects.push(Effect::NewTip(tip.id));
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! What the planner asks its owner to do, and what it says of itself.
+
+use std::sync::Arc;
+
+use crate::share::Share;
+use crate::sharechain::ApartId;
+use crate::units::UnixTime;
+use crate::wire::{Offence, Request};
+
+/// A peer, by the number that the network thread gave it; the same as in [`crate::sharechain::Source::Peer`].
+pub type PeerId = u64;
+
+/// A request under way: whoever answers says which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RequestId(pub u64);
+
+/// Where shares that were fetched go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Route {
+    /// To the sharechain ([`crate::sharechain::Sharechain::receive`]).
+    Chain,
+    /// To a chain kept apart ([`crate::sharechain::Sharechain::receive_apart`]).
+    Apart(ApartId),
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SyncAction {
+    /// Ask a peer.
+    Ask {
+        /// Whom.
+        peer: PeerId,
+        /// Under this number the answer is expected.
+        id: RequestId,
+        /// What.
+        request: Request,
+    },
+    /// Start to keep a chain apart ([`crate::sharechain::Sharechain::open_apart`]).
+    Open {
+        /// Its number.
+        apart: ApartId,
+        /// Whether it grows from a share of ours.
+        joined: bool,
+    },
+    /// Hand over shares, oldest first.
+    Deliver {
+        /// To what.
+        route: Route,
+        /// Who sent them.
+        peer: PeerId,
+        /// The shares.
+        shares: Vec<Arc<Share>>,
+    },
+    /// A chain kept apart is whole: judge it ([`crate::sharechain::Sharechain::finish_apart`]).
+    Finish(ApartId),
+    /// A chain kept apart will never be whole: forget it ([`crate::sharechain::Sharechain::drop_apart`]).
+    Drop(ApartId),
+    /// A peer did something wrong.
+    Penalize {
+        /// Which peer.
+        peer: PeerId,
+        /// What.
+        offence: Offence,
+    },
+    /// How far the fetching has come; every few seconds while it goes on.
+    Progress(Progress),
+    /// Whether we are level with the others has changed.
+    State(SyncState),
+    /// The peers' clocks agree on another time than ours.
+    ClockOff {
+        /// Seconds that the peers' median is ahead of us.
+        ahead_s: i64,
+    },
+}
+
+/// How far the fetching has come.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Progress {
+    /// Shares fetched.
+    pub done: u32,
+    /// Shares to fetch in all, as far as is known.
+    pub total: u32,
+    /// Shares fetched each second since the start.
+    pub rate_per_s: f64,
+    /// Seconds it will still take at this rate.
+    pub eta_s: Option<u32>,
+}
+
+/// Whether we are level with the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SyncState {
+    /// No peer is connected, for less than a minute.
+    NoPeers {
+        /// Since when.
+        since: UnixTime,
+        /// Whether we were level with the others before they left.
+        level: bool,
+    },
+    /// No peer has been connected for a minute: we mine alone.
+    Alone {
+        /// Since when no peer is connected.
+        since: UnixTime,
+    },
+    /// Peers are connected and have what we have not.
+    Syncing,
+    /// We have what the connected peers have.
+    Synced,
+}
+
+impl SyncState {
+    /// Whether miners get jobs: not on a chain that reachable peers have left behind.
+    pub const fn may_mine(self) -> bool {
+        match self {
+            Self::NoPeers { level, .. } => level,
+            Self::Alone { .. } | Self::Synced => true,
+            Self::Syncing => false,
+        }
+    }
+}

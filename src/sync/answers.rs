@@ -1,0 +1,180 @@
+//! What is made of a peer's answers.
+
+use std::sync::Arc;
+
+use super::plan::{Answer, Batch, Plan};
+use super::{
+    Asked, PeerId, RequestId, Route, Sync, SyncAction, View, What, HOLD_S, NEAR_HEIGHTS, NEAR_SHARES, PLANS_MAX,
+    REFUSED_S, STATUS_EVERY_S,
+};
+use crate::share::{Share, ShareId};
+use crate::sharechain::ApartId;
+use crate::units::{ShareHeight, UnixTime};
+use crate::wire::{Offence, PeerStatus, Response};
+
+/// One page of a peer's list.
+struct Page {
+    after: ShareId,
+    start_height: ShareHeight,
+    ids: Vec<ShareId>,
+    more: bool,
+}
+
+impl Sync {
+    /// A peer answered.
+    pub fn response(
+        &mut self,
+        peer: PeerId,
+        id: RequestId,
+        response: Response,
+        now: UnixTime,
+        view: &impl View,
+    ) -> Vec<SyncAction> {
+        // An answer that comes too late, or is no answer, was dealt with when its time was over.
+        if self.requests.get(&id).is_some_and(|asked| asked.peer == peer) {
+            if let Some(asked) = self.requests.remove(&id) {
+                self.answered(asked, response, now, view);
+            }
+        }
+        self.act(now, view)
+    }
+
+    fn answered(&mut self, asked: Asked, response: Response, now: UnixTime, view: &impl View) {
+        let peer = asked.peer;
+        match (&asked.what, response) {
+            (What::Status, Response::Status(status)) => self.status(peer, status, now),
+            (What::Inventory { plan, locator }, Response::Inventory { after, start_height, ids, more }) => {
+                let page = Page { after, start_height, ids: ids.into_vec(), more };
+                if after != ShareId::ZERO && !locator.contains(&after) {
+                    self.penalize(peer, Offence::Unasked);
+                    self.gone_wrong(&asked, now);
+                } else if let Some(number) = self.plan_with(&after) {
+                    self.extend(peer, number, page, now);
+                } else if plan.is_none() {
+                    self.begin(peer, page, now, view);
+                }
+            }
+            (What::Batch { plan, batch }, Response::Shares(shares)) => {
+                self.batch(peer, *plan, *batch, &shares, now);
+            }
+            (What::Single(id), Response::Shares(shares)) => self.single(peer, id, shares.into_vec(), now),
+            (What::Single(_) | What::Batch { .. } | What::Inventory { .. }, Response::Unknown) => {
+                self.penalize(peer, Offence::Useless);
+                self.gone_wrong(&asked, now);
+            }
+            (_, Response::Busy) => self.gone_wrong(&asked, now),
+            _ => {
+                self.penalize(peer, Offence::Unasked);
+                self.gone_wrong(&asked, now);
+            }
+        }
+    }
+
+    fn status(&mut self, id: PeerId, status: PeerStatus, now: UnixTime) {
+        if status.chain_id != self.chain_id {
+            self.penalize(id, Offence::OtherChain);
+            self.hold(id, UnixTime(u32::MAX));
+            return;
+        }
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.clock_ahead_s = Some(i64::from(status.clock.0) - i64::from(now.0));
+            peer.status_due = now.plus(STATUS_EVERY_S);
+            peer.status = Some(status);
+        }
+    }
+
+    fn plan_with(&self, id: &ShareId) -> Option<u64> {
+        self.plans.iter().find(|(_, plan)| !plan.judging && plan.index_of(id).is_some()).map(|(number, _)| *number)
+    }
+
+    /// A peer has what is on a plan's list up to some share, and perhaps more behind it.
+    fn extend(&mut self, peer: PeerId, number: u64, page: Page, now: UnixTime) {
+        let ids_max = self.ids_max;
+        let Some(plan) = self.plans.get_mut(&number) else { return };
+        if plan.last() == Some(page.after) {
+            // An empty page that is not the last would be asked for for ever.
+            plan.more = page.more && !page.ids.is_empty();
+            plan.pager = peer;
+            plan.extend(peer, page.ids, ids_max);
+        } else if let Some(at) = plan.index_of(&page.after) {
+            plan.add_server(peer, at + 1);
+            // It leaves the list before its end: which branch is better shows when this one is there.
+            self.hold(peer, now.plus(HOLD_S));
+        }
+    }
+
+    /// Begins to fetch what a peer has, if it is worth it.
+    fn begin(&mut self, peer: PeerId, page: Page, now: UnixTime, view: &impl View) {
+        let joins = page.after != ShareId::ZERO;
+        let is_better = self.peers.get(&peer).is_some_and(|peer| peer.is_better_than(view));
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.joins = view.tip().is_some().then_some(joins);
+        }
+        if joins && !is_better {
+            return;
+        }
+        let depth = if joins { view.below_tip(&page.after) } else { None };
+        let is_near = depth
+            .is_some_and(|depth| depth == 0 || (depth <= NEAR_HEIGHTS && page.ids.len() <= NEAR_SHARES && !page.more));
+        let ids: Vec<ShareId> = match is_near {
+            true => page.ids.into_iter().filter(|id| !view.holds(id)).collect(),
+            false => page.ids,
+        };
+        // Our own chain may have changed since the question: the next one will find where they part now.
+        if ids.is_empty() || self.plans.len() >= PLANS_MAX || (joins && depth.is_none()) {
+            self.hold(peer, now.plus(HOLD_S));
+            return;
+        }
+        self.plans_made += 1;
+        let apart = ApartId(self.plans_made);
+        let route = if is_near { Route::Chain } else { Route::Apart(apart) };
+        if !is_near {
+            self.actions.push(SyncAction::Open { apart, joined: joins });
+        }
+        let open_height = if joins { None } else { self.open_height(page.start_height) };
+        let mut plan = Plan::new(route, peer, page.start_height, open_height, now);
+        plan.joined = joins;
+        plan.solo = self.peers.get_mut(&peer).is_some_and(|peer| std::mem::take(&mut peer.solo));
+        plan.more = page.more;
+        plan.extend(peer, ids, self.ids_max);
+        self.plans.insert(self.plans_made, plan);
+    }
+
+    fn batch(&mut self, peer: PeerId, number: u64, batch: Batch, shares: &[Arc<Share>], now: UnixTime) {
+        let Some(plan) = self.plans.get_mut(&number) else { return };
+        match plan.answer(batch, peer, shares, now) {
+            Answer::Whole => {}
+            // The end of it may have been pruned or left since.
+            Answer::Part if !shares.is_empty() => {}
+            Answer::Part => self.actions.push(SyncAction::Penalize { peer, offence: Offence::Useless }),
+            Answer::Foreign => {
+                plan.remove_server(peer);
+                self.actions.push(SyncAction::Penalize { peer, offence: Offence::Unasked });
+            }
+        }
+        while let Some((peer, shares)) = plan.take_ready() {
+            if plan.is_false_start(&shares) {
+                let leader = plan.leader;
+                self.penalize(leader, Offence::Unasked);
+                self.give_up(number, now.plus(REFUSED_S));
+                return;
+            }
+            self.actions.push(SyncAction::Deliver { route: plan.route, peer, shares });
+        }
+    }
+
+    fn single(&mut self, peer: PeerId, id: &ShareId, shares: Vec<Arc<Share>>, now: UnixTime) {
+        match shares.as_slice() {
+            [] => self.singles.failed(id),
+            [share] if share.id() == *id => {
+                self.singles.remove(id);
+                self.actions.push(SyncAction::Deliver { route: Route::Chain, peer, shares });
+            }
+            _ => {
+                self.penalize(peer, Offence::Unasked);
+                self.singles.failed(id);
+                self.pause(peer, now);
+            }
+        }
+    }
+}

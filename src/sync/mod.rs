@@ -1,0 +1,359 @@
+//! Keeping level with the other nodes: what to ask of whom, and whether we have what they have.
+//!
+//! [`Sync`] is a step function: what peers say, what the sharechain did with shares and the passing of time go in,
+//! [`SyncAction`]s come out, and its owner performs them.
+//!
+//! 1. Every peer is asked for its status when it comes and once a minute, which finds whatever gossip missed.
+//! 2. A peer whose tip we do not have is asked what follows our shares. Peers whose tips are on the list it gives
+//!    need not be asked: they help to fetch it. The list is a plan.
+//! 3. A plan's shares are asked for in batches, oldest first, of all peers that have them, and handed over in order.
+//! 4. What grows from our newest shares goes straight to the sharechain. Everything else (a newcomer's first
+//!    chain, pruned or whole; a chain that does not join ours; a fork from far below) is kept apart and judged when
+//!    it is whole (rules, section 6).
+//!
+//! | file | subject |
+//! |---|---|
+//! | `action` | what comes out |
+//! | `plan` | one list of shares being fetched |
+//! | `peer` | what is known of one peer |
+//! | `singles` | missing parents and uncles of gossiped shares |
+//! | `answers` | what is made of a peer's answers |
+//! | `rounds` | what to do next |
+//! | `serve` | answers to other nodes' questions |
+//! | `view` | what must be known of our own chain |
+
+mod action;
+mod answers;
+mod peer;
+mod plan;
+mod rounds;
+pub mod serve;
+mod singles;
+#[cfg(test)]
+mod tests;
+mod view;
+
+use std::collections::BTreeMap;
+
+pub use action::{PeerId, Progress, RequestId, Route, SyncAction, SyncState};
+pub use view::View;
+
+use crate::params::{ChainId, ChainParams, UNCLE_DEPTH_MAX};
+use crate::share::ShareId;
+use crate::sharechain::{ApartId, ApartOutcome, Rule, Source};
+use crate::units::{ShareHeight, UnixTime};
+use crate::wire::{Offence, Request};
+use peer::Peer;
+use plan::{Batch, Plan};
+use singles::Singles;
+
+/// Seconds a peer has for an answer.
+const ANSWER_MAX_S: u32 = 30;
+/// Seconds from one question for a peer's status to the next.
+const STATUS_EVERY_S: u32 = 60;
+/// Seconds without a peer after which a node mines alone.
+const ALONE_AFTER_S: u32 = 60;
+/// Seconds for which a peer whose list led nowhere is not asked for another.
+const HOLD_S: u32 = 60;
+/// Seconds for which a chain that was judged and not adopted is left alone: fetching it costs megabytes.
+const REFUSED_S: u32 = 600;
+/// Seconds for which a plan that nobody serves any more is kept, to be taken up again.
+const ORPHANED_MAX_S: u32 = 600;
+/// Batches that one peer is asked for at once: one under way while the other is made.
+const BATCHES_PER_PEER_MAX: usize = 2;
+/// Single shares that one peer is asked for at once.
+const SINGLES_PER_PEER_MAX: usize = 4;
+/// So many missing shares in a minute from one peer: not single ones are missing but a piece of its chain.
+const NEEDS_MAX: usize = 4;
+/// Seconds for which a peer that did not answer is asked for nothing.
+const PAUSE_S: u32 = 5;
+/// Lists that peers are asked for at once: two honest ones hardly differ, more are asked only if these lead nowhere.
+const INVENTORIES_MAX: usize = 2;
+/// Plans at once, as many as chains that are kept apart.
+const PLANS_MAX: usize = crate::sharechain::APART_MAX;
+/// A fork this many heights below our tip or nearer is checked share by share as it comes (rules, section 5, spam).
+const NEAR_HEIGHTS: u32 = 288;
+/// A branch beside our chain longer than this is kept apart: the sharechain's shelf might not hold it.
+const NEAR_SHARES: usize = 1_024;
+/// A node that was level and misses more than this many shares is not level any more.
+const BEHIND_SHARES: usize = 20;
+/// Seconds from one report of progress to the next.
+const PROGRESS_EVERY_S: u32 = 5;
+/// A peers' median clock this far from ours is reported, every so often.
+const CLOCK_OFF_S: u64 = 60;
+const CLOCK_REPORT_EVERY_S: u32 = 600;
+
+/// What was asked of a peer.
+#[derive(Clone, Debug)]
+enum What {
+    Status,
+    /// What follows these shares; to continue this plan, or to begin one.
+    Inventory {
+        plan: Option<u64>,
+        locator: Vec<ShareId>,
+    },
+    Batch {
+        plan: u64,
+        batch: Batch,
+    },
+    Single(ShareId),
+}
+
+#[derive(Clone, Debug)]
+struct Asked {
+    peer: PeerId,
+    what: What,
+    deadline: UnixTime,
+}
+
+/// The planner.
+#[derive(Debug)]
+pub struct Sync {
+    chain_id: ChainId,
+    payout_window: u32,
+    ids_max: usize,
+    peers: BTreeMap<PeerId, Peer>,
+    /// By number; a plan kept apart has its number from it.
+    plans: BTreeMap<u64, Plan>,
+    plans_made: u64,
+    requests: BTreeMap<RequestId, Asked>,
+    requests_made: u64,
+    singles: Singles,
+    state: SyncState,
+    /// Whether we have been level with the peers and nothing has shown since that we are not.
+    level: bool,
+    no_peers_since: Option<UnixTime>,
+    progress_due: UnixTime,
+    clock_report_due: UnixTime,
+    actions: Vec<SyncAction>,
+}
+
+impl Sync {
+    /// Starts without peers.
+    pub fn new(params: &ChainParams, now: UnixTime) -> Self {
+        Self {
+            chain_id: params.chain_id(),
+            payout_window: params.payout_window,
+            // Main chain and uncles of an honest peer; twice as many for the worst of times.
+            ids_max: (params.shares_kept() as usize).saturating_mul(2),
+            peers: BTreeMap::new(),
+            plans: BTreeMap::new(),
+            plans_made: 0,
+            requests: BTreeMap::new(),
+            requests_made: 0,
+            singles: Singles::default(),
+            state: SyncState::NoPeers { since: now, level: false },
+            level: false,
+            no_peers_since: Some(now),
+            progress_due: now,
+            clock_report_due: now,
+            actions: Vec::new(),
+        }
+    }
+
+    /// Whether we are level with the others.
+    pub const fn state(&self) -> SyncState {
+        self.state
+    }
+
+    /// Whether a genesis share may be made: no connected peer has a chain (rules, section 6), and none is still to be
+    /// asked.
+    pub fn may_start_chain(&self) -> bool {
+        self.state.may_mine()
+            && !self.peers.values().any(|peer| peer.status.as_ref().is_some_and(|status| status.has_chain()))
+    }
+
+    /// A peer was connected.
+    pub fn peer_up(&mut self, peer: PeerId, now: UnixTime, view: &impl View) -> Vec<SyncAction> {
+        if self.peers.insert(peer, Peer::new(now)).is_none() && self.no_peers_since.take().is_some() {
+            // After mining alone nothing is known of the others.
+            self.level &= !matches!(self.state, SyncState::Alone { .. });
+        }
+        self.act(now, view)
+    }
+
+    /// A peer was disconnected.
+    pub fn peer_down(&mut self, peer: PeerId, now: UnixTime, view: &impl View) -> Vec<SyncAction> {
+        let asked: Vec<RequestId> =
+            self.requests.iter().filter(|(_, asked)| asked.peer == peer).map(|(id, _)| *id).collect();
+        for id in asked {
+            if let Some(Asked { what: What::Single(id), .. }) = self.requests.remove(&id) {
+                self.singles.failed(&id);
+            }
+        }
+        for plan in self.plans.values_mut() {
+            plan.remove_server(peer);
+        }
+        if self.peers.remove(&peer).is_some() && self.peers.is_empty() {
+            self.no_peers_since = Some(now);
+        }
+        self.act(now, view)
+    }
+
+    /// A request could not be sent, or the connection broke before its answer.
+    pub fn failed(&mut self, id: RequestId, now: UnixTime, view: &impl View) -> Vec<SyncAction> {
+        if let Some(asked) = self.requests.remove(&id) {
+            self.gone_wrong(&asked, now);
+        }
+        self.act(now, view)
+    }
+
+    /// A share that waits needs this one.
+    pub fn need(&mut self, id: ShareId, source: Source, now: UnixTime, view: &impl View) -> Vec<SyncAction> {
+        let planned = self.plans.values().any(|plan| plan.index_of(&id).is_some());
+        if self.level && !planned && !view.holds(&id) {
+            let sender = match source {
+                Source::Peer(peer) => Some(peer),
+                Source::Local => None,
+            };
+            self.singles.add(id, sender);
+            if let Some(peer) = sender.and_then(|sender| self.peers.get_mut(&sender)) {
+                peer.needs += 1;
+                if peer.needs == NEEDS_MAX {
+                    peer.status_due = now;
+                }
+            }
+        }
+        self.act(now, view)
+    }
+
+    /// A share was linked to our chain.
+    pub fn linked(&mut self, id: &ShareId) {
+        self.singles.remove(id);
+        for plan in self.plans.values_mut().filter(|plan| plan.index_of(id).is_some()) {
+            plan.linked += 1;
+        }
+    }
+
+    /// A share breaks a rule: what follows it is worthless.
+    pub fn refused(&mut self, id: &ShareId, source: Source, now: UnixTime, view: &impl View) -> Vec<SyncAction> {
+        let with_it: Vec<u64> = self
+            .plans
+            .iter()
+            .filter(|(_, plan)| plan.route == Route::Chain && plan.index_of(id).is_some())
+            .map(|(number, _)| *number)
+            .collect();
+        for number in with_it {
+            let Some(plan) = self.plans.remove(&number) else { continue };
+            // Another than the leader may have sent a false copy of a good share.
+            if source == Source::Peer(plan.leader) {
+                self.hold(plan.leader, now.plus(HOLD_S));
+            }
+        }
+        self.act(now, view)
+    }
+
+    /// A chain kept apart was judged.
+    pub fn judged(
+        &mut self,
+        apart: ApartId,
+        outcome: &ApartOutcome,
+        now: UnixTime,
+        view: &impl View,
+    ) -> Vec<SyncAction> {
+        if let Some(plan) = self.plans.remove(&apart.0) {
+            match outcome {
+                ApartOutcome::Adopted => self.peers.values_mut().for_each(|peer| peer.joins = None),
+                ApartOutcome::NotBetter | ApartOutcome::GivenUp => self.hold(plan.leader, now.plus(REFUSED_S)),
+                ApartOutcome::False { rule, source, on_base, .. } => {
+                    self.found_false(plan, *rule, *source, *on_base, now);
+                }
+            }
+        }
+        self.act(now, view)
+    }
+
+    /// A chain kept apart has a share that breaks a rule: whose fault is it?
+    fn found_false(&mut self, plan: Plan, rule: Rule, source: Source, on_base: bool, now: UnixTime) {
+        let sender = match source {
+            Source::Peer(peer) => peer,
+            Source::Local => plan.leader,
+        };
+        if !on_base || rule != Rule::Payouts {
+            self.penalize(sender, Offence::BrokenRule(rule));
+            if sender == plan.leader {
+                self.hold(sender, now.plus(REFUSED_S));
+            }
+        } else if sender == plan.leader && !plan.leader_changed {
+            self.penalize(sender, Offence::FalseChain);
+            self.hold(sender, now.plus(REFUSED_S));
+        } else {
+            // Either the base is false or this one share: with all of it from one peer the next failure will tell.
+            self.set_solo(plan.leader);
+        }
+    }
+
+    /// Time passes: about once a second.
+    pub fn tick(&mut self, now: UnixTime, view: &impl View) -> Vec<SyncAction> {
+        let late: Vec<RequestId> =
+            self.requests.iter().filter(|(_, asked)| asked.deadline <= now).map(|(id, _)| *id).collect();
+        for id in late {
+            if let Some(asked) = self.requests.remove(&id) {
+                self.penalize(asked.peer, Offence::Late);
+                self.gone_wrong(&asked, now);
+            }
+        }
+        self.singles.tick(now);
+        self.report(now);
+        self.act(now, view)
+    }
+
+    /// A question that gets no answer from this peer.
+    fn gone_wrong(&mut self, asked: &Asked, now: UnixTime) {
+        self.pause(asked.peer, now);
+        match &asked.what {
+            What::Status => self.hold(asked.peer, now.plus(HOLD_S)),
+            What::Inventory { plan, .. } => {
+                self.hold(asked.peer, now.plus(HOLD_S));
+                if let Some(plan) = plan.and_then(|number| self.plans.get_mut(&number)) {
+                    plan.remove_server(asked.peer);
+                }
+            }
+            What::Batch { plan, batch } => {
+                if let Some(plan) = self.plans.get_mut(plan) {
+                    plan.failed(*batch, asked.peer);
+                }
+            }
+            What::Single(id) => self.singles.failed(id),
+        }
+    }
+
+    fn ask(&mut self, peer: PeerId, what: What, request: Request, now: UnixTime) {
+        self.requests_made += 1;
+        let id = RequestId(self.requests_made);
+        self.requests.insert(id, Asked { peer, what, deadline: now.plus(ANSWER_MAX_S) });
+        self.actions.push(SyncAction::Ask { peer, id, request });
+    }
+
+    fn penalize(&mut self, peer: PeerId, offence: Offence) {
+        self.actions.push(SyncAction::Penalize { peer, offence });
+    }
+
+    /// Leaves a peer's chain alone for a while.
+    fn hold(&mut self, peer: PeerId, until: UnixTime) {
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.hold_until = peer.hold_until.max(until);
+        }
+    }
+
+    /// Asks a peer for nothing for a moment.
+    fn pause(&mut self, peer: PeerId, now: UnixTime) {
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.busy_until = now.plus(PAUSE_S);
+        }
+    }
+
+    fn set_solo(&mut self, peer: PeerId) {
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.solo = true;
+        }
+    }
+
+    /// Where the base of a chain that starts at this height ends: above it every share's payout window is held.
+    const fn open_height(&self, start: ShareHeight) -> Option<ShareHeight> {
+        match start.0 {
+            0 => None,
+            start => Some(ShareHeight(start.saturating_add(self.payout_window).saturating_add(UNCLE_DEPTH_MAX))),
+        }
+    }
+}

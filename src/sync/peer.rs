@@ -1,0 +1,59 @@
+//! What is known of one peer.
+
+use super::view::View;
+use crate::share::ShareId;
+use crate::units::UnixTime;
+use crate::wire::PeerStatus;
+
+/// What is known of one peer.
+#[derive(Debug)]
+pub(super) struct Peer {
+    /// What it said last.
+    pub status: Option<PeerStatus>,
+    /// When to ask for it next.
+    pub status_due: UnixTime,
+    /// How far its clock was ahead of ours, in seconds.
+    pub clock_ahead_s: Option<i64>,
+    /// Until when its chain is left alone, because trying led nowhere.
+    pub hold_until: UnixTime,
+    /// Until when nothing but its status is asked, because it did not answer.
+    pub busy_until: UnixTime,
+    /// Whether its chain grows from a share of ours, as far as it was asked.
+    pub joins: Option<bool>,
+    /// Whether its chain is to be fetched from it alone.
+    pub solo: bool,
+    /// Missing shares that it left us with since its last status.
+    pub needs: usize,
+}
+
+impl Peer {
+    pub fn new(now: UnixTime) -> Self {
+        Self {
+            status: None,
+            status_due: now,
+            clock_ahead_s: None,
+            hold_until: UnixTime(0),
+            busy_until: UnixTime(0),
+            joins: None,
+            solo: false,
+            needs: 0,
+        }
+    }
+
+    /// Whether its tip is better than ours if it is what it claims (rules, section 6).
+    pub fn is_better_than(&self, view: &impl View) -> bool {
+        let Some(theirs) = self.status.as_ref().filter(|status| status.has_chain()) else { return false };
+        let rank = |tip: ShareId, work| (work, std::cmp::Reverse(tip));
+        view.tip().is_none_or(|(tip, work)| rank(theirs.tip, theirs.chain_work) > rank(tip, work))
+    }
+
+    /// Whether nothing is to be got from it, for all that is known.
+    pub fn is_settled(&self, now: UnixTime, view: &impl View) -> bool {
+        if self.hold_until > now {
+            return true;
+        }
+        let Some(status) = &self.status else { return false };
+        let is_lesser_branch = self.joins == Some(true) && !self.is_better_than(view);
+        !status.has_chain() || view.holds(&status.tip) || is_lesser_branch
+    }
+}

@@ -1,0 +1,308 @@
+//! One chain, or piece of a chain, that is being fetched: a list of ids, and batches of it from several peers.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::action::{PeerId, Route};
+use super::serve::locator_of;
+use crate::share::{Share, ShareId};
+use crate::units::{ShareHeight, UnixTime};
+use crate::wire::limits::SHARES_MAX;
+use crate::wire::List;
+
+/// Shares that may have come or be under way beyond the oldest that is missing: 16 batches, 4 MB.
+const AHEAD_MAX: usize = 16 * SHARES_MAX;
+/// A batch that was asked for so often in vain is not to be had.
+const TRIES_MAX: u32 = 4;
+
+/// A part of the list: the first index and how many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Batch {
+    pub start: usize,
+    pub len: usize,
+}
+
+/// What came in answer to a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// All of it.
+    Whole,
+    /// The first shares of it, perhaps none.
+    Part,
+    /// Shares that were not asked for.
+    Foreign,
+}
+
+/// A batch that was asked for and has not come.
+#[derive(Debug)]
+struct Wanted {
+    len: usize,
+    /// Who is to give it; nobody: it is to be asked for again.
+    asked_of: Option<PeerId>,
+    /// How often it was asked for in vain.
+    tries: u32,
+    /// Who failed to give it.
+    failed: Vec<PeerId>,
+}
+
+/// A chain that is being fetched.
+#[derive(Debug)]
+pub(super) struct Plan {
+    /// Where its shares go.
+    pub route: Route,
+    /// Who gave the list.
+    pub leader: PeerId,
+    /// Whether another led it before, so that nobody is to blame for the base alone.
+    pub leader_changed: bool,
+    /// Whether all is asked of the leader only.
+    pub solo: bool,
+    /// Whether the list goes on.
+    pub more: bool,
+    /// Who gave the list's last page.
+    pub pager: PeerId,
+    /// Whether it grows from a share of ours.
+    pub joined: bool,
+    /// Whether all of it was handed over and is being judged.
+    pub judging: bool,
+    /// When it began.
+    pub since: UnixTime,
+    /// When something came last.
+    pub heard: UnixTime,
+    /// Shares of it that proved valid.
+    pub linked: usize,
+    start_height: ShareHeight,
+    /// Shares below this height are asked of the leader only: they cannot be verified, so whoever serves them is to
+    /// blame for them.
+    open_height: Option<ShareHeight>,
+    ids: Vec<ShareId>,
+    index: HashMap<ShareId, usize>,
+    /// Who has the list's shares, up to which index.
+    servers: BTreeMap<PeerId, usize>,
+    /// First index that was never asked for.
+    next: usize,
+    wanted: BTreeMap<usize, Wanted>,
+    /// What came before its turn, by the index of its first share.
+    got: BTreeMap<usize, (PeerId, Vec<Arc<Share>>)>,
+    delivered: usize,
+}
+
+impl Plan {
+    /// Starts with nothing on the list; `open_height` is where a base ends, if there is one.
+    pub fn new(
+        route: Route,
+        leader: PeerId,
+        start_height: ShareHeight,
+        open_height: Option<ShareHeight>,
+        now: UnixTime,
+    ) -> Self {
+        Self {
+            route,
+            leader,
+            leader_changed: false,
+            solo: false,
+            more: false,
+            pager: leader,
+            joined: false,
+            judging: false,
+            since: now,
+            heard: now,
+            linked: 0,
+            start_height,
+            open_height,
+            ids: Vec::new(),
+            index: HashMap::new(),
+            servers: BTreeMap::from([(leader, 0)]),
+            next: 0,
+            wanted: BTreeMap::new(),
+            got: BTreeMap::new(),
+            delivered: 0,
+        }
+    }
+
+    /// Appends ids that the peer has, those known left out, up to `ids_max` in all.
+    pub fn extend(&mut self, peer: PeerId, ids: impl IntoIterator<Item = ShareId>, ids_max: usize) {
+        for id in ids {
+            if self.ids.len() >= ids_max {
+                self.more = false;
+                break;
+            }
+            if !self.index.contains_key(&id) {
+                self.index.insert(id, self.ids.len());
+                self.ids.push(id);
+            }
+        }
+        self.add_server(peer, self.ids.len());
+    }
+
+    /// Where on the list a share is.
+    pub fn index_of(&self, id: &ShareId) -> Option<usize> {
+        self.index.get(id).copied()
+    }
+
+    /// The newest id on the list.
+    pub fn last(&self) -> Option<ShareId> {
+        self.ids.last().copied()
+    }
+
+    /// Newest first, as [`locator_of`] has it.
+    pub fn locator(&self) -> Vec<ShareId> {
+        locator_of(&self.ids)
+    }
+
+    /// Shares handed over, and shares in all.
+    pub fn counts(&self) -> (usize, usize) {
+        (self.delivered, self.ids.len())
+    }
+
+    /// Whether all was handed over.
+    pub fn is_fetched(&self) -> bool {
+        self.delivered == self.ids.len() && !self.more
+    }
+
+    /// Whether a batch failed so often that there is no hope for it.
+    pub fn is_hopeless(&self) -> bool {
+        self.wanted.values().any(|wanted| wanted.tries >= TRIES_MAX)
+    }
+
+    /// Whether nobody is left to ask.
+    pub fn is_orphaned(&self) -> bool {
+        self.servers.is_empty()
+    }
+
+    /// Whether this peer is asked for shares of the list.
+    pub fn has_server(&self, peer: PeerId) -> bool {
+        self.servers.contains_key(&peer)
+    }
+
+    /// Notes that a peer has the first `upto` of the list.
+    pub fn add_server(&mut self, peer: PeerId, upto: usize) {
+        if self.servers.is_empty() {
+            self.leader_changed |= peer != self.leader;
+            self.leader = peer;
+        }
+        let limit = self.servers.entry(peer).or_insert(0);
+        *limit = upto.max(*limit);
+    }
+
+    /// Forgets a peer; what it was asked for is asked of others.
+    pub fn remove_server(&mut self, peer: PeerId) {
+        self.servers.remove(&peer);
+        for wanted in self.wanted.values_mut().filter(|wanted| wanted.asked_of == Some(peer)) {
+            wanted.asked_of = None;
+        }
+        if self.leader == peer {
+            if let Some((next, _)) = self.servers.iter().max_by_key(|(_, upto)| **upto) {
+                self.leader = *next;
+                self.leader_changed = true;
+            }
+        }
+        if self.pager == peer {
+            // Only who gave the list knew how it goes on; the next status round finds it out.
+            self.more = false;
+        }
+    }
+
+    /// What to ask of a peer next; counts as asked.
+    pub fn next_batch(&mut self, peer: PeerId) -> Option<Batch> {
+        let upto = *self.servers.get(&peer)?;
+        if peer != self.leader && (self.solo || self.open_height.is_some()) {
+            return None;
+        }
+        let again = self.wanted.iter_mut().find(|(start, wanted)| {
+            wanted.asked_of.is_none() && !wanted.failed.contains(&peer) && *start + wanted.len <= upto
+        });
+        if let Some((start, wanted)) = again {
+            wanted.asked_of = Some(peer);
+            return Some(Batch { start: *start, len: wanted.len });
+        }
+        let end = upto.min(self.delivered.saturating_add(AHEAD_MAX));
+        let len = end.saturating_sub(self.next).min(SHARES_MAX);
+        if len == 0 {
+            return None;
+        }
+        let batch = Batch { start: self.next, len };
+        self.next += len;
+        self.wanted.insert(batch.start, Wanted { len, asked_of: Some(peer), tries: 0, failed: Vec::new() });
+        Some(batch)
+    }
+
+    /// The ids of a batch.
+    pub fn batch_ids(&self, batch: Batch) -> List<ShareId, SHARES_MAX> {
+        List::first_of(self.ids.iter().skip(batch.start).take(batch.len).copied())
+    }
+
+    /// Whether the batch is still this peer's to give; others are asked when it is taken off the list.
+    fn is_asked(&self, batch: Batch, peer: PeerId) -> bool {
+        self.wanted.get(&batch.start).is_some_and(|wanted| wanted.asked_of == Some(peer))
+    }
+
+    /// Takes what a peer gave for a batch: some of it, in order, or nothing.
+    pub fn answer(&mut self, batch: Batch, peer: PeerId, shares: &[Arc<Share>], now: UnixTime) -> Answer {
+        if !self.is_asked(batch, peer) {
+            return Answer::Whole;
+        }
+        let asked = self.batch_ids(batch);
+        let mut rest = asked.iter();
+        if !shares.iter().all(|share| {
+            let id = share.id();
+            rest.any(|asked| *asked == id)
+        }) {
+            self.failed(batch, peer);
+            return Answer::Foreign;
+        }
+        // Only what comes without a gap is of use; the others are asked for again.
+        let fitting = shares.iter().zip(asked.iter()).take_while(|(share, id)| share.id() == **id).count();
+        if fitting == 0 {
+            self.failed(batch, peer);
+            return Answer::Part;
+        }
+        self.wanted.remove(&batch.start);
+        self.heard = now;
+        self.got.insert(batch.start, (peer, shares.iter().take(fitting).map(Arc::clone).collect()));
+        if fitting == batch.len {
+            return Answer::Whole;
+        }
+        let rest = Wanted { len: batch.len - fitting, asked_of: None, tries: 0, failed: vec![peer] };
+        self.wanted.insert(batch.start + fitting, rest);
+        self.forgive();
+        Answer::Part
+    }
+
+    /// Notes that a peer did not give a batch.
+    pub fn failed(&mut self, batch: Batch, peer: PeerId) {
+        let Some(wanted) = self.wanted.get_mut(&batch.start).filter(|wanted| wanted.asked_of == Some(peer)) else {
+            return;
+        };
+        wanted.asked_of = None;
+        wanted.tries += 1;
+        wanted.failed.push(peer);
+        self.forgive();
+    }
+
+    /// Where all have failed, all may try again.
+    fn forgive(&mut self) {
+        for wanted in self.wanted.values_mut() {
+            if self.servers.keys().all(|peer| wanted.failed.contains(peer)) {
+                wanted.failed.clear();
+            }
+        }
+    }
+
+    /// The next shares in order, and who sent them; counts as handed over.
+    pub fn take_ready(&mut self) -> Option<(PeerId, Vec<Arc<Share>>)> {
+        let (peer, shares) = self.got.remove(&self.delivered)?;
+        self.delivered += shares.len();
+        let height = shares.last().map(|share| share.info.share_height);
+        if height >= self.open_height {
+            self.open_height = None;
+        }
+        Some((peer, shares))
+    }
+
+    /// Whether shares that come first on the list do not start where the leader said: it says where the base ends.
+    pub fn is_false_start(&self, shares: &[Arc<Share>]) -> bool {
+        !self.joined
+            && self.delivered == shares.len()
+            && shares.first().is_some_and(|share| share.info.share_height != self.start_height)
+    }
+}

@@ -1,0 +1,223 @@
+//! What to do next: after every event the planner looks what is due.
+
+use super::{
+    Asked, PeerId, Progress, Route, Sync, SyncAction, SyncState, View, What, ALONE_AFTER_S, BATCHES_PER_PEER_MAX,
+    BEHIND_SHARES, CLOCK_OFF_S, CLOCK_REPORT_EVERY_S, HOLD_S, INVENTORIES_MAX, ORPHANED_MAX_S, PLANS_MAX,
+    PROGRESS_EVERY_S, SINGLES_PER_PEER_MAX, STATUS_EVERY_S,
+};
+use crate::share::ShareId;
+use crate::units::UnixTime;
+use crate::wire::{List, Request};
+
+impl Sync {
+    /// Does whatever is due and hands out all actions.
+    pub(super) fn act(&mut self, now: UnixTime, view: &impl View) -> Vec<SyncAction> {
+        self.ask_statuses(now);
+        self.settle_plans(now);
+        self.ask_inventories(now, view);
+        self.ask_pages(now);
+        self.ask_batches(now);
+        self.ask_singles(now);
+        self.update_state(now, view);
+        std::mem::take(&mut self.actions)
+    }
+
+    fn asked_of(&self, peer: PeerId) -> impl Iterator<Item = &What> {
+        self.requests.values().filter(move |asked| asked.peer == peer).map(|asked| &asked.what)
+    }
+
+    fn ask_statuses(&mut self, now: UnixTime) {
+        let due: Vec<PeerId> =
+            self.peers.iter().filter(|(_, peer)| peer.status_due <= now).map(|(id, _)| *id).collect();
+        for id in due {
+            if let Some(peer) = self.peers.get_mut(&id) {
+                peer.status_due = now.plus(STATUS_EVERY_S);
+                peer.needs = 0;
+            }
+            self.ask(id, What::Status, Request::Status, now);
+        }
+    }
+
+    /// Ends plans that are done, hopeless or forgotten.
+    fn settle_plans(&mut self, now: UnixTime) {
+        let numbers: Vec<u64> = self.plans.keys().copied().collect();
+        for number in numbers {
+            let Some(plan) = self.plans.get_mut(&number).filter(|plan| !plan.judging) else { continue };
+            let is_forgotten =
+                plan.is_orphaned() && (plan.route == Route::Chain || now.since(plan.heard) >= ORPHANED_MAX_S);
+            if plan.is_fetched() {
+                match plan.route {
+                    Route::Chain => drop(self.plans.remove(&number)),
+                    Route::Apart(apart) => {
+                        plan.judging = true;
+                        self.actions.push(SyncAction::Finish(apart));
+                    }
+                }
+            } else if plan.is_hopeless() || is_forgotten {
+                self.give_up(number, now.plus(HOLD_S));
+            }
+        }
+    }
+
+    /// Drops a plan and leaves its leader's chain alone for a while.
+    pub(super) fn give_up(&mut self, number: u64, hold_until: UnixTime) {
+        let Some(plan) = self.plans.remove(&number) else { return };
+        if let Route::Apart(apart) = plan.route {
+            self.actions.push(SyncAction::Drop(apart));
+        }
+        self.hold(plan.leader, hold_until);
+    }
+
+    /// Asks peers whose tips are unknown for what they have; those whose tips are on a list help to fetch it.
+    fn ask_inventories(&mut self, now: UnixTime, view: &impl View) {
+        let ids: Vec<PeerId> = self.peers.keys().copied().collect();
+        for id in ids {
+            let Some(peer) = self.peers.get(&id).filter(|peer| !peer.is_settled(now, view)) else { continue };
+            let Some(tip) = peer.status.as_ref().map(|status| status.tip) else { continue };
+            if let Some((plan, at)) = self.plans.values_mut().find_map(|plan| plan.index_of(&tip).map(|at| (plan, at)))
+            {
+                plan.add_server(id, at + 1);
+                continue;
+            }
+            let is_busy = peer.busy_until > now || self.plans.values().any(|plan| plan.has_server(id));
+            if !is_busy && self.may_ask_inventory(&tip) {
+                self.ask_inventory(id, now, view);
+            }
+        }
+    }
+
+    /// Whether there is room for one more list, and none is under way from a peer with the same tip.
+    fn may_ask_inventory(&self, tip: &ShareId) -> bool {
+        let first_pages = || self.requests.values().filter(|asked| matches!(asked.what, What::Inventory { .. }));
+        let has_tip = |asked: &Asked| {
+            self.peers.get(&asked.peer).and_then(|peer| peer.status.as_ref()).is_some_and(|status| status.tip == *tip)
+        };
+        first_pages().count() < INVENTORIES_MAX && !first_pages().any(has_tip) && self.plans.len() < PLANS_MAX
+    }
+
+    fn ask_inventory(&mut self, peer: PeerId, now: UnixTime, view: &impl View) {
+        let is_solo = self.peers.get(&peer).is_some_and(|peer| peer.solo);
+        let longest = self.plans.values().filter(|plan| !is_solo && !plan.judging).max_by_key(|plan| plan.counts().1);
+        let mut locator = longest.map(|plan| plan.locator()).unwrap_or_default();
+        locator.extend(view.locator());
+        let request = Request::Inventory { locator: List::first_of(locator.iter().copied()) };
+        self.ask(peer, What::Inventory { plan: None, locator }, request, now);
+    }
+
+    fn ask_pages(&mut self, now: UnixTime) {
+        let paged: Vec<u64> = self
+            .requests
+            .values()
+            .filter_map(|asked| match asked.what {
+                What::Inventory { plan, .. } => plan,
+                _ => None,
+            })
+            .collect();
+        let due: Vec<(u64, PeerId, ShareId)> = self
+            .plans
+            .iter()
+            .filter(|(number, plan)| plan.more && !paged.contains(*number) && plan.has_server(plan.pager))
+            .filter_map(|(number, plan)| Some((*number, plan.pager, plan.last()?)))
+            .collect();
+        for (number, peer, last) in due {
+            let request = Request::Inventory { locator: List::first_of([last]) };
+            self.ask(peer, What::Inventory { plan: Some(number), locator: vec![last] }, request, now);
+        }
+    }
+
+    fn ask_batches(&mut self, now: UnixTime) {
+        let mut free: Vec<(PeerId, usize)> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.busy_until <= now)
+            .map(|(id, _)| {
+                let under_way = self.asked_of(*id).filter(|what| matches!(what, What::Batch { .. })).count();
+                (*id, BATCHES_PER_PEER_MAX.saturating_sub(under_way))
+            })
+            .collect();
+        // One each, then another each, so that a short list is shared by all.
+        while free.iter().any(|(_, slots)| *slots > 0) {
+            for (peer, slots) in free.iter_mut().filter(|(_, slots)| *slots > 0) {
+                *slots -= 1;
+                let next = self.plans.iter_mut().find_map(|(number, plan)| {
+                    plan.next_batch(*peer).map(|batch| (*number, batch, plan.batch_ids(batch)))
+                });
+                match next {
+                    Some((plan, batch, ids)) => {
+                        self.ask(*peer, What::Batch { plan, batch }, Request::Shares { ids }, now);
+                    }
+                    None => *slots = 0,
+                }
+            }
+        }
+    }
+
+    fn ask_singles(&mut self, now: UnixTime) {
+        loop {
+            let peers: Vec<PeerId> = self
+                .peers
+                .iter()
+                .filter(|(id, peer)| {
+                    let under_way = self.asked_of(**id).filter(|what| matches!(what, What::Single(_))).count();
+                    peer.busy_until <= now && peer.status.is_some() && under_way < SINGLES_PER_PEER_MAX
+                })
+                .map(|(id, _)| *id)
+                .collect();
+            let Some((share, peer)) = self.singles.next(&peers, now) else { return };
+            self.ask(peer, What::Single(share), Request::Shares { ids: List::first_of([share]) }, now);
+        }
+    }
+
+    fn update_state(&mut self, now: UnixTime, view: &impl View) {
+        if let Some(since) = self.no_peers_since {
+            let is_alone = now.since(since) >= ALONE_AFTER_S;
+            return self.set_state(match is_alone {
+                true => SyncState::Alone { since },
+                false => SyncState::NoPeers { since, level: self.level },
+            });
+        }
+        if self.plans.is_empty() && self.peers.values().all(|peer| peer.is_settled(now, view)) {
+            self.level = true;
+        }
+        // Only shares that proved valid take jobs from miners: anybody can make up a list of ids.
+        self.level &= !self.plans.values().any(|plan| {
+            let (done, total) = plan.counts();
+            plan.route == Route::Chain && plan.linked > 0 && total.saturating_sub(done) > BEHIND_SHARES
+        });
+        self.set_state(if self.level { SyncState::Synced } else { SyncState::Syncing });
+    }
+
+    fn set_state(&mut self, state: SyncState) {
+        if self.state != state {
+            self.state = state;
+            self.actions.push(SyncAction::State(state));
+        }
+    }
+
+    /// Reports progress and clocks, every so often.
+    pub(super) fn report(&mut self, now: UnixTime) {
+        if let Some(plan) = self.plans.values().max_by_key(|plan| plan.counts().1) {
+            if now >= self.progress_due {
+                self.progress_due = now.plus(PROGRESS_EVERY_S);
+                let (done, total) = plan.counts();
+                let rate_per_s = done as f64 / f64::from(now.since(plan.since).max(1));
+                let eta_s = (done > 0).then(|| ((total - done) as f64 / rate_per_s).ceil() as u32);
+                let count = |count| u32::try_from(count).unwrap_or(u32::MAX);
+                self.actions.push(SyncAction::Progress(Progress {
+                    done: count(done),
+                    total: count(total),
+                    rate_per_s,
+                    eta_s,
+                }));
+            }
+        }
+        let mut ahead_s: Vec<i64> = self.peers.values().filter_map(|peer| peer.clock_ahead_s).collect();
+        ahead_s.sort_unstable();
+        if let Some(median) = ahead_s.get(ahead_s.len() / 2).filter(|_| now >= self.clock_report_due) {
+            if median.unsigned_abs() > CLOCK_OFF_S {
+                self.clock_report_due = now.plus(CLOCK_REPORT_EVERY_S);
+                self.actions.push(SyncAction::ClockOff { ahead_s: *median });
+            }
+        }
+    }
+}

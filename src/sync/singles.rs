@@ -1,0 +1,82 @@
+//! Single shares that others need: parents and uncles of what was gossiped.
+
+use std::collections::BTreeMap;
+
+use super::action::PeerId;
+use crate::share::ShareId;
+use crate::units::UnixTime;
+
+/// Shares that are looked for at once; more are missing only when a whole chain is, which a plan fetches.
+const SINGLES_MAX: usize = 128;
+/// Peers that are asked for one share before a pause.
+const ASKED_MAX: usize = 3;
+/// Seconds after which a share that nobody had may be looked for again.
+const PAUSE_S: u32 = 30;
+
+#[derive(Debug)]
+struct Single {
+    /// Who sent what needs it: asked first.
+    sender: Option<PeerId>,
+    asked: Vec<PeerId>,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    ToAsk,
+    Asked,
+    Paused(UnixTime),
+}
+
+/// The shares looked for.
+#[derive(Debug, Default)]
+pub(super) struct Singles(BTreeMap<ShareId, Single>);
+
+impl Singles {
+    /// Looks for a share, unless it is looked for already or too many are.
+    pub fn add(&mut self, id: ShareId, sender: Option<PeerId>) {
+        if self.0.len() < SINGLES_MAX {
+            self.0.entry(id).or_insert(Single { sender, asked: Vec::new(), state: State::ToAsk });
+        }
+    }
+
+    /// What to ask of whom; counts as asked.
+    pub fn next(&mut self, peers: &[PeerId], now: UnixTime) -> Option<(ShareId, PeerId)> {
+        for (id, single) in self.0.iter_mut().filter(|(_, single)| single.state == State::ToAsk) {
+            let is_new = |peer: &PeerId| !single.asked.contains(peer);
+            let sender = single.sender.filter(|sender| peers.contains(sender) && is_new(sender));
+            let peer = sender.or_else(|| peers.iter().copied().find(is_new));
+            match peer.filter(|_| single.asked.len() < ASKED_MAX) {
+                Some(peer) => {
+                    single.asked.push(peer);
+                    single.state = State::Asked;
+                    return Some((*id, peer));
+                }
+                None => single.state = State::Paused(now.plus(PAUSE_S)),
+            }
+        }
+        None
+    }
+
+    /// A peer did not give it.
+    pub fn failed(&mut self, id: &ShareId) {
+        if let Some(single) = self.0.get_mut(id) {
+            single.state = State::ToAsk;
+        }
+    }
+
+    /// It came, or is not needed any more.
+    pub fn remove(&mut self, id: &ShareId) {
+        self.0.remove(id);
+    }
+
+    /// Forgets what nobody had, so that it can be looked for again.
+    pub fn tick(&mut self, now: UnixTime) {
+        self.0.retain(|_, single| !matches!(single.state, State::Paused(until) if until <= now));
+    }
+
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+}

@@ -1,0 +1,1 @@
+//! The planner, run with simulated peers.

@@ -15,6 +15,7 @@ readonly LICENCES=(
     'Apache-2.0 OR ISC OR MIT'
     'Apache-2.0 OR MIT'
     'Apache-2.0 WITH LLVM-exception OR Apache-2.0 OR MIT'
+    'Apache-2.0 / MIT'
     'Apache-2.0/MIT'
     'BSD-2-Clause OR Apache-2.0 OR MIT'
     'BSD-3-Clause'

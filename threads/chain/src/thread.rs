@@ -104,7 +104,7 @@ impl Chain {
         outs: ChainOuts,
     ) -> Result<Self, ChainError> {
         let (saved, tree) = Saved::load(&config.dir, &Arc::new(config.params))?;
-        let seen = ChainStatus { tree: Arc::new(tree.snapshot()), job: None, waiting: (0, 0), unsaved: false };
+        let seen = ChainStatus { tree: Arc::new(tree.snapshot()), job: None, waiting: (0, 0), unsaved: false, syncing: None };
         Ok(Self {
             status: Arc::new(ArcSwap::from_pointee(seen)),
             chain: Sharechain::new(tree),
@@ -306,7 +306,7 @@ impl Chain {
             Arc::clone(&before.tree)
         };
         let (job, waiting, unsaved) = (self.job.clone(), self.chain.waiting(), self.saved.is_failing());
-        self.status.store(Arc::new(ChainStatus { tree, job, waiting, unsaved }));
+        self.status.store(Arc::new(ChainStatus { tree, job, waiting, unsaved, syncing: None }));
     }
 }
 

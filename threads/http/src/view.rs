@@ -138,3 +138,6 @@ pub fn parse_id(text: &str) -> Option<ShareId> {
     }
     Some(ShareId(id))
 }
+
+#[cfg(test)]
+mod tests;

@@ -83,23 +83,6 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Answers refused for whatever reason.
-    pub fn shares_rejected(&self) -> u64 {
-        [
-            &self.shares_rejected_malformed,
-            &self.shares_rejected_stale,
-            &self.shares_rejected_duplicate,
-            &self.shares_rejected_low_difficulty,
-            &self.shares_rejected_unauthorised,
-            &self.shares_rejected_busy,
-        ]
-        .into_iter()
-        .map(Counter::get)
-        .sum()
-    }
-}
-
-impl Counters {
     /// Answers of miners that were refused, for whatever reason.
     pub fn shares_rejected(&self) -> u64 {
         [

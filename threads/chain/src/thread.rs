@@ -104,7 +104,8 @@ impl Chain {
         outs: ChainOuts,
     ) -> Result<Self, ChainError> {
         let (saved, tree) = Saved::load(&config.dir, &Arc::new(config.params))?;
-        let seen = ChainStatus { tree: Arc::new(tree.snapshot()), job: None, waiting: (0, 0), unsaved: false, syncing: None };
+        let seen =
+            ChainStatus { tree: Arc::new(tree.snapshot()), job: None, waiting: (0, 0), unsaved: false, syncing: None };
         Ok(Self {
             status: Arc::new(ArcSwap::from_pointee(seen)),
             chain: Sharechain::new(tree),

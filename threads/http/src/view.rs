@@ -73,7 +73,13 @@ impl View {
 
     /// Hashes per second of this node's miners.
     pub fn local_hashes_per_s(&self) -> f64 {
-        self.miners.miners.iter().map(|miner| miner.hashes_per_s).filter(|rate| rate.is_finite()).sum()
+        // Not `sum`, which makes -0 of nothing.
+        self.miners
+            .miners
+            .iter()
+            .map(|miner| miner.hashes_per_s)
+            .filter(|rate| rate.is_finite())
+            .fold(0.0, std::ops::Add::add)
     }
 
     /// Seconds the pool needs for a Bitcoin block on average; `None` without work or without hash rate.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use p2pool_core::share::ShareId;
-use p2pool_core::status::{PeerStatus, PeersStatus};
+use p2pool_core::status::{Direction, PeerStatus, PeersStatus};
 use serde_json::Value;
 
 use crate::client::ask;
@@ -62,10 +62,13 @@ fn the_status_has_every_name() {
     let peer = PeerStatus {
         id: "12D3".into(),
         address: "/ip4/10.0.0.1".into(),
+        direction: Direction::Outbound,
         latency_us: Some(900),
         connected_since: now(),
+        agent: "p2pool/0.1.0".into(),
     };
-    node.sources.peers.store(Arc::new(PeersStatus { our_id: "12D4".to_owned(), peers: vec![peer], syncing: None }));
+    let peers = PeersStatus { our_id: "12D4".to_owned(), peers: vec![peer], ..PeersStatus::default() };
+    node.sources.peers.store(Arc::new(peers));
     let status = node.wait_for("a sample", |status| !status["history"].as_array().unwrap().is_empty());
     assert_has(&status, &STATUS_NAMES);
     assert_has(&status["recent_shares"][0], &["hash", "miner", "timestamp", "is_block"]);

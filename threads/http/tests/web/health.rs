@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::sharechain::Tree;
-use p2pool_core::status::{BitcoindStatus, MinersStatus, PeersStatus, SyncProgress};
+use p2pool_core::status::{BitcoindStatus, MinersStatus, SyncProgress};
 use serde_json::Value;
 
 use crate::node::{job, miner, now, Node};
@@ -70,8 +70,7 @@ fn what_bitcoind_lacks_is_told_in_its_own_words() {
 #[test]
 fn a_node_that_fetches_the_chain_is_not_healthy() {
     let node = Node::start();
-    let syncing = Some(SyncProgress { have: 430, want: 1_000 });
-    node.sources.peers.store(Arc::new(PeersStatus { syncing, ..PeersStatus::default() }));
+    node.publish(|chain| chain.syncing = Some(SyncProgress { have: 430, want: 1_000 }));
     let (status, health) = health(&node);
     assert_eq!((status, &health["reasons"][0]), (503, &"The sharechain is being fetched: 43 % of 1000 shares.".into()));
 }

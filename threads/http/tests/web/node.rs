@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use p2pool_core::message::WebClient;
@@ -22,6 +22,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::client::{get, Answer};
+
+/// Two samples' time and more.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A name that the configuration allows.
 pub const CONFIGURED_NAME: &str = "pool.example.org";
@@ -155,7 +158,7 @@ impl Node {
 
     fn start_with(recording: Recording, tree: Arc<Tree>, job: Option<Arc<Job>>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let chain = ChainStatus { tree, job, waiting: (1, 2), unsaved: false };
+        let chain = ChainStatus { tree, job, waiting: (1, 2), unsaved: false, syncing: None };
         let mut node = Self::start_in(folder.path(), recording, chain);
         node._folder = Some(folder);
         node
@@ -194,7 +197,12 @@ impl Node {
                     return;
                 }
                 socket.set_nonblocking(true).unwrap();
-                drop(handle.try_send(WebClient { socket, peer }));
+                // The stratum thread would close it; here every client shall arrive, one after the other.
+                let mut client = WebClient { socket, peer };
+                while let Err(back) = handle.try_send(client) {
+                    client = back;
+                    std::thread::yield_now();
+                }
             }
         };
         let threads = vec![
@@ -226,14 +234,15 @@ impl Node {
 
     /// Waits until the status, which is cached for a moment, shows something.
     pub fn wait_for(&self, what: &str, is_shown: impl Fn(&Value) -> bool) -> Value {
-        for _ in 0..400 {
+        let end = Instant::now() + PATIENCE;
+        loop {
             let status = self.json("/api/status");
             if is_shown(&status) {
                 return status;
             }
+            assert!(Instant::now() < end, "waited in vain for {what}");
             std::thread::sleep(Duration::from_millis(20));
         }
-        panic!("{what} is not shown: {}", self.json("/api/status"));
     }
 }
 

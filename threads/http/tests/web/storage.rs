@@ -12,7 +12,11 @@ use crate::node::{miner, now, Node, Recording};
 fn start(folder: &std::path::Path, with_shares: bool) -> Node {
     let recording = Recording::read();
     let tree = if with_shares { recording.tree() } else { Tree::new(Arc::new(recording.params.clone())) };
-    Node::start_in(folder, recording, ChainStatus { tree: Arc::new(tree), job: None, waiting: (0, 0), unsaved: false })
+    Node::start_in(
+        folder,
+        recording,
+        ChainStatus { tree: Arc::new(tree), job: None, waiting: (0, 0), unsaved: false, syncing: None },
+    )
 }
 
 #[test]

@@ -86,11 +86,17 @@ fn check_bits(tree: &Tree, share: &Share, base: Target, elapsed_s: u32) -> Resul
 /// The earliest time a share with this parent may have (rule 5).
 pub(super) fn time_min(tree: &Tree, parent: Option<&Node>) -> UnixTime {
     let Some(parent) = parent else { return UnixTime(0) };
+    let not_long_before = parent.share.time().minus(BEFORE_PARENT_MAX_S);
     let mut times: Vec<UnixTime> =
         tree.ancestry(&parent.id).take(MEDIAN_SHARES).map(|node| node.share.time()).collect();
+    let all = parent.share.info.share_height.0.saturating_add(1);
+    if times.len() < MEDIAN_SHARES && u32::try_from(times.len()).is_ok_and(|held| held < all) {
+        // At the base of pruned history the median cannot be told.
+        return not_long_before;
+    }
     times.sort_unstable();
     let median = times.get(times.len() / 2).copied().unwrap_or_default();
-    median.plus(1).max(parent.share.time().minus(BEFORE_PARENT_MAX_S))
+    median.plus(1).max(not_long_before)
 }
 
 /// Rule 5, the part that does not depend on our clock.
@@ -158,8 +164,9 @@ fn check_uncle(tree: &Tree, share: &Share, uncle: &Node) -> Result<(), Failure> 
     require(in_range, Rule::Uncles, "uncle is not one to three heights below")?;
     let mut uncle_parent_seen = false;
     // Only ancestors from the uncle's parent upwards can be it, its parent, or have named it.
-    for ancestor in
-        tree.ancestry(&share.info.parent).take_while(|node| node.share.info.share_height.0 + 1 >= uncle_height)
+    for ancestor in tree
+        .ancestry(&share.info.parent)
+        .take_while(|node| node.share.info.share_height.0.saturating_add(1) >= uncle_height)
     {
         require(ancestor.id != uncle.id, Rule::Uncles, "uncle is an ancestor")?;
         require(!ancestor.share.info.uncles.contains(&uncle.id), Rule::Uncles, "uncle was named before")?;

@@ -2,6 +2,7 @@
 
 mod adoption;
 mod attacks;
+mod branches;
 mod forks;
 mod kit;
 mod pools;

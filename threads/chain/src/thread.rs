@@ -145,7 +145,7 @@ impl Chain {
             }
             if Instant::now() >= next_prune {
                 next_prune = Instant::now() + PRUNE_INTERVAL;
-                self.saved.prune(self.chain.tree_mut());
+                self.saved.forget(self.chain.prune());
             }
             self.saved.flush();
             self.send_job();
@@ -251,12 +251,13 @@ impl Chain {
     }
 
     fn tick(&mut self) {
-        let effects = self.chain.tick(now());
-        self.perform(effects);
+        // First, so that no flood of questions for others' sake takes its place.
         let missing = self.template.as_ref().map(|template| template.prev_block);
         if let Some(hash) = missing.filter(|hash| self.chain.tree().anchor(hash).is_none()) {
             self.ask(hash);
         }
+        let effects = self.chain.tick(now());
+        self.perform(effects);
     }
 
     fn perform(&mut self, effects: Vec<Effect>) {

@@ -169,7 +169,7 @@ describe('a real node', () => {
     const before = given['/api/status'];
     await node.end(node.pool);
     await page.waitForSelector('#connection[data-state="offline"]', { timeout: 30000 });
-    assert.match(await text(page, '#problems'), /The node does not answer since/);
+    assert.match(await text(page, '#problems'), /The node has not answered since/);
     await node.startPool();
     await page.waitForSelector('#connection[data-state="live"]', { timeout: 30000 });
     await eventually(() => assert.ok(given['/api/status'].uptime_secs < before.uptime_secs));

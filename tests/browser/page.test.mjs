@@ -436,9 +436,9 @@ describe('refreshing', () => {
     await page.clock.fastForward(NEXT_POLL_MS);
     await page.waitForSelector('#connection[data-state="offline"]');
     assert.match(await text(page, '#connection'), /^offline since \d/);
-    assert.match(await text(page, '#problems'), /The node does not answer since .* The figures below are of that time\. Check that p2pool runs/);
+    assert.match(await text(page, '#problems'), /The node has not answered since .* The figures below are of that time\. Check that p2pool runs/);
     assert.equal(await page.title(), '✕ p2pool testnet4');
-    assert.match(await text(page, '#announcement'), /^The node does not answer since/);
+    assert.match(await text(page, '#announcement'), /^The node has not answered since/);
     assert.equal(await text(page, '#card-pool'), '7.31 TH/s');
     server.answers = answers;
     await page.clock.fastForward(NEXT_POLL_MS);

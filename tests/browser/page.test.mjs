@@ -62,10 +62,10 @@ describe('the made-up answers', () => {
         ...shares.flatMap(share => against('Share', share)), ...histories.flatMap(history => against('History', history)),
       ], [], state);
     }
-    const broken = { ...scenario('busy').status, share_count: '1', more: 1, tip_hash: 'ab' };
+    const broken = { ...scenario('busy').status, share_count: '1', tip_hash: 'ab', uptime_secs: -1 };
     delete broken.peers;
     assert.deepEqual(against('Status', broken).sort(), [
-      "Status has 'more', which is not described", "Status lacks 'peers'", "Status.share_count is \"1\", not integer", 'Status.tip_hash is shorter than 64',
+      "Status lacks 'peers'", 'Status.share_count is "1", not integer', 'Status.tip_hash is shorter than 64', 'Status.uptime_secs is -1, below 0',
     ]);
   });
 });
@@ -149,6 +149,7 @@ describe('figures', () => {
     assert.equal(await page.locator('#miners-body .warn:visible').count(), 1);
     const peers = (await page.locator('#peers-list li').allInnerTexts()).map(plain);
     assert.deepEqual(peers.map(peer => /(412 µs|18 ms|231 ms|–)/.exec(peer)?.[1]), ['412 µs', '18 ms', '231 ms', '–']);
+    assert.match(peers[0], /p2pool\/0\.1\.0, it called this node 1 h ago/);
     assert.deepEqual((await page.locator('#blocks-list .status').allTextContents()).map(plain), ['… submitted', '✓ 15 confirmations', '✕ orphaned']);
   });
 

@@ -13,18 +13,19 @@ use bitcoin::BlockHash;
 use crossbeam_channel::{select, Receiver, Sender};
 use log::{debug, info, warn};
 use p2pool_core::message::{
-    AnchorAnswer, AnchorVerdict, JobSender, LatestReceiver, LocalShare, NoWork, TemplateNews, ToAnchor, ToChain,
-    ToStratum,
+    AnchorAnswer, AnchorVerdict, JobSender, LatestReceiver, LocalShare, NoWork, P2pSender, TemplateNews, ToAnchor,
+    ToChain, ToStratum, ToSubmit,
 };
 use p2pool_core::params::ChainParams;
 use p2pool_core::share::{CoinbaseTag, PayoutScript, Share};
 use p2pool_core::sharechain::{Effect, Need, Sharechain, Source, Verdict};
-use p2pool_core::status::ChainStatus;
+use p2pool_core::status::{ChainStatus, SyncProgress};
 use p2pool_core::units::UnixTime;
 use p2pool_core::work::{Job, Template};
 use thiserror::Error;
 
 use crate::jobs::JobMaker;
+use crate::network::Network;
 use crate::saved::Saved;
 use crate::store::StoreError;
 
@@ -50,6 +51,8 @@ pub struct ChainConfig {
     pub coinbase_tag: CoinbaseTag,
     /// The chain's own folder.
     pub dir: PathBuf,
+    /// Whether this node has ways to find others: one without them mines alone at once.
+    pub looks_for_peers: bool,
 }
 
 /// Where the chain thread sends to.
@@ -58,6 +61,10 @@ pub struct ChainOuts {
     pub stratum: JobSender,
     /// Questions about Bitcoin blocks.
     pub anchor: Sender<ToAnchor>,
+    /// Bitcoin blocks that peers found.
+    pub submit: Sender<ToSubmit>,
+    /// Other nodes.
+    pub p2p: P2pSender,
 }
 
 /// Why the chain thread ended.
@@ -70,18 +77,20 @@ pub enum ChainError {
 
 /// The chain thread.
 pub struct Chain {
-    chain: Sharechain,
+    pub(crate) chain: Sharechain,
+    pub(crate) network: Network,
+    pub(crate) outs: ChainOuts,
+    pub(crate) template: Option<Arc<Template>>,
+    pub(crate) job_due: bool,
+    pub(crate) sync_progress: Option<SyncProgress>,
     saved: Saved,
     jobs: JobMaker,
-    template: Option<Arc<Template>>,
     job: Option<Arc<Job>>,
-    job_due: bool,
     job_made: Instant,
     tree_changed: bool,
     tree_published: Instant,
     inbox: Receiver<ToChain>,
     templates: LatestReceiver<TemplateNews>,
-    outs: ChainOuts,
     status: Arc<ArcSwap<ChainStatus>>,
 }
 
@@ -106,7 +115,10 @@ impl Chain {
         let (saved, tree) = Saved::load(&config.dir, &Arc::new(config.params))?;
         let seen =
             ChainStatus { tree: Arc::new(tree.snapshot()), job: None, waiting: (0, 0), unsaved: false, syncing: None };
+        let network = Network::new(tree.params(), outs.p2p.clone(), config.looks_for_peers, now());
         Ok(Self {
+            network,
+            sync_progress: None,
             status: Arc::new(ArcSwap::from_pointee(seen)),
             chain: Sharechain::new(tree),
             saved,
@@ -148,6 +160,7 @@ impl Chain {
                 self.saved.forget(self.chain.prune());
             }
             self.saved.flush();
+            self.network.send_mail();
             self.send_job();
             self.publish();
         }
@@ -196,15 +209,18 @@ impl Chain {
             ToChain::Anchor(answer) => self.take_anchor(answer),
             // rpc/submit has logged it.
             ToChain::Submitted { .. } => {}
-            // No network thread is wired to this one yet: none of these come.
-            ToChain::PeerUp { .. }
-            | ToChain::PeerDown { .. }
-            | ToChain::Gossip { .. }
-            | ToChain::BlockAnnounced { .. }
-            | ToChain::Asked { .. }
-            | ToChain::Answered { .. } => {}
+            ToChain::BlockFound { height, block } => self.announce_block(height, &block),
+            ToChain::PeerUp { peer, address } => self.peer_up(peer, &address),
+            ToChain::PeerDown { peer } => self.peer_down(peer),
+            ToChain::Gossip { peer, gossip, share } => self.take_gossip(peer, gossip, &share),
+            ToChain::BlockAnnounced { peer, gossip, header, announcement } => {
+                self.take_announcement(peer, gossip, header, announcement);
+            }
+            ToChain::Asked { to, question, .. } => self.answer_peer(to, &question),
+            ToChain::Answered { peer, request, response } => self.take_answer(peer, request, response),
             ToChain::Stop => return Turn::End,
         }
+        self.settle();
         Turn::GoOn
     }
 
@@ -244,10 +260,12 @@ impl Chain {
         let effects = match answer.verdict {
             AnchorVerdict::Known(anchor) => self.chain.anchor_known(anchor, now()),
             AnchorVerdict::Invalid => self.chain.anchor_invalid(answer.hash),
+            AnchorVerdict::Unknown => return self.network.anchor_unknown(answer.hash, now()),
             // Whatever waits for it waits on; the next tick asks again.
-            AnchorVerdict::Unknown | AnchorVerdict::Unanswered => return,
+            AnchorVerdict::Unanswered => return,
         };
         self.perform(effects);
+        self.retry_announcements();
     }
 
     fn tick(&mut self) {
@@ -258,15 +276,16 @@ impl Chain {
         }
         let effects = self.chain.tick(now());
         self.perform(effects);
+        self.tick_network();
     }
 
-    fn perform(&mut self, effects: Vec<Effect>) {
+    pub(crate) fn perform(&mut self, effects: Vec<Effect>) {
         for effect in &effects {
             self.saved.note(effect, self.chain.tree());
+            self.tell_network(effect);
             match effect {
                 Effect::Verdict { id, source, verdict, .. } => log_verdict(id, *source, verdict),
                 Effect::Ask { need: Need::Anchor(hash), .. } => self.ask(*hash),
-                // Without peers there is nobody to ask for shares.
                 Effect::Ask { need: Need::Share(_), .. } | Effect::Apart { .. } => {}
                 Effect::Linked(_) | Effect::Unlinked(_) => self.tree_changed = true,
                 Effect::NewTip(_) => self.job_due = true,
@@ -278,7 +297,7 @@ impl Chain {
     }
 
     /// Never blocks: a question that finds no room is asked again by the next tick.
-    fn ask(&self, hash: BlockHash) {
+    pub(crate) fn ask(&self, hash: BlockHash) {
         if self.outs.anchor.try_send(ToAnchor::Lookup(hash)).is_err() {
             debug!("the question about Bitcoin block {hash} waits");
         }
@@ -291,10 +310,21 @@ impl Chain {
         }
         self.job_due = false;
         self.job_made = Instant::now();
+        if !self.may_mine() {
+            self.job = None;
+            self.outs.stratum.put(ToStratum::NoWork(NoWork::Syncing));
+            return;
+        }
         if let Some(job) = self.jobs.make(&mut self.chain, &template, now()) {
             self.job = Some(Arc::clone(&job));
             self.outs.stratum.put(ToStratum::Job(job));
         }
+    }
+
+    /// Not on a private fork: while reachable peers have what this node has not, work would be lost.
+    fn may_mine(&self) -> bool {
+        let starts_chain = self.chain.tree().is_empty();
+        self.network.sync.state().may_mine() && (!starts_chain || self.network.sync.may_start_chain())
     }
 
     fn publish(&mut self) {
@@ -308,7 +338,7 @@ impl Chain {
             Arc::clone(&before.tree)
         };
         let (job, waiting, unsaved) = (self.job.clone(), self.chain.waiting(), self.saved.is_failing());
-        self.status.store(Arc::new(ChainStatus { tree, job, waiting, unsaved, syncing: None }));
+        self.status.store(Arc::new(ChainStatus { tree, job, waiting, unsaved, syncing: self.sync_progress }));
     }
 }
 
@@ -323,6 +353,7 @@ fn log_verdict(id: &p2pool_core::share::ShareId, source: Source, verdict: &Verdi
     }
 }
 
-fn now() -> UnixTime {
+/// The clock.
+pub(crate) fn now() -> UnixTime {
     UnixTime::from(SystemTime::now())
 }

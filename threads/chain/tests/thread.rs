@@ -14,8 +14,8 @@ use bitcoin::BlockHash;
 use crossbeam_channel::{bounded, unbounded, Receiver, Sender};
 use p2pool_chain::{export, Chain, ChainConfig, ChainError, ChainOuts};
 use p2pool_core::message::{
-    latest, AnchorAnswer, AnchorVerdict, JobSender, LatestReceiver, LatestSender, LocalShare, NoWork, TemplateNews,
-    ToAnchor, ToChain, ToStratum,
+    latest, AnchorAnswer, AnchorVerdict, JobSender, LatestReceiver, LatestSender, LocalShare, NoWork, P2pSender,
+    TemplateNews, ToAnchor, ToChain, ToStratum,
 };
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::share::{CoinbaseTag, PayoutScript, EXTRANONCE_LEN};
@@ -65,12 +65,15 @@ impl Node {
         let (slot, jobs) = latest();
         let (wake, woken) = unbounded();
         let wake = Arc::new(move || wake.send(()).unwrap_or_default());
-        let outs = ChainOuts { stratum: JobSender::new(slot, wake), anchor: to_anchor };
+        let (submit, _) = bounded(1);
+        let p2p = P2pSender::nowhere();
+        let outs = ChainOuts { stratum: JobSender::new(slot, wake), anchor: to_anchor, submit, p2p };
         let config = ChainConfig {
             params: params(),
             payout_script: PayoutScript::new(&[&[0x00, 0x14][..], &[7; 20]].concat()).expect("P2WPKH"),
             coinbase_tag: CoinbaseTag::default(),
             dir: dir.to_owned(),
+            looks_for_peers: false,
         };
         let chain = Chain::open(config, inbox, news, outs).expect("opens");
         let thread = std::thread::spawn(move || chain.run());

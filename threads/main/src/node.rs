@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwap;
 use crossbeam_channel::{bounded, SendTimeoutError, Sender};
 use p2pool_core::config::{Config, RpcAuth, RpcConfig};
-use p2pool_core::message::{latest, ToAnchor, ToChain, ToSubmit};
+use p2pool_core::message::{latest, P2pSender, ToAnchor, ToChain, ToSubmit};
 use p2pool_core::status::{ChainStatus, Counters};
 
 use crate::folder::ChainDir;
@@ -170,10 +170,16 @@ fn start(
             payout_script: config.payout_script,
             coinbase_tag: config.coinbase_tag.clone(),
             dir: folder.path().to_owned(),
+            looks_for_peers: false,
         },
         chain_inbox,
         templates,
-        p2pool_chain::ChainOuts { stratum: stratum.jobs(), anchor: to_anchor.clone() },
+        p2pool_chain::ChainOuts {
+            stratum: stratum.jobs(),
+            anchor: to_anchor.clone(),
+            submit: to_submit.clone(),
+            p2p: P2pSender::nowhere(),
+        },
     )
     .map_err(|cause| open_error("the sharechain", cause))?;
     log::info!("miners are expected at {}", stratum.local_addr());

@@ -37,7 +37,7 @@ pub use adoption::adopts;
 pub use anchor::Anchor;
 pub use apart::{ApartId, ApartOutcome, APART_MAX};
 pub use failure::{Failure, Need, Rule};
-pub use next::next_share;
+pub use next::{next_block_height_min, next_share};
 pub use tree::{Depth, Node, Tree};
 pub use verify::subsidy;
 

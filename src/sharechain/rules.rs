@@ -6,7 +6,7 @@ use super::failure::{require, Failure, Need, Rule};
 use super::tree::{Node, Tree};
 use crate::params::{ChainParams, Network, UNCLE_DEPTH_MAX};
 use crate::share::{Share, ShareId, HEADER_VERSION_MIN};
-use crate::units::{Target, UnixTime, Work};
+use crate::units::{BlockHeight, Target, UnixTime, Work};
 
 /// Ancestors whose median time a share must exceed.
 const MEDIAN_SHARES: usize = 11;
@@ -130,22 +130,16 @@ pub(super) fn check_anchor<'a>(tree: &'a Tree, share: &Share, parent: Option<&No
     let bits = anchor.required_bits(share.time());
     require(share.header.bits.to_consensus() == bits.0, Rule::Anchor, "header bits are not what Bitcoin asks for")?;
     require(share.time() > anchor.median_time_past, Rule::Anchor, "time is not after Bitcoin's median time past")?;
-    if tree.params().network == Network::Mainnet {
-        if let Some(parent) = parent {
-            let newest = tree
-                .ancestry(&parent.id)
-                .take(tree.params().retarget_window as usize)
-                .map(|node| node.share.info.block_height.0)
-                .max()
-                .unwrap_or(0);
-            require(
-                height.0 >= newest.saturating_sub(BLOCK_LAG_MAX),
-                Rule::Anchor,
-                "built on a Bitcoin block that is too old",
-            )?;
-        }
-    }
+    require(height >= block_height_min(tree, parent), Rule::Anchor, "built on a Bitcoin block that is too old")?;
     Ok(anchor)
+}
+
+/// The least block height a share with this parent may have (rule 6): only mainnet has one.
+pub(super) fn block_height_min(tree: &Tree, parent: Option<&Node>) -> BlockHeight {
+    let Some(parent) = parent.filter(|_| tree.params().network == Network::Mainnet) else { return BlockHeight(0) };
+    let recent = tree.ancestry(&parent.id).take(tree.params().retarget_window as usize);
+    let newest = recent.map(|node| node.share.info.block_height.0).max().unwrap_or(0);
+    BlockHeight(newest.saturating_sub(BLOCK_LAG_MAX))
 }
 
 /// Rule 7: uncles.

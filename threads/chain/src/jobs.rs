@@ -23,7 +23,10 @@ impl JobMaker {
 
     /// A job on the tip; none if it cannot be made, which is logged.
     pub fn make(&mut self, chain: &mut Sharechain, template: &Arc<Template>, now: UnixTime) -> Option<Arc<Job>> {
-        let time = now.max(template.min_time);
+        // Until the block is known the job has no latest time; it is made again then.
+        let anchor = chain.tree().anchor(&template.prev_block);
+        let max_time = anchor.map_or(UnixTime(u32::MAX), |anchor| anchor.latest_time_for(template.bits));
+        let time = now.max(template.min_time).min(max_time);
         let facts = next_share(chain.tree(), time, self.payout_script, &self.coinbase_tag);
         let params = Arc::clone(chain.tree().params());
         let id = JobId(self.next_id);
@@ -36,6 +39,6 @@ impl JobMaker {
             }
         };
         let made = make_job(id, &params, template, &facts, time, |value| window.payouts(value, self.payout_script));
-        made.map(Arc::new).map_err(|reason| error!("no job: {reason}")).ok()
+        made.and_then(|job| job.until(max_time)).map(Arc::new).map_err(|reason| error!("no job: {reason}")).ok()
     }
 }

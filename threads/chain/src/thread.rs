@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::ArcSwap;
 use bitcoin::consensus::deserialize;
 use bitcoin::BlockHash;
-use crossbeam_channel::{select, Receiver, Sender};
+use crossbeam_channel::{never, select, Receiver, Sender};
 use log::{debug, info, warn};
 use p2pool_core::message::{
     AnchorAnswer, AnchorVerdict, JobSender, LatestReceiver, LocalShare, NoWork, P2pSender, TemplateNews, ToAnchor,
@@ -18,7 +18,7 @@ use p2pool_core::message::{
 };
 use p2pool_core::params::ChainParams;
 use p2pool_core::share::{CoinbaseTag, PayoutScript, Share};
-use p2pool_core::sharechain::{Effect, Need, Sharechain, Source, Verdict};
+use p2pool_core::sharechain::{next_block_height_min, Effect, Need, Sharechain, Source, Verdict};
 use p2pool_core::status::{ChainStatus, SyncProgress};
 use p2pool_core::units::UnixTime;
 use p2pool_core::work::{Job, Template};
@@ -91,6 +91,8 @@ pub struct Chain {
     tree_published: Instant,
     inbox: Receiver<ToChain>,
     templates: LatestReceiver<TemplateNews>,
+    /// No more templates come.
+    templates_end: bool,
     status: Arc<ArcSwap<ChainStatus>>,
 }
 
@@ -131,6 +133,7 @@ impl Chain {
             tree_published: Instant::now(),
             inbox,
             templates,
+            templates_end: false,
             outs,
         })
     }
@@ -172,15 +175,17 @@ impl Chain {
     /// Waits for the first message, and takes those that came with it.
     fn wait(&mut self, until: Instant) -> Turn {
         let inbox = self.inbox.clone();
-        let templates = self.templates.channel().clone();
+        // A channel whose sender is gone is always ready: listening on would be an endless loop.
+        let templates = if self.templates_end { never() } else { self.templates.channel().clone() };
         select! {
             recv(inbox) -> message => match message {
                 Ok(message) => self.take_all(message),
                 Err(_) => Turn::End,
             },
             recv(templates) -> news => {
-                if let Ok(news) = news {
-                    self.take_template(news);
+                match news {
+                    Ok(news) => self.take_template(news),
+                    Err(_) => self.templates_end = true,
                 }
                 Turn::GoOn
             }
@@ -258,7 +263,12 @@ impl Chain {
 
     fn take_anchor(&mut self, answer: AnchorAnswer) {
         let effects = match answer.verdict {
-            AnchorVerdict::Known(anchor) => self.chain.anchor_known(anchor, now()),
+            AnchorVerdict::Known(anchor) => {
+                // On testnets the latest time of a job follows from the block it is built on.
+                let bounds_job = self.template.as_ref().is_some_and(|template| template.prev_block == answer.hash);
+                self.job_due |= bounds_job && anchor.next_bits_late.is_some();
+                self.chain.anchor_known(anchor, now())
+            }
             AnchorVerdict::Invalid => self.chain.anchor_invalid(answer.hash),
             AnchorVerdict::Unknown => return self.network.anchor_unknown(answer.hash, now()),
             // Whatever waits for it waits on; the next tick asks again.
@@ -311,8 +321,16 @@ impl Chain {
         self.job_due = false;
         self.job_made = Instant::now();
         if !self.may_mine() {
-            self.job = None;
-            self.outs.stratum.put(ToStratum::NoWork(NoWork::Syncing));
+            self.no_work(NoWork::Syncing);
+            return;
+        }
+        let height_min = next_block_height_min(self.chain.tree());
+        if template.height < height_min {
+            warn!(
+                "no work: bitcoind's template is for block {}, but shares below block {height_min} count no more",
+                template.height
+            );
+            self.no_work(NoWork::NoTemplate);
             return;
         }
         if let Some(job) = self.jobs.make(&mut self.chain, &template, now()) {
@@ -325,6 +343,11 @@ impl Chain {
     fn may_mine(&self) -> bool {
         let starts_chain = self.chain.tree().is_empty();
         self.network.sync.state().may_mine() && (!starts_chain || self.network.sync.may_start_chain())
+    }
+
+    fn no_work(&mut self, reason: NoWork) {
+        self.job = None;
+        self.outs.stratum.put(ToStratum::NoWork(reason));
     }
 
     fn publish(&mut self) {

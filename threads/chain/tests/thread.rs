@@ -30,6 +30,11 @@ fn params() -> ChainParams {
     ChainParams { share_period_s: 1, payout_window: 12, retarget_window: 6, ..ChainParams::standard(Network::Regtest) }
 }
 
+/// The same rules for shares, under the rules that only mainnet has.
+fn mainnet_like() -> ChainParams {
+    ChainParams { network: Network::Mainnet, work_cut_blocks: 2, ..params() }
+}
+
 fn template() -> Arc<Template> {
     let text = include_str!("../../../tests/vectors/templates/regtest-height-1.json");
     Arc::new(Template::from_json(text, Network::Regtest).expect("a recorded template"))
@@ -59,6 +64,10 @@ struct Node {
 
 impl Node {
     fn start(dir: &Path) -> Self {
+        Self::start_on(params(), dir)
+    }
+
+    fn start_on(params: ChainParams, dir: &Path) -> Self {
         let (to_chain, inbox) = bounded(1_024);
         let (templates, news) = latest();
         let (to_anchor, questions) = bounded(16);
@@ -69,7 +78,7 @@ impl Node {
         let p2p = P2pSender::nowhere();
         let outs = ChainOuts { stratum: JobSender::new(slot, wake), anchor: to_anchor, submit, p2p };
         let config = ChainConfig {
-            params: params(),
+            params,
             payout_script: PayoutScript::new(&[&[0x00, 0x14][..], &[7; 20]].concat()).expect("P2WPKH"),
             coinbase_tag: CoinbaseTag::default(),
             dir: dir.to_owned(),
@@ -80,19 +89,24 @@ impl Node {
         Self { to_chain, templates, questions, jobs, woken, clock: Cell::new(UnixTime(0)), thread }
     }
 
-    /// Gives a template, and the anchor when asked for it.
+    /// Gives a template.
     fn give_work(&self) -> Arc<Job> {
         self.templates.put(TemplateNews::Template(template()));
         self.job()
     }
 
+    /// Waits for the question about the Bitcoin block, and answers it.
     fn answer_anchor(&self) {
-        let hash = anchor().header.block_hash();
+        self.answer_with(anchor());
+    }
+
+    fn answer_with(&self, anchor: Anchor) {
+        let hash = anchor.header.block_hash();
         match self.questions.recv_timeout(PATIENCE) {
             Ok(ToAnchor::Lookup(asked)) => assert_eq!(asked, hash),
             other => panic!("expected a question about {hash}, got {other:?}"),
         }
-        let answer = AnchorAnswer { hash, verdict: AnchorVerdict::Known(anchor()) };
+        let answer = AnchorAnswer { hash, verdict: AnchorVerdict::Known(anchor) };
         self.to_chain.send(ToChain::Anchor(answer)).expect("the thread lives");
     }
 
@@ -252,4 +266,63 @@ fn a_chain_without_neighbours_ends() {
     drop(to_chain);
     thread.join().expect("no panic").expect("no error");
     drop(templates);
+}
+
+/// Twenty minutes after its parent a testnet block must state another target: no header of the job may be so late.
+#[test]
+fn where_late_blocks_are_easier_a_job_ends_when_its_target_does() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let node = Node::start(dir.path());
+    let first = node.give_work();
+    let anchor = Anchor { next_bits_late: Some(Bits(0x207f_fffe)), ..anchor() };
+    let end = UnixTime(anchor.header.time).plus(1_200);
+    assert!(first.time > end, "the block is years old");
+    node.answer_with(anchor);
+    let job = node.job();
+    assert_eq!((job.time, job.max_time), (end, end));
+    let share = answer(&job, job.min_time, 9);
+    node.to_chain.send(ToChain::LocalShare(share)).expect("the thread lives");
+    assert_eq!(node.job().info.share_height.0, 1, "its shares are valid");
+    node.stop();
+}
+
+#[test]
+fn no_job_on_a_block_so_old_that_its_shares_would_be_refused() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let node = Node::start_on(mainnet_like(), dir.path());
+    let at = |height: u32| {
+        let mut header = anchor().header;
+        header.nonce = height;
+        let anchor = Anchor { header, height: BlockHeight(height - 1), ..anchor() };
+        let prev_block = anchor.header.block_hash();
+        (anchor, Arc::new(Template { prev_block, height: BlockHeight(height), ..(*template()).clone() }))
+    };
+    let (newest, on_newest) = at(10);
+    node.templates.put(TemplateNews::Template(on_newest));
+    let job = node.job();
+    node.answer_with(newest);
+    node.mine(&job);
+    for (height, is_work) in [(8, true), (7, false), (9, true)] {
+        node.templates.put(TemplateNews::Template(at(height).1));
+        match node.message() {
+            ToStratum::Job(job) => assert!(is_work && job.block_height.0 == height, "{height}"),
+            ToStratum::NoWork(_) => assert!(!is_work, "{height}"),
+        }
+    }
+    node.stop();
+}
+
+#[test]
+fn without_a_source_of_templates_the_thread_goes_on() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let node = Node::start(dir.path());
+    let job = node.give_work();
+    node.answer_anchor();
+    let Node { to_chain, templates, jobs, woken, thread, .. } = node;
+    drop(templates);
+    to_chain.send(ToChain::LocalShare(answer(&job, job.time, 9))).expect("the thread lives");
+    woken.recv_timeout(PATIENCE).expect("a job");
+    assert!(matches!(jobs.take(), Some(ToStratum::Job(job)) if job.info.share_height.0 == 1));
+    to_chain.send(ToChain::Stop).expect("the thread lives");
+    thread.join().expect("no panic").expect("no error");
 }

@@ -17,6 +17,8 @@ const POOL_BYTES_MAX: usize = 16 << 20;
 const PEER_BYTES_MAX: usize = 2 << 20;
 /// What a waiting share costs beside its lists: the structures around it.
 const OVERHEAD_BYTES: usize = 640;
+/// Needs of peers' shares that are asked for again at once: a full pool has tens of thousands.
+const NEEDS_AT_ONCE_MAX: usize = 256;
 /// Digests of refused shares that are remembered, so that a copy costs nothing.
 const REJECTED_MAX: usize = 4_096;
 
@@ -128,11 +130,13 @@ pub struct Held {
     /// By arrival, whose number is also the key on the shelf.
     by_need: HashMap<Need, BTreeMap<u128, ShareDigest>>,
     arrivals: u128,
+    /// Arrival of the last share whose need was asked for again.
+    asked_again: u128,
 }
 
 impl Held {
     pub fn new() -> Self {
-        Self { shelf: Shelf::new(), waits: HashMap::new(), by_need: HashMap::new(), arrivals: 0 }
+        Self { shelf: Shelf::new(), waits: HashMap::new(), by_need: HashMap::new(), arrivals: 0, asked_again: 0 }
     }
 
     pub fn contains(&self, digest: &ShareDigest) -> bool {
@@ -172,15 +176,23 @@ impl Held {
         self.take_where(|wait, candidate| matches!(wait, Wait::For(_)) && candidate.since < since)
     }
 
-    /// What shares wait for, and the sender of the first such share; what our own miners' shares need comes first.
-    pub fn needs(&self) -> Vec<(Need, Source)> {
+    /// What to ask for again, and the sender of the first share that waits for it.
+    ///
+    /// All that our own miners' shares need comes first, then the next [`NEEDS_AT_ONCE_MAX`] of peers' by turns.
+    pub fn needs(&mut self) -> Vec<(Need, Source)> {
         let first = |digests: &BTreeMap<u128, ShareDigest>| {
             let (arrival, digest) = digests.first_key_value()?;
             self.shelf.items.get(digest).map(|(candidate, _)| (candidate.source, *arrival))
         };
         let mut needs: Vec<((Source, u128), Need)> =
             self.by_need.iter().filter_map(|(need, digests)| Some((first(digests)?, *need))).collect();
-        needs.sort_unstable_by_key(|(first, _)| *first);
+        needs.sort_unstable_by_key(|((source, arrival), _)| (*source != Source::Local, *arrival));
+        needs.retain(|((source, arrival), _)| *source == Source::Local || *arrival > self.asked_again);
+        let local = needs.iter().filter(|((source, _), _)| *source == Source::Local).count();
+        let is_cut = needs.len() > local.saturating_add(NEEDS_AT_ONCE_MAX);
+        needs.truncate(local.saturating_add(NEEDS_AT_ONCE_MAX));
+        // Past the last one the first is next.
+        self.asked_again = needs.last().filter(|_| is_cut).map_or(0, |((_, arrival), _)| *arrival);
         needs.into_iter().map(|((source, _), need)| (need, source)).collect()
     }
 

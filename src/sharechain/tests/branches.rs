@@ -5,8 +5,8 @@ use bitcoin::hashes::Hash as _;
 
 use super::kit::{anchor, script, verdict_on, Kit};
 use crate::share::{Share, ShareId};
-use crate::sharechain::{Effect, Source, Verdict};
-use crate::units::Work;
+use crate::sharechain::{Effect, Need, Source, Verdict};
+use crate::units::{UnixTime, Work};
 
 fn main_shares(kit: &Kit) -> Vec<Share> {
     let tree = kit.chain.tree();
@@ -199,6 +199,29 @@ fn forged_claims_on_unknown_bitcoin_blocks_cost_little_and_are_given_up() {
 }
 
 #[test]
+fn what_a_flood_waits_for_is_asked_for_by_turns() {
+    let mut kit = Kit::with_chain(3);
+    kit.anchor = anchor(101);
+    let mut orphan = kit.edited(&ShareId::ZERO, |_| ());
+    for number in 0..600u32 {
+        orphan.info.parent.0[..4].copy_from_slice(&(number + 1).to_le_bytes());
+        kit.give(&orphan);
+    }
+    let own = kit.next();
+    assert_eq!(kit.give_from(&own, Source::Local), Verdict::Held);
+    let own = Effect::Ask { need: Need::Anchor(own.header.prev_blockhash), source: Source::Local };
+    let mut asked = std::collections::HashSet::new();
+    for (count, new) in [(257, 257), (257, 256), (89, 88), (257, 0)] {
+        let effects = kit.chain.tick(kit.now);
+        assert_eq!(effects.first(), Some(&own), "what our own miners' shares need comes first, each time");
+        assert_eq!(effects.len(), count);
+        let before = asked.len();
+        asked.extend(effects.iter().map(|effect| format!("{effect:?}")));
+        assert_eq!(asked.len() - before, new);
+    }
+}
+
+#[test]
 fn a_flood_by_many_peers_does_not_displace_what_our_own_miners_found() {
     let mut kit = Kit::with_chain(3);
     kit.anchor = anchor(101);
@@ -236,4 +259,63 @@ fn bitcoin_blocks_that_waiting_branches_are_built_on_outlive_pruning() {
     assert_eq!(ours.give(&next), Verdict::Unverified);
     ours.chain.prune();
     assert!(ours.chain.tree().anchor(&next.header.prev_blockhash).is_some());
+}
+
+struct Lcg(u64);
+
+impl Lcg {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % end
+    }
+}
+
+/// Seventy shares, each built on one of the newest few by one of many miners, naming what uncles it can.
+fn bush(lcg: &mut Lcg) -> Vec<Share> {
+    let mut kit = Kit::new();
+    let mut all: Vec<Share> = Vec::new();
+    while all.len() < 70 {
+        kit.miner = script(1 + lcg.below(250) as u8);
+        kit.now = kit.now.plus(lcg.below(20) as u32);
+        let newest = all.len().saturating_sub(1 + lcg.below(6));
+        let parent = all.get(newest).map_or(ShareId::ZERO, Share::id);
+        if parent != ShareId::ZERO && kit.chain.tree().node(&parent).is_none() {
+            continue;
+        }
+        let share = kit.on(&parent);
+        if matches!(kit.give(&share), Verdict::Accepted | Verdict::Unverified) {
+            all.push(share);
+        }
+    }
+    all
+}
+
+#[test]
+fn of_a_bush_of_branches_the_best_share_is_the_tip_in_any_order_of_arrival() {
+    let mut lcg = Lcg(7);
+    let mut uncles = 0;
+    for _ in 0..8 {
+        let all = bush(&mut lcg);
+        uncles += all.iter().map(|share| share.info.uncles.len()).sum::<usize>();
+        let best = all.iter().fold(&all[0], |best, share| {
+            if share.info.is_better_than(&share.id(), &best.info, &best.id()) {
+                share
+            } else {
+                best
+            }
+        });
+        for _ in 0..12 {
+            let mut order: Vec<&Share> = all.iter().skip(1).collect();
+            (1..order.len()).rev().for_each(|at| order.swap(at, lcg.below(at + 1)));
+            let mut kit = Kit::new();
+            kit.now = UnixTime(all.iter().map(|share| share.time().0).max().unwrap());
+            kit.give(&all[0]);
+            for share in order {
+                let verdict = kit.give(share);
+                assert!(!matches!(verdict, Verdict::Rejected { .. } | Verdict::Dropped), "{verdict:?}");
+            }
+            assert_eq!(kit.tip(), best.id());
+        }
+    }
+    assert!(uncles > 100, "{uncles}");
 }

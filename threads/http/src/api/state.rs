@@ -91,7 +91,8 @@ fn no_template(view: &View) -> Option<State> {
         } else {
             (Level::Warning, "bitcoind_interrupted")
         };
-        let state = State::new(code, level, format!("bitcoind {problem}. {last}"), check_bitcoind);
+        let stop = if problem.ends_with(['?', '.']) { "" } else { "." };
+        let state = State::new(code, level, format!("bitcoind {problem}{stop} {last}"), check_bitcoind);
         return Some(state.since(view.bitcoind.since));
     }
     match age_s {

@@ -74,9 +74,4 @@ impl Singles {
     pub fn tick(&mut self, now: UnixTime) {
         self.0.retain(|_, single| !matches!(single.state, State::Paused(until) if until <= now));
     }
-
-    #[cfg(test)]
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
 }

@@ -8,6 +8,9 @@ use p2pool_core::sharechain::{next_share, Sharechain};
 use p2pool_core::units::UnixTime;
 use p2pool_core::work::{make_job, Job, JobId, Template};
 
+/// A process that makes fewer than 2^8 jobs a second, on average, never repeats a name of the process before.
+const JOBS_PER_SECOND_BITS: u32 = 8;
+
 /// Makes jobs with names never used before.
 pub struct JobMaker {
     payout_script: PayoutScript,
@@ -18,7 +21,7 @@ pub struct JobMaker {
 impl JobMaker {
     /// `now` starts the names: a miner's answer to a job of the process before is unknown, not mistaken.
     pub fn new(payout_script: PayoutScript, coinbase_tag: CoinbaseTag, now: UnixTime) -> Self {
-        Self { payout_script, coinbase_tag, next_id: u64::from(now.0) }
+        Self { payout_script, coinbase_tag, next_id: u64::from(now.0) << JOBS_PER_SECOND_BITS }
     }
 
     /// A job on the tip; none if it cannot be made, which is logged.

@@ -35,6 +35,9 @@ const JOB_REFRESH: Duration = Duration::from_secs(30);
 const PRUNE_INTERVAL: Duration = Duration::from_secs(300);
 /// Held shares are looked at, unanswered questions asked again and refused writes tried again this often.
 const TICK: Duration = Duration::from_secs(1);
+/// A job waits this long for bitcoind's word on the block it is built on, which takes a millisecond; then it goes out
+/// all the same, for a found block needs no word.
+const ANCHOR_PATIENCE: Duration = Duration::from_secs(2);
 /// Copying the tree for onlookers takes some milliseconds: not more often than anybody looks.
 const TREE_PUBLISH_INTERVAL: Duration = Duration::from_secs(2);
 /// Messages worked off before their effects are written: bounds how long the first one's waits.
@@ -81,6 +84,7 @@ pub struct Chain {
     pub(crate) network: Network,
     pub(crate) outs: ChainOuts,
     pub(crate) template: Option<Arc<Template>>,
+    template_since: Instant,
     pub(crate) job_due: bool,
     pub(crate) sync_progress: Option<SyncProgress>,
     saved: Saved,
@@ -126,6 +130,7 @@ impl Chain {
             saved,
             jobs: JobMaker::new(config.payout_script, config.coinbase_tag, now()),
             template: None,
+            template_since: Instant::now(),
             job: None,
             job_due: false,
             job_made: Instant::now(),
@@ -236,6 +241,9 @@ impl Chain {
                 if self.chain.tree().anchor(&template.prev_block).is_none() {
                     self.ask(template.prev_block);
                 }
+                if self.template.as_ref().is_none_or(|before| before.prev_block != template.prev_block) {
+                    self.template_since = Instant::now();
+                }
                 self.template = Some(template);
                 self.job_due = true;
             }
@@ -316,6 +324,11 @@ impl Chain {
     fn send_job(&mut self) {
         let Some(template) = self.template.clone() else { return };
         if !self.job_due && self.job_made.elapsed() < JOB_REFRESH {
+            return;
+        }
+        // A share on a block that bitcoind has not spoken of would wait in memory only.
+        let is_known = self.chain.tree().anchor(&template.prev_block).is_some();
+        if !is_known && self.template_since.elapsed() < ANCHOR_PATIENCE {
             return;
         }
         self.job_due = false;

@@ -16,7 +16,6 @@ fn a_template_becomes_a_job_and_a_share_the_next_jobs_parent() {
     let dir = tempfile::tempdir().expect("a folder");
     let node = Node::start(dir.path());
     let mut job = node.give_work();
-    node.answer_anchor();
     assert_eq!(job.info.share_height.0, 0);
     for height in 1..=5 {
         job = node.mine(&job);
@@ -31,7 +30,9 @@ fn a_template_becomes_a_job_and_a_share_the_next_jobs_parent() {
 fn a_share_found_before_the_bitcoin_block_is_known_waits_for_it() {
     let dir = tempfile::tempdir().expect("a folder");
     let node = Node::start(dir.path());
-    let job = node.give_work();
+    node.give_template();
+    // bitcoind says nothing for so long that the job goes out without its word.
+    let job = node.job();
     node.to_chain.send(ToChain::LocalShare(answer(&job, job.time, 9))).expect("the thread lives");
     node.answer_anchor();
     assert_eq!(node.job().info.share_height.0, 1);
@@ -47,9 +48,6 @@ fn a_restart_goes_on_where_it_stopped_also_after_pruning() {
         let node = Node::start(dir.path());
         node.clock.set(clock);
         let mut job = node.give_work();
-        if heights.is_empty() {
-            node.answer_anchor();
-        }
         heights.push(job.info.share_height.0);
         for _ in 0..20 {
             job = node.mine(&job);
@@ -67,7 +65,6 @@ fn two_answers_to_one_job_give_a_share_and_an_uncle() {
     let dir = tempfile::tempdir().expect("a folder");
     let node = Node::start(dir.path());
     let mut job = node.give_work();
-    node.answer_anchor();
     job = node.mine(&job);
     let (first, second) = (answer(&job, job.time, 9), answer(&job, job.time, 8));
     for share in [first, second] {
@@ -94,7 +91,7 @@ fn without_a_template_there_is_no_work_and_with_one_there_is_again() {
 fn an_unanswered_question_is_asked_again() {
     let dir = tempfile::tempdir().expect("a folder");
     let node = Node::start(dir.path());
-    node.give_work();
+    node.give_template();
     let question = || node.questions.recv_timeout(PATIENCE).expect("asked");
     assert!(matches!(question(), ToAnchor::Lookup(_)));
     let verdict = AnchorVerdict::Unanswered;
@@ -119,7 +116,8 @@ fn a_chain_without_neighbours_ends() {
 fn where_late_blocks_are_easier_a_job_ends_when_its_target_does() {
     let dir = tempfile::tempdir().expect("a folder");
     let node = Node::start(dir.path());
-    let first = node.give_work();
+    node.give_template();
+    let first = node.job();
     let anchor = Anchor { next_bits_late: Some(Bits(0x207f_fffe)), ..anchor() };
     let end = UnixTime(anchor.header.time).plus(1_200);
     assert!(first.time > end, "the block is years old");
@@ -145,11 +143,13 @@ fn no_job_on_a_block_so_old_that_its_shares_would_be_refused() {
     };
     let (newest, on_newest) = at(10);
     node.templates.put(TemplateNews::Template(on_newest));
-    let job = node.job();
     node.answer_with(newest);
+    let job = node.job();
     node.mine(&job);
     for (height, is_work) in [(8, true), (7, false), (9, true)] {
-        node.templates.put(TemplateNews::Template(at(height).1));
+        let (anchor, template) = at(height);
+        node.templates.put(TemplateNews::Template(template));
+        node.answer_with(anchor);
         match node.message() {
             ToStratum::Job(job) => assert!(is_work && job.block_height.0 == height, "{height}"),
             ToStratum::NoWork(_) => assert!(!is_work, "{height}"),
@@ -163,7 +163,6 @@ fn without_a_source_of_templates_the_thread_goes_on() {
     let dir = tempfile::tempdir().expect("a folder");
     let node = Node::start(dir.path());
     let job = node.give_work();
-    node.answer_anchor();
     let Node { to_chain, templates, jobs, woken, thread, .. } = node;
     drop(templates);
     to_chain.send(ToChain::LocalShare(answer(&job, job.time, 9))).expect("the thread lives");

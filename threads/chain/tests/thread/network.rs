@@ -122,7 +122,6 @@ impl Carrier {
 fn miner(carrier: &mut Carrier, dir: &Path, shares: u32) -> Node {
     let node = carrier.start(dir);
     let mut job = node.give_work();
-    node.answer_anchor();
     for _ in 0..shares {
         job = node.mine(&job);
     }
@@ -229,7 +228,6 @@ fn a_found_block_reaches_the_other_nodes_bitcoind() {
     let mut carrier = Carrier::new();
     let first = carrier.start(dirs[0].path());
     let job = first.give_work();
-    first.answer_anchor();
     let second = carrier.start(dirs[1].path());
     second.tell_anchor();
     carrier.connect(0, 1);

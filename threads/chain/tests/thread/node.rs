@@ -59,6 +59,7 @@ pub struct Node {
     pub blocks: Receiver<ToSubmit>,
     pub status: Arc<ArcSwap<ChainStatus>>,
     pub clock: Cell<UnixTime>,
+    asks_for_anchor: Cell<bool>,
     pub thread: JoinHandle<Result<(), ChainError>>,
 }
 
@@ -97,13 +98,32 @@ impl Node {
         let chain = Chain::open(config, inbox, news, outs).expect("opens");
         let status = chain.status();
         let thread = std::thread::spawn(move || chain.run());
-        Self { to_chain, templates, questions, jobs, woken, blocks, status, clock: Cell::new(UnixTime(0)), thread }
+        Self {
+            to_chain,
+            templates,
+            questions,
+            jobs,
+            woken,
+            blocks,
+            status,
+            clock: Cell::new(UnixTime(0)),
+            asks_for_anchor: Cell::new(true),
+            thread,
+        }
     }
 
-    /// Gives a template.
+    /// Gives a template, and bitcoind's word on the block it is built on if it is asked for; waits for the job.
     pub fn give_work(&self) -> Arc<Job> {
-        self.templates.put(TemplateNews::Template(template()));
+        self.give_template();
+        if self.status.load().tree.anchor(&template().prev_block).is_none() && self.asks_for_anchor.replace(false) {
+            self.answer_anchor();
+        }
         self.job()
+    }
+
+    /// Gives a template and nothing else.
+    pub fn give_template(&self) {
+        self.templates.put(TemplateNews::Template(template()));
     }
 
     /// Waits for the question about the Bitcoin block, and answers it.
@@ -113,9 +133,13 @@ impl Node {
 
     pub fn answer_with(&self, anchor: Anchor) {
         let hash = anchor.header.block_hash();
-        match self.questions.recv_timeout(PATIENCE) {
-            Ok(ToAnchor::Lookup(asked)) => assert_eq!(asked, hash),
-            other => panic!("expected a question about {hash}, got {other:?}"),
+        // Earlier ones may have been asked again meanwhile.
+        loop {
+            match self.questions.recv_timeout(PATIENCE) {
+                Ok(ToAnchor::Lookup(asked)) if asked == hash => break,
+                Ok(ToAnchor::Lookup(_)) => {}
+                other => panic!("expected a question about {hash}, got {other:?}"),
+            }
         }
         let answer = AnchorAnswer { hash, verdict: AnchorVerdict::Known(anchor) };
         self.to_chain.send(ToChain::Anchor(answer)).expect("the thread lives");

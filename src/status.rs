@@ -62,6 +62,10 @@ pub struct Counters {
     pub shares_rejected_busy: Counter,
     /// Sessions open now (stratum; a gauge).
     pub sessions: Counter,
+    /// Bytes from miners (stratum).
+    pub stratum_bytes_in: Counter,
+    /// Bytes for miners (stratum).
+    pub stratum_bytes_out: Counter,
     /// Headers that met Bitcoin's target (stratum).
     pub blocks_found: Counter,
     /// Blocks that bitcoind took (rpc/submit).

@@ -67,6 +67,7 @@ fn miners(view: &View) -> Vec<MetricFamily> {
         ("unauthorised", &counters.shares_rejected_unauthorised),
         ("busy", &counters.shares_rejected_busy),
     ];
+    let bytes = [("in", &counters.stratum_bytes_in), ("out", &counters.stratum_bytes_out)];
     let by_reason = reasons.iter().map(|(reason, count)| counter_metric(&[("reason", reason)], count.get())).collect();
     vec![
         gauge("p2pool_miners_connected", "Authorised miners.", view.miners.miners.len() as f64),
@@ -78,6 +79,12 @@ fn miners(view: &View) -> Vec<MetricFamily> {
         ),
         counter("p2pool_stratum_shares_rejected_total", "Answers of miners refused.", counters.shares_rejected()),
         family("p2pool_stratum_rejects_total", "Answers of miners refused, by reason.", MetricType::COUNTER, by_reason),
+        family(
+            "p2pool_stratum_bytes_total",
+            "Bytes from miners and for miners.",
+            MetricType::COUNTER,
+            bytes.iter().map(|(direction, count)| counter_metric(&[("direction", direction)], count.get())).collect(),
+        ),
         histogram(
             "p2pool_stratum_submit_latency_seconds",
             "From a miner's answer in our hands to the verdict in its socket.",

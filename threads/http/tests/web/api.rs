@@ -238,6 +238,27 @@ fn a_known_file_is_not_sent_again() {
 }
 
 #[test]
+fn all_that_the_page_is_made_of_is_served() {
+    let node = Node::start_empty();
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("assets");
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let answer = node.get(&format!("/{}", if name == "index.html" { "" } else { name }));
+        let kind = match path.extension().unwrap().to_str().unwrap() {
+            "html" => "text/html; charset=utf-8",
+            "css" => "text/css; charset=utf-8",
+            "js" => "text/javascript; charset=utf-8",
+            "svg" => "image/svg+xml",
+            other => panic!("{other}"),
+        };
+        assert_eq!((answer.status, answer.header("content-type")), (200, Some(kind)), "{name}");
+        assert_eq!(answer.body, std::fs::read(&path).unwrap(), "{name}");
+        assert_eq!(answer.header("cache-control"), Some("no-cache"));
+    }
+}
+
+#[test]
 fn head_gives_what_get_would() {
     let node = Node::start_empty();
     for path in ["/", "/api/peers", "/nothing"] {

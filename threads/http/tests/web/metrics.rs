@@ -67,6 +67,7 @@ fn counters_count_at_once() {
     counters.blocks_found.add_one();
     counters.blocks_accepted.add_one();
     counters.rpc_errors.add(9);
+    counters.stratum_bytes_in.add(1_000);
     counters.submit_latency.observe(Duration::from_micros(80));
     counters.submit_latency.observe(Duration::from_secs(3));
     let (values, _) = read(node.get("/metrics").text());
@@ -79,6 +80,7 @@ fn counters_count_at_once() {
         ("p2pool_blocks_found_total", 1.0),
         ("p2pool_block_submissions_total{result=\"success\"}", 1.0),
         ("p2pool_rpc_errors_total", 9.0),
+        ("p2pool_stratum_bytes_total{direction=\"in\"}", 1_000.0),
         ("p2pool_miners_connected", 2.0),
         ("p2pool_local_hashrate", 1.5e12),
         ("p2pool_sharechain_height", f64::from(tree.tip().unwrap().share.info.share_height.0)),

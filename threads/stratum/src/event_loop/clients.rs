@@ -222,6 +222,7 @@ impl Clients {
         let Some(len) = connection.read(&mut self.input)? else { return Ok(false) };
         let bytes = self.input.get(..len).unwrap_or_default();
         let State::Miner(session) = &mut connection.state else { return Ok(true) };
+        self.counters.stratum_bytes_in.add(len as u64);
         self.output.clear();
         self.outs.peer = Some(connection.peer);
         let (began, judged_before) = (Instant::now(), shares_judged(&self.counters));
@@ -229,6 +230,7 @@ impl Clients {
         let result = session.on_bytes(bytes, &mut step);
         connection.send(&self.output, self.now.uptime_ms)?;
         let latency = began.elapsed();
+        self.counters.stratum_bytes_out.add(self.output.len() as u64);
         for _ in judged_before..shares_judged(&self.counters) {
             self.counters.submit_latency.observe(latency);
         }
@@ -276,6 +278,7 @@ impl Clients {
             self.outs.peer = Some(connection.peer);
             let mut step = Step { pool: &mut self.pool, now: self.now, out: &mut self.output, outlets: &mut self.outs };
             let result = advance(session, &mut step).map_err(End::Session);
+            self.counters.stratum_bytes_out.add(self.output.len() as u64);
             if let Err(end) = connection.send(&self.output, self.now.uptime_ms).and(result) {
                 ends.push((key, end));
             }

@@ -48,6 +48,9 @@ fn what_miners_wait_for_is_measured() {
     wait_until("both submits are measured", || counters.submit_latency.snapshot().count == 2);
     wait_until("the job is measured", || counters.job_fanout.snapshot().count == 1);
     assert!(counters.submit_latency.snapshot().sum_us < 60_000_000);
+    // Both submits and what introduced the miner; two answers, a difficulty and a job.
+    assert!(counters.stratum_bytes_in.get() > 2 * submit.len() as u64);
+    assert!(counters.stratum_bytes_out.get() > 1_000);
     // What is no submit is not counted as one.
     client.call("mining.ping", &json!([]));
     assert_eq!(counters.submit_latency.snapshot().count, 2);

@@ -143,3 +143,52 @@ fn heads_are_bounded() {
     let many: String = (0..70).map(|n| format!("X{n}: 1\r\n")).collect();
     assert_eq!(refused(&format!("GET / HTTP/1.1\r\nHost: localhost\r\n{many}\r\n")), Refusal::HeadersTooLarge);
 }
+
+/// A small generator of numbers that look random and are the same in every run (xorshift).
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % bound as u64) as usize
+    }
+}
+
+#[test]
+fn whatever_comes_what_is_passed_on_is_one_plain_request() {
+    let heads: [&[u8]; 4] = [
+        b"GET /api/status?x=1 HTTP/1.1\r\nHost: localhost\r\nIf-None-Match: \"a\"\r\nConnection: close\r\n\r\n",
+        b"HEAD / HTTP/1.0\r\nHost: [::1]:3333\r\nContent-Length: 0\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: garage\r\nContent-Length: 4\r\n\r\nabcdGET / HTTP/1.1\r\n",
+    ];
+    let pieces: [&[u8]; 9] = [b"\r", b"\n", b"\r\n", b"\r\n\r\n", b" ", b":", b"\0", b"\xff", b"Content-Length: 9\r\n"];
+    let (hosts, mut numbers, mut taken) = (hosts(), Numbers(0x9e37_79b9_7f4a_7c15), 0);
+    for _ in 0..200_000 {
+        let mut bytes = heads[numbers.below(heads.len())].to_vec();
+        for _ in 0..numbers.below(4) {
+            let at = numbers.below(bytes.len() + 1);
+            match numbers.below(3) {
+                0 => drop(bytes.splice(at..at, pieces[numbers.below(pieces.len())].iter().copied())),
+                1 => bytes.truncate(at),
+                _ => bytes.iter_mut().skip(at).take(1).for_each(|byte| *byte ^= 1 << numbers.below(8)),
+            }
+        }
+        let Framed::Request(request) = frame(&bytes, &hosts) else { continue };
+        taken += 1;
+        let head = &bytes[..request.len];
+        let shown = String::from_utf8_lossy(head);
+        assert!(head.ends_with(b"\r\n\r\n"), "{shown:?}");
+        assert!(!shown.to_ascii_lowercase().contains("\r\ntransfer-encoding:"), "{shown:?}");
+        let forward = std::str::from_utf8(&request.forward).unwrap();
+        let (head, rest) = forward.split_once("\r\n\r\n").unwrap();
+        let lines: Vec<&str> = head.split("\r\n").collect();
+        assert_eq!((rest, lines[1]), ("", "Host: p2pool"));
+        assert!(lines.len() <= 3 && lines.iter().all(|line| line.bytes().all(|byte| (0x20..0x7f).contains(&byte))));
+        assert_eq!(lines[0].split(' ').count(), 3, "{forward}");
+        assert!(lines[0].starts_with(if request.is_head { "HEAD /" } else { "GET /" }), "{forward}");
+    }
+    assert!(taken > 10_000, "{taken}");
+}

@@ -53,17 +53,18 @@ fn browsers_beyond_what_the_web_threads_take_are_closed() {
     for client in &mut clients {
         client.write(b"GET / HTTP/1.1\r\n\r\n");
     }
-    node.wait_for_sessions(0);
+    wait_until("two to be handed over", || node.web.len() == 2);
+    wait_until("the others to be closed", || {
+        let is_closed = |client: &mut Client| {
+            client.socket.set_nonblocking(true).unwrap();
+            match client.socket.read(&mut [0]) {
+                Ok(len) => len == 0,
+                Err(error) => error.kind() == ErrorKind::ConnectionReset,
+            }
+        };
+        clients.iter_mut().map(is_closed).filter(|is_closed| *is_closed).count() == 3
+    });
     assert_eq!(node.web.len(), 2);
-    let mut refused = 0;
-    for client in &mut clients {
-        client.socket.set_nonblocking(true).unwrap();
-        refused += usize::from(match client.socket.read(&mut [0]) {
-            Ok(len) => len == 0,
-            Err(error) => error.kind() == ErrorKind::ConnectionReset,
-        });
-    }
-    assert_eq!(refused, 3);
 }
 
 #[test]

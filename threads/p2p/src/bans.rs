@@ -282,8 +282,8 @@ mod tests {
     fn nothing_grows_without_bound() {
         let mut bans = Bans::default();
         for n in 0..2_000 {
-            bans.penalize(PeerId::random(), None, Offence::Late, NOW.plus(n / 100));
             bans.penalize(PeerId::random(), None, Offence::FalseChain, NOW.plus(n / 100));
+            bans.penalize(PeerId::random(), None, Offence::Late, NOW.plus(n / 100));
         }
         assert_eq!((bans.suspects.len(), bans.banned.len()), (SUSPECTS_MAX, BANS_MAX));
     }

@@ -1,5 +1,6 @@
 //! The network thread: opens what can fail, then runs the swarm and all async code of the program on one OS thread.
 
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -194,11 +195,17 @@ fn inbox() -> (P2pSender, mpsc::Receiver<ToP2p>, watch::Receiver<bool>) {
 
 /// Listens on all addresses of both families; a machine without IPv6 goes without.
 fn listen(swarm: &mut Swarm<Behaviour>, port: u16) -> Result<(), P2pError> {
+    // libp2p shares ports (SO_REUSEPORT, so that dials come from the port we listen on): a second node on the same
+    // port would quietly get half of the first one's callers. A socket that does not share finds out.
+    drop(
+        TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))
+            .map_err(|error| P2pError::Listen { port, error: error.to_string() })?,
+    );
     let any = |ip: Protocol<'static>| Multiaddr::empty().with(ip).with(Protocol::Tcp(port));
     swarm
-        .listen_on(any(Protocol::Ip4(std::net::Ipv4Addr::UNSPECIFIED)))
+        .listen_on(any(Protocol::Ip4(Ipv4Addr::UNSPECIFIED)))
         .map_err(|error| P2pError::Listen { port, error: error.to_string() })?;
-    if let Err(error) = swarm.listen_on(any(Protocol::Ip6(std::net::Ipv6Addr::UNSPECIFIED))) {
+    if let Err(error) = swarm.listen_on(any(Protocol::Ip6(Ipv6Addr::UNSPECIFIED))) {
         warn!("not listening on IPv6: {error}");
     }
     Ok(())

@@ -16,7 +16,7 @@ use crate::node::BANS_FILE;
 fn send_until_shown_out(kind: Kind, garbage: &[Vec<u8>]) {
     let node = TestNode::start(&[]);
     let mut stranger = Stranger::new(kind);
-    stranger.connect(&node.address).unwrap();
+    stranger.meet(&node);
     for bytes in garbage {
         let sent = stranger.send(&node.address, bytes.clone());
         let answer = stranger.answer(sent);
@@ -50,7 +50,7 @@ fn bytes_that_are_no_gossip_ban() {
 fn gossip_until_shown_out(kind: Kind, messages: &[Vec<u8>]) {
     let node = TestNode::start(&[]);
     let mut stranger = Stranger::new(kind);
-    stranger.connect(&node.address).unwrap();
+    stranger.meet(&node);
     stranger.join();
     for bytes in messages {
         stranger.gossip(&Kind::names().shares, bytes.clone());
@@ -77,7 +77,7 @@ fn gossip_with_a_signature_is_not_listened_to() {
     let key = Keypair::generate_ed25519();
     let kind = Kind { gossip: Some(MessageAuthenticity::Signed(key.clone())), ..Kind::gossiping() };
     let mut stranger = Stranger::with_key(kind, key);
-    stranger.connect(&node.address).unwrap();
+    stranger.meet(&node);
     stranger.join();
     let peer = node.expect_up();
     for nonce in 0..4 {
@@ -97,7 +97,7 @@ fn a_ban_outlives_a_restart_and_ends() {
     let key = Keypair::generate_ed25519();
     let again = || Stranger::with_key(Kind { ..Kind::asking() }, key.clone());
     let mut stranger = again();
-    stranger.connect(&node.address).unwrap();
+    stranger.meet(&node);
     let peer = node.expect_up();
     node.send(ToP2p::Penalize { peer, offence: Offence::FalseChain });
     stranger.await_shown_out();
@@ -110,13 +110,8 @@ fn a_ban_outlives_a_restart_and_ends() {
     node.advance_clock(BAN_S);
     until("the end of the ban", || (node.status.load().banned == 0).then_some(()));
     let mut stranger = again();
-    stranger.connect(&node.address).unwrap();
-    stranger.live_until("the node's welcome", || node.knows(&stranger_id(&key)).then_some(()));
+    stranger.meet(&node);
     assert_eq!(node.file(BANS_FILE), "");
-}
-
-fn stranger_id(key: &Keypair) -> String {
-    key.public().to_peer_id().to_string()
 }
 
 #[test]
@@ -125,7 +120,7 @@ fn offences_of_the_gone_are_nothing() {
     node.send(ToP2p::Penalize { peer: p2pool_core::message::PeerToken(7), offence: Offence::FalseChain });
     let mut stranger = Stranger::new(Kind::asking());
     stranger.reply = Some(Response::Unknown.encode());
-    stranger.connect(&node.address).unwrap();
+    stranger.meet(&node);
     node.expect_up();
     assert_eq!(node.status.load().banned, 0);
 }

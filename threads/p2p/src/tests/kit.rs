@@ -13,7 +13,7 @@ use bitcoin::{BlockHash, CompactTarget, TxMerkleNode};
 use crossbeam_channel::Receiver;
 use libp2p::Multiaddr;
 use p2pool_core::config::P2pConfig;
-use p2pool_core::message::{GossipToken, P2pSender, PeerToken, ToChain, ToP2p};
+use p2pool_core::message::{P2pSender, PeerToken, ToChain, ToP2p};
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::share::{CoinbaseTag, PayoutScript, Share, ShareId, ShareInfo};
 use p2pool_core::status::PeersStatus;
@@ -150,13 +150,6 @@ impl TestNode {
     pub fn expect_down(&self) -> PeerToken {
         self.expect("a peer goes", |message| match message {
             ToChain::PeerDown { peer } => Some(peer),
-            _ => None,
-        })
-    }
-
-    pub fn expect_share(&self) -> (PeerToken, GossipToken, Arc<Share>) {
-        self.expect("a share comes", |message| match message {
-            ToChain::Gossip { peer, gossip, share } => Some((peer, gossip, share)),
             _ => None,
         })
     }

@@ -86,8 +86,7 @@ fn another_chain_fails_the_handshake() {
     assert!(error.to_string().to_lowercase().contains("handshake"), "{error}");
     // While one of the same chain is let in.
     let mut own = Stranger::new(Kind::asking());
-    own.connect(&node.address).unwrap();
-    until("the node of this chain", || node.knows(&own.id.to_string()).then_some(()));
+    own.meet(&node);
     assert!(!node.knows(&foreign.id.to_string()));
 }
 

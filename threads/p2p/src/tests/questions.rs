@@ -85,7 +85,7 @@ fn asked_stranger(reply: Option<Vec<u8>>, timeout: Duration) -> (TestNode, Stran
     let node = Start { request_timeout: timeout, ..Start::with(&[]) }.go();
     let mut stranger = Stranger::new(Kind::asking());
     stranger.reply = reply;
-    stranger.connect(&node.address).unwrap();
+    stranger.meet(&node);
     let peer = node.expect_up();
     ask(&node, peer, 1);
     let response = stranger.live_until("an answer to the node", || {
@@ -126,7 +126,7 @@ fn bad_answers_are_blamed() {
 fn an_answer_in_vain_harms_nobody() {
     let node = Start { request_timeout: Duration::from_millis(200), ..Start::with(&[]) }.go();
     let mut stranger = Stranger::new(Kind::asking());
-    stranger.connect(&node.address).unwrap();
+    stranger.meet(&node);
     let question = stranger.send(&node.address, Request::Status.encode());
     assert_eq!(stranger.answer(question).unwrap_or_default(), Vec::<u8>::new(), "nobody answers");
     let (_, to, _) = expect_asked(&node);

@@ -15,7 +15,7 @@ use libp2p::swarm::{DialError, NetworkBehaviour, SwarmEvent};
 use libp2p::{noise, tcp, yamux, Multiaddr, PeerId, StreamProtocol, Swarm, SwarmBuilder};
 use tokio::runtime::Runtime;
 
-use super::kit::{params, PATIENCE};
+use super::kit::{params, TestNode, PATIENCE};
 use crate::dialer::split_peer;
 use crate::names::Names;
 
@@ -152,7 +152,10 @@ impl Stranger {
 
     /// Connects, or says why not.
     pub fn connect(&mut self, to: &Multiaddr) -> Result<(), DialError> {
-        self.swarm.dial(to.clone())?;
+        {
+            let _inside = self.runtime.enter();
+            self.swarm.dial(to.clone())?;
+        }
         self.drive("a stranger's dial ends", |_, event| match event {
             Some(SwarmEvent::ConnectionEstablished { .. }) => Some(Ok(())),
             Some(SwarmEvent::OutgoingConnectionError { error, .. }) => Some(Err(error)),
@@ -160,12 +163,18 @@ impl Stranger {
         })
     }
 
+    /// Connects, and goes on until the node has noticed.
+    pub fn meet(&mut self, node: &TestNode) {
+        self.connect(&node.address).unwrap();
+        let id = self.id.to_string();
+        self.live_until("the node's welcome", || node.knows(&id).then_some(()));
+    }
+
     /// Connected, and not shown out at once: whoever is banned is let in as far as its name, no further.
     pub fn is_welcome_at(&mut self, to: &Multiaddr) -> bool {
         if self.connect(to).is_err() {
             return false;
         }
-        let names = self.names.clone();
         // The node reads what is sent only of a peer it lets in.
         let (peer, _) = split_peer(to.clone()).unwrap();
         let request = self
@@ -173,7 +182,6 @@ impl Stranger {
             .behaviour_mut()
             .raw
             .send_request(&peer, p2pool_core::wire::Frame::encode(&p2pool_core::wire::Request::Status));
-        drop(names);
         self.drive("a stranger is heard or shown out", |_, event| match event {
             Some(SwarmEvent::ConnectionClosed { .. }) => Some(false),
             Some(SwarmEvent::Behaviour(WireEvent::Raw(request_response::Event::OutboundFailure {
@@ -197,6 +205,14 @@ impl Stranger {
     /// What came back; none if the stream or the connection was cut.
     pub fn answer(&mut self, id: OutboundRequestId) -> Option<Vec<u8>> {
         self.drive("an answer or its absence", |stranger, _| stranger.answers.remove(&id))
+    }
+
+    /// The same, while something else is done now and then.
+    pub fn answer_meanwhile(&mut self, id: OutboundRequestId, mut meanwhile: impl FnMut()) -> Option<Vec<u8>> {
+        self.drive("an answer or its absence", |stranger, _| {
+            meanwhile();
+            stranger.answers.remove(&id)
+        })
     }
 
     pub fn await_shown_out(&mut self) {
@@ -227,6 +243,13 @@ impl Stranger {
 
     pub fn gossip(&mut self, topic: &IdentTopic, bytes: Vec<u8>) {
         self.swarm.behaviour_mut().gossip.as_mut().unwrap().publish(topic.clone(), bytes).unwrap();
+    }
+
+    /// Whatever is gossiped within this time.
+    pub fn hear_for(&mut self, time: Duration) -> Vec<Vec<u8>> {
+        let end = std::time::Instant::now() + time;
+        self.drive("the time to pass", |_, _| (std::time::Instant::now() >= end).then_some(()));
+        std::mem::take(&mut self.heard)
     }
 
     /// The next gossiped message.

@@ -65,6 +65,7 @@ pub struct P2p {
     stop: watch::Receiver<bool>,
     sender: P2pSender,
     status: Arc<ArcSwap<PeersStatus>>,
+    looks_for_peers: bool,
 }
 
 impl P2p {
@@ -96,6 +97,7 @@ impl P2p {
         let bans = load_bans(chain_dir, (tuning.clock)())?;
         let known = load_text(&chain_dir.join(PEERS_FILE))?;
 
+        let looks_for_peers = config.mdns || !bootnodes.is_empty() || !known.is_empty();
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| setup_failed(&error))?;
         let swarm = {
@@ -123,12 +125,17 @@ impl P2p {
             status: Arc::clone(&status),
         });
         let (sender, inbox, stop) = inbox();
-        Ok(Self { runtime, node, inbox, stop, sender, status })
+        Ok(Self { runtime, node, inbox, stop, sender, status, looks_for_peers })
     }
 
     /// The way in for others.
     pub fn sender(&self) -> P2pSender {
         self.sender.clone()
+    }
+
+    /// Whether there is any way to find others: the local network, bootnodes, peers known from before.
+    pub const fn looks_for_peers(&self) -> bool {
+        self.looks_for_peers
     }
 
     /// What onlookers see.

@@ -11,7 +11,7 @@ import sys
 
 sys.dont_write_bytecode = True
 
-from cases import chain, chains, difficulty, malformed, payouts, shares, targets, windows  # noqa: E402
+from cases import chain, chains, difficulty, malformed, payouts, shares, targets, windows, wire  # noqa: E402
 
 FOLDER = Path(__file__).resolve().parent
 # Small enough to be read in a review.
@@ -26,6 +26,8 @@ BUILDERS = {
     "payouts.json": payouts.build,
     "windows.json": windows.build,
     "chain.json": chain.build,
+    "wire/messages.json": wire.build_messages,
+    "wire/refused.json": wire.build_refused,
 }
 
 

@@ -9,3 +9,4 @@ mod fields;
 mod payouts;
 mod scripts;
 mod targets;
+mod wire;

@@ -7,7 +7,6 @@ mod anchor;
 mod chain;
 mod latest;
 mod p2p;
-mod relay;
 mod stratum;
 mod submit;
 
@@ -17,6 +16,5 @@ pub use latest::{latest, LatestReceiver, LatestSender};
 pub use p2p::{
     AskFailed, GossipToken, GossipVerdict, InboundToken, InboxFull, P2pSender, PeerToken, RequestToken, ToP2p,
 };
-pub use relay::{RelaySender, WebClient};
 pub use stratum::{JobSender, NoWork, ToStratum, Wake};
 pub use submit::{FoundBlock, ToSubmit};

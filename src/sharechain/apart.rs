@@ -17,7 +17,7 @@ use crate::units::{UnixTime, Work};
 
 /// Chains kept apart at once; each may hold as many shares as our own does, 20 MB.
 pub const APART_MAX: usize = 4;
-/// A newcomer that has one whole chain waits this long for others that are on their way, to take the best.
+/// A newcomer that has one chain ready to be judged waits this long for the Bitcoin blocks of another, to take the best.
 const COMPARE_MAX_S: u32 = 60;
 /// Bitcoin blocks that one chain asks for at once; each answer makes room for another question.
 const ANCHORS_ASKED_MAX: usize = 8;
@@ -162,7 +162,10 @@ impl Sharechain {
         if let Some(apart) = self.apart.get_mut(&id) {
             apart.whole_since = Some(now);
         }
-        self.judge_apart(now);
+        // Others may be finished in the same breath: a newcomer compares at the next tick.
+        if !self.tree.is_empty() {
+            self.judge_apart(now);
+        }
         std::mem::take(&mut self.effects)
     }
 
@@ -237,7 +240,7 @@ impl Sharechain {
         let bitcoin_height = self.bitcoin_height();
         if self.tree.is_empty() {
             let oldest = self.apart.values().filter(|apart| apart.is_complete()).filter_map(|apart| apart.whole_since);
-            let is_waiting = self.apart.values().any(|apart| !apart.is_complete());
+            let is_waiting = self.apart.values().any(|apart| apart.whole_since.is_some() && !apart.is_complete());
             let Some(since) = oldest.min() else { return };
             if is_waiting && now.since(since) < COMPARE_MAX_S {
                 return;
@@ -274,7 +277,7 @@ impl Sharechain {
         if apart.joined {
             self.join(&apart.tree);
         } else {
-            self.replace_tree(apart.tree);
+            self.replace_tree(apart.tree, &[]);
         }
         self.effects.push(Effect::Apart { id, outcome: ApartOutcome::Adopted });
         // Gossip may have brought what follows in the meantime.

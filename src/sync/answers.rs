@@ -45,7 +45,8 @@ impl Sync {
             (What::Status, Response::Status(status)) => self.status(peer, status, now),
             (What::Inventory { plan, locator }, Response::Inventory { after, start_height, ids, more }) => {
                 let page = Page { after, start_height, ids: ids.into_vec(), more };
-                if after != ShareId::ZERO && !locator.contains(&after) {
+                let is_foreign = after != ShareId::ZERO && !locator.contains(&after);
+                if is_foreign || page.ids.contains(&ShareId::ZERO) {
                     self.penalize(peer, Offence::Unasked);
                     self.gone_wrong(&asked, now);
                 } else if let Some(number) = self.plan_with(&after) {

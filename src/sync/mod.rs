@@ -57,8 +57,12 @@ const ALONE_AFTER_S: u32 = 60;
 const HOLD_S: u32 = 60;
 /// Seconds for which a chain that was judged and not adopted is left alone: fetching it costs megabytes.
 const REFUSED_S: u32 = 600;
-/// Seconds for which a plan that nobody serves any more is kept, to be taken up again.
+/// Seconds after which a plan is dropped of which nobody left has the next share.
+const STALLED_MAX_S: u32 = 45;
+/// Seconds for which a chain kept apart that nobody serves any more is kept, to be taken up again.
 const ORPHANED_MAX_S: u32 = 600;
+/// Seconds that a newcomer with one chain waits for others to compare it with.
+const COMPARE_MAX_S: u32 = 60;
 /// Batches that one peer is asked for at once: one under way while the other is made.
 const BATCHES_PER_PEER_MAX: usize = 2;
 /// Single shares that one peer is asked for at once.
@@ -234,11 +238,11 @@ impl Sync {
             .map(|(number, _)| *number)
             .collect();
         for number in with_it {
-            let Some(plan) = self.plans.remove(&number) else { continue };
-            // Another than the leader may have sent a false copy of a good share.
-            if source == Source::Peer(plan.leader) {
-                self.hold(plan.leader, now.plus(HOLD_S));
-            }
+            self.plans.remove(&number);
+        }
+        // Its sender may have made a false copy of a good share: others who list it are asked again.
+        if let Source::Peer(sender) = source {
+            self.hold(sender, now.plus(HOLD_S));
         }
         self.act(now, view)
     }

@@ -22,6 +22,8 @@ pub(super) struct Peer {
     pub joins: Option<bool>,
     /// Whether its chain is to be fetched from it alone.
     pub solo: bool,
+    /// The tip up to which its list was fetched last.
+    pub fetched_tip: Option<ShareId>,
     /// Missing shares that it left us with since its last status.
     pub needs: usize,
 }
@@ -36,6 +38,7 @@ impl Peer {
             busy_until: UnixTime(0),
             joins: None,
             solo: false,
+            fetched_tip: None,
             needs: 0,
         }
     }

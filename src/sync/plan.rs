@@ -164,9 +164,14 @@ impl Plan {
         self.wanted.values().any(|wanted| wanted.tries >= TRIES_MAX)
     }
 
-    /// Whether nobody is left to ask.
-    pub fn is_orphaned(&self) -> bool {
-        self.servers.is_empty()
+    /// Whether anybody is left to ask.
+    pub fn has_servers(&self) -> bool {
+        !self.servers.is_empty()
+    }
+
+    /// Whether nothing is under way.
+    pub fn is_idle(&self) -> bool {
+        self.wanted.values().all(|wanted| wanted.asked_of.is_none())
     }
 
     /// Whether this peer is asked for shares of the list.
@@ -202,12 +207,15 @@ impl Plan {
         }
     }
 
+    /// Up to which index a peer is asked for shares.
+    fn limit(&self, peer: PeerId) -> Option<usize> {
+        let is_open = peer == self.leader || !(self.solo || self.open_height.is_some());
+        self.servers.get(&peer).copied().filter(|_| is_open)
+    }
+
     /// What to ask of a peer next; counts as asked.
     pub fn next_batch(&mut self, peer: PeerId) -> Option<Batch> {
-        let upto = *self.servers.get(&peer)?;
-        if peer != self.leader && (self.solo || self.open_height.is_some()) {
-            return None;
-        }
+        let upto = self.limit(peer)?;
         let again = self.wanted.iter_mut().find(|(start, wanted)| {
             wanted.asked_of.is_none() && !wanted.failed.contains(&peer) && *start + wanted.len <= upto
         });
@@ -281,8 +289,11 @@ impl Plan {
 
     /// Where all have failed, all may try again.
     fn forgive(&mut self) {
-        for wanted in self.wanted.values_mut() {
-            if self.servers.keys().all(|peer| wanted.failed.contains(peer)) {
+        let limits: Vec<(PeerId, usize)> =
+            self.servers.keys().filter_map(|peer| Some((*peer, self.limit(*peer)?))).collect();
+        for (start, wanted) in &mut self.wanted {
+            let mut able = limits.iter().filter(|(_, upto)| start + wanted.len <= *upto);
+            if able.all(|(peer, _)| wanted.failed.contains(peer)) {
                 wanted.failed.clear();
             }
         }

@@ -1,9 +1,11 @@
 //! What to do next: after every event the planner looks what is due.
 
+use super::peer::Peer;
+use super::plan::Plan;
 use super::{
     Asked, PeerId, Progress, Route, Sync, SyncAction, SyncState, View, What, ALONE_AFTER_S, BATCHES_PER_PEER_MAX,
-    BEHIND_SHARES, CLOCK_OFF_S, CLOCK_REPORT_EVERY_S, HOLD_S, INVENTORIES_MAX, ORPHANED_MAX_S, PLANS_MAX,
-    PROGRESS_EVERY_S, SINGLES_PER_PEER_MAX, STATUS_EVERY_S,
+    BEHIND_SHARES, CLOCK_OFF_S, CLOCK_REPORT_EVERY_S, COMPARE_MAX_S, HOLD_S, INVENTORIES_MAX, ORPHANED_MAX_S, PAUSE_S,
+    PLANS_MAX, PROGRESS_EVERY_S, SINGLES_PER_PEER_MAX, STALLED_MAX_S, STATUS_EVERY_S,
 };
 use crate::share::ShareId;
 use crate::units::UnixTime;
@@ -13,7 +15,7 @@ impl Sync {
     /// Does whatever is due and hands out all actions.
     pub(super) fn act(&mut self, now: UnixTime, view: &impl View) -> Vec<SyncAction> {
         self.ask_statuses(now);
-        self.settle_plans(now);
+        self.settle_plans(now, view);
         self.ask_inventories(now, view);
         self.ask_pages(now);
         self.ask_batches(now);
@@ -39,24 +41,58 @@ impl Sync {
     }
 
     /// Ends plans that are done, hopeless or forgotten.
-    fn settle_plans(&mut self, now: UnixTime) {
+    fn settle_plans(&mut self, now: UnixTime, view: &impl View) {
         let numbers: Vec<u64> = self.plans.keys().copied().collect();
+        let may_finish = view.tip().is_some() || !self.is_more_to_compare(now, view);
         for number in numbers {
             let Some(plan) = self.plans.get_mut(&number).filter(|plan| !plan.judging) else { continue };
-            let is_forgotten =
-                plan.is_orphaned() && (plan.route == Route::Chain || now.since(plan.heard) >= ORPHANED_MAX_S);
+            let patience_s = if plan.has_servers() { STALLED_MAX_S } else { ORPHANED_MAX_S };
+            let is_forgotten = plan.is_idle()
+                && now.since(plan.heard) >= if plan.route == Route::Chain { STALLED_MAX_S } else { patience_s };
             if plan.is_fetched() {
                 match plan.route {
-                    Route::Chain => drop(self.plans.remove(&number)),
-                    Route::Apart(apart) => {
+                    Route::Chain => self.end_chain_plan(number, now),
+                    Route::Apart(apart) if may_finish => {
                         plan.judging = true;
                         self.actions.push(SyncAction::Finish(apart));
                     }
+                    Route::Apart(_) => {}
                 }
             } else if plan.is_hopeless() || is_forgotten {
                 self.give_up(number, now.plus(HOLD_S));
             }
         }
+    }
+
+    /// All of a list was handed to the sharechain. Where the tip is not held soon it waits for something, or was refused:
+    /// the list is asked for once more, and then not for a while.
+    fn end_chain_plan(&mut self, number: u64, now: UnixTime) {
+        let Some(plan) = self.plans.remove(&number) else { return };
+        for peer in self.peers.values_mut() {
+            let Some(tip) = peer.status.as_ref().map(|status| status.tip) else { continue };
+            if plan.index_of(&tip).is_none() {
+                continue;
+            }
+            if peer.fetched_tip.replace(tip) == Some(tip) {
+                peer.hold_until = peer.hold_until.max(now.plus(HOLD_S));
+            } else {
+                peer.busy_until = peer.busy_until.max(now.plus(PAUSE_S));
+            }
+        }
+    }
+
+    /// Whether a newcomer that has fetched a chain may still be offered another: it takes the best (rules, section 6).
+    fn is_more_to_compare(&self, now: UnixTime, view: &impl View) -> bool {
+        let fetched = self.plans.values().filter(|plan| plan.is_fetched());
+        let Some(since) = fetched.map(|plan| plan.heard).min() else { return false };
+        let is_known = |id: PeerId, peer: &Peer| {
+            let tip = peer.status.as_ref().map(|status| status.tip);
+            let is_planned = |plan: &Plan| plan.has_server(id) || tip.is_some_and(|tip| plan.index_of(&tip).is_some());
+            peer.is_settled(now, view) || self.plans.values().any(is_planned)
+        };
+        let is_more =
+            !self.plans.values().all(Plan::is_fetched) || !self.peers.iter().all(|(id, peer)| is_known(*id, peer));
+        is_more && now.since(since) < COMPARE_MAX_S
     }
 
     /// Drops a plan and leaves its leader's chain alone for a while.

@@ -2,9 +2,8 @@
 
 mod adoption;
 mod attacks;
-mod branches;
 mod forks;
-mod kit;
+pub(crate) mod kit;
 mod pools;
 mod rules;
 mod uncles;

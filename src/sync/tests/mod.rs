@@ -1,1 +1,6 @@
 //! The planner, run with simulated peers.
+
+mod network;
+mod planner;
+mod serve;
+mod world;

@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod bitcoind_restart;
-mod dashboard;
 mod found_blocks;
 mod full_block;
 mod idle_sessions;

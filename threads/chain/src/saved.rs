@@ -61,7 +61,7 @@ impl Saved {
             None => info!("the sharechain is empty: its first share will be its genesis"),
         }
         let mut saved = Self { store, anchors: hashes, pending: Batch::default(), failing: false };
-        saved.forget(tree.prune());
+        saved.prune(&mut tree);
         saved.flush();
         Ok((saved, tree))
     }
@@ -95,8 +95,9 @@ impl Saved {
         self.pending.put_shares.push(StoredShare { id: *id, share, verified: node.verified });
     }
 
-    /// Notes what was forgotten as too old: shares and Bitcoin blocks.
-    pub fn forget(&mut self, (shares, anchors): (Vec<ShareId>, Vec<BlockHash>)) {
+    /// Forgets what is too old, in the tree and on disk.
+    pub fn prune(&mut self, tree: &mut Tree) {
+        let (shares, anchors) = tree.prune();
         self.pending.put_shares.retain(|stored| !shares.contains(&stored.id));
         self.pending.delete_shares.extend(shares);
         self.pending.put_anchors.retain(|anchor| !anchors.contains(&anchor.header.block_hash()));

@@ -10,22 +10,21 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::ArcSwap;
 use bitcoin::consensus::deserialize;
 use bitcoin::BlockHash;
-use crossbeam_channel::{never, select, Receiver, Sender};
+use crossbeam_channel::{select, Receiver, Sender};
 use log::{debug, info, warn};
 use p2pool_core::message::{
-    AnchorAnswer, AnchorVerdict, JobSender, LatestReceiver, LocalShare, NoWork, P2pSender, TemplateNews, ToAnchor,
-    ToChain, ToStratum, ToSubmit,
+    AnchorAnswer, AnchorVerdict, JobSender, LatestReceiver, LocalShare, NoWork, TemplateNews, ToAnchor, ToChain,
+    ToStratum,
 };
 use p2pool_core::params::ChainParams;
 use p2pool_core::share::{CoinbaseTag, PayoutScript, Share};
-use p2pool_core::sharechain::{next_block_height_min, Effect, Need, Sharechain, Source, Verdict};
-use p2pool_core::status::{ChainStatus, SyncProgress};
+use p2pool_core::sharechain::{Effect, Need, Sharechain, Source, Verdict};
+use p2pool_core::status::ChainStatus;
 use p2pool_core::units::UnixTime;
 use p2pool_core::work::{Job, Template};
 use thiserror::Error;
 
 use crate::jobs::JobMaker;
-use crate::network::Network;
 use crate::saved::Saved;
 use crate::store::StoreError;
 
@@ -35,9 +34,6 @@ const JOB_REFRESH: Duration = Duration::from_secs(30);
 const PRUNE_INTERVAL: Duration = Duration::from_secs(300);
 /// Held shares are looked at, unanswered questions asked again and refused writes tried again this often.
 const TICK: Duration = Duration::from_secs(1);
-/// A job waits this long for bitcoind's word on the block it is built on, which takes a millisecond; then it goes out
-/// all the same, for a found block needs no word.
-const ANCHOR_PATIENCE: Duration = Duration::from_secs(2);
 /// Copying the tree for onlookers takes some milliseconds: not more often than anybody looks.
 const TREE_PUBLISH_INTERVAL: Duration = Duration::from_secs(2);
 /// Messages worked off before their effects are written: bounds how long the first one's waits.
@@ -54,8 +50,6 @@ pub struct ChainConfig {
     pub coinbase_tag: CoinbaseTag,
     /// The chain's own folder.
     pub dir: PathBuf,
-    /// Whether this node has ways to find others: one without them mines alone at once.
-    pub looks_for_peers: bool,
 }
 
 /// Where the chain thread sends to.
@@ -64,10 +58,6 @@ pub struct ChainOuts {
     pub stratum: JobSender,
     /// Questions about Bitcoin blocks.
     pub anchor: Sender<ToAnchor>,
-    /// Bitcoin blocks that peers found.
-    pub submit: Sender<ToSubmit>,
-    /// Other nodes.
-    pub p2p: P2pSender,
 }
 
 /// Why the chain thread ended.
@@ -80,23 +70,18 @@ pub enum ChainError {
 
 /// The chain thread.
 pub struct Chain {
-    pub(crate) chain: Sharechain,
-    pub(crate) network: Network,
-    pub(crate) outs: ChainOuts,
-    pub(crate) template: Option<Arc<Template>>,
-    template_since: Instant,
-    pub(crate) job_due: bool,
-    pub(crate) sync_progress: Option<SyncProgress>,
+    chain: Sharechain,
     saved: Saved,
     jobs: JobMaker,
+    template: Option<Arc<Template>>,
     job: Option<Arc<Job>>,
+    job_due: bool,
     job_made: Instant,
     tree_changed: bool,
     tree_published: Instant,
     inbox: Receiver<ToChain>,
     templates: LatestReceiver<TemplateNews>,
-    /// No more templates come.
-    templates_end: bool,
+    outs: ChainOuts,
     status: Arc<ArcSwap<ChainStatus>>,
 }
 
@@ -119,18 +104,13 @@ impl Chain {
         outs: ChainOuts,
     ) -> Result<Self, ChainError> {
         let (saved, tree) = Saved::load(&config.dir, &Arc::new(config.params))?;
-        let seen =
-            ChainStatus { tree: Arc::new(tree.snapshot()), job: None, waiting: (0, 0), unsaved: false, syncing: None };
-        let network = Network::new(tree.params(), outs.p2p.clone(), config.looks_for_peers, now());
+        let seen = ChainStatus { tree: Arc::new(tree.snapshot()), job: None, waiting: (0, 0), unsaved: false };
         Ok(Self {
-            network,
-            sync_progress: None,
             status: Arc::new(ArcSwap::from_pointee(seen)),
             chain: Sharechain::new(tree),
             saved,
             jobs: JobMaker::new(config.payout_script, config.coinbase_tag, now()),
             template: None,
-            template_since: Instant::now(),
             job: None,
             job_due: false,
             job_made: Instant::now(),
@@ -138,7 +118,6 @@ impl Chain {
             tree_published: Instant::now(),
             inbox,
             templates,
-            templates_end: false,
             outs,
         })
     }
@@ -165,10 +144,9 @@ impl Chain {
             }
             if Instant::now() >= next_prune {
                 next_prune = Instant::now() + PRUNE_INTERVAL;
-                self.saved.forget(self.chain.prune());
+                self.saved.prune(self.chain.tree_mut());
             }
             self.saved.flush();
-            self.network.send_mail();
             self.send_job();
             self.publish();
         }
@@ -180,17 +158,15 @@ impl Chain {
     /// Waits for the first message, and takes those that came with it.
     fn wait(&mut self, until: Instant) -> Turn {
         let inbox = self.inbox.clone();
-        // A channel whose sender is gone is always ready: listening on would be an endless loop.
-        let templates = if self.templates_end { never() } else { self.templates.channel().clone() };
+        let templates = self.templates.channel().clone();
         select! {
             recv(inbox) -> message => match message {
                 Ok(message) => self.take_all(message),
                 Err(_) => Turn::End,
             },
             recv(templates) -> news => {
-                match news {
-                    Ok(news) => self.take_template(news),
-                    Err(_) => self.templates_end = true,
+                if let Ok(news) = news {
+                    self.take_template(news);
                 }
                 Turn::GoOn
             }
@@ -219,18 +195,15 @@ impl Chain {
             ToChain::Anchor(answer) => self.take_anchor(answer),
             // rpc/submit has logged it.
             ToChain::Submitted { .. } => {}
-            ToChain::BlockFound { height, block } => self.announce_block(height, &block),
-            ToChain::PeerUp { peer, address } => self.peer_up(peer, &address),
-            ToChain::PeerDown { peer } => self.peer_down(peer),
-            ToChain::Gossip { peer, gossip, share } => self.take_gossip(peer, gossip, &share),
-            ToChain::BlockAnnounced { peer, gossip, header, announcement } => {
-                self.take_announcement(peer, gossip, header, announcement);
-            }
-            ToChain::Asked { to, question, .. } => self.answer_peer(to, &question),
-            ToChain::Answered { peer, request, response } => self.take_answer(peer, request, response),
+            // No network thread is wired to this one yet: none of these come.
+            ToChain::PeerUp { .. }
+            | ToChain::PeerDown { .. }
+            | ToChain::Gossip { .. }
+            | ToChain::BlockAnnounced { .. }
+            | ToChain::Asked { .. }
+            | ToChain::Answered { .. } => {}
             ToChain::Stop => return Turn::End,
         }
-        self.settle();
         Turn::GoOn
     }
 
@@ -240,9 +213,6 @@ impl Chain {
                 // Asked now, a share on it need not wait for the answer.
                 if self.chain.tree().anchor(&template.prev_block).is_none() {
                     self.ask(template.prev_block);
-                }
-                if self.template.as_ref().is_none_or(|before| before.prev_block != template.prev_block) {
-                    self.template_since = Instant::now();
                 }
                 self.template = Some(template);
                 self.job_due = true;
@@ -271,39 +241,30 @@ impl Chain {
 
     fn take_anchor(&mut self, answer: AnchorAnswer) {
         let effects = match answer.verdict {
-            AnchorVerdict::Known(anchor) => {
-                // On testnets the latest time of a job follows from the block it is built on.
-                let bounds_job = self.template.as_ref().is_some_and(|template| template.prev_block == answer.hash);
-                self.job_due |= bounds_job && anchor.next_bits_late.is_some();
-                self.chain.anchor_known(anchor, now())
-            }
+            AnchorVerdict::Known(anchor) => self.chain.anchor_known(anchor, now()),
             AnchorVerdict::Invalid => self.chain.anchor_invalid(answer.hash),
-            AnchorVerdict::Unknown => return self.network.anchor_unknown(answer.hash, now()),
             // Whatever waits for it waits on; the next tick asks again.
-            AnchorVerdict::Unanswered => return,
+            AnchorVerdict::Unknown | AnchorVerdict::Unanswered => return,
         };
         self.perform(effects);
-        self.retry_announcements();
     }
 
     fn tick(&mut self) {
-        // First, so that no flood of questions for others' sake takes its place.
+        let effects = self.chain.tick(now());
+        self.perform(effects);
         let missing = self.template.as_ref().map(|template| template.prev_block);
         if let Some(hash) = missing.filter(|hash| self.chain.tree().anchor(hash).is_none()) {
             self.ask(hash);
         }
-        let effects = self.chain.tick(now());
-        self.perform(effects);
-        self.tick_network();
     }
 
-    pub(crate) fn perform(&mut self, effects: Vec<Effect>) {
+    fn perform(&mut self, effects: Vec<Effect>) {
         for effect in &effects {
             self.saved.note(effect, self.chain.tree());
-            self.tell_network(effect);
             match effect {
                 Effect::Verdict { id, source, verdict, .. } => log_verdict(id, *source, verdict),
                 Effect::Ask { need: Need::Anchor(hash), .. } => self.ask(*hash),
+                // Without peers there is nobody to ask for shares.
                 Effect::Ask { need: Need::Share(_), .. } | Effect::Apart { .. } => {}
                 Effect::Linked(_) | Effect::Unlinked(_) => self.tree_changed = true,
                 Effect::NewTip(_) => self.job_due = true,
@@ -315,7 +276,7 @@ impl Chain {
     }
 
     /// Never blocks: a question that finds no room is asked again by the next tick.
-    pub(crate) fn ask(&self, hash: BlockHash) {
+    fn ask(&self, hash: BlockHash) {
         if self.outs.anchor.try_send(ToAnchor::Lookup(hash)).is_err() {
             debug!("the question about Bitcoin block {hash} waits");
         }
@@ -326,41 +287,12 @@ impl Chain {
         if !self.job_due && self.job_made.elapsed() < JOB_REFRESH {
             return;
         }
-        // A share on a block that bitcoind has not spoken of would wait in memory only.
-        let is_known = self.chain.tree().anchor(&template.prev_block).is_some();
-        if !is_known && self.template_since.elapsed() < ANCHOR_PATIENCE {
-            return;
-        }
         self.job_due = false;
         self.job_made = Instant::now();
-        if !self.may_mine() {
-            self.no_work(NoWork::Syncing);
-            return;
-        }
-        let height_min = next_block_height_min(self.chain.tree());
-        if template.height < height_min {
-            warn!(
-                "no work: bitcoind's template is for block {}, but shares below block {height_min} count no more",
-                template.height
-            );
-            self.no_work(NoWork::NoTemplate);
-            return;
-        }
         if let Some(job) = self.jobs.make(&mut self.chain, &template, now()) {
             self.job = Some(Arc::clone(&job));
             self.outs.stratum.put(ToStratum::Job(job));
         }
-    }
-
-    /// Not on a private fork: while reachable peers have what this node has not, work would be lost.
-    fn may_mine(&self) -> bool {
-        let starts_chain = self.chain.tree().is_empty();
-        self.network.sync.state().may_mine() && (!starts_chain || self.network.sync.may_start_chain())
-    }
-
-    fn no_work(&mut self, reason: NoWork) {
-        self.job = None;
-        self.outs.stratum.put(ToStratum::NoWork(reason));
     }
 
     fn publish(&mut self) {
@@ -374,7 +306,7 @@ impl Chain {
             Arc::clone(&before.tree)
         };
         let (job, waiting, unsaved) = (self.job.clone(), self.chain.waiting(), self.saved.is_failing());
-        self.status.store(Arc::new(ChainStatus { tree, job, waiting, unsaved, syncing: self.sync_progress }));
+        self.status.store(Arc::new(ChainStatus { tree, job, waiting, unsaved }));
     }
 }
 
@@ -389,7 +321,6 @@ fn log_verdict(id: &p2pool_core::share::ShareId, source: Source, verdict: &Verdi
     }
 }
 
-/// The clock.
-pub(crate) fn now() -> UnixTime {
+fn now() -> UnixTime {
     UnixTime::from(SystemTime::now())
 }

@@ -7,6 +7,7 @@ cd "$(dirname "$0")/.."
 
 # Licences, as the crates write them, that allow use in a program under the MIT licence.
 readonly LICENCES=(
+    '(MIT OR Apache-2.0) AND Apache-2.0'
     '(MIT OR Apache-2.0) AND Unicode-3.0'
     '0BSD OR MIT OR Apache-2.0'
     'Apache-2.0'
@@ -15,6 +16,7 @@ readonly LICENCES=(
     'Apache-2.0 OR ISC OR MIT'
     'Apache-2.0 OR MIT'
     'Apache-2.0 WITH LLVM-exception OR Apache-2.0 OR MIT'
+    'Apache-2.0 / MIT'
     'Apache-2.0/MIT'
     'BSD-2-Clause OR Apache-2.0 OR MIT'
     'BSD-3-Clause'
@@ -22,13 +24,16 @@ readonly LICENCES=(
     'ISC'
     'MIT'
     'MIT OR Apache-2.0'
+    'MIT OR Apache-2.0 OR BSD-1-Clause'
     'MIT OR Apache-2.0 OR LGPL-2.1-or-later'
     'MIT OR Apache-2.0 OR Zlib'
+    'MIT OR BSD-3-Clause'
     'MIT/Apache-2.0'
     'MITNFA' # hex_lit: MIT with a no-false-attribution clause
     'Unicode-3.0'
     'Unlicense OR MIT'
     'Unlicense/MIT'
+    'Zlib'
     'Zlib OR Apache-2.0 OR MIT'
 )
 

@@ -21,6 +21,8 @@ pub struct Config {
     pub rpc: RpcConfig,
     /// The port for miners.
     pub stratum: StratumConfig,
+    /// The dashboard and API, on the miners' port.
+    pub web: WebConfig,
     /// The network of nodes.
     pub p2p: P2pConfig,
     /// This chain's own folder: store, found blocks, identity.
@@ -72,6 +74,13 @@ pub struct StratumConfig {
     pub start_difficulty: f64,
     /// Sessions at once.
     pub sessions_max: usize,
+}
+
+/// The dashboard and API.
+#[derive(Clone, Debug)]
+pub struct WebConfig {
+    /// Names this node answers to besides IP addresses, `localhost` and the machine's own.
+    pub host_names: Vec<String>,
 }
 
 /// The network of nodes.

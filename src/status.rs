@@ -1,10 +1,16 @@
 //! What threads publish for others to look at: counters and immutable snapshots. Nobody waits for anybody.
 
+mod bitcoind;
+mod blocks;
+mod histogram;
 mod peers;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
+pub use bitcoind::BitcoindStatus;
+pub use blocks::{BlockFate, BlocksStatus, WatchedBlocks};
+pub use histogram::{LatencyHistogram, LatencySnapshot, LATENCY_BOUNDS_US};
 pub use peers::{Direction, PeerStatus, PeersStatus};
 
 use crate::sharechain::Tree;
@@ -56,6 +62,10 @@ pub struct Counters {
     pub shares_rejected_busy: Counter,
     /// Sessions open now (stratum; a gauge).
     pub sessions: Counter,
+    /// Bytes from miners (stratum).
+    pub stratum_bytes_in: Counter,
+    /// Bytes for miners (stratum).
+    pub stratum_bytes_out: Counter,
     /// Headers that met Bitcoin's target (stratum).
     pub blocks_found: Counter,
     /// Blocks that bitcoind took (rpc/submit).
@@ -70,6 +80,10 @@ pub struct Counters {
     pub template_time_s: Counter,
     /// Templates taken from bitcoind (rpc/poll and rpc/anchor).
     pub templates: Counter,
+    /// From a miner's bytes to the answer in its socket (stratum).
+    pub submit_latency: LatencyHistogram,
+    /// From a job's arrival to its last byte in the last miner's socket or queue (stratum).
+    pub job_fanout: LatencyHistogram,
 }
 
 impl Counters {
@@ -151,4 +165,15 @@ pub struct ChainStatus {
     pub waiting: (usize, usize),
     /// Whether shares wait in memory because the disk refuses them.
     pub unsaved: bool,
+    /// How far the fetch of a chain from peers is; none while there is nothing to fetch.
+    pub syncing: Option<SyncProgress>,
+}
+
+/// How far a fetch is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SyncProgress {
+    /// Shares fetched.
+    pub have: u64,
+    /// Shares to fetch in all.
+    pub want: u64,
 }

@@ -25,6 +25,7 @@ fi
 
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
 export RUSTFLAGS="${RUSTFLAGS:-} --remap-path-prefix=$root=. --remap-path-prefix=$cargo_home=cargo"
+export CFLAGS="${CFLAGS:-} -ffile-prefix-map=$root=. -ffile-prefix-map=$cargo_home=cargo"
 cargo build --release --locked --target "$target" -p p2pool
 
 name=p2pool-$version-$target
@@ -35,7 +36,7 @@ install -m 0755 "target/$target/release/p2pool" "$dist/$name/p2pool"
 install -m 0644 README.md LICENSE src/consensus.md contrib/systemd/p2pool.service "$dist/$name/"
 
 cd "$dist"
-tar --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" -cf - "$name" | gzip -n -9 >"$name.tar.gz"
+tar --sort=name --mode=u=rwX,go=rX --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" -cf - "$name" | gzip -n -9 >"$name.tar.gz"
 sha256sum "$name.tar.gz" >"$name.tar.gz.sha256"
 rm -rf "${dist:?}/$name"
 printf '%s\n' "$dist/$name.tar.gz"

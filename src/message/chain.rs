@@ -30,6 +30,13 @@ pub enum ToChain {
         /// bitcoind's word.
         outcome: SubmitOutcome,
     },
+    /// A block of this node, on its way to bitcoind.
+    BlockFound {
+        /// Its height.
+        height: BlockHeight,
+        /// Serialised with witnesses.
+        block: Vec<u8>,
+    },
     /// A node of this chain connected. Comes before anything else of it.
     PeerUp {
         /// Its number until it goes.

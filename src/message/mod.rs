@@ -7,6 +7,7 @@ mod anchor;
 mod chain;
 mod latest;
 mod p2p;
+mod relay;
 mod stratum;
 mod submit;
 
@@ -16,5 +17,6 @@ pub use latest::{latest, LatestReceiver, LatestSender};
 pub use p2p::{
     AskFailed, GossipToken, GossipVerdict, InboundToken, InboxFull, P2pSender, PeerToken, RequestToken, ToP2p,
 };
+pub use relay::{RelaySender, WebClient};
 pub use stratum::{JobSender, NoWork, ToStratum, Wake};
 pub use submit::{FoundBlock, ToSubmit};

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::share::EXTRANONCE_LEN;
+use crate::share::{ShareId, EXTRANONCE_LEN};
+use crate::units::BlockHeight;
 use crate::work::Job;
 
 /// A message to rpc/submit.
@@ -10,6 +11,15 @@ use crate::work::Job;
 pub enum ToSubmit {
     /// A header met Bitcoin's own target.
     Block(FoundBlock),
+    /// A block that another node found and this one put together again.
+    PeersBlock {
+        /// Its hash.
+        id: ShareId,
+        /// Its height.
+        height: BlockHeight,
+        /// Serialised with witnesses.
+        block: Vec<u8>,
+    },
     /// Finish what is under way and end.
     Stop,
 }

@@ -30,4 +30,12 @@ impl Anchor {
             _ => self.next_bits,
         }
     }
+
+    /// The latest header time for which a child may state these bits: testnets ask for others after 20 minutes.
+    pub fn latest_time_for(&self, bits: Bits) -> UnixTime {
+        match self.next_bits_late {
+            Some(late) if bits != late => UnixTime(self.header.time).plus(TESTNET_GAP_S),
+            _ => UnixTime(u32::MAX),
+        }
+    }
 }

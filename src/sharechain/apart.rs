@@ -277,7 +277,7 @@ impl Sharechain {
         if apart.joined {
             self.join(&apart.tree);
         } else {
-            self.replace_tree(apart.tree, &[]);
+            self.replace_tree(apart.tree);
         }
         self.effects.push(Effect::Apart { id, outcome: ApartOutcome::Adopted });
         // Gossip may have brought what follows in the meantime.

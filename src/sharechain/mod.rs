@@ -28,7 +28,7 @@ mod tests;
 mod tree;
 mod verify;
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 
 use bitcoin::BlockHash;
@@ -37,16 +37,17 @@ pub use adoption::adopts;
 pub use anchor::Anchor;
 pub use apart::{ApartId, ApartOutcome, APART_MAX};
 pub use failure::{Failure, Need, Rule};
-pub use next::next_share;
+pub use next::{next_block_height_min, next_share};
 #[cfg(test)]
 pub(crate) use tests::kit as tests_kit;
 pub use tree::{Depth, Node, Tree};
 pub use verify::subsidy;
 
+use crate::params::UNCLE_DEPTH_MAX;
 use crate::share::{Share, ShareDigest, ShareId};
-use crate::units::{BlockHeight, UnixTime};
+use crate::units::{BlockHeight, ShareHeight, UnixTime};
 use apart::Apart;
-use pools::{Candidate, Held, Rejected, Unverified, Wait};
+use pools::{Candidate, Held, Rank, Rejected, Unverified, Wait};
 
 /// A share built on one of this many newest main-chain shares is checked at once; any other must claim more
 /// work than the tip first (rules, section 5, spam).
@@ -129,6 +130,8 @@ pub struct Sharechain {
     rejected: Rejected,
     apart: BTreeMap<ApartId, Apart>,
     queue: VecDeque<Candidate>,
+    /// Unverified shares whose branches are to be looked at when the queue is empty; best last.
+    grown: BTreeSet<(Rank, ShareDigest)>,
     effects: Vec<Effect>,
 }
 
@@ -142,6 +145,7 @@ impl Sharechain {
             rejected: Rejected::new(),
             apart: BTreeMap::new(),
             queue: VecDeque::new(),
+            grown: BTreeSet::new(),
             effects: Vec::new(),
         }
     }
@@ -151,9 +155,16 @@ impl Sharechain {
         &self.tree
     }
 
-    /// The valid shares, for payout windows and pruning.
+    /// The valid shares, for payout windows.
     pub const fn tree_mut(&mut self) -> &mut Tree {
         &mut self.tree
+    }
+
+    /// Forgets shares too far below the tip, and Bitcoin blocks no share is built on any more, waiting ones included.
+    ///
+    /// Gives the ids of both, for the store.
+    pub fn prune(&mut self) -> (Vec<ShareId>, Vec<BlockHash>) {
+        self.tree.prune_all_but(&self.unverified.anchors())
     }
 
     /// Shares that wait: for something unknown or their time, and on branches not looked at.
@@ -189,7 +200,6 @@ impl Sharechain {
         self.tree.add_anchor(anchor);
         self.queue.extend(self.held.release(&need));
         self.drain(now);
-        self.promote_best(now);
         std::mem::take(&mut self.effects)
     }
 
@@ -216,10 +226,14 @@ impl Sharechain {
         std::mem::take(&mut self.effects)
     }
 
-    /// Looks at whatever is queued, and at what that sets free, until nothing is left.
+    /// Looks at whatever is queued, at what that sets free, and at branches that have grown, until nothing is left.
     fn drain(&mut self, now: UnixTime) {
-        while let Some(candidate) = self.queue.pop_front() {
-            self.consider(candidate, now);
+        loop {
+            while let Some(candidate) = self.queue.pop_front() {
+                self.consider(candidate, now);
+            }
+            let Some(top) = self.best_grown() else { return };
+            self.promote(&top, now);
         }
     }
 
@@ -233,7 +247,12 @@ impl Sharechain {
             || self.tree.node(&info.parent).is_some()
             || self.unverified.contains_id(&info.parent)
         {
-            self.keep_unverified(candidate, now);
+            // Rule 6 comes first: a claim that names no Bitcoin block we know of takes no place from those that do.
+            let anchor = candidate.share.header.prev_blockhash;
+            match self.tree.anchor(&anchor) {
+                Some(_) => self.keep_unverified(candidate),
+                None => self.hold(candidate, Wait::For(Need::Anchor(anchor))),
+            }
         } else {
             let need = Need::Share(info.parent);
             self.hold(candidate, Wait::For(need));
@@ -262,105 +281,111 @@ impl Sharechain {
         self.tree.tip().is_none_or(is_better)
     }
 
+    /// Puts a share in the tree, after those of its uncles that lie among the unverified: nobody looked at them while
+    /// its branch was not ours.
     fn link(&mut self, candidate: Candidate, now: UnixTime) {
-        match self.tree.link(Arc::clone(&candidate.share), candidate.work, now, Depth::Full) {
-            Ok(is_tip) => {
-                self.linked(&candidate, is_tip);
+        let mut nephews = vec![candidate];
+        while let Some(candidate) = nephews.pop() {
+            match self.tree.link(Arc::clone(&candidate.share), candidate.work, now, Depth::Full) {
+                Ok(is_tip) => self.linked(&candidate, is_tip),
+                Err(Failure::Missing(need)) => match self.take_uncle(&need) {
+                    Some(uncle) => nephews.extend([candidate, uncle]),
+                    None => self.hold(candidate, Wait::For(need)),
+                },
+                Err(Failure::Early(due)) => self.hold(candidate, Wait::Until(due)),
+                Err(failure) => self.refuse(candidate.id, candidate.digest, candidate.source, &failure),
             }
-            Err(Failure::Missing(need)) => self.hold(candidate, Wait::For(need)),
-            Err(Failure::Early(due)) => self.hold(candidate, Wait::Until(due)),
-            Err(failure) => self.refuse(candidate.id, candidate.digest, candidate.source, &failure),
         }
+    }
+
+    /// Takes a share that is waited for from among the unverified, if it can be checked now.
+    fn take_uncle(&mut self, need: &Need) -> Option<Candidate> {
+        let Need::Share(id) = need else { return None };
+        let can_be_checked = |digest: &ShareDigest| {
+            self.unverified.get(digest).is_some_and(|uncle| self.tree.node(&uncle.share.info.parent).is_some())
+        };
+        let digest = self.unverified.with_id(id).into_iter().find(can_be_checked)?;
+        self.unverified.take(&digest)
     }
 
     fn linked(&mut self, candidate: &Candidate, is_tip: bool) {
         self.effects.push(Effect::Linked(candidate.id));
         self.tell(candidate, Verdict::Accepted);
-        if is_tip {
-            self.effects.push(Effect::NewTip(candidate.id));
-        }
         // A copy with other facts beside the same header can never be valid now.
         for digest in self.unverified.with_id(&candidate.id) {
             self.unverified.take(&digest);
         }
         self.queue.extend(self.held.release(&Need::Share(candidate.id)));
-        // Siblings of a branch that became the main chain may be uncles now.
-        for digest in self.unverified.children(&candidate.id) {
+        self.queue_children(&candidate.id);
+        if is_tip {
+            self.effects.push(Effect::NewTip(candidate.id));
+            // Siblings of a branch that became the main chain may be uncles now.
+            let nearest: Vec<ShareId> =
+                self.tree.ancestry(&candidate.id).skip(1).take(UNCLE_DEPTH_MAX as usize).map(|node| node.id).collect();
+            nearest.iter().for_each(|id| self.queue_children(id));
+        }
+    }
+
+    /// Has another look at the unverified shares that are built directly on one.
+    fn queue_children(&mut self, id: &ShareId) {
+        for digest in self.unverified.children(id) {
             self.queue.extend(self.unverified.take(&digest));
         }
     }
 
-    fn keep_unverified(&mut self, candidate: Candidate, now: UnixTime) {
+    fn keep_unverified(&mut self, candidate: Candidate) {
         self.tell(&candidate, Verdict::Unverified);
         let id = candidate.id;
-        self.unverified.put(candidate);
+        self.grown.insert((candidate.rank(), candidate.digest));
+        // It may be the true share below branches that stood on a copy of its header with other facts.
+        self.grown.extend(self.unverified.above(&id));
+        for given_up in self.unverified.put(candidate) {
+            self.tell(&given_up, Verdict::Dropped);
+        }
         self.queue.extend(self.held.release(&Need::Share(id)));
-        self.promote_best(now);
     }
 
-    /// Checks the branches that claim to be better than the tip's, best first, each once.
-    fn promote_best(&mut self, now: UnixTime) {
-        let mut passed = HashSet::new();
-        while let Some(best) = self.unverified.best(&passed).filter(|best| self.claims_more(best)).cloned() {
-            let branch = self.unverified.branch(&best);
-            passed.extend(branch.iter().map(|candidate| candidate.digest));
-            if !self.ask_missing_anchors(&branch) {
-                self.promote(branch, now);
+    /// The best of the branches that have grown, if it claims to be better than the tip's.
+    ///
+    /// Only what has grown is looked at: all else was found not to be better, or not to be valid, before.
+    fn best_grown(&mut self) -> Option<Candidate> {
+        while let Some((_, digest)) = self.grown.pop_last() {
+            match self.unverified.get(&digest) {
+                Some(candidate) if self.claims_more(candidate) => return Some(candidate.clone()),
+                _ => {}
             }
         }
+        None
     }
 
-    fn promote(&mut self, branch: Vec<Candidate>, now: UnixTime) {
-        if branch.iter().any(|candidate| self.tree.node(&candidate.share.info.parent).is_some()) {
+    /// Checks the branch that ends with a share.
+    fn promote(&mut self, top: &Candidate, now: UnixTime) {
+        let branch = self.unverified.branch(top);
+        for candidate in &branch {
+            self.grown.remove(&(candidate.rank(), candidate.digest));
+        }
+        let is_joined = |candidate: &Candidate| self.tree.node(&candidate.share.info.parent).is_some();
+        if branch.iter().any(is_joined) || !branch.iter().any(|candidate| candidate.share.info.is_genesis()) {
             self.promote_joined(branch, now);
-        } else if branch.iter().any(|candidate| candidate.share.info.is_genesis()) {
-            if self.unverified.is_worth_checking(&branch) {
-                self.promote_separate(&branch, now);
-            }
-        } else {
-            // What it grew from was refused or given up.
-            self.drop_unverified(&branch);
+        } else if self.unverified.is_worth_checking(&branch) {
+            self.promote_separate(&branch, now);
         }
-    }
-
-    fn ask_missing_anchors(&mut self, branch: &[Candidate]) -> bool {
-        let mut missing: Vec<(BlockHash, Source)> = branch
-            .iter()
-            .map(|candidate| (candidate.share.header.prev_blockhash, candidate.source))
-            .filter(|(hash, _)| self.tree.anchor(hash).is_none())
-            .collect();
-        missing.sort_unstable();
-        missing.dedup_by_key(|(hash, _)| *hash);
-        let asks = missing.iter().map(|(hash, source)| Effect::Ask { need: Need::Anchor(*hash), source: *source });
-        self.effects.extend(asks);
-        !missing.is_empty()
     }
 
     /// Checks a branch that grows from our tree, oldest first.
+    ///
+    /// What has no parent there, or none any more, waits for it: if a share below was refused, it may have been a copy
+    /// with other facts, sent ahead of the true one.
     fn promote_joined(&mut self, branch: Vec<Candidate>, now: UnixTime) {
         for candidate in branch {
+            let parent = candidate.share.info.parent;
             if self.unverified.take(&candidate.digest).is_none() {
                 continue;
             }
-            if self.tree.node(&candidate.share.info.parent).is_some() {
-                self.link_uncles(&candidate, now);
+            if self.tree.node(&parent).is_some() {
                 self.link(candidate, now);
             } else {
-                self.tell(&candidate, Verdict::Dropped);
-            }
-        }
-    }
-
-    /// A promoted share's uncles may be on the shelf as well: nobody looked at them while its branch was not ours.
-    fn link_uncles(&mut self, candidate: &Candidate, now: UnixTime) {
-        for uncle in &candidate.share.info.uncles {
-            for digest in self.unverified.with_id(uncle) {
-                let is_child = |uncle: &Candidate| self.tree.node(&uncle.share.info.parent).is_some();
-                if self.unverified.get(&digest).is_some_and(is_child) {
-                    if let Some(uncle) = self.unverified.take(&digest) {
-                        self.link(uncle, now);
-                    }
-                }
+                self.hold(candidate, Wait::For(Need::Share(parent)));
             }
         }
     }
@@ -371,23 +396,36 @@ impl Sharechain {
         for anchor in self.tree.anchors() {
             other.add_anchor(anchor.clone());
         }
+        let mut uncles_tried = HashSet::new();
         for candidate in branch {
-            let uncles = candidate.share.info.uncles.iter().flat_map(|uncle| self.unverified.with_id(uncle));
-            let uncles: Vec<Candidate> = uncles.filter_map(|digest| self.unverified.get(&digest).cloned()).collect();
-            for one in uncles.iter().chain([candidate]) {
-                if let Err(Failure::Broken { rule, why }) =
-                    other.link(Arc::clone(&one.share), one.work, now, Depth::Full)
-                {
-                    self.unverified.take(&one.digest);
-                    self.refuse(one.id, one.digest, one.source, &Failure::Broken { rule, why });
-                }
-            }
+            self.link_apart(&mut other, candidate, &mut uncles_tried, now);
         }
         let bitcoin_height = self.bitcoin_height();
         if adopts(&self.tree, &other, bitcoin_height) {
-            self.replace_tree(other, branch);
+            self.replace_tree(other);
         } else {
             self.unverified.settle(branch);
+        }
+    }
+
+    /// Puts a share in a tree of its own, after its uncles; it stays among the unverified unless it is refused.
+    fn link_apart(&mut self, other: &mut Tree, candidate: &Candidate, tried: &mut HashSet<ShareDigest>, now: UnixTime) {
+        let mut nephews = vec![candidate.clone()];
+        while let Some(candidate) = nephews.pop() {
+            match other.link(Arc::clone(&candidate.share), candidate.work, now, Depth::Full) {
+                Err(Failure::Missing(Need::Share(id))) => {
+                    let uncles = self.unverified.with_id(&id);
+                    let uncle = uncles.iter().find(|uncle| tried.insert(**uncle));
+                    if let Some(uncle) = uncle.and_then(|uncle| self.unverified.get(uncle)).cloned() {
+                        nephews.extend([candidate, uncle]);
+                    }
+                }
+                Err(failure @ Failure::Broken { .. }) => {
+                    self.unverified.take(&candidate.digest);
+                    self.refuse(candidate.id, candidate.digest, candidate.source, &failure);
+                }
+                Ok(_) | Err(_) => {}
+            }
         }
     }
 
@@ -396,28 +434,25 @@ impl Sharechain {
         self.tree.anchors().map(|anchor| anchor.height).max().unwrap_or_default()
     }
 
-    fn replace_tree(&mut self, other: Tree, branch: &[Candidate]) {
+    fn replace_tree(&mut self, other: Tree) {
         let left = std::mem::replace(&mut self.tree, other);
         self.effects.extend(left.nodes().map(|node| Effect::Unlinked(node.id)));
-        let mut linked: Vec<&Node> = self.tree.nodes().collect();
-        linked.sort_unstable_by_key(|node| (node.share.info.share_height, node.id));
-        self.effects.extend(linked.iter().map(|node| Effect::Linked(node.id)));
-        for candidate in branch.iter().filter(|candidate| self.tree.node(&candidate.id).is_some()) {
-            self.unverified.take(&candidate.digest);
-            let verdict = Verdict::Accepted;
-            let Candidate { id, digest, source, .. } = *candidate;
-            self.effects.push(Effect::Verdict { id, digest, source, verdict });
+        let mut linked: Vec<(ShareHeight, ShareId, ShareDigest)> =
+            self.tree.nodes().map(|node| (node.share.info.share_height, node.id, node.share.digest())).collect();
+        linked.sort_unstable();
+        for (_, id, digest) in linked {
+            self.effects.push(Effect::Linked(id));
+            for waiting in self.unverified.with_id(&id) {
+                if let Some(candidate) = self.unverified.take(&waiting).filter(|candidate| candidate.digest == digest) {
+                    self.tell(&candidate, Verdict::Accepted);
+                }
+            }
+            self.queue.extend(self.held.release(&Need::Share(id)));
         }
+        // The new tip may claim less than the old one did.
+        self.grown.extend(self.unverified.ranks());
         if let Some(tip) = self.tree.tip() {
             self.effects.push(Effect::NewTip(tip.id));
-        }
-    }
-
-    fn drop_unverified(&mut self, branch: &[Candidate]) {
-        for candidate in branch {
-            if self.unverified.take(&candidate.digest).is_some() {
-                self.tell(candidate, Verdict::Dropped);
-            }
         }
     }
 
@@ -426,7 +461,9 @@ impl Sharechain {
         if let Wait::For(need) = wait {
             self.effects.push(Effect::Ask { need, source: candidate.source });
         }
-        self.held.put(candidate, wait);
+        for given_up in self.held.put(candidate, wait) {
+            self.tell(&given_up, Verdict::Dropped);
+        }
     }
 
     fn refuse(&mut self, id: ShareId, digest: ShareDigest, source: Source, failure: &Failure) {

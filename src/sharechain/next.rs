@@ -5,12 +5,17 @@ use super::rules;
 use super::tree::{Node, Tree};
 use crate::params::{UNCLES_MAX, UNCLE_DEPTH_MAX};
 use crate::share::{CoinbaseTag, PayoutScript, ShareId};
-use crate::units::{ShareHeight, UnixTime, Work};
+use crate::units::{BlockHeight, ShareHeight, UnixTime, Work};
 use crate::work::NextShare;
 
 /// The facts of a share on the tip whose header's time will be `time` or later.
 pub fn next_share(tree: &Tree, time: UnixTime, payout_script: PayoutScript, coinbase_tag: &CoinbaseTag) -> NextShare {
     next_share_on(tree, tree.tip(), time, payout_script, coinbase_tag)
+}
+
+/// The least block height that a share on the tip may have: a template below it makes no shares.
+pub fn next_block_height_min(tree: &Tree) -> BlockHeight {
+    rules::block_height_min(tree, tree.tip())
 }
 
 /// The facts of a share on any parent, or of a genesis share.

@@ -1,8 +1,10 @@
 //! Shares that wait outside the tree, within budgets that hold whatever peers send (rules, section 5).
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+
+use bitcoin::BlockHash;
 
 use super::failure::Need;
 use super::Source;
@@ -15,8 +17,13 @@ const POOL_BYTES_MAX: usize = 16 << 20;
 const PEER_BYTES_MAX: usize = 2 << 20;
 /// What a waiting share costs beside its lists: the structures around it.
 const OVERHEAD_BYTES: usize = 640;
+/// Needs of peers' shares that are asked for again at once: a full pool has tens of thousands.
+const NEEDS_AT_ONCE_MAX: usize = 256;
 /// Digests of refused shares that are remembered, so that a copy costs nothing.
 const REJECTED_MAX: usize = 4_096;
+
+/// What a share claims to be worth to the fork choice: chain work, then the lowest id. The better one is greater.
+pub type Rank = (Work, Reverse<ShareId>);
 
 /// A share that passed rules 1 and 2.
 #[derive(Clone, Debug)]
@@ -36,6 +43,11 @@ pub struct Candidate {
 }
 
 impl Candidate {
+    /// Its claim.
+    pub fn rank(&self) -> Rank {
+        (self.share.info.chain_work, Reverse(self.id))
+    }
+
     fn bytes(&self) -> usize {
         OVERHEAD_BYTES + 32 * (self.share.merkle_branch.len() + self.share.info.uncles.len())
     }
@@ -46,6 +58,7 @@ impl Candidate {
 /// The key is what the pool values: rank in the fork choice, or time of arrival.
 struct Shelf<K> {
     items: HashMap<ShareDigest, (Candidate, K)>,
+    /// Those of peers: what our own miners found is never given up for them.
     order: BTreeSet<(K, ShareDigest)>,
     order_by_source: HashMap<Source, (usize, BTreeSet<(K, ShareDigest)>)>,
     bytes: usize,
@@ -60,7 +73,9 @@ impl<K: Ord + Copy> Shelf<K> {
     fn put(&mut self, candidate: Candidate, key: K) -> Vec<Candidate> {
         let (digest, source) = (candidate.digest, candidate.source);
         self.bytes += candidate.bytes();
-        self.order.insert((key, digest));
+        if source != Source::Local {
+            self.order.insert((key, digest));
+        }
         let (bytes, order) = self.order_by_source.entry(source).or_default();
         *bytes += candidate.bytes();
         order.insert((key, digest));
@@ -111,14 +126,17 @@ pub enum Wait {
 /// Shares that wait for a parent, an uncle, a Bitcoin block, or their time. The oldest are given up first.
 pub struct Held {
     shelf: Shelf<u128>,
-    waits: HashMap<ShareDigest, Wait>,
-    by_need: HashMap<Need, Vec<ShareDigest>>,
+    waits: HashMap<ShareDigest, (Wait, u128)>,
+    /// By arrival, whose number is also the key on the shelf.
+    by_need: HashMap<Need, BTreeMap<u128, ShareDigest>>,
     arrivals: u128,
+    /// Arrival of the last share whose need was asked for again.
+    asked_again: u128,
 }
 
 impl Held {
     pub fn new() -> Self {
-        Self { shelf: Shelf::new(), waits: HashMap::new(), by_need: HashMap::new(), arrivals: 0 }
+        Self { shelf: Shelf::new(), waits: HashMap::new(), by_need: HashMap::new(), arrivals: 0, asked_again: 0 }
     }
 
     pub fn contains(&self, digest: &ShareDigest) -> bool {
@@ -129,23 +147,23 @@ impl Held {
         self.waits.len()
     }
 
-    /// Holds a share.
-    pub fn put(&mut self, candidate: Candidate, wait: Wait) {
+    /// Holds a share; gives back what no longer fits.
+    pub fn put(&mut self, candidate: Candidate, wait: Wait) -> Vec<Candidate> {
         let digest = candidate.digest;
         self.arrivals += 1;
-        self.waits.insert(digest, wait);
+        self.waits.insert(digest, (wait, self.arrivals));
         if let Wait::For(need) = wait {
-            self.by_need.entry(need).or_default().push(digest);
+            self.by_need.entry(need).or_default().insert(self.arrivals, digest);
         }
-        for given_up in self.shelf.put(candidate, self.arrivals) {
-            self.forget_wait(&given_up.digest);
-        }
+        let given_up = self.shelf.put(candidate, self.arrivals);
+        given_up.iter().for_each(|candidate| self.forget_wait(&candidate.digest));
+        given_up
     }
 
     /// Takes out all that waited for this.
     pub fn release(&mut self, need: &Need) -> Vec<Candidate> {
         let digests = self.by_need.remove(need).unwrap_or_default();
-        digests.iter().filter_map(|digest| self.waits.remove(digest).and_then(|_| self.shelf.take(digest))).collect()
+        digests.values().filter_map(|digest| self.waits.remove(digest).and_then(|_| self.shelf.take(digest))).collect()
     }
 
     /// Takes out all whose time has come.
@@ -158,18 +176,31 @@ impl Held {
         self.take_where(|wait, candidate| matches!(wait, Wait::For(_)) && candidate.since < since)
     }
 
-    /// The Bitcoin blocks that shares wait for, and the sender of one such share.
-    pub fn needs(&self) -> Vec<(Need, Source)> {
-        let sender =
-            |digests: &Vec<ShareDigest>| self.shelf.items.get(digests.first()?).map(|(candidate, _)| candidate.source);
-        self.by_need.iter().filter_map(|(need, digests)| Some((*need, sender(digests)?))).collect()
+    /// What to ask for again, and the sender of the first share that waits for it.
+    ///
+    /// All that our own miners' shares need comes first, then the next [`NEEDS_AT_ONCE_MAX`] of peers' by turns.
+    pub fn needs(&mut self) -> Vec<(Need, Source)> {
+        let first = |digests: &BTreeMap<u128, ShareDigest>| {
+            let (arrival, digest) = digests.first_key_value()?;
+            self.shelf.items.get(digest).map(|(candidate, _)| (candidate.source, *arrival))
+        };
+        let mut needs: Vec<((Source, u128), Need)> =
+            self.by_need.iter().filter_map(|(need, digests)| Some((first(digests)?, *need))).collect();
+        needs.sort_unstable_by_key(|((source, arrival), _)| (*source != Source::Local, *arrival));
+        needs.retain(|((source, arrival), _)| *source == Source::Local || *arrival > self.asked_again);
+        let local = needs.iter().filter(|((source, _), _)| *source == Source::Local).count();
+        let is_cut = needs.len() > local.saturating_add(NEEDS_AT_ONCE_MAX);
+        needs.truncate(local.saturating_add(NEEDS_AT_ONCE_MAX));
+        // Past the last one the first is next.
+        self.asked_again = needs.last().filter(|_| is_cut).map_or(0, |((_, arrival), _)| *arrival);
+        needs.into_iter().map(|((source, _), need)| (need, source)).collect()
     }
 
     fn take_where(&mut self, wanted: impl Fn(&Wait, &Candidate) -> bool) -> Vec<Candidate> {
         let digests: Vec<ShareDigest> = self
             .waits
             .iter()
-            .filter(|(digest, wait)| {
+            .filter(|(digest, (wait, _))| {
                 self.shelf.items.get(*digest).is_some_and(|(candidate, _)| wanted(wait, candidate))
             })
             .map(|(digest, _)| *digest)
@@ -184,9 +215,9 @@ impl Held {
     }
 
     fn forget_wait(&mut self, digest: &ShareDigest) {
-        let Some(Wait::For(need)) = self.waits.remove(digest) else { return };
+        let Some((Wait::For(need), arrival)) = self.waits.remove(digest) else { return };
         if let Some(digests) = self.by_need.get_mut(&need) {
-            digests.retain(|other| other != digest);
+            digests.remove(&arrival);
             if digests.is_empty() {
                 self.by_need.remove(&need);
             }
@@ -197,9 +228,9 @@ impl Held {
 /// Shares on branches that do not claim to be better than the tip's. Those that claim least are given up first.
 pub struct Unverified {
     /// By claimed chain work, then the lowest id: as the fork choice would have them.
-    shelf: Shelf<(Work, Reverse<ShareId>)>,
-    by_id: HashMap<ShareId, Vec<ShareDigest>>,
-    by_parent: HashMap<ShareId, Vec<ShareDigest>>,
+    shelf: Shelf<Rank>,
+    by_id: HashMap<ShareId, BTreeSet<ShareDigest>>,
+    by_parent: HashMap<ShareId, BTreeSet<ShareDigest>>,
     /// Shares of chains that were checked and not adopted: looked at again only when the chain has grown.
     settled: HashSet<ShareDigest>,
 }
@@ -221,14 +252,24 @@ impl Unverified {
         self.shelf.items.len()
     }
 
-    /// Keeps a share.
-    pub fn put(&mut self, candidate: Candidate) {
-        self.by_id.entry(candidate.id).or_default().push(candidate.digest);
-        self.by_parent.entry(candidate.share.info.parent).or_default().push(candidate.digest);
-        let rank = (candidate.share.info.chain_work, Reverse(candidate.id));
-        for given_up in self.shelf.put(candidate, rank) {
-            self.forget_links(&given_up);
-        }
+    /// Every share's claim.
+    pub fn ranks(&self) -> impl Iterator<Item = (Rank, ShareDigest)> + '_ {
+        self.shelf.items.iter().map(|(digest, (_, rank))| (*rank, *digest))
+    }
+
+    /// The Bitcoin blocks that shares are built on.
+    pub fn anchors(&self) -> HashSet<BlockHash> {
+        self.shelf.items.values().map(|(candidate, _)| candidate.share.header.prev_blockhash).collect()
+    }
+
+    /// Keeps a share; gives back what no longer fits.
+    pub fn put(&mut self, candidate: Candidate) -> Vec<Candidate> {
+        self.by_id.entry(candidate.id).or_default().insert(candidate.digest);
+        self.by_parent.entry(candidate.share.info.parent).or_default().insert(candidate.digest);
+        let rank = candidate.rank();
+        let given_up = self.shelf.put(candidate, rank);
+        given_up.iter().for_each(|candidate| self.forget_links(candidate));
+        given_up
     }
 
     /// Takes one share out.
@@ -240,19 +281,12 @@ impl Unverified {
 
     /// All that name this share as their parent.
     pub fn children(&self, id: &ShareId) -> Vec<ShareDigest> {
-        self.by_parent.get(id).cloned().unwrap_or_default()
+        self.by_parent.get(id).into_iter().flatten().copied().collect()
     }
 
     /// All that have this header.
     pub fn with_id(&self, id: &ShareId) -> Vec<ShareDigest> {
-        self.by_id.get(id).cloned().unwrap_or_default()
-    }
-
-    /// The share that the fork choice would prefer if it is what it claims, of those neither settled nor among `passed`.
-    pub fn best(&self, passed: &HashSet<ShareDigest>) -> Option<&Candidate> {
-        let is_open = |digest: &ShareDigest| !self.settled.contains(digest) && !passed.contains(digest);
-        let (_, digest) = self.shelf.order.iter().rev().find(|(_, digest)| is_open(digest))?;
-        self.get(digest)
+        self.by_id.get(id).into_iter().flatten().copied().collect()
     }
 
     /// Notes that a chain was checked and not adopted.
@@ -273,15 +307,34 @@ impl Unverified {
         self.shelf.items.get(digest).map(|(candidate, _)| candidate)
     }
 
+    /// All kept above a share, with their claims.
+    pub fn above(&self, id: &ShareId) -> Vec<(Rank, ShareDigest)> {
+        // Forged parents may go round in circles.
+        let mut seen = HashSet::from([*id]);
+        let mut above = Vec::new();
+        let mut parents = vec![*id];
+        while let Some(parent) = parents.pop() {
+            for candidate in self.children(&parent).iter().filter_map(|digest| self.get(digest)) {
+                above.push((candidate.rank(), candidate.digest));
+                if seen.insert(candidate.id) {
+                    parents.push(candidate.id);
+                }
+            }
+        }
+        above
+    }
+
     /// A share and all kept below it, lowest claimed height first: several may share one header.
     pub fn branch(&self, top: &Candidate) -> Vec<Candidate> {
-        let mut seen: HashSet<ShareDigest> = HashSet::from([top.digest]);
+        // Forged parents may go round in circles, and thousands may name the same one.
+        let mut seen: HashSet<ShareId> = HashSet::new();
         let mut branch = vec![top.clone()];
         let mut next = 0;
-        while let Some(candidate) = branch.get(next) {
-            let below: Vec<ShareDigest> =
-                self.with_id(&candidate.share.info.parent).into_iter().filter(|digest| seen.insert(*digest)).collect();
-            branch.extend(below.iter().filter_map(|digest| self.get(digest).cloned()));
+        while let Some(parent) = branch.get(next).map(|candidate| candidate.share.info.parent) {
+            if seen.insert(parent) {
+                let below = self.with_id(&parent).into_iter().filter(|digest| *digest != top.digest);
+                branch.extend(below.filter_map(|digest| self.get(&digest).cloned()));
+            }
             next += 1;
         }
         branch.sort_by_key(|candidate| (candidate.share.info.share_height, candidate.digest));
@@ -292,7 +345,7 @@ impl Unverified {
         self.settled.remove(&candidate.digest);
         for (index, key) in [(&mut self.by_id, candidate.id), (&mut self.by_parent, candidate.share.info.parent)] {
             if let Some(digests) = index.get_mut(&key) {
-                digests.retain(|digest| *digest != candidate.digest);
+                digests.remove(&candidate.digest);
                 if digests.is_empty() {
                     index.remove(&key);
                 }

@@ -6,7 +6,7 @@ use super::failure::{require, Failure, Need, Rule};
 use super::tree::{Node, Tree};
 use crate::params::{ChainParams, Network, UNCLE_DEPTH_MAX};
 use crate::share::{Share, ShareId, HEADER_VERSION_MIN};
-use crate::units::{Target, UnixTime, Work};
+use crate::units::{BlockHeight, Target, UnixTime, Work};
 
 /// Ancestors whose median time a share must exceed.
 const MEDIAN_SHARES: usize = 11;
@@ -86,11 +86,17 @@ fn check_bits(tree: &Tree, share: &Share, base: Target, elapsed_s: u32) -> Resul
 /// The earliest time a share with this parent may have (rule 5).
 pub(super) fn time_min(tree: &Tree, parent: Option<&Node>) -> UnixTime {
     let Some(parent) = parent else { return UnixTime(0) };
+    let not_long_before = parent.share.time().minus(BEFORE_PARENT_MAX_S);
     let mut times: Vec<UnixTime> =
         tree.ancestry(&parent.id).take(MEDIAN_SHARES).map(|node| node.share.time()).collect();
+    let all = parent.share.info.share_height.0.saturating_add(1);
+    if times.len() < MEDIAN_SHARES && u32::try_from(times.len()).is_ok_and(|held| held < all) {
+        // At the base of pruned history the median cannot be told.
+        return not_long_before;
+    }
     times.sort_unstable();
     let median = times.get(times.len() / 2).copied().unwrap_or_default();
-    median.plus(1).max(parent.share.time().minus(BEFORE_PARENT_MAX_S))
+    median.plus(1).max(not_long_before)
 }
 
 /// Rule 5, the part that does not depend on our clock.
@@ -124,22 +130,16 @@ pub(super) fn check_anchor<'a>(tree: &'a Tree, share: &Share, parent: Option<&No
     let bits = anchor.required_bits(share.time());
     require(share.header.bits.to_consensus() == bits.0, Rule::Anchor, "header bits are not what Bitcoin asks for")?;
     require(share.time() > anchor.median_time_past, Rule::Anchor, "time is not after Bitcoin's median time past")?;
-    if tree.params().network == Network::Mainnet {
-        if let Some(parent) = parent {
-            let newest = tree
-                .ancestry(&parent.id)
-                .take(tree.params().retarget_window as usize)
-                .map(|node| node.share.info.block_height.0)
-                .max()
-                .unwrap_or(0);
-            require(
-                height.0 >= newest.saturating_sub(BLOCK_LAG_MAX),
-                Rule::Anchor,
-                "built on a Bitcoin block that is too old",
-            )?;
-        }
-    }
+    require(height >= block_height_min(tree, parent), Rule::Anchor, "built on a Bitcoin block that is too old")?;
     Ok(anchor)
+}
+
+/// The least block height a share with this parent may have (rule 6): only mainnet has one.
+pub(super) fn block_height_min(tree: &Tree, parent: Option<&Node>) -> BlockHeight {
+    let Some(parent) = parent.filter(|_| tree.params().network == Network::Mainnet) else { return BlockHeight(0) };
+    let recent = tree.ancestry(&parent.id).take(tree.params().retarget_window as usize);
+    let newest = recent.map(|node| node.share.info.block_height.0).max().unwrap_or(0);
+    BlockHeight(newest.saturating_sub(BLOCK_LAG_MAX))
 }
 
 /// Rule 7: uncles.
@@ -158,8 +158,9 @@ fn check_uncle(tree: &Tree, share: &Share, uncle: &Node) -> Result<(), Failure> 
     require(in_range, Rule::Uncles, "uncle is not one to three heights below")?;
     let mut uncle_parent_seen = false;
     // Only ancestors from the uncle's parent upwards can be it, its parent, or have named it.
-    for ancestor in
-        tree.ancestry(&share.info.parent).take_while(|node| node.share.info.share_height.0 + 1 >= uncle_height)
+    for ancestor in tree
+        .ancestry(&share.info.parent)
+        .take_while(|node| node.share.info.share_height.0.saturating_add(1) >= uncle_height)
     {
         require(ancestor.id != uncle.id, Rule::Uncles, "uncle is an ancestor")?;
         require(!ancestor.share.info.uncles.contains(&uncle.id), Rule::Uncles, "uncle was named before")?;

@@ -1,6 +1,6 @@
 //! The tree of valid shares: links, ancestors, the tip and its main chain.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bitcoin::BlockHash;
@@ -246,6 +246,10 @@ impl Tree {
     }
 
     fn insert(&mut self, id: ShareId, share: Arc<Share>, work: Work, verified: bool) -> bool {
+        if self.nodes.contains_key(&id) {
+            // Twice among its parent's children it would be named as an uncle twice.
+            return false;
+        }
         let entry = self.window_entry(id, &share, work);
         let is_tip = self.tip().is_none_or(|tip| share.info.is_better_than(&id, &tip.share.info, &tip.id));
         self.children.entry(share.info.parent).or_default().push(id);
@@ -290,6 +294,11 @@ impl Tree {
     ///
     /// Gives the ids of both, for the store.
     pub fn prune(&mut self) -> (Vec<ShareId>, Vec<BlockHash>) {
+        self.prune_all_but(&HashSet::new())
+    }
+
+    /// As [`Self::prune`], but keeps these Bitcoin blocks.
+    pub(super) fn prune_all_but(&mut self, needed: &HashSet<BlockHash>) -> (Vec<ShareId>, Vec<BlockHash>) {
         let Some(tip) = self.tip() else { return Default::default() };
         let oldest = tip.share.info.share_height.0.saturating_sub(self.params.shares_kept().saturating_sub(1));
         let shares: Vec<ShareId> =
@@ -303,18 +312,17 @@ impl Tree {
             self.main.drain(..(surplus as usize).min(self.main.len()));
             self.main_start = oldest;
         }
-        (shares, self.prune_anchors())
+        (shares, self.prune_anchors(needed))
     }
 
-    fn prune_anchors(&mut self) -> Vec<BlockHash> {
-        let used: std::collections::HashSet<BlockHash> =
-            self.nodes.values().map(|node| node.share.header.prev_blockhash).collect();
+    fn prune_anchors(&mut self, needed: &HashSet<BlockHash>) -> Vec<BlockHash> {
+        let used: HashSet<BlockHash> = self.nodes.values().map(|node| node.share.header.prev_blockhash).collect();
         // The newest ones may be about to be used.
         let newest = self.anchors.values().map(|anchor| anchor.height).max().unwrap_or_default();
         let old: Vec<BlockHash> = self
             .anchors
             .iter()
-            .filter(|(hash, anchor)| !used.contains(*hash) && anchor.height < newest)
+            .filter(|(hash, anchor)| !used.contains(*hash) && !needed.contains(*hash) && anchor.height < newest)
             .map(|(hash, _)| *hash)
             .collect();
         for hash in &old {

@@ -51,10 +51,12 @@ pub struct Job {
     pub block_target: Target,
     /// The share target.
     pub share_target: Target,
-    /// The header time miners start from: at least [`Self::min_time`].
+    /// The header time miners start from, from [`Self::min_time`] to [`Self::max_time`].
     pub time: UnixTime,
     /// Earliest header time that both Bitcoin and the sharechain allow.
     pub min_time: UnixTime,
+    /// Latest header time with which [`Self::bits`] are right; only testnets have one.
+    pub max_time: UnixTime,
     /// The hash of the coinbase up to the extranonce, not finished.
     pub(super) coinbase_start: CoinbaseStart,
     /// What miners are told.

@@ -75,6 +75,14 @@ pub enum JobError {
         /// Payouts the chain allows.
         max: usize,
     },
+    /// There is no header time that keeps all rules.
+    #[error("the block's target holds for header times up to {max} only, and {min} is the earliest allowed")]
+    NoTime {
+        /// Earliest header time that both Bitcoin and the sharechain allow.
+        min: UnixTime,
+        /// Latest header time with which the target is right.
+        max: UnixTime,
+    },
     /// Payouts must spend all there is, no more and no less.
     #[error("payouts sum to {sum} instead of {value}")]
     PayoutSum {
@@ -132,8 +140,29 @@ pub fn make_job(
         share_target,
         time,
         min_time,
+        max_time: UnixTime(u32::MAX),
         template,
     })
+}
+
+impl Job {
+    /// The same job with a latest header time.
+    ///
+    /// # Errors
+    /// [`JobError::NoTime`] if that is before the earliest.
+    pub fn until(self, max_time: UnixTime) -> Result<Self, JobError> {
+        if max_time < self.min_time {
+            return Err(JobError::NoTime { min: self.min_time, max: max_time });
+        }
+        let time = self.time.min(max_time);
+        let notify = if time == self.time {
+            self.notify
+        } else {
+            let branch = &self.merkle_branch;
+            NotifyLines::new(self.id, &self.prev_block, &self.coinbase, branch, self.version, self.bits, time)
+        };
+        Ok(Self { time, max_time, notify, ..self })
+    }
 }
 
 /// The share's facts for the whole template; value and witness commitment follow when it is trimmed.

@@ -74,10 +74,12 @@ function payoutEntries(payees, value) {
 function points(now, count, step, shareCount) {
   const next = random(count);
   return Array.from({ length: count }, (_, index) => ({
-    t: now - (count - 1 - index) * step,
+    t: Math.floor(now - (count - 1 - index) * step),
     ph: 6.9e12 * (1 + 0.22 * Math.sin(index / 9) + 0.1 * next()),
     lh: 1.18e12 * (1 + 0.1 * Math.sin(index / 5) + 0.12 * next()),
-    shares: shareCount - Math.floor(((count - 1 - index) * step) / 30),
+    shares: Math.max(0, shareCount - Math.floor(((count - 1 - index) * step) / 30)),
+    miners: 5,
+    peers: 4,
   }));
 }
 
@@ -119,7 +121,12 @@ function busy(scenario = 'busy') {
     status: {
       time: now,
       version: '0.1.0',
+      state: { code: 'ok', level: 'ok', text: 'Everything works.', advice: '', since: null },
       share_count: 1236,
+      sharechain_height: 1235,
+      uncle_count: 5,
+      orphan_count: 3,
+      shares_waiting: 0,
       miner_count: MINERS.length,
       peer_count: 4,
       difficulty: DIFFICULTY,
@@ -129,6 +136,11 @@ function busy(scenario = 'busy') {
       tip_time: main[0].timestamp,
       recent_shares: main.slice(0, 20).map(({ hash, miner, timestamp, is_block, share_height, uncles }) => ({ hash, miner, timestamp, is_block, share_height, uncles: uncles.length })),
       miner_weights: Object.fromEntries(entries.map(entry => [entry.address, entry.pct / 100])),
+      miner_weights_omitted: 0,
+      window_shares: 1236,
+      shares_accepted: 17058,
+      shares_rejected: 20,
+      blocks_found: 1,
       network: 'testnet4',
       chain_name: 'main',
       stratum_port: 3333,
@@ -153,18 +165,18 @@ function busy(scenario = 'busy') {
       tree_shares: tree.map(({ name, ...share }) => share),
       our_peer_id: peerId('ours'),
       peers: [
-        { id: peerId('a'), latency_us: 18342, address: '/ip4/203.0.113.7/tcp/9333' },
-        { id: peerId('b'), latency_us: 412, address: '/ip4/192.168.1.20/tcp/9333' },
-        { id: peerId('c'), latency_us: 231000, address: '/ip6/2001:db8:85a3:8d3:1319:8a2e:370:7348/tcp/9333/p2p/a-long-relay-name' },
-        { id: peerId('d'), latency_us: null, address: null },
+        { id: peerId('a'), latency_us: 18342, address: '/ip4/203.0.113.7/tcp/9333', direction: 'outbound', agent: 'p2pool/0.1.0', connected_secs: 86000 },
+        { id: peerId('b'), latency_us: 412, address: '/ip4/192.168.1.20/tcp/9333', direction: 'inbound', agent: 'p2pool/0.1.0', connected_secs: 3600 },
+        { id: peerId('c'), latency_us: 231000, address: '/ip6/2001:db8:85a3:8d3:1319:8a2e:370:7348/tcp/9333/p2p/a-long-relay-name', direction: 'outbound', agent: 'p2pool/0.2.0-dev', connected_secs: 40 },
+        { id: peerId('d'), latency_us: null, address: '', direction: 'inbound', agent: '', connected_secs: 1 },
       ],
       miners: MINERS,
       problems: [],
     },
     blocks: [
-      { hash: block.hash, height: 91827, time: block.timestamp, status: 'submitted', confirmations: 0, miner: block.miner, value },
-      { hash: main.at(-14).hash, height: 91812, time: now - 1700, status: 'confirmed', confirmations: 15, miner: OURS, value: 312500000 },
-      { hash: hex('orphaned block'), height: 91002, time: now - 86400, status: 'orphaned', confirmations: 0, miner: payees[2], value: 312500000 },
+      { hash: block.hash, height: 91827, share_height: block.share_height, time: block.timestamp, status: 'submitted', confirmations: null, miner: block.miner, ours: false, value },
+      { hash: main.at(-14).hash, height: 91812, share_height: 1201, time: now - 1700, status: 'confirmed', confirmations: 15, miner: OURS, ours: true, value: 312500000 },
+      { hash: hex('orphaned block'), height: 91002, share_height: 17, time: now - 86400, status: 'orphaned', confirmations: null, miner: payees[2], ours: false, value: 312500000 },
     ],
     tree,
     entries,
@@ -177,9 +189,11 @@ function empty() {
   return {
     status: {
       ...status,
+      state: { code: 'bitcoind_down', level: 'error', text: 'bitcoind is still syncing: 43 % of the chain.', advice: 'Mining begins by itself when it is done.', since: NOW() - 4 },
+      sharechain_height: null, uncle_count: 0, orphan_count: 0, miner_weights_omitted: 0, window_shares: 0, shares_accepted: 0, shares_rejected: 0, blocks_found: 0,
       share_count: 0, miner_count: 0, peer_count: 0, tip_hash: null, tip_miner: null, tip_time: null, recent_shares: [], miner_weights: {},
       uptime_secs: 4, pool_hashrate: 0, local_hashrate: 0, last_block_found_time: null, last_block_found_hash: null, est_time_to_block: null,
-      history: [], payout_entries: [], coinbase_value: null, coinbase_bytes: null, our_payout: 0, block_height: null, block_difficulty: null, template_age_secs: null, tree_shares: [], peers: [], miners: [], difficulty: 0.00024414,
+      history: [], payout_entries: [], coinbase_value: null, our_peer_id: '', coinbase_bytes: null, our_payout: 0, block_height: null, block_difficulty: null, template_age_secs: null, tree_shares: [], peers: [], miners: [], difficulty: 0.00024414,
       problems: [
         { code: 'bitcoind_down', level: 'error', text: 'bitcoind is still syncing: 43 % of the chain.', advice: 'Mining begins by itself when it is done.', since: NOW() - 4 },
         { code: 'no_miner', level: 'info', text: 'No miner is connected.', advice: 'Point a miner at this port.', since: null },
@@ -200,11 +214,11 @@ export function scenario(name) {
   const made = SCENARIOS[name]();
   return {
     status: made.status,
-    blocks: { blocks: made.blocks },
+    blocks: { count: made.blocks.length, found_since_start: 1, submissions: { success: 1, rejected: 0, failed: 0 }, blocks: made.blocks },
     history: window => {
       const span = { '1h': 3600, '1d': 86400, '7d': 604800, '30d': 2592000 }[window];
       // A third of the way in the node was off for a while.
-      return span && { window, points: made.status.history.length ? points(NOW(), 200, span / 200, 90000).filter((_, index) => index < 60 || index > 75) : [] };
+      return span && { window, step_secs: span / 180, points: made.status.history.length ? points(NOW(), 180, span / 180, 90000).filter((_, index) => index < 60 || index > 75) : [] };
     },
     share: hash => detail(made, hash),
   };

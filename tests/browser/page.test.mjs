@@ -5,6 +5,7 @@ import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 import { readFile, readdir } from 'node:fs/promises';
 import { DESKTOP, PHONE, launch, open } from './browser.mjs';
 import { cardsMatch, dialogShows, drawn, eventually, fits, live, nothingClipped, plain, tabTo, text } from './checks.mjs';
+import { description, differences } from './contract.mjs';
 import { serve } from './fixture-server.mjs';
 import { scenario } from './fixtures.mjs';
 
@@ -47,6 +48,27 @@ async function nextPoll() {
   await page.clock.fastForward(NEXT_POLL_MS);
   await asked;
 }
+
+describe('the made-up answers', () => {
+  it('are such as the description of the API promises', async () => {
+    const root = await description();
+    const against = (name, value) => differences(root.components.schemas[name], value, root, name);
+    for (const state of ['busy', 'empty']) {
+      const answers = scenario(state);
+      const shares = answers.status.tree_shares.map(({ hash }) => answers.share(hash));
+      const histories = ['1h', '1d', '7d', '30d'].map(answers.history);
+      assert.deepEqual([
+        ...against('Status', answers.status), ...against('Blocks', answers.blocks),
+        ...shares.flatMap(share => against('Share', share)), ...histories.flatMap(history => against('History', history)),
+      ], [], state);
+    }
+    const broken = { ...scenario('busy').status, share_count: '1', tip_hash: 'ab', uptime_secs: -1 };
+    delete broken.peers;
+    assert.deepEqual(against('Status', broken).sort(), [
+      "Status lacks 'peers'", 'Status.share_count is "1", not integer', 'Status.tip_hash is shorter than 64', 'Status.uptime_secs is -1, below 0',
+    ]);
+  });
+});
 
 describe('figures', () => {
   it('cards show what the node says', async () => {
@@ -108,6 +130,7 @@ describe('figures', () => {
     assert.match(await text(page, '#payouts-list li[data-ours]'), /you/);
     await page.click('#payouts-more');
     assert.equal(await page.locator('#payouts-list li').count(), 48);
+    assert.match(await text(page, '#payouts-why'), /^You did 6\.0\d % of the work of the last 1 236 shares/);
     const amounts = await page.locator('#payouts-list .amount').allTextContents();
     const sum = amounts.reduce((total, amount) => total + Math.round(Number(amount.replace(/[^0-9.]/g, '')) * 1e8), 0);
     assert.equal(sum, status.coinbase_value);
@@ -126,6 +149,7 @@ describe('figures', () => {
     assert.equal(await page.locator('#miners-body .warn:visible').count(), 1);
     const peers = (await page.locator('#peers-list li').allInnerTexts()).map(plain);
     assert.deepEqual(peers.map(peer => /(412 µs|18 ms|231 ms|–)/.exec(peer)?.[1]), ['412 µs', '18 ms', '231 ms', '–']);
+    assert.match(peers[0], /p2pool\/0\.1\.0, it called this node 1 h ago/);
     assert.deepEqual((await page.locator('#blocks-list .status').allTextContents()).map(plain), ['… submitted', '✓ 15 confirmations', '✕ orphaned']);
   });
 
@@ -413,13 +437,15 @@ describe('refreshing', () => {
     await page.clock.fastForward(NEXT_POLL_MS);
     await page.waitForSelector('#connection[data-state="offline"]');
     assert.match(await text(page, '#connection'), /^offline since \d/);
-    assert.match(await text(page, '#problems'), /The node does not answer since .* The figures below are of that time\. Check that p2pool runs/);
-    assert.match(await text(page, '#announcement'), /^The node does not answer since/);
+    assert.match(await text(page, '#problems'), /The node has not answered since .* The figures below are of that time\. Check that p2pool runs/);
+    assert.equal(await page.title(), '✕ p2pool testnet4');
+    assert.match(await text(page, '#announcement'), /^The node has not answered since/);
     assert.equal(await text(page, '#card-pool'), '7.31 TH/s');
     server.answers = answers;
     await page.clock.fastForward(NEXT_POLL_MS);
     await live(page);
     assert.match(await text(page, '#problems'), /All is well/);
+    assert.equal(await page.title(), 'p2pool testnet4');
     assert.equal(await page.getAttribute('body', 'data-offline'), null);
   });
 

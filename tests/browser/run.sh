@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Tests of the dashboard in a real browser (Debian's chromium, headless).
 #
-#   tests/browser/run.sh         the page against made-up answers of the API
+#   tests/browser/run.sh         the page against made-up answers of the API, and against a real node, started here
+#                                on regtest with a real bitcoind and miners
 #   tests/browser/run.sh URL     the page as the node at URL serves it
 #
 # Installs what is missing: chromium (as root; else says what to run) and, outside this tree, the npm package that
@@ -44,16 +45,29 @@ if [ $# -gt 0 ]; then
     export P2POOL_URL=$1
     tests=(tests/browser/node.test.mjs)
 else
-    tests=(tests/browser/page.test.mjs)
+    # shellcheck disable=SC2119 # No component is needed.
+    need_rust
+    cargo build --locked --package p2pool --package p2pool-miner
+    P2POOL_BITCOIND=$(tests/bitcoind/bitcoind.sh)
+    # CARGO_TARGET_DIR and the like may lead elsewhere.
+    target=$(cargo metadata --locked --no-deps --format-version 1 | grep -o '"target_directory":"[^"]*"' | cut -d '"' -f 4)/debug
+    export P2POOL_BITCOIND P2POOL_EXE=$target/p2pool P2POOL_MINER=$target/p2pool-miner
+    tests=(tests/browser/page.test.mjs tests/browser/node.test.mjs)
 fi
 
+export P2POOL_BROWSER_MODULES=$modules P2POOL_CHROMIUM
+P2POOL_CHROMIUM=$(command -v chromium)
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 status=0
-P2POOL_BROWSER_MODULES=$modules P2POOL_CHROMIUM=$(command -v chromium) timeout --foreground "$TIMEOUT_S" \
-    node --test --test-reporter=spec --test-reporter-destination=stdout --test-reporter=tap --test-reporter-destination="$log" \
-    "${tests[@]}" || status=$?
-sum=$(awk '$1 == "#" { sum[$2] = $3 } END { printf "%d passed; %d failed; %d ignored", sum["pass"], sum["fail"] + sum["cancelled"], sum["skipped"] }' "$log")
+# One after the other: two browsers at once would only be slower.
+for test in "${tests[@]}"; do
+    timeout --foreground "$TIMEOUT_S" node --test --test-reporter=spec --test-reporter-destination=stdout \
+        --test-reporter=tap --test-reporter-destination="$log.part" "$test" || status=$?
+    cat "$log.part" >>"$log"
+    rm -f "$log.part"
+done
+sum=$(awk '$1 == "#" { sum[$2] += $3 } END { printf "%d passed; %d failed; %d ignored", sum["pass"], sum["fail"] + sum["cancelled"], sum["skipped"] }' "$log")
 if [ "$status" = 0 ]; then
     echo "test result: ok. $sum"
 else

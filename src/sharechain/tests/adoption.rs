@@ -55,6 +55,18 @@ fn a_newcomer_takes_a_pruned_chain_with_a_whole_verified_window() {
     assert!(adopts(empty().chain.tree(), &from_pruned(&theirs, 41), BlockHeight(100)));
 }
 
+/// Times need not ascend: the median that bounds the first shares above the base lies in history that is not held.
+#[test]
+fn a_base_may_begin_with_a_share_that_is_later_than_those_after_it() {
+    let mut theirs = Kit::with_chain(50);
+    theirs.now = theirs.now.plus(500);
+    theirs.extend(1);
+    theirs.now = theirs.now.minus(500);
+    theirs.extend(70);
+    let tree = from_pruned(&theirs, 71);
+    assert_eq!(tree.tip().unwrap().id, theirs.tip());
+}
+
 #[test]
 fn a_false_share_above_the_base_is_found_out() {
     let theirs = chain(150, 1, 30);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::kit::{anchor, params, script, Kit, BITS};
 use crate::share::Share;
-use crate::sharechain::{Sharechain, Tree, Verdict};
+use crate::sharechain::{Depth, Sharechain, Tree, Verdict};
 use crate::units::{Sats, ShareHeight};
 
 /// All shares of a node, oldest first.
@@ -117,6 +117,21 @@ fn of_branches_with_as_much_work_the_one_with_the_lower_id_wins() {
         }
         assert_eq!(kit.tip(), first[1].id().min(second[1].id()), "{miners:?}");
     }
+}
+
+#[test]
+fn a_share_put_in_the_tree_twice_is_there_once() {
+    let mut kit = Kit::with_chain(5);
+    let parent = kit.tip();
+    for miner in [2, 3] {
+        kit.miner = script(miner);
+        let share = kit.on(&parent);
+        assert_eq!(kit.give(&share), Verdict::Accepted);
+        let work = share.info.share_bits.target().unwrap().work().unwrap();
+        assert_eq!(kit.chain.tree_mut().link(Arc::new(share), work, kit.now, Depth::Full), Ok(false));
+    }
+    assert_eq!(kit.chain.tree().children(&parent).count(), 2);
+    assert_eq!(kit.next().info.uncles.len(), 1);
 }
 
 #[test]

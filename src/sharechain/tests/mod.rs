@@ -2,6 +2,7 @@
 
 mod adoption;
 mod attacks;
+mod branches;
 mod forks;
 pub(crate) mod kit;
 mod pools;

@@ -6,8 +6,8 @@ use bitcoin::CompactTarget;
 use super::kit::{anchor, assert_breaks, grind, params, verdict_on, Kit, BITS, PEER, START};
 use crate::params::{ChainParams, Network};
 use crate::share::{Share, ShareId};
-use crate::sharechain::{subsidy, Effect, Need, Rule, Verdict};
-use crate::units::{Bits, BlockHeight, Sats, ShareHeight, Work, MAX_MONEY};
+use crate::sharechain::{next_block_height_min, subsidy, Effect, Need, Rule, Verdict};
+use crate::units::{Bits, BlockHeight, Sats, ShareHeight, UnixTime, Work, MAX_MONEY};
 
 /// Gives a share on the tip of a chain of ten that differs by an edit.
 #[track_caller]
@@ -177,6 +177,9 @@ fn rule_6_testnets_ask_for_their_easiest_target_after_twenty_minutes() {
         let mut kit = Kit::new();
         let mut late = anchor(100);
         late.next_bits_late = Some(Bits(0x207f_fffe));
+        assert_eq!(late.latest_time_for(BITS), START.plus(1_200));
+        assert_eq!(late.latest_time_for(Bits(0x207f_fffe)), UnixTime(u32::MAX));
+        assert_eq!(anchor(100).latest_time_for(BITS), UnixTime(u32::MAX));
         kit.chain.tree_mut().add_anchor(late.clone());
         kit.now = START.plus(after_s);
         let share = kit.edited(&ShareId::ZERO, |share| share.header.bits = CompactTarget::from_consensus(bits));
@@ -200,6 +203,8 @@ fn rule_6_mainnet_does_not_pay_for_mining_on_old_blocks() {
             kit.anchor = anchor(110);
             kit.extend(3);
             kit.anchor = anchor(110 - behind);
+            let height_min = next_block_height_min(kit.chain.tree());
+            assert_eq!(height_min, BlockHeight(if bound { 109 } else { 0 }));
             let share = kit.next();
             let verdict = kit.give(&share);
             if accepted || !bound {

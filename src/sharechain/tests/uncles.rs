@@ -99,8 +99,9 @@ fn an_uncle_descends_from_an_ancestor() {
     assert!(matches!(kit.give(&child), Verdict::Unverified));
     let tip = kit.tip();
     let share = naming(&mut kit, &tip, vec![child.id()]);
-    // It is not looked at, for its branch claims no more work: so it stays unknown to the nephew.
-    assert_eq!(kit.give(&share), Verdict::Held);
+    // It was not looked at, for its branch claims no more work; now that it is named, it is.
+    assert_breaks(&kit.give(&share), Rule::Uncles);
+    assert!(kit.chain.tree().node(&child.id()).is_some());
 }
 
 #[test]

@@ -141,7 +141,7 @@ fn check_time(job: &Job, time: u32, now: Now) -> Result<(), Reject> {
     if time < job.min_time.0 {
         return Err(Reject::Malformed("ntime too early"));
     }
-    let latest = job.time.plus(TIME_AFTER_JOB_S).min(now.time.plus(TIME_AHEAD_S));
+    let latest = job.time.plus(TIME_AFTER_JOB_S).min(now.time.plus(TIME_AHEAD_S)).min(job.max_time);
     if time > latest.0 {
         return Err(Reject::Malformed("ntime too late"));
     }

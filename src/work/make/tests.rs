@@ -183,6 +183,26 @@ fn the_time_is_now_but_never_before_what_both_chains_allow() {
     assert_eq!(times(Network::Testnet3, at(100), 160, 140), (160, 160));
 }
 
+/// The header time that miners are told.
+fn time_told(job: &Job) -> u32 {
+    let line = job.notify_line(false);
+    let text = line.rsplit('"').nth(1).unwrap();
+    u32::from_str_radix(text, 16).unwrap()
+}
+
+#[test]
+fn a_latest_time_bounds_the_time_miners_start_from() {
+    let job = job(template(9, vec![tx(1, 2, 3, 4)]), &[p2tr(1)]);
+    assert_eq!((job.max_time, time_told(&job)), (UnixTime(u32::MAX), job.time.0));
+    let later = job.clone().until(job.time.plus(5)).unwrap();
+    assert_eq!((later.time, later.max_time, time_told(&later)), (job.time, job.time.plus(5), job.time.0));
+    let earlier = job.clone().until(job.min_time).unwrap();
+    assert_eq!((earlier.time, earlier.max_time), (job.min_time, job.min_time));
+    assert_eq!(time_told(&earlier), job.min_time.0);
+    let none = job.clone().until(job.min_time.minus(1)).unwrap_err();
+    assert_eq!(none, JobError::NoTime { min: job.min_time, max: job.min_time.minus(1) });
+}
+
 #[test]
 fn what_cannot_be_a_job_is_an_error() {
     let whole = Arc::new(template(1, vec![tx(1, 2, 3, 400)]));

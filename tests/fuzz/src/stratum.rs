@@ -1,7 +1,7 @@
 //! A miner's connection: whatever bytes come, whenever, and whatever happens to the node meanwhile.
 //!
 //! An input is cut at its zero bytes into scenes. The first byte of a scene says what happens and in what pieces the rest
-//! arrives: the low three bits are an [`Event`], the others the length of a piece (0: all at once).
+//! arrives: the low three bits are an `Event`, the others the length of a piece (0: all at once).
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, LazyLock};

@@ -148,6 +148,8 @@ impl Talker<'_> {
     /// One connection, from its start to its end. `Ok` means that the miner's work is done.
     fn talk(&mut self, stop: &Receiver<()>, report: &mut impl FnMut(&Event)) -> Result<(), Error> {
         let resume = self.session_id.take();
+        // Found on the last connection and not sent: with the same extranonce all of it will be found again.
+        self.found.try_iter().for_each(drop);
         let mut session = self.open(resume.as_deref())?;
         report(&Event::Connected(self.settings.pool.clone()));
         self.session_id = session.session_id().map(str::to_owned);
@@ -155,9 +157,6 @@ impl Talker<'_> {
         // Jobs may have come while requests were answered.
         while let Some(news) = session.next(Duration::ZERO)? {
             self.take(news, &session, &mut unjudged, report);
-        }
-        if let Some(job) = session.job() {
-            self.order(Some(Arc::new(Order::new(job.clone(), &session))));
         }
         let incoming = session.channel().clone();
         while self.settings.blocks.is_none_or(|blocks| self.tally.blocks < blocks) {

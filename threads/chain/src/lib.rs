@@ -4,12 +4,16 @@
 //! |---|---|
 //! | `thread.rs` | the loop: what comes in, in which order it takes effect |
 //! | `jobs.rs` | template and tip to job |
+//! | `network.rs` | what other nodes say and are told |
+//! | `blocks.rs` | found Bitcoin blocks that travel |
 //! | `saved.rs` | what is on disk and what waits to be |
 //! | `store/` | the store itself (LMDB) |
 //! | `export.rs` | the stored sharechain for auditors |
 
+mod blocks;
 pub mod export;
 mod jobs;
+mod network;
 mod saved;
 pub mod store;
 mod thread;

@@ -61,7 +61,7 @@ impl Saved {
             None => info!("the sharechain is empty: its first share will be its genesis"),
         }
         let mut saved = Self { store, anchors: hashes, pending: Batch::default(), failing: false };
-        saved.prune(&mut tree);
+        saved.forget(tree.prune());
         saved.flush();
         Ok((saved, tree))
     }
@@ -95,9 +95,8 @@ impl Saved {
         self.pending.put_shares.push(StoredShare { id: *id, share, verified: node.verified });
     }
 
-    /// Forgets what is too old, in the tree and on disk.
-    pub fn prune(&mut self, tree: &mut Tree) {
-        let (shares, anchors) = tree.prune();
+    /// Notes what was forgotten as too old: shares and Bitcoin blocks.
+    pub fn forget(&mut self, (shares, anchors): (Vec<ShareId>, Vec<BlockHash>)) {
         self.pending.put_shares.retain(|stored| !shares.contains(&stored.id));
         self.pending.delete_shares.extend(shares);
         self.pending.put_anchors.retain(|anchor| !anchors.contains(&anchor.header.block_hash()));

@@ -10,21 +10,22 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::ArcSwap;
 use bitcoin::consensus::deserialize;
 use bitcoin::BlockHash;
-use crossbeam_channel::{select, Receiver, Sender};
+use crossbeam_channel::{never, select, Receiver, Sender};
 use log::{debug, info, warn};
 use p2pool_core::message::{
-    AnchorAnswer, AnchorVerdict, JobSender, LatestReceiver, LocalShare, NoWork, TemplateNews, ToAnchor, ToChain,
-    ToStratum,
+    AnchorAnswer, AnchorVerdict, JobSender, LatestReceiver, LocalShare, NoWork, P2pSender, TemplateNews, ToAnchor,
+    ToChain, ToStratum, ToSubmit,
 };
 use p2pool_core::params::ChainParams;
 use p2pool_core::share::{CoinbaseTag, PayoutScript, Share};
-use p2pool_core::sharechain::{Effect, Need, Sharechain, Source, Verdict};
-use p2pool_core::status::ChainStatus;
+use p2pool_core::sharechain::{next_block_height_min, Effect, Need, Sharechain, Source, Verdict};
+use p2pool_core::status::{ChainStatus, SyncProgress};
 use p2pool_core::units::UnixTime;
 use p2pool_core::work::{Job, Template};
 use thiserror::Error;
 
 use crate::jobs::JobMaker;
+use crate::network::Network;
 use crate::saved::Saved;
 use crate::store::StoreError;
 
@@ -34,6 +35,9 @@ const JOB_REFRESH: Duration = Duration::from_secs(30);
 const PRUNE_INTERVAL: Duration = Duration::from_secs(300);
 /// Held shares are looked at, unanswered questions asked again and refused writes tried again this often.
 const TICK: Duration = Duration::from_secs(1);
+/// A job waits this long for bitcoind's word on the block it is built on, which takes a millisecond; then it goes out
+/// all the same, for a found block needs no word.
+const ANCHOR_PATIENCE: Duration = Duration::from_secs(2);
 /// Copying the tree for onlookers takes some milliseconds: not more often than anybody looks.
 const TREE_PUBLISH_INTERVAL: Duration = Duration::from_secs(2);
 /// Messages worked off before their effects are written: bounds how long the first one's waits.
@@ -50,6 +54,8 @@ pub struct ChainConfig {
     pub coinbase_tag: CoinbaseTag,
     /// The chain's own folder.
     pub dir: PathBuf,
+    /// Whether this node has ways to find others: one without them mines alone at once.
+    pub looks_for_peers: bool,
 }
 
 /// Where the chain thread sends to.
@@ -58,6 +64,10 @@ pub struct ChainOuts {
     pub stratum: JobSender,
     /// Questions about Bitcoin blocks.
     pub anchor: Sender<ToAnchor>,
+    /// Bitcoin blocks that peers found.
+    pub submit: Sender<ToSubmit>,
+    /// Other nodes.
+    pub p2p: P2pSender,
 }
 
 /// Why the chain thread ended.
@@ -70,18 +80,23 @@ pub enum ChainError {
 
 /// The chain thread.
 pub struct Chain {
-    chain: Sharechain,
+    pub(crate) chain: Sharechain,
+    pub(crate) network: Network,
+    pub(crate) outs: ChainOuts,
+    pub(crate) template: Option<Arc<Template>>,
+    template_since: Instant,
+    pub(crate) job_due: bool,
+    pub(crate) sync_progress: Option<SyncProgress>,
     saved: Saved,
     jobs: JobMaker,
-    template: Option<Arc<Template>>,
     job: Option<Arc<Job>>,
-    job_due: bool,
     job_made: Instant,
     tree_changed: bool,
     tree_published: Instant,
     inbox: Receiver<ToChain>,
     templates: LatestReceiver<TemplateNews>,
-    outs: ChainOuts,
+    /// No more templates come.
+    templates_end: bool,
     status: Arc<ArcSwap<ChainStatus>>,
 }
 
@@ -104,13 +119,18 @@ impl Chain {
         outs: ChainOuts,
     ) -> Result<Self, ChainError> {
         let (saved, tree) = Saved::load(&config.dir, &Arc::new(config.params))?;
-        let seen = ChainStatus { tree: Arc::new(tree.snapshot()), job: None, waiting: (0, 0), unsaved: false };
+        let seen =
+            ChainStatus { tree: Arc::new(tree.snapshot()), job: None, waiting: (0, 0), unsaved: false, syncing: None };
+        let network = Network::new(tree.params(), outs.p2p.clone(), config.looks_for_peers, now());
         Ok(Self {
+            network,
+            sync_progress: None,
             status: Arc::new(ArcSwap::from_pointee(seen)),
             chain: Sharechain::new(tree),
             saved,
             jobs: JobMaker::new(config.payout_script, config.coinbase_tag, now()),
             template: None,
+            template_since: Instant::now(),
             job: None,
             job_due: false,
             job_made: Instant::now(),
@@ -118,6 +138,7 @@ impl Chain {
             tree_published: Instant::now(),
             inbox,
             templates,
+            templates_end: false,
             outs,
         })
     }
@@ -144,9 +165,10 @@ impl Chain {
             }
             if Instant::now() >= next_prune {
                 next_prune = Instant::now() + PRUNE_INTERVAL;
-                self.saved.prune(self.chain.tree_mut());
+                self.saved.forget(self.chain.prune());
             }
             self.saved.flush();
+            self.network.send_mail();
             self.send_job();
             self.publish();
         }
@@ -158,15 +180,17 @@ impl Chain {
     /// Waits for the first message, and takes those that came with it.
     fn wait(&mut self, until: Instant) -> Turn {
         let inbox = self.inbox.clone();
-        let templates = self.templates.channel().clone();
+        // A channel whose sender is gone is always ready: listening on would be an endless loop.
+        let templates = if self.templates_end { never() } else { self.templates.channel().clone() };
         select! {
             recv(inbox) -> message => match message {
                 Ok(message) => self.take_all(message),
                 Err(_) => Turn::End,
             },
             recv(templates) -> news => {
-                if let Ok(news) = news {
-                    self.take_template(news);
+                match news {
+                    Ok(news) => self.take_template(news),
+                    Err(_) => self.templates_end = true,
                 }
                 Turn::GoOn
             }
@@ -195,15 +219,18 @@ impl Chain {
             ToChain::Anchor(answer) => self.take_anchor(answer),
             // rpc/submit has logged it.
             ToChain::Submitted { .. } => {}
-            // No network thread is wired to this one yet: none of these come.
-            ToChain::PeerUp { .. }
-            | ToChain::PeerDown { .. }
-            | ToChain::Gossip { .. }
-            | ToChain::BlockAnnounced { .. }
-            | ToChain::Asked { .. }
-            | ToChain::Answered { .. } => {}
+            ToChain::BlockFound { height, block } => self.announce_block(height, &block),
+            ToChain::PeerUp { peer, address } => self.peer_up(peer, &address),
+            ToChain::PeerDown { peer } => self.peer_down(peer),
+            ToChain::Gossip { peer, gossip, share } => self.take_gossip(peer, gossip, &share),
+            ToChain::BlockAnnounced { peer, gossip, header, announcement } => {
+                self.take_announcement(peer, gossip, header, announcement);
+            }
+            ToChain::Asked { to, question, .. } => self.answer_peer(to, &question),
+            ToChain::Answered { peer, request, response } => self.take_answer(peer, request, response),
             ToChain::Stop => return Turn::End,
         }
+        self.settle();
         Turn::GoOn
     }
 
@@ -213,6 +240,9 @@ impl Chain {
                 // Asked now, a share on it need not wait for the answer.
                 if self.chain.tree().anchor(&template.prev_block).is_none() {
                     self.ask(template.prev_block);
+                }
+                if self.template.as_ref().is_none_or(|before| before.prev_block != template.prev_block) {
+                    self.template_since = Instant::now();
                 }
                 self.template = Some(template);
                 self.job_due = true;
@@ -241,30 +271,39 @@ impl Chain {
 
     fn take_anchor(&mut self, answer: AnchorAnswer) {
         let effects = match answer.verdict {
-            AnchorVerdict::Known(anchor) => self.chain.anchor_known(anchor, now()),
+            AnchorVerdict::Known(anchor) => {
+                // On testnets the latest time of a job follows from the block it is built on.
+                let bounds_job = self.template.as_ref().is_some_and(|template| template.prev_block == answer.hash);
+                self.job_due |= bounds_job && anchor.next_bits_late.is_some();
+                self.chain.anchor_known(anchor, now())
+            }
             AnchorVerdict::Invalid => self.chain.anchor_invalid(answer.hash),
+            AnchorVerdict::Unknown => return self.network.anchor_unknown(answer.hash, now()),
             // Whatever waits for it waits on; the next tick asks again.
-            AnchorVerdict::Unknown | AnchorVerdict::Unanswered => return,
+            AnchorVerdict::Unanswered => return,
         };
         self.perform(effects);
+        self.retry_announcements();
     }
 
     fn tick(&mut self) {
-        let effects = self.chain.tick(now());
-        self.perform(effects);
+        // First, so that no flood of questions for others' sake takes its place.
         let missing = self.template.as_ref().map(|template| template.prev_block);
         if let Some(hash) = missing.filter(|hash| self.chain.tree().anchor(hash).is_none()) {
             self.ask(hash);
         }
+        let effects = self.chain.tick(now());
+        self.perform(effects);
+        self.tick_network();
     }
 
-    fn perform(&mut self, effects: Vec<Effect>) {
+    pub(crate) fn perform(&mut self, effects: Vec<Effect>) {
         for effect in &effects {
             self.saved.note(effect, self.chain.tree());
+            self.tell_network(effect);
             match effect {
                 Effect::Verdict { id, source, verdict, .. } => log_verdict(id, *source, verdict),
                 Effect::Ask { need: Need::Anchor(hash), .. } => self.ask(*hash),
-                // Without peers there is nobody to ask for shares.
                 Effect::Ask { need: Need::Share(_), .. } | Effect::Apart { .. } => {}
                 Effect::Linked(_) | Effect::Unlinked(_) => self.tree_changed = true,
                 Effect::NewTip(_) => self.job_due = true,
@@ -276,7 +315,7 @@ impl Chain {
     }
 
     /// Never blocks: a question that finds no room is asked again by the next tick.
-    fn ask(&self, hash: BlockHash) {
+    pub(crate) fn ask(&self, hash: BlockHash) {
         if self.outs.anchor.try_send(ToAnchor::Lookup(hash)).is_err() {
             debug!("the question about Bitcoin block {hash} waits");
         }
@@ -287,12 +326,41 @@ impl Chain {
         if !self.job_due && self.job_made.elapsed() < JOB_REFRESH {
             return;
         }
+        // A share on a block that bitcoind has not spoken of would wait in memory only.
+        let is_known = self.chain.tree().anchor(&template.prev_block).is_some();
+        if !is_known && self.template_since.elapsed() < ANCHOR_PATIENCE {
+            return;
+        }
         self.job_due = false;
         self.job_made = Instant::now();
+        if !self.may_mine() {
+            self.no_work(NoWork::Syncing);
+            return;
+        }
+        let height_min = next_block_height_min(self.chain.tree());
+        if template.height < height_min {
+            warn!(
+                "no work: bitcoind's template is for block {}, but shares below block {height_min} count no more",
+                template.height
+            );
+            self.no_work(NoWork::NoTemplate);
+            return;
+        }
         if let Some(job) = self.jobs.make(&mut self.chain, &template, now()) {
             self.job = Some(Arc::clone(&job));
             self.outs.stratum.put(ToStratum::Job(job));
         }
+    }
+
+    /// Not on a private fork: while reachable peers have what this node has not, work would be lost.
+    fn may_mine(&self) -> bool {
+        let starts_chain = self.chain.tree().is_empty();
+        self.network.sync.state().may_mine() && (!starts_chain || self.network.sync.may_start_chain())
+    }
+
+    fn no_work(&mut self, reason: NoWork) {
+        self.job = None;
+        self.outs.stratum.put(ToStratum::NoWork(reason));
     }
 
     fn publish(&mut self) {
@@ -306,7 +374,7 @@ impl Chain {
             Arc::clone(&before.tree)
         };
         let (job, waiting, unsaved) = (self.job.clone(), self.chain.waiting(), self.saved.is_failing());
-        self.status.store(Arc::new(ChainStatus { tree, job, waiting, unsaved }));
+        self.status.store(Arc::new(ChainStatus { tree, job, waiting, unsaved, syncing: self.sync_progress }));
     }
 }
 
@@ -321,6 +389,7 @@ fn log_verdict(id: &p2pool_core::share::ShareId, source: Source, verdict: &Verdi
     }
 }
 
-fn now() -> UnixTime {
+/// The clock.
+pub(crate) fn now() -> UnixTime {
     UnixTime::from(SystemTime::now())
 }

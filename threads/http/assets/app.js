@@ -43,7 +43,7 @@ async function poll() {
   try {
     const [status, blocks] = await Promise.all([ask('/api/status'), ask('/api/blocks')]);
     state.status = status;
-    state.blocks = blocks.blocks;
+    state.blocks = blocks;
     state.answered = here();
     state.failure = null;
     state.skew = status.time - state.answered;
@@ -61,8 +61,7 @@ function showFigures() {
   const now = nodeTime();
   show($('network'), true);
   setText($('network'), networkName(status));
-  document.title = title(status);
-  showCards(status, blocks, now);
+  showCards(status, blocks.blocks, now);
   showTree(status, now);
   showShares(status, now);
   showPayouts(status);
@@ -79,9 +78,10 @@ function networkName({ network, chain_name: chain }) {
 }
 
 /** Tells tabs apart: which node, and whether it earns. */
-function title(status) {
-  const worst = status.problems.some(problem => problem.level === 'error') ? '✕ ' : '';
-  return `${worst}p2pool ${networkName(status)}`;
+function title(offline) {
+  if (state.status === null) return offline ? '✕ p2pool' : 'p2pool';
+  const isEarning = !offline && !state.status.problems.some(problem => problem.level === 'error');
+  return `${isEarning ? '' : '✕ '}p2pool ${networkName(state.status)}`;
 }
 
 function showFooter(status) {
@@ -90,6 +90,7 @@ function showFooter(status) {
 
 function showConnection() {
   const offline = state.failure !== null;
+  document.title = title(offline);
   setAttr($('connection'), 'data-state', offline ? 'offline' : 'live');
   setAttr(document.body, 'data-offline', offline ? '' : null);
   if (!offline) setText($('connection-text'), 'live');

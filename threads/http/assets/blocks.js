@@ -3,11 +3,16 @@
 import { $, el, keyed, setAttr, setText, shareHref, show } from './dom.js';
 import { ago, btc, count, fullTime, plural, shorten } from './format.js';
 
-const SIGNS = { submitted: '…', confirmed: '✓', orphaned: '✕', rejected: '✕', failed: '!' };
+const SIGNS = { submitted: '…', confirmed: '✓', orphaned: '✕' };
 
 /** Shows all found blocks, newest first. */
-export function showBlocks(blocks, now) {
-  setText($('blocks-note'), blocks.length ? plural(blocks.length, 'block') : '');
+export function showBlocks({ count: all, submissions, blocks }, now) {
+  const parts = [
+    all > blocks.length ? `the newest ${count(blocks.length)} of ${plural(all, 'block')}` : plural(all, 'block'),
+    submissions.rejected > 0 ? `bitcoind refused ${count(submissions.rejected)}` : '',
+    submissions.failed > 0 ? `${plural(submissions.failed, 'failed attempt')} to hand one over` : '',
+  ];
+  setText($('blocks-note'), blocks.length ? parts.filter(Boolean).join(', ') : '');
   show($('blocks-empty'), blocks.length === 0);
   setText($('blocks-empty'), 'No blocks found yet. The average time to one stands above; luck decides.');
   keyed($('blocks-list'), blocks, block => block.hash, create, (row, block) => update(row, block, now));
@@ -24,12 +29,12 @@ function update(row, block, now) {
   setText(row.querySelector('.height'), `◆ ${count(block.height)}`);
   const status = row.querySelector('.status');
   setAttr(status, 'data-status', block.status);
-  setText(status, `${SIGNS[block.status] ?? ''} ${words(block)}`.trim());
-  setText(row.querySelector('.by'), [block.miner ? `by ${shorten(block.miner, 12, 8)}` : '', block.value ? btc(block.value) : ''].filter(Boolean).join(', '));
+  setText(status, `${SIGNS[block.status]} ${words(block)}`);
+  setText(row.querySelector('.by'), `${btc(block.value)}, by ${block.ours ? 'you' : shorten(block.miner, 12, 8)}`);
   setText(row.querySelector('time'), `${fullTime(block.time)}, ${ago(block.time, now)}`);
 }
 
 function words({ status, confirmations }) {
-  if (status === 'confirmed') return confirmations ? plural(confirmations, 'confirmation') : 'confirmed';
+  if (status === 'confirmed') return plural(confirmations, 'confirmation');
   return status;
 }

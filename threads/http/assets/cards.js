@@ -48,5 +48,5 @@ function showLastBlock(status, blocks, now) {
   }
   const height = blocks.find(block => block.hash === hash)?.height;
   setAttr(link, 'href', shareHref(hash));
-  setText(link, height === undefined || height === null ? shorten(hash) : `height ${count(height)}`);
+  setText(link, height === undefined ? shorten(hash) : `height ${count(height)}`);
 }

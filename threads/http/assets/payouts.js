@@ -20,6 +20,7 @@ export function showPayouts(status) {
   const entries = status.payout_entries;
   const ours = status.our_address;
   setText($('payouts-note'), entries.length ? `${btc(status.coinbase_value)} to ${plural(entries.length, 'address', 'addresses')}` : '');
+  setText($('payouts-why'), why(status));
   show($('payouts-empty'), entries.length === 0);
   setText($('payouts-empty'), 'Nothing to pay out yet: bitcoind has given no template.');
 
@@ -34,6 +35,12 @@ export function showPayouts(status) {
   setAttr(more, 'aria-expanded', String(all));
   const rest = hidden.reduce((sum, entry) => sum + entry.pct, 0);
   setText(more, all ? 'Show fewer' : `Show ${hidden.length} more, ${percent(rest)} in all`);
+}
+
+/** What our line follows from. */
+function why({ our_address: ours, miner_weights: weights, window_shares: shares }) {
+  if (shares === 0) return 'Nobody has work in the payout window yet: whoever finds a block now gets all of it.';
+  return `You did ${percent(100 * (weights[ours] ?? 0))} of the work of the last ${plural(shares, 'share')}, which a block pays for.`;
 }
 
 function create({ address }) {

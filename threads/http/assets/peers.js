@@ -1,7 +1,7 @@
 // Nodes of the pool that this one talks to.
 
 import { $, el, keyed, setText, show } from './dom.js';
-import { NONE, plural, shorten } from './format.js';
+import { NONE, duration, plural, shorten } from './format.js';
 
 /** Shows all peers, nearest first. */
 export function showPeers(status) {
@@ -10,7 +10,8 @@ export function showPeers(status) {
   show($('peers-empty'), peers.length === 0);
   setText($('peers-empty'), 'No peers: this node mines alone.');
   keyed($('peers-list'), peers, peer => peer.id, create, (row, peer) => {
-    setText(row.querySelector('.address'), peer.address ?? 'address unknown');
+    setText(row.querySelector('.address'), peer.address || 'address unknown');
+    setText(row.querySelector('.agent'), about(peer));
     setText(row.querySelector('.latency'), latency(peer.latency_us));
   });
 }
@@ -19,7 +20,13 @@ function create({ id }) {
   return el('li', { class: 'peer' },
     el('span', { class: 'mono', title: id }, shorten(id, 12, 8)),
     el('span', { class: 'latency num' }),
-    el('span', { class: 'address mono note' }));
+    el('span', { class: 'address mono note' }),
+    el('span', { class: 'agent note' }));
+}
+
+function about({ agent, direction, connected_secs: connected }) {
+  const who = direction === 'inbound' ? 'it called this node' : 'this node called it';
+  return `${agent || 'unnamed program'}, ${who} ${duration(connected, 1)} ago`;
 }
 
 function latency(us) {

@@ -32,12 +32,13 @@ function unreachable({ failure, answered }) {
       advice: 'This page asks again every few seconds; if that does not help, the log of p2pool says more.',
     };
   }
-  const since = answered === null ? '' : ` since ${clock(answered)}`;
-  const stale = answered === null ? '' : ' The figures below are of that time.';
+  const text = answered === null
+    ? 'The node does not answer.'
+    : `The node has not answered since ${clock(answered)}. The figures below are of that time.`;
   return {
     code: 'offline',
     level: 'error',
-    text: `The node does not answer${since}.${stale}`,
+    text,
     advice: 'Check that p2pool runs and that this computer reaches it; this page asks again every few seconds.',
   };
 }

@@ -1,12 +1,13 @@
 // The latest shares, newest first, with their whole hashes.
 
 import { $, el, keyed, setAttr, setText, shareHref, show } from './dom.js';
-import { ago, clock, count, fullTime, shorten } from './format.js';
+import { ago, clock, count, fullTime, plural, shorten } from './format.js';
 
 /** Shows the latest shares. */
 export function showShares(status, now) {
   const shares = status.recent_shares;
-  setText($('shares-note'), shares.length ? 'newest first' : '');
+  const { share_count: all, uncle_count: uncles, orphan_count: orphans } = status;
+  setText($('shares-note'), all ? `${count(all)} held, ${plural(uncles, 'uncle')}, ${count(orphans)} not on the chain` : '');
   show($('shares-empty'), shares.length === 0);
   setText($('shares-empty'), 'No shares yet. The first one appears as soon as a miner of the pool finds it.');
   keyed($('shares-list'), shares, share => share.hash, create, (row, share) => update(row, share, status, now));

@@ -55,6 +55,10 @@ pub struct Flags {
     /// miners connected at once (default 1000)
     #[argh(option, arg_name = "count")]
     pub max_sessions: Option<String>,
+    /// names of this machine, separated by commas, that browsers may use besides its IP addresses and own name
+    /// (default none)
+    #[argh(option, arg_name = "list")]
+    pub web_hosts: Option<String>,
     /// TCP port for other nodes (default 9171)
     #[argh(option, arg_name = "port")]
     pub p2p_port: Option<String>,

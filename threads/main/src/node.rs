@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwap;
 use crossbeam_channel::{bounded, SendTimeoutError, Sender};
 use p2pool_core::config::{Config, RpcAuth, RpcConfig};
-use p2pool_core::message::{latest, ToAnchor, ToChain, ToSubmit};
+use p2pool_core::message::{latest, P2pSender, ToAnchor, ToChain, ToSubmit};
 use p2pool_core::status::{ChainStatus, Counters};
 
 use crate::folder::ChainDir;
@@ -157,7 +157,7 @@ fn start(
         Arc::clone(counters),
     )
     .map_err(|cause| open_error("the header lookup", cause))?;
-    let stratum = p2pool_stratum::Stratum::open(
+    let mut stratum = p2pool_stratum::Stratum::open(
         config.stratum.clone(),
         params,
         p2pool_stratum::StratumOuts { chain: to_chain.clone(), submit: to_submit.clone() },
@@ -170,18 +170,39 @@ fn start(
             payout_script: config.payout_script,
             coinbase_tag: config.coinbase_tag.clone(),
             dir: folder.path().to_owned(),
+            looks_for_peers: false,
         },
         chain_inbox,
         templates,
-        p2pool_chain::ChainOuts { stratum: stratum.jobs(), anchor: to_anchor.clone() },
+        p2pool_chain::ChainOuts {
+            stratum: stratum.jobs(),
+            anchor: to_anchor.clone(),
+            submit: to_submit.clone(),
+            p2p: P2pSender::nowhere(),
+        },
     )
     .map_err(|cause| open_error("the sharechain", cause))?;
-    log::info!("miners are expected at {}", stratum.local_addr());
+    let sources = p2pool_http::Sources {
+        counters: Arc::clone(counters),
+        chain: chain.status(),
+        miners: stratum.miners(),
+        // No thread fills it yet.
+        peers: Arc::default(),
+        bitcoind: poll.status(),
+        blocks: anchor.blocks(),
+        watched: anchor.watched(),
+    };
+    let web = open_web(config, folder, stratum.local_addr().port(), sources)?;
+    stratum.send_browsers_to(web.relay_handle());
+    log::info!("miners are expected at {}; the dashboard is on the same port", stratum.local_addr());
 
-    let (stratum_stop, chain_status) = (stratum.stop_handle(), chain.status());
+    let (stratum_stop, web_stop, chain_status) = (stratum.stop_handle(), web.stop_handle(), chain.status());
+    let p2pool_http::Http { relay, server, .. } = web;
     threads.spawn(ThreadName::Chain, move || chain.run())?;
     threads.spawn(ThreadName::Anchor, move || anchor.run())?;
     threads.spawn(ThreadName::Submit, move || submit.run())?;
+    threads.spawn(ThreadName::Web, move || server.run())?;
+    threads.spawn(ThreadName::Relay, move || relay.run())?;
     threads.spawn(ThreadName::Stratum, move || stratum.run())?;
     threads.spawn(ThreadName::Poll, move || poll.run())?;
 
@@ -190,6 +211,7 @@ fn start(
             ask: Box::new(move || {
                 stratum_stop.stop();
                 poll_stopper.stop();
+                web_stop.stop();
             }),
             wait_for: ThreadName::Stratum,
             until: STRATUM_UNTIL,
@@ -207,8 +229,29 @@ fn start(
             wait_for: ThreadName::Chain,
             until: CHAIN_UNTIL,
         },
+        // Asked at the beginning; its history is worth a moment if there is one left, and nothing more.
+        Stage { ask: Box::new(|| ()), wait_for: ThreadName::Web, until: CHAIN_UNTIL },
     ];
     Ok(Started { stages, chain: chain_status })
+}
+
+/// The dashboard and API: on the miners' port, which may be one that the system chose.
+fn open_web(
+    config: &Config,
+    folder: &ChainDir,
+    stratum_port: u16,
+    sources: p2pool_http::Sources,
+) -> Result<p2pool_http::Http, NodeError> {
+    let web = p2pool_http::HttpConfig {
+        params: config.params.clone(),
+        payout_script: config.payout_script,
+        payout_address: config.payout_address.clone(),
+        stratum_port,
+        p2p_port: config.p2p.port,
+        chain_dir: folder.path().to_owned(),
+        host_names: config.web.host_names.clone(),
+    };
+    p2pool_http::Http::open(web, sources).map_err(|cause| open_error("the dashboard", cause))
 }
 
 fn open_error(what: &'static str, cause: impl Into<BoxedError>) -> NodeError {

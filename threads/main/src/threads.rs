@@ -28,6 +28,10 @@ pub enum ThreadName {
     Submit,
     /// Asks about Bitcoin headers.
     Anchor,
+    /// Speaks with browsers.
+    Relay,
+    /// Answers browsers.
+    Web,
 }
 
 impl ThreadName {
@@ -40,6 +44,8 @@ impl ThreadName {
             Self::Poll => "p2pool-poll",
             Self::Submit => "p2pool-submit",
             Self::Anchor => "p2pool-anchor",
+            Self::Relay => "p2pool-relay",
+            Self::Web => "p2pool-web",
         }
     }
 }

@@ -130,6 +130,22 @@ fn both_signals_end_it_in_order_within_five_seconds_without_a_bitcoind() {
 }
 
 #[test]
+fn a_bitcoind_that_never_answers_does_not_hold_up_the_end() {
+    let home = tempfile::tempdir().unwrap();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port().to_string();
+    let mut node = Node::start(home.path(), "node.log", |command| {
+        command.args(["-rpc-user", "u", "-rpc-password", "p", "-rpc-port", &port]);
+    });
+    node.await_log(OPEN);
+    let (_asked, _) = silent.accept().unwrap();
+    node.signal("TERM");
+    let (status, took) = node.wait();
+    assert_eq!(status.code(), Some(0), "{}", node.log());
+    assert!(took < Duration::from_secs(5), "took {took:?}:\n{}", node.log());
+}
+
+#[test]
 fn a_second_node_on_the_same_folder_is_refused() {
     let home = tempfile::tempdir().unwrap();
     let mut first = Node::start(home.path(), "first.log", |_| ());

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use bitcoin::block::Header;
 use bitcoin::consensus::encode::serialize_hex;
 use bitcoin::BlockHash;
@@ -14,11 +15,12 @@ use p2pool_core::config::RpcConfig;
 use p2pool_core::message::{AnchorAnswer, AnchorVerdict, LatestSender, TemplateNews, ToAnchor, ToChain};
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::sharechain::Anchor;
-use p2pool_core::status::Counters;
+use p2pool_core::status::{BlocksStatus, Counters, WatchedBlocks};
 use serde_json::json;
 
 use crate::client::Bounds;
 use crate::error::{CallError, RpcError};
+use crate::fates::Fates;
 use crate::known::Headers;
 use crate::news::TemplateSink;
 use crate::node::Node;
@@ -45,6 +47,7 @@ pub struct AnchorThread {
     chain: Sender<ToChain>,
     counters: Arc<Counters>,
     refresh: Refresh,
+    fates: Fates,
     paused_until: Option<Instant>,
 }
 
@@ -69,8 +72,19 @@ impl AnchorThread {
             chain,
             refresh: Refresh::new(TemplateSink::new(news, Arc::clone(&counters)), Instant::now()),
             counters,
+            fates: Fates::default(),
             paused_until: None,
         })
+    }
+
+    /// The blocks that are asked about, for others to change.
+    pub fn watched(&self) -> Arc<ArcSwap<WatchedBlocks>> {
+        self.fates.watched()
+    }
+
+    /// What bitcoind says of them.
+    pub fn blocks(&self) -> Arc<ArcSwap<BlocksStatus>> {
+        self.fates.published()
     }
 
     /// Answers until told to stop. Each question gets exactly one answer.
@@ -90,18 +104,39 @@ impl AnchorThread {
                 Err(RecvTimeoutError::Timeout) => {}
             }
             self.refresh.tick(&mut self.node, Instant::now());
+            self.look_after_blocks();
         }
+    }
+
+    /// Asks what became of found blocks; shares come first, so a few at a time.
+    fn look_after_blocks(&mut self) {
+        if self.is_paused() {
+            return;
+        }
+        if let Err(error) = self.fates.tick(&mut self.node, Instant::now()) {
+            debug!("no word on found blocks: bitcoind {error}");
+            self.failed();
+        }
+    }
+
+    /// Whether bitcoind failed a moment ago.
+    fn is_paused(&self) -> bool {
+        self.paused_until.is_some_and(|until| Instant::now() < until)
+    }
+
+    fn failed(&mut self) {
+        self.counters.rpc_errors.add_one();
+        self.paused_until = Some(Instant::now() + PAUSE_AFTER_FAILURE);
     }
 
     /// Hands over what was given, looks up, tells chain.
     fn answer(&mut self, hash: BlockHash, given: &[Header]) {
-        let verdict = if self.paused_until.is_some_and(|until| Instant::now() < until) {
+        let verdict = if self.is_paused() {
             AnchorVerdict::Unanswered
         } else {
             self.give(given).and_then(|()| self.look_up(hash)).unwrap_or_else(|error| {
                 debug!("no word on block {hash}: bitcoind {error}");
-                self.counters.rpc_errors.add_one();
-                self.paused_until = Some(Instant::now() + PAUSE_AFTER_FAILURE);
+                self.failed();
                 AnchorVerdict::Unanswered
             })
         };

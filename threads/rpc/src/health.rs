@@ -1,6 +1,12 @@
 //! One log line for each change of bitcoind's state, none for each retry.
 
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
 use log::{info, warn};
+use p2pool_core::status::BitcoindStatus;
+use p2pool_core::units::UnixTime;
 use p2pool_core::work::Template;
 
 use crate::error::CallError;
@@ -10,6 +16,7 @@ use crate::error::CallError;
 pub(crate) struct Health {
     url: String,
     state: State,
+    published: Arc<ArcSwap<BitcoindStatus>>,
 }
 
 #[derive(Debug)]
@@ -22,12 +29,20 @@ enum State {
 impl Health {
     /// Nothing is known of it yet.
     pub(crate) fn new(url: &str) -> Self {
-        Self { url: url.to_owned(), state: State::Unknown }
+        Self { url: url.to_owned(), state: State::Unknown, published: Arc::default() }
+    }
+
+    /// The same for onlookers.
+    pub(crate) fn published(&self) -> Arc<ArcSwap<BitcoindStatus>> {
+        Arc::clone(&self.published)
     }
 
     /// It gave a template. Returns whether that is news.
     pub(crate) fn note_up(&mut self, template: &Template) -> bool {
         let last = std::mem::replace(&mut self.state, State::Up);
+        if !matches!(last, State::Up) {
+            self.publish(None);
+        }
         let Self { url, .. } = self;
         match last {
             State::Up => return false,
@@ -37,13 +52,47 @@ impl Health {
         true
     }
 
-    /// It did not. Returns whether that is news.
-    pub(crate) fn note_down(&mut self, error: CallError) -> bool {
+    /// It did not; how far it is if it has yet to download the chain. Returns whether that is news.
+    pub(crate) fn note_down(&mut self, error: CallError, downloaded_percent: Option<u8>) -> bool {
+        let progress = downloaded_percent.map(|percent| format!(" ({percent} % done)"));
+        self.publish(Some(format!("{error}{}", progress.unwrap_or_default())));
         if matches!(&self.state, State::Down(last) if last.is_alike(&error)) {
             return false;
         }
         warn!("bitcoind at {} {error}; trying again", self.url);
         self.state = State::Down(error);
         true
+    }
+
+    /// Tells onlookers; what is wrong may change while since when something is wrong stays.
+    fn publish(&self, problem: Option<String>) {
+        let before = self.published.load();
+        if before.problem == problem && problem.is_some() {
+            return;
+        }
+        let is_still_down = before.problem.is_some() && problem.is_some();
+        let since = if is_still_down { before.since } else { UnixTime::from(SystemTime::now()) };
+        self.published.store(Arc::new(BitcoindStatus { problem, since }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn onlookers_see_the_latest_problem_and_since_when_there_is_one() {
+        let mut health = Health::new("nowhere");
+        let published = health.published();
+        assert_eq!(*published.load_full(), BitcoindStatus::default());
+        let downloading = || CallError::InitialDownload("in initial sync".to_owned());
+        assert!(health.note_down(CallError::Unreachable("refused".to_owned()), None));
+        let since = published.load().since;
+        assert!(since.0 > 0);
+        assert!(health.note_down(downloading(), Some(43)));
+        assert!(!health.note_down(downloading(), Some(44)), "no log line for a per cent");
+        let status = published.load_full();
+        assert!(status.problem.as_ref().is_some_and(|problem| problem.ends_with("(44 % done)")), "{status:?}");
+        assert_eq!(status.since, since);
     }
 }

@@ -71,6 +71,21 @@ impl HeaderAnswer {
     }
 }
 
+/// `None`: bitcoind does not know it.
+fn ask_header(node: &mut Node, hash: BlockHash) -> Result<Option<HeaderAnswer>, CallError> {
+    match node.call("getblockheader", json!([hash.to_string(), true]), Bounds::SMALL) {
+        Ok(answer) => Ok(Some(answer)),
+        Err(CallError::Rpc { code: UNKNOWN_BLOCK, .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Blocks of the best chain from this one on, at least 1; zero or less if it is not on the best chain; `None`: bitcoind
+/// does not know it.
+pub(crate) fn confirmations(node: &mut Node, hash: BlockHash) -> Result<Option<i64>, CallError> {
+    Ok(ask_header(node, hash)?.map(|answer| answer.confirmations))
+}
+
 /// Headers asked for before; the oldest are forgotten first.
 #[derive(Debug, Default)]
 pub(crate) struct Headers {
@@ -81,11 +96,7 @@ pub(crate) struct Headers {
 impl Headers {
     /// What bitcoind says of a header now, and whether it is on the best chain. `None`: it does not know it.
     pub(crate) fn ask(&mut self, node: &mut Node, hash: BlockHash) -> Result<Option<(KnownHeader, bool)>, CallError> {
-        let answer: HeaderAnswer = match node.call("getblockheader", json!([hash.to_string(), true]), Bounds::SMALL) {
-            Ok(answer) => answer,
-            Err(CallError::Rpc { code: UNKNOWN_BLOCK, .. }) => return Ok(None),
-            Err(error) => return Err(error),
-        };
+        let Some(answer) = ask_header(node, hash)? else { return Ok(None) };
         let known = answer
             .known(hash)
             .ok_or_else(|| CallError::Garbage(format!("to getblockheader: not the header of {hash}")))?;

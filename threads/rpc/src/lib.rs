@@ -9,12 +9,14 @@
 //! | [`AnchorThread`] | `ToAnchor` | `ToChain::Anchor`; a fresh template when [`Poll`] has none | `ToAnchor::Stop` |
 //!
 //! `open` asks bitcoind nothing: a node that starts before its bitcoind waits for it. Each thread has a connection
-//! of its own, for a long poll or the checking of a block holds one up. Nothing is shared but counters.
+//! of its own, for a long poll or the checking of a block holds one up. Nothing is shared but counters, and what is
+//! published for onlookers: how bitcoind is ([`Poll::status`]) and what became of found blocks ([`AnchorThread::blocks`]).
 
 mod anchor;
 mod backoff;
 mod client;
 mod error;
+mod fates;
 mod health;
 mod known;
 mod news;

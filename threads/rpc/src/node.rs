@@ -104,6 +104,16 @@ impl Node {
         Ok(TemplateAnswer { template, longpollid })
     }
 
+    /// How much of the block chain bitcoind has checked, by its own estimate; `None` if it does not say.
+    pub(crate) fn downloaded_percent(&mut self) -> Option<u8> {
+        #[derive(Deserialize)]
+        struct Progress {
+            verificationprogress: f64,
+        }
+        let progress: Progress = self.call("getblockchaininfo", json!([]), Bounds::SMALL).ok()?;
+        Some((progress.verificationprogress.clamp(0.0, 1.0) * 100.0) as u8)
+    }
+
     /// Looks at bitcoind's network unless this connection's is known.
     fn verify_if_new(&mut self) -> Result<(), CallError> {
         let connection = self.client.connections();

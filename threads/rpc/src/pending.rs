@@ -39,7 +39,7 @@ pub(crate) struct BlockSummary {
 
 impl BlockSummary {
     /// Reads them from a serialised block; `None` if it is none.
-    fn of(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn of(bytes: &[u8]) -> Option<Self> {
         let block: Block = deserialize(bytes).ok()?;
         let coinbase = block.txdata.first()?;
         Some(Self {

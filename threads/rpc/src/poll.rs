@@ -7,11 +7,12 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use crossbeam_channel::{bounded, Receiver, RecvTimeoutError, Sender, TryRecvError};
 use p2pool_core::config::RpcConfig;
 use p2pool_core::message::{LatestSender, TemplateNews};
 use p2pool_core::params::ChainParams;
-use p2pool_core::status::Counters;
+use p2pool_core::status::{BitcoindStatus, Counters};
 use ureq::Agent;
 
 use crate::backoff::Backoff;
@@ -66,6 +67,11 @@ impl Poll {
         Ok((Self { node, sink, counters, health, stop }, stopper))
     }
 
+    /// How bitcoind is.
+    pub fn status(&self) -> Arc<ArcSwap<BitcoindStatus>> {
+        self.health.published()
+    }
+
     /// Takes templates until stopped. Whatever bitcoind does is waited out.
     ///
     /// # Errors
@@ -109,7 +115,9 @@ impl Poll {
     fn failed(&mut self, error: CallError) {
         self.counters.rpc_errors.add_one();
         let is_wrong_network = matches!(error, CallError::WrongNetwork { .. });
-        if self.health.note_down(error) && is_wrong_network {
+        let is_downloading = matches!(error, CallError::InitialDownload(_));
+        let downloaded_percent = if is_downloading { self.node.downloaded_percent() } else { None };
+        if self.health.note_down(error, downloaded_percent) && is_wrong_network {
             // The work that miners may have is for a bitcoind that is no more.
             self.sink.withdraw();
         }

@@ -13,6 +13,7 @@ use p2pool_core::message::{FoundBlock, SubmitOutcome, ToChain, ToSubmit};
 use p2pool_core::params::ChainParams;
 use p2pool_core::share::ShareId;
 use p2pool_core::status::Counters;
+use p2pool_core::units::{BlockHeight, Sats};
 use serde_json::json;
 
 use crate::client::Bounds;
@@ -101,6 +102,10 @@ impl Submit {
                     self.take_in(&found);
                     self.try_next();
                 }
+                Ok(ToSubmit::PeersBlock { id, height, block }) => {
+                    self.take_peers(id, height, block);
+                    self.try_next();
+                }
                 Ok(ToSubmit::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => drop(self.try_next()),
             }
@@ -113,7 +118,7 @@ impl Submit {
         self.pending.iter().map(|pending| pending.due).min()
     }
 
-    /// Assembles and writes a found block, and puts it in the queue.
+    /// Assembles a found block and puts it in the queue.
     fn take_in(&mut self, found: &FoundBlock) {
         let block = BlockSummary {
             id: ShareId(found.hash),
@@ -132,6 +137,23 @@ impl Submit {
                 return;
             }
         };
+        // Other nodes hear of it at once; if the chain thread is busy, this node's bitcoind still does.
+        let news = ToChain::BlockFound { height: block.height, block: bytes.clone() };
+        if self.chain.try_send(news).is_err() {
+            warn!("block {} is not announced to other nodes: the chain thread is busy", block.id);
+        }
+        self.queue(block, bytes);
+    }
+
+    /// Puts a block that another node found in the queue.
+    fn take_peers(&mut self, id: ShareId, height: BlockHeight, bytes: Vec<u8>) {
+        if self.pending.iter().all(|pending| pending.block.id != id) {
+            let value = BlockSummary::of(&bytes).map_or(Sats(0), |block| block.value);
+            self.queue(BlockSummary { id, height, value }, bytes);
+        }
+    }
+
+    fn queue(&mut self, block: BlockSummary, bytes: Vec<u8>) {
         let written = self.files.write(block.id, &bytes);
         if let Err(error) = &written {
             error!("block {} cannot be written to disk: {error}; it is submitted from memory", block.id);

@@ -34,6 +34,8 @@ pub enum End {
     NothingSaid,
     /// Neither a miner nor a browser.
     UnknownProtocol,
+    /// A browser: not for this thread.
+    Browser,
     /// The session ended it.
     Session(Close),
     /// The client does not read.
@@ -55,6 +57,7 @@ impl fmt::Display for End {
             Self::ByClient => f.write_str("closed by the client"),
             Self::NothingSaid => f.write_str("nothing said in time"),
             Self::UnknownProtocol => f.write_str("neither Stratum nor HTTP"),
+            Self::Browser => f.write_str("a browser"),
             Self::Session(close) => close.fmt(f),
             Self::SlowReader => f.write_str("does not read what it is sent"),
             Self::Done => f.write_str("done"),

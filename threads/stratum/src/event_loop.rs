@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::ArcSwap;
 use mio::event::Event;
 use mio::{Events, Poll, Token};
-use p2pool_core::message::{LatestReceiver, ToStratum};
+use p2pool_core::message::{LatestReceiver, RelaySender, ToStratum};
 use p2pool_core::status::{Counters, MinersStatus};
 use p2pool_core::stratum::{Now, Pool};
 
@@ -86,6 +86,11 @@ impl EventLoop {
         }
     }
 
+    /// From now on browsers go there.
+    pub fn send_browsers_to(&mut self, web: RelaySender) {
+        self.clients.send_browsers_to(web);
+    }
+
     /// Runs until asked to stop.
     pub fn run(mut self) -> Result<(), StratumError> {
         let result = self.turn_until_stopped();
@@ -110,7 +115,7 @@ impl EventLoop {
             for event in &events {
                 self.on_event(event);
             }
-            self.clients.read_queued();
+            self.clients.read_queued(self.poll.registry());
             self.clients.flush_blocks();
             self.on_time(now);
             self.clients.check()?;

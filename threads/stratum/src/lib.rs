@@ -34,7 +34,7 @@ use arc_swap::ArcSwap;
 use crossbeam_channel::Sender;
 use mio::{Poll, Waker};
 use p2pool_core::config::StratumConfig;
-use p2pool_core::message::{latest, JobSender, ToChain, ToSubmit};
+use p2pool_core::message::{latest, JobSender, RelaySender, ToChain, ToSubmit};
 use p2pool_core::params::ChainParams;
 use p2pool_core::status::{Counters, MinersStatus};
 use p2pool_core::stratum::{Difficulty, Limits, Pool};
@@ -176,6 +176,11 @@ impl Stratum {
     /// The miners, anew every few seconds.
     pub fn miners(&self) -> Arc<ArcSwap<MinersStatus>> {
         Arc::clone(&self.miners)
+    }
+
+    /// Gives browsers on the miners' port to the web threads; without this they are told that there is no page.
+    pub fn send_browsers_to(&mut self, web: RelaySender) {
+        self.event_loop.send_browsers_to(web);
     }
 
     /// Serves miners until stopped.

@@ -1,5 +1,7 @@
 //! Every verdict on a submit, and what leaves the node before it.
 
+use std::sync::Arc;
+
 use super::harness::*;
 use crate::message::NoWork;
 use crate::params::Network;
@@ -107,6 +109,18 @@ fn error_20_time_out_of_range() {
     bench.now.time = bench.now.time.minus(300);
     assert_eq!(submit_at(&mut bench, JOB_TIME.0 + 6_900), Ok(()));
     assert_eq!(submit_at(&mut bench, JOB_TIME.0 + 6_901), Err(20));
+    // A job whose target is right for ten seconds only.
+    let job = JobSpec { id: 2, ..SHARES }.make();
+    let job = Arc::new(Job::clone(&job).until(JOB_TIME.plus(10)).unwrap());
+    bench.announce(&job);
+    let submit_at = |bench: &mut Bench, time: u32| {
+        let mut at = start;
+        at.time = time;
+        let found = solve(&job, at, is_share(&job));
+        bench.submit_answer("a", &job, &found)
+    };
+    assert_eq!(submit_at(&mut bench, JOB_TIME.0 + 10), Ok(()));
+    assert_eq!(submit_at(&mut bench, JOB_TIME.0 + 11), Err(20));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Against a pool of few words.
 
+use std::collections::HashSet;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::thread::{self, JoinHandle};
@@ -119,6 +120,10 @@ fn the_miner_comes_back_and_ends_after_its_blocks() {
     let seen = pool.join().unwrap();
     let resumed = seen.iter().filter(|request| request["params"] == json!(["test", "5e55"])).count();
     assert_eq!(resumed, 1, "the second connection asks for the first one's session");
+    let submits = seen.iter().filter(|request| request["method"] == "mining.submit").skip(1);
+    let submits: Vec<String> = submits.map(|request| request["params"].to_string()).collect();
+    assert!(submits.len() >= 3);
+    assert_eq!(submits.iter().collect::<HashSet<_>>().len(), submits.len(), "an answer was sent twice: {submits:?}");
 }
 
 #[test]

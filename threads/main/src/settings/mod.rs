@@ -5,6 +5,7 @@ mod error;
 mod nodes;
 mod payout;
 mod rpc;
+mod web;
 
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use log::LevelFilter;
-use p2pool_core::config::{Config, P2pConfig, StratumConfig};
+use p2pool_core::config::{Config, P2pConfig, StratumConfig, WebConfig};
 use p2pool_core::params::ChainParams;
 use p2pool_core::share::CoinbaseTag;
 
@@ -148,6 +149,7 @@ pub fn resolve(
             )?,
             sessions_max: number("-max-sessions", flags.max_sessions.as_ref(), SESSIONS_DEFAULT, 1..=SESSIONS_MAX)?,
         },
+        web: WebConfig { host_names: web::host_names(flags)? },
         p2p: P2pConfig {
             port: number("-p2p-port", flags.p2p_port.as_ref(), P2P_PORT_DEFAULT, 0..=u16::MAX)?,
             bootnodes: nodes::bootnodes(flags, environment)?,

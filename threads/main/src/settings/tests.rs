@@ -329,6 +329,16 @@ fn hosts_may_be_names_and_addresses() {
 }
 
 #[test]
+fn names_for_browsers_are_host_names() {
+    assert!(config(&[]).web.host_names.is_empty());
+    assert_eq!(config(&["-web-hosts", "pool.example.org, my_nas ,"]).web.host_names, ["pool.example.org", "my_nas"]);
+    for name in ["pool.example.org:3333", "http://pool", "a..b", "a b", "*.example.org"] {
+        let line = refusal(&["-web-hosts", name]);
+        assert!(line.contains("-web-hosts is") && line.contains("without port"), "{line}");
+    }
+}
+
+#[test]
 fn two_listeners_cannot_have_one_port() {
     let line = refusal(&["-stratum-port", "9171"]);
     assert!(line.contains("-stratum-port and -p2p-port are both 9171"), "{line}");

@@ -3,18 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bitcoin::block::Header;
 use bitcoin::consensus::encode::deserialize_hex;
+use bitcoin::hashes::Hash as _;
 use bitcoin::BlockHash;
 use crossbeam_channel::{unbounded, Receiver, Sender};
 use p2pool_core::config::{RpcAuth, RpcConfig};
 use p2pool_core::message::{latest, AnchorVerdict, LatestReceiver, TemplateNews, ToAnchor, ToChain};
 use p2pool_core::params::ChainParams;
+use p2pool_core::share::ShareId;
 use p2pool_core::sharechain::Anchor;
-use p2pool_core::status::Counters;
+use p2pool_core::status::{BlockFate, BlocksStatus, Counters, WatchedBlocks};
 use p2pool_core::units::{Bits, BlockHeight, UnixTime};
 use p2pool_rpc::AnchorThread;
-use p2pool_test_bitcoind::{Bitcoind, Chain, Options};
+use p2pool_test_bitcoind::{wait_until, Bitcoind, Chain, Options};
 use serde_json::json;
 
 use crate::common::{config_of, op_true_signet, regtest, rpc_config, Fault, Log, Proxy, Running, PATIENCE};
@@ -25,6 +28,8 @@ struct Anchoring {
     chain: Receiver<ToChain>,
     news: LatestReceiver<TemplateNews>,
     counters: Arc<Counters>,
+    watched: Arc<ArcSwap<WatchedBlocks>>,
+    blocks: Arc<ArcSwap<BlocksStatus>>,
     thread: Running,
 }
 
@@ -40,7 +45,8 @@ impl Anchoring {
         let (slot, news) = latest();
         let counters = Arc::new(Counters::default());
         let thread = AnchorThread::open(config, params, inbox, sender, slot, Arc::clone(&counters)).unwrap();
-        Self { to, chain, news, counters, thread: Running::start(|| thread.run()) }
+        let (watched, blocks) = (thread.watched(), thread.blocks());
+        Self { to, chain, news, counters, watched, blocks, thread: Running::start(|| thread.run()) }
     }
 
     #[track_caller]
@@ -66,6 +72,18 @@ impl Anchoring {
             AnchorVerdict::Known(anchor) => anchor,
             other => panic!("{hash}: {other:?}"),
         }
+    }
+
+    /// What is said of these blocks when asked now.
+    #[track_caller]
+    fn fates(&self, hashes: &[BlockHash]) -> Vec<BlockFate> {
+        let ids: Vec<ShareId> = hashes.iter().map(|hash| ShareId(hash.to_byte_array())).collect();
+        self.watched.store(Arc::default());
+        wait_until("the last answers to be forgotten", PATIENCE, || self.blocks.load().fates.is_empty());
+        self.watched.store(Arc::new(WatchedBlocks(ids.clone())));
+        wait_until("all to be asked for", PATIENCE, || self.blocks.load().fates.len() == ids.len());
+        let status = self.blocks.load();
+        ids.iter().map(|id| status.fates[id]).collect()
     }
 
     #[track_caller]
@@ -193,6 +211,33 @@ fn a_block_beside_the_best_chain_is_known_and_one_marked_invalid_is_not() {
     for hash in &fork {
         assert_eq!(anchoring.known(*hash), expected(&node, *hash, 0x207f_ffff));
     }
+    anchoring.stop();
+}
+
+#[test]
+fn what_became_of_found_blocks_is_told() {
+    let node = Bitcoind::start(Chain::Regtest);
+    let anchoring = Anchoring::start(&node, &regtest());
+    let mined = node.mine(6);
+    let confirmed = |confirmations| BlockFate::Confirmed { confirmations };
+    let nobodys = BlockHash::from_byte_array([7; 32]);
+    let asked = [mined[5], mined[4], mined[0], nobodys];
+    assert_eq!(anchoring.fates(&asked), [confirmed(1), confirmed(2), confirmed(6), BlockFate::Unknown]);
+    // Another branch takes the place of the last two, and more blocks than are asked for at once are watched.
+    node.call("invalidateblock", json!([mined[4].to_string()]));
+    let others = mine_others(&node, 3);
+    assert_eq!(
+        anchoring.fates(&[&asked[..], &others[..]].concat()),
+        [
+            BlockFate::Orphaned,
+            BlockFate::Orphaned,
+            confirmed(7),
+            BlockFate::Unknown,
+            confirmed(3),
+            confirmed(2),
+            confirmed(1)
+        ]
+    );
     anchoring.stop();
 }
 

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use bitcoin::BlockHash;
 use p2pool_core::config::RpcConfig;
 use p2pool_core::message::{latest, LatestReceiver, TemplateNews};
 use p2pool_core::params::ChainParams;
-use p2pool_core::status::Counters;
+use p2pool_core::status::{BitcoindStatus, Counters};
 use p2pool_core::work::Template;
 use p2pool_rpc::{Poll, PollStopper};
 use p2pool_test_bitcoind::{wait_until, Bitcoind, Chain};
@@ -18,6 +19,7 @@ use crate::common::{config_of, op_true_signet, regtest, Log, Running, PATIENCE};
 pub struct Polling {
     pub news: LatestReceiver<TemplateNews>,
     pub counters: Arc<Counters>,
+    pub bitcoind: Arc<ArcSwap<BitcoindStatus>>,
     stopper: PollStopper,
     thread: Running,
 }
@@ -28,7 +30,8 @@ impl Polling {
         let (sender, news) = latest();
         let counters = Arc::new(Counters::default());
         let (poll, stopper) = Poll::open(config, params, sender, Arc::clone(&counters)).unwrap();
-        Self { news, counters, stopper, thread: Running::start(|| poll.run()) }
+        let bitcoind = poll.status();
+        Self { news, counters, bitcoind, stopper, thread: Running::start(|| poll.run()) }
     }
 
     /// Waits for a template that builds on `tip`.
@@ -91,18 +94,24 @@ fn a_restarted_bitcoind_with_a_new_cookie_is_found_again() {
     let polling = Polling::start(&config_of(&node), &regtest());
     polling.template_on(node.tip());
     let old_cookie = std::fs::read(node.cookie_file()).unwrap();
+    let up = polling.bitcoind.load_full();
+    assert!(up.problem.is_none() && up.since.0 > 1_700_000_000, "{up:?}");
 
     node.kill();
     Log::wait(&["WARN", &port, "cannot be reached"]);
     let errors = polling.counters.rpc_errors.get();
     wait_until("three more tries", PATIENCE, || polling.counters.rpc_errors.get() >= errors + 3);
     assert_eq!(Log::with(&["WARN", &port, "cannot be reached"]).len(), 1, "one line for all tries");
+    let down = polling.bitcoind.load_full();
+    let problem = down.problem.as_ref().unwrap();
+    assert!(problem.starts_with("cannot be reached") && down.since >= up.since, "{down:?}");
 
     node.launch();
     assert_ne!(std::fs::read(node.cookie_file()).unwrap(), old_cookie);
     let tip = node.mine(1)[0];
     polling.template_on(tip);
     assert_eq!(Log::with(&["INFO", &port, "is back and gives work"]).len(), 1);
+    assert_eq!(polling.bitcoind.load().problem, None);
     polling.stop();
 }
 

@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
-use p2pool_core::message::ToStratum;
+use p2pool_core::message::{RelaySender, ToStratum, WebClient};
 use p2pool_core::status::{Counters, MinersStatus};
 use p2pool_core::stratum::{Close, Now, Pool, Session, Step};
 use p2pool_core::units::UnixTime;
@@ -38,6 +39,8 @@ pub struct Clients {
     queue: VecDeque<usize>,
     pool: Pool,
     outs: Outs,
+    /// Where browsers go; without it they are told that there is no page.
+    web: Option<RelaySender>,
     counters: Arc<Counters>,
     now: Now,
     input: Box<[u8]>,
@@ -56,11 +59,17 @@ impl Clients {
             queue: VecDeque::new(),
             pool,
             outs,
+            web: None,
             counters,
             now: Now { uptime_ms: 0, time: UnixTime(0) },
             input: vec![0; READ_LEN].into(),
             output: Vec::new(),
         }
+    }
+
+    /// From now on browsers go there.
+    pub fn send_browsers_to(&mut self, web: RelaySender) {
+        self.web = Some(web);
     }
 
     /// What all sessions share.
@@ -161,7 +170,7 @@ impl Clients {
     }
 
     /// Reads once from each socket that has bytes; those with more wait for the next round.
-    pub fn read_queued(&mut self) {
+    pub fn read_queued(&mut self, registry: &Registry) {
         for _ in 0..self.queue.len() {
             if self.outs.is_congested() {
                 return;
@@ -172,8 +181,22 @@ impl Clients {
             match self.read_one(key) {
                 Ok(true) => self.on_event(key, true, false),
                 Ok(false) => {}
+                Err(End::Browser) => self.hand_over(key, registry),
                 Err(end) => self.remove(key, &end),
             }
+        }
+    }
+
+    /// Gives a browser, of which nothing was read, to the web threads. Only whoever waits for them is closed instead.
+    fn hand_over(&mut self, key: usize, registry: &Registry) {
+        let Some(mut connection) = self.take_out(key) else { return };
+        let peer = connection.peer;
+        if let Err(error) = registry.deregister(&mut connection.socket) {
+            return log::debug!("browser at {}: {error}", Peer(Some(peer)));
+        }
+        let client = WebClient { socket: connection.socket.into(), peer };
+        if self.web.as_ref().is_some_and(|web| web.try_send(client).is_err()) {
+            log::debug!("browser at {}: the web threads have too many waiting", Peer(Some(peer)));
         }
     }
 
@@ -187,6 +210,7 @@ impl Clients {
                 Protocol::Stratum => {
                     connection.state = State::Miner(Box::new(Session::new(&self.pool, connection.opened)));
                 }
+                Protocol::Http if self.web.is_some() => return Err(End::Browser),
                 Protocol::Http => {
                     connection.send(HTTP_ANSWER, self.now.uptime_ms)?;
                     connection.leave(self.now.uptime_ms);
@@ -198,22 +222,31 @@ impl Clients {
         let Some(len) = connection.read(&mut self.input)? else { return Ok(false) };
         let bytes = self.input.get(..len).unwrap_or_default();
         let State::Miner(session) = &mut connection.state else { return Ok(true) };
+        self.counters.stratum_bytes_in.add(len as u64);
         self.output.clear();
         self.outs.peer = Some(connection.peer);
+        let (began, judged_before) = (Instant::now(), shares_judged(&self.counters));
         let mut step = Step { pool: &mut self.pool, now: self.now, out: &mut self.output, outlets: &mut self.outs };
         let result = session.on_bytes(bytes, &mut step);
         connection.send(&self.output, self.now.uptime_ms)?;
+        let latency = began.elapsed();
+        self.counters.stratum_bytes_out.add(self.output.len() as u64);
+        for _ in judged_before..shares_judged(&self.counters) {
+            self.counters.submit_latency.observe(latency);
+        }
         result.map_err(End::Session)?;
         Ok(true)
     }
 
     /// Tells all miners of a job or of its absence.
     pub fn fan_out(&mut self, news: ToStratum) {
+        let began = Instant::now();
         let fanout = self.pool.receive(news);
         self.step_all(|session, step| {
             session.on_fanout(fanout, step);
             Ok(())
         });
+        self.counters.job_fanout.observe(began.elapsed());
     }
 
     /// Looks at all timers.
@@ -245,6 +278,7 @@ impl Clients {
             self.outs.peer = Some(connection.peer);
             let mut step = Step { pool: &mut self.pool, now: self.now, out: &mut self.output, outlets: &mut self.outs };
             let result = advance(session, &mut step).map_err(End::Session);
+            self.counters.stratum_bytes_out.add(self.output.len() as u64);
             if let Err(end) = connection.send(&self.output, self.now.uptime_ms).and(result) {
                 ends.push((key, end));
             }
@@ -266,9 +300,7 @@ impl Clients {
 
     /// Ends a connection; dropping the socket closes it.
     fn remove(&mut self, key: usize, end: &End) {
-        let Some(connection) = self.connections.try_remove(key) else { return };
-        self.addresses.leave(connection.peer.ip());
-        self.counters.sessions.set(self.connections.len() as u64);
+        let Some(connection) = self.take_out(key) else { return };
         let peer = Peer(Some(connection.peer));
         log::debug!("connection of {peer} ended: {end}");
         if let State::Miner(session) = connection.state {
@@ -280,10 +312,23 @@ impl Clients {
         }
     }
 
+    /// Counts a connection out.
+    fn take_out(&mut self, key: usize) -> Option<Connection> {
+        let connection = self.connections.try_remove(key)?;
+        self.addresses.leave(connection.peer.ip());
+        self.counters.sessions.set(self.connections.len() as u64);
+        Some(connection)
+    }
+
     /// The loop is over.
     pub fn finish(&mut self) {
         self.connections.clear();
         self.counters.sessions.set(0);
         self.outs.finish();
     }
+}
+
+/// Answers of miners judged so far.
+fn shares_judged(counters: &Counters) -> u64 {
+    counters.shares_accepted.get().saturating_add(counters.shares_rejected())
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use crossbeam_channel::{bounded, Receiver};
 use p2pool_core::config::StratumConfig;
-use p2pool_core::message::{JobSender, ToChain, ToStratum, ToSubmit};
+use p2pool_core::message::{JobSender, RelaySender, ToChain, ToStratum, ToSubmit, WebClient};
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::status::{Counters, MinersStatus};
 use p2pool_core::stratum::Limits;
@@ -27,13 +27,15 @@ pub struct Setup {
     pub sessions_max: usize,
     pub chain_capacity: usize,
     pub submit_capacity: usize,
+    /// Without web threads if there is none.
+    pub web_capacity: Option<usize>,
     pub limits: Limits,
 }
 
 impl Default for Setup {
     fn default() -> Self {
         let limits = Limits { tick_ms: 20, status_ms: 20, ..Limits::default() };
-        Self { sessions_max: 1_000, chain_capacity: 1_024, submit_capacity: 16, limits }
+        Self { sessions_max: 1_000, chain_capacity: 1_024, submit_capacity: 16, web_capacity: None, limits }
     }
 }
 
@@ -43,6 +45,7 @@ pub struct Node {
     pub jobs: JobSender,
     pub chain: Receiver<ToChain>,
     pub submit: Receiver<ToSubmit>,
+    pub web: Receiver<WebClient>,
     pub counters: Arc<Counters>,
     pub miners: Arc<ArcSwap<MinersStatus>>,
     stop: StopHandle,
@@ -51,11 +54,11 @@ pub struct Node {
 
 impl Node {
     pub fn start(setup: Setup) -> Self {
-        let Setup { sessions_max, chain_capacity, submit_capacity, limits } = setup;
+        let Setup { sessions_max, chain_capacity, submit_capacity, web_capacity, limits } = setup;
         let (to_chain, chain) = bounded(chain_capacity);
         let (to_submit, submit) = bounded(submit_capacity);
         let counters = Arc::new(Counters::default());
-        let stratum = Stratum::open_with_limits(
+        let mut stratum = Stratum::open_with_limits(
             StratumConfig { port: 0, start_difficulty: 1.0, sessions_max },
             &ChainParams::standard(Network::Regtest),
             StratumOuts { chain: to_chain, submit: to_submit },
@@ -63,10 +66,14 @@ impl Node {
             limits,
         )
         .unwrap();
+        let (to_web, web) = bounded(web_capacity.unwrap_or(1));
+        if web_capacity.is_some() {
+            stratum.send_browsers_to(RelaySender::new(to_web, Arc::new(|| ())));
+        }
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, stratum.local_addr().port()));
         let (jobs, miners, stop) = (stratum.jobs(), stratum.miners(), stratum.stop_handle());
         let thread = Some(std::thread::spawn(move || stratum.run()));
-        Self { address, jobs, chain, submit, counters, miners, stop, thread }
+        Self { address, jobs, chain, submit, web, counters, miners, stop, thread }
     }
 
     pub fn job(&self, spec: JobSpec) -> Arc<Job> {

@@ -36,6 +36,27 @@ fn a_share_reaches_the_chain_and_its_miner_is_told() {
 }
 
 #[test]
+fn what_miners_wait_for_is_measured() {
+    let node = Node::start(Setup::default());
+    let job = node.job(SHARES);
+    let mut client = node.worker();
+    let submit = client.solution(&job, 5);
+    // Two in one packet, the second known already.
+    client.write(submit.repeat(2).as_bytes());
+    assert_eq!((client.answer()["result"].as_bool(), &client.answer()["error"][0]), (Some(true), &22.into()));
+    let counters = &node.counters;
+    wait_until("both submits are measured", || counters.submit_latency.snapshot().count == 2);
+    wait_until("the job is measured", || counters.job_fanout.snapshot().count == 1);
+    assert!(counters.submit_latency.snapshot().sum_us < 60_000_000);
+    // Both submits and what introduced the miner; two answers, a difficulty and a job.
+    assert!(counters.stratum_bytes_in.get() > 2 * submit.len() as u64);
+    assert!(counters.stratum_bytes_out.get() > 1_000);
+    // What is no submit is not counted as one.
+    client.call("mining.ping", &json!([]));
+    assert_eq!(counters.submit_latency.snapshot().count, 2);
+}
+
+#[test]
 fn a_block_goes_to_submit_though_its_share_is_refused() {
     let node = Node::start(Setup::default());
     let job = node.job(BLOCKS);

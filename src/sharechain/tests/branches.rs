@@ -1,0 +1,321 @@
+//! Branches that are not checked at once: whatever order their shares come in, and whatever is sent beside them, the
+//! best one becomes the tip.
+
+use bitcoin::hashes::Hash as _;
+
+use super::kit::{anchor, script, verdict_on, Kit};
+use crate::share::{Share, ShareId};
+use crate::sharechain::{Effect, Need, Source, Verdict};
+use crate::units::{UnixTime, Work};
+
+fn main_shares(kit: &Kit) -> Vec<Share> {
+    let tree = kit.chain.tree();
+    tree.main_chain().iter().map(|id| (*tree.node(id).unwrap().share).clone()).collect()
+}
+
+/// A node with this history.
+fn following(shares: &[Share]) -> Kit {
+    let mut kit = Kit::new();
+    shares.iter().for_each(|share| assert_eq!(kit.give_at(share), Verdict::Accepted));
+    kit
+}
+
+/// Ten shares; two more of ours upon them; and of another miner: a first, its two children (the second has the higher
+/// id and is stale), of which the first has a higher id than our tip so that it loses the tie.
+struct Fork {
+    ours: Kit,
+    theirs: Kit,
+    first: Share,
+    second: Share,
+    stale: Share,
+}
+
+fn fork() -> Fork {
+    let common = main_shares(&Kit::with_chain(10));
+    (2..200u8)
+        .find_map(|miner| {
+            let mut ours = following(&common);
+            ours.extend(2);
+            let mut theirs = following(&common);
+            theirs.miner = script(miner);
+            theirs.extend(1);
+            let (first, parent) = (theirs.tip(), theirs.tip());
+            theirs.now = theirs.now.plus(30);
+            let mut twins = Vec::new();
+            for twin in [miner, miner.wrapping_add(100)] {
+                theirs.miner = script(twin);
+                let share = theirs.on(&parent);
+                assert_eq!(theirs.give(&share), Verdict::Accepted);
+                twins.push(share);
+            }
+            twins.sort_by_key(Share::id);
+            let (stale, second) = (twins.pop()?, twins.pop()?);
+            theirs.now = theirs.now.plus(30);
+            let first = (*theirs.chain.tree().node(&first)?.share).clone();
+            ours.now = theirs.now;
+            (second.id() > ours.tip()).then_some(Fork { ours, theirs, first, second, stale })
+        })
+        .unwrap()
+}
+
+/// All orders of four.
+fn orders() -> Vec<[usize; 4]> {
+    let mut all = Vec::new();
+    for code in 0..256usize {
+        let order = [code & 3, code >> 2 & 3, code >> 4 & 3, code >> 6];
+        if (0..4).all(|at| order.contains(&at)) {
+            all.push(order);
+        }
+    }
+    all
+}
+
+#[test]
+fn a_better_branch_with_an_uncle_of_its_own_wins_in_any_order_of_arrival() {
+    for order in orders() {
+        let Fork { mut ours, mut theirs, first, second, stale } = fork();
+        let nephew = theirs.next();
+        assert_eq!(nephew.info.uncles, [stale.id()]);
+        let shares = [first, second, stale, nephew];
+        for at in order {
+            ours.give(&shares[at]);
+        }
+        assert_eq!(ours.tip(), shares[3].id(), "{order:?}");
+        assert_eq!(ours.chain.waiting(), (0, 0), "{order:?}");
+    }
+}
+
+#[test]
+fn an_uncle_of_an_uncle_is_found_among_the_unverified() {
+    let Fork { mut ours, mut theirs, first, second, stale } = fork();
+    // Upon the second: one share that names the stale one and is stale itself, and one that does not.
+    let (mut main, mut aside) = (None, None);
+    for miner in 1..200 {
+        theirs.miner = script(miner);
+        let names = theirs.on(&second.id());
+        let names_none = theirs.edited(&second.id(), |share| share.info.uncles.clear());
+        assert_eq!(names.info.uncles, [stale.id()]);
+        if names_none.id() < names.id() {
+            (main, aside) = (Some(names_none), Some(names));
+            break;
+        }
+    }
+    let (main, aside) = (main.unwrap(), aside.unwrap());
+    for share in [&main, &aside] {
+        assert_eq!(theirs.give(share), Verdict::Accepted);
+    }
+    theirs.now = theirs.now.plus(30);
+    let nephew = theirs.edited(&main.id(), |share| share.info.uncles = vec![aside.id()]);
+    assert_eq!(theirs.give(&nephew), Verdict::Accepted);
+    ours.extend(1);
+    ours.now = theirs.now;
+    for share in [&aside, &stale, &nephew, &main, &second, &first] {
+        ours.give(share);
+    }
+    assert_eq!(ours.tip(), nephew.id());
+    assert_eq!(ours.chain.waiting(), (0, 0));
+}
+
+#[test]
+fn stale_shares_of_a_branch_that_became_the_main_chain_may_be_uncles() {
+    let Fork { mut ours, mut theirs, first, second, stale } = fork();
+    let child = theirs.edited(&second.id(), |share| share.info.uncles.clear());
+    for share in [&first, &second, &stale, &child] {
+        ours.give(share);
+    }
+    assert_eq!(ours.tip(), child.id());
+    assert!(ours.next().info.uncles.contains(&stale.id()));
+}
+
+#[test]
+fn a_mutant_in_the_middle_of_a_branch_costs_no_share_above_it() {
+    let Fork { mut ours, mut theirs, first, second, .. } = fork();
+    let child = theirs.next();
+    let uncle = child.info.uncles.clone();
+    let child = theirs.edited(&second.id(), |share| share.info.uncles.clear());
+    assert_eq!(uncle.len(), 1);
+    let mut mutant = second.clone();
+    mutant.extranonce[0] ^= 1;
+    assert_eq!(ours.give(&first), Verdict::Accepted);
+    assert_eq!(ours.give(&mutant), Verdict::Unverified);
+    assert_eq!(ours.give(&child), Verdict::Held, "what it is built on was refused, but the true one may come");
+    ours.give(&second);
+    assert_eq!(ours.tip(), child.id());
+    assert_eq!(ours.chain.waiting(), (0, 0));
+}
+
+#[test]
+fn a_mutant_built_on_nothing_costs_no_share_above_it() {
+    let Fork { mut ours, mut theirs, first, second, .. } = fork();
+    let child = theirs.edited(&second.id(), |share| share.info.uncles.clear());
+    // On the shelf by a detour: its parent is there, and then is not.
+    let mut root = theirs.edited(&ShareId::ZERO, |_| ());
+    root.info.chain_work = Work(1);
+    let mut mutant = second.clone();
+    mutant.info.parent = root.id();
+    assert_eq!(ours.give(&root), Verdict::Unverified);
+    assert_eq!(ours.give(&mutant), Verdict::Unverified);
+    for share in [&first, &child, &second] {
+        ours.give(share);
+    }
+    assert_eq!(ours.tip(), child.id());
+}
+
+#[test]
+fn shares_above_one_from_the_future_wait_with_it() {
+    let common = main_shares(&Kit::with_chain(10));
+    let mut ours = following(&common);
+    ours.extend(3);
+    let mut theirs = following(&common);
+    theirs.miner = script(2);
+    theirs.extend(1);
+    theirs.now = theirs.now.plus(400);
+    theirs.extend(4);
+    for share in main_shares(&theirs).iter().skip(10) {
+        ours.give(share);
+    }
+    assert_ne!(ours.tip(), theirs.tip());
+    ours.chain.tick(theirs.now);
+    assert_eq!(ours.tip(), theirs.tip());
+    assert_eq!(ours.chain.waiting(), (0, 0));
+}
+
+#[test]
+fn forged_claims_on_unknown_bitcoin_blocks_cost_little_and_are_given_up() {
+    let mut kit = Kit::with_chain(3);
+    let mut forged = kit.edited(&ShareId::ZERO, |share| {
+        share.info.chain_work = Work(u128::from(u64::MAX));
+        share.header.prev_blockhash = bitcoin::BlockHash::from_byte_array([0xab; 32]);
+    });
+    let mut effects = 0;
+    for number in 0..500u32 {
+        forged.extranonce[..4].copy_from_slice(&number.to_le_bytes());
+        effects = effects.max(kit.effects(&forged).len());
+    }
+    assert!(effects <= 2, "{effects} effects of one share");
+    assert_eq!(kit.chain.waiting(), (500, 0));
+    kit.chain.tick(kit.now.plus(601));
+    assert_eq!(kit.chain.waiting(), (0, 0));
+}
+
+#[test]
+fn what_a_flood_waits_for_is_asked_for_by_turns() {
+    let mut kit = Kit::with_chain(3);
+    kit.anchor = anchor(101);
+    let mut orphan = kit.edited(&ShareId::ZERO, |_| ());
+    for number in 0..600u32 {
+        orphan.info.parent.0[..4].copy_from_slice(&(number + 1).to_le_bytes());
+        kit.give(&orphan);
+    }
+    let own = kit.next();
+    assert_eq!(kit.give_from(&own, Source::Local), Verdict::Held);
+    let own = Effect::Ask { need: Need::Anchor(own.header.prev_blockhash), source: Source::Local };
+    let mut asked = std::collections::HashSet::new();
+    for (count, new) in [(257, 257), (257, 256), (89, 88), (257, 0)] {
+        let effects = kit.chain.tick(kit.now);
+        assert_eq!(effects.first(), Some(&own), "what our own miners' shares need comes first, each time");
+        assert_eq!(effects.len(), count);
+        let before = asked.len();
+        asked.extend(effects.iter().map(|effect| format!("{effect:?}")));
+        assert_eq!(asked.len() - before, new);
+    }
+}
+
+#[test]
+fn a_flood_by_many_peers_does_not_displace_what_our_own_miners_found() {
+    let mut kit = Kit::with_chain(3);
+    kit.anchor = anchor(101);
+    let own = kit.next();
+    assert_eq!(kit.give_from(&own, Source::Local), Verdict::Held);
+    let mut orphan = kit.edited(&ShareId::ZERO, |share| share.merkle_branch = vec![[5; 32]; 16]);
+    orphan.info.parent = ShareId([9; 32]);
+    let (mut dropped, mut held) = (0, 0);
+    for number in 0..20_000u32 {
+        orphan.extranonce[..4].copy_from_slice(&number.to_le_bytes());
+        let effects = kit.chain.receive(orphan.clone(), Source::Peer(u64::from(number / 1_800)), kit.now);
+        held += 1;
+        dropped +=
+            effects.iter().filter(|effect| matches!(effect, Effect::Verdict { verdict: Verdict::Dropped, .. })).count();
+    }
+    assert!(dropped > 1_000, "what is given up is told");
+    assert_eq!(kit.chain.waiting().0, 1 + held - dropped);
+    let effects = kit.chain.anchor_known(anchor(101), kit.now);
+    assert_eq!(verdict_on(&effects, &own), Verdict::Accepted);
+}
+
+#[test]
+fn bitcoin_blocks_that_waiting_branches_are_built_on_outlive_pruning() {
+    let Fork { mut ours, mut theirs, first, second, .. } = fork();
+    // Their second share stands on a Bitcoin block that no share of the tree is built on.
+    theirs.anchor = anchor(101);
+    let (newer, newest) = (anchor(101), anchor(102));
+    for kit in [&mut ours, &mut theirs] {
+        kit.chain.anchor_known(newer.clone(), kit.now);
+        kit.chain.anchor_known(newest.clone(), kit.now);
+    }
+    let next = theirs.edited(&first.id(), |share| share.info.uncles.clear());
+    let next = if next.id() > ours.tip() { next } else { second };
+    ours.give(&first);
+    assert_eq!(ours.give(&next), Verdict::Unverified);
+    ours.chain.prune();
+    assert!(ours.chain.tree().anchor(&next.header.prev_blockhash).is_some());
+}
+
+struct Lcg(u64);
+
+impl Lcg {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % end
+    }
+}
+
+/// Seventy shares, each built on one of the newest few by one of many miners, naming what uncles it can.
+fn bush(lcg: &mut Lcg) -> Vec<Share> {
+    let mut kit = Kit::new();
+    let mut all: Vec<Share> = Vec::new();
+    while all.len() < 70 {
+        kit.miner = script(1 + lcg.below(250) as u8);
+        kit.now = kit.now.plus(lcg.below(20) as u32);
+        let newest = all.len().saturating_sub(1 + lcg.below(6));
+        let parent = all.get(newest).map_or(ShareId::ZERO, Share::id);
+        if parent != ShareId::ZERO && kit.chain.tree().node(&parent).is_none() {
+            continue;
+        }
+        let share = kit.on(&parent);
+        if matches!(kit.give(&share), Verdict::Accepted | Verdict::Unverified) {
+            all.push(share);
+        }
+    }
+    all
+}
+
+#[test]
+fn of_a_bush_of_branches_the_best_share_is_the_tip_in_any_order_of_arrival() {
+    let mut lcg = Lcg(7);
+    let mut uncles = 0;
+    for _ in 0..8 {
+        let all = bush(&mut lcg);
+        uncles += all.iter().map(|share| share.info.uncles.len()).sum::<usize>();
+        let best = all.iter().fold(&all[0], |best, share| {
+            if share.info.is_better_than(&share.id(), &best.info, &best.id()) {
+                share
+            } else {
+                best
+            }
+        });
+        for _ in 0..12 {
+            let mut order: Vec<&Share> = all.iter().skip(1).collect();
+            (1..order.len()).rev().for_each(|at| order.swap(at, lcg.below(at + 1)));
+            let mut kit = Kit::new();
+            kit.now = UnixTime(all.iter().map(|share| share.time().0).max().unwrap());
+            kit.give(&all[0]);
+            for share in order {
+                let verdict = kit.give(share);
+                assert!(!matches!(verdict, Verdict::Rejected { .. } | Verdict::Dropped), "{verdict:?}");
+            }
+            assert_eq!(kit.tip(), best.id());
+        }
+    }
+    assert!(uncles > 100, "{uncles}");
+}

@@ -1,0 +1,180 @@
+// The page as a real node serves it, with real shares: of the node at P2POOL_URL, or of one started here.
+
+import assert from 'node:assert/strict';
+import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
+import { DESKTOP, PHONE, launch, open } from './browser.mjs';
+import { cardsMatch, dialogShows, drawn, eventually, fits, live, nothingClipped, tabTo, text } from './checks.mjs';
+import { description, differences } from './contract.mjs';
+import { RealNode, waitFor } from './real-node.mjs';
+
+const { P2POOL_URL: GIVEN_URL, P2POOL_BITCOIND: bitcoind, P2POOL_EXE: p2pool, P2POOL_MINER: miner } = process.env;
+const HOSTILE = '<img src=x onerror=alert(1)>';
+const SHARES_MIN = 8;
+/** Graphs need two points; the node takes one every ten seconds. */
+const POINTS_MS = 60000;
+
+let node;
+let url;
+let browser;
+let page;
+let complaints;
+/** The last answers that the page itself was given. */
+let given;
+
+before(async () => {
+  browser = await launch();
+  if (GIVEN_URL) {
+    url = GIVEN_URL;
+    return;
+  }
+  node = await RealNode.start({ bitcoind, p2pool, miner });
+  url = node.url;
+  // Regtest is so easy that a limit is needed to see hash rates and difficulties settle.
+  await node.startMiner('garage.bitaxe-1', 'bitaxe/BM1370/v2.9.0', 40000);
+  await node.startMiner(HOSTILE, '<script>alert(2)</script>', 20000);
+  await waitFor(`${SHARES_MIN} shares`, async () => (await node.status()).share_count >= SHARES_MIN);
+});
+after(async () => {
+  await browser?.close();
+  await node?.close();
+});
+beforeEach(() => {
+  given = {};
+});
+afterEach(() => page?.close());
+
+/** A test that shows what the processes logged if it fails. */
+function check(name, options, test = options) {
+  it(name, options === test ? {} : options, async () => {
+    try {
+      await test();
+    } catch (error) {
+      if (node) console.error(await node.logs());
+      throw error;
+    }
+  });
+}
+
+async function visit(viewport = DESKTOP) {
+  ({ page, complaints } = await open(browser.context, url, async blank => {
+    await blank.setViewportSize(viewport);
+    blank.on('response', async response => {
+      const name = new URL(response.url()).pathname;
+      if (!name.startsWith('/api/') || !response.ok()) return;
+      // A page that is being closed takes its answers with it.
+      const answer = await response.json().catch(() => undefined);
+      if (answer !== undefined) given[name] = answer;
+    });
+  }));
+  await live(page);
+}
+
+describe('a real node', () => {
+  check('serves the page under a strict policy', async () => {
+    const response = await fetch(url);
+    assert.equal(response.status, 200);
+    const policy = response.headers.get('content-security-policy');
+    assert.match(policy, /default-src '(self|none)'/);
+    assert.ok(!/unsafe|\*|https?:/.test(policy), policy);
+    await visit();
+    assert.deepEqual(complaints, []);
+  });
+
+  check('answers as its description says', async () => {
+    const root = await description();
+    await visit();
+    assert.deepEqual(differences(root.components.schemas.Status, given['/api/status'], root), []);
+    assert.deepEqual(differences(root.components.schemas.Blocks, given['/api/blocks'], root), []);
+  });
+
+  check('cards match /api/status', async () => {
+    await visit();
+    // The page asks anew every few seconds; what it shows is what it was told last.
+    await eventually(() => cardsMatch(page, given['/api/status']));
+    assert.ok(given['/api/status'].share_count > 0);
+    assert.equal(await text(page, '#network'), given['/api/status'].network);
+    assert.deepEqual(complaints, []);
+  });
+
+  check('lists its shares, blocks, payouts and miners', async () => {
+    await visit();
+    await eventually(async () => {
+      const status = given['/api/status'];
+      assert.deepEqual(await page.locator('#shares-list .hash').allTextContents(), status.recent_shares.map(share => share.hash));
+      assert.equal(await page.locator('#tree .node').count(), status.tree_shares.length);
+      assert.equal(await page.locator('#payouts-list li').count(), Math.min(12, status.payout_entries.length));
+      assert.deepEqual((await page.locator('#miners-body .worker').allTextContents()).sort(), status.miners.map(one => one.worker).sort());
+      assert.equal(await page.locator('#blocks-list li').count(), given['/api/blocks'].blocks.length);
+    });
+  });
+
+  check('draws graphs of what it stored', async () => {
+    await waitFor('two points of history', async () => (await (await fetch(new URL('api/status', url))).json()).history.length >= 2, { timeoutMs: POINTS_MS });
+    await visit();
+    for (const name of ['pool', 'local', 'shares']) {
+      await eventually(async () => assert.ok((await drawn(page, `#graph-${name} canvas`)).part > 0.02, name));
+    }
+    const before = (await drawn(page, '#graph-pool canvas')).sum;
+    await page.getByText('1 hour', { exact: true }).click();
+    await eventually(() => assert.ok(given['/api/history']));
+    const root = await description();
+    assert.deepEqual(differences(root.components.schemas.History, given['/api/history'], root), []);
+    await eventually(async () => assert.notEqual((await drawn(page, '#graph-pool canvas')).sum, before));
+  });
+
+  check('opens a share by keyboard, leads to its parent, and Esc closes', async () => {
+    await visit();
+    await tabTo(page, '#shares-list a');
+    const opened = await page.evaluate(() => document.activeElement.textContent);
+    await page.keyboard.press('Enter');
+    await page.waitForSelector('dialog[open] table');
+    const share = given[`/api/share/${opened}`];
+    const root = await description();
+    assert.deepEqual(differences(root.components.schemas.Share, share, root), []);
+    await dialogShows(page, share);
+    await page.click(`dialog[open] dd a[href="#share=${share.info.parent}"]`);
+    await eventually(async () => assert.equal(await text(page, '#share-body .whole'), share.info.parent));
+    await eventually(() => dialogShows(page, given[`/api/share/${share.info.parent}`]));
+    await page.keyboard.press('Escape');
+    assert.equal(await page.locator('dialog[open]').count(), 0);
+    assert.deepEqual(complaints, []);
+  });
+
+  check('says of an unknown share that it does not hold it', async () => {
+    await visit();
+    await page.evaluate(hash => { location.hash = `#share=${hash}`; }, 'ab'.repeat(32));
+    await page.getByText('This node does not hold that share').waitFor();
+  });
+
+  check('fits a phone', async () => {
+    await visit(PHONE);
+    await fits(page);
+    await nothingClipped(page);
+    await page.click('#shares-list a');
+    await page.waitForSelector('dialog[open] table');
+    await fits(page);
+    await nothingClipped(page);
+  });
+
+  check('shows a worker named like markup as text', { skip: GIVEN_URL ? 'the miners of that node are not ours' : false }, async () => {
+    await visit();
+    await page.locator('.worker', { hasText: HOSTILE }).waitFor();
+    assert.equal(await page.locator('.agent', { hasText: '<script>alert(2)</script>' }).count(), 1);
+    assert.equal(await page.locator('img').count(), 1, 'the page has one image: its own');
+    assert.deepEqual(complaints, []);
+  });
+
+  check('shows that it is gone, and after a restart the same shares and history', { skip: GIVEN_URL ? 'that node is not ours to stop' : false }, async () => {
+    await visit();
+    const before = given['/api/status'];
+    await node.end(node.pool);
+    await page.waitForSelector('#connection[data-state="offline"]', { timeout: 30000 });
+    assert.match(await text(page, '#problems'), /The node has not answered since/);
+    await node.startPool();
+    await page.waitForSelector('#connection[data-state="live"]', { timeout: 30000 });
+    await eventually(() => assert.ok(given['/api/status'].uptime_secs < before.uptime_secs));
+    assert.ok(given['/api/status'].share_count >= before.share_count);
+    const { points } = await (await fetch(new URL('api/history?window=1h', url))).json();
+    assert.ok(points.some(point => point.t <= before.time), 'the history from before the restart is gone');
+  });
+});

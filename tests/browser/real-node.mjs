@@ -1,0 +1,142 @@
+// A bitcoind on regtest, a p2pool and miners, in a folder of their own; all are ended and reaped by `close`.
+
+import { spawn } from 'node:child_process';
+import { createServer } from 'node:net';
+import { mkdtemp, open, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+
+/** Nobody has its key, and regtest coins are worth nothing. */
+const ADDRESS = 'bcrt1qqypqxpq9qcrsszg2pvxq6rs0zqg3yyc5phstwt';
+/** A start takes a second; a busy machine takes more. */
+const START_MS = 60000;
+/** p2pool promises to end within 5 s; bitcoind has little to write. */
+const END_MS = 20000;
+
+/** A TCP port that was free a moment ago. */
+function freePort() {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.on('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const { port } = server.address();
+      server.close(() => resolve(port));
+    });
+  });
+}
+
+/** Tries until `attempt` gives something; gives up when the time is over or `isOver()`. */
+export async function waitFor(what, attempt, { timeoutMs = START_MS, isOver = () => false } = {}) {
+  const end = Date.now() + timeoutMs;
+  let last = 'it gave nothing';
+  for (;;) {
+    try {
+      const found = await attempt();
+      if (found) return found;
+    } catch (error) {
+      last = error.message;
+    }
+    if (isOver()) throw new Error(`waited for ${what}, but the process has ended (${last})`);
+    if (Date.now() > end) throw new Error(`waited ${timeoutMs / 1000} s for ${what}: ${last}`);
+    await new Promise(resume => setTimeout(resume, 100));
+  }
+}
+
+/** All processes of one test. */
+export class RealNode {
+  /** `programs` are paths: `{bitcoind, p2pool, miner}`. */
+  static async start(programs) {
+    const node = new RealNode();
+    node.programs = programs;
+    node.folder = await mkdtemp(path.join(tmpdir(), 'p2pool-browser-node-'));
+    node.children = [];
+    try {
+      await node.startBitcoind();
+      node.port = await freePort();
+      node.p2pPort = await freePort();
+      await node.startPool();
+    } catch (error) {
+      await node.close();
+      throw error;
+    }
+    return node;
+  }
+
+  get url() {
+    return `http://127.0.0.1:${this.port}/`;
+  }
+
+  async run(name, program, args) {
+    const log = await open(path.join(this.folder, `${name}.log`), 'a');
+    const child = spawn(program, args, { stdio: ['ignore', log.fd, log.fd], env: { PATH: process.env.PATH, HOME: this.folder } });
+    await log.close();
+    const ended = new Promise(resolve => {
+      child.on('exit', resolve);
+      child.on('error', resolve);
+    });
+    const entry = { name, child, ended, isOver: () => child.exitCode !== null || child.signalCode !== null || child.pid === undefined };
+    this.children.push(entry);
+    return entry;
+  }
+
+  async startBitcoind() {
+    this.rpcPort = await freePort();
+    const child = await this.run('bitcoind', this.programs.bitcoind, ['-regtest', `-datadir=${this.folder}`, `-rpcport=${this.rpcPort}`, '-listen=0']);
+    this.cookie = path.join(this.folder, 'regtest', '.cookie');
+    await waitFor('bitcoind', () => this.rpc('getblockcount').then(() => true), child);
+  }
+
+  /** Asks bitcoind. */
+  async rpc(method, ...params) {
+    const authorization = `Basic ${Buffer.from(await readFile(this.cookie)).toString('base64')}`;
+    const response = await fetch(`http://127.0.0.1:${this.rpcPort}/`, { method: 'POST', headers: { authorization }, body: JSON.stringify({ method, params }) });
+    const { result, error } = await response.json();
+    if (error) throw new Error(`${method}: ${error.message}`);
+    return result;
+  }
+
+  /** Starts p2pool, for a second time over the same data; waits until it gives figures. */
+  async startPool() {
+    this.pool = await this.run('p2pool', this.programs.p2pool, [
+      '-network=regtest', `-address=${ADDRESS}`, `-rpc-port=${this.rpcPort}`, `-rpc-cookie-file=${this.cookie}`, `-stratum-port=${this.port}`,
+      `-p2p-port=${this.p2pPort}`, '-mdns=false', `-data-dir=${path.join(this.folder, 'p2pool')}`, '-start-difficulty=0.000001', '-share-period=2',
+    ]);
+    await waitFor('p2pool', () => this.status(), this.pool);
+  }
+
+  /** What /api/status says. */
+  async status() {
+    return (await fetch(new URL('api/status', this.url), { signal: AbortSignal.timeout(5000) })).json();
+  }
+
+  /** Starts a miner; `rate` is in hashes per second. */
+  startMiner(worker, userAgent, rate) {
+    return this.run(`miner-${this.children.length}`, this.programs.miner, ['-o', `127.0.0.1:${this.port}`, '-u', worker, '--user-agent', userAgent, '--hashrate-limit', String(rate)]);
+  }
+
+  /** Ends one process and waits for it. */
+  async end(entry) {
+    if (!entry.isOver()) {
+      entry.child.kill('SIGTERM');
+      const timer = setTimeout(() => entry.child.kill('SIGKILL'), END_MS);
+      await entry.ended;
+      clearTimeout(timer);
+    }
+    this.children = this.children.filter(other => other !== entry);
+  }
+
+  /** The end of each log, for when a test failed. */
+  async logs() {
+    const texts = await Promise.all([...new Set(this.children.map(entry => entry.name))].map(async name => {
+      const text = await readFile(path.join(this.folder, `${name}.log`), 'utf8').catch(() => '');
+      return `--- ${name}\n${text.split('\n').slice(-15).join('\n')}`;
+    }));
+    return texts.join('\n');
+  }
+
+  /** Ends everything, last started first. */
+  async close() {
+    for (const entry of this.children.slice().reverse()) await this.end(entry);
+    await rm(this.folder, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,417 @@
+//! What other nodes say, and what they are told.
+//!
+//! The planner ([`Sync`]) decides what to ask, the sharechain judges what comes. Mail to the network thread is kept
+//! until what it tells of is on disk.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+
+use bitcoin::block::Header;
+use bitcoin::BlockHash;
+use log::{debug, info, warn};
+use p2pool_core::message::{
+    AskFailed, GossipToken, GossipVerdict, InboundToken, P2pSender, PeerToken, RequestToken, ToAnchor, ToP2p, ToSubmit,
+};
+use p2pool_core::params::ChainParams;
+use p2pool_core::share::{Share, ShareDigest};
+use p2pool_core::sharechain::{Effect, Need, Source, Tree, Verdict};
+use p2pool_core::sync::{serve, RequestId, Route, Sync, SyncAction, SyncState};
+use p2pool_core::units::UnixTime;
+use p2pool_core::wire::limits::HEADERS_MAX;
+use p2pool_core::wire::{Agent, List, Offence, Request, Response};
+
+use crate::blocks::{Blocks, Next};
+use crate::thread::{now, Chain};
+
+/// Numbers of questions that are not the planner's start here; the planner counts from one.
+const OWN_REQUESTS_START: u64 = 1 << 63;
+/// Gossiped shares that wait for their verdict. The network thread forgets them after half a minute.
+const GOSSIP_WAITING_MAX: usize = 4_096;
+/// Announced blocks that wait for bitcoind to know the block they are built on.
+const BLOCKS_WAITING_MAX: usize = 4;
+/// Bitcoin blocks of which is remembered who spoke of them.
+const ANCHOR_SENDERS_MAX: usize = 1_024;
+/// A peer is asked again for a Bitcoin header after this long.
+const HEADERS_AGAIN_S: u32 = 10;
+/// Seconds without a peer after which the planner mines alone; a node that looks for nobody need not wait.
+const ALONE_AFTER_S: u32 = 60;
+
+/// The chain thread's knowledge of other nodes.
+pub struct Network {
+    pub sync: Sync,
+    pub blocks: Blocks,
+    out: P2pSender,
+    mail: Vec<ToP2p>,
+    actions: VecDeque<SyncAction>,
+    gossip: HashMap<ShareDigest, GossipToken>,
+    /// Who sent a share built on a Bitcoin block, and when it was asked for its header.
+    anchor_senders: HashMap<BlockHash, (PeerToken, UnixTime)>,
+    asked: BTreeMap<RequestToken, What>,
+    waiting: VecDeque<Announced>,
+    next_request: u64,
+}
+
+/// What was asked beside the planner.
+enum What {
+    Headers(BlockHash),
+    Transactions(BlockHash),
+}
+
+/// An announced block whose parent bitcoind has not spoken of yet.
+struct Announced {
+    peer: PeerToken,
+    gossip: GossipToken,
+    header: Header,
+    announcement: Vec<u8>,
+}
+
+impl Network {
+    /// Knows nobody. `looks_for_peers` is false for a node that has no way to find others: it mines at once.
+    pub fn new(params: &ChainParams, out: P2pSender, looks_for_peers: bool, now: UnixTime) -> Self {
+        let since = if looks_for_peers { now } else { now.minus(ALONE_AFTER_S) };
+        Self {
+            sync: Sync::new(params, since),
+            blocks: Blocks::default(),
+            out,
+            mail: Vec::new(),
+            actions: VecDeque::new(),
+            gossip: HashMap::new(),
+            anchor_senders: HashMap::new(),
+            asked: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            next_request: OWN_REQUESTS_START,
+        }
+    }
+
+    /// Sends what waited; a message that finds no room is lost, and peers catch up by inventory.
+    pub fn send_mail(&mut self) {
+        for message in self.mail.drain(..) {
+            if self.out.send(message).is_err() {
+                debug!("a message to other nodes is lost");
+            }
+        }
+    }
+
+    fn ask(&mut self, peer: PeerToken, what: What, question: Request) {
+        let request = RequestToken(self.next_request);
+        self.next_request += 1;
+        self.asked.insert(request, what);
+        self.mail.push(ToP2p::Ask { peer, request, question });
+    }
+
+    fn verdict(&mut self, gossip: GossipToken, verdict: GossipVerdict) {
+        self.mail.push(ToP2p::Verdict { gossip, verdict });
+    }
+
+    /// Tells the network thread what became of a gossiped share, and everybody of one of ours.
+    fn on_verdict(&mut self, effect: &Effect, share: impl FnOnce() -> Option<Arc<Share>>) {
+        let Effect::Verdict { digest, source, verdict, .. } = effect else { return };
+        if *verdict == Verdict::Held {
+            // Often only bitcoind's word is missing, which takes milliseconds.
+            return;
+        }
+        let waiting = self.gossip.remove(digest);
+        let (told, offence) = match verdict {
+            Verdict::Accepted => (GossipVerdict::Accept, None),
+            Verdict::Rejected { rule, .. } if rule.proves_fault() => {
+                (GossipVerdict::Reject, Some(Offence::BrokenRule(*rule)))
+            }
+            _ => (GossipVerdict::Ignore, None),
+        };
+        if let Some(gossip) = waiting {
+            self.verdict(gossip, told);
+        } else if *verdict == Verdict::Accepted && *source == Source::Local {
+            self.mail.extend(share().map(ToP2p::Announce));
+        }
+        if let (Source::Peer(peer), Some(offence)) = (source, offence) {
+            self.mail.push(ToP2p::Penalize { peer: PeerToken(*peer), offence });
+        }
+    }
+
+    /// Remembers who can be asked for a Bitcoin header if our bitcoind does not know it.
+    fn note_sender(&mut self, hash: BlockHash, source: Source) {
+        let Source::Peer(peer) = source else { return };
+        if self.anchor_senders.len() >= ANCHOR_SENDERS_MAX {
+            self.anchor_senders.clear();
+        }
+        self.anchor_senders.entry(hash).or_insert((PeerToken(peer), UnixTime(0)));
+    }
+
+    /// bitcoind does not know a Bitcoin block: asks whoever spoke of it for its header.
+    pub fn anchor_unknown(&mut self, hash: BlockHash, now: UnixTime) {
+        let Some((peer, asked)) = self.anchor_senders.get_mut(&hash) else { return };
+        if now.since(*asked) < HEADERS_AGAIN_S {
+            return;
+        }
+        *asked = now;
+        let peer = *peer;
+        self.ask(peer, What::Headers(hash), Request::Headers { of: hash });
+    }
+}
+
+impl Chain {
+    pub(crate) fn peer_up(&mut self, peer: PeerToken, address: &str) {
+        debug!("peer {} at {address} connected", peer.0);
+        let actions = self.network.sync.peer_up(peer.0, now(), self.chain.tree());
+        self.plan(actions);
+    }
+
+    pub(crate) fn peer_down(&mut self, peer: PeerToken) {
+        let actions = self.network.sync.peer_down(peer.0, now(), self.chain.tree());
+        self.plan(actions);
+    }
+
+    pub(crate) fn take_gossip(&mut self, peer: PeerToken, gossip: GossipToken, share: &Arc<Share>) {
+        if self.network.gossip.len() >= GOSSIP_WAITING_MAX {
+            self.network.gossip.clear();
+        }
+        self.network.gossip.insert(share.digest(), gossip);
+        let effects = self.chain.receive((**share).clone(), Source::Peer(peer.0), now());
+        self.perform(effects);
+    }
+
+    pub(crate) fn answer_peer(&mut self, to: InboundToken, question: &Request) {
+        let tree = self.chain.tree();
+        let response = match question {
+            Request::Status => Response::Status(serve::status(tree, now(), agent())),
+            Request::Inventory { locator } => serve::inventory(tree, locator),
+            Request::Shares { ids } => serve::shares(tree, ids),
+            Request::Headers { of } => headers(tree, of),
+            Request::BlockTransactions { block, places } => self.network.blocks.transactions(block, places),
+        };
+        self.network.mail.push(ToP2p::Answer { to, response });
+    }
+
+    pub(crate) fn take_answer(&mut self, peer: PeerToken, token: RequestToken, answer: Result<Response, AskFailed>) {
+        match self.network.asked.remove(&token) {
+            Some(What::Headers(hash)) => self.take_headers(hash, answer),
+            Some(What::Transactions(hash)) => self.take_transactions(&hash, answer),
+            None => {
+                let (id, tree) = (RequestId(token.0), self.chain.tree());
+                let actions = match answer {
+                    Ok(response) => self.network.sync.response(peer.0, id, response, now(), tree),
+                    Err(_) => self.network.sync.failed(id, now(), tree),
+                };
+                self.plan(actions);
+            }
+        }
+    }
+
+    /// bitcoind checks them; what it takes becomes an anchor.
+    fn take_headers(&mut self, hash: BlockHash, answer: Result<Response, AskFailed>) {
+        let Ok(Response::Headers(headers)) = answer else { return };
+        if headers.last().is_some_and(|header| header.block_hash() == hash)
+            && self.outs.anchor.try_send(ToAnchor::Give(headers.into_vec())).is_err()
+        {
+            debug!("headers up to Bitcoin block {hash} wait");
+        }
+    }
+
+    fn take_transactions(&mut self, hash: &BlockHash, answer: Result<Response, AskFailed>) {
+        let given = match &answer {
+            Ok(Response::BlockTransactions(given)) => Some(&given[..]),
+            _ => None,
+        };
+        match self.network.blocks.answered(hash, given) {
+            Ok(next) => self.go_on_with_block(next),
+            Err((peer, error)) => self.false_block(peer, &error),
+        }
+    }
+
+    /// A peer announced a found Bitcoin block.
+    pub(crate) fn take_announcement(&mut self, peer: PeerToken, gossip: GossipToken, header: Header, bytes: Vec<u8>) {
+        let hash = header.block_hash();
+        if self.network.blocks.knows(&hash) {
+            self.network.verdict(gossip, GossipVerdict::Ignore);
+            return;
+        }
+        if self.chain.tree().anchor(&header.prev_blockhash).is_none() {
+            self.network.note_sender(header.prev_blockhash, Source::Peer(peer.0));
+            self.ask(header.prev_blockhash);
+            self.network.waiting.push_back(Announced { peer, gossip, header, announcement: bytes });
+            if self.network.waiting.len() > BLOCKS_WAITING_MAX {
+                self.network.waiting.pop_front();
+            }
+            return;
+        }
+        self.check_announcement(Announced { peer, gossip, header, announcement: bytes });
+    }
+
+    /// A Bitcoin block became known: announcements may have waited for it.
+    pub(crate) fn retry_announcements(&mut self) {
+        for announced in std::mem::take(&mut self.network.waiting) {
+            if self.chain.tree().anchor(&announced.header.prev_blockhash).is_some() {
+                self.check_announcement(announced);
+            } else {
+                self.network.waiting.push_back(announced);
+            }
+        }
+    }
+
+    fn check_announcement(&mut self, announced: Announced) {
+        let Announced { peer, gossip, header, announcement } = announced;
+        let Some(anchor) = self.chain.tree().anchor(&header.prev_blockhash) else { return };
+        let required = anchor.required_bits(UnixTime(header.time));
+        let template = self.template.as_deref();
+        match self.network.blocks.announced(peer, &announcement, required, template) {
+            Ok(next) => {
+                self.network.verdict(gossip, GossipVerdict::Accept);
+                self.go_on_with_block(next);
+            }
+            Err(error) => {
+                self.network.verdict(gossip, GossipVerdict::Reject);
+                self.false_block(peer, &error);
+            }
+        }
+    }
+
+    fn false_block(&mut self, peer: PeerToken, error: &p2pool_core::wire::BlockError) {
+        info!("peer {} announced a Bitcoin block that is none: {error}", peer.0);
+        self.network.mail.push(ToP2p::Penalize { peer, offence: Offence::FalseBlock });
+    }
+
+    fn go_on_with_block(&mut self, next: Next) {
+        match next {
+            Next::Ask(peer, question) => {
+                if let Request::BlockTransactions { block, .. } = &question {
+                    self.network.ask(peer, What::Transactions(*block), question);
+                }
+            }
+            Next::Submit { id, height, block } => {
+                if self.outs.submit.try_send(ToSubmit::PeersBlock { id, height, block }).is_err() {
+                    warn!("a peer's Bitcoin block {id} is not handed to bitcoind: too many blocks wait");
+                }
+            }
+            Next::Nothing => {}
+        }
+    }
+
+    /// Queues what the planner wants and works it off.
+    fn plan(&mut self, actions: Vec<SyncAction>) {
+        self.network.actions.extend(actions);
+        while let Some(action) = self.network.actions.pop_front() {
+            self.act(action);
+        }
+    }
+
+    fn act(&mut self, action: SyncAction) {
+        match action {
+            SyncAction::Ask { peer, id, request } => {
+                let (peer, request, question) = (PeerToken(peer), RequestToken(id.0), request);
+                self.network.mail.push(ToP2p::Ask { peer, request, question });
+            }
+            SyncAction::Open { apart, joined } => {
+                let effects = self.chain.open_apart(apart, joined, now());
+                self.perform(effects);
+            }
+            SyncAction::Deliver { route, peer, shares } => self.deliver(route, Source::Peer(peer), shares),
+            SyncAction::Finish(apart) => {
+                let effects = self.chain.finish_apart(apart, now());
+                self.perform(effects);
+            }
+            SyncAction::Drop(apart) => self.chain.drop_apart(apart),
+            SyncAction::Penalize { peer, offence } => {
+                self.network.mail.push(ToP2p::Penalize { peer: PeerToken(peer), offence });
+            }
+            SyncAction::Progress(progress) => {
+                let eta = progress.eta_s.map_or_else(|| "unknown".to_owned(), |eta_s| format!("{eta_s} s"));
+                let (done, total, rate) = (progress.done, progress.total, progress.rate_per_s);
+                info!("{done} of {total} shares fetched, {rate:.0} a second, left: {eta}");
+                self.sync_progress = Some(p2pool_core::status::SyncProgress { have: done.into(), want: total.into() });
+            }
+            SyncAction::State(state) => self.sync_state(state),
+            SyncAction::ClockOff { ahead_s } => {
+                warn!("this machine's clock is off: other nodes agree on a time {ahead_s} s from it; set it (NTP)");
+            }
+        }
+    }
+
+    fn deliver(&mut self, route: Route, source: Source, shares: Vec<Arc<Share>>) {
+        for share in shares {
+            let effects = match route {
+                Route::Chain => self.chain.receive((*share).clone(), source, now()),
+                Route::Apart(apart) => self.chain.receive_apart(apart, share, source, now()),
+            };
+            self.perform(effects);
+        }
+    }
+
+    fn sync_state(&mut self, state: SyncState) {
+        match state {
+            SyncState::Alone { .. } => {
+                warn!("no other node is reachable: mining alone, and paying nobody else until one is");
+            }
+            SyncState::Syncing => info!("other nodes have shares that this one has not: fetching them"),
+            SyncState::Synced => info!("level with the other nodes"),
+            SyncState::NoPeers { .. } => warn!("the last other node is gone"),
+        }
+        if state != SyncState::Syncing {
+            self.sync_progress = None;
+        }
+        self.job_due = true;
+    }
+
+    pub(crate) fn tick_network(&mut self) {
+        let actions = self.network.sync.tick(now(), self.chain.tree());
+        self.plan(actions);
+    }
+
+    /// What an effect of the sharechain means to other nodes.
+    pub(crate) fn tell_network(&mut self, effect: &Effect) {
+        let actions = match effect {
+            Effect::Verdict { id, source, verdict, .. } => {
+                let tree = self.chain.tree();
+                self.network.on_verdict(effect, || tree.node(id).map(|node| Arc::clone(&node.share)));
+                match verdict {
+                    Verdict::Rejected { .. } => self.network.sync.refused(id, *source, now(), self.chain.tree()),
+                    _ => return,
+                }
+            }
+            Effect::Ask { need: Need::Share(id), source } => {
+                self.network.sync.need(*id, *source, now(), self.chain.tree())
+            }
+            Effect::Ask { need: Need::Anchor(hash), source } => {
+                self.network.note_sender(*hash, *source);
+                return;
+            }
+            Effect::Linked(id) => {
+                self.network.sync.linked(id);
+                return;
+            }
+            Effect::Apart { id, outcome } => {
+                info!("a chain offered by other nodes was judged: {outcome:?}");
+                self.network.sync.judged(*id, outcome, now(), self.chain.tree())
+            }
+            Effect::Unlinked(_) | Effect::NewTip(_) => return,
+        };
+        // Worked off by whoever is at it already, or by the caller's next turn.
+        self.network.actions.extend(actions);
+    }
+
+    /// Works off what effects have queued.
+    pub(crate) fn settle(&mut self) {
+        self.plan(Vec::new());
+    }
+
+    /// Announces a block that this node found.
+    pub(crate) fn announce_block(&mut self, height: p2pool_core::units::BlockHeight, block: &[u8]) {
+        let announcement = self.network.blocks.announce(height, block);
+        self.network.mail.extend(announcement.map(ToP2p::AnnounceBlock));
+    }
+}
+
+/// A header and up to six before it, oldest first, as far as they are known here.
+fn headers(tree: &Tree, of: &BlockHash) -> Response {
+    let newest_first = std::iter::successors(tree.anchor(of), |anchor| tree.anchor(&anchor.header.prev_blockhash));
+    let mut headers: Vec<Header> = newest_first.take(HEADERS_MAX).map(|anchor| anchor.header).collect();
+    headers.reverse();
+    match headers.is_empty() {
+        true => Response::Unknown,
+        false => Response::Headers(List::first_of(headers)),
+    }
+}
+
+/// What this node says it runs.
+fn agent() -> Agent {
+    Agent::new(concat!("p2pool/", env!("CARGO_PKG_VERSION"))).unwrap_or_default()
+}

@@ -1,0 +1,24 @@
+//! Whether this node does its job, for programs that restart or alarm.
+
+use serde::Serialize;
+
+use super::state::{states, Level};
+use crate::view::View;
+
+/// The document.
+#[derive(Serialize)]
+pub struct Health {
+    /// Whether there is fresh work and a synced chain.
+    pub healthy: bool,
+    /// What is wrong, in words.
+    reasons: Vec<String>,
+}
+
+impl Health {
+    /// Every state at which nothing is earned makes a node unhealthy.
+    pub fn of(view: &View) -> Self {
+        let errors = states(view).into_iter().filter(|state| state.level == Level::Error);
+        let reasons: Vec<String> = errors.map(|state| state.text).collect();
+        Self { healthy: reasons.is_empty(), reasons }
+    }
+}

@@ -1,0 +1,64 @@
+//! The other nodes.
+
+use p2pool_core::status::{Direction, PeerStatus, PeersStatus};
+use p2pool_core::units::UnixTime;
+use serde::Serialize;
+
+use crate::view::View;
+
+/// The document.
+#[derive(Serialize)]
+pub struct PeersDocument {
+    our_peer_id: String,
+    /// Where this node listens.
+    listening: Vec<String>,
+    count: usize,
+    banned: usize,
+    peers: Vec<Peer>,
+    /// Said while this version has no network, so that an empty list is not taken for bad luck.
+    note: Option<&'static str>,
+}
+
+/// One connected node.
+#[derive(Serialize)]
+pub struct Peer {
+    id: String,
+    latency_us: Option<u64>,
+    address: String,
+    direction: &'static str,
+    agent: String,
+    connected_secs: u32,
+}
+
+impl Peer {
+    /// All of them.
+    pub fn list(peers: &PeersStatus, now: UnixTime) -> Vec<Self> {
+        let peer = |peer: &PeerStatus| Self {
+            id: peer.id.to_string(),
+            latency_us: peer.latency_us,
+            address: peer.address.to_string(),
+            direction: match peer.direction {
+                Direction::Inbound => "inbound",
+                Direction::Outbound => "outbound",
+            },
+            agent: peer.agent.to_string(),
+            connected_secs: now.since(peer.connected_since),
+        };
+        peers.peers.iter().map(peer).collect()
+    }
+}
+
+impl PeersDocument {
+    /// All of them.
+    pub fn of(view: &View) -> Self {
+        let peers = &view.peers;
+        Self {
+            our_peer_id: peers.our_id.clone(),
+            listening: peers.listening.clone(),
+            count: peers.peers.len(),
+            banned: peers.banned,
+            peers: Peer::list(peers, view.now),
+            note: peers.our_id.is_empty().then_some("this version has no network of nodes yet"),
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! The page's files, built into the program. A file added to `assets/` is added to the table here.
+
+use bitcoin::hashes::{sha256, Hash as _};
+
+/// A file of the page.
+pub struct Asset {
+    /// The path it is served at.
+    pub path: &'static str,
+    /// Its media type.
+    pub content_type: &'static str,
+    /// Its bytes.
+    pub bytes: &'static [u8],
+    /// Names this version of it, in quotes.
+    pub etag: String,
+}
+
+macro_rules! assets {
+    ($($path:literal => $file:literal, $content_type:expr;)*) => {
+        [$(($path, $content_type, include_bytes!(concat!("../assets/", $file)).as_slice())),*]
+    };
+}
+
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
+const SVG: &str = "image/svg+xml";
+
+/// All files.
+pub fn all() -> Vec<Asset> {
+    let table = assets! {
+        "/" => "index.html", HTML;
+        "/style.css" => "style.css", CSS;
+        "/icon.svg" => "icon.svg", SVG;
+        "/api.js" => "api.js", JAVASCRIPT;
+        "/app.js" => "app.js", JAVASCRIPT;
+        "/blocks.js" => "blocks.js", JAVASCRIPT;
+        "/cards.js" => "cards.js", JAVASCRIPT;
+        "/dialog.js" => "dialog.js", JAVASCRIPT;
+        "/dom.js" => "dom.js", JAVASCRIPT;
+        "/format.js" => "format.js", JAVASCRIPT;
+        "/graphs.js" => "graphs.js", JAVASCRIPT;
+        "/miners.js" => "miners.js", JAVASCRIPT;
+        "/payouts.js" => "payouts.js", JAVASCRIPT;
+        "/peers.js" => "peers.js", JAVASCRIPT;
+        "/problems.js" => "problems.js", JAVASCRIPT;
+        "/shares.js" => "shares.js", JAVASCRIPT;
+        "/tree.js" => "tree.js", JAVASCRIPT;
+    };
+    table.into_iter().map(|(path, content_type, bytes)| asset(path, content_type, bytes)).collect()
+}
+
+fn asset(path: &'static str, content_type: &'static str, bytes: &'static [u8]) -> Asset {
+    let etag = format!("\"{:.16}\"", sha256::Hash::hash(bytes).to_string());
+    Asset { path, content_type, bytes, etag }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_is_small() {
+        let len: usize = all().iter().map(|asset| asset.bytes.len()).sum();
+        assert!(len < 150_000, "{len} bytes");
+    }
+
+    #[test]
+    fn every_file_of_the_folder_is_served() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/assets");
+        assert_eq!(std::fs::read_dir(folder).unwrap().count(), all().len());
+    }
+
+    #[test]
+    fn versions_are_named_by_content() {
+        let etags: std::collections::HashSet<_> = all().into_iter().map(|asset| asset.etag).collect();
+        assert_eq!(etags.len(), all().len());
+        assert!(etags.iter().all(|etag| etag.len() == 18), "{etags:?}");
+    }
+}

@@ -1,0 +1,158 @@
+//! The dashboard, the JSON API and the metrics, on the miners' port.
+//!
+//! Two threads of the process and a few of the library that answers: the stratum thread hands connections whose first
+//! bytes are HTTP to the [relay](Relay), which reads requests strictly and passes whole ones to the [server](Server)
+//! behind a Unix socket. The server answers from what other threads publish and asks none of them anything; no request
+//! changes any state.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `relay` | what faces strangers |
+//! | `server` | the loop: requests, samples for the history, found blocks |
+//! | `site` | which path gives what |
+//! | `view` | what others have published, and what follows from it |
+//! | `api` | the JSON documents, described in `openapi.json` |
+//! | `metrics` | the same for Prometheus |
+//! | `history` | hash rates of the last hour to month, on disk |
+//! | `found` | found blocks, on disk |
+//! | `assets` | the page |
+
+mod api;
+mod assets;
+mod found;
+mod history;
+mod metrics;
+mod relay;
+mod server;
+mod site;
+mod socket;
+mod view;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use mio::Waker;
+use p2pool_core::message::RelaySender;
+use p2pool_core::params::ChainParams;
+use p2pool_core::share::PayoutScript;
+use p2pool_core::status::{
+    BitcoindStatus, BlocksStatus, ChainStatus, Counters, MinersStatus, PeersStatus, WatchedBlocks,
+};
+use thiserror::Error;
+
+use relay::Hosts;
+pub use relay::{Relay, WebCounters};
+pub use server::Server;
+
+/// What onlookers are told of this node's settings.
+#[derive(Clone, Debug)]
+pub struct HttpConfig {
+    /// The chain.
+    pub params: ChainParams,
+    /// Where this node's miners are paid.
+    pub payout_script: PayoutScript,
+    /// The same as the operator wrote it.
+    pub payout_address: String,
+    /// The port for miners and browsers.
+    pub stratum_port: u16,
+    /// The port for other nodes.
+    pub p2p_port: u16,
+    /// The chain's own folder.
+    pub chain_dir: PathBuf,
+    /// Names this node answers to besides IP addresses, `localhost` and the machine's own.
+    pub host_names: Vec<String>,
+}
+
+/// What other threads publish.
+#[derive(Clone)]
+pub struct Sources {
+    /// Counts of all threads.
+    pub counters: Arc<Counters>,
+    /// By the chain thread.
+    pub chain: Arc<ArcSwap<ChainStatus>>,
+    /// By the stratum thread.
+    pub miners: Arc<ArcSwap<MinersStatus>>,
+    /// By the network thread.
+    pub peers: Arc<ArcSwap<PeersStatus>>,
+    /// By rpc/poll.
+    pub bitcoind: Arc<ArcSwap<BitcoindStatus>>,
+    /// By rpc/anchor: what became of the blocks below.
+    pub blocks: Arc<ArcSwap<BlocksStatus>>,
+    /// By this crate's server, for rpc/anchor.
+    pub watched: Arc<ArcSwap<WatchedBlocks>>,
+}
+
+/// Why the threads could not start or had to end.
+#[derive(Debug, Error)]
+pub enum HttpError {
+    /// A folder or file of the chain's folder cannot be used.
+    #[error("{path} cannot be used: {cause}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// The system's words.
+        cause: std::io::Error,
+    },
+    /// The system gives no event queue or no socket, or it broke.
+    #[error("cannot wait for web requests: {0}")]
+    Poll(#[from] std::io::Error),
+    /// The library that answers could not start.
+    #[error("cannot start the web server: {0}")]
+    Server(String),
+}
+
+/// Both threads, opened and not yet running.
+pub struct Http {
+    /// To be run on a thread of its own.
+    pub relay: Relay,
+    /// To be run on a thread of its own.
+    pub server: Server,
+    stop: StopHandle,
+}
+
+/// Ends both threads.
+#[derive(Clone)]
+pub struct StopHandle {
+    asked: Arc<AtomicBool>,
+    relay: Arc<Waker>,
+    server: Arc<tiny_http::Server>,
+}
+
+impl Http {
+    /// Makes the socket between the two threads and reads what was stored.
+    ///
+    /// # Errors
+    /// See [`HttpError`].
+    pub fn open(config: HttpConfig, sources: Sources) -> Result<Self, HttpError> {
+        let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let hosts = Hosts::new(&machine, &config.host_names);
+        let asked = Arc::new(AtomicBool::new(false));
+        let counters = Arc::new(WebCounters::default());
+        let place = socket::Place::make(&config.chain_dir)?;
+        let relay = Relay::open(place.path().to_owned(), hosts, Arc::clone(&counters), Arc::clone(&asked))?;
+        let server = Server::open(place, config, sources, counters, Arc::clone(&asked))?;
+        let stop = StopHandle { asked, relay: relay.waker(), server: server.unblocker() };
+        Ok(Self { relay, server, stop })
+    }
+
+    /// What the stratum thread hands browsers to.
+    pub fn relay_handle(&self) -> RelaySender {
+        self.relay.sender()
+    }
+
+    /// Ends the threads.
+    pub fn stop_handle(&self) -> StopHandle {
+        self.stop.clone()
+    }
+}
+
+impl StopHandle {
+    /// Asks both threads to end; returns at once.
+    pub fn stop(&self) {
+        self.asked.store(true, Ordering::Release);
+        relay::wake(&self.relay);
+        self.server.unblock();
+    }
+}

@@ -1,0 +1,149 @@
+//! What other threads have published, at one moment, and what follows from it.
+
+use std::sync::Arc;
+
+use p2pool_core::payouts::EntrySource as _;
+use p2pool_core::share::ShareId;
+use p2pool_core::sharechain::{Node, Tree};
+use p2pool_core::status::{BitcoindStatus, ChainStatus, Counters, MinersStatus, PeersStatus};
+use p2pool_core::stratum::Difficulty;
+use p2pool_core::units::{Bits, Target, UnixTime};
+use p2pool_core::work::Job;
+
+use crate::Sources;
+
+/// The pool's hash rate is judged by shares of the last hour at most: older ones say nothing of now.
+const RATE_WINDOW_MAX_S: u32 = 3_600;
+
+/// All that is published, taken at once.
+pub struct View {
+    /// When it was taken.
+    pub now: UnixTime,
+    /// Counts.
+    pub counters: Arc<Counters>,
+    /// The sharechain.
+    pub chain: Arc<ChainStatus>,
+    /// This node's miners.
+    pub miners: Arc<MinersStatus>,
+    /// The other nodes.
+    pub peers: Arc<PeersStatus>,
+    /// bitcoind.
+    pub bitcoind: Arc<BitcoindStatus>,
+}
+
+impl View {
+    /// Takes it.
+    pub fn take(sources: &Sources, now: UnixTime) -> Self {
+        Self {
+            now,
+            counters: Arc::clone(&sources.counters),
+            chain: sources.chain.load_full(),
+            miners: sources.miners.load_full(),
+            peers: sources.peers.load_full(),
+            bitcoind: sources.bitcoind.load_full(),
+        }
+    }
+
+    /// The sharechain.
+    pub fn tree(&self) -> &Tree {
+        &self.chain.tree
+    }
+
+    /// What miners work on.
+    pub fn job(&self) -> Option<&Job> {
+        self.chain.job.as_deref()
+    }
+
+    /// The target of the next share, as far as it is known: the job's, else the tip's, else the easiest.
+    pub fn share_bits(&self) -> Bits {
+        let tip = || self.tree().tip().map(|tip| tip.share.info.share_bits);
+        self.job().map(|job| job.info.share_bits).or_else(tip).unwrap_or(self.tree().params().easiest_bits)
+    }
+
+    /// Seconds since bitcoind last gave a template; `None` if it never did.
+    pub fn template_age_s(&self) -> Option<u32> {
+        let time = u32::try_from(self.counters.template_time_s.get()).unwrap_or(u32::MAX);
+        (time > 0).then(|| self.now.since(UnixTime(time)))
+    }
+
+    /// Hashes per second of the whole pool: the work of the last shares by the time it took.
+    pub fn pool_hashes_per_s(&self) -> f64 {
+        hashes_per_s(self.tree(), self.now)
+    }
+
+    /// Hashes per second of this node's miners.
+    pub fn local_hashes_per_s(&self) -> f64 {
+        // Not `sum`, which makes -0 of nothing.
+        self.miners
+            .miners
+            .iter()
+            .map(|miner| miner.hashes_per_s)
+            .filter(|rate| rate.is_finite())
+            .fold(0.0, std::ops::Add::add)
+    }
+
+    /// Seconds the pool needs for a Bitcoin block on average; `None` without work or without hash rate.
+    pub fn block_time_s(&self) -> Option<f64> {
+        let work = self.job()?.block_target.work()?.0 as f64;
+        let rate = self.pool_hashes_per_s();
+        (rate > 0.0).then(|| work / rate)
+    }
+}
+
+/// Work by time of the newest shares of the main chain, a retarget window of them and at most an hour's.
+///
+/// The time reaches until now, so the rate falls when no more shares come. Uncles count: they are work as well.
+fn hashes_per_s(tree: &Tree, now: UnixTime) -> f64 {
+    let window = tree.params().retarget_window as usize;
+    let earliest = now.minus(RATE_WINDOW_MAX_S);
+    let (mut work, mut start) = (0.0, None);
+    for (index, id) in tree.main_chain().iter().rev().enumerate() {
+        let (Some(node), Some(entry)) = (tree.node(id), tree.entry(id)) else { break };
+        if node.share.time() < earliest {
+            start = Some(earliest);
+            break;
+        }
+        // What the oldest share took is not known: its time is where the measurement begins.
+        start = Some(node.share.time());
+        if index + 1 == window || node.share.info.is_genesis() {
+            break;
+        }
+        let older_is_held = tree.node(&node.share.info.parent).is_some();
+        if older_is_held {
+            work += entry.work_with_uncles.0 as f64;
+        }
+    }
+    start.map_or(0.0, |start| work / f64::from(now.since(start).max(1)))
+}
+
+/// Whether a share is a Bitcoin block.
+pub fn is_block(node: &Node) -> bool {
+    let bits = Bits(node.share.header.bits.to_consensus());
+    bits.target().is_ok_and(|target| target.is_met_by(&node.id.0))
+}
+
+/// Difficulty of a compact target; 0 if it is none.
+pub fn difficulty(bits: Bits) -> f64 {
+    bits.target().map_or(0.0, |target| difficulty_of(&target))
+}
+
+/// Difficulty of a target.
+pub fn difficulty_of(target: &Target) -> f64 {
+    Difficulty::of(target).get()
+}
+
+/// Reads a share's id as it is shown: 64 hexadecimal digits, last byte first.
+pub fn parse_id(text: &str) -> Option<ShareId> {
+    let mut id = [0; 32];
+    let digits = text.as_bytes();
+    if digits.len() != 64 || !digits.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    for (place, pair) in id.iter_mut().rev().zip(digits.chunks_exact(2)) {
+        *place = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(ShareId(id))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,271 @@
+//! What the documents say, against the chain they say it of.
+
+use std::sync::Arc;
+
+use p2pool_core::share::ShareId;
+use p2pool_core::status::{Direction, PeerStatus, PeersStatus};
+use serde_json::Value;
+
+use crate::client::ask;
+use crate::node::{now, Node};
+
+/// The names that programs for this pool know.
+const STATUS_NAMES: [&str; 31] = [
+    "share_count",
+    "miner_count",
+    "peer_count",
+    "difficulty",
+    "target_bits",
+    "tip_hash",
+    "tip_miner",
+    "tip_time",
+    "recent_shares",
+    "miner_weights",
+    "network",
+    "stratum_port",
+    "p2p_port",
+    "share_target_time_secs",
+    "pplns_window_size",
+    "uptime_secs",
+    "pool_hashrate",
+    "local_hashrate",
+    "last_block_found_time",
+    "last_block_found_hash",
+    "est_time_to_block",
+    "history",
+    "our_address",
+    "payout_entries",
+    "coinbase_value",
+    "tree_shares",
+    "our_peer_id",
+    "peers",
+    "miners",
+    "state",
+    "problems",
+];
+
+fn names(value: &Value) -> Vec<&str> {
+    value.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+#[track_caller]
+fn assert_has(value: &Value, wanted: &[&str]) {
+    let names = names(value);
+    for name in wanted {
+        assert!(names.contains(name), "{name} is missing among {names:?}");
+    }
+}
+
+#[test]
+fn the_status_has_every_name() {
+    let node = Node::start();
+    let peer = PeerStatus {
+        id: "12D3".into(),
+        address: "/ip4/10.0.0.1".into(),
+        direction: Direction::Outbound,
+        latency_us: Some(900),
+        connected_since: now(),
+        agent: "p2pool/0.1.0".into(),
+    };
+    let peers = PeersStatus { our_id: "12D4".to_owned(), peers: vec![peer], ..PeersStatus::default() };
+    node.sources.peers.store(Arc::new(peers));
+    let status = node.wait_for("a sample", |status| !status["history"].as_array().unwrap().is_empty());
+    assert_has(&status, &STATUS_NAMES);
+    assert_has(&status["recent_shares"][0], &["hash", "miner", "timestamp", "is_block"]);
+    assert_has(&status["history"][0], &["t", "ph", "lh"]);
+    assert_has(&status["payout_entries"][0], &["address", "amount", "pct"]);
+    assert_has(&status["tree_shares"][0], &["hash", "prev_share_hash", "miner", "timestamp", "is_block", "main_chain"]);
+    assert_has(&status["peers"][0], &["id", "latency_us", "address"]);
+    assert_has(
+        &status["miners"][0],
+        &["worker", "hashrate", "difficulty", "shares", "last_share_time", "connected_secs"],
+    );
+    assert_eq!((&status["our_peer_id"], &status["peer_count"]), (&"12D4".into(), &1.into()));
+}
+
+#[test]
+fn the_status_is_that_of_the_chain() {
+    let node = Node::start();
+    let tree = node.recording.tree();
+    let (status, tip) = (node.json("/api/status"), tree.tip().unwrap());
+    assert_eq!(status["share_count"], tree.len());
+    assert_eq!(status["tip_hash"], tip.id.to_string());
+    assert_eq!(status["sharechain_height"], tip.share.info.share_height.0);
+    assert_eq!(status["target_bits"], node.sources.chain.load().job.as_ref().unwrap().info.share_bits.to_string());
+    assert_eq!(status["network"], "regtest");
+    assert_eq!((&status["miner_count"], &status["local_hashrate"]), (&2.into(), &1.5e12.into()));
+    let recent = status["recent_shares"].as_array().unwrap();
+    let newest: Vec<ShareId> = tree.main_chain().iter().rev().take(30).copied().collect();
+    assert_eq!(recent.len(), newest.len());
+    assert!(recent.iter().zip(&newest).all(|(share, id)| share["hash"] == id.to_string()));
+    // Forks are there, and each share of the tree knows its parent.
+    let drawn = status["tree_shares"].as_array().unwrap();
+    assert!(drawn.iter().any(|share| share["main_chain"] == false));
+    for share in drawn {
+        let node = tree.nodes().find(|node| share["hash"] == node.id.to_string()).unwrap();
+        assert_eq!(share["prev_share_hash"], node.share.info.parent.to_string());
+        assert_eq!(share["main_chain"], tree.is_main(node));
+    }
+    let uncles = tree.nodes().filter(|node| tree.is_main(node)).flat_map(|node| node.share.info.uncles.clone()).count();
+    assert!(uncles > 0);
+    assert_eq!(status["uncle_count"], uncles);
+    assert_eq!(status["orphan_count"], tree.len() - tree.main_chain().len() - uncles);
+}
+
+#[test]
+fn payouts_add_up() {
+    let node = Node::start();
+    let (status, payouts) = (node.json("/api/status"), node.json("/api/payouts"));
+    let value = status["coinbase_value"].as_u64().unwrap();
+    for document in [&status, &payouts] {
+        let entries = document["payout_entries"].as_array().unwrap();
+        assert_eq!(entries.iter().map(|entry| entry["amount"].as_u64().unwrap()).sum::<u64>(), value);
+        let percent: f64 = entries.iter().map(|entry| entry["pct"].as_f64().unwrap()).sum();
+        assert!((percent - 100.0).abs() < 1e-6, "{percent}");
+    }
+    let ours =
+        status["payout_entries"].as_array().unwrap().iter().find(|entry| entry["address"] == status["our_address"]);
+    assert_eq!(status["our_payout"], ours.unwrap()["amount"]);
+    let weights: f64 = status["miner_weights"].as_object().unwrap().values().map(|part| part.as_f64().unwrap()).sum();
+    assert!((weights - 1.0).abs() < 1e-9, "{weights}");
+    assert_eq!(payouts["window_shares"], node.recording.params.payout_window);
+}
+
+#[test]
+fn each_share_has_the_payouts_that_the_model_came_to() {
+    let node = Node::start();
+    let (recording, network) = (&node.recording, node.recording.params.network);
+    let mut compared = 0;
+    // Newest first and back: the window moves both ways and over forks.
+    for recorded in recording.shares.iter().rev().chain(&recording.shares) {
+        let share = node.json(&format!("/api/share/{}", recorded.id));
+        assert_eq!(share["hash"], recorded.id);
+        let shown: Vec<(String, u64)> = share["payouts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|entry| (entry["address"].as_str().unwrap().to_owned(), entry["amount"].as_u64().unwrap()))
+            .collect();
+        let expected: Vec<(String, u64)> = recorded
+            .payouts
+            .iter()
+            .map(|(script, amount)| (recording.scripts[*script].to_address(network), *amount))
+            .collect();
+        assert_eq!(shown, expected, "{}", recorded.id);
+        compared += 1;
+    }
+    assert!(compared >= 120, "{compared}");
+}
+
+#[test]
+fn a_share_names_its_relatives() {
+    let node = Node::start();
+    let tree = node.recording.tree();
+    let nephew = tree.nodes().find(|node| tree.is_main(node) && !node.share.info.uncles.is_empty()).unwrap();
+    let shown = node.json(&format!("/api/share/{}", nephew.id));
+    assert_eq!(shown["info"]["parent"], nephew.share.info.parent.to_string());
+    let uncle = shown["info"]["uncles"][0].as_str().unwrap();
+    let uncle = node.json(&format!("/api/share/{uncle}"));
+    assert_eq!(uncle["named_by"], nephew.id.to_string());
+    assert_eq!((&uncle["main_chain"], &uncle["confirmations"]), (&false.into(), &Value::Null));
+    let parent = node.json(&format!("/api/share/{}", nephew.share.info.parent));
+    assert!(parent["children"].as_array().unwrap().contains(&nephew.id.to_string().into()));
+    let genesis = node.json(&format!("/api/share/{}", tree.main_chain()[0]));
+    assert_eq!(genesis["info"]["parent"], Value::Null);
+    assert_eq!(genesis["confirmations"], tree.main_chain().len() - 1);
+    assert_eq!(nephew.share.header.merkle_root.to_string(), shown["header"]["merkle_root"].as_str().unwrap());
+}
+
+#[test]
+fn strangers_texts_stay_texts() {
+    let node = Node::start();
+    let answer = node.get("/api/miners");
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+    let miners: Value = serde_json::from_slice(&answer.body).unwrap();
+    let miner = miners["miners"].as_array().unwrap().iter().find(|miner| miner["hashrate"] == 5e11).unwrap();
+    assert_eq!(miner["worker"], "<img src=x onerror=alert(1)>");
+    assert_eq!((&miner["rejected"], &miner["rejected_by_reason"]["stale"]), (&3.into(), &2.into()));
+}
+
+#[test]
+fn what_is_not_there_is_said_in_json() {
+    let node = Node::start_empty();
+    for (path, status) in [
+        ("/nothing", 404),
+        ("/api/", 404),
+        ("/api/status/", 404),
+        ("/../etc/passwd", 404),
+        ("/api/share/", 400),
+        ("/api/share/zz", 400),
+        (&format!("/api/share/{}", "g".repeat(64)), 400),
+        (&format!("/api/share/{}", "0".repeat(65)), 400),
+        (&format!("/api/share/{}", "0".repeat(64)), 404),
+        ("/api/history?window=1y", 400),
+    ] {
+        let answer = node.get(path);
+        assert_eq!((answer.status, answer.header("content-type")), (status, Some("application/json")), "{path}");
+        assert!(!answer.error().is_empty());
+    }
+}
+
+#[test]
+fn every_answer_carries_the_security_headers() {
+    let node = Node::start_empty();
+    for path in ["/", "/api/status", "/nothing", "/metrics"] {
+        let answer = node.get(path);
+        let policy = answer.header("content-security-policy").unwrap();
+        assert!(policy.starts_with("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{policy}");
+        assert!(!policy.contains("unsafe") && !policy.contains("http"), "{policy}");
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+        assert_eq!(answer.header("referrer-policy"), Some("no-referrer"));
+        assert_eq!(answer.header("set-cookie"), None);
+        assert_eq!(answer.header("access-control-allow-origin"), None);
+    }
+}
+
+#[test]
+fn a_known_file_is_not_sent_again() {
+    let node = Node::start_empty();
+    let page = node.get("/");
+    assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
+    let etag = page.header("etag").unwrap();
+    let request =
+        |etag: &str| format!("GET / HTTP/1.1\r\nHost: localhost\r\nIf-None-Match: {etag}\r\nConnection: close\r\n\r\n");
+    let known = ask(node.address, &request(etag));
+    assert_eq!((known.status, known.body.len()), (304, 0));
+    assert_eq!(ask(node.address, &request("\"other\"")).body, page.body);
+}
+
+#[test]
+fn all_that_the_page_is_made_of_is_served() {
+    let node = Node::start_empty();
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("assets");
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let answer = node.get(&format!("/{}", if name == "index.html" { "" } else { name }));
+        let kind = match path.extension().unwrap().to_str().unwrap() {
+            "html" => "text/html; charset=utf-8",
+            "css" => "text/css; charset=utf-8",
+            "js" => "text/javascript; charset=utf-8",
+            "svg" => "image/svg+xml",
+            other => panic!("{other}"),
+        };
+        assert_eq!((answer.status, answer.header("content-type")), (200, Some(kind)), "{name}");
+        assert_eq!(answer.body, std::fs::read(&path).unwrap(), "{name}");
+        assert_eq!(answer.header("cache-control"), Some("no-cache"));
+    }
+}
+
+#[test]
+fn head_gives_what_get_would() {
+    let node = Node::start_empty();
+    for path in ["/", "/api/peers", "/nothing"] {
+        let get = node.get(path);
+        let request = format!("HEAD {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        let head = ask(node.address, &request);
+        assert_eq!((head.status, head.body.len()), (get.status, 0));
+        assert_eq!(head.header("content-length"), get.header("content-length"));
+    }
+}

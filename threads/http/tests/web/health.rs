@@ -1,0 +1,104 @@
+//! What is wrong, and whether a watchdog is told.
+
+use std::sync::Arc;
+
+use p2pool_core::params::{ChainParams, Network};
+use p2pool_core::sharechain::Tree;
+use p2pool_core::status::{BitcoindStatus, MinersStatus, SyncProgress};
+use serde_json::Value;
+
+use crate::node::{job, miner, now, Node};
+
+fn health(node: &Node) -> (u16, Value) {
+    let answer = node.get("/healthz");
+    (answer.status, serde_json::from_slice(&answer.body).unwrap())
+}
+
+fn codes(status: &Value) -> Vec<&str> {
+    status["problems"].as_array().unwrap().iter().map(|state| state["code"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn a_node_at_work_is_healthy() {
+    let node = Node::start();
+    assert_eq!(health(&node), (200, serde_json::json!({"healthy": true, "reasons": []})));
+    let status = node.json("/api/status");
+    assert_eq!(codes(&status), ["alone"], "this version has no peers, and says so");
+    assert_eq!((&status["state"]["code"], &status["state"]["level"]), (&"alone".into(), &"info".into()));
+}
+
+#[test]
+fn a_node_without_work_is_not() {
+    let node = Node::start_empty();
+    let (status, health) = health(&node);
+    assert_eq!((status, &health["healthy"]), (503, &false.into()));
+    assert_eq!(health["reasons"], serde_json::json!(["bitcoind has given no work yet."]));
+    assert_eq!(codes(&node.json("/api/status")), ["no_work_yet", "no_miner", "alone"]);
+}
+
+#[test]
+fn old_work_is_no_work() {
+    let node = Node::start();
+    node.sources.counters.template_time_s.set(u64::from(now().0) - 100);
+    assert_eq!(health(&node).0, 200);
+    node.sources.counters.template_time_s.set(u64::from(now().0) - 130);
+    let (status, health) = health(&node);
+    assert_eq!((status, &health["reasons"][0]), (503, &"The last work is 2 min old.".into()));
+}
+
+#[test]
+fn what_bitcoind_lacks_is_told_in_its_own_words() {
+    let node = Node::start();
+    let problem = Some("cannot be reached: connection refused; is it running, with server=1?".to_owned());
+    node.sources.bitcoind.store(Arc::new(BitcoindStatus { problem, since: now().minus(30) }));
+    // The last work is still good for a moment.
+    assert_eq!(health(&node).0, 200);
+    let status = node.json("/api/status");
+    assert_eq!(
+        (&status["state"]["code"], &status["state"]["level"]),
+        (&"bitcoind_interrupted".into(), &"warning".into())
+    );
+    node.publish(|chain| chain.job = None);
+    let (status, health) = health(&node);
+    let reason = health["reasons"][0].as_str().unwrap();
+    assert!(status == 503 && reason.starts_with("bitcoind cannot be reached: connection refused"), "{reason}");
+    let status = node.wait_for("bitcoind_down", |status| status["state"]["code"] == "bitcoind_down");
+    assert_eq!(status["state"]["since"].as_u64().unwrap(), u64::from(node.sources.bitcoind.load().since.0));
+    assert!(!status["state"]["advice"].as_str().unwrap().is_empty());
+}
+
+#[test]
+fn a_node_that_fetches_the_chain_is_not_healthy() {
+    let node = Node::start();
+    node.publish(|chain| chain.syncing = Some(SyncProgress { have: 430, want: 1_000 }));
+    let (status, health) = health(&node);
+    assert_eq!((status, &health["reasons"][0]), (503, &"The sharechain is being fetched: 43 % of 1000 shares.".into()));
+}
+
+#[test]
+fn lesser_problems_are_told_and_leave_a_node_healthy() {
+    let node = Node::start();
+    let mut too_small = miner("attic", 1e12);
+    too_small.coinbase_too_large = true;
+    node.sources.miners.store(Arc::new(MinersStatus { time: now(), miners: vec![too_small] }));
+    let recording = &node.recording;
+    let late = job(&recording.tree(), recording.scripts[0], now().minus(600));
+    node.publish(|chain| {
+        chain.unsaved = true;
+        chain.job = Some(late);
+    });
+    let status = node.json("/api/status");
+    assert_eq!(codes(&status), ["disk_full", "clock_off", "firmware_too_small", "alone"]);
+    let texts = status["problems"].to_string();
+    assert!(texts.contains("This machine's clock is 10 min ahead of bitcoind's."), "{texts}");
+    assert!(texts.contains("Miner attic has firmware"), "{texts}");
+    assert_eq!(health(&node).0, 200);
+}
+
+#[test]
+fn a_signet_that_needs_signatures_is_named() {
+    let node = Node::start();
+    let signet = Tree::new(Arc::new(ChainParams::standard(Network::Signet)));
+    node.publish(|chain| chain.tree = Arc::new(signet));
+    assert!(codes(&node.json("/api/status")).contains(&"signet_unsigned"));
+}

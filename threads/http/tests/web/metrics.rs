@@ -1,0 +1,109 @@
+//! The metrics' names, which alerts and graphs elsewhere depend on.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::node::Node;
+
+/// Metrics by name with labels, and the kind of each name.
+fn read(text: &str) -> (BTreeMap<String, f64>, BTreeMap<String, String>) {
+    let (mut values, mut kinds) = (BTreeMap::new(), BTreeMap::new());
+    for line in text.lines() {
+        if let Some(kind) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = kind.split_once(' ').unwrap();
+            assert_eq!(kinds.insert(name.to_owned(), kind.to_owned()), None, "{name} twice");
+        } else if !line.starts_with('#') {
+            let (name, value) = line.rsplit_once(' ').unwrap();
+            assert_eq!(values.insert(name.to_owned(), value.parse().unwrap()), None, "{name} twice");
+        }
+    }
+    (values, kinds)
+}
+
+#[test]
+fn names_and_kinds_are_exact() {
+    let node = Node::start();
+    let answer = node.get("/metrics");
+    assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    let (values, kinds) = read(answer.text());
+    for name in [
+        "p2pool_sharechain_height",
+        "p2pool_miners_connected",
+        "p2pool_peers_connected",
+        "p2pool_share_difficulty",
+        "p2pool_pool_hashrate",
+        "p2pool_local_hashrate",
+        "p2pool_uptime_seconds",
+    ] {
+        assert_eq!(kinds.get(name).map(String::as_str), Some("gauge"), "{name}");
+        assert!(values.contains_key(name), "{name}");
+    }
+    for name in [
+        "p2pool_stratum_shares_accepted_total",
+        "p2pool_stratum_shares_rejected_total",
+        "p2pool_blocks_found_total",
+        "p2pool_block_submissions_total{result=\"success\"}",
+        "p2pool_block_submissions_total{result=\"rejected\"}",
+        "p2pool_block_submissions_total{result=\"failed\"}",
+    ] {
+        let family = name.split('{').next().unwrap();
+        assert_eq!(kinds.get(family).map(String::as_str), Some("counter"), "{name}");
+        assert!(values.contains_key(name), "{name}");
+    }
+    for name in ["p2pool_stratum_submit_latency_seconds", "p2pool_stratum_job_fanout_seconds"] {
+        assert_eq!(kinds.get(name).map(String::as_str), Some("histogram"), "{name}");
+        assert!(values.contains_key(&format!("{name}_bucket{{le=\"+Inf\"}}")), "{name}");
+    }
+    assert_eq!(values[concat!("p2pool_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"}")], 1.0);
+}
+
+#[test]
+fn counters_count_at_once() {
+    let node = Node::start();
+    let counters = &node.sources.counters;
+    counters.shares_accepted.add(5);
+    counters.shares_rejected_stale.add(2);
+    counters.shares_rejected_low_difficulty.add_one();
+    counters.blocks_found.add_one();
+    counters.blocks_accepted.add_one();
+    counters.rpc_errors.add(9);
+    counters.stratum_bytes_in.add(1_000);
+    counters.submit_latency.observe(Duration::from_micros(80));
+    counters.submit_latency.observe(Duration::from_secs(3));
+    let (values, _) = read(node.get("/metrics").text());
+    let tree = node.recording.tree();
+    for (name, value) in [
+        ("p2pool_stratum_shares_accepted_total", 5.0),
+        ("p2pool_stratum_shares_rejected_total", 3.0),
+        ("p2pool_stratum_rejects_total{reason=\"stale\"}", 2.0),
+        ("p2pool_stratum_rejects_total{reason=\"duplicate\"}", 0.0),
+        ("p2pool_blocks_found_total", 1.0),
+        ("p2pool_block_submissions_total{result=\"success\"}", 1.0),
+        ("p2pool_rpc_errors_total", 9.0),
+        ("p2pool_stratum_bytes_total{direction=\"in\"}", 1_000.0),
+        ("p2pool_miners_connected", 2.0),
+        ("p2pool_local_hashrate", 1.5e12),
+        ("p2pool_sharechain_height", f64::from(tree.tip().unwrap().share.info.share_height.0)),
+        ("p2pool_sharechain_shares", tree.len() as f64),
+        ("p2pool_stratum_submit_latency_seconds_bucket{le=\"0.00005\"}", 0.0),
+        ("p2pool_stratum_submit_latency_seconds_bucket{le=\"0.0001\"}", 1.0),
+        ("p2pool_stratum_submit_latency_seconds_bucket{le=\"2\"}", 1.0),
+        ("p2pool_stratum_submit_latency_seconds_bucket{le=\"+Inf\"}", 2.0),
+        ("p2pool_stratum_submit_latency_seconds_count", 2.0),
+        ("p2pool_stratum_submit_latency_seconds_sum", 3.00008),
+    ] {
+        assert_eq!(values.get(name), Some(&value), "{name}");
+    }
+}
+
+#[test]
+fn what_is_not_known_is_left_out() {
+    let node = Node::start_empty();
+    let (values, _) = read(node.get("/metrics").text());
+    assert!(!values.contains_key("p2pool_template_age_seconds") && !values.contains_key("p2pool_store_bytes"));
+    std::fs::write(node.chain_dir.join("data.mdb"), [0; 4096]).unwrap();
+    node.sources.counters.template_time_s.set(crate::node::now().0.into());
+    let (values, _) = read(node.get("/metrics").text());
+    assert!(values["p2pool_template_age_seconds"] < 5.0);
+    assert_eq!(values["p2pool_store_bytes"], 4096.0);
+}

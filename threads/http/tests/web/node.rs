@@ -1,0 +1,266 @@
+//! A node's web threads with the recorded chain behind them, on a port of their own.
+
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use arc_swap::ArcSwap;
+use p2pool_core::message::WebClient;
+use p2pool_core::params::{ChainParams, Network};
+use p2pool_core::payouts::Window;
+use p2pool_core::share::{CoinbaseTag, PayoutScript, Share};
+use p2pool_core::sharechain::{next_share, Tree};
+use p2pool_core::status::{ChainStatus, Counters, MinerStatus, MinersStatus, Rejections};
+use p2pool_core::units::UnixTime;
+use p2pool_core::work::{make_job, Job, JobId, Template};
+use p2pool_http::{Http, HttpConfig, Sources, StopHandle};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::client::{get, Answer};
+
+/// Two samples' time and more.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A name that the configuration allows.
+pub const CONFIGURED_NAME: &str = "pool.example.org";
+
+#[derive(Deserialize)]
+struct Recorded {
+    params: Params,
+    scripts: Vec<String>,
+    shares: Vec<RecordedShare>,
+}
+
+#[derive(Deserialize)]
+struct Params {
+    chain_name: String,
+    share_period_s: u32,
+    retarget_window: u32,
+    payout_window: u32,
+}
+
+#[derive(Deserialize)]
+pub struct RecordedShare {
+    pub id: String,
+    raw: String,
+    pub payouts: Vec<(usize, u64)>,
+}
+
+/// The recorded chain: shares with the payouts that the model of the rules came to.
+pub struct Recording {
+    pub params: ChainParams,
+    pub scripts: Vec<PayoutScript>,
+    pub shares: Vec<RecordedShare>,
+}
+
+impl Recording {
+    pub fn read() -> Self {
+        let Recorded { params, scripts, shares } = serde_json::from_str(&vectors("chain.json")).unwrap();
+        let params = ChainParams {
+            chain_name: params.chain_name,
+            share_period_s: params.share_period_s,
+            retarget_window: params.retarget_window,
+            payout_window: params.payout_window,
+            ..ChainParams::standard(Network::Regtest)
+        };
+        let scripts = scripts.iter().map(|script| PayoutScript::new(&hex(script)).unwrap()).collect();
+        Self { params, scripts, shares }
+    }
+
+    /// The tree of all of them: one that was put aside when it came is part of the chain in the end.
+    pub fn tree(&self) -> Tree {
+        let mut tree = Tree::new(Arc::new(self.params.clone()));
+        let mut shares: Vec<Share> = self.shares.iter().map(|share| Share::decode(&hex(&share.raw)).unwrap()).collect();
+        // Some were recorded before their parents.
+        shares.sort_by_key(|share| share.info.share_height);
+        for share in shares {
+            tree.restore(Arc::new(share), true);
+        }
+        tree
+    }
+}
+
+fn vectors(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors").join(name);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn hex(text: &str) -> Vec<u8> {
+    (0..text.len() / 2).map(|at| u8::from_str_radix(&text[2 * at..2 * at + 2], 16).unwrap()).collect()
+}
+
+pub fn now() -> UnixTime {
+    UnixTime::from(SystemTime::now())
+}
+
+/// A job on the tree's tip, from a template that a real bitcoind gave.
+pub fn job(tree: &Tree, script: PayoutScript, template_time: UnixTime) -> Arc<Job> {
+    let mut template = Template::from_json(&vectors("templates/regtest-transactions.json"), Network::Regtest).unwrap();
+    template.cur_time = template_time;
+    let facts = next_share(tree, now(), script, &CoinbaseTag::default());
+    let mut window = Window::new(tree.params());
+    window.move_to(facts.parent, template.bits, tree).unwrap();
+    let payouts = |value| window.payouts(value, script);
+    Arc::new(make_job(JobId(1), tree.params(), &Arc::new(template), &facts, now(), payouts).unwrap())
+}
+
+pub fn miner(worker: &str, hashes_per_s: f64) -> MinerStatus {
+    MinerStatus {
+        worker: worker.into(),
+        user_agent: "bitaxe/BM1370".into(),
+        connected_since: now().minus(100),
+        difficulty: 1_024.0,
+        hashes_per_s,
+        accepted: 7,
+        rejected: Rejections { stale: 2, duplicate: 1, ..Rejections::default() },
+        last_share: Some(now().minus(5)),
+        best_difficulty: 12_345.5,
+        coinbase_too_large: false,
+    }
+}
+
+/// Both threads, and one in place of the stratum thread that hands connections over.
+pub struct Node {
+    pub address: SocketAddr,
+    pub sources: Sources,
+    pub recording: Recording,
+    pub chain_dir: PathBuf,
+    stop: Option<StopHandle>,
+    accept_until: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+    _folder: Option<tempfile::TempDir>,
+}
+
+impl Node {
+    /// With the recorded chain, fresh work, and two miners.
+    pub fn start() -> Self {
+        let recording = Recording::read();
+        let tree = Arc::new(recording.tree());
+        let job = job(&tree, recording.scripts[0], now());
+        let node = Self::start_with(recording, tree, Some(job));
+        node.sources.counters.template_time_s.set(now().0.into());
+        let miners = vec![miner("garage.1", 1e12), miner("<img src=x onerror=alert(1)>", 5e11)];
+        node.sources.miners.store(Arc::new(MinersStatus { time: now(), miners }));
+        node
+    }
+
+    /// Without chain, work and miners.
+    pub fn start_empty() -> Self {
+        let recording = Recording::read();
+        let tree = Arc::new(Tree::new(Arc::new(recording.params.clone())));
+        Self::start_with(recording, tree, None)
+    }
+
+    fn start_with(recording: Recording, tree: Arc<Tree>, job: Option<Arc<Job>>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let chain = ChainStatus { tree, job, waiting: (1, 2), unsaved: false, syncing: None };
+        let mut node = Self::start_in(folder.path(), recording, chain);
+        node._folder = Some(folder);
+        node
+    }
+
+    /// In a folder that stays.
+    pub fn start_in(chain_dir: &Path, recording: Recording, chain: ChainStatus) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let sources = Sources {
+            counters: Arc::new(Counters::default()),
+            chain: Arc::new(ArcSwap::from_pointee(chain)),
+            miners: Arc::default(),
+            peers: Arc::default(),
+            bitcoind: Arc::default(),
+            blocks: Arc::default(),
+            watched: Arc::default(),
+        };
+        let config = HttpConfig {
+            params: recording.params.clone(),
+            payout_script: recording.scripts[0],
+            payout_address: recording.scripts[0].to_address(recording.params.network),
+            stratum_port: address.port(),
+            p2p_port: 9171,
+            chain_dir: chain_dir.to_owned(),
+            host_names: vec![CONFIGURED_NAME.to_owned()],
+        };
+        let http = Http::open(config, sources.clone()).unwrap();
+        let (stop, handle) = (http.stop_handle(), http.relay_handle());
+        let Http { relay, server, .. } = http;
+        let accept_until = Arc::new(AtomicBool::new(false));
+        let is_over = Arc::clone(&accept_until);
+        let accept = move || {
+            while let Ok((socket, peer)) = listener.accept() {
+                if is_over.load(Ordering::Acquire) {
+                    return;
+                }
+                socket.set_nonblocking(true).unwrap();
+                // The stratum thread would close it; here every client shall arrive, one after the other.
+                let mut client = WebClient { socket, peer };
+                while let Err(back) = handle.try_send(client) {
+                    client = back;
+                    std::thread::yield_now();
+                }
+            }
+        };
+        let threads = vec![
+            std::thread::spawn(accept),
+            std::thread::spawn(move || relay.run().unwrap()),
+            std::thread::spawn(move || server.run().unwrap()),
+        ];
+        let chain_dir = chain_dir.to_owned();
+        Self { address, sources, recording, chain_dir, stop: Some(stop), accept_until, threads, _folder: None }
+    }
+
+    pub fn get(&self, path: &str) -> Answer {
+        get(self.address, path)
+    }
+
+    /// The JSON at a path, which must be there.
+    pub fn json(&self, path: &str) -> Value {
+        let answer = self.get(path);
+        assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")), "{path}");
+        serde_json::from_slice(&answer.body).unwrap()
+    }
+
+    /// Changes the published chain.
+    pub fn publish(&self, change: impl FnOnce(&mut ChainStatus)) {
+        let mut chain = (**self.sources.chain.load()).clone();
+        change(&mut chain);
+        self.sources.chain.store(Arc::new(chain));
+    }
+
+    /// Waits until the status, which is cached for a moment, shows something.
+    pub fn wait_for(&self, what: &str, is_shown: impl Fn(&Value) -> bool) -> Value {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let status = self.json("/api/status");
+            if is_shown(&status) {
+                return status;
+            }
+            assert!(Instant::now() < end, "waited in vain for {what}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // Taken so that nothing of the server's is left when the folder goes.
+        if let Some(stop) = self.stop.take() {
+            stop.stop();
+        }
+        self.accept_until.store(true, Ordering::Release);
+        // Wakes the accepting thread.
+        match std::net::TcpStream::connect(self.address) {
+            Err(error) if error.kind() != ErrorKind::ConnectionRefused => panic!("{error}"),
+            _ => {}
+        }
+        for thread in self.threads.drain(..) {
+            let result = thread.join();
+            assert!(result.is_ok() || std::thread::panicking(), "a web thread panicked");
+        }
+    }
+}

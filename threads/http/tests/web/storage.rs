@@ -1,0 +1,88 @@
+//! What outlives the process.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
+
+use p2pool_core::share::ShareId;
+use p2pool_core::sharechain::Tree;
+use p2pool_core::status::{BlockFate, BlocksStatus, ChainStatus, MinersStatus};
+
+use crate::node::{miner, now, Node, Recording};
+
+fn start(folder: &std::path::Path, with_shares: bool) -> Node {
+    let recording = Recording::read();
+    let tree = if with_shares { recording.tree() } else { Tree::new(Arc::new(recording.params.clone())) };
+    Node::start_in(
+        folder,
+        recording,
+        ChainStatus { tree: Arc::new(tree), job: None, waiting: (0, 0), unsaved: false, syncing: None },
+    )
+}
+
+#[test]
+fn found_blocks_survive_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = start(folder.path(), true);
+    let blocks = node.json("/api/blocks")["blocks"].as_array().unwrap().clone();
+    assert!(!blocks.is_empty(), "some of the recorded shares are regtest blocks");
+    drop(node);
+
+    let node = start(folder.path(), false);
+    assert_eq!(node.json("/api/blocks")["blocks"].as_array().unwrap(), &blocks);
+    assert_eq!(node.json("/api/status")["last_block_found_hash"], blocks[0]["hash"]);
+}
+
+#[test]
+fn history_survives_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = start(folder.path(), true);
+    node.sources.miners.store(Arc::new(MinersStatus { time: now(), miners: vec![miner("one", 1e12)] }));
+    node.wait_for("a sample with a miner", |status| {
+        status["history"].as_array().unwrap().iter().any(|point| point["lh"].as_f64().unwrap() > 0.0)
+    });
+    drop(node);
+
+    // The second run has no miner: what is above zero is of the first.
+    let node = start(folder.path(), false);
+    for window in ["1h", "1d", "7d", "30d"] {
+        let history = node.json(&format!("/api/history?window={window}"));
+        assert!(history["points"][0]["lh"].as_f64().unwrap() > 0.0, "{window}: {history}");
+    }
+}
+
+#[test]
+fn what_became_of_blocks_is_shown_and_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = start(folder.path(), true);
+    let block = |index: usize| node.json("/api/blocks")["blocks"][index].clone();
+    assert_eq!((&block(0)["status"], &block(0)["confirmations"]), (&"submitted".into(), &serde_json::Value::Null));
+    let watched = node.sources.watched.load_full();
+    let ids: Vec<ShareId> = watched.0.iter().take(3).copied().collect();
+    assert_eq!(ids[0].to_string(), block(0)["hash"].as_str().unwrap());
+    let fates = [
+        (ids[0], BlockFate::Orphaned),
+        (ids[1], BlockFate::Confirmed { confirmations: 7 }),
+        (ids[2], BlockFate::Confirmed { confirmations: 100 }),
+    ];
+    node.sources.blocks.store(Arc::new(BlocksStatus { fates: fates.into_iter().collect() }));
+    assert_eq!(block(0)["status"], "orphaned");
+    assert_eq!((&block(1)["status"], &block(1)["confirmations"]), (&"confirmed".into(), &7.into()));
+    let second = block(1)["hash"].clone();
+    node.wait_for("the last block not orphaned", |status| status["last_block_found_hash"] == second);
+    assert!(!node.sources.watched.load().0.contains(&ids[2]), "nobody asks for a block that is deep enough");
+    drop(node);
+    let node = start(folder.path(), false);
+    let blocks = node.json("/api/blocks")["blocks"].clone();
+    assert_eq!((&blocks[0]["status"], &blocks[2]["confirmations"]), (&"orphaned".into(), &100.into()));
+}
+
+#[test]
+fn the_folder_is_the_owners_and_the_socket_goes() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = start(folder.path(), false);
+    let mode = |name: &str| std::fs::metadata(folder.path().join(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode("web"), mode("history")), (0o700, 0o700));
+    assert_eq!(node.get("/api/peers").status, 200);
+    drop(node);
+    assert!(!folder.path().join("web").exists());
+}

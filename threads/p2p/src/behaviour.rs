@@ -1,0 +1,164 @@
+//! The swarm: every protocol of this network on one TCP connection per peer.
+
+use std::time::Duration;
+
+use libp2p::identity::Keypair;
+use libp2p::kad::store::{MemoryStore, MemoryStoreConfig};
+use libp2p::request_response::{self, ProtocolSupport};
+use libp2p::swarm::behaviour::toggle::Toggle;
+use libp2p::swarm::NetworkBehaviour;
+use libp2p::{connection_limits, identify, kad, mdns, noise, ping, tcp, yamux, Swarm, SwarmBuilder};
+
+use crate::codec::SyncCodec;
+use crate::doorkeeper::Doorkeeper;
+use crate::error::P2pError;
+use crate::gossip::Gossip;
+use crate::names::{self, Names};
+
+/// Connections in all.
+pub const CONNECTIONS_MAX: u32 = 100;
+/// Connections of our own making.
+const OUTBOUND_MAX: u32 = 50;
+/// Connections that others made: strangers alone never fill all places.
+pub const INBOUND_MAX: u32 = 80;
+/// Connections with one peer: two nodes that dial each other at the same moment have two for a while.
+const PER_PEER_MAX: u32 = 2;
+/// Connections under way, in each direction: handshakes cost more than they cost the other side.
+const PENDING_MAX: u32 = 32;
+/// Time to connect and shake hands.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Streams of a connection at once, both directions: gossip, DHT, identify, ping and [`SYNC_STREAMS_MAX`]. Each may
+/// buffer 256 KiB.
+const STREAMS_MAX: usize = 64;
+/// Streams of a connection that are not yet assigned to a protocol.
+const NEGOTIATING_MAX: usize = 16;
+/// Questions and answers under way on one connection, both directions.
+const SYNC_STREAMS_MAX: usize = 24;
+/// Peers are pinged this often; a peer that does not answer in the time below is gone.
+const PING_INTERVAL: Duration = Duration::from_secs(15);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// The DHT looks for nodes near ourselves, and so fills its table, this often.
+const DHT_REFRESH: Duration = Duration::from_secs(60);
+/// Bytes of a DHT packet: twenty nodes with some addresses each.
+const DHT_PACKET_LEN_MAX: usize = 16 << 10;
+/// Connections are never closed for having been quiet: a share comes twice a minute at most, and questions are rare.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3_600);
+
+/// Every protocol.
+#[derive(NetworkBehaviour)]
+pub struct Behaviour {
+    /// First, for it turns people away before others take note of them.
+    pub door: Doorkeeper,
+    /// How many in all.
+    pub limits: connection_limits::Behaviour,
+    /// Shares and found blocks.
+    pub gossip: Gossip,
+    /// Questions and answers.
+    pub sync: request_response::Behaviour<SyncCodec>,
+    /// Who is there.
+    pub dht: kad::Behaviour<MemoryStore>,
+    /// What a peer speaks and where it listens.
+    pub identify: identify::Behaviour,
+    /// Whether it still lives.
+    pub ping: ping::Behaviour,
+    /// Who is on the local network.
+    pub mdns: Toggle<mdns::tokio::Behaviour>,
+}
+
+/// What differs between nodes.
+pub struct Setup {
+    /// Who we are.
+    pub key: Keypair,
+    /// Which chain.
+    pub names: Names,
+    /// Who may come in.
+    pub door: Doorkeeper,
+    /// Whether to look on the local network.
+    pub mdns: bool,
+    /// Whether to answer in the DHT although nobody has seen us reachable.
+    pub dht_server: bool,
+    /// Deadline of a question, from the asker's and the answerer's side.
+    pub request_timeout: Duration,
+}
+
+fn limits() -> connection_limits::ConnectionLimits {
+    connection_limits::ConnectionLimits::default()
+        .with_max_established(Some(CONNECTIONS_MAX))
+        .with_max_established_outgoing(Some(OUTBOUND_MAX))
+        .with_max_established_incoming(Some(INBOUND_MAX))
+        .with_max_established_per_peer(Some(PER_PEER_MAX))
+        .with_max_pending_incoming(Some(PENDING_MAX))
+        .with_max_pending_outgoing(Some(PENDING_MAX))
+}
+
+fn dht(setup: &Setup) -> kad::Behaviour<MemoryStore> {
+    let our_id = setup.key.public().to_peer_id();
+    let mut config = kad::Config::new(setup.names.dht.clone());
+    config
+        .set_periodic_bootstrap_interval(Some(DHT_REFRESH))
+        .set_max_packet_size(DHT_PACKET_LEN_MAX)
+        // Whom we know is told by identify; and nothing is ever stored: the DHT only finds nodes.
+        .set_kbucket_inserts(kad::BucketInserts::Manual)
+        .set_record_filtering(kad::StoreInserts::FilterBoth)
+        .set_provider_publication_interval(None)
+        .set_replication_interval(None)
+        .set_publication_interval(None);
+    let nothing = MemoryStoreConfig { max_records: 0, max_provided_keys: 0, ..MemoryStoreConfig::default() };
+    let mut dht = kad::Behaviour::with_config(our_id, MemoryStore::with_config(our_id, nothing), config);
+    if setup.dht_server {
+        dht.set_mode(Some(kad::Mode::Server));
+    }
+    dht
+}
+
+/// Builds the swarm; a tokio runtime must be at hand.
+///
+/// # Errors
+/// Something of the system's is missing that no setting of ours brings.
+pub fn swarm(setup: Setup) -> Result<Swarm<Behaviour>, P2pError> {
+    let failed = |what: &dyn std::fmt::Display| P2pError::Setup(what.to_string());
+    let our_id = setup.key.public().to_peer_id();
+    let mdns = setup
+        .mdns
+        .then(|| mdns::tokio::Behaviour::new(mdns::Config::default(), our_id))
+        .transpose()
+        .map_err(|error| failed(&error))?;
+    let identify = identify::Config::new(setup.names.identify.clone(), setup.key.public())
+        .with_agent_version(names::agent())
+        .with_push_listen_addr_updates(true);
+    let sync = request_response::Config::default()
+        .with_request_timeout(setup.request_timeout)
+        .with_max_concurrent_streams(SYNC_STREAMS_MAX);
+    let behaviour = Behaviour {
+        limits: connection_limits::Behaviour::new(limits()),
+        gossip: Gossip::new(&setup.names)?,
+        sync: request_response::Behaviour::new([(setup.names.sync.clone(), ProtocolSupport::Full)], sync),
+        dht: dht(&setup),
+        identify: identify::Behaviour::new(identify),
+        ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_INTERVAL).with_timeout(PING_TIMEOUT)),
+        mdns: mdns.into(),
+        door: setup.door,
+    };
+    let prologue = setup.names.noise_prologue;
+    Ok(SwarmBuilder::with_existing_identity(setup.key)
+        .with_tokio()
+        .with_tcp(
+            tcp::Config::default().nodelay(true),
+            |key: &Keypair| noise::Config::new(key).map(|config| config.with_prologue(prologue)),
+            || {
+                let mut config = yamux::Config::default();
+                config.set_max_num_streams(STREAMS_MAX);
+                config
+            },
+        )
+        .map_err(|error| failed(&error))?
+        .with_dns()
+        .map_err(|error| failed(&error))?
+        .with_behaviour(|_| behaviour)
+        .map_err(|error| failed(&error))?
+        .with_swarm_config(|config| {
+            config.with_idle_connection_timeout(IDLE_TIMEOUT).with_max_negotiating_inbound_streams(NEGOTIATING_MAX)
+        })
+        .with_connection_timeout(CONNECT_TIMEOUT)
+        .build())
+}

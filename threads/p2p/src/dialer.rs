@@ -1,0 +1,335 @@
+//! Whom to dial, and when again. Pure: time is an argument, dialling is somebody else's.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use libp2p::multiaddr::Protocol;
+use libp2p::{Multiaddr, PeerId};
+use p2pool_core::units::UnixTime;
+
+/// Connections of our own making that we want at least: whoever dials us must not be all we know. Eight as bitcoind.
+pub const OUTBOUND_AIM: usize = 8;
+/// Peers remembered: what one file of 50 KB holds, and more than a search through them needs.
+const CANDIDATES_MAX: usize = 500;
+/// Addresses remembered of one peer.
+const ADDRESSES_MAX: usize = 4;
+/// Dials begun at once: a full list of dead peers must not use up the limit of connections under way.
+const DIALS_AT_ONCE: usize = 8;
+/// After a failure the next try comes this much later, then after twice the time, and so on.
+const BACKOFF_FIRST: Duration = Duration::from_secs(1);
+/// A bootnode is tried at least this often, for ever.
+const BACKOFF_BOOTNODE_MAX: Duration = Duration::from_secs(60);
+/// Any other peer is tried at least this often, until it is given up.
+const BACKOFF_MAX: Duration = Duration::from_secs(600);
+/// A peer that failed this often in a row (about an hour and a half) is forgotten; bootnodes are not.
+const FAILURES_MAX: u32 = 16;
+/// Where known peers are at hand, bootnodes get their turn this much later: they have enough to do.
+const BOOTNODES_WAIT: Duration = Duration::from_secs(2);
+
+/// How we know of a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// The operator named it: always to be connected.
+    Bootnode,
+    /// It is on the local network: always to be connected.
+    Local,
+    /// We were connected once, or heard of it: dialled while we have too few.
+    Known,
+}
+
+#[derive(Clone, Debug)]
+struct Candidate {
+    kind: Kind,
+    addresses: Vec<Multiaddr>,
+    /// When we were last connected; only then it is worth remembering over a restart.
+    seen: Option<UnixTime>,
+    next_try: Instant,
+    failures: u32,
+    /// A dial is under way.
+    dialling: bool,
+}
+
+/// Whom to dial.
+#[derive(Debug)]
+pub struct Dialer {
+    our_id: PeerId,
+    candidates: HashMap<PeerId, Candidate>,
+    changed: bool,
+}
+
+/// Splits an address that ends in a peer's id.
+pub fn split_peer(mut address: Multiaddr) -> Option<(PeerId, Multiaddr)> {
+    match address.pop()? {
+        Protocol::P2p(peer) if !address.is_empty() => Some((peer, address)),
+        _ => None,
+    }
+}
+
+impl Dialer {
+    /// With the operator's bootnodes and the peers of earlier, as [`Self::to_text`] wrote them.
+    pub fn new(our_id: PeerId, bootnodes: Vec<(PeerId, Multiaddr)>, known: &str, now: Instant) -> Self {
+        let mut dialer = Self { our_id, candidates: HashMap::new(), changed: false };
+        for (seen, peer, address) in known.lines().filter_map(parse_line).take(CANDIDATES_MAX) {
+            dialer.add(peer, address, Kind::Known, now);
+            if let Some(candidate) = dialer.candidates.get_mut(&peer) {
+                candidate.seen = Some(seen);
+            }
+        }
+        let wait = if dialer.candidates.is_empty() { Duration::ZERO } else { BOOTNODES_WAIT };
+        for (peer, address) in bootnodes {
+            dialer.add(peer, address, Kind::Bootnode, now + wait);
+        }
+        dialer.changed = false;
+        dialer
+    }
+
+    /// One line an address: Unix time when we were last connected, the address with the peer's id. Latest first.
+    pub fn to_text(&self) -> String {
+        let mut seen: Vec<_> =
+            self.candidates.iter().filter_map(|(peer, candidate)| Some((candidate.seen?, peer, candidate))).collect();
+        seen.sort_by_key(|(seen, peer, _)| (std::cmp::Reverse(*seen), **peer));
+        let mut text = String::new();
+        for (seen, peer, candidate) in seen {
+            for address in &candidate.addresses {
+                // Writing to a string does not fail.
+                let _ = writeln!(text, "{seen} {address}/p2p/{peer}");
+            }
+        }
+        text
+    }
+
+    /// Whether what [`Self::to_text`] says changed since the last call.
+    pub fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// A peer answered on the local network.
+    pub fn found_nearby(&mut self, peer: PeerId, address: Multiaddr, now: Instant) {
+        self.add(peer, address, Kind::Local, now);
+    }
+
+    /// A connected peer can be dialled at these addresses.
+    pub fn learn(&mut self, peer: PeerId, addresses: Vec<Multiaddr>, now: Instant, time: UnixTime) {
+        for address in addresses {
+            self.add(peer, address, Kind::Known, now);
+        }
+        self.connected(&peer, time);
+    }
+
+    /// A peer is connected, or still is.
+    pub fn connected(&mut self, peer: &PeerId, time: UnixTime) {
+        if let Some(candidate) = self.candidates.get_mut(peer) {
+            candidate.failures = 0;
+            candidate.dialling = false;
+            self.changed |= candidate.seen != Some(time);
+            candidate.seen = Some(time);
+        }
+    }
+
+    /// The last connection of a peer is gone: it is worth another try soon.
+    pub fn disconnected(&mut self, peer: &PeerId, now: Instant) {
+        if let Some(candidate) = self.candidates.get_mut(peer) {
+            candidate.next_try = now + BACKOFF_FIRST;
+        }
+    }
+
+    /// A dial failed. True if this is news about a bootnode: it fails for the first time.
+    pub fn failed(&mut self, peer: &PeerId, now: Instant) -> bool {
+        let Some(candidate) = self.candidates.get_mut(peer) else { return false };
+        candidate.dialling = false;
+        candidate.failures += 1;
+        let max = if candidate.kind == Kind::Bootnode { BACKOFF_BOOTNODE_MAX } else { BACKOFF_MAX };
+        let doublings = candidate.failures.saturating_sub(1).min(16);
+        candidate.next_try = now + (BACKOFF_FIRST * (1 << doublings)).min(max);
+        let (is_bootnode, failures) = (candidate.kind == Kind::Bootnode, candidate.failures);
+        if !is_bootnode && failures >= FAILURES_MAX {
+            self.forget(peer);
+        }
+        is_bootnode && failures == 1
+    }
+
+    /// A peer is banned, or is ourselves: not to be dialled any more, unless the operator named it.
+    pub fn forget(&mut self, peer: &PeerId) {
+        if self.candidates.get(peer).is_some_and(|candidate| candidate.kind != Kind::Bootnode) {
+            self.candidates.remove(peer);
+            self.changed = true;
+        }
+    }
+
+    /// Whom to dial now, with `outbound` connections of our own making in place.
+    pub fn due(
+        &mut self,
+        now: Instant,
+        outbound: usize,
+        is_connected: impl Fn(&PeerId) -> bool,
+    ) -> Vec<(PeerId, Vec<Multiaddr>)> {
+        let under_way = self.candidates.values().filter(|candidate| candidate.dialling).count();
+        let mut wanted = OUTBOUND_AIM.saturating_sub(outbound + under_way);
+        let mut ready: Vec<_> = self
+            .candidates
+            .iter_mut()
+            .filter(|(peer, candidate)| !candidate.dialling && candidate.next_try <= now && !is_connected(peer))
+            .collect();
+        // Those that failed least and were seen last first.
+        ready.sort_by_key(|(_, candidate)| (candidate.failures, std::cmp::Reverse(candidate.seen)));
+        let mut due = Vec::new();
+        for (peer, candidate) in ready {
+            if due.len() + under_way >= DIALS_AT_ONCE && candidate.kind != Kind::Bootnode {
+                continue;
+            }
+            if candidate.kind == Kind::Known {
+                if wanted == 0 {
+                    continue;
+                }
+                wanted -= 1;
+            }
+            candidate.dialling = true;
+            due.push((*peer, candidate.addresses.clone()));
+        }
+        due
+    }
+
+    fn add(&mut self, peer: PeerId, address: Multiaddr, kind: Kind, next_try: Instant) {
+        if peer == self.our_id {
+            return;
+        }
+        if !self.candidates.contains_key(&peer) && kind != Kind::Bootnode {
+            self.make_room();
+        }
+        let candidate = self.candidates.entry(peer).or_insert(Candidate {
+            kind,
+            addresses: Vec::new(),
+            seen: None,
+            next_try,
+            failures: 0,
+            dialling: false,
+        });
+        if candidate.kind == Kind::Known {
+            candidate.kind = kind;
+        }
+        if !candidate.addresses.contains(&address) {
+            // The newest come first; of a bootnode the operator's word stays.
+            let at = usize::from(candidate.kind == Kind::Bootnode && !candidate.addresses.is_empty());
+            candidate.addresses.insert(at, address);
+            candidate.addresses.truncate(ADDRESSES_MAX);
+            self.changed = true;
+        }
+    }
+
+    /// Forgets whom we have not been connected to for longest if there are too many.
+    fn make_room(&mut self) {
+        if self.candidates.len() < CANDIDATES_MAX {
+            return;
+        }
+        let others = self.candidates.iter().filter(|(_, candidate)| candidate.kind != Kind::Bootnode);
+        if let Some(oldest) = others.min_by_key(|(_, candidate)| candidate.seen).map(|(peer, _)| *peer) {
+            self.candidates.remove(&oldest);
+        }
+    }
+}
+
+fn parse_line(line: &str) -> Option<(UnixTime, PeerId, Multiaddr)> {
+    let (seen, address) = line.split_once(' ')?;
+    let (peer, address) = split_peer(address.parse().ok()?)?;
+    Some((UnixTime(seen.parse().ok()?), peer, address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIME: UnixTime = UnixTime(1_700_000_000);
+
+    fn address(number: usize) -> Multiaddr {
+        format!("/ip4/8.8.{}.{}/tcp/9171", number / 250, number % 250).parse().unwrap()
+    }
+
+    fn due(dialer: &mut Dialer, now: Instant, outbound: usize) -> Vec<PeerId> {
+        dialer.due(now, outbound, |_| false).into_iter().map(|(peer, _)| peer).collect()
+    }
+
+    #[test]
+    fn bootnodes_are_retried_for_ever_at_least_every_minute() {
+        let (start, boot) = (Instant::now(), PeerId::random());
+        let mut dialer = Dialer::new(PeerId::random(), vec![(boot, address(1))], "", start);
+        assert_eq!(due(&mut dialer, start, 0), [boot]);
+        assert!(due(&mut dialer, start, 0).is_empty(), "a dial is under way");
+        assert!(dialer.failed(&boot, start), "the first failure is news");
+        let mut now = start;
+        for _ in 0..200 {
+            assert!(due(&mut dialer, now, 50).is_empty());
+            now += BACKOFF_BOOTNODE_MAX;
+            assert_eq!(due(&mut dialer, now, 50), [boot], "wanted however many others there are");
+            assert!(!dialer.failed(&boot, now));
+        }
+    }
+
+    #[test]
+    fn known_peers_are_tried_first_and_only_while_there_are_too_few() {
+        let (start, boot, known) = (Instant::now(), PeerId::random(), PeerId::random());
+        let text = format!("17 {}/p2p/{known}\nnonsense\n", address(2));
+        let mut dialer = Dialer::new(PeerId::random(), vec![(boot, address(1))], &text, start);
+        assert!(due(&mut dialer, start, OUTBOUND_AIM).is_empty());
+        assert_eq!(due(&mut dialer, start, 0), [known]);
+        assert_eq!(due(&mut dialer, start + BOOTNODES_WAIT, 0), [boot]);
+    }
+
+    #[test]
+    fn a_peer_that_never_answers_is_forgotten_in_the_end() {
+        let (mut now, known) = (Instant::now(), PeerId::random());
+        let mut dialer = Dialer::new(PeerId::random(), vec![], &format!("17 {}/p2p/{known}", address(2)), now);
+        for _ in 0..FAILURES_MAX {
+            now += BACKOFF_MAX;
+            assert_eq!(due(&mut dialer, now, 0), [known]);
+            dialer.failed(&known, now);
+        }
+        assert!(due(&mut dialer, now + BACKOFF_MAX, 0).is_empty());
+        assert_eq!(dialer.to_text(), "");
+    }
+
+    #[test]
+    fn who_was_connected_is_remembered_latest_first() {
+        let (now, one, two) = (Instant::now(), PeerId::random(), PeerId::random());
+        let mut dialer = Dialer::new(PeerId::random(), vec![], "", now);
+        dialer.learn(one, vec![address(1)], now, TIME);
+        dialer.learn(two, vec![address(2)], now, TIME.plus(1));
+        dialer.found_nearby(PeerId::random(), address(3), now);
+        assert!(dialer.take_changed() && !dialer.take_changed());
+        let text = dialer.to_text();
+        assert_eq!(text, format!("{} {}/p2p/{two}\n{TIME} {}/p2p/{one}\n", TIME.plus(1), address(2), address(1)));
+        assert_eq!(Dialer::new(PeerId::random(), vec![], &text, now).to_text(), text);
+    }
+
+    #[test]
+    fn neither_peers_nor_addresses_nor_dials_grow_without_bound() {
+        let (now, boot, one) = (Instant::now(), PeerId::random(), PeerId::random());
+        let mut dialer = Dialer::new(PeerId::random(), vec![(boot, address(1))], "", now);
+        for number in 0..2 * CANDIDATES_MAX {
+            dialer.found_nearby(PeerId::random(), address(number), now);
+            dialer.learn(one, vec![address(number)], now, TIME);
+        }
+        assert_eq!(dialer.candidates.len(), CANDIDATES_MAX);
+        assert_eq!(dialer.candidates[&one].addresses.len(), ADDRESSES_MAX);
+        assert!(dialer.candidates.contains_key(&boot));
+        assert!(due(&mut dialer, now, 0).len() <= DIALS_AT_ONCE + 1);
+    }
+
+    #[test]
+    fn we_never_dial_ourselves_nor_the_connected() {
+        let (now, us, one) = (Instant::now(), PeerId::random(), PeerId::random());
+        let mut dialer = Dialer::new(us, vec![(us, address(1))], "", now);
+        dialer.learn(one, vec![address(2)], now, TIME);
+        assert!(dialer.due(now, 0, |peer| *peer == one).is_empty());
+        assert_eq!(due(&mut dialer, now, 0), [one]);
+    }
+
+    #[test]
+    fn addresses_are_split_from_their_peer() {
+        let peer = PeerId::random();
+        let whole: Multiaddr = format!("{}/p2p/{peer}", address(1)).parse().unwrap();
+        assert_eq!(split_peer(whole), Some((peer, address(1))));
+        assert_eq!(split_peer(address(1)), None);
+        assert_eq!(split_peer(format!("/p2p/{peer}").parse().unwrap()), None);
+    }
+}

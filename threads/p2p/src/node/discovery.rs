@@ -1,0 +1,125 @@
+//! Finding others and being found.
+
+use libp2p::multiaddr::Protocol;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::swarm::DialError;
+use libp2p::{identify, mdns, Multiaddr, PeerId};
+use log::{debug, warn};
+use p2pool_core::status::Direction;
+use std::net::IpAddr;
+use std::time::Instant;
+
+use super::Node;
+use crate::dialer::split_peer;
+use crate::prefix::{ip_of, is_credible};
+
+/// Addresses taken from what one peer says of itself.
+const ADDRESSES_PER_PEER_MAX: usize = 8;
+/// Addresses of ours that we tell others, beside those we listen on.
+const EXTERNAL_MAX: usize = 4;
+
+impl Node {
+    pub(super) fn dial(&mut self, now: Instant) {
+        let peers = &self.peers;
+        for (id, addresses) in self.dialer.due(now, peers.outbound(), |id| peers.get(id).is_some()) {
+            let opts = DialOpts::peer_id(id).condition(PeerCondition::DisconnectedAndNotDialing).addresses(addresses);
+            if let Err(error) = self.swarm.dial(opts.build()) {
+                self.on_dial_failed(Some(id), &error);
+            }
+        }
+    }
+
+    pub(super) fn on_dial_failed(&mut self, peer: Option<PeerId>, error: &DialError) {
+        let Some(peer) = peer else { return };
+        debug!("{peer} cannot be reached: {error}");
+        if matches!(error, DialError::LocalPeerId { .. }) {
+            return self.dialer.forget(&peer);
+        }
+        if self.dialer.failed(&peer, Instant::now()) {
+            warn!(
+                "bootnode {peer} cannot be reached, or is on another chain; it is tried again and again: {}",
+                brief(error)
+            );
+        }
+    }
+
+    /// Identify brought a peer's addresses and protocols, and ours as it sees us.
+    pub(super) fn on_identified(&mut self, id: PeerId, info: &identify::Info) {
+        let Some((ip, direction)) = self.peers.get(&id).map(|peer| (peer.ip, peer.direction)) else { return };
+        let addresses: Vec<Multiaddr> = info
+            .listen_addrs
+            .iter()
+            .filter(|address| is_credible(address, ip))
+            .filter_map(|address| match split_peer(address.clone()) {
+                // Some add their id, which had better be theirs.
+                Some((claimed, address)) => (claimed == id).then_some(address),
+                None => Some(address.clone()),
+            })
+            .take(ADDRESSES_PER_PEER_MAX)
+            .collect();
+        if info.protocols.contains(&self.names.dht) {
+            for address in &addresses {
+                self.swarm.behaviour_mut().dht.add_address(&id, address.clone());
+            }
+        }
+        self.dialer.learn(id, addresses, Instant::now(), self.time());
+        self.consider_external(&info.observed_addr, direction);
+    }
+
+    /// A peer told where it sees us. Strangers who dialled us may say what they like; whom we dialled we chose, and an
+    /// address of our own interface needs nobody's word. With an address that others can reach the DHT answers others'
+    /// questions and is told of to them.
+    fn consider_external(&mut self, observed: &Multiaddr, direction: Direction) {
+        let Some(ip) = ip_of(observed) else { return };
+        let is_interface = self.listening.iter().any(|address| ip_of(address) == Some(ip));
+        let is_claim = self.dht_server && direction == Direction::Outbound;
+        if !is_interface && !is_claim || self.swarm.external_addresses().count() >= EXTERNAL_MAX {
+            return;
+        }
+        let Some(port) = self.listen_port(ip) else { return };
+        let address = Multiaddr::from(ip).with(Protocol::Tcp(port));
+        if !self.swarm.external_addresses().any(|known| *known == address) {
+            debug!("others can reach this node at {address}");
+            self.swarm.add_external_address(address);
+        }
+    }
+
+    /// The port we listen on for addresses of this kind.
+    fn listen_port(&self, ip: IpAddr) -> Option<u16> {
+        self.listening.iter().find_map(|address| {
+            let mut parts = address.iter();
+            match (parts.next()?, parts.next()?) {
+                (Protocol::Ip4(_), Protocol::Tcp(port)) if ip.is_ipv4() => Some(port),
+                (Protocol::Ip6(_), Protocol::Tcp(port)) if ip.is_ipv6() => Some(port),
+                _ => None,
+            }
+        })
+    }
+
+    /// All libp2p programs of a local network answer to one name. Nodes of other chains and other programs fail the
+    /// handshake, which holds the chain's id, and are left alone for longer after each try.
+    pub(super) fn on_mdns(&mut self, event: mdns::Event) {
+        let mdns::Event::Discovered(found) = event else { return };
+        for (peer, address) in found {
+            let address = split_peer(address.clone()).map_or(address, |(_, address)| address);
+            if ip_of(&address).is_some() {
+                self.dialer.found_nearby(peer, address, Instant::now());
+            }
+        }
+    }
+}
+
+/// The first cause in one line; the library's own text has several.
+fn brief(error: &DialError) -> String {
+    match error {
+        DialError::Transport(errors) => errors
+            .first()
+            .map(|(address, error)| format!("{address}: {error}"))
+            .unwrap_or_else(|| "no address".to_owned()),
+        other => other.to_string(),
+    }
+    .chars()
+    .filter(|char| !char.is_control())
+    .take(200)
+    .collect()
+}

@@ -1,0 +1,210 @@
+//! Shares and found blocks, in and out. A message that came in goes on to nobody before the chain's verdict.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use bitcoin::block::Header;
+use bitcoin::hashes::Hash as _;
+use libp2p::gossipsub::{self, IdentTopic, Message, MessageAcceptance, MessageId, PublishError};
+use libp2p::PeerId;
+use log::{debug, warn};
+use p2pool_core::message::{GossipToken, GossipVerdict, PeerToken, ToChain};
+use p2pool_core::share::Share;
+use p2pool_core::units::Bits;
+use p2pool_core::wire::{BlockAnnouncement, Frame as _, GossipShare, Offence};
+
+use super::Node;
+use crate::gossip::{GossipEvent, DEAF_SCORE, VERDICT_BEATS};
+
+/// Shares that wait for a verdict: twice what the chain thread's inbox holds. 4 KB each in GossipSub's memory.
+const SHARES_WAITING_MAX: usize = 512;
+/// Announced blocks that wait for a verdict: a megabyte each, twice.
+const BLOCKS_WAITING_MAX: usize = 8;
+/// GossipSub forgets a message after this time; a beat is a second.
+const VERDICT_TIME: Duration = Duration::from_secs(VERDICT_BEATS as u64);
+
+/// What waits for the chain's verdict.
+#[derive(Default)]
+pub(super) struct Verdicts {
+    waiting: HashMap<GossipToken, Waiting>,
+    next_token: u64,
+}
+
+struct Waiting {
+    message: MessageId,
+    from: PeerId,
+    until: Instant,
+    is_block: bool,
+}
+
+impl Verdicts {
+    /// Notes a message; none if too many wait already.
+    fn add(&mut self, message: MessageId, from: PeerId, is_block: bool) -> Option<GossipToken> {
+        let max = if is_block { BLOCKS_WAITING_MAX } else { SHARES_WAITING_MAX };
+        if self.waiting.values().filter(|waiting| waiting.is_block == is_block).count() >= max {
+            return None;
+        }
+        let token = GossipToken(self.next_token);
+        self.next_token += 1;
+        self.waiting.insert(token, Waiting { message, from, until: Instant::now() + VERDICT_TIME, is_block });
+        Some(token)
+    }
+}
+
+/// Whether a header has the work that it claims itself. What Bitcoin asks of it only the chain thread knows; but
+/// nobody gets a megabyte to it for nothing.
+fn has_claimed_work(header: &Header) -> bool {
+    let hash = header.block_hash().to_byte_array();
+    Bits(header.bits.to_consensus()).target().is_ok_and(|target| target.is_met_by(&hash))
+}
+
+impl Node {
+    pub(super) fn announce(&mut self, share: &std::sync::Arc<Share>) {
+        let bytes = GossipShare { share: std::sync::Arc::clone(share) }.encode();
+        let topic = self.names.shares.clone();
+        self.publish_on(&topic, bytes);
+    }
+
+    pub(super) fn announce_block(&mut self, block: &BlockAnnouncement) {
+        let topic = self.names.blocks.clone();
+        self.publish_on(&topic, block.encode());
+    }
+
+    fn publish_on(&mut self, topic: &IdentTopic, bytes: Vec<u8>) {
+        match self.swarm.behaviour_mut().gossip.inner.publish(topic.clone(), bytes) {
+            Ok(_) => {}
+            // Nobody there, or everybody has it.
+            Err(PublishError::NoPeersSubscribedToTopic | PublishError::Duplicate) => {}
+            Err(error) => warn!("nothing announced on {topic}: {error}"),
+        }
+    }
+
+    pub(super) fn judge(&mut self, gossip: GossipToken, verdict: GossipVerdict) {
+        let Some(waiting) = self.verdicts.waiting.remove(&gossip) else {
+            debug!("a verdict came too late");
+            return;
+        };
+        let acceptance = match verdict {
+            GossipVerdict::Accept => MessageAcceptance::Accept,
+            GossipVerdict::Ignore => MessageAcceptance::Ignore,
+            GossipVerdict::Reject => MessageAcceptance::Reject,
+        };
+        self.report(&waiting.message, &waiting.from, acceptance);
+    }
+
+    fn report(&mut self, message: &MessageId, from: &PeerId, acceptance: MessageAcceptance) {
+        self.swarm.behaviour_mut().gossip.inner.report_message_validation_result(message, from, acceptance);
+    }
+
+    /// GossipSub has forgotten them by now.
+    pub(super) fn verdicts_overdue(&mut self, now: Instant) {
+        self.verdicts.waiting.retain(|_, waiting| waiting.until > now);
+    }
+
+    /// GossipSub judges a peer by what we cannot see, such as messages in a form that it refuses.
+    pub(super) fn note_deafness(&mut self) {
+        let gossip = &self.swarm.behaviour().gossip.inner;
+        let newly: Vec<PeerId> = self
+            .peers
+            .iter_mut()
+            .filter(|(id, peer)| !peer.deaf && gossip.peer_score(id).is_some_and(|score| score < DEAF_SCORE))
+            .map(|(id, peer)| {
+                peer.deaf = true;
+                *id
+            })
+            .collect();
+        for id in newly {
+            self.penalize(&id, Offence::Malformed);
+        }
+    }
+
+    pub(super) fn on_gossip(&mut self, event: GossipEvent) {
+        match event {
+            GossipEvent::Inner(gossipsub::Event::Message { propagation_source, message_id, message }) => {
+                self.on_message(propagation_source, message_id, message);
+            }
+            GossipEvent::Inner(gossipsub::Event::SlowPeer { peer_id, .. }) => debug!("{peer_id} reads too slowly"),
+            GossipEvent::Inner(_) => {}
+            GossipEvent::BrokenStreams(peer) => self.penalize(&peer, Offence::Malformed),
+        }
+    }
+
+    fn on_message(&mut self, from: PeerId, id: MessageId, message: Message) {
+        let acceptance = if message.topic == self.names.shares.hash() {
+            self.on_share(from, &id, &message.data)
+        } else {
+            self.on_block(from, &id, message.data)
+        };
+        // Without one the chain thread gives it.
+        if let Some(acceptance) = acceptance {
+            self.report(&id, &from, acceptance);
+        }
+    }
+
+    fn on_share(&mut self, from: PeerId, id: &MessageId, data: &[u8]) -> Option<MessageAcceptance> {
+        let Some(peer) = self.peers.get_mut(&from) else { return Some(MessageAcceptance::Ignore) };
+        let token = peer.token;
+        if !peer.allowances.shares.take(Instant::now()) {
+            return Some(self.too_many(from));
+        }
+        match GossipShare::decode(data) {
+            Ok(GossipShare { share }) => {
+                self.offer(from, id, false, |gossip| ToChain::Gossip { peer: token, gossip, share })
+            }
+            Err(error) => {
+                debug!("{from} passed on what is no share: {error}");
+                self.penalize(&from, Offence::from(&error));
+                Some(MessageAcceptance::Reject)
+            }
+        }
+    }
+
+    fn on_block(&mut self, from: PeerId, id: &MessageId, data: Vec<u8>) -> Option<MessageAcceptance> {
+        let Some(peer) = self.peers.get_mut(&from) else { return Some(MessageAcceptance::Ignore) };
+        let token: PeerToken = peer.token;
+        if !peer.allowances.blocks.take(Instant::now()) {
+            return Some(self.too_many(from));
+        }
+        match BlockAnnouncement::peek(&data) {
+            Ok(header) if has_claimed_work(&header) => self.offer(from, id, true, |gossip| ToChain::BlockAnnounced {
+                peer: token,
+                gossip,
+                header,
+                announcement: data,
+            }),
+            Ok(_) => {
+                self.penalize(&from, Offence::FalseBlock);
+                Some(MessageAcceptance::Reject)
+            }
+            Err(error) => {
+                debug!("{from} passed on what is no block: {error}");
+                self.penalize(&from, Offence::from(&error));
+                Some(MessageAcceptance::Reject)
+            }
+        }
+    }
+
+    /// Hands a message to the chain thread if there is room.
+    fn offer(
+        &mut self,
+        from: PeerId,
+        id: &MessageId,
+        is_block: bool,
+        message: impl FnOnce(GossipToken) -> ToChain,
+    ) -> Option<MessageAcceptance> {
+        let Some(gossip) = self.verdicts.add(id.clone(), from, is_block) else {
+            return Some(MessageAcceptance::Ignore);
+        };
+        if self.outbox.offer(message(gossip)) {
+            return None;
+        }
+        debug!("the chain thread has no room for what {from} passed on");
+        self.verdicts.waiting.remove(&gossip);
+        Some(MessageAcceptance::Ignore)
+    }
+
+    fn too_many(&mut self, from: PeerId) -> MessageAcceptance {
+        self.blame_for_rate(&from);
+        MessageAcceptance::Ignore
+    }
+}

@@ -1,0 +1,143 @@
+//! Comings and goings, standing and bans.
+
+use libp2p::core::ConnectedPoint;
+use libp2p::{identify, ping, PeerId};
+use log::{debug, info};
+use p2pool_core::message::{PeerToken, ToChain};
+use p2pool_core::status::Direction;
+use p2pool_core::wire::Offence;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Node;
+
+impl Node {
+    pub(super) fn on_connected(&mut self, id: PeerId, endpoint: &ConnectedPoint, connections: u32) {
+        let (time, now) = (self.time(), Instant::now());
+        let address = endpoint.get_remote_address();
+        if let ConnectedPoint::Dialer { address, .. } = endpoint {
+            let (_, address) = crate::dialer::split_peer(address.clone()).unwrap_or((id, address.clone()));
+            self.dialer.learn(id, vec![address], now, time);
+        } else {
+            self.dialer.connected(&id, time);
+        }
+        if connections > 1 {
+            return;
+        }
+        let direction = if endpoint.is_dialer() { Direction::Outbound } else { Direction::Inbound };
+        let peer = self.peers.add(id, address, direction, time, now);
+        debug!("{id} at {} connected ({direction:?})", peer.address());
+        let up = ToChain::PeerUp { peer: peer.token, address: Arc::clone(peer.address()) };
+        self.outbox.send(up);
+        if self.peers.len() == 1 {
+            info!("connected to the network: {id} at {address}");
+        }
+        self.news = true;
+    }
+
+    pub(super) fn on_gone(&mut self, id: &PeerId) {
+        self.questions_of_gone(id);
+        self.dialer.disconnected(id, Instant::now());
+        if let Some(peer) = self.peers.remove(id) {
+            debug!("{id} at {} is gone", peer.address());
+            self.outbox.send(ToChain::PeerDown { peer: peer.token });
+            if self.peers.len() == 0 {
+                info!("no longer connected to any node");
+            }
+        }
+        self.news = true;
+    }
+
+    pub(super) fn on_identify(&mut self, event: identify::Event) {
+        match event {
+            identify::Event::Received { peer_id, info, .. } if info.protocol_version != self.names.identify => {
+                self.penalize(&peer_id, Offence::OtherChain);
+            }
+            identify::Event::Received { peer_id, info, .. } => {
+                if let Some(peer) = self.peers.get_mut(&peer_id) {
+                    peer.runs(&info.agent_version);
+                    self.news = true;
+                }
+                self.on_identified(peer_id, &info);
+            }
+            identify::Event::Error { peer_id, error, .. } => debug!("{peer_id} does not say what it is: {error}"),
+            _ => {}
+        }
+    }
+
+    pub(super) fn on_ping(&mut self, event: &ping::Event) {
+        match &event.result {
+            Ok(latency) => {
+                if let Some(peer) = self.peers.get_mut(&event.peer) {
+                    peer.pinged(*latency);
+                }
+            }
+            Err(ping::Failure::Timeout) => {
+                debug!("{} answers no ping", event.peer);
+                self.swarm.close_connection(event.connection);
+            }
+            Err(error) => debug!("ping of {}: {error}", event.peer),
+        }
+    }
+
+    pub(super) fn penalize_token(&mut self, peer: PeerToken, offence: Offence) {
+        if let Some(id) = self.peers.id(peer) {
+            self.penalize(&id, offence);
+        }
+    }
+
+    /// Doing something too often is one offence a second at most.
+    pub(super) fn blame_for_rate(&mut self, id: &PeerId) {
+        if self.peers.get_mut(id).is_some_and(|peer| peer.allowances.blame.take(Instant::now())) {
+            self.penalize(id, Offence::TooManyRequests);
+        }
+    }
+
+    /// Notes an offence; enough of them and the peer is shown the door, and its neighbours at the same address with it.
+    pub(super) fn penalize(&mut self, id: &PeerId, offence: Offence) {
+        if offence.points() == 0 {
+            return;
+        }
+        let time = self.time();
+        let ip = self.peers.get(id).and_then(|peer| peer.ip);
+        let place = self.peers.get(id).map_or_else(|| "?".into(), |peer| Arc::clone(peer.address()));
+        let behaviour = self.swarm.behaviour_mut();
+        let banned = behaviour.door.bans.penalize(*id, ip, offence, time);
+        let points = behaviour.door.bans.points(*id, time);
+        // A score below a float's exactness is no score: points are small integers.
+        behaviour.gossip.inner.set_application_score(id, -f64::from(points));
+        if !banned {
+            info!("peer {id} at {place} {offence}: {points} points");
+            return;
+        }
+        info!("peer {id} at {place} {offence}: banned for a day");
+        self.show_out_the_banned(id);
+        self.news = true;
+    }
+
+    fn show_out_the_banned(&mut self, culprit: &PeerId) {
+        let time = self.time();
+        let behaviour = self.swarm.behaviour_mut();
+        let bans = &behaviour.door.bans;
+        let out: Vec<PeerId> = self
+            .peers
+            .iter_mut()
+            .filter(|(id, peer)| *id == culprit || peer.ip.is_some_and(|ip| bans.is_banned_at(ip, time)))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in out {
+            self.dialer.forget(&id);
+            self.swarm.behaviour_mut().dht.remove_peer(&id);
+            // An error says that it is gone already.
+            let _ = self.swarm.disconnect_peer_id(id);
+        }
+    }
+
+    /// Those connected now were seen now.
+    pub(super) fn still_connected(&mut self) {
+        let time = self.time();
+        for (id, _) in self.peers.iter_mut() {
+            self.dialer.connected(id, time);
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The way to the chain thread, whose inbox may be full: what may be lost is, what may not waits in order.
+
+use std::collections::VecDeque;
+
+use crossbeam_channel::{Sender, TrySendError};
+use p2pool_core::message::{PeerToken, ToChain};
+
+/// Sends to the chain thread without ever blocking.
+///
+/// A full inbox means that the chain has more to check than it can: shares, blocks and questions of peers are then
+/// refused at once (the gossip says "ignored", the asker is told "busy") and peers catch up by inventory. Comings,
+/// goings and answers to questions of ours wait here. They are bounded: a peer has one coming and one going, each
+/// question of ours one answer, and what concerns a peer that came and went meanwhile is struck out.
+pub struct Outbox {
+    to_chain: Sender<ToChain>,
+    waiting: VecDeque<ToChain>,
+}
+
+/// The chain thread has ended.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ChainGone;
+
+impl Outbox {
+    /// To the chain thread.
+    pub fn new(to_chain: Sender<ToChain>) -> Self {
+        Self { to_chain, waiting: VecDeque::new() }
+    }
+
+    /// Sends what may be lost; false if it was.
+    pub fn offer(&mut self, message: ToChain) -> bool {
+        self.waiting.is_empty() && self.to_chain.try_send(message).is_ok()
+    }
+
+    /// Sends what may not be lost, now or later.
+    pub fn send(&mut self, message: ToChain) {
+        match &message {
+            ToChain::PeerDown { peer } if self.strike_out(*peer) => {}
+            _ => self.waiting.push_back(message),
+        }
+        // That the chain is gone is found at the next turn of the loop as well.
+        let _ = self.flush();
+    }
+
+    /// Whether something waits.
+    pub fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Sends what waits, as far as there is room.
+    ///
+    /// # Errors
+    /// Nobody is there to send to.
+    pub fn flush(&mut self) -> Result<(), ChainGone> {
+        while let Some(message) = self.waiting.pop_front() {
+            match self.to_chain.try_send(message) {
+                Ok(()) => {}
+                Err(TrySendError::Full(message)) => {
+                    self.waiting.push_front(message);
+                    break;
+                }
+                Err(TrySendError::Disconnected(_)) => return Err(ChainGone),
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets all that waits of a peer if its coming does: the chain never hears of it.
+    fn strike_out(&mut self, gone: PeerToken) -> bool {
+        let unseen =
+            self.waiting.iter().any(|message| matches!(message, ToChain::PeerUp { peer, .. } if *peer == gone));
+        if unseen {
+            self.waiting.retain(|message| {
+                !matches!(message, ToChain::PeerUp { peer, .. } | ToChain::Answered { peer, .. } if *peer == gone)
+            });
+        }
+        unseen
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn up(peer: u64) -> ToChain {
+        ToChain::PeerUp { peer: PeerToken(peer), address: "x".into() }
+    }
+
+    fn down(peer: u64) -> ToChain {
+        ToChain::PeerDown { peer: PeerToken(peer) }
+    }
+
+    fn texts(receiver: &crossbeam_channel::Receiver<ToChain>) -> Vec<String> {
+        receiver
+            .try_iter()
+            .map(|message| match message {
+                ToChain::PeerUp { peer, .. } => format!("up {}", peer.0),
+                ToChain::PeerDown { peer } => format!("down {}", peer.0),
+                other => format!("{other:?}"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn what_may_not_be_lost_waits_in_order_and_holds_the_rest_back() {
+        let (sender, receiver) = crossbeam_channel::bounded(1);
+        let mut outbox = Outbox::new(sender);
+        outbox.send(up(1));
+        outbox.send(up(2));
+        assert!(outbox.is_waiting());
+        assert_eq!(texts(&receiver), ["up 1"]);
+        // There is room again, but nothing overtakes.
+        assert!(!outbox.offer(down(9)));
+        outbox.flush().unwrap();
+        assert_eq!(texts(&receiver), ["up 2"]);
+        assert!(outbox.offer(down(1)));
+    }
+
+    #[test]
+    fn peers_that_flap_while_the_chain_is_stuck_leave_nothing() {
+        let (sender, receiver) = crossbeam_channel::bounded(1);
+        let mut outbox = Outbox::new(sender);
+        outbox.send(up(1));
+        for peer in 2..1_000 {
+            outbox.send(up(peer));
+            outbox.send(down(peer));
+        }
+        outbox.send(down(1));
+        assert_eq!(outbox.waiting.len(), 1);
+        assert_eq!(texts(&receiver), ["up 1"]);
+        outbox.flush().unwrap();
+        assert_eq!(texts(&receiver), ["down 1"]);
+    }
+
+    #[test]
+    fn a_chain_that_ended_is_noticed() {
+        let (sender, receiver) = crossbeam_channel::bounded(1);
+        let mut outbox = Outbox::new(sender);
+        drop(receiver);
+        outbox.waiting.push_back(up(1));
+        assert_eq!(outbox.flush(), Err(ChainGone));
+    }
+}

@@ -1,0 +1,180 @@
+//! The connected peers, by their number and by their id.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use libp2p::{Multiaddr, PeerId};
+use p2pool_core::message::PeerToken;
+use p2pool_core::status::{Direction, PeerStatus};
+use p2pool_core::units::UnixTime;
+
+use crate::prefix::ip_of;
+use crate::rate::{Allowance, Rate};
+
+/// Questions a peer may ask: 17,280 shares are some 140 of them, which a node just arrived asks in 14 s at most
+/// while there is room for other peers' questions.
+const REQUESTS: Rate = Rate { burst: 100, interval: Duration::from_millis(100) };
+/// Gossiped shares a peer may pass on: at one share in 30 s a hundred at once is most of an hour's.
+const SHARES: Rate = Rate { burst: 100, interval: Duration::from_millis(50) };
+/// Announced blocks a peer may pass on: Bitcoin has one in ten minutes, test networks have more.
+const BLOCKS: Rate = Rate { burst: 10, interval: Duration::from_secs(2) };
+/// Asking too often is counted at most once in this time: a burst is one offence.
+const BLAME: Rate = Rate { burst: 1, interval: Duration::from_secs(1) };
+/// Characters of what a peer says it runs that are kept.
+const AGENT_LEN_MAX: usize = 64;
+
+/// What a peer may do how often.
+#[derive(Debug)]
+pub struct Allowances {
+    /// Questions.
+    pub requests: Allowance,
+    /// Gossiped shares.
+    pub shares: Allowance,
+    /// Announced blocks.
+    pub blocks: Allowance,
+    /// Being blamed for any of the above.
+    pub blame: Allowance,
+}
+
+/// A connected peer.
+#[derive(Debug)]
+pub struct Peer {
+    /// Its number.
+    pub token: PeerToken,
+    /// Where it is; none behind a name.
+    pub ip: Option<IpAddr>,
+    /// Who dialled.
+    pub direction: Direction,
+    /// What it may do.
+    pub allowances: Allowances,
+    /// Questions of ours under way.
+    pub asked: usize,
+    /// Its questions under way.
+    pub asking: usize,
+    /// GossipSub has stopped listening to it, and we have taken note.
+    pub deaf: bool,
+    address: Arc<str>,
+    id: Arc<str>,
+    agent: Arc<str>,
+    latency: Option<Duration>,
+    since: UnixTime,
+}
+
+impl Peer {
+    /// Notes what its last ping took.
+    pub fn pinged(&mut self, latency: Duration) {
+        self.latency = Some(latency);
+    }
+
+    /// Notes what it says it runs.
+    pub fn runs(&mut self, agent: &str) {
+        let agent: String = agent.chars().filter(|char| !char.is_control()).take(AGENT_LEN_MAX).collect();
+        self.agent = agent.into();
+    }
+
+    /// Where it is, for logs.
+    pub fn address(&self) -> &Arc<str> {
+        &self.address
+    }
+
+    fn status(&self) -> PeerStatus {
+        PeerStatus {
+            id: Arc::clone(&self.id),
+            address: Arc::clone(&self.address),
+            direction: self.direction,
+            latency_us: self.latency.map(|latency| u64::try_from(latency.as_micros()).unwrap_or(u64::MAX)),
+            connected_since: self.since,
+            agent: Arc::clone(&self.agent),
+        }
+    }
+}
+
+/// All connected peers; as many as connections are allowed.
+#[derive(Debug, Default)]
+pub struct Peers {
+    by_id: HashMap<PeerId, Peer>,
+    by_token: HashMap<PeerToken, PeerId>,
+    next_token: u64,
+}
+
+impl Peers {
+    /// A peer's first connection.
+    pub fn add(
+        &mut self,
+        id: PeerId,
+        address: &Multiaddr,
+        direction: Direction,
+        time: UnixTime,
+        now: Instant,
+    ) -> &Peer {
+        let token = PeerToken(self.next_token);
+        self.next_token += 1;
+        self.by_token.insert(token, id);
+        let peer = Peer {
+            token,
+            ip: ip_of(address),
+            direction,
+            allowances: Allowances {
+                requests: Allowance::new(REQUESTS, now),
+                shares: Allowance::new(SHARES, now),
+                blocks: Allowance::new(BLOCKS, now),
+                blame: Allowance::new(BLAME, now),
+            },
+            asked: 0,
+            asking: 0,
+            deaf: false,
+            address: address.to_string().into(),
+            id: id.to_string().into(),
+            agent: "".into(),
+            latency: None,
+            since: time,
+        };
+        self.by_id.entry(id).or_insert(peer)
+    }
+
+    /// A peer's last connection is gone.
+    pub fn remove(&mut self, id: &PeerId) -> Option<Peer> {
+        let peer = self.by_id.remove(id)?;
+        self.by_token.remove(&peer.token);
+        Some(peer)
+    }
+
+    /// A peer by its id.
+    pub fn get(&self, id: &PeerId) -> Option<&Peer> {
+        self.by_id.get(id)
+    }
+
+    /// A peer by its id.
+    pub fn get_mut(&mut self, id: &PeerId) -> Option<&mut Peer> {
+        self.by_id.get_mut(id)
+    }
+
+    /// A peer's id by its number.
+    pub fn id(&self, token: PeerToken) -> Option<PeerId> {
+        self.by_token.get(&token).copied()
+    }
+
+    /// All of them.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (&PeerId, &mut Peer)> {
+        self.by_id.iter_mut()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// How many of them we dialled.
+    pub fn outbound(&self) -> usize {
+        self.by_id.values().filter(|peer| peer.direction == Direction::Outbound).count()
+    }
+
+    /// For onlookers, in the order of their coming.
+    pub fn statuses(&self) -> Vec<PeerStatus> {
+        let mut all: Vec<&Peer> = self.by_id.values().collect();
+        all.sort_by_key(|peer| peer.token);
+        all.into_iter().map(Peer::status).collect()
+    }
+}

@@ -1,0 +1,240 @@
+//! A node under test, run on its own thread as the program does.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use bitcoin::block::{Header, Version};
+use bitcoin::hashes::Hash as _;
+use bitcoin::{BlockHash, CompactTarget, TxMerkleNode};
+use crossbeam_channel::Receiver;
+use libp2p::Multiaddr;
+use p2pool_core::config::P2pConfig;
+use p2pool_core::message::{P2pSender, PeerToken, ToChain, ToP2p};
+use p2pool_core::params::{ChainParams, Network};
+use p2pool_core::share::{CoinbaseTag, PayoutScript, Share, ShareId, ShareInfo};
+use p2pool_core::status::PeersStatus;
+use p2pool_core::units::{Bits, BlockHeight, Sats, ShareHeight, UnixTime, Work};
+use tempfile::TempDir;
+
+use crate::dialer::split_peer;
+use crate::thread::Tuning;
+use crate::{P2p, P2pError};
+
+/// Nothing awaited here takes a tenth of this.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+pub fn params() -> ChainParams {
+    ChainParams::standard(Network::Regtest)
+}
+
+/// Loopback nodes on free ports.
+pub fn config(bootnodes: &[&Multiaddr]) -> P2pConfig {
+    P2pConfig {
+        port: 0,
+        bootnodes: bootnodes.iter().map(ToString::to_string).collect(),
+        mdns: false,
+        dht_server: false,
+    }
+}
+
+/// What a test sets before a node starts.
+pub struct Start {
+    pub config: P2pConfig,
+    pub params: ChainParams,
+    pub dir: Arc<TempDir>,
+    pub inbox_len: usize,
+    pub request_timeout: Duration,
+    pub clock: Arc<AtomicU32>,
+}
+
+impl Start {
+    pub fn with(bootnodes: &[&Multiaddr]) -> Self {
+        Self {
+            config: config(bootnodes),
+            params: params(),
+            dir: Arc::new(tempfile::tempdir().unwrap()),
+            inbox_len: 256,
+            request_timeout: Duration::from_secs(30),
+            clock: Arc::new(AtomicU32::new(1_700_000_000)),
+        }
+    }
+
+    pub fn open(&self) -> Result<(P2p, Receiver<ToChain>), P2pError> {
+        let (to_chain, inbox) = crossbeam_channel::bounded(self.inbox_len);
+        let clock = Arc::clone(&self.clock);
+        let tuning = Tuning {
+            clock: Arc::new(move || UnixTime(clock.load(Ordering::Relaxed))),
+            request_timeout: self.request_timeout,
+        };
+        Ok((P2p::open_tuned(&self.config, &self.params, self.dir.path(), to_chain, tuning)?, inbox))
+    }
+
+    pub fn go(self) -> TestNode {
+        let (p2p, inbox) = self.open().unwrap();
+        let (sender, status) = (p2p.sender(), p2p.status());
+        let thread = std::thread::spawn(move || p2p.run().unwrap());
+        let mut node =
+            TestNode { sender, inbox, status, start: self, thread: Some(thread), address: Multiaddr::empty() };
+        node.address = until("a node listens", || node.loopback_address());
+        node
+    }
+}
+
+/// A node and the chain thread's side of it.
+pub struct TestNode {
+    pub sender: P2pSender,
+    pub inbox: Receiver<ToChain>,
+    pub status: Arc<ArcSwap<PeersStatus>>,
+    pub start: Start,
+    /// Where it listens, with its id.
+    pub address: Multiaddr,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl TestNode {
+    pub fn start(bootnodes: &[&Multiaddr]) -> Self {
+        Start::with(bootnodes).go()
+    }
+
+    fn loopback_address(&self) -> Option<Multiaddr> {
+        let status = self.status.load();
+        status.listening.iter().find(|address| address.starts_with("/ip4/127.0.0.1/")).map(|a| a.parse().unwrap())
+    }
+
+    pub fn id(&self) -> String {
+        split_peer(self.address.clone()).unwrap().0.to_string()
+    }
+
+    pub fn send(&self, message: ToP2p) {
+        self.sender.send(message).unwrap();
+    }
+
+    pub fn knows(&self, id: &str) -> bool {
+        self.status.load().peers.iter().any(|peer| &*peer.id == id)
+    }
+
+    pub fn await_peer(&self, id: &str) {
+        until("a peer connects", || self.knows(id).then_some(()));
+    }
+
+    pub fn await_without(&self, id: &str) {
+        until("a peer goes", || (!self.knows(id)).then_some(()));
+    }
+
+    /// The next message that `want` makes something of; others are dropped.
+    pub fn expect<T>(&self, what: &str, mut want: impl FnMut(ToChain) -> Option<T>) -> T {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.inbox.recv_deadline(deadline) {
+                Ok(message) => {
+                    if let Some(found) = want(message) {
+                        return found;
+                    }
+                }
+                Err(_) => panic!("in vain waited for: {what}"),
+            }
+        }
+    }
+
+    pub fn expect_up(&self) -> PeerToken {
+        self.expect("a peer comes", |message| match message {
+            ToChain::PeerUp { peer, .. } => Some(peer),
+            _ => None,
+        })
+    }
+
+    pub fn expect_down(&self) -> PeerToken {
+        self.expect("a peer goes", |message| match message {
+            ToChain::PeerDown { peer } => Some(peer),
+            _ => None,
+        })
+    }
+
+    pub fn file(&self, name: &str) -> String {
+        read(self.start.dir.path(), name)
+    }
+
+    pub fn advance_clock(&self, seconds: u32) {
+        self.start.clock.fetch_add(seconds, Ordering::Relaxed);
+    }
+
+    /// Ends the node; how long it took.
+    pub fn stop(&mut self) -> Duration {
+        let begun = Instant::now();
+        // An error says that it has ended already.
+        let _ = self.sender.send(ToP2p::Stop);
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+        begun.elapsed()
+    }
+
+    /// Ends the node; what its next start has.
+    pub fn into_next(mut self, bootnodes: &[&Multiaddr]) -> Start {
+        self.stop();
+        Start { dir: Arc::clone(&self.start.dir), clock: Arc::clone(&self.start.clock), ..Start::with(bootnodes) }
+    }
+}
+
+impl Drop for TestNode {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.stop();
+        } else {
+            let _ = self.sender.send(ToP2p::Stop);
+        }
+    }
+}
+
+pub fn read(dir: &Path, name: &str) -> String {
+    std::fs::read_to_string(dir.join(name)).unwrap_or_default()
+}
+
+/// Waits for what another thread brings about.
+pub fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = condition() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "in vain waited for: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+pub fn header(nonce: u32) -> Header {
+    Header {
+        version: Version::from_consensus(0x2000_0000),
+        prev_blockhash: BlockHash::from_byte_array([1; 32]),
+        merkle_root: TxMerkleNode::from_byte_array([2; 32]),
+        time: 1_700_000_000,
+        bits: CompactTarget::from_consensus(0x207f_ffff),
+        nonce,
+    }
+}
+
+/// Well formed; valid by no rule, which is nothing to the network thread.
+pub fn share(nonce: u32) -> Arc<Share> {
+    let script = [&[0x51u8, 0x20][..], &[7; 32]].concat();
+    Arc::new(Share {
+        header: header(nonce),
+        info: ShareInfo {
+            parent: ShareId([3; 32]),
+            uncles: Vec::new(),
+            share_height: ShareHeight(10),
+            chain_work: Work(1 << 100),
+            share_bits: Bits(0x207f_ffff),
+            block_height: BlockHeight(850_000),
+            coinbase_value: Sats(312_500_000),
+            payout_script: PayoutScript::new(&script).unwrap(),
+            witness_commitment: [8; 32],
+            coinbase_tag: CoinbaseTag::default(),
+        },
+        extranonce: [9; 12],
+        merkle_branch: vec![[10; 32]; 4],
+    })
+}

@@ -1,0 +1,84 @@
+//! How much, how often, how many.
+
+use p2pool_core::message::{ToChain, ToP2p};
+use p2pool_core::wire::{Frame as _, GossipShare, Request, Response};
+
+use super::kit::{share, until, Start, TestNode};
+use super::stranger::{Kind, Stranger};
+use crate::behaviour::{CONNECTIONS_MAX, INBOUND_MAX};
+
+#[test]
+fn asking_too_often_is_answered_busy() {
+    let node = TestNode::start(&[]);
+    let mut stranger = Stranger::new(Kind::asking());
+    stranger.meet(&node);
+    let (mut unknown, mut busy) = (0, 0);
+    let begun = std::time::Instant::now();
+    while busy == 0 {
+        let question = stranger.send(&node.address, Request::Status.encode());
+        let answer = stranger.answer_meanwhile(question, || {
+            for message in node.inbox.try_iter() {
+                if let ToChain::Asked { to, .. } = message {
+                    node.send(ToP2p::Answer { to, response: Response::Unknown });
+                }
+            }
+        });
+        match answer {
+            Some(bytes) if bytes == Response::Unknown.encode() => unknown += 1,
+            Some(bytes) if bytes == Response::Busy.encode() => busy += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    // A hundred at once and ten a second, see `peers`.
+    let allowed = 101 + begun.elapsed().as_millis() / 100;
+    assert!((100..=allowed).contains(&unknown), "{unknown} answered, {allowed} allowed");
+}
+
+#[test]
+fn a_full_chain_thread_makes_peers_wait_and_loses_no_coming() {
+    let node = Start { inbox_len: 1, ..Start::with(&[]) }.go();
+    let mut first = Stranger::new(Kind { gossip: Kind::gossiping().gossip, ..Kind::asking() });
+    first.meet(&node);
+    let mut second = Stranger::new(Kind::asking());
+    second.meet(&node);
+    until("both are there", || (node.status.load().peers.len() == 2).then_some(()));
+    // The inbox holds the first one's coming, the second's waits, and there is room for nothing else.
+    let question = second.send(&node.address, Request::Status.encode());
+    assert_eq!(second.answer(question), Some(Response::Busy.encode()));
+    first.join();
+    first.gossip(&Kind::names().shares, GossipShare { share: share(1) }.encode());
+    let question = first.send(&node.address, Request::Status.encode());
+    assert_eq!(first.answer(question), Some(Response::Busy.encode()));
+    let (one, two) = (node.expect_up(), node.expect_up());
+    assert!(one < two);
+    // With room again all is as usual.
+    let question = second.send(&node.address, Request::Status.encode());
+    let to = second.live_until("the question", || {
+        node.inbox.try_iter().find_map(|message| match message {
+            ToChain::Asked { to, peer, .. } => Some((to, peer)),
+            _ => None,
+        })
+    });
+    assert_eq!(to.1, two);
+    node.send(ToP2p::Answer { to: to.0, response: Response::Unknown });
+    assert_eq!(second.answer(question), Some(Response::Unknown.encode()));
+}
+
+#[test]
+fn strangers_never_take_all_places() {
+    const { assert!(INBOUND_MAX < CONNECTIONS_MAX) };
+    let node = TestNode::start(&[]);
+    let mut guests = Vec::new();
+    for _ in 0..INBOUND_MAX {
+        let mut guest = Stranger::new(Kind::asking());
+        guest.meet(&node);
+        guests.push(guest);
+    }
+    assert!(!Stranger::new(Kind::asking()).is_welcome_at(&node.address));
+    assert_eq!(node.status.load().peers.len(), INBOUND_MAX as usize);
+    // A place that comes free is given to the next.
+    drop(guests.pop());
+    let mut next = Stranger::new(Kind::asking());
+    until("a place is free", || (node.status.load().peers.len() < INBOUND_MAX as usize).then_some(()));
+    next.meet(&node);
+}

@@ -1,0 +1,116 @@
+//! Finding each other, coming back, staying apart, ending.
+
+use std::time::Duration;
+
+use libp2p::Multiaddr;
+use p2pool_core::message::{InboxFull, ToP2p};
+use p2pool_core::params::ChainParams;
+use p2pool_core::status::Direction;
+
+use super::kit::{params, until, Start, TestNode};
+use super::stranger::{Kind, Stranger};
+use crate::names::Names;
+use crate::node::PEERS_FILE;
+
+#[test]
+fn a_third_node_finds_the_second_by_the_bootnode_alone() {
+    let boot = TestNode::start(&[]);
+    let second = TestNode::start(&[&boot.address]);
+    second.await_peer(&boot.id());
+    let third = TestNode::start(&[&boot.address]);
+    third.await_peer(&second.id());
+    second.await_peer(&third.id());
+}
+
+#[test]
+fn onlookers_see_who_is_there() {
+    let mut start = Start::with(&[]);
+    start.config.dht_server = true;
+    let one = start.go();
+    let two = TestNode::start(&[&one.address]);
+    let seen = until("agent and latency of a peer", || {
+        let status = two.status.load();
+        let peer = status.peers.first()?.clone();
+        (!peer.agent.is_empty() && peer.latency_us.is_some()).then_some(peer)
+    });
+    assert_eq!(*seen.id, *one.id());
+    assert_eq!(seen.direction, Direction::Outbound);
+    assert!(seen.agent.starts_with("p2pool/"), "{}", seen.agent);
+    assert!(seen.address.starts_with("/ip4/127.0.0.1/tcp/"), "{}", seen.address);
+    assert!(seen.latency_us.unwrap() < 5_000_000);
+    let other_side = one.status.load().peers.first().unwrap().direction;
+    assert_eq!(other_side, Direction::Inbound);
+    assert_eq!(two.status.load().our_id, two.id());
+}
+
+#[test]
+fn a_restarted_node_comes_back_by_itself_as_the_same_peer() {
+    let one = TestNode::start(&[]);
+    let two = TestNode::start(&[&one.address]);
+    one.await_peer(&two.id());
+    let (id, first) = (two.id(), one.expect_up());
+    let next = two.into_next(&[]);
+    assert_eq!(one.expect_down(), first);
+    one.await_without(&id);
+    assert!(super::kit::read(next.dir.path(), PEERS_FILE).contains(&one.id()));
+    let two = next.go();
+    assert_eq!(two.id(), id);
+    one.await_peer(&id);
+    assert_ne!(one.expect_up(), first, "no number is used twice");
+}
+
+#[test]
+fn a_bootnode_that_comes_late_is_found() {
+    let mut boot = TestNode::start(&[]);
+    let address = boot.address.clone();
+    boot.stop();
+    let early = TestNode::start(&[&address]);
+    let mut start = boot.into_next(&[]);
+    start.config.port = port(&address);
+    let boot = start.go();
+    boot.await_peer(&early.id());
+}
+
+fn port(address: &Multiaddr) -> u16 {
+    let text = address.to_string();
+    text.split('/').nth(4).unwrap().parse().unwrap()
+}
+
+#[test]
+fn another_chain_fails_the_handshake() {
+    let node = TestNode::start(&[]);
+    let garage = ChainParams { chain_name: "garage".into(), ..params() };
+    let names = Names::new(&garage.chain_id()).unwrap();
+    let mut foreign = Stranger::new(Kind { names, ..Kind::asking() });
+    let error = foreign.connect(&node.address).unwrap_err();
+    assert!(error.to_string().to_lowercase().contains("handshake"), "{error}");
+    // While one of the same chain is let in.
+    let mut own = Stranger::new(Kind::asking());
+    own.meet(&node);
+    assert!(!node.knows(&foreign.id.to_string()));
+}
+
+#[test]
+fn a_node_stops_within_a_second_whatever_its_inbox() {
+    let one = TestNode::start(&[]);
+    let mut two = TestNode::start(&[&one.address]);
+    two.await_peer(&one.id());
+    while two.sender.send(ToP2p::Announce(super::kit::share(1))) != Err(InboxFull) {}
+    let took = two.stop();
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    assert_eq!(two.sender.send(ToP2p::Announce(super::kit::share(1))), Err(InboxFull));
+}
+
+#[test]
+fn what_cannot_work_is_said_at_the_start() {
+    let mut start = Start::with(&[]);
+    start.config.bootnodes = vec!["/ip4/127.0.0.1/tcp/9171".into()];
+    let error = start.open().err().unwrap().to_string();
+    assert!(error.contains("/ip4/127.0.0.1/tcp/9171") && error.contains("/p2p/"), "{error}");
+
+    let node = TestNode::start(&[]);
+    let mut start = Start::with(&[]);
+    start.config.port = port(&node.address);
+    let error = start.open().err().unwrap().to_string();
+    assert!(error.contains(&port(&node.address).to_string()), "{error}");
+}

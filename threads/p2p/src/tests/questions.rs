@@ -1,0 +1,144 @@
+//! Questions and answers, and their absence.
+
+use std::time::Duration;
+
+use p2pool_core::message::{AskFailed, InboundToken, PeerToken, RequestToken, ToChain, ToP2p};
+use p2pool_core::wire::limits::TRANSACTION_LEN_MAX;
+use p2pool_core::wire::{Frame as _, List, Request, Response};
+
+use super::kit::{Start, TestNode};
+use super::stranger::{Kind, Stranger};
+use crate::node::ASKED_PER_PEER_MAX;
+
+fn expect_asked(node: &TestNode) -> (PeerToken, InboundToken, Request) {
+    node.expect("a question", |message| match message {
+        ToChain::Asked { peer, to, question } => Some((peer, to, question)),
+        _ => None,
+    })
+}
+
+fn expect_answered(node: &TestNode) -> (RequestToken, Result<Response, AskFailed>) {
+    node.expect("an answer", |message| match message {
+        ToChain::Answered { request, response, .. } => Some((request, response)),
+        _ => None,
+    })
+}
+
+fn ask(node: &TestNode, peer: PeerToken, number: u64) {
+    node.send(ToP2p::Ask { peer, request: RequestToken(number), question: Request::Status });
+}
+
+#[test]
+fn a_question_comes_with_its_answer_up_to_the_longest() {
+    let one = TestNode::start(&[]);
+    let two = TestNode::start(&[&one.address]);
+    let peer = two.expect_up();
+    ask(&two, peer, 7);
+    let (_, to, question) = expect_asked(&one);
+    assert_eq!(question, Request::Status);
+    let longest = Response::BlockTransactions(
+        List::try_from(vec![vec![7; TRANSACTION_LEN_MAX].try_into().unwrap(), vec![8; 99_000].try_into().unwrap()])
+            .unwrap(),
+    );
+    assert!(longest.encode().len() > 998_000);
+    one.send(ToP2p::Answer { to, response: longest.clone() });
+    assert_eq!(expect_answered(&two), (RequestToken(7), Ok(longest)));
+}
+
+#[test]
+fn whom_nobody_knows_is_gone_and_too_many_questions_are_refused() {
+    let one = TestNode::start(&[]);
+    let two = TestNode::start(&[&one.address]);
+    ask(&two, PeerToken(99), 1);
+    assert_eq!(expect_answered(&two), (RequestToken(1), Err(AskFailed::Gone)));
+    let peer = {
+        two.await_peer(&one.id());
+        PeerToken(0)
+    };
+    for number in 0..=ASKED_PER_PEER_MAX as u64 {
+        ask(&two, peer, number);
+    }
+    let last = ASKED_PER_PEER_MAX as u64;
+    assert_eq!(expect_answered(&two), (RequestToken(last), Err(AskFailed::TooMany)));
+    // Each answer makes room for another question.
+    let (_, to, _) = expect_asked(&one);
+    one.send(ToP2p::Answer { to, response: Response::Unknown });
+    let (number, answer) = expect_answered(&two);
+    assert_eq!(answer, Ok(Response::Unknown));
+    ask(&two, peer, 100);
+    drop(one);
+    let mut gone: Vec<u64> = (0..ASKED_PER_PEER_MAX)
+        .map(|_| match expect_answered(&two) {
+            (RequestToken(number), Err(AskFailed::Gone)) => number,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    gone.sort_unstable();
+    let mut expected: Vec<u64> = (0..last).filter(|n| *n != number.0).chain([100]).collect();
+    expected.sort_unstable();
+    assert_eq!(gone, expected);
+    assert_eq!(two.expect_down(), peer);
+}
+
+/// A node that asks a stranger who gives this reply.
+fn asked_stranger(reply: Option<Vec<u8>>, timeout: Duration) -> (TestNode, Stranger, Result<Response, AskFailed>) {
+    let node = Start { request_timeout: timeout, ..Start::with(&[]) }.go();
+    let mut stranger = Stranger::new(Kind::asking());
+    stranger.reply = reply;
+    stranger.meet(&node);
+    let peer = node.expect_up();
+    ask(&node, peer, 1);
+    let response = stranger.live_until("an answer to the node", || {
+        node.inbox.try_iter().find_map(|message| match message {
+            ToChain::Answered { response, .. } => Some(response),
+            _ => None,
+        })
+    });
+    (node, stranger, response)
+}
+
+const SOON: Duration = Duration::from_secs(30);
+
+#[test]
+fn bad_answers_are_told_apart() {
+    let (_node, _stranger, response) = asked_stranger(Some(Response::Unknown.encode()), SOON);
+    assert_eq!(response, Ok(Response::Unknown));
+    let (_node, _stranger, response) = asked_stranger(Some(vec![]), SOON);
+    assert_eq!(response, Err(AskFailed::Refused));
+    let (_node, _stranger, response) = asked_stranger(Some(vec![0xff; 10]), SOON);
+    assert_eq!(response, Err(AskFailed::Malformed));
+    let (_node, _stranger, response) = asked_stranger(Some(vec![0; 3 << 20]), SOON);
+    assert_eq!(response, Err(AskFailed::Malformed));
+    let (_node, _stranger, response) = asked_stranger(None, Duration::from_millis(300));
+    assert_eq!(response, Err(AskFailed::Late));
+}
+
+#[test]
+fn bad_answers_are_blamed() {
+    let (node, mut stranger, _) = asked_stranger(Some(vec![0; 3 << 20]), SOON);
+    let peer = PeerToken(0);
+    ask(&node, peer, 2);
+    stranger.await_shown_out();
+    assert_eq!(node.expect_down(), peer);
+}
+
+#[test]
+fn an_answer_in_vain_harms_nobody() {
+    let node = Start { request_timeout: Duration::from_millis(200), ..Start::with(&[]) }.go();
+    let mut stranger = Stranger::new(Kind::asking());
+    stranger.meet(&node);
+    let question = stranger.send(&node.address, Request::Status.encode());
+    assert_eq!(stranger.answer(question).unwrap_or_default(), Vec::<u8>::new(), "nobody answers");
+    let (_, to, _) = expect_asked(&node);
+    node.send(ToP2p::Answer { to, response: Response::Busy });
+    node.send(ToP2p::Answer { to: InboundToken(99), response: Response::Busy });
+    let question = stranger.send(&node.address, Request::Status.encode());
+    let to = stranger.live_until("the next question", || {
+        node.inbox.try_iter().find_map(|message| match message {
+            ToChain::Asked { to, .. } => Some(to),
+            _ => None,
+        })
+    });
+    node.send(ToP2p::Answer { to, response: Response::Unknown });
+    assert_eq!(stranger.answer(question), Some(Response::Unknown.encode()));
+}

@@ -28,6 +28,7 @@ readonly LICENCES=(
     'MIT OR Apache-2.0 OR LGPL-2.1-or-later'
     'MIT OR Apache-2.0 OR Zlib'
     'MIT OR BSD-3-Clause'
+    'MIT / Apache-2.0'
     'MIT/Apache-2.0'
     'MITNFA' # hex_lit: MIT with a no-false-attribution clause
     'Unicode-3.0'

@@ -29,9 +29,9 @@ before(async () => {
   }
   node = await RealNode.start({ bitcoind, p2pool, miner });
   url = node.url;
-  // Regtest is so easy that a limit is needed to see hash rates and difficulties settle.
-  await node.startMiner('garage.bitaxe-1', 'bitaxe/BM1370/v2.9.0', 40000);
-  await node.startMiner(HOSTILE, '<script>alert(2)</script>', 20000);
+  // Some three shares a second at first, and a block every twenty; a core does twenty times as much.
+  await node.startMiner('garage.bitaxe-1', 'bitaxe/BM1370/v2.9.0', 150000);
+  await node.startMiner(HOSTILE, '<script>alert(2)</script>', 100000);
   await waitFor(`${SHARES_MIN} shares`, async () => (await node.status()).share_count >= SHARES_MIN);
 });
 after(async () => {
@@ -101,6 +101,8 @@ describe('a real node', () => {
     await eventually(async () => {
       const status = given['/api/status'];
       assert.deepEqual(await page.locator('#shares-list .hash').allTextContents(), status.recent_shares.map(share => share.hash));
+      const blocks = status.recent_shares.filter(share => share.is_block).map(share => share.hash);
+      assert.deepEqual(await page.locator('#shares-list li[data-block] .hash').allTextContents(), blocks);
       assert.equal(await page.locator('#tree .node').count(), status.tree_shares.length);
       assert.equal(await page.locator('#payouts-list li').count(), Math.min(12, status.payout_entries.length));
       assert.deepEqual((await page.locator('#miners-body .worker').allTextContents()).sort(), status.miners.map(one => one.worker).sort());

@@ -1,4 +1,5 @@
-// A bitcoind on regtest, a p2pool and miners, in a folder of their own; all are ended and reaped by `close`.
+// A bitcoind on a signet of its own, where shares are easier than blocks, a p2pool and miners, in a folder of their own;
+// all are ended and reaped by `close`.
 
 import { spawn } from 'node:child_process';
 import { createServer } from 'node:net';
@@ -6,8 +7,10 @@ import { mkdtemp, open, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
-/** Nobody has its key, and regtest coins are worth nothing. */
-const ADDRESS = 'bcrt1qqypqxpq9qcrsszg2pvxq6rs0zqg3yyc5phstwt';
+/** Nobody has its key, and these coins are worth nothing. */
+const ADDRESS = 'tb1qqypqxpq9qcrsszg2pvxq6rs0zqg3yyc5r7fxez';
+/** OP_TRUE: blocks of this signet need no signature. */
+const CHALLENGE = '51';
 /** A start takes a second; a busy machine takes more. */
 const START_MS = 60000;
 /** p2pool promises to end within 5 s; bitcoind has little to write. */
@@ -50,12 +53,14 @@ export class RealNode {
     node.programs = programs;
     node.folder = await mkdtemp(path.join(tmpdir(), 'p2pool-browser-node-'));
     node.children = [];
+    node.names = new Set();
     try {
       await node.startBitcoind();
       node.port = await freePort();
       node.p2pPort = await freePort();
       await node.startPool();
     } catch (error) {
+      error.message += `\n${await node.logs()}`;
       await node.close();
       throw error;
     }
@@ -76,13 +81,16 @@ export class RealNode {
     });
     const entry = { name, child, ended, isOver: () => child.exitCode !== null || child.signalCode !== null || child.pid === undefined };
     this.children.push(entry);
+    this.names.add(name);
     return entry;
   }
 
   async startBitcoind() {
     this.rpcPort = await freePort();
-    const child = await this.run('bitcoind', this.programs.bitcoind, ['-regtest', `-datadir=${this.folder}`, `-rpcport=${this.rpcPort}`, '-listen=0']);
-    this.cookie = path.join(this.folder, 'regtest', '.cookie');
+    const child = await this.run('bitcoind', this.programs.bitcoind, [
+      '-signet', `-signetchallenge=${CHALLENGE}`, `-datadir=${this.folder}`, `-rpcport=${this.rpcPort}`, '-listen=0',
+    ]);
+    this.cookie = path.join(this.folder, 'signet', '.cookie');
     await waitFor('bitcoind', () => this.rpc('getblockcount').then(() => true), child);
   }
 
@@ -98,8 +106,8 @@ export class RealNode {
   /** Starts p2pool, for a second time over the same data; waits until it gives figures. */
   async startPool() {
     this.pool = await this.run('p2pool', this.programs.p2pool, [
-      '-network=regtest', `-address=${ADDRESS}`, `-rpc-port=${this.rpcPort}`, `-rpc-cookie-file=${this.cookie}`, `-stratum-port=${this.port}`,
-      `-p2p-port=${this.p2pPort}`, '-mdns=false', `-data-dir=${path.join(this.folder, 'p2pool')}`, '-start-difficulty=0.000001', '-share-period=2',
+      '-network=signet', `-signet-challenge=${CHALLENGE}`, `-address=${ADDRESS}`, `-rpc-port=${this.rpcPort}`, `-rpc-cookie-file=${this.cookie}`, `-stratum-port=${this.port}`,
+      `-p2p-port=${this.p2pPort}`, '-mdns=false', `-data-dir=${path.join(this.folder, 'p2pool')}`, '-start-difficulty=0.00001', '-share-period=2',
     ]);
     await waitFor('p2pool', () => this.status(), this.pool);
   }
@@ -111,7 +119,7 @@ export class RealNode {
 
   /** Starts a miner; `rate` is in hashes per second. */
   startMiner(worker, userAgent, rate) {
-    return this.run(`miner-${this.children.length}`, this.programs.miner, ['-o', `127.0.0.1:${this.port}`, '-u', worker, '--user-agent', userAgent, '--hashrate-limit', String(rate)]);
+    return this.run(`miner-${this.names.size}`, this.programs.miner, ['-o', `127.0.0.1:${this.port}`, '-u', worker, '--user-agent', userAgent, '--hashrate-limit', String(rate)]);
   }
 
   /** Ends one process and waits for it. */
@@ -127,7 +135,7 @@ export class RealNode {
 
   /** The end of each log, for when a test failed. */
   async logs() {
-    const texts = await Promise.all([...new Set(this.children.map(entry => entry.name))].map(async name => {
+    const texts = await Promise.all([...this.names].map(async name => {
       const text = await readFile(path.join(this.folder, `${name}.log`), 'utf8').catch(() => '');
       return `--- ${name}\n${text.split('\n').slice(-15).join('\n')}`;
     }));

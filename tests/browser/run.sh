@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Tests of the dashboard in a real browser (Debian's chromium, headless).
 #
-#   tests/browser/run.sh         the page against made-up answers of the API, and against a real node, started here
-#                                on regtest with a real bitcoind and miners
+#   tests/browser/run.sh         the page against made-up answers of the API, and against a real node with real
+#                                shares, started here with a bitcoind and miners
 #   tests/browser/run.sh URL     the page as the node at URL serves it
 #
 # Installs what is missing: chromium (as root; else says what to run) and, outside this tree, the npm package that

@@ -72,6 +72,7 @@ const UNITS = [
 /** A length of time in its two greatest units, or in `parts` of them. */
 export function duration(seconds, parts = 2) {
   if (!isNumber(seconds)) return NONE;
+  if (seconds > 0 && seconds < 1) return `<${NBSP}1${NBSP}s`;
   const years = seconds / 31557600;
   if (years >= 1e6) return `${si(years / 1e6, '')} million years`;
   if (years >= 2) return `${count(years)} years`;

@@ -1,12 +1,12 @@
 // Nodes of the pool that this one talks to.
 
 import { $, el, keyed, setText, show } from './dom.js';
-import { NONE, duration, plural, shorten } from './format.js';
+import { NONE, duration, shorten } from './format.js';
 
 /** Shows all peers, nearest first. */
 export function showPeers(status) {
   const peers = [...status.peers].sort((a, b) => (a.latency_us ?? Infinity) - (b.latency_us ?? Infinity));
-  setText($('peers-note'), status.our_peer_id ? `you are ${shorten(status.our_peer_id, 6, 6)}` : plural(peers.length, 'peer'));
+  setText($('peers-note'), status.our_peer_id ? `you are ${shorten(status.our_peer_id, 6, 6)}` : '');
   show($('peers-empty'), peers.length === 0);
   setText($('peers-empty'), 'No peers: this node mines alone.');
   keyed($('peers-list'), peers, peer => peer.id, create, (row, peer) => {

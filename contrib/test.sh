@@ -43,6 +43,8 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 status=0
 timeout --foreground "$TESTS_TIMEOUT_S" cargo test --locked --workspace --no-fail-fast 2>&1 | tee "$log" || status=$?
+step "the dashboard in a browser"
+tests/browser/run.sh 2>&1 | tee -a "$log" || status=$?
 
 sum=$(awk '/^test result: / { passed += $4; failed += $6; ignored += $8 }
     END { printf "%d passed; %d failed; %d ignored", passed, failed, ignored }' "$log")

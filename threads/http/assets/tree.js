@@ -3,8 +3,9 @@
 import { $, el, keyed, setAttr, setText, shareHref, show, svg } from './dom.js';
 import { ago, count, plural, shorten } from './format.js';
 
-/** Distances in CSS pixels. */
-const STEP = 24;
+/** Distances in CSS pixels. Shares stand wider apart where the drawing would not fill its box. */
+const STEP_MIN = 24;
+const STEP_MAX = 36;
 const LANE = 30;
 const MARGIN_X = 30;
 const MARGIN_Y = 20;
@@ -97,20 +98,20 @@ function draw(places, context) {
   const base = all[0].height;
   const top = all.at(-1).height;
   const lanes = Math.max(...all.map(place => place.lane));
-  const at = place => ({ x: MARGIN_X + (place.height - base) * STEP, y: MARGIN_Y + place.lane * LANE });
-
   const box = $('tree');
-  const atEnd = box.scrollLeft >= box.scrollWidth - box.clientWidth - STEP;
+  const step = stepFor(box.clientWidth, top - base);
+  const at = place => ({ x: MARGIN_X + (place.height - base) * step, y: MARGIN_Y + place.lane * LANE });
+  const atEnd = box.scrollLeft >= box.scrollWidth - box.clientWidth - step;
   const before = drawn.base;
-  setAttr(drawing, 'width', 2 * MARGIN_X + (top - base) * STEP);
+  setAttr(drawing, 'width', 2 * MARGIN_X + (top - base) * step);
   setAttr(drawing, 'height', 2 * MARGIN_Y + lanes * LANE + FOOT);
   drawn = { places, base };
   keyed(edges, lines(all, places), line => line.key, () => svg('path'), (path, line) => {
     setAttr(path, 'class', line.kind);
-    setAttr(path, 'd', curve(line.from && at(line.from), at(line.to)));
+    setAttr(path, 'd', curve(line.from && at(line.from), at(line.to), step));
   });
   keyed(labels, labelled(base, top), height => height, () => svg('text', { 'text-anchor': 'middle' }), (text, height) => {
-    setAttr(text, 'x', MARGIN_X + (height - base) * STEP);
+    setAttr(text, 'x', MARGIN_X + (height - base) * step);
     setAttr(text, 'y', 2 * MARGIN_Y + lanes * LANE + FOOT - 10);
     setText(text, `#${count(height)}`);
   });
@@ -118,7 +119,13 @@ function draw(places, context) {
   keyed(nodes, all, place => place.hash, createNode, (node, place) => updateNode(node, place, at(place), context));
   // Who looks at the newest goes on doing so; who looks at an older share keeps it in place.
   if (atEnd || before === null) box.scrollLeft = box.scrollWidth;
-  else if (base !== before) box.scrollLeft -= (base - before) * STEP;
+  else if (base !== before) box.scrollLeft -= (base - before) * step;
+}
+
+/** What lets so many heights fill the box, within limits. */
+function stepFor(width, heights) {
+  const even = Math.floor((width - 2 * MARGIN_X) / Math.max(1, heights));
+  return Math.max(STEP_MIN, Math.min(STEP_MAX, even));
 }
 
 function lines(all, places) {
@@ -137,8 +144,8 @@ function lines(all, places) {
   return [...parents, ...uncles];
 }
 
-function curve(from, to) {
-  if (!from) return `M${to.x - STEP * 0.7} ${to.y}H${to.x}`;
+function curve(from, to, step) {
+  if (!from) return `M${to.x - step * 0.7} ${to.y}H${to.x}`;
   if (from.y === to.y) return `M${from.x} ${from.y}H${to.x}`;
   const half = (to.x - from.x) / 2;
   return `M${from.x} ${from.y}C${from.x + half} ${from.y} ${to.x - half} ${to.y} ${to.x} ${to.y}`;

@@ -45,7 +45,9 @@ fn ten_thousand_requests_leave_threads_and_memory_flat() {
     let before = size();
     ask(&node, 10_000);
     let after = size();
-    assert_eq!(after.0, before.0, "threads");
+    println!("threads and resident kB: {before:?} before, {after:?} after");
+    // One that was idle may have ended.
+    assert!(after.0 <= before.0, "threads: {} before, {} after", before.0, after.0);
     // Room for what an allocator keeps; one request that kept a kilobyte would take ten times as much.
     assert!(after.1 <= before.1 + 1_024, "resident kB: {} before, {} after", before.1, after.1);
 }

@@ -7,8 +7,12 @@ import { mkdtemp, open, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
-/** Nobody has its key, and these coins are worth nothing. */
-const ADDRESS = 'tb1qqypqxpq9qcrsszg2pvxq6rs0zqg3yyc5r7fxez';
+/** Nobody has their keys, and these coins are worth nothing. */
+const ADDRESSES = [
+  'tb1qqypqxpq9qcrsszg2pvxq6rs0zqg3yyc5r7fxez',
+  'tb1qqu8p28pr9gcns06xf429kcnfwpmhapvv8v40x9',
+  'tb1q83p5552ctanx6arms2yep9u75kkt8wkpdj2z3f',
+];
 /** OP_TRUE: blocks of this signet need no signature. */
 const CHALLENGE = '51';
 /** A start takes a second; a busy machine takes more. */
@@ -47,15 +51,18 @@ export async function waitFor(what, attempt, { timeoutMs = START_MS, isOver = ()
 
 /** All processes of one test. */
 export class RealNode {
-  /** `programs` are paths: `{bitcoind, p2pool, miner}`. */
-  static async start(programs) {
+  /** `programs` are paths: `{bitcoind, p2pool, miner}`. A node beside others uses the first's bitcoind and joins its pool. */
+  static async start(programs, ...others) {
     const node = new RealNode();
     node.programs = programs;
+    node.address = ADDRESSES[others.length];
     node.folder = await mkdtemp(path.join(tmpdir(), 'p2pool-browser-node-'));
     node.children = [];
     node.names = new Set();
+    node.bootnodes = [];
     try {
-      await node.startBitcoind();
+      if (others.length > 0) await node.join(others[0]);
+      else await node.startBitcoind();
       node.port = await freePort();
       node.p2pPort = await freePort();
       await node.startPool();
@@ -94,6 +101,13 @@ export class RealNode {
     await waitFor('bitcoind', () => this.rpc('getblockcount').then(() => true), child);
   }
 
+  async join(other) {
+    const { our_peer_id: id } = await other.status();
+    this.rpcPort = other.rpcPort;
+    this.cookie = other.cookie;
+    this.bootnodes = [`-bootnodes=/ip4/127.0.0.1/tcp/${other.p2pPort}/p2p/${id}`];
+  }
+
   /** Asks bitcoind. */
   async rpc(method, ...params) {
     const authorization = `Basic ${Buffer.from(await readFile(this.cookie)).toString('base64')}`;
@@ -106,8 +120,8 @@ export class RealNode {
   /** Starts p2pool, for a second time over the same data; waits until it gives figures. */
   async startPool() {
     this.pool = await this.run('p2pool', this.programs.p2pool, [
-      '-network=signet', `-signet-challenge=${CHALLENGE}`, `-address=${ADDRESS}`, `-rpc-port=${this.rpcPort}`, `-rpc-cookie-file=${this.cookie}`, `-stratum-port=${this.port}`,
-      `-p2p-port=${this.p2pPort}`, '-mdns=false', `-data-dir=${path.join(this.folder, 'p2pool')}`, '-start-difficulty=0.00001', '-share-period=2',
+      '-network=signet', `-signet-challenge=${CHALLENGE}`, `-address=${this.address}`, `-rpc-port=${this.rpcPort}`, `-rpc-cookie-file=${this.cookie}`, `-stratum-port=${this.port}`,
+      `-p2p-port=${this.p2pPort}`, '-mdns=false', `-data-dir=${path.join(this.folder, 'p2pool')}`, '-start-difficulty=0.00001', '-share-period=2', ...this.bootnodes,
     ]);
     await waitFor('p2pool', () => this.status(), this.pool);
   }

@@ -4,6 +4,8 @@
 #   tests/browser/run.sh         the page against made-up answers of the API, and against a real node with real
 #                                shares, started here with a bitcoind and miners
 #   tests/browser/run.sh URL     the page as the node at URL serves it
+#   tests/browser/run.sh --screenshots FOLDER [SECONDS]
+#                                no tests: pictures of a node of three, after some minutes of mining
 #
 # Installs what is missing: chromium (as root; else says what to run) and, outside this tree, the npm package that
 # drives it. Ends with the sum of all tests, and with 0 only if everything passed.
@@ -17,6 +19,7 @@ readonly TIMEOUT_S=600
 case ${1:-} in
     -h | --help) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0"; exit 0 ;;
     '' | http://*) ;;
+    --screenshots) [ -d "${2:-}" ] || die "'${2:-}' is not a folder for the pictures" ;;
     *) die "'$1' is not the address of a node; it looks like http://127.0.0.1:3333/" ;;
 esac
 
@@ -41,7 +44,10 @@ if [ ! -d "$modules" ]; then
     mv -T "$new" "$modules" 2>/dev/null || [ -d "$modules" ] || die "cannot make $modules"
 fi
 
-if [ $# -gt 0 ]; then
+export P2POOL_BROWSER_MODULES=$modules P2POOL_CHROMIUM
+P2POOL_CHROMIUM=$(command -v chromium)
+tests=(tests/browser/page.test.mjs tests/browser/node.test.mjs)
+if [[ ${1:-} = http://* ]]; then
     export P2POOL_URL=$1
     tests=(tests/browser/node.test.mjs)
 else
@@ -52,11 +58,9 @@ else
     # CARGO_TARGET_DIR and the like may lead elsewhere.
     target=$(cargo metadata --locked --no-deps --format-version 1 | grep -o '"target_directory":"[^"]*"' | cut -d '"' -f 4)/debug
     export P2POOL_BITCOIND P2POOL_EXE=$target/p2pool P2POOL_MINER=$target/p2pool-miner
-    tests=(tests/browser/page.test.mjs tests/browser/node.test.mjs)
 fi
+[ "${1:-}" != --screenshots ] || exec node tests/browser/screenshots.mjs "${@:2}"
 
-export P2POOL_BROWSER_MODULES=$modules P2POOL_CHROMIUM
-P2POOL_CHROMIUM=$(command -v chromium)
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 status=0

@@ -1,26 +1,46 @@
-// Takes the pictures that the README shows, of a running node:
-//
-//   P2POOL_BROWSER_MODULES=... node tests/browser/screenshots.mjs URL FOLDER
+// Takes the pictures that the README shows, of a node that is started for it together with two others, with real shares:
+// `run.sh --screenshots FOLDER [SECONDS]`. More seconds make longer graphs.
 
 import path from 'node:path';
 import { launch, open } from './browser.mjs';
 import { live } from './checks.mjs';
+import { RealNode, waitFor } from './real-node.mjs';
 
 /** What one sees first; on the desktop's with some of what is below it. */
 const PICTURES = [
-  { name: 'desktop', viewport: { width: 1280, height: 1400 }, scale: 1 },
+  { name: 'desktop', viewport: { width: 1280, height: 1500 }, scale: 1 },
   { name: 'phone', viewport: { width: 390, height: 844 }, scale: 2 },
 ];
+/** Names, what their firmware calls itself, and hashes per second: of the first node's, the second's and the third's. */
+const MINERS = [
+  [['garage.bitaxe-1', 'bitaxe/BM1370/v2.9.0', 90000], ['garage.bitaxe-2', 'bitaxe/BM1370/v2.9.0', 70000], ['attic.s9', 'bmminer/2.0.0', 40000]],
+  [['one', 'p2pool-miner', 150000]],
+  [['two', 'p2pool-miner', 60000]],
+];
 
-const [url, folder] = process.argv.slice(2);
-if (!url || !folder) throw new Error('usage: screenshots.mjs URL FOLDER');
-for (const { name, viewport, scale } of PICTURES) {
-  const browser = await launch(viewport, { deviceScaleFactor: scale });
-  try {
-    const { page } = await open(browser.context, url);
+const [folder, seconds = '600'] = process.argv.slice(2);
+if (!folder) throw new Error('usage: run.sh --screenshots FOLDER [SECONDS]');
+const { P2POOL_BITCOIND: bitcoind, P2POOL_EXE: p2pool, P2POOL_MINER: miner } = process.env;
+
+const nodes = [];
+try {
+  for (const miners of MINERS) {
+    const node = await RealNode.start({ bitcoind, p2pool, miner }, ...nodes);
+    nodes.push(node);
+    for (const [worker, agent, rate] of miners) await node.startMiner(worker, agent, rate);
+  }
+  await waitFor('all nodes', async () => (await nodes[0].status()).peer_count === nodes.length - 1);
+  await new Promise(resume => setTimeout(resume, Number(seconds) * 1000));
+  for (const { name, viewport, scale } of PICTURES) {
+    const browser = await launch(viewport, { deviceScaleFactor: scale });
+    const { page } = await open(browser.context, nodes[0].url);
     await live(page);
     await page.screenshot({ path: path.join(folder, `${name}.png`) });
-  } finally {
     await browser.close();
   }
+} catch (error) {
+  console.error((await Promise.all(nodes.map(node => node.logs()))).join('\n'));
+  throw error;
+} finally {
+  for (const node of nodes.reverse()) await node.close();
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwap;
 use crossbeam_channel::{bounded, SendTimeoutError, Sender};
 use p2pool_core::config::{Config, RpcAuth, RpcConfig};
-use p2pool_core::message::{latest, P2pSender, ToAnchor, ToChain, ToSubmit};
+use p2pool_core::message::{latest, ToAnchor, ToChain, ToP2p, ToSubmit};
 use p2pool_core::status::{ChainStatus, Counters};
 
 use crate::folder::ChainDir;
@@ -94,10 +94,6 @@ fn announce(config: &Config) {
         config.chain_dir.display(),
     );
     log::info!("bitcoind is expected at {}", describe(&config.rpc));
-    log::info!(
-        "this version mines alone: it has no network of nodes yet, so -p2p-port, -bootnodes, -mdns and -dht-server \
-         have no effect"
-    );
     if params.needs_block_signature() {
         log::warn!(
             "BLOCKS FOUND HERE WILL BE INVALID: this signet's blocks need a signature that no sharechain coinbase can \
@@ -164,13 +160,15 @@ fn start(
         Arc::clone(counters),
     )
     .map_err(|cause| open_error("the port for miners", cause))?;
+    let p2p = p2pool_p2p::P2p::open(&config.p2p, params, folder.path(), to_chain.clone())
+        .map_err(|cause| open_error("the network of nodes", cause))?;
     let chain = p2pool_chain::Chain::open(
         p2pool_chain::ChainConfig {
             params: params.clone(),
             payout_script: config.payout_script,
             coinbase_tag: config.coinbase_tag.clone(),
             dir: folder.path().to_owned(),
-            looks_for_peers: false,
+            looks_for_peers: p2p.looks_for_peers(),
         },
         chain_inbox,
         templates,
@@ -178,7 +176,7 @@ fn start(
             stratum: stratum.jobs(),
             anchor: to_anchor.clone(),
             submit: to_submit.clone(),
-            p2p: P2pSender::nowhere(),
+            p2p: p2p.sender(),
         },
     )
     .map_err(|cause| open_error("the sharechain", cause))?;
@@ -186,8 +184,7 @@ fn start(
         counters: Arc::clone(counters),
         chain: chain.status(),
         miners: stratum.miners(),
-        // No thread fills it yet.
-        peers: Arc::default(),
+        peers: p2p.status(),
         bitcoind: poll.status(),
         blocks: anchor.blocks(),
         watched: anchor.watched(),
@@ -196,11 +193,13 @@ fn start(
     stratum.send_browsers_to(web.relay_handle());
     log::info!("miners are expected at {}; the dashboard is on the same port", stratum.local_addr());
 
+    let to_p2p = p2p.sender();
     let (stratum_stop, web_stop, chain_status) = (stratum.stop_handle(), web.stop_handle(), chain.status());
     let p2pool_http::Http { relay, server, .. } = web;
     threads.spawn(ThreadName::Chain, move || chain.run())?;
     threads.spawn(ThreadName::Anchor, move || anchor.run())?;
     threads.spawn(ThreadName::Submit, move || submit.run())?;
+    threads.spawn(ThreadName::P2p, move || p2p.run())?;
     threads.spawn(ThreadName::Web, move || server.run())?;
     threads.spawn(ThreadName::Relay, move || relay.run())?;
     threads.spawn(ThreadName::Stratum, move || stratum.run())?;
@@ -212,6 +211,8 @@ fn start(
                 stratum_stop.stop();
                 poll_stopper.stop();
                 web_stop.stop();
+                // A stop finds room however full the inbox is.
+                let _ = to_p2p.send(ToP2p::Stop);
             }),
             wait_for: ThreadName::Stratum,
             until: STRATUM_UNTIL,

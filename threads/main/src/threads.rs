@@ -28,6 +28,8 @@ pub enum ThreadName {
     Submit,
     /// Asks about Bitcoin headers.
     Anchor,
+    /// Carries messages between nodes.
+    P2p,
     /// Speaks with browsers.
     Relay,
     /// Answers browsers.
@@ -44,6 +46,7 @@ impl ThreadName {
             Self::Poll => "p2pool-poll",
             Self::Submit => "p2pool-submit",
             Self::Anchor => "p2pool-anchor",
+            Self::P2p => "p2pool-p2p",
             Self::Relay => "p2pool-relay",
             Self::Web => "p2pool-web",
         }

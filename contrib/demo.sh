@@ -95,7 +95,7 @@ wait_until bitcoind "${pids[0]}" "$folder/bitcoind.log" cli getblockcount
 
 say "== starting p2pool"
 "$target/p2pool" -network regtest -address "$address" -rpc-port "$rpc_port" \
-    -rpc-cookie-file "$folder/regtest/.cookie" -stratum-port "$port" -data-dir "$folder/p2pool" -share-period 5 \
+    -rpc-cookie-file "$folder/regtest/.cookie" -stratum-port "$port" -p2p-port 0 -mdns=false -data-dir "$folder/p2pool" -share-period 5 \
     > >(tee "$folder/p2pool.log" | sed -u 's/^/p2pool | /') 2>&1 &
 pids+=($!)
 wait_until p2pool "${pids[1]}" "$folder/p2pool.log" answers "$port"

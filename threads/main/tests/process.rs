@@ -86,7 +86,7 @@ fn public_signets_are_warned_of_and_op_true_is_not() {
     for (name, challenge, warned) in [("public.log", None, true), ("custom.log", Some("51"), false)] {
         let mut node = Node::start(home.path(), name, |command| {
             *command = p2pool(home.path());
-            command.args(["-network", "signet", "-address", address, "-stratum-port", "0"]);
+            command.args(["-network", "signet", "-address", address, "-stratum-port", "0", "-p2p-port", "0"]);
             command.args(challenge.iter().flat_map(|hex| ["-signet-challenge", hex]));
             command.stderr(std::fs::File::create(home.path().join(name)).unwrap());
         });
@@ -165,7 +165,7 @@ fn a_port_in_use_is_named() {
     let home = tempfile::tempdir().unwrap();
     let taken = TcpListener::bind("0.0.0.0:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    let words = ["-network", "regtest", "-address", ADDRESS, "-stratum-port", &port];
+    let words = ["-network", "regtest", "-address", ADDRESS, "-stratum-port", &port, "-p2p-port", "0"];
     let output = run(home.path(), &words);
     let log = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{log}");

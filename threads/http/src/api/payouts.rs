@@ -2,6 +2,7 @@
 
 use p2pool_core::payouts::Window;
 use p2pool_core::share::PayoutScript;
+use p2pool_core::units::Bits;
 use serde::Serialize;
 
 use super::{percent, PayoutEntry};
@@ -57,13 +58,11 @@ pub fn weights(view: &View, window: &Window) -> (Vec<Weight>, usize) {
 
 /// Moves the window to where the next share's payouts come from; false if that much is not held.
 pub fn move_to_next(view: &View, window: &mut Window) -> bool {
-    let (parent, bits) = match view.job() {
-        Some(job) => (job.info.parent, job.bits),
-        None => match view.tree().tip() {
-            Some(tip) => (tip.id, p2pool_core::units::Bits(tip.share.header.bits.to_consensus())),
-            None => return false,
-        },
-    };
+    // The tree is published less often than jobs: while it lacks the job's parent, its own tip is as near as it gets.
+    let Some(tip) = view.tree().tip() else { return false };
+    let bits = view.job().map_or(Bits(tip.share.header.bits.to_consensus()), |job| job.bits);
+    let parent = view.job().map(|job| job.info.parent).filter(|parent| view.tree().node(parent).is_some());
+    let parent = parent.unwrap_or(tip.id);
     window.move_to(parent, bits, view.tree()).is_ok()
 }
 

@@ -8,6 +8,7 @@ use libp2p::request_response::{self, ProtocolSupport};
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::{connection_limits, identify, kad, mdns, noise, ping, tcp, yamux, Swarm, SwarmBuilder};
+use log::warn;
 
 use crate::codec::SyncCodec;
 use crate::doorkeeper::Doorkeeper;
@@ -43,6 +44,9 @@ const DHT_REFRESH: Duration = Duration::from_secs(60);
 const DHT_PACKET_LEN_MAX: usize = 16 << 10;
 /// Connections are never closed for having been quiet: a share comes twice a minute at most, and questions are rare.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3_600);
+
+/// Where the system says how names are looked up; a small appliance may have none.
+const RESOLVER_FILE: &str = "/etc/resolv.conf";
 
 /// Every protocol.
 #[derive(NetworkBehaviour)]
@@ -111,12 +115,7 @@ fn dht(setup: &Setup) -> kad::Behaviour<MemoryStore> {
     dht
 }
 
-/// Builds the swarm; a tokio runtime must be at hand.
-///
-/// # Errors
-/// Something of the system's is missing that no setting of ours brings.
-pub fn swarm(setup: Setup) -> Result<Swarm<Behaviour>, P2pError> {
-    let failed = |what: &dyn std::fmt::Display| P2pError::Setup(what.to_string());
+fn behaviour(setup: Setup) -> Result<Behaviour, P2pError> {
     let our_id = setup.key.public().to_peer_id();
     let mdns = setup
         .mdns
@@ -129,7 +128,7 @@ pub fn swarm(setup: Setup) -> Result<Swarm<Behaviour>, P2pError> {
     let sync = request_response::Config::default()
         .with_request_timeout(setup.request_timeout)
         .with_max_concurrent_streams(SYNC_STREAMS_MAX);
-    let behaviour = Behaviour {
+    Ok(Behaviour {
         limits: connection_limits::Behaviour::new(limits()),
         gossip: Gossip::new(&setup.names)?,
         sync: request_response::Behaviour::new([(setup.names.sync.clone(), ProtocolSupport::Full)], sync),
@@ -138,9 +137,22 @@ pub fn swarm(setup: Setup) -> Result<Swarm<Behaviour>, P2pError> {
         ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_INTERVAL).with_timeout(PING_TIMEOUT)),
         mdns: mdns.into(),
         door: setup.door,
-    };
-    let prologue = setup.names.noise_prologue;
-    Ok(SwarmBuilder::with_existing_identity(setup.key)
+    })
+}
+
+fn failed(what: &dyn std::fmt::Display) -> P2pError {
+    P2pError::Setup(what.to_string())
+}
+
+/// Builds the swarm; a tokio runtime must be at hand.
+///
+/// # Errors
+/// Something of the system's is missing that no setting of ours brings.
+pub fn swarm(setup: Setup) -> Result<Swarm<Behaviour>, P2pError> {
+    let key = setup.key.clone();
+    let prologue = setup.names.noise_prologue.clone();
+    let behaviour = behaviour(setup)?;
+    let builder = SwarmBuilder::with_existing_identity(key)
         .with_tokio()
         .with_tcp(
             tcp::Config::default().nodelay(true),
@@ -151,14 +163,27 @@ pub fn swarm(setup: Setup) -> Result<Swarm<Behaviour>, P2pError> {
                 config
             },
         )
-        .map_err(|error| failed(&error))?
-        .with_dns()
-        .map_err(|error| failed(&error))?
-        .with_behaviour(|_| behaviour)
-        .map_err(|error| failed(&error))?
-        .with_swarm_config(|config| {
-            config.with_idle_connection_timeout(IDLE_TIMEOUT).with_max_negotiating_inbound_streams(NEGOTIATING_MAX)
-        })
-        .with_connection_timeout(CONNECT_TIMEOUT)
-        .build())
+        .map_err(|error| failed(&error))?;
+    // The builder's types differ with and without names.
+    macro_rules! finish {
+        ($builder:expr) => {
+            $builder
+                .with_behaviour(|_| behaviour)
+                .map_err(|error| failed(&error))?
+                .with_swarm_config(|config| {
+                    config
+                        .with_idle_connection_timeout(IDLE_TIMEOUT)
+                        .with_max_negotiating_inbound_streams(NEGOTIATING_MAX)
+                })
+                .with_connection_timeout(CONNECT_TIMEOUT)
+                .build()
+        };
+    }
+    Ok(match std::fs::metadata(RESOLVER_FILE) {
+        Ok(_) => finish!(builder.with_dns().map_err(|error| failed(&error))?),
+        Err(error) => {
+            warn!("{RESOLVER_FILE}: {error}; bootnodes are reached by IP address only, not by name");
+            finish!(builder)
+        }
+    })
 }

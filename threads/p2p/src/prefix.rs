@@ -52,8 +52,11 @@ pub fn is_own_network(address: IpAddr) -> bool {
 
 fn is_own_network_v4(v4: Ipv4Addr) -> bool {
     let [a, b, ..] = v4.octets();
-    // 100.64.0.0/10 is a provider's own network (RFC 6598); overlay networks use it too.
-    v4.is_loopback() || v4.is_private() || v4.is_link_local() || v4.is_unspecified() || (a == 100 && b & 0xc0 == 64)
+    // A provider's own network (RFC 6598), which overlay networks use too; networks for examples (RFC 5737) and for
+    // measurements (RFC 2544), which laboratories use and nobody on the Internet has.
+    let is_shared = a == 100 && b & 0xc0 == 64;
+    let is_laboratory = v4.is_documentation() || (a == 198 && b & 0xfe == 18);
+    v4.is_loopback() || v4.is_private() || v4.is_link_local() || v4.is_unspecified() || is_shared || is_laboratory
 }
 
 fn is_own_network_v6(v6: Ipv6Addr) -> bool {
@@ -98,13 +101,17 @@ mod tests {
             "172.16.0.1",
             "169.254.1.1",
             "100.64.0.1",
+            "192.0.2.1",
+            "198.19.0.1",
             "::1",
             "fe80::1",
             "fd00::1",
         ] {
             assert_eq!(Prefix::of(ip(own)), None, "{own}");
         }
-        assert!(Prefix::of(ip("100.128.0.1")).is_some());
+        for public in ["100.128.0.1", "192.0.3.1", "198.20.0.1"] {
+            assert!(Prefix::of(ip(public)).is_some(), "{public}");
+        }
     }
 
     #[test]

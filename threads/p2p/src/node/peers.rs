@@ -10,14 +10,16 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Node;
+use crate::dialer::split_peer;
 
 impl Node {
     pub(super) fn on_connected(&mut self, id: PeerId, endpoint: &ConnectedPoint, connections: u32) {
         let (time, now) = (self.time(), Instant::now());
         let address = endpoint.get_remote_address();
-        if let ConnectedPoint::Dialer { address, .. } = endpoint {
-            let (_, address) = crate::dialer::split_peer(address.clone()).unwrap_or((id, address.clone()));
-            self.dialer.learn(id, vec![address], now, time);
+        // Addresses that were dialled end in the peer's id.
+        let address = split_peer(address.clone()).map_or_else(|| address.clone(), |(_, address)| address);
+        if endpoint.is_dialer() {
+            self.dialer.learn(id, vec![address.clone()], now, time);
         } else {
             self.dialer.connected(&id, time);
         }
@@ -25,7 +27,7 @@ impl Node {
             return;
         }
         let direction = if endpoint.is_dialer() { Direction::Outbound } else { Direction::Inbound };
-        let peer = self.peers.add(id, address, direction, time, now);
+        let peer = self.peers.add(id, &address, direction, time, now);
         debug!("{id} at {} connected ({direction:?})", peer.address());
         let up = ToChain::PeerUp { peer: peer.token, address: Arc::clone(peer.address()) };
         self.outbox.send(up);
@@ -104,7 +106,6 @@ impl Node {
         let behaviour = self.swarm.behaviour_mut();
         let banned = behaviour.door.bans.penalize(*id, ip, offence, time);
         let points = behaviour.door.bans.points(*id, time);
-        // A score below a float's exactness is no score: points are small integers.
         behaviour.gossip.inner.set_application_score(id, -f64::from(points));
         if !banned {
             info!("peer {id} at {place} {offence}: {points} points");

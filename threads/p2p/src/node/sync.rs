@@ -2,9 +2,7 @@
 
 use std::collections::HashMap;
 
-use libp2p::request_response::{
-    self, InboundFailure, InboundRequestId, OutboundFailure, OutboundRequestId, ResponseChannel,
-};
+use libp2p::request_response::{self, InboundRequestId, OutboundFailure, OutboundRequestId, ResponseChannel};
 use libp2p::PeerId;
 use log::debug;
 use p2pool_core::message::{AskFailed, InboundToken, PeerToken, RequestToken, ToChain};
@@ -74,13 +72,10 @@ impl Node {
                 self.on_ask_failed(request_id, &error);
             }
             request_response::Event::InboundFailure { peer, request_id, error, .. } => {
+                // Nobody's offence: our answer came too late, or is read too slowly. (A question that is not all
+                // there in time is not even told of; it held one of its connection's streams meanwhile.)
                 debug!("a question of {peer} stays unanswered: {error}");
                 self.end_of_request(request_id);
-                // A question that is not all there after half a minute. That the answer took too long can be our
-                // own fault, and is: it never was sent.
-                if matches!(error, InboundFailure::UnsupportedProtocols) {
-                    self.penalize(&peer, Offence::Malformed);
-                }
             }
             request_response::Event::ResponseSent { request_id, .. } => self.end_of_request(request_id),
         }

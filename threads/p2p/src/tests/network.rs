@@ -36,7 +36,7 @@ fn onlookers_see_who_is_there() {
     assert_eq!(*seen.id, *one.id());
     assert_eq!(seen.direction, Direction::Outbound);
     assert!(seen.agent.starts_with("p2pool/"), "{}", seen.agent);
-    assert!(seen.address.starts_with("/ip4/127.0.0.1/tcp/"), "{}", seen.address);
+    assert_eq!(format!("{}/p2p/{}", seen.address, one.id()), one.address.to_string());
     assert!(seen.latency_us.unwrap() < 5_000_000);
     let other_side = one.status.load().peers.first().unwrap().direction;
     assert_eq!(other_side, Direction::Inbound);
@@ -57,6 +57,25 @@ fn a_restarted_node_comes_back_by_itself_as_the_same_peer() {
     assert_eq!(two.id(), id);
     one.await_peer(&id);
     assert_ne!(one.expect_up(), first, "no number is used twice");
+}
+
+#[test]
+fn nodes_of_a_local_network_find_each_other_and_no_other_chains() {
+    let start = |params: ChainParams| {
+        let mut start = Start { params, ..Start::with(&[]) };
+        start.config.mdns = true;
+        start.go()
+    };
+    let one = start(params());
+    let garage = start(ChainParams { chain_name: "garage".into(), ..params() });
+    let two = start(params());
+    let is_alone = |address: &String| address.starts_with("/ip4/127.") || address.starts_with("/ip6/");
+    if one.status.load().listening.iter().all(is_alone) {
+        eprintln!("this machine has no network: nothing to find");
+        return;
+    }
+    one.await_peer(&two.id());
+    assert!(garage.status.load().peers.is_empty());
 }
 
 #[test]

@@ -71,8 +71,12 @@ fn strangers_never_take_all_places() {
     let mut guests = Vec::new();
     for _ in 0..INBOUND_MAX {
         let mut guest = Stranger::new(Kind::asking());
-        guest.meet(&node);
+        guest.connect(&node.address).unwrap();
         guests.push(guest);
+    }
+    for guest in &mut guests {
+        let id = guest.id.to_string();
+        guest.live_until("a guest is in", || node.knows(&id).then_some(()));
     }
     assert!(!Stranger::new(Kind::asking()).is_welcome_at(&node.address));
     assert_eq!(node.status.load().peers.len(), INBOUND_MAX as usize);

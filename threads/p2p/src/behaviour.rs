@@ -25,7 +25,7 @@ pub const INBOUND_MAX: u32 = 80;
 /// Connections with one peer: two nodes that dial each other at the same moment have two for a while.
 const PER_PEER_MAX: u32 = 2;
 /// Connections under way, in each direction: handshakes cost more than they cost the other side.
-const PENDING_MAX: u32 = 32;
+pub const PENDING_MAX: u32 = 32;
 /// Time to connect and shake hands.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Streams of a connection at once, both directions: gossip, DHT, identify, ping and [`SYNC_STREAMS_MAX`]. Each may

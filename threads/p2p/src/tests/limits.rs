@@ -1,11 +1,15 @@
 //! How much, how often, how many.
 
+use std::io::ErrorKind;
+use std::net::TcpStream;
+use std::time::Duration;
+
 use p2pool_core::message::{ToChain, ToP2p};
 use p2pool_core::wire::{Frame as _, GossipShare, Request, Response};
 
 use super::kit::{share, until, Start, TestNode};
 use super::stranger::{Kind, Stranger};
-use crate::behaviour::{CONNECTIONS_MAX, INBOUND_MAX};
+use crate::behaviour::{CONNECTIONS_MAX, INBOUND_MAX, PENDING_MAX};
 
 #[test]
 fn asking_too_often_is_answered_busy() {
@@ -66,17 +70,22 @@ fn a_full_chain_thread_makes_peers_wait_and_loses_no_coming() {
 
 #[test]
 fn strangers_never_take_all_places() {
-    const { assert!(INBOUND_MAX < CONNECTIONS_MAX) };
+    const { assert!(INBOUND_MAX < CONNECTIONS_MAX && INBOUND_MAX % (PENDING_MAX / 2) == 0) };
     let node = TestNode::start(&[]);
     let mut guests = Vec::new();
-    for _ in 0..INBOUND_MAX {
-        let mut guest = Stranger::new(Kind::asking());
-        guest.connect(&node.address).unwrap();
-        guests.push(guest);
-    }
-    for guest in &mut guests {
-        let id = guest.id.to_string();
-        guest.live_until("a guest is in", || node.knows(&id).then_some(()));
+    while guests.len() < INBOUND_MAX as usize {
+        // As many as may shake hands at once, or half of that.
+        for _ in 0..PENDING_MAX / 2 {
+            let mut guest = Stranger::new(Kind::asking());
+            guest.connect(&node.address).unwrap();
+            // Its last word of the handshake goes out meanwhile; whether it arrived is awaited below, for all at once.
+            guest.hear_for(Duration::from_millis(5));
+            guests.push(guest);
+        }
+        for guest in &mut guests {
+            let id = guest.id.to_string();
+            guest.live_until("a guest is in", || node.knows(&id).then_some(()));
+        }
     }
     assert!(!Stranger::new(Kind::asking()).is_welcome_at(&node.address));
     assert_eq!(node.status.load().peers.len(), INBOUND_MAX as usize);
@@ -85,4 +94,29 @@ fn strangers_never_take_all_places() {
     let mut next = Stranger::new(Kind::asking());
     until("a place is free", || (node.status.load().peers.len() < INBOUND_MAX as usize).then_some(()));
     next.meet(&node);
+}
+
+#[test]
+fn handshakes_that_never_end_are_bounded() {
+    let node = TestNode::start(&[]);
+    let address = node.address.to_string();
+    let port: u16 = address.split('/').nth(4).unwrap().parse().unwrap();
+    let more = 8;
+    let silent: Vec<TcpStream> = (0..PENDING_MAX as usize + more)
+        .map(|_| {
+            let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            stream.set_nonblocking(true).unwrap();
+            stream
+        })
+        .collect();
+    let is_open = |stream: &&TcpStream| {
+        let nothing_yet = stream.peek(&mut [0]);
+        nothing_yet.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+    };
+    let open = || silent.iter().filter(is_open).count();
+    until("those too many are turned away", || (open() <= PENDING_MAX as usize).then_some(()));
+    assert_eq!(open(), PENDING_MAX as usize);
+    // And those who keep silent do not keep their places.
+    until("the silent are turned away", || (open() == 0).then_some(()));
+    Stranger::new(Kind::asking()).meet(&node);
 }

@@ -70,7 +70,7 @@ fn a_full_chain_thread_makes_peers_wait_and_loses_no_coming() {
 
 #[test]
 fn strangers_never_take_all_places() {
-    const { assert!(INBOUND_MAX < CONNECTIONS_MAX && INBOUND_MAX % (PENDING_MAX / 2) == 0) };
+    const { assert!(INBOUND_MAX < CONNECTIONS_MAX && INBOUND_MAX.is_multiple_of(PENDING_MAX / 2)) };
     let node = TestNode::start(&[]);
     let mut guests = Vec::new();
     while guests.len() < INBOUND_MAX as usize {

@@ -41,6 +41,20 @@ readonly LICENCES=(
 # Crates that are in the program twice, as "name: why that cannot be helped". Build-time crates are free to differ.
 readonly TWICE=(
     'bitflags: lmdb-rkv asks for 1, rustix for 2'
+    'block-buffer: with both versions of digest'
+    'chacha20: snow (Noise) asks for 0.9, rand 0.10 for 0.10'
+    'cpufeatures: with both versions of sha2 and chacha20'
+    'crypto-common: with both versions of digest'
+    'curve25519-dalek: snow (Noise) asks for 4, the rest of libp2p for 5'
+    'digest: with both versions of sha2'
+    'fiat-crypto: with both versions of curve25519-dalek'
+    'getrandom: with the versions of rand_core, and ring inside libp2p'
+    'r-efi: with the versions of getrandom; none of it on Linux'
+    'rand: bitcoin asks for 0.8, the DNS and mDNS of libp2p for 0.10'
+    'rand_core: with both versions of rand'
+    'sha2: snow (Noise) asks for 0.10, the rest of libp2p for 0.11'
+    'thiserror: rtnetlink, under the mDNS of libp2p, asks for 1'
+    'windows-sys: inside libp2p; none of it on Linux'
 )
 
 problems=0

@@ -5,6 +5,10 @@ use std::collections::VecDeque;
 use crossbeam_channel::{Sender, TrySendError};
 use p2pool_core::message::{PeerToken, ToChain};
 
+/// The inbox is shared with the miners' thread. While this many messages wait in it, whoever they are from, nothing of
+/// peers is added that may be lost: what strangers send never takes the room of this node's own shares.
+const OFFERS_UP_TO: usize = 256;
+
 /// Sends to the chain thread without ever blocking.
 ///
 /// A full inbox means that the chain has more to check than it can: shares, blocks and questions of peers are then
@@ -28,7 +32,8 @@ impl Outbox {
 
     /// Sends what may be lost; false if it was.
     pub fn offer(&mut self, message: ToChain) -> bool {
-        self.waiting.is_empty() && self.to_chain.try_send(message).is_ok()
+        let has_room = self.waiting.is_empty() && self.to_chain.len() < OFFERS_UP_TO;
+        has_room && self.to_chain.try_send(message).is_ok()
     }
 
     /// Sends what may not be lost, now or later.
@@ -112,6 +117,19 @@ mod tests {
         assert!(!outbox.offer(down(9)));
         outbox.flush().unwrap();
         assert_eq!(texts(&receiver), ["up 2"]);
+        assert!(outbox.offer(down(1)));
+    }
+
+    #[test]
+    fn offers_leave_room_for_others() {
+        let (sender, receiver) = crossbeam_channel::bounded(4 * OFFERS_UP_TO);
+        let mut outbox = Outbox::new(sender.clone());
+        assert!((0..OFFERS_UP_TO).all(|_| outbox.offer(down(1))));
+        assert!(!outbox.offer(down(1)));
+        assert_eq!(receiver.len(), OFFERS_UP_TO);
+        outbox.send(up(2));
+        assert_eq!((receiver.len(), outbox.is_waiting()), (OFFERS_UP_TO + 1, false));
+        receiver.try_iter().count();
         assert!(outbox.offer(down(1)));
     }
 

@@ -67,7 +67,7 @@ const COMPARE_MAX_S: u32 = 60;
 const BATCHES_PER_PEER_MAX: usize = 2;
 /// Single shares that one peer is asked for at once.
 const SINGLES_PER_PEER_MAX: usize = 4;
-/// So many missing shares in a minute from one peer: not single ones are missing but a piece of its chain.
+/// So many missing shares from one peer: not single ones are missing but a piece of its chain.
 const NEEDS_MAX: usize = 4;
 /// Seconds for which a peer that did not answer is asked for nothing.
 const PAUSE_S: u32 = 5;
@@ -213,8 +213,10 @@ impl Sync {
             self.singles.add(id, sender);
             if let Some(peer) = sender.and_then(|sender| self.peers.get_mut(&sender)) {
                 peer.needs += 1;
-                if peer.needs == NEEDS_MAX {
+                if peer.needs >= NEEDS_MAX && peer.hurry_due <= now {
                     peer.status_due = now;
+                    peer.hurry_due = now.plus(STATUS_EVERY_S);
+                    peer.needs = 0;
                 }
             }
         }

@@ -24,8 +24,10 @@ pub(super) struct Peer {
     pub solo: bool,
     /// The tip up to which its list was fetched last.
     pub fetched_tip: Option<ShareId>,
-    /// Missing shares that it left us with since its last status.
+    /// Missing shares that it left us with since it was asked for its status for that reason.
     pub needs: usize,
+    /// When it may be asked for that reason again.
+    pub hurry_due: UnixTime,
 }
 
 impl Peer {
@@ -40,6 +42,7 @@ impl Peer {
             solo: false,
             fetched_tip: None,
             needs: 0,
+            hurry_due: UnixTime(0),
         }
     }
 

@@ -34,7 +34,6 @@ impl Sync {
         for id in due {
             if let Some(peer) = self.peers.get_mut(&id) {
                 peer.status_due = now.plus(STATUS_EVERY_S);
-                peer.needs = 0;
             }
             self.ask(id, What::Status, Request::Status, now);
         }

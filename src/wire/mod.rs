@@ -18,6 +18,8 @@ mod list;
 mod offence;
 mod request;
 mod response;
+#[cfg(test)]
+mod tests;
 
 pub use block::{BlockAnnouncement, BlockError, Reassembly, ShortIds};
 pub use cbor::{Field, Frame, Map, WireError};

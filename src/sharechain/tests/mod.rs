@@ -1,6 +1,7 @@
 //! The sharechain as a whole: every rule with an acceptance and a refusal, every attack with what meets it.
 
 mod adoption;
+mod apart;
 mod attacks;
 mod branches;
 mod forks;

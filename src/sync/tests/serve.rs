@@ -1,1 +1,80 @@
+//! Answers to other nodes.
 
+use super::world::{chain, copy, pruned};
+use crate::share::ShareId;
+use crate::sharechain::tests_kit::{params, Kit};
+use crate::sharechain::Verdict;
+use crate::sync::serve::{inventory, shares, status};
+use crate::units::{ShareHeight, UnixTime, Work};
+use crate::wire::{Agent, List, Locator, Response};
+
+fn list(kit: &Kit, locator: &[ShareId]) -> (ShareId, u32, Vec<ShareId>, bool) {
+    match inventory(kit.chain.tree(), &Locator::first_of(locator.iter().copied())) {
+        Response::Inventory { after, start_height, ids, more } => (after, start_height.0, ids.into_vec(), more),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_node_says_where_it_is() {
+    let kit = pruned(chain(params(), 100, 1, 30));
+    let said = status(kit.chain.tree(), UnixTime(7), Agent::default());
+    let tip = kit.chain.tree().tip().unwrap();
+    assert_eq!((said.tip, said.share_height), (tip.id, ShareHeight(99)));
+    assert_eq!(said.chain_work, tip.share.info.chain_work);
+    assert_eq!(said.oldest_height, ShareHeight(100 - params().shares_kept()));
+    assert!(said.has_chain());
+    let said = status(Kit::new().chain.tree(), UnixTime(7), Agent::default());
+    assert!(!said.has_chain());
+    assert_eq!((said.share_height, said.chain_work), (ShareHeight(0), Work::ZERO));
+}
+
+#[test]
+fn a_list_starts_after_the_first_share_known_to_both() {
+    let kit = chain(params(), 50, 1, 30);
+    let main = kit.chain.tree().main_chain();
+    assert_eq!(list(&kit, &[]), (ShareId::ZERO, 0, main.to_vec(), false));
+    assert_eq!(list(&kit, &[ShareId([9; 32])]), (ShareId::ZERO, 0, main.to_vec(), false));
+    assert_eq!(list(&kit, &[ShareId([9; 32]), main[30], main[10]]), (main[30], 31, main[31..].to_vec(), false));
+    assert_eq!(list(&kit, &[main[49]]), (main[49], 50, Vec::new(), false));
+    let kit = pruned(chain(params(), 100, 1, 30));
+    let oldest = 100 - params().shares_kept();
+    assert_eq!(list(&kit, &[]), (ShareId::ZERO, oldest, kit.chain.tree().main_chain().to_vec(), false));
+    assert_eq!(list(&Kit::new(), &[]), (ShareId::ZERO, 0, Vec::new(), false));
+}
+
+#[test]
+fn uncles_come_before_the_share_that_names_them() {
+    let mut kit = chain(params(), 30, 1, 30);
+    let (parent, main_tip) = (kit.chain.tree().main_chain()[28], kit.tip());
+    kit.now = kit.now.plus(1);
+    let stale = kit.edited(&parent, |share| share.extranonce = [9; 12]);
+    assert_eq!(kit.give(&stale), Verdict::Accepted);
+    let best = kit.tip();
+    kit.extend(1);
+    let nephew = kit.chain.tree().tip().unwrap();
+    let uncle = if best == main_tip { stale.id() } else { main_tip };
+    assert_eq!(nephew.share.info.uncles, [uncle]);
+    let (after, height, ids, _) = list(&kit, &[parent]);
+    assert_eq!((after, height), (parent, 29));
+    assert_eq!(ids, [best, uncle, nephew.id]);
+    // An uncle built on what the asker does not get is left out.
+    let mut whole = copy(&kit, 0);
+    for id in &kit.chain.tree().main_chain()[29..] {
+        let node = kit.chain.tree().node(id).unwrap();
+        whole.chain.tree_mut().restore(std::sync::Arc::clone(&node.share), false);
+    }
+    let uncle_share = std::sync::Arc::clone(&kit.chain.tree().node(&uncle).unwrap().share);
+    whole.chain.tree_mut().restore(uncle_share, false);
+    assert_eq!(list(&whole, &[]).2, [best, nephew.id]);
+}
+
+#[test]
+fn shares_held_are_given_in_the_order_asked() {
+    let kit = chain(params(), 10, 1, 30);
+    let main = kit.chain.tree().main_chain();
+    let asked = [main[4], ShareId([9; 32]), main[2]];
+    let Response::Shares(given) = shares(kit.chain.tree(), &asked) else { panic!("no shares") };
+    assert_eq!(given.iter().map(|share| share.id()).collect::<Vec<_>>(), [main[4], main[2]]);
+    assert_eq!(shares(kit.chain.tree(), &asked[1..2]), Response::Shares(List::default()));
+}

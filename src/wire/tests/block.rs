@@ -1,0 +1,230 @@
+//! Found blocks taken apart and put together again.
+
+use bitcoin::absolute::LockTime;
+use bitcoin::block::{Header, Version};
+use bitcoin::consensus::serialize;
+use bitcoin::hashes::Hash as _;
+use bitcoin::script::Builder;
+use bitcoin::transaction::Version as TxVersion;
+use bitcoin::{
+    Amount, Block, BlockHash, CompactTarget, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxMerkleNode, TxOut,
+    Txid, Witness,
+};
+
+use crate::units::{Bits, BlockHeight};
+use crate::wire::{BlockAnnouncement, BlockError, Frame, Offence, Reassembly, WireError};
+
+const BITS: Bits = Bits(0x207f_ffff);
+const HEIGHT: BlockHeight = BlockHeight(840_000);
+
+fn transaction(number: u32) -> Transaction {
+    let previous_output = OutPoint { txid: Txid::from_byte_array([1; 32]), vout: number };
+    let witness = Witness::from_slice(&[number.to_le_bytes()]);
+    Transaction {
+        version: TxVersion::TWO,
+        lock_time: LockTime::ZERO,
+        input: vec![TxIn { previous_output, script_sig: ScriptBuf::new(), sequence: Sequence::MAX, witness }],
+        output: vec![TxOut { value: Amount::from_sat(u64::from(number)), script_pubkey: ScriptBuf::new() }],
+    }
+}
+
+/// Finds a nonce that meets the target, or one that does not.
+fn grind(block: &mut Block, meets: bool) {
+    let target = BITS.target().unwrap();
+    while target.is_met_by(&block.block_hash().to_byte_array()) != meets {
+        block.header.nonce += 1;
+    }
+}
+
+fn block_at(height: BlockHeight, others: u32) -> Block {
+    let script_sig = Builder::new().push_int(i64::from(height.0)).push_slice([9; 12]).into_script();
+    let null = OutPoint::null();
+    let witness = Witness::from_slice(&[[0; 32]]);
+    let coinbase = Transaction {
+        version: TxVersion::TWO,
+        lock_time: LockTime::ZERO,
+        input: vec![TxIn { previous_output: null, script_sig, sequence: Sequence::MAX, witness }],
+        output: Vec::new(),
+    };
+    let mut block = Block {
+        header: Header {
+            version: Version::from_consensus(0x2000_0000),
+            prev_blockhash: BlockHash::all_zeros(),
+            merkle_root: TxMerkleNode::all_zeros(),
+            time: 1_700_000_000,
+            bits: CompactTarget::from_consensus(BITS.0),
+            nonce: 0,
+        },
+        txdata: std::iter::once(coinbase).chain((0..others).map(transaction)).collect(),
+    };
+    let root = block.witness_root().unwrap();
+    let commitment = Block::compute_witness_commitment(&root, &[0; 32]).to_byte_array();
+    let script_pubkey = ScriptBuf::from([&[0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed][..], &commitment].concat());
+    block.txdata[0].output.push(TxOut { value: Amount::ZERO, script_pubkey });
+    block.header.merkle_root = block.compute_merkle_root().unwrap();
+    grind(&mut block, true);
+    block
+}
+
+fn block(others: u32) -> Block {
+    block_at(HEIGHT, others)
+}
+
+fn announced(block: &Block) -> Vec<u8> {
+    BlockAnnouncement::of(block, HEIGHT).unwrap().encode()
+}
+
+/// Witness ids and bytes, as a template has them.
+fn known(block: &Block, places: impl Iterator<Item = usize>) -> Vec<([u8; 32], Vec<u8>)> {
+    places.map(|at| &block.txdata[at]).map(|tx| (tx.compute_wtxid().to_byte_array(), serialize(tx))).collect()
+}
+
+fn reassemble(block: &Block, known: &[([u8; 32], Vec<u8>)]) -> Reassembly {
+    let announcement = BlockAnnouncement::check(&announced(block), BITS).unwrap();
+    Reassembly::new(announcement, known.iter().map(|(id, data)| (*id, data.as_slice()))).unwrap()
+}
+
+fn data(block: &Block, places: &[u16]) -> Vec<Vec<u8>> {
+    places.iter().map(|place| serialize(&block.txdata[usize::from(*place)])).collect()
+}
+
+#[test]
+fn a_block_is_put_together_from_what_is_known() {
+    for others in [0, 1, 2, 50] {
+        let block = block(others);
+        let mut whole = reassemble(&block, &known(&block, 1..block.txdata.len()));
+        assert!(whole.missing().is_empty());
+        assert_eq!(whole.block().unwrap().unwrap(), serialize(&block));
+        assert_eq!(whole.announcement().id().0, block.block_hash().to_byte_array());
+    }
+}
+
+#[test]
+fn what_is_missing_is_said_and_taken() {
+    let block = block(20);
+    let mut part = reassemble(&block, &known(&block, (1..21).filter(|at| at % 5 != 0)));
+    assert_eq!(part.missing()[..], [5, 10, 15, 20]);
+    assert_eq!(part.block(), Ok(None));
+    // The finder gives the first ones that fit; the rest is asked for again.
+    part.fill(&[5, 10, 15, 20], &data(&block, &[5, 10])).unwrap();
+    assert_eq!(part.missing()[..], [15, 20]);
+    part.fill(&[15, 20], &data(&block, &[15, 20])).unwrap();
+    assert_eq!(part.block().unwrap().unwrap(), serialize(&block));
+}
+
+#[test]
+fn what_a_peer_gives_must_be_what_was_announced() {
+    let block = block(3);
+    let mut part = reassemble(&block, &[]);
+    assert_eq!(part.missing()[..], [1, 2, 3]);
+    assert_eq!(part.fill(&[1, 2], &data(&block, &[1, 3])), Err(BlockError::Transaction(2)));
+    assert_eq!(part.fill(&[2], &[b"no transaction"]), Err(BlockError::Transaction(2)));
+    assert_eq!(part.fill(&[0], &data(&block, &[0])), Err(BlockError::Transaction(0)));
+    assert_eq!(part.fill(&[9], &data(&block, &[1])), Err(BlockError::Transaction(9)));
+    assert_eq!(part.fill(&[2], &data(&block, &[2, 3])), Err(BlockError::TooMany));
+    // Another witness makes another short id.
+    let mut other = block.txdata[2].clone();
+    other.input[0].witness = Witness::from_slice(&[[1; 70]]);
+    assert_eq!(other.compute_txid(), block.txdata[2].compute_txid());
+    assert_eq!(part.fill(&[2], &[serialize(&other)]), Err(BlockError::Transaction(2)));
+    assert_eq!(part.missing()[..], [2, 3], "the first one was right");
+}
+
+#[test]
+fn a_guess_that_was_wrong_is_taken_back() {
+    let block = block(4);
+    // A transaction that is known under the id of another stands for two with one short id.
+    let mut false_known = known(&block, 1..5);
+    false_known[2].1 = serialize(&transaction(99));
+    let mut part = reassemble(&block, &false_known);
+    assert!(part.missing().is_empty());
+    assert_eq!(part.block(), Ok(None));
+    assert_eq!(part.missing()[..], [1, 2, 3, 4], "nothing that was guessed is kept");
+    part.fill(&[1, 2, 3, 4], &data(&block, &[1, 2, 3, 4])).unwrap();
+    assert_eq!(part.block().unwrap().unwrap(), serialize(&block));
+}
+
+#[test]
+fn a_finder_whose_own_parts_make_no_block_is_wrong() {
+    let mut block = block(2);
+    block.header.merkle_root = TxMerkleNode::from_byte_array([5; 32]);
+    grind(&mut block, true);
+    let mut part = reassemble(&block, &[]);
+    part.fill(&[1, 2], &data(&block, &[1, 2])).unwrap();
+    let error = part.block().unwrap_err();
+    assert_eq!(error, BlockError::MerkleRoot);
+    assert_eq!(Offence::from(&error), Offence::FalseBlock);
+}
+
+#[test]
+fn a_false_witness_commitment_is_noticed() {
+    let mut block = block(2);
+    block.txdata[2].input[0].witness = Witness::from_slice(&[[1; 70]]);
+    assert!(block.check_merkle_root() && !block.check_witness_commitment());
+    let mut part = reassemble(&block, &[]);
+    part.fill(&[1, 2], &data(&block, &[1, 2])).unwrap();
+    assert_eq!(part.block(), Err(BlockError::MerkleRoot));
+}
+
+#[test]
+fn work_is_looked_at_before_anything_else() {
+    let mut block = block(2);
+    let good = announced(&block);
+    assert_eq!(BlockAnnouncement::peek(&good).unwrap(), block.header);
+    assert!(BlockAnnouncement::check(&good, BITS).is_ok());
+    assert!(matches!(BlockAnnouncement::check(&good, Bits(0x1d00_ffff)), Err(BlockError::Bits { .. })));
+    grind(&mut block, false);
+    // The rest is garbage, which nobody gets to see.
+    let mut lazy = announced(&block);
+    lazy.truncate(90);
+    assert_eq!(BlockAnnouncement::check(&lazy, BITS), Err(BlockError::Work));
+    let mut garbage = good.clone();
+    garbage.truncate(90);
+    assert!(matches!(BlockAnnouncement::check(&garbage, BITS), Err(BlockError::Wire(WireError::Malformed(_)))));
+    for len in 0..84 {
+        assert!(BlockAnnouncement::peek(&good[..len]).is_err(), "{len} bytes");
+    }
+}
+
+#[test]
+fn the_coinbase_is_one_and_of_the_height_said() {
+    for height in [1, 16, 17, 127, 128, 840_000] {
+        let block = block_at(BlockHeight(height), 1);
+        let check = |said| {
+            let bytes = BlockAnnouncement::of(&block, BlockHeight(said)).unwrap().encode();
+            BlockAnnouncement::check(&bytes, BITS).map(drop)
+        };
+        assert_eq!(check(height), Ok(()));
+        assert_eq!(check(height + 1), Err(BlockError::Coinbase));
+    }
+    let mut none = block(1);
+    none.txdata[0] = transaction(7);
+    grind(&mut none, true);
+    assert_eq!(BlockAnnouncement::check(&announced(&none), BITS), Err(BlockError::Coinbase));
+}
+
+#[test]
+fn a_block_as_large_as_they_get_is_announced() {
+    // The smallest transactions that bitcoind relays have 65 bytes without witness: 15,000 of them fill a block.
+    let block = block(15_000);
+    let bytes = announced(&block);
+    assert!(bytes.len() < 100_000, "{} bytes", bytes.len());
+    let mut part = reassemble(&block, &known(&block, 1..10_000));
+    assert_eq!(part.missing().len(), 15_001 - 10_000);
+    let places = part.missing();
+    part.fill(&places, &data(&block, &places)).unwrap();
+    assert_eq!(part.block().unwrap().unwrap(), serialize(&block));
+}
+
+#[test]
+fn more_transactions_than_a_merkle_branch_has_leaves_are_refused() {
+    let mut block = block(0);
+    block.txdata.extend(vec![transaction(1); 65_534]);
+    let most = BlockAnnouncement::of(&block, HEIGHT).unwrap();
+    assert_eq!(BlockAnnouncement::decode(&most.encode()).unwrap(), most);
+    block.txdata.push(transaction(1));
+    assert!(BlockAnnouncement::of(&block, HEIGHT).is_err());
+    let mut long = block_at(HEIGHT, 0);
+    long.txdata[0].output[0].script_pubkey = ScriptBuf::from(vec![0x6a; 50_000]);
+    assert!(BlockAnnouncement::of(&long, HEIGHT).is_err());
+}

@@ -11,7 +11,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 . contrib/common.sh
 
-readonly TARGETS=(share template stratum)
+readonly TARGETS=(share template stratum wire sync)
 # Past the longest share (under 1 KiB), the longest Stratum line (8 KiB) and the templates among the seeds.
 readonly LEN_MAX=16384
 # A node on a small computer must not be brought down by one input.

@@ -8,6 +8,8 @@
 //! | [`share`] | a share's canonical bytes, and what is done with a share before anything is known of it |
 //! | [`template`] | the answer to `getblocktemplate`, and the job made of it |
 //! | [`stratum`] | a miner's connection, its jobs and its clock |
+//! | [`wire`] | the messages of other nodes |
+//! | [`sync`] | the planner, with peers that do anything |
 //! | [`mutate`] | inputs made of others, for short runs without libFuzzer |
 //!
 //! `run.sh` runs the targets under libFuzzer, guided by coverage; `cargo test` runs them on a fixed sequence of mutated seeds.
@@ -15,4 +17,6 @@
 pub mod mutate;
 pub mod share;
 pub mod stratum;
+pub mod sync;
 pub mod template;
+pub mod wire;

@@ -12,6 +12,8 @@ fn main() -> io::Result<()> {
         ("share", p2pool_fuzz::share::seeds()),
         ("template", p2pool_fuzz::template::seeds()),
         ("stratum", p2pool_fuzz::stratum::seeds()),
+        ("wire", p2pool_fuzz::wire::seeds()),
+        ("sync", p2pool_fuzz::sync::seeds()),
     ];
     for (target, seeds) in targets {
         let folder = Path::new(&folder).join(target);

@@ -1,0 +1,176 @@
+//! What other nodes send: the bytes of every message, and what is done with a found block's before it is whole.
+
+use std::sync::Arc;
+
+use bitcoin::consensus::serialize;
+use bitcoin::hex::FromHex as _;
+use p2pool_core::units::Bits;
+use p2pool_core::wire::{
+    BlockAnnouncement, BlockError, Frame, GossipShare, Offence, Reassembly, Request, Response, WireError,
+};
+
+/// What came of an input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outcome {
+    /// No byte that says which message it is.
+    Nothing,
+    /// Too long.
+    Oversize,
+    /// Not the message.
+    Malformed,
+    /// The message, written in another way.
+    NotCanonical,
+    /// A gossiped share.
+    Share,
+    /// A question.
+    Request,
+    /// An answer.
+    Response,
+    /// A found block whose header has no work.
+    WithoutWork,
+    /// A found block with work, but no coinbase of its height.
+    NoCoinbase,
+    /// A found block to put together.
+    Block,
+}
+
+/// Reads a message; the first byte chooses which.
+pub fn check(data: &[u8]) -> Outcome {
+    let Some((kind, bytes)) = data.split_first() else { return Outcome::Nothing };
+    match kind % 4 {
+        0 => read::<GossipShare>(bytes).map_or_else(refused, |message| {
+            assert!(message.share.encode().len() < bytes.len());
+            Outcome::Share
+        }),
+        1 => read::<Request>(bytes).map_or_else(refused, |_| Outcome::Request),
+        2 => read::<Response>(bytes).map_or_else(refused, |_| Outcome::Response),
+        _ => check_block(bytes),
+    }
+}
+
+/// Whatever is read is written the same; nothing is larger than it may be.
+fn read<T: Frame>(bytes: &[u8]) -> Result<T, WireError> {
+    let read = T::decode(bytes);
+    match &read {
+        Ok(message) => {
+            assert!(bytes.len() <= T::LEN_MAX);
+            assert_eq!(message.encode(), bytes, "there is one way to write a message");
+        }
+        Err(error) => {
+            assert!(error.to_string().len() < 1_000, "what strangers sent is not repeated at length");
+            assert!(Offence::from(error).points() > 0);
+        }
+    }
+    read
+}
+
+fn refused(error: WireError) -> Outcome {
+    match error {
+        WireError::Oversize { .. } => Outcome::Oversize,
+        WireError::Malformed(_) => Outcome::Malformed,
+        WireError::NotCanonical => Outcome::NotCanonical,
+    }
+}
+
+fn check_block(bytes: &[u8]) -> Outcome {
+    if let Err(error) = read::<BlockAnnouncement>(bytes) {
+        return refused(error);
+    }
+    let header = BlockAnnouncement::peek(bytes).expect("a whole announcement begins as one");
+    match BlockAnnouncement::check(bytes, Bits(header.bits.to_consensus())) {
+        Ok(announcement) => {
+            assert_eq!(announcement.header, header);
+            put_together(announcement);
+            Outcome::Block
+        }
+        Err(BlockError::Coinbase) => Outcome::NoCoinbase,
+        Err(BlockError::Work) => Outcome::WithoutWork,
+        Err(other) => unreachable!("it was read and has the bits it was asked for: {other}"),
+    }
+}
+
+/// Nothing is known; a peer gives the coinbase for everything.
+fn put_together(announcement: BlockAnnouncement) {
+    let (count, coinbase) = (announcement.short_ids.len(), announcement.coinbase.to_vec());
+    let header = announcement.header;
+    let mut part = Reassembly::new(announcement, []).expect("the coinbase was checked");
+    let missing = part.missing();
+    assert!(missing.len() <= count && missing.is_sorted());
+    assert!(part.fill(&missing, &vec![coinbase; missing.len()]).is_err() || count == 0);
+    if let Ok(Some(block)) = part.block() {
+        assert!(count == 0 && block.starts_with(&serialize(&header)));
+    }
+}
+
+/// Good and bad messages, from the golden vectors, and a found block.
+pub fn seeds() -> Vec<Vec<u8>> {
+    let mut seeds = Vec::new();
+    for text in [include_str!("../../vectors/wire/messages.json"), include_str!("../../vectors/wire/refused.json")] {
+        let vectors: Vec<serde_json::Value> = serde_json::from_str(text).expect("the vectors are JSON");
+        for vector in vectors {
+            let kind = match vector["message"].as_str() {
+                Some("gossip share") => 0,
+                Some("request") => 1,
+                Some("response") => 2,
+                _ => 3,
+            };
+            let bytes = vector["cbor"].as_str().and_then(|hex| Vec::from_hex(hex).ok()).unwrap_or_default();
+            seeds.push([vec![kind], bytes].concat());
+        }
+    }
+    // Longer than a gossiped share may be.
+    seeds.push(vec![0; 5_000]);
+    seeds.push([vec![3], found_block()].concat());
+    seeds
+}
+
+/// The announcement of a block with nothing but its coinbase, mined at the easiest target.
+fn found_block() -> Vec<u8> {
+    let mut block = bitcoin::constants::genesis_block(bitcoin::Network::Regtest);
+    let mut coinbase = block.txdata[0].clone();
+    coinbase.input[0].script_sig = bitcoin::script::Builder::new().push_int(200).push_slice([7; 12]).into_script();
+    block.txdata = vec![coinbase];
+    block.header.merkle_root = block.compute_merkle_root().expect("there is a coinbase");
+    while block.header.validate_pow(block.header.target()).is_err() {
+        block.header.nonce += 1;
+    }
+    let announcement = BlockAnnouncement::of(&block, p2pool_core::units::BlockHeight(200));
+    announcement.expect("one transaction fits").encode()
+}
+
+/// Shares of the vectors, for what needs some.
+pub fn shares() -> Vec<Arc<p2pool_core::share::Share>> {
+    let decoded = seeds().into_iter().filter_map(|seed| GossipShare::decode(seed.get(1..)?).ok());
+    decoded.map(|message| message.share).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::mutate::{mutate, Rng};
+
+    #[test]
+    fn mutated_messages_meet_every_outcome_and_break_nothing() {
+        let (seeds, mut rng) = (seeds(), Rng::new(1));
+        let mut met: BTreeSet<Outcome> = seeds.iter().map(|seed| check(seed)).collect();
+        for _ in 0..60_000 {
+            met.insert(check(&mutate(&seeds, &[], &mut rng)));
+        }
+        for expected in [
+            Outcome::Nothing,
+            Outcome::Oversize,
+            Outcome::Malformed,
+            Outcome::NotCanonical,
+            Outcome::Share,
+            Outcome::Request,
+            Outcome::Response,
+            Outcome::WithoutWork,
+            Outcome::NoCoinbase,
+            Outcome::Block,
+        ] {
+            assert!(met.contains(&expected), "{expected:?} not met, only {met:?}");
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! libFuzzer's way into `p2pool_fuzz::sync`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    p2pool_fuzz::sync::check(data);
+});

@@ -1,0 +1,6 @@
+//! libFuzzer's way into `p2pool_fuzz::wire`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    p2pool_fuzz::wire::check(data);
+});

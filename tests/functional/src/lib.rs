@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`pool`] | a running `p2pool` |
 //! | [`miner`] | a miner in the background |
+//! | [`network`] | several nodes that know each other |
 //! | [`payees`] | addresses to be paid at |
 //! | [`audit`] | blocks and exported shares, against the independent model of the rules |
 //!
@@ -13,5 +14,6 @@
 
 pub mod audit;
 pub mod miner;
+pub mod network;
 pub mod payees;
 pub mod pool;

@@ -15,6 +15,8 @@ use tempfile::TempDir;
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// The program's own promise for its end after SIGTERM is 5 s.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
+/// For one document of its API.
+const API_TIMEOUT: Duration = Duration::from_secs(10);
 /// Starts with another port, should another process snatch the one.
 const START_ATTEMPTS_MAX: usize = 5;
 /// Set when `p2pool` is not where cargo puts it.
@@ -27,6 +29,8 @@ pub struct Options {
     pub address: String,
     /// Flags beside those that say where bitcoind and data are, each `-name=value`.
     pub flags: Vec<String>,
+    /// Environment variables; the node gets no others.
+    pub environment: Vec<(String, String)>,
 }
 
 /// A `p2pool` that mines at a bitcoind, in a data folder of its own; killed when dropped.
@@ -36,6 +40,7 @@ pub struct Pool {
     bitcoind: Vec<String>,
     folder: TempDir,
     port: u16,
+    p2p_port: u16,
     child: Option<Child>,
 }
 
@@ -44,10 +49,11 @@ impl Pool {
     pub fn start(bitcoind: &Bitcoind, options: Options) -> Self {
         let folder = tempfile::Builder::new().prefix("p2pool-node-").tempdir();
         let folder = folder.unwrap_or_else(|error| panic!("no temporary folder: {error}"));
-        let mut pool = Self { options, bitcoind: bitcoind_flags(bitcoind), folder, port: 0, child: None };
+        let mut pool = Self { options, bitcoind: bitcoind_flags(bitcoind), folder, port: 0, p2p_port: 0, child: None };
         let mut failures = Vec::new();
         for _ in 0..START_ATTEMPTS_MAX {
             pool.port = free_port();
+            pool.p2p_port = free_port();
             match pool.try_launch() {
                 Ok(()) => return pool,
                 Err(failure) => failures.push(failure),
@@ -68,6 +74,16 @@ impl Pool {
     /// Where its miners are paid from the next start on.
     pub fn set_address(&mut self, address: String) {
         self.options.address = address;
+    }
+
+    /// The flags of its next start.
+    pub fn flags_mut(&mut self) -> &mut Vec<String> {
+        &mut self.options.flags
+    }
+
+    /// Listens for other nodes on another port from the next start on, where nobody looks for it.
+    pub fn move_p2p_port(&mut self) {
+        self.p2p_port = free_port();
     }
 
     /// Kills the node without warning (SIGKILL).
@@ -98,6 +114,25 @@ impl Pool {
     /// `host:port` for miners.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Where other nodes of this machine find it: `/ip4/127.0.0.1/tcp/PORT/p2p/ID`.
+    #[track_caller]
+    pub fn p2p_address(&self) -> String {
+        let start = format!("/ip4/127.0.0.1/tcp/{}/p2p/", self.p2p_port);
+        wait_for("p2pool to say where it listens", START_TIMEOUT, || {
+            let log = self.log();
+            let id = log.split(&start).nth(1)?.split_whitespace().next()?;
+            Some(format!("{start}{id}"))
+        })
+    }
+
+    /// A document of its API, `/api/status` for one; none while the node does not answer.
+    pub fn api(&self, path: &str) -> Option<Value> {
+        let config = ureq::Agent::config_builder().timeout_global(Some(API_TIMEOUT)).max_idle_connections(0).build();
+        let agent = ureq::Agent::new_with_config(config);
+        let mut answer = agent.get(format!("http://{}{path}", self.address())).call().ok()?;
+        serde_json::from_str(&answer.body_mut().read_to_string().ok()?).ok()
     }
 
     /// A session with this node, ready for jobs.
@@ -164,11 +199,12 @@ impl Pool {
             .arg(format!("-address={}", self.options.address))
             .arg(format!("-data-dir={}", self.data_dir().display()))
             .arg(format!("-stratum-port={}", self.port))
-            .arg(format!("-p2p-port={}", free_port()))
+            .arg(format!("-p2p-port={}", self.p2p_port))
             .arg("-mdns=false")
             .args(&self.options.flags)
             // Variables of whoever runs the tests are stronger than flags.
             .env_clear()
+            .envs(self.options.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(open()?)
             .stderr(open()?)

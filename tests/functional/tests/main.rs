@@ -7,6 +7,7 @@ mod found_blocks;
 mod full_block;
 mod idle_sessions;
 mod kill_loop;
+mod network;
 mod regtest;
 mod signet;
 mod transactions;
@@ -29,6 +30,7 @@ fn options(chain: Chain) -> pool::Options {
     pool::Options {
         address: payees::p2tr_address(chain, 0),
         flags: ["-share-period=1", "-payout-window=1000", "-retarget-window=20"].map(str::to_owned).to_vec(),
+        environment: Vec::new(),
     }
 }
 

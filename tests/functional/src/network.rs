@@ -1,0 +1,156 @@
+//! Several running nodes that know each other.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use p2pool_miner::session::Session;
+use p2pool_test_bitcoind::{wait_for, wait_until, Bitcoind};
+use serde_json::Value;
+
+use crate::pool::{Options, Pool};
+
+/// For whatever nodes tell each other, on a machine that is busy with other tests.
+pub const SOON: Duration = Duration::from_secs(60);
+
+/// Starts a node whose only knowledge of others are these.
+#[track_caller]
+pub fn start(bitcoind: &Bitcoind, mut options: Options, bootnodes: &[&Pool]) -> Pool {
+    if !bootnodes.is_empty() {
+        options.flags.push(bootnodes_flag(bootnodes));
+    }
+    Pool::start(bitcoind, options)
+}
+
+/// Bootnodes as a flag.
+#[track_caller]
+pub fn bootnodes_flag(nodes: &[&Pool]) -> String {
+    let addresses: Vec<String> = nodes.iter().map(|node| node.p2p_address()).collect();
+    format!("-bootnodes={}", addresses.join(","))
+}
+
+/// A node's id.
+#[track_caller]
+pub fn id(node: &Pool) -> String {
+    let address = node.p2p_address();
+    address.rsplit('/').next().unwrap_or_default().to_owned()
+}
+
+/// What a node says of itself.
+#[track_caller]
+pub fn status(node: &Pool) -> Value {
+    wait_for("a node's status", SOON, || node.api("/api/status"))
+}
+
+/// The ids of the nodes that a node is connected with.
+#[track_caller]
+pub fn peers(node: &Pool) -> BTreeSet<String> {
+    let status = status(node);
+    let peers = status["peers"].as_array().into_iter().flatten();
+    peers.filter_map(|peer| peer["id"].as_str().map(str::to_owned)).collect()
+}
+
+/// Waits until each of these nodes is connected with each other one.
+#[track_caller]
+pub fn wait_connected(nodes: &[&Pool]) {
+    let ids: BTreeSet<String> = nodes.iter().map(|node| id(node)).collect();
+    for node in nodes {
+        let mut others = ids.clone();
+        others.remove(&id(node));
+        wait_until("all nodes to be connected", SOON, || others.is_subset(&peers(node)));
+    }
+}
+
+/// A node's tip; none while it has no chain.
+#[track_caller]
+pub fn tip(node: &Pool) -> Option<String> {
+    status(node)["tip_hash"].as_str().map(str::to_owned)
+}
+
+/// Shares that a node holds.
+#[track_caller]
+pub fn share_count(node: &Pool) -> u64 {
+    status(node)["share_count"].as_u64().unwrap_or_default()
+}
+
+/// Waits until all these nodes have one tip, and returns it. They must not go on mining meanwhile, or luck decides.
+#[track_caller]
+pub fn wait_one_tip(nodes: &[&Pool]) -> String {
+    let start = Instant::now();
+    loop {
+        let tips: Vec<Option<String>> = nodes.iter().map(|node| tip(node)).collect();
+        if let [Some(first), rest @ ..] = &tips[..] {
+            if rest.iter().all(|tip| tip.as_ref() == Some(first)) {
+                return first.clone();
+            }
+        }
+        assert!(start.elapsed() < SOON, "in vain waited for one tip: {tips:?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Waits until all these nodes have this tip.
+#[track_caller]
+pub fn wait_tip(nodes: &[&Pool], wanted: &str) {
+    for node in nodes {
+        let what = format!("node {} to have tip {wanted}", node.address());
+        wait_until(&what, SOON, || tip(node).as_deref() == Some(wanted));
+    }
+}
+
+/// A miner that finds one share at a time, when it is told to.
+#[derive(Debug)]
+pub struct Hand {
+    session: Session,
+    found: u64,
+}
+
+impl Hand {
+    /// A miner at this node.
+    #[track_caller]
+    pub fn at(node: &Pool) -> Self {
+        Self { session: node.session("hand"), found: 0 }
+    }
+
+    /// The session.
+    pub fn session(&mut self) -> &mut Session {
+        &mut self.session
+    }
+
+    /// Finds a share on the node's tip and waits until it is the tip. Returns its id.
+    #[track_caller]
+    pub fn mine(&mut self, node: &Pool) -> String {
+        let before = tip(node);
+        let id = self.find();
+        let what = format!("share {id} on top of {before:?}");
+        wait_until(&what, SOON, || tip(node).as_deref() == Some(&id));
+        id
+    }
+
+    /// Finds a share on the newest job and hands it in.
+    #[track_caller]
+    pub fn find(&mut self) -> String {
+        // Jobs that came since are taken first.
+        while self.session.next(Duration::from_millis(100)).is_ok_and(|news| news.is_some()) {}
+        let job = self.session.wait_job(SOON, |_| true).unwrap_or_else(|error| panic!("no job: {error}"));
+        self.found += 1;
+        let (answer, hash) = self.session.solve_for(&job, self.found, &job.target());
+        self.session.submit(&answer).unwrap_or_else(|error| panic!("a share is refused: {error}"));
+        shown(&hash)
+    }
+}
+
+/// A hash as it is shown: byte order reversed, hexadecimal.
+pub fn shown(hash: &[u8; 32]) -> String {
+    hash.iter().rev().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Work of each payout script among exported shares, uncles' credit included, over the whole chain. Difficulties as
+/// exported.
+pub fn shares_by_script(shares: &[Value]) -> BTreeMap<String, usize> {
+    let mut count = BTreeMap::new();
+    for share in shares {
+        let script = share["payout_script"].as_str().unwrap_or_default();
+        *count.entry(script.to_owned()).or_default() += 1;
+    }
+    count
+}

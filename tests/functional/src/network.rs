@@ -1,8 +1,9 @@
 //! Several running nodes that know each other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet};
 use std::time::{Duration, Instant};
 
+use p2pool_miner::job::Job;
 use p2pool_miner::session::Session;
 use p2pool_test_bitcoind::{wait_for, wait_until, Bitcoind};
 use serde_json::Value;
@@ -132,8 +133,14 @@ impl Hand {
         // Jobs that came since are taken first.
         while self.session.next(Duration::from_millis(100)).is_ok_and(|news| news.is_some()) {}
         let job = self.session.wait_job(SOON, |_| true).unwrap_or_else(|error| panic!("no job: {error}"));
+        self.solve(&job)
+    }
+
+    /// Finds a share on a job and hands it in.
+    #[track_caller]
+    pub fn solve(&mut self, job: &Job) -> String {
         self.found += 1;
-        let (answer, hash) = self.session.solve_for(&job, self.found, &job.target());
+        let (answer, hash) = self.session.solve_for(job, self.found, &job.target());
         self.session.submit(&answer).unwrap_or_else(|error| panic!("a share is refused: {error}"));
         shown(&hash)
     }
@@ -142,15 +149,4 @@ impl Hand {
 /// A hash as it is shown: byte order reversed, hexadecimal.
 pub fn shown(hash: &[u8; 32]) -> String {
     hash.iter().rev().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Work of each payout script among exported shares, uncles' credit included, over the whole chain. Difficulties as
-/// exported.
-pub fn shares_by_script(shares: &[Value]) -> BTreeMap<String, usize> {
-    let mut count = BTreeMap::new();
-    for share in shares {
-        let script = share["payout_script"].as_str().unwrap_or_default();
-        *count.entry(script.to_owned()).or_default() += 1;
-    }
-    count
 }

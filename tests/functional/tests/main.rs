@@ -8,6 +8,8 @@ mod full_block;
 mod idle_sessions;
 mod kill_loop;
 mod network;
+mod network_blocks;
+mod network_faults;
 mod regtest;
 mod signet;
 mod transactions;

@@ -1,0 +1,116 @@
+//! The network torn apart, and nodes killed in the middle of their work: what remains is one chain.
+
+use p2pool_miner::mining::Settings;
+use p2pool_test_bitcoind::{self as bitcoind, wait_until, Bitcoind, Chain};
+use p2pool_test_functional::miner::{settings, Miner};
+use p2pool_test_functional::network::{
+    bootnodes_flag, id, peers, share_count, start, wait_connected, wait_one_tip, wait_tip, Hand, SOON,
+};
+use p2pool_test_functional::pool::Pool;
+
+use crate::network::options;
+use crate::EASIEST;
+
+/// Ends a node and starts it where nobody looks for it, without any memory of others.
+fn cut_off(node: &mut Pool, others: &[&Pool]) {
+    assert!(node.terminate().success());
+    node.flags_mut().retain(|flag| !flag.starts_with("-bootnodes"));
+    for folder in std::fs::read_dir(node.data_dir()).unwrap() {
+        std::fs::remove_file(folder.unwrap().path().join("peers")).unwrap();
+    }
+    node.move_p2p_port();
+    node.launch();
+    let cut = id(node);
+    for other in others {
+        wait_until("the others to notice", SOON, || !peers(other).contains(&cut));
+    }
+}
+
+#[test]
+fn a_partition_ends_in_one_chain_and_pays_stale_shares_as_uncles() {
+    let bitcoind = Bitcoind::start(Chain::OpTrueSignet);
+    let left = start(&bitcoind, options(1), &[]);
+    let mut right = start(&bitcoind, options(2), &[&left]);
+    wait_connected(&[&left, &right]);
+    let common = Hand::at(&left).mine(&left);
+    wait_tip(&[&right], &common);
+
+    // Each side finds one share: the loser is the winner's sibling, and the next share names it.
+    cut_off(&mut right, &[&left]);
+    let siblings = [Hand::at(&left).mine(&left), Hand::at(&right).mine(&right)];
+    assert!(peers(&left).is_empty() && peers(&right).is_empty(), "they were to be apart");
+    // Nobody of the two knows where the other is; somebody comes who knows both.
+    let mut link = start(&bitcoind, options(3), &[&left, &right]);
+    let winner = wait_one_tip(&[&left, &right, &link]);
+    assert!(siblings.contains(&winner), "{winner} is none of {siblings:?}");
+    let nephew = Hand::at(&link).mine(&link);
+    wait_tip(&[&left, &right], &nephew);
+    for node in [&left, &right] {
+        let shares = node.shares();
+        let nephew = shares.iter().find(|share| share["id"] == nephew.as_str()).unwrap();
+        let loser = siblings.iter().find(|id| **id != winner).unwrap();
+        assert_eq!(nephew["parent"], winner.as_str());
+        assert_eq!(nephew["uncles"], serde_json::json!([loser]));
+    }
+
+    // Some shares each: one side's are lost, all nodes agree which.
+    link.kill();
+    cut_off(&mut right, &[&left]);
+    let (mut left_hand, mut right_hand) = (Hand::at(&left), Hand::at(&right));
+    let left_tips: Vec<String> = (0..5).map(|_| left_hand.mine(&left)).collect();
+    let right_tips: Vec<String> = (0..2).map(|_| right_hand.mine(&right)).collect();
+    assert!(peers(&left).is_empty() && peers(&right).is_empty(), "they were to be apart");
+    link.flags_mut().retain(|flag| !flag.starts_with("-bootnodes"));
+    let flag = bootnodes_flag(&[&left, &right]);
+    link.flags_mut().push(flag);
+    link.launch();
+    let nodes = [&left, &right, &link];
+    let winner = wait_one_tip(&nodes);
+    assert!([left_tips.last(), right_tips.last()].contains(&Some(&winner)), "{winner} is no side's tip");
+    let next = right_hand.mine(&right);
+    wait_tip(&nodes, &next);
+}
+
+#[test]
+fn a_third_of_the_nodes_killed_while_mining_comes_back_to_one_tip() {
+    const NODES: u32 = 6;
+    const HASHES_PER_S: u64 = 25_000;
+    let bitcoind = Bitcoind::start_with(bitcoind::Options {
+        chain: Chain::OpTrueSignet,
+        listen: false,
+        // A long poll holds one until the next block, whether or not anybody waits for its answer.
+        arguments: vec![format!("-rpcthreads={}", NODES * 4)],
+    });
+    let mut nodes = vec![start(&bitcoind, options(0), &[])];
+    for payee in 1..NODES {
+        nodes.push(start(&bitcoind, options(payee), &[&nodes[0]]));
+    }
+    let miner = |node: &Pool| {
+        let pace = Settings { hash_rate_max: Some(HASHES_PER_S), ..settings(&node.address(), "worker") };
+        Miner::start(Settings { password: EASIEST.to_owned(), ..pace })
+    };
+    let miners: Vec<Miner> = nodes.iter().map(miner).collect();
+    // The bootnode itself is among those killed first.
+    for killed in [[0_usize, 1], [2, 3]] {
+        let survivor = &nodes[5];
+        let before = share_count(survivor);
+        wait_until("shares to be found", SOON, || share_count(survivor) >= before + 3);
+        for index in killed {
+            nodes[index].kill();
+        }
+        let survivor = &nodes[5];
+        let before = share_count(survivor);
+        wait_until("the others to go on", SOON, || share_count(survivor) >= before + 3);
+        for index in killed {
+            nodes[index].launch();
+        }
+    }
+    for node in &nodes {
+        wait_until("killed nodes to have peers again", SOON, || peers(node).len() >= 2);
+    }
+    drop(miners);
+    let nodes: Vec<&Pool> = nodes.iter().collect();
+    wait_one_tip(&nodes);
+    let share = Hand::at(nodes[0]).mine(nodes[0]);
+    wait_tip(&nodes, &share);
+}

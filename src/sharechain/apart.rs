@@ -1,6 +1,7 @@
 //! Chains that are kept apart until they are whole and judged (rules, section 6): a newcomer's first, those that do not
 //! join ours, and forks from far below the tip.
 
+use std::cmp::Reverse;
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
@@ -247,7 +248,12 @@ impl Sharechain {
             }
             let whole = self.apart.iter().filter(|(_, apart)| apart.is_complete());
             let good = whole.filter(|(_, apart)| adopts(&self.tree, &apart.tree, bitcoin_height));
-            let best = good.max_by_key(|(_, apart)| window_work(&apart.tree)).map(|(id, _)| *id);
+            // Equal ones, siblings for one, are told apart as everywhere else: whoever chose otherwise stood alone.
+            let rank = |apart: &Apart| {
+                let tip = apart.tree.tip().map(|tip| (tip.share.info.chain_work, Reverse(tip.id)));
+                (window_work(&apart.tree), tip)
+            };
+            let best = good.max_by_key(|(_, apart)| rank(apart)).map(|(id, _)| *id);
             if let Some(best) = best {
                 self.adopt_apart(best, now);
             }

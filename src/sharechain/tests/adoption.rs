@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::kit::{anchor, anchor_at, assert_breaks, script, verdict_on, Kit};
+use super::kit::{anchor, anchor_at, assert_breaks, script, verdict_on, Kit, PEER};
 use crate::share::Share;
-use crate::sharechain::{adopts, Depth, Failure, Rule, Tree, Verdict};
+use crate::sharechain::{adopts, ApartId, Depth, Failure, Rule, Tree, Verdict};
 use crate::units::BlockHeight;
 
 /// A chain of `len` with a Bitcoin block before each share; shares get harder if they come faster than asked for.
@@ -148,4 +148,31 @@ fn a_separate_chain_with_a_bad_share_is_taken_only_up_to_it() {
         ours.give(share);
     }
     assert_breaks(&ours.give(&bad), Rule::Payouts);
+}
+
+#[test]
+fn a_newcomer_offered_two_siblings_takes_the_one_that_everybody_takes() {
+    let mut theirs = Kit::with_chain(2);
+    let parent = theirs.tip();
+    let siblings: Vec<Share> = (1..=2)
+        .map(|miner| {
+            theirs.miner = script(miner);
+            theirs.on(&parent)
+        })
+        .collect();
+    let lowest = siblings.iter().map(Share::id).min().unwrap();
+    for order in [[0, 1], [1, 0]] {
+        let mut newcomer = empty();
+        newcomer.now = theirs.now;
+        for (number, tip) in (1..).zip(order) {
+            let apart = ApartId(number);
+            newcomer.chain.open_apart(apart, false, newcomer.now);
+            for share in main_shares(&theirs).into_iter().chain([Arc::new(siblings[tip].clone())]) {
+                newcomer.chain.receive_apart(apart, share, PEER, newcomer.now);
+            }
+            newcomer.chain.finish_apart(apart, newcomer.now);
+        }
+        newcomer.chain.tick(newcomer.now);
+        assert_eq!(newcomer.tip(), lowest);
+    }
 }

@@ -230,6 +230,8 @@ fn start(
             wait_for: ThreadName::Chain,
             until: CHAIN_UNTIL,
         },
+        // Asked at the beginning as well: a node that forgot its peers could not come back without a bootnode.
+        Stage { ask: Box::new(|| ()), wait_for: ThreadName::P2p, until: CHAIN_UNTIL },
         // Asked at the beginning; its history is worth a moment if there is one left, and nothing more.
         Stage { ask: Box::new(|| ()), wait_for: ThreadName::Web, until: CHAIN_UNTIL },
     ];

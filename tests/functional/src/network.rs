@@ -1,6 +1,6 @@
 //! Several running nodes that know each other.
 
-use std::collections::{BTreeSet};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use p2pool_miner::job::Job;

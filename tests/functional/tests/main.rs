@@ -9,6 +9,7 @@ mod idle_sessions;
 mod kill_loop;
 mod network;
 mod network_blocks;
+mod network_clock;
 mod network_faults;
 mod regtest;
 mod signet;

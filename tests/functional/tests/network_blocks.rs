@@ -75,8 +75,7 @@ fn a_block_reaches_others_when_its_finders_bitcoind_is_cut_off() {
     // Transactions that only the finder's bitcoind has: others must ask for them.
     let sent: Vec<_> = (0..3).map(|_| filler.send_one(&cut, TX_WEIGHT).compute_txid()).collect();
 
-    let paid_at =
-        |payee| pool::Options { address: payees::p2tr_address(Chain::Regtest, payee), ..options(payee) };
+    let paid_at = |payee| pool::Options { address: payees::p2tr_address(Chain::Regtest, payee), ..options(payee) };
     let finder = start(&cut, paid_at(1), &[]);
     let mut hand = Hand::at(&finder);
     hand.session().wait_job(SOON, |job| !job.merkle_branch.is_empty()).unwrap();

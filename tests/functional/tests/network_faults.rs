@@ -43,12 +43,14 @@ fn a_partition_ends_in_one_chain_and_pays_stale_shares_as_uncles() {
     let mut link = start(&bitcoind, options(3), &[&left, &right]);
     let winner = wait_one_tip(&[&left, &right, &link]);
     assert!(siblings.contains(&winner), "{winner} is none of {siblings:?}");
-    let nephew = Hand::at(&link).mine(&link);
-    wait_tip(&[&left, &right], &nephew);
-    for node in [&left, &right] {
+    // The side that lost has both, and the others fetch from it what it names.
+    let (loser, of_loser) = if winner == siblings[0] { (&siblings[1], &right) } else { (&siblings[0], &left) };
+    let nephew = Hand::at(of_loser).mine(of_loser);
+    let nodes = [&left, &right, &link];
+    wait_tip(&nodes, &nephew);
+    for node in nodes {
         let shares = node.shares();
         let nephew = shares.iter().find(|share| share["id"] == nephew.as_str()).unwrap();
-        let loser = siblings.iter().find(|id| **id != winner).unwrap();
         assert_eq!(nephew["parent"], winner.as_str());
         assert_eq!(nephew["uncles"], serde_json::json!([loser]));
     }

@@ -1,0 +1,55 @@
+//! A node whose clock is wrong.
+
+use std::path::PathBuf;
+
+use p2pool_test_bitcoind::{Bitcoind, Chain};
+use p2pool_test_functional::network::{start, wait_connected, Hand, SOON};
+use p2pool_test_functional::pool;
+
+use crate::network::options;
+
+/// What a node says whose clock differs from the others'.
+const COMPLAINT: &str = "this machine's clock is off";
+
+/// Debian's package libfaketime, wherever its architecture's folder is.
+fn libfaketime() -> PathBuf {
+    let folders = std::fs::read_dir("/usr/lib").unwrap().flatten();
+    let mut files = folders.map(|folder| folder.path().join("faketime/libfaketime.so.1"));
+    files.find(|file| file.exists()).expect("libfaketime is not installed: apt-get install libfaketime")
+}
+
+/// Ten minutes slow; only the time of day, for timers go by another clock.
+fn slow(options: pool::Options) -> pool::Options {
+    let variables = [
+        ("LD_PRELOAD", libfaketime().display().to_string()),
+        ("FAKETIME", "-600s".to_owned()),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+    ];
+    pool::Options { environment: variables.map(|(name, value)| (name.to_owned(), value)).to_vec(), ..options }
+}
+
+#[test]
+fn a_node_whose_clock_is_wrong_is_told_and_the_others_are_not() {
+    let bitcoind = Bitcoind::start(Chain::OpTrueSignet);
+    let first = start(&bitcoind, options(1), &[]);
+    let second = start(&bitcoind, options(2), &[&first]);
+    wait_connected(&[&first, &second]);
+    let mut hand = Hand::at(&first);
+    hand.mine(&first);
+    for node in [&first, &second] {
+        node.wait_log("level with the other nodes", SOON);
+    }
+
+    let late = start(&bitcoind, slow(options(3)), &[&first]);
+    wait_connected(&[&first, &second, &late]);
+    late.wait_log(COMPLAINT, SOON);
+    let log = late.log();
+    let line = log.lines().find(|line| line.contains(COMPLAINT)).unwrap();
+    let ahead_s: i64 = line.split("agree on a time ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    assert!((595..=605).contains(&ahead_s), "{line}");
+    // The others go on, and nobody tells them that it is they who are wrong.
+    hand.mine(&first);
+    for node in [&first, &second] {
+        assert!(!node.log().contains(COMPLAINT), "{}", node.log());
+    }
+}

@@ -1,5 +1,7 @@
 //! Whether to leave one's chain for one that does not join it (rules, section 6).
 
+use std::cmp::Ordering;
+
 use super::tree::{Node, Tree};
 use crate::units::{BlockHeight, ShareHeight, U256};
 
@@ -15,14 +17,18 @@ pub fn adopts(ours: &Tree, theirs: &Tree, bitcoin_height: BlockHeight) -> bool {
     let Some(our_tip) = ours.tip() else { return true };
     let both = our_tip.share.info.share_height.min(their_tip.share.info.share_height);
     let shares = window.min(both.0.saturating_add(1));
-    if verified_work(theirs, shares) <= verified_work(ours, shares) {
-        return false;
-    }
     let has_full_window = |tip: &Node| tip.share.info.share_height >= ShareHeight(window.saturating_sub(1));
-    if has_full_window(our_tip) && has_full_window(their_tip) {
-        return is_fresh(theirs, bitcoin_height) && is_in_step_with_bitcoin(theirs, window);
+    let both_full = has_full_window(our_tip) && has_full_window(their_tip);
+    match verified_work(theirs, shares).cmp(&verified_work(ours, shares)) {
+        Ordering::Less => false,
+        // As long as all shares have the easiest target, young chains differ in nothing but length.
+        Ordering::Equal => {
+            !both_full && their_tip.share.info.is_better_than(&their_tip.id, &our_tip.share.info, &our_tip.id)
+        }
+        Ordering::Greater => {
+            !both_full || (is_fresh(theirs, bitcoin_height) && is_in_step_with_bitcoin(theirs, window))
+        }
     }
-    true
 }
 
 /// Whether enough is verified: a whole window, or everything from the genesis share on.

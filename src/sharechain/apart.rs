@@ -13,15 +13,22 @@ use super::failure::{Failure, Need, Rule};
 use super::rules::check_alone;
 use super::tree::{Depth, Node, Tree};
 use super::{adopts, Effect, Sharechain, Source, HELD_MAX_S};
+use crate::params::ChainParams;
 use crate::share::Share;
 use crate::units::{UnixTime, Work};
 
-/// Chains kept apart at once; each may hold as many shares as our own does, 20 MB.
+/// Chains kept apart at once; each may hold half as many shares again as our own does, 30 MB.
 pub const APART_MAX: usize = 4;
 /// A newcomer that has one chain ready to be judged waits this long for the Bitcoin blocks of another, to take the best.
 const COMPARE_MAX_S: u32 = 60;
 /// Bitcoin blocks that one chain asks for at once; each answer makes room for another question.
 const ANCHORS_ASKED_MAX: usize = 8;
+
+/// Shares that are fetched of one chain: those a node keeps, and half as many for uncles and for what comes meanwhile.
+pub fn fetched_max(params: &ChainParams) -> usize {
+    let kept = params.shares_kept() as usize;
+    kept.saturating_add(kept / 2)
+}
 
 /// Number of a chain kept apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -79,7 +86,7 @@ impl Apart {
     }
 
     fn taken_max(&self) -> usize {
-        (self.tree.params().shares_kept() as usize).saturating_mul(2)
+        fetched_max(self.tree.params())
     }
 
     fn is_complete(&self) -> bool {
@@ -238,6 +245,9 @@ impl Sharechain {
 
     /// Judges what is whole.
     fn judge_apart(&mut self, now: UnixTime) {
+        if !self.apart.values().any(Apart::is_complete) {
+            return;
+        }
         let bitcoin_height = self.bitcoin_height();
         if self.tree.is_empty() {
             let oldest = self.apart.values().filter(|apart| apart.is_complete()).filter_map(|apart| apart.whole_since);

@@ -35,7 +35,7 @@ use bitcoin::BlockHash;
 
 pub use adoption::adopts;
 pub use anchor::Anchor;
-pub use apart::{ApartId, ApartOutcome, APART_MAX};
+pub use apart::{fetched_max, ApartId, ApartOutcome, APART_MAX};
 pub use failure::{Failure, Need, Rule};
 pub use next::{next_block_height_min, next_share};
 #[cfg(test)]

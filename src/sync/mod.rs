@@ -40,7 +40,7 @@ pub use view::View;
 
 use crate::params::{ChainId, ChainParams, UNCLE_DEPTH_MAX};
 use crate::share::ShareId;
-use crate::sharechain::{ApartId, ApartOutcome, Rule, Source};
+use crate::sharechain::{fetched_max, ApartId, ApartOutcome, Rule, Source};
 use crate::units::{ShareHeight, UnixTime};
 use crate::wire::{Offence, Request};
 use peer::Peer;
@@ -55,8 +55,15 @@ const STATUS_EVERY_S: u32 = 60;
 const ALONE_AFTER_S: u32 = 60;
 /// Seconds for which a peer whose list led nowhere is not asked for another.
 const HOLD_S: u32 = 60;
-/// Seconds for which a chain that was judged and not adopted is left alone: fetching it costs megabytes.
+/// Seconds for which a chain that was judged and not adopted is left alone, at most: fetching a long one costs megabytes.
 const REFUSED_S: u32 = 600;
+/// A short one is looked at again sooner, for young chains soon outgrow each other: after this long,
+const REFUSED_MIN_S: u32 = 10;
+/// and a second for so many shares.
+const SHARES_PER_REFUSED_S: usize = 25;
+/// Seconds for which a node that is not level waits for a chain that is being fetched: whoever gives it drop by drop
+/// would keep miners without jobs.
+const AWAITED_MAX_S: u32 = 900;
 /// Seconds after which a plan is dropped of which nobody left has the next share.
 const STALLED_MAX_S: u32 = 45;
 /// Seconds for which a chain kept apart that nobody serves any more is kept, to be taken up again.
@@ -138,8 +145,7 @@ impl Sync {
         Self {
             chain_id: params.chain_id(),
             payout_window: params.payout_window,
-            // Main chain and uncles of an honest peer; twice as many for the worst of times.
-            ids_max: (params.shares_kept() as usize).saturating_mul(2),
+            ids_max: fetched_max(params),
             peers: BTreeMap::new(),
             plans: BTreeMap::new(),
             plans_made: 0,
@@ -260,7 +266,11 @@ impl Sync {
         if let Some(plan) = self.plans.remove(&apart.0) {
             match outcome {
                 ApartOutcome::Adopted => self.peers.values_mut().for_each(|peer| peer.joins = None),
-                ApartOutcome::NotBetter | ApartOutcome::GivenUp => self.hold(plan.leader, now.plus(REFUSED_S)),
+                ApartOutcome::NotBetter | ApartOutcome::GivenUp => {
+                    let shares = plan.counts().1 / SHARES_PER_REFUSED_S;
+                    let hold_s = REFUSED_MIN_S.saturating_add(u32::try_from(shares).unwrap_or(u32::MAX)).min(REFUSED_S);
+                    self.hold(plan.leader, now.plus(hold_s));
+                }
                 ApartOutcome::False { rule, source, on_base, .. } => {
                     self.found_false(plan, *rule, *source, *on_base, now);
                 }

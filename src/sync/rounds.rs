@@ -3,9 +3,9 @@
 use super::peer::Peer;
 use super::plan::Plan;
 use super::{
-    Asked, PeerId, Progress, Route, Sync, SyncAction, SyncState, View, What, ALONE_AFTER_S, BATCHES_PER_PEER_MAX,
-    BEHIND_SHARES, CLOCK_OFF_S, CLOCK_REPORT_EVERY_S, COMPARE_MAX_S, HOLD_S, INVENTORIES_MAX, ORPHANED_MAX_S, PAUSE_S,
-    PLANS_MAX, PROGRESS_EVERY_S, SINGLES_PER_PEER_MAX, STALLED_MAX_S, STATUS_EVERY_S,
+    Asked, PeerId, Progress, Route, Sync, SyncAction, SyncState, View, What, ALONE_AFTER_S, AWAITED_MAX_S,
+    BATCHES_PER_PEER_MAX, BEHIND_SHARES, CLOCK_OFF_S, CLOCK_REPORT_EVERY_S, COMPARE_MAX_S, HOLD_S, INVENTORIES_MAX,
+    ORPHANED_MAX_S, PAUSE_S, PLANS_MAX, PROGRESS_EVERY_S, SINGLES_PER_PEER_MAX, STALLED_MAX_S, STATUS_EVERY_S,
 };
 use crate::share::ShareId;
 use crate::units::UnixTime;
@@ -211,7 +211,11 @@ impl Sync {
                 false => SyncState::NoPeers { since, level: self.level },
             });
         }
-        if self.plans.is_empty() && self.peers.values().all(|peer| peer.is_settled(now, view)) {
+        let is_awaited = |plan: &Plan| now.since(plan.since) < AWAITED_MAX_S;
+        let is_level_with = |id: PeerId, peer: &Peer| {
+            peer.is_settled(now, view) || self.plans.values().any(|plan| plan.has_server(id) && !is_awaited(plan))
+        };
+        if !self.plans.values().any(is_awaited) && self.peers.iter().all(|(id, peer)| is_level_with(*id, peer)) {
             self.level = true;
         }
         // Only shares that proved valid take jobs from miners: anybody can make up a list of ids.

@@ -176,3 +176,17 @@ fn a_newcomer_offered_two_siblings_takes_the_one_that_everybody_takes() {
         assert_eq!(newcomer.tip(), lowest);
     }
 }
+
+#[test]
+fn young_chains_of_the_easiest_shares_become_one() {
+    let (shorter, longer) = (chain(6, 1, 30), chain(9, 2, 30));
+    let height = BlockHeight(100);
+    assert!(adopts(shorter.chain.tree(), longer.chain.tree(), height));
+    assert!(!adopts(longer.chain.tree(), shorter.chain.tree(), height));
+    let (one, other) = (chain(6, 1, 30), chain(6, 2, 30));
+    let moves = |ours: &Kit, theirs: &Kit| adopts(ours.chain.tree(), theirs.chain.tree(), height);
+    assert!(moves(&one, &other) != moves(&other, &one), "one of them, by its id");
+    assert!(!moves(&one, &one));
+    // With full windows on both sides length is not work.
+    assert!(!moves(&chain(25, 1, 30), &chain(30, 2, 30)));
+}

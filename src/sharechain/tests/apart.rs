@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::kit::{anchor, script, Kit, PEER};
 use crate::share::Share;
-use crate::sharechain::{ApartId, ApartOutcome, Effect, Need, Rule, Sharechain, Source, Tree, APART_MAX};
+use crate::sharechain::{fetched_max, ApartId, ApartOutcome, Effect, Need, Rule, Sharechain, Source, Tree, APART_MAX};
 
 const ID: ApartId = ApartId(1);
 
@@ -42,13 +42,13 @@ fn there_are_few_of_them() {
 }
 
 #[test]
-fn each_holds_as_much_as_two_chains() {
+fn each_holds_half_as_much_again_as_a_chain() {
     let theirs = chain(10, 1);
     let shares = main_shares(&theirs);
     let mut kit = Kit::new();
     kit.now = theirs.now;
     kit.chain.open_apart(ID, false, kit.now);
-    let max = 2 * theirs.chain.tree().params().shares_kept() as usize;
+    let max = fetched_max(theirs.chain.tree().params());
     for at in 0..max {
         // Linked before or not: each counts.
         let effects = kit.chain.receive_apart(ID, Arc::clone(&shares[at % 10]), PEER, kit.now);
@@ -61,7 +61,7 @@ fn each_holds_as_much_as_two_chains() {
 
 #[test]
 fn our_chain_is_not_touched_before_the_judgement() {
-    let (mut ours, theirs) = (chain(3, 1), chain(40, 2));
+    let (mut ours, theirs) = (chain(25, 1), chain(40, 2));
     let before = ours.tip();
     ours.now = theirs.now;
     ours.chain.open_apart(ID, false, ours.now);

@@ -135,7 +135,8 @@ fn a_chain_that_does_not_join_ours_is_judged_by_the_rules() {
     world.run(300);
     assert_eq!(world.tip(), tip(&stronger));
     assert_eq!(world.sync.state(), SyncState::Synced, "work goes on meanwhile");
-    assert!(world.requests < 12, "{} requests", world.requests);
+    // Six statuses; every twelve seconds or so a list and a batch.
+    assert!(world.requests < 6 + 2 * 300 / 11, "{} requests", world.requests);
 }
 
 #[test]
@@ -352,4 +353,19 @@ fn whatever_the_peers_do_the_best_chain_is_found() {
         let blamed: Vec<_> = world.offences.iter().filter(|(peer, _)| *peer == honest).collect();
         assert!(blamed.is_empty(), "seed {seed}, newcomer {is_new}: {blamed:?}");
     }
+}
+
+/// With the windows of the rules: 17,368 shares on 8,700 Bitcoin blocks, each checked as far as it can be.
+#[test]
+fn a_newcomer_takes_a_pruned_chain_of_full_length() {
+    let standard = ChainParams::standard(crate::params::Network::Regtest);
+    let kept = standard.shares_kept();
+    let theirs = pruned(chain(standard.clone(), kept + 200, 1, 30));
+    let mut world = World::new(Sharechain::new(Kit::with(standard.clone()).chain.tree().snapshot()), theirs.now, 1);
+    world.connect(1, Remote::new(&theirs, Manner::Honest));
+    world.run_until(10, |world| world.tip() == tip(&theirs));
+    let verified = world.chain.tree().nodes().filter(|node| node.verified).count();
+    assert_eq!(world.chain.tree().len(), kept as usize);
+    assert!(verified >= standard.payout_window as usize, "{verified} verified");
+    assert!(world.requests < 80, "{} requests", world.requests);
 }

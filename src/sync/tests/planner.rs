@@ -349,30 +349,54 @@ fn plans_are_few_and_a_peer_leads_one() {
 }
 
 #[test]
-fn a_chain_that_was_refused_is_left_alone_for_ten_minutes() {
-    let (view, mut sync) = (Held(ids(&shares(0, 5))), planner());
-    let theirs = shares(100_000, 10);
-    let (id, _) = only_ask(&meet(&mut sync, 1, status(theirs[9].id(), 1_000_000), &view));
-    let actions = sync.response(1, id, inventory(ShareId::ZERO, &ids(&theirs)), START, &view);
-    let apart = actions.iter().find_map(|action| match action {
-        SyncAction::Open { apart, joined: false } => Some(*apart),
-        _ => None,
-    });
-    let apart = apart.unwrap();
-    sync.judged(apart, &ApartOutcome::NotBetter, START, &view);
-    assert_eq!(sync.state(), SyncState::Synced);
-    let mut listed = Vec::new();
-    for second in 1..700 {
-        for (peer, id, request) in asks(&sync.tick(START.plus(second), &view)) {
-            match request {
-                Request::Status => {
-                    sync.response(peer, id, status(theirs[9].id(), 1_000_000), START.plus(second), &view);
+fn a_chain_that_was_refused_is_left_alone_the_longer_the_longer_it_is() {
+    for (len, pause_s) in [(10, 10), (400, 26), (8_000, 330)] {
+        let (view, mut sync) = (Held(ids(&shares(0, 5))), planner());
+        let theirs = ids(&shares(100_000, len));
+        let tip = *theirs.last().unwrap();
+        let (id, _) = only_ask(&meet(&mut sync, 1, status(tip, 1_000_000), &view));
+        let actions = sync.response(1, id, inventory(ShareId::ZERO, &theirs), START, &view);
+        let apart = actions.iter().find_map(|action| match action {
+            SyncAction::Open { apart, joined: false } => Some(*apart),
+            _ => None,
+        });
+        sync.judged(apart.unwrap(), &ApartOutcome::NotBetter, START, &view);
+        assert_eq!(sync.state(), SyncState::Synced);
+        let asked_again = (1..700).find(|second| {
+            let asked = asks(&sync.tick(START.plus(*second), &view));
+            for (peer, id, request) in &asked {
+                if *request == Request::Status {
+                    sync.response(*peer, *id, status(tip, 1_000_000), START.plus(*second), &view);
                 }
-                _ => listed.push(second),
+            }
+            asked.iter().any(|(.., request)| matches!(request, Request::Inventory { .. }))
+        });
+        assert_eq!(asked_again, Some(pause_s), "{len} shares");
+    }
+}
+
+#[test]
+fn a_chain_that_comes_drop_by_drop_keeps_nobody_from_mining_for_ever() {
+    let (view, mut sync) = (Held(ids(&shares(0, 5))), planner());
+    let theirs = shares(5, 10_000);
+    let mut asked = asks(&listed(&mut sync, 1, &ids(&theirs)[..8_000], &view));
+    for second in 1..1_000 {
+        let now = START.plus(second);
+        assert_eq!(sync.state() == SyncState::Synced, second > 900, "after {second} s");
+        asked.extend(asks(&sync.tick(now, &view)));
+        // One share of each batch, as late as the time for answers allows.
+        if second % 25 == 0 {
+            for (peer, id, request) in std::mem::take(&mut asked) {
+                let response = match request {
+                    Request::Shares { ids } => {
+                        Response::Shares(List::first_of(theirs.iter().filter(|share| share.id() == ids[0]).cloned()))
+                    }
+                    _ => status(theirs[7_999].id(), 1_000_000),
+                };
+                asked.extend(asks(&sync.response(peer, id, response, now, &view)));
             }
         }
     }
-    assert_eq!(listed.first(), Some(&600), "{listed:?}");
 }
 
 #[test]

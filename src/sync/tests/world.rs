@@ -55,7 +55,7 @@ pub enum Manner {
 /// Seconds between Bitcoin blocks: the windows of these chains are short as well.
 const BLOCK_EVERY_S: u32 = 60;
 /// Bitcoin blocks that are there.
-const BLOCKS: u32 = 1_000;
+const BLOCKS: u32 = 9_000;
 
 static ANCHORS: LazyLock<HashMap<BlockHash, Anchor>> = LazyLock::new(|| {
     let all = (0..BLOCKS).map(|n| anchor_at(100 + n, START.plus(BLOCK_EVERY_S * n)));

@@ -108,6 +108,11 @@ export async function dialogShows(page, share) {
   }
 }
 
+/** Waits until no share is shown, and the address says so: a browser tells of a closed dialog a moment later. */
+export async function dialogCloses(page) {
+  await page.waitForFunction(() => document.querySelector('dialog[open]') === null && location.hash === '');
+}
+
 /** Presses Tab until `selector` has the focus. */
 export async function tabTo(page, selector, presses = 60) {
   for (let i = 0; i < presses; i += 1) {

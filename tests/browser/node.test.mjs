@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 import { DESKTOP, PHONE, launch, open } from './browser.mjs';
-import { cardsMatch, dialogShows, drawn, eventually, fits, live, nothingClipped, tabTo, text } from './checks.mjs';
+import { cardsMatch, dialogCloses, dialogShows, drawn, eventually, fits, live, nothingClipped, tabTo, text } from './checks.mjs';
 import { description, differences } from './contract.mjs';
 import { RealNode, waitFor } from './real-node.mjs';
 
@@ -138,7 +138,7 @@ describe('a real node', () => {
     await eventually(async () => assert.equal(await text(page, '#share-body .whole'), share.info.parent));
     await eventually(() => dialogShows(page, given[`/api/share/${share.info.parent}`]));
     await page.keyboard.press('Escape');
-    assert.equal(await page.locator('dialog[open]').count(), 0);
+    await dialogCloses(page);
     assert.deepEqual(complaints, []);
   });
 

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::TrySendError;
+use crossbeam_channel::{SendTimeoutError, TrySendError};
 use p2pool_core::message::{FoundBlock, LocalShare, ToChain, ToSubmit};
 use p2pool_core::status::Counters;
 use p2pool_core::stratum::{Busy, News, Outlets};
@@ -87,24 +87,28 @@ impl Outs {
     pub fn finish(&mut self) {
         let deadline = Instant::now() + LAST_TRY;
         while let Some(block) = self.waiting.pop_front() {
-            if let Err(error) = self.channels.submit.send_deadline(ToSubmit::Block(block), deadline) {
-                self.submit_is_gone(&error.into_inner());
+            match self.channels.submit.send_deadline(ToSubmit::Block(block), deadline) {
+                Ok(()) => {}
+                Err(SendTimeoutError::Timeout(message)) => {
+                    log_lost(&message, "the submit thread was too busy to take it before the end");
+                }
+                Err(SendTimeoutError::Disconnected(message)) => self.submit_is_gone(&message),
             }
         }
     }
 
-    /// A block that nobody will take is written where an operator can still find it.
     fn submit_is_gone(&mut self, message: &ToSubmit) {
-        if let ToSubmit::Block(block) = message {
-            let header = hex(&block.header);
-            let extranonce = hex(&block.extranonce);
-            log::error!(
-                "block of job {} could not be handed over: header {header}, extranonce {extranonce}",
-                block.job.id
-            );
-        }
+        log_lost(message, "the submit thread has ended");
         self.gone = Some(StratumError::SubmitGone);
     }
+}
+
+/// A block that nobody will take is written where an operator can still find it.
+fn log_lost(message: &ToSubmit, why: &str) {
+    let ToSubmit::Block(block) = message else { return };
+    let header = hex(&block.header);
+    let extranonce = hex(&block.extranonce);
+    log::error!("block of job {} is not submitted, {why}: header {header}, extranonce {extranonce}", block.job.id);
 }
 
 impl Outlets for Outs {

@@ -6,6 +6,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`units`] | targets, work, heights, amounts and times as types |
+//! | [`bytes`] | tagged hashes, length-prefixed bytes, hexadecimal |
 //! | [`params`] | the parameters of one chain and its `chain_id` |
 //! | [`share`] | the share, its canonical bytes, commitment and coinbase |
 //! | [`sharechain`] | the tree of shares, difficulty, fork choice, validity rules |
@@ -23,6 +24,7 @@
 #[cfg(test)]
 extern crate self as p2pool_core;
 
+pub mod bytes;
 pub mod config;
 pub mod message;
 pub mod params;

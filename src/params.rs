@@ -3,8 +3,7 @@
 use bitcoin::hashes::Hash as _;
 use serde::{Deserialize, Serialize};
 
-use crate::share::encoding::put_bytes;
-use crate::share::tagged_hash;
+use crate::bytes::{put_bytes, tagged_hash, write_hex};
 use crate::units::Bits;
 
 /// Version of the rules, first field of every share.
@@ -209,7 +208,7 @@ impl ChainId {
 
 impl std::fmt::Display for ChainId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        crate::share::write_hex(f, self.0.iter())
+        write_hex(f, self.0.iter())
     }
 }
 

@@ -4,8 +4,9 @@
 
 use bitcoin::hashes::{sha256, Hash as _, HashEngine as _};
 
+use crate::bytes::{tagged_engine, tagged_hash};
 use crate::share::coinbase::Payout;
-use crate::share::{tagged_engine, tagged_hash, PayoutScript, ShareId};
+use crate::share::{PayoutScript, ShareId};
 use crate::units::{Sats, U256};
 
 /// Twice the width of a hash: room for the product of the seed and a sum.

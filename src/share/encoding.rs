@@ -5,6 +5,7 @@ use bitcoin::consensus::encode;
 use thiserror::Error;
 
 use super::{CoinbaseTag, PayoutScript, Share, ShareId, ShareInfo, EXTRANONCE_LEN, MERKLE_BRANCH_MAX};
+use crate::bytes::put_bytes;
 use crate::params::{RULES_VERSION, UNCLES_MAX};
 use crate::units::{Bits, BlockHeight, Sats, ShareHeight, Work};
 
@@ -38,20 +39,6 @@ pub enum DecodeError {
     /// The operator's text has unprintable bytes.
     #[error("coinbase tag is not printable")]
     CoinbaseTag,
-}
-
-/// Appends a length (below 253, as every one in a share is) and the bytes.
-///
-/// Longer strings, which only a chain id's preimage has, get Bitcoin's three-byte form.
-pub fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    match u8::try_from(bytes.len()) {
-        Ok(len) if len < 0xfd => out.push(len),
-        _ => {
-            out.push(0xfd);
-            out.extend_from_slice(&u16::try_from(bytes.len()).unwrap_or(u16::MAX).to_le_bytes());
-        }
-    }
-    out.extend_from_slice(bytes);
 }
 
 fn put_hashes<'a>(out: &mut Vec<u8>, hashes: impl ExactSizeIterator<Item = &'a [u8; 32]>) {

@@ -8,10 +8,11 @@ use std::cmp::Ordering;
 use std::fmt;
 
 use bitcoin::block::Header;
-use bitcoin::hashes::{sha256, sha256d, Hash as _, HashEngine as _};
+use bitcoin::hashes::{sha256, sha256d, Hash as _};
 
 pub use payout_script::{PayoutScript, PayoutScriptError};
 
+use crate::bytes::{tagged_hash, write_hex};
 use crate::params::ChainId;
 use crate::units::{Bits, BlockHeight, Sats, ShareHeight, UnixTime, Work};
 
@@ -184,30 +185,6 @@ pub fn header_hash(header: &[u8; 80]) -> [u8; 32] {
     sha256d::Hash::hash(header).to_byte_array()
 }
 
-/// BIP-0340's tagged hash: `SHA256(SHA256(tag) || SHA256(tag) || data)`.
-pub fn tagged_hash(tag: &[u8], data: &[u8]) -> [u8; 32] {
-    let mut engine = tagged_engine(tag);
-    engine.input(data);
-    sha256::Hash::from_engine(engine).to_byte_array()
-}
-
-/// A tagged hash before its data, for many hashes that begin alike.
-pub(crate) fn tagged_engine(tag: &[u8]) -> sha256::HashEngine {
-    let tag = sha256::Hash::hash(tag);
-    let mut engine = sha256::Hash::engine();
-    engine.input(tag.as_byte_array());
-    engine.input(tag.as_byte_array());
-    engine
-}
-
-/// Writes bytes in hexadecimal.
-pub(crate) fn write_hex<'a>(f: &mut fmt::Formatter<'_>, bytes: impl Iterator<Item = &'a u8>) -> fmt::Result {
-    for byte in bytes {
-        write!(f, "{byte:02x}")?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -232,13 +209,5 @@ mod tests {
         assert_eq!(CoinbaseTag::new(&[b'x'; 21]), Err(CoinbaseTagError::TooLong(21)));
         assert_eq!(CoinbaseTag::new(b"a\n"), Err(CoinbaseTagError::NotPrintable(b'\n')));
         assert_eq!(CoinbaseTag::new(&[0x7f]), Err(CoinbaseTagError::NotPrintable(0x7f)));
-    }
-
-    #[test]
-    fn tagged_hash_is_bip340s() {
-        // BIP-0340's own tag over no data, computed by hand from its definition.
-        let tag = sha256::Hash::hash(b"BIP0340/challenge").to_byte_array();
-        let expected = sha256::Hash::hash(&[tag, tag].concat()).to_byte_array();
-        assert_eq!(tagged_hash(b"BIP0340/challenge", b""), expected);
     }
 }

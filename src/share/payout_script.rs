@@ -70,7 +70,7 @@ impl PartialOrd for PayoutScript {
 
 impl fmt::Display for PayoutScript {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        super::write_hex(f, self.as_bytes().iter())
+        crate::bytes::write_hex(f, self.as_bytes().iter())
     }
 }
 

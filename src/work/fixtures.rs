@@ -9,9 +9,10 @@ use bitcoin::transaction::Version;
 use bitcoin::{Amount, BlockHash, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Txid, Witness};
 
 use super::{make_job, Job, JobId, NextShare, Template, TemplateTx};
+use crate::bytes::tagged_hash;
 use crate::params::{ChainParams, Network};
 use crate::share::coinbase::Payout;
-use crate::share::{tagged_hash, CoinbaseTag, PayoutScript, ShareId};
+use crate::share::{CoinbaseTag, PayoutScript, ShareId};
 use crate::units::{Bits, BlockHeight, Sats, ShareHeight, UnixTime, Work};
 
 /// What a block of the fixtures' networks is worth before fees.

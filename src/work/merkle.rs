@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     fn leaves(count: usize) -> Vec<[u8; 32]> {
-        (0..count).map(|n| crate::share::tagged_hash(b"leaf", &n.to_le_bytes())).collect()
+        (0..count).map(|n| crate::bytes::tagged_hash(b"leaf", &n.to_le_bytes())).collect()
     }
 
     #[test]

@@ -13,9 +13,10 @@ use bitcoin::block::{Header, Version};
 use bitcoin::consensus::serialize;
 use bitcoin::hashes::Hash as _;
 use bitcoin::{BlockHash, CompactTarget, TxMerkleNode};
+use p2pool_core::bytes::tagged_hash;
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::share::coinbase::{fold_merkle_branch, Payout};
-use p2pool_core::share::{tagged_hash, CoinbaseTag, PayoutScript, ShareId};
+use p2pool_core::share::{CoinbaseTag, PayoutScript, ShareId};
 use p2pool_core::units::{Bits, BlockHeight, Sats, ShareHeight, Target, UnixTime, Work};
 use p2pool_core::work::{make_job, Answer, Job, JobId, NextShare, Template, TemplateTx};
 

@@ -3,9 +3,9 @@
 #![allow(clippy::float_arithmetic)]
 
 use super::*;
+use crate::bytes::tagged_hash;
 use crate::params::Network;
 use crate::payouts::testing::{id, script, seeded};
-use crate::share::tagged_hash;
 use crate::units::MAX_MONEY;
 use proptest::prelude::*;
 use ruint::aliases::U512;

@@ -4,11 +4,19 @@ use std::collections::HashSet;
 
 use argh::{ArgsInfo, FromArgs};
 
-use crate::settings::ENVIRONMENT;
-
 /// Stands above the help, in place of a line that names all flags.
 const USAGE: &str = "Usage: p2pool -address <address> [flags]\n       p2pool export [flags]";
 
+/// Environment variables and the flags they override.
+pub const ENVIRONMENT: [(&str, &str); 7] = [
+    ("PAYOUT_ADDRESS", "address"),
+    ("BITCOIN_RPC_HOST", "rpc-host"),
+    ("BITCOIN_RPC_USER", "rpc-user"),
+    ("BITCOIN_RPC_PASSWORD", "rpc-password"),
+    ("P2POOL_DATA_DIR", "data-dir"),
+    ("P2POOL_BOOTNODES", "bootnodes"),
+    ("LOG_LEVEL", "log-level"),
+];
 /// Flags whose value may be left out, which means true.
 const BOOLEAN_FLAGS: [&str; 2] = ["mdns", "dht-server"];
 /// Flags without a value.

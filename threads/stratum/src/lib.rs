@@ -131,7 +131,7 @@ impl Stratum {
         file_limit::make_room_for(config.sessions_max);
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), event_loop::WAKER)?);
-        let listener = Listener::open(config.port, poll.registry())
+        let listener = Listener::open(config.port, poll.registry(), event_loop::LISTENER)
             .map_err(|cause| StratumError::Listen { port: config.port, cause })?;
         let local_addr = listener.local_addr()?;
         let (slot, news) = latest();

@@ -5,10 +5,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use mio::net::{TcpListener, TcpStream};
-use mio::{Interest, Registry};
+use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
-
-use crate::event_loop::LISTENER;
 
 /// Connections that wait to be accepted: a farm that comes back after a power cut.
 const BACKLOG: i32 = 1024;
@@ -26,7 +24,9 @@ pub struct Listener {
 
 impl Listener {
     /// Listens on all addresses; on IPv4's alone where the system has no IPv6.
-    pub fn open(port: u16, registry: &Registry) -> io::Result<Self> {
+    ///
+    /// `token` will name the events that say there are connections to accept.
+    pub fn open(port: u16, registry: &Registry, token: Token) -> io::Result<Self> {
         let v6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
         let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
         let socket = match listen(v6) {
@@ -34,7 +34,7 @@ impl Listener {
             result => result,
         }?;
         let mut socket = TcpListener::from_std(socket.into());
-        registry.register(&mut socket, LISTENER, Interest::READABLE)?;
+        registry.register(&mut socket, token, Interest::READABLE)?;
         Ok(Self { socket })
     }
 

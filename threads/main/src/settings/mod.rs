@@ -20,17 +20,6 @@ use p2pool_core::share::CoinbaseTag;
 use crate::args::Flags;
 pub use error::SettingsError;
 
-/// Environment variables and the flags they override.
-pub const ENVIRONMENT: [(&str, &str); 7] = [
-    ("PAYOUT_ADDRESS", "address"),
-    ("BITCOIN_RPC_HOST", "rpc-host"),
-    ("BITCOIN_RPC_USER", "rpc-user"),
-    ("BITCOIN_RPC_PASSWORD", "rpc-password"),
-    ("P2POOL_DATA_DIR", "data-dir"),
-    ("P2POOL_BOOTNODES", "bootnodes"),
-    ("LOG_LEVEL", "log-level"),
-];
-
 /// `-stratum-port` unless given.
 const STRATUM_PORT_DEFAULT: u16 = 3333;
 /// `-start-difficulty` unless given: an answer every 6 minutes from 1.2 TH/s, until vardiff has seen some.

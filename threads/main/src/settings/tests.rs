@@ -2,6 +2,7 @@ use p2pool_core::config::RpcAuth;
 use p2pool_core::params::Network;
 
 use super::*;
+use crate::args::ENVIRONMENT;
 
 const MAINNET: &str = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4";
 const REGTEST: &str = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";

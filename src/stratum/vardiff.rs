@@ -75,6 +75,11 @@ impl Vardiff {
         self.wanted = self.wanted.max(self.floor);
     }
 
+    /// Whether the miner gets what its own floor is, so that silence cannot lower it further.
+    pub fn is_at_own_floor(&self) -> bool {
+        self.floor > Difficulty::FLOOR && self.wanted <= self.floor
+    }
+
     /// A change was announced; nothing is judged until [`Self::begin`].
     pub fn hold(&mut self) {
         self.held = true;

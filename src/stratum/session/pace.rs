@@ -103,7 +103,7 @@ impl Pace {
         let difficulty = self.announced().map_or(0.0, Difficulty::get);
         let share_s = if credited > 0.0 {
             difficulty * mined_s / credited
-        } else if self.fixed.is_some() {
+        } else if self.fixed.is_some() || self.vardiff.is_at_own_floor() {
             difficulty * HASHES_PER_DIFFICULTY / ASSUMED_HASHES_PER_S
         } else {
             // Vardiff lowers the difficulty of a silent session until it suits; each time counts from anew.

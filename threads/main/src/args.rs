@@ -166,9 +166,9 @@ pub fn parse(words: &[String]) -> Result<Command, UsageError> {
     }
 }
 
-/// argh's help with a usage line short enough to read, and the environment.
+/// argh's help with a usage line short enough to read, flags as the README writes them, and the environment.
 fn help_text(of_argh: &str) -> String {
-    let body = of_argh.split_once("\n\n").map_or(of_argh, |(_usage, body)| body);
+    let body = of_argh.split_once("\n\n").map_or(of_argh, |(_usage, body)| body).replace("  --", "   -");
     let mut text = format!("{USAGE}\n\n{body}\nEnvironment, stronger than flags:\n");
     for (variable, flag) in ENVIRONMENT {
         text += &format!("  {variable:<22}as -{flag}\n");

@@ -185,13 +185,16 @@ mod tests {
 
     use super::*;
 
-    const ALL: [ThreadName; 6] = [
+    const ALL: [ThreadName; 9] = [
         ThreadName::Signals,
         ThreadName::Chain,
         ThreadName::Stratum,
         ThreadName::Poll,
         ThreadName::Submit,
         ThreadName::Anchor,
+        ThreadName::P2p,
+        ThreadName::Relay,
+        ThreadName::Web,
     ];
 
     fn soon() -> Instant {

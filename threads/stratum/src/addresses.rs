@@ -21,6 +21,11 @@ impl Addresses {
         true
     }
 
+    /// Sessions of an address; none if it is exempt.
+    pub fn count(&self, address: IpAddr) -> usize {
+        group(address).and_then(|group| self.counts.get(&group)).copied().unwrap_or_default()
+    }
+
     /// Counts a session out.
     pub fn leave(&mut self, address: IpAddr) {
         let Some(group) = group(address) else { return };

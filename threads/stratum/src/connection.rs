@@ -38,6 +38,8 @@ pub enum End {
     Browser,
     /// The session ended it.
     Session(Close),
+    /// A miner for whom there is no room.
+    Refused(Crowd),
     /// The client does not read.
     SlowReader,
     /// All was said.
@@ -59,8 +61,27 @@ impl fmt::Display for End {
             Self::UnknownProtocol => f.write_str("neither Stratum nor HTTP"),
             Self::Browser => f.write_str("a browser"),
             Self::Session(close) => close.fmt(f),
+            Self::Refused(crowd) => crowd.fmt(f),
             Self::SlowReader => f.write_str("does not read what it is sent"),
             Self::Done => f.write_str("done"),
+        }
+    }
+}
+
+/// What there is too much of.
+#[derive(Debug)]
+pub enum Crowd {
+    /// Connections in all, with their limit.
+    All(usize),
+    /// Connections of one address, with their limit.
+    Address(usize),
+}
+
+impl fmt::Display for Crowd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All(max) => write!(f, "{max} connections are open, the most allowed"),
+            Self::Address(max) => write!(f, "its address has {max} connections, the most allowed"),
         }
     }
 }

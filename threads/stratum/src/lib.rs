@@ -56,7 +56,7 @@ pub struct StratumOuts {
 #[derive(Debug, Error)]
 pub enum StratumError {
     /// The port is taken or not allowed.
-    #[error("cannot listen for miners on TCP port {port}: {cause}; free it or choose another with --stratum-port")]
+    #[error("cannot listen for miners on TCP port {port}: {cause}; free it or choose another with -stratum-port")]
     Listen {
         /// The port.
         port: u16,

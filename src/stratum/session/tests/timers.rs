@@ -67,6 +67,21 @@ fn a_fixed_difficulty_is_given_the_time_it_takes() {
 }
 
 #[test]
+fn a_miners_own_floor_is_given_the_time_it_takes() {
+    let mut bench = Bench::with(crate::params::Network::Mainnet, 100_000.0);
+    bench.job(HARD);
+    bench.connect("a");
+    bench.call("a", "mining.configure", r#"[["minimum-difficulty"],{"minimum-difficulty.value":50000}]"#).unwrap();
+    bench.call("a", "mining.subscribe", "[]").unwrap();
+    bench.call("a", "mining.authorize", r#"["w","x"]"#).unwrap();
+    // Vardiff goes down to what the miner takes, and there a share of 1.2 TH/s takes 3 minutes.
+    let told = run(&mut bench, "a", 300).unwrap();
+    assert_eq!(difficulty(&told), Some(50_000.0));
+    let told = run(&mut bench, "a", 3_600).unwrap();
+    assert_eq!(difficulty(&told), None);
+}
+
+#[test]
 fn a_home_miner_is_not_closed_between_two_shares() {
     let mut bench = Bench::new();
     bench.job(HARD);

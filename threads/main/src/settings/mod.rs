@@ -125,6 +125,8 @@ pub fn resolve(
 ) -> Result<Config, SettingsError> {
     let ChainSettings { params, chain_dir, log_level } = resolve_chain(flags, environment)?;
     let (payout_address, payout_script) = payout::resolve(flags, environment, params.network)?;
+    let is_for_everybody = params == ChainParams::standard(params.network);
+    let built_in = if is_for_everybody { nodes::built_in(params.network) } else { &[] };
     let config = Config {
         coinbase_tag: coinbase_tag(flags)?,
         rpc: rpc::resolve(flags, environment, params.network, exists)?,
@@ -141,7 +143,7 @@ pub fn resolve(
         web: WebConfig { host_names: web::host_names(flags)? },
         p2p: P2pConfig {
             port: number("-p2p-port", flags.p2p_port.as_ref(), P2P_PORT_DEFAULT, 0..=u16::MAX)?,
-            bootnodes: nodes::bootnodes(flags, environment)?,
+            bootnodes: nodes::bootnodes(flags, environment, built_in)?,
             mdns: boolean("-mdns", flags.mdns.as_ref(), true)?,
             dht_server: boolean("-dht-server", flags.dht_server.as_ref(), false)?,
         },

@@ -2,16 +2,29 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use p2pool_core::params::Network;
+
 use super::{given, Environment, SettingsError};
 use crate::args::Flags;
 
 /// Most nodes to start from: one is enough to find the others.
 const BOOTNODES_MAX: usize = 64;
 
+/// Nodes that a pool of everybody starts from when none are given, by network: nobody runs one yet.
+///
+/// A private pool has none: its members alone know its nodes.
+pub const fn built_in(network: Network) -> &'static [&'static str] {
+    match network {
+        Network::Mainnet | Network::Testnet3 | Network::Testnet4 | Network::Signet | Network::Regtest => &[],
+    }
+}
+
 /// The list, each entry of the form `/ip4|ip6|dns|dns4|dns6/HOST/tcp/PORT/p2p/PEER`.
-pub fn bootnodes(flags: &Flags, environment: &Environment) -> Result<Vec<String>, SettingsError> {
+///
+/// Those `built_in` are taken if neither flag nor variable is given; an empty flag means none.
+pub fn bootnodes(flags: &Flags, environment: &Environment, built_in: &[&str]) -> Result<Vec<String>, SettingsError> {
     let Some(given) = given("-bootnodes", flags.bootnodes.as_ref(), environment, "P2POOL_BOOTNODES") else {
-        return Ok(Vec::new());
+        return Ok(built_in.iter().map(|node| (*node).to_owned()).collect());
     };
     let nodes: Vec<&str> = given.text.split(',').map(str::trim).filter(|node| !node.is_empty()).collect();
     if nodes.len() > BOOTNODES_MAX {
@@ -64,5 +77,35 @@ fn is_peer_id(text: &str) -> bool {
         Ok([0x00, 0x24, 0x08, 0x01, 0x12, 0x20, key @ ..]) => key.len() == 32,
         Ok([0x12, 0x20, hash @ ..]) => hash.len() == 32,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::chain::NETWORKS;
+
+    const NODE: &str = "/dns/node.example/tcp/9171/p2p/12D3KooWGzxzKZYveHXtpG6AsrUJBcWxHBFS2HsEoGTxrMLvKXtf";
+
+    #[test]
+    fn built_in_nodes_are_for_those_who_give_none() {
+        let list = |bootnodes: Option<&str>| {
+            let flags = Flags { bootnodes: bootnodes.map(str::to_owned), ..Flags::default() };
+            super::bootnodes(&flags, &Environment::new(), &[NODE]).unwrap()
+        };
+        assert_eq!(list(None), [NODE]);
+        assert_eq!(
+            list(Some("/ip4/192.0.2.1/tcp/1/p2p/12D3KooWGzxzKZYveHXtpG6AsrUJBcWxHBFS2HsEoGTxrMLvKXtf")).len(),
+            1
+        );
+        assert!(list(Some("")).is_empty());
+    }
+
+    #[test]
+    fn what_is_built_in_is_well_formed() {
+        assert_eq!(check(NODE), Ok(()), "or this test says nothing");
+        for network in NETWORKS {
+            assert!(built_in(network).iter().all(|node| check(node).is_ok()), "{network:?}");
+        }
     }
 }

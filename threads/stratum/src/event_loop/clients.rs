@@ -14,7 +14,7 @@ use p2pool_core::units::UnixTime;
 use slab::Slab;
 
 use crate::addresses::Addresses;
-use crate::connection::{Connection, End, State};
+use crate::connection::{Connection, Crowd, End, State};
 use crate::listener::Listener;
 use crate::outlets::{Outs, Peer};
 use crate::sniff::{sniff, Protocol, HTTP_ANSWER, PEEK_LEN};
@@ -25,6 +25,10 @@ use crate::StratumError;
 const READ_LEN: usize = 16 * 1024;
 /// Connections accepted before it is the sockets' turn.
 const ACCEPTS_MAX: usize = 64;
+/// Connections beyond the limits on miners, in all and of one address, that may say what they are: as many browsers as
+/// the web threads take, and as one household opens at once.
+const SPARE: usize = 32;
+const SPARE_PER_ADDRESS: usize = 8;
 /// A browser has this long to close after its answer.
 const LEAVE_MS: u64 = 2_000;
 
@@ -123,26 +127,14 @@ impl Clients {
         self.may_accept = true;
     }
 
+    /// Lets in more than may mine, by a few: these may be browsers, whom a full pool must not shut out.
     fn admit(&mut self, mut socket: TcpStream, peer: SocketAddr, registry: &Registry) {
-        let (count, max) = (self.connections.len(), self.sessions_max);
-        if count >= max {
-            let peer = Peer(Some(peer));
-            self.outs.log(
-                Kind::Refused,
-                format_args!("a miner at {peer} was refused: {max} connections are open, the most allowed"),
-            );
-            return;
+        if self.connections.len() >= self.sessions_max.saturating_add(SPARE) {
+            return self.log_refused(peer, &Crowd::All(self.sessions_max));
         }
         let per_address_max = self.pool.limits().sessions_per_address_max;
-        if !self.addresses.enter(peer.ip(), per_address_max) {
-            let peer = Peer(Some(peer));
-            self.outs.log(
-                Kind::Refused,
-                format_args!(
-                    "a miner at {peer} was refused: its address has {per_address_max} connections, the most allowed"
-                ),
-            );
-            return;
+        if !self.addresses.enter(peer.ip(), per_address_max.saturating_add(SPARE_PER_ADDRESS)) {
+            return self.log_refused(peer, &Crowd::Address(per_address_max));
         }
         let entry = self.connections.vacant_entry();
         if let Err(error) = registry.register(&mut socket, Token(entry.key()), Interest::READABLE | Interest::WRITABLE)
@@ -153,6 +145,20 @@ impl Clients {
         }
         entry.insert(Connection::new(socket, peer, self.now));
         self.counters.sessions.set(self.connections.len() as u64);
+    }
+
+    /// What keeps a client that turned out to be a miner from coming in, itself counted already.
+    fn crowd(&self, peer: SocketAddr) -> Option<Crowd> {
+        let per_address_max = self.pool.limits().sessions_per_address_max;
+        if self.connections.len() > self.sessions_max {
+            return Some(Crowd::All(self.sessions_max));
+        }
+        (self.addresses.count(peer.ip()) > per_address_max).then_some(Crowd::Address(per_address_max))
+    }
+
+    fn log_refused(&mut self, peer: SocketAddr, crowd: &Crowd) {
+        let peer = Peer(Some(peer));
+        self.outs.log(Kind::Refused, format_args!("a miner at {peer} was refused: {crowd}"));
     }
 
     /// A socket has bytes, or takes some again.
@@ -200,25 +206,44 @@ impl Clients {
         }
     }
 
+    /// Looks at the first bytes of a client; false while they say too little.
+    fn identify(&mut self, key: usize) -> Result<bool, End> {
+        let Some(connection) = self.connections.get(key) else { return Ok(false) };
+        let mut first = [0; PEEK_LEN];
+        let Some(len) = connection.peek(&mut first)? else { return Ok(false) };
+        match sniff(first.get(..len).unwrap_or_default()) {
+            Protocol::Stratum => match self.crowd(connection.peer) {
+                Some(crowd) => return Err(End::Refused(crowd)),
+                None => self.begin_session(key),
+            },
+            Protocol::Http if self.web.is_some() => return Err(End::Browser),
+            Protocol::Http => self.tell_no_page(key)?,
+            Protocol::Undecided => return Ok(false),
+            Protocol::Unknown => return Err(End::UnknownProtocol),
+        }
+        Ok(true)
+    }
+
+    fn begin_session(&mut self, key: usize) {
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.state = State::Miner(Box::new(Session::new(&self.pool, connection.opened)));
+        }
+    }
+
+    fn tell_no_page(&mut self, key: usize) -> Result<(), End> {
+        let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
+        connection.send(HTTP_ANSWER, self.now.uptime_ms)?;
+        connection.leave(self.now.uptime_ms);
+        Ok(())
+    }
+
     /// Reads once; whether there may be more.
     fn read_one(&mut self, key: usize) -> Result<bool, End> {
-        let Some(connection) = self.connections.get_mut(key) else { return Ok(false) };
-        if matches!(connection.state, State::Unknown) {
-            let mut first = [0; PEEK_LEN];
-            let Some(len) = connection.peek(&mut first)? else { return Ok(false) };
-            match sniff(first.get(..len).unwrap_or_default()) {
-                Protocol::Stratum => {
-                    connection.state = State::Miner(Box::new(Session::new(&self.pool, connection.opened)));
-                }
-                Protocol::Http if self.web.is_some() => return Err(End::Browser),
-                Protocol::Http => {
-                    connection.send(HTTP_ANSWER, self.now.uptime_ms)?;
-                    connection.leave(self.now.uptime_ms);
-                }
-                Protocol::Undecided => return Ok(false),
-                Protocol::Unknown => return Err(End::UnknownProtocol),
-            }
+        let is_unknown = |connection: &Connection| matches!(connection.state, State::Unknown);
+        if self.connections.get(key).is_some_and(is_unknown) && !self.identify(key)? {
+            return Ok(false);
         }
+        let Some(connection) = self.connections.get_mut(key) else { return Ok(false) };
         let Some(len) = connection.read(&mut self.input)? else { return Ok(false) };
         let bytes = self.input.get(..len).unwrap_or_default();
         let State::Miner(session) = &mut connection.state else { return Ok(true) };
@@ -303,6 +328,9 @@ impl Clients {
         let Some(connection) = self.take_out(key) else { return };
         let peer = Peer(Some(connection.peer));
         log::debug!("connection of {peer} ended: {end}");
+        if let End::Refused(crowd) = end {
+            self.log_refused(connection.peer, crowd);
+        }
         if let State::Miner(session) = connection.state {
             if end.is_worth_a_line() {
                 let worker = session.worker().map_or("(not authorised)", |worker| worker);

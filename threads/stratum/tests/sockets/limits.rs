@@ -133,10 +133,26 @@ fn sessions_are_limited() {
     node.job(BASE);
     let first = node.worker();
     let _others = [node.worker(), node.worker()];
-    assert!(node.connect().is_closed());
+    let mut fourth = node.connect();
+    fourth.write(b"{\"id\":1,\"method\":\"mining.subscribe\",\"params\":[]}\n");
+    assert!(fourth.is_closed());
+    node.wait_for_sessions(3);
     drop(first);
     node.wait_for_sessions(2);
     node.worker();
+}
+
+#[test]
+fn a_full_pool_keeps_no_browser_out() {
+    let node = Node::start(Setup { sessions_max: 1, web_capacity: Some(8), ..Setup::default() });
+    node.job(BASE);
+    let _miner = node.worker();
+    node.connect().write(b"GET / HTTP/1.1\r\n\r\n");
+    node.web.recv_timeout(PATIENCE).unwrap();
+    // Those who say nothing are bounded as well.
+    let _silent: Vec<Client> = (0..32).map(|_| node.connect()).collect();
+    node.wait_for_sessions(33);
+    assert!(node.connect().is_closed());
 }
 
 #[test]
@@ -161,7 +177,7 @@ fn a_port_that_is_taken_and_a_bad_difficulty_are_named() {
         Stratum::open(config, &params, outs, Arc::new(Counters::default())).err().map(|error| error.to_string())
     };
     let taken = open(node.address.port(), 1.0).unwrap();
-    assert!(taken.contains(&node.address.port().to_string()) && taken.contains("--stratum-port"), "{taken}");
+    assert!(taken.contains(&node.address.port().to_string()) && taken.contains("-stratum-port"), "{taken}");
     assert!(open(0, f64::NAN).unwrap().contains("NaN is not a positive number"));
     assert_eq!(open(0, 1.0), None);
 }

@@ -101,8 +101,9 @@ fn help_is_given_whatever_else_is_asked() {
         match parse_words(words) {
             Ok(Command::Print(text)) => {
                 for (flag, _) in flag_descriptions() {
-                    assert!(text.contains(&format!("--{flag}")), "{flag} is not in the help");
+                    assert!(text.contains(&format!("   -{flag}")), "{flag} is not in the help");
                 }
+                assert!(!text.contains("  --"), "flags are listed with one dash");
                 for (variable, flag) in ENVIRONMENT {
                     let mut lines = text.lines().map(str::split_whitespace).map(Vec::from_iter);
                     let expected = [variable, "as", &format!("-{flag}")];

@@ -173,6 +173,11 @@ impl Sync {
             && !self.peers.values().any(|peer| peer.status.as_ref().is_some_and(|status| status.has_chain()))
     }
 
+    /// The connected peers.
+    pub fn peers(&self) -> impl Iterator<Item = PeerId> + '_ {
+        self.peers.keys().copied()
+    }
+
     /// A peer was connected.
     pub fn peer_up(&mut self, peer: PeerId, now: UnixTime, view: &impl View) -> Vec<SyncAction> {
         if self.peers.insert(peer, Peer::new(now)).is_none() && self.no_peers_since.take().is_some() {

@@ -9,7 +9,7 @@ use bitcoin::{Block, BlockHash};
 use log::{debug, info, warn};
 use p2pool_core::message::PeerToken;
 use p2pool_core::share::ShareId;
-use p2pool_core::units::{Bits, BlockHeight};
+use p2pool_core::units::{Bits, BlockHeight, UnixTime};
 use p2pool_core::wire::{BlockAnnouncement, BlockError, Reassembly, Request, Response, TransactionBytes};
 use p2pool_core::work::Template;
 
@@ -17,6 +17,12 @@ use p2pool_core::work::Template;
 const SERVED_MAX: usize = 4;
 /// Announced blocks that are put together at once. Each has Bitcoin's full proof of work, so there are never many.
 const PARTIAL_MAX: usize = 4;
+
+/// Seconds from a question for transactions that led nowhere to the next: a peer who passed an announcement on may
+/// still be fetching them itself.
+const AGAIN_S: u32 = 2;
+/// Questions for one block at most, that is for a minute: then somebody's bitcoind has it, or nobody's.
+const QUESTIONS_MAX: usize = 30;
 
 /// The blocks.
 #[derive(Default)]
@@ -28,15 +34,36 @@ pub struct Blocks {
 /// An announced block of which something is missing.
 struct Partial {
     hash: BlockHash,
+    /// Who announced it, then who is asked for what is missing.
     peer: PeerToken,
     reassembly: Reassembly,
+    /// Places asked for; none while nobody is asked.
     asked: Vec<u16>,
+    questions: usize,
+    /// When the next peer may be asked.
+    again_at: UnixTime,
+}
+
+impl Partial {
+    fn new(peer: PeerToken, announcement: BlockAnnouncement, template: Option<&Template>) -> Result<Self, BlockError> {
+        let hash = announcement.header.block_hash();
+        let known = template.into_iter().flat_map(|template| template.transactions.iter());
+        let reassembly = Reassembly::new(announcement, known.map(|tx| (tx.wtxid, &*tx.data)))?;
+        Ok(Self { hash, peer, reassembly, asked: Vec::new(), questions: 0, again_at: UnixTime(0) })
+    }
+
+    fn ask(&mut self) -> Next {
+        let places = self.reassembly.missing();
+        self.asked = places.to_vec();
+        self.questions += 1;
+        Next::Ask(self.peer, Request::BlockTransactions { block: self.hash, places })
+    }
 }
 
 /// What to do about an announced block.
 #[derive(Debug)]
 pub enum Next {
-    /// Ask the peer who announced it.
+    /// Ask a peer who may have it.
     Ask(PeerToken, Request),
     /// It is whole: hand it to bitcoind.
     Submit {
@@ -89,14 +116,11 @@ impl Blocks {
     ) -> Result<Next, BlockError> {
         let announcement = BlockAnnouncement::check(announcement, required)?;
         info!("a peer found Bitcoin block {} of height {}", announcement.id(), announcement.height);
-        let hash = announcement.header.block_hash();
-        let known = template.into_iter().flat_map(|template| template.transactions.iter());
-        let reassembly = Reassembly::new(announcement, known.map(|tx| (tx.wtxid, &*tx.data)))?;
-        let (next, rest) = step(Partial { hash, peer, reassembly, asked: Vec::new() })?;
+        let (next, rest) = step(Partial::new(peer, announcement, template)?)?;
         Ok(self.go_on(next, rest))
     }
 
-    /// Takes the transactions that a peer gave for a block, or that it gave none.
+    /// Takes the transactions that a peer gave for a block; none if it gave none, then another is asked soon.
     ///
     /// # Errors
     /// They are not those that were announced.
@@ -104,18 +128,46 @@ impl Blocks {
         &mut self,
         hash: &BlockHash,
         given: Option<&[TransactionBytes]>,
+        now: UnixTime,
     ) -> Result<Next, (PeerToken, BlockError)> {
         let Some(at) = self.partial.iter().position(|partial| partial.hash == *hash) else { return Ok(Next::Nothing) };
         let Some(mut partial) = self.partial.remove(at) else { return Ok(Next::Nothing) };
         let peer = partial.peer;
-        let Some(given) = given.filter(|given| !given.is_empty()) else {
-            debug!("block {hash} cannot be put together: its finder gives no transactions");
-            return Ok(Next::Nothing);
-        };
         let asked = std::mem::take(&mut partial.asked);
-        let filled = partial.reassembly.fill(&asked, given).and_then(|()| step(partial));
-        let (next, rest) = filled.map_err(|error| (peer, error))?;
+        let filled = match given.filter(|given| !given.is_empty()) {
+            Some(given) => partial.reassembly.fill(&asked, given),
+            None => {
+                debug!("peer {} gives no transactions of block {hash}", peer.0);
+                self.put_off(partial, now);
+                return Ok(Next::Nothing);
+            }
+        };
+        if let Err(error) = filled {
+            self.put_off(partial, now);
+            return Err((peer, error));
+        }
+        let (next, rest) = step(partial).map_err(|error| (peer, error))?;
         Ok(self.go_on(next, rest))
+    }
+
+    /// Asks the next peer for what is missing of a block, where the one asked before did not give it.
+    pub fn tick(&mut self, peers: &[PeerToken], now: UnixTime) -> Vec<Next> {
+        let idle = self.partial.iter_mut().filter(|partial| partial.asked.is_empty() && partial.again_at <= now);
+        idle.filter_map(|partial| {
+            // By turns: whoever passed it on has it sooner or later.
+            partial.peer = *peers.get(partial.questions % peers.len().max(1))?;
+            Some(partial.ask())
+        })
+        .collect()
+    }
+
+    fn put_off(&mut self, mut partial: Partial, now: UnixTime) {
+        if partial.questions >= QUESTIONS_MAX {
+            warn!("Bitcoin block {} of a peer cannot be put together: nobody gives what is missing", partial.hash);
+            return;
+        }
+        partial.again_at = now.plus(AGAIN_S);
+        self.partial.push_back(partial);
     }
 
     fn go_on(&mut self, next: Next, rest: Option<Partial>) -> Next {
@@ -146,8 +198,9 @@ fn step(mut partial: Partial) -> Result<(Next, Option<Partial>), BlockError> {
     if let Some(block) = partial.reassembly.block()? {
         return Ok((Next::Submit { id, height, block }, None));
     }
-    let places = partial.reassembly.missing();
-    partial.asked = places.to_vec();
-    let ask = Next::Ask(partial.peer, Request::BlockTransactions { block: partial.hash, places });
+    let ask = partial.ask();
     Ok((ask, Some(partial)))
 }
+
+#[cfg(test)]
+mod tests;

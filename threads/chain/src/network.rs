@@ -212,7 +212,7 @@ impl Chain {
             Ok(Response::BlockTransactions(given)) => Some(&given[..]),
             _ => None,
         };
-        match self.network.blocks.answered(hash, given) {
+        match self.network.blocks.answered(hash, given, now()) {
             Ok(next) => self.go_on_with_block(next),
             Err((peer, error)) => self.false_block(peer, &error),
         }
@@ -354,6 +354,10 @@ impl Chain {
     pub(crate) fn tick_network(&mut self) {
         let actions = self.network.sync.tick(now(), self.chain.tree());
         self.plan(actions);
+        let peers: Vec<PeerToken> = self.network.sync.peers().map(PeerToken).collect();
+        for next in self.network.blocks.tick(&peers, now()) {
+            self.go_on_with_block(next);
+        }
     }
 
     /// What an effect of the sharechain means to other nodes.

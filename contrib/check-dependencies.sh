@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Checks the crates this project is built from: licences against a list, one version of each, one source for all.
+# Checks the crates this project is built from: licences against a list, one version of each, one source for all, and that
+# none asks for a newer Rust than this project says.
 # Needs no network once they are fetched.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -90,5 +91,13 @@ while read -r name; do
     grep -qxF -- "$name" <<<"$found" || problem "$name is in the program once only: take it from the list in $0"
 done <<<"$twice"
 
+# The least Rust is what the most demanding crate declares: cargo refuses to build with an older one.
+read -r needed needed_by <<<"$(cargo metadata --locked --format-version 1 | jq -r --arg root "$PWD/" '.packages[]
+    | select(.rust_version != null and (.manifest_path | startswith($root) | not)) | "\(.rust_version | sub("^(?<v>\\d+\\.\\d+)\\.0$"; .v)) \(.name)"' | sort -V | tail -n 1)"
+declared=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+[ "$(printf '%s\n' "$needed" "$declared" | sort -V | tail -n 1)" = "$declared" ] ||
+    problem "$needed_by asks for Rust $needed, Cargo.toml says $declared"
+grep -qF "Rust $declared or later" README.md || problem "README.md does not say 'Rust $declared or later', as Cargo.toml does"
+
 [ "$problems" = 0 ] || die "$problems problems with dependencies"
-say "$(wc -l <<<"$all") crates, $(wc -l <<<"$in_program") of them in the program: licences, versions and sources are as they should be"
+say "$(wc -l <<<"$all") crates, $(wc -l <<<"$in_program") of them in the program: licences, versions and sources are as they should be, Rust $declared is enough"

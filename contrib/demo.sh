@@ -2,11 +2,12 @@
 # Shows the whole of it on this machine alone: a bitcoind on regtest, p2pool, and a small miner. Ctrl-C ends and
 # removes everything it started.
 #
-#   contrib/demo.sh [--blocks N] [--port P] [--address A]
+#   contrib/demo.sh [--blocks N] [--port P] [--address A] [--under COMMAND]
 #
 #   --blocks N   end by itself after N Bitcoin blocks; fails if bitcoind refused one
 #   --port P     p2pool's port for miners and browsers (default 3333)
 #   --address A  where this node's miner is paid (a regtest address)
+#   --under C    starts p2pool through the command C, split at spaces, such as "strace -f"
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . contrib/common.sh
@@ -21,16 +22,17 @@ blocks=0
 port=3333
 # Nobody has its key, and regtest coins are worth nothing.
 address=bcrt1qqypqxpq9qcrsszg2pvxq6rs0zqg3yyc5phstwt
+under=
 while [ $# -gt 0 ]; do
     case $1 in
-        --blocks=* | --port=* | --address=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" ;;
-        --blocks | --port | --address)
+        --blocks=* | --port=* | --address=* | --under=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" ;;
+        --blocks | --port | --address | --under)
             [ $# -ge 2 ] || die "$1 needs a value"
             declare "${1#--}=$2"
             shift 2
             ;;
         -h | --help) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0"; exit 0 ;;
-        *) die "there is no option '$1'; the options are --blocks, --port and --address" ;;
+        *) die "there is no option '$1'; the options are --blocks, --port, --address and --under" ;;
     esac
 done
 [[ $blocks =~ ^[0-9]+$ ]] || die "--blocks is '$blocks', which is not a number of blocks"
@@ -94,7 +96,8 @@ pids+=($!)
 wait_until bitcoind "${pids[0]}" "$folder/bitcoind.log" cli getblockcount
 
 say "== starting p2pool"
-"$target/p2pool" -network regtest -address "$address" -rpc-port "$rpc_port" \
+read -ra under <<<"$under"
+"${under[@]}" "$target/p2pool" -network regtest -address "$address" -rpc-port "$rpc_port" \
     -rpc-cookie-file "$folder/regtest/.cookie" -stratum-port "$port" -p2p-port 0 -mdns=false -data-dir "$folder/p2pool" -share-period 5 \
     > >(tee "$folder/p2pool.log" | sed -u 's/^/p2pool | /') 2>&1 &
 pids+=($!)

@@ -11,7 +11,7 @@ readonly TESTS_TIMEOUT_S=1500
 step() { say "== $* ($((SECONDS / 60)) min $((SECONDS % 60)) s since the start)"; }
 
 step "what is needed"
-install_packages gcc libc6-dev libfaketime shellcheck python3
+install_packages gcc libc6-dev libfaketime shellcheck python3 jq
 need_rust fmt clippy
 cargo fetch --locked --quiet
 
@@ -37,6 +37,9 @@ step "build"
 # The programs themselves first: tests start them as users do.
 cargo build --locked --workspace --bins
 cargo test --locked --workspace --no-run
+
+step "the systemd unit"
+contrib/systemd/test.sh
 
 step "tests"
 log=$(mktemp)

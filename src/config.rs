@@ -45,8 +45,9 @@ pub struct RpcConfig {
 /// Credentials for bitcoind.
 #[derive(Clone)]
 pub enum RpcAuth {
-    /// Read anew whenever bitcoind refuses the last ones, for it writes new ones at each start.
-    CookieFile(PathBuf),
+    /// Where bitcoind may write them: the first file that can be read counts. Read anew whenever bitcoind refuses the
+    /// last ones, for it writes new ones at each start, and may be started long after this node.
+    CookieFiles(Vec<PathBuf>),
     /// Fixed.
     UserPassword {
         /// Name.
@@ -59,7 +60,10 @@ pub enum RpcAuth {
 impl fmt::Debug for RpcAuth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::CookieFile(path) => write!(f, "cookie file {}", path.display()),
+            Self::CookieFiles(paths) => {
+                let paths: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+                write!(f, "cookie file {}", paths.join(" or "))
+            }
             Self::UserPassword { user, .. } => write!(f, "user {user}, password hidden"),
         }
     }

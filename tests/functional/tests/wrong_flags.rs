@@ -26,7 +26,7 @@ fn wrong_values_are_named_with_what_would_be_right() {
     assert_refused(&["-network=regtest", "-address=nonsense"], &["address", "nonsense"]);
     assert_refused(&["-network=mainnet", &address], &["regtest", "mainnet"]);
     assert_refused(&["-network=elsewhere", &address], &["elsewhere", "mainnet", "regtest"]);
-    assert_refused(&["-network=regtest", &address], &["rpc-cookie-file", "rpc-user"]);
+    assert_refused(&["-network=regtest", &address, "-rpc-host=10.0.0.1"], &["rpc-cookie-file", "rpc-user"]);
     assert_refused(&["-network=regtest", &address, "-rpc-password=hunter2"], &["rpc-user"]);
     assert_refused(&["-adress=x"], &["adress", "address"]);
     assert_refused(&["-address"], &["address"]);

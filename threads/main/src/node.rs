@@ -103,11 +103,14 @@ fn announce(config: &Config) {
 }
 
 fn describe(rpc: &RpcConfig) -> String {
-    let presence = match &rpc.auth {
-        RpcAuth::CookieFile(path) if !path.exists() => " (not there yet)",
-        _ => "",
+    let auth = match &rpc.auth {
+        RpcAuth::CookieFiles(paths) => match paths.iter().find(|path| path.exists()) {
+            Some(path) => format!("cookie file {}", path.display()),
+            None => format!("{:?} (not there yet)", rpc.auth),
+        },
+        RpcAuth::UserPassword { .. } => format!("{:?}", rpc.auth),
     };
-    format!("{} port {}, {:?}{presence}", rpc.host, rpc.port, rpc.auth)
+    format!("{} port {}, {auth}", rpc.host, rpc.port)
 }
 
 /// What runs now.

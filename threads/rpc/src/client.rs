@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use base64::prelude::{Engine as _, BASE64_STANDARD};
@@ -57,8 +58,8 @@ pub(crate) struct Client {
     connections: Connections,
     url: String,
     auth: RpcAuth,
-    /// The header that proves who we are; `None`: the cookie is to be read first.
-    authorization: Option<HeaderValue>,
+    /// What proves who we are; `None`: not needed yet, or the cookie is to be read again.
+    credentials: Option<Credentials>,
     next_id: u64,
 }
 
@@ -66,6 +67,24 @@ pub(crate) struct Client {
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("url", &self.url).field("auth", &self.auth).finish_non_exhaustive()
+    }
+}
+
+/// Credentials as they are sent.
+#[derive(Clone)]
+struct Credentials {
+    authorization: HeaderValue,
+    /// Where they are from, for error messages.
+    origin: String,
+}
+
+/// The credentials there are now.
+fn read(auth: &RpcAuth) -> Result<Credentials, CallError> {
+    match auth {
+        RpcAuth::CookieFiles(paths) => read_cookie(paths),
+        RpcAuth::UserPassword { user, password } => {
+            Ok(Credentials { authorization: basic(&format!("{user}:{password}")), origin: format!("{auth:?}") })
+        }
     }
 }
 
@@ -120,11 +139,7 @@ impl Client {
             .build();
         let agent =
             Agent::with_parts(agent_config, KeepaliveConnector(connections.clone()), DefaultResolver::default());
-        let authorization = match &config.auth {
-            RpcAuth::CookieFile(_) => None,
-            RpcAuth::UserPassword { user, password } => Some(basic(&format!("{user}:{password}"))),
-        };
-        Ok(Self { agent, connections, url, auth: config.auth.clone(), authorization, next_id: 0 })
+        Ok(Self { agent, connections, url, auth: config.auth.clone(), credentials: None, next_id: 0 })
     }
 
     /// Where bitcoind is, without credentials.
@@ -152,7 +167,7 @@ impl Client {
         self.next_id = self.next_id.wrapping_add(1);
         let question = Question { jsonrpc: "2.0", id: self.next_id, method, params };
         let question = serde_json::to_vec(&question).map_err(|error| CallError::Garbage(error.to_string()))?;
-        let is_cookie_kept = self.authorization.is_some() && matches!(self.auth, RpcAuth::CookieFile(_));
+        let is_cookie_kept = self.credentials.is_some() && matches!(self.auth, RpcAuth::CookieFiles(_));
         let mut answer = self.exchange(&question, bounds);
         if is_cookie_kept && matches!(answer, Err(CallError::Unauthorised(_))) {
             answer = self.exchange(&question, bounds);
@@ -163,9 +178,9 @@ impl Client {
 
     /// Sends the question; gives the answer's HTTP status and body.
     fn exchange(&mut self, question: &[u8], bounds: Bounds) -> Result<(u16, Vec<u8>), CallError> {
-        let authorization = match &self.authorization {
+        let Credentials { authorization, origin } = match &self.credentials {
             Some(kept) => kept.clone(),
-            None => self.authorization.insert(read_cookie(&self.auth)?).clone(),
+            None => self.credentials.insert(read(&self.auth)?).clone(),
         };
         let in_transport = |error| CallError::of_transport(error, bounds.wait);
         let request = self.agent.post(&self.url).header(AUTHORIZATION, authorization);
@@ -175,7 +190,7 @@ impl Client {
         let status = response.status().as_u16();
         if status == UNAUTHORISED {
             self.forget_cookie();
-            return Err(CallError::Unauthorised(format!("{:?}", self.auth)));
+            return Err(CallError::Unauthorised(origin));
         }
         let body = response.body_mut().with_config().limit(bounds.bytes_max).read_to_vec().map_err(in_transport)?;
         Ok((status, body))
@@ -183,8 +198,8 @@ impl Client {
 
     /// bitcoind writes a new cookie at each start, so the next question reads it anew.
     fn forget_cookie(&mut self) {
-        if matches!(self.auth, RpcAuth::CookieFile(_)) {
-            self.authorization = None;
+        if matches!(self.auth, RpcAuth::CookieFiles(_)) {
+            self.credentials = None;
         }
     }
 
@@ -209,18 +224,31 @@ impl Client {
     }
 }
 
-/// The header for bitcoind's cookie, whose one line is `user:password`.
-fn read_cookie(auth: &RpcAuth) -> Result<HeaderValue, CallError> {
-    match auth {
-        RpcAuth::UserPassword { user, password } => Ok(basic(&format!("{user}:{password}"))),
-        RpcAuth::CookieFile(path) => {
-            let mut cookie = String::new();
-            File::open(path)
-                .and_then(|file| file.take(COOKIE_BYTES_MAX).read_to_string(&mut cookie))
-                .map_err(|error| CallError::NoCookie { path: path.clone(), reason: error.to_string() })?;
-            Ok(basic(cookie.trim_end_matches(['\r', '\n'])))
+/// bitcoind's cookie, whose one line is `user:password`: of the first file that can be read.
+fn read_cookie(paths: &[PathBuf]) -> Result<Credentials, CallError> {
+    let mut unreadable = None;
+    for path in paths {
+        match read_line(path) {
+            Ok(cookie) => {
+                return Ok(Credentials {
+                    authorization: basic(&cookie),
+                    origin: format!("cookie file {}", path.display()),
+                });
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => {
+                let reason = error.to_string();
+                unreadable.get_or_insert(CallError::CookieUnreadable { path: path.clone(), reason });
+            }
         }
     }
+    Err(unreadable.unwrap_or_else(|| CallError::NoCookie { looked_at: paths.to_vec() }))
+}
+
+fn read_line(path: &Path) -> std::io::Result<String> {
+    let mut cookie = String::new();
+    File::open(path)?.take(COOKIE_BYTES_MAX).read_to_string(&mut cookie)?;
+    Ok(cookie.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 /// HTTP's basic authentication (RFC 7617).

@@ -45,9 +45,18 @@ pub(crate) enum CallError {
     #[error("refuses our credentials (HTTP 401), {0}")]
     Unauthorised(String),
     /// There is no cookie file.
-    #[error("has left no cookie in {path} ({reason}); is it running, with this data directory?")]
+    #[error("has left no cookie in {}; is it running, with a data directory of these?", list(.looked_at))]
     NoCookie {
-        /// Where it should be.
+        /// Where it was looked for.
+        looked_at: Vec<PathBuf>,
+    },
+    /// There is none that can be read, and one, or the folders above it, may not be.
+    #[error(
+        "has no cookie that can be read: {path}: {reason}; let this process read it (bitcoind's group and \
+         rpccookieperms=group), or give -rpc-cookie-file"
+    )]
+    CookieUnreadable {
+        /// The first that failed otherwise than by not being there.
         path: PathBuf,
         /// What the system says.
         reason: String,
@@ -84,6 +93,11 @@ pub(crate) enum CallError {
         /// What bitcoind says.
         theirs: String,
     },
+}
+
+/// Paths for a line of the log.
+fn list(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
 /// bitcoind's error codes that mean a state it will leave by itself (its `rpc/protocol.h`).

@@ -115,7 +115,8 @@ fn user_and_password(flags: &Flags, environment: &Environment) -> Result<Option<
     }
 }
 
-/// The cookie file: the one given, else the first that exists, else where bitcoind on this machine would write it.
+/// The cookie file: the one given, else all the usual places, for bitcoind may be started after this node. But one on
+/// another machine writes no cookie here: unless a volume is shared, and then there is one already.
 fn cookie(
     flags: &Flags,
     environment: &Environment,
@@ -127,15 +128,17 @@ fn cookie(
         return if file.is_empty() {
             Err(SettingsError::wrong("-rpc-cookie-file", file, "name a file, or leave it out to have it looked for"))
         } else {
-            Ok(RpcAuth::CookieFile(PathBuf::from(file)))
+            Ok(RpcAuth::CookieFiles(vec![PathBuf::from(file)]))
         };
     }
     let home = environment.get("HOME").filter(|home| !home.is_empty()).map(|home| Path::new(home).join(".bitcoin"));
-    let candidates = home.iter().cloned().chain(BITCOIN_DIRS.iter().map(PathBuf::from));
-    let found = candidates.map(|dir| cookie_in(&dir, network)).find(|path| exists(path));
-    // bitcoind may be started after us; but one on another machine writes no cookie here.
-    let expected = home.filter(|_| is_this_machine(host)).map(|dir| cookie_in(&dir, network));
-    found.or(expected).map(RpcAuth::CookieFile).ok_or_else(|| SettingsError::NoCredentials { host: host.to_owned() })
+    let dirs = home.into_iter().chain(BITCOIN_DIRS.iter().map(PathBuf::from));
+    let files: Vec<PathBuf> = dirs.map(|dir| cookie_in(&dir, network)).collect();
+    if is_this_machine(host) || files.iter().any(|path| exists(path)) {
+        Ok(RpcAuth::CookieFiles(files))
+    } else {
+        Err(SettingsError::NoCredentials { host: host.to_owned() })
+    }
 }
 
 fn cookie_in(bitcoin_dir: &Path, network: Network) -> PathBuf {

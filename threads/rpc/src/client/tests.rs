@@ -9,7 +9,7 @@ use super::*;
 const PASSWORD: &str = "correct horse: battery/staple";
 
 fn cookie_config(port: u16, cookie_file: &Path) -> RpcConfig {
-    RpcConfig { host: "127.0.0.1".to_owned(), port, auth: RpcAuth::CookieFile(cookie_file.to_owned()) }
+    RpcConfig { host: "127.0.0.1".to_owned(), port, auth: RpcAuth::CookieFiles(vec![cookie_file.to_owned()]) }
 }
 
 fn password_config(port: u16, password: &str) -> RpcConfig {
@@ -36,6 +36,38 @@ fn one_connection_serves_many_questions_and_a_new_cookie_is_read() {
     assert!(client.connections() > 1);
     node.stop();
     assert!(matches!(height(&mut client), Err(CallError::Unreachable(_) | CallError::NoCookie { .. })));
+}
+
+#[test]
+fn a_cookie_that_appears_later_and_not_in_the_first_place_is_found() {
+    let mut node = Bitcoind::start(Chain::Regtest);
+    let (nowhere, elsewhere) = (node.cookie_file().with_extension("first"), node.cookie_file().with_extension("third"));
+    let places = vec![nowhere.clone(), node.cookie_file(), elsewhere.clone()];
+    let config = RpcConfig { auth: RpcAuth::CookieFiles(places), ..cookie_config(node.rpc_port(), &nowhere) };
+    node.stop();
+    let mut client = Client::new(&config).unwrap();
+    let error = height(&mut client).unwrap_err().to_string();
+    for place in [nowhere, node.cookie_file(), elsewhere] {
+        assert!(error.contains(&place.display().to_string()), "{error}");
+    }
+    node.launch();
+    assert_eq!(height(&mut client), Ok(0));
+}
+
+#[test]
+fn a_cookie_that_may_not_be_read_is_named_with_the_reason_and_another_one_still_serves() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    // A file in a file's place: an error other than "not there", also for the superuser.
+    std::fs::write(file("closed"), "").unwrap();
+    let places = [file("missing"), file("closed").join("cookie"), file("good")];
+    let error = read_cookie(&places).err().unwrap().to_string();
+    assert!(error.contains(&format!("read: {}: ", places[1].display())), "{error}");
+    assert!(error.contains("Not a directory") && error.contains("rpccookieperms=group"), "{error}");
+    std::fs::write(&places[2], "user:password\n").unwrap();
+    let credentials = read_cookie(&places).ok().unwrap();
+    assert_eq!(credentials.authorization, basic("user:password"));
+    assert_eq!(credentials.origin, format!("cookie file {}", places[2].display()));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use p2pool_test_bitcoind::{Bitcoind, Chain};
 use super::*;
 
 fn node_of(bitcoind: &Bitcoind) -> Node {
-    let auth = RpcAuth::CookieFile(bitcoind.cookie_file());
+    let auth = RpcAuth::CookieFiles(vec![bitcoind.cookie_file()]);
     let config = RpcConfig { host: "127.0.0.1".to_owned(), port: bitcoind.rpc_port(), auth };
     Node::new(&config, &ChainParams::standard(Network::Regtest)).unwrap()
 }
@@ -50,7 +50,7 @@ fn ancestors_are_those_of_the_same_branch() {
             headers.ancestor(&mut node, &tip, BlockHeight(height)).unwrap();
         }
         let mut nobody = Node::new(
-            &RpcConfig { host: "127.0.0.1".to_owned(), port: 1, auth: RpcAuth::CookieFile("/nowhere".into()) },
+            &RpcConfig { host: "127.0.0.1".to_owned(), port: 1, auth: RpcAuth::CookieFiles(vec!["/nowhere".into()]) },
             &ChainParams::standard(Network::Regtest),
         )
         .unwrap();

@@ -50,7 +50,7 @@ struct Setup {
 }
 
 fn setup(port: u16, cookie_file: std::path::PathBuf) -> Setup {
-    let config = RpcConfig { host: "127.0.0.1".to_owned(), port, auth: RpcAuth::CookieFile(cookie_file) };
+    let config = RpcConfig { host: "127.0.0.1".to_owned(), port, auth: RpcAuth::CookieFiles(vec![cookie_file]) };
     let node = Node::new(&config, &ChainParams::standard(Network::Regtest)).unwrap();
     let (slot, news) = latest();
     let sink = TemplateSink::new(slot, Arc::new(Counters::default()));

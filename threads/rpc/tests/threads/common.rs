@@ -21,7 +21,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// How to reach a test's bitcoind, or what poses as one.
 pub fn rpc_config(port: u16, cookie_file: &Path) -> RpcConfig {
-    RpcConfig { host: "127.0.0.1".to_owned(), port, auth: RpcAuth::CookieFile(cookie_file.to_owned()) }
+    RpcConfig { host: "127.0.0.1".to_owned(), port, auth: RpcAuth::CookieFiles(vec![cookie_file.to_owned()]) }
 }
 
 /// The same for a running node.

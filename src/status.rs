@@ -13,7 +13,9 @@ pub use blocks::{BlockFate, BlocksStatus, WatchedBlocks};
 pub use histogram::{LatencyHistogram, LatencySnapshot, LATENCY_BOUNDS_US};
 pub use peers::{Direction, PeerStatus, PeersStatus};
 
+use crate::message::NoWork;
 use crate::sharechain::Tree;
+use crate::sync::SyncState;
 use crate::units::UnixTime;
 use crate::work::Job;
 
@@ -165,8 +167,30 @@ pub struct ChainStatus {
     pub waiting: (usize, usize),
     /// Whether shares wait in memory because the disk refuses them.
     pub unsaved: bool,
+    /// Why there is no job; none while there is one, and before the first template.
+    pub no_work: Option<NoWork>,
+    /// Whether this node is level with the others.
+    pub sync: SyncState,
     /// How far the fetch of a chain from peers is; none while there is nothing to fetch.
     pub syncing: Option<SyncProgress>,
+    /// Seconds that the peers' clocks, by their median, are ahead of this machine's; none while none is known.
+    pub clock_ahead_s: Option<i64>,
+}
+
+impl ChainStatus {
+    /// Of a sharechain about which nothing else is known yet.
+    pub fn new(tree: Arc<Tree>, sync: SyncState) -> Self {
+        Self {
+            tree,
+            job: None,
+            waiting: (0, 0),
+            unsaved: false,
+            no_work: None,
+            sync,
+            syncing: None,
+            clock_ahead_s: None,
+        }
+    }
 }
 
 /// How far a fetch is.

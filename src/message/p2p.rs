@@ -77,6 +77,9 @@ pub enum GossipVerdict {
 /// Why a question has no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AskFailed {
+    /// The network thread's inbox had no room for the question.
+    #[error("the question was not sent")]
+    NotSent,
     /// The peer is not connected, or went away meanwhile.
     #[error("the peer is gone")]
     Gone,
@@ -109,11 +112,6 @@ impl P2pSender {
     /// Wraps whatever leads to the inbox.
     pub fn new(send: impl Fn(ToP2p) -> Result<(), InboxFull> + Send + Sync + 'static) -> Self {
         Self(Arc::new(send))
-    }
-
-    /// For a node without a network: every message is lost.
-    pub fn nowhere() -> Self {
-        Self::new(|_| Err(InboxFull))
     }
 
     /// Sends or loses the message; losing one harms nobody for long, as peers catch up by inventory.

@@ -20,6 +20,10 @@ pub enum ToStratum {
 pub enum NoWork {
     /// bitcoind has given no template for too long.
     NoTemplate,
+    /// bitcoind's template is for a block below those that the sharechain's shares must be built on.
+    BitcoindBehind,
+    /// No peer has been found yet, and it has not been looked for one long enough to mine alone.
+    NoPeers,
     /// The sharechain is behind that of reachable peers.
     Syncing,
 }

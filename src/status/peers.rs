@@ -7,7 +7,7 @@ use crate::units::UnixTime;
 /// The network of nodes at one moment; the network thread makes a new one every few seconds.
 #[derive(Clone, Debug, Default)]
 pub struct PeersStatus {
-    /// This node's own id; empty while it has no network.
+    /// This node's own id; empty before the network thread's first look.
     pub our_id: String,
     /// Where this node listens, as multiaddrs ending in its id.
     pub listening: Vec<String>,

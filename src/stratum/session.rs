@@ -284,6 +284,10 @@ impl Session {
 const fn no_work_text(why: NoWork) -> &'static str {
     match why {
         NoWork::NoTemplate => "No work: the pool's bitcoind has given none for too long. Work resumes by itself.",
+        NoWork::BitcoindBehind => "No work: the pool's bitcoind is behind the pool. Work resumes by itself.",
+        NoWork::NoPeers => {
+            "No work: the pool looks for its other nodes first, for a minute at most. Work resumes by itself."
+        }
         NoWork::Syncing => "No work: the pool is catching up with its peers. Work resumes by itself.",
     }
 }

@@ -250,13 +250,18 @@ impl Sync {
                 }));
             }
         }
-        let mut ahead_s: Vec<i64> = self.peers.values().filter_map(|peer| peer.clock_ahead_s).collect();
-        ahead_s.sort_unstable();
-        if let Some(median) = ahead_s.get(ahead_s.len() / 2).filter(|_| now >= self.clock_report_due) {
-            if median.unsigned_abs() > CLOCK_OFF_S {
+        if let Some(ahead_s) = self.clock_ahead_s().filter(|_| now >= self.clock_report_due) {
+            if ahead_s.unsigned_abs() > CLOCK_OFF_S {
                 self.clock_report_due = now.plus(CLOCK_REPORT_EVERY_S);
-                self.actions.push(SyncAction::ClockOff { ahead_s: *median });
+                self.actions.push(SyncAction::ClockOff { ahead_s });
             }
         }
+    }
+
+    /// Seconds that the connected peers' clocks, by their median, are ahead of ours; none while nobody has told his.
+    pub fn clock_ahead_s(&self) -> Option<i64> {
+        let mut ahead_s: Vec<i64> = self.peers.values().filter_map(|peer| peer.clock_ahead_s).collect();
+        ahead_s.sort_unstable();
+        ahead_s.get(ahead_s.len() / 2).copied()
     }
 }

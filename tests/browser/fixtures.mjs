@@ -197,7 +197,7 @@ function empty() {
       problems: [
         { code: 'bitcoind_down', level: 'error', text: 'bitcoind is still syncing: 43 % of the chain.', advice: 'Mining begins by itself when it is done.', since: NOW() - 4 },
         { code: 'no_miner', level: 'info', text: 'No miner is connected.', advice: 'Point a miner at this port.', since: null },
-        { code: 'alone', level: 'info', text: 'Mining alone: no other node is connected.', advice: 'Check -bootnodes.', since: null },
+        { code: 'alone', level: 'warning', text: 'Mining alone: no other node can be reached.', advice: 'Check -bootnodes.', since: null },
       ],
     },
     blocks: [],

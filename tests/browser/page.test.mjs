@@ -158,7 +158,7 @@ describe('figures', () => {
     const words = plain(await page.locator('body').innerText());
     for (const sentence of [
       'bitcoind is still syncing: 43 % of the chain. Since ', 'Mining begins by itself when it is done',
-      'No peers: this node mines alone.', 'Mining alone: no other node is connected. Check -bootnodes.', 'No miner is connected.', 'The sharechain is empty', 'No shares yet', 'No blocks found yet',
+      'No other node is connected.', 'Mining alone: no other node can be reached. Check -bootnodes.', 'No miner is connected.', 'The sharechain is empty', 'No shares yet', 'No blocks found yet',
       'No miners are connected. Point one at stratum+tcp://127.0.0.1:3333', 'no work from bitcoind yet', 'The first points come within a minute',
     ]) assert.ok(words.includes(sentence), `'${sentence}' is not in: ${words}`);
     assert.ok(!words.includes('All is well'));

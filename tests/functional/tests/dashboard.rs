@@ -60,6 +60,10 @@ fn what_is_shown_is_what_bitcoind_and_the_store_have() {
     // The tree is published every two seconds, blocks are asked about a few at a time.
     let shares: BTreeSet<String> = pool.shares().iter().map(|share| share["id"].as_str().unwrap().to_owned()).collect();
     wait_until("all shares to be shown", SOON, || json_at(&pool, "/api/status")["share_count"] == shares.len());
+    let metrics = get(&pool, "/metrics").1;
+    let store_bytes = metrics.lines().find_map(|line| line.strip_prefix("p2pool_store_bytes "));
+    assert!(store_bytes.is_some_and(|bytes| bytes.parse::<f64>().unwrap() > 0.0), "{store_bytes:?} in:\n{metrics}");
+    assert!(metrics.lines().any(|line| line == "p2pool_mining_alone 1"), "{metrics}");
     let blocks = wait_for("all blocks to be confirmed", SOON, || {
         let blocks = json_at(&pool, "/api/blocks")["blocks"].clone();
         let open = |block: &Value| block["status"] == "submitted";

@@ -18,5 +18,12 @@ mod saved;
 pub mod store;
 mod thread;
 
+use std::path::{Path, PathBuf};
+
 pub use export::{export, ExportError, ExportSummary};
 pub use thread::{Chain, ChainConfig, ChainError, ChainOuts};
+
+/// The file inside the chain's own folder that holds the sharechain.
+pub fn store_file(chain_dir: &Path) -> PathBuf {
+    store::data_file(chain_dir)
+}

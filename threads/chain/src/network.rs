@@ -33,6 +33,9 @@ const BLOCKS_WAITING_MAX: usize = 4;
 const ANCHOR_SENDERS_MAX: usize = 1_024;
 /// A peer is asked again for a Bitcoin header after this long.
 const HEADERS_AGAIN_S: u32 = 10;
+/// Announcements of own shares that wait for the disk: more than the heights from which an uncle still counts. Peers
+/// learn of those that are dropped when they next compare chains.
+const ANNOUNCEMENTS_HELD_MAX: usize = 16;
 /// Seconds without a peer after which the planner mines alone; a node that looks for nobody need not wait.
 const ALONE_AFTER_S: u32 = 60;
 
@@ -42,6 +45,10 @@ pub struct Network {
     pub blocks: Blocks,
     out: P2pSender,
     mail: Vec<ToP2p>,
+    /// Announcements of shares that are not on disk yet.
+    unsaved: VecDeque<ToP2p>,
+    /// What the planner knew at the last tick of the peers' clocks.
+    pub clock_ahead_s: Option<i64>,
     actions: VecDeque<SyncAction>,
     gossip: HashMap<ShareDigest, GossipToken>,
     /// Who sent a share built on a Bitcoin block, and when it was asked for its header.
@@ -69,11 +76,16 @@ impl Network {
     /// Knows nobody. `looks_for_peers` is false for a node that has no way to find others: it mines at once.
     pub fn new(params: &ChainParams, out: P2pSender, looks_for_peers: bool, now: UnixTime) -> Self {
         let since = if looks_for_peers { now } else { now.minus(ALONE_AFTER_S) };
+        if looks_for_peers {
+            info!("looking for other nodes: no work for miners before one is found, or {ALONE_AFTER_S} s without any");
+        }
         Self {
             sync: Sync::new(params, since),
             blocks: Blocks::default(),
             out,
             mail: Vec::new(),
+            unsaved: VecDeque::new(),
+            clock_ahead_s: None,
             actions: VecDeque::new(),
             gossip: HashMap::new(),
             anchor_senders: HashMap::new(),
@@ -83,13 +95,28 @@ impl Network {
         }
     }
 
-    /// Sends what waited; a message that finds no room is lost, and peers catch up by inventory.
-    pub fn send_mail(&mut self) {
-        for message in self.mail.drain(..) {
+    /// Sends what waited; a message that finds no room is lost, and peers catch up by inventory. Own shares are announced
+    /// only once they are on disk. Gives the questions that were lost: nobody will answer them.
+    pub fn send_mail(&mut self, is_saved: bool) -> Vec<(PeerToken, RequestToken)> {
+        let mut lost = Vec::new();
+        let waited = if is_saved { std::mem::take(&mut self.unsaved) } else { VecDeque::new() };
+        for message in waited.into_iter().chain(self.mail.drain(..)) {
+            if !is_saved && matches!(message, ToP2p::Announce(_)) {
+                self.unsaved.push_back(message);
+                continue;
+            }
+            let question = match &message {
+                ToP2p::Ask { peer, request, .. } => Some((*peer, *request)),
+                _ => None,
+            };
             if self.out.send(message).is_err() {
                 debug!("a message to other nodes is lost");
+                lost.extend(question);
             }
         }
+        let surplus = self.unsaved.len().saturating_sub(ANNOUNCEMENTS_HELD_MAX);
+        self.unsaved.drain(..surplus);
+        lost
     }
 
     fn ask(&mut self, peer: PeerToken, what: What, question: Request) {
@@ -150,6 +177,16 @@ impl Network {
 }
 
 impl Chain {
+    /// Tells other nodes what there is to tell. A question that could not be sent has failed; those of the planner have
+    /// their own end, for a peer that was not asked has not failed to answer.
+    pub(crate) fn send_mail(&mut self, is_saved: bool) {
+        for (peer, request) in self.network.send_mail(is_saved) {
+            if self.network.asked.contains_key(&request) {
+                self.take_answer(peer, request, Err(AskFailed::NotSent));
+            }
+        }
+    }
+
     pub(crate) fn peer_up(&mut self, peer: PeerToken, address: &str) {
         debug!("peer {} at {address} connected", peer.0);
         let actions = self.network.sync.peer_up(peer.0, now(), self.chain.tree());
@@ -339,11 +376,17 @@ impl Chain {
     fn sync_state(&mut self, state: SyncState) {
         match state {
             SyncState::Alone { .. } => {
-                warn!("no other node is reachable: mining alone, and paying nobody else until one is");
+                warn!(
+                    "no other node is reachable: mining alone until one is; a block found meanwhile pays those whose \
+                     shares this node holds"
+                );
             }
             SyncState::Syncing => info!("other nodes have shares that this one has not: fetching them"),
             SyncState::Synced => info!("level with the other nodes"),
-            SyncState::NoPeers { .. } => warn!("the last other node is gone"),
+            SyncState::NoPeers { level: true, .. } => warn!("the last other node is gone; miners go on"),
+            SyncState::NoPeers { level: false, .. } => {
+                warn!("the last other node is gone: no work for miners before one is back, or {ALONE_AFTER_S} s");
+            }
         }
         if state != SyncState::Syncing {
             self.sync_progress = None;
@@ -353,6 +396,7 @@ impl Chain {
 
     pub(crate) fn tick_network(&mut self) {
         let actions = self.network.sync.tick(now(), self.chain.tree());
+        self.network.clock_ahead_s = self.network.sync.clock_ahead_s();
         self.plan(actions);
         let peers: Vec<PeerToken> = self.network.sync.peers().map(PeerToken).collect();
         for next in self.network.blocks.tick(&peers, now()) {
@@ -419,3 +463,6 @@ fn headers(tree: &Tree, of: &BlockHash) -> Response {
 fn agent() -> Agent {
     Agent::new(concat!("p2pool/", env!("CARGO_PKG_VERSION"))).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! The chain thread's loop.
 //!
-//! Everything that has arrived is worked off together, then written in one go, and only then told to others: so
-//! whatever another thread or node hears of a share, the share is on disk.
+//! Everything that has arrived is worked off together, then written in one go, and only then told to others: so a share
+//! is on disk before another node hears of it, and while the disk refuses it, it is not announced.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,6 +20,7 @@ use p2pool_core::params::ChainParams;
 use p2pool_core::share::{CoinbaseTag, PayoutScript, Share};
 use p2pool_core::sharechain::{next_block_height_min, Effect, Need, Sharechain, Source, Verdict};
 use p2pool_core::status::{ChainStatus, SyncProgress};
+use p2pool_core::sync::SyncState;
 use p2pool_core::units::UnixTime;
 use p2pool_core::work::{Job, Template};
 use thiserror::Error;
@@ -90,6 +91,8 @@ pub struct Chain {
     saved: Saved,
     jobs: JobMaker,
     job: Option<Arc<Job>>,
+    /// What miners were last told of why there is none.
+    no_work: Option<NoWork>,
     job_made: Instant,
     tree_changed: bool,
     tree_published: Instant,
@@ -119,9 +122,8 @@ impl Chain {
         outs: ChainOuts,
     ) -> Result<Self, ChainError> {
         let (saved, tree) = Saved::load(&config.dir, &Arc::new(config.params))?;
-        let seen =
-            ChainStatus { tree: Arc::new(tree.snapshot()), job: None, waiting: (0, 0), unsaved: false, syncing: None };
         let network = Network::new(tree.params(), outs.p2p.clone(), config.looks_for_peers, now());
+        let seen = ChainStatus::new(Arc::new(tree.snapshot()), network.sync.state());
         Ok(Self {
             network,
             sync_progress: None,
@@ -132,6 +134,7 @@ impl Chain {
             template: None,
             template_since: Instant::now(),
             job: None,
+            no_work: None,
             job_due: false,
             job_made: Instant::now(),
             tree_changed: false,
@@ -168,7 +171,7 @@ impl Chain {
                 self.saved.forget(self.chain.prune());
             }
             self.saved.flush();
-            self.network.send_mail();
+            self.send_mail(!self.saved.is_failing());
             self.send_job();
             self.publish();
         }
@@ -249,9 +252,8 @@ impl Chain {
             }
             TemplateNews::Withdrawn => {
                 self.template = None;
-                self.job = None;
                 self.job_due = false;
-                self.outs.stratum.put(ToStratum::NoWork(NoWork::NoTemplate));
+                self.no_work(NoWork::NoTemplate);
             }
         }
     }
@@ -334,20 +336,23 @@ impl Chain {
         self.job_due = false;
         self.job_made = Instant::now();
         if !self.may_mine() {
-            self.no_work(NoWork::Syncing);
+            let is_looking = matches!(self.network.sync.state(), SyncState::NoPeers { .. });
+            self.no_work(if is_looking { NoWork::NoPeers } else { NoWork::Syncing });
             return;
         }
         let height_min = next_block_height_min(self.chain.tree());
         if template.height < height_min {
-            warn!(
-                "no work: bitcoind's template is for block {}, but shares below block {height_min} count no more",
-                template.height
-            );
-            self.no_work(NoWork::NoTemplate);
+            let height = template.height;
+            if self.no_work(NoWork::BitcoindBehind) {
+                warn!(
+                    "no work: bitcoind's template is for block {height}, but shares below {height_min} count no more"
+                );
+            }
             return;
         }
         if let Some(job) = self.jobs.make(&mut self.chain, &template, now()) {
             self.job = Some(Arc::clone(&job));
+            self.no_work = None;
             self.outs.stratum.put(ToStratum::Job(job));
         }
     }
@@ -358,9 +363,14 @@ impl Chain {
         self.network.sync.state().may_mine() && (!starts_chain || self.network.sync.may_start_chain())
     }
 
-    fn no_work(&mut self, reason: NoWork) {
+    /// Takes the job from the miners, who are told the reason once. Whether they did not know it yet.
+    fn no_work(&mut self, reason: NoWork) -> bool {
         self.job = None;
-        self.outs.stratum.put(ToStratum::NoWork(reason));
+        let is_news = self.no_work.replace(reason) != Some(reason);
+        if is_news {
+            self.outs.stratum.put(ToStratum::NoWork(reason));
+        }
+        is_news
     }
 
     fn publish(&mut self) {
@@ -373,8 +383,16 @@ impl Chain {
         } else {
             Arc::clone(&before.tree)
         };
-        let (job, waiting, unsaved) = (self.job.clone(), self.chain.waiting(), self.saved.is_failing());
-        self.status.store(Arc::new(ChainStatus { tree, job, waiting, unsaved, syncing: self.sync_progress }));
+        self.status.store(Arc::new(ChainStatus {
+            tree,
+            job: self.job.clone(),
+            waiting: self.chain.waiting(),
+            unsaved: self.saved.is_failing(),
+            no_work: self.no_work,
+            sync: self.network.sync.state(),
+            syncing: self.sync_progress,
+            clock_ahead_s: self.network.clock_ahead_s,
+        }));
     }
 }
 

@@ -13,7 +13,7 @@ export function showCards(status, blocks, now) {
   card('shares', count(status.share_count), status.tip_time ? `the last ${ago(status.tip_time, now)}` : 'none yet');
   card('difficulty', difficulty(status.difficulty), `aims at one in ${duration(status.share_target_time_secs)}`);
   card('miners', count(status.miner_count), status.miner_count ? 'connected to this node' : 'none connected');
-  card('peers', count(status.peer_count), status.peer_count ? 'nodes of the pool' : 'mining alone');
+  card('peers', count(status.peer_count), status.peer_count ? 'nodes of the pool' : 'none connected');
 }
 
 function card(name, value, note) {

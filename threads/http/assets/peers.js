@@ -8,7 +8,7 @@ export function showPeers(status) {
   const peers = [...status.peers].sort((a, b) => (a.latency_us ?? Infinity) - (b.latency_us ?? Infinity));
   setText($('peers-note'), status.our_peer_id ? `you are ${shorten(status.our_peer_id, 6, 6)}` : '');
   show($('peers-empty'), peers.length === 0);
-  setText($('peers-empty'), 'No peers: this node mines alone.');
+  setText($('peers-empty'), 'No other node is connected.');
   keyed($('peers-list'), peers, peer => peer.id, create, (row, peer) => {
     setText(row.querySelector('.address'), peer.address || 'address unknown');
     setText(row.querySelector('.agent'), about(peer));

@@ -61,6 +61,8 @@ pub struct HttpConfig {
     pub p2p_port: u16,
     /// The chain's own folder.
     pub chain_dir: PathBuf,
+    /// The file that the sharechain is stored in.
+    pub store_file: PathBuf,
     /// Names this node answers to besides IP addresses, `localhost` and the machine's own.
     pub host_names: Vec<String>,
 }

@@ -1,6 +1,7 @@
 //! The metrics in Prometheus' text format. Everything is read when asked for, so nothing is stale.
 
 use p2pool_core::status::{LatencySnapshot, LATENCY_BOUNDS_US};
+use p2pool_core::sync::SyncState;
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{Encoder as _, TextEncoder};
 
@@ -117,9 +118,19 @@ fn blocks(view: &View) -> Vec<MetricFamily> {
 }
 
 fn node(view: &View, extras: &Extras<'_>) -> Vec<MetricFamily> {
-    let counters = &view.counters;
+    let (counters, sync) = (&view.counters, view.chain.sync);
     let mut families = vec![
         gauge("p2pool_peers_connected", "Connected nodes.", view.peers.peers.len() as f64),
+        gauge(
+            "p2pool_synced",
+            "1 while this node is level with the other nodes, else 0.",
+            flag(sync == SyncState::Synced),
+        ),
+        gauge(
+            "p2pool_mining_alone",
+            "1 while this node mines alone for want of other nodes, else 0.",
+            flag(matches!(sync, SyncState::Alone { .. })),
+        ),
         gauge("p2pool_peers_banned", "Nodes and addresses that are banned now.", view.peers.banned as f64),
         gauge("p2pool_uptime_seconds", "How long this node runs.", extras.uptime_secs as f64),
         counter("p2pool_templates_total", "Templates taken from bitcoind.", counters.templates.get()),
@@ -153,6 +164,14 @@ fn web(counters: &WebCounters) -> Vec<MetricFamily> {
             counters.crowded_out.get(),
         ),
     ]
+}
+
+fn flag(is_so: bool) -> f64 {
+    if is_so {
+        1.0
+    } else {
+        0.0
+    }
 }
 
 fn gauge(name: &str, help: &str, value: f64) -> MetricFamily {

@@ -1,6 +1,5 @@
 //! Which path gives what.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -28,8 +27,6 @@ use crate::{HttpConfig, HttpError, Sources};
 const STATUS_CACHE: Duration = Duration::from_secs(2);
 /// The API's description.
 const OPENAPI: &str = include_str!("../openapi.json");
-/// The sharechain's file inside the chain's folder.
-const STORE_FILE: &str = "data.mdb";
 const JSON: &str = "application/json";
 
 /// An answer.
@@ -58,7 +55,6 @@ pub struct Site {
     sample_due: Instant,
     /// The tree that was last searched for blocks.
     searched: Option<Weak<p2pool_core::sharechain::Tree>>,
-    store_path: PathBuf,
 }
 
 impl Site {
@@ -72,7 +68,6 @@ impl Site {
         let now = Instant::now();
         Ok(Self {
             window: Window::new(&config.params),
-            store_path: config.chain_dir.join(STORE_FILE),
             config,
             sources,
             web,
@@ -209,7 +204,7 @@ impl Site {
         let extras = Extras {
             uptime_secs: self.uptime_secs(),
             web: &self.web,
-            store_bytes: std::fs::metadata(&self.store_path).ok().map(|data| data.len()),
+            store_bytes: std::fs::metadata(&self.config.store_file).ok().map(|data| data.len()),
         };
         let body = metrics::text(view, &extras);
         Reply { code: 200, content_type: metrics::CONTENT_TYPE, body, etag: None }

@@ -255,6 +255,7 @@ fn open_web(
         stratum_port,
         p2p_port: config.p2p.port,
         chain_dir: folder.path().to_owned(),
+        store_file: p2pool_chain::store_file(folder.path()),
         host_names: config.web.host_names.clone(),
     };
     p2pool_http::Http::open(web, sources).map_err(|cause| open_error("the dashboard", cause))

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use p2pool_core::status::{ChainStatus, Counters};
+use p2pool_core::sync::SyncState;
 use p2pool_core::units::ShareHeight;
 
 /// How often the line is printed: often enough to see a trend, rare enough to read a week of it.
@@ -17,12 +18,15 @@ pub struct ChainFigures {
     pub shares: usize,
     /// Whether shares wait in memory because the disk refuses them.
     pub unsaved: bool,
+    /// Whether this node mines alone for want of others.
+    pub alone: bool,
 }
 
 impl From<&ChainStatus> for ChainFigures {
     fn from(status: &ChainStatus) -> Self {
         let tip_height = status.tree.tip().map(|tip| tip.share.info.share_height);
-        Self { tip_height, shares: status.tree.len(), unsaved: status.unsaved }
+        let alone = matches!(status.sync, SyncState::Alone { .. });
+        Self { tip_height, shares: status.tree.len(), unsaved: status.unsaved, alone }
     }
 }
 
@@ -52,6 +56,9 @@ impl StatusLine {
         if chain.unsaved {
             line += "SHARES WAIT IN MEMORY, FOR THE DISK REFUSES THEM; ";
         }
+        if chain.alone {
+            line += "MINING ALONE, FOR NO OTHER NODE IS REACHABLE; ";
+        }
         line += &match counters.template_time_s.get() {
             0 => "no template yet; ".to_owned(),
             time_s => format!("template {} s old; ", now_s.saturating_sub(time_s)),
@@ -78,7 +85,7 @@ mod tests {
             "0 miners; answers since the last such line: 0 accepted, 0 rejected; sharechain empty; no template yet; \
              blocks: 0 found, 0 accepted, 0 rejected"
         );
-        let seven = ChainFigures { tip_height: Some(ShareHeight(7)), shares: 9, unsaved: false };
+        let seven = ChainFigures { tip_height: Some(ShareHeight(7)), shares: 9, ..ChainFigures::default() };
         counters.sessions.set(2);
         counters.shares_accepted.add(10);
         counters.shares_rejected_stale.add(1);
@@ -93,8 +100,9 @@ mod tests {
              template 10 s old; blocks: 2 found, 1 accepted, 1 rejected"
         );
         counters.shares_accepted.add(1);
-        let failing = ChainFigures { unsaved: true, ..seven };
+        let failing = ChainFigures { unsaved: true, alone: true, ..seven };
         let line = status.next(&counters, failing, 1_000);
         assert!(line.contains("1 accepted, 0 rejected; ") && line.contains("SHARES WAIT IN MEMORY"), "{line}");
+        assert!(line.contains("MINING ALONE"), "{line}");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::SocketAddr;
 
 use mio::net::TcpStream;
 use p2pool_core::stratum::{Close, Now, Session};
@@ -18,11 +18,6 @@ pub enum State {
     Unknown,
     /// A miner.
     Miner(Box<Session>),
-    /// Was told all there is to say; what it still sends is thrown away until it closes.
-    Leaving {
-        /// Since when.
-        since_ms: u64,
-    },
 }
 
 /// Why a connection ends.
@@ -42,8 +37,6 @@ pub enum End {
     Refused(Crowd),
     /// The client does not read.
     SlowReader,
-    /// All was said.
-    Done,
 }
 
 impl End {
@@ -63,7 +56,6 @@ impl fmt::Display for End {
             Self::Session(close) => close.fmt(f),
             Self::Refused(crowd) => crowd.fmt(f),
             Self::SlowReader => f.write_str("does not read what it is sent"),
-            Self::Done => f.write_str("done"),
         }
     }
 }
@@ -162,13 +154,6 @@ impl Connection {
     /// For how long something has been waiting for the client.
     pub fn stalled_ms(&self, now: Now) -> u64 {
         self.stalled_since_ms.map_or(0, |since_ms| now.since_ms(since_ms))
-    }
-
-    /// Says that nothing more will be sent, and leaves the closing to the client.
-    pub fn leave(&mut self, now_ms: u64) {
-        // A socket that is closed already needs no more.
-        let _ = self.socket.shutdown(Shutdown::Write);
-        self.state = State::Leaving { since_ms: now_ms };
     }
 
     /// How many of the bytes the socket took.

@@ -178,7 +178,7 @@ impl Stratum {
         Arc::clone(&self.miners)
     }
 
-    /// Gives browsers on the miners' port to the web threads; without this they are told that there is no page.
+    /// Gives browsers on the miners' port to the web threads; without this they are closed.
     pub fn send_browsers_to(&mut self, web: RelaySender) {
         self.event_loop.send_browsers_to(web);
     }

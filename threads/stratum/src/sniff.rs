@@ -1,4 +1,4 @@
-//! Which protocol a client speaks, told by its first bytes, and what is said to browsers.
+//! Which protocol a client speaks, told by its first bytes.
 
 /// Bytes looked at; they stay in the socket.
 pub const PEEK_LEN: usize = 16;
@@ -19,14 +19,6 @@ pub enum Protocol {
 /// HTTP's methods, with the space that follows them.
 const METHODS: [&[u8]; 9] =
     [b"GET ", b"HEAD ", b"POST ", b"PUT ", b"OPTIONS ", b"DELETE ", b"PATCH ", b"TRACE ", b"CONNECT "];
-
-/// What browsers get.
-pub const HTTP_ANSWER: &[u8] = b"HTTP/1.1 404 Not Found\r\n\
-Content-Type: text/plain; charset=utf-8\r\n\
-Content-Length: 88\r\n\
-Connection: close\r\n\
-\r\n\
-This port is for miners (stratum+tcp). This build of p2pool has no web page built in it.";
 
 /// Looks at the first bytes of a connection.
 pub fn sniff(bytes: &[u8]) -> Protocol {
@@ -64,12 +56,5 @@ mod tests {
         ] {
             assert_eq!(sniff(bytes), protocol, "{:?}", String::from_utf8_lossy(bytes));
         }
-    }
-
-    #[test]
-    fn the_answer_states_its_own_length() {
-        let text = std::str::from_utf8(HTTP_ANSWER).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())), "{}", body.len());
     }
 }

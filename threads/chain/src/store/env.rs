@@ -10,8 +10,10 @@ use p2pool_core::params::ChainId;
 use super::schema::{self, Meta, META_KEY};
 use super::StoreError;
 
+/// LMDB's folder inside the chain's own.
+pub(super) const STORE_DIR: &str = "store";
 /// LMDB's two files.
-const DATA_FILE: &str = "data.mdb";
+pub(super) const DATA_FILE: &str = "data.mdb";
 const LOCK_FILE: &str = "lock.mdb";
 /// Bytes of LMDB's lock file with its default of 126 reader slots.
 const LOCK_FILE_LEN: u64 = 8_192;
@@ -33,10 +35,10 @@ impl Paths {
     /// Files of the store in an existing folder.
     pub(super) fn new(dir: &Path) -> Result<Self, StoreError> {
         let dir = dir.canonicalize().map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => StoreError::Missing(dir.join("store")),
+            io::ErrorKind::NotFound => StoreError::Missing(dir.join(STORE_DIR)),
             _ => StoreError::io("open", dir, error),
         })?;
-        Ok(Self { store: dir.join("store"), unfinished: dir.join("store.new"), writer_lock: dir.join("store.lock") })
+        Ok(Self { store: dir.join(STORE_DIR), unfinished: dir.join("store.new"), writer_lock: dir.join("store.lock") })
     }
 
     /// The file that holds everything.

@@ -18,7 +18,7 @@ mod read;
 mod schema;
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bitcoin::BlockHash;
 use lmdb::{EnvironmentFlags, Transaction as _, WriteFlags};
@@ -30,7 +30,7 @@ pub use error::StoreError;
 pub use read::{StoreReader, View};
 pub use schema::RecordError;
 
-use env::{Env, Paths};
+use env::{Env, Paths, DATA_FILE, STORE_DIR};
 use guard::ProcessGuard;
 
 /// Address space a store begins with: a standard chain's 17,368 shares of up to 1 KiB take about 20 MiB, so most stores never
@@ -39,6 +39,11 @@ const MAP_START_BYTES: usize = 64 << 20;
 /// Largest map. On 32-bit systems more than 1 GiB of address space in one piece cannot be relied on; elsewhere this is a
 /// hundred times what the largest window (2^16 shares) needs, and only stops something that runs away.
 const MAP_MAX_BYTES: usize = if usize::BITS == 32 { 1 << 30 } else { 16 << 30 };
+
+/// The file that holds everything, inside the chain's own folder.
+pub fn data_file(dir: &Path) -> PathBuf {
+    dir.join(STORE_DIR).join(DATA_FILE)
+}
 
 /// A share as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]

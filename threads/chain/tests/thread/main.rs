@@ -3,5 +3,6 @@
 #![allow(clippy::panic)] // A test that is out of step with the thread ends here.
 
 mod alone;
+mod disk;
 mod network;
 mod node;

@@ -6,14 +6,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bitcoin::consensus::serialize;
+use bitcoin::hashes::Hash as _;
+use bitcoin::BlockHash;
 use crossbeam_channel::{unbounded, Receiver, Sender};
 use p2pool_core::message::{
     AnchorAnswer, AnchorVerdict, GossipToken, GossipVerdict, InboundToken, NoWork, P2pSender, PeerToken, RequestToken,
-    ToAnchor, ToChain, ToP2p, ToStratum, ToSubmit,
+    TemplateNews, ToAnchor, ToChain, ToP2p, ToStratum, ToSubmit,
 };
 use p2pool_core::share::PayoutScript;
+use p2pool_core::sync::SyncState;
 use p2pool_core::units::BlockHeight;
 use p2pool_core::wire::{Frame as _, Offence, Request};
+use p2pool_core::work::Template;
 
 use crate::node::{anchor, answer, template, Node, PATIENCE};
 
@@ -46,14 +50,19 @@ impl Carrier {
     }
 
     fn start(&mut self, dir: &Path) -> Node {
-        let (post, index) = (self.post.clone(), self.nodes.len());
-        let p2p = P2pSender::new(move |message| {
-            post.send((index, message)).expect("the carrier lives");
-            Ok(())
-        });
-        let node = Node::start_among(dir, p2p, index > 0);
+        let index = self.nodes.len();
+        let node = Node::start_among(dir, self.p2p(index), index > 0);
         self.nodes.push(node.to_chain.clone());
         node
+    }
+
+    /// What a node sends by.
+    fn p2p(&self, index: usize) -> P2pSender {
+        let post = self.post.clone();
+        P2pSender::new(move |message| {
+            post.send((index, message)).expect("the carrier lives");
+            Ok(())
+        })
     }
 
     fn connect(&self, one: usize, other: usize) {
@@ -138,8 +147,8 @@ fn a_late_joiner_fetches_the_chain_before_its_miners_get_work() {
     let first = miner(&mut carrier, dirs[0].path(), 30);
     let second = carrier.start(dirs[1].path());
     second.tell_anchor();
-    second.templates.put(p2pool_core::message::TemplateNews::Template(template()));
-    assert!(matches!(second.message(), ToStratum::NoWork(NoWork::Syncing)), "no work before it is level");
+    second.templates.put(TemplateNews::Template(template()));
+    assert!(matches!(second.message(), ToStratum::NoWork(NoWork::NoPeers)), "no work before it is level");
     carrier.connect(0, 1);
     carrier.carry_until("both have one tip", |_| second.tip() == first.tip());
     let job = second.job();
@@ -150,13 +159,40 @@ fn a_late_joiner_fetches_the_chain_before_its_miners_get_work() {
 }
 
 #[test]
+fn miners_are_told_the_true_reason_why_they_have_no_work_and_each_once() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut carrier = Carrier::new();
+    let node = Node::start_among(dir.path(), carrier.p2p(0), true);
+    carrier.nodes.push(node.to_chain.clone());
+    let sync = || node.status.load().sync;
+    assert!(matches!(sync(), SyncState::NoPeers { level: false, .. }), "shown from the first moment");
+    node.tell_anchor();
+    node.give_template();
+    assert!(matches!(node.message(), ToStratum::NoWork(NoWork::NoPeers)));
+    carrier.carry_until("it is shown", |_| node.status.load().no_work == Some(NoWork::NoPeers));
+    // Another template changes nothing about it: the thread asks for its Bitcoin block when it has taken it.
+    let prev_block = BlockHash::all_zeros();
+    node.templates.put(TemplateNews::Template(Arc::new(Template { prev_block, ..(*template()).clone() })));
+    carrier.carry_until(
+        "it is taken",
+        |_| matches!(node.questions.try_recv(), Ok(ToAnchor::Lookup(asked)) if asked == prev_block),
+    );
+    node.give_template();
+    // A peer that does not answer yet.
+    carrier.send(0, ToChain::PeerUp { peer: PeerToken(0), address: "nowhere".into() });
+    assert!(matches!(node.message(), ToStratum::NoWork(NoWork::Syncing)), "the reason before was told once");
+    carrier.carry_until("it is shown", |_| sync() == SyncState::Syncing);
+    node.stop();
+}
+
+#[test]
 fn a_share_of_one_is_the_parent_of_the_others_next() {
     let dirs = [tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder")];
     let mut carrier = Carrier::new();
     let first = miner(&mut carrier, dirs[0].path(), 3);
     let second = carrier.start(dirs[1].path());
     second.tell_anchor();
-    second.templates.put(p2pool_core::message::TemplateNews::Template(template()));
+    second.templates.put(TemplateNews::Template(template()));
     carrier.connect(0, 1);
     carrier.carry_until("both have one tip", |_| second.tip() == first.tip());
     let job = loop {

@@ -11,8 +11,8 @@ use bitcoin::blockdata::constants::genesis_block;
 use crossbeam_channel::{bounded, unbounded, Receiver, Sender};
 use p2pool_chain::{export, Chain, ChainConfig, ChainError, ChainOuts};
 use p2pool_core::message::{
-    latest, AnchorAnswer, AnchorVerdict, JobSender, LatestReceiver, LatestSender, LocalShare, P2pSender, TemplateNews,
-    ToAnchor, ToChain, ToStratum, ToSubmit,
+    latest, AnchorAnswer, AnchorVerdict, InboxFull, JobSender, LatestReceiver, LatestSender, LocalShare, P2pSender,
+    TemplateNews, ToAnchor, ToChain, ToStratum, ToSubmit,
 };
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::share::{CoinbaseTag, PayoutScript, ShareId, EXTRANONCE_LEN};
@@ -71,7 +71,7 @@ impl Node {
 
     /// The same on another chain.
     pub fn start_on(params: ChainParams, dir: &Path) -> Self {
-        Self::open(params, dir, P2pSender::nowhere(), false)
+        Self::open(params, dir, P2pSender::new(|_| Err(InboxFull)), false)
     }
 
     /// One that reaches others by `p2p`.

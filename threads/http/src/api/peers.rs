@@ -15,8 +15,6 @@ pub struct PeersDocument {
     count: usize,
     banned: usize,
     peers: Vec<Peer>,
-    /// Said while this version has no network, so that an empty list is not taken for bad luck.
-    note: Option<&'static str>,
 }
 
 /// One connected node.
@@ -58,7 +56,6 @@ impl PeersDocument {
             count: peers.peers.len(),
             banned: peers.banned,
             peers: Peer::list(peers, view.now),
-            note: peers.our_id.is_empty().then_some("this version has no network of nodes yet"),
         }
     }
 }

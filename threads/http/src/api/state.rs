@@ -1,5 +1,8 @@
 //! What is wrong, in plain language, and what to do about it.
 
+use p2pool_core::message::NoWork;
+use p2pool_core::status::SyncProgress;
+use p2pool_core::sync::SyncState;
 use p2pool_core::units::UnixTime;
 use serde::Serialize;
 
@@ -7,8 +10,8 @@ use crate::view::View;
 
 /// bitcoind gives a template every few seconds to a minute; the node sounds the alarm at this age.
 pub const TEMPLATE_AGE_MAX_S: u32 = 120;
-/// A clock that differs more than this from bitcoind's is wrong, or bitcoind's is.
-const CLOCK_DIFFERENCE_MAX_S: u32 = 60;
+/// A clock that differs more than this from others is wrong, or they are.
+const CLOCK_DIFFERENCE_MAX_S: u64 = 60;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -56,16 +59,8 @@ impl State {
 
 /// Everything there is to know, worst first; never empty.
 pub fn states(view: &View) -> Vec<State> {
-    let all = [
-        no_template(view),
-        syncing(view),
-        disk(view),
-        signature(view),
-        clock(view),
-        firmware(view),
-        no_miner(view),
-        alone(view),
-    ];
+    let all =
+        [no_template(view), network(view), disk(view), signature(view), clock(view), firmware(view), no_miner(view)];
     let mut states: Vec<State> = all.into_iter().flatten().collect();
     // A stable sort: among equals the order above stands.
     states.sort_by_key(|state| std::cmp::Reverse(state.level));
@@ -101,18 +96,59 @@ fn no_template(view: &View) -> Option<State> {
             let state = State::new("template_old", Level::Error, last, check_bitcoind);
             Some(state.since(view.now.minus(age_s)))
         }
-        Some(_) if view.job().is_none() => {
-            Some(State::new("no_work", Level::Error, "There is no work for miners.", "The log says why."))
-        }
+        Some(_) if view.job().is_none() => no_work(view.chain.no_work),
         Some(_) => None,
     }
 }
 
-fn syncing(view: &View) -> Option<State> {
-    let progress = view.chain.syncing?;
-    let percent = (progress.have.min(progress.want) * 100).checked_div(progress.want).unwrap_or(0);
-    let text = format!("The sharechain is being fetched: {percent} % of {} shares.", progress.want);
-    Some(State::new("syncing", Level::Error, text, "Wait: miners get work when it is done."))
+/// There is a template and no job.
+fn no_work(why: Option<NoWork>) -> Option<State> {
+    let (text, advice) = match why {
+        // Told by what follows.
+        Some(NoWork::NoPeers | NoWork::Syncing) => return None,
+        Some(NoWork::BitcoindBehind) => (
+            "There is no work for miners: bitcoind is behind the blocks that the pool's shares are built on.",
+            "Wait until bitcoind has caught up, and check that it has peers.",
+        ),
+        Some(NoWork::NoTemplate) | None => ("There is no work for miners.", "The log says why."),
+    };
+    Some(State::new("no_work", Level::Error, text, advice))
+}
+
+/// Whether this node is level with the others, or without any.
+fn network(view: &View) -> Option<State> {
+    let chain = &view.chain;
+    match chain.sync {
+        SyncState::NoPeers { since, level: false } => {
+            let text = "Looking for other nodes: there is no work for miners yet.";
+            let advice =
+                "Wait: miners get work when this node is level with another one, or after a minute without any.";
+            Some(State::new("waiting_for_peers", Level::Error, text, advice).since(since))
+        }
+        SyncState::NoPeers { since, level: true } => {
+            let text = "The last other node is gone; miners go on with their work.";
+            let advice = "Nothing is needed if one comes back within a minute; otherwise this node mines alone.";
+            Some(State::new("peers_gone", Level::Warning, text, advice).since(since))
+        }
+        SyncState::Alone { since } => {
+            let text = "Mining alone: no other node can be reached.";
+            let advice =
+                "Check that those in -bootnodes run and can be reached, and that -p2p-port of this machine can \
+                          be reached from outside. What is found meanwhile may earn less than it could.";
+            Some(State::new("alone", Level::Warning, text, advice).since(since))
+        }
+        SyncState::Synced if chain.no_work != Some(NoWork::Syncing) => None,
+        SyncState::Synced | SyncState::Syncing => {
+            let text = match chain.syncing {
+                Some(SyncProgress { have, want }) => {
+                    let percent = (have.min(want) * 100).checked_div(want).unwrap_or(0);
+                    format!("The sharechain is being fetched: {percent} % of {want} shares.")
+                }
+                None => "The sharechain is being compared with that of other nodes.".to_owned(),
+            };
+            Some(State::new("syncing", Level::Error, text, "Wait: miners get work when it is done."))
+        }
+    }
 }
 
 fn disk(view: &View) -> Option<State> {
@@ -128,17 +164,23 @@ fn signature(view: &View) -> Option<State> {
     needs.then(|| State::new("signet_unsigned", Level::Warning, text, advice))
 }
 
+/// The other nodes' clocks are more than one; bitcoind's is often this machine's own.
 fn clock(view: &View) -> Option<State> {
-    let template = &view.job()?.template;
-    let arrived = view.now.minus(view.template_age_s()?);
-    let (difference_s, word) = match arrived.since(template.cur_time) {
-        0 => (template.cur_time.since(arrived), "behind"),
-        ahead_s => (ahead_s, "ahead of"),
-    };
+    let by_peers = view.chain.clock_ahead_s.map(|ahead_s| (ahead_s.saturating_neg(), "those of the other nodes"));
+    let by_bitcoind = || clock_ahead_of_bitcoind_s(view).map(|ahead_s| (ahead_s, "bitcoind's"));
+    let is_off = |(ahead_s, _): &(i64, &str)| ahead_s.unsigned_abs() > CLOCK_DIFFERENCE_MAX_S;
+    let (ahead_s, whose) = by_peers.filter(is_off).or_else(|| by_bitcoind().filter(is_off))?;
+    let difference_s = u32::try_from(ahead_s.unsigned_abs()).unwrap_or(u32::MAX);
+    let word = if ahead_s < 0 { "behind" } else { "ahead of" };
+    let text = format!("This machine's clock is {} {word} {whose}.", duration(difference_s));
+    let advice = "Set the clock by NTP (timedatectl set-ntp true): shares with a wrong time are refused.";
+    Some(State::new("clock_off", Level::Warning, text, advice))
+}
+
+fn clock_ahead_of_bitcoind_s(view: &View) -> Option<i64> {
     // The counter may know of a template that is not a job yet: not older than the job's own refresh.
-    let text = format!("This machine's clock is {} {word} bitcoind's.", duration(difference_s));
-    let advice = "Set both clocks by NTP (timedatectl set-ntp true): shares with a wrong time are refused.";
-    (difference_s > CLOCK_DIFFERENCE_MAX_S).then(|| State::new("clock_off", Level::Warning, text, advice))
+    let arrived = view.now.minus(view.template_age_s()?);
+    Some(i64::from(arrived.0) - i64::from(view.job()?.template.cur_time.0))
 }
 
 fn firmware(view: &View) -> Option<State> {
@@ -157,16 +199,6 @@ fn firmware(view: &View) -> Option<State> {
 fn no_miner(view: &View) -> Option<State> {
     let advice = "Point a miner at stratum+tcp://, the name or address of this machine, and the port of this page.";
     view.miners.miners.is_empty().then(|| State::new("no_miner", Level::Info, "No miner is connected.", advice))
-}
-
-fn alone(view: &View) -> Option<State> {
-    let text = "Mining alone: no other node is connected.";
-    let advice = if view.peers.our_id.is_empty() {
-        "This version has no network of nodes yet: all that is found is paid to this node's address."
-    } else {
-        "Check -bootnodes, and that -p2p-port can be reached from outside."
-    };
-    view.peers.peers.is_empty().then(|| State::new("alone", Level::Info, text, advice))
 }
 
 /// For people.

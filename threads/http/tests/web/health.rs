@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use p2pool_core::message::NoWork;
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::sharechain::Tree;
 use p2pool_core::status::{BitcoindStatus, MinersStatus, SyncProgress};
+use p2pool_core::sync::SyncState;
 use serde_json::Value;
 
 use crate::node::{job, miner, now, Node};
@@ -23,8 +25,8 @@ fn a_node_at_work_is_healthy() {
     let node = Node::start();
     assert_eq!(health(&node), (200, serde_json::json!({"healthy": true, "reasons": []})));
     let status = node.json("/api/status");
-    assert_eq!(codes(&status), ["alone"], "this version has no peers, and says so");
-    assert_eq!((&status["state"]["code"], &status["state"]["level"]), (&"alone".into(), &"info".into()));
+    assert_eq!(codes(&status), [""; 0]);
+    assert_eq!((&status["state"]["code"], &status["state"]["level"]), (&"ok".into(), &"ok".into()));
 }
 
 #[test]
@@ -33,7 +35,7 @@ fn a_node_without_work_is_not() {
     let (status, health) = health(&node);
     assert_eq!((status, &health["healthy"]), (503, &false.into()));
     assert_eq!(health["reasons"], serde_json::json!(["bitcoind has given no work yet."]));
-    assert_eq!(codes(&node.json("/api/status")), ["no_work_yet", "no_miner", "alone"]);
+    assert_eq!(codes(&node.json("/api/status")), ["no_work_yet", "no_miner"]);
 }
 
 #[test]
@@ -67,12 +69,92 @@ fn what_bitcoind_lacks_is_told_in_its_own_words() {
     assert!(!status["state"]["advice"].as_str().unwrap().is_empty());
 }
 
+/// What is published while there is a template, and no job for this reason.
+fn without_job(node: &Node, sync: SyncState, no_work: NoWork) {
+    node.publish(|chain| (chain.job, chain.sync, chain.no_work) = (None, sync, Some(no_work)));
+}
+
 #[test]
 fn a_node_that_fetches_the_chain_is_not_healthy() {
     let node = Node::start();
+    without_job(&node, SyncState::Syncing, NoWork::Syncing);
+    let (status, answer) = health(&node);
+    assert_eq!(
+        (status, &answer["reasons"][0]),
+        (503, &"The sharechain is being compared with that of other nodes.".into())
+    );
     node.publish(|chain| chain.syncing = Some(SyncProgress { have: 430, want: 1_000 }));
-    let (status, health) = health(&node);
-    assert_eq!((status, &health["reasons"][0]), (503, &"The sharechain is being fetched: 43 % of 1000 shares.".into()));
+    let (status, answer) = health(&node);
+    assert_eq!(
+        (status, &answer["reasons"]),
+        (503, &serde_json::json!(["The sharechain is being fetched: 43 % of 1000 shares."]))
+    );
+    assert_eq!(codes(&node.json("/api/status")), ["syncing"]);
+}
+
+#[test]
+fn a_fresh_node_says_that_it_looks_for_others_first() {
+    let node = Node::start();
+    let since = now().minus(20);
+    without_job(&node, SyncState::NoPeers { since, level: false }, NoWork::NoPeers);
+    let status = node.json("/api/status");
+    assert_eq!(codes(&status), ["waiting_for_peers"]);
+    let state = &status["state"];
+    assert_eq!((&state["level"], &state["since"]), (&"error".into(), &since.0.into()));
+    assert!(state["text"].as_str().unwrap().starts_with("Looking for other nodes: there is no work for miners yet"));
+    assert!(state["advice"].as_str().unwrap().contains("after a minute without any"), "{state}");
+    assert_eq!(health(&node).0, 503);
+}
+
+#[test]
+fn mining_alone_is_a_warning_with_advice_and_a_metric() {
+    let node = Node::start();
+    let metric = |name: &str| {
+        let text = node.get("/metrics").text().to_owned();
+        let line = text.lines().find(|line| line.starts_with(&format!("{name} "))).unwrap().to_owned();
+        line.rsplit_once(' ').unwrap().1.to_owned()
+    };
+    assert_eq!((metric("p2pool_mining_alone"), metric("p2pool_synced")), ("0".into(), "1".into()));
+    node.publish(|chain| chain.sync = SyncState::Alone { since: now().minus(90) });
+    assert_eq!((metric("p2pool_mining_alone"), metric("p2pool_synced")), ("1".into(), "0".into()));
+    let status = node.json("/api/status");
+    assert_eq!((codes(&status), &status["state"]["level"]), (vec!["alone"], &"warning".into()));
+    assert!(status["state"]["text"].as_str().unwrap().contains("Mining alone"));
+    assert!(status["state"]["advice"].as_str().unwrap().contains("-bootnodes"));
+    assert_eq!(health(&node).0, 200, "miners have work");
+}
+
+#[test]
+fn the_last_peer_gone_is_told_before_the_node_mines_alone() {
+    let node = Node::start();
+    node.publish(|chain| chain.sync = SyncState::NoPeers { since: now(), level: true });
+    assert_eq!(codes(&node.json("/api/status")), ["peers_gone"]);
+    assert_eq!(health(&node).0, 200, "miners go on");
+}
+
+#[test]
+fn a_bitcoind_behind_the_pool_is_named() {
+    let node = Node::start();
+    without_job(&node, SyncState::Synced, NoWork::BitcoindBehind);
+    let reason = health(&node).1["reasons"][0].clone();
+    assert!(reason.as_str().unwrap().contains("bitcoind is behind the blocks"), "{reason}");
+}
+
+/// bitcoind's clock mostly is this machine's own: only other nodes can tell.
+#[test]
+fn a_clock_that_other_nodes_find_wrong_is_told() {
+    for (ahead_s, words) in [(600, "10 min behind those of the other nodes"), (-90, "90 s ahead of those of the other")]
+    {
+        let node = Node::start();
+        node.publish(|chain| chain.clock_ahead_s = Some(ahead_s));
+        let status = node.json("/api/status");
+        assert_eq!(codes(&status), ["clock_off"]);
+        assert!(status["state"]["text"].as_str().unwrap().contains(words), "{status}");
+        assert!(status["state"]["advice"].as_str().unwrap().contains("NTP"));
+    }
+    let node = Node::start();
+    node.publish(|chain| chain.clock_ahead_s = Some(60));
+    assert_eq!(codes(&node.json("/api/status")), [""; 0]);
 }
 
 #[test]
@@ -88,7 +170,7 @@ fn lesser_problems_are_told_and_leave_a_node_healthy() {
         chain.job = Some(late);
     });
     let status = node.json("/api/status");
-    assert_eq!(codes(&status), ["disk_full", "clock_off", "firmware_too_small", "alone"]);
+    assert_eq!(codes(&status), ["disk_full", "clock_off", "firmware_too_small"]);
     let texts = status["problems"].to_string();
     assert!(texts.contains("This machine's clock is 10 min ahead of bitcoind's."), "{texts}");
     assert!(texts.contains("Miner attic has firmware"), "{texts}");

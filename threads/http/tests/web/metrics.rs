@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::node::Node;
+use crate::node::{Node, STORE_FILE};
 
 /// Metrics by name with labels, and the kind of each name.
 fn read(text: &str) -> (BTreeMap<String, f64>, BTreeMap<String, String>) {
@@ -101,7 +101,7 @@ fn what_is_not_known_is_left_out() {
     let node = Node::start_empty();
     let (values, _) = read(node.get("/metrics").text());
     assert!(!values.contains_key("p2pool_template_age_seconds") && !values.contains_key("p2pool_store_bytes"));
-    std::fs::write(node.chain_dir.join("data.mdb"), [0; 4096]).unwrap();
+    std::fs::write(node.chain_dir.join(STORE_FILE), [0; 4096]).unwrap();
     node.sources.counters.template_time_s.set(crate::node::now().0.into());
     let (values, _) = read(node.get("/metrics").text());
     assert!(values["p2pool_template_age_seconds"] < 5.0);

@@ -15,6 +15,7 @@ use p2pool_core::payouts::Window;
 use p2pool_core::share::{CoinbaseTag, PayoutScript, Share};
 use p2pool_core::sharechain::{next_share, Tree};
 use p2pool_core::status::{ChainStatus, Counters, MinerStatus, MinersStatus, Rejections};
+use p2pool_core::sync::SyncState;
 use p2pool_core::units::UnixTime;
 use p2pool_core::work::{make_job, Job, JobId, Template};
 use p2pool_http::{Http, HttpConfig, Sources, StopHandle};
@@ -26,6 +27,8 @@ use crate::client::{get, Answer};
 /// Two samples' time and more.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The sharechain's file.
+pub const STORE_FILE: &str = "sharechain";
 /// A name that the configuration allows.
 pub const CONFIGURED_NAME: &str = "pool.example.org";
 
@@ -158,7 +161,7 @@ impl Node {
 
     fn start_with(recording: Recording, tree: Arc<Tree>, job: Option<Arc<Job>>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let chain = ChainStatus { tree, job, waiting: (1, 2), unsaved: false, syncing: None };
+        let chain = ChainStatus { job, waiting: (1, 2), ..ChainStatus::new(tree, SyncState::Synced) };
         let mut node = Self::start_in(folder.path(), recording, chain);
         node._folder = Some(folder);
         node
@@ -184,6 +187,7 @@ impl Node {
             stratum_port: address.port(),
             p2p_port: 9171,
             chain_dir: chain_dir.to_owned(),
+            store_file: chain_dir.join(STORE_FILE),
             host_names: vec![CONFIGURED_NAME.to_owned()],
         };
         let http = Http::open(config, sources.clone()).unwrap();

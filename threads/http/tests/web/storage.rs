@@ -6,17 +6,14 @@ use std::sync::Arc;
 use p2pool_core::share::ShareId;
 use p2pool_core::sharechain::Tree;
 use p2pool_core::status::{BlockFate, BlocksStatus, ChainStatus, MinersStatus};
+use p2pool_core::sync::SyncState;
 
 use crate::node::{miner, now, Node, Recording};
 
 fn start(folder: &std::path::Path, with_shares: bool) -> Node {
     let recording = Recording::read();
     let tree = if with_shares { recording.tree() } else { Tree::new(Arc::new(recording.params.clone())) };
-    Node::start_in(
-        folder,
-        recording,
-        ChainStatus { tree: Arc::new(tree), job: None, waiting: (0, 0), unsaved: false, syncing: None },
-    )
+    Node::start_in(folder, recording, ChainStatus::new(Arc::new(tree), SyncState::Synced))
 }
 
 #[test]

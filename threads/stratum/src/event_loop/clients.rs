@@ -17,7 +17,7 @@ use crate::addresses::Addresses;
 use crate::connection::{Connection, Crowd, End, State};
 use crate::listener::Listener;
 use crate::outlets::{Outs, Peer};
-use crate::sniff::{sniff, Protocol, HTTP_ANSWER, PEEK_LEN};
+use crate::sniff::{sniff, Protocol, PEEK_LEN};
 use crate::warnings::Kind;
 use crate::StratumError;
 
@@ -29,8 +29,6 @@ const ACCEPTS_MAX: usize = 64;
 /// the web threads take, and as one household opens at once.
 const SPARE: usize = 32;
 const SPARE_PER_ADDRESS: usize = 8;
-/// A browser has this long to close after its answer.
-const LEAVE_MS: u64 = 2_000;
 
 /// The connections.
 pub struct Clients {
@@ -43,7 +41,7 @@ pub struct Clients {
     queue: VecDeque<usize>,
     pool: Pool,
     outs: Outs,
-    /// Where browsers go; without it they are told that there is no page.
+    /// Where browsers go; without it they are closed.
     web: Option<RelaySender>,
     counters: Arc<Counters>,
     now: Now,
@@ -216,8 +214,7 @@ impl Clients {
                 Some(crowd) => return Err(End::Refused(crowd)),
                 None => self.begin_session(key),
             },
-            Protocol::Http if self.web.is_some() => return Err(End::Browser),
-            Protocol::Http => self.tell_no_page(key)?,
+            Protocol::Http => return Err(End::Browser),
             Protocol::Undecided => return Ok(false),
             Protocol::Unknown => return Err(End::UnknownProtocol),
         }
@@ -228,13 +225,6 @@ impl Clients {
         if let Some(connection) = self.connections.get_mut(key) {
             connection.state = State::Miner(Box::new(Session::new(&self.pool, connection.opened)));
         }
-    }
-
-    fn tell_no_page(&mut self, key: usize) -> Result<(), End> {
-        let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
-        connection.send(HTTP_ANSWER, self.now.uptime_ms)?;
-        connection.leave(self.now.uptime_ms);
-        Ok(())
     }
 
     /// Reads once; whether there may be more.
@@ -282,7 +272,6 @@ impl Clients {
             State::Unknown if now.since_ms(connection.opened.uptime_ms) > limits.first_byte_ms => {
                 Some(End::NothingSaid)
             }
-            State::Leaving { since_ms } if now.since_ms(since_ms) > LEAVE_MS => Some(End::Done),
             _ if connection.stalled_ms(now) > limits.write_stall_ms => Some(End::SlowReader),
             _ => None,
         };

@@ -20,6 +20,8 @@ cargo fmt --all --check
 step "scripts"
 mapfile -t scripts < <(git ls-files 2>/dev/null | grep -E '\.sh$|^\.ci/run$' || find contrib tests .ci -name '*.sh' -o -path .ci/run)
 shellcheck --external-sources --source-path=SCRIPTDIR "${scripts[@]}"
+step "links"
+contrib/check-links.sh
 step "dependencies"
 contrib/check-dependencies.sh
 

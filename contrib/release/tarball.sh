@@ -1,39 +1,98 @@
 #!/usr/bin/env bash
-# Builds target/dist/p2pool-VERSION-TARGET.tar.gz with its sha256: program, README, rules, licence, systemd unit.
+# Builds p2pool-VERSION-TARGET.tar.gz with its sha256 in the folder `dist` of cargo's target folder: the program, and beside
+# it, at the same places as in the source, whatever README.md speaks of to those who run it.
+#
+#   contrib/release/tarball.sh           builds it and prints its path
+#   contrib/release/tarball.sh --list    prints what will be in it, without building anything
 #
 # The same commit, compiler and target give the same tarball: paths of this machine are mapped away, and names, owners and
-# times inside are fixed (the time is that of the commit, or $SOURCE_DATE_EPOCH).
-# $TARGET builds for another machine, with a toolchain that can.
+# times inside are fixed (the time is that of the commit, or $SOURCE_DATE_EPOCH). $TARGET builds for another machine: see
+# contrib/release/README.md.
 set -euo pipefail
 
+# Files and folders of the source that go along.
+readonly CONTENTS=(
+    LICENSE
+    README.md
+    contrib/appliance.md
+    contrib/docker
+    contrib/grafana
+    contrib/release/README.md
+    contrib/screenshots/desktop.png
+    contrib/systemd/p2pool.service
+    src/consensus.md
+    src/stratum/user_agents.txt
+    tests/vectors/audit.py
+    tests/vectors/model
+    threads/README.md
+    threads/http/openapi.json
+)
+# Where Debian's rust-web-src puts the source of Rust's own library.
+readonly RUST_SRC=/usr/lib/rustlib/src/rust/library
+
 die() { printf 'tarball.sh: %s\n' "$*" >&2; exit 1; }
+warn() { printf 'tarball.sh: warning: %s\n' "$*" >&2; }
 
 cd "$(dirname "$0")/../.."
 root=$PWD
-for tool in cargo git tar gzip sha256sum; do
+for tool in cargo git jq tar gzip sha256sum; do
     command -v "$tool" >/dev/null || die "$tool is missing"
 done
 
-target=${TARGET:-$(rustc -vV | sed -n 's/^host: //p')}
+for content in "${CONTENTS[@]}"; do
+    [ -n "$(git ls-files "$content")" ] || die "$content is not in the source"
+done
+mapfile -t files < <(git ls-files "${CONTENTS[@]}")
+case ${1-} in
+    --list) printf '%s\n' p2pool "${files[@]}" | sort; exit ;;
+    ?*) die "there is no option '$1'; the only one is --list" ;;
+esac
+
+host=$(rustc -vV | sed -n 's/^host: //p')
+target=${TARGET:-$host}
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 [ -n "$version" ] || die "no version in Cargo.toml"
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
 export SOURCE_DATE_EPOCH
-if [ -n "$(git status --porcelain)" ]; then
-    printf 'tarball.sh: warning: files differ from the commit; nobody else will get this tarball\n' >&2
-fi
+[ -z "$(git status --porcelain)" ] || warn "files differ from the commit; nobody else will get this tarball"
+
+cargo=cargo
+build=(build --release --locked --target "$target" -p p2pool)
+
+# Sets up what a build for another machine needs: its C compiler, and Rust's library for it, from rustup or made from source.
+cross() {
+    local prefix upper=${target^^}
+    case $target in
+        aarch64-unknown-linux-gnu) prefix=aarch64-linux-gnu ;;
+        armv7-unknown-linux-gnueabihf) prefix=arm-linux-gnueabihf ;;
+        *) die "how to build for '$target' is not known here; known are aarch64-unknown-linux-gnu and armv7-unknown-linux-gnueabihf" ;;
+    esac
+    command -v "$prefix-gcc" >/dev/null || die "$prefix-gcc is missing; see contrib/release/README.md"
+    export "CARGO_TARGET_${upper//-/_}_LINKER=$prefix-gcc" "CC_${target//-/_}=$prefix-gcc"
+    [ ! -d "$(rustc --print target-libdir --target "$target")" ] || return 0
+    if [ ! -x /usr/bin/rustc ] || [ ! -x /usr/bin/cargo ] || [ ! -d "$RUST_SRC" ]; then
+        die "Rust's library for $target is missing; run rustup target add $target, or see contrib/release/README.md"
+    fi
+    cargo=/usr/bin/cargo
+    # Building the library itself is behind a switch of the compiler's, and it cannot be optimised across crates.
+    export RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 CARGO_PROFILE_RELEASE_LTO=off
+    build+=(-Z build-std="std,panic_abort")
+}
+[ "$target" = "$host" ] || cross
 
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
 export RUSTFLAGS="${RUSTFLAGS:-} --remap-path-prefix=$root=. --remap-path-prefix=$cargo_home=cargo"
 export CFLAGS="${CFLAGS:-} -ffile-prefix-map=$root=. -ffile-prefix-map=$cargo_home=cargo"
-cargo build --release --locked --target "$target" -p p2pool
+"$cargo" "${build[@]}"
 
+# CARGO_TARGET_DIR and the like may lead elsewhere.
+target_folder=$(cargo metadata --locked --no-deps --format-version 1 | jq -r .target_directory)
 name=p2pool-$version-$target
-dist=$root/target/dist
+dist=$target_folder/dist
 rm -rf "${dist:?}/$name"
 mkdir -p "$dist/$name"
-install -m 0755 "target/$target/release/p2pool" "$dist/$name/p2pool"
-install -m 0644 README.md LICENSE src/consensus.md contrib/systemd/p2pool.service "$dist/$name/"
+cp --parents "${files[@]}" "$dist/$name/"
+install -m 0755 "$target_folder/$target/release/p2pool" "$dist/$name/p2pool"
 
 cd "$dist"
 tar --sort=name --mode=u=rwX,go=rX --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" -cf - "$name" | gzip -n -9 >"$name.tar.gz"

@@ -11,3 +11,4 @@ mod metrics;
 mod node;
 mod openapi;
 mod storage;
+mod watching;

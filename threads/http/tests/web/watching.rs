@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use serde_json::Value;
 
-use crate::node::Node;
+use crate::node::{Node, STORE_FILE};
 
 const DASHBOARD: &str = include_str!("../../../../contrib/grafana/dashboard.json");
 const ALERTS: &str = include_str!("../../../../contrib/grafana/alerts.yml");
@@ -54,7 +54,7 @@ fn expressions(value: &Value, found: &mut Vec<String>) {
 /// What a node with work, miners and a stored chain exposes: names, each with its labels.
 fn exposed() -> Vec<Asked> {
     let node = Node::start();
-    std::fs::write(node.chain_dir.join("data.mdb"), [0; 4096]).unwrap();
+    std::fs::write(node.chain_dir.join(STORE_FILE), [0; 4096]).unwrap();
     let text = node.get("/metrics").text().to_owned();
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     lines.flat_map(asked).collect()

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
 pub use bitcoind::BitcoindStatus;
-pub use blocks::{BlockFate, BlocksStatus, WatchedBlocks};
+pub use blocks::{BlockFate, BlocksStatus, OwnBlock, OwnBlocksStatus, SubmitOutcome, WatchedBlocks};
 pub use histogram::{LatencyHistogram, LatencySnapshot, LATENCY_BOUNDS_US};
 pub use peers::{Direction, PeerStatus, PeersStatus};
 
@@ -70,12 +70,10 @@ pub struct Counters {
     pub stratum_bytes_out: Counter,
     /// Headers that met Bitcoin's target (stratum).
     pub blocks_found: Counter,
-    /// Blocks that bitcoind took (rpc/submit).
-    pub blocks_accepted: Counter,
-    /// Blocks that bitcoind refused (rpc/submit).
-    pub blocks_rejected: Counter,
-    /// Attempts to hand over a block that did not reach bitcoind (rpc/submit).
-    pub block_submissions_failed: Counter,
+    /// What bitcoind said to blocks that this node's miners found (rpc/submit).
+    pub own_blocks: SubmitCounters,
+    /// What bitcoind said to blocks that other nodes found (rpc/submit).
+    pub peers_blocks: SubmitCounters,
     /// Failed questions to bitcoind (rpc).
     pub rpc_errors: Counter,
     /// Unix time in seconds of the last template; 0: none yet (rpc/poll; a gauge).
@@ -86,6 +84,17 @@ pub struct Counters {
     pub submit_latency: LatencyHistogram,
     /// From a job's arrival to its last byte in the last miner's socket or queue (stratum).
     pub job_fanout: LatencyHistogram,
+}
+
+/// What bitcoind said to blocks.
+#[derive(Debug, Default)]
+pub struct SubmitCounters {
+    /// Blocks that it took.
+    pub accepted: Counter,
+    /// Blocks that it refused.
+    pub rejected: Counter,
+    /// Attempts that did not reach it.
+    pub failed: Counter,
 }
 
 impl Counters {

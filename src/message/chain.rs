@@ -6,9 +6,9 @@ use bitcoin::block::Header;
 use bitcoin::BlockHash;
 
 use super::{AskFailed, GossipToken, InboundToken, PeerToken, RequestToken};
-use crate::share::{Share, ShareId, EXTRANONCE_LEN};
+use crate::share::{Share, EXTRANONCE_LEN};
 use crate::sharechain::Anchor;
-use crate::units::{BlockHeight, Sats};
+use crate::units::BlockHeight;
 use crate::wire::{Request, Response};
 use crate::work::{Job, Template};
 
@@ -19,17 +19,6 @@ pub enum ToChain {
     LocalShare(LocalShare),
     /// What bitcoind says of a Bitcoin header.
     Anchor(AnchorAnswer),
-    /// What became of a block handed to bitcoind.
-    Submitted {
-        /// The block's hash, which is its share's id as well.
-        id: ShareId,
-        /// Its height.
-        height: BlockHeight,
-        /// What its coinbase pays out.
-        value: Sats,
-        /// bitcoind's word.
-        outcome: SubmitOutcome,
-    },
     /// A block of this node, on its way to bitcoind.
     BlockFound {
         /// Its height.
@@ -133,15 +122,4 @@ pub enum AnchorVerdict {
     Unknown,
     /// bitcoind could not be asked; ask again later.
     Unanswered,
-}
-
-/// What bitcoind said to a block.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SubmitOutcome {
-    /// Taken, or known already.
-    Accepted,
-    /// Refused, with bitcoind's reason.
-    Rejected(String),
-    /// bitcoind could not be reached; the block is on disk and will be tried again.
-    Failed(String),
 }

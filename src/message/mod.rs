@@ -12,7 +12,7 @@ mod stratum;
 mod submit;
 
 pub use anchor::ToAnchor;
-pub use chain::{AnchorAnswer, AnchorVerdict, LocalShare, SubmitOutcome, TemplateNews, ToChain};
+pub use chain::{AnchorAnswer, AnchorVerdict, LocalShare, TemplateNews, ToChain};
 pub use latest::{latest, LatestReceiver, LatestSender};
 pub use p2p::{
     AskFailed, GossipToken, GossipVerdict, InboundToken, InboxFull, P2pSender, PeerToken, RequestToken, ToP2p,

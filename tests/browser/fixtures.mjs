@@ -174,9 +174,10 @@ function busy(scenario = 'busy') {
       problems: [],
     },
     blocks: [
-      { hash: block.hash, height: 91827, share_height: block.share_height, time: block.timestamp, status: 'submitted', confirmations: null, miner: block.miner, ours: false, value },
-      { hash: main.at(-14).hash, height: 91812, share_height: 1201, time: now - 1700, status: 'confirmed', confirmations: 15, miner: OURS, ours: true, value: 312500000 },
-      { hash: hex('orphaned block'), height: 91002, share_height: 17, time: now - 86400, status: 'orphaned', confirmations: null, miner: payees[2], ours: false, value: 312500000 },
+      { hash: block.hash, height: 91827, share_height: block.share_height, time: block.timestamp, status: 'submitted', confirmations: null, reason: null, miner: block.miner, ours: false, value },
+      { hash: main.at(-14).hash, height: 91812, share_height: 1201, time: now - 1700, status: 'confirmed', confirmations: 15, reason: null, miner: OURS, ours: true, value: 312500000 },
+      { hash: hex('refused block'), height: 91500, share_height: null, time: now - 40000, status: 'rejected', confirmations: null, reason: 'bad-cb-amount', miner: OURS, ours: true, value: 312500001 },
+      { hash: hex('orphaned block'), height: 91002, share_height: 17, time: now - 86400, status: 'orphaned', confirmations: null, reason: null, miner: payees[2], ours: false, value: 312500000 },
     ],
     tree,
     entries,

@@ -150,7 +150,8 @@ describe('figures', () => {
     const peers = (await page.locator('#peers-list li').allInnerTexts()).map(plain);
     assert.deepEqual(peers.map(peer => /(412 µs|18 ms|231 ms|–)/.exec(peer)?.[1]), ['412 µs', '18 ms', '231 ms', '–']);
     assert.match(peers[0], /p2pool\/0\.1\.0, it called this node 1 h ago/);
-    assert.deepEqual((await page.locator('#blocks-list .status').allTextContents()).map(plain), ['… submitted', '✓ 15 confirmations', '✕ orphaned']);
+    assert.deepEqual((await page.locator('#blocks-list .status').allTextContents()).map(plain), ['… submitted', '✓ 15 confirmations', '✕ rejected: bad-cb-amount', '✕ orphaned']);
+    assert.equal(await page.locator('#blocks-list li').nth(2).locator('a[href]').count(), 0, 'a block that is no share has no share to look at');
   });
 
   it('a new node says honestly that there is nothing yet', async () => {

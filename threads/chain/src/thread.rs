@@ -220,8 +220,6 @@ impl Chain {
         match message {
             ToChain::LocalShare(local) => self.take_local(&local),
             ToChain::Anchor(answer) => self.take_anchor(answer),
-            // rpc/submit has logged it.
-            ToChain::Submitted { .. } => {}
             ToChain::BlockFound { height, block } => self.announce_block(height, &block),
             ToChain::PeerUp { peer, address } => self.peer_up(peer, &address),
             ToChain::PeerDown { peer } => self.peer_down(peer),

@@ -3,7 +3,7 @@
 import { $, el, keyed, setAttr, setText, shareHref, show } from './dom.js';
 import { ago, btc, count, fullTime, plural, shorten } from './format.js';
 
-const SIGNS = { submitted: '…', confirmed: '✓', orphaned: '✕' };
+const SIGNS = { submitted: '…', confirmed: '✓', rejected: '✕', orphaned: '✕' };
 
 /** Shows all found blocks, newest first. */
 export function showBlocks({ count: all, submissions, blocks }, now) {
@@ -21,7 +21,7 @@ export function showBlocks({ count: all, submissions, blocks }, now) {
 function create({ hash, time }) {
   return el('li', { class: 'block' },
     el('p', { class: 'block-line' }, el('span', { class: 'height' }), el('span', { class: 'status' })),
-    el('a', { class: 'hash', href: shareHref(hash) }, hash),
+    el('a', { class: 'hash' }, hash),
     el('p', { class: 'note' }, el('span', { class: 'by' }), el('time', { datetime: new Date(time * 1000).toISOString() })));
 }
 
@@ -30,11 +30,14 @@ function update(row, block, now) {
   const status = row.querySelector('.status');
   setAttr(status, 'data-status', block.status);
   setText(status, `${SIGNS[block.status]} ${words(block)}`);
+  // A block of a stale job, or below the share target, is no share to look at.
+  setAttr(row.querySelector('a'), 'href', block.share_height === null ? null : shareHref(block.hash));
   setText(row.querySelector('.by'), `${btc(block.value)}, by ${block.ours ? 'you' : shorten(block.miner, 12, 8)}`);
   setText(row.querySelector('time'), `${fullTime(block.time)}, ${ago(block.time, now)}`);
 }
 
-function words({ status, confirmations }) {
+function words({ status, confirmations, reason }) {
+  if (status === 'rejected') return `rejected: ${reason}`;
   if (status === 'confirmed') return plural(confirmations, 'confirmation');
   return status;
 }

@@ -46,7 +46,7 @@ function showLastBlock(status, blocks, now) {
     link = el('a');
     note.replaceChildren(link);
   }
-  const height = blocks.find(block => block.hash === hash)?.height;
-  setAttr(link, 'href', shareHref(hash));
+  const { height, share_height: share } = blocks.find(block => block.hash === hash) ?? {};
+  setAttr(link, 'href', share === null ? null : shareHref(hash));
   setText(link, height === undefined ? shorten(hash) : `height ${count(height)}`);
 }

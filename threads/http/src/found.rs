@@ -1,18 +1,20 @@
-//! Bitcoin blocks that the pool found: read off the sharechain, kept on disk for longer than shares are.
+//! Bitcoin blocks that the pool found: read off the sharechain, and those of this node's miners from where they are handed
+//! to bitcoind, for not every block is a share. Kept on disk for longer than shares are.
 //!
 //! The file has a JSON object in each line, a block when it is found or what became of one: lines are only ever added,
 //! so a crash can tear the last one and no other.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use p2pool_core::params::Network;
 use p2pool_core::share::{PayoutScript, ShareId};
 use p2pool_core::sharechain::{Node, Tree};
-use p2pool_core::status::{BlockFate, BlocksStatus, WatchedBlocks};
+use p2pool_core::status::{BlockFate, BlocksStatus, OwnBlock, OwnBlocksStatus, SubmitOutcome, WatchedBlocks};
 use serde::{Deserialize, Serialize};
 
 use crate::view::{is_block, parse_id};
@@ -39,15 +41,17 @@ pub struct FoundBlock {
     pub facts: Facts,
     /// What was last heard of it.
     pub fate: Option<BlockFate>,
+    /// Why bitcoind refused it, if it did.
+    pub refusal: Option<String>,
 }
 
-/// What a share says of its block.
+/// What is known of a block when it is found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Facts {
     /// Height of the block.
     pub block_height: u32,
-    /// Height of its share.
-    pub share_height: u32,
+    /// Height of its share; none while it is not known to be one.
+    pub share_height: Option<u32>,
     /// Who found it.
     pub miner: String,
     /// Whether that is this node's address.
@@ -76,13 +80,19 @@ enum Event {
         confirmations: u32,
     },
     Orphaned,
+    Rejected {
+        reason: String,
+    },
 }
 
 /// All that are remembered.
 pub struct Found {
     /// Oldest first, by height, then time.
     blocks: Vec<FoundBlock>,
-    known: HashSet<ShareId>,
+    /// All of them, and whether their shares are known.
+    known: HashMap<ShareId, bool>,
+    /// What rpc/submit last published.
+    own: Arc<OwnBlocksStatus>,
     /// Appended to; none if it cannot be used.
     file: Option<File>,
     path: PathBuf,
@@ -92,7 +102,7 @@ impl Found {
     /// Reads what an earlier run stored. A file that cannot be used is done without.
     pub fn open(dir: &Path) -> Self {
         let path = dir.join(FILE);
-        let mut found = Self { blocks: Vec::new(), known: HashSet::new(), file: None, path };
+        let mut found = Self { blocks: Vec::new(), known: HashMap::new(), own: Arc::default(), file: None, path };
         if let Err(error) = found.load(dir) {
             log::warn!("{}: {error}; found blocks are not stored", found.path.display());
         }
@@ -125,17 +135,36 @@ impl Found {
     fn take_line(&mut self, line: Line) {
         let Some(id) = parse_id(&line.hash) else { return };
         let fate = match line.event {
-            Event::Found { time, facts } => {
-                if self.known.insert(id) {
-                    self.blocks.push(FoundBlock { id, time, facts, fate: None });
+            Event::Found { time, facts } => return self.put(FoundBlock { id, time, facts, fate: None, refusal: None }),
+            Event::Rejected { reason } => {
+                if let Some(block) = self.block_mut(&id) {
+                    block.refusal = Some(reason);
                 }
                 return;
             }
             Event::Confirmed { confirmations } => BlockFate::Confirmed { confirmations },
             Event::Orphaned => BlockFate::Orphaned,
         };
-        if let Some(block) = self.blocks.iter_mut().find(|block| block.id == id) {
+        if let Some(block) = self.block_mut(&id) {
             block.fate = Some(fate);
+        }
+    }
+
+    fn block_mut(&mut self, id: &ShareId) -> Option<&mut FoundBlock> {
+        self.known.contains_key(id).then(|| self.blocks.iter_mut().find(|block| block.id == *id)).flatten()
+    }
+
+    /// Puts in a new block, or the facts of one that was known before its share was.
+    fn put(&mut self, block: FoundBlock) {
+        let is_share = block.facts.share_height.is_some();
+        match self.known.insert(block.id, is_share) {
+            None => self.blocks.push(block),
+            Some(was_share) => {
+                self.known.insert(block.id, is_share || was_share);
+                if let Some(known) = self.block_mut(&block.id).filter(|_| !was_share) {
+                    known.facts = block.facts;
+                }
+            }
         }
     }
 
@@ -154,16 +183,38 @@ impl Found {
         let network = tree.params().network;
         let mut new: Vec<FoundBlock> = tree
             .nodes()
-            .filter(|node| is_block(node) && !self.known.contains(&node.id))
+            .filter(|node| is_block(node) && self.known.get(&node.id) != Some(&true))
             .map(|node| block_of(node, network, our_script))
-            .filter(|block| self.has_room_for(block))
+            .filter(|block| self.known.contains_key(&block.id) || self.has_room_for(block))
             .collect();
         new.sort_by_key(order);
         let surplus = new.len().saturating_sub(BLOCKS_MAX);
         new.drain(..surplus);
         let lines: Vec<Line> = new.iter().flat_map(lines_of).collect();
-        self.known.extend(new.iter().map(|block| block.id));
-        self.blocks.append(&mut new);
+        new.into_iter().for_each(|block| self.put(block));
+        self.tidy();
+        self.append(&lines);
+    }
+
+    /// Takes what rpc/submit says of blocks of this node, all of which pay its miners at `address`.
+    pub fn take_own(&mut self, status: &Arc<OwnBlocksStatus>, address: &str) {
+        if Arc::ptr_eq(&self.own, status) {
+            return;
+        }
+        self.own = Arc::clone(status);
+        let mut lines = Vec::new();
+        for own in &status.blocks {
+            let block = own_block(own, address);
+            if !self.known.contains_key(&own.id) && self.has_room_for(&block) {
+                lines.extend(lines_of(&block));
+                self.put(block);
+            }
+            let Some(SubmitOutcome::Rejected(reason)) = &own.outcome else { continue };
+            if let Some(block) = self.block_mut(&own.id).filter(|block| block.refusal.is_none()) {
+                block.refusal = Some(reason.clone());
+                lines.extend(refusal_line(block));
+            }
+        }
         self.tidy();
         self.append(&lines);
     }
@@ -196,9 +247,13 @@ impl Found {
         self.blocks.iter().rev()
     }
 
-    /// The newest one that was not orphaned, as far as is known.
+    /// The newest one that was neither refused nor orphaned, as far as is known.
     pub fn newest(&self) -> Option<&FoundBlock> {
-        self.newest_first().find(|block| !is_orphaned(block.fate))
+        self.newest_first().find(|block| match block.fate {
+            Some(BlockFate::Confirmed { .. }) => true,
+            Some(BlockFate::Orphaned) => false,
+            _ => block.refusal.is_none(),
+        })
     }
 
     /// How many are remembered.
@@ -232,12 +287,23 @@ fn block_of(node: &Node, network: Network, our_script: &PayoutScript) -> FoundBl
     let info = &node.share.info;
     let facts = Facts {
         block_height: info.block_height.0,
-        share_height: info.share_height.0,
+        share_height: Some(info.share_height.0),
         miner: info.payout_script.to_address(network),
         ours: info.payout_script == *our_script,
         coinbase_value: info.coinbase_value.0,
     };
-    FoundBlock { id: node.id, time: node.share.header.time, facts, fate: None }
+    FoundBlock { id: node.id, time: node.share.header.time, facts, fate: None, refusal: None }
+}
+
+fn own_block(own: &OwnBlock, address: &str) -> FoundBlock {
+    let facts = Facts {
+        block_height: own.height.0,
+        share_height: None,
+        miner: address.to_owned(),
+        ours: true,
+        coinbase_value: own.value.0,
+    };
+    FoundBlock { id: own.id, time: own.time.0, facts, fate: None, refusal: None }
 }
 
 fn order(block: &FoundBlock) -> (u32, u32, ShareId) {
@@ -256,7 +322,12 @@ const fn is_mature(fate: Option<BlockFate>) -> bool {
 fn lines_of(block: &FoundBlock) -> impl Iterator<Item = Line> {
     let event = Event::Found { time: block.time, facts: block.facts.clone() };
     let found = Line { hash: block.id.to_string(), event };
-    [Some(found), fate_line(block)].into_iter().flatten()
+    [Some(found), fate_line(block), refusal_line(block)].into_iter().flatten()
+}
+
+fn refusal_line(block: &FoundBlock) -> Option<Line> {
+    let reason = block.refusal.clone()?;
+    Some(Line { hash: block.id.to_string(), event: Event::Rejected { reason } })
 }
 
 fn fate_line(block: &FoundBlock) -> Option<Line> {

@@ -38,7 +38,7 @@ use p2pool_core::message::RelaySender;
 use p2pool_core::params::ChainParams;
 use p2pool_core::share::PayoutScript;
 use p2pool_core::status::{
-    BitcoindStatus, BlocksStatus, ChainStatus, Counters, MinersStatus, PeersStatus, WatchedBlocks,
+    BitcoindStatus, BlocksStatus, ChainStatus, Counters, MinersStatus, OwnBlocksStatus, PeersStatus, WatchedBlocks,
 };
 use thiserror::Error;
 
@@ -82,6 +82,8 @@ pub struct Sources {
     pub bitcoind: Arc<ArcSwap<BitcoindStatus>>,
     /// By rpc/anchor: what became of the blocks below.
     pub blocks: Arc<ArcSwap<BlocksStatus>>,
+    /// By rpc/submit: blocks of this node's miners.
+    pub own_blocks: Arc<ArcSwap<OwnBlocksStatus>>,
     /// By this crate's server, for rpc/anchor.
     pub watched: Arc<ArcSwap<WatchedBlocks>>,
 }

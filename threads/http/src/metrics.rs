@@ -1,6 +1,6 @@
 //! The metrics in Prometheus' text format. Everything is read when asked for, so nothing is stale.
 
-use p2pool_core::status::{LatencySnapshot, LATENCY_BOUNDS_US};
+use p2pool_core::status::{LatencySnapshot, SubmitCounters, LATENCY_BOUNDS_US};
 use p2pool_core::sync::SyncState;
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{Encoder as _, TextEncoder};
@@ -101,18 +101,23 @@ fn miners(view: &View) -> Vec<MetricFamily> {
 
 fn blocks(view: &View) -> Vec<MetricFamily> {
     let counters = &view.counters;
-    let results = [
-        ("success", &counters.blocks_accepted),
-        ("rejected", &counters.blocks_rejected),
-        ("failed", &counters.block_submissions_failed),
-    ];
+    let submissions = |counts: &SubmitCounters| {
+        let results = [("success", &counts.accepted), ("rejected", &counts.rejected), ("failed", &counts.failed)];
+        results.iter().map(|(result, count)| counter_metric(&[("result", result)], count.get())).collect()
+    };
     vec![
         counter("p2pool_blocks_found_total", "Headers that met Bitcoin's target.", counters.blocks_found.get()),
         family(
             "p2pool_block_submissions_total",
-            "Blocks handed to bitcoind, by what it said.",
+            "Blocks of this node's miners handed to bitcoind, by what it said.",
             MetricType::COUNTER,
-            results.iter().map(|(result, count)| counter_metric(&[("result", result)], count.get())).collect(),
+            submissions(&counters.own_blocks),
+        ),
+        family(
+            "p2pool_peer_block_submissions_total",
+            "Blocks that other nodes found handed to bitcoind, by what it said.",
+            MetricType::COUNTER,
+            submissions(&counters.peers_blocks),
         ),
     ]
 }

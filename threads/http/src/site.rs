@@ -105,6 +105,8 @@ impl Site {
             self.found.look_at(view.tree(), &self.config.payout_script);
             self.searched = Some(Arc::downgrade(&view.chain.tree));
         }
+        let HttpConfig { params, payout_script, .. } = &self.config;
+        self.found.take_own(&self.sources.own_blocks.load(), &payout_script.to_address(params.network));
         self.found.hear(&self.sources.blocks.load());
         let watched = self.found.watched();
         if **self.sources.watched.load() != watched {

@@ -190,6 +190,7 @@ fn start(
         peers: p2p.status(),
         bitcoind: poll.status(),
         blocks: anchor.blocks(),
+        own_blocks: submit.own_blocks(),
         watched: anchor.watched(),
     };
     let web = open_web(config, folder, stratum.local_addr().port(), sources)?;

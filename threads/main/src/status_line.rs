@@ -66,8 +66,8 @@ impl StatusLine {
         line += &format!(
             "blocks: {} found, {} accepted, {} rejected",
             counters.blocks_found.get(),
-            counters.blocks_accepted.get(),
-            counters.blocks_rejected.get()
+            counters.own_blocks.accepted.get(),
+            counters.own_blocks.rejected.get()
         );
         line
     }
@@ -92,8 +92,8 @@ mod tests {
         counters.shares_rejected_low_difficulty.add(2);
         counters.template_time_s.set(990);
         counters.blocks_found.add(2);
-        counters.blocks_accepted.add_one();
-        counters.blocks_rejected.add_one();
+        counters.own_blocks.accepted.add_one();
+        counters.own_blocks.rejected.add_one();
         assert_eq!(
             status.next(&counters, seven, 1_000),
             "2 miners; answers since the last such line: 10 accepted, 3 rejected; sharechain height 7, 9 shares held; \

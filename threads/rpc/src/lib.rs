@@ -5,7 +5,7 @@
 //! | | gets | gives | ends by |
 //! |---|---|---|---|
 //! | [`Poll`] | long-polled templates | `TemplateNews` | [`PollStopper::stop`] |
-//! | [`Submit`] | `ToSubmit` | blocks to bitcoind, `ToChain::Submitted` | `ToSubmit::Stop` |
+//! | [`Submit`] | `ToSubmit` | blocks to bitcoind, `ToChain::BlockFound`, `OwnBlocksStatus` | `ToSubmit::Stop` |
 //! | [`AnchorThread`] | `ToAnchor` | `ToChain::Anchor`; a fresh template when [`Poll`] has none | `ToAnchor::Stop` |
 //!
 //! `open` asks bitcoind nothing: a node that starts before its bitcoind waits for it. Each thread has a connection

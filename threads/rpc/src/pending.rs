@@ -1,8 +1,8 @@
 //! Found blocks on disk, from before the first try to submit one until bitcoind has answered.
 //!
-//! A file is named by its block's hash and holds the block as bitcoind serialises it. `<hash>.block` waits for an answer;
-//! `<hash>.block.part` is being written; `<hash>.rejected` was refused and is kept to be looked at. By hand:
-//! `xxd -p <hash>.block | tr -d '\n' | bitcoin-cli -stdin submitblock`.
+//! A file is named by its block's hash and holds the block as bitcoind serialises it. `<hash>.block` waits for an answer,
+//! and so does `<hash>.peerblock`, which another node found; with `.part` behind it is being written; `<hash>.rejected` was
+//! refused and is kept to be looked at. By hand: `xxd -p <hash>.block | tr -d '\n' | bitcoin-cli -stdin submitblock`.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -14,23 +14,44 @@ use bitcoin::hashes::Hash as _;
 use bitcoin::{Block, BlockHash};
 use log::{error, warn};
 use p2pool_core::share::ShareId;
-use p2pool_core::units::{BlockHeight, Sats};
+use p2pool_core::units::{BlockHeight, Sats, UnixTime};
 
 use crate::error::RpcError;
 
-const WAITING: &str = "block";
-const WRITING: &str = "part";
-/// What a file being written has after its hash.
-const PART_OF_BLOCK: &str = "block.part";
+/// What a file has behind it while it is written.
+const WRITING: &str = ".part";
 const REJECTED: &str = "rejected";
 /// Refused blocks kept: a refusal is a fault of this program or of bitcoind, and one example of each is enough.
 const REJECTED_MAX: usize = 16;
 
-/// The facts of a found block that logs and the chain thread want.
+/// Whose miner found a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Finder {
+    /// One of this node.
+    Own,
+    /// Another node's.
+    Peer,
+}
+
+impl Finder {
+    /// What a waiting file's name ends with.
+    const fn extension(self) -> &'static str {
+        match self {
+            Self::Own => "block",
+            Self::Peer => "peerblock",
+        }
+    }
+}
+
+/// The facts of a found block that logs and onlookers want.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BlockSummary {
     /// The block's hash.
     pub(crate) id: ShareId,
+    /// Who found it.
+    pub(crate) finder: Finder,
+    /// Its header's time.
+    pub(crate) time: UnixTime,
     /// Its height.
     pub(crate) height: BlockHeight,
     /// What its coinbase pays out.
@@ -39,11 +60,13 @@ pub(crate) struct BlockSummary {
 
 impl BlockSummary {
     /// Reads them from a serialised block; `None` if it is none.
-    pub(crate) fn of(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn of(bytes: &[u8], finder: Finder) -> Option<Self> {
         let block: Block = deserialize(bytes).ok()?;
         let coinbase = block.txdata.first()?;
         Some(Self {
             id: ShareId(block.block_hash().to_byte_array()),
+            finder,
+            time: UnixTime(block.header.time),
             // BIP-0054, which every coinbase of ours keeps (rules, section 4).
             height: BlockHeight(coinbase.lock_time.to_consensus_u32().saturating_add(1)),
             value: Sats(coinbase.output.iter().fold(0, |sum, output| sum.saturating_add(output.value.to_sat()))),
@@ -72,17 +95,19 @@ impl BlockFiles {
     pub(crate) fn waiting(&self) -> Vec<BlockSummary> {
         let mut found: Vec<BlockSummary> = Vec::new();
         for path in self.files() {
-            let extension = path.extension().and_then(|extension| extension.to_str());
-            let is_part = extension == Some(WRITING);
-            if !is_part && extension != Some(WAITING) {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let whole = name.strip_suffix(WRITING);
+            let is_part = whole.is_some();
+            let extension = whole.unwrap_or(name).rsplit_once('.').map(|(_, extension)| extension);
+            let Some(finder) = [Finder::Own, Finder::Peer].into_iter().find(|one| extension == Some(one.extension()))
+            else {
                 continue;
-            }
-            let summary = fs::read(&path).ok().and_then(|bytes| BlockSummary::of(&bytes));
-            match summary.filter(|summary| path == self.path(summary.id, if is_part { PART_OF_BLOCK } else { WAITING }))
-            {
+            };
+            let summary = fs::read(&path).ok().and_then(|bytes| BlockSummary::of(&bytes, finder));
+            match summary.filter(|block| path == if is_part { self.part(block) } else { self.path(block) }) {
                 Some(summary) if is_part => {
                     // Lost again if the rename is not: the block is then submitted from this run only.
-                    match fs::rename(&path, self.path(summary.id, WAITING)) {
+                    match fs::rename(&path, self.path(&summary)) {
                         Ok(()) => found.push(summary),
                         Err(error) => error!("found block {}: {error}", path.display()),
                     }
@@ -95,19 +120,20 @@ impl BlockFiles {
                 None => error!("{} holds no block of that name and is left alone", path.display()),
             }
         }
-        found.sort_by_key(|summary| (summary.height, summary.id));
-        found.dedup();
+        // Of one that is there as both kinds the own one stays.
+        found.sort_by_key(|summary| (summary.height, summary.id, summary.finder));
+        found.dedup_by_key(|summary| summary.id);
         found
     }
 
     /// Writes a block so that it survives a loss of power, or fails.
-    pub(crate) fn write(&self, id: ShareId, bytes: &[u8]) -> io::Result<()> {
-        let part = self.path(id, PART_OF_BLOCK);
+    pub(crate) fn write(&self, block: &BlockSummary, bytes: &[u8]) -> io::Result<()> {
+        let part = self.part(block);
         let written = File::create(&part).and_then(|mut file| {
             file.write_all(bytes)?;
             file.sync_all()
         });
-        let renamed = written.and_then(|()| fs::rename(&part, self.path(id, WAITING)));
+        let renamed = written.and_then(|()| fs::rename(&part, self.path(block)));
         if renamed.is_err() {
             // Half a block on a full disk helps nobody.
             drop(fs::remove_file(&part));
@@ -117,13 +143,13 @@ impl BlockFiles {
     }
 
     /// A block written before.
-    pub(crate) fn read(&self, id: ShareId) -> io::Result<Vec<u8>> {
-        fs::read(self.path(id, WAITING))
+    pub(crate) fn read(&self, block: &BlockSummary) -> io::Result<Vec<u8>> {
+        fs::read(self.path(block))
     }
 
     /// bitcoind has it.
-    pub(crate) fn remove(&self, id: ShareId) {
-        let path = self.path(id, WAITING);
+    pub(crate) fn remove(&self, block: &BlockSummary) {
+        let path = self.path(block);
         match fs::remove_file(&path).and_then(|()| self.sync_folder()) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 warn!("{}: {error}; the block is taken, but will be submitted again at the next start", path.display())
@@ -133,9 +159,9 @@ impl BlockFiles {
     }
 
     /// bitcoind refuses it: kept under another name, the oldest such file makes room.
-    pub(crate) fn reject(&self, id: ShareId) {
-        let path = self.path(id, WAITING);
-        match fs::rename(&path, self.path(id, REJECTED)) {
+    pub(crate) fn reject(&self, block: &BlockSummary) {
+        let path = self.path(block);
+        match fs::rename(&path, self.named(block.id, REJECTED)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => warn!("{}: {error}", path.display()),
             _ => {}
         }
@@ -158,7 +184,16 @@ impl BlockFiles {
         })
     }
 
-    fn path(&self, id: ShareId, extension: &str) -> PathBuf {
+    fn path(&self, block: &BlockSummary) -> PathBuf {
+        self.named(block.id, block.finder.extension())
+    }
+
+    /// Where it is until it is whole.
+    fn part(&self, block: &BlockSummary) -> PathBuf {
+        self.named(block.id, &format!("{}{WRITING}", block.finder.extension()))
+    }
+
+    fn named(&self, id: ShareId, extension: &str) -> PathBuf {
         self.dir.join(format!("{}.{extension}", BlockHash::from_byte_array(id.0)))
     }
 

@@ -5,21 +5,22 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use bitcoin::hex::DisplayHex as _;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use log::{debug, error, info, warn};
 use p2pool_core::config::RpcConfig;
-use p2pool_core::message::{FoundBlock, SubmitOutcome, ToChain, ToSubmit};
+use p2pool_core::message::{FoundBlock, ToChain, ToSubmit};
 use p2pool_core::params::ChainParams;
 use p2pool_core::share::ShareId;
-use p2pool_core::status::Counters;
-use p2pool_core::units::{BlockHeight, Sats};
+use p2pool_core::status::{Counters, OwnBlock, OwnBlocksStatus, SubmitCounters, SubmitOutcome};
+use p2pool_core::units::{BlockHeight, UnixTime};
 use serde_json::json;
 
 use crate::client::Bounds;
 use crate::error::{excerpt, CallError, RpcError};
 use crate::node::Node;
-use crate::pending::{BlockFiles, BlockSummary};
+use crate::pending::{BlockFiles, BlockSummary, Finder};
 
 /// Waits before the second, third and fourth try: a block loses worth with every second.
 const RETRY_WAITS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
@@ -27,6 +28,8 @@ const RETRY_WAITS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(
 const LATER_WAIT: Duration = Duration::from_secs(10);
 /// Longest sleep with nothing to do; any message ends it.
 const IDLE_WAIT: Duration = Duration::from_secs(3_600);
+/// Own blocks that onlookers are told of: they look every second or two and keep what they have seen.
+const OWN_BLOCKS_MAX: usize = 64;
 /// bitcoind's code for bytes that are no block (its `rpc/protocol.h`: `RPC_DESERIALIZATION_ERROR`).
 const NO_BLOCK: i64 = -22;
 
@@ -38,6 +41,7 @@ pub struct Submit {
     chain: Sender<ToChain>,
     counters: Arc<Counters>,
     pending: Vec<Pending>,
+    own: OwnBlocks,
 }
 
 /// A block without an answer.
@@ -87,7 +91,14 @@ impl Submit {
         for Pending { block, .. } in &pending {
             info!("block {} of height {} has no answer of bitcoind yet: submitting it again", block.id, block.height);
         }
-        Ok(Self { node, files, inbox, chain, counters, pending })
+        let own = OwnBlocks::default();
+        pending.iter().for_each(|pending| own.note(&pending.block, None));
+        Ok(Self { node, files, inbox, chain, counters, pending, own })
+    }
+
+    /// The blocks that this node's miners found, and what bitcoind said to them.
+    pub fn own_blocks(&self) -> Arc<ArcSwap<OwnBlocksStatus>> {
+        self.own.published()
     }
 
     /// Submits until told to stop; then tries once more what was never tried.
@@ -122,6 +133,8 @@ impl Submit {
     fn take_in(&mut self, found: &FoundBlock) {
         let block = BlockSummary {
             id: ShareId(found.hash),
+            finder: Finder::Own,
+            time: header_time(&found.header),
             height: found.job.block_height,
             value: found.job.info.coinbase_value,
         };
@@ -133,7 +146,7 @@ impl Submit {
             Ok(bytes) => bytes,
             Err(error) => {
                 error!("block {} of height {} cannot be assembled: {error}", block.id, block.height);
-                self.tell(block, SubmitOutcome::Rejected(error.to_string()));
+                self.own.note(&block, Some(SubmitOutcome::Rejected(error.to_string())));
                 return;
             }
         };
@@ -148,13 +161,16 @@ impl Submit {
     /// Puts a block that another node found in the queue.
     fn take_peers(&mut self, id: ShareId, height: BlockHeight, bytes: Vec<u8>) {
         if self.pending.iter().all(|pending| pending.block.id != id) {
-            let value = BlockSummary::of(&bytes).map_or(Sats(0), |block| block.value);
-            self.queue(BlockSummary { id, height, value }, bytes);
+            let Some(block) = BlockSummary::of(&bytes, Finder::Peer) else {
+                return error!("block {id} of height {height}, which a peer found, cannot be read");
+            };
+            self.queue(BlockSummary { id, height, ..block }, bytes);
         }
     }
 
     fn queue(&mut self, block: BlockSummary, bytes: Vec<u8>) {
-        let written = self.files.write(block.id, &bytes);
+        self.own.note(&block, None);
+        let written = self.files.write(&block, &bytes);
         if let Err(error) = &written {
             error!("block {} cannot be written to disk: {error}; it is submitted from memory", block.id);
         }
@@ -178,26 +194,26 @@ impl Submit {
         let block = pending.block;
         match self.submit(&mut pending) {
             Verdict::Unanswered(reason) => {
-                self.counters.block_submissions_failed.add_one();
+                self.counters_of(block.finder).failed.add_one();
                 self.try_later(pending, reason);
                 return false;
             }
             Verdict::Rejected(reason) => {
                 error!("block {} of height {} is rejected: {reason}", block.id, block.height);
-                self.counters.blocks_rejected.add_one();
-                self.files.reject(block.id);
-                self.tell(block, SubmitOutcome::Rejected(reason));
+                self.counters_of(block.finder).rejected.add_one();
+                self.files.reject(&block);
+                self.own.note(&block, Some(SubmitOutcome::Rejected(reason)));
             }
             taken => {
-                let BlockSummary { id, height, value } = block;
+                let BlockSummary { id, height, value, .. } = block;
                 match taken {
                     Verdict::Beaten => warn!("bitcoind keeps block {id} of height {height}, but another came first"),
                     Verdict::Known => info!("bitcoind has block {id} of height {height}, {value}, already"),
                     _ => info!("bitcoind accepts block {id} of height {height}, {value}"),
                 }
-                self.counters.blocks_accepted.add_one();
-                self.files.remove(id);
-                self.tell(block, SubmitOutcome::Accepted);
+                self.counters_of(block.finder).accepted.add_one();
+                self.files.remove(&block);
+                self.own.note(&block, Some(SubmitOutcome::Accepted));
             }
         }
         true
@@ -207,7 +223,7 @@ impl Submit {
     fn submit(&mut self, pending: &mut Pending) -> Verdict {
         let bytes = match pending.bytes.take() {
             Some(bytes) => bytes,
-            None => match self.files.read(pending.block.id) {
+            None => match self.files.read(&pending.block) {
                 Ok(bytes) => bytes,
                 Err(error) if error.kind() == ErrorKind::NotFound => {
                     return Verdict::Rejected("somebody removed its file".to_owned());
@@ -237,18 +253,51 @@ impl Submit {
                     block.height,
                     LATER_WAIT.as_secs()
                 );
-                self.tell(block, SubmitOutcome::Failed(reason));
+                self.own.note(&block, Some(SubmitOutcome::Failed(reason)));
             }
             _ => debug!("block {} is not submitted yet: {reason}", block.id),
         }
         self.pending.push(pending);
     }
 
-    fn tell(&self, block: BlockSummary, outcome: SubmitOutcome) {
-        let BlockSummary { id, height, value } = block;
-        // Chain is gone only when the process ends.
-        drop(self.chain.send(ToChain::Submitted { id, height, value, outcome }));
+    fn counters_of(&self, finder: Finder) -> &SubmitCounters {
+        match finder {
+            Finder::Own => &self.counters.own_blocks,
+            Finder::Peer => &self.counters.peers_blocks,
+        }
     }
+}
+
+/// What onlookers are told of own blocks.
+#[derive(Default)]
+struct OwnBlocks(Arc<ArcSwap<OwnBlocksStatus>>);
+
+impl OwnBlocks {
+    fn published(&self) -> Arc<ArcSwap<OwnBlocksStatus>> {
+        Arc::clone(&self.0)
+    }
+
+    /// Publishes what is known of a block, if it is an own one; no outcome leaves an earlier one as it is.
+    fn note(&self, block: &BlockSummary, outcome: Option<SubmitOutcome>) {
+        let BlockSummary { id, finder, time, height, value } = *block;
+        if finder != Finder::Own {
+            return;
+        }
+        let mut blocks = self.0.load().blocks.clone();
+        match blocks.iter_mut().find(|known| known.id == id) {
+            Some(known) => known.outcome = outcome.or(known.outcome.take()),
+            None => blocks.push(OwnBlock { id, time, height, value, outcome }),
+        }
+        let surplus = blocks.len().saturating_sub(OWN_BLOCKS_MAX);
+        blocks.drain(..surplus);
+        self.0.store(Arc::new(OwnBlocksStatus { blocks }));
+    }
+}
+
+/// The time that a header states.
+fn header_time(header: &[u8; 80]) -> UnixTime {
+    let [.., a, b, c, d, _, _, _, _, _, _, _, _] = *header;
+    UnixTime(u32::from_le_bytes([a, b, c, d]))
 }
 
 /// Reads `submitblock`'s answer (BIP-0022, and Core's words beyond it).

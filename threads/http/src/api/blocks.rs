@@ -32,21 +32,26 @@ struct Block {
     hash: String,
     time: u32,
     height: u32,
-    share_height: u32,
+    /// None for one that is no share, as far as is known.
+    share_height: Option<u32>,
     miner: String,
     ours: bool,
     /// What its coinbase pays out.
     value: u64,
     status: &'static str,
     confirmations: Option<u32>,
+    /// Why bitcoind refused it.
+    reason: Option<String>,
 }
 
 impl Block {
     fn of(block: &FoundBlock) -> Self {
-        let (status, confirmations) = match block.fate {
-            None | Some(BlockFate::Unknown) => ("submitted", None),
-            Some(BlockFate::Confirmed { confirmations }) => ("confirmed", Some(confirmations)),
-            Some(BlockFate::Orphaned) => ("orphaned", None),
+        // bitcoind also speaks of the header of a block that it refused: as of one that is not on the best chain.
+        let (status, confirmations, reason) = match (block.fate, &block.refusal) {
+            (Some(BlockFate::Confirmed { confirmations }), _) => ("confirmed", Some(confirmations), None),
+            (_, Some(reason)) => ("rejected", None, Some(reason.clone())),
+            (Some(BlockFate::Orphaned), None) => ("orphaned", None, None),
+            (None | Some(BlockFate::Unknown), None) => ("submitted", None, None),
         };
         let facts = block.facts.clone();
         Self {
@@ -59,6 +64,7 @@ impl Block {
             value: facts.coinbase_value,
             status,
             confirmations,
+            reason,
         }
     }
 }
@@ -70,9 +76,9 @@ impl BlocksDocument {
             count: found.len(),
             found_since_start: counters.blocks_found.get(),
             submissions: Submissions {
-                success: counters.blocks_accepted.get(),
-                rejected: counters.blocks_rejected.get(),
-                failed: counters.block_submissions_failed.get(),
+                success: counters.own_blocks.accepted.get(),
+                rejected: counters.own_blocks.rejected.get(),
+                failed: counters.own_blocks.failed.get(),
             },
             blocks: found.newest_first().take(LISTED_MAX).map(Block::of).collect(),
         }

@@ -11,20 +11,19 @@ fn id(number: u32) -> ShareId {
 fn block(number: u32) -> FoundBlock {
     let facts = Facts {
         block_height: number,
-        share_height: number,
+        share_height: Some(number),
         miner: "address".to_owned(),
         ours: false,
         coinbase_value: 50,
     };
-    FoundBlock { id: id(number), time: number, facts, fate: None }
+    FoundBlock { id: id(number), time: number, facts, fate: None, refusal: None }
 }
 
 /// As if the sharechain had these blocks.
 fn add(found: &mut Found, numbers: impl Iterator<Item = u32>) {
     let blocks: Vec<FoundBlock> = numbers.map(block).collect();
     let lines: Vec<Line> = blocks.iter().flat_map(lines_of).collect();
-    found.known.extend(blocks.iter().map(|block| block.id));
-    found.blocks.extend(blocks);
+    blocks.into_iter().for_each(|block| found.put(block));
     found.tidy();
     found.append(&lines);
 }
@@ -126,4 +125,64 @@ fn a_folder_that_cannot_be_written_is_done_without() {
     let mut found = Found::open(dir.path());
     add(&mut found, 1..=2);
     assert_eq!(found.len(), 2);
+}
+
+fn own(number: u32, outcome: Option<SubmitOutcome>) -> OwnBlock {
+    let (height, value) = (p2pool_core::units::BlockHeight(number), p2pool_core::units::Sats(50));
+    OwnBlock { id: id(number), time: p2pool_core::units::UnixTime(number), height, value, outcome }
+}
+
+fn own_status(blocks: Vec<OwnBlock>) -> Arc<OwnBlocksStatus> {
+    Arc::new(OwnBlocksStatus { blocks })
+}
+
+#[test]
+fn own_blocks_that_are_no_shares_are_remembered_with_what_became_of_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut found = Found::open(dir.path());
+    found.take_own(&own_status(vec![own(5, None), own(6, None)]), "mine");
+    assert_eq!(found.newest().unwrap().id, id(6));
+    let refused = Some(SubmitOutcome::Rejected("bad-cb-amount".to_owned()));
+    let status = own_status(vec![own(5, Some(SubmitOutcome::Accepted)), own(6, refused)]);
+    for _ in 0..3 {
+        found.take_own(&own_status(status.blocks.clone()), "mine");
+    }
+    assert_eq!(found.newest().unwrap().id, id(5), "a refused block is no block");
+    assert_eq!(lines(dir.path()), 3, "each fact is written once");
+    // bitcoind speaks of a refused block's header as of one beside the best chain.
+    found.hear(&self::status(&[(6, BlockFate::Orphaned)]));
+    let before = found.blocks.clone();
+    drop(found);
+    let found = Found::open(dir.path());
+    assert_eq!(found.blocks, before);
+    let facts = &found.blocks[1].facts;
+    assert_eq!((facts.ours, facts.miner.as_str(), facts.share_height), (true, "mine", None));
+    assert_eq!(found.blocks[1].refusal.as_deref(), Some("bad-cb-amount"));
+}
+
+#[test]
+fn a_block_that_turns_out_to_be_a_share_gets_its_height_and_stays_one_block() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut found = Found::open(dir.path());
+    found.take_own(&own_status(vec![own(7, None)]), "address");
+    add(&mut found, 7..=7);
+    found.take_own(&own_status(vec![own(7, Some(SubmitOutcome::Accepted))]), "address");
+    assert_eq!((found.len(), found.blocks[0].facts.share_height), (1, Some(7)));
+    drop(found);
+    let found = Found::open(dir.path());
+    assert_eq!((found.len(), found.blocks[0].facts.share_height), (1, Some(7)));
+}
+
+#[test]
+fn a_file_of_an_earlier_version_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let hash = id(3);
+    let text = format!(
+        "{{\"hash\":\"{hash}\",\"event\":\"found\",\"time\":9,\"block_height\":3,\"share_height\":4,\"miner\":\"a\",\
+         \"ours\":true,\"coinbase_value\":50}}\n{{\"hash\":\"{hash}\",\"event\":\"confirmed\",\"confirmations\":100}}\n"
+    );
+    fs::write(dir.path().join(FILE), text).unwrap();
+    let found = Found::open(dir.path());
+    assert_eq!(found.blocks[0].facts.share_height, Some(4));
+    assert_eq!(found.blocks[0].fate, Some(BlockFate::Confirmed { confirmations: 100 }));
 }

@@ -45,6 +45,7 @@ fn names_and_kinds_are_exact() {
         "p2pool_block_submissions_total{result=\"success\"}",
         "p2pool_block_submissions_total{result=\"rejected\"}",
         "p2pool_block_submissions_total{result=\"failed\"}",
+        "p2pool_peer_block_submissions_total{result=\"rejected\"}",
     ] {
         let family = name.split('{').next().unwrap();
         assert_eq!(kinds.get(family).map(String::as_str), Some("counter"), "{name}");
@@ -65,7 +66,8 @@ fn counters_count_at_once() {
     counters.shares_rejected_stale.add(2);
     counters.shares_rejected_low_difficulty.add_one();
     counters.blocks_found.add_one();
-    counters.blocks_accepted.add_one();
+    counters.own_blocks.accepted.add_one();
+    counters.peers_blocks.accepted.add(4);
     counters.rpc_errors.add(9);
     counters.stratum_bytes_in.add(1_000);
     counters.submit_latency.observe(Duration::from_micros(80));
@@ -79,6 +81,7 @@ fn counters_count_at_once() {
         ("p2pool_stratum_rejects_total{reason=\"duplicate\"}", 0.0),
         ("p2pool_blocks_found_total", 1.0),
         ("p2pool_block_submissions_total{result=\"success\"}", 1.0),
+        ("p2pool_peer_block_submissions_total{result=\"success\"}", 4.0),
         ("p2pool_rpc_errors_total", 9.0),
         ("p2pool_stratum_bytes_total{direction=\"in\"}", 1_000.0),
         ("p2pool_miners_connected", 2.0),

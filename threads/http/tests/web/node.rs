@@ -178,6 +178,7 @@ impl Node {
             peers: Arc::default(),
             bitcoind: Arc::default(),
             blocks: Arc::default(),
+            own_blocks: Arc::default(),
             watched: Arc::default(),
         };
         let config = HttpConfig {

@@ -5,8 +5,12 @@ use std::sync::Arc;
 
 use p2pool_core::share::ShareId;
 use p2pool_core::sharechain::Tree;
-use p2pool_core::status::{BlockFate, BlocksStatus, ChainStatus, MinersStatus};
+use p2pool_core::status::{
+    BlockFate, BlocksStatus, ChainStatus, MinersStatus, OwnBlock, OwnBlocksStatus, SubmitOutcome,
+};
 use p2pool_core::sync::SyncState;
+use p2pool_core::units::{BlockHeight, Sats, UnixTime};
+use serde_json::Value;
 
 use crate::node::{miner, now, Node, Recording};
 
@@ -82,4 +86,44 @@ fn the_folder_is_the_owners_and_the_socket_goes() {
     assert_eq!(node.get("/api/peers").status, 200);
     drop(node);
     assert!(!folder.path().join("web").exists());
+}
+
+/// Not every block is a share: one of a stale job, or below the share target, is not.
+#[test]
+fn a_block_of_this_node_that_is_no_share_is_shown_with_what_became_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = start(folder.path(), false);
+    let (first, second) = (ShareId([1; 32]), ShareId([2; 32]));
+    let publish = |outcomes: [Option<SubmitOutcome>; 2]| {
+        let block = |(id, height, outcome)| OwnBlock {
+            id,
+            time: UnixTime(1_700_000_000 + height),
+            height: BlockHeight(height),
+            value: Sats(5_000_000_000),
+            outcome,
+        };
+        let [one, other] = outcomes;
+        let blocks = [(first, 7, one), (second, 8, other)].map(block).to_vec();
+        node.sources.own_blocks.store(Arc::new(OwnBlocksStatus { blocks }));
+    };
+    publish([None, None]);
+    let listed = || node.json("/api/blocks")["blocks"].clone();
+    let newest = listed()[0].clone();
+    assert_eq!((&newest["hash"], &newest["status"]), (&second.to_string().into(), &"submitted".into()));
+    assert_eq!((&newest["ours"], &newest["share_height"], &newest["height"]), (&true.into(), &Value::Null, &8.into()));
+    let ours = node.json("/api/status")["our_address"].clone();
+    assert_eq!((&newest["miner"], &newest["value"]), (&ours, &5_000_000_000_u64.into()));
+    assert!(node.sources.watched.load().0.contains(&second), "bitcoind is asked about it");
+
+    publish([Some(SubmitOutcome::Accepted), Some(SubmitOutcome::Rejected("high-hash".to_owned()))]);
+    let blocks = listed();
+    assert_eq!((&blocks[0]["status"], &blocks[0]["reason"]), (&"rejected".into(), &"high-hash".into()));
+    assert_eq!((&blocks[1]["status"], &blocks[1]["reason"]), (&"submitted".into(), &Value::Null));
+    let fates = [(first, BlockFate::Confirmed { confirmations: 3 })].into_iter().collect();
+    node.sources.blocks.store(Arc::new(BlocksStatus { fates }));
+    assert_eq!((&listed()[1]["status"], &listed()[1]["confirmations"]), (&"confirmed".into(), &3.into()));
+    node.wait_for("the last block", |status| status["last_block_found_hash"] == first.to_string());
+    drop(node);
+    let node = start(folder.path(), false);
+    assert_eq!(node.json("/api/blocks")["blocks"][0]["status"], "rejected");
 }

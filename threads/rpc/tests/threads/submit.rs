@@ -5,19 +5,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use arc_swap::ArcSwap;
 use bitcoin::hashes::Hash as _;
 use bitcoin::BlockHash;
 use crossbeam_channel::{bounded, unbounded, Receiver, Sender};
 use p2pool_core::config::RpcConfig;
-use p2pool_core::message::{FoundBlock, SubmitOutcome, ToChain, ToSubmit};
+use p2pool_core::message::{FoundBlock, ToChain, ToSubmit};
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::share::coinbase::Payout;
 use p2pool_core::share::{CoinbaseTag, PayoutScript, ShareId};
-use p2pool_core::status::Counters;
+use p2pool_core::status::{Counters, OwnBlock, OwnBlocksStatus, SubmitOutcome};
 use p2pool_core::units::{Bits, Sats, ShareHeight, UnixTime, Work};
 use p2pool_core::work::{make_job, Answer, Job, JobId, NextShare, Template};
 use p2pool_rpc::Submit;
-use p2pool_test_bitcoind::{anyone_can_spend_address, Bitcoind, Chain, MempoolFiller};
+use p2pool_test_bitcoind::{anyone_can_spend_address, wait_for, wait_until, Bitcoind, Chain, MempoolFiller};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -28,6 +29,7 @@ struct Submitting {
     to: Sender<ToSubmit>,
     chain: Receiver<ToChain>,
     counters: Arc<Counters>,
+    own_blocks: Arc<ArcSwap<OwnBlocksStatus>>,
     thread: Running,
 }
 
@@ -38,38 +40,42 @@ impl Submitting {
         let (sender, chain) = unbounded();
         let counters = Arc::new(Counters::default());
         let submit = Submit::open(config, params, dir, inbox, sender, Arc::clone(&counters)).unwrap();
-        Self { to, chain, counters, thread: Running::start(|| submit.run()) }
+        let own_blocks = submit.own_blocks();
+        Self { to, chain, counters, own_blocks, thread: Running::start(|| submit.run()) }
     }
 
     fn submit(&self, found: &FoundBlock) {
         self.to.send(ToSubmit::Block(found.clone())).unwrap();
     }
 
-    /// The next word to chain on what became of a block.
-    #[track_caller]
-    fn outcome(&self) -> (BlockHash, u32, u64, SubmitOutcome) {
-        loop {
-            match self.chain.recv_timeout(PATIENCE).expect("no word on a block") {
-                ToChain::Submitted { id, height, value, outcome } => return (hash_of(id), height.0, value.0, outcome),
-                // Said before the first try, for other nodes to hear of it.
-                ToChain::BlockFound { .. } => {}
-                other => panic!("{other:?}"),
-            }
-        }
+    /// What is published of a block.
+    fn published(&self, hash: BlockHash) -> Option<OwnBlock> {
+        self.own_blocks.load().blocks.iter().find(|block| hash_of(block.id) == hash).cloned()
     }
 
-    /// Ends the thread; it has nothing more to say.
+    /// Waits until bitcoind's word on a block is published: height, value and outcome.
+    #[track_caller]
+    fn outcome(&self, found: &FoundBlock) -> (u32, u64, SubmitOutcome) {
+        let word = || {
+            let OwnBlock { time, height, value, outcome, .. } = self.published(hash(found))?;
+            assert_eq!(time.0.to_le_bytes(), found.header[68..72]);
+            Some((height.0, value.0, outcome?))
+        };
+        wait_for("word on a block", PATIENCE, word)
+    }
+
+    /// Waits until bitcoind has taken a block.
+    #[track_caller]
+    fn accepted(&self, found: &FoundBlock) {
+        wait_until("the block to be taken", PATIENCE, || self.outcome(found).2 == SubmitOutcome::Accepted);
+    }
+
+    /// Ends the thread.
     #[track_caller]
     fn stop(self) {
         self.to.send(ToSubmit::Stop).unwrap();
         self.thread.join_within(PATIENCE);
-        assert_eq!(outcomes(&self.chain), 0);
     }
-}
-
-/// How many words on what became of a block wait.
-fn outcomes(chain: &Receiver<ToChain>) -> usize {
-    chain.try_iter().filter(|message| matches!(message, ToChain::Submitted { .. })).count()
 }
 
 /// What `getblocktemplate` gives now.
@@ -134,14 +140,13 @@ fn a_block_is_accepted_and_a_second_time_known() {
     let submitting = Submitting::start(&config_of(&node), &regtest(), &dir.path().join("a/blocks"));
     let found = find(&node, "");
     submitting.submit(&found);
-    let accepted = (hash(&found), 18, 5_000_000_000, SubmitOutcome::Accepted);
-    assert_eq!(submitting.outcome(), accepted);
+    assert_eq!(submitting.outcome(&found), (18, 5_000_000_000, SubmitOutcome::Accepted));
     assert_eq!((node.tip(), node.height()), (hash(&found), 18));
     assert_eq!(Log::with(&["INFO", &format!("accepts block {} of height 18, 50.00000000 BTC", hash(&found))]).len(), 1);
     submitting.submit(&found);
-    assert_eq!(submitting.outcome(), accepted);
-    assert_eq!(Log::with(&["INFO", &format!("has block {} of height 18", hash(&found)), "already"]).len(), 1);
-    assert_eq!(submitting.counters.blocks_accepted.get(), 2);
+    Log::wait(&["INFO", &format!("has block {} of height 18", hash(&found)), "already"]);
+    wait_until("it is counted", PATIENCE, || submitting.counters.own_blocks.accepted.get() == 2);
+    assert_eq!(submitting.own_blocks.load().blocks.len(), 1, "one block is one block");
     assert_eq!(files(&dir.path().join("a/blocks")), Vec::<PathBuf>::new());
     submitting.stop();
 }
@@ -152,7 +157,7 @@ fn a_signet_block_is_accepted() {
     let submitting = Submitting::start(&config_of(&node), &op_true_signet(), dir.path());
     let found = find(&node, "");
     submitting.submit(&found);
-    assert_eq!(submitting.outcome().3, SubmitOutcome::Accepted);
+    submitting.accepted(&found);
     assert_eq!(node.tip(), hash(&found));
     submitting.stop();
 }
@@ -164,7 +169,7 @@ fn a_full_block_is_accepted() {
     let submitting = Submitting::start(&config_of(&node), &regtest(), dir.path());
     let found = find(&node, "");
     submitting.submit(&found);
-    assert_eq!(submitting.outcome().3, SubmitOutcome::Accepted);
+    submitting.accepted(&found);
     let block = node.block(&node.tip());
     assert_eq!(block.block_hash(), hash(&found));
     assert!(block.weight().to_wu() > 3_500_000, "{}", block.weight());
@@ -181,10 +186,10 @@ fn a_rejected_block_is_told_with_the_reason_and_kept_to_be_looked_at() {
     let found = solve(&job);
     submitting.submit(&found);
     let rejected = SubmitOutcome::Rejected("bad-cb-amount".to_owned());
-    assert_eq!(submitting.outcome(), (hash(&found), 1, 5_000_000_001, rejected));
+    assert_eq!(submitting.outcome(&found), (1, 5_000_000_001, rejected));
     Log::wait(&["ERROR", &hash(&found).to_string(), "is rejected: bad-cb-amount"]);
     assert_eq!(files(dir.path()), [dir.path().join(format!("{}.rejected", hash(&found)))]);
-    assert_eq!(submitting.counters.blocks_rejected.get(), 1);
+    assert_eq!(submitting.counters.own_blocks.rejected.get(), 1);
     submitting.stop();
     // Nor is it tried again.
     let submitting = Submitting::start(&config_of(&node), &regtest(), dir.path());
@@ -198,7 +203,7 @@ fn a_header_of_another_extranonce_is_not_submitted() {
     let submitting = Submitting::start(&config_of(&node), &regtest(), dir.path());
     let found = FoundBlock { extranonce: [8; 12], ..find(&node, "") };
     submitting.submit(&found);
-    let (_, _, _, outcome) = submitting.outcome();
+    let (_, _, outcome) = submitting.outcome(&found);
     assert!(matches!(&outcome, SubmitOutcome::Rejected(why) if why.contains("merkle root")), "{outcome:?}");
     assert_eq!(files(dir.path()), Vec::<PathBuf>::new());
     submitting.stop();
@@ -211,11 +216,11 @@ fn a_block_that_comes_second_counts_as_taken() {
     let found = find(&node, "");
     let winner = node.mine(1)[0];
     submitting.submit(&found);
-    assert_eq!(submitting.outcome().3, SubmitOutcome::Accepted);
+    submitting.accepted(&found);
     assert_eq!(Log::with(&["WARN", &hash(&found).to_string(), "another came first"]).len(), 1);
     assert_eq!(node.tip(), winner);
     submitting.submit(&found);
-    assert_eq!(submitting.outcome().3, SubmitOutcome::Accepted);
+    wait_until("it is counted", PATIENCE, || submitting.counters.own_blocks.accepted.get() == 2);
     submitting.stop();
 }
 
@@ -229,11 +234,11 @@ fn a_block_outlasts_bitcoind_and_this_program() {
     node.kill();
     let killed = Instant::now();
     submitting.submit(&first);
-    let (id, _, _, outcome) = submitting.outcome();
+    wait_until("it is taken in", PATIENCE, || submitting.published(hash(&first)).is_some());
+    let (_, _, outcome) = submitting.outcome(&first);
     assert!(matches!(&outcome, SubmitOutcome::Failed(why) if why.contains("cannot be reached")), "{outcome:?}");
-    assert_eq!(id, hash(&first));
     assert!(killed.elapsed() >= Duration::from_secs(7), "tries 1, 2 and 4 s apart, not {:?}", killed.elapsed());
-    assert_eq!(submitting.counters.block_submissions_failed.get(), 4);
+    assert_eq!(submitting.counters.own_blocks.failed.get(), 4);
     assert_eq!(fs::read(file(&first)).unwrap(), first.job.block(&first.header, &first.extranonce).unwrap());
     // A second one joins, and the program ends.
     submitting.submit(&second);
@@ -247,10 +252,8 @@ fn a_block_outlasts_bitcoind_and_this_program() {
 
     node.launch();
     let submitting = Submitting::start(&config_of(&node), &regtest(), dir.path());
-    let mut outcomes = [submitting.outcome(), submitting.outcome()];
-    outcomes.sort_by_key(|(id, ..)| *id != hash(&first));
-    for (found, outcome) in [&first, &second].into_iter().zip(outcomes) {
-        assert_eq!(outcome, (hash(found), 1, 5_000_000_000, SubmitOutcome::Accepted));
+    for found in [&first, &second] {
+        assert_eq!(submitting.outcome(found), (1, 5_000_000_000, SubmitOutcome::Accepted));
     }
     assert_eq!(node.height(), 1);
     assert_eq!(files(dir.path()), [dir.path().join("notes.txt")]);
@@ -264,10 +267,26 @@ fn a_block_is_accepted_once_bitcoind_is_back() {
     let found = find(&node, "");
     node.stop();
     submitting.submit(&found);
-    assert!(matches!(submitting.outcome().3, SubmitOutcome::Failed(_)));
+    assert!(matches!(submitting.outcome(&found).2, SubmitOutcome::Failed(_)));
     node.launch();
-    assert_eq!(submitting.outcome().3, SubmitOutcome::Accepted);
+    submitting.accepted(&found);
     assert_eq!(node.tip(), hash(&found));
+    submitting.stop();
+}
+
+#[test]
+fn a_peers_block_is_submitted_and_neither_counted_nor_shown_as_an_own_one() {
+    let (node, dir) = (Bitcoind::start(Chain::Regtest), TempDir::new().unwrap());
+    let submitting = Submitting::start(&config_of(&node), &regtest(), dir.path());
+    let found = find(&node, "");
+    let block = found.job.block(&found.header, &found.extranonce).unwrap();
+    let theirs = ToSubmit::PeersBlock { id: ShareId(found.hash), height: found.job.block_height, block };
+    submitting.to.send(theirs).unwrap();
+    wait_until("it is counted", PATIENCE, || submitting.counters.peers_blocks.accepted.get() == 1);
+    assert_eq!(node.tip(), hash(&found));
+    assert_eq!(submitting.counters.own_blocks.accepted.get(), 0);
+    assert_eq!(submitting.own_blocks.load().blocks, []);
+    assert_eq!(submitting.chain.try_iter().count(), 0, "whoever found it has announced it");
     submitting.stop();
 }
 
@@ -281,7 +300,7 @@ fn passing_faults_are_retried_at_once() {
     submitting.submit(&found);
     Log::wait(&["WARN", &hash(&found).to_string(), "answers with HTTP status 503: queue full"]);
     proxy.set(Fault::None);
-    assert_eq!(submitting.outcome().3, SubmitOutcome::Accepted);
+    submitting.accepted(&found);
     submitting.stop();
 }
 
@@ -298,7 +317,7 @@ fn a_full_disk_does_not_keep_a_block_from_bitcoind() {
     Log::wait(&["ERROR", &hash(&found).to_string(), "cannot be written to disk"]);
     Log::wait(&["WARN", &hash(&found).to_string(), "is not submitted yet"]);
     proxy.set(Fault::None);
-    assert_eq!(submitting.outcome().3, SubmitOutcome::Accepted);
+    submitting.accepted(&found);
     assert_eq!(node.tip(), hash(&found));
     submitting.stop();
 }
@@ -322,15 +341,16 @@ fn a_block_given_just_before_the_end_is_still_submitted() {
     let (sender, chain) = unbounded();
     let counters = Arc::new(Counters::default());
     let submit = Submit::open(&config_of(&node), &regtest(), dir.path(), inbox, sender, counters).unwrap();
+    let own_blocks = submit.own_blocks();
     let found = [find(&node, "a"), find(&node, "b"), find(&node, "c")];
     for block in &found {
         to.send(ToSubmit::Block(block.clone())).unwrap();
     }
     to.send(ToSubmit::Stop).unwrap();
     submit.run().unwrap();
-    let said: Vec<ToChain> = chain.try_iter().collect();
-    let found_first = said.iter().take(3).filter(|message| matches!(message, ToChain::BlockFound { .. })).count();
-    assert!(found_first >= 1 && said.len() == 6, "each block is announced to other nodes and answered: {said:?}");
+    let is_found = |message: &ToChain| matches!(message, ToChain::BlockFound { .. });
+    assert_eq!(chain.try_iter().filter(is_found).count(), 3, "each is announced to other nodes");
+    assert!(own_blocks.load().blocks.iter().all(|block| block.outcome == Some(SubmitOutcome::Accepted)));
     assert_eq!(node.tip(), hash(&found[0]));
     assert_eq!(node.call("getchaintips", json!([])).as_array().unwrap().len(), 3);
 }

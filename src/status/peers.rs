@@ -15,6 +15,10 @@ pub struct PeersStatus {
     pub peers: Vec<PeerStatus>,
     /// Nodes and addresses that are banned now.
     pub banned: usize,
+    /// Bytes that came from other nodes since the start, with all that encryption and framing add.
+    pub bytes_in: u64,
+    /// Bytes that went to other nodes since the start.
+    pub bytes_out: u64,
 }
 
 /// One connected node. Its texts are a stranger's: bounded, without control characters, otherwise as given.

@@ -5,6 +5,7 @@
 //! | [`pool`] | a running `p2pool` |
 //! | [`miner`] | a miner in the background |
 //! | [`network`] | several nodes that know each other |
+//! | [`journal`] | what a node's log tells of shares |
 //! | [`payees`] | addresses to be paid at |
 //! | [`audit`] | blocks and exported shares, against the independent model of the rules |
 //!
@@ -13,6 +14,7 @@
 #![allow(clippy::panic, reason = "a test's helper fails by panicking, with a message")]
 
 pub mod audit;
+pub mod journal;
 pub mod miner;
 pub mod network;
 pub mod payees;

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
@@ -129,10 +129,20 @@ impl Pool {
 
     /// A document of its API, `/api/status` for one; none while the node does not answer.
     pub fn api(&self, path: &str) -> Option<Value> {
+        serde_json::from_str(&self.get(path)?).ok()
+    }
+
+    fn get(&self, path: &str) -> Option<String> {
         let config = ureq::Agent::config_builder().timeout_global(Some(API_TIMEOUT)).max_idle_connections(0).build();
         let agent = ureq::Agent::new_with_config(config);
         let mut answer = agent.get(format!("http://{}{path}", self.address())).call().ok()?;
-        serde_json::from_str(&answer.body_mut().read_to_string().ok()?).ok()
+        answer.body_mut().read_to_string().ok()
+    }
+
+    /// One of its metrics, by name with labels; none while the node does not answer.
+    pub fn metric(&self, name: &str) -> Option<f64> {
+        let text = self.get("/metrics")?;
+        text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
     }
 
     /// A session with this node, ready for jobs.
@@ -260,8 +270,7 @@ pub fn exe() -> PathBuf {
     }
     let test = std::env::current_exe().unwrap_or_else(|error| panic!("this test has no path: {error}"));
     // target/<profile>/deps/<test>
-    let profile = test.parent().and_then(Path::parent).unwrap_or_else(|| panic!("{} has no folder", test.display()));
-    let path = profile.join("p2pool");
-    assert!(path.exists(), "{} is not built: run `cargo build --workspace --bins` first", path.display());
-    path
+    // Or target/<profile>/<program>
+    let path = test.ancestors().skip(1).take(2).map(|folder| folder.join("p2pool")).find(|path| path.exists());
+    path.unwrap_or_else(|| panic!("no p2pool near {}: run `cargo build --workspace --bins` first", test.display()))
 }

@@ -11,6 +11,7 @@ mod network;
 mod network_blocks;
 mod network_clock;
 mod network_faults;
+mod network_gossip;
 mod regtest;
 mod signet;
 mod transactions;

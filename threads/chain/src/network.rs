@@ -199,6 +199,7 @@ impl Chain {
     }
 
     pub(crate) fn take_gossip(&mut self, peer: PeerToken, gossip: GossipToken, share: &Arc<Share>) {
+        debug!("peer {} passed on share {}", peer.0, share.id());
         if self.network.gossip.len() >= GOSSIP_WAITING_MAX {
             self.network.gossip.clear();
         }
@@ -364,6 +365,7 @@ impl Chain {
     }
 
     fn deliver(&mut self, route: Route, source: Source, shares: Vec<Arc<Share>>) {
+        debug!("{} shares fetched from {source:?}", shares.len());
         for share in shares {
             let effects = match route {
                 Route::Chain => self.chain.receive((*share).clone(), source, now()),

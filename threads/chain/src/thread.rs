@@ -306,7 +306,10 @@ impl Chain {
                 Effect::Ask { need: Need::Anchor(hash), .. } => self.ask(*hash),
                 Effect::Ask { need: Need::Share(_), .. } | Effect::Apart { .. } => {}
                 Effect::Linked(_) | Effect::Unlinked(_) => self.tree_changed = true,
-                Effect::NewTip(_) => self.job_due = true,
+                Effect::NewTip(id) => {
+                    debug!("share {id} is the tip");
+                    self.job_due = true;
+                }
             }
         }
         if effects.iter().any(|effect| matches!(effect, Effect::Unlinked(_))) {

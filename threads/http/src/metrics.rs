@@ -137,6 +137,15 @@ fn node(view: &View, extras: &Extras<'_>) -> Vec<MetricFamily> {
             flag(matches!(sync, SyncState::Alone { .. })),
         ),
         gauge("p2pool_peers_banned", "Nodes and addresses that are banned now.", view.peers.banned as f64),
+        family(
+            "p2pool_p2p_bytes_total",
+            "Bytes from other nodes and for other nodes, as they are on the wire.",
+            MetricType::COUNTER,
+            vec![
+                counter_metric(&[("direction", "in")], view.peers.bytes_in),
+                counter_metric(&[("direction", "out")], view.peers.bytes_out),
+            ],
+        ),
         gauge("p2pool_uptime_seconds", "How long this node runs.", extras.uptime_secs as f64),
         counter("p2pool_templates_total", "Templates taken from bitcoind.", counters.templates.get()),
         counter("p2pool_rpc_errors_total", "Questions to bitcoind that failed.", counters.rpc_errors.get()),

@@ -25,7 +25,7 @@ pub fn start(level: LevelFilter) {
         .filter_level(level.min(LevelFilter::Warn))
         .filter_module("p2pool", level)
         .format(move |out, record| match style {
-            Style::Plain => plain(out, record),
+            Style::Plain => plain(out, record, level),
             Style::Journal => journal(out, record),
         })
         .init();
@@ -37,9 +37,10 @@ pub fn start(level: LevelFilter) {
     }));
 }
 
-fn plain(out: &mut Formatter, record: &Record<'_>) -> std::io::Result<()> {
+fn plain(out: &mut Formatter, record: &Record<'_>, level: LevelFilter) -> std::io::Result<()> {
     let level_style = out.default_level_style(record.level());
-    let time = out.timestamp();
+    // Whoever wants all the details also wants to know how long things took.
+    let time = if level >= LevelFilter::Debug { out.timestamp_micros() } else { out.timestamp_seconds() };
     let (target, text) = (short_target(record.target()), one_line(&record.args().to_string()));
     writeln!(out, "{time} {level_style}{:<5}{level_style:#} {target} {text}", record.level())
 }

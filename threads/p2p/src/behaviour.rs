@@ -1,7 +1,10 @@
 //! The swarm: every protocol of this network on one TCP connection per peer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use libp2p::core::upgrade::Version;
+use libp2p::core::Transport as _;
 use libp2p::identity::Keypair;
 use libp2p::kad::store::{MemoryStore, MemoryStoreConfig};
 use libp2p::request_response::{self, ProtocolSupport};
@@ -15,6 +18,7 @@ use crate::doorkeeper::Doorkeeper;
 use crate::error::P2pError;
 use crate::gossip::Gossip;
 use crate::names::{self, Names};
+use crate::traffic::{Counted, Traffic};
 
 /// Connections in all.
 pub const CONNECTIONS_MAX: u32 = 100;
@@ -83,6 +87,8 @@ pub struct Setup {
     pub dht_server: bool,
     /// Deadline of a question, from the asker's and the answerer's side.
     pub request_timeout: Duration,
+    /// Where bytes on the wire are counted.
+    pub traffic: Arc<Traffic>,
 }
 
 fn limits() -> connection_limits::ConnectionLimits {
@@ -151,18 +157,20 @@ fn failed(what: &dyn std::fmt::Display) -> P2pError {
 pub fn swarm(setup: Setup) -> Result<Swarm<Behaviour>, P2pError> {
     let key = setup.key.clone();
     let prologue = setup.names.noise_prologue.clone();
+    let traffic = Arc::clone(&setup.traffic);
     let behaviour = behaviour(setup)?;
     let builder = SwarmBuilder::with_existing_identity(key)
         .with_tokio()
-        .with_tcp(
-            tcp::Config::default().nodelay(true),
-            |key: &Keypair| noise::Config::new(key).map(|config| config.with_prologue(prologue)),
-            || {
-                let mut config = yamux::Config::default();
-                config.set_max_num_streams(STREAMS_MAX);
-                config
-            },
-        )
+        // Not `with_tcp`, which leaves no place for the counters.
+        .with_other_transport(|key: &Keypair| -> Result<_, Box<dyn std::error::Error + Send + Sync>> {
+            let mut muxer = yamux::Config::default();
+            muxer.set_max_num_streams(STREAMS_MAX);
+            Ok(tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
+                .map(move |stream, _| Counted::new(stream, Arc::clone(&traffic)))
+                .upgrade(Version::V1Lazy)
+                .authenticate(noise::Config::new(key)?.with_prologue(prologue))
+                .multiplex(muxer))
+        })
         .map_err(|error| failed(&error))?;
     // The builder's types differ with and without names.
     macro_rules! finish {

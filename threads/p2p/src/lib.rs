@@ -31,6 +31,7 @@ mod peers;
 mod prefix;
 mod rate;
 mod thread;
+mod traffic;
 
 #[cfg(test)]
 mod tests;

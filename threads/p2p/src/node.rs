@@ -24,6 +24,7 @@ use crate::file;
 use crate::names::Names;
 use crate::outbox::Outbox;
 use crate::peers::Peers;
+use crate::traffic::Traffic;
 
 use gossip::Verdicts;
 use sync::Questions;
@@ -53,6 +54,7 @@ pub struct Node {
     questions: Questions,
     listening: Vec<Multiaddr>,
     status: Arc<ArcSwap<PeersStatus>>,
+    traffic: Arc<Traffic>,
     published: Instant,
     saved: Instant,
     /// Something that onlookers see has changed.
@@ -77,6 +79,8 @@ pub struct Parts {
     pub dialer: Dialer,
     /// What onlookers see.
     pub status: Arc<ArcSwap<PeersStatus>>,
+    /// Bytes on the wire.
+    pub traffic: Arc<Traffic>,
 }
 
 impl Node {
@@ -96,6 +100,7 @@ impl Node {
             questions: Questions::default(),
             listening: Vec::new(),
             status: parts.status,
+            traffic: parts.traffic,
             published: now,
             saved: now,
             news: true,
@@ -220,6 +225,8 @@ impl Node {
             listening: self.listening.iter().map(|address| format!("{address}/p2p/{our_id}")).collect(),
             peers: self.peers.statuses(),
             banned: self.swarm.behaviour().door.bans.len(),
+            bytes_in: self.traffic.bytes_in.get(),
+            bytes_out: self.traffic.bytes_out.get(),
             our_id,
         }));
     }

@@ -30,6 +30,7 @@ use crate::identity;
 use crate::names::Names;
 use crate::node::{Node, Parts, BANS_FILE, PEERS_FILE};
 use crate::outbox::Outbox;
+use crate::traffic::Traffic;
 
 /// Messages that wait for the network thread. A full inbox loses announcements and questions; peers catch up by
 /// inventory.
@@ -100,6 +101,7 @@ impl P2p {
         let looks_for_peers = config.mdns || !bootnodes.is_empty() || !known.is_empty();
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| setup_failed(&error))?;
+        let traffic = Arc::new(Traffic::default());
         let swarm = {
             let _inside = runtime.enter();
             let mut swarm = swarm(Setup {
@@ -109,6 +111,7 @@ impl P2p {
                 mdns: config.mdns,
                 dht_server: config.dht_server,
                 request_timeout: tuning.request_timeout,
+                traffic: Arc::clone(&traffic),
             })?;
             listen(&mut swarm, config.port)?;
             swarm
@@ -123,6 +126,7 @@ impl P2p {
             outbox: Outbox::new(to_chain),
             dialer: Dialer::new(our_id, bootnodes, &known, Instant::now()),
             status: Arc::clone(&status),
+            traffic,
         });
         let (sender, inbox, stop) = inbox();
         Ok(Self { runtime, node, inbox, stop, sender, status, looks_for_peers })

@@ -46,6 +46,8 @@ fn names_and_kinds_are_exact() {
         "p2pool_block_submissions_total{result=\"rejected\"}",
         "p2pool_block_submissions_total{result=\"failed\"}",
         "p2pool_peer_block_submissions_total{result=\"rejected\"}",
+        "p2pool_p2p_bytes_total{direction=\"in\"}",
+        "p2pool_p2p_bytes_total{direction=\"out\"}",
     ] {
         let family = name.split('{').next().unwrap();
         assert_eq!(kinds.get(family).map(String::as_str), Some("counter"), "{name}");

@@ -133,3 +133,16 @@ fn what_cannot_work_is_said_at_the_start() {
     let error = start.open().err().unwrap().to_string();
     assert!(error.contains(&port(&node.address).to_string()), "{error}");
 }
+
+#[test]
+fn every_byte_on_the_wire_is_counted_at_both_ends() {
+    let one = TestNode::start(&[]);
+    let two = TestNode::start(&[&one.address]);
+    two.await_peer(&one.id());
+    until("both ends to agree", || {
+        let (one, two) = (one.status.load(), two.status.load());
+        let agreed = (one.bytes_in, one.bytes_out) == (two.bytes_out, two.bytes_in);
+        // A handshake alone takes some hundred.
+        (agreed && one.bytes_in > 500 && one.bytes_out > 500).then_some(())
+    });
+}

@@ -1,0 +1,114 @@
+//! A long sharechain, made without waiting for it: clocks are set as the rules allow, and every share is checked.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bitcoin::blockdata::constants::genesis_block;
+use bitcoin::consensus::deserialize;
+use bitcoin::hashes::{sha256, Hash as _};
+use p2pool_chain::store::{Batch, Store, StoredShare};
+use p2pool_core::params::{ChainParams, Network};
+use p2pool_core::share::{CoinbaseTag, PayoutScript, Share, EXTRANONCE_LEN};
+use p2pool_core::sharechain::{next_share, Anchor, Effect, Sharechain, Source, Tree};
+use p2pool_core::units::{Bits, BlockHeight, Sats, UnixTime};
+use p2pool_core::work::{make_job, Answer, Job, JobId, Template, TemplateTx};
+use p2pool_test_bitcoind::Bitcoind;
+use p2pool_test_functional::payees;
+use serde_json::json;
+
+/// Miners that take turns: more than a coinbase pays.
+const MINERS: u32 = 100;
+/// Transactions of each block, as in a full one of mainnet: what a share proves of them is 384 of its bytes.
+const TRANSACTIONS: u32 = 3_000;
+/// What each pays and weighs.
+const FEE: Sats = Sats(1_000);
+const WEIGHT: u64 = 1_000;
+/// Shares written at once.
+const BATCH_SHARES: usize = 1_000;
+/// Regtest's target of every block.
+const BITS: Bits = Bits(0x207f_ffff);
+
+/// The chain: regtest's, with the windows of mainnet.
+pub fn params() -> ChainParams {
+    ChainParams::standard(Network::Regtest)
+}
+
+/// Writes a chain of so many shares into a node's folder, one a share period, the newest found at `end`.
+pub fn write(bitcoind: &Bitcoind, folder: &Path, shares: u32, end: UnixTime) {
+    let params = Arc::new(params());
+    let template = template(bitcoind);
+    let mut tree = Tree::new(Arc::clone(&params));
+    tree.add_anchor(genesis());
+    let mut chain = Sharechain::new(tree);
+    let mut store = Store::open(folder, &params).unwrap_or_else(|error| panic!("no store: {error}"));
+    let mut batch = Batch { put_anchors: vec![genesis()], ..Batch::default() };
+    for number in 0..shares {
+        let now = end.minus((shares - 1 - number) * params.share_period_s);
+        let share = mine(&mut chain, &template, now, number);
+        let effects = chain.receive(share, Source::Local, now);
+        let tip = effects.iter().find_map(|effect| match effect {
+            Effect::NewTip(id) => Some(*id),
+            _ => None,
+        });
+        let id = tip.unwrap_or_else(|| panic!("share {number} is refused: {effects:?}"));
+        if let Some(node) = chain.tree().node(&id) {
+            batch.put_shares.push(StoredShare { id, share: (*node.share).clone(), verified: node.verified });
+        }
+        batch.tip = Some(id);
+        if batch.put_shares.len() >= BATCH_SHARES || number + 1 == shares {
+            store.commit(&batch).unwrap_or_else(|error| panic!("not stored: {error}"));
+            batch = Batch::default();
+        }
+    }
+}
+
+fn template(bitcoind: &Bitcoind) -> Arc<Template> {
+    let json = bitcoind.call("getblocktemplate", json!([{ "rules": ["segwit"] }])).to_string();
+    let mut template =
+        Template::from_json(&json, Network::Regtest).unwrap_or_else(|error| panic!("no template: {error}"));
+    let transactions: Vec<TemplateTx> = (0..TRANSACTIONS).map(transaction).collect();
+    template.coinbase_value.0 += FEE.0 * u64::from(TRANSACTIONS);
+    template.transactions = transactions.into();
+    Arc::new(template)
+}
+
+/// Of a transaction only its ids go into shares.
+fn transaction(number: u32) -> TemplateTx {
+    let id = sha256::Hash::hash(&number.to_le_bytes()).to_byte_array();
+    TemplateTx { data: Vec::new(), txid: id, wtxid: id, fee: FEE, weight: WEIGHT, sigops_cost: 0 }
+}
+
+/// The block that all shares are built on.
+fn genesis() -> Anchor {
+    let header = genesis_block(bitcoin::Network::Regtest).header;
+    Anchor {
+        header,
+        height: BlockHeight(0),
+        median_time_past: UnixTime(header.time),
+        next_bits: BITS,
+        next_bits_late: None,
+    }
+}
+
+fn mine(chain: &mut Sharechain, template: &Arc<Template>, now: UnixTime, number: u32) -> Share {
+    let script = PayoutScript::new(payees::p2tr(number % MINERS).as_bytes());
+    let script = script.unwrap_or_else(|error| panic!("no payout script: {error}"));
+    let facts = next_share(chain.tree(), now, script, &CoinbaseTag::default());
+    let params = Arc::clone(chain.tree().params());
+    let window = chain.tree_mut().window(facts.parent, template.bits);
+    let window = window.unwrap_or_else(|missing| panic!("no payouts: {missing}"));
+    let job = make_job(JobId(number.into()), &params, template, &facts, now, |value| window.payouts(value, script));
+    solve(&job.unwrap_or_else(|error| panic!("no job: {error}")), now)
+}
+
+fn solve(job: &Job, now: UnixTime) -> Share {
+    let extranonce = [9; EXTRANONCE_LEN];
+    for nonce in 0..=u32::MAX {
+        let judged = job.judge(&Answer { extranonce, time: now.0.max(job.time.0), nonce, version: job.version });
+        if job.share_target.is_met_by(&judged.hash) {
+            let header = deserialize(&judged.header).unwrap_or_else(|error| panic!("no header: {error}"));
+            return Share { header, info: job.info.clone(), extranonce, merkle_branch: job.merkle_branch.clone() };
+        }
+    }
+    panic!("no nonce meets {:?}", job.share_target);
+}

@@ -1,0 +1,69 @@
+//! How fast a fresh node fetches a long chain from one other node.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
+
+use argh::FromArgs;
+use p2pool_core::units::UnixTime;
+use p2pool_test_bitcoind::{wait_for, wait_until, Bitcoind, Chain};
+use p2pool_test_functional::journal::{entries, Event};
+use p2pool_test_functional::network::{share_count, start, SOON};
+use p2pool_test_functional::payees;
+use p2pool_test_functional::pool::{Options, Pool};
+
+use crate::{chain, load_averages};
+
+/// Whoever has not got the chain by then never will.
+const PATIENCE: Duration = Duration::from_secs(1_800);
+
+/// a fresh node fetches a long chain from one other node; prints how long that took
+#[derive(FromArgs)]
+#[argh(subcommand, name = "sync")]
+pub struct Plan {
+    /// shares of the chain (default 17280, two payout windows)
+    #[argh(option, default = "17280")]
+    shares: u32,
+}
+
+pub fn measure(plan: &Plan) {
+    let bitcoind = Bitcoind::start(Chain::Regtest);
+    let options = |payee| Options {
+        address: payees::p2tr_address(Chain::Regtest, payee),
+        flags: vec!["-log-level=debug".to_owned()],
+        environment: Vec::new(),
+    };
+    let mut server = start(&bitcoind, options(1_000), &[]);
+    assert!(server.terminate().success());
+    let begun = Instant::now();
+    let end = UnixTime::from(SystemTime::now()).minus(60);
+    chain::write(&bitcoind, &chain_folder(&server), plan.shares, end);
+    println!("{} shares made in {:.1} s", plan.shares, begun.elapsed().as_secs_f64());
+    server.launch();
+    wait_until("the chain to be loaded", SOON, || share_count(&server) == u64::from(plan.shares));
+
+    println!("load at the start: {}", load_averages());
+    let fresh = start(&bitcoind, options(1_001), &[&server]);
+    let when = |wanted: &Event| {
+        let entries = entries(&fresh.log());
+        entries.iter().find(|entry| entry.event == *wanted).map(|entry| entry.at_us)
+    };
+    let level_us = wait_for("the fresh node to have the chain", PATIENCE, || when(&Event::Level));
+    let connected_us = when(&Event::Connected).unwrap_or(level_us);
+    wait_until("all shares to be seen", SOON, || share_count(&fresh) == u64::from(plan.shares));
+    // Its metrics are made anew every two seconds.
+    std::thread::sleep(Duration::from_secs(3));
+    let bytes_in = fresh.metric("p2pool_p2p_bytes_total{direction=\"in\"}").unwrap_or_default();
+    let seconds = (level_us - connected_us) as f64 / 1e6;
+    println!(
+        "{} shares from one peer in {seconds:.2} s, from its connection to being level: {:.0} a second, {:.0} bytes each",
+        plan.shares,
+        f64::from(plan.shares) / seconds,
+        bytes_in / f64::from(plan.shares)
+    );
+    println!("load at the end: {}", load_averages());
+}
+
+/// The folder of a node's chain.
+fn chain_folder(node: &Pool) -> PathBuf {
+    node.data_dir().join(format!("regtest-{}", chain::params().chain_id().prefix()))
+}

@@ -1,0 +1,189 @@
+//! What a node's log at level `debug` tells of shares, with times: all nodes of one machine have one clock.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+/// One line about a share, or about the network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A peer passed on this share.
+    Gossip(String),
+    /// This share, found by a miner of this node, is checked and in the sharechain.
+    AcceptedLocal(String),
+    /// This share, which came from a peer, is checked and in the sharechain.
+    AcceptedFromPeer(String),
+    /// This share is the tip.
+    Tip(String),
+    /// So many shares came in answer to a question.
+    Fetched(usize),
+    /// The node has what the others have.
+    Level,
+    /// It is connected with a first other node.
+    Connected,
+    /// It is connected with no other node any more.
+    Lonely,
+}
+
+/// An event and when it was logged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Microseconds since 1970.
+    pub at_us: i64,
+    /// What happened.
+    pub event: Event,
+}
+
+/// All entries of a log, in order; lines about anything else are left out.
+pub fn entries(log: &str) -> Vec<Entry> {
+    log.lines().filter_map(entry).collect()
+}
+
+fn entry(line: &str) -> Option<Entry> {
+    let (time, rest) = line.split_once(' ')?;
+    let mut words = rest.splitn(2, ' ');
+    let (_level, rest) = (words.next()?, words.next()?.trim_start());
+    let (thread, text) = rest.split_once(' ')?;
+    let event = match thread {
+        "chain" => of_chain(text)?,
+        "p2p" => of_p2p(text)?,
+        _ => return None,
+    };
+    let time: Timestamp = time.parse().ok()?;
+    Some(Entry { at_us: time.as_microsecond(), event })
+}
+
+fn of_chain(text: &str) -> Option<Event> {
+    if text == "level with the other nodes" {
+        return Some(Event::Level);
+    }
+    if let Some(rest) = text.strip_prefix("peer ") {
+        return rest.split_once(" passed on share ").map(|(_, id)| Event::Gossip(id.to_owned()));
+    }
+    if let Some((count, _)) = text.split_once(" shares fetched from ") {
+        return count.parse().ok().map(Event::Fetched);
+    }
+    let (id, rest) = text.strip_prefix("share ")?.split_once(' ')?;
+    let id = id.to_owned();
+    match rest {
+        "is the tip" => Some(Event::Tip(id)),
+        "from Local: Accepted" => Some(Event::AcceptedLocal(id)),
+        rest if rest.starts_with("from Peer(") && rest.ends_with(": Accepted") => Some(Event::AcceptedFromPeer(id)),
+        _ => None,
+    }
+}
+
+fn of_p2p(text: &str) -> Option<Event> {
+    if text.starts_with("connected to the network:") {
+        return Some(Event::Connected);
+    }
+    (text == "no longer connected to any node").then_some(Event::Lonely)
+}
+
+/// One share's way to one node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Arrival {
+    /// When the node had checked it and put it in its sharechain; none: never.
+    pub accepted_us: Option<i64>,
+    /// Whether a peer had passed it on before that; otherwise it was fetched.
+    pub by_gossip: bool,
+    /// Whether it was the node's tip at some time.
+    pub was_tip: bool,
+}
+
+/// One share's way to all nodes.
+#[derive(Clone, Debug)]
+pub struct Journey {
+    /// The share.
+    pub id: String,
+    /// Which node's miner found it.
+    pub finder: usize,
+    /// When that node accepted it.
+    pub found_us: i64,
+    /// What every node knows of it, the finder among them.
+    pub arrivals: Vec<Arrival>,
+}
+
+/// The ways of all shares that miners of these nodes found, in the order in which they were found.
+pub fn journeys(logs: &[String]) -> Vec<Journey> {
+    let mut found: BTreeMap<String, (usize, i64)> = BTreeMap::new();
+    let mut arrivals: BTreeMap<String, Vec<Arrival>> = BTreeMap::new();
+    for (node, log) in logs.iter().enumerate() {
+        for Entry { at_us, event } in entries(log) {
+            let (Event::Gossip(id) | Event::AcceptedLocal(id) | Event::AcceptedFromPeer(id) | Event::Tip(id)) = &event
+            else {
+                continue;
+            };
+            let of_share = arrivals.entry(id.clone()).or_insert_with(|| vec![Arrival::default(); logs.len()]);
+            let arrival = &mut of_share[node];
+            match event {
+                Event::Gossip(_) => arrival.by_gossip |= arrival.accepted_us.is_none(),
+                Event::Tip(_) => arrival.was_tip = true,
+                Event::AcceptedLocal(id) => {
+                    found.insert(id, (node, at_us));
+                    arrival.accepted_us.get_or_insert(at_us);
+                }
+                _ => {
+                    arrival.accepted_us.get_or_insert(at_us);
+                }
+            }
+        }
+    }
+    let mut journeys: Vec<Journey> = found
+        .into_iter()
+        .map(|(id, (finder, found_us))| {
+            let arrivals = arrivals.remove(&id).unwrap_or_default();
+            Journey { id, finder, found_us, arrivals }
+        })
+        .collect();
+    journeys.sort_by_key(|journey| journey.found_us);
+    journeys
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FINDER: &str = "\
+2026-01-02T03:04:05.000100Z INFO  p2p connected to the network: 12D3 at /ip4/127.0.0.1/tcp/1
+2026-01-02T03:04:05.000200Z DEBUG chain share aa from Local: Accepted
+2026-01-02T03:04:05.000201Z DEBUG chain share aa is the tip
+2026-01-02T03:04:06.000000Z DEBUG chain share bb from Local: Accepted
+2026-01-02T03:04:07.000000Z DEBUG stratum share cc is the tip
+";
+    const OTHER: &str = "\
+2026-01-02T03:04:05.000300Z DEBUG chain peer 7 passed on share aa
+2026-01-02T03:04:05.000400Z DEBUG chain share aa from Peer(7): Accepted
+2026-01-02T03:04:05.000401Z DEBUG chain share aa is the tip
+2026-01-02T03:04:05.000402Z DEBUG chain share aa from Peer(8): Known
+2026-01-02T03:04:09.000000Z DEBUG chain 12 shares fetched from Peer(7)
+2026-01-02T03:04:09.000001Z DEBUG chain share bb from Peer(7): Accepted
+2026-01-02T03:04:09.000002Z DEBUG chain peer 8 passed on share bb
+2026-01-02T03:04:09.000003Z INFO  chain level with the other nodes
+2026-01-02T03:04:09.000004Z INFO  p2p no longer connected to any node
+";
+
+    #[test]
+    fn a_journey_is_put_together_from_all_logs() {
+        let journeys = journeys(&[FINDER.to_owned(), OTHER.to_owned()]);
+        assert_eq!(journeys.len(), 2, "{journeys:?}");
+        let first = &journeys[0];
+        assert_eq!((first.id.as_str(), first.finder), ("aa", 0));
+        let came_after_us = first.arrivals[1].accepted_us.map(|at_us| at_us - first.found_us);
+        assert_eq!(came_after_us, Some(200));
+        assert!(first.arrivals[1].by_gossip && first.arrivals[1].was_tip);
+        let second = &journeys[1];
+        assert!(!second.arrivals[1].by_gossip, "it was fetched before anybody passed it on");
+        assert_eq!(second.arrivals[1].accepted_us.map(|at_us| at_us - second.found_us), Some(3_000_001));
+    }
+
+    #[test]
+    fn other_lines_count_for_what_they_say() {
+        let events: Vec<Event> = entries(OTHER).into_iter().map(|entry| entry.event).collect();
+        assert!(events.contains(&Event::Fetched(12)));
+        assert!(events.contains(&Event::Level) && events.contains(&Event::Lonely));
+        assert_eq!(entries(FINDER)[0].event, Event::Connected);
+        assert_eq!(entries(FINDER).len(), 4, "another thread's line is none of these");
+        assert!(entries("nonsense\n\n2026 x y").is_empty());
+    }
+}

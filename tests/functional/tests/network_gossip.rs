@@ -1,0 +1,73 @@
+//! Shares reach everybody by gossip; fetching is for what gossip missed.
+
+use p2pool_test_bitcoind::{self as bitcoind, wait_for, Bitcoind, Chain};
+use p2pool_test_functional::journal::{journeys, Journey};
+use p2pool_test_functional::network::{start, wait_one_tip, Hand, SOON};
+use p2pool_test_functional::pool::Pool;
+
+use crate::network;
+
+const NODES: u32 = 10;
+/// Each node finds two.
+const SHARES: usize = 20;
+/// Shares until gossip must have its paths: these form by the second, a share each.
+const WARM_UP_MAX: usize = 60;
+
+/// Ten nodes that know the first one.
+fn ten_nodes(bitcoind: &Bitcoind) -> Vec<Pool> {
+    let options = |payee| {
+        let mut options = network::options(payee);
+        options.flags.push("-log-level=debug".to_owned());
+        options
+    };
+    let first = start(bitcoind, options(0), &[]);
+    let others: Vec<Pool> = std::thread::scope(|scope| {
+        let first = &first;
+        let starts: Vec<_> =
+            (1..NODES).map(|payee| scope.spawn(move || start(bitcoind, options(payee), &[first]))).collect();
+        starts.into_iter().map(|start| start.join().unwrap()).collect()
+    });
+    std::iter::once(first).chain(others).collect()
+}
+
+/// Finds a share at one node and waits until all have it.
+fn spread(hand: &mut Hand, nodes: &[Pool]) -> Journey {
+    let id = hand.find();
+    wait_for("a share to reach every node", SOON, || {
+        let logs: Vec<String> = nodes.iter().map(Pool::log).collect();
+        let journey = journeys(&logs).into_iter().find(|journey| journey.id == id)?;
+        journey.arrivals.iter().all(|arrival| arrival.accepted_us.is_some()).then_some(journey)
+    })
+}
+
+fn all_by_gossip(journey: &Journey) -> bool {
+    let others = journey.arrivals.iter().enumerate().filter(|(node, _)| *node != journey.finder);
+    others.into_iter().all(|(_, arrival)| arrival.by_gossip)
+}
+
+#[test]
+fn every_share_reaches_each_of_ten_nodes_by_gossip() {
+    let bitcoind = Bitcoind::start_with(bitcoind::Options {
+        chain: Chain::OpTrueSignet,
+        listen: false,
+        // A long poll holds one until the next block, whether or not anybody waits for its answer.
+        arguments: vec![format!("-rpcthreads={}", NODES * 4)],
+    });
+    let nodes = ten_nodes(&bitcoind);
+    let mut hands: Vec<Hand> = nodes.iter().map(Hand::at).collect();
+    for tried in 0.. {
+        assert!(tried < WARM_UP_MAX, "gossip never reaches everybody");
+        let finder = tried % hands.len();
+        if all_by_gossip(&spread(&mut hands[finder], &nodes)) {
+            break;
+        }
+    }
+    for number in 0..SHARES {
+        let finder = number % hands.len();
+        let journey = spread(&mut hands[finder], &nodes);
+        assert_eq!(journey.finder, finder);
+        assert!(all_by_gossip(&journey), "share {} was fetched: {journey:#?}", journey.id);
+    }
+    let nodes: Vec<&Pool> = nodes.iter().collect();
+    wait_one_tip(&nodes);
+}

@@ -11,7 +11,7 @@ readonly TESTS_TIMEOUT_S=1500
 step() { say "== $* ($((SECONDS / 60)) min $((SECONDS % 60)) s since the start)"; }
 
 step "what is needed"
-install_packages gcc libc6-dev libfaketime shellcheck python3 jq
+install_packages gcc libc6-dev iproute2 libfaketime shellcheck python3 jq
 need_rust fmt clippy
 cargo fetch --locked --quiet
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`pool`] | a running `p2pool` |
 //! | [`miner`] | a miner in the background |
+//! | [`namespaces`] | two networks and a cut between them |
 //! | [`network`] | several nodes that know each other |
 //! | [`journal`] | what a node's log tells of shares |
 //! | [`payees`] | addresses to be paid at |
@@ -16,6 +17,7 @@
 pub mod audit;
 pub mod journal;
 pub mod miner;
+pub mod namespaces;
 pub mod network;
 pub mod payees;
 pub mod pool;

@@ -98,12 +98,18 @@ impl Pool {
     /// Ends the node in good order (SIGTERM); panics if that takes longer than it promises.
     #[track_caller]
     pub fn terminate(&mut self) -> ExitStatus {
-        let id = self.child.as_ref().map_or_else(|| panic!("this p2pool is not running"), Child::id);
-        let sent = Command::new("kill").args(["-TERM", &id.to_string()]).status();
-        assert!(sent.is_ok_and(|status| status.success()), "kill -TERM");
+        self.signal("TERM");
         let status = wait_for("p2pool to end after SIGTERM", END_TIMEOUT, || self.ended());
         self.child = None;
         status
+    }
+
+    /// Sends the node a signal by name, `STOP` for one.
+    #[track_caller]
+    pub fn signal(&self, name: &str) {
+        let id = self.child.as_ref().map_or_else(|| panic!("this p2pool is not running"), Child::id);
+        let sent = Command::new("kill").args([format!("-{name}"), id.to_string()]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "kill -{name}");
     }
 
     /// How the node ended, if it has.

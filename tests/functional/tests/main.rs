@@ -12,6 +12,7 @@ mod network_blocks;
 mod network_clock;
 mod network_faults;
 mod network_gossip;
+mod network_partition;
 mod regtest;
 mod signet;
 mod transactions;

@@ -39,9 +39,14 @@ const STREAMS_MAX: usize = 64;
 const NEGOTIATING_MAX: usize = 16;
 /// Questions and answers under way on one connection, both directions.
 const SYNC_STREAMS_MAX: usize = 24;
-/// Peers are pinged this often; a peer that does not answer in the time below is gone.
+/// Peers are pinged this often; a peer that does not answer in the time below, nor the next ping, is gone.
 const PING_INTERVAL: Duration = Duration::from_secs(15);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// A machine that acknowledges nothing for so long is gone: as long as for a ping, which is why there is always something
+/// to acknowledge. Without it the system keeps a connection for a quarter of an hour after the other end fell silent, and
+/// a goodbye that waits behind unsent bytes would keep it open as long.
+#[cfg(target_os = "linux")]
+const UNACKNOWLEDGED_MAX: Duration = PING_TIMEOUT;
 /// The DHT looks for nodes near ourselves, and so fills its table, this often.
 const DHT_REFRESH: Duration = Duration::from_secs(60);
 /// Bytes of a DHT packet: twenty nodes with some addresses each.
@@ -150,6 +155,15 @@ fn failed(what: &dyn std::fmt::Display) -> P2pError {
     P2pError::Setup(what.to_string())
 }
 
+/// Has the system give up a connection whose other end has fallen silent.
+fn impatient(stream: tcp::tokio::TcpStream) -> tcp::tokio::TcpStream {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = socket2::SockRef::from(&stream.0).set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX)) {
+        warn!("a connection will be kept for long after its other end falls silent: {error}");
+    }
+    stream
+}
+
 /// Builds the swarm; a tokio runtime must be at hand.
 ///
 /// # Errors
@@ -166,7 +180,10 @@ pub fn swarm(setup: Setup) -> Result<Swarm<Behaviour>, P2pError> {
             let mut muxer = yamux::Config::default();
             muxer.set_max_num_streams(STREAMS_MAX);
             Ok(tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
-                .map(move |stream, _| Counted::new(stream, Arc::clone(&traffic)))
+                .map(move |stream, _| {
+                    let stream = impatient(stream);
+                    Counted::new(stream, Arc::clone(&traffic))
+                })
                 .upgrade(Version::V1Lazy)
                 .authenticate(noise::Config::new(key)?.with_prologue(prologue))
                 .multiplex(muxer))

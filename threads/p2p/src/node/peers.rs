@@ -74,11 +74,13 @@ impl Node {
                     peer.pinged(*latency);
                 }
             }
-            Err(ping::Failure::Timeout) => {
-                debug!("{} answers no ping", event.peer);
+            // Another program of the same chain; it is alive.
+            Err(ping::Failure::Unsupported) => debug!("{} knows no ping", event.peer),
+            // Of whatever kind: once a stream has failed the next one is not even agreed on, which is no timeout by name.
+            Err(error) => {
+                debug!("{} answers no ping: {error}", event.peer);
                 self.swarm.close_connection(event.connection);
             }
-            Err(error) => debug!("ping of {}: {error}", event.peer),
         }
     }
 

@@ -1,0 +1,212 @@
+//! Two networks with a router between them that can be cut, made of network namespaces (Linux, needs root and `ip`).
+//!
+//! A cut is silent, as on the Internet: packets vanish, no connection ends. Programs and sockets belong to the side in
+//! which their thread was when it made them; see [`TwoSides::inside`].
+
+use std::fs::File;
+use std::io;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsFd as _;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use rustix::thread::{move_into_link_name_space, LinkNameSpaceType};
+
+/// One of the two networks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The first.
+    Left,
+    /// The second.
+    Right,
+}
+
+impl Side {
+    /// Both.
+    pub const BOTH: [Self; 2] = [Self::Left, Self::Right];
+
+    /// The address of this side's machine.
+    pub const fn address(self) -> &'static str {
+        match self {
+            Self::Left => "10.211.1.2",
+            Self::Right => "10.211.2.2",
+        }
+    }
+
+    const fn router_address(self) -> &'static str {
+        match self {
+            Self::Left => "10.211.1.1",
+            Self::Right => "10.211.2.1",
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Left => "left",
+            Self::Right => "right",
+        }
+    }
+}
+
+/// Two networks and the router between them; gone when dropped.
+#[derive(Debug)]
+pub struct TwoSides {
+    prefix: String,
+}
+
+impl TwoSides {
+    /// Makes both and connects them.
+    ///
+    /// # Errors
+    /// The system does not let us: what it said.
+    pub fn new() -> Result<Self, String> {
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let prefix = format!("p2pool-{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
+        let sides = Self { prefix };
+        let router = sides.router();
+        ip(&["netns", "add", &router])?;
+        for side in Side::BOTH {
+            let (name, interface) = (sides.name(side), side.name());
+            ip(&["netns", "add", &name])?;
+            ip(&["link", "add", "eth0", "netns", &name, "type", "veth", "peer", "name", interface, "netns", &router])?;
+            for (name, interface, address) in
+                [(&name, "eth0", side.address()), (&router, interface, side.router_address())]
+            {
+                ip(&["-n", name, "address", "add", &format!("{address}/24"), "dev", interface])?;
+                ip(&["-n", name, "link", "set", interface, "up"])?;
+                ip(&["-n", name, "link", "set", "lo", "up"])?;
+            }
+            ip(&["-n", &name, "route", "add", "default", "via", side.router_address()])?;
+        }
+        sides.forward(true)?;
+        Ok(sides)
+    }
+
+    /// Makes both, or says loudly on standard error that a test is skipped.
+    pub fn new_or_skip() -> Option<Self> {
+        match Self::new() {
+            Ok(sides) => Some(sides),
+            Err(error) => {
+                let test = std::thread::current().name().unwrap_or("a test").to_owned();
+                eprintln!("SKIPPED: {test}: it needs network namespaces (root, iproute2): {error}");
+                None
+            }
+        }
+    }
+
+    /// From now on nothing comes through, and nobody is told.
+    #[track_caller]
+    pub fn cut(&self) {
+        self.forward(false).unwrap_or_else(|error| panic!("not cut: {error}"));
+    }
+
+    /// From now on everything comes through again.
+    #[track_caller]
+    pub fn heal(&self) {
+        self.forward(true).unwrap_or_else(|error| panic!("not healed: {error}"));
+    }
+
+    /// Does something in one of the networks: what it connects, listens and starts is there.
+    pub fn inside<T: Send>(&self, side: Side, work: impl FnOnce() -> T + Send) -> T {
+        let done = inside(&self.name(side), work);
+        done.unwrap_or_else(|error| panic!("the {} side cannot be entered: {error}", side.name()))
+    }
+
+    /// Makes a local port of ours reachable as the same local port of a side, by a way of its own that is never cut.
+    #[track_caller]
+    pub fn lend_port(&self, side: Side, port: u16) -> LentPort {
+        let listener = self.inside(side, || TcpListener::bind(("127.0.0.1", port)));
+        let listener = listener.unwrap_or_else(|error| panic!("port {port} on the {} side: {error}", side.name()));
+        let ended = Arc::new(AtomicBool::new(false));
+        let accepting = Arc::clone(&ended);
+        let thread = std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                if accepting.load(Ordering::Relaxed) {
+                    return;
+                }
+                if let Ok(ours) = TcpStream::connect(("127.0.0.1", port)) {
+                    join(stream, ours);
+                }
+            }
+        });
+        LentPort { namespace: self.name(side), port, ended, thread: Some(thread) }
+    }
+
+    fn forward(&self, on: bool) -> Result<(), String> {
+        let write = || std::fs::write("/proc/sys/net/ipv4/ip_forward", if on { "1" } else { "0" });
+        inside(&self.router(), write).and_then(|written| written).map_err(|error| format!("ip_forward: {error}"))
+    }
+
+    fn name(&self, side: Side) -> String {
+        format!("{}-{}", self.prefix, side.name())
+    }
+
+    fn router(&self) -> String {
+        format!("{}-router", self.prefix)
+    }
+}
+
+impl Drop for TwoSides {
+    fn drop(&mut self) {
+        for name in [self.name(Side::Left), self.name(Side::Right), self.router()] {
+            // One that was not made is not there to be removed.
+            drop(ip(&["netns", "delete", &name]));
+        }
+    }
+}
+
+/// A port lent to a side; taken back when dropped.
+#[derive(Debug)]
+pub struct LentPort {
+    namespace: String,
+    port: u16,
+    ended: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for LentPort {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+        // Wakes the thread. If that fails it cannot be awaited either.
+        let woken = inside(&self.namespace, || TcpStream::connect(("127.0.0.1", self.port)));
+        if let (Ok(Ok(_)), Some(thread)) = (woken, self.thread.take()) {
+            drop(thread.join());
+        }
+    }
+}
+
+/// Passes bytes on in both directions until both ends are closed.
+fn join(theirs: TcpStream, ours: TcpStream) {
+    let copy = |from: &TcpStream, to: &TcpStream| {
+        let (Ok(mut from), Ok(mut to)) = (from.try_clone(), to.try_clone()) else { return };
+        std::thread::spawn(move || {
+            // However it ends, the other end is told that no more comes.
+            drop(io::copy(&mut from, &mut to));
+            drop(to.shutdown(std::net::Shutdown::Write));
+        });
+    };
+    copy(&theirs, &ours);
+    copy(&ours, &theirs);
+}
+
+/// Does something in a thread that is in this namespace.
+fn inside<T: Send>(namespace: &str, work: impl FnOnce() -> T + Send) -> io::Result<T> {
+    let file = File::open(format!("/run/netns/{namespace}"))?;
+    let caller = std::thread::current().name().unwrap_or("inside").to_owned();
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name(caller).spawn_scoped(scope, || {
+            move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?;
+            Ok(work())
+        })?;
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// Runs `ip` with these arguments.
+fn ip(arguments: &[&str]) -> Result<(), String> {
+    let output = Command::new("ip").args(arguments).output().map_err(|error| format!("ip: {error}"))?;
+    let complaint = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    output.status.success().then_some(()).ok_or_else(|| format!("ip {}: {complaint}", arguments.join(" ")))
+}

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use p2pool_miner::job::Job;
-use p2pool_miner::session::Session;
+use p2pool_miner::session::{Error, Refusal, Session};
 use p2pool_test_bitcoind::{wait_for, wait_until, Bitcoind};
 use serde_json::Value;
 
@@ -12,6 +12,9 @@ use crate::pool::{Options, Pool};
 
 /// For whatever nodes tell each other, on a machine that is busy with other tests.
 pub const SOON: Duration = Duration::from_secs(60);
+
+/// Stratum's error for an answer to a job that is gone.
+const STALE: i64 = 21;
 
 /// Starts a node whose only knowledge of others are these.
 #[track_caller]
@@ -127,22 +130,32 @@ impl Hand {
         id
     }
 
-    /// Finds a share on the newest job and hands it in.
+    /// Finds a share on the newest job and hands it in; again if a Bitcoin block was found meanwhile, as one share of
+    /// eighty is one on a signet.
     #[track_caller]
     pub fn find(&mut self) -> String {
-        // Jobs that came since are taken first.
-        while self.session.next(Duration::from_millis(100)).is_ok_and(|news| news.is_some()) {}
-        let job = self.session.wait_job(SOON, |_| true).unwrap_or_else(|error| panic!("no job: {error}"));
-        self.solve(&job)
+        loop {
+            // Jobs that came since are taken first.
+            while self.session.next(Duration::from_millis(100)).is_ok_and(|news| news.is_some()) {}
+            let job = self.session.wait_job(SOON, |_| true).unwrap_or_else(|error| panic!("no job: {error}"));
+            match self.try_solve(&job) {
+                Err(Error::Refused(Refusal { code: STALE, .. })) => {}
+                found => return found.unwrap_or_else(|error| panic!("a share is refused: {error}")),
+            }
+        }
     }
 
     /// Finds a share on a job and hands it in.
     #[track_caller]
     pub fn solve(&mut self, job: &Job) -> String {
+        self.try_solve(job).unwrap_or_else(|error| panic!("a share is refused: {error}"))
+    }
+
+    fn try_solve(&mut self, job: &Job) -> Result<String, Error> {
         self.found += 1;
         let (answer, hash) = self.session.solve_for(job, self.found, &job.target());
-        self.session.submit(&answer).unwrap_or_else(|error| panic!("a share is refused: {error}"));
-        shown(&hash)
+        self.session.submit(&answer)?;
+        Ok(shown(&hash))
     }
 }
 

@@ -92,6 +92,8 @@ const BEHIND_SHARES: usize = 20;
 const PROGRESS_EVERY_S: u32 = 5;
 /// A peers' median clock this far from ours is reported, every so often.
 const CLOCK_OFF_S: u64 = 60;
+/// With fewer peers one of them alone, or two that disagree, would decide whose clock is wrong.
+const CLOCK_PEERS_MIN: usize = 3;
 const CLOCK_REPORT_EVERY_S: u32 = 600;
 
 /// What was asked of a peer.

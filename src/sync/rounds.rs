@@ -4,7 +4,7 @@ use super::peer::Peer;
 use super::plan::Plan;
 use super::{
     Asked, PeerId, Progress, Route, Sync, SyncAction, SyncState, View, What, ALONE_AFTER_S, AWAITED_MAX_S,
-    BATCHES_PER_PEER_MAX, BEHIND_SHARES, CLOCK_OFF_S, CLOCK_REPORT_EVERY_S, COMPARE_MAX_S, HOLD_S, INVENTORIES_MAX,
+    BATCHES_PER_PEER_MAX, BEHIND_SHARES, CLOCK_OFF_S, CLOCK_PEERS_MIN, CLOCK_REPORT_EVERY_S, COMPARE_MAX_S, HOLD_S, INVENTORIES_MAX,
     ORPHANED_MAX_S, PAUSE_S, PLANS_MAX, PROGRESS_EVERY_S, SINGLES_PER_PEER_MAX, STALLED_MAX_S, STATUS_EVERY_S,
 };
 use crate::share::ShareId;
@@ -250,18 +250,23 @@ impl Sync {
                 }));
             }
         }
-        if let Some(ahead_s) = self.clock_ahead_s().filter(|_| now >= self.clock_report_due) {
-            if ahead_s.unsigned_abs() > CLOCK_OFF_S {
-                self.clock_report_due = now.plus(CLOCK_REPORT_EVERY_S);
-                self.actions.push(SyncAction::ClockOff { ahead_s });
-            }
+        let off = self.clock_ahead_s().filter(|ahead_s| ahead_s.unsigned_abs() > CLOCK_OFF_S);
+        if let Some(ahead_s) = off.filter(|_| now >= self.clock_report_due) {
+            self.clock_report_due = now.plus(CLOCK_REPORT_EVERY_S);
+            self.actions.push(SyncAction::ClockOff { ahead_s });
         }
     }
 
-    /// Seconds that the connected peers' clocks, by their median, are ahead of ours; none while nobody has told his.
+    /// Seconds that the connected peers' clocks, by their median, are ahead of ours; none while too few have told theirs.
+    ///
+    /// Of two middle ones the nearer to ours counts, so that half of the peers cannot blame us.
     pub fn clock_ahead_s(&self) -> Option<i64> {
         let mut ahead_s: Vec<i64> = self.peers.values().filter_map(|peer| peer.clock_ahead_s).collect();
+        if ahead_s.len() < CLOCK_PEERS_MIN {
+            return None;
+        }
         ahead_s.sort_unstable();
-        ahead_s.get(ahead_s.len() / 2).copied()
+        let middle = [ahead_s.len().saturating_sub(1) / 2, ahead_s.len() / 2];
+        middle.into_iter().filter_map(|at| ahead_s.get(at).copied()).min_by_key(|ahead_s| ahead_s.unsigned_abs())
     }
 }

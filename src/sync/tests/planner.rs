@@ -470,28 +470,34 @@ fn progress_has_a_rate_and_an_estimate() {
     assert!(!again.iter().any(|action| matches!(action, SyncAction::Progress(_))), "not every second");
 }
 
-#[test]
-fn a_wrong_clock_is_told_by_the_median_of_others() {
+/// What a planner says of our clock when its peers' are so far ahead of ours; and once more a second later.
+fn clock_off(peers_ahead_s: &[i64]) -> [Option<i64>; 2] {
     let (view, mut sync) = (Held::default(), planner());
-    let mut clock = |peer, ahead: i64| {
-        let Response::Status(mut said) = status(ShareId::ZERO, 0) else { return };
-        said.clock = UnixTime((i64::from(START.0) + ahead) as u32);
+    for (peer, ahead_s) in (1..).zip(peers_ahead_s) {
+        let Response::Status(mut said) = status(ShareId::ZERO, 0) else { unreachable!() };
+        said.clock = UnixTime((i64::from(START.0) + ahead_s) as u32);
         meet(&mut sync, peer, Response::Status(said), &view);
-    };
-    clock(1, 5_000);
-    clock(2, -61);
-    clock(3, -70);
-    let off = |actions: Vec<SyncAction>| {
-        actions.into_iter().find_map(|action| match action {
+    }
+    [1, 2].map(|at| {
+        sync.tick(START.plus(at), &view).into_iter().find_map(|action| match action {
             SyncAction::ClockOff { ahead_s } => Some(ahead_s),
             _ => None,
         })
-    };
-    assert_eq!(off(sync.tick(START.plus(1), &view)), Some(-61));
-    assert_eq!(off(sync.tick(START.plus(2), &view)), None, "once in a while");
-    let mut good = planner();
-    meet(&mut good, 1, status(ShareId::ZERO, 0), &view);
-    assert_eq!(off(good.tick(START.plus(1), &view)), None);
+    })
+}
+
+#[test]
+fn a_wrong_clock_is_told_by_the_median_of_others_once_in_a_while() {
+    assert_eq!(clock_off(&[5_000, -61, -70]), [Some(-61), None]);
+    assert_eq!(clock_off(&[600, 601, 599, 602]), [Some(600), None]);
+    assert_eq!(clock_off(&[0, 60, -60]), [None, None]);
+}
+
+#[test]
+fn few_peers_or_half_of_them_cannot_blame_our_clock() {
+    for ahead_s in [&[][..], &[600], &[600, 600], &[600, 0, 0], &[600, 600, 0, 0], &[-600, -600, 600, 1]] {
+        assert_eq!(clock_off(ahead_s), [None, None], "{ahead_s:?}");
+    }
 }
 
 #[test]

@@ -33,15 +33,17 @@ fn a_node_whose_clock_is_wrong_is_told_and_the_others_are_not() {
     let bitcoind = Bitcoind::start(Chain::OpTrueSignet);
     let first = start(&bitcoind, options(1), &[]);
     let second = start(&bitcoind, options(2), &[&first]);
-    wait_connected(&[&first, &second]);
+    let third = start(&bitcoind, options(4), &[&first]);
+    wait_connected(&[&first, &second, &third]);
     let mut hand = Hand::at(&first);
     hand.mine(&first);
-    for node in [&first, &second] {
+    for node in [&first, &second, &third] {
         node.wait_log("level with the other nodes", SOON);
     }
 
     let late = start(&bitcoind, slow(options(3)), &[&first]);
-    wait_connected(&[&first, &second, &late]);
+    // Three others: fewer could not tell whose clock is wrong.
+    wait_connected(&[&first, &second, &third, &late]);
     late.wait_log(COMPLAINT, SOON);
     let log = late.log();
     let line = log.lines().find(|line| line.contains(COMPLAINT)).unwrap();
@@ -49,7 +51,7 @@ fn a_node_whose_clock_is_wrong_is_told_and_the_others_are_not() {
     assert!((595..=605).contains(&ahead_s), "{line}");
     // The others go on, and nobody tells them that it is they who are wrong.
     hand.mine(&first);
-    for node in [&first, &second] {
+    for node in [&first, &second, &third] {
         assert!(!node.log().contains(COMPLAINT), "{}", node.log());
     }
 }

@@ -1,9 +1,10 @@
 //! Whether to leave one's chain for one that does not join it (rules, section 6).
 
-use std::cmp::Ordering;
+use std::cmp::{Ordering, Reverse};
 
 use super::tree::{Node, Tree};
-use crate::units::{BlockHeight, ShareHeight, U256};
+use crate::share::ShareId;
+use crate::units::{BlockHeight, ShareHeight, Work, U256};
 
 /// A full window's newest anchor is at most this many blocks from our bitcoind's tip.
 const ANCHOR_LAG_MAX_BLOCKS: u32 = 10;
@@ -15,11 +16,9 @@ pub fn adopts(ours: &Tree, theirs: &Tree, bitcoin_height: BlockHeight) -> bool {
     let window = ours.params().payout_window;
     let Some(their_tip) = theirs.tip().filter(|_| is_whole(theirs, window)) else { return false };
     let Some(our_tip) = ours.tip() else { return true };
-    let both = our_tip.share.info.share_height.min(their_tip.share.info.share_height);
-    let shares = window.min(both.0.saturating_add(1));
     let has_full_window = |tip: &Node| tip.share.info.share_height >= ShareHeight(window.saturating_sub(1));
     let both_full = has_full_window(our_tip) && has_full_window(their_tip);
-    match verified_work(theirs, shares).cmp(&verified_work(ours, shares)) {
+    match window_work(theirs).cmp(&window_work(ours)) {
         Ordering::Less => false,
         // As long as all shares have the easiest target, young chains differ in nothing but length.
         Ordering::Equal => {
@@ -43,16 +42,17 @@ fn newest_first(tree: &Tree) -> impl Iterator<Item = &Node> {
     tree.main_chain().iter().rev().filter_map(|id| tree.node(id))
 }
 
-fn verified_work(tree: &Tree, shares: u32) -> U256 {
+/// The work verified in a chain's last window, or in all of a shorter chain.
+fn window_work(tree: &Tree) -> U256 {
     newest_first(tree)
-        .take(shares as usize)
+        .take(tree.params().payout_window as usize)
         .filter(|node| node.verified)
         .fold(U256::ZERO, |sum, node| sum.saturating_add(U256::from(node.work.0)))
 }
 
-/// The work verified in a chain's last window, by which a newcomer chooses.
-pub(super) fn window_work(tree: &Tree) -> U256 {
-    verified_work(tree, tree.params().payout_window)
+/// What a newcomer chooses by: the work verified in a chain's last window; equal ones are told apart as everywhere.
+pub(super) fn rank(tree: &Tree) -> (U256, Option<(Work, Reverse<ShareId>)>) {
+    (window_work(tree), tree.tip().map(|tip| (tip.share.info.chain_work, Reverse(tip.id))))
 }
 
 fn is_fresh(tree: &Tree, bitcoin_height: BlockHeight) -> bool {

@@ -1,18 +1,17 @@
 //! Chains that are kept apart until they are whole and judged (rules, section 6): a newcomer's first, those that do not
 //! join ours, and forks from far below the tip.
 
-use std::cmp::Reverse;
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use bitcoin::BlockHash;
 
-use super::adoption::window_work;
+use super::adoption::rank;
 use super::anchor::Anchor;
 use super::failure::{Failure, Need, Rule};
 use super::rules::check_alone;
-use super::tree::{Depth, Node, Tree};
-use super::{adopts, Effect, Sharechain, Source, HELD_MAX_S};
+use super::tree::{Depth, Tree};
+use super::{Effect, Sharechain, Source, HELD_MAX_S};
 use crate::params::ChainParams;
 use crate::share::Share;
 use crate::units::{UnixTime, Work};
@@ -75,13 +74,7 @@ pub(super) struct Apart {
 
 impl Apart {
     fn new(ours: &Tree, joined: bool, now: UnixTime) -> Self {
-        let tree = if joined {
-            ours.snapshot()
-        } else {
-            let mut tree = Tree::new(Arc::clone(ours.params()));
-            ours.anchors().for_each(|anchor| tree.add_anchor(anchor.clone()));
-            tree
-        };
+        let tree = if joined { ours.snapshot() } else { ours.empty_beside() };
         Self { tree, joined, waiting: VecDeque::new(), taken: 0, whole_since: None, moved: now, asked: HashSet::new() }
     }
 
@@ -245,10 +238,6 @@ impl Sharechain {
 
     /// Judges what is whole.
     fn judge_apart(&mut self, now: UnixTime) {
-        if !self.apart.values().any(Apart::is_complete) {
-            return;
-        }
-        let bitcoin_height = self.bitcoin_height();
         if self.tree.is_empty() {
             let oldest = self.apart.values().filter(|apart| apart.is_complete()).filter_map(|apart| apart.whole_since);
             let is_waiting = self.apart.values().any(|apart| apart.whole_since.is_some() && !apart.is_complete());
@@ -256,72 +245,22 @@ impl Sharechain {
             if is_waiting && now.since(since) < COMPARE_MAX_S {
                 return;
             }
-            let whole = self.apart.iter().filter(|(_, apart)| apart.is_complete());
-            let good = whole.filter(|(_, apart)| adopts(&self.tree, &apart.tree, bitcoin_height));
-            // Equal ones, siblings for one, are told apart as everywhere else: whoever chose otherwise stood alone.
-            let rank = |apart: &Apart| {
-                let tip = apart.tree.tip().map(|tip| (tip.share.info.chain_work, Reverse(tip.id)));
-                (window_work(&apart.tree), tip)
+        }
+        let mut whole: Vec<(ApartId, &Apart)> =
+            self.apart.iter().filter(|(_, apart)| apart.is_complete()).map(|(id, apart)| (*id, apart)).collect();
+        // The best first, so that the others need not be taken on the way to it.
+        whole.sort_by_cached_key(|(_, apart)| std::cmp::Reverse(rank(&apart.tree)));
+        for id in whole.into_iter().map(|(id, _)| id).collect::<Vec<_>>() {
+            let Some(apart) = self.apart.remove(&id) else { continue };
+            let outcome = match self.better_of(apart.tree, apart.joined, now) {
+                Some(better) => {
+                    self.take_over(better);
+                    ApartOutcome::Adopted
+                }
+                None => ApartOutcome::NotBetter,
             };
-            let best = good.max_by_key(|(_, apart)| rank(apart)).map(|(id, _)| *id);
-            if let Some(best) = best {
-                self.adopt_apart(best, now);
-            }
-        }
-        let complete: Vec<ApartId> =
-            self.apart.iter().filter(|(_, apart)| apart.is_complete()).map(|(id, _)| *id).collect();
-        for id in complete {
-            if self.apart.get(&id).is_some_and(|apart| self.prefers(apart)) {
-                self.adopt_apart(id, now);
-            } else {
-                self.end_apart(id, ApartOutcome::NotBetter);
-            }
-        }
-    }
-
-    /// Whether a chain is better than ours by the rule for its kind.
-    fn prefers(&self, apart: &Apart) -> bool {
-        if !apart.joined {
-            return adopts(&self.tree, &apart.tree, self.bitcoin_height());
-        }
-        let (Some(ours), Some(theirs)) = (self.tree.tip(), apart.tree.tip()) else { return false };
-        theirs.share.info.is_better_than(&theirs.id, &ours.share.info, &ours.id)
-    }
-
-    fn adopt_apart(&mut self, id: ApartId, now: UnixTime) {
-        let Some(apart) = self.apart.remove(&id) else { return };
-        if apart.joined {
-            self.join(&apart.tree);
-        } else {
-            self.replace_tree(apart.tree);
-        }
-        self.effects.push(Effect::Apart { id, outcome: ApartOutcome::Adopted });
-        // Gossip may have brought what follows in the meantime.
-        let held: Vec<_> = self.tree.nodes().map(|node| node.id).collect();
-        for id in held {
-            self.queue.extend(self.held.release(&Need::Share(id)));
-            for digest in self.unverified.children(&id) {
-                self.queue.extend(self.unverified.take(&digest));
-            }
-        }
-        self.drain(now);
-    }
-
-    /// Takes over what a copy of our tree has grown; all of it was checked there.
-    fn join(&mut self, grown: &Tree) {
-        let mut new: Vec<&Node> = grown.nodes().filter(|node| self.tree.node(&node.id).is_none()).collect();
-        new.sort_unstable_by_key(|node| (node.share.info.share_height, node.id));
-        grown.anchors().for_each(|anchor| self.tree.add_anchor(anchor.clone()));
-        for node in new {
-            // Pruned meanwhile: as old as that it is no use.
-            if self.tree.node(&node.share.info.parent).is_none() {
-                continue;
-            }
-            self.tree.restore(Arc::clone(&node.share), node.verified);
-            self.effects.push(Effect::Linked(node.id));
-        }
-        if let Some(tip) = self.tree.tip() {
-            self.effects.push(Effect::NewTip(tip.id));
+            self.effects.push(Effect::Apart { id, outcome });
+            self.drain(now);
         }
     }
 }

@@ -12,7 +12,8 @@
 //! | `pools` | shares that wait, and their budgets |
 //! | `next` | what the next share is built on |
 //! | `adoption` | when a chain that does not join ours is taken for it |
-//! | `apart` | chains that are kept apart until they are judged |
+//! | `apart` | chains that are kept apart until they are whole |
+//! | `takeover` | judging and taking over such a chain |
 
 mod adoption;
 mod anchor;
@@ -23,12 +24,13 @@ mod next;
 pub mod next_bits;
 mod pools;
 mod rules;
+mod takeover;
 #[cfg(test)]
 mod tests;
 mod tree;
 mod verify;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bitcoin::BlockHash;
@@ -45,7 +47,7 @@ pub use verify::subsidy;
 
 use crate::params::UNCLE_DEPTH_MAX;
 use crate::share::{Share, ShareDigest, ShareId};
-use crate::units::{BlockHeight, ShareHeight, UnixTime};
+use crate::units::UnixTime;
 use apart::Apart;
 use pools::{Candidate, Held, Rank, Rejected, Unverified, Wait};
 
@@ -368,7 +370,7 @@ impl Sharechain {
         if branch.iter().any(is_joined) || !branch.iter().any(|candidate| candidate.share.info.is_genesis()) {
             self.promote_joined(branch, now);
         } else if self.unverified.is_worth_checking(&branch) {
-            self.promote_separate(&branch, now);
+            self.promote_separate(top, now);
         }
     }
 
@@ -387,72 +389,6 @@ impl Sharechain {
             } else {
                 self.hold(candidate, Wait::For(Need::Share(parent)));
             }
-        }
-    }
-
-    /// Checks a chain with a genesis share of its own, and changes to it if the rules say so.
-    fn promote_separate(&mut self, branch: &[Candidate], now: UnixTime) {
-        let mut other = Tree::new(Arc::clone(self.tree.params()));
-        for anchor in self.tree.anchors() {
-            other.add_anchor(anchor.clone());
-        }
-        let mut uncles_tried = HashSet::new();
-        for candidate in branch {
-            self.link_apart(&mut other, candidate, &mut uncles_tried, now);
-        }
-        let bitcoin_height = self.bitcoin_height();
-        if adopts(&self.tree, &other, bitcoin_height) {
-            self.replace_tree(other);
-        } else {
-            self.unverified.settle(branch);
-        }
-    }
-
-    /// Puts a share in a tree of its own, after its uncles; it stays among the unverified unless it is refused.
-    fn link_apart(&mut self, other: &mut Tree, candidate: &Candidate, tried: &mut HashSet<ShareDigest>, now: UnixTime) {
-        let mut nephews = vec![candidate.clone()];
-        while let Some(candidate) = nephews.pop() {
-            match other.link(Arc::clone(&candidate.share), candidate.work, now, Depth::Full) {
-                Err(Failure::Missing(Need::Share(id))) => {
-                    let uncles = self.unverified.with_id(&id);
-                    let uncle = uncles.iter().find(|uncle| tried.insert(**uncle));
-                    if let Some(uncle) = uncle.and_then(|uncle| self.unverified.get(uncle)).cloned() {
-                        nephews.extend([candidate, uncle]);
-                    }
-                }
-                Err(failure @ Failure::Broken { .. }) => {
-                    self.unverified.take(&candidate.digest);
-                    self.refuse(candidate.id, candidate.digest, candidate.source, &failure);
-                }
-                Ok(_) | Err(_) => {}
-            }
-        }
-    }
-
-    /// Height of the newest Bitcoin block known.
-    fn bitcoin_height(&self) -> BlockHeight {
-        self.tree.anchors().map(|anchor| anchor.height).max().unwrap_or_default()
-    }
-
-    fn replace_tree(&mut self, other: Tree) {
-        let left = std::mem::replace(&mut self.tree, other);
-        self.effects.extend(left.nodes().map(|node| Effect::Unlinked(node.id)));
-        let mut linked: Vec<(ShareHeight, ShareId, ShareDigest)> =
-            self.tree.nodes().map(|node| (node.share.info.share_height, node.id, node.share.digest())).collect();
-        linked.sort_unstable();
-        for (_, id, digest) in linked {
-            self.effects.push(Effect::Linked(id));
-            for waiting in self.unverified.with_id(&id) {
-                if let Some(candidate) = self.unverified.take(&waiting).filter(|candidate| candidate.digest == digest) {
-                    self.tell(&candidate, Verdict::Accepted);
-                }
-            }
-            self.queue.extend(self.held.release(&Need::Share(id)));
-        }
-        // The new tip may claim less than the old one did.
-        self.grown.extend(self.unverified.ranks());
-        if let Some(tip) = self.tree.tip() {
-            self.effects.push(Effect::NewTip(tip.id));
         }
     }
 

@@ -326,19 +326,28 @@ impl Unverified {
 
     /// A share and all kept below it, lowest claimed height first: several may share one header.
     pub fn branch(&self, top: &Candidate) -> Vec<Candidate> {
+        self.closure(top, |share| vec![share.info.parent])
+    }
+
+    /// As [`Self::branch`], with all uncles that are named.
+    pub fn family(&self, top: &Candidate) -> Vec<Candidate> {
+        self.closure(top, |share| share.info.uncles.iter().copied().chain([share.info.parent]).collect())
+    }
+
+    fn closure(&self, top: &Candidate, named: impl Fn(&Share) -> Vec<ShareId>) -> Vec<Candidate> {
         // Forged parents may go round in circles, and thousands may name the same one.
         let mut seen: HashSet<ShareId> = HashSet::new();
-        let mut branch = vec![top.clone()];
+        let mut all = vec![top.clone()];
         let mut next = 0;
-        while let Some(parent) = branch.get(next).map(|candidate| candidate.share.info.parent) {
-            if seen.insert(parent) {
-                let below = self.with_id(&parent).into_iter().filter(|digest| *digest != top.digest);
-                branch.extend(below.filter_map(|digest| self.get(&digest).cloned()));
+        while let Some(ids) = all.get(next).map(|candidate| named(&candidate.share)) {
+            for id in ids.into_iter().filter(|id| seen.insert(*id)) {
+                let below = self.with_id(&id).into_iter().filter(|digest| *digest != top.digest);
+                all.extend(below.filter_map(|digest| self.get(&digest).cloned()));
             }
             next += 1;
         }
-        branch.sort_by_key(|candidate| (candidate.share.info.share_height, candidate.digest));
-        branch
+        all.sort_by_key(|candidate| (candidate.share.info.share_height, candidate.digest));
+        all
     }
 
     fn forget_links(&mut self, candidate: &Candidate) {

@@ -95,6 +95,11 @@ impl Tree {
         }
     }
 
+    /// An empty tree that knows the same Bitcoin blocks.
+    pub(super) fn empty_beside(&self) -> Self {
+        Self { anchors: self.anchors.clone(), ..Self::new(Arc::clone(&self.params)) }
+    }
+
     /// The chain's parameters.
     pub fn params(&self) -> &Arc<ChainParams> {
         &self.params

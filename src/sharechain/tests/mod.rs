@@ -4,6 +4,7 @@ mod adoption;
 mod apart;
 mod attacks;
 mod branches;
+mod convergence;
 mod forks;
 pub(crate) mod kit;
 mod pools;

@@ -97,6 +97,11 @@ impl Window {
         Ok(())
     }
 
+    /// Whether so many shares of so much work, uncles included, are a whole window for a share whose header states `bits`.
+    pub fn is_enough(&self, shares: usize, work: Work, bits: Bits) -> bool {
+        self.work_cut(bits).is_ok_and(|cut| self.is_complete(Extent { shares, work }, cut))
+    }
+
     /// The outputs of a coinbase worth `value` of a share by `finder` whose parent is the newest share.
     pub fn payouts(&self, value: Sats, finder: PayoutScript) -> Vec<Payout> {
         let sums = self.works.iter().map(|(script, work)| (*script, U256::from(work.0)));

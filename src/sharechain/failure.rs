@@ -55,7 +55,7 @@ pub enum Failure {
 }
 
 /// What a share waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error, PartialOrd, Ord)]
 pub enum Need {
     /// Its parent or an uncle.
     #[error("share {0}")]

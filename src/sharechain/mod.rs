@@ -9,6 +9,7 @@
 //! | `verify` | rule 8 |
 //! | `difficulty` | the next share's target |
 //! | `tree` | valid shares, fork choice, pruning |
+//! | `reach` | how much of a payout window is held |
 //! | `pools` | shares that wait, and their budgets |
 //! | `next` | what the next share is built on |
 //! | `adoption` | when a chain that does not join ours is taken for it |
@@ -23,6 +24,7 @@ mod failure;
 mod next;
 pub mod next_bits;
 mod pools;
+mod reach;
 mod rules;
 mod takeover;
 #[cfg(test)]
@@ -40,6 +42,7 @@ pub use anchor::Anchor;
 pub use apart::{fetched_max, ApartId, ApartOutcome, APART_MAX};
 pub use failure::{Failure, Need, Rule};
 pub use next::{next_block_height_min, next_share};
+pub use rules::AHEAD_MAX_S;
 #[cfg(test)]
 pub(crate) use tests::kit as tests_kit;
 pub use tree::{Depth, Node, Tree};

@@ -15,8 +15,8 @@ use crate::units::{UnixTime, Work};
 const POOL_BYTES_MAX: usize = 16 << 20;
 /// Bytes that one pool holds for one peer.
 const PEER_BYTES_MAX: usize = 2 << 20;
-/// What a waiting share costs beside its lists: the structures around it.
-const OVERHEAD_BYTES: usize = 640;
+/// What a waiting share costs beside its lists: the structures around it, as measured (`tests/load/long_sync.rs`).
+const OVERHEAD_BYTES: usize = 1_536;
 /// Needs of peers' shares that are asked for again at once: a full pool has tens of thousands.
 const NEEDS_AT_ONCE_MAX: usize = 256;
 /// Digests of refused shares that are remembered, so that a copy costs nothing.
@@ -127,8 +127,8 @@ pub enum Wait {
 pub struct Held {
     shelf: Shelf<u128>,
     waits: HashMap<ShareDigest, (Wait, u128)>,
-    /// By arrival, whose number is also the key on the shelf.
-    by_need: HashMap<Need, BTreeMap<u128, ShareDigest>>,
+    /// By need, then by arrival, whose number is also the key on the shelf.
+    by_need: BTreeMap<(Need, u128), ShareDigest>,
     arrivals: u128,
     /// Arrival of the last share whose need was asked for again.
     asked_again: u128,
@@ -136,7 +136,7 @@ pub struct Held {
 
 impl Held {
     pub fn new() -> Self {
-        Self { shelf: Shelf::new(), waits: HashMap::new(), by_need: HashMap::new(), arrivals: 0, asked_again: 0 }
+        Self { shelf: Shelf::new(), waits: HashMap::new(), by_need: BTreeMap::new(), arrivals: 0, asked_again: 0 }
     }
 
     pub fn contains(&self, digest: &ShareDigest) -> bool {
@@ -153,7 +153,7 @@ impl Held {
         self.arrivals += 1;
         self.waits.insert(digest, (wait, self.arrivals));
         if let Wait::For(need) = wait {
-            self.by_need.entry(need).or_default().insert(self.arrivals, digest);
+            self.by_need.insert((need, self.arrivals), digest);
         }
         let given_up = self.shelf.put(candidate, self.arrivals);
         given_up.iter().for_each(|candidate| self.forget_wait(&candidate.digest));
@@ -162,8 +162,14 @@ impl Held {
 
     /// Takes out all that waited for this.
     pub fn release(&mut self, need: &Need) -> Vec<Candidate> {
-        let digests = self.by_need.remove(need).unwrap_or_default();
-        digests.values().filter_map(|digest| self.waits.remove(digest).and_then(|_| self.shelf.take(digest))).collect()
+        let waiting = self.by_need.range((*need, 0)..=(*need, u128::MAX));
+        let keys: Vec<((Need, u128), ShareDigest)> = waiting.map(|(key, digest)| (*key, *digest)).collect();
+        keys.iter()
+            .filter_map(|(key, digest)| {
+                self.by_need.remove(key);
+                self.waits.remove(digest).and_then(|_| self.shelf.take(digest))
+            })
+            .collect()
     }
 
     /// Takes out all whose time has come.
@@ -180,12 +186,13 @@ impl Held {
     ///
     /// All that our own miners' shares need comes first, then the next [`NEEDS_AT_ONCE_MAX`] of peers' by turns.
     pub fn needs(&mut self) -> Vec<(Need, Source)> {
-        let first = |digests: &BTreeMap<u128, ShareDigest>| {
-            let (arrival, digest) = digests.first_key_value()?;
-            self.shelf.items.get(digest).map(|(candidate, _)| (candidate.source, *arrival))
-        };
-        let mut needs: Vec<((Source, u128), Need)> =
-            self.by_need.iter().filter_map(|(need, digests)| Some((first(digests)?, *need))).collect();
+        let mut needs: Vec<((Source, u128), Need)> = Vec::new();
+        for ((need, arrival), digest) in &self.by_need {
+            if needs.last().is_none_or(|(_, last)| last != need) {
+                let source = self.shelf.items.get(digest).map(|(candidate, _)| candidate.source);
+                needs.extend(source.map(|source| ((source, *arrival), *need)));
+            }
+        }
         needs.sort_unstable_by_key(|((source, arrival), _)| (*source != Source::Local, *arrival));
         needs.retain(|((source, arrival), _)| *source == Source::Local || *arrival > self.asked_again);
         let local = needs.iter().filter(|((source, _), _)| *source == Source::Local).count();
@@ -215,12 +222,8 @@ impl Held {
     }
 
     fn forget_wait(&mut self, digest: &ShareDigest) {
-        let Some((Wait::For(need), arrival)) = self.waits.remove(digest) else { return };
-        if let Some(digests) = self.by_need.get_mut(&need) {
-            digests.remove(&arrival);
-            if digests.is_empty() {
-                self.by_need.remove(&need);
-            }
+        if let Some((Wait::For(need), arrival)) = self.waits.remove(digest) {
+            self.by_need.remove(&(need, arrival));
         }
     }
 }
@@ -229,15 +232,15 @@ impl Held {
 pub struct Unverified {
     /// By claimed chain work, then the lowest id: as the fork choice would have them.
     shelf: Shelf<Rank>,
-    by_id: HashMap<ShareId, BTreeSet<ShareDigest>>,
-    by_parent: HashMap<ShareId, BTreeSet<ShareDigest>>,
+    by_id: BTreeSet<(ShareId, ShareDigest)>,
+    by_parent: BTreeSet<(ShareId, ShareDigest)>,
     /// Shares of chains that were checked and not adopted: looked at again only when the chain has grown.
     settled: HashSet<ShareDigest>,
 }
 
 impl Unverified {
     pub fn new() -> Self {
-        Self { shelf: Shelf::new(), by_id: HashMap::new(), by_parent: HashMap::new(), settled: HashSet::new() }
+        Self { shelf: Shelf::new(), by_id: BTreeSet::new(), by_parent: BTreeSet::new(), settled: HashSet::new() }
     }
 
     pub fn contains(&self, digest: &ShareDigest) -> bool {
@@ -245,7 +248,7 @@ impl Unverified {
     }
 
     pub fn contains_id(&self, id: &ShareId) -> bool {
-        self.by_id.contains_key(id)
+        under(&self.by_id, id).next().is_some()
     }
 
     pub fn len(&self) -> usize {
@@ -264,8 +267,8 @@ impl Unverified {
 
     /// Keeps a share; gives back what no longer fits.
     pub fn put(&mut self, candidate: Candidate) -> Vec<Candidate> {
-        self.by_id.entry(candidate.id).or_default().insert(candidate.digest);
-        self.by_parent.entry(candidate.share.info.parent).or_default().insert(candidate.digest);
+        self.by_id.insert((candidate.id, candidate.digest));
+        self.by_parent.insert((candidate.share.info.parent, candidate.digest));
         let rank = candidate.rank();
         let given_up = self.shelf.put(candidate, rank);
         given_up.iter().for_each(|candidate| self.forget_links(candidate));
@@ -281,12 +284,12 @@ impl Unverified {
 
     /// All that name this share as their parent.
     pub fn children(&self, id: &ShareId) -> Vec<ShareDigest> {
-        self.by_parent.get(id).into_iter().flatten().copied().collect()
+        under(&self.by_parent, id).collect()
     }
 
     /// All that have this header.
     pub fn with_id(&self, id: &ShareId) -> Vec<ShareDigest> {
-        self.by_id.get(id).into_iter().flatten().copied().collect()
+        under(&self.by_id, id).collect()
     }
 
     /// Notes that a chain was checked and not adopted.
@@ -352,15 +355,14 @@ impl Unverified {
 
     fn forget_links(&mut self, candidate: &Candidate) {
         self.settled.remove(&candidate.digest);
-        for (index, key) in [(&mut self.by_id, candidate.id), (&mut self.by_parent, candidate.share.info.parent)] {
-            if let Some(digests) = index.get_mut(&key) {
-                digests.remove(&candidate.digest);
-                if digests.is_empty() {
-                    index.remove(&key);
-                }
-            }
-        }
+        self.by_id.remove(&(candidate.id, candidate.digest));
+        self.by_parent.remove(&(candidate.share.info.parent, candidate.digest));
     }
+}
+
+/// All that an index has under a share's id.
+fn under<'a>(index: &'a BTreeSet<(ShareId, ShareDigest)>, id: &ShareId) -> impl Iterator<Item = ShareDigest> + 'a {
+    index.range((*id, ShareDigest([0; 32]))..=(*id, ShareDigest([u8::MAX; 32]))).map(|(_, digest)| *digest)
 }
 
 /// The shares refused last.

@@ -13,7 +13,7 @@ const MEDIAN_SHARES: usize = 11;
 /// A share is at most this much older than its parent.
 const BEFORE_PARENT_MAX_S: u32 = 600;
 /// A share further ahead of our clock waits until it is due.
-const AHEAD_MAX_S: u32 = 120;
+pub const AHEAD_MAX_S: u32 = 120;
 /// Bitcoin blocks that a share may lag behind its chain's most advanced recent share, on mainnet.
 const BLOCK_LAG_MAX: u32 = 2;
 

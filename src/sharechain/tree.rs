@@ -8,6 +8,7 @@ use bitcoin::BlockHash;
 use super::anchor::Anchor;
 use super::difficulty::Pace;
 use super::failure::{Failure, Need};
+use super::reach::Reach;
 use super::{rules, verify};
 use crate::params::{ChainId, ChainParams};
 use crate::payouts::{EntrySource, Window, WindowEntry, WindowError};
@@ -28,6 +29,8 @@ pub struct Node {
     pub verified: bool,
     /// What it adds to payout windows; none if an uncle it names is pruned.
     entry: Option<Arc<WindowEntry>>,
+    /// How far windows that end here go.
+    reach: Reach,
 }
 
 /// How much of the rules a share is held to.
@@ -237,7 +240,9 @@ impl Tree {
     /// Rule 8; false where the window is not held and need not be.
     fn verify(&mut self, share: &Share, depth: Depth) -> Result<bool, Failure> {
         let bits = Bits(share.header.bits.to_consensus());
-        if self.window.move_to(share.info.parent, bits, &self.nodes).is_err() {
+        let parent = self.nodes.get(&share.info.parent);
+        let may_hold = parent.is_none_or(|parent| parent.reach.may_hold(&self.window, bits));
+        if !may_hold || self.window.move_to(share.info.parent, bits, &self.nodes).is_err() {
             return if depth == Depth::Base { Ok(false) } else { Err(Failure::Unverifiable) };
         }
         verify::check_payouts(self.params.network, &self.chain_id, share, &self.window).map(|()| true)
@@ -257,8 +262,10 @@ impl Tree {
         }
         let entry = self.window_entry(id, &share, work);
         let is_tip = self.tip().is_none_or(|tip| share.info.is_better_than(&id, &tip.share.info, &tip.id));
+        let parent = self.node(&share.info.parent).map(|parent| parent.reach);
+        let reach = Reach::new(entry.as_deref(), parent, share.info.is_genesis());
         self.children.entry(share.info.parent).or_default().push(id);
-        self.nodes.insert(id, Node { id, share, work, verified, entry });
+        self.nodes.insert(id, Node { id, share, work, verified, entry, reach });
         if is_tip {
             self.set_tip(id);
         }
@@ -338,6 +345,12 @@ impl Tree {
 }
 
 impl Node {
+    /// Whether a payout window that ends here may be held; if not, it is not.
+    #[cfg(test)]
+    pub(super) fn may_hold_window(&self, window: &Window, bits: Bits) -> bool {
+        self.reach.may_hold(window, bits)
+    }
+
     /// What the retarget looks at; none if an uncle it names is pruned.
     fn pace(&self) -> Option<Pace> {
         let work_with_uncles = self.entry.as_ref()?.work_with_uncles;

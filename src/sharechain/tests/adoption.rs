@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use super::kit::{anchor, anchor_at, assert_breaks, script, verdict_on, Kit, PEER};
+use super::kit::{anchor, anchor_at, assert_breaks, params, script, verdict_on, Kit, BITS, PEER};
+use crate::params::ChainParams;
+use crate::payouts::Window;
 use crate::share::Share;
 use crate::sharechain::{adopts, ApartId, Depth, Failure, Rule, Tree, Verdict};
-use crate::units::BlockHeight;
+use crate::units::{Bits, BlockHeight};
 
 /// A chain of `len` with a Bitcoin block before each share; shares get harder if they come faster than asked for.
 fn chain(len: u32, miner: u8, period_s: u32) -> Kit {
@@ -53,6 +55,30 @@ fn a_newcomer_takes_a_pruned_chain_with_a_whole_verified_window() {
     // Window and window again are needed: with less nothing is proven.
     assert!(!adopts(empty().chain.tree(), &from_pruned(&theirs, 39), BlockHeight(100)));
     assert!(adopts(empty().chain.tree(), &from_pruned(&theirs, 41), BlockHeight(100)));
+}
+
+/// What says in advance that a window is not held says what walking through it says, on both kinds of chain.
+#[test]
+fn windows_that_are_not_held_are_known_without_walking() {
+    let counted = chain(150, 1, 30);
+    let mut by_work = Kit::with(ChainParams { work_cut_blocks: 2, ..params() });
+    by_work.extend(40);
+    for (theirs, kept) in [(counted, 60), (by_work, 12)] {
+        let mut tree = from_pruned(&theirs, kept);
+        let mut held = 0;
+        for id in tree.main_chain().to_vec() {
+            for bits in [BITS, Bits(0x1f7f_ffff), Bits(0)] {
+                let window = Window::new(tree.params());
+                let expected = tree.node(&id).unwrap().may_hold_window(&window, bits);
+                let mut walked = window;
+                let is_held = walked.move_to(id, bits, &tree).is_ok();
+                assert_eq!(is_held, expected, "{id} {bits:?}");
+                held += usize::from(is_held);
+            }
+        }
+        assert!(held > kept / 2 && held < 3 * kept, "{held}");
+        tree.prune();
+    }
 }
 
 /// Times need not ascend: the median that bounds the first shares above the base lies in history that is not held.
@@ -189,4 +215,22 @@ fn young_chains_of_the_easiest_shares_become_one() {
     assert!(!moves(&one, &one));
     // With full windows on both sides length is not work.
     assert!(!moves(&chain(25, 1, 30), &chain(30, 2, 30)));
+}
+
+/// A few shares of a strong miner are no reason to leave a window of all the others' work.
+#[test]
+fn a_short_burst_does_not_take_over_a_full_window() {
+    let work = |kit: &Kit, shares: usize| -> u128 {
+        kit.chain.tree().ancestry(&kit.tip()).take(shares).map(|node| node.work.0).sum()
+    };
+    let (ours, burst) = (chain(40, 1, 30), chain(9, 2, 10));
+    assert!(work(&burst, 9) > work(&ours, 9) && work(&burst, 9) < work(&ours, 20));
+    let height = burst.chain.tree().tip().unwrap().share.info.block_height;
+    assert!(!adopts(ours.chain.tree(), burst.chain.tree(), height));
+    assert!(adopts(burst.chain.tree(), ours.chain.tree(), height), "they come to us");
+    // With more work than the whole window it is taken.
+    let long = chain(19, 2, 10);
+    assert!(work(&long, 19) > work(&ours, 20));
+    let height = long.chain.tree().tip().unwrap().share.info.block_height;
+    assert!(adopts(ours.chain.tree(), long.chain.tree(), height));
 }

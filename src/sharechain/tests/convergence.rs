@@ -91,7 +91,11 @@ fn offer(kit: &mut Kit, chain: &Chain, number: u64, way: usize) {
     let tree = kit.chain.tree();
     let held = chain.iter().take_while(|share| tree.node(&share.id()).is_some()).count();
     match way {
-        0 => chain.iter().for_each(|share| drop(kit.give(share))),
+        0 => {
+            for share in chain {
+                kit.give(share);
+            }
+        }
         way => {
             let joined = way == 1 && held > 0;
             kit.chain.open_apart(ApartId(number), joined, kit.now);

@@ -1,5 +1,7 @@
 //! Nodes that join, fall behind, fork and are lied to end on the best chain.
 
+use std::sync::Arc;
+
 use super::world::{chain, copy, mine, pruned, Manner, Remote, Rng, World};
 use crate::params::ChainParams;
 use crate::sharechain::tests_kit::{params, Kit};
@@ -272,6 +274,46 @@ fn what_gossip_missed_comes_with_the_next_round() {
     world.peers.insert(1, Remote::new(&theirs, Manner::Honest));
     let waited = world.run_until(70, |world| world.tip() == tip(&theirs));
     assert!((50..=61).contains(&waited), "{waited} s");
+}
+
+/// After a partition only the losing side knows its stale shares. When one of its nodes names one as an uncle, those of
+/// the other side fetch it, whether they hear of the nephew or find it when they ask for what they missed.
+#[test]
+fn a_stale_share_of_the_losing_side_comes_to_the_others_when_it_is_named() {
+    let common = chain(params(), 30, 1, 30);
+    let (mut losing, mut winning) = (copy(&common, 30), copy(&common, 30));
+    mine(&mut losing, 1, 2, 30);
+    mine(&mut winning, 3, 3, 30);
+    let stale = tip(&losing);
+    winning.chain.tree().anchors().for_each(|anchor| losing.chain.tree_mut().add_anchor(anchor.clone()));
+    for id in &winning.chain.tree().main_chain()[30..] {
+        let share = (*winning.chain.tree().node(id).unwrap().share).clone();
+        assert_eq!(losing.give_at(&share), Verdict::Accepted);
+    }
+    assert_eq!(tip(&losing), tip(&winning));
+    let before = Remote::new(&losing, Manner::Honest);
+    losing.now = winning.now;
+    mine(&mut losing, 1, 2, 30);
+    let nephew = Arc::clone(&losing.chain.tree().tip().unwrap().share);
+    assert_eq!(nephew.info.uncles, [stale]);
+    for is_heard in [true, false] {
+        let mut world = node(copy(&winning, 33));
+        world.now = losing.now;
+        world.connect(1, Remote { tree: before.tree.snapshot(), manner: Manner::Honest });
+        world.run(2);
+        assert_eq!(world.sync.state(), SyncState::Synced);
+        assert!(world.chain.tree().node(&stale).is_none());
+        world.peers.insert(1, Remote::new(&losing, Manner::Honest));
+        if is_heard {
+            let effects = world.chain.receive((*nephew).clone(), Source::Peer(1), world.now);
+            world.take(effects);
+            world.settle();
+        } else {
+            world.run_until(61, |world| world.tip() == nephew.id());
+        }
+        assert_eq!(world.tip(), nephew.id(), "heard: {is_heard}");
+        assert!(world.chain.tree().node(&stale).is_some());
+    }
 }
 
 #[test]

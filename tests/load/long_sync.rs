@@ -1,0 +1,220 @@
+//! What a chain of full length costs: the time to take it in, and the bytes of shares that wait.
+
+// All of this file is a test, helpers included.
+#![allow(clippy::unwrap_used)]
+
+mod allocations;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use allocations::bytes_held_by;
+use bitcoin::block::{Header, Version};
+use bitcoin::hashes::Hash as _;
+use bitcoin::{BlockHash, CompactTarget, TxMerkleNode};
+use p2pool_core::params::{ChainParams, Network};
+use p2pool_core::share::coinbase::{fold_merkle_branch, Coinbase};
+use p2pool_core::share::{CoinbaseTag, PayoutScript, Share, ShareId, ShareInfo};
+use p2pool_core::sharechain::{next_share, Anchor, ApartId, ApartOutcome, Effect, Sharechain, Source, Tree};
+use p2pool_core::units::{Bits, BlockHeight, Sats, UnixTime};
+
+const START: UnixTime = UnixTime(1_700_000_000);
+const BITS: Bits = Bits(0x207f_ffff);
+/// What the rules let shares that wait take up, of one kind.
+const POOL_BYTES: i64 = 16 << 20;
+/// What a share of a chain kept apart may take.
+const APART_SHARE_BYTES: i64 = 1_800;
+/// Shares by one Bitcoin block.
+const SHARES_PER_BLOCK: u32 = 20;
+/// Miners that share the window: as many as make payouts expensive.
+const MINERS: u32 = 300;
+
+fn anchor(number: u32) -> Anchor {
+    Anchor {
+        header: Header {
+            version: Version::from_consensus(0x2000_0000),
+            prev_blockhash: BlockHash::all_zeros(),
+            merkle_root: TxMerkleNode::all_zeros(),
+            time: START.plus(600 * number).0,
+            bits: CompactTarget::from_consensus(BITS.0),
+            nonce: number,
+        },
+        height: BlockHeight(100 + number),
+        median_time_past: START.plus(600 * number).minus(3_600),
+        next_bits: BITS,
+        next_bits_late: None,
+    }
+}
+
+fn payee(number: u32) -> PayoutScript {
+    let mut script = vec![0x00, 0x14];
+    script.extend([7; 16]);
+    script.extend(number.to_be_bytes());
+    PayoutScript::new(&script).unwrap()
+}
+
+fn chain_with(anchors: u32) -> Sharechain {
+    let mut tree = Tree::new(Arc::new(ChainParams::standard(Network::Regtest)));
+    (0..anchors).for_each(|number| tree.add_anchor(anchor(number)));
+    Sharechain::new(tree)
+}
+
+fn grind(mut share: Share) -> Share {
+    let target = share.info.share_bits.target().unwrap();
+    while !target.is_met_by(&share.id().0) {
+        share.header.nonce += 1;
+    }
+    share
+}
+
+/// How long the current thread has run: other programs do not count.
+fn cpu_time() -> Duration {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    Duration::from_nanos(stat.split(' ').next().unwrap().parse().unwrap())
+}
+
+/// An honest share on the tip.
+fn share(chain: &mut Sharechain, number: u32) -> Share {
+    let tree = chain.tree_mut();
+    let anchor = anchor(number / SHARES_PER_BLOCK);
+    let time = START.plus(60 + 30 * number);
+    let facts = next_share(tree, time, payee(number % MINERS), &CoinbaseTag::default());
+    let work = facts.share_bits.target().unwrap().work().unwrap();
+    let value = Sats(5_000_001_000);
+    let info = ShareInfo {
+        parent: facts.parent,
+        uncles: facts.uncles,
+        share_height: facts.share_height,
+        chain_work: facts.parent_work.checked_add(work).unwrap(),
+        share_bits: facts.share_bits,
+        block_height: BlockHeight(anchor.height.0 + 1),
+        coinbase_value: value,
+        payout_script: facts.payout_script,
+        witness_commitment: [7; 32],
+        coinbase_tag: facts.coinbase_tag,
+    };
+    let payouts = tree.payouts(info.parent, BITS, value, info.payout_script).unwrap();
+    let coinbase = Coinbase::new(tree.chain_id(), &info, &payouts);
+    let merkle_branch = vec![[5; 32]; 11];
+    let root = fold_merkle_branch(coinbase.txid(&[3; 12]), &merkle_branch);
+    let header = Header {
+        version: Version::from_consensus(0x2000_0000),
+        prev_blockhash: anchor.header.block_hash(),
+        merkle_root: TxMerkleNode::from_byte_array(root),
+        time: time.0,
+        bits: CompactTarget::from_consensus(BITS.0),
+        nonce: 0,
+    };
+    grind(Share { header, info, extranonce: [3; 12], merkle_branch })
+}
+
+/// A newcomer takes a pruned chain of full length from one peer: no share may cost more because many came before it.
+#[test]
+fn a_chain_of_full_length_is_taken_in_seconds() {
+    let params = ChainParams::standard(Network::Regtest);
+    let (kept, window) = (params.shares_kept(), params.payout_window);
+    let total = kept + 300;
+    let anchors = total / SHARES_PER_BLOCK + 1;
+    let mut theirs = chain_with(anchors);
+    let now = START.plus(60 + 30 * total);
+    let mut shares = Vec::new();
+    for number in 0..total {
+        let share = share(&mut theirs, number);
+        shares.push(Arc::new(share.clone()));
+        theirs.receive(share, Source::Local, now);
+    }
+    assert_eq!(theirs.tree().len(), total as usize);
+
+    let shares = shares.split_off((total - kept) as usize);
+    let mut ours = chain_with(anchors);
+    ours.open_apart(ApartId(1), false, now);
+    let mut at = Vec::new();
+    let start = cpu_time();
+    let (bytes, ()) = bytes_held_by(|| {
+        for share in &shares {
+            // As decoded from the wire: nobody else holds it.
+            let share = Arc::new(Share::clone(share));
+            let effects = ours.receive_apart(ApartId(1), share, Source::Peer(1), now);
+            assert!(effects.is_empty(), "{effects:?}");
+            at.push(cpu_time() - start);
+        }
+    });
+    ours.finish_apart(ApartId(1), now);
+    let effects = ours.tick(now);
+    let took = cpu_time() - start;
+    let adopted = Effect::Apart { id: ApartId(1), outcome: ApartOutcome::Adopted };
+    assert!(effects.contains(&adopted));
+    assert_eq!(ours.tree().tip().unwrap().id, theirs.tree().tip().unwrap().id);
+    let verified = ours.tree().nodes().filter(|node| node.verified).count();
+    assert!(verified >= window as usize);
+    let base = at[window as usize - 1];
+    println!("{kept} shares in {took:?}: the base's {window} in {base:?}, {} bytes each", bytes / i64::from(kept));
+    assert!(took < Duration::from_secs(20), "{kept} shares in {took:?}");
+    // The base is not verified: the cheaper half.
+    assert!(base * 2 < took, "the base took {base:?} of {took:?}");
+    assert!(bytes < APART_SHARE_BYTES * i64::from(kept), "{bytes} bytes");
+}
+
+/// Makes the share of a number.
+type Kind<'a> = Box<dyn FnMut(u32) -> Share + 'a>;
+
+/// Gives more shares of many peers than there is room for; how many bytes they take, how many stay, and in how many pools.
+fn flood(mut next: impl FnMut(u32) -> Share) -> (i64, i64, i64) {
+    let mut chain = chain_with(1);
+    for number in 0..3 {
+        let share = share(&mut chain, number);
+        chain.receive(share, Source::Local, START.plus(600));
+    }
+    let (bytes, ()) = bytes_held_by(|| {
+        for number in 0..20_000 {
+            chain.receive(next(number), Source::Peer(u64::from(number / 2_000)), START.plus(600));
+        }
+    });
+    let (held, unverified) = chain.waiting();
+    let waiting = i64::try_from(held + unverified).unwrap();
+    (bytes, waiting, i64::from(held > 0) + i64::from(unverified > 0))
+}
+
+#[test]
+fn shares_that_wait_take_no_more_bytes_than_the_rules_say() {
+    let template = share(&mut chain_with(1), 0);
+    let with = |number: u32, hashes: usize, parent: ShareId| {
+        let mut share = template.clone();
+        share.merkle_branch = vec![[5; 32]; hashes];
+        share.extranonce[..4].copy_from_slice(&number.to_le_bytes());
+        share.info.parent = parent;
+        share
+    };
+    let numbered = |mut share: Share, number: u32| {
+        share.header.time += number % 400;
+        share.header.merkle_root = TxMerkleNode::from_byte_array([number as u8; 32]);
+        grind(share)
+    };
+    let id = |number: u32| {
+        let mut id = [9; 32];
+        id[..4].copy_from_slice(&number.to_be_bytes());
+        ShareId(id)
+    };
+    for hashes in [0, 16] {
+        let mut last = ShareId::ZERO;
+        let kinds: [(&str, Kind<'_>); 4] = [
+            ("copies of an orphan", Box::new(|number| numbered(with(number, hashes, id(0)), 0))),
+            ("orphans of many parents", Box::new(|number| numbered(with(number, hashes, id(number)), number))),
+            ("genesis shares", Box::new(|number| numbered(with(number, hashes, ShareId::ZERO), number))),
+            (
+                "a chain beside ours",
+                Box::new(|number| {
+                    let share = numbered(with(number, hashes, last), number);
+                    last = share.id();
+                    share
+                }),
+            ),
+        ];
+        for (kind, next) in kinds {
+            let (bytes, waiting, pools) = flood(next);
+            println!("{hashes} hashes, {kind}: {waiting} wait, {} bytes each", bytes / waiting);
+            assert!(waiting > 5_000 * pools, "{waiting} {kind}");
+            assert!(bytes <= pools * POOL_BYTES, "{waiting} {kind} take {bytes} bytes");
+        }
+    }
+}

@@ -8,6 +8,8 @@ use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 use p2pool_core::units::UnixTime;
 
+use crate::prefix::{ip_of, is_own_network};
+
 /// Connections of our own making that we want at least: whoever dials us must not be all we know. Eight as bitcoind.
 pub const OUTBOUND_AIM: usize = 8;
 /// Peers remembered: what one file of 50 KB holds, and more than a search through them needs.
@@ -38,10 +40,37 @@ enum Kind {
     Known,
 }
 
+/// What an address is worth; those of least worth give way first. The peer may say anything of itself, so what is known
+/// comes before what it says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    /// A bootnode's, as the operator gave it.
+    Given,
+    /// A dial led there, and no dial failed since.
+    Reached,
+    /// On the Internet.
+    Public,
+    /// On a network of our own, or behind a name.
+    Own,
+    /// This machine.
+    Loopback,
+}
+
+impl Place {
+    fn of(address: &Multiaddr) -> Self {
+        match ip_of(address) {
+            Some(ip) if ip.is_loopback() => Self::Loopback,
+            Some(ip) if !is_own_network(ip) => Self::Public,
+            _ => Self::Own,
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Candidate {
     kind: Kind,
-    addresses: Vec<Multiaddr>,
+    /// The best first.
+    addresses: Vec<(Place, Multiaddr)>,
     /// When we were last connected; only then it is worth remembering over a restart.
     seen: Option<UnixTime>,
     next_try: Instant,
@@ -70,7 +99,9 @@ impl Dialer {
     /// With the operator's bootnodes and the peers of earlier, as [`Self::to_text`] wrote them.
     pub fn new(our_id: PeerId, bootnodes: Vec<(PeerId, Multiaddr)>, known: &str, now: Instant) -> Self {
         let mut dialer = Self { our_id, candidates: HashMap::new(), changed: false };
-        for (seen, peer, address) in known.lines().filter_map(parse_line).take(CANDIDATES_MAX) {
+        let known: Vec<_> = known.lines().filter_map(parse_line).take(CANDIDATES_MAX * ADDRESSES_MAX).collect();
+        // The last added comes first.
+        for (seen, peer, address) in known.into_iter().rev() {
             dialer.add(peer, address, Kind::Known, now);
             if let Some(candidate) = dialer.candidates.get_mut(&peer) {
                 candidate.seen = Some(seen);
@@ -91,7 +122,7 @@ impl Dialer {
         seen.sort_by_key(|(seen, peer, _)| (std::cmp::Reverse(*seen), **peer));
         let mut text = String::new();
         for (seen, peer, candidate) in seen {
-            for address in &candidate.addresses {
+            for (_, address) in &candidate.addresses {
                 // Writing to a string does not fail.
                 let _ = writeln!(text, "{seen} {address}/p2p/{peer}");
             }
@@ -113,6 +144,22 @@ impl Dialer {
     pub fn learn(&mut self, peer: PeerId, addresses: Vec<Multiaddr>, now: Instant, time: UnixTime) {
         for address in addresses {
             self.add(peer, address, Kind::Known, now);
+        }
+        self.connected(&peer, time);
+    }
+
+    /// A dial led to a peer.
+    pub fn reached(&mut self, peer: PeerId, address: &Multiaddr, now: Instant, time: UnixTime) {
+        self.add(peer, address.clone(), Kind::Known, now);
+        if let Some(candidate) = self.candidates.get_mut(&peer) {
+            let before = candidate.addresses.clone();
+            for (place, known) in &mut candidate.addresses {
+                if known == address && *place != Place::Given {
+                    *place = Place::Reached;
+                }
+            }
+            candidate.addresses.sort_by_key(|(place, _)| *place);
+            self.changed |= candidate.addresses != before;
         }
         self.connected(&peer, time);
     }
@@ -139,6 +186,9 @@ impl Dialer {
         let Some(candidate) = self.candidates.get_mut(peer) else { return false };
         candidate.dialling = false;
         candidate.failures += 1;
+        for (place, address) in candidate.addresses.iter_mut().filter(|(place, _)| *place == Place::Reached) {
+            *place = Place::of(address);
+        }
         let max = if candidate.kind == Kind::Bootnode { BACKOFF_BOOTNODE_MAX } else { BACKOFF_MAX };
         let doublings = candidate.failures.saturating_sub(1).min(16);
         candidate.next_try = now + (BACKOFF_FIRST * (1 << doublings)).min(max);
@@ -185,7 +235,7 @@ impl Dialer {
                 wanted -= 1;
             }
             candidate.dialling = true;
-            due.push((*peer, candidate.addresses.clone()));
+            due.push((*peer, candidate.addresses.iter().map(|(_, address)| address.clone()).collect()));
         }
         due
     }
@@ -208,10 +258,12 @@ impl Dialer {
         if candidate.kind == Kind::Known {
             candidate.kind = kind;
         }
-        if !candidate.addresses.contains(&address) {
-            // The newest come first; of a bootnode the operator's word stays.
-            let at = usize::from(candidate.kind == Kind::Bootnode && !candidate.addresses.is_empty());
-            candidate.addresses.insert(at, address);
+        if candidate.addresses.iter().all(|(_, known)| *known != address) {
+            let is_given = kind == Kind::Bootnode && candidate.addresses.is_empty();
+            let place = if is_given { Place::Given } else { Place::of(&address) };
+            // Of equal ones the newest comes first: the sort is stable.
+            candidate.addresses.insert(0, (place, address));
+            candidate.addresses.sort_by_key(|(place, _)| *place);
             candidate.addresses.truncate(ADDRESSES_MAX);
             self.changed = true;
         }
@@ -313,6 +365,44 @@ mod tests {
         assert_eq!(dialer.candidates[&one].addresses.len(), ADDRESSES_MAX);
         assert!(dialer.candidates.contains_key(&boot));
         assert!(due(&mut dialer, now, 0).len() <= DIALS_AT_ONCE + 1);
+    }
+
+    fn addresses(dialer: &Dialer, peer: &PeerId) -> Vec<String> {
+        dialer.candidates[peer].addresses.iter().map(|(_, address)| address.to_string()).collect()
+    }
+
+    #[test]
+    fn loopback_and_own_networks_do_not_push_out_public_addresses_nor_these_where_a_dial_led() {
+        let (now, one) = (Instant::now(), PeerId::random());
+        let mut dialer = Dialer::new(PeerId::random(), vec![], "", now);
+        let parsed = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<Multiaddr>>();
+        dialer.learn(one, vec![address(1), address(2)], now, TIME);
+        let own = ["/ip4/10.0.0.7/tcp/1", "/ip4/127.0.0.1/tcp/1", "/ip4/127.0.0.1/tcp/2", "/ip6/::1/tcp/3"];
+        dialer.learn(one, parsed(&own), now, TIME);
+        let (first, second) = (address(1).to_string(), address(2).to_string());
+        assert_eq!(addresses(&dialer, &one), [second.as_str(), &first, "/ip4/10.0.0.7/tcp/1", "/ip6/::1/tcp/3"]);
+        // It is on our own network: that is where it was reached, whatever else it says.
+        dialer.reached(one, &parsed(&own)[0], now, TIME);
+        dialer.learn(one, (10..20).map(address).collect(), now, TIME);
+        let kept = addresses(&dialer, &one);
+        assert_eq!((kept.len(), kept[0].as_str()), (ADDRESSES_MAX, own[0]));
+        // The file keeps the order.
+        let text = dialer.to_text();
+        let again = Dialer::new(PeerId::random(), vec![], &text, now);
+        assert_eq!(addresses(&again, &one)[..3], kept[1..]);
+        dialer.failed(&one, now);
+        dialer.learn(one, (20..30).map(address).collect(), now, TIME);
+        assert!(!addresses(&dialer, &one).contains(&own[0].to_owned()), "nobody is there any more");
+    }
+
+    #[test]
+    fn a_bootnodes_address_stays_first_whatever_it_says() {
+        let (now, boot) = (Instant::now(), PeerId::random());
+        let given: Multiaddr = "/ip4/127.0.0.1/tcp/9".parse().unwrap();
+        let mut dialer = Dialer::new(PeerId::random(), vec![(boot, given.clone())], "", now);
+        dialer.learn(boot, (0..9).map(address).collect(), now, TIME);
+        dialer.reached(boot, &address(8), now, TIME);
+        assert_eq!(addresses(&dialer, &boot)[..2], [given.to_string(), address(8).to_string()]);
     }
 
     #[test]

@@ -19,7 +19,7 @@ impl Node {
         // Addresses that were dialled end in the peer's id.
         let address = split_peer(address.clone()).map_or_else(|| address.clone(), |(_, address)| address);
         if endpoint.is_dialer() {
-            self.dialer.learn(id, vec![address.clone()], now, time);
+            self.dialer.reached(id, &address, now, time);
         } else {
             self.dialer.connected(&id, time);
         }

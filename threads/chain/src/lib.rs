@@ -14,6 +14,7 @@ mod blocks;
 pub mod export;
 mod jobs;
 mod network;
+mod pending;
 mod saved;
 pub mod store;
 mod thread;

@@ -13,7 +13,7 @@ use p2pool_core::message::{
     AskFailed, GossipToken, GossipVerdict, InboundToken, P2pSender, PeerToken, RequestToken, ToAnchor, ToP2p, ToSubmit,
 };
 use p2pool_core::params::ChainParams;
-use p2pool_core::share::{Share, ShareDigest};
+use p2pool_core::share::Share;
 use p2pool_core::sharechain::{Effect, Need, Source, Tree, Verdict};
 use p2pool_core::sync::{serve, RequestId, Route, Sync, SyncAction, SyncState};
 use p2pool_core::units::UnixTime;
@@ -21,12 +21,11 @@ use p2pool_core::wire::limits::HEADERS_MAX;
 use p2pool_core::wire::{Agent, List, Offence, Request, Response};
 
 use crate::blocks::{Blocks, Next};
+use crate::pending::Pending;
 use crate::thread::{now, Chain};
 
 /// Numbers of questions that are not the planner's start here; the planner counts from one.
 const OWN_REQUESTS_START: u64 = 1 << 63;
-/// Gossiped shares that wait for their verdict. The network thread forgets them after half a minute.
-const GOSSIP_WAITING_MAX: usize = 4_096;
 /// Announced blocks that wait for bitcoind to know the block they are built on.
 const BLOCKS_WAITING_MAX: usize = 4;
 /// Bitcoin blocks of which is remembered who spoke of them.
@@ -50,7 +49,7 @@ pub struct Network {
     /// What the planner knew at the last tick of the peers' clocks.
     pub clock_ahead_s: Option<i64>,
     actions: VecDeque<SyncAction>,
-    gossip: HashMap<ShareDigest, GossipToken>,
+    gossip: Pending,
     /// Who sent a share built on a Bitcoin block, and when it was asked for its header.
     anchor_senders: HashMap<BlockHash, (PeerToken, UnixTime)>,
     asked: BTreeMap<RequestToken, What>,
@@ -87,7 +86,7 @@ impl Network {
             unsaved: VecDeque::new(),
             clock_ahead_s: None,
             actions: VecDeque::new(),
-            gossip: HashMap::new(),
+            gossip: Pending::default(),
             anchor_senders: HashMap::new(),
             asked: BTreeMap::new(),
             waiting: VecDeque::new(),
@@ -137,7 +136,7 @@ impl Network {
             // Often only bitcoind's word is missing, which takes milliseconds.
             return;
         }
-        let waiting = self.gossip.remove(digest);
+        let waiting = self.gossip.take(digest);
         let (told, offence) = match verdict {
             Verdict::Accepted => (GossipVerdict::Accept, None),
             Verdict::Rejected { rule, .. } if rule.proves_fault() => {
@@ -200,10 +199,15 @@ impl Chain {
 
     pub(crate) fn take_gossip(&mut self, peer: PeerToken, gossip: GossipToken, share: &Arc<Share>) {
         debug!("peer {} passed on share {}", peer.0, share.id());
-        if self.network.gossip.len() >= GOSSIP_WAITING_MAX {
-            self.network.gossip.clear();
+        let digest = share.digest();
+        if self.network.gossip.contains(&digest) {
+            // A second copy would take the first one's verdict from it.
+            self.network.verdict(gossip, GossipVerdict::Ignore);
+            return;
         }
-        self.network.gossip.insert(share.digest(), gossip);
+        if let Some(given_up) = self.network.gossip.put(digest, peer, gossip) {
+            self.network.verdict(given_up, GossipVerdict::Ignore);
+        }
         let effects = self.chain.receive((**share).clone(), Source::Peer(peer.0), now());
         self.perform(effects);
     }

@@ -20,6 +20,7 @@ use libp2p::swarm::{
     ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
 };
 use libp2p::{Multiaddr, PeerId};
+use p2pool_core::sharechain::AHEAD_MAX_S;
 use p2pool_core::wire::limits::BLOCK_MESSAGE_LEN_MAX;
 use p2pool_core::wire::{Frame as _, GossipShare};
 
@@ -30,11 +31,13 @@ use crate::names::Names;
 const PACKET_LEN_MAX: usize = BLOCK_MESSAGE_LEN_MAX + (64 << 10);
 /// Messages in one packet. Nodes like this one send one; others may bundle a few.
 const MESSAGES_PER_PACKET_MAX: usize = 64;
-/// Beats (of a second) that a message is kept for its verdict. Most get theirs in milliseconds, those that wait for
-/// a Bitcoin header in seconds. Bounded by what waits for verdicts, see `node::gossip`.
-pub const VERDICT_BEATS: usize = 30;
-/// The same message is not looked at again within this time.
-const REMEMBERED: Duration = Duration::from_secs(120);
+/// Beats (of a second) that a message is kept for its verdict, to be passed on then. Most get theirs in milliseconds, those
+/// that wait for a parent or a Bitcoin header in seconds, those ahead of their time (rules, section 5, rule 5) in two
+/// minutes; what takes longer comes to others when they ask what they missed. Bounded by what waits for verdicts, see
+/// `node::gossip`.
+pub const VERDICT_BEATS: usize = AHEAD_MAX_S as usize + 10;
+/// The same message is not looked at again within this time, not while it waits.
+const REMEMBERED: Duration = Duration::from_secs(VERDICT_BEATS as u64 + 30);
 /// Messages that wait for one slow peer: half of a full inbox of the chain thread.
 const QUEUE_PER_PEER_MAX: usize = 128;
 /// Below this a peer's gossip is not listened to: three rejected messages.

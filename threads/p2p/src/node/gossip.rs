@@ -38,16 +38,26 @@ struct Waiting {
 }
 
 impl Verdicts {
-    /// Notes a message; none if too many wait already.
-    fn add(&mut self, message: MessageId, from: PeerId, is_block: bool) -> Option<GossipToken> {
+    /// Notes a message. If too many wait already, one gives way: the oldest of the peer with most of them, so that who
+    /// sends much that cannot be judged is in nobody's way but their own.
+    fn add(&mut self, message: MessageId, from: PeerId, is_block: bool) -> (GossipToken, Option<Waiting>) {
         let max = if is_block { BLOCKS_WAITING_MAX } else { SHARES_WAITING_MAX };
-        if self.waiting.values().filter(|waiting| waiting.is_block == is_block).count() >= max {
-            return None;
-        }
         let token = GossipToken(self.next_token);
         self.next_token += 1;
         self.waiting.insert(token, Waiting { message, from, until: Instant::now() + VERDICT_TIME, is_block });
-        Some(token)
+        let mut of_kind: Vec<(PeerId, GossipToken)> = self
+            .waiting
+            .iter()
+            .filter(|(_, waiting)| waiting.is_block == is_block)
+            .map(|(token, waiting)| (waiting.from, *token))
+            .collect();
+        if of_kind.len() <= max {
+            return (token, None);
+        }
+        of_kind.sort_unstable();
+        let most = of_kind.chunk_by(|(one, _), (other, _)| one == other).max_by_key(|chunk| chunk.len());
+        let given_up = most.and_then(|chunk| chunk.first()).and_then(|(_, oldest)| self.waiting.remove(oldest));
+        (token, given_up)
     }
 }
 
@@ -192,9 +202,10 @@ impl Node {
         is_block: bool,
         message: impl FnOnce(GossipToken) -> ToChain,
     ) -> Option<MessageAcceptance> {
-        let Some(gossip) = self.verdicts.add(id.clone(), from, is_block) else {
-            return Some(MessageAcceptance::Ignore);
-        };
+        let (gossip, given_up) = self.verdicts.add(id.clone(), from, is_block);
+        if let Some(Waiting { message, from, .. }) = given_up {
+            self.report(&message, &from, MessageAcceptance::Ignore);
+        }
         if self.outbox.offer(message(gossip)) {
             return None;
         }
@@ -206,5 +217,27 @@ impl Node {
     fn too_many(&mut self, from: PeerId) -> MessageAcceptance {
         self.blame_for_rate(&from);
         MessageAcceptance::Ignore
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_sends_too_much_is_in_nobodys_way_but_their_own() {
+        let (mut verdicts, honest, attacker) = (Verdicts::default(), PeerId::random(), PeerId::random());
+        let id = |number: usize| MessageId::new(&number.to_le_bytes());
+        let (first, given_up) = verdicts.add(id(0), honest, false);
+        assert!(given_up.is_none());
+        let given_up: Vec<Waiting> =
+            (1..=2_000).filter_map(|number| verdicts.add(id(number), attacker, false).1).collect();
+        assert_eq!(verdicts.waiting.len(), SHARES_WAITING_MAX);
+        assert!(verdicts.waiting.contains_key(&first));
+        assert!(given_up.iter().all(|waiting| waiting.from == attacker));
+        assert_eq!(given_up[0].message, id(1), "the oldest first");
+        // Blocks are counted by themselves.
+        assert!(verdicts.add(id(3_000), honest, true).1.is_none());
+        assert!(verdicts.add(id(3_001), honest, false).1.is_some_and(|waiting| waiting.from == attacker));
     }
 }

@@ -1,8 +1,9 @@
 //! A hash that meets Bitcoin's target is a block, whatever else is wrong with the answer.
 
 use p2pool_miner::session::{Error, Refusal};
-use p2pool_test_bitcoind::{Bitcoind, Chain};
+use p2pool_test_bitcoind::{wait_for, Bitcoind, Chain};
 use p2pool_test_functional::pool::Pool;
+use serde_json::Value;
 
 use crate::{options, wait_block, SOON};
 
@@ -21,6 +22,14 @@ fn refusal(result: Result<(), Error>) -> i64 {
     }
 }
 
+/// What the node lists of a block, as soon as it has a certain status. Its share, if it is one, does not matter.
+fn wait_listed(pool: &Pool, hash: &str, status: &str) -> Value {
+    wait_for("the block to be listed", SOON, || {
+        let blocks = pool.api("/api/blocks")?["blocks"].as_array()?.clone();
+        blocks.into_iter().find(|block| block["hash"] == hash && block["status"] == status)
+    })
+}
+
 #[test]
 fn a_block_on_a_stale_job_reaches_bitcoind() {
     let bitcoind = Bitcoind::start(Chain::Regtest);
@@ -37,6 +46,10 @@ fn a_block_on_a_stale_job_reaches_bitcoind() {
     assert_eq!(bitcoind.tip(), rival);
     let block = bitcoind.call("getblock", serde_json::json!([hash.to_string()]));
     assert_eq!((&block["height"], &block["confirmations"]), (&1.into(), &(-1).into()));
+    // It never became a share, and is shown all the same.
+    let listed = wait_listed(&pool, &hash.to_string(), "orphaned");
+    assert_eq!((&listed["ours"], &listed["share_height"], &listed["height"]), (&true.into(), &Value::Null, &1.into()));
+    assert_eq!((&listed["time"], &listed["value"]), (&block["time"], &5_000_000_000_u64.into()));
 }
 
 #[test]
@@ -61,6 +74,14 @@ fn a_block_below_the_share_target_reaches_bitcoind() {
     assert_eq!(refusal(session.submit(&answer)), LOW_DIFFICULTY);
     let hash = wait_block(&bitcoind, hash);
     assert_eq!((bitcoind.tip(), bitcoind.height()), (hash, height + 1));
+    let listed = wait_listed(&pool, &hash.to_string(), "confirmed");
+    assert_eq!(
+        (&listed["ours"], &listed["share_height"], &listed["confirmations"]),
+        (&true.into(), &Value::Null, &1.into())
+    );
+    wait_for("it to be the last block", SOON, || {
+        (pool.api("/api/status")?["last_block_found_hash"] == hash.to_string()).then_some(())
+    });
     // The same once more is no second block.
     assert!([DUPLICATE, STALE, LOW_DIFFICULTY].contains(&refusal(session.submit(&answer))));
     assert_eq!(bitcoind.height(), height + 1);

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use p2pool_test_bitcoind::{Bitcoind, Chain};
-use p2pool_test_functional::network::{start, wait_connected, Hand, SOON};
+use p2pool_test_bitcoind::{wait_for, Bitcoind, Chain};
+use p2pool_test_functional::network::{start, status, wait_connected, Hand, SOON};
 use p2pool_test_functional::pool;
 
 use crate::network::options;
@@ -49,9 +49,16 @@ fn a_node_whose_clock_is_wrong_is_told_and_the_others_are_not() {
     let line = log.lines().find(|line| line.contains(COMPLAINT)).unwrap();
     let ahead_s: i64 = line.split("agree on a time ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
     assert!((595..=605).contains(&ahead_s), "{line}");
+    // The page says so as well.
+    let told = wait_for("the page to tell", SOON, || {
+        let problems = status(&late)["problems"].as_array()?.clone();
+        problems.into_iter().find(|problem| problem["code"] == "clock_off")
+    });
+    assert!(told["text"].as_str().unwrap().contains("behind those of the other nodes"), "{told}");
     // The others go on, and nobody tells them that it is they who are wrong.
     hand.mine(&first);
     for node in [&first, &second, &third] {
         assert!(!node.log().contains(COMPLAINT), "{}", node.log());
+        assert!(!status(node)["problems"].to_string().contains("clock_off"));
     }
 }

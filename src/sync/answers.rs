@@ -54,13 +54,24 @@ impl Sync {
                 } else if plan.is_none() {
                     self.begin(peer, page, now, view);
                 }
+                let plan = plan.and_then(|number| self.plans.get_mut(&number));
+                if let Some(plan) = plan.filter(|plan| plan.leader == peer) {
+                    // A page that does not continue the list ends it: the peer's chain is another now.
+                    plan.more &= locator.first().is_some_and(|before| plan.last() != Some(*before));
+                }
             }
             (What::Batch { plan, batch }, Response::Shares(shares)) => {
                 self.batch(peer, *plan, *batch, &shares, now);
             }
             (What::Single(id), Response::Shares(shares)) => self.single(peer, id, shares.into_vec(), now),
             (What::Single(_) | What::Batch { .. } | What::Inventory { .. }, Response::Unknown) => {
-                self.penalize(peer, Offence::Useless);
+                let said_so = match &asked.what {
+                    What::Batch { plan, .. } => self.plans.get(plan).is_none_or(|plan| plan.is_author(peer)),
+                    _ => true,
+                };
+                if said_so {
+                    self.penalize(peer, Offence::Useless);
+                }
                 self.gone_wrong(&asked, now);
             }
             (_, Response::Busy) => self.gone_wrong(&asked, now),
@@ -72,6 +83,7 @@ impl Sync {
     }
 
     fn status(&mut self, id: PeerId, status: PeerStatus, now: UnixTime) {
+        self.is_heard(id);
         if status.chain_id != self.chain_id {
             self.penalize(id, Offence::OtherChain);
             self.hold(id, UnixTime(u32::MAX));
@@ -88,19 +100,20 @@ impl Sync {
         self.plans.iter().find(|(_, plan)| !plan.judging && plan.index_of(id).is_some()).map(|(number, _)| *number)
     }
 
-    /// A peer has what is on a plan's list up to some share, and perhaps more behind it.
+    /// A peer has what is on a plan's list up to some share. What it has behind that is asked for when this is there,
+    /// for the list is its leader's alone: who could add to it could spoil it.
     fn extend(&mut self, peer: PeerId, number: u64, page: Page, now: UnixTime) {
         let ids_max = self.ids_max;
         let Some(plan) = self.plans.get_mut(&number) else { return };
-        if plan.last() == Some(page.after) {
-            // An empty page that is not the last would be asked for for ever.
-            plan.more = page.more && !page.ids.is_empty();
-            plan.pager = peer;
-            plan.extend(peer, page.ids, ids_max);
-        } else if let Some(at) = plan.index_of(&page.after) {
-            plan.add_server(peer, at + 1);
+        let Some(at) = plan.index_of(&page.after) else { return };
+        plan.add_server(peer, at + 1);
+        if plan.last() != Some(page.after) {
             // It leaves the list before its end: which branch is better shows when this one is there.
             self.hold(peer, now.plus(HOLD_S));
+        } else if plan.leader == peer {
+            // An empty page that is not the last would be asked for for ever.
+            plan.more = page.more && !page.ids.is_empty();
+            plan.extend(page.ids, ids_max);
         }
     }
 
@@ -135,9 +148,12 @@ impl Sync {
         let open_height = if joins { None } else { self.open_height(page.start_height) };
         let mut plan = Plan::new(route, peer, page.start_height, open_height, now);
         plan.joined = joins;
-        plan.solo = self.peers.get_mut(&peer).is_some_and(|peer| std::mem::take(&mut peer.solo));
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            plan.solo = std::mem::take(&mut peer.solo);
+            peer.own_list = false;
+        }
         plan.more = page.more;
-        plan.extend(peer, ids, self.ids_max);
+        plan.extend(ids, self.ids_max);
         self.plans.insert(self.plans_made, plan);
     }
 
@@ -147,16 +163,22 @@ impl Sync {
             Answer::Whole => {}
             // The end of it may have been pruned or left since.
             Answer::Part if !shares.is_empty() => {}
+            // Only who gave the list said that it has them.
+            Answer::Part if !plan.is_author(peer) => {}
             Answer::Part => self.actions.push(SyncAction::Penalize { peer, offence: Offence::Useless }),
             Answer::Foreign => {
                 plan.remove_server(peer);
                 self.actions.push(SyncAction::Penalize { peer, offence: Offence::Unasked });
+                self.hold(peer, now.plus(HOLD_S));
             }
         }
+        let Some(plan) = self.plans.get_mut(&number) else { return };
         while let Some((peer, shares)) = plan.take_ready() {
             if plan.is_false_start(&shares) {
                 let leader = plan.leader;
-                self.penalize(leader, Offence::Unasked);
+                if plan.is_author(leader) {
+                    self.penalize(leader, Offence::Unasked);
+                }
                 self.give_up(number, now.plus(REFUSED_S));
                 return;
             }

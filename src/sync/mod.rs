@@ -11,24 +11,44 @@
 //!    chain, pruned or whole; a chain that does not join ours; a fork from far below) is kept apart and judged when
 //!    it is whole (rules, section 6).
 //!
+//! Peers may lie, be slow, keep silent, come and go, and be many. Against that these hold:
+//!
+//! - *A list is its leader's alone.* Nobody else adds to it; it ends where its leader's shares end, so when the lead
+//!   passes to another what that one has not is cut off.
+//! - *Helpers hold nobody up.* A helper that fails or is too slow loses its part in a plan, and nothing else happens.
+//! - *A lead is kept by keeping pace.* A leader that gives less than the slowest rate that is of use, or fails, loses the
+//!   lead as soon as another has the list; what was fetched is kept, and whoever gave the list is held for long.
+//! - *Blame stays with who gave.* Only who gave a list answers for what is on it, and only who gave both the list and
+//!   all of a base for what breaks upon it (rules 1 and 2 excepted, which a share breaks by itself). Who
+//!   inherited them is neither blamed nor held, but asked for a list of its own.
+//! - *Places are not for ever.* Where all plans are taken and another peer waits the slowest makes way.
+//! - *Waiting ends.* Peers that say nothing keep a node from being level for the time of one answer, all peers
+//!   together for [`AWAITED_MAX_S`], counted from when it began. A node that mined alone goes on until it is shown more.
+//! - *No second chain.* A node without a chain starts none while a peer has one, or has not said yet.
+//!
 //! | file | subject |
 //! |---|---|
 //! | `action` | what comes out |
 //! | `plan` | one list of shares being fetched |
+//! | `plan::lead` | who serves it, and who leads it |
+//! | `pace` | how fast who serves must be |
 //! | `peer` | what is known of one peer |
 //! | `singles` | missing parents and uncles of gossiped shares |
 //! | `answers` | what is made of a peer's answers |
 //! | `rounds` | what to do next |
+//! | `state` | whether we are level with the others |
 //! | `serve` | answers to other nodes' questions |
 //! | `view` | what must be known of our own chain |
 
 mod action;
 mod answers;
+mod pace;
 mod peer;
 mod plan;
 mod rounds;
 pub mod serve;
 mod singles;
+mod state;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -46,6 +66,7 @@ use crate::wire::{Offence, Request};
 use peer::Peer;
 use plan::{Batch, Plan};
 use singles::Singles;
+use state::Level;
 
 /// Seconds a peer has for an answer.
 const ANSWER_MAX_S: u32 = 30;
@@ -61,8 +82,8 @@ const REFUSED_S: u32 = 600;
 const REFUSED_MIN_S: u32 = 10;
 /// and a second for so many shares.
 const SHARES_PER_REFUSED_S: usize = 25;
-/// Seconds for which a node that is not level waits for a chain that is being fetched: whoever gives it drop by drop
-/// would keep miners without jobs.
+/// Seconds for which a node that has a chain but is not level waits for what others have, all in all: whoever gives it
+/// drop by drop, or keeps claiming more, would keep miners without jobs.
 const AWAITED_MAX_S: u32 = 900;
 /// Seconds after which a plan is dropped of which nobody left has the next share.
 const STALLED_MAX_S: u32 = 45;
@@ -82,6 +103,8 @@ const PAUSE_S: u32 = 5;
 const INVENTORIES_MAX: usize = 2;
 /// Plans at once, as many as chains that are kept apart.
 const PLANS_MAX: usize = crate::sharechain::APART_MAX;
+/// Seconds that a plan has its place for certain: in that time a chain of full length, 12 MB, comes over half a Mbit/s.
+const PLACE_MIN_S: u32 = 300;
 /// A fork this many heights below our tip or nearer is checked share by share as it comes (rules, section 5, spam).
 const NEAR_HEIGHTS: u32 = 288;
 /// A branch beside our chain longer than this is kept apart: the sharechain's shelf might not hold it.
@@ -133,8 +156,7 @@ pub struct Sync {
     requests_made: u64,
     singles: Singles,
     state: SyncState,
-    /// Whether we have been level with the peers and nothing has shown since that we are not.
-    level: bool,
+    level: Level,
     no_peers_since: Option<UnixTime>,
     progress_due: UnixTime,
     clock_report_due: UnixTime,
@@ -155,7 +177,7 @@ impl Sync {
             requests_made: 0,
             singles: Singles::default(),
             state: SyncState::NoPeers { since: now, level: false },
-            level: false,
+            level: Level::new(now),
             no_peers_since: Some(now),
             progress_due: now,
             clock_report_due: now,
@@ -168,11 +190,11 @@ impl Sync {
         self.state
     }
 
-    /// Whether a genesis share may be made: no connected peer has a chain (rules, section 6), and none is still to be
-    /// asked.
+    /// Whether a genesis share may be made: no connected peer has a chain (rules, section 6), and none is still to
+    /// answer.
     pub fn may_start_chain(&self) -> bool {
-        self.state.may_mine()
-            && !self.peers.values().any(|peer| peer.status.as_ref().is_some_and(|status| status.has_chain()))
+        let has_chain = |peer: &Peer| peer.status.as_ref().is_some_and(|status| status.has_chain());
+        self.state.may_mine() && !self.peers.values().any(|peer| !peer.is_heard || has_chain(peer))
     }
 
     /// The connected peers.
@@ -183,8 +205,7 @@ impl Sync {
     /// A peer was connected.
     pub fn peer_up(&mut self, peer: PeerId, now: UnixTime, view: &impl View) -> Vec<SyncAction> {
         if self.peers.insert(peer, Peer::new(now)).is_none() && self.no_peers_since.take().is_some() {
-            // After mining alone nothing is known of the others.
-            self.level &= !matches!(self.state, SyncState::Alone { .. });
+            self.is_joined(view);
         }
         self.act(now, view)
     }
@@ -218,7 +239,7 @@ impl Sync {
     /// A share that waits needs this one.
     pub fn need(&mut self, id: ShareId, source: Source, now: UnixTime, view: &impl View) -> Vec<SyncAction> {
         let planned = self.plans.values().any(|plan| plan.index_of(&id).is_some());
-        if self.level && !planned && !view.holds(&id) {
+        if self.level.is_level && !planned && !view.holds(&id) {
             let sender = match source {
                 Source::Peer(peer) => Some(peer),
                 Source::Local => None,
@@ -272,14 +293,21 @@ impl Sync {
     ) -> Vec<SyncAction> {
         if let Some(plan) = self.plans.remove(&apart.0) {
             match outcome {
-                ApartOutcome::Adopted => self.peers.values_mut().for_each(|peer| peer.joins = None),
+                ApartOutcome::Adopted => self.peers.values_mut().for_each(|peer| {
+                    peer.joins = None;
+                    peer.own_list = false;
+                }),
                 ApartOutcome::NotBetter | ApartOutcome::GivenUp => {
                     let shares = plan.counts().1 / SHARES_PER_REFUSED_S;
                     let hold_s = REFUSED_MIN_S.saturating_add(u32::try_from(shares).unwrap_or(u32::MAX)).min(REFUSED_S);
-                    self.hold(plan.leader, now.plus(hold_s));
+                    if plan.leader_changed {
+                        self.led_nowhere(&plan, now);
+                    } else {
+                        self.hold(plan.leader, now.plus(hold_s));
+                    }
                 }
                 ApartOutcome::False { rule, source, on_base, .. } => {
-                    self.found_false(plan, *rule, *source, *on_base, now);
+                    self.found_false(&plan, *rule, *source, *on_base, now);
                 }
             }
         }
@@ -287,21 +315,24 @@ impl Sync {
     }
 
     /// A chain kept apart has a share that breaks a rule: whose fault is it?
-    fn found_false(&mut self, plan: Plan, rule: Rule, source: Source, on_base: bool, now: UnixTime) {
+    ///
+    /// Rules 1 and 2 speak of the share alone. All others compare it with what is below, which on a base could not be
+    /// verified: then either the base is false or this share.
+    fn found_false(&mut self, plan: &Plan, rule: Rule, source: Source, on_base: bool, now: UnixTime) {
         let sender = match source {
             Source::Peer(peer) => peer,
             Source::Local => plan.leader,
         };
-        if !on_base || rule != Rule::Payouts {
-            self.penalize(sender, Offence::BrokenRule(rule));
+        let is_senders = !on_base || matches!(rule, Rule::Form | Rule::ProofOfWork);
+        if is_senders || plan.is_author(sender) {
+            // All below it came from the same peer. Rules 5 and 6 can be broken by bad luck.
+            let is_chains = !is_senders && rule.proves_fault();
+            self.penalize(sender, if is_chains { Offence::FalseChain } else { Offence::BrokenRule(rule) });
             if sender == plan.leader {
                 self.hold(sender, now.plus(REFUSED_S));
             }
-        } else if sender == plan.leader && !plan.leader_changed {
-            self.penalize(sender, Offence::FalseChain);
-            self.hold(sender, now.plus(REFUSED_S));
         } else {
-            // Either the base is false or this one share: with all of it from one peer the next failure will tell.
+            // With all of it from one peer the next failure will tell.
             self.set_solo(plan.leader);
         }
     }
@@ -316,6 +347,7 @@ impl Sync {
                 self.gone_wrong(&asked, now);
             }
         }
+        self.count_waiting(now);
         self.singles.tick(now);
         self.report(now);
         self.act(now, view)
@@ -325,7 +357,10 @@ impl Sync {
     fn gone_wrong(&mut self, asked: &Asked, now: UnixTime) {
         self.pause(asked.peer, now);
         match &asked.what {
-            What::Status => self.hold(asked.peer, now.plus(HOLD_S)),
+            What::Status => {
+                self.hold(asked.peer, now.plus(HOLD_S));
+                self.is_heard(asked.peer);
+            }
             What::Inventory { plan, .. } => {
                 self.hold(asked.peer, now.plus(HOLD_S));
                 if let Some(plan) = plan.and_then(|number| self.plans.get_mut(&number)) {
@@ -363,6 +398,13 @@ impl Sync {
     fn pause(&mut self, peer: PeerId, now: UnixTime) {
         if let Some(peer) = self.peers.get_mut(&peer) {
             peer.busy_until = now.plus(PAUSE_S);
+        }
+    }
+
+    /// A peer has said where it is, or had its time to.
+    fn is_heard(&mut self, peer: PeerId) {
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.is_heard = true;
         }
     }
 

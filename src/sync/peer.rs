@@ -20,6 +20,10 @@ pub(super) struct Peer {
     pub busy_until: UnixTime,
     /// Whether its chain grows from a share of ours, as far as it was asked.
     pub joins: Option<bool>,
+    /// Whether it has answered when it was asked for its status, or failed to in time.
+    pub is_heard: bool,
+    /// Whether its chain is to be fetched by a list of its own: it helped with another's, which led nowhere.
+    pub own_list: bool,
     /// Whether its chain is to be fetched from it alone.
     pub solo: bool,
     /// The tip up to which its list was fetched last.
@@ -39,6 +43,8 @@ impl Peer {
             hold_until: UnixTime(0),
             busy_until: UnixTime(0),
             joins: None,
+            is_heard: false,
+            own_list: false,
             solo: false,
             fetched_tip: None,
             needs: 0,
@@ -51,6 +57,11 @@ impl Peer {
         let Some(theirs) = self.status.as_ref().filter(|status| status.has_chain()) else { return false };
         let rank = |tip: ShareId, work| (work, std::cmp::Reverse(tip));
         view.tip().is_none_or(|(tip, work)| rank(theirs.tip, theirs.chain_work) > rank(tip, work))
+    }
+
+    /// Whether its chain is not to be fetched by another's list.
+    pub const fn wants_own_list(&self) -> bool {
+        self.own_list || self.solo
     }
 
     /// Whether nothing is to be got from it, for all that is known.

@@ -1,9 +1,15 @@
 //! One chain, or piece of a chain, that is being fetched: a list of ids, and batches of it from several peers.
+//!
+//! The list is its leader's: nobody else adds to it, and when the lead passes on it is cut to what the next leader
+//! has. Who only helps can neither end it nor stand in its way.
+
+mod lead;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::action::{PeerId, Route};
+use super::pace::Pace;
 use super::serve::locator_of;
 use crate::share::{Share, ShareId};
 use crate::units::{ShareHeight, UnixTime};
@@ -12,7 +18,7 @@ use crate::wire::List;
 
 /// Shares that may have come or be under way beyond the oldest that is missing: 16 batches, 4 MB.
 const AHEAD_MAX: usize = 16 * SHARES_MAX;
-/// A batch that was asked for so often in vain is not to be had.
+/// A batch that the leader was asked for so often in vain is not to be had from it.
 const TRIES_MAX: u32 = 4;
 
 /// A part of the list: the first index and how many.
@@ -37,12 +43,36 @@ pub(super) enum Answer {
 #[derive(Debug)]
 struct Wanted {
     len: usize,
-    /// Who is to give it; nobody: it is to be asked for again.
-    asked_of: Option<PeerId>,
-    /// How often it was asked for in vain.
+    /// Who is to give it, and since when; nobody: it is to be asked for again.
+    asked_of: Option<(PeerId, UnixTime)>,
+    /// How often the leader was asked for it in vain.
     tries: u32,
     /// Who failed to give it.
     failed: Vec<PeerId>,
+}
+
+impl Wanted {
+    fn is_asked_of(&self, peer: PeerId) -> bool {
+        self.asked_of.is_some_and(|(asked, _)| asked == peer)
+    }
+}
+
+/// A peer that is asked for shares of the list.
+#[derive(Debug)]
+struct Server {
+    /// Up to which index it has them.
+    upto: usize,
+    pace: Pace,
+    /// Whether it kept us waiting when that was counted last.
+    owes: bool,
+    /// How often it lost the lead for being too slow.
+    demoted: u32,
+}
+
+impl Server {
+    const fn new() -> Self {
+        Self { upto: 0, pace: Pace::new(), owes: false, demoted: 0 }
+    }
 }
 
 /// A chain that is being fetched.
@@ -50,16 +80,14 @@ struct Wanted {
 pub(super) struct Plan {
     /// Where its shares go.
     pub route: Route,
-    /// Who gave the list.
+    /// Who answers for the list: who gave it, or has it and took it over.
     pub leader: PeerId,
-    /// Whether another led it before, so that nobody is to blame for the base alone.
+    /// Whether another led it before, so that nobody is to blame for the list or the base alone.
     pub leader_changed: bool,
     /// Whether all is asked of the leader only.
     pub solo: bool,
     /// Whether the list goes on.
     pub more: bool,
-    /// Who gave the list's last page.
-    pub pager: PeerId,
     /// Whether it grows from a share of ours.
     pub joined: bool,
     /// Whether all of it was handed over and is being judged.
@@ -70,14 +98,17 @@ pub(super) struct Plan {
     pub heard: UnixTime,
     /// Shares of it that proved valid.
     pub linked: usize,
+    /// Shares handed over before the last tick: had one no proof of work the plan would not be there any more.
+    pub taken: usize,
     start_height: ShareHeight,
     /// Shares below this height are asked of the leader only: they cannot be verified, so whoever serves them is to
     /// blame for them.
     open_height: Option<ShareHeight>,
     ids: Vec<ShareId>,
     index: HashMap<ShareId, usize>,
-    /// Who has the list's shares, up to which index.
-    servers: BTreeMap<PeerId, usize>,
+    servers: BTreeMap<PeerId, Server>,
+    /// Until when waiting was counted.
+    counted: UnixTime,
     /// First index that was never asked for.
     next: usize,
     wanted: BTreeMap<usize, Wanted>,
@@ -101,17 +132,18 @@ impl Plan {
             leader_changed: false,
             solo: false,
             more: false,
-            pager: leader,
             joined: false,
             judging: false,
             since: now,
             heard: now,
             linked: 0,
+            taken: 0,
             start_height,
             open_height,
             ids: Vec::new(),
             index: HashMap::new(),
-            servers: BTreeMap::from([(leader, 0)]),
+            servers: BTreeMap::from([(leader, Server::new())]),
+            counted: now,
             next: 0,
             wanted: BTreeMap::new(),
             got: BTreeMap::new(),
@@ -119,8 +151,8 @@ impl Plan {
         }
     }
 
-    /// Appends ids that the peer has, those known left out, up to `ids_max` in all.
-    pub fn extend(&mut self, peer: PeerId, ids: impl IntoIterator<Item = ShareId>, ids_max: usize) {
+    /// Appends ids that the leader has, those known left out, up to `ids_max` in all.
+    pub fn extend(&mut self, ids: impl IntoIterator<Item = ShareId>, ids_max: usize) {
         for id in ids {
             if self.ids.len() >= ids_max {
                 self.more = false;
@@ -131,7 +163,7 @@ impl Plan {
                 self.ids.push(id);
             }
         }
-        self.add_server(peer, self.ids.len());
+        self.add_server(self.leader, self.ids.len());
     }
 
     /// Where on the list a share is.
@@ -159,68 +191,31 @@ impl Plan {
         self.delivered == self.ids.len() && !self.more
     }
 
-    /// Whether a batch failed so often that there is no hope for it.
-    pub fn is_hopeless(&self) -> bool {
-        self.wanted.values().any(|wanted| wanted.tries >= TRIES_MAX)
-    }
-
-    /// Whether anybody is left to ask.
-    pub fn has_servers(&self) -> bool {
-        !self.servers.is_empty()
-    }
-
     /// Whether nothing is under way.
     pub fn is_idle(&self) -> bool {
         self.wanted.values().all(|wanted| wanted.asked_of.is_none())
     }
 
-    /// Whether this peer is asked for shares of the list.
-    pub fn has_server(&self, peer: PeerId) -> bool {
-        self.servers.contains_key(&peer)
-    }
-
-    /// Notes that a peer has the first `upto` of the list.
-    pub fn add_server(&mut self, peer: PeerId, upto: usize) {
-        if self.servers.is_empty() {
-            self.leader_changed |= peer != self.leader;
-            self.leader = peer;
-        }
-        let limit = self.servers.entry(peer).or_insert(0);
-        *limit = upto.max(*limit);
-    }
-
-    /// Forgets a peer; what it was asked for is asked of others.
-    pub fn remove_server(&mut self, peer: PeerId) {
-        self.servers.remove(&peer);
-        for wanted in self.wanted.values_mut().filter(|wanted| wanted.asked_of == Some(peer)) {
-            wanted.asked_of = None;
-        }
-        if self.leader == peer {
-            if let Some((next, _)) = self.servers.iter().max_by_key(|(_, upto)| **upto) {
-                self.leader = *next;
-                self.leader_changed = true;
-            }
-        }
-        if self.pager == peer {
-            // Only who gave the list knew how it goes on; the next status round finds it out.
-            self.more = false;
-        }
-    }
-
     /// Up to which index a peer is asked for shares.
     fn limit(&self, peer: PeerId) -> Option<usize> {
         let is_open = peer == self.leader || !(self.solo || self.open_height.is_some());
-        self.servers.get(&peer).copied().filter(|_| is_open)
+        self.servers.get(&peer).map(|server| server.upto).filter(|_| is_open)
     }
 
     /// What to ask of a peer next; counts as asked.
-    pub fn next_batch(&mut self, peer: PeerId) -> Option<Batch> {
+    pub fn next_batch(&mut self, peer: PeerId, now: UnixTime) -> Option<Batch> {
         let upto = self.limit(peer)?;
+        let leader = self.leader;
         let again = self.wanted.iter_mut().find(|(start, wanted)| {
-            wanted.asked_of.is_none() && !wanted.failed.contains(&peer) && *start + wanted.len <= upto
+            // What one helper did not give no second one may hold up: only if the leader has it neither are all asked.
+            let is_leaders = !wanted.failed.is_empty() && !wanted.failed.contains(&leader);
+            wanted.asked_of.is_none()
+                && !wanted.failed.contains(&peer)
+                && (peer == leader || !is_leaders)
+                && *start + wanted.len <= upto
         });
         if let Some((start, wanted)) = again {
-            wanted.asked_of = Some(peer);
+            wanted.asked_of = Some((peer, now));
             return Some(Batch { start: *start, len: wanted.len });
         }
         let end = upto.min(self.delivered.saturating_add(AHEAD_MAX));
@@ -230,7 +225,7 @@ impl Plan {
         }
         let batch = Batch { start: self.next, len };
         self.next += len;
-        self.wanted.insert(batch.start, Wanted { len, asked_of: Some(peer), tries: 0, failed: Vec::new() });
+        self.wanted.insert(batch.start, Wanted { len, asked_of: Some((peer, now)), tries: 0, failed: Vec::new() });
         Some(batch)
     }
 
@@ -241,7 +236,7 @@ impl Plan {
 
     /// Whether the batch is still this peer's to give; others are asked when it is taken off the list.
     fn is_asked(&self, batch: Batch, peer: PeerId) -> bool {
-        self.wanted.get(&batch.start).is_some_and(|wanted| wanted.asked_of == Some(peer))
+        self.wanted.get(&batch.start).is_some_and(|wanted| wanted.len == batch.len && wanted.is_asked_of(peer))
     }
 
     /// Takes what a peer gave for a batch: some of it, in order, or nothing.
@@ -266,6 +261,9 @@ impl Plan {
         }
         self.wanted.remove(&batch.start);
         self.heard = now;
+        if let Some(server) = self.servers.get_mut(&peer) {
+            server.pace.gave(fitting);
+        }
         self.got.insert(batch.start, (peer, shares.iter().take(fitting).map(Arc::clone).collect()));
         if fitting == batch.len {
             return Answer::Whole;
@@ -278,12 +276,17 @@ impl Plan {
 
     /// Notes that a peer did not give a batch.
     pub fn failed(&mut self, batch: Batch, peer: PeerId) {
-        let Some(wanted) = self.wanted.get_mut(&batch.start).filter(|wanted| wanted.asked_of == Some(peer)) else {
+        if !self.is_asked(batch, peer) {
             return;
-        };
-        wanted.asked_of = None;
-        wanted.tries += 1;
-        wanted.failed.push(peer);
+        }
+        if let Some(wanted) = self.wanted.get_mut(&batch.start) {
+            wanted.asked_of = None;
+            wanted.tries += u32::from(peer == self.leader);
+            wanted.failed.push(peer);
+        }
+        if let Some(server) = self.servers.get_mut(&peer) {
+            server.pace.failed();
+        }
         self.forgive();
     }
 

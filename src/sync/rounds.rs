@@ -3,10 +3,9 @@
 use super::peer::Peer;
 use super::plan::Plan;
 use super::{
-    Asked, PeerId, Progress, Route, Sync, SyncAction, SyncState, View, What, ALONE_AFTER_S, AWAITED_MAX_S,
-    BATCHES_PER_PEER_MAX, BEHIND_SHARES, CLOCK_OFF_S, CLOCK_PEERS_MIN, CLOCK_REPORT_EVERY_S, COMPARE_MAX_S, HOLD_S,
-    INVENTORIES_MAX, ORPHANED_MAX_S, PAUSE_S, PLANS_MAX, PROGRESS_EVERY_S, SINGLES_PER_PEER_MAX, STALLED_MAX_S,
-    STATUS_EVERY_S,
+    Asked, PeerId, Progress, Route, Sync, SyncAction, View, What, BATCHES_PER_PEER_MAX, CLOCK_OFF_S, CLOCK_PEERS_MIN,
+    CLOCK_REPORT_EVERY_S, COMPARE_MAX_S, HOLD_S, INVENTORIES_MAX, ORPHANED_MAX_S, PAUSE_S, PLACE_MIN_S, PLANS_MAX,
+    PROGRESS_EVERY_S, REFUSED_S, SINGLES_PER_PEER_MAX, STALLED_MAX_S, STATUS_EVERY_S,
 };
 use crate::share::ShareId;
 use crate::units::UnixTime;
@@ -58,9 +57,32 @@ impl Sync {
                     }
                     Route::Apart(_) => {}
                 }
-            } else if plan.is_hopeless() || is_forgotten {
+            } else if is_forgotten {
                 self.give_up(number, now.plus(HOLD_S));
+            } else {
+                self.keep_pace(number, now);
             }
+        }
+    }
+
+    /// Whoever fails or is too slow makes way for others.
+    fn keep_pace(&mut self, number: u64, now: UnixTime) {
+        let Some(plan) = self.plans.get_mut(&number) else { return };
+        let helpers = plan.slow_helpers();
+        helpers.iter().for_each(|helper| plan.remove_server(*helper));
+        let leader = plan.leader;
+        let hold_s = if plan.is_author(leader) { REFUSED_S } else { HOLD_S };
+        let failed = plan.is_hopeless().then_some(leader);
+        let is_over = failed.is_some() && plan.servers().all(|server| server == leader);
+        if failed.is_some() && !is_over {
+            plan.remove_server(leader);
+        }
+        let demoted = if is_over { None } else { plan.pass_slow_lead() };
+        helpers.into_iter().for_each(|helper| self.hold(helper, now.plus(HOLD_S)));
+        if is_over {
+            self.give_up(number, now.plus(HOLD_S));
+        } else if let Some(leader) = failed.or(demoted) {
+            self.hold(leader, now.plus(hold_s));
         }
     }
 
@@ -95,65 +117,107 @@ impl Sync {
         is_more && now.since(since) < COMPARE_MAX_S
     }
 
-    /// Drops a plan and leaves its leader's chain alone for a while.
+    /// Drops a plan and leaves the chain of whoever gave its list alone for a while.
     pub(super) fn give_up(&mut self, number: u64, hold_until: UnixTime) {
         let Some(plan) = self.plans.remove(&number) else { return };
         if let Route::Apart(apart) = plan.route {
             self.actions.push(SyncAction::Drop(apart));
         }
-        self.hold(plan.leader, hold_until);
+        self.led_nowhere(&plan, hold_until);
     }
 
-    /// Asks peers whose tips are unknown for what they have; those whose tips are on a list help to fetch it.
+    /// Who gave a list that led nowhere is left alone for a while; who helped with it, or took it over, is asked for its
+    /// own.
+    pub(super) fn led_nowhere(&mut self, plan: &Plan, hold_until: UnixTime) {
+        for id in plan.servers() {
+            if plan.is_author(id) {
+                self.hold(id, hold_until);
+            } else if let Some(peer) = self.peers.get_mut(&id) {
+                peer.own_list = true;
+            }
+        }
+    }
+
+    /// Asks peers whose tips are unknown for what they have; those whose tips are on a list help to fetch it, unless
+    /// that is to be done by a list of theirs.
     fn ask_inventories(&mut self, now: UnixTime, view: &impl View) {
         let ids: Vec<PeerId> = self.peers.keys().copied().collect();
         for id in ids {
             let Some(peer) = self.peers.get(&id).filter(|peer| !peer.is_settled(now, view)) else { continue };
             let Some(tip) = peer.status.as_ref().map(|status| status.tip) else { continue };
-            if let Some((plan, at)) = self.plans.values_mut().find_map(|plan| plan.index_of(&tip).map(|at| (plan, at)))
-            {
+            let planned = self.plans.values_mut().find_map(|plan| plan.index_of(&tip).map(|at| (plan, at)));
+            if let Some((plan, at)) = planned.filter(|_| !peer.wants_own_list()) {
                 plan.add_server(id, at + 1);
                 continue;
             }
             let is_busy = peer.busy_until > now || self.plans.values().any(|plan| plan.has_server(id));
-            if !is_busy && self.may_ask_inventory(&tip) {
+            if !is_busy && self.may_ask_inventory(&tip) && self.has_room(now) {
                 self.ask_inventory(id, now, view);
             }
         }
     }
 
-    /// Whether there is room for one more list, and none is under way from a peer with the same tip.
+    /// The questions for lists to begin with.
+    fn first_pages(&self) -> impl Iterator<Item = &Asked> {
+        self.requests.values().filter(|asked| matches!(asked.what, What::Inventory { plan: None, .. }))
+    }
+
+    /// Whether few lists are asked for, and none of a peer with the same tip.
     fn may_ask_inventory(&self, tip: &ShareId) -> bool {
-        let first_pages = || self.requests.values().filter(|asked| matches!(asked.what, What::Inventory { .. }));
         let has_tip = |asked: &Asked| {
             self.peers.get(&asked.peer).and_then(|peer| peer.status.as_ref()).is_some_and(|status| status.tip == *tip)
         };
-        first_pages().count() < INVENTORIES_MAX && !first_pages().any(has_tip) && self.plans.len() < PLANS_MAX
+        self.first_pages().count() < INVENTORIES_MAX && !self.first_pages().any(has_tip)
+    }
+
+    /// Whether there is room for one more plan. Where there is none the slowest makes way, if it had its time: four
+    /// peers could hold all places otherwise for as long as they like.
+    fn has_room(&mut self, now: UnixTime) -> bool {
+        if self.plans.len() < PLANS_MAX {
+            // One place is kept for each answer under way.
+            return self.plans.len() + self.first_pages().count() < PLANS_MAX;
+        }
+        let had_time = |plan: &Plan| now.since(plan.since) >= PLACE_MIN_S;
+        let shares_per_hour =
+            |plan: &Plan| plan.counts().0.saturating_mul(3_600) / now.since(plan.since).max(1) as usize;
+        let old = self.plans.iter().filter(|(_, plan)| had_time(plan));
+        let slowest = old.min_by_key(|(_, plan)| shares_per_hour(plan)).map(|(number, _)| *number);
+        slowest.map(|number| self.give_up(number, now.plus(REFUSED_S))).is_some()
     }
 
     fn ask_inventory(&mut self, peer: PeerId, now: UnixTime, view: &impl View) {
-        let is_solo = self.peers.get(&peer).is_some_and(|peer| peer.solo);
-        let longest = self.plans.values().filter(|plan| !is_solo && !plan.judging).max_by_key(|plan| plan.counts().1);
+        let is_own = self.peers.get(&peer).is_some_and(Peer::wants_own_list);
+        let longest = self.plans.values().filter(|plan| !is_own && !plan.judging).max_by_key(|plan| plan.counts().1);
         let mut locator = longest.map(|plan| plan.locator()).unwrap_or_default();
         locator.extend(view.locator());
         let request = Request::Inventory { locator: List::first_of(locator.iter().copied()) };
         self.ask(peer, What::Inventory { plan: None, locator }, request, now);
     }
 
+    /// The plans whose next page is asked for.
+    fn paged(&self) -> Vec<u64> {
+        let plan_of = |asked: &Asked| match asked.what {
+            What::Inventory { plan, .. } => plan,
+            _ => None,
+        };
+        self.requests.values().filter_map(plan_of).collect()
+    }
+
+    /// Counts how long whom has kept us waiting.
+    pub(super) fn count_waiting(&mut self, now: UnixTime) {
+        let paged = self.paged();
+        for (number, plan) in &mut self.plans {
+            plan.count_waiting(paged.contains(number), now);
+        }
+    }
+
     fn ask_pages(&mut self, now: UnixTime) {
-        let paged: Vec<u64> = self
-            .requests
-            .values()
-            .filter_map(|asked| match asked.what {
-                What::Inventory { plan, .. } => plan,
-                _ => None,
-            })
-            .collect();
+        let paged = self.paged();
         let due: Vec<(u64, PeerId, ShareId)> = self
             .plans
             .iter()
-            .filter(|(number, plan)| plan.more && !paged.contains(*number) && plan.has_server(plan.pager))
-            .filter_map(|(number, plan)| Some((*number, plan.pager, plan.last()?)))
+            .filter(|(number, plan)| plan.more && !paged.contains(*number) && plan.has_server(plan.leader))
+            .filter_map(|(number, plan)| Some((*number, plan.leader, plan.last()?)))
             .collect();
         for (number, peer, last) in due {
             let request = Request::Inventory { locator: List::first_of([last]) };
@@ -176,7 +240,7 @@ impl Sync {
             for (peer, slots) in free.iter_mut().filter(|(_, slots)| *slots > 0) {
                 *slots -= 1;
                 let next = self.plans.iter_mut().find_map(|(number, plan)| {
-                    plan.next_batch(*peer).map(|batch| (*number, batch, plan.batch_ids(batch)))
+                    plan.next_batch(*peer, now).map(|batch| (*number, batch, plan.batch_ids(batch)))
                 });
                 match next {
                     Some((plan, batch, ids)) => {
@@ -201,36 +265,6 @@ impl Sync {
                 .collect();
             let Some((share, peer)) = self.singles.next(&peers, now) else { return };
             self.ask(peer, What::Single(share), Request::Shares { ids: List::first_of([share]) }, now);
-        }
-    }
-
-    fn update_state(&mut self, now: UnixTime, view: &impl View) {
-        if let Some(since) = self.no_peers_since {
-            let is_alone = now.since(since) >= ALONE_AFTER_S;
-            return self.set_state(match is_alone {
-                true => SyncState::Alone { since },
-                false => SyncState::NoPeers { since, level: self.level },
-            });
-        }
-        let is_awaited = |plan: &Plan| now.since(plan.since) < AWAITED_MAX_S;
-        let is_level_with = |id: PeerId, peer: &Peer| {
-            peer.is_settled(now, view) || self.plans.values().any(|plan| plan.has_server(id) && !is_awaited(plan))
-        };
-        if !self.plans.values().any(is_awaited) && self.peers.iter().all(|(id, peer)| is_level_with(*id, peer)) {
-            self.level = true;
-        }
-        // Only shares that proved valid take jobs from miners: anybody can make up a list of ids.
-        self.level &= !self.plans.values().any(|plan| {
-            let (done, total) = plan.counts();
-            plan.route == Route::Chain && plan.linked > 0 && total.saturating_sub(done) > BEHIND_SHARES
-        });
-        self.set_state(if self.level { SyncState::Synced } else { SyncState::Syncing });
-    }
-
-    fn set_state(&mut self, state: SyncState) {
-        if self.state != state {
-            self.state = state;
-            self.actions.push(SyncAction::State(state));
         }
     }
 

@@ -1,0 +1,92 @@
+//! What is made of answers, good and bad.
+
+use std::sync::Arc;
+
+use super::kit::{asks, ids, inventory, listed, meet, offences, only_ask, planner, shares, status, Held, START};
+use crate::params::ChainId;
+use crate::share::{Share, ShareId};
+use crate::sync::{SyncAction, SyncState};
+use crate::units::UnixTime;
+use crate::wire::{List, Offence, Request, Response};
+
+#[test]
+fn an_answer_has_thirty_seconds() {
+    let (view, mut sync) = (Held::default(), planner());
+    let (id, _) = only_ask(&sync.peer_up(1, START, &view));
+    assert!(offences(&sync.tick(START.plus(29), &view)).is_empty());
+    assert_eq!(offences(&sync.tick(START.plus(30), &view)), [(1, Offence::Late)]);
+    // What comes after that is ignored.
+    assert!(offences(&sync.response(1, id, status(ShareId([5; 32]), 9), START.plus(31), &view)).is_empty());
+    assert!(!asks(&sync.tick(START.plus(60), &view)).is_empty(), "it is asked again a minute after the first time");
+}
+
+#[test]
+fn answers_that_do_not_fit_the_question_are_offences() {
+    let held = shares(0, 5);
+    let (view, theirs) = (Held(ids(&held)), shares(5, 10));
+    let after = *view.0.last().unwrap();
+    let judge = |answer: &dyn Fn(&Request) -> Response| {
+        let mut sync = planner();
+        let (id, request) = only_ask(&meet(&mut sync, 1, status(ShareId([9; 32]), 1_000), &view));
+        offences(&sync.response(1, id, answer(&request), START, &view))
+    };
+    assert_eq!(judge(&|_| inventory(after, &ids(&theirs))), []);
+    assert_eq!(judge(&|_| inventory(ShareId([8; 32]), &ids(&theirs))), [(1, Offence::Unasked)], "not in the locator");
+    assert_eq!(judge(&|_| inventory(after, &[ShareId::ZERO])), [(1, Offence::Unasked)], "no share has this id");
+    assert_eq!(judge(&|_| Response::Shares(List::default())), [(1, Offence::Unasked)]);
+    assert_eq!(judge(&|_| status(ShareId([9; 32]), 1_000)), [(1, Offence::Unasked)]);
+    assert_eq!(judge(&|_| Response::Unknown), [(1, Offence::Useless)]);
+    assert_eq!(judge(&|_| Response::Busy), []);
+    let shares_judge = |given: &[Arc<Share>]| {
+        let mut sync = planner();
+        let (id, _) = only_ask(&listed(&mut sync, 1, &ids(&theirs), &view));
+        offences(&sync.response(1, id, Response::Shares(List::first_of(given.iter().cloned())), START, &view))
+    };
+    assert_eq!(shares_judge(&theirs), []);
+    assert_eq!(shares_judge(&theirs[..4]), [], "the rest is asked for again");
+    assert_eq!(shares_judge(&theirs[4..]), [], "the first may have been pruned since");
+    assert_eq!(shares_judge(&[]), [(1, Offence::Useless)]);
+    assert_eq!(shares_judge(&held[..1]), [(1, Offence::Unasked)]);
+    assert_eq!(shares_judge(&[theirs[1].clone(), theirs[0].clone()]), [(1, Offence::Unasked)], "out of order");
+}
+
+#[test]
+fn a_peer_of_another_chain_is_not_asked_for_anything() {
+    let (view, mut sync) = (Held::default(), planner());
+    let Response::Status(mut other) = status(ShareId([5; 32]), 9) else { return };
+    other.chain_id = ChainId([1; 32]);
+    let actions = meet(&mut sync, 1, Response::Status(other), &view);
+    assert_eq!(offences(&actions), [(1, Offence::OtherChain)]);
+    assert!(asks(&actions).is_empty());
+    assert_eq!(sync.state(), SyncState::Synced);
+}
+
+/// What a planner says of our clock when its peers' are so far ahead of ours; and once more a second later.
+fn clock_off(peers_ahead_s: &[i64]) -> [Option<i64>; 2] {
+    let (view, mut sync) = (Held::default(), planner());
+    for (peer, ahead_s) in (1..).zip(peers_ahead_s) {
+        let Response::Status(mut said) = status(ShareId::ZERO, 0) else { unreachable!() };
+        said.clock = UnixTime((i64::from(START.0) + ahead_s) as u32);
+        meet(&mut sync, peer, Response::Status(said), &view);
+    }
+    [1, 2].map(|at| {
+        sync.tick(START.plus(at), &view).into_iter().find_map(|action| match action {
+            SyncAction::ClockOff { ahead_s } => Some(ahead_s),
+            _ => None,
+        })
+    })
+}
+
+#[test]
+fn a_wrong_clock_is_told_by_the_median_of_others_once_in_a_while() {
+    assert_eq!(clock_off(&[5_000, -61, -70]), [Some(-61), None]);
+    assert_eq!(clock_off(&[600, 601, 599, 602]), [Some(600), None]);
+    assert_eq!(clock_off(&[0, 60, -60]), [None, None]);
+}
+
+#[test]
+fn few_peers_or_half_of_them_cannot_blame_our_clock() {
+    for ahead_s in [&[][..], &[600], &[600, 600], &[600, 0, 0], &[600, 600, 0, 0], &[-600, -600, 600, 1]] {
+        assert_eq!(clock_off(ahead_s), [None, None], "{ahead_s:?}");
+    }
+}

@@ -1,0 +1,119 @@
+//! Batches of a list from several peers.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use super::kit::{asks, ids, listed, meet, only_ask, params, planner, shares, status, Held, START};
+use crate::share::{Share, ShareId};
+use crate::sync::tests::world::Rng;
+use crate::sync::{PeerId, RequestId, Route, SyncAction};
+use crate::units::ShareHeight;
+use crate::wire::{List, Request, Response};
+
+/// A chain of the standard length from three peers, one of which has pruned as the rules let it: all in order, within
+/// the limits, the base from one peer alone.
+#[test]
+fn a_full_chain_is_planned_within_bounds() {
+    let params = params();
+    let (first, count) = (5_000, params.shares_kept());
+    let all = shares(first, count);
+    let list = ids(&all);
+    let by_id: HashMap<ShareId, Arc<Share>> = list.iter().copied().zip(all.iter().cloned()).collect();
+    let (view, mut sync, mut rng) = (Held::default(), planner(), Rng::new(7));
+    let mut now = START;
+    let mut under_way: Vec<(PeerId, RequestId, Request)> = Vec::new();
+    let (mut delivered, mut finished) = (Vec::new(), false);
+    let (mut served, mut served_base): (BTreeMap<PeerId, usize>, HashSet<PeerId>) = Default::default();
+    let mut came = 0;
+    let mut actions: Vec<SyncAction> = (1..=3).flat_map(|peer| sync.peer_up(peer, now, &view)).collect();
+    while !finished {
+        for action in actions.drain(..) {
+            match action {
+                SyncAction::Ask { peer, id, request } => under_way.push((peer, id, request)),
+                SyncAction::Deliver { route, shares, .. } => {
+                    assert!(matches!(route, Route::Apart(_)));
+                    delivered.extend(shares.iter().map(|share| share.id()));
+                }
+                SyncAction::Finish(_) => finished = true,
+                SyncAction::Open { joined, .. } => assert!(!joined),
+                SyncAction::Progress(_) | SyncAction::State(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        let of_batch = |(_, _, request): &&(PeerId, RequestId, Request)| matches!(request, Request::Shares { .. });
+        for peer in 1..=3 {
+            let batches = under_way.iter().filter(of_batch).filter(|(of, ..)| *of == peer).count();
+            assert!(batches <= 2, "{batches} batches asked of one peer");
+        }
+        assert!(came - delivered.len() <= 16 * 256, "{} shares wait for their turn", came - delivered.len());
+        if under_way.is_empty() {
+            now = now.plus(1);
+            actions = sync.tick(now, &view);
+            continue;
+        }
+        let (peer, id, request) = under_way.swap_remove(rng.below(under_way.len() as u64) as usize);
+        let response = match request {
+            Request::Status => status(*list.last().unwrap(), 1_000_000),
+            Request::Inventory { locator } => {
+                let page = 8_192;
+                let from = locator.iter().find_map(|id| list.iter().position(|other| other == id).map(|at| at + 1));
+                let (after, from) = (from.map(|at| list[at - 1]).unwrap_or_default(), from.unwrap_or(0));
+                Response::Inventory {
+                    after,
+                    start_height: ShareHeight(first + from as u32),
+                    ids: List::first_of(list[from..].iter().copied()),
+                    more: list.len() - from > page,
+                }
+            }
+            Request::Shares { ids } => {
+                assert!(ids.len() <= 256);
+                came += ids.len();
+                *served.entry(peer).or_default() += ids.len();
+                let height = by_id[&ids[0]].info.share_height.0;
+                if height < first + params.payout_window {
+                    served_base.insert(peer);
+                }
+                Response::Shares(List::first_of(ids.iter().map(|id| Arc::clone(&by_id[id]))))
+            }
+            other => panic!("{other:?}"),
+        };
+        actions = sync.response(peer, id, response, now, &view);
+    }
+    assert_eq!(delivered, list, "each once, oldest first");
+    assert_eq!(served_base.len(), 1, "whoever serves the base answers for it alone");
+    assert!(served.values().all(|count| *count > 1_000), "all help with the rest: {served:?}");
+}
+
+#[test]
+fn what_one_does_not_give_another_is_asked_for() {
+    let (view, mut sync) = (Held(ids(&shares(0, 5))), planner());
+    let theirs = ids(&shares(5, 100));
+    let batch = asks(&listed(&mut sync, 1, &theirs, &view)).remove(0);
+    assert!(asks(&meet(&mut sync, 2, status(*theirs.last().unwrap(), 1_000_000), &view)).is_empty(), "it is under way");
+    let actions = sync.failed(batch.1, START.plus(1), &view);
+    let (id, request) = only_ask(&actions);
+    assert_eq!((asks(&actions)[0].0, &request), (2, &batch.2), "the same of the other");
+    // Answers by whom it was not asked of, or to what was not asked, change nothing.
+    assert!(sync.response(1, id, Response::Shares(List::default()), START.plus(1), &view).is_empty());
+    assert!(sync.response(2, RequestId(999), Response::Busy, START.plus(1), &view).is_empty());
+}
+
+#[test]
+fn progress_has_a_rate_and_an_estimate() {
+    let (view, mut sync) = (Held(ids(&shares(0, 5))), planner());
+    let theirs = shares(5, 600);
+    let actions = listed(&mut sync, 1, &ids(&theirs), &view);
+    for (peer, id, request) in asks(&actions) {
+        let Request::Shares { ids } = request else { panic!("{request:?}") };
+        let given = theirs.iter().filter(|share| ids.contains(&share.id())).cloned();
+        sync.response(peer, id, Response::Shares(List::first_of(given)), START.plus(2), &view);
+    }
+    let reported = sync.tick(START.plus(4), &view).into_iter().find_map(|action| match action {
+        SyncAction::Progress(progress) => Some(progress),
+        _ => None,
+    });
+    let progress = reported.unwrap();
+    assert_eq!((progress.done, progress.total, progress.rate_per_s, progress.eta_s), (512, 600, 128.0, Some(1)));
+    let again = sync.tick(START.plus(5), &view);
+    assert!(!again.iter().any(|action| matches!(action, SyncAction::Progress(_))), "not every second");
+}

@@ -1,0 +1,118 @@
+//! A chain that exists in numbers only, and what its tests say again and again.
+
+use std::sync::Arc;
+
+use crate::params::{ChainParams, Network};
+use crate::share::encoding::tests::longest_share;
+use crate::share::{Share, ShareId};
+use crate::sync::{PeerId, RequestId, Sync, SyncAction, View};
+use crate::units::{ShareHeight, UnixTime, Work};
+use crate::wire::{Agent, List, Offence, PeerStatus, Request, Response};
+
+pub const START: UnixTime = UnixTime(1_700_000_000);
+
+/// What we hold.
+#[derive(Default)]
+pub struct Held(pub Vec<ShareId>);
+
+impl View for Held {
+    fn holds(&self, id: &ShareId) -> bool {
+        self.0.contains(id)
+    }
+
+    fn tip(&self) -> Option<(ShareId, Work)> {
+        self.0.last().map(|tip| (*tip, Work(self.0.len() as u128)))
+    }
+
+    fn locator(&self) -> Vec<ShareId> {
+        crate::sync::serve::locator_of(&self.0)
+    }
+
+    fn below_tip(&self, id: &ShareId) -> Option<u32> {
+        self.0.iter().rev().position(|held| held == id).map(|below| below as u32)
+    }
+}
+
+/// Shares that differ in their headers; nobody looks at their work.
+pub fn shares(from: u32, count: u32) -> Vec<Arc<Share>> {
+    (from..from + count)
+        .map(|height| {
+            let mut share = longest_share();
+            share.header.nonce = height;
+            share.info.share_height = ShareHeight(height);
+            Arc::new(share)
+        })
+        .collect()
+}
+
+pub fn ids(shares: &[Arc<Share>]) -> Vec<ShareId> {
+    shares.iter().map(|share| share.id()).collect()
+}
+
+pub fn params() -> ChainParams {
+    ChainParams::standard(Network::Regtest)
+}
+
+pub fn planner() -> Sync {
+    Sync::new(&params(), START)
+}
+
+pub fn status(tip: ShareId, work: u128) -> Response {
+    Response::Status(PeerStatus {
+        chain_id: params().chain_id(),
+        tip,
+        share_height: ShareHeight(0),
+        chain_work: Work(work),
+        oldest_height: ShareHeight(0),
+        clock: START,
+        agent: Agent::default(),
+    })
+}
+
+pub fn inventory(after: ShareId, ids: &[ShareId]) -> Response {
+    let ids = List::first_of(ids.iter().copied());
+    Response::Inventory { after, start_height: ShareHeight(0), ids, more: false }
+}
+
+/// All that was asked.
+pub fn asks(actions: &[SyncAction]) -> Vec<(PeerId, RequestId, Request)> {
+    actions
+        .iter()
+        .filter_map(|action| match action {
+            SyncAction::Ask { peer, id, request } => Some((*peer, *id, request.clone())),
+            _ => None,
+        })
+        .collect()
+}
+
+pub fn only_ask(actions: &[SyncAction]) -> (RequestId, Request) {
+    match asks(actions).as_slice() {
+        [(_, id, request)] => (*id, request.clone()),
+        other => panic!("one question expected, got {other:?}"),
+    }
+}
+
+pub fn offences(actions: &[SyncAction]) -> Vec<(PeerId, Offence)> {
+    actions
+        .iter()
+        .filter_map(|action| match action {
+            SyncAction::Penalize { peer, offence } => Some((*peer, *offence)),
+            _ => None,
+        })
+        .collect()
+}
+
+/// A peer that said where it is; what the planner asks then.
+pub fn meet(sync: &mut Sync, peer: PeerId, said: Response, view: &Held) -> Vec<SyncAction> {
+    let (id, request) = only_ask(&sync.peer_up(peer, START, view));
+    assert_eq!(request, Request::Status);
+    sync.response(peer, id, said, START, view)
+}
+
+/// A peer whose list was taken; the batches asked for.
+pub fn listed(sync: &mut Sync, peer: PeerId, list: &[ShareId], view: &Held) -> Vec<SyncAction> {
+    let (id, request) = only_ask(&meet(sync, peer, status(*list.last().unwrap(), 1_000_000), view));
+    assert!(matches!(request, Request::Inventory { .. }));
+    let after = view.0.last().copied().unwrap_or_default();
+    sync.response(peer, id, inventory(after, list), START, view)
+}

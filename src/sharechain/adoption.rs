@@ -9,23 +9,28 @@ use crate::units::{BlockHeight, ShareHeight, Work, U256};
 /// A full window's newest anchor is at most this many blocks from our bitcoind's tip.
 const ANCHOR_LAG_MAX_BLOCKS: u32 = 10;
 
+/// With a tip this many Bitcoin blocks behind, two payout windows of 8,640 shares of 30 s, a node is as one without a
+/// chain: what its peers hold does not reach down to it any more, and its payouts look back on nothing.
+const OUTLIVED_BLOCKS: u32 = 864;
+
 /// Whether a node that follows `ours` changes to `theirs`, whose shares it has all checked.
 ///
 /// `bitcoin_height` is that of our bitcoind's tip.
 pub fn adopts(ours: &Tree, theirs: &Tree, bitcoin_height: BlockHeight) -> bool {
     let window = ours.params().payout_window;
     let Some(their_tip) = theirs.tip().filter(|_| is_whole(theirs, window)) else { return false };
-    let Some(our_tip) = ours.tip() else { return true };
+    let Some(our_tip) = ours.tip().filter(|tip| !is_outlived(tip, bitcoin_height)) else { return true };
     let has_full_window = |tip: &Node| tip.share.info.share_height >= ShareHeight(window.saturating_sub(1));
-    let both_full = has_full_window(our_tip) && has_full_window(their_tip);
+    let (ours_full, theirs_full) = (has_full_window(our_tip), has_full_window(their_tip));
     match window_work(theirs).cmp(&window_work(ours)) {
         Ordering::Less => false,
         // As long as all shares have the easiest target, young chains differ in nothing but length.
         Ordering::Equal => {
-            !both_full && their_tip.share.info.is_better_than(&their_tip.id, &our_tip.share.info, &our_tip.id)
+            !(ours_full && theirs_full)
+                && their_tip.share.info.is_better_than(&their_tip.id, &our_tip.share.info, &our_tip.id)
         }
         Ordering::Greater => {
-            !both_full || (is_fresh(theirs, bitcoin_height) && is_in_step_with_bitcoin(theirs, window))
+            !ours_full || (is_fresh(theirs, bitcoin_height) && is_in_step_with_bitcoin(theirs, window))
         }
     }
 }
@@ -43,7 +48,7 @@ fn newest_first(tree: &Tree) -> impl Iterator<Item = &Node> {
 }
 
 /// The work verified in a chain's last window, or in all of a shorter chain.
-fn window_work(tree: &Tree) -> U256 {
+pub(super) fn window_work(tree: &Tree) -> U256 {
     newest_first(tree)
         .take(tree.params().payout_window as usize)
         .filter(|node| node.verified)
@@ -53,6 +58,11 @@ fn window_work(tree: &Tree) -> U256 {
 /// What a newcomer chooses by: the work verified in a chain's last window; equal ones are told apart as everywhere.
 pub(super) fn rank(tree: &Tree) -> (U256, Option<(Work, Reverse<ShareId>)>) {
     (window_work(tree), tree.tip().map(|tip| (tip.share.info.chain_work, Reverse(tip.id))))
+}
+
+/// Whether Bitcoin has gone on for so long without a share of ours that our chain says nothing any more.
+fn is_outlived(our_tip: &Node, bitcoin_height: BlockHeight) -> bool {
+    bitcoin_height.0.saturating_sub(our_tip.share.info.block_height.0) > OUTLIVED_BLOCKS
 }
 
 fn is_fresh(tree: &Tree, bitcoin_height: BlockHeight) -> bool {

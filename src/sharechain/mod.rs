@@ -32,6 +32,7 @@ mod tests;
 mod tree;
 mod verify;
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -54,9 +55,6 @@ use crate::units::UnixTime;
 use apart::Apart;
 use pools::{Candidate, Held, Rank, Rejected, Unverified, Wait};
 
-/// A share built on one of this many newest main-chain shares is checked at once; any other must claim more
-/// work than the tip first (rules, section 5, spam).
-const RECENT_SHARES: usize = 288;
 /// A share whose parent or Bitcoin block stays unknown is dropped after ten minutes; it may come again.
 const HELD_MAX_S: u32 = 600;
 
@@ -264,7 +262,9 @@ impl Sharechain {
         }
     }
 
-    /// Whether a parent is so near the tip that its children are checked at once.
+    /// Whether a parent is so near the tip that its children may be uncles yet: these are checked at once.
+    ///
+    /// Not those of older parents: the older the parent, the more a share is eased, until it costs next to nothing.
     fn is_recent(&self, parent: &ShareId) -> bool {
         if self.tree.is_empty() {
             return *parent == ShareId::ZERO;
@@ -272,7 +272,7 @@ impl Sharechain {
         let Some(node) = self.tree.node(parent) else { return false };
         let height = node.share.info.share_height.0;
         let tip_height = self.tree.tip().map_or(0, |tip| tip.share.info.share_height.0);
-        self.tree.is_main(node) && (tip_height.saturating_sub(height) as usize) < RECENT_SHARES
+        self.tree.is_main(node) && tip_height.saturating_sub(height) <= UNCLE_DEPTH_MAX
     }
 
     /// Whether a share extends a valid branch to a better one than the tip's.
@@ -339,11 +339,16 @@ impl Sharechain {
     }
 
     fn keep_unverified(&mut self, candidate: Candidate) {
+        if self.unverified.has_copies_enough(&candidate) {
+            return self.tell(&candidate, Verdict::Dropped);
+        }
         self.tell(&candidate, Verdict::Unverified);
         let id = candidate.id;
-        self.grown.insert((candidate.rank(), candidate.digest));
         // It may be the true share below branches that stood on a copy of its header with other facts.
-        self.grown.extend(self.unverified.above(&id));
+        let ours = self.tree.tip().map(|tip| (tip.share.info.chain_work, Reverse(tip.id)));
+        let above = self.unverified.above(&id).into_iter();
+        self.grown.extend(above.filter(|(rank, _)| ours.is_none_or(|ours| *rank > ours)));
+        self.grown.insert((candidate.rank(), candidate.digest));
         for given_up in self.unverified.put(candidate) {
             self.tell(&given_up, Verdict::Dropped);
         }

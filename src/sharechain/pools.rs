@@ -19,6 +19,9 @@ const PEER_BYTES_MAX: usize = 2 << 20;
 const OVERHEAD_BYTES: usize = 1_536;
 /// Needs of peers' shares that are asked for again at once: a full pool has tens of thousands.
 const NEEDS_AT_ONCE_MAX: usize = 256;
+/// Copies of one header with different facts that are kept of one peer: they cost it nothing, and each makes us look
+/// again at all that stands above.
+const COPIES_MAX: usize = 4;
 /// Digests of refused shares that are remembered, so that a copy costs nothing.
 const REJECTED_MAX: usize = 4_096;
 
@@ -253,6 +256,13 @@ impl Unverified {
 
     pub fn len(&self) -> usize {
         self.shelf.items.len()
+    }
+
+    /// Whether its sender has brought enough shares with this header.
+    pub fn has_copies_enough(&self, candidate: &Candidate) -> bool {
+        let copies = self.by_id.get(&candidate.id).into_iter().flatten();
+        let of_sender = copies.filter(|digest| self.get(digest).is_some_and(|copy| copy.source == candidate.source));
+        candidate.source != Source::Local && of_sender.take(COPIES_MAX).count() == COPIES_MAX
     }
 
     /// Every share's claim.

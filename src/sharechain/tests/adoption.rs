@@ -6,6 +6,7 @@ use super::kit::{anchor, anchor_at, assert_breaks, params, script, verdict_on, K
 use crate::params::ChainParams;
 use crate::payouts::Window;
 use crate::share::Share;
+use crate::sharechain::adoption::window_work;
 use crate::sharechain::{adopts, ApartId, Depth, Failure, Rule, Tree, Verdict};
 use crate::units::{Bits, BlockHeight};
 
@@ -132,8 +133,27 @@ fn a_stale_or_rushed_history_moves_nobody_with_a_full_window() {
         assert_eq!(rushed.give(&share), Verdict::Accepted);
     }
     assert!(!adopts(ours.chain.tree(), rushed.chain.tree(), BlockHeight(101)));
+    // Nor does a short one that outweighs the window: it may be as short as its miner is strong.
+    let mut strong = Kit::new();
+    strong.miner = script(8);
+    for _ in 0..19 {
+        strong.now = strong.now.plus(1);
+        let share = strong.next();
+        assert_eq!(strong.give(&share), Verdict::Accepted);
+    }
+    assert!(window_work(strong.chain.tree()) > window_work(ours.chain.tree()));
+    assert!(!adopts(ours.chain.tree(), strong.chain.tree(), BlockHeight(101)));
     // But a node without a full window has no such history to defend.
     assert!(adopts(Kit::with_chain(3).chain.tree(), rushed.chain.tree(), BlockHeight(101)));
+}
+
+#[test]
+fn a_node_that_was_away_for_two_windows_is_as_one_that_is_new() {
+    let ours = chain(40, 1, 20);
+    let weaker = chain(40, 2, 30);
+    let height = ours.chain.tree().tip().unwrap().share.info.block_height;
+    assert!(!adopts(ours.chain.tree(), weaker.chain.tree(), BlockHeight(height.0 + 864)));
+    assert!(adopts(ours.chain.tree(), weaker.chain.tree(), BlockHeight(height.0 + 865)));
 }
 
 #[test]

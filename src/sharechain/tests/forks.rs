@@ -190,5 +190,5 @@ fn a_share_on_pruned_history_is_neither_accepted_nor_refused() {
     assert!(matches!(kit.give(&late), Verdict::Held), "its parent is gone");
     let edge = *kit.chain.tree().main_chain().first().unwrap();
     let on_edge = kit.on(&edge);
-    assert_eq!(kit.give(&on_edge), Verdict::Dropped, "its target cannot be told");
+    assert_eq!(kit.give(&on_edge), Verdict::Unverified, "its target cannot be told, and nobody asks");
 }

@@ -9,4 +9,5 @@ mod forks;
 pub(crate) mod kit;
 mod pools;
 mod rules;
+mod spam;
 mod uncles;

@@ -1,8 +1,13 @@
 //! Shares that wait: budgets, second genesis shares, old parents.
 
-use super::kit::{assert_breaks, params, script, verdict_on, Kit, PEER};
+use bitcoin::hashes::Hash as _;
+use bitcoin::TxMerkleNode;
+
+use super::kit::{assert_breaks, grind, params, script, verdict_on, Kit, PEER};
+use crate::bytes::tagged_hash;
+use crate::params::UNCLE_DEPTH_MAX;
 use crate::share::{Share, ShareId};
-use crate::sharechain::{Effect, Need, Rule, Source, Verdict, RECENT_SHARES};
+use crate::sharechain::{Effect, Need, Rule, Source, Verdict};
 
 #[test]
 fn an_unknown_parent_is_asked_for_and_then_both_are_taken() {
@@ -120,7 +125,7 @@ fn a_branch_off_the_main_chain_long_ago_waits_for_more_work() {
     let old_child = kit.on(&genesis);
     let mut longer = Kit::with_chain(0);
     longer.give_at(&(*kit.chain.tree().node(&genesis).unwrap().share).clone());
-    kit.extend(RECENT_SHARES as u32 - 1);
+    kit.extend(UNCLE_DEPTH_MAX);
     assert_eq!(kit.give(&kit_variant(&mut longer, &genesis, 3)), Verdict::Accepted, "the last one near enough");
     kit.extend(1);
     assert_eq!(kit.give(&old_child), Verdict::Unverified);
@@ -132,17 +137,23 @@ fn kit_variant(kit: &mut Kit, parent: &ShareId, miner: u8) -> Share {
     kit.on(parent)
 }
 
+/// A share with a header of its own.
+fn numbered(share: &Share, number: u32) -> Share {
+    let mut share = share.clone();
+    share.header.merkle_root = TxMerkleNode::from_byte_array(tagged_hash(b"test/root", &number.to_le_bytes()));
+    grind(share)
+}
+
 #[test]
 fn floods_stay_within_the_budgets() {
     // Genesis shares of a chain that has one: each waits, unverified, 2 MiB a peer and 16 MiB in all.
     let mut kit = Kit::with_chain(2);
     let mut seen = std::collections::HashSet::new();
-    let mut template = kit.edited(&ShareId::ZERO, |share| share.merkle_branch = vec![[5; 32]; 16]);
+    let template = kit.edited(&ShareId::ZERO, |share| share.merkle_branch = vec![[5; 32]; 16]);
     for number in 0..40_000u32 {
-        template.extranonce[..4].copy_from_slice(&number.to_le_bytes());
-        seen.insert(template.digest());
-        let source = Source::Peer(u64::from(number / 4_000));
-        kit.give_from(&template, source);
+        let share = numbered(&template, number);
+        seen.insert(share.digest());
+        kit.give_from(&share, Source::Peer(u64::from(number / 4_000)));
     }
     assert_eq!(seen.len(), 40_000);
     let (_, unverified) = kit.chain.waiting();
@@ -152,8 +163,7 @@ fn floods_stay_within_the_budgets() {
     assert!(unverified > 8_000, "{unverified} shares");
     let mut kit = Kit::with_chain(2);
     for number in 0..4_000u32 {
-        template.extranonce[..4].copy_from_slice(&number.to_le_bytes());
-        kit.give(&template);
+        kit.give(&numbered(&template, number));
     }
     assert!(kit.chain.waiting().1 * each <= 2 << 20);
     // Orphans likewise.

@@ -1,0 +1,47 @@
+//! Shares that cost their makers next to nothing (rules, section 5, spam).
+
+use super::kit::Kit;
+use crate::params::{ChainParams, Network};
+use crate::sharechain::{Source, Verdict};
+use crate::units::ShareHeight;
+
+#[test]
+fn shares_eased_by_the_age_of_their_parent_are_not_taken_in() {
+    let params = ChainParams { payout_window: 400, retarget_window: 8, ..ChainParams::standard(Network::Regtest) };
+    let mut kit = Kit::with(params);
+    for at in 0..400 {
+        // Faster at first, so that there is difficulty to be eased.
+        kit.now = kit.now.plus(if at < 12 { 10 } else { 30 });
+        let share = kit.next();
+        assert_eq!(kit.give(&share), Verdict::Accepted);
+    }
+    let tip = kit.chain.tree().tip().unwrap();
+    let (tip_work, height) = (tip.work, tip.share.info.share_height.0);
+    let old = *kit.chain.tree().main_at(ShareHeight(height - 280)).unwrap();
+    let before = kit.chain.tree().len();
+    for number in 0..50u32 {
+        let share = kit.edited(&old, |share| share.extranonce[..4].copy_from_slice(&number.to_le_bytes()));
+        assert!(share.info.share_bits.target().unwrap().work().unwrap().0 * 8 < tip_work.0, "hardly any work");
+        assert_eq!(kit.give(&share), Verdict::Unverified);
+    }
+    assert_eq!(kit.chain.tree().len(), before);
+}
+
+#[test]
+fn of_one_header_a_peer_gets_few_copies_kept() {
+    let mut kit = Kit::with_chain(30);
+    let old = *kit.chain.tree().main_at(ShareHeight(3)).unwrap();
+    let share = kit.on(&old);
+    let copy = |number: u8| {
+        let mut copy = share.clone();
+        copy.extranonce[0] ^= number;
+        copy
+    };
+    for number in 1..=4 {
+        assert_eq!(kit.give_from(&copy(number), Source::Peer(1)), Verdict::Unverified);
+    }
+    assert_eq!(kit.give_from(&copy(5), Source::Peer(1)), Verdict::Dropped);
+    // The true one, from somebody else, is not kept out.
+    assert_eq!(kit.give_from(&share, Source::Peer(2)), Verdict::Unverified);
+    assert_eq!(kit.chain.waiting(), (0, 5));
+}

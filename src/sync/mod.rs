@@ -105,7 +105,8 @@ const INVENTORIES_MAX: usize = 2;
 const PLANS_MAX: usize = crate::sharechain::APART_MAX;
 /// Seconds that a plan has its place for certain: in that time a chain of full length, 12 MB, comes over half a Mbit/s.
 const PLACE_MIN_S: u32 = 300;
-/// A fork this many heights below our tip or nearer is checked share by share as it comes (rules, section 5, spam).
+/// A fork this many heights below our tip or nearer goes to the sharechain share by share, which keeps it on its shelf
+/// until it claims more work than the tip has (rules, section 5, spam).
 const NEAR_HEIGHTS: u32 = 288;
 /// A branch beside our chain longer than this is kept apart: the sharechain's shelf might not hold it.
 const NEAR_SHARES: usize = 1_024;

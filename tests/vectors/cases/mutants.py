@@ -1,6 +1,7 @@
 """Mutants for chain.json: shares that differ from a good one in one point, and good ones at the very edge of a rule."""
 
 from dataclasses import replace
+from itertools import takewhile
 
 from model.chain import Chain, Held, Refused, Unverified, median
 from model.hashing import as_number, shown
@@ -42,11 +43,19 @@ class Book:
             judge(chain, share["raw"], self.recorder.now)
         return chain
 
+    def while_new(self, share) -> int:
+        """How many shares there are when a share is new: its parent has a child, and no grandchild yet."""
+        parent = self.recorder.chain.shares.get(share.info.parent) if isinstance(share, Share) else None
+        if parent is None:
+            return len(self.recorder.shares)
+        heights = (self.recorder.chain.shares[other["id"]].info.share_height for other in self.recorder.shares)
+        older = takewhile(lambda height: height < parent.info.share_height + 2, heights)
+        return sum(1 for _ in older)
+
     def add(self, why: str, meant, raw, after=None):
         """`meant` is the rule's number, or accepted, held, unverified."""
-        if isinstance(raw, Share):
-            raw = raw.encode()
-        after = len(self.recorder.shares) if after is None else after
+        after = self.while_new(raw) if after is None else after
+        raw = raw.encode() if isinstance(raw, Share) else raw
         verdict = judge(self.chain_after(after), raw, self.recorder.now)
         assert verdict == meant, f"{why}: {verdict} where {meant} is meant"
         case = {"why": why, "after": after, "verdict": meant if isinstance(meant, str) else "refused"}

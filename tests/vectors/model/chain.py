@@ -17,7 +17,7 @@ AHEAD_MAX_S = 120
 HEIGHT_FLOOR_SHARES = 72
 HEIGHT_FLOOR_SLACK = 2
 VALUE_MAX = 21 * 10**14
-SPAM_DEPTH = 288
+SPAM_DEPTH = 4
 TESTNET_GAP_S = 1_200
 
 
@@ -138,14 +138,14 @@ class Chain:
     def verify(self, share: Share, now: int, spam: bool):
         """Rules 3 to 8."""
         self.check_parent(share)
+        if spam:
+            self.check_spam(share)
         self.check_links(share)
         self.check_bits(share)
         self.check_time(share)
         self.check_due(share, now)
         self.check_anchor(share)
         self.check_uncles(share, now)
-        if spam:
-            self.check_spam(share)
         self.check_coinbase(share)
         self.unverified.pop(share.id(), None)
         self.shares[share.id()] = share
@@ -265,6 +265,8 @@ class Chain:
     def check_spam(self, share: Share):
         if self.claims_better(share):
             return
+        if share.header.prev_block not in self.anchors:
+            raise Held(f"Bitcoin block {shown(share.header.prev_block)} is unknown")
         recent = [id_ for _, (id_, _) in zip(range(SPAM_DEPTH), self.newest_first(self.tip()))]
         if share.info.parent not in recent:
             self.unverified[share.id()] = share

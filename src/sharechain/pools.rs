@@ -260,7 +260,7 @@ impl Unverified {
 
     /// Whether its sender has brought enough shares with this header.
     pub fn has_copies_enough(&self, candidate: &Candidate) -> bool {
-        let copies = self.by_id.get(&candidate.id).into_iter().flatten();
+        let copies = under(&self.by_id, &candidate.id);
         let of_sender = copies.filter(|digest| self.get(digest).is_some_and(|copy| copy.source == candidate.source));
         candidate.source != Source::Local && of_sender.take(COPIES_MAX).count() == COPIES_MAX
     }

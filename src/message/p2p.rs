@@ -4,11 +4,22 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::share::Share;
+use crate::sharechain::NEIGHBOURHOOD_SHIFT;
 use crate::wire::{BlockAnnouncement, Offence, Request, Response};
 
 /// A connected peer. Whoever disconnects and comes back has another number; none is used twice.
+///
+/// Its upper bits tell the peer's neighbourhood ([`neighbourhood`](crate::sharechain::Source::neighbourhood)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PeerToken(pub u64);
+
+impl PeerToken {
+    /// The number of the `serial`th peer, of a neighbourhood that is told by 24 bits: zero for our own network, whose
+    /// peers are not counted as one.
+    pub const fn new(neighbourhood: u32, serial: u64) -> Self {
+        Self((neighbourhood as u64) << NEIGHBOURHOOD_SHIFT | serial & ((1 << NEIGHBOURHOOD_SHIFT) - 1))
+    }
+}
 
 /// A gossiped message that waits for its verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -58,6 +58,9 @@ use pools::{Candidate, Held, Rank, Rejected, Unverified, Wait};
 /// A share whose parent or Bitcoin block stays unknown is dropped after ten minutes; it may come again.
 const HELD_MAX_S: u32 = 600;
 
+/// The bits of a peer's number above this tell its neighbourhood.
+pub const NEIGHBOURHOOD_SHIFT: u32 = 40;
+
 /// Where a share came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Source {
@@ -65,6 +68,17 @@ pub enum Source {
     Local,
     /// A peer, by a number that the network thread gave it.
     Peer(u64),
+}
+
+impl Source {
+    /// What is common to peers whose addresses are easily had together (an IPv4 /24, an IPv6 /48), also to one peer that
+    /// comes again; none for this node's miners and for peers of its own network.
+    pub const fn neighbourhood(self) -> Option<u64> {
+        match self {
+            Self::Peer(number) if number >> NEIGHBOURHOOD_SHIFT != 0 => Some(number >> NEIGHBOURHOOD_SHIFT),
+            Self::Peer(_) | Self::Local => None,
+        }
+    }
 }
 
 /// What became of a share.

@@ -15,6 +15,8 @@ use crate::units::{UnixTime, Work};
 const POOL_BYTES_MAX: usize = 16 << 20;
 /// Bytes that one pool holds for one peer.
 const PEER_BYTES_MAX: usize = 2 << 20;
+/// Bytes that one pool holds for one neighbourhood, however many peers it has or how often they come anew.
+const NEIGHBOURHOOD_BYTES_MAX: usize = 4 << 20;
 /// What a waiting share costs beside its lists: the structures around it, as measured (`tests/load/long_sync.rs`).
 const OVERHEAD_BYTES: usize = 1_536;
 /// Needs of peers' shares that are asked for again at once: a full pool has tens of thousands.
@@ -63,13 +65,40 @@ struct Shelf<K> {
     items: HashMap<ShareDigest, (Candidate, K)>,
     /// Those of peers: what our own miners found is never given up for them.
     order: BTreeSet<(K, ShareDigest)>,
-    order_by_source: HashMap<Source, (usize, BTreeSet<(K, ShareDigest)>)>,
+    by_owner: HashMap<Owner, Part<K>>,
     bytes: usize,
+}
+
+/// Whose part of a shelf is bounded.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Owner {
+    Source(Source),
+    Neighbourhood(u64),
+}
+
+impl Owner {
+    /// All whose part grows with a share from a source, the smallest part first.
+    fn all_of(source: Source) -> impl Iterator<Item = Self> {
+        std::iter::once(Self::Source(source)).chain(source.neighbourhood().map(Self::Neighbourhood))
+    }
+
+    const fn bytes_max(self) -> usize {
+        match self {
+            Self::Source(_) => PEER_BYTES_MAX,
+            Self::Neighbourhood(_) => NEIGHBOURHOOD_BYTES_MAX,
+        }
+    }
+}
+
+/// One owner's part of a shelf.
+struct Part<K> {
+    bytes: usize,
+    order: BTreeSet<(K, ShareDigest)>,
 }
 
 impl<K: Ord + Copy> Shelf<K> {
     fn new() -> Self {
-        Self { items: HashMap::new(), order: BTreeSet::new(), order_by_source: HashMap::new(), bytes: 0 }
+        Self { items: HashMap::new(), order: BTreeSet::new(), by_owner: HashMap::new(), bytes: 0 }
     }
 
     /// Puts a candidate on the shelf and gives up what no longer fits, perhaps itself.
@@ -79,26 +108,23 @@ impl<K: Ord + Copy> Shelf<K> {
         if source != Source::Local {
             self.order.insert((key, digest));
         }
-        let (bytes, order) = self.order_by_source.entry(source).or_default();
-        *bytes += candidate.bytes();
-        order.insert((key, digest));
+        for owner in Owner::all_of(source) {
+            let part = self.by_owner.entry(owner).or_insert_with(|| Part { bytes: 0, order: BTreeSet::new() });
+            part.bytes += candidate.bytes();
+            part.order.insert((key, digest));
+        }
         self.items.insert(digest, (candidate, key));
         let mut given_up = Vec::new();
-        while let Some(victim) = self.victim(&source) {
+        while let Some(victim) = self.victim(source) {
             given_up.extend(self.take(&victim));
         }
         given_up
     }
 
-    fn victim(&self, source: &Source) -> Option<ShareDigest> {
-        let (bytes, order) = self.order_by_source.get(source)?;
-        let order = if *bytes > PEER_BYTES_MAX {
-            order
-        } else if self.bytes > POOL_BYTES_MAX {
-            &self.order
-        } else {
-            return None;
-        };
+    fn victim(&self, source: Source) -> Option<ShareDigest> {
+        let part = |owner: Owner| self.by_owner.get(&owner).filter(|part| part.bytes > owner.bytes_max());
+        let too_large = Owner::all_of(source).find_map(part).map(|part| &part.order);
+        let order = too_large.or((self.bytes > POOL_BYTES_MAX).then_some(&self.order))?;
         order.first().map(|(_, digest)| *digest)
     }
 
@@ -106,11 +132,12 @@ impl<K: Ord + Copy> Shelf<K> {
         let (candidate, key) = self.items.remove(digest)?;
         self.order.remove(&(key, *digest));
         self.bytes = self.bytes.saturating_sub(candidate.bytes());
-        if let Some((bytes, order)) = self.order_by_source.get_mut(&candidate.source) {
-            *bytes = bytes.saturating_sub(candidate.bytes());
-            order.remove(&(key, *digest));
-            if order.is_empty() {
-                self.order_by_source.remove(&candidate.source);
+        for owner in Owner::all_of(candidate.source) {
+            let Some(part) = self.by_owner.get_mut(&owner) else { continue };
+            part.bytes = part.bytes.saturating_sub(candidate.bytes());
+            part.order.remove(&(key, *digest));
+            if part.order.is_empty() {
+                self.by_owner.remove(&owner);
             }
         }
         Some(candidate)

@@ -138,7 +138,7 @@ fn kit_variant(kit: &mut Kit, parent: &ShareId, miner: u8) -> Share {
 }
 
 /// A share with a header of its own.
-fn numbered(share: &Share, number: u32) -> Share {
+pub fn numbered(share: &Share, number: u32) -> Share {
     let mut share = share.clone();
     share.header.merkle_root = TxMerkleNode::from_byte_array(tagged_hash(b"test/root", &number.to_le_bytes()));
     grind(share)

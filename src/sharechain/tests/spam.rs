@@ -1,8 +1,10 @@
 //! Shares that cost their makers next to nothing (rules, section 5, spam).
 
 use super::kit::Kit;
+use super::pools::numbered;
 use crate::params::{ChainParams, Network};
-use crate::sharechain::{Source, Verdict};
+use crate::share::ShareId;
+use crate::sharechain::{Source, Verdict, NEIGHBOURHOOD_SHIFT};
 use crate::units::ShareHeight;
 
 #[test]
@@ -44,4 +46,23 @@ fn of_one_header_a_peer_gets_few_copies_kept() {
     // The true one, from somebody else, is not kept out.
     assert_eq!(kit.give_from(&share, Source::Peer(2)), Verdict::Unverified);
     assert_eq!(kit.chain.waiting(), (0, 5));
+}
+
+#[test]
+fn a_neighbourhood_gets_no_more_room_by_coming_again_and_again() {
+    let mut kit = Kit::with_chain(2);
+    let orphan = kit.edited(&ShareId::ZERO, |share| share.merkle_branch = vec![[5; 32]; 16]);
+    let flood = |kit: &mut Kit, neighbourhood: u64, from: u32| {
+        for number in from..from + 8_000 {
+            let source = Source::Peer(neighbourhood << NEIGHBOURHOOD_SHIFT | u64::from(number / 1_000));
+            kit.give_from(&numbered(&orphan, number), source);
+        }
+        kit.chain.waiting().1
+    };
+    let of_one = flood(&mut kit, 7, 0);
+    assert!((1_000..8_000).contains(&of_one), "{of_one} shares");
+    let of_two = flood(&mut kit, 8, 8_000);
+    assert!(of_two > of_one * 19 / 10, "another one has as much room: {of_one}, then {of_two}");
+    // Peers of our own network are none.
+    assert!(flood(&mut kit, 0, 16_000) > of_two + 7_000);
 }

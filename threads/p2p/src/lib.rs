@@ -25,6 +25,7 @@ mod file;
 mod gossip;
 mod identity;
 mod names;
+mod neighbours;
 mod node;
 mod outbox;
 mod peers;

@@ -10,6 +10,7 @@ use p2pool_core::message::PeerToken;
 use p2pool_core::status::{Direction, PeerStatus};
 use p2pool_core::units::UnixTime;
 
+use crate::neighbours::Neighbours;
 use crate::prefix::ip_of;
 use crate::rate::{Allowance, Rate};
 
@@ -25,17 +26,60 @@ const BLAME: Rate = Rate { burst: 1, interval: Duration::from_secs(1) };
 /// Characters of what a peer says it runs that are kept.
 const AGENT_LEN_MAX: usize = 64;
 
-/// What a peer may do how often.
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acts {
+    /// A question.
+    Request,
+    /// A gossiped share.
+    Share,
+    /// An announced block.
+    Block,
+}
+
+/// What a peer, or a neighbourhood of several, may do how often.
 #[derive(Debug)]
 pub struct Allowances {
-    /// Questions.
-    pub requests: Allowance,
-    /// Gossiped shares.
-    pub shares: Allowance,
-    /// Announced blocks.
-    pub blocks: Allowance,
+    requests: Allowance,
+    shares: Allowance,
+    blocks: Allowance,
     /// Being blamed for any of the above.
     pub blame: Allowance,
+}
+
+impl Allowances {
+    /// What so many peers may do.
+    pub fn of(peers: u32, now: Instant) -> Self {
+        Self {
+            requests: Allowance::new(REQUESTS.times(peers), now),
+            shares: Allowance::new(SHARES.times(peers), now),
+            blocks: Allowance::new(BLOCKS.times(peers), now),
+            blame: Allowance::new(BLAME, now),
+        }
+    }
+
+    /// Takes one; false if there is none.
+    pub fn take(&mut self, act: Acts, now: Instant) -> bool {
+        self.account(act).take(now)
+    }
+
+    /// Gives back one that was taken for something useful.
+    pub fn give_back(&mut self, act: Acts) {
+        self.account(act).give_back();
+    }
+
+    /// Whether nothing was done lately.
+    pub fn are_full(&self, now: Instant) -> bool {
+        [self.requests, self.shares, self.blocks].iter().all(|account| account.is_full(now))
+    }
+
+    fn account(&mut self, act: Acts) -> &mut Allowance {
+        match act {
+            Acts::Request => &mut self.requests,
+            Acts::Share => &mut self.shares,
+            Acts::Block => &mut self.blocks,
+        }
+    }
 }
 
 /// A connected peer.
@@ -96,6 +140,7 @@ impl Peer {
 pub struct Peers {
     by_id: HashMap<PeerId, Peer>,
     by_token: HashMap<PeerToken, PeerId>,
+    neighbours: Neighbours,
     next_token: u64,
 }
 
@@ -109,19 +154,15 @@ impl Peers {
         time: UnixTime,
         now: Instant,
     ) -> &Peer {
-        let token = PeerToken(self.next_token);
+        let ip = ip_of(address);
+        let token = PeerToken::new(self.neighbours.number(ip), self.next_token);
         self.next_token += 1;
         self.by_token.insert(token, id);
         let peer = Peer {
             token,
-            ip: ip_of(address),
+            ip,
             direction,
-            allowances: Allowances {
-                requests: Allowance::new(REQUESTS, now),
-                shares: Allowance::new(SHARES, now),
-                blocks: Allowance::new(BLOCKS, now),
-                blame: Allowance::new(BLAME, now),
-            },
+            allowances: Allowances::of(1, now),
             asked: 0,
             asking: 0,
             deaf: false,
@@ -132,6 +173,19 @@ impl Peers {
             since: time,
         };
         self.by_id.entry(id).or_insert(peer)
+    }
+
+    /// Takes one of what a peer may do, alone and with its neighbours; false if there is none left.
+    pub fn take(&mut self, id: &PeerId, act: Acts, now: Instant) -> bool {
+        let Some(peer) = self.by_id.get_mut(id) else { return false };
+        peer.allowances.take(act, now) && self.neighbours.take(peer.ip, act, now)
+    }
+
+    /// Gives back one that was taken for something useful: whoever passes on much that is good is no nuisance.
+    pub fn give_back(&mut self, id: &PeerId, act: Acts) {
+        let Some(peer) = self.by_id.get_mut(id) else { return };
+        peer.allowances.give_back(act);
+        self.neighbours.give_back(peer.ip, act);
     }
 
     /// A peer's last connection is gone.

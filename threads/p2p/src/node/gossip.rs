@@ -8,13 +8,14 @@ use bitcoin::hashes::Hash as _;
 use libp2p::gossipsub::{self, IdentTopic, Message, MessageAcceptance, MessageId, PublishError};
 use libp2p::PeerId;
 use log::{debug, warn};
-use p2pool_core::message::{GossipToken, GossipVerdict, PeerToken, ToChain};
+use p2pool_core::message::{GossipToken, GossipVerdict, ToChain};
 use p2pool_core::share::Share;
 use p2pool_core::units::Bits;
 use p2pool_core::wire::{BlockAnnouncement, Frame as _, GossipShare, Offence};
 
 use super::Node;
 use crate::gossip::{GossipEvent, DEAF_SCORE, VERDICT_BEATS};
+use crate::peers::Acts;
 
 /// Shares that wait for a verdict: twice what the chain thread's inbox holds. 4 KB each in GossipSub's memory.
 const SHARES_WAITING_MAX: usize = 512;
@@ -99,6 +100,9 @@ impl Node {
             GossipVerdict::Ignore => MessageAcceptance::Ignore,
             GossipVerdict::Reject => MessageAcceptance::Reject,
         };
+        if verdict == GossipVerdict::Accept && !waiting.is_block {
+            self.peers.give_back(&waiting.from, Acts::Share);
+        }
         self.report(&waiting.message, &waiting.from, acceptance);
     }
 
@@ -152,9 +156,8 @@ impl Node {
     }
 
     fn on_share(&mut self, from: PeerId, id: &MessageId, data: &[u8]) -> Option<MessageAcceptance> {
-        let Some(peer) = self.peers.get_mut(&from) else { return Some(MessageAcceptance::Ignore) };
-        let token = peer.token;
-        if !peer.allowances.shares.take(Instant::now()) {
+        let Some(token) = self.peers.get(&from).map(|peer| peer.token) else { return Some(MessageAcceptance::Ignore) };
+        if !self.peers.take(&from, Acts::Share, Instant::now()) {
             return Some(self.too_many(from));
         }
         match GossipShare::decode(data) {
@@ -170,9 +173,8 @@ impl Node {
     }
 
     fn on_block(&mut self, from: PeerId, id: &MessageId, data: Vec<u8>) -> Option<MessageAcceptance> {
-        let Some(peer) = self.peers.get_mut(&from) else { return Some(MessageAcceptance::Ignore) };
-        let token: PeerToken = peer.token;
-        if !peer.allowances.blocks.take(Instant::now()) {
+        let Some(token) = self.peers.get(&from).map(|peer| peer.token) else { return Some(MessageAcceptance::Ignore) };
+        if !self.peers.take(&from, Acts::Block, Instant::now()) {
             return Some(self.too_many(from));
         }
         match BlockAnnouncement::peek(&data) {

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use super::Node;
 use crate::codec::BadResponse;
+use crate::peers::Acts;
 
 /// Questions of ours to one peer at once; more would only queue behind each other on its line.
 pub const ASKED_PER_PEER_MAX: usize = 8;
@@ -90,8 +91,9 @@ impl Node {
             }
         };
         let under_way = self.questions.asking.len();
+        let allowed = self.peers.take(&from, Acts::Request, Instant::now());
         let Some(peer) = self.peers.get_mut(&from) else { return };
-        let (peer_token, allowed) = (peer.token, peer.allowances.requests.take(Instant::now()));
+        let peer_token = peer.token;
         if !allowed || peer.asking >= ASKING_PER_PEER_MAX || under_way >= ASKING_MAX {
             if !allowed {
                 self.blame_for_rate(&from);

@@ -10,6 +10,7 @@ mod shutdown;
 mod signals;
 mod status_line;
 mod threads;
+mod wiring;
 
 use std::error::Error;
 use std::io::Write as _;

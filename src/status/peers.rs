@@ -19,6 +19,10 @@ pub struct PeersStatus {
     pub bytes_in: u64,
     /// Bytes that went to other nodes since the start.
     pub bytes_out: u64,
+    /// What was held against nodes since the start.
+    pub offences: u64,
+    /// Nodes that were banned since the start.
+    pub bans: u64,
 }
 
 /// One connected node. Its texts are a stranger's: bounded, without control characters, otherwise as given.

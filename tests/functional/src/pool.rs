@@ -107,9 +107,15 @@ impl Pool {
     /// Sends the node a signal by name, `STOP` for one.
     #[track_caller]
     pub fn signal(&self, name: &str) {
-        let id = self.child.as_ref().map_or_else(|| panic!("this p2pool is not running"), Child::id);
+        let id = self.process_id();
         let sent = Command::new("kill").args([format!("-{name}"), id.to_string()]).status();
         assert!(sent.is_ok_and(|status| status.success()), "kill -{name}");
+    }
+
+    /// Its process.
+    #[track_caller]
+    pub fn process_id(&self) -> u32 {
+        self.child.as_ref().map_or_else(|| panic!("this p2pool is not running"), Child::id)
     }
 
     /// How the node ended, if it has.
@@ -191,7 +197,8 @@ impl Pool {
         self.folder.path().join("data")
     }
 
-    fn log_file(&self) -> PathBuf {
+    /// The file with its log.
+    pub fn log_file(&self) -> PathBuf {
         self.folder.path().join("output.log")
     }
 

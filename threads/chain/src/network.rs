@@ -308,7 +308,7 @@ impl Chain {
     }
 
     fn false_block(&mut self, peer: PeerToken, error: &p2pool_core::wire::BlockError) {
-        info!("peer {} announced a Bitcoin block that is none: {error}", peer.0);
+        debug!("peer {} announced a Bitcoin block that is none: {error}", peer.0);
         self.network.mail.push(ToP2p::Penalize { peer, offence: Offence::FalseBlock });
     }
 

@@ -146,6 +146,8 @@ fn node(view: &View, extras: &Extras<'_>) -> Vec<MetricFamily> {
                 counter_metric(&[("direction", "out")], view.peers.bytes_out),
             ],
         ),
+        counter("p2pool_peer_offences_total", "What was held against other nodes.", view.peers.offences),
+        counter("p2pool_peer_bans_total", "Nodes that were banned.", view.peers.bans),
         gauge("p2pool_uptime_seconds", "How long this node runs.", extras.uptime_secs as f64),
         counter("p2pool_templates_total", "Templates taken from bitcoind.", counters.templates.get()),
         counter("p2pool_rpc_errors_total", "Questions to bitcoind that failed.", counters.rpc_errors.get()),

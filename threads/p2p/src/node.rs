@@ -57,6 +57,9 @@ pub struct Node {
     traffic: Arc<Traffic>,
     published: Instant,
     saved: Instant,
+    /// Since the start.
+    offences: u64,
+    bans: u64,
     /// Something that onlookers see has changed.
     news: bool,
 }
@@ -103,6 +106,8 @@ impl Node {
             traffic: parts.traffic,
             published: now,
             saved: now,
+            offences: 0,
+            bans: 0,
             news: true,
         }
     }
@@ -227,6 +232,8 @@ impl Node {
             banned: self.swarm.behaviour().door.bans.len(),
             bytes_in: self.traffic.bytes_in.get(),
             bytes_out: self.traffic.bytes_out.get(),
+            offences: self.offences,
+            bans: self.bans,
             our_id,
         }));
     }

@@ -42,6 +42,8 @@ fn names_and_kinds_are_exact() {
         "p2pool_stratum_shares_accepted_total",
         "p2pool_stratum_shares_rejected_total",
         "p2pool_blocks_found_total",
+        "p2pool_peer_offences_total",
+        "p2pool_peer_bans_total",
         "p2pool_block_submissions_total{result=\"success\"}",
         "p2pool_block_submissions_total{result=\"rejected\"}",
         "p2pool_block_submissions_total{result=\"failed\"}",

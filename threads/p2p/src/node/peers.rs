@@ -2,7 +2,7 @@
 
 use libp2p::core::ConnectedPoint;
 use libp2p::{identify, ping, PeerId};
-use log::{debug, info};
+use log::{debug, info, warn};
 use p2pool_core::message::{PeerToken, ToChain};
 use p2pool_core::status::Direction;
 use p2pool_core::wire::Offence;
@@ -109,11 +109,13 @@ impl Node {
         let banned = behaviour.door.bans.penalize(*id, ip, offence, time);
         let points = behaviour.door.bans.points(*id, time);
         behaviour.gossip.inner.set_application_score(id, -f64::from(points));
+        self.offences += 1;
         if !banned {
-            info!("peer {id} at {place} {offence}: {points} points");
+            debug!("peer {id} at {place} {offence}: {points} points");
             return;
         }
-        info!("peer {id} at {place} {offence}: banned for a day");
+        self.bans += 1;
+        warn!("peer {id} at {place} {offence}: banned for a day");
         self.show_out_the_banned(id);
         self.news = true;
     }

@@ -8,7 +8,7 @@ use p2pool_core::wire::limits::{REQUEST_LEN_MAX, SHARE_MESSAGE_LEN_MAX};
 use p2pool_core::wire::{Frame as _, GossipShare, Offence, Response};
 
 use super::kit::{share, until, TestNode};
-use super::stranger::{Kind, Stranger};
+use super::stranger::{asking, gossiping, meet, names, Kind, Reply, Stranger};
 use crate::bans::BAN_S;
 use crate::node::BANS_FILE;
 
@@ -16,7 +16,7 @@ use crate::node::BANS_FILE;
 fn send_until_shown_out(kind: Kind, garbage: &[Vec<u8>]) {
     let node = TestNode::start(&[]);
     let mut stranger = Stranger::new(kind);
-    stranger.meet(&node);
+    meet(&mut stranger, &node);
     for bytes in garbage {
         let sent = stranger.send(&node.address, bytes.clone());
         let answer = stranger.answer(sent);
@@ -31,12 +31,12 @@ fn send_until_shown_out(kind: Kind, garbage: &[Vec<u8>]) {
 
 #[test]
 fn malformed_questions_ban() {
-    send_until_shown_out(Kind::asking(), &[vec![0xff; 100], vec![]]);
+    send_until_shown_out(asking(), &[vec![0xff; 100], vec![]]);
 }
 
 #[test]
 fn oversize_questions_ban() {
-    send_until_shown_out(Kind::asking(), &[vec![0; REQUEST_LEN_MAX + 1], vec![0; 8 << 20]]);
+    send_until_shown_out(asking(), &[vec![0; REQUEST_LEN_MAX + 1], vec![0; 8 << 20]]);
 }
 
 #[test]
@@ -44,16 +44,16 @@ fn bytes_that_are_no_gossip_ban() {
     let protocol = StreamProtocol::new("/meshsub/1.1.0");
     // The first streams may break; one that breaks again and again has no excuse.
     let garbage = [vec![0xff; 5_000], vec![0x0a; 100], vec![0xff; 3], vec![0xff; 5_000]];
-    send_until_shown_out(Kind { protocol, ..Kind::asking() }, &garbage);
+    send_until_shown_out(Kind { protocol, ..asking() }, &garbage);
 }
 
 fn gossip_until_shown_out(kind: Kind, messages: &[Vec<u8>]) {
     let node = TestNode::start(&[]);
     let mut stranger = Stranger::new(kind);
-    stranger.meet(&node);
+    meet(&mut stranger, &node);
     stranger.join();
     for bytes in messages {
-        stranger.gossip(&Kind::names().shares, bytes.clone());
+        stranger.gossip(&names().shares, bytes.clone());
     }
     stranger.await_shown_out();
     assert!(!node.inbox.try_iter().any(|message| matches!(message, ToChain::Gossip { .. })));
@@ -63,25 +63,25 @@ fn gossip_until_shown_out(kind: Kind, messages: &[Vec<u8>]) {
 fn malformed_shares_ban() {
     let mut trailing = GossipShare { share: share(1) }.encode();
     trailing.push(0);
-    gossip_until_shown_out(Kind::gossiping(), &[trailing, vec![0xa1, 0, 0x40]]);
+    gossip_until_shown_out(gossiping(), &[trailing, vec![0xa1, 0, 0x40]]);
 }
 
 #[test]
 fn oversize_shares_ban() {
-    gossip_until_shown_out(Kind::gossiping(), &[vec![1; SHARE_MESSAGE_LEN_MAX + 1], vec![2; 900_000]]);
+    gossip_until_shown_out(gossiping(), &[vec![1; SHARE_MESSAGE_LEN_MAX + 1], vec![2; 900_000]]);
 }
 
 #[test]
 fn gossip_with_a_signature_is_not_listened_to() {
     let node = TestNode::start(&[]);
     let key = Keypair::generate_ed25519();
-    let kind = Kind { gossip: Some(MessageAuthenticity::Signed(key.clone())), ..Kind::gossiping() };
+    let kind = Kind { gossip: Some(MessageAuthenticity::Signed(key.clone())), ..gossiping() };
     let mut stranger = Stranger::with_key(kind, key);
-    stranger.meet(&node);
+    meet(&mut stranger, &node);
     stranger.join();
     let peer = node.expect_up();
     for nonce in 0..4 {
-        stranger.gossip(&Kind::names().shares, GossipShare { share: share(nonce) }.encode());
+        stranger.gossip(&names().shares, GossipShare { share: share(nonce) }.encode());
     }
     // Half a ban for that; the other half for one more offence.
     stranger.live_until("the node's ban", || {
@@ -95,9 +95,9 @@ fn gossip_with_a_signature_is_not_listened_to() {
 fn a_ban_outlives_a_restart_and_ends() {
     let node = TestNode::start(&[]);
     let key = Keypair::generate_ed25519();
-    let again = || Stranger::with_key(Kind { ..Kind::asking() }, key.clone());
+    let again = || Stranger::with_key(asking(), key.clone());
     let mut stranger = again();
-    stranger.meet(&node);
+    meet(&mut stranger, &node);
     let peer = node.expect_up();
     node.send(ToP2p::Penalize { peer, offence: Offence::FalseChain });
     stranger.await_shown_out();
@@ -110,7 +110,7 @@ fn a_ban_outlives_a_restart_and_ends() {
     node.advance_clock(BAN_S);
     until("the end of the ban", || (node.status.load().banned == 0).then_some(()));
     let mut stranger = again();
-    stranger.meet(&node);
+    meet(&mut stranger, &node);
     assert_eq!(node.file(BANS_FILE), "");
 }
 
@@ -118,9 +118,9 @@ fn a_ban_outlives_a_restart_and_ends() {
 fn offences_of_the_gone_are_nothing() {
     let node = TestNode::start(&[]);
     node.send(ToP2p::Penalize { peer: p2pool_core::message::PeerToken(7), offence: Offence::FalseChain });
-    let mut stranger = Stranger::new(Kind::asking());
-    stranger.reply = Some(Response::Unknown.encode());
-    stranger.meet(&node);
+    let mut stranger = Stranger::new(asking());
+    stranger.reply(|_| Reply::bytes(Response::Unknown.encode()));
+    meet(&mut stranger, &node);
     node.expect_up();
     assert_eq!(node.status.load().banned, 0);
 }

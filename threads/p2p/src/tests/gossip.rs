@@ -9,7 +9,7 @@ use p2pool_core::units::{Bits, BlockHeight};
 use p2pool_core::wire::{BlockAnnouncement, Frame as _, GossipShare, ShortIds};
 
 use super::kit::{header, share, until, TestNode};
-use super::stranger::{Kind, Stranger};
+use super::stranger::{gossiping, meet, names, Stranger};
 
 fn bytes(nonce: u32) -> Vec<u8> {
     GossipShare { share: share(nonce) }.encode()
@@ -20,8 +20,8 @@ fn line() -> (TestNode, TestNode, Stranger) {
     let finder = TestNode::start(&[]);
     let middle = TestNode::start(&[&finder.address]);
     middle.await_peer(&finder.id());
-    let mut end = Stranger::new(Kind::gossiping());
-    end.meet(&middle);
+    let mut end = Stranger::new(gossiping());
+    meet(&mut end, &middle);
     end.join();
     // A mesh takes a moment to form, and only then a node passes on what it accepts.
     for nonce in WARM_UP.. {
@@ -97,10 +97,10 @@ fn a_share_comes_once_however_many_pass_it_on() {
 #[test]
 fn a_rejected_share_costs_nothing_without_a_penalty_and_a_ban_with_two() {
     let node = TestNode::start(&[]);
-    let mut stranger = Stranger::new(Kind::gossiping());
-    stranger.meet(&node);
+    let mut stranger = Stranger::new(gossiping());
+    meet(&mut stranger, &node);
     stranger.join();
-    let topic = Kind::names().shares;
+    let topic = names().shares;
     for nonce in 1..=2 {
         stranger.gossip(&topic, bytes(nonce));
         let (peer, gossip, _) = stranger.live_until("the share", || {
@@ -151,11 +151,11 @@ fn a_found_block_travels_like_a_share() {
 #[test]
 fn a_block_without_the_work_it_claims_reaches_nobody_and_costs() {
     let node = TestNode::start(&[]);
-    let mut stranger = Stranger::new(Kind::gossiping());
-    stranger.meet(&node);
+    let mut stranger = Stranger::new(gossiping());
+    meet(&mut stranger, &node);
     stranger.join();
-    stranger.gossip(&Kind::names().blocks, block(0x1d00_ffff).encode());
-    stranger.gossip(&Kind::names().blocks, vec![0xa4; 100]);
+    stranger.gossip(&names().blocks, block(0x1d00_ffff).encode());
+    stranger.gossip(&names().blocks, vec![0xa4; 100]);
     stranger.await_shown_out();
     assert!(!node.inbox.try_iter().any(|message| matches!(message, ToChain::BlockAnnounced { .. })));
 }

@@ -8,14 +8,14 @@ use p2pool_core::message::{ToChain, ToP2p};
 use p2pool_core::wire::{Frame as _, GossipShare, Request, Response};
 
 use super::kit::{share, until, Start, TestNode};
-use super::stranger::{Kind, Stranger};
+use super::stranger::{asking, gossiping, meet, names, Kind, Stranger};
 use crate::behaviour::{CONNECTIONS_MAX, INBOUND_MAX, PENDING_MAX};
 
 #[test]
 fn asking_too_often_is_answered_busy() {
     let node = TestNode::start(&[]);
-    let mut stranger = Stranger::new(Kind::asking());
-    stranger.meet(&node);
+    let mut stranger = Stranger::new(asking());
+    meet(&mut stranger, &node);
     let (mut unknown, mut busy) = (0, 0);
     let begun = std::time::Instant::now();
     while busy == 0 {
@@ -41,16 +41,16 @@ fn asking_too_often_is_answered_busy() {
 #[test]
 fn a_full_chain_thread_makes_peers_wait_and_loses_no_coming() {
     let node = Start { inbox_len: 1, ..Start::with(&[]) }.go();
-    let mut first = Stranger::new(Kind { gossip: Kind::gossiping().gossip, ..Kind::asking() });
-    first.meet(&node);
-    let mut second = Stranger::new(Kind::asking());
-    second.meet(&node);
+    let mut first = Stranger::new(Kind { gossip: gossiping().gossip, ..asking() });
+    meet(&mut first, &node);
+    let mut second = Stranger::new(asking());
+    meet(&mut second, &node);
     until("both are there", || (node.status.load().peers.len() == 2).then_some(()));
     // The inbox holds the first one's coming, the second's waits, and there is room for nothing else.
     let question = second.send(&node.address, Request::Status.encode());
     assert_eq!(second.answer(question), Some(Response::Busy.encode()));
     first.join();
-    first.gossip(&Kind::names().shares, GossipShare { share: share(1) }.encode());
+    first.gossip(&names().shares, GossipShare { share: share(1) }.encode());
     let question = first.send(&node.address, Request::Status.encode());
     assert_eq!(first.answer(question), Some(Response::Busy.encode()));
     let (one, two) = (node.expect_up(), node.expect_up());
@@ -76,7 +76,7 @@ fn strangers_never_take_all_places() {
     while guests.len() < INBOUND_MAX as usize {
         // As many as may shake hands at once, or half of that.
         for _ in 0..PENDING_MAX / 2 {
-            let mut guest = Stranger::new(Kind::asking());
+            let mut guest = Stranger::new(asking());
             guest.connect(&node.address).unwrap();
             // Its last word of the handshake goes out meanwhile; whether it arrived is awaited below, for all at once.
             guest.hear_for(Duration::from_millis(5));
@@ -87,13 +87,13 @@ fn strangers_never_take_all_places() {
             guest.live_until("a guest is in", || node.knows(&id).then_some(()));
         }
     }
-    assert!(!Stranger::new(Kind::asking()).is_welcome_at(&node.address));
+    assert!(!Stranger::new(asking()).is_welcome_at(&node.address));
     assert_eq!(node.status.load().peers.len(), INBOUND_MAX as usize);
     // A place that comes free is given to the next.
     drop(guests.pop());
-    let mut next = Stranger::new(Kind::asking());
+    let mut next = Stranger::new(asking());
     until("a place is free", || (node.status.load().peers.len() < INBOUND_MAX as usize).then_some(()));
-    next.meet(&node);
+    meet(&mut next, &node);
 }
 
 #[test]
@@ -118,5 +118,5 @@ fn handshakes_that_never_end_are_bounded() {
     assert_eq!(open(), PENDING_MAX as usize);
     // And those who keep silent do not keep their places.
     until("the silent are turned away", || (open() == 0).then_some(()));
-    Stranger::new(Kind::asking()).meet(&node);
+    meet(&mut Stranger::new(asking()), &node);
 }

@@ -8,8 +8,7 @@ use p2pool_core::params::ChainParams;
 use p2pool_core::status::Direction;
 
 use super::kit::{params, until, Start, TestNode};
-use super::stranger::{Kind, Stranger};
-use crate::names::Names;
+use super::stranger::{asking, meet, Kind, Names, Stranger};
 use crate::node::PEERS_FILE;
 
 #[test]
@@ -99,13 +98,12 @@ fn port(address: &Multiaddr) -> u16 {
 fn another_chain_fails_the_handshake() {
     let node = TestNode::start(&[]);
     let garage = ChainParams { chain_name: "garage".into(), ..params() };
-    let names = Names::new(&garage.chain_id()).unwrap();
-    let mut foreign = Stranger::new(Kind { names, ..Kind::asking() });
+    let mut foreign = Stranger::new(Kind { names: Names::of(&garage.chain_id()), ..asking() });
     let error = foreign.connect(&node.address).unwrap_err();
     assert!(error.to_string().to_lowercase().contains("handshake"), "{error}");
     // While one of the same chain is let in.
-    let mut own = Stranger::new(Kind::asking());
-    own.meet(&node);
+    let mut own = Stranger::new(asking());
+    meet(&mut own, &node);
     assert!(!node.knows(&foreign.id.to_string()));
 }
 

@@ -7,7 +7,7 @@ use p2pool_core::wire::limits::TRANSACTION_LEN_MAX;
 use p2pool_core::wire::{Frame as _, List, Request, Response};
 
 use super::kit::{Start, TestNode};
-use super::stranger::{Kind, Stranger};
+use super::stranger::{asking, meet, Reply, Stranger};
 use crate::node::ASKED_PER_PEER_MAX;
 
 fn expect_asked(node: &TestNode) -> (PeerToken, InboundToken, Request) {
@@ -83,9 +83,9 @@ fn whom_nobody_knows_is_gone_and_too_many_questions_are_refused() {
 /// A node that asks a stranger who gives this reply.
 fn asked_stranger(reply: Option<Vec<u8>>, timeout: Duration) -> (TestNode, Stranger, Result<Response, AskFailed>) {
     let node = Start { request_timeout: timeout, ..Start::with(&[]) }.go();
-    let mut stranger = Stranger::new(Kind::asking());
-    stranger.reply = reply;
-    stranger.meet(&node);
+    let mut stranger = Stranger::new(asking());
+    stranger.reply(move |_| reply.clone().map_or(Reply::Nothing, Reply::bytes));
+    meet(&mut stranger, &node);
     let peer = node.expect_up();
     ask(&node, peer, 1);
     let response = stranger.live_until("an answer to the node", || {
@@ -125,8 +125,8 @@ fn bad_answers_are_blamed() {
 #[test]
 fn an_answer_in_vain_harms_nobody() {
     let node = Start { request_timeout: Duration::from_millis(200), ..Start::with(&[]) }.go();
-    let mut stranger = Stranger::new(Kind::asking());
-    stranger.meet(&node);
+    let mut stranger = Stranger::new(asking());
+    meet(&mut stranger, &node);
     let question = stranger.send(&node.address, Request::Status.encode());
     assert_eq!(stranger.answer(question).unwrap_or_default(), Vec::<u8>::new(), "nobody answers");
     let (_, to, _) = expect_asked(&node);

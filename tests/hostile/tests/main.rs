@@ -1,0 +1,11 @@
+//! What nodes make of a hostile peer: it is refused, scored and logged, and honest nodes keep one tip and mine on.
+//!
+//! The real program, a real bitcoind, and after each attack a share of an honest miner that must reach every honest node.
+//!
+//! | file | attacks |
+//! |---|---|
+//! | `shares` | shares that break a rule (rules, sections 5 and 8) |
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+
+mod bench;
+mod shares;

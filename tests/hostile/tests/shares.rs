@@ -1,0 +1,279 @@
+//! Shares that break a rule, gossiped (rules, sections 5 and 8).
+
+use bitcoin::CompactTarget;
+use p2pool_core::params::ChainParams;
+use p2pool_core::share::{Share, ShareId};
+use p2pool_core::units::{Bits, Sats, ShareHeight, Work};
+use p2pool_test_bitcoind::wait_until;
+use p2pool_test_functional::network::SOON;
+use p2pool_test_hostile::forge::{params, script, Forge};
+
+use crate::bench::{now, Bench, PAYOUT_WINDOW};
+
+/// What must come of a share.
+enum Outcome {
+    /// It breaks this rule, which proves its sender wrong: two of them ban.
+    Fault(u8),
+    /// It breaks this rule, which may be bad luck.
+    BadLuck(&'static str),
+    /// It is known already, or waits for something, or is of a branch that nobody follows.
+    Put(&'static str),
+}
+
+/// An attack: the row of section 8 it belongs to, how its share is made on the tip, and what must come of it.
+struct Case(&'static str, fn(&mut Bench, ShareId) -> Share, Outcome);
+
+/// Work of one share with these bits.
+fn work(bits: Bits) -> u128 {
+    bits.target().unwrap().work().unwrap().0
+}
+
+/// Changes what a share must meet, and its chain work accordingly.
+fn set_bits(share: &mut Share, bits: Bits) {
+    let before = work(share.info.share_bits);
+    share.info.chain_work = Work(share.info.chain_work.0 - before + work(bits));
+    share.info.share_bits = bits;
+}
+
+/// A true share whose facts are changed behind its proof of work's back.
+fn rewrapped(bench: &mut Bench, tip: ShareId, edit: fn(&mut Share)) -> Share {
+    let mut share = bench.forge.on(&tip);
+    edit(&mut share);
+    share
+}
+
+fn of_another_chain(bench: &mut Bench, tip: ShareId) -> Share {
+    let garage = ChainParams { chain_name: "garage".into(), ..params(1, PAYOUT_WINDOW, 10) };
+    let mut other = Forge::new(garage, bench.forge.anchor.clone(), bench.forge.now);
+    let ours = bench.forge.on(&tip);
+    other.edited(&ShareId::ZERO, |share| *share = ours)
+}
+
+/// The first block that bitcoind mined, with facts around its header that pass rules 1 to 7.
+fn real_header(bench: &mut Bench, tip: ShareId) -> Share {
+    if bench.bitcoind.height() == 0 {
+        let tip_time = bench.forge.share(&tip).unwrap().time();
+        wait_until("the clock to pass the tip's time", SOON, || now() > tip_time);
+        bench.bitcoind.mine(1);
+    }
+    let header = bench.anchor_at(1).header;
+    bench.forge.anchor = bench.anchor_at(0);
+    let mut share = bench.forge.on(&tip);
+    share.header = header;
+    share
+}
+
+/// Bitcoin's own first block.
+fn genesis_header(bench: &mut Bench, tip: ShareId) -> Share {
+    let mut share = bench.forge.on(&tip);
+    share.header = bitcoin::constants::genesis_block(bitcoin::Network::Bitcoin).header;
+    share
+}
+
+fn without_work(bench: &mut Bench, tip: ShareId) -> Share {
+    let mut share = bench.forge.on(&tip);
+    let target = share.info.share_bits.target().unwrap();
+    while target.is_met_by(&share.id().0) {
+        share.header.nonce += 1;
+    }
+    share
+}
+
+/// On the tip's parent.
+fn sibling(bench: &mut Bench, tip: ShareId) -> Share {
+    let parent = bench.forge.share(&tip).unwrap().info.parent;
+    bench.forge.on(&parent)
+}
+
+/// Makes a share that all nodes take, through a peer without fault. It is a sibling, or the new tip.
+fn plant(bench: &mut Bench, share: &Share) {
+    let mut friend = bench.attacker();
+    friend.gossip(share);
+    let line = format!("share {} from", share.id());
+    bench.await_log(&mut friend, &[&line, "Accepted"]);
+    bench.assert_not_scored(&friend);
+    bench.forge.learn(&share.clone().into());
+}
+
+fn sibling_as_uncle(bench: &mut Bench, tip: ShareId) -> Share {
+    let brother = sibling(bench, tip);
+    plant(bench, &brother);
+    let parent = brother.info.parent;
+    bench.forge.edited(&parent, |share| share.info.uncles = vec![brother.id()])
+}
+
+fn uncle_twice(bench: &mut Bench, tip: ShareId) -> Share {
+    let uncle = sibling(bench, tip);
+    plant(bench, &uncle);
+    let nephew = bench.forge.edited(&tip, |share| share.info.uncles = vec![uncle.id()]);
+    plant(bench, &nephew);
+    bench.wait_tip(nephew.id());
+    bench.forge.edited(&nephew.id(), |share| share.info.uncles = vec![uncle.id()])
+}
+
+fn ancestor_as_uncle(bench: &mut Bench, tip: ShareId) -> Share {
+    let parent = bench.forge.share(&tip).unwrap().info.parent;
+    bench.forge.edited(&tip, |share| share.info.uncles = vec![parent])
+}
+
+/// The base target eased at once; where the chain is at its easiest there is nothing to ease.
+fn eased_early(bench: &mut Bench, tip: ShareId) -> Share {
+    let easiest = Bits(0x1f00_ffff);
+    let mut tip = tip;
+    while bench.forge.on(&tip).info.share_bits == easiest {
+        bench.go_on();
+        bench.learn();
+        tip = bench.forge.tip();
+    }
+    bench.forge.edited(&tip, |share| set_bits(share, easiest))
+}
+
+const CASES: &[Case] = {
+    use Outcome::{BadLuck, Fault, Put};
+    &[
+        // First, while the chain's times have not run ahead of the clock, which its quick shares make them do.
+        Case("real Bitcoin headers replayed as shares", real_header, Fault(8)),
+        Case("easing claimed early", eased_early, Fault(4)),
+        Case(
+            "take another's header, put in my address",
+            |bench, tip| rewrapped(bench, tip, |share| share.info.payout_script = script(1)),
+            Fault(8),
+        ),
+        Case("a share of another chain", of_another_chain, Fault(8)),
+        Case("real Bitcoin headers replayed as shares: the first block", genesis_header, Fault(1)),
+        Case(
+            "a coinbase that pays only me",
+            |bench, tip| {
+                let me = bench.forge.payee;
+                let only_me = |payouts: &mut Vec<p2pool_core::share::coinbase::Payout>| {
+                    let amount = Sats(payouts.iter().map(|payout| payout.amount.0).sum());
+                    *payouts = vec![p2pool_core::share::coinbase::Payout { script: me, amount }];
+                };
+                bench.forge.paying(&tip, |_| (), only_me)
+            },
+            Fault(8),
+        ),
+        Case(
+            "a coinbase that pays too much: more than all money",
+            |bench, tip| bench.forge.edited(&tip, |share| share.info.coinbase_value = Sats(2_100_000_000_000_001)),
+            Fault(8),
+        ),
+        Case(
+            "a coinbase that pays too little",
+            |bench, tip| bench.forge.edited(&tip, |share| share.info.coinbase_value.0 -= 1),
+            Fault(8),
+        ),
+        Case(
+            "another merkle branch than the proof of work covers",
+            |bench, tip| rewrapped(bench, tip, |share| share.merkle_branch.push([1; 32])),
+            Fault(8),
+        ),
+        Case("a header without work", without_work, Fault(2)),
+        Case(
+            "a target easier than the chain's easiest",
+            |bench, tip| bench.forge.edited(&tip, |share| share.info.share_bits = Bits(0x2000_ffff)),
+            Fault(2),
+        ),
+        Case(
+            "bits that are not canonical",
+            |bench, tip| bench.forge.edited(&tip, |share| share.info.share_bits = Bits(0x2000_00ff)),
+            Fault(1),
+        ),
+        Case(
+            "a header of version 3",
+            |bench, tip| {
+                let old = bitcoin::block::Version::from_consensus(3);
+                bench.forge.edited(&tip, |share| share.header.version = old)
+            },
+            Fault(1),
+        ),
+        Case(
+            "chain work that is made up",
+            |bench, tip| bench.forge.edited(&tip, |share| share.info.chain_work.0 += 1 << 100),
+            Fault(4),
+        ),
+        Case(
+            "a share height that is made up",
+            |bench, tip| bench.forge.edited(&tip, |share| share.info.share_height = ShareHeight(1_000_000)),
+            Fault(4),
+        ),
+        Case(
+            "share bits that are made up",
+            |bench, tip| bench.forge.edited(&tip, |share| set_bits(share, Bits(0x1e7f_ff00))),
+            Fault(4),
+        ),
+        Case("sibling named as uncle", sibling_as_uncle, Fault(7)),
+        Case("an uncle named twice", uncle_twice, Fault(7)),
+        Case("an ancestor named as uncle", ancestor_as_uncle, Fault(7)),
+        Case(
+            "false bits to fake a found block",
+            |bench, tip| {
+                let easy = CompactTarget::from_consensus(0x207f_ffff);
+                bench.forge.edited(&tip, |share| share.header.bits = easy)
+            },
+            BadLuck("Anchor"),
+        ),
+        Case(
+            "a false block height",
+            |bench, tip| bench.forge.edited(&tip, |share| share.info.block_height.0 += 1),
+            BadLuck("Anchor"),
+        ),
+        Case(
+            "timestamps backwards",
+            |bench, tip| {
+                let parent = bench.forge.share(&tip).unwrap().header.time;
+                bench.forge.edited(&tip, |share| share.header.time = parent - 601)
+            },
+            BadLuck("Time"),
+        ),
+        Case(
+            "timestamps ahead",
+            |bench, tip| bench.forge.edited(&tip, |share| share.header.time += 3_600),
+            Put("Held"),
+        ),
+        Case(
+            "floods of zero-parent shares: a second genesis",
+            |bench, _| bench.forge.on(&ShareId::ZERO),
+            Put("Unverified"),
+        ),
+    ]
+};
+
+fn run(bench: &mut Bench, case: &Case) {
+    let Case(name, make, outcome) = case;
+    let start = std::time::Instant::now();
+    bench.learn();
+    let tip = bench.forge.tip();
+    let mut attacker = bench.attacker();
+    let mut bad = vec![make(bench, tip)];
+    attacker.gossip(&bad[0]);
+    let of_share = format!("share {} from", bad[0].id());
+    match outcome {
+        Outcome::Fault(rule) => {
+            let offence = format!("sent a share that breaks rule {rule}");
+            bench.await_points(&mut attacker, &offence, 50);
+            bench.learn();
+            let tip = bench.forge.tip();
+            bad.push(make(bench, tip));
+            attacker.gossip(&bad[1]);
+            bench.await_ban(&mut attacker, &offence);
+        }
+        Outcome::BadLuck(rule) => drop(bench.await_log(&mut attacker, &[&of_share, "Rejected", rule])),
+        Outcome::Put(verdict) => drop(bench.await_log(&mut attacker, &[&of_share, verdict])),
+    }
+    bench.go_on();
+    bench.assert_unknown(&bad);
+    if !matches!(outcome, Outcome::Fault(_)) {
+        bench.assert_not_scored(&attacker);
+    }
+    eprintln!("{name}: {} ms", start.elapsed().as_millis());
+}
+
+#[test]
+fn shares_that_break_a_rule_are_refused_and_scored_unless_it_may_be_bad_luck() {
+    let mut bench = Bench::start(3);
+    for case in CASES {
+        run(&mut bench, case);
+    }
+    assert!(bench.metric("p2pool_peer_bans_total") >= 15.0);
+}

@@ -27,6 +27,9 @@ const PERIOD_S: u32 = 1;
 pub const PAYOUT_WINDOW: u32 = 20;
 const RETARGET_WINDOW: u32 = 10;
 
+/// How often a miner that is behind tries again.
+const TRIES: usize = 5;
+
 /// The node that is attacked; the others are only to go on.
 pub const VICTIM: usize = 0;
 
@@ -197,16 +200,24 @@ impl Bench {
         Some(Response::decode(&answer).unwrap()).filter(|response| *response != Response::Busy)
     }
 
-    /// Where a node says that it is.
-    pub fn tip(&mut self, node: usize) -> ShareId {
+    /// Asks until there is an answer.
+    fn insist(&mut self, node: usize, request: &Request) -> Response {
         let end = Instant::now() + PATIENCE;
         while Instant::now() < end {
-            if let Some(Response::Status(status)) = self.ask(node, &Request::Status) {
-                return status.tip;
+            if let Some(response) = self.ask(node, request) {
+                return response;
             }
-            self.onlooker.hear_for(Duration::from_millis(100));
+            self.onlooker.hear_for(Duration::from_millis(200));
         }
-        panic!("node {node} does not say where it is");
+        panic!("node {node} does not answer {request:?}");
+    }
+
+    /// Where a node says that it is.
+    pub fn tip(&mut self, node: usize) -> ShareId {
+        match self.insist(node, &Request::Status) {
+            Response::Status(status) => status.tip,
+            other => panic!("no status but {other:?}"),
+        }
     }
 
     /// Waits until every honest node has this tip.
@@ -222,16 +233,38 @@ impl Bench {
     }
 
     /// An honest miner finds a share, each time another one, and all honest nodes take it for their tip.
+    ///
+    /// The miner may have been a moment behind and found a sibling of the tip: all have that too then, and it tries again.
     #[track_caller]
     pub fn go_on(&mut self) -> Duration {
         let finder = usize::try_from(self.shares).unwrap() % self.nodes.len();
         self.shares += 1;
-        let id = self.hands[finder].find();
-        let found = Instant::now();
-        let mut bytes: [u8; 32] = bitcoin::hex::FromHex::from_hex(&id).unwrap();
-        bytes.reverse();
-        self.wait_tip(ShareId(bytes));
-        found.elapsed()
+        for _ in 0..TRIES {
+            let id = self.hands[finder].find();
+            let found = Instant::now();
+            let mut bytes: [u8; 32] = bitcoin::hex::FromHex::from_hex(&id).unwrap();
+            bytes.reverse();
+            if self.wait_one_tip_with(ShareId(bytes)) == ShareId(bytes) {
+                return found.elapsed();
+            }
+        }
+        panic!("an honest miner finds nothing but siblings");
+    }
+
+    /// Waits until every honest node has this share, and all have one tip.
+    #[track_caller]
+    fn wait_one_tip_with(&mut self, share: ShareId) -> ShareId {
+        let start = Instant::now();
+        loop {
+            let tips: BTreeSet<ShareId> = (0..self.nodes.len()).map(|node| self.tip(node)).collect();
+            let tip = tips.first().copied().unwrap_or_default();
+            let has_it = |bench: &mut Self, node| !bench.shares_of(node, &[share]).is_empty();
+            if tips.len() == 1 && (tip == share || (0..self.nodes.len()).all(|node| has_it(self, node))) {
+                return tip;
+            }
+            assert!(start.elapsed() < PATIENCE, "in vain waited for {share} everywhere and one tip: {tips:?}");
+            self.onlooker.hear_for(Duration::from_millis(60));
+        }
     }
 
     /// The forge gets to know all that the victim has, and bitcoind's best block.
@@ -240,7 +273,7 @@ impl Bench {
         self.forge.anchor = self.anchor_at(self.bitcoind.height());
         let tip = self.forge.tip();
         let locator = List::first_of([tip].into_iter().filter(|tip| *tip != ShareId::ZERO));
-        let Some(Response::Inventory { ids, .. }) = self.ask(VICTIM, &Request::Inventory { locator }) else {
+        let Response::Inventory { ids, .. } = self.insist(VICTIM, &Request::Inventory { locator }) else {
             panic!("no inventory")
         };
         for share in self.shares_of(VICTIM, &ids) {
@@ -256,8 +289,8 @@ impl Bench {
     /// Those of these shares that a node has.
     pub fn shares_of(&mut self, node: usize, ids: &[ShareId]) -> Vec<Arc<Share>> {
         let ids = List::first_of(ids.iter().copied());
-        match self.ask(node, &Request::Shares { ids }) {
-            Some(Response::Shares(shares)) => shares.into_vec(),
+        match self.insist(node, &Request::Shares { ids }) {
+            Response::Shares(shares) => shares.into_vec(),
             other => panic!("no shares but {other:?}"),
         }
     }

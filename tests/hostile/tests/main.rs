@@ -5,7 +5,9 @@
 //! | file | attacks |
 //! |---|---|
 //! | `shares` | shares that break a rule (rules, sections 5 and 8) |
+//! | `malformed` | every message written wrongly in every way, on every road |
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod bench;
+mod malformed;
 mod shares;

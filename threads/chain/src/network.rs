@@ -30,7 +30,9 @@ const OWN_REQUESTS_START: u64 = 1 << 63;
 const BLOCKS_WAITING_MAX: usize = 4;
 /// Bitcoin blocks of which is remembered who spoke of them.
 const ANCHOR_SENDERS_MAX: usize = 1_024;
-/// A peer is asked again for a Bitcoin header after this long.
+/// Peers remembered that spoke of one: the first may be one that has not got it, or does not say.
+const SENDERS_PER_ANCHOR_MAX: usize = 8;
+/// A peer that does not answer leaves the next one to be asked for a Bitcoin header after this long.
 const HEADERS_AGAIN_S: u32 = 10;
 /// Announcements of own shares that wait for the disk: more than the heights from which an uncle still counts. Peers
 /// learn of those that are dropped when they next compare chains.
@@ -50,17 +52,25 @@ pub struct Network {
     pub clock_ahead_s: Option<i64>,
     actions: VecDeque<SyncAction>,
     gossip: Pending,
-    /// Who sent a share built on a Bitcoin block, and when it was asked for its header.
-    anchor_senders: HashMap<BlockHash, (PeerToken, UnixTime)>,
+    /// Who sent shares built on a Bitcoin block.
+    anchor_senders: HashMap<BlockHash, Senders>,
     asked: BTreeMap<RequestToken, What>,
     waiting: VecDeque<Announced>,
     next_request: u64,
 }
 
+/// Who can be asked for a Bitcoin header, the next one first, and when one was asked.
+#[derive(Default)]
+struct Senders {
+    peers: VecDeque<PeerToken>,
+    asked: UnixTime,
+}
+
 /// What was asked beside the planner.
 enum What {
     Headers(BlockHash),
-    Transactions(BlockHash),
+    /// Of the block of this announcement.
+    Transactions(GossipToken),
 }
 
 /// An announced block whose parent bitcoind has not spoken of yet.
@@ -160,18 +170,34 @@ impl Network {
         if self.anchor_senders.len() >= ANCHOR_SENDERS_MAX {
             self.anchor_senders.clear();
         }
-        self.anchor_senders.entry(hash).or_insert((PeerToken(peer), UnixTime(0)));
-    }
-
-    /// bitcoind does not know a Bitcoin block: asks whoever spoke of it for its header.
-    pub fn anchor_unknown(&mut self, hash: BlockHash, now: UnixTime) {
-        let Some((peer, asked)) = self.anchor_senders.get_mut(&hash) else { return };
-        if now.since(*asked) < HEADERS_AGAIN_S {
+        let senders = self.anchor_senders.entry(hash).or_default();
+        if senders.peers.contains(&PeerToken(peer)) {
             return;
         }
-        *asked = now;
-        let peer = *peer;
+        senders.peers.push_back(PeerToken(peer));
+        if senders.peers.len() > SENDERS_PER_ANCHOR_MAX {
+            senders.peers.pop_front();
+        }
+    }
+
+    /// bitcoind does not know a Bitcoin block: asks those who spoke of it for its header, one after the other.
+    pub fn anchor_unknown(&mut self, hash: BlockHash, now: UnixTime) {
+        let Some(senders) = self.anchor_senders.get_mut(&hash) else { return };
+        if now.since(senders.asked) < HEADERS_AGAIN_S {
+            return;
+        }
+        let Some(peer) = senders.peers.pop_front() else { return };
+        senders.peers.push_back(peer);
+        senders.asked = now;
         self.ask(peer, What::Headers(hash), Request::Headers { of: hash });
+    }
+
+    /// A peer did not give a header: it is the next one's turn, as soon as bitcoind is asked again.
+    fn no_headers(&mut self, hash: &BlockHash, peer: PeerToken) {
+        if let Some(senders) = self.anchor_senders.get_mut(hash) {
+            senders.peers.retain(|sender| *sender != peer);
+            senders.asked = UnixTime(0);
+        }
     }
 }
 
@@ -226,8 +252,8 @@ impl Chain {
 
     pub(crate) fn take_answer(&mut self, peer: PeerToken, token: RequestToken, answer: Result<Response, AskFailed>) {
         match self.network.asked.remove(&token) {
-            Some(What::Headers(hash)) => self.take_headers(hash, answer),
-            Some(What::Transactions(hash)) => self.take_transactions(&hash, answer),
+            Some(What::Headers(hash)) => self.take_headers(peer, hash, answer),
+            Some(What::Transactions(of)) => self.take_transactions(peer, of, answer),
             None => {
                 let (id, tree) = (RequestId(token.0), self.chain.tree());
                 let actions = match answer {
@@ -240,36 +266,45 @@ impl Chain {
     }
 
     /// bitcoind checks them; what it takes becomes an anchor.
-    fn take_headers(&mut self, hash: BlockHash, answer: Result<Response, AskFailed>) {
-        let Ok(Response::Headers(headers)) = answer else { return };
-        if headers.last().is_some_and(|header| header.block_hash() == hash)
-            && self.outs.anchor.try_send(ToAnchor::Give(headers.into_vec())).is_err()
-        {
-            debug!("headers up to Bitcoin block {hash} wait");
+    fn take_headers(&mut self, peer: PeerToken, hash: BlockHash, answer: Result<Response, AskFailed>) {
+        match answer {
+            Ok(Response::Headers(headers)) if headers.last().is_some_and(|header| header.block_hash() == hash) => {
+                if self.outs.anchor.try_send(ToAnchor::Give(headers.into_vec())).is_err() {
+                    debug!("headers up to Bitcoin block {hash} wait");
+                }
+                return;
+            }
+            Ok(Response::Unknown | Response::Busy) | Err(_) => {}
+            Ok(_) => self.network.mail.push(ToP2p::Penalize { peer, offence: Offence::Unasked }),
         }
+        self.network.no_headers(&hash, peer);
     }
 
-    fn take_transactions(&mut self, hash: &BlockHash, answer: Result<Response, AskFailed>) {
+    fn take_transactions(&mut self, peer: PeerToken, of: GossipToken, answer: Result<Response, AskFailed>) {
         let given = match &answer {
             Ok(Response::BlockTransactions(given)) => Some(&given[..]),
-            _ => None,
+            Ok(Response::Unknown | Response::Busy) | Err(_) => None,
+            Ok(_) => {
+                self.network.mail.push(ToP2p::Penalize { peer, offence: Offence::Unasked });
+                None
+            }
         };
-        match self.network.blocks.answered(hash, given, now()) {
-            Ok(next) => self.go_on_with_block(next),
-            Err((peer, error)) => self.false_block(peer, &error),
-        }
+        let answered = self.network.blocks.answered(of, given, now());
+        self.judge_block(answered);
     }
 
     /// A peer announced a found Bitcoin block.
     pub(crate) fn take_announcement(&mut self, peer: PeerToken, gossip: GossipToken, header: Header, bytes: Vec<u8>) {
         let hash = header.block_hash();
-        if self.network.blocks.knows(&hash) {
+        if self.network.blocks.knows(&hash, peer) {
             self.network.verdict(gossip, GossipVerdict::Ignore);
             return;
         }
         if self.chain.tree().anchor(&header.prev_blockhash).is_none() {
             self.network.note_sender(header.prev_blockhash, Source::Peer(peer.0));
             self.ask(header.prev_blockhash);
+            // Nobody fills the places of others.
+            self.network.waiting.retain(|announced| announced.peer != peer);
             self.network.waiting.push_back(Announced { peer, gossip, header, announcement: bytes });
             if self.network.waiting.len() > BLOCKS_WAITING_MAX {
                 self.network.waiting.pop_front();
@@ -295,15 +330,17 @@ impl Chain {
         let Some(anchor) = self.chain.tree().anchor(&header.prev_blockhash) else { return };
         let required = anchor.required_bits(UnixTime(header.time));
         let template = self.template.as_deref();
-        match self.network.blocks.announced(peer, &announcement, required, template) {
-            Ok(next) => {
-                self.network.verdict(gossip, GossipVerdict::Accept);
-                self.go_on_with_block(next);
-            }
-            Err(error) => {
-                self.network.verdict(gossip, GossipVerdict::Reject);
-                self.false_block(peer, &error);
-            }
+        let announced = self.network.blocks.announced(peer, gossip, &announcement, required, template);
+        self.judge_block(announced.map_err(|error| (peer, error)));
+    }
+
+    fn judge_block(&mut self, judged: Result<Next, (PeerToken, p2pool_core::wire::BlockError)>) {
+        for (gossip, verdict) in self.network.blocks.take_verdicts() {
+            self.network.verdict(gossip, verdict);
+        }
+        match judged {
+            Ok(next) => self.go_on_with_block(next),
+            Err((peer, error)) => self.false_block(peer, &error),
         }
     }
 
@@ -314,11 +351,7 @@ impl Chain {
 
     fn go_on_with_block(&mut self, next: Next) {
         match next {
-            Next::Ask(peer, question) => {
-                if let Request::BlockTransactions { block, .. } = &question {
-                    self.network.ask(peer, What::Transactions(*block), question);
-                }
-            }
+            Next::Ask(peer, of, question) => self.network.ask(peer, What::Transactions(of), question),
             Next::Submit { id, height, block } => {
                 if self.outs.submit.try_send(ToSubmit::PeersBlock { id, height, block }).is_err() {
                     warn!("a peer's Bitcoin block {id} is not handed to bitcoind: too many blocks wait");

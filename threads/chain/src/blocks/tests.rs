@@ -15,6 +15,7 @@ const BITS: Bits = Bits(0x207f_ffff);
 const HEIGHT: BlockHeight = BlockHeight(200);
 const FINDER: PeerToken = PeerToken(7);
 const OTHERS: [PeerToken; 2] = [PeerToken(8), PeerToken(9)];
+const GOSSIP: GossipToken = GossipToken(1);
 const START: UnixTime = UnixTime(1_000);
 
 fn transaction(previous_output: OutPoint, script_sig: ScriptBuf, sats: u64) -> Transaction {
@@ -51,14 +52,14 @@ fn block() -> Block {
 fn announced(block: &Block) -> (Blocks, Blocks) {
     let (mut finder, mut peer) = (Blocks::default(), Blocks::default());
     let announcement = finder.announce(HEIGHT, &serialize(block)).expect("it can be announced");
-    let next = peer.announced(FINDER, &announcement.encode(), BITS, None).expect("it is true");
+    let next = peer.announced(FINDER, GOSSIP, &announcement.encode(), BITS, None).expect("it is true");
     assert_eq!(asked(&next), Some(FINDER));
     (finder, peer)
 }
 
 fn asked(next: &Next) -> Option<PeerToken> {
     match next {
-        Next::Ask(peer, Request::BlockTransactions { places, .. }) if places[..] == [1] => Some(*peer),
+        Next::Ask(peer, GOSSIP, Request::BlockTransactions { places, .. }) if places[..] == [1] => Some(*peer),
         _ => None,
     }
 }
@@ -76,30 +77,30 @@ fn when_the_finder_gives_nothing_others_are_asked_by_turns() {
     let (finder, mut peer) = announced(&block);
     let hash = block.block_hash();
     assert!(peer.tick(&OTHERS, START).is_empty(), "a question is under way");
-    assert!(matches!(peer.answered(&hash, None, START), Ok(Next::Nothing)));
+    assert!(matches!(peer.answered(GOSSIP, None, START), Ok(Next::Nothing)));
     assert!(peer.tick(&OTHERS, START.plus(1)).is_empty(), "not at once");
     assert!(peer.tick(&[], START.plus(2)).is_empty(), "nobody is there");
     let first = peer.tick(&OTHERS, START.plus(2));
     assert_eq!(first.iter().map(asked).collect::<Vec<_>>(), [Some(OTHERS[1])]);
-    assert!(matches!(peer.answered(&hash, None, START.plus(2)), Ok(Next::Nothing)));
+    assert!(matches!(peer.answered(GOSSIP, None, START.plus(2)), Ok(Next::Nothing)));
     let second = peer.tick(&OTHERS, START.plus(4));
     assert_eq!(second.iter().map(asked).collect::<Vec<_>>(), [Some(OTHERS[0])]);
-    match peer.answered(&hash, Some(&given(&finder, &block)), START.plus(4)) {
+    match peer.answered(GOSSIP, Some(&given(&finder, &block)), START.plus(4)) {
         Ok(Next::Submit { height, block: bytes, .. }) => assert_eq!((height, bytes), (HEIGHT, serialize(&block))),
         other => panic!("{other:?}"),
     }
-    assert!(peer.tick(&OTHERS, START.plus(9)).is_empty() && peer.knows(&hash));
+    assert!(peer.tick(&OTHERS, START.plus(9)).is_empty() && peer.knows(&hash, FINDER));
 }
 
 #[test]
 fn false_transactions_are_held_against_their_sender_and_the_block_is_not_lost() {
     let block = block();
     let (finder, mut peer) = announced(&block);
-    let hash = block.block_hash();
     let wrong: Vec<TransactionBytes> = vec![serialize(&block.txdata[0]).try_into().expect("short")];
-    assert!(matches!(peer.answered(&hash, Some(&wrong), START), Err((FINDER, BlockError::Transaction(1)))));
+    assert!(matches!(peer.answered(GOSSIP, Some(&wrong), START), Err((FINDER, BlockError::Transaction(1)))));
+    assert_eq!(peer.take_verdicts(), [], "it may still become whole");
     assert_eq!(peer.tick(&OTHERS, START.plus(2)).iter().map(asked).collect::<Vec<_>>(), [Some(OTHERS[1])]);
-    let whole = peer.answered(&hash, Some(&given(&finder, &block)), START.plus(2));
+    let whole = peer.answered(GOSSIP, Some(&given(&finder, &block)), START.plus(2));
     assert!(matches!(whole, Ok(Next::Submit { .. })));
 }
 
@@ -110,11 +111,67 @@ fn a_block_that_nobody_has_is_given_up() {
     let hash = block.block_hash();
     let mut now = START;
     for _ in 1..QUESTIONS_MAX {
-        assert!(matches!(peer.answered(&hash, None, now), Ok(Next::Nothing)));
+        assert!(matches!(peer.answered(GOSSIP, None, now), Ok(Next::Nothing)));
         now = now.plus(AGAIN_S);
         assert_eq!(peer.tick(&OTHERS, now).len(), 1);
     }
-    assert!(peer.knows(&hash));
-    assert!(matches!(peer.answered(&hash, None, now), Ok(Next::Nothing)));
-    assert!(!peer.knows(&hash), "and may be announced again");
+    assert!(peer.knows(&hash, FINDER));
+    assert!(matches!(peer.answered(GOSSIP, None, now), Ok(Next::Nothing)));
+    assert!(!peer.knows(&hash, FINDER), "and may be announced again");
+}
+
+/// The block as somebody announces it who puts other short ids beside its header.
+fn false_announcement(block: &Block) -> Vec<u8> {
+    let mut other = block.clone();
+    other.txdata[1] = transaction(OutPoint::new(Txid::from_byte_array([4; 32]), 0), ScriptBuf::new(), 8);
+    BlockAnnouncement::of(&other, HEIGHT).expect("it can be announced").encode()
+}
+
+#[test]
+fn a_false_announcement_sent_ahead_keeps_out_no_true_one_and_goes_on_to_nobody() {
+    const LIAR: PeerToken = PeerToken(66);
+    const FALSE: GossipToken = GossipToken(66);
+    let block = block();
+    let (finder, _) = announced(&block);
+    let mut peer = Blocks::default();
+    let first = peer.announced(LIAR, FALSE, &false_announcement(&block), BITS, None);
+    assert!(matches!(first, Ok(Next::Ask(LIAR, FALSE, _))));
+    assert!(peer.knows(&block.block_hash(), LIAR) && !peer.knows(&block.block_hash(), FINDER));
+    let true_one = Blocks::default().announce(HEIGHT, &serialize(&block)).expect("it can be announced");
+    assert!(peer.announced(FINDER, GOSSIP, &true_one.encode(), BITS, None).is_ok());
+    assert_eq!(peer.take_verdicts(), [], "neither is whole");
+    let whole = peer.answered(GOSSIP, Some(&given(&finder, &block)), START);
+    assert!(matches!(whole, Ok(Next::Submit { .. })));
+    assert_eq!(peer.take_verdicts(), [(GOSSIP, GossipVerdict::Accept), (FALSE, GossipVerdict::Ignore)]);
+}
+
+#[test]
+fn who_has_the_true_block_is_not_to_blame_for_a_false_announcement() {
+    const LIAR: PeerToken = PeerToken(66);
+    let block = block();
+    let (finder, _) = announced(&block);
+    let mut peer = Blocks::default();
+    peer.announced(LIAR, GOSSIP, &false_announcement(&block), BITS, None).expect("nothing is known of it yet");
+    assert!(matches!(peer.answered(GOSSIP, None, START), Ok(Next::Nothing)));
+    assert_eq!(peer.tick(&OTHERS, START.plus(2)).iter().map(asked).collect::<Vec<_>>(), [Some(OTHERS[1])]);
+    assert!(matches!(peer.answered(GOSSIP, Some(&given(&finder, &block)), START.plus(2)), Ok(Next::Nothing)));
+}
+
+#[test]
+fn nobodys_announcements_take_the_places_of_others() {
+    let block = block();
+    let (_, mut peer) = announced(&block);
+    for number in 0..20 {
+        let mut other = block.clone();
+        other.header.nonce += 1;
+        while other.header.validate_pow(other.header.target()).is_err() {
+            other.header.nonce += 1;
+        }
+        other.txdata[1] = transaction(OutPoint::new(Txid::from_byte_array([number; 32]), 0), ScriptBuf::new(), 8);
+        let bytes = BlockAnnouncement::of(&other, HEIGHT).expect("it can be announced").encode();
+        peer.announced(PeerToken(66), GossipToken(100 + u64::from(number)), &bytes, BITS, None).expect("well formed");
+    }
+    assert_eq!(peer.partial.len(), 1 + PARTIAL_PER_PEER_MAX);
+    assert!(peer.knows(&block.block_hash(), FINDER));
+    assert_eq!(peer.take_verdicts().len(), 20 - PARTIAL_PER_PEER_MAX);
 }

@@ -68,8 +68,9 @@ use plan::{Batch, Plan};
 use singles::Singles;
 use state::Level;
 
-/// Seconds a peer has for an answer.
-const ANSWER_MAX_S: u32 = 30;
+/// Seconds after which a question counts as lost: more than the half a minute in which the network thread gets an answer
+/// or calls the peer late, so that being late once is not held against it twice.
+const ANSWER_MAX_S: u32 = 40;
 /// Seconds from one question for a peer's status to the next.
 const STATUS_EVERY_S: u32 = 60;
 /// Seconds without a peer after which a node mines alone.

@@ -54,6 +54,11 @@ impl Forge {
         }
     }
 
+    /// Forgets a share that only the forge has.
+    pub fn forget(&mut self, id: &ShareId) {
+        self.shares.retain(|share| share.id() != *id);
+    }
+
     /// A share noted before.
     pub fn share(&self, id: &ShareId) -> Option<&Arc<Share>> {
         self.shares.iter().rev().find(|share| share.id() == *id)

@@ -5,9 +5,13 @@
 //! | file | attacks |
 //! |---|---|
 //! | `shares` | shares that break a rule (rules, sections 5 and 8) |
+//! | `answers` | answers that are well formed and wrong, late, or drop by drop |
+//! | `blocks` | false announcements of found Bitcoin blocks |
 //! | `malformed` | every message written wrongly in every way, on every road |
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
+mod answers;
 mod bench;
+mod blocks;
 mod malformed;
 mod shares;

@@ -10,13 +10,13 @@ use crate::units::UnixTime;
 use crate::wire::{List, Offence, Request, Response};
 
 #[test]
-fn an_answer_has_thirty_seconds() {
+fn an_answer_has_forty_seconds() {
     let (view, mut sync) = (Held::default(), planner());
     let (id, _) = only_ask(&sync.peer_up(1, START, &view));
-    assert!(offences(&sync.tick(START.plus(29), &view)).is_empty());
-    assert_eq!(offences(&sync.tick(START.plus(30), &view)), [(1, Offence::Late)]);
+    assert!(offences(&sync.tick(START.plus(39), &view)).is_empty());
+    assert_eq!(offences(&sync.tick(START.plus(40), &view)), [(1, Offence::Late)]);
     // What comes after that is ignored.
-    assert!(offences(&sync.response(1, id, status(ShareId([5; 32]), 9), START.plus(31), &view)).is_empty());
+    assert!(offences(&sync.response(1, id, status(ShareId([5; 32]), 9), START.plus(41), &view)).is_empty());
     assert!(!asks(&sync.tick(START.plus(60), &view)).is_empty(), "it is asked again a minute after the first time");
 }
 

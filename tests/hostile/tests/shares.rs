@@ -1,14 +1,17 @@
 //! Shares that break a rule, gossiped (rules, sections 5 and 8).
 
+use bitcoin::block::Header;
 use bitcoin::CompactTarget;
 use p2pool_core::params::ChainParams;
 use p2pool_core::share::{Share, ShareId};
 use p2pool_core::units::{Bits, Sats, ShareHeight, Work};
+use p2pool_core::wire::{Frame as _, List, Request, Response};
 use p2pool_test_bitcoind::wait_until;
 use p2pool_test_functional::network::SOON;
-use p2pool_test_hostile::forge::{params, script, Forge};
+use p2pool_test_hostile::forge::{grind_header, params, script, Forge};
+use p2pool_test_hostile::stranger::Reply;
 
-use crate::bench::{now, Bench, PAYOUT_WINDOW};
+use crate::bench::{as_nobody, now, Bench, PAYOUT_WINDOW};
 
 /// What must come of a share.
 enum Outcome {
@@ -267,6 +270,91 @@ fn run(bench: &mut Bench, case: &Case) {
         bench.assert_not_scored(&attacker);
     }
     eprintln!("{name}: {} ms", start.elapsed().as_millis());
+}
+
+/// A header that builds on bitcoind's first block and has the full work of a Bitcoin block, and nothing else of one.
+fn fork_of_bitcoin(bench: &Bench) -> Header {
+    let genesis = bench.anchor_at(0).header;
+    let bits = Bits(genesis.bits.to_consensus());
+    let header = Header { prev_blockhash: genesis.block_hash(), time: now().0, ..genesis };
+    let version = bitcoin::block::Version::from_consensus(0x2000_0000);
+    grind_header(Header { version, nonce: 0, ..header }, bits.target().unwrap())
+}
+
+#[test]
+fn copies_of_a_share_sent_ahead_do_not_keep_it_out() {
+    let mut bench = Bench::start(3);
+    bench.learn();
+    let tip = bench.forge.tip();
+    let share = bench.forge.on(&tip);
+    let copy = |edit: fn(&mut Share)| {
+        let mut copy = share.clone();
+        edit(&mut copy);
+        copy
+    };
+    let refused = copy(|share| share.info.payout_script = script(1));
+    let held = copy(|share| share.info.parent = ShareId([0xdd; 32]));
+    let second_genesis = copy(|share| share.info.parent = ShareId::ZERO);
+    let mut attacker = bench.attacker();
+    let line = format!("share {} from", share.id());
+    for (copy, verdict) in [(&refused, "Rejected"), (&held, "Held"), (&second_genesis, "Unverified")] {
+        attacker.gossip(copy);
+        bench.await_log(&mut attacker, &[&line, verdict]);
+    }
+    bench.await_points(&mut attacker, "sent a share that breaks rule 8", 50);
+    let mut friend = bench.attacker();
+    friend.gossip(&share);
+    bench.await_log(&mut friend, &[&line, "Accepted"]);
+    bench.wait_tip(share.id());
+    // And once it is there, nothing else comes of its proof of work.
+    for number in 0..5 {
+        let mut again = share.clone();
+        again.extranonce[11] = number;
+        friend.gossip(&again);
+    }
+    bench.await_log(&mut friend, &[&line, "Known"]);
+    for node in 0..bench.nodes.len() {
+        assert_eq!(*bench.shares_of(node, &[share.id()])[0], share);
+    }
+    bench.assert_not_scored(&friend);
+    bench.go_on();
+}
+
+#[test]
+fn who_speaks_first_of_a_bitcoin_block_and_keeps_it_to_itself_keeps_out_nobody() {
+    let mut bench = Bench::start(2);
+    bench.learn();
+    let tip = bench.forge.tip();
+    let header = fork_of_bitcoin(&bench);
+    bench.forge.anchor.header = header;
+    bench.forge.anchor.height.0 = 1;
+    bench.forge.now = now();
+    let [first, second] = [(); 2].map(|()| bench.forge.on(&tip));
+    let wants_header = |question: &Request| *question == Request::Headers { of: header.block_hash() };
+
+    let mut attacker = bench.attacker();
+    let chain = bench.chain;
+    let mut nobody = as_nobody(chain);
+    attacker.stranger.reply(move |question| match Request::decode(question) {
+        Ok(Request::Headers { .. }) => Reply::Nothing,
+        _ => nobody(question),
+    });
+    attacker.gossip(&first);
+    attacker.stranger.await_question("a question for the header", wants_header);
+
+    let mut friend = bench.attacker();
+    let mut nobody = as_nobody(chain);
+    friend.stranger.reply(move |question| match Request::decode(question) {
+        Ok(Request::Headers { .. }) => Reply::bytes(Response::Headers(List::first_of([header])).encode()),
+        _ => nobody(question),
+    });
+    friend.gossip(&second);
+    // Whoever is asked first has ten seconds.
+    friend.stranger.await_question("a question for the header", wants_header);
+    let line = format!("share {} from", second.id());
+    bench.await_log(&mut friend, &[&line, "Accepted"]);
+    bench.assert_not_scored(&friend);
+    bench.go_on();
 }
 
 #[test]

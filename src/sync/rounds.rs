@@ -170,14 +170,15 @@ impl Sync {
         self.first_pages().count() < INVENTORIES_MAX && !self.first_pages().any(has_tip)
     }
 
-    /// Whether there is room for one more plan. Where there is none the slowest makes way, if it had its time: four
-    /// peers could hold all places otherwise for as long as they like.
+    /// Whether there is room for one more plan. Where there is none the slowest makes way, if it had its time, or nobody
+    /// is left to ask for it: four peers could hold all places otherwise for as long as they like, or give lists and go.
     fn has_room(&mut self, now: UnixTime) -> bool {
         if self.plans.len() < PLANS_MAX {
             // One place is kept for each answer under way.
             return self.plans.len() + self.first_pages().count() < PLANS_MAX;
         }
-        let had_time = |plan: &Plan| now.since(plan.since) >= PLACE_MIN_S;
+        let is_orphaned = |plan: &Plan| !plan.has_servers() && !plan.is_fetched();
+        let had_time = |plan: &Plan| is_orphaned(plan) || now.since(plan.since) >= PLACE_MIN_S;
         let shares_per_hour =
             |plan: &Plan| plan.counts().0.saturating_mul(3_600) / now.since(plan.since).max(1) as usize;
         let old = self.plans.iter().filter(|(_, plan)| had_time(plan));

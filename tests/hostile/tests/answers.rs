@@ -60,17 +60,25 @@ fn new_shares(stock: &Stock, request: &Request, given: &[&Arc<Share>]) -> Option
     }
 }
 
+/// A hash of nothing, another one for each share.
+fn invented_for(share: &Share) -> [u8; 32] {
+    let mut invented = [0xdd; 32];
+    invented[..12].copy_from_slice(&share.extranonce);
+    invented
+}
+
 /// A share built on a share that nobody has.
 fn orphan(bench: &mut Bench) -> Share {
     let tip = bench.forge.tip();
-    bench.forge.edited(&tip, |share| share.info.parent = invented_ids(1)[0])
+    bench.forge.edited(&tip, |share| share.info.parent = ShareId(invented_for(share)))
 }
 
 /// A share built on a Bitcoin block that nobody has.
 fn unanchored(bench: &mut Bench) -> Share {
     let tip = bench.forge.tip();
-    let invented = bitcoin::BlockHash::from_byte_array([0xab; 32]);
-    bench.forge.edited(&tip, |share| share.header.prev_blockhash = invented)
+    bench.forge.edited(&tip, |share| {
+        share.header.prev_blockhash = bitcoin::BlockHash::from_byte_array(invented_for(share));
+    })
 }
 
 /// A header that builds on the genesis block and has no work.

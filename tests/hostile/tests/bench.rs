@@ -188,6 +188,8 @@ impl Bench {
         let address = node.p2p_address().parse().unwrap();
         self.onlooker.connect(&address).unwrap();
         self.addresses.push(address);
+        // The handshake's last word goes out with the first question.
+        self.tip(self.addresses.len() - 1);
         self.logs.push(Log { path: node.log_file(), read: 0, rest: String::new(), lines: Vec::new() });
         self.hands.push(Hand::at(&node));
         self.nodes.push(node);

@@ -12,7 +12,7 @@ use p2pool_core::wire::{Frame as _, List, PeerStatus, Request, Response};
 use p2pool_test_bitcoind::wait_until;
 use p2pool_test_functional::network::SOON;
 use p2pool_test_functional::pool::Pool;
-use p2pool_test_hostile::forge::{params, Forge};
+use p2pool_test_hostile::forge::{params, script, Forge};
 use p2pool_test_hostile::stranger::{Kind, Reply, Stranger};
 
 use crate::bench::{invented_ids, now, status_of_nobody, Bench, PAYOUT_WINDOW};
@@ -90,16 +90,33 @@ fn serve(chain: &ChainId, shares: &[Arc<Share>], question: &[u8]) -> Response {
 }
 
 fn forge(bench: &Bench) -> Forge {
-    Forge::new(params(1, PAYOUT_WINDOW, 10), bench.forge.anchor.clone(), now())
+    // Back dated, a share each period: found all at once they would soon be too hard to find.
+    Forge::new(params(1, PAYOUT_WINDOW, 10), bench.forge.anchor.clone(), now().minus(60))
+}
+
+fn add(forge: &mut Forge, share: Share) -> Arc<Share> {
+    let share = Arc::new(share);
+    forge.learn(&share);
+    forge.now = forge.now.plus(1);
+    share
+}
+
+/// The next share of somebody new, who is the only one it pays.
+fn add_greedy(forge: &mut Forge, number: u32) -> Arc<Share> {
+    let tip = forge.tip();
+    forge.payee = script(number);
+    let me = forge.payee;
+    let share = forge.paying(&tip, |_| (), |payouts| payouts.iter_mut().for_each(|payout| payout.script = me));
+    add(forge, share)
 }
 
 /// A true chain, mined in private.
 fn private(bench: &Bench, shares: u32) -> Vec<Arc<Share>> {
     let mut forge = forge(bench);
     let grow = |_| {
-        let share = Arc::new(forge.on(&forge.tip()));
-        forge.learn(&share);
-        share
+        let tip = forge.tip();
+        let share = forge.on(&tip);
+        add(&mut forge, share)
     };
     (0..shares).map(grow).collect()
 }
@@ -107,16 +124,7 @@ fn private(bench: &Bench, shares: u32) -> Vec<Arc<Share>> {
 /// A chain from its genesis on, whose shares pay only their finder though others have work in the window.
 fn greedy(bench: &Bench) -> Vec<Arc<Share>> {
     let mut forge = forge(bench);
-    let grow = |number| {
-        let tip = forge.tip();
-        forge.payee = p2pool_test_hostile::forge::script(number);
-        let me = forge.payee;
-        let share = forge.paying(&tip, |_| (), |payouts| payouts.iter_mut().for_each(|payout| payout.script = me));
-        let share = Arc::new(share);
-        forge.learn(&share);
-        share
-    };
-    (0..30).map(grow).collect()
+    (0..30).map(|number| add_greedy(&mut forge, number)).collect()
 }
 
 /// A chain whose beginning is said to be pruned: its oldest shares claim what they like, and above them nobody is paid but
@@ -128,16 +136,8 @@ fn false_base(bench: &Bench) -> Vec<Arc<Share>> {
         share.info.share_height = ShareHeight(1_000);
         share.info.chain_work = CLAIMED;
     });
-    let mut shares = vec![Arc::new(root)];
-    forge.learn(&shares[0]);
-    for number in 0..PAYOUT_WINDOW + 15 {
-        let tip = forge.tip();
-        forge.payee = p2pool_test_hostile::forge::script(number);
-        let me = forge.payee;
-        let share = forge.paying(&tip, |_| (), |payouts| payouts.iter_mut().for_each(|payout| payout.script = me));
-        shares.push(Arc::new(share));
-        forge.learn(&shares[shares.len() - 1]);
-    }
+    let mut shares = vec![add(&mut forge, root)];
+    shares.extend((0..PAYOUT_WINDOW + 15).map(|number| add_greedy(&mut forge, number)));
     shares
 }
 

@@ -1,6 +1,6 @@
 //! Whom to ask for lists, and how many.
 
-use super::kit::{asks, ids, inventory, meet, only_ask, planner, shares, status, Held, START};
+use super::kit::{asks, ids, inventory, listed, meet, only_ask, planner, shares, status, Held, START};
 use crate::share::ShareId;
 use crate::sharechain::ApartOutcome;
 use crate::sync::{SyncAction, SyncState};
@@ -29,6 +29,19 @@ fn plans_are_few_and_a_peer_leads_one() {
         opened += actions.iter().filter(|action| matches!(action, SyncAction::Open { .. })).count();
     }
     assert_eq!(opened, crate::sharechain::APART_MAX);
+}
+
+#[test]
+fn whoever_gives_lists_and_goes_keeps_nobody_elses_out() {
+    let (view, mut sync) = (Held::default(), planner());
+    for peer in 1..=4u32 {
+        assert!(!asks(&listed(&mut sync, peer.into(), &ids(&shares(peer * 1_000, 10)), &view)).is_empty());
+        sync.peer_down(peer.into(), START, &view);
+    }
+    let honest = ids(&shares(0, 10));
+    let actions = listed(&mut sync, 9, &honest, &view);
+    assert!(matches!(&asks(&actions)[..], [(9, _, Request::Shares { ids })] if ids[..] == honest));
+    assert_eq!(actions.iter().filter(|action| matches!(action, SyncAction::Open { .. })).count(), 1);
 }
 
 #[test]

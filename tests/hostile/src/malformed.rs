@@ -31,7 +31,7 @@ pub fn ways(right: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
         ("bytes that claim to be 2^62 long", [&[*first, 0][..], &claim(BYTES, 1 << 62), after_key].concat()),
         ("a list that claims 2^40 items", [&[*first, 0][..], &claim(ARRAY, 1 << 40), after_key].concat()),
         ("lists in lists in lists", [&[*first, 0][..], &[ARRAY | 1; DEPTH]].concat()),
-        ("maps in maps in maps", [vec![MAP | 1, 0].repeat(DEPTH / 2), vec![0]].concat()),
+        ("maps in maps in maps", [[MAP | 1, 0].repeat(DEPTH / 2), vec![0]].concat()),
         ("a text for the first value", [&[*first, 0, 0x63][..], b"abc", &after_key[1..]].concat()),
         ("a list instead of a map", [&[ARRAY | entries][..], rest].concat()),
         ("a text for a key", [&[*first, 0x61, b'0'][..], after_key].concat()),

@@ -77,6 +77,9 @@ impl Reply {
     }
 }
 
+/// From a question to what is done about it.
+type Replies = dyn FnMut(&[u8]) -> Reply;
+
 /// A stranger with its own little runtime. It does something only while one of its methods runs.
 pub struct Stranger {
     runtime: Runtime,
@@ -86,7 +89,7 @@ pub struct Stranger {
     names: Names,
     heard: Vec<Vec<u8>>,
     answers: HashMap<OutboundRequestId, Option<Vec<u8>>>,
-    replies: Box<dyn FnMut(&[u8]) -> Reply>,
+    replies: Box<Replies>,
     /// All questions that it was asked.
     pub asked: Vec<Vec<u8>>,
     kept: Vec<ResponseChannel<Bytes>>,

@@ -274,6 +274,8 @@ impl Chain {
                 }
                 return;
             }
+            // It was not asked: its turn comes again.
+            Err(AskFailed::NotSent) => return,
             Ok(Response::Unknown | Response::Busy) | Err(_) => {}
             Ok(_) => self.network.mail.push(ToP2p::Penalize { peer, offence: Offence::Unasked }),
         }

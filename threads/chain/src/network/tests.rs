@@ -27,7 +27,7 @@ fn a_question_that_finds_no_room_is_forgotten_and_has_failed() {
     let dir = tempfile::tempdir().unwrap();
     let mut chain = chain(dir.path(), P2pSender::new(|_| Err(InboxFull)));
     let hash = BlockHash::all_zeros();
-    for what in [What::Headers(hash), What::Transactions(hash)] {
+    for what in [What::Headers(hash), What::Transactions(GossipToken(1))] {
         chain.network.ask(PeerToken(1), what, Request::Headers { of: hash });
     }
     assert_eq!(chain.network.asked.len(), 2);

@@ -135,7 +135,7 @@ impl Forge {
                 version: Version::from_consensus(0x2000_0000),
                 prev_blockhash: self.anchor.header.block_hash(),
                 merkle_root: TxMerkleNode::all_zeros(),
-                time: self.now.max(facts.min_time).0,
+                time: self.now.max(facts.min_time).max(self.anchor.median_time_past.plus(1)).0,
                 bits: CompactTarget::from_consensus(self.anchor.next_bits.0),
                 nonce: 0,
             },

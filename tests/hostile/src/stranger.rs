@@ -214,6 +214,11 @@ impl Stranger {
         self.swarm.connected_peers().next().is_some()
     }
 
+    /// Whether it is connected with the node at this address.
+    pub fn is_connected_to(&self, node: &Multiaddr) -> bool {
+        self.swarm.is_connected(&id_in(node))
+    }
+
     /// Goes on until no connection is left.
     pub fn await_shown_out(&mut self) {
         self.drive("a stranger is shown out", |stranger, _| (!stranger.is_connected()).then_some(()));

@@ -154,9 +154,6 @@ impl Bench {
         let addresses: Vec<Multiaddr> = nodes.iter().map(|node| node.p2p_address().parse().unwrap()).collect();
         let mut onlooker = Stranger::new(Kind::of(&chain).mute());
         onlooker.reply(as_nobody(chain));
-        for address in &addresses {
-            onlooker.connect(address).unwrap();
-        }
         let log = |node: &Pool| Log { path: node.log_file(), read: 0, rest: String::new(), lines: Vec::new() };
         let mut bench = Self {
             forge: Forge::new(params, anchor(&bitcoind, 0), now()),
@@ -169,6 +166,10 @@ impl Bench {
             onlooker,
             shares: 0,
         };
+        // So that they know what to think of the onlooker before their miners want work.
+        for node in 0..bench.nodes.len() {
+            bench.tip(node);
+        }
         for _ in 0..count {
             bench.go_on();
         }
@@ -186,9 +187,7 @@ impl Bench {
     /// Counts a node among the honest ones.
     pub fn take_in(&mut self, node: Pool) {
         let address = node.p2p_address().parse().unwrap();
-        self.onlooker.connect(&address).unwrap();
         self.addresses.push(address);
-        // The handshake's last word goes out with the first question.
         self.tip(self.addresses.len() - 1);
         self.logs.push(Log { path: node.log_file(), read: 0, rest: String::new(), lines: Vec::new() });
         self.hands.push(Hand::at(&node));
@@ -206,6 +205,10 @@ impl Bench {
     fn insist(&mut self, node: usize, request: &Request) -> Response {
         let end = Instant::now() + PATIENCE;
         while Instant::now() < end {
+            // Whoever does nothing for a while, as it does while others act, is shown out.
+            if !self.onlooker.is_connected_to(&self.addresses[node]) {
+                self.onlooker.connect(&self.addresses[node]).unwrap();
+            }
             if let Some(response) = self.ask(node, request) {
                 return response;
             }

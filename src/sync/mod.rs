@@ -23,7 +23,7 @@
 //!   inherited them is neither blamed nor held, but asked for a list of its own.
 //! - *Places are not for ever.* Where all plans are taken and another peer waits the slowest makes way.
 //! - *Waiting ends.* Peers that say nothing keep a node from being level for the time of one answer, all peers
-//!   together for [`AWAITED_MAX_S`], counted from when it began. A node that mined alone goes on until it is shown more.
+//!   together for `AWAITED_MAX_S`, counted from when it began. A node that mined alone goes on until it is shown more.
 //! - *No second chain.* A node without a chain starts none while a peer has one, or has not said yet.
 //!
 //! | file | subject |

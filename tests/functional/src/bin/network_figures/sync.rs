@@ -42,6 +42,7 @@ pub fn measure(plan: &Plan) {
     wait_until("the chain to be loaded", SOON, || share_count(&server) == u64::from(plan.shares));
 
     println!("load at the start: {}", load_averages());
+    let started = Instant::now();
     let fresh = start(&bitcoind, options(1_001), &[&server]);
     let when = |wanted: &Event| {
         let entries = entries(&fresh.log());
@@ -50,6 +51,7 @@ pub fn measure(plan: &Plan) {
     let level_us = wait_for("the fresh node to have the chain", PATIENCE, || when(&Event::Level));
     let connected_us = when(&Event::Connected).unwrap_or(level_us);
     wait_until("all shares to be seen", SOON, || share_count(&fresh) == u64::from(plan.shares));
+    let seen_s = started.elapsed().as_secs_f64();
     // Its metrics are made anew every two seconds.
     std::thread::sleep(Duration::from_secs(3));
     let bytes_in = fresh.metric("p2pool_p2p_bytes_total{direction=\"in\"}").unwrap_or_default();
@@ -60,6 +62,7 @@ pub fn measure(plan: &Plan) {
         f64::from(plan.shares) / seconds,
         bytes_in / f64::from(plan.shares)
     );
+    println!("in its API, which is made anew every two seconds, {seen_s:.1} s after the start of its process");
     println!("load at the end: {}", load_averages());
 }
 

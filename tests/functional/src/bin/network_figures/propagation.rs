@@ -22,8 +22,12 @@ const SETTLING: Duration = Duration::from_secs(60);
 const IDLE: Duration = Duration::from_secs(120);
 /// Nodes make their metrics anew every two seconds.
 const METRICS_DELAY: Duration = Duration::from_secs(3);
+/// The least difficulty that sessions can have, as a password: answers are shares as soon as they meet a share's target.
+const EASIEST: &str = "d=0.00001";
 /// Between two looks at how far it is.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// Between two reports of all figures so far: a run of an hour is not lost with its end.
+const LOOKS_PER_REPORT: u32 = 10;
 /// The newest shares may still be named as uncles: what became of them is not known yet.
 const UNDECIDED_HEIGHTS: u64 = 3;
 
@@ -61,44 +65,27 @@ pub fn measure(plan: &Plan) {
         arguments: vec![format!("-rpcthreads={}", plan.nodes * 4)],
     });
     let nodes = start_nodes(plan, &bitcoind);
-    std::thread::sleep(SETTLING);
-    let idle = (wire(&nodes), Instant::now());
-    std::thread::sleep(IDLE);
-    let idle_bytes_per_s = rates(idle.0, wire(&nodes), idle.1.elapsed().as_secs_f64() * f64::from(plan.nodes));
-
+    let idle_bytes_per_s = idle_bytes_per_s(&nodes);
     let (before, begun) = (wire(&nodes), Instant::now());
-    let miners: Vec<Miner> = nodes
-        .iter()
-        .map(|node| {
-            let pace = Settings { hash_rate_max: Some(plan.hash_rate), ..settings(&node.address(), "worker") };
-            Miner::start(Settings { password: "d=0.00001".to_owned(), ..pace })
-        })
-        .collect();
-    while share_count(&nodes[0]) < plan.shares {
-        std::thread::sleep(LOOK_EVERY.min(Duration::from_secs(plan.shares)));
-        let (count, seconds) = (share_count(&nodes[0]), begun.elapsed().as_secs());
-        println!("{count} shares after {seconds} s, load {}", load_averages());
+    let miners = start_miners(plan, &nodes);
+    let mining = Mining { nodes: &nodes, before, begun };
+    for look in 1.. {
+        let count = share_count(&nodes[0]);
+        println!("{count} shares after {} s, load {}", begun.elapsed().as_secs(), load_averages());
+        if count >= plan.shares {
+            break;
+        }
+        if look % LOOKS_PER_REPORT == 0 {
+            mining.report();
+        }
+        std::thread::sleep(LOOK_EVERY);
     }
     drop(miners);
-    let elapsed_s = begun.elapsed().as_secs_f64();
     let all: Vec<&Pool> = nodes.iter().collect();
     wait_one_tip(&all);
     std::thread::sleep(METRICS_DELAY);
-    let after = wire(&nodes);
-
-    let logs: Vec<String> = nodes.iter().map(Pool::log).collect();
-    let journeys = journeys(&logs);
-    println!("\n{} nodes, T = {} s: {} shares in {elapsed_s:.0} s", plan.nodes, plan.period, journeys.len());
-    print_spread(&journeys);
-    let stored = nodes[0].shares();
-    print_fates(&journeys, &stored);
-    let share_bytes: usize = stored.iter().filter_map(|share| share["raw"].as_str()).map(|hex| hex.len() / 2).sum();
-    println!("a share by itself: {} bytes", share_bytes / stored.len().max(1));
-    let per_share = rates(before, after, journeys.len() as f64 * f64::from(plan.nodes));
-    println!(
-        "on the wire, a node and share: {:.0} bytes in, {:.0} out; all that went over it while mining, divided",
-        per_share.bytes_in, per_share.bytes_out
-    );
+    println!("\nAt the end, {} nodes, T = {} s:", plan.nodes, plan.period);
+    mining.report();
     println!(
         "while nobody mined, a node and second: {:.0} bytes in, {:.0} out",
         idle_bytes_per_s.bytes_in, idle_bytes_per_s.bytes_out
@@ -106,6 +93,33 @@ pub fn measure(plan: &Plan) {
     let degrees: Vec<usize> = nodes.iter().map(|node| peers(node).len()).collect();
     println!("peers of each node at the end: {degrees:?}");
     println!("load at the end: {}", load_averages());
+}
+
+/// Nodes whose miners have been at work since `begun`.
+struct Mining<'a> {
+    nodes: &'a [Pool],
+    before: Wire,
+    begun: Instant,
+}
+
+impl Mining<'_> {
+    /// Prints what can be said so far.
+    fn report(&self) {
+        let (after, elapsed_s) = (wire(self.nodes), self.begun.elapsed().as_secs_f64());
+        let logs: Vec<String> = self.nodes.iter().map(Pool::log).collect();
+        let stored = self.nodes[0].shares();
+        let journeys = journeys(&logs);
+        println!("{} shares found in {elapsed_s:.0} s", journeys.len());
+        print_spread(&journeys);
+        print_fates(&journeys, &stored);
+        let share_bytes: usize = stored.iter().filter_map(|share| share["raw"].as_str()).map(|hex| hex.len() / 2).sum();
+        println!("a share by itself: {} bytes", share_bytes / stored.len().max(1));
+        let per_share = rates(self.before, after, (journeys.len() * self.nodes.len()) as f64);
+        println!(
+            "on the wire, a node and share: {:.0} bytes in, {:.0} out; all that went over it while mining, divided",
+            per_share.bytes_in, per_share.bytes_out
+        );
+    }
 }
 
 /// Nodes that know the first one, connected with at least three others each.
@@ -124,6 +138,23 @@ fn start_nodes(plan: &Plan, bitcoind: &Bitcoind) -> Vec<Pool> {
         wait_until("nodes to find each other", SOON, || peers(node).len() >= aim);
     }
     nodes
+}
+
+/// Bytes of a node in a second while nobody mines.
+fn idle_bytes_per_s(nodes: &[Pool]) -> Wire {
+    std::thread::sleep(SETTLING);
+    let (before, begun) = (wire(nodes), Instant::now());
+    std::thread::sleep(IDLE);
+    rates(before, wire(nodes), begun.elapsed().as_secs_f64() * nodes.len() as f64)
+}
+
+/// A miner at each node.
+fn start_miners(plan: &Plan, nodes: &[Pool]) -> Vec<Miner> {
+    let miner = |node: &Pool| {
+        let pace = Settings { hash_rate_max: Some(plan.hash_rate), ..settings(&node.address(), "worker") };
+        Miner::start(Settings { password: EASIEST.to_owned(), ..pace })
+    };
+    nodes.iter().map(miner).collect()
 }
 
 /// Bytes of all nodes together.

@@ -142,6 +142,8 @@ struct Asked {
     peer: PeerId,
     what: What,
     deadline: UnixTime,
+    /// It has not gone out, so its lateness is nobody's fault.
+    is_lost: bool,
 }
 
 /// The planner.
@@ -230,7 +232,15 @@ impl Sync {
         self.act(now, view)
     }
 
-    /// A request could not be sent, or the connection broke before its answer.
+    /// A request could not be sent for want of room. It has its time all the same: whoever is not asked is not without
+    /// shares, and asking another at once would find no room either.
+    pub fn not_sent(&mut self, id: RequestId) {
+        if let Some(asked) = self.requests.get_mut(&id) {
+            asked.is_lost = true;
+        }
+    }
+
+    /// The peer of a request is gone, or the connection broke before its answer.
     pub fn failed(&mut self, id: RequestId, now: UnixTime, view: &impl View) -> Vec<SyncAction> {
         if let Some(asked) = self.requests.remove(&id) {
             self.gone_wrong(&asked, now);
@@ -345,7 +355,9 @@ impl Sync {
             self.requests.iter().filter(|(_, asked)| asked.deadline <= now).map(|(id, _)| *id).collect();
         for id in late {
             if let Some(asked) = self.requests.remove(&id) {
-                self.penalize(asked.peer, Offence::Late);
+                if !asked.is_lost {
+                    self.penalize(asked.peer, Offence::Late);
+                }
                 self.gone_wrong(&asked, now);
             }
         }
@@ -381,7 +393,7 @@ impl Sync {
     fn ask(&mut self, peer: PeerId, what: What, request: Request, now: UnixTime) {
         self.requests_made += 1;
         let id = RequestId(self.requests_made);
-        self.requests.insert(id, Asked { peer, what, deadline: now.plus(ANSWER_MAX_S) });
+        self.requests.insert(id, Asked { peer, what, deadline: now.plus(ANSWER_MAX_S), is_lost: false });
         self.actions.push(SyncAction::Ask { peer, id, request });
     }
 

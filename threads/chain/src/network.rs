@@ -208,6 +208,8 @@ impl Chain {
         for (peer, request) in self.network.send_mail(is_saved) {
             if self.network.asked.contains_key(&request) {
                 self.take_answer(peer, request, Err(AskFailed::NotSent));
+            } else {
+                self.network.sync.not_sent(RequestId(request.0));
             }
         }
     }

@@ -21,6 +21,15 @@ fn an_answer_has_forty_seconds() {
 }
 
 #[test]
+fn nobody_is_late_with_the_answer_to_what_never_went_out() {
+    let (view, mut sync) = (Held::default(), planner());
+    let (id, _) = only_ask(&sync.peer_up(1, START, &view));
+    sync.not_sent(id);
+    assert!(offences(&sync.tick(START.plus(40), &view)).is_empty());
+    assert!(!asks(&sync.tick(START.plus(60), &view)).is_empty(), "it is asked all the same");
+}
+
+#[test]
 fn answers_that_do_not_fit_the_question_are_offences() {
     let held = shares(0, 5);
     let (view, theirs) = (Held(ids(&held)), shares(5, 10));

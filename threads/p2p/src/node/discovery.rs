@@ -35,7 +35,12 @@ impl Node {
         if matches!(error, DialError::LocalPeerId { .. }) {
             return self.dialer.forget(&peer);
         }
-        if self.dialer.failed(&peer, Instant::now()) {
+        if !self.dialer.failed(&peer, Instant::now()) {
+            return;
+        }
+        if self.swarm.behaviour().door.is_banned(&peer) {
+            warn!("bootnode {peer} is banned, for it broke the rules; it is tried again when the ban is over");
+        } else {
             warn!(
                 "bootnode {peer} cannot be reached, or is on another chain; it is tried again and again: {}",
                 brief(error)

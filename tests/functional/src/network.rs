@@ -101,6 +101,9 @@ pub fn wait_tip(nodes: &[&Pool], wanted: &str) {
     }
 }
 
+/// A node gives no two jobs on one Bitcoin tip within 250 ms, so the job on a share that just came may take so long.
+const JOBS_SETTLE: Duration = Duration::from_millis(400);
+
 /// A miner that finds one share at a time, when it is told to.
 #[derive(Debug)]
 pub struct Hand {
@@ -136,7 +139,7 @@ impl Hand {
     pub fn find(&mut self) -> String {
         loop {
             // Jobs that came since are taken first.
-            while self.session.next(Duration::from_millis(100)).is_ok_and(|news| news.is_some()) {}
+            while self.session.next(JOBS_SETTLE).is_ok_and(|news| news.is_some()) {}
             let job = self.session.wait_job(SOON, |_| true).unwrap_or_else(|error| panic!("no job: {error}"));
             match self.try_solve(&job) {
                 Err(Error::Refused(Refusal { code: STALE, .. })) => {}

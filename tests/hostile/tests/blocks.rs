@@ -41,10 +41,12 @@ const CASES: &[Case] = &[
     }),
 ];
 
-fn announcement(bench: &Bench, edit: impl Fn(&mut Block)) -> Vec<u8> {
-    let mut block = bench.bitcoind.block(&bench.bitcoind.tip());
+/// An announcement of the block at `height`, which no node found: one that an honest share happens to make is no use
+/// here, for all know it.
+fn announcement(bench: &Bench, height: u32, edit: impl Fn(&mut Block)) -> Vec<u8> {
+    let mut block = bench.bitcoind.block(&bench.bitcoind.block_hash(height));
     edit(&mut block);
-    BlockAnnouncement::of(&block, BlockHeight(bench.bitcoind.height())).unwrap().encode()
+    BlockAnnouncement::of(&block, BlockHeight(height)).unwrap().encode()
 }
 
 /// Somebody behind the other node, who hears what the victim passes on.
@@ -63,7 +65,7 @@ fn announcements(listener: &mut Stranger) -> Vec<Vec<u8>> {
 }
 
 /// Announces a block with a transaction that only the attacker could give, and answers the question for it.
-fn unresolved(bench: &mut Bench, number: u32, answer: Response) -> Attacker {
+fn unresolved(bench: &mut Bench, height: u32, number: u32, answer: Response) -> Attacker {
     let mut attacker = bench.attacker_of(Kind::of(&bench.chain));
     let mut nobody = as_nobody(bench.chain);
     attacker.stranger.reply(move |question| match Request::decode(question) {
@@ -72,7 +74,7 @@ fn unresolved(bench: &mut Bench, number: u32, answer: Response) -> Attacker {
     });
     attacker.enter(&bench.addresses[0]);
     attacker.stranger.subscribe();
-    let bytes = announcement(bench, |block| block.txdata.push(unheard_of(number)));
+    let bytes = announcement(bench, height, |block| block.txdata.push(unheard_of(number)));
     attacker.stranger.gossip_block(bytes);
     let is_asked = |question: &Request| matches!(question, Request::BlockTransactions { .. });
     attacker.stranger.await_question("a question for transactions", is_asked);
@@ -84,10 +86,11 @@ fn false_blocks_are_refused_scored_and_passed_on_to_nobody() {
     const FALSE: &str = "announced a false Bitcoin block";
     let mut bench = Bench::start(2);
     bench.bitcoind.mine(1);
+    let height = bench.bitcoind.height();
     let mut listener = listener(&bench);
     for Case(name, edit) in CASES {
         let mut attacker = bench.attacker();
-        attacker.stranger.gossip_block(announcement(&bench, edit));
+        attacker.stranger.gossip_block(announcement(&bench, height, edit));
         bench.await_points(&mut attacker, FALSE, 50);
         let again = |block: &mut Block| {
             edit(block);
@@ -96,7 +99,7 @@ fn false_blocks_are_refused_scored_and_passed_on_to_nobody() {
         };
         // What has true work and unknown parts must be fetched before it can be called false: that comes below.
         if !name.contains("does not cover") {
-            attacker.stranger.gossip_block(announcement(&bench, again));
+            attacker.stranger.gossip_block(announcement(&bench, height, again));
             bench.await_ban(&mut attacker, FALSE);
         }
         bench.go_on();
@@ -104,27 +107,29 @@ fn false_blocks_are_refused_scored_and_passed_on_to_nobody() {
     }
 
     // Short ids that never resolve: the sender may be as wrong as whoever it has them from.
-    let attacker = unresolved(&mut bench, 1, Response::Unknown);
+    let attacker = unresolved(&mut bench, height, 1, Response::Unknown);
     bench.go_on();
     bench.assert_not_scored(&attacker);
     // Transactions that are others than the short ids say.
-    let mut attacker = unresolved(&mut bench, 2, Response::block_transactions([&serialize(&unheard_of(3))[..]]));
+    let mut attacker =
+        unresolved(&mut bench, height, 2, Response::block_transactions([&serialize(&unheard_of(3))[..]]));
     bench.await_points(&mut attacker, FALSE, 50);
     // Transactions that are those announced, and do not make the block.
-    let mut attacker = unresolved(&mut bench, 4, Response::block_transactions([&serialize(&unheard_of(4))[..]]));
+    let mut attacker =
+        unresolved(&mut bench, height, 4, Response::block_transactions([&serialize(&unheard_of(4))[..]]));
     bench.await_points(&mut attacker, FALSE, 50);
     // More transactions than were asked for, and something that is none.
     let two = [&serialize(&unheard_of(5))[..], &[1, 2, 3]];
-    let mut attacker = unresolved(&mut bench, 5, Response::block_transactions(two));
+    let mut attacker = unresolved(&mut bench, height, 5, Response::block_transactions(two));
     bench.await_points(&mut attacker, FALSE, 50);
-    let mut attacker = unresolved(&mut bench, 6, Response::Headers(Default::default()));
+    let mut attacker = unresolved(&mut bench, height, 6, Response::Headers(Default::default()));
     bench.await_points(&mut attacker, "answered what was not asked", 50);
     bench.go_on();
     assert_eq!(announcements(&mut listener), Vec::<Vec<u8>>::new(), "a false block was passed on");
 
     // All those who sent false ones ahead keep the true one from nobody.
     let mut friend = bench.attacker();
-    let true_one = announcement(&bench, |_| ());
+    let true_one = announcement(&bench, height, |_| ());
     friend.stranger.gossip_block(true_one.clone());
     friend.stranger.live_until("the other node's neighbour hears of the block", || {
         (announcements(&mut listener) == [true_one.clone()]).then_some(())

@@ -3,6 +3,8 @@
 //! The planner ([`Sync`]) decides what to ask, the sharechain judges what comes. Mail to the network thread is kept
 //! until what it tells of is on disk.
 
+mod announcements;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -10,7 +12,7 @@ use bitcoin::block::Header;
 use bitcoin::BlockHash;
 use log::{debug, info, warn};
 use p2pool_core::message::{
-    AskFailed, GossipToken, GossipVerdict, InboundToken, P2pSender, PeerToken, RequestToken, ToAnchor, ToP2p, ToSubmit,
+    AskFailed, GossipToken, GossipVerdict, InboundToken, P2pSender, PeerToken, RequestToken, ToAnchor, ToP2p,
 };
 use p2pool_core::params::ChainParams;
 use p2pool_core::share::Share;
@@ -20,14 +22,13 @@ use p2pool_core::units::UnixTime;
 use p2pool_core::wire::limits::HEADERS_MAX;
 use p2pool_core::wire::{Agent, List, Offence, Request, Response};
 
-use crate::blocks::{Blocks, Next};
+use crate::blocks::Blocks;
 use crate::pending::Pending;
 use crate::thread::{now, Chain};
+use announcements::Announced;
 
 /// Numbers of questions that are not the planner's start here; the planner counts from one.
 const OWN_REQUESTS_START: u64 = 1 << 63;
-/// Announced blocks that wait for bitcoind to know the block they are built on.
-const BLOCKS_WAITING_MAX: usize = 4;
 /// Bitcoin blocks of which is remembered who spoke of them.
 const ANCHOR_SENDERS_MAX: usize = 1_024;
 /// Peers remembered that spoke of one: the first may be one that has not got it, or does not say.
@@ -71,14 +72,6 @@ enum What {
     Headers(BlockHash),
     /// Of the block of this announcement.
     Transactions(GossipToken),
-}
-
-/// An announced block whose parent bitcoind has not spoken of yet.
-struct Announced {
-    peer: PeerToken,
-    gossip: GossipToken,
-    header: Header,
-    announcement: Vec<u8>,
 }
 
 impl Network {
@@ -284,87 +277,6 @@ impl Chain {
         self.network.no_headers(&hash, peer);
     }
 
-    fn take_transactions(&mut self, peer: PeerToken, of: GossipToken, answer: Result<Response, AskFailed>) {
-        let given = match &answer {
-            Ok(Response::BlockTransactions(given)) => Some(&given[..]),
-            Ok(Response::Unknown | Response::Busy) | Err(_) => None,
-            Ok(_) => {
-                self.network.mail.push(ToP2p::Penalize { peer, offence: Offence::Unasked });
-                None
-            }
-        };
-        let answered = self.network.blocks.answered(of, given, now());
-        self.judge_block(answered);
-    }
-
-    /// A peer announced a found Bitcoin block.
-    pub(crate) fn take_announcement(&mut self, peer: PeerToken, gossip: GossipToken, header: Header, bytes: Vec<u8>) {
-        let hash = header.block_hash();
-        if self.network.blocks.knows(&hash, peer) {
-            self.network.verdict(gossip, GossipVerdict::Ignore);
-            return;
-        }
-        if self.chain.tree().anchor(&header.prev_blockhash).is_none() {
-            self.network.note_sender(header.prev_blockhash, Source::Peer(peer.0));
-            self.ask(header.prev_blockhash);
-            // Nobody fills the places of others.
-            self.network.waiting.retain(|announced| announced.peer != peer);
-            self.network.waiting.push_back(Announced { peer, gossip, header, announcement: bytes });
-            if self.network.waiting.len() > BLOCKS_WAITING_MAX {
-                self.network.waiting.pop_front();
-            }
-            return;
-        }
-        self.check_announcement(Announced { peer, gossip, header, announcement: bytes });
-    }
-
-    /// A Bitcoin block became known: announcements may have waited for it.
-    pub(crate) fn retry_announcements(&mut self) {
-        for announced in std::mem::take(&mut self.network.waiting) {
-            if self.chain.tree().anchor(&announced.header.prev_blockhash).is_some() {
-                self.check_announcement(announced);
-            } else {
-                self.network.waiting.push_back(announced);
-            }
-        }
-    }
-
-    fn check_announcement(&mut self, announced: Announced) {
-        let Announced { peer, gossip, header, announcement } = announced;
-        let Some(anchor) = self.chain.tree().anchor(&header.prev_blockhash) else { return };
-        let required = anchor.required_bits(UnixTime(header.time));
-        let template = self.template.as_deref();
-        let announced = self.network.blocks.announced(peer, gossip, &announcement, required, template);
-        self.judge_block(announced.map_err(|error| (peer, error)));
-    }
-
-    fn judge_block(&mut self, judged: Result<Next, (PeerToken, p2pool_core::wire::BlockError)>) {
-        for (gossip, verdict) in self.network.blocks.take_verdicts() {
-            self.network.verdict(gossip, verdict);
-        }
-        match judged {
-            Ok(next) => self.go_on_with_block(next),
-            Err((peer, error)) => self.false_block(peer, &error),
-        }
-    }
-
-    fn false_block(&mut self, peer: PeerToken, error: &p2pool_core::wire::BlockError) {
-        debug!("peer {} announced a Bitcoin block that is none: {error}", peer.0);
-        self.network.mail.push(ToP2p::Penalize { peer, offence: Offence::FalseBlock });
-    }
-
-    fn go_on_with_block(&mut self, next: Next) {
-        match next {
-            Next::Ask(peer, of, question) => self.network.ask(peer, What::Transactions(of), question),
-            Next::Submit { id, height, block } => {
-                if self.outs.submit.try_send(ToSubmit::PeersBlock { id, height, block }).is_err() {
-                    warn!("a peer's Bitcoin block {id} is not handed to bitcoind: too many blocks wait");
-                }
-            }
-            Next::Nothing => {}
-        }
-    }
-
     /// Queues what the planner wants and works it off.
     fn plan(&mut self, actions: Vec<SyncAction>) {
         self.network.actions.extend(actions);
@@ -482,12 +394,6 @@ impl Chain {
     /// Works off what effects have queued.
     pub(crate) fn settle(&mut self) {
         self.plan(Vec::new());
-    }
-
-    /// Announces a block that this node found.
-    pub(crate) fn announce_block(&mut self, height: p2pool_core::units::BlockHeight, block: &[u8]) {
-        let announcement = self.network.blocks.announce(height, block);
-        self.network.mail.extend(announcement.map(ToP2p::AnnounceBlock));
     }
 }
 

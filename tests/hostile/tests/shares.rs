@@ -276,7 +276,8 @@ fn run(bench: &mut Bench, case: &Case) {
 fn fork_of_bitcoin(bench: &Bench) -> Header {
     let genesis = bench.anchor_at(0).header;
     let bits = Bits(genesis.bits.to_consensus());
-    let header = Header { prev_blockhash: genesis.block_hash(), time: now().0, ..genesis };
+    // It is its chain's median time past, and shares must be later than that.
+    let header = Header { prev_blockhash: genesis.block_hash(), time: now().0 - 600, ..genesis };
     let version = bitcoin::block::Version::from_consensus(0x2000_0000);
     grind_header(Header { version, nonce: 0, ..header }, bits.target().unwrap())
 }

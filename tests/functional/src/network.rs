@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use p2pool_miner::job::Job;
 use p2pool_miner::session::{Error, Refusal, Session};
+use p2pool_miner::target::Target;
 use p2pool_test_bitcoind::{wait_for, wait_until, Bitcoind};
 use serde_json::Value;
 
@@ -104,6 +105,9 @@ pub fn wait_tip(nodes: &[&Pool], wanted: &str) {
 /// A node gives no two jobs on one Bitcoin tip within 250 ms, so the job on a share that just came may take so long.
 const JOBS_SETTLE: Duration = Duration::from_millis(400);
 
+/// Below 1 a difficulty is announced with three digits, rounded down: an answer that just meets it may be no share yet.
+const ROUNDED_OFF: f64 = 1.02;
+
 /// A miner that finds one share at a time, when it is told to.
 #[derive(Debug)]
 pub struct Hand {
@@ -156,7 +160,8 @@ impl Hand {
 
     fn try_solve(&mut self, job: &Job) -> Result<String, Error> {
         self.found += 1;
-        let (answer, hash) = self.session.solve_for(job, self.found, &job.target());
+        let target = Target::from_difficulty(job.difficulty * ROUNDED_OFF);
+        let (answer, hash) = self.session.solve_for(job, self.found, &target);
         self.session.submit(&answer)?;
         Ok(shown(&hash))
     }

@@ -11,8 +11,9 @@ use serde_json::Value;
 
 use crate::pool::{Options, Pool};
 
-/// For whatever nodes tell each other, on a machine that is busy with other tests.
-pub const SOON: Duration = Duration::from_secs(60);
+/// For whatever nodes tell each other, on a machine that is busy with other tests: twice the minute after which they
+/// compare chains again.
+pub const SOON: Duration = Duration::from_secs(120);
 
 /// Stratum's error for an answer to a job that is gone.
 const STALE: i64 = 21;

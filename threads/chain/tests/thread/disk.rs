@@ -1,35 +1,13 @@
 //! A chain thread whose disk is full for a while.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::unbounded;
 use p2pool_core::message::{P2pSender, ToChain, ToP2p};
 
 use crate::node::{answer, Node, PATIENCE};
-
-/// A small file system in memory, which takes root; unmounted when dropped.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn mount(dir: &Path) -> Option<Self> {
-        let disk = Self(dir.to_owned());
-        disk.command("mount", &["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).then_some(disk)
-    }
-
-    fn command(&self, program: &str, arguments: &[&str]) -> bool {
-        let status = Command::new(program).args(arguments).arg(&self.0).stderr(Stdio::null()).status();
-        status.is_ok_and(|status| status.success())
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        self.command("umount", &[]);
-    }
-}
+use crate::small_disk::SmallDisk;
 
 fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;

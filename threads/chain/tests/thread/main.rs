@@ -6,3 +6,4 @@ mod alone;
 mod disk;
 mod network;
 mod node;
+mod small_disk;

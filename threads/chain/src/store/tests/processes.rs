@@ -3,11 +3,14 @@
 //! The other process is this test program again, told by an environment variable what to do.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::*;
+use small_disk::SmallDisk;
+
+#[path = "../../../tests/thread/small_disk.rs"]
+mod small_disk;
 
 /// Says what the process is to do, then the folder to do it in.
 const TASK_VARIABLE: &str = "P2POOL_TEST_STORE_TASK";
@@ -207,27 +210,6 @@ fn a_file_size_limit_loses_nothing() {
     assert_filled(&mut store, number);
     store.commit(&addition(number)).unwrap();
     assert_filled(&mut store, number + 1);
-}
-
-/// A small file system in memory, which takes root; unmounted when dropped.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn mount(dir: &Path) -> Option<Self> {
-        let disk = Self(dir.to_owned());
-        disk.command("mount", &["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).then_some(disk)
-    }
-
-    fn command(&self, program: &str, arguments: &[&str]) -> bool {
-        let status = Command::new(program).args(arguments).arg(&self.0).stderr(Stdio::null()).status();
-        status.is_ok_and(|status| status.success())
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        self.command("umount", &[]);
-    }
 }
 
 #[test]

@@ -2,6 +2,8 @@
 // all are ended and reaped by `close`.
 
 import { spawn } from 'node:child_process';
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { mkdtemp, open, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -20,16 +22,33 @@ const START_MS = 60000;
 /** p2pool promises to end within 5 s; bitcoind has little to write. */
 const END_MS = 20000;
 
-/** A TCP port that was free a moment ago. */
-function freePort() {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.on('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address();
-      server.close(() => resolve(port));
-    });
-  });
+/** Below those that the system gives to outgoing connections: a node that is started again finds its port free. */
+const PORTS_FIRST = 20000;
+const PORTS_COUNT = 12000;
+
+/** Binds a server or a socket; gives nothing if somebody has that port. */
+async function bound(socket, bind) {
+  bind(socket);
+  // `once` throws what comes as an error.
+  return once(socket, 'listening').then(() => socket, () => null);
+}
+
+/** A free TCP port that no other test is given as long as this process lives: as long as it holds the UDP port of the same number. */
+async function reservePort() {
+  for (;;) {
+    const port = PORTS_FIRST + Math.floor(Math.random() * PORTS_COUNT);
+    const mark = await bound(createSocket('udp4'), socket => socket.bind({ port, address: '127.0.0.1', exclusive: true }));
+    if (mark === null) continue;
+    mark.unref();
+    const server = await bound(createServer(), socket => socket.listen(port, '0.0.0.0'));
+    if (server === null) {
+      mark.close();
+      continue;
+    }
+    server.close();
+    await once(server, 'close');
+    return port;
+  }
 }
 
 /** Tries until `attempt` gives something; gives up when the time is over or `isOver()`. */
@@ -63,8 +82,8 @@ export class RealNode {
     try {
       if (others.length > 0) await node.join(others[0]);
       else await node.startBitcoind();
-      node.port = await freePort();
-      node.p2pPort = await freePort();
+      node.port = await reservePort();
+      node.p2pPort = await reservePort();
       await node.startPool();
     } catch (error) {
       error.message += `\n${await node.logs()}`;
@@ -93,7 +112,7 @@ export class RealNode {
   }
 
   async startBitcoind() {
-    this.rpcPort = await freePort();
+    this.rpcPort = await reservePort();
     const child = await this.run('bitcoind', this.programs.bitcoind, [
       '-signet', `-signetchallenge=${CHALLENGE}`, `-datadir=${this.folder}`, `-rpcport=${this.rpcPort}`, '-listen=0',
     ]);

@@ -22,6 +22,6 @@ mod wait;
 pub use coins::{anyone_can_spend, anyone_can_spend_address, Coin, MempoolFiller};
 pub use executable::bitcoind_exe;
 pub use node::{Bitcoind, Chain, Options};
-pub use ports::free_port;
+pub use ports::Port;
 pub use rpc::{RpcClient, RpcError};
 pub use wait::{wait_for, wait_until};

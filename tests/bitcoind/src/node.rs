@@ -11,7 +11,7 @@ use serde_json::{json, Value};
 use tempfile::TempDir;
 
 use crate::coins::anyone_can_spend_address;
-use crate::{bitcoind_exe, free_port, wait_for, wait_until, RpcClient, RpcError};
+use crate::{bitcoind_exe, wait_for, wait_until, Port, RpcClient, RpcError};
 
 /// Until its RPC answers; a start takes a second or two, on a busy machine more.
 const START_TIMEOUT: Duration = Duration::from_secs(120);
@@ -64,8 +64,8 @@ pub struct Options {
 pub struct Bitcoind {
     options: Options,
     folder: TempDir,
-    rpc_port: u16,
-    p2p_port: u16,
+    rpc_port: Port,
+    p2p_port: Port,
     child: Option<Child>,
     client: RpcClient,
 }
@@ -83,16 +83,16 @@ impl Bitcoind {
             .tempdir()
             .unwrap_or_else(|error| panic!("no temporary folder: {error}"));
         let client = RpcClient::new(0, PathBuf::new());
-        let mut node = Self { options, folder, rpc_port: 0, p2p_port: 0, child: None, client };
+        let (rpc_port, p2p_port) = (Port::reserve(), Port::reserve());
+        let mut node = Self { options, folder, rpc_port, p2p_port, child: None, client };
         let mut failures = Vec::new();
         for _ in 0..START_ATTEMPTS_MAX {
-            node.rpc_port = free_port();
-            node.p2p_port = free_port();
-            node.client = RpcClient::new(node.rpc_port, node.cookie_file());
+            node.client = RpcClient::new(node.rpc_port(), node.cookie_file());
             match node.try_launch() {
                 Ok(()) => return node,
                 Err(failure) => failures.push(failure),
             }
+            (node.rpc_port, node.p2p_port) = (Port::reserve(), Port::reserve());
         }
         panic!("bitcoind does not start: {failures:#?}");
     }
@@ -168,12 +168,12 @@ impl Bitcoind {
 
     /// The port of its RPC.
     pub fn rpc_port(&self) -> u16 {
-        self.rpc_port
+        self.rpc_port.number()
     }
 
     /// The port where it takes connections, if it does.
     pub fn p2p_port(&self) -> u16 {
-        self.p2p_port
+        self.p2p_port.number()
     }
 
     /// Mines `count` blocks whose coinbases anyone can spend (see [`anyone_can_spend_address`]).
@@ -211,7 +211,7 @@ impl Bitcoind {
 
     /// Connects this node to another, which must listen, and waits until each has the other's version.
     pub fn connect_to(&self, other: &Self) {
-        let address = format!("127.0.0.1:{}", other.p2p_port);
+        let address = format!("127.0.0.1:{}", other.p2p_port());
         self.call("addnode", json!([address, "onetry"]));
         for node in [self, other] {
             wait_until("two bitcoinds to greet each other", PEER_TIMEOUT, || {
@@ -245,9 +245,9 @@ impl Bitcoind {
         let child = Command::new(bitcoind_exe())
             .args(self.options.chain.arguments())
             .arg(format!("-datadir={}", self.data_dir().display()))
-            .arg(format!("-rpcport={}", self.rpc_port))
+            .arg(format!("-rpcport={}", self.rpc_port()))
             .args(match self.options.listen {
-                true => vec![format!("-bind=127.0.0.1:{}", self.p2p_port), "-listenonion=0".to_owned()],
+                true => vec![format!("-bind=127.0.0.1:{}", self.p2p_port()), "-listenonion=0".to_owned()],
                 false => vec!["-listen=0".to_owned()],
             })
             .args(["-server=1", "-printtoconsole=1", "-logtimemicros=1", "-dnsseed=0", "-fixedseeds=0"])

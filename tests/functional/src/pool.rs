@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use p2pool_miner::session::Session;
-use p2pool_test_bitcoind::{free_port, wait_for, wait_until, Bitcoind, Chain};
+use p2pool_test_bitcoind::{wait_for, wait_until, Bitcoind, Chain, Port};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -39,8 +39,8 @@ pub struct Pool {
     options: Options,
     bitcoind: Vec<String>,
     folder: TempDir,
-    port: u16,
-    p2p_port: u16,
+    port: Port,
+    p2p_port: Port,
     child: Option<Child>,
 }
 
@@ -49,15 +49,15 @@ impl Pool {
     pub fn start(bitcoind: &Bitcoind, options: Options) -> Self {
         let folder = tempfile::Builder::new().prefix("p2pool-node-").tempdir();
         let folder = folder.unwrap_or_else(|error| panic!("no temporary folder: {error}"));
-        let mut pool = Self { options, bitcoind: bitcoind_flags(bitcoind), folder, port: 0, p2p_port: 0, child: None };
+        let (port, p2p_port) = (Port::reserve(), Port::reserve());
+        let mut pool = Self { options, bitcoind: bitcoind_flags(bitcoind), folder, port, p2p_port, child: None };
         let mut failures = Vec::new();
         for _ in 0..START_ATTEMPTS_MAX {
-            pool.port = free_port();
-            pool.p2p_port = free_port();
             match pool.try_launch() {
                 Ok(()) => return pool,
                 Err(failure) => failures.push(failure),
             }
+            (pool.port, pool.p2p_port) = (Port::reserve(), Port::reserve());
         }
         panic!("p2pool does not start: {failures:#?}");
     }
@@ -83,7 +83,7 @@ impl Pool {
 
     /// Listens for other nodes on another port from the next start on, where nobody looks for it.
     pub fn move_p2p_port(&mut self) {
-        self.p2p_port = free_port();
+        self.p2p_port = Port::reserve();
     }
 
     /// Kills the node without warning (SIGKILL).
@@ -125,13 +125,13 @@ impl Pool {
 
     /// `host:port` for miners.
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        format!("127.0.0.1:{}", self.port.number())
     }
 
     /// Where other nodes of this machine find it: `/ip4/127.0.0.1/tcp/PORT/p2p/ID`.
     #[track_caller]
     pub fn p2p_address(&self) -> String {
-        let start = format!("/ip4/127.0.0.1/tcp/{}/p2p/", self.p2p_port);
+        let start = format!("/ip4/127.0.0.1/tcp/{}/p2p/", self.p2p_port.number());
         wait_for("p2pool to say where it listens", START_TIMEOUT, || {
             let log = self.log();
             let id = log.split(&start).nth(1)?.split_whitespace().next()?;
@@ -221,8 +221,8 @@ impl Pool {
             .args(&self.bitcoind)
             .arg(format!("-address={}", self.options.address))
             .arg(format!("-data-dir={}", self.data_dir().display()))
-            .arg(format!("-stratum-port={}", self.port))
-            .arg(format!("-p2p-port={}", self.p2p_port))
+            .arg(format!("-stratum-port={}", self.port.number()))
+            .arg(format!("-p2p-port={}", self.p2p_port.number()))
             .arg("-mdns=false")
             .args(&self.options.flags)
             // Variables of whoever runs the tests are stronger than flags.
@@ -233,7 +233,7 @@ impl Pool {
             .stderr(open()?)
             .spawn()
             .map_err(|error| format!("{}: {error}", exe().display()))?;
-        let (child, port) = (self.child.insert(child), self.port);
+        let (child, port) = (self.child.insert(child), self.port.number());
         let ended = wait_for("p2pool's port", START_TIMEOUT, || match child.try_wait() {
             Ok(Some(status)) => Some(Err(status)),
             _ => TcpStream::connect(("127.0.0.1", port)).ok().map(|_| Ok(())),

@@ -109,7 +109,10 @@ const JOBS_SETTLE: Duration = Duration::from_millis(400);
 /// Below 1 a difficulty is announced with three digits, rounded down: an answer that just meets it may be no share yet.
 const ROUNDED_OFF: f64 = 1.02;
 
-/// A miner that finds one share at a time, when it is told to.
+/// Targets of shares so near the one of Bitcoin's blocks leave too few hashes between the two to search for.
+const NEAR_A_BLOCK: f64 = 2.0;
+
+/// A miner that finds one share at a time, when it is told to; no Bitcoin block by luck, where shares are easier.
 #[derive(Debug)]
 pub struct Hand {
     session: Session,
@@ -138,8 +141,7 @@ impl Hand {
         id
     }
 
-    /// Finds a share on the newest job and hands it in; again if a Bitcoin block was found meanwhile, as one share of
-    /// eighty is one on a signet.
+    /// Finds a share on the newest job and hands it in; again if a Bitcoin block was found meanwhile.
     #[track_caller]
     pub fn find(&mut self) -> String {
         loop {
@@ -162,7 +164,10 @@ impl Hand {
     fn try_solve(&mut self, job: &Job) -> Result<String, Error> {
         self.found += 1;
         let target = Target::from_difficulty(job.difficulty * ROUNDED_OFF);
-        let (answer, hash) = self.session.solve_for(job, self.found, &target);
+        let block = job.block_target();
+        let is_far = Target::from_difficulty(job.difficulty * NEAR_A_BLOCK).is_easier_than(&block);
+        let wanted = |hash: &[u8; 32]| target.is_met_by(hash) && !(is_far && block.is_met_by(hash));
+        let (answer, hash) = self.session.solve(job, self.found, wanted);
         self.session.submit(&answer)?;
         Ok(shown(&hash))
     }

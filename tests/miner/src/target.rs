@@ -36,6 +36,11 @@ impl Target {
         hash.iter().rev().le(self.0.iter().rev())
     }
 
+    /// Whether more hashes meet this target than the other.
+    pub fn is_easier_than(&self, other: &Self) -> bool {
+        !other.is_met_by(&self.0)
+    }
+
     /// The most significant 64 bits: a hash whose own are above these cannot meet the target.
     pub(crate) fn top(&self) -> u64 {
         top(&self.0)
@@ -121,6 +126,13 @@ mod tests {
         for nonsense in [0.0, -1.0, f64::NAN, f64::INFINITY] {
             assert_eq!(Target::from_difficulty(nonsense), Target([0; 32]));
         }
+    }
+
+    #[test]
+    fn a_lower_difficulty_is_easier() {
+        let (easy, hard) = (Target::from_difficulty(1.0), Target::from_difficulty(1.1));
+        assert!(easy.is_easier_than(&hard));
+        assert!(!hard.is_easier_than(&easy) && !easy.is_easier_than(&easy));
     }
 
     #[test]

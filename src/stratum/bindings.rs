@@ -9,7 +9,8 @@ use std::collections::VecDeque;
 use super::difficulty::Difficulty;
 use crate::units::Target;
 
-/// Changes that are remembered. Jobs outlive far fewer: vardiff changes its mind every few jobs at most.
+/// Changes that are remembered. Vardiff changes its mind every few jobs at most, a ceiling that moves does so with each:
+/// then answers to a job older than this many count at the lowest difficulty the session had until then.
 const CHANGES_MAX: usize = 16;
 
 #[derive(Clone, Copy, Debug)]

@@ -188,7 +188,7 @@ impl Session {
     }
 
     fn check_idle(&self, step: &Step<'_>) -> Result<(), Close> {
-        let since_ms = self.last_line_ms.max(self.pace.changed_ms());
+        let since_ms = self.last_line_ms.max(self.pace.suited_ms());
         let mined_s = step.now.since_ms(self.opened.uptime_ms) as f64 / 1_000.0;
         let allowed_ms = self.pace.silence_allowed_ms(&step.pool.limits, self.tally.credited, mined_s);
         match step.now.since_ms(since_ms) > allowed_ms {

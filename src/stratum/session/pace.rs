@@ -1,4 +1,8 @@
-//! A session's difficulty: what suits it, what it was told, how long it may be silent.
+//! A session's difficulty: what suits the miner, what it was told, how long it may be silent.
+//!
+//! Two things move what a miner is told. What suits it: vardiff, its own wish, its operator's. And the ceiling, the
+//! share difficulty, which moves with every share of the pool. Only the first says something of the miner, so only
+//! the first makes vardiff and the idle timer start anew: a credit is worth its difficulty whatever the ceiling was.
 
 use crate::stratum::bindings::Bindings;
 use crate::stratum::difficulty::{Difficulty, HASHES_PER_DIFFICULTY};
@@ -11,14 +15,22 @@ pub struct Pace {
     vardiff: Vardiff,
     /// The operator of the miner wants this one and no other.
     fixed: Option<Difficulty>,
+    /// What suited the miner when [`Self::announce`] was last asked.
+    suited: Option<Difficulty>,
     bindings: Bindings,
-    changed_ms: u64,
+    suited_ms: u64,
 }
 
 impl Pace {
     /// Nothing is announced yet.
     pub fn new(start: Difficulty, now_ms: u64) -> Self {
-        Self { vardiff: Vardiff::new(start, now_ms), fixed: None, bindings: Bindings::default(), changed_ms: now_ms }
+        Self {
+            vardiff: Vardiff::new(start, now_ms),
+            fixed: None,
+            suited: None,
+            bindings: Bindings::default(),
+            suited_ms: now_ms,
+        }
     }
 
     /// The difficulty announced last.
@@ -26,15 +38,14 @@ impl Pace {
         self.bindings.announced()
     }
 
-    /// When the difficulty last changed.
-    pub fn changed_ms(&self) -> u64 {
-        self.changed_ms
+    /// Since when the miner works at what suits it: its first job, or the first after that changed.
+    pub fn suited_ms(&self) -> u64 {
+        self.suited_ms
     }
 
     /// The miner, or what is known of its firmware, suggests this.
     pub fn suggest(&mut self, difficulty: Difficulty, now_ms: u64) {
         self.vardiff.suggest(difficulty, now_ms);
-        self.changed_ms = now_ms;
     }
 
     /// As [`Self::suggest`], but only downwards.
@@ -45,9 +56,8 @@ impl Pace {
     }
 
     /// From now on this one and no other.
-    pub fn fix(&mut self, difficulty: Difficulty, now_ms: u64) {
+    pub fn fix(&mut self, difficulty: Difficulty) {
         self.fixed = Some(difficulty.max(Difficulty::FLOOR));
-        self.changed_ms = now_ms;
     }
 
     /// The miner takes nothing below this.
@@ -57,22 +67,25 @@ impl Pace {
 
     /// Announces what suits under the ceiling, if it differs from what was announced; it binds from `from_job` on.
     pub fn announce(&mut self, ceiling: Difficulty, from_job: u64) -> Option<Difficulty> {
-        let difficulty = self.fixed.unwrap_or(self.vardiff.wanted()).announced().min(ceiling);
+        let suits = self.suits();
+        let suited = self.suited.replace(suits);
+        let difficulty = suits.min(ceiling);
         if self.announced() == Some(difficulty) {
             return None;
         }
         self.bindings.announce(from_job, difficulty);
-        self.vardiff.hold();
+        if suited != Some(suits) {
+            self.vardiff.hold();
+        }
         Some(difficulty)
     }
 
     /// As [`Self::announce`], right before a job: what was announced before is in force from now on.
     pub fn on_job(&mut self, ceiling: Difficulty, from_job: u64, now_ms: u64) -> Option<Difficulty> {
-        let had_changed = self.vardiff.is_held();
         let announced = self.announce(ceiling, from_job);
-        if had_changed || announced.is_some() {
+        if self.vardiff.is_held() {
             self.vardiff.begin(now_ms);
-            self.changed_ms = now_ms;
+            self.suited_ms = now_ms;
         }
         announced
     }
@@ -96,6 +109,11 @@ impl Pace {
     /// There is no work, so nothing can be concluded from silence.
     pub fn pause(&mut self, now_ms: u64) {
         self.vardiff.begin(now_ms);
+    }
+
+    /// What the miner would be told if there were no ceiling.
+    fn suits(&self) -> Difficulty {
+        self.fixed.unwrap_or(self.vardiff.wanted()).announced()
     }
 
     /// How long a session may be silent that found shares of summed difficulty `credited` in `mined_s`.

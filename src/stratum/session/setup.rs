@@ -96,7 +96,7 @@ impl Session {
         };
         self.worker = Some(label(&worker, LABEL_LEN_MAX).into());
         if let Some(difficulty) = string(params.get(1)).and_then(|password| fixed_difficulty(&password)) {
-            self.pace.fix(difficulty, step.now.uptime_ms);
+            self.pace.fix(difficulty);
         }
         reply::result(step.out, id, "true");
         match self.is_working {

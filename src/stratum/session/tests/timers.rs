@@ -18,13 +18,31 @@ const HARD: JobSpec = JobSpec {
 
 /// Lets seconds pass with a job every 30 s, as the node makes them; what the session was told.
 fn run(bench: &mut Bench, name: &'static str, seconds: u32) -> Result<Vec<serde_json::Value>, Close> {
+    run_with(bench, name, seconds, |_| HARD)
+}
+
+/// The same while the share difficulty moves around 16,000 with every job, as a pool's does.
+fn run_moving(bench: &mut Bench, name: &'static str, seconds: u32) -> Result<Vec<serde_json::Value>, Close> {
+    run_with(bench, name, seconds, moving)
+}
+
+fn run_with(
+    bench: &mut Bench,
+    name: &'static str,
+    seconds: u32,
+    spec: impl Fn(u64) -> JobSpec,
+) -> Result<Vec<serde_json::Value>, Close> {
     let mut told = Vec::new();
-    for chunk in 0..seconds.div_ceil(30) {
+    for _ in 0..seconds.div_ceil(30) {
         told.extend(bench.tick_for(name, 30)?);
-        let id = 1_000 + bench.now.uptime_ms + u64::from(chunk);
-        told.extend(bench.announce(&JobSpec { id, ..HARD }.make()).remove(name).unwrap());
+        let id = 1_000 + bench.now.uptime_ms / 1_000;
+        told.extend(bench.announce(&JobSpec { id, ..spec(id) }.make()).remove(name).unwrap());
     }
     Ok(told)
+}
+
+fn moving(id: u64) -> JobSpec {
+    JobSpec { share_bits: Bits(0x1b04_0000 + (id / 30 % 7) as u32 * 0x100), ..HARD }
 }
 
 #[test]
@@ -79,6 +97,36 @@ fn a_miners_own_floor_is_given_the_time_it_takes() {
     assert_eq!(difficulty(&told), Some(50_000.0));
     let told = run(&mut bench, "a", 3_600).unwrap();
     assert_eq!(difficulty(&told), None);
+}
+
+#[test]
+fn a_ceiling_that_moves_prolongs_no_silence() {
+    for (ask, password) in [("", "d=10000000"), (r#"{"minimum-difficulty.value":10000000}"#, "x")] {
+        let mut bench = Bench::with(crate::params::Network::Mainnet, 100_000.0);
+        bench.job(moving(0));
+        bench.connect("a");
+        if !ask.is_empty() {
+            bench.call("a", "mining.configure", &format!(r#"[["minimum-difficulty"],{ask}]"#)).unwrap();
+        }
+        bench.call("a", "mining.subscribe", "[]").unwrap();
+        bench.call("a", "mining.authorize", &format!(r#"["w","{password}"]"#)).unwrap();
+        let told = run_moving(&mut bench, "a", 23 * 3_600).unwrap();
+        assert!(told.len() > 4_000, "each job with its difficulty");
+        assert_eq!(run_moving(&mut bench, "a", 2 * 3_600), Err(Close::Idle), "{password} {ask}");
+    }
+}
+
+#[test]
+fn a_silent_session_gets_easier_work_under_a_ceiling_that_moves() {
+    let mut bench = Bench::with(crate::params::Network::Mainnet, 10_000_000.0);
+    bench.job(moving(0));
+    bench.worker("a");
+    assert!((15_000.0..17_000.0).contains(&bench.status("a").difficulty), "starts at the ceiling");
+    run_moving(&mut bench, "a", 90).unwrap();
+    assert!((3_800.0..4_200.0).contains(&bench.status("a").difficulty), "a quarter after a minute");
+    run_moving(&mut bench, "a", 480).unwrap();
+    assert_eq!(bench.status("a").difficulty, 0.000_01, "in the end the floor");
+    assert_eq!(run_moving(&mut bench, "a", 400), Err(Close::Idle), "but not for ever");
 }
 
 #[test]

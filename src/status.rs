@@ -8,7 +8,7 @@ mod peers;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
-pub use bitcoind::BitcoindStatus;
+pub use bitcoind::{BitcoindProblem, BitcoindProblemKind, BitcoindStatus};
 pub use blocks::{BlockFate, BlocksStatus, OwnBlock, OwnBlocksStatus, SubmitOutcome, WatchedBlocks};
 pub use histogram::{LatencyHistogram, LatencySnapshot, LATENCY_BOUNDS_US};
 pub use peers::{Direction, PeerStatus, PeersStatus};

@@ -79,8 +79,8 @@ fn final_order(payout: &Payout) -> (std::cmp::Reverse<Sats>, PayoutScript) {
     (std::cmp::Reverse(payout.amount), payout.script)
 }
 
-/// Step 1: `floor(value * 5 / 1000)`, what the finder gets beyond its part; nothing if that would be dust.
-fn finder_fee(value: Sats) -> Sats {
+/// Step 1: `floor(value * 5 / 1000)` for a coinbase worth `value`: what the finder gets beyond its part; nothing if that would be dust.
+pub fn finder_fee(value: Sats) -> Sats {
     let fee = u128::from(value.0) * u128::from(FINDER_FEE_PERMILLE) / 1_000;
     match u64::try_from(fee) {
         Ok(fee) if fee >= DUST_LIMIT_SATS => Sats(fee),

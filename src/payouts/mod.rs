@@ -13,5 +13,5 @@ mod testing;
 mod window;
 
 pub use entry::{Credit, EntrySource, WindowEntry};
-pub use list::payout_list;
+pub use list::{finder_fee, payout_list};
 pub use window::{Window, WindowError};

@@ -141,7 +141,7 @@ impl Site {
             "/api/peers" => json(200, &PeersDocument::of(&view)),
             "/api/blocks" => {
                 self.search_blocks(&view);
-                json(200, &BlocksDocument::of(&self.found, &view.counters))
+                json(200, &BlocksDocument::of(&self.found, &view))
             }
             "/api/history" => self.history(query, view.now),
             "/api/openapi.json" => Reply { code: 200, content_type: JSON, body: OPENAPI.into(), etag: None },

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use p2pool_core::message::NoWork;
 use p2pool_core::payouts::EntrySource as _;
 use p2pool_core::share::ShareId;
 use p2pool_core::sharechain::{Node, Tree};
 use p2pool_core::status::{BitcoindStatus, ChainStatus, Counters, MinersStatus, PeersStatus};
 use p2pool_core::stratum::Difficulty;
+use p2pool_core::sync::SyncState;
 use p2pool_core::units::{Bits, Target, UnixTime};
 use p2pool_core::work::Job;
 
@@ -47,6 +49,16 @@ impl View {
     /// The sharechain.
     pub fn tree(&self) -> &Tree {
         &self.chain.tree
+    }
+
+    /// Whether the sharechain here is the pool's, as far as is known: not while other nodes are looked for or asked.
+    pub fn is_chain_known(&self) -> bool {
+        match self.chain.sync {
+            SyncState::NoPeers { level, .. } => level,
+            SyncState::Alone { .. } => true,
+            SyncState::Synced => self.chain.no_work != Some(NoWork::Syncing),
+            SyncState::Syncing => false,
+        }
     }
 
     /// What miners work on.

@@ -15,7 +15,7 @@ use ureq::http::header::{HeaderValue, AUTHORIZATION, CONTENT_TYPE};
 use ureq::unversioned::resolver::DefaultResolver;
 use ureq::Agent;
 
-use crate::error::{excerpt, CallError, RpcError};
+use crate::error::{excerpt, words, CallError, RpcError};
 use crate::transport::{Connections, KeepaliveConnector};
 
 /// To look up a host name and connect: bitcoind is on this machine or in this house.
@@ -237,7 +237,7 @@ fn read_cookie(paths: &[PathBuf]) -> Result<Credentials, CallError> {
             }
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => {
-                let reason = error.to_string();
+                let reason = words(&error);
                 unreadable.get_or_insert(CallError::CookieUnreadable { path: path.clone(), reason });
             }
         }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use p2pool_core::params::Network;
+use p2pool_core::status::{BitcoindProblem, BitcoindProblemKind};
 use thiserror::Error;
 
 /// Why a thread of this crate cannot be opened or had to end.
@@ -100,6 +101,13 @@ fn list(paths: &[PathBuf]) -> String {
     paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
+/// HTTP status for addresses outside `rpcallowip` and methods outside `rpcwhitelist`.
+const FORBIDDEN: u16 = 403;
+/// HTTP status while more questions wait than `rpcworkqueue` allows.
+const TOO_BUSY: u16 = 503;
+/// What bitcoind says to a long poll when it ends, with the same code as if it had no peers.
+const ENDING: &str = "Shutting down";
+
 /// bitcoind's error codes that mean a state it will leave by itself (its `rpc/protocol.h`).
 mod code {
     pub const NOT_CONNECTED: i64 = -9;
@@ -129,7 +137,7 @@ impl CallError {
                 None => Self::Timeout(format!("{timeout} timeout")),
             },
             ureq::Error::HostNotFound => Self::Unreachable("there is no such host".to_owned()),
-            ureq::Error::Io(error) => Self::Unreachable(error.to_string()),
+            ureq::Error::Io(error) => Self::Unreachable(words(&error)),
             ureq::Error::BodyExceedsLimit(limit) => Self::Garbage(format!("more than {limit} bytes")),
             other => Self::Garbage(excerpt(&other.to_string())),
         }
@@ -141,6 +149,38 @@ impl CallError {
             (Self::Rpc { code: ours, .. }, Self::Rpc { code: theirs, .. }) => ours == theirs,
             (Self::Http { status: ours, .. }, Self::Http { status: theirs, .. }) => ours == theirs,
             _ => std::mem::discriminant(self) == std::mem::discriminant(other),
+        }
+    }
+
+    /// The same for onlookers, who get advice with the kind; how far bitcoind is if it has yet to download the chain.
+    pub(crate) fn problem(&self, downloaded_percent: Option<u8>) -> BitcoindProblem {
+        let text = match self {
+            Self::Unreachable(reason) => format!("cannot be reached: {reason}"),
+            Self::NoCookie { looked_at } => format!("has left no cookie in {}", list(looked_at)),
+            Self::CookieUnreadable { path, reason } => {
+                format!("has a cookie that this node may not read: {}: {reason}", path.display())
+            }
+            Self::WrongNetwork { ours, theirs } => format!("is on {theirs}, but this node is on {ours}"),
+            other => other.to_string(),
+        };
+        BitcoindProblem { kind: self.kind(downloaded_percent), text }
+    }
+
+    fn kind(&self, downloaded_percent: Option<u8>) -> BitcoindProblemKind {
+        match self {
+            Self::Unreachable(_) => BitcoindProblemKind::Unreachable,
+            Self::Timeout(_) | Self::Http { status: TOO_BUSY, .. } => BitcoindProblemKind::NoAnswer,
+            Self::WarmingUp(_) => BitcoindProblemKind::WarmingUp,
+            Self::InitialDownload(_) => BitcoindProblemKind::Syncing { percent: downloaded_percent },
+            Self::NotConnected(message) if message.contains(ENDING) => BitcoindProblemKind::Stopping,
+            Self::NotConnected(_) => BitcoindProblemKind::NoPeers,
+            Self::Unauthorised(_) => BitcoindProblemKind::Unauthorised,
+            Self::NoCookie { .. } => BitcoindProblemKind::NoCookie,
+            Self::CookieUnreadable { .. } => BitcoindProblemKind::CookieUnreadable,
+            Self::Http { status: FORBIDDEN, .. } => BitcoindProblemKind::Forbidden,
+            Self::Http { .. } | Self::Garbage(_) => BitcoindProblemKind::Garbage,
+            Self::Template(_) | Self::Rpc { .. } => BitcoindProblemKind::Failing,
+            Self::WrongNetwork { .. } => BitcoindProblemKind::WrongNetwork,
         }
     }
 
@@ -162,6 +202,12 @@ pub(crate) fn network_of_chain(chain: &str) -> Option<Network> {
     }
 }
 
+/// What the system says, without its number.
+pub(crate) fn words(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split_once(" (os error").map_or(&*text, |(words, _)| words).to_owned()
+}
+
 /// Characters of a stranger's words that go into a log line at most.
 const EXCERPT_CHARS_MAX: usize = 120;
 
@@ -175,3 +221,6 @@ pub(crate) fn excerpt(text: &str) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests;

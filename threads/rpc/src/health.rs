@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use log::{info, warn};
-use p2pool_core::status::BitcoindStatus;
+use p2pool_core::status::{BitcoindProblem, BitcoindStatus};
 use p2pool_core::units::UnixTime;
 use p2pool_core::work::Template;
 
@@ -54,8 +54,7 @@ impl Health {
 
     /// It did not; how far it is if it has yet to download the chain. Returns whether that is news.
     pub(crate) fn note_down(&mut self, error: CallError, downloaded_percent: Option<u8>) -> bool {
-        let progress = downloaded_percent.map(|percent| format!(" ({percent} % done)"));
-        self.publish(Some(format!("{error}{}", progress.unwrap_or_default())));
+        self.publish(Some(error.problem(downloaded_percent)));
         if matches!(&self.state, State::Down(last) if last.is_alike(&error)) {
             return false;
         }
@@ -65,7 +64,7 @@ impl Health {
     }
 
     /// Tells onlookers; what is wrong may change while since when something is wrong stays.
-    fn publish(&self, problem: Option<String>) {
+    fn publish(&self, problem: Option<BitcoindProblem>) {
         let before = self.published.load();
         if before.problem == problem && problem.is_some() {
             return;
@@ -78,6 +77,8 @@ impl Health {
 
 #[cfg(test)]
 mod tests {
+    use p2pool_core::status::BitcoindProblemKind;
+
     use super::*;
 
     #[test]
@@ -92,7 +93,8 @@ mod tests {
         assert!(health.note_down(downloading(), Some(43)));
         assert!(!health.note_down(downloading(), Some(44)), "no log line for a per cent");
         let status = published.load_full();
-        assert!(status.problem.as_ref().is_some_and(|problem| problem.ends_with("(44 % done)")), "{status:?}");
+        let kind = status.problem.as_ref().map(|problem| problem.kind);
+        assert_eq!(kind, Some(BitcoindProblemKind::Syncing { percent: Some(44) }));
         assert_eq!(status.since, since);
     }
 }

@@ -1,9 +1,11 @@
 //! Found Bitcoin blocks.
 
-use p2pool_core::status::{BlockFate, Counters};
+use p2pool_core::sharechain::Tree;
+use p2pool_core::status::BlockFate;
 use serde::Serialize;
 
 use crate::found::{Found, FoundBlock};
+use crate::view::View;
 
 /// Blocks listed: the newest.
 const LISTED_MAX: usize = 100;
@@ -34,6 +36,8 @@ struct Block {
     height: u32,
     /// None for one that is no share, as far as is known.
     share_height: Option<u32>,
+    /// Whether `/api/share/{hash}` leads to it still.
+    share_held: bool,
     miner: String,
     ours: bool,
     /// What its coinbase pays out.
@@ -45,7 +49,7 @@ struct Block {
 }
 
 impl Block {
-    fn of(block: &FoundBlock) -> Self {
+    fn of(block: &FoundBlock, tree: &Tree) -> Self {
         // bitcoind also speaks of the header of a block that it refused: as of one that is not on the best chain.
         let (status, confirmations, reason) = match (block.fate, &block.refusal) {
             (Some(BlockFate::Confirmed { confirmations }), _) => ("confirmed", Some(confirmations), None),
@@ -59,6 +63,7 @@ impl Block {
             time: block.time,
             height: facts.block_height,
             share_height: facts.share_height,
+            share_held: tree.node(&block.id).is_some(),
             miner: facts.miner,
             ours: facts.ours,
             value: facts.coinbase_value,
@@ -71,7 +76,8 @@ impl Block {
 
 impl BlocksDocument {
     /// The newest.
-    pub fn of(found: &Found, counters: &Counters) -> Self {
+    pub fn of(found: &Found, view: &View) -> Self {
+        let counters = &view.counters;
         Self {
             count: found.len(),
             found_since_start: counters.blocks_found.get(),
@@ -80,7 +86,7 @@ impl BlocksDocument {
                 rejected: counters.own_blocks.rejected.get(),
                 failed: counters.own_blocks.failed.get(),
             },
-            blocks: found.newest_first().take(LISTED_MAX).map(Block::of).collect(),
+            blocks: found.newest_first().take(LISTED_MAX).map(|block| Block::of(block, view.tree())).collect(),
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod peers;
 pub mod share;
 pub mod state;
 pub mod status;
+mod words;
 
 use p2pool_core::params::Network;
 use p2pool_core::share::coinbase::Payout;

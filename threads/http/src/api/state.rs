@@ -1,17 +1,37 @@
 //! What is wrong, in plain language, and what to do about it.
 
+mod bitcoind;
+
 use p2pool_core::message::NoWork;
 use p2pool_core::status::SyncProgress;
 use p2pool_core::sync::SyncState;
 use p2pool_core::units::UnixTime;
 use serde::Serialize;
 
+use super::words::{count, duration, percent_of};
 use crate::view::View;
 
 /// bitcoind gives a template every few seconds to a minute; the node sounds the alarm at this age.
 pub const TEMPLATE_AGE_MAX_S: u32 = 120;
 /// A clock that differs more than this from others is wrong, or they are.
 const CLOCK_DIFFERENCE_MAX_S: u64 = 60;
+
+/// Makes [`Code`] and the list of all of its values, so that none can be left out of the description.
+macro_rules! codes {
+    ($($name:ident => $text:literal,)*) => {
+        /// What programs know a state by.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+        pub enum Code {
+            $(#[doc = concat!("`", $text, "`")] #[serde(rename = $text)] $name,)*
+        }
+
+        #[cfg(test)]
+        impl Code {
+            /// Every one.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+        }
+    };
+}
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -27,11 +47,40 @@ pub enum Level {
     Error,
 }
 
+codes! {
+    Ok => "ok",
+    BitcoindUnreachable => "bitcoind_unreachable",
+    BitcoindNoAnswer => "bitcoind_no_answer",
+    BitcoindStarting => "bitcoind_starting",
+    BitcoindStopping => "bitcoind_stopping",
+    BitcoindSyncing => "bitcoind_syncing",
+    BitcoindNoPeers => "bitcoind_no_peers",
+    BitcoindWrongNetwork => "bitcoind_wrong_network",
+    BitcoindNoCookie => "bitcoind_no_cookie",
+    BitcoindCookieUnreadable => "bitcoind_cookie_unreadable",
+    BitcoindUnauthorised => "bitcoind_unauthorised",
+    BitcoindForbidden => "bitcoind_forbidden",
+    BitcoindGarbage => "bitcoind_garbage",
+    BitcoindFailing => "bitcoind_failing",
+    NoWorkYet => "no_work_yet",
+    TemplateOld => "template_old",
+    NoWork => "no_work",
+    WaitingForPeers => "waiting_for_peers",
+    PeersGone => "peers_gone",
+    Alone => "alone",
+    Syncing => "syncing",
+    DiskFull => "disk_full",
+    SignetUnsigned => "signet_unsigned",
+    ClockOff => "clock_off",
+    FirmwareTooSmall => "firmware_too_small",
+    NoMiner => "no_miner",
+}
+
 /// One thing to know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct State {
     /// For programs; never changes its meaning.
-    pub code: &'static str,
+    pub code: Code,
     /// How bad it is.
     pub level: Level,
     /// For people.
@@ -43,13 +92,13 @@ pub struct State {
 }
 
 impl State {
-    fn new(code: &'static str, level: Level, text: impl Into<String>, advice: &str) -> Self {
+    fn new(code: Code, level: Level, text: impl Into<String>, advice: &str) -> Self {
         Self { code, level, text: text.into(), advice: advice.to_owned(), since: None }
     }
 
     /// Nothing is wrong.
     pub fn ok() -> Self {
-        Self::new("ok", Level::Ok, "Everything works.", "")
+        Self::new(Code::Ok, Level::Ok, "Everything works.", "")
     }
 
     fn since(self, since: UnixTime) -> Self {
@@ -59,8 +108,15 @@ impl State {
 
 /// Everything there is to know, worst first; never empty.
 pub fn states(view: &View) -> Vec<State> {
-    let all =
-        [no_template(view), network(view), disk(view), signature(view), clock(view), firmware(view), no_miner(view)];
+    let all = [
+        bitcoind::no_template(view),
+        network(view),
+        disk(view),
+        signature(view),
+        clock(view),
+        firmware(view),
+        no_miner(view),
+    ];
     let mut states: Vec<State> = all.into_iter().flatten().collect();
     // A stable sort: among equals the order above stands.
     states.sort_by_key(|state| std::cmp::Reverse(state.level));
@@ -68,51 +124,6 @@ pub fn states(view: &View) -> Vec<State> {
         states.push(State::ok());
     }
     states
-}
-
-/// No work, or old work.
-fn no_template(view: &View) -> Option<State> {
-    let check_bitcoind = "Check that bitcoind runs with server=1 and that this node's -rpc-host, -rpc-port and \
-                          credentials are right; the log says more.";
-    let age_s = view.template_age_s();
-    let is_old = age_s.is_none_or(|age_s| age_s > TEMPLATE_AGE_MAX_S);
-    let last = match age_s {
-        Some(age_s) => format!("The last work is {} old.", duration(age_s)),
-        None => "There has been no work yet.".to_owned(),
-    };
-    if let Some(problem) = &view.bitcoind.problem {
-        let (level, code) = if is_old || view.job().is_none() {
-            (Level::Error, "bitcoind_down")
-        } else {
-            (Level::Warning, "bitcoind_interrupted")
-        };
-        let stop = if problem.ends_with(['?', '.']) { "" } else { "." };
-        let state = State::new(code, level, format!("bitcoind {problem}{stop} {last}"), check_bitcoind);
-        return Some(state.since(view.bitcoind.since));
-    }
-    match age_s {
-        None => Some(State::new("no_work_yet", Level::Error, "bitcoind has given no work yet.", check_bitcoind)),
-        Some(age_s) if is_old => {
-            let state = State::new("template_old", Level::Error, last, check_bitcoind);
-            Some(state.since(view.now.minus(age_s)))
-        }
-        Some(_) if view.job().is_none() => no_work(view.chain.no_work),
-        Some(_) => None,
-    }
-}
-
-/// There is a template and no job.
-fn no_work(why: Option<NoWork>) -> Option<State> {
-    let (text, advice) = match why {
-        // Told by what follows.
-        Some(NoWork::NoPeers | NoWork::Syncing) => return None,
-        Some(NoWork::BitcoindBehind) => (
-            "There is no work for miners: bitcoind is behind the blocks that the pool's shares are built on.",
-            "Wait until bitcoind has caught up, and check that it has peers.",
-        ),
-        Some(NoWork::NoTemplate) | None => ("There is no work for miners.", "The log says why."),
-    };
-    Some(State::new("no_work", Level::Error, text, advice))
 }
 
 /// Whether this node is level with the others, or without any.
@@ -123,30 +134,29 @@ fn network(view: &View) -> Option<State> {
             let text = "Looking for other nodes: there is no work for miners yet.";
             let advice =
                 "Wait: miners get work when this node is level with another one, or after a minute without any.";
-            Some(State::new("waiting_for_peers", Level::Error, text, advice).since(since))
+            Some(State::new(Code::WaitingForPeers, Level::Error, text, advice).since(since))
         }
         SyncState::NoPeers { since, level: true } => {
             let text = "The last other node is gone; miners go on with their work.";
             let advice = "Nothing is needed if one comes back within a minute; otherwise this node mines alone.";
-            Some(State::new("peers_gone", Level::Warning, text, advice).since(since))
+            Some(State::new(Code::PeersGone, Level::Warning, text, advice).since(since))
         }
         SyncState::Alone { since } => {
             let text = "Mining alone: no other node can be reached.";
             let advice =
                 "Check that those in -bootnodes run and can be reached, and that -p2p-port of this machine can \
                           be reached from outside. What is found meanwhile may earn less than it could.";
-            Some(State::new("alone", Level::Warning, text, advice).since(since))
+            Some(State::new(Code::Alone, Level::Warning, text, advice).since(since))
         }
         SyncState::Synced if chain.no_work != Some(NoWork::Syncing) => None,
         SyncState::Synced | SyncState::Syncing => {
             let text = match chain.syncing {
                 Some(SyncProgress { have, want }) => {
-                    let percent = (have.min(want) * 100).checked_div(want).unwrap_or(0);
-                    format!("The sharechain is being fetched: {percent} % of {want} shares.")
+                    format!("The sharechain is being fetched: {} of {} shares.", percent_of(have, want), count(want))
                 }
                 None => "The sharechain is being compared with that of other nodes.".to_owned(),
             };
-            Some(State::new("syncing", Level::Error, text, "Wait: miners get work when it is done."))
+            Some(State::new(Code::Syncing, Level::Error, text, "Wait: miners get work when it is done."))
         }
     }
 }
@@ -154,14 +164,14 @@ fn network(view: &View) -> Option<State> {
 fn disk(view: &View) -> Option<State> {
     let text = "The disk refuses to store shares; they are kept in memory and lost if the node stops.";
     let advice = "Make room on the disk of -data-dir; nothing else is needed.";
-    view.chain.unsaved.then(|| State::new("disk_full", Level::Warning, text, advice))
+    view.chain.unsaved.then(|| State::new(Code::DiskFull, Level::Warning, text, advice))
 }
 
 fn signature(view: &View) -> Option<State> {
     let text = "Blocks found here are not valid: this signet's blocks need a signature that no share can carry.";
     let advice = "Use testnet4, regtest, or a signet with -signet-challenge 51.";
     let needs = view.tree().params().needs_block_signature();
-    needs.then(|| State::new("signet_unsigned", Level::Warning, text, advice))
+    needs.then(|| State::new(Code::SignetUnsigned, Level::Warning, text, advice))
 }
 
 /// The other nodes' clocks are more than one; bitcoind's is often this machine's own.
@@ -174,7 +184,7 @@ fn clock(view: &View) -> Option<State> {
     let word = if ahead_s < 0 { "behind" } else { "ahead of" };
     let text = format!("This machine's clock is {} {word} {whose}.", duration(difference_s));
     let advice = "Set the clock by NTP (timedatectl set-ntp true): shares with a wrong time are refused.";
-    Some(State::new("clock_off", Level::Warning, text, advice))
+    Some(State::new(Code::ClockOff, Level::Warning, text, advice))
 }
 
 fn clock_ahead_of_bitcoind_s(view: &View) -> Option<i64> {
@@ -193,22 +203,12 @@ fn firmware(view: &View) -> Option<State> {
     };
     let text = format!("{who} firmware that is known not to take a coinbase as large as the present one.");
     let advice = "Update the firmware, or point that miner elsewhere: it may hash for nothing.";
-    Some(State::new("firmware_too_small", Level::Warning, text, advice))
+    Some(State::new(Code::FirmwareTooSmall, Level::Warning, text, advice))
 }
 
 fn no_miner(view: &View) -> Option<State> {
     let advice = "Point a miner at stratum+tcp://, the name or address of this machine, and the port of this page.";
-    view.miners.miners.is_empty().then(|| State::new("no_miner", Level::Info, "No miner is connected.", advice))
-}
-
-/// For people.
-fn duration(seconds: u32) -> String {
-    match seconds {
-        0..=119 => format!("{seconds} s"),
-        120..=7_199 => format!("{} min", seconds / 60),
-        7_200..=172_799 => format!("{} h", seconds / 3_600),
-        _ => format!("{} days", seconds / 86_400),
-    }
+    view.miners.miners.is_empty().then(|| State::new(Code::NoMiner, Level::Info, "No miner is connected.", advice))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use p2pool_core::units::ShareHeight;
 use serde::Serialize;
 
 use super::miners::Miner;
-use super::payouts::{amount_for, move_to_next, weights};
+use super::payouts::{amount_for, amount_without_fee, Weights};
 use super::peers::Peer;
 use super::state::{states, State};
 use super::PayoutEntry;
@@ -69,14 +69,19 @@ pub struct StatusDocument {
     blocks_found: u64,
 
     our_address: String,
+    /// What a block found by this node now would pay our address.
     our_payout: u64,
+    /// What one found by another node would.
+    our_payout_without_fee: u64,
+    our_weight_fraction: Option<f64>,
     coinbase_value: Option<u64>,
     coinbase_bytes: Option<usize>,
     payout_entries: Vec<PayoutEntry>,
     /// Parts of the payout window, all together 1 unless some are left out.
     miner_weights: BTreeMap<String, f64>,
     miner_weights_omitted: usize,
-    window_shares: usize,
+    /// None while it is not known.
+    window_shares: Option<usize>,
 
     miner_count: usize,
     miners: Vec<Miner>,
@@ -149,8 +154,7 @@ impl StatusDocument {
     pub fn of(view: &View, sources: StatusSources<'_>) -> Self {
         let StatusSources { config, history, found, window, uptime_secs } = sources;
         let (tree, job, params) = (view.tree(), view.job(), view.tree().params());
-        let is_window_held = move_to_next(view, window);
-        let (weights, miner_weights_omitted) = if is_window_held { weights(view, window) } else { Default::default() };
+        let weights = Weights::of(view, window, &config.payout_script);
         let mut problems = states(view);
         let state = problems.first().cloned().unwrap_or_else(State::ok);
         problems.retain(|state| *state != State::ok());
@@ -198,9 +202,11 @@ impl StatusDocument {
             coinbase_value: job.map(|job| job.info.coinbase_value.0),
             coinbase_bytes: job.map(|job| job.coinbase.len_bytes()),
             payout_entries: job.map(|job| PayoutEntry::list(&job.payouts, params.network)).unwrap_or_default(),
-            miner_weights: weights.into_iter().map(|weight| (weight.address, weight.pct / 100.0)).collect(),
-            miner_weights_omitted,
-            window_shares: if is_window_held { window.len() } else { 0 },
+            our_payout_without_fee: amount_without_fee(view, &config.payout_script),
+            our_weight_fraction: weights.our_fraction,
+            miner_weights: weights.list.into_iter().map(|weight| (weight.address, weight.pct / 100.0)).collect(),
+            miner_weights_omitted: weights.omitted,
+            window_shares: weights.shares,
             miner_count: view.miners.miners.len(),
             miners: Miner::strongest(view, MINERS_MAX),
             shares_accepted: counters.shares_accepted.get(),

@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
-use p2pool_core::share::ShareId;
+use p2pool_core::message::NoWork;
+use p2pool_core::payouts::Window;
+use p2pool_core::share::{PayoutScript, ShareId};
 use p2pool_core::status::{Direction, PeerStatus, PeersStatus};
+use p2pool_core::sync::SyncState;
+use p2pool_core::units::Sats;
 use serde_json::Value;
 
 use crate::client::ask;
-use crate::node::{now, Node};
+use crate::node::{job, job_worth, now, Node};
 
 /// The names that programs for this pool know.
 const STATUS_NAMES: [&str; 31] = [
@@ -43,6 +47,10 @@ const STATUS_NAMES: [&str; 31] = [
     "state",
     "problems",
 ];
+
+fn script_of_nobody() -> PayoutScript {
+    PayoutScript::new(&[&[0x00, 0x14][..], &[0xaa; 20]].concat()).unwrap()
+}
 
 fn names(value: &Value) -> Vec<&str> {
     value.as_object().unwrap().keys().map(String::as_str).collect()
@@ -129,6 +137,95 @@ fn payouts_add_up() {
     let weights: f64 = status["miner_weights"].as_object().unwrap().values().map(|part| part.as_f64().unwrap()).sum();
     assert!((weights - 1.0).abs() < 1e-9, "{weights}");
     assert_eq!(payouts["window_shares"], node.recording.params.payout_window);
+}
+
+/// What another node's block would pay is what the rules make of another finder.
+#[test]
+fn a_block_of_another_node_pays_us_all_but_the_finders_fee() {
+    let node = Node::start();
+    let (tree, ours, other) = (node.recording.tree(), node.recording.scripts[0], script_of_nobody());
+    // The last: less than an output may have is left beside the fee, and the finder gets everything.
+    for (value, is_paid) in
+        [(None, true), (Some(Sats(200_000)), true), (Some(Sats(50_000)), true), (Some(Sats(545)), false)]
+    {
+        let job = job_worth(value, &tree, ours, now());
+        let value = job.info.coinbase_value;
+        let mut window = Window::new(&node.recording.params);
+        window.move_to(job.info.parent, job.bits, &tree).unwrap();
+        let theirs = window.payouts(value, other);
+        let expected = theirs.iter().find(|payout| payout.script == ours).map_or(0, |payout| payout.amount.0);
+        node.publish(|chain| chain.job = Some(job));
+        let shown = node.json("/api/payouts");
+        assert_eq!(shown["our_amount_without_fee"], expected, "of {value:?}");
+        assert_eq!(expected > 0, is_paid, "of {value:?}");
+        let fee = shown["our_amount"].as_u64().unwrap() - expected;
+        let expected_fee = value.0 * 5 / 1_000;
+        assert_eq!(
+            fee,
+            if !is_paid {
+                value.0
+            } else if expected_fee < 546 {
+                0
+            } else {
+                expected_fee
+            }
+        );
+    }
+    let status = Node::start().json("/api/status");
+    let (with, without) = (status["our_payout"].as_u64().unwrap(), status["our_payout_without_fee"].as_u64().unwrap());
+    assert_eq!(with - without, status["coinbase_value"].as_u64().unwrap() * 5 / 1_000);
+}
+
+#[test]
+fn the_first_block_of_a_pool_is_all_its_finders() {
+    let node = Node::start_empty();
+    let job = job(&node.recording.tree_of_none(), node.recording.scripts[0], now());
+    let value = job.info.coinbase_value.0;
+    node.publish(|chain| chain.job = Some(job));
+    let payouts = node.json("/api/payouts");
+    assert_eq!((&payouts["our_amount"], &payouts["our_amount_without_fee"]), (&value.into(), &0.into()));
+}
+
+#[test]
+fn our_part_of_the_work_is_that_of_our_address() {
+    let node = Node::start();
+    let (status, payouts) = (node.json("/api/status"), node.json("/api/payouts"));
+    let ours = status["our_address"].as_str().unwrap();
+    assert!(status["our_weight_fraction"].as_f64().unwrap() > 0.0);
+    assert_eq!(status["our_weight_fraction"], status["miner_weights"][ours]);
+    assert_eq!(payouts["our_weight_fraction"], status["our_weight_fraction"]);
+}
+
+/// An empty window and one that is not known yet are not the same.
+#[test]
+fn the_window_is_null_until_it_is_known() {
+    let node = Node::start_empty();
+    let since = now();
+    for (sync, window) in [
+        (SyncState::NoPeers { since, level: false }, Value::Null),
+        (SyncState::Syncing, Value::Null),
+        (SyncState::NoPeers { since, level: true }, 0.into()),
+        (SyncState::Alone { since }, 0.into()),
+        (SyncState::Synced, 0.into()),
+    ] {
+        node.publish(|chain| chain.sync = sync);
+        let payouts = node.json("/api/payouts");
+        assert_eq!(payouts["window_shares"], window, "{sync:?}");
+        assert_eq!(payouts["our_weight_fraction"].is_null(), window.is_null(), "{sync:?}");
+        assert_eq!(payouts["window_work"].is_null(), window.is_null(), "{sync:?}");
+    }
+    node.publish(|chain| chain.no_work = Some(NoWork::Syncing));
+    let status = node.json("/api/status");
+    assert_eq!((&status["window_shares"], &status["our_weight_fraction"]), (&Value::Null, &Value::Null));
+    assert_eq!(status["state"]["code"], "no_work_yet");
+
+    // A chain whose older shares are not here: its window cannot be read.
+    let whole = node.recording.tree();
+    let mut pruned = node.recording.tree_of_none();
+    let newest = whole.main_chain().iter().rev().take(3).rev();
+    newest.for_each(|id| pruned.restore(Arc::clone(&whole.node(id).unwrap().share), false));
+    node.publish(|chain| (chain.tree, chain.no_work) = (Arc::new(pruned), None));
+    assert_eq!(node.json("/api/payouts")["window_shares"], Value::Null);
 }
 
 #[test]

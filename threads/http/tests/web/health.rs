@@ -5,7 +5,7 @@ use std::sync::Arc;
 use p2pool_core::message::NoWork;
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::sharechain::Tree;
-use p2pool_core::status::{BitcoindStatus, MinersStatus, SyncProgress};
+use p2pool_core::status::{BitcoindProblem, BitcoindProblemKind, BitcoindStatus, MinersStatus, SyncProgress};
 use p2pool_core::sync::SyncState;
 use serde_json::Value;
 
@@ -45,26 +45,28 @@ fn old_work_is_no_work() {
     assert_eq!(health(&node).0, 200);
     node.sources.counters.template_time_s.set(u64::from(now().0) - 130);
     let (status, health) = health(&node);
-    assert_eq!((status, &health["reasons"][0]), (503, &"The last work is 2 min old.".into()));
+    assert_eq!((status, &health["reasons"][0]), (503, &"The last work is 2\u{a0}min old.".into()));
 }
 
 #[test]
 fn what_bitcoind_lacks_is_told_in_its_own_words() {
     let node = Node::start();
-    let problem = Some("cannot be reached: connection refused; is it running, with server=1?".to_owned());
+    let text = "cannot be reached: Connection refused".to_owned();
+    let problem = Some(BitcoindProblem { kind: BitcoindProblemKind::Unreachable, text });
     node.sources.bitcoind.store(Arc::new(BitcoindStatus { problem, since: now().minus(30) }));
     // The last work is still good for a moment.
     assert_eq!(health(&node).0, 200);
     let status = node.json("/api/status");
     assert_eq!(
         (&status["state"]["code"], &status["state"]["level"]),
-        (&"bitcoind_interrupted".into(), &"warning".into())
+        (&"bitcoind_unreachable".into(), &"warning".into())
     );
     node.publish(|chain| chain.job = None);
     let (status, health) = health(&node);
     let reason = health["reasons"][0].as_str().unwrap();
-    assert!(status == 503 && reason.starts_with("bitcoind cannot be reached: connection refused"), "{reason}");
-    let status = node.wait_for("bitcoind_down", |status| status["state"]["code"] == "bitcoind_down");
+    assert!(status == 503 && reason.starts_with("bitcoind cannot be reached: Connection refused"), "{reason}");
+    let status = node.wait_for("an error", |status| status["state"]["level"] == "error");
+    assert_eq!(status["state"]["code"], "bitcoind_unreachable");
     assert_eq!(status["state"]["since"].as_u64().unwrap(), u64::from(node.sources.bitcoind.load().since.0));
     assert!(!status["state"]["advice"].as_str().unwrap().is_empty());
 }
@@ -87,7 +89,7 @@ fn a_node_that_fetches_the_chain_is_not_healthy() {
     let (status, answer) = health(&node);
     assert_eq!(
         (status, &answer["reasons"]),
-        (503, &serde_json::json!(["The sharechain is being fetched: 43 % of 1000 shares."]))
+        (503, &serde_json::json!(["The sharechain is being fetched: 43\u{a0}% of 1\u{202f}000 shares."]))
     );
     assert_eq!(codes(&node.json("/api/status")), ["syncing"]);
 }
@@ -143,7 +145,8 @@ fn a_bitcoind_behind_the_pool_is_named() {
 /// bitcoind's clock mostly is this machine's own: only other nodes can tell.
 #[test]
 fn a_clock_that_other_nodes_find_wrong_is_told() {
-    for (ahead_s, words) in [(600, "10 min behind those of the other nodes"), (-90, "90 s ahead of those of the other")]
+    for (ahead_s, words) in
+        [(600, "10\u{a0}min behind those of the other nodes"), (-90, "90\u{a0}s ahead of those of the other")]
     {
         let node = Node::start();
         node.publish(|chain| chain.clock_ahead_s = Some(ahead_s));
@@ -172,7 +175,7 @@ fn lesser_problems_are_told_and_leave_a_node_healthy() {
     let status = node.json("/api/status");
     assert_eq!(codes(&status), ["disk_full", "clock_off", "firmware_too_small"]);
     let texts = status["problems"].to_string();
-    assert!(texts.contains("This machine's clock is 10 min ahead of bitcoind's."), "{texts}");
+    assert!(texts.contains("This machine's clock is 10\u{a0}min ahead of bitcoind's."), "{texts}");
     assert!(texts.contains("Miner attic has firmware"), "{texts}");
     assert_eq!(health(&node).0, 200);
 }

@@ -16,7 +16,7 @@ use p2pool_core::share::{CoinbaseTag, PayoutScript, Share};
 use p2pool_core::sharechain::{next_share, Tree};
 use p2pool_core::status::{ChainStatus, Counters, MinerStatus, MinersStatus, Rejections};
 use p2pool_core::sync::SyncState;
-use p2pool_core::units::UnixTime;
+use p2pool_core::units::{Sats, UnixTime};
 use p2pool_core::work::{make_job, Job, JobId, Template};
 use p2pool_http::{Http, HttpConfig, Sources, StopHandle};
 use serde::Deserialize;
@@ -77,7 +77,7 @@ impl Recording {
 
     /// The tree of all of them: one that was put aside when it came is part of the chain in the end.
     pub fn tree(&self) -> Tree {
-        let mut tree = Tree::new(Arc::new(self.params.clone()));
+        let mut tree = self.tree_of_none();
         let mut shares: Vec<Share> = self.shares.iter().map(|share| Share::decode(&hex(&share.raw)).unwrap()).collect();
         // Some were recorded before their parents.
         shares.sort_by_key(|share| share.info.share_height);
@@ -85,6 +85,11 @@ impl Recording {
             tree.restore(Arc::new(share), true);
         }
         tree
+    }
+
+    /// The tree before the first share.
+    pub fn tree_of_none(&self) -> Tree {
+        Tree::new(Arc::new(self.params.clone()))
     }
 }
 
@@ -103,8 +108,14 @@ pub fn now() -> UnixTime {
 
 /// A job on the tree's tip, from a template that a real bitcoind gave.
 pub fn job(tree: &Tree, script: PayoutScript, template_time: UnixTime) -> Arc<Job> {
+    job_worth(None, tree, script, template_time)
+}
+
+/// The same for a coinbase of this value, if one is given.
+pub fn job_worth(value: Option<Sats>, tree: &Tree, script: PayoutScript, template_time: UnixTime) -> Arc<Job> {
     let mut template = Template::from_json(&vectors("templates/regtest-transactions.json"), Network::Regtest).unwrap();
     template.cur_time = template_time;
+    template.coinbase_value = value.unwrap_or(template.coinbase_value);
     let facts = next_share(tree, now(), script, &CoinbaseTag::default());
     let mut window = Window::new(tree.params());
     window.move_to(facts.parent, template.bits, tree).unwrap();

@@ -8,7 +8,7 @@ use bitcoin::BlockHash;
 use p2pool_core::config::RpcConfig;
 use p2pool_core::message::{latest, LatestReceiver, TemplateNews};
 use p2pool_core::params::ChainParams;
-use p2pool_core::status::{BitcoindStatus, Counters};
+use p2pool_core::status::{BitcoindProblemKind, BitcoindStatus, Counters};
 use p2pool_core::work::Template;
 use p2pool_rpc::{Poll, PollStopper};
 use p2pool_test_bitcoind::{wait_until, Bitcoind, Chain};
@@ -104,7 +104,8 @@ fn a_restarted_bitcoind_with_a_new_cookie_is_found_again() {
     assert_eq!(Log::with(&["WARN", &port, "cannot be reached"]).len(), 1, "one line for all tries");
     let down = polling.bitcoind.load_full();
     let problem = down.problem.as_ref().unwrap();
-    assert!(problem.starts_with("cannot be reached") && down.since >= up.since, "{down:?}");
+    assert_eq!(problem.kind, BitcoindProblemKind::Unreachable);
+    assert!(problem.text.starts_with("cannot be reached") && down.since >= up.since, "{down:?}");
 
     node.launch();
     assert_ne!(std::fs::read(node.cookie_file()).unwrap(), old_cookie);

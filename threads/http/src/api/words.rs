@@ -1,0 +1,82 @@
+//! Numbers in sentences, written as the page writes them (`assets/format.js`): thousands apart, and no line break between a
+//! number and its unit.
+
+/// Between groups of three digits: narrow, no line break.
+const THIN: char = '\u{202f}';
+/// Between a number and its unit: no line break.
+const NBSP: char = '\u{a0}';
+
+/// A whole number with its thousands apart.
+pub fn count(value: u64) -> String {
+    let digits = value.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(THIN);
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Per cent, rounded down.
+pub fn percent(value: u64) -> String {
+    format!("{value}{NBSP}%")
+}
+
+/// Part of a whole in per cent, rounded down; 0 of nothing.
+pub fn percent_of(part: u64, whole: u64) -> String {
+    percent((part.min(whole).saturating_mul(100)).checked_div(whole).unwrap_or(0))
+}
+
+/// A length of time in the greatest unit that says enough, rounded down.
+pub fn duration(seconds: u32) -> String {
+    let (value, unit) = match seconds {
+        0..=119 => (seconds, "s"),
+        120..=7_199 => (seconds / 60, "min"),
+        7_200..=172_799 => (seconds / 3_600, "h"),
+        _ => (seconds / 86_400, "days"),
+    };
+    format!("{}{NBSP}{unit}", count(value.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_rounded_down_to_what_people_say() {
+        for (seconds, text) in [
+            (0, "0\u{a0}s"),
+            (119, "119\u{a0}s"),
+            (120, "2\u{a0}min"),
+            (7_199, "119\u{a0}min"),
+            (7_200, "2\u{a0}h"),
+            (172_800, "2\u{a0}days"),
+        ] {
+            assert_eq!(duration(seconds), text);
+        }
+    }
+
+    #[test]
+    fn thousands_stand_apart() {
+        for (value, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1_000, "1\u{202f}000"),
+            (17_280, "17\u{202f}280"),
+            (1_234_567, "1\u{202f}234\u{202f}567"),
+        ] {
+            assert_eq!(count(value), text);
+        }
+    }
+
+    #[test]
+    fn parts_of_a_whole_are_rounded_down_and_never_more_than_it() {
+        for (part, whole, text) in
+            [(0, 0, "0\u{a0}%"), (2, 3, "66\u{a0}%"), (999, 1_000, "99\u{a0}%"), (5, 3, "100\u{a0}%")]
+        {
+            assert_eq!(percent_of(part, whole), text);
+        }
+    }
+}

@@ -3,6 +3,7 @@
 //! | file | subject |
 //! |---|---|
 //! | `thread.rs` | the loop: what comes in, in which order it takes effect |
+//! | `intervals.rs` | what it does by the clock |
 //! | `jobs.rs` | template and tip to job |
 //! | `network.rs` | what other nodes say and are told |
 //! | `blocks.rs` | found Bitcoin blocks that travel |
@@ -12,6 +13,7 @@
 
 mod blocks;
 pub mod export;
+mod intervals;
 mod jobs;
 mod network;
 mod pending;
@@ -22,6 +24,7 @@ mod thread;
 use std::path::{Path, PathBuf};
 
 pub use export::{export, ExportError, ExportSummary};
+pub use intervals::Intervals;
 pub use thread::{Chain, ChainConfig, ChainError, ChainOuts};
 
 /// The file inside the chain's own folder that holds the sharechain.

@@ -1,7 +1,7 @@
 //! What other nodes say, and what they are told.
 //!
 //! The planner ([`Sync`]) decides what to ask, the sharechain judges what comes. Mail to the network thread is kept
-//! until what it tells of is on disk.
+//! until what it tells of has been written to disk, or the disk has refused it.
 
 mod announcements;
 
@@ -35,9 +35,6 @@ const ANCHOR_SENDERS_MAX: usize = 1_024;
 const SENDERS_PER_ANCHOR_MAX: usize = 8;
 /// A peer that does not answer leaves the next one to be asked for a Bitcoin header after this long.
 const HEADERS_AGAIN_S: u32 = 10;
-/// Announcements of own shares that wait for the disk: more than the heights from which an uncle still counts. Peers
-/// learn of those that are dropped when they next compare chains.
-const ANNOUNCEMENTS_HELD_MAX: usize = 16;
 /// Seconds without a peer after which the planner mines alone; a node that looks for nobody need not wait.
 const ALONE_AFTER_S: u32 = 60;
 
@@ -47,8 +44,6 @@ pub struct Network {
     pub blocks: Blocks,
     out: P2pSender,
     mail: Vec<ToP2p>,
-    /// Announcements of shares that are not on disk yet.
-    unsaved: VecDeque<ToP2p>,
     /// What the planner knew at the last tick of the peers' clocks.
     pub clock_ahead_s: Option<i64>,
     actions: VecDeque<SyncAction>,
@@ -86,7 +81,6 @@ impl Network {
             blocks: Blocks::default(),
             out,
             mail: Vec::new(),
-            unsaved: VecDeque::new(),
             clock_ahead_s: None,
             actions: VecDeque::new(),
             gossip: Pending::default(),
@@ -97,16 +91,11 @@ impl Network {
         }
     }
 
-    /// Sends what waited; a message that finds no room is lost, and peers catch up by inventory. Own shares are announced
-    /// only once they are on disk. Gives the questions that were lost: nobody will answer them.
-    pub fn send_mail(&mut self, is_saved: bool) -> Vec<(PeerToken, RequestToken)> {
+    /// Sends what waited; a message that finds no room is lost, and peers catch up by inventory. Gives the questions that
+    /// were lost: nobody will answer them.
+    pub fn send_mail(&mut self) -> Vec<(PeerToken, RequestToken)> {
         let mut lost = Vec::new();
-        let waited = if is_saved { std::mem::take(&mut self.unsaved) } else { VecDeque::new() };
-        for message in waited.into_iter().chain(self.mail.drain(..)) {
-            if !is_saved && matches!(message, ToP2p::Announce(_)) {
-                self.unsaved.push_back(message);
-                continue;
-            }
+        for message in self.mail.drain(..) {
             let question = match &message {
                 ToP2p::Ask { peer, request, .. } => Some((*peer, *request)),
                 _ => None,
@@ -116,8 +105,6 @@ impl Network {
                 lost.extend(question);
             }
         }
-        let surplus = self.unsaved.len().saturating_sub(ANNOUNCEMENTS_HELD_MAX);
-        self.unsaved.drain(..surplus);
         lost
     }
 
@@ -197,8 +184,8 @@ impl Network {
 impl Chain {
     /// Tells other nodes what there is to tell. A question that could not be sent has failed; those of the planner have
     /// their own end, for a peer that was not asked has not failed to answer.
-    pub(crate) fn send_mail(&mut self, is_saved: bool) {
-        for (peer, request) in self.network.send_mail(is_saved) {
+    pub(crate) fn send_mail(&mut self) {
+        for (peer, request) in self.network.send_mail() {
             if self.network.asked.contains_key(&request) {
                 self.take_answer(peer, request, Err(AskFailed::NotSent));
             } else {
@@ -414,4 +401,4 @@ fn agent() -> Agent {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bitcoin::BlockHash;
 use log::{error, info};
@@ -11,9 +11,13 @@ use p2pool_core::share::ShareId;
 use p2pool_core::sharechain::{Anchor, Effect, Tree};
 
 use crate::store::{Batch, Store, StoreError, StoredShare};
+use crate::thread::ChainError;
 
 /// Shares between two lines about the progress of loading.
 const PROGRESS_SHARES: usize = 5_000;
+/// While the disk refuses shares that is said this often: often enough not to scroll away, rare enough not to help to
+/// fill the disk that is full.
+const ALARM_INTERVAL: Duration = Duration::from_secs(300);
 
 /// The store, and the changes it does not have yet.
 pub struct Saved {
@@ -21,7 +25,15 @@ pub struct Saved {
     /// Bitcoin blocks on disk, or about to be.
     anchors: HashSet<BlockHash>,
     pending: Batch,
-    failing: bool,
+    /// Only while the disk refuses.
+    failing: Option<Failing>,
+}
+
+/// A store that refuses.
+struct Failing {
+    since: Instant,
+    next_alarm: Instant,
+    cause: StoreError,
 }
 
 impl Saved {
@@ -60,15 +72,15 @@ impl Saved {
             ),
             None => info!("the sharechain is empty: its first share will be its genesis"),
         }
-        let mut saved = Self { store, anchors: hashes, pending: Batch::default(), failing: false };
+        let mut saved = Self { store, anchors: hashes, pending: Batch::default(), failing: None };
         saved.forget(tree.prune());
-        saved.flush();
+        saved.flush(true, Instant::now());
         Ok((saved, tree))
     }
 
     /// Whether changes wait that the disk refused.
     pub const fn is_failing(&self) -> bool {
-        self.failing
+        self.failing.is_some()
     }
 
     /// Notes what an effect changes.
@@ -104,23 +116,66 @@ impl Saved {
         self.pending.delete_anchors.extend(anchors);
     }
 
-    /// Writes what waits. A refusal is said once; the changes stay and are tried again with the next.
-    pub fn flush(&mut self) {
-        if self.pending.is_empty() {
+    /// Writes what waits. What the disk refused stays, and goes with what comes later; it is tried `again` only when
+    /// that is said, for each try opens the store afresh and writes all of it.
+    pub fn flush(&mut self, again: bool, now: Instant) {
+        self.flush_by(Store::commit, again, now);
+    }
+
+    /// `commit` is the store's.
+    fn flush_by(
+        &mut self,
+        commit: impl FnOnce(&mut Store, &Batch) -> Result<(), StoreError>,
+        again: bool,
+        now: Instant,
+    ) {
+        if self.pending.is_empty() || (self.failing.is_some() && !again) {
             return;
         }
-        match self.store.commit(&self.pending) {
+        match commit(&mut self.store, &self.pending) {
             Ok(()) => {
                 self.pending = Batch::default();
-                if std::mem::take(&mut self.failing) {
+                if self.failing.take().is_some() {
                     info!("the disk takes shares again; nothing was lost");
                 }
             }
-            Err(failure) => {
-                if !std::mem::replace(&mut self.failing, true) {
-                    error!("shares cannot be stored and wait in memory: {failure}");
-                }
-            }
+            Err(cause) => self.refused(cause, now),
+        }
+    }
+
+    fn refused(&mut self, cause: StoreError, now: Instant) {
+        let before = self.failing.as_ref();
+        let since = before.map_or(now, |failing| failing.since);
+        let mut next_alarm = before.map_or(now, |failing| failing.next_alarm);
+        if now >= next_alarm {
+            next_alarm = now + ALARM_INTERVAL;
+            let (shares, for_s) = (self.pending.put_shares.len(), now.duration_since(since).as_secs());
+            error!(
+                "SHARES ARE NOT STORED: {shares} wait in memory, for {for_s} s now, and are lost with this process unless \
+                 other nodes have them; make room on the disk: {cause}"
+            );
+        }
+        self.failing = Some(Failing { since, next_alarm, cause });
+    }
+
+    /// Writes what waits for the last time.
+    ///
+    /// # Errors
+    /// [`ChainError::Unsaved`]: shares are not on disk.
+    pub fn close(mut self, now: Instant) -> Result<(), ChainError> {
+        self.flush(true, now);
+        self.unsaved()
+    }
+
+    fn unsaved(self) -> Result<(), ChainError> {
+        let shares = self.pending.put_shares.len();
+        match self.failing {
+            // Whatever else could not be written, the tip or what is too old, follows from the shares at the next start.
+            Some(Failing { cause, .. }) if shares > 0 => Err(ChainError::Unsaved { shares, cause }),
+            _ => Ok(()),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,8 @@
 //! The chain thread's loop.
 //!
 //! Everything that has arrived is worked off together, then written in one go, and only then told to others: so a share
-//! is on disk before another node hears of it, and while the disk refuses it, it is not announced.
+//! is on disk before another node hears of it. While the disk refuses shares they are told all the same: other nodes are
+//! the safest place left for them, and a share that they hear of three shares later is worth nothing.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,17 +26,12 @@ use p2pool_core::units::UnixTime;
 use p2pool_core::work::{Job, Template};
 use thiserror::Error;
 
+use crate::intervals::Intervals;
 use crate::jobs::JobMaker;
 use crate::network::Network;
 use crate::saved::Saved;
 use crate::store::StoreError;
 
-/// Miners get a new job at least this often: its time moves on, and the target eases with it.
-const JOB_REFRESH: Duration = Duration::from_secs(30);
-/// Shares too old for any window are forgotten this often.
-const PRUNE_INTERVAL: Duration = Duration::from_secs(300);
-/// Held shares are looked at, unanswered questions asked again and refused writes tried again this often.
-const TICK: Duration = Duration::from_secs(1);
 /// A job waits this long for bitcoind's word on the block it is built on, which takes a millisecond; then it goes out
 /// all the same, for a found block needs no word.
 const ANCHOR_PATIENCE: Duration = Duration::from_secs(2);
@@ -57,6 +53,8 @@ pub struct ChainConfig {
     pub dir: PathBuf,
     /// Whether this node has ways to find others: one without them mines alone at once.
     pub looks_for_peers: bool,
+    /// What is done by the clock.
+    pub intervals: Intervals,
 }
 
 /// Where the chain thread sends to.
@@ -77,6 +75,14 @@ pub enum ChainError {
     /// The store cannot be opened or read.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The store refused shares to the end.
+    #[error("{shares} shares are not on disk, and lost unless other nodes have them: {cause}")]
+    Unsaved {
+        /// How many.
+        shares: usize,
+        /// What the store said last.
+        cause: StoreError,
+    },
 }
 
 /// The chain thread.
@@ -94,6 +100,9 @@ pub struct Chain {
     /// What miners were last told of why there is none.
     no_work: Option<NoWork>,
     job_made: Instant,
+    intervals: Intervals,
+    next_tick: Instant,
+    next_prune: Instant,
     tree_changed: bool,
     tree_published: Instant,
     inbox: Receiver<ToChain>,
@@ -137,6 +146,9 @@ impl Chain {
             no_work: None,
             job_due: false,
             job_made: Instant::now(),
+            intervals: config.intervals,
+            next_tick: Instant::now(),
+            next_prune: Instant::now() + config.intervals.prune,
             tree_changed: false,
             tree_published: Instant::now(),
             inbox,
@@ -151,37 +163,38 @@ impl Chain {
         Arc::clone(&self.status)
     }
 
-    /// Works until told to stop, or until nobody is left who could tell.
+    /// Works until told to stop, or until nobody is left who could tell. A store that fails meanwhile is waited out.
     ///
     /// # Errors
-    /// None at present: a store that fails is waited out.
+    /// [`ChainError::Unsaved`]: the store still refuses shares at the end.
     pub fn run(mut self) -> Result<(), ChainError> {
-        let mut next_tick = Instant::now();
-        let mut next_prune = Instant::now() + PRUNE_INTERVAL;
-        loop {
-            if self.wait(next_tick) == Turn::End {
-                break;
-            }
-            if Instant::now() >= next_tick {
-                next_tick = Instant::now() + TICK;
-                self.tick();
-            }
-            if Instant::now() >= next_prune {
-                next_prune = Instant::now() + PRUNE_INTERVAL;
-                self.saved.forget(self.chain.prune());
-            }
-            self.saved.flush();
-            self.send_mail(!self.saved.is_failing());
-            self.send_job();
-            self.publish();
+        while self.wait() == Turn::GoOn {
+            self.turn(Instant::now());
         }
-        self.saved.flush();
         debug!("chain thread ends");
-        Ok(())
+        self.saved.close(Instant::now())
+    }
+
+    /// What follows whatever has arrived, or the passing of time.
+    fn turn(&mut self, now: Instant) {
+        let is_tick = now >= self.next_tick;
+        if is_tick {
+            self.next_tick = now + self.intervals.tick;
+            self.tick();
+        }
+        if now >= self.next_prune {
+            self.next_prune = now + self.intervals.prune;
+            self.saved.forget(self.chain.prune());
+        }
+        self.saved.flush(is_tick, now);
+        self.send_mail();
+        self.send_job();
+        self.publish();
     }
 
     /// Waits for the first message, and takes those that came with it.
-    fn wait(&mut self, until: Instant) -> Turn {
+    fn wait(&mut self) -> Turn {
+        let until = self.job_at().map_or(self.next_tick, |at| at.min(self.next_tick));
         let inbox = self.inbox.clone();
         // A channel whose sender is gone is always ready: listening on would be an endless loop.
         let templates = if self.templates_end { never() } else { self.templates.channel().clone() };
@@ -324,16 +337,20 @@ impl Chain {
         }
     }
 
-    fn send_job(&mut self) {
-        let Some(template) = self.template.clone() else { return };
-        if !self.job_due && self.job_made.elapsed() < JOB_REFRESH {
-            return;
-        }
+    /// When the next job is due; never without a template.
+    fn job_at(&self) -> Option<Instant> {
+        let prev_block = self.template.as_ref()?.prev_block;
+        let at = if self.job_due { self.job_made } else { self.job_made + self.intervals.job_refresh };
         // A share on a block that bitcoind has not spoken of would wait in memory only.
-        let is_known = self.chain.tree().anchor(&template.prev_block).is_some();
-        if !is_known && self.template_since.elapsed() < ANCHOR_PATIENCE {
+        let is_known = self.chain.tree().anchor(&prev_block).is_some();
+        Some(if is_known { at } else { at.max(self.template_since + ANCHOR_PATIENCE) })
+    }
+
+    fn send_job(&mut self) {
+        if self.job_at().is_none_or(|at| Instant::now() < at) {
             return;
         }
+        let Some(template) = self.template.clone() else { return };
         self.job_due = false;
         self.job_made = Instant::now();
         if !self.may_mine() {
@@ -412,3 +429,6 @@ fn log_verdict(id: &p2pool_core::share::ShareId, source: Source, verdict: &Verdi
 pub(crate) fn now() -> UnixTime {
     UnixTime::from(SystemTime::now())
 }
+
+#[cfg(test)]
+mod tests;

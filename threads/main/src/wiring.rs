@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use crossbeam_channel::{bounded, Receiver, SendTimeoutError, Sender};
-use p2pool_chain::{Chain, ChainConfig, ChainOuts};
+use p2pool_chain::{Chain, ChainConfig, ChainOuts, Intervals};
 use p2pool_core::config::Config;
 use p2pool_core::message::{latest, LatestSender, TemplateNews, ToAnchor, ToChain, ToP2p, ToSubmit};
 use p2pool_core::status::{ChainStatus, Counters};
@@ -185,6 +185,7 @@ fn chain_config(config: &Config, dir: &Path, p2p: &P2p) -> ChainConfig {
         coinbase_tag: config.coinbase_tag.clone(),
         dir: dir.to_owned(),
         looks_for_peers: p2p.looks_for_peers(),
+        intervals: Intervals::default(),
     }
 }
 

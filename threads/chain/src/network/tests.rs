@@ -5,16 +5,17 @@ use p2pool_core::params::Network as BitcoinNetwork;
 use p2pool_core::share::{CoinbaseTag, PayoutScript};
 
 use super::*;
-use crate::{ChainConfig, ChainOuts};
+use crate::{ChainConfig, ChainOuts, Intervals};
 
 /// A chain thread that does not run; what it sends to other nodes goes through `p2p`.
-fn chain(dir: &std::path::Path, p2p: P2pSender) -> Chain {
+pub(crate) fn chain(dir: &std::path::Path, p2p: P2pSender) -> Chain {
     let config = ChainConfig {
         params: ChainParams::standard(BitcoinNetwork::Regtest),
         payout_script: PayoutScript::new(&[&[0x00, 0x14][..], &[7; 20]].concat()).unwrap(),
         coinbase_tag: CoinbaseTag::default(),
         dir: dir.to_owned(),
         looks_for_peers: true,
+        intervals: Intervals::default(),
     };
     let (_, templates) = latest();
     let stratum = JobSender::new(latest().0, Arc::new(|| ()));
@@ -31,7 +32,7 @@ fn a_question_that_finds_no_room_is_forgotten_and_has_failed() {
         chain.network.ask(PeerToken(1), what, Request::Headers { of: hash });
     }
     assert_eq!(chain.network.asked.len(), 2);
-    chain.send_mail(true);
+    chain.send_mail();
     assert!(chain.network.asked.is_empty(), "nobody will answer, so nobody would ever remove them");
     assert!(chain.network.mail.is_empty());
 }

@@ -256,4 +256,4 @@ fn write(env: &Env, batch: &Batch) -> lmdb::Result<()> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

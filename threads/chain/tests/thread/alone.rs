@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bitcoin::hashes::Hash as _;
 use bitcoin::BlockHash;
 use p2pool_core::message::{AnchorAnswer, AnchorVerdict, NoWork, TemplateNews, ToAnchor, ToChain, ToStratum};
+use p2pool_core::share::ShareId;
 use p2pool_core::sharechain::Anchor;
 use p2pool_core::units::{Bits, BlockHeight, UnixTime};
 use p2pool_core::work::Template;
@@ -67,11 +68,21 @@ fn two_answers_to_one_job_give_a_share_and_an_uncle() {
     let mut job = node.give_work();
     job = node.mine(&job);
     let (first, second) = (answer(&job, job.time, 9), answer(&job, job.time, 8));
+    let mut ids = [ShareId(first.hash), ShareId(second.hash)];
     for share in [first, second] {
         node.to_chain.send(ToChain::LocalShare(share)).expect("the thread lives");
     }
-    // The uncle may come with the same job or with the one after.
-    while node.job().info.uncles.len() != 1 {}
+    // A share that is not the better one is no reason for a job; each template is.
+    let job = loop {
+        let job = node.job();
+        if !job.info.uncles.is_empty() {
+            break job;
+        }
+        node.give_template();
+    };
+    ids.sort_unstable();
+    assert_eq!([job.info.parent, job.info.uncles[0]], ids, "as much work: the lowest id goes first");
+    assert_eq!(job.info.uncles.len(), 1);
     node.stop();
 }
 

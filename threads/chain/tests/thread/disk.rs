@@ -1,12 +1,17 @@
 //! A chain thread whose disk is full for a while.
 
 use std::fs;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::unbounded;
+use crossbeam_channel::{unbounded, Receiver};
+use p2pool_chain::ChainError;
 use p2pool_core::message::{P2pSender, ToChain, ToP2p};
+use p2pool_core::share::ShareId;
+use p2pool_core::work::Job;
 
-use crate::node::{answer, Node, PATIENCE};
+use crate::node::{answer, exported, Node, PATIENCE};
 use crate::small_disk::SmallDisk;
 
 fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
@@ -17,49 +22,77 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-#[test]
-fn a_share_is_announced_only_once_it_is_on_disk() {
-    let dir = tempfile::tempdir().expect("a folder");
-    let Some(disk) = SmallDisk::mount(dir.path()) else {
-        eprintln!("skipped: no tmpfs can be mounted here, which takes root");
-        return;
-    };
+/// A node on a full disk, and what it tells others.
+fn start_on_full_disk(dir: &Path) -> (Node, Receiver<ToP2p>) {
     let (post, mail) = unbounded();
     let p2p = P2pSender::new(move |message| {
         post.send(message).expect("the test lives");
         Ok(())
     });
-    let node = Node::start_among(dir.path(), p2p, false);
-    let announced = |message: ToP2p| match message {
-        ToP2p::Announce(share) => Some(share.id()),
-        _ => None,
-    };
-    let mut job = node.give_work();
-    job = node.mine(&job);
-    assert_eq!(mail.recv_timeout(PATIENCE).ok().and_then(announced), Some(job.info.parent));
+    let node = Node::start_among(dir, p2p, false);
+    fs::write(dir.join("filler"), vec![1; 2 << 20]).expect_err("the disk is full");
+    (node, mail)
+}
 
-    // LMDB needs new pages for each commit; after a few shares none is left.
-    let filler = dir.path().join("filler");
-    fs::write(&filler, vec![1; 2 << 20]).expect_err("the disk is full");
+/// LMDB needs new pages for each commit; after a few shares none is left.
+fn mine_until_refused(node: &Node) -> Arc<Job> {
+    let mut job = node.give_work();
     while !node.status.load().unsaved {
         job = node.mine(&job);
     }
-    mail.try_iter().for_each(drop);
+    job
+}
+
+/// What a node announces next.
+fn announced(mail: &Receiver<ToP2p>) -> ShareId {
+    loop {
+        match mail.recv_timeout(PATIENCE) {
+            Ok(ToP2p::Announce(share)) => return share.id(),
+            Ok(_) => {}
+            Err(error) => panic!("no announcement: {error}"),
+        }
+    }
+}
+
+#[test]
+fn a_share_that_the_disk_refuses_counts_all_the_same_and_is_stored_later() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let Some(disk) = SmallDisk::mount(dir.path()) else {
+        eprintln!("skipped: no tmpfs can be mounted here, which takes root");
+        return;
+    };
+    let (node, mail) = start_on_full_disk(dir.path());
+    let job = mine_until_refused(&node);
     let share = answer(&job, job.time, 5);
-    let unsaved = p2pool_core::share::ShareId(share.hash);
+    let unsaved = ShareId(share.hash);
     node.to_chain.send(ToChain::LocalShare(share)).expect("the thread lives");
     let next = node.job();
     assert_eq!(next.info.parent, unsaved, "miners go on with it");
-    let last = node.mine(&next).info.parent;
-    assert_eq!(mail.try_iter().filter_map(announced).count(), 0, "nobody else has heard of it");
+    while announced(&mail) != unsaved {}
+    node.mine(&next);
 
     assert!(disk.command("mount", &["-o", "remount,size=8m"]));
-    let mut told = Vec::new();
-    wait_until("they are announced", || {
-        told.extend(mail.try_iter().filter_map(announced));
-        told.contains(&last)
-    });
-    assert!(told.contains(&unsaved), "nor is it forgotten: {told:?}");
+    wait_until("the disk takes them", || !node.status.load().unsaved);
     node.stop();
+    assert!(exported(dir.path()).contains(&unsaved.to_string()));
+    drop(disk);
+}
+
+#[test]
+fn a_stop_while_the_disk_refuses_shares_is_an_error_that_counts_them() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let Some(disk) = SmallDisk::mount(dir.path()) else {
+        eprintln!("skipped: no tmpfs can be mounted here, which takes root");
+        return;
+    };
+    let (node, _mail) = start_on_full_disk(dir.path());
+    let job = mine_until_refused(&node);
+    let mined = job.info.share_height.0 as usize;
+    let unsaved = match node.end() {
+        Err(ChainError::Unsaved { shares, .. }) => shares,
+        other => panic!("{other:?}"),
+    };
+    let stored = exported(dir.path()).lines().count() - 1;
+    assert_eq!((unsaved > 0, stored + unsaved), (true, mined));
     drop(disk);
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::panic)] // A test that is out of step with the thread ends here.
 
 mod alone;
+mod clock;
 mod disk;
 mod network;
 mod node;

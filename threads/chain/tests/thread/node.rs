@@ -9,7 +9,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bitcoin::blockdata::constants::genesis_block;
 use crossbeam_channel::{bounded, unbounded, Receiver, Sender};
-use p2pool_chain::{export, Chain, ChainConfig, ChainError, ChainOuts};
+use p2pool_chain::{export, Chain, ChainConfig, ChainError, ChainOuts, Intervals};
 use p2pool_core::message::{
     latest, AnchorAnswer, AnchorVerdict, InboxFull, JobSender, LatestReceiver, LatestSender, LocalShare, P2pSender,
     TemplateNews, ToAnchor, ToChain, ToStratum, ToSubmit,
@@ -71,15 +71,20 @@ impl Node {
 
     /// The same on another chain.
     pub fn start_on(params: ChainParams, dir: &Path) -> Self {
-        Self::open(params, dir, P2pSender::new(|_| Err(InboxFull)), false)
+        Self::open(params, dir, P2pSender::new(|_| Err(InboxFull)), false, Intervals::default())
+    }
+
+    /// The same with another pace.
+    pub fn start_paced(dir: &Path, intervals: Intervals) -> Self {
+        Self::open(params(), dir, P2pSender::new(|_| Err(InboxFull)), false, intervals)
     }
 
     /// One that reaches others by `p2p`.
     pub fn start_among(dir: &Path, p2p: P2pSender, looks_for_peers: bool) -> Self {
-        Self::open(params(), dir, p2p, looks_for_peers)
+        Self::open(params(), dir, p2p, looks_for_peers, Intervals::default())
     }
 
-    fn open(params: ChainParams, dir: &Path, p2p: P2pSender, looks_for_peers: bool) -> Self {
+    fn open(params: ChainParams, dir: &Path, p2p: P2pSender, looks_for_peers: bool, intervals: Intervals) -> Self {
         let (to_chain, inbox) = bounded(1_024);
         let (templates, news) = latest();
         let (to_anchor, questions) = bounded(16);
@@ -94,6 +99,7 @@ impl Node {
             coinbase_tag: CoinbaseTag::default(),
             dir: dir.to_owned(),
             looks_for_peers,
+            intervals,
         };
         let chain = Chain::open(config, inbox, news, outs).expect("opens");
         let status = chain.status();
@@ -189,8 +195,12 @@ impl Node {
     }
 
     pub fn stop(self) {
+        self.end().expect("no error");
+    }
+
+    pub fn end(self) -> Result<(), ChainError> {
         self.to_chain.send(ToChain::Stop).expect("the thread lives");
-        self.thread.join().expect("no panic").expect("no error");
+        self.thread.join().expect("no panic")
     }
 }
 

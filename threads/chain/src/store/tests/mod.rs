@@ -17,12 +17,12 @@ mod processes;
 /// A map so small that a few hundred shares outgrow it.
 const TINY_MAP_BYTES: usize = 256 << 10;
 
-pub(super) fn params() -> ChainParams {
+pub(crate) fn params() -> ChainParams {
     ChainParams::standard(Network::Regtest)
 }
 
 /// The share of a straight chain at `height`. The proof of work is missing, which is not the store's business.
-pub(super) fn share(height: u32) -> StoredShare {
+pub(crate) fn share(height: u32) -> StoredShare {
     let parent = if height == 0 { ShareId::ZERO } else { header_id(height - 1) };
     let info = ShareInfo {
         parent,

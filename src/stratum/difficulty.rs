@@ -58,12 +58,29 @@ impl Difficulty {
     ///
     /// Some firmware reads whole numbers only; short ones are read alike by all.
     pub fn announced(self) -> Self {
-        if self.0 >= 1.0 {
-            return Self(self.0.floor());
+        let scale = self.digits_scale();
+        let nearest = (self.0 * scale).round();
+        let digits = if nearest / scale > self.0 { nearest - 1.0 } else { nearest };
+        Self((digits / scale).max(RANGE.0))
+    }
+
+    /// As [`Self::announced`], but rounded up.
+    pub fn announced_up(self) -> Self {
+        let scale = self.digits_scale();
+        let nearest = (self.0 * scale).round();
+        let digits = if nearest / scale < self.0 { nearest + 1.0 } else { nearest };
+        Self(digits / scale)
+    }
+
+    /// The power of ten by which the digits that are announced become a whole number.
+    ///
+    /// A quotient of two exact numbers is the double nearest to the decimal: it prints short, and rounding it again
+    /// changes nothing, which the product before it, itself rounded, could not promise.
+    fn digits_scale(self) -> f64 {
+        match self.0 >= 1.0 {
+            true => 1.0,
+            false => 10f64.powi(2 - self.0.log10().floor() as i32),
         }
-        let scale = 10f64.powi(2 - self.0.log10().floor() as i32);
-        // A quotient of two exact numbers is the double nearest to the decimal, so it prints short.
-        Self(((self.0 * scale).floor() / scale).max(RANGE.0))
     }
 
     /// The target that this difficulty stands for: `0xffff * 2^208 / difficulty`, rounded down.
@@ -167,6 +184,18 @@ mod tests {
         assert_eq!(text(4.656e-10), "0.000000000465");
     }
 
+    #[test]
+    fn rounding_leaves_what_is_short_already() {
+        let shorts = (1..1_000).map(|digits| f64::from(digits) / 1_000.0).chain((1..1_000).map(f64::from));
+        for short in shorts.chain([0.002_85, 0.000_01, 1e21]) {
+            assert_eq!(Difficulty(short).announced().0, short);
+            assert_eq!(Difficulty(short).announced_up().0, short);
+        }
+        assert_eq!(Difficulty(1.9).announced_up().0, 2.0);
+        assert_eq!(Difficulty(0.999_9).announced_up().0, 1.0);
+        assert_eq!(Difficulty(0.002_331).announced_up().0, 0.002_34);
+    }
+
     proptest! {
         #[test]
         fn announced_numbers_are_read_back_exactly(difficulty in 1e-10f64..1e15) {
@@ -174,6 +203,9 @@ mod tests {
             prop_assert_eq!(announced.to_string().parse::<f64>().unwrap(), announced.0);
             prop_assert!(announced.0 <= difficulty && announced.0 >= difficulty * 0.49);
             prop_assert_eq!(announced.announced(), announced, "rounding twice changes nothing");
+            let up = Difficulty(difficulty).announced_up();
+            prop_assert!(up.0 >= difficulty && up.0 <= difficulty * 2.1);
+            prop_assert_eq!(up.announced(), up, "rounded up is short, too");
         }
 
         #[test]

@@ -58,9 +58,13 @@ pub const LINE_LEN_MAX: usize = 8 * 1024;
 pub const GARBAGE_LINES_MAX: u32 = 10;
 /// Bytes kept of a worker's name or a user agent.
 pub const LABEL_LEN_MAX: usize = 128;
-/// No session may be silent for longer, however slow its shares: a day, at which people look after miners.
+/// No session may be silent for longer, though 20 of its shares may take longer, unless it was as slow before: a day.
+///
+/// Without it a session that found nothing at a difficulty that suits nobody would stay for years, and after only a few
+/// shares for ever, since each silent hour makes them look an hour slower. What a miner loses that is closed too early is
+/// a moment: it comes again, and hashes have no memory.
 pub const IDLE_MS_MAX: u64 = 24 * 3_600 * 1_000;
-/// Hash rate assumed of a miner that has a fixed difficulty and has found nothing yet: one CPU's.
+/// Hash rate assumed of a miner that vardiff cannot help and that has found nothing yet: one CPU's.
 pub const ASSUMED_HASHES_PER_S: f64 = 1e6;
 
 /// Lets an average rate pass, and a burst above it.

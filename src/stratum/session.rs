@@ -21,7 +21,7 @@ use super::user_agents::{traits_of, Traits};
 use super::Now;
 use crate::message::NoWork;
 use crate::status::MinerStatus;
-use pace::Pace;
+use pace::{Pace, Shown};
 
 /// What a step of a session works with.
 pub struct Step<'a> {
@@ -189,8 +189,13 @@ impl Session {
 
     fn check_idle(&self, step: &Step<'_>) -> Result<(), Close> {
         let since_ms = self.last_line_ms.max(self.pace.suited_ms());
-        let mined_s = step.now.since_ms(self.opened.uptime_ms) as f64 / 1_000.0;
-        let allowed_ms = self.pace.silence_allowed_ms(&step.pool.limits, self.tally.credited, mined_s);
+        let mined_s = |until_ms: u64| until_ms.saturating_sub(self.opened.uptime_ms) as f64 / 1_000.0;
+        let shown = Shown {
+            credited: self.tally.credited,
+            mined_s: mined_s(step.now.uptime_ms),
+            until_silence_s: mined_s(self.last_line_ms),
+        };
+        let allowed_ms = self.pace.silence_allowed_ms(&step.pool.limits, shown);
         match step.now.since_ms(since_ms) > allowed_ms {
             true => Err(Close::Idle),
             false => Ok(()),

@@ -69,7 +69,12 @@ impl Vardiff {
         self.move_to(difficulty.get(), now_ms);
     }
 
-    /// The miner takes nothing below this.
+    /// What the miner takes at least.
+    pub fn floor(&self) -> Difficulty {
+        self.floor
+    }
+
+    /// The miner takes nothing below this; [`Difficulty::FLOOR`] if it takes anything.
     pub fn set_floor(&mut self, floor: Difficulty) {
         self.floor = floor.max(Difficulty::FLOOR);
         self.wanted = self.wanted.max(self.floor);

@@ -60,9 +60,11 @@ impl Pace {
         self.fixed = Some(difficulty.max(Difficulty::FLOOR));
     }
 
-    /// The miner takes nothing below this.
+    /// The miner takes nothing below this; [`Difficulty::FLOOR`] if it takes anything.
+    ///
+    /// Only the ceiling may be lower: a pool that asked for more would leave shares in the miner.
     pub fn set_floor(&mut self, floor: Difficulty) {
-        self.vardiff.set_floor(floor);
+        self.vardiff.set_floor(floor.announced_up());
     }
 
     /// Announces what suits under the ceiling, if it differs from what was announced; it binds from `from_job` on.
@@ -111,23 +113,78 @@ impl Pace {
         self.vardiff.begin(now_ms);
     }
 
-    /// What the miner would be told if there were no ceiling.
-    fn suits(&self) -> Difficulty {
-        self.fixed.unwrap_or(self.vardiff.wanted()).announced()
-    }
-
-    /// How long a session may be silent that found shares of summed difficulty `credited` in `mined_s`.
-    pub fn silence_allowed_ms(&self, limits: &Limits, credited: f64, mined_s: f64) -> u64 {
+    /// How long a session may be silent.
+    pub fn silence_allowed_ms(&self, limits: &Limits, shown: Shown) -> u64 {
         let difficulty = self.announced().map_or(0.0, Difficulty::get);
-        let share_s = if credited > 0.0 {
-            difficulty * mined_s / credited
+        // A float too large for the integer saturates.
+        let shares_ms = |share_s: f64| (limits.idle_shares * share_s * 1_000.0) as u64;
+        let bounded = |ms: u64, ms_max: u64| ms.clamp(limits.idle_ms_min, ms_max.max(limits.idle_ms_min));
+        if shown.credited > 0.0 {
+            let mined_ms = |mined_s: f64| shares_ms(difficulty * mined_s / shown.credited);
+            bounded(mined_ms(shown.mined_s), IDLE_MS_MAX.max(mined_ms(shown.until_silence_s)))
         } else if self.fixed.is_some() || self.vardiff.is_at_own_floor() {
-            difficulty * HASHES_PER_DIFFICULTY / ASSUMED_HASHES_PER_S
+            bounded(shares_ms(difficulty * HASHES_PER_DIFFICULTY / ASSUMED_HASHES_PER_S), IDLE_MS_MAX)
         } else {
             // Vardiff lowers the difficulty of a silent session until it suits; each time counts from anew.
-            AIM_S
-        };
-        // A float too large for the integer saturates.
-        ((limits.idle_shares * share_s * 1_000.0) as u64).clamp(limits.idle_ms_min, IDLE_MS_MAX.max(limits.idle_ms_min))
+            bounded(shares_ms(AIM_S), IDLE_MS_MAX)
+        }
+    }
+
+    /// What the miner would be told if there were no ceiling.
+    fn suits(&self) -> Difficulty {
+        self.fixed.unwrap_or(self.vardiff.wanted()).announced().max(self.vardiff.floor())
+    }
+}
+
+/// What a session has shown of its hash rate.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown {
+    /// Sum of the difficulties of its shares.
+    pub credited: f64,
+    /// How long it has been there.
+    pub mined_s: f64,
+    /// How long it had been there at its last line.
+    pub until_silence_s: f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR_S: f64 = 3_600.0;
+    const DAY_S: f64 = 24.0 * HOUR_S;
+
+    fn difficulty(number: f64) -> Difficulty {
+        Difficulty::new(number).unwrap()
+    }
+
+    /// Seconds for which a session may be silent that is told `fixed` and `silent_s` ago had found `shares`.
+    fn allowed_s(fixed: f64, shares: f64, until_silence_s: f64, silent_s: f64) -> f64 {
+        let mut pace = Pace::new(Difficulty::FLOOR, 0);
+        pace.fix(difficulty(fixed));
+        pace.on_job(difficulty(1e9), 0, 0);
+        let shown = Shown { credited: shares * fixed, mined_s: until_silence_s + silent_s, until_silence_s };
+        pace.silence_allowed_ms(&Limits::default(), shown) as f64 / 1_000.0
+    }
+
+    #[test]
+    fn a_miner_known_to_be_slow_has_the_time_of_twenty_shares() {
+        // One share a day: 20 days, which the session's own silence does not prolong.
+        for silent_s in [0.0, DAY_S, 19.0 * DAY_S, 400.0 * DAY_S] {
+            assert_eq!(allowed_s(1.0, 3.0, 3.0 * DAY_S, silent_s), 20.0 * DAY_S);
+        }
+        assert_eq!(allowed_s(1.0, 1_000.0, 1_000.0 * 360.0, 0.0), 2.0 * HOUR_S, "ten an hour");
+        assert_eq!(allowed_s(1.0, 360.0, HOUR_S, 0.0), 300.0, "never less than five minutes");
+    }
+
+    #[test]
+    fn a_miner_of_which_little_is_known_has_a_day() {
+        // A share in its first minute may have been luck; but it is not waited for ever.
+        assert_eq!(allowed_s(1.0, 1.0, 60.0, 0.0), 20.0 * 60.0);
+        assert_eq!(allowed_s(1.0, 1.0, 60.0, HOUR_S), 20.0 * (60.0 + HOUR_S));
+        assert_eq!(allowed_s(1.0, 1.0, 60.0, 2.0 * DAY_S), DAY_S);
+        // None yet: 20 shares of a CPU, and a day at a difficulty that would take it years.
+        assert!((allowed_s(0.5, 0.0, 0.0, 0.0) - 20.0 * 0.5 * 4_295.03).abs() < 1.0);
+        assert_eq!(allowed_s(1e6, 0.0, 0.0, 0.0), DAY_S);
     }
 }

@@ -50,7 +50,7 @@ impl Session {
                 }
                 self.version_mask != 0
             }
-            "minimum-difficulty" => match number(options.get("minimum-difficulty.value")).and_then(Difficulty::new) {
+            "minimum-difficulty" => match asked_floor(options) {
                 Some(floor) => {
                     self.pace.set_floor(floor);
                     true
@@ -121,6 +121,14 @@ fn asked_mask(options: &Options<'_>) -> u32 {
     match options.get("version-rolling.mask") {
         Some(mask) => string(Some(mask)).and_then(|mask| hex_u32(&mask)).unwrap_or(0),
         None => u32::MAX,
+    }
+}
+
+/// The least difficulty that a miner asks for, if it does; 0 takes an earlier wish back.
+fn asked_floor(options: &Options<'_>) -> Option<Difficulty> {
+    match number(options.get("minimum-difficulty.value"))? {
+        0.0 => Some(Difficulty::FLOOR),
+        floor => Difficulty::new(floor),
     }
 }
 

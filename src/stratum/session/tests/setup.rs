@@ -112,24 +112,54 @@ fn extensions_are_answered_one_by_one() {
         .replace('\n', "");
     let expected = json!({"minimum-difficulty": true, "subscribe-extranonce": true, "info": true, "tea\"pot": false});
     assert_eq!(bench.call("a", "mining.configure", &params), Ok(expected));
-    for bad in [r#"[["minimum-difficulty"]]"#, r#"[["minimum-difficulty"],{"minimum-difficulty.value":-1}]"#] {
-        assert_eq!(bench.call("a", "mining.configure", bad), Ok(json!({"minimum-difficulty": false})));
-    }
+    assert_eq!(ask_minimum(&mut bench, &["-1", "null", "\"x\""]), [false; 3]);
+    let unsaid = bench.call("a", "mining.configure", r#"[["minimum-difficulty"]]"#);
+    assert_eq!(unsaid, Ok(json!({"minimum-difficulty": false})));
     for bad in ["[]", "{}", "[5]", "[[]]"] {
         assert_eq!(bench.call("a", "mining.configure", bad).unwrap_err().0, 20, "{bad}");
     }
 }
 
+/// Asks for minimum difficulties, one after the other; what the pool says to each.
+fn ask_minimum(bench: &mut Bench, values: &[&str]) -> Vec<bool> {
+    let answers = values.iter().map(|value| {
+        let params = format!(r#"[["minimum-difficulty"],{{"minimum-difficulty.value":{value}}}]"#);
+        bench.call("a", "mining.configure", &params).unwrap()["minimum-difficulty"].as_bool().unwrap()
+    });
+    answers.collect()
+}
+
 #[test]
 fn minimum_difficulty_is_a_floor_below_the_ceiling() {
-    for (spec, expected) in [(HARD_SHARES, 2_048.0), (EASY_SHARES, 1.0)] {
+    for (spec, minimum, password, expected) in [
+        (HARD_SHARES, "2048", "x", 2_048.0),
+        (EASY_SHARES, "2048", "x", 1.0),
+        (HARD_SHARES, "1.9", "x", 2.0),
+        (HARD_SHARES, "1.9", "d=1.95", 2.0),
+        (HARD_SHARES, "\"2048\"", "d=64", 2_048.0),
+        (HARD_SHARES, "2048", "d=4096", 4_096.0),
+        (HARD_SHARES, "0.0123456", "d=0.01", 0.012_4),
+    ] {
         let mut bench = Bench::new();
         bench.job(spec);
         bench.connect("a");
-        bench.call("a", "mining.configure", r#"[["minimum-difficulty"],{"minimum-difficulty.value":2048}]"#).unwrap();
+        assert_eq!(ask_minimum(&mut bench, &[minimum]), [true]);
         bench.call("a", "mining.subscribe", "[]").unwrap();
-        let told = bench.send("a", r#"{"id":2,"method":"mining.authorize","params":["w"]}"#);
-        assert_eq!(difficulty(&told), Some(expected));
+        let told = bench.send("a", &format!(r#"{{"id":2,"method":"mining.authorize","params":["w","{password}"]}}"#));
+        assert_eq!(difficulty(&told), Some(expected), "{minimum} {password}");
+    }
+}
+
+#[test]
+fn a_minimum_difficulty_of_zero_takes_the_wish_back() {
+    for zero in ["0", "0.0", "\"0\""] {
+        let mut bench = Bench::new();
+        bench.job(HARD_SHARES);
+        bench.connect("a");
+        assert_eq!(ask_minimum(&mut bench, &["2048", zero]), [true, true], "{zero}");
+        bench.call("a", "mining.subscribe", "[]").unwrap();
+        let told = bench.send("a", r#"{"id":2,"method":"mining.authorize","params":["w","d=64"]}"#);
+        assert_eq!(difficulty(&told), Some(64.0));
     }
 }
 

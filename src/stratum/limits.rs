@@ -5,6 +5,8 @@
 pub struct Limits {
     /// Sessions at once from one public address; an IPv6 network of 64 bits counts as one.
     pub sessions_per_address_max: usize,
+    /// Whether loopback and private addresses, a farm's own network, are not counted.
+    pub private_addresses_exempt: bool,
     /// From connecting to the first byte.
     pub first_byte_ms: u64,
     /// From connecting to a successful authorize.
@@ -30,6 +32,8 @@ impl Default for Limits {
         Self {
             // A farm behind one public address is some dozens of machines; more of them use a proxy.
             sessions_per_address_max: 64,
+            // Who can connect from there is the operator, or let in by it.
+            private_addresses_exempt: true,
             // Miners speak first and at once; ten seconds is a bad radio link.
             first_byte_ms: 10_000,
             // Firmware asks configure, subscribe, authorize in a row; some waits for a screen to draw.
@@ -96,6 +100,19 @@ impl TokenBucket {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_programs_bounds_are_these() {
+        let limits = Limits::default();
+        assert_eq!((limits.sessions_per_address_max, limits.private_addresses_exempt), (64, true));
+        assert_eq!(limits.first_byte_ms, 10_000);
+        assert_eq!(limits.authorize_ms, 30_000);
+        assert_eq!((limits.idle_ms_min, limits.idle_shares), (5 * 60_000, 20.0));
+        assert_eq!((limits.submits_per_s, limits.submit_burst), (100.0, 20.0));
+        assert_eq!(LINE_LEN_MAX, 8_192);
+        assert!(limits.tick_ms <= 1_000, "so late a timeout may be");
+        assert!(limits.write_stall_ms <= 30_000, "no longer does one that does not read stay");
+    }
 
     #[test]
     fn a_bucket_lets_the_burst_and_then_the_rate_pass() {

@@ -83,3 +83,25 @@ fn set_options(socket: &TcpStream) -> io::Result<()> {
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE_INTERVAL))?;
     socket.set_send_buffer_size(SEND_BUFFER_LEN)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpStream as Client;
+
+    use mio::{Events, Poll};
+
+    #[test]
+    fn accepted_connections_are_probed_after_30_seconds() {
+        let mut poll = Poll::new().unwrap();
+        let listener = Listener::open(0, poll.registry(), Token(0)).unwrap();
+        let _client = Client::connect((Ipv4Addr::LOCALHOST, listener.local_addr().unwrap().port())).unwrap();
+        poll.poll(&mut Events::with_capacity(1), None).unwrap();
+        let (socket, _) = listener.accept().unwrap().unwrap();
+        assert!(socket.nodelay().unwrap());
+        let socket = SockRef::from(&socket);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(30));
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(10));
+    }
+}

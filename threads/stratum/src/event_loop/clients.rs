@@ -55,7 +55,7 @@ impl Clients {
         Self {
             listener,
             connections: Slab::new(),
-            addresses: Addresses::default(),
+            addresses: Addresses::new(pool.limits().private_addresses_exempt),
             sessions_max,
             may_accept: false,
             queue: VecDeque::new(),

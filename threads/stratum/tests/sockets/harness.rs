@@ -16,6 +16,7 @@ use p2pool_core::stratum::Limits;
 use p2pool_core::work::Job;
 use p2pool_stratum::{StopHandle, Stratum, StratumError, StratumOuts};
 use serde_json::{json, Value};
+use socket2::{Domain, Socket, Type};
 
 use crate::fixtures::{answer, solve, submit_params, JobSpec};
 
@@ -95,6 +96,14 @@ impl Node {
 
     pub fn connect(&self) -> Client {
         Client::new(TcpStream::connect(self.address).unwrap())
+    }
+
+    /// A client at another of the loopback's addresses.
+    pub fn connect_from(&self, address: Ipv4Addr) -> Client {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((address, 0)).into()).unwrap();
+        socket.connect(&self.address.into()).unwrap();
+        Client::new(socket.into())
     }
 
     /// A client that is subscribed, authorised and has its first job.

@@ -1,7 +1,7 @@
 //! What strangers may not do.
 
 use std::io::Write as _;
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -140,6 +140,43 @@ fn sessions_are_limited() {
     drop(first);
     node.wait_for_sessions(2);
     node.worker();
+}
+
+#[test]
+fn an_address_has_64_sessions_and_a_few_browsers() {
+    let mut setup = Setup { web_capacity: Some(8), ..Setup::default() };
+    setup.limits.private_addresses_exempt = false;
+    let node = Node::start(setup);
+    node.job(BASE);
+    let (crowded, other) = (Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 0, 0, 2));
+    let mut miners: Vec<Client> = (0..64).map(|_| node.connect_from(crowded)).collect();
+    miners.iter_mut().for_each(Client::introduce);
+    let mut surplus = node.connect_from(crowded);
+    surplus.write(b"{\"id\":1,\"method\":\"mining.subscribe\",\"params\":[]}\n");
+    assert!(surplus.is_closed(), "the 65th");
+    node.wait_for_sessions(64);
+    node.connect_from(other).introduce();
+    node.wait_for_sessions(64);
+    // Eight more may say what they are, the next is not heard.
+    let silent: Vec<Client> = (0..8).map(|_| node.connect_from(crowded)).collect();
+    node.wait_for_sessions(72);
+    assert!(node.connect_from(crowded).is_closed());
+    drop(silent);
+    node.wait_for_sessions(64);
+    node.connect_from(crowded).write(b"GET / HTTP/1.1\r\n\r\n");
+    node.web.recv_timeout(PATIENCE).unwrap();
+    drop(miners.pop());
+    node.wait_for_sessions(63);
+    node.connect_from(crowded).introduce();
+}
+
+#[test]
+fn a_farms_own_network_may_have_more() {
+    let node = Node::start(Setup::default());
+    node.job(BASE);
+    let mut miners: Vec<Client> = (0..80).map(|_| node.connect()).collect();
+    miners.iter_mut().for_each(Client::introduce);
+    node.wait_for_sessions(80);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-// Serves the page as the node does, with the same content security policy, and made-up answers of the API.
+// Serves the page as the node does, under the node's own content security policy, with made-up answers of the API.
 //
 //   node fixture-server.mjs [PORT] [SCENARIO]
 
@@ -10,7 +10,9 @@ import { scenario } from './fixtures.mjs';
 
 const ASSETS = fileURLToPath(new URL('../../threads/http/assets/', import.meta.url));
 const TYPES = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml' };
-const POLICY = "default-src 'self'";
+const SERVER = new URL('../../threads/http/src/server.rs', import.meta.url);
+/** The policy as the node's source has it: a string that goes on in the next line behind a backslash. */
+const POLICY = /CONTENT_SECURITY_POLICY: &str = "([^"]+)"/.exec(await readFile(SERVER, 'utf8'))[1].replace(/\\\n\s*/g, '');
 
 /** A server on a free port (or `port`); `server.answers` may be replaced at any time, null answers nothing. */
 export async function serve(answers, port = 0) {

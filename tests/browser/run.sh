@@ -46,7 +46,7 @@ fi
 
 export P2POOL_BROWSER_MODULES=$modules P2POOL_CHROMIUM
 P2POOL_CHROMIUM=$(command -v chromium)
-tests=(tests/browser/page.test.mjs tests/browser/node.test.mjs)
+tests=(tests/browser/*.test.mjs)
 if [[ ${1:-} = http://* ]]; then
     export P2POOL_URL=$1
     tests=(tests/browser/node.test.mjs)

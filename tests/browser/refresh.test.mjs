@@ -1,0 +1,86 @@
+// What happens while the page stays open: new answers, wrong ones, none.
+
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { live, plain, text } from './checks.mjs';
+import { NEXT_POLL_MS, complaints, nextPoll, page, server, visit, withPage } from './visit.mjs';
+
+withPage();
+
+describe('refreshing', () => {
+  it('keeps elements, focus, selection and scroll', async () => {
+    const { status } = await visit();
+    await page.evaluate(() => {
+      const list = document.querySelector('#shares-list');
+      list.scrollTop = 30;
+      window.rows = [...list.children];
+      window.payout = document.querySelector('#card-payout').firstChild;
+      window.changes = [];
+      new MutationObserver(found => window.changes.push(...found)).observe(document.querySelector('main'), { childList: true, characterData: true, attributes: true, subtree: true });
+      list.children[3].querySelector('a').focus({ preventScroll: true });
+      getSelection().selectAllChildren(document.querySelector('#card-payout'));
+    });
+    const fresh = { ...status.recent_shares[0], hash: `00000${'c'.repeat(59)}`, share_height: 1236, timestamp: status.time };
+    status.recent_shares = [fresh, ...status.recent_shares.slice(0, -1)];
+    status.tip_hash = fresh.hash;
+    status.share_count = 1237;
+    await nextPoll();
+    await page.waitForFunction(() => document.querySelector('#card-shares').textContent.endsWith('237'));
+    const after = await page.evaluate(() => ({
+      kept: window.rows.slice(0, -1).every((row, index) => document.querySelector('#shares-list').children[index + 1] === row),
+      gone: !window.rows.at(-1).isConnected,
+      focused: document.activeElement === window.rows[3].querySelector('a'),
+      selected: getSelection().toString(),
+      sameText: document.querySelector('#card-payout').firstChild === window.payout,
+      scrolled: document.querySelector('#shares-list').scrollTop > 0,
+      rebuilt: window.changes.filter(change => change.type === 'childList').map(change => change.target.id || change.target.className),
+    }));
+    assert.equal(plain(after.selected), await text(page, '#card-payout'));
+    delete after.selected;
+    // Only the list of shares gained and lost an element.
+    assert.deepEqual(after, { kept: true, gone: true, focused: true, sameText: true, scrolled: true, rebuilt: ['shares-list', 'shares-list'] });
+  });
+
+  it('touches nothing when nothing changed but ages', async () => {
+    const { status } = await visit();
+    await page.evaluate(() => {
+      window.changes = [];
+      new MutationObserver(found => window.changes.push(...found)).observe(document.body, { childList: true, subtree: true });
+    });
+    status.time += 5;
+    await nextPoll();
+    await page.waitForFunction(() => /the last (19|20)\b/.test(document.querySelector('#card-shares-note').textContent));
+    assert.equal(await page.evaluate(() => window.changes.length), 0);
+  });
+
+  it('shows when the node is gone, and when it is back', async () => {
+    const answers = await visit();
+    server.answers = null;
+    await page.clock.fastForward(NEXT_POLL_MS);
+    await page.waitForSelector('#connection[data-state="offline"]');
+    assert.match(await text(page, '#connection'), /^offline since \d/);
+    assert.match(await text(page, '#problems'), /The node has not answered since .* The figures below are of that time\. Check that p2pool runs/);
+    assert.equal(await page.title(), '✕ p2pool testnet4');
+    assert.match(await text(page, '#announcement'), /^The node has not answered since/);
+    assert.equal(await text(page, '#card-pool'), '7.31 TH/s');
+    server.answers = answers;
+    await page.clock.fastForward(NEXT_POLL_MS);
+    await live(page);
+    assert.match(await text(page, '#problems'), /All is well/);
+    assert.equal(await page.title(), 'p2pool testnet4');
+    assert.equal(await page.getAttribute('body', 'data-offline'), null);
+  });
+
+  it('says so when the node refuses', async () => {
+    await visit({ ...server.answers, status: null }, { until: page => page.waitForSelector('#connection[data-state="offline"]') });
+    assert.match(await text(page, '#problems'), /The node refuses to give its figures: not found\./);
+  });
+
+  it('asks nothing but its own figures', async () => {
+    await visit();
+    await nextPoll();
+    const asked = new Set(server.requests.filter(path => path.startsWith('/api/')));
+    assert.deepEqual([...asked].sort(), ['/api/blocks', '/api/status']);
+    assert.deepEqual(complaints, []);
+  });
+});

@@ -87,7 +87,7 @@ export async function cardsMatch(page, status) {
       miners: format.count(figures.miner_count),
       peers: format.count(figures.peer_count),
       eta: format.duration(figures.est_time_to_block),
-      payout: figures.coinbase_value === null ? format.NONE : format.btc(figures.our_payout),
+      payout: figures.coinbase_value === null ? format.NONE : format.btc(figures.our_payout_without_fee),
     };
   }, status);
   for (const [name, value] of Object.entries(wanted)) {

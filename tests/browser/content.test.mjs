@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { readFile, readdir } from 'node:fs/promises';
 import { description, differences } from './contract.mjs';
-import { scenario } from './fixtures.mjs';
+import { NAMES, scenario } from './fixtures.mjs';
 import { complaints, page, server, visit, withPage } from './visit.mjs';
 
 const ASSETS = new URL('../../threads/http/assets/', import.meta.url);
@@ -15,7 +15,7 @@ describe('the made-up answers', () => {
   it('are such as the description of the API promises', async () => {
     const root = await description();
     const against = (name, value) => differences(root.components.schemas[name], value, root, name);
-    for (const state of ['busy', 'empty']) {
+    for (const state of NAMES) {
       const answers = scenario(state);
       const shares = answers.status.tree_shares.map(({ hash }) => answers.share(hash));
       const histories = ['1h', '1d', '7d', '30d'].map(answers.history);

@@ -24,6 +24,8 @@ function random(seed) {
 const OURS = address('ours');
 const NOW = () => Math.floor(Date.now() / 1000);
 const DIFFICULTY = 48231.7;
+/** Rules, section 7. */
+const finderFee = value => Math.floor((value * 5) / 1000);
 
 /** Heights 1188..1235 with forks, uncles, a fork of two and a block. */
 function shares(scenario, now, payees) {
@@ -135,7 +137,7 @@ function busy(scenario = 'busy') {
       tip_miner: main[0].miner,
       tip_time: main[0].timestamp,
       recent_shares: main.slice(0, 20).map(({ hash, miner, timestamp, is_block, share_height, uncles }) => ({ hash, miner, timestamp, is_block, share_height, uncles: uncles.length })),
-      miner_weights: Object.fromEntries(entries.map(entry => [entry.address, entry.pct / 100])),
+      miner_weights: Object.fromEntries(entries.map(({ address: payee, amount }) => [payee, (payee === OURS ? amount - finderFee(value) : amount) / (value - finderFee(value))])),
       miner_weights_omitted: 0,
       window_shares: 1236,
       shares_accepted: 17058,
@@ -153,12 +155,13 @@ function busy(scenario = 'busy') {
       last_block_found_time: block.timestamp,
       last_block_found_hash: block.hash,
       est_time_to_block: 9312,
-      history: points(now, 60, 30, 1236),
+      history: points(now, 60, 10, 1236),
       our_address: OURS,
       payout_entries: entries,
       coinbase_value: value,
       coinbase_bytes: 1832,
       our_payout: entries[3].amount,
+      our_payout_without_fee: entries[3].amount - finderFee(value),
       block_height: 91828,
       block_difficulty: 1.58e7,
       template_age_secs: 7,
@@ -174,32 +177,34 @@ function busy(scenario = 'busy') {
       problems: [],
     },
     blocks: [
-      { hash: block.hash, height: 91827, share_height: block.share_height, time: block.timestamp, status: 'submitted', confirmations: null, reason: null, miner: block.miner, ours: false, value },
-      { hash: main.at(-14).hash, height: 91812, share_height: 1201, time: now - 1700, status: 'confirmed', confirmations: 15, reason: null, miner: OURS, ours: true, value: 312500000 },
-      { hash: hex('refused block'), height: 91500, share_height: null, time: now - 40000, status: 'rejected', confirmations: null, reason: 'bad-cb-amount', miner: OURS, ours: true, value: 312500001 },
-      { hash: hex('orphaned block'), height: 91002, share_height: 17, time: now - 86400, status: 'orphaned', confirmations: null, reason: null, miner: payees[2], ours: false, value: 312500000 },
+      { hash: block.hash, height: 91827, share_height: block.share_height, share_held: true, time: block.timestamp, status: 'submitted', confirmations: null, reason: null, miner: block.miner, ours: false, value },
+      { hash: main.at(-14).hash, height: 91812, share_height: 1201, share_held: true, time: now - 1700, status: 'confirmed', confirmations: 15, reason: null, miner: OURS, ours: true, value: 312500000 },
+      { hash: hex('refused block'), height: 91500, share_height: null, share_held: false, time: now - 40000, status: 'rejected', confirmations: null, reason: 'bad-cb-amount', miner: OURS, ours: true, value: 312500001 },
+      { hash: hex('orphaned block'), height: 91002, share_height: 17, share_held: false, time: now - 86400, status: 'orphaned', confirmations: null, reason: null, miner: payees[2], ours: false, value: 312500000 },
     ],
     tree,
     entries,
   };
 }
 
-/** Just installed: no shares, no peers, no miners, no template. */
-function empty() {
+/** A state in the words of `threads/http/src/api/state`. */
+const state = (code, level, text, advice, since = null) => ({ code, level, text, advice, since });
+const NO_MINER = () => state('no_miner', 'info', 'No miner is connected.', 'Point a miner at stratum+tcp://, the name or address of this machine, and the port of this page.');
+
+/** Without shares, peers, miners and work, for the reason that `problems` tell, worst first. */
+function nothing(problems, fields) {
   const { status } = busy();
   return {
     status: {
       ...status,
-      state: { code: 'bitcoind_down', level: 'error', text: 'bitcoind is still syncing: 43 % of the chain.', advice: 'Mining begins by itself when it is done.', since: NOW() - 4 },
-      sharechain_height: null, uncle_count: 0, orphan_count: 0, miner_weights_omitted: 0, window_shares: 0, shares_accepted: 0, shares_rejected: 0, blocks_found: 0,
-      share_count: 0, miner_count: 0, peer_count: 0, tip_hash: null, tip_miner: null, tip_time: null, recent_shares: [], miner_weights: {},
+      state: problems[0],
+      problems,
+      sharechain_height: null, uncle_count: 0, orphan_count: 0, miner_weights_omitted: 0, window_shares: null, shares_accepted: 0, shares_rejected: 0, blocks_found: 0,
+      share_count: 0, miner_count: 0, peer_count: 0, tip_hash: null, tip_miner: null, tip_time: null, recent_shares: [], miner_weights: { [OURS]: 0 },
       uptime_secs: 4, pool_hashrate: 0, local_hashrate: 0, last_block_found_time: null, last_block_found_hash: null, est_time_to_block: null,
-      history: [], payout_entries: [], coinbase_value: null, our_peer_id: '', coinbase_bytes: null, our_payout: 0, block_height: null, block_difficulty: null, template_age_secs: null, tree_shares: [], peers: [], miners: [], difficulty: 0.00024414,
-      problems: [
-        { code: 'bitcoind_down', level: 'error', text: 'bitcoind is still syncing: 43 % of the chain.', advice: 'Mining begins by itself when it is done.', since: NOW() - 4 },
-        { code: 'no_miner', level: 'info', text: 'No miner is connected.', advice: 'Point a miner at this port.', since: null },
-        { code: 'alone', level: 'warning', text: 'Mining alone: no other node can be reached.', advice: 'Check -bootnodes.', since: null },
-      ],
+      history: [], payout_entries: [], coinbase_value: null, our_peer_id: '', coinbase_bytes: null, our_payout: 0, our_payout_without_fee: 0, block_height: null, block_difficulty: null, template_age_secs: null,
+      tree_shares: [], peers: [], miners: [], difficulty: 0.00024414,
+      ...fields,
     },
     blocks: [],
     tree: [],
@@ -207,11 +212,33 @@ function empty() {
   };
 }
 
-const SCENARIOS = { busy, empty };
+/** Just installed, alone, and bitcoind has only just started to fetch its own chain. */
+const empty = () => nothing([
+  state('bitcoind_syncing', 'error', 'bitcoind is still syncing: 43 % of the chain.', 'Wait: miners get work when it is done.', NOW() - 4),
+  state('alone', 'warning', 'Mining alone: no other node can be reached.', 'Check that those in -bootnodes run and can be reached, and that -p2p-port of this machine can be reached from outside. What is found meanwhile may earn less than it could.', NOW() - 4),
+  NO_MINER(),
+], { window_shares: 0 });
+
+/** Its first seconds: bitcoind gives work, and no other node was found yet. */
+const waiting = () => nothing([
+  state('waiting_for_peers', 'error', 'Looking for other nodes: there is no work for miners yet.', 'Wait: miners get work when this node is level with another one, or after a minute without any.', NOW() - 4),
+  NO_MINER(),
+], { template_age_secs: 2 });
+
+/** It has found others and fetches what they have. */
+const syncing = () => nothing([
+  state('syncing', 'error', 'The sharechain is being fetched: 12 % of 8640 shares.', 'Wait: miners get work when it is done.'),
+  NO_MINER(),
+], { template_age_secs: 2, peer_count: 4, peers: busy().status.peers });
+
+const SCENARIOS = { busy, empty, waiting, syncing };
+
+/** Their names. */
+export const NAMES = Object.keys(SCENARIOS);
 
 /** What the node answers in a named state. */
 export function scenario(name) {
-  if (!(name in SCENARIOS)) throw new Error(`there is no scenario '${name}'; there are ${Object.keys(SCENARIOS).join(', ')}`);
+  if (!(name in SCENARIOS)) throw new Error(`there is no scenario '${name}'; there are ${NAMES.join(', ')}`);
   const made = SCENARIOS[name]();
   return {
     status: made.status,

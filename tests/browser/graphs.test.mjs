@@ -2,9 +2,9 @@
 
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { drawn, eventually, plain, text } from './checks.mjs';
+import { drawn, eventually, plain, tabTo, text } from './checks.mjs';
 import { scenario } from './fixtures.mjs';
-import { page, visit, withPage } from './visit.mjs';
+import { nextPoll, page, visit, withPage } from './visit.mjs';
 
 withPage();
 
@@ -32,7 +32,7 @@ describe('graphs', () => {
   it('are empty without points, and say so', async () => {
     await visit(scenario('empty'));
     assert.equal((await drawn(page, '#graph-pool canvas')).pixels, 0);
-    assert.equal(await text(page, '#graph-pool .note'), 'The first points come within a minute or two.');
+    assert.equal(await text(page, '#graph-pool .note'), 'The first point comes within some seconds.');
   });
 
   it('draw no line where the node was off', async () => {
@@ -57,5 +57,86 @@ describe('graphs', () => {
     await page.mouse.move(box.x + 62, box.y + 50);
     const first = await page.evaluate(async value => (await import(new URL('format.js', location.href))).hashrate(value), status.history[0].ph);
     assert.ok((await text(page, '#graph-pool .readout')).startsWith(`${plain(first)} at `));
+  });
+
+  /** Columns of the plot, as parts of its width, in which the line or a dot of this graph is drawn. */
+  const inked = name => page.evaluate(id => {
+    const canvas = document.querySelector(`#graph-${id} canvas`);
+    const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+    const [left, right, bottom] = [62, canvas.width - 10, canvas.height - 22];
+    // Lines across are dim; the graph's own colour and its mark are not.
+    const isInk = (x, y) => data[(y * canvas.width + x) * 4 + 3] > 200 && Math.max(...data.slice((y * canvas.width + x) * 4, (y * canvas.width + x) * 4 + 3)) > 150;
+    const columns = [];
+    for (let x = left; x < canvas.width; x += 1) {
+      if (Array.from({ length: bottom }, (_, y) => y).some(y => isInk(x, y))) columns.push((x - left) / (right - left));
+    }
+    return { first: columns[0], last: columns.at(-1) };
+  }, name);
+
+  it('stand where they belong in the chosen time, not across all of it', async () => {
+    const answers = scenario('busy');
+    const { time } = answers.status;
+    const point = (age, ph) => ({ t: time - age, ph, lh: 1e9, shares: 7, miners: 1, peers: 1 });
+    // Two points in ten minutes of a day, the older one at its end less a 144th.
+    answers.history = window => ({ window, step_secs: 600, points: [point(600, 4e11), point(0, 6e11)] });
+    await visit(answers);
+    await page.getByText('1 day', { exact: true }).click();
+    await eventually(async () => {
+      const { first, last } = await inked('pool');
+      assert.ok(first > 0.96 && first < 0.995 && last > 0.99, `from ${first} to ${last}`);
+    });
+    assert.equal(await text(page, '#graph-pool .note'), 'min 400 GH/s · mean 500 GH/s · max 600 GH/s');
+  });
+
+  it('draw a single point as a dot, and do not call it nothing', async () => {
+    const answers = scenario('busy');
+    const { time } = answers.status;
+    answers.history = window => ({ window, step_secs: 14400, points: [{ t: time - 1296000, ph: 238e3, lh: 0, shares: 7, miners: 1, peers: 1 }] });
+    await visit(answers);
+    await page.getByText('30 days', { exact: true }).click();
+    await eventually(async () => {
+      const { first, last } = await inked('pool');
+      assert.ok(first > 0.47 && last < 0.53, `from ${first} to ${last}`);
+    });
+    assert.equal(await text(page, '#graph-pool .readout'), '238 kH/s');
+    assert.match(await text(page, '#graph-pool .note'), /^one point so far, at /);
+    assert.ok(!/Nothing is stored/.test(await text(page, '.graphs')));
+    answers.history = window => ({ window, step_secs: 3600, points: [] });
+    await page.getByText('7 days', { exact: true }).click();
+    await eventually(async () => assert.equal(await text(page, '#graph-pool .note'), 'Nothing is stored for this time yet.'));
+    assert.equal((await drawn(page, '#graph-pool canvas')).pixels, 0);
+    assert.equal(await text(page, '#graph-pool .readout'), '');
+  });
+
+  it('have one unit on an axis', async () => {
+    await visit();
+    const axes = await page.evaluate(async () => {
+      const [{ hashrateAxis }, { niceTicks }] = await Promise.all(['format.js', 'graphs.js'].map(name => import(new URL(name, location.href))));
+      return [[0, 1.5e12], [0, 1e5], [0, 9.4e5], [0, 7e12], [0, 2.5e3], [0, 3]].map(([low, high]) => {
+        const ticks = niceTicks(low, high, false);
+        return ticks.map(hashrateAxis(ticks.at(-1), ticks[1] - ticks[0])).join(' ');
+      });
+    });
+    assert.deepEqual(axes.map(plain), [
+      '0 TH/s 0.5 TH/s 1.0 TH/s 1.5 TH/s', '0 kH/s 25 kH/s 50 kH/s 75 kH/s 100 kH/s', '0 MH/s 0.25 MH/s 0.50 MH/s 0.75 MH/s 1.00 MH/s', '0 TH/s 2 TH/s 4 TH/s 6 TH/s 8 TH/s',
+      '0 kH/s 1 kH/s 2 kH/s 3 kH/s', '0 H/s 1 H/s 2 H/s 3 H/s',
+    ]);
+  });
+
+  it('tell their values by arrow keys', async () => {
+    const { status } = await visit();
+    await tabTo(page, '#graph-pool canvas');
+    const rate = value => page.evaluate(async number => (await import(new URL('format.js', location.href))).hashrate(number), value).then(plain);
+    const canvas = page.locator('#graph-pool canvas');
+    await page.keyboard.press('ArrowLeft');
+    assert.ok((await text(page, '#graph-pool .readout')).startsWith(`${await rate(status.history[58].ph)} at `));
+    assert.equal(await canvas.getAttribute('aria-valuenow'), '59');
+    await page.keyboard.press('Home');
+    assert.ok(plain(await canvas.getAttribute('aria-valuetext')).startsWith(`${await rate(status.history[0].ph)} at `));
+    // What was chosen stays chosen when new figures come.
+    await nextPoll();
+    assert.equal(await canvas.getAttribute('aria-valuenow'), '1');
+    await page.keyboard.press('Tab');
+    assert.equal(await text(page, '#graph-pool .readout'), await rate(status.history[59].ph));
   });
 });

@@ -71,6 +71,48 @@ describe('refreshing', () => {
     assert.equal(await page.getAttribute('body', 'data-offline'), null);
   });
 
+  it('shows what it can of an answer that it does not understand, says so, and goes on', async () => {
+    const { status } = await visit();
+    const { peers } = status;
+    delete status.peers;
+    status.share_count = 1237;
+    await nextPoll();
+    await page.waitForSelector('#connection[data-state="broken"]');
+    assert.match(await text(page, '#problems'), /Some of what the node answered cannot be shown: .+ Reload this page/);
+    assert.equal(await text(page, '#connection'), 'not all is shown');
+    assert.equal(await page.title(), '✕ p2pool testnet4');
+    // All but that part is new.
+    assert.equal(await text(page, '#card-shares'), '1 237');
+    assert.equal(await page.locator('#peers-list li').count(), 4);
+
+    for (const broken of [{}, { ...status, problems: null, miners: 7 }, [], 'text', 3]) {
+      server.answers = { ...server.answers, status: broken };
+      await nextPoll();
+      await page.waitForSelector('#connection[data-state="broken"]');
+    }
+    server.answers = { ...server.answers, status: { ...status, peers: peers.slice(1), share_count: 1238 } };
+    await nextPoll();
+    await live(page);
+    assert.equal(await text(page, '#card-shares'), '1 238');
+    assert.equal(await page.locator('#peers-list li').count(), 3);
+    assert.match(await text(page, '#problems'), /All is well/);
+    assert.equal(await page.getAttribute('body', 'data-offline'), null);
+  });
+
+  it('loads itself anew when the node was upgraded', async () => {
+    const { status } = await visit();
+    await page.evaluate(() => { window.isOld = true; });
+    await nextPoll();
+    assert.equal(await page.evaluate(() => window.isOld), true);
+    status.version = '9.9.9';
+    const loaded = page.waitForEvent('load');
+    await page.clock.fastForward(NEXT_POLL_MS);
+    await loaded;
+    await live(page);
+    assert.equal(await page.evaluate(() => window.isOld), undefined);
+    assert.match(await text(page, '#footer-node'), /p2pool 9\.9\.9/);
+  });
+
   it('says so when the node refuses', async () => {
     await visit({ ...server.answers, status: null }, { until: page => page.waitForSelector('#connection[data-state="offline"]') });
     assert.match(await text(page, '#problems'), /The node refuses to give its figures: not found\./);

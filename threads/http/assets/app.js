@@ -2,7 +2,7 @@
 
 import { ask } from './api.js';
 import { $, setAttr, setText, show } from './dom.js';
-import { clock, duration } from './format.js';
+import { duration, moment } from './format.js';
 import { showBlocks } from './blocks.js';
 import { showCards } from './cards.js';
 import { openDialog } from './dialog.js';
@@ -10,7 +10,7 @@ import { Graphs } from './graphs.js';
 import { showMiners } from './miners.js';
 import { showPayouts } from './payouts.js';
 import { showPeers } from './peers.js';
-import { showProblems } from './problems.js';
+import { ShowError, showProblems } from './problems.js';
 import { showShares } from './shares.js';
 import { showTree } from './tree.js';
 
@@ -25,7 +25,7 @@ const state = {
   blocks: null,
   /** Unix seconds of this computer's clock when the node last answered. */
   answered: null,
-  /** Why the last question failed; null while the node answers. */
+  /** Why the last figures did not come or cannot be shown; null while all is well with them. */
   failure: null,
   /** Node's clock less this computer's, in seconds. */
   skew: 0,
@@ -34,6 +34,8 @@ const state = {
 const graphs = new Graphs();
 let range = 'live';
 let historyAsked = 0;
+/** Of the node that this page came from. */
+let version = null;
 
 const here = () => Date.now() / 1000;
 /** The node's time, by which ages are told. */
@@ -42,34 +44,59 @@ const nodeTime = () => here() + state.skew;
 async function poll() {
   try {
     const [status, blocks] = await Promise.all([ask('/api/status'), ask('/api/blocks')]);
+    followVersion(status);
     state.status = status;
     state.blocks = blocks;
     state.answered = here();
-    state.failure = null;
     state.skew = status.time - state.answered;
+    state.failure = showFigures();
   } catch (error) {
     state.failure = error;
   }
   showConnection();
-  if (state.failure === null) showFigures();
   showProblems(state, here());
   if (state.failure === null && range !== 'live' && here() - historyAsked > HISTORY_MS / 1000) await askHistory();
 }
 
+/** After an upgrade of the node its new page understands its new answers. */
+function followVersion({ version: now }) {
+  if (typeof now !== 'string') return;
+  version ??= now;
+  if (now !== version) location.reload();
+}
+
+/** Shows all that can be shown; gives the first error of those parts that cannot. */
 function showFigures() {
   const { status, blocks } = state;
   const now = nodeTime();
+  const parts = [
+    () => showNetwork(status),
+    () => showProblems({ ...state, failure: null }, here()),
+    () => showCards(status, blocks.blocks, now),
+    () => showTree(status, now),
+    () => showShares(status, now),
+    () => showPayouts(status),
+    () => showMiners(status, now),
+    () => showBlocks(blocks, now),
+    () => showPeers(status),
+    () => showFooter(status),
+    () => range === 'live' && graphs.show(status.history, 'live', status.time),
+  ];
+  let failure = null;
+  for (const part of parts) {
+    try {
+      part();
+    } catch (error) {
+      console.error(error);
+      failure ??= new ShowError(error);
+    }
+  }
+  return failure;
+}
+
+function showNetwork(status) {
   show($('network'), true);
   setText($('network'), networkName(status));
-  showCards(status, blocks.blocks, now);
-  showTree(status, now);
-  showShares(status, now);
-  showPayouts(status);
-  showMiners(status, now);
-  showBlocks(blocks, now);
-  showPeers(status);
-  showFooter(status);
-  if (range === 'live') graphs.show(status.history, 'live');
 }
 
 /** A private pool names itself beside Bitcoin's network. */
@@ -89,22 +116,23 @@ function showFooter(status) {
 }
 
 function showConnection() {
-  const offline = state.failure !== null;
-  document.title = title(offline);
-  setAttr($('connection'), 'data-state', offline ? 'offline' : 'live');
-  setAttr(document.body, 'data-offline', offline ? '' : null);
-  if (!offline) setText($('connection-text'), 'live');
-  else setText($('connection-text'), state.answered === null ? 'offline' : `offline since ${clock(state.answered)}`);
+  const { failure, answered } = state;
+  const kind = failure === null ? 'live' : failure instanceof ShowError ? 'broken' : 'offline';
+  document.title = title(failure !== null);
+  setAttr($('connection'), 'data-state', kind);
+  setAttr(document.body, 'data-offline', failure === null ? null : '');
+  const words = { live: 'live', broken: 'not all is shown', offline: answered === null ? 'offline' : `offline since ${moment(answered, here())}` };
+  setText($('connection-text'), words[kind]);
 }
 
 async function askHistory() {
   const wanted = range;
   try {
-    const { points } = await ask(`/api/history?window=${wanted}`);
+    const { points, step_secs: step } = await ask(`/api/history?window=${wanted}`);
     // Another window may have been chosen meanwhile.
     if (range !== wanted) return;
     historyAsked = here();
-    graphs.show(points, wanted);
+    graphs.show(points, wanted, nodeTime(), step);
   } catch (error) {
     if (range === wanted) graphs.fail(error.message);
   }
@@ -114,7 +142,7 @@ $('ranges').addEventListener('change', event => {
   range = event.target.value;
   historyAsked = 0;
   if (range !== 'live') askHistory();
-  else if (state.status !== null) graphs.show(state.status.history, 'live');
+  else if (state.status !== null) graphs.show(state.status.history, 'live', state.status.time);
 });
 
 /** The address says which share is open, so that back and forward work and a share can be linked to. */
@@ -124,11 +152,11 @@ function followAddress() {
 }
 window.addEventListener('hashchange', followAddress);
 
-/** One question at a time, the next some seconds after its answer; none while nobody looks. */
+/** One question at a time, the next some seconds after its answer; none while nobody looks. Nothing ends it. */
 async function loop() {
   for (;;) {
     if (document.hidden) await new Promise(resume => document.addEventListener('visibilitychange', resume, { once: true }));
-    await poll();
+    await poll().catch(console.error);
     await new Promise(resume => setTimeout(resume, POLL_MS));
   }
 }

@@ -3,6 +3,9 @@
 import { $, el, keyed, setAttr, setText, shareHref, show } from './dom.js';
 import { ago, btc, count, fullTime, plural, shorten } from './format.js';
 
+/** The node looks after a block no longer once it has so many: its coins can be spent. */
+const CONFIRMATIONS_MAX = 100;
+
 const SIGNS = { submitted: '…', confirmed: '✓', rejected: '✕', orphaned: '✕' };
 
 /** Shows all found blocks, newest first. */
@@ -30,14 +33,14 @@ function update(row, block, now) {
   const status = row.querySelector('.status');
   setAttr(status, 'data-status', block.status);
   setText(status, `${SIGNS[block.status]} ${words(block)}`);
-  // A block of a stale job, or below the share target, is no share to look at.
-  setAttr(row.querySelector('a'), 'href', block.share_height === null ? null : shareHref(block.hash));
+  // A block of a stale job, or below the share target, is no share to look at; old shares are dropped.
+  setAttr(row.querySelector('a'), 'href', block.share_held ? shareHref(block.hash) : null);
   setText(row.querySelector('.by'), `${btc(block.value)}, by ${block.ours ? 'you' : shorten(block.miner, 12, 8)}`);
   setText(row.querySelector('time'), `${fullTime(block.time)}, ${ago(block.time, now)}`);
 }
 
 function words({ status, confirmations, reason }) {
   if (status === 'rejected') return `rejected: ${reason}`;
-  if (status === 'confirmed') return plural(confirmations, 'confirmation');
+  if (status === 'confirmed') return confirmations >= CONFIRMATIONS_MAX ? `${CONFIRMATIONS_MAX}+\u00a0confirmations` : plural(confirmations, 'confirmation');
   return status;
 }

@@ -2,6 +2,7 @@
 
 import { $, el, setAttr, setText, shareHref } from './dom.js';
 import { NONE, ago, btc, count, difficulty, duration, fullTime, hashrate, percent, shorten } from './format.js';
+import { whyNoWork } from './problems.js';
 
 /** Shows all cards. */
 export function showCards(status, blocks, now) {
@@ -22,10 +23,11 @@ function card(name, value, note) {
 }
 
 function showPayout(status) {
-  const { coinbase_value: value, our_payout: ours, our_address: address } = status;
-  if (value === null) card('payout', NONE, 'no work from bitcoind yet');
-  else if (ours === 0) card('payout', btc(0), 'no work of yours is in the payout window yet');
-  else card('payout', btc(ours), `${percent((100 * ours) / value)} of ${btc(value)}, to ${shorten(address, 10, 6)}`);
+  const { coinbase_value: value, our_payout: whole, our_payout_without_fee: ours } = status;
+  if (value === null) return card('payout', NONE, whyNoWork(status));
+  const fee = whole > ours ? `; + ${btc(whole - ours)} if this node finds it` : '';
+  const part = ours > 0 ? `${percent((100 * ours) / value)} of ${btc(value)}` : 'no work of yours is in the payout window';
+  card('payout', btc(ours), part + fee);
 }
 
 function partOfPool({ local_hashrate: local, pool_hashrate: pool }) {
@@ -46,7 +48,7 @@ function showLastBlock(status, blocks, now) {
     link = el('a');
     note.replaceChildren(link);
   }
-  const { height, share_height: share } = blocks.find(block => block.hash === hash) ?? {};
-  setAttr(link, 'href', share === null ? null : shareHref(hash));
+  const { height, share_held: isHeld } = blocks.find(block => block.hash === hash) ?? {};
+  setAttr(link, 'href', isHeld ? shareHref(hash) : null);
   setText(link, height === undefined ? shorten(hash) : `height ${count(height)}`);
 }

@@ -2,7 +2,7 @@
 
 import { ApiError, ask } from './api.js';
 import { $, el, setText, shareHref } from './dom.js';
-import { ago, btc, count, difficulty, fullTime, percent, si } from './format.js';
+import { ago, btc, count, difficulty, fullTime, hashes, percent } from './format.js';
 
 const dialog = $('share');
 /** The hash shown or asked for; answers for others come too late. */
@@ -93,15 +93,12 @@ function shareRows(share, now, ourAddress) {
     ['Children', ...links(share.children, 'none yet')],
     ...(share.confirmations === null ? [] : [['Shares on top', count(share.confirmations)]]),
     ['Difficulty', `${difficulty(share.share_difficulty)}, target `, hash(info.share_bits)],
-    ['Difficulty reached', `${difficulty(share.hash_difficulty)} of ${difficulty(share.block_difficulty)} for a block`],
+    ['Difficulty reached', `${difficulty(share.hash_difficulty)}; a block needs ${difficulty(share.block_difficulty)}`],
     ['Work', hashes(share.work)],
     ['Work of the chain', hashes(info.chain_work)],
     ...(share.verified ? [] : [['Payouts', 'not checked by this node: it does not hold all shares they follow from']]),
   ];
 }
-
-/** Work comes as a decimal number that may be greater than what a double holds exactly. */
-const hashes = work => `${si(Number(work), '')} hashes`.replace('\u00a0 ', ' ');
 
 const hex32 = number => `0x${(number >>> 0).toString(16).padStart(8, '0')}`;
 

@@ -36,15 +36,34 @@ export function si(value, unit) {
 /** Hashes per second. */
 export const hashrate = value => si(value, 'H/s');
 
-/** A difficulty; tiny ones (test networks) by a power of ten. */
+/** Hashes per second on an axis up to `greatest`, whose lines lie `step` apart: one unit and as many digits for all. */
+export function hashrateAxis(greatest, step) {
+  const power = Math.max(0, Math.min(PREFIXES.length - 1, Math.floor(Math.log10(greatest) / 3)));
+  const size = 1000 ** power;
+  const digits = [0, 1, 2].find(count => Math.abs((step / size) * 10 ** count - Math.round((step / size) * 10 ** count)) < 1e-6) ?? 3;
+  return value => `${value === 0 ? 0 : (value / size).toFixed(digits)}${NBSP}${PREFIXES[power]}H/s`;
+}
+
+/** A difficulty: whole below a million, tiny ones (test networks) by a power of ten. */
 export function difficulty(value) {
   if (!isNumber(value)) return NONE;
-  if (value >= 1000) return si(value, '');
+  if (value >= 999_999.5) return si(value, '');
+  if (value >= 1000) return count(value);
   if (value === 0) return '0';
-  if (value >= 0.001) return String(Number(value.toPrecision(3)));
+  return value >= 0.001 ? String(Number(value.toPrecision(3))) : powerOfTen(value);
+}
+
+function powerOfTen(value) {
   const [mantissa, exponent] = value.toExponential(2).split('e');
   const power = [...exponent.replace('+', '')].map(digit => SUPERSCRIPTS[digit]).join('');
   return `${mantissa}${NBSP}×${NBSP}10${power}`;
+}
+
+/** Work in words. It comes as a decimal number that may be greater than what a double holds exactly. */
+export function hashes(work) {
+  const value = Number(work);
+  if (!isNumber(value)) return NONE;
+  return value < 1e6 ? plural(value, 'hash', 'hashes') : `${powerOfTen(value)}${NBSP}hashes`;
 }
 
 /** Satoshis as bitcoins, every digit. */
@@ -107,6 +126,12 @@ const date = time => new Date(time * 1000);
 export const clock = time => (isNumber(time) ? CLOCK.format(date(time)) : NONE);
 /** Local date and time. */
 export const fullTime = time => (isNumber(time) ? FULL.format(date(time)) : NONE);
+
+/** Local time of day, with the date if that is not today's. */
+export function moment(time, now) {
+  if (!isNumber(time) || !isNumber(now)) return fullTime(time);
+  return date(time).toDateString() === date(now).toDateString() ? clock(time) : fullTime(time);
+}
 
 /** A label for an axis that spans `span` seconds. */
 export function axisTime(time, span) {

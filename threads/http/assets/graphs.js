@@ -1,7 +1,7 @@
 // Graphs over time on canvas: pool and local hash rate and the number of shares.
 
 import { $, setAttr, setText } from './dom.js';
-import { axisTime, clock, count, fullTime, hashrate } from './format.js';
+import { axisTime, clock, count, fullTime, hashrate, hashrateAxis } from './format.js';
 
 /** Room for labels, in CSS pixels. */
 const LEFT = 62;
@@ -12,10 +12,19 @@ const BOTTOM = 22;
 const TICKS = 4;
 
 const SERIES = [
-  { id: 'pool', name: 'Pool hash rate', field: 'ph', format: hashrate, colour: '--blue', fromZero: true },
-  { id: 'local', name: 'Local hash rate', field: 'lh', format: hashrate, colour: '--green', fromZero: true },
-  { id: 'shares', name: 'Shares', field: 'shares', format: count, colour: '--purple', fromZero: false },
+  { id: 'pool', name: 'Pool hash rate', field: 'ph', format: hashrate, axis: hashrateAxis, colour: '--blue', fromZero: true },
+  { id: 'local', name: 'Local hash rate', field: 'lh', format: hashrate, axis: hashrateAxis, colour: '--green', fromZero: true },
+  { id: 'shares', name: 'Shares held', field: 'shares', format: count, axis: () => count, colour: '--purple', fromZero: false },
 ];
+
+/** The node keeps 60 live points. */
+const LIVE_STEP_S = 10;
+/** Seconds that each range spans. */
+const SPANS = { live: 60 * LIVE_STEP_S, '1h': 3600, '1d': 86400, '7d': 604800, '30d': 2592000 };
+/** Points further apart than so many steps have a time between them when the node was off. */
+const GAP_STEPS = 3;
+/** A point that no line leads to, pixels. */
+const DOT = 2.5;
 
 /** All graphs, over one range of time. */
 export class Graphs {
@@ -23,9 +32,9 @@ export class Graphs {
     this.graphs = SERIES.map(series => new Graph($(`graph-${series.id}`), series));
   }
 
-  /** Shows points `{t, ph, lh, shares}`, oldest first. */
-  show(points, range) {
-    for (const graph of this.graphs) graph.show(points, range);
+  /** Shows points `{t, ph, lh, shares}`, oldest first and `step` seconds apart, of a range that ends at `now` by the node's clock. */
+  show(points, range, now, step = LIVE_STEP_S) {
+    for (const graph of this.graphs) graph.show(points, range, now, step);
   }
 
   /** Says why there is nothing to show. */
@@ -42,19 +51,27 @@ class Graph {
     this.readout = figure.querySelector('.readout');
     this.note = figure.querySelector('.note');
     this.points = [];
+    /** Where the pointer is, or null. */
     this.pointer = null;
+    /** The time that arrow keys have led to, or null. */
+    this.chosen = null;
     const style = getComputedStyle(document.documentElement);
     const colour = name => style.getPropertyValue(name).trim();
     this.colours = { line: colour(series.colour), grid: colour('--border-muted'), text: colour('--muted'), point: colour('--text') };
     this.canvas.addEventListener('pointermove', event => this.point(event.offsetX));
     this.canvas.addEventListener('pointerleave', () => this.point(null));
+    this.canvas.addEventListener('keydown', event => this.walk(event));
+    this.canvas.addEventListener('blur', () => this.choose(null));
     new ResizeObserver(() => this.draw()).observe(this.canvas);
   }
 
-  show(points, range) {
+  show(points, range, now, step) {
     const { field } = this.series;
-    this.points = points.filter(point => typeof point[field] === 'number').map(point => ({ t: point.t, v: point[field] }));
+    this.from = now - SPANS[range];
+    this.to = now;
     this.range = range;
+    this.step = step;
+    this.points = points.filter(({ t, [field]: v }) => typeof v === 'number' && t >= this.from).map(({ t, [field]: v }) => ({ t, v }));
     this.describe();
     this.draw();
   }
@@ -62,45 +79,82 @@ class Graph {
   fail(reason) {
     this.points = [];
     this.draw();
+    this.describeNothing(`No history: ${reason}`);
+  }
+
+  describeNothing(why) {
     setAttr(this.figure, 'data-empty', '');
     setText(this.readout, '');
-    setText(this.note, `No history: ${reason}`);
-    setAttr(this.canvas, 'aria-label', `${this.series.name}: no history`);
+    setText(this.note, why);
+    setAttr(this.canvas, 'role', 'img');
+    setAttr(this.canvas, 'tabindex', null);
+    setAttr(this.canvas, 'aria-label', `${this.series.name}: ${why}`);
   }
 
   /** In words what the line shows, for all who cannot see it. */
   describe() {
-    const { name, format } = this.series;
-    setAttr(this.figure, 'data-empty', this.points.length < 2 ? '' : null);
-    if (this.points.length < 2) {
-      setText(this.note, this.range === 'live' ? 'The first points come within a minute or two.' : 'Nothing stored for this time yet.');
-      setText(this.readout, this.points.length ? format(this.points[0].v) : '');
-      setAttr(this.canvas, 'aria-label', `${name}: not enough points yet`);
+    const { name, format, fromZero } = this.series;
+    if (this.points.length === 0) {
+      this.describeNothing(this.range === 'live' ? 'The first point comes within some seconds.' : 'Nothing is stored for this time yet.');
       return;
     }
+    setAttr(this.figure, 'data-empty', null);
     const values = this.points.map(point => point.v);
     const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
-    const least = format(Math.min(...values));
-    const most = format(Math.max(...values));
     const now = format(values.at(-1));
-    const parts = this.series.fromZero ? [`min ${least}`, `mean ${format(mean)}`, `max ${most}`] : [`from ${format(values[0])} to ${now}`];
+    let parts = fromZero ? [`min ${format(Math.min(...values))}`, `mean ${format(mean)}`, `max ${format(Math.max(...values))}`] : [`from ${format(values[0])} to ${now}`];
+    if (values.length === 1) parts = [`one point so far, at ${this.timeOf(this.points[0].t)}`];
     setText(this.note, parts.join(' · '));
+    // A value that arrow keys choose: what the web calls a slider.
+    setAttr(this.canvas, 'role', 'slider');
+    setAttr(this.canvas, 'tabindex', 0);
     setAttr(this.canvas, 'aria-label', `${name} from ${fullTime(this.points[0].t)} to ${fullTime(this.points.at(-1).t)}: ${parts.join(', ')}, now ${now}`);
-    if (this.pointer === null) setText(this.readout, now);
+    this.readOut();
+  }
+
+  timeOf(t) {
+    return this.range === 'live' || this.range === '1h' ? clock(t) : fullTime(t);
+  }
+
+  /** Says the value that is pointed at, else the newest. */
+  readOut() {
+    const at = this.pointedAt();
+    const shown = at ?? this.points.at(-1);
+    if (shown === undefined) return;
+    setText(this.readout, at ? `${this.series.format(at.v)} at ${this.timeOf(at.t)}` : this.series.format(shown.v));
+    setAttr(this.canvas, 'aria-valuemin', 1);
+    setAttr(this.canvas, 'aria-valuemax', this.points.length);
+    setAttr(this.canvas, 'aria-valuenow', this.points.indexOf(shown) + 1);
+    setAttr(this.canvas, 'aria-valuetext', `${this.series.format(shown.v)} at ${this.timeOf(shown.t)}`);
   }
 
   point(x) {
     this.pointer = x;
     this.draw();
-    const at = this.nearest();
-    const last = this.points.at(-1);
-    if (at) setText(this.readout, `${this.series.format(at.v)} at ${this.range === 'live' || this.range === '1h' ? clock(at.t) : fullTime(at.t)}`);
-    else if (last) setText(this.readout, this.series.format(last.v));
+    this.readOut();
   }
 
-  nearest() {
-    if (this.pointer === null || this.points.length < 2 || !this.scale) return null;
-    const distance = point => Math.abs(this.scale.x(point.t) - this.pointer);
+  choose(time) {
+    this.chosen = time;
+    this.draw();
+    this.readOut();
+  }
+
+  /** Arrow keys go from point to point, Page keys by ten. */
+  walk(event) {
+    const last = this.points.length - 1;
+    const here = this.points.indexOf(this.pointedAt() ?? this.points[last]);
+    const target = { ArrowLeft: here - 1, ArrowRight: here + 1, PageDown: here - 10, PageUp: here + 10, Home: 0, End: last }[event.key];
+    if (target === undefined || last < 0) return;
+    event.preventDefault();
+    this.pointer = null;
+    this.choose(this.points[Math.max(0, Math.min(last, target))].t);
+  }
+
+  /** The point next to the pointer, or to what arrow keys chose. */
+  pointedAt() {
+    if (this.points.length === 0 || !this.scale || (this.pointer === null && this.chosen === null)) return null;
+    const distance = this.pointer === null ? ({ t }) => Math.abs(t - this.chosen) : ({ t }) => Math.abs(this.scale.x(t) - this.pointer);
     return this.points.reduce((best, point) => (distance(point) < distance(best) ? point : best));
   }
 
@@ -118,29 +172,29 @@ class Graph {
     const context = canvas.getContext('2d');
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.clearRect(0, 0, width, height);
-    if (this.points.length < 2) return;
+    if (this.points.length === 0) return;
     this.scale = this.makeScale(width, height);
     this.drawGrid(context, width, height);
-    for (const run of runs(this.points)) this.drawRun(context, run, height);
-    this.drawMark(context, this.nearest() ?? this.points.at(-1), height);
+    for (const run of runs(this.points, GAP_STEPS * this.step)) this.drawRun(context, run, height);
+    this.drawMark(context, this.pointedAt() ?? this.points.at(-1), height);
   }
 
   makeScale(width, height) {
     const values = this.points.map(point => point.v);
     const ticks = niceTicks(this.series.fromZero ? 0 : Math.min(...values), Math.max(...values), !this.series.fromZero);
     const [low, high] = [ticks[0], ticks.at(-1)];
-    const [first, last] = [this.points[0].t, this.points.at(-1).t];
+    const { from, to } = this;
     return {
       ticks,
-      first,
-      last,
-      x: t => LEFT + ((t - first) / Math.max(1, last - first)) * (width - LEFT - RIGHT),
+      label: this.series.axis(high, ticks[1] - low),
+      x: t => LEFT + ((Math.min(t, to) - from) / (to - from)) * (width - LEFT - RIGHT),
       y: v => height - BOTTOM - ((v - low) / (high - low)) * (height - BOTTOM - TOP),
     };
   }
 
   drawGrid(context, width, height) {
-    const { ticks, first, last, x, y } = this.scale;
+    const { from, to } = this;
+    const { ticks, label, x, y } = this.scale;
     context.font = `11px ${getComputedStyle(this.canvas).fontFamily}`;
     context.fillStyle = this.colours.text;
     context.strokeStyle = this.colours.grid;
@@ -154,17 +208,24 @@ class Graph {
       context.moveTo(LEFT, at);
       context.lineTo(width - RIGHT, at);
       context.stroke();
-      context.fillText(this.series.format(tick), LEFT - 8, at);
+      context.fillText(label(tick), LEFT - 8, at);
     }
     context.textBaseline = 'alphabetic';
-    for (const [time, align] of [[first, 'left'], [(first + last) / 2, 'center'], [last, 'right']]) {
+    for (const [time, align] of [[from, 'left'], [(from + to) / 2, 'center'], [to, 'right']]) {
       context.textAlign = align;
-      context.fillText(axisTime(time, last - first), x(time), height - 5);
+      context.fillText(axisTime(time, to - from), x(time), height - 5);
     }
   }
 
   drawRun(context, run, height) {
     const { x, y } = this.scale;
+    if (run.length === 1) {
+      context.beginPath();
+      context.arc(x(run[0].t), y(run[0].v), DOT, 0, 2 * Math.PI);
+      context.fillStyle = this.colours.line;
+      context.fill();
+      return;
+    }
     context.beginPath();
     for (const { t, v } of run) context.lineTo(x(t), y(v));
     context.strokeStyle = this.colours.line;
@@ -182,7 +243,7 @@ class Graph {
 
   drawMark(context, { t, v }, height) {
     const { x, y } = this.scale;
-    if (this.pointer !== null) {
+    if (this.pointedAt() !== null) {
       context.beginPath();
       context.moveTo(x(t), TOP);
       context.lineTo(x(t), height - BOTTOM);
@@ -198,9 +259,7 @@ class Graph {
 }
 
 /** The points in runs without a gap: where the node was off, no line is drawn. */
-function runs(points) {
-  const steps = points.slice(1).map((point, index) => point.t - points[index].t).sort((a, b) => a - b);
-  const gap = 3 * Math.max(1, steps[Math.floor(steps.length / 2)]);
+function runs(points, gap) {
   const found = [[points[0]]];
   for (const [index, point] of points.slice(1).entries()) {
     if (point.t - points[index].t > gap) found.push([point]);

@@ -2,6 +2,7 @@
 
 import { $, el, keyed, setAttr, setText, show } from './dom.js';
 import { btc, percent, plural, shorten } from './format.js';
+import { whyNoShares, whyNoWork } from './problems.js';
 
 /** Shown until somebody asks for all. */
 const ROWS = 12;
@@ -22,7 +23,7 @@ export function showPayouts(status) {
   setText($('payouts-note'), entries.length ? `${btc(status.coinbase_value)} to ${plural(entries.length, 'address', 'addresses')}` : '');
   setText($('payouts-why'), why(status));
   show($('payouts-empty'), entries.length === 0);
-  setText($('payouts-empty'), 'Nothing to pay out yet: bitcoind has given no template.');
+  setText($('payouts-empty'), `Nothing to pay out yet: ${whyNoWork(status)}.`);
 
   // Our own line is always among those shown.
   const shown = all ? entries : entries.filter((entry, index) => index < ROWS || entry.address === ours);
@@ -38,9 +39,16 @@ export function showPayouts(status) {
 }
 
 /** What our line follows from. */
-function why({ our_address: ours, miner_weights: weights, window_shares: shares }) {
-  if (shares === 0) return 'Nobody has work in the payout window yet: whoever finds a block now gets all of it.';
-  return `You did ${percent(100 * (weights[ours] ?? 0))} of the work of the last ${plural(shares, 'share')}, which a block pays for.`;
+function why(status) {
+  const { our_address: ours, miner_weights: weights, window_shares: shares, coinbase_value: value, our_payout: whole, our_payout_without_fee: paid } = status;
+  const missing = whyNoShares(status) ?? (status.share_count > 0 ? 'they are not all here yet' : null);
+  if (!shares && missing) return `This node does not hold the shares that a block pays for: ${missing}.`;
+  if (!shares) return 'Nobody has work in the payout window yet: whoever finds a block now gets all of it.';
+  const weight = weights[ours];
+  const part = weight > 0 ? `You did ${percent(100 * weight)}` : 'You did none';
+  const done = `${part} of the work of the last ${plural(shares, 'share')}, which a block pays for.`;
+  if (value === null || whole <= paid) return done;
+  return `${done} Whoever finds it gets ${btc(whole - paid)} more (${percent((100 * (whole - paid)) / value)}, the finder’s fee): here as if this node does.`;
 }
 
 function create({ address }) {

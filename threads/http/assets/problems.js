@@ -1,7 +1,7 @@
 // What is wrong with the node, in plain words, and what to do; or that nothing is.
 
 import { $, el, keyed, setAttr, setText } from './dom.js';
-import { clock, duration, plural } from './format.js';
+import { duration, moment, plural } from './format.js';
 
 /** Clocks of two computers that are kept in time differ by less. */
 const SKEW_MAX_S = 60;
@@ -12,9 +12,16 @@ const WORDS = { error: 'Error', warning: 'Warning', info: 'Note', ok: 'In order'
 /** Codes of what is shown now. */
 let shown = null;
 
+/** Figures came, and this page cannot show them: an error in it, or an answer of another version. */
+export class ShowError extends Error {
+  constructor(cause) {
+    super(cause.message, { cause });
+  }
+}
+
 /** Shows all problems, or one line that says that all is well. */
 export function showProblems(state, here) {
-  const items = state.failure !== null ? [unreachable(state)] : problems(state, here);
+  const items = state.failure !== null ? [noFigures(state, here)] : problems(state, here);
   keyed($('problems'), items, item => item.code, create, update);
   // Read out when something begins or ends, not whenever an age in it grows.
   const codes = items.map(item => item.code).join();
@@ -22,7 +29,15 @@ export function showProblems(state, here) {
   shown = codes;
 }
 
-function unreachable({ failure, answered }) {
+function noFigures({ failure, answered }, here) {
+  if (failure instanceof ShowError) {
+    return {
+      code: 'not-shown',
+      level: 'error',
+      text: `Some of what the node answered cannot be shown: ${failure.message}.`,
+      advice: 'Figures below may be old or missing. Reload this page; if that does not help, this is an error in p2pool that wants to be reported.',
+    };
+  }
   // The node answers, but not with figures.
   if (failure.status !== undefined) {
     return {
@@ -34,7 +49,7 @@ function unreachable({ failure, answered }) {
   }
   const text = answered === null
     ? 'The node does not answer.'
-    : `The node has not answered since ${clock(answered)}. The figures below are of that time.`;
+    : `The node has not answered since ${moment(answered, here)}. The figures below are of that time.`;
   return {
     code: 'offline',
     level: 'error',
@@ -44,7 +59,7 @@ function unreachable({ failure, answered }) {
 }
 
 function problems({ status, skew }, here) {
-  const found = status.problems.map(problem => ({ ...problem, text: withSince(problem, here + skew) }));
+  const found = status.problems.map(problem => ({ ...problem, text: withSince(problem, here + skew), advice: advice(problem, status) }));
   if (Math.abs(skew) > SKEW_MAX_S && !found.some(problem => problem.code === 'clock_off')) {
     found.push({
       code: 'browser_clock',
@@ -57,8 +72,29 @@ function problems({ status, skew }, here) {
   return [{ code: 'ok', level: 'ok', text: `All is well: ${plural(status.miner_count, 'miner')} at work, ${plural(status.peer_count, 'peer')} connected.`, advice: '' }];
 }
 
+/** The page knows what the node cannot: by which name it is reached. */
+function advice({ code, advice }, status) {
+  return code === 'no_miner' ? `Point a miner at ${stratumAddress(status)}, with any user name and password.` : advice;
+}
+
 function withSince({ text, since }, now) {
-  return since ? `${text} Since ${clock(since)} (${duration(now - since)}).` : text;
+  return since ? `${text} Since ${moment(since, now)} (${duration(now - since)}).` : text;
+}
+
+/** Why there is no work for miners, for where the problem itself is told already. */
+export function whyNoWork({ state: { code, level } }) {
+  if (code === 'waiting_for_peers') return 'waiting for another node';
+  if (code === 'syncing') return 'the sharechain is being fetched';
+  if (code === 'bitcoind_syncing') return 'bitcoind is not synced yet';
+  if (code.startsWith('bitcoind_') && level === 'error') return 'no work from bitcoind';
+  return 'no work yet';
+}
+
+/** Why this node may not know of shares that others have; null if there is no reason to think so. */
+export function whyNoShares({ state: { code } }) {
+  if (code === 'waiting_for_peers') return 'this node is still looking for another one that has it';
+  if (code === 'syncing') return 'it is being fetched from other nodes';
+  return null;
 }
 
 /** Where miners connect, as seen from this browser. */

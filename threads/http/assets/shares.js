@@ -1,7 +1,8 @@
 // The latest shares, newest first, with their whole hashes.
 
 import { $, el, keyed, setAttr, setText, shareHref, show } from './dom.js';
-import { ago, clock, count, fullTime, plural, shorten } from './format.js';
+import { ago, count, fullTime, moment, plural, shorten } from './format.js';
+import { whyNoShares } from './problems.js';
 
 /** Shows the latest shares. */
 export function showShares(status, now) {
@@ -9,7 +10,7 @@ export function showShares(status, now) {
   const { share_count: all, uncle_count: uncles, orphan_count: orphans } = status;
   setText($('shares-note'), all ? `${count(all)} held, ${plural(uncles, 'uncle')}, ${count(orphans)} not on the chain` : '');
   show($('shares-empty'), shares.length === 0);
-  setText($('shares-empty'), 'No shares yet. The first one appears as soon as a miner of the pool finds it.');
+  setText($('shares-empty'), whyNoShares(status) ? 'No shares are held yet.' : 'No shares yet. The first one appears as soon as a miner of the pool finds it.');
   keyed($('shares-list'), shares, share => share.hash, create, (row, share) => update(row, share, status, now));
 }
 
@@ -31,5 +32,5 @@ function update(row, { miner, share_height: height, timestamp, is_block: isBlock
   const by = row.querySelector('.by');
   setText(by, `#${count(height)} by ${shorten(miner, 12, 8)}`);
   setAttr(by, 'title', miner);
-  setText(row.querySelector('time'), `${clock(timestamp)}, ${ago(timestamp, now)}`);
+  setText(row.querySelector('time'), `${moment(timestamp, now)}, ${ago(timestamp, now)}`);
 }

@@ -2,6 +2,7 @@
 
 import { $, el, keyed, setAttr, setText, shareHref, show, svg } from './dom.js';
 import { ago, count, plural, shorten } from './format.js';
+import { whyNoShares } from './problems.js';
 
 /** Distances in CSS pixels. Shares stand wider apart where the drawing would not fill its box. */
 const STEP_MIN = 24;
@@ -24,6 +25,8 @@ const nodes = svg('g', { class: 'nodes' });
 const drawing = svg('svg', { role: 'group', 'aria-label': 'Shares of the chain, oldest first. Arrow keys move, Enter opens.' }, edges, labels, nodes);
 $('tree').append(drawing);
 
+const byTouch = matchMedia('(hover: none)');
+
 /** What is drawn now: places by hash, and the lowest height. */
 let drawn = { places: new Map(), base: null };
 /** The share that Tab leads to; the others are reached from it by arrow keys. */
@@ -37,7 +40,8 @@ export function showTree(status, now) {
   const places = layOut(status.tree_shares);
   for (const id of ['tree', 'tree-legend', 'tree-readout', 'tree-details']) show($(id), places.size > 0);
   show($('tree-empty'), places.size === 0);
-  setText($('tree-empty'), 'The sharechain is empty: it begins with the first share that a miner of the pool finds.');
+  const why = whyNoShares(status);
+  setText($('tree-empty'), why ? `Nothing of the sharechain is here yet: ${why}.` : 'The sharechain is empty: it begins with the first share that a miner of the pool finds.');
   draw(places, context);
   summary = summarise([...places.values()]);
   if (!nodes.contains(document.activeElement) && !nodes.matches(':hover')) setText($('tree-readout'), summary);
@@ -203,7 +207,7 @@ function read(hash) {
 function summarise(places) {
   const uncles = places.filter(place => place.kind === 'uncle').length;
   const forks = places.filter(place => place.kind === 'fork').length;
-  return `The newest ${plural(places.length, 'share')}: ${plural(uncles, 'uncle')}, ${count(forks)} not on the chain. Point at one for more.`;
+  return `The newest ${plural(places.length, 'share')}: ${plural(uncles, 'uncle')}, ${count(forks)} not on the chain. ${byTouch.matches ? 'Tap' : 'Point at'} one for more.`;
 }
 
 /** Arrow keys: left and right along a lane, up and down to the nearest share of another. */

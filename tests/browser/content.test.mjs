@@ -32,6 +32,23 @@ describe('the made-up answers', () => {
   });
 });
 
+describe('the made-up problems', () => {
+  it('are in the words of the node', async () => {
+    const sources = await Promise.all(['state.rs', 'state/bitcoind.rs'].map(name => readFile(new URL(`../../threads/http/src/api/${name}`, import.meta.url), 'utf8')));
+    // Strings that go on in the next line behind a backslash; what stands in braces is filled in.
+    const words = [...sources.join('\n').matchAll(/"((?:[^"\\]|\\[\s\S])*)"/g)].map(([, string]) => string.replace(/\\\n\s*/g, ''));
+    const sentences = words.filter(string => string.replace(/\{[^}]*\}/g, '').length >= 15).map(string => new RegExp(string.split(/\{[^}]*\}/).map(part => part.replace(/[.*+?^$()[\]|\\]/g, '\\$&')).join('.+')));
+    for (const state of NAMES) {
+      const { status } = scenario(state);
+      for (const { text, advice } of [status.state, ...status.problems]) {
+        assert.ok(sentences.some(sentence => sentence.test(text)), text);
+        assert.ok(words.includes(advice), advice);
+      }
+    }
+    assert.ok(!sentences.some(sentence => sentence.test('bitcoind is on holiday.')));
+  });
+});
+
 describe('strangers’ text', () => {
   it('a worker named like markup stays text', async () => {
     await visit();

@@ -138,6 +138,7 @@ function busy(scenario = 'busy') {
       tip_time: main[0].timestamp,
       recent_shares: main.slice(0, 20).map(({ hash, miner, timestamp, is_block, share_height, uncles }) => ({ hash, miner, timestamp, is_block, share_height, uncles: uncles.length })),
       miner_weights: Object.fromEntries(entries.map(({ address: payee, amount }) => [payee, (payee === OURS ? amount - finderFee(value) : amount) / (value - finderFee(value))])),
+      our_weight_fraction: (entries[3].amount - finderFee(value)) / (value - finderFee(value)),
       miner_weights_omitted: 0,
       window_shares: 1236,
       shares_accepted: 17058,
@@ -200,7 +201,7 @@ function nothing(problems, fields) {
       state: problems[0],
       problems,
       sharechain_height: null, uncle_count: 0, orphan_count: 0, miner_weights_omitted: 0, window_shares: null, shares_accepted: 0, shares_rejected: 0, blocks_found: 0,
-      share_count: 0, miner_count: 0, peer_count: 0, tip_hash: null, tip_miner: null, tip_time: null, recent_shares: [], miner_weights: { [OURS]: 0 },
+      share_count: 0, miner_count: 0, peer_count: 0, tip_hash: null, tip_miner: null, tip_time: null, recent_shares: [], miner_weights: {}, our_weight_fraction: null,
       uptime_secs: 4, pool_hashrate: 0, local_hashrate: 0, last_block_found_time: null, last_block_found_hash: null, est_time_to_block: null,
       history: [], payout_entries: [], coinbase_value: null, our_peer_id: '', coinbase_bytes: null, our_payout: 0, our_payout_without_fee: 0, block_height: null, block_difficulty: null, template_age_secs: null,
       tree_shares: [], peers: [], miners: [], difficulty: 0.00024414,
@@ -214,10 +215,10 @@ function nothing(problems, fields) {
 
 /** Just installed, alone, and bitcoind has only just started to fetch its own chain. */
 const empty = () => nothing([
-  state('bitcoind_syncing', 'error', 'bitcoind is still syncing: 43 % of the chain.', 'Wait: miners get work when it is done.', NOW() - 4),
+  state('bitcoind_syncing', 'error', 'bitcoind is still downloading the block chain: 43\u00a0% done. There has been no work yet.', 'Wait: mining begins by itself when it is done.', NOW() - 4),
   state('alone', 'warning', 'Mining alone: no other node can be reached.', 'Check that those in -bootnodes run and can be reached, and that -p2p-port of this machine can be reached from outside. What is found meanwhile may earn less than it could.', NOW() - 4),
   NO_MINER(),
-], { window_shares: 0 });
+], { window_shares: 0, our_weight_fraction: 0 });
 
 /** Its first seconds: bitcoind gives work, and no other node was found yet. */
 const waiting = () => nothing([
@@ -227,7 +228,7 @@ const waiting = () => nothing([
 
 /** It has found others and fetches what they have. */
 const syncing = () => nothing([
-  state('syncing', 'error', 'The sharechain is being fetched: 12 % of 8640 shares.', 'Wait: miners get work when it is done.'),
+  state('syncing', 'error', 'The sharechain is being fetched: 12\u00a0% of 8\u202f640 shares.', 'Wait: miners get work when it is done.'),
   NO_MINER(),
 ], { template_age_secs: 2, peer_count: 4, peers: busy().status.peers });
 

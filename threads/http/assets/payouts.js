@@ -40,11 +40,9 @@ export function showPayouts(status) {
 
 /** What our line follows from. */
 function why(status) {
-  const { our_address: ours, miner_weights: weights, window_shares: shares, coinbase_value: value, our_payout: whole, our_payout_without_fee: paid } = status;
-  const missing = whyNoShares(status) ?? (status.share_count > 0 ? 'they are not all here yet' : null);
-  if (!shares && missing) return `This node does not hold the shares that a block pays for: ${missing}.`;
-  if (!shares) return 'Nobody has work in the payout window yet: whoever finds a block now gets all of it.';
-  const weight = weights[ours];
+  const { our_weight_fraction: weight, window_shares: shares, coinbase_value: value, our_payout: whole, our_payout_without_fee: paid } = status;
+  if (shares === null) return `This node does not hold the shares that a block pays for: ${whyNoShares(status) ?? 'they are not all here yet'}.`;
+  if (shares === 0) return 'Nobody has work in the payout window yet: whoever finds a block now gets all of it.';
   const part = weight > 0 ? `You did ${percent(100 * weight)}` : 'You did none';
   const done = `${part} of the work of the last ${plural(shares, 'share')}, which a block pays for.`;
   if (value === null || whole <= paid) return done;

@@ -91,9 +91,10 @@ export function whyNoWork({ state: { code, level } }) {
 }
 
 /** Why this node may not know of shares that others have; null if there is no reason to think so. */
-export function whyNoShares({ state: { code } }) {
-  if (code === 'waiting_for_peers') return 'this node is still looking for another one that has it';
-  if (code === 'syncing') return 'it is being fetched from other nodes';
+export function whyNoShares({ problems }) {
+  const is = wanted => problems.some(({ code }) => code === wanted);
+  if (is('waiting_for_peers')) return 'this node is still looking for another one that has them';
+  if (is('syncing')) return 'they are being fetched from other nodes';
   return null;
 }
 

@@ -41,7 +41,7 @@ export function showTree(status, now) {
   for (const id of ['tree', 'tree-legend', 'tree-readout', 'tree-details']) show($(id), places.size > 0);
   show($('tree-empty'), places.size === 0);
   const why = whyNoShares(status);
-  setText($('tree-empty'), why ? `Nothing of the sharechain is here yet: ${why}.` : 'The sharechain is empty: it begins with the first share that a miner of the pool finds.');
+  setText($('tree-empty'), why ? `No shares of the sharechain are here yet: ${why}.` : 'The sharechain is empty: it begins with the first share that a miner of the pool finds.');
   draw(places, context);
   summary = summarise([...places.values()]);
   if (!nodes.contains(document.activeElement) && !nodes.matches(':hover')) setText($('tree-readout'), summary);

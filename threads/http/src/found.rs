@@ -26,7 +26,7 @@ const LINES_MAX: usize = 4 * BLOCKS_MAX;
 /// Blocks that bitcoind is asked about: each costs it a small question now and then.
 const WATCHED_MAX: usize = 100;
 /// Bitcoin's own rule for when a coinbase may be spent: nobody expects such a block to go.
-const MATURE: u32 = 100;
+pub const MATURE: u32 = 100;
 const FILE: &str = "blocks.jsonl";
 const NEW_FILE: &str = "blocks.jsonl.new";
 
@@ -254,6 +254,17 @@ impl Found {
             Some(BlockFate::Orphaned) => false,
             _ => block.refusal.is_none(),
         })
+    }
+
+    /// Height of Bitcoin's tip as the latest word on any block gives it.
+    pub fn tip_height(&self) -> Option<u32> {
+        let tip = |block: &FoundBlock| match block.fate {
+            Some(BlockFate::Confirmed { confirmations }) => {
+                Some(block.facts.block_height.saturating_add(confirmations.saturating_sub(1)))
+            }
+            _ => None,
+        };
+        self.blocks.iter().filter_map(tip).max()
     }
 
     /// How many are remembered.

@@ -83,7 +83,7 @@ impl Server {
     fn answer(&mut self, request: Request) {
         // The relay lets nothing else through.
         let reply = match request.method() {
-            Method::Get | Method::Head => self.site.reply(request.url()),
+            Method::Get | Method::Head => self.site.reply(request.url(), Instant::now()),
             _ => return,
         };
         let response = response(reply, if_none_match(&request));

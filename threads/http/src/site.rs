@@ -119,8 +119,8 @@ impl Site {
         self.history.save();
     }
 
-    /// Answers a request for a path with an optional query.
-    pub fn reply(&mut self, target: &str) -> Reply {
+    /// Answers a request for a path with an optional query, at this moment.
+    pub fn reply(&mut self, target: &str, now: Instant) -> Reply {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         if let Some(asset) = self.assets.iter().find(|asset| asset.path == path) {
             return Reply {
@@ -132,7 +132,7 @@ impl Site {
         }
         let view = self.view();
         match path {
-            "/api/status" => self.status(&view),
+            "/api/status" => self.status(&view, now),
             "/api/payouts" => {
                 let HttpConfig { payout_script, payout_address, .. } = &self.config;
                 json(200, &PayoutsDocument::of(&view, &mut self.window, payout_script, payout_address))
@@ -149,7 +149,7 @@ impl Site {
                 let health = Health::of(&view);
                 json(if health.healthy { 200 } else { 503 }, &health)
             }
-            "/metrics" => self.metrics(&view),
+            "/metrics" => self.metrics(&view, now),
             _ => match path.strip_prefix("/api/share/") {
                 Some(hash) => self.share(&view, hash),
                 None => error(404, "there is nothing at this path"),
@@ -161,17 +161,18 @@ impl Site {
         View::take(&self.sources, UnixTime::from(SystemTime::now()))
     }
 
-    fn uptime_secs(&self) -> u64 {
-        self.started.elapsed().as_secs()
+    fn uptime_secs(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.started).as_secs()
     }
 
-    fn status(&mut self, view: &View) -> Reply {
-        let cached = self.status.as_ref().filter(|(made, _)| made.elapsed() < STATUS_CACHE);
+    fn status(&mut self, view: &View, now: Instant) -> Reply {
+        let is_fresh = |made: &Instant| now.saturating_duration_since(*made) < STATUS_CACHE;
+        let cached = self.status.as_ref().filter(|(made, _)| is_fresh(made));
         if let Some((_, body)) = cached {
             return Reply { code: 200, content_type: JSON, body: body.clone(), etag: None };
         }
         self.search_blocks(view);
-        let uptime_secs = self.uptime_secs();
+        let uptime_secs = self.uptime_secs(now);
         let sources = StatusSources {
             config: &self.config,
             history: &self.history,
@@ -180,7 +181,7 @@ impl Site {
             uptime_secs,
         };
         let reply = json(200, &StatusDocument::of(view, sources));
-        self.status = Some((Instant::now(), reply.body.clone()));
+        self.status = Some((now, reply.body.clone()));
         reply
     }
 
@@ -202,9 +203,9 @@ impl Site {
         }
     }
 
-    fn metrics(&self, view: &View) -> Reply {
+    fn metrics(&self, view: &View, now: Instant) -> Reply {
         let extras = Extras {
-            uptime_secs: self.uptime_secs(),
+            uptime_secs: self.uptime_secs(now),
             web: &self.web,
             store_bytes: std::fs::metadata(&self.config.store_file).ok().map(|data| data.len()),
         };
@@ -228,3 +229,6 @@ fn error(code: u16, why: &str) -> Reply {
     let body = serde_json::to_vec(&ErrorDocument { error: why }).unwrap_or_default();
     Reply { code, content_type: JSON, body, etag: None }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use p2pool_core::sharechain::Tree;
 use p2pool_core::status::BlockFate;
 use serde::Serialize;
 
-use crate::found::{Found, FoundBlock};
+use crate::found::{Found, FoundBlock, MATURE};
 use crate::view::View;
 
 /// Blocks listed: the newest.
@@ -49,10 +49,15 @@ struct Block {
 }
 
 impl Block {
-    fn of(block: &FoundBlock, tree: &Tree) -> Self {
+    /// bitcoind is asked about one block after the other, so its words on two blocks may be of different tips: all are told
+    /// by the newest.
+    fn of(block: &FoundBlock, tree: &Tree, tip_height: Option<u32>) -> Self {
         // bitcoind also speaks of the header of a block that it refused: as of one that is not on the best chain.
         let (status, confirmations, reason) = match (block.fate, &block.refusal) {
-            (Some(BlockFate::Confirmed { confirmations }), _) => ("confirmed", Some(confirmations), None),
+            (Some(BlockFate::Confirmed { .. }), _) => {
+                let above = tip_height.map_or(0, |tip| tip.saturating_sub(block.facts.block_height));
+                ("confirmed", Some(above.saturating_add(1).min(MATURE)), None)
+            }
             (_, Some(reason)) => ("rejected", None, Some(reason.clone())),
             (Some(BlockFate::Orphaned), None) => ("orphaned", None, None),
             (None | Some(BlockFate::Unknown), None) => ("submitted", None, None),
@@ -78,6 +83,8 @@ impl BlocksDocument {
     /// The newest.
     pub fn of(found: &Found, view: &View) -> Self {
         let counters = &view.counters;
+        let below_job = view.job().map(|job| job.block_height.0.saturating_sub(1));
+        let tip_height = below_job.max(found.tip_height());
         Self {
             count: found.len(),
             found_since_start: counters.blocks_found.get(),
@@ -86,7 +93,11 @@ impl BlocksDocument {
                 rejected: counters.own_blocks.rejected.get(),
                 failed: counters.own_blocks.failed.get(),
             },
-            blocks: found.newest_first().take(LISTED_MAX).map(|block| Block::of(block, view.tree())).collect(),
+            blocks: found
+                .newest_first()
+                .take(LISTED_MAX)
+                .map(|block| Block::of(block, view.tree(), tip_height))
+                .collect(),
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::view::View;
 /// The document.
 #[derive(Serialize)]
 pub struct Health {
-    /// Whether there is fresh work and a synced chain.
+    /// Whether miners have fresh work on a chain that is level with the others', or is mined alone.
     pub healthy: bool,
     /// What is wrong, in words.
     reasons: Vec<String>,

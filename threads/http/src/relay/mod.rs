@@ -234,3 +234,6 @@ pub fn wake(waker: &Waker) {
         log::debug!("waking the web relay: {error}");
     }
 }
+
+#[cfg(test)]
+mod tests;

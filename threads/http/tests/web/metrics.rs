@@ -1,7 +1,9 @@
 //! The metrics' names, which alerts and graphs elsewhere depend on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+
+use p2pool_core::share::ShareId;
 
 use crate::node::{Node, STORE_FILE};
 
@@ -78,6 +80,12 @@ fn counters_count_at_once() {
     counters.submit_latency.observe(Duration::from_secs(3));
     let (values, _) = read(node.get("/metrics").text());
     let tree = node.recording.tree();
+    // Those that the main chain names, and all others beside it.
+    let named: BTreeSet<ShareId> =
+        tree.main_chain().iter().flat_map(|id| tree.node(id).unwrap().share.info.uncles.clone()).collect();
+    let beside = tree.nodes().filter(|node| !tree.is_main(node));
+    let (uncles, orphans): (Vec<ShareId>, Vec<ShareId>) = beside.map(|node| node.id).partition(|id| named.contains(id));
+    assert!(!uncles.is_empty() && !orphans.is_empty() && uncles.len() != orphans.len(), "{uncles:?}, {orphans:?}");
     for (name, value) in [
         ("p2pool_stratum_shares_accepted_total", 5.0),
         ("p2pool_stratum_shares_rejected_total", 3.0),
@@ -92,6 +100,8 @@ fn counters_count_at_once() {
         ("p2pool_local_hashrate", 1.5e12),
         ("p2pool_sharechain_height", f64::from(tree.tip().unwrap().share.info.share_height.0)),
         ("p2pool_sharechain_shares", tree.len() as f64),
+        ("p2pool_sharechain_uncles", uncles.len() as f64),
+        ("p2pool_sharechain_orphans", orphans.len() as f64),
         ("p2pool_stratum_submit_latency_seconds_bucket{le=\"0.00005\"}", 0.0),
         ("p2pool_stratum_submit_latency_seconds_bucket{le=\"0.0001\"}", 1.0),
         ("p2pool_stratum_submit_latency_seconds_bucket{le=\"2\"}", 1.0),

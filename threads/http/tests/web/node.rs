@@ -14,7 +14,9 @@ use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::payouts::Window;
 use p2pool_core::share::{CoinbaseTag, PayoutScript, Share};
 use p2pool_core::sharechain::{next_share, Tree};
-use p2pool_core::status::{ChainStatus, Counters, MinerStatus, MinersStatus, Rejections};
+use p2pool_core::status::{
+    ChainStatus, Counters, Direction, MinerStatus, MinersStatus, PeerStatus, PeersStatus, Rejections,
+};
 use p2pool_core::sync::SyncState;
 use p2pool_core::units::{Sats, UnixTime};
 use p2pool_core::work::{make_job, Job, JobId, Template};
@@ -138,6 +140,17 @@ pub fn miner(worker: &str, hashes_per_s: f64) -> MinerStatus {
     }
 }
 
+pub fn peer(id: &str, direction: Direction, latency_us: Option<u64>) -> PeerStatus {
+    PeerStatus {
+        id: id.into(),
+        address: "/ip4/10.0.0.1/tcp/9171".into(),
+        direction,
+        latency_us,
+        connected_since: now().minus(60),
+        agent: "p2pool/0.1.0".into(),
+    }
+}
+
 /// Both threads, and one in place of the stratum thread that hands connections over.
 pub struct Node {
     pub address: SocketAddr,
@@ -151,7 +164,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// With the recorded chain, fresh work, and two miners.
+    /// With the recorded chain, fresh work, two miners and two peers.
     pub fn start() -> Self {
         let recording = Recording::read();
         let tree = Arc::new(recording.tree());
@@ -160,6 +173,13 @@ impl Node {
         node.sources.counters.template_time_s.set(now().0.into());
         let miners = vec![miner("garage.1", 1e12), miner("<img src=x onerror=alert(1)>", 5e11)];
         node.sources.miners.store(Arc::new(MinersStatus { time: now(), miners }));
+        let peers =
+            vec![peer("12D3KooWA", Direction::Outbound, Some(900)), peer("12D3KooWB", Direction::Inbound, None)];
+        node.sources.peers.store(Arc::new(PeersStatus {
+            our_id: "12D3KooWC".to_owned(),
+            peers,
+            ..PeersStatus::default()
+        }));
         node
     }
 

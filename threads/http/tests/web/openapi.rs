@@ -170,4 +170,9 @@ fn the_check_finds_mistakes() {
     assert_eq!(mistakes(&|status| status["uptime_secs"] = (-1).into()), 1);
     assert_eq!(mistakes(&|status| status["recent_shares"][0]["hash"] = "00".into()), 1);
     assert_eq!(mistakes(&|status| status["network"] = "litecoin".into()), 1);
+    assert_eq!(mistakes(&|status| status["state"]["code"] = "fine".into()), 1);
+    for peer in 0..2 {
+        assert_eq!(mistakes(&|status| status["peers"][peer]["latency_us"] = "fast".into()), 1);
+        assert_eq!(mistakes(&|status| status["peers"][peer]["direction"] = "sideways".into()), 1);
+    }
 }

@@ -1,5 +1,6 @@
 //! What outlives the process.
 
+use std::collections::HashMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use p2pool_core::sync::SyncState;
 use p2pool_core::units::{BlockHeight, Sats, UnixTime};
 use serde_json::Value;
 
-use crate::node::{miner, now, Node, Recording};
+use crate::node::{job, miner, now, Node, Recording};
 
 fn start(folder: &std::path::Path, with_shares: bool) -> Node {
     let recording = Recording::read();
@@ -67,14 +68,14 @@ fn what_became_of_blocks_is_shown_and_asked_for() {
     let watched = node.sources.watched.load_full();
     let ids: Vec<ShareId> = watched.0.iter().take(3).copied().collect();
     assert_eq!(ids[0].to_string(), block(0)["hash"].as_str().unwrap());
-    let fates = [
-        (ids[0], BlockFate::Orphaned),
-        (ids[1], BlockFate::Confirmed { confirmations: 7 }),
-        (ids[2], BlockFate::Confirmed { confirmations: 100 }),
-    ];
-    node.sources.blocks.store(Arc::new(BlocksStatus { fates: fates.into_iter().collect() }));
+    let mut fates: HashMap<ShareId, BlockFate> =
+        HashMap::from([(ids[0], BlockFate::Orphaned), (ids[1], BlockFate::Confirmed { confirmations: 7 })]);
+    node.sources.blocks.store(Arc::new(BlocksStatus { fates: fates.clone() }));
     assert_eq!(block(0)["status"], "orphaned");
     assert_eq!((&block(1)["status"], &block(1)["confirmations"]), (&"confirmed".into(), &7.into()));
+    fates.insert(ids[2], BlockFate::Confirmed { confirmations: 100 });
+    node.sources.blocks.store(Arc::new(BlocksStatus { fates }));
+    assert_eq!((&block(2)["status"], &block(2)["confirmations"]), (&"confirmed".into(), &100.into()));
     let second = block(1)["hash"].clone();
     node.wait_for("the last block not orphaned", |status| status["last_block_found_hash"] == second);
     assert!(!node.sources.watched.load().0.contains(&ids[2]), "nobody asks for a block that is deep enough");
@@ -133,4 +134,44 @@ fn a_block_of_this_node_that_is_no_share_is_shown_with_what_became_of_it() {
     drop(node);
     let node = start(folder.path(), false);
     assert_eq!(node.json("/api/blocks")["blocks"][0]["status"], "rejected");
+}
+
+/// bitcoind is asked about blocks in turn, half a minute for a round: its words on two blocks may be of different tips.
+#[test]
+fn confirmations_are_all_counted_from_one_tip() {
+    let node = Node::start_empty();
+    let ids: Vec<ShareId> = (1..=3).map(|number| ShareId([number; 32])).collect();
+    let block = |(index, id): (usize, &ShareId)| OwnBlock {
+        id: *id,
+        time: UnixTime(1_700_000_000),
+        height: BlockHeight(4 + index as u32),
+        value: Sats(1),
+        outcome: Some(SubmitOutcome::Accepted),
+    };
+    let blocks = ids.iter().enumerate().map(block).collect();
+    node.sources.own_blocks.store(Arc::new(OwnBlocksStatus { blocks }));
+    let confirmations = || {
+        let blocks = node.json("/api/blocks")["blocks"].clone();
+        let of = |block: &Value| (block["height"].as_u64().unwrap(), block["confirmations"].as_u64());
+        blocks.as_array().unwrap().iter().map(of).collect::<Vec<_>>()
+    };
+    // Block 4 was asked for when 5 was the tip, 5 as well, 6 a moment ago.
+    let told = [(ids[0], 2), (ids[1], 1), (ids[2], 1)];
+    let fates = told.map(|(id, confirmations)| (id, BlockFate::Confirmed { confirmations })).into_iter().collect();
+    node.sources.blocks.store(Arc::new(BlocksStatus { fates }));
+    assert_eq!(confirmations(), [(6, Some(1)), (5, Some(2)), (4, Some(3))]);
+
+    // The block that is mined now is built on one that is higher still.
+    let tree = node.recording.tree_of_none();
+    let job = job(&tree, node.recording.scripts[0], now());
+    let tip = u64::from(job.block_height.0) - 1;
+    assert!(tip > 6);
+    node.publish(|chain| chain.job = Some(job));
+    let from_tip = |height: u64| (height, Some((tip - height + 1).min(100)));
+    assert_eq!(confirmations(), [from_tip(6), from_tip(5), from_tip(4)]);
+
+    // Nobody counts on past a hundred.
+    let fates = [(ids[2], BlockFate::Confirmed { confirmations: 250 })].into_iter().collect();
+    node.sources.blocks.store(Arc::new(BlocksStatus { fates }));
+    assert_eq!(confirmations(), [(6, Some(100)), (5, Some(100)), (4, Some(100))]);
 }

@@ -19,7 +19,12 @@ fn without_web_threads_a_browser_is_closed() {
 #[test]
 fn a_browser_is_handed_over_with_every_byte_it_sent() {
     let node = Node::start(Setup { web_capacity: Some(8), ..Setup::default() });
-    for pieces in [vec!["GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"], vec!["P", "OS", "T /x HTTP/1.0\r\n\r\nbody"]] {
+    for pieces in [
+        vec!["GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"],
+        vec!["P", "OS", "T /x HTTP/1.0\r\n\r\nbody"],
+        // A method that nobody here knows gets its answer from the web threads.
+        vec!["PROPF", "IND", " ", "/x HTTP/1.1\r\n\r\n"],
+    ] {
         let mut client = node.connect();
         for piece in &pieces {
             client.write(piece.as_bytes());

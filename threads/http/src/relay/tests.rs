@@ -1,0 +1,134 @@
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream as StdStream};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::*;
+
+/// For whatever takes a moment, on a machine with more to do; less than any deadline of the relay's.
+const SOON: Duration = Duration::from_secs(4);
+const REQUEST: &[u8] = b"GET /api/peers HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+/// A relay in front of a server that takes a connection and never answers until it is told to.
+struct Setup {
+    listener: TcpListener,
+    sender: RelaySender,
+    counters: Arc<WebCounters>,
+    server: UnixListener,
+    stop: Arc<AtomicBool>,
+    waker: Arc<Waker>,
+    thread: Option<JoinHandle<()>>,
+    _folder: tempfile::TempDir,
+}
+
+impl Setup {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let server = UnixListener::bind(&path).unwrap();
+        let (counters, stop) = (Arc::new(WebCounters::default()), Arc::new(AtomicBool::new(false)));
+        let relay = Relay::open(path, Hosts::new("machine", &[]), Arc::clone(&counters), Arc::clone(&stop)).unwrap();
+        let (sender, waker) = (relay.sender(), relay.waker());
+        let thread = Some(std::thread::spawn(move || relay.run().unwrap()));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self { listener, sender, counters, server, stop, waker, thread, _folder: folder }
+    }
+
+    /// A browser that the relay has taken, or will in a moment.
+    fn browser(&self) -> StdStream {
+        let browser = StdStream::connect(self.listener.local_addr().unwrap()).unwrap();
+        browser.set_read_timeout(Some(SOON)).unwrap();
+        let (socket, peer) = self.listener.accept().unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let mut client = WebClient { socket, peer };
+        while let Err(back) = self.sender.try_send(client) {
+            client = back;
+            std::thread::yield_now();
+        }
+        browser
+    }
+
+    fn wait(&self, what: &str, is_so: impl Fn(&WebCounters) -> bool) {
+        let end = Instant::now() + SOON;
+        while !is_so(&self.counters) {
+            assert!(Instant::now() < end, "waited in vain for {what}: {:?}", self.counters);
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        assert!(self.counters.connections.get() <= 32, "{:?}", self.counters);
+    }
+}
+
+impl Drop for Setup {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        wake(&self.waker);
+        if let Some(thread) = self.thread.take() {
+            assert!(thread.join().is_ok() || std::thread::panicking(), "the relay panicked");
+        }
+    }
+}
+
+/// All that a browser is told until it is closed.
+fn rest(mut browser: StdStream) -> String {
+    let mut text = String::new();
+    browser.read_to_string(&mut text).unwrap();
+    text
+}
+
+/// Gives one request of the relay's an answer.
+fn answer_one(server: &mut UnixStream) {
+    let (mut request, mut byte) = (Vec::new(), [0]);
+    while !request.ends_with(b"\r\n\r\n") {
+        server.read_exact(&mut byte).unwrap();
+        request.push(byte[0]);
+    }
+    server.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ntrue").unwrap();
+}
+
+#[test]
+fn while_32_wait_for_answers_the_33rd_is_told_that_it_is_one_too_many() {
+    let setup = Setup::start();
+    let mut browsers: Vec<StdStream> = (0..32).map(|_| setup.browser()).collect();
+    for browser in &mut browsers {
+        browser.write_all(REQUEST).unwrap();
+    }
+    setup.wait("32 requests", |counters| counters.requests.get() == 32 && counters.connections.get() == 32);
+    assert_eq!(setup.counters.crowded_out.get(), 0);
+
+    // Each of those that wait keeps its place, whatever comes.
+    for more in 1..=40 {
+        let refused = rest(setup.browser());
+        assert!(refused.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{refused}");
+        assert!(refused.ends_with("{\"error\":\"too many connections\"}"), "{refused}");
+        setup.wait("the refusal to be counted", |counters| counters.crowded_out.get() == more);
+    }
+    let (mut server, _) = setup.server.accept().unwrap();
+    for browser in &mut browsers {
+        answer_one(&mut server);
+        let mut status = [0; 15];
+        browser.read_exact(&mut status).unwrap();
+        assert_eq!(&status, b"HTTP/1.1 200 OK");
+    }
+}
+
+#[test]
+fn the_one_that_idles_longest_makes_room() {
+    let setup = Setup::start();
+    let mut browsers: Vec<StdStream> = Vec::new();
+    for count in 1..=32 {
+        browsers.push(setup.browser());
+        setup.wait("the browser to be taken", |counters| counters.connections.get() == count);
+    }
+    let mut late = setup.browser();
+    late.write_all(REQUEST).unwrap();
+    setup.wait("its request", |counters| counters.requests.get() == 1);
+    assert_eq!((setup.counters.connections.get(), setup.counters.crowded_out.get()), (32, 1));
+    assert_eq!(rest(browsers.remove(0)), "", "the oldest is closed");
+    let (mut server, _) = setup.server.accept().unwrap();
+    answer_one(&mut server);
+    late.read_exact(&mut [0; 15]).unwrap();
+    // The second oldest has its place still.
+    browsers[0].write_all(REQUEST).unwrap();
+    setup.wait("its request", |counters| counters.requests.get() == 2);
+}

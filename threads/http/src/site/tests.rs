@@ -1,0 +1,69 @@
+use arc_swap::ArcSwap;
+use p2pool_core::params::{ChainParams, Network};
+use p2pool_core::share::PayoutScript;
+use p2pool_core::sharechain::Tree;
+use p2pool_core::status::{ChainStatus, Counters};
+use p2pool_core::sync::SyncState;
+
+use super::*;
+
+fn site(folder: &std::path::Path) -> (Site, Arc<Counters>) {
+    let params = ChainParams::standard(Network::Regtest);
+    let payout_script = PayoutScript::new(&[&[0x00, 0x14][..], &[7; 20]].concat()).unwrap();
+    let tree = Arc::new(Tree::new(Arc::new(params.clone())));
+    let counters = Arc::new(Counters::default());
+    let sources = Sources {
+        counters: Arc::clone(&counters),
+        chain: Arc::new(ArcSwap::from_pointee(ChainStatus::new(tree, SyncState::Synced))),
+        miners: Arc::default(),
+        peers: Arc::default(),
+        bitcoind: Arc::default(),
+        blocks: Arc::default(),
+        own_blocks: Arc::default(),
+        watched: Arc::default(),
+    };
+    let config = HttpConfig {
+        payout_address: payout_script.to_address(params.network),
+        params,
+        payout_script,
+        stratum_port: 3_333,
+        p2p_port: 9_171,
+        chain_dir: folder.to_owned(),
+        store_file: folder.join("sharechain"),
+        host_names: Vec::new(),
+    };
+    (Site::open(config, sources, Arc::default()).unwrap(), counters)
+}
+
+#[test]
+fn the_status_is_made_anew_after_two_seconds_and_not_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut site, counters) = site(folder.path());
+    let start = Instant::now();
+    let mut status = |after_ms| site.reply("/api/status", start + Duration::from_millis(after_ms)).body;
+    let accepted = |body: &[u8]| {
+        let status: serde_json::Value = serde_json::from_slice(body).unwrap();
+        status["shares_accepted"].as_u64().unwrap()
+    };
+    let first = status(0);
+    assert_eq!(accepted(&first), 0);
+    counters.shares_accepted.add(5);
+    assert!(status(0) == first && status(1_999) == first, "the same bytes, whatever has changed");
+    let second = status(2_000);
+    assert_eq!(accepted(&second), 5);
+    counters.shares_accepted.add(1);
+    // Two seconds from when it was made, not from when it was first asked for.
+    assert!(status(3_999) == second);
+    assert_eq!(accepted(&status(4_000)), 6);
+}
+
+#[test]
+fn counters_are_never_cached() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut site, counters) = site(folder.path());
+    let now = Instant::now();
+    let mut metrics = || String::from_utf8(site.reply("/metrics", now).body).unwrap();
+    assert!(metrics().contains("\np2pool_stratum_shares_accepted_total 0\n"));
+    counters.shares_accepted.add(5);
+    assert!(metrics().contains("\np2pool_stratum_shares_accepted_total 5\n"));
+}

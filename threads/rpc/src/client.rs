@@ -1,21 +1,18 @@
 //! JSON-RPC over HTTP/1.1, as bitcoind speaks it: one connection, one question at a time.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{ErrorKind, Read as _};
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use base64::prelude::{Engine as _, BASE64_STANDARD};
-use p2pool_core::config::{RpcAuth, RpcConfig};
+use p2pool_core::config::RpcConfig;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use ureq::http::header::{HeaderValue, AUTHORIZATION, CONTENT_TYPE};
+use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use ureq::unversioned::resolver::DefaultResolver;
 use ureq::Agent;
 
-use crate::error::{excerpt, words, CallError, RpcError};
+use crate::credentials::{Credentials, Keyring};
+use crate::error::{excerpt, CallError, RpcError};
 use crate::transport::{Connections, KeepaliveConnector};
 
 /// To look up a host name and connect: bitcoind is on this machine or in this house.
@@ -26,8 +23,6 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(60);
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// bitcoind closes connections that idle for 30 s; ours are closed before, so that no question meets a closing one.
 const IDLE_AGE_MAX: Duration = Duration::from_secs(20);
-/// Bytes of a cookie file at most; bitcoind's has 75.
-const COOKIE_BYTES_MAX: u64 = 4_096;
 /// HTTP status for wrong credentials.
 const UNAUTHORISED: u16 = 401;
 
@@ -57,34 +52,14 @@ pub(crate) struct Client {
     agent: Agent,
     connections: Connections,
     url: String,
-    auth: RpcAuth,
-    /// What proves who we are; `None`: not needed yet, or the cookie is to be read again.
-    credentials: Option<Credentials>,
+    keyring: Keyring,
     next_id: u64,
 }
 
 /// Leaves the credentials out.
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("url", &self.url).field("auth", &self.auth).finish_non_exhaustive()
-    }
-}
-
-/// Credentials as they are sent.
-#[derive(Clone)]
-struct Credentials {
-    authorization: HeaderValue,
-    /// Where they are from, for error messages.
-    origin: String,
-}
-
-/// The credentials there are now.
-fn read(auth: &RpcAuth) -> Result<Credentials, CallError> {
-    match auth {
-        RpcAuth::CookieFiles(paths) => read_cookie(paths),
-        RpcAuth::UserPassword { user, password } => {
-            Ok(Credentials { authorization: basic(&format!("{user}:{password}")), origin: format!("{auth:?}") })
-        }
+        f.debug_struct("Client").field("url", &self.url).field("auth", self.keyring.auth()).finish_non_exhaustive()
     }
 }
 
@@ -139,7 +114,7 @@ impl Client {
             .build();
         let agent =
             Agent::with_parts(agent_config, KeepaliveConnector(connections.clone()), DefaultResolver::default());
-        Ok(Self { agent, connections, url, auth: config.auth.clone(), credentials: None, next_id: 0 })
+        Ok(Self { agent, connections, url, keyring: Keyring::new(config.auth.clone()), next_id: 0 })
     }
 
     /// Where bitcoind is, without credentials.
@@ -157,7 +132,7 @@ impl Client {
         self.connections.made()
     }
 
-    /// Asks, and reads the answer's result. A cookie that is refused is read anew once.
+    /// Asks, and reads the answer's result. When a cookie is refused the others are tried.
     pub(crate) fn call<T: DeserializeOwned>(
         &mut self,
         method: &str,
@@ -167,40 +142,40 @@ impl Client {
         self.next_id = self.next_id.wrapping_add(1);
         let question = Question { jsonrpc: "2.0", id: self.next_id, method, params };
         let question = serde_json::to_vec(&question).map_err(|error| CallError::Garbage(error.to_string()))?;
-        let is_cookie_kept = self.credentials.is_some() && matches!(self.auth, RpcAuth::CookieFiles(_));
-        let mut answer = self.exchange(&question, bounds);
-        if is_cookie_kept && matches!(answer, Err(CallError::Unauthorised(_))) {
-            answer = self.exchange(&question, bounds);
-        }
-        let (status, body) = answer.inspect_err(|_| self.forget_cookie())?;
+        let (status, body) = self.exchange(&question, bounds).inspect_err(|_| self.keyring.forget_cookie())?;
         self.read_answer(method, status, &body)
     }
 
-    /// Sends the question; gives the answer's HTTP status and body.
+    /// Sends the question with credentials until some are taken; gives the answer's HTTP status and body.
     fn exchange(&mut self, question: &[u8], bounds: Bounds) -> Result<(u16, Vec<u8>), CallError> {
-        let Credentials { authorization, origin } = match &self.credentials {
-            Some(kept) => kept.clone(),
-            None => self.credentials.insert(read(&self.auth)?).clone(),
-        };
+        let mut refused: Vec<Credentials> = Vec::new();
+        loop {
+            let credentials = self.keyring.present(&refused)?;
+            if let Some(answer) = self.exchange_with(&credentials, question, bounds)? {
+                self.keyring.taken(&credentials);
+                return Ok(answer);
+            }
+            refused.push(credentials);
+        }
+    }
+
+    /// Sends the question once. `None`: the credentials are refused.
+    fn exchange_with(
+        &self,
+        credentials: &Credentials,
+        question: &[u8],
+        bounds: Bounds,
+    ) -> Result<Option<(u16, Vec<u8>)>, CallError> {
         let in_transport = |error| CallError::of_transport(error, bounds.wait);
-        let request = self.agent.post(&self.url).header(AUTHORIZATION, authorization);
+        let request = self.agent.post(&self.url).header(AUTHORIZATION, credentials.authorization.clone());
         let request = request.header(CONTENT_TYPE, "application/json");
         let request = request.config().timeout_recv_response(bounds.wait).build();
         let mut response = request.send(question).map_err(in_transport)?;
-        let status = response.status().as_u16();
-        if status == UNAUTHORISED {
-            self.forget_cookie();
-            return Err(CallError::Unauthorised(origin));
+        if response.status().as_u16() == UNAUTHORISED {
+            return Ok(None);
         }
         let body = response.body_mut().with_config().limit(bounds.bytes_max).read_to_vec().map_err(in_transport)?;
-        Ok((status, body))
-    }
-
-    /// bitcoind writes a new cookie at each start, so the next question reads it anew.
-    fn forget_cookie(&mut self) {
-        if matches!(self.auth, RpcAuth::CookieFiles(_)) {
-            self.credentials = None;
-        }
+        Ok(Some((response.status().as_u16(), body)))
     }
 
     fn read_answer<T: DeserializeOwned>(&self, method: &str, status: u16, body: &[u8]) -> Result<T, CallError> {
@@ -222,41 +197,6 @@ impl Client {
         serde_json::from_str(result)
             .map_err(|error| CallError::Garbage(format!("to {method}: {}", excerpt(&error.to_string()))))
     }
-}
-
-/// bitcoind's cookie, whose one line is `user:password`: of the first file that can be read.
-fn read_cookie(paths: &[PathBuf]) -> Result<Credentials, CallError> {
-    let mut unreadable = None;
-    for path in paths {
-        match read_line(path) {
-            Ok(cookie) => {
-                return Ok(Credentials {
-                    authorization: basic(&cookie),
-                    origin: format!("cookie file {}", path.display()),
-                });
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => {
-                let reason = words(&error);
-                unreadable.get_or_insert(CallError::CookieUnreadable { path: path.clone(), reason });
-            }
-        }
-    }
-    Err(unreadable.unwrap_or_else(|| CallError::NoCookie { looked_at: paths.to_vec() }))
-}
-
-fn read_line(path: &Path) -> std::io::Result<String> {
-    let mut cookie = String::new();
-    File::open(path)?.take(COOKIE_BYTES_MAX).read_to_string(&mut cookie)?;
-    Ok(cookie.trim_end_matches(['\r', '\n']).to_owned())
-}
-
-/// HTTP's basic authentication (RFC 7617).
-fn basic(credentials: &str) -> HeaderValue {
-    let text = format!("Basic {}", BASE64_STANDARD.encode(credentials));
-    let mut value = HeaderValue::from_str(&text).expect("base64 is printable ASCII");
-    value.set_sensitive(true);
-    value
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@
 mod anchor;
 mod backoff;
 mod client;
+mod credentials;
 mod error;
 mod fates;
 mod health;

@@ -1,6 +1,7 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 
+use p2pool_core::config::RpcAuth;
 use p2pool_test_bitcoind::{Bitcoind, Chain, Options};
 use serde_json::json;
 
@@ -54,20 +55,34 @@ fn a_cookie_that_appears_later_and_not_in_the_first_place_is_found() {
     assert_eq!(height(&mut client), Ok(0));
 }
 
+/// Questions that bitcoind has refused for their credentials, by its log.
+fn refusals(node: &Bitcoind) -> usize {
+    let log = std::fs::read_to_string(node.cookie_file().with_file_name("debug.log")).unwrap();
+    log.matches("incorrect password attempt").count()
+}
+
 #[test]
-fn a_cookie_that_may_not_be_read_is_named_with_the_reason_and_another_one_still_serves() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = |name: &str| folder.path().join(name);
-    // A file in a file's place: an error other than "not there", also for the superuser.
-    std::fs::write(file("closed"), "").unwrap();
-    let places = [file("missing"), file("closed").join("cookie"), file("good")];
-    let error = read_cookie(&places).err().unwrap().to_string();
-    assert!(error.contains(&format!("read: {}: ", places[1].display())), "{error}");
-    assert!(error.contains("Not a directory") && error.contains("rpccookieperms=group"), "{error}");
-    std::fs::write(&places[2], "user:password\n").unwrap();
-    let credentials = read_cookie(&places).ok().unwrap();
-    assert_eq!(credentials.authorization, basic("user:password"));
-    assert_eq!(credentials.origin, format!("cookie file {}", places[2].display()));
+fn cookies_of_killed_ones_do_not_hide_the_right_one_which_is_remembered() {
+    let mut node = Bitcoind::start(Chain::Regtest);
+    let [before, after] = ["before", "after"].map(|name| node.cookie_file().with_extension(name));
+    std::fs::write(&before, "__cookie__:of a killed one").unwrap();
+    std::fs::write(&after, "__cookie__:of another").unwrap();
+    let places = vec![before.clone(), node.cookie_file(), after.clone()];
+    let config = RpcConfig { auth: RpcAuth::CookieFiles(places), ..cookie_config(node.rpc_port(), &before) };
+    let mut client = Client::new(&config).unwrap();
+    assert_eq!(height(&mut client), Ok(0));
+    assert_eq!(refusals(&node), 1);
+    node.stop();
+    assert!(height(&mut client).is_err());
+    node.launch();
+    assert_eq!(height(&mut client), Ok(0));
+    assert_eq!(refusals(&node), 1, "the new cookie is in the place that is remembered");
+
+    std::fs::remove_file(node.cookie_file()).unwrap();
+    let mut client = Client::new(&config).unwrap();
+    let error = height(&mut client).unwrap_err().to_string();
+    let named = format!("(HTTP 401), cookie file {}, cookie file {}", before.display(), after.display());
+    assert!(error.contains(&named), "{error}");
 }
 
 #[test]

@@ -39,6 +39,12 @@ impl Job {
                 computed: computed.to_lower_hex_string(),
             });
         }
+        Ok(self.unchecked_block(header, extranonce))
+    }
+
+    /// The same whether or not the header belongs to it: for a block that cannot be submitted, but must not be lost.
+    pub fn unchecked_block(&self, header: &[u8; 80], extranonce: &[u8; EXTRANONCE_LEN]) -> Vec<u8> {
+        let transactions = &self.template.transactions;
         let coinbase = self.coinbase.with_witness(extranonce);
         let count = VarInt::from(transactions.len().saturating_add(1));
         let data_len: usize = transactions.iter().map(|tx| tx.data.len()).sum();
@@ -49,7 +55,7 @@ impl Job {
         for tx in transactions.iter() {
             block.extend_from_slice(&tx.data);
         }
-        Ok(block)
+        block
     }
 }
 

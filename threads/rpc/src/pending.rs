@@ -2,7 +2,7 @@
 //!
 //! A file is named by its block's hash and holds the block as bitcoind serialises it. `<hash>.block` waits for an answer,
 //! and so does `<hash>.peerblock`, which another node found; with `.part` behind it is being written; `<hash>.rejected` was
-//! refused and is kept to be looked at. By hand: `xxd -p <hash>.block | tr -d '\n' | bitcoin-cli -stdin submitblock`.
+//! refused, or its header does not belong to the rest, and is kept to be looked at. By hand: `xxd -p <hash>.block | tr -d '\n' | bitcoin-cli -stdin submitblock`.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};

@@ -15,6 +15,7 @@ use p2pool_core::params::ChainParams;
 use p2pool_core::share::ShareId;
 use p2pool_core::status::{Counters, OwnBlock, OwnBlocksStatus, SubmitCounters, SubmitOutcome};
 use p2pool_core::units::{BlockHeight, UnixTime};
+use p2pool_core::work::BlockError;
 use serde_json::json;
 
 use crate::client::Bounds;
@@ -144,11 +145,7 @@ impl Submit {
         info!("block {} of height {} found by worker {}", block.id, block.height, excerpt(&found.worker));
         let bytes = match found.job.block(&found.header, &found.extranonce) {
             Ok(bytes) => bytes,
-            Err(error) => {
-                error!("block {} of height {} cannot be assembled: {error}", block.id, block.height);
-                self.own.note(&block, Some(SubmitOutcome::Rejected(error.to_string())));
-                return;
-            }
+            Err(error) => return self.keep_unassembled(&block, found, &error),
         };
         // Other nodes hear of it at once; if the chain thread is busy, this node's bitcoind still does.
         let news = ToChain::BlockFound { height: block.height, block: bytes.clone() };
@@ -156,6 +153,28 @@ impl Submit {
             warn!("block {} is not announced to other nodes: the chain thread is busy", block.id);
         }
         self.queue(block, bytes);
+    }
+
+    /// A header with the work of a block whose parts do not fit it is a fault of this program: all there is to put it
+    /// together by hand is kept.
+    fn keep_unassembled(&self, block: &BlockSummary, found: &FoundBlock, why: &BlockError) {
+        let parts = found.job.unchecked_block(&found.header, &found.extranonce);
+        let kept = match self.files.write(block, &parts) {
+            Ok(()) => {
+                self.files.reject(block);
+                "header, coinbase and transactions are kept as its .rejected file".to_owned()
+            }
+            Err(error) => format!("its parts cannot be written to disk ({error})"),
+        };
+        error!(
+            "block {} of height {} cannot be assembled: {why}; {kept}; job {}, header {}, extranonce {}",
+            block.id,
+            block.height,
+            found.job.id,
+            found.header.to_lower_hex_string(),
+            found.extranonce.to_lower_hex_string(),
+        );
+        self.own.note(block, Some(SubmitOutcome::Rejected(why.to_string())));
     }
 
     /// Puts a block that another node found in the queue.
@@ -310,6 +329,9 @@ fn verdict(answer: Result<Option<String>, CallError>) -> Verdict {
             "inconclusive" => Verdict::Beaten,
             // Only a bitcoind that lost its newest blocks in a crash, and will get them again, can say so.
             "prev-blk-not-found" => Verdict::Unanswered(reason),
+            // By bitcoind's clock the header is more than two hours ahead: it marks nothing invalid, and takes the block
+            // later, or at once when its clock is put right (its `validation.cpp`: `BLOCK_TIME_FUTURE`).
+            "time-too-new" => Verdict::Unanswered(reason),
             _ => Verdict::Rejected(reason),
         },
         Err(CallError::Rpc { code: NO_BLOCK, message }) => Verdict::Rejected(message),

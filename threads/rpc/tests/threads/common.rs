@@ -123,6 +123,8 @@ pub enum Fault {
     Raw(&'static str),
     /// Answers, and never stops.
     Endless,
+    /// Hands everything on but questions that hold this word: they get no answer.
+    Withhold(&'static str),
 }
 
 /// Stands between a thread and bitcoind.
@@ -132,6 +134,7 @@ pub struct Proxy {
     fault: Arc<Mutex<Fault>>,
     open: Arc<Mutex<Vec<TcpStream>>>,
     connections: Arc<AtomicU64>,
+    withheld: Arc<AtomicU64>,
 }
 
 impl Proxy {
@@ -144,20 +147,25 @@ impl Proxy {
             fault: Arc::new(Mutex::new(fault)),
             open: Arc::default(),
             connections: Arc::default(),
+            withheld: Arc::default(),
         };
         let (target, fault) = (proxy.target.clone(), proxy.fault.clone());
-        let (open, connections) = (proxy.open.clone(), proxy.connections.clone());
+        let (open, connections, withheld) = (proxy.open.clone(), proxy.connections.clone(), proxy.withheld.clone());
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 let fault = *fault.lock().unwrap();
                 open.lock().unwrap().push(client.try_clone().unwrap());
                 connections.fetch_add(1, Ordering::Relaxed);
                 match fault {
-                    Fault::None => {
+                    Fault::None | Fault::Withhold(_) => {
                         let target = (Ipv4Addr::LOCALHOST, target.load(Ordering::Relaxed));
                         let Ok(server) = TcpStream::connect(target) else { continue };
                         open.lock().unwrap().push(server.try_clone().unwrap());
-                        pump(client.try_clone().unwrap(), server.try_clone().unwrap());
+                        let (from, to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+                        match fault {
+                            Fault::Withhold(word) => pump_questions(from, to, word, Arc::clone(&withheld)),
+                            _ => pump(from, to),
+                        }
                         pump(server, client);
                     }
                     Fault::Http(status, body) => {
@@ -179,6 +187,11 @@ impl Proxy {
     /// Connections so far.
     pub fn connections(&self) -> u64 {
         self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Questions that were kept from bitcoind so far.
+    pub fn withheld(&self) -> u64 {
+        self.withheld.load(Ordering::Relaxed)
     }
 
     /// Breaks all connections; new ones lead to another bitcoind.
@@ -213,7 +226,7 @@ fn answer(mut client: TcpStream, bytes: String, is_endless: bool) {
 }
 
 /// Reads a whole request: closing with bytes unread would reset the connection, and the answer with it.
-fn read_question(client: &mut TcpStream) {
+fn read_question(client: &mut TcpStream) -> Vec<u8> {
     let mut question = Vec::new();
     let mut part = [0; 65_536];
     while let Ok(len @ 1..) = client.read(&mut part) {
@@ -222,9 +235,26 @@ fn read_question(client: &mut TcpStream) {
         let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
         if length.is_none_or(|length| body.len() >= length.trim().parse().unwrap()) {
-            return;
+            break;
         }
     }
+    question
+}
+
+/// Hands questions on one by one, except those with `word`.
+fn pump_questions(mut from: TcpStream, mut to: TcpStream, word: &'static str, withheld: Arc<AtomicU64>) {
+    thread::spawn(move || loop {
+        let question = read_question(&mut from);
+        if question.is_empty() {
+            drop(to.shutdown(Shutdown::Both));
+            return;
+        }
+        if String::from_utf8_lossy(&question).contains(word) {
+            withheld.fetch_add(1, Ordering::Relaxed);
+        } else if to.write_all(&question).is_err() {
+            return;
+        }
+    });
 }
 
 fn pump(mut from: TcpStream, mut to: TcpStream) {

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
+use bitcoin::consensus::encode::{deserialize, serialize};
 use bitcoin::hashes::Hash as _;
-use bitcoin::BlockHash;
+use bitcoin::hex::DisplayHex;
+use bitcoin::{Block, BlockHash};
 use crossbeam_channel::{bounded, unbounded, Receiver, Sender};
 use p2pool_core::config::RpcConfig;
 use p2pool_core::message::{FoundBlock, ToChain, ToSubmit};
@@ -205,7 +207,53 @@ fn a_header_of_another_extranonce_is_not_submitted() {
     submitting.submit(&found);
     let (_, _, outcome) = submitting.outcome(&found);
     assert!(matches!(&outcome, SubmitOutcome::Rejected(why) if why.contains("merkle root")), "{outcome:?}");
+    submitting.stop();
+    assert_eq!(node.call("getchaintips", json!([])).as_array().unwrap().len(), 1, "bitcoind has not seen it");
+    // What it takes to put it together by hand is left: in the log and on disk.
+    let [header, extranonce] = [found.header.as_slice(), &found.extranonce].map(DisplayHex::to_lower_hex_string);
+    Log::wait(&["ERROR", &hash(&found).to_string(), &format!("header {header}, extranonce {extranonce}")]);
+    let file = dir.path().join(format!("{}.rejected", hash(&found)));
+    assert_eq!(files(dir.path()), [file.clone()]);
+    let kept: Block = deserialize(&fs::read(file).unwrap()).unwrap();
+    assert_eq!(serialize(&kept.header), found.header);
+    assert_eq!(serialize(&kept.txdata[0]), found.job.coinbase.with_witness(&found.extranonce));
+}
+
+#[test]
+fn a_block_is_on_disk_while_bitcoind_is_asked_for_the_first_time() {
+    let (node, dir) = (Bitcoind::start(Chain::Regtest), TempDir::new().unwrap());
+    let proxy = Proxy::start(node.rpc_port(), Fault::Withhold("submitblock"));
+    let config = rpc_config(proxy.port(), &node.cookie_file());
+    let submitting = Submitting::start(&config, &regtest(), dir.path());
+    let found = find(&node, "");
+    submitting.submit(&found);
+    wait_until("it is submitted", PATIENCE, || proxy.withheld() == 1);
+    let file = dir.path().join(format!("{}.block", hash(&found)));
+    assert_eq!(files(dir.path()), [file.clone()]);
+    assert_eq!(fs::read(&file).unwrap(), found.job.block(&found.header, &found.extranonce).unwrap());
+    assert_eq!((node.height(), submitting.published(hash(&found)).unwrap().outcome), (0, None), "no answer yet");
+    proxy.set(Fault::None);
+    submitting.accepted(&found);
     assert_eq!(files(dir.path()), Vec::<PathBuf>::new());
+    submitting.stop();
+}
+
+/// Seconds that bitcoind lets a header be ahead of its clock.
+const AHEAD_MAX_S: u32 = 7_200;
+
+#[test]
+fn a_block_too_new_for_bitcoinds_clock_is_kept_until_it_is_not() {
+    let (node, dir) = (Bitcoind::start(Chain::Regtest), TempDir::new().unwrap());
+    let submitting = Submitting::start(&config_of(&node), &regtest(), dir.path());
+    let found = find(&node, "");
+    node.call("setmocktime", json!([found.job.time.0 - AHEAD_MAX_S - 1]));
+    submitting.submit(&found);
+    Log::wait(&["WARN", &hash(&found).to_string(), "is not submitted yet: time-too-new; trying again"]);
+    assert_eq!(files(dir.path()), [dir.path().join(format!("{}.block", hash(&found)))]);
+    node.call("setmocktime", json!([found.job.time.0 - AHEAD_MAX_S]));
+    submitting.accepted(&found);
+    assert_eq!(node.tip(), hash(&found));
+    assert_eq!(submitting.counters.own_blocks.rejected.get(), 0);
     submitting.stop();
 }
 

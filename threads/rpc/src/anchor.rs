@@ -103,7 +103,7 @@ impl AnchorThread {
                 Ok(ToAnchor::Stop) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            self.refresh.tick(&mut self.node, Instant::now());
+            self.refresh.tick(&mut self.node, Instant::now);
             self.look_after_blocks();
         }
     }

@@ -91,25 +91,28 @@ impl Refresh {
         Self { watch: Watch::new(sink.count(), now), sink, last_error: None }
     }
 
-    /// Does what is due; call it about every second. May ask bitcoind, and take as long as that.
-    pub(crate) fn tick(&mut self, node: &mut Node, now: Instant) {
-        if self.watch.takes_refresh(self.sink.count(), now) {
+    /// Does what is due; call it about every second. May ask bitcoind, and take as long as that: so the time is looked
+    /// at again after it.
+    pub(crate) fn tick(&mut self, node: &mut Node, now: impl Fn() -> Instant) {
+        if self.watch.takes_refresh(self.sink.count(), now()) {
             if let Err(error) = self.refresh(node) {
                 debug!("no fresh template: bitcoind {error}");
                 self.last_error = Some(error);
             }
         }
-        let due = self.watch.look(self.sink.count(), now);
+        let at = now();
+        let age = self.watch.age(at);
+        let due = self.watch.look(self.sink.count(), at);
         if due.recovered {
             info!("block templates come again");
             self.last_error = None;
         }
         if due.alarm {
             let why = self.last_error.as_ref().map_or("no error seen".to_owned(), |error| format!("bitcoind {error}"));
-            error!("no block template for {} s ({why}); miners hash old work", ALARM_AGE.as_secs());
+            error!("no block template for {} s ({why}); miners hash old work", age.as_secs());
         }
         if due.withdraw {
-            warn!("no block template for {} s: the miners' work is withdrawn", WITHDRAW_AGE.as_secs());
+            warn!("no block template for {} s: the miners' work is withdrawn", age.as_secs());
             let before = self.sink.count();
             self.sink.withdraw();
             if self.sink.count() != before {

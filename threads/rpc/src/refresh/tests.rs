@@ -1,4 +1,8 @@
-use std::sync::Arc;
+use std::cell::RefCell;
+use std::io::Read as _;
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Once};
 
 use p2pool_core::config::{RpcAuth, RpcConfig};
 use p2pool_core::message::{latest, LatestReceiver, TemplateNews};
@@ -7,6 +11,41 @@ use p2pool_core::status::Counters;
 use p2pool_test_bitcoind::{Bitcoind, Chain};
 
 use super::*;
+
+/// Lines of this module at `warn` and above, logged by the test's own thread.
+struct Log;
+
+thread_local!(static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) });
+
+impl Log {
+    fn listen() -> Self {
+        static ONCE: Once = Once::new();
+        ONCE.call_once(|| {
+            log::set_logger(&Log).unwrap();
+            log::set_max_level(log::LevelFilter::Warn);
+        });
+        LINES.take();
+        Self
+    }
+
+    fn lines(self) -> Vec<String> {
+        LINES.take()
+    }
+}
+
+impl log::Log for Log {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if record.target().ends_with("::refresh") {
+            LINES.with_borrow_mut(|lines| lines.push(format!("{} {}", record.level(), record.args())));
+        }
+    }
+
+    fn flush(&self) {}
+}
 
 const NOTHING: Due = Due { recovered: false, alarm: false, withdraw: false };
 
@@ -63,7 +102,7 @@ fn a_quiet_chain_still_gives_fresh_templates() {
     let bitcoind = Bitcoind::start(Chain::Regtest);
     let mut setup = setup(bitcoind.rpc_port(), bitcoind.cookie_file());
     for second in 0..95 {
-        setup.refresh.tick(&mut setup.node, after(setup.start, second));
+        setup.refresh.tick(&mut setup.node, || after(setup.start, second));
     }
     assert_eq!(setup.sink.count(), 3, "at 30, 60 and 90 s");
     assert!(matches!(setup.news.take(), Some(TemplateNews::Template(template)) if template.height.0 == 1));
@@ -73,12 +112,46 @@ fn a_quiet_chain_still_gives_fresh_templates() {
 fn without_bitcoind_work_is_withdrawn_once() {
     let mut setup = setup(1, "/nowhere/.cookie".into());
     for second in 0..600 {
-        setup.refresh.tick(&mut setup.node, after(setup.start, second));
+        setup.refresh.tick(&mut setup.node, || after(setup.start, second));
     }
     assert!(setup.news.take().is_none());
-    setup.refresh.tick(&mut setup.node, after(setup.start, 600));
+    setup.refresh.tick(&mut setup.node, || after(setup.start, 600));
     assert!(matches!(setup.news.take(), Some(TemplateNews::Withdrawn)));
-    setup.refresh.tick(&mut setup.node, after(setup.start, 5_000));
+    setup.refresh.tick(&mut setup.node, || after(setup.start, 5_000));
     assert!(setup.news.take().is_none());
     assert!(matches!(setup.refresh.last_error, Some(CallError::NoCookie { .. })));
+}
+
+/// A bitcoind that takes connections and questions and never answers. The test's clock, not a real wait, tells how long
+/// the question hangs until the connection breaks.
+#[test]
+fn alarm_and_withdrawal_do_not_wait_for_the_look_after_a_hanging_question() {
+    const HANGS_S: u64 = 10;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let cookie = tempfile::NamedTempFile::new().unwrap();
+    let mut setup = setup(listener.local_addr().unwrap().port(), cookie.path().to_owned());
+    let (second, start) = (AtomicU64::new(0), setup.start);
+    let clock = || after(start, second.load(Ordering::SeqCst));
+    let mut tick_at = |at: u64| {
+        second.store(at, Ordering::SeqCst);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let (mut question, _) = listener.accept().unwrap();
+                question.read_exact(&mut [0]).unwrap();
+                second.store(at + HANGS_S, Ordering::SeqCst);
+            });
+            setup.refresh.tick(&mut setup.node, clock);
+        });
+        (setup.refresh.watch.is_alarmed, setup.news.take())
+    };
+    let log = Log::listen();
+    assert!(matches!(tick_at(105), (false, None)));
+    assert!(matches!(tick_at(115), (true, None)));
+    assert!(matches!(tick_at(585), (true, None)));
+    assert!(matches!(tick_at(595), (true, Some(TemplateNews::Withdrawn))));
+    let said = log.lines();
+    assert_eq!(said.len(), 2, "{said:#?}");
+    assert!(said[0].starts_with("ERROR no block template for 125 s (bitcoind "), "{said:#?}");
+    assert!(said[0].ends_with("); miners hash old work"), "{said:#?}");
+    assert_eq!(said[1], "WARN no block template for 605 s: the miners' work is withdrawn");
 }

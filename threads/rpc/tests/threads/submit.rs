@@ -213,7 +213,7 @@ fn a_header_of_another_extranonce_is_not_submitted() {
     let [header, extranonce] = [found.header.as_slice(), &found.extranonce].map(DisplayHex::to_lower_hex_string);
     Log::wait(&["ERROR", &hash(&found).to_string(), &format!("header {header}, extranonce {extranonce}")]);
     let file = dir.path().join(format!("{}.rejected", hash(&found)));
-    assert_eq!(files(dir.path()), [file.clone()]);
+    assert_eq!(files(dir.path()), std::slice::from_ref(&file));
     let kept: Block = deserialize(&fs::read(file).unwrap()).unwrap();
     assert_eq!(serialize(&kept.header), found.header);
     assert_eq!(serialize(&kept.txdata[0]), found.job.coinbase.with_witness(&found.extranonce));
@@ -229,7 +229,7 @@ fn a_block_is_on_disk_while_bitcoind_is_asked_for_the_first_time() {
     submitting.submit(&found);
     wait_until("it is submitted", PATIENCE, || proxy.withheld() == 1);
     let file = dir.path().join(format!("{}.block", hash(&found)));
-    assert_eq!(files(dir.path()), [file.clone()]);
+    assert_eq!(files(dir.path()), std::slice::from_ref(&file));
     assert_eq!(fs::read(&file).unwrap(), found.job.block(&found.header, &found.extranonce).unwrap());
     assert_eq!((node.height(), submitting.published(hash(&found)).unwrap().outcome), (0, None), "no answer yet");
     proxy.set(Fault::None);

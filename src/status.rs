@@ -125,7 +125,7 @@ pub struct MinersStatus {
 /// One miner's session. Names are strangers' text: bounded, without control characters, otherwise as given.
 #[derive(Clone, Debug)]
 pub struct MinerStatus {
-    /// The name it authorised with.
+    /// The name it authorised with; empty if that has nothing to be seen.
     pub worker: Arc<str>,
     /// What its firmware calls itself.
     pub user_agent: Arc<str>,

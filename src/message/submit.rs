@@ -35,6 +35,6 @@ pub struct FoundBlock {
     pub hash: [u8; 32],
     /// Server's and miner's part.
     pub extranonce: [u8; EXTRANONCE_LEN],
-    /// The worker's name as the miner gave it, for the log.
+    /// The worker's name, for the log.
     pub worker: Arc<str>,
 }

@@ -1,22 +1,40 @@
 //! Strangers' text made fit for logs and status pages.
 
-/// The text without characters that could forge or hide a line, in at most `len_max` bytes.
+/// The text without characters that could forge or hide a line, nor white space around it, in at most `len_max` bytes.
+///
+/// What it leaves can be seen, or is empty.
 pub fn label(text: &str, len_max: usize) -> String {
     let mut label = String::with_capacity(text.len().min(len_max));
-    for character in text.chars() {
+    for character in text.trim().chars() {
         let character = if is_deceptive(character) { '?' } else { character };
         if label.len() + character.len_utf8() > len_max {
             break;
         }
         label.push(character);
     }
+    label.truncate(label.trim_end().len());
     label
 }
 
-/// Control characters, and those that change the direction of text or have no width.
+/// A worker's name for use in a sentence: a miner may authorise with an empty one.
+pub fn shown_name(worker: &str) -> &str {
+    match worker {
+        "" => "(no name)",
+        name => name,
+    }
+}
+
+/// Control characters, and those that change the direction of text, have no width or are blank though no white space.
 fn is_deceptive(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    let (directions, no_width, blank) = (
+        matches!(character, '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'),
+        matches!(character,
+            '\u{ad}' | '\u{34f}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200d}'
+            | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{fff0}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e0fff}'),
+        matches!(character, '\u{115f}'..='\u{1160}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}'),
+    );
+    character.is_control() || directions || no_width || blank
 }
 
 #[cfg(test)]
@@ -29,5 +47,20 @@ mod tests {
         assert_eq!(label("a\n2026 INFO fake\u{1b}[2J\u{202e}b", 128), "a?2026 INFO fake?[2J?b");
         assert_eq!(label("ααα", 5), "αα", "cut between characters");
         assert_eq!(label(&"x".repeat(1000), 128).len(), 128);
+        assert_eq!(label("rig 7 \u{1f40b} 矿机", 128), "rig 7 \u{1f40b} 矿机");
+    }
+
+    #[test]
+    fn a_label_can_be_seen_or_is_empty() {
+        for nothing in ["", " ", "\t \n", "\u{a0}\u{3000}\u{2003}"] {
+            assert_eq!(label(nothing, 128), "");
+        }
+        assert_eq!((label("  a b\u{3000}", 128), label("a  b", 2)), ("a b".into(), "a".into()));
+        for blank in
+            ['\u{ad}', '\u{61c}', '\u{115f}', '\u{180e}', '\u{200b}', '\u{2800}', '\u{3164}', '\u{fe0f}', '\u{e0041}']
+        {
+            assert_eq!(label(&blank.to_string(), 128), "?", "{blank:?}");
+        }
+        assert_eq!((shown_name(""), shown_name("w")), ("(no name)", "w"));
     }
 }

@@ -42,7 +42,7 @@ pub mod vardiff;
 mod fixtures;
 
 pub use difficulty::Difficulty;
-pub use label::label;
+pub use label::{label, shown_name};
 pub use limits::Limits;
 pub use pool::{Busy, Fanout, News, Outlets, Pool};
 pub use reject::Reject;

@@ -10,6 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::extranonces::Extranonce1;
+use super::label::shown_name;
 use super::limits::{TokenBucket, GARBAGE_LINES_MAX, LINE_LEN_MAX};
 use super::line::{LineBuffer, LineTooLong};
 use super::pool::{Fanout, News, Outlets, Pool};
@@ -176,7 +177,7 @@ impl Session {
         })
     }
 
-    /// The name the session authorised with.
+    /// The name the session authorised with, which may be empty.
     pub fn worker(&self) -> Option<&Arc<str>> {
         self.worker.as_ref()
     }
@@ -244,7 +245,7 @@ impl Session {
     fn start(&mut self, step: &mut Step<'_>) {
         let (false, Some(_), Some(worker)) = (self.is_working, &self.extranonce1, &self.worker) else { return };
         self.is_working = true;
-        step.outlets.news(News::Authorised { worker, user_agent: &self.user_agent });
+        step.outlets.news(News::Authorised { worker: shown_name(worker), user_agent: &self.user_agent });
         match step.pool.no_work {
             Some(why) => reply::show_message(step.out, no_work_text(why)),
             None => self.send_job(true, step),
@@ -282,7 +283,8 @@ impl Session {
             "The coinbase has {len} bytes; this firmware is known to work up to {len_max}. If it finds no shares, this is why."
         );
         reply::show_message(step.out, &text);
-        step.outlets.news(News::CoinbaseTooLarge { worker, user_agent: &self.user_agent, len, len_max });
+        let (worker, user_agent) = (shown_name(worker), &*self.user_agent);
+        step.outlets.news(News::CoinbaseTooLarge { worker, user_agent, len, len_max });
     }
 }
 

@@ -15,6 +15,7 @@ use crate::message::{FoundBlock, LocalShare};
 use crate::share::EXTRANONCE_LEN;
 use crate::stratum::difficulty::Difficulty;
 use crate::stratum::job_table::{Found, Known};
+use crate::stratum::label::shown_name;
 use crate::stratum::reject::Reject;
 use crate::stratum::reply;
 use crate::stratum::request::Submit;
@@ -119,10 +120,19 @@ impl Session {
         if !known.job.block_target.is_met_by(hash) || !step.pool.hand_over(hash) {
             return;
         }
-        let worker = self.worker.as_ref().map_or_else(|| Arc::from("unauthorised"), Arc::clone);
+        let worker = self.finder();
         let (job, extranonce) = (Arc::clone(&known.job), answer.extranonce);
         step.outlets.block(FoundBlock { job, header: *header, hash: *hash, extranonce, worker });
         step.pool.counters.blocks_found.add_one();
+    }
+
+    /// Who found a block, for the log.
+    fn finder(&self) -> Arc<str> {
+        match &self.worker {
+            Some(worker) if !worker.is_empty() => Arc::clone(worker),
+            Some(nameless) => shown_name(nameless).into(),
+            None => "unauthorised".into(),
+        }
     }
 }
 

@@ -315,6 +315,22 @@ fn a_coinbase_too_large_for_the_firmware_is_told_once() {
 }
 
 #[test]
+fn a_miner_may_have_no_name() {
+    for name in ["", "  ", "\\t"] {
+        let mut bench = Bench::new();
+        let job = bench.job(JobSpec { block_bits: EASIEST, ..EASY_SHARES });
+        bench.connect("a");
+        bench.call("a", "mining.subscribe", r#"["x"]"#).unwrap();
+        assert_eq!(bench.call("a", "mining.authorize", &format!(r#"["{name}"]"#)), Ok(json!(true)));
+        assert_eq!(&*bench.status("a").worker, "");
+        assert_eq!(bench.outbox.news, [r#"Authorised { worker: "(no name)", user_agent: "x" }"#]);
+        let block = solve(&job, answer(&job, bench.extranonce1("a"), 0), |judged| judged.meets(&job.block_target));
+        let _ = bench.submit_answer("a", &job, &block);
+        assert_eq!(&*bench.outbox.blocks[0].worker, "(no name)");
+    }
+}
+
+#[test]
 fn names_are_strangers_text() {
     let mut bench = Bench::new();
     bench.connect("a");

@@ -9,7 +9,7 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use p2pool_core::message::{RelaySender, ToStratum, WebClient};
 use p2pool_core::status::{Counters, MinersStatus};
-use p2pool_core::stratum::{Close, Now, Pool, Session, Step};
+use p2pool_core::stratum::{shown_name, Close, Now, Pool, Session, Step};
 use p2pool_core::units::UnixTime;
 use slab::Slab;
 
@@ -322,7 +322,7 @@ impl Clients {
         }
         if let State::Miner(session) = connection.state {
             if end.is_worth_a_line() {
-                let worker = session.worker().map_or("(not authorised)", |worker| worker);
+                let worker = session.worker().map_or("(not authorised)", |worker| shown_name(worker));
                 self.outs.log(Kind::Closed, format_args!("miner {worker} at {peer} was disconnected: {end}"));
             }
             session.end(&mut self.pool);

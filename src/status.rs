@@ -11,7 +11,7 @@ use std::sync::Arc;
 pub use bitcoind::{BitcoindProblem, BitcoindProblemKind, BitcoindStatus};
 pub use blocks::{BlockFate, BlocksStatus, OwnBlock, OwnBlocksStatus, SubmitOutcome, WatchedBlocks};
 pub use histogram::{LatencyHistogram, LatencySnapshot, LATENCY_BOUNDS_US};
-pub use peers::{Direction, PeerStatus, PeersStatus};
+pub use peers::{Direction, LooksBy, PeerStatus, PeersStatus};
 
 use crate::message::NoWork;
 use crate::sharechain::Tree;

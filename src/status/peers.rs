@@ -11,6 +11,8 @@ pub struct PeersStatus {
     pub our_id: String,
     /// Where this node listens, as multiaddrs ending in its id.
     pub listening: Vec<String>,
+    /// How it finds others.
+    pub looks_by: LooksBy,
     /// Connected nodes.
     pub peers: Vec<PeerStatus>,
     /// Nodes and addresses that are banned now.
@@ -23,6 +25,24 @@ pub struct PeersStatus {
     pub offences: u64,
     /// Nodes that were banned since the start.
     pub bans: u64,
+}
+
+/// The ways that a node has to find others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LooksBy {
+    /// Some are given to it to start from.
+    pub bootnodes: bool,
+    /// It asks the local network.
+    pub mdns: bool,
+    /// It knows some from before.
+    pub known: bool,
+}
+
+impl LooksBy {
+    /// Whether there is any: a node without is meant to be alone, or to be found.
+    pub const fn any(self) -> bool {
+        self.bootnodes || self.mdns || self.known
+    }
 }
 
 /// One connected node. Its texts are a stranger's: bounded, without control characters, otherwise as given.

@@ -74,7 +74,7 @@ const ANSWER_MAX_S: u32 = 40;
 /// Seconds from one question for a peer's status to the next.
 const STATUS_EVERY_S: u32 = 60;
 /// Seconds without a peer after which a node mines alone.
-const ALONE_AFTER_S: u32 = 60;
+pub const ALONE_AFTER_S: u32 = 60;
 /// Seconds for which a peer whose list led nowhere is not asked for another.
 const HOLD_S: u32 = 60;
 /// Seconds for which a chain that was judged and not adopted is left alone, at most: fetching a long one costs megabytes.
@@ -162,6 +162,8 @@ pub struct Sync {
     state: SyncState,
     level: Level,
     no_peers_since: Option<UnixTime>,
+    /// When a node without peers begins to mine alone.
+    alone_at: UnixTime,
     progress_due: UnixTime,
     clock_report_due: UnixTime,
     actions: Vec<SyncAction>,
@@ -183,10 +185,16 @@ impl Sync {
             state: SyncState::NoPeers { since: now, level: false },
             level: Level::new(now),
             no_peers_since: Some(now),
+            alone_at: now.plus(ALONE_AFTER_S),
             progress_due: now,
             clock_report_due: now,
             actions: Vec::new(),
         }
+    }
+
+    /// Starts without peers and with no way to find any: waits for none, and mines alone at once.
+    pub fn lone(params: &ChainParams, now: UnixTime) -> Self {
+        Self { alone_at: now, ..Self::new(params, now) }
     }
 
     /// Whether we are level with the others.
@@ -228,6 +236,7 @@ impl Sync {
         }
         if self.peers.remove(&peer).is_some() && self.peers.is_empty() {
             self.no_peers_since = Some(now);
+            self.alone_at = now.plus(ALONE_AFTER_S);
         }
         self.act(now, view)
     }

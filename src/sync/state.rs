@@ -5,7 +5,7 @@
 
 use super::peer::Peer;
 use super::plan::Plan;
-use super::{Route, Sync, SyncAction, SyncState, View, ALONE_AFTER_S, ANSWER_MAX_S, AWAITED_MAX_S, BEHIND_SHARES};
+use super::{Route, Sync, SyncAction, SyncState, View, ANSWER_MAX_S, AWAITED_MAX_S, BEHIND_SHARES};
 use crate::units::UnixTime;
 
 /// Whether we are level, and since when we are not.
@@ -57,7 +57,7 @@ impl Sync {
 
     fn state_without_peers(&mut self, since: UnixTime, now: UnixTime) -> SyncState {
         self.level.quiet_since = None;
-        if now.since(since) < ALONE_AFTER_S {
+        if now < self.alone_at {
             return SyncState::NoPeers { since, level: self.level.is_level };
         }
         self.level.behind_since = None;

@@ -17,7 +17,7 @@ use p2pool_core::message::{
 use p2pool_core::params::ChainParams;
 use p2pool_core::share::Share;
 use p2pool_core::sharechain::{Effect, Need, Source, Tree, Verdict};
-use p2pool_core::sync::{serve, RequestId, Route, Sync, SyncAction, SyncState};
+use p2pool_core::sync::{serve, RequestId, Route, Sync, SyncAction, SyncState, ALONE_AFTER_S};
 use p2pool_core::units::UnixTime;
 use p2pool_core::wire::limits::HEADERS_MAX;
 use p2pool_core::wire::{Agent, List, Offence, Request, Response};
@@ -35,13 +35,13 @@ const ANCHOR_SENDERS_MAX: usize = 1_024;
 const SENDERS_PER_ANCHOR_MAX: usize = 8;
 /// A peer that does not answer leaves the next one to be asked for a Bitcoin header after this long.
 const HEADERS_AGAIN_S: u32 = 10;
-/// Seconds without a peer after which the planner mines alone; a node that looks for nobody need not wait.
-const ALONE_AFTER_S: u32 = 60;
 
 /// The chain thread's knowledge of other nodes.
 pub struct Network {
     pub sync: Sync,
     pub blocks: Blocks,
+    /// Whether there is anybody to look for: who was connected once is looked for again.
+    looks_for_peers: bool,
     out: P2pSender,
     mail: Vec<ToP2p>,
     /// What the planner knew at the last tick of the peers' clocks.
@@ -72,12 +72,12 @@ enum What {
 impl Network {
     /// Knows nobody. `looks_for_peers` is false for a node that has no way to find others: it mines at once.
     pub fn new(params: &ChainParams, out: P2pSender, looks_for_peers: bool, now: UnixTime) -> Self {
-        let since = if looks_for_peers { now } else { now.minus(ALONE_AFTER_S) };
         if looks_for_peers {
             info!("looking for other nodes: no work for miners before one is found, or {ALONE_AFTER_S} s without any");
         }
         Self {
-            sync: Sync::new(params, since),
+            sync: if looks_for_peers { Sync::new(params, now) } else { Sync::lone(params, now) },
+            looks_for_peers,
             blocks: Blocks::default(),
             out,
             mail: Vec::new(),
@@ -196,6 +196,7 @@ impl Chain {
 
     pub(crate) fn peer_up(&mut self, peer: PeerToken, address: &str) {
         debug!("peer {} at {address} connected", peer.0);
+        self.network.looks_for_peers = true;
         let actions = self.network.sync.peer_up(peer.0, now(), self.chain.tree());
         self.plan(actions);
     }
@@ -318,10 +319,15 @@ impl Chain {
     fn sync_state(&mut self, state: SyncState) {
         match state {
             SyncState::Alone { .. } => {
-                warn!(
-                    "no other node is reachable: mining alone until one is; a block found meanwhile pays those whose \
-                     shares this node holds"
-                );
+                let work = if self.template.is_some() { "" } else { ", once bitcoind gives work," };
+                if self.network.looks_for_peers {
+                    warn!(
+                        "no other node is reachable: mining alone{work} until one is; a block found meanwhile pays \
+                         those whose shares this node holds"
+                    );
+                } else {
+                    info!("this node looks for no others: mining alone{work} until one comes by itself");
+                }
             }
             SyncState::Syncing => info!("other nodes have shares that this one has not: fetching them"),
             SyncState::Synced => info!("level with the other nodes"),

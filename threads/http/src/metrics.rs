@@ -136,6 +136,11 @@ fn node(view: &View, extras: &Extras<'_>) -> Vec<MetricFamily> {
             "1 while this node mines alone for want of other nodes, else 0.",
             flag(matches!(sync, SyncState::Alone { .. })),
         ),
+        gauge(
+            "p2pool_store_failing",
+            "1 while the disk refuses shares, which then wait in memory, else 0.",
+            flag(view.chain.unsaved),
+        ),
         gauge("p2pool_peers_banned", "Nodes and addresses that are banned now.", view.peers.banned as f64),
         family(
             "p2pool_p2p_bytes_total",

@@ -135,6 +135,11 @@ impl Dialer {
         std::mem::take(&mut self.changed)
     }
 
+    /// Whether there is anybody to dial beside bootnodes.
+    pub fn knows_others(&self) -> bool {
+        self.candidates.values().any(|candidate| candidate.kind != Kind::Bootnode)
+    }
+
     /// A peer answered on the local network.
     pub fn found_nearby(&mut self, peer: PeerId, address: Multiaddr, now: Instant) {
         self.add(peer, address, Kind::Local, now);

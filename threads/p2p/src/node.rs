@@ -14,7 +14,7 @@ use libp2p::swarm::SwarmEvent;
 use libp2p::{Multiaddr, Swarm};
 use log::{debug, error, info, warn};
 use p2pool_core::message::ToP2p;
-use p2pool_core::status::PeersStatus;
+use p2pool_core::status::{LooksBy, PeersStatus};
 use p2pool_core::units::UnixTime;
 
 use crate::behaviour::{Behaviour, BehaviourEvent};
@@ -228,6 +228,7 @@ impl Node {
         let our_id = self.swarm.local_peer_id().to_string();
         self.status.store(Arc::new(PeersStatus {
             listening: self.listening.iter().map(|address| format!("{address}/p2p/{our_id}")).collect(),
+            looks_by: LooksBy { known: self.dialer.knows_others(), ..self.status.load().looks_by },
             peers: self.peers.statuses(),
             banned: self.swarm.behaviour().door.bans.len(),
             bytes_in: self.traffic.bytes_in.get(),

@@ -14,7 +14,7 @@ use log::{debug, warn};
 use p2pool_core::config::P2pConfig;
 use p2pool_core::message::{InboxFull, P2pSender, ToChain, ToP2p};
 use p2pool_core::params::ChainParams;
-use p2pool_core::status::PeersStatus;
+use p2pool_core::status::{LooksBy, PeersStatus};
 use p2pool_core::units::UnixTime;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
@@ -66,7 +66,6 @@ pub struct P2p {
     stop: watch::Receiver<bool>,
     sender: P2pSender,
     status: Arc<ArcSwap<PeersStatus>>,
-    looks_for_peers: bool,
 }
 
 impl P2p {
@@ -98,7 +97,7 @@ impl P2p {
         let bans = load_bans(chain_dir, (tuning.clock)())?;
         let known = load_text(&chain_dir.join(PEERS_FILE))?;
 
-        let looks_for_peers = config.mdns || !bootnodes.is_empty() || !known.is_empty();
+        let looks_by = LooksBy { bootnodes: !bootnodes.is_empty(), mdns: config.mdns, known: !known.is_empty() };
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| setup_failed(&error))?;
         let traffic = Arc::new(Traffic::default());
@@ -116,7 +115,8 @@ impl P2p {
             listen(&mut swarm, config.port)?;
             swarm
         };
-        let status = Arc::new(ArcSwap::from_pointee(PeersStatus { our_id: our_id.to_string(), ..Default::default() }));
+        let status =
+            Arc::new(ArcSwap::from_pointee(PeersStatus { our_id: our_id.to_string(), looks_by, ..Default::default() }));
         let node = Node::new(Parts {
             swarm,
             names,
@@ -129,7 +129,7 @@ impl P2p {
             traffic,
         });
         let (sender, inbox, stop) = inbox();
-        Ok(Self { runtime, node, inbox, stop, sender, status, looks_for_peers })
+        Ok(Self { runtime, node, inbox, stop, sender, status })
     }
 
     /// The way in for others.
@@ -137,9 +137,9 @@ impl P2p {
         self.sender.clone()
     }
 
-    /// Whether there is any way to find others: the local network, bootnodes, peers known from before.
-    pub const fn looks_for_peers(&self) -> bool {
-        self.looks_for_peers
+    /// Whether there is any way to find others.
+    pub fn looks_for_peers(&self) -> bool {
+        self.status.load().looks_by.any()
     }
 
     /// What onlookers see.

@@ -1,8 +1,8 @@
 //! Whether miners get jobs.
 
-use super::kit::{asks, ids, listed, meet, only_ask, planner, shares, status, Held, START};
+use super::kit::{asks, ids, listed, meet, only_ask, params, planner, shares, status, Held, START};
 use crate::share::ShareId;
-use crate::sync::{Route, SyncAction, SyncState};
+use crate::sync::{Route, Sync, SyncAction, SyncState};
 use crate::wire::{List, Request, Response};
 
 #[test]
@@ -20,6 +20,20 @@ fn a_node_without_peers_mines_alone_after_a_minute() {
     sync.response(1, id, status(ShareId::ZERO, 0), START.plus(71), &view);
     assert_eq!(sync.state(), SyncState::Synced);
     assert!(sync.may_start_chain(), "nobody has a chain");
+}
+
+#[test]
+fn a_node_that_cannot_find_others_mines_alone_at_once_and_no_longer_than_it_runs() {
+    let (view, mut sync) = (Held::default(), Sync::lone(&params(), START));
+    assert_eq!(sync.tick(START, &view), [SyncAction::State(SyncState::Alone { since: START })]);
+    assert!(sync.state().may_mine() && sync.may_start_chain());
+    // One that found it may come back.
+    sync.peer_up(1, START.plus(5), &view);
+    sync.peer_down(1, START.plus(10), &view);
+    sync.tick(START.plus(69), &view);
+    assert_eq!(sync.state(), SyncState::NoPeers { since: START.plus(10), level: false });
+    sync.tick(START.plus(70), &view);
+    assert_eq!(sync.state(), SyncState::Alone { since: START.plus(10) });
 }
 
 #[test]

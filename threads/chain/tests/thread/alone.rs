@@ -1,12 +1,14 @@
 //! One chain thread, without other nodes.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bitcoin::hashes::Hash as _;
 use bitcoin::BlockHash;
 use p2pool_core::message::{AnchorAnswer, AnchorVerdict, NoWork, TemplateNews, ToAnchor, ToChain, ToStratum};
 use p2pool_core::share::ShareId;
 use p2pool_core::sharechain::Anchor;
+use p2pool_core::sync::SyncState;
 use p2pool_core::units::{Bits, BlockHeight, UnixTime};
 use p2pool_core::work::Template;
 
@@ -25,6 +27,20 @@ fn a_template_becomes_a_job_and_a_share_the_next_jobs_parent() {
     node.stop();
     let lines = exported(dir.path());
     assert_eq!(lines.lines().count(), 1 + 5, "the parameters and five shares");
+}
+
+#[test]
+fn a_node_that_looks_for_no_others_is_alone_since_its_start_and_not_before() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let before = UnixTime::from(SystemTime::now());
+    let node = Node::start(dir.path());
+    let job = node.give_work();
+    node.mine(&job);
+    match node.status.load().sync {
+        SyncState::Alone { since } => assert!(since >= before, "{since} is before {before}"),
+        other => panic!("{other:?}"),
+    }
+    node.stop();
 }
 
 #[test]

@@ -2,23 +2,23 @@
 
 use serde::Serialize;
 
-use super::state::{states, Level};
+use super::state::{states, State};
 use crate::view::View;
 
 /// The document.
 #[derive(Serialize)]
 pub struct Health {
-    /// Whether miners have fresh work on a chain that is level with the others', or is mined alone.
+    /// Whether miners have fresh work on a chain that is level with the others', or is mined alone, and shares are stored.
     pub healthy: bool,
     /// What is wrong, in words.
     reasons: Vec<String>,
 }
 
 impl Health {
-    /// Every state at which nothing is earned makes a node unhealthy.
+    /// Looks at all states.
     pub fn of(view: &View) -> Self {
-        let errors = states(view).into_iter().filter(|state| state.level == Level::Error);
-        let reasons: Vec<String> = errors.map(|state| state.text).collect();
+        let reasons: Vec<String> =
+            states(view).into_iter().filter(State::is_unhealthy).map(|state| state.text).collect();
         Self { healthy: reasons.is_empty(), reasons }
     }
 }

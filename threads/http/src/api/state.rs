@@ -1,5 +1,6 @@
 //! What is wrong, in plain language, and what to do about it.
 
+mod alone;
 mod bitcoind;
 
 use p2pool_core::message::NoWork;
@@ -101,6 +102,11 @@ impl State {
         Self::new(Code::Ok, Level::Ok, "Everything works.", "")
     }
 
+    /// Whether a watchdog is told: nothing is earned, or what is earned may be lost.
+    pub fn is_unhealthy(&self) -> bool {
+        self.level == Level::Error || self.code == Code::DiskFull
+    }
+
     fn since(self, since: UnixTime) -> Self {
         Self { since: Some(since.0).filter(|since| *since > 0), ..self }
     }
@@ -141,13 +147,7 @@ fn network(view: &View) -> Option<State> {
             let advice = "Nothing is needed if one comes back within a minute; otherwise this node mines alone.";
             Some(State::new(Code::PeersGone, Level::Warning, text, advice).since(since))
         }
-        SyncState::Alone { since } => {
-            let text = "Mining alone: no other node can be reached.";
-            let advice =
-                "Check that those in -bootnodes run and can be reached, and that -p2p-port of this machine can \
-                          be reached from outside. What is found meanwhile may earn less than it could.";
-            Some(State::new(Code::Alone, Level::Warning, text, advice).since(since))
-        }
+        SyncState::Alone { since } => Some(alone::alone(view).since(since)),
         SyncState::Synced if chain.no_work != Some(NoWork::Syncing) => None,
         SyncState::Synced | SyncState::Syncing => {
             let text = match chain.syncing {
@@ -162,8 +162,10 @@ fn network(view: &View) -> Option<State> {
 }
 
 fn disk(view: &View) -> Option<State> {
-    let text = "The disk refuses to store shares; they are kept in memory and lost if the node stops.";
-    let advice = "Make room on the disk of -data-dir; nothing else is needed.";
+    let text =
+        "The disk refuses to store shares: they wait in memory, and those that no other node has are lost if this \
+                one stops.";
+    let advice = "Make room on the disk of -data-dir before the node is stopped; nothing else is needed.";
     view.chain.unsaved.then(|| State::new(Code::DiskFull, Level::Warning, text, advice))
 }
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use p2pool_core::message::NoWork;
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::sharechain::Tree;
-use p2pool_core::status::{BitcoindProblem, BitcoindProblemKind, BitcoindStatus, MinersStatus, SyncProgress};
+use p2pool_core::status::{
+    BitcoindProblem, BitcoindProblemKind, BitcoindStatus, LooksBy, MinersStatus, PeersStatus, SyncProgress,
+};
 use p2pool_core::sync::SyncState;
 use serde_json::Value;
 
@@ -14,6 +16,16 @@ use crate::node::{job, miner, now, Node};
 fn health(node: &Node) -> (u16, Value) {
     let answer = node.get("/healthz");
     (answer.status, serde_json::from_slice(&answer.body).unwrap())
+}
+
+fn metric(node: &Node, name: &str) -> String {
+    let text = node.get("/metrics").text().to_owned();
+    let line = text.lines().find(|line| line.starts_with(&format!("{name} "))).unwrap();
+    line.rsplit_once(' ').unwrap().1.to_owned()
+}
+
+fn look_by(node: &Node, looks_by: LooksBy) {
+    node.sources.peers.store(Arc::new(PeersStatus { looks_by, ..PeersStatus::default() }));
 }
 
 fn codes(status: &Value) -> Vec<&str> {
@@ -111,19 +123,49 @@ fn a_fresh_node_says_that_it_looks_for_others_first() {
 #[test]
 fn mining_alone_is_a_warning_with_advice_and_a_metric() {
     let node = Node::start();
-    let metric = |name: &str| {
-        let text = node.get("/metrics").text().to_owned();
-        let line = text.lines().find(|line| line.starts_with(&format!("{name} "))).unwrap().to_owned();
-        line.rsplit_once(' ').unwrap().1.to_owned()
-    };
-    assert_eq!((metric("p2pool_mining_alone"), metric("p2pool_synced")), ("0".into(), "1".into()));
+    look_by(&node, LooksBy { bootnodes: true, ..LooksBy::default() });
+    let metrics = || ["p2pool_mining_alone", "p2pool_synced"].map(|name| metric(&node, name));
+    assert_eq!(metrics(), ["0", "1"]);
     node.publish(|chain| chain.sync = SyncState::Alone { since: now().minus(90) });
-    assert_eq!((metric("p2pool_mining_alone"), metric("p2pool_synced")), ("1".into(), "0".into()));
+    assert_eq!(metrics(), ["1", "0"]);
     let status = node.json("/api/status");
     assert_eq!((codes(&status), &status["state"]["level"]), (vec!["alone"], &"warning".into()));
     assert!(status["state"]["text"].as_str().unwrap().contains("Mining alone"));
-    assert!(status["state"]["advice"].as_str().unwrap().contains("-bootnodes"));
+    assert!(status["state"]["advice"].as_str().unwrap().contains("those in -bootnodes run"));
     assert_eq!(health(&node).0, 200, "miners have work");
+}
+
+#[test]
+fn what_a_lone_node_is_advised_fits_how_it_looks_for_others() {
+    let none = LooksBy::default();
+    for (looks_by, level, words) in [
+        (none, "info", "Nothing is needed if that is intended"),
+        (LooksBy { mdns: true, ..none }, "warning", "Others elsewhere are not looked for"),
+        (LooksBy { mdns: true, known: true, ..none }, "warning", "none of the nodes known from before answers"),
+        (LooksBy { mdns: true, known: true, bootnodes: true }, "warning", "those in -bootnodes run"),
+    ] {
+        let node = Node::start();
+        node.publish(|chain| chain.sync = SyncState::Alone { since: now() });
+        look_by(&node, looks_by);
+        let state = node.json("/api/status")["state"].clone();
+        assert_eq!((&state["code"], &state["level"]), (&"alone".into(), &level.into()), "{looks_by:?}");
+        assert!(state["advice"].as_str().unwrap().contains(words), "{state}");
+        assert!(state["text"].as_str().unwrap().starts_with("Mining alone: "), "{state}");
+    }
+}
+
+#[test]
+fn without_work_nobody_mines_alone() {
+    for (bootnodes, text) in [(true, "No other node can be reached."), (false, "This node looks for no others.")] {
+        let node = Node::start_empty();
+        node.publish(|chain| chain.sync = SyncState::Alone { since: now() });
+        look_by(&node, LooksBy { bootnodes, ..LooksBy::default() });
+        let status = node.json("/api/status");
+        assert_eq!(status["state"]["code"], "no_work_yet");
+        let problems = status["problems"].as_array().unwrap();
+        let alone = problems.iter().find(|state| state["code"] == "alone").unwrap();
+        assert_eq!(alone["text"], text);
+    }
 }
 
 #[test]
@@ -168,16 +210,27 @@ fn lesser_problems_are_told_and_leave_a_node_healthy() {
     node.sources.miners.store(Arc::new(MinersStatus { time: now(), miners: vec![too_small] }));
     let recording = &node.recording;
     let late = job(&recording.tree(), recording.scripts[0], now().minus(600));
-    node.publish(|chain| {
-        chain.unsaved = true;
-        chain.job = Some(late);
-    });
+    node.publish(|chain| chain.job = Some(late));
     let status = node.json("/api/status");
-    assert_eq!(codes(&status), ["disk_full", "clock_off", "firmware_too_small"]);
+    assert_eq!(codes(&status), ["clock_off", "firmware_too_small"]);
     let texts = status["problems"].to_string();
     assert!(texts.contains("This machine's clock is 10\u{a0}min ahead of bitcoind's."), "{texts}");
     assert!(texts.contains("Miner attic has firmware"), "{texts}");
     assert_eq!(health(&node).0, 200);
+}
+
+/// Miners go on, and what they find counts: but it is for the owner to make room.
+#[test]
+fn a_disk_that_refuses_shares_is_a_warning_and_not_healthy() {
+    let node = Node::start();
+    assert_eq!(metric(&node, "p2pool_store_failing"), "0");
+    node.publish(|chain| chain.unsaved = true);
+    let status = node.json("/api/status");
+    assert_eq!((codes(&status), &status["state"]["level"]), (vec!["disk_full"], &"warning".into()));
+    let (code, health) = health(&node);
+    let reason = health["reasons"][0].as_str().unwrap();
+    assert!(code == 503 && reason.starts_with("The disk refuses to store shares"), "{reason}");
+    assert_eq!(metric(&node, "p2pool_store_failing"), "1");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use libp2p::Multiaddr;
 use p2pool_core::message::{InboxFull, ToP2p};
 use p2pool_core::params::ChainParams;
-use p2pool_core::status::Direction;
+use p2pool_core::status::{Direction, LooksBy};
 
 use super::kit::{params, until, Start, TestNode};
 use super::stranger::{asking, meet, Kind, Names, Stranger};
@@ -19,6 +19,29 @@ fn a_third_node_finds_the_second_by_the_bootnode_alone() {
     let third = TestNode::start(&[&boot.address]);
     third.await_peer(&second.id());
     second.await_peer(&third.id());
+}
+
+#[test]
+fn onlookers_see_how_a_node_finds_others() {
+    let looks_by = |start: &Start| {
+        let (p2p, _inbox) = start.open().unwrap();
+        assert_eq!(p2p.looks_for_peers(), p2p.status().load().looks_by.any());
+        let looks_by = p2p.status().load().looks_by;
+        looks_by
+    };
+    let mut start = Start::with(&[]);
+    assert_eq!(looks_by(&start), LooksBy::default());
+    start.config.mdns = true;
+    assert_eq!(looks_by(&start), LooksBy { mdns: true, ..LooksBy::default() });
+
+    let one = TestNode::start(&[]);
+    let two = TestNode::start(&[&one.address]);
+    // Who was found is known from then on.
+    until("each knows the other", || {
+        let (one, two) = (one.status.load().looks_by, two.status.load().looks_by);
+        (one.known && two.bootnodes).then_some(())
+    });
+    assert!(!one.status.load().looks_by.bootnodes);
 }
 
 #[test]

@@ -95,17 +95,102 @@ export async function cardsMatch(page, status) {
   }
 }
 
-/** The open dialog shows every field of the share. */
+/** The open dialog shows every field of the share, each in its row and in the page's own format. */
 export async function dialogShows(page, share) {
-  const body = plain(await page.locator('dialog[open]').innerText());
-  const { header, info } = share;
-  const hex = number => (number >>> 0).toString(16).padStart(8, '0');
-  const whole = [share.hash, share.miner, info.parent, ...info.uncles, ...share.children, share.named_by, header.raw, header.prev_block, header.merkle_root,
-    hex(header.version), header.bits, hex(header.nonce), header.time, info.share_bits, info.coinbase_tag, info.payout_script, share.extranonce,
-    info.witness_commitment, ...share.merkle_branch, ...(share.payouts ?? []).map(payout => payout.address)];
-  for (const value of whole.filter(value => value !== null && value !== '')) {
-    assert.ok(body.includes(String(value)), `the dialog lacks ${value}`);
+  const wanted = await page.evaluate(async ({ header, info, ...share }) => {
+    const format = await import(new URL('format.js', location.href));
+    const hex = number => `0x${(number >>> 0).toString(16).padStart(8, '0')}`;
+    return {
+      hash: share.hash,
+      rows: {
+        Miner: [share.miner],
+        Parent: [info.parent ?? 'none: the chain begins here'],
+        Uncles: info.uncles.length ? info.uncles : ['none'],
+        ...(share.named_by ? { 'Uncle of': [share.named_by] } : {}),
+        Children: share.children.length ? share.children : ['none yet'],
+        ...(share.confirmations === null ? {} : { 'Shares on top': [format.count(share.confirmations)] }),
+        Difficulty: [format.difficulty(share.share_difficulty), info.share_bits],
+        'Difficulty reached': [`${format.difficulty(share.hash_difficulty)}; a block needs ${format.difficulty(share.block_difficulty)}`],
+        Work: [format.hashes(share.work)],
+        'Work of the chain': [format.hashes(info.chain_work)],
+        Version: [hex(header.version)],
+        'Previous block': [header.prev_block],
+        'Merkle root': [header.merkle_root],
+        Bits: [header.bits],
+        Nonce: [hex(header.nonce)],
+        'In full': [header.raw],
+        'Block height': [format.count(info.block_height)],
+        Value: [format.btc(info.coinbase_value)],
+        Tag: [info.coinbase_tag || 'none'],
+        'Payout script': [info.payout_script],
+        Extranonce: [share.extranonce],
+        'Witness commitment': [info.witness_commitment],
+        'Merkle branch': share.merkle_branch.length ? share.merkle_branch : ['empty'],
+      },
+      // The share's own and its header's, which are the same.
+      times: [format.fullTime(share.timestamp), `${header.time}, ${format.fullTime(header.time)}`],
+      payouts: (share.payouts ?? []).map(({ address, amount, pct }) => [address, format.btc(amount), format.percent(pct)]),
+    };
+  }, share);
+  const shown = await page.evaluate(() => {
+    const body = document.querySelector('dialog[open] .dialog-body');
+    return {
+      hash: body.querySelector('.whole').textContent,
+      rows: [...body.querySelectorAll('dl > div')].map(row => [row.querySelector('dt').textContent, row.querySelector('dd').textContent]),
+      payouts: [...body.querySelectorAll('tbody tr')].map(row => [row.querySelector('th').firstChild.data, ...[...row.querySelectorAll('td')].map(cell => cell.textContent)]),
+    };
+  });
+  assert.equal(shown.hash, wanted.hash);
+  for (const [name, values] of Object.entries(wanted.rows)) {
+    const row = shown.rows.find(([label]) => label === name);
+    assert.ok(row, `the dialog has no row '${name}'`);
+    let rest = row[1];
+    for (const value of values) {
+      assert.ok(rest.includes(value), `row '${name}' lacks ${value}: ${row[1]}`);
+      rest = rest.slice(rest.indexOf(value) + value.length);
+    }
+    // Nothing else begins with a figure where one was wanted.
+    assert.ok(row[1].startsWith(values[0]), `row '${name}' begins otherwise: ${row[1]}`);
   }
+  const times = shown.rows.filter(([label]) => label === 'Time').map(([, value]) => value);
+  assert.equal(times.length, 2);
+  times.forEach((time, index) => assert.ok(time.startsWith(wanted.times[index]), `${time} is not ${wanted.times[index]}`));
+  assert.deepEqual(shown.payouts, wanted.payouts);
+}
+
+/** The words that contrast least with what is behind them, `{ratio, text}`, least first; also where boxes are translucent. */
+export function contrasts(page) {
+  return page.evaluate(() => {
+    const colour = text => {
+      const [r, g, b, a = 1] = text.match(/[\d.]+/g).map(Number);
+      return { rgb: [r, g, b], a };
+    };
+    const blend = (over, under, part) => over.map((value, index) => value * part + under[index] * (1 - part));
+    const luminance = rgb => {
+      const [r, g, b] = rgb.map(value => value / 255).map(value => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4));
+      return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    /** Pixels of the text and of what is behind it, from the box at `at` inwards. */
+    const pixels = (boxes, at, behind) => {
+      const style = getComputedStyle(boxes[at]);
+      const background = colour(style.backgroundColor);
+      const own = blend(background.rgb, behind, background.a);
+      const inner = at + 1 < boxes.length ? pixels(boxes, at + 1, own) : { ground: own, ink: blend(colour(style.color).rgb, own, colour(style.color).a) };
+      const part = Number(style.opacity);
+      return { ground: blend(inner.ground, behind, part), ink: blend(inner.ink, behind, part) };
+    };
+    return [...document.querySelectorAll('body *')]
+      .filter(node => [...node.childNodes].some(child => child.nodeType === Node.TEXT_NODE && child.data.trim() !== ''))
+      .filter(node => !node.closest('svg, .only-read, .skip, noscript, thead') && node.checkVisibility())
+      .map(node => {
+        const boxes = [];
+        for (let box = node; box; box = box.parentElement) boxes.unshift(box);
+        const { ground, ink } = pixels(boxes, 0, [255, 255, 255]);
+        const [dark, light] = [luminance(ground), luminance(ink)].sort((a, b) => a - b);
+        return { ratio: (light + 0.05) / (dark + 0.05), text: node.textContent.slice(0, 40) };
+      })
+      .sort((a, b) => a.ratio - b.ratio);
+  });
 }
 
 /** Waits until no share is shown, and the address says so: a browser tells of a closed dialog a moment later. */

@@ -58,6 +58,8 @@ describe('figures', () => {
 
   it('shares have whole hashes, and blocks among them stand out by a word', async () => {
     const { status } = await visit();
+    assert.equal(await page.locator('#shares-list li').count(), 10);
+    await page.click('#shares-more');
     const hashes = await page.locator('#shares-list .hash').allTextContents();
     assert.deepEqual(hashes, status.recent_shares.map(share => share.hash));
     const marked = await page.locator('#shares-list li[data-block] .hash').allTextContents();

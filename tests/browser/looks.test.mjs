@@ -3,38 +3,89 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { DESKTOP, PHONE } from './browser.mjs';
-import { fits, nothingClipped } from './checks.mjs';
-import { scenario } from './fixtures.mjs';
-import { page, visit, withPage } from './visit.mjs';
+import { contrasts, eventually, fits, nothingClipped } from './checks.mjs';
+import { NAMES, scenario } from './fixtures.mjs';
+import { NEXT_POLL_MS, page, server, visit, withPage } from './visit.mjs';
 
 withPage();
 
 describe('looks', () => {
   for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE], ['tablet', { width: 768, height: 1024 }], ['window', { width: 1024, height: 768 }], ['small phone', { width: 340, height: 640 }]]) {
-    for (const state of ['busy', 'empty']) {
+    for (const state of NAMES) {
       it(`nothing overflows or is cut off: ${name}, ${state}`, async () => {
         await visit(scenario(state), { viewport });
-        if (state === 'busy') await page.click('#payouts-more');
+        if (state === 'busy') for (const list of ['payouts', 'shares']) await page.click(`#${list}-more`);
         await fits(page);
         await nothingClipped(page);
       });
     }
   }
 
-  it('colours contrast enough to be read', async () => {
+  // WCAG 2.2, level AA.
+  const readable = list => assert.ok(list.length > 100 && list[0].ratio >= 4.5, `${list.length} texts; ${list[0].ratio.toFixed(2)}: ${list[0].text}`);
+
+  it('words contrast enough to be read, also when the figures are old', async () => {
     await visit();
-    const ratios = await page.evaluate(() => {
-      const style = getComputedStyle(document.documentElement);
-      const luminance = name => {
-        const parts = style.getPropertyValue(name).trim().slice(1).match(/../g).map(part => parseInt(part, 16) / 255);
-        const [r, g, b] = parts.map(part => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));
-        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-      };
-      const names = ['--text', '--muted', '--blue', '--green', '--purple', '--gold', '--red'];
-      return names.map(name => [name, (luminance(name) + 0.05) / (luminance('--panel') + 0.05)]);
+    readable(await contrasts(page));
+    server.answers = null;
+    await page.clock.fastForward(NEXT_POLL_MS);
+    await page.waitForSelector('#connection[data-state="offline"]');
+    readable(await contrasts(page));
+    // Old figures look otherwise.
+    assert.notEqual(await page.evaluate(() => getComputedStyle(document.querySelector('#overview')).filter), 'none');
+  });
+
+  for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
+    it(`what is clicked is large enough: ${name}`, async () => {
+      await visit(scenario('busy'), { viewport });
+      await page.click('#tree-details summary');
+      const small = await page.evaluate(() => [...document.querySelectorAll('a, button, summary, label, [tabindex="0"]')]
+        .filter(node => node.checkVisibility() && !node.matches('.skip, dialog *'))
+        .map(node => ({ box: (node.querySelector('.hit') ?? node).getBoundingClientRect(), name: node.outerHTML.slice(0, 80) }))
+        // WCAG 2.2, 2.5.8.
+        .filter(({ box }) => Math.min(box.width, box.height) < 23.99)
+        .map(({ box, name }) => `${box.width} × ${box.height}: ${name}`));
+      assert.deepEqual(small, []);
     });
-    // WCAG 2.2, level AA.
-    for (const [name, ratio] of ratios) assert.ok(ratio >= 4.5, `${name} on a panel: ${ratio.toFixed(2)}`);
+
+    it(`no box within the page catches the finger: ${name}`, async () => {
+      await visit(scenario('busy'), { viewport });
+      await page.click('#shares-more');
+      const boxes = await page.evaluate(() => [...document.querySelectorAll('main *')]
+        .filter(node => ['auto', 'scroll'].includes(getComputedStyle(node).overflowY) && node.scrollHeight > node.clientHeight + 1)
+        .map(node => node.id || node.className));
+      assert.deepEqual(boxes, []);
+    });
+  }
+
+  it('the links to all sections stay in sight, in one line on a phone, and lead below themselves', async () => {
+    await visit(scenario('busy'), { viewport: PHONE });
+    const links = page.locator('nav a:visible');
+    assert.deepEqual(await links.allTextContents(), ['Chain', 'Miners', 'Payouts', 'Blocks', 'Shares', 'Peers']);
+    await links.last().click();
+    await eventually(async () => {
+      const { tops, left, right, bottom } = await page.evaluate(() => {
+        const boxes = [...document.querySelectorAll('nav a')].filter(node => node.checkVisibility()).map(node => node.getBoundingClientRect());
+        return {
+          tops: boxes.map(box => box.top), left: boxes[0].left, right: boxes.at(-1).right, bottom: boxes[0].bottom,
+        };
+      });
+      assert.equal(new Set(tops).size, 1, `lines at ${tops}`);
+      assert.ok(tops[0] >= 0 && bottom < 60 && left >= 0 && right <= PHONE.width, `${left} to ${right}, ${tops[0]} to ${bottom}`);
+    });
+    await links.nth(4).click();
+    await eventually(async () => {
+      const [bar, title] = await page.evaluate(() => ['.top', '#shares-title'].map(selector => document.querySelector(selector).getBoundingClientRect()));
+      assert.ok(title.top >= bar.bottom && title.top < bar.bottom + 60, `the heading is at ${title.top}, the links end at ${bar.bottom}`);
+    });
+  });
+
+  it('the page has one heading of the first level, and headings in order', async () => {
+    await visit();
+    const levels = await page.evaluate(() => [...document.querySelectorAll('h1, h2, h3')].filter(node => !node.closest('dialog')).map(node => Number(node.tagName[1])));
+    assert.deepEqual(levels.filter(level => level === 1), [1]);
+    assert.equal(levels[0], 1);
+    levels.slice(1).forEach((level, index) => assert.ok(level <= levels[index] + 1, `${levels}`));
   });
 
   it('every heading, list and control has a name, and no id is twice', async () => {

@@ -100,6 +100,11 @@ describe('a real node', () => {
     await visit();
     await eventually(async () => {
       const status = given['/api/status'];
+      // Long lists show their beginning until all is asked for.
+      for (const list of ['shares', 'blocks']) {
+        const more = page.locator(`#${list}-more[aria-expanded="false"]:visible`);
+        if (await more.count() > 0) await more.click();
+      }
       assert.deepEqual(await page.locator('#shares-list .hash').allTextContents(), status.recent_shares.map(share => share.hash));
       const blocks = status.recent_shares.filter(share => share.is_block).map(share => share.hash);
       assert.deepEqual(await page.locator('#shares-list li[data-block] .hash').allTextContents(), blocks);

@@ -12,7 +12,7 @@ describe('refreshing', () => {
     const { status } = await visit();
     await page.evaluate(() => {
       const list = document.querySelector('#shares-list');
-      list.scrollTop = 30;
+      scrollTo(0, 300);
       window.rows = [...list.children];
       window.payout = document.querySelector('#card-payout').firstChild;
       window.changes = [];
@@ -21,7 +21,7 @@ describe('refreshing', () => {
       getSelection().selectAllChildren(document.querySelector('#card-payout'));
     });
     const fresh = { ...status.recent_shares[0], hash: `00000${'c'.repeat(59)}`, share_height: 1236, timestamp: status.time };
-    status.recent_shares = [fresh, ...status.recent_shares.slice(0, -1)];
+    status.recent_shares = [fresh, ...status.recent_shares];
     status.tip_hash = fresh.hash;
     status.share_count = 1237;
     await nextPoll();
@@ -32,13 +32,41 @@ describe('refreshing', () => {
       focused: document.activeElement === window.rows[3].querySelector('a'),
       selected: getSelection().toString(),
       sameText: document.querySelector('#card-payout').firstChild === window.payout,
-      scrolled: document.querySelector('#shares-list').scrollTop > 0,
+      scrolled: scrollY,
       rebuilt: window.changes.filter(change => change.type === 'childList').map(change => change.target.id || change.target.className),
     }));
     assert.equal(plain(after.selected), await text(page, '#card-payout'));
     delete after.selected;
     // Only the list of shares gained and lost an element.
-    assert.deepEqual(after, { kept: true, gone: true, focused: true, sameText: true, scrolled: true, rebuilt: ['shares-list', 'shares-list'] });
+    assert.deepEqual(after, { kept: true, gone: true, focused: true, sameText: true, scrolled: 300, rebuilt: ['shares-list', 'shares-list'] });
+  });
+
+  it('is every five seconds, counted from the answer', async () => {
+    await visit(undefined, { prepare: blank => blank.addInitScript(() => {
+      window.asked = 0;
+      const { fetch } = window;
+      window.fetch = path => {
+        window.asked += path === '/api/status';
+        return fetch(path);
+      };
+    }) });
+    const asked = () => page.evaluate(() => window.asked);
+    // Every answer tells which one it is, so that one sees when the page has it, and with it the time of the next.
+    const { status } = server.answers;
+    const number = () => server.requests.filter(path => path === '/api/status').length;
+    Object.defineProperty(server.answers, 'status', { get: () => ({ ...status, share_count: 2000 + number() }) });
+    const answered = () => page.waitForFunction(() => Number(document.querySelector('#card-shares').textContent.replace(/\D/g, '')) === 2000 + window.asked, undefined, { polling: 20 });
+    // From here on only this test moves the clock.
+    await page.clock.pauseAt(await page.evaluate(() => Date.now() + 60000));
+    await page.clock.runFor(NEXT_POLL_MS);
+    await answered();
+    const before = await asked();
+    while (await asked() === before) await page.clock.runFor(100);
+    await answered();
+    await page.clock.runFor(4850);
+    assert.equal(await asked(), before + 1, 'it asks too soon');
+    await page.clock.runFor(250);
+    assert.equal(await asked(), before + 2, 'it asks too late');
   });
 
   it('touches nothing when nothing changed but ages', async () => {

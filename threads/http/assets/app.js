@@ -7,6 +7,7 @@ import { showBlocks } from './blocks.js';
 import { showCards } from './cards.js';
 import { openDialog } from './dialog.js';
 import { Graphs } from './graphs.js';
+import { showNode } from './identity.js';
 import { showMiners } from './miners.js';
 import { showPayouts } from './payouts.js';
 import { showPeers } from './peers.js';
@@ -79,6 +80,7 @@ function showFigures() {
     () => showMiners(status, now),
     () => showBlocks(blocks, now),
     () => showPeers(status),
+    () => showNode(status),
     () => showFooter(status),
     () => range === 'live' && graphs.show(status.history, 'live', status.time),
   ];

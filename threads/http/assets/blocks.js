@@ -2,14 +2,19 @@
 
 import { $, el, keyed, setAttr, setText, shareHref, show } from './dom.js';
 import { ago, btc, count, fullTime, plural, shorten } from './format.js';
+import { shortened } from './more.js';
 
 /** The node looks after a block no longer once it has so many: its coins can be spent. */
 const CONFIRMATIONS_MAX = 100;
 
 const SIGNS = { submitted: '…', confirmed: '✓', rejected: '✕', orphaned: '✕' };
 
-/** Shows all found blocks, newest first. */
-export function showBlocks({ count: all, submissions, blocks }, now) {
+let last = null;
+const firstOf = shortened('blocks-more', { wide: 5, phone: 3 }, () => showBlocks(...last));
+
+/** Shows found blocks, newest first. */
+export function showBlocks(found, now) {
+  const { count: all, submissions, blocks } = found;
   const parts = [
     all > blocks.length ? `the newest ${count(blocks.length)} of ${plural(all, 'block')}` : plural(all, 'block'),
     submissions.rejected > 0 ? `bitcoind refused ${count(submissions.rejected)}` : '',
@@ -18,7 +23,9 @@ export function showBlocks({ count: all, submissions, blocks }, now) {
   setText($('blocks-note'), blocks.length ? parts.filter(Boolean).join(', ') : '');
   show($('blocks-empty'), blocks.length === 0);
   setText($('blocks-empty'), 'No blocks found yet. The average time to one stands above; luck decides.');
-  keyed($('blocks-list'), blocks, block => block.hash, create, (row, block) => update(row, block, now));
+  last = [found, now];
+  const shown = firstOf(blocks, hidden => `Show ${count(hidden.length)} more`);
+  keyed($('blocks-list'), shown, block => block.hash, create, (row, block) => update(row, block, now));
 }
 
 function create({ hash, time }) {

@@ -2,7 +2,9 @@
 
 import { $, el, keyed, setAttr, setText, show } from './dom.js';
 import { NONE, ago, count, difficulty, duration, fullTime, hashrate, plural } from './format.js';
+import { shortened } from './more.js';
 import { stratumAddress } from './problems.js';
+import { silentFor } from './silence.js';
 
 /** Reasons for a refusal, stale ones apart. */
 const REASONS = {
@@ -24,35 +26,48 @@ const COLUMNS = [
   ['connected', 'Connected', 'num'],
 ];
 
-/** Shows all sessions. */
+/** As people count: rig-2 before rig-10. */
+const { compare } = new Intl.Collator(undefined, { numeric: true });
+
+let last = null;
+const firstOf = shortened('miners-more', { wide: 12, phone: 6 }, () => showMiners(...last));
+
+/** Shows the sessions: those first that want to be looked at. */
 export function showMiners(status, now) {
+  last = [status, now];
   const { miners } = status;
   show($('miners-table'), miners.length > 0);
   show($('miners-empty'), miners.length === 0);
   setText($('miners-empty'), `No miners are connected. Point one at ${stratumAddress(status)}, with any user name and password.`);
   const shown = miners.length < status.miner_count ? `the strongest ${count(miners.length)} of ` : '';
-  setText($('miners-note'), miners.length ? `${shown}${plural(status.miner_count, 'session')}, ${hashrate(status.local_hashrate)}` : '');
+  const rows = miners.map(miner => ({ ...miner, silent_secs: silentFor(miner, status, now) }));
+  const isBad = miner => miner.coinbase_too_large || miner.silent_secs !== null;
+  const bad = rows.filter(isBad).length;
+  const note = `${shown}${plural(status.miner_count, 'session')}, ${hashrate(status.local_hashrate)}`;
+  setText($('miners-note'), miners.length ? `${note}${bad ? `; ⚠ ${count(bad)} to look at` : ''}` : '');
   // Two sessions may carry one name; the older keeps its row.
-  const sorted = [...miners].sort((a, b) => compare(a.worker, b.worker) || b.connected_secs - a.connected_secs);
-  keyed($('miners-body'), sorted, miner => miner.worker, create, (row, miner) => update(row, miner, status, now));
+  rows.sort((a, b) => isBad(b) - isBad(a) || compare(a.worker, b.worker) || b.connected_secs - a.connected_secs);
+  keyed($('miners-body'), firstOf(rows, hidden => `Show all ${count(rows.length)}`, isBad), miner => miner.worker, create, (row, miner) => update(row, miner, status, now));
 }
 
-const compare = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
-
 function create() {
-  const row = el('tr', {}, el('th', { scope: 'row' }, el('span', { class: 'worker' }), el('span', { class: 'agent note' }), el('span', { class: 'warn', hidden: '' })));
+  const row = el('tr', {}, el('th', { scope: 'row' }, el('span', { class: 'worker' }), el('span', { class: 'agent note' }), el('span', { class: 'warn', hidden: '' }), el('span', { class: 'warn silent', hidden: '' })));
   for (const [name, label, kind] of COLUMNS) row.append(el('td', { class: `${kind} c-${name}`, 'data-label': label }));
   return row;
 }
 
 function update(row, miner, status, now) {
   const rejected = miner.rejected_by_reason;
-  setText(row.querySelector('.worker'), miner.worker);
+  setText(row.querySelector('.worker'), miner.worker || '(no name)');
   setText(row.querySelector('.agent'), miner.user_agent);
   const warn = row.querySelector('.warn');
   show(warn, miner.coinbase_too_large);
   const size = status.coinbase_bytes ? `of ${count(status.coinbase_bytes)} bytes ` : '';
   setText(warn, `⚠ The coinbase ${size}is larger than this firmware is known to take: it may find nothing. Newer firmware helps.`);
+
+  const silent = row.querySelector('.silent');
+  show(silent, miner.silent_secs !== null);
+  setText(silent, miner.silent_secs === null ? '' : `⚠ Silent for ${duration(miner.silent_secs, 1)}: connected, and finds nothing. Look whether it hashes.`);
 
   const set = (name, text) => setText(row.querySelector(`.c-${name}`), text);
   set('hashrate', hashrate(miner.hashrate));

@@ -1,19 +1,12 @@
 // Whom a block found now would pay, as bars that are labelled and so need no colour.
 
 import { $, el, keyed, setAttr, setText, show } from './dom.js';
-import { btc, percent, plural, shorten } from './format.js';
+import { btc, count, percent, plural, shorten } from './format.js';
+import { shortened } from './more.js';
 import { whyNoShares, whyNoWork } from './problems.js';
 
-/** Shown until somebody asks for all. */
-const ROWS = 12;
-
-let all = false;
 let last = null;
-
-$('payouts-more').addEventListener('click', () => {
-  all = !all;
-  showPayouts(last);
-});
+const firstOf = shortened('payouts-more', { wide: 12, phone: 8 }, () => showPayouts(last));
 
 /** Shows the payouts of the present job. */
 export function showPayouts(status) {
@@ -25,17 +18,11 @@ export function showPayouts(status) {
   show($('payouts-empty'), entries.length === 0);
   setText($('payouts-empty'), `Nothing to pay out yet: ${whyNoWork(status)}.`);
 
+  const partOf = hidden => percent(hidden.reduce((sum, entry) => sum + entry.pct, 0));
   // Our own line is always among those shown.
-  const shown = all ? entries : entries.filter((entry, index) => index < ROWS || entry.address === ours);
+  const shown = firstOf(entries, hidden => `Show ${count(hidden.length)} more, ${partOf(hidden)} in all`, entry => entry.address === ours);
   const greatest = entries.length ? entries[0].pct : 100;
   keyed($('payouts-list'), shown, entry => entry.address, create, (row, entry) => update(row, entry, greatest, ours));
-
-  const more = $('payouts-more');
-  const hidden = entries.filter((entry, index) => index >= ROWS && entry.address !== ours);
-  show(more, hidden.length > 0);
-  setAttr(more, 'aria-expanded', String(all));
-  const rest = hidden.reduce((sum, entry) => sum + entry.pct, 0);
-  setText(more, all ? 'Show fewer' : `Show ${hidden.length} more, ${percent(rest)} in all`);
 }
 
 /** What our line follows from. */

@@ -1,15 +1,21 @@
 // Nodes of the pool that this one talks to.
 
 import { $, el, keyed, setText, show } from './dom.js';
-import { NONE, duration, shorten } from './format.js';
+import { NONE, count, duration, plural, shorten } from './format.js';
+import { shortened } from './more.js';
 
-/** Shows all peers, nearest first. */
+let last = null;
+const firstOf = shortened('peers-more', { wide: 6, phone: 4 }, () => showPeers(last));
+
+/** Shows the peers, nearest first. */
 export function showPeers(status) {
   const peers = [...status.peers].sort((a, b) => (a.latency_us ?? Infinity) - (b.latency_us ?? Infinity));
-  setText($('peers-note'), status.our_peer_id ? `you are ${shorten(status.our_peer_id, 6, 6)}` : '');
+  setText($('peers-note'), peers.length ? plural(peers.length, 'node') : '');
   show($('peers-empty'), peers.length === 0);
   setText($('peers-empty'), 'No other node is connected.');
-  keyed($('peers-list'), peers, peer => peer.id, create, (row, peer) => {
+  last = status;
+  const shown = firstOf(peers, hidden => `Show ${count(hidden.length)} more`);
+  keyed($('peers-list'), shown, peer => peer.id, create, (row, peer) => {
     setText(row.querySelector('.address'), peer.address || 'address unknown');
     setText(row.querySelector('.agent'), about(peer));
     setText(row.querySelector('.latency'), latency(peer.latency_us));

@@ -2,6 +2,7 @@
 
 import { $, el, keyed, setAttr, setText } from './dom.js';
 import { duration, moment, plural } from './format.js';
+import { silentFor } from './silence.js';
 
 /** Clocks of two computers that are kept in time differ by less. */
 const SKEW_MAX_S = 60;
@@ -66,6 +67,16 @@ function problems({ status, skew }, here) {
       level: 'warning',
       text: `The node's clock is ${duration(Math.abs(skew))} ${skew > 0 ? 'ahead of' : 'behind'} this computer's.`,
       advice: 'One of the two is wrong. If it is the node’s, set it by NTP: shares with a wrong time are refused.',
+    });
+  }
+  const silent = status.miners.filter(miner => silentFor(miner, status, here + skew) !== null);
+  if (silent.length > 0) {
+    const names = silent.slice(0, 3).map(({ worker }) => worker || '(no name)').join(', ');
+    found.push({
+      code: 'miner_silent',
+      level: 'warning',
+      text: `${plural(silent.length, 'miner')} connected, but silent: ${names}${silent.length > 3 ? ', …' : ''}.`,
+      advice: 'Look whether it hashes: restart it if it does not.',
     });
   }
   if (found.length > 0) return found;

@@ -2,7 +2,11 @@
 
 import { $, el, keyed, setAttr, setText, shareHref, show } from './dom.js';
 import { ago, count, fullTime, moment, plural, shorten } from './format.js';
+import { shortened } from './more.js';
 import { whyNoShares } from './problems.js';
+
+let last = null;
+const firstOf = shortened('shares-more', { wide: 10, phone: 5 }, () => showShares(...last));
 
 /** Shows the latest shares. */
 export function showShares(status, now) {
@@ -11,7 +15,9 @@ export function showShares(status, now) {
   setText($('shares-note'), all ? `${count(all)} held, ${plural(uncles, 'uncle')}, ${count(orphans)} not on the chain` : '');
   show($('shares-empty'), shares.length === 0);
   setText($('shares-empty'), whyNoShares(status) ? 'No shares are held yet.' : 'No shares yet. The first one appears as soon as a miner of the pool finds it.');
-  keyed($('shares-list'), shares, share => share.hash, create, (row, share) => update(row, share, status, now));
+  last = [status, now];
+  const shown = firstOf(shares, hidden => `Show ${count(hidden.length)} more`);
+  keyed($('shares-list'), shown, share => share.hash, create, (row, share) => update(row, share, status, now));
 }
 
 function create({ hash, timestamp }) {

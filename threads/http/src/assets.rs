@@ -39,11 +39,14 @@ pub fn all() -> Vec<Asset> {
         "/dom.js" => "dom.js", JAVASCRIPT;
         "/format.js" => "format.js", JAVASCRIPT;
         "/graphs.js" => "graphs.js", JAVASCRIPT;
+        "/identity.js" => "identity.js", JAVASCRIPT;
         "/miners.js" => "miners.js", JAVASCRIPT;
+        "/more.js" => "more.js", JAVASCRIPT;
         "/payouts.js" => "payouts.js", JAVASCRIPT;
         "/peers.js" => "peers.js", JAVASCRIPT;
         "/problems.js" => "problems.js", JAVASCRIPT;
         "/shares.js" => "shares.js", JAVASCRIPT;
+        "/silence.js" => "silence.js", JAVASCRIPT;
         "/tree.js" => "tree.js", JAVASCRIPT;
     };
     table.into_iter().map(|(path, content_type, bytes)| asset(path, content_type, bytes)).collect()

@@ -8,6 +8,8 @@ import { NAMES, scenario } from './fixtures.mjs';
 import { complaints, page, server, visit, withPage } from './visit.mjs';
 
 const ASSETS = new URL('../../threads/http/assets/', import.meta.url);
+/** What is wrong with a node, in words. */
+const STATES = new URL('../../threads/http/src/api/state/', import.meta.url);
 const HOSTILE = '<img src=x onerror=alert(1)>';
 withPage();
 
@@ -34,10 +36,11 @@ describe('the made-up answers', () => {
 
 describe('the made-up problems', () => {
   it('are in the words of the node', async () => {
-    const sources = await Promise.all(['state.rs', 'state/bitcoind.rs'].map(name => readFile(new URL(`../../threads/http/src/api/${name}`, import.meta.url), 'utf8')));
+    const names = (await readdir(STATES)).filter(name => name !== 'tests.rs').map(name => `state/${name}`);
+    const sources = await Promise.all(['state.rs', ...names].map(name => readFile(new URL(`../${name}`, STATES), 'utf8')));
     // Strings that go on in the next line behind a backslash; what stands in braces is filled in.
     const words = [...sources.join('\n').matchAll(/"((?:[^"\\]|\\[\s\S])*)"/g)].map(([, string]) => string.replace(/\\\n\s*/g, ''));
-    const sentences = words.filter(string => string.replace(/\{[^}]*\}/g, '').length >= 15).map(string => new RegExp(string.split(/\{[^}]*\}/).map(part => part.replace(/[.*+?^$()[\]|\\]/g, '\\$&')).join('.+')));
+    const sentences = words.filter(string => string.replace(/\{[^}]*\}/g, '').length >= 15).map(string => new RegExp(string.split(/\{[^}]*\}/).map(part => part.replace(/[.*+?^$()[\]|\\]/g, '\\$&')).join('.+'), 'i'));
     for (const state of NAMES) {
       const { status } = scenario(state);
       for (const { text, advice } of [status.state, ...status.problems]) {

@@ -216,7 +216,7 @@ function nothing(problems, fields) {
 /** Just installed, alone, and bitcoind has only just started to fetch its own chain. */
 const empty = () => nothing([
   state('bitcoind_syncing', 'error', 'bitcoind is still downloading the block chain: 43\u00a0% done. There has been no work yet.', 'Wait: mining begins by itself when it is done.', NOW() - 4),
-  state('alone', 'warning', 'Mining alone: no other node can be reached.', 'Check that those in -bootnodes run and can be reached, and that -p2p-port of this machine can be reached from outside. What is found meanwhile may earn less than it could.', NOW() - 4),
+  state('alone', 'warning', 'No other node can be reached.', 'Check that those in -bootnodes run and can be reached, and that -p2p-port of this machine can be reached from outside. What is found meanwhile may earn less than it could.', NOW() - 4),
   NO_MINER(),
 ], { window_shares: 0, our_weight_fraction: 0 });
 

@@ -3,9 +3,6 @@
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use p2pool_miner::mining::Settings;
 use p2pool_test_bitcoind::{wait_for, wait_until, Bitcoind, Chain};
@@ -16,10 +13,6 @@ use serde_json::{json, Value};
 use crate::{options, SOON};
 
 const HASHES_PER_S: u64 = 100;
-/// Browsers that a node takes at once.
-const BROWSERS: usize = 32;
-/// Round trips that are compared.
-const PINGS: usize = 400;
 
 /// One request on a connection of its own: status and body.
 fn get(pool: &Pool, path: &str) -> (u16, String) {
@@ -131,76 +124,4 @@ fn a_missing_bitcoind_is_told_in_plain_words() {
     wait_until("the state to be good again", SOON, || {
         json_at(&pool, "/api/status")["state"]["code"] != "bitcoind_unreachable"
     });
-}
-
-#[test]
-fn browsers_do_not_slow_miners() {
-    let bitcoind = Bitcoind::start(Chain::Regtest);
-    let pool = Pool::start(&bitcoind, options(Chain::Regtest));
-    wait_until("work", SOON, || get(&pool, "/healthz").0 == 200);
-    let alone = median_ping(&pool);
-    let (stop, answers) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-    let browsers: Vec<_> = (0..BROWSERS)
-        .map(|_| {
-            let (stop, answers, address) = (Arc::clone(&stop), Arc::clone(&answers), pool.address());
-            std::thread::spawn(move || poll_status(&address, &stop, &answers))
-        })
-        .collect();
-    wait_until("all browsers to have an answer", SOON, || answers.load(Ordering::Relaxed) >= BROWSERS as u64);
-    let together = median_ping(&pool);
-    stop.store(true, Ordering::Relaxed);
-    for browser in browsers {
-        browser.join().unwrap();
-    }
-    println!("median ping alone {alone:?}, beside {BROWSERS} browsers {together:?}");
-    // Each browser asks ten times as often as the page. Far above both medians, far below what a miner would notice.
-    assert!(together < alone + Duration::from_millis(20), "{alone:?} alone, {together:?} beside {BROWSERS} browsers");
-}
-
-/// A browser that asks twice a second until told to stop.
-fn poll_status(address: &str, stop: &AtomicBool, answers: &AtomicU64) {
-    let mut socket = TcpStream::connect(address).unwrap();
-    socket.set_read_timeout(Some(SOON)).unwrap();
-    let mut buffer = vec![0; 1 << 20];
-    while !stop.load(Ordering::Relaxed) {
-        socket.write_all(b"GET /api/status HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
-        let mut answer = Vec::new();
-        while !is_whole(&answer) {
-            let len = socket.read(&mut buffer).unwrap();
-            assert!(len > 0, "a browser was cut off");
-            answer.extend_from_slice(&buffer[..len]);
-        }
-        assert!(answer.starts_with(b"HTTP/1.1 200 "));
-        answers.fetch_add(1, Ordering::Relaxed);
-        std::thread::sleep(Duration::from_millis(500));
-    }
-}
-
-/// Whether an answer has all the bytes that it announces.
-fn is_whole(answer: &[u8]) -> bool {
-    let Some(head_len) = answer.windows(4).position(|four| four == b"\r\n\r\n") else { return false };
-    let head = std::str::from_utf8(&answer[..head_len]).unwrap();
-    let len = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")).unwrap();
-    answer.len() == head_len + 4 + len.parse::<usize>().unwrap()
-}
-
-/// What a question of a miner's takes, typically.
-fn median_ping(pool: &Pool) -> Duration {
-    let mut socket = TcpStream::connect(pool.address()).unwrap();
-    socket.set_nodelay(true).unwrap();
-    socket.set_read_timeout(Some(SOON)).unwrap();
-    let mut buffer = [0; 1_024];
-    let mut latencies: Vec<Duration> = (0..PINGS)
-        .map(|_| {
-            let asked = Instant::now();
-            socket.write_all(b"{\"id\":1,\"method\":\"mining.ping\",\"params\":[]}\n").unwrap();
-            assert!(socket.read(&mut buffer).unwrap() > 0);
-            let latency = asked.elapsed();
-            // As miners do: not as fast as possible.
-            std::thread::sleep(Duration::from_millis(5));
-            latency
-        })
-        .collect();
-    latencies.sort();
-    latencies[PINGS / 2]
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod bitcoind_restart;
+mod browsers_beside_miners;
 mod dashboard;
 mod found_blocks;
 mod full_block;

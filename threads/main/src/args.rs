@@ -220,7 +220,7 @@ fn normalise(words: &[String]) -> Result<Normal, UsageError> {
             let value = match value {
                 Some(value) => Some(value.to_owned()),
                 None if BOOLEAN_FLAGS.contains(&name) => Some(
-                    rest.next_if(|next| matches!(next.as_str(), "true" | "false"))
+                    rest.next_if(|next| matches!(next.as_str(), "true" | "false" | "1" | "0"))
                         .map_or_else(|| "true".to_owned(), Clone::clone),
                 ),
                 None => rest.next().cloned(),

@@ -180,4 +180,10 @@ fn export_without_a_chain_says_so() {
     let output = run(home.path(), &["export", "-network", "regtest"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(one_line(&output).contains("there is no sharechain in .p2pool/regtest-"));
+    // A file in a folder's place: an error other than "not there", also for the superuser.
+    std::fs::write(home.path().join("file"), "").unwrap();
+    let output = run(home.path(), &["export", "-network", "regtest", "-data-dir", "file"]);
+    assert_eq!(output.status.code(), Some(1));
+    let line = one_line(&output);
+    assert!(line.contains("the sharechain in file/regtest-") && line.contains("cannot be read: Not a dir"), "{line}");
 }

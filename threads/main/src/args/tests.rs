@@ -29,6 +29,9 @@ fn booleans_need_no_value() {
         (&["-mdns=false"], "false"),
         (&["--mdns=true"], "true"),
         (&["-mdns", "false"], "false"),
+        (&["-mdns", "0"], "0"),
+        (&["-mdns", "1", "-dht-server"], "1"),
+        (&["-mdns=0"], "0"),
         (&["-mdns", "-dht-server"], "true"),
     ] {
         assert_eq!(run_flags(words).mdns.as_deref(), Some(mdns), "{words:?}");

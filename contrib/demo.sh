@@ -17,6 +17,8 @@ readonly HASHES_PER_S=20
 readonly WAIT_S=60
 # bitcoind knows a block some milliseconds after p2pool found it.
 readonly BLOCK_WAIT_S=15
+# The dashboard's figures are made anew each second or two.
+readonly SHARE_WAIT_S=5
 
 blocks=0
 port=3333
@@ -109,14 +111,47 @@ mkfifo "$folder/miner"
 "$target/p2pool-miner" -o "127.0.0.1:$port" -u demo --hashrate-limit "$HASHES_PER_S" >"$folder/miner" &
 pids+=($!)
 
-# Prints whom a block pays; fails if bitcoind does not know it.
+# Asks the node's API.
+ask() {
+    exec 3<>"/dev/tcp/127.0.0.1/$port"
+    printf 'GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' "$1" >&3
+    sed '1,/^\r$/d' <&3
+}
+
+# Prints the share of that hash: on regtest a share takes more work than a block, so miners find both at once.
+show_share() {
+    local hash=$1
+    for _ in $(seq $((SHARE_WAIT_S * 10))); do
+        if ask "/api/share/$hash" 2>/dev/null | jq -er '.info | select(. != null) |
+            "== share found at height \(.share_height) of the sharechain, for \(.payout_address)"' 2>/dev/null; then
+            return
+        fi
+        sleep 0.1
+    done
+    echo "== no share: less work than the sharechain asks for by now"
+}
+
+# Prints whom a block pays; fails if bitcoind refused it: does not know it, or keeps it marked invalid.
 show_block() {
-    local hash=$1 block
+    local hash=$1 block status second=0
     for _ in $(seq $((BLOCK_WAIT_S * 10))); do
         if block=$(cli getblock "$hash" 2 2>/dev/null); then
-            jq -r '"== block \(.height) \(.hash)", (.tx[0].vout[] | select(.value > 0) |
-                "   paid \(.value) BTC to \(.scriptPubKey.address // .scriptPubKey.hex)")' <<<"$block"
-            return
+            if jq -e '.confirmations > 0' <<<"$block" >/dev/null; then
+                jq -r '"== block found at height \(.height): \(.hash)", (.tx[0].vout[] | select(.value > 0) |
+                    "   paid \(.value) BTC to \(.scriptPubKey.address // .scriptPubKey.hex)")' <<<"$block"
+                return
+            fi
+            # bitcoind is about to connect it, or marked it invalid, or another one came first.
+            status=$(cli getchaintips | jq -r --arg hash "$hash" \
+                '(.[] | select(.hash == $hash).status) // if any(.status == "invalid") then "invalid" else "" end')
+            case $status in
+                invalid) break ;;
+                valid-*) second=$((second + 1)) ;;
+            esac
+            if [ "$second" = 10 ]; then
+                echo "== block found, but another came first: $hash"
+                return
+            fi
         fi
         sleep 0.1
     done
@@ -130,6 +165,7 @@ while read -r line; do
     case $line in
         "accepted block "*)
             show_block "${line##* }" || die "see what p2pool says above"
+            show_share "${line##* }"
             found=$((found + 1))
             [ "$found" != "$blocks" ] || break
             ;;

@@ -9,7 +9,9 @@ cd "$(dirname "$0")/../.."
 readonly START_TIMEOUT_S=30
 
 if ! (install_packages systemd python3-seccomp jq); then
-    say "== NOT TESTED: contrib/systemd/p2pool.service, for want of these packages"
+    skipped="skipped: contrib/systemd/test.sh: needs the packages systemd, python3-seccomp and jq"
+    say "$skipped"
+    [ -z "${P2POOL_TEST_SKIPS:-}" ] || echo "$skipped" >>"$P2POOL_TEST_SKIPS"
     exit 0
 fi
 target=$(cargo metadata --locked --no-deps --format-version 1 | jq -r .target_directory)/debug

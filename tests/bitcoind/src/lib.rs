@@ -17,6 +17,7 @@ mod executable;
 mod node;
 mod ports;
 mod rpc;
+mod skip;
 mod wait;
 
 pub use coins::{anyone_can_spend, anyone_can_spend_address, Coin, MempoolFiller};
@@ -24,4 +25,5 @@ pub use executable::bitcoind_exe;
 pub use node::{Bitcoind, Chain, Options};
 pub use ports::Port;
 pub use rpc::{RpcClient, RpcError};
+pub use skip::skip;
 pub use wait::{wait_for, wait_until};

@@ -84,13 +84,12 @@ impl TwoSides {
         Ok(sides)
     }
 
-    /// Makes both, or says loudly on standard error that a test is skipped.
+    /// Makes both, or says that the calling test is skipped.
     pub fn new_or_skip() -> Option<Self> {
         match Self::new() {
             Ok(sides) => Some(sides),
             Err(error) => {
-                let test = std::thread::current().name().unwrap_or("a test").to_owned();
-                eprintln!("SKIPPED: {test}: it needs network namespaces (root, iproute2): {error}");
+                p2pool_test_bitcoind::skip(&format!("network namespaces (root, iproute2): {error}"));
                 None
             }
         }

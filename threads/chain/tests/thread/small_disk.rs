@@ -7,10 +7,14 @@ use std::process::{Command, Stdio};
 pub struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    /// None without the right to.
-    pub fn mount(dir: &Path) -> Option<Self> {
+    /// Without the right to mount one, says that the calling test is skipped.
+    pub fn mount_or_skip(dir: &Path) -> Option<Self> {
         let disk = Self(dir.to_owned());
-        disk.command("mount", &["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).then_some(disk)
+        let mounted = disk.command("mount", &["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).then_some(disk);
+        if mounted.is_none() {
+            p2pool_test_bitcoind::skip("root, to mount a tmpfs");
+        }
+        mounted
     }
 
     /// Runs a program on it; whether that went well.

@@ -171,6 +171,26 @@ describe('a real node', () => {
     assert.deepEqual(complaints, []);
   });
 
+  check('tells by which option another node joins, and shows that one as a peer', { skip: GIVEN_URL ? 'that node’s pool is not ours to join' : false }, async () => {
+    await visit();
+    const bootnodes = await page.locator('#node-boot').textContent();
+    const other = await RealNode.start({ bitcoind, p2pool, miner, bootnodes }, node);
+    try {
+      const { our_peer_id: id } = await waitFor('the other node’s peer', async () => {
+        const status = await other.status();
+        return status.peer_count === 1 && status;
+      });
+      await page.locator(`#peers-list [title="${id}"]`).waitFor({ timeout: 30000 });
+      assert.equal(await text(page, '#card-peers'), '1');
+      assert.deepEqual(complaints, []);
+    } catch (error) {
+      console.error(await other.logs());
+      throw error;
+    } finally {
+      await other.close();
+    }
+  });
+
   check('shows that it is gone, and after a restart the same shares and history', { skip: GIVEN_URL ? 'that node is not ours to stop' : false }, async () => {
     await visit();
     const before = given['/api/status'];

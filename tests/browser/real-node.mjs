@@ -70,7 +70,10 @@ export async function waitFor(what, attempt, { timeoutMs = START_MS, isOver = ()
 
 /** All processes of one test. */
 export class RealNode {
-  /** `programs` are paths: `{bitcoind, p2pool, miner}`. A node beside others uses the first's bitcoind and joins its pool. */
+  /**
+   * `programs` are paths: `{bitcoind, p2pool, miner}`. A node beside others uses the first's bitcoind and joins its pool,
+   * by the option `bootnodes` if that is given.
+   */
   static async start(programs, ...others) {
     const node = new RealNode();
     node.programs = programs;
@@ -80,7 +83,7 @@ export class RealNode {
     node.names = new Set();
     node.bootnodes = [];
     try {
-      if (others.length > 0) await node.join(others[0]);
+      if (others.length > 0) await node.join(others[0], programs.bootnodes);
       else await node.startBitcoind();
       node.port = await reservePort();
       node.p2pPort = await reservePort();
@@ -120,11 +123,11 @@ export class RealNode {
     await waitFor('bitcoind', () => this.rpc('getblockcount').then(() => true), child);
   }
 
-  async join(other) {
+  async join(other, option) {
     const { our_peer_id: id } = await other.status();
     this.rpcPort = other.rpcPort;
     this.cookie = other.cookie;
-    this.bootnodes = [`-bootnodes=/ip4/127.0.0.1/tcp/${other.p2pPort}/p2p/${id}`];
+    this.bootnodes = [option ?? `-bootnodes=/ip4/127.0.0.1/tcp/${other.p2pPort}/p2p/${id}`];
   }
 
   /** Asks bitcoind. */

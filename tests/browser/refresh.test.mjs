@@ -109,7 +109,8 @@ describe('refreshing', () => {
     assert.match(await text(page, '#problems'), /Some of what the node answered cannot be shown: .+ Reload this page/);
     assert.equal(await text(page, '#connection'), 'not all is shown');
     assert.equal(await page.title(), '✕ p2pool testnet4');
-    // All but that part is new.
+    // All but that part is new, and nothing else is said to be well or wrong.
+    assert.equal(await page.locator('#problems li').count(), 1);
     assert.equal(await text(page, '#card-shares'), '1 237');
     assert.equal(await page.locator('#peers-list li').count(), 4);
 
@@ -118,6 +119,12 @@ describe('refreshing', () => {
       await nextPoll();
       await page.waitForSelector('#connection[data-state="broken"]');
     }
+    // What the node itself says is wrong is shown as well.
+    const problem = { code: 'disk_full', level: 'warning', text: 'The disk is full.', advice: '', since: null };
+    server.answers = { ...server.answers, status: { ...status, problems: [problem], peers: null } };
+    await nextPoll();
+    await page.locator('#problems', { hasText: 'The disk is full.' }).waitFor();
+    assert.match(await text(page, '#problems'), /cannot be shown: .* The disk is full\./);
     server.answers = { ...server.answers, status: { ...status, peers: peers.slice(1), share_count: 1238 } };
     await nextPoll();
     await live(page);

@@ -11,7 +11,7 @@ import { showNode } from './identity.js';
 import { showMiners } from './miners.js';
 import { showPayouts } from './payouts.js';
 import { showPeers } from './peers.js';
-import { ShowError, showProblems } from './problems.js';
+import { ShowError, problemsOf, showProblems } from './problems.js';
 import { showShares } from './shares.js';
 import { showTree } from './tree.js';
 
@@ -28,12 +28,15 @@ const state = {
   answered: null,
   /** Why the last figures did not come or cannot be shown; null while all is well with them. */
   failure: null,
+  /** What there is to know of the node, by its last figures. */
+  problems: [],
   /** Node's clock less this computer's, in seconds. */
   skew: 0,
 };
 
 const graphs = new Graphs();
-let range = 'live';
+// A page that is loaded anew may keep what was chosen.
+let range = document.querySelector('#ranges input:checked').value;
 let historyAsked = 0;
 /** Of the node that this page came from. */
 let version = null;
@@ -66,13 +69,14 @@ function followVersion({ version: now }) {
   if (now !== version) location.reload();
 }
 
-/** Shows all that can be shown; gives the first error of those parts that cannot. */
+/** Shows all that can be shown, and gathers problems; gives the first error of those parts that cannot. */
 function showFigures() {
   const { status, blocks } = state;
   const now = nodeTime();
+  state.problems = [];
   const parts = [
     () => showNetwork(status),
-    () => showProblems({ ...state, failure: null }, here()),
+    () => { state.problems = problemsOf(state, here()); },
     () => showCards(status, blocks.blocks, now),
     () => showTree(status, now),
     () => showShares(status, now),

@@ -67,7 +67,7 @@ function update(row, miner, status, now) {
 
   const silent = row.querySelector('.silent');
   show(silent, miner.silent_secs !== null);
-  setText(silent, miner.silent_secs === null ? '' : `⚠ Silent for ${duration(miner.silent_secs, 1)}: connected, and finds nothing. Look whether it hashes.`);
+  setText(silent, miner.silent_secs === null ? '' : `⚠ Silent for ${duration(miner.silent_secs, 1)}: connected, and finds nothing.`);
 
   const set = (name, text) => setText(row.querySelector(`.c-${name}`), text);
   set('hashrate', hashrate(miner.hashrate));

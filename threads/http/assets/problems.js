@@ -22,7 +22,9 @@ export class ShowError extends Error {
 
 /** Shows all problems, or one line that says that all is well. */
 export function showProblems(state, here) {
-  const items = state.failure !== null ? [noFigures(state, here)] : problems(state, here);
+  const items = state.failure === null ? [...state.problems] : [noFigures(state, here)];
+  if (state.failure instanceof ShowError) items.push(...state.problems);
+  if (items.length === 0) items.push(allIsWell(state));
   keyed($('problems'), items, item => item.code, create, update);
   // Read out when something begins or ends, not whenever an age in it grows.
   const codes = items.map(item => item.code).join();
@@ -59,7 +61,8 @@ function noFigures({ failure, answered }, here) {
   };
 }
 
-function problems({ status, skew }, here) {
+/** What the node says is wrong with it, and what this page sees besides. */
+export function problemsOf({ status, skew }, here) {
   const found = status.problems.map(problem => ({ ...problem, text: withSince(problem, here + skew), advice: advice(problem, status) }));
   if (Math.abs(skew) > SKEW_MAX_S && !found.some(problem => problem.code === 'clock_off')) {
     found.push({
@@ -76,11 +79,14 @@ function problems({ status, skew }, here) {
       code: 'miner_silent',
       level: 'warning',
       text: `${plural(silent.length, 'miner')} connected, but silent: ${names}${silent.length > 3 ? ', …' : ''}.`,
-      advice: 'Look whether it hashes: restart it if it does not.',
+      advice: silent.length === 1 ? 'Look whether it hashes, and restart it if not.' : 'Look whether they hash, and restart those that do not.',
     });
   }
-  if (found.length > 0) return found;
-  return [{ code: 'ok', level: 'ok', text: `All is well: ${plural(status.miner_count, 'miner')} at work, ${plural(status.peer_count, 'peer')} connected.`, advice: '' }];
+  return found;
+}
+
+function allIsWell({ status: { miner_count: miners, peer_count: peers } }) {
+  return { code: 'ok', level: 'ok', text: `All is well: ${plural(miners, 'miner')} at work, ${plural(peers, 'peer')} connected.`, advice: '' };
 }
 
 /** The page knows what the node cannot: by which name it is reached. */

@@ -78,7 +78,7 @@ describe('figures', () => {
     await page.click('#payouts-more');
     assert.equal(await page.locator('#payouts-list li').count(), 48);
     const part = percent(status.our_weight_fraction);
-    assert.equal(await text(page, '#payouts-why'), `You did ${part} of the work of the last 1 236 shares, which a block pays for. Whoever finds it gets 0.01564235 BTC more (0.50 %, the finder’s fee): here as if this node does.`);
+    assert.equal(await text(page, '#payouts-why'), `You did ${part} of the work of the last 1 236 shares, which a block pays for. Whoever finds it gets 0.01564235 BTC more (0.50 %, the finder’s fee): below, as if this node does.`);
     const amounts = await page.locator('#payouts-list .amount').allTextContents();
     const sum = amounts.reduce((total, amount) => total + Math.round(Number(amount.replace(/[^0-9.]/g, '')) * 1e8), 0);
     assert.equal(sum, status.coinbase_value);

@@ -47,7 +47,7 @@ export function showMiners(status, now) {
   setText($('miners-note'), miners.length ? `${note}${bad ? `; ⚠ ${count(bad)} to look at` : ''}` : '');
   // Two sessions may carry one name; the older keeps its row.
   rows.sort((a, b) => isBad(b) - isBad(a) || compare(a.worker, b.worker) || b.connected_secs - a.connected_secs);
-  keyed($('miners-body'), firstOf(rows, hidden => `Show all ${count(rows.length)}`, isBad), miner => miner.worker, create, (row, miner) => update(row, miner, status, now));
+  keyed($('miners-body'), firstOf(rows, () => `Show all ${count(rows.length)}`, isBad), miner => miner.worker, create, (row, miner) => update(row, miner, status, now));
 }
 
 function create() {

@@ -33,7 +33,7 @@ function why(status) {
   const part = weight > 0 ? `You did ${percent(100 * weight)}` : 'You did none';
   const done = `${part} of the work of the last ${plural(shares, 'share')}, which a block pays for.`;
   if (value === null || whole <= paid) return done;
-  return `${done} Whoever finds it gets ${btc(whole - paid)} more (${percent((100 * (whole - paid)) / value)}, the finder’s fee): here as if this node does.`;
+  return `${done} Whoever finds it gets ${btc(whole - paid)} more (${percent((100 * (whole - paid)) / value)}, the finder’s fee): below, as if this node does.`;
 }
 
 function create({ address }) {

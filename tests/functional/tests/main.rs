@@ -6,6 +6,7 @@ mod browsers_beside_miners;
 mod dashboard;
 mod found_blocks;
 mod full_block;
+mod full_disk;
 mod idle_sessions;
 mod kill_loop;
 mod network;

@@ -25,7 +25,7 @@ function card(name, value, note) {
 function showPayout(status) {
   const { coinbase_value: value, our_payout: whole, our_payout_without_fee: ours } = status;
   if (value === null) return card('payout', NONE, whyNoWork(status));
-  const fee = whole > ours ? `; + ${btc(whole - ours)} if this node finds it` : '';
+  const fee = whole > ours ? `; +\u00a0${btc(whole - ours)} if this node finds it` : '';
   const part = ours > 0 ? `${percent((100 * ours) / value)} of ${btc(value)}` : 'no work of yours is in the payout window';
   card('payout', btc(ours), part + fee);
 }

@@ -1,17 +1,19 @@
 //! Browsers on the miners' port, and what miners notice of them.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use p2pool_miner::job::Answer;
 use p2pool_miner::mining::Settings;
-use p2pool_miner::session::{Error, Session};
+use p2pool_miner::session::{Error, Refusal, Session};
 use p2pool_test_bitcoind::{wait_until, Bitcoind, Chain};
 use p2pool_test_functional::miner::{settings, Miner};
 use p2pool_test_functional::pool::Pool;
+use serde_json::{json, Value};
 
 use crate::{options, EASIEST, SOON};
 
@@ -37,11 +39,19 @@ const SHARES: u64 = 60;
 const ROUNDS: usize = 5;
 /// Answers of a round: its 99th percentile is the second longest.
 const SUBMITS: usize = 100;
+/// From one answer to the next at least: the node judges a hundred a second of one miner.
+const PACE: Duration = Duration::from_millis(15);
+/// Stratum's number for an answer to a job that is gone.
+const STALE: i64 = 21;
 /// A few milliseconds more are allowed: what the system's scheduler takes to give a busy core to another thread.
 const SLACK: Duration = Duration::from_millis(5);
 
 /// Each round has its median and its 99th percentile, and of those of five rounds the median counts: what another program
 /// on the machine does to one or two rounds is not seen, while what browsers do is there in every round beside them.
+///
+/// Where cores are scarce, 32 browsers, which run here as well, also delay whoever waits for a core, and the 99th percentile
+/// is then that delay. So between any two answers to the node there is one to an idle pool of this test's own, which shares
+/// the machine and nothing else with the node: what that one's take is the machine's doing.
 #[test]
 fn browsers_do_not_slow_miners() {
     let bitcoind = Bitcoind::start(Chain::OpTrueSignet);
@@ -52,18 +62,21 @@ fn browsers_do_not_slow_miners() {
     miner.stop();
 
     let mut submitter = Submitter::open(&pool);
-    let (mut alone, mut beside) = (Vec::new(), Vec::new());
+    let (mut alone, mut beside, mut idle) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        alone.push(submitter.round());
+        alone.push(submitter.round().0);
         let browsers = Browsers::start(&pool.address());
-        beside.push(submitter.round());
+        let (submits, pings) = submitter.round();
         browsers.stop();
+        beside.push(submits);
+        idle.push(pings);
     }
     assert!(submitter.accepted * 10 >= 2 * ROUNDS * SUBMITS * 9, "{} accepted", submitter.accepted);
-    for (name, permille) in [("median", 500), ("99th percentile", 990)] {
+    for (name, permille, excused) in [("median", 500, None), ("99th percentile", 990, Some(typical(&idle, 990)))] {
         let (alone, beside) = (typical(&alone, permille), typical(&beside, permille));
-        println!("{name} of a submit's answer alone {alone:?}, beside {BROWSERS} browsers {beside:?}");
-        assert!(beside <= 3 * alone + SLACK, "{name} {alone:?} alone, {beside:?} beside {BROWSERS} browsers");
+        let figures = format!("{name} of a verdict's time: {alone:?} alone, {beside:?} beside {BROWSERS} browsers");
+        println!("{figures}; by the machine alone {excused:?}");
+        assert!(beside <= 3 * alone.max(excused.unwrap_or_default()) + SLACK, "{figures}, {excused:?} excused");
     }
 }
 
@@ -78,40 +91,81 @@ fn typical(rounds: &[Vec<Duration>], permille: usize) -> Duration {
 /// A miner that measures how long the verdicts on its answers take.
 struct Submitter {
     session: Session,
+    /// With a pool that does nothing else.
+    idle: Session,
     /// Numbers the searches, so that no answer is found twice.
     search: u64,
+    /// When the last one began.
+    last: Instant,
     accepted: usize,
 }
 
 impl Submitter {
     fn open(pool: &Pool) -> Self {
         let session = Session::open(&pool.address(), "p2pool-test", "measured", EASIEST).unwrap();
-        Self { session, search: 0, accepted: 0 }
+        Self { session, idle: Session::connect(&idle_pool()).unwrap(), search: 0, last: Instant::now(), accepted: 0 }
     }
 
-    /// From the answer to its verdict, shortest first.
-    fn round(&mut self) -> Vec<Duration> {
-        let mut latencies: Vec<Duration> = (0..SUBMITS).map(|_| self.submit()).collect();
-        latencies.sort();
-        latencies
+    /// What submits' answers took, and pings' of the idle pool in between; shortest first.
+    fn round(&mut self) -> (Vec<Duration>, Vec<Duration>) {
+        let (mut submits, mut pings): (Vec<Duration>, Vec<Duration>) =
+            (0..SUBMITS).map(|index| self.pair(index)).unzip();
+        submits.sort();
+        pings.sort();
+        (submits, pings)
     }
 
-    fn submit(&mut self) -> Duration {
+    /// A submit and a ping. In turn one of them comes first, when the search has just used this thread's time up.
+    fn pair(&mut self, index: usize) -> (Duration, Duration) {
+        std::thread::sleep((self.last + PACE).saturating_duration_since(Instant::now()));
+        self.last = Instant::now();
+        let answer = self.solve();
+        let before = (index % 2 == 1).then(|| self.ping());
+        let submit = self.submit(&answer);
+        (submit, before.unwrap_or_else(|| self.ping()))
+    }
+
+    fn solve(&mut self) -> Answer {
         while self.session.next(Duration::ZERO).unwrap().is_some() {}
         let job = self.session.wait_job(SOON, |_| true).unwrap();
         self.search += 1;
-        let (answer, _) = self.session.solve_for(&job, self.search, &job.target());
+        self.session.solve_for(&job, self.search, &job.target()).0
+    }
+
+    fn ping(&mut self) -> Duration {
         let asked = Instant::now();
-        let verdict = self.session.submit(&answer);
+        self.idle.call("mining.ping", json!([])).unwrap();
+        asked.elapsed()
+    }
+
+    fn submit(&mut self, answer: &Answer) -> Duration {
+        let asked = Instant::now();
+        let verdict = self.session.submit(answer);
         let latency = asked.elapsed();
         match verdict {
             Ok(()) => self.accepted += 1,
-            // A new block may have come meanwhile: that is an answer as well.
-            Err(Error::Refused(_)) => {}
+            // A new job may have come meanwhile: that is a verdict as well.
+            Err(Error::Refused(Refusal { code: STALE, .. })) => {}
             Err(error) => panic!("{error}"),
         }
         latency
     }
+}
+
+/// Where a pool listens that answers its one miner and knows nothing; it ends with the miner's connection.
+fn idle_pool() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        let (socket, _) = listener.accept().unwrap();
+        socket.set_nodelay(true).unwrap();
+        for line in BufReader::new(&socket).lines() {
+            let request: Value = serde_json::from_str(&line.unwrap()).unwrap();
+            let answer = json!({"id": request["id"], "result": "pong", "error": null});
+            (&socket).write_all(format!("{answer}\n").as_bytes()).unwrap();
+        }
+    });
+    address
 }
 
 /// Browsers that ask for one thing after the other, each on a connection of its own.

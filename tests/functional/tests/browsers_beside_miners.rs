@@ -33,8 +33,8 @@ const PATHS: [&str; 9] = [
 ];
 /// From an answer to the browser's next request; the page asks for two or three things every five seconds.
 const BROWSER_PAUSE: Duration = Duration::from_millis(250);
-/// Shares that there are before anything is measured.
-const SHARES: u64 = 60;
+/// Shares that there are before anything is measured; one comes a second, however fast the machine.
+const SHARES: u64 = 30;
 /// Rounds alone and as many beside browsers, in turn: what changes slowly on the machine changes for both.
 const ROUNDS: usize = 5;
 /// Answers of a round: its 99th percentile is the second longest.
@@ -58,7 +58,7 @@ fn browsers_do_not_slow_miners() {
     let pool = Pool::start(&bitcoind, options(Chain::OpTrueSignet));
     let miner = Miner::start(Settings { password: EASIEST.to_owned(), ..settings(&pool.address(), "before") });
     let shares = || pool.api("/api/status").and_then(|status| status["share_count"].as_u64());
-    wait_until("a chain", SOON, || shares() >= Some(SHARES));
+    wait_until("a chain", 2 * SOON, || shares() >= Some(SHARES));
     miner.stop();
 
     let mut submitter = Submitter::open(&pool);

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 import { DESKTOP, PHONE, launch, open } from './browser.mjs';
-import { cardsMatch, dialogCloses, dialogShows, drawn, eventually, fits, live, nothingClipped, tabTo, text } from './checks.mjs';
+import { cardsMatch, dialogCloses, dialogShows, drawn, eventually, fits, live, nothingClipped, plain, tabTo, text } from './checks.mjs';
 import { description, differences } from './contract.mjs';
 import { RealNode, waitFor } from './real-node.mjs';
 
@@ -188,6 +188,27 @@ describe('a real node', () => {
       throw error;
     } finally {
       await other.close();
+    }
+  });
+
+  check('that still looks for others does not call the pool empty', { skip: GIVEN_URL ? 'that node is at work' : false }, async () => {
+    // Nothing listens on port 1; the node looks for a minute.
+    const bootnodes = `-bootnodes=/ip4/127.0.0.1/tcp/1/p2p/${(await node.status()).our_peer_id}`;
+    const lonely = await RealNode.start({ bitcoind, p2pool, miner, bootnodes }, node);
+    try {
+      ({ page, complaints } = await open(browser.context, lonely.url));
+      await live(page);
+      await eventually(async () => {
+        const words = plain(await page.locator('body').innerText());
+        for (const sentence of ['Looking for other nodes', 'this node is still looking for another one that has them', 'Nothing to pay out yet: waiting for another node.']) assert.ok(words.includes(sentence), words);
+        assert.ok(!/whoever finds|begins with the first share|You did|no work from bitcoind/.test(words), words);
+      });
+      assert.deepEqual(complaints, []);
+    } catch (error) {
+      console.error(await lonely.logs());
+      throw error;
+    } finally {
+      await lonely.close();
     }
   });
 

@@ -1,13 +1,14 @@
 //! Several running nodes that know each other.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use p2pool_miner::job::Job;
 use p2pool_miner::session::{Error, Refusal, Session};
 use p2pool_miner::target::Target;
 use p2pool_test_bitcoind::{wait_for, wait_until, Bitcoind};
-use serde_json::Value;
+use serde_json::{json, Value};
 
 use crate::pool::{Options, Pool};
 
@@ -17,6 +18,8 @@ pub const SOON: Duration = Duration::from_secs(120);
 
 /// Stratum's error for an answer to a job that is gone.
 const STALE: i64 = 21;
+/// The one for an answer that the node could not take just now.
+const BUSY: i64 = 20;
 
 /// Starts a node whose only knowledge of others are these.
 #[track_caller]
@@ -103,14 +106,22 @@ pub fn wait_tip(nodes: &[&Pool], wanted: &str) {
     }
 }
 
-/// A node gives no two jobs on one Bitcoin tip within 250 ms, so the job on a share that just came may take so long.
-const JOBS_SETTLE: Duration = Duration::from_millis(400);
+/// A node gives no two jobs on one Bitcoin tip within 250 ms: the job on a share that just came waits so long at most.
+const JOBS_APART: Duration = Duration::from_millis(260);
 
-/// Below 1 a difficulty is announced with three digits, rounded down: an answer that just meets it may be no share yet.
+/// Far above all shares here. A session that asks for so much gets the difficulty of shares, as it is with each job, and
+/// keeps it; one that leaves it to the node is soon asked for more answers than shares.
+const SHARES_ONLY: &str = "d=1000000";
+
+/// Below 1 a difficulty is announced with three digits, rounded down, so by a hundredth at most: an answer that just meets
+/// it may be no share yet.
 const ROUNDED_OFF: f64 = 1.02;
 
 /// Targets of shares so near the one of Bitcoin's blocks leave too few hashes between the two to search for.
 const NEAR_A_BLOCK: f64 = 2.0;
+
+/// Regtest's target of blocks: every second hash meets it, and shares are no easier.
+const REGTEST_BITS: u32 = 0x207f_ffff;
 
 /// A miner that finds one share at a time, when it is told to; no Bitcoin block by luck, where shares are easier.
 #[derive(Debug)]
@@ -123,7 +134,7 @@ impl Hand {
     /// A miner at this node.
     #[track_caller]
     pub fn at(node: &Pool) -> Self {
-        Self { session: node.session("hand"), found: 0 }
+        Self { session: node.session_with("hand", SHARES_ONLY), found: 0 }
     }
 
     /// The session.
@@ -141,18 +152,37 @@ impl Hand {
         id
     }
 
-    /// Finds a share on the newest job and hands it in; again if a Bitcoin block was found meanwhile.
+    /// Finds a share on the newest job and hands it in; again if a Bitcoin block was found meanwhile, or the node had no
+    /// room for it.
     #[track_caller]
     pub fn find(&mut self) -> String {
+        let start = Instant::now();
         loop {
-            // Jobs that came since are taken first.
-            while self.session.next(JOBS_SETTLE).is_ok_and(|news| news.is_some()) {}
-            let job = self.session.wait_job(SOON, |_| true).unwrap_or_else(|error| panic!("no job: {error}"));
+            let job = self.newest_job();
             match self.try_solve(&job) {
-                Err(Error::Refused(Refusal { code: STALE, .. })) => {}
+                Err(Error::Refused(Refusal { code: STALE | BUSY, .. })) if start.elapsed() < SOON => {}
                 found => return found.unwrap_or_else(|error| panic!("a share is refused: {error}")),
             }
         }
+    }
+
+    /// Awaits the job on what was the node's tip when this was called, and the Bitcoin tip that it knew.
+    ///
+    /// Before it reads what a session asks, a node gives out the job it has, unless it gave one less than 250 ms ago: once
+    /// it has answered, then and later, no job is left that it had at first.
+    #[track_caller]
+    pub fn newest_job(&mut self) -> Arc<Job> {
+        self.ping();
+        std::thread::sleep(JOBS_APART);
+        self.ping();
+        while self.session.next(Duration::ZERO).is_ok_and(|news| news.is_some()) {}
+        self.session.wait_job(SOON, |_| true).unwrap_or_else(|error| panic!("no job: {error}"))
+    }
+
+    #[track_caller]
+    fn ping(&mut self) {
+        let answer = self.session.call("mining.ping", json!([]));
+        assert!(answer.is_ok(), "a hand is not answered: {answer:?}");
     }
 
     /// Finds a share on a job and hands it in.
@@ -161,10 +191,14 @@ impl Hand {
         self.try_solve(job).unwrap_or_else(|error| panic!("a share is refused: {error}"))
     }
 
+    #[track_caller]
     fn try_solve(&mut self, job: &Job) -> Result<String, Error> {
         self.found += 1;
         let target = Target::from_difficulty(job.difficulty * ROUNDED_OFF);
         let block = job.block_target();
+        // No session is asked for more than a block, so there an answer might be no share.
+        let is_share = job.bits == REGTEST_BITS || target.is_easier_than(&block);
+        assert!(is_share, "shares came so fast that they are as hard as Bitcoin blocks: difficulty {}", job.difficulty);
         let is_far = Target::from_difficulty(job.difficulty * NEAR_A_BLOCK).is_easier_than(&block);
         let wanted = |hash: &[u8; 32]| target.is_met_by(hash) && !(is_far && block.is_met_by(hash));
         let (answer, hash) = self.session.solve(job, self.found, wanted);

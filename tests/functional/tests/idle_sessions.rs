@@ -3,7 +3,6 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 use std::process::Command;
-use std::time::Duration;
 
 use p2pool_test_bitcoind::{Bitcoind, Chain};
 use p2pool_test_functional::pool::Pool;
@@ -24,7 +23,7 @@ fn a_thousand_idle_sessions_disturb_no_worker() {
     let mut worker = pool.session("worker");
     for _ in 0..3 {
         let job = worker.wait_job(SOON, |_| true).unwrap();
-        let (answer, hash) = worker.solve_for(&job, 0, &job.target());
+        let (answer, hash) = worker.solve_for(&job, 0, &job.answer_and_block_target());
         worker.submit(&answer).unwrap();
         let hash = wait_block(&bitcoind, hash);
         worker.wait_job(SOON, |job| job.prev_block == *AsRef::<[u8; 32]>::as_ref(&hash)).unwrap();
@@ -46,7 +45,7 @@ fn a_thousand_idle_sessions_disturb_no_worker() {
 /// A session that will say nothing more.
 fn idle_session(pool: &Pool, number: usize) -> BufReader<TcpStream> {
     let mut stream = TcpStream::connect(pool.address()).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
     let hello = format!(
         "{{\"id\":1,\"method\":\"mining.subscribe\",\"params\":[\"idle\"]}}\n\
          {{\"id\":2,\"method\":\"mining.authorize\",\"params\":[\"idle{number}\",\"d=1\"]}}\n"

@@ -27,7 +27,7 @@ use p2pool_test_bitcoind::{wait_until, Bitcoind, Chain};
 use p2pool_test_functional::{payees, pool};
 
 /// For whatever takes a moment, on a machine that is busy with other tests.
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(120);
 
 /// The least difficulty that sessions can have, as a password: 43,000 hashes an answer.
 const EASIEST: &str = "d=0.00001";

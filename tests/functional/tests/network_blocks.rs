@@ -37,9 +37,8 @@ fn a_block_pays_three_miners_by_their_work() {
         let share = hands[finder].mine(nodes[finder]);
         wait_tip(&nodes, &share);
     }
+    let job = hands[0].newest_job();
     let session = hands[0].session();
-    while session.next(std::time::Duration::from_millis(500)).unwrap().is_some() {}
-    let job = session.wait_job(SOON, |_| true).unwrap();
     let (answer, hash) = session.solve_for(&job, 1_000, &job.block_target());
     session.submit(&answer).unwrap();
     let block = bitcoind.block(&crate::wait_block(&bitcoind, hash));
@@ -81,8 +80,7 @@ fn a_block_reaches_others_when_its_finders_bitcoind_is_cut_off() {
     hand.session().wait_job(SOON, |job| !job.merkle_branch.is_empty()).unwrap();
     let node = start(&other, paid_at(2), &[&finder]);
     wait_connected(&[&finder, &node]);
-    let job = hand.session().wait_job(SOON, |_| true).unwrap();
-    let share = hand.solve(&job);
+    let share = hand.find();
     wait_tip(&[&finder, &node], &share);
     wait_until("the other bitcoind to have the block", SOON, || other.tip().to_string() == share);
     let block = other.block(&other.tip());

@@ -48,7 +48,8 @@ fn a_node_whose_clock_is_wrong_is_told_and_the_others_are_not() {
     let log = late.log();
     let line = log.lines().find(|line| line.contains(COMPLAINT)).unwrap();
     let ahead_s: i64 = line.split("agree on a time ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
-    assert!((595..=605).contains(&ahead_s), "{line}");
+    // Half a minute for the roads there and back, on a machine that is busy with other tests.
+    assert!((570..=630).contains(&ahead_s), "{line}");
     // The page says so as well.
     let told = wait_for("the page to tell", SOON, || {
         let problems = status(&late)["problems"].as_array()?.clone();

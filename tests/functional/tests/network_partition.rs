@@ -17,8 +17,9 @@ use crate::EASIEST;
 const NODES_PER_SIDE: u32 = 2;
 /// Until nodes that do not hear each other any more notice: a ping every 15 s, given up after 20 s; some to spare.
 const NOTICED: Duration = Duration::from_secs(120);
-/// Until they find each other again: a dial that fails takes 10 s, a bootnode is tried every minute at least.
-const MET_AGAIN: Duration = Duration::from_secs(150);
+/// Until they find each other again and have one chain: a dial that fails takes 10 s, a bootnode is tried every minute at
+/// least, and what is lost then is asked for again a minute later; as much to spare.
+const MET_AGAIN: Duration = Duration::from_secs(260);
 
 /// Two nodes on each side of the cut, and one bitcoind that all can ask.
 struct Torn {

@@ -27,14 +27,16 @@ fn each_is_judged_by_its_own_difficulty() {
 
     for round in 0..3 {
         // Enough for the one and too little for the other.
-        let (easy_target, hard_target) = (easy_job.target(), hard_job.target());
+        let (easy_target, hard_target, block_target) = (easy_job.target(), hard_job.target(), hard_job.block_target());
         let between = |hash: &[u8; 32]| easy_target.is_met_by(hash) && !hard_target.is_met_by(hash);
         let (answer, _) = easy.solve(&easy_job, round, between);
         easy.submit(&answer).unwrap();
         let (answer, _) = hard.solve(&hard_job, round, between);
         let refused = hard.submit(&answer);
         assert!(matches!(refused, Err(Error::Refused(Refusal { code: LOW_DIFFICULTY, .. }))), "{refused:?}");
-        let (answer, _) = hard.solve_for(&hard_job, round + 100, &hard_target);
+        // A Bitcoin block, which one of eighty would be, would end both jobs.
+        let no_block = |hash: &[u8; 32]| hard_target.is_met_by(hash) && !block_target.is_met_by(hash);
+        let (answer, _) = hard.solve(&hard_job, round + 100, no_block);
         hard.submit(&answer).unwrap();
     }
 }

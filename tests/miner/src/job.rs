@@ -93,6 +93,18 @@ impl Job {
     pub fn block_target(&self) -> Target {
         Target::from_compact(self.bits)
     }
+
+    /// What makes an answer a Bitcoin block that the pool takes: the harder of both.
+    ///
+    /// A difficulty that is rounded down is met by some hashes that are just no blocks, even where shares are as hard.
+    pub fn answer_and_block_target(&self) -> Target {
+        let (answer, block) = (self.target(), self.block_target());
+        if answer.is_easier_than(&block) {
+            block
+        } else {
+            answer
+        }
+    }
 }
 
 /// What a miner sends back for a job.

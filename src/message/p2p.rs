@@ -40,7 +40,8 @@ pub enum ToP2p {
     Announce(Arc<Share>),
     /// Tell everybody of this found Bitcoin block.
     AnnounceBlock(Arc<BlockAnnouncement>),
-    /// What becomes of a gossiped message. One that gets no verdict within half a minute counts as ignored.
+    /// What becomes of a gossiped message. One that gets no verdict counts as ignored ten seconds after the last share
+    /// ahead of its time is due (rules, section 5, rule 5).
     Verdict {
         /// Which.
         gossip: GossipToken,

@@ -26,6 +26,8 @@ pub enum Offence {
     Unasked,
     /// It did not answer in time.
     Late,
+    /// It left an answer of ours unread until the time was over.
+    Unread,
     /// It has not what it said it has.
     Useless,
     /// It asked too often.
@@ -50,7 +52,7 @@ impl Offence {
             }
             Self::FalseChain | Self::OtherChain => BAN_POINTS,
             Self::FalseBlock | Self::Malformed | Self::Oversize | Self::Unasked => 50,
-            Self::Late | Self::Useless => 10,
+            Self::Late | Self::Unread | Self::Useless => 10,
             Self::TooManyRequests => 5,
         }
     }
@@ -75,6 +77,7 @@ impl fmt::Display for Offence {
             Self::Oversize => f.write_str("sent too large a message"),
             Self::Unasked => f.write_str("answered what was not asked"),
             Self::Late => f.write_str("did not answer in time"),
+            Self::Unread => f.write_str("leaves answers unread"),
             Self::Useless => f.write_str("has not what it said it has"),
             Self::TooManyRequests => f.write_str("asked too often"),
             Self::OtherChain => f.write_str("is on another chain"),

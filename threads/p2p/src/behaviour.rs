@@ -6,18 +6,19 @@ use std::time::Duration;
 use libp2p::core::upgrade::Version;
 use libp2p::core::Transport as _;
 use libp2p::identity::Keypair;
-use libp2p::kad::store::{MemoryStore, MemoryStoreConfig};
 use libp2p::request_response::{self, ProtocolSupport};
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::swarm::NetworkBehaviour;
-use libp2p::{connection_limits, identify, kad, mdns, noise, ping, tcp, yamux, Swarm, SwarmBuilder};
+use libp2p::{connection_limits, identify, mdns, noise, ping, tcp, yamux, Swarm, SwarmBuilder};
 use log::warn;
 
 use crate::codec::SyncCodec;
+use crate::dht::Dht;
 use crate::doorkeeper::Doorkeeper;
 use crate::error::P2pError;
 use crate::gossip::Gossip;
 use crate::names::{self, Names};
+use crate::peers::Places;
 use crate::traffic::{Counted, Traffic};
 
 /// Connections in all.
@@ -26,6 +27,8 @@ pub const CONNECTIONS_MAX: u32 = 100;
 const OUTBOUND_MAX: u32 = 50;
 /// Connections that others made: strangers alone never fill all places.
 pub const INBOUND_MAX: u32 = 80;
+/// So many of them may stay. The others are visitors, so that a bootnode helps newcomers however many know it.
+pub const PLACES: Places = Places { lasting: INBOUND_MAX as usize - 8, visit: Duration::from_secs(10) };
 /// Connections with one peer: two nodes that dial each other at the same moment have two for a while.
 const PER_PEER_MAX: u32 = 2;
 /// Connections under way, in each direction: handshakes cost more than they cost the other side.
@@ -47,10 +50,6 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// a goodbye that waits behind unsent bytes would keep it open as long.
 #[cfg(target_os = "linux")]
 const UNACKNOWLEDGED_MAX: Duration = PING_TIMEOUT;
-/// The DHT looks for nodes near ourselves, and so fills its table, this often.
-const DHT_REFRESH: Duration = Duration::from_secs(60);
-/// Bytes of a DHT packet: twenty nodes with some addresses each.
-const DHT_PACKET_LEN_MAX: usize = 16 << 10;
 /// Connections are never closed for having been quiet: a share comes twice a minute at most, and questions are rare.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3_600);
 
@@ -69,7 +68,7 @@ pub struct Behaviour {
     /// Questions and answers.
     pub sync: request_response::Behaviour<SyncCodec>,
     /// Who is there.
-    pub dht: kad::Behaviour<MemoryStore>,
+    pub dht: Dht,
     /// What a peer speaks and where it listens.
     pub identify: identify::Behaviour,
     /// Whether it still lives.
@@ -106,26 +105,6 @@ fn limits() -> connection_limits::ConnectionLimits {
         .with_max_pending_outgoing(Some(PENDING_MAX))
 }
 
-fn dht(setup: &Setup) -> kad::Behaviour<MemoryStore> {
-    let our_id = setup.key.public().to_peer_id();
-    let mut config = kad::Config::new(setup.names.dht.clone());
-    config
-        .set_periodic_bootstrap_interval(Some(DHT_REFRESH))
-        .set_max_packet_size(DHT_PACKET_LEN_MAX)
-        // Whom we know is told by identify; and nothing is ever stored: the DHT only finds nodes.
-        .set_kbucket_inserts(kad::BucketInserts::Manual)
-        .set_record_filtering(kad::StoreInserts::FilterBoth)
-        .set_provider_publication_interval(None)
-        .set_replication_interval(None)
-        .set_publication_interval(None);
-    let nothing = MemoryStoreConfig { max_records: 0, max_provided_keys: 0, ..MemoryStoreConfig::default() };
-    let mut dht = kad::Behaviour::with_config(our_id, MemoryStore::with_config(our_id, nothing), config);
-    if setup.dht_server {
-        dht.set_mode(Some(kad::Mode::Server));
-    }
-    dht
-}
-
 fn behaviour(setup: Setup) -> Result<Behaviour, P2pError> {
     let our_id = setup.key.public().to_peer_id();
     let mdns = setup
@@ -143,7 +122,7 @@ fn behaviour(setup: Setup) -> Result<Behaviour, P2pError> {
         limits: connection_limits::Behaviour::new(limits()),
         gossip: Gossip::new(&setup.names)?,
         sync: request_response::Behaviour::new([(setup.names.sync.clone(), ProtocolSupport::Full)], sync),
-        dht: dht(&setup),
+        dht: Dht::new(our_id, setup.names.dht.clone(), setup.dht_server),
         identify: identify::Behaviour::new(identify),
         ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_INTERVAL).with_timeout(PING_TIMEOUT)),
         mdns: mdns.into(),

@@ -20,19 +20,24 @@ const ADDRESSES_MAX: usize = 4;
 const DIALS_AT_ONCE: usize = 8;
 /// After a failure the next try comes this much later, then after twice the time, and so on.
 const BACKOFF_FIRST: Duration = Duration::from_secs(1);
-/// A bootnode is tried at least this often, for ever.
+/// A bootnode is tried at least this often, for ever, by a node that needs it.
 const BACKOFF_BOOTNODE_MAX: Duration = Duration::from_secs(60);
-/// Any other peer is tried at least this often, until it is given up.
+/// Any other peer is tried at least this often, until it is given up; about so often a bootnode by who has enough others.
 const BACKOFF_MAX: Duration = Duration::from_secs(600);
 /// A peer that failed this often in a row (about an hour and a half) is forgotten; bootnodes are not.
 const FAILURES_MAX: u32 = 16;
+/// Who closes a connection of our making sooner than this did not want it, being full or having banned us: that was a
+/// failed try, however well the handshake went. Longer than anybody lets a visitor stay, see `behaviour`.
+const LASTING: Duration = Duration::from_secs(30);
+/// That a peer is still connected is worth writing down after this many seconds: an SD card bears few writes.
+const SEEN_STEP_S: u32 = 600;
 /// Where known peers are at hand, bootnodes get their turn this much later: they have enough to do.
 const BOOTNODES_WAIT: Duration = Duration::from_secs(2);
 
 /// How we know of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// The operator named it: always to be connected.
+    /// The operator named it: always to be connected, unless it does not want us and we have enough others.
     Bootnode,
     /// It is on the local network: always to be connected.
     Local,
@@ -74,9 +79,22 @@ struct Candidate {
     /// When we were last connected; only then it is worth remembering over a restart.
     seen: Option<UnixTime>,
     next_try: Instant,
+    /// Since the last connection that lasted.
     failures: u32,
+    /// Connected since, and whether by a dial of ours.
+    connected: Option<(Instant, bool)>,
     /// A dial is under way.
     dialling: bool,
+}
+
+impl Candidate {
+    /// Whether it may be tried now, with `outbound` connections of our own making in place. A bootnode that fails leaves
+    /// its places to those who need them if we do not.
+    fn is_due(&self, now: Instant, outbound: usize) -> bool {
+        let is_needed = self.kind != Kind::Bootnode || self.failures == 0 || outbound < OUTBOUND_AIM;
+        let wait = if is_needed { Duration::ZERO } else { BACKOFF_MAX };
+        self.next_try + wait <= now
+    }
 }
 
 /// Whom to dial.
@@ -150,7 +168,7 @@ impl Dialer {
         for address in addresses {
             self.add(peer, address, Kind::Known, now);
         }
-        self.connected(&peer, time);
+        self.saw(&peer, time);
     }
 
     /// A dial led to a peer.
@@ -166,34 +184,68 @@ impl Dialer {
             candidate.addresses.sort_by_key(|(place, _)| *place);
             self.changed |= candidate.addresses != before;
         }
-        self.connected(&peer, time);
+        self.connected(&peer, true, now, time);
     }
 
-    /// A peer is connected, or still is.
-    pub fn connected(&mut self, peer: &PeerId, time: UnixTime) {
+    /// A peer is connected, perhaps once more, by a dial of ours or of its own.
+    pub fn connected(&mut self, peer: &PeerId, is_dialer: bool, now: Instant, time: UnixTime) {
         if let Some(candidate) = self.candidates.get_mut(peer) {
-            candidate.failures = 0;
             candidate.dialling = false;
+            candidate.connected.get_or_insert((now, false)).1 |= is_dialer;
+        }
+        self.saw(peer, time);
+    }
+
+    /// These are still connected, which is noted for all at once when it is worth it for one, or `at_last`.
+    pub fn still_connected<'a>(&mut self, peers: impl Iterator<Item = &'a PeerId>, time: UnixTime, at_last: bool) {
+        let peers: Vec<&PeerId> = peers.collect();
+        let seen = |peer: &&PeerId| self.candidates.get(*peer).and_then(|candidate| candidate.seen);
+        let is_worth_it = |seen| time.since(seen) >= SEEN_STEP_S;
+        if !at_last && !peers.iter().filter_map(seen).any(is_worth_it) {
+            return;
+        }
+        for peer in peers {
+            let Some(candidate) = self.candidates.get_mut(peer) else { continue };
             self.changed |= candidate.seen != Some(time);
             candidate.seen = Some(time);
         }
     }
 
-    /// The last connection of a peer is gone: it is worth another try soon.
-    pub fn disconnected(&mut self, peer: &PeerId, now: Instant) {
-        if let Some(candidate) = self.candidates.get_mut(peer) {
-            candidate.next_try = now + BACKOFF_FIRST;
+    fn saw(&mut self, peer: &PeerId, time: UnixTime) {
+        let Some(candidate) = self.candidates.get_mut(peer) else { return };
+        if candidate.seen.is_none_or(|seen| time.since(seen) >= SEEN_STEP_S) {
+            candidate.seen = Some(time);
+            self.changed = true;
         }
+    }
+
+    /// The last connection of a peer is gone. After one that lasted it is worth another try soon. True if this is news
+    /// about a bootnode: it does not want us.
+    pub fn disconnected(&mut self, peer: &PeerId, now: Instant) -> bool {
+        let Some(candidate) = self.candidates.get_mut(peer) else { return false };
+        candidate.next_try = candidate.next_try.max(now + BACKOFF_FIRST);
+        match candidate.connected.take() {
+            Some((since, _)) if now.duration_since(since) >= LASTING => candidate.failures = 0,
+            Some((_, true)) => return self.back_off(peer, now),
+            // It came and went as it liked: whether it wants us when we come is not known.
+            Some((_, false)) | None => {}
+        }
+        false
     }
 
     /// A dial failed. True if this is news about a bootnode: it fails for the first time.
     pub fn failed(&mut self, peer: &PeerId, now: Instant) -> bool {
         let Some(candidate) = self.candidates.get_mut(peer) else { return false };
         candidate.dialling = false;
-        candidate.failures += 1;
         for (place, address) in candidate.addresses.iter_mut().filter(|(place, _)| *place == Place::Reached) {
             *place = Place::of(address);
         }
+        self.back_off(peer, now)
+    }
+
+    fn back_off(&mut self, peer: &PeerId, now: Instant) -> bool {
+        let Some(candidate) = self.candidates.get_mut(peer) else { return false };
+        candidate.failures = candidate.failures.saturating_add(1);
         let max = if candidate.kind == Kind::Bootnode { BACKOFF_BOOTNODE_MAX } else { BACKOFF_MAX };
         let doublings = candidate.failures.saturating_sub(1).min(16);
         candidate.next_try = now + (BACKOFF_FIRST * (1 << doublings)).min(max);
@@ -224,7 +276,7 @@ impl Dialer {
         let mut ready: Vec<_> = self
             .candidates
             .iter_mut()
-            .filter(|(peer, candidate)| !candidate.dialling && candidate.next_try <= now && !is_connected(peer))
+            .filter(|(peer, candidate)| !candidate.dialling && candidate.is_due(now, outbound) && !is_connected(peer))
             .collect();
         // Those that failed least and were seen last first.
         ready.sort_by_key(|(_, candidate)| (candidate.failures, std::cmp::Reverse(candidate.seen)));
@@ -258,6 +310,7 @@ impl Dialer {
             seen: None,
             next_try,
             failures: 0,
+            connected: None,
             dialling: false,
         });
         if candidate.kind == Kind::Known {
@@ -315,11 +368,96 @@ mod tests {
         assert!(dialer.failed(&boot, start), "the first failure is news");
         let mut now = start;
         for _ in 0..200 {
-            assert!(due(&mut dialer, now, 50).is_empty());
+            assert!(due(&mut dialer, now, 0).is_empty());
             now += BACKOFF_BOOTNODE_MAX;
-            assert_eq!(due(&mut dialer, now, 50), [boot], "wanted however many others there are");
+            assert_eq!(due(&mut dialer, now, OUTBOUND_AIM - 1), [boot]);
             assert!(!dialer.failed(&boot, now));
         }
+    }
+
+    #[test]
+    fn a_bootnode_that_fails_is_left_to_those_who_need_it_but_not_for_ever() {
+        let (now, boot) = (Instant::now(), PeerId::random());
+        let mut dialer = Dialer::new(PeerId::random(), vec![(boot, address(1))], "", now);
+        assert_eq!(due(&mut dialer, now, 50), [boot], "wanted however many others there are");
+        dialer.failed(&boot, now);
+        assert!(due(&mut dialer, now + BACKOFF_MAX, OUTBOUND_AIM).is_empty());
+        assert_eq!(due(&mut dialer, now + BACKOFF_MAX + BACKOFF_FIRST, OUTBOUND_AIM), [boot]);
+    }
+
+    /// Dialled, let in, and shown out after some time, again and again: the waits between, in seconds.
+    fn waits_after(stays: Duration, peer: PeerId, dialer: &mut Dialer, mut now: Instant) -> Vec<u64> {
+        let mut waits = Vec::new();
+        for _ in 0..9 {
+            assert_eq!(due(dialer, now, 0), [peer]);
+            dialer.reached(peer, &address(1), now, TIME);
+            now += stays;
+            dialer.disconnected(&peer, now);
+            let seconds = (0..).find(|seconds| {
+                let later = now + Duration::from_secs(*seconds);
+                dialer.candidates[&peer].is_due(later, 0)
+            });
+            waits.extend(seconds);
+            now += Duration::from_secs(seconds.unwrap());
+        }
+        waits
+    }
+
+    #[test]
+    fn who_is_shown_out_comes_back_later_each_time_and_soon_after_a_connection_that_lasted() {
+        let (now, boot, known) = (Instant::now(), PeerId::random(), PeerId::random());
+        let mut dialer = Dialer::new(PeerId::random(), vec![(boot, address(1))], "", now);
+        let short = LASTING - Duration::from_millis(1);
+        assert_eq!(waits_after(short, boot, &mut dialer, now), [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+        let text = format!("17 {}/p2p/{known}", address(1));
+        let mut dialer = Dialer::new(PeerId::random(), vec![], &text, now);
+        assert_eq!(waits_after(Duration::ZERO, known, &mut dialer, now), [1, 2, 4, 8, 16, 32, 64, 128, 256]);
+        let later = now + Duration::from_secs(3_600);
+        assert_eq!(waits_after(LASTING, known, &mut dialer, later), [1; 9]);
+    }
+
+    #[test]
+    fn that_a_bootnode_shows_us_out_is_news_once() {
+        let (now, boot) = (Instant::now(), PeerId::random());
+        let mut dialer = Dialer::new(PeerId::random(), vec![(boot, address(1))], "", now);
+        let mut visit = || {
+            dialer.reached(boot, &address(1), now, TIME);
+            dialer.disconnected(&boot, now)
+        };
+        assert_eq!([visit(), visit(), visit()], [true, false, false]);
+    }
+
+    #[test]
+    fn visits_of_others_neither_count_as_failures_nor_end_the_wait_after_ours() {
+        let (now, boot) = (Instant::now(), PeerId::random());
+        let mut dialer = Dialer::new(PeerId::random(), vec![(boot, address(1))], "", now);
+        for _ in 0..4 {
+            dialer.failed(&boot, now);
+        }
+        dialer.connected(&boot, false, now, TIME);
+        dialer.disconnected(&boot, now);
+        let candidate = &dialer.candidates[&boot];
+        assert_eq!((candidate.failures, candidate.next_try), (4, now + BACKOFF_FIRST * 8));
+    }
+
+    #[test]
+    fn that_peers_are_still_there_is_written_down_rarely_and_for_all_at_once() {
+        let (now, one, two) = (Instant::now(), PeerId::random(), PeerId::random());
+        let mut dialer = Dialer::new(PeerId::random(), vec![], "", now);
+        dialer.learn(one, vec![address(1)], now, TIME);
+        dialer.learn(two, vec![address(2)], now, TIME.plus(300));
+        assert!(dialer.take_changed());
+        let peers = [one, two];
+        let mut writes = Vec::new();
+        for seconds in (330..7_200).step_by(30) {
+            dialer.still_connected(peers.iter(), TIME.plus(seconds), false);
+            if dialer.take_changed() {
+                writes.push(seconds);
+            }
+        }
+        assert_eq!(writes, (600..7_200).step_by(600).collect::<Vec<u32>>());
+        dialer.still_connected(peers.iter(), TIME.plus(7_201), true);
+        assert!(dialer.take_changed() && dialer.to_text().starts_with(&TIME.plus(7_201).to_string()));
     }
 
     #[test]

@@ -18,6 +18,7 @@
 mod bans;
 mod behaviour;
 mod codec;
+mod dht;
 mod dialer;
 mod doorkeeper;
 mod error;
@@ -31,6 +32,7 @@ mod outbox;
 mod peers;
 mod prefix;
 mod rate;
+mod saved;
 mod thread;
 mod traffic;
 

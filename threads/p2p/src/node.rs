@@ -1,5 +1,6 @@
 //! The node's part in the network: what the swarm and the chain thread tell it, and what it does about it.
 
+mod asking;
 mod discovery;
 mod gossip;
 mod peers;
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use libp2p::swarm::SwarmEvent;
 use libp2p::{Multiaddr, Swarm};
-use log::{debug, error, info, warn};
+use log::{debug, error, info};
 use p2pool_core::message::ToP2p;
 use p2pool_core::status::{LooksBy, PeersStatus};
 use p2pool_core::units::UnixTime;
@@ -20,10 +21,10 @@ use p2pool_core::units::UnixTime;
 use crate::behaviour::{Behaviour, BehaviourEvent};
 use crate::dialer::Dialer;
 use crate::doorkeeper::Clock;
-use crate::file;
 use crate::names::Names;
 use crate::outbox::Outbox;
-use crate::peers::Peers;
+use crate::peers::{Peers, Places};
+use crate::saved::Saved;
 use crate::traffic::Traffic;
 
 use gossip::Verdicts;
@@ -35,7 +36,7 @@ pub use sync::ASKED_PER_PEER_MAX;
 pub const BANS_FILE: &str = "bans";
 /// Name of the file of known peers in the chain's folder.
 pub const PEERS_FILE: &str = "peers";
-/// Known peers are saved this often if there is news; bans at once.
+/// Known peers are saved this often at most; bans at once.
 const SAVE_INTERVAL: Duration = Duration::from_secs(30);
 /// Onlookers are told this often at least.
 const PUBLISH_INTERVAL: Duration = Duration::from_secs(2);
@@ -44,9 +45,11 @@ const PUBLISH_INTERVAL: Duration = Duration::from_secs(2);
 pub struct Node {
     swarm: Swarm<Behaviour>,
     names: Names,
-    dir: PathBuf,
+    bans_file: Saved,
+    peers_file: Saved,
     clock: Clock,
     dht_server: bool,
+    places: Places,
     outbox: Outbox,
     peers: Peers,
     dialer: Dialer,
@@ -60,6 +63,8 @@ pub struct Node {
     /// Since the start.
     offences: u64,
     bans: u64,
+    /// Somebody has let us in, and the log says so.
+    joined: bool,
     /// Something that onlookers see has changed.
     news: bool,
 }
@@ -76,6 +81,8 @@ pub struct Parts {
     pub clock: Clock,
     /// Whether the operator says that this node can be reached.
     pub dht_server: bool,
+    /// How many others may stay.
+    pub places: Places,
     /// To the chain thread.
     pub outbox: Outbox,
     /// Whom to dial.
@@ -93,9 +100,11 @@ impl Node {
         Self {
             swarm: parts.swarm,
             names: parts.names,
-            dir: parts.dir,
+            bans_file: Saved::new(parts.dir.join(BANS_FILE)),
+            peers_file: Saved::new(parts.dir.join(PEERS_FILE)),
             clock: parts.clock,
             dht_server: parts.dht_server,
+            places: parts.places,
             outbox: parts.outbox,
             peers: Peers::default(),
             dialer: parts.dialer,
@@ -108,6 +117,7 @@ impl Node {
             saved: now,
             offences: 0,
             bans: 0,
+            joined: false,
             news: true,
         }
     }
@@ -189,8 +199,10 @@ impl Node {
     pub fn tick(&mut self, now: Instant) {
         let time = self.time();
         self.verdicts_overdue(now);
-        self.note_deafness();
         self.swarm.behaviour_mut().door.bans.expire(time);
+        self.tell_points();
+        self.note_deafness();
+        self.end_visits(now);
         self.dial(now);
         self.save(now, false);
         if self.news || now.duration_since(self.published) >= PUBLISH_INTERVAL {
@@ -198,28 +210,24 @@ impl Node {
         }
     }
 
-    /// Saves what the next start should know; `all` of it at the end.
+    /// Saves what the next start should know; at the end `all` of it.
     pub fn save(&mut self, now: Instant, all: bool) {
-        if self.swarm.behaviour_mut().door.bans.take_changed() {
+        let bans = &mut self.swarm.behaviour_mut().door.bans;
+        if bans.take_changed() {
             self.news = true;
-            let text = self.swarm.behaviour().door.bans.to_text();
-            self.write(BANS_FILE, &text);
+            self.bans_file.outdated();
         }
-        if all || now.duration_since(self.saved) >= SAVE_INTERVAL {
-            self.saved = now;
-            self.still_connected();
-            if self.dialer.take_changed() {
-                let text = self.dialer.to_text();
-                self.write(PEERS_FILE, &text);
-            }
+        self.bans_file.save(|| bans.to_text(), now, all);
+        if !all && now.duration_since(self.saved) < SAVE_INTERVAL {
+            return;
         }
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        let path = self.dir.join(name);
-        if let Err(error) = file::replace(&path, text.as_bytes()) {
-            warn!("{}: {error}; after a restart this node will not know what should be in it", path.display());
+        self.saved = now;
+        let time = self.time();
+        self.dialer.still_connected(self.peers.ids(), time, all);
+        if self.dialer.take_changed() {
+            self.peers_file.outdated();
         }
+        self.peers_file.save(|| self.dialer.to_text(), now, all);
     }
 
     fn publish(&mut self, now: Instant) {

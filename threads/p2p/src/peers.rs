@@ -14,17 +14,28 @@ use crate::neighbours::Neighbours;
 use crate::prefix::ip_of;
 use crate::rate::{Allowance, Rate};
 
-/// Questions a peer may ask: 17,280 shares are some 140 of them, which a node just arrived asks in 14 s at most
-/// while there is room for other peers' questions.
+/// Questions a peer may ask: 17,280 shares are some 70 of them (`wire::limits::SHARES_MAX` each), which a node just
+/// arrived may ask at once.
 const REQUESTS: Rate = Rate { burst: 100, interval: Duration::from_millis(100) };
 /// Gossiped shares a peer may pass on: at one share in 30 s a hundred at once is most of an hour's.
 const SHARES: Rate = Rate { burst: 100, interval: Duration::from_millis(50) };
 /// Announced blocks a peer may pass on: Bitcoin has one in ten minutes, test networks have more.
 const BLOCKS: Rate = Rate { burst: 10, interval: Duration::from_secs(2) };
+/// Times a peer may say what it is: once a connection, once in five minutes, and when its addresses change.
+const IDENTIFY: Rate = Rate { burst: 20, interval: Duration::from_secs(10) };
 /// Asking too often is counted at most once in this time: a burst is one offence.
 const BLAME: Rate = Rate { burst: 1, interval: Duration::from_secs(1) };
 /// Characters of what a peer says it runs that are kept.
 const AGENT_LEN_MAX: usize = 64;
+
+/// How many others may stay.
+#[derive(Clone, Copy, Debug)]
+pub struct Places {
+    /// Of those who dialled us. Whoever comes later is a visitor, until a place comes free.
+    pub lasting: usize,
+    /// A visitor may stay so long, which is enough to learn of other nodes.
+    pub visit: Duration,
+}
 
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +46,8 @@ pub enum Acts {
     Share,
     /// An announced block.
     Block,
+    /// Saying what it is and where.
+    Identify,
 }
 
 /// What a peer, or a neighbourhood of several, may do how often.
@@ -43,6 +56,7 @@ pub struct Allowances {
     requests: Allowance,
     shares: Allowance,
     blocks: Allowance,
+    identify: Allowance,
     /// Being blamed for any of the above.
     pub blame: Allowance,
 }
@@ -54,6 +68,7 @@ impl Allowances {
             requests: Allowance::new(REQUESTS.times(peers), now),
             shares: Allowance::new(SHARES.times(peers), now),
             blocks: Allowance::new(BLOCKS.times(peers), now),
+            identify: Allowance::new(IDENTIFY.times(peers), now),
             blame: Allowance::new(BLAME, now),
         }
     }
@@ -70,7 +85,7 @@ impl Allowances {
 
     /// Whether nothing was done lately.
     pub fn are_full(&self, now: Instant) -> bool {
-        [self.requests, self.shares, self.blocks].iter().all(|account| account.is_full(now))
+        [self.requests, self.shares, self.blocks, self.identify].iter().all(|account| account.is_full(now))
     }
 
     fn account(&mut self, act: Acts) -> &mut Allowance {
@@ -78,6 +93,7 @@ impl Allowances {
             Acts::Request => &mut self.requests,
             Acts::Share => &mut self.shares,
             Acts::Block => &mut self.blocks,
+            Acts::Identify => &mut self.identify,
         }
     }
 }
@@ -95,10 +111,11 @@ pub struct Peer {
     pub allowances: Allowances,
     /// Questions of ours under way.
     pub asked: usize,
-    /// Its questions under way.
-    pub asking: usize,
     /// GossipSub has stopped listening to it, and we have taken note.
     pub deaf: bool,
+    /// The points that we told GossipSub of, which makes them part of its score.
+    pub told: Option<u32>,
+    came: Instant,
     address: Arc<str>,
     id: Arc<str>,
     agent: Arc<str>,
@@ -164,8 +181,9 @@ impl Peers {
             direction,
             allowances: Allowances::of(1, now),
             asked: 0,
-            asking: 0,
             deaf: false,
+            told: None,
+            came: now,
             address: address.to_string().into(),
             id: id.to_string().into(),
             agent: "".into(),
@@ -213,6 +231,20 @@ impl Peers {
     /// All of them.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (&PeerId, &mut Peer)> {
         self.by_id.iter_mut()
+    }
+
+    /// All of them.
+    pub fn ids(&self) -> impl Iterator<Item = &PeerId> {
+        self.by_id.keys()
+    }
+
+    /// Visitors who should go now. The first to come are no visitors; when one of them goes, the next takes its place.
+    pub fn overstaying(&self, places: Places, now: Instant) -> Vec<PeerId> {
+        let mut guests: Vec<_> = self.by_id.iter().filter(|(_, peer)| peer.direction == Direction::Inbound).collect();
+        // Serial numbers order them; what stands above these in a token does not.
+        guests.sort_unstable_by_key(|(_, peer)| (peer.came, peer.token));
+        let visitors = guests.into_iter().skip(places.lasting);
+        visitors.filter(|(_, peer)| now.duration_since(peer.came) >= places.visit).map(|(id, _)| *id).collect()
     }
 
     /// How many there are.

@@ -63,6 +63,15 @@ fn is_own_network_v6(v6: Ipv6Addr) -> bool {
     v6.is_loopback() || v6.is_unspecified() || v6.is_unique_local() || v6.is_unicast_link_local()
 }
 
+/// Whether an address is a plain one of an IP address and a TCP port, with or without the node's id: whatever else could
+/// be in one is of no use here, and has no bounds.
+pub fn is_plain(address: &Multiaddr) -> bool {
+    let mut parts = address.iter();
+    let is_start = matches!(parts.next(), Some(Protocol::Ip4(_) | Protocol::Ip6(_)));
+    let is_port = matches!(parts.next(), Some(Protocol::Tcp(_)));
+    is_start && is_port && matches!(parts.next(), None | Some(Protocol::P2p(_))) && parts.next().is_none()
+}
+
 /// Whether a node at `from` may tell us that a node can be reached at `address`: strangers do not send us to hosts
 /// of our own network, nor our neighbours to our own ports.
 pub fn is_credible(address: &Multiaddr, from: Option<IpAddr>) -> bool {
@@ -119,6 +128,22 @@ mod tests {
         let address: Multiaddr = "/ip6/::ffff:8.8.8.8/tcp/1".parse().unwrap();
         assert_eq!(ip_of(&address), Some(ip("8.8.8.8")));
         assert_eq!(ip_of(&"/dns4/example.org/tcp/1".parse().unwrap()), None);
+    }
+
+    #[test]
+    fn plain_addresses_are_short() {
+        let peer = libp2p::PeerId::random();
+        for (address, expected) in [
+            ("/ip4/8.8.8.8/tcp/1".to_owned(), true),
+            (format!("/ip6/2001:db8::1/tcp/1/p2p/{peer}"), true),
+            ("/ip4/8.8.8.8".to_owned(), false),
+            ("/ip4/8.8.8.8/udp/1".to_owned(), false),
+            ("/dns4/example.org/tcp/1".to_owned(), false),
+            ("/ip4/8.8.8.8/tcp/1/ws".to_owned(), false),
+            (format!("/ip4/8.8.8.8/tcp/1/p2p/{peer}/p2p-circuit"), false),
+        ] {
+            assert_eq!(is_plain(&address.parse().unwrap()), expected, "{address}");
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
 use crate::bans::Bans;
-use crate::behaviour::{swarm, Behaviour, Setup};
+use crate::behaviour::{swarm, Behaviour, Setup, PLACES};
 use crate::dialer::{split_peer, Dialer};
 use crate::doorkeeper::{Clock, Doorkeeper};
 use crate::error::P2pError;
@@ -30,6 +30,7 @@ use crate::identity;
 use crate::names::Names;
 use crate::node::{Node, Parts, BANS_FILE, PEERS_FILE};
 use crate::outbox::Outbox;
+use crate::peers::Places;
 use crate::traffic::Traffic;
 
 /// Messages that wait for the network thread. A full inbox loses announcements and questions; peers catch up by
@@ -50,11 +51,13 @@ pub(crate) struct Tuning {
     pub clock: Clock,
     /// Deadline of a question.
     pub request_timeout: Duration,
+    /// How many others may stay.
+    pub places: Places,
 }
 
 impl Default for Tuning {
     fn default() -> Self {
-        Self { clock: Arc::new(|| UnixTime::from(SystemTime::now())), request_timeout: REQUEST_TIMEOUT }
+        Self { clock: Arc::new(|| UnixTime::from(SystemTime::now())), request_timeout: REQUEST_TIMEOUT, places: PLACES }
     }
 }
 
@@ -123,6 +126,7 @@ impl P2p {
             dir: PathBuf::from(chain_dir),
             clock: tuning.clock,
             dht_server: config.dht_server,
+            places: tuning.places,
             outbox: Outbox::new(to_chain),
             dialer: Dialer::new(our_id, bootnodes, &known, Instant::now()),
             status: Arc::clone(&status),

@@ -10,11 +10,10 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use super::Node;
+use crate::dht::ADDRESSES_PER_PEER_MAX;
 use crate::dialer::split_peer;
-use crate::prefix::{ip_of, is_credible};
+use crate::prefix::{ip_of, is_credible, is_plain};
 
-/// Addresses taken from what one peer says of itself.
-const ADDRESSES_PER_PEER_MAX: usize = 8;
 /// Addresses of ours that we tell others, beside those we listen on.
 const EXTERNAL_MAX: usize = 4;
 
@@ -54,7 +53,7 @@ impl Node {
         let addresses: Vec<Multiaddr> = info
             .listen_addrs
             .iter()
-            .filter(|address| is_credible(address, ip))
+            .filter(|address| is_plain(address) && is_credible(address, ip))
             .filter_map(|address| match split_peer(address.clone()) {
                 // Some add their id, which had better be theirs.
                 Some((claimed, address)) => (claimed == id).then_some(address),
@@ -62,11 +61,8 @@ impl Node {
             })
             .take(ADDRESSES_PER_PEER_MAX)
             .collect();
-        if info.protocols.contains(&self.names.dht) {
-            for address in &addresses {
-                self.swarm.behaviour_mut().dht.add_address(&id, address.clone());
-            }
-        }
+        let is_server = info.protocols.contains(&self.names.dht);
+        self.swarm.behaviour_mut().dht.set_addresses(id, if is_server { &addresses } else { &[] });
         self.dialer.learn(id, addresses, Instant::now(), self.time());
         self.consider_external(&info.observed_addr, direction);
     }
@@ -75,30 +71,14 @@ impl Node {
     /// address of our own interface needs nobody's word. With an address that others can reach the DHT answers others'
     /// questions and is told of to them.
     fn consider_external(&mut self, observed: &Multiaddr, direction: Direction) {
-        let Some(ip) = ip_of(observed) else { return };
-        let is_interface = self.listening.iter().any(|address| ip_of(address) == Some(ip));
-        let is_claim = self.dht_server && direction == Direction::Outbound;
-        if !is_interface && !is_claim || self.swarm.external_addresses().count() >= EXTERNAL_MAX {
+        let Some(address) = external(observed, &self.listening, self.dht_server, direction) else { return };
+        if self.swarm.external_addresses().count() >= EXTERNAL_MAX {
             return;
         }
-        let Some(port) = self.listen_port(ip) else { return };
-        let address = Multiaddr::from(ip).with(Protocol::Tcp(port));
         if !self.swarm.external_addresses().any(|known| *known == address) {
             debug!("others can reach this node at {address}");
             self.swarm.add_external_address(address);
         }
-    }
-
-    /// The port we listen on for addresses of this kind.
-    fn listen_port(&self, ip: IpAddr) -> Option<u16> {
-        self.listening.iter().find_map(|address| {
-            let mut parts = address.iter();
-            match (parts.next()?, parts.next()?) {
-                (Protocol::Ip4(_), Protocol::Tcp(port)) if ip.is_ipv4() => Some(port),
-                (Protocol::Ip6(_), Protocol::Tcp(port)) if ip.is_ipv6() => Some(port),
-                _ => None,
-            }
-        })
     }
 
     /// All libp2p programs of a local network answer to one name. Nodes of other chains and other programs fail the
@@ -114,6 +94,34 @@ impl Node {
     }
 }
 
+/// Where others can reach us, as a peer sees us at `observed`.
+fn external(
+    observed: &Multiaddr,
+    listening: &[Multiaddr],
+    dht_server: bool,
+    direction: Direction,
+) -> Option<Multiaddr> {
+    let ip = ip_of(observed)?;
+    let is_interface = listening.iter().any(|address| ip_of(address) == Some(ip));
+    let is_believed = dht_server && direction == Direction::Outbound;
+    if !is_interface && !is_believed {
+        return None;
+    }
+    Some(Multiaddr::from(ip).with(Protocol::Tcp(listen_port(ip, listening)?)))
+}
+
+/// The port we listen on for addresses of this kind.
+fn listen_port(ip: IpAddr, listening: &[Multiaddr]) -> Option<u16> {
+    listening.iter().find_map(|address| {
+        let mut parts = address.iter();
+        match (parts.next()?, parts.next()?) {
+            (Protocol::Ip4(_), Protocol::Tcp(port)) if ip.is_ipv4() => Some(port),
+            (Protocol::Ip6(_), Protocol::Tcp(port)) if ip.is_ipv6() => Some(port),
+            _ => None,
+        }
+    })
+}
+
 /// The first cause in one line; the library's own text has several.
 fn brief(error: &DialError) -> String {
     match error {
@@ -127,4 +135,26 @@ fn brief(error: &DialError) -> String {
     .filter(|char| !char.is_control())
     .take(200)
     .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn we_are_where_we_listen_and_elsewhere_only_on_the_operators_word() {
+        let at = |text: &str| text.parse::<Multiaddr>().unwrap();
+        let listening = [at("/ip4/192.168.1.7/tcp/9171"), at("/ip4/127.0.0.1/tcp/9171")];
+        // Seen from a port that we do not listen on, behind a router.
+        let (inside, outside) = (at("/ip4/192.168.1.7/tcp/40000"), at("/ip4/9.9.9.9/tcp/50000"));
+        let seen = |observed: &Multiaddr, dht_server, direction| external(observed, &listening, dht_server, direction);
+        let (by_chosen, by_stranger) = (Direction::Outbound, Direction::Inbound);
+        for (dht_server, direction) in [(false, by_stranger), (false, by_chosen), (true, by_stranger)] {
+            assert_eq!(seen(&inside, dht_server, direction), Some(at("/ip4/192.168.1.7/tcp/9171")));
+            assert_eq!(seen(&outside, dht_server, direction), None);
+        }
+        assert_eq!(seen(&outside, true, by_chosen), Some(at("/ip4/9.9.9.9/tcp/9171")));
+        assert_eq!(seen(&at("/ip6/2001:db8::1/tcp/1"), true, by_chosen), None, "we do not listen on IPv6");
+        assert_eq!(seen(&at("/dns4/example.org/tcp/1"), true, by_chosen), None);
+    }
 }

@@ -115,13 +115,17 @@ impl Node {
         self.verdicts.waiting.retain(|_, waiting| waiting.until > now);
     }
 
-    /// GossipSub judges a peer by what we cannot see, such as messages in a form that it refuses.
+    /// GossipSub judges a peer by what we cannot see, such as messages in a form that it refuses, and by the points that
+    /// we told it of: these are no second offence.
     pub(super) fn note_deafness(&mut self) {
         let gossip = &self.swarm.behaviour().gossip.inner;
+        let is_deaf = |id, told: Option<u32>| {
+            gossip.peer_score(id).is_some_and(|score| score + f64::from(told.unwrap_or_default()) < DEAF_SCORE)
+        };
         let newly: Vec<PeerId> = self
             .peers
             .iter_mut()
-            .filter(|(id, peer)| !peer.deaf && gossip.peer_score(id).is_some_and(|score| score < DEAF_SCORE))
+            .filter(|(id, peer)| !peer.deaf && is_deaf(id, peer.told))
             .map(|(id, peer)| {
                 peer.deaf = true;
                 *id
@@ -129,6 +133,19 @@ impl Node {
             .collect();
         for id in newly {
             self.penalize(&id, Offence::Malformed);
+        }
+    }
+
+    /// Has GossipSub know each peer's points, the forgiven ones no longer.
+    pub(super) fn tell_points(&mut self) {
+        let time = self.time();
+        let behaviour = self.swarm.behaviour_mut();
+        for (id, peer) in self.peers.iter_mut() {
+            let points = behaviour.door.bans.points(*id, time);
+            if peer.told != Some(points) {
+                peer.told = Some(points);
+                behaviour.gossip.inner.set_application_score(id, -f64::from(points));
+            }
         }
     }
 

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use super::Node;
 use crate::dialer::split_peer;
+use crate::peers::Acts;
 
 impl Node {
     pub(super) fn on_connected(&mut self, id: PeerId, endpoint: &ConnectedPoint, connections: u32) {
@@ -21,7 +22,7 @@ impl Node {
         if endpoint.is_dialer() {
             self.dialer.reached(id, &address, now, time);
         } else {
-            self.dialer.connected(&id, time);
+            self.dialer.connected(&id, false, now, time);
         }
         if connections > 1 {
             return;
@@ -31,19 +32,18 @@ impl Node {
         debug!("{id} at {} connected ({direction:?})", peer.address());
         let up = ToChain::PeerUp { peer: peer.token, address: Arc::clone(peer.address()) };
         self.outbox.send(up);
-        if self.peers.len() == 1 {
-            info!("connected to the network: {id} at {address}");
-        }
         self.news = true;
     }
 
     pub(super) fn on_gone(&mut self, id: &PeerId) {
         self.questions_of_gone(id);
-        self.dialer.disconnected(id, Instant::now());
+        if self.dialer.disconnected(id, Instant::now()) {
+            warn!("bootnode {id} ends our connections, being full or having banned us; it is tried again and again");
+        }
         if let Some(peer) = self.peers.remove(id) {
             debug!("{id} at {} is gone", peer.address());
             self.outbox.send(ToChain::PeerDown { peer: peer.token });
-            if self.peers.len() == 0 {
+            if self.peers.len() == 0 && std::mem::take(&mut self.joined) {
                 info!("no longer connected to any node");
             }
         }
@@ -55,10 +55,17 @@ impl Node {
             identify::Event::Received { peer_id, info, .. } if info.protocol_version != self.names.identify => {
                 self.penalize(&peer_id, Offence::OtherChain);
             }
+            identify::Event::Received { peer_id, .. } if !self.peers.take(&peer_id, Acts::Identify, Instant::now()) => {
+                self.blame_for_rate(&peer_id);
+            }
             identify::Event::Received { peer_id, info, .. } => {
                 if let Some(peer) = self.peers.get_mut(&peer_id) {
                     peer.runs(&info.agent_version);
                     self.news = true;
+                    // Who turns us away does so before it says what it is.
+                    if !std::mem::replace(&mut self.joined, true) {
+                        info!("connected to the network: {peer_id} at {}", peer.address());
+                    }
                 }
                 self.on_identified(peer_id, &info);
             }
@@ -92,8 +99,13 @@ impl Node {
 
     /// Doing something too often is one offence a second at most.
     pub(super) fn blame_for_rate(&mut self, id: &PeerId) {
+        self.blame(id, Offence::TooManyRequests);
+    }
+
+    /// What comes many at once is one offence a second at most.
+    pub(super) fn blame(&mut self, id: &PeerId, offence: Offence) {
         if self.peers.get_mut(id).is_some_and(|peer| peer.allowances.blame.take(Instant::now())) {
-            self.penalize(id, Offence::TooManyRequests);
+            self.penalize(id, offence);
         }
     }
 
@@ -108,7 +120,6 @@ impl Node {
         let behaviour = self.swarm.behaviour_mut();
         let banned = behaviour.door.bans.penalize(*id, ip, offence, time);
         let points = behaviour.door.bans.points(*id, time);
-        behaviour.gossip.inner.set_application_score(id, -f64::from(points));
         self.offences += 1;
         if !banned {
             debug!("peer {id} at {place} {offence}: {points} points");
@@ -132,17 +143,18 @@ impl Node {
             .collect();
         for id in out {
             self.dialer.forget(&id);
-            self.swarm.behaviour_mut().dht.remove_peer(&id);
+            self.swarm.behaviour_mut().dht.forget(&id);
             // An error says that it is gone already.
             let _ = self.swarm.disconnect_peer_id(id);
         }
     }
 
-    /// Those connected now were seen now.
-    pub(super) fn still_connected(&mut self) {
-        let time = self.time();
-        for (id, _) in self.peers.iter_mut() {
-            self.dialer.connected(id, time);
+    /// Newcomers may come in even when all places are taken, and leave again when they have learned of others.
+    pub(super) fn end_visits(&mut self, now: Instant) {
+        for id in self.peers.overstaying(self.places, now) {
+            debug!("{id} has visited us for long enough");
+            // An error says that it is gone already.
+            let _ = self.swarm.disconnect_peer_id(id);
         }
     }
 }

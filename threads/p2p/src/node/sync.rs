@@ -2,23 +2,23 @@
 
 use std::collections::HashMap;
 
-use libp2p::request_response::{self, InboundRequestId, OutboundFailure, OutboundRequestId, ResponseChannel};
+use libp2p::request_response::{
+    self, InboundFailure, InboundRequestId, OutboundFailure, OutboundRequestId, ResponseChannel,
+};
 use libp2p::PeerId;
 use log::debug;
 use p2pool_core::message::{AskFailed, InboundToken, PeerToken, RequestToken, ToChain};
 use p2pool_core::wire::{Offence, Request, Response, WireError};
 use std::time::Instant;
 
+use super::asking::Asking;
 use super::Node;
 use crate::codec::BadResponse;
 use crate::peers::Acts;
+use crate::prefix::Prefix;
 
 /// Questions of ours to one peer at once; more would only queue behind each other on its line.
 pub const ASKED_PER_PEER_MAX: usize = 8;
-/// Questions of one peer at once, until their answers have left.
-pub const ASKING_PER_PEER_MAX: usize = 8;
-/// Questions of all peers at once: each answer may hold a megabyte until a slow peer has read it.
-const ASKING_MAX: usize = 64;
 
 type Asked = Result<Request, WireError>;
 type Answer = Result<Response, BadResponse>;
@@ -29,10 +29,11 @@ pub(super) struct Questions {
     /// Ours.
     asked: HashMap<OutboundRequestId, (PeerId, PeerToken, RequestToken)>,
     /// Others', until the answer has left.
-    asking: HashMap<InboundRequestId, (PeerId, InboundToken)>,
-    /// Where answers go.
+    others: HashMap<InboundRequestId, (PeerId, InboundToken)>,
+    /// The places these take.
+    asking: Asking,
+    /// Where answers go that have not been given.
     channels: HashMap<InboundToken, ResponseChannel<Answer>>,
-    next_token: u64,
 }
 
 impl Node {
@@ -73,12 +74,17 @@ impl Node {
                 self.on_ask_failed(request_id, &error);
             }
             request_response::Event::InboundFailure { peer, request_id, error, .. } => {
-                // Nobody's offence: our answer came too late, or is read too slowly. (A question that is not all
-                // there in time is not even told of; it held one of its connection's streams meanwhile.)
+                // (A question that is not all there in time is not even told of; it held one of its connection's streams
+                // meanwhile.)
                 debug!("a question of {peer} stays unanswered: {error}");
+                let was_answered = self.end_of_request(request_id);
+                if was_answered && matches!(error, InboundFailure::Timeout) {
+                    self.blame(&peer, Offence::Unread);
+                }
+            }
+            request_response::Event::ResponseSent { request_id, .. } => {
                 self.end_of_request(request_id);
             }
-            request_response::Event::ResponseSent { request_id, .. } => self.end_of_request(request_id),
         }
     }
 
@@ -90,20 +96,20 @@ impl Node {
                 return self.penalize(&from, Offence::from(&error));
             }
         };
-        let under_way = self.questions.asking.len();
-        let allowed = self.peers.take(&from, Acts::Request, Instant::now());
-        let Some(peer) = self.peers.get_mut(&from) else { return };
-        let peer_token = peer.token;
-        if !allowed || peer.asking >= ASKING_PER_PEER_MAX || under_way >= ASKING_MAX {
-            if !allowed {
-                self.blame_for_rate(&from);
-            }
+        if !self.peers.take(&from, Acts::Request, Instant::now()) {
+            self.blame_for_rate(&from);
             return self.busy(channel);
         }
-        peer.asking += 1;
-        let to = InboundToken(self.questions.next_token);
-        self.questions.next_token += 1;
-        self.questions.asking.insert(id, (from, to));
+        let Some(peer) = self.peers.get(&from) else { return };
+        let (peer_token, asking) = (peer.token, &mut self.questions.asking);
+        let to = match question {
+            // Everybody's first question. Its answer takes no memory, and who asks for many is met by the limits above
+            // and by those of its connection.
+            Request::Status => Some(asking.small()),
+            _ => asking.take(from, peer.ip.and_then(Prefix::of)),
+        };
+        let Some(to) = to else { return self.busy(channel) };
+        self.questions.others.insert(id, (from, to));
         if self.outbox.offer(ToChain::Asked { peer: peer_token, to, question }) {
             self.questions.channels.insert(to, channel);
         } else {
@@ -116,12 +122,11 @@ impl Node {
         drop(self.swarm.behaviour_mut().sync.send_response(channel, Ok(Response::Busy)));
     }
 
-    fn end_of_request(&mut self, id: InboundRequestId) {
-        let Some((from, to)) = self.questions.asking.remove(&id) else { return };
-        self.questions.channels.remove(&to);
-        if let Some(peer) = self.peers.get_mut(&from) {
-            peer.asking = peer.asking.saturating_sub(1);
-        }
+    /// A question is no longer under way; whether we had answered it.
+    fn end_of_request(&mut self, id: InboundRequestId) -> bool {
+        let Some((_, to)) = self.questions.others.remove(&id) else { return false };
+        self.questions.asking.free(to);
+        self.questions.channels.remove(&to).is_none()
     }
 
     fn end_of_question(&mut self, id: OutboundRequestId) -> Option<(PeerId, PeerToken, RequestToken)> {
@@ -170,7 +175,7 @@ impl Node {
             }
         }
         let asking: Vec<InboundRequestId> =
-            self.questions.asking.iter().filter(|(_, (peer, _))| peer == gone).map(|(id, _)| *id).collect();
+            self.questions.others.iter().filter(|(_, (peer, _))| peer == gone).map(|(id, _)| *id).collect();
         for id in asking {
             self.end_of_request(id);
         }

@@ -115,6 +115,23 @@ fn a_ban_outlives_a_restart_and_ends() {
 }
 
 #[test]
+fn points_of_ours_are_no_finding_of_the_gossips() {
+    let node = TestNode::start(&[]);
+    let mut stranger = Stranger::new(asking());
+    meet(&mut stranger, &node);
+    let peer = node.expect_up();
+    let offence = || node.send(ToP2p::Penalize { peer, offence: Offence::TooManyRequests });
+    // Below what GossipSub goes deaf at, and below a ban.
+    (0..19).for_each(|_| offence());
+    stranger.live_until("all are counted", || (node.status.load().offences >= 19).then_some(()));
+    assert_eq!((node.status.load().offences, node.status.load().banned), (19, 0));
+    offence();
+    stranger.await_shown_out();
+    until("the ban", || (node.status.load().banned == 1).then_some(()));
+    assert!(node.file(BANS_FILE).trim_end().ends_with(&Offence::TooManyRequests.to_string()));
+}
+
+#[test]
 fn offences_of_the_gone_are_nothing() {
     let node = TestNode::start(&[]);
     node.send(ToP2p::Penalize { peer: p2pool_core::message::PeerToken(7), offence: Offence::FalseChain });

@@ -20,7 +20,9 @@ use p2pool_core::status::PeersStatus;
 use p2pool_core::units::{Bits, BlockHeight, Sats, ShareHeight, UnixTime, Work};
 use tempfile::TempDir;
 
+use crate::behaviour::PLACES;
 use crate::dialer::split_peer;
+use crate::peers::Places;
 use crate::thread::Tuning;
 use crate::{P2p, P2pError};
 
@@ -48,6 +50,7 @@ pub struct Start {
     pub dir: Arc<TempDir>,
     pub inbox_len: usize,
     pub request_timeout: Duration,
+    pub places: Places,
     pub clock: Arc<AtomicU32>,
 }
 
@@ -59,6 +62,7 @@ impl Start {
             dir: Arc::new(tempfile::tempdir().unwrap()),
             inbox_len: 256,
             request_timeout: Duration::from_secs(30),
+            places: PLACES,
             clock: Arc::new(AtomicU32::new(1_700_000_000)),
         }
     }
@@ -69,6 +73,7 @@ impl Start {
         let tuning = Tuning {
             clock: Arc::new(move || UnixTime(clock.load(Ordering::Relaxed))),
             request_timeout: self.request_timeout,
+            places: self.places,
         };
         Ok((P2p::open_tuned(&self.config, &self.params, self.dir.path(), to_chain, tuning)?, inbox))
     }

@@ -5,11 +5,14 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use p2pool_core::message::{ToChain, ToP2p};
-use p2pool_core::wire::{Frame as _, GossipShare, Request, Response};
+use p2pool_core::share::ShareId;
+use p2pool_core::units::ShareHeight;
+use p2pool_core::wire::{Frame as _, GossipShare, List, Request, Response};
 
 use super::kit::{share, until, Start, TestNode};
 use super::stranger::{asking, gossiping, meet, names, Kind, Stranger};
-use crate::behaviour::{CONNECTIONS_MAX, INBOUND_MAX, PENDING_MAX};
+use crate::behaviour::{CONNECTIONS_MAX, INBOUND_MAX, PENDING_MAX, PLACES};
+use crate::peers::Places;
 
 #[test]
 fn asking_too_often_is_answered_busy() {
@@ -70,8 +73,11 @@ fn a_full_chain_thread_makes_peers_wait_and_loses_no_coming() {
 
 #[test]
 fn strangers_never_take_all_places() {
+    const { assert!(PLACES.lasting < INBOUND_MAX as usize) };
     const { assert!(INBOUND_MAX < CONNECTIONS_MAX && INBOUND_MAX.is_multiple_of(PENDING_MAX / 2)) };
-    let node = TestNode::start(&[]);
+    // Visits never end here.
+    let places = Places { visit: Duration::from_secs(3_600), ..PLACES };
+    let node = Start { places, ..Start::with(&[]) }.go();
     let mut guests = Vec::new();
     while guests.len() < INBOUND_MAX as usize {
         // As many as may shake hands at once, or half of that.
@@ -94,6 +100,107 @@ fn strangers_never_take_all_places() {
     let mut next = Stranger::new(asking());
     until("a place is free", || (node.status.load().peers.len() < INBOUND_MAX as usize).then_some(()));
     meet(&mut next, &node);
+}
+
+#[test]
+fn newcomers_visit_a_full_node_and_leave_and_the_next_in_line_gets_a_free_place() {
+    let places = Places { lasting: 2, visit: Duration::from_secs(1) };
+    let node = Start { places, ..Start::with(&[]) }.go();
+    let mut lasting: Vec<Stranger> = (0..2).map(|_| Stranger::new(asking())).collect();
+    lasting.iter_mut().for_each(|stranger| meet(stranger, &node));
+    let mut visitor = Stranger::new(asking());
+    meet(&mut visitor, &node);
+    visitor.await_shown_out();
+    assert!(lasting.iter_mut().all(|stranger| {
+        stranger.breathe();
+        stranger.is_connected()
+    }));
+    assert_eq!(node.status.load().bans, 0);
+
+    // The first leaves while the next visitor is there.
+    let mut next = Stranger::new(asking());
+    meet(&mut next, &node);
+    let mut leaving = lasting.remove(0);
+    leaving.leave();
+    let mut another = Stranger::new(asking());
+    meet(&mut another, &node);
+    another.await_shown_out();
+    next.breathe();
+    assert!(next.is_connected(), "it came before the one whose visit has ended");
+}
+
+/// An answer too long for who does not read it.
+fn long_inventory() -> Response {
+    let ids = (0..8_192_u32).map(|number| {
+        let mut id = [7; 32];
+        id[..4].copy_from_slice(&number.to_be_bytes());
+        ShareId(id)
+    });
+    Response::Inventory { after: ShareId::ZERO, start_height: ShareHeight(0), ids: List::first_of(ids), more: true }
+}
+
+/// Answers all inventories asked for with a long one and all else with none; how many of the former.
+fn answer_all(node: &TestNode) -> usize {
+    let asked = node.inbox.try_iter().filter_map(|message| match message {
+        ToChain::Asked { to, question, .. } => Some((to, matches!(question, Request::Inventory { .. }))),
+        _ => None,
+    });
+    let answered = asked.map(|(to, is_long)| {
+        let response = if is_long { long_inventory() } else { Response::Unknown };
+        node.send(ToP2p::Answer { to, response });
+        is_long
+    });
+    answered.filter(|is_long| *is_long).count()
+}
+
+/// Asks for long answers and reads none of them.
+fn ask_and_do_not_read(stranger: &mut Stranger, node: &TestNode, questions: usize) {
+    for _ in 0..questions {
+        stranger.send(&node.address, Request::Inventory { locator: List::default() }.encode());
+    }
+    // The questions go out; nobody answers them meanwhile.
+    stranger.hear_for(Duration::from_millis(200));
+}
+
+#[test]
+fn those_who_do_not_read_keep_nobody_from_asking_where_we_are() {
+    let node = TestNode::start(&[]);
+    let mut silent: Vec<Stranger> = (0..8).map(|_| Stranger::new(asking())).collect();
+    for stranger in &mut silent {
+        meet(stranger, &node);
+        ask_and_do_not_read(stranger, &node, 8);
+    }
+    let mut answered = 0;
+    until("all places are taken", || {
+        answered += answer_all(&node);
+        (answered == 64).then_some(())
+    });
+    let mut friend = Stranger::new(asking());
+    meet(&mut friend, &node);
+    let question = friend.send(&node.address, Request::Inventory { locator: List::default() }.encode());
+    assert_eq!(friend.answer(question), Some(Response::Busy.encode()));
+    let question = friend.send(&node.address, Request::Status.encode());
+    let answer = friend.answer_meanwhile(question, || {
+        answer_all(&node);
+    });
+    assert_eq!(answer, Some(Response::Unknown.encode()));
+}
+
+#[test]
+fn answers_left_unread_are_an_offence_and_our_own_lateness_is_none() {
+    let node = Start { request_timeout: Duration::from_secs(1), ..Start::with(&[]) }.go();
+    let mut asker = Stranger::new(asking());
+    meet(&mut asker, &node);
+    // Nobody answers this one.
+    let question = asker.send(&node.address, Request::Inventory { locator: List::default() }.encode());
+    assert_eq!(asker.answer(question).unwrap_or_default(), Vec::<u8>::new());
+    assert_eq!(node.status.load().offences, 0);
+    node.inbox.try_iter().count();
+    ask_and_do_not_read(&mut asker, &node, 4);
+    until("it is blamed, once for all that ended at once", || {
+        answer_all(&node);
+        (node.status.load().offences == 1).then_some(())
+    });
 }
 
 #[test]

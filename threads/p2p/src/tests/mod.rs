@@ -2,6 +2,7 @@
 
 mod abuse;
 mod gossip;
+mod identify;
 mod kit;
 mod limits;
 mod network;

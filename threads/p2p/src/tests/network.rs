@@ -1,11 +1,13 @@
 //! Finding each other, coming back, staying apart, ending.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use libp2p::Multiaddr;
 use p2pool_core::message::{InboxFull, ToP2p};
 use p2pool_core::params::ChainParams;
 use p2pool_core::status::{Direction, LooksBy};
+use p2pool_core::wire::Offence;
+use p2pool_test_bitcoind::Port;
 
 use super::kit::{params, until, Start, TestNode};
 use super::stranger::{asking, meet, Kind, Names, Stranger};
@@ -102,14 +104,36 @@ fn nodes_of_a_local_network_find_each_other_and_no_other_chains() {
 
 #[test]
 fn a_bootnode_that_comes_late_is_found() {
-    let mut boot = TestNode::start(&[]);
+    let reserved = Port::reserve();
+    let mut start = Start::with(&[]);
+    start.config.port = reserved.number();
+    let mut boot = start.go();
     let address = boot.address.clone();
     boot.stop();
     let early = TestNode::start(&[&address]);
     let mut start = boot.into_next(&[]);
-    start.config.port = port(&address);
+    start.config.port = reserved.number();
     let boot = start.go();
     boot.await_peer(&early.id());
+}
+
+#[test]
+fn who_is_shown_out_after_the_handshake_comes_back_later_each_time() {
+    let boot = TestNode::start(&[]);
+    let node = TestNode::start(&[&boot.address]);
+    let peer = boot.expect_up();
+    boot.send(ToP2p::Penalize { peer, offence: Offence::FalseChain });
+    let gone = || {
+        node.expect_up();
+        node.expect_down();
+        Instant::now()
+    };
+    gone();
+    gone();
+    let third = gone();
+    // The DHT may have tried as well, at the beginning; but who failed three times waits for four seconds.
+    node.expect_up();
+    assert!(third.elapsed() >= Duration::from_secs(3), "{:?}", third.elapsed());
 }
 
 fn port(address: &Multiaddr) -> u16 {
@@ -131,13 +155,14 @@ fn another_chain_fails_the_handshake() {
 }
 
 #[test]
-fn a_node_stops_within_a_second_whatever_its_inbox() {
+fn a_node_stops_soon_whatever_its_inbox() {
     let one = TestNode::start(&[]);
     let mut two = TestNode::start(&[&one.address]);
     two.await_peer(&one.id());
     while two.sender.send(ToP2p::Announce(super::kit::share(1))) != Err(InboxFull) {}
     let took = two.stop();
-    assert!(took < Duration::from_secs(1), "{took:?}");
+    // Well below what the program's stop may take.
+    assert!(took < Duration::from_secs(3), "{took:?}");
     assert_eq!(two.sender.send(ToP2p::Announce(super::kit::share(1))), Err(InboxFull));
 }
 

@@ -153,9 +153,12 @@ impl Proxy {
         let (open, connections, withheld) = (proxy.open.clone(), proxy.connections.clone(), proxy.withheld.clone());
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
-                let fault = *fault.lock().unwrap();
+                // Held until the connection is among those that a change of the fault breaks.
+                let changing = fault.lock().unwrap();
                 open.lock().unwrap().push(client.try_clone().unwrap());
                 connections.fetch_add(1, Ordering::Relaxed);
+                let fault = *changing;
+                drop(changing);
                 match fault {
                     Fault::None | Fault::Withhold(_) => {
                         let target = (Ipv4Addr::LOCALHOST, target.load(Ordering::Relaxed));

@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use libp2p::core::transport::PortUse;
 use libp2p::core::Endpoint;
@@ -18,10 +19,17 @@ use thiserror::Error;
 
 use crate::bans::{Bans, Party};
 use crate::prefix::{ip_of, Prefix};
+use crate::rate::{Allowance, Rate};
 
 /// Connections with one neighbourhood (IPv4 /24, IPv6 /48), whoever dialled. A farm's few nodes behind one address
 /// fit; to take a node's hundred places somebody needs thirteen neighbourhoods.
 pub const CONNECTIONS_PER_PREFIX_MAX: usize = 8;
+
+/// Connections that one neighbourhood may make how often: enough for its nodes to come back at once after an outage, some
+/// of them twice. What GossipSub keeps of each who came is bounded by it, see `gossip`.
+const ARRIVALS: Rate = Rate { burst: 4 * CONNECTIONS_PER_PREFIX_MAX as u32, interval: Duration::from_secs(5) };
+/// Neighbourhoods whose arrivals are remembered; beyond that those are forgotten from which nobody came lately.
+const REMEMBERED_MAX: usize = 1_024;
 
 /// The system's clock, or a test's.
 pub type Clock = Arc<dyn Fn() -> UnixTime + Send + Sync>;
@@ -35,6 +43,9 @@ pub enum Refused {
     /// Its neighbourhood has as many connections as one may have.
     #[error("too many connections with its network")]
     Crowded,
+    /// Its neighbourhood has connected too often of late.
+    #[error("too many connections made from its network")]
+    TooOften,
 }
 
 /// The door.
@@ -45,12 +56,13 @@ pub struct Doorkeeper {
     /// Connections, those under way included, that count against a neighbourhood.
     counted: HashMap<ConnectionId, Prefix>,
     per_prefix: HashMap<Prefix, usize>,
+    arrivals: HashMap<Prefix, Allowance>,
 }
 
 impl Doorkeeper {
     /// With the bans of earlier.
     pub fn new(bans: Bans, clock: Clock) -> Self {
-        Self { bans, clock, counted: HashMap::new(), per_prefix: HashMap::new() }
+        Self { bans, clock, counted: HashMap::new(), per_prefix: HashMap::new(), arrivals: HashMap::new() }
     }
 
     /// Whether a peer is banned now.
@@ -81,6 +93,18 @@ impl Doorkeeper {
         Ok(())
     }
 
+    /// Whether a neighbourhood may make one more connection.
+    fn may_arrive(&mut self, address: Option<IpAddr>, now: Instant) -> Result<(), ConnectionDenied> {
+        let Some(prefix) = address.and_then(Prefix::of) else { return Ok(()) };
+        if self.arrivals.len() >= REMEMBERED_MAX {
+            self.arrivals.retain(|_, allowance| !allowance.is_full(now));
+        }
+        if !self.arrivals.entry(prefix).or_insert_with(|| Allowance::new(ARRIVALS, now)).take(now) {
+            return Err(ConnectionDenied::new(Refused::TooOften));
+        }
+        Ok(())
+    }
+
     fn dismiss(&mut self, connection: ConnectionId) {
         let Some(prefix) = self.counted.remove(&connection) else { return };
         if let Some(count) = self.per_prefix.get_mut(&prefix) {
@@ -102,6 +126,7 @@ impl NetworkBehaviour for Doorkeeper {
         _: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<(), ConnectionDenied> {
+        self.may_arrive(ip_of(remote), Instant::now())?;
         self.admit(connection, ip_of(remote))
     }
 
@@ -195,6 +220,33 @@ mod tests {
             door.dismiss(ConnectionId::new_unchecked(number));
         }
         assert!(door.per_prefix.is_empty() && door.counted.is_empty());
+    }
+
+    #[test]
+    fn a_neighbourhood_that_comes_again_and_again_has_to_wait() {
+        let (mut door, now) = (door(), Instant::now());
+        for number in 0..ARRIVALS.burst as usize {
+            assert_eq!(knock(&mut door, number, "/ip4/8.8.8.8"), None);
+            door.dismiss(ConnectionId::new_unchecked(number));
+        }
+        assert_eq!(knock(&mut door, 100, "/ip4/8.8.8.99"), Some(Refused::TooOften));
+        assert_eq!(knock(&mut door, 101, "/ip4/8.8.9.8"), None);
+        let address = Some("8.8.8.8".parse().unwrap());
+        let later = now + ARRIVALS.interval * 2;
+        assert!(door.may_arrive(address, later).is_ok());
+        // Whom we dial is no arrival.
+        let admitted = door.admit(ConnectionId::new_unchecked(102), address);
+        assert!(admitted.is_ok());
+    }
+
+    #[test]
+    fn memory_of_arrivals_is_bounded() {
+        let (mut door, now) = (door(), Instant::now());
+        for number in 0..4 * REMEMBERED_MAX as u32 {
+            let address = IpAddr::from((0x0800_0000 + number * 256).to_be_bytes());
+            assert!(door.may_arrive(Some(address), now + ARRIVALS.interval * number).is_ok());
+        }
+        assert!(door.arrivals.len() <= REMEMBERED_MAX);
     }
 
     #[test]

@@ -42,6 +42,9 @@ const REMEMBERED: Duration = Duration::from_secs(VERDICT_BEATS as u64 + 30);
 const QUEUE_PER_PEER_MAX: usize = 128;
 /// Below this a peer's gossip is not listened to: three rejected messages.
 pub const DEAF_SCORE: f64 = -80.0;
+/// GossipSub remembers a peer of no good standing so long after it has gone. Whoever comes each time as somebody else is
+/// slowed down at the door; our own points are kept for longer, in a table of fixed size (`bans`).
+const STANDING_KEPT: Duration = Duration::from_secs(600);
 /// Inbound gossip streams on one connection. A node opens one; it opens another only if the first broke, which ours
 /// does upon bytes that are no gossip or a packet too long.
 const STREAMS_MAX: u32 = 2;
@@ -95,6 +98,7 @@ fn peer_score(names: &Names) -> PeerScoreParams {
         behaviour_penalty_weight: -1.0,
         behaviour_penalty_threshold: 6.0,
         behaviour_penalty_decay: gossipsub::score_parameter_decay(Duration::from_secs(600)),
+        retain_score: STANDING_KEPT,
         ..PeerScoreParams::default()
     }
 }

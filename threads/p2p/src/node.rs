@@ -2,9 +2,9 @@
 
 mod asking;
 mod discovery;
-mod gossip;
-mod peers;
-mod sync;
+mod on_gossip;
+mod on_peers;
+mod on_sync;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,10 +27,10 @@ use crate::peers::{Peers, Places};
 use crate::saved::Saved;
 use crate::traffic::Traffic;
 
-use gossip::Verdicts;
-use sync::Questions;
+use on_gossip::Verdicts;
+use on_sync::Questions;
 #[cfg(test)]
-pub use sync::ASKED_PER_PEER_MAX;
+pub use on_sync::ASKED_PER_PEER_MAX;
 
 /// Name of the file of bans in the chain's folder.
 pub const BANS_FILE: &str = "bans";

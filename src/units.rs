@@ -42,6 +42,35 @@ impl From<std::time::SystemTime> for UnixTime {
     }
 }
 
+/// Seconds that have passed since some moment before the program's first wait, for waits of all kinds.
+///
+/// It goes on evenly whatever is done to the system's clock, which is set when a machine starts, by hours or by years; so the
+/// two are different types.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SteadyTime(pub u32);
+
+impl SteadyTime {
+    /// Later than any time that comes.
+    pub const NEVER: Self = Self(u32::MAX);
+
+    /// This time and `seconds` more, at most [`Self::NEVER`].
+    pub const fn plus(self, seconds: u32) -> Self {
+        Self(self.0.saturating_add(seconds))
+    }
+
+    /// Seconds from `earlier` to this time; zero if `earlier` is later.
+    pub const fn since(self, earlier: Self) -> u32 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl From<std::time::Duration> for SteadyTime {
+    /// Whole seconds of the time since that moment.
+    fn from(passed: std::time::Duration) -> Self {
+        Self(u32::try_from(passed.as_secs()).unwrap_or(u32::MAX))
+    }
+}
+
 impl fmt::Display for UnixTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

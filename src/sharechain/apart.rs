@@ -20,7 +20,9 @@ use crate::units::{UnixTime, Work};
 /// if somebody has mined them all: each share is checked for its work before it is kept.
 pub const APART_MAX: usize = 4;
 /// A newcomer that has one chain ready to be judged waits this long for the Bitcoin blocks of another, to take the best.
-const COMPARE_MAX_S: u32 = 60;
+///
+/// The planner ([`crate::sync`]) waits as long for the shares of others.
+pub const COMPARE_MAX_S: u32 = 60;
 /// Bitcoin blocks that one chain asks for at once; each answer makes room for another question.
 const ANCHORS_ASKED_MAX: usize = 8;
 /// Waiting shares that are looked through for such blocks, at each share that comes; those behind get their turn.
@@ -201,6 +203,9 @@ impl Sharechain {
     pub(super) fn tick_apart(&mut self, now: UnixTime) {
         for apart in self.apart.values_mut() {
             apart.asked.clear();
+            // Where the clock was set back waiting begins anew, and does not last until the clock is there again.
+            apart.moved = apart.moved.min(now);
+            apart.whole_since = apart.whole_since.map(|since| since.min(now));
         }
         self.step_apart(now);
         let stuck: Vec<ApartId> = self

@@ -40,7 +40,7 @@ use bitcoin::BlockHash;
 
 pub use adoption::adopts;
 pub use anchor::Anchor;
-pub use apart::{fetched_max, ApartId, ApartOutcome, APART_MAX};
+pub use apart::{fetched_max, ApartId, ApartOutcome, APART_MAX, COMPARE_MAX_S};
 pub use failure::{Failure, Need, Rule};
 pub use next::{next_block_height_min, next_share};
 pub use rules::AHEAD_MAX_S;
@@ -56,7 +56,7 @@ use apart::Apart;
 use pools::{Candidate, Held, Rank, Rejected, Unverified, Wait};
 
 /// A share whose parent or Bitcoin block stays unknown is dropped after ten minutes; it may come again.
-const HELD_MAX_S: u32 = 600;
+pub const HELD_MAX_S: u32 = 600;
 
 /// The bits of a peer's number above this tell its neighbourhood.
 pub const NEIGHBOURHOOD_SHIFT: u32 = 40;
@@ -233,6 +233,7 @@ impl Sharechain {
     /// Looks at what waited for its time, gives up what waited too long, and asks again for what is missing.
     pub fn tick(&mut self, now: UnixTime) -> Vec<Effect> {
         self.queue.extend(self.held.release_due(now));
+        self.held.came_by(now);
         for candidate in self.held.give_up_before(now.minus(HELD_MAX_S)) {
             self.tell(&candidate, Verdict::Dropped);
         }

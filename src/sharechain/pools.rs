@@ -207,6 +207,14 @@ impl Held {
         self.take_where(|wait, _| matches!(wait, Wait::Until(due) if *due <= now))
     }
 
+    /// Nothing came later than now: where the clock was set back, waiting begins anew and does not last until the clock is
+    /// there again.
+    pub fn came_by(&mut self, now: UnixTime) {
+        for (candidate, _) in self.shelf.items.values_mut() {
+            candidate.since = candidate.since.min(now);
+        }
+    }
+
     /// Takes out all that have waited in vain since before `since`.
     pub fn give_up_before(&mut self, since: UnixTime) -> Vec<Candidate> {
         self.take_where(|wait, candidate| matches!(wait, Wait::For(_)) && candidate.since < since)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::share::Share;
 use crate::sharechain::ApartId;
-use crate::units::UnixTime;
+use crate::units::{SteadyTime, UnixTime};
 use crate::wire::{Offence, Request};
 
 /// A peer, by the number that the network thread gave it; the same as in [`crate::sharechain::Source::Peer`].
@@ -65,12 +65,7 @@ pub enum SyncAction {
     /// How far the fetching has come; every few seconds while it goes on.
     Progress(Progress),
     /// Whether we are level with the others has changed.
-    State(SyncState),
-    /// The peers' clocks agree on another time than ours.
-    ClockOff {
-        /// Seconds that the peers' median is ahead of us.
-        ahead_s: i64,
-    },
+    State(SyncState<SteadyTime>),
 }
 
 /// How far the fetching has come.
@@ -86,28 +81,40 @@ pub struct Progress {
     pub eta_s: Option<u32>,
 }
 
-/// Whether we are level with the others.
+/// Whether we are level with the others: by the steady clock as the planner has it, by the time of day for onlookers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SyncState {
-    /// No peer is connected, for less than a minute.
+pub enum SyncState<Time = UnixTime> {
+    /// No peer is connected that has said where it is, for less than a minute.
     NoPeers {
         /// Since when.
-        since: UnixTime,
+        since: Time,
         /// Whether we were level with the others before they left.
         level: bool,
     },
-    /// No peer has been connected for a minute: we mine alone.
+    /// No such peer has been connected for a minute: we mine alone.
     Alone {
-        /// Since when no peer is connected.
-        since: UnixTime,
+        /// Since when none is connected.
+        since: Time,
     },
-    /// Peers are connected and have what we have not.
+    /// Peers are connected and have what we have not, or may have it.
     Syncing,
     /// We have what the connected peers have.
     Synced,
 }
 
-impl SyncState {
+impl SyncState<SteadyTime> {
+    /// The same by the time of day, which `time_of` tells of any moment.
+    pub fn for_onlookers(self, time_of: impl FnOnce(SteadyTime) -> UnixTime) -> SyncState {
+        match self {
+            Self::NoPeers { since, level } => SyncState::NoPeers { since: time_of(since), level },
+            Self::Alone { since } => SyncState::Alone { since: time_of(since) },
+            Self::Syncing => SyncState::Syncing,
+            Self::Synced => SyncState::Synced,
+        }
+    }
+}
+
+impl<Time: Copy> SyncState<Time> {
     /// Whether miners get jobs: not on a chain that reachable peers have left behind.
     pub const fn may_mine(self) -> bool {
         match self {

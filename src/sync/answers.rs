@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
+use super::peer::Peer;
 use super::plan::{Answer, Batch, Plan};
 use super::{
-    Asked, PeerId, RequestId, Route, Sync, SyncAction, View, What, HOLD_S, NEAR_HEIGHTS, NEAR_SHARES, PLANS_MAX,
-    REFUSED_S, STATUS_EVERY_S,
+    Asked, PeerId, RequestId, Route, Sync, SyncAction, View, What, ANSWER_MAX_S, HOLD_S, NEAR_HEIGHTS, NEAR_SHARES,
+    PAUSE_S, PLANS_MAX, REFUSED_S, STATUS_EVERY_S,
 };
 use crate::share::{Share, ShareId};
 use crate::sharechain::ApartId;
-use crate::units::{ShareHeight, UnixTime};
+use crate::units::{ShareHeight, SteadyTime};
 use crate::wire::{Offence, PeerStatus, Response};
 
 /// One page of a peer's list.
@@ -27,7 +28,7 @@ impl Sync {
         peer: PeerId,
         id: RequestId,
         response: Response,
-        now: UnixTime,
+        now: SteadyTime,
         view: &impl View,
     ) -> Vec<SyncAction> {
         // An answer that comes too late, or is no answer, was dealt with when its time was over.
@@ -39,7 +40,7 @@ impl Sync {
         self.act(now, view)
     }
 
-    fn answered(&mut self, asked: Asked, response: Response, now: UnixTime, view: &impl View) {
+    fn answered(&mut self, asked: Asked, response: Response, now: SteadyTime, view: &impl View) {
         let peer = asked.peer;
         match (&asked.what, response) {
             (What::Status, Response::Status(status)) => self.status(peer, status, now),
@@ -74,7 +75,7 @@ impl Sync {
                 }
                 self.gone_wrong(&asked, now);
             }
-            (_, Response::Busy) => self.gone_wrong(&asked, now),
+            (_, Response::Busy) => self.is_busy(&asked, now),
             _ => {
                 self.penalize(peer, Offence::Unasked);
                 self.gone_wrong(&asked, now);
@@ -82,17 +83,35 @@ impl Sync {
         }
     }
 
-    fn status(&mut self, id: PeerId, status: PeerStatus, now: UnixTime) {
+    fn status(&mut self, id: PeerId, status: PeerStatus, now: SteadyTime) {
         self.is_heard(id);
         if status.chain_id != self.chain_id {
             self.penalize(id, Offence::OtherChain);
-            self.hold(id, UnixTime(u32::MAX));
+            self.hold(id, SteadyTime::NEVER);
             return;
         }
         if let Some(peer) = self.peers.get_mut(&id) {
-            peer.clock_ahead_s = Some(i64::from(status.clock.0) - i64::from(now.0));
             peer.status_due = now.plus(STATUS_EVERY_S);
+            peer.status_at = now;
             peer.status = Some(status);
+        }
+    }
+
+    /// A peer has no time for a question just now, which says nothing of what it has: where much hangs on the answer it is
+    /// asked again soon.
+    fn is_busy(&mut self, asked: &Asked, now: SteadyTime) {
+        match &asked.what {
+            What::Status => {
+                self.pause(asked.peer, now);
+                // Whoever says no more than that for as long as others may keep silent is as good as silent.
+                let is_new = |peer: &&mut Peer| peer.status.is_some() || now.since(peer.since) < ANSWER_MAX_S;
+                match self.peers.get_mut(&asked.peer).filter(is_new) {
+                    Some(peer) => peer.status_due = now.plus(PAUSE_S),
+                    None => self.gone_wrong(asked, now),
+                }
+            }
+            What::Inventory { plan: None, .. } => self.pause(asked.peer, now),
+            _ => self.gone_wrong(asked, now),
         }
     }
 
@@ -102,7 +121,7 @@ impl Sync {
 
     /// A peer has what is on a plan's list up to some share. What it has behind that is asked for when this is there,
     /// for the list is its leader's alone: who could add to it could spoil it.
-    fn extend(&mut self, peer: PeerId, number: u64, page: Page, now: UnixTime) {
+    fn extend(&mut self, peer: PeerId, number: u64, page: Page, now: SteadyTime) {
         let ids_max = self.ids_max;
         let Some(plan) = self.plans.get_mut(&number) else { return };
         let Some(at) = plan.index_of(&page.after) else { return };
@@ -118,7 +137,7 @@ impl Sync {
     }
 
     /// Begins to fetch what a peer has, if it is worth it.
-    fn begin(&mut self, peer: PeerId, page: Page, now: UnixTime, view: &impl View) {
+    fn begin(&mut self, peer: PeerId, page: Page, now: SteadyTime, view: &impl View) {
         let joins = page.after != ShareId::ZERO;
         let is_better = self.peers.get(&peer).is_some_and(|peer| peer.is_better_than(view));
         if let Some(peer) = self.peers.get_mut(&peer) {
@@ -157,7 +176,7 @@ impl Sync {
         self.plans.insert(self.plans_made, plan);
     }
 
-    fn batch(&mut self, peer: PeerId, number: u64, batch: Batch, shares: &[Arc<Share>], now: UnixTime) {
+    fn batch(&mut self, peer: PeerId, number: u64, batch: Batch, shares: &[Arc<Share>], now: SteadyTime) {
         let Some(plan) = self.plans.get_mut(&number) else { return };
         match plan.answer(batch, peer, shares, now) {
             Answer::Whole => {}
@@ -186,7 +205,7 @@ impl Sync {
         }
     }
 
-    fn single(&mut self, peer: PeerId, id: &ShareId, shares: Vec<Arc<Share>>, now: UnixTime) {
+    fn single(&mut self, peer: PeerId, id: &ShareId, shares: Vec<Arc<Share>>, now: SteadyTime) {
         match shares.as_slice() {
             [] => self.singles.failed(id),
             [share] if share.id() == *id => {

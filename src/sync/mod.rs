@@ -22,9 +22,11 @@
 //!   all of a base for what breaks upon it (rules 1 and 2 excepted, which a share breaks by itself). Who
 //!   inherited them is neither blamed nor held, but asked for a list of its own.
 //! - *Places are not for ever.* Where all plans are taken and another peer waits the slowest makes way.
-//! - *Waiting ends.* Peers that say nothing keep a node from being level for the time of one answer, all peers
-//!   together for `AWAITED_MAX_S`, counted from when it began. A node that mined alone goes on until it is shown more.
-//! - *No second chain.* A node without a chain starts none while a peer has one, or has not said yet.
+//! - *Waiting ends.* Peers that have said nothing yet keep a node waiting for the time of one answer, and no longer
+//!   however many come, or come again; all peers together for `AWAITED_MAX_S`, counted from when it began. Alone is a node
+//!   with which nobody speaks, whoever comes and goes. A node that mined alone goes on until it is shown more.
+//! - *No second chain.* A node without a chain starts none while a peer has one, or may still say so (the wait above).
+//! - *Nothing waits for the time of day.* All waits go by a clock that nobody sets.
 //!
 //! | file | subject |
 //! |---|---|
@@ -37,11 +39,13 @@
 //! | `answers` | what is made of a peer's answers |
 //! | `rounds` | what to do next |
 //! | `state` | whether we are level with the others |
+//! | `clocks` | whether our clock agrees with theirs |
 //! | `serve` | answers to other nodes' questions |
 //! | `view` | what must be known of our own chain |
 
 mod action;
 mod answers;
+mod clocks;
 mod pace;
 mod peer;
 mod plan;
@@ -60,8 +64,8 @@ pub use view::View;
 
 use crate::params::{ChainId, ChainParams, UNCLE_DEPTH_MAX};
 use crate::share::ShareId;
-use crate::sharechain::{fetched_max, ApartId, ApartOutcome, Rule, Source};
-use crate::units::{ShareHeight, UnixTime};
+use crate::sharechain::{fetched_max, ApartId, ApartOutcome, Rule, Source, COMPARE_MAX_S, HELD_MAX_S};
+use crate::units::{ShareHeight, SteadyTime};
 use crate::wire::{Offence, Request};
 use peer::Peer;
 use plan::{Batch, Plan};
@@ -73,7 +77,7 @@ use state::Level;
 const ANSWER_MAX_S: u32 = 40;
 /// Seconds from one question for a peer's status to the next.
 const STATUS_EVERY_S: u32 = 60;
-/// Seconds without a peer after which a node mines alone.
+/// Seconds without a peer that says where it is after which a node mines alone.
 pub const ALONE_AFTER_S: u32 = 60;
 /// Seconds for which a peer whose list led nowhere is not asked for another.
 const HOLD_S: u32 = 60;
@@ -88,17 +92,16 @@ const SHARES_PER_REFUSED_S: usize = 25;
 const AWAITED_MAX_S: u32 = 900;
 /// Seconds after which a plan is dropped of which nobody left has the next share.
 const STALLED_MAX_S: u32 = 45;
-/// Seconds for which a chain kept apart that nobody serves any more is kept, to be taken up again.
-const ORPHANED_MAX_S: u32 = 600;
-/// Seconds that a newcomer with one chain waits for others to compare it with.
-const COMPARE_MAX_S: u32 = 60;
+/// Seconds for which a chain kept apart that nobody serves any more is kept, to be taken up again: the sharechain gives up
+/// what does not get on for as long.
+const ORPHANED_MAX_S: u32 = HELD_MAX_S;
 /// Batches that one peer is asked for at once: one under way while the other is made.
 const BATCHES_PER_PEER_MAX: usize = 2;
 /// Single shares that one peer is asked for at once.
 const SINGLES_PER_PEER_MAX: usize = 4;
 /// So many missing shares from one peer: not single ones are missing but a piece of its chain.
 const NEEDS_MAX: usize = 4;
-/// Seconds for which a peer that did not answer is asked for nothing.
+/// Seconds for which a peer that did not answer, or is busy, is asked for nothing.
 const PAUSE_S: u32 = 5;
 /// Lists that peers are asked for at once: two honest ones hardly differ, more are asked only if these lead nowhere.
 const INVENTORIES_MAX: usize = 2;
@@ -115,11 +118,6 @@ const NEAR_SHARES: usize = 1_024;
 const BEHIND_SHARES: usize = 20;
 /// Seconds from one report of progress to the next.
 const PROGRESS_EVERY_S: u32 = 5;
-/// A peers' median clock this far from ours is reported, every so often.
-const CLOCK_OFF_S: u64 = 60;
-/// With fewer peers one of them alone, or two that disagree, would decide whose clock is wrong.
-const CLOCK_PEERS_MIN: usize = 3;
-const CLOCK_REPORT_EVERY_S: u32 = 600;
 
 /// What was asked of a peer.
 #[derive(Clone, Debug)]
@@ -141,7 +139,7 @@ enum What {
 struct Asked {
     peer: PeerId,
     what: What,
-    deadline: UnixTime,
+    deadline: SteadyTime,
     /// It has not gone out, so its lateness is nobody's fault.
     is_lost: bool,
 }
@@ -159,19 +157,20 @@ pub struct Sync {
     requests: BTreeMap<RequestId, Asked>,
     requests_made: u64,
     singles: Singles,
-    state: SyncState,
+    state: SyncState<SteadyTime>,
     level: Level,
-    no_peers_since: Option<UnixTime>,
-    /// When a node without peers begins to mine alone.
-    alone_at: UnixTime,
-    progress_due: UnixTime,
-    clock_report_due: UnixTime,
+    /// Since when no peer is connected that has said where it is.
+    lone_since: Option<SteadyTime>,
+    /// When a node that is without such a peer begins to mine alone.
+    alone_at: SteadyTime,
+    progress_due: SteadyTime,
+    clock_report_due: SteadyTime,
     actions: Vec<SyncAction>,
 }
 
 impl Sync {
     /// Starts without peers.
-    pub fn new(params: &ChainParams, now: UnixTime) -> Self {
+    pub fn new(params: &ChainParams, now: SteadyTime) -> Self {
         Self {
             chain_id: params.chain_id(),
             payout_window: params.payout_window,
@@ -184,7 +183,7 @@ impl Sync {
             singles: Singles::default(),
             state: SyncState::NoPeers { since: now, level: false },
             level: Level::new(now),
-            no_peers_since: Some(now),
+            lone_since: Some(now),
             alone_at: now.plus(ALONE_AFTER_S),
             progress_due: now,
             clock_report_due: now,
@@ -193,20 +192,20 @@ impl Sync {
     }
 
     /// Starts without peers and with no way to find any: waits for none, and mines alone at once.
-    pub fn lone(params: &ChainParams, now: UnixTime) -> Self {
+    pub fn lone(params: &ChainParams, now: SteadyTime) -> Self {
         Self { alone_at: now, ..Self::new(params, now) }
     }
 
     /// Whether we are level with the others.
-    pub const fn state(&self) -> SyncState {
+    pub const fn state(&self) -> SyncState<SteadyTime> {
         self.state
     }
 
     /// Whether a genesis share may be made: no connected peer has a chain (rules, section 6), and none is still to
-    /// answer.
+    /// answer, as far as that is waited for.
     pub fn may_start_chain(&self) -> bool {
         let has_chain = |peer: &Peer| peer.status.as_ref().is_some_and(|status| status.has_chain());
-        self.state.may_mine() && !self.peers.values().any(|peer| !peer.is_heard || has_chain(peer))
+        self.state.may_mine() && !self.level.awaits_silent && !self.peers.values().any(has_chain)
     }
 
     /// The connected peers.
@@ -215,15 +214,13 @@ impl Sync {
     }
 
     /// A peer was connected.
-    pub fn peer_up(&mut self, peer: PeerId, now: UnixTime, view: &impl View) -> Vec<SyncAction> {
-        if self.peers.insert(peer, Peer::new(now)).is_none() && self.no_peers_since.take().is_some() {
-            self.is_joined(view);
-        }
+    pub fn peer_up(&mut self, peer: PeerId, now: SteadyTime, view: &impl View) -> Vec<SyncAction> {
+        self.peers.insert(peer, Peer::new(now));
         self.act(now, view)
     }
 
     /// A peer was disconnected.
-    pub fn peer_down(&mut self, peer: PeerId, now: UnixTime, view: &impl View) -> Vec<SyncAction> {
+    pub fn peer_down(&mut self, peer: PeerId, now: SteadyTime, view: &impl View) -> Vec<SyncAction> {
         let asked: Vec<RequestId> =
             self.requests.iter().filter(|(_, asked)| asked.peer == peer).map(|(id, _)| *id).collect();
         for id in asked {
@@ -234,10 +231,7 @@ impl Sync {
         for plan in self.plans.values_mut() {
             plan.remove_server(peer);
         }
-        if self.peers.remove(&peer).is_some() && self.peers.is_empty() {
-            self.no_peers_since = Some(now);
-            self.alone_at = now.plus(ALONE_AFTER_S);
-        }
+        self.peers.remove(&peer);
         self.act(now, view)
     }
 
@@ -250,7 +244,7 @@ impl Sync {
     }
 
     /// The peer of a request is gone, or the connection broke before its answer.
-    pub fn failed(&mut self, id: RequestId, now: UnixTime, view: &impl View) -> Vec<SyncAction> {
+    pub fn failed(&mut self, id: RequestId, now: SteadyTime, view: &impl View) -> Vec<SyncAction> {
         if let Some(asked) = self.requests.remove(&id) {
             self.gone_wrong(&asked, now);
         }
@@ -258,7 +252,7 @@ impl Sync {
     }
 
     /// A share that waits needs this one.
-    pub fn need(&mut self, id: ShareId, source: Source, now: UnixTime, view: &impl View) -> Vec<SyncAction> {
+    pub fn need(&mut self, id: ShareId, source: Source, now: SteadyTime, view: &impl View) -> Vec<SyncAction> {
         let planned = self.plans.values().any(|plan| plan.index_of(&id).is_some());
         if self.level.is_level && !planned && !view.holds(&id) {
             let sender = match source {
@@ -287,7 +281,7 @@ impl Sync {
     }
 
     /// A share breaks a rule: what follows it is worthless.
-    pub fn refused(&mut self, id: &ShareId, source: Source, now: UnixTime, view: &impl View) -> Vec<SyncAction> {
+    pub fn refused(&mut self, id: &ShareId, source: Source, now: SteadyTime, view: &impl View) -> Vec<SyncAction> {
         let with_it: Vec<u64> = self
             .plans
             .iter()
@@ -309,7 +303,7 @@ impl Sync {
         &mut self,
         apart: ApartId,
         outcome: &ApartOutcome,
-        now: UnixTime,
+        now: SteadyTime,
         view: &impl View,
     ) -> Vec<SyncAction> {
         if let Some(plan) = self.plans.remove(&apart.0) {
@@ -339,7 +333,7 @@ impl Sync {
     ///
     /// Rules 1 and 2 speak of the share alone. All others compare it with what is below, which on a base could not be
     /// verified: then either the base is false or this share.
-    fn found_false(&mut self, plan: &Plan, rule: Rule, source: Source, on_base: bool, now: UnixTime) {
+    fn found_false(&mut self, plan: &Plan, rule: Rule, source: Source, on_base: bool, now: SteadyTime) {
         let sender = match source {
             Source::Peer(peer) => peer,
             Source::Local => plan.leader,
@@ -359,7 +353,7 @@ impl Sync {
     }
 
     /// Time passes: about once a second.
-    pub fn tick(&mut self, now: UnixTime, view: &impl View) -> Vec<SyncAction> {
+    pub fn tick(&mut self, now: SteadyTime, view: &impl View) -> Vec<SyncAction> {
         let late: Vec<RequestId> =
             self.requests.iter().filter(|(_, asked)| asked.deadline <= now).map(|(id, _)| *id).collect();
         for id in late {
@@ -377,7 +371,7 @@ impl Sync {
     }
 
     /// A question that gets no answer from this peer.
-    fn gone_wrong(&mut self, asked: &Asked, now: UnixTime) {
+    fn gone_wrong(&mut self, asked: &Asked, now: SteadyTime) {
         self.pause(asked.peer, now);
         match &asked.what {
             What::Status => {
@@ -399,7 +393,7 @@ impl Sync {
         }
     }
 
-    fn ask(&mut self, peer: PeerId, what: What, request: Request, now: UnixTime) {
+    fn ask(&mut self, peer: PeerId, what: What, request: Request, now: SteadyTime) {
         self.requests_made += 1;
         let id = RequestId(self.requests_made);
         self.requests.insert(id, Asked { peer, what, deadline: now.plus(ANSWER_MAX_S), is_lost: false });
@@ -411,14 +405,14 @@ impl Sync {
     }
 
     /// Leaves a peer's chain alone for a while.
-    fn hold(&mut self, peer: PeerId, until: UnixTime) {
+    fn hold(&mut self, peer: PeerId, until: SteadyTime) {
         if let Some(peer) = self.peers.get_mut(&peer) {
             peer.hold_until = peer.hold_until.max(until);
         }
     }
 
     /// Asks a peer for nothing for a moment.
-    fn pause(&mut self, peer: PeerId, now: UnixTime) {
+    fn pause(&mut self, peer: PeerId, now: SteadyTime) {
         if let Some(peer) = self.peers.get_mut(&peer) {
             peer.busy_until = now.plus(PAUSE_S);
         }

@@ -2,22 +2,24 @@
 
 use super::view::View;
 use crate::share::ShareId;
-use crate::units::UnixTime;
+use crate::units::SteadyTime;
 use crate::wire::PeerStatus;
 
 /// What is known of one peer.
 #[derive(Debug)]
 pub(super) struct Peer {
+    /// When it came.
+    pub since: SteadyTime,
     /// What it said last.
     pub status: Option<PeerStatus>,
     /// When to ask for it next.
-    pub status_due: UnixTime,
-    /// How far its clock was ahead of ours, in seconds.
-    pub clock_ahead_s: Option<i64>,
+    pub status_due: SteadyTime,
+    /// When it said that.
+    pub status_at: SteadyTime,
     /// Until when its chain is left alone, because trying led nowhere.
-    pub hold_until: UnixTime,
+    pub hold_until: SteadyTime,
     /// Until when nothing but its status is asked, because it did not answer.
-    pub busy_until: UnixTime,
+    pub busy_until: SteadyTime,
     /// Whether its chain grows from a share of ours, as far as it was asked.
     pub joins: Option<bool>,
     /// Whether it has answered when it was asked for its status, or failed to in time.
@@ -31,24 +33,25 @@ pub(super) struct Peer {
     /// Missing shares that it left us with since it was asked for its status for that reason.
     pub needs: usize,
     /// When it may be asked for that reason again.
-    pub hurry_due: UnixTime,
+    pub hurry_due: SteadyTime,
 }
 
 impl Peer {
-    pub fn new(now: UnixTime) -> Self {
+    pub fn new(now: SteadyTime) -> Self {
         Self {
+            since: now,
             status: None,
+            status_at: now,
             status_due: now,
-            clock_ahead_s: None,
-            hold_until: UnixTime(0),
-            busy_until: UnixTime(0),
+            hold_until: SteadyTime(0),
+            busy_until: SteadyTime(0),
             joins: None,
             is_heard: false,
             own_list: false,
             solo: false,
             fetched_tip: None,
             needs: 0,
-            hurry_due: UnixTime(0),
+            hurry_due: SteadyTime(0),
         }
     }
 
@@ -65,7 +68,7 @@ impl Peer {
     }
 
     /// Whether nothing is to be got from it, for all that is known.
-    pub fn is_settled(&self, now: UnixTime, view: &impl View) -> bool {
+    pub fn is_settled(&self, now: SteadyTime, view: &impl View) -> bool {
         if self.hold_until > now {
             return true;
         }

@@ -12,7 +12,7 @@ use super::action::{PeerId, Route};
 use super::pace::Pace;
 use super::serve::locator_of;
 use crate::share::{Share, ShareId};
-use crate::units::{ShareHeight, UnixTime};
+use crate::units::{ShareHeight, SteadyTime};
 use crate::wire::limits::SHARES_MAX;
 use crate::wire::List;
 
@@ -44,7 +44,7 @@ pub(super) enum Answer {
 struct Wanted {
     len: usize,
     /// Who is to give it, and since when; nobody: it is to be asked for again.
-    asked_of: Option<(PeerId, UnixTime)>,
+    asked_of: Option<(PeerId, SteadyTime)>,
     /// How often the leader was asked for it in vain.
     tries: u32,
     /// Who failed to give it.
@@ -93,9 +93,9 @@ pub(super) struct Plan {
     /// Whether all of it was handed over and is being judged.
     pub judging: bool,
     /// When it began.
-    pub since: UnixTime,
+    pub since: SteadyTime,
     /// When something came last.
-    pub heard: UnixTime,
+    pub heard: SteadyTime,
     /// Shares of it that proved valid.
     pub linked: usize,
     /// Shares handed over before the last tick: had one no proof of work the plan would not be there any more.
@@ -108,7 +108,7 @@ pub(super) struct Plan {
     index: HashMap<ShareId, usize>,
     servers: BTreeMap<PeerId, Server>,
     /// Until when waiting was counted.
-    counted: UnixTime,
+    counted: SteadyTime,
     /// First index that was never asked for.
     next: usize,
     wanted: BTreeMap<usize, Wanted>,
@@ -124,7 +124,7 @@ impl Plan {
         leader: PeerId,
         start_height: ShareHeight,
         open_height: Option<ShareHeight>,
-        now: UnixTime,
+        now: SteadyTime,
     ) -> Self {
         Self {
             route,
@@ -203,7 +203,7 @@ impl Plan {
     }
 
     /// What to ask of a peer next; counts as asked.
-    pub fn next_batch(&mut self, peer: PeerId, now: UnixTime) -> Option<Batch> {
+    pub fn next_batch(&mut self, peer: PeerId, now: SteadyTime) -> Option<Batch> {
         let upto = self.limit(peer)?;
         let leader = self.leader;
         let again = self.wanted.iter_mut().find(|(start, wanted)| {
@@ -240,7 +240,7 @@ impl Plan {
     }
 
     /// Takes what a peer gave for a batch: some of it, in order, or nothing.
-    pub fn answer(&mut self, batch: Batch, peer: PeerId, shares: &[Arc<Share>], now: UnixTime) -> Answer {
+    pub fn answer(&mut self, batch: Batch, peer: PeerId, shares: &[Arc<Share>], now: SteadyTime) -> Answer {
         if !self.is_asked(batch, peer) {
             return Answer::Whole;
         }

@@ -3,17 +3,17 @@
 use super::peer::Peer;
 use super::plan::Plan;
 use super::{
-    Asked, PeerId, Progress, Route, Sync, SyncAction, View, What, BATCHES_PER_PEER_MAX, CLOCK_OFF_S, CLOCK_PEERS_MIN,
-    CLOCK_REPORT_EVERY_S, COMPARE_MAX_S, HOLD_S, INVENTORIES_MAX, ORPHANED_MAX_S, PAUSE_S, PLACE_MIN_S, PLANS_MAX,
-    PROGRESS_EVERY_S, REFUSED_S, SINGLES_PER_PEER_MAX, STALLED_MAX_S, STATUS_EVERY_S,
+    Asked, PeerId, Progress, Route, Sync, SyncAction, View, What, BATCHES_PER_PEER_MAX, COMPARE_MAX_S, HOLD_S,
+    INVENTORIES_MAX, ORPHANED_MAX_S, PAUSE_S, PLACE_MIN_S, PLANS_MAX, PROGRESS_EVERY_S, REFUSED_S,
+    SINGLES_PER_PEER_MAX, STALLED_MAX_S, STATUS_EVERY_S,
 };
 use crate::share::ShareId;
-use crate::units::UnixTime;
+use crate::units::SteadyTime;
 use crate::wire::{List, Request};
 
 impl Sync {
     /// Does whatever is due and hands out all actions.
-    pub(super) fn act(&mut self, now: UnixTime, view: &impl View) -> Vec<SyncAction> {
+    pub(super) fn act(&mut self, now: SteadyTime, view: &impl View) -> Vec<SyncAction> {
         self.ask_statuses(now);
         self.settle_plans(now, view);
         self.ask_inventories(now, view);
@@ -28,7 +28,7 @@ impl Sync {
         self.requests.values().filter(move |asked| asked.peer == peer).map(|asked| &asked.what)
     }
 
-    fn ask_statuses(&mut self, now: UnixTime) {
+    fn ask_statuses(&mut self, now: SteadyTime) {
         let due: Vec<PeerId> =
             self.peers.iter().filter(|(_, peer)| peer.status_due <= now).map(|(id, _)| *id).collect();
         for id in due {
@@ -40,7 +40,7 @@ impl Sync {
     }
 
     /// Ends plans that are done, hopeless or forgotten.
-    fn settle_plans(&mut self, now: UnixTime, view: &impl View) {
+    fn settle_plans(&mut self, now: SteadyTime, view: &impl View) {
         let numbers: Vec<u64> = self.plans.keys().copied().collect();
         let may_finish = view.tip().is_some() || !self.is_more_to_compare(now, view);
         for number in numbers {
@@ -66,7 +66,7 @@ impl Sync {
     }
 
     /// Whoever fails or is too slow makes way for others.
-    fn keep_pace(&mut self, number: u64, now: UnixTime) {
+    fn keep_pace(&mut self, number: u64, now: SteadyTime) {
         let Some(plan) = self.plans.get_mut(&number) else { return };
         let helpers = plan.slow_helpers();
         helpers.iter().for_each(|helper| plan.remove_server(*helper));
@@ -88,7 +88,7 @@ impl Sync {
 
     /// All of a list was handed to the sharechain. Where the tip is not held soon it waits for something, or was refused:
     /// the list is asked for once more, and then not for a while.
-    fn end_chain_plan(&mut self, number: u64, now: UnixTime) {
+    fn end_chain_plan(&mut self, number: u64, now: SteadyTime) {
         let Some(plan) = self.plans.remove(&number) else { return };
         for peer in self.peers.values_mut() {
             let Some(tip) = peer.status.as_ref().map(|status| status.tip) else { continue };
@@ -104,7 +104,7 @@ impl Sync {
     }
 
     /// Whether a newcomer that has fetched a chain may still be offered another: it takes the best (rules, section 6).
-    fn is_more_to_compare(&self, now: UnixTime, view: &impl View) -> bool {
+    fn is_more_to_compare(&self, now: SteadyTime, view: &impl View) -> bool {
         let fetched = self.plans.values().filter(|plan| plan.is_fetched());
         let Some(since) = fetched.map(|plan| plan.heard).min() else { return false };
         let is_known = |id: PeerId, peer: &Peer| {
@@ -118,7 +118,7 @@ impl Sync {
     }
 
     /// Drops a plan and leaves the chain of whoever gave its list alone for a while.
-    pub(super) fn give_up(&mut self, number: u64, hold_until: UnixTime) {
+    pub(super) fn give_up(&mut self, number: u64, hold_until: SteadyTime) {
         let Some(plan) = self.plans.remove(&number) else { return };
         if let Route::Apart(apart) = plan.route {
             self.actions.push(SyncAction::Drop(apart));
@@ -128,7 +128,7 @@ impl Sync {
 
     /// Who gave a list that led nowhere is left alone for a while; who helped with it, or took it over, is asked for its
     /// own.
-    pub(super) fn led_nowhere(&mut self, plan: &Plan, hold_until: UnixTime) {
+    pub(super) fn led_nowhere(&mut self, plan: &Plan, hold_until: SteadyTime) {
         for id in plan.servers() {
             if plan.is_author(id) {
                 self.hold(id, hold_until);
@@ -140,7 +140,7 @@ impl Sync {
 
     /// Asks peers whose tips are unknown for what they have; those whose tips are on a list help to fetch it, unless
     /// that is to be done by a list of theirs.
-    fn ask_inventories(&mut self, now: UnixTime, view: &impl View) {
+    fn ask_inventories(&mut self, now: SteadyTime, view: &impl View) {
         let ids: Vec<PeerId> = self.peers.keys().copied().collect();
         for id in ids {
             let Some(peer) = self.peers.get(&id).filter(|peer| !peer.is_settled(now, view)) else { continue };
@@ -172,7 +172,7 @@ impl Sync {
 
     /// Whether there is room for one more plan. Where there is none the slowest makes way, if it had its time, or nobody
     /// is left to ask for it: four peers could hold all places otherwise for as long as they like, or give lists and go.
-    fn has_room(&mut self, now: UnixTime) -> bool {
+    fn has_room(&mut self, now: SteadyTime) -> bool {
         if self.plans.len() < PLANS_MAX {
             // One place is kept for each answer under way.
             return self.plans.len() + self.first_pages().count() < PLANS_MAX;
@@ -186,7 +186,7 @@ impl Sync {
         slowest.map(|number| self.give_up(number, now.plus(REFUSED_S))).is_some()
     }
 
-    fn ask_inventory(&mut self, peer: PeerId, now: UnixTime, view: &impl View) {
+    fn ask_inventory(&mut self, peer: PeerId, now: SteadyTime, view: &impl View) {
         let is_own = self.peers.get(&peer).is_some_and(Peer::wants_own_list);
         let longest = self.plans.values().filter(|plan| !is_own && !plan.judging).max_by_key(|plan| plan.counts().1);
         let mut locator = longest.map(|plan| plan.locator()).unwrap_or_default();
@@ -205,14 +205,14 @@ impl Sync {
     }
 
     /// Counts how long whom has kept us waiting.
-    pub(super) fn count_waiting(&mut self, now: UnixTime) {
+    pub(super) fn count_waiting(&mut self, now: SteadyTime) {
         let paged = self.paged();
         for (number, plan) in &mut self.plans {
             plan.count_waiting(paged.contains(number), now);
         }
     }
 
-    fn ask_pages(&mut self, now: UnixTime) {
+    fn ask_pages(&mut self, now: SteadyTime) {
         let paged = self.paged();
         let due: Vec<(u64, PeerId, ShareId)> = self
             .plans
@@ -226,7 +226,7 @@ impl Sync {
         }
     }
 
-    fn ask_batches(&mut self, now: UnixTime) {
+    fn ask_batches(&mut self, now: SteadyTime) {
         let mut free: Vec<(PeerId, usize)> = self
             .peers
             .iter()
@@ -253,7 +253,7 @@ impl Sync {
         }
     }
 
-    fn ask_singles(&mut self, now: UnixTime) {
+    fn ask_singles(&mut self, now: SteadyTime) {
         loop {
             let peers: Vec<PeerId> = self
                 .peers
@@ -269,8 +269,8 @@ impl Sync {
         }
     }
 
-    /// Reports progress and clocks, every so often.
-    pub(super) fn report(&mut self, now: UnixTime) {
+    /// Reports progress, every so often.
+    pub(super) fn report(&mut self, now: SteadyTime) {
         if let Some(plan) = self.plans.values().max_by_key(|plan| plan.counts().1) {
             if now >= self.progress_due {
                 self.progress_due = now.plus(PROGRESS_EVERY_S);
@@ -286,23 +286,5 @@ impl Sync {
                 }));
             }
         }
-        let off = self.clock_ahead_s().filter(|ahead_s| ahead_s.unsigned_abs() > CLOCK_OFF_S);
-        if let Some(ahead_s) = off.filter(|_| now >= self.clock_report_due) {
-            self.clock_report_due = now.plus(CLOCK_REPORT_EVERY_S);
-            self.actions.push(SyncAction::ClockOff { ahead_s });
-        }
-    }
-
-    /// Seconds that the connected peers' clocks, by their median, are ahead of ours; none while too few have told theirs.
-    ///
-    /// Of two middle ones the nearer to ours counts, so that half of the peers cannot blame us.
-    pub fn clock_ahead_s(&self) -> Option<i64> {
-        let mut ahead_s: Vec<i64> = self.peers.values().filter_map(|peer| peer.clock_ahead_s).collect();
-        if ahead_s.len() < CLOCK_PEERS_MIN {
-            return None;
-        }
-        ahead_s.sort_unstable();
-        let middle = [ahead_s.len().saturating_sub(1) / 2, ahead_s.len() / 2];
-        middle.into_iter().filter_map(|at| ahead_s.get(at).copied()).min_by_key(|ahead_s| ahead_s.unsigned_abs())
     }
 }

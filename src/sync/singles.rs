@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::action::PeerId;
 use crate::share::ShareId;
-use crate::units::UnixTime;
+use crate::units::SteadyTime;
 
 /// Shares that are looked for at once; more are missing only when a whole chain is, which a plan fetches.
 const SINGLES_MAX: usize = 128;
@@ -25,7 +25,7 @@ struct Single {
 enum State {
     ToAsk,
     Asked,
-    Paused(UnixTime),
+    Paused(SteadyTime),
 }
 
 /// The shares looked for.
@@ -41,7 +41,7 @@ impl Singles {
     }
 
     /// What to ask of whom; counts as asked.
-    pub fn next(&mut self, peers: &[PeerId], now: UnixTime) -> Option<(ShareId, PeerId)> {
+    pub fn next(&mut self, peers: &[PeerId], now: SteadyTime) -> Option<(ShareId, PeerId)> {
         for (id, single) in self.0.iter_mut().filter(|(_, single)| single.state == State::ToAsk) {
             let is_new = |peer: &PeerId| !single.asked.contains(peer);
             let sender = single.sender.filter(|sender| peers.contains(sender) && is_new(sender));
@@ -71,7 +71,7 @@ impl Singles {
     }
 
     /// Forgets what nobody had, so that it can be looked for again.
-    pub fn tick(&mut self, now: UnixTime) {
+    pub fn tick(&mut self, now: SteadyTime) {
         self.0.retain(|_, single| !matches!(single.state, State::Paused(until) if until <= now));
     }
 }

@@ -1,12 +1,18 @@
 //! Whether we are level with the others: whether miners get jobs.
 //!
 //! Whoever waits for what others say must not wait for ever, for anybody can connect and keep silent, come and go, or
-//! claim what is not there. Each wait has its end, counted from when waiting began and not anew with each peer.
+//! claim what is not there. Each wait has its end, counted from when waiting began and not anew with each peer:
+//!
+//! - for somebody to speak with: from when the last peer was there that said where it is. Who comes and goes without a word,
+//!   as from a node that is full, is no company;
+//! - for those that have not said yet: from when the first of them came, and anew after a quarter of an hour at the earliest;
+//! - for what they have: from when we were level last. Only a node without a chain waits as long as a peer has one, for by
+//!   the rules (section 6) it may start none of its own.
 
 use super::peer::Peer;
 use super::plan::Plan;
-use super::{Route, Sync, SyncAction, SyncState, View, ANSWER_MAX_S, AWAITED_MAX_S, BEHIND_SHARES};
-use crate::units::UnixTime;
+use super::{Route, Sync, SyncAction, SyncState, View, ALONE_AFTER_S, ANSWER_MAX_S, AWAITED_MAX_S, BEHIND_SHARES};
+use crate::units::SteadyTime;
 
 /// Whether we are level, and since when we are not.
 #[derive(Debug)]
@@ -15,32 +21,45 @@ pub(super) struct Level {
     pub is_level: bool,
     /// Whether that is so only because there was nobody to be level with.
     pub is_lone: bool,
-    /// Since when we are not.
-    behind_since: Option<UnixTime>,
-    /// Since when only peers that have said nothing yet keep us from it.
-    quiet_since: Option<UnixTime>,
+    /// Whether a peer is here that has not said yet where it is, and still has time to.
+    pub awaits_silent: bool,
+    /// Since when we are not level.
+    behind_since: Option<SteadyTime>,
+    /// When peers that have not said yet were waited for first.
+    silent_since: Option<SteadyTime>,
+}
+
+/// What the connected peers have for us.
+enum Outlook {
+    /// So much that we are not level any more.
+    Behind,
+    /// Something, as they say.
+    More,
+    /// Some have not said yet, the others have nothing.
+    Silent,
+    /// Nothing.
+    Quiet,
 }
 
 impl Level {
-    pub const fn new(now: UnixTime) -> Self {
-        Self { is_level: false, is_lone: false, behind_since: Some(now), quiet_since: None }
+    pub const fn new(now: SteadyTime) -> Self {
+        Self { is_level: false, is_lone: false, awaits_silent: false, behind_since: Some(now), silent_since: None }
+    }
+
+    fn count_silence(&mut self, is_silent: bool, now: SteadyTime) {
+        let is_over = self.silent_since.is_none_or(|since| now.since(since) >= AWAITED_MAX_S);
+        if is_silent && is_over {
+            self.silent_since = Some(now);
+        }
+        self.awaits_silent = is_silent && self.silent_since.is_some_and(|since| now.since(since) < ANSWER_MAX_S);
     }
 }
 
 impl Sync {
-    /// The first peer after a time without.
-    pub(super) fn is_joined(&mut self, view: &impl View) {
-        if matches!(self.state, SyncState::Alone { .. }) {
-            // Who mines alone goes on until somebody shows more: a visitor's silence proves nothing. Who has no chain
-            // must not start one before it has asked.
-            self.level.is_level = view.tip().is_some();
-            self.level.is_lone = self.level.is_level;
-        }
-    }
-
-    pub(super) fn update_state(&mut self, now: UnixTime, view: &impl View) {
-        let state = match self.no_peers_since {
-            Some(since) => self.state_without_peers(since, now),
+    pub(super) fn update_state(&mut self, now: SteadyTime, view: &impl View) {
+        self.level.count_silence(self.peers.values().any(|peer| !peer.is_heard), now);
+        let state = match self.count_loneliness(now) {
+            Some(since) => self.state_alone(since, now, view),
             None => {
                 self.look_around(now, view);
                 match self.level.is_level {
@@ -55,40 +74,65 @@ impl Sync {
         }
     }
 
-    fn state_without_peers(&mut self, since: UnixTime, now: UnixTime) -> SyncState {
-        self.level.quiet_since = None;
-        if now < self.alone_at {
-            return SyncState::NoPeers { since, level: self.level.is_level };
+    /// Since when nobody is there who has said where it is.
+    fn count_loneliness(&mut self, now: SteadyTime) -> Option<SteadyTime> {
+        let has_company = self.peers.values().any(|peer| peer.status.is_some());
+        match self.lone_since {
+            _ if has_company => self.lone_since = None,
+            Some(_) => {}
+            None => {
+                self.lone_since = Some(now);
+                self.alone_at = now.plus(ALONE_AFTER_S);
+            }
         }
-        self.level.behind_since = None;
-        SyncState::Alone { since }
+        self.lone_since
     }
 
-    /// Whether there is more to be had from the peers.
-    fn look_around(&mut self, now: UnixTime, view: &impl View) {
-        // Without a chain nothing is lost by waiting: no jobs are made while a peer has one.
-        let has_chain = view.tip().is_some();
-        let is_awaited = |plan: &Plan| !has_chain || now.since(plan.since) < AWAITED_MAX_S;
-        let serves_old = |id| self.plans.values().any(|plan| plan.has_server(id) && !is_awaited(plan));
-        let has_more = |id, peer: &Peer| peer.status.is_some() && !peer.is_settled(now, view) && !serves_old(id);
-        let is_quiet = !self.plans.values().any(is_awaited) && !self.peers.iter().any(|(id, peer)| has_more(*id, peer));
-        let are_heard = self.peers.values().all(|peer| peer.is_heard);
-        let is_behind = self.plans.values().filter(|plan| is_awaited(plan)).any(|plan| self.is_behind(plan));
-
-        let level = &mut self.level;
-        let quiet_since = is_quiet.then(|| level.quiet_since.unwrap_or(now));
-        level.quiet_since = quiet_since;
-        let has_asked = quiet_since.is_some_and(|since| are_heard || now.since(since) >= ANSWER_MAX_S);
-        let has_waited = level.behind_since.is_some_and(|since| now.since(since) >= AWAITED_MAX_S) && has_chain;
-        if has_asked || has_waited {
-            level.is_level = true;
+    fn state_alone(&mut self, since: SteadyTime, now: SteadyTime, view: &impl View) -> SyncState<SteadyTime> {
+        let is_alone = now >= self.alone_at;
+        if is_alone {
+            // Who mines alone goes on until somebody shows more: a visitor's silence proves nothing. Who has no chain must
+            // not start one before it has asked.
+            self.level.is_level = view.tip().is_some();
+            self.level.is_lone = self.level.is_level;
+            self.level.behind_since = None;
         }
-        level.is_lone &= !has_asked;
-        if is_behind {
-            level.is_level = false;
-            level.is_lone = false;
+        match self.level.is_level {
+            false if self.level.awaits_silent => SyncState::Syncing,
+            _ if is_alone => SyncState::Alone { since },
+            level => SyncState::NoPeers { since, level },
+        }
+    }
+
+    fn look_around(&mut self, now: SteadyTime, view: &impl View) {
+        let outlook = self.outlook(now, view);
+        let level = &mut self.level;
+        match outlook {
+            Outlook::Behind => (level.is_level, level.is_lone) = (false, false),
+            Outlook::Quiet => (level.is_level, level.is_lone) = (true, false),
+            // Without a chain nothing is lost by waiting: no jobs are made while a peer has one.
+            Outlook::More | Outlook::Silent => {
+                let has_waited = level.behind_since.is_some_and(|since| now.since(since) >= AWAITED_MAX_S);
+                level.is_level |= has_waited && view.tip().is_some();
+            }
         }
         level.behind_since = (!level.is_level).then(|| level.behind_since.unwrap_or(now));
+    }
+
+    fn outlook(&self, now: SteadyTime, view: &impl View) -> Outlook {
+        let has_chain = view.tip().is_some();
+        let is_awaited = |plan: &&Plan| !has_chain || now.since(plan.since) < AWAITED_MAX_S;
+        let serves_old = |id| self.plans.values().any(|plan| plan.has_server(id) && !is_awaited(&plan));
+        let has_more = |id, peer: &Peer| peer.status.is_some() && !peer.is_settled(now, view) && !serves_old(id);
+        let mut awaited = self.plans.values().filter(is_awaited).peekable();
+        if awaited.peek().is_some() {
+            return if awaited.any(|plan| self.is_behind(plan)) { Outlook::Behind } else { Outlook::More };
+        }
+        match self.level.awaits_silent {
+            _ if self.peers.iter().any(|(id, peer)| has_more(*id, peer)) => Outlook::More,
+            true => Outlook::Silent,
+            false => Outlook::Quiet,
+        }
     }
 
     /// Whether a list proves that we have been left behind. Only shares prove it: anybody can make up a list of ids, and

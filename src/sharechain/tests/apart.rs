@@ -194,6 +194,26 @@ fn a_chain_that_does_not_get_on_is_given_up() {
 }
 
 #[test]
+fn where_the_clock_is_set_back_nothing_waits_until_it_is_there_again() {
+    // One chain is whole; another, which lacks a Bitcoin block, is waited for to be compared with it.
+    let (theirs, stuck) = (chain(20, 1), on_many_blocks(5));
+    let mut kit = Kit::new();
+    kit.now = theirs.now.max(stuck.now).plus(7_200);
+    for (id, of) in [(ID, &theirs), (ApartId(8), &stuck)] {
+        kit.chain.open_apart(id, false, kit.now);
+        for share in main_shares(of) {
+            kit.chain.receive_apart(id, share, PEER, kit.now);
+        }
+        kit.chain.finish_apart(id, kit.now);
+    }
+    let set = kit.now.minus(7_200);
+    assert!(outcomes(&kit.chain.tick(set)).is_empty());
+    assert!(outcomes(&kit.chain.tick(set.plus(59))).is_empty());
+    assert_eq!(outcomes(&kit.chain.tick(set.plus(60))), [(ID, ApartOutcome::Adopted)]);
+    assert_eq!(outcomes(&kit.chain.tick(set.plus(601))), [(ApartId(8), ApartOutcome::GivenUp)]);
+}
+
+#[test]
 fn a_newcomer_takes_the_best_of_what_is_whole_at_once() {
     let plain = chain(30, 1);
     let mut strong = Kit::new();

@@ -146,6 +146,18 @@ fn rule_6_given_up_after_ten_minutes_but_may_come_again() {
 }
 
 #[test]
+fn rule_6_given_up_ten_minutes_after_the_clock_was_set_back() {
+    let mut kit = Kit::with_chain(10);
+    kit.anchor = anchor(101);
+    let share = kit.next();
+    kit.give(&share);
+    let set = kit.now.minus(7_200);
+    assert_eq!(kit.chain.tick(set).len(), 1, "only asked for again");
+    assert_eq!(kit.chain.tick(set.plus(600)).len(), 1);
+    assert_eq!(verdict_on(&kit.chain.tick(set.plus(601)), &share), Verdict::Dropped);
+}
+
+#[test]
 fn rule_6_an_invalid_bitcoin_block_is_no_anchor() {
     let mut kit = Kit::with_chain(10);
     kit.anchor = anchor(101);

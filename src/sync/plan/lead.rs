@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use super::{Pace, PeerId, Plan, Server, UnixTime, TRIES_MAX};
+use super::{Pace, PeerId, Plan, Server, SteadyTime, TRIES_MAX};
 
 /// Seconds that are counted at once, at most: what is longer was a stop of our own, behind which answers wait to be read.
 const COUNTED_MAX_S: u32 = 5;
@@ -54,7 +54,7 @@ impl Plan {
     }
 
     /// Counts the time for which peers have kept us waiting: for shares, or (`paged`) the leader for the list's next page.
-    pub fn count_waiting(&mut self, paged: bool, now: UnixTime) {
+    pub fn count_waiting(&mut self, paged: bool, now: SteadyTime) {
         self.taken = self.delivered;
         let passed_s = now.since(std::mem::replace(&mut self.counted, now)).min(COUNTED_MAX_S);
         for (peer, server) in &mut self.servers {

@@ -7,6 +7,7 @@ use crate::params::ChainParams;
 use crate::sharechain::tests_kit::{params, Kit};
 use crate::sharechain::{Rule, Sharechain, Source, Verdict};
 use crate::sync::SyncState;
+use crate::units::UnixTime;
 use crate::wire::Offence;
 
 /// A node that starts with this chain.
@@ -410,4 +411,26 @@ fn a_newcomer_takes_a_pruned_chain_of_full_length() {
     assert_eq!(world.chain.tree().len(), kept as usize);
     assert!(verified >= standard.payout_window as usize, "{verified} verified");
     assert!(world.requests < 80, "{} requests", world.requests);
+}
+
+#[test]
+fn a_clock_that_is_set_while_a_chain_is_fetched_stops_nothing_and_blames_nobody() {
+    for set in [|now: UnixTime| now.minus(7_200), |now: UnixTime| now.plus(86_400)] {
+        let theirs = pruned(chain(params(), 300, 1, 30));
+        let mut world = World::newcomer(theirs.now.plus(7_300), 1);
+        world.connect(1, Remote::new(&theirs, Manner::Slow(5)));
+        world.connect(2, Remote::new(&theirs, Manner::Mute));
+        world.run(7);
+        world.now = set(world.now);
+        world.run_until(90, |world| world.tip() == tip(&theirs));
+        world.run_until(90, |world| world.sync.state() == SyncState::Synced);
+        assert!(world.offences.iter().all(|(peer, _)| *peer == 2), "{:?}", world.offences);
+        assert!(world.offences.len() <= 4, "once a minute: {:?}", world.offences);
+        // Alone it mines on, a minute after all have gone.
+        world.disconnect(1);
+        world.disconnect(2);
+        world.now = set(world.now);
+        world.run(60);
+        assert!(matches!(world.sync.state(), SyncState::Alone { .. }));
+    }
 }

@@ -11,7 +11,7 @@ use crate::share::ShareId;
 use crate::sharechain::tests_kit::{anchor_at, params, script, Kit, START};
 use crate::sharechain::{Anchor, Effect, Need, Sharechain, Source, Tree, Verdict};
 use crate::sync::{serve, PeerId, Progress, RequestId, Route, Sync, SyncAction, SyncState};
-use crate::units::UnixTime;
+use crate::units::{SteadyTime, UnixTime};
 use crate::wire::{Agent, Frame, List, Offence, Request, Response};
 
 /// Pseudo-random numbers (xorshift64*): the same in every run.
@@ -162,39 +162,41 @@ pub struct World {
     pub chain: Sharechain,
     pub sync: Sync,
     pub peers: BTreeMap<PeerId, Remote>,
+    /// The time of day.
     pub now: UnixTime,
+    /// For the planner's waits.
+    steady: SteadyTime,
     pub offences: Vec<(PeerId, Offence)>,
     pub progress: Vec<Progress>,
     pub requests: usize,
     pub verdicts: Vec<(Source, Verdict)>,
     /// Bitcoin blocks that our bitcoind knows; all are when this is none.
     pub known_anchors: Option<u32>,
-    pub states: Vec<SyncState>,
-    pub clock_off: Vec<i64>,
+    pub states: Vec<SyncState<SteadyTime>>,
     rng: Rng,
     steps: usize,
     pumping: bool,
     effects: VecDeque<Effect>,
     actions: VecDeque<SyncAction>,
-    under_way: VecDeque<(UnixTime, PeerId, RequestId, Option<Response>)>,
+    under_way: VecDeque<(SteadyTime, PeerId, RequestId, Option<Response>)>,
 }
 
 impl World {
     /// A node with this chain.
     pub fn new(chain: Sharechain, now: UnixTime, seed: u64) -> Self {
-        let sync = Sync::new(chain.tree().params(), now);
+        let sync = Sync::new(chain.tree().params(), SteadyTime(0));
         Self {
             chain,
             sync,
             peers: BTreeMap::new(),
             now,
+            steady: SteadyTime(0),
             offences: Vec::new(),
             progress: Vec::new(),
             requests: 0,
             verdicts: Vec::new(),
             known_anchors: None,
             states: Vec::new(),
-            clock_off: Vec::new(),
             rng: Rng::new(seed),
             steps: 0,
             pumping: false,
@@ -217,13 +219,13 @@ impl World {
 
     pub fn connect(&mut self, peer: PeerId, remote: Remote) {
         self.peers.insert(peer, remote);
-        let actions = self.sync.peer_up(peer, self.now, self.chain.tree());
+        let actions = self.sync.peer_up(peer, self.steady, self.chain.tree());
         self.perform(actions);
     }
 
     pub fn disconnect(&mut self, peer: PeerId) {
         self.peers.remove(&peer);
-        let actions = self.sync.peer_down(peer, self.now, self.chain.tree());
+        let actions = self.sync.peer_down(peer, self.steady, self.chain.tree());
         self.perform(actions);
     }
 
@@ -231,10 +233,11 @@ impl World {
     pub fn run(&mut self, seconds: u32) {
         for _ in 0..seconds {
             self.now = self.now.plus(1);
+            self.steady = self.steady.plus(1);
             self.answer_due();
             let effects = self.chain.tick(self.now);
             self.take(effects);
-            let actions = self.sync.tick(self.now, self.chain.tree());
+            let actions = self.sync.tick(self.steady, self.chain.tree());
             self.perform(actions);
         }
     }
@@ -252,7 +255,7 @@ impl World {
 
     fn answer_due(&mut self) {
         loop {
-            let Some(at) = self.under_way.iter().position(|(due, ..)| *due <= self.now) else { return };
+            let Some(at) = self.under_way.iter().position(|(due, ..)| *due <= self.steady) else { return };
             let Some((_, peer, id, response)) = self.under_way.remove(at) else { return };
             if !self.peers.contains_key(&peer) {
                 continue;
@@ -261,9 +264,9 @@ impl World {
                 Some(response) => {
                     // Everything that travels goes through its bytes.
                     let response = Response::decode(&response.encode()).unwrap();
-                    self.sync.response(peer, id, response, self.now, self.chain.tree())
+                    self.sync.response(peer, id, response, self.steady, self.chain.tree())
                 }
-                None => self.sync.failed(id, self.now, self.chain.tree()),
+                None => self.sync.failed(id, self.steady, self.chain.tree()),
             };
             self.perform(actions);
         }
@@ -325,7 +328,6 @@ impl World {
             SyncAction::Penalize { peer, offence } => self.offences.push((peer, offence)),
             SyncAction::Progress(progress) => self.progress.push(progress),
             SyncAction::State(state) => self.states.push(state),
-            SyncAction::ClockOff { ahead_s } => self.clock_off.push(ahead_s),
         }
     }
 
@@ -333,13 +335,13 @@ impl World {
         match effect {
             Effect::Verdict { id, source, verdict, .. } => {
                 if matches!(verdict, Verdict::Rejected { .. }) {
-                    let actions = self.sync.refused(&id, source, self.now, self.chain.tree());
+                    let actions = self.sync.refused(&id, source, self.steady, self.chain.tree());
                     self.perform(actions);
                 }
                 self.verdicts.push((source, verdict));
             }
             Effect::Ask { need: Need::Share(id), source } => {
-                let actions = self.sync.need(id, source, self.now, self.chain.tree());
+                let actions = self.sync.need(id, source, self.steady, self.chain.tree());
                 self.perform(actions);
             }
             Effect::Ask { need: Need::Anchor(hash), .. } => {
@@ -351,7 +353,7 @@ impl World {
             }
             Effect::Linked(id) => self.sync.linked(&id),
             Effect::Apart { id, outcome } => {
-                let actions = self.sync.judged(id, &outcome, self.now, self.chain.tree());
+                let actions = self.sync.judged(id, &outcome, self.steady, self.chain.tree());
                 self.perform(actions);
             }
             Effect::Unlinked(_) | Effect::NewTip(_) => {}
@@ -372,7 +374,7 @@ impl World {
             },
             _ => (0, response),
         };
-        self.under_way.push_back((self.now.plus(delay), peer, id, response));
+        self.under_way.push_back((self.steady.plus(delay), peer, id, response));
     }
 
     /// Answers whatever is due at once, without time passing.

@@ -7,7 +7,7 @@ use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::share::{Share, ShareId};
 use p2pool_core::sharechain::{ApartId, ApartOutcome, Rule, Source, APART_MAX};
 use p2pool_core::sync::{PeerId, RequestId, Sync, SyncAction, View};
-use p2pool_core::units::{ShareHeight, UnixTime, Work};
+use p2pool_core::units::{ShareHeight, SteadyTime, UnixTime, Work};
 use p2pool_core::wire::{Agent, Frame as _, List, PeerStatus, Request, Response};
 
 /// Peers that come and go.
@@ -53,8 +53,8 @@ impl View for Held {
 struct Run {
     sync: Sync,
     held: Held,
-    now: UnixTime,
-    asked: BTreeMap<RequestId, (PeerId, Request, UnixTime)>,
+    now: SteadyTime,
+    asked: BTreeMap<RequestId, (PeerId, Request, SteadyTime)>,
     connected: BTreeSet<PeerId>,
     open: BTreeSet<ApartId>,
     met: BTreeSet<&'static str>,
@@ -62,7 +62,7 @@ struct Run {
 
 /// Plays a story: each event takes two bytes, an answer of its own making more. Says what happened in it.
 pub fn check(data: &[u8]) -> BTreeSet<&'static str> {
-    let now = UnixTime(1_700_000_000);
+    let now = SteadyTime(1_700_000_000);
     let sync = Sync::new(&ChainParams::standard(Network::Regtest), now);
     let mut run = Run {
         sync,
@@ -102,6 +102,7 @@ impl Run {
                 self.now = self.now.plus(u32::from(detail));
                 // Nobody waits longer for an answer.
                 self.asked.retain(|_, (.., since)| self.now.since(*since) < 30);
+                self.met.extend(self.sync.clock_report(self.now, UnixTime(self.now.0)).map(|_| "clock"));
                 self.sync.tick(self.now, &self.held)
             }
             3 => self.fail(detail),
@@ -194,7 +195,6 @@ impl Run {
                     "progress"
                 }
                 SyncAction::State(_) => "state",
-                SyncAction::ClockOff { .. } => "clock",
             });
         }
         assert!(self.open.len() <= APART_MAX, "{} chains kept apart", self.open.len());

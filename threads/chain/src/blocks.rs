@@ -9,7 +9,7 @@ use bitcoin::{Block, BlockHash};
 use log::{debug, info, warn};
 use p2pool_core::message::{GossipToken, GossipVerdict, PeerToken};
 use p2pool_core::share::ShareId;
-use p2pool_core::units::{Bits, BlockHeight, UnixTime};
+use p2pool_core::units::{Bits, BlockHeight, SteadyTime};
 use p2pool_core::wire::{BlockAnnouncement, BlockError, Reassembly, Request, Response, TransactionBytes};
 use p2pool_core::work::Template;
 
@@ -46,7 +46,7 @@ struct Partial {
     asked: Vec<u16>,
     questions: usize,
     /// When the next peer may be asked.
-    again_at: UnixTime,
+    again_at: SteadyTime,
 }
 
 impl Partial {
@@ -59,7 +59,7 @@ impl Partial {
         let hash = announcement.header.block_hash();
         let known = template.into_iter().flat_map(|template| template.transactions.iter());
         let reassembly = Reassembly::new(announcement, known.map(|tx| (tx.wtxid, &*tx.data)))?;
-        let (peer, again_at) = (announcer, UnixTime(0));
+        let (peer, again_at) = (announcer, SteadyTime(0));
         Ok(Self { hash, gossip, announcer, peer, reassembly, asked: Vec::new(), questions: 0, again_at })
     }
 
@@ -149,7 +149,7 @@ impl Blocks {
         &mut self,
         of: GossipToken,
         given: Option<&[TransactionBytes]>,
-        now: UnixTime,
+        now: SteadyTime,
     ) -> Result<Next, (PeerToken, BlockError)> {
         let Some(at) = self.partial.iter().position(|partial| partial.gossip == of) else { return Ok(Next::Nothing) };
         let Some(mut partial) = self.partial.remove(at) else { return Ok(Next::Nothing) };
@@ -173,7 +173,7 @@ impl Blocks {
     }
 
     /// Asks the next peer for what is missing of a block, where the one asked before did not give it.
-    pub fn tick(&mut self, peers: &[PeerToken], now: UnixTime) -> Vec<Next> {
+    pub fn tick(&mut self, peers: &[PeerToken], now: SteadyTime) -> Vec<Next> {
         let idle = self.partial.iter_mut().filter(|partial| partial.asked.is_empty() && partial.again_at <= now);
         idle.filter_map(|partial| {
             // By turns: whoever passed it on has it sooner or later.
@@ -183,7 +183,7 @@ impl Blocks {
         .collect()
     }
 
-    fn put_off(&mut self, mut partial: Partial, now: UnixTime) {
+    fn put_off(&mut self, mut partial: Partial, now: SteadyTime) {
         if partial.questions >= QUESTIONS_MAX {
             debug!("Bitcoin block {} of a peer cannot be put together: nobody gives what is missing", partial.hash);
             self.verdicts.push((partial.gossip, GossipVerdict::Ignore));

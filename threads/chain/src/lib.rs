@@ -12,6 +12,7 @@
 //! | `export.rs` | the stored sharechain for auditors |
 
 mod blocks;
+mod clock;
 pub mod export;
 mod intervals;
 mod jobs;

@@ -18,13 +18,14 @@ use p2pool_core::params::ChainParams;
 use p2pool_core::share::Share;
 use p2pool_core::sharechain::{Effect, Need, Source, Tree, Verdict};
 use p2pool_core::sync::{serve, RequestId, Route, Sync, SyncAction, SyncState, ALONE_AFTER_S};
-use p2pool_core::units::UnixTime;
+use p2pool_core::units::SteadyTime;
 use p2pool_core::wire::limits::HEADERS_MAX;
 use p2pool_core::wire::{Agent, List, Offence, Request, Response};
 
 use crate::blocks::Blocks;
+use crate::clock::now;
 use crate::pending::Pending;
-use crate::thread::{now, Chain};
+use crate::thread::Chain;
 use announcements::Announced;
 
 /// Numbers of questions that are not the planner's start here; the planner counts from one.
@@ -55,11 +56,11 @@ pub struct Network {
     next_request: u64,
 }
 
-/// Who can be asked for a Bitcoin header, the next one first, and when one was asked.
+/// Who can be asked for a Bitcoin header, the next one first, and when one may be asked.
 #[derive(Default)]
 struct Senders {
     peers: VecDeque<PeerToken>,
-    asked: UnixTime,
+    again_at: SteadyTime,
 }
 
 /// What was asked beside the planner.
@@ -71,7 +72,7 @@ enum What {
 
 impl Network {
     /// Knows nobody. `looks_for_peers` is false for a node that has no way to find others: it mines at once.
-    pub fn new(params: &ChainParams, out: P2pSender, looks_for_peers: bool, now: UnixTime) -> Self {
+    pub fn new(params: &ChainParams, out: P2pSender, looks_for_peers: bool, now: SteadyTime) -> Self {
         if looks_for_peers {
             info!("looking for other nodes: no work for miners before one is found, or {ALONE_AFTER_S} s without any");
         }
@@ -160,15 +161,26 @@ impl Network {
         }
     }
 
+    /// Somebody else may have a Bitcoin header, and is to be asked next: the first of these who is not to be asked already.
+    fn note_other(&mut self, hash: BlockHash, peers: impl Iterator<Item = PeerToken>) {
+        let senders = self.anchor_senders.entry(hash).or_default();
+        let room = SENDERS_PER_ANCHOR_MAX.saturating_sub(senders.peers.len());
+        let other = peers.filter(|peer| !senders.peers.contains(peer)).take(room).next();
+        senders.peers.extend(other);
+        if other.is_some() {
+            senders.peers.rotate_right(1);
+        }
+    }
+
     /// bitcoind does not know a Bitcoin block: asks those who spoke of it for its header, one after the other.
-    pub fn anchor_unknown(&mut self, hash: BlockHash, now: UnixTime) {
+    pub fn anchor_unknown(&mut self, hash: BlockHash, now: SteadyTime) {
         let Some(senders) = self.anchor_senders.get_mut(&hash) else { return };
-        if now.since(senders.asked) < HEADERS_AGAIN_S {
+        if now < senders.again_at {
             return;
         }
         let Some(peer) = senders.peers.pop_front() else { return };
         senders.peers.push_back(peer);
-        senders.asked = now;
+        senders.again_at = now.plus(HEADERS_AGAIN_S);
         self.ask(peer, What::Headers(hash), Request::Headers { of: hash });
     }
 
@@ -176,7 +188,7 @@ impl Network {
     fn no_headers(&mut self, hash: &BlockHash, peer: PeerToken) {
         if let Some(senders) = self.anchor_senders.get_mut(hash) {
             senders.peers.retain(|sender| *sender != peer);
-            senders.asked = UnixTime(0);
+            senders.again_at = SteadyTime(0);
         }
     }
 }
@@ -197,12 +209,12 @@ impl Chain {
     pub(crate) fn peer_up(&mut self, peer: PeerToken, address: &str) {
         debug!("peer {} at {address} connected", peer.0);
         self.network.looks_for_peers = true;
-        let actions = self.network.sync.peer_up(peer.0, now(), self.chain.tree());
+        let actions = self.network.sync.peer_up(peer.0, self.clock.steady(), self.chain.tree());
         self.plan(actions);
     }
 
     pub(crate) fn peer_down(&mut self, peer: PeerToken) {
-        let actions = self.network.sync.peer_down(peer.0, now(), self.chain.tree());
+        let actions = self.network.sync.peer_down(peer.0, self.clock.steady(), self.chain.tree());
         self.plan(actions);
     }
 
@@ -240,8 +252,8 @@ impl Chain {
             None => {
                 let (id, tree) = (RequestId(token.0), self.chain.tree());
                 let actions = match answer {
-                    Ok(response) => self.network.sync.response(peer.0, id, response, now(), tree),
-                    Err(_) => self.network.sync.failed(id, now(), tree),
+                    Ok(response) => self.network.sync.response(peer.0, id, response, self.clock.steady(), tree),
+                    Err(_) => self.network.sync.failed(id, self.clock.steady(), tree),
                 };
                 self.plan(actions);
             }
@@ -299,9 +311,6 @@ impl Chain {
                 self.sync_progress = Some(p2pool_core::status::SyncProgress { have: done.into(), want: total.into() });
             }
             SyncAction::State(state) => self.sync_state(state),
-            SyncAction::ClockOff { ahead_s } => {
-                warn!("this machine's clock is off: other nodes agree on a time {ahead_s} s from it; set it (NTP)");
-            }
         }
     }
 
@@ -316,7 +325,7 @@ impl Chain {
         }
     }
 
-    fn sync_state(&mut self, state: SyncState) {
+    fn sync_state(&mut self, state: SyncState<SteadyTime>) {
         match state {
             SyncState::Alone { .. } => {
                 let work = if self.template.is_some() { "" } else { ", once bitcoind gives work," };
@@ -329,11 +338,13 @@ impl Chain {
                     info!("this node looks for no others: mining alone{work} until one comes by itself");
                 }
             }
-            SyncState::Syncing => info!("other nodes have shares that this one has not: fetching them"),
+            SyncState::Syncing => {
+                info!("comparing the sharechain with those of other nodes, and fetching what is missing")
+            }
             SyncState::Synced => info!("level with the other nodes"),
-            SyncState::NoPeers { level: true, .. } => warn!("the last other node is gone; miners go on"),
+            SyncState::NoPeers { level: true, .. } => warn!("the last other node that answered is gone; miners go on"),
             SyncState::NoPeers { level: false, .. } => {
-                warn!("the last other node is gone: no work for miners before one is back, or {ALONE_AFTER_S} s");
+                warn!("no other node answers: no work for miners before one does, or {ALONE_AFTER_S} s without any");
             }
         }
         if state != SyncState::Syncing {
@@ -343,13 +354,18 @@ impl Chain {
     }
 
     pub(crate) fn tick_network(&mut self) {
-        let actions = self.network.sync.tick(now(), self.chain.tree());
-        self.network.clock_ahead_s = self.network.sync.clock_ahead_s();
+        let (steady, clock) = (self.clock.steady(), now());
+        let actions = self.network.sync.tick(steady, self.chain.tree());
+        self.network.clock_ahead_s = self.network.sync.clock_ahead_s(steady, clock);
+        if let Some(ahead_s) = self.network.sync.clock_report(steady, clock) {
+            warn!("this machine's clock is off: other nodes agree on a time {ahead_s} s from it; set it (NTP)");
+        }
         self.plan(actions);
         let peers: Vec<PeerToken> = self.network.sync.peers().map(PeerToken).collect();
-        for next in self.network.blocks.tick(&peers, now()) {
+        for next in self.network.blocks.tick(&peers, steady) {
             self.go_on_with_block(next);
         }
+        self.ask_for_announced(&peers, steady);
     }
 
     /// What an effect of the sharechain means to other nodes.
@@ -359,12 +375,14 @@ impl Chain {
                 let tree = self.chain.tree();
                 self.network.on_verdict(effect, || tree.node(id).map(|node| Arc::clone(&node.share)));
                 match verdict {
-                    Verdict::Rejected { .. } => self.network.sync.refused(id, *source, now(), self.chain.tree()),
+                    Verdict::Rejected { .. } => {
+                        self.network.sync.refused(id, *source, self.clock.steady(), self.chain.tree())
+                    }
                     _ => return,
                 }
             }
             Effect::Ask { need: Need::Share(id), source } => {
-                self.network.sync.need(*id, *source, now(), self.chain.tree())
+                self.network.sync.need(*id, *source, self.clock.steady(), self.chain.tree())
             }
             Effect::Ask { need: Need::Anchor(hash), source } => {
                 self.network.note_sender(*hash, *source);
@@ -376,7 +394,7 @@ impl Chain {
             }
             Effect::Apart { id, outcome } => {
                 info!("a chain offered by other nodes was judged: {outcome:?}");
-                self.network.sync.judged(*id, outcome, now(), self.chain.tree())
+                self.network.sync.judged(*id, outcome, self.clock.steady(), self.chain.tree())
             }
             Effect::Unlinked(_) | Effect::NewTip(_) => return,
         };

@@ -6,7 +6,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use bitcoin::consensus::deserialize;
@@ -22,10 +22,10 @@ use p2pool_core::share::{CoinbaseTag, PayoutScript, Share};
 use p2pool_core::sharechain::{next_block_height_min, Effect, Need, Sharechain, Source, Verdict};
 use p2pool_core::status::{ChainStatus, SyncProgress};
 use p2pool_core::sync::SyncState;
-use p2pool_core::units::UnixTime;
 use p2pool_core::work::{Job, Template};
 use thiserror::Error;
 
+use crate::clock::{now, Clock};
 use crate::intervals::Intervals;
 use crate::jobs::JobMaker;
 use crate::network::Network;
@@ -90,6 +90,7 @@ pub struct Chain {
     pub(crate) chain: Sharechain,
     pub(crate) network: Network,
     pub(crate) outs: ChainOuts,
+    pub(crate) clock: Clock,
     pub(crate) template: Option<Arc<Template>>,
     template_since: Instant,
     pub(crate) job_due: bool,
@@ -131,10 +132,13 @@ impl Chain {
         outs: ChainOuts,
     ) -> Result<Self, ChainError> {
         let (saved, tree) = Saved::load(&config.dir, &Arc::new(config.params))?;
-        let network = Network::new(tree.params(), outs.p2p.clone(), config.looks_for_peers, now());
-        let seen = ChainStatus::new(Arc::new(tree.snapshot()), network.sync.state());
+        let clock = Clock::start();
+        let network = Network::new(tree.params(), outs.p2p.clone(), config.looks_for_peers, clock.steady());
+        let sync = network.sync.state().for_onlookers(|moment| clock.time_of(moment));
+        let seen = ChainStatus::new(Arc::new(tree.snapshot()), sync);
         Ok(Self {
             network,
+            clock,
             sync_progress: None,
             status: Arc::new(ArcSwap::from_pointee(seen)),
             chain: Sharechain::new(tree),
@@ -291,7 +295,7 @@ impl Chain {
                 self.chain.anchor_known(anchor, now())
             }
             AnchorVerdict::Invalid => self.chain.anchor_invalid(answer.hash),
-            AnchorVerdict::Unknown => return self.network.anchor_unknown(answer.hash, now()),
+            AnchorVerdict::Unknown => return self.network.anchor_unknown(answer.hash, self.clock.steady()),
             // Whatever waits for it waits on; the next tick asks again.
             AnchorVerdict::Unanswered => return,
         };
@@ -300,6 +304,7 @@ impl Chain {
     }
 
     fn tick(&mut self) {
+        self.clock.follow();
         // First, so that no flood of questions for others' sake takes its place.
         let missing = self.template.as_ref().map(|template| template.prev_block);
         if let Some(hash) = missing.filter(|hash| self.chain.tree().anchor(hash).is_none()) {
@@ -407,7 +412,7 @@ impl Chain {
             waiting: self.chain.waiting(),
             unsaved: self.saved.is_failing(),
             no_work: self.no_work,
-            sync: self.network.sync.state(),
+            sync: self.network.sync.state().for_onlookers(|moment| self.clock.time_of(moment)),
             syncing: self.sync_progress,
             clock_ahead_s: self.network.clock_ahead_s,
         }));
@@ -423,11 +428,6 @@ fn log_verdict(id: &p2pool_core::share::ShareId, source: Source, verdict: &Verdi
         (Source::Local, Verdict::Dropped) => warn!("a share of this node could not be judged and is lost: {id}"),
         _ => debug!("share {id} from {source:?}: {verdict:?}"),
     }
-}
-
-/// The clock.
-pub(crate) fn now() -> UnixTime {
-    UnixTime::from(SystemTime::now())
 }
 
 #[cfg(test)]

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use super::kit::{asks, ids, inventory, listed, meet, offences, only_ask, planner, shares, status, Held, START};
 use crate::params::ChainId;
 use crate::share::{Share, ShareId};
-use crate::sync::{SyncAction, SyncState};
-use crate::units::UnixTime;
+use crate::sync::SyncState;
 use crate::wire::{List, Offence, Request, Response};
 
 #[test]
@@ -67,35 +66,5 @@ fn a_peer_of_another_chain_is_not_asked_for_anything() {
     let actions = meet(&mut sync, 1, Response::Status(other), &view);
     assert_eq!(offences(&actions), [(1, Offence::OtherChain)]);
     assert!(asks(&actions).is_empty());
-    assert_eq!(sync.state(), SyncState::Synced);
-}
-
-/// What a planner says of our clock when its peers' are so far ahead of ours; and once more a second later.
-fn clock_off(peers_ahead_s: &[i64]) -> [Option<i64>; 2] {
-    let (view, mut sync) = (Held::default(), planner());
-    for (peer, ahead_s) in (1..).zip(peers_ahead_s) {
-        let Response::Status(mut said) = status(ShareId::ZERO, 0) else { unreachable!() };
-        said.clock = UnixTime((i64::from(START.0) + ahead_s) as u32);
-        meet(&mut sync, peer, Response::Status(said), &view);
-    }
-    [1, 2].map(|at| {
-        sync.tick(START.plus(at), &view).into_iter().find_map(|action| match action {
-            SyncAction::ClockOff { ahead_s } => Some(ahead_s),
-            _ => None,
-        })
-    })
-}
-
-#[test]
-fn a_wrong_clock_is_told_by_the_median_of_others_once_in_a_while() {
-    assert_eq!(clock_off(&[5_000, -61, -70]), [Some(-61), None]);
-    assert_eq!(clock_off(&[600, 601, 599, 602]), [Some(600), None]);
-    assert_eq!(clock_off(&[0, 60, -60]), [None, None]);
-}
-
-#[test]
-fn few_peers_or_half_of_them_cannot_blame_our_clock() {
-    for ahead_s in [&[][..], &[600], &[600, 600], &[600, 0, 0], &[600, 600, 0, 0], &[-600, -600, 600, 1]] {
-        assert_eq!(clock_off(ahead_s), [None, None], "{ahead_s:?}");
-    }
+    assert_eq!(sync.state(), SyncState::NoPeers { since: START, level: false }, "it is no company");
 }

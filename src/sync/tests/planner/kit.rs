@@ -6,10 +6,12 @@ use crate::params::{ChainParams, Network};
 use crate::share::encoding::tests::longest_share;
 use crate::share::{Share, ShareId};
 use crate::sync::{PeerId, RequestId, Sync, SyncAction, View};
-use crate::units::{ShareHeight, UnixTime, Work};
+use crate::units::{ShareHeight, SteadyTime, UnixTime, Work};
 use crate::wire::{Agent, List, Offence, PeerStatus, Request, Response};
 
-pub const START: UnixTime = UnixTime(1_700_000_000);
+pub const START: SteadyTime = SteadyTime(1_000);
+/// The time of day then.
+pub const CLOCK: UnixTime = UnixTime(1_700_000_000);
 
 /// What we hold.
 #[derive(Default)]
@@ -64,7 +66,7 @@ pub fn status(tip: ShareId, work: u128) -> Response {
         share_height: ShareHeight(0),
         chain_work: Work(work),
         oldest_height: ShareHeight(0),
-        clock: START,
+        clock: CLOCK,
         agent: Agent::default(),
     })
 }

@@ -2,6 +2,7 @@
 
 mod answers;
 mod blame;
+mod clocks;
 mod fetch;
 mod kit;
 mod lead;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::kit::{asks, ids, inventory, offences, planner, shares, status, Held, START};
 use crate::share::{Share, ShareId};
 use crate::sharechain::{ApartId, ApartOutcome};
-use crate::sync::{PeerId, RequestId, Sync, SyncAction, SyncState};
-use crate::units::{ShareHeight, UnixTime};
+use crate::sync::{PeerId, RequestId, Sync, SyncAction, SyncState, View};
+use crate::units::{ShareHeight, SteadyTime};
 use crate::wire::{List, Offence, Request, Response};
 
 /// Seconds until an answer is there, and the answer; none: it never comes.
@@ -88,7 +88,7 @@ impl Chain {
 pub struct Play {
     pub sync: Sync,
     pub view: Held,
-    pub now: UnixTime,
+    pub now: SteadyTime,
     /// What was handed over, by whom.
     pub delivered: Vec<(PeerId, ShareId)>,
     pub finished: Vec<ApartId>,
@@ -101,7 +101,7 @@ pub struct Play {
     /// Seconds that miners had jobs.
     pub mining_s: u32,
     here: BTreeSet<PeerId>,
-    under_way: Vec<(UnixTime, PeerId, RequestId, Response)>,
+    under_way: Vec<(SteadyTime, PeerId, RequestId, Response)>,
     new: Vec<(PeerId, RequestId, Request)>,
 }
 
@@ -176,14 +176,15 @@ impl Play {
         let here = self.here.clone();
         let (due, later) = std::mem::take(&mut self.under_way).into_iter().partition(|(due, ..)| *due <= self.now);
         self.under_way = later;
-        let due: Vec<(UnixTime, PeerId, RequestId, Response)> = due;
+        let due: Vec<(SteadyTime, PeerId, RequestId, Response)> = due;
         for (_, peer, id, response) in due.into_iter().filter(|(_, peer, ..)| here.contains(peer)) {
             let actions = self.sync.response(peer, id, response, self.now, &self.view);
             self.take(actions);
         }
         let actions = self.sync.tick(self.now, &self.view);
         self.take(actions);
-        self.mining_s += u32::from(self.sync.state().may_mine());
+        let has_chain = self.view.tip().is_some();
+        self.mining_s += u32::from(self.sync.state().may_mine() && (has_chain || self.sync.may_start_chain()));
     }
 
     fn take(&mut self, actions: Vec<SyncAction>) {

@@ -28,7 +28,8 @@ fn a_node_that_cannot_find_others_mines_alone_at_once_and_no_longer_than_it_runs
     assert_eq!(sync.tick(START, &view), [SyncAction::State(SyncState::Alone { since: START })]);
     assert!(sync.state().may_mine() && sync.may_start_chain());
     // One that found it may come back.
-    sync.peer_up(1, START.plus(5), &view);
+    let (id, _) = only_ask(&sync.peer_up(1, START.plus(5), &view));
+    sync.response(1, id, status(ShareId([5; 32]), 9), START.plus(6), &view);
     sync.peer_down(1, START.plus(10), &view);
     sync.tick(START.plus(69), &view);
     assert_eq!(sync.state(), SyncState::NoPeers { since: START.plus(10), level: false });
@@ -46,7 +47,9 @@ fn a_level_node_goes_on_mining_when_its_peers_leave() {
     assert_eq!(sync.state(), SyncState::NoPeers { since: START.plus(5), level: true });
     assert!(sync.state().may_mine());
     // Back within the minute, nothing is lost.
-    sync.peer_up(1, START.plus(50), &view);
+    let (id, _) = only_ask(&sync.peer_up(1, START.plus(50), &view));
+    assert!(sync.state().may_mine());
+    sync.response(1, id, status(tip, 5), START.plus(51), &view);
     assert_eq!(sync.state(), SyncState::Synced);
 }
 

@@ -4,7 +4,7 @@ use super::kit::{ids, shares, status, Held, START};
 use super::play::{Chain, Play};
 use crate::share::ShareId;
 use crate::sync::SyncState;
-use crate::wire::Request;
+use crate::wire::{Request, Response};
 
 const HONEST: u64 = 1;
 
@@ -42,7 +42,99 @@ fn silent_peers_alone_are_as_good_as_none() {
         play.connect(100 + n);
         play.disconnect(99 + n);
     }
-    assert!(play.mining_s >= 600 - 42, "{} s", play.mining_s);
+    assert!(play.mining_s >= 600 - 62, "{} s", play.mining_s);
+    assert_eq!(play.sync.state(), SyncState::Alone { since: START });
+}
+
+#[test]
+fn who_comes_and_goes_without_a_word_is_no_company() {
+    // A node that is full closes each connection after the handshake; it is dialled again and again.
+    for (held_chain, stays_s) in [(false, 0), (true, 0), (false, 1), (true, 1)] {
+        let mut play = Play::new(if held_chain { held() } else { Held::default() });
+        for n in 1..=1_800 {
+            play.connect(n);
+            play.run(stays_s, |_, _| None);
+            play.disconnect(n);
+            play.run(2 - stays_s, |_, _| None);
+        }
+        // A minute until it is alone; without a chain the wait for an answer besides, once in a quarter of an hour.
+        let waits_s = if held_chain { 61 } else { 61 + 3 * 40 };
+        assert!(play.mining_s >= 3_600 - waits_s, "chain {held_chain}, {stays_s} s: {} s", play.mining_s);
+        assert!(play.mining_s <= 3_600 - 59, "it does wait: {} s", play.mining_s);
+        assert_eq!(play.sync.state(), SyncState::Alone { since: START }, "chain {held_chain}, {stays_s} s");
+    }
+}
+
+#[test]
+fn a_minute_alone_is_counted_from_the_last_that_said_something() {
+    let mut play = Play::new(Held::default());
+    play.connect(HONEST);
+    play.run(10, |_, request| (*request == Request::Status).then(|| (0, status(ShareId([7; 32]), 9))));
+    play.disconnect(HONEST);
+    let gone = play.now;
+    play.run(30, |_, _| None);
+    play.connect(2);
+    play.run(5, |_, _| None);
+    play.disconnect(2);
+    play.run(24, |_, _| None);
+    assert_eq!(play.sync.state(), SyncState::NoPeers { since: gone, level: false });
+    play.run(1, |_, _| None);
+    assert_eq!(play.sync.state(), SyncState::Alone { since: gone });
+}
+
+#[test]
+fn a_busy_peer_has_not_said_where_it_is() {
+    for view in [Held::default(), held()] {
+        let (has_chain, mut busy) = (!view.0.is_empty(), 0);
+        let mut play = Play::new(view);
+        play.connect(1);
+        play.run(30, |_, request| {
+            assert_eq!(*request, Request::Status);
+            busy += 1;
+            Some((0, Response::Busy))
+        });
+        assert!((4..=7).contains(&busy), "asked again soon: {busy} times in 30 s");
+        assert_eq!(play.mining_s, 0, "chain: {has_chain}");
+        // Then it has time, and a chain that is worth to be had.
+        let chain = Chain::new(0, 600);
+        play.run_until(10, |play| !play.delivered.is_empty(), |_, request| Some((0, chain.answer(request))));
+        assert_eq!((play.mining_s, play.offences.len()), (0, 0), "chain: {has_chain}");
+    }
+}
+
+#[test]
+fn who_says_busy_and_no_more_is_as_good_as_silent() {
+    for view in [Held::default(), held()] {
+        let mut play = Play::new(view);
+        play.connect(1);
+        play.run(600, |_, _| Some((0, Response::Busy)));
+        assert!((600 - 62..=600 - 59).contains(&play.mining_s), "{} s", play.mining_s);
+        assert!(play.asked.len() < 10 + 10, "{} questions", play.asked.len());
+        // Beside one that speaks it is waited for as for the silent.
+        let mut play = Play::new(std::mem::take(&mut play.view));
+        let ours = play.view.0.last().map_or(status(ShareId::ZERO, 0), |_| level(&play.view));
+        play.connect(HONEST);
+        play.connect(2);
+        play.run(600, |peer, _| Some((0, if peer == HONEST { ours.clone() } else { Response::Busy })));
+        assert!((600 - 42..=600 - 39).contains(&play.mining_s), "{} s", play.mining_s);
+    }
+}
+
+#[test]
+fn a_list_that_a_busy_peer_does_not_give_is_waited_for() {
+    let mut play = Play::new(held());
+    let (chain, mut lists) = (Chain::new(5, 60), 0);
+    play.connect(1);
+    let answer = |_, request: &Request| match request {
+        Request::Inventory { .. } => {
+            lists += 1;
+            Some((0, Response::Busy))
+        }
+        _ => Some((0, chain.answer(request))),
+    };
+    play.run(30, answer);
+    assert_eq!(play.mining_s, 0);
+    assert!((4..=7).contains(&lists), "{lists} in 30 s");
 }
 
 #[test]
@@ -90,21 +182,31 @@ fn a_lone_miner_works_on_until_it_is_shown_more() {
 }
 
 #[test]
-fn a_node_without_a_chain_starts_none_before_all_have_answered() {
+fn a_node_without_a_chain_starts_none_before_others_had_their_time_to_answer() {
     let mut play = Play::new(Held::default());
     play.run(61, |_, _| None);
     assert!(play.sync.may_start_chain());
     play.connect(1);
     assert!(!play.sync.may_start_chain());
-    // However often others come and go, and however long that takes.
-    for n in 2..100 {
+    // Not before one answer's time is over, and then however often others come and go that keep silent.
+    for n in 2..45 {
         play.run(20, |_, _| None);
-        assert!(!play.sync.may_start_chain());
+        assert_eq!(play.sync.may_start_chain(), n >= 3, "{n}");
         play.connect(n);
         play.disconnect(n - 1);
     }
+    // A quarter of an hour after the first came it is asked first once more.
+    play.run(60, |_, _| None);
+    assert!(play.sync.may_start_chain());
+    play.disconnect(44);
+    play.run(2, |_, _| None);
+    play.connect(100);
+    assert!(!play.sync.may_start_chain());
     play.run(5, |_, _| Some((0, status(ShareId::ZERO, 0))));
     assert!(play.sync.may_start_chain(), "nobody has one");
+    play.connect(101);
+    play.run(5, |_, _| Some((0, status(ShareId([7; 32]), 9))));
+    assert!(!play.sync.may_start_chain(), "somebody has one");
 }
 
 #[test]

@@ -16,7 +16,7 @@ const HEIGHT: BlockHeight = BlockHeight(200);
 const FINDER: PeerToken = PeerToken(7);
 const OTHERS: [PeerToken; 2] = [PeerToken(8), PeerToken(9)];
 const GOSSIP: GossipToken = GossipToken(1);
-const START: UnixTime = UnixTime(1_000);
+const START: SteadyTime = SteadyTime(1_000);
 
 fn transaction(previous_output: OutPoint, script_sig: ScriptBuf, sats: u64) -> Transaction {
     Transaction {

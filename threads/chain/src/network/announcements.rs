@@ -4,15 +4,17 @@ use bitcoin::block::Header;
 use log::{debug, warn};
 use p2pool_core::message::{AskFailed, GossipToken, GossipVerdict, PeerToken, ToP2p, ToSubmit};
 use p2pool_core::sharechain::Source;
-use p2pool_core::units::{BlockHeight, UnixTime};
+use p2pool_core::units::{BlockHeight, SteadyTime, UnixTime};
 use p2pool_core::wire::{BlockError, Offence, Response};
 
-use super::What;
+use super::{What, HEADERS_AGAIN_S};
 use crate::blocks::Next;
-use crate::thread::{now, Chain};
+use crate::thread::Chain;
 
 /// Announced blocks that wait for bitcoind to know the block they are built on.
 const BLOCKS_WAITING_MAX: usize = 4;
+/// Seconds that one waits: the network thread keeps its gossip in mind no longer, and a found block is everywhere by then.
+pub(super) const WAITING_MAX_S: u32 = 120;
 
 /// An announced block whose parent bitcoind has not spoken of yet.
 pub struct Announced {
@@ -20,6 +22,10 @@ pub struct Announced {
     gossip: GossipToken,
     header: Header,
     announcement: Vec<u8>,
+    since: SteadyTime,
+    /// Others who were noted as ones to ask for the block it is built on, and when the next one is.
+    others: usize,
+    other_at: SteadyTime,
 }
 
 impl Chain {
@@ -38,7 +44,7 @@ impl Chain {
                 None
             }
         };
-        let answered = self.network.blocks.answered(of, given, now());
+        let answered = self.network.blocks.answered(of, given, self.clock.steady());
         self.judge_block(answered);
     }
 
@@ -49,18 +55,45 @@ impl Chain {
             self.network.verdict(gossip, GossipVerdict::Ignore);
             return;
         }
+        let since = self.clock.steady();
+        let other_at = since.plus(HEADERS_AGAIN_S);
+        let announced = Announced { peer, gossip, header, announcement: bytes, since, others: 0, other_at };
         if self.chain.tree().anchor(&header.prev_blockhash).is_none() {
             self.network.note_sender(header.prev_blockhash, Source::Peer(peer.0));
             self.ask(header.prev_blockhash);
             // Nobody fills the places of others.
             self.network.waiting.retain(|announced| announced.peer != peer);
-            self.network.waiting.push_back(Announced { peer, gossip, header, announcement: bytes });
+            self.network.waiting.push_back(announced);
             if self.network.waiting.len() > BLOCKS_WAITING_MAX {
                 self.network.waiting.pop_front();
             }
             return;
         }
-        self.check_announcement(Announced { peer, gossip, header, announcement: bytes });
+        self.check_announcement(announced);
+    }
+
+    /// Time passes: bitcoind is asked again for the blocks that announcements wait for, and for its word that one is unknown
+    /// one more peer is asked every [`HEADERS_AGAIN_S`]: who announced it need not have it, and questions get lost.
+    pub(super) fn ask_for_announced(&mut self, peers: &[PeerToken], now: SteadyTime) {
+        let waiting = std::mem::take(&mut self.network.waiting);
+        for mut announced in waiting {
+            if now.since(announced.since) >= WAITING_MAX_S {
+                debug!("Bitcoin block {} of a peer is built on one that is unknown", announced.header.block_hash());
+                self.network.verdict(announced.gossip, GossipVerdict::Ignore);
+                continue;
+            }
+            let missing = announced.header.prev_blockhash;
+            if now >= announced.other_at {
+                announced.other_at = now.plus(HEADERS_AGAIN_S);
+                // By turns: those who were asked before are not asked first again.
+                let from = announced.others % peers.len().max(1);
+                let others = peers.iter().cycle().skip(from).take(peers.len()).copied();
+                self.network.note_other(missing, others);
+                announced.others += 1;
+            }
+            self.ask(missing);
+            self.network.waiting.push_back(announced);
+        }
     }
 
     /// A Bitcoin block became known: announcements may have waited for it.
@@ -75,7 +108,7 @@ impl Chain {
     }
 
     fn check_announcement(&mut self, announced: Announced) {
-        let Announced { peer, gossip, header, announcement } = announced;
+        let Announced { peer, gossip, header, announcement, .. } = announced;
         let Some(anchor) = self.chain.tree().anchor(&header.prev_blockhash) else { return };
         let required = anchor.required_bits(UnixTime(header.time));
         let template = self.template.as_deref();

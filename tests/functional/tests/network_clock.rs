@@ -12,7 +12,7 @@ use crate::network::options;
 const COMPLAINT: &str = "this machine's clock is off";
 
 /// Debian's package libfaketime, wherever its architecture's folder is.
-fn libfaketime() -> PathBuf {
+pub fn libfaketime() -> PathBuf {
     let folders = std::fs::read_dir("/usr/lib").unwrap().flatten();
     let mut files = folders.map(|folder| folder.path().join("faketime/libfaketime.so.1"));
     files.find(|file| file.exists()).expect("libfaketime is not installed: apt-get install libfaketime")

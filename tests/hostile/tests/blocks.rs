@@ -6,6 +6,7 @@ use bitcoin::consensus::serialize;
 use bitcoin::{Amount, Block, CompactTarget, OutPoint, ScriptBuf, Transaction};
 use p2pool_core::units::BlockHeight;
 use p2pool_core::wire::{BlockAnnouncement, Frame as _, Request, Response};
+use p2pool_test_hostile::awake::Awake;
 use p2pool_test_hostile::stranger::{Kind, Reply, Stranger};
 
 use crate::bench::{as_nobody, Attacker, Bench};
@@ -50,16 +51,23 @@ fn announcement(bench: &Bench, height: u32, edit: impl Fn(&mut Block)) -> Vec<u8
 }
 
 /// Somebody behind the other node, who hears what the victim passes on.
-fn listener(bench: &Bench) -> Stranger {
-    let mut listener = Stranger::new(Kind::of(&bench.chain));
-    listener.reply(as_nobody(bench.chain));
-    listener.connect(&bench.addresses[1]).unwrap();
-    listener.join();
+fn listener(bench: &Bench) -> Awake {
+    let (chain, node) = (bench.chain, bench.addresses[1].clone());
+    let listener = Awake::start(move || {
+        let mut listener = Stranger::new(Kind::of(&chain));
+        listener.reply(as_nobody(chain));
+        listener
+    });
+    listener.have(move |listener| {
+        listener.connect(&node).unwrap();
+        listener.join();
+    });
     listener
 }
 
-fn announcements(listener: &mut Stranger) -> Vec<Vec<u8>> {
-    let mut heard = listener.hear_for(Duration::from_millis(500));
+/// Announcements that were heard and not yet asked for, and those of this time.
+fn announcements(listener: &Awake, time: Duration) -> Vec<Vec<u8>> {
+    let mut heard = listener.have(move |listener| listener.hear_for(time));
     heard.retain(|bytes| BlockAnnouncement::decode(bytes).is_ok());
     heard
 }
@@ -87,7 +95,7 @@ fn false_blocks_are_refused_scored_and_passed_on_to_nobody() {
     let mut bench = Bench::start(2);
     bench.bitcoind.mine(1);
     let height = bench.bitcoind.height();
-    let mut listener = listener(&bench);
+    let listener = listener(&bench);
     for Case(name, edit) in CASES {
         let mut attacker = bench.attacker();
         attacker.stranger.gossip_block(announcement(&bench, height, edit));
@@ -125,14 +133,18 @@ fn false_blocks_are_refused_scored_and_passed_on_to_nobody() {
     let mut attacker = unresolved(&mut bench, height, 6, Response::Headers(Default::default()));
     bench.await_points(&mut attacker, "answered what was not asked", 50);
     bench.go_on();
-    assert_eq!(announcements(&mut listener), Vec::<Vec<u8>>::new(), "a false block was passed on");
+    assert_eq!(
+        announcements(&listener, Duration::from_millis(500)),
+        Vec::<Vec<u8>>::new(),
+        "a false block was passed on"
+    );
 
     // All those who sent false ones ahead keep the true one from nobody.
     let mut friend = bench.attacker();
     let true_one = announcement(&bench, height, |_| ());
     friend.stranger.gossip_block(true_one.clone());
     friend.stranger.live_until("the other node's neighbour hears of the block", || {
-        (announcements(&mut listener) == [true_one.clone()]).then_some(())
+        (announcements(&listener, Duration::ZERO) == [true_one.clone()]).then_some(())
     });
     bench.assert_not_scored(&friend);
     bench.go_on();

@@ -4,14 +4,14 @@ use bitcoin::block::Header;
 use bitcoin::CompactTarget;
 use p2pool_core::params::ChainParams;
 use p2pool_core::share::{Share, ShareId};
-use p2pool_core::units::{Bits, Sats, ShareHeight, Work};
+use p2pool_core::units::{Bits, Sats, ShareHeight, UnixTime, Work};
 use p2pool_core::wire::{Frame as _, List, Request, Response};
 use p2pool_test_bitcoind::wait_until;
 use p2pool_test_functional::network::SOON;
 use p2pool_test_hostile::forge::{grind_header, params, script, Forge};
 use p2pool_test_hostile::stranger::Reply;
 
-use crate::bench::{as_nobody, now, Bench, PAYOUT_WINDOW};
+use crate::bench::{as_nobody, now, Attacker, Bench, PAYOUT_WINDOW};
 
 /// What must come of a share.
 enum Outcome {
@@ -91,10 +91,14 @@ fn sibling(bench: &mut Bench, tip: ShareId) -> Share {
 /// Makes a share that all nodes take, through a peer without fault. It is a sibling, or the new tip.
 fn plant(bench: &mut Bench, share: &Share) {
     let mut friend = bench.attacker();
+    plant_through(bench, &mut friend, share);
+    bench.assert_not_scored(&friend);
+}
+
+fn plant_through(bench: &mut Bench, friend: &mut Attacker, share: &Share) {
     friend.gossip(share);
     let line = format!("share {} from", share.id());
-    bench.await_log(&mut friend, &[&line, "Accepted"]);
-    bench.assert_not_scored(&friend);
+    bench.await_log(friend, &[&line, "Accepted"]);
     bench.forge.learn(&share.clone().into());
 }
 
@@ -121,13 +125,24 @@ fn ancestor_as_uncle(bench: &mut Bench, tip: ShareId) -> Share {
 
 /// The base target eased at once; where the chain is at its easiest there is nothing to ease.
 fn eased_early(bench: &mut Bench, tip: ShareId) -> Share {
+    /// Shares that follow each other too fast, after which others must be harder: all windows are shorter.
+    const QUICK_MAX: usize = 30;
     let easiest = Bits(0x1f00_ffff);
     let mut tip = tip;
-    while bench.forge.on(&tip).info.share_bits == easiest {
-        bench.go_on();
-        bench.learn();
-        tip = bench.forge.tip();
+    let mut friend = bench.attacker();
+    // Each as early as the rules have it, however long it takes to find.
+    bench.forge.now = UnixTime(0);
+    for _ in 0..QUICK_MAX {
+        let next = bench.forge.on(&tip);
+        if next.info.share_bits != easiest {
+            break;
+        }
+        plant_through(bench, &mut friend, &next);
+        tip = next.id();
     }
+    bench.wait_tip(tip);
+    bench.learn();
+    assert_ne!(bench.forge.on(&tip).info.share_bits, easiest, "{QUICK_MAX} quick shares made none harder");
     bench.forge.edited(&tip, |share| set_bits(share, easiest))
 }
 

@@ -58,7 +58,7 @@ fn a_mempool_can_be_made_to_fill_a_block() {
     let mut filler = MempoolFiller::new(&node, 150);
     let sent = filler.fill(&node, 4_100_000, 40_000);
     assert!(sent.iter().all(|transaction| (39_950..=40_000).contains(&transaction.weight().to_wu())));
-    wait_until("the mempool to hold them all", Duration::from_secs(10), || {
+    wait_until("the mempool to hold them all", Duration::from_secs(60), || {
         node.call("getmempoolinfo", json!([]))["size"] == sent.len()
     });
     let template = node.call("getblocktemplate", json!([{"rules": ["segwit"]}]));

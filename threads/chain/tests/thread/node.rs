@@ -22,7 +22,7 @@ use p2pool_core::units::{Bits, BlockHeight, UnixTime};
 use p2pool_core::work::{Answer, Job, Template};
 
 /// Nothing here takes long; whoever waits longer waits in vain.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub fn params() -> ChainParams {
     ChainParams { share_period_s: 1, payout_window: 12, retarget_window: 6, ..ChainParams::standard(Network::Regtest) }

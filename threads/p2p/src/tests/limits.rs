@@ -14,8 +14,8 @@ use super::stranger::{asking, gossiping, meet, names, Kind, Stranger};
 use crate::behaviour::{CONNECTIONS_MAX, INBOUND_MAX, PENDING_MAX, PLACES};
 use crate::peers::Places;
 
-/// Questions asked together: fewer than a connection has streams for.
-const AT_ONCE: usize = 16;
+/// Questions asked together: half of what a node has open of one peer, for the answers to those before may just be leaving.
+const AT_ONCE: usize = 4;
 
 #[test]
 fn asking_too_often_is_answered_busy() {

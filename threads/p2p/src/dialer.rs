@@ -20,9 +20,9 @@ const ADDRESSES_MAX: usize = 4;
 const DIALS_AT_ONCE: usize = 8;
 /// After a failure the next try comes this much later, then after twice the time, and so on.
 const BACKOFF_FIRST: Duration = Duration::from_secs(1);
-/// A bootnode is tried at least this often, for ever, by a node that needs it.
+/// A bootnode is tried at least this often, for ever: two halves of a network find together by it.
 const BACKOFF_BOOTNODE_MAX: Duration = Duration::from_secs(60);
-/// Any other peer is tried at least this often, until it is given up; about so often a bootnode by who has enough others.
+/// Any other peer is tried at least this often, until it is given up; and a full bootnode by who has enough others.
 const BACKOFF_MAX: Duration = Duration::from_secs(600);
 /// A peer that failed this often in a row (about an hour and a half) is forgotten; bootnodes are not.
 const FAILURES_MAX: u32 = 16;
@@ -81,6 +81,8 @@ struct Candidate {
     next_try: Instant,
     /// Since the last connection that lasted.
     failures: u32,
+    /// The last dial of ours led to a connection that did not last.
+    shown_out: bool,
     /// Connected since, and whether by a dial of ours.
     connected: Option<(Instant, bool)>,
     /// A dial is under way.
@@ -88,11 +90,11 @@ struct Candidate {
 }
 
 impl Candidate {
-    /// Whether it may be tried now, with `outbound` connections of our own making in place. A bootnode that fails leaves
-    /// its places to those who need them if we do not.
+    /// Whether it may be tried now, with `outbound` connections of our own making in place. We leave a bootnode's few
+    /// places to those who need it if we do not.
     fn is_due(&self, now: Instant, outbound: usize) -> bool {
-        let is_needed = self.kind != Kind::Bootnode || self.failures == 0 || outbound < OUTBOUND_AIM;
-        let wait = if is_needed { Duration::ZERO } else { BACKOFF_MAX };
+        let is_left_alone = self.kind == Kind::Bootnode && self.shown_out && outbound >= OUTBOUND_AIM;
+        let wait = if is_left_alone { BACKOFF_MAX } else { Duration::ZERO };
         self.next_try + wait <= now
     }
 }
@@ -225,8 +227,13 @@ impl Dialer {
         let Some(candidate) = self.candidates.get_mut(peer) else { return false };
         candidate.next_try = candidate.next_try.max(now + BACKOFF_FIRST);
         match candidate.connected.take() {
-            Some((since, _)) if now.duration_since(since) >= LASTING => candidate.failures = 0,
-            Some((_, true)) => return self.back_off(peer, now),
+            Some((since, _)) if now.duration_since(since) >= LASTING => {
+                (candidate.failures, candidate.shown_out) = (0, false);
+            }
+            Some((_, true)) => {
+                candidate.shown_out = true;
+                return self.back_off(peer, now);
+            }
             // It came and went as it liked: whether it wants us when we come is not known.
             Some((_, false)) | None => {}
         }
@@ -236,7 +243,7 @@ impl Dialer {
     /// A dial failed. True if this is news about a bootnode: it fails for the first time.
     pub fn failed(&mut self, peer: &PeerId, now: Instant) -> bool {
         let Some(candidate) = self.candidates.get_mut(peer) else { return false };
-        candidate.dialling = false;
+        (candidate.dialling, candidate.shown_out) = (false, false);
         for (place, address) in candidate.addresses.iter_mut().filter(|(place, _)| *place == Place::Reached) {
             *place = Place::of(address);
         }
@@ -310,6 +317,7 @@ impl Dialer {
             seen: None,
             next_try,
             failures: 0,
+            shown_out: false,
             connected: None,
             dialling: false,
         });

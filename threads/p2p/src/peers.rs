@@ -25,6 +25,8 @@ const BLOCKS: Rate = Rate { burst: 10, interval: Duration::from_secs(2) };
 const IDENTIFY: Rate = Rate { burst: 20, interval: Duration::from_secs(10) };
 /// Asking too often is counted at most once in this time: a burst is one offence.
 const BLAME: Rate = Rate { burst: 1, interval: Duration::from_secs(1) };
+/// Answers left unread are counted at most once in the time that one has, see `thread`.
+const UNREAD: Rate = Rate { burst: 1, interval: Duration::from_secs(30) };
 /// Characters of what a peer says it runs that are kept.
 const AGENT_LEN_MAX: usize = 64;
 
@@ -59,6 +61,8 @@ pub struct Allowances {
     identify: Allowance,
     /// Being blamed for any of the above.
     pub blame: Allowance,
+    /// Being blamed for not reading.
+    pub unread: Allowance,
 }
 
 impl Allowances {
@@ -70,6 +74,7 @@ impl Allowances {
             blocks: Allowance::new(BLOCKS.times(peers), now),
             identify: Allowance::new(IDENTIFY.times(peers), now),
             blame: Allowance::new(BLAME, now),
+            unread: Allowance::new(UNREAD, now),
         }
     }
 

@@ -38,7 +38,7 @@ impl Node {
     pub(super) fn on_gone(&mut self, id: &PeerId) {
         self.questions_of_gone(id);
         if self.dialer.disconnected(id, Instant::now()) {
-            warn!("bootnode {id} ends our connections, being full or having banned us; it is tried again and again");
+            warn!("bootnode {id} soon ended our connection: it may be full, or have banned us; it is tried again and again");
         }
         if let Some(peer) = self.peers.remove(id) {
             debug!("{id} at {} is gone", peer.address());
@@ -99,13 +99,15 @@ impl Node {
 
     /// Doing something too often is one offence a second at most.
     pub(super) fn blame_for_rate(&mut self, id: &PeerId) {
-        self.blame(id, Offence::TooManyRequests);
+        if self.peers.get_mut(id).is_some_and(|peer| peer.allowances.blame.take(Instant::now())) {
+            self.penalize(id, Offence::TooManyRequests);
+        }
     }
 
-    /// What comes many at once is one offence a second at most.
-    pub(super) fn blame(&mut self, id: &PeerId, offence: Offence) {
-        if self.peers.get_mut(id).is_some_and(|peer| peer.allowances.blame.take(Instant::now())) {
-            self.penalize(id, offence);
+    /// So are all answers that were left unread at the same time: a slow line has several under way.
+    pub(super) fn blame_for_unread(&mut self, id: &PeerId) {
+        if self.peers.get_mut(id).is_some_and(|peer| peer.allowances.unread.take(Instant::now())) {
+            self.penalize(id, Offence::Unread);
         }
     }
 

@@ -79,7 +79,7 @@ impl Node {
                 debug!("a question of {peer} stays unanswered: {error}");
                 let was_answered = self.end_of_request(request_id);
                 if was_answered && matches!(error, InboundFailure::Timeout) {
-                    self.blame(&peer, Offence::Unread);
+                    self.blame_for_unread(&peer);
                 }
             }
             request_response::Event::ResponseSent { request_id, .. } => {

@@ -119,21 +119,23 @@ fn a_bootnode_that_comes_late_is_found() {
 
 #[test]
 fn who_is_shown_out_after_the_handshake_comes_back_later_each_time() {
+    const LONG: Duration = Duration::from_secs(3);
     let boot = TestNode::start(&[]);
     let node = TestNode::start(&[&boot.address]);
     let peer = boot.expect_up();
     boot.send(ToP2p::Penalize { peer, offence: Offence::FalseChain });
-    let gone = || {
+    // The DHT may try as well at the beginning; but each try of the dialer's makes it wait twice as long.
+    let shown_out = || {
         node.expect_up();
         node.expect_down();
         Instant::now()
     };
-    gone();
-    gone();
-    let third = gone();
-    // The DHT may have tried as well, at the beginning; but who failed three times waits for four seconds.
-    node.expect_up();
-    assert!(third.elapsed() >= Duration::from_secs(3), "{:?}", third.elapsed());
+    let mut last = shown_out();
+    let waited = (0..8).any(|_| {
+        let before = std::mem::replace(&mut last, shown_out());
+        last.duration_since(before) >= LONG
+    });
+    assert!(waited, "it came nine times and never waited for {LONG:?}");
 }
 
 fn port(address: &Multiaddr) -> u16 {

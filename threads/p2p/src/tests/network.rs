@@ -12,6 +12,7 @@ use p2pool_test_bitcoind::Port;
 use super::kit::{params, until, Start, TestNode};
 use super::stranger::{asking, meet, Kind, Names, Stranger};
 use crate::node::PEERS_FILE;
+use crate::peers::Places;
 
 #[test]
 fn a_third_node_finds_the_second_by_the_bootnode_alone() {
@@ -21,6 +22,18 @@ fn a_third_node_finds_the_second_by_the_bootnode_alone() {
     let third = TestNode::start(&[&boot.address]);
     third.await_peer(&second.id());
     second.await_peer(&third.id());
+}
+
+#[test]
+fn a_newcomer_at_a_full_bootnode_finds_others_and_makes_room() {
+    let places = Places { lasting: 1, visit: Duration::from_secs(3) };
+    let boot = Start { places, ..Start::with(&[]) }.go();
+    let second = TestNode::start(&[&boot.address]);
+    second.await_peer(&boot.id());
+    let third = TestNode::start(&[&boot.address]);
+    third.await_peer(&second.id());
+    third.await_without(&boot.id());
+    assert!(third.knows(&second.id()) && second.knows(&boot.id()));
 }
 
 #[test]

@@ -40,8 +40,8 @@ pub enum ToP2p {
     Announce(Arc<Share>),
     /// Tell everybody of this found Bitcoin block.
     AnnounceBlock(Arc<BlockAnnouncement>),
-    /// What becomes of a gossiped message. One that gets no verdict counts as ignored ten seconds after the last share
-    /// ahead of its time is due (rules, section 5, rule 5).
+    /// What becomes of a gossiped message. One that gets no verdict within [`AHEAD_MAX_S`](crate::sharechain::AHEAD_MAX_S)
+    /// and ten seconds more counts as ignored.
     Verdict {
         /// Which.
         gossip: GossipToken,

@@ -98,6 +98,8 @@ pub struct Chain {
     saved: Saved,
     jobs: JobMaker,
     job: Option<Arc<Job>>,
+    /// Whether there could be one when that was looked at last.
+    could_mine: bool,
     /// What miners were last told of why there is none.
     no_work: Option<NoWork>,
     job_made: Instant,
@@ -147,6 +149,7 @@ impl Chain {
             template: None,
             template_since: Instant::now(),
             job: None,
+            could_mine: false,
             no_work: None,
             job_due: false,
             job_made: Instant::now(),
@@ -192,6 +195,7 @@ impl Chain {
         }
         self.saved.flush(is_tick, now);
         self.send_mail();
+        self.note_change();
         self.send_job();
         self.publish();
     }
@@ -384,6 +388,12 @@ impl Chain {
     fn may_mine(&self) -> bool {
         let starts_chain = self.chain.tree().is_empty();
         self.network.sync.state().may_mine() && (!starts_chain || self.network.sync.may_start_chain())
+    }
+
+    /// Not only another state of the planner changes what miners get: where no chain is begun yet one peer that has one does.
+    fn note_change(&mut self) {
+        let may_mine = self.may_mine();
+        self.job_due |= std::mem::replace(&mut self.could_mine, may_mine) != may_mine;
     }
 
     /// Takes the job from the miners, who are told the reason once. Whether they did not know it yet.

@@ -186,6 +186,28 @@ fn miners_are_told_the_true_reason_why_they_have_no_work_and_each_once() {
 }
 
 #[test]
+fn where_no_chain_is_begun_a_peer_that_has_not_said_yet_takes_the_work_at_once() {
+    let dirs = [tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder")];
+    let mut carrier = Carrier::new();
+    let [first, second] = [0, 1].map(|at| carrier.start(dirs[at].path()));
+    carrier.connect(0, 1);
+    carrier.carry_until("both are level", |_| {
+        [&first, &second].iter().all(|node| node.status.load().sync == SyncState::Synced)
+    });
+    first.tell_anchor();
+    first.give_template();
+    first.job();
+    // It does not answer.
+    carrier.send(0, ToChain::PeerUp { peer: PeerToken(7), address: "nowhere".into() });
+    assert!(matches!(first.message(), ToStratum::NoWork(NoWork::Syncing)));
+    assert_eq!(first.status.load().sync, SyncState::Synced);
+    carrier.send(0, ToChain::PeerDown { peer: PeerToken(7) });
+    first.job();
+    first.stop();
+    second.stop();
+}
+
+#[test]
 fn a_share_of_one_is_the_parent_of_the_others_next() {
     let dirs = [tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder")];
     let mut carrier = Carrier::new();

@@ -111,6 +111,14 @@ mkfifo "$folder/miner"
 "$target/p2pool-miner" -o "127.0.0.1:$port" -u demo --hashrate-limit "$HASHES_PER_S" >"$folder/miner" &
 pids+=($!)
 
+# Ends if p2pool has ended. At Ctrl-C it does, while bash forgets one that comes just as a command of its own ends.
+check_p2pool() {
+    if kill -0 "${pids[1]}" 2>/dev/null; then return; fi
+    grep -q ' SIG[A-Z]*: stopping$' "$folder/p2pool.log" || die "p2pool has ended"
+    say "== ending"
+    exit 130
+}
+
 # Asks the node's API.
 ask() {
     exec 3<>"/dev/tcp/127.0.0.1/$port"
@@ -126,6 +134,7 @@ show_share() {
             "== share found at height \(.share_height) of the sharechain, for \(.payout_address)"' 2>/dev/null; then
             return
         fi
+        check_p2pool
         sleep 0.1
     done
     echo "== no share: less work than the sharechain asks for by now"
@@ -153,6 +162,7 @@ show_block() {
                 return
             fi
         fi
+        check_p2pool
         sleep 0.1
     done
     say "== bitcoind refused block $hash"
@@ -169,8 +179,15 @@ while read -r line; do
             found=$((found + 1))
             [ "$found" != "$blocks" ] || break
             ;;
-        "not connected"*) kill -0 "${pids[1]}" 2>/dev/null || die "p2pool has ended" ;;
+        "not connected"*) check_p2pool ;;
     esac
 done <"$folder/miner"
-[ "$blocks" = 0 ] || [ "$found" = "$blocks" ] || die "the miner ended after $found of $blocks blocks"
+if [ "$blocks" = 0 ] || [ "$found" != "$blocks" ]; then
+    status=0
+    wait "${pids[2]}" || status=$?
+    # 128 and the number of SIGINT or SIGTERM.
+    [[ $status =~ ^(130|143)$ ]] || die "the miner ended with status $status after $found blocks"
+    say "== ending"
+    exit 130
+fi
 say "== $found blocks found, all taken by bitcoind"

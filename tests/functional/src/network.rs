@@ -120,6 +120,10 @@ const ROUNDED_OFF: f64 = 1.02;
 /// Targets of shares so near the one of Bitcoin's blocks leave too few hashes between the two to search for.
 const NEAR_A_BLOCK: f64 = 2.0;
 
+/// However fast a hand finds them, the times of its shares are a second apart, so that they get no harder than the fastest
+/// chains here have them; until they are so far ahead of the clock, which is half of what nodes take.
+const AHEAD_S_MAX: u32 = 60;
+
 /// Regtest's target of blocks: every second hash meets it, and shares are no easier.
 const REGTEST_BITS: u32 = 0x207f_ffff;
 
@@ -128,13 +132,14 @@ const REGTEST_BITS: u32 = 0x207f_ffff;
 pub struct Hand {
     session: Session,
     found: u64,
+    last_time: u32,
 }
 
 impl Hand {
     /// A miner at this node.
     #[track_caller]
     pub fn at(node: &Pool) -> Self {
-        Self { session: node.session_with("hand", SHARES_ONLY), found: 0 }
+        Self { session: node.session_with("hand", SHARES_ONLY), found: 0, last_time: 0 }
     }
 
     /// The session.
@@ -194,6 +199,8 @@ impl Hand {
     #[track_caller]
     fn try_solve(&mut self, job: &Job) -> Result<String, Error> {
         self.found += 1;
+        let time = job.time.max(self.last_time + 1).min(job.time + AHEAD_S_MAX);
+        let job = &Job { time, ..job.clone() };
         let target = Target::from_difficulty(job.difficulty * ROUNDED_OFF);
         let block = job.block_target();
         // No session is asked for more than a block, so there an answer might be no share.
@@ -203,6 +210,7 @@ impl Hand {
         let wanted = |hash: &[u8; 32]| target.is_met_by(hash) && !(is_far && block.is_met_by(hash));
         let (answer, hash) = self.session.solve(job, self.found, wanted);
         self.session.submit(&answer)?;
+        self.last_time = time;
         Ok(shown(&hash))
     }
 }

@@ -48,7 +48,9 @@ fn a_node_that_finds_nobody_mines_alone_after_a_minute_however_its_clock_is_set_
     let set: Vec<_> = files.iter().map(|(_, file)| start(&bitcoind, with_clock(file, looking(3)), &[])).collect();
     for ((to, file), node) in files.iter().zip(&set) {
         node.wait_log("looking for other nodes", SOON);
-        fs::write(file, to).unwrap();
+        // At one stroke: a file that is just being written says nothing.
+        fs::write(folder.path().join("next"), to).unwrap();
+        fs::rename(folder.path().join("next"), file).unwrap();
         node.wait_log(SET, SOON);
         let log = node.log();
         let set_by: i64 = log.split(SET).nth(1).unwrap().split_whitespace().next().unwrap().parse().unwrap();

@@ -5,6 +5,7 @@ mod bitcoind;
 
 use p2pool_core::message::NoWork;
 use p2pool_core::status::SyncProgress;
+use p2pool_core::stratum::shown_name;
 use p2pool_core::sync::SyncState;
 use p2pool_core::units::UnixTime;
 use serde::Serialize;
@@ -196,8 +197,8 @@ fn clock_ahead_of_bitcoind_s(view: &View) -> Option<i64> {
 }
 
 fn firmware(view: &View) -> Option<State> {
-    let too_small: Vec<&str> =
-        view.miners.miners.iter().filter(|miner| miner.coinbase_too_large).map(|miner| &*miner.worker).collect();
+    let too_small = view.miners.miners.iter().filter(|miner| miner.coinbase_too_large);
+    let too_small: Vec<&str> = too_small.map(|miner| shown_name(&miner.worker)).collect();
     let (first, others) = too_small.split_first()?;
     let who = match others.len() {
         0 => format!("Miner {first} has"),

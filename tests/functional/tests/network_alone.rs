@@ -9,22 +9,16 @@ use p2pool_test_functional::network::{bootnodes_flag, start, tip, Hand, SOON};
 use p2pool_test_functional::pool;
 
 use crate::network::options;
-use crate::network_clock::libfaketime;
+use crate::network_clock::with_clock;
 
 /// From its start until a node mines alone (README: "for a minute").
 const ALONE_AFTER: Duration = Duration::from_secs(60);
 const ALONE: &str = "mining alone";
 const SET: &str = "the system's clock was set by ";
 
-/// With a clock that is as far from the true one as this file says; only the time of day, as on a machine whose clock is set.
-fn with_clock(file: &Path, options: pool::Options) -> pool::Options {
-    let variables = [
-        ("LD_PRELOAD", libfaketime().display().to_string()),
-        ("FAKETIME_TIMESTAMP_FILE", file.display().to_string()),
-        ("FAKETIME_NO_CACHE", "1".to_owned()),
-        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
-    ];
-    pool::Options { environment: variables.map(|(name, value)| (name.to_owned(), value)).to_vec(), ..options }
+/// With a clock that is as far from the true one as this file says, as on a machine whose clock is set.
+fn with_clock_of(file: &Path, options: pool::Options) -> pool::Options {
+    with_clock(&[("FAKETIME_TIMESTAMP_FILE", file.to_str().unwrap()), ("FAKETIME_NO_CACHE", "1")], options)
 }
 
 #[test]
@@ -45,7 +39,7 @@ fn a_node_that_finds_nobody_mines_alone_after_a_minute_however_its_clock_is_set_
 
     let begun = Instant::now();
     let plain = start(&bitcoind, looking(2), &[]);
-    let set: Vec<_> = files.iter().map(|(_, file)| start(&bitcoind, with_clock(file, looking(3)), &[])).collect();
+    let set: Vec<_> = files.iter().map(|(_, file)| start(&bitcoind, with_clock_of(file, looking(3)), &[])).collect();
     for ((to, file), node) in files.iter().zip(&set) {
         node.wait_log("looking for other nodes", SOON);
         // At one stroke: a file that is just being written says nothing.

@@ -12,20 +12,23 @@ use crate::network::options;
 const COMPLAINT: &str = "this machine's clock is off";
 
 /// Debian's package libfaketime, wherever its architecture's folder is.
-pub fn libfaketime() -> PathBuf {
+fn libfaketime() -> PathBuf {
     let folders = std::fs::read_dir("/usr/lib").unwrap().flatten();
     let mut files = folders.map(|folder| folder.path().join("faketime/libfaketime.so.1"));
     files.find(|file| file.exists()).expect("libfaketime is not installed: apt-get install libfaketime")
 }
 
-/// Ten minutes slow; only the time of day, for timers go by another clock.
+/// With a clock that libfaketime's variables tell; only the time of day, for timers go by another clock.
+pub fn with_clock(variables: &[(&str, &str)], options: pool::Options) -> pool::Options {
+    let library = libfaketime();
+    let always = [("LD_PRELOAD", library.to_str().unwrap()), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")];
+    let all = always.iter().chain(variables).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    pool::Options { environment: all.collect(), ..options }
+}
+
+/// Ten minutes slow.
 fn slow(options: pool::Options) -> pool::Options {
-    let variables = [
-        ("LD_PRELOAD", libfaketime().display().to_string()),
-        ("FAKETIME", "-600s".to_owned()),
-        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
-    ];
-    pool::Options { environment: variables.map(|(name, value)| (name.to_owned(), value)).to_vec(), ..options }
+    with_clock(&[("FAKETIME", "-600s")], options)
 }
 
 #[test]

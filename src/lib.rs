@@ -15,7 +15,8 @@
 //! | [`stratum`] | Stratum v1: line codec, session state machine, vardiff |
 //! | [`sync`] | what to ask of which node to be level with all |
 //! | [`wire`] | what nodes send each other, as types with limits, and its CBOR |
-//! | [`message`] | one inbox type per receiving thread |
+//! | [`peer`] | peers and the requests between them |
+//! | [`node`] | the node as one state machine |
 //! | [`status`] | counters and snapshots for onlookers |
 //! | [`config`] | the validated settings as plain data |
 //!
@@ -26,9 +27,10 @@ extern crate self as p2pool_core;
 
 pub mod bytes;
 pub mod config;
-pub mod message;
+pub mod node;
 pub mod params;
 pub mod payouts;
+pub mod peer;
 pub mod share;
 pub mod sharechain;
 pub mod status;

@@ -13,11 +13,11 @@ pub use blocks::{BlockFate, BlocksStatus, OwnBlock, OwnBlocksStatus, SubmitOutco
 pub use histogram::{LatencyHistogram, LatencySnapshot, LATENCY_BOUNDS_US};
 pub use peers::{Direction, LooksBy, PeerStatus, PeersStatus};
 
-use crate::message::NoWork;
 use crate::sharechain::Tree;
 use crate::sync::SyncState;
 use crate::units::UnixTime;
 use crate::work::Job;
+use crate::work::NoWork;
 
 /// A number that only grows, or a gauge that is overwritten; readers may be a moment behind.
 #[derive(Debug, Default)]

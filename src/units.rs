@@ -42,32 +42,67 @@ impl From<std::time::SystemTime> for UnixTime {
     }
 }
 
-/// Seconds that have passed since some moment before the program's first wait, for waits of all kinds.
+/// A moment of a monotonic clock, in milliseconds since an arbitrary origin before the program's first wait.
 ///
-/// It goes on evenly whatever is done to the system's clock, which is set when a machine starts, by hours or by years; so the
-/// two are different types.
+/// All timeouts and intervals use it. It advances evenly even while the operator or NTP sets the system clock, so it is a type
+/// of its own beside [`UnixTime`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SteadyTime(pub u32);
+pub struct SteadyTime(u64);
 
 impl SteadyTime {
-    /// Later than any time that comes.
-    pub const NEVER: Self = Self(u32::MAX);
+    /// Later than every moment that occurs.
+    pub const NEVER: Self = Self(u64::MAX);
 
-    /// This time and `seconds` more, at most [`Self::NEVER`].
-    pub const fn plus(self, seconds: u32) -> Self {
-        Self(self.0.saturating_add(seconds))
+    /// The moment `seconds` after the origin.
+    pub const fn from_s(seconds: u32) -> Self {
+        Self(seconds as u64 * 1_000)
     }
 
-    /// Seconds from `earlier` to this time; zero if `earlier` is later.
+    /// The moment `milliseconds` after the origin.
+    pub const fn from_ms(milliseconds: u64) -> Self {
+        Self(milliseconds)
+    }
+
+    /// Whole seconds since the origin, at most `u32::MAX`.
+    pub const fn as_s(self) -> u32 {
+        let seconds = self.0 / 1_000;
+        if seconds > u32::MAX as u64 {
+            u32::MAX
+        } else {
+            seconds as u32
+        }
+    }
+
+    /// Milliseconds since the origin.
+    pub const fn as_ms(self) -> u64 {
+        self.0
+    }
+
+    /// The moment `seconds` later, at most [`Self::NEVER`].
+    pub const fn plus(self, seconds: u32) -> Self {
+        self.plus_ms(seconds as u64 * 1_000)
+    }
+
+    /// The moment `milliseconds` later, at most [`Self::NEVER`].
+    pub const fn plus_ms(self, milliseconds: u64) -> Self {
+        Self(self.0.saturating_add(milliseconds))
+    }
+
+    /// Whole seconds from `earlier` to this moment, at most `u32::MAX`; zero if `earlier` is later.
     pub const fn since(self, earlier: Self) -> u32 {
+        Self(self.since_ms(earlier)).as_s()
+    }
+
+    /// Milliseconds from `earlier` to this moment; zero if `earlier` is later.
+    pub const fn since_ms(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
 }
 
 impl From<std::time::Duration> for SteadyTime {
-    /// Whole seconds of the time since that moment.
-    fn from(passed: std::time::Duration) -> Self {
-        Self(u32::try_from(passed.as_secs()).unwrap_or(u32::MAX))
+    /// The moment this long after the origin, in whole milliseconds.
+    fn from(elapsed: std::time::Duration) -> Self {
+        Self(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
     }
 }
 
@@ -227,6 +262,19 @@ impl fmt::Display for Bits {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn steady_time_keeps_milliseconds_and_counts_whole_seconds() {
+        let start = SteadyTime::from_ms(1_900);
+        assert_eq!(start.as_s(), 1);
+        assert_eq!(SteadyTime::from_s(4).since(start), 2);
+        assert_eq!(SteadyTime::from_s(4).since_ms(start), 2_100);
+        assert_eq!(start.plus(2).plus_ms(100), SteadyTime::from_s(4));
+        assert_eq!(start.since(SteadyTime::NEVER), 0);
+        assert_eq!(SteadyTime::NEVER.plus(1), SteadyTime::NEVER);
+        assert_eq!(SteadyTime::NEVER.since(start), u32::MAX);
+        assert_eq!(SteadyTime::from(std::time::Duration::from_micros(1_234_567)).as_ms(), 1_234);
+    }
 
     #[test]
     fn compact_form_is_canonical_both_ways() {

@@ -50,6 +50,7 @@ pub use tree::{Depth, Node, Tree};
 pub use verify::subsidy;
 
 use crate::params::UNCLE_DEPTH_MAX;
+use crate::peer::PeerHandle;
 use crate::share::{Share, ShareDigest, ShareId};
 use crate::units::UnixTime;
 use apart::Apart;
@@ -58,25 +59,23 @@ use pools::{Candidate, Held, Rank, Rejected, Unverified, Wait};
 /// A share whose parent or Bitcoin block stays unknown is dropped after ten minutes; it may come again.
 pub const HELD_MAX_S: u32 = 600;
 
-/// The bits of a peer's number above this tell its neighbourhood.
-pub const NEIGHBOURHOOD_SHIFT: u32 = 40;
-
 /// Where a share came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
     /// A miner of this node.
     Local,
-    /// A peer, by a number that the network thread gave it.
-    Peer(u64),
+    /// A peer relayed it by gossip: the network waits for a verdict.
+    Gossip(PeerHandle),
+    /// A peer gave it in response to a request.
+    Fetch(PeerHandle),
 }
 
 impl Source {
-    /// What is common to peers whose addresses are easily had together (an IPv4 /24, an IPv6 /48), also to one peer that
-    /// comes again; none for this node's miners and for peers of its own network.
-    pub const fn neighbourhood(self) -> Option<u64> {
+    /// The peer it came from; `None` for this node's miners.
+    pub const fn peer(self) -> Option<PeerHandle> {
         match self {
-            Self::Peer(number) if number >> NEIGHBOURHOOD_SHIFT != 0 => Some(number >> NEIGHBOURHOOD_SHIFT),
-            Self::Peer(_) | Self::Local => None,
+            Self::Local => None,
+            Self::Gossip(peer) | Self::Fetch(peer) => Some(peer),
         }
     }
 }
@@ -128,6 +127,15 @@ pub enum Effect {
     Linked(ShareId),
     /// Forget this share: the chain it was on was left.
     Unlinked(ShareId),
+    /// A chain that shares no history with ours replaced it.
+    Replaced {
+        /// The tip before.
+        old: ShareId,
+        /// The tip now.
+        new: ShareId,
+        /// Shares of the old chain that were left.
+        depth: usize,
+    },
     /// There is another tip.
     NewTip(ShareId),
     /// A chain kept apart was judged, or given up.
@@ -190,7 +198,7 @@ impl Sharechain {
     }
 
     /// Takes a share from a miner or a peer.
-    pub fn receive(&mut self, share: Share, source: Source, now: UnixTime) -> Vec<Effect> {
+    pub fn receive(&mut self, share: Arc<Share>, source: Source, now: UnixTime) -> Vec<Effect> {
         let (id, digest) = (share.id(), share.digest());
         let known = self.tree.node(&id).is_some()
             || self.held.contains(&digest)
@@ -202,7 +210,7 @@ impl Sharechain {
         let checked = rules::check_alone(self.tree.params(), &share, &id);
         match checked {
             Ok(work) => {
-                self.queue.push_back(Candidate { id, digest, share: Arc::new(share), work, source, since: now });
+                self.queue.push_back(Candidate { id, digest, share, work, source, since: now });
                 self.drain(now);
             }
             Err(failure) => self.refuse(id, digest, source, &failure),

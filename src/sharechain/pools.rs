@@ -8,6 +8,7 @@ use bitcoin::BlockHash;
 
 use super::failure::Need;
 use super::Source;
+use crate::peer::PeerHandle;
 use crate::share::{Share, ShareDigest, ShareId};
 use crate::units::{UnixTime, Work};
 
@@ -15,8 +16,8 @@ use crate::units::{UnixTime, Work};
 const POOL_BYTES_MAX: usize = 16 << 20;
 /// Bytes that one pool holds for one peer.
 const PEER_BYTES_MAX: usize = 2 << 20;
-/// Bytes that one pool holds for one neighbourhood, however many peers it has or how often they come anew.
-const NEIGHBOURHOOD_BYTES_MAX: usize = 4 << 20;
+/// Bytes that one pool holds for one netgroup, however many peers it has and however often they reconnect.
+const NETGROUP_BYTES_MAX: usize = 4 << 20;
 /// What a waiting share costs beside its lists: the structures around it, as measured (`tests/load/long_sync.rs`).
 const OVERHEAD_BYTES: usize = 1_536;
 /// Needs of peers' shares that are asked for again at once: a full pool has tens of thousands.
@@ -72,20 +73,22 @@ struct Shelf<K> {
 /// Whose part of a shelf is bounded.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Owner {
-    Source(Source),
-    Neighbourhood(u64),
+    /// This node's miners (`None`), or one peer.
+    Peer(Option<PeerHandle>),
+    Netgroup(u64),
 }
 
 impl Owner {
     /// All whose part grows with a share from a source, the smallest part first.
     fn all_of(source: Source) -> impl Iterator<Item = Self> {
-        std::iter::once(Self::Source(source)).chain(source.neighbourhood().map(Self::Neighbourhood))
+        let netgroup = source.peer().and_then(PeerHandle::netgroup);
+        std::iter::once(Self::Peer(source.peer())).chain(netgroup.map(Self::Netgroup))
     }
 
     const fn bytes_max(self) -> usize {
         match self {
-            Self::Source(_) => PEER_BYTES_MAX,
-            Self::Neighbourhood(_) => NEIGHBOURHOOD_BYTES_MAX,
+            Self::Peer(_) => PEER_BYTES_MAX,
+            Self::Netgroup(_) => NETGROUP_BYTES_MAX,
         }
     }
 }
@@ -296,7 +299,8 @@ impl Unverified {
     /// Whether its sender has brought enough shares with this header.
     pub fn has_copies_enough(&self, candidate: &Candidate) -> bool {
         let copies = under(&self.by_id, &candidate.id);
-        let of_sender = copies.filter(|digest| self.get(digest).is_some_and(|copy| copy.source == candidate.source));
+        let of_sender =
+            copies.filter(|digest| self.get(digest).is_some_and(|copy| copy.source.peer() == candidate.source.peer()));
         candidate.source != Source::Local && of_sender.take(COPIES_MAX).count() == COPIES_MAX
     }
 

@@ -114,6 +114,9 @@ impl Sharechain {
     /// Gives the ids of all shares.
     fn replace_tree(&mut self, other: Tree) -> Vec<(ShareId, ShareDigest)> {
         let left = std::mem::replace(&mut self.tree, other);
+        if let (Some(old), Some(new)) = (left.tip(), self.tree.tip()) {
+            self.effects.push(Effect::Replaced { old: old.id, new: new.id, depth: left.len() });
+        }
         self.effects.extend(left.nodes().map(|node| Effect::Unlinked(node.id)));
         oldest_first(self.tree.nodes()).into_iter().map(|node| (node.id, node.share.digest())).collect()
     }

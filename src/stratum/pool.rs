@@ -7,10 +7,10 @@ use super::duplicates::SeenHashes;
 use super::extranonces::Extranonces;
 use super::job_table::{Current, JobTable};
 use super::limits::Limits;
-use crate::message::{FoundBlock, LocalShare, NoWork, ToStratum};
 use crate::params::{ChainParams, Network};
 use crate::status::Counters;
 use crate::work::Job;
+use crate::work::{FoundBlock, FoundShare, NoWork, WorkUpdate};
 
 /// Blocks that are remembered as handed over. Real networks give one in ten minutes to all miners together.
 const HANDED_OVER_MAX: usize = 64;
@@ -28,7 +28,7 @@ pub trait Outlets {
     ///
     /// # Errors
     /// If it cannot be taken now; the miner is told.
-    fn share(&mut self, share: LocalShare) -> Result<(), Busy>;
+    fn share(&mut self, share: FoundShare) -> Result<(), Busy>;
 
     /// Something an operator may want to read.
     fn news(&mut self, news: News<'_>);
@@ -117,16 +117,16 @@ impl Pool {
     }
 
     /// Takes in the newest message; each session must then be told what is returned.
-    pub fn receive(&mut self, message: ToStratum) -> Fanout {
+    pub fn receive(&mut self, message: WorkUpdate) -> Fanout {
         match message {
-            ToStratum::Job(job) => {
+            WorkUpdate::Job(job) => {
                 let clean = self.jobs.is_new_tip(&job);
                 let ceiling = self.ceiling(&job);
                 self.jobs.announce(Current { job, ceiling });
                 self.no_work = None;
                 Fanout::Job { clean }
             }
-            ToStratum::NoWork(why) => {
+            WorkUpdate::NoWork(why) => {
                 self.jobs.withdraw();
                 self.no_work = Some(why);
                 Fanout::NoWork(why)

@@ -20,8 +20,8 @@ use super::request::{Line, Request};
 use super::tally::Tally;
 use super::user_agents::{traits_of, Traits};
 use super::Now;
-use crate::message::NoWork;
 use crate::status::MinerStatus;
+use crate::work::NoWork;
 use pace::{Pace, Shown};
 
 /// What a step of a session works with.

@@ -2,17 +2,11 @@
 
 use std::sync::Arc;
 
+use crate::peer::{PeerHandle, RequestId};
 use crate::share::Share;
 use crate::sharechain::ApartId;
 use crate::units::{SteadyTime, UnixTime};
 use crate::wire::{Offence, Request};
-
-/// A peer, by the number that the network thread gave it; the same as in [`crate::sharechain::Source::Peer`].
-pub type PeerId = u64;
-
-/// A request under way: whoever answers says which.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RequestId(pub u64);
 
 /// Where shares that were fetched go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -29,7 +23,7 @@ pub enum SyncAction {
     /// Ask a peer.
     Ask {
         /// Whom.
-        peer: PeerId,
+        peer: PeerHandle,
         /// Under this number the answer is expected.
         id: RequestId,
         /// What.
@@ -47,7 +41,7 @@ pub enum SyncAction {
         /// To what.
         route: Route,
         /// Who sent them.
-        peer: PeerId,
+        peer: PeerHandle,
         /// The shares.
         shares: Vec<Arc<Share>>,
     },
@@ -58,7 +52,7 @@ pub enum SyncAction {
     /// A peer did something wrong.
     Penalize {
         /// Which peer.
-        peer: PeerId,
+        peer: PeerHandle,
         /// What.
         offence: Offence,
     },
@@ -103,8 +97,8 @@ pub enum SyncState<Time = UnixTime> {
 }
 
 impl SyncState<SteadyTime> {
-    /// The same by the time of day, which `time_of` tells of any moment.
-    pub fn for_onlookers(self, time_of: impl FnOnce(SteadyTime) -> UnixTime) -> SyncState {
+    /// Converts its moments to the time of day.
+    pub fn published(self, time_of: impl FnOnce(SteadyTime) -> UnixTime) -> SyncState {
         match self {
             Self::NoPeers { since, level } => SyncState::NoPeers { since: time_of(since), level },
             Self::Alone { since } => SyncState::Alone { since: time_of(since) },

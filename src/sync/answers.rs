@@ -5,9 +5,10 @@ use std::sync::Arc;
 use super::peer::Peer;
 use super::plan::{Answer, Batch, Plan};
 use super::{
-    Asked, PeerId, RequestId, Route, Sync, SyncAction, View, What, ANSWER_MAX_S, HOLD_S, NEAR_HEIGHTS, NEAR_SHARES,
-    PAUSE_S, PLANS_MAX, REFUSED_S, STATUS_EVERY_S,
+    Asked, Route, Sync, SyncAction, View, What, ANSWER_MAX_S, HOLD_S, NEAR_HEIGHTS, NEAR_SHARES, PAUSE_S, PLANS_MAX,
+    REFUSED_S, STATUS_EVERY_S,
 };
+use crate::peer::{PeerHandle, RequestId};
 use crate::share::{Share, ShareId};
 use crate::sharechain::ApartId;
 use crate::units::{ShareHeight, SteadyTime};
@@ -25,7 +26,7 @@ impl Sync {
     /// A peer answered.
     pub fn response(
         &mut self,
-        peer: PeerId,
+        peer: PeerHandle,
         id: RequestId,
         response: Response,
         now: SteadyTime,
@@ -83,7 +84,7 @@ impl Sync {
         }
     }
 
-    fn status(&mut self, id: PeerId, status: PeerStatus, now: SteadyTime) {
+    fn status(&mut self, id: PeerHandle, status: PeerStatus, now: SteadyTime) {
         self.is_heard(id);
         if status.chain_id != self.chain_id {
             self.penalize(id, Offence::OtherChain);
@@ -121,7 +122,7 @@ impl Sync {
 
     /// A peer has what is on a plan's list up to some share. What it has behind that is asked for when this is there,
     /// for the list is its leader's alone: who could add to it could spoil it.
-    fn extend(&mut self, peer: PeerId, number: u64, page: Page, now: SteadyTime) {
+    fn extend(&mut self, peer: PeerHandle, number: u64, page: Page, now: SteadyTime) {
         let ids_max = self.ids_max;
         let Some(plan) = self.plans.get_mut(&number) else { return };
         let Some(at) = plan.index_of(&page.after) else { return };
@@ -137,7 +138,7 @@ impl Sync {
     }
 
     /// Begins to fetch what a peer has, if it is worth it.
-    fn begin(&mut self, peer: PeerId, page: Page, now: SteadyTime, view: &impl View) {
+    fn begin(&mut self, peer: PeerHandle, page: Page, now: SteadyTime, view: &impl View) {
         let joins = page.after != ShareId::ZERO;
         let is_better = self.peers.get(&peer).is_some_and(|peer| peer.is_better_than(view));
         if let Some(peer) = self.peers.get_mut(&peer) {
@@ -176,7 +177,7 @@ impl Sync {
         self.plans.insert(self.plans_made, plan);
     }
 
-    fn batch(&mut self, peer: PeerId, number: u64, batch: Batch, shares: &[Arc<Share>], now: SteadyTime) {
+    fn batch(&mut self, peer: PeerHandle, number: u64, batch: Batch, shares: &[Arc<Share>], now: SteadyTime) {
         let Some(plan) = self.plans.get_mut(&number) else { return };
         match plan.answer(batch, peer, shares, now) {
             Answer::Whole => {}
@@ -205,7 +206,7 @@ impl Sync {
         }
     }
 
-    fn single(&mut self, peer: PeerId, id: &ShareId, shares: Vec<Arc<Share>>, now: SteadyTime) {
+    fn single(&mut self, peer: PeerHandle, id: &ShareId, shares: Vec<Arc<Share>>, now: SteadyTime) {
         match shares.as_slice() {
             [] => self.singles.failed(id),
             [share] if share.id() == *id => {

@@ -59,10 +59,11 @@ mod view;
 
 use std::collections::BTreeMap;
 
-pub use action::{PeerId, Progress, RequestId, Route, SyncAction, SyncState};
+pub use action::{Progress, Route, SyncAction, SyncState};
 pub use view::View;
 
 use crate::params::{ChainId, ChainParams, UNCLE_DEPTH_MAX};
+use crate::peer::{PeerHandle, RequestId};
 use crate::share::ShareId;
 use crate::sharechain::{fetched_max, ApartId, ApartOutcome, Rule, Source, COMPARE_MAX_S, HELD_MAX_S};
 use crate::units::{ShareHeight, SteadyTime};
@@ -137,7 +138,7 @@ enum What {
 
 #[derive(Clone, Debug)]
 struct Asked {
-    peer: PeerId,
+    peer: PeerHandle,
     what: What,
     deadline: SteadyTime,
     /// It has not gone out, so its lateness is nobody's fault.
@@ -150,7 +151,7 @@ pub struct Sync {
     chain_id: ChainId,
     payout_window: u32,
     ids_max: usize,
-    peers: BTreeMap<PeerId, Peer>,
+    peers: BTreeMap<PeerHandle, Peer>,
     /// By number; a plan kept apart has its number from it.
     plans: BTreeMap<u64, Plan>,
     plans_made: u64,
@@ -209,18 +210,18 @@ impl Sync {
     }
 
     /// The connected peers.
-    pub fn peers(&self) -> impl Iterator<Item = PeerId> + '_ {
+    pub fn peers(&self) -> impl Iterator<Item = PeerHandle> + '_ {
         self.peers.keys().copied()
     }
 
     /// A peer was connected.
-    pub fn peer_up(&mut self, peer: PeerId, now: SteadyTime, view: &impl View) -> Vec<SyncAction> {
+    pub fn peer_up(&mut self, peer: PeerHandle, now: SteadyTime, view: &impl View) -> Vec<SyncAction> {
         self.peers.insert(peer, Peer::new(now));
         self.act(now, view)
     }
 
     /// A peer was disconnected.
-    pub fn peer_down(&mut self, peer: PeerId, now: SteadyTime, view: &impl View) -> Vec<SyncAction> {
+    pub fn peer_down(&mut self, peer: PeerHandle, now: SteadyTime, view: &impl View) -> Vec<SyncAction> {
         let asked: Vec<RequestId> =
             self.requests.iter().filter(|(_, asked)| asked.peer == peer).map(|(id, _)| *id).collect();
         for id in asked {
@@ -255,10 +256,7 @@ impl Sync {
     pub fn need(&mut self, id: ShareId, source: Source, now: SteadyTime, view: &impl View) -> Vec<SyncAction> {
         let planned = self.plans.values().any(|plan| plan.index_of(&id).is_some());
         if self.level.is_level && !planned && !view.holds(&id) {
-            let sender = match source {
-                Source::Peer(peer) => Some(peer),
-                Source::Local => None,
-            };
+            let sender = source.peer();
             self.singles.add(id, sender);
             if let Some(peer) = sender.and_then(|sender| self.peers.get_mut(&sender)) {
                 peer.needs += 1;
@@ -292,7 +290,7 @@ impl Sync {
             self.plans.remove(&number);
         }
         // Its sender may have made a false copy of a good share: others who list it are asked again.
-        if let Source::Peer(sender) = source {
+        if let Some(sender) = source.peer() {
             self.hold(sender, now.plus(HOLD_S));
         }
         self.act(now, view)
@@ -334,10 +332,7 @@ impl Sync {
     /// Rules 1 and 2 speak of the share alone. All others compare it with what is below, which on a base could not be
     /// verified: then either the base is false or this share.
     fn found_false(&mut self, plan: &Plan, rule: Rule, source: Source, on_base: bool, now: SteadyTime) {
-        let sender = match source {
-            Source::Peer(peer) => peer,
-            Source::Local => plan.leader,
-        };
+        let sender = source.peer().unwrap_or(plan.leader);
         let is_senders = !on_base || matches!(rule, Rule::Form | Rule::ProofOfWork);
         if is_senders || plan.is_author(sender) {
             // All below it came from the same peer. Rules 5 and 6 can be broken by bad luck.
@@ -393,39 +388,39 @@ impl Sync {
         }
     }
 
-    fn ask(&mut self, peer: PeerId, what: What, request: Request, now: SteadyTime) {
+    fn ask(&mut self, peer: PeerHandle, what: What, request: Request, now: SteadyTime) {
         self.requests_made += 1;
         let id = RequestId(self.requests_made);
         self.requests.insert(id, Asked { peer, what, deadline: now.plus(ANSWER_MAX_S), is_lost: false });
         self.actions.push(SyncAction::Ask { peer, id, request });
     }
 
-    fn penalize(&mut self, peer: PeerId, offence: Offence) {
+    fn penalize(&mut self, peer: PeerHandle, offence: Offence) {
         self.actions.push(SyncAction::Penalize { peer, offence });
     }
 
     /// Leaves a peer's chain alone for a while.
-    fn hold(&mut self, peer: PeerId, until: SteadyTime) {
+    fn hold(&mut self, peer: PeerHandle, until: SteadyTime) {
         if let Some(peer) = self.peers.get_mut(&peer) {
             peer.hold_until = peer.hold_until.max(until);
         }
     }
 
     /// Asks a peer for nothing for a moment.
-    fn pause(&mut self, peer: PeerId, now: SteadyTime) {
+    fn pause(&mut self, peer: PeerHandle, now: SteadyTime) {
         if let Some(peer) = self.peers.get_mut(&peer) {
             peer.busy_until = now.plus(PAUSE_S);
         }
     }
 
     /// A peer has said where it is, or had its time to.
-    fn is_heard(&mut self, peer: PeerId) {
+    fn is_heard(&mut self, peer: PeerHandle) {
         if let Some(peer) = self.peers.get_mut(&peer) {
             peer.is_heard = true;
         }
     }
 
-    fn set_solo(&mut self, peer: PeerId) {
+    fn set_solo(&mut self, peer: PeerHandle) {
         if let Some(peer) = self.peers.get_mut(&peer) {
             peer.solo = true;
         }

@@ -43,15 +43,15 @@ impl Peer {
             status: None,
             status_at: now,
             status_due: now,
-            hold_until: SteadyTime(0),
-            busy_until: SteadyTime(0),
+            hold_until: SteadyTime::from_s(0),
+            busy_until: SteadyTime::from_s(0),
             joins: None,
             is_heard: false,
             own_list: false,
             solo: false,
             fetched_tip: None,
             needs: 0,
-            hurry_due: SteadyTime(0),
+            hurry_due: SteadyTime::from_s(0),
         }
     }
 

@@ -8,9 +8,10 @@ mod lead;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::action::{PeerId, Route};
+use super::action::Route;
 use super::pace::Pace;
 use super::serve::locator_of;
+use crate::peer::PeerHandle;
 use crate::share::{Share, ShareId};
 use crate::units::{ShareHeight, SteadyTime};
 use crate::wire::limits::SHARES_MAX;
@@ -44,15 +45,15 @@ pub(super) enum Answer {
 struct Wanted {
     len: usize,
     /// Who is to give it, and since when; nobody: it is to be asked for again.
-    asked_of: Option<(PeerId, SteadyTime)>,
+    asked_of: Option<(PeerHandle, SteadyTime)>,
     /// How often the leader was asked for it in vain.
     tries: u32,
     /// Who failed to give it.
-    failed: Vec<PeerId>,
+    failed: Vec<PeerHandle>,
 }
 
 impl Wanted {
-    fn is_asked_of(&self, peer: PeerId) -> bool {
+    fn is_asked_of(&self, peer: PeerHandle) -> bool {
         self.asked_of.is_some_and(|(asked, _)| asked == peer)
     }
 }
@@ -81,7 +82,7 @@ pub(super) struct Plan {
     /// Where its shares go.
     pub route: Route,
     /// Who answers for the list: who gave it, or has it and took it over.
-    pub leader: PeerId,
+    pub leader: PeerHandle,
     /// Whether another led it before, so that nobody is to blame for the list or the base alone.
     pub leader_changed: bool,
     /// Whether all is asked of the leader only.
@@ -106,14 +107,14 @@ pub(super) struct Plan {
     open_height: Option<ShareHeight>,
     ids: Vec<ShareId>,
     index: HashMap<ShareId, usize>,
-    servers: BTreeMap<PeerId, Server>,
+    servers: BTreeMap<PeerHandle, Server>,
     /// Until when waiting was counted.
     counted: SteadyTime,
     /// First index that was never asked for.
     next: usize,
     wanted: BTreeMap<usize, Wanted>,
     /// What came before its turn, by the index of its first share.
-    got: BTreeMap<usize, (PeerId, Vec<Arc<Share>>)>,
+    got: BTreeMap<usize, (PeerHandle, Vec<Arc<Share>>)>,
     delivered: usize,
 }
 
@@ -121,7 +122,7 @@ impl Plan {
     /// Starts with nothing on the list; `open_height` is where a base ends, if there is one.
     pub fn new(
         route: Route,
-        leader: PeerId,
+        leader: PeerHandle,
         start_height: ShareHeight,
         open_height: Option<ShareHeight>,
         now: SteadyTime,
@@ -197,13 +198,13 @@ impl Plan {
     }
 
     /// Up to which index a peer is asked for shares.
-    fn limit(&self, peer: PeerId) -> Option<usize> {
+    fn limit(&self, peer: PeerHandle) -> Option<usize> {
         let is_open = peer == self.leader || !(self.solo || self.open_height.is_some());
         self.servers.get(&peer).map(|server| server.upto).filter(|_| is_open)
     }
 
     /// What to ask of a peer next; counts as asked.
-    pub fn next_batch(&mut self, peer: PeerId, now: SteadyTime) -> Option<Batch> {
+    pub fn next_batch(&mut self, peer: PeerHandle, now: SteadyTime) -> Option<Batch> {
         let upto = self.limit(peer)?;
         let leader = self.leader;
         let again = self.wanted.iter_mut().find(|(start, wanted)| {
@@ -235,12 +236,12 @@ impl Plan {
     }
 
     /// Whether the batch is still this peer's to give; others are asked when it is taken off the list.
-    fn is_asked(&self, batch: Batch, peer: PeerId) -> bool {
+    fn is_asked(&self, batch: Batch, peer: PeerHandle) -> bool {
         self.wanted.get(&batch.start).is_some_and(|wanted| wanted.len == batch.len && wanted.is_asked_of(peer))
     }
 
     /// Takes what a peer gave for a batch: some of it, in order, or nothing.
-    pub fn answer(&mut self, batch: Batch, peer: PeerId, shares: &[Arc<Share>], now: SteadyTime) -> Answer {
+    pub fn answer(&mut self, batch: Batch, peer: PeerHandle, shares: &[Arc<Share>], now: SteadyTime) -> Answer {
         if !self.is_asked(batch, peer) {
             return Answer::Whole;
         }
@@ -275,7 +276,7 @@ impl Plan {
     }
 
     /// Notes that a peer did not give a batch.
-    pub fn failed(&mut self, batch: Batch, peer: PeerId) {
+    pub fn failed(&mut self, batch: Batch, peer: PeerHandle) {
         if !self.is_asked(batch, peer) {
             return;
         }
@@ -292,7 +293,7 @@ impl Plan {
 
     /// Where all have failed, all may try again.
     fn forgive(&mut self) {
-        let limits: Vec<(PeerId, usize)> =
+        let limits: Vec<(PeerHandle, usize)> =
             self.servers.keys().filter_map(|peer| Some((*peer, self.limit(*peer)?))).collect();
         for (start, wanted) in &mut self.wanted {
             let mut able = limits.iter().filter(|(_, upto)| start + wanted.len <= *upto);
@@ -303,7 +304,7 @@ impl Plan {
     }
 
     /// The next shares in order, and who sent them; counts as handed over.
-    pub fn take_ready(&mut self) -> Option<(PeerId, Vec<Arc<Share>>)> {
+    pub fn take_ready(&mut self) -> Option<(PeerHandle, Vec<Arc<Share>>)> {
         let (peer, shares) = self.got.remove(&self.delivered)?;
         self.delivered += shares.len();
         let height = shares.last().map(|share| share.info.share_height);

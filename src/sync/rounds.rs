@@ -3,10 +3,11 @@
 use super::peer::Peer;
 use super::plan::Plan;
 use super::{
-    Asked, PeerId, Progress, Route, Sync, SyncAction, View, What, BATCHES_PER_PEER_MAX, COMPARE_MAX_S, HOLD_S,
-    INVENTORIES_MAX, ORPHANED_MAX_S, PAUSE_S, PLACE_MIN_S, PLANS_MAX, PROGRESS_EVERY_S, REFUSED_S,
-    SINGLES_PER_PEER_MAX, STALLED_MAX_S, STATUS_EVERY_S,
+    Asked, Progress, Route, Sync, SyncAction, View, What, BATCHES_PER_PEER_MAX, COMPARE_MAX_S, HOLD_S, INVENTORIES_MAX,
+    ORPHANED_MAX_S, PAUSE_S, PLACE_MIN_S, PLANS_MAX, PROGRESS_EVERY_S, REFUSED_S, SINGLES_PER_PEER_MAX, STALLED_MAX_S,
+    STATUS_EVERY_S,
 };
+use crate::peer::PeerHandle;
 use crate::share::ShareId;
 use crate::units::SteadyTime;
 use crate::wire::{List, Request};
@@ -24,12 +25,12 @@ impl Sync {
         std::mem::take(&mut self.actions)
     }
 
-    fn asked_of(&self, peer: PeerId) -> impl Iterator<Item = &What> {
+    fn asked_of(&self, peer: PeerHandle) -> impl Iterator<Item = &What> {
         self.requests.values().filter(move |asked| asked.peer == peer).map(|asked| &asked.what)
     }
 
     fn ask_statuses(&mut self, now: SteadyTime) {
-        let due: Vec<PeerId> =
+        let due: Vec<PeerHandle> =
             self.peers.iter().filter(|(_, peer)| peer.status_due <= now).map(|(id, _)| *id).collect();
         for id in due {
             if let Some(peer) = self.peers.get_mut(&id) {
@@ -107,7 +108,7 @@ impl Sync {
     fn is_more_to_compare(&self, now: SteadyTime, view: &impl View) -> bool {
         let fetched = self.plans.values().filter(|plan| plan.is_fetched());
         let Some(since) = fetched.map(|plan| plan.heard).min() else { return false };
-        let is_known = |id: PeerId, peer: &Peer| {
+        let is_known = |id: PeerHandle, peer: &Peer| {
             let tip = peer.status.as_ref().map(|status| status.tip);
             let is_planned = |plan: &Plan| plan.has_server(id) || tip.is_some_and(|tip| plan.index_of(&tip).is_some());
             peer.is_settled(now, view) || self.plans.values().any(is_planned)
@@ -141,7 +142,7 @@ impl Sync {
     /// Asks peers whose tips are unknown for what they have; those whose tips are on a list help to fetch it, unless
     /// that is to be done by a list of theirs.
     fn ask_inventories(&mut self, now: SteadyTime, view: &impl View) {
-        let ids: Vec<PeerId> = self.peers.keys().copied().collect();
+        let ids: Vec<PeerHandle> = self.peers.keys().copied().collect();
         for id in ids {
             let Some(peer) = self.peers.get(&id).filter(|peer| !peer.is_settled(now, view)) else { continue };
             let Some(tip) = peer.status.as_ref().map(|status| status.tip) else { continue };
@@ -186,7 +187,7 @@ impl Sync {
         slowest.map(|number| self.give_up(number, now.plus(REFUSED_S))).is_some()
     }
 
-    fn ask_inventory(&mut self, peer: PeerId, now: SteadyTime, view: &impl View) {
+    fn ask_inventory(&mut self, peer: PeerHandle, now: SteadyTime, view: &impl View) {
         let is_own = self.peers.get(&peer).is_some_and(Peer::wants_own_list);
         let longest = self.plans.values().filter(|plan| !is_own && !plan.judging).max_by_key(|plan| plan.counts().1);
         let mut locator = longest.map(|plan| plan.locator()).unwrap_or_default();
@@ -214,7 +215,7 @@ impl Sync {
 
     fn ask_pages(&mut self, now: SteadyTime) {
         let paged = self.paged();
-        let due: Vec<(u64, PeerId, ShareId)> = self
+        let due: Vec<(u64, PeerHandle, ShareId)> = self
             .plans
             .iter()
             .filter(|(number, plan)| plan.more && !paged.contains(*number) && plan.has_server(plan.leader))
@@ -227,7 +228,7 @@ impl Sync {
     }
 
     fn ask_batches(&mut self, now: SteadyTime) {
-        let mut free: Vec<(PeerId, usize)> = self
+        let mut free: Vec<(PeerHandle, usize)> = self
             .peers
             .iter()
             .filter(|(_, peer)| peer.busy_until <= now)
@@ -255,7 +256,7 @@ impl Sync {
 
     fn ask_singles(&mut self, now: SteadyTime) {
         loop {
-            let peers: Vec<PeerId> = self
+            let peers: Vec<PeerHandle> = self
                 .peers
                 .iter()
                 .filter(|(id, peer)| {

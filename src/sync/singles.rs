@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::action::PeerId;
+use crate::peer::PeerHandle;
 use crate::share::ShareId;
 use crate::units::SteadyTime;
 
@@ -16,8 +16,8 @@ const PAUSE_S: u32 = 30;
 #[derive(Debug)]
 struct Single {
     /// Who sent what needs it: asked first.
-    sender: Option<PeerId>,
-    asked: Vec<PeerId>,
+    sender: Option<PeerHandle>,
+    asked: Vec<PeerHandle>,
     state: State,
 }
 
@@ -34,16 +34,16 @@ pub(super) struct Singles(BTreeMap<ShareId, Single>);
 
 impl Singles {
     /// Looks for a share, unless it is looked for already or too many are.
-    pub fn add(&mut self, id: ShareId, sender: Option<PeerId>) {
+    pub fn add(&mut self, id: ShareId, sender: Option<PeerHandle>) {
         if self.0.len() < SINGLES_MAX {
             self.0.entry(id).or_insert(Single { sender, asked: Vec::new(), state: State::ToAsk });
         }
     }
 
     /// What to ask of whom; counts as asked.
-    pub fn next(&mut self, peers: &[PeerId], now: SteadyTime) -> Option<(ShareId, PeerId)> {
+    pub fn next(&mut self, peers: &[PeerHandle], now: SteadyTime) -> Option<(ShareId, PeerHandle)> {
         for (id, single) in self.0.iter_mut().filter(|(_, single)| single.state == State::ToAsk) {
-            let is_new = |peer: &PeerId| !single.asked.contains(peer);
+            let is_new = |peer: &PeerHandle| !single.asked.contains(peer);
             let sender = single.sender.filter(|sender| peers.contains(sender) && is_new(sender));
             let peer = sender.or_else(|| peers.iter().copied().find(is_new));
             match peer.filter(|_| single.asked.len() < ASKED_MAX) {

@@ -9,9 +9,12 @@
 //! | `notify` | the job as miners are told it |
 //! | `answer` | a miner's answer to header and hash: the hot path |
 //! | `block` | the whole block of an answer |
+//! | `found` | headers that meet a target |
+//! | `update` | what miners are to work on next |
 
 mod answer;
 mod block;
+mod found;
 mod job;
 mod json;
 mod make;
@@ -20,14 +23,17 @@ mod notify;
 mod template;
 mod transactions;
 mod trim;
+mod update;
 
 #[cfg(test)]
 mod fixtures;
 
 pub use answer::{Answer, Judged};
 pub use block::BlockError;
+pub use found::{FoundBlock, FoundShare};
 pub use job::{Job, JobId};
 pub use json::TemplateError;
 pub use make::{make_job, JobError, NextShare};
 pub use template::{Template, TemplateTx};
 pub use transactions::Transactions;
+pub use update::{NoWork, WorkUpdate};

@@ -13,6 +13,7 @@ use bitcoin::block::{Header, Version};
 use bitcoin::hashes::Hash as _;
 use bitcoin::{BlockHash, CompactTarget, TxMerkleNode};
 use p2pool_core::params::{ChainParams, Network};
+use p2pool_core::peer::PeerHandle;
 use p2pool_core::share::coinbase::{fold_merkle_branch, Coinbase};
 use p2pool_core::share::{CoinbaseTag, PayoutScript, Share, ShareId, ShareInfo};
 use p2pool_core::sharechain::{next_share, Anchor, ApartId, ApartOutcome, Effect, Sharechain, Source, Tree};
@@ -121,7 +122,7 @@ fn a_chain_of_full_length_is_taken_in_seconds() {
     for number in 0..total {
         let share = share(&mut theirs, number);
         shares.push(Arc::new(share.clone()));
-        theirs.receive(share, Source::Local, now);
+        theirs.receive(Arc::new(share), Source::Local, now);
     }
     assert_eq!(theirs.tree().len(), total as usize);
 
@@ -134,7 +135,7 @@ fn a_chain_of_full_length_is_taken_in_seconds() {
         for share in &shares {
             // As decoded from the wire: nobody else holds it.
             let share = Arc::new(Share::clone(share));
-            let effects = ours.receive_apart(ApartId(1), share, Source::Peer(1), now);
+            let effects = ours.receive_apart(ApartId(1), share, Source::Fetch(PeerHandle(1)), now);
             assert!(effects.is_empty(), "{effects:?}");
             at.push(cpu_time() - start);
         }
@@ -163,11 +164,15 @@ fn flood(mut next: impl FnMut(u32) -> Share) -> (i64, i64, i64) {
     let mut chain = chain_with(1);
     for number in 0..3 {
         let share = share(&mut chain, number);
-        chain.receive(share, Source::Local, START.plus(600));
+        chain.receive(Arc::new(share), Source::Local, START.plus(600));
     }
     let (bytes, ()) = bytes_held_by(|| {
         for number in 0..20_000 {
-            chain.receive(next(number), Source::Peer(u64::from(number / 2_000)), START.plus(600));
+            chain.receive(
+                Arc::new(next(number)),
+                Source::Fetch(PeerHandle(u64::from(number / 2_000))),
+                START.plus(600),
+            );
         }
     });
     let (held, unverified) = chain.waiting();

@@ -12,23 +12,23 @@ use std::sync::Arc;
 use allocations::allocations_of;
 use crossbeam_channel::{bounded, Receiver, Sender};
 use fixtures::{answer, solve, submit_params, JobSpec, EASIEST, HARDEST, JOB_TIME};
-use p2pool_core::message::{FoundBlock, LocalShare, ToChain, ToStratum};
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::status::Counters;
 use p2pool_core::stratum::{Busy, Difficulty, Limits, News, Now, Outlets, Pool, Session, Step};
 use p2pool_core::work::{Answer, Job, Judged};
+use p2pool_core::work::{FoundBlock, FoundShare, WorkUpdate};
 
 /// Submits measured of each kind.
 const SUBMITS: u32 = 500;
 
 /// The chain's inbox as the daemon has it.
-struct Channel(Sender<ToChain>);
+struct Channel(Sender<FoundShare>);
 
 impl Outlets for Channel {
     fn block(&mut self, _: FoundBlock) {}
 
-    fn share(&mut self, share: LocalShare) -> Result<(), Busy> {
-        self.0.try_send(ToChain::LocalShare(share)).map_err(|_| Busy)
+    fn share(&mut self, share: FoundShare) -> Result<(), Busy> {
+        self.0.try_send(share).map_err(|_| Busy)
     }
 
     fn news(&mut self, _: News<'_>) {}
@@ -40,7 +40,7 @@ struct Miner {
     now: Now,
     out: Vec<u8>,
     outlets: Channel,
-    inbox: Receiver<ToChain>,
+    inbox: Receiver<FoundShare>,
 }
 
 impl Miner {
@@ -67,7 +67,7 @@ impl Miner {
 
     fn announce(&mut self, spec: JobSpec) -> Arc<Job> {
         let job = spec.make();
-        let fanout = self.pool.receive(ToStratum::Job(Arc::clone(&job)));
+        let fanout = self.pool.receive(WorkUpdate::Job(Arc::clone(&job)));
         let Self { pool, session, now, out, outlets, .. } = self;
         session.on_fanout(fanout, &mut Step { pool, now: *now, out, outlets });
         job

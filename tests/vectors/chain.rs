@@ -109,7 +109,7 @@ impl RecordedShare {
 /// Feeds a share and gives the last word on it.
 fn feed(chain: &mut Sharechain, share: Share, now: UnixTime) -> Verdict {
     let digest = share.digest();
-    let effects = chain.receive(share, Source::Peer(1), now);
+    let effects = chain.receive(std::sync::Arc::new(share), Source::Fetch(p2pool_core::peer::PeerHandle(1)), now);
     let word = |effect: Effect| match effect {
         Effect::Verdict { digest: of, verdict, .. } if of == digest => Some(verdict),
         _ => None,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::kit::{anchor, script, Kit, PEER};
+use crate::peer::PeerHandle;
 use crate::share::Share;
 use crate::sharechain::{fetched_max, ApartId, ApartOutcome, Effect, Need, Rule, Sharechain, Source, Tree, APART_MAX};
 
@@ -121,8 +122,8 @@ fn a_share_that_breaks_a_rule_ends_it_and_names_its_sender() {
         for share in &shares {
             kit.chain.receive_apart(ID, Arc::clone(share), PEER, kit.now);
         }
-        let effects = kit.chain.receive_apart(ID, Arc::new(bad), Source::Peer(9), kit.now);
-        let [(ID, ApartOutcome::False { rule: broken, source: Source::Peer(9), on_base: false, .. })] =
+        let effects = kit.chain.receive_apart(ID, Arc::new(bad), Source::Fetch(PeerHandle(9)), kit.now);
+        let [(ID, ApartOutcome::False { rule: broken, source: Source::Fetch(PeerHandle(9)), on_base: false, .. })] =
             outcomes(&effects)[..]
         else {
             panic!("{effects:?}")

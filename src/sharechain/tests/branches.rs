@@ -4,6 +4,9 @@
 use bitcoin::hashes::Hash as _;
 
 use super::kit::{anchor, script, verdict_on, Kit};
+use std::sync::Arc;
+
+use crate::peer::PeerHandle;
 use crate::share::{Share, ShareId};
 use crate::sharechain::{Effect, Need, Source, Verdict};
 use crate::units::{UnixTime, Work};
@@ -232,7 +235,8 @@ fn a_flood_by_many_peers_does_not_displace_what_our_own_miners_found() {
     let (mut dropped, mut held) = (0, 0);
     for number in 0..20_000u32 {
         orphan.extranonce[..4].copy_from_slice(&number.to_le_bytes());
-        let effects = kit.chain.receive(orphan.clone(), Source::Peer(u64::from(number / 1_800)), kit.now);
+        let effects =
+            kit.chain.receive(Arc::new(orphan.clone()), Source::Fetch(PeerHandle(u64::from(number / 1_800))), kit.now);
         held += 1;
         dropped +=
             effects.iter().filter(|effect| matches!(effect, Effect::Verdict { verdict: Verdict::Dropped, .. })).count();

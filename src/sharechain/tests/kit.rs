@@ -7,6 +7,7 @@ use bitcoin::hashes::Hash as _;
 use bitcoin::{BlockHash, CompactTarget, TxMerkleNode};
 
 use crate::params::{ChainParams, Network};
+use crate::peer::PeerHandle;
 use crate::share::coinbase::{fold_merkle_branch, Coinbase, Payout};
 use crate::share::{CoinbaseTag, PayoutScript, Share, ShareId, ShareInfo};
 use crate::sharechain::next::next_share_on;
@@ -16,7 +17,7 @@ use crate::work::NextShare;
 
 pub const START: UnixTime = UnixTime(1_700_000_000);
 pub const BITS: Bits = Bits(0x207f_ffff);
-pub const PEER: Source = Source::Peer(1);
+pub const PEER: Source = Source::Fetch(PeerHandle(1));
 
 /// A miner's script.
 pub fn script(number: u8) -> PayoutScript {
@@ -143,7 +144,7 @@ impl Kit {
     }
 
     fn effects_from(&mut self, share: &Share, source: Source) -> Vec<Effect> {
-        self.chain.receive(share.clone(), source, self.now)
+        self.chain.receive(Arc::new(share.clone()), source, self.now)
     }
 }
 

@@ -6,6 +6,7 @@ use bitcoin::TxMerkleNode;
 use super::kit::{assert_breaks, grind, params, script, verdict_on, Kit, PEER};
 use crate::bytes::tagged_hash;
 use crate::params::UNCLE_DEPTH_MAX;
+use crate::peer::PeerHandle;
 use crate::share::{Share, ShareId};
 use crate::sharechain::{Effect, Need, Rule, Source, Verdict};
 
@@ -153,7 +154,7 @@ fn floods_stay_within_the_budgets() {
     for number in 0..40_000u32 {
         let share = numbered(&template, number);
         seen.insert(share.digest());
-        kit.give_from(&share, Source::Peer(u64::from(number / 4_000)));
+        kit.give_from(&share, Source::Fetch(PeerHandle(u64::from(number / 4_000))));
     }
     assert_eq!(seen.len(), 40_000);
     let (_, unverified) = kit.chain.waiting();

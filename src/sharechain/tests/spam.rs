@@ -3,8 +3,9 @@
 use super::kit::Kit;
 use super::pools::numbered;
 use crate::params::{ChainParams, Network};
+use crate::peer::PeerHandle;
 use crate::share::ShareId;
-use crate::sharechain::{Source, Verdict, NEIGHBOURHOOD_SHIFT};
+use crate::sharechain::{Source, Verdict};
 use crate::units::ShareHeight;
 
 #[test]
@@ -40,21 +41,21 @@ fn of_one_header_a_peer_gets_few_copies_kept() {
         copy
     };
     for number in 1..=4 {
-        assert_eq!(kit.give_from(&copy(number), Source::Peer(1)), Verdict::Unverified);
+        assert_eq!(kit.give_from(&copy(number), Source::Fetch(PeerHandle(1))), Verdict::Unverified);
     }
-    assert_eq!(kit.give_from(&copy(5), Source::Peer(1)), Verdict::Dropped);
+    assert_eq!(kit.give_from(&copy(5), Source::Fetch(PeerHandle(1))), Verdict::Dropped);
     // The true one, from somebody else, is not kept out.
-    assert_eq!(kit.give_from(&share, Source::Peer(2)), Verdict::Unverified);
+    assert_eq!(kit.give_from(&share, Source::Fetch(PeerHandle(2))), Verdict::Unverified);
     assert_eq!(kit.chain.waiting(), (0, 5));
 }
 
 #[test]
-fn a_neighbourhood_gets_no_more_room_by_coming_again_and_again() {
+fn a_netgroup_gets_no_more_room_by_coming_again_and_again() {
     let mut kit = Kit::with_chain(2);
     let orphan = kit.edited(&ShareId::ZERO, |share| share.merkle_branch = vec![[5; 32]; 16]);
-    let flood = |kit: &mut Kit, neighbourhood: u64, from: u32| {
+    let flood = |kit: &mut Kit, netgroup: u32, from: u32| {
         for number in from..from + 8_000 {
-            let source = Source::Peer(neighbourhood << NEIGHBOURHOOD_SHIFT | u64::from(number / 1_000));
+            let source = Source::Fetch(PeerHandle::new(netgroup, u64::from(number / 1_000)));
             kit.give_from(&numbered(&orphan, number), source);
         }
         kit.chain.waiting().1

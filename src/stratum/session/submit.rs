@@ -11,7 +11,6 @@
 use std::sync::Arc;
 
 use super::{Session, Step};
-use crate::message::{FoundBlock, LocalShare};
 use crate::share::EXTRANONCE_LEN;
 use crate::stratum::difficulty::Difficulty;
 use crate::stratum::job_table::{Found, Known};
@@ -21,6 +20,7 @@ use crate::stratum::reply;
 use crate::stratum::request::Submit;
 use crate::stratum::{Now, Pool};
 use crate::work::{Answer, Job, JobId, Judged};
+use crate::work::{FoundBlock, FoundShare};
 
 /// A header may be this much later than its job's time: the range firmware is known to keep to.
 const TIME_AFTER_JOB_S: u32 = 7_000;
@@ -89,7 +89,7 @@ impl Session {
         }
         if is_share {
             let Judged { header, hash } = judged;
-            let share = LocalShare { job: known.job, header, hash, extranonce: answer.extranonce };
+            let share = FoundShare { job: known.job, header, hash, extranonce: answer.extranonce };
             step.outlets.share(share).map_err(|_| Reject::Busy)?;
         }
         step.pool.seen.insert(&judged.hash);

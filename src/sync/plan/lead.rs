@@ -2,7 +2,8 @@
 
 use std::cmp::Reverse;
 
-use super::{Pace, PeerId, Plan, Server, SteadyTime, TRIES_MAX};
+use super::{Pace, Plan, Server, SteadyTime, TRIES_MAX};
+use crate::peer::PeerHandle;
 
 /// Seconds that are counted at once, at most: what is longer was a stop of our own, behind which answers wait to be read.
 const COUNTED_MAX_S: u32 = 5;
@@ -14,22 +15,22 @@ impl Plan {
     }
 
     /// Whether this peer is asked for shares of the list.
-    pub fn has_server(&self, peer: PeerId) -> bool {
+    pub fn has_server(&self, peer: PeerHandle) -> bool {
         self.servers.contains_key(&peer)
     }
 
     /// Who is asked for shares of the list.
-    pub fn servers(&self) -> impl Iterator<Item = PeerId> + '_ {
+    pub fn servers(&self) -> impl Iterator<Item = PeerHandle> + '_ {
         self.servers.keys().copied()
     }
 
     /// Whether this peer gave the list.
-    pub fn is_author(&self, peer: PeerId) -> bool {
+    pub fn is_author(&self, peer: PeerHandle) -> bool {
         peer == self.leader && !self.leader_changed
     }
 
     /// Notes that a peer has the first `upto` of the list; the first of all takes over a list that nobody serves.
-    pub fn add_server(&mut self, peer: PeerId, upto: usize) {
+    pub fn add_server(&mut self, peer: PeerHandle, upto: usize) {
         let is_orphan = self.servers.is_empty();
         let server = self.servers.entry(peer).or_insert(Server::new());
         server.upto = upto.max(server.upto);
@@ -39,7 +40,7 @@ impl Plan {
     }
 
     /// Forgets a peer; what it was asked for is asked of others, and another takes the lead if there is one.
-    pub fn remove_server(&mut self, peer: PeerId) {
+    pub fn remove_server(&mut self, peer: PeerHandle) {
         self.servers.remove(&peer);
         self.release(peer);
         if self.leader == peer && !self.pass_lead() {
@@ -56,7 +57,9 @@ impl Plan {
     /// Counts the time for which peers have kept us waiting: for shares, or (`paged`) the leader for the list's next page.
     pub fn count_waiting(&mut self, paged: bool, now: SteadyTime) {
         self.taken = self.delivered;
-        let passed_s = now.since(std::mem::replace(&mut self.counted, now)).min(COUNTED_MAX_S);
+        let passed_s = now.since(self.counted);
+        self.counted = self.counted.plus(passed_s);
+        let passed_s = passed_s.min(COUNTED_MAX_S);
         for (peer, server) in &mut self.servers {
             let of_peer = self.wanted.values().filter_map(|wanted| wanted.asked_of).filter(|(asked, _)| asked == peer);
             let since = of_peer.map(|(_, since)| since).min().or((paged && *peer == self.leader).then_some(now));
@@ -71,8 +74,8 @@ impl Plan {
     }
 
     /// The helpers that are too slow, or fail too often.
-    pub fn slow_helpers(&self) -> Vec<PeerId> {
-        let is_slow = |(peer, server): &(&PeerId, &Server)| **peer != self.leader && server.pace.is_too_slow();
+    pub fn slow_helpers(&self) -> Vec<PeerHandle> {
+        let is_slow = |(peer, server): &(&PeerHandle, &Server)| **peer != self.leader && server.pace.is_too_slow();
         self.servers.iter().filter(is_slow).map(|(peer, _)| *peer).collect()
     }
 
@@ -80,7 +83,7 @@ impl Plan {
     ///
     /// It goes to who lost it least often: one that is fast keeps it, however many slow ones there are. Who has nothing
     /// more than what came already ends the list there; then all are asked for lists of their own.
-    pub fn pass_slow_lead(&mut self) -> Option<PeerId> {
+    pub fn pass_slow_lead(&mut self) -> Option<PeerHandle> {
         let slow = self.leader;
         let demoted = self.servers.get(&slow).filter(|server| server.pace.is_too_slow())?.demoted.saturating_add(1);
         let next = self.next_leader().filter(|(_, server)| server.demoted <= demoted);
@@ -95,14 +98,14 @@ impl Plan {
     }
 
     /// What a peer was asked for is to be asked for again.
-    fn release(&mut self, peer: PeerId) {
+    fn release(&mut self, peer: PeerHandle) {
         for wanted in self.wanted.values_mut().filter(|wanted| wanted.is_asked_of(peer)) {
             wanted.asked_of = None;
         }
     }
 
     /// Who would lead best beside the leader: not lost it before, has most of the list, is there longest.
-    fn next_leader(&self) -> Option<(PeerId, &Server)> {
+    fn next_leader(&self) -> Option<(PeerHandle, &Server)> {
         let others = self.servers.iter().filter(|(peer, _)| **peer != self.leader);
         let best = others.min_by_key(|(peer, server)| (server.demoted, Reverse(server.upto), **peer));
         best.map(|(peer, server)| (*peer, server))
@@ -114,7 +117,7 @@ impl Plan {
     }
 
     /// Another leads now: it answers for what it has of the list, and for no more.
-    fn set_leader(&mut self, peer: PeerId) {
+    fn set_leader(&mut self, peer: PeerHandle) {
         if self.leader == peer {
             return;
         }

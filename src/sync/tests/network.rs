@@ -1,5 +1,6 @@
 //! Nodes that join, fall behind, fork and are lied to end on the best chain.
 
+use crate::peer::PeerHandle;
 use std::sync::Arc;
 
 use super::world::{chain, copy, mine, pruned, Manner, Remote, Rng, World};
@@ -55,7 +56,7 @@ fn a_newcomer_takes_a_chain_that_was_pruned_long_ago() {
     let mut theirs = theirs;
     theirs.now = world.now;
     let next = theirs.next();
-    let effects = world.chain.receive(next.clone(), Source::Peer(1), world.now);
+    let effects = world.chain.receive(Arc::new(next.clone()), Source::Fetch(PeerHandle(1)), world.now);
     world.take(effects);
     assert_eq!(world.tip(), next.id());
 }
@@ -222,10 +223,10 @@ fn a_forged_share_on_our_own_chain_is_its_senders_fault_alone() {
     world.now = theirs.now;
     world.connect(1, Remote::new(&theirs, Manner::Forger));
     world.run(5);
-    assert!(world
-        .verdicts
-        .iter()
-        .any(|verdict| matches!(verdict, (Source::Peer(1), Verdict::Rejected { rule: Rule::Payouts, .. }))));
+    assert!(world.verdicts.iter().any(|verdict| matches!(
+        verdict,
+        (Source::Fetch(PeerHandle(1)), Verdict::Rejected { rule: Rule::Payouts, .. })
+    )));
     world.connect(2, Remote::new(&theirs, Manner::Honest));
     world.run_until(100, |world| world.tip() == tip(&theirs));
 }
@@ -258,7 +259,7 @@ fn a_missing_parent_is_fetched_from_whoever_sent_the_child() {
     world.peers.insert(1, Remote::new(&theirs, Manner::Honest));
     world.now = theirs.now;
     let newest = theirs.chain.tree().tip().unwrap();
-    let effects = world.chain.receive((*newest.share).clone(), Source::Peer(1), world.now);
+    let effects = world.chain.receive(Arc::clone(&newest.share), Source::Fetch(PeerHandle(1)), world.now);
     world.take(effects);
     world.settle();
     assert_eq!(world.tip(), tip(&theirs));
@@ -306,7 +307,7 @@ fn a_stale_share_of_the_losing_side_comes_to_the_others_when_it_is_named() {
         assert!(world.chain.tree().node(&stale).is_none());
         world.peers.insert(1, Remote::new(&losing, Manner::Honest));
         if is_heard {
-            let effects = world.chain.receive((*nephew).clone(), Source::Peer(1), world.now);
+            let effects = world.chain.receive(Arc::clone(&nephew), Source::Fetch(PeerHandle(1)), world.now);
             world.take(effects);
             world.settle();
         } else {

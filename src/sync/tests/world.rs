@@ -1,6 +1,7 @@
 //! A node without threads: sharechain and planner joined as a chain thread joins them; peers that answer from trees of
 //! their own, or lie, are slow, lose messages and disappear.
 
+use crate::peer::{PeerHandle, RequestId};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, LazyLock};
 
@@ -10,7 +11,7 @@ use crate::params::ChainParams;
 use crate::share::ShareId;
 use crate::sharechain::tests_kit::{anchor_at, params, script, Kit, START};
 use crate::sharechain::{Anchor, Effect, Need, Sharechain, Source, Tree, Verdict};
-use crate::sync::{serve, PeerId, Progress, RequestId, Route, Sync, SyncAction, SyncState};
+use crate::sync::{serve, Progress, Route, Sync, SyncAction, SyncState};
 use crate::units::{SteadyTime, UnixTime};
 use crate::wire::{Agent, Frame, List, Offence, Request, Response};
 
@@ -161,12 +162,12 @@ impl Remote {
 pub struct World {
     pub chain: Sharechain,
     pub sync: Sync,
-    pub peers: BTreeMap<PeerId, Remote>,
+    pub peers: BTreeMap<u64, Remote>,
     /// The time of day.
     pub now: UnixTime,
     /// For the planner's waits.
     steady: SteadyTime,
-    pub offences: Vec<(PeerId, Offence)>,
+    pub offences: Vec<(u64, Offence)>,
     pub progress: Vec<Progress>,
     pub requests: usize,
     pub verdicts: Vec<(Source, Verdict)>,
@@ -178,19 +179,19 @@ pub struct World {
     pumping: bool,
     effects: VecDeque<Effect>,
     actions: VecDeque<SyncAction>,
-    under_way: VecDeque<(SteadyTime, PeerId, RequestId, Option<Response>)>,
+    under_way: VecDeque<(SteadyTime, u64, RequestId, Option<Response>)>,
 }
 
 impl World {
     /// A node with this chain.
     pub fn new(chain: Sharechain, now: UnixTime, seed: u64) -> Self {
-        let sync = Sync::new(chain.tree().params(), SteadyTime(0));
+        let sync = Sync::new(chain.tree().params(), SteadyTime::from_s(0));
         Self {
             chain,
             sync,
             peers: BTreeMap::new(),
             now,
-            steady: SteadyTime(0),
+            steady: SteadyTime::from_s(0),
             offences: Vec::new(),
             progress: Vec::new(),
             requests: 0,
@@ -217,15 +218,15 @@ impl World {
         self.chain.tree().tip().map(|tip| tip.id).unwrap_or_default()
     }
 
-    pub fn connect(&mut self, peer: PeerId, remote: Remote) {
+    pub fn connect(&mut self, peer: u64, remote: Remote) {
         self.peers.insert(peer, remote);
-        let actions = self.sync.peer_up(peer, self.steady, self.chain.tree());
+        let actions = self.sync.peer_up(PeerHandle(peer), self.steady, self.chain.tree());
         self.perform(actions);
     }
 
-    pub fn disconnect(&mut self, peer: PeerId) {
+    pub fn disconnect(&mut self, peer: u64) {
         self.peers.remove(&peer);
-        let actions = self.sync.peer_down(peer, self.steady, self.chain.tree());
+        let actions = self.sync.peer_down(PeerHandle(peer), self.steady, self.chain.tree());
         self.perform(actions);
     }
 
@@ -264,7 +265,7 @@ impl World {
                 Some(response) => {
                     // Everything that travels goes through its bytes.
                     let response = Response::decode(&response.encode()).unwrap();
-                    self.sync.response(peer, id, response, self.steady, self.chain.tree())
+                    self.sync.response(PeerHandle(peer), id, response, self.steady, self.chain.tree())
                 }
                 None => self.sync.failed(id, self.steady, self.chain.tree()),
             };
@@ -305,16 +306,16 @@ impl World {
 
     fn follow_action(&mut self, action: SyncAction) {
         match action {
-            SyncAction::Ask { peer, id, request } => self.send(peer, id, &request),
+            SyncAction::Ask { peer, id, request } => self.send(peer.0, id, &request),
             SyncAction::Open { apart, joined } => {
                 let effects = self.chain.open_apart(apart, joined, self.now);
                 self.take(effects);
             }
             SyncAction::Deliver { route, peer, shares } => {
                 for share in shares {
-                    let source = Source::Peer(peer);
+                    let source = Source::Fetch(peer);
                     let effects = match route {
-                        Route::Chain => self.chain.receive(Arc::unwrap_or_clone(share), source, self.now),
+                        Route::Chain => self.chain.receive(share, source, self.now),
                         Route::Apart(id) => self.chain.receive_apart(id, share, source, self.now),
                     };
                     self.take(effects);
@@ -325,7 +326,7 @@ impl World {
                 self.take(effects);
             }
             SyncAction::Drop(apart) => self.chain.drop_apart(apart),
-            SyncAction::Penalize { peer, offence } => self.offences.push((peer, offence)),
+            SyncAction::Penalize { peer, offence } => self.offences.push((peer.0, offence)),
             SyncAction::Progress(progress) => self.progress.push(progress),
             SyncAction::State(state) => self.states.push(state),
         }
@@ -351,6 +352,7 @@ impl World {
                     self.take(effects);
                 }
             }
+            Effect::Replaced { .. } => {}
             Effect::Linked(id) => self.sync.linked(&id),
             Effect::Apart { id, outcome } => {
                 let actions = self.sync.judged(id, &outcome, self.steady, self.chain.tree());
@@ -360,7 +362,7 @@ impl World {
         }
     }
 
-    fn send(&mut self, peer: PeerId, id: RequestId, request: &Request) {
+    fn send(&mut self, peer: u64, id: RequestId, request: &Request) {
         self.requests += 1;
         let request = Request::decode(&request.encode()).unwrap();
         let Some(remote) = self.peers.get(&peer) else { return };

@@ -6,6 +6,7 @@ use bitcoin::consensus::{deserialize, serialize};
 use bitcoin::hex::FromHex as _;
 use bitcoin::Transaction;
 use p2pool_core::params::{ChainParams, Network};
+use p2pool_core::peer::PeerHandle;
 use p2pool_core::share::coinbase::{fold_merkle_branch, Coinbase, Payout};
 use p2pool_core::share::encoding::{DecodeError, SHARE_LEN_MAX};
 use p2pool_core::share::{header_hash, Share, ShareId};
@@ -64,10 +65,10 @@ fn check_coinbase(share: &Share, params: &ChainParams) {
 fn judge(share: &Share, params: &Arc<ChainParams>) -> Verdict {
     let mut chain = Sharechain::new(Tree::new(Arc::clone(params)));
     let now = UnixTime(share.header.time);
-    let first = verdict(&chain.receive(share.clone(), Source::Peer(1), now), share);
+    let first = verdict(&chain.receive(Arc::new(share.clone()), Source::Fetch(PeerHandle(1)), now), share);
     assert_ne!(first, Verdict::Accepted, "without the Bitcoin block it is built on nothing is proven");
     let kept = matches!(first, Verdict::Held | Verdict::Unverified | Verdict::Rejected { .. });
-    let second = verdict(&chain.receive(share.clone(), Source::Peer(2), now), share);
+    let second = verdict(&chain.receive(Arc::new(share.clone()), Source::Fetch(PeerHandle(2)), now), share);
     assert_eq!(second == Verdict::Known, kept, "first {first:?}, then {second:?}");
     chain.tick(UnixTime(u32::MAX));
     first

@@ -8,7 +8,6 @@ use std::sync::{Arc, LazyLock};
 
 use bitcoin::hashes::Hash as _;
 use bitcoin::BlockHash;
-use p2pool_core::message::{FoundBlock, LocalShare, NoWork, ToStratum};
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::share::coinbase::Payout;
 use p2pool_core::share::{header_hash, CoinbaseTag, PayoutScript, ShareId};
@@ -16,6 +15,7 @@ use p2pool_core::status::Counters;
 use p2pool_core::stratum::{Busy, Close, Difficulty, Limits, News, Now, Outlets, Pool, Session, Step};
 use p2pool_core::units::{Bits, BlockHeight, Sats, ShareHeight, UnixTime, Work};
 use p2pool_core::work::{make_job, Answer, Job, JobId, NextShare, Template};
+use p2pool_core::work::{FoundBlock, FoundShare, NoWork, WorkUpdate};
 use serde_json::value::RawValue;
 
 /// When the story begins.
@@ -160,7 +160,7 @@ impl Outlets for Outbox {
         self.count("block");
     }
 
-    fn share(&mut self, share: LocalShare) -> Result<(), Busy> {
+    fn share(&mut self, share: FoundShare) -> Result<(), Busy> {
         assert_eq!(share.hash, header_hash(&share.header));
         assert!(share.job.share_target.is_met_by(&share.hash));
         assert!(!self.seen.contains(&share.hash), "a share is handed over once");
@@ -220,7 +220,7 @@ impl Story {
             Event::TenMinutes => self.pass(600),
             Event::Job => self.announce(self.next_job),
             Event::NewTip => self.announce(self.next_job.div_ceil(3) * 3),
-            Event::NoWork => self.tell(ToStratum::NoWork(NoWork::Syncing)),
+            Event::NoWork => self.tell(WorkUpdate::NoWork(NoWork::Syncing)),
             Event::Reconnect => self.reconnect(),
             Event::Busy => self.outbox.is_busy = !self.outbox.is_busy,
         }
@@ -236,13 +236,13 @@ impl Story {
         match JOBS.get(number) {
             Some(job) => {
                 self.next_job = number + 1;
-                self.tell(ToStratum::Job(Arc::clone(job)));
+                self.tell(WorkUpdate::Job(Arc::clone(job)));
             }
-            None => self.tell(ToStratum::NoWork(NoWork::NoTemplate)),
+            None => self.tell(WorkUpdate::NoWork(NoWork::NoTemplate)),
         }
     }
 
-    fn tell(&mut self, message: ToStratum) {
+    fn tell(&mut self, message: WorkUpdate) {
         let fanout = self.pool.receive(message);
         self.step(0, |session, step| {
             session.on_fanout(fanout, step);

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
 use p2pool_core::params::{ChainParams, Network};
+use p2pool_core::peer::{PeerHandle, RequestId};
 use p2pool_core::share::{Share, ShareId};
 use p2pool_core::sharechain::{ApartId, ApartOutcome, Rule, Source, APART_MAX};
-use p2pool_core::sync::{PeerId, RequestId, Sync, SyncAction, View};
+use p2pool_core::sync::{Sync, SyncAction, View};
 use p2pool_core::units::{ShareHeight, SteadyTime, UnixTime, Work};
 use p2pool_core::wire::{Agent, Frame as _, List, PeerStatus, Request, Response};
 
@@ -54,15 +55,15 @@ struct Run {
     sync: Sync,
     held: Held,
     now: SteadyTime,
-    asked: BTreeMap<RequestId, (PeerId, Request, SteadyTime)>,
-    connected: BTreeSet<PeerId>,
+    asked: BTreeMap<RequestId, (PeerHandle, Request, SteadyTime)>,
+    connected: BTreeSet<PeerHandle>,
     open: BTreeSet<ApartId>,
     met: BTreeSet<&'static str>,
 }
 
 /// Plays a story: each event takes two bytes, an answer of its own making more. Says what happened in it.
 pub fn check(data: &[u8]) -> BTreeSet<&'static str> {
-    let now = SteadyTime(1_700_000_000);
+    let now = SteadyTime::from_s(1_700_000_000);
     let sync = Sync::new(&ChainParams::standard(Network::Regtest), now);
     let mut run = Run {
         sync,
@@ -82,7 +83,7 @@ pub fn check(data: &[u8]) -> BTreeSet<&'static str> {
 
 impl Run {
     fn event<'a>(&mut self, what: u8, detail: u8, rest: &'a [u8]) -> &'a [u8] {
-        let peer = u64::from(detail) % PEERS;
+        let peer = PeerHandle(u64::from(detail) % PEERS);
         let mut used = 0;
         let actions = match what % 12 {
             0 => {
@@ -102,7 +103,7 @@ impl Run {
                 self.now = self.now.plus(u32::from(detail));
                 // Nobody waits longer for an answer.
                 self.asked.retain(|_, (.., since)| self.now.since(*since) < 30);
-                self.met.extend(self.sync.clock_report(self.now, UnixTime(self.now.0)).map(|_| "clock"));
+                self.met.extend(self.sync.clock_report(self.now, UnixTime(self.now.as_s())).map(|_| "clock"));
                 self.sync.tick(self.now, &self.held)
             }
             3 => self.fail(detail),
@@ -112,8 +113,8 @@ impl Run {
                 self.sync.linked(&IDS[self.held.0.saturating_sub(1)]);
                 Vec::new()
             }
-            5 => self.sync.need(IDS[2 * usize::from(detail)], Source::Peer(peer), self.now, &self.held),
-            6 => self.sync.refused(&IDS[usize::from(detail)], Source::Peer(peer), self.now, &self.held),
+            5 => self.sync.need(IDS[2 * usize::from(detail)], Source::Fetch(peer), self.now, &self.held),
+            6 => self.sync.refused(&IDS[usize::from(detail)], Source::Fetch(peer), self.now, &self.held),
             7 => self.judge(detail),
             8 => {
                 // An answer made of the bytes that follow.
@@ -144,7 +145,7 @@ impl Run {
             _ => ApartOutcome::False {
                 rule: Rule::Payouts,
                 why: "",
-                source: Source::Peer(u64::from(detail) % PEERS),
+                source: Source::Fetch(PeerHandle(u64::from(detail) % PEERS)),
                 on_base: detail > 99,
             },
         };
@@ -198,7 +199,7 @@ impl Run {
             });
         }
         assert!(self.open.len() <= APART_MAX, "{} chains kept apart", self.open.len());
-        for peer in 0..PEERS {
+        for peer in (0..PEERS).map(PeerHandle) {
             let asked = self.asked.values().filter(|(of, ..)| *of == peer).count();
             assert!(asked <= ASKED_MAX, "{asked} questions to one peer at once");
         }

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use crossbeam_channel::{bounded, RecvTimeoutError, Sender};
 use p2pool_core::config::StratumConfig;
-use p2pool_core::message::ToStratum;
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::status::Counters;
 use p2pool_core::units::Bits;
+use p2pool_core::work::WorkUpdate;
 use p2pool_stratum::{StopHandle, Stratum, StratumError, StratumOuts};
 
 use crate::fixtures::{JobSpec, HARDEST};
@@ -46,7 +46,7 @@ pub fn start(sessions_max: usize) -> Result<Alone, StratumError> {
         for id in 1.. {
             let share_bits = Bits(0x1a00_ffff);
             let spec = JobSpec { id, tip: id as u8, block_bits: HARDEST, share_bits, payees: 48, ..JobSpec::default() };
-            jobs.put(ToStratum::Job(spec.make()));
+            jobs.put(WorkUpdate::Job(spec.make()));
             if ended.recv_timeout(JOB_INTERVAL) != Err(RecvTimeoutError::Timeout) {
                 return;
             }

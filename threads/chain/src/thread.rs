@@ -1,72 +1,41 @@
 //! The chain thread's loop.
 //!
-//! Everything that has arrived is worked off together, then written in one go, and only then told to others: so a share
-//! is on disk before another node hears of it. While the disk refuses shares they are told all the same: other nodes are
-//! the safest place left for them, and a share that they hear of three shares later is worth nothing.
+//! Everything that has arrived is stepped together, committed as one, and only then are the effects performed: a share is
+//! on disk before another node hears of it.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Instant, SystemTime};
 
 use arc_swap::ArcSwap;
-use bitcoin::consensus::deserialize;
-use bitcoin::BlockHash;
 use crossbeam_channel::{never, select, Receiver, Sender};
-use log::{debug, info, warn};
-use p2pool_core::message::{
-    AnchorAnswer, AnchorVerdict, JobSender, LatestReceiver, LocalShare, NoWork, P2pSender, TemplateNews, ToAnchor,
-    ToChain, ToStratum, ToSubmit,
-};
+use log::{debug, info, log, warn, Level};
+use p2pool_channels::{LatestReceiver, NetworkSender, TemplateUpdate, ToAnchor, ToChain, ToSubmit, WorkSender};
+use p2pool_core::node::{Effect, Event, NetworkCommand, Node, NodeConfig, Now, Report};
 use p2pool_core::params::ChainParams;
-use p2pool_core::share::{CoinbaseTag, PayoutScript, Share};
-use p2pool_core::sharechain::{next_block_height_min, Effect, Need, Sharechain, Source, Verdict};
-use p2pool_core::status::{ChainStatus, SyncProgress};
-use p2pool_core::sync::SyncState;
-use p2pool_core::work::{Job, Template};
+use p2pool_core::peer::RequestFailed;
+use p2pool_core::sharechain::Tree;
+use p2pool_core::status::ChainStatus;
+use p2pool_core::units::{SteadyTime, UnixTime};
 use thiserror::Error;
 
-use crate::clock::{now, Clock};
-use crate::intervals::Intervals;
-use crate::jobs::JobMaker;
-use crate::network::Network;
-use crate::saved::Saved;
-use crate::store::StoreError;
+use crate::store::{Store, StoreError};
 
-/// A job waits this long for bitcoind's word on the block it is built on, which takes a millisecond; then it goes out
-/// all the same, for a found block needs no word.
-const ANCHOR_PATIENCE: Duration = Duration::from_secs(2);
-/// Copying the tree for onlookers takes some milliseconds: not more often than anybody looks.
-const TREE_PUBLISH_INTERVAL: Duration = Duration::from_secs(2);
-/// Messages worked off before their effects are written: bounds how long the first one's waits.
+/// Messages stepped before their effects are performed: bounds how long the first one's wait.
 const MESSAGES_PER_TURN_MAX: usize = 256;
-
-/// What the chain thread is told at start.
-#[derive(Clone, Debug)]
-pub struct ChainConfig {
-    /// The chain.
-    pub params: ChainParams,
-    /// Where this node's miners are paid.
-    pub payout_script: PayoutScript,
-    /// The operator's text.
-    pub coinbase_tag: CoinbaseTag,
-    /// The chain's own folder.
-    pub dir: PathBuf,
-    /// Whether this node has ways to find others: one without them mines alone at once.
-    pub looks_for_peers: bool,
-    /// What is done by the clock.
-    pub intervals: Intervals,
-}
+/// Shares between two log lines while loading.
+const LOAD_PROGRESS_SHARES: usize = 5_000;
 
 /// Where the chain thread sends to.
 pub struct ChainOuts {
-    /// Jobs for miners.
-    pub stratum: JobSender,
-    /// Questions about Bitcoin blocks.
+    /// Work for miners.
+    pub stratum: WorkSender,
+    /// Header lookups at bitcoind.
     pub anchor: Sender<ToAnchor>,
     /// Bitcoin blocks that peers found.
     pub submit: Sender<ToSubmit>,
-    /// Other nodes.
-    pub p2p: P2pSender,
+    /// Peers.
+    pub network: NetworkSender,
 }
 
 /// Why the chain thread ended.
@@ -76,42 +45,25 @@ pub enum ChainError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The store refused shares to the end.
-    #[error("{shares} shares are not on disk, and lost unless other nodes have them: {cause}")]
+    #[error("{shares} shares are not on disk, and lost unless peers have them: {cause}")]
     Unsaved {
-        /// How many.
+        /// Number of shares.
         shares: usize,
-        /// What the store said last.
+        /// The store's last error.
         cause: StoreError,
     },
 }
 
 /// The chain thread.
 pub struct Chain {
-    pub(crate) chain: Sharechain,
-    pub(crate) network: Network,
-    pub(crate) outs: ChainOuts,
-    pub(crate) clock: Clock,
-    pub(crate) template: Option<Arc<Template>>,
-    template_since: Instant,
-    pub(crate) job_due: bool,
-    pub(crate) sync_progress: Option<SyncProgress>,
-    saved: Saved,
-    jobs: JobMaker,
-    job: Option<Arc<Job>>,
-    /// Whether there could be one when that was looked at last.
-    could_mine: bool,
-    /// What miners were last told of why there is none.
-    no_work: Option<NoWork>,
-    job_made: Instant,
-    intervals: Intervals,
-    next_tick: Instant,
-    next_prune: Instant,
-    tree_changed: bool,
-    tree_published: Instant,
+    node: Node,
+    store: Store,
+    outs: ChainOuts,
+    started: Instant,
     inbox: Receiver<ToChain>,
-    templates: LatestReceiver<TemplateNews>,
+    templates: LatestReceiver<TemplateUpdate>,
     /// No more templates come.
-    templates_end: bool,
+    is_template_slot_closed: bool,
     status: Arc<ArcSwap<ChainStatus>>,
 }
 
@@ -123,322 +75,215 @@ enum Turn {
 }
 
 impl Chain {
-    /// Loads the stored sharechain.
+    /// Loads the stored sharechain from the chain's own folder.
     ///
     /// # Errors
     /// The store cannot be opened or read.
     pub fn open(
-        config: ChainConfig,
+        params: &Arc<ChainParams>,
+        config: NodeConfig,
+        dir: &Path,
         inbox: Receiver<ToChain>,
-        templates: LatestReceiver<TemplateNews>,
+        templates: LatestReceiver<TemplateUpdate>,
         outs: ChainOuts,
     ) -> Result<Self, ChainError> {
-        let (saved, tree) = Saved::load(&config.dir, &Arc::new(config.params))?;
-        let clock = Clock::start();
-        let network = Network::new(tree.params(), outs.p2p.clone(), config.looks_for_peers, clock.steady());
-        let sync = network.sync.state().for_onlookers(|moment| clock.time_of(moment));
-        let seen = ChainStatus::new(Arc::new(tree.snapshot()), sync);
-        Ok(Self {
-            network,
-            clock,
-            sync_progress: None,
-            status: Arc::new(ArcSwap::from_pointee(seen)),
-            chain: Sharechain::new(tree),
-            saved,
-            jobs: JobMaker::new(config.payout_script, config.coinbase_tag, now()),
-            template: None,
-            template_since: Instant::now(),
-            job: None,
-            could_mine: false,
-            no_work: None,
-            job_due: false,
-            job_made: Instant::now(),
-            intervals: config.intervals,
-            next_tick: Instant::now(),
-            next_prune: Instant::now() + config.intervals.prune,
-            tree_changed: false,
-            tree_published: Instant::now(),
-            inbox,
-            templates,
-            templates_end: false,
-            outs,
-        })
+        let started = Instant::now();
+        let mut store = Store::open(dir, params)?;
+        let tree = load(&mut store, params)?;
+        let mut node = Node::new(config, tree, now(started));
+        let status = Arc::new(ArcSwap::from_pointee(node.status(SteadyTime::from(started.elapsed()))));
+        Ok(Self { node, store, outs, started, inbox, templates, is_template_slot_closed: false, status })
     }
 
-    /// What onlookers see.
+    /// What the thread publishes.
     pub fn status(&self) -> Arc<ArcSwap<ChainStatus>> {
         Arc::clone(&self.status)
     }
 
-    /// Works until told to stop, or until nobody is left who could tell. A store that fails meanwhile is waited out.
+    /// Works until told to stop, or until no sender is left. A store that fails meanwhile is waited out.
     ///
     /// # Errors
     /// [`ChainError::Unsaved`]: the store still refuses shares at the end.
     pub fn run(mut self) -> Result<(), ChainError> {
-        while self.wait() == Turn::GoOn {
-            self.turn(Instant::now());
+        loop {
+            self.turn();
+            if self.wait() == Turn::End {
+                break;
+            }
         }
         debug!("chain thread ends");
-        self.saved.close(Instant::now())
+        self.close()
     }
 
-    /// What follows whatever has arrived, or the passing of time.
-    fn turn(&mut self, now: Instant) {
-        let is_tick = now >= self.next_tick;
-        if is_tick {
-            self.next_tick = now + self.intervals.tick;
-            self.tick();
+    /// What follows from the events that were stepped, or from the passing of time.
+    fn turn(&mut self) {
+        self.node.advance(self.now());
+        if let Some(changes) = self.node.changes(self.steady()) {
+            let result = self.store.commit(changes).map_err(|error| error.to_string());
+            self.node.committed(result, self.steady());
         }
-        if now >= self.next_prune {
-            self.next_prune = now + self.intervals.prune;
-            self.saved.forget(self.chain.prune());
+        for effect in self.node.take_effects() {
+            self.perform(effect);
         }
-        self.saved.flush(is_tick, now);
-        self.send_mail();
-        self.note_change();
-        self.send_job();
-        self.publish();
+        self.status.store(Arc::new(self.node.status(self.steady())));
     }
 
-    /// Waits for the first message, and takes those that came with it.
+    /// Waits for the first message, and steps it and those that came with it.
     fn wait(&mut self) -> Turn {
-        let until = self.job_at().map_or(self.next_tick, |at| at.min(self.next_tick));
+        let until_ms = self.node.wake_at().since_ms(self.steady());
         let inbox = self.inbox.clone();
         // A channel whose sender is gone is always ready: listening on would be an endless loop.
-        let templates = if self.templates_end { never() } else { self.templates.channel().clone() };
+        let templates = if self.is_template_slot_closed { never() } else { self.templates.channel().clone() };
         select! {
             recv(inbox) -> message => match message {
-                Ok(message) => self.take_all(message),
+                Ok(message) => self.step_all(message),
                 Err(_) => Turn::End,
             },
-            recv(templates) -> news => {
-                match news {
-                    Ok(news) => self.take_template(news),
-                    Err(_) => self.templates_end = true,
+            recv(templates) -> update => {
+                match update {
+                    Ok(TemplateUpdate::Template(template)) => self.step(Event::Template(template)),
+                    Ok(TemplateUpdate::Withdrawn) => self.step(Event::TemplateWithdrawn),
+                    Err(_) => self.is_template_slot_closed = true,
                 }
                 Turn::GoOn
             }
-            default(until.saturating_duration_since(Instant::now())) => Turn::GoOn,
+            default(std::time::Duration::from_millis(until_ms)) => Turn::GoOn,
         }
     }
 
-    fn take_all(&mut self, first: ToChain) -> Turn {
-        let mut message = first;
-        for _ in 0..MESSAGES_PER_TURN_MAX {
-            if self.take(message) == Turn::End {
-                return Turn::End;
-            }
-            match self.inbox.try_recv() {
-                Ok(next) => message = next,
-                Err(_) => return Turn::GoOn,
+    fn step_all(&mut self, first: ToChain) -> Turn {
+        let rest = self.inbox.clone();
+        for message in std::iter::once(first).chain(rest.try_iter().take(MESSAGES_PER_TURN_MAX - 1)) {
+            match message {
+                ToChain::Event(event) => self.step(event),
+                ToChain::Stop => return Turn::End,
             }
         }
-        // The last one taken out must not be lost.
-        self.take(message)
-    }
-
-    fn take(&mut self, message: ToChain) -> Turn {
-        match message {
-            ToChain::LocalShare(local) => self.take_local(&local),
-            ToChain::Anchor(answer) => self.take_anchor(answer),
-            ToChain::BlockFound { height, block } => self.announce_block(height, &block),
-            ToChain::PeerUp { peer, address } => self.peer_up(peer, &address),
-            ToChain::PeerDown { peer } => self.peer_down(peer),
-            ToChain::Gossip { peer, gossip, share } => self.take_gossip(peer, gossip, &share),
-            ToChain::BlockAnnounced { peer, gossip, header, announcement } => {
-                self.take_announcement(peer, gossip, header, announcement);
-            }
-            ToChain::Asked { to, question, .. } => self.answer_peer(to, &question),
-            ToChain::Answered { peer, request, response } => self.take_answer(peer, request, response),
-            ToChain::Stop => return Turn::End,
-        }
-        self.settle();
         Turn::GoOn
     }
 
-    fn take_template(&mut self, news: TemplateNews) {
-        match news {
-            TemplateNews::Template(template) => {
-                // Asked now, a share on it need not wait for the answer.
-                if self.chain.tree().anchor(&template.prev_block).is_none() {
-                    self.ask(template.prev_block);
-                }
-                if self.template.as_ref().is_none_or(|before| before.prev_block != template.prev_block) {
-                    self.template_since = Instant::now();
-                }
-                self.template = Some(template);
-                self.job_due = true;
-            }
-            TemplateNews::Withdrawn => {
-                self.template = None;
-                self.job_due = false;
-                self.no_work(NoWork::NoTemplate);
-            }
-        }
+    fn step(&mut self, event: Event) {
+        self.node.step(event, self.now());
     }
 
-    fn take_local(&mut self, local: &LocalShare) {
-        // Eighty bytes always are a header.
-        let Ok(header) = deserialize(&local.header) else { return };
-        let share = Share {
-            header,
-            info: local.job.info.clone(),
-            extranonce: local.extranonce,
-            merkle_branch: local.job.merkle_branch.clone(),
-        };
-        let effects = self.chain.receive(share, Source::Local, now());
-        self.perform(effects);
-    }
-
-    fn take_anchor(&mut self, answer: AnchorAnswer) {
-        let effects = match answer.verdict {
-            AnchorVerdict::Known(anchor) => {
-                // On testnets the latest time of a job follows from the block it is built on.
-                let bounds_job = self.template.as_ref().is_some_and(|template| template.prev_block == answer.hash);
-                self.job_due |= bounds_job && anchor.next_bits_late.is_some();
-                self.chain.anchor_known(anchor, now())
-            }
-            AnchorVerdict::Invalid => self.chain.anchor_invalid(answer.hash),
-            AnchorVerdict::Unknown => return self.network.anchor_unknown(answer.hash, self.clock.steady()),
-            // Whatever waits for it waits on; the next tick asks again.
-            AnchorVerdict::Unanswered => return,
-        };
-        self.perform(effects);
-        self.retry_announcements();
-    }
-
-    fn tick(&mut self) {
-        self.clock.follow();
-        // First, so that no flood of questions for others' sake takes its place.
-        let missing = self.template.as_ref().map(|template| template.prev_block);
-        if let Some(hash) = missing.filter(|hash| self.chain.tree().anchor(hash).is_none()) {
-            self.ask(hash);
-        }
-        let effects = self.chain.tick(now());
-        self.perform(effects);
-        self.tick_network();
-    }
-
-    pub(crate) fn perform(&mut self, effects: Vec<Effect>) {
-        for effect in &effects {
-            self.saved.note(effect, self.chain.tree());
-            self.tell_network(effect);
-            match effect {
-                Effect::Verdict { id, source, verdict, .. } => log_verdict(id, *source, verdict),
-                Effect::Ask { need: Need::Anchor(hash), .. } => self.ask(*hash),
-                Effect::Ask { need: Need::Share(_), .. } | Effect::Apart { .. } => {}
-                Effect::Linked(_) | Effect::Unlinked(_) => self.tree_changed = true,
-                Effect::NewTip(id) => {
-                    debug!("share {id} is the tip");
-                    self.job_due = true;
+    /// Never blocks.
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Work(update) => self.outs.stratum.put(update),
+            Effect::Report(report) => log!(level(&report), "{report}"),
+            Effect::Headers(command) => {
+                if self.outs.anchor.try_send(ToAnchor::Command(command)).is_err() {
+                    debug!("header lookup dropped: too many wait; the next tick repeats it");
                 }
             }
-        }
-        if effects.iter().any(|effect| matches!(effect, Effect::Unlinked(_))) {
-            info!("left the sharechain for another one with more work");
-        }
-    }
-
-    /// Never blocks: a question that finds no room is asked again by the next tick.
-    pub(crate) fn ask(&self, hash: BlockHash) {
-        if self.outs.anchor.try_send(ToAnchor::Lookup(hash)).is_err() {
-            debug!("the question about Bitcoin block {hash} waits");
-        }
-    }
-
-    /// When the next job is due; never without a template.
-    fn job_at(&self) -> Option<Instant> {
-        let prev_block = self.template.as_ref()?.prev_block;
-        let at = if self.job_due { self.job_made } else { self.job_made + self.intervals.job_refresh };
-        // A share on a block that bitcoind has not spoken of would wait in memory only.
-        let is_known = self.chain.tree().anchor(&prev_block).is_some();
-        Some(if is_known { at } else { at.max(self.template_since + ANCHOR_PATIENCE) })
-    }
-
-    fn send_job(&mut self) {
-        if self.job_at().is_none_or(|at| Instant::now() < at) {
-            return;
-        }
-        let Some(template) = self.template.clone() else { return };
-        self.job_due = false;
-        self.job_made = Instant::now();
-        if !self.may_mine() {
-            let is_looking = matches!(self.network.sync.state(), SyncState::NoPeers { .. });
-            self.no_work(if is_looking { NoWork::NoPeers } else { NoWork::Syncing });
-            return;
-        }
-        let height_min = next_block_height_min(self.chain.tree());
-        if template.height < height_min {
-            let height = template.height;
-            if self.no_work(NoWork::BitcoindBehind) {
-                warn!(
-                    "no work: bitcoind's template is for block {height}, but shares below {height_min} count no more"
-                );
+            Effect::SubmitBlock(block) => {
+                let id = block.id;
+                if self.outs.submit.try_send(ToSubmit::Peer(block)).is_err() {
+                    warn!("peer's Bitcoin block {id} not submitted: too many blocks wait");
+                }
             }
-            return;
-        }
-        if let Some(job) = self.jobs.make(&mut self.chain, &template, now()) {
-            self.job = Some(Arc::clone(&job));
-            self.no_work = None;
-            self.outs.stratum.put(ToStratum::Job(job));
+            Effect::Network(command) => self.send(command),
         }
     }
 
-    /// Not on a private fork: while reachable peers have what this node has not, work would be lost.
-    fn may_mine(&self) -> bool {
-        let starts_chain = self.chain.tree().is_empty();
-        self.network.sync.state().may_mine() && (!starts_chain || self.network.sync.may_start_chain())
-    }
-
-    /// Not only another state of the planner changes what miners get: where no chain is begun yet one peer that has one does.
-    fn note_change(&mut self) {
-        let may_mine = self.may_mine();
-        self.job_due |= std::mem::replace(&mut self.could_mine, may_mine) != may_mine;
-    }
-
-    /// Takes the job from the miners, who are told the reason once. Whether they did not know it yet.
-    fn no_work(&mut self, reason: NoWork) -> bool {
-        self.job = None;
-        let is_news = self.no_work.replace(reason) != Some(reason);
-        if is_news {
-            self.outs.stratum.put(ToStratum::NoWork(reason));
-        }
-        is_news
-    }
-
-    fn publish(&mut self) {
-        let before = self.status.load();
-        let due = self.tree_changed && self.tree_published.elapsed() >= TREE_PUBLISH_INTERVAL;
-        let tree = if due {
-            self.tree_changed = false;
-            self.tree_published = Instant::now();
-            Arc::new(self.chain.tree().snapshot())
-        } else {
-            Arc::clone(&before.tree)
+    /// A message that finds no room is lost; a request that is lost has failed.
+    fn send(&mut self, command: NetworkCommand) {
+        let request = match &command {
+            NetworkCommand::Request { peer, id, .. } => Some((*peer, *id)),
+            _ => None,
         };
-        self.status.store(Arc::new(ChainStatus {
-            tree,
-            job: self.job.clone(),
-            waiting: self.chain.waiting(),
-            unsaved: self.saved.is_failing(),
-            no_work: self.no_work,
-            sync: self.network.sync.state().for_onlookers(|moment| self.clock.time_of(moment)),
-            syncing: self.sync_progress,
-            clock_ahead_s: self.network.clock_ahead_s,
-        }));
+        if self.outs.network.send(command).is_err() {
+            debug!("message to the network dropped: its inbox is full");
+            if let Some((peer, id)) = request {
+                self.step(Event::Response { peer, id, response: Err(RequestFailed::NotSent) });
+            }
+        }
+    }
+
+    /// Commits what waits for the last time.
+    fn close(mut self) -> Result<(), ChainError> {
+        let backlog = self.node.backlog();
+        match self.store.commit(backlog) {
+            Err(cause) if !backlog.put_shares.is_empty() => {
+                Err(ChainError::Unsaved { shares: backlog.put_shares.len(), cause })
+            }
+            // The tip, and what is too old, follow from the shares at the next start.
+            _ => Ok(()),
+        }
+    }
+
+    fn now(&self) -> Now {
+        now(self.started)
+    }
+
+    fn steady(&self) -> SteadyTime {
+        SteadyTime::from(self.started.elapsed())
     }
 }
 
-/// Our own shares are made by our own rules: one that is refused is worth a look.
-fn log_verdict(id: &p2pool_core::share::ShareId, source: Source, verdict: &Verdict) {
-    match (source, verdict) {
-        (Source::Local, Verdict::Rejected { rule, why }) => {
-            warn!("a share of this node was refused: {id} breaks rule {}: {why}", *rule as u8);
-        }
-        (Source::Local, Verdict::Dropped) => warn!("a share of this node could not be judged and is lost: {id}"),
-        _ => debug!("share {id} from {source:?}: {verdict:?}"),
-    }
+fn now(started: Instant) -> Now {
+    Now { steady: SteadyTime::from(started.elapsed()), time: UnixTime::from(SystemTime::now()) }
 }
 
-#[cfg(test)]
-mod tests;
+/// The tree that the store holds.
+fn load(store: &mut Store, params: &Arc<ChainParams>) -> Result<Tree, StoreError> {
+    let started = Instant::now();
+    let mut tree = Tree::new(Arc::clone(params));
+    let mut anchors = Vec::new();
+    let mut count = 0usize;
+    store.load(
+        |stored| {
+            tree.restore(stored.share, stored.verified);
+            count += 1;
+            if count.is_multiple_of(LOAD_PROGRESS_SHARES) {
+                info!("loading the sharechain: {count} shares");
+            }
+            Ok::<(), StoreError>(())
+        },
+        |anchor| {
+            anchors.push(anchor);
+            Ok(())
+        },
+    )?;
+    anchors.into_iter().for_each(|anchor| tree.add_anchor(anchor));
+    match tree.tip() {
+        Some(tip) => info!(
+            "sharechain loaded: {count} shares in {} ms, tip {} at share height {}",
+            started.elapsed().as_millis(),
+            tip.id,
+            tip.share.info.share_height
+        ),
+        None => info!("sharechain is empty: its first share will be its genesis share"),
+    }
+    Ok(tree)
+}
+
+/// How loudly a report is logged: one line per event that an operator cares about, never one per share.
+fn level(report: &Report) -> Level {
+    match report {
+        Report::StoreFailing { .. } | Report::JobFailed(_) | Report::NoWindow(_) => Level::Error,
+        Report::LastPeerGone
+        | Report::NoPeerYet
+        | Report::MiningSolo { looks_for_peers: true, .. }
+        | Report::OwnShareRejected { .. }
+        | Report::OwnShareLost(_)
+        | Report::TemplateTooLow { .. }
+        | Report::BlockNotAnnounced { .. }
+        | Report::ClockOff { .. }
+        | Report::ClockSet { .. } => Level::Warn,
+        Report::LookingForPeers
+        | Report::MiningSolo { looks_for_peers: false, .. }
+        | Report::Syncing
+        | Report::Synced { .. }
+        | Report::Fetching(_)
+        | Report::CandidateJudged(_)
+        | Report::Reorganised { .. }
+        | Report::BlockReassembled { .. }
+        | Report::StoreRecovered { .. } => Level::Info,
+        Report::NewTip(_)
+        | Report::ShareVerdict { .. }
+        | Report::BlockIncomplete(_)
+        | Report::BlockUnlinked(_)
+        | Report::BlockInvalid { .. } => Level::Debug,
+    }
+}

@@ -5,7 +5,8 @@ use std::process::{Command, Output};
 
 use bitcoin::hex::FromHex as _;
 use p2pool_chain::export::export;
-use p2pool_chain::store::{Batch, Store, StoredShare};
+use p2pool_chain::store::Store;
+use p2pool_core::node::{Changes, StoredShare};
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::share::{Share, ShareId};
 use serde_json::Value;
@@ -28,7 +29,7 @@ fn recorded() -> (ChainParams, ShareId, Vec<StoredShare>) {
     let stored = |recorded: &Value| {
         let raw = Vec::from_hex(recorded["raw"].as_str().expect("raw share")).expect("hexadecimal");
         let share = Share::decode(&raw).expect("a share");
-        StoredShare { id: share.id(), share, verified: true }
+        StoredShare { id: share.id(), share: share.into(), verified: true }
     };
     let shares: Vec<StoredShare> = chain["shares"].as_array().expect("shares").iter().map(stored).collect();
     let tip = shares.iter().find(|share| chain["tip"] == share.id.to_string()).expect("the tip is among the shares");
@@ -38,7 +39,7 @@ fn recorded() -> (ChainParams, ShareId, Vec<StoredShare>) {
 /// Stores the shares, exports them and runs the audit on what comes out.
 fn audit(params: &ChainParams, tip: ShareId, shares: Vec<StoredShare>) -> Output {
     let dir = tempfile::tempdir().expect("a folder for the store");
-    let batch = Batch { put_shares: shares, tip: Some(tip), ..Batch::default() };
+    let batch = Changes { put_shares: shares, tip: Some(tip), ..Changes::default() };
     Store::open(dir.path(), params).expect("a new store").commit(&batch).expect("room for the shares");
     let mut lines = Vec::new();
     export(dir.path(), params, &mut lines).expect("an export");
@@ -68,7 +69,7 @@ fn a_share_whose_miner_was_changed_in_the_store_is_found() {
     let (params, tip, mut shares) = recorded();
     let other = shares[0].share.info.payout_script;
     let forged = shares.iter_mut().find(|share| share.share.info.payout_script != other).expect("two miners");
-    forged.share.info.payout_script = other;
+    std::sync::Arc::make_mut(&mut forged.share).info.payout_script = other;
     let id = forged.id;
     let output = audit(&params, tip, shares);
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));

@@ -34,7 +34,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use mio::Waker;
-use p2pool_core::message::RelaySender;
+use p2pool_channels::BrowserSender;
 use p2pool_core::params::ChainParams;
 use p2pool_core::share::PayoutScript;
 use p2pool_core::status::{
@@ -142,7 +142,7 @@ impl Http {
     }
 
     /// What the stratum thread hands browsers to.
-    pub fn relay_handle(&self) -> RelaySender {
+    pub fn relay_handle(&self) -> BrowserSender {
         self.relay.sender()
     }
 

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use p2pool_core::message::NoWork;
 use p2pool_core::payouts::EntrySource as _;
 use p2pool_core::share::ShareId;
 use p2pool_core::sharechain::{Node, Tree};
@@ -11,6 +10,7 @@ use p2pool_core::stratum::Difficulty;
 use p2pool_core::sync::SyncState;
 use p2pool_core::units::{Bits, Target, UnixTime};
 use p2pool_core::work::Job;
+use p2pool_core::work::NoWork;
 
 use crate::Sources;
 

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use crossbeam_channel::{bounded, Receiver, SendTimeoutError, Sender};
-use p2pool_chain::{Chain, ChainConfig, ChainOuts, Intervals};
+use p2pool_chain::{Chain, ChainOuts};
+use p2pool_channels::{latest, LatestSender, TemplateUpdate, ToAnchor, ToChain, ToNetwork, ToSubmit};
 use p2pool_core::config::Config;
-use p2pool_core::message::{latest, LatestSender, TemplateNews, ToAnchor, ToChain, ToP2p, ToSubmit};
+use p2pool_core::node::{Intervals, NodeConfig};
 use p2pool_core::status::{ChainStatus, Counters};
 use p2pool_http::{Http, HttpConfig, Sources};
 use p2pool_p2p::P2p;
@@ -81,10 +82,16 @@ impl Parts {
             stratum: stratum.jobs(),
             anchor: inboxes.anchor.clone(),
             submit: inboxes.submit.clone(),
-            p2p: p2p.sender(),
+            network: p2p.sender(),
         };
-        let chain_config = chain_config(config, folder.path(), &p2p);
-        let chain = Chain::open(chain_config, chain_inbox, templates, outs)
+        let node = NodeConfig {
+            payout_script: config.payout_script,
+            coinbase_tag: config.coinbase_tag.clone(),
+            looks_for_peers: p2p.looks_for_peers(),
+            intervals: Intervals::default(),
+        };
+        let params = Arc::new(config.params.clone());
+        let chain = Chain::open(&params, node, folder.path(), chain_inbox, templates, outs)
             .map_err(|cause| NodeError::open("the sharechain", cause))?;
         let sources = Sources {
             counters: Arc::clone(counters),
@@ -129,7 +136,7 @@ impl Parts {
             poll_stopper.stop();
             web_stop.stop();
             // A stop finds room however full the inbox is.
-            let _ = to_p2p.send(ToP2p::Stop);
+            let _ = to_p2p.send(ToNetwork::Stop);
         };
         Ok(stages(inboxes, stop_what_comes_from_outside))
     }
@@ -164,7 +171,7 @@ fn open_rpc(
     config: &Config,
     folder: &ChainDir,
     to_chain: &Sender<ToChain>,
-    (submit_inbox, anchor_inbox, news): (Receiver<ToSubmit>, Receiver<ToAnchor>, LatestSender<TemplateNews>),
+    (submit_inbox, anchor_inbox, news): (Receiver<ToSubmit>, Receiver<ToAnchor>, LatestSender<TemplateUpdate>),
     counters: &Arc<Counters>,
 ) -> Result<Rpc, NodeError> {
     let (rpc, params) = (&config.rpc, &config.params);
@@ -176,17 +183,6 @@ fn open_rpc(
     let anchor = AnchorThread::open(rpc, params, anchor_inbox, to_chain.clone(), news, Arc::clone(counters))
         .map_err(|cause| NodeError::open("the header lookup", cause))?;
     Ok(Rpc { poll, poll_stopper, submit, anchor })
-}
-
-fn chain_config(config: &Config, dir: &Path, p2p: &P2p) -> ChainConfig {
-    ChainConfig {
-        params: config.params.clone(),
-        payout_script: config.payout_script,
-        coinbase_tag: config.coinbase_tag.clone(),
-        dir: dir.to_owned(),
-        looks_for_peers: p2p.looks_for_peers(),
-        intervals: Intervals::default(),
-    }
 }
 
 /// The dashboard and API are on the miners' port, which may be one that the system chose.

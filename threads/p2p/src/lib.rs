@@ -6,7 +6,7 @@
 //!
 //! | | way | when full |
 //! |---|---|---|
-//! | [`P2pSender`](p2pool_core::message::P2pSender) | to this thread, 256 messages | lost; peers catch up by inventory |
+//! | [`NetworkSender`](p2pool_channels::NetworkSender) | to this thread, 256 messages | lost; peers catch up by inventory |
 //! | shares, blocks, questions | to the chain thread, while fewer than 256 messages wait there | the gossip says "ignored", the asker is told "busy" |
 //! | comings, goings, answers to us | to the chain thread, its inbox | wait here in order; their number is bounded |
 //!

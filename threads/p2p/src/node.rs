@@ -14,7 +14,8 @@ use arc_swap::ArcSwap;
 use libp2p::swarm::SwarmEvent;
 use libp2p::{Multiaddr, Swarm};
 use log::{debug, error, info};
-use p2pool_core::message::ToP2p;
+use p2pool_channels::ToNetwork;
+use p2pool_core::node::NetworkCommand;
 use p2pool_core::status::{LooksBy, PeersStatus};
 use p2pool_core::units::UnixTime;
 
@@ -133,16 +134,16 @@ impl Node {
     }
 
     /// Takes a message from the chain thread.
-    pub fn take(&mut self, message: ToP2p) {
-        match message {
-            ToP2p::Announce(share) => self.announce(&share),
-            ToP2p::AnnounceBlock(block) => self.announce_block(&block),
-            ToP2p::Verdict { gossip, verdict } => self.judge(gossip, verdict),
-            ToP2p::Penalize { peer, offence } => self.penalize_token(peer, offence),
-            ToP2p::Ask { peer, request, question } => self.ask(peer, request, question),
-            ToP2p::Answer { to, response } => self.answer(to, response),
-            // The sender has signalled it by another way, see `thread`.
-            ToP2p::Stop => {}
+    pub fn take(&mut self, message: ToNetwork) {
+        // The sender has signalled a stop by another way, see `thread`.
+        let ToNetwork::Command(command) = message else { return };
+        match command {
+            NetworkCommand::Announce(share) => self.announce(&share),
+            NetworkCommand::AnnounceBlock(block) => self.announce_block(&block),
+            NetworkCommand::Verdict { gossip, verdict } => self.judge(gossip, verdict),
+            NetworkCommand::Penalize { peer, offence } => self.penalize_token(peer, offence),
+            NetworkCommand::Request { peer, id, request } => self.ask(peer, id, request),
+            NetworkCommand::Respond { to, response } => self.answer(to, response),
         }
     }
 

@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 
 use crossbeam_channel::{Sender, TrySendError};
-use p2pool_core::message::{PeerToken, ToChain};
+use p2pool_channels::ToChain;
+use p2pool_core::node::Event;
+use p2pool_core::peer::PeerHandle;
 
 /// The inbox is shared with the miners' thread. While this many messages wait in it, whoever they are from, nothing of
 /// peers is added that may be lost: what strangers send never takes the room of this node's own shares.
@@ -17,7 +19,7 @@ const OFFERS_UP_TO: usize = 256;
 /// question of ours one answer, and what concerns a peer that came and went meanwhile is struck out.
 pub struct Outbox {
     to_chain: Sender<ToChain>,
-    waiting: VecDeque<ToChain>,
+    waiting: VecDeque<Event>,
 }
 
 /// The chain thread has ended.
@@ -31,16 +33,16 @@ impl Outbox {
     }
 
     /// Sends what may be lost; false if it was.
-    pub fn offer(&mut self, message: ToChain) -> bool {
+    pub fn offer(&mut self, event: Event) -> bool {
         let has_room = self.waiting.is_empty() && self.to_chain.len() < OFFERS_UP_TO;
-        has_room && self.to_chain.try_send(message).is_ok()
+        has_room && self.to_chain.try_send(event.into()).is_ok()
     }
 
     /// Sends what may not be lost, now or later.
-    pub fn send(&mut self, message: ToChain) {
-        match &message {
-            ToChain::PeerDown { peer } if self.strike_out(*peer) => {}
-            _ => self.waiting.push_back(message),
+    pub fn send(&mut self, event: Event) {
+        match &event {
+            Event::PeerDisconnected { peer } if self.strike_out(*peer) => {}
+            _ => self.waiting.push_back(event),
         }
         // That the chain is gone is found at the next turn of the loop as well.
         let _ = self.flush();
@@ -56,11 +58,13 @@ impl Outbox {
     /// # Errors
     /// Nobody is there to send to.
     pub fn flush(&mut self) -> Result<(), ChainGone> {
-        while let Some(message) = self.waiting.pop_front() {
-            match self.to_chain.try_send(message) {
+        while let Some(event) = self.waiting.pop_front() {
+            match self.to_chain.try_send(event.into()) {
                 Ok(()) => {}
                 Err(TrySendError::Full(message)) => {
-                    self.waiting.push_front(message);
+                    if let ToChain::Event(event) = message {
+                        self.waiting.push_front(event);
+                    }
                     break;
                 }
                 Err(TrySendError::Disconnected(_)) => return Err(ChainGone),
@@ -70,12 +74,12 @@ impl Outbox {
     }
 
     /// Forgets all that waits of a peer if its coming does: the chain never hears of it.
-    fn strike_out(&mut self, gone: PeerToken) -> bool {
+    fn strike_out(&mut self, gone: PeerHandle) -> bool {
         let unseen =
-            self.waiting.iter().any(|message| matches!(message, ToChain::PeerUp { peer, .. } if *peer == gone));
+            self.waiting.iter().any(|message| matches!(message, Event::PeerConnected { peer } if *peer == gone));
         if unseen {
             self.waiting.retain(|message| {
-                !matches!(message, ToChain::PeerUp { peer, .. } | ToChain::Answered { peer, .. } if *peer == gone)
+                !matches!(message, Event::PeerConnected { peer } | Event::Response { peer, .. } if *peer == gone)
             });
         }
         unseen
@@ -86,20 +90,20 @@ impl Outbox {
 mod tests {
     use super::*;
 
-    fn up(peer: u64) -> ToChain {
-        ToChain::PeerUp { peer: PeerToken(peer), address: "x".into() }
+    fn up(peer: u64) -> Event {
+        Event::PeerConnected { peer: PeerHandle(peer) }
     }
 
-    fn down(peer: u64) -> ToChain {
-        ToChain::PeerDown { peer: PeerToken(peer) }
+    fn down(peer: u64) -> Event {
+        Event::PeerDisconnected { peer: PeerHandle(peer) }
     }
 
     fn texts(receiver: &crossbeam_channel::Receiver<ToChain>) -> Vec<String> {
         receiver
             .try_iter()
             .map(|message| match message {
-                ToChain::PeerUp { peer, .. } => format!("up {}", peer.0),
-                ToChain::PeerDown { peer } => format!("down {}", peer.0),
+                ToChain::Event(Event::PeerConnected { peer }) => format!("up {}", peer.0),
+                ToChain::Event(Event::PeerDisconnected { peer }) => format!("down {}", peer.0),
                 other => format!("{other:?}"),
             })
             .collect()

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use libp2p::{Multiaddr, PeerId};
-use p2pool_core::message::PeerToken;
+use p2pool_core::peer::PeerHandle;
 use p2pool_core::status::{Direction, PeerStatus};
 use p2pool_core::units::UnixTime;
 
@@ -107,7 +107,7 @@ impl Allowances {
 #[derive(Debug)]
 pub struct Peer {
     /// Its number.
-    pub token: PeerToken,
+    pub token: PeerHandle,
     /// Where it is; none behind a name.
     pub ip: Option<IpAddr>,
     /// Who dialled.
@@ -161,7 +161,7 @@ impl Peer {
 #[derive(Debug, Default)]
 pub struct Peers {
     by_id: HashMap<PeerId, Peer>,
-    by_token: HashMap<PeerToken, PeerId>,
+    by_token: HashMap<PeerHandle, PeerId>,
     neighbours: Neighbours,
     next_token: u64,
 }
@@ -177,7 +177,7 @@ impl Peers {
         now: Instant,
     ) -> &Peer {
         let ip = ip_of(address);
-        let token = PeerToken::new(self.neighbours.number(ip), self.next_token);
+        let token = PeerHandle::new(self.neighbours.number(ip), self.next_token);
         self.next_token += 1;
         self.by_token.insert(token, id);
         let peer = Peer {
@@ -229,7 +229,7 @@ impl Peers {
     }
 
     /// A peer's id by its number.
-    pub fn id(&self, token: PeerToken) -> Option<PeerId> {
+    pub fn id(&self, token: PeerHandle) -> Option<PeerId> {
         self.by_token.get(&token).copied()
     }
 

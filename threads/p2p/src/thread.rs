@@ -11,8 +11,8 @@ use futures::StreamExt as _;
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId, Swarm};
 use log::{debug, warn};
+use p2pool_channels::{InboxFull, NetworkSender, ToChain, ToNetwork};
 use p2pool_core::config::P2pConfig;
-use p2pool_core::message::{InboxFull, P2pSender, ToChain, ToP2p};
 use p2pool_core::params::ChainParams;
 use p2pool_core::status::{LooksBy, PeersStatus};
 use p2pool_core::units::UnixTime;
@@ -65,9 +65,9 @@ impl Default for Tuning {
 pub struct P2p {
     runtime: Runtime,
     node: Node,
-    inbox: mpsc::Receiver<ToP2p>,
+    inbox: mpsc::Receiver<ToNetwork>,
     stop: watch::Receiver<bool>,
-    sender: P2pSender,
+    sender: NetworkSender,
     status: Arc<ArcSwap<PeersStatus>>,
 }
 
@@ -137,7 +137,7 @@ impl P2p {
     }
 
     /// The way in for others.
-    pub fn sender(&self) -> P2pSender {
+    pub fn sender(&self) -> NetworkSender {
         self.sender.clone()
     }
 
@@ -174,7 +174,7 @@ impl P2p {
     }
 }
 
-async fn work(node: &mut Node, inbox: &mut mpsc::Receiver<ToP2p>, stop: &mut watch::Receiver<bool>) {
+async fn work(node: &mut Node, inbox: &mut mpsc::Receiver<ToNetwork>, stop: &mut watch::Receiver<bool>) {
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -198,11 +198,11 @@ async fn work(node: &mut Node, inbox: &mut mpsc::Receiver<ToP2p>, stop: &mut wat
 }
 
 /// The way in: a bounded channel, and beside it a flag for the stop, which therefore never finds it full.
-fn inbox() -> (P2pSender, mpsc::Receiver<ToP2p>, watch::Receiver<bool>) {
+fn inbox() -> (NetworkSender, mpsc::Receiver<ToNetwork>, watch::Receiver<bool>) {
     let (messages, inbox) = mpsc::channel(INBOX_LEN);
     let (stopper, stop) = watch::channel(false);
-    let sender = P2pSender::new(move |message| match message {
-        ToP2p::Stop => stopper.send(true).map_err(|_| InboxFull),
+    let sender = NetworkSender::new(move |message| match message {
+        ToNetwork::Stop => stopper.send(true).map_err(|_| InboxFull),
         message => messages.try_send(message).map_err(|_| InboxFull),
     });
     (sender, inbox, stop)

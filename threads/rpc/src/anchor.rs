@@ -11,8 +11,9 @@ use bitcoin::consensus::encode::serialize_hex;
 use bitcoin::BlockHash;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use log::debug;
+use p2pool_channels::{LatestSender, TemplateUpdate, ToAnchor, ToChain};
 use p2pool_core::config::RpcConfig;
-use p2pool_core::message::{AnchorAnswer, AnchorVerdict, LatestSender, TemplateNews, ToAnchor, ToChain};
+use p2pool_core::node::{AnchorLookup, AnchorResult, Event, HeaderCommand};
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::sharechain::Anchor;
 use p2pool_core::status::{BlocksStatus, Counters, WatchedBlocks};
@@ -61,7 +62,7 @@ impl AnchorThread {
         params: &ChainParams,
         inbox: Receiver<ToAnchor>,
         chain: Sender<ToChain>,
-        news: LatestSender<TemplateNews>,
+        news: LatestSender<TemplateUpdate>,
         counters: Arc<Counters>,
     ) -> Result<Self, RpcError> {
         Ok(Self {
@@ -94,8 +95,8 @@ impl AnchorThread {
     pub fn run(mut self) -> Result<(), RpcError> {
         loop {
             match self.inbox.recv_timeout(TICK) {
-                Ok(ToAnchor::Lookup(hash)) => self.answer(hash, &[]),
-                Ok(ToAnchor::Give(headers)) => {
+                Ok(ToAnchor::Command(HeaderCommand::LookUp(hash))) => self.answer(hash, &[]),
+                Ok(ToAnchor::Command(HeaderCommand::Submit(headers))) => {
                     if let Some(last) = headers.last() {
                         self.answer(last.block_hash(), &headers);
                     }
@@ -131,17 +132,17 @@ impl AnchorThread {
 
     /// Hands over what was given, looks up, tells chain.
     fn answer(&mut self, hash: BlockHash, given: &[Header]) {
-        let verdict = if self.is_paused() {
-            AnchorVerdict::Unanswered
+        let result = if self.is_paused() {
+            AnchorResult::Unavailable
         } else {
             self.give(given).and_then(|()| self.look_up(hash)).unwrap_or_else(|error| {
                 debug!("no word on block {hash}: bitcoind {error}");
                 self.failed();
-                AnchorVerdict::Unanswered
+                AnchorResult::Unavailable
             })
         };
         // Chain is gone only when the process ends.
-        drop(self.chain.send(ToChain::Anchor(AnchorAnswer { hash, verdict })));
+        drop(self.chain.send(Event::Anchor(AnchorLookup { hash, result }).into()));
     }
 
     /// Hands headers to bitcoind, oldest first; it checks them. Which it refused shows when the last is looked up.
@@ -164,20 +165,20 @@ impl AnchorThread {
         }
     }
 
-    fn look_up(&mut self, hash: BlockHash) -> Result<AnchorVerdict, CallError> {
+    fn look_up(&mut self, hash: BlockHash) -> Result<AnchorResult, CallError> {
         let Some((known, is_on_best_chain)) = self.headers.ask(&mut self.node, hash)? else {
-            return Ok(AnchorVerdict::Unknown);
+            return Ok(AnchorResult::Unknown);
         };
         if !is_on_best_chain {
             // bitcoind says outright whether a header is marked invalid only when it gets that header again.
             match self.submit_header(&known.header)? {
-                Some(reason) if MARKED_INVALID.contains(&reason.as_str()) => return Ok(AnchorVerdict::Invalid),
+                Some(reason) if MARKED_INVALID.contains(&reason.as_str()) => return Ok(AnchorResult::Invalid),
                 Some(reason) => return Err(CallError::Rpc { code: HEADER_REFUSED, message: reason }),
                 None => {}
             }
         }
         let next = self.headers.next_bits(&mut self.node, self.network, &known)?;
-        Ok(AnchorVerdict::Known(Anchor {
+        Ok(AnchorResult::Known(Anchor {
             header: known.header,
             height: known.height,
             median_time_past: known.median_time_past,

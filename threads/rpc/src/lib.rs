@@ -4,9 +4,9 @@
 //!
 //! | | gets | gives | ends by |
 //! |---|---|---|---|
-//! | [`Poll`] | long-polled templates | `TemplateNews` | [`PollStopper::stop`] |
-//! | [`Submit`] | `ToSubmit` | blocks to bitcoind, `ToChain::BlockFound`, `OwnBlocksStatus` | `ToSubmit::Stop` |
-//! | [`AnchorThread`] | `ToAnchor` | `ToChain::Anchor`; a fresh template when [`Poll`] has none | `ToAnchor::Stop` |
+//! | [`Poll`] | long-polled templates | `TemplateUpdate` | [`PollStopper::stop`] |
+//! | [`Submit`] | `ToSubmit` | blocks to bitcoind, `Event::BlockFound`, `OwnBlocksStatus` | `ToSubmit::Stop` |
+//! | [`AnchorThread`] | `ToAnchor` | `Event::Anchor`; a fresh template when [`Poll`] has none | `ToAnchor::Stop` |
 //!
 //! `open` asks bitcoind nothing: a node that starts before its bitcoind waits for it. Each thread has a connection
 //! of its own, for a long poll or the checking of a block holds one up. Nothing is shared but counters, and what is

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use p2pool_core::message::{LatestSender, TemplateNews};
+use p2pool_channels::{LatestSender, TemplateUpdate};
 use p2pool_core::status::Counters;
 use p2pool_core::units::UnixTime;
 use p2pool_core::work::Template;
@@ -14,12 +14,12 @@ use p2pool_core::work::Template;
 /// behind its own; the count, raised *before* each put, tells it so: see [`crate::refresh`].
 #[derive(Clone)]
 pub(crate) struct TemplateSink {
-    slot: LatestSender<TemplateNews>,
+    slot: LatestSender<TemplateUpdate>,
     counters: Arc<Counters>,
 }
 
 impl TemplateSink {
-    pub(crate) fn new(slot: LatestSender<TemplateNews>, counters: Arc<Counters>) -> Self {
+    pub(crate) fn new(slot: LatestSender<TemplateUpdate>, counters: Arc<Counters>) -> Self {
         Self { slot, counters }
     }
 
@@ -32,11 +32,11 @@ impl TemplateSink {
     pub(crate) fn put(&self, template: Template) {
         self.counters.template_time_s.set(u64::from(UnixTime::from(SystemTime::now()).0));
         self.counters.templates.add_one();
-        self.slot.put(TemplateNews::Template(Arc::new(template)));
+        self.slot.put(TemplateUpdate::Template(Arc::new(template)));
     }
 
     /// What miners have is worthless.
     pub(crate) fn withdraw(&self) {
-        self.slot.put(TemplateNews::Withdrawn);
+        self.slot.put(TemplateUpdate::Withdrawn);
     }
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use crossbeam_channel::{bounded, Receiver, RecvTimeoutError, Sender, TryRecvError};
+use p2pool_channels::{LatestSender, TemplateUpdate};
 use p2pool_core::config::RpcConfig;
-use p2pool_core::message::{LatestSender, TemplateNews};
 use p2pool_core::params::ChainParams;
 use p2pool_core::status::{BitcoindStatus, Counters};
 use ureq::Agent;
@@ -56,7 +56,7 @@ impl Poll {
     pub fn open(
         config: &RpcConfig,
         params: &ChainParams,
-        news: LatestSender<TemplateNews>,
+        news: LatestSender<TemplateUpdate>,
         counters: Arc<Counters>,
     ) -> Result<(Self, PollStopper), RpcError> {
         let node = Node::new(config, params)?;

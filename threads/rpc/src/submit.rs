@@ -9,13 +9,15 @@ use arc_swap::ArcSwap;
 use bitcoin::hex::DisplayHex as _;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use log::{debug, error, info, warn};
+use p2pool_channels::{ToChain, ToSubmit};
 use p2pool_core::config::RpcConfig;
-use p2pool_core::message::{FoundBlock, ToChain, ToSubmit};
+use p2pool_core::node::{Event, PeerBlock};
 use p2pool_core::params::ChainParams;
 use p2pool_core::share::ShareId;
 use p2pool_core::status::{Counters, OwnBlock, OwnBlocksStatus, SubmitCounters, SubmitOutcome};
 use p2pool_core::units::{BlockHeight, UnixTime};
 use p2pool_core::work::BlockError;
+use p2pool_core::work::FoundBlock;
 use serde_json::json;
 
 use crate::client::Bounds;
@@ -110,11 +112,11 @@ impl Submit {
         loop {
             let wait = self.next_due().map_or(IDLE_WAIT, |due| due.saturating_duration_since(Instant::now()));
             match self.inbox.recv_timeout(wait) {
-                Ok(ToSubmit::Block(found)) => {
+                Ok(ToSubmit::Own(found)) => {
                     self.take_in(&found);
                     self.try_next();
                 }
-                Ok(ToSubmit::PeersBlock { id, height, block }) => {
+                Ok(ToSubmit::Peer(PeerBlock { id, height, block })) => {
                     self.take_peers(id, height, block);
                     self.try_next();
                 }
@@ -148,7 +150,7 @@ impl Submit {
             Err(error) => return self.keep_unassembled(&block, found, &error),
         };
         // Other nodes hear of it at once; if the chain thread is busy, this node's bitcoind still does.
-        let news = ToChain::BlockFound { height: block.height, block: bytes.clone() };
+        let news = ToChain::from(Event::BlockFound { height: block.height, block: bytes.clone() });
         if self.chain.try_send(news).is_err() {
             warn!("block {} is not announced to other nodes: the chain thread is busy", block.id);
         }

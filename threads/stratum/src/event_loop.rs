@@ -10,9 +10,10 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::ArcSwap;
 use mio::event::Event;
 use mio::{Events, Poll, Token};
-use p2pool_core::message::{LatestReceiver, RelaySender, ToStratum};
+use p2pool_channels::{BrowserSender, LatestReceiver};
 use p2pool_core::status::{Counters, MinersStatus};
 use p2pool_core::stratum::{Now, Pool};
+use p2pool_core::work::WorkUpdate;
 
 use crate::listener::Listener;
 use crate::outlets::Outs;
@@ -37,7 +38,7 @@ pub struct Parts {
     /// The port.
     pub listener: Listener,
     /// The newest job.
-    pub news: LatestReceiver<ToStratum>,
+    pub news: LatestReceiver<WorkUpdate>,
     /// What all sessions share.
     pub pool: Pool,
     /// Where shares and blocks go.
@@ -55,9 +56,9 @@ pub struct Parts {
 /// The loop and all it owns.
 pub struct EventLoop {
     poll: Poll,
-    news: LatestReceiver<ToStratum>,
+    news: LatestReceiver<WorkUpdate>,
     /// News that wait for the interval to pass.
-    held_news: Option<ToStratum>,
+    held_news: Option<WorkUpdate>,
     last_job_ms: Option<u64>,
     clients: Clients,
     stop_asked: Arc<AtomicBool>,
@@ -87,7 +88,7 @@ impl EventLoop {
     }
 
     /// From now on browsers go there.
-    pub fn send_browsers_to(&mut self, web: RelaySender) {
+    pub fn send_browsers_to(&mut self, web: BrowserSender) {
         self.clients.send_browsers_to(web);
     }
 
@@ -157,8 +158,8 @@ impl EventLoop {
         }
         let Some(news) = self.held_news.take() else { return };
         let is_urgent = match &news {
-            ToStratum::Job(job) => self.clients.pool().is_new_tip(job),
-            ToStratum::NoWork(_) => true,
+            WorkUpdate::Job(job) => self.clients.pool().is_new_tip(job),
+            WorkUpdate::NoWork(_) => true,
         };
         let is_too_soon = self.last_job_ms.is_some_and(|last_ms| now.since_ms(last_ms) < SAME_TIP_INTERVAL_MS);
         if is_too_soon && !is_urgent {

@@ -33,8 +33,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use crossbeam_channel::Sender;
 use mio::{Poll, Waker};
+use p2pool_channels::{latest, BrowserSender, ToChain, ToSubmit, WorkSender};
 use p2pool_core::config::StratumConfig;
-use p2pool_core::message::{latest, JobSender, RelaySender, ToChain, ToSubmit};
 use p2pool_core::params::ChainParams;
 use p2pool_core::status::{Counters, MinersStatus};
 use p2pool_core::stratum::{Difficulty, Limits, Pool};
@@ -81,7 +81,7 @@ pub enum StratumError {
 pub struct Stratum {
     event_loop: EventLoop,
     local_addr: SocketAddr,
-    jobs: JobSender,
+    jobs: WorkSender,
     stop: StopHandle,
     miners: Arc<ArcSwap<MinersStatus>>,
 }
@@ -137,7 +137,7 @@ impl Stratum {
         let (slot, news) = latest();
         let jobs = {
             let waker = Arc::clone(&waker);
-            JobSender::new(slot, Arc::new(move || wake(&waker)))
+            WorkSender::new(slot, Arc::new(move || wake(&waker)))
         };
         let stop = StopHandle { asked: Arc::new(AtomicBool::new(false)), waker };
         let miners = Arc::new(ArcSwap::from_pointee(MinersStatus::default()));
@@ -164,7 +164,7 @@ impl Stratum {
     }
 
     /// Puts jobs in.
-    pub fn jobs(&self) -> JobSender {
+    pub fn jobs(&self) -> WorkSender {
         self.jobs.clone()
     }
 
@@ -179,7 +179,7 @@ impl Stratum {
     }
 
     /// Gives browsers on the miners' port to the web threads; without this they are closed.
-    pub fn send_browsers_to(&mut self, web: RelaySender) {
+    pub fn send_browsers_to(&mut self, web: BrowserSender) {
         self.event_loop.send_browsers_to(web);
     }
 

@@ -7,9 +7,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{SendTimeoutError, TrySendError};
-use p2pool_core::message::{FoundBlock, LocalShare, ToChain, ToSubmit};
+use p2pool_channels::ToSubmit;
+use p2pool_core::node::Event;
 use p2pool_core::status::Counters;
 use p2pool_core::stratum::{Busy, News, Outlets};
+use p2pool_core::work::{FoundBlock, FoundShare};
 
 use crate::warnings::{Kind, Warnings};
 use crate::{StratumError, StratumOuts};
@@ -57,9 +59,9 @@ impl Outs {
     /// Offers waiting blocks again, oldest first.
     pub fn flush_blocks(&mut self) {
         while let Some(block) = self.waiting.pop_front() {
-            match self.channels.submit.try_send(ToSubmit::Block(block)) {
+            match self.channels.submit.try_send(ToSubmit::Own(block)) {
                 Ok(()) => {}
-                Err(TrySendError::Full(ToSubmit::Block(block))) => {
+                Err(TrySendError::Full(ToSubmit::Own(block))) => {
                     self.waiting.push_front(block);
                     return;
                 }
@@ -87,7 +89,7 @@ impl Outs {
     pub fn finish(&mut self) {
         let deadline = Instant::now() + LAST_TRY;
         while let Some(block) = self.waiting.pop_front() {
-            match self.channels.submit.send_deadline(ToSubmit::Block(block), deadline) {
+            match self.channels.submit.send_deadline(ToSubmit::Own(block), deadline) {
                 Ok(()) => {}
                 Err(SendTimeoutError::Timeout(message)) => {
                     log_lost(&message, "the submit thread was too busy to take it before the end");
@@ -105,7 +107,7 @@ impl Outs {
 
 /// A block that nobody will take is written where an operator can still find it.
 fn log_lost(message: &ToSubmit, why: &str) {
-    let ToSubmit::Block(block) = message else { return };
+    let ToSubmit::Own(block) = message else { return };
     let header = hex(&block.header);
     let extranonce = hex(&block.extranonce);
     log::error!("block of job {} is not submitted, {why}: header {header}, extranonce {extranonce}", block.job.id);
@@ -122,8 +124,8 @@ impl Outlets for Outs {
         }
     }
 
-    fn share(&mut self, share: LocalShare) -> Result<(), Busy> {
-        match self.channels.chain.try_send(ToChain::LocalShare(share)) {
+    fn share(&mut self, share: FoundShare) -> Result<(), Busy> {
+        match self.channels.chain.try_send(Event::ShareFound(share).into()) {
             Ok(()) => Ok(()),
             Err(TrySendError::Full(_)) => {
                 self.log(Kind::ChainBusy, format_args!("a miner's share was refused: the chain thread is too busy"));

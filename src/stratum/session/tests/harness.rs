@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::message::{FoundBlock, LocalShare, NoWork, ToStratum};
 use crate::params::{ChainParams, Network};
 use crate::status::Counters;
 use crate::stratum::extranonces::Extranonce1;
@@ -13,12 +12,13 @@ use crate::stratum::fixtures::{submit_params, JobSpec, JOB_TIME};
 use crate::stratum::{Busy, Close, Difficulty, Limits, News, Now, Outlets, Pool, Session, Step};
 use crate::units::UnixTime;
 use crate::work::{Answer, Job};
+use crate::work::{FoundBlock, FoundShare, NoWork, WorkUpdate};
 
 /// Keeps everything that leaves.
 #[derive(Debug, Default)]
 pub struct Outbox {
     pub blocks: Vec<FoundBlock>,
-    pub shares: Vec<LocalShare>,
+    pub shares: Vec<FoundShare>,
     pub news: Vec<String>,
     pub is_busy: bool,
 }
@@ -28,7 +28,7 @@ impl Outlets for Outbox {
         self.blocks.push(block);
     }
 
-    fn share(&mut self, share: LocalShare) -> Result<(), Busy> {
+    fn share(&mut self, share: FoundShare) -> Result<(), Busy> {
         if self.is_busy {
             return Err(Busy);
         }
@@ -155,7 +155,7 @@ impl Bench {
 
     /// Announces a job to all sessions; what each was told.
     pub fn announce(&mut self, job: &Arc<Job>) -> HashMap<&'static str, Vec<Value>> {
-        self.fan_out(ToStratum::Job(Arc::clone(job)))
+        self.fan_out(WorkUpdate::Job(Arc::clone(job)))
     }
 
     pub fn job(&mut self, spec: JobSpec) -> Arc<Job> {
@@ -165,10 +165,10 @@ impl Bench {
     }
 
     pub fn withdraw(&mut self, why: NoWork) -> HashMap<&'static str, Vec<Value>> {
-        self.fan_out(ToStratum::NoWork(why))
+        self.fan_out(WorkUpdate::NoWork(why))
     }
 
-    fn fan_out(&mut self, message: ToStratum) -> HashMap<&'static str, Vec<Value>> {
+    fn fan_out(&mut self, message: WorkUpdate) -> HashMap<&'static str, Vec<Value>> {
         let fanout = self.pool.receive(message);
         let names: Vec<&'static str> = self.sessions.keys().copied().collect();
         let told = names.into_iter().map(|name| {

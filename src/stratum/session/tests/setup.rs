@@ -3,10 +3,10 @@
 use serde_json::json;
 
 use super::harness::*;
-use crate::message::NoWork;
 use crate::params::Network;
 use crate::stratum::fixtures::*;
 use crate::units::Bits;
+use crate::work::NoWork;
 
 /// Difficulty 1 for shares, far more for blocks.
 const EASY_SHARES: JobSpec = JobSpec {

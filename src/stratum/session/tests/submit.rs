@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::harness::*;
-use crate::message::NoWork;
 use crate::params::Network;
 use crate::stratum::fixtures::*;
 use crate::stratum::Difficulty;
 use crate::units::{Bits, Target};
+use crate::work::NoWork;
 use crate::work::{Answer, Job, Judged};
 
 /// One hash in 256 is a share, none is a block.

@@ -1,10 +1,10 @@
 //! Timeouts and the difficulty's timers.
 
 use super::harness::*;
-use crate::message::NoWork;
 use crate::stratum::fixtures::*;
 use crate::stratum::Close;
 use crate::units::Bits;
+use crate::work::NoWork;
 
 /// Shares are harder than anything in these tests.
 const HARD: JobSpec = JobSpec {

@@ -1,5 +1,6 @@
 //! What is made of answers, good and bad.
 
+use crate::peer::PeerHandle;
 use std::sync::Arc;
 
 use super::kit::{asks, ids, inventory, listed, meet, offences, only_ask, planner, shares, status, Held, START};
@@ -11,18 +12,18 @@ use crate::wire::{List, Offence, Request, Response};
 #[test]
 fn an_answer_has_forty_seconds() {
     let (view, mut sync) = (Held::default(), planner());
-    let (id, _) = only_ask(&sync.peer_up(1, START, &view));
+    let (id, _) = only_ask(&sync.peer_up(PeerHandle(1), START, &view));
     assert!(offences(&sync.tick(START.plus(39), &view)).is_empty());
     assert_eq!(offences(&sync.tick(START.plus(40), &view)), [(1, Offence::Late)]);
     // What comes after that is ignored.
-    assert!(offences(&sync.response(1, id, status(ShareId([5; 32]), 9), START.plus(41), &view)).is_empty());
+    assert!(offences(&sync.response(PeerHandle(1), id, status(ShareId([5; 32]), 9), START.plus(41), &view)).is_empty());
     assert!(!asks(&sync.tick(START.plus(60), &view)).is_empty(), "it is asked again a minute after the first time");
 }
 
 #[test]
 fn nobody_is_late_with_the_answer_to_what_never_went_out() {
     let (view, mut sync) = (Held::default(), planner());
-    let (id, _) = only_ask(&sync.peer_up(1, START, &view));
+    let (id, _) = only_ask(&sync.peer_up(PeerHandle(1), START, &view));
     sync.not_sent(id);
     assert!(offences(&sync.tick(START.plus(40), &view)).is_empty());
     assert!(!asks(&sync.tick(START.plus(60), &view)).is_empty(), "it is asked all the same");
@@ -36,7 +37,7 @@ fn answers_that_do_not_fit_the_question_are_offences() {
     let judge = |answer: &dyn Fn(&Request) -> Response| {
         let mut sync = planner();
         let (id, request) = only_ask(&meet(&mut sync, 1, status(ShareId([9; 32]), 1_000), &view));
-        offences(&sync.response(1, id, answer(&request), START, &view))
+        offences(&sync.response(PeerHandle(1), id, answer(&request), START, &view))
     };
     assert_eq!(judge(&|_| inventory(after, &ids(&theirs))), []);
     assert_eq!(judge(&|_| inventory(ShareId([8; 32]), &ids(&theirs))), [(1, Offence::Unasked)], "not in the locator");
@@ -48,7 +49,13 @@ fn answers_that_do_not_fit_the_question_are_offences() {
     let shares_judge = |given: &[Arc<Share>]| {
         let mut sync = planner();
         let (id, _) = only_ask(&listed(&mut sync, 1, &ids(&theirs), &view));
-        offences(&sync.response(1, id, Response::Shares(List::first_of(given.iter().cloned())), START, &view))
+        offences(&sync.response(
+            PeerHandle(1),
+            id,
+            Response::Shares(List::first_of(given.iter().cloned())),
+            START,
+            &view,
+        ))
     };
     assert_eq!(shares_judge(&theirs), []);
     assert_eq!(shares_judge(&theirs[..4]), [], "the rest is asked for again");

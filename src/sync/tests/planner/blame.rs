@@ -2,6 +2,7 @@
 
 use super::kit::Held;
 use super::play::{Chain, Play};
+use crate::peer::PeerHandle;
 use crate::share::ShareId;
 use crate::sharechain::{ApartOutcome, Rule, Source};
 use crate::units::ShareHeight;
@@ -23,7 +24,8 @@ fn judged(chain: &Chain, leaves: bool, culprit: u64, rule: Rule) -> Play {
     if leaves {
         play.disconnect(1);
     }
-    play.outcome = Some(ApartOutcome::False { rule, why: "", source: Source::Peer(culprit), on_base: true });
+    play.outcome =
+        Some(ApartOutcome::False { rule, why: "", source: Source::Fetch(PeerHandle(culprit)), on_base: true });
     play.run_until(60, |play| !play.finished.is_empty(), answer);
     play
 }

@@ -1,12 +1,13 @@
 //! Batches of a list from several peers.
 
+use crate::peer::{PeerHandle, RequestId};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::kit::{asks, ids, listed, meet, only_ask, params, planner, shares, status, Held, START};
 use crate::share::{Share, ShareId};
 use crate::sync::tests::world::Rng;
-use crate::sync::{PeerId, RequestId, Route, SyncAction};
+use crate::sync::{Route, SyncAction};
 use crate::units::ShareHeight;
 use crate::wire::{List, Request, Response};
 
@@ -21,15 +22,15 @@ fn a_full_chain_is_planned_within_bounds() {
     let by_id: HashMap<ShareId, Arc<Share>> = list.iter().copied().zip(all.iter().cloned()).collect();
     let (view, mut sync, mut rng) = (Held::default(), planner(), Rng::new(7));
     let mut now = START;
-    let mut under_way: Vec<(PeerId, RequestId, Request)> = Vec::new();
+    let mut under_way: Vec<(u64, RequestId, Request)> = Vec::new();
     let (mut delivered, mut finished) = (Vec::new(), false);
-    let (mut served, mut served_base): (BTreeMap<PeerId, usize>, HashSet<PeerId>) = Default::default();
+    let (mut served, mut served_base): (BTreeMap<u64, usize>, HashSet<u64>) = Default::default();
     let mut came = 0;
-    let mut actions: Vec<SyncAction> = (1..=3).flat_map(|peer| sync.peer_up(peer, now, &view)).collect();
+    let mut actions: Vec<SyncAction> = (1..=3).flat_map(|peer| sync.peer_up(PeerHandle(peer), now, &view)).collect();
     while !finished {
         for action in actions.drain(..) {
             match action {
-                SyncAction::Ask { peer, id, request } => under_way.push((peer, id, request)),
+                SyncAction::Ask { peer, id, request } => under_way.push((peer.0, id, request)),
                 SyncAction::Deliver { route, shares, .. } => {
                     assert!(matches!(route, Route::Apart(_)));
                     delivered.extend(shares.iter().map(|share| share.id()));
@@ -40,7 +41,7 @@ fn a_full_chain_is_planned_within_bounds() {
                 other => panic!("{other:?}"),
             }
         }
-        let of_batch = |(_, _, request): &&(PeerId, RequestId, Request)| matches!(request, Request::Shares { .. });
+        let of_batch = |(_, _, request): &&(u64, RequestId, Request)| matches!(request, Request::Shares { .. });
         for peer in 1..=3 {
             let batches = under_way.iter().filter(of_batch).filter(|(of, ..)| *of == peer).count();
             assert!(batches <= 2, "{batches} batches asked of one peer");
@@ -77,7 +78,7 @@ fn a_full_chain_is_planned_within_bounds() {
             }
             other => panic!("{other:?}"),
         };
-        actions = sync.response(peer, id, response, now, &view);
+        actions = sync.response(PeerHandle(peer), id, response, now, &view);
     }
     assert_eq!(delivered, list, "each once, oldest first");
     assert_eq!(served_base.len(), 1, "whoever serves the base answers for it alone");
@@ -94,8 +95,8 @@ fn what_one_does_not_give_another_is_asked_for() {
     let (id, request) = only_ask(&actions);
     assert_eq!((asks(&actions)[0].0, &request), (2, &batch.2), "the same of the other");
     // Answers by whom it was not asked of, or to what was not asked, change nothing.
-    assert!(sync.response(1, id, Response::Shares(List::default()), START.plus(1), &view).is_empty());
-    assert!(sync.response(2, RequestId(999), Response::Busy, START.plus(1), &view).is_empty());
+    assert!(sync.response(PeerHandle(1), id, Response::Shares(List::default()), START.plus(1), &view).is_empty());
+    assert!(sync.response(PeerHandle(2), RequestId(999), Response::Busy, START.plus(1), &view).is_empty());
 }
 
 #[test]
@@ -106,7 +107,7 @@ fn progress_has_a_rate_and_an_estimate() {
     for (peer, id, request) in asks(&actions) {
         let Request::Shares { ids } = request else { panic!("{request:?}") };
         let given = theirs.iter().filter(|share| ids.contains(&share.id())).cloned();
-        sync.response(peer, id, Response::Shares(List::first_of(given)), START.plus(2), &view);
+        sync.response(PeerHandle(peer), id, Response::Shares(List::first_of(given)), START.plus(2), &view);
     }
     let reported = sync.tick(START.plus(4), &view).into_iter().find_map(|action| match action {
         SyncAction::Progress(progress) => Some(progress),

@@ -1,15 +1,16 @@
 //! A chain that exists in numbers only, and what its tests say again and again.
 
+use crate::peer::{PeerHandle, RequestId};
 use std::sync::Arc;
 
 use crate::params::{ChainParams, Network};
 use crate::share::encoding::tests::longest_share;
 use crate::share::{Share, ShareId};
-use crate::sync::{PeerId, RequestId, Sync, SyncAction, View};
+use crate::sync::{Sync, SyncAction, View};
 use crate::units::{ShareHeight, SteadyTime, UnixTime, Work};
 use crate::wire::{Agent, List, Offence, PeerStatus, Request, Response};
 
-pub const START: SteadyTime = SteadyTime(1_000);
+pub const START: SteadyTime = SteadyTime::from_s(1_000);
 /// The time of day then.
 pub const CLOCK: UnixTime = UnixTime(1_700_000_000);
 
@@ -77,11 +78,11 @@ pub fn inventory(after: ShareId, ids: &[ShareId]) -> Response {
 }
 
 /// All that was asked.
-pub fn asks(actions: &[SyncAction]) -> Vec<(PeerId, RequestId, Request)> {
+pub fn asks(actions: &[SyncAction]) -> Vec<(u64, RequestId, Request)> {
     actions
         .iter()
         .filter_map(|action| match action {
-            SyncAction::Ask { peer, id, request } => Some((*peer, *id, request.clone())),
+            SyncAction::Ask { peer, id, request } => Some((peer.0, *id, request.clone())),
             _ => None,
         })
         .collect()
@@ -94,27 +95,27 @@ pub fn only_ask(actions: &[SyncAction]) -> (RequestId, Request) {
     }
 }
 
-pub fn offences(actions: &[SyncAction]) -> Vec<(PeerId, Offence)> {
+pub fn offences(actions: &[SyncAction]) -> Vec<(u64, Offence)> {
     actions
         .iter()
         .filter_map(|action| match action {
-            SyncAction::Penalize { peer, offence } => Some((*peer, *offence)),
+            SyncAction::Penalize { peer, offence } => Some((peer.0, *offence)),
             _ => None,
         })
         .collect()
 }
 
 /// A peer that said where it is; what the planner asks then.
-pub fn meet(sync: &mut Sync, peer: PeerId, said: Response, view: &Held) -> Vec<SyncAction> {
-    let (id, request) = only_ask(&sync.peer_up(peer, START, view));
+pub fn meet(sync: &mut Sync, peer: u64, said: Response, view: &Held) -> Vec<SyncAction> {
+    let (id, request) = only_ask(&sync.peer_up(PeerHandle(peer), START, view));
     assert_eq!(request, Request::Status);
-    sync.response(peer, id, said, START, view)
+    sync.response(PeerHandle(peer), id, said, START, view)
 }
 
 /// A peer whose list was taken; the batches asked for.
-pub fn listed(sync: &mut Sync, peer: PeerId, list: &[ShareId], view: &Held) -> Vec<SyncAction> {
+pub fn listed(sync: &mut Sync, peer: u64, list: &[ShareId], view: &Held) -> Vec<SyncAction> {
     let (id, request) = only_ask(&meet(sync, peer, status(*list.last().unwrap(), 1_000_000), view));
     assert!(matches!(request, Request::Inventory { .. }));
     let after = view.0.last().copied().unwrap_or_default();
-    sync.response(peer, id, inventory(after, list), START, view)
+    sync.response(PeerHandle(peer), id, inventory(after, list), START, view)
 }

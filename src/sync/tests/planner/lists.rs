@@ -1,6 +1,7 @@
 //! Whom to ask for lists, and how many.
 
 use super::kit::{asks, ids, inventory, listed, meet, only_ask, planner, shares, status, Held, START};
+use crate::peer::PeerHandle;
 use crate::share::ShareId;
 use crate::sharechain::ApartOutcome;
 use crate::sync::{SyncAction, SyncState};
@@ -22,10 +23,10 @@ fn plans_are_few_and_a_peer_leads_one() {
     let mut opened = 0;
     for peer in 1..=8u32 {
         let list = ids(&shares(peer * 1_000, 10));
-        let (id, _) = only_ask(&sync.peer_up(peer.into(), START, &view));
-        let actions = sync.response(peer.into(), id, status(*list.last().unwrap(), 9), START, &view);
+        let (id, _) = only_ask(&sync.peer_up(PeerHandle(peer.into()), START, &view));
+        let actions = sync.response(PeerHandle(peer.into()), id, status(*list.last().unwrap(), 9), START, &view);
         let Some((_, id, _)) = asks(&actions).pop() else { continue };
-        let actions = sync.response(peer.into(), id, inventory(ShareId::ZERO, &list), START, &view);
+        let actions = sync.response(PeerHandle(peer.into()), id, inventory(ShareId::ZERO, &list), START, &view);
         opened += actions.iter().filter(|action| matches!(action, SyncAction::Open { .. })).count();
     }
     assert_eq!(opened, crate::sharechain::APART_MAX);
@@ -36,7 +37,7 @@ fn whoever_gives_lists_and_goes_keeps_nobody_elses_out() {
     let (view, mut sync) = (Held::default(), planner());
     for peer in 1..=4u32 {
         assert!(!asks(&listed(&mut sync, peer.into(), &ids(&shares(peer * 1_000, 10)), &view)).is_empty());
-        sync.peer_down(peer.into(), START, &view);
+        sync.peer_down(PeerHandle(peer.into()), START, &view);
     }
     let honest = ids(&shares(0, 10));
     let actions = listed(&mut sync, 9, &honest, &view);
@@ -51,7 +52,7 @@ fn a_chain_that_was_refused_is_left_alone_the_longer_the_longer_it_is() {
         let theirs = ids(&shares(100_000, len));
         let tip = *theirs.last().unwrap();
         let (id, _) = only_ask(&meet(&mut sync, 1, status(tip, 1_000_000), &view));
-        let actions = sync.response(1, id, inventory(ShareId::ZERO, &theirs), START, &view);
+        let actions = sync.response(PeerHandle(1), id, inventory(ShareId::ZERO, &theirs), START, &view);
         let apart = actions.iter().find_map(|action| match action {
             SyncAction::Open { apart, joined: false } => Some(*apart),
             _ => None,
@@ -62,7 +63,7 @@ fn a_chain_that_was_refused_is_left_alone_the_longer_the_longer_it_is() {
             let asked = asks(&sync.tick(START.plus(*second), &view));
             for (peer, id, request) in &asked {
                 if *request == Request::Status {
-                    sync.response(*peer, *id, status(tip, 1_000_000), START.plus(*second), &view);
+                    sync.response(PeerHandle(*peer), *id, status(tip, 1_000_000), START.plus(*second), &view);
                 }
             }
             asked.iter().any(|(.., request)| matches!(request, Request::Inventory { .. }))

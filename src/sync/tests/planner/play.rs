@@ -1,12 +1,13 @@
 //! A planner and peers that answer as a test says, second by second.
 
+use crate::peer::{PeerHandle, RequestId};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::kit::{asks, ids, inventory, offences, planner, shares, status, Held, START};
 use crate::share::{Share, ShareId};
 use crate::sharechain::{ApartId, ApartOutcome};
-use crate::sync::{PeerId, RequestId, Sync, SyncAction, SyncState, View};
+use crate::sync::{Sync, SyncAction, SyncState, View};
 use crate::units::{ShareHeight, SteadyTime};
 use crate::wire::{List, Offence, Request, Response};
 
@@ -90,19 +91,19 @@ pub struct Play {
     pub view: Held,
     pub now: SteadyTime,
     /// What was handed over, by whom.
-    pub delivered: Vec<(PeerId, ShareId)>,
+    pub delivered: Vec<(u64, ShareId)>,
     pub finished: Vec<ApartId>,
     pub dropped: usize,
-    pub offences: Vec<(PeerId, Offence)>,
+    pub offences: Vec<(u64, Offence)>,
     /// Who was asked for what.
-    pub asked: Vec<(PeerId, Request)>,
+    pub asked: Vec<(u64, Request)>,
     /// What becomes of chains that are whole.
     pub outcome: Option<ApartOutcome>,
     /// Seconds that miners had jobs.
     pub mining_s: u32,
-    here: BTreeSet<PeerId>,
-    under_way: Vec<(SteadyTime, PeerId, RequestId, Response)>,
-    new: Vec<(PeerId, RequestId, Request)>,
+    here: BTreeSet<u64>,
+    under_way: Vec<(SteadyTime, u64, RequestId, Response)>,
+    new: Vec<(u64, RequestId, Request)>,
 }
 
 impl Play {
@@ -124,20 +125,20 @@ impl Play {
         }
     }
 
-    pub fn connect(&mut self, peer: PeerId) {
+    pub fn connect(&mut self, peer: u64) {
         self.here.insert(peer);
-        let actions = self.sync.peer_up(peer, self.now, &self.view);
+        let actions = self.sync.peer_up(PeerHandle(peer), self.now, &self.view);
         self.take(actions);
     }
 
-    pub fn disconnect(&mut self, peer: PeerId) {
+    pub fn disconnect(&mut self, peer: u64) {
         self.here.remove(&peer);
-        let actions = self.sync.peer_down(peer, self.now, &self.view);
+        let actions = self.sync.peer_down(PeerHandle(peer), self.now, &self.view);
         self.take(actions);
     }
 
     /// Seconds pass; what is asked is answered by `answer`, at the earliest in the next second.
-    pub fn run(&mut self, seconds: u32, mut answer: impl FnMut(PeerId, &Request) -> Answer) {
+    pub fn run(&mut self, seconds: u32, mut answer: impl FnMut(u64, &Request) -> Answer) {
         for _ in 0..seconds {
             self.second(&mut answer);
         }
@@ -148,7 +149,7 @@ impl Play {
         &mut self,
         seconds_max: u32,
         done: impl Fn(&Self) -> bool,
-        mut answer: impl FnMut(PeerId, &Request) -> Answer,
+        mut answer: impl FnMut(u64, &Request) -> Answer,
     ) -> u32 {
         for second in 0..seconds_max {
             if done(self) {
@@ -165,7 +166,7 @@ impl Play {
         );
     }
 
-    fn second(&mut self, answer: &mut impl FnMut(PeerId, &Request) -> Answer) {
+    fn second(&mut self, answer: &mut impl FnMut(u64, &Request) -> Answer) {
         for (peer, id, request) in std::mem::take(&mut self.new) {
             if let Some((delay_s, response)) = answer(peer, &request) {
                 self.under_way.push((self.now.plus(1 + delay_s), peer, id, response));
@@ -176,9 +177,9 @@ impl Play {
         let here = self.here.clone();
         let (due, later) = std::mem::take(&mut self.under_way).into_iter().partition(|(due, ..)| *due <= self.now);
         self.under_way = later;
-        let due: Vec<(SteadyTime, PeerId, RequestId, Response)> = due;
+        let due: Vec<(SteadyTime, u64, RequestId, Response)> = due;
         for (_, peer, id, response) in due.into_iter().filter(|(_, peer, ..)| here.contains(peer)) {
-            let actions = self.sync.response(peer, id, response, self.now, &self.view);
+            let actions = self.sync.response(PeerHandle(peer), id, response, self.now, &self.view);
             self.take(actions);
         }
         let actions = self.sync.tick(self.now, &self.view);
@@ -193,7 +194,7 @@ impl Play {
         for action in actions {
             match action {
                 SyncAction::Deliver { shares, peer, .. } => {
-                    self.delivered.extend(shares.iter().map(|share| (peer, share.id())));
+                    self.delivered.extend(shares.iter().map(|share| (peer.0, share.id())));
                 }
                 SyncAction::Drop(_) => self.dropped += 1,
                 SyncAction::Finish(apart) => {
@@ -214,8 +215,8 @@ impl Play {
     }
 
     /// How often a peer was asked for its list.
-    pub fn lists_asked_of(&self, peer: PeerId) -> usize {
-        let is_list = |(of, request): &&(PeerId, Request)| *of == peer && matches!(request, Request::Inventory { .. });
+    pub fn lists_asked_of(&self, peer: u64) -> usize {
+        let is_list = |(of, request): &&(u64, Request)| *of == peer && matches!(request, Request::Inventory { .. });
         self.asked.iter().filter(is_list).count()
     }
 

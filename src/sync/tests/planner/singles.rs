@@ -1,6 +1,7 @@
 //! Single shares that others need.
 
 use super::kit::{asks, ids, meet, offences, only_ask, planner, shares, status, Held, START};
+use crate::peer::PeerHandle;
 use crate::share::ShareId;
 use crate::sharechain::Source;
 use crate::sync::{Route, SyncAction};
@@ -14,17 +15,24 @@ fn single_shares_are_asked_of_the_sender_first_then_of_two_others() {
     }
     let wanted = ShareId([7; 32]);
     let mut asked = Vec::new();
-    let mut actions = sync.need(wanted, Source::Peer(4), START, &view);
-    assert!(asks(&sync.need(wanted, Source::Peer(3), START, &view)).is_empty(), "it is looked for already");
+    let mut actions = sync.need(wanted, Source::Fetch(PeerHandle(4)), START, &view);
+    assert!(
+        asks(&sync.need(wanted, Source::Fetch(PeerHandle(3)), START, &view)).is_empty(),
+        "it is looked for already"
+    );
     while let Some((peer, id, request)) = asks(&actions).pop() {
         assert_eq!(request, Request::Shares { ids: List::first_of([wanted]) });
         asked.push(peer);
-        actions = sync.response(peer, id, Response::Shares(List::default()), START, &view);
+        actions = sync.response(PeerHandle(peer), id, Response::Shares(List::default()), START, &view);
     }
     assert_eq!(asked, [4, 1, 2]);
-    assert!(asks(&sync.need(wanted, Source::Peer(4), START.plus(29), &view)).is_empty());
+    assert!(asks(&sync.need(wanted, Source::Fetch(PeerHandle(4)), START.plus(29), &view)).is_empty());
     sync.tick(START.plus(30), &view);
-    assert_eq!(asks(&sync.need(wanted, Source::Peer(4), START.plus(30), &view)).len(), 1, "after a pause again");
+    assert_eq!(
+        asks(&sync.need(wanted, Source::Fetch(PeerHandle(4)), START.plus(30), &view)).len(),
+        1,
+        "after a pause again"
+    );
     assert!(sync.need(view.0[0], Source::Local, START, &view).is_empty(), "what is held is not needed");
 }
 
@@ -36,7 +44,7 @@ fn floods_of_missing_parents_ask_little() {
     for n in 0..10_000u32 {
         let mut id = [1; 32];
         id[..4].copy_from_slice(&n.to_le_bytes());
-        asked.extend(asks(&sync.need(ShareId(id), Source::Peer(1), START, &view)));
+        asked.extend(asks(&sync.need(ShareId(id), Source::Fetch(PeerHandle(1)), START, &view)));
     }
     let singles = asked.iter().filter(|(.., request)| matches!(request, Request::Shares { .. })).count();
     assert_eq!(singles, 4);
@@ -48,11 +56,12 @@ fn a_single_answer_is_what_was_asked_for() {
     let (view, mut sync) = (Held(ids(&shares(0, 5))), planner());
     meet(&mut sync, 1, status(view.0[4], 5), &view);
     let wanted = shares(50, 2);
-    let (id, _) = only_ask(&sync.need(wanted[0].id(), Source::Peer(1), START, &view));
-    let actions = sync.response(1, id, Response::Shares(List::first_of([wanted[1].clone()])), START, &view);
+    let (id, _) = only_ask(&sync.need(wanted[0].id(), Source::Fetch(PeerHandle(1)), START, &view));
+    let actions = sync.response(PeerHandle(1), id, Response::Shares(List::first_of([wanted[1].clone()])), START, &view);
     assert_eq!(offences(&actions), [(1, Offence::Unasked)]);
     let (id, _) = only_ask(&sync.need(wanted[1].id(), Source::Local, START.plus(10), &view));
-    let actions = sync.response(1, id, Response::Shares(List::first_of([wanted[1].clone()])), START.plus(10), &view);
-    let delivered = SyncAction::Deliver { route: Route::Chain, peer: 1, shares: vec![wanted[1].clone()] };
+    let actions =
+        sync.response(PeerHandle(1), id, Response::Shares(List::first_of([wanted[1].clone()])), START.plus(10), &view);
+    let delivered = SyncAction::Deliver { route: Route::Chain, peer: PeerHandle(1), shares: vec![wanted[1].clone()] };
     assert_eq!(actions, [delivered]);
 }

@@ -1,6 +1,7 @@
 //! Whether miners get jobs.
 
 use super::kit::{asks, ids, listed, meet, only_ask, params, planner, shares, status, Held, START};
+use crate::peer::PeerHandle;
 use crate::share::ShareId;
 use crate::sync::{Route, Sync, SyncAction, SyncState};
 use crate::wire::{List, Request, Response};
@@ -14,10 +15,10 @@ fn a_node_without_peers_mines_alone_after_a_minute() {
     assert_eq!(actions, [SyncAction::State(SyncState::Alone { since: START })]);
     assert!(sync.state().may_mine() && sync.may_start_chain());
     // Whoever comes then may have a better chain: first that is found out.
-    let actions = sync.peer_up(1, START.plus(70), &view);
+    let actions = sync.peer_up(PeerHandle(1), START.plus(70), &view);
     assert!(actions.contains(&SyncAction::State(SyncState::Syncing)));
     let (id, _) = only_ask(&actions);
-    sync.response(1, id, status(ShareId::ZERO, 0), START.plus(71), &view);
+    sync.response(PeerHandle(1), id, status(ShareId::ZERO, 0), START.plus(71), &view);
     assert_eq!(sync.state(), SyncState::Synced);
     assert!(sync.may_start_chain(), "nobody has a chain");
 }
@@ -28,9 +29,9 @@ fn a_node_that_cannot_find_others_mines_alone_at_once_and_no_longer_than_it_runs
     assert_eq!(sync.tick(START, &view), [SyncAction::State(SyncState::Alone { since: START })]);
     assert!(sync.state().may_mine() && sync.may_start_chain());
     // One that found it may come back.
-    let (id, _) = only_ask(&sync.peer_up(1, START.plus(5), &view));
-    sync.response(1, id, status(ShareId([5; 32]), 9), START.plus(6), &view);
-    sync.peer_down(1, START.plus(10), &view);
+    let (id, _) = only_ask(&sync.peer_up(PeerHandle(1), START.plus(5), &view));
+    sync.response(PeerHandle(1), id, status(ShareId([5; 32]), 9), START.plus(6), &view);
+    sync.peer_down(PeerHandle(1), START.plus(10), &view);
     sync.tick(START.plus(69), &view);
     assert_eq!(sync.state(), SyncState::NoPeers { since: START.plus(10), level: false });
     sync.tick(START.plus(70), &view);
@@ -43,13 +44,13 @@ fn a_level_node_goes_on_mining_when_its_peers_leave() {
     let tip = *view.0.last().unwrap();
     assert!(asks(&meet(&mut sync, 1, status(tip, 5), &view)).is_empty());
     assert_eq!(sync.state(), SyncState::Synced);
-    sync.peer_down(1, START.plus(5), &view);
+    sync.peer_down(PeerHandle(1), START.plus(5), &view);
     assert_eq!(sync.state(), SyncState::NoPeers { since: START.plus(5), level: true });
     assert!(sync.state().may_mine());
     // Back within the minute, nothing is lost.
-    let (id, _) = only_ask(&sync.peer_up(1, START.plus(50), &view));
+    let (id, _) = only_ask(&sync.peer_up(PeerHandle(1), START.plus(50), &view));
     assert!(sync.state().may_mine());
-    sync.response(1, id, status(tip, 5), START.plus(51), &view);
+    sync.response(PeerHandle(1), id, status(tip, 5), START.plus(51), &view);
     assert_eq!(sync.state(), SyncState::Synced);
 }
 
@@ -58,7 +59,7 @@ fn no_chain_is_started_beside_one_that_a_peer_reports() {
     let (view, mut sync) = (Held::default(), planner());
     meet(&mut sync, 1, status(ShareId([5; 32]), 9), &view);
     assert!(!sync.may_start_chain());
-    sync.peer_down(1, START.plus(1), &view);
+    sync.peer_down(PeerHandle(1), START.plus(1), &view);
     sync.tick(START.plus(61), &view);
     assert!(sync.may_start_chain(), "it is gone");
 }
@@ -74,8 +75,10 @@ fn made_up_lists_take_no_jobs_from_a_level_node_but_valid_shares_do() {
     let (_, id, request) = asks(&actions).remove(0);
     let Request::Shares { ids: asked } = request else { panic!("{request:?}") };
     let given = theirs.iter().filter(|share| asked.contains(&share.id())).cloned();
-    let actions = sync.response(2, id, Response::Shares(List::first_of(given)), START, &view);
-    assert!(actions.iter().any(|action| matches!(action, SyncAction::Deliver { route: Route::Chain, peer: 2, .. })));
+    let actions = sync.response(PeerHandle(2), id, Response::Shares(List::first_of(given)), START, &view);
+    assert!(actions
+        .iter()
+        .any(|action| matches!(action, SyncAction::Deliver { route: Route::Chain, peer: PeerHandle(2), .. })));
     assert_eq!(sync.state(), SyncState::Synced);
     for id in asked.iter() {
         view.0.push(*id);
@@ -103,7 +106,7 @@ fn a_chain_that_comes_drop_by_drop_keeps_nobody_from_mining_for_ever() {
                     }
                     _ => status(theirs[7_999].id(), 1_000_000),
                 };
-                asked.extend(asks(&sync.response(peer, id, response, now, &view)));
+                asked.extend(asks(&sync.response(PeerHandle(peer), id, response, now, &view)));
             }
         }
     }

@@ -7,7 +7,8 @@ use p2pool_core::payouts::{EntrySource, WindowEntry};
 use p2pool_core::share::{PayoutScript, ShareId};
 use p2pool_core::units::{Bits, ShareHeight, Work};
 
-use crate::store::{StoreError, StoredShare, View};
+use crate::store::{StoreError, View};
+use p2pool_core::node::StoredShare;
 
 /// The shares of one view.
 pub(super) struct Index {

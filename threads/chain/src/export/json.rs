@@ -7,7 +7,7 @@ use p2pool_core::share::ShareId;
 use p2pool_core::units::Bits;
 use serde::Serialize;
 
-use crate::store::StoredShare;
+use p2pool_core::node::StoredShare;
 
 pub(super) use p2pool_core::share::coinbase::Payout;
 

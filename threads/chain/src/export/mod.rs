@@ -28,8 +28,9 @@ use p2pool_core::payouts::Window;
 use p2pool_core::units::Bits;
 use thiserror::Error;
 
-use crate::store::{StoreError, StoreReader, StoredShare, View};
+use crate::store::{StoreError, StoreReader, View};
 use index::Index;
+use p2pool_core::node::StoredShare;
 
 /// What was written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

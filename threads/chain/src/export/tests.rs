@@ -14,7 +14,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::*;
-use crate::store::{Batch, Store};
+use crate::store::Store;
+use p2pool_core::node::Changes;
 
 /// Shares of the test chain, uncles not counted.
 const HEIGHTS: u32 = 60;
@@ -57,7 +58,7 @@ fn share(parent: Option<&StoredShare>, uncles: &[&StoredShare], nonce: u32) -> S
     };
     let merkle_branch = (0..nonce % 4).map(|level| [level as u8; 32]).collect();
     let share = Share { header, info, extranonce: *b"server+miner", merkle_branch };
-    StoredShare { id: share.id(), share, verified: !nonce.is_multiple_of(5) }
+    StoredShare { id: share.id(), share: share.into(), verified: !nonce.is_multiple_of(5) }
 }
 
 /// A main chain with a stale share at every third height, every other one of which becomes an uncle; by height.
@@ -77,7 +78,7 @@ fn chain() -> (Vec<StoredShare>, ShareId) {
 }
 
 fn fill(dir: &Path, params: &ChainParams, shares: &[StoredShare], tip: Option<ShareId>) {
-    let batch = Batch { put_shares: shares.to_vec(), tip, ..Batch::default() };
+    let batch = Changes { put_shares: shares.to_vec(), tip, ..Changes::default() };
     Store::open(dir, params).unwrap().commit(&batch).unwrap();
 }
 
@@ -127,7 +128,7 @@ fn every_field_is_that_of_the_raw_share() {
     for line in &lines[1..] {
         let share = Share::decode(&Vec::from_hex(&text(line, "raw")).unwrap()).unwrap();
         let original = stored[&text(line, "id")];
-        assert_eq!(share, original.share);
+        assert_eq!(share, *original.share);
         let (header, info) = (&share.header, &share.info);
         assert_eq!(text(line, "header"), bitcoin::consensus::encode::serialize_hex(header));
         assert_eq!(line["version"], header.version.to_consensus());

@@ -1,6 +1,6 @@
 //! The sharechain on disk (LMDB). The chain thread is its only writer.
 //!
-//! Always fully synced: when [`Store::commit`] has returned, its batch survives kill -9 and power loss, and a batch is on disk
+//! Always fully synced: when [`Store::commit`] has returned, the changes survive kill -9 and power loss, and they are on disk
 //! whole or not at all. What arrives together should be committed together: each commit waits for the disk.
 //!
 //! | file | subject |
@@ -20,10 +20,10 @@ mod schema;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use bitcoin::BlockHash;
 use lmdb::{EnvironmentFlags, Transaction as _, WriteFlags};
+use p2pool_core::node::{Changes, StoredShare};
 use p2pool_core::params::ChainParams;
-use p2pool_core::share::{Share, ShareId};
+use p2pool_core::share::ShareId;
 use p2pool_core::sharechain::Anchor;
 
 pub use error::StoreError;
@@ -43,46 +43,6 @@ const MAP_MAX_BYTES: usize = if usize::BITS == 32 { 1 << 30 } else { 16 << 30 };
 /// The file that holds everything, inside the chain's own folder.
 pub fn data_file(dir: &Path) -> PathBuf {
     dir.join(STORE_DIR).join(DATA_FILE)
-}
-
-/// A share as it is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredShare {
-    /// Its id.
-    pub id: ShareId,
-    /// The share.
-    pub share: Share,
-    /// Whether it passed every rule. Shares at the base of pruned history cannot be checked by rule 8 and have `false`
-    /// (rules, section 6).
-    pub verified: bool,
-}
-
-/// One change. After [`Store::commit`] returned all of it is on disk, or nothing.
-///
-/// Deletions come before insertions; deleting what is not there is no error, inserting what is there replaces it.
-#[derive(Clone, Debug, Default)]
-pub struct Batch {
-    /// Shares to keep.
-    pub put_shares: Vec<StoredShare>,
-    /// Shares to forget.
-    pub delete_shares: Vec<ShareId>,
-    /// Anchors to keep.
-    pub put_anchors: Vec<Anchor>,
-    /// Anchors to forget.
-    pub delete_anchors: Vec<BlockHash>,
-    /// The new tip; `None` leaves it as it is, [`ShareId::ZERO`] says that there is no chain any more.
-    pub tip: Option<ShareId>,
-}
-
-impl Batch {
-    /// Whether there is nothing to do.
-    pub fn is_empty(&self) -> bool {
-        self.put_shares.is_empty()
-            && self.delete_shares.is_empty()
-            && self.put_anchors.is_empty()
-            && self.delete_anchors.is_empty()
-            && self.tip.is_none()
-    }
 }
 
 /// What [`Store::load`] found.
@@ -144,18 +104,18 @@ impl Store {
         Ok((self.env.insert(env), &self.paths.store))
     }
 
-    /// Puts a batch on disk and waits until it is there.
+    /// Writes changes and waits until they are on disk.
     ///
     /// # Errors
-    /// Nothing of the batch is in the store then, and the same batch may be tried again. [`StoreError::Full`] says
+    /// Nothing of them is in the store then, and the same changes may be tried again. [`StoreError::Full`] says
     /// that this is worth while later.
-    pub fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
-        if batch.is_empty() {
+    pub fn commit(&mut self, changes: &Changes) -> Result<(), StoreError> {
+        if changes.is_empty() {
             return Ok(());
         }
         loop {
             let (env, path) = self.env()?;
-            match write(env, batch) {
+            match write(env, changes) {
                 Ok(()) => return Ok(()),
                 Err(lmdb::Error::MapFull) => self.grow()?,
                 Err(error) => {
@@ -224,27 +184,27 @@ impl Store {
     }
 }
 
-/// Writes a batch as one transaction; dropped on any error, it leaves no trace.
-fn write(env: &Env, batch: &Batch) -> lmdb::Result<()> {
+/// Writes changes as one transaction; dropped on any error, it leaves no trace.
+fn write(env: &Env, changes: &Changes) -> lmdb::Result<()> {
     let db = env.db;
     let flags = WriteFlags::empty();
     let mut txn = env.env.begin_rw_txn()?;
-    let gone = batch.delete_shares.iter().map(schema::share_key);
-    for key in gone.chain(batch.delete_anchors.iter().map(schema::anchor_key)) {
+    let gone = changes.delete_shares.iter().map(schema::share_key);
+    for key in gone.chain(changes.delete_anchors.iter().map(schema::anchor_key)) {
         match txn.del(db, &key, None) {
             Ok(()) | Err(lmdb::Error::NotFound) => (),
             Err(error) => return Err(error),
         }
     }
-    for stored in &batch.put_shares {
+    for stored in &changes.put_shares {
         let key = schema::share_key(&stored.id);
         txn.put(db, &key, &schema::encode_share(&key, stored), flags)?;
     }
-    for anchor in &batch.put_anchors {
+    for anchor in &changes.put_anchors {
         let key = schema::anchor_key(&anchor.header.block_hash());
         txn.put(db, &key, &schema::encode_anchor(&key, anchor), flags)?;
     }
-    match batch.tip {
+    match changes.tip {
         None => (),
         Some(ShareId::ZERO) => match txn.del(db, &schema::TIP_KEY, None) {
             Ok(()) | Err(lmdb::Error::NotFound) => (),

@@ -10,7 +10,8 @@ use p2pool_core::sharechain::Anchor;
 use super::env::{Env, Paths};
 use super::guard::ProcessGuard;
 use super::schema::{self, RecordError, ANCHOR_PREFIX, META_KEY, SHARE_PREFIX, TIP_KEY};
-use super::{StoreError, StoredShare, MAP_START_BYTES};
+use super::{StoreError, MAP_START_BYTES};
+use p2pool_core::node::StoredShare;
 
 /// Opens the store for reading beside a node that runs in another process.
 pub struct StoreReader {

@@ -18,6 +18,8 @@
 //! A record that changes its layout gets the next format number and is still read in the old one; whatever an
 //! older program could misread raises [`SCHEMA_VERSION`], which it refuses.
 
+use std::sync::Arc;
+
 use bitcoin::block::Header;
 use bitcoin::consensus::encode;
 use bitcoin::hashes::{sha256, Hash as _, HashEngine as _};
@@ -29,7 +31,7 @@ use p2pool_core::sharechain::Anchor;
 use p2pool_core::units::{Bits, BlockHeight, UnixTime};
 use thiserror::Error;
 
-use super::StoredShare;
+use p2pool_core::node::StoredShare;
 
 /// Version of this layout. A store with another one is refused.
 pub(super) const SCHEMA_VERSION: u32 = 1;
@@ -187,7 +189,7 @@ pub(super) fn decode_share(key: &[u8], value: &[u8]) -> Result<StoredShare, Reco
     if key != share_key(&id) {
         return Err(RecordError::Misplaced);
     }
-    Ok(StoredShare { id, share, verified: flags & FLAG_VERIFIED != 0 })
+    Ok(StoredShare { id, share: Arc::new(share), verified: flags & FLAG_VERIFIED != 0 })
 }
 
 /// A body with its check.

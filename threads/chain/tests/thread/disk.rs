@@ -7,15 +7,16 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{unbounded, Receiver};
 use p2pool_chain::ChainError;
-use p2pool_core::message::{P2pSender, ToChain, ToP2p};
+use p2pool_channels::{NetworkSender, ToNetwork};
+use p2pool_core::node::{Event, NetworkCommand};
 use p2pool_core::share::ShareId;
 use p2pool_core::work::Job;
 
-use crate::node::{answer, exported, Node, PATIENCE};
+use crate::node::{exported, solve, TestChain, TIMEOUT};
 use crate::small_disk::SmallDisk;
 
 fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while !is_so() {
         assert!(Instant::now() < deadline, "in vain: {what}");
         std::thread::sleep(Duration::from_millis(5));
@@ -23,19 +24,19 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 /// A node on a full disk, and what it tells others.
-fn start_on_full_disk(dir: &Path) -> (Node, Receiver<ToP2p>) {
+fn start_on_full_disk(dir: &Path) -> (TestChain, Receiver<ToNetwork>) {
     let (post, mail) = unbounded();
-    let p2p = P2pSender::new(move |message| {
+    let network = NetworkSender::new(move |message| {
         post.send(message).expect("the test lives");
         Ok(())
     });
-    let node = Node::start_among(dir, p2p, false);
+    let node = TestChain::start_with(dir, network);
     fs::write(dir.join("filler"), vec![1; 2 << 20]).expect_err("the disk is full");
     (node, mail)
 }
 
 /// LMDB needs new pages for each commit; after a few shares none is left.
-fn mine_until_refused(node: &Node) -> Arc<Job> {
+fn mine_until_refused(node: &TestChain) -> Arc<Job> {
     let mut job = node.give_work();
     while !node.status.load().unsaved {
         job = node.mine(&job);
@@ -44,10 +45,10 @@ fn mine_until_refused(node: &Node) -> Arc<Job> {
 }
 
 /// What a node announces next.
-fn announced(mail: &Receiver<ToP2p>) -> ShareId {
+fn announced(mail: &Receiver<ToNetwork>) -> ShareId {
     loop {
-        match mail.recv_timeout(PATIENCE) {
-            Ok(ToP2p::Announce(share)) => return share.id(),
+        match mail.recv_timeout(TIMEOUT) {
+            Ok(ToNetwork::Command(NetworkCommand::Announce(share))) => return share.id(),
             Ok(_) => {}
             Err(error) => panic!("no announcement: {error}"),
         }
@@ -60,9 +61,9 @@ fn a_share_that_the_disk_refuses_counts_all_the_same_and_is_stored_later() {
     let Some(disk) = SmallDisk::mount_or_skip(dir.path()) else { return };
     let (node, mail) = start_on_full_disk(dir.path());
     let job = mine_until_refused(&node);
-    let share = answer(&job, job.time, 5);
+    let share = solve(&job, job.time, 5);
     let unsaved = ShareId(share.hash);
-    node.to_chain.send(ToChain::LocalShare(share)).expect("the thread lives");
+    node.send(Event::ShareFound(share));
     let next = node.job();
     assert_eq!(next.info.parent, unsaved, "miners go on with it");
     while announced(&mail) != unsaved {}

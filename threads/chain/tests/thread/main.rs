@@ -1,10 +1,8 @@
-//! The chain thread as its neighbours see it: messages in, jobs and mail out, shares on disk.
+//! The chain thread between its channels and its store. What the node decides is tested in `src/node`.
 
 #![allow(clippy::panic)] // A test that is out of step with the thread ends here.
 
-mod alone;
-mod clock;
 mod disk;
-mod network;
+mod lifecycle;
 mod node;
 mod small_disk;

@@ -3,11 +3,11 @@
 mod alone;
 mod bitcoind;
 
-use p2pool_core::message::NoWork;
 use p2pool_core::status::SyncProgress;
 use p2pool_core::stratum::shown_name;
 use p2pool_core::sync::SyncState;
 use p2pool_core::units::UnixTime;
+use p2pool_core::work::NoWork;
 use serde::Serialize;
 
 use super::words::{count, duration, percent_of};

@@ -26,7 +26,7 @@ use crossbeam_channel::{bounded, Receiver};
 use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
-use p2pool_core::message::{RelaySender, WebClient};
+use p2pool_channels::{BrowserConnection, BrowserSender};
 use p2pool_core::status::Counter;
 
 use backend::Backend;
@@ -58,14 +58,14 @@ pub struct WebCounters {
 /// The relay, opened and not yet running.
 pub struct Relay {
     poll: Poll,
-    inbox: Receiver<WebClient>,
+    inbox: Receiver<BrowserConnection>,
     hosts: Hosts,
     clients: BTreeMap<usize, Client>,
     next_key: usize,
     backend: Backend,
     counters: Arc<WebCounters>,
     stop_asked: Arc<AtomicBool>,
-    sender: RelaySender,
+    sender: BrowserSender,
     waker: Arc<Waker>,
 }
 
@@ -82,7 +82,7 @@ impl Relay {
         let (inbox_sender, inbox) = bounded(INBOX_CAPACITY);
         let sender = {
             let waker = Arc::clone(&waker);
-            RelaySender::new(inbox_sender, Arc::new(move || wake(&waker)))
+            BrowserSender::new(inbox_sender, Arc::new(move || wake(&waker)))
         };
         let backend = Backend::new(path, BACKEND, poll.registry().try_clone()?);
         Ok(Self {
@@ -100,7 +100,7 @@ impl Relay {
     }
 
     /// Hands clients over.
-    pub fn sender(&self) -> RelaySender {
+    pub fn sender(&self) -> BrowserSender {
         self.sender.clone()
     }
 
@@ -148,8 +148,8 @@ impl Relay {
         }
     }
 
-    fn admit(&mut self, client: WebClient, now: Instant) {
-        let WebClient { socket, peer } = client;
+    fn admit(&mut self, client: BrowserConnection, now: Instant) {
+        let BrowserConnection { socket, peer } = client;
         if self.clients.len() >= CLIENTS_MAX {
             self.counters.crowded_out.add_one();
             if !self.make_room(now) {

@@ -13,7 +13,7 @@ const REQUEST: &[u8] = b"GET /api/peers HTTP/1.1\r\nHost: localhost\r\n\r\n";
 /// A relay in front of a server that takes a connection and never answers until it is told to.
 struct Setup {
     listener: TcpListener,
-    sender: RelaySender,
+    sender: BrowserSender,
     counters: Arc<WebCounters>,
     server: UnixListener,
     stop: Arc<AtomicBool>,
@@ -41,7 +41,7 @@ impl Setup {
         browser.set_read_timeout(Some(SOON)).unwrap();
         let (socket, peer) = self.listener.accept().unwrap();
         socket.set_nonblocking(true).unwrap();
-        let mut client = WebClient { socket, peer };
+        let mut client = BrowserConnection { socket, peer };
         while let Err(back) = self.sender.try_send(client) {
             client = back;
             std::thread::yield_now();

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use p2pool_core::message::NoWork;
 use p2pool_core::payouts::Window;
 use p2pool_core::share::{PayoutScript, ShareId};
 use p2pool_core::sync::SyncState;
 use p2pool_core::units::Sats;
+use p2pool_core::work::NoWork;
 use serde_json::Value;
 
 use crate::client::ask;

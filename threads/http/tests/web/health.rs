@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use p2pool_core::message::NoWork;
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::sharechain::Tree;
 use p2pool_core::status::{
     BitcoindProblem, BitcoindProblemKind, BitcoindStatus, LooksBy, MinersStatus, PeersStatus, SyncProgress,
 };
 use p2pool_core::sync::SyncState;
+use p2pool_core::work::NoWork;
 use serde_json::Value;
 
 use crate::node::{job, miner, now, Node};

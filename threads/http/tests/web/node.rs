@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
-use p2pool_core::message::WebClient;
+use p2pool_channels::BrowserConnection;
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::payouts::Window;
 use p2pool_core::share::{CoinbaseTag, PayoutScript, Share};
@@ -234,7 +234,7 @@ impl Node {
                 }
                 socket.set_nonblocking(true).unwrap();
                 // The stratum thread would close it; here every client shall arrive, one after the other.
-                let mut client = WebClient { socket, peer };
+                let mut client = BrowserConnection { socket, peer };
                 while let Err(back) = handle.try_send(client) {
                     client = back;
                     std::thread::yield_now();

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use libp2p::PeerId;
-use p2pool_core::message::InboundToken;
+use p2pool_core::peer::InboundId;
 
 use crate::prefix::Prefix;
 
@@ -17,21 +17,21 @@ const IN_ALL_MAX: usize = 64;
 /// The places that questions take while they are under way.
 #[derive(Debug, Default)]
 pub struct Asking {
-    taken: HashMap<InboundToken, (PeerId, Option<Prefix>)>,
+    taken: HashMap<InboundId, (PeerId, Option<Prefix>)>,
     next_token: u64,
 }
 
 impl Asking {
     /// A number for a question that needs no place, its answer being small.
-    pub fn small(&mut self) -> InboundToken {
-        let token = InboundToken(self.next_token);
+    pub fn small(&mut self) -> InboundId {
+        let token = InboundId(self.next_token);
         self.next_token += 1;
         token
     }
 
     /// A place for a question of a peer; none if the peer, its neighbourhood or all together have theirs. Our own network
     /// is no neighbourhood.
-    pub fn take(&mut self, from: PeerId, prefix: Option<Prefix>) -> Option<InboundToken> {
+    pub fn take(&mut self, from: PeerId, prefix: Option<Prefix>) -> Option<InboundId> {
         let of_peer = self.taken.values().filter(|(peer, _)| *peer == from).count();
         let of_prefix = self.taken.values().filter(|(_, other)| prefix.is_some() && *other == prefix).count();
         if of_peer >= PER_PEER_MAX || of_prefix >= PER_PREFIX_MAX || self.taken.len() >= IN_ALL_MAX {
@@ -43,7 +43,7 @@ impl Asking {
     }
 
     /// A question is no longer under way.
-    pub fn free(&mut self, token: InboundToken) {
+    pub fn free(&mut self, token: InboundId) {
         self.taken.remove(&token);
     }
 }
@@ -57,7 +57,7 @@ mod tests {
     }
 
     /// Peers of a neighbourhood ask as much as they may.
-    fn fill(asking: &mut Asking, peers: usize, prefix: Option<Prefix>) -> Vec<InboundToken> {
+    fn fill(asking: &mut Asking, peers: usize, prefix: Option<Prefix>) -> Vec<InboundId> {
         let ids: Vec<PeerId> = (0..peers).map(|_| PeerId::random()).collect();
         ids.into_iter().flat_map(|id| std::iter::from_fn(|| asking.take(id, prefix)).collect::<Vec<_>>()).collect()
     }

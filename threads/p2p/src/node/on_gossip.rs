@@ -8,7 +8,8 @@ use bitcoin::hashes::Hash as _;
 use libp2p::gossipsub::{self, IdentTopic, Message, MessageAcceptance, MessageId, PublishError};
 use libp2p::PeerId;
 use log::{debug, warn};
-use p2pool_core::message::{GossipToken, GossipVerdict, ToChain};
+use p2pool_core::node::Event;
+use p2pool_core::peer::{GossipId, GossipVerdict};
 use p2pool_core::share::Share;
 use p2pool_core::units::Bits;
 use p2pool_core::wire::{BlockAnnouncement, Frame as _, GossipShare, Offence};
@@ -27,11 +28,13 @@ const VERDICT_TIME: Duration = Duration::from_secs(VERDICT_BEATS as u64);
 /// What waits for the chain's verdict.
 #[derive(Default)]
 pub(super) struct Verdicts {
-    waiting: HashMap<GossipToken, Waiting>,
-    next_token: u64,
+    waiting: HashMap<GossipId, Waiting>,
+    /// Messages noted so far: orders those that wait by age.
+    noted: u64,
 }
 
 struct Waiting {
+    number: u64,
     message: MessageId,
     from: PeerId,
     until: Instant,
@@ -41,25 +44,29 @@ struct Waiting {
 impl Verdicts {
     /// Notes a message. If too many wait already, one gives way: the oldest of the peer with most of them, so that who
     /// sends much that cannot be judged is in nobody's way but their own.
-    fn add(&mut self, message: MessageId, from: PeerId, is_block: bool) -> (GossipToken, Option<Waiting>) {
+    fn add(&mut self, message: MessageId, from: PeerId, is_block: bool) -> Option<Waiting> {
         let max = if is_block { BLOCKS_WAITING_MAX } else { SHARES_WAITING_MAX };
-        let token = GossipToken(self.next_token);
-        self.next_token += 1;
-        self.waiting.insert(token, Waiting { message, from, until: Instant::now() + VERDICT_TIME, is_block });
-        let mut of_kind: Vec<(PeerId, GossipToken)> = self
+        self.noted += 1;
+        let (number, until) = (self.noted, Instant::now() + VERDICT_TIME);
+        self.waiting.insert(gossip_id(&message), Waiting { number, message, from, until, is_block });
+        let mut of_kind: Vec<(PeerId, u64, GossipId)> = self
             .waiting
             .iter()
             .filter(|(_, waiting)| waiting.is_block == is_block)
-            .map(|(token, waiting)| (waiting.from, *token))
+            .map(|(id, waiting)| (waiting.from, waiting.number, *id))
             .collect();
         if of_kind.len() <= max {
-            return (token, None);
+            return None;
         }
         of_kind.sort_unstable();
-        let most = of_kind.chunk_by(|(one, _), (other, _)| one == other).max_by_key(|chunk| chunk.len());
-        let given_up = most.and_then(|chunk| chunk.first()).and_then(|(_, oldest)| self.waiting.remove(oldest));
-        (token, given_up)
+        let most = of_kind.chunk_by(|one, other| one.0 == other.0).max_by_key(|chunk| chunk.len());
+        most.and_then(|chunk| chunk.first()).and_then(|(_, _, oldest)| self.waiting.remove(oldest))
     }
+}
+
+/// The message's name for the chain thread: this network's message ids are hashes, see `gossip`.
+fn gossip_id(message: &MessageId) -> GossipId {
+    GossipId(message.0.as_slice().try_into().unwrap_or_default())
 }
 
 /// Whether a header has the work that it claims itself. What Bitcoin asks of it only the chain thread knows; but
@@ -90,7 +97,7 @@ impl Node {
         }
     }
 
-    pub(super) fn judge(&mut self, gossip: GossipToken, verdict: GossipVerdict) {
+    pub(super) fn judge(&mut self, gossip: GossipId, verdict: GossipVerdict) {
         let Some(waiting) = self.verdicts.waiting.remove(&gossip) else {
             debug!("a verdict came too late");
             return;
@@ -178,9 +185,7 @@ impl Node {
             return Some(self.too_many(from));
         }
         match GossipShare::decode(data) {
-            Ok(GossipShare { share }) => {
-                self.offer(from, id, false, |gossip| ToChain::Gossip { peer: token, gossip, share })
-            }
+            Ok(GossipShare { share }) => self.offer(from, id, false, Event::ShareGossiped { peer: token, share }),
             Err(error) => {
                 debug!("{from} passed on what is no share: {error}");
                 self.penalize(&from, Offence::from(&error));
@@ -195,12 +200,10 @@ impl Node {
             return Some(self.too_many(from));
         }
         match BlockAnnouncement::peek(&data) {
-            Ok(header) if has_claimed_work(&header) => self.offer(from, id, true, |gossip| ToChain::BlockAnnounced {
-                peer: token,
-                gossip,
-                header,
-                announcement: data,
-            }),
+            Ok(header) if has_claimed_work(&header) => {
+                let gossip = gossip_id(id);
+                self.offer(from, id, true, Event::BlockAnnounced { peer: token, gossip, header, announcement: data })
+            }
             Ok(_) => {
                 self.penalize(&from, Offence::FalseBlock);
                 Some(MessageAcceptance::Reject)
@@ -214,22 +217,15 @@ impl Node {
     }
 
     /// Hands a message to the chain thread if there is room.
-    fn offer(
-        &mut self,
-        from: PeerId,
-        id: &MessageId,
-        is_block: bool,
-        message: impl FnOnce(GossipToken) -> ToChain,
-    ) -> Option<MessageAcceptance> {
-        let (gossip, given_up) = self.verdicts.add(id.clone(), from, is_block);
-        if let Some(Waiting { message, from, .. }) = given_up {
+    fn offer(&mut self, from: PeerId, id: &MessageId, is_block: bool, event: Event) -> Option<MessageAcceptance> {
+        if let Some(Waiting { message, from, .. }) = self.verdicts.add(id.clone(), from, is_block) {
             self.report(&message, &from, MessageAcceptance::Ignore);
         }
-        if self.outbox.offer(message(gossip)) {
+        if self.outbox.offer(event) {
             return None;
         }
         debug!("the chain thread has no room for what {from} passed on");
-        self.verdicts.waiting.remove(&gossip);
+        self.verdicts.waiting.remove(&gossip_id(id));
         Some(MessageAcceptance::Ignore)
     }
 
@@ -246,17 +242,16 @@ mod tests {
     #[test]
     fn who_sends_too_much_is_in_nobodys_way_but_their_own() {
         let (mut verdicts, honest, attacker) = (Verdicts::default(), PeerId::random(), PeerId::random());
-        let id = |number: usize| MessageId::new(&number.to_le_bytes());
-        let (first, given_up) = verdicts.add(id(0), honest, false);
-        assert!(given_up.is_none());
+        let id = |number: u16| MessageId::new(&[number.to_le_bytes(); 16].concat());
+        assert!(verdicts.add(id(0), honest, false).is_none());
         let given_up: Vec<Waiting> =
-            (1..=2_000).filter_map(|number| verdicts.add(id(number), attacker, false).1).collect();
+            (1..=2_000).filter_map(|number| verdicts.add(id(number), attacker, false)).collect();
         assert_eq!(verdicts.waiting.len(), SHARES_WAITING_MAX);
-        assert!(verdicts.waiting.contains_key(&first));
+        assert!(verdicts.waiting.contains_key(&gossip_id(&id(0))));
         assert!(given_up.iter().all(|waiting| waiting.from == attacker));
         assert_eq!(given_up[0].message, id(1), "the oldest first");
         // Blocks are counted by themselves.
-        assert!(verdicts.add(id(3_000), honest, true).1.is_none());
-        assert!(verdicts.add(id(3_001), honest, false).1.is_some_and(|waiting| waiting.from == attacker));
+        assert!(verdicts.add(id(3_000), honest, true).is_none());
+        assert!(verdicts.add(id(3_001), honest, false).is_some_and(|waiting| waiting.from == attacker));
     }
 }

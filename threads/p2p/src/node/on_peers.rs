@@ -3,7 +3,8 @@
 use libp2p::core::ConnectedPoint;
 use libp2p::{identify, ping, PeerId};
 use log::{debug, info, warn};
-use p2pool_core::message::{PeerToken, ToChain};
+use p2pool_core::node::Event;
+use p2pool_core::peer::PeerHandle;
 use p2pool_core::status::Direction;
 use p2pool_core::wire::Offence;
 use std::sync::Arc;
@@ -30,7 +31,7 @@ impl Node {
         let direction = if endpoint.is_dialer() { Direction::Outbound } else { Direction::Inbound };
         let peer = self.peers.add(id, &address, direction, time, now);
         debug!("{id} at {} connected ({direction:?})", peer.address());
-        let up = ToChain::PeerUp { peer: peer.token, address: Arc::clone(peer.address()) };
+        let up = Event::PeerConnected { peer: peer.token };
         self.outbox.send(up);
         self.news = true;
     }
@@ -42,7 +43,7 @@ impl Node {
         }
         if let Some(peer) = self.peers.remove(id) {
             debug!("{id} at {} is gone", peer.address());
-            self.outbox.send(ToChain::PeerDown { peer: peer.token });
+            self.outbox.send(Event::PeerDisconnected { peer: peer.token });
             if self.peers.len() == 0 && std::mem::take(&mut self.joined) {
                 info!("no longer connected to any node");
             }
@@ -91,7 +92,7 @@ impl Node {
         }
     }
 
-    pub(super) fn penalize_token(&mut self, peer: PeerToken, offence: Offence) {
+    pub(super) fn penalize_token(&mut self, peer: PeerHandle, offence: Offence) {
         if let Some(id) = self.peers.id(peer) {
             self.penalize(&id, offence);
         }

@@ -7,7 +7,8 @@ use libp2p::request_response::{
 };
 use libp2p::PeerId;
 use log::debug;
-use p2pool_core::message::{AskFailed, InboundToken, PeerToken, RequestToken, ToChain};
+use p2pool_core::node::Event;
+use p2pool_core::peer::{InboundId, PeerHandle, RequestFailed, RequestId};
 use p2pool_core::wire::{Offence, Request, Response, WireError};
 use std::time::Instant;
 
@@ -27,30 +28,30 @@ type Answer = Result<Response, BadResponse>;
 #[derive(Default)]
 pub(super) struct Questions {
     /// Ours.
-    asked: HashMap<OutboundRequestId, (PeerId, PeerToken, RequestToken)>,
+    asked: HashMap<OutboundRequestId, (PeerId, PeerHandle, RequestId)>,
     /// Others', until the answer has left.
-    others: HashMap<InboundRequestId, (PeerId, InboundToken)>,
+    others: HashMap<InboundRequestId, (PeerId, InboundId)>,
     /// The places these take.
     asking: Asking,
     /// Where answers go that have not been given.
-    channels: HashMap<InboundToken, ResponseChannel<Answer>>,
+    channels: HashMap<InboundId, ResponseChannel<Answer>>,
 }
 
 impl Node {
-    pub(super) fn ask(&mut self, token: PeerToken, request: RequestToken, question: Request) {
+    pub(super) fn ask(&mut self, token: PeerHandle, request: RequestId, question: Request) {
         let id = self.peers.id(token);
         let Some((id, peer)) = id.and_then(|id| Some((id, self.peers.get_mut(&id)?))) else {
-            return self.answered(token, request, Err(AskFailed::Gone));
+            return self.answered(token, request, Err(RequestFailed::Disconnected));
         };
         if peer.asked >= ASKED_PER_PEER_MAX {
-            return self.answered(token, request, Err(AskFailed::TooMany));
+            return self.answered(token, request, Err(RequestFailed::TooMany));
         }
         peer.asked += 1;
         let number = self.swarm.behaviour_mut().sync.send_request(&id, Ok(question));
         self.questions.asked.insert(number, (id, token, request));
     }
 
-    pub(super) fn answer(&mut self, to: InboundToken, response: Response) {
+    pub(super) fn answer(&mut self, to: InboundId, response: Response) {
         match self.questions.channels.remove(&to) {
             // Whether it still can be sent is told by an event of its own.
             Some(channel) => drop(self.swarm.behaviour_mut().sync.send_response(channel, Ok(response))),
@@ -58,8 +59,8 @@ impl Node {
         }
     }
 
-    fn answered(&mut self, peer: PeerToken, request: RequestToken, response: Result<Response, AskFailed>) {
-        self.outbox.send(ToChain::Answered { peer, request, response });
+    fn answered(&mut self, peer: PeerHandle, request: RequestId, response: Result<Response, RequestFailed>) {
+        self.outbox.send(Event::Response { peer, id: request, response });
     }
 
     pub(super) fn on_sync(&mut self, event: request_response::Event<Asked, Answer>) {
@@ -110,7 +111,7 @@ impl Node {
         };
         let Some(to) = to else { return self.busy(channel) };
         self.questions.others.insert(id, (from, to));
-        if self.outbox.offer(ToChain::Asked { peer: peer_token, to, question }) {
+        if self.outbox.offer(Event::Request { peer: peer_token, id: to, request: question }) {
             self.questions.channels.insert(to, channel);
         } else {
             self.busy(channel);
@@ -129,7 +130,7 @@ impl Node {
         self.questions.channels.remove(&to).is_none()
     }
 
-    fn end_of_question(&mut self, id: OutboundRequestId) -> Option<(PeerId, PeerToken, RequestToken)> {
+    fn end_of_question(&mut self, id: OutboundRequestId) -> Option<(PeerId, PeerHandle, RequestId)> {
         let question = self.questions.asked.remove(&id)?;
         if let Some(peer) = self.peers.get_mut(&question.0) {
             peer.asked = peer.asked.saturating_sub(1);
@@ -141,11 +142,11 @@ impl Node {
         let Some((from, token, request)) = self.end_of_question(id) else { return };
         let response = match response {
             Ok(response) => Ok(response),
-            Err(BadResponse::Empty) => Err(AskFailed::Refused),
+            Err(BadResponse::Empty) => Err(RequestFailed::Refused),
             Err(BadResponse::Wire(error)) => {
                 debug!("{from} answered what is no answer: {error}");
                 self.penalize(&from, Offence::from(&error));
-                Err(AskFailed::Malformed)
+                Err(RequestFailed::Malformed)
             }
         };
         self.answered(token, request, response);
@@ -157,10 +158,10 @@ impl Node {
         let failed = match error {
             OutboundFailure::Timeout => {
                 self.penalize(&from, Offence::Late);
-                AskFailed::Late
+                RequestFailed::TimedOut
             }
-            OutboundFailure::ConnectionClosed | OutboundFailure::DialFailure => AskFailed::Gone,
-            OutboundFailure::UnsupportedProtocols | OutboundFailure::Io(_) => AskFailed::Refused,
+            OutboundFailure::ConnectionClosed | OutboundFailure::DialFailure => RequestFailed::Disconnected,
+            OutboundFailure::UnsupportedProtocols | OutboundFailure::Io(_) => RequestFailed::Refused,
         };
         self.answered(token, request, Err(failed));
     }
@@ -171,7 +172,7 @@ impl Node {
             self.questions.asked.iter().filter(|(_, (peer, ..))| peer == gone).map(|(id, _)| *id).collect();
         for id in asked {
             if let Some((_, token, request)) = self.end_of_question(id) {
-                self.answered(token, request, Err(AskFailed::Gone));
+                self.answered(token, request, Err(RequestFailed::Disconnected));
             }
         }
         let asking: Vec<InboundRequestId> =

@@ -3,7 +3,7 @@
 use libp2p::gossipsub::MessageAuthenticity;
 use libp2p::identity::Keypair;
 use libp2p::StreamProtocol;
-use p2pool_core::message::{ToChain, ToP2p};
+use p2pool_core::node::{Event, NetworkCommand};
 use p2pool_core::wire::limits::{REQUEST_LEN_MAX, SHARE_MESSAGE_LEN_MAX};
 use p2pool_core::wire::{Frame as _, GossipShare, Offence, Response};
 
@@ -56,7 +56,7 @@ fn gossip_until_shown_out(kind: Kind, messages: &[Vec<u8>]) {
         stranger.gossip(&names().shares, bytes.clone());
     }
     stranger.await_shown_out();
-    assert!(!node.inbox.try_iter().any(|message| matches!(message, ToChain::Gossip { .. })));
+    assert!(!node.inbox.try_iter().any(|message| matches!(message, Event::ShareGossiped { .. })));
 }
 
 #[test]
@@ -85,10 +85,10 @@ fn gossip_with_a_signature_is_not_listened_to() {
     }
     // Half a ban for that; the other half for one more offence.
     stranger.live_until("the node's ban", || {
-        node.send(ToP2p::Penalize { peer, offence: Offence::TooManyRequests });
+        node.send(NetworkCommand::Penalize { peer, offence: Offence::TooManyRequests });
         (node.status.load().banned == 1).then_some(())
     });
-    assert!(!node.inbox.try_iter().any(|message| matches!(message, ToChain::Gossip { .. })));
+    assert!(!node.inbox.try_iter().any(|message| matches!(message, Event::ShareGossiped { .. })));
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn a_ban_outlives_a_restart_and_ends() {
     let mut stranger = again();
     meet(&mut stranger, &node);
     let peer = node.expect_up();
-    node.send(ToP2p::Penalize { peer, offence: Offence::FalseChain });
+    node.send(NetworkCommand::Penalize { peer, offence: Offence::FalseChain });
     stranger.await_shown_out();
     assert_eq!(node.expect_down(), peer);
     assert!(!again().is_welcome_at(&node.address));
@@ -120,7 +120,7 @@ fn points_of_ours_are_no_finding_of_the_gossips() {
     let mut stranger = Stranger::new(asking());
     meet(&mut stranger, &node);
     let peer = node.expect_up();
-    let offence = || node.send(ToP2p::Penalize { peer, offence: Offence::TooManyRequests });
+    let offence = || node.send(NetworkCommand::Penalize { peer, offence: Offence::TooManyRequests });
     // Below what GossipSub goes deaf at, and below a ban.
     (0..19).for_each(|_| offence());
     stranger.live_until("all are counted", || (node.status.load().offences >= 19).then_some(()));
@@ -134,7 +134,7 @@ fn points_of_ours_are_no_finding_of_the_gossips() {
 #[test]
 fn offences_of_the_gone_are_nothing() {
     let node = TestNode::start(&[]);
-    node.send(ToP2p::Penalize { peer: p2pool_core::message::PeerToken(7), offence: Offence::FalseChain });
+    node.send(NetworkCommand::Penalize { peer: p2pool_core::peer::PeerHandle(7), offence: Offence::FalseChain });
     let mut stranger = Stranger::new(asking());
     stranger.reply(|_| Reply::bytes(Response::Unknown.encode()));
     meet(&mut stranger, &node);

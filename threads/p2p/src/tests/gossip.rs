@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bitcoin::hashes::Hash as _;
-use p2pool_core::message::{GossipVerdict, ToChain, ToP2p};
+use p2pool_core::node::{Event, NetworkCommand};
+use p2pool_core::peer::GossipId;
+use p2pool_core::peer::GossipVerdict;
 use p2pool_core::units::{Bits, BlockHeight};
 use p2pool_core::wire::{BlockAnnouncement, Frame as _, GossipShare, ShortIds};
 
@@ -26,7 +28,7 @@ fn line() -> (TestNode, TestNode, Stranger) {
     // A mesh takes a moment to form, and only then a node passes on what it accepts.
     for nonce in WARM_UP.. {
         let gossip = announce(&finder, &middle, nonce);
-        middle.send(ToP2p::Verdict { gossip, verdict: GossipVerdict::Accept });
+        middle.send(NetworkCommand::Verdict { gossip, verdict: GossipVerdict::Accept });
         if !end.hear_for(Duration::from_millis(100)).is_empty() {
             break;
         }
@@ -50,14 +52,14 @@ fn hear(end: &mut Stranger) -> Vec<u8> {
 }
 
 /// Announces until it arrives: a mesh takes a moment to form, and what is published to nobody is lost.
-fn announce(finder: &TestNode, middle: &TestNode, nonce: u32) -> p2pool_core::message::GossipToken {
+fn announce(finder: &TestNode, middle: &TestNode, nonce: u32) -> p2pool_core::peer::GossipId {
     let got = std::cell::RefCell::new(None);
     until("a share reaches the middle", || {
-        finder.send(ToP2p::Announce(share(nonce)));
+        finder.send(NetworkCommand::Announce(share(nonce)));
         for message in middle.inbox.try_iter() {
-            if let ToChain::Gossip { gossip, share: came, .. } = message {
+            if let Event::ShareGossiped { share: came, .. } = message {
                 assert_eq!(came, share(nonce));
-                *got.borrow_mut() = Some(gossip);
+                *got.borrow_mut() = Some(GossipId(came.digest().0));
             }
         }
         *got.borrow()
@@ -68,7 +70,7 @@ fn announce(finder: &TestNode, middle: &TestNode, nonce: u32) -> p2pool_core::me
 fn a_share_goes_on_only_after_it_is_accepted() {
     let (finder, middle, mut end) = line();
     let [first, second, third] = [1, 2, 3].map(|nonce| announce(&finder, &middle, nonce));
-    let verdict = |gossip, verdict| middle.send(ToP2p::Verdict { gossip, verdict });
+    let verdict = |gossip, verdict| middle.send(NetworkCommand::Verdict { gossip, verdict });
     verdict(second, GossipVerdict::Accept);
     assert_eq!(hear(&mut end), bytes(2), "the first waits for its verdict");
     verdict(third, GossipVerdict::Ignore);
@@ -86,11 +88,11 @@ fn a_share_goes_on_only_after_it_is_accepted() {
 fn a_share_comes_once_however_many_pass_it_on() {
     let (finder, middle, mut end) = line();
     let token = announce(&finder, &middle, 1);
-    middle.send(ToP2p::Verdict { gossip: token, verdict: GossipVerdict::Accept });
+    middle.send(NetworkCommand::Verdict { gossip: token, verdict: GossipVerdict::Accept });
     assert_eq!(hear(&mut end), bytes(1));
-    finder.send(ToP2p::Announce(share(1)));
+    finder.send(NetworkCommand::Announce(share(1)));
     let next = announce(&finder, &middle, 2);
-    middle.send(ToP2p::Verdict { gossip: next, verdict: GossipVerdict::Accept });
+    middle.send(NetworkCommand::Verdict { gossip: next, verdict: GossipVerdict::Accept });
     assert_eq!(hear(&mut end), bytes(2));
 }
 
@@ -105,13 +107,13 @@ fn a_rejected_share_costs_nothing_without_a_penalty_and_a_ban_with_two() {
         stranger.gossip(&topic, bytes(nonce));
         let (peer, gossip, _) = stranger.live_until("the share", || {
             node.inbox.try_iter().find_map(|message| match message {
-                ToChain::Gossip { peer, gossip, share } => Some((peer, gossip, share)),
+                Event::ShareGossiped { peer, share } => Some((peer, GossipId(share.digest().0), share)),
                 _ => None,
             })
         });
         assert_eq!(node.status.load().banned, 0);
-        node.send(ToP2p::Verdict { gossip, verdict: GossipVerdict::Reject });
-        node.send(ToP2p::Penalize {
+        node.send(NetworkCommand::Verdict { gossip, verdict: GossipVerdict::Reject });
+        node.send(NetworkCommand::Penalize {
             peer,
             offence: p2pool_core::wire::Offence::BrokenRule(p2pool_core::sharechain::Rule::Payouts),
         });
@@ -137,14 +139,14 @@ fn a_found_block_travels_like_a_share() {
     let (finder, middle, mut end) = line();
     let found = Arc::new(block(0x207f_ffff));
     let (gossip, header, announcement) = until("the block reaches the middle", || {
-        finder.send(ToP2p::AnnounceBlock(Arc::clone(&found)));
+        finder.send(NetworkCommand::AnnounceBlock(Arc::clone(&found)));
         middle.inbox.try_iter().find_map(|message| match message {
-            ToChain::BlockAnnounced { gossip, header, announcement, .. } => Some((gossip, header, announcement)),
+            Event::BlockAnnounced { gossip, header, announcement, .. } => Some((gossip, header, announcement)),
             _ => None,
         })
     });
     assert_eq!((header, &announcement), (found.header, &found.encode()));
-    middle.send(ToP2p::Verdict { gossip, verdict: GossipVerdict::Accept });
+    middle.send(NetworkCommand::Verdict { gossip, verdict: GossipVerdict::Accept });
     assert_eq!(hear(&mut end), found.encode());
 }
 
@@ -157,5 +159,5 @@ fn a_block_without_the_work_it_claims_reaches_nobody_and_costs() {
     stranger.gossip(&names().blocks, block(0x1d00_ffff).encode());
     stranger.gossip(&names().blocks, vec![0xa4; 100]);
     stranger.await_shown_out();
-    assert!(!node.inbox.try_iter().any(|message| matches!(message, ToChain::BlockAnnounced { .. })));
+    assert!(!node.inbox.try_iter().any(|message| matches!(message, Event::BlockAnnounced { .. })));
 }

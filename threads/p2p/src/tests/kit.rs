@@ -10,11 +10,13 @@ use arc_swap::ArcSwap;
 use bitcoin::block::{Header, Version};
 use bitcoin::hashes::Hash as _;
 use bitcoin::{BlockHash, CompactTarget, TxMerkleNode};
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 use libp2p::Multiaddr;
+use p2pool_channels::{NetworkSender, ToChain, ToNetwork};
 use p2pool_core::config::P2pConfig;
-use p2pool_core::message::{P2pSender, PeerToken, ToChain, ToP2p};
+use p2pool_core::node::Event;
 use p2pool_core::params::{ChainParams, Network};
+use p2pool_core::peer::PeerHandle;
 use p2pool_core::share::{CoinbaseTag, PayoutScript, Share, ShareId, ShareInfo};
 use p2pool_core::status::PeersStatus;
 use p2pool_core::units::{Bits, BlockHeight, Sats, ShareHeight, UnixTime, Work};
@@ -67,7 +69,7 @@ impl Start {
         }
     }
 
-    pub fn open(&self) -> Result<(P2p, Receiver<ToChain>), P2pError> {
+    pub fn open(&self) -> Result<(P2p, Inbox), P2pError> {
         let (to_chain, inbox) = crossbeam_channel::bounded(self.inbox_len);
         let clock = Arc::clone(&self.clock);
         let tuning = Tuning {
@@ -75,7 +77,7 @@ impl Start {
             request_timeout: self.request_timeout,
             places: self.places,
         };
-        Ok((P2p::open_tuned(&self.config, &self.params, self.dir.path(), to_chain, tuning)?, inbox))
+        Ok((P2p::open_tuned(&self.config, &self.params, self.dir.path(), to_chain, tuning)?, Inbox(inbox)))
     }
 
     pub fn go(self) -> TestNode {
@@ -89,10 +91,32 @@ impl Start {
     }
 }
 
+/// The chain thread's inbox.
+pub struct Inbox(Receiver<ToChain>);
+
+impl Inbox {
+    /// The events that have arrived.
+    pub fn try_iter(&self) -> impl Iterator<Item = Event> + '_ {
+        self.0.try_iter().map(event)
+    }
+
+    /// The next event; an error after the deadline.
+    pub fn recv_deadline(&self, deadline: Instant) -> Result<Event, RecvTimeoutError> {
+        self.0.recv_deadline(deadline).map(event)
+    }
+}
+
+fn event(message: ToChain) -> Event {
+    match message {
+        ToChain::Event(event) => event,
+        ToChain::Stop => panic!("the network thread stops nobody"),
+    }
+}
+
 /// A node and the chain thread's side of it.
 pub struct TestNode {
-    pub sender: P2pSender,
-    pub inbox: Receiver<ToChain>,
+    pub sender: NetworkSender,
+    pub inbox: Inbox,
     pub status: Arc<ArcSwap<PeersStatus>>,
     pub start: Start,
     /// Where it listens, with its id.
@@ -114,7 +138,7 @@ impl TestNode {
         split_peer(self.address.clone()).unwrap().0.to_string()
     }
 
-    pub fn send(&self, message: ToP2p) {
+    pub fn send(&self, message: impl Into<ToNetwork>) {
         self.sender.send(message).unwrap();
     }
 
@@ -131,7 +155,7 @@ impl TestNode {
     }
 
     /// The next message that `want` makes something of; others are dropped.
-    pub fn expect<T>(&self, what: &str, mut want: impl FnMut(ToChain) -> Option<T>) -> T {
+    pub fn expect<T>(&self, what: &str, mut want: impl FnMut(Event) -> Option<T>) -> T {
         let deadline = Instant::now() + PATIENCE;
         loop {
             match self.inbox.recv_deadline(deadline) {
@@ -145,16 +169,16 @@ impl TestNode {
         }
     }
 
-    pub fn expect_up(&self) -> PeerToken {
+    pub fn expect_up(&self) -> PeerHandle {
         self.expect("a peer comes", |message| match message {
-            ToChain::PeerUp { peer, .. } => Some(peer),
+            Event::PeerConnected { peer } => Some(peer),
             _ => None,
         })
     }
 
-    pub fn expect_down(&self) -> PeerToken {
+    pub fn expect_down(&self) -> PeerHandle {
         self.expect("a peer goes", |message| match message {
-            ToChain::PeerDown { peer } => Some(peer),
+            Event::PeerDisconnected { peer } => Some(peer),
             _ => None,
         })
     }
@@ -171,7 +195,7 @@ impl TestNode {
     pub fn stop(&mut self) -> Duration {
         let begun = Instant::now();
         // An error says that it has ended already.
-        let _ = self.sender.send(ToP2p::Stop);
+        let _ = self.sender.send(ToNetwork::Stop);
         if let Some(thread) = self.thread.take() {
             thread.join().unwrap();
         }
@@ -190,7 +214,7 @@ impl Drop for TestNode {
         if !std::thread::panicking() {
             self.stop();
         } else {
-            let _ = self.sender.send(ToP2p::Stop);
+            let _ = self.sender.send(ToNetwork::Stop);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::net::TcpStream;
 use std::time::Duration;
 
-use p2pool_core::message::{ToChain, ToP2p};
+use p2pool_core::node::{Event, NetworkCommand};
 use p2pool_core::share::ShareId;
 use p2pool_core::units::ShareHeight;
 use p2pool_core::wire::{Frame as _, GossipShare, List, Request, Response};
@@ -32,8 +32,8 @@ fn asking_too_often_is_answered_busy() {
         for question in questions {
             let answer = stranger.answer_meanwhile(question, || {
                 for message in node.inbox.try_iter() {
-                    if let ToChain::Asked { to, .. } = message {
-                        node.send(ToP2p::Answer { to, response: Response::Unknown });
+                    if let Event::Request { id: to, .. } = message {
+                        node.send(NetworkCommand::Respond { to, response: Response::Unknown });
                     }
                 }
             });
@@ -70,12 +70,12 @@ fn a_full_chain_thread_makes_peers_wait_and_loses_no_coming() {
     let question = second.send(&node.address, Request::Status.encode());
     let to = second.live_until("the question", || {
         node.inbox.try_iter().find_map(|message| match message {
-            ToChain::Asked { to, peer, .. } => Some((to, peer)),
+            Event::Request { id: to, peer, .. } => Some((to, peer)),
             _ => None,
         })
     });
     assert_eq!(to.1, two);
-    node.send(ToP2p::Answer { to: to.0, response: Response::Unknown });
+    node.send(NetworkCommand::Respond { to: to.0, response: Response::Unknown });
     assert_eq!(second.answer(question), Some(Response::Unknown.encode()));
 }
 
@@ -150,12 +150,12 @@ fn long_inventory() -> Response {
 /// Answers all inventories asked for with a long one and all else with none; how many of the former.
 fn answer_all(node: &TestNode) -> usize {
     let asked = node.inbox.try_iter().filter_map(|message| match message {
-        ToChain::Asked { to, question, .. } => Some((to, matches!(question, Request::Inventory { .. }))),
+        Event::Request { id: to, request: question, .. } => Some((to, matches!(question, Request::Inventory { .. }))),
         _ => None,
     });
     let answered = asked.map(|(to, is_long)| {
         let response = if is_long { long_inventory() } else { Response::Unknown };
-        node.send(ToP2p::Answer { to, response });
+        node.send(NetworkCommand::Respond { to, response });
         is_long
     });
     answered.filter(|is_long| *is_long).count()

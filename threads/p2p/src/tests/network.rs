@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use libp2p::Multiaddr;
-use p2pool_core::message::{InboxFull, ToP2p};
+use p2pool_channels::InboxFull;
+use p2pool_core::node::NetworkCommand;
 use p2pool_core::params::ChainParams;
 use p2pool_core::status::{Direction, LooksBy};
 use p2pool_core::wire::Offence;
@@ -136,7 +137,7 @@ fn who_is_shown_out_after_the_handshake_comes_back_later_each_time() {
     let boot = TestNode::start(&[]);
     let node = TestNode::start(&[&boot.address]);
     let peer = boot.expect_up();
-    boot.send(ToP2p::Penalize { peer, offence: Offence::FalseChain });
+    boot.send(NetworkCommand::Penalize { peer, offence: Offence::FalseChain });
     // The DHT may try as well at the beginning; but each try of the dialer's makes it wait twice as long.
     let shown_out = || {
         node.expect_up();
@@ -174,11 +175,11 @@ fn a_node_stops_soon_whatever_its_inbox() {
     let one = TestNode::start(&[]);
     let mut two = TestNode::start(&[&one.address]);
     two.await_peer(&one.id());
-    while two.sender.send(ToP2p::Announce(super::kit::share(1))) != Err(InboxFull) {}
+    while two.sender.send(NetworkCommand::Announce(super::kit::share(1))) != Err(InboxFull) {}
     let took = two.stop();
     // Well below what the program's stop may take.
     assert!(took < Duration::from_secs(3), "{took:?}");
-    assert_eq!(two.sender.send(ToP2p::Announce(super::kit::share(1))), Err(InboxFull));
+    assert_eq!(two.sender.send(NetworkCommand::Announce(super::kit::share(1))), Err(InboxFull));
 }
 
 #[test]

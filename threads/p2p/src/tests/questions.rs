@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use p2pool_core::message::{AskFailed, InboundToken, PeerToken, RequestToken, ToChain, ToP2p};
+use p2pool_core::node::{Event, NetworkCommand};
+use p2pool_core::peer::{InboundId, PeerHandle, RequestFailed, RequestId};
 use p2pool_core::wire::limits::TRANSACTION_LEN_MAX;
 use p2pool_core::wire::{Frame as _, List, Request, Response};
 
@@ -10,22 +11,22 @@ use super::kit::{Start, TestNode};
 use super::stranger::{asking, meet, Reply, Stranger};
 use crate::node::ASKED_PER_PEER_MAX;
 
-fn expect_asked(node: &TestNode) -> (PeerToken, InboundToken, Request) {
+fn expect_asked(node: &TestNode) -> (PeerHandle, InboundId, Request) {
     node.expect("a question", |message| match message {
-        ToChain::Asked { peer, to, question } => Some((peer, to, question)),
+        Event::Request { peer, id: to, request: question } => Some((peer, to, question)),
         _ => None,
     })
 }
 
-fn expect_answered(node: &TestNode) -> (RequestToken, Result<Response, AskFailed>) {
+fn expect_answered(node: &TestNode) -> (RequestId, Result<Response, RequestFailed>) {
     node.expect("an answer", |message| match message {
-        ToChain::Answered { request, response, .. } => Some((request, response)),
+        Event::Response { id: request, response, .. } => Some((request, response)),
         _ => None,
     })
 }
 
-fn ask(node: &TestNode, peer: PeerToken, number: u64) {
-    node.send(ToP2p::Ask { peer, request: RequestToken(number), question: Request::Status });
+fn ask(node: &TestNode, peer: PeerHandle, number: u64) {
+    node.send(NetworkCommand::Request { peer, id: RequestId(number), request: Request::Status });
 }
 
 #[test]
@@ -41,35 +42,35 @@ fn a_question_comes_with_its_answer_up_to_the_longest() {
             .unwrap(),
     );
     assert!(longest.encode().len() > 998_000);
-    one.send(ToP2p::Answer { to, response: longest.clone() });
-    assert_eq!(expect_answered(&two), (RequestToken(7), Ok(longest)));
+    one.send(NetworkCommand::Respond { to, response: longest.clone() });
+    assert_eq!(expect_answered(&two), (RequestId(7), Ok(longest)));
 }
 
 #[test]
 fn whom_nobody_knows_is_gone_and_too_many_questions_are_refused() {
     let one = TestNode::start(&[]);
     let two = TestNode::start(&[&one.address]);
-    ask(&two, PeerToken(99), 1);
-    assert_eq!(expect_answered(&two), (RequestToken(1), Err(AskFailed::Gone)));
+    ask(&two, PeerHandle(99), 1);
+    assert_eq!(expect_answered(&two), (RequestId(1), Err(RequestFailed::Disconnected)));
     let peer = {
         two.await_peer(&one.id());
-        PeerToken(0)
+        PeerHandle(0)
     };
     for number in 0..=ASKED_PER_PEER_MAX as u64 {
         ask(&two, peer, number);
     }
     let last = ASKED_PER_PEER_MAX as u64;
-    assert_eq!(expect_answered(&two), (RequestToken(last), Err(AskFailed::TooMany)));
+    assert_eq!(expect_answered(&two), (RequestId(last), Err(RequestFailed::TooMany)));
     // Each answer makes room for another question.
     let (_, to, _) = expect_asked(&one);
-    one.send(ToP2p::Answer { to, response: Response::Unknown });
+    one.send(NetworkCommand::Respond { to, response: Response::Unknown });
     let (number, answer) = expect_answered(&two);
     assert_eq!(answer, Ok(Response::Unknown));
     ask(&two, peer, 100);
     drop(one);
     let mut gone: Vec<u64> = (0..ASKED_PER_PEER_MAX)
         .map(|_| match expect_answered(&two) {
-            (RequestToken(number), Err(AskFailed::Gone)) => number,
+            (RequestId(number), Err(RequestFailed::Disconnected)) => number,
             other => panic!("{other:?}"),
         })
         .collect();
@@ -81,7 +82,7 @@ fn whom_nobody_knows_is_gone_and_too_many_questions_are_refused() {
 }
 
 /// A node that asks a stranger who gives this reply.
-fn asked_stranger(reply: Option<Vec<u8>>, timeout: Duration) -> (TestNode, Stranger, Result<Response, AskFailed>) {
+fn asked_stranger(reply: Option<Vec<u8>>, timeout: Duration) -> (TestNode, Stranger, Result<Response, RequestFailed>) {
     let node = Start { request_timeout: timeout, ..Start::with(&[]) }.go();
     let mut stranger = Stranger::new(asking());
     stranger.reply(move |_| reply.clone().map_or(Reply::Nothing, Reply::bytes));
@@ -90,7 +91,7 @@ fn asked_stranger(reply: Option<Vec<u8>>, timeout: Duration) -> (TestNode, Stran
     ask(&node, peer, 1);
     let response = stranger.live_until("an answer to the node", || {
         node.inbox.try_iter().find_map(|message| match message {
-            ToChain::Answered { response, .. } => Some(response),
+            Event::Response { response, .. } => Some(response),
             _ => None,
         })
     });
@@ -104,19 +105,19 @@ fn bad_answers_are_told_apart() {
     let (_node, _stranger, response) = asked_stranger(Some(Response::Unknown.encode()), SOON);
     assert_eq!(response, Ok(Response::Unknown));
     let (_node, _stranger, response) = asked_stranger(Some(vec![]), SOON);
-    assert_eq!(response, Err(AskFailed::Refused));
+    assert_eq!(response, Err(RequestFailed::Refused));
     let (_node, _stranger, response) = asked_stranger(Some(vec![0xff; 10]), SOON);
-    assert_eq!(response, Err(AskFailed::Malformed));
+    assert_eq!(response, Err(RequestFailed::Malformed));
     let (_node, _stranger, response) = asked_stranger(Some(vec![0; 3 << 20]), SOON);
-    assert_eq!(response, Err(AskFailed::Malformed));
+    assert_eq!(response, Err(RequestFailed::Malformed));
     let (_node, _stranger, response) = asked_stranger(None, Duration::from_millis(300));
-    assert_eq!(response, Err(AskFailed::Late));
+    assert_eq!(response, Err(RequestFailed::TimedOut));
 }
 
 #[test]
 fn bad_answers_are_blamed() {
     let (node, mut stranger, _) = asked_stranger(Some(vec![0; 3 << 20]), SOON);
-    let peer = PeerToken(0);
+    let peer = PeerHandle(0);
     ask(&node, peer, 2);
     stranger.await_shown_out();
     assert_eq!(node.expect_down(), peer);
@@ -131,15 +132,15 @@ fn an_answer_in_vain_harms_nobody() {
     let question = stranger.send(&node.address, Request::Status.encode());
     assert_eq!(stranger.answer(question).unwrap_or_default(), Vec::<u8>::new(), "nobody answers");
     let (_, to, _) = expect_asked(&node);
-    node.send(ToP2p::Answer { to, response: Response::Busy });
-    node.send(ToP2p::Answer { to: InboundToken(99), response: Response::Busy });
+    node.send(NetworkCommand::Respond { to, response: Response::Busy });
+    node.send(NetworkCommand::Respond { to: InboundId(99), response: Response::Busy });
     let question = stranger.send(&node.address, Request::Status.encode());
     let to = stranger.live_until("the next question", || {
         node.inbox.try_iter().find_map(|message| match message {
-            ToChain::Asked { to, .. } => Some(to),
+            Event::Request { id: to, .. } => Some(to),
             _ => None,
         })
     });
-    node.send(ToP2p::Answer { to, response: Response::Unknown });
+    node.send(NetworkCommand::Respond { to, response: Response::Unknown });
     assert_eq!(stranger.answer(question), Some(Response::Unknown.encode()));
 }

@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Once};
 
+use p2pool_channels::{latest, LatestReceiver, TemplateUpdate};
 use p2pool_core::config::{RpcAuth, RpcConfig};
-use p2pool_core::message::{latest, LatestReceiver, TemplateNews};
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::status::Counters;
 use p2pool_test_bitcoind::{Bitcoind, Chain};
@@ -84,7 +84,7 @@ struct Setup {
     refresh: Refresh,
     node: Node,
     sink: TemplateSink,
-    news: LatestReceiver<TemplateNews>,
+    news: LatestReceiver<TemplateUpdate>,
     start: Instant,
 }
 
@@ -105,7 +105,7 @@ fn a_quiet_chain_still_gives_fresh_templates() {
         setup.refresh.tick(&mut setup.node, || after(setup.start, second));
     }
     assert_eq!(setup.sink.count(), 3, "at 30, 60 and 90 s");
-    assert!(matches!(setup.news.take(), Some(TemplateNews::Template(template)) if template.height.0 == 1));
+    assert!(matches!(setup.news.take(), Some(TemplateUpdate::Template(template)) if template.height.0 == 1));
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn without_bitcoind_work_is_withdrawn_once() {
     }
     assert!(setup.news.take().is_none());
     setup.refresh.tick(&mut setup.node, || after(setup.start, 600));
-    assert!(matches!(setup.news.take(), Some(TemplateNews::Withdrawn)));
+    assert!(matches!(setup.news.take(), Some(TemplateUpdate::Withdrawn)));
     setup.refresh.tick(&mut setup.node, || after(setup.start, 5_000));
     assert!(setup.news.take().is_none());
     assert!(matches!(setup.refresh.last_error, Some(CallError::NoCookie { .. })));
@@ -148,7 +148,7 @@ fn alarm_and_withdrawal_do_not_wait_for_the_look_after_a_hanging_question() {
     assert!(matches!(tick_at(105), (false, None)));
     assert!(matches!(tick_at(115), (true, None)));
     assert!(matches!(tick_at(585), (true, None)));
-    assert!(matches!(tick_at(595), (true, Some(TemplateNews::Withdrawn))));
+    assert!(matches!(tick_at(595), (true, Some(TemplateUpdate::Withdrawn))));
     let said = log.lines();
     assert_eq!(said.len(), 2, "{said:#?}");
     assert!(said[0].starts_with("ERROR no block template for 125 s (bitcoind "), "{said:#?}");

@@ -9,8 +9,10 @@ use bitcoin::consensus::encode::deserialize_hex;
 use bitcoin::hashes::Hash as _;
 use bitcoin::BlockHash;
 use crossbeam_channel::{unbounded, Receiver, Sender};
+use p2pool_channels::{latest, LatestReceiver, TemplateUpdate, ToAnchor, ToChain};
 use p2pool_core::config::{RpcAuth, RpcConfig};
-use p2pool_core::message::{latest, AnchorVerdict, LatestReceiver, TemplateNews, ToAnchor, ToChain};
+use p2pool_core::node::AnchorResult;
+use p2pool_core::node::{Event, HeaderCommand};
 use p2pool_core::params::ChainParams;
 use p2pool_core::share::ShareId;
 use p2pool_core::sharechain::Anchor;
@@ -26,7 +28,7 @@ use crate::common::{config_of, op_true_signet, regtest, rpc_config, Fault, Log, 
 struct Anchoring {
     to: Sender<ToAnchor>,
     chain: Receiver<ToChain>,
-    news: LatestReceiver<TemplateNews>,
+    news: LatestReceiver<TemplateUpdate>,
     counters: Arc<Counters>,
     watched: Arc<ArcSwap<WatchedBlocks>>,
     blocks: Arc<ArcSwap<BlocksStatus>>,
@@ -50,26 +52,26 @@ impl Anchoring {
     }
 
     #[track_caller]
-    fn verdict(&self, hash: BlockHash) -> AnchorVerdict {
+    fn verdict(&self, hash: BlockHash) -> AnchorResult {
         match self.chain.recv_timeout(PATIENCE).expect("no word on a header") {
-            ToChain::Anchor(answer) => {
+            ToChain::Event(Event::Anchor(answer)) => {
                 assert_eq!(answer.hash, hash);
-                answer.verdict
+                answer.result
             }
             other => panic!("{other:?}"),
         }
     }
 
     #[track_caller]
-    fn look_up(&self, hash: BlockHash) -> AnchorVerdict {
-        self.to.send(ToAnchor::Lookup(hash)).unwrap();
+    fn look_up(&self, hash: BlockHash) -> AnchorResult {
+        self.to.send(ToAnchor::Command(HeaderCommand::LookUp(hash))).unwrap();
         self.verdict(hash)
     }
 
     #[track_caller]
     fn known(&self, hash: BlockHash) -> Anchor {
         match self.look_up(hash) {
-            AnchorVerdict::Known(anchor) => anchor,
+            AnchorResult::Known(anchor) => anchor,
             other => panic!("{hash}: {other:?}"),
         }
     }
@@ -87,9 +89,9 @@ impl Anchoring {
     }
 
     #[track_caller]
-    fn give(&self, headers: Vec<Header>) -> AnchorVerdict {
+    fn give(&self, headers: Vec<Header>) -> AnchorResult {
         let hash = headers.last().unwrap().block_hash();
-        self.to.send(ToAnchor::Give(headers)).unwrap();
+        self.to.send(ToAnchor::Command(HeaderCommand::Submit(headers))).unwrap();
         self.verdict(hash)
     }
 
@@ -162,17 +164,17 @@ fn headers_that_bitcoind_does_not_take_stay_unknown() {
     ours.mine(2);
     let headers: Vec<Header> = mine_others(&theirs, 7).into_iter().map(|hash| header(&theirs, hash)).collect();
     let anchoring = Anchoring::start(&ours, &regtest());
-    assert!(matches!(anchoring.look_up(headers[6].block_hash()), AnchorVerdict::Unknown));
+    assert!(matches!(anchoring.look_up(headers[6].block_hash()), AnchorResult::Unknown));
     // The first one is missing, so bitcoind cannot check the rest.
-    assert!(matches!(anchoring.give(headers[1..].to_vec()), AnchorVerdict::Unknown));
+    assert!(matches!(anchoring.give(headers[1..].to_vec()), AnchorResult::Unknown));
     // A header without proof of work is not taken.
     let mut forged = headers[0];
     while bitcoin::Target::from_compact(forged.bits).is_met_by(forged.block_hash()) {
         forged.nonce += 1;
     }
-    assert!(matches!(anchoring.give(vec![forged]), AnchorVerdict::Unknown));
+    assert!(matches!(anchoring.give(vec![forged]), AnchorResult::Unknown));
     // Nothing given, nothing answered.
-    anchoring.to.send(ToAnchor::Give(Vec::new())).unwrap();
+    anchoring.to.send(ToAnchor::Command(HeaderCommand::Submit(Vec::new()))).unwrap();
     anchoring.stop();
 }
 
@@ -182,7 +184,7 @@ fn headers_of_a_fork_are_known_though_their_blocks_are_not() {
     ours.mine(2);
     let headers: Vec<Header> = mine_others(&theirs, 7).into_iter().map(|hash| header(&theirs, hash)).collect();
     let anchoring = Anchoring::start(&ours, &regtest());
-    let AnchorVerdict::Known(anchor) = anchoring.give(headers.clone()) else { panic!("seven headers from genesis") };
+    let AnchorResult::Known(anchor) = anchoring.give(headers.clone()) else { panic!("seven headers from genesis") };
     assert_eq!(anchor, expected(&theirs, headers[6].block_hash(), 0x207f_ffff));
     assert_eq!(ours.height(), 2, "headers alone make no best chain");
     for header in &headers {
@@ -197,12 +199,12 @@ fn a_block_beside_the_best_chain_is_known_and_one_marked_invalid_is_not() {
     node.mine(3);
     let fork = node.mine(2);
     let anchoring = Anchoring::start(&node, &regtest());
-    assert!(matches!(anchoring.look_up(fork[0]), AnchorVerdict::Known(_)));
+    assert!(matches!(anchoring.look_up(fork[0]), AnchorResult::Known(_)));
 
     node.call("invalidateblock", json!([fork[0].to_string()]));
     for hash in &fork {
-        assert!(matches!(anchoring.look_up(*hash), AnchorVerdict::Invalid), "{hash}");
-        assert!(matches!(anchoring.give(vec![header(&node, *hash)]), AnchorVerdict::Invalid), "{hash}");
+        assert!(matches!(anchoring.look_up(*hash), AnchorResult::Invalid), "{hash}");
+        assert!(matches!(anchoring.give(vec![header(&node, *hash)]), AnchorResult::Invalid), "{hash}");
     }
     let best = mine_others(&node, 4);
 
@@ -246,19 +248,19 @@ fn without_bitcoind_there_is_no_answer_and_later_there_is() {
     let mut node = Bitcoind::start(Chain::Regtest);
     let tip = node.tip();
     let anchoring = Anchoring::start(&node, &regtest());
-    assert!(matches!(anchoring.look_up(tip), AnchorVerdict::Known(_)));
+    assert!(matches!(anchoring.look_up(tip), AnchorResult::Known(_)));
     node.kill();
     for _ in 0..100 {
-        assert!(matches!(anchoring.look_up(tip), AnchorVerdict::Unanswered));
+        assert!(matches!(anchoring.look_up(tip), AnchorResult::Unavailable));
     }
     assert!((1..100).contains(&anchoring.counters.rpc_errors.get()), "most are answered without trying");
     node.launch();
     let mut verdict = anchoring.look_up(tip);
-    while matches!(verdict, AnchorVerdict::Unanswered) {
+    while matches!(verdict, AnchorResult::Unavailable) {
         std::thread::yield_now();
         verdict = anchoring.look_up(tip);
     }
-    assert!(matches!(verdict, AnchorVerdict::Known(_)), "{verdict:?}");
+    assert!(matches!(verdict, AnchorResult::Known(_)), "{verdict:?}");
     anchoring.stop();
 }
 
@@ -267,7 +269,7 @@ fn garbage_is_no_answer() {
     let node = Bitcoind::start(Chain::Regtest);
     let proxy = Proxy::start(node.rpc_port(), Fault::Http("200 OK", "{}"));
     let anchoring = Anchoring::start_at(&rpc_config(proxy.port(), &node.cookie_file()), &regtest());
-    assert!(matches!(anchoring.look_up(node.tip()), AnchorVerdict::Unanswered));
+    assert!(matches!(anchoring.look_up(node.tip()), AnchorResult::Unavailable));
     anchoring.stop();
 }
 
@@ -275,7 +277,7 @@ fn garbage_is_no_answer() {
 fn another_networks_bitcoind_is_not_believed() {
     let node = Bitcoind::start(Chain::Regtest);
     let anchoring = Anchoring::start(&node, &op_true_signet());
-    assert!(matches!(anchoring.look_up(node.tip()), AnchorVerdict::Unanswered));
+    assert!(matches!(anchoring.look_up(node.tip()), AnchorResult::Unavailable));
     anchoring.stop();
 }
 
@@ -292,6 +294,6 @@ fn a_bitcoind_that_was_replaced_between_two_questions_is_looked_at_first() {
     anchoring.known(regtest_node.tip());
     // The connection ends while nobody uses it, and the next one leads elsewhere: no error tells.
     proxy.redirect(signet_node.rpc_port());
-    assert!(matches!(anchoring.look_up(signet_node.tip()), AnchorVerdict::Unanswered));
+    assert!(matches!(anchoring.look_up(signet_node.tip()), AnchorResult::Unavailable));
     anchoring.stop();
 }

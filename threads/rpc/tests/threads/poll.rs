@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use bitcoin::BlockHash;
+use p2pool_channels::{latest, LatestReceiver, TemplateUpdate};
 use p2pool_core::config::RpcConfig;
-use p2pool_core::message::{latest, LatestReceiver, TemplateNews};
 use p2pool_core::params::ChainParams;
 use p2pool_core::status::{BitcoindProblemKind, BitcoindStatus, Counters};
 use p2pool_core::work::Template;
@@ -17,7 +17,7 @@ use crate::common::{config_of, op_true_signet, regtest, Log, Running, PATIENCE};
 
 /// A poll thread at work.
 pub struct Polling {
-    pub news: LatestReceiver<TemplateNews>,
+    pub news: LatestReceiver<TemplateUpdate>,
     pub counters: Arc<Counters>,
     pub bitcoind: Arc<ArcSwap<BitcoindStatus>>,
     stopper: PollStopper,
@@ -40,7 +40,7 @@ impl Polling {
         let deadline = Instant::now() + PATIENCE;
         loop {
             match self.news.channel().recv_deadline(deadline) {
-                Ok(TemplateNews::Template(template)) if template.prev_block == tip => return template,
+                Ok(TemplateUpdate::Template(template)) if template.prev_block == tip => return template,
                 Ok(_) => {}
                 Err(_) => panic!("no template on {tip} within {PATIENCE:?}"),
             }
@@ -137,7 +137,7 @@ fn no_work_is_taken_from_another_network() {
     let line = Log::wait(&["WARN", &port, "is on regtest"]);
     assert!(line.contains("this node is on signet with the challenge 51"), "{line}");
     wait_until("more tries", PATIENCE, || polling.counters.rpc_errors.get() >= 3);
-    assert!(matches!(polling.news.take(), Some(TemplateNews::Withdrawn)));
+    assert!(matches!(polling.news.take(), Some(TemplateUpdate::Withdrawn)));
     assert_eq!(polling.counters.templates.get(), 0);
     polling.stop();
 }

@@ -11,13 +11,15 @@ use bitcoin::hashes::Hash as _;
 use bitcoin::hex::DisplayHex;
 use bitcoin::{Block, BlockHash};
 use crossbeam_channel::{bounded, unbounded, Receiver, Sender};
+use p2pool_channels::{ToChain, ToSubmit};
 use p2pool_core::config::RpcConfig;
-use p2pool_core::message::{FoundBlock, ToChain, ToSubmit};
+use p2pool_core::node::{Event, PeerBlock};
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::share::coinbase::Payout;
 use p2pool_core::share::{CoinbaseTag, PayoutScript, ShareId};
 use p2pool_core::status::{Counters, OwnBlock, OwnBlocksStatus, SubmitOutcome};
 use p2pool_core::units::{Bits, Sats, ShareHeight, UnixTime, Work};
+use p2pool_core::work::FoundBlock;
 use p2pool_core::work::{make_job, Answer, Job, JobId, NextShare, Template};
 use p2pool_rpc::Submit;
 use p2pool_test_bitcoind::{anyone_can_spend_address, wait_for, wait_until, Bitcoind, Chain, MempoolFiller};
@@ -47,7 +49,7 @@ impl Submitting {
     }
 
     fn submit(&self, found: &FoundBlock) {
-        self.to.send(ToSubmit::Block(found.clone())).unwrap();
+        self.to.send(ToSubmit::Own(found.clone())).unwrap();
     }
 
     /// What is published of a block.
@@ -328,7 +330,7 @@ fn a_peers_block_is_submitted_and_neither_counted_nor_shown_as_an_own_one() {
     let submitting = Submitting::start(&config_of(&node), &regtest(), dir.path());
     let found = find(&node, "");
     let block = found.job.block(&found.header, &found.extranonce).unwrap();
-    let theirs = ToSubmit::PeersBlock { id: ShareId(found.hash), height: found.job.block_height, block };
+    let theirs = ToSubmit::Peer(PeerBlock { id: ShareId(found.hash), height: found.job.block_height, block });
     submitting.to.send(theirs).unwrap();
     wait_until("it is counted", PATIENCE, || submitting.counters.peers_blocks.accepted.get() == 1);
     assert_eq!(node.tip(), hash(&found));
@@ -392,11 +394,11 @@ fn a_block_given_just_before_the_end_is_still_submitted() {
     let own_blocks = submit.own_blocks();
     let found = [find(&node, "a"), find(&node, "b"), find(&node, "c")];
     for block in &found {
-        to.send(ToSubmit::Block(block.clone())).unwrap();
+        to.send(ToSubmit::Own(block.clone())).unwrap();
     }
     to.send(ToSubmit::Stop).unwrap();
     submit.run().unwrap();
-    let is_found = |message: &ToChain| matches!(message, ToChain::BlockFound { .. });
+    let is_found = |message: &ToChain| matches!(message, ToChain::Event(Event::BlockFound { .. }));
     assert_eq!(chain.try_iter().filter(is_found).count(), 3, "each is announced to other nodes");
     assert!(own_blocks.load().blocks.iter().all(|block| block.outcome == Some(SubmitOutcome::Accepted)));
     assert_eq!(node.tip(), hash(&found[0]));

@@ -7,10 +7,11 @@ use std::time::Instant;
 
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
-use p2pool_core::message::{RelaySender, ToStratum, WebClient};
+use p2pool_channels::{BrowserConnection, BrowserSender};
 use p2pool_core::status::{Counters, MinersStatus};
 use p2pool_core::stratum::{shown_name, Close, Now, Pool, Session, Step};
 use p2pool_core::units::UnixTime;
+use p2pool_core::work::WorkUpdate;
 use slab::Slab;
 
 use crate::addresses::Addresses;
@@ -42,7 +43,7 @@ pub struct Clients {
     pool: Pool,
     outs: Outs,
     /// Where browsers go; without it they are closed.
-    web: Option<RelaySender>,
+    web: Option<BrowserSender>,
     counters: Arc<Counters>,
     now: Now,
     input: Box<[u8]>,
@@ -70,7 +71,7 @@ impl Clients {
     }
 
     /// From now on browsers go there.
-    pub fn send_browsers_to(&mut self, web: RelaySender) {
+    pub fn send_browsers_to(&mut self, web: BrowserSender) {
         self.web = Some(web);
     }
 
@@ -198,7 +199,7 @@ impl Clients {
         if let Err(error) = registry.deregister(&mut connection.socket) {
             return log::debug!("browser at {}: {error}", Peer(Some(peer)));
         }
-        let client = WebClient { socket: connection.socket.into(), peer };
+        let client = BrowserConnection { socket: connection.socket.into(), peer };
         if self.web.as_ref().is_some_and(|web| web.try_send(client).is_err()) {
             log::debug!("browser at {}: the web threads have too many waiting", Peer(Some(peer)));
         }
@@ -254,7 +255,7 @@ impl Clients {
     }
 
     /// Tells all miners of a job or of its absence.
-    pub fn fan_out(&mut self, news: ToStratum) {
+    pub fn fan_out(&mut self, news: WorkUpdate) {
         let began = Instant::now();
         let fanout = self.pool.receive(news);
         self.step_all(|session, step| {

@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use crossbeam_channel::{bounded, Receiver};
+use p2pool_channels::{BrowserConnection, BrowserSender, ToChain, ToSubmit, WorkSender};
 use p2pool_core::config::StratumConfig;
-use p2pool_core::message::{JobSender, RelaySender, ToChain, ToStratum, ToSubmit, WebClient};
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::status::{Counters, MinersStatus};
 use p2pool_core::stratum::Limits;
 use p2pool_core::work::Job;
+use p2pool_core::work::WorkUpdate;
 use p2pool_stratum::{StopHandle, Stratum, StratumError, StratumOuts};
 use serde_json::{json, Value};
 use socket2::{Domain, Socket, Type};
@@ -43,10 +44,10 @@ impl Default for Setup {
 /// The thread and the other ends of its channels.
 pub struct Node {
     pub address: SocketAddr,
-    pub jobs: JobSender,
+    pub jobs: WorkSender,
     pub chain: Receiver<ToChain>,
     pub submit: Receiver<ToSubmit>,
-    pub web: Receiver<WebClient>,
+    pub web: Receiver<BrowserConnection>,
     pub counters: Arc<Counters>,
     pub miners: Arc<ArcSwap<MinersStatus>>,
     stop: StopHandle,
@@ -69,7 +70,7 @@ impl Node {
         .unwrap();
         let (to_web, web) = bounded(web_capacity.unwrap_or(1));
         if web_capacity.is_some() {
-            stratum.send_browsers_to(RelaySender::new(to_web, Arc::new(|| ())));
+            stratum.send_browsers_to(BrowserSender::new(to_web, Arc::new(|| ())));
         }
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, stratum.local_addr().port()));
         let (jobs, miners, stop) = (stratum.jobs(), stratum.miners(), stratum.stop_handle());
@@ -79,7 +80,7 @@ impl Node {
 
     pub fn job(&self, spec: JobSpec) -> Arc<Job> {
         let job = spec.make();
-        self.jobs.put(ToStratum::Job(Arc::clone(&job)));
+        self.jobs.put(WorkUpdate::Job(Arc::clone(&job)));
         job
     }
 

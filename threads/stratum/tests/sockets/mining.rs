@@ -2,9 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use p2pool_core::message::{NoWork, ToChain, ToStratum, ToSubmit};
+use p2pool_channels::{ToChain, ToSubmit};
+use p2pool_core::node::Event;
 use p2pool_core::share::header_hash;
 use p2pool_core::units::Bits;
+use p2pool_core::work::{NoWork, WorkUpdate};
 use p2pool_stratum::StratumError;
 use serde_json::json;
 
@@ -25,7 +27,7 @@ fn a_share_reaches_the_chain_and_its_miner_is_told() {
     let submit = client.solution(&job, 5);
     client.write(submit.as_bytes());
     assert_eq!(client.answer(), json!({"id": 5, "result": true, "error": null}));
-    let Ok(ToChain::LocalShare(share)) = node.chain.recv_timeout(PATIENCE) else { panic!("no share") };
+    let Ok(ToChain::Event(Event::ShareFound(share))) = node.chain.recv_timeout(PATIENCE) else { panic!("no share") };
     assert_eq!(share.job.id, job.id);
     assert_eq!(share.extranonce[..4], client.extranonce1);
     assert_eq!(header_hash(&share.header), share.hash);
@@ -66,7 +68,7 @@ fn a_block_goes_to_submit_though_its_share_is_refused() {
     client.next("mining.notify");
     client.write(submit.as_bytes());
     assert_eq!(client.answer()["error"][0], 21);
-    let Ok(ToSubmit::Block(block)) = node.submit.recv_timeout(PATIENCE) else { panic!("no block") };
+    let Ok(ToSubmit::Own(block)) = node.submit.recv_timeout(PATIENCE) else { panic!("no block") };
     assert!(job.block_target.is_met_by(&block.hash));
     assert_eq!((block.job.id, &*block.worker), (job.id, "tester.1"));
 }
@@ -83,7 +85,7 @@ fn blocks_wait_while_the_submit_thread_is_busy_and_none_is_lost() {
     }
     let mut extranonces = Vec::new();
     for _ in 0..8 {
-        let Ok(ToSubmit::Block(block)) = node.submit.recv_timeout(PATIENCE) else { panic!("a block was lost") };
+        let Ok(ToSubmit::Own(block)) = node.submit.recv_timeout(PATIENCE) else { panic!("a block was lost") };
         extranonces.push(block.extranonce[11]);
     }
     assert_eq!(extranonces, [0, 1, 2, 3, 4, 5, 6, 7], "in the order they were found");
@@ -163,7 +165,7 @@ fn a_new_bitcoin_tip_is_fanned_out_at_once_and_others_are_spaced() {
     node.job(JobSpec { id: 41, tip: 2, ..SHARES });
     let notify = client.next("mining.notify");
     assert_eq!((&notify[0], &notify[8]), (&json!("29"), &json!(true)));
-    node.jobs.put(ToStratum::NoWork(NoWork::Syncing));
+    node.jobs.put(WorkUpdate::NoWork(NoWork::Syncing));
     client.next("client.show_message");
 }
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use bitcoin::blockdata::constants::genesis_block;
 use bitcoin::consensus::deserialize;
 use bitcoin::hashes::{sha256, Hash as _};
-use p2pool_chain::store::{Batch, Store, StoredShare};
+use p2pool_chain::store::Store;
+use p2pool_core::node::{Changes, StoredShare};
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::share::{CoinbaseTag, PayoutScript, Share, EXTRANONCE_LEN};
 use p2pool_core::sharechain::{next_share, Anchor, Effect, Sharechain, Source, Tree};
@@ -41,23 +42,23 @@ pub fn write(bitcoind: &Bitcoind, folder: &Path, shares: u32, end: UnixTime) {
     tree.add_anchor(genesis());
     let mut chain = Sharechain::new(tree);
     let mut store = Store::open(folder, &params).unwrap_or_else(|error| panic!("no store: {error}"));
-    let mut batch = Batch { put_anchors: vec![genesis()], ..Batch::default() };
+    let mut batch = Changes { put_anchors: vec![genesis()], ..Changes::default() };
     for number in 0..shares {
         let now = end.minus((shares - 1 - number) * params.share_period_s);
         let share = mine(&mut chain, &template, now, number);
-        let effects = chain.receive(share, Source::Local, now);
+        let effects = chain.receive(Arc::new(share), Source::Local, now);
         let tip = effects.iter().find_map(|effect| match effect {
             Effect::NewTip(id) => Some(*id),
             _ => None,
         });
         let id = tip.unwrap_or_else(|| panic!("share {number} is refused: {effects:?}"));
         if let Some(node) = chain.tree().node(&id) {
-            batch.put_shares.push(StoredShare { id, share: (*node.share).clone(), verified: node.verified });
+            batch.put_shares.push(StoredShare { id, share: Arc::clone(&node.share), verified: node.verified });
         }
         batch.tip = Some(id);
         if batch.put_shares.len() >= BATCH_SHARES || number + 1 == shares {
             store.commit(&batch).unwrap_or_else(|error| panic!("not stored: {error}"));
-            batch = Batch::default();
+            batch = Changes::default();
         }
     }
 }

@@ -4,9 +4,9 @@ use std::fs;
 
 use bitcoin::block::{Header, Version};
 use bitcoin::hashes::Hash as _;
-use bitcoin::{CompactTarget, TxMerkleNode};
+use bitcoin::{BlockHash, CompactTarget, TxMerkleNode};
 use p2pool_core::params::Network;
-use p2pool_core::share::{CoinbaseTag, PayoutScript, ShareInfo};
+use p2pool_core::share::{CoinbaseTag, PayoutScript, Share, ShareInfo};
 use p2pool_core::units::{Bits, BlockHeight, Sats, ShareHeight, UnixTime, Work};
 use tempfile::TempDir;
 
@@ -37,7 +37,7 @@ pub(crate) fn share(height: u32) -> StoredShare {
         coinbase_tag: CoinbaseTag::new(b"test").unwrap(),
     };
     let share = Share { header: header(height), info, extranonce: [9; 12], merkle_branch: vec![[10; 32]; 8] };
-    StoredShare { id: share.id(), share, verified: height.is_multiple_of(2) }
+    StoredShare { id: share.id(), share: share.into(), verified: height.is_multiple_of(2) }
 }
 
 fn header(number: u32) -> Header {
@@ -96,11 +96,11 @@ fn what_is_committed_comes_back_parents_first() {
     assert_eq!(content(&mut store).0, Summary::default());
     // Newest first, in uneven batches, to see that order comes from the heights.
     for shares in all.rchunks(77) {
-        let batch = Batch { put_shares: shares.to_vec(), tip: Some(shares[0].id), ..Batch::default() };
+        let batch = Changes { put_shares: shares.to_vec(), tip: Some(shares[0].id), ..Changes::default() };
         store.commit(&batch).unwrap();
     }
-    store.commit(&Batch { put_anchors: (0..5).map(anchor).collect(), ..Batch::default() }).unwrap();
-    store.commit(&Batch::default()).unwrap();
+    store.commit(&Changes { put_anchors: (0..5).map(anchor).collect(), ..Changes::default() }).unwrap();
+    store.commit(&Changes::default()).unwrap();
     drop(store);
 
     let (summary, shares, mut anchors) = content(&mut Store::open(dir.path(), &params()).unwrap());
@@ -114,20 +114,20 @@ fn what_is_committed_comes_back_parents_first() {
 fn deleting_and_replacing() {
     let dir = TempDir::new().unwrap();
     let mut store = Store::open(dir.path(), &params()).unwrap();
-    let put = Batch {
+    let put = Changes {
         put_shares: (0..10).map(share).collect(),
         put_anchors: (0..4).map(anchor).collect(),
         tip: Some(share(9).id),
-        ..Batch::default()
+        ..Changes::default()
     };
     store.commit(&put).unwrap();
     let changed = StoredShare { verified: !share(5).verified, ..share(5) };
-    let change = Batch {
+    let change = Changes {
         // 99 is not there; 5 is deleted and put in one batch, and stays.
         delete_shares: [0, 1, 2, 5, 99].map(header_id).to_vec(),
         delete_anchors: vec![anchor(0).header.block_hash(), anchor(77).header.block_hash()],
         put_shares: vec![changed.clone()],
-        ..Batch::default()
+        ..Changes::default()
     };
     store.commit(&change).unwrap();
     let (summary, shares, anchors) = content(&mut store);
@@ -136,8 +136,8 @@ fn deleting_and_replacing() {
     assert_eq!(shares[2], changed);
     assert!(!anchors.contains(&anchor(0)));
 
-    store.commit(&Batch { tip: Some(ShareId::ZERO), ..Batch::default() }).unwrap();
-    store.commit(&Batch { tip: Some(ShareId::ZERO), ..Batch::default() }).unwrap();
+    store.commit(&Changes { tip: Some(ShareId::ZERO), ..Changes::default() }).unwrap();
+    store.commit(&Changes { tip: Some(ShareId::ZERO), ..Changes::default() }).unwrap();
     assert_eq!(content(&mut store).0.tip, None);
 }
 
@@ -145,7 +145,7 @@ fn deleting_and_replacing() {
 fn a_callback_can_stop_the_loading() {
     let dir = TempDir::new().unwrap();
     let mut store = Store::open(dir.path(), &params()).unwrap();
-    store.commit(&Batch { put_shares: (0..3).map(share).collect(), ..Batch::default() }).unwrap();
+    store.commit(&Changes { put_shares: (0..3).map(share).collect(), ..Changes::default() }).unwrap();
     let mut seen = 0;
     let stopped = store.load(
         |_| {
@@ -169,7 +169,7 @@ fn the_map_grows_by_itself() {
     let all: Vec<StoredShare> = (0..3_000).map(share).collect();
     // The second batch alone is several times the map.
     for shares in [&all[..100], &all[100..2_500], &all[2_500..]] {
-        store.commit(&Batch { put_shares: shares.to_vec(), ..Batch::default() }).unwrap();
+        store.commit(&Changes { put_shares: shares.to_vec(), ..Changes::default() }).unwrap();
     }
     let map_bytes = store.env().unwrap().0.env.info().unwrap().map_size();
     assert!(map_bytes >= 4 * TINY_MAP_BYTES, "{map_bytes} bytes");
@@ -178,7 +178,7 @@ fn the_map_grows_by_itself() {
     drop(store);
     // Opened again with a map smaller than its content, it still takes more.
     let mut store = Store::open_sized(dir.path(), &params(), TINY_MAP_BYTES).unwrap();
-    store.commit(&Batch { put_shares: (3_000..4_000).map(share).collect(), ..Batch::default() }).unwrap();
+    store.commit(&Changes { put_shares: (3_000..4_000).map(share).collect(), ..Changes::default() }).unwrap();
     assert_eq!(content(&mut store).1.len(), 4_000);
 }
 
@@ -202,9 +202,9 @@ fn churn_heights(number: u32) -> std::ops::Range<u32> {
 }
 
 /// One of a row of batches that add shares, an anchor and a tip and delete what is old: a running node in short.
-fn churn(number: u32) -> Batch {
+fn churn(number: u32) -> Changes {
     let old = number.checked_sub(CHURN_KEPT);
-    Batch {
+    Changes {
         put_shares: churn_heights(number).map(share).collect(),
         put_anchors: vec![anchor(number)],
         delete_shares: old.map(|old| churn_heights(old).map(header_id).collect()).unwrap_or_default(),
@@ -293,11 +293,11 @@ fn a_damaged_record_is_named() {
         (b"X".to_vec(), "record X of the store"),
     ] {
         let dir = TempDir::new().unwrap();
-        let batch = Batch {
+        let batch = Changes {
             put_shares: (0..10).map(share).collect(),
             put_anchors: vec![anchor(7)],
             tip: Some(id),
-            ..Batch::default()
+            ..Changes::default()
         };
         Store::open(dir.path(), &params()).unwrap().commit(&batch).unwrap();
         tamper(dir.path(), &key, |value| {
@@ -343,7 +343,7 @@ fn a_file_of_the_other_word_size_is_named_as_such() {
 fn a_file_cut_short_is_an_error_not_a_crash() {
     let dir = TempDir::new().unwrap();
     let mut store = Store::open(dir.path(), &params()).unwrap();
-    store.commit(&Batch { put_shares: (0..2_000).map(share).collect(), ..Batch::default() }).unwrap();
+    store.commit(&Changes { put_shares: (0..2_000).map(share).collect(), ..Changes::default() }).unwrap();
     drop(store);
     let data = dir.path().join("store").join("data.mdb");
     let whole = fs::read(&data).unwrap();

@@ -162,11 +162,11 @@ fn kills_while_a_store_is_made_leave_none_or_a_whole_one() {
 }
 
 /// Shares of one batch that only adds.
-fn addition(number: u32) -> Batch {
-    Batch {
+fn addition(number: u32) -> Changes {
+    Changes {
         put_shares: (number * 20..(number + 1) * 20).map(share).collect(),
         tip: Some(header_id((number + 1) * 20 - 1)),
-        ..Batch::default()
+        ..Changes::default()
     }
 }
 
@@ -296,10 +296,10 @@ fn a_reader_sees_whole_batches_while_the_map_grows() {
     assert_eq!(reader.ask("again"), "Some(49)", "a view does not change");
     assert_eq!(reader.ask("release"), "true");
     // Far past the map that either process began with; the reader's began at its usual size.
-    store.commit(&Batch { put_shares: (1_000_000..1_100_000).map(share).collect(), ..Batch::default() }).unwrap();
+    store.commit(&Changes { put_shares: (1_000_000..1_100_000).map(share).collect(), ..Changes::default() }).unwrap();
     assert!(store.size_bytes().unwrap() as usize > MAP_START_BYTES);
     store
-        .commit(&Batch { delete_shares: (1_000_000..1_100_000).map(header_id).collect(), ..Batch::default() })
+        .commit(&Changes { delete_shares: (1_000_000..1_100_000).map(header_id).collect(), ..Changes::default() })
         .unwrap();
     assert_eq!(reader.ask("now"), "Some(149)");
 }

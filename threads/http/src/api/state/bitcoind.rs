@@ -1,7 +1,7 @@
 //! No work, or old work: mostly bitcoind's doing, and each kind of trouble with it wants something else done.
 
-use p2pool_core::message::NoWork;
 use p2pool_core::status::{BitcoindProblem, BitcoindProblemKind};
+use p2pool_core::work::NoWork;
 
 use super::{Code, Level, State, TEMPLATE_AGE_MAX_S};
 use crate::api::words::{duration, percent};

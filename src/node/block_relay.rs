@@ -1,0 +1,339 @@
+//! Found Bitcoin blocks that travel: this node's are announced, those of peers are reassembled and given to this node's
+//! bitcoind, so that a block is not lost with its finder's node.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bitcoin::block::Header;
+use bitcoin::consensus::{deserialize, serialize};
+use bitcoin::{Block, BlockHash};
+
+use super::effect::PeerBlock;
+use super::headers::NEXT_SOURCE_S;
+use super::report::Report;
+use crate::peer::{GossipId, GossipVerdict, PeerHandle};
+use crate::sharechain::Tree;
+use crate::units::{BlockHeight, SteadyTime, UnixTime};
+use crate::wire::{BlockAnnouncement, BlockError, Reassembly, Request, Response, TransactionBytes};
+use crate::work::Template;
+
+/// Blocks whose transactions are still served to peers: more than are found in one minute on any network that pays.
+const SERVED_MAX: usize = 4;
+/// Announced blocks that are reassembled at once, and per announcer. Each has Bitcoin's full proof of work; but anybody can
+/// put other parts beside a header, an old block's for one, and must not take the place of the true ones.
+const PARTIAL_MAX: usize = 8;
+const PARTIAL_PER_PEER_MAX: usize = 2;
+/// Announced blocks that wait for bitcoind to know their parent.
+const UNLINKED_MAX: usize = 4;
+/// Seconds that one waits for its parent: the network thread forgets its gossip then, and a found block is everywhere by
+/// that time.
+pub const UNLINKED_MAX_S: u32 = 120;
+/// Seconds from a request for transactions that failed to the next: a peer that relayed an announcement may still be
+/// fetching them itself.
+const RETRY_S: u32 = 2;
+/// Requests for one block at most, which is for a minute: then some bitcoind has it, or none.
+const REQUESTS_MAX: usize = 30;
+
+/// What the relay wants done.
+#[derive(Debug)]
+pub enum RelayAction {
+    /// Gossip an announcement of a block of ours.
+    Announce(Arc<BlockAnnouncement>),
+    /// The verdict on an announcement. It is relayed only once the block is complete: one proof of work can stand before
+    /// any number of false announcements, and a node that relays one has what others will ask for.
+    Verdict(GossipId, GossipVerdict),
+    /// The peer announced an invalid block.
+    Penalize(PeerHandle),
+    /// Request missing transactions of the announcement's block.
+    Request(PeerHandle, GossipId, Request),
+    /// Give the block to bitcoind.
+    Submit(PeerBlock),
+    /// Look this header up; the peer, if there is one, named it.
+    LookUp(BlockHash, Option<PeerHandle>),
+    /// One more peer, the first of these that was not asked, is to be asked for this header.
+    AskOther(BlockHash, Vec<PeerHandle>),
+    /// For the log.
+    Report(Report),
+}
+
+/// What the relay must know of the node.
+#[derive(Clone, Copy)]
+pub struct RelayView<'a> {
+    /// The sharechain, for the anchors it knows.
+    pub tree: &'a Tree,
+    /// The current template, whose transactions need not be requested.
+    pub template: Option<&'a Template>,
+}
+
+/// The relay.
+#[derive(Debug, Default)]
+pub struct BlockRelay {
+    served: VecDeque<(BlockHash, Block)>,
+    partial: VecDeque<Partial>,
+    unlinked: VecDeque<Unlinked>,
+    actions: Vec<RelayAction>,
+}
+
+/// An announced block whose parent is unknown here.
+#[derive(Debug)]
+struct Unlinked {
+    peer: PeerHandle,
+    gossip: GossipId,
+    header: Header,
+    announcement: Vec<u8>,
+    since: SteadyTime,
+    /// Peers beside the announcer that were chosen to be asked for the parent's header, and when the next one is.
+    others: usize,
+    other_at: SteadyTime,
+}
+
+/// An announced block of which transactions are missing.
+#[derive(Debug)]
+struct Partial {
+    hash: BlockHash,
+    gossip: GossipId,
+    announcer: PeerHandle,
+    /// The peer that is asked for what is missing: first the announcer.
+    peer: PeerHandle,
+    reassembly: Reassembly,
+    /// Positions requested; empty while no request is in flight.
+    requested: Vec<u16>,
+    requests: usize,
+    /// When the next peer may be asked.
+    retry_at: SteadyTime,
+}
+
+impl Partial {
+    fn new(
+        announcer: PeerHandle,
+        gossip: GossipId,
+        announcement: BlockAnnouncement,
+        template: Option<&Template>,
+    ) -> Result<Self, BlockError> {
+        let hash = announcement.header.block_hash();
+        let known = template.into_iter().flat_map(|template| template.transactions.iter());
+        let reassembly = Reassembly::new(announcement, known.map(|tx| (tx.wtxid, &*tx.data)))?;
+        let (peer, retry_at) = (announcer, SteadyTime::default());
+        Ok(Self { hash, gossip, announcer, peer, reassembly, requested: Vec::new(), requests: 0, retry_at })
+    }
+
+    fn request(&mut self) -> RelayAction {
+        let places = self.reassembly.missing();
+        self.requested = places.to_vec();
+        self.requests += 1;
+        RelayAction::Request(self.peer, self.gossip, Request::BlockTransactions { block: self.hash, places })
+    }
+}
+
+impl BlockRelay {
+    /// What is to be done since the last call.
+    pub fn take_actions(&mut self) -> Vec<RelayAction> {
+        std::mem::take(&mut self.actions)
+    }
+
+    /// Announces a block of ours.
+    pub fn announce(&mut self, height: BlockHeight, block: &[u8]) {
+        let block: Block = deserialize(block).expect("this node serialised its own block");
+        self.actions.push(match BlockAnnouncement::of(&block, height) {
+            Ok(announcement) => RelayAction::Announce(Arc::new(announcement)),
+            Err(error) => RelayAction::Report(Report::BlockNotAnnounced { height, error }),
+        });
+        self.serve(block);
+    }
+
+    /// Responds with transactions of a block that was announced by us, or reassembled here.
+    pub fn respond(&self, hash: &BlockHash, places: &[u16]) -> Response {
+        let Some((_, block)) = self.served.iter().find(|(served, _)| served == hash) else { return Response::Unknown };
+        let requested: Vec<Vec<u8>> =
+            places.iter().map_while(|place| block.txdata.get(usize::from(*place))).map(serialize).collect();
+        Response::block_transactions(requested.iter().map(Vec::as_slice))
+    }
+
+    /// A peer relayed an announcement.
+    pub fn announced(
+        &mut self,
+        peer: PeerHandle,
+        gossip: GossipId,
+        header: Header,
+        announcement: Vec<u8>,
+        now: SteadyTime,
+        view: RelayView<'_>,
+    ) {
+        if self.knows(&header.block_hash(), peer) {
+            self.actions.push(RelayAction::Verdict(gossip, GossipVerdict::Ignore));
+            return;
+        }
+        let other_at = now.plus(NEXT_SOURCE_S);
+        let unlinked = Unlinked { peer, gossip, header, announcement, since: now, others: 0, other_at };
+        if view.tree.anchor(&header.prev_blockhash).is_some() {
+            self.link(unlinked, view);
+            return;
+        }
+        self.actions.push(RelayAction::LookUp(header.prev_blockhash, Some(peer)));
+        // One per peer: no peer fills the places of others.
+        self.unlinked.retain(|unlinked| unlinked.peer != peer);
+        self.unlinked.push_back(unlinked);
+        if self.unlinked.len() > UNLINKED_MAX {
+            self.unlinked.pop_front();
+        }
+    }
+
+    /// A Bitcoin block became known: announcements may have waited for it.
+    pub fn anchor_known(&mut self, view: RelayView<'_>) {
+        for unlinked in std::mem::take(&mut self.unlinked) {
+            if view.tree.anchor(&unlinked.header.prev_blockhash).is_some() {
+                self.link(unlinked, view);
+            } else {
+                self.unlinked.push_back(unlinked);
+            }
+        }
+    }
+
+    /// A peer responded to a request for transactions of this announcement's block; `None` if it gave none.
+    ///
+    /// A peer other than the announcer that gives other transactions than were announced may well have the true block.
+    pub fn response(&mut self, of: GossipId, given: Option<&[TransactionBytes]>, now: SteadyTime) {
+        let Some(at) = self.partial.iter().position(|partial| partial.gossip == of) else { return };
+        let Some(mut partial) = self.partial.remove(at) else { return };
+        let (peer, announcer) = (partial.peer, partial.announcer);
+        let requested = std::mem::take(&mut partial.requested);
+        let Some(given) = given.filter(|given| !given.is_empty()) else {
+            return self.put_off(partial, now);
+        };
+        match partial.reassembly.fill(&requested, given) {
+            Ok(()) => self.advance(partial),
+            Err(error) => {
+                self.put_off(partial, now);
+                if peer == announcer {
+                    self.invalid(peer, error);
+                }
+            }
+        }
+    }
+
+    /// Time passes. Another peer is asked for what the last one did not give; the parents of unlinked blocks are looked up
+    /// again, and every [`NEXT_SOURCE_S`] one more peer is to be asked for each: the announcer need not have it, and
+    /// requests get lost.
+    pub fn tick(&mut self, peers: &[PeerHandle], now: SteadyTime) {
+        for partial in self.partial.iter_mut().filter(|partial| partial.requested.is_empty() && partial.retry_at <= now)
+        {
+            // By turns: a peer that relayed the announcement has it sooner or later.
+            if let Some(peer) = peers.get(partial.requests % peers.len().max(1)) {
+                partial.peer = *peer;
+                self.actions.push(partial.request());
+            }
+        }
+        for mut unlinked in std::mem::take(&mut self.unlinked) {
+            if now.since(unlinked.since) >= UNLINKED_MAX_S {
+                self.actions.push(RelayAction::Report(Report::BlockUnlinked(unlinked.header.block_hash())));
+                self.actions.push(RelayAction::Verdict(unlinked.gossip, GossipVerdict::Ignore));
+                continue;
+            }
+            let parent = unlinked.header.prev_blockhash;
+            if now >= unlinked.other_at {
+                unlinked.other_at = now.plus(NEXT_SOURCE_S);
+                // By turns: those that were asked before are not asked first again.
+                let from = unlinked.others % peers.len().max(1);
+                let others = peers.iter().cycle().skip(from).take(peers.len()).copied().collect();
+                self.actions.push(RelayAction::AskOther(parent, others));
+                unlinked.others += 1;
+            }
+            self.actions.push(RelayAction::LookUp(parent, None));
+            self.unlinked.push_back(unlinked);
+        }
+    }
+
+    /// Whether a block is complete here, or is being reassembled from what this peer says of it. What other peers say of
+    /// it may be false.
+    fn knows(&self, hash: &BlockHash, peer: PeerHandle) -> bool {
+        self.served.iter().any(|(served, _)| served == hash)
+            || self.partial.iter().any(|partial| partial.hash == *hash && partial.announcer == peer)
+    }
+
+    /// Checks an announcement whose parent is known.
+    fn link(&mut self, unlinked: Unlinked, view: RelayView<'_>) {
+        let Unlinked { peer, gossip, header, announcement, .. } = unlinked;
+        let anchor = view.tree.anchor(&header.prev_blockhash).expect("the caller looked the parent up");
+        let required = anchor.required_bits(UnixTime(header.time));
+        let checked = BlockAnnouncement::check(&announcement, required);
+        match checked.and_then(|announcement| Partial::new(peer, gossip, announcement, view.template)) {
+            Ok(partial) => self.advance(partial),
+            Err(error) => {
+                self.actions.push(RelayAction::Verdict(gossip, GossipVerdict::Reject));
+                self.invalid(peer, error);
+            }
+        }
+    }
+
+    /// Completes a block, or requests what it lacks.
+    fn advance(&mut self, mut partial: Partial) {
+        match partial.reassembly.block() {
+            Ok(Some(block)) => self.complete(partial, block),
+            Ok(None) => {
+                self.actions.push(partial.request());
+                self.keep(partial);
+            }
+            Err(error) => {
+                self.actions.push(RelayAction::Verdict(partial.gossip, GossipVerdict::Reject));
+                self.invalid(partial.announcer, error);
+            }
+        }
+    }
+
+    fn complete(&mut self, partial: Partial, bytes: Vec<u8>) {
+        let announcement = partial.reassembly.announcement();
+        let (id, height) = (announcement.id(), announcement.height);
+        self.actions.push(RelayAction::Report(Report::BlockReassembled { id, height }));
+        self.actions.push(RelayAction::Verdict(partial.gossip, GossipVerdict::Accept));
+        self.give_up_where(|other| other.hash == partial.hash);
+        self.serve(deserialize(&bytes).expect("a reassembled block is one"));
+        self.actions.push(RelayAction::Submit(PeerBlock { id, height, block: bytes }));
+    }
+
+    fn invalid(&mut self, peer: PeerHandle, error: BlockError) {
+        self.actions.push(RelayAction::Report(Report::BlockInvalid { peer, error }));
+        self.actions.push(RelayAction::Penalize(peer));
+    }
+
+    fn put_off(&mut self, mut partial: Partial, now: SteadyTime) {
+        if partial.requests >= REQUESTS_MAX {
+            self.actions.push(RelayAction::Report(Report::BlockIncomplete(partial.hash)));
+            self.actions.push(RelayAction::Verdict(partial.gossip, GossipVerdict::Ignore));
+            return;
+        }
+        partial.retry_at = now.plus(RETRY_S);
+        self.partial.push_back(partial);
+    }
+
+    /// Keeps an incomplete block; the announcer's oldest makes room for it, or the oldest of all.
+    fn keep(&mut self, partial: Partial) {
+        let announcer = partial.announcer;
+        self.partial.push_back(partial);
+        let of_announcer = |partial: &&Partial| partial.announcer == announcer;
+        let is_greedy = self.partial.iter().filter(of_announcer).count() > PARTIAL_PER_PEER_MAX;
+        let is_full = self.partial.len() > PARTIAL_MAX;
+        let oldest = match is_greedy {
+            true => self.partial.iter().find(of_announcer),
+            false => self.partial.front().filter(|_| is_full),
+        };
+        if let Some(oldest) = oldest.map(|oldest| oldest.gossip) {
+            self.give_up_where(|partial| partial.gossip == oldest);
+        }
+    }
+
+    fn give_up_where(&mut self, is_over: impl Fn(&Partial) -> bool) {
+        let over = self.partial.iter().filter(|partial| is_over(partial));
+        self.actions.extend(over.map(|partial| RelayAction::Verdict(partial.gossip, GossipVerdict::Ignore)));
+        self.partial.retain(|partial| !is_over(partial));
+    }
+
+    fn serve(&mut self, block: Block) {
+        self.served.push_back((block.block_hash(), block));
+        if self.served.len() > SERVED_MAX {
+            self.served.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

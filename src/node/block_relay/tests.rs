@@ -1,0 +1,265 @@
+use bitcoin::absolute::LockTime;
+use bitcoin::block::{Header, Version};
+use bitcoin::hashes::Hash as _;
+use bitcoin::transaction::Version as TransactionVersion;
+use bitcoin::{
+    Amount, CompactTarget, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxMerkleNode, TxOut, Txid, Witness,
+};
+
+use super::*;
+use crate::params::{ChainParams, Network};
+use crate::sharechain::Anchor;
+use crate::units::Bits;
+use crate::wire::Frame as _;
+
+/// Regtest's target, which every second hash meets.
+const BITS: Bits = Bits(0x207f_ffff);
+const HEIGHT: BlockHeight = BlockHeight(200);
+const FINDER: PeerHandle = PeerHandle(7);
+const OTHERS: [PeerHandle; 2] = [PeerHandle(8), PeerHandle(9)];
+const GOSSIP: GossipId = GossipId([1; 32]);
+const START: SteadyTime = SteadyTime::from_s(1_000);
+
+fn transaction(previous_output: OutPoint, script_sig: ScriptBuf, sats: u64) -> Transaction {
+    Transaction {
+        version: TransactionVersion::TWO,
+        lock_time: LockTime::ZERO,
+        input: vec![TxIn { previous_output, script_sig, sequence: Sequence::MAX, witness: Witness::new() }],
+        output: vec![TxOut { value: Amount::from_sat(sats), script_pubkey: ScriptBuf::from_bytes(vec![0x51]) }],
+    }
+}
+
+/// A block with one transaction that no template has.
+fn block() -> Block {
+    let height = bitcoin::script::Builder::new().push_int(i64::from(HEIGHT.0)).push_int(0).into_script();
+    let spent = OutPoint::new(Txid::from_byte_array([3; 32]), 0);
+    let header = Header {
+        version: Version::from_consensus(0x2000_0000),
+        prev_blockhash: anchor().header.block_hash(),
+        merkle_root: TxMerkleNode::all_zeros(),
+        time: 1_600_000_000,
+        bits: CompactTarget::from_consensus(BITS.0),
+        nonce: 0,
+    };
+    let txdata = vec![transaction(OutPoint::null(), height, 50), transaction(spent, ScriptBuf::new(), 7)];
+    let mut block = Block { header, txdata };
+    block.header.merkle_root = block.compute_merkle_root().expect("there are transactions");
+    while block.header.validate_pow(block.header.target()).is_err() {
+        block.header.nonce += 1;
+    }
+    block
+}
+
+fn tree() -> Tree {
+    Tree::new(Arc::new(ChainParams::standard(Network::Regtest)))
+}
+
+/// A relay that knows the parent of the tests' blocks.
+struct Relay {
+    relay: BlockRelay,
+    tree: Tree,
+}
+
+impl Relay {
+    fn new() -> Self {
+        let mut tree = tree();
+        tree.add_anchor(anchor());
+        Self { relay: BlockRelay::default(), tree }
+    }
+
+    fn announced(&mut self, peer: PeerHandle, gossip: GossipId, bytes: &[u8]) -> Vec<RelayAction> {
+        let header = BlockAnnouncement::peek(bytes).expect("an announcement");
+        let view = RelayView { tree: &self.tree, template: None };
+        self.relay.announced(peer, gossip, header, bytes.to_vec(), START, view);
+        self.relay.take_actions()
+    }
+
+    fn response(&mut self, given: Option<&[TransactionBytes]>, now: SteadyTime) -> Vec<RelayAction> {
+        self.relay.response(GOSSIP, given, now);
+        self.relay.take_actions()
+    }
+
+    fn tick(&mut self, peers: &[PeerHandle], now: SteadyTime) -> Vec<RelayAction> {
+        self.relay.tick(peers, now);
+        self.relay.take_actions()
+    }
+}
+
+fn anchor() -> Anchor {
+    let header = bitcoin::blockdata::constants::genesis_block(bitcoin::Network::Regtest).header;
+    Anchor {
+        header,
+        height: BlockHeight(HEIGHT.0 - 1),
+        median_time_past: UnixTime(header.time),
+        next_bits: BITS,
+        next_bits_late: None,
+    }
+}
+
+fn announcement(block: &Block) -> Vec<u8> {
+    BlockAnnouncement::of(block, HEIGHT).expect("it can be announced").encode()
+}
+
+/// The finder, and a relay that has requested from it what it lacks.
+fn announced(block: &Block) -> (BlockRelay, Relay) {
+    let mut finder = BlockRelay::default();
+    finder.announce(HEIGHT, &serialize(block));
+    let [RelayAction::Announce(announcement)] = &finder.take_actions()[..] else { panic!("one announcement") };
+    let mut relay = Relay::new();
+    let actions = relay.announced(FINDER, GOSSIP, &announcement.encode());
+    assert_eq!(requested(&actions), Some(FINDER));
+    (finder, relay)
+}
+
+/// The peer that is asked for the block's second transaction, the only thing to be done.
+fn requested(actions: &[RelayAction]) -> Option<PeerHandle> {
+    match actions {
+        [RelayAction::Request(peer, GOSSIP, Request::BlockTransactions { places, .. })] if places[..] == [1] => {
+            Some(*peer)
+        }
+        _ => None,
+    }
+}
+
+fn given(finder: &BlockRelay, block: &Block) -> Vec<TransactionBytes> {
+    match finder.respond(&block.block_hash(), &[1]) {
+        Response::BlockTransactions(given) => given.to_vec(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn verdicts(actions: &[RelayAction]) -> Vec<(GossipId, GossipVerdict)> {
+    actions
+        .iter()
+        .filter_map(|action| match action {
+            RelayAction::Verdict(gossip, verdict) => Some((*gossip, *verdict)),
+            _ => None,
+        })
+        .collect()
+}
+
+fn submitted(actions: &[RelayAction]) -> Option<&PeerBlock> {
+    actions.iter().find_map(|action| match action {
+        RelayAction::Submit(block) => Some(block),
+        _ => None,
+    })
+}
+
+fn penalised(actions: &[RelayAction]) -> Option<PeerHandle> {
+    actions.iter().find_map(|action| match action {
+        RelayAction::Penalize(peer) => Some(*peer),
+        _ => None,
+    })
+}
+
+#[test]
+fn when_the_finder_gives_nothing_other_peers_are_asked_in_turn() {
+    let block = block();
+    let (finder, mut relay) = announced(&block);
+    let hash = block.block_hash();
+    assert!(relay.tick(&OTHERS, START).is_empty(), "a request is in flight");
+    assert!(relay.response(None, START).is_empty());
+    assert!(relay.tick(&OTHERS, START.plus(1)).is_empty(), "not at once");
+    assert!(relay.tick(&[], START.plus(2)).is_empty(), "no peer is there");
+    assert_eq!(requested(&relay.tick(&OTHERS, START.plus(2))), Some(OTHERS[1]));
+    assert!(relay.response(None, START.plus(2)).is_empty());
+    assert_eq!(requested(&relay.tick(&OTHERS, START.plus(4))), Some(OTHERS[0]));
+    let actions = relay.response(Some(&given(&finder, &block)), START.plus(4));
+    let submitted = submitted(&actions).expect("it is complete");
+    assert_eq!((submitted.height, &submitted.block), (HEIGHT, &serialize(&block)));
+    assert!(relay.tick(&OTHERS, START.plus(9)).is_empty() && relay.relay.knows(&hash, FINDER));
+}
+
+#[test]
+fn false_transactions_are_penalised_and_the_block_is_not_lost() {
+    let block = block();
+    let (finder, mut relay) = announced(&block);
+    let wrong: Vec<TransactionBytes> = vec![serialize(&block.txdata[0]).try_into().expect("short")];
+    let actions = relay.response(Some(&wrong), START);
+    assert_eq!((penalised(&actions), verdicts(&actions)), (Some(FINDER), vec![]), "it may still become complete");
+    assert_eq!(requested(&relay.tick(&OTHERS, START.plus(2))), Some(OTHERS[1]));
+    assert!(submitted(&relay.response(Some(&given(&finder, &block)), START.plus(2))).is_some());
+}
+
+#[test]
+fn a_block_that_no_peer_has_is_given_up() {
+    let block = block();
+    let (_, mut relay) = announced(&block);
+    let hash = block.block_hash();
+    let mut now = START;
+    for _ in 1..REQUESTS_MAX {
+        assert!(relay.response(None, now).is_empty());
+        now = now.plus(RETRY_S);
+        assert_eq!(relay.tick(&OTHERS, now).len(), 1);
+    }
+    assert!(relay.relay.knows(&hash, FINDER));
+    assert_eq!(verdicts(&relay.response(None, now)), [(GOSSIP, GossipVerdict::Ignore)]);
+    assert!(!relay.relay.knows(&hash, FINDER), "and may be announced again");
+}
+
+/// The block as a liar announces it that puts other short ids beside its header.
+fn false_announcement(block: &Block) -> Vec<u8> {
+    let mut other = block.clone();
+    other.txdata[1] = transaction(OutPoint::new(Txid::from_byte_array([4; 32]), 0), ScriptBuf::new(), 8);
+    announcement(&other)
+}
+
+const LIAR: PeerHandle = PeerHandle(66);
+
+#[test]
+fn a_false_announcement_sent_ahead_does_not_keep_the_true_one_out_and_is_not_relayed() {
+    const FALSE: GossipId = GossipId([66; 32]);
+    let block = block();
+    let (finder, _) = announced(&block);
+    let mut relay = Relay::new();
+    let first = relay.announced(LIAR, FALSE, &false_announcement(&block));
+    assert!(matches!(first[..], [RelayAction::Request(LIAR, FALSE, _)]));
+    assert!(relay.relay.knows(&block.block_hash(), LIAR) && !relay.relay.knows(&block.block_hash(), FINDER));
+    assert_eq!(requested(&relay.announced(FINDER, GOSSIP, &announcement(&block))), Some(FINDER));
+    let actions = relay.response(Some(&given(&finder, &block)), START);
+    assert!(submitted(&actions).is_some());
+    assert_eq!(verdicts(&actions), [(GOSSIP, GossipVerdict::Accept), (FALSE, GossipVerdict::Ignore)]);
+}
+
+#[test]
+fn a_peer_with_the_true_block_is_not_penalised_for_a_false_announcement() {
+    let block = block();
+    let (finder, _) = announced(&block);
+    let mut relay = Relay::new();
+    relay.announced(LIAR, GOSSIP, &false_announcement(&block));
+    assert!(relay.response(None, START).is_empty());
+    assert_eq!(requested(&relay.tick(&OTHERS, START.plus(2))), Some(OTHERS[1]));
+    assert!(relay.response(Some(&given(&finder, &block)), START.plus(2)).is_empty());
+}
+
+#[test]
+fn one_peers_announcements_do_not_take_the_room_of_others() {
+    let block = block();
+    let (_, mut relay) = announced(&block);
+    let mut given_up = 0;
+    for number in 0..20 {
+        let mut other = block.clone();
+        other.header.nonce += 1_000 * (1 + u32::from(number));
+        while other.header.validate_pow(other.header.target()).is_err() {
+            other.header.nonce += 1;
+        }
+        other.txdata[1] = transaction(OutPoint::new(Txid::from_byte_array([number; 32]), 0), ScriptBuf::new(), 8);
+        let actions = relay.announced(LIAR, GossipId([100 + number; 32]), &announcement(&other));
+        given_up += verdicts(&actions).len();
+    }
+    assert_eq!(relay.relay.partial.len(), 1 + PARTIAL_PER_PEER_MAX);
+    assert!(relay.relay.knows(&block.block_hash(), FINDER));
+    assert_eq!(given_up, 20 - PARTIAL_PER_PEER_MAX);
+}
+
+#[test]
+fn a_block_on_an_unknown_one_waits_for_its_parent() {
+    let block = block();
+    let mut relay = Relay { relay: BlockRelay::default(), tree: tree() };
+    let parent = block.header.prev_blockhash;
+    let actions = relay.announced(FINDER, GOSSIP, &announcement(&block));
+    assert!(matches!(actions[..], [RelayAction::LookUp(hash, Some(FINDER))] if hash == parent));
+    relay.tree.add_anchor(anchor());
+    relay.relay.anchor_known(RelayView { tree: &relay.tree, template: None });
+    assert_eq!(requested(&relay.relay.take_actions()), Some(FINDER));
+}

@@ -1,0 +1,89 @@
+//! What the node asks its driver to do: its outputs.
+
+use std::sync::Arc;
+
+use bitcoin::block::Header;
+use bitcoin::BlockHash;
+
+use super::report::Report;
+use crate::peer::{GossipId, GossipVerdict, InboundId, PeerHandle, RequestId};
+use crate::share::{Share, ShareId};
+use crate::units::BlockHeight;
+use crate::wire::{BlockAnnouncement, Offence, Request, Response};
+use crate::work::WorkUpdate;
+
+/// One output of the node.
+#[derive(Debug)]
+pub enum Effect {
+    /// To the network.
+    Network(NetworkCommand),
+    /// To bitcoind, about headers.
+    Headers(HeaderCommand),
+    /// To bitcoind: a block that a peer found.
+    SubmitBlock(PeerBlock),
+    /// To the miners.
+    Work(WorkUpdate),
+    /// To the log.
+    Report(Report),
+}
+
+/// What the network is to do.
+#[derive(Clone, Debug)]
+pub enum NetworkCommand {
+    /// Gossip this share.
+    Announce(Arc<Share>),
+    /// Gossip this Bitcoin block.
+    AnnounceBlock(Arc<BlockAnnouncement>),
+    /// Relay a gossiped message, or not. A message without a verdict within
+    /// [`AHEAD_MAX_S`](crate::sharechain::AHEAD_MAX_S) and ten seconds more counts as ignored; a verdict on a message
+    /// that does not wait for one is ignored.
+    Verdict {
+        /// Which message.
+        gossip: GossipId,
+        /// The verdict.
+        verdict: GossipVerdict,
+    },
+    /// Count an offence against a peer; enough of them ban it. Nothing if it disconnected.
+    Penalize {
+        /// Which peer.
+        peer: PeerHandle,
+        /// What it did.
+        offence: Offence,
+    },
+    /// Send a request. Its outcome is one [`Event::Response`](super::Event::Response), within half a minute.
+    Request {
+        /// To which peer.
+        peer: PeerHandle,
+        /// Identifies the response.
+        id: RequestId,
+        /// The request.
+        request: Request,
+    },
+    /// Respond to a peer's request.
+    Respond {
+        /// Which request.
+        to: InboundId,
+        /// The response.
+        response: Response,
+    },
+}
+
+/// What bitcoind is asked about headers.
+#[derive(Clone, Debug)]
+pub enum HeaderCommand {
+    /// Look a header up. The outcome is one [`Event::Anchor`](super::Event::Anchor).
+    LookUp(BlockHash),
+    /// Give bitcoind headers that another node's bitcoind knows, oldest first, then look up the last.
+    Submit(Vec<Header>),
+}
+
+/// A Bitcoin block that a peer found and this node reassembled.
+#[derive(Clone, Debug)]
+pub struct PeerBlock {
+    /// Its hash.
+    pub id: ShareId,
+    /// Its height.
+    pub height: BlockHeight,
+    /// Serialised with witnesses.
+    pub block: Vec<u8>,
+}

@@ -1,0 +1,102 @@
+//! What the node is told: its inputs.
+
+use std::sync::Arc;
+
+use bitcoin::block::Header;
+use bitcoin::BlockHash;
+
+use crate::peer::{GossipId, InboundId, PeerHandle, RequestFailed, RequestId};
+use crate::share::Share;
+use crate::sharechain::Anchor;
+use crate::units::BlockHeight;
+use crate::wire::{Request, Response};
+use crate::work::{FoundShare, Template};
+
+/// One input of the node.
+#[derive(Debug)]
+pub enum Event {
+    /// bitcoind has new work.
+    Template(Arc<Template>),
+    /// bitcoind has given no work for too long: the last template is worthless.
+    TemplateWithdrawn,
+    /// A miner of this node met the share target.
+    ShareFound(FoundShare),
+    /// A block of this node is on its way to bitcoind.
+    BlockFound {
+        /// Its height.
+        height: BlockHeight,
+        /// Serialised with witnesses.
+        block: Vec<u8>,
+    },
+    /// bitcoind's response to a header lookup.
+    Anchor(AnchorLookup),
+    /// A peer on this chain connected. Precedes every other event of the peer.
+    PeerConnected {
+        /// Valid until it disconnects.
+        peer: PeerHandle,
+    },
+    /// A peer disconnected. No event of it follows; its open requests have failed with
+    /// [`RequestFailed::Disconnected`] before.
+    PeerDisconnected {
+        /// Which peer.
+        peer: PeerHandle,
+    },
+    /// A peer relayed a share. Calls for one verdict under the share's digest.
+    ShareGossiped {
+        /// Which peer.
+        peer: PeerHandle,
+        /// The share: well formed, otherwise unchecked.
+        share: Arc<Share>,
+    },
+    /// A peer relayed the announcement of a Bitcoin block. Calls for one verdict.
+    BlockAnnounced {
+        /// Which peer.
+        peer: PeerHandle,
+        /// Identifies the message for its verdict.
+        gossip: GossipId,
+        /// The block's header: its hash meets its own bits.
+        header: Header,
+        /// The encoded announcement, for `BlockAnnouncement::check` once the bits that Bitcoin demands are known.
+        announcement: Vec<u8>,
+    },
+    /// A peer sent a request. Calls for one response within half a minute.
+    Request {
+        /// Which peer.
+        peer: PeerHandle,
+        /// Identifies the request for its response.
+        id: InboundId,
+        /// The request.
+        request: Request,
+    },
+    /// The outcome of a request of this node.
+    Response {
+        /// Which peer.
+        peer: PeerHandle,
+        /// Which request.
+        id: RequestId,
+        /// The response: well formed; whether it fits the request is unchecked.
+        response: Result<Response, RequestFailed>,
+    },
+}
+
+/// bitcoind's response to a header lookup.
+#[derive(Clone, Debug)]
+pub struct AnchorLookup {
+    /// The header's hash.
+    pub hash: BlockHash,
+    /// What bitcoind knows.
+    pub result: AnchorResult,
+}
+
+/// What bitcoind knows about a Bitcoin header.
+#[derive(Clone, Debug)]
+pub enum AnchorResult {
+    /// Known and not marked invalid (rules, section 5, rule 6).
+    Known(Anchor),
+    /// Known and marked invalid.
+    Invalid,
+    /// Not known.
+    Unknown,
+    /// bitcoind could not be reached; the lookup is repeated later.
+    Unavailable,
+}

@@ -1,0 +1,89 @@
+//! Which peers can be asked for Bitcoin headers that this node's bitcoind does not know.
+
+use std::collections::{HashMap, VecDeque};
+
+use bitcoin::block::Header;
+use bitcoin::BlockHash;
+
+use crate::peer::PeerHandle;
+use crate::sharechain::Tree;
+use crate::units::SteadyTime;
+use crate::wire::limits::HEADERS_MAX;
+use crate::wire::{List, Response};
+
+/// Headers for which sources are remembered: more than can be waited for at once.
+const HEADERS_TRACKED_MAX: usize = 1_024;
+/// Sources remembered per header: the first may not have it, or not respond.
+const SOURCES_PER_HEADER_MAX: usize = 8;
+/// Seconds after which the next source is asked when one does not respond.
+pub const NEXT_SOURCE_S: u32 = 10;
+
+/// Peers that named a Bitcoin block, by its hash.
+#[derive(Debug, Default)]
+pub struct HeaderSources {
+    by_hash: HashMap<BlockHash, Sources>,
+}
+
+/// The peers that can be asked for one header, the next one first.
+#[derive(Debug, Default)]
+struct Sources {
+    peers: VecDeque<PeerHandle>,
+    /// When the next may be asked.
+    next_at: SteadyTime,
+}
+
+impl HeaderSources {
+    /// Remembers that a peer named a block.
+    pub fn add(&mut self, hash: BlockHash, peer: PeerHandle) {
+        if self.by_hash.len() >= HEADERS_TRACKED_MAX {
+            self.by_hash.clear();
+        }
+        let sources = self.by_hash.entry(hash).or_default();
+        if !sources.peers.contains(&peer) {
+            sources.peers.push_back(peer);
+            if sources.peers.len() > SOURCES_PER_HEADER_MAX {
+                sources.peers.pop_front();
+            }
+        }
+    }
+
+    /// Adds the first of these peers that is not a source yet, as the next one to ask.
+    pub fn add_other(&mut self, hash: BlockHash, peers: impl Iterator<Item = PeerHandle>) {
+        let sources = self.by_hash.entry(hash).or_default();
+        if sources.peers.len() < SOURCES_PER_HEADER_MAX {
+            let mut others = peers.filter(|peer| !sources.peers.contains(peer));
+            if let Some(other) = others.next() {
+                drop(others);
+                sources.peers.push_front(other);
+            }
+        }
+    }
+
+    /// The peer to ask for a header that bitcoind does not know; `None` if there is none, or one was asked just now.
+    pub fn next(&mut self, hash: &BlockHash, now: SteadyTime) -> Option<PeerHandle> {
+        let sources = self.by_hash.get_mut(hash).filter(|sources| now >= sources.next_at)?;
+        let peer = sources.peers.pop_front()?;
+        sources.peers.push_back(peer);
+        sources.next_at = now.plus(NEXT_SOURCE_S);
+        Some(peer)
+    }
+
+    /// A peer does not have a header: the next is asked as soon as bitcoind was asked again.
+    pub fn remove(&mut self, hash: &BlockHash, peer: PeerHandle) {
+        if let Some(sources) = self.by_hash.get_mut(hash) {
+            sources.peers.retain(|source| *source != peer);
+            sources.next_at = SteadyTime::default();
+        }
+    }
+}
+
+/// Responds with a header and up to six before it, oldest first, as far as they are known here.
+pub fn respond(tree: &Tree, of: &BlockHash) -> Response {
+    let newest_first = std::iter::successors(tree.anchor(of), |anchor| tree.anchor(&anchor.header.prev_blockhash));
+    let mut headers: Vec<Header> = newest_first.take(HEADERS_MAX).map(|anchor| anchor.header).collect();
+    headers.reverse();
+    match headers.is_empty() {
+        true => Response::Unknown,
+        false => Response::Headers(List::first_of(headers)),
+    }
+}

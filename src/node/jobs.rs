@@ -1,0 +1,162 @@
+//! What miners work on: whether they may, on which template, and when they get a new job.
+
+use std::sync::Arc;
+
+use super::report::Report;
+use super::time::Now;
+use crate::share::{CoinbaseTag, PayoutScript};
+use crate::sharechain::{next_block_height_min, next_share, Sharechain, Tree};
+use crate::sync::{Sync, SyncState};
+use crate::units::{SteadyTime, UnixTime};
+use crate::work::{make_job, Job, JobId, NoWork, Template, WorkUpdate};
+
+/// A job waits this long for bitcoind's response about the block it builds on, which takes a millisecond; then it goes out
+/// all the same, because a found block does not need it.
+const ANCHOR_WAIT_S: u32 = 2;
+/// A process that makes fewer than 2^8 jobs per second, on average, never repeats a job id of the process before.
+const JOBS_PER_SECOND_BITS: u32 = 8;
+
+/// The maker of jobs.
+#[derive(Debug)]
+pub struct Jobs {
+    payout_script: PayoutScript,
+    coinbase_tag: CoinbaseTag,
+    refresh_s: u32,
+    next_id: u64,
+    template: Option<Arc<Template>>,
+    /// Since when templates build on the current block.
+    template_since: SteadyTime,
+    job: Option<Arc<Job>>,
+    made_at: SteadyTime,
+    /// Something changed that the next job must take into account.
+    is_due: bool,
+    /// Why miners have no job, as last reported to them.
+    no_work: Option<NoWork>,
+    /// The mining policy's last verdict.
+    could_mine: bool,
+}
+
+impl Jobs {
+    /// Without a template. The time starts the job ids: a submit for a job of the process before is unknown, not mistaken.
+    pub fn new(payout_script: PayoutScript, coinbase_tag: CoinbaseTag, refresh_s: u32, now: Now) -> Self {
+        Self {
+            payout_script,
+            coinbase_tag,
+            refresh_s,
+            next_id: u64::from(now.time.0) << JOBS_PER_SECOND_BITS,
+            template: None,
+            template_since: now.steady,
+            job: None,
+            made_at: now.steady,
+            is_due: false,
+            no_work: None,
+            could_mine: false,
+        }
+    }
+
+    /// The current template.
+    pub const fn template(&self) -> Option<&Arc<Template>> {
+        self.template.as_ref()
+    }
+
+    /// The current job.
+    pub const fn job(&self) -> Option<&Arc<Job>> {
+        self.job.as_ref()
+    }
+
+    /// Why there is no job; `None` while there is one, and before the first template.
+    pub const fn no_work(&self) -> Option<NoWork> {
+        self.no_work
+    }
+
+    /// Takes a new template.
+    pub fn set_template(&mut self, template: Arc<Template>, now: SteadyTime) {
+        if self.template.as_ref().is_none_or(|before| before.prev_block != template.prev_block) {
+            self.template_since = now;
+        }
+        self.template = Some(template);
+        self.is_due = true;
+    }
+
+    /// bitcoind has given no template for too long.
+    pub fn withdraw_template(&mut self) -> Option<WorkUpdate> {
+        self.template = None;
+        self.is_due = false;
+        self.set_no_work(NoWork::NoTemplate)
+    }
+
+    /// The next job must be made anew: the tip, the sync state or a bound on the job's time changed.
+    pub fn set_due(&mut self) {
+        self.is_due = true;
+    }
+
+    /// Mining is permitted, or no more, without a change of the sync state: a node that would start a chain stops as soon as
+    /// one peer has a chain.
+    pub fn note_policy(&mut self, tree: &Tree, sync: &Sync) {
+        let may_mine = may_mine(tree, sync);
+        self.is_due |= std::mem::replace(&mut self.could_mine, may_mine) != may_mine;
+    }
+
+    /// When the next job is due; never without a template.
+    pub fn due_at(&self, tree: &Tree) -> Option<SteadyTime> {
+        let prev_block = self.template.as_ref()?.prev_block;
+        let at = if self.is_due { self.made_at } else { self.made_at.plus(self.refresh_s) };
+        // A share on a block that bitcoind has not confirmed yet would be deferred, in memory only.
+        let is_known = tree.anchor(&prev_block).is_some();
+        Some(if is_known { at } else { at.max(self.template_since.plus(ANCHOR_WAIT_S)) })
+    }
+
+    /// Makes the job that is due, or says why miners get none.
+    pub fn make(&mut self, chain: &mut Sharechain, sync: &Sync, now: Now) -> (Option<WorkUpdate>, Option<Report>) {
+        let Some(template) = self.template.clone() else { return (None, None) };
+        self.is_due = false;
+        self.made_at = now.steady;
+        if !may_mine(chain.tree(), sync) {
+            let is_looking = matches!(sync.state(), SyncState::NoPeers { .. });
+            return (self.set_no_work(if is_looking { NoWork::NoPeers } else { NoWork::Syncing }), None);
+        }
+        let (height, min) = (template.height, next_block_height_min(chain.tree()));
+        if height < min {
+            let update = self.set_no_work(NoWork::BitcoindBehind);
+            let report = update.is_some().then_some(Report::TemplateTooLow { height, min });
+            return (update, report);
+        }
+        match self.build(chain, &template, now.time) {
+            Ok(job) => {
+                let job = Arc::new(job);
+                self.job = Some(Arc::clone(&job));
+                self.no_work = None;
+                (Some(WorkUpdate::Job(job)), None)
+            }
+            Err(report) => (None, Some(report)),
+        }
+    }
+
+    fn build(&mut self, chain: &mut Sharechain, template: &Arc<Template>, now: UnixTime) -> Result<Job, Report> {
+        // Until the block is known the job has no latest time; it is made again then.
+        let anchor = chain.tree().anchor(&template.prev_block);
+        let max_time = anchor.map_or(UnixTime(u32::MAX), |anchor| anchor.latest_time_for(template.bits));
+        let time = now.max(template.min_time).min(max_time);
+        let facts = next_share(chain.tree(), time, self.payout_script, &self.coinbase_tag);
+        let params = Arc::clone(chain.tree().params());
+        let id = JobId(self.next_id);
+        self.next_id += 1;
+        let window = chain.tree_mut().window(facts.parent, template.bits);
+        let window = window.map_err(|missing| Report::NoWindow(missing.to_string()))?;
+        make_job(id, &params, template, &facts, time, |value| window.payouts(value, self.payout_script))
+            .and_then(|job| job.until(max_time))
+            .map_err(Report::JobFailed)
+    }
+
+    /// Takes the job from the miners; an update only if they do not know the reason yet.
+    fn set_no_work(&mut self, reason: NoWork) -> Option<WorkUpdate> {
+        self.job = None;
+        let is_new = self.no_work.replace(reason) != Some(reason);
+        is_new.then_some(WorkUpdate::NoWork(reason))
+    }
+}
+
+/// Not on a private fork: while connected peers have what this node lacks, work would be lost.
+fn may_mine(tree: &Tree, sync: &Sync) -> bool {
+    sync.state().may_mine() && (!tree.is_empty() || sync.may_start_chain())
+}

@@ -1,0 +1,598 @@
+//! The node as one state machine: [`Event`]s and the time go in, [`Effect`]s come out, and a driver performs them.
+//!
+//! Nothing here knows threads, channels, sockets, files or clocks, so the same node runs under `threads/chain` and, by the
+//! hundreds, under `tests/simulation`. [`Node`] itself only routes between small machines of the same form:
+//!
+//! | file | decides |
+//! |---|---|
+//! | [`crate::sharechain`] | which shares are valid, and which chain is best |
+//! | [`crate::sync`] | what to request from which peer, and whether this node is synced |
+//! | `headers` | which peer to ask for a Bitcoin header |
+//! | `block_relay` | what to do with found Bitcoin blocks of this node and of peers |
+//! | `jobs` | whether miners may work, and on what |
+//! | `persistence` | what to store, and what to do while the disk refuses it |
+//! | `time` | how the two clocks relate |
+//! | `report` | the log lines |
+//!
+//! One turn of a driver: [`Node::step`] for each event that has arrived, [`Node::advance`], commit
+//! [`Node::changes`] and report the outcome to [`Node::committed`], then perform [`Node::take_effects`] in order. So a share
+//! is on disk before it is announced.
+
+mod block_relay;
+mod effect;
+mod event;
+mod headers;
+mod jobs;
+mod persistence;
+mod report;
+#[cfg(test)]
+mod tests;
+mod time;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use bitcoin::consensus::deserialize;
+use bitcoin::BlockHash;
+
+pub use effect::{Effect, HeaderCommand, NetworkCommand, PeerBlock};
+pub use event::{AnchorLookup, AnchorResult, Event};
+pub use persistence::{Changes, StoredShare};
+pub use report::Report;
+pub use time::Now;
+
+use crate::peer::{GossipId, GossipVerdict, InboundId, PeerHandle, RequestFailed, RequestId};
+use crate::share::{CoinbaseTag, PayoutScript, Share};
+use crate::sharechain::{self, Need, Sharechain, Source, Tree, Verdict};
+use crate::status::{ChainStatus, SyncProgress};
+use crate::sync::{serve, Route, Sync, SyncAction, SyncState};
+use crate::units::SteadyTime;
+use crate::wire::{Agent, Offence, Request, Response};
+use crate::work::{FoundShare, WorkUpdate};
+use block_relay::{BlockRelay, RelayAction, RelayView};
+use headers::HeaderSources;
+use jobs::Jobs;
+use persistence::Persistence;
+use time::WallClock;
+
+/// Request ids that are not the planner's start here; the planner counts from one.
+const OWN_REQUESTS_START: u64 = 1 << 63;
+/// Copying the tree for readers takes some milliseconds: not more often than they look.
+const SNAPSHOT_INTERVAL_S: u32 = 2;
+
+/// What the node is configured with.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// The script that this node's miners are paid to.
+    pub payout_script: PayoutScript,
+    /// The operator's text in coinbases.
+    pub coinbase_tag: CoinbaseTag,
+    /// Whether this node has ways to find peers: one without mines solo at once.
+    pub looks_for_peers: bool,
+    /// What is done periodically.
+    pub intervals: Intervals,
+}
+
+/// How often things are done that no event triggers.
+#[derive(Clone, Copy, Debug)]
+pub struct Intervals {
+    /// Deferred shares are looked at and unanswered requests are repeated this often.
+    pub tick_s: u32,
+    /// Miners get a new job this long after the last one: its time advances, and the target eases with it.
+    pub job_refresh_s: u32,
+    /// Shares too old for any window are pruned this often.
+    pub prune_s: u32,
+}
+
+impl Default for Intervals {
+    fn default() -> Self {
+        Self {
+            tick_s: 1,
+            // Miners are to have it after 30 s at the latest: a second is left for the way to them.
+            job_refresh_s: 29,
+            prune_s: 300,
+        }
+    }
+}
+
+/// The node.
+pub struct Node {
+    chain: Sharechain,
+    sync: Sync,
+    headers: HeaderSources,
+    relay: BlockRelay,
+    jobs: Jobs,
+    persistence: Persistence,
+    clock: WallClock,
+    looks_for_peers: bool,
+    /// What the planner wants done and is not done yet.
+    actions: VecDeque<SyncAction>,
+    /// Requests in flight that are not the planner's.
+    requests: BTreeMap<RequestId, Purpose>,
+    next_request: u64,
+    effects: Vec<Effect>,
+    intervals: Intervals,
+    tick_at: SteadyTime,
+    prune_at: SteadyTime,
+    clock_ahead_s: Option<i64>,
+    sync_progress: Option<SyncProgress>,
+    snapshot: Arc<Tree>,
+    snapshot_at: SteadyTime,
+    is_snapshot_stale: bool,
+}
+
+/// What a request that is not the planner's is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// The header of this Bitcoin block.
+    Header(BlockHash),
+    /// Missing transactions of this announcement's block.
+    Transactions(GossipId),
+}
+
+impl Node {
+    /// Starts from the stored shares and anchors.
+    pub fn new(config: NodeConfig, tree: Tree, now: Now) -> Self {
+        let NodeConfig { payout_script, coinbase_tag, looks_for_peers, intervals } = config;
+        let params = Arc::clone(tree.params());
+        let sync = if looks_for_peers { Sync::new(&params, now.steady) } else { Sync::lone(&params, now.steady) };
+        let mut node = Self {
+            sync,
+            headers: HeaderSources::default(),
+            relay: BlockRelay::default(),
+            jobs: Jobs::new(payout_script, coinbase_tag, intervals.job_refresh_s, now),
+            persistence: Persistence::new(tree.anchors().map(|anchor| anchor.header.block_hash()).collect()),
+            clock: WallClock::new(now),
+            looks_for_peers,
+            actions: VecDeque::new(),
+            requests: BTreeMap::new(),
+            next_request: OWN_REQUESTS_START,
+            effects: Vec::new(),
+            intervals,
+            tick_at: now.steady,
+            prune_at: now.steady.plus(intervals.prune_s),
+            clock_ahead_s: None,
+            sync_progress: None,
+            snapshot: Arc::new(Tree::new(params)),
+            snapshot_at: now.steady,
+            is_snapshot_stale: true,
+            chain: Sharechain::new(tree),
+        };
+        node.prune();
+        if looks_for_peers {
+            node.report(Report::LookingForPeers);
+        }
+        node
+    }
+
+    /// The valid shares.
+    pub const fn tree(&self) -> &Tree {
+        self.chain.tree()
+    }
+
+    /// The sync state.
+    pub const fn sync_state(&self) -> SyncState<SteadyTime> {
+        self.sync.state()
+    }
+
+    /// Takes one event.
+    pub fn step(&mut self, event: Event, now: Now) {
+        match event {
+            Event::Template(template) => {
+                // Looked up now, a share on it need not wait for the response.
+                if self.tree().anchor(&template.prev_block).is_none() {
+                    self.look_up(template.prev_block);
+                }
+                self.jobs.set_template(template, now.steady);
+            }
+            Event::TemplateWithdrawn => {
+                let update = self.jobs.withdraw_template();
+                self.send_work(update);
+            }
+            Event::ShareFound(found) => self.on_share_found(&found, now),
+            Event::BlockFound { height, block } => self.relay.announce(height, &block),
+            Event::Anchor(lookup) => self.on_anchor(lookup, now),
+            Event::PeerConnected { peer } => {
+                self.looks_for_peers = true;
+                let actions = self.sync.peer_up(peer, now.steady, self.chain.tree());
+                self.actions.extend(actions);
+            }
+            Event::PeerDisconnected { peer } => {
+                let actions = self.sync.peer_down(peer, now.steady, self.chain.tree());
+                self.actions.extend(actions);
+            }
+            Event::ShareGossiped { peer, share } => {
+                let effects = self.chain.receive(share, Source::Gossip(peer), now.time);
+                self.on_chain(effects, now);
+            }
+            Event::BlockAnnounced { peer, gossip, header, announcement } => {
+                let view = RelayView { tree: self.chain.tree(), template: self.jobs.template().map(|t| &**t) };
+                self.relay.announced(peer, gossip, header, announcement, now.steady, view);
+            }
+            Event::Request { id, request, .. } => self.respond(id, &request, now),
+            Event::Response { peer, id, response } => self.on_response(peer, id, response, now),
+        }
+        self.settle(now);
+    }
+
+    /// Does what is due by time, and what follows from the events before.
+    pub fn advance(&mut self, now: Now) {
+        if now.steady >= self.tick_at {
+            self.tick_at = now.steady.plus(self.intervals.tick_s);
+            self.tick(now);
+        }
+        if now.steady >= self.prune_at {
+            self.prune_at = now.steady.plus(self.intervals.prune_s);
+            self.prune();
+        }
+        self.settle(now);
+        self.jobs.note_policy(self.chain.tree(), &self.sync);
+        if self.jobs.due_at(self.chain.tree()).is_some_and(|at| now.steady >= at) {
+            let (update, report) = self.jobs.make(&mut self.chain, &self.sync, now);
+            self.send_work(update);
+            self.effects.extend(report.map(Effect::Report));
+        }
+    }
+
+    /// When to call [`Self::advance`] next, if no event arrives before.
+    pub fn wake_at(&self) -> SteadyTime {
+        let job_at = self.jobs.due_at(self.chain.tree()).unwrap_or(SteadyTime::NEVER);
+        let retry_at = self.persistence.wake_at().unwrap_or(SteadyTime::NEVER);
+        self.tick_at.min(self.prune_at).min(job_at).min(retry_at)
+    }
+
+    /// What to commit to the store now, if anything, as one atomic change.
+    pub fn changes(&self, now: SteadyTime) -> Option<&Changes> {
+        self.persistence.due(now)
+    }
+
+    /// Takes the outcome of committing [`Self::changes`]. After an error they stay, and are due again later.
+    pub fn committed(&mut self, result: Result<(), String>, now: SteadyTime) {
+        let report = self.persistence.committed(result, now);
+        // Before everything else: it is what the operator must know.
+        self.effects.splice(0..0, report.map(Effect::Report));
+    }
+
+    /// Everything that waits to be stored, for a last attempt before the end.
+    pub fn backlog(&self) -> &Changes {
+        self.persistence.backlog()
+    }
+
+    /// What is to be done since the last call, in order.
+    pub fn take_effects(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.effects)
+    }
+
+    /// What readers see.
+    pub fn status(&mut self, now: SteadyTime) -> ChainStatus {
+        if self.is_snapshot_stale && now >= self.snapshot_at {
+            self.is_snapshot_stale = false;
+            self.snapshot_at = now.plus(SNAPSHOT_INTERVAL_S);
+            self.snapshot = Arc::new(self.chain.tree().snapshot());
+        }
+        ChainStatus {
+            tree: Arc::clone(&self.snapshot),
+            job: self.jobs.job().cloned(),
+            waiting: self.chain.waiting(),
+            unsaved: self.persistence.is_failing(),
+            no_work: self.jobs.no_work(),
+            sync: self.sync.state().published(|moment| self.clock.time_of(moment)),
+            syncing: self.sync_progress,
+            clock_ahead_s: self.clock_ahead_s,
+        }
+    }
+
+    fn tick(&mut self, now: Now) {
+        let set = self.clock.follow(now);
+        self.effects.extend(set.map(|by_s| Effect::Report(Report::ClockSet { by_s })));
+        // First, so that no flood of lookups for others takes its place.
+        let missing = self.jobs.template().map(|template| template.prev_block);
+        if let Some(hash) = missing.filter(|hash| self.tree().anchor(hash).is_none()) {
+            self.look_up(hash);
+        }
+        let effects = self.chain.tick(now.time);
+        self.on_chain(effects, now);
+        let actions = self.sync.tick(now.steady, self.chain.tree());
+        self.actions.extend(actions);
+        self.clock_ahead_s = self.sync.clock_ahead_s(now.steady, now.time);
+        if let Some(ahead_s) = self.sync.clock_report(now.steady, now.time) {
+            self.report(Report::ClockOff { ahead_s });
+        }
+        self.settle(now);
+        let peers: Vec<PeerHandle> = self.sync.peers().collect();
+        self.relay.tick(&peers, now.steady);
+    }
+
+    fn prune(&mut self) {
+        let (shares, anchors) = self.chain.prune();
+        self.persistence.prune(shares, anchors);
+    }
+
+    fn on_share_found(&mut self, found: &FoundShare, now: Now) {
+        let share = Share {
+            header: deserialize(&found.header).expect("eighty bytes are a header"),
+            info: found.job.info.clone(),
+            extranonce: found.extranonce,
+            merkle_branch: found.job.merkle_branch.clone(),
+        };
+        let effects = self.chain.receive(Arc::new(share), Source::Local, now.time);
+        self.on_chain(effects, now);
+    }
+
+    fn on_anchor(&mut self, lookup: AnchorLookup, now: Now) {
+        let AnchorLookup { hash, result } = lookup;
+        let effects = match result {
+            AnchorResult::Known(anchor) => {
+                // On testnets the latest time of a job follows from the block it builds on.
+                let bounds_job = self.jobs.template().is_some_and(|template| template.prev_block == hash);
+                if bounds_job && anchor.next_bits_late.is_some() {
+                    self.jobs.set_due();
+                }
+                self.chain.anchor_known(anchor, now.time)
+            }
+            AnchorResult::Invalid => self.chain.anchor_invalid(hash),
+            AnchorResult::Unknown => {
+                if let Some(peer) = self.headers.next(&hash, now.steady) {
+                    self.request(peer, Purpose::Header(hash), Request::Headers { of: hash });
+                }
+                return;
+            }
+            // What waits for it goes on waiting; the next tick looks it up again.
+            AnchorResult::Unavailable => return,
+        };
+        self.on_chain(effects, now);
+        let view = RelayView { tree: self.chain.tree(), template: self.jobs.template().map(|template| &**template) };
+        self.relay.anchor_known(view);
+    }
+
+    fn respond(&mut self, to: InboundId, request: &Request, now: Now) {
+        let tree = self.chain.tree();
+        let response = match request {
+            Request::Status => Response::Status(serve::status(tree, now.time, agent())),
+            Request::Inventory { locator } => serve::inventory(tree, locator),
+            Request::Shares { ids } => serve::shares(tree, ids),
+            Request::Headers { of } => headers::respond(tree, of),
+            Request::BlockTransactions { block, places } => self.relay.respond(block, places),
+        };
+        self.network(NetworkCommand::Respond { to, response });
+    }
+
+    fn on_response(&mut self, peer: PeerHandle, id: RequestId, response: Result<Response, RequestFailed>, now: Now) {
+        match self.requests.remove(&id) {
+            Some(Purpose::Header(hash)) => self.on_headers(peer, hash, response),
+            Some(Purpose::Transactions(of)) => {
+                let given = match &response {
+                    Ok(Response::BlockTransactions(given)) => Some(&given[..]),
+                    Ok(Response::Unknown | Response::Busy) | Err(_) => None,
+                    Ok(_) => {
+                        self.penalize(peer, Offence::Unasked);
+                        None
+                    }
+                };
+                self.relay.response(of, given, now.steady);
+            }
+            None => {
+                let tree = self.chain.tree();
+                let actions = match response {
+                    Ok(response) => self.sync.response(peer, id, response, now.steady, tree),
+                    // A peer that was not asked has not failed to respond.
+                    Err(RequestFailed::NotSent) => return self.sync.not_sent(id),
+                    Err(_) => self.sync.failed(id, now.steady, tree),
+                };
+                self.actions.extend(actions);
+            }
+        }
+    }
+
+    /// bitcoind checks headers; one that it takes becomes an anchor.
+    fn on_headers(&mut self, peer: PeerHandle, hash: BlockHash, response: Result<Response, RequestFailed>) {
+        match response {
+            Ok(Response::Headers(headers)) if headers.last().is_some_and(|header| header.block_hash() == hash) => {
+                self.effects.push(Effect::Headers(HeaderCommand::Submit(headers.into_vec())));
+                return;
+            }
+            // It was not asked: its turn comes again.
+            Err(RequestFailed::NotSent) => return,
+            Ok(Response::Unknown | Response::Busy) | Err(_) => {}
+            Ok(_) => self.penalize(peer, Offence::Unasked),
+        }
+        self.headers.remove(&hash, peer);
+    }
+
+    /// Does what the sharechain's effects ask for.
+    fn on_chain(&mut self, effects: Vec<sharechain::Effect>, now: Now) {
+        for effect in effects {
+            let actions = match effect {
+                sharechain::Effect::Verdict { id, digest, source, verdict } => {
+                    let is_rejected = matches!(verdict, Verdict::Rejected { .. });
+                    self.on_verdict(GossipId(digest.0), id, source, verdict);
+                    if !is_rejected {
+                        continue;
+                    }
+                    self.sync.refused(&id, source, now.steady, self.chain.tree())
+                }
+                sharechain::Effect::Ask { need: Need::Share(id), source } => {
+                    self.sync.need(id, source, now.steady, self.chain.tree())
+                }
+                sharechain::Effect::Ask { need: Need::Anchor(hash), source } => {
+                    if let Some(peer) = source.peer() {
+                        self.headers.add(hash, peer);
+                    }
+                    self.look_up(hash);
+                    continue;
+                }
+                sharechain::Effect::Linked(id) => {
+                    self.is_snapshot_stale = true;
+                    self.persistence.put_share(&id, self.chain.tree());
+                    self.sync.linked(&id);
+                    continue;
+                }
+                sharechain::Effect::Unlinked(id) => {
+                    self.is_snapshot_stale = true;
+                    self.persistence.delete_share(id);
+                    continue;
+                }
+                sharechain::Effect::Replaced { old, new, depth } => {
+                    self.report(Report::Reorganised { old, new, depth });
+                    continue;
+                }
+                sharechain::Effect::NewTip(id) => {
+                    self.persistence.set_tip(id);
+                    self.jobs.set_due();
+                    self.report(Report::NewTip(id));
+                    continue;
+                }
+                sharechain::Effect::Apart { id, outcome } => {
+                    let actions = self.sync.judged(id, &outcome, now.steady, self.chain.tree());
+                    self.report(Report::CandidateJudged(outcome));
+                    actions
+                }
+            };
+            // Done by `settle`, which runs already or at the end of this step.
+            self.actions.extend(actions);
+        }
+    }
+
+    /// Tells the network what became of a share, and announces one of ours.
+    fn on_verdict(&mut self, gossip: GossipId, id: crate::share::ShareId, source: Source, verdict: Verdict) {
+        // Often only bitcoind's response is missing, which takes milliseconds.
+        if verdict != Verdict::Held {
+            let (told, offence) = match verdict {
+                Verdict::Accepted => (GossipVerdict::Accept, None),
+                Verdict::Rejected { rule, .. } if rule.proves_fault() => {
+                    (GossipVerdict::Reject, Some(Offence::BrokenRule(rule)))
+                }
+                _ => (GossipVerdict::Ignore, None),
+            };
+            match source {
+                Source::Gossip(_) => self.network(NetworkCommand::Verdict { gossip, verdict: told }),
+                Source::Local if verdict == Verdict::Accepted => {
+                    let node = self.chain.tree().node(&id).expect("an accepted share is in the tree");
+                    let share = Arc::clone(&node.share);
+                    self.network(NetworkCommand::Announce(share));
+                }
+                Source::Local | Source::Fetch(_) => {}
+            }
+            if let (Some(peer), Some(offence)) = (source.peer(), offence) {
+                self.penalize(peer, offence);
+            }
+        }
+        self.report(match (source, verdict) {
+            // Our own shares are made by our own rules: one that is refused is worth a look.
+            (Source::Local, Verdict::Rejected { rule, why }) => Report::OwnShareRejected { id, rule, why },
+            (Source::Local, Verdict::Dropped) => Report::OwnShareLost(id),
+            (_, verdict) => Report::ShareVerdict { id, source, verdict },
+        });
+    }
+
+    /// Does what the planner and the block relay want, until nothing is left.
+    fn settle(&mut self, now: Now) {
+        while let Some(action) = self.actions.pop_front() {
+            self.on_sync(action, now);
+        }
+        for action in self.relay.take_actions() {
+            self.on_relay(action);
+        }
+    }
+
+    fn on_sync(&mut self, action: SyncAction, now: Now) {
+        match action {
+            SyncAction::Ask { peer, id, request } => self.network(NetworkCommand::Request { peer, id, request }),
+            SyncAction::Open { apart, joined } => {
+                let effects = self.chain.open_apart(apart, joined, now.time);
+                self.on_chain(effects, now);
+            }
+            SyncAction::Deliver { route, peer, shares } => {
+                for share in shares {
+                    let source = Source::Fetch(peer);
+                    let effects = match route {
+                        Route::Chain => self.chain.receive(share, source, now.time),
+                        Route::Apart(apart) => self.chain.receive_apart(apart, share, source, now.time),
+                    };
+                    self.on_chain(effects, now);
+                }
+            }
+            SyncAction::Finish(apart) => {
+                let effects = self.chain.finish_apart(apart, now.time);
+                self.on_chain(effects, now);
+            }
+            SyncAction::Drop(apart) => self.chain.drop_apart(apart),
+            SyncAction::Penalize { peer, offence } => self.penalize(peer, offence),
+            SyncAction::Progress(progress) => {
+                self.sync_progress = Some(SyncProgress { have: progress.done.into(), want: progress.total.into() });
+                self.report(Report::Fetching(progress));
+            }
+            SyncAction::State(state) => self.on_sync_state(state),
+        }
+    }
+
+    fn on_sync_state(&mut self, state: SyncState<SteadyTime>) {
+        let report = match state {
+            SyncState::Alone { .. } => {
+                Report::MiningSolo { looks_for_peers: self.looks_for_peers, has_work: self.jobs.template().is_some() }
+            }
+            SyncState::Syncing => Report::Syncing,
+            SyncState::Synced => Report::Synced {
+                peers: self.sync.peers().count(),
+                height: self.tree().tip().map(|tip| tip.share.info.share_height),
+            },
+            SyncState::NoPeers { level: true, .. } => Report::LastPeerGone,
+            SyncState::NoPeers { level: false, .. } => Report::NoPeerYet,
+        };
+        self.report(report);
+        if state != SyncState::Syncing {
+            self.sync_progress = None;
+        }
+        self.jobs.set_due();
+    }
+
+    fn on_relay(&mut self, action: RelayAction) {
+        match action {
+            RelayAction::Announce(announcement) => self.network(NetworkCommand::AnnounceBlock(announcement)),
+            RelayAction::Verdict(gossip, verdict) => self.network(NetworkCommand::Verdict { gossip, verdict }),
+            RelayAction::Penalize(peer) => self.penalize(peer, Offence::FalseBlock),
+            RelayAction::Request(peer, of, request) => self.request(peer, Purpose::Transactions(of), request),
+            RelayAction::Submit(block) => self.effects.push(Effect::SubmitBlock(block)),
+            RelayAction::LookUp(hash, from) => {
+                if let Some(peer) = from {
+                    self.headers.add(hash, peer);
+                }
+                self.look_up(hash);
+            }
+            RelayAction::AskOther(hash, peers) => self.headers.add_other(hash, peers.into_iter()),
+            RelayAction::Report(report) => self.report(report),
+        }
+    }
+
+    fn network(&mut self, command: NetworkCommand) {
+        self.effects.push(Effect::Network(command));
+    }
+
+    fn request(&mut self, peer: PeerHandle, purpose: Purpose, request: Request) {
+        let id = RequestId(self.next_request);
+        self.next_request += 1;
+        self.requests.insert(id, purpose);
+        self.network(NetworkCommand::Request { peer, id, request });
+    }
+
+    fn penalize(&mut self, peer: PeerHandle, offence: Offence) {
+        self.network(NetworkCommand::Penalize { peer, offence });
+    }
+
+    fn look_up(&mut self, hash: BlockHash) {
+        self.effects.push(Effect::Headers(HeaderCommand::LookUp(hash)));
+    }
+
+    fn send_work(&mut self, update: Option<WorkUpdate>) {
+        self.effects.extend(update.map(Effect::Work));
+    }
+
+    fn report(&mut self, report: Report) {
+        self.effects.push(Effect::Report(report));
+    }
+}
+
+/// What this node says it runs.
+fn agent() -> Agent {
+    Agent::new(concat!("p2pool/", env!("CARGO_PKG_VERSION"))).unwrap_or_default()
+}

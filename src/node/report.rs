@@ -1,0 +1,211 @@
+//! What an operator may want to read: the node's log lines, as values.
+
+use std::fmt;
+
+use bitcoin::BlockHash;
+
+use crate::peer::PeerHandle;
+use crate::share::ShareId;
+use crate::sharechain::{ApartOutcome, Rule, Source, Verdict};
+use crate::sync::{Progress, ALONE_AFTER_S};
+use crate::units::{BlockHeight, ShareHeight};
+use crate::wire::{BlockError, TooMany};
+use crate::work::JobError;
+
+/// One line for the log. Its text is its [`Display`](fmt::Display) form; the driver decides at which level it is written.
+#[derive(Debug)]
+pub enum Report {
+    /// The node starts without a synced peer.
+    LookingForPeers,
+    /// No synced peer is connected any more; mining continues.
+    LastPeerGone,
+    /// No peer is synced yet; miners get no work.
+    NoPeerYet,
+    /// The time to look for a peer is over.
+    MiningSolo {
+        /// Whether the node has ways to find peers.
+        looks_for_peers: bool,
+        /// Whether there is a template to mine on.
+        has_work: bool,
+    },
+    /// Peers have, or may have, shares that this node lacks.
+    Syncing,
+    /// This node has what its peers have.
+    Synced {
+        /// Connected peers.
+        peers: usize,
+        /// Height of the tip; `None` without a chain.
+        height: Option<ShareHeight>,
+    },
+    /// Shares are being fetched.
+    Fetching(Progress),
+    /// A chain that peers offered was compared with ours.
+    CandidateJudged(ApartOutcome),
+    /// A heavier chain replaced ours.
+    Reorganised {
+        /// The tip before.
+        old: ShareId,
+        /// The tip now.
+        new: ShareId,
+        /// Shares of the old chain that were left.
+        depth: usize,
+    },
+    /// A share became the tip.
+    NewTip(ShareId),
+    /// A verdict on a share.
+    ShareVerdict {
+        /// The share.
+        id: ShareId,
+        /// Where it came from.
+        source: Source,
+        /// The verdict.
+        verdict: Verdict,
+    },
+    /// A share of this node's miners breaks a rule: a bug, or a clock or bitcoind that changed its mind.
+    OwnShareRejected {
+        /// The share.
+        id: ShareId,
+        /// The rule.
+        rule: Rule,
+        /// In what way.
+        why: &'static str,
+    },
+    /// A share of this node's miners could not be checked in time.
+    OwnShareLost(ShareId),
+    /// No job can be made.
+    JobFailed(JobError),
+    /// The payout window below the tip is not held, so no job can be made.
+    NoWindow(String),
+    /// bitcoind's template is for a block below those that shares may build on.
+    TemplateTooLow {
+        /// The template's height.
+        height: BlockHeight,
+        /// The lowest height that counts.
+        min: BlockHeight,
+    },
+    /// A peer found a Bitcoin block, and it is complete here.
+    BlockReassembled {
+        /// Its hash.
+        id: ShareId,
+        /// Its height.
+        height: BlockHeight,
+    },
+    /// A peer's Bitcoin block cannot be completed: no peer gives what is missing.
+    BlockIncomplete(BlockHash),
+    /// A peer's Bitcoin block builds on a block that stays unknown.
+    BlockUnlinked(BlockHash),
+    /// A peer announced a Bitcoin block that is not valid.
+    BlockInvalid {
+        /// Which peer.
+        peer: PeerHandle,
+        /// What is wrong.
+        error: BlockError,
+    },
+    /// A block of this node cannot be announced to peers.
+    BlockNotAnnounced {
+        /// Its height.
+        height: BlockHeight,
+        /// What is wrong.
+        error: TooMany,
+    },
+    /// The peers' clocks disagree with this machine's.
+    ClockOff {
+        /// Seconds that theirs are ahead.
+        ahead_s: i64,
+    },
+    /// This machine's clock was set.
+    ClockSet {
+        /// Seconds that it was moved forward.
+        by_s: i64,
+    },
+    /// The disk refuses shares.
+    StoreFailing {
+        /// Shares that wait in memory.
+        shares: usize,
+        /// For how long.
+        for_s: u32,
+        /// The store's error.
+        cause: String,
+    },
+    /// The disk takes shares again.
+    StoreRecovered {
+        /// Shares that waited and are saved now.
+        shares: usize,
+    },
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LookingForPeers | Self::NoPeerYet => {
+                write!(f, "no peer yet: work withheld until one is synced, or for {ALONE_AFTER_S} s")
+            }
+            Self::LastPeerGone => f.write_str("no synced peer left, mining continues solo"),
+            Self::MiningSolo { looks_for_peers, has_work } => {
+                let once = if *has_work { "" } else { " once bitcoind gives work" };
+                if *looks_for_peers {
+                    write!(
+                        f,
+                        "no peer reachable, mining solo{once} until one is: a block found meanwhile pays the miners \
+                         whose shares this node holds"
+                    )
+                } else {
+                    write!(f, "no way to find peers configured, mining solo{once} until one connects")
+                }
+            }
+            Self::Syncing => {
+                f.write_str("syncing: comparing the sharechain with the peers' and fetching missing shares")
+            }
+            Self::Synced { peers, height } => match height {
+                Some(height) => write!(f, "synced with {peers} peers at share height {height}"),
+                None => write!(f, "synced with {peers} peers, the sharechain is empty"),
+            },
+            Self::Fetching(progress) => {
+                let Progress { done, total, rate_per_s, eta_s } = progress;
+                write!(f, "fetching shares: {done} of {total}, {rate_per_s:.0} per second, time left: ")?;
+                match eta_s {
+                    Some(eta_s) => write!(f, "{eta_s} s"),
+                    None => f.write_str("unknown"),
+                }
+            }
+            Self::CandidateJudged(outcome) => write!(f, "candidate chain of peers judged: {outcome:?}"),
+            Self::Reorganised { old, new, depth } => write!(
+                f,
+                "sharechain reorganised to a heavier chain: old tip {old}, new tip {new}, {depth} shares left behind"
+            ),
+            Self::NewTip(id) => write!(f, "new tip: share {id}"),
+            Self::ShareVerdict { id, source, verdict } => write!(f, "share {id} from {source:?}: {verdict:?}"),
+            Self::OwnShareRejected { id, rule, why } => {
+                write!(f, "own share rejected: {id} breaks rule {}: {why}", *rule as u8)
+            }
+            Self::OwnShareLost(id) => write!(f, "own share lost: {id} could not be verified in time"),
+            Self::JobFailed(error) => write!(f, "no job: {error}"),
+            Self::NoWindow(error) => write!(f, "no job: {error}"),
+            Self::TemplateTooLow { height, min } => write!(
+                f,
+                "no work: bitcoind's template is for block {height}, but shares below block {min} no longer count"
+            ),
+            Self::BlockReassembled { id, height } => write!(f, "peer found Bitcoin block {id} at height {height}"),
+            Self::BlockIncomplete(id) => {
+                write!(f, "peer's Bitcoin block {id} given up: no peer has its missing transactions")
+            }
+            Self::BlockUnlinked(id) => write!(f, "peer's Bitcoin block {id} given up: its parent is unknown"),
+            Self::BlockInvalid { peer, error } => write!(f, "peer {peer} announced an invalid Bitcoin block: {error}"),
+            Self::BlockNotAnnounced { height, error } => {
+                write!(f, "own block at height {height} not announced to peers: {error}")
+            }
+            Self::ClockOff { ahead_s } => {
+                write!(f, "system clock is off: peers agree on a time {ahead_s} s ahead of it; set it (NTP)")
+            }
+            Self::ClockSet { by_s } => write!(f, "system clock was set by {by_s} s"),
+            Self::StoreFailing { shares, for_s, cause } => write!(
+                f,
+                "SHARES ARE NOT STORED: {shares} wait in memory, for {for_s} s now, and are lost with this process \
+                 unless peers have them; free disk space: {cause}"
+            ),
+            Self::StoreRecovered { shares } => {
+                write!(f, "share store writable again, backlog of {shares} shares saved")
+            }
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Peers and the requests between them, as the core names them.
+
+use std::fmt;
+
+/// A netgroup as a number of 24 bits in the upper part of a handle; zero stands for peers that belong to none.
+const NETGROUP_SHIFT: u32 = 40;
+
+/// A connected peer. One that disconnects and returns has another handle; no handle is used twice.
+///
+/// The upper bits hold the peer's netgroup, see [`Self::netgroup`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PeerHandle(pub u64);
+
+impl PeerHandle {
+    /// The `serial`th peer, in a netgroup that is identified by 24 bits: zero for the operator's own network, whose
+    /// peers are not counted together.
+    pub const fn new(netgroup: u32, serial: u64) -> Self {
+        Self((netgroup as u64) << NETGROUP_SHIFT | serial & ((1 << NETGROUP_SHIFT) - 1))
+    }
+
+    /// What peers have in common whose addresses are easily obtained together (an IPv4 /24, an IPv6 /48), also one peer
+    /// that reconnects. `None` for peers on the operator's own network.
+    pub const fn netgroup(self) -> Option<u64> {
+        match self.0 >> NETGROUP_SHIFT {
+            0 => None,
+            netgroup => Some(netgroup),
+        }
+    }
+}
+
+impl fmt::Display for PeerHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// A request that this node made; the response carries the same id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RequestId(pub u64);
+
+/// A peer's request that waits for this node's response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct InboundId(pub u64);
+
+/// Why a request has no response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RequestFailed {
+    /// The network thread's inbox had no room for it.
+    #[error("the request was not sent")]
+    NotSent,
+    /// The peer is not connected, or disconnected meanwhile.
+    #[error("the peer disconnected")]
+    Disconnected,
+    /// Too many requests to this peer are in flight.
+    #[error("too many requests to this peer are in flight")]
+    TooMany,
+    /// No response in time.
+    #[error("no response in time")]
+    TimedOut,
+    /// The peer closed the stream without a response.
+    #[error("the peer gave no response")]
+    Refused,
+    /// The response is too long or not a message; the peer has been penalised already.
+    #[error("the response is not a valid message")]
+    Malformed,
+}
+
+/// A gossiped message that waits for its verdict: the digest of a share, or the hash of a block announcement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GossipId(pub [u8; 32]);
+
+/// What becomes of a gossiped message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GossipVerdict {
+    /// It is relayed.
+    Accept,
+    /// It is not relayed; no peer is to blame.
+    Ignore,
+    /// It is not relayed; the peer that sent it loses score. A ban needs a penalty as well.
+    Reject,
+}

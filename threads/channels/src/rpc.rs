@@ -1,0 +1,24 @@
+//! The inboxes of the threads that call bitcoind.
+
+use p2pool_core::node::{HeaderCommand, PeerBlock};
+use p2pool_core::work::FoundBlock;
+
+/// A message to the anchor thread.
+#[derive(Debug)]
+pub enum ToAnchor {
+    /// Ask bitcoind about headers.
+    Command(HeaderCommand),
+    /// End.
+    Stop,
+}
+
+/// A message to the submit thread.
+#[derive(Debug)]
+pub enum ToSubmit {
+    /// A block of this node's miners.
+    Own(FoundBlock),
+    /// A block that another node found.
+    Peer(PeerBlock),
+    /// Finish what is in progress and end.
+    Stop,
+}

@@ -17,7 +17,8 @@
 //! | [`wire`] | what nodes send each other, as types with limits, and its CBOR |
 //! | [`peer`] | peers and the requests between them |
 //! | [`node`] | the node as one state machine |
-//! | [`status`] | counters and snapshots for onlookers |
+//! | [`metrics`] | counters, gauges and histograms for Prometheus |
+//! | [`status`] | the published snapshots |
 //! | [`config`] | the validated settings as plain data |
 //!
 //! The rules themselves are in `consensus.md` beside this file; code cites its sections.
@@ -27,6 +28,7 @@ extern crate self as p2pool_core;
 
 pub mod bytes;
 pub mod config;
+pub mod metrics;
 pub mod node;
 pub mod params;
 pub mod payouts;

@@ -2,116 +2,21 @@
 
 mod bitcoind;
 mod blocks;
-mod histogram;
 mod peers;
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
 pub use bitcoind::{BitcoindProblem, BitcoindProblemKind, BitcoindStatus};
 pub use blocks::{BlockFate, BlocksStatus, OwnBlock, OwnBlocksStatus, SubmitOutcome, WatchedBlocks};
-pub use histogram::{LatencyHistogram, LatencySnapshot, LATENCY_BOUNDS_US};
 pub use peers::{Direction, LooksBy, PeerStatus, PeersStatus};
+
+use serde::Serialize;
 
 use crate::sharechain::Tree;
 use crate::sync::SyncState;
 use crate::units::UnixTime;
 use crate::work::Job;
 use crate::work::NoWork;
-
-/// A number that only grows, or a gauge that is overwritten; readers may be a moment behind.
-#[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
-
-impl Counter {
-    /// One more.
-    pub fn add_one(&self) {
-        self.add(1);
-    }
-
-    /// `more` more.
-    pub fn add(&self, more: u64) {
-        self.0.fetch_add(more, Ordering::Relaxed);
-    }
-
-    /// Overwrites a gauge.
-    pub fn set(&self, value: u64) {
-        self.0.store(value, Ordering::Relaxed);
-    }
-
-    /// The number now.
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// Everything counted, one field an event; each has one thread that writes it.
-#[derive(Debug, Default)]
-pub struct Counters {
-    /// Answers of miners that met their difficulty (stratum).
-    pub shares_accepted: Counter,
-    /// Answers refused as malformed: error 20 (stratum).
-    pub shares_rejected_malformed: Counter,
-    /// Answers refused as stale: error 21 (stratum).
-    pub shares_rejected_stale: Counter,
-    /// Answers refused as known: error 22 (stratum).
-    pub shares_rejected_duplicate: Counter,
-    /// Answers refused as too easy: error 23 (stratum).
-    pub shares_rejected_low_difficulty: Counter,
-    /// Answers refused before authorize or subscribe: errors 24 and 25 (stratum).
-    pub shares_rejected_unauthorised: Counter,
-    /// Answers refused because there were too many, or the node could not take them: error 20 (stratum).
-    pub shares_rejected_busy: Counter,
-    /// Sessions open now (stratum; a gauge).
-    pub sessions: Counter,
-    /// Bytes from miners (stratum).
-    pub stratum_bytes_in: Counter,
-    /// Bytes for miners (stratum).
-    pub stratum_bytes_out: Counter,
-    /// Headers that met Bitcoin's target (stratum).
-    pub blocks_found: Counter,
-    /// What bitcoind said to blocks that this node's miners found (rpc/submit).
-    pub own_blocks: SubmitCounters,
-    /// What bitcoind said to blocks that other nodes found (rpc/submit).
-    pub peers_blocks: SubmitCounters,
-    /// Failed questions to bitcoind (rpc).
-    pub rpc_errors: Counter,
-    /// Unix time in seconds of the last template; 0: none yet (rpc/poll; a gauge).
-    pub template_time_s: Counter,
-    /// Templates taken from bitcoind (rpc/poll and rpc/anchor).
-    pub templates: Counter,
-    /// From a miner's bytes to the answer in its socket (stratum).
-    pub submit_latency: LatencyHistogram,
-    /// From a job's arrival to its last byte in the last miner's socket or queue (stratum).
-    pub job_fanout: LatencyHistogram,
-}
-
-/// What bitcoind said to blocks.
-#[derive(Debug, Default)]
-pub struct SubmitCounters {
-    /// Blocks that it took.
-    pub accepted: Counter,
-    /// Blocks that it refused.
-    pub rejected: Counter,
-    /// Attempts that did not reach it.
-    pub failed: Counter,
-}
-
-impl Counters {
-    /// Answers of miners that were refused, for whatever reason.
-    pub fn shares_rejected(&self) -> u64 {
-        [
-            &self.shares_rejected_malformed,
-            &self.shares_rejected_stale,
-            &self.shares_rejected_duplicate,
-            &self.shares_rejected_low_difficulty,
-            &self.shares_rejected_unauthorised,
-            &self.shares_rejected_busy,
-        ]
-        .iter()
-        .fold(0, |sum, counter| sum.saturating_add(counter.get()))
-    }
-}
 
 /// All miners of this node at one moment; the stratum thread makes a new one every few seconds.
 #[derive(Clone, Debug, Default)]
@@ -147,21 +52,36 @@ pub struct MinerStatus {
     pub coinbase_too_large: bool,
 }
 
-/// Refused shares by reason.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Rejections {
+/// One value for each reason to reject a submit: a count by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Rejections<T = u64> {
     /// Error 20: not understood or not allowed.
-    pub malformed: u64,
-    /// Error 20: too many, or the node could not take them.
-    pub busy: u64,
-    /// Error 21: of a job that is gone.
-    pub stale: u64,
-    /// Error 22: seen before.
-    pub duplicate: u64,
-    /// Error 23: too easy.
-    pub low_difficulty: u64,
-    /// Errors 24 and 25: before authorize or subscribe.
-    pub unauthorised: u64,
+    pub malformed: T,
+    /// Error 20: too many submits, or the node is too busy to take them.
+    pub busy: T,
+    /// Error 21: the job is unknown or stale.
+    pub stale: T,
+    /// Error 22: submitted before.
+    pub duplicate: T,
+    /// Error 23: the hash does not meet the miner's difficulty.
+    pub low_difficulty: T,
+    /// Errors 24 and 25: sent before authorize or subscribe.
+    pub unauthorised: T,
+}
+
+impl<T> Rejections<T> {
+    /// Returns the values of all reasons.
+    pub fn values(&self) -> [&T; 6] {
+        let Self { malformed, busy, stale, duplicate, low_difficulty, unauthorised } = self;
+        [malformed, busy, stale, duplicate, low_difficulty, unauthorised]
+    }
+}
+
+impl Rejections {
+    /// Returns the number of rejected submits, whatever the reason.
+    pub fn total(&self) -> u64 {
+        self.values().into_iter().sum()
+    }
 }
 
 /// The sharechain as it was at one moment; the chain thread makes a new one with every change, at most every two

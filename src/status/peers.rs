@@ -17,14 +17,6 @@ pub struct PeersStatus {
     pub peers: Vec<PeerStatus>,
     /// Nodes and addresses that are banned now.
     pub banned: usize,
-    /// Bytes that came from other nodes since the start, with all that encryption and framing add.
-    pub bytes_in: u64,
-    /// Bytes that went to other nodes since the start.
-    pub bytes_out: u64,
-    /// What was held against nodes since the start.
-    pub offences: u64,
-    /// Nodes that were banned since the start.
-    pub bans: u64,
 }
 
 /// The ways that a node has to find others.

@@ -7,8 +7,8 @@ use super::duplicates::SeenHashes;
 use super::extranonces::Extranonces;
 use super::job_table::{Current, JobTable};
 use super::limits::Limits;
+use crate::metrics::Metrics;
 use crate::params::{ChainParams, Network};
-use crate::status::Counters;
 use crate::work::Job;
 use crate::work::{FoundBlock, FoundShare, NoWork, WorkUpdate};
 
@@ -77,7 +77,7 @@ pub struct Pool {
     pub(super) jobs: JobTable,
     pub(super) seen: SeenHashes,
     pub(super) extranonces: Extranonces,
-    pub(super) counters: Arc<Counters>,
+    pub(super) counters: Arc<Metrics>,
     /// Why there is no job, if a reason was given.
     pub(super) no_work: Option<NoWork>,
     handed_over: HandedOver,
@@ -91,7 +91,7 @@ impl Pool {
         start_difficulty: Difficulty,
         limits: Limits,
         first_extranonce: u32,
-        counters: Arc<Counters>,
+        counters: Arc<Metrics>,
     ) -> Self {
         Self {
             limits,

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use allocations::allocations_of;
 use crossbeam_channel::{bounded, Receiver, Sender};
 use fixtures::{answer, solve, submit_params, JobSpec, EASIEST, HARDEST, JOB_TIME};
+use p2pool_core::metrics::Metrics;
 use p2pool_core::params::{ChainParams, Network};
-use p2pool_core::status::Counters;
 use p2pool_core::stratum::{Busy, Difficulty, Limits, News, Now, Outlets, Pool, Session, Step};
 use p2pool_core::work::{Answer, Job, Judged};
 use p2pool_core::work::{FoundBlock, FoundShare, WorkUpdate};
@@ -41,17 +41,19 @@ struct Miner {
     out: Vec<u8>,
     outlets: Channel,
     inbox: Receiver<FoundShare>,
+    metrics: Arc<Metrics>,
 }
 
 impl Miner {
     fn new() -> Self {
         let params = ChainParams::standard(Network::Regtest);
         let start = Difficulty::new(1.0).unwrap();
-        let pool = Pool::new(&params, start, Limits::default(), 0, Arc::new(Counters::default()));
+        let metrics = Arc::new(Metrics::default());
+        let pool = Pool::new(&params, start, Limits::default(), 0, Arc::clone(&metrics));
         let now = Now { uptime_ms: 0, time: JOB_TIME };
         let session = Session::new(&pool, now);
         let (sender, inbox) = bounded(1024);
-        let mut miner = Self { pool, session, now, out: Vec::new(), outlets: Channel(sender), inbox };
+        let mut miner = Self { pool, session, now, out: Vec::new(), outlets: Channel(sender), inbox, metrics };
         miner.send(br#"{"id":1,"method":"mining.subscribe","params":["x"]}"#);
         miner.send(br#"{"id":2,"method":"mining.authorize","params":["worker","x"]}"#);
         miner
@@ -63,6 +65,8 @@ impl Miner {
         let Self { pool, session, now, out, outlets, .. } = self;
         let mut step = Step { pool, now: *now, out, outlets };
         session.on_bytes(line, &mut step).and_then(|()| session.on_bytes(b"\n", &mut step)).unwrap();
+        // As the stratum thread does for each submit.
+        self.metrics.submit_latency.observe(0.001);
     }
 
     fn announce(&mut self, spec: JobSpec) -> Arc<Job> {

@@ -42,7 +42,7 @@ impl Session {
         let in_time = self.submits.take(limits.submits_per_s, limits.submit_burst, step.now.uptime_ms);
         match self.judge(params, in_time, step) {
             Ok((credit, hash)) => {
-                step.pool.counters.shares_accepted.add_one();
+                step.pool.counters.shares_accepted.inc();
                 self.tally.accept(credit, &hash, step.now);
                 reply::result(step.out, id, "true");
                 if self.pace.on_share(credit, step.now.uptime_ms) {
@@ -123,7 +123,7 @@ impl Session {
         let worker = self.finder();
         let (job, extranonce) = (Arc::clone(&known.job), answer.extranonce);
         step.outlets.block(FoundBlock { job, header: *header, hash: *hash, extranonce, worker });
-        step.pool.counters.blocks_found.add_one();
+        step.pool.counters.blocks_found.inc();
     }
 
     /// Who found a block, for the log.
@@ -161,12 +161,12 @@ fn check_time(job: &Job, time: u32, now: Now) -> Result<(), Reject> {
 fn count_rejected(pool: &Pool, reject: Reject) {
     let counters = &pool.counters;
     let counter = match reject {
-        Reject::Malformed(_) => &counters.shares_rejected_malformed,
-        Reject::TooMany | Reject::Busy => &counters.shares_rejected_busy,
-        Reject::UnknownJob | Reject::Stale => &counters.shares_rejected_stale,
-        Reject::Duplicate => &counters.shares_rejected_duplicate,
-        Reject::LowDifficulty => &counters.shares_rejected_low_difficulty,
-        Reject::Unauthorised | Reject::NotSubscribed => &counters.shares_rejected_unauthorised,
+        Reject::Malformed(_) => &counters.shares_rejected.malformed,
+        Reject::TooMany | Reject::Busy => &counters.shares_rejected.busy,
+        Reject::UnknownJob | Reject::Stale => &counters.shares_rejected.stale,
+        Reject::Duplicate => &counters.shares_rejected.duplicate,
+        Reject::LowDifficulty => &counters.shares_rejected.low_difficulty,
+        Reject::Unauthorised | Reject::NotSubscribed => &counters.shares_rejected.unauthorised,
     };
-    counter.add_one();
+    counter.inc();
 }

@@ -65,7 +65,7 @@ fn what_is_shown_is_what_bitcoind_and_the_store_have() {
     let metrics = get(&pool, "/metrics").1;
     let store_bytes = metrics.lines().find_map(|line| line.strip_prefix("p2pool_store_bytes "));
     assert!(store_bytes.is_some_and(|bytes| bytes.parse::<f64>().unwrap() > 0.0), "{store_bytes:?} in:\n{metrics}");
-    assert!(metrics.lines().any(|line| line == "p2pool_mining_alone 1"), "{metrics}");
+    assert!(metrics.lines().any(|line| line == "p2pool_mining_solo 1"), "{metrics}");
     let found = hashes(&blocks);
     assert!(found.is_superset(&shares), "on regtest each share is a block: {found:?}, {shares:?}");
     let mut orphaned = 0;

@@ -8,10 +8,10 @@ use std::sync::{Arc, LazyLock};
 
 use bitcoin::hashes::Hash as _;
 use bitcoin::BlockHash;
+use p2pool_core::metrics::Metrics;
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::share::coinbase::Payout;
 use p2pool_core::share::{header_hash, CoinbaseTag, PayoutScript, ShareId};
-use p2pool_core::status::Counters;
 use p2pool_core::stratum::{Busy, Close, Difficulty, Limits, News, Now, Outlets, Pool, Session, Step};
 use p2pool_core::units::{Bits, BlockHeight, Sats, ShareHeight, UnixTime, Work};
 use p2pool_core::work::{make_job, Answer, Job, JobId, NextShare, Template};
@@ -182,7 +182,7 @@ impl Outlets for Outbox {
 /// A pool with one miner.
 struct Story {
     pool: Pool,
-    counters: Arc<Counters>,
+    counters: Arc<Metrics>,
     session: Session,
     now: Now,
     next_job: usize,
@@ -205,7 +205,7 @@ pub fn check(data: &[u8]) -> Outcome {
 
 impl Story {
     fn new() -> Self {
-        let counters = Arc::new(Counters::default());
+        let counters = Arc::new(Metrics::default());
         let params = ChainParams::standard(Network::Regtest);
         let start_difficulty = Difficulty::new(1.0).expect("1 is a difficulty");
         let pool = Pool::new(&params, start_difficulty, Limits::default(), FIRST_EXTRANONCE, Arc::clone(&counters));

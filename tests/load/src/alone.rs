@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crossbeam_channel::{bounded, RecvTimeoutError, Sender};
 use p2pool_core::config::StratumConfig;
+use p2pool_core::metrics::Metrics;
 use p2pool_core::params::{ChainParams, Network};
-use p2pool_core::status::Counters;
 use p2pool_core::units::Bits;
 use p2pool_core::work::WorkUpdate;
 use p2pool_stratum::{StopHandle, Stratum, StratumError, StratumOuts};
@@ -35,7 +35,7 @@ pub fn start(sessions_max: usize) -> Result<Alone, StratumError> {
         StratumConfig { port: 0, start_difficulty: 1e6, sessions_max },
         &ChainParams::standard(Network::Regtest),
         StratumOuts { chain, submit },
-        Arc::new(Counters::default()),
+        Arc::new(Metrics::default()),
     )?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, stratum.local_addr().port()));
     let (stop, jobs) = (stratum.stop_handle(), stratum.jobs());

@@ -11,7 +11,7 @@ const firstOf = shortened('shares-more', { wide: 10, phone: 5 }, () => showShare
 /** Shows the latest shares. */
 export function showShares(status, now) {
   const shares = status.recent_shares;
-  const { share_count: all, uncle_count: uncles, orphan_count: orphans } = status;
+  const { share_count: all, uncle_count: uncles, uncredited_count: orphans } = status;
   setText($('shares-note'), all ? `${count(all)} held, ${plural(uncles, 'uncle')}, ${count(orphans)} not on the chain` : '');
   show($('shares-empty'), shares.length === 0);
   setText($('shares-empty'), whyNoShares(status) ? 'No shares are held yet.' : 'No shares yet. The first one appears as soon as a miner of the pool finds it.');

@@ -35,15 +35,16 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use mio::Waker;
 use p2pool_channels::BrowserSender;
+use p2pool_core::metrics::Metrics;
 use p2pool_core::params::ChainParams;
 use p2pool_core::share::PayoutScript;
 use p2pool_core::status::{
-    BitcoindStatus, BlocksStatus, ChainStatus, Counters, MinersStatus, OwnBlocksStatus, PeersStatus, WatchedBlocks,
+    BitcoindStatus, BlocksStatus, ChainStatus, MinersStatus, OwnBlocksStatus, PeersStatus, WatchedBlocks,
 };
 use thiserror::Error;
 
 use relay::Hosts;
-pub use relay::{Relay, WebCounters};
+pub use relay::Relay;
 pub use server::Server;
 
 /// What onlookers are told of this node's settings.
@@ -70,8 +71,8 @@ pub struct HttpConfig {
 /// What other threads publish.
 #[derive(Clone)]
 pub struct Sources {
-    /// Counts of all threads.
-    pub counters: Arc<Counters>,
+    /// What all threads count.
+    pub metrics: Arc<Metrics>,
     /// By the chain thread.
     pub chain: Arc<ArcSwap<ChainStatus>>,
     /// By the stratum thread.
@@ -133,10 +134,9 @@ impl Http {
         let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let hosts = Hosts::new(&machine, &config.host_names);
         let asked = Arc::new(AtomicBool::new(false));
-        let counters = Arc::new(WebCounters::default());
         let place = socket::Place::make(&config.chain_dir)?;
-        let relay = Relay::open(place.path().to_owned(), hosts, Arc::clone(&counters), Arc::clone(&asked))?;
-        let server = Server::open(place, config, sources, counters, Arc::clone(&asked))?;
+        let relay = Relay::open(place.path().to_owned(), hosts, Arc::clone(&sources.metrics), Arc::clone(&asked))?;
+        let server = Server::open(place, config, sources, Arc::clone(&asked))?;
         let stop = StopHandle { asked, relay: relay.waker(), server: server.unblocker() };
         Ok(Self { relay, server, stop })
     }

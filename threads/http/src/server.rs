@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use tiny_http::{Header, Method, Request, Response, StatusCode};
 
-use crate::relay::WebCounters;
 use crate::site::{Reply, Site};
 use crate::socket::Place;
 use crate::{HttpConfig, HttpError, Sources};
@@ -44,10 +43,9 @@ impl Server {
         place: Place,
         config: HttpConfig,
         sources: Sources,
-        web: Arc<WebCounters>,
         stop_asked: Arc<AtomicBool>,
     ) -> Result<Self, HttpError> {
-        let site = Site::open(config, sources, web)?;
+        let site = Site::open(config, sources)?;
         let failed = |cause| HttpError::File { path: place.path().to_owned(), cause };
         let listener = UnixListener::bind(place.path()).map_err(failed)?;
         let http =

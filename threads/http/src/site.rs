@@ -18,8 +18,7 @@ use crate::api::ErrorDocument;
 use crate::assets::{self, Asset};
 use crate::found::Found;
 use crate::history::{History, Sample, DIR as HISTORY_DIR, SAMPLE_INTERVAL};
-use crate::metrics::{self, Extras};
-use crate::relay::WebCounters;
+use crate::metrics;
 use crate::view::{parse_id, View};
 use crate::{HttpConfig, HttpError, Sources};
 
@@ -45,7 +44,6 @@ pub struct Reply {
 pub struct Site {
     config: HttpConfig,
     sources: Sources,
-    web: Arc<WebCounters>,
     assets: Vec<Asset>,
     history: History,
     found: Found,
@@ -62,7 +60,7 @@ impl Site {
     ///
     /// # Errors
     /// The folder for it cannot be made.
-    pub fn open(config: HttpConfig, sources: Sources, web: Arc<WebCounters>) -> Result<Self, HttpError> {
+    pub fn open(config: HttpConfig, sources: Sources) -> Result<Self, HttpError> {
         let history = History::open(&config.chain_dir)?;
         let found = Found::open(&config.chain_dir.join(HISTORY_DIR));
         let now = Instant::now();
@@ -70,7 +68,6 @@ impl Site {
             window: Window::new(&config.params),
             config,
             sources,
-            web,
             assets: assets::all(),
             history,
             found,
@@ -204,12 +201,8 @@ impl Site {
     }
 
     fn metrics(&self, view: &View, now: Instant) -> Reply {
-        let extras = Extras {
-            uptime_secs: self.uptime_secs(now),
-            web: &self.web,
-            store_bytes: std::fs::metadata(&self.config.store_file).ok().map(|data| data.len()),
-        };
-        let body = metrics::text(view, &extras);
+        let store_bytes = std::fs::metadata(&self.config.store_file).ok().map(|data| data.len());
+        let body = metrics::text(view, self.uptime_secs(now), store_bytes);
         Reply { code: 200, content_type: metrics::CONTENT_TYPE, body, etag: None }
     }
 }

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use p2pool_core::metrics::Metrics;
 use p2pool_core::payouts::EntrySource as _;
 use p2pool_core::share::ShareId;
 use p2pool_core::sharechain::{Node, Tree};
-use p2pool_core::status::{BitcoindStatus, ChainStatus, Counters, MinersStatus, PeersStatus};
+use p2pool_core::status::{BitcoindStatus, ChainStatus, MinersStatus, PeersStatus};
 use p2pool_core::stratum::Difficulty;
 use p2pool_core::sync::SyncState;
 use p2pool_core::units::{Bits, Target, UnixTime};
@@ -21,8 +22,8 @@ const RATE_WINDOW_MAX_S: u32 = 3_600;
 pub struct View {
     /// When it was taken.
     pub now: UnixTime,
-    /// Counts.
-    pub counters: Arc<Counters>,
+    /// What threads count.
+    pub metrics: Arc<Metrics>,
     /// The sharechain.
     pub chain: Arc<ChainStatus>,
     /// This node's miners.
@@ -38,7 +39,7 @@ impl View {
     pub fn take(sources: &Sources, now: UnixTime) -> Self {
         Self {
             now,
-            counters: Arc::clone(&sources.counters),
+            metrics: Arc::clone(&sources.metrics),
             chain: sources.chain.load_full(),
             miners: sources.miners.load_full(),
             peers: sources.peers.load_full(),
@@ -74,8 +75,7 @@ impl View {
 
     /// Seconds since bitcoind last gave a template; `None` if it never did.
     pub fn template_age_s(&self) -> Option<u32> {
-        let time = u32::try_from(self.counters.template_time_s.get()).unwrap_or(u32::MAX);
-        (time > 0).then(|| self.now.since(UnixTime(time)))
+        Some(self.now.since(self.metrics.template_time()?))
     }
 
     /// Hashes per second of the whole pool: the work of the last shares by the time it took.

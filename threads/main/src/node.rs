@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use p2pool_core::config::{Config, RpcAuth, RpcConfig};
-use p2pool_core::status::Counters;
+use p2pool_core::metrics::Metrics;
 
 use crate::folder::ChainDir;
 use crate::shutdown;
@@ -57,7 +57,7 @@ pub fn run(config: &Config) -> Result<(), NodeError> {
     let events = threads.sender();
     threads.spawn(ThreadName::Signals, move || signals::run(signals, &events))?;
 
-    let counters = Arc::new(Counters::default());
+    let counters = Arc::new(Metrics::default());
     let parts = Parts::open(config, &folder, &counters)?;
     let chain = parts.chain_status();
     let stages = parts.start(&mut threads)?;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use p2pool_core::status::{ChainStatus, Counters};
+use p2pool_core::metrics::Metrics;
+use p2pool_core::status::ChainStatus;
 use p2pool_core::sync::SyncState;
 use p2pool_core::units::ShareHeight;
 
@@ -39,9 +40,9 @@ pub struct StatusLine {
 
 impl StatusLine {
     /// The line now; `now_s` is Unix time in seconds.
-    pub fn next(&mut self, counters: &Counters, chain: ChainFigures, now_s: u64) -> String {
+    pub fn next(&mut self, counters: &Metrics, chain: ChainFigures, now_s: u64) -> String {
         let accepted = counters.shares_accepted.get();
-        let rejected = counters.shares_rejected();
+        let rejected = counters.shares_rejected.total();
         let mut line = format!(
             "{} miners; answers since the last such line: {} accepted, {} rejected; sharechain ",
             counters.sessions.get(),
@@ -59,9 +60,9 @@ impl StatusLine {
         if chain.alone {
             line += "MINING ALONE, FOR NO OTHER NODE IS REACHABLE; ";
         }
-        line += &match counters.template_time_s.get() {
-            0 => "no template yet; ".to_owned(),
-            time_s => format!("template {} s old; ", now_s.saturating_sub(time_s)),
+        line += &match counters.template_time() {
+            None => "no template yet; ".to_owned(),
+            Some(time) => format!("template {} s old; ", now_s.saturating_sub(time.0.into())),
         };
         line += &format!(
             "blocks: {} found, {} accepted, {} rejected",
@@ -79,7 +80,7 @@ mod tests {
 
     #[test]
     fn the_line_says_what_is_new() {
-        let (counters, mut status) = (Counters::default(), StatusLine::default());
+        let (counters, mut status) = (Metrics::default(), StatusLine::default());
         assert_eq!(
             status.next(&counters, ChainFigures::default(), 1_000),
             "0 miners; answers since the last such line: 0 accepted, 0 rejected; sharechain empty; no template yet; \
@@ -87,19 +88,19 @@ mod tests {
         );
         let seven = ChainFigures { tip_height: Some(ShareHeight(7)), shares: 9, ..ChainFigures::default() };
         counters.sessions.set(2);
-        counters.shares_accepted.add(10);
-        counters.shares_rejected_stale.add(1);
-        counters.shares_rejected_low_difficulty.add(2);
+        counters.shares_accepted.inc_by(10);
+        counters.shares_rejected.stale.inc_by(1);
+        counters.shares_rejected.low_difficulty.inc_by(2);
         counters.template_time_s.set(990);
-        counters.blocks_found.add(2);
-        counters.own_blocks.accepted.add_one();
-        counters.own_blocks.rejected.add_one();
+        counters.blocks_found.inc_by(2);
+        counters.own_blocks.accepted.inc();
+        counters.own_blocks.rejected.inc();
         assert_eq!(
             status.next(&counters, seven, 1_000),
             "2 miners; answers since the last such line: 10 accepted, 3 rejected; sharechain height 7, 9 shares held; \
              template 10 s old; blocks: 2 found, 1 accepted, 1 rejected"
         );
-        counters.shares_accepted.add(1);
+        counters.shares_accepted.inc_by(1);
         let failing = ChainFigures { unsaved: true, alone: true, ..seven };
         let line = status.next(&counters, failing, 1_000);
         assert!(line.contains("1 accepted, 0 rejected; ") && line.contains("SHARES WAIT IN MEMORY"), "{line}");

@@ -10,8 +10,9 @@ use crossbeam_channel::{bounded, Receiver, SendTimeoutError, Sender};
 use p2pool_chain::{Chain, ChainOuts};
 use p2pool_channels::{latest, LatestSender, TemplateUpdate, ToAnchor, ToChain, ToNetwork, ToSubmit};
 use p2pool_core::config::Config;
+use p2pool_core::metrics::Metrics;
 use p2pool_core::node::{Intervals, NodeConfig};
-use p2pool_core::status::{ChainStatus, Counters};
+use p2pool_core::status::ChainStatus;
 use p2pool_http::{Http, HttpConfig, Sources};
 use p2pool_p2p::P2p;
 use p2pool_rpc::{AnchorThread, Poll, PollStopper, Submit};
@@ -66,7 +67,7 @@ impl Parts {
     ///
     /// # Errors
     /// [`NodeError::Open`] names the part.
-    pub fn open(config: &Config, folder: &ChainDir, counters: &Arc<Counters>) -> Result<Self, NodeError> {
+    pub fn open(config: &Config, folder: &ChainDir, counters: &Arc<Metrics>) -> Result<Self, NodeError> {
         let (to_chain, chain_inbox) = bounded(TO_CHAIN_CAPACITY);
         let (to_submit, submit_inbox) = bounded(TO_SUBMIT_CAPACITY);
         let (to_anchor, anchor_inbox) = bounded(TO_ANCHOR_CAPACITY);
@@ -76,7 +77,7 @@ impl Parts {
         let outs = StratumOuts { chain: inboxes.chain.clone(), submit: inboxes.submit.clone() };
         let mut stratum = Stratum::open(config.stratum.clone(), &config.params, outs, Arc::clone(counters))
             .map_err(|cause| NodeError::open("the port for miners", cause))?;
-        let p2p = P2p::open(&config.p2p, &config.params, folder.path(), inboxes.chain.clone())
+        let p2p = P2p::open(&config.p2p, &config.params, folder.path(), inboxes.chain.clone(), Arc::clone(counters))
             .map_err(|cause| NodeError::open("the network of nodes", cause))?;
         let outs = ChainOuts {
             stratum: stratum.jobs(),
@@ -94,7 +95,7 @@ impl Parts {
         let chain = Chain::open(&params, node, folder.path(), chain_inbox, templates, outs)
             .map_err(|cause| NodeError::open("the sharechain", cause))?;
         let sources = Sources {
-            counters: Arc::clone(counters),
+            metrics: Arc::clone(counters),
             chain: chain.status(),
             miners: stratum.miners(),
             peers: p2p.status(),
@@ -172,7 +173,7 @@ fn open_rpc(
     folder: &ChainDir,
     to_chain: &Sender<ToChain>,
     (submit_inbox, anchor_inbox, news): (Receiver<ToSubmit>, Receiver<ToAnchor>, LatestSender<TemplateUpdate>),
-    counters: &Arc<Counters>,
+    counters: &Arc<Metrics>,
 ) -> Result<Rpc, NodeError> {
     let (rpc, params) = (&config.rpc, &config.params);
     let (poll, poll_stopper) = Poll::open(rpc, params, news.clone(), Arc::clone(counters))

@@ -11,6 +11,7 @@ use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::{connection_limits, identify, mdns, noise, ping, tcp, yamux, Swarm, SwarmBuilder};
 use log::warn;
+use p2pool_core::metrics::Metrics;
 
 use crate::codec::SyncCodec;
 use crate::dht::Dht;
@@ -19,7 +20,7 @@ use crate::error::P2pError;
 use crate::gossip::Gossip;
 use crate::names::{self, Names};
 use crate::peers::Places;
-use crate::traffic::{Counted, Traffic};
+use crate::traffic::Counted;
 
 /// Connections in all.
 pub const CONNECTIONS_MAX: u32 = 100;
@@ -92,7 +93,7 @@ pub struct Setup {
     /// Deadline of a question, from the asker's and the answerer's side.
     pub request_timeout: Duration,
     /// Where bytes on the wire are counted.
-    pub traffic: Arc<Traffic>,
+    pub metrics: Arc<Metrics>,
 }
 
 fn limits() -> connection_limits::ConnectionLimits {
@@ -150,7 +151,7 @@ fn impatient(stream: tcp::tokio::TcpStream) -> tcp::tokio::TcpStream {
 pub fn swarm(setup: Setup) -> Result<Swarm<Behaviour>, P2pError> {
     let key = setup.key.clone();
     let prologue = setup.names.noise_prologue.clone();
-    let traffic = Arc::clone(&setup.traffic);
+    let metrics = Arc::clone(&setup.metrics);
     let behaviour = behaviour(setup)?;
     let builder = SwarmBuilder::with_existing_identity(key)
         .with_tokio()
@@ -161,7 +162,7 @@ pub fn swarm(setup: Setup) -> Result<Swarm<Behaviour>, P2pError> {
             Ok(tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
                 .map(move |stream, _| {
                     let stream = impatient(stream);
-                    Counted::new(stream, Arc::clone(&traffic))
+                    Counted::new(stream, Arc::clone(&metrics))
                 })
                 .upgrade(Version::V1Lazy)
                 .authenticate(noise::Config::new(key)?.with_prologue(prologue))

@@ -15,6 +15,7 @@ use libp2p::swarm::SwarmEvent;
 use libp2p::{Multiaddr, Swarm};
 use log::{debug, error, info};
 use p2pool_channels::ToNetwork;
+use p2pool_core::metrics::Metrics;
 use p2pool_core::node::NetworkCommand;
 use p2pool_core::status::{LooksBy, PeersStatus};
 use p2pool_core::units::UnixTime;
@@ -26,7 +27,6 @@ use crate::names::Names;
 use crate::outbox::Outbox;
 use crate::peers::{Peers, Places};
 use crate::saved::Saved;
-use crate::traffic::Traffic;
 
 use on_gossip::Verdicts;
 use on_sync::Questions;
@@ -58,12 +58,9 @@ pub struct Node {
     questions: Questions,
     listening: Vec<Multiaddr>,
     status: Arc<ArcSwap<PeersStatus>>,
-    traffic: Arc<Traffic>,
+    metrics: Arc<Metrics>,
     published: Instant,
     saved: Instant,
-    /// Since the start.
-    offences: u64,
-    bans: u64,
     /// Somebody has let us in, and the log says so.
     joined: bool,
     /// Something that onlookers see has changed.
@@ -90,8 +87,8 @@ pub struct Parts {
     pub dialer: Dialer,
     /// What onlookers see.
     pub status: Arc<ArcSwap<PeersStatus>>,
-    /// Bytes on the wire.
-    pub traffic: Arc<Traffic>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
 }
 
 impl Node {
@@ -113,11 +110,9 @@ impl Node {
             questions: Questions::default(),
             listening: Vec::new(),
             status: parts.status,
-            traffic: parts.traffic,
+            metrics: parts.metrics,
             published: now,
             saved: now,
-            offences: 0,
-            bans: 0,
             joined: false,
             news: true,
         }
@@ -240,10 +235,6 @@ impl Node {
             looks_by: LooksBy { known: self.dialer.knows_others(), ..self.status.load().looks_by },
             peers: self.peers.statuses(),
             banned: self.swarm.behaviour().door.bans.len(),
-            bytes_in: self.traffic.bytes_in.get(),
-            bytes_out: self.traffic.bytes_out.get(),
-            offences: self.offences,
-            bans: self.bans,
             our_id,
         }));
     }

@@ -13,6 +13,7 @@ use libp2p::{Multiaddr, PeerId, Swarm};
 use log::{debug, warn};
 use p2pool_channels::{InboxFull, NetworkSender, ToChain, ToNetwork};
 use p2pool_core::config::P2pConfig;
+use p2pool_core::metrics::Metrics;
 use p2pool_core::params::ChainParams;
 use p2pool_core::status::{LooksBy, PeersStatus};
 use p2pool_core::units::UnixTime;
@@ -31,7 +32,6 @@ use crate::names::Names;
 use crate::node::{Node, Parts, BANS_FILE, PEERS_FILE};
 use crate::outbox::Outbox;
 use crate::peers::Places;
-use crate::traffic::Traffic;
 
 /// Messages that wait for the network thread. A full inbox loses announcements and questions; peers catch up by
 /// inventory.
@@ -81,8 +81,9 @@ impl P2p {
         params: &ChainParams,
         chain_dir: &Path,
         to_chain: Sender<ToChain>,
+        metrics: Arc<Metrics>,
     ) -> Result<Self, P2pError> {
-        Self::open_tuned(config, params, chain_dir, to_chain, Tuning::default())
+        Self::open_tuned(config, params, chain_dir, to_chain, metrics, Tuning::default())
     }
 
     pub(crate) fn open_tuned(
@@ -90,6 +91,7 @@ impl P2p {
         params: &ChainParams,
         chain_dir: &Path,
         to_chain: Sender<ToChain>,
+        metrics: Arc<Metrics>,
         tuning: Tuning,
     ) -> Result<Self, P2pError> {
         let setup_failed = |error: &dyn std::fmt::Display| P2pError::Setup(error.to_string());
@@ -103,7 +105,6 @@ impl P2p {
         let looks_by = LooksBy { bootnodes: !bootnodes.is_empty(), mdns: config.mdns, known: !known.is_empty() };
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| setup_failed(&error))?;
-        let traffic = Arc::new(Traffic::default());
         let swarm = {
             let _inside = runtime.enter();
             let mut swarm = swarm(Setup {
@@ -113,7 +114,7 @@ impl P2p {
                 mdns: config.mdns,
                 dht_server: config.dht_server,
                 request_timeout: tuning.request_timeout,
-                traffic: Arc::clone(&traffic),
+                metrics: Arc::clone(&metrics),
             })?;
             listen(&mut swarm, config.port)?;
             swarm
@@ -130,7 +131,7 @@ impl P2p {
             outbox: Outbox::new(to_chain),
             dialer: Dialer::new(our_id, bootnodes, &known, Instant::now()),
             status: Arc::clone(&status),
-            traffic,
+            metrics,
         });
         let (sender, inbox, stop) = inbox();
         Ok(Self { runtime, node, inbox, stop, sender, status })

@@ -6,34 +6,25 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::{AsyncRead, AsyncWrite};
-use p2pool_core::status::Counter;
-
-/// Bytes since the start.
-#[derive(Debug, Default)]
-pub struct Traffic {
-    /// From other nodes.
-    pub bytes_in: Counter,
-    /// To other nodes.
-    pub bytes_out: Counter,
-}
+use p2pool_core::metrics::{IntCounter, Metrics};
 
 /// A connection whose bytes are counted.
 pub struct Counted<S> {
     inner: S,
-    traffic: Arc<Traffic>,
+    metrics: Arc<Metrics>,
 }
 
 impl<S> Counted<S> {
     /// Counts what `inner` reads and writes from now on.
-    pub const fn new(inner: S, traffic: Arc<Traffic>) -> Self {
-        Self { inner, traffic }
+    pub const fn new(inner: S, metrics: Arc<Metrics>) -> Self {
+        Self { inner, metrics }
     }
 }
 
 /// Adds what was moved, if anything was.
-fn note(counter: &Counter, moved: Poll<Result<usize>>) -> Poll<Result<usize>> {
+fn note(counter: &IntCounter, moved: Poll<Result<usize>>) -> Poll<Result<usize>> {
     if let Poll::Ready(Ok(bytes)) = &moved {
-        counter.add(*bytes as u64);
+        counter.inc_by(*bytes as u64);
     }
     moved
 }
@@ -41,7 +32,7 @@ fn note(counter: &Counter, moved: Poll<Result<usize>>) -> Poll<Result<usize>> {
 impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Result<usize>> {
         let moved = Pin::new(&mut self.inner).poll_read(cx, buffer);
-        note(&self.traffic.bytes_in, moved)
+        note(&self.metrics.p2p_bytes_in, moved)
     }
 
     fn poll_read_vectored(
@@ -50,14 +41,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
         buffers: &mut [IoSliceMut<'_>],
     ) -> Poll<Result<usize>> {
         let moved = Pin::new(&mut self.inner).poll_read_vectored(cx, buffers);
-        note(&self.traffic.bytes_in, moved)
+        note(&self.metrics.p2p_bytes_in, moved)
     }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &[u8]) -> Poll<Result<usize>> {
         let moved = Pin::new(&mut self.inner).poll_write(cx, buffer);
-        note(&self.traffic.bytes_out, moved)
+        note(&self.metrics.p2p_bytes_out, moved)
     }
 
     fn poll_write_vectored(
@@ -66,7 +57,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
         buffers: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
         let moved = Pin::new(&mut self.inner).poll_write_vectored(cx, buffers);
-        note(&self.traffic.bytes_out, moved)
+        note(&self.metrics.p2p_bytes_out, moved)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
@@ -88,16 +79,16 @@ mod tests {
 
     #[test]
     fn bytes_that_moved_are_counted_and_no_others() {
-        let traffic = Arc::new(Traffic::default());
-        let mut stream = Counted::new(Cursor::new(vec![0_u8; 10]), Arc::clone(&traffic));
+        let metrics = Arc::new(Metrics::default());
+        let mut stream = Counted::new(Cursor::new(vec![0_u8; 10]), Arc::clone(&metrics));
         let mut buffer = [0; 64];
         assert_eq!(block_on(stream.read(&mut buffer)).unwrap(), 10);
         assert_eq!(block_on(stream.read(&mut buffer)).unwrap(), 0);
-        assert_eq!((traffic.bytes_in.get(), traffic.bytes_out.get()), (10, 0));
+        assert_eq!((metrics.p2p_bytes_in.get(), metrics.p2p_bytes_out.get()), (10, 0));
         stream.inner.set_position(0);
         block_on(stream.write_all(&[1; 7])).unwrap();
         let both = [IoSlice::new(&[2; 3]), IoSlice::new(&[3; 5])];
         assert_eq!(block_on(stream.write_vectored(&both)).unwrap(), 8);
-        assert_eq!((traffic.bytes_in.get(), traffic.bytes_out.get()), (10, 15));
+        assert_eq!((metrics.p2p_bytes_in.get(), metrics.p2p_bytes_out.get()), (10, 15));
     }
 }

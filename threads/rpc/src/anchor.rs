@@ -13,10 +13,11 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use log::debug;
 use p2pool_channels::{LatestSender, TemplateUpdate, ToAnchor, ToChain};
 use p2pool_core::config::RpcConfig;
+use p2pool_core::metrics::Metrics;
 use p2pool_core::node::{AnchorLookup, AnchorResult, Event, HeaderCommand};
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::sharechain::Anchor;
-use p2pool_core::status::{BlocksStatus, Counters, WatchedBlocks};
+use p2pool_core::status::{BlocksStatus, WatchedBlocks};
 use serde_json::json;
 
 use crate::client::Bounds;
@@ -46,7 +47,7 @@ pub struct AnchorThread {
     headers: Headers,
     inbox: Receiver<ToAnchor>,
     chain: Sender<ToChain>,
-    counters: Arc<Counters>,
+    counters: Arc<Metrics>,
     refresh: Refresh,
     fates: Fates,
     paused_until: Option<Instant>,
@@ -63,7 +64,7 @@ impl AnchorThread {
         inbox: Receiver<ToAnchor>,
         chain: Sender<ToChain>,
         news: LatestSender<TemplateUpdate>,
-        counters: Arc<Counters>,
+        counters: Arc<Metrics>,
     ) -> Result<Self, RpcError> {
         Ok(Self {
             node: Node::new(config, params)?,
@@ -126,7 +127,7 @@ impl AnchorThread {
     }
 
     fn failed(&mut self) {
-        self.counters.rpc_errors.add_one();
+        self.counters.rpc_errors.inc();
         self.paused_until = Some(Instant::now() + PAUSE_AFTER_FAILURE);
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use p2pool_channels::{LatestSender, TemplateUpdate};
-use p2pool_core::status::Counters;
+use p2pool_core::metrics::Metrics;
 use p2pool_core::units::UnixTime;
 use p2pool_core::work::Template;
 
@@ -15,11 +15,11 @@ use p2pool_core::work::Template;
 #[derive(Clone)]
 pub(crate) struct TemplateSink {
     slot: LatestSender<TemplateUpdate>,
-    counters: Arc<Counters>,
+    counters: Arc<Metrics>,
 }
 
 impl TemplateSink {
-    pub(crate) fn new(slot: LatestSender<TemplateUpdate>, counters: Arc<Counters>) -> Self {
+    pub(crate) fn new(slot: LatestSender<TemplateUpdate>, counters: Arc<Metrics>) -> Self {
         Self { slot, counters }
     }
 
@@ -30,8 +30,8 @@ impl TemplateSink {
 
     /// Work for the miners.
     pub(crate) fn put(&self, template: Template) {
-        self.counters.template_time_s.set(u64::from(UnixTime::from(SystemTime::now()).0));
-        self.counters.templates.add_one();
+        self.counters.template_time_s.set(i64::from(UnixTime::from(SystemTime::now()).0));
+        self.counters.templates.inc();
         self.slot.put(TemplateUpdate::Template(Arc::new(template)));
     }
 

@@ -11,8 +11,9 @@ use arc_swap::ArcSwap;
 use crossbeam_channel::{bounded, Receiver, RecvTimeoutError, Sender, TryRecvError};
 use p2pool_channels::{LatestSender, TemplateUpdate};
 use p2pool_core::config::RpcConfig;
+use p2pool_core::metrics::Metrics;
 use p2pool_core::params::ChainParams;
-use p2pool_core::status::{BitcoindStatus, Counters};
+use p2pool_core::status::BitcoindStatus;
 use ureq::Agent;
 
 use crate::backoff::Backoff;
@@ -29,7 +30,7 @@ const UNCHANGED_PAUSE: Duration = Duration::from_secs(1);
 pub struct Poll {
     node: Node,
     sink: TemplateSink,
-    counters: Arc<Counters>,
+    counters: Arc<Metrics>,
     health: Health,
     stop: Receiver<Infallible>,
 }
@@ -57,7 +58,7 @@ impl Poll {
         config: &RpcConfig,
         params: &ChainParams,
         news: LatestSender<TemplateUpdate>,
-        counters: Arc<Counters>,
+        counters: Arc<Metrics>,
     ) -> Result<(Self, PollStopper), RpcError> {
         let node = Node::new(config, params)?;
         let (sender, stop) = bounded(0);
@@ -113,7 +114,7 @@ impl Poll {
     }
 
     fn failed(&mut self, error: CallError) {
-        self.counters.rpc_errors.add_one();
+        self.counters.rpc_errors.inc();
         let is_wrong_network = matches!(error, CallError::WrongNetwork { .. });
         let is_downloading = matches!(error, CallError::InitialDownload(_));
         let downloaded_percent = if is_downloading { self.node.downloaded_percent() } else { None };

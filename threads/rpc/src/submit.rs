@@ -11,10 +11,11 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use log::{debug, error, info, warn};
 use p2pool_channels::{ToChain, ToSubmit};
 use p2pool_core::config::RpcConfig;
+use p2pool_core::metrics::{Metrics, SubmitCounters};
 use p2pool_core::node::{Event, PeerBlock};
 use p2pool_core::params::ChainParams;
 use p2pool_core::share::ShareId;
-use p2pool_core::status::{Counters, OwnBlock, OwnBlocksStatus, SubmitCounters, SubmitOutcome};
+use p2pool_core::status::{OwnBlock, OwnBlocksStatus, SubmitOutcome};
 use p2pool_core::units::{BlockHeight, UnixTime};
 use p2pool_core::work::BlockError;
 use p2pool_core::work::FoundBlock;
@@ -42,7 +43,7 @@ pub struct Submit {
     files: BlockFiles,
     inbox: Receiver<ToSubmit>,
     chain: Sender<ToChain>,
-    counters: Arc<Counters>,
+    counters: Arc<Metrics>,
     pending: Vec<Pending>,
     own: OwnBlocks,
 }
@@ -83,7 +84,7 @@ impl Submit {
         dir: &Path,
         inbox: Receiver<ToSubmit>,
         chain: Sender<ToChain>,
-        counters: Arc<Counters>,
+        counters: Arc<Metrics>,
     ) -> Result<Self, RpcError> {
         let node = Node::new(config, params)?;
         let files = BlockFiles::open(dir)?;
@@ -215,13 +216,13 @@ impl Submit {
         let block = pending.block;
         match self.submit(&mut pending) {
             Verdict::Unanswered(reason) => {
-                self.counters_of(block.finder).failed.add_one();
+                self.counters_of(block.finder).failed.inc();
                 self.try_later(pending, reason);
                 return false;
             }
             Verdict::Rejected(reason) => {
                 error!("block {} of height {} is rejected: {reason}", block.id, block.height);
-                self.counters_of(block.finder).rejected.add_one();
+                self.counters_of(block.finder).rejected.inc();
                 self.files.reject(&block);
                 self.own.note(&block, Some(SubmitOutcome::Rejected(reason)));
             }
@@ -232,7 +233,7 @@ impl Submit {
                     Verdict::Known => info!("bitcoind has block {id} of height {height}, {value}, already"),
                     _ => info!("bitcoind accepts block {id} of height {height}, {value}"),
                 }
-                self.counters_of(block.finder).accepted.add_one();
+                self.counters_of(block.finder).accepted.inc();
                 self.files.remove(&block);
                 self.own.note(&block, Some(SubmitOutcome::Accepted));
             }
@@ -284,7 +285,7 @@ impl Submit {
     fn counters_of(&self, finder: Finder) -> &SubmitCounters {
         match finder {
             Finder::Own => &self.counters.own_blocks,
-            Finder::Peer => &self.counters.peers_blocks,
+            Finder::Peer => &self.counters.peer_blocks,
         }
     }
 }

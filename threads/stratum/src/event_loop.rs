@@ -11,7 +11,8 @@ use arc_swap::ArcSwap;
 use mio::event::Event;
 use mio::{Events, Poll, Token};
 use p2pool_channels::{BrowserSender, LatestReceiver};
-use p2pool_core::status::{Counters, MinersStatus};
+use p2pool_core::metrics::Metrics;
+use p2pool_core::status::MinersStatus;
 use p2pool_core::stratum::{Now, Pool};
 use p2pool_core::work::WorkUpdate;
 
@@ -44,7 +45,7 @@ pub struct Parts {
     /// Where shares and blocks go.
     pub outs: StratumOuts,
     /// Counts.
-    pub counters: Arc<Counters>,
+    pub counters: Arc<Metrics>,
     /// Connections at once.
     pub sessions_max: usize,
     /// Set to end the loop.

@@ -35,8 +35,9 @@ use crossbeam_channel::Sender;
 use mio::{Poll, Waker};
 use p2pool_channels::{latest, BrowserSender, ToChain, ToSubmit, WorkSender};
 use p2pool_core::config::StratumConfig;
+use p2pool_core::metrics::Metrics;
 use p2pool_core::params::ChainParams;
-use p2pool_core::status::{Counters, MinersStatus};
+use p2pool_core::status::MinersStatus;
 use p2pool_core::stratum::{Difficulty, Limits, Pool};
 use thiserror::Error;
 
@@ -110,7 +111,7 @@ impl Stratum {
         config: StratumConfig,
         params: &ChainParams,
         outs: StratumOuts,
-        counters: Arc<Counters>,
+        counters: Arc<Metrics>,
     ) -> Result<Self, StratumError> {
         Self::open_with_limits(config, params, outs, counters, Limits::default())
     }
@@ -123,7 +124,7 @@ impl Stratum {
         config: StratumConfig,
         params: &ChainParams,
         outs: StratumOuts,
-        counters: Arc<Counters>,
+        counters: Arc<Metrics>,
         limits: Limits,
     ) -> Result<Self, StratumError> {
         let start_difficulty =

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{SendTimeoutError, TrySendError};
 use p2pool_channels::ToSubmit;
+use p2pool_core::metrics::Metrics;
 use p2pool_core::node::Event;
-use p2pool_core::status::Counters;
 use p2pool_core::stratum::{Busy, News, Outlets};
 use p2pool_core::work::{FoundBlock, FoundShare};
 
@@ -26,7 +26,7 @@ const LAST_TRY: Duration = Duration::from_secs(2);
 /// The ways out of the thread.
 pub struct Outs {
     channels: StratumOuts,
-    counters: Arc<Counters>,
+    counters: Arc<Metrics>,
     waiting: VecDeque<FoundBlock>,
     gone: Option<StratumError>,
     /// Lines about to be logged.
@@ -39,7 +39,7 @@ pub struct Outs {
 
 impl Outs {
     /// Nothing waits.
-    pub fn new(channels: StratumOuts, counters: Arc<Counters>) -> Self {
+    pub fn new(channels: StratumOuts, counters: Arc<Metrics>) -> Self {
         Self {
             channels,
             counters,

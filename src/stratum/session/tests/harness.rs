@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::metrics::Metrics;
 use crate::params::{ChainParams, Network};
-use crate::status::Counters;
 use crate::stratum::extranonces::Extranonce1;
 use crate::stratum::fixtures::{submit_params, JobSpec, JOB_TIME};
 use crate::stratum::{Busy, Close, Difficulty, Limits, News, Now, Outlets, Pool, Session, Step};
@@ -43,7 +43,7 @@ impl Outlets for Outbox {
 
 pub struct Bench {
     pub pool: Pool,
-    pub counters: Arc<Counters>,
+    pub counters: Arc<Metrics>,
     pub outbox: Outbox,
     pub now: Now,
     pub sessions: HashMap<&'static str, Session>,
@@ -55,7 +55,7 @@ impl Bench {
     }
 
     pub fn with(network: Network, start_difficulty: f64) -> Self {
-        let counters = Arc::new(Counters::default());
+        let counters = Arc::new(Metrics::default());
         let start = Difficulty::new(start_difficulty).unwrap();
         let params = ChainParams::standard(network);
         Self {

@@ -84,7 +84,7 @@ fn error_20_malformed() {
         assert_eq!(bench.submit("a", bad), Err(20), "{bad}");
     }
     assert_eq!(bench.status("a").rejected.malformed, 5);
-    assert_eq!(bench.counters.shares_rejected_malformed.get(), 5);
+    assert_eq!(bench.counters.shares_rejected.malformed.get(), 5);
     assert_eq!(bench.submit("a", &good), Ok(()));
 }
 

@@ -82,7 +82,7 @@ impl Block {
 impl BlocksDocument {
     /// The newest.
     pub fn of(found: &Found, view: &View) -> Self {
-        let counters = &view.counters;
+        let counters = &view.metrics;
         let below_job = view.job().map(|job| job.block_height.0.saturating_sub(1));
         let tip_height = below_job.max(found.tip_height());
         Self {

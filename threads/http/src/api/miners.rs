@@ -24,47 +24,23 @@ pub struct Miner {
     difficulty: f64,
     shares: u64,
     rejected: u64,
-    rejected_by_reason: Rejected,
+    rejected_by_reason: Rejections,
     best_difficulty: f64,
     last_share_time: Option<u32>,
     connected_secs: u32,
     coinbase_too_large: bool,
 }
 
-#[derive(Serialize)]
-struct Rejected {
-    malformed: u64,
-    busy: u64,
-    stale: u64,
-    duplicate: u64,
-    low_difficulty: u64,
-    unauthorised: u64,
-}
-
-impl From<Rejections> for Rejected {
-    fn from(rejections: Rejections) -> Self {
-        let Rejections { malformed, busy, stale, duplicate, low_difficulty, unauthorised } = rejections;
-        Self { malformed, busy, stale, duplicate, low_difficulty, unauthorised }
-    }
-}
-
-impl Rejected {
-    const fn sum(&self) -> u64 {
-        self.malformed + self.busy + self.stale + self.duplicate + self.low_difficulty + self.unauthorised
-    }
-}
-
 impl Miner {
     fn new(miner: &MinerStatus, now: UnixTime) -> Self {
-        let rejected = Rejected::from(miner.rejected);
         Self {
             worker: miner.worker.to_string(),
             user_agent: miner.user_agent.to_string(),
             hashrate: miner.hashes_per_s,
             difficulty: miner.difficulty,
             shares: miner.accepted,
-            rejected: rejected.sum(),
-            rejected_by_reason: rejected,
+            rejected: miner.rejected.total(),
+            rejected_by_reason: miner.rejected,
             best_difficulty: miner.best_difficulty,
             last_share_time: miner.last_share.map(|time| time.0),
             connected_secs: now.since(miner.connected_since),

@@ -178,7 +178,7 @@ impl BlocksPart {
             est_time_to_block: view.block_time_s(),
             last_block_found_time: last.map(|block| block.time),
             last_block_found_hash: last.map(|block| block.id.to_string()),
-            blocks_found: view.counters.blocks_found.get(),
+            blocks_found: view.metrics.blocks_found.get(),
         }
     }
 }
@@ -204,12 +204,12 @@ impl PayoutsPart {
 
 impl PeoplePart {
     fn of(view: &View) -> Self {
-        let (miners, peers, counters) = (&view.miners.miners, &view.peers, &view.counters);
+        let (miners, peers, counters) = (&view.miners.miners, &view.peers, &view.metrics);
         Self {
             miner_count: miners.len(),
             miners: Miner::strongest(view, MINERS_MAX),
             shares_accepted: counters.shares_accepted.get(),
-            shares_rejected: counters.shares_rejected(),
+            shares_rejected: counters.shares_rejected.total(),
             our_peer_id: peers.our_id.clone(),
             peer_count: peers.peers.len(),
             peers: Peer::list(peers, view.now),

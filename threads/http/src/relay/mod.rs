@@ -27,7 +27,7 @@ use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
 use p2pool_channels::{BrowserConnection, BrowserSender};
-use p2pool_core::status::Counter;
+use p2pool_core::metrics::Metrics;
 
 use backend::Backend;
 use client::{Client, Outcome};
@@ -42,19 +42,6 @@ const EVENTS_MAX: usize = 128;
 const WAKER: Token = Token(usize::MAX);
 const BACKEND: Token = Token(usize::MAX - 1);
 
-/// What the relay counts.
-#[derive(Debug, Default)]
-pub struct WebCounters {
-    /// Connections open now (a gauge).
-    pub connections: Counter,
-    /// Requests passed on.
-    pub requests: Counter,
-    /// Requests refused.
-    pub refused: Counter,
-    /// Connections closed to make room, or refused for want of it.
-    pub crowded_out: Counter,
-}
-
 /// The relay, opened and not yet running.
 pub struct Relay {
     poll: Poll,
@@ -63,7 +50,7 @@ pub struct Relay {
     clients: BTreeMap<usize, Client>,
     next_key: usize,
     backend: Backend,
-    counters: Arc<WebCounters>,
+    metrics: Arc<Metrics>,
     stop_asked: Arc<AtomicBool>,
     sender: BrowserSender,
     waker: Arc<Waker>,
@@ -71,12 +58,7 @@ pub struct Relay {
 
 impl Relay {
     /// Readies the relay in front of the server at `path`.
-    pub fn open(
-        path: PathBuf,
-        hosts: Hosts,
-        counters: Arc<WebCounters>,
-        stop_asked: Arc<AtomicBool>,
-    ) -> io::Result<Self> {
+    pub fn open(path: PathBuf, hosts: Hosts, metrics: Arc<Metrics>, stop_asked: Arc<AtomicBool>) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let (inbox_sender, inbox) = bounded(INBOX_CAPACITY);
@@ -92,7 +74,7 @@ impl Relay {
             clients: BTreeMap::new(),
             next_key: 0,
             backend,
-            counters,
+            metrics,
             stop_asked,
             sender,
             waker,
@@ -126,7 +108,7 @@ impl Relay {
             }
             self.pass_answers(now);
             self.end_overdue(now);
-            self.counters.connections.set(self.clients.len() as u64);
+            self.metrics.web_connections.set(self.clients.len() as i64);
         }
         Ok(())
     }
@@ -151,7 +133,7 @@ impl Relay {
     fn admit(&mut self, client: BrowserConnection, now: Instant) {
         let BrowserConnection { socket, peer } = client;
         if self.clients.len() >= CLIENTS_MAX {
-            self.counters.crowded_out.add_one();
+            self.metrics.web_limit_reached.inc();
             if !self.make_room(now) {
                 // Too busy even to write: an answer that does not fit the socket's empty buffer is lost.
                 log::debug!("browser at {peer}: no room");
@@ -184,12 +166,12 @@ impl Relay {
             match client.advance(&self.hosts, now) {
                 Outcome::Waits => return,
                 Outcome::Asks(request) => {
-                    self.counters.requests.add_one();
+                    self.metrics.web_requests.inc();
                     return self.backend.ask(key, request);
                 }
                 Outcome::WasRefused(refusal) => {
                     log::debug!("web request refused: {refusal:?}");
-                    self.counters.refused.add_one();
+                    self.metrics.web_refused.inc();
                 }
                 Outcome::Ends => self.remove(key),
             }

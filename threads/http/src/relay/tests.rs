@@ -14,7 +14,7 @@ const REQUEST: &[u8] = b"GET /api/peers HTTP/1.1\r\nHost: localhost\r\n\r\n";
 struct Setup {
     listener: TcpListener,
     sender: BrowserSender,
-    counters: Arc<WebCounters>,
+    metrics: Arc<Metrics>,
     server: UnixListener,
     stop: Arc<AtomicBool>,
     waker: Arc<Waker>,
@@ -27,12 +27,12 @@ impl Setup {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("socket");
         let server = UnixListener::bind(&path).unwrap();
-        let (counters, stop) = (Arc::new(WebCounters::default()), Arc::new(AtomicBool::new(false)));
-        let relay = Relay::open(path, Hosts::new("machine", &[]), Arc::clone(&counters), Arc::clone(&stop)).unwrap();
+        let (metrics, stop) = (Arc::new(Metrics::default()), Arc::new(AtomicBool::new(false)));
+        let relay = Relay::open(path, Hosts::new("machine", &[]), Arc::clone(&metrics), Arc::clone(&stop)).unwrap();
         let (sender, waker) = (relay.sender(), relay.waker());
         let thread = Some(std::thread::spawn(move || relay.run().unwrap()));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        Self { listener, sender, counters, server, stop, waker, thread, _folder: folder }
+        Self { listener, sender, metrics, server, stop, waker, thread, _folder: folder }
     }
 
     /// A browser that the relay has taken, or will in a moment.
@@ -49,13 +49,13 @@ impl Setup {
         browser
     }
 
-    fn wait(&self, what: &str, is_so: impl Fn(&WebCounters) -> bool) {
+    fn wait(&self, what: &str, is_so: impl Fn(&Metrics) -> bool) {
         let end = Instant::now() + SOON;
-        while !is_so(&self.counters) {
-            assert!(Instant::now() < end, "waited in vain for {what}: {:?}", self.counters);
+        while !is_so(&self.metrics) {
+            assert!(Instant::now() < end, "waited in vain for {what}: {:?}", self.metrics);
             std::thread::sleep(Duration::from_millis(2));
         }
-        assert!(self.counters.connections.get() <= 32, "{:?}", self.counters);
+        assert!(self.metrics.web_connections.get() <= 32, "{:?}", self.metrics);
     }
 }
 
@@ -93,15 +93,15 @@ fn while_32_wait_for_answers_the_33rd_is_told_that_it_is_one_too_many() {
     for browser in &mut browsers {
         browser.write_all(REQUEST).unwrap();
     }
-    setup.wait("32 requests", |counters| counters.requests.get() == 32 && counters.connections.get() == 32);
-    assert_eq!(setup.counters.crowded_out.get(), 0);
+    setup.wait("32 requests", |metrics| metrics.web_requests.get() == 32 && metrics.web_connections.get() == 32);
+    assert_eq!(setup.metrics.web_limit_reached.get(), 0);
 
     // Each of those that wait keeps its place, whatever comes.
     for more in 1..=40 {
         let refused = rest(setup.browser());
         assert!(refused.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{refused}");
         assert!(refused.ends_with("{\"error\":\"too many connections\"}"), "{refused}");
-        setup.wait("the refusal to be counted", |counters| counters.crowded_out.get() == more);
+        setup.wait("the refusal to be counted", |metrics| metrics.web_limit_reached.get() == more);
     }
     let (mut server, _) = setup.server.accept().unwrap();
     for browser in &mut browsers {
@@ -118,17 +118,17 @@ fn the_one_that_idles_longest_makes_room() {
     let mut browsers: Vec<StdStream> = Vec::new();
     for count in 1..=32 {
         browsers.push(setup.browser());
-        setup.wait("the browser to be taken", |counters| counters.connections.get() == count);
+        setup.wait("the browser to be taken", |metrics| metrics.web_connections.get() == count);
     }
     let mut late = setup.browser();
     late.write_all(REQUEST).unwrap();
-    setup.wait("its request", |counters| counters.requests.get() == 1);
-    assert_eq!((setup.counters.connections.get(), setup.counters.crowded_out.get()), (32, 1));
+    setup.wait("its request", |metrics| metrics.web_requests.get() == 1);
+    assert_eq!((setup.metrics.web_connections.get(), setup.metrics.web_limit_reached.get()), (32, 1));
     assert_eq!(rest(browsers.remove(0)), "", "the oldest is closed");
     let (mut server, _) = setup.server.accept().unwrap();
     answer_one(&mut server);
     late.read_exact(&mut [0; 15]).unwrap();
     // The second oldest has its place still.
     browsers[0].write_all(REQUEST).unwrap();
-    setup.wait("its request", |counters| counters.requests.get() == 2);
+    setup.wait("its request", |metrics| metrics.web_requests.get() == 2);
 }

@@ -1,19 +1,20 @@
 use arc_swap::ArcSwap;
+use p2pool_core::metrics::Metrics;
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::share::PayoutScript;
 use p2pool_core::sharechain::Tree;
-use p2pool_core::status::{ChainStatus, Counters};
+use p2pool_core::status::ChainStatus;
 use p2pool_core::sync::SyncState;
 
 use super::*;
 
-fn site(folder: &std::path::Path) -> (Site, Arc<Counters>) {
+fn site(folder: &std::path::Path) -> (Site, Arc<Metrics>) {
     let params = ChainParams::standard(Network::Regtest);
     let payout_script = PayoutScript::new(&[&[0x00, 0x14][..], &[7; 20]].concat()).unwrap();
     let tree = Arc::new(Tree::new(Arc::new(params.clone())));
-    let counters = Arc::new(Counters::default());
+    let metrics = Arc::new(Metrics::default());
     let sources = Sources {
-        counters: Arc::clone(&counters),
+        metrics: Arc::clone(&metrics),
         chain: Arc::new(ArcSwap::from_pointee(ChainStatus::new(tree, SyncState::Synced))),
         miners: Arc::default(),
         peers: Arc::default(),
@@ -32,13 +33,13 @@ fn site(folder: &std::path::Path) -> (Site, Arc<Counters>) {
         store_file: folder.join("sharechain"),
         host_names: Vec::new(),
     };
-    (Site::open(config, sources, Arc::default()).unwrap(), counters)
+    (Site::open(config, sources).unwrap(), metrics)
 }
 
 #[test]
 fn the_status_is_made_anew_after_two_seconds_and_not_before() {
     let folder = tempfile::tempdir().unwrap();
-    let (mut site, counters) = site(folder.path());
+    let (mut site, metrics) = site(folder.path());
     let start = Instant::now();
     let mut status = |after_ms| site.reply("/api/status", start + Duration::from_millis(after_ms)).body;
     let accepted = |body: &[u8]| {
@@ -47,23 +48,23 @@ fn the_status_is_made_anew_after_two_seconds_and_not_before() {
     };
     let first = status(0);
     assert_eq!(accepted(&first), 0);
-    counters.shares_accepted.add(5);
+    metrics.shares_accepted.inc_by(5);
     assert!(status(0) == first && status(1_999) == first, "the same bytes, whatever has changed");
     let second = status(2_000);
     assert_eq!(accepted(&second), 5);
-    counters.shares_accepted.add(1);
+    metrics.shares_accepted.inc_by(1);
     // Two seconds from when it was made, not from when it was first asked for.
     assert!(status(3_999) == second);
     assert_eq!(accepted(&status(4_000)), 6);
 }
 
 #[test]
-fn counters_are_never_cached() {
+fn metrics_are_never_cached() {
     let folder = tempfile::tempdir().unwrap();
-    let (mut site, counters) = site(folder.path());
+    let (mut site, metrics) = site(folder.path());
     let now = Instant::now();
-    let mut metrics = || String::from_utf8(site.reply("/metrics", now).body).unwrap();
-    assert!(metrics().contains("\np2pool_stratum_shares_accepted_total 0\n"));
-    counters.shares_accepted.add(5);
-    assert!(metrics().contains("\np2pool_stratum_shares_accepted_total 5\n"));
+    let mut text = || String::from_utf8(site.reply("/metrics", now).body).unwrap();
+    assert!(text().contains("\np2pool_stratum_shares_accepted_total 0\n"));
+    metrics.shares_accepted.inc_by(5);
+    assert!(text().contains("\np2pool_stratum_shares_accepted_total 5\n"));
 }

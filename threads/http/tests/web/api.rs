@@ -106,7 +106,7 @@ fn the_status_is_that_of_the_chain() {
     let uncles = tree.nodes().filter(|node| tree.is_main(node)).flat_map(|node| node.share.info.uncles.clone()).count();
     assert!(uncles > 0);
     assert_eq!(status["uncle_count"], uncles);
-    assert_eq!(status["orphan_count"], tree.len() - tree.main_chain().len() - uncles);
+    assert_eq!(status["uncredited_count"], tree.len() - tree.main_chain().len() - uncles);
 }
 
 #[test]

@@ -141,7 +141,7 @@ fn a_flood_of_connections_crowds_out_itself() {
         let line = metrics.lines().find_map(|line| line.strip_prefix(name));
         line.unwrap().trim().parse().unwrap()
     };
-    let (open, crowded_out) = (metric("p2pool_web_connections "), metric("p2pool_web_crowded_out_total "));
+    let (open, crowded_out) = (metric("p2pool_web_connections "), metric("p2pool_web_limit_reached_total "));
     assert!((1..=32).contains(&open), "{open} connections");
     assert!(crowded_out > 0);
 }

@@ -53,9 +53,9 @@ fn a_node_without_work_is_not() {
 #[test]
 fn old_work_is_no_work() {
     let node = Node::start();
-    node.sources.counters.template_time_s.set(u64::from(now().0) - 100);
+    node.sources.metrics.template_time_s.set(i64::from(now().0) - 100);
     assert_eq!(health(&node).0, 200);
-    node.sources.counters.template_time_s.set(u64::from(now().0) - 130);
+    node.sources.metrics.template_time_s.set(i64::from(now().0) - 130);
     let (status, health) = health(&node);
     assert_eq!((status, &health["reasons"][0]), (503, &"The last work is 2\u{a0}min old.".into()));
 }
@@ -124,7 +124,7 @@ fn a_fresh_node_says_that_it_looks_for_others_first() {
 fn mining_alone_is_a_warning_with_advice_and_a_metric() {
     let node = Node::start();
     look_by(&node, LooksBy { bootnodes: true, ..LooksBy::default() });
-    let metrics = || ["p2pool_mining_alone", "p2pool_synced"].map(|name| metric(&node, name));
+    let metrics = || ["p2pool_mining_solo", "p2pool_synced"].map(|name| metric(&node, name));
     assert_eq!(metrics(), ["0", "1"]);
     node.publish(|chain| chain.sync = SyncState::Alone { since: now().minus(90) });
     assert_eq!(metrics(), ["1", "0"]);

@@ -1,7 +1,6 @@
 //! The metrics' names, which alerts and graphs elsewhere depend on.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use p2pool_core::share::ShareId;
 
@@ -44,7 +43,7 @@ fn names_and_kinds_are_exact() {
         "p2pool_stratum_shares_accepted_total",
         "p2pool_stratum_shares_rejected_total",
         "p2pool_blocks_found_total",
-        "p2pool_peer_offences_total",
+        "p2pool_peer_misbehaviours_total",
         "p2pool_peer_bans_total",
         "p2pool_block_submissions_total{result=\"success\"}",
         "p2pool_block_submissions_total{result=\"rejected\"}",
@@ -67,17 +66,17 @@ fn names_and_kinds_are_exact() {
 #[test]
 fn counters_count_at_once() {
     let node = Node::start();
-    let counters = &node.sources.counters;
-    counters.shares_accepted.add(5);
-    counters.shares_rejected_stale.add(2);
-    counters.shares_rejected_low_difficulty.add_one();
-    counters.blocks_found.add_one();
-    counters.own_blocks.accepted.add_one();
-    counters.peers_blocks.accepted.add(4);
-    counters.rpc_errors.add(9);
-    counters.stratum_bytes_in.add(1_000);
-    counters.submit_latency.observe(Duration::from_micros(80));
-    counters.submit_latency.observe(Duration::from_secs(3));
+    let metrics = &node.sources.metrics;
+    metrics.shares_accepted.inc_by(5);
+    metrics.shares_rejected.stale.inc_by(2);
+    metrics.shares_rejected.low_difficulty.inc();
+    metrics.blocks_found.inc();
+    metrics.own_blocks.accepted.inc();
+    metrics.peer_blocks.accepted.inc_by(4);
+    metrics.rpc_errors.inc_by(9);
+    metrics.stratum_bytes_in.inc_by(1_000);
+    metrics.submit_latency.observe(0.000_08);
+    metrics.submit_latency.observe(3.0);
     let (values, _) = read(node.get("/metrics").text());
     let tree = node.recording.tree();
     // Those that the main chain names, and all others beside it.
@@ -101,7 +100,7 @@ fn counters_count_at_once() {
         ("p2pool_sharechain_height", f64::from(tree.tip().unwrap().share.info.share_height.0)),
         ("p2pool_sharechain_shares", tree.len() as f64),
         ("p2pool_sharechain_uncles", uncles.len() as f64),
-        ("p2pool_sharechain_orphans", orphans.len() as f64),
+        ("p2pool_sharechain_uncredited", orphans.len() as f64),
         ("p2pool_stratum_submit_latency_seconds_bucket{le=\"0.00005\"}", 0.0),
         ("p2pool_stratum_submit_latency_seconds_bucket{le=\"0.0001\"}", 1.0),
         ("p2pool_stratum_submit_latency_seconds_bucket{le=\"2\"}", 1.0),
@@ -119,7 +118,7 @@ fn what_is_not_known_is_left_out() {
     let (values, _) = read(node.get("/metrics").text());
     assert!(!values.contains_key("p2pool_template_age_seconds") && !values.contains_key("p2pool_store_bytes"));
     std::fs::write(node.chain_dir.join(STORE_FILE), [0; 4096]).unwrap();
-    node.sources.counters.template_time_s.set(crate::node::now().0.into());
+    node.sources.metrics.template_time_s.set(crate::node::now().0.into());
     let (values, _) = read(node.get("/metrics").text());
     assert!(values["p2pool_template_age_seconds"] < 5.0);
     assert_eq!(values["p2pool_store_bytes"], 4096.0);

@@ -10,13 +10,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use p2pool_channels::BrowserConnection;
+use p2pool_core::metrics::Metrics;
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::payouts::Window;
 use p2pool_core::share::{CoinbaseTag, PayoutScript, Share};
 use p2pool_core::sharechain::{next_share, Tree};
-use p2pool_core::status::{
-    ChainStatus, Counters, Direction, MinerStatus, MinersStatus, PeerStatus, PeersStatus, Rejections,
-};
+use p2pool_core::status::{ChainStatus, Direction, MinerStatus, MinersStatus, PeerStatus, PeersStatus, Rejections};
 use p2pool_core::sync::SyncState;
 use p2pool_core::units::{Sats, UnixTime};
 use p2pool_core::work::{make_job, Job, JobId, Template};
@@ -170,7 +169,7 @@ impl Node {
         let tree = Arc::new(recording.tree());
         let job = job(&tree, recording.scripts[0], now());
         let node = Self::start_with(recording, tree, Some(job));
-        node.sources.counters.template_time_s.set(now().0.into());
+        node.sources.metrics.template_time_s.set(now().0.into());
         let miners = vec![miner("garage.1", 1e12), miner("<img src=x onerror=alert(1)>", 5e11)];
         node.sources.miners.store(Arc::new(MinersStatus { time: now(), miners }));
         let peers =
@@ -203,7 +202,7 @@ impl Node {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let sources = Sources {
-            counters: Arc::new(Counters::default()),
+            metrics: Arc::new(Metrics::default()),
             chain: Arc::new(ArcSwap::from_pointee(chain)),
             miners: Arc::default(),
             peers: Arc::default(),

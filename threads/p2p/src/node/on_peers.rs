@@ -123,12 +123,12 @@ impl Node {
         let behaviour = self.swarm.behaviour_mut();
         let banned = behaviour.door.bans.penalize(*id, ip, offence, time);
         let points = behaviour.door.bans.points(*id, time);
-        self.offences += 1;
+        self.metrics.peer_misbehaviours.inc();
         if !banned {
             debug!("peer {id} at {place} {offence}: {points} points");
             return;
         }
-        self.bans += 1;
+        self.metrics.peer_bans.inc();
         warn!("peer {id} at {place} {offence}: banned for a day");
         self.show_out_the_banned(id);
         self.news = true;

@@ -123,8 +123,8 @@ fn points_of_ours_are_no_finding_of_the_gossips() {
     let offence = || node.send(NetworkCommand::Penalize { peer, offence: Offence::TooManyRequests });
     // Below what GossipSub goes deaf at, and below a ban.
     (0..19).for_each(|_| offence());
-    stranger.live_until("all are counted", || (node.status.load().offences >= 19).then_some(()));
-    assert_eq!((node.status.load().offences, node.status.load().banned), (19, 0));
+    stranger.live_until("all are counted", || (node.metrics().peer_misbehaviours.get() >= 19).then_some(()));
+    assert_eq!((node.metrics().peer_misbehaviours.get(), node.status.load().banned), (19, 0));
     offence();
     stranger.await_shown_out();
     until("the ban", || (node.status.load().banned == 1).then_some(()));

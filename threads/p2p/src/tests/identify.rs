@@ -78,7 +78,7 @@ fn who_tells_of_other_addresses_without_end_is_blamed_and_others_are_found_all_t
     let (going, stop) = mpsc::channel();
     let address = node.address.clone();
     let pushing = std::thread::spawn(move || push_for_ever(address, &stop));
-    until("it is blamed", || (node.status.load().offences >= 2).then_some(()));
+    until("it is blamed", || (node.metrics().peer_misbehaviours.get() >= 2).then_some(()));
     let newcomer = TestNode::start(&[&node.address]);
     newcomer.await_peer(&honest.id());
     drop(going);

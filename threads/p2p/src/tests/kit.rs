@@ -14,6 +14,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use libp2p::Multiaddr;
 use p2pool_channels::{NetworkSender, ToChain, ToNetwork};
 use p2pool_core::config::P2pConfig;
+use p2pool_core::metrics::Metrics;
 use p2pool_core::node::Event;
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::peer::PeerHandle;
@@ -54,6 +55,7 @@ pub struct Start {
     pub request_timeout: Duration,
     pub places: Places,
     pub clock: Arc<AtomicU32>,
+    pub metrics: Arc<Metrics>,
 }
 
 impl Start {
@@ -66,6 +68,7 @@ impl Start {
             request_timeout: Duration::from_secs(30),
             places: PLACES,
             clock: Arc::new(AtomicU32::new(1_700_000_000)),
+            metrics: Arc::default(),
         }
     }
 
@@ -77,7 +80,8 @@ impl Start {
             request_timeout: self.request_timeout,
             places: self.places,
         };
-        Ok((P2p::open_tuned(&self.config, &self.params, self.dir.path(), to_chain, tuning)?, Inbox(inbox)))
+        let metrics = Arc::clone(&self.metrics);
+        Ok((P2p::open_tuned(&self.config, &self.params, self.dir.path(), to_chain, metrics, tuning)?, Inbox(inbox)))
     }
 
     pub fn go(self) -> TestNode {
@@ -132,6 +136,10 @@ impl TestNode {
     fn loopback_address(&self) -> Option<Multiaddr> {
         let status = self.status.load();
         status.listening.iter().find(|address| address.starts_with("/ip4/127.0.0.1/")).map(|a| a.parse().unwrap())
+    }
+
+    pub fn metrics(&self) -> &Metrics {
+        &self.start.metrics
     }
 
     pub fn id(&self) -> String {

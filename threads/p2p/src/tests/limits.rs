@@ -123,7 +123,7 @@ fn newcomers_visit_a_full_node_and_leave_and_the_next_in_line_gets_a_free_place(
         stranger.breathe();
         stranger.is_connected()
     }));
-    assert_eq!(node.status.load().bans, 0);
+    assert_eq!(node.metrics().peer_bans.get(), 0);
 
     // The first leaves while the next visitor is there.
     let mut next = Stranger::new(asking());
@@ -202,15 +202,15 @@ fn answers_left_unread_are_an_offence_and_our_own_lateness_is_none() {
     // Nobody answers this one.
     let question = asker.send(&node.address, Request::Inventory { locator: List::default() }.encode());
     assert_eq!(asker.answer(question).unwrap_or_default(), Vec::<u8>::new());
-    assert_eq!(node.status.load().offences, 0);
+    assert_eq!(node.metrics().peer_misbehaviours.get(), 0);
     node.inbox.try_iter().count();
     ask_and_do_not_read(&mut asker, &node, 4);
     let mut answered = 0;
     until("it is blamed", || {
         answered += answer_all(&node);
-        (node.status.load().offences > 0).then_some(())
+        (node.metrics().peer_misbehaviours.get() > 0).then_some(())
     });
-    assert_eq!((answered, node.status.load().offences), (4, 1), "once for all");
+    assert_eq!((answered, node.metrics().peer_misbehaviours.get()), (4, 1), "once for all");
 }
 
 #[test]

@@ -202,9 +202,9 @@ fn every_byte_on_the_wire_is_counted_at_both_ends() {
     let two = TestNode::start(&[&one.address]);
     two.await_peer(&one.id());
     until("both ends to agree", || {
-        let (one, two) = (one.status.load(), two.status.load());
-        let agreed = (one.bytes_in, one.bytes_out) == (two.bytes_out, two.bytes_in);
+        let bytes = |node: &TestNode| (node.metrics().p2p_bytes_in.get(), node.metrics().p2p_bytes_out.get());
+        let ((one_in, one_out), (two_in, two_out)) = (bytes(&one), bytes(&two));
         // A handshake alone takes some hundred.
-        (agreed && one.bytes_in > 500 && one.bytes_out > 500).then_some(())
+        ((one_in, one_out) == (two_out, two_in) && one_in > 500 && one_out > 500).then_some(())
     });
 }

@@ -6,8 +6,8 @@ use std::sync::{Arc, Once};
 
 use p2pool_channels::{latest, LatestReceiver, TemplateUpdate};
 use p2pool_core::config::{RpcAuth, RpcConfig};
+use p2pool_core::metrics::Metrics;
 use p2pool_core::params::{ChainParams, Network};
-use p2pool_core::status::Counters;
 use p2pool_test_bitcoind::{Bitcoind, Chain};
 
 use super::*;
@@ -92,7 +92,7 @@ fn setup(port: u16, cookie_file: std::path::PathBuf) -> Setup {
     let config = RpcConfig { host: "127.0.0.1".to_owned(), port, auth: RpcAuth::CookieFiles(vec![cookie_file]) };
     let node = Node::new(&config, &ChainParams::standard(Network::Regtest)).unwrap();
     let (slot, news) = latest();
-    let sink = TemplateSink::new(slot, Arc::new(Counters::default()));
+    let sink = TemplateSink::new(slot, Arc::new(Metrics::default()));
     let start = Instant::now();
     Setup { refresh: Refresh::new(sink.clone(), start), node, sink, news, start }
 }

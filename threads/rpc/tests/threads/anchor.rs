@@ -11,12 +11,13 @@ use bitcoin::BlockHash;
 use crossbeam_channel::{unbounded, Receiver, Sender};
 use p2pool_channels::{latest, LatestReceiver, TemplateUpdate, ToAnchor, ToChain};
 use p2pool_core::config::{RpcAuth, RpcConfig};
+use p2pool_core::metrics::Metrics;
 use p2pool_core::node::AnchorResult;
 use p2pool_core::node::{Event, HeaderCommand};
 use p2pool_core::params::ChainParams;
 use p2pool_core::share::ShareId;
 use p2pool_core::sharechain::Anchor;
-use p2pool_core::status::{BlockFate, BlocksStatus, Counters, WatchedBlocks};
+use p2pool_core::status::{BlockFate, BlocksStatus, WatchedBlocks};
 use p2pool_core::units::{Bits, BlockHeight, UnixTime};
 use p2pool_rpc::AnchorThread;
 use p2pool_test_bitcoind::{wait_until, Bitcoind, Chain, Options};
@@ -29,7 +30,7 @@ struct Anchoring {
     to: Sender<ToAnchor>,
     chain: Receiver<ToChain>,
     news: LatestReceiver<TemplateUpdate>,
-    counters: Arc<Counters>,
+    counters: Arc<Metrics>,
     watched: Arc<ArcSwap<WatchedBlocks>>,
     blocks: Arc<ArcSwap<BlocksStatus>>,
     thread: Running,
@@ -45,7 +46,7 @@ impl Anchoring {
         let (to, inbox) = unbounded();
         let (sender, chain) = unbounded();
         let (slot, news) = latest();
-        let counters = Arc::new(Counters::default());
+        let counters = Arc::new(Metrics::default());
         let thread = AnchorThread::open(config, params, inbox, sender, slot, Arc::clone(&counters)).unwrap();
         let (watched, blocks) = (thread.watched(), thread.blocks());
         Self { to, chain, news, counters, watched, blocks, thread: Running::start(|| thread.run()) }

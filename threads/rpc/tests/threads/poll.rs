@@ -7,8 +7,9 @@ use arc_swap::ArcSwap;
 use bitcoin::BlockHash;
 use p2pool_channels::{latest, LatestReceiver, TemplateUpdate};
 use p2pool_core::config::RpcConfig;
+use p2pool_core::metrics::Metrics;
 use p2pool_core::params::ChainParams;
-use p2pool_core::status::{BitcoindProblemKind, BitcoindStatus, Counters};
+use p2pool_core::status::{BitcoindProblemKind, BitcoindStatus};
 use p2pool_core::work::Template;
 use p2pool_rpc::{Poll, PollStopper};
 use p2pool_test_bitcoind::{wait_until, Bitcoind, Chain};
@@ -18,7 +19,7 @@ use crate::common::{config_of, op_true_signet, regtest, Log, Running, PATIENCE};
 /// A poll thread at work.
 pub struct Polling {
     pub news: LatestReceiver<TemplateUpdate>,
-    pub counters: Arc<Counters>,
+    pub counters: Arc<Metrics>,
     pub bitcoind: Arc<ArcSwap<BitcoindStatus>>,
     stopper: PollStopper,
     thread: Running,
@@ -28,7 +29,7 @@ impl Polling {
     pub fn start(config: &RpcConfig, params: &ChainParams) -> Self {
         Log::listen();
         let (sender, news) = latest();
-        let counters = Arc::new(Counters::default());
+        let counters = Arc::new(Metrics::default());
         let (poll, stopper) = Poll::open(config, params, sender, Arc::clone(&counters)).unwrap();
         let bitcoind = poll.status();
         Self { news, counters, bitcoind, stopper, thread: Running::start(|| poll.run()) }

@@ -13,11 +13,12 @@ use bitcoin::{Block, BlockHash};
 use crossbeam_channel::{bounded, unbounded, Receiver, Sender};
 use p2pool_channels::{ToChain, ToSubmit};
 use p2pool_core::config::RpcConfig;
+use p2pool_core::metrics::Metrics;
 use p2pool_core::node::{Event, PeerBlock};
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::share::coinbase::Payout;
 use p2pool_core::share::{CoinbaseTag, PayoutScript, ShareId};
-use p2pool_core::status::{Counters, OwnBlock, OwnBlocksStatus, SubmitOutcome};
+use p2pool_core::status::{OwnBlock, OwnBlocksStatus, SubmitOutcome};
 use p2pool_core::units::{Bits, Sats, ShareHeight, UnixTime, Work};
 use p2pool_core::work::FoundBlock;
 use p2pool_core::work::{make_job, Answer, Job, JobId, NextShare, Template};
@@ -32,7 +33,7 @@ use crate::common::{config_of, op_true_signet, regtest, rpc_config, Fault, Log, 
 struct Submitting {
     to: Sender<ToSubmit>,
     chain: Receiver<ToChain>,
-    counters: Arc<Counters>,
+    counters: Arc<Metrics>,
     own_blocks: Arc<ArcSwap<OwnBlocksStatus>>,
     thread: Running,
 }
@@ -42,7 +43,7 @@ impl Submitting {
         Log::listen();
         let (to, inbox) = bounded(16);
         let (sender, chain) = unbounded();
-        let counters = Arc::new(Counters::default());
+        let counters = Arc::new(Metrics::default());
         let submit = Submit::open(config, params, dir, inbox, sender, Arc::clone(&counters)).unwrap();
         let own_blocks = submit.own_blocks();
         Self { to, chain, counters, own_blocks, thread: Running::start(|| submit.run()) }
@@ -332,7 +333,7 @@ fn a_peers_block_is_submitted_and_neither_counted_nor_shown_as_an_own_one() {
     let block = found.job.block(&found.header, &found.extranonce).unwrap();
     let theirs = ToSubmit::Peer(PeerBlock { id: ShareId(found.hash), height: found.job.block_height, block });
     submitting.to.send(theirs).unwrap();
-    wait_until("it is counted", PATIENCE, || submitting.counters.peers_blocks.accepted.get() == 1);
+    wait_until("it is counted", PATIENCE, || submitting.counters.peer_blocks.accepted.get() == 1);
     assert_eq!(node.tip(), hash(&found));
     assert_eq!(submitting.counters.own_blocks.accepted.get(), 0);
     assert_eq!(submitting.own_blocks.load().blocks, []);
@@ -389,7 +390,7 @@ fn a_block_given_just_before_the_end_is_still_submitted() {
     let (node, dir) = (Bitcoind::start(Chain::Regtest), TempDir::new().unwrap());
     let (to, inbox) = bounded(16);
     let (sender, chain) = unbounded();
-    let counters = Arc::new(Counters::default());
+    let counters = Arc::new(Metrics::default());
     let submit = Submit::open(&config_of(&node), &regtest(), dir.path(), inbox, sender, counters).unwrap();
     let own_blocks = submit.own_blocks();
     let found = [find(&node, "a"), find(&node, "b"), find(&node, "c")];

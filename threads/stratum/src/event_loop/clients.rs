@@ -8,7 +8,8 @@ use std::time::Instant;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use p2pool_channels::{BrowserConnection, BrowserSender};
-use p2pool_core::status::{Counters, MinersStatus};
+use p2pool_core::metrics::Metrics;
+use p2pool_core::status::MinersStatus;
 use p2pool_core::stratum::{shown_name, Close, Now, Pool, Session, Step};
 use p2pool_core::units::UnixTime;
 use p2pool_core::work::WorkUpdate;
@@ -44,7 +45,7 @@ pub struct Clients {
     outs: Outs,
     /// Where browsers go; without it they are closed.
     web: Option<BrowserSender>,
-    counters: Arc<Counters>,
+    counters: Arc<Metrics>,
     now: Now,
     input: Box<[u8]>,
     output: Vec<u8>,
@@ -52,7 +53,7 @@ pub struct Clients {
 
 impl Clients {
     /// None yet.
-    pub fn new(listener: Listener, pool: Pool, outs: Outs, counters: Arc<Counters>, sessions_max: usize) -> Self {
+    pub fn new(listener: Listener, pool: Pool, outs: Outs, counters: Arc<Metrics>, sessions_max: usize) -> Self {
         Self {
             listener,
             connections: Slab::new(),
@@ -143,7 +144,7 @@ impl Clients {
             return;
         }
         entry.insert(Connection::new(socket, peer, self.now));
-        self.counters.sessions.set(self.connections.len() as u64);
+        self.counters.sessions.set(self.connections.len() as i64);
     }
 
     /// What keeps a client that turned out to be a miner from coming in, itself counted already.
@@ -238,7 +239,7 @@ impl Clients {
         let Some(len) = connection.read(&mut self.input)? else { return Ok(false) };
         let bytes = self.input.get(..len).unwrap_or_default();
         let State::Miner(session) = &mut connection.state else { return Ok(true) };
-        self.counters.stratum_bytes_in.add(len as u64);
+        self.counters.stratum_bytes_in.inc_by(len as u64);
         self.output.clear();
         self.outs.peer = Some(connection.peer);
         let (began, judged_before) = (Instant::now(), shares_judged(&self.counters));
@@ -246,9 +247,9 @@ impl Clients {
         let result = session.on_bytes(bytes, &mut step);
         connection.send(&self.output, self.now.uptime_ms)?;
         let latency = began.elapsed();
-        self.counters.stratum_bytes_out.add(self.output.len() as u64);
+        self.counters.stratum_bytes_out.inc_by(self.output.len() as u64);
         for _ in judged_before..shares_judged(&self.counters) {
-            self.counters.submit_latency.observe(latency);
+            self.counters.submit_latency.observe(latency.as_secs_f64());
         }
         result.map_err(End::Session)?;
         Ok(true)
@@ -262,7 +263,7 @@ impl Clients {
             session.on_fanout(fanout, step);
             Ok(())
         });
-        self.counters.job_fanout.observe(began.elapsed());
+        self.counters.job_fanout.observe(began.elapsed().as_secs_f64());
     }
 
     /// Looks at all timers.
@@ -293,7 +294,7 @@ impl Clients {
             self.outs.peer = Some(connection.peer);
             let mut step = Step { pool: &mut self.pool, now: self.now, out: &mut self.output, outlets: &mut self.outs };
             let result = advance(session, &mut step).map_err(End::Session);
-            self.counters.stratum_bytes_out.add(self.output.len() as u64);
+            self.counters.stratum_bytes_out.inc_by(self.output.len() as u64);
             if let Err(end) = connection.send(&self.output, self.now.uptime_ms).and(result) {
                 ends.push((key, end));
             }
@@ -334,7 +335,7 @@ impl Clients {
     fn take_out(&mut self, key: usize) -> Option<Connection> {
         let connection = self.connections.try_remove(key)?;
         self.addresses.leave(connection.peer.ip());
-        self.counters.sessions.set(self.connections.len() as u64);
+        self.counters.sessions.set(self.connections.len() as i64);
         Some(connection)
     }
 
@@ -347,6 +348,6 @@ impl Clients {
 }
 
 /// Answers of miners judged so far.
-fn shares_judged(counters: &Counters) -> u64 {
-    counters.shares_accepted.get().saturating_add(counters.shares_rejected())
+fn shares_judged(counters: &Metrics) -> u64 {
+    counters.shares_accepted.get().saturating_add(counters.shares_rejected.total())
 }

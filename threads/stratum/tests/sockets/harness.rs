@@ -10,8 +10,9 @@ use arc_swap::ArcSwap;
 use crossbeam_channel::{bounded, Receiver};
 use p2pool_channels::{BrowserConnection, BrowserSender, ToChain, ToSubmit, WorkSender};
 use p2pool_core::config::StratumConfig;
+use p2pool_core::metrics::Metrics;
 use p2pool_core::params::{ChainParams, Network};
-use p2pool_core::status::{Counters, MinersStatus};
+use p2pool_core::status::MinersStatus;
 use p2pool_core::stratum::Limits;
 use p2pool_core::work::Job;
 use p2pool_core::work::WorkUpdate;
@@ -48,7 +49,7 @@ pub struct Node {
     pub chain: Receiver<ToChain>,
     pub submit: Receiver<ToSubmit>,
     pub web: Receiver<BrowserConnection>,
-    pub counters: Arc<Counters>,
+    pub counters: Arc<Metrics>,
     pub miners: Arc<ArcSwap<MinersStatus>>,
     stop: StopHandle,
     thread: Option<JoinHandle<Result<(), StratumError>>>,
@@ -59,7 +60,7 @@ impl Node {
         let Setup { sessions_max, chain_capacity, submit_capacity, web_capacity, limits } = setup;
         let (to_chain, chain) = bounded(chain_capacity);
         let (to_submit, submit) = bounded(submit_capacity);
-        let counters = Arc::new(Counters::default());
+        let counters = Arc::new(Metrics::default());
         let mut stratum = Stratum::open_with_limits(
             StratumConfig { port: 0, start_difficulty: 1.0, sessions_max },
             &ChainParams::standard(Network::Regtest),
@@ -116,7 +117,7 @@ impl Node {
     }
 
     /// Waits until the number of connections is this.
-    pub fn wait_for_sessions(&self, count: u64) {
+    pub fn wait_for_sessions(&self, count: i64) {
         wait_until(&format!("{count} sessions"), || self.counters.sessions.get() == count);
     }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crossbeam_channel::bounded;
 use p2pool_core::config::StratumConfig;
+use p2pool_core::metrics::Metrics;
 use p2pool_core::params::{ChainParams, Network};
-use p2pool_core::status::Counters;
 use p2pool_core::stratum::Limits;
 use p2pool_stratum::{Stratum, StratumOuts};
 use serde_json::json;
@@ -214,7 +214,7 @@ fn a_port_that_is_taken_and_a_bad_difficulty_are_named() {
         let outs = StratumOuts { chain: bounded(1).0, submit: bounded(1).0 };
         let config = StratumConfig { port, start_difficulty, sessions_max: 1 };
         let params = ChainParams::standard(Network::Regtest);
-        Stratum::open(config, &params, outs, Arc::new(Counters::default())).err().map(|error| error.to_string())
+        Stratum::open(config, &params, outs, Arc::new(Metrics::default())).err().map(|error| error.to_string())
     };
     let taken = open(node.address.port(), 1.0).unwrap();
     assert!(taken.contains(&node.address.port().to_string()) && taken.contains("-stratum-port"), "{taken}");

@@ -15,7 +15,7 @@ fn view(kind: BitcoindProblemKind, text: &str) -> View {
     let problem = Some(BitcoindProblem { kind, text: text.to_owned() });
     View {
         now: NOW,
-        counters: Arc::default(),
+        metrics: Arc::default(),
         chain: Arc::new(ChainStatus::new(tree, SyncState::Synced)),
         miners: Arc::default(),
         peers: Arc::default(),

@@ -20,7 +20,7 @@ pub struct ChainPart {
     share_count: usize,
     sharechain_height: Option<u32>,
     uncle_count: usize,
-    orphan_count: usize,
+    uncredited_count: usize,
     shares_waiting: usize,
     difficulty: f64,
     target_bits: String,
@@ -40,7 +40,7 @@ impl ChainPart {
             share_count: tree.len(),
             sharechain_height: tip.map(|tip| tip.share.info.share_height.0),
             uncle_count: side.uncles,
-            orphan_count: side.orphans,
+            uncredited_count: side.uncredited,
             shares_waiting: held.saturating_add(unverified),
             difficulty: difficulty(share_bits),
             target_bits: share_bits.to_string(),
@@ -82,7 +82,7 @@ pub struct SideShares {
     /// Named by the main chain: they are paid for.
     pub uncles: usize,
     /// Not named: they are not.
-    pub orphans: usize,
+    pub uncredited: usize,
 }
 
 impl SideShares {
@@ -91,7 +91,7 @@ impl SideShares {
         let main = tree.main_chain().iter().filter_map(|id| tree.node(id));
         let uncles = main.flat_map(|node| &node.share.info.uncles).filter(|uncle| tree.node(uncle).is_some()).count();
         let side = tree.len().saturating_sub(tree.main_chain().len());
-        Self { uncles, orphans: side.saturating_sub(uncles) }
+        Self { uncles, uncredited: side.saturating_sub(uncles) }
     }
 }
 

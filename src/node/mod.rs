@@ -135,7 +135,7 @@ impl Node {
     pub fn new(config: NodeConfig, tree: Tree, now: Now) -> Self {
         let NodeConfig { payout_script, coinbase_tag, looks_for_peers, intervals } = config;
         let params = Arc::clone(tree.params());
-        let sync = if looks_for_peers { Sync::new(&params, now.steady) } else { Sync::lone(&params, now.steady) };
+        let sync = if looks_for_peers { Sync::new(&params, now.steady) } else { Sync::solo(&params, now.steady) };
         let mut node = Self {
             sync,
             headers: HeaderSources::default(),
@@ -442,7 +442,7 @@ impl Node {
                     self.report(Report::NewTip(id));
                     continue;
                 }
-                sharechain::Effect::Apart { id, outcome } => {
+                sharechain::Effect::CandidateJudged { id, outcome } => {
                     let actions = self.sync.judged(id, &outcome, now.steady, self.chain.tree());
                     self.report(Report::CandidateJudged(outcome));
                     actions
@@ -456,7 +456,7 @@ impl Node {
     /// Tells the network what became of a share, and announces one of ours.
     fn on_verdict(&mut self, gossip: GossipId, id: crate::share::ShareId, source: Source, verdict: Verdict) {
         // Often only bitcoind's response is missing, which takes milliseconds.
-        if verdict != Verdict::Held {
+        if verdict != Verdict::Deferred {
             let (told, offence) = match verdict {
                 Verdict::Accepted => (GossipVerdict::Accept, None),
                 Verdict::Rejected { rule, .. } if rule.proves_fault() => {
@@ -497,26 +497,26 @@ impl Node {
 
     fn on_sync(&mut self, action: SyncAction, now: Now) {
         match action {
-            SyncAction::Ask { peer, id, request } => self.network(NetworkCommand::Request { peer, id, request }),
-            SyncAction::Open { apart, joined } => {
-                let effects = self.chain.open_apart(apart, joined, now.time);
+            SyncAction::Request { peer, id, request } => self.network(NetworkCommand::Request { peer, id, request }),
+            SyncAction::Open { candidate, joined } => {
+                let effects = self.chain.open_candidate(candidate, joined, now.time);
                 self.on_chain(effects, now);
             }
             SyncAction::Deliver { route, peer, shares } => {
                 for share in shares {
                     let source = Source::Fetch(peer);
                     let effects = match route {
-                        Route::Chain => self.chain.receive(share, source, now.time),
-                        Route::Apart(apart) => self.chain.receive_apart(apart, share, source, now.time),
+                        Route::Tree => self.chain.receive(share, source, now.time),
+                        Route::Candidate(candidate) => self.chain.receive_candidate(candidate, share, source, now.time),
                     };
                     self.on_chain(effects, now);
                 }
             }
-            SyncAction::Finish(apart) => {
-                let effects = self.chain.finish_apart(apart, now.time);
+            SyncAction::Finish(candidate) => {
+                let effects = self.chain.finish_candidate(candidate, now.time);
                 self.on_chain(effects, now);
             }
-            SyncAction::Drop(apart) => self.chain.drop_apart(apart),
+            SyncAction::Drop(candidate) => self.chain.drop_candidate(candidate),
             SyncAction::Penalize { peer, offence } => self.penalize(peer, offence),
             SyncAction::Progress(progress) => {
                 self.sync_progress = Some(SyncProgress { have: progress.done.into(), want: progress.total.into() });
@@ -528,7 +528,7 @@ impl Node {
 
     fn on_sync_state(&mut self, state: SyncState<SteadyTime>) {
         let report = match state {
-            SyncState::Alone { .. } => {
+            SyncState::Solo { .. } => {
                 Report::MiningSolo { looks_for_peers: self.looks_for_peers, has_work: self.jobs.template().is_some() }
             }
             SyncState::Syncing => Report::Syncing,
@@ -536,8 +536,8 @@ impl Node {
                 peers: self.sync.peers().count(),
                 height: self.tree().tip().map(|tip| tip.share.info.share_height),
             },
-            SyncState::NoPeers { level: true, .. } => Report::LastPeerGone,
-            SyncState::NoPeers { level: false, .. } => Report::NoPeerYet,
+            SyncState::NoPeers { was_synced: true, .. } => Report::LastPeerGone,
+            SyncState::NoPeers { was_synced: false, .. } => Report::NoPeerYet,
         };
         self.report(report);
         if state != SyncState::Syncing {

@@ -6,8 +6,8 @@ use bitcoin::BlockHash;
 
 use crate::peer::PeerHandle;
 use crate::share::ShareId;
-use crate::sharechain::{ApartOutcome, Rule, Source, Verdict};
-use crate::sync::{Progress, ALONE_AFTER_S};
+use crate::sharechain::{CandidateOutcome, Rule, Source, Verdict};
+use crate::sync::{Progress, SOLO_AFTER_S};
 use crate::units::{BlockHeight, ShareHeight};
 use crate::wire::{BlockError, TooMany};
 use crate::work::JobError;
@@ -40,7 +40,7 @@ pub enum Report {
     /// Shares are being fetched.
     Fetching(Progress),
     /// A chain that peers offered was compared with ours.
-    CandidateJudged(ApartOutcome),
+    CandidateJudged(CandidateOutcome),
     /// A heavier chain replaced ours.
     Reorganised {
         /// The tip before.
@@ -138,7 +138,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::LookingForPeers | Self::NoPeerYet => {
-                write!(f, "no peer yet: work withheld until one is synced, or for {ALONE_AFTER_S} s")
+                write!(f, "no peer yet: work withheld until one is synced, or for {SOLO_AFTER_S} s")
             }
             Self::LastPeerGone => f.write_str("no synced peer left, mining continues solo"),
             Self::MiningSolo { looks_for_peers, has_work } => {

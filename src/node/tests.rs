@@ -347,7 +347,7 @@ fn a_template_becomes_a_job_and_a_share_becomes_the_next_jobs_parent() {
 fn a_node_without_ways_to_find_peers_mines_solo_from_its_start() {
     let mut world = World::solo();
     let status = world.nodes[0].node.status(world.steady);
-    assert_eq!(status.sync, SyncState::Alone { since: START });
+    assert_eq!(status.sync, SyncState::Solo { since: START });
 }
 
 #[test]
@@ -520,7 +520,7 @@ fn a_newcomer_fetches_the_chain_before_its_miners_get_work() {
 fn miners_get_the_true_reason_why_they_have_no_work_and_each_once() {
     let mut world = World::new(params());
     world.start(true);
-    assert!(matches!(world.nodes[0].node.sync_state(), SyncState::NoPeers { level: false, .. }));
+    assert!(matches!(world.nodes[0].node.sync_state(), SyncState::NoPeers { was_synced: false, .. }));
     world.give_work(0);
     assert!(matches!(world.nodes[0].update(), WorkUpdate::NoWork(NoWork::NoPeers)));
     assert_eq!(world.nodes[0].node.status(world.steady).no_work, Some(NoWork::NoPeers));

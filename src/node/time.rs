@@ -2,7 +2,7 @@
 
 use crate::units::{SteadyTime, UnixTime};
 
-/// Seconds by which the two clocks may drift apart between two readings: reading takes time, and there are leap seconds.
+/// Seconds by which the two clocks may drift candidate between two readings: reading takes time, and there are leap seconds.
 const READING_S: u32 = 2;
 
 /// The moment of an input.

@@ -2,7 +2,7 @@
 
 use std::cmp::{Ordering, Reverse};
 
-use super::tree::{Node, Tree};
+use super::tree::{LinkedShare, Tree};
 use crate::share::ShareId;
 use crate::units::{BlockHeight, ShareHeight, Work, U256};
 
@@ -20,7 +20,7 @@ pub fn adopts(ours: &Tree, theirs: &Tree, bitcoin_height: BlockHeight) -> bool {
     let window = ours.params().payout_window;
     let Some(their_tip) = theirs.tip().filter(|_| is_whole(theirs, window)) else { return false };
     let Some(our_tip) = ours.tip().filter(|tip| !is_outlived(tip, bitcoin_height)) else { return true };
-    let has_full_window = |tip: &Node| tip.share.info.share_height >= ShareHeight(window.saturating_sub(1));
+    let has_full_window = |tip: &LinkedShare| tip.share.info.share_height >= ShareHeight(window.saturating_sub(1));
     let (ours_full, theirs_full) = (has_full_window(our_tip), has_full_window(their_tip));
     match window_work(theirs).cmp(&window_work(ours)) {
         Ordering::Less => false,
@@ -43,7 +43,7 @@ fn is_whole(tree: &Tree, window: u32) -> bool {
     verified == window as usize || reaches_genesis
 }
 
-fn newest_first(tree: &Tree) -> impl Iterator<Item = &Node> {
+fn newest_first(tree: &Tree) -> impl Iterator<Item = &LinkedShare> {
     tree.main_chain().iter().rev().filter_map(|id| tree.node(id))
 }
 
@@ -55,13 +55,13 @@ pub(super) fn window_work(tree: &Tree) -> U256 {
         .fold(U256::ZERO, |sum, node| sum.saturating_add(U256::from(node.work.0)))
 }
 
-/// What a newcomer chooses by: the work verified in a chain's last window; equal ones are told apart as everywhere.
+/// What a newcomer chooses by: the work verified in a chain's last window; equal ones are told candidate as everywhere.
 pub(super) fn rank(tree: &Tree) -> (U256, Option<(Work, Reverse<ShareId>)>) {
     (window_work(tree), tree.tip().map(|tip| (tip.share.info.chain_work, Reverse(tip.id))))
 }
 
 /// Whether Bitcoin has gone on for so long without a share of ours that our chain says nothing any more.
-fn is_outlived(our_tip: &Node, bitcoin_height: BlockHeight) -> bool {
+fn is_outlived(our_tip: &LinkedShare, bitcoin_height: BlockHeight) -> bool {
     bitcoin_height.0.saturating_sub(our_tip.share.info.block_height.0) > OUTLIVED_BLOCKS
 }
 
@@ -76,7 +76,7 @@ fn is_in_step_with_bitcoin(tree: &Tree, window: u32) -> bool {
     let oldest = newest_first(tree).take(window as usize).last();
     let (Some(newest), Some(oldest)) = (newest, oldest) else { return false };
     let anchor_time =
-        |node: &Node| tree.anchor(&node.share.header.prev_blockhash).map(|anchor| u64::from(anchor.header.time));
+        |node: &LinkedShare| tree.anchor(&node.share.header.prev_blockhash).map(|anchor| u64::from(anchor.header.time));
     let (Some(to), Some(from)) = (anchor_time(newest), anchor_time(oldest)) else { return false };
     let bitcoin_s = to.saturating_sub(from);
     let window_s = u64::from(newest.share.time().since(oldest.share.time()));

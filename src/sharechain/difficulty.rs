@@ -5,7 +5,7 @@ use crate::units::{Bits, ShareHeight, Target, UnixTime, Work, U256};
 
 /// What the retarget looks at in one share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pace {
+pub struct RetargetSample {
     /// The header's time.
     pub time: UnixTime,
     /// Height in the sharechain.
@@ -23,7 +23,7 @@ const END_SHARES: usize = 3;
 ///
 /// `newest_first` holds the parent and its ancestors, at most [`ChainParams::retarget_window`] of them: all there
 /// are if there are fewer.
-pub fn base_target(params: &ChainParams, newest_first: &[Pace]) -> Target {
+pub fn base_target(params: &ChainParams, newest_first: &[RetargetSample]) -> Target {
     let easiest = easiest_target(params);
     let Some(parent) = newest_first.first() else { return easiest };
     if newest_first.len() < RETARGET_SHARES_MIN as usize {
@@ -39,7 +39,7 @@ pub fn base_target(params: &ChainParams, newest_first: &[Pace]) -> Target {
 }
 
 /// The part of the window, newest first, up to the first share whose work is too unlike the parent's.
-fn trimmed(newest_first: &[Pace], parent_work: Work) -> &[Pace] {
+fn trimmed(newest_first: &[RetargetSample], parent_work: Work) -> &[RetargetSample] {
     let step = u128::from(DIFFICULTY_STEP_MAX);
     let (low, high) = (parent_work.0 / step, parent_work.0.saturating_mul(step));
     let len = newest_first.iter().take_while(|share| (low..=high).contains(&share.work.0)).count();
@@ -47,7 +47,7 @@ fn trimmed(newest_first: &[Pace], parent_work: Work) -> &[Pace] {
 }
 
 /// Work that would have taken the share period, by the window's pace.
-fn next_work(params: &ChainParams, window: &[Pace], parent_work: Work) -> Work {
+fn next_work(params: &ChainParams, window: &[RetargetSample], parent_work: Work) -> Work {
     let Some((newest, oldest)) = ends(window) else { return parent_work };
     let work = window
         .iter()
@@ -64,13 +64,13 @@ fn next_work(params: &ChainParams, window: &[Pace], parent_work: Work) -> Work {
 }
 
 /// The middle ones, by time, of the newest and of the oldest shares.
-fn ends(window: &[Pace]) -> Option<(Pace, Pace)> {
+fn ends(window: &[RetargetSample]) -> Option<(RetargetSample, RetargetSample)> {
     let oldest = window.get(window.len().checked_sub(END_SHARES)?..)?;
     Some((middle(window.get(..END_SHARES)?)?, middle(oldest)?))
 }
 
-fn middle(three: &[Pace]) -> Option<Pace> {
-    let mut sorted: Vec<Pace> = three.to_vec();
+fn middle(three: &[RetargetSample]) -> Option<RetargetSample> {
+    let mut sorted: Vec<RetargetSample> = three.to_vec();
     sorted.sort_by_key(|share| (share.time, share.height));
     sorted.get(END_SHARES / 2).copied()
 }

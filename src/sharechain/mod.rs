@@ -13,12 +13,12 @@
 //! | `pools` | shares that wait, and their budgets |
 //! | `next` | what the next share is built on |
 //! | `adoption` | when a chain that does not join ours is taken for it |
-//! | `apart` | chains that are kept apart until they are whole |
+//! | `candidate` | chains that are kept candidate until they are whole |
 //! | `takeover` | judging and taking over such a chain |
 
 mod adoption;
 mod anchor;
-mod apart;
+mod candidate;
 pub mod difficulty;
 mod failure;
 mod next;
@@ -40,21 +40,21 @@ use bitcoin::BlockHash;
 
 pub use adoption::adopts;
 pub use anchor::Anchor;
-pub use apart::{fetched_max, ApartId, ApartOutcome, APART_MAX, COMPARE_MAX_S};
+pub use candidate::{candidate_shares_max, CandidateId, CandidateOutcome, CANDIDATES_MAX, COMPARE_MAX_S};
 pub use failure::{Failure, Need, Rule};
 pub use next::{next_block_height_min, next_share};
 pub use rules::AHEAD_MAX_S;
 #[cfg(test)]
-pub(crate) use tests::kit as tests_kit;
-pub use tree::{Depth, Node, Tree};
+pub(crate) use tests::kit as tests_support;
+pub use tree::{Depth, LinkedShare, Tree};
 pub use verify::subsidy;
 
 use crate::params::UNCLE_DEPTH_MAX;
 use crate::peer::PeerHandle;
 use crate::share::{Share, ShareDigest, ShareId};
 use crate::units::UnixTime;
-use apart::Apart;
-use pools::{Candidate, Held, Rank, Rejected, Unverified, Wait};
+use candidate::CandidateChain;
+use pools::{DeferredPool, PendingShare, Rank, RejectedDigests, UnverifiedPool, Wait};
 
 /// A share whose parent or Bitcoin block stays unknown is dropped after ten minutes; it may come again.
 pub const HELD_MAX_S: u32 = 600;
@@ -87,8 +87,8 @@ pub enum Verdict {
     Accepted,
     /// It was known.
     Known,
-    /// It waits for something.
-    Held,
+    /// It waits for its parent or an uncle (an orphan), for its Bitcoin block, or for its time.
+    Deferred,
     /// It is on a branch that does not claim enough work to be looked at.
     Unverified,
     /// It could not be judged, or was given up for want of room or patience.
@@ -138,24 +138,24 @@ pub enum Effect {
     },
     /// There is another tip.
     NewTip(ShareId),
-    /// A chain kept apart was judged, or given up.
-    Apart {
+    /// A chain kept candidate was judged, or given up.
+    CandidateJudged {
         /// Which.
-        id: ApartId,
+        id: CandidateId,
         /// What became of it.
-        outcome: ApartOutcome,
+        outcome: CandidateOutcome,
     },
 }
 
 /// The sharechain and all that waits to become part of it.
 pub struct Sharechain {
     tree: Tree,
-    held: Held,
-    unverified: Unverified,
-    rejected: Rejected,
-    apart: BTreeMap<ApartId, Apart>,
-    queue: VecDeque<Candidate>,
-    /// Unverified shares whose branches are to be looked at when the queue is empty; best last.
+    held: DeferredPool,
+    unverified: UnverifiedPool,
+    rejected: RejectedDigests,
+    candidate: BTreeMap<CandidateId, CandidateChain>,
+    queue: VecDeque<PendingShare>,
+    /// UnverifiedPool shares whose branches are to be looked at when the queue is empty; best last.
     grown: BTreeSet<(Rank, ShareDigest)>,
     effects: Vec<Effect>,
 }
@@ -165,10 +165,10 @@ impl Sharechain {
     pub fn new(tree: Tree) -> Self {
         Self {
             tree,
-            held: Held::new(),
-            unverified: Unverified::new(),
-            rejected: Rejected::new(),
-            apart: BTreeMap::new(),
+            held: DeferredPool::new(),
+            unverified: UnverifiedPool::new(),
+            rejected: RejectedDigests::new(),
+            candidate: BTreeMap::new(),
             queue: VecDeque::new(),
             grown: BTreeSet::new(),
             effects: Vec::new(),
@@ -210,7 +210,7 @@ impl Sharechain {
         let checked = rules::check_alone(self.tree.params(), &share, &id);
         match checked {
             Ok(work) => {
-                self.queue.push_back(Candidate { id, digest, share, work, source, since: now });
+                self.queue.push_back(PendingShare { id, digest, share, work, source, since: now });
                 self.drain(now);
             }
             Err(failure) => self.refuse(id, digest, source, &failure),
@@ -221,7 +221,7 @@ impl Sharechain {
     /// Takes bitcoind's word that a Bitcoin block is known and not invalid.
     pub fn anchor_known(&mut self, anchor: Anchor, now: UnixTime) -> Vec<Effect> {
         let need = Need::Anchor(anchor.header.block_hash());
-        self.anchor_known_apart(&anchor, now);
+        self.candidates_anchor_known(&anchor, now);
         self.tree.add_anchor(anchor);
         self.queue.extend(self.held.release(&need));
         self.drain(now);
@@ -230,11 +230,11 @@ impl Sharechain {
 
     /// Takes bitcoind's word that a Bitcoin block is invalid.
     pub fn anchor_invalid(&mut self, hash: BlockHash) -> Vec<Effect> {
-        for candidate in self.held.release(&Need::Anchor(hash)) {
+        for pending in self.held.release(&Need::Anchor(hash)) {
             let failure = Failure::broken(Rule::Anchor, "built on an invalid Bitcoin block");
-            self.refuse(candidate.id, candidate.digest, candidate.source, &failure);
+            self.refuse(pending.id, pending.digest, pending.source, &failure);
         }
-        self.anchor_invalid_apart(hash);
+        self.candidates_anchor_invalid(hash);
         std::mem::take(&mut self.effects)
     }
 
@@ -242,46 +242,46 @@ impl Sharechain {
     pub fn tick(&mut self, now: UnixTime) -> Vec<Effect> {
         self.queue.extend(self.held.release_due(now));
         self.held.came_by(now);
-        for candidate in self.held.give_up_before(now.minus(HELD_MAX_S)) {
-            self.tell(&candidate, Verdict::Dropped);
+        for pending in self.held.give_up_before(now.minus(HELD_MAX_S)) {
+            self.tell(&pending, Verdict::Dropped);
         }
         self.drain(now);
         let asks = self.held.needs().into_iter().map(|(need, source)| Effect::Ask { need, source });
         self.effects.extend(asks);
-        self.tick_apart(now);
+        self.tick_candidates(now);
         std::mem::take(&mut self.effects)
     }
 
     /// Looks at whatever is queued, at what that sets free, and at branches that have grown, until nothing is left.
     fn drain(&mut self, now: UnixTime) {
         loop {
-            while let Some(candidate) = self.queue.pop_front() {
-                self.consider(candidate, now);
+            while let Some(pending) = self.queue.pop_front() {
+                self.consider(pending, now);
             }
             let Some(top) = self.best_grown() else { return };
             self.promote(&top, now);
         }
     }
 
-    fn consider(&mut self, candidate: Candidate, now: UnixTime) {
-        let info = &candidate.share.info;
-        if self.tree.node(&candidate.id).is_some() {
-            self.tell(&candidate, Verdict::Known);
-        } else if self.is_recent(&info.parent) || self.extends_best(&candidate) {
-            self.link(candidate, now);
+    fn consider(&mut self, pending: PendingShare, now: UnixTime) {
+        let info = &pending.share.info;
+        if self.tree.node(&pending.id).is_some() {
+            self.tell(&pending, Verdict::Known);
+        } else if self.is_recent(&info.parent) || self.extends_best(&pending) {
+            self.link(pending, now);
         } else if info.is_genesis()
             || self.tree.node(&info.parent).is_some()
             || self.unverified.contains_id(&info.parent)
         {
             // Rule 6 comes first: a claim that names no Bitcoin block we know of takes no place from those that do.
-            let anchor = candidate.share.header.prev_blockhash;
+            let anchor = pending.share.header.prev_blockhash;
             match self.tree.anchor(&anchor) {
-                Some(_) => self.keep_unverified(candidate),
-                None => self.hold(candidate, Wait::For(Need::Anchor(anchor))),
+                Some(_) => self.keep_unverified(pending),
+                None => self.hold(pending, Wait::For(Need::Anchor(anchor))),
             }
         } else {
             let need = Need::Share(info.parent);
-            self.hold(candidate, Wait::For(need));
+            self.hold(pending, Wait::For(need));
         }
     }
 
@@ -299,35 +299,35 @@ impl Sharechain {
     }
 
     /// Whether a share extends a valid branch to a better one than the tip's.
-    fn extends_best(&self, candidate: &Candidate) -> bool {
-        self.tree.node(&candidate.share.info.parent).is_some() && self.claims_more(candidate)
+    fn extends_best(&self, pending: &PendingShare) -> bool {
+        self.tree.node(&pending.share.info.parent).is_some() && self.claims_more(pending)
     }
 
     /// Whether a share would be the tip if all that it claims is true.
-    fn claims_more(&self, candidate: &Candidate) -> bool {
-        let is_better = |tip: &Node| candidate.share.info.is_better_than(&candidate.id, &tip.share.info, &tip.id);
+    fn claims_more(&self, pending: &PendingShare) -> bool {
+        let is_better = |tip: &LinkedShare| pending.share.info.is_better_than(&pending.id, &tip.share.info, &tip.id);
         self.tree.tip().is_none_or(is_better)
     }
 
     /// Puts a share in the tree, after those of its uncles that lie among the unverified: nobody looked at them while
     /// its branch was not ours.
-    fn link(&mut self, candidate: Candidate, now: UnixTime) {
-        let mut nephews = vec![candidate];
-        while let Some(candidate) = nephews.pop() {
-            match self.tree.link(Arc::clone(&candidate.share), candidate.work, now, Depth::Full) {
-                Ok(is_tip) => self.linked(&candidate, is_tip),
+    fn link(&mut self, pending: PendingShare, now: UnixTime) {
+        let mut nephews = vec![pending];
+        while let Some(pending) = nephews.pop() {
+            match self.tree.link(Arc::clone(&pending.share), pending.work, now, Depth::Full) {
+                Ok(is_tip) => self.linked(&pending, is_tip),
                 Err(Failure::Missing(need)) => match self.take_uncle(&need) {
-                    Some(uncle) => nephews.extend([candidate, uncle]),
-                    None => self.hold(candidate, Wait::For(need)),
+                    Some(uncle) => nephews.extend([pending, uncle]),
+                    None => self.hold(pending, Wait::For(need)),
                 },
-                Err(Failure::Early(due)) => self.hold(candidate, Wait::Until(due)),
-                Err(failure) => self.refuse(candidate.id, candidate.digest, candidate.source, &failure),
+                Err(Failure::Early(due)) => self.hold(pending, Wait::Until(due)),
+                Err(failure) => self.refuse(pending.id, pending.digest, pending.source, &failure),
             }
         }
     }
 
     /// Takes a share that is waited for from among the unverified, if it can be checked now.
-    fn take_uncle(&mut self, need: &Need) -> Option<Candidate> {
+    fn take_uncle(&mut self, need: &Need) -> Option<PendingShare> {
         let Need::Share(id) = need else { return None };
         let can_be_checked = |digest: &ShareDigest| {
             self.unverified.get(digest).is_some_and(|uncle| self.tree.node(&uncle.share.info.parent).is_some())
@@ -336,20 +336,20 @@ impl Sharechain {
         self.unverified.take(&digest)
     }
 
-    fn linked(&mut self, candidate: &Candidate, is_tip: bool) {
-        self.effects.push(Effect::Linked(candidate.id));
-        self.tell(candidate, Verdict::Accepted);
+    fn linked(&mut self, pending: &PendingShare, is_tip: bool) {
+        self.effects.push(Effect::Linked(pending.id));
+        self.tell(pending, Verdict::Accepted);
         // A copy with other facts beside the same header can never be valid now.
-        for digest in self.unverified.with_id(&candidate.id) {
+        for digest in self.unverified.with_id(&pending.id) {
             self.unverified.take(&digest);
         }
-        self.queue.extend(self.held.release(&Need::Share(candidate.id)));
-        self.queue_children(&candidate.id);
+        self.queue.extend(self.held.release(&Need::Share(pending.id)));
+        self.queue_children(&pending.id);
         if is_tip {
-            self.effects.push(Effect::NewTip(candidate.id));
+            self.effects.push(Effect::NewTip(pending.id));
             // Siblings of a branch that became the main chain may be uncles now.
             let nearest: Vec<ShareId> =
-                self.tree.ancestry(&candidate.id).skip(1).take(UNCLE_DEPTH_MAX as usize).map(|node| node.id).collect();
+                self.tree.ancestry(&pending.id).skip(1).take(UNCLE_DEPTH_MAX as usize).map(|node| node.id).collect();
             nearest.iter().for_each(|id| self.queue_children(id));
         }
     }
@@ -361,18 +361,18 @@ impl Sharechain {
         }
     }
 
-    fn keep_unverified(&mut self, candidate: Candidate) {
-        if self.unverified.has_copies_enough(&candidate) {
-            return self.tell(&candidate, Verdict::Dropped);
+    fn keep_unverified(&mut self, pending: PendingShare) {
+        if self.unverified.has_copies_enough(&pending) {
+            return self.tell(&pending, Verdict::Dropped);
         }
-        self.tell(&candidate, Verdict::Unverified);
-        let id = candidate.id;
+        self.tell(&pending, Verdict::Unverified);
+        let id = pending.id;
         // It may be the true share below branches that stood on a copy of its header with other facts.
         let ours = self.tree.tip().map(|tip| (tip.share.info.chain_work, Reverse(tip.id)));
         let above = self.unverified.above(&id).into_iter();
         self.grown.extend(above.filter(|(rank, _)| ours.is_none_or(|ours| *rank > ours)));
-        self.grown.insert((candidate.rank(), candidate.digest));
-        for given_up in self.unverified.put(candidate) {
+        self.grown.insert((pending.rank(), pending.digest));
+        for given_up in self.unverified.put(pending) {
             self.tell(&given_up, Verdict::Dropped);
         }
         self.queue.extend(self.held.release(&Need::Share(id)));
@@ -381,10 +381,10 @@ impl Sharechain {
     /// The best of the branches that have grown, if it claims to be better than the tip's.
     ///
     /// Only what has grown is looked at: all else was found not to be better, or not to be valid, before.
-    fn best_grown(&mut self) -> Option<Candidate> {
+    fn best_grown(&mut self) -> Option<PendingShare> {
         while let Some((_, digest)) = self.grown.pop_last() {
             match self.unverified.get(&digest) {
-                Some(candidate) if self.claims_more(candidate) => return Some(candidate.clone()),
+                Some(pending) if self.claims_more(pending) => return Some(pending.clone()),
                 _ => {}
             }
         }
@@ -392,13 +392,13 @@ impl Sharechain {
     }
 
     /// Checks the branch that ends with a share.
-    fn promote(&mut self, top: &Candidate, now: UnixTime) {
+    fn promote(&mut self, top: &PendingShare, now: UnixTime) {
         let branch = self.unverified.branch(top);
-        for candidate in &branch {
-            self.grown.remove(&(candidate.rank(), candidate.digest));
+        for pending in &branch {
+            self.grown.remove(&(pending.rank(), pending.digest));
         }
-        let is_joined = |candidate: &Candidate| self.tree.node(&candidate.share.info.parent).is_some();
-        if branch.iter().any(is_joined) || !branch.iter().any(|candidate| candidate.share.info.is_genesis()) {
+        let is_joined = |pending: &PendingShare| self.tree.node(&pending.share.info.parent).is_some();
+        if branch.iter().any(is_joined) || !branch.iter().any(|pending| pending.share.info.is_genesis()) {
             self.promote_joined(branch, now);
         } else if self.unverified.is_worth_checking(&branch) {
             self.promote_separate(top, now);
@@ -409,26 +409,26 @@ impl Sharechain {
     ///
     /// What has no parent there, or none any more, waits for it: if a share below was refused, it may have been a copy
     /// with other facts, sent ahead of the true one.
-    fn promote_joined(&mut self, branch: Vec<Candidate>, now: UnixTime) {
-        for candidate in branch {
-            let parent = candidate.share.info.parent;
-            if self.unverified.take(&candidate.digest).is_none() {
+    fn promote_joined(&mut self, branch: Vec<PendingShare>, now: UnixTime) {
+        for pending in branch {
+            let parent = pending.share.info.parent;
+            if self.unverified.take(&pending.digest).is_none() {
                 continue;
             }
             if self.tree.node(&parent).is_some() {
-                self.link(candidate, now);
+                self.link(pending, now);
             } else {
-                self.hold(candidate, Wait::For(Need::Share(parent)));
+                self.hold(pending, Wait::For(Need::Share(parent)));
             }
         }
     }
 
-    fn hold(&mut self, candidate: Candidate, wait: Wait) {
-        self.tell(&candidate, Verdict::Held);
+    fn hold(&mut self, pending: PendingShare, wait: Wait) {
+        self.tell(&pending, Verdict::Deferred);
         if let Wait::For(need) = wait {
-            self.effects.push(Effect::Ask { need, source: candidate.source });
+            self.effects.push(Effect::Ask { need, source: pending.source });
         }
-        for given_up in self.held.put(candidate, wait) {
+        for given_up in self.held.put(pending, wait) {
             self.tell(&given_up, Verdict::Dropped);
         }
     }
@@ -444,8 +444,8 @@ impl Sharechain {
         self.effects.push(Effect::Verdict { id, digest, source, verdict });
     }
 
-    fn tell(&mut self, candidate: &Candidate, verdict: Verdict) {
-        let Candidate { id, digest, source, .. } = *candidate;
+    fn tell(&mut self, pending: &PendingShare, verdict: Verdict) {
+        let PendingShare { id, digest, source, .. } = *pending;
         self.effects.push(Effect::Verdict { id, digest, source, verdict });
     }
 }

@@ -2,7 +2,7 @@
 
 use super::difficulty;
 use super::rules;
-use super::tree::{Node, Tree};
+use super::tree::{LinkedShare, Tree};
 use crate::params::{UNCLES_MAX, UNCLE_DEPTH_MAX};
 use crate::share::{CoinbaseTag, PayoutScript, ShareId};
 use crate::units::{BlockHeight, ShareHeight, UnixTime, Work};
@@ -21,7 +21,7 @@ pub fn next_block_height_min(tree: &Tree) -> BlockHeight {
 /// The facts of a share on any parent, or of a genesis share.
 pub(super) fn next_share_on(
     tree: &Tree,
-    parent: Option<&Node>,
+    parent: Option<&LinkedShare>,
     time: UnixTime,
     payout_script: PayoutScript,
     coinbase_tag: &CoinbaseTag,
@@ -39,8 +39,8 @@ pub(super) fn next_share_on(
     };
     let Some(parent) = parent else { return genesis };
     // A tip's own history is complete: more than its windows is kept.
-    let paces = tree.paces(&parent.id).unwrap_or_default();
-    let base = difficulty::base_target(params, &paces);
+    let retarget_samples = tree.retarget_samples(&parent.id).unwrap_or_default();
+    let base = difficulty::base_target(params, &retarget_samples);
     let earliest = rules::time_min(tree, Some(parent));
     let easings = difficulty::easings_allowed(params, time.max(earliest).since(parent.share.time()));
     // An eased target holds only from the moment that allows it: miners must not roll the time below.
@@ -57,10 +57,10 @@ pub(super) fn next_share_on(
 }
 
 /// Uncles a child of this share may name: those first that will soon be too old, then by id.
-fn uncles(tree: &Tree, parent: &Node) -> Vec<ShareId> {
+fn uncles(tree: &Tree, parent: &LinkedShare) -> Vec<ShareId> {
     let height = parent.share.info.share_height.0.saturating_add(1);
     // From the parents of the oldest possible uncles upwards.
-    let ancestors: Vec<&Node> = tree.ancestry(&parent.id).take(UNCLE_DEPTH_MAX as usize + 1).collect();
+    let ancestors: Vec<&LinkedShare> = tree.ancestry(&parent.id).take(UNCLE_DEPTH_MAX as usize + 1).collect();
     let is_taken = |id: &ShareId| ancestors.iter().any(|node| node.id == *id || node.share.info.uncles.contains(id));
     let mut found: Vec<(ShareHeight, ShareId)> = ancestors
         .iter()

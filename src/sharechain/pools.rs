@@ -33,7 +33,7 @@ pub type Rank = (Work, Reverse<ShareId>);
 
 /// A share that passed rules 1 and 2.
 #[derive(Clone, Debug)]
-pub struct Candidate {
+pub struct PendingShare {
     /// Its header's hash.
     pub id: ShareId,
     /// What it is known by until rule 8 holds.
@@ -48,7 +48,7 @@ pub struct Candidate {
     pub since: UnixTime,
 }
 
-impl Candidate {
+impl PendingShare {
     /// Its claim.
     pub fn rank(&self) -> Rank {
         (self.share.info.chain_work, Reverse(self.id))
@@ -62,15 +62,15 @@ impl Candidate {
 /// Candidates in the order in which they are given up when room is short: lowest key first.
 ///
 /// The key is what the pool values: rank in the fork choice, or time of arrival.
-struct Shelf<K> {
-    items: HashMap<ShareDigest, (Candidate, K)>,
+struct BoundedPool<K> {
+    items: HashMap<ShareDigest, (PendingShare, K)>,
     /// Those of peers: what our own miners found is never given up for them.
     order: BTreeSet<(K, ShareDigest)>,
     by_owner: HashMap<Owner, Part<K>>,
     bytes: usize,
 }
 
-/// Whose part of a shelf is bounded.
+/// Whose part of a pool is bounded.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Owner {
     /// This node's miners (`None`), or one peer.
@@ -93,30 +93,30 @@ impl Owner {
     }
 }
 
-/// One owner's part of a shelf.
+/// One owner's part of a pool.
 struct Part<K> {
     bytes: usize,
     order: BTreeSet<(K, ShareDigest)>,
 }
 
-impl<K: Ord + Copy> Shelf<K> {
+impl<K: Ord + Copy> BoundedPool<K> {
     fn new() -> Self {
         Self { items: HashMap::new(), order: BTreeSet::new(), by_owner: HashMap::new(), bytes: 0 }
     }
 
-    /// Puts a candidate on the shelf and gives up what no longer fits, perhaps itself.
-    fn put(&mut self, candidate: Candidate, key: K) -> Vec<Candidate> {
-        let (digest, source) = (candidate.digest, candidate.source);
-        self.bytes += candidate.bytes();
+    /// Puts a pending on the pool and gives up what no longer fits, perhaps itself.
+    fn put(&mut self, pending: PendingShare, key: K) -> Vec<PendingShare> {
+        let (digest, source) = (pending.digest, pending.source);
+        self.bytes += pending.bytes();
         if source != Source::Local {
             self.order.insert((key, digest));
         }
         for owner in Owner::all_of(source) {
             let part = self.by_owner.entry(owner).or_insert_with(|| Part { bytes: 0, order: BTreeSet::new() });
-            part.bytes += candidate.bytes();
+            part.bytes += pending.bytes();
             part.order.insert((key, digest));
         }
-        self.items.insert(digest, (candidate, key));
+        self.items.insert(digest, (pending, key));
         let mut given_up = Vec::new();
         while let Some(victim) = self.victim(source) {
             given_up.extend(self.take(&victim));
@@ -131,19 +131,19 @@ impl<K: Ord + Copy> Shelf<K> {
         order.first().map(|(_, digest)| *digest)
     }
 
-    fn take(&mut self, digest: &ShareDigest) -> Option<Candidate> {
-        let (candidate, key) = self.items.remove(digest)?;
+    fn take(&mut self, digest: &ShareDigest) -> Option<PendingShare> {
+        let (pending, key) = self.items.remove(digest)?;
         self.order.remove(&(key, *digest));
-        self.bytes = self.bytes.saturating_sub(candidate.bytes());
-        for owner in Owner::all_of(candidate.source) {
+        self.bytes = self.bytes.saturating_sub(pending.bytes());
+        for owner in Owner::all_of(pending.source) {
             let Some(part) = self.by_owner.get_mut(&owner) else { continue };
-            part.bytes = part.bytes.saturating_sub(candidate.bytes());
+            part.bytes = part.bytes.saturating_sub(pending.bytes());
             part.order.remove(&(key, *digest));
             if part.order.is_empty() {
                 self.by_owner.remove(&owner);
             }
         }
-        Some(candidate)
+        Some(pending)
     }
 }
 
@@ -157,19 +157,19 @@ pub enum Wait {
 }
 
 /// Shares that wait for a parent, an uncle, a Bitcoin block, or their time. The oldest are given up first.
-pub struct Held {
-    shelf: Shelf<u128>,
+pub struct DeferredPool {
+    pool: BoundedPool<u128>,
     waits: HashMap<ShareDigest, (Wait, u128)>,
-    /// By need, then by arrival, whose number is also the key on the shelf.
+    /// By need, then by arrival, whose number is also the key on the pool.
     by_need: BTreeMap<(Need, u128), ShareDigest>,
     arrivals: u128,
     /// Arrival of the last share whose need was asked for again.
     asked_again: u128,
 }
 
-impl Held {
+impl DeferredPool {
     pub fn new() -> Self {
-        Self { shelf: Shelf::new(), waits: HashMap::new(), by_need: BTreeMap::new(), arrivals: 0, asked_again: 0 }
+        Self { pool: BoundedPool::new(), waits: HashMap::new(), by_need: BTreeMap::new(), arrivals: 0, asked_again: 0 }
     }
 
     pub fn contains(&self, digest: &ShareDigest) -> bool {
@@ -181,46 +181,46 @@ impl Held {
     }
 
     /// Holds a share; gives back what no longer fits.
-    pub fn put(&mut self, candidate: Candidate, wait: Wait) -> Vec<Candidate> {
-        let digest = candidate.digest;
+    pub fn put(&mut self, pending: PendingShare, wait: Wait) -> Vec<PendingShare> {
+        let digest = pending.digest;
         self.arrivals += 1;
         self.waits.insert(digest, (wait, self.arrivals));
         if let Wait::For(need) = wait {
             self.by_need.insert((need, self.arrivals), digest);
         }
-        let given_up = self.shelf.put(candidate, self.arrivals);
-        given_up.iter().for_each(|candidate| self.forget_wait(&candidate.digest));
+        let given_up = self.pool.put(pending, self.arrivals);
+        given_up.iter().for_each(|pending| self.forget_wait(&pending.digest));
         given_up
     }
 
     /// Takes out all that waited for this.
-    pub fn release(&mut self, need: &Need) -> Vec<Candidate> {
+    pub fn release(&mut self, need: &Need) -> Vec<PendingShare> {
         let waiting = self.by_need.range((*need, 0)..=(*need, u128::MAX));
         let keys: Vec<((Need, u128), ShareDigest)> = waiting.map(|(key, digest)| (*key, *digest)).collect();
         keys.iter()
             .filter_map(|(key, digest)| {
                 self.by_need.remove(key);
-                self.waits.remove(digest).and_then(|_| self.shelf.take(digest))
+                self.waits.remove(digest).and_then(|_| self.pool.take(digest))
             })
             .collect()
     }
 
     /// Takes out all whose time has come.
-    pub fn release_due(&mut self, now: UnixTime) -> Vec<Candidate> {
+    pub fn release_due(&mut self, now: UnixTime) -> Vec<PendingShare> {
         self.take_where(|wait, _| matches!(wait, Wait::Until(due) if *due <= now))
     }
 
     /// Nothing came later than now: where the clock was set back, waiting begins anew and does not last until the clock is
     /// there again.
     pub fn came_by(&mut self, now: UnixTime) {
-        for (candidate, _) in self.shelf.items.values_mut() {
-            candidate.since = candidate.since.min(now);
+        for (pending, _) in self.pool.items.values_mut() {
+            pending.since = pending.since.min(now);
         }
     }
 
     /// Takes out all that have waited in vain since before `since`.
-    pub fn give_up_before(&mut self, since: UnixTime) -> Vec<Candidate> {
-        self.take_where(|wait, candidate| matches!(wait, Wait::For(_)) && candidate.since < since)
+    pub fn give_up_before(&mut self, since: UnixTime) -> Vec<PendingShare> {
+        self.take_where(|wait, pending| matches!(wait, Wait::For(_)) && pending.since < since)
     }
 
     /// What to ask for again, and the sender of the first share that waits for it.
@@ -230,7 +230,7 @@ impl Held {
         let mut needs: Vec<((Source, u128), Need)> = Vec::new();
         for ((need, arrival), digest) in &self.by_need {
             if needs.last().is_none_or(|(_, last)| last != need) {
-                let source = self.shelf.items.get(digest).map(|(candidate, _)| candidate.source);
+                let source = self.pool.items.get(digest).map(|(pending, _)| pending.source);
                 needs.extend(source.map(|source| ((source, *arrival), *need)));
             }
         }
@@ -244,12 +244,12 @@ impl Held {
         needs.into_iter().map(|((source, _), need)| (need, source)).collect()
     }
 
-    fn take_where(&mut self, wanted: impl Fn(&Wait, &Candidate) -> bool) -> Vec<Candidate> {
+    fn take_where(&mut self, wanted: impl Fn(&Wait, &PendingShare) -> bool) -> Vec<PendingShare> {
         let digests: Vec<ShareDigest> = self
             .waits
             .iter()
             .filter(|(digest, (wait, _))| {
-                self.shelf.items.get(*digest).is_some_and(|(candidate, _)| wanted(wait, candidate))
+                self.pool.items.get(*digest).is_some_and(|(pending, _)| wanted(wait, pending))
             })
             .map(|(digest, _)| *digest)
             .collect();
@@ -257,7 +257,7 @@ impl Held {
             .iter()
             .filter_map(|digest| {
                 self.forget_wait(digest);
-                self.shelf.take(digest)
+                self.pool.take(digest)
             })
             .collect()
     }
@@ -270,22 +270,22 @@ impl Held {
 }
 
 /// Shares on branches that do not claim to be better than the tip's. Those that claim least are given up first.
-pub struct Unverified {
+pub struct UnverifiedPool {
     /// By claimed chain work, then the lowest id: as the fork choice would have them.
-    shelf: Shelf<Rank>,
+    pool: BoundedPool<Rank>,
     by_id: BTreeSet<(ShareId, ShareDigest)>,
     by_parent: BTreeSet<(ShareId, ShareDigest)>,
     /// Shares of chains that were checked and not adopted: looked at again only when the chain has grown.
     settled: HashSet<ShareDigest>,
 }
 
-impl Unverified {
+impl UnverifiedPool {
     pub fn new() -> Self {
-        Self { shelf: Shelf::new(), by_id: BTreeSet::new(), by_parent: BTreeSet::new(), settled: HashSet::new() }
+        Self { pool: BoundedPool::new(), by_id: BTreeSet::new(), by_parent: BTreeSet::new(), settled: HashSet::new() }
     }
 
     pub fn contains(&self, digest: &ShareDigest) -> bool {
-        self.shelf.items.contains_key(digest)
+        self.pool.items.contains_key(digest)
     }
 
     pub fn contains_id(&self, id: &ShareId) -> bool {
@@ -293,42 +293,42 @@ impl Unverified {
     }
 
     pub fn len(&self) -> usize {
-        self.shelf.items.len()
+        self.pool.items.len()
     }
 
     /// Whether its sender has brought enough shares with this header.
-    pub fn has_copies_enough(&self, candidate: &Candidate) -> bool {
-        let copies = under(&self.by_id, &candidate.id);
+    pub fn has_copies_enough(&self, pending: &PendingShare) -> bool {
+        let copies = under(&self.by_id, &pending.id);
         let of_sender =
-            copies.filter(|digest| self.get(digest).is_some_and(|copy| copy.source.peer() == candidate.source.peer()));
-        candidate.source != Source::Local && of_sender.take(COPIES_MAX).count() == COPIES_MAX
+            copies.filter(|digest| self.get(digest).is_some_and(|copy| copy.source.peer() == pending.source.peer()));
+        pending.source != Source::Local && of_sender.take(COPIES_MAX).count() == COPIES_MAX
     }
 
     /// Every share's claim.
     pub fn ranks(&self) -> impl Iterator<Item = (Rank, ShareDigest)> + '_ {
-        self.shelf.items.iter().map(|(digest, (_, rank))| (*rank, *digest))
+        self.pool.items.iter().map(|(digest, (_, rank))| (*rank, *digest))
     }
 
     /// The Bitcoin blocks that shares are built on.
     pub fn anchors(&self) -> HashSet<BlockHash> {
-        self.shelf.items.values().map(|(candidate, _)| candidate.share.header.prev_blockhash).collect()
+        self.pool.items.values().map(|(pending, _)| pending.share.header.prev_blockhash).collect()
     }
 
     /// Keeps a share; gives back what no longer fits.
-    pub fn put(&mut self, candidate: Candidate) -> Vec<Candidate> {
-        self.by_id.insert((candidate.id, candidate.digest));
-        self.by_parent.insert((candidate.share.info.parent, candidate.digest));
-        let rank = candidate.rank();
-        let given_up = self.shelf.put(candidate, rank);
-        given_up.iter().for_each(|candidate| self.forget_links(candidate));
+    pub fn put(&mut self, pending: PendingShare) -> Vec<PendingShare> {
+        self.by_id.insert((pending.id, pending.digest));
+        self.by_parent.insert((pending.share.info.parent, pending.digest));
+        let rank = pending.rank();
+        let given_up = self.pool.put(pending, rank);
+        given_up.iter().for_each(|pending| self.forget_links(pending));
         given_up
     }
 
     /// Takes one share out.
-    pub fn take(&mut self, digest: &ShareDigest) -> Option<Candidate> {
-        let candidate = self.shelf.take(digest)?;
-        self.forget_links(&candidate);
-        Some(candidate)
+    pub fn take(&mut self, digest: &ShareDigest) -> Option<PendingShare> {
+        let pending = self.pool.take(digest)?;
+        self.forget_links(&pending);
+        Some(pending)
     }
 
     /// All that name this share as their parent.
@@ -342,21 +342,20 @@ impl Unverified {
     }
 
     /// Notes that a chain was checked and not adopted.
-    pub fn settle(&mut self, branch: &[Candidate]) {
-        self.settled.extend(
-            branch.iter().map(|candidate| candidate.digest).filter(|digest| self.shelf.items.contains_key(digest)),
-        );
+    pub fn settle(&mut self, branch: &[PendingShare]) {
+        self.settled
+            .extend(branch.iter().map(|pending| pending.digest).filter(|digest| self.pool.items.contains_key(digest)));
     }
 
     /// Whether enough of a chain is new to check all of it again: a sixteenth, so that one that comes share by
     /// share is not checked from its start at each of them.
-    pub fn is_worth_checking(&self, branch: &[Candidate]) -> bool {
-        let settled = branch.iter().filter(|candidate| self.settled.contains(&candidate.digest)).count();
+    pub fn is_worth_checking(&self, branch: &[PendingShare]) -> bool {
+        let settled = branch.iter().filter(|pending| self.settled.contains(&pending.digest)).count();
         branch.len() - settled > settled / 16
     }
 
-    pub fn get(&self, digest: &ShareDigest) -> Option<&Candidate> {
-        self.shelf.items.get(digest).map(|(candidate, _)| candidate)
+    pub fn get(&self, digest: &ShareDigest) -> Option<&PendingShare> {
+        self.pool.items.get(digest).map(|(pending, _)| pending)
     }
 
     /// All kept above a share, with their claims.
@@ -366,10 +365,10 @@ impl Unverified {
         let mut above = Vec::new();
         let mut parents = vec![*id];
         while let Some(parent) = parents.pop() {
-            for candidate in self.children(&parent).iter().filter_map(|digest| self.get(digest)) {
-                above.push((candidate.rank(), candidate.digest));
-                if seen.insert(candidate.id) {
-                    parents.push(candidate.id);
+            for pending in self.children(&parent).iter().filter_map(|digest| self.get(digest)) {
+                above.push((pending.rank(), pending.digest));
+                if seen.insert(pending.id) {
+                    parents.push(pending.id);
                 }
             }
         }
@@ -377,35 +376,35 @@ impl Unverified {
     }
 
     /// A share and all kept below it, lowest claimed height first: several may share one header.
-    pub fn branch(&self, top: &Candidate) -> Vec<Candidate> {
+    pub fn branch(&self, top: &PendingShare) -> Vec<PendingShare> {
         self.closure(top, |share| vec![share.info.parent])
     }
 
     /// As [`Self::branch`], with all uncles that are named.
-    pub fn family(&self, top: &Candidate) -> Vec<Candidate> {
+    pub fn family(&self, top: &PendingShare) -> Vec<PendingShare> {
         self.closure(top, |share| share.info.uncles.iter().copied().chain([share.info.parent]).collect())
     }
 
-    fn closure(&self, top: &Candidate, named: impl Fn(&Share) -> Vec<ShareId>) -> Vec<Candidate> {
+    fn closure(&self, top: &PendingShare, named: impl Fn(&Share) -> Vec<ShareId>) -> Vec<PendingShare> {
         // Forged parents may go round in circles, and thousands may name the same one.
         let mut seen: HashSet<ShareId> = HashSet::new();
         let mut all = vec![top.clone()];
         let mut next = 0;
-        while let Some(ids) = all.get(next).map(|candidate| named(&candidate.share)) {
+        while let Some(ids) = all.get(next).map(|pending| named(&pending.share)) {
             for id in ids.into_iter().filter(|id| seen.insert(*id)) {
                 let below = self.with_id(&id).into_iter().filter(|digest| *digest != top.digest);
                 all.extend(below.filter_map(|digest| self.get(&digest).cloned()));
             }
             next += 1;
         }
-        all.sort_by_key(|candidate| (candidate.share.info.share_height, candidate.digest));
+        all.sort_by_key(|pending| (pending.share.info.share_height, pending.digest));
         all
     }
 
-    fn forget_links(&mut self, candidate: &Candidate) {
-        self.settled.remove(&candidate.digest);
-        self.by_id.remove(&(candidate.id, candidate.digest));
-        self.by_parent.remove(&(candidate.share.info.parent, candidate.digest));
+    fn forget_links(&mut self, pending: &PendingShare) {
+        self.settled.remove(&pending.digest);
+        self.by_id.remove(&(pending.id, pending.digest));
+        self.by_parent.remove(&(pending.share.info.parent, pending.digest));
     }
 }
 
@@ -415,12 +414,12 @@ fn under<'a>(index: &'a BTreeSet<(ShareId, ShareDigest)>, id: &ShareId) -> impl 
 }
 
 /// The shares refused last.
-pub struct Rejected {
+pub struct RejectedDigests {
     known: HashSet<ShareDigest>,
     order: VecDeque<ShareDigest>,
 }
 
-impl Rejected {
+impl RejectedDigests {
     pub fn new() -> Self {
         Self { known: HashSet::new(), order: VecDeque::new() }
     }

@@ -6,14 +6,14 @@ use crate::units::{Bits, Work};
 
 /// What payout windows that end at a share find, at most: less once ancestors are pruned, when only walking tells.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Reach {
+pub struct WindowReach {
     shares: usize,
     work: Work,
     /// Down to the genesis share: there is no more.
     whole: bool,
 }
 
-impl Reach {
+impl WindowReach {
     /// Of a share with this contribution; none of a genesis share's parent.
     pub fn new(entry: Option<&WindowEntry>, parent: Option<Self>, is_genesis: bool) -> Self {
         // No window goes past a share of which an uncle is missing.

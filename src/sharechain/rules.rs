@@ -3,7 +3,7 @@
 use super::anchor::Anchor;
 use super::difficulty;
 use super::failure::{require, Failure, Need, Rule};
-use super::tree::{Node, Tree};
+use super::tree::{LinkedShare, Tree};
 use crate::params::{ChainParams, Network, UNCLE_DEPTH_MAX};
 use crate::share::{Share, ShareId, HEADER_VERSION_MIN};
 use crate::units::{BlockHeight, Target, UnixTime, Work};
@@ -44,7 +44,7 @@ pub(super) fn check_lineage(
     tree: &Tree,
     share: &Share,
     work: Work,
-    parent: Option<&Node>,
+    parent: Option<&LinkedShare>,
     base: bool,
 ) -> Result<(), Failure> {
     let info = &share.info;
@@ -68,10 +68,10 @@ pub(super) fn check_lineage(
         Rule::Lineage,
         "chain work is not the parent's and the share's own",
     )?;
-    let Some(paces) = tree.paces(&parent.id) else {
+    let Some(retarget_samples) = tree.retarget_samples(&parent.id) else {
         return if base { Ok(()) } else { Err(Failure::Unverifiable) };
     };
-    let base_target = difficulty::base_target(tree.params(), &paces);
+    let base_target = difficulty::base_target(tree.params(), &retarget_samples);
     check_bits(tree, share, base_target, share.time().since(parent.share.time()))
 }
 
@@ -84,7 +84,7 @@ fn check_bits(tree: &Tree, share: &Share, base: Target, elapsed_s: u32) -> Resul
 }
 
 /// The earliest time a share with this parent may have (rule 5).
-pub(super) fn time_min(tree: &Tree, parent: Option<&Node>) -> UnixTime {
+pub(super) fn time_min(tree: &Tree, parent: Option<&LinkedShare>) -> UnixTime {
     let Some(parent) = parent else { return UnixTime(0) };
     let not_long_before = parent.share.time().minus(BEFORE_PARENT_MAX_S);
     let mut times: Vec<UnixTime> =
@@ -100,7 +100,7 @@ pub(super) fn time_min(tree: &Tree, parent: Option<&Node>) -> UnixTime {
 }
 
 /// Rule 5, the part that does not depend on our clock.
-pub(super) fn check_time(tree: &Tree, share: &Share, parent: Option<&Node>) -> Result<(), Failure> {
+pub(super) fn check_time(tree: &Tree, share: &Share, parent: Option<&LinkedShare>) -> Result<(), Failure> {
     require(
         share.time() >= time_min(tree, parent),
         Rule::Time,
@@ -118,7 +118,11 @@ pub(super) fn check_due(share: &Share, anchor: &Anchor, now: UnixTime) -> Result
 }
 
 /// Rule 6: the Bitcoin block it is built on, which must be known to be judged.
-pub(super) fn check_anchor<'a>(tree: &'a Tree, share: &Share, parent: Option<&Node>) -> Result<&'a Anchor, Failure> {
+pub(super) fn check_anchor<'a>(
+    tree: &'a Tree,
+    share: &Share,
+    parent: Option<&LinkedShare>,
+) -> Result<&'a Anchor, Failure> {
     let prev_block = share.header.prev_blockhash;
     let anchor = tree.anchor(&prev_block).ok_or(Failure::Missing(Need::Anchor(prev_block)))?;
     let height = share.info.block_height;
@@ -135,7 +139,7 @@ pub(super) fn check_anchor<'a>(tree: &'a Tree, share: &Share, parent: Option<&No
 }
 
 /// The least block height a share with this parent may have (rule 6): only mainnet has one.
-pub(super) fn block_height_min(tree: &Tree, parent: Option<&Node>) -> BlockHeight {
+pub(super) fn block_height_min(tree: &Tree, parent: Option<&LinkedShare>) -> BlockHeight {
     let Some(parent) = parent.filter(|_| tree.params().network == Network::Mainnet) else { return BlockHeight(0) };
     let recent = tree.ancestry(&parent.id).take(tree.params().retarget_window as usize);
     let newest = recent.map(|node| node.share.info.block_height.0).max().unwrap_or(0);
@@ -151,7 +155,7 @@ pub(super) fn check_uncles(tree: &Tree, share: &Share) -> Result<(), Failure> {
     Ok(())
 }
 
-fn check_uncle(tree: &Tree, share: &Share, uncle: &Node) -> Result<(), Failure> {
+fn check_uncle(tree: &Tree, share: &Share, uncle: &LinkedShare) -> Result<(), Failure> {
     let (height, uncle_height) = (share.info.share_height.0, uncle.share.info.share_height.0);
     require(!uncle.share.info.is_genesis(), Rule::Uncles, "a genesis share is no uncle")?;
     let in_range = uncle_height < height && height - uncle_height <= UNCLE_DEPTH_MAX;

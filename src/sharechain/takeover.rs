@@ -1,11 +1,11 @@
 //! Judging a chain beside ours, and taking it over (rules, section 6): the only way in for shares that do not come one by
-//! one, whoever put them together, the planner (`apart`) or the shelf of unverified shares.
+//! one, whoever put them together, the planner (`candidate`) or the pool of unverified shares.
 
 use std::sync::Arc;
 
 use super::failure::{Failure, Need};
-use super::pools::Candidate;
-use super::tree::{Depth, Node, Tree};
+use super::pools::PendingShare;
+use super::tree::{Depth, LinkedShare, Tree};
 use super::{adopts, Effect, Sharechain, Verdict};
 use crate::share::{ShareDigest, ShareId};
 use crate::units::{BlockHeight, ShareHeight, UnixTime};
@@ -19,15 +19,15 @@ pub(super) enum Better {
 }
 
 impl Sharechain {
-    /// Judges the chain that ends with a share on the shelf and has a genesis share of its own there.
-    pub(super) fn promote_separate(&mut self, top: &Candidate, now: UnixTime) {
+    /// Judges the chain that ends with a share on the pool and has a genesis share of its own there.
+    pub(super) fn promote_separate(&mut self, top: &PendingShare, now: UnixTime) {
         let mut other = self.tree.empty_beside();
         let family = self.unverified.family(top);
-        for candidate in &family {
-            let linked = other.link(Arc::clone(&candidate.share), candidate.work, now, Depth::Full);
+        for pending in &family {
+            let linked = other.link(Arc::clone(&pending.share), pending.work, now, Depth::Full);
             if let Err(failure @ Failure::Broken { .. }) = linked {
-                self.unverified.take(&candidate.digest);
-                self.refuse(candidate.id, candidate.digest, candidate.source, &failure);
+                self.unverified.take(&pending.digest);
+                self.refuse(pending.id, pending.digest, pending.source, &failure);
             }
         }
         match self.better_of(other, false, now) {
@@ -84,8 +84,8 @@ impl Sharechain {
         for (id, digest) in linked {
             self.effects.push(Effect::Linked(id));
             for waiting in self.unverified.with_id(&id) {
-                if let Some(candidate) = self.unverified.take(&waiting).filter(|candidate| candidate.digest == digest) {
-                    self.tell(&candidate, Verdict::Accepted);
+                if let Some(pending) = self.unverified.take(&waiting).filter(|pending| pending.digest == digest) {
+                    self.tell(&pending, Verdict::Accepted);
                 }
             }
             // Gossip may have brought what follows in the meantime.
@@ -122,9 +122,9 @@ impl Sharechain {
     }
 }
 
-fn oldest_first<'a>(nodes: impl Iterator<Item = &'a Node>) -> Vec<&'a Node> {
-    let key = |node: &&Node| -> (ShareHeight, ShareId) { (node.share.info.share_height, node.id) };
-    let mut nodes: Vec<&Node> = nodes.collect();
+fn oldest_first<'a>(nodes: impl Iterator<Item = &'a LinkedShare>) -> Vec<&'a LinkedShare> {
+    let key = |node: &&LinkedShare| -> (ShareHeight, ShareId) { (node.share.info.share_height, node.id) };
+    let mut nodes: Vec<&LinkedShare> = nodes.collect();
     nodes.sort_unstable_by_key(key);
     nodes
 }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use bitcoin::BlockHash;
 
 use super::anchor::Anchor;
-use super::difficulty::Pace;
+use super::difficulty::RetargetSample;
 use super::failure::{Failure, Need};
-use super::reach::Reach;
+use super::reach::WindowReach;
 use super::{rules, verify};
 use crate::params::{ChainId, ChainParams};
 use crate::payouts::{EntrySource, Window, WindowEntry, WindowError};
@@ -18,7 +18,7 @@ use crate::units::{Bits, Sats, ShareHeight, UnixTime, Work};
 
 /// A share in the tree.
 #[derive(Clone, Debug)]
-pub struct Node {
+pub struct LinkedShare {
     /// Its id.
     pub id: ShareId,
     /// The share.
@@ -30,7 +30,7 @@ pub struct Node {
     /// What it adds to payout windows; none if an uncle it names is pruned.
     entry: Option<Arc<WindowEntry>>,
     /// How far windows that end here go.
-    reach: Reach,
+    reach: WindowReach,
 }
 
 /// How much of the rules a share is held to.
@@ -46,7 +46,7 @@ pub enum Depth {
 pub struct Tree {
     params: Arc<ChainParams>,
     chain_id: ChainId,
-    nodes: HashMap<ShareId, Node>,
+    nodes: HashMap<ShareId, LinkedShare>,
     children: HashMap<ShareId, Vec<ShareId>>,
     anchors: HashMap<BlockHash, Anchor>,
     window: Window,
@@ -56,7 +56,7 @@ pub struct Tree {
     main_start: u32,
 }
 
-impl EntrySource for HashMap<ShareId, Node> {
+impl EntrySource for HashMap<ShareId, LinkedShare> {
     fn entry(&self, id: &ShareId) -> Option<&WindowEntry> {
         self.get(id)?.entry.as_deref()
     }
@@ -114,7 +114,7 @@ impl Tree {
     }
 
     /// A share that is held.
-    pub fn node(&self, id: &ShareId) -> Option<&Node> {
+    pub fn node(&self, id: &ShareId) -> Option<&LinkedShare> {
         self.nodes.get(id)
     }
 
@@ -129,7 +129,7 @@ impl Tree {
     }
 
     /// All shares held, in no order.
-    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
+    pub fn nodes(&self) -> impl Iterator<Item = &LinkedShare> {
         self.nodes.values()
     }
 
@@ -139,7 +139,7 @@ impl Tree {
     }
 
     /// The share with most chain work.
-    pub fn tip(&self) -> Option<&Node> {
+    pub fn tip(&self) -> Option<&LinkedShare> {
         self.nodes.get(self.main.last()?)
     }
 
@@ -154,28 +154,29 @@ impl Tree {
     }
 
     /// Whether a share is the tip or one of its ancestors.
-    pub fn is_main(&self, node: &Node) -> bool {
+    pub fn is_main(&self, node: &LinkedShare) -> bool {
         self.main_at(node.share.info.share_height) == Some(&node.id)
     }
 
     /// A share and its ancestors, newest first, as far as they are held.
-    pub fn ancestry<'a>(&'a self, from: &ShareId) -> impl Iterator<Item = &'a Node> {
+    pub fn ancestry<'a>(&'a self, from: &ShareId) -> impl Iterator<Item = &'a LinkedShare> {
         std::iter::successors(self.node(from), |node| self.node(&node.share.info.parent))
     }
 
     /// The shares built directly on one, in order of their coming.
-    pub fn children<'a>(&'a self, id: &ShareId) -> impl Iterator<Item = &'a Node> {
+    pub fn children<'a>(&'a self, id: &ShareId) -> impl Iterator<Item = &'a LinkedShare> {
         self.children.get(id).into_iter().flatten().filter_map(|child| self.node(child))
     }
 
     /// What the retarget looks at: a share and its ancestors, at most a retarget window.
     ///
     /// `None` if history is pruned so near below that one of them, or an uncle they name, is not held.
-    pub fn paces(&self, from: &ShareId) -> Option<Vec<Pace>> {
+    pub fn retarget_samples(&self, from: &ShareId) -> Option<Vec<RetargetSample>> {
         let window = self.params.retarget_window;
         let all = window.min(self.node(from)?.share.info.share_height.0.saturating_add(1)) as usize;
-        let paces: Vec<Pace> = self.ancestry(from).take(all).map_while(Node::pace).collect();
-        (paces.len() == all).then_some(paces)
+        let retarget_samples: Vec<RetargetSample> =
+            self.ancestry(from).take(all).map_while(LinkedShare::pace).collect();
+        (retarget_samples.len() == all).then_some(retarget_samples)
     }
 
     /// A Bitcoin block that is known not to be invalid.
@@ -263,9 +264,9 @@ impl Tree {
         let entry = self.window_entry(id, &share, work);
         let is_tip = self.tip().is_none_or(|tip| share.info.is_better_than(&id, &tip.share.info, &tip.id));
         let parent = self.node(&share.info.parent).map(|parent| parent.reach);
-        let reach = Reach::new(entry.as_deref(), parent, share.info.is_genesis());
+        let reach = WindowReach::new(entry.as_deref(), parent, share.info.is_genesis());
         self.children.entry(share.info.parent).or_default().push(id);
-        self.nodes.insert(id, Node { id, share, work, verified, entry, reach });
+        self.nodes.insert(id, LinkedShare { id, share, work, verified, entry, reach });
         if is_tip {
             self.set_tip(id);
         }
@@ -344,7 +345,7 @@ impl Tree {
     }
 }
 
-impl Node {
+impl LinkedShare {
     /// Whether a payout window that ends here may be held; if not, it is not.
     #[cfg(test)]
     pub(super) fn may_hold_window(&self, window: &Window, bits: Bits) -> bool {
@@ -352,8 +353,13 @@ impl Node {
     }
 
     /// What the retarget looks at; none if an uncle it names is pruned.
-    fn pace(&self) -> Option<Pace> {
+    fn pace(&self) -> Option<RetargetSample> {
         let work_with_uncles = self.entry.as_ref()?.work_with_uncles;
-        Some(Pace { time: self.share.time(), height: self.share.info.share_height, work: self.work, work_with_uncles })
+        Some(RetargetSample {
+            time: self.share.time(),
+            height: self.share.info.share_height,
+            work: self.work,
+            work_with_uncles,
+        })
     }
 }

@@ -1,10 +1,10 @@
-//! What the planner asks its owner to do, and what it says of itself.
+//! Purpose the planner asks its owner to do, and what it says of itself.
 
 use std::sync::Arc;
 
 use crate::peer::{PeerHandle, RequestId};
 use crate::share::Share;
-use crate::sharechain::ApartId;
+use crate::sharechain::CandidateId;
 use crate::units::{SteadyTime, UnixTime};
 use crate::wire::{Offence, Request};
 
@@ -12,27 +12,27 @@ use crate::wire::{Offence, Request};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Route {
     /// To the sharechain ([`crate::sharechain::Sharechain::receive`]).
-    Chain,
-    /// To a chain kept apart ([`crate::sharechain::Sharechain::receive_apart`]).
-    Apart(ApartId),
+    Tree,
+    /// To a chain kept candidate ([`crate::sharechain::Sharechain::receive_candidate`]).
+    Candidate(CandidateId),
 }
 
-/// What is to be done.
+/// Purpose is to be done.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SyncAction {
     /// Ask a peer.
-    Ask {
+    Request {
         /// Whom.
         peer: PeerHandle,
         /// Under this number the answer is expected.
         id: RequestId,
-        /// What.
+        /// Purpose.
         request: Request,
     },
-    /// Start to keep a chain apart ([`crate::sharechain::Sharechain::open_apart`]).
+    /// Start to keep a chain candidate ([`crate::sharechain::Sharechain::open_candidate`]).
     Open {
         /// Its number.
-        apart: ApartId,
+        candidate: CandidateId,
         /// Whether it grows from a share of ours.
         joined: bool,
     },
@@ -45,15 +45,15 @@ pub enum SyncAction {
         /// The shares.
         shares: Vec<Arc<Share>>,
     },
-    /// A chain kept apart is whole: judge it ([`crate::sharechain::Sharechain::finish_apart`]).
-    Finish(ApartId),
-    /// A chain kept apart will never be whole: forget it ([`crate::sharechain::Sharechain::drop_apart`]).
-    Drop(ApartId),
+    /// A chain kept candidate is whole: judge it ([`crate::sharechain::Sharechain::finish_candidate`]).
+    Finish(CandidateId),
+    /// A chain kept candidate will never be whole: forget it ([`crate::sharechain::Sharechain::drop_candidate`]).
+    Drop(CandidateId),
     /// A peer did something wrong.
     Penalize {
         /// Which peer.
         peer: PeerHandle,
-        /// What.
+        /// Purpose.
         offence: Offence,
     },
     /// How far the fetching has come; every few seconds while it goes on.
@@ -82,11 +82,11 @@ pub enum SyncState<Time = UnixTime> {
     NoPeers {
         /// Since when.
         since: Time,
-        /// Whether we were level with the others before they left.
-        level: bool,
+        /// Whether we were was_synced with the others before they left.
+        was_synced: bool,
     },
     /// No such peer has been connected for a minute: we mine alone.
-    Alone {
+    Solo {
         /// Since when none is connected.
         since: Time,
     },
@@ -100,8 +100,8 @@ impl SyncState<SteadyTime> {
     /// Converts its moments to the time of day.
     pub fn published(self, time_of: impl FnOnce(SteadyTime) -> UnixTime) -> SyncState {
         match self {
-            Self::NoPeers { since, level } => SyncState::NoPeers { since: time_of(since), level },
-            Self::Alone { since } => SyncState::Alone { since: time_of(since) },
+            Self::NoPeers { since, was_synced } => SyncState::NoPeers { since: time_of(since), was_synced },
+            Self::Solo { since } => SyncState::Solo { since: time_of(since) },
             Self::Syncing => SyncState::Syncing,
             Self::Synced => SyncState::Synced,
         }
@@ -112,8 +112,8 @@ impl<Time: Copy> SyncState<Time> {
     /// Whether miners get jobs: not on a chain that reachable peers have left behind.
     pub const fn may_mine(self) -> bool {
         match self {
-            Self::NoPeers { level, .. } => level,
-            Self::Alone { .. } | Self::Synced => true,
+            Self::NoPeers { was_synced, .. } => was_synced,
+            Self::Solo { .. } | Self::Synced => true,
             Self::Syncing => false,
         }
     }

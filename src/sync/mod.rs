@@ -7,8 +7,8 @@
 //! 2. A peer whose tip we do not have is asked what follows our shares. Peers whose tips are on the list it gives
 //!    need not be asked: they help to fetch it. The list is a plan.
 //! 3. A plan's shares are asked for in batches, oldest first, of all peers that have them, and handed over in order.
-//! 4. What grows from our newest shares goes straight to the sharechain. Everything else (a newcomer's first
-//!    chain, pruned or whole; a chain that does not join ours; a fork from far below) is kept apart and judged when
+//! 4. Purpose grows from our newest shares goes straight to the sharechain. Everything else (a newcomer's first
+//!    chain, pruned or whole; a chain that does not join ours; a fork from far below) is kept candidate and judged when
 //!    it is whole (rules, section 6).
 //!
 //! Peers may lie, be slow, keep silent, come and go, and be many. Against that these hold:
@@ -16,9 +16,9 @@
 //! - *A list is its leader's alone.* Nobody else adds to it; it ends where its leader's shares end, so when the lead
 //!   passes to another what that one has not is cut off.
 //! - *Helpers hold nobody up.* A helper that fails or is too slow loses its part in a plan, and nothing else happens.
-//! - *A lead is kept by keeping pace.* A leader that gives less than the slowest rate that is of use, or fails, loses the
+//! - *A lead is kept by keeping serving_rate.* A leader that gives less than the slowest rate that is of use, or fails, loses the
 //!   lead as soon as another has the list; what was fetched is kept, and whoever gave the list is held for long.
-//! - *Blame stays with who gave.* Only who gave a list answers for what is on it, and only who gave both the list and
+//! - *Blame stays with who gave.* Only who gave a list responses for what is on it, and only who gave both the list and
 //!   all of a base for what breaks upon it (rules 1 and 2 excepted, which a share breaks by itself). Who
 //!   inherited them is neither blamed nor held, but asked for a list of its own.
 //! - *Places are not for ever.* Where all plans are taken and another peer waits the slowest makes way.
@@ -33,25 +33,25 @@
 //! | `action` | what comes out |
 //! | `plan` | one list of shares being fetched |
 //! | `plan::lead` | who serves it, and who leads it |
-//! | `pace` | how fast who serves must be |
+//! | `serving_rate` | how fast who serves must be |
 //! | `peer` | what is known of one peer |
-//! | `singles` | missing parents and uncles of gossiped shares |
-//! | `answers` | what is made of a peer's answers |
-//! | `rounds` | what to do next |
+//! | `missing` | missing parents and uncles of gossiped shares |
+//! | `responses` | what is made of a peer's responses |
+//! | `schedule` | what to do next |
 //! | `state` | whether we are level with the others |
 //! | `clocks` | whether our clock agrees with theirs |
-//! | `serve` | answers to other nodes' questions |
+//! | `serve` | responses to other nodes' questions |
 //! | `view` | what must be known of our own chain |
 
 mod action;
-mod answers;
 mod clocks;
-mod pace;
+mod missing;
 mod peer;
 mod plan;
-mod rounds;
+mod responses;
+mod schedule;
 pub mod serve;
-mod singles;
+mod serving_rate;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -60,26 +60,26 @@ mod view;
 use std::collections::BTreeMap;
 
 pub use action::{Progress, Route, SyncAction, SyncState};
-pub use view::View;
+pub use view::ChainView;
 
 use crate::params::{ChainId, ChainParams, UNCLE_DEPTH_MAX};
 use crate::peer::{PeerHandle, RequestId};
 use crate::share::ShareId;
-use crate::sharechain::{fetched_max, ApartId, ApartOutcome, Rule, Source, COMPARE_MAX_S, HELD_MAX_S};
+use crate::sharechain::{candidate_shares_max, CandidateId, CandidateOutcome, Rule, Source, COMPARE_MAX_S, HELD_MAX_S};
 use crate::units::{ShareHeight, SteadyTime};
 use crate::wire::{Offence, Request};
+use missing::MissingShares;
 use peer::Peer;
 use plan::{Batch, Plan};
-use singles::Singles;
-use state::Level;
+use state::SyncProgress;
 
 /// Seconds after which a question counts as lost: more than the half a minute in which the network thread gets an answer
 /// or calls the peer late, so that being late once is not held against it twice.
-const ANSWER_MAX_S: u32 = 40;
+const RESPONSE_MAX_S: u32 = 40;
 /// Seconds from one question for a peer's status to the next.
 const STATUS_EVERY_S: u32 = 60;
 /// Seconds without a peer that says where it is after which a node mines alone.
-pub const ALONE_AFTER_S: u32 = 60;
+pub const SOLO_AFTER_S: u32 = 60;
 /// Seconds for which a peer whose list led nowhere is not asked for another.
 const HOLD_S: u32 = 60;
 /// Seconds for which a chain that was judged and not adopted is left alone, at most: fetching a long one costs megabytes.
@@ -93,12 +93,12 @@ const SHARES_PER_REFUSED_S: usize = 25;
 const AWAITED_MAX_S: u32 = 900;
 /// Seconds after which a plan is dropped of which nobody left has the next share.
 const STALLED_MAX_S: u32 = 45;
-/// Seconds for which a chain kept apart that nobody serves any more is kept, to be taken up again: the sharechain gives up
+/// Seconds for which a chain kept candidate that nobody serves any more is kept, to be taken up again: the sharechain gives up
 /// what does not get on for as long.
 const ORPHANED_MAX_S: u32 = HELD_MAX_S;
 /// Batches that one peer is asked for at once: one under way while the other is made.
 const BATCHES_PER_PEER_MAX: usize = 2;
-/// Single shares that one peer is asked for at once.
+/// Missing shares that one peer is asked for at once.
 const SINGLES_PER_PEER_MAX: usize = 4;
 /// So many missing shares from one peer: not single ones are missing but a piece of its chain.
 const NEEDS_MAX: usize = 4;
@@ -106,25 +106,25 @@ const NEEDS_MAX: usize = 4;
 const PAUSE_S: u32 = 5;
 /// Lists that peers are asked for at once: two honest ones hardly differ, more are asked only if these lead nowhere.
 const INVENTORIES_MAX: usize = 2;
-/// Plans at once, as many as chains that are kept apart.
-const PLANS_MAX: usize = crate::sharechain::APART_MAX;
+/// Plans at once, as many as chains that are kept candidate.
+const PLANS_MAX: usize = crate::sharechain::CANDIDATES_MAX;
 /// Seconds that a plan has its place for certain: in that time a chain of full length, 12 MB, comes over half a Mbit/s.
 const PLACE_MIN_S: u32 = 300;
 /// A fork this many heights below our tip or nearer goes to the sharechain share by share, which keeps it on its shelf
 /// until it claims more work than the tip has (rules, section 5, spam).
 const NEAR_HEIGHTS: u32 = 288;
-/// A branch beside our chain longer than this is kept apart: the sharechain's shelf might not hold it.
+/// A branch beside our chain longer than this is kept candidate: the sharechain's shelf might not hold it.
 const NEAR_SHARES: usize = 1_024;
 /// A node that was level and misses more than this many shares is not level any more.
 const BEHIND_SHARES: usize = 20;
 /// Seconds from one report of progress to the next.
 const PROGRESS_EVERY_S: u32 = 5;
 
-/// What was asked of a peer.
+/// Purpose was asked of a peer.
 #[derive(Clone, Debug)]
-enum What {
+enum Purpose {
     Status,
-    /// What follows these shares; to continue this plan, or to begin one.
+    /// Purpose follows these shares; to continue this plan, or to begin one.
     Inventory {
         plan: Option<u64>,
         locator: Vec<ShareId>,
@@ -133,13 +133,13 @@ enum What {
         plan: u64,
         batch: Batch,
     },
-    Single(ShareId),
+    Missing(ShareId),
 }
 
 #[derive(Clone, Debug)]
-struct Asked {
+struct InFlight {
     peer: PeerHandle,
-    what: What,
+    what: Purpose,
     deadline: SteadyTime,
     /// It has not gone out, so its lateness is nobody's fault.
     is_lost: bool,
@@ -152,18 +152,18 @@ pub struct Sync {
     payout_window: u32,
     ids_max: usize,
     peers: BTreeMap<PeerHandle, Peer>,
-    /// By number; a plan kept apart has its number from it.
+    /// By number; a plan kept candidate has its number from it.
     plans: BTreeMap<u64, Plan>,
     plans_made: u64,
-    requests: BTreeMap<RequestId, Asked>,
+    requests: BTreeMap<RequestId, InFlight>,
     requests_made: u64,
-    singles: Singles,
+    missing: MissingShares,
     state: SyncState<SteadyTime>,
-    level: Level,
+    level: SyncProgress,
     /// Since when no peer is connected that has said where it is.
-    lone_since: Option<SteadyTime>,
+    unsynced_since: Option<SteadyTime>,
     /// When a node that is without such a peer begins to mine alone.
-    alone_at: SteadyTime,
+    solo_at: SteadyTime,
     progress_due: SteadyTime,
     clock_report_due: SteadyTime,
     actions: Vec<SyncAction>,
@@ -175,17 +175,17 @@ impl Sync {
         Self {
             chain_id: params.chain_id(),
             payout_window: params.payout_window,
-            ids_max: fetched_max(params),
+            ids_max: candidate_shares_max(params),
             peers: BTreeMap::new(),
             plans: BTreeMap::new(),
             plans_made: 0,
             requests: BTreeMap::new(),
             requests_made: 0,
-            singles: Singles::default(),
-            state: SyncState::NoPeers { since: now, level: false },
-            level: Level::new(now),
-            lone_since: Some(now),
-            alone_at: now.plus(ALONE_AFTER_S),
+            missing: MissingShares::default(),
+            state: SyncState::NoPeers { since: now, was_synced: false },
+            level: SyncProgress::new(now),
+            unsynced_since: Some(now),
+            solo_at: now.plus(SOLO_AFTER_S),
             progress_due: now,
             clock_report_due: now,
             actions: Vec::new(),
@@ -193,8 +193,8 @@ impl Sync {
     }
 
     /// Starts without peers and with no way to find any: waits for none, and mines alone at once.
-    pub fn lone(params: &ChainParams, now: SteadyTime) -> Self {
-        Self { alone_at: now, ..Self::new(params, now) }
+    pub fn solo(params: &ChainParams, now: SteadyTime) -> Self {
+        Self { solo_at: now, ..Self::new(params, now) }
     }
 
     /// Whether we are level with the others.
@@ -215,18 +215,18 @@ impl Sync {
     }
 
     /// A peer was connected.
-    pub fn peer_up(&mut self, peer: PeerHandle, now: SteadyTime, view: &impl View) -> Vec<SyncAction> {
+    pub fn peer_up(&mut self, peer: PeerHandle, now: SteadyTime, view: &impl ChainView) -> Vec<SyncAction> {
         self.peers.insert(peer, Peer::new(now));
         self.act(now, view)
     }
 
     /// A peer was disconnected.
-    pub fn peer_down(&mut self, peer: PeerHandle, now: SteadyTime, view: &impl View) -> Vec<SyncAction> {
+    pub fn peer_down(&mut self, peer: PeerHandle, now: SteadyTime, view: &impl ChainView) -> Vec<SyncAction> {
         let asked: Vec<RequestId> =
             self.requests.iter().filter(|(_, asked)| asked.peer == peer).map(|(id, _)| *id).collect();
         for id in asked {
-            if let Some(Asked { what: What::Single(id), .. }) = self.requests.remove(&id) {
-                self.singles.failed(&id);
+            if let Some(InFlight { what: Purpose::Missing(id), .. }) = self.requests.remove(&id) {
+                self.missing.failed(&id);
             }
         }
         for plan in self.plans.values_mut() {
@@ -245,7 +245,7 @@ impl Sync {
     }
 
     /// The peer of a request is gone, or the connection broke before its answer.
-    pub fn failed(&mut self, id: RequestId, now: SteadyTime, view: &impl View) -> Vec<SyncAction> {
+    pub fn failed(&mut self, id: RequestId, now: SteadyTime, view: &impl ChainView) -> Vec<SyncAction> {
         if let Some(asked) = self.requests.remove(&id) {
             self.gone_wrong(&asked, now);
         }
@@ -253,11 +253,11 @@ impl Sync {
     }
 
     /// A share that waits needs this one.
-    pub fn need(&mut self, id: ShareId, source: Source, now: SteadyTime, view: &impl View) -> Vec<SyncAction> {
+    pub fn need(&mut self, id: ShareId, source: Source, now: SteadyTime, view: &impl ChainView) -> Vec<SyncAction> {
         let planned = self.plans.values().any(|plan| plan.index_of(&id).is_some());
-        if self.level.is_level && !planned && !view.holds(&id) {
+        if self.level.is_synced && !planned && !view.holds(&id) {
             let sender = source.peer();
-            self.singles.add(id, sender);
+            self.missing.add(id, sender);
             if let Some(peer) = sender.and_then(|sender| self.peers.get_mut(&sender)) {
                 peer.needs += 1;
                 if peer.needs >= NEEDS_MAX && peer.hurry_due <= now {
@@ -272,18 +272,18 @@ impl Sync {
 
     /// A share was linked to our chain.
     pub fn linked(&mut self, id: &ShareId) {
-        self.singles.remove(id);
+        self.missing.remove(id);
         for plan in self.plans.values_mut().filter(|plan| plan.index_of(id).is_some()) {
             plan.linked += 1;
         }
     }
 
     /// A share breaks a rule: what follows it is worthless.
-    pub fn refused(&mut self, id: &ShareId, source: Source, now: SteadyTime, view: &impl View) -> Vec<SyncAction> {
+    pub fn refused(&mut self, id: &ShareId, source: Source, now: SteadyTime, view: &impl ChainView) -> Vec<SyncAction> {
         let with_it: Vec<u64> = self
             .plans
             .iter()
-            .filter(|(_, plan)| plan.route == Route::Chain && plan.index_of(id).is_some())
+            .filter(|(_, plan)| plan.route == Route::Tree && plan.index_of(id).is_some())
             .map(|(number, _)| *number)
             .collect();
         for number in with_it {
@@ -296,21 +296,21 @@ impl Sync {
         self.act(now, view)
     }
 
-    /// A chain kept apart was judged.
+    /// A chain kept candidate was judged.
     pub fn judged(
         &mut self,
-        apart: ApartId,
-        outcome: &ApartOutcome,
+        candidate: CandidateId,
+        outcome: &CandidateOutcome,
         now: SteadyTime,
-        view: &impl View,
+        view: &impl ChainView,
     ) -> Vec<SyncAction> {
-        if let Some(plan) = self.plans.remove(&apart.0) {
+        if let Some(plan) = self.plans.remove(&candidate.0) {
             match outcome {
-                ApartOutcome::Adopted => self.peers.values_mut().for_each(|peer| {
+                CandidateOutcome::Adopted => self.peers.values_mut().for_each(|peer| {
                     peer.joins = None;
                     peer.own_list = false;
                 }),
-                ApartOutcome::NotBetter | ApartOutcome::GivenUp => {
+                CandidateOutcome::NotBetter | CandidateOutcome::GivenUp => {
                     let shares = plan.counts().1 / SHARES_PER_REFUSED_S;
                     let hold_s = REFUSED_MIN_S.saturating_add(u32::try_from(shares).unwrap_or(u32::MAX)).min(REFUSED_S);
                     if plan.leader_changed {
@@ -319,7 +319,7 @@ impl Sync {
                         self.hold(plan.leader, now.plus(hold_s));
                     }
                 }
-                ApartOutcome::False { rule, source, on_base, .. } => {
+                CandidateOutcome::False { rule, source, on_base, .. } => {
                     self.found_false(&plan, *rule, *source, *on_base, now);
                 }
             }
@@ -327,7 +327,7 @@ impl Sync {
         self.act(now, view)
     }
 
-    /// A chain kept apart has a share that breaks a rule: whose fault is it?
+    /// A chain kept candidate has a share that breaks a rule: whose fault is it?
     ///
     /// Rules 1 and 2 speak of the share alone. All others compare it with what is below, which on a base could not be
     /// verified: then either the base is false or this share.
@@ -348,7 +348,7 @@ impl Sync {
     }
 
     /// Time passes: about once a second.
-    pub fn tick(&mut self, now: SteadyTime, view: &impl View) -> Vec<SyncAction> {
+    pub fn tick(&mut self, now: SteadyTime, view: &impl ChainView) -> Vec<SyncAction> {
         let late: Vec<RequestId> =
             self.requests.iter().filter(|(_, asked)| asked.deadline <= now).map(|(id, _)| *id).collect();
         for id in late {
@@ -360,39 +360,39 @@ impl Sync {
             }
         }
         self.count_waiting(now);
-        self.singles.tick(now);
+        self.missing.tick(now);
         self.report(now);
         self.act(now, view)
     }
 
     /// A question that gets no answer from this peer.
-    fn gone_wrong(&mut self, asked: &Asked, now: SteadyTime) {
+    fn gone_wrong(&mut self, asked: &InFlight, now: SteadyTime) {
         self.pause(asked.peer, now);
         match &asked.what {
-            What::Status => {
+            Purpose::Status => {
                 self.hold(asked.peer, now.plus(HOLD_S));
-                self.is_heard(asked.peer);
+                self.has_reported(asked.peer);
             }
-            What::Inventory { plan, .. } => {
+            Purpose::Inventory { plan, .. } => {
                 self.hold(asked.peer, now.plus(HOLD_S));
                 if let Some(plan) = plan.and_then(|number| self.plans.get_mut(&number)) {
                     plan.remove_server(asked.peer);
                 }
             }
-            What::Batch { plan, batch } => {
+            Purpose::Batch { plan, batch } => {
                 if let Some(plan) = self.plans.get_mut(plan) {
                     plan.failed(*batch, asked.peer);
                 }
             }
-            What::Single(id) => self.singles.failed(id),
+            Purpose::Missing(id) => self.missing.failed(id),
         }
     }
 
-    fn ask(&mut self, peer: PeerHandle, what: What, request: Request, now: SteadyTime) {
+    fn ask(&mut self, peer: PeerHandle, what: Purpose, request: Request, now: SteadyTime) {
         self.requests_made += 1;
         let id = RequestId(self.requests_made);
-        self.requests.insert(id, Asked { peer, what, deadline: now.plus(ANSWER_MAX_S), is_lost: false });
-        self.actions.push(SyncAction::Ask { peer, id, request });
+        self.requests.insert(id, InFlight { peer, what, deadline: now.plus(RESPONSE_MAX_S), is_lost: false });
+        self.actions.push(SyncAction::Request { peer, id, request });
     }
 
     fn penalize(&mut self, peer: PeerHandle, offence: Offence) {
@@ -414,9 +414,9 @@ impl Sync {
     }
 
     /// A peer has said where it is, or had its time to.
-    fn is_heard(&mut self, peer: PeerHandle) {
+    fn has_reported(&mut self, peer: PeerHandle) {
         if let Some(peer) = self.peers.get_mut(&peer) {
-            peer.is_heard = true;
+            peer.has_reported = true;
         }
     }
 

@@ -1,16 +1,16 @@
-//! What is known of one peer.
+//! Purpose is known of one peer.
 
-use super::view::View;
+use super::view::ChainView;
 use crate::share::ShareId;
 use crate::units::SteadyTime;
 use crate::wire::PeerStatus;
 
-/// What is known of one peer.
+/// Purpose is known of one peer.
 #[derive(Debug)]
 pub(super) struct Peer {
     /// When it came.
     pub since: SteadyTime,
-    /// What it said last.
+    /// Purpose it said last.
     pub status: Option<PeerStatus>,
     /// When to ask for it next.
     pub status_due: SteadyTime,
@@ -23,7 +23,7 @@ pub(super) struct Peer {
     /// Whether its chain grows from a share of ours, as far as it was asked.
     pub joins: Option<bool>,
     /// Whether it has answered when it was asked for its status, or failed to in time.
-    pub is_heard: bool,
+    pub has_reported: bool,
     /// Whether its chain is to be fetched by a list of its own: it helped with another's, which led nowhere.
     pub own_list: bool,
     /// Whether its chain is to be fetched from it alone.
@@ -46,7 +46,7 @@ impl Peer {
             hold_until: SteadyTime::from_s(0),
             busy_until: SteadyTime::from_s(0),
             joins: None,
-            is_heard: false,
+            has_reported: false,
             own_list: false,
             solo: false,
             fetched_tip: None,
@@ -56,7 +56,7 @@ impl Peer {
     }
 
     /// Whether its tip is better than ours if it is what it claims (rules, section 6).
-    pub fn is_better_than(&self, view: &impl View) -> bool {
+    pub fn is_better_than(&self, view: &impl ChainView) -> bool {
         let Some(theirs) = self.status.as_ref().filter(|status| status.has_chain()) else { return false };
         let rank = |tip: ShareId, work| (work, std::cmp::Reverse(tip));
         view.tip().is_none_or(|(tip, work)| rank(theirs.tip, theirs.chain_work) > rank(tip, work))
@@ -68,7 +68,7 @@ impl Peer {
     }
 
     /// Whether nothing is to be got from it, for all that is known.
-    pub fn is_settled(&self, now: SteadyTime, view: &impl View) -> bool {
+    pub fn is_settled(&self, now: SteadyTime, view: &impl ChainView) -> bool {
         if self.hold_until > now {
             return true;
         }

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::action::Route;
-use super::pace::Pace;
 use super::serve::locator_of;
+use super::serving_rate::ServingRate;
 use crate::peer::PeerHandle;
 use crate::share::{Share, ShareId};
 use crate::units::{ShareHeight, SteadyTime};
@@ -29,9 +29,9 @@ pub(super) struct Batch {
     pub len: usize,
 }
 
-/// What came in answer to a batch.
+/// Purpose came in answer to a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum BatchOutcome {
     /// All of it.
     Whole,
     /// The first shares of it, perhaps none.
@@ -63,7 +63,7 @@ impl Wanted {
 struct Server {
     /// Up to which index it has them.
     upto: usize,
-    pace: Pace,
+    serving_rate: ServingRate,
     /// Whether it kept us waiting when that was counted last.
     owes: bool,
     /// How often it lost the lead for being too slow.
@@ -72,7 +72,7 @@ struct Server {
 
 impl Server {
     const fn new() -> Self {
-        Self { upto: 0, pace: Pace::new(), owes: false, demoted: 0 }
+        Self { upto: 0, serving_rate: ServingRate::new(), owes: false, demoted: 0 }
     }
 }
 
@@ -81,7 +81,7 @@ impl Server {
 pub(super) struct Plan {
     /// Where its shares go.
     pub route: Route,
-    /// Who answers for the list: who gave it, or has it and took it over.
+    /// Who responses for the list: who gave it, or has it and took it over.
     pub leader: PeerHandle,
     /// Whether another led it before, so that nobody is to blame for the list or the base alone.
     pub leader_changed: bool,
@@ -113,7 +113,7 @@ pub(super) struct Plan {
     /// First index that was never asked for.
     next: usize,
     wanted: BTreeMap<usize, Wanted>,
-    /// What came before its turn, by the index of its first share.
+    /// Purpose came before its turn, by the index of its first share.
     got: BTreeMap<usize, (PeerHandle, Vec<Arc<Share>>)>,
     delivered: usize,
 }
@@ -203,12 +203,12 @@ impl Plan {
         self.servers.get(&peer).map(|server| server.upto).filter(|_| is_open)
     }
 
-    /// What to ask of a peer next; counts as asked.
+    /// Purpose to ask of a peer next; counts as asked.
     pub fn next_batch(&mut self, peer: PeerHandle, now: SteadyTime) -> Option<Batch> {
         let upto = self.limit(peer)?;
         let leader = self.leader;
         let again = self.wanted.iter_mut().find(|(start, wanted)| {
-            // What one helper did not give no second one may hold up: only if the leader has it neither are all asked.
+            // Purpose one helper did not give no second one may hold up: only if the leader has it neither are all asked.
             let is_leaders = !wanted.failed.is_empty() && !wanted.failed.contains(&leader);
             wanted.asked_of.is_none()
                 && !wanted.failed.contains(&peer)
@@ -241,9 +241,9 @@ impl Plan {
     }
 
     /// Takes what a peer gave for a batch: some of it, in order, or nothing.
-    pub fn answer(&mut self, batch: Batch, peer: PeerHandle, shares: &[Arc<Share>], now: SteadyTime) -> Answer {
+    pub fn answer(&mut self, batch: Batch, peer: PeerHandle, shares: &[Arc<Share>], now: SteadyTime) -> BatchOutcome {
         if !self.is_asked(batch, peer) {
-            return Answer::Whole;
+            return BatchOutcome::Whole;
         }
         let asked = self.batch_ids(batch);
         let mut rest = asked.iter();
@@ -252,27 +252,27 @@ impl Plan {
             rest.any(|asked| *asked == id)
         }) {
             self.failed(batch, peer);
-            return Answer::Foreign;
+            return BatchOutcome::Foreign;
         }
         // Only what comes without a gap is of use; the others are asked for again.
         let fitting = shares.iter().zip(asked.iter()).take_while(|(share, id)| share.id() == **id).count();
         if fitting == 0 {
             self.failed(batch, peer);
-            return Answer::Part;
+            return BatchOutcome::Part;
         }
         self.wanted.remove(&batch.start);
         self.heard = now;
         if let Some(server) = self.servers.get_mut(&peer) {
-            server.pace.gave(fitting);
+            server.serving_rate.gave(fitting);
         }
         self.got.insert(batch.start, (peer, shares.iter().take(fitting).map(Arc::clone).collect()));
         if fitting == batch.len {
-            return Answer::Whole;
+            return BatchOutcome::Whole;
         }
         let rest = Wanted { len: batch.len - fitting, asked_of: None, tries: 0, failed: vec![peer] };
         self.wanted.insert(batch.start + fitting, rest);
         self.forgive();
-        Answer::Part
+        BatchOutcome::Part
     }
 
     /// Notes that a peer did not give a batch.
@@ -286,7 +286,7 @@ impl Plan {
             wanted.failed.push(peer);
         }
         if let Some(server) = self.servers.get_mut(&peer) {
-            server.pace.failed();
+            server.serving_rate.failed();
         }
         self.forgive();
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::share::{Share, ShareId};
-use crate::sharechain::{Node, Tree};
+use crate::sharechain::{LinkedShare, Tree};
 use crate::units::{ShareHeight, UnixTime};
 use crate::wire::limits::{INVENTORY_MAX, LOCATOR_MAX};
 use crate::wire::{Agent, List, Locator, PeerStatus, Response};
@@ -47,7 +47,7 @@ pub fn locator_of(chain: &[ShareId]) -> Vec<ShareId> {
     ids
 }
 
-/// What comes on our chain after the first share of a locator that is on it.
+/// Purpose comes on our chain after the first share of a locator that is on it.
 pub fn inventory(tree: &Tree, locator: &Locator) -> Response {
     let common = locator.iter().filter_map(|id| tree.node(id)).find(|node| tree.is_main(node));
     let chain = tree.main_chain();
@@ -80,8 +80,8 @@ pub fn inventory(tree: &Tree, locator: &Locator) -> Response {
 }
 
 /// The uncles that a share names, as far as whoever starts with our oldest share can link them.
-fn uncles_held<'a>(tree: &'a Tree, node: &'a Node, oldest: u32) -> impl Iterator<Item = ShareId> + 'a {
-    let links = move |uncle: &&Node| uncle.share.info.share_height.0 > oldest;
+fn uncles_held<'a>(tree: &'a Tree, node: &'a LinkedShare, oldest: u32) -> impl Iterator<Item = ShareId> + 'a {
+    let links = move |uncle: &&LinkedShare| uncle.share.info.share_height.0 > oldest;
     node.share.info.uncles.iter().filter_map(|id| tree.node(id)).filter(links).map(|uncle| uncle.id)
 }
 

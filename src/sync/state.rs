@@ -11,16 +11,18 @@
 
 use super::peer::Peer;
 use super::plan::Plan;
-use super::{Route, Sync, SyncAction, SyncState, View, ALONE_AFTER_S, ANSWER_MAX_S, AWAITED_MAX_S, BEHIND_SHARES};
+use super::{
+    ChainView, Route, Sync, SyncAction, SyncState, AWAITED_MAX_S, BEHIND_SHARES, RESPONSE_MAX_S, SOLO_AFTER_S,
+};
 use crate::units::SteadyTime;
 
 /// Whether we are level, and since when we are not.
 #[derive(Debug)]
-pub(super) struct Level {
+pub(super) struct SyncProgress {
     /// Whether we have been level with the peers, or mined alone, and nothing has shown since that we are not.
-    pub is_level: bool,
+    pub is_synced: bool,
     /// Whether that is so only because there was nobody to be level with.
-    pub is_lone: bool,
+    pub is_solo: bool,
     /// Whether a peer is here that has not said yet where it is, and still has time to.
     pub awaits_silent: bool,
     /// Since when we are not level.
@@ -29,7 +31,7 @@ pub(super) struct Level {
     silent_since: Option<SteadyTime>,
 }
 
-/// What the connected peers have for us.
+/// Purpose the connected peers have for us.
 enum Outlook {
     /// So much that we are not level any more.
     Behind,
@@ -41,9 +43,9 @@ enum Outlook {
     Quiet,
 }
 
-impl Level {
+impl SyncProgress {
     pub const fn new(now: SteadyTime) -> Self {
-        Self { is_level: false, is_lone: false, awaits_silent: false, behind_since: Some(now), silent_since: None }
+        Self { is_synced: false, is_solo: false, awaits_silent: false, behind_since: Some(now), silent_since: None }
     }
 
     fn count_silence(&mut self, is_silent: bool, now: SteadyTime) {
@@ -51,18 +53,18 @@ impl Level {
         if is_silent && is_over {
             self.silent_since = Some(now);
         }
-        self.awaits_silent = is_silent && self.silent_since.is_some_and(|since| now.since(since) < ANSWER_MAX_S);
+        self.awaits_silent = is_silent && self.silent_since.is_some_and(|since| now.since(since) < RESPONSE_MAX_S);
     }
 }
 
 impl Sync {
-    pub(super) fn update_state(&mut self, now: SteadyTime, view: &impl View) {
-        self.level.count_silence(self.peers.values().any(|peer| !peer.is_heard), now);
-        let state = match self.count_loneliness(now) {
-            Some(since) => self.state_alone(since, now, view),
+    pub(super) fn update_state(&mut self, now: SteadyTime, view: &impl ChainView) {
+        self.level.count_silence(self.peers.values().any(|peer| !peer.has_reported), now);
+        let state = match self.count_unsynced(now) {
+            Some(since) => self.state_solo(since, now, view),
             None => {
-                self.look_around(now, view);
-                match self.level.is_level {
+                self.compare_peers(now, view);
+                match self.level.is_synced {
                     true => SyncState::Synced,
                     false => SyncState::Syncing,
                 }
@@ -75,51 +77,51 @@ impl Sync {
     }
 
     /// Since when nobody is there who has said where it is.
-    fn count_loneliness(&mut self, now: SteadyTime) -> Option<SteadyTime> {
+    fn count_unsynced(&mut self, now: SteadyTime) -> Option<SteadyTime> {
         let has_company = self.peers.values().any(|peer| peer.status.is_some());
-        match self.lone_since {
-            _ if has_company => self.lone_since = None,
+        match self.unsynced_since {
+            _ if has_company => self.unsynced_since = None,
             Some(_) => {}
             None => {
-                self.lone_since = Some(now);
-                self.alone_at = now.plus(ALONE_AFTER_S);
+                self.unsynced_since = Some(now);
+                self.solo_at = now.plus(SOLO_AFTER_S);
             }
         }
-        self.lone_since
+        self.unsynced_since
     }
 
-    fn state_alone(&mut self, since: SteadyTime, now: SteadyTime, view: &impl View) -> SyncState<SteadyTime> {
-        let is_alone = now >= self.alone_at;
-        if is_alone {
+    fn state_solo(&mut self, since: SteadyTime, now: SteadyTime, view: &impl ChainView) -> SyncState<SteadyTime> {
+        let is_solo = now >= self.solo_at;
+        if is_solo {
             // Who mines alone goes on until somebody shows more: a visitor's silence proves nothing. Who has no chain must
             // not start one before it has asked.
-            self.level.is_level = view.tip().is_some();
-            self.level.is_lone = self.level.is_level;
+            self.level.is_synced = view.tip().is_some();
+            self.level.is_solo = self.level.is_synced;
             self.level.behind_since = None;
         }
-        match self.level.is_level {
+        match self.level.is_synced {
             false if self.level.awaits_silent => SyncState::Syncing,
-            _ if is_alone => SyncState::Alone { since },
-            level => SyncState::NoPeers { since, level },
+            _ if is_solo => SyncState::Solo { since },
+            was_synced => SyncState::NoPeers { since, was_synced },
         }
     }
 
-    fn look_around(&mut self, now: SteadyTime, view: &impl View) {
+    fn compare_peers(&mut self, now: SteadyTime, view: &impl ChainView) {
         let outlook = self.outlook(now, view);
         let level = &mut self.level;
         match outlook {
-            Outlook::Behind => (level.is_level, level.is_lone) = (false, false),
-            Outlook::Quiet => (level.is_level, level.is_lone) = (true, false),
+            Outlook::Behind => (level.is_synced, level.is_solo) = (false, false),
+            Outlook::Quiet => (level.is_synced, level.is_solo) = (true, false),
             // Without a chain nothing is lost by waiting: no jobs are made while a peer has one.
             Outlook::More | Outlook::Silent => {
                 let has_waited = level.behind_since.is_some_and(|since| now.since(since) >= AWAITED_MAX_S);
-                level.is_level |= has_waited && view.tip().is_some();
+                level.is_synced |= has_waited && view.tip().is_some();
             }
         }
-        level.behind_since = (!level.is_level).then(|| level.behind_since.unwrap_or(now));
+        level.behind_since = (!level.is_synced).then(|| level.behind_since.unwrap_or(now));
     }
 
-    fn outlook(&self, now: SteadyTime, view: &impl View) -> Outlook {
+    fn outlook(&self, now: SteadyTime, view: &impl ChainView) -> Outlook {
         let has_chain = view.tip().is_some();
         let is_awaited = |plan: &&Plan| !has_chain || now.since(plan.since) < AWAITED_MAX_S;
         let serves_old = |id| self.plans.values().any(|plan| plan.has_server(id) && !is_awaited(&plan));
@@ -140,9 +142,9 @@ impl Sync {
     fn is_behind(&self, plan: &Plan) -> bool {
         let (done, total) = plan.counts();
         match plan.route {
-            Route::Chain => plan.linked > BEHIND_SHARES && total.saturating_sub(done) > BEHIND_SHARES,
-            // What is kept apart has its proof of work, no more. That is enough for who has nobody else's word.
-            Route::Apart(_) => self.level.is_lone && plan.taken > BEHIND_SHARES,
+            Route::Tree => plan.linked > BEHIND_SHARES && total.saturating_sub(done) > BEHIND_SHARES,
+            // Purpose is kept candidate has its proof of work, no more. That is enough for who has nobody else's word.
+            Route::Candidate(_) => self.level.is_solo && plan.taken > BEHIND_SHARES,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the planner must know of our own chain.
+//! Purpose the planner must know of our own chain.
 
 use super::serve::locator_of;
 use crate::share::ShareId;
@@ -6,7 +6,7 @@ use crate::sharechain::Tree;
 use crate::units::Work;
 
 /// Our own chain, as the planner sees it.
-pub trait View {
+pub trait ChainView {
     /// Whether a share is valid and held.
     fn holds(&self, id: &ShareId) -> bool;
 
@@ -20,7 +20,7 @@ pub trait View {
     fn below_tip(&self, id: &ShareId) -> Option<u32>;
 }
 
-impl View for Tree {
+impl ChainView for Tree {
     fn holds(&self, id: &ShareId) -> bool {
         self.node(id).is_some()
     }

@@ -16,7 +16,7 @@ use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::peer::PeerHandle;
 use p2pool_core::share::coinbase::{fold_merkle_branch, Coinbase};
 use p2pool_core::share::{CoinbaseTag, PayoutScript, Share, ShareId, ShareInfo};
-use p2pool_core::sharechain::{next_share, Anchor, ApartId, ApartOutcome, Effect, Sharechain, Source, Tree};
+use p2pool_core::sharechain::{next_share, Anchor, CandidateId, CandidateOutcome, Effect, Sharechain, Source, Tree};
 use p2pool_core::units::{Bits, BlockHeight, Sats, UnixTime};
 
 const START: UnixTime = UnixTime(1_700_000_000);
@@ -128,22 +128,22 @@ fn a_chain_of_full_length_is_taken_in_seconds() {
 
     let shares = shares.split_off((total - kept) as usize);
     let mut ours = chain_with(anchors);
-    ours.open_apart(ApartId(1), false, now);
+    ours.open_candidate(CandidateId(1), false, now);
     let mut at = Vec::new();
     let start = cpu_time();
     let (bytes, ()) = bytes_held_by(|| {
         for share in &shares {
             // As decoded from the wire: nobody else holds it.
             let share = Arc::new(Share::clone(share));
-            let effects = ours.receive_apart(ApartId(1), share, Source::Fetch(PeerHandle(1)), now);
+            let effects = ours.receive_candidate(CandidateId(1), share, Source::Fetch(PeerHandle(1)), now);
             assert!(effects.is_empty(), "{effects:?}");
             at.push(cpu_time() - start);
         }
     });
-    ours.finish_apart(ApartId(1), now);
+    ours.finish_candidate(CandidateId(1), now);
     let effects = ours.tick(now);
     let took = cpu_time() - start;
-    let adopted = Effect::Apart { id: ApartId(1), outcome: ApartOutcome::Adopted };
+    let adopted = Effect::CandidateJudged { id: CandidateId(1), outcome: CandidateOutcome::Adopted };
     assert!(effects.contains(&adopted));
     assert_eq!(ours.tree().tip().unwrap().id, theirs.tree().tip().unwrap().id);
     let verified = ours.tree().nodes().filter(|node| node.verified).count();

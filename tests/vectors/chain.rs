@@ -121,7 +121,7 @@ fn word(verdict: &Verdict) -> (&'static str, Option<u8>) {
     match verdict {
         Verdict::Accepted => ("accepted", None),
         Verdict::Known => ("known", None),
-        Verdict::Held => ("held", None),
+        Verdict::Deferred => ("held", None),
         Verdict::Unverified => ("unverified", None),
         Verdict::Dropped => ("dropped", None),
         Verdict::Rejected { rule, .. } => ("refused", Some(*rule as u8)),

@@ -1,7 +1,7 @@
 //! Base target and easing of retarget windows.
 
 use p2pool_core::params::{ChainParams, Network};
-use p2pool_core::sharechain::difficulty::{base_target, eased_bits, easings_allowed, is_allowed, Pace};
+use p2pool_core::sharechain::difficulty::{base_target, eased_bits, easings_allowed, is_allowed, RetargetSample};
 use p2pool_core::units::{ShareHeight, UnixTime, Work};
 use serde::Deserialize;
 
@@ -36,11 +36,11 @@ impl WindowVector {
         }
     }
 
-    fn paces(&self) -> Vec<Pace> {
+    fn retarget_samples(&self) -> Vec<RetargetSample> {
         let pace = |(time, height, compact, uncles): &(u32, u32, String, String)| {
             let work = bits(compact).target().unwrap().work().unwrap();
             let work_with_uncles = Work(work.0 + uncles.parse::<u128>().unwrap());
-            Pace { time: UnixTime(*time), height: ShareHeight(*height), work, work_with_uncles }
+            RetargetSample { time: UnixTime(*time), height: ShareHeight(*height), work, work_with_uncles }
         };
         self.newest_first.iter().map(pace).collect()
     }
@@ -51,7 +51,7 @@ fn base_targets() {
     let vectors: DifficultyVectors = read("difficulty.json");
     assert!(vectors.windows.len() >= 50);
     for vector in &vectors.windows {
-        let base = base_target(&vector.params(), &vector.paces());
+        let base = base_target(&vector.params(), &vector.retarget_samples());
         assert_eq!(base.to_bits(), bits(&vector.base_bits), "{}", vector.why);
     }
 }
@@ -61,7 +61,7 @@ fn eased_targets() {
     let vectors: DifficultyVectors = read("difficulty.json");
     for vector in &vectors.windows {
         let params = vector.params();
-        let base = base_target(&params, &vector.paces());
+        let base = base_target(&params, &vector.retarget_samples());
         let eased: Vec<_> = vector.eased_bits.iter().map(|text| bits(text)).collect();
         for (k, expected) in (0..).zip(&eased) {
             assert_eq!(eased_bits(&params, base, k), *expected, "{} eased {k} times", vector.why);

@@ -122,7 +122,7 @@ fn random_chains_agree_with_the_naive_rule() {
     for (seed, network) in NETWORKS.into_iter().enumerate() {
         let mut random = Random(seed as u32 + 7);
         let limit = pow_rules(network).map_or(0x207fffff, |rules| rules.limit.0);
-        // Testnets start a little harder than their easiest target, so that the exception can be told apart.
+        // Testnets start a little harder than their easiest target, so that the exception can be told candidate.
         let genesis_bits = if network == Network::Regtest { limit } else { limit - 0x1000 };
         let mut chain = vec![facts(0, 1_300_000_000, genesis_bits)];
         for _ in 0..6_100 {

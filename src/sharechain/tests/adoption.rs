@@ -7,7 +7,7 @@ use crate::params::ChainParams;
 use crate::payouts::Window;
 use crate::share::Share;
 use crate::sharechain::adoption::window_work;
-use crate::sharechain::{adopts, ApartId, Depth, Failure, Rule, Tree, Verdict};
+use crate::sharechain::{adopts, CandidateId, Depth, Failure, Rule, Tree, Verdict};
 use crate::units::{Bits, BlockHeight};
 
 /// A chain of `len` with a Bitcoin block before each share; shares get harder if they come faster than asked for.
@@ -211,12 +211,12 @@ fn a_newcomer_offered_two_siblings_takes_the_one_that_everybody_takes() {
         let mut newcomer = empty();
         newcomer.now = theirs.now;
         for (number, tip) in (1..).zip(order) {
-            let apart = ApartId(number);
-            newcomer.chain.open_apart(apart, false, newcomer.now);
+            let candidate = CandidateId(number);
+            newcomer.chain.open_candidate(candidate, false, newcomer.now);
             for share in main_shares(&theirs).into_iter().chain([Arc::new(siblings[tip].clone())]) {
-                newcomer.chain.receive_apart(apart, share, PEER, newcomer.now);
+                newcomer.chain.receive_candidate(candidate, share, PEER, newcomer.now);
             }
-            newcomer.chain.finish_apart(apart, newcomer.now);
+            newcomer.chain.finish_candidate(candidate, newcomer.now);
         }
         newcomer.chain.tick(newcomer.now);
         assert_eq!(newcomer.tip(), lowest);

@@ -74,7 +74,7 @@ fn an_invented_previous_block_is_never_accepted() {
     let tip = kit.tip();
     let invented: bitcoin::BlockHash = bitcoin::hashes::Hash::from_byte_array([0xab; 32]);
     let share = kit.edited(&tip, |share| share.header.prev_blockhash = invented);
-    assert_eq!(kit.give(&share), Verdict::Held);
+    assert_eq!(kit.give(&share), Verdict::Deferred);
     assert_eq!(kit.chain.tree().len(), 10);
     let given_up = kit.chain.tick(kit.now.plus(601));
     assert_eq!(super::kit::verdict_on(&given_up, &share), Verdict::Dropped);

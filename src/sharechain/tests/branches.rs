@@ -141,7 +141,7 @@ fn a_mutant_in_the_middle_of_a_branch_costs_no_share_above_it() {
     mutant.extranonce[0] ^= 1;
     assert_eq!(ours.give(&first), Verdict::Accepted);
     assert_eq!(ours.give(&mutant), Verdict::Unverified);
-    assert_eq!(ours.give(&child), Verdict::Held, "what it is built on was refused, but the true one may come");
+    assert_eq!(ours.give(&child), Verdict::Deferred, "what it is built on was refused, but the true one may come");
     ours.give(&second);
     assert_eq!(ours.tip(), child.id());
     assert_eq!(ours.chain.waiting(), (0, 0));
@@ -151,7 +151,7 @@ fn a_mutant_in_the_middle_of_a_branch_costs_no_share_above_it() {
 fn a_mutant_built_on_nothing_costs_no_share_above_it() {
     let Fork { mut ours, mut theirs, first, second, .. } = fork();
     let child = theirs.edited(&second.id(), |share| share.info.uncles.clear());
-    // On the shelf by a detour: its parent is there, and then is not.
+    // On the pool by a detour: its parent is there, and then is not.
     let mut root = theirs.edited(&ShareId::ZERO, |_| ());
     root.info.chain_work = Work(1);
     let mut mutant = second.clone();
@@ -211,7 +211,7 @@ fn what_a_flood_waits_for_is_asked_for_by_turns() {
         kit.give(&orphan);
     }
     let own = kit.next();
-    assert_eq!(kit.give_from(&own, Source::Local), Verdict::Held);
+    assert_eq!(kit.give_from(&own, Source::Local), Verdict::Deferred);
     let own = Effect::Ask { need: Need::Anchor(own.header.prev_blockhash), source: Source::Local };
     let mut asked = std::collections::HashSet::new();
     for (count, new) in [(257, 257), (257, 256), (89, 88), (257, 0)] {
@@ -229,7 +229,7 @@ fn a_flood_by_many_peers_does_not_displace_what_our_own_miners_found() {
     let mut kit = Kit::with_chain(3);
     kit.anchor = anchor(101);
     let own = kit.next();
-    assert_eq!(kit.give_from(&own, Source::Local), Verdict::Held);
+    assert_eq!(kit.give_from(&own, Source::Local), Verdict::Deferred);
     let mut orphan = kit.edited(&ShareId::ZERO, |share| share.merkle_branch = vec![[5; 32]; 16]);
     orphan.info.parent = ShareId([9; 32]);
     let (mut dropped, mut held) = (0, 0);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::kit::{anchor_at, params, script, Kit, PEER, START};
 use crate::share::{Share, ShareId};
-use crate::sharechain::ApartId;
+use crate::sharechain::CandidateId;
 use crate::units::UnixTime;
 
 /// When all chains end.
@@ -86,7 +86,7 @@ fn chains(rng: &mut Rng, young: bool) -> Vec<Chain> {
     all
 }
 
-/// Offers a chain as the planner does: what follows what we have, apart; or, as gossip does, share by share.
+/// Offers a chain as the planner does: what follows what we have, candidate; or, as gossip does, share by share.
 fn offer(kit: &mut Kit, chain: &Chain, number: u64, way: usize) {
     let tree = kit.chain.tree();
     let held = chain.iter().take_while(|share| tree.node(&share.id()).is_some()).count();
@@ -98,9 +98,9 @@ fn offer(kit: &mut Kit, chain: &Chain, number: u64, way: usize) {
         }
         way => {
             let joined = way == 1 && held > 0;
-            kit.chain.open_apart(ApartId(number), joined, kit.now);
+            kit.chain.open_candidate(CandidateId(number), joined, kit.now);
             for share in &chain[if joined { held } else { 0 }..] {
-                kit.chain.receive_apart(ApartId(number), Arc::clone(share), PEER, kit.now);
+                kit.chain.receive_candidate(CandidateId(number), Arc::clone(share), PEER, kit.now);
             }
         }
     }
@@ -118,7 +118,7 @@ fn end(rng: &mut Rng, chains: &[Chain]) -> ShareId {
                 let way = rng.below(3);
                 offer(&mut kit, chain, number, way);
             }
-            offered.for_each(|number| drop(kit.chain.finish_apart(ApartId(number), kit.now)));
+            offered.for_each(|number| drop(kit.chain.finish_candidate(CandidateId(number), kit.now)));
             kit.chain.tick(kit.now);
         }
     }
@@ -163,12 +163,12 @@ fn a_sibling_fetched_whole_by_a_node_that_took_the_other_is_a_branch_like_any_ot
     for order in [[&one, &other], [&other, &one]] {
         let mut kit = follower(&[]);
         // Both are asked for while nothing is held.
-        (1..=2).for_each(|number| drop(kit.chain.open_apart(ApartId(number), false, kit.now)));
+        (1..=2).for_each(|number| drop(kit.chain.open_candidate(CandidateId(number), false, kit.now)));
         let mut take = |number, chain: &Chain| {
             for share in chain {
-                kit.chain.receive_apart(ApartId(number), Arc::clone(share), PEER, kit.now);
+                kit.chain.receive_candidate(CandidateId(number), Arc::clone(share), PEER, kit.now);
             }
-            kit.chain.finish_apart(ApartId(number), kit.now);
+            kit.chain.finish_candidate(CandidateId(number), kit.now);
             kit.chain.tick(kit.now);
             kit.tip()
         };

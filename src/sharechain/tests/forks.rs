@@ -187,7 +187,7 @@ fn a_share_on_pruned_history_is_neither_accepted_nor_refused() {
     let old = *kit.chain.tree().main_chain().get(50).unwrap();
     let late = kit.on(&old);
     kit.chain.tree_mut().prune();
-    assert!(matches!(kit.give(&late), Verdict::Held), "its parent is gone");
+    assert!(matches!(kit.give(&late), Verdict::Deferred), "its parent is gone");
     let edge = *kit.chain.tree().main_chain().first().unwrap();
     let on_edge = kit.on(&edge);
     assert_eq!(kit.give(&on_edge), Verdict::Unverified, "its target cannot be told, and nobody asks");

@@ -29,7 +29,7 @@ fn an_unknown_parent_is_asked_for_and_then_both_are_taken() {
     kit.now = ahead.now;
     let child = (*ahead.chain.tree().tip().unwrap().share).clone();
     let effects = kit.effects(&child);
-    assert_eq!(verdict_on(&effects, &child), Verdict::Held);
+    assert_eq!(verdict_on(&effects, &child), Verdict::Deferred);
     assert!(effects.contains(&Effect::Ask { need: Need::Share(all[9].id()), source: PEER }));
     let effects = kit.effects(&all[9]);
     assert_eq!(verdict_on(&effects, &child), Verdict::Accepted);
@@ -62,8 +62,8 @@ fn a_mutant_that_waits_does_not_shadow_the_true_share() {
     let child = ahead.next();
     let mut mutant = child.clone();
     mutant.extranonce[0] ^= 1;
-    assert_eq!(kit.give(&mutant), Verdict::Held);
-    assert_eq!(kit.give(&child), Verdict::Held);
+    assert_eq!(kit.give(&mutant), Verdict::Deferred);
+    assert_eq!(kit.give(&child), Verdict::Deferred);
     let effects = kit.effects(&parent);
     assert_breaks(&verdict_on(&effects, &mutant), Rule::Payouts);
     assert_eq!(verdict_on(&effects, &child), Verdict::Accepted);

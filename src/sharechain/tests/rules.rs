@@ -79,7 +79,7 @@ fn rule_4_height_work_and_target_follow_from_the_parent() {
 
 #[test]
 fn rule_5_time_is_after_the_median_and_not_far_before_the_parent() {
-    // Ten shares, thirty seconds apart: the median of the last ten is the sixth, element 5 of 0..10.
+    // Ten shares, thirty seconds candidate: the median of the last ten is the sixth, element 5 of 0..10.
     let kit = Kit::with_chain(10);
     let times: Vec<u32> =
         kit.chain.tree().main_chain().iter().map(|id| kit.chain.tree().node(id).unwrap().share.header.time).collect();
@@ -110,7 +110,7 @@ fn rule_5_a_share_from_the_future_waits_until_it_is_due() {
     let tip = kit.tip();
     let now = kit.now;
     let share = kit.edited(&tip, |share| share.header.time = now.plus(121).0);
-    assert_eq!(kit.give(&share), Verdict::Held);
+    assert_eq!(kit.give(&share), Verdict::Deferred);
     assert!(kit.chain.tick(now).is_empty());
     let effects = kit.chain.tick(now.plus(1));
     assert_eq!(verdict_on(&effects, &share), Verdict::Accepted);
@@ -125,7 +125,7 @@ fn rule_6_an_unknown_bitcoin_block_is_asked_for_and_never_scored() {
     let share = kit.next();
     let effects = kit.effects(&share);
     let hash = kit.anchor.header.block_hash();
-    assert_eq!(verdict_on(&effects, &share), Verdict::Held);
+    assert_eq!(verdict_on(&effects, &share), Verdict::Deferred);
     assert!(effects.contains(&Effect::Ask { need: Need::Anchor(hash), source: PEER }));
     assert_eq!(kit.give(&share), Verdict::Known, "a held share is known");
     // Asked again while it waits.
@@ -142,7 +142,7 @@ fn rule_6_given_up_after_ten_minutes_but_may_come_again() {
     kit.give(&share);
     assert_eq!(kit.chain.tick(kit.now.plus(600)).len(), 1, "only asked for again");
     assert_eq!(verdict_on(&kit.chain.tick(kit.now.plus(601)), &share), Verdict::Dropped);
-    assert_eq!(kit.give(&share), Verdict::Held);
+    assert_eq!(kit.give(&share), Verdict::Deferred);
 }
 
 #[test]
@@ -275,8 +275,8 @@ fn easing_is_allowed_when_due_and_refused_before() {
             assert_eq!(kit.give(&share), Verdict::Accepted);
         }
         let tip = kit.tip();
-        let paces = kit.chain.tree().paces(&tip).unwrap();
-        let base = crate::sharechain::difficulty::base_target(kit.chain.tree().params(), &paces);
+        let retarget_samples = kit.chain.tree().retarget_samples(&tip).unwrap();
+        let base = crate::sharechain::difficulty::base_target(kit.chain.tree().params(), &retarget_samples);
         kit.now = kit.now.plus(wait_s);
         let now = kit.now;
         let parent_work = kit.chain.tree().tip().unwrap().share.info.chain_work;

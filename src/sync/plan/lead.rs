@@ -2,10 +2,10 @@
 
 use std::cmp::Reverse;
 
-use super::{Pace, Plan, Server, SteadyTime, TRIES_MAX};
+use super::{Plan, Server, ServingRate, SteadyTime, TRIES_MAX};
 use crate::peer::PeerHandle;
 
-/// Seconds that are counted at once, at most: what is longer was a stop of our own, behind which answers wait to be read.
+/// Seconds that are counted at once, at most: what is longer was a stop of our own, behind which responses wait to be read.
 const COUNTED_MAX_S: u32 = 5;
 
 impl Plan {
@@ -63,10 +63,10 @@ impl Plan {
         for (peer, server) in &mut self.servers {
             let of_peer = self.wanted.values().filter_map(|wanted| wanted.asked_of).filter(|(asked, _)| asked == peer);
             let since = of_peer.map(|(_, since)| since).min().or((paged && *peer == self.leader).then_some(now));
-            // Whoever answers with a drop just before it is counted has been asked again since.
+            // Whoever responses with a drop just before it is counted has been asked again since.
             match since {
-                Some(_) if server.owes => server.pace.waited(passed_s),
-                Some(since) => server.pace.waited(now.since(since).min(passed_s)),
+                Some(_) if server.owes => server.serving_rate.waited(passed_s),
+                Some(since) => server.serving_rate.waited(now.since(since).min(passed_s)),
                 None => {}
             }
             server.owes = since.is_some();
@@ -75,7 +75,8 @@ impl Plan {
 
     /// The helpers that are too slow, or fail too often.
     pub fn slow_helpers(&self) -> Vec<PeerHandle> {
-        let is_slow = |(peer, server): &(&PeerHandle, &Server)| **peer != self.leader && server.pace.is_too_slow();
+        let is_slow =
+            |(peer, server): &(&PeerHandle, &Server)| **peer != self.leader && server.serving_rate.is_too_slow();
         self.servers.iter().filter(is_slow).map(|(peer, _)| *peer).collect()
     }
 
@@ -85,19 +86,20 @@ impl Plan {
     /// more than what came already ends the list there; then all are asked for lists of their own.
     pub fn pass_slow_lead(&mut self) -> Option<PeerHandle> {
         let slow = self.leader;
-        let demoted = self.servers.get(&slow).filter(|server| server.pace.is_too_slow())?.demoted.saturating_add(1);
+        let demoted =
+            self.servers.get(&slow).filter(|server| server.serving_rate.is_too_slow())?.demoted.saturating_add(1);
         let next = self.next_leader().filter(|(_, server)| server.demoted <= demoted);
         let next = next.map(|(next, _)| next)?;
         if let Some(server) = self.servers.get_mut(&slow) {
             server.demoted = demoted;
-            server.pace = Pace::new();
+            server.serving_rate = ServingRate::new();
         }
         self.release(slow);
         self.set_leader(next);
         Some(slow)
     }
 
-    /// What a peer was asked for is to be asked for again.
+    /// Purpose a peer was asked for is to be asked for again.
     fn release(&mut self, peer: PeerHandle) {
         for wanted in self.wanted.values_mut().filter(|wanted| wanted.is_asked_of(peer)) {
             wanted.asked_of = None;
@@ -116,7 +118,7 @@ impl Plan {
         next.map(|next| self.set_leader(next)).is_some()
     }
 
-    /// Another leads now: it answers for what it has of the list, and for no more.
+    /// Another leads now: it responses for what it has of the list, and for no more.
     fn set_leader(&mut self, peer: PeerHandle) {
         if self.leader == peer {
             return;
@@ -125,7 +127,7 @@ impl Plan {
         self.leader_changed = true;
         self.wanted.values_mut().for_each(|wanted| wanted.tries = 0);
         if let Some(server) = self.servers.get_mut(&peer) {
-            server.pace = Pace::new();
+            server.serving_rate = ServingRate::new();
             let upto = server.upto;
             self.cut(upto.max(self.delivered));
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::world::{chain, copy, mine, pruned, Manner, Remote, Rng, World};
 use crate::params::ChainParams;
-use crate::sharechain::tests_kit::{params, Kit};
+use crate::sharechain::tests_support::{params, Kit};
 use crate::sharechain::{Rule, Sharechain, Source, Verdict};
 use crate::sync::SyncState;
 use crate::units::UnixTime;
@@ -52,7 +52,7 @@ fn a_newcomer_takes_a_chain_that_was_pruned_long_ago() {
     assert_eq!(world.chain.tree().len(), kept);
     let unverified = world.chain.tree().nodes().filter(|node| !node.verified).count();
     assert!(unverified <= params().payout_window as usize + 4, "{unverified} shares of the base");
-    // What is built on it is judged as any other share.
+    // Purpose is built on it is judged as any other share.
     let mut theirs = theirs;
     theirs.now = world.now;
     let next = theirs.next();
@@ -245,7 +245,7 @@ fn fetching_goes_on_where_it_stopped_when_its_source_disappears() {
     world.run(30);
     world.connect(2, Remote::new(&theirs, Manner::Honest));
     world.run_until(60, |world| world.tip() == tip(&theirs));
-    // Of six batches the first two are not fetched again: a status, a list and four batches, and status rounds.
+    // Of six batches the first two are not fetched again: a status, a list and four batches, and status schedule.
     assert!(world.requests - before <= 8, "{} requests", world.requests - before);
 }
 
@@ -298,7 +298,7 @@ fn a_stale_share_of_the_losing_side_comes_to_the_others_when_it_is_named() {
     mine(&mut losing, 1, 2, 30);
     let nephew = Arc::clone(&losing.chain.tree().tip().unwrap().share);
     assert_eq!(nephew.info.uncles, [stale]);
-    for is_heard in [true, false] {
+    for has_reported in [true, false] {
         let mut world = node(copy(&winning, 33));
         world.now = losing.now;
         world.connect(1, Remote { tree: before.tree.snapshot(), manner: Manner::Honest });
@@ -306,14 +306,14 @@ fn a_stale_share_of_the_losing_side_comes_to_the_others_when_it_is_named() {
         assert_eq!(world.sync.state(), SyncState::Synced);
         assert!(world.chain.tree().node(&stale).is_none());
         world.peers.insert(1, Remote::new(&losing, Manner::Honest));
-        if is_heard {
+        if has_reported {
             let effects = world.chain.receive(Arc::clone(&nephew), Source::Fetch(PeerHandle(1)), world.now);
             world.take(effects);
             world.settle();
         } else {
             world.run_until(61, |world| world.tip() == nephew.id());
         }
-        assert_eq!(world.tip(), nephew.id(), "heard: {is_heard}");
+        assert_eq!(world.tip(), nephew.id(), "heard: {has_reported}");
         assert!(world.chain.tree().node(&stale).is_some());
     }
 }
@@ -432,6 +432,6 @@ fn a_clock_that_is_set_while_a_chain_is_fetched_stops_nothing_and_blames_nobody(
         world.disconnect(2);
         world.now = set(world.now);
         world.run(60);
-        assert!(matches!(world.sync.state(), SyncState::Alone { .. }));
+        assert!(matches!(world.sync.state(), SyncState::Solo { .. }));
     }
 }

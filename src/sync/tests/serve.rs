@@ -2,7 +2,7 @@
 
 use super::world::{chain, copy, pruned};
 use crate::share::ShareId;
-use crate::sharechain::tests_kit::{params, Kit};
+use crate::sharechain::tests_support::{params, Kit};
 use crate::sharechain::Verdict;
 use crate::sync::serve::{inventory, shares, status};
 use crate::units::{ShareHeight, UnixTime, Work};

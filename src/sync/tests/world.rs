@@ -9,7 +9,7 @@ use bitcoin::BlockHash;
 
 use crate::params::ChainParams;
 use crate::share::ShareId;
-use crate::sharechain::tests_kit::{anchor_at, params, script, Kit, START};
+use crate::sharechain::tests_support::{anchor_at, params, script, Kit, START};
 use crate::sharechain::{Anchor, Effect, Need, Sharechain, Source, Tree, Verdict};
 use crate::sync::{serve, Progress, Route, Sync, SyncAction, SyncState};
 use crate::units::{SteadyTime, UnixTime};
@@ -37,9 +37,9 @@ pub enum Manner {
     Honest,
     /// Answers after so many seconds.
     Slow(u32),
-    /// Of a hundred answers so many are lost.
+    /// Of a hundred responses so many are lost.
     Lossy(u64),
-    /// Never answers.
+    /// Never responses.
     Mute,
     /// Claims ten times its work and lists ids that do not exist.
     Boaster,
@@ -306,26 +306,26 @@ impl World {
 
     fn follow_action(&mut self, action: SyncAction) {
         match action {
-            SyncAction::Ask { peer, id, request } => self.send(peer.0, id, &request),
-            SyncAction::Open { apart, joined } => {
-                let effects = self.chain.open_apart(apart, joined, self.now);
+            SyncAction::Request { peer, id, request } => self.send(peer.0, id, &request),
+            SyncAction::Open { candidate, joined } => {
+                let effects = self.chain.open_candidate(candidate, joined, self.now);
                 self.take(effects);
             }
             SyncAction::Deliver { route, peer, shares } => {
                 for share in shares {
                     let source = Source::Fetch(peer);
                     let effects = match route {
-                        Route::Chain => self.chain.receive(share, source, self.now),
-                        Route::Apart(id) => self.chain.receive_apart(id, share, source, self.now),
+                        Route::Tree => self.chain.receive(share, source, self.now),
+                        Route::Candidate(id) => self.chain.receive_candidate(id, share, source, self.now),
                     };
                     self.take(effects);
                 }
             }
-            SyncAction::Finish(apart) => {
-                let effects = self.chain.finish_apart(apart, self.now);
+            SyncAction::Finish(candidate) => {
+                let effects = self.chain.finish_candidate(candidate, self.now);
                 self.take(effects);
             }
-            SyncAction::Drop(apart) => self.chain.drop_apart(apart),
+            SyncAction::Drop(candidate) => self.chain.drop_candidate(candidate),
             SyncAction::Penalize { peer, offence } => self.offences.push((peer.0, offence)),
             SyncAction::Progress(progress) => self.progress.push(progress),
             SyncAction::State(state) => self.states.push(state),
@@ -354,7 +354,7 @@ impl World {
             }
             Effect::Replaced { .. } => {}
             Effect::Linked(id) => self.sync.linked(&id),
-            Effect::Apart { id, outcome } => {
+            Effect::CandidateJudged { id, outcome } => {
                 let actions = self.sync.judged(id, &outcome, self.steady, self.chain.tree());
                 self.perform(actions);
             }

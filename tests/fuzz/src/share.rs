@@ -67,7 +67,7 @@ fn judge(share: &Share, params: &Arc<ChainParams>) -> Verdict {
     let now = UnixTime(share.header.time);
     let first = verdict(&chain.receive(Arc::new(share.clone()), Source::Fetch(PeerHandle(1)), now), share);
     assert_ne!(first, Verdict::Accepted, "without the Bitcoin block it is built on nothing is proven");
-    let kept = matches!(first, Verdict::Held | Verdict::Unverified | Verdict::Rejected { .. });
+    let kept = matches!(first, Verdict::Deferred | Verdict::Unverified | Verdict::Rejected { .. });
     let second = verdict(&chain.receive(Arc::new(share.clone()), Source::Fetch(PeerHandle(2)), now), share);
     assert_eq!(second == Verdict::Known, kept, "first {first:?}, then {second:?}");
     chain.tick(UnixTime(u32::MAX));

@@ -6,15 +6,15 @@ use std::sync::{Arc, LazyLock};
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::peer::{PeerHandle, RequestId};
 use p2pool_core::share::{Share, ShareId};
-use p2pool_core::sharechain::{ApartId, ApartOutcome, Rule, Source, APART_MAX};
-use p2pool_core::sync::{Sync, SyncAction, View};
+use p2pool_core::sharechain::{CandidateId, CandidateOutcome, Rule, Source, CANDIDATES_MAX};
+use p2pool_core::sync::{ChainView, Sync, SyncAction};
 use p2pool_core::units::{ShareHeight, SteadyTime, UnixTime, Work};
 use p2pool_core::wire::{Agent, Frame as _, List, PeerStatus, Request, Response};
 
 /// Peers that come and go.
 const PEERS: u64 = 6;
 /// Questions one peer may be asked at once: its status (on time, and in a hurry), a list and pages, batches, single shares.
-const ASKED_MAX: usize = 2 + 1 + APART_MAX + 2 + 4;
+const ASKED_MAX: usize = 2 + 1 + CANDIDATES_MAX + 2 + 4;
 
 /// Shares to speak of.
 static SHARES: LazyLock<Vec<Arc<Share>>> = LazyLock::new(|| {
@@ -32,7 +32,7 @@ static IDS: LazyLock<Vec<ShareId>> = LazyLock::new(|| SHARES.iter().map(|share| 
 /// The first shares of all are ours.
 struct Held(usize);
 
-impl View for Held {
+impl ChainView for Held {
     fn holds(&self, id: &ShareId) -> bool {
         IDS[..self.0].contains(id)
     }
@@ -57,7 +57,7 @@ struct Run {
     now: SteadyTime,
     asked: BTreeMap<RequestId, (PeerHandle, Request, SteadyTime)>,
     connected: BTreeSet<PeerHandle>,
-    open: BTreeSet<ApartId>,
+    open: BTreeSet<CandidateId>,
     met: BTreeSet<&'static str>,
 }
 
@@ -137,22 +137,22 @@ impl Run {
     }
 
     fn judge(&mut self, detail: u8) -> Vec<SyncAction> {
-        let Some(apart) = self.open.pop_first() else { return Vec::new() };
+        let Some(candidate) = self.open.pop_first() else { return Vec::new() };
         let outcome = match detail % 4 {
-            0 => ApartOutcome::Adopted,
-            1 => ApartOutcome::NotBetter,
-            2 => ApartOutcome::GivenUp,
-            _ => ApartOutcome::False {
+            0 => CandidateOutcome::Adopted,
+            1 => CandidateOutcome::NotBetter,
+            2 => CandidateOutcome::GivenUp,
+            _ => CandidateOutcome::False {
                 rule: Rule::Payouts,
                 why: "",
                 source: Source::Fetch(PeerHandle(u64::from(detail) % PEERS)),
                 on_base: detail > 99,
             },
         };
-        if outcome == ApartOutcome::Adopted {
+        if outcome == CandidateOutcome::Adopted {
             self.held.0 = IDS.len();
         }
-        self.sync.judged(apart, &outcome, self.now, &self.held)
+        self.sync.judged(candidate, &outcome, self.now, &self.held)
     }
 
     fn pick(&self, detail: u8) -> Option<RequestId> {
@@ -168,26 +168,26 @@ impl Run {
     fn perform(&mut self, actions: Vec<SyncAction>) {
         for action in actions {
             self.met.insert(match action {
-                SyncAction::Ask { peer, id, request } => {
+                SyncAction::Request { peer, id, request } => {
                     assert!(self.connected.contains(&peer), "only who is there is asked");
                     assert_eq!(Request::decode(&request.encode()).as_ref(), Ok(&request));
                     assert!(self.asked.insert(id, (peer, request, self.now)).is_none(), "each question has its number");
                     "asked"
                 }
-                SyncAction::Open { apart, .. } => {
-                    self.open.insert(apart);
+                SyncAction::Open { candidate, .. } => {
+                    self.open.insert(candidate);
                     "opened"
                 }
                 SyncAction::Deliver { shares, .. } => {
                     assert!(!shares.is_empty());
                     "delivered"
                 }
-                SyncAction::Finish(apart) => {
-                    assert!(self.open.contains(&apart));
+                SyncAction::Finish(candidate) => {
+                    assert!(self.open.contains(&candidate));
                     "finished"
                 }
-                SyncAction::Drop(apart) => {
-                    self.open.remove(&apart);
+                SyncAction::Drop(candidate) => {
+                    self.open.remove(&candidate);
                     "dropped"
                 }
                 SyncAction::Penalize { .. } => "penalized",
@@ -198,7 +198,7 @@ impl Run {
                 SyncAction::State(_) => "state",
             });
         }
-        assert!(self.open.len() <= APART_MAX, "{} chains kept apart", self.open.len());
+        assert!(self.open.len() <= CANDIDATES_MAX, "{} chains kept candidate", self.open.len());
         for peer in (0..PEERS).map(PeerHandle) {
             let asked = self.asked.values().filter(|(of, ..)| *of == peer).count();
             assert!(asked <= ASKED_MAX, "{asked} questions to one peer at once");

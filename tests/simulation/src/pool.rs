@@ -1,7 +1,7 @@
 //! A pool over time: who finds the next share when, what its target is, and which shares become uncles.
 
 use p2pool_core::params::{ChainParams, Network, UNCLES_MAX, UNCLE_DEPTH_MAX};
-use p2pool_core::sharechain::difficulty::{base_target, eased_bits, easings_allowed, is_allowed, Pace};
+use p2pool_core::sharechain::difficulty::{base_target, eased_bits, easings_allowed, is_allowed, RetargetSample};
 use p2pool_core::units::{ShareHeight, Target, UnixTime, Work};
 
 use crate::miner::{Situation, Strategy};
@@ -53,7 +53,7 @@ pub struct Pool {
     attacker_found: u64,
     now_s: f64,
     /// The parent and its ancestors, newest first, as many as the retarget looks at.
-    window: Vec<Pace>,
+    window: Vec<RetargetSample>,
     base: Target,
     stale: Vec<Stale>,
 }
@@ -64,13 +64,13 @@ impl Pool {
         let params = ChainParams::standard(Network::Mainnet);
         let right = Work((hash_rate * f64::from(params.share_period_s)) as u128);
         let count = params.retarget_window;
-        let pace = |back: u32| Pace {
+        let pace = |back: u32| RetargetSample {
             time: UnixTime(START_S - back * params.share_period_s),
             height: ShareHeight(count - 1 - back),
             work: right,
             work_with_uncles: right,
         };
-        let window: Vec<Pace> = (0..count).map(pace).collect();
+        let window: Vec<RetargetSample> = (0..count).map(pace).collect();
         let base = base_target(&params, &window);
         let random = Random::new(seed);
         Self { params, random, hash_rate, attacker, attacker_found: 0, now_s: 0.0, window, base, stale: Vec::new() }
@@ -136,7 +136,7 @@ impl Pool {
         UnixTime(START_S).plus(self.now_s as u32)
     }
 
-    fn parent(&self) -> Pace {
+    fn parent(&self) -> RetargetSample {
         self.window[0]
     }
 
@@ -169,7 +169,7 @@ impl Pool {
         self.stale.retain(|stale| stale.height + UNCLE_DEPTH_MAX >= height);
         let named = self.stale.len().min(UNCLES_MAX as usize);
         let uncle_work: u128 = self.stale.drain(..named).map(|stale| stale.work.0).sum();
-        let pace = Pace {
+        let pace = RetargetSample {
             time: job.time,
             height: ShareHeight(height),
             work: job.work,

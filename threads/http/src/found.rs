@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use p2pool_core::params::Network;
 use p2pool_core::share::{PayoutScript, ShareId};
-use p2pool_core::sharechain::{Node, Tree};
+use p2pool_core::sharechain::{LinkedShare, Tree};
 use p2pool_core::status::{BlockFate, BlocksStatus, OwnBlock, OwnBlocksStatus, SubmitOutcome, WatchedBlocks};
 use serde::{Deserialize, Serialize};
 
@@ -294,7 +294,7 @@ impl Found {
     }
 }
 
-fn block_of(node: &Node, network: Network, our_script: &PayoutScript) -> FoundBlock {
+fn block_of(node: &LinkedShare, network: Network, our_script: &PayoutScript) -> FoundBlock {
     let info = &node.share.info;
     let facts = Facts {
         block_height: info.block_height.0,

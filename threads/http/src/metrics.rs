@@ -48,7 +48,7 @@ fn derived(view: &View, uptime_s: u64, store_bytes: Option<u64>) -> Registry {
     gauge("p2pool_peers_connected", "Connected peers.", view.peers.peers.len() as f64);
     gauge("p2pool_peers_banned", "Banned peers and addresses.", view.peers.banned as f64);
     flag("p2pool_synced", "1 while this node is synced with its peers.", sync == SyncState::Synced);
-    let is_solo = matches!(sync, SyncState::Alone { .. });
+    let is_solo = matches!(sync, SyncState::Solo { .. });
     flag("p2pool_mining_solo", "1 while this node mines solo because it has no peers.", is_solo);
     gauge("p2pool_uptime_seconds", "Time since the node started.", uptime_s as f64);
     // An unknown value is left out: 0 would be wrong, and an alert can watch for absence.

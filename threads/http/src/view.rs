@@ -5,7 +5,7 @@ use std::sync::Arc;
 use p2pool_core::metrics::Metrics;
 use p2pool_core::payouts::EntrySource as _;
 use p2pool_core::share::ShareId;
-use p2pool_core::sharechain::{Node, Tree};
+use p2pool_core::sharechain::{LinkedShare, Tree};
 use p2pool_core::status::{BitcoindStatus, ChainStatus, MinersStatus, PeersStatus};
 use p2pool_core::stratum::Difficulty;
 use p2pool_core::sync::SyncState;
@@ -55,8 +55,8 @@ impl View {
     /// Whether the sharechain here is the pool's, as far as is known: not while other nodes are looked for or asked.
     pub fn is_chain_known(&self) -> bool {
         match self.chain.sync {
-            SyncState::NoPeers { level, .. } => level,
-            SyncState::Alone { .. } => true,
+            SyncState::NoPeers { was_synced, .. } => was_synced,
+            SyncState::Solo { .. } => true,
             SyncState::Synced => self.chain.no_work != Some(NoWork::Syncing),
             SyncState::Syncing => false,
         }
@@ -129,7 +129,7 @@ fn hashes_per_s(tree: &Tree, now: UnixTime) -> f64 {
 }
 
 /// Whether a share is a Bitcoin block.
-pub fn is_block(node: &Node) -> bool {
+pub fn is_block(node: &LinkedShare) -> bool {
     let bits = Bits(node.share.header.bits.to_consensus());
     bits.target().is_ok_and(|target| target.is_met_by(&node.id.0))
 }

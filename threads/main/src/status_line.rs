@@ -26,7 +26,7 @@ pub struct ChainFigures {
 impl From<&ChainStatus> for ChainFigures {
     fn from(status: &ChainStatus) -> Self {
         let tip_height = status.tree.tip().map(|tip| tip.share.info.share_height);
-        let alone = matches!(status.sync, SyncState::Alone { .. });
+        let alone = matches!(status.sync, SyncState::Solo { .. });
         Self { tip_height, shares: status.tree.len(), unsaved: status.unsaved, alone }
     }
 }

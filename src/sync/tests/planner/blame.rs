@@ -1,10 +1,10 @@
-//! Who answers for what: nobody for another's lies.
+//! Who responses for what: nobody for another's lies.
 
 use super::kit::Held;
 use super::play::{Chain, Play};
 use crate::peer::PeerHandle;
 use crate::share::ShareId;
-use crate::sharechain::{ApartOutcome, Rule, Source};
+use crate::sharechain::{CandidateOutcome, Rule, Source};
 use crate::units::ShareHeight;
 use crate::wire::{List, Offence, Request, Response};
 
@@ -25,7 +25,7 @@ fn judged(chain: &Chain, leaves: bool, culprit: u64, rule: Rule) -> Play {
         play.disconnect(1);
     }
     play.outcome =
-        Some(ApartOutcome::False { rule, why: "", source: Source::Fetch(PeerHandle(culprit)), on_base: true });
+        Some(CandidateOutcome::False { rule, why: "", source: Source::Fetch(PeerHandle(culprit)), on_base: true });
     play.run_until(60, |play| !play.finished.is_empty(), answer);
     play
 }
@@ -46,7 +46,7 @@ fn who_takes_over_a_base_is_not_blamed_for_it_and_is_asked_for_all_of_it_then() 
         play.run_until(60, |play| play.finished.len() == 2, |_, request| Some((0, chain.answer(request))));
         assert!(play.delivered.iter().all(|(peer, _)| *peer == 2));
         assert!(play.ids() == chain.list);
-        // Now that all of it is its own it answers for it. Rules 5 and 6 can be broken by bad luck.
+        // Now that all of it is its own it responses for it. Rules 5 and 6 can be broken by bad luck.
         let expected = if rule.proves_fault() { Offence::FalseChain } else { Offence::BrokenRule(rule) };
         assert_eq!(play.offences, [(2, expected)]);
     }

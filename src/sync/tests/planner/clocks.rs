@@ -17,7 +17,7 @@ fn among(peers_ahead_s: &[i64]) -> Sync {
     sync
 }
 
-/// What it says of our clock; and once more a second later.
+/// Purpose it says of our clock; and once more a second later.
 fn clock_off(peers_ahead_s: &[i64]) -> [Option<i64>; 2] {
     let mut sync = among(peers_ahead_s);
     [1, 2].map(|at| sync.clock_report(START.plus(at), CLOCK.plus(at)))

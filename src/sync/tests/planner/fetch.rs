@@ -30,9 +30,9 @@ fn a_full_chain_is_planned_within_bounds() {
     while !finished {
         for action in actions.drain(..) {
             match action {
-                SyncAction::Ask { peer, id, request } => under_way.push((peer.0, id, request)),
+                SyncAction::Request { peer, id, request } => under_way.push((peer.0, id, request)),
                 SyncAction::Deliver { route, shares, .. } => {
-                    assert!(matches!(route, Route::Apart(_)));
+                    assert!(matches!(route, Route::Candidate(_)));
                     delivered.extend(shares.iter().map(|share| share.id()));
                 }
                 SyncAction::Finish(_) => finished = true,
@@ -81,7 +81,7 @@ fn a_full_chain_is_planned_within_bounds() {
         actions = sync.response(PeerHandle(peer), id, response, now, &view);
     }
     assert_eq!(delivered, list, "each once, oldest first");
-    assert_eq!(served_base.len(), 1, "whoever serves the base answers for it alone");
+    assert_eq!(served_base.len(), 1, "whoever serves the base responses for it alone");
     assert!(served.values().all(|count| *count > 1_000), "all help with the rest: {served:?}");
 }
 

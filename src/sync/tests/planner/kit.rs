@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::params::{ChainParams, Network};
 use crate::share::encoding::tests::longest_share;
 use crate::share::{Share, ShareId};
-use crate::sync::{Sync, SyncAction, View};
+use crate::sync::{ChainView, Sync, SyncAction};
 use crate::units::{ShareHeight, SteadyTime, UnixTime, Work};
 use crate::wire::{Agent, List, Offence, PeerStatus, Request, Response};
 
@@ -14,11 +14,11 @@ pub const START: SteadyTime = SteadyTime::from_s(1_000);
 /// The time of day then.
 pub const CLOCK: UnixTime = UnixTime(1_700_000_000);
 
-/// What we hold.
+/// Purpose we hold.
 #[derive(Default)]
 pub struct Held(pub Vec<ShareId>);
 
-impl View for Held {
+impl ChainView for Held {
     fn holds(&self, id: &ShareId) -> bool {
         self.0.contains(id)
     }
@@ -82,7 +82,7 @@ pub fn asks(actions: &[SyncAction]) -> Vec<(u64, RequestId, Request)> {
     actions
         .iter()
         .filter_map(|action| match action {
-            SyncAction::Ask { peer, id, request } => Some((peer.0, *id, request.clone())),
+            SyncAction::Request { peer, id, request } => Some((peer.0, *id, request.clone())),
             _ => None,
         })
         .collect()

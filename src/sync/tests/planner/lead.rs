@@ -3,7 +3,7 @@
 use super::kit::{status, Held};
 use super::play::{Chain, Play};
 use crate::share::ShareId;
-use crate::sharechain::ApartOutcome;
+use crate::sharechain::CandidateOutcome;
 use crate::wire::{List, Request, Response};
 
 const LIAR: u64 = 1;
@@ -128,7 +128,7 @@ fn a_slow_leader_without_another_goes_on() {
 fn a_list_that_comes_drop_by_drop_is_fetched_from_others() {
     let chain = Chain::new(0, 3_000);
     let mut play = Play::new(Held::default());
-    play.outcome = Some(ApartOutcome::NotBetter);
+    play.outcome = Some(CandidateOutcome::NotBetter);
     play.connect(LIAR);
     play.connect(HONEST);
     let all = |play: &Play| play.delivered.iter().any(|(_, id)| *id == chain.tip());

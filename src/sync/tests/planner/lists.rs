@@ -3,7 +3,7 @@
 use super::kit::{asks, ids, inventory, listed, meet, only_ask, planner, shares, status, Held, START};
 use crate::peer::PeerHandle;
 use crate::share::ShareId;
-use crate::sharechain::ApartOutcome;
+use crate::sharechain::CandidateOutcome;
 use crate::sync::{SyncAction, SyncState};
 use crate::wire::{Locator, Request};
 
@@ -29,7 +29,7 @@ fn plans_are_few_and_a_peer_leads_one() {
         let actions = sync.response(PeerHandle(peer.into()), id, inventory(ShareId::ZERO, &list), START, &view);
         opened += actions.iter().filter(|action| matches!(action, SyncAction::Open { .. })).count();
     }
-    assert_eq!(opened, crate::sharechain::APART_MAX);
+    assert_eq!(opened, crate::sharechain::CANDIDATES_MAX);
 }
 
 #[test]
@@ -53,11 +53,11 @@ fn a_chain_that_was_refused_is_left_alone_the_longer_the_longer_it_is() {
         let tip = *theirs.last().unwrap();
         let (id, _) = only_ask(&meet(&mut sync, 1, status(tip, 1_000_000), &view));
         let actions = sync.response(PeerHandle(1), id, inventory(ShareId::ZERO, &theirs), START, &view);
-        let apart = actions.iter().find_map(|action| match action {
-            SyncAction::Open { apart, joined: false } => Some(*apart),
+        let candidate = actions.iter().find_map(|action| match action {
+            SyncAction::Open { candidate, joined: false } => Some(*candidate),
             _ => None,
         });
-        sync.judged(apart.unwrap(), &ApartOutcome::NotBetter, START, &view);
+        sync.judged(candidate.unwrap(), &CandidateOutcome::NotBetter, START, &view);
         assert_eq!(sync.state(), SyncState::Synced);
         let asked_again = (1..700).find(|second| {
             let asked = asks(&sync.tick(START.plus(*second), &view));

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use super::kit::{asks, ids, inventory, offences, planner, shares, status, Held, START};
 use crate::share::{Share, ShareId};
-use crate::sharechain::{ApartId, ApartOutcome};
-use crate::sync::{Sync, SyncAction, SyncState, View};
+use crate::sharechain::{CandidateId, CandidateOutcome};
+use crate::sync::{ChainView, Sync, SyncAction, SyncState};
 use crate::units::{ShareHeight, SteadyTime};
 use crate::wire::{List, Offence, Request, Response};
 
 /// Seconds until an answer is there, and the answer; none: it never comes.
-pub type Answer = Option<(u32, Response)>;
+pub type BatchOutcome = Option<(u32, Response)>;
 
 /// Ids on one page of a list.
 const PAGE: usize = 8_192;
@@ -35,7 +35,7 @@ impl Chain {
         *self.list.last().unwrap()
     }
 
-    /// What an honest peer answers.
+    /// Purpose an honest peer responses.
     pub fn answer(&self, request: &Request) -> Response {
         match request {
             Request::Status => status(self.tip(), 1_000_000),
@@ -56,8 +56,8 @@ impl Chain {
         }
     }
 
-    /// The same, but of all shares asked for only the first, as late as the time for answers allows.
-    pub fn drip(&self, request: &Request) -> Answer {
+    /// The same, but of all shares asked for only the first, as late as the time for responses allows.
+    pub fn drip(&self, request: &Request) -> BatchOutcome {
         Some(match request {
             Request::Shares { ids } => (25, Response::Shares(List::first_of(self.by_id.get(&ids[0]).cloned()))),
             other => (0, self.answer(other)),
@@ -90,15 +90,15 @@ pub struct Play {
     pub sync: Sync,
     pub view: Held,
     pub now: SteadyTime,
-    /// What was handed over, by whom.
+    /// Purpose was handed over, by whom.
     pub delivered: Vec<(u64, ShareId)>,
-    pub finished: Vec<ApartId>,
+    pub finished: Vec<CandidateId>,
     pub dropped: usize,
     pub offences: Vec<(u64, Offence)>,
     /// Who was asked for what.
     pub asked: Vec<(u64, Request)>,
-    /// What becomes of chains that are whole.
-    pub outcome: Option<ApartOutcome>,
+    /// Purpose becomes of chains that are whole.
+    pub outcome: Option<CandidateOutcome>,
     /// Seconds that miners had jobs.
     pub mining_s: u32,
     here: BTreeSet<u64>,
@@ -138,7 +138,7 @@ impl Play {
     }
 
     /// Seconds pass; what is asked is answered by `answer`, at the earliest in the next second.
-    pub fn run(&mut self, seconds: u32, mut answer: impl FnMut(u64, &Request) -> Answer) {
+    pub fn run(&mut self, seconds: u32, mut answer: impl FnMut(u64, &Request) -> BatchOutcome) {
         for _ in 0..seconds {
             self.second(&mut answer);
         }
@@ -149,7 +149,7 @@ impl Play {
         &mut self,
         seconds_max: u32,
         done: impl Fn(&Self) -> bool,
-        mut answer: impl FnMut(u64, &Request) -> Answer,
+        mut answer: impl FnMut(u64, &Request) -> BatchOutcome,
     ) -> u32 {
         for second in 0..seconds_max {
             if done(self) {
@@ -166,7 +166,7 @@ impl Play {
         );
     }
 
-    fn second(&mut self, answer: &mut impl FnMut(u64, &Request) -> Answer) {
+    fn second(&mut self, answer: &mut impl FnMut(u64, &Request) -> BatchOutcome) {
         for (peer, id, request) in std::mem::take(&mut self.new) {
             if let Some((delay_s, response)) = answer(peer, &request) {
                 self.under_way.push((self.now.plus(1 + delay_s), peer, id, response));
@@ -197,10 +197,10 @@ impl Play {
                     self.delivered.extend(shares.iter().map(|share| (peer.0, share.id())));
                 }
                 SyncAction::Drop(_) => self.dropped += 1,
-                SyncAction::Finish(apart) => {
-                    self.finished.push(apart);
+                SyncAction::Finish(candidate) => {
+                    self.finished.push(candidate);
                     if let Some(outcome) = self.outcome.clone() {
-                        let actions = self.sync.judged(apart, &outcome, self.now, &self.view);
+                        let actions = self.sync.judged(candidate, &outcome, self.now, &self.view);
                         self.take(actions);
                     }
                 }

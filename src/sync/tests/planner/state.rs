@@ -12,7 +12,7 @@ fn a_node_without_peers_mines_alone_after_a_minute() {
     assert!(sync.tick(START.plus(59), &view).is_empty());
     assert!(!sync.state().may_mine() && !sync.may_start_chain());
     let actions = sync.tick(START.plus(60), &view);
-    assert_eq!(actions, [SyncAction::State(SyncState::Alone { since: START })]);
+    assert_eq!(actions, [SyncAction::State(SyncState::Solo { since: START })]);
     assert!(sync.state().may_mine() && sync.may_start_chain());
     // Whoever comes then may have a better chain: first that is found out.
     let actions = sync.peer_up(PeerHandle(1), START.plus(70), &view);
@@ -25,17 +25,17 @@ fn a_node_without_peers_mines_alone_after_a_minute() {
 
 #[test]
 fn a_node_that_cannot_find_others_mines_alone_at_once_and_no_longer_than_it_runs() {
-    let (view, mut sync) = (Held::default(), Sync::lone(&params(), START));
-    assert_eq!(sync.tick(START, &view), [SyncAction::State(SyncState::Alone { since: START })]);
+    let (view, mut sync) = (Held::default(), Sync::solo(&params(), START));
+    assert_eq!(sync.tick(START, &view), [SyncAction::State(SyncState::Solo { since: START })]);
     assert!(sync.state().may_mine() && sync.may_start_chain());
     // One that found it may come back.
     let (id, _) = only_ask(&sync.peer_up(PeerHandle(1), START.plus(5), &view));
     sync.response(PeerHandle(1), id, status(ShareId([5; 32]), 9), START.plus(6), &view);
     sync.peer_down(PeerHandle(1), START.plus(10), &view);
     sync.tick(START.plus(69), &view);
-    assert_eq!(sync.state(), SyncState::NoPeers { since: START.plus(10), level: false });
+    assert_eq!(sync.state(), SyncState::NoPeers { since: START.plus(10), was_synced: false });
     sync.tick(START.plus(70), &view);
-    assert_eq!(sync.state(), SyncState::Alone { since: START.plus(10) });
+    assert_eq!(sync.state(), SyncState::Solo { since: START.plus(10) });
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn a_level_node_goes_on_mining_when_its_peers_leave() {
     assert!(asks(&meet(&mut sync, 1, status(tip, 5), &view)).is_empty());
     assert_eq!(sync.state(), SyncState::Synced);
     sync.peer_down(PeerHandle(1), START.plus(5), &view);
-    assert_eq!(sync.state(), SyncState::NoPeers { since: START.plus(5), level: true });
+    assert_eq!(sync.state(), SyncState::NoPeers { since: START.plus(5), was_synced: true });
     assert!(sync.state().may_mine());
     // Back within the minute, nothing is lost.
     let (id, _) = only_ask(&sync.peer_up(PeerHandle(1), START.plus(50), &view));
@@ -78,7 +78,7 @@ fn made_up_lists_take_no_jobs_from_a_level_node_but_valid_shares_do() {
     let actions = sync.response(PeerHandle(2), id, Response::Shares(List::first_of(given)), START, &view);
     assert!(actions
         .iter()
-        .any(|action| matches!(action, SyncAction::Deliver { route: Route::Chain, peer: PeerHandle(2), .. })));
+        .any(|action| matches!(action, SyncAction::Deliver { route: Route::Tree, peer: PeerHandle(2), .. })));
     assert_eq!(sync.state(), SyncState::Synced);
     for id in asked.iter() {
         view.0.push(*id);
@@ -97,7 +97,7 @@ fn a_chain_that_comes_drop_by_drop_keeps_nobody_from_mining_for_ever() {
         let now = START.plus(second);
         assert_eq!(sync.state() == SyncState::Synced, second > 900, "after {second} s");
         asked.extend(asks(&sync.tick(now, &view)));
-        // One share of each batch, as late as the time for answers allows.
+        // One share of each batch, as late as the time for responses allows.
         if second % 25 == 0 {
             for (peer, id, request) in std::mem::take(&mut asked) {
                 let response = match request {

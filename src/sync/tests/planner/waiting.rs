@@ -12,7 +12,7 @@ fn held() -> Held {
     Held(ids(&shares(0, 5)))
 }
 
-/// What a peer on our own tip says.
+/// Purpose a peer on our own tip says.
 fn level(view: &Held) -> crate::wire::Response {
     status(*view.0.last().unwrap(), 5)
 }
@@ -43,7 +43,7 @@ fn silent_peers_alone_are_as_good_as_none() {
         play.disconnect(99 + n);
     }
     assert!(play.mining_s >= 600 - 62, "{} s", play.mining_s);
-    assert_eq!(play.sync.state(), SyncState::Alone { since: START });
+    assert_eq!(play.sync.state(), SyncState::Solo { since: START });
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn who_comes_and_goes_without_a_word_is_no_company() {
         let waits_s = if held_chain { 61 } else { 61 + 3 * 40 };
         assert!(play.mining_s >= 3_600 - waits_s, "chain {held_chain}, {stays_s} s: {} s", play.mining_s);
         assert!(play.mining_s <= 3_600 - 59, "it does wait: {} s", play.mining_s);
-        assert_eq!(play.sync.state(), SyncState::Alone { since: START }, "chain {held_chain}, {stays_s} s");
+        assert_eq!(play.sync.state(), SyncState::Solo { since: START }, "chain {held_chain}, {stays_s} s");
     }
 }
 
@@ -77,9 +77,9 @@ fn a_minute_alone_is_counted_from_the_last_that_said_something() {
     play.run(5, |_, _| None);
     play.disconnect(2);
     play.run(24, |_, _| None);
-    assert_eq!(play.sync.state(), SyncState::NoPeers { since: gone, level: false });
+    assert_eq!(play.sync.state(), SyncState::NoPeers { since: gone, was_synced: false });
     play.run(1, |_, _| None);
-    assert_eq!(play.sync.state(), SyncState::Alone { since: gone });
+    assert_eq!(play.sync.state(), SyncState::Solo { since: gone });
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn a_lone_miner_works_on_until_it_is_shown_more() {
     for has_more in [true, false] {
         let mut play = Play::new(held());
         play.run(61, |_, _| None);
-        assert_eq!(play.sync.state(), SyncState::Alone { since: START });
+        assert_eq!(play.sync.state(), SyncState::Solo { since: START });
         // Silence and claims change nothing.
         (1..=3).for_each(|peer| play.connect(peer));
         let before = play.mining_s;

@@ -5,7 +5,7 @@ use bitcoin::hex::DisplayHex as _;
 use p2pool_core::params::UNCLE_DEPTH_MAX;
 use p2pool_core::payouts::Window;
 use p2pool_core::share::ShareId;
-use p2pool_core::sharechain::{Node, Tree};
+use p2pool_core::sharechain::{LinkedShare, Tree};
 use p2pool_core::units::{Bits, ShareHeight};
 use serde::Serialize;
 
@@ -70,7 +70,7 @@ struct InfoFields {
 }
 
 impl HeaderFields {
-    fn of(node: &Node) -> Self {
+    fn of(node: &LinkedShare) -> Self {
         let header = &node.share.header;
         Self {
             raw: serialize_hex(header),
@@ -85,7 +85,7 @@ impl HeaderFields {
 }
 
 impl InfoFields {
-    fn of(node: &Node, tree: &Tree) -> Self {
+    fn of(node: &LinkedShare, tree: &Tree) -> Self {
         let info = &node.share.info;
         Self {
             parent: (!info.is_genesis()).then(|| info.parent.to_string()),
@@ -104,7 +104,7 @@ impl InfoFields {
 }
 
 /// The main chain's share that names this one as its uncle.
-fn named_by(node: &Node, tree: &Tree) -> Option<String> {
+fn named_by(node: &LinkedShare, tree: &Tree) -> Option<String> {
     let height = node.share.info.share_height.0;
     let nephews = (1..=UNCLE_DEPTH_MAX).filter_map(|above| tree.main_at(ShareHeight(height.checked_add(above)?)));
     let names_it = |id: &&ShareId| tree.node(id).is_some_and(|nephew| nephew.share.info.uncles.contains(&node.id));
@@ -112,7 +112,7 @@ fn named_by(node: &Node, tree: &Tree) -> Option<String> {
 }
 
 /// The outputs of its coinbase.
-fn payouts(node: &Node, tree: &Tree, window: &mut Window) -> Option<Vec<PayoutEntry>> {
+fn payouts(node: &LinkedShare, tree: &Tree, window: &mut Window) -> Option<Vec<PayoutEntry>> {
     let info = &node.share.info;
     window.move_to(info.parent, Bits(node.share.header.bits.to_consensus()), tree).ok()?;
     Some(PayoutEntry::list(&window.payouts(info.coinbase_value, info.payout_script), tree.params().network))

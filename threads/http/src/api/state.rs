@@ -137,18 +137,18 @@ pub fn states(view: &View) -> Vec<State> {
 fn network(view: &View) -> Option<State> {
     let chain = &view.chain;
     match chain.sync {
-        SyncState::NoPeers { since, level: false } => {
+        SyncState::NoPeers { since, was_synced: false } => {
             let text = "Looking for other nodes: there is no work for miners yet.";
             let advice =
                 "Wait: miners get work when this node is level with another one, or after a minute without any.";
             Some(State::new(Code::WaitingForPeers, Level::Error, text, advice).since(since))
         }
-        SyncState::NoPeers { since, level: true } => {
+        SyncState::NoPeers { since, was_synced: true } => {
             let text = "The last other node is gone; miners go on with their work.";
             let advice = "Nothing is needed if one comes back within a minute; otherwise this node mines alone.";
             Some(State::new(Code::PeersGone, Level::Warning, text, advice).since(since))
         }
-        SyncState::Alone { since } => Some(alone::alone(view).since(since)),
+        SyncState::Solo { since } => Some(alone::alone(view).since(since)),
         SyncState::Synced if chain.no_work != Some(NoWork::Syncing) => None,
         SyncState::Synced | SyncState::Syncing => {
             let text = match chain.syncing {

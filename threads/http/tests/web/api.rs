@@ -191,10 +191,10 @@ fn the_window_is_null_until_it_is_known() {
     let node = Node::start_empty();
     let since = now();
     for (sync, window) in [
-        (SyncState::NoPeers { since, level: false }, Value::Null),
+        (SyncState::NoPeers { since, was_synced: false }, Value::Null),
         (SyncState::Syncing, Value::Null),
-        (SyncState::NoPeers { since, level: true }, 0.into()),
-        (SyncState::Alone { since }, 0.into()),
+        (SyncState::NoPeers { since, was_synced: true }, 0.into()),
+        (SyncState::Solo { since }, 0.into()),
         (SyncState::Synced, 0.into()),
     ] {
         node.publish(|chain| chain.sync = sync);

@@ -110,7 +110,7 @@ fn a_node_that_fetches_the_chain_is_not_healthy() {
 fn a_fresh_node_says_that_it_looks_for_others_first() {
     let node = Node::start();
     let since = now().minus(20);
-    without_job(&node, SyncState::NoPeers { since, level: false }, NoWork::NoPeers);
+    without_job(&node, SyncState::NoPeers { since, was_synced: false }, NoWork::NoPeers);
     let status = node.json("/api/status");
     assert_eq!(codes(&status), ["waiting_for_peers"]);
     let state = &status["state"];
@@ -126,7 +126,7 @@ fn mining_alone_is_a_warning_with_advice_and_a_metric() {
     look_by(&node, LooksBy { bootnodes: true, ..LooksBy::default() });
     let metrics = || ["p2pool_mining_solo", "p2pool_synced"].map(|name| metric(&node, name));
     assert_eq!(metrics(), ["0", "1"]);
-    node.publish(|chain| chain.sync = SyncState::Alone { since: now().minus(90) });
+    node.publish(|chain| chain.sync = SyncState::Solo { since: now().minus(90) });
     assert_eq!(metrics(), ["1", "0"]);
     let status = node.json("/api/status");
     assert_eq!((codes(&status), &status["state"]["level"]), (vec!["alone"], &"warning".into()));
@@ -145,7 +145,7 @@ fn what_a_lone_node_is_advised_fits_how_it_looks_for_others() {
         (LooksBy { mdns: true, known: true, bootnodes: true }, "warning", "those in -bootnodes run"),
     ] {
         let node = Node::start();
-        node.publish(|chain| chain.sync = SyncState::Alone { since: now() });
+        node.publish(|chain| chain.sync = SyncState::Solo { since: now() });
         look_by(&node, looks_by);
         let state = node.json("/api/status")["state"].clone();
         assert_eq!((&state["code"], &state["level"]), (&"alone".into(), &level.into()), "{looks_by:?}");
@@ -158,7 +158,7 @@ fn what_a_lone_node_is_advised_fits_how_it_looks_for_others() {
 fn without_work_nobody_mines_alone() {
     for (bootnodes, text) in [(true, "No other node can be reached."), (false, "This node looks for no others.")] {
         let node = Node::start_empty();
-        node.publish(|chain| chain.sync = SyncState::Alone { since: now() });
+        node.publish(|chain| chain.sync = SyncState::Solo { since: now() });
         look_by(&node, LooksBy { bootnodes, ..LooksBy::default() });
         let status = node.json("/api/status");
         assert_eq!(status["state"]["code"], "no_work_yet");
@@ -171,7 +171,7 @@ fn without_work_nobody_mines_alone() {
 #[test]
 fn the_last_peer_gone_is_told_before_the_node_mines_alone() {
     let node = Node::start();
-    node.publish(|chain| chain.sync = SyncState::NoPeers { since: now(), level: true });
+    node.publish(|chain| chain.sync = SyncState::NoPeers { since: now(), was_synced: true });
     assert_eq!(codes(&node.json("/api/status")), ["peers_gone"]);
     assert_eq!(health(&node).0, 200, "miners go on");
 }

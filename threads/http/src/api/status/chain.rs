@@ -1,7 +1,7 @@
 //! The sharechain in the status: its newest shares, and those near the tip as a tree.
 
 use p2pool_core::share::ShareId;
-use p2pool_core::sharechain::{Node, Tree};
+use p2pool_core::sharechain::{LinkedShare, Tree};
 use p2pool_core::units::ShareHeight;
 use serde::Serialize;
 
@@ -95,14 +95,14 @@ impl SideShares {
     }
 }
 
-fn miner(node: &Node, tree: &Tree) -> String {
+fn miner(node: &LinkedShare, tree: &Tree) -> String {
     node.share.info.payout_script.to_address(tree.params().network)
 }
 
 /// Newest first.
 fn recent_shares(tree: &Tree) -> Vec<RecentShare> {
     let newest = tree.main_chain().iter().rev().take(RECENT_SHARES).filter_map(|id| tree.node(id));
-    let share = |node: &Node| RecentShare {
+    let share = |node: &LinkedShare| RecentShare {
         hash: node.id.to_string(),
         miner: miner(node, tree),
         timestamp: node.share.header.time,
@@ -119,7 +119,7 @@ fn tree_shares(tree: &Tree) -> Vec<TreeShare> {
     let lowest = tip.share.info.share_height.0.saturating_sub(TREE_HEIGHTS - 1);
     // All that grows from the main chain's share below the lowest height: forks that left it earlier are not drawn.
     let below = lowest.checked_sub(1).and_then(|height| tree.main_at(ShareHeight(height))).copied();
-    let mut nodes: Vec<&Node> = Vec::new();
+    let mut nodes: Vec<&LinkedShare> = Vec::new();
     let mut roots: Vec<ShareId> = vec![below.unwrap_or(ShareId::ZERO)];
     if below.is_none() && lowest > 0 {
         // The share below is pruned: the oldest one that is held is the root.
@@ -139,7 +139,7 @@ fn tree_shares(tree: &Tree) -> Vec<TreeShare> {
     nodes.into_iter().map(|node| tree_share(node, tree)).collect()
 }
 
-fn tree_share(node: &Node, tree: &Tree) -> TreeShare {
+fn tree_share(node: &LinkedShare, tree: &Tree) -> TreeShare {
     TreeShare {
         hash: node.id.to_string(),
         prev_share_hash: node.share.info.parent.to_string(),

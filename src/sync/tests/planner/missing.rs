@@ -1,4 +1,4 @@
-//! Single shares that others need.
+//! Missing shares that others need.
 
 use super::kit::{asks, ids, meet, offences, only_ask, planner, shares, status, Held, START};
 use crate::peer::PeerHandle;
@@ -46,9 +46,9 @@ fn floods_of_missing_parents_ask_little() {
         id[..4].copy_from_slice(&n.to_le_bytes());
         asked.extend(asks(&sync.need(ShareId(id), Source::Fetch(PeerHandle(1)), START, &view)));
     }
-    let singles = asked.iter().filter(|(.., request)| matches!(request, Request::Shares { .. })).count();
-    assert_eq!(singles, 4);
-    assert_eq!(asked.len() - singles, 1, "a piece of its chain is missing: where is it?");
+    let missing = asked.iter().filter(|(.., request)| matches!(request, Request::Shares { .. })).count();
+    assert_eq!(missing, 4);
+    assert_eq!(asked.len() - missing, 1, "a piece of its chain is missing: where is it?");
 }
 
 #[test]
@@ -62,6 +62,6 @@ fn a_single_answer_is_what_was_asked_for() {
     let (id, _) = only_ask(&sync.need(wanted[1].id(), Source::Local, START.plus(10), &view));
     let actions =
         sync.response(PeerHandle(1), id, Response::Shares(List::first_of([wanted[1].clone()])), START.plus(10), &view);
-    let delivered = SyncAction::Deliver { route: Route::Chain, peer: PeerHandle(1), shares: vec![wanted[1].clone()] };
+    let delivered = SyncAction::Deliver { route: Route::Tree, peer: PeerHandle(1), shares: vec![wanted[1].clone()] };
     assert_eq!(actions, [delivered]);
 }

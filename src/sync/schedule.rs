@@ -1,11 +1,11 @@
-//! What to do next: after every event the planner looks what is due.
+//! Purpose to do next: after every event the planner looks what is due.
 
 use super::peer::Peer;
 use super::plan::Plan;
 use super::{
-    Asked, Progress, Route, Sync, SyncAction, View, What, BATCHES_PER_PEER_MAX, COMPARE_MAX_S, HOLD_S, INVENTORIES_MAX,
-    ORPHANED_MAX_S, PAUSE_S, PLACE_MIN_S, PLANS_MAX, PROGRESS_EVERY_S, REFUSED_S, SINGLES_PER_PEER_MAX, STALLED_MAX_S,
-    STATUS_EVERY_S,
+    ChainView, InFlight, Progress, Purpose, Route, Sync, SyncAction, BATCHES_PER_PEER_MAX, COMPARE_MAX_S, HOLD_S,
+    INVENTORIES_MAX, ORPHANED_MAX_S, PAUSE_S, PLACE_MIN_S, PLANS_MAX, PROGRESS_EVERY_S, REFUSED_S,
+    SINGLES_PER_PEER_MAX, STALLED_MAX_S, STATUS_EVERY_S,
 };
 use crate::peer::PeerHandle;
 use crate::share::ShareId;
@@ -14,7 +14,7 @@ use crate::wire::{List, Request};
 
 impl Sync {
     /// Does whatever is due and hands out all actions.
-    pub(super) fn act(&mut self, now: SteadyTime, view: &impl View) -> Vec<SyncAction> {
+    pub(super) fn act(&mut self, now: SteadyTime, view: &impl ChainView) -> Vec<SyncAction> {
         self.ask_statuses(now);
         self.settle_plans(now, view);
         self.ask_inventories(now, view);
@@ -25,7 +25,7 @@ impl Sync {
         std::mem::take(&mut self.actions)
     }
 
-    fn asked_of(&self, peer: PeerHandle) -> impl Iterator<Item = &What> {
+    fn asked_of(&self, peer: PeerHandle) -> impl Iterator<Item = &Purpose> {
         self.requests.values().filter(move |asked| asked.peer == peer).map(|asked| &asked.what)
     }
 
@@ -36,27 +36,27 @@ impl Sync {
             if let Some(peer) = self.peers.get_mut(&id) {
                 peer.status_due = now.plus(STATUS_EVERY_S);
             }
-            self.ask(id, What::Status, Request::Status, now);
+            self.ask(id, Purpose::Status, Request::Status, now);
         }
     }
 
     /// Ends plans that are done, hopeless or forgotten.
-    fn settle_plans(&mut self, now: SteadyTime, view: &impl View) {
+    fn settle_plans(&mut self, now: SteadyTime, view: &impl ChainView) {
         let numbers: Vec<u64> = self.plans.keys().copied().collect();
         let may_finish = view.tip().is_some() || !self.is_more_to_compare(now, view);
         for number in numbers {
             let Some(plan) = self.plans.get_mut(&number).filter(|plan| !plan.judging) else { continue };
-            let patience_s = if plan.has_servers() { STALLED_MAX_S } else { ORPHANED_MAX_S };
+            let timeout_s = if plan.has_servers() { STALLED_MAX_S } else { ORPHANED_MAX_S };
             let is_forgotten = plan.is_idle()
-                && now.since(plan.heard) >= if plan.route == Route::Chain { STALLED_MAX_S } else { patience_s };
+                && now.since(plan.heard) >= if plan.route == Route::Tree { STALLED_MAX_S } else { timeout_s };
             if plan.is_fetched() {
                 match plan.route {
-                    Route::Chain => self.end_chain_plan(number, now),
-                    Route::Apart(apart) if may_finish => {
+                    Route::Tree => self.end_chain_plan(number, now),
+                    Route::Candidate(candidate) if may_finish => {
                         plan.judging = true;
-                        self.actions.push(SyncAction::Finish(apart));
+                        self.actions.push(SyncAction::Finish(candidate));
                     }
-                    Route::Apart(_) => {}
+                    Route::Candidate(_) => {}
                 }
             } else if is_forgotten {
                 self.give_up(number, now.plus(HOLD_S));
@@ -105,7 +105,7 @@ impl Sync {
     }
 
     /// Whether a newcomer that has fetched a chain may still be offered another: it takes the best (rules, section 6).
-    fn is_more_to_compare(&self, now: SteadyTime, view: &impl View) -> bool {
+    fn is_more_to_compare(&self, now: SteadyTime, view: &impl ChainView) -> bool {
         let fetched = self.plans.values().filter(|plan| plan.is_fetched());
         let Some(since) = fetched.map(|plan| plan.heard).min() else { return false };
         let is_known = |id: PeerHandle, peer: &Peer| {
@@ -121,8 +121,8 @@ impl Sync {
     /// Drops a plan and leaves the chain of whoever gave its list alone for a while.
     pub(super) fn give_up(&mut self, number: u64, hold_until: SteadyTime) {
         let Some(plan) = self.plans.remove(&number) else { return };
-        if let Route::Apart(apart) = plan.route {
-            self.actions.push(SyncAction::Drop(apart));
+        if let Route::Candidate(candidate) = plan.route {
+            self.actions.push(SyncAction::Drop(candidate));
         }
         self.led_nowhere(&plan, hold_until);
     }
@@ -141,7 +141,7 @@ impl Sync {
 
     /// Asks peers whose tips are unknown for what they have; those whose tips are on a list help to fetch it, unless
     /// that is to be done by a list of theirs.
-    fn ask_inventories(&mut self, now: SteadyTime, view: &impl View) {
+    fn ask_inventories(&mut self, now: SteadyTime, view: &impl ChainView) {
         let ids: Vec<PeerHandle> = self.peers.keys().copied().collect();
         for id in ids {
             let Some(peer) = self.peers.get(&id).filter(|peer| !peer.is_settled(now, view)) else { continue };
@@ -159,13 +159,13 @@ impl Sync {
     }
 
     /// The questions for lists to begin with.
-    fn first_pages(&self) -> impl Iterator<Item = &Asked> {
-        self.requests.values().filter(|asked| matches!(asked.what, What::Inventory { plan: None, .. }))
+    fn first_pages(&self) -> impl Iterator<Item = &InFlight> {
+        self.requests.values().filter(|asked| matches!(asked.what, Purpose::Inventory { plan: None, .. }))
     }
 
     /// Whether few lists are asked for, and none of a peer with the same tip.
     fn may_ask_inventory(&self, tip: &ShareId) -> bool {
-        let has_tip = |asked: &Asked| {
+        let has_tip = |asked: &InFlight| {
             self.peers.get(&asked.peer).and_then(|peer| peer.status.as_ref()).is_some_and(|status| status.tip == *tip)
         };
         self.first_pages().count() < INVENTORIES_MAX && !self.first_pages().any(has_tip)
@@ -187,19 +187,19 @@ impl Sync {
         slowest.map(|number| self.give_up(number, now.plus(REFUSED_S))).is_some()
     }
 
-    fn ask_inventory(&mut self, peer: PeerHandle, now: SteadyTime, view: &impl View) {
+    fn ask_inventory(&mut self, peer: PeerHandle, now: SteadyTime, view: &impl ChainView) {
         let is_own = self.peers.get(&peer).is_some_and(Peer::wants_own_list);
         let longest = self.plans.values().filter(|plan| !is_own && !plan.judging).max_by_key(|plan| plan.counts().1);
         let mut locator = longest.map(|plan| plan.locator()).unwrap_or_default();
         locator.extend(view.locator());
         let request = Request::Inventory { locator: List::first_of(locator.iter().copied()) };
-        self.ask(peer, What::Inventory { plan: None, locator }, request, now);
+        self.ask(peer, Purpose::Inventory { plan: None, locator }, request, now);
     }
 
     /// The plans whose next page is asked for.
     fn paged(&self) -> Vec<u64> {
-        let plan_of = |asked: &Asked| match asked.what {
-            What::Inventory { plan, .. } => plan,
+        let plan_of = |asked: &InFlight| match asked.what {
+            Purpose::Inventory { plan, .. } => plan,
             _ => None,
         };
         self.requests.values().filter_map(plan_of).collect()
@@ -223,7 +223,7 @@ impl Sync {
             .collect();
         for (number, peer, last) in due {
             let request = Request::Inventory { locator: List::first_of([last]) };
-            self.ask(peer, What::Inventory { plan: Some(number), locator: vec![last] }, request, now);
+            self.ask(peer, Purpose::Inventory { plan: Some(number), locator: vec![last] }, request, now);
         }
     }
 
@@ -233,7 +233,7 @@ impl Sync {
             .iter()
             .filter(|(_, peer)| peer.busy_until <= now)
             .map(|(id, _)| {
-                let under_way = self.asked_of(*id).filter(|what| matches!(what, What::Batch { .. })).count();
+                let under_way = self.asked_of(*id).filter(|what| matches!(what, Purpose::Batch { .. })).count();
                 (*id, BATCHES_PER_PEER_MAX.saturating_sub(under_way))
             })
             .collect();
@@ -246,7 +246,7 @@ impl Sync {
                 });
                 match next {
                     Some((plan, batch, ids)) => {
-                        self.ask(*peer, What::Batch { plan, batch }, Request::Shares { ids }, now);
+                        self.ask(*peer, Purpose::Batch { plan, batch }, Request::Shares { ids }, now);
                     }
                     None => *slots = 0,
                 }
@@ -260,13 +260,13 @@ impl Sync {
                 .peers
                 .iter()
                 .filter(|(id, peer)| {
-                    let under_way = self.asked_of(**id).filter(|what| matches!(what, What::Single(_))).count();
+                    let under_way = self.asked_of(**id).filter(|what| matches!(what, Purpose::Missing(_))).count();
                     peer.busy_until <= now && peer.status.is_some() && under_way < SINGLES_PER_PEER_MAX
                 })
                 .map(|(id, _)| *id)
                 .collect();
-            let Some((share, peer)) = self.singles.next(&peers, now) else { return };
-            self.ask(peer, What::Single(share), Request::Shares { ids: List::first_of([share]) }, now);
+            let Some((share, peer)) = self.missing.next(&peers, now) else { return };
+            self.ask(peer, Purpose::Missing(share), Request::Shares { ids: List::first_of([share]) }, now);
         }
     }
 

@@ -1,16 +1,16 @@
-//! What is made of a peer's answers.
+//! Purpose is made of a peer's responses.
 
 use std::sync::Arc;
 
 use super::peer::Peer;
-use super::plan::{Answer, Batch, Plan};
+use super::plan::{Batch, BatchOutcome, Plan};
 use super::{
-    Asked, Route, Sync, SyncAction, View, What, ANSWER_MAX_S, HOLD_S, NEAR_HEIGHTS, NEAR_SHARES, PAUSE_S, PLANS_MAX,
-    REFUSED_S, STATUS_EVERY_S,
+    ChainView, InFlight, Purpose, Route, Sync, SyncAction, HOLD_S, NEAR_HEIGHTS, NEAR_SHARES, PAUSE_S, PLANS_MAX,
+    REFUSED_S, RESPONSE_MAX_S, STATUS_EVERY_S,
 };
 use crate::peer::{PeerHandle, RequestId};
 use crate::share::{Share, ShareId};
-use crate::sharechain::ApartId;
+use crate::sharechain::CandidateId;
 use crate::units::{ShareHeight, SteadyTime};
 use crate::wire::{Offence, PeerStatus, Response};
 
@@ -30,7 +30,7 @@ impl Sync {
         id: RequestId,
         response: Response,
         now: SteadyTime,
-        view: &impl View,
+        view: &impl ChainView,
     ) -> Vec<SyncAction> {
         // An answer that comes too late, or is no answer, was dealt with when its time was over.
         if self.requests.get(&id).is_some_and(|asked| asked.peer == peer) {
@@ -41,11 +41,11 @@ impl Sync {
         self.act(now, view)
     }
 
-    fn answered(&mut self, asked: Asked, response: Response, now: SteadyTime, view: &impl View) {
+    fn answered(&mut self, asked: InFlight, response: Response, now: SteadyTime, view: &impl ChainView) {
         let peer = asked.peer;
         match (&asked.what, response) {
-            (What::Status, Response::Status(status)) => self.status(peer, status, now),
-            (What::Inventory { plan, locator }, Response::Inventory { after, start_height, ids, more }) => {
+            (Purpose::Status, Response::Status(status)) => self.status(peer, status, now),
+            (Purpose::Inventory { plan, locator }, Response::Inventory { after, start_height, ids, more }) => {
                 let page = Page { after, start_height, ids: ids.into_vec(), more };
                 let is_foreign = after != ShareId::ZERO && !locator.contains(&after);
                 if is_foreign || page.ids.contains(&ShareId::ZERO) {
@@ -62,13 +62,13 @@ impl Sync {
                     plan.more &= locator.first().is_some_and(|before| plan.last() != Some(*before));
                 }
             }
-            (What::Batch { plan, batch }, Response::Shares(shares)) => {
+            (Purpose::Batch { plan, batch }, Response::Shares(shares)) => {
                 self.batch(peer, *plan, *batch, &shares, now);
             }
-            (What::Single(id), Response::Shares(shares)) => self.single(peer, id, shares.into_vec(), now),
-            (What::Single(_) | What::Batch { .. } | What::Inventory { .. }, Response::Unknown) => {
+            (Purpose::Missing(id), Response::Shares(shares)) => self.single(peer, id, shares.into_vec(), now),
+            (Purpose::Missing(_) | Purpose::Batch { .. } | Purpose::Inventory { .. }, Response::Unknown) => {
                 let said_so = match &asked.what {
-                    What::Batch { plan, .. } => self.plans.get(plan).is_none_or(|plan| plan.is_author(peer)),
+                    Purpose::Batch { plan, .. } => self.plans.get(plan).is_none_or(|plan| plan.is_author(peer)),
                     _ => true,
                 };
                 if said_so {
@@ -85,7 +85,7 @@ impl Sync {
     }
 
     fn status(&mut self, id: PeerHandle, status: PeerStatus, now: SteadyTime) {
-        self.is_heard(id);
+        self.has_reported(id);
         if status.chain_id != self.chain_id {
             self.penalize(id, Offence::OtherChain);
             self.hold(id, SteadyTime::NEVER);
@@ -100,18 +100,18 @@ impl Sync {
 
     /// A peer has no time for a question just now, which says nothing of what it has: where much hangs on the answer it is
     /// asked again soon.
-    fn is_busy(&mut self, asked: &Asked, now: SteadyTime) {
+    fn is_busy(&mut self, asked: &InFlight, now: SteadyTime) {
         match &asked.what {
-            What::Status => {
+            Purpose::Status => {
                 self.pause(asked.peer, now);
                 // Whoever says no more than that for as long as others may keep silent is as good as silent.
-                let is_new = |peer: &&mut Peer| peer.status.is_some() || now.since(peer.since) < ANSWER_MAX_S;
+                let is_new = |peer: &&mut Peer| peer.status.is_some() || now.since(peer.since) < RESPONSE_MAX_S;
                 match self.peers.get_mut(&asked.peer).filter(is_new) {
                     Some(peer) => peer.status_due = now.plus(PAUSE_S),
                     None => self.gone_wrong(asked, now),
                 }
             }
-            What::Inventory { plan: None, .. } => self.pause(asked.peer, now),
+            Purpose::Inventory { plan: None, .. } => self.pause(asked.peer, now),
             _ => self.gone_wrong(asked, now),
         }
     }
@@ -120,7 +120,7 @@ impl Sync {
         self.plans.iter().find(|(_, plan)| !plan.judging && plan.index_of(id).is_some()).map(|(number, _)| *number)
     }
 
-    /// A peer has what is on a plan's list up to some share. What it has behind that is asked for when this is there,
+    /// A peer has what is on a plan's list up to some share. Purpose it has behind that is asked for when this is there,
     /// for the list is its leader's alone: who could add to it could spoil it.
     fn extend(&mut self, peer: PeerHandle, number: u64, page: Page, now: SteadyTime) {
         let ids_max = self.ids_max;
@@ -138,7 +138,7 @@ impl Sync {
     }
 
     /// Begins to fetch what a peer has, if it is worth it.
-    fn begin(&mut self, peer: PeerHandle, page: Page, now: SteadyTime, view: &impl View) {
+    fn begin(&mut self, peer: PeerHandle, page: Page, now: SteadyTime, view: &impl ChainView) {
         let joins = page.after != ShareId::ZERO;
         let is_better = self.peers.get(&peer).is_some_and(|peer| peer.is_better_than(view));
         if let Some(peer) = self.peers.get_mut(&peer) {
@@ -160,10 +160,10 @@ impl Sync {
             return;
         }
         self.plans_made += 1;
-        let apart = ApartId(self.plans_made);
-        let route = if is_near { Route::Chain } else { Route::Apart(apart) };
+        let candidate = CandidateId(self.plans_made);
+        let route = if is_near { Route::Tree } else { Route::Candidate(candidate) };
         if !is_near {
-            self.actions.push(SyncAction::Open { apart, joined: joins });
+            self.actions.push(SyncAction::Open { candidate, joined: joins });
         }
         let open_height = if joins { None } else { self.open_height(page.start_height) };
         let mut plan = Plan::new(route, peer, page.start_height, open_height, now);
@@ -180,13 +180,13 @@ impl Sync {
     fn batch(&mut self, peer: PeerHandle, number: u64, batch: Batch, shares: &[Arc<Share>], now: SteadyTime) {
         let Some(plan) = self.plans.get_mut(&number) else { return };
         match plan.answer(batch, peer, shares, now) {
-            Answer::Whole => {}
+            BatchOutcome::Whole => {}
             // The end of it may have been pruned or left since.
-            Answer::Part if !shares.is_empty() => {}
+            BatchOutcome::Part if !shares.is_empty() => {}
             // Only who gave the list said that it has them.
-            Answer::Part if !plan.is_author(peer) => {}
-            Answer::Part => self.actions.push(SyncAction::Penalize { peer, offence: Offence::Useless }),
-            Answer::Foreign => {
+            BatchOutcome::Part if !plan.is_author(peer) => {}
+            BatchOutcome::Part => self.actions.push(SyncAction::Penalize { peer, offence: Offence::Useless }),
+            BatchOutcome::Foreign => {
                 plan.remove_server(peer);
                 self.actions.push(SyncAction::Penalize { peer, offence: Offence::Unasked });
                 self.hold(peer, now.plus(HOLD_S));
@@ -208,14 +208,14 @@ impl Sync {
 
     fn single(&mut self, peer: PeerHandle, id: &ShareId, shares: Vec<Arc<Share>>, now: SteadyTime) {
         match shares.as_slice() {
-            [] => self.singles.failed(id),
+            [] => self.missing.failed(id),
             [share] if share.id() == *id => {
-                self.singles.remove(id);
-                self.actions.push(SyncAction::Deliver { route: Route::Chain, peer, shares });
+                self.missing.remove(id);
+                self.actions.push(SyncAction::Deliver { route: Route::Tree, peer, shares });
             }
             _ => {
                 self.penalize(peer, Offence::Unasked);
-                self.singles.failed(id);
+                self.missing.failed(id);
                 self.pause(peer, now);
             }
         }

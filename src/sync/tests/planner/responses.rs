@@ -1,4 +1,4 @@
-//! What is made of answers, good and bad.
+//! Purpose is made of responses, good and bad.
 
 use crate::peer::PeerHandle;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ fn an_answer_has_forty_seconds() {
     let (id, _) = only_ask(&sync.peer_up(PeerHandle(1), START, &view));
     assert!(offences(&sync.tick(START.plus(39), &view)).is_empty());
     assert_eq!(offences(&sync.tick(START.plus(40), &view)), [(1, Offence::Late)]);
-    // What comes after that is ignored.
+    // Purpose comes after that is ignored.
     assert!(offences(&sync.response(PeerHandle(1), id, status(ShareId([5; 32]), 9), START.plus(41), &view)).is_empty());
     assert!(!asks(&sync.tick(START.plus(60), &view)).is_empty(), "it is asked again a minute after the first time");
 }
@@ -73,5 +73,5 @@ fn a_peer_of_another_chain_is_not_asked_for_anything() {
     let actions = meet(&mut sync, 1, Response::Status(other), &view);
     assert_eq!(offences(&actions), [(1, Offence::OtherChain)]);
     assert!(asks(&actions).is_empty());
-    assert_eq!(sync.state(), SyncState::NoPeers { since: START, level: false }, "it is no company");
+    assert_eq!(sync.state(), SyncState::NoPeers { since: START, was_synced: false }, "it is no company");
 }

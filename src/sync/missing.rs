@@ -1,4 +1,4 @@
-//! Single shares that others need: parents and uncles of what was gossiped.
+//! Missing shares that others need: parents and uncles of what was gossiped.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ const ASKED_MAX: usize = 3;
 const PAUSE_S: u32 = 30;
 
 #[derive(Debug)]
-struct Single {
+struct Missing {
     /// Who sent what needs it: asked first.
     sender: Option<PeerHandle>,
     asked: Vec<PeerHandle>,
@@ -24,23 +24,23 @@ struct Single {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     ToAsk,
-    Asked,
+    InFlight,
     Paused(SteadyTime),
 }
 
 /// The shares looked for.
 #[derive(Debug, Default)]
-pub(super) struct Singles(BTreeMap<ShareId, Single>);
+pub(super) struct MissingShares(BTreeMap<ShareId, Missing>);
 
-impl Singles {
+impl MissingShares {
     /// Looks for a share, unless it is looked for already or too many are.
     pub fn add(&mut self, id: ShareId, sender: Option<PeerHandle>) {
         if self.0.len() < SINGLES_MAX {
-            self.0.entry(id).or_insert(Single { sender, asked: Vec::new(), state: State::ToAsk });
+            self.0.entry(id).or_insert(Missing { sender, asked: Vec::new(), state: State::ToAsk });
         }
     }
 
-    /// What to ask of whom; counts as asked.
+    /// Purpose to ask of whom; counts as asked.
     pub fn next(&mut self, peers: &[PeerHandle], now: SteadyTime) -> Option<(ShareId, PeerHandle)> {
         for (id, single) in self.0.iter_mut().filter(|(_, single)| single.state == State::ToAsk) {
             let is_new = |peer: &PeerHandle| !single.asked.contains(peer);
@@ -49,7 +49,7 @@ impl Singles {
             match peer.filter(|_| single.asked.len() < ASKED_MAX) {
                 Some(peer) => {
                     single.asked.push(peer);
-                    single.state = State::Asked;
+                    single.state = State::InFlight;
                     return Some((*id, peer));
                 }
                 None => single.state = State::Paused(now.plus(PAUSE_S)),

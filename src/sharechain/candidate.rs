@@ -1,4 +1,4 @@
-//! Chains that are kept apart until they are whole and judged (rules, section 6): a newcomer's first, those that do not
+//! Chains that are kept candidate until they are whole and judged (rules, section 6): a newcomer's first, those that do not
 //! join ours, and forks from far below the tip.
 
 use std::collections::{HashSet, VecDeque};
@@ -16,9 +16,9 @@ use crate::params::ChainParams;
 use crate::share::Share;
 use crate::units::{UnixTime, Work};
 
-/// Chains kept apart at once. Each holds at most [`fetched_max`] shares of up to 1,800 bytes, 47 MB with the standard windows,
+/// Chains kept candidate at once. Each holds at most [`candidate_shares_max`] shares of up to 1,800 bytes, 47 MB with the standard windows,
 /// if somebody has mined them all: each share is checked for its work before it is kept.
-pub const APART_MAX: usize = 4;
+pub const CANDIDATES_MAX: usize = 4;
 /// A newcomer that has one chain ready to be judged waits this long for the Bitcoin blocks of another, to take the best.
 ///
 /// The planner ([`crate::sync`]) waits as long for the shares of others.
@@ -29,18 +29,18 @@ const ANCHORS_ASKED_MAX: usize = 8;
 const ASKED_FOR_MAX: usize = 512;
 
 /// Shares that are fetched of one chain: those a node keeps, and half as many for uncles and for what comes meanwhile.
-pub fn fetched_max(params: &ChainParams) -> usize {
+pub fn candidate_shares_max(params: &ChainParams) -> usize {
     let kept = params.shares_kept() as usize;
     kept.saturating_add(kept / 2)
 }
 
-/// Number of a chain kept apart.
+/// Number of a chain kept candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ApartId(pub u64);
+pub struct CandidateId(pub u64);
 
-/// What became of a chain kept apart. It is forgotten then.
+/// What became of a chain kept candidate. It is forgotten then.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ApartOutcome {
+pub enum CandidateOutcome {
     /// It is our chain now.
     Adopted,
     /// It is valid, as far as it can be verified, but no reason to leave ours.
@@ -62,7 +62,7 @@ pub enum ApartOutcome {
 }
 
 /// A chain beside ours.
-pub(super) struct Apart {
+pub(super) struct CandidateChain {
     tree: Tree,
     /// Whether it grows from a share of ours.
     joined: bool,
@@ -77,24 +77,24 @@ pub(super) struct Apart {
     asked: HashSet<BlockHash>,
 }
 
-impl Apart {
+impl CandidateChain {
     fn new(ours: &Tree, joined: bool, now: UnixTime) -> Self {
         let tree = if joined { ours.snapshot() } else { ours.empty_beside() };
         Self { tree, joined, waiting: VecDeque::new(), taken: 0, whole_since: None, moved: now, asked: HashSet::new() }
     }
 
     fn taken_max(&self) -> usize {
-        fetched_max(self.tree.params())
+        candidate_shares_max(self.tree.params())
     }
 
     fn is_complete(&self) -> bool {
         self.whole_since.is_some() && self.waiting.is_empty()
     }
 
-    fn take(&mut self, share: Arc<Share>, source: Source, now: UnixTime) -> Result<(), ApartOutcome> {
+    fn take(&mut self, share: Arc<Share>, source: Source, now: UnixTime) -> Result<(), CandidateOutcome> {
         self.taken = self.taken.saturating_add(1);
         if self.taken > self.taken_max() {
-            return Err(ApartOutcome::GivenUp);
+            return Err(CandidateOutcome::GivenUp);
         }
         match check_alone(self.tree.params(), &share, &share.id()) {
             Ok(work) => self.waiting.push_back((share, work, source)),
@@ -104,7 +104,7 @@ impl Apart {
     }
 
     /// Links what can be linked, in order.
-    fn step(&mut self, now: UnixTime) -> Result<(), ApartOutcome> {
+    fn step(&mut self, now: UnixTime) -> Result<(), CandidateOutcome> {
         let depth = if self.joined { Depth::Full } else { Depth::Base };
         while let Some((share, work, source)) = self.waiting.front() {
             match self.tree.link(Arc::clone(share), *work, now, depth) {
@@ -119,11 +119,11 @@ impl Apart {
         Ok(())
     }
 
-    fn failed(&self, share: &Share, source: Source, failure: &Failure) -> ApartOutcome {
-        let Failure::Broken { rule, why } = failure else { return ApartOutcome::GivenUp };
+    fn failed(&self, share: &Share, source: Source, failure: &Failure) -> CandidateOutcome {
+        let Failure::Broken { rule, why } = failure else { return CandidateOutcome::GivenUp };
         let window = self.tree.params().payout_window as usize;
         let on_base = !self.joined && self.tree.ancestry(&share.info.parent).take(window).any(|node| !node.verified);
-        ApartOutcome::False { rule: *rule, why, source, on_base }
+        CandidateOutcome::False { rule: *rule, why, source, on_base }
     }
 
     /// The next Bitcoin blocks that are missing, those not asked for since the last tick.
@@ -144,130 +144,148 @@ impl Apart {
 }
 
 impl Sharechain {
-    /// Starts to keep a chain apart: one that grows from a share of ours (`joined`), or one of its own.
-    pub fn open_apart(&mut self, id: ApartId, joined: bool, now: UnixTime) -> Vec<Effect> {
-        if self.apart.len() >= APART_MAX {
-            return vec![Effect::Apart { id, outcome: ApartOutcome::GivenUp }];
+    /// Starts to keep a chain candidate: one that grows from a share of ours (`joined`), or one of its own.
+    pub fn open_candidate(&mut self, id: CandidateId, joined: bool, now: UnixTime) -> Vec<Effect> {
+        if self.candidate.len() >= CANDIDATES_MAX {
+            return vec![Effect::CandidateJudged { id, outcome: CandidateOutcome::GivenUp }];
         }
-        self.apart.insert(id, Apart::new(&self.tree, joined, now));
+        self.candidate.insert(id, CandidateChain::new(&self.tree, joined, now));
         Vec::new()
     }
 
-    /// Takes the next share of a chain kept apart; parents and uncles come first.
+    /// Takes the next share of a chain kept candidate; parents and uncles come first.
     ///
     /// A share for a chain that was judged or forgotten is ignored.
-    pub fn receive_apart(&mut self, id: ApartId, share: Arc<Share>, source: Source, now: UnixTime) -> Vec<Effect> {
-        let Some(apart) = self.apart.get_mut(&id) else { return Vec::new() };
-        let taken = apart.take(share, source, now);
+    pub fn receive_candidate(
+        &mut self,
+        id: CandidateId,
+        share: Arc<Share>,
+        source: Source,
+        now: UnixTime,
+    ) -> Vec<Effect> {
+        let Some(candidate) = self.candidate.get_mut(&id) else { return Vec::new() };
+        let taken = candidate.take(share, source, now);
         self.after_step(id, taken);
         std::mem::take(&mut self.effects)
     }
 
     /// No more shares come for this chain: it is judged as soon as the Bitcoin blocks it is built on are known.
-    pub fn finish_apart(&mut self, id: ApartId, now: UnixTime) -> Vec<Effect> {
-        if let Some(apart) = self.apart.get_mut(&id) {
-            apart.whole_since = Some(now);
+    pub fn finish_candidate(&mut self, id: CandidateId, now: UnixTime) -> Vec<Effect> {
+        if let Some(candidate) = self.candidate.get_mut(&id) {
+            candidate.whole_since = Some(now);
         }
         // Others may be finished in the same breath: a newcomer compares at the next tick.
         if !self.tree.is_empty() {
-            self.judge_apart(now);
+            self.judge_candidates(now);
         }
         std::mem::take(&mut self.effects)
     }
 
-    /// Forgets a chain kept apart.
-    pub fn drop_apart(&mut self, id: ApartId) {
-        self.apart.remove(&id);
+    /// Forgets a chain kept candidate.
+    pub fn drop_candidate(&mut self, id: CandidateId) {
+        self.candidate.remove(&id);
     }
 
     /// A Bitcoin block became known.
-    pub(super) fn anchor_known_apart(&mut self, anchor: &Anchor, now: UnixTime) {
-        for apart in self.apart.values_mut() {
-            apart.tree.add_anchor(anchor.clone());
+    pub(super) fn candidates_anchor_known(&mut self, anchor: &Anchor, now: UnixTime) {
+        for candidate in self.candidate.values_mut() {
+            candidate.tree.add_anchor(anchor.clone());
         }
-        self.step_apart(now);
+        self.step_candidates(now);
     }
 
     /// A Bitcoin block is invalid, and with it whatever is built on it.
-    pub(super) fn anchor_invalid_apart(&mut self, hash: BlockHash) {
+    pub(super) fn candidates_anchor_invalid(&mut self, hash: BlockHash) {
         let why = "built on an invalid Bitcoin block";
         let is_on_it = |(share, _, _): &&(Arc<Share>, Work, Source)| share.header.prev_blockhash == hash;
-        let hit: Vec<(ApartId, Source)> =
-            self.apart.iter().filter_map(|(id, apart)| Some((*id, apart.waiting.iter().find(is_on_it)?.2))).collect();
+        let hit: Vec<(CandidateId, Source)> = self
+            .candidate
+            .iter()
+            .filter_map(|(id, candidate)| Some((*id, candidate.waiting.iter().find(is_on_it)?.2)))
+            .collect();
         for (id, source) in hit {
-            self.end_apart(id, ApartOutcome::False { rule: Rule::Anchor, why, source, on_base: false });
+            self.end_candidate(id, CandidateOutcome::False { rule: Rule::Anchor, why, source, on_base: false });
         }
     }
 
     /// Time passes: asks again, and gives up what does not get on.
-    pub(super) fn tick_apart(&mut self, now: UnixTime) {
-        for apart in self.apart.values_mut() {
-            apart.asked.clear();
+    pub(super) fn tick_candidates(&mut self, now: UnixTime) {
+        for candidate in self.candidate.values_mut() {
+            candidate.asked.clear();
             // Where the clock was set back waiting begins anew, and does not last until the clock is there again.
-            apart.moved = apart.moved.min(now);
-            apart.whole_since = apart.whole_since.map(|since| since.min(now));
+            candidate.moved = candidate.moved.min(now);
+            candidate.whole_since = candidate.whole_since.map(|since| since.min(now));
         }
-        self.step_apart(now);
-        let stuck: Vec<ApartId> = self
-            .apart
+        self.step_candidates(now);
+        let stuck: Vec<CandidateId> = self
+            .candidate
             .iter()
-            .filter(|(_, apart)| !apart.is_complete() && now.since(apart.moved) > HELD_MAX_S)
+            .filter(|(_, candidate)| !candidate.is_complete() && now.since(candidate.moved) > HELD_MAX_S)
             .map(|(id, _)| *id)
             .collect();
         for id in stuck {
-            self.end_apart(id, ApartOutcome::GivenUp);
+            self.end_candidate(id, CandidateOutcome::GivenUp);
         }
-        self.judge_apart(now);
+        self.judge_candidates(now);
     }
 
-    fn step_apart(&mut self, now: UnixTime) {
-        let steps: Vec<(ApartId, Result<(), ApartOutcome>)> =
-            self.apart.iter_mut().map(|(id, apart)| (*id, apart.step(now))).collect();
+    fn step_candidates(&mut self, now: UnixTime) {
+        let steps: Vec<(CandidateId, Result<(), CandidateOutcome>)> =
+            self.candidate.iter_mut().map(|(id, candidate)| (*id, candidate.step(now))).collect();
         for (id, step) in steps {
             self.after_step(id, step);
         }
-        self.judge_apart(now);
+        self.judge_candidates(now);
     }
 
-    fn after_step(&mut self, id: ApartId, step: Result<(), ApartOutcome>) {
+    fn after_step(&mut self, id: CandidateId, step: Result<(), CandidateOutcome>) {
         match step {
             Ok(()) => {
-                let asks = self.apart.get_mut(&id).map(Apart::asks);
+                let asks = self.candidate.get_mut(&id).map(CandidateChain::asks);
                 self.effects.extend(asks.into_iter().flatten());
             }
-            Err(outcome) => self.end_apart(id, outcome),
+            Err(outcome) => self.end_candidate(id, outcome),
         }
     }
 
-    fn end_apart(&mut self, id: ApartId, outcome: ApartOutcome) {
-        self.apart.remove(&id);
-        self.effects.push(Effect::Apart { id, outcome });
+    fn end_candidate(&mut self, id: CandidateId, outcome: CandidateOutcome) {
+        self.candidate.remove(&id);
+        self.effects.push(Effect::CandidateJudged { id, outcome });
     }
 
     /// Judges what is whole.
-    fn judge_apart(&mut self, now: UnixTime) {
+    fn judge_candidates(&mut self, now: UnixTime) {
         if self.tree.is_empty() {
-            let oldest = self.apart.values().filter(|apart| apart.is_complete()).filter_map(|apart| apart.whole_since);
-            let is_waiting = self.apart.values().any(|apart| apart.whole_since.is_some() && !apart.is_complete());
+            let oldest = self
+                .candidate
+                .values()
+                .filter(|candidate| candidate.is_complete())
+                .filter_map(|candidate| candidate.whole_since);
+            let is_waiting =
+                self.candidate.values().any(|candidate| candidate.whole_since.is_some() && !candidate.is_complete());
             let Some(since) = oldest.min() else { return };
             if is_waiting && now.since(since) < COMPARE_MAX_S {
                 return;
             }
         }
-        let mut whole: Vec<(ApartId, &Apart)> =
-            self.apart.iter().filter(|(_, apart)| apart.is_complete()).map(|(id, apart)| (*id, apart)).collect();
+        let mut whole: Vec<(CandidateId, &CandidateChain)> = self
+            .candidate
+            .iter()
+            .filter(|(_, candidate)| candidate.is_complete())
+            .map(|(id, candidate)| (*id, candidate))
+            .collect();
         // The best first, so that the others need not be taken on the way to it.
-        whole.sort_by_cached_key(|(_, apart)| std::cmp::Reverse(rank(&apart.tree)));
+        whole.sort_by_cached_key(|(_, candidate)| std::cmp::Reverse(rank(&candidate.tree)));
         for id in whole.into_iter().map(|(id, _)| id).collect::<Vec<_>>() {
-            let Some(apart) = self.apart.remove(&id) else { continue };
-            let outcome = match self.better_of(apart.tree, apart.joined, now) {
+            let Some(candidate) = self.candidate.remove(&id) else { continue };
+            let outcome = match self.better_of(candidate.tree, candidate.joined, now) {
                 Some(better) => {
                     self.take_over(better);
-                    ApartOutcome::Adopted
+                    CandidateOutcome::Adopted
                 }
-                None => ApartOutcome::NotBetter,
+                None => CandidateOutcome::NotBetter,
             };
-            self.effects.push(Effect::Apart { id, outcome });
+            self.effects.push(Effect::CandidateJudged { id, outcome });
             self.drain(now);
         }
     }

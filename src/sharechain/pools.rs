@@ -245,17 +245,19 @@ impl DeferredPool {
     }
 
     fn take_where(&mut self, wanted: impl Fn(&Wait, &PendingShare) -> bool) -> Vec<PendingShare> {
-        let digests: Vec<ShareDigest> = self
+        let mut found: Vec<(u128, ShareDigest)> = self
             .waits
             .iter()
             .filter(|(digest, (wait, _))| {
                 self.pool.items.get(*digest).is_some_and(|(pending, _)| wanted(wait, pending))
             })
-            .map(|(digest, _)| *digest)
+            .map(|(digest, (_, arrival))| (*arrival, *digest))
             .collect();
-        digests
+        // In order of arrival: a map's own order differs from run to run.
+        found.sort_unstable();
+        found
             .iter()
-            .filter_map(|digest| {
+            .filter_map(|(_, digest)| {
                 self.forget_wait(digest);
                 self.pool.take(digest)
             })

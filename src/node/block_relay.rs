@@ -11,6 +11,7 @@ use bitcoin::{Block, BlockHash};
 use super::effect::PeerBlock;
 use super::headers::NEXT_SOURCE_S;
 use super::report::Report;
+use super::TableSize;
 use crate::peer::{GossipId, GossipVerdict, PeerHandle};
 use crate::sharechain::Tree;
 use crate::units::{BlockHeight, SteadyTime, UnixTime};
@@ -126,6 +127,15 @@ impl Partial {
 }
 
 impl BlockRelay {
+    /// The sizes of the tables.
+    pub fn tables(&self) -> [TableSize; 3] {
+        [
+            TableSize::new("served blocks", self.served.len(), SERVED_MAX),
+            TableSize::new("incomplete blocks", self.partial.len(), PARTIAL_MAX),
+            TableSize::new("unlinked blocks", self.unlinked.len(), UNLINKED_MAX),
+        ]
+    }
+
     /// What is to be done since the last call.
     pub fn take_actions(&mut self) -> Vec<RelayAction> {
         std::mem::take(&mut self.actions)

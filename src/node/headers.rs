@@ -5,6 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use bitcoin::block::Header;
 use bitcoin::BlockHash;
 
+use super::TableSize;
 use crate::peer::PeerHandle;
 use crate::sharechain::Tree;
 use crate::units::SteadyTime;
@@ -33,6 +34,12 @@ struct Sources {
 }
 
 impl HeaderSources {
+    /// The size of the table.
+    pub fn table(&self) -> TableSize {
+        // Blocks that the relay waits for may be added past the bound.
+        TableSize::new("header sources", self.by_hash.len(), HEADERS_TRACKED_MAX + SOURCES_PER_HEADER_MAX)
+    }
+
     /// Remembers that a peer named a block.
     pub fn add(&mut self, hash: BlockHash, peer: PeerHandle) {
         if self.by_hash.len() >= HEADERS_TRACKED_MAX {

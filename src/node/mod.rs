@@ -25,6 +25,7 @@ mod headers;
 mod jobs;
 mod persistence;
 mod report;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -39,6 +40,7 @@ pub use effect::{Effect, HeaderCommand, NetworkCommand, PeerBlock};
 pub use event::{AnchorLookup, AnchorResult, Event};
 pub use persistence::{Changes, StoredShare};
 pub use report::Report;
+pub use tables::TableSize;
 pub use time::Now;
 
 use crate::peer::{GossipId, GossipVerdict, InboundId, PeerHandle, RequestFailed, RequestId};

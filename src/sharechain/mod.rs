@@ -49,6 +49,7 @@ pub(crate) use tests::kit as tests_support;
 pub use tree::{Depth, LinkedShare, Tree};
 pub use verify::subsidy;
 
+use crate::node::TableSize;
 use crate::params::UNCLE_DEPTH_MAX;
 use crate::peer::PeerHandle;
 use crate::share::{Share, ShareDigest, ShareId};
@@ -58,6 +59,8 @@ use pools::{DeferredPool, PendingShare, Rank, RejectedDigests, UnverifiedPool, W
 
 /// A share whose parent or Bitcoin block stays unknown is dropped after ten minutes; it may come again.
 pub const HELD_MAX_S: u32 = 600;
+/// Shares that come between two prunings of the tree: far more than a pool of any size makes.
+const SHARES_BETWEEN_PRUNINGS_MAX: usize = 1_000;
 
 /// Where a share came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -195,6 +198,19 @@ impl Sharechain {
     /// Shares that wait: for something unknown or their time, and on branches not looked at.
     pub fn waiting(&self) -> (usize, usize) {
         (self.held.len(), self.unverified.len())
+    }
+
+    /// The sizes of the tables.
+    pub fn tables(&self) -> [TableSize; 5] {
+        let kept = self.tree.params().shares_kept() as usize;
+        [
+            // The main chain, its uncles, and what came since the last pruning.
+            TableSize::new("shares", self.tree.len(), 4 * kept + SHARES_BETWEEN_PRUNINGS_MAX),
+            TableSize::new("waiting shares", self.held.len(), DeferredPool::LEN_MAX),
+            TableSize::new("unverified shares", self.unverified.len(), UnverifiedPool::LEN_MAX),
+            TableSize::new("rejected shares", self.rejected.len(), RejectedDigests::LEN_MAX),
+            TableSize::new("candidate chains", self.candidate.len(), CANDIDATES_MAX),
+        ]
     }
 
     /// Takes a share from a miner or a peer.

@@ -168,6 +168,9 @@ pub struct DeferredPool {
 }
 
 impl DeferredPool {
+    /// Shares that fit, at most.
+    pub const LEN_MAX: usize = POOL_BYTES_MAX / OVERHEAD_BYTES;
+
     pub fn new() -> Self {
         Self { pool: BoundedPool::new(), waits: HashMap::new(), by_need: BTreeMap::new(), arrivals: 0, asked_again: 0 }
     }
@@ -282,6 +285,9 @@ pub struct UnverifiedPool {
 }
 
 impl UnverifiedPool {
+    /// Shares that fit, at most.
+    pub const LEN_MAX: usize = POOL_BYTES_MAX / OVERHEAD_BYTES;
+
     pub fn new() -> Self {
         Self { pool: BoundedPool::new(), by_id: BTreeSet::new(), by_parent: BTreeSet::new(), settled: HashSet::new() }
     }
@@ -422,6 +428,13 @@ pub struct RejectedDigests {
 }
 
 impl RejectedDigests {
+    /// Digests that are remembered, at most.
+    pub const LEN_MAX: usize = REJECTED_MAX;
+
+    pub fn len(&self) -> usize {
+        self.known.len()
+    }
+
     pub fn new() -> Self {
         Self { known: HashSet::new(), order: VecDeque::new() }
     }

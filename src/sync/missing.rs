@@ -7,7 +7,7 @@ use crate::share::ShareId;
 use crate::units::SteadyTime;
 
 /// Shares that are looked for at once; more are missing only when a whole chain is, which a plan fetches.
-const SINGLES_MAX: usize = 128;
+pub(super) const SINGLES_MAX: usize = 128;
 /// Peers that are asked for one share before a pause.
 const ASKED_MAX: usize = 3;
 /// Seconds after which a share that nobody had may be looked for again.
@@ -33,6 +33,11 @@ enum State {
 pub(super) struct MissingShares(BTreeMap<ShareId, Missing>);
 
 impl MissingShares {
+    /// Number of shares looked for.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Looks for a share, unless it is looked for already or too many are.
     pub fn add(&mut self, id: ShareId, sender: Option<PeerHandle>) {
         if self.0.len() < SINGLES_MAX {

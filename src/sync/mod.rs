@@ -62,6 +62,7 @@ use std::collections::BTreeMap;
 pub use action::{Progress, Route, SyncAction, SyncState};
 pub use view::ChainView;
 
+use crate::node::TableSize;
 use crate::params::{ChainId, ChainParams, UNCLE_DEPTH_MAX};
 use crate::peer::{PeerHandle, RequestId};
 use crate::share::ShareId;
@@ -106,6 +107,8 @@ const NEEDS_MAX: usize = 4;
 const PAUSE_S: u32 = 5;
 /// Lists that peers are asked for at once: two honest ones hardly differ, more are asked only if these lead nowhere.
 const INVENTORIES_MAX: usize = 2;
+/// Peers at once: as many as the network thread has connections for.
+const PEERS_MAX: usize = 100;
 /// Plans at once, as many as chains that are kept candidate.
 const PLANS_MAX: usize = crate::sharechain::CANDIDATES_MAX;
 /// Seconds that a plan has its place for certain: in that time a chain of full length, 12 MB, comes over half a Mbit/s.
@@ -207,6 +210,18 @@ impl Sync {
     pub fn may_start_chain(&self) -> bool {
         let has_chain = |peer: &Peer| peer.status.as_ref().is_some_and(|status| status.has_chain());
         self.state.may_mine() && !self.level.awaits_silent && !self.peers.values().any(has_chain)
+    }
+
+    /// The sizes of the tables.
+    pub fn tables(&self) -> [TableSize; 4] {
+        let peers = self.peers.len();
+        let requests_max = peers * (BATCHES_PER_PEER_MAX + SINGLES_PER_PEER_MAX + 2);
+        [
+            TableSize::new("peers", peers, PEERS_MAX),
+            TableSize::new("requests", self.requests.len(), requests_max),
+            TableSize::new("fetch plans", self.plans.len(), PLANS_MAX),
+            TableSize::new("missing shares", self.missing.len(), missing::SINGLES_MAX),
+        ]
     }
 
     /// The connected peers.

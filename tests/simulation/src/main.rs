@@ -1,48 +1,89 @@
-//! Prints the figures that the simulation bars of the rules (section 6) are about.
+//! Runs simulated pools: one seed, or many.
 
-use p2pool_test_simulation::fairness::fairness;
-use p2pool_test_simulation::measure::{greatest, mean, moved, recovery, steady, SEEDS};
-use p2pool_test_simulation::miner::Strategy;
+use std::process::ExitCode;
+use std::time::Instant;
 
-fn main() {
-    let runs: Vec<_> = SEEDS.map(|seed| steady(seed, 20_000, (0.0, Strategy::Honest))).collect();
-    let intervals: Vec<f64> = runs.iter().map(|run| run.interval_s).collect();
-    let lowest = -greatest(intervals.iter().map(|interval| -interval));
-    println!("steady, {} seeds of 20,000 shares", runs.len());
-    println!(
-        "  interval of shares and uncles: {:.2} s, {lowest:.2} to {:.2}",
-        mean(&intervals),
-        greatest(intervals.clone())
-    );
-    println!("  variation of difficulty: at most {:.3}", greatest(runs.iter().map(|run| run.variation)));
-    println!("  uncles per share: at most {:.3}", greatest(runs.iter().map(|run| run.uncles)));
-    for factor in [1_000.0, 0.1, 0.01, 0.001] {
-        let runs: Vec<_> = SEEDS.map(|seed| recovery(seed, factor)).collect();
-        let all: Vec<_> = runs.iter().flatten().collect();
-        println!(
-            "hash rate x {factor}: right after at most {} shares, {:.2} h, then off by at most {:.1} % ({} of {} seeds)",
-            all.iter().map(|run| run.shares).max().unwrap_or(0),
-            greatest(all.iter().map(|run| run.seconds)) / 3_600.0,
-            100.0 * greatest(all.iter().map(|run| (run.then - 1.0).abs())),
-            all.len(),
-            runs.len(),
-        );
+use p2pool_test_simulation::engine::Simulation;
+use p2pool_test_simulation::rules;
+use p2pool_test_simulation::scenario::Scenario;
+
+const USAGE: &str = "\
+usage: p2pool-simulation COMMAND
+  small SEED [trace]      one small pool; exit status 1 if an invariant does not hold
+  large SEED [trace]      one pool of more than a hundred nodes
+  seeds FROM TO           all small pools of these seeds, and a large one after each hundred
+  rules                   the figures of consensus.md, section 6";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let is_good = match &args[..] {
+        ["rules"] => {
+            rules::report::print();
+            true
+        }
+        [kind @ ("small" | "large"), seed] => run(kind, number(seed), false),
+        [kind @ ("small" | "large"), seed, "trace"] => run(kind, number(seed), true),
+        ["seeds", from, to] => seeds(number(from), number(to)),
+        _ => {
+            eprintln!("{USAGE}");
+            false
+        }
+    };
+    if is_good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     }
-    for strategy in Strategy::ATTACKS {
-        let moves: Vec<f64> = SEEDS.map(|seed| moved(seed, 10_000, strategy)).collect();
-        println!(
-            "30 % with {strategy:?} times move the interval by {:+.2} %, at most {:.2} %",
-            100.0 * mean(&moves),
-            100.0 * greatest(moves.iter().map(|by| by.abs()))
-        );
+}
+
+fn number(text: &str) -> u64 {
+    text.parse().unwrap_or_else(|_| {
+        eprintln!("{text} is not a number\n{USAGE}");
+        std::process::exit(2)
+    })
+}
+
+fn seeds(from: u64, to: u64) -> bool {
+    let mut failed = Vec::new();
+    for seed in from..to {
+        let is_good = run("small", seed, false) && (seed % 100 != 99 || run("large", seed, false));
+        if !is_good {
+            failed.push(seed);
+        }
     }
-    let fair = fairness(1);
+    println!("{} seeds run, {} failed: {failed:?}", to - from, failed.len());
+    failed.is_empty()
+}
+
+fn run(kind: &str, seed: u64, is_traced: bool) -> bool {
+    let started = Instant::now();
+    let scenario = if kind == "small" { Scenario::small(seed) } else { Scenario::large(seed) };
+    let mut simulation = Simulation::new(seed, scenario);
+    simulation.is_traced = is_traced;
+    simulation.run();
+    let checks = &simulation.checks;
     println!(
-        "payouts of {} blocks to {} miners: sums off by {:.2} standard deviations at most, {:.2} in the mean square",
-        fair.blocks,
-        fair.deviations.len(),
-        greatest(fair.deviations.iter().map(|by| by.abs())),
-        mean(&fair.deviations.iter().map(|by| by * by).collect::<Vec<_>>()),
+        "{kind} {seed}: {} nodes, {:.0} s, {} shares, {} blocks, {} steps, {:.2} s, {:016x}, {} violations",
+        simulation.hosts.len(),
+        simulation.now_ms as f64 / 1_000.0,
+        checks.shares.len(),
+        checks.blocks.len(),
+        simulation.steps,
+        started.elapsed().as_secs_f64(),
+        simulation.fingerprint_so_far(),
+        checks.violations.len(),
     );
-    println!("  the smallest tenth of them got {:.4} of what it earned", fair.smallest_tenth);
+    for violation in checks.violations.iter().take(10) {
+        println!("  {violation}");
+    }
+    if is_traced {
+        for (name, (len, max)) in &checks.tables {
+            println!("  table of {name}: at most {len} of {max}");
+        }
+    }
+    if !checks.violations.is_empty() {
+        println!("  replay: cargo run --release -p p2pool-test-simulation -- {kind} {seed} trace");
+    }
+    checks.violations.is_empty()
 }

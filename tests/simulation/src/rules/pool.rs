@@ -4,7 +4,7 @@ use p2pool_core::params::{ChainParams, Network, UNCLES_MAX, UNCLE_DEPTH_MAX};
 use p2pool_core::sharechain::difficulty::{base_target, eased_bits, easings_allowed, is_allowed, RetargetSample};
 use p2pool_core::units::{ShareHeight, Target, UnixTime, Work};
 
-use crate::miner::{Situation, Strategy};
+use super::strategy::{Situation, Strategy};
 use crate::random::Random;
 
 /// After this long everybody has a new share and works on it.

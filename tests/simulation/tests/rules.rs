@@ -1,8 +1,8 @@
 //! The simulation bars of the rules, section 6, and the fairness of payouts, section 7.
 
-use p2pool_test_simulation::fairness::fairness;
-use p2pool_test_simulation::measure::{mean, moved, recovery, steady, SEEDS};
-use p2pool_test_simulation::miner::Strategy;
+use p2pool_test_simulation::rules::fairness::fairness;
+use p2pool_test_simulation::rules::measure::{mean, moved, recovery, steady, SEEDS};
+use p2pool_test_simulation::rules::strategy::Strategy;
 
 const HONEST: (f64, Strategy) = (0.0, Strategy::Honest);
 

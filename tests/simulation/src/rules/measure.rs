@@ -1,7 +1,7 @@
 //! What the bars of section 6 speak of, measured.
 
-use crate::miner::Strategy;
-use crate::pool::{Found, Pool};
+use super::pool::{Found, Pool};
+use super::strategy::Strategy;
 
 /// Seeds of every measure.
 pub const SEEDS: std::ops::Range<u64> = 0..20;

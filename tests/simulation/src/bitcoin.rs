@@ -1,0 +1,213 @@
+//! A simulated Bitcoin: blocks without transactions, and bitcoinds that each know some of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ::bitcoin::block::{Header, Version};
+use ::bitcoin::hashes::Hash as _;
+use ::bitcoin::{BlockHash, CompactTarget, TxMerkleNode};
+use p2pool_core::node::AnchorResult;
+use p2pool_core::params::Network;
+use p2pool_core::sharechain::{subsidy, Anchor};
+use p2pool_core::units::{Bits, BlockHeight, Sats, UnixTime};
+use p2pool_core::work::{Template, Transactions};
+
+/// Height of the first block: past the first halvings of regtest, and with a median time of its own.
+const FIRST_HEIGHT: u32 = 1_000;
+/// Blocks whose median time a child must exceed.
+const MEDIAN_BLOCKS: usize = 11;
+/// Blocks that exist before the simulation starts.
+pub const BLOCKS_BEFORE: u32 = 12;
+
+/// All blocks that exist somewhere.
+pub struct Bitcoin {
+    bits: Bits,
+    network: Network,
+    anchors: BTreeMap<BlockHash, Anchor>,
+}
+
+impl Bitcoin {
+    /// Some blocks, one every `interval_s`, that end at `start`. Returns the last one as well.
+    pub fn new(network: Network, bits: Bits, start: UnixTime, interval_s: u32) -> (Self, BlockHash) {
+        let mut bitcoin = Self { bits, network, anchors: BTreeMap::new() };
+        let mut tip = BlockHash::all_zeros();
+        for back in (0..BLOCKS_BEFORE).rev() {
+            tip = bitcoin.add_other(tip, start.minus(back * interval_s), [back as u8; 32]);
+        }
+        (bitcoin, tip)
+    }
+
+    /// A block that exists.
+    pub fn get(&self, hash: &BlockHash) -> Option<&Anchor> {
+        self.anchors.get(hash)
+    }
+
+    /// Height of a block, 0 if it does not exist.
+    pub fn height(&self, hash: &BlockHash) -> u32 {
+        self.anchors.get(hash).map_or(0, |anchor| anchor.height.0)
+    }
+
+    /// The block some blocks below another.
+    pub fn ancestor(&self, of: BlockHash, depth: u32) -> BlockHash {
+        let mut at = of;
+        for _ in 0..depth {
+            match self.anchors.get(&at).map(|anchor| anchor.header.prev_blockhash) {
+                Some(parent) if self.anchors.contains_key(&parent) => at = parent,
+                _ => break,
+            }
+        }
+        at
+    }
+
+    /// Adds a block that others found. Their work is not simulated.
+    pub fn add_other(&mut self, parent: BlockHash, time: UnixTime, merkle_root: [u8; 32]) -> BlockHash {
+        let earliest = self.anchors.get(&parent).map_or(UnixTime(0), |anchor| anchor.median_time_past.plus(1));
+        self.add(Header {
+            version: Version::from_consensus(0x2000_0000),
+            prev_blockhash: parent,
+            merkle_root: TxMerkleNode::from_byte_array(merkle_root),
+            time: time.max(earliest).0,
+            bits: CompactTarget::from_consensus(self.bits.0),
+            nonce: 0,
+        })
+    }
+
+    /// Adds a block whose parent exists, if any block has a parent.
+    pub fn add(&mut self, header: Header) -> BlockHash {
+        let hash = header.block_hash();
+        let mut times: Vec<u32> = std::iter::successors(self.anchors.get(&header.prev_blockhash), |anchor| {
+            self.anchors.get(&anchor.header.prev_blockhash)
+        })
+        .take(MEDIAN_BLOCKS - 1)
+        .map(|anchor| anchor.header.time)
+        .chain([header.time])
+        .collect();
+        times.sort_unstable();
+        let height = match self.anchors.get(&header.prev_blockhash) {
+            Some(parent) => BlockHeight(parent.height.0 + 1),
+            None => BlockHeight(FIRST_HEIGHT),
+        };
+        let anchor = Anchor {
+            header,
+            height,
+            median_time_past: UnixTime(times[times.len() / 2]),
+            next_bits: self.bits,
+            next_bits_late: None,
+        };
+        self.anchors.entry(hash).or_insert(anchor);
+        hash
+    }
+
+    /// What a bitcoind with this tip proposes to mine.
+    pub fn template(&self, tip: &BlockHash, now: UnixTime, fees: u64) -> Template {
+        let anchor = &self.anchors[tip];
+        let height = BlockHeight(anchor.height.0 + 1);
+        Template {
+            version: 0x2000_0000,
+            prev_block: *tip,
+            height,
+            bits: self.bits,
+            min_time: anchor.median_time_past.plus(1),
+            cur_time: now.max(anchor.median_time_past.plus(1)),
+            coinbase_value: Sats(subsidy(self.network, height).0 + fees),
+            transactions: Transactions::new(Vec::new()),
+            weight_limit: 4_000_000,
+            sigops_limit: 80_000,
+            signet_challenge: Vec::new(),
+        }
+    }
+}
+
+/// One bitcoind: what it knows, and whether it responds.
+pub struct Bitcoind {
+    /// Headers that it knows.
+    headers: BTreeSet<BlockHash>,
+    /// Blocks that it has, with all below them.
+    blocks: BTreeSet<BlockHash>,
+    /// Blocks that arrived while it was down.
+    missed: Vec<BlockHash>,
+    /// The highest block that it has; the first of several.
+    pub tip: BlockHash,
+    /// Since when it does not respond.
+    pub down_since_ms: Option<u64>,
+    up_since_ms: u64,
+}
+
+impl Bitcoind {
+    /// One that has a block and all below it.
+    pub fn new(bitcoin: &Bitcoin, tip: BlockHash) -> Self {
+        let mut bitcoind = Self {
+            headers: BTreeSet::new(),
+            blocks: BTreeSet::new(),
+            missed: Vec::new(),
+            tip,
+            down_since_ms: None,
+            up_since_ms: 0,
+        };
+        bitcoind.take(bitcoin, tip);
+        bitcoind
+    }
+
+    /// Whether it responds.
+    pub const fn is_up(&self) -> bool {
+        self.down_since_ms.is_none()
+    }
+
+    /// For how long it has responded.
+    pub fn up_for_ms(&self, now_ms: u64) -> u64 {
+        if self.is_up() {
+            now_ms - self.up_since_ms
+        } else {
+            0
+        }
+    }
+
+    /// Whether it has a block.
+    pub fn has(&self, block: &BlockHash) -> bool {
+        self.blocks.contains(block)
+    }
+
+    /// Takes a block, and those below that it lacks. Returns whether its tip changed.
+    pub fn take(&mut self, bitcoin: &Bitcoin, block: BlockHash) -> bool {
+        if !self.is_up() {
+            self.missed.push(block);
+            return false;
+        }
+        let mut at = block;
+        while let Some(anchor) = bitcoin.get(&at).filter(|_| self.blocks.insert(at)) {
+            self.headers.insert(at);
+            at = anchor.header.prev_blockhash;
+        }
+        let is_higher = bitcoin.height(&block) > bitcoin.height(&self.tip);
+        if is_higher {
+            self.tip = block;
+        }
+        is_higher
+    }
+
+    /// It responds again, and catches up with what it missed.
+    pub fn come_back(&mut self, bitcoin: &Bitcoin, now_ms: u64) {
+        self.down_since_ms = None;
+        self.up_since_ms = now_ms;
+        for block in std::mem::take(&mut self.missed) {
+            self.take(bitcoin, block);
+        }
+    }
+
+    /// Takes headers that connect to what it knows; only real ones exist.
+    pub fn take_headers(&mut self, bitcoin: &Bitcoin, headers: &[Header]) {
+        for header in headers {
+            if self.headers.contains(&header.prev_blockhash) && bitcoin.get(&header.block_hash()).is_some() {
+                self.headers.insert(header.block_hash());
+            }
+        }
+    }
+
+    /// What it says about a header.
+    pub fn look_up(&self, bitcoin: &Bitcoin, hash: &BlockHash) -> AnchorResult {
+        match bitcoin.get(hash) {
+            _ if !self.is_up() => AnchorResult::Unavailable,
+            Some(anchor) if self.headers.contains(hash) => AnchorResult::Known(anchor.clone()),
+            _ => AnchorResult::Unknown,
+        }
+    }
+}

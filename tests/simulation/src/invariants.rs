@@ -1,0 +1,424 @@
+//! What must always hold, checked while a simulation runs and at its end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use ::bitcoin::hashes::Hash as _;
+use ::bitcoin::BlockHash;
+use p2pool_core::node::Changes;
+use p2pool_core::params::UNCLES_MAX;
+use p2pool_core::share::coinbase::Payout;
+use p2pool_core::share::{Share, ShareId};
+use p2pool_core::sharechain::next_block_height_min;
+use p2pool_core::units::{BlockHeight, Sats};
+use p2pool_core::work::Job;
+
+use crate::engine::Simulation;
+use crate::host::Host;
+use crate::network::WAITING_MAX;
+use crate::scenario::Scenario;
+
+/// A node that may mine has a job that is at most this old: it makes one every 29 s, and may wait 2 s for an anchor.
+const JOB_AGE_MAX_MS: u64 = 60_000;
+/// A found block is at some bitcoind after this long, if its finder and its finder's bitcoind run.
+const BLOCK_WITHIN_MS: u64 = 60_000;
+/// Effects of a turn: a constant, so many per event, and so many per share that a node keeps, for a chain that replaces
+/// another.
+const EFFECTS_BASE: usize = 1_000;
+const EFFECTS_PER_EVENT: usize = 8;
+const EFFECTS_PER_SHARE: usize = 4;
+const EVENTS_PER_TURN: usize = 256;
+/// A coinbase value with which payout lists are compared.
+const VALUE: Sats = Sats(312_500_000);
+
+/// A statement about every run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Invariant {
+    /// After the scenario's quiet time all honest nodes have one tip and equal payout lists.
+    Convergence,
+    /// What was committed is there after a crash, and a share is on disk before it is announced.
+    Durability,
+    /// No honest node bans another.
+    NoHonestBan,
+    /// An honest share that an honest miner's node had in time is on the main chain or an uncle.
+    NoShareLeftOut,
+    /// A synced node with a chain and a template gives its miners jobs.
+    WorkAvailable,
+    /// Every table stays within its bound.
+    TableBounds,
+    /// The number of effects of one turn is bounded.
+    StepCost,
+    /// A node never rejects its own share.
+    OwnShareValid,
+    /// A found Bitcoin block reaches at least one live bitcoind.
+    BlockReachesBitcoind,
+}
+
+/// A deliberate bug in the simulated driver or network, one for each invariant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlantedBug {
+    /// Nothing is announced, and what others have is not asked for: [`Invariant::Convergence`].
+    SkipAnnouncements,
+    /// Commits are reported as done and are not: [`Invariant::Durability`].
+    DropCommits,
+    /// Shares are relayed before the verdict: [`Invariant::NoHonestBan`].
+    RelayBeforeVerdict,
+    /// Miners get an old job as if it were new: [`Invariant::NoShareLeftOut`].
+    OldUncles,
+    /// Miners get no new jobs after ten minutes: [`Invariant::WorkAvailable`].
+    WithholdWork,
+    /// Nodes do not hear of disconnects: [`Invariant::TableBounds`].
+    ForgetDisconnects,
+    /// Messages that wait for a verdict are kept for ever: [`Invariant::TableBounds`].
+    KeepWaiting,
+    /// Each gossiped share is stepped thousands of times in one turn: [`Invariant::StepCost`].
+    RepeatGossip,
+    /// A byte of each own share is changed: [`Invariant::OwnShareValid`].
+    SpoilOwnShares,
+    /// Found blocks are neither submitted nor announced: [`Invariant::BlockReachesBitcoind`].
+    LoseBlocks,
+}
+
+/// An invariant that did not hold.
+#[derive(Clone, Debug)]
+pub struct Violation {
+    pub invariant: Invariant,
+    pub at_ms: u64,
+    pub detail: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} at {:.1} s: {}", self.invariant, self.at_ms as f64 / 1_000.0, self.detail)
+    }
+}
+
+/// A share that a node's miners found.
+#[derive(Clone, Debug)]
+pub struct ShareRecord {
+    pub host: usize,
+    pub found_ms: u64,
+    /// When its job was made.
+    pub job_ms: u64,
+    pub parent: ShareId,
+    pub height: u32,
+    pub uncles: Vec<ShareId>,
+    pub work: u128,
+    /// When nodes linked it.
+    pub linked_ms: BTreeMap<usize, u64>,
+}
+
+/// A block that a node's miners found.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockRecord {
+    pub hash: BlockHash,
+    pub host: usize,
+    pub found_ms: u64,
+    /// When the first bitcoind was seen to have it.
+    pub reached_ms: Option<u64>,
+}
+
+/// What has been seen, and what was wrong with it.
+pub struct Checks {
+    pub violations: Vec<Violation>,
+    pub shares: BTreeMap<ShareId, ShareRecord>,
+    pub blocks: Vec<BlockRecord>,
+    /// Own shares that could not be verified in time.
+    pub own_shares_lost: u64,
+    /// Submits on an old Bitcoin block.
+    pub stale_submits: u64,
+    effects_max: usize,
+    /// What each node's store has acknowledged.
+    acknowledged: Vec<BTreeSet<ShareId>>,
+    /// The largest size of each table that was seen, and its bound.
+    pub tables: BTreeMap<&'static str, (usize, usize)>,
+}
+
+impl Checks {
+    /// Nothing seen yet.
+    pub fn new(scenario: &Scenario) -> Self {
+        let shares = scenario.params.shares_kept() as usize;
+        let effects_max = EFFECTS_BASE + EFFECTS_PER_EVENT * EVENTS_PER_TURN + EFFECTS_PER_SHARE * shares;
+        Self {
+            violations: Vec::new(),
+            shares: BTreeMap::new(),
+            blocks: Vec::new(),
+            own_shares_lost: 0,
+            stale_submits: 0,
+            effects_max,
+            acknowledged: vec![BTreeSet::new(); scenario.hosts.len()],
+            tables: BTreeMap::new(),
+        }
+    }
+
+    /// Notes a violation; the first hundred.
+    pub fn violated(&mut self, invariant: Invariant, at_ms: u64, detail: String) {
+        if self.violations.len() < 100 {
+            self.violations.push(Violation { invariant, at_ms, detail });
+        }
+    }
+
+    /// Whether this invariant was seen not to hold.
+    pub fn has_violated(&self, invariant: Invariant) -> bool {
+        self.violations.iter().any(|violation| violation.invariant == invariant)
+    }
+
+    /// A miner found a share.
+    pub fn share_found(&mut self, id: ShareId, host: usize, job: &Arc<Job>, job_ms: u64, now_ms: u64) {
+        let record = ShareRecord {
+            host,
+            found_ms: now_ms,
+            job_ms,
+            parent: job.info.parent,
+            height: job.info.share_height.0,
+            uncles: job.info.uncles.clone(),
+            work: job.share_target.work().map_or(0, |work| work.0),
+            linked_ms: BTreeMap::new(),
+        };
+        self.shares.insert(id, record);
+    }
+
+    /// A miner found a block.
+    pub fn block_found(&mut self, hash: [u8; 32], host: usize, now_ms: u64) {
+        let hash = BlockHash::from_byte_array(hash);
+        self.blocks.push(BlockRecord { hash, host, found_ms: now_ms, reached_ms: None });
+    }
+
+    /// A node linked shares.
+    pub fn linked(&mut self, host: usize, changes: &Changes, now_ms: u64) {
+        for stored in &changes.put_shares {
+            if let Some(record) = self.shares.get_mut(&stored.id) {
+                record.linked_ms.entry(host).or_insert(now_ms);
+            }
+        }
+    }
+
+    /// A node's store says that it has a change.
+    pub fn acknowledged(&mut self, host: usize, changes: &Changes) {
+        let acknowledged = &mut self.acknowledged[host];
+        acknowledged.retain(|id| !changes.delete_shares.contains(id));
+        acknowledged.extend(changes.put_shares.iter().map(|stored| stored.id));
+    }
+
+    /// A node announces a share of its own.
+    pub fn announced(&mut self, share: &Arc<Share>, host: usize, machine: &Host, now_ms: u64) {
+        let id = share.id();
+        let waits = machine.node.as_ref().is_some_and(|node| {
+            // While the disk refuses shares they are announced all the same.
+            node.backlog().put_shares.iter().any(|stored| stored.id == id)
+        });
+        if !waits && !machine.store.contains(&id) {
+            self.violated(Invariant::Durability, now_ms, format!("node {host} announces {id}, which is not on disk"));
+        }
+    }
+
+    /// A node's process ended.
+    pub fn stopped(&mut self, host: usize, machine: &Host) {
+        for (id, record) in &mut self.shares {
+            if !machine.store.contains(id) {
+                record.linked_ms.remove(&host);
+            }
+        }
+    }
+
+    /// A node started from its store.
+    pub fn started(&mut self, host: usize, machine: &Host, now_ms: u64) {
+        let Some(tree) = machine.node.as_ref().map(|node| node.tree()) else { return };
+        let kept = tree.params().shares_kept();
+        let tip = tree.tip().map_or(0, |tip| tip.share.info.share_height.0);
+        let lost: Vec<ShareId> = self.acknowledged[host]
+            .iter()
+            .filter(|id| tree.node(id).is_none())
+            .filter(|id| self.shares.get(id).is_none_or(|record| record.height + kept > tip))
+            .copied()
+            .collect();
+        if let Some(id) = lost.first() {
+            let detail = format!("node {host} has lost {} committed shares, {id} for one", lost.len());
+            self.violated(Invariant::Durability, now_ms, detail);
+        }
+        self.acknowledged[host].retain(|id| tree.node(id).is_some());
+    }
+
+    /// A node took a turn.
+    pub fn turn(&mut self, host: usize, effects: usize, now_ms: u64) {
+        if effects > self.effects_max {
+            let detail =
+                format!("a turn of node {host} has {effects} effects, at most {} are allowed", self.effects_max);
+            self.violated(Invariant::StepCost, now_ms, detail);
+        }
+    }
+
+    fn table(&mut self, host: usize, name: &'static str, len: usize, max: usize, now_ms: u64) {
+        let largest = self.tables.entry(name).or_insert((0, max));
+        *largest = (largest.0.max(len), max);
+        if len > max {
+            let detail = format!("table of {name} of node {host} has {len} entries, at most {max} are allowed");
+            self.violated(Invariant::TableBounds, now_ms, detail);
+        }
+    }
+}
+
+impl Simulation {
+    /// Checks what must hold at any time.
+    pub fn check_now(&mut self) {
+        for host in 0..self.hosts.len() {
+            if self.hosts[host].is_honest() && self.hosts[host].node.is_some() {
+                self.check_tables(host);
+                self.check_work(host);
+            }
+        }
+        self.check_blocks(false);
+    }
+
+    fn check_tables(&mut self, host: usize) {
+        let machine = &self.hosts[host];
+        let Some(node) = &machine.node else { return };
+        let connected = machine.peers.connections.len();
+        let waiting = machine.peers.waiting.len();
+        // Peers that have gone may still have a place until the node has seen it.
+        let peers_max = connected + machine.inbox.len();
+        for table in node.tables() {
+            let max = if table.name == "peers" { peers_max.min(table.max) } else { table.max };
+            self.checks.table(host, table.name, table.len, max, self.now_ms);
+        }
+        self.checks.table(host, "messages that wait for a verdict", waiting, WAITING_MAX, self.now_ms);
+    }
+
+    fn check_work(&mut self, host: usize) {
+        let machine = &self.hosts[host];
+        let Some(node) = &machine.node else { return };
+        let bitcoind = &self.bitcoinds[machine.settings.bitcoind];
+        let height = BlockHeight(self.bitcoin.height(&bitcoind.tip) + 1);
+        let should_work = bitcoind.is_up()
+            && !node.tree().is_empty()
+            && node.sync_state().may_mine()
+            && height >= next_block_height_min(node.tree());
+        let machine = &mut self.hosts[host];
+        let since = match should_work {
+            true => *machine.work_due_ms.get_or_insert(self.now_ms),
+            false => return machine.work_due_ms = None,
+        };
+        let last = machine.job_ms.unwrap_or(0).max(since);
+        if self.now_ms - last > JOB_AGE_MAX_MS {
+            let detail = format!("node {host} may mine and has had no new job for {} s", (self.now_ms - last) / 1_000);
+            machine.work_due_ms = None;
+            self.checks.violated(Invariant::WorkAvailable, self.now_ms, detail);
+        }
+    }
+
+    fn check_blocks(&mut self, is_end: bool) {
+        let now_ms = self.now_ms;
+        let mut missing = Vec::new();
+        for block in self.checks.blocks.iter_mut().filter(|block| block.reached_ms.is_none()) {
+            if self.bitcoinds.iter().any(|bitcoind| bitcoind.is_up() && bitcoind.has(&block.hash)) {
+                block.reached_ms = Some(now_ms);
+                continue;
+            }
+            let finder = &self.hosts[block.host];
+            let is_due = now_ms - block.found_ms > BLOCK_WITHIN_MS
+                && finder.up_since_ms().is_some_and(|since| now_ms - since > BLOCK_WITHIN_MS)
+                && self.bitcoinds[finder.settings.bitcoind].up_for_ms(now_ms) > BLOCK_WITHIN_MS;
+            if is_due || is_end {
+                missing.push(*block);
+                block.reached_ms = Some(now_ms);
+            }
+        }
+        for BlockRecord { hash, host, found_ms, .. } in missing {
+            let detail = format!("block {hash} of node {host}, found at {found_ms} ms, is at no bitcoind");
+            self.checks.violated(Invariant::BlockReachesBitcoind, now_ms, detail);
+        }
+    }
+
+    /// Checks what must hold after the quiet time.
+    pub fn check_end(&mut self) {
+        self.check_now();
+        self.check_blocks(true);
+        self.check_convergence();
+        self.check_left_out();
+    }
+
+    /// The honest nodes that run.
+    pub fn honest(&self) -> Vec<usize> {
+        (0..self.hosts.len()).filter(|host| self.hosts[*host].is_honest() && self.hosts[*host].node.is_some()).collect()
+    }
+
+    /// Whether all honest nodes have one tip.
+    pub fn is_converged(&self) -> bool {
+        let honest = self.honest();
+        honest.iter().all(|host| self.hosts[*host].tip() == self.hosts[honest[0]].tip())
+    }
+
+    fn check_convergence(&mut self) {
+        let honest = self.honest();
+        let Some(first) = honest.first() else { return };
+        if !self.is_converged() {
+            let tips: Vec<String> = honest
+                .iter()
+                .map(|host| {
+                    let tree = self.hosts[*host].node.as_ref().map(|node| node.tree());
+                    let tip = tree.and_then(|tree| tree.tip());
+                    tip.map_or("none".to_owned(), |tip| {
+                        format!("{host}: {} at {}", &tip.id.to_string()[52..], tip.share.info.share_height)
+                    })
+                })
+                .collect();
+            let detail = format!("tips differ: {}", tips.join(", "));
+            return self.checks.violated(Invariant::Convergence, self.now_ms, detail);
+        }
+        let payouts: Vec<Option<Vec<Payout>>> = honest.iter().map(|host| self.payouts(*host, *first)).collect();
+        if let Some(at) = payouts.iter().position(|list| *list != payouts[0]) {
+            let detail = format!("payouts of node {} are not those of node {first}", honest[at]);
+            self.checks.violated(Invariant::Convergence, self.now_ms, detail);
+        }
+    }
+
+    /// What a share on a node's tip pays if another node's miners find it.
+    pub fn payouts(&self, host: usize, finder: usize) -> Option<Vec<Payout>> {
+        let machine = &self.hosts[host];
+        let mut tree = machine.node.as_ref()?.tree().snapshot();
+        let tip = tree.tip()?.id;
+        tree.payouts(tip, self.scenario.block_bits(), VALUE, self.hosts[finder].script).ok()
+    }
+
+    /// A share that an honest miner's node had linked before it made a job that the share could be an uncle of.
+    fn check_left_out(&mut self) {
+        let honest = self.honest();
+        let Some(tree) = honest.first().and_then(|host| self.hosts[*host].node.as_ref()).map(|node| node.tree()) else {
+            return;
+        };
+        let main: BTreeMap<u32, ShareId> = tree
+            .main_chain()
+            .iter()
+            .filter_map(|id| tree.node(id))
+            .map(|node| (node.share.info.share_height.0, node.id))
+            .collect();
+        let named: BTreeSet<ShareId> = main
+            .values()
+            .filter_map(|id| tree.node(id))
+            .flat_map(|node| node.share.info.uncles.iter().copied())
+            .collect();
+        let mut left_out = Vec::new();
+        for (id, record) in &self.checks.shares {
+            let is_on_main = main.get(&record.height) == Some(id);
+            let has_main_parent = record.height > 0 && main.get(&(record.height - 1)) == Some(&record.parent);
+            if is_on_main || !has_main_parent || named.contains(id) || !self.hosts[record.host].is_honest() {
+                continue;
+            }
+            for nephew in (1..=3).filter_map(|above| main.get(&(record.height + above))) {
+                let Some(nephew) = self.checks.shares.get(nephew) else { continue };
+                let had_it = record.linked_ms.get(&nephew.host).is_some_and(|linked| *linked < nephew.job_ms);
+                let is_honest = self.hosts[nephew.host].is_honest();
+                if had_it && is_honest && nephew.uncles.len() < UNCLES_MAX as usize {
+                    left_out.push(format!(
+                        "share {id} at height {} was linked by node {} before it made the job of {}, which does not name it",
+                        record.height, nephew.host, nephew.height
+                    ));
+                }
+            }
+        }
+        for detail in left_out {
+            self.checks.violated(Invariant::NoShareLeftOut, self.now_ms, detail);
+        }
+    }
+}

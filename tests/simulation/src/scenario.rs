@@ -1,0 +1,290 @@
+//! What a simulated pool is like: everything that is chosen before it runs.
+
+use p2pool_core::params::{ChainParams, Network};
+use p2pool_core::units::{Bits, Work};
+
+use crate::hostile::Manner;
+use crate::random::Random;
+
+/// A fault or change that happens at a fixed moment.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    /// Milliseconds after the start.
+    pub at_ms: u64,
+    /// What happens.
+    pub kind: FaultKind,
+}
+
+/// What can go wrong.
+#[derive(Clone, Debug)]
+pub enum FaultKind {
+    /// The node's process ends after this many more steps of its driver (a commit or an effect is one), and starts again
+    /// after some time.
+    Crash { host: usize, after_steps: u32, down_ms: u64 },
+    /// The node stops in order and starts again.
+    Restart { host: usize, down_ms: u64 },
+    /// The node's disk refuses commits for some time.
+    DiskFull { host: usize, for_ms: u64 },
+    /// The node's clock is set by some milliseconds.
+    SetClock { host: usize, by_ms: i64 },
+    /// The network falls into groups that do not reach each other.
+    Partition { groups: Vec<u8>, for_ms: u64 },
+    /// The node's miners stop for some time.
+    MinersFail { host: usize, for_ms: u64 },
+    /// The bitcoind does not respond for some time, or is restarted.
+    BitcoindDown { bitcoind: usize, for_ms: u64 },
+    /// Bitcoin leaves this many blocks for a longer branch.
+    Reorganise { depth: u32 },
+    /// A connection of this node breaks.
+    Disconnect { host: usize },
+    /// A hostile peer, or a new node, joins now rather than at the start.
+    Join { host: usize },
+}
+
+/// A miner's settings.
+#[derive(Clone, Copy, Debug)]
+pub struct MinerSettings {
+    /// Hashes per second.
+    pub hash_rate: f64,
+    /// A new job is in use after at most this long; the time is drawn for each job.
+    pub reaction_ms: u64,
+}
+
+/// A node's settings.
+#[derive(Clone, Debug)]
+pub struct HostSettings {
+    /// Its miners.
+    pub miners: Vec<MinerSettings>,
+    /// Which bitcoind it uses.
+    pub bitcoind: usize,
+    /// Whether others can connect to it.
+    pub is_reachable: bool,
+    /// By how much its clock is ahead at the start.
+    pub clock_ahead_ms: i64,
+    /// By how much its clock runs too fast, in parts per million.
+    pub clock_drift_ppm: i64,
+    /// `None` for an honest node.
+    pub manner: Option<Manner>,
+    /// Whether it runs from the start; otherwise a [`FaultKind::Join`] starts it.
+    pub is_there: bool,
+}
+
+/// The connections between nodes.
+#[derive(Clone, Copy, Debug)]
+pub struct NetworkSettings {
+    /// One-way latency of a connection, drawn between these.
+    pub latency_ms: (f64, f64),
+    /// Latency added to each message, drawn between zero and this: messages overtake each other.
+    pub jitter_ms: f64,
+    /// Bytes that a connection carries per second, each way.
+    pub bytes_per_s: f64,
+    /// Part of gossiped messages that get lost.
+    pub loss: f64,
+    /// Part of gossiped messages that come twice, the second time up to five minutes later.
+    pub duplication: f64,
+    /// Connections that a node opens.
+    pub outbound: usize,
+    /// Connections to which a node relays at once; the others are told what it has.
+    pub mesh: usize,
+}
+
+/// Bitcoin.
+#[derive(Clone, Copy, Debug)]
+pub struct BitcoinSettings {
+    /// Mean seconds between blocks that others find.
+    pub interval_s: f64,
+    /// Work of a block: the pool's share of it makes blocks of the pool rare or common.
+    pub work: u128,
+    /// A block reaches each bitcoind within this time.
+    pub propagation_ms: f64,
+    /// Part of block deliveries that take a minute more.
+    pub late: f64,
+    /// Whether the pool's blocks are the only ones besides the first.
+    pub bitcoinds: usize,
+}
+
+/// A simulated pool.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    pub params: ChainParams,
+    pub hosts: Vec<HostSettings>,
+    pub network: NetworkSettings,
+    pub bitcoin: BitcoinSettings,
+    pub faults: Vec<Fault>,
+    /// How long miners mine and things go wrong.
+    pub duration_ms: u64,
+    /// How long it is quiet after that.
+    pub quiet_ms: u64,
+}
+
+/// Hash rate at which a pool finds a share of some work in each period.
+pub fn hash_rate_for(work: f64, period_s: u32) -> f64 {
+    work / f64::from(period_s)
+}
+
+impl Scenario {
+    /// Honest nodes with equal miners on good lines, no faults.
+    pub fn calm(nodes: usize, share_period_s: u32, payout_window: u32, share_work: f64) -> Self {
+        let params = ChainParams {
+            share_period_s,
+            payout_window,
+            retarget_window: 36.min(payout_window),
+            easiest_bits: Work(4.max(share_work as u128 / 8)).target().to_bits(),
+            ..ChainParams::standard(Network::Regtest)
+        };
+        let hash_rate = hash_rate_for(share_work, share_period_s) / nodes as f64;
+        let host = HostSettings {
+            miners: vec![MinerSettings { hash_rate, reaction_ms: 1_000 }],
+            bitcoind: 0,
+            is_reachable: true,
+            clock_ahead_ms: 0,
+            clock_drift_ppm: 0,
+            manner: None,
+            is_there: true,
+        };
+        Self {
+            params,
+            hosts: vec![host; nodes],
+            network: NetworkSettings {
+                latency_ms: (20.0, 100.0),
+                jitter_ms: 5.0,
+                bytes_per_s: 1_250_000.0,
+                loss: 0.0,
+                duplication: 0.0,
+                outbound: 8,
+                mesh: 8,
+            },
+            bitcoin: BitcoinSettings {
+                interval_s: 20.0 * f64::from(share_period_s),
+                work: (share_work * 200.0) as u128,
+                propagation_ms: 500.0,
+                late: 0.0,
+                bitcoinds: 1,
+            },
+            faults: Vec::new(),
+            duration_ms: 3_600_000,
+            quiet_ms: 600_000,
+        }
+    }
+
+    /// A pool of 3 to 12 nodes of which everything is drawn from the seed.
+    pub fn small(seed: u64) -> Self {
+        let random = &mut Random::new(seed ^ 0x5ce0_a210);
+        let nodes = 3 + random.below(10) as usize;
+        let period_s = [5, 10, 30][random.below(3) as usize];
+        let window = 60 + random.below(180) as u32;
+        let work = random.between(16.0, 64.0);
+        let mut scenario = Self::calm(nodes, period_s, window, work);
+        if random.chance(0.4) {
+            scenario.params.network = Network::Mainnet;
+            scenario.params.work_cut_blocks = 2;
+        }
+        scenario.params.retarget_window = 12 + random.below(25) as u32;
+        scenario.params.payout_outputs_max = 8 + random.below(41) as u32;
+        // A quarter of an hour to two hours.
+        scenario.duration_ms = (random.between(120.0, 360.0) * f64::from(period_s) * 1_000.0) as u64;
+        scenario.vary(random);
+        scenario.add_hostile(random);
+        scenario.add_faults(random);
+        scenario
+    }
+
+    /// A pool of more than a hundred nodes, with mainnet's periods.
+    pub fn large(seed: u64) -> Self {
+        let random = &mut Random::new(seed ^ 0x1a4_6e00);
+        let nodes = 100 + random.below(30) as usize;
+        let mut scenario = Self::calm(nodes, 30, 240, 64.0);
+        scenario.duration_ms = 40 * 60_000;
+        scenario.vary(random);
+        scenario.network.outbound = 6;
+        scenario.add_hostile(random);
+        scenario.add_faults(random);
+        scenario
+    }
+
+    fn vary(&mut self, random: &mut Random) {
+        let network = &mut self.network;
+        let slowest = [100.0, 400.0, 1_500.0][random.below(3) as usize];
+        network.latency_ms = (10.0, slowest);
+        network.jitter_ms = random.between(0.0, slowest);
+        network.bytes_per_s = [60_000.0, 250_000.0, 1_250_000.0][random.below(3) as usize];
+        network.loss = [0.0, 0.01, 0.1][random.below(3) as usize];
+        network.duplication = [0.0, 0.05][random.below(2) as usize];
+        let bitcoin = &mut self.bitcoin;
+        bitcoin.bitcoinds = 1 + random.below(self.hosts.len() as u64) as usize;
+        bitcoin.interval_s = f64::from(self.params.share_period_s) * random.between(4.0, 20.0);
+        bitcoin.work = (bitcoin.work as f64 * random.between(0.1, 2.0)) as u128;
+        bitcoin.propagation_ms = random.between(100.0, 5_000.0);
+        bitcoin.late = [0.0, 0.05][random.below(2) as usize];
+        let hash_rate: f64 = self.hosts.iter().flat_map(|host| &host.miners).map(|miner| miner.hash_rate).sum();
+        let weights: Vec<f64> = self.hosts.iter().map(|_| random.unit().powi(2) + 0.01).collect();
+        let sum: f64 = weights.iter().sum();
+        let poor_clocks = random.chance(0.3);
+        for (at, (host, weight)) in self.hosts.iter_mut().zip(weights).enumerate() {
+            let miners = 1 + random.below(3) as usize;
+            let reaction_ms = [500, 5_000, 30_000][random.below(3) as usize];
+            host.miners =
+                vec![MinerSettings { hash_rate: hash_rate * weight / sum / miners as f64, reaction_ms }; miners];
+            host.bitcoind = random.below(bitcoin.bitcoinds as u64) as usize;
+            host.is_reachable = at == 0 || random.chance(0.6);
+            let spread_ms = if poor_clocks { 60_000.0 } else { 3_000.0 };
+            host.clock_ahead_ms = random.between(-spread_ms, spread_ms) as i64;
+            host.clock_drift_ppm = random.between(-100.0, 100.0) as i64;
+        }
+    }
+
+    fn add_hostile(&mut self, random: &mut Random) {
+        let count = random.below(3.min(self.hosts.len() as u64 / 3 + 1)) as usize;
+        for _ in 0..count {
+            let manner = Manner::ALL[random.below(Manner::ALL.len() as u64) as usize];
+            let host = HostSettings {
+                miners: Vec::new(),
+                bitcoind: 0,
+                is_reachable: true,
+                clock_ahead_ms: 0,
+                clock_drift_ppm: 0,
+                manner: Some(manner),
+                is_there: true,
+            };
+            self.hosts.push(host);
+        }
+    }
+
+    fn add_faults(&mut self, random: &mut Random) {
+        let honest: Vec<usize> = (0..self.hosts.len()).filter(|host| self.hosts[*host].manner.is_none()).collect();
+        let end_ms = self.duration_ms as f64;
+        let count = random.below(9);
+        for _ in 0..count {
+            // The last tenth is left for what lasts.
+            let at_ms = random.between(0.05, 0.9) * end_ms;
+            let for_ms = (random.unit().powi(2) * 0.3 * end_ms).min(0.95 * end_ms - at_ms).max(1_000.0) as u64;
+            let host = random.pick(&honest).unwrap_or(0);
+            let kind = match random.below(10) {
+                0 | 1 => FaultKind::Crash { host, after_steps: random.below(8) as u32, down_ms: for_ms },
+                2 => FaultKind::Restart { host, down_ms: for_ms },
+                3 => FaultKind::DiskFull { host, for_ms },
+                4 => FaultKind::SetClock { host, by_ms: random.between(-90_000.0, 90_000.0) as i64 },
+                5 => {
+                    let groups = self.hosts.iter().map(|_| random.below(2) as u8).collect();
+                    FaultKind::Partition { groups, for_ms }
+                }
+                6 => FaultKind::MinersFail { host, for_ms },
+                7 => FaultKind::BitcoindDown { bitcoind: random.below(self.bitcoin.bitcoinds as u64) as usize, for_ms },
+                8 => FaultKind::Reorganise { depth: 1 + random.below(6) as u32 },
+                _ => FaultKind::Disconnect { host },
+            };
+            self.faults.push(Fault { at_ms: at_ms as u64, kind });
+        }
+        // A newcomer.
+        if random.chance(0.3) {
+            let host = honest.last().copied().unwrap_or(0);
+            self.hosts[host].is_there = host == 0;
+            self.faults.push(Fault { at_ms: (0.5 * end_ms) as u64, kind: FaultKind::Join { host } });
+        }
+    }
+
+    /// Target of Bitcoin blocks.
+    pub fn block_bits(&self) -> Bits {
+        Work(self.bitcoin.work.max(2)).target().to_bits()
+    }
+}

@@ -469,7 +469,7 @@ impl Node {
             match source {
                 Source::Gossip(_) => self.network(NetworkCommand::Verdict { gossip, verdict: told }),
                 Source::Local if verdict == Verdict::Accepted => {
-                    let node = self.chain.tree().node(&id).expect("an accepted share is in the tree");
+                    let node = self.chain.tree().get(&id).expect("an accepted share is in the tree");
                     let share = Arc::clone(&node.share);
                     self.network(NetworkCommand::Announce(share));
                 }

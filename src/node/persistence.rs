@@ -94,7 +94,7 @@ impl Persistence {
 
     /// Stores a share that was linked, with the anchor it builds on.
     pub fn put_share(&mut self, id: &ShareId, tree: &Tree) {
-        let node = tree.node(id).expect("a linked share is in the tree");
+        let node = tree.get(id).expect("a linked share is in the tree");
         let hash = node.share.header.prev_blockhash;
         let anchor = tree.anchor(&hash).expect("a linked share's anchor is known (rule 6)");
         if self.anchors.insert(hash) {

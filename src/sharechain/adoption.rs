@@ -44,7 +44,7 @@ fn is_whole(tree: &Tree, window: u32) -> bool {
 }
 
 fn newest_first(tree: &Tree) -> impl Iterator<Item = &LinkedShare> {
-    tree.main_chain().iter().rev().filter_map(|id| tree.node(id))
+    tree.main_chain().iter().rev().filter_map(|id| tree.get(id))
 }
 
 /// The work verified in a chain's last window, or in all of a shorter chain.

@@ -216,7 +216,7 @@ impl Sharechain {
     /// Takes a share from a miner or a peer.
     pub fn receive(&mut self, share: Arc<Share>, source: Source, now: UnixTime) -> Vec<Effect> {
         let (id, digest) = (share.id(), share.digest());
-        let known = self.tree.node(&id).is_some()
+        let known = self.tree.contains(&id)
             || self.held.contains(&digest)
             || self.unverified.contains(&digest)
             || self.rejected.contains(&digest);
@@ -281,14 +281,11 @@ impl Sharechain {
 
     fn consider(&mut self, pending: PendingShare, now: UnixTime) {
         let info = &pending.share.info;
-        if self.tree.node(&pending.id).is_some() {
+        if self.tree.contains(&pending.id) {
             self.tell(&pending, Verdict::Known);
         } else if self.is_recent(&info.parent) || self.extends_best(&pending) {
             self.link(pending, now);
-        } else if info.is_genesis()
-            || self.tree.node(&info.parent).is_some()
-            || self.unverified.contains_id(&info.parent)
-        {
+        } else if info.is_genesis() || self.tree.contains(&info.parent) || self.unverified.contains_id(&info.parent) {
             // Rule 6 comes first: a claim that names no Bitcoin block we know of takes no place from those that do.
             let anchor = pending.share.header.prev_blockhash;
             match self.tree.anchor(&anchor) {
@@ -308,7 +305,7 @@ impl Sharechain {
         if self.tree.is_empty() {
             return *parent == ShareId::ZERO;
         }
-        let Some(node) = self.tree.node(parent) else { return false };
+        let Some(node) = self.tree.get(parent) else { return false };
         let height = node.share.info.share_height.0;
         let tip_height = self.tree.tip().map_or(0, |tip| tip.share.info.share_height.0);
         self.tree.is_main(node) && tip_height.saturating_sub(height) <= UNCLE_DEPTH_MAX
@@ -316,7 +313,7 @@ impl Sharechain {
 
     /// Whether a share extends a valid branch to a better one than the tip's.
     fn extends_best(&self, pending: &PendingShare) -> bool {
-        self.tree.node(&pending.share.info.parent).is_some() && self.claims_more(pending)
+        self.tree.contains(&pending.share.info.parent) && self.claims_more(pending)
     }
 
     /// Whether a share would be the tip if all that it claims is true.
@@ -346,7 +343,7 @@ impl Sharechain {
     fn take_uncle(&mut self, need: &Need) -> Option<PendingShare> {
         let Need::Share(id) = need else { return None };
         let can_be_checked = |digest: &ShareDigest| {
-            self.unverified.get(digest).is_some_and(|uncle| self.tree.node(&uncle.share.info.parent).is_some())
+            self.unverified.get(digest).is_some_and(|uncle| self.tree.contains(&uncle.share.info.parent))
         };
         let digest = self.unverified.with_id(id).into_iter().find(can_be_checked)?;
         self.unverified.take(&digest)
@@ -413,7 +410,7 @@ impl Sharechain {
         for pending in &branch {
             self.grown.remove(&(pending.rank(), pending.digest));
         }
-        let is_joined = |pending: &PendingShare| self.tree.node(&pending.share.info.parent).is_some();
+        let is_joined = |pending: &PendingShare| self.tree.contains(&pending.share.info.parent);
         if branch.iter().any(is_joined) || !branch.iter().any(|pending| pending.share.info.is_genesis()) {
             self.promote_joined(branch, now);
         } else if self.unverified.is_worth_checking(&branch) {
@@ -431,7 +428,7 @@ impl Sharechain {
             if self.unverified.take(&pending.digest).is_none() {
                 continue;
             }
-            if self.tree.node(&parent).is_some() {
+            if self.tree.contains(&parent) {
                 self.link(pending, now);
             } else {
                 self.hold(pending, Wait::For(Need::Share(parent)));

@@ -149,7 +149,7 @@ pub(super) fn block_height_min(tree: &Tree, parent: Option<&LinkedShare>) -> Blo
 /// Rule 7: uncles.
 pub(super) fn check_uncles(tree: &Tree, share: &Share) -> Result<(), Failure> {
     for id in &share.info.uncles {
-        let uncle = tree.node(id).ok_or(Failure::Missing(Need::Share(*id)))?;
+        let uncle = tree.get(id).ok_or(Failure::Missing(Need::Share(*id)))?;
         check_uncle(tree, share, uncle)?;
     }
     Ok(())

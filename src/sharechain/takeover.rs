@@ -59,15 +59,15 @@ impl Sharechain {
     /// be checked on ours.
     fn regrown(&self, theirs: &Tree, now: UnixTime) -> Option<Tree> {
         let tip = theirs.tip()?;
-        let held = theirs.ancestry(&tip.id).find_map(|node| Some((node, self.tree.node(&node.id)?)));
+        let held = theirs.ancestry(&tip.id).find_map(|node| Some((node, self.tree.get(&node.id)?)));
         // A base may have a copy of our share with other facts.
         held.filter(|(theirs, ours)| theirs.share.digest() == ours.share.digest())?;
         let mut grown = self.tree.snapshot();
-        for node in oldest_first(theirs.nodes().filter(|node| self.tree.node(&node.id).is_none())) {
+        for node in oldest_first(theirs.shares().filter(|node| !self.tree.contains(&node.id))) {
             // What is refused here leaves their tip without its ancestors.
             let _ = grown.link(Arc::clone(&node.share), node.work, now, Depth::Full);
         }
-        grown.node(&tip.id).is_some().then_some(grown)
+        grown.contains(&tip.id).then_some(grown)
     }
 
     /// Height of the newest Bitcoin block known.
@@ -101,9 +101,9 @@ impl Sharechain {
     fn join(&mut self, grown: &Tree) -> Vec<(ShareId, ShareDigest)> {
         grown.anchors().for_each(|anchor| self.tree.add_anchor(anchor.clone()));
         let mut linked = Vec::new();
-        for node in oldest_first(grown.nodes()) {
+        for node in oldest_first(grown.shares()) {
             // Without its parent it was pruned meanwhile: as old as that it is no use.
-            if self.tree.node(&node.id).is_none() && self.tree.node(&node.share.info.parent).is_some() {
+            if !self.tree.contains(&node.id) && self.tree.contains(&node.share.info.parent) {
                 self.tree.restore(Arc::clone(&node.share), node.verified);
                 linked.push((node.id, node.share.digest()));
             }
@@ -117,8 +117,8 @@ impl Sharechain {
         if let (Some(old), Some(new)) = (left.tip(), self.tree.tip()) {
             self.effects.push(Effect::Replaced { old: old.id, new: new.id, depth: left.len() });
         }
-        self.effects.extend(left.nodes().map(|node| Effect::Unlinked(node.id)));
-        oldest_first(self.tree.nodes()).into_iter().map(|node| (node.id, node.share.digest())).collect()
+        self.effects.extend(left.shares().map(|node| Effect::Unlinked(node.id)));
+        oldest_first(self.tree.shares()).into_iter().map(|node| (node.id, node.share.digest())).collect()
     }
 }
 

@@ -46,7 +46,7 @@ pub enum Depth {
 pub struct Tree {
     params: Arc<ChainParams>,
     chain_id: ChainId,
-    nodes: HashMap<ShareId, LinkedShare>,
+    shares: HashMap<ShareId, LinkedShare>,
     children: HashMap<ShareId, Vec<ShareId>>,
     anchors: HashMap<BlockHash, Anchor>,
     window: Window,
@@ -64,7 +64,7 @@ impl EntrySource for HashMap<ShareId, LinkedShare> {
 
 impl EntrySource for Tree {
     fn entry(&self, id: &ShareId) -> Option<&WindowEntry> {
-        self.nodes.entry(id)
+        self.shares.entry(id)
     }
 }
 
@@ -75,7 +75,7 @@ impl Tree {
         Self {
             params,
             chain_id,
-            nodes: HashMap::new(),
+            shares: HashMap::new(),
             children: HashMap::new(),
             anchors: HashMap::new(),
             window,
@@ -89,7 +89,7 @@ impl Tree {
         Self {
             params: Arc::clone(&self.params),
             chain_id: self.chain_id,
-            nodes: self.nodes.clone(),
+            shares: self.shares.clone(),
             children: self.children.clone(),
             anchors: self.anchors.clone(),
             window: Window::new(&self.params),
@@ -114,23 +114,28 @@ impl Tree {
     }
 
     /// A share that is held.
-    pub fn node(&self, id: &ShareId) -> Option<&LinkedShare> {
-        self.nodes.get(id)
+    pub fn get(&self, id: &ShareId) -> Option<&LinkedShare> {
+        self.shares.get(id)
+    }
+
+    /// Whether a share is held.
+    pub fn contains(&self, id: &ShareId) -> bool {
+        self.shares.contains_key(id)
     }
 
     /// Shares held.
     pub fn len(&self) -> usize {
-        self.nodes.len()
+        self.shares.len()
     }
 
     /// Whether no share is held.
     pub fn is_empty(&self) -> bool {
-        self.nodes.is_empty()
+        self.shares.is_empty()
     }
 
     /// All shares held, in no order.
-    pub fn nodes(&self) -> impl Iterator<Item = &LinkedShare> {
-        self.nodes.values()
+    pub fn shares(&self) -> impl Iterator<Item = &LinkedShare> {
+        self.shares.values()
     }
 
     /// All Bitcoin blocks known, in no order.
@@ -140,7 +145,7 @@ impl Tree {
 
     /// The share with most chain work.
     pub fn tip(&self) -> Option<&LinkedShare> {
-        self.nodes.get(self.main.last()?)
+        self.shares.get(self.main.last()?)
     }
 
     /// The tip's ancestors that are held, oldest first, and the tip.
@@ -160,12 +165,12 @@ impl Tree {
 
     /// A share and its ancestors, newest first, as far as they are held.
     pub fn ancestry<'a>(&'a self, from: &ShareId) -> impl Iterator<Item = &'a LinkedShare> {
-        std::iter::successors(self.node(from), |node| self.node(&node.share.info.parent))
+        std::iter::successors(self.get(from), |node| self.get(&node.share.info.parent))
     }
 
     /// The shares built directly on one, in order of their coming.
     pub fn children<'a>(&'a self, id: &ShareId) -> impl Iterator<Item = &'a LinkedShare> {
-        self.children.get(id).into_iter().flatten().filter_map(|child| self.node(child))
+        self.children.get(id).into_iter().flatten().filter_map(|child| self.get(child))
     }
 
     /// What the retarget looks at: a share and its ancestors, at most a retarget window.
@@ -173,7 +178,7 @@ impl Tree {
     /// `None` if history is pruned so near below that one of them, or an uncle they name, is not held.
     pub fn retarget_samples(&self, from: &ShareId) -> Option<Vec<RetargetSample>> {
         let window = self.params.retarget_window;
-        let all = window.min(self.node(from)?.share.info.share_height.0.saturating_add(1)) as usize;
+        let all = window.min(self.get(from)?.share.info.share_height.0.saturating_add(1)) as usize;
         let retarget_samples: Vec<RetargetSample> =
             self.ancestry(from).take(all).map_while(LinkedShare::pace).collect();
         (retarget_samples.len() == all).then_some(retarget_samples)
@@ -200,7 +205,7 @@ impl Tree {
         value: Sats,
         finder: PayoutScript,
     ) -> Result<Vec<Payout>, WindowError> {
-        self.window.move_to(parent, bits, &self.nodes)?;
+        self.window.move_to(parent, bits, &self.shares)?;
         Ok(self.window.payouts(value, finder))
     }
 
@@ -209,7 +214,7 @@ impl Tree {
     /// # Errors
     /// The window below the parent is not held.
     pub fn window(&mut self, parent: ShareId, bits: Bits) -> Result<&Window, WindowError> {
-        self.window.move_to(parent, bits, &self.nodes)?;
+        self.window.move_to(parent, bits, &self.shares)?;
         Ok(&self.window)
     }
 
@@ -220,8 +225,8 @@ impl Tree {
     pub fn link(&mut self, share: Arc<Share>, work: Work, now: UnixTime, depth: Depth) -> Result<bool, Failure> {
         let id = share.id();
         let base = depth == Depth::Base;
-        let parent = self.nodes.get(&share.info.parent);
-        let rooted = share.info.is_genesis() || (base && self.nodes.is_empty());
+        let parent = self.shares.get(&share.info.parent);
+        let rooted = share.info.is_genesis() || (base && self.shares.is_empty());
         if parent.is_none() && !rooted {
             return Err(Failure::Missing(Need::Share(share.info.parent)));
         }
@@ -230,7 +235,7 @@ impl Tree {
         let anchor = rules::check_anchor(self, &share, parent)?;
         rules::check_due(&share, anchor, now)?;
         // The base's first shares name uncles older than all that is held: nothing can be said of those.
-        let uncles_held = share.info.uncles.iter().all(|uncle| self.nodes.contains_key(uncle));
+        let uncles_held = share.info.uncles.iter().all(|uncle| self.shares.contains_key(uncle));
         if uncles_held || !base {
             rules::check_uncles(self, &share)?;
         }
@@ -241,9 +246,9 @@ impl Tree {
     /// Rule 8; false where the window is not held and need not be.
     fn verify(&mut self, share: &Share, depth: Depth) -> Result<bool, Failure> {
         let bits = Bits(share.header.bits.to_consensus());
-        let parent = self.nodes.get(&share.info.parent);
+        let parent = self.shares.get(&share.info.parent);
         let may_hold = parent.is_none_or(|parent| parent.reach.may_hold(&self.window, bits));
-        if !may_hold || self.window.move_to(share.info.parent, bits, &self.nodes).is_err() {
+        if !may_hold || self.window.move_to(share.info.parent, bits, &self.shares).is_err() {
             return if depth == Depth::Base { Ok(false) } else { Err(Failure::Unverifiable) };
         }
         verify::check_payouts(self.params.network, &self.chain_id, share, &self.window).map(|()| true)
@@ -257,16 +262,16 @@ impl Tree {
     }
 
     fn insert(&mut self, id: ShareId, share: Arc<Share>, work: Work, verified: bool) -> bool {
-        if self.nodes.contains_key(&id) {
+        if self.shares.contains_key(&id) {
             // Twice among its parent's children it would be named as an uncle twice.
             return false;
         }
         let entry = self.window_entry(id, &share, work);
         let is_tip = self.tip().is_none_or(|tip| share.info.is_better_than(&id, &tip.share.info, &tip.id));
-        let parent = self.node(&share.info.parent).map(|parent| parent.reach);
+        let parent = self.get(&share.info.parent).map(|parent| parent.reach);
         let reach = WindowReach::new(entry.as_deref(), parent, share.info.is_genesis());
         self.children.entry(share.info.parent).or_default().push(id);
-        self.nodes.insert(id, LinkedShare { id, share, work, verified, entry, reach });
+        self.shares.insert(id, LinkedShare { id, share, work, verified, entry, reach });
         if is_tip {
             self.set_tip(id);
         }
@@ -278,7 +283,7 @@ impl Tree {
             .info
             .uncles
             .iter()
-            .map(|uncle| self.node(uncle).map(|uncle| (uncle.share.info.payout_script, uncle.work)))
+            .map(|uncle| self.get(uncle).map(|uncle| (uncle.share.info.payout_script, uncle.work)))
             .collect();
         Some(Arc::new(WindowEntry::new(id, share.info.parent, share.info.payout_script, work, uncles?.into_iter())))
     }
@@ -288,12 +293,12 @@ impl Tree {
         let mut branch = Vec::new();
         let mut at = tip;
         let mut root_height = 0;
-        while let Some(node) = self.nodes.get(&at).filter(|node| !self.is_main(node)) {
+        while let Some(node) = self.shares.get(&at).filter(|node| !self.is_main(node)) {
             branch.push(at);
             root_height = node.share.info.share_height.0;
             at = node.share.info.parent;
         }
-        match self.nodes.get(&at).and_then(|fork| fork.share.info.share_height.0.checked_sub(self.main_start)) {
+        match self.shares.get(&at).and_then(|fork| fork.share.info.share_height.0.checked_sub(self.main_start)) {
             Some(fork) => self.main.truncate((fork as usize).saturating_add(1)),
             None => {
                 self.main.clear();
@@ -315,9 +320,9 @@ impl Tree {
         let Some(tip) = self.tip() else { return Default::default() };
         let oldest = tip.share.info.share_height.0.saturating_sub(self.params.shares_kept().saturating_sub(1));
         let shares: Vec<ShareId> =
-            self.nodes.values().filter(|node| node.share.info.share_height.0 < oldest).map(|node| node.id).collect();
+            self.shares.values().filter(|node| node.share.info.share_height.0 < oldest).map(|node| node.id).collect();
         for id in &shares {
-            if let Some(node) = self.nodes.remove(id) {
+            if let Some(node) = self.shares.remove(id) {
                 self.children.remove(&node.share.info.parent);
             }
         }
@@ -329,7 +334,7 @@ impl Tree {
     }
 
     fn prune_anchors(&mut self, needed: &HashSet<BlockHash>) -> Vec<BlockHash> {
-        let used: HashSet<BlockHash> = self.nodes.values().map(|node| node.share.header.prev_blockhash).collect();
+        let used: HashSet<BlockHash> = self.shares.values().map(|node| node.share.header.prev_blockhash).collect();
         // The newest ones may be about to be used.
         let newest = self.anchors.values().map(|anchor| anchor.height).max().unwrap_or_default();
         let old: Vec<BlockHash> = self

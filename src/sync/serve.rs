@@ -15,7 +15,7 @@ const LOCATOR_DENSE: usize = 10;
 pub fn status(tree: &Tree, clock: UnixTime, agent: Agent) -> PeerStatus {
     let tip = tree.tip();
     let height_of = |id: Option<&ShareId>| {
-        id.and_then(|id| tree.node(id)).map(|node| node.share.info.share_height).unwrap_or_default()
+        id.and_then(|id| tree.get(id)).map(|node| node.share.info.share_height).unwrap_or_default()
     };
     PeerStatus {
         chain_id: *tree.chain_id(),
@@ -49,14 +49,14 @@ pub fn locator_of(chain: &[ShareId]) -> Vec<ShareId> {
 
 /// Purpose comes on our chain after the first share of a locator that is on it.
 pub fn inventory(tree: &Tree, locator: &Locator) -> Response {
-    let common = locator.iter().filter_map(|id| tree.node(id)).find(|node| tree.is_main(node));
+    let common = locator.iter().filter_map(|id| tree.get(id)).find(|node| tree.is_main(node));
     let chain = tree.main_chain();
-    let oldest = chain.first().and_then(|id| tree.node(id)).map(|node| node.share.info.share_height.0).unwrap_or(0);
+    let oldest = chain.first().and_then(|id| tree.get(id)).map(|node| node.share.info.share_height.0).unwrap_or(0);
     let start = common.map_or(oldest, |node| node.share.info.share_height.0.saturating_add(1));
     let mut ids = Vec::new();
     let mut more = false;
     for id in chain.iter().skip(start.saturating_sub(oldest) as usize) {
-        let Some(node) = tree.node(id) else { break };
+        let Some(node) = tree.get(id) else { break };
         let with_uncles = uncles_held(tree, node, oldest).chain([*id]);
         ids.extend(with_uncles);
         if ids.len() > INVENTORY_MAX {
@@ -67,7 +67,7 @@ pub fn inventory(tree: &Tree, locator: &Locator) -> Response {
     // A share goes on the same page as the uncles it names, or on the next.
     while ids.len() > INVENTORY_MAX {
         ids.pop();
-        while ids.last().is_some_and(|id| tree.node(id).is_none_or(|node| !tree.is_main(node))) {
+        while ids.last().is_some_and(|id| tree.get(id).is_none_or(|node| !tree.is_main(node))) {
             ids.pop();
         }
     }
@@ -82,11 +82,11 @@ pub fn inventory(tree: &Tree, locator: &Locator) -> Response {
 /// The uncles that a share names, as far as whoever starts with our oldest share can link them.
 fn uncles_held<'a>(tree: &'a Tree, node: &'a LinkedShare, oldest: u32) -> impl Iterator<Item = ShareId> + 'a {
     let links = move |uncle: &&LinkedShare| uncle.share.info.share_height.0 > oldest;
-    node.share.info.uncles.iter().filter_map(|id| tree.node(id)).filter(links).map(|uncle| uncle.id)
+    node.share.info.uncles.iter().filter_map(|id| tree.get(id)).filter(links).map(|uncle| uncle.id)
 }
 
 /// Those of the shares asked for that we hold.
 pub fn shares(tree: &Tree, ids: &[ShareId]) -> Response {
-    let held = ids.iter().filter_map(|id| tree.node(id)).map(|node| Arc::clone(&node.share));
+    let held = ids.iter().filter_map(|id| tree.get(id)).map(|node| Arc::clone(&node.share));
     Response::Shares(List::<Arc<Share>, _>::first_of(held))
 }

@@ -22,7 +22,7 @@ pub trait ChainView {
 
 impl ChainView for Tree {
     fn holds(&self, id: &ShareId) -> bool {
-        self.node(id).is_some()
+        self.contains(id)
     }
 
     fn tip(&self) -> Option<(ShareId, Work)> {
@@ -34,7 +34,7 @@ impl ChainView for Tree {
     }
 
     fn below_tip(&self, id: &ShareId) -> Option<u32> {
-        let node = self.node(id).filter(|node| self.is_main(node))?;
+        let node = self.get(id).filter(|node| self.is_main(node))?;
         let tip = self.tip()?;
         tip.share.info.share_height.0.checked_sub(node.share.info.share_height.0)
     }

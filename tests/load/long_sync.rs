@@ -146,7 +146,7 @@ fn a_chain_of_full_length_is_taken_in_seconds() {
     let adopted = Effect::CandidateJudged { id: CandidateId(1), outcome: CandidateOutcome::Adopted };
     assert!(effects.contains(&adopted));
     assert_eq!(ours.tree().tip().unwrap().id, theirs.tree().tip().unwrap().id);
-    let verified = ours.tree().nodes().filter(|node| node.verified).count();
+    let verified = ours.tree().shares().filter(|node| node.verified).count();
     assert!(verified >= window as usize);
     let base = at[window as usize - 1];
     println!("{kept} shares in {took:?}: the base's {window} in {base:?}, {} bytes each", bytes / i64::from(kept));

@@ -25,7 +25,7 @@ fn chain(len: u32, miner: u8, period_s: u32) -> Kit {
 }
 
 fn main_shares(kit: &Kit) -> Vec<Arc<Share>> {
-    kit.chain.tree().main_chain().iter().map(|id| Arc::clone(&kit.chain.tree().node(id).unwrap().share)).collect()
+    kit.chain.tree().main_chain().iter().map(|id| Arc::clone(&kit.chain.tree().get(id).unwrap().share)).collect()
 }
 
 /// A tree built from the newest `kept` shares of a chain only.
@@ -50,7 +50,7 @@ fn a_newcomer_takes_a_pruned_chain_with_a_whole_verified_window() {
     let kept = theirs.chain.tree().params().shares_kept() as usize;
     let tree = from_pruned(&theirs, kept);
     assert_eq!(tree.tip().unwrap().id, theirs.tip());
-    let verified = tree.nodes().filter(|node| node.verified).count();
+    let verified = tree.shares().filter(|node| node.verified).count();
     assert!(verified >= 20 && verified < kept, "{verified} of {kept}");
     assert!(adopts(empty().chain.tree(), &tree, BlockHeight(100)), "whatever its age");
     // Window and window again are needed: with less nothing is proven.
@@ -70,7 +70,7 @@ fn windows_that_are_not_held_are_known_without_walking() {
         for id in tree.main_chain().to_vec() {
             for bits in [BITS, Bits(0x1f7f_ffff), Bits(0)] {
                 let window = Window::new(tree.params());
-                let expected = tree.node(&id).unwrap().may_hold_window(&window, bits);
+                let expected = tree.get(&id).unwrap().may_hold_window(&window, bits);
                 let mut walked = window;
                 let is_held = walked.move_to(id, bits, &tree).is_ok();
                 assert_eq!(is_held, expected, "{id} {bits:?}");

@@ -13,7 +13,7 @@ use crate::units::{UnixTime, Work};
 
 fn main_shares(kit: &Kit) -> Vec<Share> {
     let tree = kit.chain.tree();
-    tree.main_chain().iter().map(|id| (*tree.node(id).unwrap().share).clone()).collect()
+    tree.main_chain().iter().map(|id| (*tree.get(id).unwrap().share).clone()).collect()
 }
 
 /// A node with this history.
@@ -54,7 +54,7 @@ fn fork() -> Fork {
             twins.sort_by_key(Share::id);
             let (stale, second) = (twins.pop()?, twins.pop()?);
             theirs.now = theirs.now.plus(30);
-            let first = (*theirs.chain.tree().node(&first)?.share).clone();
+            let first = (*theirs.chain.tree().get(&first)?.share).clone();
             ours.now = theirs.now;
             (second.id() > ours.tip()).then_some(Fork { ours, theirs, first, second, stale })
         })
@@ -283,7 +283,7 @@ fn bush(lcg: &mut Lcg) -> Vec<Share> {
         kit.now = kit.now.plus(lcg.below(20) as u32);
         let newest = all.len().saturating_sub(1 + lcg.below(6));
         let parent = all.get(newest).map_or(ShareId::ZERO, Share::id);
-        if parent != ShareId::ZERO && kit.chain.tree().node(&parent).is_none() {
+        if parent != ShareId::ZERO && !kit.chain.tree().contains(&parent) {
             continue;
         }
         let share = kit.on(&parent);

@@ -22,7 +22,7 @@ fn outcomes(effects: &[Effect]) -> Vec<(CandidateId, CandidateOutcome)> {
 }
 
 fn main_shares(kit: &Kit) -> Vec<Arc<Share>> {
-    kit.chain.tree().main_chain().iter().map(|id| Arc::clone(&kit.chain.tree().node(id).unwrap().share)).collect()
+    kit.chain.tree().main_chain().iter().map(|id| Arc::clone(&kit.chain.tree().get(id).unwrap().share)).collect()
 }
 
 fn chain(len: u32, miner: u8) -> Kit {

@@ -52,7 +52,7 @@ fn mine(kit: &mut Kit, shares: u32, miner: u8, period_s: u32) {
 type Chain = Vec<Arc<Share>>;
 
 fn main_chain(kit: &Kit) -> Chain {
-    kit.chain.tree().main_chain().iter().map(|id| Arc::clone(&kit.chain.tree().node(id).unwrap().share)).collect()
+    kit.chain.tree().main_chain().iter().map(|id| Arc::clone(&kit.chain.tree().get(id).unwrap().share)).collect()
 }
 
 /// Another node with the first `len` shares of a chain.
@@ -89,7 +89,7 @@ fn chains(rng: &mut Rng, young: bool) -> Vec<Chain> {
 /// Offers a chain as the planner does: what follows what we have, candidate; or, as gossip does, share by share.
 fn offer(kit: &mut Kit, chain: &Chain, number: u64, way: usize) {
     let tree = kit.chain.tree();
-    let held = chain.iter().take_while(|share| tree.node(&share.id()).is_some()).count();
+    let held = chain.iter().take_while(|share| tree.contains(&share.id())).count();
     match way {
         0 => {
             for share in chain {

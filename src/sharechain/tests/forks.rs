@@ -9,7 +9,7 @@ use crate::units::{Sats, ShareHeight};
 
 /// All shares of a node, oldest first.
 fn shares(kit: &Kit) -> Vec<Share> {
-    let mut all: Vec<Share> = kit.chain.tree().nodes().map(|node| (*node.share).clone()).collect();
+    let mut all: Vec<Share> = kit.chain.tree().shares().map(|node| (*node.share).clone()).collect();
     all.sort_by_key(|share| (share.info.share_height, share.id()));
     all
 }
@@ -80,7 +80,7 @@ fn a_longer_branch_wins_and_the_shorter_gives_uncles() {
     other.miner = script(2);
     other.now = kit.now;
     other.extend(3);
-    assert_eq!(other.chain.tree().node(&fork).map(|node| other.chain.tree().is_main(node)), Some(true));
+    assert_eq!(other.chain.tree().get(&fork).map(|node| other.chain.tree().is_main(node)), Some(true));
     let branch: Vec<Share> = shares(&other).into_iter().skip(10).collect();
     kit.now = other.now;
     assert_eq!(kit.give(&branch[0]), Verdict::Accepted, "a sibling near the tip is checked at once");
@@ -160,8 +160,8 @@ fn pruning_keeps_what_windows_need_and_forgets_the_rest() {
     let (pruned, _) = kit.chain.tree_mut().prune();
     let tree = kit.chain.tree();
     assert_eq!(tree.main_chain().len(), 2 * 20 + 8 + 16);
-    assert!(pruned.len() > 60 && pruned.iter().all(|id| tree.node(id).is_none()));
-    let oldest = tree.nodes().map(|node| node.share.info.share_height).min().unwrap();
+    assert!(pruned.len() > 60 && pruned.iter().all(|id| !tree.contains(id)));
+    let oldest = tree.shares().map(|node| node.share.info.share_height).min().unwrap();
     assert_eq!(tree.main_at(oldest), tree.main_chain().first());
     assert_eq!(tree.main_at(ShareHeight(oldest.0 - 1)), None);
     kit.extend(100);

@@ -114,7 +114,7 @@ impl Kit {
         edit_payouts: impl FnOnce(&mut Vec<Payout>),
     ) -> Share {
         let tree = self.chain.tree_mut();
-        let facts = next_share_on(tree, tree.node(parent), self.now, self.miner, &CoinbaseTag::default());
+        let facts = next_share_on(tree, tree.get(parent), self.now, self.miner, &CoinbaseTag::default());
         let mut share = draft(&facts, &self.anchor, self.now.max(facts.min_time));
         edit(&mut share);
         let value = share.info.coinbase_value;

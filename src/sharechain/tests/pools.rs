@@ -20,7 +20,7 @@ fn an_unknown_parent_is_asked_for_and_then_both_are_taken() {
         .main_chain()
         .to_vec()
         .iter()
-        .map(|id| (*ahead.chain.tree().node(id).unwrap().share).clone())
+        .map(|id| (*ahead.chain.tree().get(id).unwrap().share).clone())
         .collect();
     for share in &all[..9] {
         assert_eq!(kit.give_at(share), Verdict::Accepted);
@@ -54,7 +54,7 @@ fn a_mutant_that_waits_does_not_shadow_the_true_share() {
     let parent = ahead.next();
     let mut kit = Kit::with_chain(0);
     for id in ahead.chain.tree().main_chain().to_vec() {
-        kit.give_at(&(*ahead.chain.tree().node(&id).unwrap().share).clone());
+        kit.give_at(&(*ahead.chain.tree().get(&id).unwrap().share).clone());
     }
     ahead.give(&parent);
     ahead.now = ahead.now.plus(30);
@@ -81,7 +81,7 @@ fn a_second_genesis_is_looked_at_only_with_more_work() {
         .main_chain()
         .to_vec()
         .iter()
-        .map(|id| (*theirs.chain.tree().node(id).unwrap().share).clone())
+        .map(|id| (*theirs.chain.tree().get(id).unwrap().share).clone())
         .collect();
     ours.now = theirs.now;
     for share in &branch[..30] {
@@ -111,7 +111,7 @@ fn a_young_chain_gives_way_to_an_older_one_with_more_work() {
     let mut last = Verdict::Unverified;
     let ids = theirs.chain.tree().main_chain().to_vec();
     for id in &ids {
-        last = ours.give(&(*theirs.chain.tree().node(id).unwrap().share).clone());
+        last = ours.give(&(*theirs.chain.tree().get(id).unwrap().share).clone());
     }
     // Compared over as many shares as both have; ours has three of two hashes each.
     assert_eq!(last, Verdict::Accepted);
@@ -125,7 +125,7 @@ fn a_branch_off_the_main_chain_long_ago_waits_for_more_work() {
     let genesis = kit.tip();
     let old_child = kit.on(&genesis);
     let mut longer = Kit::with_chain(0);
-    longer.give_at(&(*kit.chain.tree().node(&genesis).unwrap().share).clone());
+    longer.give_at(&(*kit.chain.tree().get(&genesis).unwrap().share).clone());
     kit.extend(UNCLE_DEPTH_MAX);
     assert_eq!(kit.give(&kit_variant(&mut longer, &genesis, 3)), Verdict::Accepted, "the last one near enough");
     kit.extend(1);

@@ -82,7 +82,7 @@ fn rule_5_time_is_after_the_median_and_not_far_before_the_parent() {
     // Ten shares, thirty seconds candidate: the median of the last ten is the sixth, element 5 of 0..10.
     let kit = Kit::with_chain(10);
     let times: Vec<u32> =
-        kit.chain.tree().main_chain().iter().map(|id| kit.chain.tree().node(id).unwrap().share.header.time).collect();
+        kit.chain.tree().main_chain().iter().map(|id| kit.chain.tree().get(id).unwrap().share.header.time).collect();
     let median = times[5];
     assert_breaks(&verdict(|share| share.header.time = median), Rule::Time);
     assert_eq!(verdict(|share| share.header.time = median + 1), Verdict::Accepted);

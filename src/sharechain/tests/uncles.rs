@@ -67,7 +67,7 @@ fn an_uncle_is_named_up_to_three_heights_below() {
 fn an_uncle_is_no_ancestor_no_sibling_and_named_once() {
     let (mut kit, stale) = with_stale();
     let tip = kit.tip();
-    let grandparent = kit.chain.tree().node(&tip).unwrap().share.info.parent;
+    let grandparent = kit.chain.tree().get(&tip).unwrap().share.info.parent;
     let share = naming(&mut kit, &tip, vec![grandparent]);
     assert_breaks(&kit.give(&share), Rule::Uncles);
     // A sibling as uncle would dominate honest mining.
@@ -86,7 +86,7 @@ fn an_uncle_descends_from_an_ancestor() {
     // A child of the stale share: its parent is no ancestor of the main chain.
     let mut other = Kit::with_chain(0);
     for id in kit.chain.tree().main_chain().to_vec() {
-        let share = (*kit.chain.tree().node(&id).unwrap().share).clone();
+        let share = (*kit.chain.tree().get(&id).unwrap().share).clone();
         if share.info.parent != stale.info.parent {
             assert_eq!(other.give_at(&share), Verdict::Accepted);
         }
@@ -101,7 +101,7 @@ fn an_uncle_descends_from_an_ancestor() {
     let share = naming(&mut kit, &tip, vec![child.id()]);
     // It was not looked at, for its branch claims no more work; now that it is named, it is.
     assert_breaks(&kit.give(&share), Rule::Uncles);
-    assert!(kit.chain.tree().node(&child.id()).is_some());
+    assert!(kit.chain.tree().contains(&child.id()));
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn a_share_waits_for_an_unknown_uncle() {
     let nephew = with.next();
     let mut kit = Kit::new();
     for id in with.chain.tree().main_chain().to_vec() {
-        let share = (*with.chain.tree().node(&id).unwrap().share).clone();
+        let share = (*with.chain.tree().get(&id).unwrap().share).clone();
         assert_eq!(kit.give_at(&share), Verdict::Accepted);
     }
     kit.now = with.now;

@@ -35,7 +35,7 @@ fn a_newcomer_takes_a_whole_chain() {
     world.run_until(10, |world| world.tip() == tip(&theirs));
     assert_eq!(world.sync.state(), SyncState::Synced);
     assert_eq!(world.chain.tree().len(), 50);
-    assert!(world.chain.tree().nodes().all(|node| node.verified));
+    assert!(world.chain.tree().shares().all(|node| node.verified));
     assert!(world.offences.is_empty(), "{:?}", world.offences);
 }
 
@@ -50,7 +50,7 @@ fn a_newcomer_takes_a_chain_that_was_pruned_long_ago() {
     world.run_until(10, |world| world.tip() == tip(&theirs));
     assert_eq!(world.sync.state(), SyncState::Synced);
     assert_eq!(world.chain.tree().len(), kept);
-    let unverified = world.chain.tree().nodes().filter(|node| !node.verified).count();
+    let unverified = world.chain.tree().shares().filter(|node| !node.verified).count();
     assert!(unverified <= params().payout_window as usize + 4, "{unverified} shares of the base");
     // Purpose is built on it is judged as any other share.
     let mut theirs = theirs;
@@ -289,7 +289,7 @@ fn a_stale_share_of_the_losing_side_comes_to_the_others_when_it_is_named() {
     let stale = tip(&losing);
     winning.chain.tree().anchors().for_each(|anchor| losing.chain.tree_mut().add_anchor(anchor.clone()));
     for id in &winning.chain.tree().main_chain()[30..] {
-        let share = (*winning.chain.tree().node(id).unwrap().share).clone();
+        let share = (*winning.chain.tree().get(id).unwrap().share).clone();
         assert_eq!(losing.give_at(&share), Verdict::Accepted);
     }
     assert_eq!(tip(&losing), tip(&winning));
@@ -304,7 +304,7 @@ fn a_stale_share_of_the_losing_side_comes_to_the_others_when_it_is_named() {
         world.connect(1, Remote { tree: before.tree.snapshot(), manner: Manner::Honest });
         world.run(2);
         assert_eq!(world.sync.state(), SyncState::Synced);
-        assert!(world.chain.tree().node(&stale).is_none());
+        assert!(!world.chain.tree().contains(&stale));
         world.peers.insert(1, Remote::new(&losing, Manner::Honest));
         if has_reported {
             let effects = world.chain.receive(Arc::clone(&nephew), Source::Fetch(PeerHandle(1)), world.now);
@@ -314,7 +314,7 @@ fn a_stale_share_of_the_losing_side_comes_to_the_others_when_it_is_named() {
             world.run_until(61, |world| world.tip() == nephew.id());
         }
         assert_eq!(world.tip(), nephew.id(), "heard: {has_reported}");
-        assert!(world.chain.tree().node(&stale).is_some());
+        assert!(world.chain.tree().contains(&stale));
     }
 }
 
@@ -408,7 +408,7 @@ fn a_newcomer_takes_a_pruned_chain_of_full_length() {
     let mut world = World::new(Sharechain::new(Kit::with(standard.clone()).chain.tree().snapshot()), theirs.now, 1);
     world.connect(1, Remote::new(&theirs, Manner::Honest));
     world.run_until(10, |world| world.tip() == tip(&theirs));
-    let verified = world.chain.tree().nodes().filter(|node| node.verified).count();
+    let verified = world.chain.tree().shares().filter(|node| node.verified).count();
     assert_eq!(world.chain.tree().len(), kept as usize);
     assert!(verified >= standard.payout_window as usize, "{verified} verified");
     assert!(world.requests < 80, "{} requests", world.requests);

@@ -61,10 +61,10 @@ fn uncles_come_before_the_share_that_names_them() {
     // An uncle built on what the asker does not get is left out.
     let mut whole = copy(&kit, 0);
     for id in &kit.chain.tree().main_chain()[29..] {
-        let node = kit.chain.tree().node(id).unwrap();
+        let node = kit.chain.tree().get(id).unwrap();
         whole.chain.tree_mut().restore(std::sync::Arc::clone(&node.share), false);
     }
-    let uncle_share = std::sync::Arc::clone(&kit.chain.tree().node(&uncle).unwrap().share);
+    let uncle_share = std::sync::Arc::clone(&kit.chain.tree().get(&uncle).unwrap().share);
     whole.chain.tree_mut().restore(uncle_share, false);
     assert_eq!(list(&whole, &[]).2, [best, nephew.id]);
 }

@@ -95,7 +95,7 @@ pub fn copy(of: &Kit, len: usize) -> Kit {
     let mut tree = Tree::new(Arc::clone(theirs.params()));
     theirs.anchors().for_each(|anchor| tree.add_anchor(anchor.clone()));
     for id in &theirs.main_chain()[..len] {
-        let node = theirs.node(id).unwrap();
+        let node = theirs.get(id).unwrap();
         tree.restore(Arc::clone(&node.share), node.verified);
     }
     let now = tree.tip().map_or(START.plus(60), |tip| tip.share.time());

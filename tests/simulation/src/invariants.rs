@@ -229,7 +229,7 @@ impl Checks {
         let tip = tree.tip().map_or(0, |tip| tip.share.info.share_height.0);
         let lost: Vec<ShareId> = self.acknowledged[host]
             .iter()
-            .filter(|id| tree.node(id).is_none())
+            .filter(|id| !tree.contains(id))
             .filter(|id| self.shares.get(id).is_none_or(|record| record.height + kept > tip))
             .copied()
             .collect();
@@ -237,7 +237,7 @@ impl Checks {
             let detail = format!("node {host} has lost {} committed shares, {id} for one", lost.len());
             self.violated(Invariant::Durability, now_ms, detail);
         }
-        self.acknowledged[host].retain(|id| tree.node(id).is_some());
+        self.acknowledged[host].retain(|id| tree.contains(id));
     }
 
     /// A node took a turn.
@@ -390,12 +390,12 @@ impl Simulation {
         let main: BTreeMap<u32, ShareId> = tree
             .main_chain()
             .iter()
-            .filter_map(|id| tree.node(id))
+            .filter_map(|id| tree.get(id))
             .map(|node| (node.share.info.share_height.0, node.id))
             .collect();
         let named: BTreeSet<ShareId> = main
             .values()
-            .filter_map(|id| tree.node(id))
+            .filter_map(|id| tree.get(id))
             .flat_map(|node| node.share.info.uncles.iter().copied())
             .collect();
         let mut left_out = Vec::new();

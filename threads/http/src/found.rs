@@ -182,7 +182,7 @@ impl Found {
     pub fn look_at(&mut self, tree: &Tree, our_script: &PayoutScript) {
         let network = tree.params().network;
         let mut new: Vec<FoundBlock> = tree
-            .nodes()
+            .shares()
             .filter(|node| is_block(node) && self.known.get(&node.id) != Some(&true))
             .map(|node| block_of(node, network, our_script))
             .filter(|block| self.known.contains_key(&block.id) || self.has_room_for(block))

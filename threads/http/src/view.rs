@@ -110,7 +110,7 @@ fn hashes_per_s(tree: &Tree, now: UnixTime) -> f64 {
     let earliest = now.minus(RATE_WINDOW_MAX_S);
     let (mut work, mut start) = (0.0, None);
     for (index, id) in tree.main_chain().iter().rev().enumerate() {
-        let (Some(node), Some(entry)) = (tree.node(id), tree.entry(id)) else { break };
+        let (Some(node), Some(entry)) = (tree.get(id), tree.entry(id)) else { break };
         if node.share.time() < earliest {
             start = Some(earliest);
             break;
@@ -120,7 +120,7 @@ fn hashes_per_s(tree: &Tree, now: UnixTime) -> f64 {
         if index + 1 == window || node.share.info.is_genesis() {
             break;
         }
-        let older_is_held = tree.node(&node.share.info.parent).is_some();
+        let older_is_held = tree.contains(&node.share.info.parent);
         if older_is_held {
             work += entry.work_with_uncles.0 as f64;
         }

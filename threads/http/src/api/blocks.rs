@@ -68,7 +68,7 @@ impl Block {
             time: block.time,
             height: facts.block_height,
             share_height: facts.share_height,
-            share_held: tree.node(&block.id).is_some(),
+            share_held: tree.contains(&block.id),
             miner: facts.miner,
             ours: facts.ours,
             value: facts.coinbase_value,

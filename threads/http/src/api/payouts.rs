@@ -111,7 +111,7 @@ fn move_to_next(view: &View, window: &mut Window) -> bool {
     // The tree is published less often than jobs: while it lacks the job's parent, its own tip is as near as it gets.
     let Some(tip) = view.tree().tip() else { return false };
     let bits = view.job().map_or(Bits(tip.share.header.bits.to_consensus()), |job| job.bits);
-    let parent = view.job().map(|job| job.info.parent).filter(|parent| view.tree().node(parent).is_some());
+    let parent = view.job().map(|job| job.info.parent).filter(|parent| view.tree().contains(parent));
     let parent = parent.unwrap_or(tip.id);
     window.move_to(parent, bits, view.tree()).is_ok()
 }

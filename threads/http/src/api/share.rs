@@ -107,7 +107,7 @@ impl InfoFields {
 fn named_by(node: &LinkedShare, tree: &Tree) -> Option<String> {
     let height = node.share.info.share_height.0;
     let nephews = (1..=UNCLE_DEPTH_MAX).filter_map(|above| tree.main_at(ShareHeight(height.checked_add(above)?)));
-    let names_it = |id: &&ShareId| tree.node(id).is_some_and(|nephew| nephew.share.info.uncles.contains(&node.id));
+    let names_it = |id: &&ShareId| tree.get(id).is_some_and(|nephew| nephew.share.info.uncles.contains(&node.id));
     nephews.into_iter().find(names_it).map(ShareId::to_string)
 }
 
@@ -122,7 +122,7 @@ impl ShareDocument {
     /// `None` if the share is not held.
     pub fn of(view: &View, window: &mut Window, id: &ShareId) -> Option<Self> {
         let tree = view.tree();
-        let node = tree.node(id)?;
+        let node = tree.get(id)?;
         let main_chain = tree.is_main(node);
         let bits = Bits(node.share.header.bits.to_consensus());
         let tip_height = tree.tip()?.share.info.share_height.0;

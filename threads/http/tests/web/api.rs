@@ -99,11 +99,12 @@ fn the_status_is_that_of_the_chain() {
     let drawn = status["tree_shares"].as_array().unwrap();
     assert!(drawn.iter().any(|share| share["main_chain"] == false));
     for share in drawn {
-        let node = tree.nodes().find(|node| share["hash"] == node.id.to_string()).unwrap();
+        let node = tree.shares().find(|node| share["hash"] == node.id.to_string()).unwrap();
         assert_eq!(share["prev_share_hash"], node.share.info.parent.to_string());
         assert_eq!(share["main_chain"], tree.is_main(node));
     }
-    let uncles = tree.nodes().filter(|node| tree.is_main(node)).flat_map(|node| node.share.info.uncles.clone()).count();
+    let uncles =
+        tree.shares().filter(|node| tree.is_main(node)).flat_map(|node| node.share.info.uncles.clone()).count();
     assert!(uncles > 0);
     assert_eq!(status["uncle_count"], uncles);
     assert_eq!(status["uncredited_count"], tree.len() - tree.main_chain().len() - uncles);
@@ -212,7 +213,7 @@ fn the_window_is_null_until_it_is_known() {
     let whole = node.recording.tree();
     let mut pruned = node.recording.tree_of_none();
     let newest = whole.main_chain().iter().rev().take(3).rev();
-    newest.for_each(|id| pruned.restore(Arc::clone(&whole.node(id).unwrap().share), false));
+    newest.for_each(|id| pruned.restore(Arc::clone(&whole.get(id).unwrap().share), false));
     node.publish(|chain| (chain.tree, chain.no_work) = (Arc::new(pruned), None));
     assert_eq!(node.json("/api/payouts")["window_shares"], Value::Null);
 }
@@ -247,7 +248,7 @@ fn each_share_has_the_payouts_that_the_model_came_to() {
 fn a_share_names_its_relatives() {
     let node = Node::start();
     let tree = node.recording.tree();
-    let nephew = tree.nodes().find(|node| tree.is_main(node) && !node.share.info.uncles.is_empty()).unwrap();
+    let nephew = tree.shares().find(|node| tree.is_main(node) && !node.share.info.uncles.is_empty()).unwrap();
     let shown = node.json(&format!("/api/share/{}", nephew.id));
     assert_eq!(shown["info"]["parent"], nephew.share.info.parent.to_string());
     let uncle = shown["info"]["uncles"][0].as_str().unwrap();

@@ -81,8 +81,8 @@ fn counters_count_at_once() {
     let tree = node.recording.tree();
     // Those that the main chain names, and all others beside it.
     let named: BTreeSet<ShareId> =
-        tree.main_chain().iter().flat_map(|id| tree.node(id).unwrap().share.info.uncles.clone()).collect();
-    let beside = tree.nodes().filter(|node| !tree.is_main(node));
+        tree.main_chain().iter().flat_map(|id| tree.get(id).unwrap().share.info.uncles.clone()).collect();
+    let beside = tree.shares().filter(|node| !tree.is_main(node));
     let (uncles, orphans): (Vec<ShareId>, Vec<ShareId>) = beside.map(|node| node.id).partition(|id| named.contains(id));
     assert!(!uncles.is_empty() && !orphans.is_empty() && uncles.len() != orphans.len(), "{uncles:?}, {orphans:?}");
     for (name, value) in [

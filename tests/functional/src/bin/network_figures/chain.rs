@@ -52,7 +52,7 @@ pub fn write(bitcoind: &Bitcoind, folder: &Path, shares: u32, end: UnixTime) {
             _ => None,
         });
         let id = tip.unwrap_or_else(|| panic!("share {number} is refused: {effects:?}"));
-        if let Some(node) = chain.tree().node(&id) {
+        if let Some(node) = chain.tree().get(&id) {
             batch.put_shares.push(StoredShare { id, share: Arc::clone(&node.share), verified: node.verified });
         }
         batch.tip = Some(id);

@@ -88,8 +88,8 @@ pub struct SideShares {
 impl SideShares {
     /// Counts them. Only uncles that are held count.
     pub fn of(tree: &Tree) -> Self {
-        let main = tree.main_chain().iter().filter_map(|id| tree.node(id));
-        let uncles = main.flat_map(|node| &node.share.info.uncles).filter(|uncle| tree.node(uncle).is_some()).count();
+        let main = tree.main_chain().iter().filter_map(|id| tree.get(id));
+        let uncles = main.flat_map(|node| &node.share.info.uncles).filter(|uncle| tree.contains(uncle)).count();
         let side = tree.len().saturating_sub(tree.main_chain().len());
         Self { uncles, uncredited: side.saturating_sub(uncles) }
     }
@@ -101,7 +101,7 @@ fn miner(node: &LinkedShare, tree: &Tree) -> String {
 
 /// Newest first.
 fn recent_shares(tree: &Tree) -> Vec<RecentShare> {
-    let newest = tree.main_chain().iter().rev().take(RECENT_SHARES).filter_map(|id| tree.node(id));
+    let newest = tree.main_chain().iter().rev().take(RECENT_SHARES).filter_map(|id| tree.get(id));
     let share = |node: &LinkedShare| RecentShare {
         hash: node.id.to_string(),
         miner: miner(node, tree),
@@ -124,7 +124,7 @@ fn tree_shares(tree: &Tree) -> Vec<TreeShare> {
     if below.is_none() && lowest > 0 {
         // The share below is pruned: the oldest one that is held is the root.
         roots = tree.main_chain().first().into_iter().copied().collect();
-        nodes.extend(roots.first().and_then(|root| tree.node(root)));
+        nodes.extend(roots.first().and_then(|root| tree.get(root)));
     }
     while let Some(parent) = roots.pop() {
         for child in tree.children(&parent) {

@@ -14,7 +14,7 @@ use crate::share::{ShareId, EXTRANONCE_LEN};
 use crate::sharechain::{Anchor, Rule};
 use crate::units::{Bits, BlockHeight, UnixTime};
 use crate::wire::{Frame as _, List};
-use crate::work::{Answer, Job, NoWork, Template};
+use crate::work::{Job, NoWork, Submit, Template};
 
 const START: UnixTime = UnixTime(1_700_000_000);
 
@@ -48,7 +48,7 @@ fn solve(job: &Arc<Job>, time: UnixTime, extranonce: u8) -> FoundShare {
     let extranonce = [extranonce; EXTRANONCE_LEN];
     (0..)
         .find_map(|nonce| {
-            let judged = job.judge(&Answer { extranonce, time: time.0, nonce, version: job.version });
+            let judged = job.hash_header(&Submit { extranonce, time: time.0, nonce, version: job.version });
             let found = FoundShare { job: Arc::clone(job), header: judged.header, hash: judged.hash, extranonce };
             job.share_target.is_met_by(&judged.hash).then_some(found)
         })

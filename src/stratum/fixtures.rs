@@ -10,7 +10,7 @@ use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::share::coinbase::Payout;
 use p2pool_core::share::{CoinbaseTag, PayoutScript, ShareId, EXTRANONCE_LEN};
 use p2pool_core::units::{Bits, BlockHeight, Sats, ShareHeight, UnixTime, Work};
-use p2pool_core::work::{make_job, Answer, Job, JobId, Judged, NextShare, Template};
+use p2pool_core::work::{make_job, HashedHeader, Job, JobId, NextShare, Submit, Template};
 
 /// One hash in two meets it.
 pub const EASIEST: Bits = Bits(0x207f_ffff);
@@ -87,23 +87,23 @@ pub fn job_on(id: u64, tip: u8) -> Job {
 }
 
 /// An answer to the job with nonce 0.
-pub fn answer(job: &Job, extranonce1: [u8; 4], extranonce2: u64) -> Answer {
+pub fn answer(job: &Job, extranonce1: [u8; 4], extranonce2: u64) -> Submit {
     let mut extranonce = [0; EXTRANONCE_LEN];
     extranonce[..4].copy_from_slice(&extranonce1);
     extranonce[4..].copy_from_slice(&extranonce2.to_be_bytes());
-    Answer { extranonce, time: job.time.0, nonce: 0, version: job.version }
+    Submit { extranonce, time: job.time.0, nonce: 0, version: job.version }
 }
 
 /// The first nonce from the answer's on whose hash is wanted.
-pub fn solve(job: &Job, mut answer: Answer, wanted: impl Fn(&Judged) -> bool) -> Answer {
-    while !wanted(&job.judge(&answer)) {
+pub fn solve(job: &Job, mut answer: Submit, wanted: impl Fn(&HashedHeader) -> bool) -> Submit {
+    while !wanted(&job.hash_header(&answer)) {
         answer.nonce += 1;
     }
     answer
 }
 
 /// The parameters of the submit that sends the answer, as a miner that does not roll versions writes them.
-pub fn submit_params(job: &Job, answer: &Answer) -> String {
+pub fn submit_params(job: &Job, answer: &Submit) -> String {
     let extranonce2: String = answer.extranonce[4..].iter().map(|byte| format!("{byte:02x}")).collect();
     format!(r#""worker","{}","{extranonce2}","{:08x}","{:08x}""#, job.id, answer.time, answer.nonce)
 }

@@ -92,7 +92,7 @@ pub fn number(param: Option<&&RawValue>) -> Option<f64> {
 ///
 /// The worker's name is not looked at: it is a label, and authorize gave it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Submit {
+pub struct SubmitParams {
     /// The job's number.
     pub job: u64,
     /// The miner's part of the extranonce.
@@ -105,13 +105,13 @@ pub struct Submit {
     pub version_bits: Option<u32>,
 }
 
-impl Submit {
+impl SubmitParams {
     /// Reads the parameters.
     ///
     /// # Errors
     /// Error 20 with what is wrong, or 21 for a job id of a form this server never gives.
     pub fn read(params: &str) -> Result<Self, Reject> {
-        let texts: SubmitTexts<'_> =
+        let texts: SubmitFields<'_> =
             serde_json::from_str(params).map_err(|_| Reject::Malformed("submit needs 5 or 6 strings"))?;
         Ok(Self {
             extranonce2: hex_bytes(texts.extranonce2).ok_or(Reject::Malformed("extranonce2 is not 16 hex digits"))?,
@@ -126,7 +126,7 @@ impl Submit {
     }
 }
 
-struct SubmitTexts<'a> {
+struct SubmitFields<'a> {
     job: &'a str,
     extranonce2: &'a str,
     time: &'a str,
@@ -134,7 +134,7 @@ struct SubmitTexts<'a> {
     version_bits: Option<&'a str>,
 }
 
-impl<'de> Deserialize<'de> for SubmitTexts<'de> {
+impl<'de> Deserialize<'de> for SubmitFields<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_seq(SubmitVisitor)
     }
@@ -143,7 +143,7 @@ impl<'de> Deserialize<'de> for SubmitTexts<'de> {
 struct SubmitVisitor;
 
 impl<'de> Visitor<'de> for SubmitVisitor {
-    type Value = SubmitTexts<'de>;
+    type Value = SubmitFields<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("worker, job id, extranonce2, ntime, nonce and perhaps version bits")
@@ -152,7 +152,7 @@ impl<'de> Visitor<'de> for SubmitVisitor {
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
         let short = |len| move || serde::de::Error::invalid_length(len, &SubmitVisitor);
         list.next_element::<IgnoredAny>()?.ok_or_else(short(0))?;
-        let texts = SubmitTexts {
+        let texts = SubmitFields {
             job: list.next_element()?.ok_or_else(short(1))?,
             extranonce2: list.next_element()?.ok_or_else(short(2))?,
             time: list.next_element()?.ok_or_else(short(3))?,
@@ -223,20 +223,20 @@ mod tests {
 
     #[test]
     fn submits_are_read() {
-        let submit = Submit {
+        let submit = SubmitParams {
             job: 0x1f,
             extranonce2: [0, 1, 2, 3, 4, 5, 0xab, 0xcd],
             time: 0x6553f100,
             nonce: 0xdead,
             version_bits: None,
         };
-        let read = Submit::read;
+        let read = SubmitParams::read;
         assert_eq!(read(r#"["w","1f","000102030405abcd","6553f100","0000dead"]"#), Ok(submit));
         assert_eq!(read(r#"["w","1F","000102030405ABCD","6553F100","DEAD"]"#), Ok(submit), "case, leading zeros");
         assert_eq!(read(r#"[null,"1f","000102030405abcd","6553f100","dead",null,"more",1]"#), Ok(submit));
         assert_eq!(
             read(r#"["w","1f","000102030405abcd","6553f100","dead","1fffe000"]"#),
-            Ok(Submit { version_bits: Some(0x1fffe000), ..submit })
+            Ok(SubmitParams { version_bits: Some(0x1fffe000), ..submit })
         );
     }
 
@@ -256,11 +256,11 @@ mod tests {
             (r#"["w","1","0001020304050607","0","+1"]"#, "nonce is not 8 hex digits"),
             (r#"["w","1","0001020304050607","0","1","-1"]"#, "version bits are not 8 hex digits"),
         ] {
-            assert_eq!(Submit::read(params), Err(Reject::Malformed(text)), "{params}");
+            assert_eq!(SubmitParams::read(params), Err(Reject::Malformed(text)), "{params}");
         }
         for job in ["", "xyz", "-1", "00000000000000001"] {
             let params = format!(r#"["w","{job}","0001020304050607","0","0"]"#);
-            assert_eq!(Submit::read(&params), Err(Reject::UnknownJob));
+            assert_eq!(SubmitParams::read(&params), Err(Reject::UnknownJob));
         }
     }
 

@@ -5,7 +5,7 @@ use bitcoin::hex::DisplayHex as _;
 use bitcoin::VarInt;
 use thiserror::Error;
 
-use super::answer::MERKLE_ROOT;
+use super::submit::MERKLE_ROOT;
 use super::{merkle, Job};
 use crate::share::EXTRANONCE_LEN;
 
@@ -65,17 +65,17 @@ mod tests {
     use bitcoin::{Block, Transaction};
 
     use super::super::fixtures::{job, many_p2tr, p2tr, template, tx};
-    use super::super::{Answer, Template};
+    use super::super::{Submit, Template};
     use super::*;
     use crate::params::Network;
 
-    const ANSWER: Answer = Answer { extranonce: [3; 12], time: 1_700_000_300, nonce: 99, version: 0x2000_6000 };
+    const ANSWER: Submit = Submit { extranonce: [3; 12], time: 1_700_000_300, nonce: 99, version: 0x2000_6000 };
 
     #[test]
     fn a_block_of_a_real_template_is_whole() {
         let text = include_str!("../../tests/vectors/templates/regtest-transactions.json");
         let job = job(Template::from_json(text, Network::Regtest).unwrap(), &many_p2tr(4));
-        let judged = job.judge(&ANSWER);
+        let judged = job.hash_header(&ANSWER);
         let bytes = job.block(&judged.header, &ANSWER.extranonce).unwrap();
         let block: Block = deserialize(&bytes).unwrap();
         assert!(block.check_merkle_root() && block.check_witness_commitment());
@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn a_header_of_another_extranonce_or_job_is_refused() {
         let ours = job(template(9, vec![tx(1, 2, 3, 4), tx(2, 2, 3, 4)]), &[p2tr(1)]);
-        let header = ours.judge(&ANSWER).header;
+        let header = ours.hash_header(&ANSWER).header;
         assert!(ours.block(&header, &ANSWER.extranonce).is_ok());
         assert!(matches!(ours.block(&header, &[4; 12]), Err(BlockError::MerkleRoot { .. })));
         let other = job(template(9, vec![tx(1, 2, 3, 4), tx(3, 2, 3, 4)]), &[p2tr(1)]);
@@ -101,7 +101,7 @@ mod tests {
     fn a_branch_that_does_not_belong_to_the_transactions_is_noticed() {
         let mut job = job(template(9, vec![tx(1, 2, 3, 4), tx(2, 2, 3, 4)]), &[p2tr(1)]);
         job.merkle_branch[1][0] ^= 1;
-        let judged = job.judge(&ANSWER);
+        let judged = job.hash_header(&ANSWER);
         assert!(matches!(job.block(&judged.header, &ANSWER.extranonce), Err(BlockError::MerkleRoot { .. })));
     }
 }

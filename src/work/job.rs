@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bitcoin::BlockHash;
 
-use super::answer::CoinbaseStart;
 use super::notify::NotifyLines;
+use super::submit::CoinbaseMidstate;
 use super::Template;
 use crate::share::coinbase::{Coinbase, Payout};
 use crate::share::ShareInfo;
@@ -58,7 +58,7 @@ pub struct Job {
     /// Latest header time with which [`Self::bits`] are right; only testnets have one.
     pub max_time: UnixTime,
     /// The hash of the coinbase up to the extranonce, not finished.
-    pub(super) coinbase_start: CoinbaseStart,
+    pub(super) coinbase_midstate: CoinbaseMidstate,
     /// What miners are told.
     pub(super) notify: NotifyLines,
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::answer::CoinbaseStart;
 use super::notify::NotifyLines;
+use super::submit::CoinbaseMidstate;
 use super::trim::{fitting, CoinbaseCost};
 use super::{Job, JobId, Template};
 use crate::params::{ChainId, ChainParams, Network};
@@ -126,7 +126,7 @@ pub fn make_job(
     let (version, bits, prev_block) = (template.version, template.bits, template.prev_block);
     Ok(Job {
         id,
-        coinbase_start: CoinbaseStart::new(&coinbase),
+        coinbase_midstate: CoinbaseMidstate::new(&coinbase),
         notify: NotifyLines::new(id, &prev_block, &coinbase, &merkle_branch, version, bits, time),
         info,
         coinbase,

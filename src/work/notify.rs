@@ -71,7 +71,7 @@ mod tests {
     use serde_json::Value;
 
     use super::super::fixtures::{job, many_p2tr, p2tr, template, tx};
-    use super::super::Answer;
+    use super::super::Submit;
     use super::*;
     use crate::share::coinbase::fold_merkle_branch;
     use crate::share::header_hash;
@@ -87,7 +87,7 @@ mod tests {
     }
 
     /// Does what a miner's firmware does with the line: header from its hexadecimal fields, each word turned round.
-    fn header_by_firmware(params: &[Value], answer: &Answer) -> [u8; 80] {
+    fn header_by_firmware(params: &[Value], answer: &Submit) -> [u8; 80] {
         let coinbase = [bytes(&params[2]), answer.extranonce.to_vec(), bytes(&params[3])].concat();
         let txid = bitcoin::hashes::sha256d::Hash::hash(&coinbase).to_byte_array();
         let branch: Vec<[u8; 32]> =
@@ -113,10 +113,10 @@ mod tests {
         for transactions in [0, 1, 2, 9] {
             let job = job(template(300, (0..transactions).map(|n| tx(n, 1, 2, 3)).collect()), &many_p2tr(5));
             let answer =
-                Answer { extranonce: *b"serverMINERX", time: job.time.0, nonce: 0xdead_beef, version: job.version };
+                Submit { extranonce: *b"serverMINERX", time: job.time.0, nonce: 0xdead_beef, version: job.version };
             for clean in [false, true] {
                 let params = params(job.notify_line(clean));
-                let judged = job.judge(&answer);
+                let judged = job.hash_header(&answer);
                 assert_eq!(header_by_firmware(&params, &answer), judged.header);
                 assert_eq!(header_hash(&judged.header), judged.hash);
                 assert_eq!(params.len(), 9);

@@ -18,7 +18,7 @@ use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::share::coinbase::{fold_merkle_branch, Payout};
 use p2pool_core::share::{CoinbaseTag, PayoutScript, ShareId};
 use p2pool_core::units::{Bits, BlockHeight, Sats, ShareHeight, Target, UnixTime, Work};
-use p2pool_core::work::{make_job, Answer, Job, JobId, NextShare, Template, TemplateTx};
+use p2pool_core::work::{make_job, Job, JobId, NextShare, Submit, Template, TemplateTx};
 
 /// Bytes that look random and are the same in every run.
 struct Random(u64);
@@ -38,11 +38,11 @@ impl Random {
         self.number() % end
     }
 
-    fn answer(&mut self) -> Answer {
+    fn answer(&mut self) -> Submit {
         let bytes = self.bytes();
         let mut extranonce = [0; 12];
         extranonce.copy_from_slice(&bytes[..12]);
-        Answer {
+        Submit {
             extranonce,
             time: self.number(),
             nonce: self.number(),
@@ -102,7 +102,7 @@ impl Random {
 }
 
 /// Header and hash by the long way: the whole coinbase hashed, the header written by the `bitcoin` crate.
-fn judged_slowly(job: &Job, answer: &Answer) -> ([u8; 80], [u8; 32]) {
+fn judged_slowly(job: &Job, answer: &Submit) -> ([u8; 80], [u8; 32]) {
     let root = fold_merkle_branch(job.coinbase.txid(&answer.extranonce), &job.merkle_branch);
     let header = Header {
         version: Version::from_consensus(answer.version),
@@ -120,12 +120,12 @@ fn a_hundred_thousand_answers_allocate_nothing() {
     let mut random = Random(0);
     let job = random.job(3_000, 48);
     assert_eq!(job.merkle_branch.len(), 12);
-    let answers: Vec<Answer> = (0..1_000).map(|_| random.answer()).collect();
+    let answers: Vec<Submit> = (0..1_000).map(|_| random.answer()).collect();
     let mut met = 0u32;
     let allocations = allocations_of(|| {
         for _ in 0..100 {
             for answer in &answers {
-                let judged = job.judge(black_box(answer));
+                let judged = job.hash_header(black_box(answer));
                 met += u32::from(judged.meets(&Target::MAX));
                 black_box((judged.id(), judged.meets(&job.share_target), judged.meets(&job.block_target)));
             }
@@ -153,7 +153,7 @@ fn the_fast_way_and_the_slow_way_agree() {
         let job = random.job(transactions, payees);
         for _ in 0..5 {
             let answer = random.answer();
-            let judged = job.judge(&answer);
+            let judged = job.hash_header(&answer);
             assert_eq!((judged.header, judged.hash), judged_slowly(&job, &answer), "round {round}");
         }
     }

@@ -15,8 +15,8 @@ use fixtures::{answer, solve, submit_params, JobSpec, EASIEST, HARDEST, JOB_TIME
 use p2pool_core::metrics::Metrics;
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::stratum::{Busy, Difficulty, Limits, News, Now, Outlets, Pool, Session, Step};
-use p2pool_core::work::{Answer, Job, Judged};
 use p2pool_core::work::{FoundBlock, FoundShare, WorkUpdate};
+use p2pool_core::work::{HashedHeader, Job, Submit};
 
 /// Submits measured of each kind.
 const SUBMITS: u32 = 500;
@@ -79,10 +79,10 @@ impl Miner {
 }
 
 /// Lines that submit different answers to the job, all with hashes that are wanted.
-fn lines(job: &Job, count: u32, wanted: impl Fn(&Judged) -> bool) -> Vec<Vec<u8>> {
+fn lines(job: &Job, count: u32, wanted: impl Fn(&HashedHeader) -> bool) -> Vec<Vec<u8>> {
     let mut found = answer(job, [0; 4], 0);
     let mut next = || {
-        found = solve(job, Answer { nonce: found.nonce + 1, ..found }, &wanted);
+        found = solve(job, Submit { nonce: found.nonce + 1, ..found }, &wanted);
         format!(r#"{{"params":[{}],"id":77,"method":"mining.submit"}}"#, submit_params(job, &found)).into_bytes()
     };
     (0..count).map(|_| next()).collect()

@@ -17,10 +17,10 @@ use crate::stratum::job_table::{Found, Known};
 use crate::stratum::label::shown_name;
 use crate::stratum::reject::Reject;
 use crate::stratum::reply;
-use crate::stratum::request::Submit;
+use crate::stratum::request::SubmitParams;
 use crate::stratum::{Now, Pool};
-use crate::work::{Answer, Job, JobId, Judged};
 use crate::work::{FoundBlock, FoundShare};
+use crate::work::{HashedHeader, Job, JobId, Submit};
 
 /// A header may be this much later than its job's time: the range firmware is known to keep to.
 const TIME_AFTER_JOB_S: u32 = 7_000;
@@ -31,8 +31,8 @@ const TIME_AHEAD_S: u32 = 7_200;
 struct Candidate {
     known: Known,
     is_present: bool,
-    answer: Answer,
-    judged: Judged,
+    answer: Submit,
+    judged: HashedHeader,
 }
 
 impl Session {
@@ -59,7 +59,7 @@ impl Session {
 
     /// Steps 1 to 4; the difficulty at which the submit counts and its hash.
     fn judge(&self, params: &str, in_time: bool, step: &mut Step<'_>) -> Result<(Difficulty, [u8; 32]), Reject> {
-        let submit = Submit::read(params)?;
+        let submit = SubmitParams::read(params)?;
         let candidate = self.candidate(&submit, step.pool)?;
         self.hand_over_block(&candidate, step);
 
@@ -88,7 +88,7 @@ impl Session {
             return Err(Reject::Duplicate);
         }
         if is_share {
-            let Judged { header, hash } = judged;
+            let HashedHeader { header, hash } = judged;
             let share = FoundShare { job: known.job, header, hash, extranonce: answer.extranonce };
             step.outlets.share(share).map_err(|_| Reject::Busy)?;
         }
@@ -97,7 +97,7 @@ impl Session {
     }
 
     /// The header that the submit stands for.
-    fn candidate(&self, submit: &Submit, pool: &Pool) -> Result<Candidate, Reject> {
+    fn candidate(&self, submit: &SubmitParams, pool: &Pool) -> Result<Candidate, Reject> {
         let extranonce1 = self.extranonce1.ok_or(Reject::NotSubscribed)?;
         let (known, is_present) = match pool.jobs.find(JobId(submit.job)) {
             Found::Present(known) => (known.clone(), true),
@@ -109,14 +109,14 @@ impl Session {
             *byte = part;
         }
         let version = rolled_version(known.job.version, self.version_mask, submit.version_bits);
-        let answer = Answer { extranonce, time: submit.time, nonce: submit.nonce, version };
-        let judged = known.job.judge(&answer);
+        let answer = Submit { extranonce, time: submit.time, nonce: submit.nonce, version };
+        let judged = known.job.hash_header(&answer);
         Ok(Candidate { known, is_present, answer, judged })
     }
 
     /// A block goes to bitcoind before anything else is asked.
     fn hand_over_block(&self, candidate: &Candidate, step: &mut Step<'_>) {
-        let Candidate { known, answer, judged: Judged { header, hash }, .. } = candidate;
+        let Candidate { known, answer, judged: HashedHeader { header, hash }, .. } = candidate;
         if !known.job.block_target.is_met_by(hash) || !step.pool.hand_over(hash) {
             return;
         }

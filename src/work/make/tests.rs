@@ -6,7 +6,7 @@ use bitcoin::Block;
 use super::super::fixtures::{
     chain, full_template, job, many_p2tr, next_share, p2pkh, p2tr, split, template, tx, SUBSIDY,
 };
-use super::super::Answer;
+use super::super::Submit;
 use super::*;
 use crate::units::BlockHeight;
 
@@ -14,8 +14,8 @@ const NOW: UnixTime = UnixTime(1_700_000_200);
 
 /// The block of an answer, as Bitcoin reads it, with every check that the `bitcoin` crate knows.
 fn checked_block(job: &Job) -> Block {
-    let answer = Answer { extranonce: [0xab; 12], time: job.time.0, nonce: 7, version: job.version };
-    let judged = job.judge(&answer);
+    let answer = Submit { extranonce: [0xab; 12], time: job.time.0, nonce: 7, version: job.version };
+    let judged = job.hash_header(&answer);
     let bytes = job.block(&judged.header, &answer.extranonce).unwrap();
     let block: Block = deserialize(&bytes).unwrap();
     assert!(block.check_merkle_root());
@@ -237,7 +237,7 @@ fn a_coinbase_worth_nothing_pays_nobody() {
     let worthless = Arc::new(Template { coinbase_value: Sats(0), ..template(3, vec![]) });
     let job = make_job(JobId(1), &chain(), &worthless, &next_share(), NOW, |_| Vec::new()).unwrap();
     assert!(job.payouts.is_empty());
-    let header = job.judge(&Answer { extranonce: [0; 12], time: 1, nonce: 1, version: 4 }).header;
+    let header = job.hash_header(&Submit { extranonce: [0; 12], time: 1, nonce: 1, version: 4 }).header;
     let block: Block = deserialize(&job.block(&header, &[0; 12]).unwrap()).unwrap();
     assert_eq!(block.txdata[0].output.len(), 1);
 }

@@ -10,7 +10,7 @@ use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::share::coinbase::Payout;
 use p2pool_core::share::{CoinbaseTag, PayoutScript, ShareId};
 use p2pool_core::units::{Bits, Sats, ShareHeight, UnixTime, Work};
-use p2pool_core::work::{make_job, Answer, Job, JobId, Judged, NextShare, Template};
+use p2pool_core::work::{make_job, HashedHeader, Job, JobId, NextShare, Submit, Template};
 use p2pool_test_bitcoind::{Bitcoind, Chain, MempoolFiller, Options};
 use serde_json::{json, Value};
 
@@ -56,10 +56,10 @@ fn job(template: &Arc<Template>, scripts: &[PayoutScript]) -> Job {
 }
 
 /// Rolls the nonce until the header meets Bitcoin's target: two tries on average.
-fn solve(job: &Job) -> (Answer, Judged) {
+fn solve(job: &Job) -> (Submit, HashedHeader) {
     (0..)
-        .map(|nonce| Answer { extranonce: *b"functional__", time: job.time.0, nonce, version: job.version })
-        .map(|answer| (answer, job.judge(&answer)))
+        .map(|nonce| Submit { extranonce: *b"functional__", time: job.time.0, nonce, version: job.version })
+        .map(|answer| (answer, job.hash_header(&answer)))
         .find(|(_, judged)| judged.meets(&job.block_target))
         .unwrap()
 }

@@ -14,7 +14,7 @@ use p2pool_core::share::coinbase::Payout;
 use p2pool_core::share::{header_hash, CoinbaseTag, PayoutScript, ShareId};
 use p2pool_core::stratum::{Busy, Close, Difficulty, Limits, News, Now, Outlets, Pool, Session, Step};
 use p2pool_core::units::{Bits, BlockHeight, Sats, ShareHeight, UnixTime, Work};
-use p2pool_core::work::{make_job, Answer, Job, JobId, NextShare, Template};
+use p2pool_core::work::{make_job, Job, JobId, NextShare, Submit, Template};
 use p2pool_core::work::{FoundBlock, FoundShare, NoWork, WorkUpdate};
 use serde_json::value::RawValue;
 
@@ -375,8 +375,8 @@ fn submit_block(job: usize) -> String {
     let mut extranonce = [0; 12];
     extranonce[..4].copy_from_slice(&FIRST_EXTRANONCE.to_be_bytes());
     extranonce[11] = 1;
-    let answer = |nonce| Answer { extranonce, time: JOBS[job].time.0, nonce, version: JOBS[job].version };
-    let nonce = (0..).find(|nonce| JOBS[job].judge(&answer(*nonce)).meets(&target)).unwrap_or(0);
+    let answer = |nonce| Submit { extranonce, time: JOBS[job].time.0, nonce, version: JOBS[job].version };
+    let nonce = (0..).find(|nonce| JOBS[job].hash_header(&answer(*nonce)).meets(&target)).unwrap_or(0);
     submit_line(job, nonce, false)
 }
 

@@ -6,7 +6,7 @@ use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::share::coinbase::Payout;
 use p2pool_core::share::{CoinbaseTag, PayoutScript, ShareId};
 use p2pool_core::units::{Sats, ShareHeight, UnixTime, Work};
-use p2pool_core::work::{make_job, Answer, Job, JobError, JobId, NextShare, Template, TemplateError};
+use p2pool_core::work::{make_job, Job, JobError, JobId, NextShare, Submit, Template, TemplateError};
 
 /// What came of an input.
 #[derive(Debug)]
@@ -82,8 +82,8 @@ fn check_job(job: &Job, template: &Template) {
     assert!(sigops <= template.sigops_limit);
     assert!(job.min_time >= template.min_time && job.time >= job.min_time);
 
-    let answer = Answer { extranonce: [7; 12], time: job.time.0, nonce: 7, version: job.version };
-    let judged = job.judge(&answer);
+    let answer = Submit { extranonce: [7; 12], time: job.time.0, nonce: 7, version: job.version };
+    let judged = job.hash_header(&answer);
     let block = job.block(&judged.header, &answer.extranonce).expect("branch and transactions give one merkle root");
     // A block's weight is three times its size without witnesses and once its size with them (BIP-0141).
     let header_and_count = 4 * (block.len() - job.coinbase.with_witness(&answer.extranonce).len()) as u64
@@ -91,7 +91,7 @@ fn check_job(job: &Job, template: &Template) {
     let coinbase = 3 * job.coinbase.len_bytes() as u64 + job.coinbase.with_witness(&answer.extranonce).len() as u64;
     let weight = header_and_count + coinbase + kept.iter().map(|tx| tx.weight).sum::<u64>();
     assert!(weight <= template.weight_limit, "{weight} of {} weight units", template.weight_limit);
-    let other = job.judge(&Answer { extranonce: [8; 12], ..answer });
+    let other = job.hash_header(&Submit { extranonce: [8; 12], ..answer });
     assert!(job.block(&other.header, &answer.extranonce).is_err(), "another extranonce is another block");
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use p2pool_core::share::{header_hash, EXTRANONCE_LEN};
 use p2pool_core::units::{Target, Work};
-use p2pool_core::work::{Answer, FoundShare, Job};
+use p2pool_core::work::{FoundShare, Job, Submit};
 
 /// A miner.
 pub struct Miner {
@@ -62,11 +62,11 @@ impl Miner {
 
 /// Tries nonces until a header meets the job's share target.
 pub fn solve(job: &Arc<Job>, extranonce: [u8; EXTRANONCE_LEN]) -> FoundShare {
-    let answer = Answer { extranonce, time: job.time.0, nonce: 0, version: job.version };
-    let header = grind(job.judge(&answer).header, &job.share_target);
+    let submit = Submit { extranonce, time: job.time.0, nonce: 0, version: job.version };
+    let header = grind(job.hash_header(&submit).header, &job.share_target);
     // What the node would do with the miner's submit must give the same header.
     let nonce = u32::from_le_bytes([header[76], header[77], header[78], header[79]]);
-    let judged = job.judge(&Answer { nonce, ..answer });
+    let judged = job.hash_header(&Submit { nonce, ..submit });
     debug_assert_eq!(judged.header, header);
     FoundShare { job: Arc::clone(job), header, hash: judged.hash, extranonce }
 }

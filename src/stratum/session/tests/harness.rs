@@ -11,8 +11,8 @@ use crate::stratum::extranonces::Extranonce1;
 use crate::stratum::fixtures::{submit_params, JobSpec, JOB_TIME};
 use crate::stratum::{Busy, Close, Difficulty, Limits, News, Now, Outlets, Pool, Session, Step};
 use crate::units::UnixTime;
-use crate::work::{Answer, Job};
 use crate::work::{FoundBlock, FoundShare, NoWork, WorkUpdate};
+use crate::work::{Job, Submit};
 
 /// Keeps everything that leaves.
 #[derive(Debug, Default)]
@@ -149,7 +149,7 @@ impl Bench {
         self.call(name, "mining.submit", &format!("[{params}]")).map(|result| assert_eq!(result, true)).map_err(|e| e.0)
     }
 
-    pub fn submit_answer(&mut self, name: &'static str, job: &Job, answer: &Answer) -> Result<(), u64> {
+    pub fn submit_answer(&mut self, name: &'static str, job: &Job, answer: &Submit) -> Result<(), u64> {
         self.submit(name, &submit_params(job, answer))
     }
 

@@ -8,7 +8,7 @@ use crate::stratum::fixtures::*;
 use crate::stratum::Difficulty;
 use crate::units::{Bits, Target};
 use crate::work::NoWork;
-use crate::work::{Answer, Job, Judged};
+use crate::work::{HashedHeader, Job, Submit};
 
 /// One hash in 256 is a share, none is a block.
 const SHARES: JobSpec =
@@ -20,28 +20,28 @@ const WORK: JobSpec = JobSpec { block_bits: HARDEST, share_bits: HARDEST, ..SHAR
 /// The floor: one hash in 43,000.
 const EASY: f64 = 0.000_01;
 
-fn is_share(job: &Job) -> impl Fn(&Judged) -> bool + '_ {
+fn is_share(job: &Job) -> impl Fn(&HashedHeader) -> bool + '_ {
     |judged| judged.meets(&job.share_target)
 }
 
-fn is_block(job: &Job) -> impl Fn(&Judged) -> bool + '_ {
+fn is_block(job: &Job) -> impl Fn(&HashedHeader) -> bool + '_ {
     |judged| judged.meets(&job.block_target)
 }
 
-fn meets(difficulty: f64) -> impl Fn(&Judged) -> bool {
+fn meets(difficulty: f64) -> impl Fn(&HashedHeader) -> bool {
     let target = Difficulty::new(difficulty).unwrap().target();
     move |judged| judged.meets(&target)
 }
 
 /// A solved answer for the session.
-fn solved(bench: &mut Bench, name: &'static str, job: &Job, wanted: impl Fn(&Judged) -> bool) -> Answer {
+fn solved(bench: &mut Bench, name: &'static str, job: &Job, wanted: impl Fn(&HashedHeader) -> bool) -> Submit {
     let extranonce1 = bench.extranonce1(name);
     solve(job, answer(job, extranonce1, 0x0123_4567_89ab_cdef), wanted)
 }
 
 /// The next nonce that is wanted.
-fn another(job: &Job, previous: &Answer, wanted: impl Fn(&Judged) -> bool) -> Answer {
-    solve(job, Answer { nonce: previous.nonce + 1, ..*previous }, wanted)
+fn another(job: &Job, previous: &Submit, wanted: impl Fn(&HashedHeader) -> bool) -> Submit {
+    solve(job, Submit { nonce: previous.nonce + 1, ..*previous }, wanted)
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn a_share_goes_to_the_chain_and_is_accepted() {
     let found = solved(&mut bench, "a", &job, is_share(&job));
     assert_eq!(bench.submit_answer("a", &job, &found), Ok(()));
     let [share] = &bench.outbox.shares[..] else { panic!("one share") };
-    let judged = job.judge(&found);
+    let judged = job.hash_header(&found);
     assert_eq!((share.header, share.hash, share.extranonce), (judged.header, judged.hash, found.extranonce));
     assert_eq!(share.job.id, job.id);
     assert!(bench.outbox.blocks.is_empty());
@@ -287,7 +287,7 @@ fn a_share_the_chain_cannot_take_is_refused_and_may_come_again() {
 }
 
 /// Sends a block in a way that gets an error; the block must have gone to bitcoind all the same.
-fn block_despite(code: u64, prepare: impl FnOnce(&mut Bench, &Job, &Answer) -> String) {
+fn block_despite(code: u64, prepare: impl FnOnce(&mut Bench, &Job, &Submit) -> String) {
     let mut bench = Bench::new();
     let job = bench.job(BLOCKS);
     bench.worker("a");
@@ -317,15 +317,15 @@ fn a_block_is_handed_over_whatever_else_is_wrong_with_it() {
     });
     block_despite(20, |bench, job, found| {
         // More submits than allowed.
-        while bench.submit_answer("a", job, &Answer { time: found.time + 1, ..*found }) != Err(20) {}
+        while bench.submit_answer("a", job, &Submit { time: found.time + 1, ..*found }) != Err(20) {}
         submit_params(job, found)
     });
     block_despite(20, |_, job, found| {
-        let early = solve(job, Answer { time: MIN_TIME.0 - 1, ..*found }, is_block(job));
+        let early = solve(job, Submit { time: MIN_TIME.0 - 1, ..*found }, is_block(job));
         submit_params(job, &early)
     });
     block_despite(20, |_, job, found| {
-        let rolled = solve(job, Answer { version: job.version | 0x4000, ..*found }, is_block(job));
+        let rolled = solve(job, Submit { version: job.version | 0x4000, ..*found }, is_block(job));
         format!("{},\"00004000\"", submit_params(job, &rolled))
     });
 }

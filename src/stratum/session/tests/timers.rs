@@ -177,7 +177,7 @@ fn shares_that_come_too_fast_raise_the_difficulty_at_once() {
     let mut told = Vec::new();
     for share in 0..8 {
         bench.pass(0.5);
-        found = solve(&job, crate::work::Answer { nonce: found.nonce + 1, ..found }, |judged| judged.meets(&target));
+        found = solve(&job, crate::work::Submit { nonce: found.nonce + 1, ..found }, |judged| judged.meets(&target));
         let line = format!(r#"{{"id":4,"method":"mining.submit","params":[{}]}}"#, submit_params(&job, &found));
         told = bench.send("a", &line);
         assert_eq!(told[0]["result"], true);

@@ -19,7 +19,7 @@ use p2pool_core::share::{CoinbaseTag, PayoutScript, EXTRANONCE_LEN};
 use p2pool_core::sharechain::Anchor;
 use p2pool_core::status::ChainStatus;
 use p2pool_core::units::{Bits, BlockHeight, UnixTime};
-use p2pool_core::work::{Answer, FoundShare, Job, Template, WorkUpdate};
+use p2pool_core::work::{FoundShare, Job, Submit, Template, WorkUpdate};
 
 /// Nothing here takes long.
 pub const TIMEOUT: Duration = Duration::from_secs(60);
@@ -133,7 +133,7 @@ pub fn solve(job: &Arc<Job>, time: UnixTime, extranonce: u8) -> FoundShare {
     let extranonce = [extranonce; EXTRANONCE_LEN];
     (0..)
         .find_map(|nonce| {
-            let judged = job.judge(&Answer { extranonce, time: time.0, nonce, version: job.version });
+            let judged = job.hash_header(&Submit { extranonce, time: time.0, nonce, version: job.version });
             let share = FoundShare { job: Arc::clone(job), header: judged.header, hash: judged.hash, extranonce };
             job.share_target.is_met_by(&judged.hash).then_some(share)
         })

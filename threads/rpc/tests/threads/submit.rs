@@ -21,7 +21,7 @@ use p2pool_core::share::{CoinbaseTag, PayoutScript, ShareId};
 use p2pool_core::status::{OwnBlock, OwnBlocksStatus, SubmitOutcome};
 use p2pool_core::units::{Bits, Sats, ShareHeight, UnixTime, Work};
 use p2pool_core::work::FoundBlock;
-use p2pool_core::work::{make_job, Answer, Job, JobId, NextShare, Template};
+use p2pool_core::work::{self, make_job, Job, JobId, NextShare, Template};
 use p2pool_rpc::Submit;
 use p2pool_test_bitcoind::{anyone_can_spend_address, wait_for, wait_until, Bitcoind, Chain, MempoolFiller};
 use serde_json::json;
@@ -113,7 +113,7 @@ fn job(node: &Bitcoind, template: Template, tag: &str) -> Arc<Job> {
 fn solve(job: &Arc<Job>) -> FoundBlock {
     let extranonce = [7; 12];
     let judged = (0..=u32::MAX)
-        .map(|nonce| job.judge(&Answer { extranonce, time: job.time.0, nonce, version: job.version }))
+        .map(|nonce| job.hash_header(&work::Submit { extranonce, time: job.time.0, nonce, version: job.version }))
         .find(|judged| judged.meets(&job.block_target))
         .unwrap();
     FoundBlock { job: Arc::clone(job), header: judged.header, hash: judged.hash, extranonce, worker: "axe".into() }

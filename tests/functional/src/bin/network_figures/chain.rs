@@ -12,7 +12,7 @@ use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::share::{CoinbaseTag, PayoutScript, Share, EXTRANONCE_LEN};
 use p2pool_core::sharechain::{next_share, Anchor, Effect, Sharechain, Source, Tree};
 use p2pool_core::units::{Bits, BlockHeight, Sats, UnixTime};
-use p2pool_core::work::{make_job, Answer, Job, JobId, Template, TemplateTx};
+use p2pool_core::work::{make_job, Job, JobId, Submit, Template, TemplateTx};
 use p2pool_test_bitcoind::Bitcoind;
 use p2pool_test_functional::payees;
 use serde_json::json;
@@ -105,7 +105,7 @@ fn mine(chain: &mut Sharechain, template: &Arc<Template>, now: UnixTime, number:
 fn solve(job: &Job, now: UnixTime) -> Share {
     let extranonce = [9; EXTRANONCE_LEN];
     for nonce in 0..=u32::MAX {
-        let judged = job.judge(&Answer { extranonce, time: now.0.max(job.time.0), nonce, version: job.version });
+        let judged = job.hash_header(&Submit { extranonce, time: now.0.max(job.time.0), nonce, version: job.version });
         if job.share_target.is_met_by(&judged.hash) {
             let header = deserialize(&judged.header).unwrap_or_else(|error| panic!("no header: {error}"));
             return Share { header, info: job.info.clone(), extranonce, merkle_branch: job.merkle_branch.clone() };

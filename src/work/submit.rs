@@ -20,9 +20,9 @@ const NONCE: Range<usize> = 76..80;
 
 /// SHA-256 of the coinbase up to the extranonce, to be gone on with for each answer.
 #[derive(Clone)]
-pub(super) struct CoinbaseStart(sha256::HashEngine);
+pub(super) struct CoinbaseMidstate(sha256::HashEngine);
 
-impl CoinbaseStart {
+impl CoinbaseMidstate {
     /// Hashes the part that all answers to a job share.
     pub fn new(coinbase: &Coinbase) -> Self {
         let mut engine = sha256::HashEngine::default();
@@ -31,7 +31,7 @@ impl CoinbaseStart {
     }
 }
 
-impl fmt::Debug for CoinbaseStart {
+impl fmt::Debug for CoinbaseMidstate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SHA-256 after {} bytes", self.0.n_bytes_hashed())
     }
@@ -39,7 +39,7 @@ impl fmt::Debug for CoinbaseStart {
 
 /// What a miner sends back: the parts of the header that it chose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct Submit {
     /// The server's part, then the miner's.
     pub extranonce: [u8; EXTRANONCE_LEN],
     /// The header's time.
@@ -52,14 +52,14 @@ pub struct Answer {
 
 /// An answer put together and hashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Judged {
+pub struct HashedHeader {
     /// The header.
     pub header: [u8; 80],
     /// The header's hash, as the hash function gave it.
     pub hash: [u8; 32],
 }
 
-impl Judged {
+impl HashedHeader {
     /// Whether the hash is at or below the target.
     pub fn meets(&self, target: &Target) -> bool {
         target.is_met_by(&self.hash)
@@ -75,7 +75,7 @@ impl Job {
     /// Rebuilds the header that the answer stands for and hashes it. Allocates nothing.
     ///
     /// What the answer may contain (times, version bits) is the session's to check.
-    pub fn judge(&self, answer: &Answer) -> Judged {
+    pub fn hash_header(&self, answer: &Submit) -> HashedHeader {
         let mut header = [0; 80];
         header[VERSION].copy_from_slice(&answer.version.to_le_bytes());
         header[PREV_BLOCK].copy_from_slice(self.prev_block.as_byte_array());
@@ -83,11 +83,11 @@ impl Job {
         header[TIME].copy_from_slice(&answer.time.to_le_bytes());
         header[BITS].copy_from_slice(&self.bits.0.to_le_bytes());
         header[NONCE].copy_from_slice(&answer.nonce.to_le_bytes());
-        Judged { hash: header_hash(&header), header }
+        HashedHeader { hash: header_hash(&header), header }
     }
 
     fn merkle_root(&self, extranonce: &[u8; EXTRANONCE_LEN]) -> [u8; 32] {
-        let mut engine = self.coinbase_start.0.clone();
+        let mut engine = self.coinbase_midstate.0.clone();
         engine.input(extranonce);
         engine.input(&self.coinbase.suffix);
         fold_merkle_branch(sha256d::Hash::from_engine(engine).to_byte_array(), &self.merkle_branch)

@@ -12,13 +12,13 @@ use crate::work::{Job, JobId};
 
 /// Jobs of the present tip that are kept. They come every 30 s and with every share, so this is some
 /// minutes; older answers are from a miner that is not listening. Templates are shared between jobs.
-const PRESENT_MAX: usize = 64;
+const CURRENT_TIP_JOBS_MAX: usize = 64;
 /// Jobs of other tips that are kept, for blocks found just before the news arrived.
-const PAST_MAX: usize = 8;
+const STALE_JOBS_MAX: usize = 8;
 
 /// A job with its place in the order in which jobs were announced.
 #[derive(Clone, Debug)]
-pub struct Known {
+pub struct AnnouncedJob {
     /// The job.
     pub job: Arc<Job>,
     /// Counts announced jobs from 0.
@@ -27,7 +27,7 @@ pub struct Known {
 
 /// The job miners work at.
 #[derive(Clone, Debug)]
-pub struct Current {
+pub struct CurrentJob {
     /// The job.
     pub job: Arc<Job>,
     /// Greatest difficulty that still lets every share, and on real networks every block, through.
@@ -36,11 +36,11 @@ pub struct Current {
 
 /// What became of a job id.
 #[derive(Debug)]
-pub enum Found<'a> {
+pub enum JobLookup<'a> {
     /// Of the present tip.
-    Present(&'a Known),
+    Current(&'a AnnouncedJob),
     /// Of another tip, or work is withdrawn.
-    Past(&'a Known),
+    Stale(&'a AnnouncedJob),
     /// Never announced, or forgotten.
     Unknown,
 }
@@ -48,14 +48,14 @@ pub enum Found<'a> {
 /// All jobs still known, oldest first.
 #[derive(Debug, Default)]
 pub struct JobTable {
-    known: VecDeque<Known>,
-    current: Option<Current>,
+    known: VecDeque<AnnouncedJob>,
+    current: Option<CurrentJob>,
     next_sequence: u64,
 }
 
 impl JobTable {
     /// The job miners work at; `None` before the first and while work is withdrawn.
-    pub fn current(&self) -> Option<&Current> {
+    pub fn current(&self) -> Option<&CurrentJob> {
         self.current.as_ref()
     }
 
@@ -70,13 +70,13 @@ impl JobTable {
     }
 
     /// Makes this the job that miners work at.
-    pub fn announce(&mut self, current: Current) {
+    pub fn announce(&mut self, current: CurrentJob) {
         let tip = current.job.prev_block;
-        self.known.push_back(Known { job: Arc::clone(&current.job), sequence: self.next_sequence });
+        self.known.push_back(AnnouncedJob { job: Arc::clone(&current.job), sequence: self.next_sequence });
         self.next_sequence += 1;
         self.current = Some(current);
-        self.forget(PRESENT_MAX, |known| known.job.prev_block == tip);
-        self.forget(PAST_MAX, |known| known.job.prev_block != tip);
+        self.forget(CURRENT_TIP_JOBS_MAX, |known| known.job.prev_block == tip);
+        self.forget(STALE_JOBS_MAX, |known| known.job.prev_block != tip);
     }
 
     /// Nothing is worth mining until the next job.
@@ -85,16 +85,16 @@ impl JobTable {
     }
 
     /// Looks up a job id.
-    pub fn find(&self, id: JobId) -> Found<'_> {
+    pub fn find(&self, id: JobId) -> JobLookup<'_> {
         match (self.known.iter().rev().find(|known| known.job.id == id), &self.current) {
-            (Some(known), Some(current)) if known.job.prev_block == current.job.prev_block => Found::Present(known),
-            (Some(known), _) => Found::Past(known),
-            (None, _) => Found::Unknown,
+            (Some(known), Some(current)) if known.job.prev_block == current.job.prev_block => JobLookup::Current(known),
+            (Some(known), _) => JobLookup::Stale(known),
+            (None, _) => JobLookup::Unknown,
         }
     }
 
     /// Drops the oldest of the jobs that `among` picks while there are more than `max`.
-    fn forget(&mut self, max: usize, among: impl Fn(&Known) -> bool) {
+    fn forget(&mut self, max: usize, among: impl Fn(&AnnouncedJob) -> bool) {
         while self.known.iter().filter(|known| among(known)).count() > max {
             let oldest = self.known.iter().position(&among);
             oldest.and_then(|oldest| self.known.remove(oldest));
@@ -110,18 +110,18 @@ mod tests {
     fn announce(table: &mut JobTable, id: u64, tip: u8) -> bool {
         let job = Arc::new(job_on(id, tip));
         let is_new_tip = table.is_new_tip(&job);
-        table.announce(Current { job, ceiling: Difficulty::FLOOR });
+        table.announce(CurrentJob { job, ceiling: Difficulty::FLOOR });
         is_new_tip
     }
 
     fn state(table: &JobTable, id: u64) -> char {
         match table.find(JobId(id)) {
-            Found::Present(known) => {
+            JobLookup::Current(known) => {
                 assert_eq!(known.job.id, JobId(id));
                 '+'
             }
-            Found::Past(_) => '-',
-            Found::Unknown => '?',
+            JobLookup::Stale(_) => '-',
+            JobLookup::Unknown => '?',
         }
     }
 
@@ -165,7 +165,7 @@ mod tests {
         }
         assert_eq!(states(&table, 91..93), "?-");
         assert_eq!(states(&table, 135..137), "?+");
-        assert_eq!(table.known.len(), PRESENT_MAX + PAST_MAX);
+        assert_eq!(table.known.len(), CURRENT_TIP_JOBS_MAX + STALE_JOBS_MAX);
         assert_eq!(table.next_sequence(), 200);
     }
 }

@@ -17,7 +17,7 @@ pub fn label(text: &str, len_max: usize) -> String {
 }
 
 /// A worker's name for use in a sentence: a miner may authorise with an empty one.
-pub fn shown_name(worker: &str) -> &str {
+pub fn display_name(worker: &str) -> &str {
     match worker {
         "" => "(no name)",
         name => name,
@@ -61,6 +61,6 @@ mod tests {
         {
             assert_eq!(label(&blank.to_string(), 128), "?", "{blank:?}");
         }
-        assert_eq!((shown_name(""), shown_name("w")), ("(no name)", "w"));
+        assert_eq!((display_name(""), display_name("w")), ("(no name)", "w"));
     }
 }

@@ -1,8 +1,8 @@
 //! Stratum v1 without sockets or clock: bytes in, bytes and verdicts out.
 //!
 //! A [`Session`] is a state machine that is stepped with received bytes, with the passing of time and with new
-//! jobs; what all sessions share is in the [`Pool`]. Whatever leaves the node because of a miner goes
-//! through [`Outlets`], before the miner is answered.
+//! jobs; what all sessions share is in the [`SharedState`]. Whatever leaves the node because of a miner goes
+//! through [`SessionSink`], before the miner is answered.
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -13,28 +13,28 @@
 //! | `session` | the protocol's methods; the way of a submit |
 //! | [`vardiff`] | which difficulty suits a miner |
 //! | [`difficulty`] | difficulty to target and back |
-//! | `bindings` | which difficulty a job was handed out with |
+//! | `difficulty_history` | which difficulty a job was handed out with |
 //! | [`job_table`] | jobs that are still answered |
-//! | [`duplicates`] | headers seen already |
+//! | [`seen_hashes`] | headers seen already |
 //! | [`extranonces`] | the part of the search space that a session owns |
 //! | [`user_agents`] | what is known of miners' firmware |
-//! | `tally` | what a session has achieved |
-//! | `pool` | all that sessions share |
+//! | `session_stats` | what a session has achieved |
+//! | `shared` | all that sessions share |
 
-mod bindings;
 pub mod difficulty;
-pub mod duplicates;
+mod difficulty_history;
 pub mod extranonces;
 pub mod job_table;
 mod label;
 pub mod limits;
 mod line;
-mod pool;
 mod reject;
 mod reply;
 mod request;
+pub mod seen_hashes;
 mod session;
-mod tally;
+mod session_stats;
+mod shared;
 pub mod user_agents;
 pub mod vardiff;
 
@@ -42,11 +42,11 @@ pub mod vardiff;
 mod fixtures;
 
 pub use difficulty::Difficulty;
-pub use label::{label, shown_name};
+pub use label::{display_name, label};
 pub use limits::Limits;
-pub use pool::{Busy, Fanout, News, Outlets, Pool};
 pub use reject::Reject;
-pub use session::{Close, Session, Step};
+pub use session::{CloseReason, Session, Step};
+pub use shared::{ChainBusy, Fanout, SessionEvent, SessionSink, SharedState};
 
 use crate::units::UnixTime;
 

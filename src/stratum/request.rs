@@ -14,16 +14,16 @@ use crate::share::EXTRANONCE2_LEN;
 #[derive(Debug)]
 pub enum Line<'a> {
     /// Asks for something.
-    Request(Request<'a>),
+    Request(RpcRequest<'a>),
     /// Answers something; nothing this server sends needs an answer.
-    Answer,
+    Response,
     /// No JSON object with a method.
     Garbage,
 }
 
 /// A request, its parts as they stand in the line.
 #[derive(Debug)]
-pub struct Request<'a> {
+pub struct RpcRequest<'a> {
     /// JSON text of the id, whatever its type; echoed as it is.
     pub id: &'a str,
     /// The method's name.
@@ -33,7 +33,7 @@ pub struct Request<'a> {
 }
 
 #[derive(Deserialize)]
-struct Wire<'a> {
+struct RawMessage<'a> {
     #[serde(borrow, default)]
     id: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -49,14 +49,14 @@ struct Wire<'a> {
 impl<'a> Line<'a> {
     /// Reads a line.
     pub fn read(line: &'a [u8]) -> Self {
-        let Ok(wire) = serde_json::from_slice::<Wire<'a>>(line) else { return Self::Garbage };
+        let Ok(wire) = serde_json::from_slice::<RawMessage<'a>>(line) else { return Self::Garbage };
         match wire.method.and_then(|method| text(method.get())) {
-            Some(method) => Self::Request(Request {
+            Some(method) => Self::Request(RpcRequest {
                 id: wire.id.map_or("null", RawValue::get),
                 method,
                 params: wire.params.map_or("[]", RawValue::get),
             }),
-            None if wire.result.is_some() || wire.error.is_some() => Self::Answer,
+            None if wire.result.is_some() || wire.error.is_some() => Self::Response,
             None => Self::Garbage,
         }
     }
@@ -212,8 +212,8 @@ mod tests {
 
     #[test]
     fn what_is_no_request_is_told_apart() {
-        assert!(matches!(Line::read(br#"{"id":1,"result":true,"error":null}"#), Line::Answer));
-        assert!(matches!(Line::read(br#"{"id":1,"method":null,"result":"v"}"#), Line::Answer));
+        assert!(matches!(Line::read(br#"{"id":1,"result":true,"error":null}"#), Line::Response));
+        assert!(matches!(Line::read(br#"{"id":1,"method":null,"result":"v"}"#), Line::Response));
         let nested = "[".repeat(4000);
         for garbage in ["", "x", "[]", "{}", r#"{"id":1}"#, r#"{"method":5}"#, r#"{"method":"m""#, "\"s\"", &nested] {
             assert!(matches!(Line::read(garbage.as_bytes()), Line::Garbage), "{garbage}");

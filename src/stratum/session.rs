@@ -1,6 +1,6 @@
 //! One miner's connection as a state machine.
 
-mod pace;
+mod difficulty;
 mod setup;
 mod submit;
 #[cfg(test)]
@@ -10,35 +10,35 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::extranonces::Extranonce1;
-use super::label::shown_name;
+use super::label::display_name;
 use super::limits::{TokenBucket, GARBAGE_LINES_MAX, LINE_LEN_MAX};
 use super::line::{LineBuffer, LineTooLong};
-use super::pool::{Fanout, News, Outlets, Pool};
 use super::reject::Reject;
 use super::reply;
-use super::request::{Line, Request};
-use super::tally::Tally;
-use super::user_agents::{traits_of, Traits};
+use super::request::{Line, RpcRequest};
+use super::session_stats::SessionStats;
+use super::shared::{Fanout, SessionEvent, SessionSink, SharedState};
+use super::user_agents::{firmware_of, Firmware};
 use super::Now;
 use crate::status::MinerStatus;
 use crate::work::NoWork;
-use pace::{Pace, Shown};
+use difficulty::{SessionDifficulty, ShareHistory};
 
 /// What a step of a session works with.
 pub struct Step<'a> {
     /// What all sessions share.
-    pub pool: &'a mut Pool,
+    pub shared: &'a mut SharedState,
     /// The moment.
     pub now: Now,
     /// Bytes for the miner are appended here.
     pub out: &'a mut Vec<u8>,
     /// Where blocks, shares and news go.
-    pub outlets: &'a mut dyn Outlets,
+    pub sink: &'a mut dyn SessionSink,
 }
 
 /// Why a session is ended by this side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Close {
+pub enum CloseReason {
     /// A line longer than [`LINE_LEN_MAX`].
     LineTooLong,
     /// [`GARBAGE_LINES_MAX`] lines that were no requests.
@@ -49,7 +49,7 @@ pub enum Close {
     Idle,
 }
 
-impl fmt::Display for Close {
+impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::LineTooLong => write!(f, "a line of more than {LINE_LEN_MAX} bytes"),
@@ -60,7 +60,7 @@ impl fmt::Display for Close {
     }
 }
 
-impl From<LineTooLong> for Close {
+impl From<LineTooLong> for CloseReason {
     fn from(LineTooLong: LineTooLong) -> Self {
         Self::LineTooLong
     }
@@ -74,36 +74,36 @@ pub struct Session {
     garbage_lines: u32,
     last_line_ms: u64,
     user_agent: Arc<str>,
-    traits: Traits,
+    firmware: Firmware,
     extranonce1: Option<Extranonce1>,
     worker: Option<Arc<str>>,
     /// Version bits the miner may roll (BIP-0310); none until it asks.
     version_mask: u32,
     /// Subscribed and authorised: gets jobs.
     is_working: bool,
-    pace: Pace,
+    difficulty: SessionDifficulty,
     submits: TokenBucket,
-    tally: Tally,
+    stats: SessionStats,
     coinbase_too_large: bool,
 }
 
 impl Session {
     /// A connection that was opened at `opened`.
-    pub fn new(pool: &Pool, opened: Now) -> Self {
+    pub fn new(shared: &SharedState, opened: Now) -> Self {
         Self {
             opened,
             lines: LineBuffer::default(),
             garbage_lines: 0,
             last_line_ms: opened.uptime_ms,
             user_agent: "".into(),
-            traits: traits_of(""),
+            firmware: firmware_of(""),
             extranonce1: None,
             worker: None,
             version_mask: 0,
             is_working: false,
-            pace: Pace::new(pool.start_difficulty, opened.uptime_ms),
-            submits: TokenBucket::new(pool.limits.submit_burst, opened.uptime_ms),
-            tally: Tally::new(opened),
+            difficulty: SessionDifficulty::new(shared.start_difficulty, opened.uptime_ms),
+            submits: TokenBucket::new(shared.limits.submit_burst, opened.uptime_ms),
+            stats: SessionStats::new(opened),
             coinbase_too_large: false,
         }
     }
@@ -112,7 +112,7 @@ impl Session {
     ///
     /// # Errors
     /// If the connection should be closed; what was written for the miner may still be sent.
-    pub fn on_bytes(&mut self, bytes: &[u8], step: &mut Step<'_>) -> Result<(), Close> {
+    pub fn on_bytes(&mut self, bytes: &[u8], step: &mut Step<'_>) -> Result<(), CloseReason> {
         let mut lines = std::mem::take(&mut self.lines);
         let result = lines.feed(bytes, |line| self.on_line(line, step));
         self.lines = lines;
@@ -134,30 +134,30 @@ impl Session {
     ///
     /// # Errors
     /// If the connection should be closed.
-    pub fn on_tick(&mut self, step: &mut Step<'_>) -> Result<(), Close> {
+    pub fn on_tick(&mut self, step: &mut Step<'_>) -> Result<(), CloseReason> {
         let now_ms = step.now.uptime_ms;
-        if self.worker.is_none() && step.now.since_ms(self.opened.uptime_ms) > step.pool.limits.authorize_ms {
-            return Err(Close::NotAuthorised);
+        if self.worker.is_none() && step.now.since_ms(self.opened.uptime_ms) > step.shared.limits.authorize_ms {
+            return Err(CloseReason::NotAuthorised);
         }
         if !self.is_working {
             return self.check_idle(step);
         }
-        if step.pool.jobs.current().is_none() {
+        if step.shared.jobs.current().is_none() {
             // Who has no work cannot show any.
             self.last_line_ms = now_ms;
-            self.pace.pause(now_ms);
+            self.difficulty.pause(now_ms);
             return Ok(());
         }
-        if self.pace.on_tick(now_ms) {
+        if self.difficulty.on_tick(now_ms) {
             self.announce_difficulty(step);
         }
         self.check_idle(step)
     }
 
     /// Gives back what the session owned.
-    pub fn end(self, pool: &mut Pool) {
+    pub fn end(self, shared: &mut SharedState) {
         if let Some(extranonce1) = self.extranonce1 {
-            pool.extranonces.release(extranonce1);
+            shared.extranonces.release(extranonce1);
         }
     }
 
@@ -167,12 +167,12 @@ impl Session {
             worker: Arc::clone(self.worker.as_ref()?),
             user_agent: Arc::clone(&self.user_agent),
             connected_since: self.opened.time,
-            difficulty: self.pace.announced().map_or(0.0, |difficulty| difficulty.get()),
-            hashes_per_s: self.tally.hashes_per_s(now),
-            accepted: self.tally.accepted,
-            rejected: self.tally.rejected,
-            last_share: self.tally.last_share,
-            best_difficulty: self.tally.best,
+            difficulty: self.difficulty.announced().map_or(0.0, |difficulty| difficulty.get()),
+            hashes_per_s: self.stats.hashes_per_s(now),
+            accepted: self.stats.accepted,
+            rejected: self.stats.rejected,
+            last_share: self.stats.last_share,
+            best_difficulty: self.stats.best,
             coinbase_too_large: self.coinbase_too_large,
         })
     }
@@ -188,22 +188,22 @@ impl Session {
         self.lines.capacity()
     }
 
-    fn check_idle(&self, step: &Step<'_>) -> Result<(), Close> {
-        let since_ms = self.last_line_ms.max(self.pace.suited_ms());
+    fn check_idle(&self, step: &Step<'_>) -> Result<(), CloseReason> {
+        let since_ms = self.last_line_ms.max(self.difficulty.suited_ms());
         let mined_s = |until_ms: u64| until_ms.saturating_sub(self.opened.uptime_ms) as f64 / 1_000.0;
-        let shown = Shown {
-            credited: self.tally.credited,
+        let shown = ShareHistory {
+            credited: self.stats.credited,
             mined_s: mined_s(step.now.uptime_ms),
             until_silence_s: mined_s(self.last_line_ms),
         };
-        let allowed_ms = self.pace.silence_allowed_ms(&step.pool.limits, shown);
+        let allowed_ms = self.difficulty.silence_allowed_ms(&step.shared.limits, shown);
         match step.now.since_ms(since_ms) > allowed_ms {
-            true => Err(Close::Idle),
+            true => Err(CloseReason::Idle),
             false => Ok(()),
         }
     }
 
-    fn on_line(&mut self, line: &[u8], step: &mut Step<'_>) -> Result<(), Close> {
+    fn on_line(&mut self, line: &[u8], step: &mut Step<'_>) -> Result<(), CloseReason> {
         let line = line.trim_ascii();
         if line.is_empty() {
             return Ok(());
@@ -211,20 +211,20 @@ impl Session {
         self.last_line_ms = step.now.uptime_ms;
         match Line::read(line) {
             Line::Request(request) => self.on_request(&request, step),
-            Line::Answer => {}
+            Line::Response => {}
             Line::Garbage => {
                 reply::error(step.out, "null", Reject::Malformed("not a JSON-RPC request"));
                 self.garbage_lines += 1;
                 if self.garbage_lines >= GARBAGE_LINES_MAX {
-                    return Err(Close::Garbage);
+                    return Err(CloseReason::Garbage);
                 }
             }
         }
         Ok(())
     }
 
-    fn on_request(&mut self, request: &Request<'_>, step: &mut Step<'_>) {
-        let Request { id, params, .. } = *request;
+    fn on_request(&mut self, request: &RpcRequest<'_>, step: &mut Step<'_>) {
+        let RpcRequest { id, params, .. } = *request;
         match request.method.as_ref() {
             "mining.submit" => self.submit(id, params, step),
             "mining.configure" => self.configure(id, params, step),
@@ -245,8 +245,8 @@ impl Session {
     fn start(&mut self, step: &mut Step<'_>) {
         let (false, Some(_), Some(worker)) = (self.is_working, &self.extranonce1, &self.worker) else { return };
         self.is_working = true;
-        step.outlets.news(News::Authorised { worker: shown_name(worker), user_agent: &self.user_agent });
-        match step.pool.no_work {
+        step.sink.news(SessionEvent::Authorised { worker: display_name(worker), user_agent: &self.user_agent });
+        match step.shared.no_work {
             Some(why) => reply::show_message(step.out, no_work_text(why)),
             None => self.send_job(true, step),
         }
@@ -254,12 +254,12 @@ impl Session {
 
     /// Difficulty if it changed, then the job.
     fn send_job(&mut self, clean: bool, step: &mut Step<'_>) {
-        let Some(current) = step.pool.jobs.current() else { return };
+        let Some(current) = step.shared.jobs.current() else { return };
         let job = Arc::clone(&current.job);
-        let is_first = self.pace.announced().is_none();
+        let is_first = self.difficulty.announced().is_none();
         // The first difficulty also holds for earlier jobs, which the session may know from before a reconnect.
-        let from_job = if is_first { 0 } else { step.pool.jobs.next_sequence().saturating_sub(1) };
-        if let Some(difficulty) = self.pace.on_job(current.ceiling, from_job, step.now.uptime_ms) {
+        let from_job = if is_first { 0 } else { step.shared.jobs.next_sequence().saturating_sub(1) };
+        if let Some(difficulty) = self.difficulty.on_job(current.ceiling, from_job, step.now.uptime_ms) {
             reply::set_difficulty(step.out, difficulty);
         }
         step.out.extend_from_slice(job.notify_line(clean || is_first).as_bytes());
@@ -268,23 +268,23 @@ impl Session {
 
     /// Announces the difficulty before its job comes; it binds from that job on.
     fn announce_difficulty(&mut self, step: &mut Step<'_>) {
-        let (true, Some(current)) = (self.is_working, step.pool.jobs.current()) else { return };
-        if let Some(difficulty) = self.pace.announce(current.ceiling, step.pool.jobs.next_sequence()) {
+        let (true, Some(current)) = (self.is_working, step.shared.jobs.current()) else { return };
+        if let Some(difficulty) = self.difficulty.announce(current.ceiling, step.shared.jobs.next_sequence()) {
             reply::set_difficulty(step.out, difficulty);
         }
     }
 
     /// Tells everybody once when the coinbase has become too large for the firmware.
     fn look_at_coinbase(&mut self, len: usize, step: &mut Step<'_>) {
-        let len_max = self.traits.coinbase_len_max;
+        let len_max = self.firmware.coinbase_len_max;
         let was_too_large = std::mem::replace(&mut self.coinbase_too_large, len > len_max);
         let (false, true, Some(worker)) = (was_too_large, self.coinbase_too_large, &self.worker) else { return };
         let text = format!(
             "The coinbase has {len} bytes; this firmware is known to work up to {len_max}. If it finds no shares, this is why."
         );
         reply::show_message(step.out, &text);
-        let (worker, user_agent) = (shown_name(worker), &*self.user_agent);
-        step.outlets.news(News::CoinbaseTooLarge { worker, user_agent, len, len_max });
+        let (worker, user_agent) = (display_name(worker), &*self.user_agent);
+        step.sink.news(SessionEvent::CoinbaseTooLarge { worker, user_agent, len, len_max });
     }
 }
 

@@ -7,7 +7,7 @@ const TABLE: &str = include_str!("user_agents.txt");
 
 /// What is known of a kind of firmware.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Traits {
+pub struct Firmware {
     /// Largest coinbase, in bytes without witness, with which it is known to work.
     pub coinbase_len_max: usize,
     /// Difficulty to start with if it is lower than the operator's.
@@ -15,18 +15,18 @@ pub struct Traits {
 }
 
 /// What is known of the firmware that calls itself so.
-pub fn traits_of(user_agent: &str) -> Traits {
+pub fn firmware_of(user_agent: &str) -> Firmware {
     lines()
         .filter_map(parse)
         .find(|(pattern, _)| fits(pattern, user_agent))
-        .map_or(Traits { coinbase_len_max: 0, start_difficulty: None }, |(_, traits)| traits)
+        .map_or(Firmware { coinbase_len_max: 0, start_difficulty: None }, |(_, firmware)| firmware)
 }
 
 fn lines() -> impl Iterator<Item = &'static str> {
     TABLE.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#'))
 }
 
-fn parse(line: &str) -> Option<(&str, Traits)> {
+fn parse(line: &str) -> Option<(&str, Firmware)> {
     let mut fields = line.split('|').map(str::trim);
     let pattern = fields.next()?;
     let coinbase_len_max = fields.next()?.parse().ok()?;
@@ -34,7 +34,7 @@ fn parse(line: &str) -> Option<(&str, Traits)> {
         "-" => None,
         number => Some(Difficulty::new(number.parse().ok()?)?),
     };
-    fields.next().is_none().then_some((pattern, Traits { coinbase_len_max, start_difficulty }))
+    fields.next().is_none().then_some((pattern, Firmware { coinbase_len_max, start_difficulty }))
 }
 
 fn fits(pattern: &str, user_agent: &str) -> bool {
@@ -81,9 +81,9 @@ mod tests {
             ("γ", 755, None),
             ("", 755, None),
         ] {
-            let traits = traits_of(user_agent);
-            assert_eq!(traits.coinbase_len_max, coinbase_len_max, "{user_agent}");
-            assert_eq!(traits.start_difficulty.map(Difficulty::get), start_difficulty, "{user_agent}");
+            let firmware = firmware_of(user_agent);
+            assert_eq!(firmware.coinbase_len_max, coinbase_len_max, "{user_agent}");
+            assert_eq!(firmware.start_difficulty.map(Difficulty::get), start_difficulty, "{user_agent}");
         }
     }
 }

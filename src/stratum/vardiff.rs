@@ -27,7 +27,7 @@ const HALVINGS_MAX: u32 = 8;
 /// A miner that never found anything: the n-th silent minute divides by 4^n, up to this n.
 const QUARTERINGS_MAX: u32 = 4;
 
-/// Follows one session's pace.
+/// Follows one session's difficulty.
 #[derive(Clone, Debug)]
 pub struct Vardiff {
     wanted: Difficulty,
@@ -59,7 +59,7 @@ impl Vardiff {
         }
     }
 
-    /// The difficulty that suits the miner; what it gets may be lower, see [`Pool`](super::Pool).
+    /// The difficulty that suits the miner; what it gets may be lower, see [`SharedState`](super::SharedState).
     pub fn wanted(&self) -> Difficulty {
         self.wanted
     }

@@ -14,7 +14,7 @@ use crossbeam_channel::{bounded, Receiver, Sender};
 use fixtures::{answer, solve, submit_params, JobSpec, EASIEST, HARDEST, JOB_TIME};
 use p2pool_core::metrics::Metrics;
 use p2pool_core::params::{ChainParams, Network};
-use p2pool_core::stratum::{Busy, Difficulty, Limits, News, Now, Outlets, Pool, Session, Step};
+use p2pool_core::stratum::{ChainBusy, Difficulty, Limits, Now, Session, SessionEvent, SessionSink, SharedState, Step};
 use p2pool_core::work::{FoundBlock, FoundShare, WorkUpdate};
 use p2pool_core::work::{HashedHeader, Job, Submit};
 
@@ -24,22 +24,22 @@ const SUBMITS: u32 = 500;
 /// The chain's inbox as the daemon has it.
 struct Channel(Sender<FoundShare>);
 
-impl Outlets for Channel {
+impl SessionSink for Channel {
     fn block(&mut self, _: FoundBlock) {}
 
-    fn share(&mut self, share: FoundShare) -> Result<(), Busy> {
-        self.0.try_send(share).map_err(|_| Busy)
+    fn share(&mut self, share: FoundShare) -> Result<(), ChainBusy> {
+        self.0.try_send(share).map_err(|_| ChainBusy)
     }
 
-    fn news(&mut self, _: News<'_>) {}
+    fn news(&mut self, _: SessionEvent<'_>) {}
 }
 
 struct Miner {
-    pool: Pool,
+    shared: SharedState,
     session: Session,
     now: Now,
     out: Vec<u8>,
-    outlets: Channel,
+    sink: Channel,
     inbox: Receiver<FoundShare>,
     metrics: Arc<Metrics>,
 }
@@ -49,11 +49,11 @@ impl Miner {
         let params = ChainParams::standard(Network::Regtest);
         let start = Difficulty::new(1.0).unwrap();
         let metrics = Arc::new(Metrics::default());
-        let pool = Pool::new(&params, start, Limits::default(), 0, Arc::clone(&metrics));
+        let shared = SharedState::new(&params, start, Limits::default(), 0, Arc::clone(&metrics));
         let now = Now { uptime_ms: 0, time: JOB_TIME };
-        let session = Session::new(&pool, now);
+        let session = Session::new(&shared, now);
         let (sender, inbox) = bounded(1024);
-        let mut miner = Self { pool, session, now, out: Vec::new(), outlets: Channel(sender), inbox, metrics };
+        let mut miner = Self { shared, session, now, out: Vec::new(), sink: Channel(sender), inbox, metrics };
         miner.send(br#"{"id":1,"method":"mining.subscribe","params":["x"]}"#);
         miner.send(br#"{"id":2,"method":"mining.authorize","params":["worker","x"]}"#);
         miner
@@ -62,8 +62,8 @@ impl Miner {
     fn send(&mut self, line: &[u8]) {
         self.out.clear();
         self.now.uptime_ms += 15;
-        let Self { pool, session, now, out, outlets, .. } = self;
-        let mut step = Step { pool, now: *now, out, outlets };
+        let Self { shared, session, now, out, sink, .. } = self;
+        let mut step = Step { shared, now: *now, out, sink };
         session.on_bytes(line, &mut step).and_then(|()| session.on_bytes(b"\n", &mut step)).unwrap();
         // As the stratum thread does for each submit.
         self.metrics.submit_latency.observe(0.001);
@@ -71,9 +71,9 @@ impl Miner {
 
     fn announce(&mut self, spec: JobSpec) -> Arc<Job> {
         let job = spec.make();
-        let fanout = self.pool.receive(WorkUpdate::Job(Arc::clone(&job)));
-        let Self { pool, session, now, out, outlets, .. } = self;
-        session.on_fanout(fanout, &mut Step { pool, now: *now, out, outlets });
+        let fanout = self.shared.receive(WorkUpdate::Job(Arc::clone(&job)));
+        let Self { shared, session, now, out, sink, .. } = self;
+        session.on_fanout(fanout, &mut Step { shared, now: *now, out, sink });
         job
     }
 }

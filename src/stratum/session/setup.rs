@@ -14,7 +14,7 @@ use crate::stratum::limits::LABEL_LEN_MAX;
 use crate::stratum::reject::Reject;
 use crate::stratum::reply;
 use crate::stratum::request::{elements, hex_bytes, hex_u32, number, string};
-use crate::stratum::user_agents::traits_of;
+use crate::stratum::user_agents::firmware_of;
 
 /// Version bits that may be rolled: 13 to 28 (BIP-0310, BIP-0320).
 pub const VERSION_MASK: u32 = 0x1fff_e000;
@@ -52,7 +52,7 @@ impl Session {
             }
             "minimum-difficulty" => match asked_floor(options) {
                 Some(floor) => {
-                    self.pace.set_floor(floor);
+                    self.difficulty.set_floor(floor);
                     true
                 }
                 None => false,
@@ -68,16 +68,16 @@ impl Session {
         let params = elements(params);
         if let Some(user_agent) = string(params.first()) {
             self.user_agent = label(&user_agent, LABEL_LEN_MAX).into();
-            self.traits = traits_of(&self.user_agent);
-            if let Some(difficulty) = self.traits.start_difficulty.filter(|_| !self.is_working) {
-                self.pace.suggest_at_most(difficulty, step.now.uptime_ms);
+            self.firmware = firmware_of(&self.user_agent);
+            if let Some(difficulty) = self.firmware.start_difficulty.filter(|_| !self.is_working) {
+                self.difficulty.suggest_at_most(difficulty, step.now.uptime_ms);
             }
         }
         let extranonce1 = *self.extranonce1.get_or_insert_with(|| {
             let resumed = string(params.get(1)).and_then(|session| hex_bytes::<EXTRANONCE1_LEN>(&session));
-            match resumed.filter(|extranonce1| step.pool.extranonces.resume(*extranonce1)) {
+            match resumed.filter(|extranonce1| step.shared.extranonces.resume(*extranonce1)) {
                 Some(extranonce1) => extranonce1,
-                None => step.pool.extranonces.allocate(),
+                None => step.shared.extranonces.allocate(),
             }
         });
         // The extranonce names the session: whoever presents it later gets the same search space again.
@@ -96,7 +96,7 @@ impl Session {
         };
         self.worker = Some(label(&worker, LABEL_LEN_MAX).into());
         if let Some(difficulty) = string(params.get(1)).and_then(|password| fixed_difficulty(&password)) {
-            self.pace.fix(difficulty);
+            self.difficulty.fix(difficulty);
         }
         reply::result(step.out, id, "true");
         match self.is_working {
@@ -110,7 +110,7 @@ impl Session {
         let Some(difficulty) = number(elements(params).first()).and_then(Difficulty::new) else {
             return reply::error(step.out, id, Reject::Malformed("suggest_difficulty needs a positive number"));
         };
-        self.pace.suggest(difficulty, step.now.uptime_ms);
+        self.difficulty.suggest(difficulty, step.now.uptime_ms);
         reply::result(step.out, id, "true");
         self.announce_difficulty(step);
     }

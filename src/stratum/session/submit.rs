@@ -13,12 +13,12 @@ use std::sync::Arc;
 use super::{Session, Step};
 use crate::share::EXTRANONCE_LEN;
 use crate::stratum::difficulty::Difficulty;
-use crate::stratum::job_table::{Found, Known};
-use crate::stratum::label::shown_name;
+use crate::stratum::job_table::{AnnouncedJob, JobLookup};
+use crate::stratum::label::display_name;
 use crate::stratum::reject::Reject;
 use crate::stratum::reply;
 use crate::stratum::request::SubmitParams;
-use crate::stratum::{Now, Pool};
+use crate::stratum::{Now, SharedState};
 use crate::work::{FoundBlock, FoundShare};
 use crate::work::{HashedHeader, Job, JobId, Submit};
 
@@ -28,8 +28,8 @@ const TIME_AFTER_JOB_S: u32 = 7_000;
 const TIME_AHEAD_S: u32 = 7_200;
 
 /// A submit whose header is put together.
-struct Candidate {
-    known: Known,
+struct HashedSubmit {
+    known: AnnouncedJob,
     is_present: bool,
     answer: Submit,
     judged: HashedHeader,
@@ -38,32 +38,32 @@ struct Candidate {
 impl Session {
     /// `mining.submit`. Allocates nothing.
     pub(super) fn submit(&mut self, id: &str, params: &str, step: &mut Step<'_>) {
-        let limits = &step.pool.limits;
+        let limits = &step.shared.limits;
         let in_time = self.submits.take(limits.submits_per_s, limits.submit_burst, step.now.uptime_ms);
-        match self.judge(params, in_time, step) {
+        match self.check_submit(params, in_time, step) {
             Ok((credit, hash)) => {
-                step.pool.counters.shares_accepted.inc();
-                self.tally.accept(credit, &hash, step.now);
+                step.shared.counters.shares_accepted.inc();
+                self.stats.accept(credit, &hash, step.now);
                 reply::result(step.out, id, "true");
-                if self.pace.on_share(credit, step.now.uptime_ms) {
+                if self.difficulty.on_share(credit, step.now.uptime_ms) {
                     self.announce_difficulty(step);
                 }
             }
             Err(reject) => {
-                count_rejected(step.pool, reject);
-                self.tally.reject(reject);
+                count_rejected(step.shared, reject);
+                self.stats.reject(reject);
                 reply::error(step.out, id, reject);
             }
         }
     }
 
     /// Steps 1 to 4; the difficulty at which the submit counts and its hash.
-    fn judge(&self, params: &str, in_time: bool, step: &mut Step<'_>) -> Result<(Difficulty, [u8; 32]), Reject> {
+    fn check_submit(&self, params: &str, in_time: bool, step: &mut Step<'_>) -> Result<(Difficulty, [u8; 32]), Reject> {
         let submit = SubmitParams::read(params)?;
-        let candidate = self.candidate(&submit, step.pool)?;
-        self.hand_over_block(&candidate, step);
+        let hashed_submit = self.hashed_submit(&submit, step.shared)?;
+        self.submit_block(&hashed_submit, step);
 
-        let Candidate { known, is_present, answer, judged } = candidate;
+        let HashedSubmit { known, is_present, answer, judged } = hashed_submit;
         if self.worker.is_none() {
             return Err(Reject::Unauthorised);
         }
@@ -78,31 +78,31 @@ impl Session {
             return Err(Reject::Stale);
         }
         let is_share = judged.meets(&known.job.share_target);
-        let credit = match self.pace.credit(known.sequence, &judged.hash) {
+        let credit = match self.difficulty.credit(known.sequence, &judged.hash) {
             Some(credit) => credit,
             // A job from before a reconnect may have been easier than what the session was given since.
             None if is_share => Difficulty::at_most(&known.job.share_target),
             None => return Err(Reject::LowDifficulty),
         };
-        if step.pool.seen.contains(&judged.hash) {
+        if step.shared.seen.contains(&judged.hash) {
             return Err(Reject::Duplicate);
         }
         if is_share {
             let HashedHeader { header, hash } = judged;
             let share = FoundShare { job: known.job, header, hash, extranonce: answer.extranonce };
-            step.outlets.share(share).map_err(|_| Reject::Busy)?;
+            step.sink.share(share).map_err(|_| Reject::Busy)?;
         }
-        step.pool.seen.insert(&judged.hash);
+        step.shared.seen.insert(&judged.hash);
         Ok((credit, judged.hash))
     }
 
     /// The header that the submit stands for.
-    fn candidate(&self, submit: &SubmitParams, pool: &Pool) -> Result<Candidate, Reject> {
+    fn hashed_submit(&self, submit: &SubmitParams, shared: &SharedState) -> Result<HashedSubmit, Reject> {
         let extranonce1 = self.extranonce1.ok_or(Reject::NotSubscribed)?;
-        let (known, is_present) = match pool.jobs.find(JobId(submit.job)) {
-            Found::Present(known) => (known.clone(), true),
-            Found::Past(known) => (known.clone(), false),
-            Found::Unknown => return Err(Reject::UnknownJob),
+        let (known, is_present) = match shared.jobs.find(JobId(submit.job)) {
+            JobLookup::Current(known) => (known.clone(), true),
+            JobLookup::Stale(known) => (known.clone(), false),
+            JobLookup::Unknown => return Err(Reject::UnknownJob),
         };
         let mut extranonce = [0; EXTRANONCE_LEN];
         for (byte, part) in extranonce.iter_mut().zip(extranonce1.into_iter().chain(submit.extranonce2)) {
@@ -111,26 +111,26 @@ impl Session {
         let version = rolled_version(known.job.version, self.version_mask, submit.version_bits);
         let answer = Submit { extranonce, time: submit.time, nonce: submit.nonce, version };
         let judged = known.job.hash_header(&answer);
-        Ok(Candidate { known, is_present, answer, judged })
+        Ok(HashedSubmit { known, is_present, answer, judged })
     }
 
     /// A block goes to bitcoind before anything else is asked.
-    fn hand_over_block(&self, candidate: &Candidate, step: &mut Step<'_>) {
-        let Candidate { known, answer, judged: HashedHeader { header, hash }, .. } = candidate;
-        if !known.job.block_target.is_met_by(hash) || !step.pool.hand_over(hash) {
+    fn submit_block(&self, hashed_submit: &HashedSubmit, step: &mut Step<'_>) {
+        let HashedSubmit { known, answer, judged: HashedHeader { header, hash }, .. } = hashed_submit;
+        if !known.job.block_target.is_met_by(hash) || !step.shared.remember_block(hash) {
             return;
         }
         let worker = self.finder();
         let (job, extranonce) = (Arc::clone(&known.job), answer.extranonce);
-        step.outlets.block(FoundBlock { job, header: *header, hash: *hash, extranonce, worker });
-        step.pool.counters.blocks_found.inc();
+        step.sink.block(FoundBlock { job, header: *header, hash: *hash, extranonce, worker });
+        step.shared.counters.blocks_found.inc();
     }
 
     /// Who found a block, for the log.
     fn finder(&self) -> Arc<str> {
         match &self.worker {
             Some(worker) if !worker.is_empty() => Arc::clone(worker),
-            Some(nameless) => shown_name(nameless).into(),
+            Some(nameless) => display_name(nameless).into(),
             None => "unauthorised".into(),
         }
     }
@@ -158,8 +158,8 @@ fn check_time(job: &Job, time: u32, now: Now) -> Result<(), Reject> {
     Ok(())
 }
 
-fn count_rejected(pool: &Pool, reject: Reject) {
-    let counters = &pool.counters;
+fn count_rejected(shared: &SharedState, reject: Reject) {
+    let counters = &shared.counters;
     let counter = match reject {
         Reject::Malformed(_) => &counters.shares_rejected.malformed,
         Reject::TooMany | Reject::Busy => &counters.shares_rejected.busy,

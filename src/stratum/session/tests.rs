@@ -1,7 +1,7 @@
 //! Sessions driven line by line.
 
 mod bytes;
-mod harness;
 mod setup;
 mod submit;
+mod support;
 mod timers;

@@ -12,7 +12,9 @@ use p2pool_core::metrics::Metrics;
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::share::coinbase::Payout;
 use p2pool_core::share::{header_hash, CoinbaseTag, PayoutScript, ShareId};
-use p2pool_core::stratum::{Busy, Close, Difficulty, Limits, News, Now, Outlets, Pool, Session, Step};
+use p2pool_core::stratum::{
+    ChainBusy, CloseReason, Difficulty, Limits, Now, Session, SessionEvent, SessionSink, SharedState, Step,
+};
 use p2pool_core::units::{Bits, BlockHeight, Sats, ShareHeight, UnixTime, Work};
 use p2pool_core::work::{make_job, Job, JobId, NextShare, Submit, Template};
 use p2pool_core::work::{FoundBlock, FoundShare, NoWork, WorkUpdate};
@@ -85,7 +87,7 @@ enum Event {
     /// The miner connects anew.
     Reconnect,
     /// The chain thread takes no shares, or takes them again.
-    Busy,
+    ChainBusy,
 }
 
 const EVENTS: [Event; 8] = [
@@ -96,7 +98,7 @@ const EVENTS: [Event; 8] = [
     Event::NewTip,
     Event::NoWork,
     Event::Reconnect,
-    Event::Busy,
+    Event::ChainBusy,
 ];
 
 /// What came of an input: how often the miner was told what, how sessions ended and what left the node.
@@ -151,7 +153,7 @@ impl Outbox {
     }
 }
 
-impl Outlets for Outbox {
+impl SessionSink for Outbox {
     fn block(&mut self, block: FoundBlock) {
         assert_eq!(block.hash, header_hash(&block.header));
         assert!(block.job.block_target.is_met_by(&block.hash));
@@ -160,20 +162,21 @@ impl Outlets for Outbox {
         self.count("block");
     }
 
-    fn share(&mut self, share: FoundShare) -> Result<(), Busy> {
+    fn share(&mut self, share: FoundShare) -> Result<(), ChainBusy> {
         assert_eq!(share.hash, header_hash(&share.header));
         assert!(share.job.share_target.is_met_by(&share.hash));
         assert!(!self.seen.contains(&share.hash), "a share is handed over once");
         if self.is_busy {
-            return Err(Busy);
+            return Err(ChainBusy);
         }
         self.seen.insert(share.hash);
         self.count("share");
         Ok(())
     }
 
-    fn news(&mut self, news: News<'_>) {
-        let (News::Authorised { worker, user_agent } | News::CoinbaseTooLarge { worker, user_agent, .. }) = news;
+    fn news(&mut self, news: SessionEvent<'_>) {
+        let (SessionEvent::Authorised { worker, user_agent }
+        | SessionEvent::CoinbaseTooLarge { worker, user_agent, .. }) = news;
         assert!(!worker.contains(char::is_control) && !user_agent.contains(char::is_control), "{news:?}");
         self.count("news");
     }
@@ -181,7 +184,7 @@ impl Outlets for Outbox {
 
 /// A pool with one miner.
 struct Story {
-    pool: Pool,
+    shared: SharedState,
     counters: Arc<Metrics>,
     session: Session,
     now: Now,
@@ -208,9 +211,10 @@ impl Story {
         let counters = Arc::new(Metrics::default());
         let params = ChainParams::standard(Network::Regtest);
         let start_difficulty = Difficulty::new(1.0).expect("1 is a difficulty");
-        let pool = Pool::new(&params, start_difficulty, Limits::default(), FIRST_EXTRANONCE, Arc::clone(&counters));
-        let session = Session::new(&pool, START);
-        Self { pool, counters, session, now: START, next_job: 0, outbox: Outbox::default() }
+        let shared =
+            SharedState::new(&params, start_difficulty, Limits::default(), FIRST_EXTRANONCE, Arc::clone(&counters));
+        let session = Session::new(&shared, START);
+        Self { shared, counters, session, now: START, next_job: 0, outbox: Outbox::default() }
     }
 
     fn happen(&mut self, event: Event) {
@@ -222,7 +226,7 @@ impl Story {
             Event::NewTip => self.announce(self.next_job.div_ceil(3) * 3),
             Event::NoWork => self.tell(WorkUpdate::NoWork(NoWork::Syncing)),
             Event::Reconnect => self.reconnect(),
-            Event::Busy => self.outbox.is_busy = !self.outbox.is_busy,
+            Event::ChainBusy => self.outbox.is_busy = !self.outbox.is_busy,
         }
     }
 
@@ -243,7 +247,7 @@ impl Story {
     }
 
     fn tell(&mut self, message: WorkUpdate) {
-        let fanout = self.pool.receive(message);
+        let fanout = self.shared.receive(message);
         self.step(0, |session, step| {
             session.on_fanout(fanout, step);
             Ok(())
@@ -251,8 +255,8 @@ impl Story {
     }
 
     fn reconnect(&mut self) {
-        let next = Session::new(&self.pool, self.now);
-        std::mem::replace(&mut self.session, next).end(&mut self.pool);
+        let next = Session::new(&self.shared, self.now);
+        std::mem::replace(&mut self.session, next).end(&mut self.shared);
     }
 
     fn receive(&mut self, bytes: &[u8]) {
@@ -261,10 +265,10 @@ impl Story {
     }
 
     /// Lets the session do something and checks what it writes; `lines` were completed by it at most.
-    fn step(&mut self, lines: usize, act: impl FnOnce(&mut Session, &mut Step<'_>) -> Result<(), Close>) {
+    fn step(&mut self, lines: usize, act: impl FnOnce(&mut Session, &mut Step<'_>) -> Result<(), CloseReason>) {
         let mut out = Vec::new();
         let (before, accepted) = (self.outbox.seen.len(), self.counters.shares_accepted.get());
-        let mut step = Step { pool: &mut self.pool, now: self.now, out: &mut out, outlets: &mut self.outbox };
+        let mut step = Step { shared: &mut self.shared, now: self.now, out: &mut out, sink: &mut self.outbox };
         let result = act(&mut self.session, &mut step);
         let accepted = self.counters.shares_accepted.get() - accepted;
         assert!(self.outbox.seen.len() - before <= accepted as usize, "every share handed over was accepted");
@@ -306,7 +310,7 @@ impl Story {
             assert!(status.hashes_per_s.is_finite() && status.hashes_per_s >= 0.0);
             assert!(status.difficulty.is_finite() && status.best_difficulty >= 0.0);
         }
-        self.session.end(&mut self.pool);
+        self.session.end(&mut self.shared);
         let accepted = self.counters.shares_accepted.get();
         self.outbox.outcome.insert("accepted".to_owned(), u32::try_from(accepted).unwrap_or(u32::MAX));
         self.outbox.outcome

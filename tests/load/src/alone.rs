@@ -11,7 +11,7 @@ use p2pool_core::metrics::Metrics;
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::units::Bits;
 use p2pool_core::work::WorkUpdate;
-use p2pool_stratum::{StopHandle, Stratum, StratumError, StratumOuts};
+use p2pool_stratum::{StopHandle, Stratum, StratumError, StratumSinks};
 
 use crate::fixtures::{JobSpec, HARDEST};
 
@@ -34,7 +34,7 @@ pub fn start(sessions_max: usize) -> Result<Alone, StratumError> {
     let stratum = Stratum::open(
         StratumConfig { port: 0, start_difficulty: 1e6, sessions_max },
         &ChainParams::standard(Network::Regtest),
-        StratumOuts { chain, submit },
+        StratumSinks { chain, submit },
         Arc::new(Metrics::default()),
     )?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, stratum.local_addr().port()));

@@ -16,7 +16,7 @@ use p2pool_core::status::ChainStatus;
 use p2pool_http::{Http, HttpConfig, Sources};
 use p2pool_p2p::P2p;
 use p2pool_rpc::{AnchorThread, Poll, PollStopper, Submit};
-use p2pool_stratum::{Stratum, StratumOuts};
+use p2pool_stratum::{Stratum, StratumSinks};
 
 use crate::folder::ChainDir;
 use crate::node::NodeError;
@@ -74,7 +74,7 @@ impl Parts {
         let inboxes = Inboxes { chain: to_chain, submit: to_submit, anchor: to_anchor };
         let (news, templates) = latest();
         let rpc = open_rpc(config, folder, &inboxes.chain, (submit_inbox, anchor_inbox, news), counters)?;
-        let outs = StratumOuts { chain: inboxes.chain.clone(), submit: inboxes.submit.clone() };
+        let outs = StratumSinks { chain: inboxes.chain.clone(), submit: inboxes.submit.clone() };
         let mut stratum = Stratum::open(config.stratum.clone(), &config.params, outs, Arc::clone(counters))
             .map_err(|cause| NodeError::open("the port for miners", cause))?;
         let p2p = P2p::open(&config.p2p, &config.params, folder.path(), inboxes.chain.clone(), Arc::clone(counters))

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
 
 use mio::net::TcpStream;
-use p2pool_core::stratum::{Close, Now, Session};
+use p2pool_core::stratum::{CloseReason, Now, Session};
 
 /// Bytes that may wait for a client beyond what the system holds for it: about ten of the largest jobs.
 const PENDING_MAX: usize = 64 * 1024;
@@ -13,7 +13,7 @@ const PENDING_MAX: usize = 64 * 1024;
 const PENDING_KEPT: usize = 4 * 1024;
 
 /// What a client is.
-pub enum State {
+pub enum ConnectionState {
     /// Has not said enough.
     Unknown,
     /// A miner.
@@ -22,7 +22,7 @@ pub enum State {
 
 /// Why a connection ends.
 #[derive(Debug)]
-pub enum End {
+pub enum DisconnectReason {
     /// The client closed it, or the network did.
     ByClient,
     /// Nothing, or nothing clear, was said in time.
@@ -32,21 +32,21 @@ pub enum End {
     /// A browser: not for this thread.
     Browser,
     /// The session ended it.
-    Session(Close),
+    Session(CloseReason),
     /// A miner for whom there is no room.
-    Refused(Crowd),
+    Refused(LimitReached),
     /// The client does not read.
     SlowReader,
 }
 
-impl End {
+impl DisconnectReason {
     /// Whether an operator may want to know.
     pub fn is_worth_a_line(&self) -> bool {
         matches!(self, Self::Session(_) | Self::SlowReader)
     }
 }
 
-impl fmt::Display for End {
+impl fmt::Display for DisconnectReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ByClient => f.write_str("closed by the client"),
@@ -62,14 +62,14 @@ impl fmt::Display for End {
 
 /// What there is too much of.
 #[derive(Debug)]
-pub enum Crowd {
+pub enum LimitReached {
     /// Connections in all, with their limit.
     All(usize),
     /// Connections of one address, with their limit.
     Address(usize),
 }
 
-impl fmt::Display for Crowd {
+impl fmt::Display for LimitReached {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::All(max) => write!(f, "{max} connections are open, the most allowed"),
@@ -87,7 +87,7 @@ pub struct Connection {
     /// When it connected.
     pub opened: Now,
     /// What it is.
-    pub state: State,
+    pub state: ConnectionState,
     /// Whether it stands in the queue of sockets to be read.
     pub is_queued: bool,
     pending: Vec<u8>,
@@ -101,7 +101,7 @@ impl Connection {
             socket,
             peer,
             opened,
-            state: State::Unknown,
+            state: ConnectionState::Unknown,
             is_queued: false,
             pending: Vec::new(),
             stalled_since_ms: None,
@@ -109,17 +109,17 @@ impl Connection {
     }
 
     /// Looks at the first bytes without taking them; `None` if there are none yet.
-    pub fn peek(&self, buffer: &mut [u8]) -> Result<Option<usize>, End> {
+    pub fn peek(&self, buffer: &mut [u8]) -> Result<Option<usize>, DisconnectReason> {
         taken(|| self.socket.peek(buffer))
     }
 
     /// Takes bytes; `None` if there are none.
-    pub fn read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, End> {
+    pub fn read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, DisconnectReason> {
         taken(|| self.socket.read(buffer))
     }
 
     /// Sends bytes, or keeps them until the client takes them.
-    pub fn send(&mut self, mut bytes: &[u8], now_ms: u64) -> Result<(), End> {
+    pub fn send(&mut self, mut bytes: &[u8], now_ms: u64) -> Result<(), DisconnectReason> {
         if self.pending.is_empty() {
             let sent = self.write(bytes)?;
             bytes = bytes.get(sent..).unwrap_or_default();
@@ -128,7 +128,7 @@ impl Connection {
             return Ok(());
         }
         if self.pending.len() + bytes.len() > PENDING_MAX {
-            return Err(End::SlowReader);
+            return Err(DisconnectReason::SlowReader);
         }
         self.pending.extend_from_slice(bytes);
         self.stalled_since_ms.get_or_insert(now_ms);
@@ -136,7 +136,7 @@ impl Connection {
     }
 
     /// Sends what was kept; to be called when the socket takes bytes again.
-    pub fn flush(&mut self) -> Result<(), End> {
+    pub fn flush(&mut self) -> Result<(), DisconnectReason> {
         if self.pending.is_empty() {
             return Ok(());
         }
@@ -157,15 +157,15 @@ impl Connection {
     }
 
     /// How many of the bytes the socket took.
-    fn write(&mut self, bytes: &[u8]) -> Result<usize, End> {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, DisconnectReason> {
         let mut sent = 0;
         while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
             match self.socket.write(rest) {
-                Ok(0) => return Err(End::ByClient),
+                Ok(0) => return Err(DisconnectReason::ByClient),
                 Ok(len) => sent += len,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return Err(End::ByClient),
+                Err(_) => return Err(DisconnectReason::ByClient),
             }
         }
         Ok(sent)
@@ -173,14 +173,14 @@ impl Connection {
 }
 
 /// Bytes that a socket gave.
-fn taken(mut take: impl FnMut() -> io::Result<usize>) -> Result<Option<usize>, End> {
+fn taken(mut take: impl FnMut() -> io::Result<usize>) -> Result<Option<usize>, DisconnectReason> {
     loop {
         return match take() {
-            Ok(0) => Err(End::ByClient),
+            Ok(0) => Err(DisconnectReason::ByClient),
             Ok(len) => Ok(Some(len)),
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
-            Err(_) => Err(End::ByClient),
+            Err(_) => Err(DisconnectReason::ByClient),
         };
     }
 }
@@ -249,7 +249,7 @@ mod tests {
             result = connection.send(&[b'x'; 1_000], 0);
             assert!(connection.pending.len() <= PENDING_MAX);
         }
-        assert!(matches!(result, Err(End::SlowReader)));
+        assert!(matches!(result, Err(DisconnectReason::SlowReader)));
         drop(client);
     }
 }

@@ -1,6 +1,6 @@
 //! The loop: waits for sockets, jobs and time, and steps the sessions they concern.
 
-mod clients;
+mod connections;
 
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,13 +13,13 @@ use mio::{Events, Poll, Token};
 use p2pool_channels::{BrowserSender, LatestReceiver};
 use p2pool_core::metrics::Metrics;
 use p2pool_core::status::MinersStatus;
-use p2pool_core::stratum::{Now, Pool};
+use p2pool_core::stratum::{Now, SharedState};
 use p2pool_core::work::WorkUpdate;
 
 use crate::listener::Listener;
-use crate::outlets::Outs;
-use crate::{StratumError, StratumOuts};
-use clients::Clients;
+use crate::sink::ChannelSink;
+use crate::{StratumError, StratumSinks};
+use connections::Connections;
 
 /// Wakes the loop for a job or the end.
 pub const WAKER: Token = Token(usize::MAX);
@@ -41,9 +41,9 @@ pub struct Parts {
     /// The newest job.
     pub news: LatestReceiver<WorkUpdate>,
     /// What all sessions share.
-    pub pool: Pool,
+    pub shared: SharedState,
     /// Where shares and blocks go.
-    pub outs: StratumOuts,
+    pub sinks: StratumSinks,
     /// Counts.
     pub counters: Arc<Metrics>,
     /// Connections at once.
@@ -58,10 +58,10 @@ pub struct Parts {
 pub struct EventLoop {
     poll: Poll,
     news: LatestReceiver<WorkUpdate>,
-    /// News that wait for the interval to pass.
+    /// SessionEvent that wait for the interval to pass.
     held_news: Option<WorkUpdate>,
     last_job_ms: Option<u64>,
-    clients: Clients,
+    connections: Connections,
     stop_asked: Arc<AtomicBool>,
     miners: Arc<ArcSwap<MinersStatus>>,
     clock: Clock,
@@ -72,14 +72,14 @@ pub struct EventLoop {
 impl EventLoop {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
-        let Parts { poll, listener, news, pool, outs, counters, sessions_max, stop_asked, miners } = parts;
-        let outs = Outs::new(outs, Arc::clone(&counters));
+        let Parts { poll, listener, news, shared, sinks, counters, sessions_max, stop_asked, miners } = parts;
+        let sink = ChannelSink::new(sinks, Arc::clone(&counters));
         Self {
             poll,
             news,
             held_news: None,
             last_job_ms: None,
-            clients: Clients::new(listener, pool, outs, counters, sessions_max),
+            connections: Connections::new(listener, shared, sink, counters, sessions_max),
             stop_asked,
             miners,
             clock: Clock(Instant::now()),
@@ -90,13 +90,13 @@ impl EventLoop {
 
     /// From now on browsers go there.
     pub fn send_browsers_to(&mut self, web: BrowserSender) {
-        self.clients.send_browsers_to(web);
+        self.connections.send_browsers_to(web);
     }
 
     /// Runs until asked to stop.
     pub fn run(mut self) -> Result<(), StratumError> {
         let result = self.turn_until_stopped();
-        self.clients.finish();
+        self.connections.finish();
         result
     }
 
@@ -111,22 +111,22 @@ impl EventLoop {
                 return Ok(());
             }
             let now = self.clock.now();
-            self.clients.begin_turn(now);
+            self.connections.begin_turn(now);
             // A job first: what it makes stale should not be hashed for a moment longer.
             self.take_news(now);
             for event in &events {
                 self.on_event(event);
             }
-            self.clients.read_queued(self.poll.registry());
-            self.clients.flush_blocks();
+            self.connections.read_queued(self.poll.registry());
+            self.connections.flush_blocks();
             self.on_time(now);
-            self.clients.check()?;
+            self.connections.check()?;
         }
     }
 
     /// How long the loop may sleep.
     fn patience(&self) -> Duration {
-        if self.clients.has_work() {
+        if self.connections.has_work() {
             return Duration::ZERO;
         }
         let now_ms = self.clock.now().uptime_ms;
@@ -136,7 +136,7 @@ impl EventLoop {
             patience_ms = patience_ms.min(due_ms.saturating_sub(now_ms));
         }
         let patience = Duration::from_millis(patience_ms);
-        match self.clients.has_waiting_blocks() {
+        match self.connections.has_waiting_blocks() {
             true => patience.min(BLOCK_RETRY),
             false => patience,
         }
@@ -145,9 +145,9 @@ impl EventLoop {
     fn on_event(&mut self, event: &Event) {
         match event.token() {
             WAKER => {}
-            LISTENER => self.clients.accept(self.poll.registry()),
+            LISTENER => self.connections.accept(self.poll.registry()),
             Token(key) => {
-                self.clients.on_event(key, event.is_readable() || event.is_read_closed(), event.is_writable())
+                self.connections.on_event(key, event.is_readable() || event.is_read_closed(), event.is_writable())
             }
         }
     }
@@ -159,7 +159,7 @@ impl EventLoop {
         }
         let Some(news) = self.held_news.take() else { return };
         let is_urgent = match &news {
-            WorkUpdate::Job(job) => self.clients.pool().is_new_tip(job),
+            WorkUpdate::Job(job) => self.connections.shared().is_new_tip(job),
             WorkUpdate::NoWork(_) => true,
         };
         let is_too_soon = self.last_job_ms.is_some_and(|last_ms| now.since_ms(last_ms) < SAME_TIP_INTERVAL_MS);
@@ -168,21 +168,21 @@ impl EventLoop {
             return;
         }
         self.last_job_ms = Some(now.uptime_ms);
-        self.clients.fan_out(news);
+        self.connections.fan_out(news);
     }
 
     fn on_time(&mut self, now: Now) {
         if now.uptime_ms < self.next_tick_ms {
             return;
         }
-        let limits = *self.clients.pool().limits();
+        let limits = *self.connections.shared().limits();
         self.next_tick_ms = now.uptime_ms + limits.tick_ms;
         // Connections may wait that could not be accepted before: no event tells of those again.
-        self.clients.accept(self.poll.registry());
-        self.clients.tick();
+        self.connections.accept(self.poll.registry());
+        self.connections.tick();
         if now.uptime_ms >= self.next_status_ms {
             self.next_status_ms = now.uptime_ms + limits.status_ms;
-            self.miners.store(Arc::new(self.clients.status()));
+            self.miners.store(Arc::new(self.connections.status()));
         }
     }
 }

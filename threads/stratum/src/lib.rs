@@ -11,19 +11,19 @@
 //! | `connection` | one socket: reading, bounded writing |
 //! | `listener` | the port: socket options |
 //! | `file_limit` | room for as many sockets as sessions |
-//! | `addresses` | how many sessions an address has |
+//! | `address_counts` | how many sessions an address has |
 //! | `sniff` | which protocol a client speaks |
-//! | `outlets` | shares to the chain, blocks to the submit thread |
-//! | `warnings` | log lines that strangers cannot multiply |
+//! | `sink` | shares to the chain, blocks to the submit thread |
+//! | `log_limiter` | log lines that strangers cannot multiply |
 
-mod addresses;
+mod address_counts;
 mod connection;
 mod event_loop;
 mod file_limit;
 mod listener;
-mod outlets;
+mod log_limiter;
+mod sink;
 mod sniff;
-mod warnings;
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::SocketAddr;
@@ -38,7 +38,7 @@ use p2pool_core::config::StratumConfig;
 use p2pool_core::metrics::Metrics;
 use p2pool_core::params::ChainParams;
 use p2pool_core::status::MinersStatus;
-use p2pool_core::stratum::{Difficulty, Limits, Pool};
+use p2pool_core::stratum::{Difficulty, Limits, SharedState};
 use thiserror::Error;
 
 use event_loop::EventLoop;
@@ -46,7 +46,7 @@ use listener::Listener;
 
 /// Where shares and blocks go.
 #[derive(Clone, Debug)]
-pub struct StratumOuts {
+pub struct StratumSinks {
     /// The chain's inbox; a full one makes the miner send again.
     pub chain: Sender<ToChain>,
     /// The submit thread's inbox; while it is full blocks wait in this thread.
@@ -110,10 +110,10 @@ impl Stratum {
     pub fn open(
         config: StratumConfig,
         params: &ChainParams,
-        outs: StratumOuts,
+        sinks: StratumSinks,
         counters: Arc<Metrics>,
     ) -> Result<Self, StratumError> {
-        Self::open_with_limits(config, params, outs, counters, Limits::default())
+        Self::open_with_limits(config, params, sinks, counters, Limits::default())
     }
 
     /// As [`Self::open`], with bounds other than the default's; for tests that cannot wait.
@@ -123,7 +123,7 @@ impl Stratum {
     pub fn open_with_limits(
         config: StratumConfig,
         params: &ChainParams,
-        outs: StratumOuts,
+        sinks: StratumSinks,
         counters: Arc<Metrics>,
         limits: Limits,
     ) -> Result<Self, StratumError> {
@@ -144,13 +144,13 @@ impl Stratum {
         let miners = Arc::new(ArcSwap::from_pointee(MinersStatus::default()));
         // The hasher is seeded by the system, which is all that is needed: another number in each run.
         let first_extranonce = RandomState::new().hash_one(local_addr) as u32;
-        let pool = Pool::new(params, start_difficulty, limits, first_extranonce, Arc::clone(&counters));
+        let shared = SharedState::new(params, start_difficulty, limits, first_extranonce, Arc::clone(&counters));
         let event_loop = EventLoop::new(event_loop::Parts {
             poll,
             listener,
             news,
-            pool,
-            outs,
+            shared,
+            sinks,
             counters,
             sessions_max: config.sessions_max,
             stop_asked: Arc::clone(&stop.asked),

@@ -2,10 +2,10 @@
 
 use proptest::prelude::*;
 
-use super::harness::*;
+use super::support::*;
 use crate::stratum::fixtures::*;
 use crate::stratum::limits::LINE_LEN_MAX;
-use crate::stratum::Close;
+use crate::stratum::CloseReason;
 
 #[test]
 fn lines_may_come_in_pieces_and_together() {
@@ -28,7 +28,7 @@ fn a_line_without_end_is_cut() {
     let half = vec![b' '; LINE_LEN_MAX / 2];
     assert_eq!(bench.bytes("a", &half).1, Ok(()));
     assert_eq!(bench.bytes("a", &half).1, Ok(()));
-    assert_eq!(bench.bytes("a", b" ").1, Err(Close::LineTooLong));
+    assert_eq!(bench.bytes("a", b" ").1, Err(CloseReason::LineTooLong));
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn garbage_is_answered_ten_times() {
     }
     assert!(bench.send("a", r#"{"id":1,"result":true,"error":null}"#).is_empty(), "an answer is no garbage");
     let (told, result) = bench.bytes("a", b"{}\n{}\n");
-    assert_eq!((told.len(), result), (1, Err(Close::Garbage)));
+    assert_eq!((told.len(), result), (1, Err(CloseReason::Garbage)));
 }
 
 /// Bytes that are often nearly a request.

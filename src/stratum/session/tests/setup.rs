@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::harness::*;
+use super::support::*;
 use crate::params::Network;
 use crate::stratum::fixtures::*;
 use crate::units::Bits;

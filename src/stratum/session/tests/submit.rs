@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::harness::*;
+use super::support::*;
 use crate::params::Network;
 use crate::stratum::fixtures::*;
 use crate::stratum::Difficulty;

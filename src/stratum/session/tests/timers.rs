@@ -1,8 +1,8 @@
 //! Timeouts and the difficulty's timers.
 
-use super::harness::*;
+use super::support::*;
 use crate::stratum::fixtures::*;
-use crate::stratum::Close;
+use crate::stratum::CloseReason;
 use crate::units::Bits;
 use crate::work::NoWork;
 
@@ -17,12 +17,12 @@ const HARD: JobSpec = JobSpec {
 };
 
 /// Lets seconds pass with a job every 30 s, as the node makes them; what the session was told.
-fn run(bench: &mut Bench, name: &'static str, seconds: u32) -> Result<Vec<serde_json::Value>, Close> {
+fn run(bench: &mut Bench, name: &'static str, seconds: u32) -> Result<Vec<serde_json::Value>, CloseReason> {
     run_with(bench, name, seconds, |_| HARD)
 }
 
 /// The same while the share difficulty moves around 16,000 with every job, as a pool's does.
-fn run_moving(bench: &mut Bench, name: &'static str, seconds: u32) -> Result<Vec<serde_json::Value>, Close> {
+fn run_moving(bench: &mut Bench, name: &'static str, seconds: u32) -> Result<Vec<serde_json::Value>, CloseReason> {
     run_with(bench, name, seconds, moving)
 }
 
@@ -31,7 +31,7 @@ fn run_with(
     name: &'static str,
     seconds: u32,
     spec: impl Fn(u64) -> JobSpec,
-) -> Result<Vec<serde_json::Value>, Close> {
+) -> Result<Vec<serde_json::Value>, CloseReason> {
     let mut told = Vec::new();
     for _ in 0..seconds.div_ceil(30) {
         told.extend(bench.tick_for(name, 30)?);
@@ -52,7 +52,7 @@ fn who_does_not_authorize_in_30_seconds_is_closed() {
     bench.connect("a");
     bench.call("a", "mining.subscribe", "[]").unwrap();
     assert!(bench.tick_for("a", 30).is_ok());
-    assert_eq!(bench.tick_for("a", 1), Err(Close::NotAuthorised));
+    assert_eq!(bench.tick_for("a", 1), Err(CloseReason::NotAuthorised));
     bench.worker("b");
     assert!(bench.tick_for("b", 100).is_ok());
 }
@@ -66,7 +66,7 @@ fn a_silent_session_gets_easier_work_and_is_closed_in_the_end() {
     assert_eq!(difficulty(&told), Some(25_000.0), "a quarter after a minute");
     let told = run(&mut bench, "a", 480).unwrap();
     assert_eq!(difficulty(&told), Some(0.000_01), "in the end the floor");
-    assert_eq!(run(&mut bench, "a", 400), Err(Close::Idle), "but not for ever");
+    assert_eq!(run(&mut bench, "a", 400), Err(CloseReason::Idle), "but not for ever");
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn a_fixed_difficulty_is_given_the_time_it_takes() {
         let told = run(&mut bench, "a", 300).unwrap();
         assert_eq!(difficulty(&told), None, "and it stays what it is");
     }
-    assert_eq!(run(&mut bench, "a", 90_000), Err(Close::Idle));
+    assert_eq!(run(&mut bench, "a", 90_000), Err(CloseReason::Idle));
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn a_ceiling_that_moves_prolongs_no_silence() {
         bench.call("a", "mining.authorize", &format!(r#"["w","{password}"]"#)).unwrap();
         let told = run_moving(&mut bench, "a", 23 * 3_600).unwrap();
         assert!(told.len() > 4_000, "each job with its difficulty");
-        assert_eq!(run_moving(&mut bench, "a", 2 * 3_600), Err(Close::Idle), "{password} {ask}");
+        assert_eq!(run_moving(&mut bench, "a", 2 * 3_600), Err(CloseReason::Idle), "{password} {ask}");
     }
 }
 
@@ -126,7 +126,7 @@ fn a_silent_session_gets_easier_work_under_a_ceiling_that_moves() {
     assert!((3_800.0..4_200.0).contains(&bench.status("a").difficulty), "a quarter after a minute");
     run_moving(&mut bench, "a", 480).unwrap();
     assert_eq!(bench.status("a").difficulty, 0.000_01, "in the end the floor");
-    assert_eq!(run_moving(&mut bench, "a", 400), Err(Close::Idle), "but not for ever");
+    assert_eq!(run_moving(&mut bench, "a", 400), Err(CloseReason::Idle), "but not for ever");
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn any_line_counts_as_a_sign_of_life() {
         bench.call("a", "mining.ping", "[]").unwrap();
     }
     // Vardiff is at the ceiling, which is as easy as it gets: no decay prolongs it.
-    assert_eq!(bench.tick_for("a", 301), Err(Close::Idle));
+    assert_eq!(bench.tick_for("a", 301), Err(CloseReason::Idle));
 }
 
 #[test]

@@ -4,7 +4,7 @@ mod alone;
 mod bitcoind;
 
 use p2pool_core::status::SyncProgress;
-use p2pool_core::stratum::shown_name;
+use p2pool_core::stratum::display_name;
 use p2pool_core::sync::SyncState;
 use p2pool_core::units::UnixTime;
 use p2pool_core::work::NoWork;
@@ -198,7 +198,7 @@ fn clock_ahead_of_bitcoind_s(view: &View) -> Option<i64> {
 
 fn firmware(view: &View) -> Option<State> {
     let too_small = view.miners.miners.iter().filter(|miner| miner.coinbase_too_large);
-    let too_small: Vec<&str> = too_small.map(|miner| shown_name(&miner.worker)).collect();
+    let too_small: Vec<&str> = too_small.map(|miner| display_name(&miner.worker)).collect();
     let (first, others) = too_small.split_first()?;
     let who = match others.len() {
         0 => format!("Miner {first} has"),

@@ -10,12 +10,12 @@ use p2pool_core::config::StratumConfig;
 use p2pool_core::metrics::Metrics;
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::stratum::Limits;
-use p2pool_stratum::{Stratum, StratumOuts};
+use p2pool_stratum::{Stratum, StratumSinks};
 use serde_json::json;
 use socket2::SockRef;
 
 use crate::fixtures::JobSpec;
-use crate::harness::*;
+use crate::support::*;
 
 /// The largest coinbase of the main chain.
 const LARGE: JobSpec = JobSpec { payees: 48, ..BASE };
@@ -211,7 +211,7 @@ fn too_many_submits_are_answered() {
 fn a_port_that_is_taken_and_a_bad_difficulty_are_named() {
     let node = Node::start(Setup::default());
     let open = |port, start_difficulty| {
-        let outs = StratumOuts { chain: bounded(1).0, submit: bounded(1).0 };
+        let outs = StratumSinks { chain: bounded(1).0, submit: bounded(1).0 };
         let config = StratumConfig { port, start_difficulty, sessions_max: 1 };
         let params = ChainParams::standard(Network::Regtest);
         Stratum::open(config, &params, outs, Arc::new(Metrics::default())).err().map(|error| error.to_string())

@@ -5,7 +5,7 @@
 
 #[path = "../../../../src/stratum/fixtures.rs"]
 mod fixtures;
-mod harness;
 mod limits;
 mod mining;
 mod protocols;
+mod support;

@@ -11,7 +11,7 @@ use p2pool_stratum::StratumError;
 use serde_json::json;
 
 use crate::fixtures::{JobSpec, EASIEST, HARDEST};
-use crate::harness::*;
+use crate::support::*;
 
 /// Every other hash is a share.
 const SHARES: JobSpec =

@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::Shutdown;
 
-use crate::harness::*;
+use crate::support::*;
 
 #[test]
 fn without_web_threads_a_browser_is_closed() {

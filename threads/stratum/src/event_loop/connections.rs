@@ -10,17 +10,17 @@ use mio::{Interest, Registry, Token};
 use p2pool_channels::{BrowserConnection, BrowserSender};
 use p2pool_core::metrics::Metrics;
 use p2pool_core::status::MinersStatus;
-use p2pool_core::stratum::{shown_name, Close, Now, Pool, Session, Step};
+use p2pool_core::stratum::{display_name, CloseReason, Now, Session, SharedState, Step};
 use p2pool_core::units::UnixTime;
 use p2pool_core::work::WorkUpdate;
 use slab::Slab;
 
-use crate::addresses::Addresses;
-use crate::connection::{Connection, Crowd, End, State};
+use crate::address_counts::AddressCounts;
+use crate::connection::{Connection, ConnectionState, DisconnectReason, LimitReached};
 use crate::listener::Listener;
-use crate::outlets::{Outs, Peer};
+use crate::log_limiter::LogKind;
+use crate::sink::{ChannelSink, RemoteAddress};
 use crate::sniff::{sniff, Protocol, PEEK_LEN};
-use crate::warnings::Kind;
 use crate::StratumError;
 
 /// Bytes read from one socket before it is another's turn: some hundred submits.
@@ -33,16 +33,16 @@ const SPARE: usize = 32;
 const SPARE_PER_ADDRESS: usize = 8;
 
 /// The connections.
-pub struct Clients {
+pub struct Connections {
     listener: Listener,
     connections: Slab<Connection>,
-    addresses: Addresses,
+    addresses: AddressCounts,
     sessions_max: usize,
     may_accept: bool,
     /// Sockets that may have bytes to read.
     queue: VecDeque<usize>,
-    pool: Pool,
-    outs: Outs,
+    shared: SharedState,
+    sink: ChannelSink,
     /// Where browsers go; without it they are closed.
     web: Option<BrowserSender>,
     counters: Arc<Metrics>,
@@ -51,18 +51,24 @@ pub struct Clients {
     output: Vec<u8>,
 }
 
-impl Clients {
+impl Connections {
     /// None yet.
-    pub fn new(listener: Listener, pool: Pool, outs: Outs, counters: Arc<Metrics>, sessions_max: usize) -> Self {
+    pub fn new(
+        listener: Listener,
+        shared: SharedState,
+        sink: ChannelSink,
+        counters: Arc<Metrics>,
+        sessions_max: usize,
+    ) -> Self {
         Self {
             listener,
             connections: Slab::new(),
-            addresses: Addresses::new(pool.limits().private_addresses_exempt),
+            addresses: AddressCounts::new(shared.limits().private_addresses_exempt),
             sessions_max,
             may_accept: false,
             queue: VecDeque::new(),
-            pool,
-            outs,
+            shared,
+            sink,
             web: None,
             counters,
             now: Now { uptime_ms: 0, time: UnixTime(0) },
@@ -77,34 +83,34 @@ impl Clients {
     }
 
     /// What all sessions share.
-    pub fn pool(&self) -> &Pool {
-        &self.pool
+    pub fn shared(&self) -> &SharedState {
+        &self.shared
     }
 
     /// Whether there is something to do at once.
     pub fn has_work(&self) -> bool {
-        self.may_accept || (!self.queue.is_empty() && !self.outs.is_congested())
+        self.may_accept || (!self.queue.is_empty() && !self.sink.is_congested())
     }
 
     /// Whether blocks wait for the submit thread.
     pub fn has_waiting_blocks(&self) -> bool {
-        self.outs.has_waiting_blocks()
+        self.sink.has_waiting_blocks()
     }
 
     /// Offers waiting blocks again.
     pub fn flush_blocks(&mut self) {
-        self.outs.flush_blocks();
+        self.sink.flush_blocks();
     }
 
     /// The reason to end, if there is one.
     pub fn check(&mut self) -> Result<(), StratumError> {
-        self.outs.check()
+        self.sink.check()
     }
 
     /// All that follows happens now.
     pub fn begin_turn(&mut self, now: Now) {
         self.now = now;
-        self.outs.now_ms = now.uptime_ms;
+        self.sink.now_ms = now.uptime_ms;
     }
 
     /// Takes in new connections, a bounded number at once.
@@ -118,7 +124,7 @@ impl Clients {
                 }
                 Err(error) => {
                     // Nothing is free, most likely file descriptors; the next tick tries again.
-                    self.outs.log(Kind::Accept, format_args!("cannot accept a miner's connection: {error}"));
+                    self.sink.log(LogKind::Accept, format_args!("cannot accept a miner's connection: {error}"));
                     self.may_accept = false;
                     return;
                 }
@@ -130,17 +136,17 @@ impl Clients {
     /// Lets in more than may mine, by a few: these may be browsers, whom a full pool must not shut out.
     fn admit(&mut self, mut socket: TcpStream, peer: SocketAddr, registry: &Registry) {
         if self.connections.len() >= self.sessions_max.saturating_add(SPARE) {
-            return self.log_refused(peer, &Crowd::All(self.sessions_max));
+            return self.log_refused(peer, &LimitReached::All(self.sessions_max));
         }
-        let per_address_max = self.pool.limits().sessions_per_address_max;
+        let per_address_max = self.shared.limits().sessions_per_address_max;
         if !self.addresses.enter(peer.ip(), per_address_max.saturating_add(SPARE_PER_ADDRESS)) {
-            return self.log_refused(peer, &Crowd::Address(per_address_max));
+            return self.log_refused(peer, &LimitReached::Address(per_address_max));
         }
         let entry = self.connections.vacant_entry();
         if let Err(error) = registry.register(&mut socket, Token(entry.key()), Interest::READABLE | Interest::WRITABLE)
         {
             self.addresses.leave(peer.ip());
-            self.outs.log(Kind::Accept, format_args!("cannot watch a miner's connection: {error}"));
+            self.sink.log(LogKind::Accept, format_args!("cannot watch a miner's connection: {error}"));
             return;
         }
         entry.insert(Connection::new(socket, peer, self.now));
@@ -148,17 +154,17 @@ impl Clients {
     }
 
     /// What keeps a client that turned out to be a miner from coming in, itself counted already.
-    fn crowd(&self, peer: SocketAddr) -> Option<Crowd> {
-        let per_address_max = self.pool.limits().sessions_per_address_max;
+    fn crowd(&self, peer: SocketAddr) -> Option<LimitReached> {
+        let per_address_max = self.shared.limits().sessions_per_address_max;
         if self.connections.len() > self.sessions_max {
-            return Some(Crowd::All(self.sessions_max));
+            return Some(LimitReached::All(self.sessions_max));
         }
-        (self.addresses.count(peer.ip()) > per_address_max).then_some(Crowd::Address(per_address_max))
+        (self.addresses.count(peer.ip()) > per_address_max).then_some(LimitReached::Address(per_address_max))
     }
 
-    fn log_refused(&mut self, peer: SocketAddr, crowd: &Crowd) {
-        let peer = Peer(Some(peer));
-        self.outs.log(Kind::Refused, format_args!("a miner at {peer} was refused: {crowd}"));
+    fn log_refused(&mut self, peer: SocketAddr, crowd: &LimitReached) {
+        let peer = RemoteAddress(Some(peer));
+        self.sink.log(LogKind::Refused, format_args!("a miner at {peer} was refused: {crowd}"));
     }
 
     /// A socket has bytes, or takes some again.
@@ -178,7 +184,7 @@ impl Clients {
     /// Reads once from each socket that has bytes; those with more wait for the next round.
     pub fn read_queued(&mut self, registry: &Registry) {
         for _ in 0..self.queue.len() {
-            if self.outs.is_congested() {
+            if self.sink.is_congested() {
                 return;
             }
             let Some(key) = self.queue.pop_front() else { return };
@@ -187,63 +193,63 @@ impl Clients {
             match self.read_one(key) {
                 Ok(true) => self.on_event(key, true, false),
                 Ok(false) => {}
-                Err(End::Browser) => self.hand_over(key, registry),
+                Err(DisconnectReason::Browser) => self.remember_block(key, registry),
                 Err(end) => self.remove(key, &end),
             }
         }
     }
 
     /// Gives a browser, of which nothing was read, to the web threads. Only whoever waits for them is closed instead.
-    fn hand_over(&mut self, key: usize, registry: &Registry) {
+    fn remember_block(&mut self, key: usize, registry: &Registry) {
         let Some(mut connection) = self.take_out(key) else { return };
         let peer = connection.peer;
         if let Err(error) = registry.deregister(&mut connection.socket) {
-            return log::debug!("browser at {}: {error}", Peer(Some(peer)));
+            return log::debug!("browser at {}: {error}", RemoteAddress(Some(peer)));
         }
         let client = BrowserConnection { socket: connection.socket.into(), peer };
         if self.web.as_ref().is_some_and(|web| web.try_send(client).is_err()) {
-            log::debug!("browser at {}: the web threads have too many waiting", Peer(Some(peer)));
+            log::debug!("browser at {}: the web threads have too many waiting", RemoteAddress(Some(peer)));
         }
     }
 
     /// Looks at the first bytes of a client; false while they say too little.
-    fn identify(&mut self, key: usize) -> Result<bool, End> {
+    fn identify(&mut self, key: usize) -> Result<bool, DisconnectReason> {
         let Some(connection) = self.connections.get(key) else { return Ok(false) };
         let mut first = [0; PEEK_LEN];
         let Some(len) = connection.peek(&mut first)? else { return Ok(false) };
         match sniff(first.get(..len).unwrap_or_default()) {
             Protocol::Stratum => match self.crowd(connection.peer) {
-                Some(crowd) => return Err(End::Refused(crowd)),
+                Some(crowd) => return Err(DisconnectReason::Refused(crowd)),
                 None => self.begin_session(key),
             },
-            Protocol::Http => return Err(End::Browser),
+            Protocol::Http => return Err(DisconnectReason::Browser),
             Protocol::Undecided => return Ok(false),
-            Protocol::Unknown => return Err(End::UnknownProtocol),
+            Protocol::Unknown => return Err(DisconnectReason::UnknownProtocol),
         }
         Ok(true)
     }
 
     fn begin_session(&mut self, key: usize) {
         if let Some(connection) = self.connections.get_mut(key) {
-            connection.state = State::Miner(Box::new(Session::new(&self.pool, connection.opened)));
+            connection.state = ConnectionState::Miner(Box::new(Session::new(&self.shared, connection.opened)));
         }
     }
 
     /// Reads once; whether there may be more.
-    fn read_one(&mut self, key: usize) -> Result<bool, End> {
-        let is_unknown = |connection: &Connection| matches!(connection.state, State::Unknown);
+    fn read_one(&mut self, key: usize) -> Result<bool, DisconnectReason> {
+        let is_unknown = |connection: &Connection| matches!(connection.state, ConnectionState::Unknown);
         if self.connections.get(key).is_some_and(is_unknown) && !self.identify(key)? {
             return Ok(false);
         }
         let Some(connection) = self.connections.get_mut(key) else { return Ok(false) };
         let Some(len) = connection.read(&mut self.input)? else { return Ok(false) };
         let bytes = self.input.get(..len).unwrap_or_default();
-        let State::Miner(session) = &mut connection.state else { return Ok(true) };
+        let ConnectionState::Miner(session) = &mut connection.state else { return Ok(true) };
         self.counters.stratum_bytes_in.inc_by(len as u64);
         self.output.clear();
-        self.outs.peer = Some(connection.peer);
+        self.sink.peer = Some(connection.peer);
         let (began, judged_before) = (Instant::now(), shares_judged(&self.counters));
-        let mut step = Step { pool: &mut self.pool, now: self.now, out: &mut self.output, outlets: &mut self.outs };
+        let mut step = Step { shared: &mut self.shared, now: self.now, out: &mut self.output, sink: &mut self.sink };
         let result = session.on_bytes(bytes, &mut step);
         connection.send(&self.output, self.now.uptime_ms)?;
         let latency = began.elapsed();
@@ -251,14 +257,14 @@ impl Clients {
         for _ in judged_before..shares_judged(&self.counters) {
             self.counters.submit_latency.observe(latency.as_secs_f64());
         }
-        result.map_err(End::Session)?;
+        result.map_err(DisconnectReason::Session)?;
         Ok(true)
     }
 
     /// Tells all miners of a job or of its absence.
     pub fn fan_out(&mut self, news: WorkUpdate) {
         let began = Instant::now();
-        let fanout = self.pool.receive(news);
+        let fanout = self.shared.receive(news);
         self.step_all(|session, step| {
             session.on_fanout(fanout, step);
             Ok(())
@@ -268,16 +274,16 @@ impl Clients {
 
     /// Looks at all timers.
     pub fn tick(&mut self) {
-        let limits = *self.pool.limits();
+        let limits = *self.shared.limits();
         let now = self.now;
         let overdue = |connection: &Connection| match connection.state {
-            State::Unknown if now.since_ms(connection.opened.uptime_ms) > limits.first_byte_ms => {
-                Some(End::NothingSaid)
+            ConnectionState::Unknown if now.since_ms(connection.opened.uptime_ms) > limits.first_byte_ms => {
+                Some(DisconnectReason::NothingSaid)
             }
-            _ if connection.stalled_ms(now) > limits.write_stall_ms => Some(End::SlowReader),
+            _ if connection.stalled_ms(now) > limits.write_stall_ms => Some(DisconnectReason::SlowReader),
             _ => None,
         };
-        let ends: Vec<(usize, End)> =
+        let ends: Vec<(usize, DisconnectReason)> =
             self.connections.iter().filter_map(|(key, connection)| Some((key, overdue(connection)?))).collect();
         for (key, end) in ends {
             self.remove(key, &end);
@@ -286,14 +292,15 @@ impl Clients {
     }
 
     /// Steps every session and sends what it writes.
-    fn step_all(&mut self, mut advance: impl FnMut(&mut Session, &mut Step<'_>) -> Result<(), Close>) {
+    fn step_all(&mut self, mut advance: impl FnMut(&mut Session, &mut Step<'_>) -> Result<(), CloseReason>) {
         let mut ends = Vec::new();
         for (key, connection) in &mut self.connections {
-            let State::Miner(session) = &mut connection.state else { continue };
+            let ConnectionState::Miner(session) = &mut connection.state else { continue };
             self.output.clear();
-            self.outs.peer = Some(connection.peer);
-            let mut step = Step { pool: &mut self.pool, now: self.now, out: &mut self.output, outlets: &mut self.outs };
-            let result = advance(session, &mut step).map_err(End::Session);
+            self.sink.peer = Some(connection.peer);
+            let mut step =
+                Step { shared: &mut self.shared, now: self.now, out: &mut self.output, sink: &mut self.sink };
+            let result = advance(session, &mut step).map_err(DisconnectReason::Session);
             self.counters.stratum_bytes_out.inc_by(self.output.len() as u64);
             if let Err(end) = connection.send(&self.output, self.now.uptime_ms).and(result) {
                 ends.push((key, end));
@@ -308,26 +315,26 @@ impl Clients {
     pub fn status(&mut self) -> MinersStatus {
         let now = self.now;
         let miners = self.connections.iter_mut().filter_map(|(_, connection)| match &mut connection.state {
-            State::Miner(session) => session.status(now),
+            ConnectionState::Miner(session) => session.status(now),
             _ => None,
         });
         MinersStatus { time: now.time, miners: miners.collect() }
     }
 
     /// Ends a connection; dropping the socket closes it.
-    fn remove(&mut self, key: usize, end: &End) {
+    fn remove(&mut self, key: usize, end: &DisconnectReason) {
         let Some(connection) = self.take_out(key) else { return };
-        let peer = Peer(Some(connection.peer));
+        let peer = RemoteAddress(Some(connection.peer));
         log::debug!("connection of {peer} ended: {end}");
-        if let End::Refused(crowd) = end {
+        if let DisconnectReason::Refused(crowd) = end {
             self.log_refused(connection.peer, crowd);
         }
-        if let State::Miner(session) = connection.state {
+        if let ConnectionState::Miner(session) = connection.state {
             if end.is_worth_a_line() {
-                let worker = session.worker().map_or("(not authorised)", |worker| shown_name(worker));
-                self.outs.log(Kind::Closed, format_args!("miner {worker} at {peer} was disconnected: {end}"));
+                let worker = session.worker().map_or("(not authorised)", |worker| display_name(worker));
+                self.sink.log(LogKind::Closed, format_args!("miner {worker} at {peer} was disconnected: {end}"));
             }
-            session.end(&mut self.pool);
+            session.end(&mut self.shared);
         }
     }
 
@@ -343,7 +350,7 @@ impl Clients {
     pub fn finish(&mut self) {
         self.connections.clear();
         self.counters.sessions.set(0);
-        self.outs.finish();
+        self.sink.finish();
     }
 }
 

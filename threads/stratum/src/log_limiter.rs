@@ -9,7 +9,7 @@ const SPAN_MS: u64 = 60_000;
 
 /// A kind of line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum LogKind {
     /// A miner is ready.
     Joined,
     /// A coinbase is too large for a miner.
@@ -26,7 +26,7 @@ pub enum Kind {
     SubmitBusy,
 }
 
-impl Kind {
+impl LogKind {
     const COUNT: usize = Self::SubmitBusy as usize + 1;
 
     fn level(self) -> Level {
@@ -57,13 +57,13 @@ struct Span {
 
 /// Counts lines by kind.
 #[derive(Debug, Default)]
-pub struct Warnings {
-    spans: [Span; Kind::COUNT],
+pub struct LogLimiter {
+    spans: [Span; LogKind::COUNT],
 }
 
-impl Warnings {
+impl LogLimiter {
     /// Logs the line unless there were enough of its kind.
-    pub fn log(&mut self, kind: Kind, now_ms: u64, line: fmt::Arguments<'_>) {
+    pub fn log(&mut self, kind: LogKind, now_ms: u64, line: fmt::Arguments<'_>) {
         if let Some(left_out) = self.admit(kind, now_ms) {
             match left_out {
                 0 => log::log!(kind.level(), "{line}"),
@@ -73,7 +73,7 @@ impl Warnings {
     }
 
     /// How many were left out before this line, if it may be written.
-    fn admit(&mut self, kind: Kind, now_ms: u64) -> Option<u64> {
+    fn admit(&mut self, kind: LogKind, now_ms: u64) -> Option<u64> {
         let span = self.spans.get_mut(kind as usize)?;
         if span.lines > 0 && now_ms.saturating_sub(span.since_ms) >= SPAN_MS {
             span.lines = 0;
@@ -96,14 +96,14 @@ mod tests {
 
     #[test]
     fn each_kind_has_its_share_a_minute() {
-        let mut warnings = Warnings::default();
+        let mut warnings = LogLimiter::default();
         let mut admitted = |kind, now_ms| warnings.admit(kind, now_ms);
-        assert_eq!(admitted(Kind::ChainBusy, 0), Some(0));
-        assert_eq!(admitted(Kind::ChainBusy, 1), None);
-        assert_eq!(admitted(Kind::ChainBusy, 59_999), None);
-        assert_eq!(admitted(Kind::Refused, 2), Some(0), "kinds do not disturb each other");
-        assert_eq!(admitted(Kind::ChainBusy, 60_000), Some(2), "and none is passed over in silence");
-        assert_eq!(admitted(Kind::ChainBusy, 60_001), None);
-        assert_eq!((0..30).filter(|_| admitted(Kind::Joined, 5).is_some()).count(), 20);
+        assert_eq!(admitted(LogKind::ChainBusy, 0), Some(0));
+        assert_eq!(admitted(LogKind::ChainBusy, 1), None);
+        assert_eq!(admitted(LogKind::ChainBusy, 59_999), None);
+        assert_eq!(admitted(LogKind::Refused, 2), Some(0), "kinds do not disturb each other");
+        assert_eq!(admitted(LogKind::ChainBusy, 60_000), Some(2), "and none is passed over in silence");
+        assert_eq!(admitted(LogKind::ChainBusy, 60_001), None);
+        assert_eq!((0..30).filter(|_| admitted(LogKind::Joined, 5).is_some()).count(), 20);
     }
 }

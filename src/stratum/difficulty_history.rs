@@ -23,11 +23,11 @@ struct Change {
 
 /// The changes of one session's difficulty, oldest first.
 #[derive(Debug, Default)]
-pub struct Bindings {
+pub struct DifficultyHistory {
     changes: VecDeque<Change>,
 }
 
-impl Bindings {
+impl DifficultyHistory {
     /// The difficulty announced last.
     pub fn announced(&self) -> Option<Difficulty> {
         self.changes.back().map(|change| change.difficulty)
@@ -74,49 +74,49 @@ mod tests {
         difficulty(number).target().0.to_le_bytes()
     }
 
-    fn bindings(changes: &[(u64, f64)]) -> Bindings {
-        let mut bindings = Bindings::default();
+    fn history(changes: &[(u64, f64)]) -> DifficultyHistory {
+        let mut history = DifficultyHistory::default();
         for (from_job, number) in changes {
-            bindings.announce(*from_job, difficulty(*number));
+            history.announce(*from_job, difficulty(*number));
         }
-        bindings
+        history
     }
 
     #[test]
     fn a_job_keeps_the_difficulty_it_was_announced_with() {
-        let bindings = bindings(&[(0, 1.0), (5, 1000.0)]);
-        assert_eq!(bindings.credit(4, &hash(1.0)), Some(difficulty(1.0)));
-        assert_eq!(bindings.credit(5, &hash(999.0)), None);
-        assert_eq!(bindings.credit(5, &hash(1000.0)), Some(difficulty(1000.0)));
-        assert_eq!(bindings.credit(4, &hash(0.9)), None);
-        assert_eq!(Bindings::default().credit(0, &[0; 32]), None);
+        let history = history(&[(0, 1.0), (5, 1000.0)]);
+        assert_eq!(history.credit(4, &hash(1.0)), Some(difficulty(1.0)));
+        assert_eq!(history.credit(5, &hash(999.0)), None);
+        assert_eq!(history.credit(5, &hash(1000.0)), Some(difficulty(1000.0)));
+        assert_eq!(history.credit(4, &hash(0.9)), None);
+        assert_eq!(DifficultyHistory::default().credit(0, &[0; 32]), None);
     }
 
     #[test]
     fn lower_announcements_hold_for_older_jobs_at_their_own_worth() {
-        let bindings = bindings(&[(0, 1000.0), (5, 10.0)]);
-        assert_eq!(bindings.credit(4, &hash(10.0)), Some(difficulty(10.0)));
-        assert_eq!(bindings.credit(4, &hash(1000.0)), Some(difficulty(1000.0)));
-        assert_eq!(bindings.credit(5, &hash(1000.0)), Some(difficulty(10.0)));
+        let history = history(&[(0, 1000.0), (5, 10.0)]);
+        assert_eq!(history.credit(4, &hash(10.0)), Some(difficulty(10.0)));
+        assert_eq!(history.credit(4, &hash(1000.0)), Some(difficulty(1000.0)));
+        assert_eq!(history.credit(5, &hash(1000.0)), Some(difficulty(10.0)));
     }
 
     #[test]
     fn an_announcement_overtaken_before_any_job_is_honoured_too() {
-        let bindings = bindings(&[(0, 1.0), (5, 8.0), (5, 4.0)]);
-        assert_eq!(bindings.credit(5, &hash(4.0)), Some(difficulty(4.0)));
-        assert_eq!(bindings.credit(7, &hash(3.9)), None);
-        assert_eq!(bindings.announced(), Some(difficulty(4.0)));
+        let history = history(&[(0, 1.0), (5, 8.0), (5, 4.0)]);
+        assert_eq!(history.credit(5, &hash(4.0)), Some(difficulty(4.0)));
+        assert_eq!(history.credit(7, &hash(3.9)), None);
+        assert_eq!(history.announced(), Some(difficulty(4.0)));
     }
 
     #[test]
     fn forgetting_old_changes_rejects_nothing() {
         let mut changes: Vec<(u64, f64)> = (0..100).map(|step| (step * 2, 1.0 + (step % 7) as f64)).collect();
         changes.push((1_000, 500.0));
-        let bindings = bindings(&changes);
-        assert_eq!(bindings.changes.len(), CHANGES_MAX);
+        let history = history(&changes);
+        assert_eq!(history.changes.len(), CHANGES_MAX);
         for (from_job, number) in changes {
-            assert!(bindings.credit(from_job, &hash(number)).is_some(), "{from_job} {number}");
+            assert!(history.credit(from_job, &hash(number)).is_some(), "{from_job} {number}");
         }
-        assert_eq!(bindings.credit(1_000, &hash(499.0)), None);
+        assert_eq!(history.credit(1_000, &hash(499.0)), None);
     }
 }

@@ -10,11 +10,11 @@ use crossbeam_channel::{SendTimeoutError, TrySendError};
 use p2pool_channels::ToSubmit;
 use p2pool_core::metrics::Metrics;
 use p2pool_core::node::Event;
-use p2pool_core::stratum::{Busy, News, Outlets};
+use p2pool_core::stratum::{ChainBusy, SessionEvent, SessionSink};
 use p2pool_core::work::{FoundBlock, FoundShare};
 
-use crate::warnings::{Kind, Warnings};
-use crate::{StratumError, StratumOuts};
+use crate::log_limiter::{LogKind, LogLimiter};
+use crate::{StratumError, StratumSinks};
 
 /// While more blocks wait than this, no socket is read, so that memory is bounded though no block is dropped.
 ///
@@ -24,35 +24,35 @@ const WAITING_MAX: usize = 256;
 const LAST_TRY: Duration = Duration::from_secs(2);
 
 /// The ways out of the thread.
-pub struct Outs {
-    channels: StratumOuts,
+pub struct ChannelSink {
+    channels: StratumSinks,
     counters: Arc<Metrics>,
     waiting: VecDeque<FoundBlock>,
     gone: Option<StratumError>,
     /// Lines about to be logged.
-    pub warnings: Warnings,
+    pub warnings: LogLimiter,
     /// The time of the present step.
     pub now_ms: u64,
     /// The client of the present step.
     pub peer: Option<SocketAddr>,
 }
 
-impl Outs {
+impl ChannelSink {
     /// Nothing waits.
-    pub fn new(channels: StratumOuts, counters: Arc<Metrics>) -> Self {
+    pub fn new(channels: StratumSinks, counters: Arc<Metrics>) -> Self {
         Self {
             channels,
             counters,
             waiting: VecDeque::new(),
             gone: None,
-            warnings: Warnings::default(),
+            warnings: LogLimiter::default(),
             now_ms: 0,
             peer: None,
         }
     }
 
     /// Logs a line about the present step.
-    pub fn log(&mut self, kind: Kind, line: std::fmt::Arguments<'_>) {
+    pub fn log(&mut self, kind: LogKind, line: std::fmt::Arguments<'_>) {
         self.warnings.log(kind, self.now_ms, line);
     }
 
@@ -113,40 +113,43 @@ fn log_lost(message: &ToSubmit, why: &str) {
     log::error!("block of job {} is not submitted, {why}: header {header}, extranonce {extranonce}", block.job.id);
 }
 
-impl Outlets for Outs {
+impl SessionSink for ChannelSink {
     fn block(&mut self, block: FoundBlock) {
         // Earlier ones first.
         self.waiting.push_back(block);
         self.flush_blocks();
         if self.has_waiting_blocks() {
             let count = self.waiting.len();
-            self.log(Kind::SubmitBusy, format_args!("{count} found blocks wait for the submit thread, which is busy"));
+            self.log(
+                LogKind::SubmitBusy,
+                format_args!("{count} found blocks wait for the submit thread, which is busy"),
+            );
         }
     }
 
-    fn share(&mut self, share: FoundShare) -> Result<(), Busy> {
+    fn share(&mut self, share: FoundShare) -> Result<(), ChainBusy> {
         match self.channels.chain.try_send(Event::ShareFound(share).into()) {
             Ok(()) => Ok(()),
             Err(TrySendError::Full(_)) => {
-                self.log(Kind::ChainBusy, format_args!("a miner's share was refused: the chain thread is too busy"));
-                Err(Busy)
+                self.log(LogKind::ChainBusy, format_args!("a miner's share was refused: the chain thread is too busy"));
+                Err(ChainBusy)
             }
             Err(TrySendError::Disconnected(_)) => {
                 self.gone = Some(StratumError::ChainGone);
-                Err(Busy)
+                Err(ChainBusy)
             }
         }
     }
 
-    fn news(&mut self, news: News<'_>) {
-        let peer = Peer(self.peer);
+    fn news(&mut self, news: SessionEvent<'_>) {
+        let peer = RemoteAddress(self.peer);
         match news {
-            News::Authorised { worker, user_agent } => {
+            SessionEvent::Authorised { worker, user_agent } => {
                 let sessions = self.counters.sessions.get();
-                self.log(Kind::Joined, format_args!("miner {worker} ({user_agent}) joined from {peer}; connections: {sessions}"));
+                self.log(LogKind::Joined, format_args!("miner {worker} ({user_agent}) joined from {peer}; connections: {sessions}"));
             }
-            News::CoinbaseTooLarge { worker, user_agent, len, len_max } => self.log(
-                Kind::CoinbaseTooLarge,
+            SessionEvent::CoinbaseTooLarge { worker, user_agent, len, len_max } => self.log(
+                LogKind::CoinbaseTooLarge,
                 format_args!(
                     "miner {worker} ({user_agent}) at {peer}: the coinbase has {len} bytes, its firmware is known to work up to {len_max}"
                 ),
@@ -156,9 +159,9 @@ impl Outlets for Outs {
 }
 
 /// An address without the form that IPv4 takes on an IPv6 socket.
-pub struct Peer(pub Option<SocketAddr>);
+pub struct RemoteAddress(pub Option<SocketAddr>);
 
-impl std::fmt::Display for Peer {
+impl std::fmt::Display for RemoteAddress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.0 {
             Some(address) => SocketAddr::new(address.ip().to_canonical(), address.port()).fmt(f),

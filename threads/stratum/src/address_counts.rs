@@ -5,12 +5,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Counts sessions by public address.
 #[derive(Debug)]
-pub struct Addresses {
+pub struct AddressCounts {
     counts: HashMap<IpAddr, usize>,
     private_exempt: bool,
 }
 
-impl Addresses {
+impl AddressCounts {
     /// No sessions yet; `private_exempt` tells whether private addresses are not counted.
     pub fn new(private_exempt: bool) -> Self {
         Self { counts: HashMap::new(), private_exempt }
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn public_addresses_are_counted() {
-        let mut addresses = Addresses::new(true);
+        let mut addresses = AddressCounts::new(true);
         let one: IpAddr = "203.0.113.7".parse().unwrap();
         let mapped: IpAddr = "::ffff:203.0.113.7".parse().unwrap();
         let other: IpAddr = "203.0.113.8".parse().unwrap();
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn an_ipv6_network_counts_as_one() {
-        let mut addresses = Addresses::new(true);
+        let mut addresses = AddressCounts::new(true);
         let address = |text: &str| text.parse::<IpAddr>().unwrap();
         assert!(addresses.enter(address("2001:db8::1"), 1));
         assert!(!addresses.enter(address("2001:db8::ffff:0:0:2"), 1));
@@ -115,11 +115,11 @@ mod tests {
         ];
         let counted = ["8.8.8.8", "172.32.0.1", "100.63.0.1", "100.128.0.1", "192.169.0.1", "2001:db8::1", "fec0::1"];
         for text in exempt {
-            assert_eq!(Addresses::new(true).group(text.parse().unwrap()), None, "{text}");
-            assert!(Addresses::new(false).group(text.parse().unwrap()).is_some(), "{text}");
+            assert_eq!(AddressCounts::new(true).group(text.parse().unwrap()), None, "{text}");
+            assert!(AddressCounts::new(false).group(text.parse().unwrap()).is_some(), "{text}");
         }
         for text in counted {
-            assert!(Addresses::new(true).group(text.parse().unwrap()).is_some(), "{text}");
+            assert!(AddressCounts::new(true).group(text.parse().unwrap()).is_some(), "{text}");
         }
     }
 }

@@ -9,7 +9,9 @@ use crate::metrics::Metrics;
 use crate::params::{ChainParams, Network};
 use crate::stratum::extranonces::Extranonce1;
 use crate::stratum::fixtures::{submit_params, JobSpec, JOB_TIME};
-use crate::stratum::{Busy, Close, Difficulty, Limits, News, Now, Outlets, Pool, Session, Step};
+use crate::stratum::{
+    ChainBusy, CloseReason, Difficulty, Limits, Now, Session, SessionEvent, SessionSink, SharedState, Step,
+};
 use crate::units::UnixTime;
 use crate::work::{FoundBlock, FoundShare, NoWork, WorkUpdate};
 use crate::work::{Job, Submit};
@@ -23,26 +25,26 @@ pub struct Outbox {
     pub is_busy: bool,
 }
 
-impl Outlets for Outbox {
+impl SessionSink for Outbox {
     fn block(&mut self, block: FoundBlock) {
         self.blocks.push(block);
     }
 
-    fn share(&mut self, share: FoundShare) -> Result<(), Busy> {
+    fn share(&mut self, share: FoundShare) -> Result<(), ChainBusy> {
         if self.is_busy {
-            return Err(Busy);
+            return Err(ChainBusy);
         }
         self.shares.push(share);
         Ok(())
     }
 
-    fn news(&mut self, news: News<'_>) {
+    fn news(&mut self, news: SessionEvent<'_>) {
         self.news.push(format!("{news:?}"));
     }
 }
 
 pub struct Bench {
-    pub pool: Pool,
+    pub shared: SharedState,
     pub counters: Arc<Metrics>,
     pub outbox: Outbox,
     pub now: Now,
@@ -59,7 +61,7 @@ impl Bench {
         let start = Difficulty::new(start_difficulty).unwrap();
         let params = ChainParams::standard(network);
         Self {
-            pool: Pool::new(&params, start, Limits::default(), 0xa0b0_c0d0, Arc::clone(&counters)),
+            shared: SharedState::new(&params, start, Limits::default(), 0xa0b0_c0d0, Arc::clone(&counters)),
             counters,
             outbox: Outbox::default(),
             now: Now { uptime_ms: 5_000, time: JOB_TIME },
@@ -74,7 +76,7 @@ impl Bench {
     }
 
     /// Lets time pass, looking at timers each second; what the session wrote.
-    pub fn tick_for(&mut self, name: &'static str, seconds: u32) -> Result<Vec<Value>, Close> {
+    pub fn tick_for(&mut self, name: &'static str, seconds: u32) -> Result<Vec<Value>, CloseReason> {
         let mut out = Vec::new();
         for _ in 0..seconds {
             self.pass(1.0);
@@ -84,12 +86,12 @@ impl Bench {
     }
 
     pub fn connect(&mut self, name: &'static str) {
-        let session = Session::new(&self.pool, self.now);
+        let session = Session::new(&self.shared, self.now);
         self.sessions.insert(name, session);
     }
 
     pub fn disconnect(&mut self, name: &'static str) {
-        self.sessions.remove(name).unwrap().end(&mut self.pool);
+        self.sessions.remove(name).unwrap().end(&mut self.shared);
     }
 
     /// A session that is subscribed and authorised; what it was told meanwhile.
@@ -115,10 +117,10 @@ impl Bench {
         step: impl FnOnce(&mut Session, &mut Step<'_>) -> R,
     ) -> R {
         let session = self.sessions.get_mut(name).unwrap();
-        step(session, &mut Step { pool: &mut self.pool, now: self.now, out, outlets: &mut self.outbox })
+        step(session, &mut Step { shared: &mut self.shared, now: self.now, out, sink: &mut self.outbox })
     }
 
-    pub fn bytes(&mut self, name: &'static str, bytes: &[u8]) -> (Vec<Value>, Result<(), Close>) {
+    pub fn bytes(&mut self, name: &'static str, bytes: &[u8]) -> (Vec<Value>, Result<(), CloseReason>) {
         let mut out = Vec::new();
         let result = self.with_session(name, &mut out, |session, step| session.on_bytes(bytes, step));
         (values(&out), result)
@@ -169,7 +171,7 @@ impl Bench {
     }
 
     fn fan_out(&mut self, message: WorkUpdate) -> HashMap<&'static str, Vec<Value>> {
-        let fanout = self.pool.receive(message);
+        let fanout = self.shared.receive(message);
         let names: Vec<&'static str> = self.sessions.keys().copied().collect();
         let told = names.into_iter().map(|name| {
             let mut out = Vec::new();

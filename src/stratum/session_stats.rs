@@ -11,7 +11,7 @@ const RATE_SPAN_MS: u64 = 300_000;
 
 /// Counts of one session.
 #[derive(Clone, Debug)]
-pub struct Tally {
+pub struct SessionStats {
     /// Submits that counted.
     pub accepted: u64,
     /// Submits that did not.
@@ -33,7 +33,7 @@ struct Span {
     credited: f64,
 }
 
-impl Tally {
+impl SessionStats {
     /// Nothing yet.
     pub fn new(now: Now) -> Self {
         Self {
@@ -104,28 +104,28 @@ mod tests {
 
     #[test]
     fn hash_rate_is_that_of_the_last_minutes() {
-        let mut tally = Tally::new(at(0));
+        let mut stats = SessionStats::new(at(0));
         let difficulty = Difficulty::new(100.0).unwrap();
         let expected = 100.0 * HASHES_PER_DIFFICULTY / 10.0;
         for share in 1..=100 {
-            tally.accept(difficulty, &[0xff; 32], at(share * 10));
-            let rate = tally.hashes_per_s(at(share * 10));
+            stats.accept(difficulty, &[0xff; 32], at(share * 10));
+            let rate = stats.hashes_per_s(at(share * 10));
             assert!((rate / expected - 1.0).abs() < 0.05, "after {} s: {rate} instead of {expected}", share * 10);
         }
         // It stops: half after some minutes, then nothing.
-        assert!(tally.hashes_per_s(at(1_300)) < expected * 0.7);
-        assert_eq!(tally.hashes_per_s(at(2_000)), 0.0);
-        assert_eq!(tally.accepted, 100);
-        assert_eq!(tally.last_share, Some(at(1_000).time));
+        assert!(stats.hashes_per_s(at(1_300)) < expected * 0.7);
+        assert_eq!(stats.hashes_per_s(at(2_000)), 0.0);
+        assert_eq!(stats.accepted, 100);
+        assert_eq!(stats.last_share, Some(at(1_000).time));
     }
 
     #[test]
     fn the_best_share_is_kept() {
-        let mut tally = Tally::new(at(0));
+        let mut stats = SessionStats::new(at(0));
         for number in [3.0, 700.0, 20.0] {
             let hash = Difficulty::new(number).unwrap().target().0.to_le_bytes();
-            tally.accept(Difficulty::FLOOR, &hash, at(1));
+            stats.accept(Difficulty::FLOOR, &hash, at(1));
         }
-        assert!((tally.best / 700.0 - 1.0).abs() < 1e-9);
+        assert!((stats.best / 700.0 - 1.0).abs() < 1e-9);
     }
 }

@@ -3,24 +3,24 @@
 use std::sync::Arc;
 
 use super::difficulty::Difficulty;
-use super::duplicates::SeenHashes;
 use super::extranonces::Extranonces;
-use super::job_table::{Current, JobTable};
+use super::job_table::{CurrentJob, JobTable};
 use super::limits::Limits;
+use super::seen_hashes::SeenHashes;
 use crate::metrics::Metrics;
 use crate::params::{ChainParams, Network};
 use crate::work::Job;
 use crate::work::{FoundBlock, FoundShare, NoWork, WorkUpdate};
 
 /// Blocks that are remembered as handed over. Real networks give one in ten minutes to all miners together.
-const HANDED_OVER_MAX: usize = 64;
+const RECENT_BLOCKS_MAX: usize = 64;
 
 /// The chain thread could not take a share: its inbox is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Busy;
+pub struct ChainBusy;
 
 /// Where things go because of a miner. Called before the miner is answered.
-pub trait Outlets {
+pub trait SessionSink {
     /// Hands over a block, whatever happens; never fails.
     fn block(&mut self, block: FoundBlock);
 
@@ -28,15 +28,15 @@ pub trait Outlets {
     ///
     /// # Errors
     /// If it cannot be taken now; the miner is told.
-    fn share(&mut self, share: FoundShare) -> Result<(), Busy>;
+    fn share(&mut self, share: FoundShare) -> Result<(), ChainBusy>;
 
     /// Something an operator may want to read.
-    fn news(&mut self, news: News<'_>);
+    fn news(&mut self, news: SessionEvent<'_>);
 }
 
 /// What operators may want to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum News<'a> {
+pub enum SessionEvent<'a> {
     /// A miner is ready to work.
     Authorised {
         /// Its name.
@@ -71,7 +71,7 @@ pub enum Fanout {
 
 /// What all sessions share.
 #[derive(Debug)]
-pub struct Pool {
+pub struct SharedState {
     pub(super) limits: Limits,
     pub(super) start_difficulty: Difficulty,
     pub(super) jobs: JobTable,
@@ -80,11 +80,11 @@ pub struct Pool {
     pub(super) counters: Arc<Metrics>,
     /// Why there is no job, if a reason was given.
     pub(super) no_work: Option<NoWork>,
-    handed_over: HandedOver,
+    recent_blocks: RecentBlocks,
     network: Network,
 }
 
-impl Pool {
+impl SharedState {
     /// No jobs, no sessions; extranonces are counted from `first_extranonce`, a number as random as can be had.
     pub fn new(
         params: &ChainParams,
@@ -101,7 +101,7 @@ impl Pool {
             extranonces: Extranonces::new(first_extranonce),
             counters,
             no_work: None,
-            handed_over: HandedOver::default(),
+            recent_blocks: RecentBlocks::default(),
             network: params.network,
         }
     }
@@ -122,7 +122,7 @@ impl Pool {
             WorkUpdate::Job(job) => {
                 let clean = self.jobs.is_new_tip(&job);
                 let ceiling = self.ceiling(&job);
-                self.jobs.announce(Current { job, ceiling });
+                self.jobs.announce(CurrentJob { job, ceiling });
                 self.no_work = None;
                 Fanout::Job { clean }
             }
@@ -145,19 +145,19 @@ impl Pool {
     }
 
     /// Notes a block as handed over; false if it was before.
-    pub(super) fn hand_over(&mut self, hash: &[u8; 32]) -> bool {
-        self.handed_over.insert(hash)
+    pub(super) fn remember_block(&mut self, hash: &[u8; 32]) -> bool {
+        self.recent_blocks.insert(hash)
     }
 }
 
 /// The last blocks handed over, so that a miner repeating itself does not fill the queue.
 #[derive(Debug, Default)]
-struct HandedOver {
+struct RecentBlocks {
     hashes: Vec<[u8; 32]>,
     next: usize,
 }
 
-impl HandedOver {
+impl RecentBlocks {
     fn insert(&mut self, hash: &[u8; 32]) -> bool {
         if self.hashes.contains(hash) {
             return false;
@@ -166,7 +166,7 @@ impl HandedOver {
             Some(oldest) => *oldest = *hash,
             None => self.hashes.push(*hash),
         }
-        self.next = (self.next + 1) % HANDED_OVER_MAX;
+        self.next = (self.next + 1) % RECENT_BLOCKS_MAX;
         true
     }
 }
@@ -177,13 +177,13 @@ mod tests {
 
     #[test]
     fn a_block_is_handed_over_once_and_memory_of_it_is_bounded() {
-        let mut handed_over = HandedOver::default();
+        let mut recent_blocks = RecentBlocks::default();
         let hash = |number: u8| [number; 32];
         for number in 0..200 {
-            assert!(handed_over.insert(&hash(number)));
-            assert!(!handed_over.insert(&hash(number)));
-            assert!(!handed_over.insert(&hash(number.saturating_sub(60))));
+            assert!(recent_blocks.insert(&hash(number)));
+            assert!(!recent_blocks.insert(&hash(number)));
+            assert!(!recent_blocks.insert(&hash(number.saturating_sub(60))));
         }
-        assert_eq!(handed_over.hashes.len(), HANDED_OVER_MAX);
+        assert_eq!(recent_blocks.hashes.len(), RECENT_BLOCKS_MAX);
     }
 }

@@ -4,38 +4,38 @@
 //! share difficulty, which moves with every share of the pool. Only the first says something of the miner, so only
 //! the first makes vardiff and the idle timer start anew: a credit is worth its difficulty whatever the ceiling was.
 
-use crate::stratum::bindings::Bindings;
 use crate::stratum::difficulty::{Difficulty, HASHES_PER_DIFFICULTY};
+use crate::stratum::difficulty_history::DifficultyHistory;
 use crate::stratum::limits::{Limits, ASSUMED_HASHES_PER_S, IDLE_MS_MAX};
 use crate::stratum::vardiff::{Vardiff, AIM_S};
 
 /// A session's difficulty.
 #[derive(Debug)]
-pub struct Pace {
+pub struct SessionDifficulty {
     vardiff: Vardiff,
     /// The operator of the miner wants this one and no other.
     fixed: Option<Difficulty>,
     /// What suited the miner when [`Self::announce`] was last asked.
     suited: Option<Difficulty>,
-    bindings: Bindings,
+    history: DifficultyHistory,
     suited_ms: u64,
 }
 
-impl Pace {
+impl SessionDifficulty {
     /// Nothing is announced yet.
     pub fn new(start: Difficulty, now_ms: u64) -> Self {
         Self {
             vardiff: Vardiff::new(start, now_ms),
             fixed: None,
             suited: None,
-            bindings: Bindings::default(),
+            history: DifficultyHistory::default(),
             suited_ms: now_ms,
         }
     }
 
     /// The difficulty announced last.
     pub fn announced(&self) -> Option<Difficulty> {
-        self.bindings.announced()
+        self.history.announced()
     }
 
     /// Since when the miner works at what suits it: its first job, or the first after that changed.
@@ -75,7 +75,7 @@ impl Pace {
         if self.announced() == Some(difficulty) {
             return None;
         }
-        self.bindings.announce(from_job, difficulty);
+        self.history.announce(from_job, difficulty);
         if suited != Some(suits) {
             self.vardiff.hold();
         }
@@ -94,7 +94,7 @@ impl Pace {
 
     /// The difficulty at which a hash counts for a job, if any.
     pub fn credit(&self, job: u64, hash: &[u8; 32]) -> Option<Difficulty> {
-        self.bindings.credit(job, hash)
+        self.history.credit(job, hash)
     }
 
     /// A share counted; whether another difficulty suits now.
@@ -114,7 +114,7 @@ impl Pace {
     }
 
     /// How long a session may be silent.
-    pub fn silence_allowed_ms(&self, limits: &Limits, shown: Shown) -> u64 {
+    pub fn silence_allowed_ms(&self, limits: &Limits, shown: ShareHistory) -> u64 {
         let difficulty = self.announced().map_or(0.0, Difficulty::get);
         // A float too large for the integer saturates.
         let shares_ms = |share_s: f64| (limits.idle_shares * share_s * 1_000.0) as u64;
@@ -138,7 +138,7 @@ impl Pace {
 
 /// What a session has shown of its hash rate.
 #[derive(Clone, Copy, Debug)]
-pub struct Shown {
+pub struct ShareHistory {
     /// Sum of the difficulties of its shares.
     pub credited: f64,
     /// How long it has been there.
@@ -160,11 +160,11 @@ mod tests {
 
     /// Seconds for which a session may be silent that is told `fixed` and `silent_s` ago had found `shares`.
     fn allowed_s(fixed: f64, shares: f64, until_silence_s: f64, silent_s: f64) -> f64 {
-        let mut pace = Pace::new(Difficulty::FLOOR, 0);
-        pace.fix(difficulty(fixed));
-        pace.on_job(difficulty(1e9), 0, 0);
-        let shown = Shown { credited: shares * fixed, mined_s: until_silence_s + silent_s, until_silence_s };
-        pace.silence_allowed_ms(&Limits::default(), shown) as f64 / 1_000.0
+        let mut session = SessionDifficulty::new(Difficulty::FLOOR, 0);
+        session.fix(difficulty(fixed));
+        session.on_job(difficulty(1e9), 0, 0);
+        let shown = ShareHistory { credited: shares * fixed, mined_s: until_silence_s + silent_s, until_silence_s };
+        session.silence_allowed_ms(&Limits::default(), shown) as f64 / 1_000.0
     }
 
     #[test]

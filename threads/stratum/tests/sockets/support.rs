@@ -16,7 +16,7 @@ use p2pool_core::status::MinersStatus;
 use p2pool_core::stratum::Limits;
 use p2pool_core::work::Job;
 use p2pool_core::work::WorkUpdate;
-use p2pool_stratum::{StopHandle, Stratum, StratumError, StratumOuts};
+use p2pool_stratum::{StopHandle, Stratum, StratumError, StratumSinks};
 use serde_json::{json, Value};
 use socket2::{Domain, Socket, Type};
 
@@ -64,7 +64,7 @@ impl Node {
         let mut stratum = Stratum::open_with_limits(
             StratumConfig { port: 0, start_difficulty: 1.0, sessions_max },
             &ChainParams::standard(Network::Regtest),
-            StratumOuts { chain: to_chain, submit: to_submit },
+            StratumSinks { chain: to_chain, submit: to_submit },
             Arc::clone(&counters),
             limits,
         )

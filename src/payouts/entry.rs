@@ -73,7 +73,7 @@ pub trait EntrySource {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::payouts::testing::{id, script};
+    use crate::payouts::fixtures::{id, script};
 
     fn entry(own: u128, uncles: &[(u32, u128)]) -> WindowEntry {
         let uncles = uncles.iter().map(|(miner, work)| (script(*miner), Work(*work)));

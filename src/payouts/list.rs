@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::lots;
+use super::lottery;
 use crate::params::{ChainParams, DUST_LIMIT_SATS, FINDER_FEE_PERMILLE};
 use crate::share::coinbase::Payout;
 use crate::share::{PayoutScript, ShareId};
@@ -53,7 +53,7 @@ pub(super) fn payout_list_of_sums(
         amounts.into_iter().partition(|payout| payout.amount >= threshold.tau);
     let small_sum = threshold.small_sum.0;
     if small_sum >= DUST_LIMIT_SATS {
-        payouts.extend(lots::draw(parent, small, threshold.lots));
+        payouts.extend(lottery::draw(parent, small, threshold.tickets));
     } else if small_sum > 0 {
         // The first in the final order is the largest and, among equals, has the lowest script.
         match payouts.iter_mut().min_by_key(|payout| final_order(payout)) {
@@ -122,7 +122,7 @@ struct Threshold {
     /// Sum of the amounts below.
     small_sum: Sats,
     /// How many lots the small sum makes.
-    lots: u64,
+    tickets: u64,
 }
 
 /// Step 3: the smallest tau, not below the dust limit, with which at most `outputs_max` outputs remain.
@@ -137,9 +137,9 @@ fn threshold(amounts: &[Payout], outputs_max: u32) -> Threshold {
     let at = |tau: u64| {
         let small = ascending.partition_point(|amount| *amount < tau);
         let sum = sums_below.get(small).copied().unwrap_or(0);
-        let lots = if sum == 0 { 0 } else { sum.checked_div(tau).unwrap_or(0).max(1) };
-        let outputs = u64::try_from(ascending.len().saturating_sub(small)).unwrap_or(u64::MAX).saturating_add(lots);
-        (Threshold { tau: Sats(tau), small_sum: Sats(sum), lots }, outputs)
+        let tickets = if sum == 0 { 0 } else { sum.checked_div(tau).unwrap_or(0).max(1) };
+        let outputs = u64::try_from(ascending.len().saturating_sub(small)).unwrap_or(u64::MAX).saturating_add(tickets);
+        (Threshold { tau: Sats(tau), small_sum: Sats(sum), tickets }, outputs)
     };
     // With tau as large as the whole sum there is one output at most, one exact amount or one lot.
     let (mut low, mut high) = (DUST_LIMIT_SATS, sums_below.last().copied().unwrap_or(0).max(DUST_LIMIT_SATS));

@@ -6,10 +6,10 @@
 #![deny(clippy::float_arithmetic, clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod entry;
-mod list;
-mod lots;
 #[cfg(test)]
-mod testing;
+mod fixtures;
+mod list;
+mod lottery;
 mod window;
 
 pub use entry::{Credit, EntrySource, WindowEntry};

@@ -5,7 +5,7 @@
 use super::*;
 use crate::bytes::tagged_hash;
 use crate::params::Network;
-use crate::payouts::testing::{id, script, seeded};
+use crate::payouts::fixtures::{id, script, seeded};
 use crate::units::MAX_MONEY;
 use proptest::prelude::*;
 use ruint::aliases::U512;

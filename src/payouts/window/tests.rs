@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::params::Network;
-use crate::payouts::testing::{id, script, seeded};
+use crate::payouts::fixtures::{id, script, seeded};
 use crate::payouts::{payout_list, Credit};
 use proptest::prelude::*;
 use std::cell::Cell;

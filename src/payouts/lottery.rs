@@ -16,15 +16,15 @@ type U512 = ruint::aliases::U512;
 ///
 /// The sum of `small` is split into `lots` lots. Unless there is but one, each amount must be at most one lot, as step 3
 /// arranges, so nobody wins twice. The payouts add up to the sum, the winner of `k = 0` first.
-pub(super) fn draw(parent: ShareId, small: Vec<Payout>, lots: u64) -> Vec<Payout> {
+pub(super) fn draw(parent: ShareId, small: Vec<Payout>, tickets: u64) -> Vec<Payout> {
     let seed = tagged_hash(b"p2pool/lots", &parent.0);
     let sum = small.iter().fold(0u64, |sum, payout| sum.saturating_add(payout.amount.0));
     let ordered = in_draw_order(&seed, small);
     let amounts = ordered.iter().map(|payout| payout.amount.0);
-    let (Some(lot), Some(rest)) = (sum.checked_div(lots), sum.checked_rem(lots)) else { return Vec::new() };
-    let mut winners: Vec<Payout> = winners(amounts, sum, lots, offset(&seed, sum))
+    let (Some(ticket), Some(rest)) = (sum.checked_div(tickets), sum.checked_rem(tickets)) else { return Vec::new() };
+    let mut winners: Vec<Payout> = winners(amounts, sum, tickets, offset(&seed, sum))
         .filter_map(|winner| ordered.get(winner))
-        .map(|payout| Payout { script: payout.script, amount: Sats(lot) })
+        .map(|payout| Payout { script: payout.script, amount: Sats(ticket) })
         .collect();
     if let Some(first) = winners.first_mut() {
         first.amount.0 = first.amount.0.saturating_add(rest);
@@ -62,13 +62,13 @@ fn offset(seed: &[u8; 32], sum: u64) -> u64 {
 ///
 /// All amounts together are `lots * sum` long, so there is no point past the last of the `lots`. The stretch of an amount
 /// of at most `sum / lots` is no longer than the step from point to point, so it holds at most one.
-fn winners(amounts: impl Iterator<Item = u64>, sum: u64, lots: u64, offset: u64) -> impl Iterator<Item = usize> {
-    let (sum, lots) = (u128::from(sum), u128::from(lots));
+fn winners(amounts: impl Iterator<Item = u64>, sum: u64, tickets: u64, offset: u64) -> impl Iterator<Item = usize> {
+    let (sum, tickets) = (u128::from(sum), u128::from(tickets));
     let mut point = u128::from(offset);
     let mut end = 0u128;
     amounts.enumerate().filter_map(move |(place, amount)| {
         // Factors are below 2^64, products below 2^128.
-        end = end.saturating_add(lots.saturating_mul(u128::from(amount)));
+        end = end.saturating_add(tickets.saturating_mul(u128::from(amount)));
         let wins = point < end;
         if wins {
             point = point.saturating_add(sum);

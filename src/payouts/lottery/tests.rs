@@ -1,19 +1,19 @@
 //! The draw: proportional, nobody twice, sums exact.
 
 use super::*;
-use crate::payouts::testing::{id, script, seeded};
+use crate::payouts::fixtures::{id, script, seeded};
 use proptest::prelude::*;
 
 /// The rule's own words: entry `i` wins if some `u + k*s` with `0 <= k < m` falls in `[m*S_(i-1), m*S_i)`.
-fn naive_winners(amounts: &[u64], lots: u64, u: u64) -> Vec<(usize, u64)> {
+fn naive_winners(amounts: &[u64], tickets: u64, u: u64) -> Vec<(usize, u64)> {
     let sum: u128 = amounts.iter().map(|a| u128::from(*a)).sum();
     let mut found = Vec::new();
-    for k in 0..lots {
+    for k in 0..tickets {
         let point = u128::from(u) + u128::from(k) * sum;
         let mut before = 0u128;
         for (i, amount) in amounts.iter().enumerate() {
             let upto = before + u128::from(*amount);
-            if (u128::from(lots) * before..u128::from(lots) * upto).contains(&point) {
+            if (u128::from(tickets) * before..u128::from(tickets) * upto).contains(&point) {
                 found.push((i, k));
             }
             before = upto;
@@ -26,8 +26,8 @@ fn naive_winners(amounts: &[u64], lots: u64, u: u64) -> Vec<(usize, u64)> {
 fn small_amounts(amounts: std::ops::Range<usize>, most: u64) -> impl Strategy<Value = (Vec<u64>, u64)> {
     (proptest::collection::vec(1..most, amounts), any::<proptest::sample::Index>()).prop_map(|(amounts, index)| {
         let (sum, largest) = (amounts.iter().sum::<u64>(), *amounts.iter().max().unwrap());
-        let lots = 1 + index.index(usize::try_from(sum / largest).unwrap()) as u64;
-        (amounts, lots)
+        let tickets = 1 + index.index(usize::try_from(sum / largest).unwrap()) as u64;
+        (amounts, tickets)
     })
 }
 
@@ -40,45 +40,45 @@ proptest! {
     #![proptest_config(seeded(600))]
 
     #[test]
-    fn winners_are_those_the_rule_names((amounts, lots) in small_amounts(1..60, 2_000), u: proptest::sample::Index) {
+    fn winners_are_those_the_rule_names((amounts, tickets) in small_amounts(1..60, 2_000), u: proptest::sample::Index) {
         let sum: u64 = amounts.iter().sum();
         let u = u.index(usize::try_from(sum).unwrap()) as u64;
-        let naive = naive_winners(&amounts, lots, u);
-        let fast: Vec<(usize, u64)> = winners(amounts.iter().copied(), sum, lots, u).zip(0..).collect();
+        let naive = naive_winners(&amounts, tickets, u);
+        let fast: Vec<(usize, u64)> = winners(amounts.iter().copied(), sum, tickets, u).zip(0..).collect();
         prop_assert_eq!(fast, naive);
     }
 
     /// Over all values of `u` an amount `a` wins exactly `lots * a` times of `sum`: in proportion, to the unit.
     #[test]
-    fn the_chance_to_win_is_exactly_proportional((amounts, lots) in small_amounts(1..20, 60)) {
+    fn the_chance_to_win_is_exactly_proportional((amounts, tickets) in small_amounts(1..20, 60)) {
         let sum: u64 = amounts.iter().sum();
         let mut wins = vec![0u64; amounts.len()];
         for u in 0..sum {
-            for winner in winners(amounts.iter().copied(), sum, lots, u) {
+            for winner in winners(amounts.iter().copied(), sum, tickets, u) {
                 wins[winner] += 1;
             }
         }
-        let expected: Vec<u64> = amounts.iter().map(|amount| lots * amount).collect();
+        let expected: Vec<u64> = amounts.iter().map(|amount| tickets * amount).collect();
         prop_assert_eq!(wins, expected);
     }
 
     #[test]
-    fn every_lot_goes_to_another_and_the_sum_is_kept((amounts, lots) in small_amounts(1..200, 100_000), parent: u32) {
+    fn every_lot_goes_to_another_and_the_sum_is_kept((amounts, tickets) in small_amounts(1..200, 100_000), parent: u32) {
         let sum: u64 = amounts.iter().sum();
-        let drawn = draw(id(parent), payouts(&amounts), lots);
-        prop_assert_eq!(drawn.len() as u64, lots);
+        let drawn = draw(id(parent), payouts(&amounts), tickets);
+        prop_assert_eq!(drawn.len() as u64, tickets);
         prop_assert_eq!(drawn.iter().map(|payout| payout.amount.0).sum::<u64>(), sum);
         let scripts: std::collections::BTreeSet<_> = drawn.iter().map(|payout| payout.script).collect();
         prop_assert_eq!(scripts.len(), drawn.len(), "somebody won twice");
-        prop_assert_eq!(drawn[0].amount.0, sum / lots + sum % lots);
-        prop_assert!(drawn[1..].iter().all(|payout| payout.amount.0 == sum / lots));
+        prop_assert_eq!(drawn[0].amount.0, sum / tickets + sum % tickets);
+        prop_assert!(drawn[1..].iter().all(|payout| payout.amount.0 == sum / tickets));
     }
 
     #[test]
-    fn the_order_of_entries_is_irrelevant((amounts, lots) in small_amounts(1..60, 1_000), parent: u32) {
+    fn the_order_of_entries_is_irrelevant((amounts, tickets) in small_amounts(1..60, 1_000), parent: u32) {
         let entries = payouts(&amounts);
         let reversed = entries.iter().rev().copied().collect();
-        prop_assert_eq!(draw(id(parent), entries, lots), draw(id(parent), reversed, lots));
+        prop_assert_eq!(draw(id(parent), entries, tickets), draw(id(parent), reversed, tickets));
     }
 }
 
@@ -87,15 +87,15 @@ proptest! {
 fn seeds_draw_in_proportion() {
     const DRAWS: u32 = 4_000;
     let amounts: Vec<u64> = (1..=40).map(|n| 25 * n).collect();
-    let (sum, lots) = (amounts.iter().sum::<u64>(), 12);
+    let (sum, tickets) = (amounts.iter().sum::<u64>(), 12);
     let mut wins = vec![0u32; amounts.len()];
     for parent in 0..DRAWS {
-        for won in draw(id(parent), payouts(&amounts), lots) {
+        for won in draw(id(parent), payouts(&amounts), tickets) {
             wins[payouts(&amounts).iter().position(|p| p.script == won.script).unwrap()] += 1;
         }
     }
     for (amount, wins) in amounts.iter().zip(wins) {
-        let chance = (lots * amount) as f64 / sum as f64;
+        let chance = (tickets * amount) as f64 / sum as f64;
         let expected = chance * f64::from(DRAWS);
         let deviation = (expected * (1.0 - chance)).sqrt();
         assert!((f64::from(wins) - expected).abs() <= 5.0 * deviation, "{amount} sat: {wins} wins of {expected}");

@@ -1,17 +1,17 @@
-//! How bytes are hashed under a name, written with their length, and shown.
+//! Tagged hashes, length-prefixed byte strings and hexadecimal output.
 
 use std::fmt;
 
 use bitcoin::hashes::{sha256, Hash as _, HashEngine as _};
 
-/// BIP-0340's tagged hash: `SHA256(SHA256(tag) || SHA256(tag) || data)`.
+/// The tagged hash of BIP-0340: `SHA256(SHA256(tag) || SHA256(tag) || data)`.
 pub fn tagged_hash(tag: &[u8], data: &[u8]) -> [u8; 32] {
     let mut engine = tagged_engine(tag);
     engine.input(data);
     sha256::Hash::from_engine(engine).to_byte_array()
 }
 
-/// A tagged hash before its data, for many hashes that begin alike.
+/// The hash engine of a tagged hash before its data, to be cloned for many hashes with the same tag.
 pub(crate) fn tagged_engine(tag: &[u8]) -> sha256::HashEngine {
     let tag = sha256::Hash::hash(tag);
     let mut engine = sha256::Hash::engine();
@@ -20,7 +20,7 @@ pub(crate) fn tagged_engine(tag: &[u8]) -> sha256::HashEngine {
     engine
 }
 
-/// Writes bytes in hexadecimal.
+/// Writes bytes as hexadecimal.
 pub(crate) fn write_hex<'a>(f: &mut fmt::Formatter<'_>, bytes: impl Iterator<Item = &'a u8>) -> fmt::Result {
     for byte in bytes {
         write!(f, "{byte:02x}")?;
@@ -28,9 +28,9 @@ pub(crate) fn write_hex<'a>(f: &mut fmt::Formatter<'_>, bytes: impl Iterator<Ite
     Ok(())
 }
 
-/// Appends a length (below 253, as every one in a share is) and the bytes.
+/// Appends the length as a CompactSize, then the bytes.
 ///
-/// Longer strings, which only a chain id's preimage has, get Bitcoin's three-byte form.
+/// All strings in a share are shorter than 253 bytes; only the preimage of a chain id may need the three-byte length.
 pub fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     match u8::try_from(bytes.len()) {
         Ok(len) if len < 0xfd => out.push(len),
@@ -47,8 +47,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tagged_hash_is_bip340s() {
-        // BIP-0340's own tag over no data, computed by hand from its definition.
+    fn tagged_hash_follows_bip340() {
+        // A tag of BIP-0340 over no data, computed from the definition.
         let tag = sha256::Hash::hash(b"BIP0340/challenge").to_byte_array();
         let expected = sha256::Hash::hash(&[tag, tag].concat()).to_byte_array();
         assert_eq!(tagged_hash(b"BIP0340/challenge", b""), expected);

@@ -1,4 +1,4 @@
-//! The parameters of one chain and the id that keeps chains apart (rules, section 2).
+//! The parameters of a sharechain and the chain id derived from them (rules, section 2).
 
 use bitcoin::hashes::Hash as _;
 use serde::{Deserialize, Serialize};
@@ -6,45 +6,42 @@ use serde::{Deserialize, Serialize};
 use crate::bytes::{put_bytes, tagged_hash, write_hex};
 use crate::units::Bits;
 
-/// Version of the rules, first field of every share.
+/// Version of the rules, the first field of every share.
 pub const RULES_VERSION: u8 = 2;
-/// Largest change of work from one share to the next, and the factor that trims the retarget window.
+/// Largest factor by which work changes from one share to the next; also the trim factor of the retarget window.
 pub const DIFFICULTY_STEP_MAX: u32 = 4;
-/// A target is not judged by fewer shares than this.
+/// Smallest number of shares that a retarget is based on.
 pub const RETARGET_SHARES_MIN: u32 = 6;
-/// The finder's part of the coinbase value, in thousandths.
+/// The finder fee in thousandths of the coinbase value.
 pub const FINDER_FEE_PERMILLE: u32 = 5;
-/// No payout output is smaller.
+/// Smallest payout output.
 pub const DUST_LIMIT_SATS: u64 = 546;
-/// Uncles one share may name.
+/// Largest number of uncles that a share may name.
 pub const UNCLES_MAX: u32 = 3;
-/// An uncle is at most this many heights below the share that names it.
+/// Largest height difference between a share and an uncle it names.
 pub const UNCLE_DEPTH_MAX: u32 = 3;
-/// An uncle's miner gets this part of its work, the nephew's miner the rest.
+/// Fraction of an uncle's work credited to its own miner; the nephew's miner gets the rest.
 pub const UNCLE_CREDIT: (u32, u32) = (9, 10);
-/// Easing interval in share periods.
+/// The easing interval (of difficulty decay) in share periods.
 const EASING_PERIODS: u32 = 20;
-/// Shares beyond two windows that are kept: the retarget window is added to this.
+/// Shares kept beyond two payout windows and a retarget window.
 const KEPT_MARGIN: u32 = 16;
 
 /// A Bitcoin network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Network {
-    /// The network whose coins have value.
     Mainnet,
-    /// The third test network.
     Testnet3,
-    /// The fourth test network (BIP-0094).
+    /// BIP-0094.
     Testnet4,
-    /// A test network whose blocks are signed (BIP-0325), the public one or a custom one.
+    /// The public signet or a custom one (BIP-0325).
     Signet,
-    /// A private test network without difficulty.
     Regtest,
 }
 
 impl Network {
-    /// The name used in flags and folders.
+    /// The name used in flags and directories.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Mainnet => "mainnet",
@@ -55,7 +52,7 @@ impl Network {
         }
     }
 
-    /// The same network in the `bitcoin` crate's terms.
+    /// The `bitcoin` crate's type for the same network.
     pub const fn to_bitcoin(self) -> bitcoin::Network {
         match self {
             Self::Mainnet => bitcoin::Network::Bitcoin,
@@ -66,7 +63,7 @@ impl Network {
         }
     }
 
-    /// Blocks between two halvings of the subsidy.
+    /// Number of blocks between two halvings of the subsidy.
     pub const fn halving_interval_blocks(self) -> u32 {
         match self {
             Self::Regtest => 150,
@@ -81,7 +78,7 @@ impl std::fmt::Display for Network {
     }
 }
 
-/// All that distinguishes one sharechain's rules from another's.
+/// The parameters that distinguish one sharechain from another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChainParams {
     /// The Bitcoin network whose blocks are mined.
@@ -90,21 +87,21 @@ pub struct ChainParams {
     pub chain_name: String,
     /// The signet's block challenge script; empty on other networks.
     pub signet_challenge: Vec<u8>,
-    /// T: aimed seconds between two shares.
+    /// The share period T: targeted seconds between two shares.
     pub share_period_s: u32,
-    /// Shares whose times and work set the next target.
+    /// Number of shares whose times and work determine the next target.
     pub retarget_window: u32,
-    /// Shares a payout looks back.
+    /// Number of shares in the payout window.
     pub payout_window: u32,
-    /// The payout window ends where its work reaches this many times a block's work; 0: never (test networks).
+    /// The payout window ends where its work reaches this multiple of a block's work; 0 disables the cut (test networks).
     pub work_cut_blocks: u32,
-    /// Most outputs a coinbase pays, 8 to 1000.
+    /// Largest number of payout outputs in a coinbase, 8 to 1000.
     pub payout_outputs_max: u32,
-    /// The easiest target a share may have.
+    /// The easiest share target.
     pub easiest_bits: Bits,
 }
 
-/// The public signet's challenge.
+/// Block challenge of the public signet.
 const PUBLIC_SIGNET_CHALLENGE: [u8; 71] = [
     0x51, 0x21, 0x03, 0xad, 0x5e, 0x0e, 0xda, 0xd1, 0x8c, 0xb1, 0xf0, 0xfc, 0x0d, 0x28, 0xa3, 0xd4, 0xf1, 0xf3, 0xe4,
     0x45, 0x64, 0x03, 0x37, 0x48, 0x9a, 0xbb, 0x10, 0x40, 0x4f, 0x2d, 0x1e, 0x08, 0x6b, 0xe4, 0x30, 0x21, 0x03, 0x59,
@@ -112,11 +109,11 @@ const PUBLIC_SIGNET_CHALLENGE: [u8; 71] = [
     0xe3, 0xb2, 0x78, 0x76, 0x0f, 0x04, 0x8f, 0x51, 0x89, 0xf2, 0xe6, 0xc4, 0x52, 0xae,
 ];
 
-/// Name of the chain that everybody joins unless told otherwise.
+/// Name of the default chain.
 pub const MAIN_CHAIN_NAME: &str = "main";
 
 impl ChainParams {
-    /// The parameters everybody on `network` uses.
+    /// The parameters of the default chain on `network`.
     pub fn standard(network: Network) -> Self {
         Self {
             network,
@@ -140,17 +137,17 @@ impl ChainParams {
         self.network == Network::Signet && self.signet_challenge != PUBLIC_SIGNET_CHALLENGE
     }
 
-    /// Whether blocks on this chain need a signature that no sharechain coinbase can carry.
+    /// Whether blocks need a signet signature, which a share's coinbase cannot carry.
     pub fn needs_block_signature(&self) -> bool {
         self.network == Network::Signet && self.signet_challenge != [0x51]
     }
 
-    /// Seconds without a share after which the target may be halved in difficulty.
+    /// Seconds without a share after which the share difficulty may be halved (difficulty decay; rules, section 6).
     pub const fn easing_interval_s(&self) -> u32 {
         EASING_PERIODS.saturating_mul(self.share_period_s)
     }
 
-    /// Shares that are kept: two payout windows, a retarget window and a margin.
+    /// Number of shares kept: two payout windows, a retarget window and a margin.
     pub const fn shares_kept(&self) -> u32 {
         self.payout_window.saturating_mul(2).saturating_add(self.retarget_window).saturating_add(KEPT_MARGIN)
     }
@@ -160,10 +157,10 @@ impl ChainParams {
         ChainId(tagged_hash(b"p2pool/chain", &self.chain_id_preimage()))
     }
 
-    /// The bytes that the chain id commits to.
+    /// The bytes that the chain id is a hash of.
     ///
-    /// In order, integers little-endian, byte strings with their CompactSize length: rules version u8 · chain
-    /// name · genesis block hash, 32 bytes as hashed · signet challenge · share period u32 · retarget window
+    /// In order, integers little-endian, byte strings with a CompactSize length: rules version u8 · chain
+    /// name · genesis block hash, 32 bytes in internal order · signet challenge · share period u32 · retarget window
     /// u32 · largest step u32 · easing interval u32 · payout window u32 · work cut u32 · shares kept
     /// u32 · finder fee u32 · dust limit u64 · payout outputs u32 · uncles u32 · uncle depth u32 ·
     /// uncle credit numerator u32, denominator u32 · easiest share target u32.
@@ -195,12 +192,12 @@ impl ChainParams {
     }
 }
 
-/// Identifies a chain: two nodes with different rules, networks or chain names never mix.
+/// Identifies a chain: nodes with different rules, networks or chain names have different ids and never connect.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ChainId(pub [u8; 32]);
 
 impl ChainId {
-    /// The first eight bytes in hexadecimal: short enough for a folder or a topic name.
+    /// The first eight bytes in hexadecimal, used in directory and topic names.
     pub fn prefix(&self) -> String {
         self.to_string().chars().take(16).collect()
     }
@@ -223,7 +220,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_chain_has_an_id_of_its_own() {
+    fn chain_ids_are_unique() {
         let mut all: Vec<ChainParams> =
             [Network::Mainnet, Network::Testnet3, Network::Testnet4, Network::Signet, Network::Regtest]
                 .into_iter()
@@ -237,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn public_signets_need_a_signature_and_op_true_does_not() {
+    fn the_public_signet_needs_a_signature_and_an_op_true_signet_does_not() {
         let signet = ChainParams::standard(Network::Signet);
         assert!(signet.needs_block_signature() && !signet.is_custom_signet());
         let custom = ChainParams { signet_challenge: vec![0x51], ..signet };

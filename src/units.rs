@@ -1,4 +1,4 @@
-//! Quantities as types, so that a height is never added to a time.
+//! Newtypes for quantities, which keep heights, times, amounts and work apart.
 
 use std::fmt;
 
@@ -7,23 +7,23 @@ use thiserror::Error;
 /// A 256-bit unsigned integer.
 pub type U256 = ruint::aliases::U256;
 
-/// Work of one share is kept below `2^WORK_BITS_MAX` hashes (all of Bitcoin's history is about `2^97`).
+/// The work of a share is below `2^WORK_BITS_MAX` hashes; all of Bitcoin's history is about `2^97`.
 ///
-/// With it every sum over a window (at most 2^16 shares, each with three uncles) fits 128 bits, so the
-/// arithmetic of windows can never overflow.
+/// The bound makes every sum over a window (at most 2^16 shares, each with three uncles) fit 128 bits, so window
+/// arithmetic cannot overflow.
 pub const WORK_BITS_MAX: usize = 108;
 
-/// Seconds since 1970-01-01 UTC, the range of a Bitcoin header's time field.
+/// A Unix time in seconds, in the range of a Bitcoin header's time field.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnixTime(pub u32);
 
 impl UnixTime {
-    /// This time and `seconds` more, at most the latest time that can be written.
+    /// The time `seconds` later, at most `u32::MAX`.
     pub const fn plus(self, seconds: u32) -> Self {
         Self(self.0.saturating_add(seconds))
     }
 
-    /// This time `seconds` earlier, at least zero.
+    /// The time `seconds` earlier, at least zero.
     pub const fn minus(self, seconds: u32) -> Self {
         Self(self.0.saturating_sub(seconds))
     }
@@ -35,7 +35,7 @@ impl UnixTime {
 }
 
 impl From<std::time::SystemTime> for UnixTime {
-    /// A moment of the system's clock, which only threads read; before 1970 counts as 0.
+    /// Converts a reading of the system clock; times before 1970 become 0.
     fn from(moment: std::time::SystemTime) -> Self {
         let seconds = moment.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
         Self(u32::try_from(seconds).unwrap_or(u32::MAX))
@@ -116,7 +116,7 @@ impl fmt::Display for UnixTime {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sats(pub u64);
 
-/// More satoshis than this cannot exist: 21 million bitcoins.
+/// Bitcoin's limit on the money supply: 21 million bitcoins.
 pub const MAX_MONEY: Sats = Sats(2_100_000_000_000_000);
 
 impl fmt::Display for Sats {
@@ -125,7 +125,7 @@ impl fmt::Display for Sats {
     }
 }
 
-/// Height of a Bitcoin block; the genesis block has 0.
+/// Height of a Bitcoin block; the genesis block has height 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlockHeight(pub u32);
 
@@ -135,7 +135,7 @@ impl fmt::Display for BlockHeight {
     }
 }
 
-/// Height of a share in the sharechain; a genesis share has 0.
+/// Height of a share in the sharechain; a genesis share has height 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ShareHeight(pub u32);
 
@@ -150,10 +150,9 @@ impl fmt::Display for ShareHeight {
 pub struct Work(pub u128);
 
 impl Work {
-    /// No work at all.
     pub const ZERO: Self = Self(0);
 
-    /// The sum, or `None` past 128 bits.
+    /// The sum, or `None` if it exceeds 128 bits.
     pub const fn checked_add(self, other: Self) -> Option<Self> {
         match self.0.checked_add(other.0) {
             Some(sum) => Some(Self(sum)),
@@ -161,7 +160,7 @@ impl Work {
         }
     }
 
-    /// The easiest target that takes this much work: `floor(2^256 / work) - 1`. No work counts as one hash.
+    /// The easiest target that takes this much work: `floor(2^256 / work) - 1`. Zero work counts as one hash.
     pub fn target(self) -> Target {
         let work = U256::from(self.0.max(1));
         // floor(2^256 / w) - 1 = floor((2^256 - w) / w), which stays within 256 bits.
@@ -175,25 +174,25 @@ impl fmt::Display for Work {
     }
 }
 
-/// The number a hash must not exceed.
+/// A proof-of-work target: the number that a hash must not exceed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Target(pub U256);
 
 impl Target {
-    /// The easiest target there is: every hash meets it.
+    /// The easiest target, which every hash meets.
     pub const MAX: Self = Self(U256::MAX);
 
-    /// Whether the hash, its 32 bytes as SHA-256 gave them, read little-endian, is at or below this target.
+    /// Whether the hash, in internal byte order and read as a little-endian number, is at or below this target.
     pub fn is_met_by(&self, hash: &[u8; 32]) -> bool {
         U256::from_le_bytes(*hash) <= self.0
     }
 
-    /// `floor(2^256 / (target + 1))`: hashes it takes on average to meet this target.
+    /// The expected number of hashes to meet this target: `floor(2^256 / (target + 1))`.
     ///
-    /// `None` if it takes `2^WORK_BITS_MAX` hashes or more.
+    /// `None` if that is `2^WORK_BITS_MAX` or more.
     pub fn work(&self) -> Option<Work> {
         let work = match self.0.checked_add(U256::from(1u8)) {
-            // Bitcoin's own way to divide 2^256: floor((2^256 - d) / d) + 1.
+            // As Bitcoin Core divides 2^256: floor((2^256 - d) / d) + 1.
             Some(divisor) => divisor.wrapping_neg().checked_div(divisor)?.checked_add(U256::from(1u8))?,
             None => U256::from(1u8),
         };
@@ -203,7 +202,7 @@ impl Target {
         u128::try_from(work).ok().map(Work)
     }
 
-    /// The compact form, truncated: the greatest target that can be written and is not above this one.
+    /// The compact form, truncated: the greatest target that has a compact form and is not above this one.
     pub fn to_bits(self) -> Bits {
         let size = self.0.bit_len().div_ceil(8);
         let mantissa = |value: U256| u32::try_from(value & U256::from(0x00ff_ffffu32)).unwrap_or(0);
@@ -212,7 +211,7 @@ impl Target {
         } else {
             (size, mantissa(self.0 >> (8 * (size - 3))))
         };
-        // The mantissa's highest bit is a sign; a number that would set it is written one byte longer.
+        // The mantissa's highest bit is a sign; a number that would set it takes one more byte.
         if word & 0x0080_0000 != 0 {
             word >>= 8;
             size += 1;
@@ -221,20 +220,20 @@ impl Target {
     }
 }
 
-/// Why a compact target was refused.
+/// The compact target has no canonical, positive value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("compact target {0} is zero, negative, too large or not written the shortest way")]
+#[error("compact target {0} is zero, negative, too large or not canonical")]
 pub struct BitsError(pub Bits);
 
-/// A target in Bitcoin's compact form ("nBits"), as it stands in a header.
+/// A target in the compact form of a block header's nBits field.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Bits(pub u32);
 
 impl Bits {
-    /// The target it stands for.
+    /// Decodes the target.
     ///
     /// # Errors
-    /// Anything but the one canonical form of a positive target is refused.
+    /// Any form but the canonical form of a positive target.
     pub fn target(self) -> Result<Target, BitsError> {
         let size = (self.0 >> 24) as usize;
         let mantissa = U256::from(self.0 & 0x007f_ffff);
@@ -289,16 +288,16 @@ mod tests {
     }
 
     #[test]
-    fn work_is_bitcoins() {
+    fn work_matches_bitcoin_core() {
         let work = |bits| Bits(bits).target().unwrap().work();
         assert_eq!(work(0x1d00ffff), Some(Work(0x1_0001_0001)));
         assert_eq!(work(0x207fffff), Some(Work(2)));
         assert_eq!(Target::MAX.work(), Some(Work(1)));
-        assert_eq!(Target(U256::ZERO).work(), None, "2^256 hashes are more than a share may claim");
+        assert_eq!(Target(U256::ZERO).work(), None, "2^256 hashes exceed what a share may claim");
     }
 
     #[test]
-    fn target_of_work_is_the_easiest_that_takes_it() {
+    fn target_of_work_is_the_easiest_with_that_work() {
         assert_eq!(Work(1).target(), Target::MAX);
         assert_eq!(Work(0).target(), Target::MAX);
         for work in [2u128, 3, 7, 0x1_0001_0001, 1 << 80, (1 << 107) + 12345] {

@@ -1,38 +1,33 @@
-//! What one share adds to the payout window.
-
-#![deny(clippy::float_arithmetic, clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+//! The contribution of one share to the payout window.
 
 use crate::params::UNCLE_CREDIT;
 use crate::share::{PayoutScript, ShareId};
 use crate::units::Work;
 
-/// Work that counts for one script.
+/// Work credited to a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Credit {
-    /// Who is credited.
     pub script: PayoutScript,
-    /// With how much.
     pub work: Work,
 }
 
-/// One share's contribution to the window, computed once when its uncles are known.
+/// A share's contribution to the window. Computed once, when its uncles are known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WindowEntry {
-    /// The share.
     pub id: ShareId,
-    /// The share it is built on; zero for a genesis share.
+    /// Zero for a genesis share.
     pub parent: ShareId,
-    /// The share's own credit, which includes what its uncles leave to it, then one for each uncle.
+    /// The credit of the share's own miner, which includes the nephew's part of its uncles' work, then one per uncle.
     pub credits: Vec<Credit>,
-    /// The share's own work and that of the uncles it names: the sum of the credits.
+    /// The work of the share and of the uncles it names: the sum of the credits.
     pub work_with_uncles: Work,
 }
 
 impl WindowEntry {
-    /// The contribution of a share with this script and work that names these uncles.
+    /// Computes the contribution of a share from its script and work and those of the uncles it names.
     ///
-    /// An uncle's script is credited with nine tenths of the uncle's work, rounded down, the share's own script with
-    /// the rest. Sums stop at `2^128 - 1`, which works below `2^WORK_BITS_MAX` cannot reach.
+    /// An uncle's script is credited nine tenths of the uncle's work, rounded down, and the share's own script the
+    /// rest. Sums saturate at `2^128 - 1`, which is out of reach for works below `2^WORK_BITS_MAX`.
     pub fn new(
         id: ShareId,
         parent: ShareId,
@@ -56,17 +51,17 @@ impl WindowEntry {
     }
 }
 
-/// The part of an uncle's work that counts for its own miner, rounded down.
+/// The part of an uncle's work that is credited to its own miner, rounded down.
 fn uncle_credit(work: Work) -> Work {
     let (part, whole) = (u128::from(UNCLE_CREDIT.0), u128::from(UNCLE_CREDIT.1));
     let (tenths, rest) = (work.0 / whole, work.0 % whole);
-    // floor(work * part / whole) without a product that could overflow: part <= whole.
+    // floor(work * part / whole) without overflow, since part <= whole.
     Work(tenths * part + rest * part / whole)
 }
 
-/// The tree of shares, as far as the window needs it.
+/// The share tree's interface for the window.
 pub trait EntrySource {
-    /// The contribution of a share; `None` if the share or one of its uncles is not held.
+    /// The contribution of a share; `None` if the tree lacks the share or one of its uncles.
     fn entry(&self, id: &ShareId) -> Option<&WindowEntry>;
 }
 
@@ -92,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn each_uncle_is_rounded_down_by_itself_and_the_nephew_gets_the_rests() {
+    fn each_uncle_credit_is_rounded_down_and_the_nephew_gets_the_remainders() {
         let entry = entry(100, &[(1, 19), (2, 10), (3, 1)]);
         // floor(17.1), 9 and floor(0.9); the nephew gets 2 + 1 + 1.
         assert_eq!(works(&entry), [104, 17, 9, 0]);
@@ -101,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn an_uncles_credit_is_nine_tenths_rounded_down() {
+    fn uncle_credit_is_nine_tenths_rounded_down() {
         for work in (0..2_000).chain([(1 << 108) - 1, (1 << 108) - 7]) {
             assert_eq!(uncle_credit(Work(work)), Work(work * 9 / 10));
         }
@@ -109,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn credits_of_the_largest_works_add_up() {
+    fn credits_of_maximal_works_do_not_overflow() {
         let most = (1u128 << crate::units::WORK_BITS_MAX) - 1;
         let entry = entry(most, &[(1, most), (2, most), (3, most)]);
         assert_eq!(works(&entry).iter().sum::<u128>(), 4 * most);

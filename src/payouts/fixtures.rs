@@ -1,4 +1,4 @@
-//! What the tests of this module share.
+//! Fixtures for the tests of this module.
 
 use proptest::test_runner::{Config, RngSeed};
 
@@ -12,14 +12,14 @@ pub(crate) fn script(number: u32) -> PayoutScript {
     PayoutScript::new(&bytes).unwrap()
 }
 
-/// A share id that is not zero, one for each number.
+/// A nonzero share id, unique for each number.
 pub(crate) fn id(number: u32) -> ShareId {
     let mut bytes = [1; 32];
     bytes[..4].copy_from_slice(&number.to_le_bytes());
     ShareId(bytes)
 }
 
-/// Property tests that try the same cases in every run.
+/// Configures property tests to try the same cases in every run.
 pub(crate) fn seeded(cases: u32) -> Config {
     Config { cases, rng_seed: RngSeed::Fixed(2), failure_persistence: None, ..Config::default() }
 }

@@ -1,6 +1,4 @@
-//! From credited work to the outputs of a coinbase: steps 1 to 5 of section 7.
-
-#![deny(clippy::float_arithmetic, clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+//! Turns credited work into the outputs of a coinbase (rules, section 7, steps 1 to 5).
 
 use std::collections::BTreeMap;
 
@@ -10,11 +8,11 @@ use crate::share::coinbase::Payout;
 use crate::share::{PayoutScript, ShareId};
 use crate::units::{Sats, Work, U256};
 
-/// The outputs that share `value` among the credited scripts: amount descending, then script ascending.
+/// Splits `value` among the credited scripts. Outputs are ordered by amount descending, then script ascending.
 ///
-/// `finder` is the miner of the share that pays, `parent` that share's parent, from whose id alone the draw among
-/// small amounts follows. One script may be credited several times, in any order. Without any credited work, which
-/// is the case of a genesis share, the finder gets everything.
+/// `finder` is the script of the paying share's miner and `parent` that share's parent, whose id alone seeds the payout
+/// lottery. A script may be credited several times, in any order. Without credited work, as for a genesis share, the
+/// finder gets the whole value.
 pub fn payout_list(
     params: &ChainParams,
     credits: impl Iterator<Item = (PayoutScript, Work)>,
@@ -33,7 +31,7 @@ pub fn payout_list(
     payout_list_of_sums(params, works.into_iter(), total, value, finder, parent)
 }
 
-/// As [`payout_list`], for sums by script, scripts strictly ascending, that add up to `total`.
+/// As [`payout_list`], for one sum per script in strictly ascending order of scripts; `total` is the sum of the sums.
 pub(super) fn payout_list_of_sums(
     params: &ChainParams,
     sums: impl Iterator<Item = (PayoutScript, U256)>,
@@ -43,11 +41,11 @@ pub(super) fn payout_list_of_sums(
     parent: ShareId,
 ) -> Vec<Payout> {
     if total.is_zero() {
-        return everything_to(finder, value);
+        return single_payout(finder, value);
     }
     let fee = finder_fee(value);
     let amounts = amounts_by_work(sums, total, Sats(value.0.saturating_sub(fee.0)));
-    // The last output is kept for the finder's fee.
+    // One output is reserved for the finder fee.
     let threshold = threshold(&amounts, params.payout_outputs_max.saturating_sub(1));
     let (mut payouts, small): (Vec<Payout>, Vec<Payout>) =
         amounts.into_iter().partition(|payout| payout.amount >= threshold.tau);
@@ -55,10 +53,10 @@ pub(super) fn payout_list_of_sums(
     if small_sum >= DUST_LIMIT_SATS {
         payouts.extend(lottery::draw(parent, small, threshold.tickets));
     } else if small_sum > 0 {
-        // The first in the final order is the largest and, among equals, has the lowest script.
+        // The first in output order is the largest; among equal amounts, the one with the lowest script.
         match payouts.iter_mut().min_by_key(|payout| final_order(payout)) {
             Some(largest) => largest.amount.0 = largest.amount.0.saturating_add(small_sum),
-            None => return everything_to(finder, value),
+            None => return single_payout(finder, value),
         }
     }
     add_fee(&mut payouts, fee, finder);
@@ -66,20 +64,20 @@ pub(super) fn payout_list_of_sums(
     payouts
 }
 
-/// The one output of a coinbase that only pays its own miner; none for no value.
-fn everything_to(finder: PayoutScript, value: Sats) -> Vec<Payout> {
+/// The payout list that pays the whole value to the share's own miner; empty if the value is zero.
+fn single_payout(finder: PayoutScript, value: Sats) -> Vec<Payout> {
     if value == Sats(0) {
         return Vec::new();
     }
     vec![Payout { script: finder, amount: value }]
 }
 
-/// Order of the outputs: amount descending, then script ascending.
+/// Sort key of the output order: amount descending, then script ascending.
 fn final_order(payout: &Payout) -> (std::cmp::Reverse<Sats>, PayoutScript) {
     (std::cmp::Reverse(payout.amount), payout.script)
 }
 
-/// Step 1: `floor(value * 5 / 1000)` for a coinbase worth `value`: what the finder gets beyond its part; nothing if that would be dust.
+/// Step 1: the finder fee of a coinbase worth `value`, `floor(value * 5 / 1000)`, or zero if that is dust.
 pub fn finder_fee(value: Sats) -> Sats {
     let fee = u128::from(value.0) * u128::from(FINDER_FEE_PERMILLE) / 1_000;
     match u64::try_from(fee) {
@@ -88,24 +86,24 @@ pub fn finder_fee(value: Sats) -> Sats {
     }
 }
 
-/// Step 2: each script's part of `shared`, scripts ascending, none zero; the sum is `shared`.
+/// Step 2: splits `shared` in proportion to work. Scripts ascend, zero amounts are left out, and the sum is `shared`.
 fn amounts_by_work(sums: impl Iterator<Item = (PayoutScript, U256)>, total: U256, shared: Sats) -> Vec<Payout> {
     let (mut work, mut paid) = (U256::ZERO, 0u64);
     let amounts = sums.map(|(script, own)| {
         work = work.saturating_add(own);
-        // shared < 2^64, and the work of fewer than 2^64 credits is below 2^192: the product fits. The quotient is
-        // at most the shared value, so it fits 64 bits.
+        // The product fits: shared < 2^64, and the work of fewer than 2^64 credits is below 2^192. The quotient is at
+        // most the shared value, so it fits 64 bits.
         let up_to_here = U256::from(shared.0).saturating_mul(work).checked_div(total).unwrap_or(U256::ZERO);
         let up_to_here = u64::try_from(up_to_here).unwrap_or(u64::MAX);
         let amount = Sats(up_to_here.saturating_sub(paid));
         paid = up_to_here;
         Payout { script, amount }
     });
-    // Zero amounts count nowhere: they are below every threshold, add nothing and win nothing.
+    // Zero amounts have no effect: they are below every threshold, add nothing and never win.
     amounts.filter(|payout| payout.amount > Sats(0)).collect()
 }
 
-/// Step 5: after the draw, so that a finder cannot bend the draw by trying one script of its own after the other.
+/// Step 5: adds the finder fee. It comes after the lottery, so a finder cannot influence the draw by trying scripts.
 fn add_fee(payouts: &mut Vec<Payout>, fee: Sats, finder: PayoutScript) {
     match payouts.iter_mut().find(|payout| payout.script == finder) {
         Some(payout) => payout.amount.0 = payout.amount.0.saturating_add(fee.0),
@@ -114,22 +112,22 @@ fn add_fee(payouts: &mut Vec<Payout>, fee: Sats, finder: PayoutScript) {
     }
 }
 
-/// Outcome of step 3.
+/// The result of step 3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Threshold {
-    /// Amounts from here on are paid exactly.
+    /// Amounts of at least this are paid exactly.
     tau: Sats,
-    /// Sum of the amounts below.
+    /// Sum of the smaller amounts.
     small_sum: Sats,
-    /// How many lots the small sum makes.
+    /// Number of lottery tickets that the small sum is divided into.
     tickets: u64,
 }
 
-/// Step 3: the smallest tau, not below the dust limit, with which at most `outputs_max` outputs remain.
+/// Step 3: finds the smallest tau, not below the dust limit, that leaves at most `outputs_max` outputs.
 ///
-/// The number of outputs never grows with tau: between two amounts only `floor(s / tau)` changes, and falls. Where
-/// tau passes `k` amounts of `a`, `k` exact outputs leave and the lots become `floor((s + k*a) / (a + 1))`, at most
-/// `floor(s / a) + k`. So a binary search finds the smallest.
+/// The number of outputs never grows with tau. Between two amounts only `floor(s / tau)` changes, and it falls. Where
+/// tau passes `k` amounts of `a`, there are `k` fewer exact outputs, and the tickets become
+/// `floor((s + k*a) / (a + 1))`, at most `floor(s / a) + k`. A binary search therefore finds the smallest tau.
 fn threshold(amounts: &[Payout], outputs_max: u32) -> Threshold {
     let mut ascending: Vec<u64> = amounts.iter().map(|payout| payout.amount.0).collect();
     ascending.sort_unstable();
@@ -141,7 +139,7 @@ fn threshold(amounts: &[Payout], outputs_max: u32) -> Threshold {
         let outputs = u64::try_from(ascending.len().saturating_sub(small)).unwrap_or(u64::MAX).saturating_add(tickets);
         (Threshold { tau: Sats(tau), small_sum: Sats(sum), tickets }, outputs)
     };
-    // With tau as large as the whole sum there is one output at most, one exact amount or one lot.
+    // With tau equal to the whole sum there is at most one output: an exact amount or a ticket.
     let (mut low, mut high) = (DUST_LIMIT_SATS, sums_below.last().copied().unwrap_or(0).max(DUST_LIMIT_SATS));
     while low < high {
         let middle = low + (high - low) / 2;
@@ -154,13 +152,13 @@ fn threshold(amounts: &[Payout], outputs_max: u32) -> Threshold {
     at(low).0
 }
 
-/// For each place the sum of what stands before it; one longer than `amounts`, the last is the whole sum.
+/// The prefix sums of `amounts`: one more than there are amounts, the first zero, the last the whole sum.
 fn sums_before_each(amounts: &[u64]) -> Vec<u64> {
     let mut sums = Vec::with_capacity(amounts.len() + 1);
     let mut sum = 0u64;
     sums.push(sum);
     for amount in amounts {
-        // All amounts together are the coinbase value, which fits.
+        // Cannot overflow: all amounts together are at most the coinbase value.
         sum = sum.saturating_add(*amount);
         sums.push(sum);
     }

@@ -1,7 +1,7 @@
 //! The PPLNS window and the payout list (rules, section 7).
 //!
-//! [`WindowEntry`] is what one share contributes, [`Window`] the sum over the last shares of a chain, kept up to
-//! date as the chain grows or is reorganised, and [`payout_list`] turns such sums into the outputs of a coinbase.
+//! A [`WindowEntry`] is the contribution of one share. A [`Window`] is the sum over the last shares of a chain, updated
+//! incrementally as the chain grows or reorganises. [`payout_list`] turns such sums into the outputs of a coinbase.
 
 #![deny(clippy::float_arithmetic, clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -1,6 +1,4 @@
-//! The payout window, kept up to date share by share.
-
-#![deny(clippy::float_arithmetic, clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+//! The payout window, updated share by share.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 
@@ -13,24 +11,22 @@ use crate::share::coinbase::Payout;
 use crate::share::{PayoutScript, ShareId};
 use crate::units::{Bits, Sats, Work, U256};
 
-/// Why the window cannot end at a share.
+/// Why a window cannot be moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum WindowError {
-    /// The window reaches this share, and it or one of its uncles is not held.
-    #[error("share {0} or one of its uncles belongs to the payout window and is not held")]
+    #[error("the payout window includes share {0}, but that share or one of its uncles is missing")]
     MissingShare(ShareId),
-    /// The target whose work cuts the window is none that a block can have.
-    #[error("bits {0} cannot cut the payout window: not a canonical target of less than 2^108 hashes")]
+    #[error("the payout window cannot be cut at bits {0}: not a canonical target of less than 2^108 hashes")]
     Bits(Bits),
-    /// The work up to this share exceeds 128 bits, which no valid shares can claim.
-    #[error("work of the payout window exceeds 128 bits at share {0}")]
+    /// Valid shares cannot claim that much work.
+    #[error("the work of the payout window exceeds 128 bits at share {0}")]
     WorkOverflow(ShareId),
 }
 
-/// The last shares of a chain and the work each script has in them (rules, section 7).
+/// The last shares of a chain and the work credited to each script in them (rules, section 7).
 ///
-/// Entries are taken as they were when the window first reached them. If what is known of a share changes, as when
-/// unverified history is thrown away, [`Window::clear`] makes the next move read everything again.
+/// The window copies an entry when it first reaches it. If entries change, for instance because unverified history was
+/// discarded, [`Window::clear`] makes the next move read all of them again.
 #[derive(Clone, Debug)]
 pub struct Window {
     params: ChainParams,
@@ -38,31 +34,31 @@ pub struct Window {
     entries: VecDeque<WindowEntry>,
     /// The ids of `entries`.
     ids: HashSet<ShareId>,
-    /// Summed credits, none of them zero.
+    /// Sum of the credits by script; none is zero.
     works: BTreeMap<PayoutScript, Work>,
-    /// Sum of all work in `entries`, uncles included.
+    /// Sum of the work in `entries`, uncles included.
     total: Work,
 }
 
-/// Extent of a window that is being measured.
+/// Number of shares and amount of work in a window.
 #[derive(Clone, Copy)]
 struct Extent {
     shares: usize,
     work: Work,
 }
 
-/// What must change to end the window elsewhere; it is complete before anything is changed.
-struct Plan<'a> {
-    /// How many of the newest shares leave.
+/// The changes that move a window, computed completely before any is applied.
+struct WindowMove<'a> {
+    /// Number of newest shares that leave.
     undone: usize,
-    /// Shares that join at the old end, nearest first.
+    /// Shares that join at the oldest end, newest first.
     older: Vec<&'a WindowEntry>,
-    /// Shares that join at the new end, newest first.
+    /// Shares that join at the newest end, newest first.
     newer: Vec<&'a WindowEntry>,
 }
 
 impl Window {
-    /// An empty window: the one of a genesis share.
+    /// An empty window, which is that of a genesis share.
     pub fn new(params: &ChainParams) -> Self {
         Self {
             params: params.clone(),
@@ -73,7 +69,7 @@ impl Window {
         }
     }
 
-    /// Forgets everything.
+    /// Empties the window.
     pub fn clear(&mut self) {
         self.entries.clear();
         self.ids.clear();
@@ -81,35 +77,35 @@ impl Window {
         self.total = Work::ZERO;
     }
 
-    /// Moves to the window that ends at `parent`, for a share whose header states `bits`.
+    /// Moves to the window that ends at `parent`, for a share whose header has `bits`.
     ///
-    /// The cost is that of the shares that join or leave, those of the old and the new branch up to their common
-    /// ancestor and those at the old end; entries that stay are not asked of `source` again.
+    /// The cost is proportional to the number of shares that join or leave: those of the old and the new branch up to
+    /// their common ancestor, and those at the oldest end. Entries that stay are not read from `source` again.
     ///
     /// # Errors
-    /// The window stays as it was if a share it would reach is missing from `source` or if `bits`, which matter
-    /// where the window is cut by work, are no target.
+    /// If `source` lacks a share of the window, or if the window is cut by work and `bits` are not a valid target. The
+    /// window is then unchanged.
     pub fn move_to(&mut self, parent: ShareId, bits: Bits, source: &impl EntrySource) -> Result<(), WindowError> {
         let cut = self.work_cut(bits)?;
-        let plan = self.plan(parent, cut, source)?;
-        self.follow(plan);
+        let changes = self.plan_move(parent, cut, source)?;
+        self.apply(changes);
         self.trim(cut);
         Ok(())
     }
 
-    /// Whether so many shares of so much work, uncles included, are a whole window for a share whose header states `bits`.
+    /// Whether this number of shares with this work, uncles included, is a full window for a share whose header has `bits`.
     pub fn is_enough(&self, shares: usize, work: Work, bits: Bits) -> bool {
         self.work_cut(bits).is_ok_and(|cut| self.is_complete(Extent { shares, work }, cut))
     }
 
-    /// The outputs of a coinbase worth `value` of a share by `finder` whose parent is the newest share.
+    /// The payout list of a coinbase worth `value` in a share mined by `finder` on the newest share.
     pub fn payouts(&self, value: Sats, finder: PayoutScript) -> Vec<Payout> {
         let sums = self.works.iter().map(|(script, work)| (*script, U256::from(work.0)));
         let parent = self.newest().unwrap_or(ShareId::ZERO);
         payout_list_of_sums(&self.params, sums, U256::from(self.total.0), value, finder, parent)
     }
 
-    /// Summed work, uncles included.
+    /// Sum of the work, uncles included.
     pub fn total_work(&self) -> Work {
         self.total
     }
@@ -119,27 +115,25 @@ impl Window {
         self.entries.len()
     }
 
-    /// Whether this is the window of a genesis share.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Each credited script once, ascending, with its work, which is not zero.
+    /// The credited scripts in ascending order, each with its work, which is not zero.
     pub fn credits(&self) -> impl Iterator<Item = (PayoutScript, Work)> + '_ {
         self.works.iter().map(|(script, work)| (*script, *work))
     }
 
-    /// The share furthest back.
     pub fn oldest(&self) -> Option<ShareId> {
         self.entries.front().map(|entry| entry.id)
     }
 
-    /// The share the window ends at: the parent of the share that pays.
+    /// The share that the window ends at: the parent of the paying share.
     pub fn newest(&self) -> Option<ShareId> {
         self.entries.back().map(|entry| entry.id)
     }
 
-    /// Work at which the window is complete; `None` where only the number of shares counts.
+    /// The work at which the window is complete; `None` on networks where only the number of shares counts.
     fn work_cut(&self, bits: Bits) -> Result<Option<Work>, WindowError> {
         if self.params.work_cut_blocks == 0 {
             return Ok(None);
@@ -148,7 +142,7 @@ impl Window {
         Ok(block.0.checked_mul(u128::from(self.params.work_cut_blocks)).map(Work))
     }
 
-    /// Whether a window of this extent reaches no further back.
+    /// Whether a window of this extent does not reach further back.
     fn is_complete(&self, extent: Extent, cut: Option<Work>) -> bool {
         extent.shares >= self.shares_max() || cut.is_some_and(|cut| extent.work >= cut)
     }
@@ -157,22 +151,22 @@ impl Window {
         usize::try_from(self.params.payout_window).unwrap_or(usize::MAX)
     }
 
-    fn plan<'a>(
+    fn plan_move<'a>(
         &self,
         parent: ShareId,
         cut: Option<Work>,
         source: &'a impl EntrySource,
-    ) -> Result<Plan<'a>, WindowError> {
+    ) -> Result<WindowMove<'a>, WindowError> {
         let mut extent = Extent { shares: 0, work: Work::ZERO };
         let mut newer = Vec::new();
         let mut next = parent;
         while !self.ids.contains(&next) {
             if next == ShareId::ZERO || self.is_complete(extent, cut) {
-                return Ok(Plan { undone: self.entries.len(), older: Vec::new(), newer });
+                return Ok(WindowMove { undone: self.entries.len(), older: Vec::new(), newer });
             }
             newer.push(extent.reach(&mut next, source)?);
         }
-        // `next` is the newest common ancestor: what is newer in the window leaves, the rest stays.
+        // `next` is the newest common ancestor: entries newer than it leave the window, the others stay.
         let mut staying = Extent { shares: self.entries.len(), work: self.total };
         let mut undone = 0;
         for entry in self.entries.iter().rev().take_while(|entry| entry.id != next) {
@@ -186,26 +180,26 @@ impl Window {
         while next != ShareId::ZERO && !self.is_complete(extent, cut) {
             older.push(extent.reach(&mut next, source)?);
         }
-        Ok(Plan { undone, older, newer })
+        Ok(WindowMove { undone, older, newer })
     }
 
-    fn follow(&mut self, plan: Plan<'_>) {
-        for _ in 0..plan.undone {
+    fn apply(&mut self, changes: WindowMove<'_>) {
+        for _ in 0..changes.undone {
             if let Some(entry) = self.entries.pop_back() {
                 self.subtract(&entry);
             }
         }
-        for entry in plan.older {
+        for entry in changes.older {
             self.add(entry);
             self.entries.push_front(entry.clone());
         }
-        for entry in plan.newer.into_iter().rev() {
+        for entry in changes.newer.into_iter().rev() {
             self.add(entry);
             self.entries.push_back(entry.clone());
         }
     }
 
-    /// Drops the oldest shares as long as the window is complete without them.
+    /// Drops the oldest shares while the window is complete without them.
     fn trim(&mut self, cut: Option<Work>) {
         while let Some(oldest) = self.entries.front() {
             let without = Extent { shares: self.entries.len(), work: self.total }.without(oldest);
@@ -218,7 +212,7 @@ impl Window {
         }
     }
 
-    /// Counts an entry. The plan has made sure that the sum of all fits, so that of one script does.
+    /// Adds an entry to the sums. [`Self::plan_move`] has checked that the total fits, so each script's sum fits too.
     fn add(&mut self, entry: &WindowEntry) {
         self.ids.insert(entry.id);
         self.total.0 = self.total.0.saturating_add(entry.work_with_uncles.0);
@@ -228,7 +222,7 @@ impl Window {
         }
     }
 
-    /// Takes back what [`Window::add`] did.
+    /// Undoes [`Self::add`].
     fn subtract(&mut self, entry: &WindowEntry) {
         self.ids.remove(&entry.id);
         self.total.0 = self.total.0.saturating_sub(entry.work_with_uncles.0);
@@ -244,7 +238,7 @@ impl Window {
 }
 
 impl Extent {
-    /// Extends to share `next` and names its parent as the one after it.
+    /// Extends to the share `next`, then sets `next` to its parent.
     fn reach<'a>(&mut self, next: &mut ShareId, source: &'a impl EntrySource) -> Result<&'a WindowEntry, WindowError> {
         let entry = source.entry(next).ok_or(WindowError::MissingShare(*next))?;
         self.work = self.work.checked_add(entry.work_with_uncles).ok_or(WindowError::WorkOverflow(*next))?;

@@ -1,7 +1,7 @@
-//! The coinbase transaction that a share stands for (rules, section 4).
+//! The coinbase transaction of a share (rules, section 4).
 //!
-//! It is never sent: every node derives it from the share's facts and the payouts, and the proof of work holds
-//! only if the header's merkle root commits to exactly these bytes.
+//! It is never transmitted. Every node derives it from the share's facts and the payouts; the share is valid only if
+//! the header's merkle root commits to exactly these bytes.
 
 use bitcoin::hashes::{sha256d, Hash as _, HashEngine as _};
 
@@ -9,33 +9,31 @@ use super::{PayoutScript, ShareInfo, EXTRANONCE_LEN};
 use crate::params::ChainId;
 use crate::units::Sats;
 
-/// First bytes of the push that holds the commitment.
+/// Prefix of the commitment within its push.
 const COMMITMENT_PREFIX: &[u8] = b"p2pool";
 /// Start of the witness commitment output's script (BIP-0141).
 const WITNESS_COMMITMENT_PREFIX: [u8; 6] = [0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed];
-/// Locktime is in force with this sequence number (BIP-0054).
+/// The input's sequence number, with which nLockTime is enforced (BIP-0054).
 const SEQUENCE: u32 = 0xffff_fffe;
 
-/// One output of a coinbase.
+/// A payout output of a coinbase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Payout {
-    /// Who is paid.
     pub script: PayoutScript,
-    /// How much.
     pub amount: Sats,
 }
 
-/// A coinbase transaction without witness, cut where the extranonce goes.
+/// A coinbase transaction without witness, split at the extranonce.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Coinbase {
-    /// Everything before the extranonce (Stratum's "coinb1").
+    /// The bytes before the extranonce (Stratum's "coinb1").
     pub prefix: Vec<u8>,
-    /// Everything after the extranonce (Stratum's "coinb2").
+    /// The bytes after the extranonce (Stratum's "coinb2").
     pub suffix: Vec<u8>,
 }
 
 impl Coinbase {
-    /// Builds the coinbase; `payouts` are in their final order.
+    /// Builds the coinbase; `payouts` must be in output order.
     pub fn new(chain_id: &ChainId, info: &ShareInfo, payouts: &[Payout]) -> Self {
         let script_sig_start = script_sig_before_extranonce(chain_id, info);
         let mut prefix = Vec::with_capacity(64 + script_sig_start.len());
@@ -43,7 +41,7 @@ impl Coinbase {
         prefix.push(1);
         prefix.extend_from_slice(&[0; 32]);
         prefix.extend_from_slice(&[0xff; 4]);
-        // At most 5 + 39 + 21 + 13 = 78 bytes: below both 253 and the 100 that consensus allows.
+        // At most 5 + 39 + 21 + 13 = 78 bytes: below 253 and below consensus' limit of 100.
         prefix.push(len_u8(script_sig_start.len() + EXTRANONCE_LEN));
         prefix.extend_from_slice(&script_sig_start);
 
@@ -63,12 +61,11 @@ impl Coinbase {
         Self { prefix, suffix }
     }
 
-    /// Length of the whole transaction without witness.
+    /// Length of the transaction without witness.
     pub fn len_bytes(&self) -> usize {
         self.prefix.len() + EXTRANONCE_LEN + self.suffix.len()
     }
 
-    /// The transaction id.
     pub fn txid(&self, extranonce: &[u8; EXTRANONCE_LEN]) -> [u8; 32] {
         let mut engine = sha256d::Hash::engine();
         engine.input(&self.prefix);
@@ -77,7 +74,7 @@ impl Coinbase {
         sha256d::Hash::from_engine(engine).to_byte_array()
     }
 
-    /// The transaction as a block holds it, with the reserved witness value of 32 zero bytes (BIP-0141).
+    /// The serialised transaction with its witness, the reserved value of 32 zero bytes (BIP-0141).
     pub fn with_witness(&self, extranonce: &[u8; EXTRANONCE_LEN]) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.len_bytes() + 36);
         let (version, rest) = self.prefix.split_at(4.min(self.prefix.len()));
@@ -94,7 +91,7 @@ impl Coinbase {
     }
 }
 
-/// BIP-0034 height, commitment, operator's text, and the opcode that pushes the extranonce.
+/// The scriptSig up to the extranonce: BIP-0034 height, commitment, coinbase tag, and the push opcode of the extranonce.
 fn script_sig_before_extranonce(chain_id: &ChainId, info: &ShareInfo) -> Vec<u8> {
     let mut script = Vec::with_capacity(80);
     put_height(&mut script, info.block_height.0);
@@ -109,7 +106,7 @@ fn script_sig_before_extranonce(chain_id: &ChainId, info: &ShareInfo) -> Vec<u8>
     script
 }
 
-/// The height as the script number that Bitcoin's BIP-0034 check expects: `OP_0`, `OP_1..OP_16`, then a push.
+/// Appends the height as the script number of BIP-0034: `OP_0`, `OP_1` to `OP_16`, or a push.
 fn put_height(script: &mut Vec<u8>, height: u32) {
     match height {
         0 => script.push(0x00),
@@ -118,7 +115,7 @@ fn put_height(script: &mut Vec<u8>, height: u32) {
             let bytes = height.to_le_bytes();
             let significant = 4 - (height.leading_zeros() / 8) as usize;
             let number = bytes.get(..significant).unwrap_or(&bytes);
-            // A script number's highest bit is its sign.
+            // The highest bit of a script number is its sign.
             let sign = number.last().is_some_and(|last| last & 0x80 != 0);
             script.push(len_u8(number.len() + usize::from(sign)));
             script.extend_from_slice(number);
@@ -129,7 +126,7 @@ fn put_height(script: &mut Vec<u8>, height: u32) {
     }
 }
 
-/// Appends a count the shortest way; a coinbase has at most 1,001 outputs.
+/// Appends a count as a CompactSize; a coinbase has at most 1,001 outputs.
 fn put_compact_size(out: &mut Vec<u8>, count: usize) {
     match u8::try_from(count) {
         Ok(count) if count < 0xfd => out.push(count),
@@ -140,12 +137,12 @@ fn put_compact_size(out: &mut Vec<u8>, count: usize) {
     }
 }
 
-/// A length known to be small.
+/// Converts a length that is known to fit.
 fn len_u8(len: usize) -> u8 {
     u8::try_from(len).unwrap_or(u8::MAX)
 }
 
-/// Folds the coinbase's id, always the left operand first and last, up the branch to the merkle root.
+/// Computes the merkle root from the coinbase's txid, which is the left operand at every level, and its branch.
 pub fn fold_merkle_branch(coinbase_txid: [u8; 32], branch: &[[u8; 32]]) -> [u8; 32] {
     branch.iter().fold(coinbase_txid, |left, right| {
         let mut engine = sha256d::Hash::engine();
@@ -172,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn bitcoin_reads_it_as_the_rules_describe_it() {
+    fn deserialises_to_the_transaction_that_the_rules_describe() {
         let (coinbase, info) = coinbase(|_| (), 48);
         let tx: Transaction = deserialize(&coinbase.with_witness(&[7; 12])).unwrap();
         assert!(tx.is_coinbase());
@@ -199,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn heights_are_written_as_bip34_wants() {
+    fn heights_are_encoded_as_in_bip34() {
         for height in
             [1u32, 2, 15, 16, 17, 127, 128, 255, 256, 32_767, 32_768, 840_000, 8_388_607, 8_388_608, 16_777_216]
         {
@@ -212,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn no_payout_and_many_payouts_are_counted_right() {
+    fn output_count_is_right_for_none_and_many_payouts() {
         for payouts in [0usize, 1, 251, 252, 1_000] {
             let (coinbase, _) = coinbase(|_| (), payouts);
             let tx: Transaction = deserialize(&coinbase.with_witness(&[0; 12])).unwrap();
@@ -221,14 +218,14 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_tag_leaves_no_push() {
+    fn an_empty_tag_is_not_pushed() {
         let (coinbase, _) = coinbase(|info| info.coinbase_tag = Default::default(), 1);
         let tx: Transaction = deserialize(&coinbase.with_witness(&[0; 12])).unwrap();
         assert_eq!(tx.input[0].script_sig.instructions().count(), 3);
     }
 
     #[test]
-    fn the_branch_folds_as_bitcoin_folds_transactions() {
+    fn fold_merkle_branch_matches_the_bitcoin_crate() {
         let ids: Vec<[u8; 32]> = (0..4u8).map(|n| [n; 32]).collect();
         let root = bitcoin::merkle_tree::calculate_root(ids.iter().map(|id| Txid::from_byte_array(*id))).unwrap();
         let pair = |a: [u8; 32], b: [u8; 32]| fold_merkle_branch(a, &[b]);

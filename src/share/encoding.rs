@@ -1,4 +1,4 @@
-//! Canonical bytes of a share: one way to write it, everything else refused (rules, section 3).
+//! The canonical encoding of a share (rules, section 3). Decoding rejects every other form.
 
 use bitcoin::block::Header;
 use bitcoin::consensus::encode;
@@ -9,35 +9,29 @@ use crate::bytes::put_bytes;
 use crate::params::{RULES_VERSION, UNCLES_MAX};
 use crate::units::{Bits, BlockHeight, Sats, ShareHeight, Work};
 
-/// No canonical share is longer: header, the longest info, extranonce and the longest merkle branch.
+/// Largest length of a canonical share in bytes: header, longest info, extranonce and longest merkle branch.
 pub const SHARE_LEN_MAX: usize = 80
     + (1 + 32 + 1 + 32 * UNCLES_MAX as usize + 4 + 16 + 4 + 4 + 8 + 1 + 34 + 32 + 1 + super::COINBASE_TAG_LEN_MAX)
     + EXTRANONCE_LEN
     + (1 + 32 * MERKLE_BRANCH_MAX);
 
-/// Why bytes are not a canonical share.
+/// Why bytes do not decode to a canonical share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum DecodeError {
-    /// The bytes end before the field does.
-    #[error("the share ends early")]
+    #[error("the share is truncated")]
     Short,
-    /// Bytes follow the last field.
-    #[error("{0} bytes follow the share's end")]
+    #[error("{0} trailing bytes")]
     Trailing(usize),
-    /// A list or string claims a length above its limit, or its length is not written the shortest way.
-    #[error("{0} has a bad length")]
+    /// The length of the named field exceeds its limit, or is not a minimal CompactSize.
+    #[error("{0} has an invalid length")]
     Length(&'static str),
-    /// Another version of the rules.
-    #[error("rules version {0} instead of {RULES_VERSION}")]
+    #[error("rules version {0}, expected {RULES_VERSION}")]
     RulesVersion(u8),
-    /// Uncles not ascending or not unique.
-    #[error("uncles are not ascending")]
+    #[error("uncles are not in strictly ascending order")]
     UncleOrder,
-    /// The payout script is of no standard kind.
-    #[error("payout script is of no standard kind")]
+    #[error("payout script is not of a standard type")]
     PayoutScript,
-    /// The operator's text has unprintable bytes.
-    #[error("coinbase tag is not printable")]
+    #[error("coinbase tag is too long or not printable")]
     CoinbaseTag,
 }
 
@@ -49,7 +43,7 @@ fn put_hashes<'a>(out: &mut Vec<u8>, hashes: impl ExactSizeIterator<Item = &'a [
 }
 
 impl ShareInfo {
-    /// Appends the canonical bytes.
+    /// Appends the canonical encoding.
     pub fn encode_into(&self, out: &mut Vec<u8>) {
         out.push(RULES_VERSION);
         out.extend_from_slice(&self.parent.0);
@@ -90,7 +84,7 @@ impl ShareInfo {
 }
 
 impl Share {
-    /// The canonical bytes, at most [`SHARE_LEN_MAX`].
+    /// The canonical encoding, at most [`SHARE_LEN_MAX`] bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(SHARE_LEN_MAX);
         out.extend_from_slice(&encode::serialize(&self.header));
@@ -100,10 +94,10 @@ impl Share {
         out
     }
 
-    /// Reads canonical bytes.
+    /// Decodes a share.
     ///
     /// # Errors
-    /// Whatever [`Self::encode`] would not have written is refused.
+    /// If `bytes` are not the output of [`Self::encode`].
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader { rest: bytes };
         let header: Header = encode::deserialize(&reader.array::<80>()?).map_err(|_| DecodeError::Short)?;
@@ -117,7 +111,7 @@ impl Share {
     }
 }
 
-/// Takes fields off the front of a byte string; nothing it is told makes it allocate more than the limit.
+/// Reads fields from the front of a byte string. Claimed lengths are checked against limits before allocation.
 struct Reader<'a> {
     rest: &'a [u8],
 }
@@ -133,7 +127,7 @@ impl<'a> Reader<'a> {
         self.take(N)?.try_into().map_err(|_| DecodeError::Short)
     }
 
-    /// A length as CompactSize; all lengths in a share are below 253, longer forms are not the shortest.
+    /// Reads a CompactSize length. All lengths in a share are below 253, so only the one-byte form is minimal.
     fn length(&mut self, field: &'static str, max: usize) -> Result<usize, DecodeError> {
         let [len] = self.array::<1>()?;
         if len >= 0xfd || usize::from(len) > max {
@@ -158,7 +152,7 @@ pub(crate) mod tests {
     use super::*;
     use bitcoin::hashes::Hash as _;
 
-    /// A share with every list at its limit.
+    /// A share in which every variable-length field has its largest length.
     pub(crate) fn longest_share() -> Share {
         let script = [&[0x51u8, 0x20][..], &[7; 32]].concat();
         Share {
@@ -188,14 +182,14 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_longest_share_survives_and_is_as_long_as_stated() {
+    fn the_longest_share_round_trips_and_has_the_stated_length() {
         let bytes = longest_share().encode();
         assert_eq!(bytes.len(), SHARE_LEN_MAX);
         assert_eq!(Share::decode(&bytes).unwrap(), longest_share());
     }
 
     #[test]
-    fn every_shorter_or_longer_input_is_refused() {
+    fn truncated_input_and_trailing_bytes_are_rejected() {
         let bytes = longest_share().encode();
         for len in 0..bytes.len() {
             assert!(Share::decode(&bytes[..len]).is_err(), "{len} bytes");
@@ -204,8 +198,8 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_was_read_is_written_back_the_same() {
-        // Any single byte changed gives an error or a share that encodes to exactly those bytes.
+    fn decoded_bytes_encode_to_themselves() {
+        // Changing any single byte gives an error or a share that encodes to exactly those bytes.
         let bytes = longest_share().encode();
         for at in 0..bytes.len() {
             for change in [0x01, 0x80, 0xff] {
@@ -225,7 +219,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn each_field_rule_has_its_refusal() {
+    fn each_field_rule_has_its_error() {
         assert_eq!(with_info(|info| info.uncles.swap(0, 1)), Err(DecodeError::UncleOrder));
         assert_eq!(with_info(|info| info.uncles[1] = info.uncles[0]), Err(DecodeError::UncleOrder));
         assert_eq!(with_info(|info| info.uncles.push(ShareId([7; 32]))), Err(DecodeError::Length("uncles")));
@@ -237,14 +231,14 @@ pub(crate) mod tests {
         let mut bytes = longest_share().encode();
         bytes[80] = 1;
         assert_eq!(Share::decode(&bytes), Err(DecodeError::RulesVersion(1)));
-        // CompactSize 0xfd 0x03 0x00 says 3 in three bytes.
+        // A CompactSize that is not minimal: 0xfd 0x03 0x00 encodes 3 in three bytes.
         let mut bytes = longest_share().encode();
         bytes.splice(80 + 33..80 + 34, [0xfd, 3, 0]);
         assert_eq!(Share::decode(&bytes), Err(DecodeError::Length("uncles")));
     }
 
     #[test]
-    fn the_digest_tells_mutants_of_one_header_apart() {
+    fn shares_with_the_same_header_have_different_digests() {
         let share = longest_share();
         let mut mutant = share.clone();
         mutant.extranonce[0] ^= 1;

@@ -1,4 +1,4 @@
-//! A share: a Bitcoin block header with the facts its coinbase is derived from (rules, sections 3 and 4).
+//! The share: a Bitcoin block header and the facts from which its coinbase is derived (rules, sections 3 and 4).
 
 pub mod coinbase;
 pub mod encoding;
@@ -16,22 +16,22 @@ use crate::bytes::{tagged_hash, write_hex};
 use crate::params::ChainId;
 use crate::units::{Bits, BlockHeight, Sats, ShareHeight, UnixTime, Work};
 
-/// Bytes of the extranonce: chosen by the server, then by the miner.
+/// Length of the extranonce in bytes: the server's part, then the miner's.
 pub const EXTRANONCE_LEN: usize = EXTRANONCE1_LEN + EXTRANONCE2_LEN;
-/// Bytes of the extranonce that the server chooses for a session.
+/// Bytes of the extranonce that the server assigns to a session.
 pub const EXTRANONCE1_LEN: usize = 4;
 /// Bytes of the extranonce that the miner rolls.
 pub const EXTRANONCE2_LEN: usize = 8;
-/// Hashes in a merkle branch at most: a block has fewer than 2^16 transactions.
+/// Largest number of hashes in a merkle branch; a block has fewer than 2^16 transactions.
 pub const MERKLE_BRANCH_MAX: usize = 16;
-/// Bytes of the operator's text at most.
+/// Largest length of the coinbase tag in bytes.
 pub const COINBASE_TAG_LEN_MAX: usize = 20;
-/// A share's header has this version or a later one (BIP-0065's, the last that raised it).
+/// Lowest version of a share's header (BIP-0065 was the last soft fork to raise it).
 pub const HEADER_VERSION_MIN: i32 = 4;
 
-/// A share's id: the hash of its Bitcoin header, in the byte order of the hash function.
+/// The id of a share: the hash of its Bitcoin header, in internal byte order.
 ///
-/// Ordered as Bitcoin compares hashes with targets: a 256-bit number read little-endian.
+/// Ordered as a little-endian 256-bit number, as Bitcoin compares hashes with targets.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct ShareId(pub [u8; 32]);
 
@@ -64,21 +64,22 @@ impl fmt::Debug for ShareId {
     }
 }
 
-/// The hash of a whole canonical share: tells apart shares that have one header but differ elsewhere.
+/// The SHA-256 of the canonical bytes of a share.
 ///
-/// Before rule 8 holds only this identifies a share: anybody can put other facts beside a header.
+/// It identifies a share before rule 8 is verified: until then anyone can combine a header with other facts, so several
+/// shares may have the same id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ShareDigest(pub [u8; 32]);
 
-/// The operator's text in the coinbase: at most 20 bytes of printable ASCII.
+/// The operator's text in the coinbase: at most [`COINBASE_TAG_LEN_MAX`] bytes of printable ASCII.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct CoinbaseTag(Vec<u8>);
 
 impl CoinbaseTag {
-    /// Checks length and characters.
+    /// Creates a tag.
     ///
     /// # Errors
-    /// Says what is wrong with `text`.
+    /// If `text` is too long or not printable ASCII.
     pub fn new(text: &[u8]) -> Result<Self, CoinbaseTagError> {
         if text.len() > COINBASE_TAG_LEN_MAX {
             return Err(CoinbaseTagError::TooLong(text.len()));
@@ -89,60 +90,58 @@ impl CoinbaseTag {
         }
     }
 
-    /// The text.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 }
 
-/// Why a text cannot stand in the coinbase.
+/// Why a text is not a valid coinbase tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CoinbaseTagError {
-    /// More than [`COINBASE_TAG_LEN_MAX`] bytes.
-    #[error("{0} bytes are too many, at most {COINBASE_TAG_LEN_MAX} fit")]
+    /// Length in bytes.
+    #[error("{0} bytes exceed the limit of {COINBASE_TAG_LEN_MAX}")]
     TooLong(usize),
     /// A byte outside 0x20..=0x7e.
     #[error("byte {0:#04x} is not printable ASCII")]
     NotPrintable(u8),
 }
 
-/// The facts a share commits to (rules, section 3).
+/// The facts that a share commits to (rules, section 3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShareInfo {
-    /// The share this one is built on; zero for a genesis share.
+    /// Id of the parent share; zero for a genesis share.
     pub parent: ShareId,
-    /// Stale siblings of ancestors that get credit, ascending.
+    /// Ids of the uncles (stale siblings of ancestors) that this share names, ascending.
     pub uncles: Vec<ShareId>,
-    /// One more than the parent's; 0 for a genesis share.
+    /// The parent's height plus one; 0 for a genesis share.
     pub share_height: ShareHeight,
-    /// The parent's and this share's own work.
+    /// The parent's chain work plus this share's work.
     pub chain_work: Work,
-    /// The target this share must meet.
+    /// The share target, which the header hash must meet.
     pub share_bits: Bits,
-    /// Height of the Bitcoin block this header would be.
+    /// Height of the Bitcoin block that this header would be.
     pub block_height: BlockHeight,
-    /// What the coinbase pays out.
+    /// Sum of the coinbase's payouts.
     pub coinbase_value: Sats,
-    /// Where this share's miner is paid.
+    /// The scriptPubKey of this share's miner.
     pub payout_script: PayoutScript,
-    /// BIP-0141 commitment hash of the block's witnesses.
+    /// Witness commitment hash of the block (BIP-0141).
     pub witness_commitment: [u8; 32],
-    /// The operator's text.
     pub coinbase_tag: CoinbaseTag,
 }
 
 impl ShareInfo {
-    /// Whether this share starts a chain.
+    /// Whether the share has no parent.
     pub fn is_genesis(&self) -> bool {
         self.parent == ShareId::ZERO
     }
 
-    /// Fork choice: most chain work, then the lowest id (rules, section 6).
+    /// Whether the fork choice prefers this share to `other`: more chain work, then the lower id (rules, section 6).
     pub fn is_better_than(&self, id: &ShareId, other: &Self, other_id: &ShareId) -> bool {
         (self.chain_work, std::cmp::Reverse(id)) > (other.chain_work, std::cmp::Reverse(other_id))
     }
 
-    /// Tagged hash `p2pool/share` of chain id and info: what the coinbase commits to.
+    /// The tagged hash `p2pool/share` of chain id and info, which the coinbase contains.
     pub fn commitment(&self, chain_id: &ChainId) -> [u8; 32] {
         let mut data = chain_id.0.to_vec();
         self.encode_into(&mut data);
@@ -150,37 +149,34 @@ impl ShareInfo {
     }
 }
 
-/// A share as it is stored and sent.
+/// A share in the form in which it is stored and sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Share {
-    /// The Bitcoin block header whose hash is the proof of work.
+    /// The Bitcoin block header; its hash is the proof of work.
     pub header: Header,
     /// The facts that the coinbase commits to.
     pub info: ShareInfo,
-    /// Four bytes of the server and eight of the miner, in the coinbase.
+    /// The server's four bytes, then the miner's eight.
     pub extranonce: [u8; EXTRANONCE_LEN],
-    /// Hashes that fold the coinbase's up to the header's merkle root, at most [`MERKLE_BRANCH_MAX`].
+    /// Merkle branch from the coinbase to the header's merkle root, at most [`MERKLE_BRANCH_MAX`] hashes.
     pub merkle_branch: Vec<[u8; 32]>,
 }
 
 impl Share {
-    /// The hash of the header.
     pub fn id(&self) -> ShareId {
         ShareId(self.header.block_hash().to_byte_array())
     }
 
-    /// The header's time.
     pub fn time(&self) -> UnixTime {
         UnixTime(self.header.time)
     }
 
-    /// The hash of the whole canonical share.
     pub fn digest(&self) -> ShareDigest {
         ShareDigest(sha256::Hash::hash(&self.encode()).to_byte_array())
     }
 }
 
-/// The hash of a header, as 32 bytes in the order of the hash function.
+/// The double SHA-256 of a header, in internal byte order.
 pub fn header_hash(header: &[u8; 80]) -> [u8; 32] {
     sha256d::Hash::hash(header).to_byte_array()
 }

@@ -1,4 +1,4 @@
-//! Where a share's miner is paid.
+//! The script that a share's miner is paid to.
 
 use std::fmt;
 
@@ -6,28 +6,28 @@ use bitcoin::{Address, Script};
 
 use crate::params::Network;
 
-/// Length of the longest standard script: P2WSH and P2TR.
+/// Length of the longest standard scripts, P2WSH and P2TR, in bytes.
 const LEN_MAX: usize = 34;
 
-/// A scriptPubKey of one of the five standard kinds, kept in place: P2PKH, P2SH, P2WPKH, P2WSH or P2TR.
+/// A scriptPubKey of one of the five standard types: P2PKH, P2SH, P2WPKH, P2WSH or P2TR. Stored inline.
 ///
-/// Ordered lexicographically by its bytes.
+/// Ordered lexicographically by bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PayoutScript {
     bytes: [u8; LEN_MAX],
     len: u8,
 }
 
-/// The script is of no kind that a share may pay to.
+/// The script is not of a type that a share may pay to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a P2PKH, P2SH, P2WPKH, P2WSH or P2TR script")]
 pub struct PayoutScriptError;
 
 impl PayoutScript {
-    /// Takes a script of one of the five kinds.
+    /// Checks that `script` is of one of the five types.
     ///
     /// # Errors
-    /// Any other script.
+    /// If it is not.
     pub fn new(script: &[u8]) -> Result<Self, PayoutScriptError> {
         let standard = match script {
             [0x76, 0xa9, 0x14, hash @ .., 0x88, 0xac] => hash.len() == 20,
@@ -44,12 +44,12 @@ impl PayoutScript {
         Ok(Self { bytes, len })
     }
 
-    /// The script's bytes, 22 to 34.
+    /// The script, 22 to 34 bytes.
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..usize::from(self.len)).unwrap_or(&self.bytes)
     }
 
-    /// The address it is shown as on `network`.
+    /// The script's address on `network`.
     pub fn to_address(&self, network: Network) -> String {
         Address::from_script(Script::from_bytes(self.as_bytes()), network.to_bitcoin())
             .map_or_else(|_| format!("script {self}"), |address| address.to_string())
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn the_five_standard_kinds_are_taken() {
+    fn the_five_standard_types_are_accepted() {
         for bytes in [
             script(&[&[0x76, 0xa9, 0x14], &[1; 20], &[0x88, 0xac]]),
             script(&[&[0xa9, 0x14], &[1; 20], &[0x87]]),
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_refused() {
+    fn other_scripts_are_rejected() {
         for bytes in [
             script(&[]),
             script(&[&[0x51]]),

@@ -1,4 +1,4 @@
-//! The payout list against the rule's own words, and its promises.
+//! The payout list against a naive implementation of the rule, and its invariants.
 
 #![allow(clippy::float_arithmetic)]
 
@@ -16,7 +16,7 @@ fn params(outputs_max: u32) -> ChainParams {
     ChainParams { payout_outputs_max: outputs_max, ..ChainParams::standard(Network::Mainnet) }
 }
 
-/// The list for miners 0.. with these works and a finder of their number.
+/// The payout list for miners 0, 1, ... with these works and for the miner with number `finder`.
 fn list(works: &[u128], value: u64, finder: u32, parent: u32, outputs_max: u32) -> Vec<Payout> {
     payout_list(&params(outputs_max), credits(works).into_iter(), Sats(value), script(finder), id(parent))
 }
@@ -29,7 +29,7 @@ fn amounts(payouts: &[Payout]) -> Vec<u64> {
     payouts.iter().map(|payout| payout.amount.0).collect()
 }
 
-/// Section 7, step 1, written as the text goes.
+/// Section 7, step 1, as the text states it.
 fn naive_fee(value: u64) -> u64 {
     let fee = value / 1_000 * 5 + value % 1_000 * 5 / 1_000;
     if fee < 546 {
@@ -49,14 +49,14 @@ fn naive_amounts(works: &[u128], value: u64) -> BTreeMap<PayoutScript, u64> {
     (0..works.len()).map(|i| (script(i as u32), upto(i + 1) - upto(i))).collect()
 }
 
-/// How many outputs a threshold leaves: the `n + lots` of step 3.
+/// Number of outputs that a threshold leaves: n plus the tickets, as in step 3.
 fn naive_outputs(amounts: &BTreeMap<PayoutScript, u64>, tau: u64) -> u64 {
     let n = amounts.values().filter(|amount| **amount >= tau).count() as u64;
     let s: u64 = amounts.values().filter(|amount| **amount < tau).sum();
     n + if s == 0 { 0 } else { (s / tau).max(1) }
 }
 
-/// Section 7 written as the text goes: tau counted up one by one, every point tried against every interval.
+/// Section 7 as the text states it: tau counted up one by one, every point compared with every interval.
 fn naive_list(works: &[u128], value: u64, finder: u32, parent: u32, outputs_max: u32) -> Vec<Payout> {
     let amounts = naive_amounts(works, value);
     let tau = (546..).find(|tau| naive_outputs(&amounts, *tau) < u64::from(outputs_max)).unwrap();
@@ -97,7 +97,7 @@ fn naive_draw(mut small: Vec<(PayoutScript, u64)>, s: u64, m: u64, parent: u32) 
     paid
 }
 
-/// Works of few large and many small miners, some equal.
+/// Works of few large and many small miners, some of them equal.
 fn works(miners: std::ops::Range<usize>) -> impl Strategy<Value = Vec<u128>> {
     let work = prop_oneof![1u128..20, 1u128..5_000, Just(77u128), 1u128 << 40..1 << 60, Just((1u128 << 108) - 1)];
     prop_oneof![
@@ -111,8 +111,8 @@ fn finder() -> impl Strategy<Value = u32> {
     prop_oneof![Just(FINDER), 0u32..8]
 }
 
-/// All that holds for any list, whatever the numbers.
-fn check_promises(list: &[Payout], value: u64, outputs_max: u32) -> Result<(), TestCaseError> {
+/// Checks the invariants of every payout list.
+fn check_invariants(list: &[Payout], value: u64, outputs_max: u32) -> Result<(), TestCaseError> {
     prop_assert_eq!(list.iter().map(|payout| u128::from(payout.amount.0)).sum::<u128>(), u128::from(value));
     prop_assert!(list.len() <= outputs_max as usize);
     if value >= 546 {
@@ -132,21 +132,21 @@ proptest! {
     #![proptest_config(seeded(600))]
 
     #[test]
-    fn it_is_what_the_rule_says(
+    fn matches_the_naive_implementation(
         works in works(1..120), value in prop_oneof![0u64..2_000, 0u64..60_000, 109_000u64..160_000], finder in finder(), parent: u32,
         outputs_max in prop_oneof![8u32..60, Just(1_000)],
     ) {
         let list = list(&works, value, finder, parent, outputs_max);
         prop_assert_eq!(&list, &naive_list(&works, value, finder, parent, outputs_max));
-        check_promises(&list, value, outputs_max)?;
+        check_invariants(&list, value, outputs_max)?;
     }
 
     #[test]
-    fn large_values_keep_the_promises_and_find_the_smallest_tau(
+    fn large_values_keep_the_invariants_and_use_the_smallest_tau(
         works in works(1..400), value in prop_oneof![546u64..MAX_MONEY.0, Just(MAX_MONEY.0), Just(u64::MAX)],
         finder in finder(), parent: u32, outputs_max in prop_oneof![8u32..60, Just(48), Just(1_000)],
     ) {
-        check_promises(&list(&works, value, finder, parent, outputs_max), value, outputs_max)?;
+        check_invariants(&list(&works, value, finder, parent, outputs_max), value, outputs_max)?;
         let amounts = naive_amounts(&works, value);
         let entries: Vec<Payout> = amounts.iter().map(|(s, a)| Payout { script: *s, amount: Sats(*a) }).collect();
         let (all, tau) = (outputs_max - 1, threshold(&entries, outputs_max - 1).tau.0);
@@ -154,18 +154,18 @@ proptest! {
         prop_assert!(tau == 546 || naive_outputs(&amounts, tau - 1) > u64::from(all), "tau {} too large", tau);
     }
 
-    /// What makes the binary search right, tried at every threshold.
+    /// The precondition of the binary search, checked at every threshold.
     #[test]
-    fn outputs_never_grow_with_the_threshold(works in works(1..60), value in 0u64..4_000) {
+    fn output_count_never_grows_with_the_threshold(works in works(1..60), value in 0u64..4_000) {
         let amounts = naive_amounts(&works, value);
         for tau in 1..=value.max(1) {
             prop_assert!(naive_outputs(&amounts, tau + 1) <= naive_outputs(&amounts, tau), "at {}", tau);
         }
     }
 
-    /// Whoever finds, the others are paid the same: trying one's own scripts one after the other gains nothing.
+    /// The other payouts do not depend on the finder, so trying several scripts gains a finder nothing.
     #[test]
-    fn the_finder_cannot_move_the_draw(works in works(1..200), value in 546u64..1_000_000, parent: u32, other in 0u32..300) {
+    fn the_finder_does_not_influence_the_lottery(works in works(1..200), value in 546u64..1_000_000, parent: u32, other in 0u32..300) {
         let without_fee = |finder: u32| {
             let mut list = list(&works, value, finder, parent, 12);
             for payout in list.iter_mut().filter(|payout| payout.script == script(finder)) {
@@ -179,7 +179,7 @@ proptest! {
     }
 
     #[test]
-    fn the_order_and_splitting_of_credits_is_irrelevant(
+    fn order_and_splitting_of_credits_do_not_matter(
         works in works(1..60), value in 0u64..100_000_000, finder in finder(), turn: proptest::sample::Index,
     ) {
         let expected = list(&works, value, finder, 7, 12);
@@ -195,12 +195,12 @@ proptest! {
     }
 }
 
-/// Over many parents each script receives on average its amount of step 2, the finder its fee beside it, within five
-/// standard errors; the remainder of the lots is all that may shift it.
+/// Over many parents each script receives on average its amount of step 2, plus the fee for the finder, within five
+/// standard errors and the remainder of the tickets.
 #[test]
-fn expected_payments_are_the_amounts_of_step_2() {
+fn mean_payments_are_the_amounts_of_step_2() {
     const DRAWS: u32 = 3_000;
-    // One large, some middling, many small miners; limit 8 makes lots of nearly all of them.
+    // One large, some medium, many small miners. With a limit of 8 outputs nearly all of them are in the lottery.
     let works: Vec<u128> = (0..60).map(|n| if n == 0 { 4_000 } else { 1 + 3 * n }).collect();
     let (value, outputs_max) = (1_000_003, 8);
     let finder = 7;
@@ -223,14 +223,14 @@ fn expected_payments_are_the_amounts_of_step_2() {
 }
 
 #[test]
-fn every_limit_is_kept_with_thousands_of_tiny_payees() {
+fn output_limits_hold_with_thousands_of_tiny_payees() {
     let works = vec![1u128; 5_000];
     for outputs_max in [8, 9, 47, 48, 999, 1_000] {
         // All amounts below the dust limit, some above, all far above.
         for value in [100_000, 2_000_000, 312_500_000, MAX_MONEY.0] {
             let list = list(&works, value, FINDER, 5, outputs_max);
-            check_promises(&list, value, outputs_max).unwrap();
-            // Room is used: lots as many as may be, or as the dust limit lets them be.
+            check_invariants(&list, value, outputs_max).unwrap();
+            // The outputs are used: as many tickets as the limit or the dust limit allows.
             let room = u64::from(outputs_max - 1).min(value / 600) as usize;
             assert!(list.len() * 10 >= room * 9, "{} outputs of {outputs_max}", list.len());
         }
@@ -238,7 +238,7 @@ fn every_limit_is_kept_with_thousands_of_tiny_payees() {
 }
 
 #[test]
-fn no_value_no_output() {
+fn a_value_of_zero_has_no_outputs() {
     for works in [&[1u128][..], &[1, 2, 3]] {
         assert!(list(works, 0, FINDER, 1, 48).is_empty());
         assert!(list(works, 0, 0, 1, 48).is_empty());
@@ -247,7 +247,7 @@ fn no_value_no_output() {
 }
 
 #[test]
-fn less_than_dust_goes_to_the_finder_whole() {
+fn a_value_below_the_dust_limit_goes_to_the_finder() {
     for value in [1, 545] {
         let expected = [Payout { script: script(FINDER), amount: Sats(value) }];
         assert_eq!(list(&[5, 5, 5], value, FINDER, 1, 48), expected);
@@ -255,11 +255,11 @@ fn less_than_dust_goes_to_the_finder_whole() {
 }
 
 #[test]
-fn small_ones_without_any_exact_payment_draw_for_one_lot() {
-    // 1,000 sat among ten: all below 546, together one lot.
+fn small_amounts_without_an_exact_payment_draw_for_one_ticket() {
+    // 1,000 sat among ten: each below 546, together one ticket.
     let list = list(&[1; 10], 1_000, FINDER, 3, 48);
     assert_eq!(amounts(&list), [1_000]);
-    assert!(list[0].script < script(10), "the finder without work has no part in the draw");
+    assert!(list[0].script < script(10), "a finder without work is not in the lottery");
 }
 
 #[test]
@@ -271,41 +271,41 @@ fn dust_joins_the_largest_exact_payment() {
         list.iter().map(|p| (p.script, p.amount.0)).collect::<Vec<_>>(),
         [(script(1), 6_000 + 100), (script(2), 3_900)]
     );
-    // Equal exact payments: the lowest script takes it.
+    // Among equal exact payments, the lowest script gets it.
     let list = list_of(&[4, 48, 48]);
     assert_eq!(
         list.iter().map(|p| (p.script, p.amount.0)).collect::<Vec<_>>(),
         [(script(1), 4_800 + 400), (script(2), 4_800)]
     );
-    // 600 sat are no dust.
+    // 600 sat are not dust.
     assert_eq!(amounts(&list_of(&[6, 47, 47])), [4_700, 4_700, 600]);
 }
 
 #[test]
-fn a_single_payee_gets_everything() {
+fn a_single_payee_gets_the_whole_value() {
     for value in [1, 546, 312_500_000, MAX_MONEY.0] {
         assert_eq!(list(&[123], value, 0, 1, 48), [Payout { script: script(0), amount: Sats(value) }]);
     }
 }
 
 #[test]
-fn the_fee_merges_with_the_finders_part_or_stands_alone() {
+fn the_fee_is_added_to_the_finders_output_or_is_its_own() {
     assert_eq!(amounts(&list(&[1, 1], 1_000_000, 1, 1, 48)), [502_500, 497_500]);
     assert_eq!(list(&[1, 1], 1_000_000, 1, 1, 48)[0].script, script(1));
-    let apart = list(&[1, 1], 1_000_000, FINDER, 1, 48);
-    assert_eq!(amounts(&apart), [497_500, 497_500, 5_000]);
-    assert_eq!(apart[2].script, script(FINDER));
-    // The largest coinbase without a fee, and the smallest with one.
+    let separate = list(&[1, 1], 1_000_000, FINDER, 1, 48);
+    assert_eq!(amounts(&separate), [497_500, 497_500, 5_000]);
+    assert_eq!(separate[2].script, script(FINDER));
+    // The largest value without a fee, and the smallest with one.
     assert_eq!(amounts(&list(&[1, 1], 109_199, FINDER, 1, 48)), [54_600, 54_599]);
     assert_eq!(amounts(&list(&[1, 1], 109_200, FINDER, 1, 48)), [54_327, 54_327, 546]);
-    // floor(value * 5 / 1000) from 546 on
+    // floor(value * 5 / 1000), if at least 546.
     for (value, fee) in [(0, 0), (109_199, 0), (109_200, 546), (109_399, 546), (u64::MAX, 92_233_720_368_547_758)] {
         assert_eq!(finder_fee(Sats(value)), Sats(fee));
     }
 }
 
 #[test]
-fn without_work_the_finder_gets_everything() {
+fn without_work_the_finder_gets_the_whole_value() {
     let all = [Payout { script: script(4), amount: Sats(5_000_000_000) }];
     let no_credit = std::iter::empty();
     assert_eq!(payout_list(&params(48), no_credit, Sats(5_000_000_000), script(4), ShareId::ZERO), all);
@@ -314,7 +314,7 @@ fn without_work_the_finder_gets_everything() {
 }
 
 #[test]
-fn works_of_any_size_are_shared() {
+fn maximal_works_do_not_overflow() {
     let list = list(&[u128::MAX, u128::MAX, u128::MAX], 3_000_000, FINDER, 1, 48);
     assert_eq!(amounts(&list), [995_000, 995_000, 995_000, 15_000]);
 }

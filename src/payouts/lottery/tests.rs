@@ -1,10 +1,10 @@
-//! The draw: proportional, nobody twice, sums exact.
+//! The lottery is proportional and exact, and no script wins twice.
 
 use super::*;
 use crate::payouts::fixtures::{id, script, seeded};
 use proptest::prelude::*;
 
-/// The rule's own words: entry `i` wins if some `u + k*s` with `0 <= k < m` falls in `[m*S_(i-1), m*S_i)`.
+/// The rule as its text states it: entry `i` wins if some `u + k*s` with `0 <= k < m` falls in `[m*S_(i-1), m*S_i)`.
 fn naive_winners(amounts: &[u64], tickets: u64, u: u64) -> Vec<(usize, u64)> {
     let sum: u128 = amounts.iter().map(|a| u128::from(*a)).sum();
     let mut found = Vec::new();
@@ -22,7 +22,7 @@ fn naive_winners(amounts: &[u64], tickets: u64, u: u64) -> Vec<(usize, u64)> {
     found
 }
 
-/// Amounts and a number of lots as step 3 may hand them over: none above one lot.
+/// Amounts and a number of tickets as step 3 may give them: no amount above one ticket.
 fn small_amounts(amounts: std::ops::Range<usize>, most: u64) -> impl Strategy<Value = (Vec<u64>, u64)> {
     (proptest::collection::vec(1..most, amounts), any::<proptest::sample::Index>()).prop_map(|(amounts, index)| {
         let (sum, largest) = (amounts.iter().sum::<u64>(), *amounts.iter().max().unwrap());
@@ -40,7 +40,7 @@ proptest! {
     #![proptest_config(seeded(600))]
 
     #[test]
-    fn winners_are_those_the_rule_names((amounts, tickets) in small_amounts(1..60, 2_000), u: proptest::sample::Index) {
+    fn winners_match_the_naive_implementation((amounts, tickets) in small_amounts(1..60, 2_000), u: proptest::sample::Index) {
         let sum: u64 = amounts.iter().sum();
         let u = u.index(usize::try_from(sum).unwrap()) as u64;
         let naive = naive_winners(&amounts, tickets, u);
@@ -48,7 +48,7 @@ proptest! {
         prop_assert_eq!(fast, naive);
     }
 
-    /// Over all values of `u` an amount `a` wins exactly `lots * a` times of `sum`: in proportion, to the unit.
+    /// Over all values of `u` an amount `a` wins exactly `tickets * a` times of `sum`.
     #[test]
     fn the_chance_to_win_is_exactly_proportional((amounts, tickets) in small_amounts(1..20, 60)) {
         let sum: u64 = amounts.iter().sum();
@@ -63,26 +63,26 @@ proptest! {
     }
 
     #[test]
-    fn every_lot_goes_to_another_and_the_sum_is_kept((amounts, tickets) in small_amounts(1..200, 100_000), parent: u32) {
+    fn each_ticket_has_another_winner_and_the_sum_is_exact((amounts, tickets) in small_amounts(1..200, 100_000), parent: u32) {
         let sum: u64 = amounts.iter().sum();
         let drawn = draw(id(parent), payouts(&amounts), tickets);
         prop_assert_eq!(drawn.len() as u64, tickets);
         prop_assert_eq!(drawn.iter().map(|payout| payout.amount.0).sum::<u64>(), sum);
         let scripts: std::collections::BTreeSet<_> = drawn.iter().map(|payout| payout.script).collect();
-        prop_assert_eq!(scripts.len(), drawn.len(), "somebody won twice");
+        prop_assert_eq!(scripts.len(), drawn.len(), "a script won twice");
         prop_assert_eq!(drawn[0].amount.0, sum / tickets + sum % tickets);
         prop_assert!(drawn[1..].iter().all(|payout| payout.amount.0 == sum / tickets));
     }
 
     #[test]
-    fn the_order_of_entries_is_irrelevant((amounts, tickets) in small_amounts(1..60, 1_000), parent: u32) {
+    fn the_order_of_entries_does_not_matter((amounts, tickets) in small_amounts(1..60, 1_000), parent: u32) {
         let entries = payouts(&amounts);
         let reversed = entries.iter().rev().copied().collect();
         prop_assert_eq!(draw(id(parent), entries, tickets), draw(id(parent), reversed, tickets));
     }
 }
 
-/// Over many parents each script wins as often as its amount says, within five standard deviations.
+/// Over many parents each script wins in proportion to its amount, within five standard deviations.
 #[test]
 fn seeds_draw_in_proportion() {
     const DRAWS: u32 = 4_000;
@@ -103,7 +103,7 @@ fn seeds_draw_in_proportion() {
 }
 
 #[test]
-fn the_only_lot_has_one_winner_whatever_the_amounts() {
+fn a_single_ticket_has_one_winner_whatever_the_amounts() {
     for u in [0, 1, 699, 700, 701, 999] {
         let won: Vec<usize> = winners([700, 1, 299].into_iter(), 1_000, 1, u).collect();
         assert_eq!(won, [if u < 700 { 0 } else { 1 + usize::from(u > 700) }], "u = {u}");
@@ -111,7 +111,7 @@ fn the_only_lot_has_one_winner_whatever_the_amounts() {
 }
 
 #[test]
-fn offsets_span_the_sum() {
+fn offsets_cover_the_sum() {
     assert_eq!(offset(&[0; 32], 1_000), 0);
     assert_eq!(offset(&[0xff; 32], 1_000), 999);
     assert_eq!(offset(&[0xff; 32], u64::MAX), u64::MAX - 1);
@@ -121,18 +121,18 @@ fn offsets_span_the_sum() {
 }
 
 #[test]
-fn the_parent_decides_order_and_winners() {
+fn order_and_winners_depend_on_the_parent() {
     let amounts = [500u64; 40];
     let first: Vec<PayoutScript> = draw(id(1), payouts(&amounts), 10).iter().map(|p| p.script).collect();
     let second: Vec<PayoutScript> = draw(id(2), payouts(&amounts), 10).iter().map(|p| p.script).collect();
     assert_ne!(first, second);
     let order = |parent: u32| in_draw_order(&[parent as u8; 32], payouts(&amounts));
-    assert_ne!(order(1), order(2), "the line is shuffled anew for each parent");
-    assert_ne!(order(1), payouts(&amounts), "scripts do not lie in their own order");
+    assert_ne!(order(1), order(2), "the order differs between parents");
+    assert_ne!(order(1), payouts(&amounts), "entries are not ordered by script");
 }
 
 #[test]
-fn nothing_to_draw_draws_nothing() {
+fn an_empty_lottery_has_no_winners() {
     assert!(draw(id(1), Vec::new(), 1).is_empty());
     assert!(draw(id(1), payouts(&[600]), 0).is_empty());
 }

@@ -1,4 +1,4 @@
-//! The incremental window against one summed from scratch.
+//! The incremental window against one computed from scratch.
 
 use super::*;
 use crate::params::Network;
@@ -8,16 +8,16 @@ use proptest::prelude::*;
 use std::cell::Cell;
 use std::collections::HashMap;
 
-/// Shares by id, and how often they were asked for.
+/// Shares by id, and the number of reads.
 #[derive(Default)]
 struct Tree {
     entries: HashMap<ShareId, WindowEntry>,
-    asked: Cell<usize>,
+    reads: Cell<usize>,
 }
 
 impl EntrySource for Tree {
     fn entry(&self, id: &ShareId) -> Option<&WindowEntry> {
-        self.asked.set(self.asked.get() + 1);
+        self.reads.set(self.reads.get() + 1);
         self.entries.get(id)
     }
 }
@@ -29,7 +29,7 @@ impl Tree {
         self.entries.insert(id(number), entry);
     }
 
-    /// A chain of shares 0..len, each of work 10 by a miner of its own.
+    /// A chain of shares 0..len, each with work 10 and a different miner.
     fn chain(len: u32) -> Self {
         let mut tree = Self::default();
         for number in 0..len {
@@ -38,8 +38,8 @@ impl Tree {
         tree
     }
 
-    fn asked_since_last(&self) -> usize {
-        self.asked.replace(0)
+    fn reads_since_last(&self) -> usize {
+        self.reads.replace(0)
     }
 }
 
@@ -51,13 +51,13 @@ fn params(payout_window: u32, work_cut_blocks: u32) -> ChainParams {
     ChainParams { payout_window, work_cut_blocks, ..ChainParams::standard(Network::Regtest) }
 }
 
-/// Bits of about this much work, and how much it is exactly.
+/// Bits of about this work, and their exact work.
 fn bits_of(work: u128) -> (Bits, u128) {
     let bits = Work(work).target().to_bits();
     (bits, bits.target().unwrap().work().unwrap().0)
 }
 
-/// The window's shares, newest first, by the rule's own words.
+/// The window's shares, newest first, computed as the rule states it.
 fn naive<'a>(
     params: &ChainParams,
     parent: ShareId,
@@ -80,13 +80,13 @@ fn naive<'a>(
     Ok(window)
 }
 
-/// Everything a window can be asked, in comparable form.
-type Seen = (Vec<(PayoutScript, Work)>, Work, Vec<ShareId>, Option<ShareId>, Option<ShareId>, Vec<Payout>);
+/// Everything that a window returns, in comparable form.
+type Observed = (Vec<(PayoutScript, Work)>, Work, Vec<ShareId>, Option<ShareId>, Option<ShareId>, Vec<Payout>);
 
 const FINDER: u32 = 3;
 const VALUE: Sats = Sats(50_000);
 
-fn seen(window: &Window) -> Seen {
+fn observed(window: &Window) -> Observed {
     assert_eq!(window.len(), window.entries.len());
     assert_eq!(window.is_empty(), window.entries.is_empty());
     assert_eq!(window.ids, window.entries.iter().map(|entry| entry.id).collect());
@@ -95,7 +95,7 @@ fn seen(window: &Window) -> Seen {
     (window.credits().collect(), window.total_work(), shares, window.oldest(), window.newest(), payouts)
 }
 
-fn expected(params: &ChainParams, newest_first: &[&WindowEntry]) -> Seen {
+fn expected(params: &ChainParams, newest_first: &[&WindowEntry]) -> Observed {
     let mut sums: BTreeMap<PayoutScript, Work> = BTreeMap::new();
     let credits: Vec<Credit> = newest_first.iter().flat_map(|entry| entry.credits.clone()).collect();
     for credit in credits.iter().filter(|credit| credit.work > Work::ZERO) {
@@ -110,11 +110,11 @@ fn expected(params: &ChainParams, newest_first: &[&WindowEntry]) -> Seen {
     (sums.into_iter().collect(), total, shares, oldest, newest, payouts)
 }
 
-/// One share of a random tree: how far back its parent is, miner, work, uncles.
+/// A share of a random tree: distance to its parent, miner, work and uncles.
 type RandomShare = (usize, u32, u128, Vec<(u32, u128)>);
 
 fn random_share() -> impl Strategy<Value = RandomShare> {
-    // Mostly one after the other, now and then a fork, rarely a deep one.
+    // Mostly a chain, sometimes a fork, rarely a deep one.
     let back = prop_oneof![12 => Just(1usize), 3 => 2usize..4, 1 => 4usize..40];
     let uncles = prop_oneof![4 => Just(0usize..1), 1 => Just(1usize..4)]
         .prop_flat_map(|count| proptest::collection::vec((0u32..12, 1u128..30), count));
@@ -130,14 +130,14 @@ fn random_tree(shares: &[RandomShare]) -> Tree {
     tree
 }
 
-/// A move: to which share and with bits of what work.
+/// A sequence of moves: the share to move to, and the work of the bits.
 fn moves() -> impl Strategy<Value = Vec<(proptest::sample::Index, u128)>> {
     // Bits mostly stay the same, as on Bitcoin.
     let work = prop_oneof![4 => Just(60u128), 1 => 1u128..200];
     proptest::collection::vec((any::<proptest::sample::Index>(), work), 1..40)
 }
 
-/// Follows the tree in the order it grew, then jumps about in it; compares each window with the naive one.
+/// Moves through the tree in the order in which it grew, then to random shares; compares each window with the naive one.
 fn check(
     params: &ChainParams,
     tree: &Tree,
@@ -153,15 +153,15 @@ fn check(
         (if to == shares { ShareId::ZERO } else { id(to as u32) }, bits_of(*work).0)
     });
     for (parent, bits) in grown.chain(jumps) {
-        let before = seen(&window);
+        let before = observed(&window);
         match naive(params, parent, bits, tree) {
             Ok(shares) => {
                 prop_assert_eq!(window.move_to(parent, bits, tree), Ok(()));
-                prop_assert_eq!(seen(&window), expected(params, &shares));
+                prop_assert_eq!(observed(&window), expected(params, &shares));
             }
             Err(error) => {
                 prop_assert_eq!(window.move_to(parent, bits, tree), Err(error));
-                prop_assert_eq!(seen(&window), before, "a failed move changed the window");
+                prop_assert_eq!(observed(&window), before, "a failed move changed the window");
             }
         }
     }
@@ -172,7 +172,7 @@ proptest! {
     #![proptest_config(seeded(400))]
 
     #[test]
-    fn any_way_through_a_tree_leads_to_the_window_summed_from_scratch(
+    fn after_any_moves_the_window_equals_one_computed_from_scratch(
         shares in proptest::collection::vec(random_share(), 1..120), moves in moves(),
         payout_window in 1u32..40, work_cut_blocks in 0u32..4,
     ) {
@@ -181,7 +181,7 @@ proptest! {
     }
 
     #[test]
-    fn a_pruned_base_is_missed_where_and_only_where_the_window_reaches_it(
+    fn a_pruned_base_is_an_error_exactly_where_the_window_reaches_it(
         shares in proptest::collection::vec(random_share(), 20..120), moves in moves(), pruned in 1u32..30,
         payout_window in 1u32..40, work_cut_blocks in 0u32..4,
     ) {
@@ -194,12 +194,12 @@ proptest! {
 }
 
 #[test]
-fn a_genesis_share_pays_its_own_miner_everything() {
+fn a_genesis_share_pays_the_whole_value_to_its_own_miner() {
     let tree = Tree::chain(5);
     let mut window = Window::new(&params(3, 0));
     let all = [Payout { script: script(FINDER), amount: VALUE }];
     assert_eq!(window.payouts(VALUE, script(FINDER)), all);
-    // Also after the window was elsewhere.
+    // Also after the window was moved.
     window.move_to(id(4), Bits(0), &tree).unwrap();
     assert_ne!(window.payouts(VALUE, script(FINDER)), all);
     window.move_to(ShareId::ZERO, Bits(0), &tree).unwrap();
@@ -208,7 +208,7 @@ fn a_genesis_share_pays_its_own_miner_everything() {
 }
 
 #[test]
-fn it_holds_as_many_shares_as_the_chain_says() {
+fn the_window_has_the_configured_number_of_shares() {
     let tree = Tree::chain(20);
     let mut window = Window::new(&params(8, 0));
     for number in 0..20 {
@@ -219,7 +219,7 @@ fn it_holds_as_many_shares_as_the_chain_says() {
 }
 
 #[test]
-fn it_ends_with_the_share_that_first_reaches_the_cut() {
+fn the_window_ends_with_the_share_that_first_reaches_the_cut() {
     let tree = Tree::chain(20);
     let mut window = Window::new(&params(15, 2));
     for wanted in [1, 14, 15, 16, 40, 41, 60, 74, 75, 76, 1_000, 15] {
@@ -232,7 +232,7 @@ fn it_ends_with_the_share_that_first_reaches_the_cut() {
 }
 
 #[test]
-fn uncles_count_for_the_cut() {
+fn uncle_work_counts_towards_the_cut() {
     let mut tree = Tree::chain(10);
     tree.add(10, id(9), 10, 10, &[(40, 25)]);
     let (bits, work) = bits_of(16);
@@ -245,7 +245,7 @@ fn uncles_count_for_the_cut() {
 }
 
 #[test]
-fn one_more_share_costs_one_look_and_a_reorg_its_own_length() {
+fn one_more_share_costs_one_read_and_a_reorg_its_length() {
     let mut tree = Tree::chain(1_000);
     for number in 0..5 {
         let parent = if number == 0 { id(994) } else { id(2_000 + number - 1) };
@@ -255,21 +255,21 @@ fn one_more_share_costs_one_look_and_a_reorg_its_own_length() {
     let (bits, work) = bits_of(1_000);
     let full = (2 * work).div_ceil(10) as usize;
     window.move_to(id(500), bits, &tree).unwrap();
-    assert_eq!((tree.asked_since_last(), window.len()), (full, full));
+    assert_eq!((tree.reads_since_last(), window.len()), (full, full));
     for number in 501..1_000 {
         window.move_to(id(number), bits, &tree).unwrap();
-        assert_eq!(tree.asked_since_last(), 1);
+        assert_eq!(tree.reads_since_last(), 1);
     }
     window.move_to(id(2_004), bits, &tree).unwrap();
-    assert_eq!(tree.asked_since_last(), 5, "five shares for five others");
+    assert_eq!(tree.reads_since_last(), 5, "five shares replace five others");
     window.move_to(id(997), bits, &tree).unwrap();
-    assert_eq!(tree.asked_since_last(), 3 + 2, "the branch, and what it is shorter at the old end");
+    assert_eq!(tree.reads_since_last(), 3 + 2, "the branch, and two shares at the oldest end");
     window.move_to(id(997), bits, &tree).unwrap();
-    assert_eq!(tree.asked_since_last(), 0);
+    assert_eq!(tree.reads_since_last(), 0);
     window.move_to(id(997), bits_of(900).0, &tree).unwrap();
-    assert_eq!(tree.asked_since_last(), 0, "a shorter window needs nothing new");
+    assert_eq!(tree.reads_since_last(), 0, "a shorter window reads nothing");
     window.move_to(id(997), bits, &tree).unwrap();
-    assert_eq!(tree.asked_since_last(), full - window_len(900), "a longer one only what is added");
+    assert_eq!(tree.reads_since_last(), full - window_len(900), "a longer one reads only the shares that join");
 }
 
 fn window_len(block_work: u128) -> usize {
@@ -277,24 +277,24 @@ fn window_len(block_work: u128) -> usize {
 }
 
 #[test]
-fn a_missing_share_is_named_and_the_window_stays() {
+fn a_missing_share_is_named_and_the_window_is_unchanged() {
     let mut tree = Tree::chain(20);
     for number in 0..5 {
         tree.entries.remove(&id(number));
     }
     let mut window = Window::new(&params(10, 0));
     window.move_to(id(14), Bits(0), &tree).unwrap();
-    let before = seen(&window);
-    // Share 13's window ends with share 4; share 40 is unknown altogether.
+    let before = observed(&window);
+    // The window of share 13 ends with share 4; share 40 does not exist.
     assert_eq!(window.move_to(id(13), Bits(0), &tree), Err(WindowError::MissingShare(id(4))));
     assert_eq!(window.move_to(id(40), Bits(0), &tree), Err(WindowError::MissingShare(id(40))));
-    assert_eq!(seen(&window), before);
+    assert_eq!(observed(&window), before);
     window.move_to(id(15), Bits(0), &tree).unwrap();
     assert_eq!(window.len(), 10);
 }
 
 #[test]
-fn what_changed_is_read_anew_after_clear() {
+fn entries_are_read_again_after_clear() {
     let mut tree = Tree::chain(5);
     let mut window = Window::new(&params(10, 0));
     window.move_to(id(4), Bits(0), &tree).unwrap();
@@ -306,9 +306,9 @@ fn what_changed_is_read_anew_after_clear() {
 }
 
 #[test]
-fn bits_matter_only_where_work_cuts() {
+fn bits_matter_only_if_the_window_is_cut_by_work() {
     let tree = Tree::chain(5);
-    // Zero, negative, not canonical, and a target that takes 2^108 hashes and more.
+    // Zero, negative, not canonical, and two targets that take 2^108 hashes or more.
     for bits in [0, 0x1d80_ffff, 0x1d00_001f, 0x0100_0001, 0x0101_0000] {
         let mut window = Window::new(&params(3, 2));
         assert_eq!(window.move_to(id(4), Bits(bits), &tree), Err(WindowError::Bits(Bits(bits))));
@@ -318,19 +318,19 @@ fn bits_matter_only_where_work_cuts() {
 }
 
 #[test]
-fn impossible_work_is_an_error_and_nothing_else() {
+fn work_overflow_is_an_error_and_the_window_is_unchanged() {
     let mut tree = Tree::chain(3);
     tree.add(3, id(2), 3, u128::MAX - 15, &[]);
     let mut window = Window::new(&params(10, 0));
     assert_eq!(window.move_to(id(3), Bits(0), &tree), Err(WindowError::WorkOverflow(id(1))));
     window.move_to(id(2), Bits(0), &tree).unwrap();
-    let before = seen(&window);
+    let before = observed(&window);
     assert_eq!(window.move_to(id(3), Bits(0), &tree), Err(WindowError::WorkOverflow(id(2))));
-    assert_eq!(seen(&window), before);
+    assert_eq!(observed(&window), before);
 }
 
 #[test]
-fn the_largest_window_of_the_largest_works_fits() {
+fn the_largest_window_of_maximal_works_does_not_overflow() {
     let most = (1u128 << crate::units::WORK_BITS_MAX) - 1;
     let mut tree = Tree::default();
     for number in 0..8_640 {

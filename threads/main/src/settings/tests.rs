@@ -221,7 +221,7 @@ fn wrong_values_are_named_with_what_would_be_right() {
         (&["-mdns=yes"], &["-mdns is \"yes\"", "true or false"]),
         (&["-log-level", "loud"], &["-log-level is \"loud\"", "error, warn, info, debug or trace"]),
         (&["-log-level", "off"], &["-log-level is \"off\""]),
-        (&["-coinbase-tag", "a text that is longer"], &["-coinbase-tag", "21 bytes are too many, at most 20"]),
+        (&["-coinbase-tag", "a text that is longer"], &["-coinbase-tag", "21 bytes exceed the limit of 20"]),
         (&["-coinbase-tag", "caf\u{e9}"], &["-coinbase-tag", "not printable ASCII"]),
         (&["-chain-name", "My Pool"], &["-chain-name is \"My Pool\"", "a-z, 0-9 and -"]),
         (&["-chain-name", ""], &["-chain-name is \"\""]),

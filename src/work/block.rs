@@ -1,4 +1,4 @@
-//! The whole block that an answer stands for, as `submitblock` takes it.
+//! The serialised block of a submit, as `submitblock` takes it.
 
 use bitcoin::consensus::Encodable as _;
 use bitcoin::hex::DisplayHex as _;
@@ -9,26 +9,26 @@ use super::submit::MERKLE_ROOT;
 use super::{merkle, Job};
 use crate::share::EXTRANONCE_LEN;
 
-/// Why header and job make no block.
+/// Why a header and a job do not form a block.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum BlockError {
     /// The header belongs to another job or extranonce.
-    #[error("the header's merkle root is {header}, but coinbase and transactions give {computed}")]
+    #[error("the header's merkle root is {header}, but that of coinbase and transactions is {computed}")]
     MerkleRoot {
-        /// The header's, in the byte order of the hash function.
+        /// In internal byte order.
         header: String,
-        /// That of coinbase and transactions, likewise.
+        /// In internal byte order.
         computed: String,
     },
 }
 
 impl Job {
-    /// Header, coinbase with its witness, and transactions, serialised.
+    /// Serialises the block: header, coinbase with witness, and transactions.
     ///
-    /// The merkle root is computed anew from all transaction ids, not from the branch that led to the header.
+    /// Checks the header's merkle root against one computed from all txids, independently of the job's merkle branch.
     ///
     /// # Errors
-    /// The root differs from the header's.
+    /// If the merkle roots differ.
     pub fn block(&self, header: &[u8; 80], extranonce: &[u8; EXTRANONCE_LEN]) -> Result<Vec<u8>, BlockError> {
         let transactions = &self.template.transactions;
         let txids = transactions.iter().map(|tx| tx.txid);
@@ -42,7 +42,7 @@ impl Job {
         Ok(self.unchecked_block(header, extranonce))
     }
 
-    /// The same whether or not the header belongs to it: for a block that cannot be submitted, but must not be lost.
+    /// As [`Self::block`] without the check, for a block that fails it but must still be saved to disk.
     pub fn unchecked_block(&self, header: &[u8; 80], extranonce: &[u8; EXTRANONCE_LEN]) -> Vec<u8> {
         let transactions = &self.template.transactions;
         let coinbase = self.coinbase.with_witness(extranonce);
@@ -69,18 +69,18 @@ mod tests {
     use super::*;
     use crate::params::Network;
 
-    const ANSWER: Submit = Submit { extranonce: [3; 12], time: 1_700_000_300, nonce: 99, version: 0x2000_6000 };
+    const SUBMIT: Submit = Submit { extranonce: [3; 12], time: 1_700_000_300, nonce: 99, version: 0x2000_6000 };
 
     #[test]
-    fn a_block_of_a_real_template_is_whole() {
+    fn the_block_of_a_real_template_is_valid() {
         let text = include_str!("../../tests/vectors/templates/regtest-transactions.json");
         let job = job(Template::from_json(text, Network::Regtest).unwrap(), &many_p2tr(4));
-        let judged = job.hash_header(&ANSWER);
-        let bytes = job.block(&judged.header, &ANSWER.extranonce).unwrap();
+        let hashed = job.hash_header(&SUBMIT);
+        let bytes = job.block(&hashed.header, &SUBMIT.extranonce).unwrap();
         let block: Block = deserialize(&bytes).unwrap();
         assert!(block.check_merkle_root() && block.check_witness_commitment());
         assert_eq!(block.bip34_block_height().unwrap(), 111);
-        assert_eq!(serialize(&block.header), judged.header);
+        assert_eq!(serialize(&block.header), hashed.header);
         let given: Vec<Transaction> =
             job.template.transactions.iter().map(|tx| deserialize(&tx.data).unwrap()).collect();
         assert_eq!(block.txdata[1..], given);
@@ -88,20 +88,20 @@ mod tests {
     }
 
     #[test]
-    fn a_header_of_another_extranonce_or_job_is_refused() {
+    fn a_header_of_another_extranonce_or_job_is_an_error() {
         let ours = job(template(9, vec![tx(1, 2, 3, 4), tx(2, 2, 3, 4)]), &[p2tr(1)]);
-        let header = ours.hash_header(&ANSWER).header;
-        assert!(ours.block(&header, &ANSWER.extranonce).is_ok());
+        let header = ours.hash_header(&SUBMIT).header;
+        assert!(ours.block(&header, &SUBMIT.extranonce).is_ok());
         assert!(matches!(ours.block(&header, &[4; 12]), Err(BlockError::MerkleRoot { .. })));
         let other = job(template(9, vec![tx(1, 2, 3, 4), tx(3, 2, 3, 4)]), &[p2tr(1)]);
-        assert!(matches!(other.block(&header, &ANSWER.extranonce), Err(BlockError::MerkleRoot { .. })));
+        assert!(matches!(other.block(&header, &SUBMIT.extranonce), Err(BlockError::MerkleRoot { .. })));
     }
 
     #[test]
-    fn a_branch_that_does_not_belong_to_the_transactions_is_noticed() {
+    fn a_wrong_merkle_branch_in_the_job_is_an_error() {
         let mut job = job(template(9, vec![tx(1, 2, 3, 4), tx(2, 2, 3, 4)]), &[p2tr(1)]);
         job.merkle_branch[1][0] ^= 1;
-        let judged = job.hash_header(&ANSWER);
-        assert!(matches!(job.block(&judged.header, &ANSWER.extranonce), Err(BlockError::MerkleRoot { .. })));
+        let hashed = job.hash_header(&SUBMIT);
+        assert!(matches!(job.block(&hashed.header, &SUBMIT.extranonce), Err(BlockError::MerkleRoot { .. })));
     }
 }

@@ -1,4 +1,4 @@
-//! Templates, facts and jobs for this module's tests.
+//! Templates, share facts and jobs for the tests of this module.
 
 use std::sync::Arc;
 
@@ -15,10 +15,10 @@ use crate::share::coinbase::Payout;
 use crate::share::{CoinbaseTag, PayoutScript, ShareId};
 use crate::units::{Bits, BlockHeight, Sats, ShareHeight, UnixTime, Work};
 
-/// What a block of the fixtures' networks is worth before fees.
+/// Block subsidy of the templates.
 pub const SUBSIDY: u64 = 5_000_000_000;
 
-/// A real transaction: `seed` makes it unlike others, `padding` adds bytes that weigh 4 and `witness` ones that weigh 1.
+/// A valid transaction, unique for each `seed`, with `padding` bytes of weight 4 and `witness` bytes of weight 1.
 pub fn tx(seed: u64, padding: usize, witness: usize, fee: u64) -> TemplateTx {
     let previous_output = OutPoint::new(Txid::from_byte_array(tagged_hash(b"test/tx", &seed.to_le_bytes())), 0);
     let witness = if witness == 0 { Witness::new() } else { Witness::from_slice(&[vec![0x51; witness]]) };
@@ -38,7 +38,7 @@ pub fn tx(seed: u64, padding: usize, witness: usize, fee: u64) -> TemplateTx {
     }
 }
 
-/// A regtest template with these transactions and Bitcoin's limits.
+/// A regtest template with these transactions and Bitcoin's block limits.
 pub fn template(height: u32, transactions: Vec<TemplateTx>) -> Template {
     let fees: u64 = transactions.iter().map(|tx| tx.fee.0).sum();
     Template {
@@ -56,9 +56,9 @@ pub fn template(height: u32, transactions: Vec<TemplateTx>) -> Template {
     }
 }
 
-/// A template as full as Core makes it: 4,000,000 weight units less the 8,000 it reserves.
+/// A template as full as Bitcoin Core makes it: 4,000,000 weight units minus the reserved 8,000.
 pub fn full_template(height: u32) -> Template {
-    // 94 to 3,000 bytes without witness, every other one with some.
+    // 94 to 3,000 bytes without witness; every other transaction has a witness.
     let mut transactions = Vec::new();
     let mut room = 4_000_000 - 8_000;
     for seed in 0.. {
@@ -69,25 +69,25 @@ pub fn full_template(height: u32) -> Template {
         room -= next.weight;
         transactions.push(next);
     }
-    // The last one takes what is left to within 4 weight units.
-    let least = tx(u64::MAX, 0, 0, 777);
-    if room >= least.weight {
-        transactions.push(tx(u64::MAX, ((room - least.weight) / 4).min(252) as usize, 0, 777));
+    // The last transaction fills the rest to within 4 weight units.
+    let smallest = tx(u64::MAX, 0, 0, 777);
+    if room >= smallest.weight {
+        transactions.push(tx(u64::MAX, ((room - smallest.weight) / 4).min(252) as usize, 0, 777));
     }
     template(height, transactions)
 }
 
-/// A pay-to-taproot script, the longest kind.
+/// A P2TR script, one of the longest types.
 pub fn p2tr(n: u8) -> PayoutScript {
     PayoutScript::new(&[&[0x51, 0x20][..], &[n; 32]].concat()).unwrap()
 }
 
-/// A pay-to-public-key-hash script, the one kind with a signature operation.
+/// A P2PKH script, the only type with a signature operation.
 pub fn p2pkh(n: u8) -> PayoutScript {
     PayoutScript::new(&[&[0x76, 0xa9, 0x14][..], &[n; 20], &[0x88, 0xac]].concat()).unwrap()
 }
 
-/// Equal parts of `value`, the first with the remainder.
+/// Splits `value` equally; the first payout gets the remainder.
 pub fn split(value: Sats, scripts: &[PayoutScript]) -> Vec<Payout> {
     let part = value.0 / scripts.len() as u64;
     let mut payouts: Vec<Payout> =
@@ -96,12 +96,12 @@ pub fn split(value: Sats, scripts: &[PayoutScript]) -> Vec<Payout> {
     payouts
 }
 
-/// `count` different pay-to-taproot scripts.
+/// `count` different P2TR scripts.
 pub fn many_p2tr(count: u8) -> Vec<PayoutScript> {
     (0..count).map(p2tr).collect()
 }
 
-/// Facts of a share in the middle of a chain.
+/// The facts of a share in the middle of a chain.
 pub fn next_share() -> NextShare {
     NextShare {
         parent: ShareId([5; 32]),
@@ -115,12 +115,12 @@ pub fn next_share() -> NextShare {
     }
 }
 
-/// The chain the fixtures are on.
+/// The chain parameters of the fixtures.
 pub fn chain() -> ChainParams {
     ChainParams::standard(Network::Regtest)
 }
 
-/// The job of a template that pays these scripts.
+/// Makes a job that splits the template's value among these scripts.
 pub fn job(template: Template, scripts: &[PayoutScript]) -> Job {
     let now = UnixTime(1_700_000_200);
     make_job(JobId(0x1f), &chain(), &Arc::new(template), &next_share(), now, |value| split(value, scripts)).unwrap()

@@ -1,34 +1,30 @@
-//! Headers found by this node's miners that meet a target.
+//! Shares and blocks found by this node's miners.
 
 use std::sync::Arc;
 
 use super::Job;
 use crate::share::EXTRANONCE_LEN;
 
-/// A header that meets the share target, with everything its share needs. Fixed size, no allocation.
+/// A header that meets the share target, with the data that its share is built from. Created without allocation.
 #[derive(Clone, Debug)]
 pub struct FoundShare {
-    /// The job that was mined.
     pub job: Arc<Job>,
-    /// The header.
     pub header: [u8; 80],
-    /// The header's hash, in the byte order of the hash function.
+    /// The header's hash, in internal byte order.
     pub hash: [u8; 32],
     /// The server's four bytes, then the miner's eight.
     pub extranonce: [u8; EXTRANONCE_LEN],
 }
 
-/// A header that meets Bitcoin's target.
+/// A header that meets Bitcoin's target, with the data that its block is built from.
 #[derive(Clone, Debug)]
 pub struct FoundBlock {
-    /// The job that was mined: holds the coinbase and the transactions.
     pub job: Arc<Job>,
-    /// The header.
     pub header: [u8; 80],
-    /// The header's hash, in the byte order of the hash function.
+    /// The header's hash, in internal byte order.
     pub hash: [u8; 32],
     /// The server's four bytes, then the miner's eight.
     pub extranonce: [u8; EXTRANONCE_LEN],
-    /// The worker's name, for the log.
+    /// The worker's name, for log lines.
     pub worker: Arc<str>,
 }

@@ -1,4 +1,4 @@
-//! Reads what `getblocktemplate` answers (BIP-0022, BIP-0023, BIP-0145).
+//! Parses the result of `getblocktemplate` (BIP-0022, BIP-0023, BIP-0145).
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -15,68 +15,60 @@ use crate::params::Network;
 use crate::share::{HEADER_VERSION_MIN, MERKLE_BRANCH_MAX};
 use crate::units::{Bits, BlockHeight, Sats, UnixTime, MAX_MONEY};
 
-/// Consensus rules that a block of ours keeps when bitcoind's transactions do.
+/// Consensus rules that this program's blocks satisfy if bitcoind's transactions do.
 const RULES_KNOWN: [&str; 4] = ["csv", "segwit", "signet", "taproot"];
-/// A rule whose name starts so must be understood by whoever uses the template (BIP-0009).
-const RULE_DEMANDED: char = '!';
-/// Version bits that miners roll (BIP-0320), which therefore cannot be demanded of them.
+/// Prefix of a rule that the user of a template must understand (BIP-0009).
+const RULE_REQUIRED: char = '!';
+/// Version bits that miners roll (BIP-0320) and that a template therefore cannot require.
 const VERSION_BITS_ROLLED: u32 = 0x1fff_e000;
-/// nLockTime holds a height below this only (BIP-0054 puts height - 1 there); BIP-0065's threshold.
+/// Heights are below this so that nLockTime can hold height - 1 (BIP-0054); the threshold of BIP-0065.
 const HEIGHT_END: u32 = 500_000_000;
-/// With the coinbase as many as a merkle branch can reach.
+/// Largest number of transactions that, with the coinbase, a merkle branch can cover.
 const TRANSACTIONS_MAX: usize = (1 << MERKLE_BRANCH_MAX) - 1;
-/// Weight units of a byte that is no witness (BIP-0141).
+/// Weight units per non-witness byte (BIP-0141).
 const WITNESS_SCALE: u64 = 4;
 
-/// Why a text is no template that this program can use.
+/// Why a block template cannot be used.
 #[derive(Debug, Error)]
 pub enum TemplateError {
-    /// No JSON, a field is missing or of the wrong kind.
+    /// Invalid JSON, or a field is missing or of the wrong type.
     #[error("not a block template: {}", short(.0))]
     Json(#[from] serde_json::Error),
-    /// A rule that must be understood is not.
-    #[error("bitcoind demands the consensus rule '{}', which this version does not know; a newer one is needed", short(.0))]
+    #[error("bitcoind requires the consensus rule '{}', unknown to this version: upgrade p2pool", short(.0))]
     UnknownRule(String),
-    /// A value that cannot be.
+    /// A field has an invalid value.
     #[error("the template's {field} is {}, expected {expected}", short(value))]
-    Field {
-        /// The field's name.
-        field: &'static str,
-        /// What it holds.
-        value: String,
-        /// What it should hold.
-        expected: &'static str,
-    },
+    Field { field: &'static str, value: String, expected: &'static str },
 }
 
-/// Characters at either end of somebody else's text that an error repeats: a template is megabytes, a log line is not.
-const SHOWN_MAX: usize = 100;
+/// Number of characters that an error quotes from the beginning and from the end of foreign text.
+const QUOTED_MAX: usize = 100;
 
-/// Beginning and end of a text, which is where the reader of JSON says what and where.
+/// Shortens a text to its beginning and end; JSON errors state the problem at the beginning and the position at the end.
 fn short(text: impl fmt::Display) -> String {
     let text = text.to_string();
-    let after_start = text.char_indices().nth(SHOWN_MAX).map(|(at, _)| at);
-    let before_end = text.char_indices().nth_back(SHOWN_MAX - 1).map(|(at, _)| at);
+    let after_start = text.char_indices().nth(QUOTED_MAX).map(|(at, _)| at);
+    let before_end = text.char_indices().nth_back(QUOTED_MAX - 1).map(|(at, _)| at);
     match (after_start.and_then(|at| text.get(..at)), before_end.and_then(|at| text.get(at..))) {
         (Some(start), Some(end)) if start.len() + end.len() < text.len() => format!("{start} ... {end}"),
         _ => text,
     }
 }
 
-/// The error for a field's value; `Ok` if it is right.
+/// Returns an error for the field unless `valid`.
 fn check(
-    right: bool,
+    valid: bool,
     field: &'static str,
     value: impl fmt::Display,
     expected: &'static str,
 ) -> Result<(), TemplateError> {
-    if right {
+    if valid {
         return Ok(());
     }
     Err(TemplateError::Field { field, value: value.to_string(), expected })
 }
 
-/// The answer as it is written.
+/// The result of `getblocktemplate`.
 #[derive(Deserialize)]
 struct RawTemplate {
     version: i32,
@@ -108,10 +100,10 @@ struct RawTx {
 }
 
 impl Template {
-    /// Reads the result of `getblocktemplate`, and checks what can be checked of it.
+    /// Parses the result of `getblocktemplate` and checks its values.
     ///
     /// # Errors
-    /// Anything but a template for `network` whose rules this program knows.
+    /// If it is not a valid template for `network` whose rules this program knows.
     pub fn from_json(text: &str, network: Network) -> Result<Self, TemplateError> {
         let raw: RawTemplate = serde_json::from_str(text)?;
         check_rules(&raw)?;
@@ -121,7 +113,7 @@ impl Template {
             signet_challenge.is_some() == (network == Network::Signet),
             "signet_challenge",
             if signet_challenge.is_some() { "present" } else { "absent" },
-            if network == Network::Signet { "one, for this is signet" } else { "none, for this is not signet" },
+            if network == Network::Signet { "a challenge on signet" } else { "none outside signet" },
         )?;
         let transactions = transactions(raw.transactions)?;
         check_fees(&transactions, raw.coinbasevalue)?;
@@ -129,8 +121,8 @@ impl Template {
             check(
                 script.ends_with(&transactions.witness_commitment()),
                 "default_witness_commitment",
-                "another hash",
-                "the one that the transactions' witness ids give",
+                "a different hash",
+                "the one computed from the transactions' wtxids",
             )?;
         }
         Ok(Self {
@@ -151,11 +143,11 @@ impl Template {
 
 fn check_rules(raw: &RawTemplate) -> Result<(), TemplateError> {
     let unknown = |rule: &&str| !RULES_KNOWN.contains(rule);
-    if let Some(rule) = raw.rules.iter().filter_map(|rule| rule.strip_prefix(RULE_DEMANDED)).find(unknown) {
+    if let Some(rule) = raw.rules.iter().filter_map(|rule| rule.strip_prefix(RULE_REQUIRED)).find(unknown) {
         return Err(TemplateError::UnknownRule(rule.to_owned()));
     }
-    let segwit = raw.rules.iter().any(|rule| rule.trim_start_matches(RULE_DEMANDED) == "segwit");
-    check(segwit, "rules", raw.rules.join(", "), "segwit among them, for the coinbase has a witness")
+    let segwit = raw.rules.iter().any(|rule| rule.trim_start_matches(RULE_REQUIRED) == "segwit");
+    check(segwit, "rules", raw.rules.join(", "), "segwit among them, since the coinbase has a witness")
 }
 
 fn check_numbers(raw: &RawTemplate) -> Result<(), TemplateError> {
@@ -169,7 +161,7 @@ fn check_numbers(raw: &RawTemplate) -> Result<(), TemplateError> {
     )?;
     check((1..HEIGHT_END).contains(&raw.height), "height", raw.height, "1 to 499999999")?;
     let bits = Bits(u32::from_be_bytes(raw.bits.0));
-    check(bits.target().is_ok(), "bits", bits, "a positive target written the shortest way")?;
+    check(bits.target().is_ok(), "bits", bits, "a positive, canonical compact target")?;
     check(raw.coinbasevalue <= MAX_MONEY.0, "coinbasevalue", raw.coinbasevalue, "at most 21 million bitcoins")?;
     check(raw.weightlimit > 0, "weightlimit", raw.weightlimit, "a number above 0")?;
     check(raw.sigoplimit > 0, "sigoplimit", raw.sigoplimit, "a number above 0")
@@ -177,28 +169,28 @@ fn check_numbers(raw: &RawTemplate) -> Result<(), TemplateError> {
 
 fn check_fees(transactions: &[TemplateTx], coinbase_value: u64) -> Result<(), TemplateError> {
     let fees = transactions.iter().fold(0u64, |sum, tx| sum.saturating_add(tx.fee.0));
-    check(fees <= coinbase_value, "coinbasevalue", coinbase_value, "at least the transactions' fees")
+    check(fees <= coinbase_value, "coinbasevalue", coinbase_value, "at least the sum of the fees")
 }
 
 fn transactions(raw: Vec<RawTx>) -> Result<Transactions, TemplateError> {
     check(raw.len() <= TRANSACTIONS_MAX, "transactions", format_args!("{} long", raw.len()), "at most 65535")?;
     let mut transactions = Vec::with_capacity(raw.len());
     for (before, tx) in raw.into_iter().enumerate() {
-        // Counted from 1: a parent stands before its child.
-        let depends_fine = tx.depends.iter().all(|parent| (1..=before).contains(parent));
+        // Positions count from 1, and a parent precedes its child.
+        let depends_valid = tx.depends.iter().all(|parent| (1..=before).contains(parent));
         check(
-            depends_fine,
+            depends_valid,
             "transactions' depends",
             format_args!("{:?}", tx.depends),
-            "places of earlier transactions",
+            "positions of earlier transactions",
         )?;
         let len = u64::try_from(tx.data.0.len()).unwrap_or(u64::MAX);
-        let weight_fine = tx.weight > len && tx.weight <= len.saturating_mul(WITNESS_SCALE);
+        let weight_valid = tx.weight > len && tx.weight <= len.saturating_mul(WITNESS_SCALE);
         check(
-            weight_fine,
+            weight_valid,
             "transactions' weight",
             tx.weight,
-            "more than the bytes of data, at most four times as much",
+            "more than the data length in bytes, at most four times that",
         )?;
         transactions.push(TemplateTx {
             data: tx.data.0,
@@ -212,20 +204,19 @@ fn transactions(raw: Vec<RawTx>) -> Result<Transactions, TemplateError> {
     Ok(Transactions::new(transactions))
 }
 
-/// Hashes are shown last byte first.
+/// Converts a hash from display order to internal byte order.
 fn reversed(mut hash: [u8; 32]) -> [u8; 32] {
     hash.reverse();
     hash
 }
 
-/// Bytes that are written in hexadecimal, read without a string in between.
+/// Bytes deserialised from hexadecimal without an intermediate string.
 struct Hex<T>(T);
 
-/// Bytes, as many as there are or exactly so many.
+/// A byte string of any or of a fixed length.
 trait HexTarget: Sized {
-    /// What is expected, for error messages.
+    /// The expected form, for error messages.
     const EXPECTED: &'static str;
-    /// Reads all of `text`.
     fn read(text: &str) -> Option<Self>;
 }
 
@@ -233,7 +224,7 @@ impl HexTarget for Vec<u8> {
     const EXPECTED: &'static str = "bytes in hexadecimal";
 
     fn read(text: &str) -> Option<Self> {
-        // Reserved exactly: megabytes of transactions are kept for as long as a job on them is.
+        // Exact capacity: a template holds megabytes of transactions for as long as a job uses it.
         let mut bytes = Self::with_capacity(text.len() / 2);
         for byte in HexToBytesIter::new(text).ok()? {
             bytes.push(byte.ok()?);

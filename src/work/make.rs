@@ -1,4 +1,4 @@
-//! Template and sharechain to job.
+//! Makes a job from a block template and the facts of the next share.
 
 use std::sync::Arc;
 
@@ -13,92 +13,62 @@ use crate::share::coinbase::{Coinbase, Payout};
 use crate::share::{CoinbaseTag, PayoutScript, ShareId, ShareInfo};
 use crate::units::{Bits, BitsError, Sats, ShareHeight, Target, UnixTime, Work};
 
-/// How often payouts and trimming may chase each other before room is reserved for the largest coinbase.
+/// Number of rounds in which payouts and trimming may settle before room is reserved for the largest coinbase.
 ///
-/// Nearly always one round is enough, and two when the block is full: a value that differs by a few fees has
-/// the same payees. More only happen when amounts sit right at the dust limit.
+/// One round is usually enough, and two if the block is full: a value that differs by a few fees has the same payees.
+/// More rounds only occur if amounts are at the dust limit.
 const TRIM_ROUNDS_MAX: usize = 4;
 
-/// What the sharechain says of the share that the next answer will make.
+/// The facts that the sharechain determines for the next share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NextShare {
-    /// The share to build on; zero for a genesis share.
+    /// Id of the parent share; zero for a genesis share.
     pub parent: ShareId,
-    /// Stale siblings of ancestors to name, ascending.
+    /// Ids of the uncles to name, ascending.
     pub uncles: Vec<ShareId>,
-    /// The parent's and one more; 0 for a genesis share.
+    /// The parent's height plus one; 0 for a genesis share.
     pub share_height: ShareHeight,
-    /// `chain_work` of the parent; none for a genesis share.
+    /// `chain_work` of the parent; zero for a genesis share.
     pub parent_work: Work,
-    /// The target the share must meet.
+    /// The share target.
     pub share_bits: Bits,
-    /// Where the miner is paid.
+    /// The scriptPubKey of the miner.
     pub payout_script: PayoutScript,
-    /// The operator's text.
     pub coinbase_tag: CoinbaseTag,
     /// Earliest header time that the sharechain allows.
     pub min_time: UnixTime,
 }
 
-/// Why there is no job.
+/// Why a job cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum JobError {
-    /// The template's target cannot be read.
-    #[error("the template's {0}")]
+    #[error("invalid block target in the template: {0}")]
     BlockBits(BitsError),
-    /// The share's target cannot be read.
-    #[error("the share's {0}")]
+    #[error("invalid share target: {0}")]
     ShareBits(BitsError),
-    /// More work than a chain may claim.
-    #[error("share target {0} takes the chain past the greatest work that can be written")]
+    /// The share's work or its chain work exceeds the limits of section 3 of the rules.
+    #[error("share target {0} makes the chain work exceed its limit")]
     Work(Bits),
-    /// Not even an empty block holds the coinbase.
-    #[error("a coinbase of {weight} weight units and sigops cost {sigops_cost} leaves no room for a block (limits {weight_limit} and {sigops_limit})")]
-    CoinbaseTooLarge {
-        /// The coinbase's weight units.
-        weight: u64,
-        /// The cost of its signature operations.
-        sigops_cost: u64,
-        /// Weight units a block may have.
-        weight_limit: u64,
-        /// Cost of signature operations a block may have.
-        sigops_limit: u64,
-    },
-    /// The template's fees are more than its coinbase value.
-    #[error("fees of left out transactions exceed the template's coinbase value of {0}")]
+    /// The coinbase does not even fit into a block without other transactions.
+    #[error("a coinbase of weight {weight} and sigops cost {sigops_cost} does not fit into a block (limits {weight_limit} and {sigops_limit})")]
+    CoinbaseTooLarge { weight: u64, sigops_cost: u64, weight_limit: u64, sigops_limit: u64 },
+    #[error("fees of removed transactions exceed the template's coinbase value of {0}")]
     Fees(Sats),
-    /// More outputs than the chain allows.
-    #[error("{count} payouts, at most {max} are allowed")]
-    TooManyPayouts {
-        /// Payouts there are.
-        count: usize,
-        /// Payouts the chain allows.
-        max: usize,
-    },
-    /// There is no header time that keeps all rules.
-    #[error("the block's target holds for header times up to {max} only, and {min} is the earliest allowed")]
-    NoTime {
-        /// Earliest header time that both Bitcoin and the sharechain allow.
-        min: UnixTime,
-        /// Latest header time with which the target is right.
-        max: UnixTime,
-    },
-    /// Payouts must spend all there is, no more and no less.
+    #[error("{count} payouts exceed the limit of {max}")]
+    TooManyPayouts { count: usize, max: usize },
+    /// No header time satisfies all rules.
+    #[error("the block's target is valid for header times up to {max}, but {min} is the earliest allowed")]
+    NoTime { min: UnixTime, max: UnixTime },
+    /// The sum of the payouts (saturated) is not the coinbase value.
     #[error("payouts sum to {sum} instead of {value}")]
-    PayoutSum {
-        /// What they sum to; the greatest number if it cannot be written.
-        sum: Sats,
-        /// The coinbase's value.
-        value: Sats,
-    },
+    PayoutSum { sum: Sats, value: Sats },
 }
 
-/// Makes a job of a template and the facts of the next share.
+/// Makes a job from a template and the facts of the next share.
 ///
-/// `payouts` gives the payout list, in final order, for a coinbase value (rules, section 7). It may be
-/// asked several times: the payouts depend on the value, the value on which transactions fit, and what fits
-/// on the size of the payouts. Transactions are dropped from the end until the whole block keeps the
-/// template's limits.
+/// `payouts` returns the payout list for a coinbase value, in output order (rules, section 7). It may be called several
+/// times: the payouts depend on the value, the value on which transactions fit, and that on the size of the payouts.
+/// Transactions are dropped from the end until the block is within the template's limits.
 ///
 /// # Errors
 /// See [`JobError`].
@@ -113,7 +83,7 @@ pub fn make_job(
     let block_target = template.bits.target().map_err(JobError::BlockBits)?;
     let share_target = facts.share_bits.target().map_err(JobError::ShareBits)?;
     let chain_id = chain.chain_id();
-    let info = first_info(template, facts, share_target)?;
+    let info = untrimmed_info(template, facts, share_target)?;
     let mut drafter = Drafter { chain, chain_id: &chain_id, template, info, payouts };
     let Draft { kept, mut info, payouts } = drafter.settle()?;
 
@@ -146,10 +116,10 @@ pub fn make_job(
 }
 
 impl Job {
-    /// The same job with a latest header time.
+    /// Limits the job's header time to `max_time`.
     ///
     /// # Errors
-    /// [`JobError::NoTime`] if that is before the earliest.
+    /// [`JobError::NoTime`] if that is before the earliest time.
     pub fn until(self, max_time: UnixTime) -> Result<Self, JobError> {
         if max_time < self.min_time {
             return Err(JobError::NoTime { min: self.min_time, max: max_time });
@@ -165,8 +135,8 @@ impl Job {
     }
 }
 
-/// The share's facts for the whole template; value and witness commitment follow when it is trimmed.
-fn first_info(template: &Template, facts: &NextShare, share_target: Target) -> Result<ShareInfo, JobError> {
+/// The share's facts for the untrimmed template; trimming may change value and witness commitment.
+fn untrimmed_info(template: &Template, facts: &NextShare, share_target: Target) -> Result<ShareInfo, JobError> {
     let chain_work = share_target
         .work()
         .and_then(|own| facts.parent_work.checked_add(own))
@@ -185,14 +155,14 @@ fn first_info(template: &Template, facts: &NextShare, share_target: Target) -> R
     })
 }
 
-/// The same template if all transactions are kept; else one that shares those that are.
+/// A template with the first `kept` transactions, which it shares with the given one.
 fn trimmed(template: &Arc<Template>, kept: usize, coinbase_value: Sats) -> Arc<Template> {
     if kept >= template.transactions.len() {
         return Arc::clone(template);
     }
     Arc::new(Template {
         coinbase_value,
-        transactions: template.transactions.first_few(kept),
+        transactions: template.transactions.prefix(kept),
         signet_challenge: template.signet_challenge.clone(),
         ..**template
     })
@@ -201,16 +171,16 @@ fn trimmed(template: &Arc<Template>, kept: usize, coinbase_value: Sats) -> Arc<T
 fn earliest_time(network: Network, template: &Template, facts: &NextShare) -> UnixTime {
     let earliest = template.min_time.max(facts.min_time);
     match network {
-        // There the target depends on the header's time (20 minutes without a block make it the easiest): the
-        // template's is right for bitcoind's own time, and not for an earlier one.
+        // The target depends on the header's time (it is the easiest after 20 minutes without a block). The template's
+        // target is valid for bitcoind's time, but not for an earlier one.
         Network::Testnet3 | Network::Testnet4 => earliest.max(template.cur_time),
         Network::Mainnet | Network::Signet | Network::Regtest => earliest,
     }
 }
 
-/// Transactions and payouts that belong together.
+/// A number of transactions and the payouts for it.
 struct Draft {
-    /// Transactions kept, counted from the first.
+    /// Number of transactions kept, from the first.
     kept: usize,
     info: ShareInfo,
     payouts: Vec<Payout>,
@@ -225,7 +195,7 @@ struct Drafter<'a, P> {
 }
 
 impl<P: FnMut(Sats) -> Vec<Payout>> Drafter<'_, P> {
-    /// Drops transactions until the payouts of what is left fit beside it.
+    /// Drops transactions until the rest fits beside the coinbase that pays its value.
     fn settle(&mut self) -> Result<Draft, JobError> {
         let mut kept = self.template.transactions.len();
         for _ in 0..TRIM_ROUNDS_MAX {
@@ -241,7 +211,7 @@ impl<P: FnMut(Sats) -> Vec<Payout>> Drafter<'_, P> {
         self.draft(fits)
     }
 
-    /// The payouts of the block that keeps this many transactions.
+    /// Computes the payouts of a block with the first `kept` transactions.
     fn draft(&mut self, kept: usize) -> Result<Draft, JobError> {
         let value = value_without(self.template, kept)?;
         let payouts = (self.payouts)(value);
@@ -258,10 +228,10 @@ impl<P: FnMut(Sats) -> Vec<Payout>> Drafter<'_, P> {
         })
     }
 
-    /// No coinbase with these facts, whatever it pays to whom, costs more.
+    /// An upper bound on the cost of any coinbase with these facts.
     fn largest_coinbase(&self) -> CoinbaseCost {
         let payouts = vec![Payout { script: longest_script(), amount: Sats(0) }; self.outputs_max()];
-        CoinbaseCost::most(&Coinbase::new(self.chain_id, &self.info, &payouts), payouts.len())
+        CoinbaseCost::upper_bound(&Coinbase::new(self.chain_id, &self.info, &payouts), payouts.len())
     }
 
     fn outputs_max(&self) -> usize {
@@ -269,14 +239,14 @@ impl<P: FnMut(Sats) -> Vec<Payout>> Drafter<'_, P> {
     }
 }
 
-/// P2TR's, as long as P2WSH's and longer than the others.
+/// A P2TR script; P2WSH is as long, the others are shorter.
 fn longest_script() -> PayoutScript {
     let mut script = [0; 34];
     (script[0], script[1]) = (0x51, 0x20);
     PayoutScript::new(&script).expect("OP_1 and a push of 32 bytes is P2TR")
 }
 
-/// The coinbase value without the fees of the transactions after the first `kept`.
+/// The coinbase value without the fees of the transactions beyond the first `kept`.
 fn value_without(template: &Template, kept: usize) -> Result<Sats, JobError> {
     let dropped = template.transactions.get(kept..).unwrap_or_default();
     dropped

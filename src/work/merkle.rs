@@ -1,10 +1,10 @@
-//! Merkle trees over transaction ids, Bitcoin's way: the last of an odd row is paired with itself.
+//! Bitcoin's merkle trees over transaction ids: the last entry of an odd row is paired with itself.
 
 use crate::share::coinbase::fold_merkle_branch;
 
-/// The hashes that fold the first leaf up to the root, given all leaves but the first.
+/// The merkle branch of the first leaf, computed from the other leaves.
 ///
-/// The first leaf is the coinbase, which differs from answer to answer while its branch stays.
+/// The first leaf is the coinbase: it differs between submits, its branch does not.
 pub fn branch_of_first(others: impl IntoIterator<Item = [u8; 32]>) -> Vec<[u8; 32]> {
     let mut row: Vec<[u8; 32]> = others.into_iter().collect();
     let mut branch = Vec::new();
@@ -15,7 +15,7 @@ pub fn branch_of_first(others: impl IntoIterator<Item = [u8; 32]>) -> Vec<[u8; 3
     branch
 }
 
-/// The root over all leaves; zero if there are none.
+/// The merkle root; zero if there are no leaves.
 pub fn root(leaves: impl IntoIterator<Item = [u8; 32]>) -> [u8; 32] {
     let mut row: Vec<[u8; 32]> = leaves.into_iter().collect();
     while row.len() > 1 {
@@ -40,7 +40,7 @@ mod tests {
     }
 
     #[test]
-    fn root_and_branch_are_what_the_bitcoin_crate_computes() {
+    fn root_and_branch_match_the_bitcoin_crate() {
         for count in (1..=70).chain([255, 256, 257, 1_000]) {
             let leaves = leaves(count);
             let expected = bitcoin::merkle_tree::calculate_root(leaves.iter().map(|leaf| Txid::from_byte_array(*leaf)))
@@ -54,14 +54,14 @@ mod tests {
     }
 
     #[test]
-    fn no_leaves_and_one() {
+    fn zero_and_one_leaf() {
         assert_eq!(root([]), [0; 32]);
         assert_eq!(root([[7; 32]]), [7; 32]);
         assert!(branch_of_first([]).is_empty());
     }
 
     #[test]
-    fn the_largest_tree_a_share_can_carry_has_sixteen_levels() {
+    fn the_largest_tree_of_a_share_has_sixteen_levels() {
         assert_eq!(branch_of_first(leaves(65_535)).len(), crate::share::MERKLE_BRANCH_MAX);
     }
 }

@@ -1,16 +1,16 @@
-//! Bitcoin block template to job, and back from a miner's answer to header and block.
+//! From a Bitcoin block template to a job, and from a miner's submit to a header and a block.
 //!
 //! | file | step |
 //! |---|---|
-//! | `json` | `getblocktemplate`'s result to [`Template`] |
-//! | `transactions` | a template's transactions, with what follows from them |
-//! | `trim` | how many transactions fit beside a coinbase |
-//! | `make` | template and sharechain to [`Job`] |
-//! | `notify` | the job as miners are told it |
-//! | `submit` | a miner's answer to header and hash: the hot path |
-//! | `block` | the whole block of an answer |
+//! | `json` | the result of `getblocktemplate` to a [`Template`] |
+//! | `transactions` | a template's transactions, with merkle branch and witness commitment |
+//! | `trim` | the number of transactions that fit beside a coinbase |
+//! | `make` | template and next share to a [`Job`] |
+//! | `notify` | the job as a `mining.notify` line |
+//! | `submit` | a miner's submit to a header and its hash: the hot path |
+//! | `block` | the serialised block of a submit |
 //! | `found` | headers that meet a target |
-//! | `update` | what miners are to work on next |
+//! | `update` | the newest work for miners |
 
 mod block;
 mod found;

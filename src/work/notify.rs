@@ -1,4 +1,4 @@
-//! A job as Stratum v1 tells it to miners: one line for all sessions, written once per job.
+//! The `mining.notify` line of a job: formatted once, the same for all sessions.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::{Job, JobId};
 use crate::share::coinbase::Coinbase;
 use crate::units::{Bits, UnixTime};
 
-/// The two forms of a job's `mining.notify` line.
+/// The `mining.notify` lines of a job, with `clean_jobs` false and true.
 #[derive(Clone, Debug)]
 pub(super) struct NotifyLines {
     keep: Arc<str>,
@@ -19,7 +19,6 @@ pub(super) struct NotifyLines {
 }
 
 impl NotifyLines {
-    /// Writes both lines.
     pub fn new(
         id: JobId,
         prev_block: &BlockHash,
@@ -42,7 +41,7 @@ impl NotifyLines {
     }
 }
 
-/// Stratum's own order for the previous block's hash: as the header has it, but each four bytes reversed.
+/// The previous block's hash in Stratum's byte order: internal order with the bytes of each 32-bit word reversed.
 fn word_swapped(hash: &BlockHash) -> String {
     let mut text = String::with_capacity(64);
     for word in hash.as_byte_array().chunks(4) {
@@ -55,7 +54,7 @@ fn word_swapped(hash: &BlockHash) -> String {
 }
 
 impl Job {
-    /// The whole `mining.notify` line, line feed included; `clean` tells miners to drop what they are at.
+    /// The `mining.notify` line with its line feed; `clean` makes miners discard their current work.
     pub fn notify_line(&self, clean: bool) -> &Arc<str> {
         if clean {
             &self.notify.clean
@@ -86,22 +85,22 @@ mod tests {
         Vec::from_hex(value.as_str().unwrap()).unwrap()
     }
 
-    /// Does what a miner's firmware does with the line: header from its hexadecimal fields, each word turned round.
-    fn header_by_firmware(params: &[Value], answer: &Submit) -> [u8; 80] {
-        let coinbase = [bytes(&params[2]), answer.extranonce.to_vec(), bytes(&params[3])].concat();
+    /// Builds the header as firmware does: from the hexadecimal fields, with the bytes of each word reversed.
+    fn header_by_firmware(params: &[Value], submit: &Submit) -> [u8; 80] {
+        let coinbase = [bytes(&params[2]), submit.extranonce.to_vec(), bytes(&params[3])].concat();
         let txid = bitcoin::hashes::sha256d::Hash::hash(&coinbase).to_byte_array();
         let branch: Vec<[u8; 32]> =
             params[4].as_array().unwrap().iter().map(|hash| bytes(hash).try_into().unwrap()).collect();
-        let turned = |bytes: Vec<u8>| {
+        let reversed_words = |bytes: Vec<u8>| {
             bytes.chunks(4).flat_map(|word| word.iter().rev().copied().collect::<Vec<_>>()).collect::<Vec<u8>>()
         };
         [
-            turned(bytes(&params[5])),
-            turned(bytes(&params[1])),
+            reversed_words(bytes(&params[5])),
+            reversed_words(bytes(&params[1])),
             fold_merkle_branch(txid, &branch).to_vec(),
-            turned(bytes(&params[7])),
-            turned(bytes(&params[6])),
-            answer.nonce.to_le_bytes().to_vec(),
+            reversed_words(bytes(&params[7])),
+            reversed_words(bytes(&params[6])),
+            submit.nonce.to_le_bytes().to_vec(),
         ]
         .concat()
         .try_into()
@@ -109,16 +108,16 @@ mod tests {
     }
 
     #[test]
-    fn firmware_that_follows_the_line_hashes_the_header_that_is_judged() {
+    fn firmware_and_node_build_the_same_header() {
         for transactions in [0, 1, 2, 9] {
             let job = job(template(300, (0..transactions).map(|n| tx(n, 1, 2, 3)).collect()), &many_p2tr(5));
-            let answer =
+            let submit =
                 Submit { extranonce: *b"serverMINERX", time: job.time.0, nonce: 0xdead_beef, version: job.version };
             for clean in [false, true] {
                 let params = params(job.notify_line(clean));
-                let judged = job.hash_header(&answer);
-                assert_eq!(header_by_firmware(&params, &answer), judged.header);
-                assert_eq!(header_hash(&judged.header), judged.hash);
+                let hashed = job.hash_header(&submit);
+                assert_eq!(header_by_firmware(&params, &submit), hashed.header);
+                assert_eq!(header_hash(&hashed.header), hashed.hash);
                 assert_eq!(params.len(), 9);
                 assert_eq!((&params[0], &params[8]), (&Value::from("1f"), &Value::from(clean)));
             }
@@ -126,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn the_line_is_as_the_protocol_writes_it() {
+    fn the_line_has_the_format_of_the_protocol() {
         let job = job(template(300, vec![]), &[p2tr(1)]);
         let line = job.notify_line(true);
         assert!(line.starts_with(r#"{"id":null,"method":"mining.notify","params":["1f",""#));
@@ -135,8 +134,8 @@ mod tests {
     }
 
     #[test]
-    fn the_previous_block_is_written_word_by_word() {
-        // Bitcoin block 0, as pools told miners of block 1.
+    fn the_previous_block_hash_is_word_swapped() {
+        // The genesis block, as it was sent to miners of block 1.
         let genesis: BlockHash = "000000000019d6689c085ae165831e934ff763ae46a2a6c172b3f1b60a8ce26f".parse().unwrap();
         assert_eq!(word_swapped(&genesis), "0a8ce26f72b3f1b646a2a6c14ff763ae65831e939c085ae10019d66800000000");
     }

@@ -1,4 +1,4 @@
-//! A Bitcoin block template as `getblocktemplate` gives it (BIP-0022, BIP-0023, BIP-0145).
+//! The block template of `getblocktemplate` (BIP-0022, BIP-0023, BIP-0145).
 
 use bitcoin::BlockHash;
 
@@ -10,41 +10,38 @@ use crate::units::{Bits, BlockHeight, Sats, UnixTime};
 pub struct TemplateTx {
     /// Serialised with witness.
     pub data: Vec<u8>,
-    /// Transaction id, as the hash function gave it.
+    /// In internal byte order.
     pub txid: [u8; 32],
-    /// Witness transaction id, as the hash function gave it.
+    /// In internal byte order.
     pub wtxid: [u8; 32],
-    /// Fee.
     pub fee: Sats,
-    /// Weight units.
+    /// In weight units.
     pub weight: u64,
-    /// Signature operations as BIP-0141 costs them.
+    /// Cost of the signature operations (BIP-0141).
     pub sigops_cost: u64,
 }
 
-/// What bitcoind proposes to mine.
+/// A block template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
-    /// Block version with the bits of deployments set.
+    /// Block version, including deployment bits.
     pub version: i32,
-    /// The block to build on.
     pub prev_block: BlockHash,
-    /// Height of the block to be found.
+    /// Height of the block to be mined.
     pub height: BlockHeight,
-    /// Bitcoin's target.
     pub bits: Bits,
-    /// Earliest header time allowed: median time past and a second.
+    /// Earliest header time allowed: median time past plus one second.
     pub min_time: UnixTime,
-    /// bitcoind's clock when it made the template.
+    /// bitcoind's time when it made the template.
     pub cur_time: UnixTime,
-    /// Subsidy and all fees.
+    /// Subsidy plus all fees.
     pub coinbase_value: Sats,
     /// Transactions without the coinbase, parents before children.
     pub transactions: Transactions,
-    /// Weight units a block may have.
+    /// Largest block weight in weight units.
     pub weight_limit: u64,
-    /// Cost of signature operations a block may have.
+    /// Largest sigops cost of a block.
     pub sigops_limit: u64,
-    /// The signet's challenge; empty on other networks.
+    /// The signet's block challenge; empty on other networks.
     pub signet_challenge: Vec<u8>,
 }

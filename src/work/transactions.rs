@@ -1,4 +1,4 @@
-//! The transactions of a template, with the hashes that depend on nothing else.
+//! The transactions of a template with their merkle branch and witness commitment.
 
 use std::fmt;
 use std::ops::Deref;
@@ -9,13 +9,12 @@ use bitcoin::hashes::{sha256d, Hash as _, HashEngine as _};
 use super::{merkle, TemplateTx};
 use crate::share::coinbase::fold_merkle_branch;
 
-/// BIP-0141: what the coinbase's witness holds, and what stands for the coinbase among the witness ids.
+/// The reserved value in the coinbase's witness, and the coinbase's wtxid (BIP-0141).
 const ZERO: [u8; 32] = [0; 32];
 
-/// Transactions without the coinbase, parents before children; read as a slice.
+/// Transactions without the coinbase, parents before children. Dereferences to a slice.
 ///
-/// The merkle branch and the witness commitment are computed once, when the list is made. A shorter list shares
-/// the transactions of the one it was cut from.
+/// Merkle branch and witness commitment are computed once, on creation. Prefixes share the transactions.
 #[derive(Clone)]
 pub struct Transactions {
     all: Arc<[TemplateTx]>,
@@ -25,21 +24,21 @@ pub struct Transactions {
 }
 
 impl Transactions {
-    /// Takes the transactions in block order.
+    /// Creates a list from transactions in block order.
     pub fn new(transactions: Vec<TemplateTx>) -> Self {
         let len = transactions.len();
-        Self::of(transactions.into(), len)
+        Self::with_len(transactions.into(), len)
     }
 
-    /// The first `len` of these transactions, at most all; copies none of them.
-    pub fn first_few(&self, len: usize) -> Self {
+    /// The first `len` transactions, or all if there are fewer. Does not copy them.
+    pub fn prefix(&self, len: usize) -> Self {
         if len >= self.len {
             return self.clone();
         }
-        Self::of(Arc::clone(&self.all), len)
+        Self::with_len(Arc::clone(&self.all), len)
     }
 
-    fn of(all: Arc<[TemplateTx]>, len: usize) -> Self {
+    fn with_len(all: Arc<[TemplateTx]>, len: usize) -> Self {
         let kept = all.get(..len).unwrap_or(&all);
         let merkle_branch = merkle::branch_of_first(kept.iter().map(|tx| tx.txid)).into();
         let witness_branch = merkle::branch_of_first(kept.iter().map(|tx| tx.wtxid));
@@ -50,12 +49,12 @@ impl Transactions {
         Self { all, len, merkle_branch, witness_commitment }
     }
 
-    /// Hashes that fold the coinbase's id up to the merkle root; none in an empty block.
+    /// The merkle branch from the coinbase to the merkle root; empty if there are no transactions.
     pub fn merkle_branch(&self) -> &[[u8; 32]] {
         &self.merkle_branch
     }
 
-    /// BIP-0141's commitment hash over the witnesses, with a reserved value of 32 zero bytes.
+    /// The witness commitment hash with a reserved value of 32 zero bytes (BIP-0141).
     pub fn witness_commitment(&self) -> [u8; 32] {
         self.witness_commitment
     }
@@ -90,7 +89,7 @@ impl PartialEq for Transactions {
 impl Eq for Transactions {}
 
 impl fmt::Debug for Transactions {
-    /// Megabytes of transactions help nobody.
+    /// Shows only the number of transactions, which are megabytes.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} transactions", self.len)
     }
@@ -105,23 +104,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_shorter_list_is_as_if_it_were_made_so_and_shares_the_bytes() {
+    fn a_prefix_equals_a_new_list_and_shares_the_transactions() {
         let all: Vec<TemplateTx> = (0..20).map(|n| tx(n, 5, 6, 7)).collect();
         let list = Transactions::new(all.clone());
         for len in 0..20 {
-            let short = list.first_few(len);
+            let short = list.prefix(len);
             let fresh = Transactions::new(all[..len].to_vec());
             assert_eq!(short, fresh);
             assert_eq!(short.merkle_branch(), fresh.merkle_branch());
             assert_eq!(short.witness_commitment(), fresh.witness_commitment());
             assert!(Arc::ptr_eq(&short.all, &list.all));
         }
-        assert_eq!(list.first_few(21), list);
-        assert_ne!(list.first_few(19), list);
+        assert_eq!(list.prefix(21), list);
+        assert_ne!(list.prefix(19), list);
     }
 
     #[test]
-    fn the_commitment_is_bip141s() {
+    fn the_witness_commitment_matches_the_bitcoin_crate() {
         for count in [0, 1, 2, 7] {
             let list = Transactions::new((0..count).map(|n| tx(n, 5, 6, 7)).collect());
             let leaves = std::iter::once([0; 32]).chain(list.iter().map(|tx| tx.wtxid));

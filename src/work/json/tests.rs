@@ -11,15 +11,15 @@ fn error(text: &str, network: Network) -> String {
     Template::from_json(text, network).unwrap_err().to_string()
 }
 
-/// The error for the template with five transactions after one replacement, which must change it.
-fn refusal(from: &str, to: &str) -> String {
+/// The error for the template with five transactions after a replacement, which must change it.
+fn error_after(from: &str, to: &str) -> String {
     let changed = FIVE.replace(from, to);
     assert_ne!(changed, FIVE, "nothing to replace for {from}");
     error(&changed, Network::Regtest)
 }
 
 #[test]
-fn an_empty_mempool_at_height_1() {
+fn parses_an_empty_template_at_height_1() {
     let template = Template::from_json(EMPTY, Network::Regtest).unwrap();
     assert_eq!(template.height, BlockHeight(1));
     assert_eq!(template.prev_block.to_string(), "0f9188f13cb7b2c71f2a335e3a4fc328bf5beb436012afca590b1a11466e2206");
@@ -34,7 +34,7 @@ fn an_empty_mempool_at_height_1() {
 }
 
 #[test]
-fn transactions_have_the_ids_of_their_bytes() {
+fn transaction_ids_and_weights_match_the_data() {
     let template = Template::from_json(FIVE, Network::Regtest).unwrap();
     assert_eq!(template.transactions.len(), 5);
     for tx in template.transactions.iter() {
@@ -42,7 +42,7 @@ fn transactions_have_the_ids_of_their_bytes() {
         assert_eq!(read.compute_txid().to_byte_array(), tx.txid);
         assert_eq!(read.compute_wtxid().to_byte_array(), tx.wtxid);
         assert_eq!(read.weight().to_wu(), tx.weight);
-        assert_eq!(tx.data.capacity(), tx.data.len(), "memory is not wasted");
+        assert_eq!(tx.data.capacity(), tx.data.len(), "the buffer has no spare capacity");
     }
     assert!(template.transactions.iter().any(|tx| tx.txid != tx.wtxid), "one has a witness");
     let sums = template.transactions.iter().fold((0, 0), |sum, tx| (sum.0 + tx.fee.0, sum.1 + tx.sigops_cost));
@@ -51,48 +51,48 @@ fn transactions_have_the_ids_of_their_bytes() {
 }
 
 #[test]
-fn a_signet_has_its_challenge() {
+fn signet_needs_a_challenge_and_other_networks_must_not_have_one() {
     let template = Template::from_json(SIGNET, Network::Signet).unwrap();
     assert_eq!(template.signet_challenge, [0x51]);
     assert_eq!(template.bits, Bits(0x1e03_77ae));
     assert!(error(SIGNET, Network::Regtest).contains("signet_challenge is present, expected none"));
-    assert!(error(EMPTY, Network::Signet).contains("signet_challenge is absent, expected one"));
+    assert!(error(EMPTY, Network::Signet).contains("signet_challenge is absent, expected a challenge"));
 }
 
 #[test]
-fn rules_that_must_be_understood_are() {
+fn unknown_required_rules_are_an_error() {
     assert_eq!(
-        refusal("\"!segwit\"", "\"!segwit\", \"!newfork\""),
-        "bitcoind demands the consensus rule 'newfork', which this version does not know; a newer one is needed"
+        error_after("\"!segwit\"", "\"!segwit\", \"!newfork\""),
+        "bitcoind requires the consensus rule 'newfork', unknown to this version: upgrade p2pool"
     );
-    assert!(refusal("\"!segwit\",", "").contains("rules is csv, taproot, expected segwit"));
-    // A rule that need not be understood may be any.
+    assert!(error_after("\"!segwit\",", "").contains("rules is csv, taproot, expected segwit"));
+    // An unknown rule that is not required is fine.
     let other = FIVE.replace("\"!segwit\"", "\"!segwit\", \"newfork\"");
     assert!(Template::from_json(&other, Network::Regtest).is_ok());
 }
 
 #[test]
-fn each_impossible_value_is_named() {
+fn each_invalid_value_is_named() {
     for (from, to, expected) in [
         ("\"version\": 536870912", "\"version\": 3", "version is 3, expected 4 or more"),
         ("\"version\": 536870912", "\"version\": -1", "version is -1"),
         ("\"vbrequired\": 0", "\"vbrequired\": 1", "vbrequired is 00000001, expected bits that are set in version"),
         ("\"height\": 111", "\"height\": 0", "height is 0, expected 1 to 499999999"),
         ("\"height\": 111", "\"height\": 500000000", "height is 500000000"),
-        ("\"bits\": \"207fffff\"", "\"bits\": \"217fffff\"", "bits is 217fffff, expected a positive target"),
+        ("\"bits\": \"207fffff\"", "\"bits\": \"217fffff\"", "bits is 217fffff, expected a positive, canonical"),
         ("\"bits\": \"207fffff\"", "\"bits\": \"20ffffff\"", "bits is 20ffffff"),
         ("\"bits\": \"207fffff\"", "\"bits\": \"00000000\"", "bits is 00000000"),
         ("\"bits\": \"207fffff\"", "\"bits\": \"207ffff\"", "expected 8 hexadecimal digits"),
         ("\"coinbasevalue\": 5000022000", "\"coinbasevalue\": 2100000000000001", "coinbasevalue is 2100000000000001"),
-        ("\"coinbasevalue\": 5000022000", "\"coinbasevalue\": 21999", "expected at least the transactions' fees"),
+        ("\"coinbasevalue\": 5000022000", "\"coinbasevalue\": 21999", "expected at least the sum of the fees"),
         ("\"coinbasevalue\": 5000022000", "\"coinbasevalue\": -1", "not a block template"),
         ("\"weightlimit\": 4000000", "\"weightlimit\": 0", "weightlimit is 0"),
         ("\"sigoplimit\": 80000", "\"sigoplimit\": 0", "sigoplimit is 0"),
-        ("\"weight\": 684", "\"weight\": 171", "weight is 171, expected more than the bytes"),
+        ("\"weight\": 684", "\"weight\": 171", "weight is 171, expected more than the data length"),
         ("\"weight\": 684", "\"weight\": 685", "weight is 685"),
-        ("        1\n", "        2\n", "depends is [2], expected places of earlier"),
+        ("        1\n", "        2\n", "depends is [2], expected positions of earlier"),
         ("        1\n", "        0\n", "depends is [0]"),
-        ("\"hash\": \"17", "\"hash\": \"18", "default_witness_commitment is another hash"),
+        ("\"hash\": \"17", "\"hash\": \"18", "default_witness_commitment is a different hash"),
         ("\"hash\": \"17", "\"hash\": \"1", "expected 64 hexadecimal digits"),
         ("\"hash\": \"17", "\"hash\": \"zz", "expected 64 hexadecimal digits"),
         ("\"data\": \"02", "\"data\": \"0", "expected bytes in hexadecimal"),
@@ -100,28 +100,28 @@ fn each_impossible_value_is_named() {
         ("\"previousblockhash\"", "\"previous\"", "missing field `previousblockhash`"),
         ("\"mintime\"", "\"curtime\"", "duplicate field `curtime`"),
     ] {
-        let error = refusal(from, to);
+        let error = error_after(from, to);
         assert!(error.contains(expected), "{to}: {error}");
         assert!(error.len() < 300, "{error}");
     }
 }
 
 #[test]
-fn required_version_bits_that_miners_leave_alone_are_fine() {
-    let demanded = FIVE.replace("\"vbrequired\": 0", "\"vbrequired\": 536870912");
-    assert!(Template::from_json(&demanded, Network::Regtest).is_ok());
+fn required_version_bits_must_not_be_ones_that_miners_roll() {
+    let required = FIVE.replace("\"vbrequired\": 0", "\"vbrequired\": 536870912");
+    assert!(Template::from_json(&required, Network::Regtest).is_ok());
     let rolled = FIVE.replace("\"vbrequired\": 0", "\"vbrequired\": 8192").replace("536870912", "536879104");
     assert!(error(&rolled, Network::Regtest).contains("vbrequired is 00002000"));
 }
 
 #[test]
-fn errors_repeat_only_so_much() {
+fn errors_quote_a_bounded_part_of_the_input() {
     let long = "é1".repeat(50_000);
-    let fee = refusal("\"fee\": 5000", &format!("\"fee\": \"{long}\""));
+    let fee = error_after("\"fee\": 5000", &format!("\"fee\": \"{long}\""));
     assert!(fee.starts_with("not a block template: invalid type: string \"é1é1"), "{fee}");
     assert!(fee.contains(" ... ") && fee.contains("expected u64 at line "), "{fee}");
-    let rule = refusal("!segwit", &format!("!{long}"));
-    let depends = refusal("\"depends\": [", &format!("\"depends\": [{}9", "9,".repeat(50_000)));
+    let rule = error_after("!segwit", &format!("!{long}"));
+    let depends = error_after("\"depends\": [", &format!("\"depends\": [{}9", "9,".repeat(50_000)));
     for text in [fee, rule, depends] {
         assert!(text.chars().count() < 400, "{text}");
     }
@@ -130,7 +130,7 @@ fn errors_repeat_only_so_much() {
 }
 
 #[test]
-fn what_is_not_a_template_is_an_error() {
+fn other_input_is_an_error() {
     for text in ["", "null", "[]", "{}", "true", "\"text\"", "{\"version\":1e400}", "\u{0}", "[[[[[[[[[["] {
         assert!(error(text, Network::Regtest).starts_with("not a block template"), "{text}");
     }
@@ -143,7 +143,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn no_damage_makes_it_panic(at in 0..FIVE.len(), byte in 0x20u8..0x7f, cut in 0..40usize) {
+    fn damaged_templates_do_not_panic(at in 0..FIVE.len(), byte in 0x20u8..0x7f, cut in 0..40usize) {
         let mut bytes = FIVE.as_bytes().to_vec();
         bytes[at] = byte;
         bytes.drain(at..(at + cut).min(FIVE.len()));

@@ -12,11 +12,11 @@ use crate::units::BlockHeight;
 
 const NOW: UnixTime = UnixTime(1_700_000_200);
 
-/// The block of an answer, as Bitcoin reads it, with every check that the `bitcoin` crate knows.
+/// The block of a submit for the job, deserialised and checked with every check of the `bitcoin` crate.
 fn checked_block(job: &Job) -> Block {
-    let answer = Submit { extranonce: [0xab; 12], time: job.time.0, nonce: 7, version: job.version };
-    let judged = job.hash_header(&answer);
-    let bytes = job.block(&judged.header, &answer.extranonce).unwrap();
+    let submit = Submit { extranonce: [0xab; 12], time: job.time.0, nonce: 7, version: job.version };
+    let hashed = job.hash_header(&submit);
+    let bytes = job.block(&hashed.header, &submit.extranonce).unwrap();
     let block: Block = deserialize(&bytes).unwrap();
     assert!(block.check_merkle_root());
     assert!(block.check_witness_commitment());
@@ -32,13 +32,13 @@ fn checked_block(job: &Job) -> Block {
 }
 
 #[test]
-fn empty_blocks_at_the_first_heights() {
+fn empty_blocks_at_low_and_boundary_heights_are_valid() {
     for height in (1..=17).chain([127, 128, 255, 256, 32_767, 32_768, 840_000]) {
         let job = job(template(height, vec![]), &[p2tr(1)]);
         assert!(job.merkle_branch.is_empty());
         let block = checked_block(&job);
         assert_eq!(block.txdata.len(), 1);
-        // The crate reads no heights that are written as OP_1 to OP_16.
+        // The crate does not read heights encoded as OP_1 to OP_16.
         if height > 16 {
             assert_eq!(block.bip34_block_height().unwrap(), u64::from(height));
         }
@@ -46,7 +46,7 @@ fn empty_blocks_at_the_first_heights() {
 }
 
 #[test]
-fn what_fits_is_not_touched() {
+fn a_template_that_fits_is_not_copied() {
     let whole = Arc::new(template(500, (0..9).map(|n| tx(n, 50, 20, 100 + n)).collect()));
     let job = make_job(JobId(1), &chain(), &whole, &next_share(), NOW, |value| split(value, &[p2tr(1)])).unwrap();
     assert!(Arc::ptr_eq(&job.template, &whole));
@@ -55,15 +55,15 @@ fn what_fits_is_not_touched() {
 }
 
 #[test]
-fn a_full_template_and_48_taproot_payouts_still_make_a_valid_block() {
+fn a_full_template_with_48_p2tr_payouts_makes_a_valid_block() {
     let full = full_template(840_000);
     let before = full.transactions.len();
     let one_payee = job(full.clone(), &[p2tr(0)]);
-    assert_eq!(one_payee.template.transactions.len(), before, "Core's reserve is enough for one payee");
+    assert_eq!(one_payee.template.transactions.len(), before, "Bitcoin Core's reserved weight is enough for one payee");
     checked_block(&one_payee);
 
     let job = job(full.clone(), &many_p2tr(48));
-    assert!(job.template.transactions.len() < before, "this test is about trimming");
+    assert!(job.template.transactions.len() < before, "the template is trimmed");
     assert_eq!(job.template.transactions[..], full.transactions[..job.template.transactions.len()]);
     assert!(job.coinbase.len_bytes() <= 2_250, "{} bytes", job.coinbase.len_bytes());
     let weight = checked_block(&job).weight().to_wu();
@@ -72,7 +72,7 @@ fn a_full_template_and_48_taproot_payouts_still_make_a_valid_block() {
 }
 
 #[test]
-fn weight_is_accounted_to_the_unit() {
+fn weight_is_exact_to_the_unit() {
     for (transactions, payees) in [(0, 1), (1, 1), (5, 48), (251, 3), (252, 3), (253, 48)] {
         let mut whole = template(200, (0..transactions).map(|n| tx(n, 10, 9, 5)).collect());
         let weight = checked_block(&job(whole.clone(), &many_p2tr(payees))).weight().to_wu();
@@ -91,7 +91,7 @@ fn weight_is_accounted_to_the_unit() {
 }
 
 #[test]
-fn signature_operations_of_p2pkh_payouts_are_counted_as_bitcoin_counts_them() {
+fn sigops_of_p2pkh_payouts_are_counted_as_in_bitcoin() {
     let scripts: Vec<_> = (0..24).map(p2pkh).chain((0..24).map(p2tr)).collect();
     let mut transactions: Vec<_> = (0..3).map(|n| tx(n, 10, 0, 5)).collect();
     transactions.iter_mut().for_each(|tx| tx.sigops_cost = 100);
@@ -107,14 +107,14 @@ fn signature_operations_of_p2pkh_payouts_are_counted_as_bitcoin_counts_them() {
 }
 
 #[test]
-fn payouts_that_grow_whenever_transactions_go_still_fit() {
+fn payouts_that_grow_as_transactions_are_dropped_still_fit() {
     let mut whole = template(200, (0..400).map(|n| tx(n, 10, 0, 1)).collect());
     whole.weight_limit = 400 * whole.transactions[0].weight;
     let most = Sats(whole.coinbase_value.0);
     let calls = RefCell::new(Vec::new());
     let job = make_job(JobId(1), &chain(), &Arc::new(whole), &next_share(), NOW, |value| {
         calls.borrow_mut().push(value);
-        // One payee more for each satoshi that is missing: every round leaves out more.
+        // One more payee for each missing satoshi, so every round drops more transactions.
         let payees = (1 + most.0 - value.0).min(48);
         split(value, &many_p2tr(payees as u8))
     })
@@ -124,7 +124,7 @@ fn payouts_that_grow_whenever_transactions_go_still_fit() {
 }
 
 #[test]
-fn payouts_that_never_settle_get_the_room_of_the_largest_coinbase() {
+fn payouts_that_never_settle_get_room_for_the_largest_coinbase() {
     let mut whole = template(200, (0..400).map(|n| tx(n, 10, 0, 1)).collect());
     whole.weight_limit = 400 * whole.transactions[0].weight;
     let whole = Arc::new(whole);
@@ -137,11 +137,11 @@ fn payouts_that_never_settle_get_the_room_of_the_largest_coinbase() {
     assert_eq!(*calls.borrow() as usize, TRIM_ROUNDS_MAX + 1);
     assert_eq!(job.payouts.len(), 40);
     let spare = job.template.weight_limit - checked_block(&job).weight().to_wu();
-    assert!(spare >= 8 * 43 * 4, "room for 48 outputs was kept, {spare} weight units are left");
+    assert!(spare >= 8 * 43 * 4, "room for 48 outputs is reserved, {spare} weight units are left");
 }
 
 #[test]
-fn facts_become_the_share() {
+fn facts_are_copied_to_the_share() {
     let facts = next_share();
     let job = job(template(77, vec![tx(1, 2, 3, 4)]), &[p2tr(1), p2tr(2)]);
     let own = facts.share_bits.target().unwrap().work().unwrap();
@@ -173,38 +173,38 @@ fn times(network: Network, template: Template, facts_min: u32, now: u32) -> (u32
 }
 
 #[test]
-fn the_time_is_now_but_never_before_what_both_chains_allow() {
+fn header_time_is_now_but_not_before_the_earliest_allowed() {
     let at = |min_time| Template { min_time: UnixTime(min_time), cur_time: UnixTime(150), ..template(1, vec![]) };
     assert_eq!(times(Network::Mainnet, at(100), 120, 200), (120, 200));
     assert_eq!(times(Network::Mainnet, at(130), 120, 200), (130, 200));
     assert_eq!(times(Network::Regtest, at(100), 300, 200), (300, 300));
-    // Where 20 minutes without a block change the target, the template's time is the earliest.
+    // On testnets, where 20 minutes without a block change the target, the template's time is the earliest.
     assert_eq!(times(Network::Testnet4, at(100), 120, 140), (150, 150));
     assert_eq!(times(Network::Testnet3, at(100), 160, 140), (160, 160));
 }
 
-/// The header time that miners are told.
-fn time_told(job: &Job) -> u32 {
+/// The header time in the job's `mining.notify`.
+fn notified_time(job: &Job) -> u32 {
     let line = job.notify_line(false);
     let text = line.rsplit('"').nth(1).unwrap();
     u32::from_str_radix(text, 16).unwrap()
 }
 
 #[test]
-fn a_latest_time_bounds_the_time_miners_start_from() {
+fn a_latest_time_bounds_the_notified_time() {
     let job = job(template(9, vec![tx(1, 2, 3, 4)]), &[p2tr(1)]);
-    assert_eq!((job.max_time, time_told(&job)), (UnixTime(u32::MAX), job.time.0));
+    assert_eq!((job.max_time, notified_time(&job)), (UnixTime(u32::MAX), job.time.0));
     let later = job.clone().until(job.time.plus(5)).unwrap();
-    assert_eq!((later.time, later.max_time, time_told(&later)), (job.time, job.time.plus(5), job.time.0));
+    assert_eq!((later.time, later.max_time, notified_time(&later)), (job.time, job.time.plus(5), job.time.0));
     let earlier = job.clone().until(job.min_time).unwrap();
     assert_eq!((earlier.time, earlier.max_time), (job.min_time, job.min_time));
-    assert_eq!(time_told(&earlier), job.min_time.0);
+    assert_eq!(notified_time(&earlier), job.min_time.0);
     let none = job.clone().until(job.min_time.minus(1)).unwrap_err();
     assert_eq!(none, JobError::NoTime { min: job.min_time, max: job.min_time.minus(1) });
 }
 
 #[test]
-fn what_cannot_be_a_job_is_an_error() {
+fn each_reason_for_no_job_is_an_error() {
     let whole = Arc::new(template(1, vec![tx(1, 2, 3, 400)]));
     let make = |template: &Arc<Template>, facts: NextShare, payouts: Vec<Payout>| {
         make_job(JobId(1), &chain(), template, &facts, NOW, move |_| payouts.clone()).unwrap_err()
@@ -233,7 +233,7 @@ fn what_cannot_be_a_job_is_an_error() {
 }
 
 #[test]
-fn a_coinbase_worth_nothing_pays_nobody() {
+fn a_coinbase_of_value_zero_has_no_payouts() {
     let worthless = Arc::new(Template { coinbase_value: Sats(0), ..template(3, vec![]) });
     let job = make_job(JobId(1), &chain(), &worthless, &next_share(), NOW, |_| Vec::new()).unwrap();
     assert!(job.payouts.is_empty());

@@ -174,7 +174,7 @@ impl fmt::Display for Report {
                 "sharechain reorganised to a heavier chain: old tip {old}, new tip {new}, {depth} shares left behind"
             ),
             Self::NewTip(id) => write!(f, "new tip: share {id}"),
-            Self::ShareVerdict { id, source, verdict } => write!(f, "share {id} from {source:?}: {verdict:?}"),
+            Self::ShareVerdict { id, source, verdict } => write!(f, "share {id} from {source}: {verdict:?}"),
             Self::OwnShareRejected { id, rule, why } => {
                 write!(f, "own share rejected: {id} breaks rule {}: {why}", *rule as u8)
             }

@@ -34,6 +34,7 @@ mod verify;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
 use std::sync::Arc;
 
 use bitcoin::BlockHash;
@@ -79,6 +80,16 @@ impl Source {
         match self {
             Self::Local => None,
             Self::Gossip(peer) | Self::Fetch(peer) => Some(peer),
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local => f.write_str("own miner"),
+            Self::Gossip(peer) => write!(f, "peer {peer} by gossip"),
+            Self::Fetch(peer) => write!(f, "peer {peer} by request"),
         }
     }
 }

@@ -7,22 +7,18 @@ use jiff::Timestamp;
 /// One line about a share, or about the network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A peer passed on this share.
-    Gossip(String),
-    /// This share, found by a miner of this node, is checked and in the sharechain.
+    /// This share, found by a miner of this node, is verified and in the sharechain.
     AcceptedLocal(String),
-    /// This share, which came from a peer, is checked and in the sharechain.
-    AcceptedFromPeer(String),
+    /// This share, which a peer relayed, is verified and in the sharechain.
+    AcceptedByGossip(String),
+    /// This share, which a peer gave on request, is verified and in the sharechain.
+    AcceptedByRequest(String),
     /// This share is the tip.
     Tip(String),
-    /// So many shares came in answer to a question.
-    Fetched(usize),
-    /// The node has what the others have.
-    Level,
-    /// It is connected with a first other node.
+    /// The node has what its peers have.
+    Synced,
+    /// The node is connected to its first peer.
     Connected,
-    /// It is connected with no other node any more.
-    Lonely,
 }
 
 /// An event and when it was logged.
@@ -54,30 +50,23 @@ fn entry(line: &str) -> Option<Entry> {
 }
 
 fn of_chain(text: &str) -> Option<Event> {
-    if text == "level with the other nodes" {
-        return Some(Event::Level);
+    if text.starts_with("synced with ") {
+        return Some(Event::Synced);
     }
-    if let Some(rest) = text.strip_prefix("peer ") {
-        return rest.split_once(" passed on share ").map(|(_, id)| Event::Gossip(id.to_owned()));
+    if let Some(id) = text.strip_prefix("new tip: share ") {
+        return Some(Event::Tip(id.to_owned()));
     }
-    if let Some((count, _)) = text.split_once(" shares fetched from ") {
-        return count.parse().ok().map(Event::Fetched);
-    }
-    let (id, rest) = text.strip_prefix("share ")?.split_once(' ')?;
+    let (id, source) = text.strip_prefix("share ")?.strip_suffix(": Accepted")?.split_once(" from ")?;
     let id = id.to_owned();
-    match rest {
-        "is the tip" => Some(Event::Tip(id)),
-        "from Local: Accepted" => Some(Event::AcceptedLocal(id)),
-        rest if rest.starts_with("from Peer(") && rest.ends_with(": Accepted") => Some(Event::AcceptedFromPeer(id)),
-        _ => None,
-    }
+    Some(match source {
+        "own miner" => Event::AcceptedLocal(id),
+        source if source.ends_with(" by gossip") => Event::AcceptedByGossip(id),
+        _ => Event::AcceptedByRequest(id),
+    })
 }
 
 fn of_p2p(text: &str) -> Option<Event> {
-    if text.starts_with("connected to the network:") {
-        return Some(Event::Connected);
-    }
-    (text == "no longer connected to any node").then_some(Event::Lonely)
+    text.starts_with("connected to the network:").then_some(Event::Connected)
 }
 
 /// One share's way to one node.
@@ -85,7 +74,7 @@ fn of_p2p(text: &str) -> Option<Event> {
 pub struct Arrival {
     /// When the node had checked it and put it in its sharechain; none: never.
     pub accepted_us: Option<i64>,
-    /// Whether a peer had passed it on before that; otherwise it was fetched.
+    /// Whether a peer relayed it; otherwise it was requested.
     pub by_gossip: bool,
     /// Whether it was the node's tip at some time.
     pub was_tip: bool,
@@ -110,17 +99,23 @@ pub fn journeys(logs: &[String]) -> Vec<Journey> {
     let mut arrivals: BTreeMap<String, Vec<Arrival>> = BTreeMap::new();
     for (node, log) in logs.iter().enumerate() {
         for Entry { at_us, event } in entries(log) {
-            let (Event::Gossip(id) | Event::AcceptedLocal(id) | Event::AcceptedFromPeer(id) | Event::Tip(id)) = &event
+            let (Event::AcceptedLocal(id)
+            | Event::AcceptedByGossip(id)
+            | Event::AcceptedByRequest(id)
+            | Event::Tip(id)) = &event
             else {
                 continue;
             };
             let of_share = arrivals.entry(id.clone()).or_insert_with(|| vec![Arrival::default(); logs.len()]);
             let arrival = &mut of_share[node];
             match event {
-                Event::Gossip(_) => arrival.by_gossip |= arrival.accepted_us.is_none(),
                 Event::Tip(_) => arrival.was_tip = true,
                 Event::AcceptedLocal(id) => {
                     found.insert(id, (node, at_us));
+                    arrival.accepted_us.get_or_insert(at_us);
+                }
+                Event::AcceptedByGossip(_) => {
+                    arrival.by_gossip = true;
                     arrival.accepted_us.get_or_insert(at_us);
                 }
                 _ => {
@@ -146,21 +141,18 @@ mod tests {
 
     const FINDER: &str = "\
 2026-01-02T03:04:05.000100Z INFO  p2p connected to the network: 12D3 at /ip4/127.0.0.1/tcp/1
-2026-01-02T03:04:05.000200Z DEBUG chain share aa from Local: Accepted
-2026-01-02T03:04:05.000201Z DEBUG chain share aa is the tip
-2026-01-02T03:04:06.000000Z DEBUG chain share bb from Local: Accepted
-2026-01-02T03:04:07.000000Z DEBUG stratum share cc is the tip
+2026-01-02T03:04:05.000200Z DEBUG chain share aa from own miner: Accepted
+2026-01-02T03:04:05.000201Z DEBUG chain new tip: share aa
+2026-01-02T03:04:06.000000Z DEBUG chain share bb from own miner: Accepted
+2026-01-02T03:04:07.000000Z DEBUG stratum new tip: share cc
 ";
     const OTHER: &str = "\
-2026-01-02T03:04:05.000300Z DEBUG chain peer 7 passed on share aa
-2026-01-02T03:04:05.000400Z DEBUG chain share aa from Peer(7): Accepted
-2026-01-02T03:04:05.000401Z DEBUG chain share aa is the tip
-2026-01-02T03:04:05.000402Z DEBUG chain share aa from Peer(8): Known
-2026-01-02T03:04:09.000000Z DEBUG chain 12 shares fetched from Peer(7)
-2026-01-02T03:04:09.000001Z DEBUG chain share bb from Peer(7): Accepted
-2026-01-02T03:04:09.000002Z DEBUG chain peer 8 passed on share bb
-2026-01-02T03:04:09.000003Z INFO  chain level with the other nodes
-2026-01-02T03:04:09.000004Z INFO  p2p no longer connected to any node
+2026-01-02T03:04:05.000400Z DEBUG chain share aa from peer 7 by gossip: Accepted
+2026-01-02T03:04:05.000401Z DEBUG chain new tip: share aa
+2026-01-02T03:04:05.000402Z DEBUG chain share aa from peer 8 by gossip: Known
+2026-01-02T03:04:09.000001Z DEBUG chain share bb from peer 7 by request: Accepted
+2026-01-02T03:04:09.000002Z DEBUG chain share bb from peer 8 by gossip: Known
+2026-01-02T03:04:09.000003Z INFO  chain synced with 2 peers at share height 1
 ";
 
     #[test]
@@ -173,15 +165,13 @@ mod tests {
         assert_eq!(came_after_us, Some(200));
         assert!(first.arrivals[1].by_gossip && first.arrivals[1].was_tip);
         let second = &journeys[1];
-        assert!(!second.arrivals[1].by_gossip, "it was fetched before anybody passed it on");
+        assert!(!second.arrivals[1].by_gossip, "it was requested before a peer relayed it");
         assert_eq!(second.arrivals[1].accepted_us.map(|at_us| at_us - second.found_us), Some(3_000_001));
     }
 
     #[test]
     fn other_lines_count_for_what_they_say() {
-        let events: Vec<Event> = entries(OTHER).into_iter().map(|entry| entry.event).collect();
-        assert!(events.contains(&Event::Fetched(12)));
-        assert!(events.contains(&Event::Level) && events.contains(&Event::Lonely));
+        assert!(entries(OTHER).iter().any(|entry| entry.event == Event::Synced));
         assert_eq!(entries(FINDER)[0].event, Event::Connected);
         assert_eq!(entries(FINDER).len(), 4, "another thread's line is none of these");
         assert!(entries("nonsense\n\n2026 x y").is_empty());

@@ -10,8 +10,8 @@
 //! | [`payees`] | addresses to be paid at |
 //! | [`audit`] | blocks and exported shares, against the independent model of the rules |
 //!
-//! The tests are in `tests/`, one file a subject. They take the `p2pool` that cargo built last for the same
-//! profile: `cargo build --workspace --bins` makes it, and `contrib/test.sh` does so first.
+//! The tests are in `tests/`, one file per subject. They run the `p2pool` of the same profile, which they have cargo build
+//! first.
 #![allow(clippy::panic, reason = "a test's helper fails by panicking, with a message")]
 
 pub mod audit;

@@ -2,8 +2,9 @@
 
 use std::fs::File;
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use p2pool_miner::session::Session;
@@ -282,14 +283,31 @@ pub fn run_to_end(words: &[&str]) -> Output {
     output.unwrap_or_else(|error| panic!("{}: {error}", exe().display()))
 }
 
-/// The `p2pool` that cargo built beside this test.
+/// The `p2pool` of this tree, in this test's profile: cargo is asked to build it first, so that no test runs a stale one.
 pub fn exe() -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
     if let Some(path) = std::env::var_os(EXE_VARIABLE) {
         return path.into();
     }
+    BUILT.get_or_init(build).clone()
+}
+
+fn build() -> PathBuf {
     let test = std::env::current_exe().unwrap_or_else(|error| panic!("this test has no path: {error}"));
-    // target/<profile>/deps/<test>
-    // Or target/<profile>/<program>
-    let path = test.ancestors().skip(1).take(2).map(|folder| folder.join("p2pool")).find(|path| path.exists());
-    path.unwrap_or_else(|| panic!("no p2pool near {}: run `cargo build --workspace --bins` first", test.display()))
+    // target/<profile>/deps/<test>, or target/<profile>/<program>
+    let is_profile = |folder: &&Path| folder.join(".fingerprint").is_dir();
+    let folder = test.ancestors().find(is_profile);
+    let folder = folder.unwrap_or_else(|| panic!("{} is in no target folder of cargo", test.display()));
+    let profile = match folder.file_name().and_then(|name| name.to_str()) {
+        Some("debug") => "dev",
+        Some(profile) => profile,
+        None => panic!("{} is no profile's folder", folder.display()),
+    };
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["build", "--locked", "--quiet", "--package", "p2pool", "--profile", profile]);
+    command.arg("--target-dir").arg(folder.parent().unwrap_or(folder));
+    let built = command.current_dir(env!("CARGO_MANIFEST_DIR")).status();
+    assert!(built.is_ok_and(|status| status.success()), "{command:?} failed");
+    folder.join("p2pool")
 }

@@ -45,7 +45,7 @@ fn a_late_joiner_gets_the_chain_and_only_then_work() {
     // Its miner is there before it knows anything, and takes the first work there is.
     let mut hand = Hand::at(&late);
     let job = hand.session().wait_job(SOON, |_| true).unwrap();
-    assert!(late.log().contains("level with the other nodes"), "work came before the chain");
+    assert!(late.log().contains("synced with"), "work came before the chain");
     let share = hand.solve(&job);
     wait_tip(&[&first, &late], &share);
     assert_eq!((share_count(&first), share_count(&late)), (SHARES + 1, SHARES + 1));

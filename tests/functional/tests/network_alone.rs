@@ -13,8 +13,8 @@ use crate::network_clock::with_clock;
 
 /// From its start until a node mines alone (README: "for a minute").
 const ALONE_AFTER: Duration = Duration::from_secs(60);
-const ALONE: &str = "mining alone";
-const SET: &str = "the system's clock was set by ";
+const ALONE: &str = "mining solo";
+const SET: &str = "system clock was set by ";
 
 /// With a clock that is as far from the true one as this file says, as on a machine whose clock is set.
 fn with_clock_of(file: &Path, options: pool::Options) -> pool::Options {
@@ -41,7 +41,7 @@ fn a_node_that_finds_nobody_mines_alone_after_a_minute_however_its_clock_is_set_
     let plain = start(&bitcoind, looking(2), &[]);
     let set: Vec<_> = files.iter().map(|(_, file)| start(&bitcoind, with_clock_of(file, looking(3)), &[])).collect();
     for ((to, file), node) in files.iter().zip(&set) {
-        node.wait_log("looking for other nodes", SOON);
+        node.wait_log("no peer yet: work withheld", SOON);
         // At one stroke: a file that is just being written says nothing.
         fs::write(folder.path().join("next"), to).unwrap();
         fs::rename(folder.path().join("next"), file).unwrap();

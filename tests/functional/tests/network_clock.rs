@@ -9,7 +9,7 @@ use p2pool_test_functional::pool;
 use crate::network::options;
 
 /// What a node says whose clock differs from the others'.
-const COMPLAINT: &str = "this machine's clock is off";
+const COMPLAINT: &str = "system clock is off";
 
 /// Debian's package libfaketime, wherever its architecture's folder is.
 fn libfaketime() -> PathBuf {
@@ -41,7 +41,7 @@ fn a_node_whose_clock_is_wrong_is_told_and_the_others_are_not() {
     let mut hand = Hand::at(&first);
     hand.mine(&first);
     for node in [&first, &second, &third] {
-        node.wait_log("level with the other nodes", SOON);
+        node.wait_log("synced with", SOON);
     }
 
     let late = start(&bitcoind, slow(options(3)), &[&first]);

@@ -245,7 +245,7 @@ fn run(bench: &mut Bench, case: &Case) {
         attacker.stranger.subscribe();
         attacker.gossip(&share);
         let line = format!("share {} from", share.id());
-        bench.await_log(&mut attacker, &[&line, "Held"]);
+        bench.await_log(&mut attacker, &[&line, "Deferred"]);
         share
     });
     match guilty {

@@ -247,7 +247,7 @@ const CASES: &[Case] = {
         Case(
             "timestamps ahead",
             |bench, tip| bench.forge.edited(&tip, |share| share.header.time += 3_600),
-            Put("Held"),
+            Put("Deferred"),
         ),
         Case(
             "floods of zero-parent shares: a second genesis",
@@ -313,7 +313,7 @@ fn copies_of_a_share_sent_ahead_do_not_keep_it_out() {
     let second_genesis = copy(|share| share.info.parent = ShareId::ZERO);
     let mut attacker = bench.attacker();
     let line = format!("share {} from", share.id());
-    for (copy, verdict) in [(&refused, "Rejected"), (&held, "Held"), (&second_genesis, "Unverified")] {
+    for (copy, verdict) in [(&refused, "Rejected"), (&held, "Deferred"), (&second_genesis, "Unverified")] {
         attacker.gossip(copy);
         bench.await_log(&mut attacker, &[&line, verdict]);
     }

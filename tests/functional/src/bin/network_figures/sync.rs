@@ -48,14 +48,14 @@ pub fn measure(plan: &Plan) {
         let entries = entries(&fresh.log());
         entries.iter().find(|entry| entry.event == *wanted).map(|entry| entry.at_us)
     };
-    let level_us = wait_for("the fresh node to have the chain", PATIENCE, || when(&Event::Level));
-    let connected_us = when(&Event::Connected).unwrap_or(level_us);
+    let synced_us = wait_for("the fresh node to have the chain", PATIENCE, || when(&Event::Synced));
+    let connected_us = when(&Event::Connected).unwrap_or(synced_us);
     wait_until("all shares to be seen", SOON, || share_count(&fresh) == u64::from(plan.shares));
     let seen_s = started.elapsed().as_secs_f64();
     // Its metrics are made anew every two seconds.
     std::thread::sleep(Duration::from_secs(3));
     let bytes_in = fresh.metric("p2pool_p2p_bytes_total{direction=\"in\"}").unwrap_or_default();
-    let seconds = (level_us - connected_us) as f64 / 1e6;
+    let seconds = (synced_us - connected_us) as f64 / 1e6;
     println!(
         "{} shares from one peer in {seconds:.2} s, from its connection to being level: {:.0} a second, {:.0} bytes each",
         plan.shares,

@@ -16,6 +16,7 @@
 //! | [`sync`] | what to ask of which node to be level with all |
 //! | [`wire`] | what nodes send each other, as types with limits, and its CBOR |
 //! | [`peer`] | peers and the requests between them |
+//! | [`netgroup`] | groups of IP addresses that limits apply to |
 //! | [`node`] | the node as one state machine |
 //! | [`metrics`] | counters, gauges and histograms for Prometheus |
 //! | [`status`] | the published snapshots |
@@ -29,6 +30,7 @@ extern crate self as p2pool_core;
 pub mod bytes;
 pub mod config;
 pub mod metrics;
+pub mod netgroup;
 pub mod node;
 pub mod params;
 pub mod payouts;

@@ -3,14 +3,13 @@
 use std::collections::HashMap;
 use std::fmt::{self, Write as _};
 use std::hash::Hash;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use libp2p::PeerId;
+use p2pool_core::netgroup::{is_own_network, subscriber};
 use p2pool_core::units::UnixTime;
 use p2pool_core::wire::{Offence, BAN_POINTS};
-
-use crate::prefix;
 
 /// A ban ends after a day, as bitcoind's do: addresses change hands, and software gets mended.
 pub const BAN_S: u32 = 24 * 3_600;
@@ -36,16 +35,7 @@ pub enum Party {
 impl Party {
     /// The party behind a public address.
     pub fn at(address: IpAddr) -> Option<Self> {
-        if prefix::is_own_network(address) {
-            return None;
-        }
-        Some(Self::Address(match address {
-            IpAddr::V4(_) => address,
-            IpAddr::V6(v6) => {
-                let [a, b, c, d, ..] = v6.segments();
-                IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-            }
-        }))
+        (!is_own_network(address)).then(|| Self::Address(subscriber(address)))
     }
 }
 

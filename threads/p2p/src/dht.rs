@@ -13,7 +13,7 @@ use libp2p::swarm::{
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 use std::time::Duration;
 
-use crate::prefix::{ip_of, is_credible, is_plain};
+use crate::address::{ip_of, is_plain, may_advertise};
 
 /// The DHT looks for nodes near ourselves, and so fills its table, this often.
 const REFRESH: Duration = Duration::from_secs(60);
@@ -81,7 +81,7 @@ impl Dht {
     /// Whether to dial where the DHT says that a node is. Who said so is not known by then: any of those we are connected
     /// with, so one of them at least must be somebody who may.
     fn is_worth_dialling(&self, address: &Multiaddr) -> bool {
-        is_plain(address) && self.connected.iter().any(|(_, from)| is_credible(address, Some(*from)))
+        is_plain(address) && self.connected.iter().any(|(_, from)| may_advertise(Some(*from), address))
     }
 }
 

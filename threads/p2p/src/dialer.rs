@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
+use p2pool_core::netgroup::is_own_network;
 use p2pool_core::units::UnixTime;
 
-use crate::prefix::{ip_of, is_own_network};
+use crate::address::{ip_of, split_peer_id};
 
 /// Connections of our own making that we want at least: whoever dials us must not be all we know. Eight as bitcoind.
 pub const OUTBOUND_AIM: usize = 8;
@@ -105,14 +105,6 @@ pub struct Dialer {
     our_id: PeerId,
     candidates: HashMap<PeerId, Candidate>,
     changed: bool,
-}
-
-/// Splits an address that ends in a peer's id.
-pub fn split_peer(mut address: Multiaddr) -> Option<(PeerId, Multiaddr)> {
-    match address.pop()? {
-        Protocol::P2p(peer) if !address.is_empty() => Some((peer, address)),
-        _ => None,
-    }
 }
 
 impl Dialer {
@@ -349,7 +341,7 @@ impl Dialer {
 
 fn parse_line(line: &str) -> Option<(UnixTime, PeerId, Multiaddr)> {
     let (seen, address) = line.split_once(' ')?;
-    let (peer, address) = split_peer(address.parse().ok()?)?;
+    let (peer, address) = split_peer_id(address.parse().ok()?)?;
     Some((UnixTime(seen.parse().ok()?), peer, address))
 }
 

@@ -14,11 +14,12 @@ use libp2p::swarm::{
     ToSwarm,
 };
 use libp2p::{Multiaddr, PeerId};
+use p2pool_core::netgroup::Netgroup;
 use p2pool_core::units::UnixTime;
 use thiserror::Error;
 
+use crate::address::ip_of;
 use crate::bans::{Bans, Party};
-use crate::prefix::{ip_of, Prefix};
 use crate::rate::{Allowance, Rate};
 
 /// Connections with one neighbourhood (IPv4 /24, IPv6 /48), whoever dialled. A farm's few nodes behind one address
@@ -54,9 +55,9 @@ pub struct Doorkeeper {
     pub bans: Bans,
     clock: Clock,
     /// Connections, those under way included, that count against a neighbourhood.
-    counted: HashMap<ConnectionId, Prefix>,
-    per_prefix: HashMap<Prefix, usize>,
-    arrivals: HashMap<Prefix, Allowance>,
+    counted: HashMap<ConnectionId, Netgroup>,
+    per_prefix: HashMap<Netgroup, usize>,
+    arrivals: HashMap<Netgroup, Allowance>,
 }
 
 impl Doorkeeper {
@@ -83,7 +84,7 @@ impl Doorkeeper {
         if self.bans.is_banned_at(address, (self.clock)()) {
             return Err(ConnectionDenied::new(Refused::Banned));
         }
-        let Some(prefix) = Prefix::of(address) else { return Ok(()) };
+        let Some(prefix) = Netgroup::of(address) else { return Ok(()) };
         let count = self.per_prefix.entry(prefix).or_default();
         if *count >= CONNECTIONS_PER_PREFIX_MAX {
             return Err(ConnectionDenied::new(Refused::Crowded));
@@ -95,7 +96,7 @@ impl Doorkeeper {
 
     /// Whether a neighbourhood may make one more connection.
     fn may_arrive(&mut self, address: Option<IpAddr>, now: Instant) -> Result<(), ConnectionDenied> {
-        let Some(prefix) = address.and_then(Prefix::of) else { return Ok(()) };
+        let Some(prefix) = address.and_then(Netgroup::of) else { return Ok(()) };
         if self.arrivals.len() >= REMEMBERED_MAX {
             self.arrivals.retain(|_, allowance| !allowance.is_full(now));
         }

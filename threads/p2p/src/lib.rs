@@ -15,6 +15,7 @@
 //! Every name on the wire holds the chain's id, and so does the Noise handshake: nodes of different chains do not even
 //! get to speak. The folder of the chain holds `identity` (who we are), `peers` (whom we knew) and `bans`.
 
+mod address;
 mod bans;
 mod behaviour;
 mod codec;
@@ -30,7 +31,7 @@ mod neighbours;
 mod node;
 mod outbox;
 mod peers;
-mod prefix;
+
 mod rate;
 mod saved;
 mod thread;

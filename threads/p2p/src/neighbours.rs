@@ -5,8 +5,9 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::time::Instant;
 
+use p2pool_core::netgroup::Netgroup;
+
 use crate::peers::{Acts, Allowances};
-use crate::prefix::Prefix;
 
 /// A neighbourhood may do as much as this many peers: half of those that may be connected from it.
 const PEERS_WORTH: u32 = 4;
@@ -16,7 +17,7 @@ const REMEMBERED_MAX: usize = 1_024;
 /// The allowances of neighbourhoods.
 #[derive(Debug, Default)]
 pub struct Neighbours {
-    allowances: HashMap<Prefix, Allowances>,
+    allowances: HashMap<Netgroup, Allowances>,
     /// Seeded by the system: nobody can choose an address whose neighbourhood has another's number.
     hasher: RandomState,
 }
@@ -24,14 +25,14 @@ pub struct Neighbours {
 impl Neighbours {
     /// A number of 24 bits by which the chain thread knows a neighbourhood; zero for our own network.
     pub fn number(&self, ip: Option<IpAddr>) -> u32 {
-        let Some(prefix) = ip.and_then(Prefix::of) else { return 0 };
+        let Some(prefix) = ip.and_then(Netgroup::of) else { return 0 };
         // Two with one number share a part of the shelves: no harm.
         (self.hasher.hash_one(prefix) >> 40).max(1) as u32
     }
 
     /// Takes one of what a neighbourhood may do; false if there is none left. Our own network may do as it likes.
     pub fn take(&mut self, ip: Option<IpAddr>, act: Acts, now: Instant) -> bool {
-        let Some(prefix) = ip.and_then(Prefix::of) else { return true };
+        let Some(prefix) = ip.and_then(Netgroup::of) else { return true };
         if !self.allowances.contains_key(&prefix) && self.allowances.len() >= REMEMBERED_MAX {
             self.allowances.retain(|_, allowances| !allowances.are_full(now));
         }
@@ -40,7 +41,7 @@ impl Neighbours {
 
     /// Gives back one that was taken for something useful.
     pub fn give_back(&mut self, ip: Option<IpAddr>, act: Acts) {
-        if let Some(allowances) = ip.and_then(Prefix::of).and_then(|prefix| self.allowances.get_mut(&prefix)) {
+        if let Some(allowances) = ip.and_then(Netgroup::of).and_then(|prefix| self.allowances.get_mut(&prefix)) {
             allowances.give_back(act);
         }
     }

@@ -10,8 +10,8 @@ use p2pool_core::peer::PeerHandle;
 use p2pool_core::status::{Direction, PeerStatus};
 use p2pool_core::units::UnixTime;
 
+use crate::address::ip_of;
 use crate::neighbours::Neighbours;
-use crate::prefix::ip_of;
 use crate::rate::{Allowance, Rate};
 
 /// Questions a peer may ask: 17,280 shares are some 70 of them (`wire::limits::SHARES_MAX` each), which a node just

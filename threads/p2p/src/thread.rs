@@ -21,9 +21,10 @@ use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
+use crate::address::split_peer_id;
 use crate::bans::Bans;
 use crate::behaviour::{swarm, Behaviour, Setup, PLACES};
-use crate::dialer::{split_peer, Dialer};
+use crate::dialer::Dialer;
 use crate::doorkeeper::{Clock, Doorkeeper};
 use crate::error::P2pError;
 use crate::file;
@@ -231,7 +232,7 @@ fn bootnodes(config: &P2pConfig) -> Result<Vec<(PeerId, Multiaddr)>, P2pError> {
     config
         .bootnodes
         .iter()
-        .map(|text| text.parse().ok().and_then(split_peer).ok_or_else(|| P2pError::Bootnode(text.clone())))
+        .map(|text| text.parse().ok().and_then(split_peer_id).ok_or_else(|| P2pError::Bootnode(text.clone())))
         .collect()
 }
 

@@ -209,12 +209,3 @@ fn we_never_dial_ourselves_nor_the_connected() {
     assert!(dialer.due(now, 0, |peer| *peer == one).is_empty());
     assert_eq!(due(&mut dialer, now, 0), [one]);
 }
-
-#[test]
-fn addresses_are_split_from_their_peer() {
-    let peer = PeerId::random();
-    let whole: Multiaddr = format!("{}/p2p/{peer}", address(1)).parse().unwrap();
-    assert_eq!(split_peer(whole), Some((peer, address(1))));
-    assert_eq!(split_peer(address(1)), None);
-    assert_eq!(split_peer(format!("/p2p/{peer}").parse().unwrap()), None);
-}

@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 
 use libp2p::PeerId;
+use p2pool_core::netgroup::Netgroup;
 use p2pool_core::peer::InboundId;
-
-use crate::prefix::Prefix;
 
 /// Questions of one peer at once, until their answers have left.
 pub const PER_PEER_MAX: usize = 8;
@@ -17,7 +16,7 @@ const IN_ALL_MAX: usize = 64;
 /// The places that questions take while they are under way.
 #[derive(Debug, Default)]
 pub struct Asking {
-    taken: HashMap<InboundId, (PeerId, Option<Prefix>)>,
+    taken: HashMap<InboundId, (PeerId, Option<Netgroup>)>,
     next_token: u64,
 }
 
@@ -31,7 +30,7 @@ impl Asking {
 
     /// A place for a question of a peer; none if the peer, its neighbourhood or all together have theirs. Our own network
     /// is no neighbourhood.
-    pub fn take(&mut self, from: PeerId, prefix: Option<Prefix>) -> Option<InboundId> {
+    pub fn take(&mut self, from: PeerId, prefix: Option<Netgroup>) -> Option<InboundId> {
         let of_peer = self.taken.values().filter(|(peer, _)| *peer == from).count();
         let of_prefix = self.taken.values().filter(|(_, other)| prefix.is_some() && *other == prefix).count();
         if of_peer >= PER_PEER_MAX || of_prefix >= PER_PREFIX_MAX || self.taken.len() >= IN_ALL_MAX {
@@ -52,12 +51,12 @@ impl Asking {
 mod tests {
     use super::*;
 
-    fn prefix(third: u8) -> Option<Prefix> {
-        Prefix::of([8, 8, third, 8].into())
+    fn prefix(third: u8) -> Option<Netgroup> {
+        Netgroup::of([8, 8, third, 8].into())
     }
 
     /// Peers of a neighbourhood ask as much as they may.
-    fn fill(asking: &mut Asking, peers: usize, prefix: Option<Prefix>) -> Vec<InboundId> {
+    fn fill(asking: &mut Asking, peers: usize, prefix: Option<Netgroup>) -> Vec<InboundId> {
         let ids: Vec<PeerId> = (0..peers).map(|_| PeerId::random()).collect();
         ids.into_iter().flat_map(|id| std::iter::from_fn(|| asking.take(id, prefix)).collect::<Vec<_>>()).collect()
     }

@@ -10,9 +10,8 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use super::Node;
+use crate::address::{ip_of, is_plain, may_advertise, split_peer_id, without_peer_id};
 use crate::dht::ADDRESSES_PER_PEER_MAX;
-use crate::dialer::split_peer;
-use crate::prefix::{ip_of, is_credible, is_plain};
 
 /// Addresses of ours that we tell others, beside those we listen on.
 const EXTERNAL_MAX: usize = 4;
@@ -53,8 +52,8 @@ impl Node {
         let addresses: Vec<Multiaddr> = info
             .listen_addrs
             .iter()
-            .filter(|address| is_plain(address) && is_credible(address, ip))
-            .filter_map(|address| match split_peer(address.clone()) {
+            .filter(|address| is_plain(address) && may_advertise(ip, address))
+            .filter_map(|address| match split_peer_id(address.clone()) {
                 // Some add their id, which had better be theirs.
                 Some((claimed, address)) => (claimed == id).then_some(address),
                 None => Some(address.clone()),
@@ -86,9 +85,8 @@ impl Node {
     pub(super) fn on_mdns(&mut self, event: mdns::Event) {
         let mdns::Event::Discovered(found) = event else { return };
         for (peer, address) in found {
-            let address = split_peer(address.clone()).map_or(address, |(_, address)| address);
             if ip_of(&address).is_some() {
-                self.dialer.found_nearby(peer, address, Instant::now());
+                self.dialer.found_nearby(peer, without_peer_id(&address), Instant::now());
             }
         }
     }

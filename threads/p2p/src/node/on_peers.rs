@@ -11,15 +11,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Node;
-use crate::dialer::split_peer;
+use crate::address::without_peer_id;
 use crate::peers::Acts;
 
 impl Node {
     pub(super) fn on_connected(&mut self, id: PeerId, endpoint: &ConnectedPoint, connections: u32) {
         let (time, now) = (self.time(), Instant::now());
-        let address = endpoint.get_remote_address();
         // Addresses that were dialled end in the peer's id.
-        let address = split_peer(address.clone()).map_or_else(|| address.clone(), |(_, address)| address);
+        let address = without_peer_id(endpoint.get_remote_address());
         if endpoint.is_dialer() {
             self.dialer.reached(id, &address, now, time);
         } else {

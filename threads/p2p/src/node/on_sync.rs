@@ -7,6 +7,7 @@ use libp2p::request_response::{
 };
 use libp2p::PeerId;
 use log::debug;
+use p2pool_core::netgroup::Netgroup;
 use p2pool_core::node::Event;
 use p2pool_core::peer::{InboundId, PeerHandle, RequestFailed, RequestId};
 use p2pool_core::wire::{Offence, Request, Response, WireError};
@@ -16,7 +17,6 @@ use super::asking::Asking;
 use super::Node;
 use crate::codec::BadResponse;
 use crate::peers::Acts;
-use crate::prefix::Prefix;
 
 /// Questions of ours to one peer at once; more would only queue behind each other on its line.
 pub const ASKED_PER_PEER_MAX: usize = 8;
@@ -107,7 +107,7 @@ impl Node {
             // Everybody's first question. Its answer takes no memory, and who asks for many is met by the limits above
             // and by those of its connection.
             Request::Status => Some(asking.small()),
-            _ => asking.take(from, peer.ip.and_then(Prefix::of)),
+            _ => asking.take(from, peer.ip.and_then(Netgroup::of)),
         };
         let Some(to) = to else { return self.busy(channel) };
         self.questions.others.insert(id, (from, to));

@@ -10,7 +10,7 @@ use libp2p::swarm::NetworkBehaviour;
 use libp2p::{identify, kad, noise, tcp, yamux, Multiaddr, Swarm, SwarmBuilder};
 
 use super::kit::{params, until, TestNode};
-use crate::dialer::split_peer;
+use crate::address::split_peer_id;
 use crate::names::Names;
 
 #[derive(NetworkBehaviour)]
@@ -51,7 +51,7 @@ fn push_for_ever(node: Multiaddr, stop: &mpsc::Receiver<()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mut swarm = build();
-        let (id, _) = split_peer(node.clone()).unwrap();
+        let (id, _) = split_peer_id(node.clone()).unwrap();
         swarm.dial(node).unwrap();
         let mut tick = tokio::time::interval(Duration::from_millis(10));
         for round in 1.. {

@@ -23,8 +23,8 @@ use p2pool_core::status::PeersStatus;
 use p2pool_core::units::{Bits, BlockHeight, Sats, ShareHeight, UnixTime, Work};
 use tempfile::TempDir;
 
+use crate::address::split_peer_id;
 use crate::behaviour::PLACES;
-use crate::dialer::split_peer;
 use crate::peers::Places;
 use crate::thread::Tuning;
 use crate::{P2p, P2pError};
@@ -143,7 +143,7 @@ impl TestNode {
     }
 
     pub fn id(&self) -> String {
-        split_peer(self.address.clone()).unwrap().0.to_string()
+        split_peer_id(self.address.clone()).unwrap().0.to_string()
     }
 
     pub fn send(&self, message: impl Into<ToNetwork>) {

@@ -17,6 +17,7 @@
 //! | [`wire`] | what nodes send each other, as types with limits, and its CBOR |
 //! | [`peer`] | peers and the requests between them |
 //! | [`netgroup`] | groups of IP addresses that limits apply to |
+//! | [`token_bucket`] | rate limits |
 //! | [`node`] | the node as one state machine |
 //! | [`metrics`] | counters, gauges and histograms for Prometheus |
 //! | [`status`] | the published snapshots |
@@ -40,6 +41,7 @@ pub mod sharechain;
 pub mod status;
 pub mod stratum;
 pub mod sync;
+pub mod token_bucket;
 pub mod units;
 pub mod wire;
 pub mod work;

@@ -1,5 +1,9 @@
 //! Every bound on what a stranger at the miners' port may do.
 
+use std::time::Duration;
+
+use crate::token_bucket::Rate;
+
 /// Bounds and timeouts; tests shorten them, the program uses [`Limits::default`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limits {
@@ -15,10 +19,8 @@ pub struct Limits {
     pub idle_ms_min: u64,
     /// Silence is also allowed for as long as this many shares take on average.
     pub idle_shares: f64,
-    /// Submits a second that are judged as shares.
-    pub submits_per_s: f64,
-    /// Submits at once above that rate.
-    pub submit_burst: f64,
+    /// Submits that are judged as shares.
+    pub submits: Rate,
     /// A client that does not catch up with what waits for it in this time is dropped.
     pub write_stall_ms: u64,
     /// How often timers are looked at.
@@ -44,8 +46,7 @@ impl Default for Limits {
             idle_shares: 20.0,
             // A thousand times the aimed rate: only a miner far too strong for its difficulty gets there,
             // for the moments until its next job.
-            submits_per_s: 100.0,
-            submit_burst: 20.0,
+            submits: Rate { burst: 20, interval: Duration::from_millis(10) },
             // Longer than a Wi-Fi roam; keepalive finds dead peers, this finds stuck ones. Jobs come as often.
             write_stall_ms: 30_000,
             // Every timeout above is late by at most this.
@@ -71,32 +72,6 @@ pub const IDLE_MS_MAX: u64 = 24 * 3_600 * 1_000;
 /// Hash rate assumed of a miner that vardiff cannot help and that has found nothing yet: one CPU's.
 pub const ASSUMED_HASHES_PER_S: f64 = 1e6;
 
-/// Lets an average rate pass, and a burst above it.
-#[derive(Clone, Copy, Debug)]
-pub struct TokenBucket {
-    tokens: f64,
-    filled_ms: u64,
-}
-
-impl TokenBucket {
-    /// A full bucket.
-    pub fn new(burst: f64, now_ms: u64) -> Self {
-        Self { tokens: burst, filled_ms: now_ms }
-    }
-
-    /// Takes a token if there is one.
-    pub fn take(&mut self, per_s: f64, burst: f64, now_ms: u64) -> bool {
-        let passed_s = now_ms.saturating_sub(self.filled_ms) as f64 / 1_000.0;
-        self.filled_ms = now_ms;
-        self.tokens = (self.tokens + passed_s * per_s).min(burst);
-        if self.tokens < 1.0 {
-            return false;
-        }
-        self.tokens -= 1.0;
-        true
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,18 +83,9 @@ mod tests {
         assert_eq!(limits.first_byte_ms, 10_000);
         assert_eq!(limits.authorize_ms, 30_000);
         assert_eq!((limits.idle_ms_min, limits.idle_shares), (5 * 60_000, 20.0));
-        assert_eq!((limits.submits_per_s, limits.submit_burst), (100.0, 20.0));
+        assert_eq!(limits.submits, Rate { burst: 20, interval: Duration::from_secs(1) / 100 });
         assert_eq!(LINE_LEN_MAX, 8_192);
         assert!(limits.tick_ms <= 1_000, "so late a timeout may be");
         assert!(limits.write_stall_ms <= 30_000, "no longer does one that does not read stay");
-    }
-
-    #[test]
-    fn a_bucket_lets_the_burst_and_then_the_rate_pass() {
-        let mut bucket = TokenBucket::new(20.0, 0);
-        let mut passed = |now_ms, tries| (0..tries).filter(|_| bucket.take(100.0, 20.0, now_ms)).count();
-        assert_eq!(passed(0, 50), 20);
-        assert_eq!(passed(100, 50), 10, "a tenth of a second fills ten");
-        assert_eq!(passed(60_000, 50), 20, "never more than the burst");
     }
 }

@@ -8,10 +8,11 @@ mod tests;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::extranonces::Extranonce1;
 use super::label::display_name;
-use super::limits::{TokenBucket, GARBAGE_LINES_MAX, LINE_LEN_MAX};
+use super::limits::{GARBAGE_LINES_MAX, LINE_LEN_MAX};
 use super::line::{LineBuffer, LineTooLong};
 use super::reject::Reject;
 use super::reply;
@@ -21,6 +22,7 @@ use super::shared::{Fanout, SessionEvent, SessionSink, SharedState};
 use super::user_agents::{firmware_of, Firmware};
 use super::Now;
 use crate::status::MinerStatus;
+use crate::token_bucket::TokenBucket;
 use crate::work::NoWork;
 use difficulty::{SessionDifficulty, ShareHistory};
 
@@ -82,7 +84,7 @@ pub struct Session {
     /// Subscribed and authorised: gets jobs.
     is_working: bool,
     difficulty: SessionDifficulty,
-    submits: TokenBucket,
+    submits: TokenBucket<Duration>,
     stats: SessionStats,
     coinbase_too_large: bool,
 }
@@ -102,7 +104,7 @@ impl Session {
             version_mask: 0,
             is_working: false,
             difficulty: SessionDifficulty::new(shared.start_difficulty, opened.uptime_ms),
-            submits: TokenBucket::new(shared.limits.submit_burst, opened.uptime_ms),
+            submits: TokenBucket::new(shared.limits.submits, Duration::from_millis(opened.uptime_ms)),
             stats: SessionStats::new(opened),
             coinbase_too_large: false,
         }

@@ -9,6 +9,7 @@
 //! 5. Answer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Session, Step};
 use crate::share::EXTRANONCE_LEN;
@@ -38,8 +39,7 @@ struct HashedSubmit {
 impl Session {
     /// `mining.submit`. Allocates nothing.
     pub(super) fn submit(&mut self, id: &str, params: &str, step: &mut Step<'_>) {
-        let limits = &step.shared.limits;
-        let in_time = self.submits.take(limits.submits_per_s, limits.submit_burst, step.now.uptime_ms);
+        let in_time = self.submits.take(Duration::from_millis(step.now.uptime_ms));
         match self.check_submit(params, in_time, step) {
             Ok((credit, hash)) => {
                 step.shared.counters.shares_accepted.inc();

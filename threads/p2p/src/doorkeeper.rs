@@ -15,12 +15,12 @@ use libp2p::swarm::{
 };
 use libp2p::{Multiaddr, PeerId};
 use p2pool_core::netgroup::Netgroup;
+use p2pool_core::token_bucket::{Rate, TokenBucket};
 use p2pool_core::units::UnixTime;
 use thiserror::Error;
 
 use crate::address::ip_of;
 use crate::bans::{Bans, Party};
-use crate::rate::{Allowance, Rate};
 
 /// Connections with one neighbourhood (IPv4 /24, IPv6 /48), whoever dialled. A farm's few nodes behind one address
 /// fit; to take a node's hundred places somebody needs thirteen neighbourhoods.
@@ -57,7 +57,7 @@ pub struct Doorkeeper {
     /// Connections, those under way included, that count against a neighbourhood.
     counted: HashMap<ConnectionId, Netgroup>,
     per_prefix: HashMap<Netgroup, usize>,
-    arrivals: HashMap<Netgroup, Allowance>,
+    arrivals: HashMap<Netgroup, TokenBucket<Instant>>,
 }
 
 impl Doorkeeper {
@@ -100,7 +100,7 @@ impl Doorkeeper {
         if self.arrivals.len() >= REMEMBERED_MAX {
             self.arrivals.retain(|_, allowance| !allowance.is_full(now));
         }
-        if !self.arrivals.entry(prefix).or_insert_with(|| Allowance::new(ARRIVALS, now)).take(now) {
+        if !self.arrivals.entry(prefix).or_insert_with(|| TokenBucket::new(ARRIVALS, now)).take(now) {
             return Err(ConnectionDenied::new(Refused::TooOften));
         }
         Ok(())

@@ -32,7 +32,6 @@ mod node;
 mod outbox;
 mod peers;
 
-mod rate;
 mod saved;
 mod thread;
 mod traffic;

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use libp2p::{Multiaddr, PeerId};
 use p2pool_core::peer::PeerHandle;
 use p2pool_core::status::{Direction, PeerStatus};
+use p2pool_core::token_bucket::{Rate, TokenBucket};
 use p2pool_core::units::UnixTime;
 
 use crate::address::ip_of;
 use crate::neighbours::Neighbours;
-use crate::rate::{Allowance, Rate};
 
 /// Questions a peer may ask: 17,280 shares are some 70 of them (`wire::limits::SHARES_MAX` each), which a node just
 /// arrived may ask at once.
@@ -55,26 +55,26 @@ pub enum Acts {
 /// What a peer, or a neighbourhood of several, may do how often.
 #[derive(Debug)]
 pub struct Allowances {
-    requests: Allowance,
-    shares: Allowance,
-    blocks: Allowance,
-    identify: Allowance,
+    requests: TokenBucket<Instant>,
+    shares: TokenBucket<Instant>,
+    blocks: TokenBucket<Instant>,
+    identify: TokenBucket<Instant>,
     /// Being blamed for any of the above.
-    pub blame: Allowance,
+    pub blame: TokenBucket<Instant>,
     /// Being blamed for not reading.
-    pub unread: Allowance,
+    pub unread: TokenBucket<Instant>,
 }
 
 impl Allowances {
     /// What so many peers may do.
     pub fn of(peers: u32, now: Instant) -> Self {
         Self {
-            requests: Allowance::new(REQUESTS.times(peers), now),
-            shares: Allowance::new(SHARES.times(peers), now),
-            blocks: Allowance::new(BLOCKS.times(peers), now),
-            identify: Allowance::new(IDENTIFY.times(peers), now),
-            blame: Allowance::new(BLAME, now),
-            unread: Allowance::new(UNREAD, now),
+            requests: TokenBucket::new(REQUESTS.times(peers), now),
+            shares: TokenBucket::new(SHARES.times(peers), now),
+            blocks: TokenBucket::new(BLOCKS.times(peers), now),
+            identify: TokenBucket::new(IDENTIFY.times(peers), now),
+            blame: TokenBucket::new(BLAME, now),
+            unread: TokenBucket::new(UNREAD, now),
         }
     }
 
@@ -93,7 +93,7 @@ impl Allowances {
         [self.requests, self.shares, self.blocks, self.identify].iter().all(|account| account.is_full(now))
     }
 
-    fn account(&mut self, act: Acts) -> &mut Allowance {
+    fn account(&mut self, act: Acts) -> &mut TokenBucket<Instant> {
         match act {
             Acts::Request => &mut self.requests,
             Acts::Share => &mut self.shares,

@@ -197,7 +197,7 @@ fn a_full_pool_keeps_no_browser_out() {
 
 #[test]
 fn too_many_submits_are_answered() {
-    let node = with_limits(|limits| limits.submits_per_s = 0.001);
+    let node = with_limits(|limits| limits.submits.interval = Duration::from_secs(1_000));
     let job = node.job(JobSpec { share_bits: crate::fixtures::EASIEST, ..BASE });
     let mut client = node.worker();
     let submits: String = (0..30).map(|seed| client.solution(&job, seed)).collect();

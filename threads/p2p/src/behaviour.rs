@@ -14,8 +14,8 @@ use log::warn;
 use p2pool_core::metrics::Metrics;
 
 use crate::codec::SyncCodec;
+use crate::connection_gater::Doorkeeper;
 use crate::dht::Dht;
-use crate::doorkeeper::Doorkeeper;
 use crate::error::P2pError;
 use crate::gossip::Gossip;
 use crate::names::{self, Names};

@@ -116,7 +116,7 @@ impl NetworkBehaviour for Dht {
         role: Endpoint,
     ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
         let mut told = self.inner.handle_pending_outbound_connection(connection, peer, addresses, role)?;
-        // What is in the table has been looked at, see `node::discovery`.
+        // What is in the table has been looked at, see `driver::discovery`.
         let known = peer.map(|peer| self.addresses(&peer)).unwrap_or_default();
         told.retain(|address| known.contains(address) || self.is_worth_dialling(address));
         told.truncate(ADDRESSES_PER_PEER_MAX);

@@ -34,7 +34,7 @@ const MESSAGES_PER_PACKET_MAX: usize = 64;
 /// Beats (of a second) that a message is kept for its verdict, to be passed on then. Most get theirs in milliseconds, those
 /// that wait for a parent or a Bitcoin header in seconds, those ahead of their time (rules, section 5, rule 5) in two
 /// minutes; what takes longer comes to others when they ask what they missed. Bounded by what waits for verdicts, see
-/// `node::on_gossip`.
+/// `driver::on_gossip`.
 pub const VERDICT_BEATS: usize = AHEAD_MAX_S as usize + 10;
 /// The same message is not looked at again within this time, not while it waits.
 const REMEMBERED: Duration = Duration::from_secs(VERDICT_BEATS as u64 + 30);

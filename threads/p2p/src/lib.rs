@@ -19,20 +19,20 @@ mod address;
 mod bans;
 mod behaviour;
 mod codec;
+mod connection_gater;
 mod dht;
 mod dialer;
-mod doorkeeper;
+mod driver;
 mod error;
 mod file;
 mod gossip;
 mod identity;
 mod names;
-mod neighbours;
-mod node;
 mod outbox;
 mod peers;
+mod rate_limits;
 
-mod saved;
+mod state_file;
 mod thread;
 mod traffic;
 

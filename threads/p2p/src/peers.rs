@@ -12,7 +12,7 @@ use p2pool_core::token_bucket::{Rate, TokenBucket};
 use p2pool_core::units::UnixTime;
 
 use crate::address::ip_of;
-use crate::neighbours::Neighbours;
+use crate::rate_limits::Neighbours;
 
 /// Questions a peer may ask: 17,280 shares are some 70 of them (`wire::limits::SHARES_MAX` each), which a node just
 /// arrived may ask at once.

@@ -24,13 +24,13 @@ use tokio::time::MissedTickBehavior;
 use crate::address::split_peer_id;
 use crate::bans::Bans;
 use crate::behaviour::{swarm, Behaviour, Setup, PLACES};
+use crate::connection_gater::{Clock, Doorkeeper};
 use crate::dialer::Dialer;
-use crate::doorkeeper::{Clock, Doorkeeper};
+use crate::driver::{Node, Parts, BANS_FILE, PEERS_FILE};
 use crate::error::P2pError;
 use crate::file;
 use crate::identity;
 use crate::names::Names;
-use crate::node::{Node, Parts, BANS_FILE, PEERS_FILE};
 use crate::outbox::Outbox;
 use crate::peers::Places;
 

@@ -7,10 +7,10 @@ use p2pool_core::node::{Event, NetworkCommand};
 use p2pool_core::wire::limits::{REQUEST_LEN_MAX, SHARE_MESSAGE_LEN_MAX};
 use p2pool_core::wire::{Frame as _, GossipShare, Offence, Response};
 
-use super::kit::{share, until, TestNode};
-use super::stranger::{asking, gossiping, meet, names, Kind, Reply, Stranger};
+use super::scripted_peer::{asking, gossiping, meet, names, Kind, Reply, Stranger};
+use super::support::{share, until, TestNode};
 use crate::bans::BAN_S;
-use crate::node::BANS_FILE;
+use crate::driver::BANS_FILE;
 
 /// Sends each until shown out; the node must be well afterwards.
 fn send_until_shown_out(kind: Kind, garbage: &[Vec<u8>]) {

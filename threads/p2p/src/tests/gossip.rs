@@ -10,8 +10,8 @@ use p2pool_core::peer::GossipVerdict;
 use p2pool_core::units::{Bits, BlockHeight};
 use p2pool_core::wire::{BlockAnnouncement, Frame as _, GossipShare, ShortIds};
 
-use super::kit::{header, share, until, TestNode};
-use super::stranger::{gossiping, meet, names, Stranger};
+use super::scripted_peer::{gossiping, meet, names, Stranger};
+use super::support::{header, share, until, TestNode};
 
 fn bytes(nonce: u32) -> Vec<u8> {
     GossipShare { share: share(nonce) }.encode()

@@ -9,7 +9,7 @@ use libp2p::kad::store::MemoryStore;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::{identify, kad, noise, tcp, yamux, Multiaddr, Swarm, SwarmBuilder};
 
-use super::kit::{params, until, TestNode};
+use super::support::{params, until, TestNode};
 use crate::address::split_peer_id;
 use crate::names::Names;
 

@@ -9,8 +9,8 @@ use p2pool_core::share::ShareId;
 use p2pool_core::units::ShareHeight;
 use p2pool_core::wire::{Frame as _, GossipShare, List, Request, Response};
 
-use super::kit::{share, until, Start, TestNode, PATIENCE};
-use super::stranger::{asking, gossiping, meet, names, Kind, Stranger};
+use super::scripted_peer::{asking, gossiping, meet, names, Kind, Stranger};
+use super::support::{share, until, Start, TestNode, PATIENCE};
 use crate::behaviour::{CONNECTIONS_MAX, INBOUND_MAX, PENDING_MAX, PLACES};
 use crate::peers::Places;
 

@@ -10,9 +10,9 @@ use p2pool_core::status::{Direction, LooksBy};
 use p2pool_core::wire::Offence;
 use p2pool_test_bitcoind::{skip, Port};
 
-use super::kit::{params, until, Start, TestNode};
-use super::stranger::{asking, meet, Kind, Names, Stranger};
-use crate::node::PEERS_FILE;
+use super::scripted_peer::{asking, meet, Kind, Names, Stranger};
+use super::support::{params, until, Start, TestNode};
+use crate::driver::PEERS_FILE;
 use crate::peers::Places;
 
 #[test]
@@ -90,7 +90,7 @@ fn a_restarted_node_comes_back_by_itself_as_the_same_peer() {
     let next = two.into_next(&[]);
     assert_eq!(one.expect_down(), first);
     one.await_without(&id);
-    assert!(super::kit::read(next.dir.path(), PEERS_FILE).contains(&one.id()));
+    assert!(super::support::read(next.dir.path(), PEERS_FILE).contains(&one.id()));
     let two = next.go();
     assert_eq!(two.id(), id);
     one.await_peer(&id);
@@ -175,11 +175,11 @@ fn a_node_stops_soon_whatever_its_inbox() {
     let one = TestNode::start(&[]);
     let mut two = TestNode::start(&[&one.address]);
     two.await_peer(&one.id());
-    while two.sender.send(NetworkCommand::Announce(super::kit::share(1))) != Err(InboxFull) {}
+    while two.sender.send(NetworkCommand::Announce(super::support::share(1))) != Err(InboxFull) {}
     let took = two.stop();
     // Well below what the program's stop may take.
     assert!(took < Duration::from_secs(3), "{took:?}");
-    assert_eq!(two.sender.send(NetworkCommand::Announce(super::kit::share(1))), Err(InboxFull));
+    assert_eq!(two.sender.send(NetworkCommand::Announce(super::support::share(1))), Err(InboxFull));
 }
 
 #[test]

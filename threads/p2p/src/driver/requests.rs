@@ -13,7 +13,7 @@ use p2pool_core::peer::{InboundId, PeerHandle, RequestFailed, RequestId};
 use p2pool_core::wire::{Offence, Request, Response, WireError};
 use std::time::Instant;
 
-use super::asking::Asking;
+use super::request_slots::Asking;
 use super::Node;
 use crate::codec::BadResponse;
 use crate::peers::Acts;

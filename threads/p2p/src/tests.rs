@@ -3,8 +3,8 @@
 mod abuse;
 mod gossip;
 mod identify;
-mod kit;
 mod limits;
 mod network;
-mod questions;
-mod stranger;
+mod requests;
+mod scripted_peer;
+mod support;

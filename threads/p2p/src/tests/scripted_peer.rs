@@ -4,7 +4,7 @@ use libp2p::StreamProtocol;
 pub use p2pool_test_hostile::names::Names;
 pub use p2pool_test_hostile::stranger::{Kind, Reply, Stranger};
 
-use super::kit::{params, TestNode};
+use super::support::{params, TestNode};
 
 pub fn names() -> Names {
     Names::of(&params().chain_id())

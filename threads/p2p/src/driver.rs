@@ -1,10 +1,10 @@
 //! The node's part in the network: what the swarm and the chain thread tell it, and what it does about it.
 
-mod asking;
 mod discovery;
-mod on_gossip;
-mod on_peers;
-mod on_sync;
+mod gossip;
+mod peers;
+mod request_slots;
+mod requests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,17 +21,17 @@ use p2pool_core::status::{LooksBy, PeersStatus};
 use p2pool_core::units::UnixTime;
 
 use crate::behaviour::{Behaviour, BehaviourEvent};
+use crate::connection_gater::Clock;
 use crate::dialer::Dialer;
-use crate::doorkeeper::Clock;
 use crate::names::Names;
 use crate::outbox::Outbox;
 use crate::peers::{Peers, Places};
-use crate::saved::Saved;
+use crate::state_file::Saved;
 
-use on_gossip::Verdicts;
-use on_sync::Questions;
+use gossip::Verdicts;
+use requests::Questions;
 #[cfg(test)]
-pub use on_sync::ASKED_PER_PEER_MAX;
+pub use requests::ASKED_PER_PEER_MAX;
 
 /// Name of the file of bans in the chain's folder.
 pub const BANS_FILE: &str = "bans";

@@ -7,9 +7,9 @@ use p2pool_core::peer::{InboundId, PeerHandle, RequestFailed, RequestId};
 use p2pool_core::wire::limits::TRANSACTION_LEN_MAX;
 use p2pool_core::wire::{Frame as _, List, Request, Response};
 
-use super::kit::{Start, TestNode};
-use super::stranger::{asking, meet, Reply, Stranger};
-use crate::node::ASKED_PER_PEER_MAX;
+use super::scripted_peer::{asking, meet, Reply, Stranger};
+use super::support::{Start, TestNode};
+use crate::driver::ASKED_PER_PEER_MAX;
 
 fn expect_asked(node: &TestNode) -> (PeerHandle, InboundId, Request) {
     node.expect("a question", |message| match message {

@@ -1,4 +1,4 @@
-//! What a peer can do wrong, and what it costs (rules, section 5).
+//! What a peer can do wrong, and the ban score it gets for that (rules, section 5).
 
 use std::fmt;
 
@@ -6,54 +6,66 @@ use super::block::BlockError;
 use super::cbor::WireError;
 use crate::sharechain::Rule;
 
-/// A peer with this many points is banned for a while.
-pub const BAN_POINTS: u32 = 100;
+/// Ban score at which a peer is banned.
+pub const BAN_THRESHOLD: u32 = 100;
 
-/// What a peer did.
+/// Misbehaviour of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Offence {
-    /// It sent a share that breaks this rule. Rules 5 and 6 may be bad luck and cost nothing.
+    /// It sent a share that breaks a rule. Rules 5 and 6 may be bad luck and cost nothing.
     BrokenRule(Rule),
-    /// It offered a chain whose verifiable part is false (rules, section 6, pruned history).
+    /// It offered a chain whose verifiable part is invalid (rules, section 6, pruned history).
     FalseChain,
-    /// It announced a Bitcoin block whose header has not the work of one, or which its parts do not make.
+    /// It announced a Bitcoin block without the required work, or whose parts do not make the block.
     FalseBlock,
-    /// It sent bytes that are no message.
+    /// It sent a malformed message.
     Malformed,
-    /// It sent more bytes than a message has.
+    /// It sent a message longer than its kind may be.
     Oversize,
-    /// It answered what was not asked, or with shares that were not asked for.
+    /// It sent a response, or shares in one, that were not requested.
     Unasked,
-    /// It did not answer in time.
+    /// It did not respond in time.
     Late,
-    /// It left an answer of ours unread until the time was over.
+    /// It did not read a response in time.
     Unread,
-    /// It has not what it said it has.
+    /// It does not have what it advertised.
     Useless,
-    /// It asked too often.
+    /// It exceeded a rate limit.
     TooManyRequests,
-    /// It is on another chain: not worth a connection.
+    /// It is on another chain, so that a connection is of no use.
     OtherChain,
 }
 
 impl Offence {
-    /// Points towards [`BAN_POINTS`].
+    /// Returns the ban score that is added, see [`BAN_THRESHOLD`].
     ///
-    /// What no honest node does whatever its luck bans at the second time, since a share is passed on only by
-    /// nodes that checked it; what slow lines and restarts do as well takes ten or more.
-    pub const fn points(self) -> u32 {
+    /// What an honest node never does bans the second time, because nodes relay only what they have verified. What slow
+    /// lines and restarts cause too bans after ten times or more.
+    pub const fn ban_score(self) -> u32 {
         match self {
-            Self::BrokenRule(rule) => {
-                if rule.proves_fault() {
-                    50
-                } else {
-                    0
-                }
-            }
-            Self::FalseChain | Self::OtherChain => BAN_POINTS,
-            Self::FalseBlock | Self::Malformed | Self::Oversize | Self::Unasked => 50,
+            Self::BrokenRule(rule) if !rule.proves_fault() => 0,
+            Self::FalseChain | Self::OtherChain => BAN_THRESHOLD,
+            Self::BrokenRule(_) | Self::FalseBlock | Self::Malformed | Self::Oversize | Self::Unasked => 50,
             Self::Late | Self::Unread | Self::Useless => 10,
             Self::TooManyRequests => 5,
+        }
+    }
+}
+
+impl fmt::Display for Offence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BrokenRule(rule) => write!(f, "sent a share that breaks rule {}", *rule as u8),
+            Self::FalseChain => f.write_str("offered an invalid chain"),
+            Self::FalseBlock => f.write_str("announced an invalid Bitcoin block"),
+            Self::Malformed => f.write_str("sent a malformed message"),
+            Self::Oversize => f.write_str("sent an oversized message"),
+            Self::Unasked => f.write_str("sent an unrequested response"),
+            Self::Late => f.write_str("did not respond in time"),
+            Self::Unread => f.write_str("did not read responses"),
+            Self::Useless => f.write_str("advertised shares it does not have"),
+            Self::TooManyRequests => f.write_str("exceeded a rate limit"),
+            Self::OtherChain => f.write_str("is on another chain"),
         }
     }
 }
@@ -63,24 +75,6 @@ impl From<&WireError> for Offence {
         match error {
             WireError::Oversize { .. } => Self::Oversize,
             WireError::Malformed(_) | WireError::NotCanonical => Self::Malformed,
-        }
-    }
-}
-
-impl fmt::Display for Offence {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::BrokenRule(rule) => write!(f, "sent a share that breaks rule {}", *rule as u8),
-            Self::FalseChain => f.write_str("offered a false chain"),
-            Self::FalseBlock => f.write_str("announced a false Bitcoin block"),
-            Self::Malformed => f.write_str("sent a malformed message"),
-            Self::Oversize => f.write_str("sent too large a message"),
-            Self::Unasked => f.write_str("answered what was not asked"),
-            Self::Late => f.write_str("did not answer in time"),
-            Self::Unread => f.write_str("leaves answers unread"),
-            Self::Useless => f.write_str("has not what it said it has"),
-            Self::TooManyRequests => f.write_str("asked too often"),
-            Self::OtherChain => f.write_str("is on another chain"),
         }
     }
 }

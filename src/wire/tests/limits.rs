@@ -15,7 +15,7 @@ use crate::units::{ShareHeight, UnixTime, Work};
 use crate::wire::limits::*;
 use crate::wire::{
     Agent, BlockAnnouncement, Bytes, Frame, GossipShare, List, Offence, PeerStatus, Request, Response, WireError,
-    BAN_POINTS,
+    BAN_THRESHOLD,
 };
 
 const ID: ShareId = ShareId([7; 32]);
@@ -146,11 +146,11 @@ fn errors_do_not_repeat_what_strangers_sent() {
 #[test]
 fn what_proves_a_peer_wrong_costs_and_bad_luck_does_not() {
     for rule in [Rule::Form, Rule::ProofOfWork, Rule::Lineage, Rule::Uncles, Rule::Payouts] {
-        assert!(Offence::BrokenRule(rule).points() > 0, "{rule:?}");
+        assert!(Offence::BrokenRule(rule).ban_score() > 0, "{rule:?}");
     }
     for rule in [Rule::Time, Rule::Anchor] {
-        assert_eq!(Offence::BrokenRule(rule).points(), 0, "{rule:?}");
+        assert_eq!(Offence::BrokenRule(rule).ban_score(), 0, "{rule:?}");
     }
-    assert!(Offence::FalseChain.points() >= BAN_POINTS);
-    assert!(Offence::Late.points() * 5 < BAN_POINTS, "a slow line is not a crime");
+    assert!(Offence::FalseChain.ban_score() >= BAN_THRESHOLD);
+    assert!(Offence::Late.ban_score() * 5 < BAN_THRESHOLD, "a slow line is not a crime");
 }

@@ -58,7 +58,7 @@ fn read<T: Frame>(bytes: &[u8]) -> Result<T, WireError> {
         }
         Err(error) => {
             assert!(error.to_string().len() < 1_000, "what strangers sent is not repeated at length");
-            assert!(Offence::from(error).points() > 0);
+            assert!(Offence::from(error).ban_score() > 0);
         }
     }
     read

@@ -1,4 +1,4 @@
-//! The swarm: every protocol of this network on one TCP connection per peer.
+//! The swarm: all protocols of this network on one TCP connection per peer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,85 +14,86 @@ use log::warn;
 use p2pool_core::metrics::Metrics;
 
 use crate::codec::SyncCodec;
-use crate::connection_gater::Doorkeeper;
+use crate::connection_gater::ConnectionGater;
 use crate::dht::Dht;
 use crate::error::P2pError;
 use crate::gossip::Gossip;
 use crate::names::{self, Names};
-use crate::peers::Places;
-use crate::traffic::Counted;
+use crate::peers::InboundSlots;
+use crate::traffic::CountedStream;
 
-/// Connections in all.
+/// Connections in total.
 pub const CONNECTIONS_MAX: u32 = 100;
-/// Connections of our own making.
+/// Outbound connections.
 const OUTBOUND_MAX: u32 = 50;
-/// Connections that others made: strangers alone never fill all places.
+/// Inbound connections. Fewer than [`CONNECTIONS_MAX`], so that inbound peers alone never use up all connections.
 pub const INBOUND_MAX: u32 = 80;
-/// So many of them may stay. The others are visitors, so that a bootnode helps newcomers however many know it.
-pub const PLACES: Places = Places { lasting: INBOUND_MAX as usize - 8, visit: Duration::from_secs(10) };
-/// Connections with one peer: two nodes that dial each other at the same moment have two for a while.
+/// The last eight inbound slots are temporary, so that a bootnode helps new nodes however many peers it has.
+pub const INBOUND_SLOTS: InboundSlots =
+    InboundSlots { permanent: INBOUND_MAX as usize - 8, temporary_for: Duration::from_secs(10) };
+/// Connections per peer. Two nodes that dial each other at the same time have two for a while.
 const PER_PEER_MAX: u32 = 2;
-/// Connections under way, in each direction: handshakes cost more than they cost the other side.
+/// Pending connections in each direction. A handshake costs this node more than the other side.
 pub const PENDING_MAX: u32 = 32;
-/// Time to connect and shake hands.
+/// Timeout of connecting and the handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Streams of a connection at once, both directions: gossip, DHT, identify, ping and [`SYNC_STREAMS_MAX`]. Each may
+/// Open streams per connection in both directions: gossip, DHT, identify, ping and [`SYNC_STREAMS_MAX`] requests. Each may
 /// buffer 256 KiB.
 const STREAMS_MAX: usize = 64;
-/// Streams of a connection that are not yet assigned to a protocol.
+/// Streams per connection whose protocol is being negotiated.
 const NEGOTIATING_MAX: usize = 16;
-/// Questions and answers under way on one connection, both directions.
+/// Requests in flight per connection in both directions.
 const SYNC_STREAMS_MAX: usize = 24;
-/// Peers are pinged this often; a peer that does not answer in the time below, nor the next ping, is gone.
+/// Time between pings. A peer that does not respond within [`PING_TIMEOUT`] is disconnected.
 const PING_INTERVAL: Duration = Duration::from_secs(15);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
-/// A machine that acknowledges nothing for so long is gone: as long as for a ping, which is why there is always something
-/// to acknowledge. Without it the system keeps a connection for a quarter of an hour after the other end fell silent, and
-/// a goodbye that waits behind unsent bytes would keep it open as long.
+/// A connection on which nothing is acknowledged for this long is closed; pings make sure that there is always something
+/// to acknowledge. By default Linux keeps a connection for a quarter of an hour after the other end fell silent, and as
+/// long one that is being closed with unsent bytes.
 #[cfg(target_os = "linux")]
 const UNACKNOWLEDGED_MAX: Duration = PING_TIMEOUT;
-/// Connections are never closed for having been quiet: a share comes twice a minute at most, and questions are rare.
+/// Idle connections are kept: shares come every half a minute, and requests are rare.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3_600);
 
-/// Where the system says how names are looked up; a small appliance may have none.
+/// Resolver configuration of the system. A small appliance may have none.
 const RESOLVER_FILE: &str = "/etc/resolv.conf";
 
-/// Every protocol.
+/// All protocols.
 #[derive(NetworkBehaviour)]
 pub struct Behaviour {
-    /// First, for it turns people away before others take note of them.
-    pub door: Doorkeeper,
-    /// How many in all.
+    /// First, because it refuses connections before the other behaviours see them.
+    pub gater: ConnectionGater,
+    /// Limits the number of connections.
     pub limits: connection_limits::Behaviour,
-    /// Shares and found blocks.
+    /// Gossip of shares and found blocks.
     pub gossip: Gossip,
-    /// Questions and answers.
+    /// Requests and responses.
     pub sync: request_response::Behaviour<SyncCodec>,
-    /// Who is there.
+    /// Peer discovery.
     pub dht: Dht,
-    /// What a peer speaks and where it listens.
+    /// Exchanges protocols, agent versions and listen addresses.
     pub identify: identify::Behaviour,
-    /// Whether it still lives.
+    /// Detects dead connections and measures latency.
     pub ping: ping::Behaviour,
-    /// Who is on the local network.
+    /// Peer discovery on the local network.
     pub mdns: Toggle<mdns::tokio::Behaviour>,
 }
 
-/// What differs between nodes.
+/// What a swarm is built from.
 pub struct Setup {
-    /// Who we are.
+    /// Key pair of this node.
     pub key: Keypair,
-    /// Which chain.
+    /// Names of the chain.
     pub names: Names,
-    /// Who may come in.
-    pub door: Doorkeeper,
-    /// Whether to look on the local network.
+    /// Decides who may connect.
+    pub gater: ConnectionGater,
+    /// Whether to look for peers on the local network.
     pub mdns: bool,
-    /// Whether to answer in the DHT although nobody has seen us reachable.
+    /// Whether to serve the DHT before anybody has confirmed that this node is reachable.
     pub dht_server: bool,
-    /// Deadline of a question, from the asker's and the answerer's side.
+    /// Timeout of requests, on both sides.
     pub request_timeout: Duration,
-    /// Where bytes on the wire are counted.
+    /// Where bytes are counted.
     pub metrics: Arc<Metrics>,
 }
 
@@ -127,7 +128,7 @@ fn behaviour(setup: Setup) -> Result<Behaviour, P2pError> {
         identify: identify::Behaviour::new(identify),
         ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_INTERVAL).with_timeout(PING_TIMEOUT)),
         mdns: mdns.into(),
-        door: setup.door,
+        gater: setup.gater,
     })
 }
 
@@ -135,41 +136,38 @@ fn failed(what: &dyn std::fmt::Display) -> P2pError {
     P2pError::Setup(what.to_string())
 }
 
-/// Has the system give up a connection whose other end has fallen silent.
-fn impatient(stream: tcp::tokio::TcpStream) -> tcp::tokio::TcpStream {
+/// Has the system close a connection whose other end has fallen silent.
+fn with_tcp_user_timeout(stream: tcp::tokio::TcpStream) -> tcp::tokio::TcpStream {
     #[cfg(target_os = "linux")]
     if let Err(error) = socket2::SockRef::from(&stream.0).set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX)) {
-        warn!("a connection will be kept for long after its other end falls silent: {error}");
+        warn!("TCP_USER_TIMEOUT not set, dead connections are noticed late: {error}");
     }
     stream
 }
 
-/// Builds the swarm; a tokio runtime must be at hand.
+/// Builds the swarm. Must be called inside a tokio runtime.
 ///
 /// # Errors
-/// Something of the system's is missing that no setting of ours brings.
-pub fn swarm(setup: Setup) -> Result<Swarm<Behaviour>, P2pError> {
+/// The operating system or libp2p refuses something that no setting changes.
+pub fn build_swarm(setup: Setup) -> Result<Swarm<Behaviour>, P2pError> {
     let key = setup.key.clone();
     let prologue = setup.names.noise_prologue.clone();
     let metrics = Arc::clone(&setup.metrics);
     let behaviour = behaviour(setup)?;
     let builder = SwarmBuilder::with_existing_identity(key)
         .with_tokio()
-        // Not `with_tcp`, which leaves no place for the counters.
+        // Not `with_tcp`, which has no place for the byte counters.
         .with_other_transport(|key: &Keypair| -> Result<_, Box<dyn std::error::Error + Send + Sync>> {
             let mut muxer = yamux::Config::default();
             muxer.set_max_num_streams(STREAMS_MAX);
             Ok(tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
-                .map(move |stream, _| {
-                    let stream = impatient(stream);
-                    Counted::new(stream, Arc::clone(&metrics))
-                })
+                .map(move |stream, _| CountedStream::new(with_tcp_user_timeout(stream), Arc::clone(&metrics)))
                 .upgrade(Version::V1Lazy)
                 .authenticate(noise::Config::new(key)?.with_prologue(prologue))
                 .multiplex(muxer))
         })
         .map_err(|error| failed(&error))?;
-    // The builder's types differ with and without names.
+    // The type of the builder differs with and without DNS.
     macro_rules! finish {
         ($builder:expr) => {
             $builder
@@ -187,7 +185,7 @@ pub fn swarm(setup: Setup) -> Result<Swarm<Behaviour>, P2pError> {
     Ok(match std::fs::metadata(RESOLVER_FILE) {
         Ok(_) => finish!(builder.with_dns().map_err(|error| failed(&error))?),
         Err(error) => {
-            warn!("{RESOLVER_FILE}: {error}; bootnodes are reached by IP address only, not by name");
+            warn!("{RESOLVER_FILE} unreadable, bootnodes can only be given by IP address: {error}");
             finish!(builder)
         }
     })

@@ -1,4 +1,4 @@
-//! Questions and answers on a stream: one message each way, its end is the stream's end.
+//! Encoding of requests and responses on a stream: one message in each direction, ended by the end of the stream.
 
 use std::io;
 
@@ -7,19 +7,19 @@ use libp2p::request_response::Codec;
 use libp2p::StreamProtocol;
 use p2pool_core::wire::{Frame, Request, Response, WireError};
 
-/// Reads and writes questions and answers.
+/// Reads and writes requests and responses.
 ///
-/// What comes in may be no message; that is passed on as an error of its own and not as a broken stream, so that
-/// whoever sent it is known and blamed. `Ok(Response)` or `Ok(Request)` is all that is ever written.
+/// A malformed message is returned as an error of its own rather than as a broken stream, so that its sender can be
+/// penalised. Only `Ok(Request)` and `Ok(Response)` are ever written.
 #[derive(Clone, Debug, Default)]
 pub struct SyncCodec;
 
-/// Why an answer could not be read.
+/// Why a response could not be read.
 #[derive(Debug)]
 pub enum BadResponse {
-    /// The stream ended without one.
+    /// The stream ended without a response.
     Empty,
-    /// It is no message.
+    /// The bytes are not a valid response.
     Wire(WireError),
 }
 
@@ -61,7 +61,7 @@ impl Codec for SyncCodec {
     }
 }
 
-/// Reads to the stream's end, but one byte more than a message has at most: enough to tell that it is too long.
+/// Reads to the end of the stream, but at most one byte more than the longest message, which tells that it is too long.
 async fn read_frame<F: Frame, T: AsyncRead + Unpin + Send>(io: &mut T) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     io.take(F::LEN_MAX as u64 + 1).read_to_end(&mut bytes).await?;
@@ -71,9 +71,9 @@ async fn read_frame<F: Frame, T: AsyncRead + Unpin + Send>(io: &mut T) -> io::Re
 async fn write_frame<F: Frame + Sync, T: AsyncWrite + Unpin + Send>(io: &mut T, message: &F) -> io::Result<()> {
     let bytes = message.encode();
     if bytes.len() > F::LEN_MAX {
-        // Whoever made it is ours; the peer would only see a violation.
-        log::error!("{} of {} bytes is not sent, at most {} may be", F::NAME, bytes.len(), F::LEN_MAX);
-        return Err(io::Error::other("too long to be sent"));
+        // A bug of this node, which the peer would take for misbehaviour.
+        log::error!("{} not sent: {} bytes exceed the limit of {}", F::NAME, bytes.len(), F::LEN_MAX);
+        return Err(io::Error::other("message too long"));
     }
     io.write_all(&bytes).await
 }

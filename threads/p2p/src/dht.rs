@@ -1,7 +1,8 @@
-//! The DHT by which nodes find each other, with a watch on what it is told.
+//! The DHT by which nodes discover each other, with limits on what it learns.
 
 use std::net::IpAddr;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use libp2p::core::transport::PortUse;
 use libp2p::core::Endpoint;
@@ -11,34 +12,33 @@ use libp2p::swarm::{
     ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
 };
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
-use std::time::Duration;
 
 use crate::address::{ip_of, is_plain, may_advertise};
 
-/// The DHT looks for nodes near ourselves, and so fills its table, this often.
+/// Interval of lookups of this node's own id, which fill the routing table.
 const REFRESH: Duration = Duration::from_secs(60);
-/// Bytes of a DHT packet: twenty nodes with [`ADDRESSES_PER_PEER_MAX`] addresses each, of 70 bytes at most.
+/// Bytes of a DHT packet: twenty nodes with [`ADDRESSES_PER_PEER_MAX`] addresses of at most 70 bytes each.
 const PACKET_LEN_MAX: usize = 16 << 10;
-/// Addresses of one node, here and in what others tell of it.
+/// Addresses kept per node.
 pub const ADDRESSES_PER_PEER_MAX: usize = 8;
 
 type Inner = kad::Behaviour<MemoryStore>;
 
-/// Kademlia with bounds on what one node may have it tell others, and on where others may have us dial.
+/// Kademlia with limits on the addresses that a node may spread and on those that peers can make this node dial.
 pub struct Dht {
     inner: Inner,
-    /// Where the connected peers are.
+    /// IP addresses of the connected peers.
     connected: Vec<(ConnectionId, IpAddr)>,
 }
 
 impl Dht {
-    /// The DHT of this name.
+    /// Joins the DHT of this name, as a server from the start or once an external address is known.
     pub fn new(our_id: PeerId, name: StreamProtocol, is_server: bool) -> Self {
         let mut config = kad::Config::new(name);
         config
             .set_periodic_bootstrap_interval(Some(REFRESH))
             .set_max_packet_size(PACKET_LEN_MAX)
-            // Whom we know is told by identify; and nothing is ever stored: the DHT only finds nodes.
+            // Addresses come from identify. No records are stored: the DHT only finds nodes.
             .set_kbucket_inserts(kad::BucketInserts::Manual)
             .set_record_filtering(kad::StoreInserts::FilterBoth)
             .set_provider_publication_interval(None)
@@ -52,7 +52,7 @@ impl Dht {
         Self { inner, connected: Vec::new() }
     }
 
-    /// A node can be reached at these addresses and at no others. The library's own list of a node only grows.
+    /// Replaces the addresses of a node, whereas the library only adds to them.
     pub fn set_addresses(&mut self, peer: PeerId, addresses: &[Multiaddr]) {
         let whole = |address: &Multiaddr| address.clone().with_p2p(peer).ok();
         let wanted: Vec<Multiaddr> = addresses.iter().take(ADDRESSES_PER_PEER_MAX).filter_map(whole).collect();
@@ -66,21 +66,21 @@ impl Dht {
         }
     }
 
-    /// Forgets a node.
-    pub fn forget(&mut self, peer: &PeerId) {
+    /// Removes a node.
+    pub fn remove(&mut self, peer: &PeerId) {
         self.inner.remove_peer(peer);
     }
 
-    /// The addresses of a node in the table.
+    /// Returns the addresses of a node in the routing table.
     fn addresses(&mut self, peer: &PeerId) -> Vec<Multiaddr> {
         let Some(bucket) = self.inner.kbucket(*peer) else { return Vec::new() };
         let entry = bucket.iter().find(|entry| entry.node.key.preimage() == peer);
         entry.map(|entry| entry.node.value.iter().cloned().collect()).unwrap_or_default()
     }
 
-    /// Whether to dial where the DHT says that a node is. Who said so is not known by then: any of those we are connected
-    /// with, so one of them at least must be somebody who may.
-    fn is_worth_dialling(&self, address: &Multiaddr) -> bool {
+    /// Whether to dial an address that a DHT lookup returned. It is not known which peer it came from, so at least one
+    /// connected peer must be allowed to advertise it.
+    fn may_dial(&self, address: &Multiaddr) -> bool {
         is_plain(address) && self.connected.iter().any(|(_, from)| may_advertise(Some(*from), address))
     }
 }
@@ -115,12 +115,12 @@ impl NetworkBehaviour for Dht {
         addresses: &[Multiaddr],
         role: Endpoint,
     ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
-        let mut told = self.inner.handle_pending_outbound_connection(connection, peer, addresses, role)?;
-        // What is in the table has been looked at, see `driver::discovery`.
+        let mut addresses = self.inner.handle_pending_outbound_connection(connection, peer, addresses, role)?;
+        // `driver::discovery` has checked the addresses in the routing table.
         let known = peer.map(|peer| self.addresses(&peer)).unwrap_or_default();
-        told.retain(|address| known.contains(address) || self.is_worth_dialling(address));
-        told.truncate(ADDRESSES_PER_PEER_MAX);
-        Ok(told)
+        addresses.retain(|address| known.contains(address) || self.may_dial(address));
+        addresses.truncate(ADDRESSES_PER_PEER_MAX);
+        Ok(addresses)
     }
 
     fn handle_established_outbound_connection(
@@ -168,13 +168,13 @@ mod tests {
     }
 
     #[test]
-    fn only_who_can_be_reached_answers_unless_the_operator_says_so() {
+    fn a_node_is_a_dht_client_unless_it_is_configured_as_server() {
         assert_eq!(dht(false).inner.mode(), Mode::Client);
         assert_eq!(dht(true).inner.mode(), Mode::Server);
     }
 
     #[test]
-    fn what_a_node_says_of_itself_takes_the_place_of_what_it_said() {
+    fn new_addresses_of_a_node_replace_the_old_ones() {
         let (mut dht, peer) = (dht(false), PeerId::random());
         for round in 0..100_u8 {
             let addresses: Vec<Multiaddr> =
@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn twenty_nodes_with_all_their_addresses_fit_a_packet() {
         let longest = at("/ip6/2001:db8:ffff:ffff:ffff:ffff:ffff:ffff/tcp/65535").with_p2p(PeerId::random()).unwrap();
-        // Field numbers and lengths of the protobuf, the node's id and kind of connection included.
+        // Includes field numbers and lengths of the protobuf, the node's id and its kind of connection.
         let node = ADDRESSES_PER_PEER_MAX * (longest.len() + 4) + 64;
         assert!(20 * node < PACKET_LEN_MAX, "{}", 20 * node);
     }
@@ -202,17 +202,17 @@ mod tests {
     }
 
     #[test]
-    fn strangers_send_us_neither_into_our_own_network_nor_to_name_servers() {
+    fn public_peers_cannot_make_this_node_dial_own_networks_or_names() {
         let mut dht = dht(false);
         connect(&mut dht, 1, "8.8.8.8");
-        assert!(dht.is_worth_dialling(&at("/ip4/9.9.9.9/tcp/9171")));
+        assert!(dht.may_dial(&at("/ip4/9.9.9.9/tcp/9171")));
         for bad in
             ["/ip4/192.168.1.1/tcp/80", "/ip4/127.0.0.1/tcp/8332", "/dns4/example.org/tcp/80", "/ip4/9.9.9.9/udp/53"]
         {
-            assert!(!dht.is_worth_dialling(&at(bad)), "{bad}");
+            assert!(!dht.may_dial(&at(bad)), "{bad}");
         }
         connect(&mut dht, 2, "192.168.1.7");
-        assert!(dht.is_worth_dialling(&at("/ip4/192.168.1.1/tcp/80")));
-        assert!(!dht.is_worth_dialling(&at("/ip4/127.0.0.1/tcp/8332")));
+        assert!(dht.may_dial(&at("/ip4/192.168.1.1/tcp/80")));
+        assert!(!dht.may_dial(&at("/ip4/127.0.0.1/tcp/8332")));
     }
 }

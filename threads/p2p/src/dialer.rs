@@ -1,5 +1,6 @@
-//! Whom to dial, and when again. Pure: time is an argument, dialling is somebody else's.
+//! Decides which peers to dial and when to retry. Pure: time is an argument, and the caller dials.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
@@ -10,58 +11,59 @@ use p2pool_core::units::UnixTime;
 
 use crate::address::{ip_of, split_peer_id};
 
-/// Connections of our own making that we want at least: whoever dials us must not be all we know. Eight as bitcoind.
-pub const OUTBOUND_AIM: usize = 8;
-/// Peers remembered: what one file of 50 KB holds, and more than a search through them needs.
-const CANDIDATES_MAX: usize = 500;
-/// Addresses remembered of one peer.
+/// Outbound connections that this node wants, so that inbound peers are never all it knows. Eight as in bitcoind.
+pub const OUTBOUND_TARGET: usize = 8;
+/// Known peers: a file of 50 KB.
+const PEERS_MAX: usize = 500;
+/// Addresses remembered per peer.
 const ADDRESSES_MAX: usize = 4;
-/// Dials begun at once: a full list of dead peers must not use up the limit of connections under way.
-const DIALS_AT_ONCE: usize = 8;
-/// After a failure the next try comes this much later, then after twice the time, and so on.
-const BACKOFF_FIRST: Duration = Duration::from_secs(1);
-/// A bootnode is tried at least this often, for ever: two halves of a network find together by it.
+/// Concurrent dials, so that a list of dead peers does not use up the limit of pending connections.
+const DIALS_MAX: usize = 8;
+/// Wait after the first failure. It doubles with each further failure.
+const BACKOFF_MIN: Duration = Duration::from_secs(1);
+/// Longest wait before a bootnode is retried. It is retried forever, because it can rejoin two halves of a network.
 const BACKOFF_BOOTNODE_MAX: Duration = Duration::from_secs(60);
-/// Any other peer is tried at least this often, until it is given up; and a full bootnode by who has enough others.
+/// Longest wait before any other peer is retried, and additional wait for a full bootnode while this node has enough other
+/// peers.
 const BACKOFF_MAX: Duration = Duration::from_secs(600);
-/// A peer that failed this often in a row (about an hour and a half) is forgotten; bootnodes are not.
+/// Consecutive failures (about an hour and a half) after which a peer other than a bootnode is forgotten.
 const FAILURES_MAX: u32 = 16;
-/// Who closes a connection of our making sooner than this did not want it, being full or having banned us: that was a
-/// failed try, however well the handshake went. Longer than anybody lets a visitor stay, see `behaviour`.
-const LASTING: Duration = Duration::from_secs(30);
-/// That a peer is still connected is worth writing down after this many seconds: an SD card bears few writes.
+/// An outbound connection that the peer closes sooner counts as a failed dial: the peer is full or has banned this node.
+/// Longer than peers stay in a temporary slot, see `behaviour`.
+const SHORT_CONNECTION: Duration = Duration::from_secs(30);
+/// Seconds after which it is worth a write to the disk (perhaps an SD card) that a peer is still connected.
 const SEEN_STEP_S: u32 = 600;
-/// Where known peers are at hand, bootnodes get their turn this much later: they have enough to do.
+/// Wait before bootnodes are dialled if other peers are known, to spare the bootnodes.
 const BOOTNODES_WAIT: Duration = Duration::from_secs(2);
 
-/// How we know of a peer.
+/// How a peer became known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// The operator named it: always to be connected, unless it does not want us and we have enough others.
+enum Source {
+    /// Configured by the operator: always dialled, unless it evicts this node and there are enough other peers.
     Bootnode,
-    /// It is on the local network: always to be connected.
+    /// Found on the local network: always dialled.
     Local,
-    /// We were connected once, or heard of it: dialled while we have too few.
-    Known,
+    /// Connected before, or advertised: dialled while there are too few outbound connections.
+    Learned,
 }
 
-/// What an address is worth; those of least worth give way first. The peer may say anything of itself, so what is known
-/// comes before what it says.
+/// How good an address is; the worst are dropped first. A peer may advertise anything, so what this node has found out
+/// itself ranks first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Place {
-    /// A bootnode's, as the operator gave it.
-    Given,
-    /// A dial led there, and no dial failed since.
-    Reached,
+enum Rank {
+    /// Configured for a bootnode.
+    Configured,
+    /// The last dial of it succeeded.
+    Dialled,
     /// On the Internet.
     Public,
-    /// On a network of our own, or behind a name.
+    /// On an own network, or a DNS name.
     Own,
-    /// This machine.
+    /// On this machine.
     Loopback,
 }
 
-impl Place {
+impl Rank {
     fn of(address: &Multiaddr) -> Self {
         match ip_of(address) {
             Some(ip) if ip.is_loopback() => Self::Loopback,
@@ -72,69 +74,67 @@ impl Place {
 }
 
 #[derive(Clone, Debug)]
-struct Candidate {
-    kind: Kind,
-    /// The best first.
-    addresses: Vec<(Place, Multiaddr)>,
-    /// When we were last connected; only then it is worth remembering over a restart.
+struct KnownPeer {
+    source: Source,
+    /// Best first.
+    addresses: Vec<(Rank, Multiaddr)>,
+    /// When it was last connected. Only peers that have been are saved.
     seen: Option<UnixTime>,
     next_try: Instant,
-    /// Since the last connection that lasted.
+    /// Consecutive failures since the last connection that was not short.
     failures: u32,
-    /// The last dial of ours led to a connection that did not last.
-    shown_out: bool,
-    /// Connected since, and whether by a dial of ours.
+    /// The peer closed the last outbound connection early.
+    evicted_us: bool,
+    /// Since when it is connected, and whether this node dialled.
     connected: Option<(Instant, bool)>,
-    /// A dial is under way.
-    dialling: bool,
+    is_dialling: bool,
 }
 
-impl Candidate {
-    /// Whether it may be tried now, with `outbound` connections of our own making in place. We leave a bootnode's few
-    /// places to those who need it if we do not.
+impl KnownPeer {
+    /// Whether it may be dialled now. A full bootnode's slots are left to nodes that need them more while this one has
+    /// enough outbound connections.
     fn is_due(&self, now: Instant, outbound: usize) -> bool {
-        let is_left_alone = self.kind == Kind::Bootnode && self.shown_out && outbound >= OUTBOUND_AIM;
-        let wait = if is_left_alone { BACKOFF_MAX } else { Duration::ZERO };
+        let is_spared = self.source == Source::Bootnode && self.evicted_us && outbound >= OUTBOUND_TARGET;
+        let wait = if is_spared { BACKOFF_MAX } else { Duration::ZERO };
         self.next_try + wait <= now
     }
 }
 
-/// Whom to dial.
+/// The known peers and when to dial them.
 #[derive(Debug)]
 pub struct Dialer {
     our_id: PeerId,
-    candidates: HashMap<PeerId, Candidate>,
+    peers: HashMap<PeerId, KnownPeer>,
     changed: bool,
 }
 
 impl Dialer {
-    /// With the operator's bootnodes and the peers of earlier, as [`Self::to_text`] wrote them.
+    /// Starts with the configured bootnodes and the peers that [`Self::to_text`] wrote in an earlier run.
     pub fn new(our_id: PeerId, bootnodes: Vec<(PeerId, Multiaddr)>, known: &str, now: Instant) -> Self {
-        let mut dialer = Self { our_id, candidates: HashMap::new(), changed: false };
-        let known: Vec<_> = known.lines().filter_map(parse_line).take(CANDIDATES_MAX * ADDRESSES_MAX).collect();
-        // The last added comes first.
+        let mut dialer = Self { our_id, peers: HashMap::new(), changed: false };
+        let known: Vec<_> = known.lines().filter_map(parse_line).take(PEERS_MAX * ADDRESSES_MAX).collect();
+        // An address that is added later ranks higher.
         for (seen, peer, address) in known.into_iter().rev() {
-            dialer.add(peer, address, Kind::Known, now);
-            if let Some(candidate) = dialer.candidates.get_mut(&peer) {
-                candidate.seen = Some(seen);
+            dialer.add(peer, address, Source::Learned, now);
+            if let Some(known) = dialer.peers.get_mut(&peer) {
+                known.seen = Some(seen);
             }
         }
-        let wait = if dialer.candidates.is_empty() { Duration::ZERO } else { BOOTNODES_WAIT };
+        let wait = if dialer.peers.is_empty() { Duration::ZERO } else { BOOTNODES_WAIT };
         for (peer, address) in bootnodes {
-            dialer.add(peer, address, Kind::Bootnode, now + wait);
+            dialer.add(peer, address, Source::Bootnode, now + wait);
         }
         dialer.changed = false;
         dialer
     }
 
-    /// One line an address: Unix time when we were last connected, the address with the peer's id. Latest first.
+    /// Writes one line per address: the Unix time of the last connection, the address with the peer id. Latest first.
     pub fn to_text(&self) -> String {
-        let mut seen: Vec<_> =
-            self.candidates.iter().filter_map(|(peer, candidate)| Some((candidate.seen?, peer, candidate))).collect();
-        seen.sort_by_key(|(seen, peer, _)| (std::cmp::Reverse(*seen), **peer));
+        let mut seen: Vec<_> = self.peers.iter().filter_map(|(peer, known)| Some((known.seen?, peer, known))).collect();
+        seen.sort_by_key(|(seen, peer, _)| (Reverse(*seen), **peer));
         let mut text = String::new();
-        for (seen, peer, candidate) in seen {
-            for (_, address) in &candidate.addresses {
+        for (seen, peer, known) in seen {
+            for (_, address) in &known.addresses {
                 // Writing to a string does not fail.
                 let _ = writeln!(text, "{seen} {address}/p2p/{peer}");
             }
@@ -142,199 +142,201 @@ impl Dialer {
         text
     }
 
-    /// Whether what [`Self::to_text`] says changed since the last call.
+    /// Whether the result of [`Self::to_text`] has changed since the last call.
     pub fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.changed)
     }
 
-    /// Whether there is anybody to dial beside bootnodes.
-    pub fn knows_others(&self) -> bool {
-        self.candidates.values().any(|candidate| candidate.kind != Kind::Bootnode)
+    /// Whether any peers other than bootnodes are known.
+    pub fn knows_other_peers(&self) -> bool {
+        self.peers.values().any(|known| known.source != Source::Bootnode)
     }
 
-    /// A peer answered on the local network.
-    pub fn found_nearby(&mut self, peer: PeerId, address: Multiaddr, now: Instant) {
-        self.add(peer, address, Kind::Local, now);
+    /// Adds a peer that was found on the local network.
+    pub fn add_local(&mut self, peer: PeerId, address: Multiaddr, now: Instant) {
+        self.add(peer, address, Source::Local, now);
     }
 
-    /// A connected peer can be dialled at these addresses.
-    pub fn learn(&mut self, peer: PeerId, addresses: Vec<Multiaddr>, now: Instant, time: UnixTime) {
+    /// Adds addresses that a connected peer advertises for itself.
+    pub fn add_advertised(&mut self, peer: PeerId, addresses: Vec<Multiaddr>, now: Instant, time: UnixTime) {
         for address in addresses {
-            self.add(peer, address, Kind::Known, now);
+            self.add(peer, address, Source::Learned, now);
         }
-        self.saw(&peer, time);
+        self.mark_seen(&peer, time);
     }
 
-    /// A dial led to a peer.
-    pub fn reached(&mut self, peer: PeerId, address: &Multiaddr, now: Instant, time: UnixTime) {
-        self.add(peer, address.clone(), Kind::Known, now);
-        if let Some(candidate) = self.candidates.get_mut(&peer) {
-            let before = candidate.addresses.clone();
-            for (place, known) in &mut candidate.addresses {
-                if known == address && *place != Place::Given {
-                    *place = Place::Reached;
+    /// Notes an outbound connection.
+    pub fn outbound_connected(&mut self, peer: PeerId, address: &Multiaddr, now: Instant, time: UnixTime) {
+        self.add(peer, address.clone(), Source::Learned, now);
+        if let Some(known) = self.peers.get_mut(&peer) {
+            let before = known.addresses.clone();
+            for (rank, known_address) in &mut known.addresses {
+                if known_address == address && *rank != Rank::Configured {
+                    *rank = Rank::Dialled;
                 }
             }
-            candidate.addresses.sort_by_key(|(place, _)| *place);
-            self.changed |= candidate.addresses != before;
+            known.addresses.sort_by_key(|(rank, _)| *rank);
+            self.changed |= known.addresses != before;
         }
         self.connected(&peer, true, now, time);
     }
 
-    /// A peer is connected, perhaps once more, by a dial of ours or of its own.
-    pub fn connected(&mut self, peer: &PeerId, is_dialer: bool, now: Instant, time: UnixTime) {
-        if let Some(candidate) = self.candidates.get_mut(peer) {
-            candidate.dialling = false;
-            candidate.connected.get_or_insert((now, false)).1 |= is_dialer;
-        }
-        self.saw(peer, time);
+    /// Notes an inbound connection.
+    pub fn inbound_connected(&mut self, peer: &PeerId, now: Instant, time: UnixTime) {
+        self.connected(peer, false, now, time);
     }
 
-    /// These are still connected, which is noted for all at once when it is worth it for one, or `at_last`.
-    pub fn still_connected<'a>(&mut self, peers: impl Iterator<Item = &'a PeerId>, time: UnixTime, at_last: bool) {
+    fn connected(&mut self, peer: &PeerId, is_dialer: bool, now: Instant, time: UnixTime) {
+        if let Some(known) = self.peers.get_mut(peer) {
+            known.is_dialling = false;
+            known.connected.get_or_insert((now, false)).1 |= is_dialer;
+        }
+        self.mark_seen(peer, time);
+    }
+
+    /// Notes that peers are still connected: for all at once as soon as it is worth a write for one, or with `force`.
+    pub fn mark_still_connected<'a>(&mut self, peers: impl Iterator<Item = &'a PeerId>, time: UnixTime, force: bool) {
         let peers: Vec<&PeerId> = peers.collect();
-        let seen = |peer: &&PeerId| self.candidates.get(*peer).and_then(|candidate| candidate.seen);
-        let is_worth_it = |seen| time.since(seen) >= SEEN_STEP_S;
-        if !at_last && !peers.iter().filter_map(seen).any(is_worth_it) {
+        let seen = |peer: &&PeerId| self.peers.get(*peer).and_then(|known| known.seen);
+        if !force && !peers.iter().filter_map(seen).any(|seen| time.since(seen) >= SEEN_STEP_S) {
             return;
         }
         for peer in peers {
-            let Some(candidate) = self.candidates.get_mut(peer) else { continue };
-            self.changed |= candidate.seen != Some(time);
-            candidate.seen = Some(time);
+            let Some(known) = self.peers.get_mut(peer) else { continue };
+            self.changed |= known.seen != Some(time);
+            known.seen = Some(time);
         }
     }
 
-    fn saw(&mut self, peer: &PeerId, time: UnixTime) {
-        let Some(candidate) = self.candidates.get_mut(peer) else { return };
-        if candidate.seen.is_none_or(|seen| time.since(seen) >= SEEN_STEP_S) {
-            candidate.seen = Some(time);
+    fn mark_seen(&mut self, peer: &PeerId, time: UnixTime) {
+        let Some(known) = self.peers.get_mut(peer) else { return };
+        if known.seen.is_none_or(|seen| time.since(seen) >= SEEN_STEP_S) {
+            known.seen = Some(time);
             self.changed = true;
         }
     }
 
-    /// The last connection of a peer is gone. After one that lasted it is worth another try soon. True if this is news
-    /// about a bootnode: it does not want us.
+    /// Notes that a peer's last connection has closed. Returns true if a bootnode has evicted this node for the first time.
     pub fn disconnected(&mut self, peer: &PeerId, now: Instant) -> bool {
-        let Some(candidate) = self.candidates.get_mut(peer) else { return false };
-        candidate.next_try = candidate.next_try.max(now + BACKOFF_FIRST);
-        match candidate.connected.take() {
-            Some((since, _)) if now.duration_since(since) >= LASTING => {
-                (candidate.failures, candidate.shown_out) = (0, false);
+        let Some(known) = self.peers.get_mut(peer) else { return false };
+        known.next_try = known.next_try.max(now + BACKOFF_MIN);
+        match known.connected.take() {
+            Some((since, _)) if now.duration_since(since) >= SHORT_CONNECTION => {
+                (known.failures, known.evicted_us) = (0, false);
             }
             Some((_, true)) => {
-                candidate.shown_out = true;
+                known.evicted_us = true;
                 return self.back_off(peer, now);
             }
-            // It came and went as it liked: whether it wants us when we come is not known.
+            // An inbound connection does not tell whether the peer would accept an outbound one.
             Some((_, false)) | None => {}
         }
         false
     }
 
-    /// A dial failed. True if this is news about a bootnode: it fails for the first time.
-    pub fn failed(&mut self, peer: &PeerId, now: Instant) -> bool {
-        let Some(candidate) = self.candidates.get_mut(peer) else { return false };
-        (candidate.dialling, candidate.shown_out) = (false, false);
-        for (place, address) in candidate.addresses.iter_mut().filter(|(place, _)| *place == Place::Reached) {
-            *place = Place::of(address);
+    /// Notes a failed dial. Returns true if it is the first failure of a bootnode.
+    pub fn dial_failed(&mut self, peer: &PeerId, now: Instant) -> bool {
+        let Some(known) = self.peers.get_mut(peer) else { return false };
+        (known.is_dialling, known.evicted_us) = (false, false);
+        for (rank, address) in known.addresses.iter_mut().filter(|(rank, _)| *rank == Rank::Dialled) {
+            *rank = Rank::of(address);
         }
         self.back_off(peer, now)
     }
 
     fn back_off(&mut self, peer: &PeerId, now: Instant) -> bool {
-        let Some(candidate) = self.candidates.get_mut(peer) else { return false };
-        candidate.failures = candidate.failures.saturating_add(1);
-        let max = if candidate.kind == Kind::Bootnode { BACKOFF_BOOTNODE_MAX } else { BACKOFF_MAX };
-        let doublings = candidate.failures.saturating_sub(1).min(16);
-        candidate.next_try = now + (BACKOFF_FIRST * (1 << doublings)).min(max);
-        let (is_bootnode, failures) = (candidate.kind == Kind::Bootnode, candidate.failures);
-        if !is_bootnode && failures >= FAILURES_MAX {
+        let Some(known) = self.peers.get_mut(peer) else { return false };
+        known.failures = known.failures.saturating_add(1);
+        let is_bootnode = known.source == Source::Bootnode;
+        let max = if is_bootnode { BACKOFF_BOOTNODE_MAX } else { BACKOFF_MAX };
+        let doublings = known.failures.saturating_sub(1).min(16);
+        known.next_try = now + (BACKOFF_MIN * (1 << doublings)).min(max);
+        let failures = known.failures;
+        if failures >= FAILURES_MAX {
             self.forget(peer);
         }
         is_bootnode && failures == 1
     }
 
-    /// A peer is banned, or is ourselves: not to be dialled any more, unless the operator named it.
+    /// Removes a peer unless it is a bootnode.
     pub fn forget(&mut self, peer: &PeerId) {
-        if self.candidates.get(peer).is_some_and(|candidate| candidate.kind != Kind::Bootnode) {
-            self.candidates.remove(peer);
+        if self.peers.get(peer).is_some_and(|known| known.source != Source::Bootnode) {
+            self.peers.remove(peer);
             self.changed = true;
         }
     }
 
-    /// Whom to dial now, with `outbound` connections of our own making in place.
+    /// Returns the peers to dial now, given the number of outbound connections, and marks them as being dialled.
     pub fn due(
         &mut self,
         now: Instant,
         outbound: usize,
         is_connected: impl Fn(&PeerId) -> bool,
     ) -> Vec<(PeerId, Vec<Multiaddr>)> {
-        let under_way = self.candidates.values().filter(|candidate| candidate.dialling).count();
-        let mut wanted = OUTBOUND_AIM.saturating_sub(outbound + under_way);
+        let dialling = self.peers.values().filter(|known| known.is_dialling).count();
+        let mut wanted = OUTBOUND_TARGET.saturating_sub(outbound + dialling);
         let mut ready: Vec<_> = self
-            .candidates
+            .peers
             .iter_mut()
-            .filter(|(peer, candidate)| !candidate.dialling && candidate.is_due(now, outbound) && !is_connected(peer))
+            .filter(|(peer, known)| !known.is_dialling && known.is_due(now, outbound) && !is_connected(peer))
             .collect();
-        // Those that failed least and were seen last first.
-        ready.sort_by_key(|(_, candidate)| (candidate.failures, std::cmp::Reverse(candidate.seen)));
+        ready.sort_by_key(|(_, known)| (known.failures, Reverse(known.seen)));
         let mut due = Vec::new();
-        for (peer, candidate) in ready {
-            if due.len() + under_way >= DIALS_AT_ONCE && candidate.kind != Kind::Bootnode {
+        for (peer, known) in ready {
+            if due.len() + dialling >= DIALS_MAX && known.source != Source::Bootnode {
                 continue;
             }
-            if candidate.kind == Kind::Known {
+            if known.source == Source::Learned {
                 if wanted == 0 {
                     continue;
                 }
                 wanted -= 1;
             }
-            candidate.dialling = true;
-            due.push((*peer, candidate.addresses.iter().map(|(_, address)| address.clone()).collect()));
+            known.is_dialling = true;
+            due.push((*peer, known.addresses.iter().map(|(_, address)| address.clone()).collect()));
         }
         due
     }
 
-    fn add(&mut self, peer: PeerId, address: Multiaddr, kind: Kind, next_try: Instant) {
+    fn add(&mut self, peer: PeerId, address: Multiaddr, source: Source, next_try: Instant) {
         if peer == self.our_id {
             return;
         }
-        if !self.candidates.contains_key(&peer) && kind != Kind::Bootnode {
+        if !self.peers.contains_key(&peer) && source != Source::Bootnode {
             self.make_room();
         }
-        let candidate = self.candidates.entry(peer).or_insert(Candidate {
-            kind,
+        let known = self.peers.entry(peer).or_insert(KnownPeer {
+            source,
             addresses: Vec::new(),
             seen: None,
             next_try,
             failures: 0,
-            shown_out: false,
+            evicted_us: false,
             connected: None,
-            dialling: false,
+            is_dialling: false,
         });
-        if candidate.kind == Kind::Known {
-            candidate.kind = kind;
+        if known.source == Source::Learned {
+            known.source = source;
         }
-        if candidate.addresses.iter().all(|(_, known)| *known != address) {
-            let is_given = kind == Kind::Bootnode && candidate.addresses.is_empty();
-            let place = if is_given { Place::Given } else { Place::of(&address) };
-            // Of equal ones the newest comes first: the sort is stable.
-            candidate.addresses.insert(0, (place, address));
-            candidate.addresses.sort_by_key(|(place, _)| *place);
-            candidate.addresses.truncate(ADDRESSES_MAX);
+        if known.addresses.iter().all(|(_, known_address)| *known_address != address) {
+            let is_configured = source == Source::Bootnode && known.addresses.is_empty();
+            let rank = if is_configured { Rank::Configured } else { Rank::of(&address) };
+            // The sort is stable: within a rank the newest address comes first.
+            known.addresses.insert(0, (rank, address));
+            known.addresses.sort_by_key(|(rank, _)| *rank);
+            known.addresses.truncate(ADDRESSES_MAX);
             self.changed = true;
         }
     }
 
-    /// Forgets whom we have not been connected to for longest if there are too many.
+    /// Forgets the peer that has not been connected for the longest time if there are too many.
     fn make_room(&mut self) {
-        if self.candidates.len() < CANDIDATES_MAX {
+        if self.peers.len() < PEERS_MAX {
             return;
         }
-        let others = self.candidates.iter().filter(|(_, candidate)| candidate.kind != Kind::Bootnode);
-        if let Some(oldest) = others.min_by_key(|(_, candidate)| candidate.seen).map(|(peer, _)| *peer) {
-            self.candidates.remove(&oldest);
+        let others = self.peers.iter().filter(|(_, known)| known.source != Source::Bootnode);
+        if let Some(oldest) = others.min_by_key(|(_, known)| known.seen).map(|(peer, _)| *peer) {
+            self.peers.remove(&oldest);
         }
     }
 }

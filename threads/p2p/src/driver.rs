@@ -1,12 +1,12 @@
-//! The node's part in the network: what the swarm and the chain thread tell it, and what it does about it.
+//! The driver of the swarm: acts on events of the swarm and on commands of the chain thread.
 
 mod discovery;
 mod gossip;
+mod open;
 mod peers;
 mod request_slots;
 mod requests;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,124 +25,82 @@ use crate::connection_gater::Clock;
 use crate::dialer::Dialer;
 use crate::names::Names;
 use crate::outbox::Outbox;
-use crate::peers::{Peers, Places};
-use crate::state_file::Saved;
+use crate::peers::{InboundSlots, Peers};
+use crate::state_file::StateFile;
 
-use gossip::Verdicts;
-use requests::Questions;
+use gossip::PendingVerdicts;
+pub use open::Tuning;
 #[cfg(test)]
-pub use requests::ASKED_PER_PEER_MAX;
+pub use open::{BANS_FILE, PEERS_FILE};
+use requests::Requests;
+#[cfg(test)]
+pub use requests::OUTBOUND_PER_PEER_MAX;
 
-/// Name of the file of bans in the chain's folder.
-pub const BANS_FILE: &str = "bans";
-/// Name of the file of known peers in the chain's folder.
-pub const PEERS_FILE: &str = "peers";
-/// Known peers are saved this often at most; bans at once.
+/// Shortest time between two writes of the known peers. Bans are written at once.
 const SAVE_INTERVAL: Duration = Duration::from_secs(30);
-/// Onlookers are told this often at least.
+/// Longest time between two published statuses.
 const PUBLISH_INTERVAL: Duration = Duration::from_secs(2);
 
-/// The node, run by the network thread.
-pub struct Node {
+/// The swarm and all state around it. The network thread feeds it with events.
+pub struct SwarmDriver {
     swarm: Swarm<Behaviour>,
     names: Names,
-    bans_file: Saved,
-    peers_file: Saved,
     clock: Clock,
-    dht_server: bool,
-    places: Places,
     outbox: Outbox,
     peers: Peers,
+    slots: InboundSlots,
     dialer: Dialer,
-    verdicts: Verdicts,
-    questions: Questions,
+    pending_verdicts: PendingVerdicts,
+    requests: Requests,
+    /// The operator says that this node is reachable from the Internet.
+    is_dht_server: bool,
     listening: Vec<Multiaddr>,
-    status: Arc<ArcSwap<PeersStatus>>,
+    bans_file: StateFile,
+    peers_file: StateFile,
+    saved_at: Instant,
     metrics: Arc<Metrics>,
-    published: Instant,
-    saved: Instant,
-    /// Somebody has let us in, and the log says so.
-    joined: bool,
-    /// Something that onlookers see has changed.
-    news: bool,
+    /// A peer has identified itself, and the log says so.
+    has_joined: bool,
+    status: Arc<ArcSwap<PeersStatus>>,
+    status_changed: bool,
+    published_at: Instant,
 }
 
-/// What a node is made of.
-pub struct Parts {
-    /// The swarm, listening.
-    pub swarm: Swarm<Behaviour>,
-    /// The chain's names.
-    pub names: Names,
-    /// The chain's folder.
-    pub dir: PathBuf,
-    /// The time.
-    pub clock: Clock,
-    /// Whether the operator says that this node can be reached.
-    pub dht_server: bool,
-    /// How many others may stay.
-    pub places: Places,
-    /// To the chain thread.
-    pub outbox: Outbox,
-    /// Whom to dial.
-    pub dialer: Dialer,
-    /// What onlookers see.
-    pub status: Arc<ArcSwap<PeersStatus>>,
-    /// What is counted.
-    pub metrics: Arc<Metrics>,
-}
-
-impl Node {
-    /// Puts a node together.
-    pub fn new(parts: Parts) -> Self {
-        let now = Instant::now();
-        Self {
-            swarm: parts.swarm,
-            names: parts.names,
-            bans_file: Saved::new(parts.dir.join(BANS_FILE)),
-            peers_file: Saved::new(parts.dir.join(PEERS_FILE)),
-            clock: parts.clock,
-            dht_server: parts.dht_server,
-            places: parts.places,
-            outbox: parts.outbox,
-            peers: Peers::default(),
-            dialer: parts.dialer,
-            verdicts: Verdicts::default(),
-            questions: Questions::default(),
-            listening: Vec::new(),
-            status: parts.status,
-            metrics: parts.metrics,
-            published: now,
-            saved: now,
-            joined: false,
-            news: true,
-        }
-    }
-
-    /// The swarm, to be awaited.
+impl SwarmDriver {
+    /// Returns the swarm, whose next event is to be awaited.
     pub fn swarm(&mut self) -> &mut Swarm<Behaviour> {
         &mut self.swarm
     }
 
-    /// The way to the chain thread.
+    /// Returns the events that wait for room in the chain thread's inbox.
     pub fn outbox(&mut self) -> &mut Outbox {
         &mut self.outbox
     }
 
-    /// Takes a message from the chain thread.
-    pub fn take(&mut self, message: ToNetwork) {
-        // The sender has signalled a stop by another way, see `thread`.
+    /// Returns the published status.
+    pub fn status(&self) -> &Arc<ArcSwap<PeersStatus>> {
+        &self.status
+    }
+
+    /// Handles a message of the inbox.
+    pub fn on_message(&mut self, message: ToNetwork) {
+        // A stop arrives by another channel, see `thread`.
         let ToNetwork::Command(command) = message else { return };
         match command {
-            NetworkCommand::Announce(share) => self.announce(&share),
+            NetworkCommand::Announce(share) => self.announce_share(share),
             NetworkCommand::AnnounceBlock(block) => self.announce_block(&block),
-            NetworkCommand::Verdict { gossip, verdict } => self.judge(gossip, verdict),
-            NetworkCommand::Penalize { peer, offence } => self.penalize_token(peer, offence),
-            NetworkCommand::Request { peer, id, request } => self.ask(peer, id, request),
-            NetworkCommand::Respond { to, response } => self.answer(to, response),
+            NetworkCommand::Verdict { gossip, verdict } => self.on_verdict(gossip, verdict),
+            NetworkCommand::Penalize { peer, offence } => {
+                if let Some(id) = self.peers.id(peer) {
+                    self.penalize(&id, offence);
+                }
+            }
+            NetworkCommand::Request { peer, id, request } => self.send_request(peer, id, request),
+            NetworkCommand::Respond { to, response } => self.send_response(to, response),
         }
     }
 
-    /// Takes an event of the swarm.
+    /// Handles an event of the swarm.
     pub fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
             SwarmEvent::Behaviour(event) => self.on_behaviour(event),
@@ -150,30 +108,30 @@ impl Node {
                 self.on_connected(peer_id, &endpoint, num_established.get());
             }
             SwarmEvent::ConnectionClosed { peer_id, num_established, cause, .. } => {
-                debug!("a connection with {peer_id} ended: {cause:?}");
+                debug!("connection to {peer_id} closed: {cause:?}");
                 if num_established == 0 {
-                    self.on_gone(&peer_id);
+                    self.on_disconnected(&peer_id);
                 }
             }
             SwarmEvent::OutgoingConnectionError { peer_id, error, .. } => self.on_dial_failed(peer_id, &error),
             SwarmEvent::IncomingConnectionError { send_back_addr, error, .. } => {
-                debug!("{send_back_addr} could not connect: {error}");
+                debug!("inbound connection from {send_back_addr} failed: {error}");
             }
             SwarmEvent::NewListenAddr { address, .. } => {
                 info!("listening on {address}/p2p/{}", self.swarm.local_peer_id());
                 self.listening.push(address);
-                self.news = true;
+                self.status_changed = true;
             }
             SwarmEvent::ExpiredListenAddr { address, .. } => {
                 self.listening.retain(|listening| *listening != address);
-                self.news = true;
+                self.status_changed = true;
             }
             SwarmEvent::ListenerClosed { addresses, reason, .. } => {
                 if let Err(error) = reason {
                     error!("no longer listening on {addresses:?}: {error}");
                 }
                 self.listening.retain(|listening| !addresses.contains(listening));
-                self.news = true;
+                self.status_changed = true;
             }
             _ => {}
         }
@@ -187,54 +145,54 @@ impl Node {
             BehaviourEvent::Ping(event) => self.on_ping(&event),
             BehaviourEvent::Mdns(event) => self.on_mdns(event),
             BehaviourEvent::Dht(event) => log::trace!("dht: {event:?}"),
-            BehaviourEvent::Door(never) | BehaviourEvent::Limits(never) => match never {},
+            BehaviourEvent::Gater(never) | BehaviourEvent::Limits(never) => match never {},
         }
     }
 
-    /// What is due by time.
+    /// Does what is due. Called several times a second.
     pub fn tick(&mut self, now: Instant) {
         let time = self.time();
-        self.verdicts_overdue(now);
-        self.swarm.behaviour_mut().door.bans.expire(time);
-        self.tell_points();
-        self.note_deafness();
-        self.end_visits(now);
+        self.pending_verdicts.expire(now);
+        self.swarm.behaviour_mut().gater.bans.expire(time);
+        self.report_ban_scores();
+        self.penalize_graylisted();
+        self.free_temporary_slots(now);
         self.dial(now);
         self.save(now, false);
-        if self.news || now.duration_since(self.published) >= PUBLISH_INTERVAL {
+        if self.status_changed || now.duration_since(self.published_at) >= PUBLISH_INTERVAL {
             self.publish(now);
         }
     }
 
-    /// Saves what the next start should know; at the end `all` of it.
-    pub fn save(&mut self, now: Instant, all: bool) {
-        let bans = &mut self.swarm.behaviour_mut().door.bans;
+    /// Writes bans and known peers if they have changed; `force` ignores all intervals.
+    pub fn save(&mut self, now: Instant, force: bool) {
+        let bans = &mut self.swarm.behaviour_mut().gater.bans;
         if bans.take_changed() {
-            self.news = true;
-            self.bans_file.outdated();
+            self.status_changed = true;
+            self.bans_file.mark_dirty();
         }
-        self.bans_file.save(|| bans.to_text(), now, all);
-        if !all && now.duration_since(self.saved) < SAVE_INTERVAL {
+        self.bans_file.save(|| bans.to_text(), now, force);
+        if !force && now.duration_since(self.saved_at) < SAVE_INTERVAL {
             return;
         }
-        self.saved = now;
+        self.saved_at = now;
         let time = self.time();
-        self.dialer.still_connected(self.peers.ids(), time, all);
+        self.dialer.mark_still_connected(self.peers.iter().map(|(id, _)| id), time, force);
         if self.dialer.take_changed() {
-            self.peers_file.outdated();
+            self.peers_file.mark_dirty();
         }
-        self.peers_file.save(|| self.dialer.to_text(), now, all);
+        self.peers_file.save(|| self.dialer.to_text(), now, force);
     }
 
     fn publish(&mut self, now: Instant) {
-        self.published = now;
-        self.news = false;
+        self.published_at = now;
+        self.status_changed = false;
         let our_id = self.swarm.local_peer_id().to_string();
         self.status.store(Arc::new(PeersStatus {
             listening: self.listening.iter().map(|address| format!("{address}/p2p/{our_id}")).collect(),
-            looks_by: LooksBy { known: self.dialer.knows_others(), ..self.status.load().looks_by },
+            looks_by: LooksBy { known: self.dialer.knows_other_peers(), ..self.status.load().looks_by },
             peers: self.peers.statuses(),
-            banned: self.swarm.behaviour().door.bans.len(),
+            banned: self.swarm.behaviour().gater.bans.len(),
             our_id,
         }));
     }

@@ -1,36 +1,36 @@
-//! Why the network cannot be opened.
+//! Why the network thread cannot start.
 
 use std::io;
 use std::path::PathBuf;
 
 use thiserror::Error;
 
-/// Why the network cannot be opened.
+/// Why the network thread cannot start.
 #[derive(Debug, Error)]
 pub enum P2pError {
-    /// A file of ours.
+    /// A file in the chain's folder cannot be read or written.
     #[error("{}: {error}", path.display())]
     File {
-        /// Which.
+        /// Path of the file.
         path: PathBuf,
-        /// In what way.
+        /// The error of the file system.
         error: io::Error,
     },
-    /// The identity's file holds no key.
-    #[error("{}: no key in it; bring back a copy, or remove it and this node will be a new peer to others", .0.display())]
+    /// The identity file holds no valid key.
+    #[error("{} holds no valid key: restore it from a backup, or remove it to start with a new peer id", .0.display())]
     Identity(PathBuf),
-    /// A bootnode's address is none.
-    #[error("bootnode {0:?}: not an address like /ip4/203.0.113.7/tcp/9171/p2p/12D3Koo...")]
+    /// A bootnode's address is malformed or has no peer id.
+    #[error("invalid bootnode address {0:?}: expected something like /ip4/203.0.113.7/tcp/9171/p2p/12D3Koo...")]
     Bootnode(String),
-    /// The port cannot be listened on.
-    #[error("port {port} for other nodes: {error}; choose another one with -p2p-port")]
+    /// The TCP port cannot be listened on.
+    #[error("cannot listen for peers on port {port}: {error} (choose another port with -p2p-port)")]
     Listen {
-        /// Which.
+        /// The port.
         port: u16,
-        /// Why.
+        /// The error of the operating system or of libp2p.
         error: String,
     },
-    /// Something that depends on nothing a user chooses.
-    #[error("the network of nodes cannot be set up: {0}")]
+    /// The operating system or libp2p refuses something that no setting changes.
+    #[error("cannot set up the peer-to-peer network: {0}")]
     Setup(String),
 }

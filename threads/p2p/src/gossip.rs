@@ -1,8 +1,8 @@
-//! GossipSub as this network uses it, and a watch on what it keeps to itself.
+//! GossipSub with this network's settings, and detection of streams that carry no gossip.
 //!
-//! Messages are anonymous and unsigned. A share proves itself (proof of work, commitment), its id is the hash of its
-//! own bytes, and a signature would only tell everybody which node found it. Whoever passes on a bad one is known all
-//! the same: it is the peer at the other end of the connection.
+//! Messages are anonymous and unsigned. A share proves itself (proof of work, commitment), its message id is the hash of
+//! its bytes, and a signature would only reveal which node found it. The peer that relays an invalid message is known
+//! without one: it is at the other end of the connection.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::task::{Context, Poll};
@@ -27,33 +27,31 @@ use p2pool_core::wire::{Frame as _, GossipShare};
 use crate::error::P2pError;
 use crate::names::Names;
 
-/// Bytes of one packet of the gossip protocol: the longest message, its topic and what is read ahead.
+/// Bytes of one packet of the gossip protocol: the longest message, its topic and control messages.
 const PACKET_LEN_MAX: usize = BLOCK_MESSAGE_LEN_MAX + (64 << 10);
-/// Messages in one packet. Nodes like this one send one; others may bundle a few.
+/// Messages in one packet. This node sends one; other implementations may bundle a few.
 const MESSAGES_PER_PACKET_MAX: usize = 64;
-/// Beats (of a second) that a message is kept for its verdict, to be passed on then. Most get theirs in milliseconds, those
-/// that wait for a parent or a Bitcoin header in seconds, those ahead of their time (rules, section 5, rule 5) in two
-/// minutes; what takes longer comes to others when they ask what they missed. Bounded by what waits for verdicts, see
-/// `driver::on_gossip`.
-pub const VERDICT_BEATS: usize = AHEAD_MAX_S as usize + 10;
-/// The same message is not looked at again within this time, not while it waits.
-const REMEMBERED: Duration = Duration::from_secs(VERDICT_BEATS as u64 + 30);
-/// Messages that wait for one slow peer: half of a full inbox of the chain thread.
+/// Heartbeats (of a second) for which GossipSub keeps a message that waits for its verdict. Most get theirs in milliseconds,
+/// those that wait for a parent or a Bitcoin header in seconds, those ahead of the clock (rules, section 5, rule 5) in two
+/// minutes. Other nodes fetch by inventory what takes longer. `driver::gossip` bounds how many wait.
+pub const VERDICT_HEARTBEATS: usize = AHEAD_MAX_S as usize + 10;
+/// Time for which the same message is a duplicate; longer than it can wait for its verdict.
+const DUPLICATE_CACHE_TIME: Duration = Duration::from_secs(VERDICT_HEARTBEATS as u64 + 30);
+/// Messages queued for one slow peer: half of a full inbox of the chain thread.
 const QUEUE_PER_PEER_MAX: usize = 128;
-/// Below this a peer's gossip is not listened to: three rejected messages.
-pub const DEAF_SCORE: f64 = -80.0;
-/// GossipSub remembers a peer of no good standing so long after it has gone. Whoever comes each time as somebody else is
-/// slowed down at the door; our own points are kept for longer, in a table of fixed size (`bans`).
-const STANDING_KEPT: Duration = Duration::from_secs(600);
-/// Inbound gossip streams on one connection. A node opens one; it opens another only if the first broke, which ours
-/// does upon bytes that are no gossip or a packet too long.
+/// GossipSub ignores a peer whose score is below this: three rejected messages.
+pub const GRAYLIST_SCORE: f64 = -80.0;
+/// Time for which GossipSub remembers the score of a peer that disconnected. The connection gater slows down peers that
+/// reconnect under new ids; ban scores are kept for longer, in a table of bounded size (`bans`).
+const RETAIN_SCORE: Duration = Duration::from_secs(600);
+/// Inbound gossip streams per connection. A node opens one, and another only if the first broke. This node breaks a stream
+/// that carries invalid bytes or too long a packet.
 const STREAMS_MAX: u32 = 2;
 
 type Inner = gossipsub::Behaviour<IdentityTransform, WhitelistSubscriptionFilter>;
 type InnerHandler = <Inner as NetworkBehaviour>::ConnectionHandler;
 
-/// The message's id: a share's digest, so that a share is one message however it was packed; else a hash that no
-/// share has.
+/// Returns the id of a message: the digest of a share, or else a hash that no share has.
 fn message_id(shares: &TopicHash, message: &Message) -> MessageId {
     if message.topic == *shares {
         if let Ok(gossip) = GossipShare::decode(&message.data) {
@@ -66,8 +64,8 @@ fn message_id(shares: &TopicHash, message: &Message) -> MessageId {
     MessageId::new(sha256::Hash::from_engine(engine).as_byte_array())
 }
 
-/// Peers gain a little by being first and lose much by what is rejected. Nothing is expected of a peer by number:
-/// shares come every half a minute, and a quiet peer is no bad one.
+/// A peer gains a little for delivering first and loses much for rejected messages. No number of messages is expected of
+/// it: shares come every half a minute, and a silent peer is not a bad one.
 fn topic_score() -> TopicScoreParams {
     TopicScoreParams {
         topic_weight: 1.0,
@@ -79,7 +77,7 @@ fn topic_score() -> TopicScoreParams {
         first_message_deliveries_cap: 20.0,
         mesh_message_deliveries_weight: 0.0,
         mesh_failure_penalty_weight: 0.0,
-        // Squared: one costs 20, two cost 80.
+        // Times the square of the number: one costs 20, two cost 80.
         invalid_message_deliveries_weight: -20.0,
         invalid_message_deliveries_decay: gossipsub::score_parameter_decay(Duration::from_secs(3_600)),
         ..TopicScoreParams::default()
@@ -89,16 +87,16 @@ fn topic_score() -> TopicScoreParams {
 fn peer_score(names: &Names) -> PeerScoreParams {
     PeerScoreParams {
         topics: HashMap::from([(names.shares.hash(), topic_score()), (names.blocks.hash(), topic_score())]),
-        // Good deeds never outweigh three bad ones.
+        // Valid messages never outweigh three rejected ones.
         topic_score_cap: 20.0,
-        // Our own points, see `bans`.
+        // The ban score, see `bans`.
         app_specific_weight: 1.0,
-        // The doorkeeper counts neighbours, and exempts our own network.
+        // The connection gater limits netgroups, and exempts own networks.
         ip_colocation_factor_weight: 0.0,
         behaviour_penalty_weight: -1.0,
         behaviour_penalty_threshold: 6.0,
         behaviour_penalty_decay: gossipsub::score_parameter_decay(Duration::from_secs(600)),
-        retain_score: STANDING_KEPT,
+        retain_score: RETAIN_SCORE,
         ..PeerScoreParams::default()
     }
 }
@@ -112,73 +110,74 @@ fn config(names: &Names) -> Result<gossipsub::Config, gossipsub::ConfigBuilderEr
         .max_transmit_size(PACKET_LEN_MAX)
         .max_publish_messages(MESSAGES_PER_PACKET_MAX)
         .heartbeat_initial_delay(Duration::from_millis(100))
-        .history_length(VERDICT_BEATS)
-        .duplicate_cache_time(REMEMBERED)
+        .history_length(VERDICT_HEARTBEATS)
+        .duplicate_cache_time(DUPLICATE_CACHE_TIME)
         .connection_handler_queue_len(QUEUE_PER_PEER_MAX)
         .build()
 }
 
-/// GossipSub with eyes on its streams.
+/// GossipSub that counts inbound streams.
 pub struct Gossip {
     /// GossipSub itself.
     pub inner: Inner,
-    suspects: VecDeque<PeerId>,
+    /// Peers with too many streams, to be reported.
+    broken: VecDeque<PeerId>,
 }
 
-/// What comes of the gossip.
+/// An event of [`Gossip`].
 #[derive(Debug)]
 pub enum GossipEvent {
-    /// GossipSub says.
+    /// An event of GossipSub.
     Inner(gossipsub::Event),
-    /// A peer's stream broke again and again: what it sends is no gossip.
+    /// A peer's streams broke repeatedly: it does not send gossip.
     BrokenStreams(PeerId),
 }
 
 impl Gossip {
-    /// Joined to both topics of a chain.
+    /// Subscribes to both topics of a chain.
     ///
     /// # Errors
-    /// None for the settings above, which the library checks.
+    /// None for the settings above, which GossipSub validates.
     pub fn new(names: &Names) -> Result<Self, P2pError> {
         let failed = |what: &dyn std::fmt::Display| P2pError::Setup(what.to_string());
         let filter = WhitelistSubscriptionFilter(HashSet::from([names.shares.hash(), names.blocks.hash()]));
         let config = config(names).map_err(|error| failed(&error))?;
         let mut inner = Inner::new_with_subscription_filter(MessageAuthenticity::Anonymous, config, filter)
             .map_err(|error| failed(&error))?;
-        let thresholds = PeerScoreThresholds { graylist_threshold: DEAF_SCORE, ..PeerScoreThresholds::default() };
+        let thresholds = PeerScoreThresholds { graylist_threshold: GRAYLIST_SCORE, ..PeerScoreThresholds::default() };
         inner.with_peer_score(peer_score(names), thresholds).map_err(|error| failed(&error))?;
         for topic in [&names.shares, &names.blocks] {
             inner.subscribe(topic).map_err(|error| failed(&error))?;
         }
-        Ok(Self { inner, suspects: VecDeque::new() })
+        Ok(Self { inner, broken: VecDeque::new() })
     }
 }
 
-/// GossipSub's handler of one connection, its streams counted.
-pub struct Watched {
+/// GossipSub's handler of one connection, with a count of inbound streams.
+pub struct CountingHandler {
     inner: InnerHandler,
     streams: u32,
-    broken: bool,
+    has_broken: bool,
 }
 
-impl Watched {
+impl CountingHandler {
     fn new(inner: InnerHandler) -> Self {
-        Self { inner, streams: 0, broken: false }
+        Self { inner, streams: 0, has_broken: false }
     }
 }
 
-/// What a connection's handler tells.
+/// An event of [`CountingHandler`].
 #[derive(Debug)]
-pub enum FromHandler<E> {
-    /// GossipSub's own.
+pub enum HandlerEvent<E> {
+    /// An event of GossipSub's handler.
     Inner(E),
-    /// One stream too many.
+    /// The peer opened more than [`STREAMS_MAX`] streams.
     BrokenStream,
 }
 
-impl ConnectionHandler for Watched {
+impl ConnectionHandler for CountingHandler {
     type FromBehaviour = <InnerHandler as ConnectionHandler>::FromBehaviour;
-    type ToBehaviour = FromHandler<<InnerHandler as ConnectionHandler>::ToBehaviour>;
+    type ToBehaviour = HandlerEvent<<InnerHandler as ConnectionHandler>::ToBehaviour>;
     type InboundProtocol = <InnerHandler as ConnectionHandler>::InboundProtocol;
     type OutboundProtocol = <InnerHandler as ConnectionHandler>::OutboundProtocol;
     type InboundOpenInfo = <InnerHandler as ConnectionHandler>::InboundOpenInfo;
@@ -196,14 +195,14 @@ impl ConnectionHandler for Watched {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<ConnectionHandlerEvent<Self::OutboundProtocol, Self::OutboundOpenInfo, Self::ToBehaviour>> {
-        if std::mem::take(&mut self.broken) {
-            return Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(FromHandler::BrokenStream));
+        if std::mem::take(&mut self.has_broken) {
+            return Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(HandlerEvent::BrokenStream));
         }
-        self.inner.poll(cx).map(|event| event.map_custom(FromHandler::Inner))
+        self.inner.poll(cx).map(|event| event.map_custom(HandlerEvent::Inner))
     }
 
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Option<Self::ToBehaviour>> {
-        self.inner.poll_close(cx).map(|event| event.map(FromHandler::Inner))
+        self.inner.poll_close(cx).map(|event| event.map(HandlerEvent::Inner))
     }
 
     fn on_behaviour_event(&mut self, event: Self::FromBehaviour) {
@@ -221,14 +220,14 @@ impl ConnectionHandler for Watched {
     ) {
         if matches!(event, ConnectionEvent::FullyNegotiatedInbound(_)) {
             self.streams = self.streams.saturating_add(1);
-            self.broken |= self.streams > STREAMS_MAX;
+            self.has_broken |= self.streams > STREAMS_MAX;
         }
         self.inner.on_connection_event(event);
     }
 }
 
 impl NetworkBehaviour for Gossip {
-    type ConnectionHandler = Watched;
+    type ConnectionHandler = CountingHandler;
     type ToSwarm = GossipEvent;
 
     fn handle_pending_inbound_connection(
@@ -247,7 +246,7 @@ impl NetworkBehaviour for Gossip {
         local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.inner.handle_established_inbound_connection(connection, peer, local, remote).map(Watched::new)
+        self.inner.handle_established_inbound_connection(connection, peer, local, remote).map(CountingHandler::new)
     }
 
     fn handle_pending_outbound_connection(
@@ -268,7 +267,9 @@ impl NetworkBehaviour for Gossip {
         role: Endpoint,
         port: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.inner.handle_established_outbound_connection(connection, peer, address, role, port).map(Watched::new)
+        self.inner
+            .handle_established_outbound_connection(connection, peer, address, role, port)
+            .map(CountingHandler::new)
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
@@ -277,13 +278,13 @@ impl NetworkBehaviour for Gossip {
 
     fn on_connection_handler_event(&mut self, peer: PeerId, connection: ConnectionId, event: THandlerOutEvent<Self>) {
         match event {
-            FromHandler::Inner(event) => self.inner.on_connection_handler_event(peer, connection, event),
-            FromHandler::BrokenStream => self.suspects.push_back(peer),
+            HandlerEvent::Inner(event) => self.inner.on_connection_handler_event(peer, connection, event),
+            HandlerEvent::BrokenStream => self.broken.push_back(peer),
         }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
-        if let Some(peer) = self.suspects.pop_front() {
+        if let Some(peer) = self.broken.pop_front() {
             return Poll::Ready(ToSwarm::GenerateEvent(GossipEvent::BrokenStreams(peer)));
         }
         self.inner.poll(cx).map(|event| event.map_out(GossipEvent::Inner))

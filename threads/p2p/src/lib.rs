@@ -1,19 +1,19 @@
-//! The network of nodes: a dumb, hardened carrier between the chain thread and its peers.
+//! The network thread: carries shares, found blocks, requests and responses between the chain thread and the peers.
 //!
-//! libp2p (TCP, Noise, Yamux) runs on this thread's own single-threaded runtime, the only async code in the program.
-//! Nothing is decided here but who may connect, how much anybody may send and how often. Whether a share is valid, what
-//! to ask and what to answer is for the chain thread:
+//! libp2p (TCP, Noise, Yamux) runs on this thread's own single-threaded runtime, the only async code in the program. This
+//! crate decides who may connect, how much a peer may send and how often. The chain thread decides whether a share is
+//! valid, what to request and how to respond.
 //!
-//! | | way | when full |
+//! | message | way | when the inbox is full |
 //! |---|---|---|
-//! | [`NetworkSender`](p2pool_channels::NetworkSender) | to this thread, 256 messages | lost; peers catch up by inventory |
-//! | shares, blocks, questions | to the chain thread, while fewer than 256 messages wait there | the gossip says "ignored", the asker is told "busy" |
-//! | comings, goings, answers to us | to the chain thread, its inbox | wait here in order; their number is bounded |
+//! | command | [`NetworkSender`](p2pool_channels::NetworkSender) to this thread, 256 messages | lost; peers catch up by inventory |
+//! | share, block, request of a peer | to the chain thread, while fewer than 256 messages wait there | gossip is ignored, a request is answered with "busy" |
+//! | connect, disconnect, response of a peer | to the chain thread | waits here in order; their number is bounded |
 //!
-//! A full chain thread therefore costs peers nothing but time: what they passed on meanwhile is fetched by inventory.
+//! A full chain thread therefore only delays peers: they offer by inventory what was dropped.
 //!
-//! Every name on the wire holds the chain's id, and so does the Noise handshake: nodes of different chains do not even
-//! get to speak. The folder of the chain holds `identity` (who we are), `peers` (whom we knew) and `bans`.
+//! The names of all protocols contain the chain id, and so does the Noise handshake: nodes of different chains cannot
+//! connect. The chain's folder holds `identity` (the key pair), `peers` (the known peers) and `bans`.
 
 mod address;
 mod bans;
@@ -24,14 +24,12 @@ mod dht;
 mod dialer;
 mod driver;
 mod error;
-mod file;
 mod gossip;
 mod identity;
 mod names;
 mod outbox;
 mod peers;
 mod rate_limits;
-
 mod state_file;
 mod thread;
 mod traffic;
@@ -40,5 +38,4 @@ mod traffic;
 mod tests;
 
 pub use error::P2pError;
-pub use names::{Names, PROTOCOL_VERSION};
 pub use thread::P2p;

@@ -1,32 +1,32 @@
-//! What this chain's nodes call themselves and their protocols: every name holds the chain's id.
+//! Protocol and topic names. Each contains the chain's id.
 
 use libp2p::gossipsub::IdentTopic;
 use libp2p::StreamProtocol;
 use p2pool_core::params::ChainId;
 
-/// Version of everything nodes say to each other.
+/// Version of all protocols between nodes.
 pub const PROTOCOL_VERSION: &str = "2.0.0";
 
-/// The names of one chain.
+/// The protocol and topic names of one chain.
 #[derive(Clone, Debug)]
 pub struct Names {
-    /// Topic of shares.
+    /// Gossip topic of shares.
     pub shares: IdentTopic,
-    /// Topic of found Bitcoin blocks.
+    /// Gossip topic of found Bitcoin blocks.
     pub blocks: IdentTopic,
-    /// Questions and answers.
+    /// Protocol of requests and responses.
     pub sync: StreamProtocol,
-    /// The DHT by which nodes find each other.
+    /// Protocol of the DHT by which nodes discover each other.
     pub dht: StreamProtocol,
-    /// What identify says that we speak.
+    /// Protocol version that identify announces.
     pub identify: String,
-    /// Mixed into the Noise handshake: with another chain's node it fails, so that not even mDNS or a bootnode of
-    /// another chain brings the two together.
+    /// Mixed into the Noise handshake, which therefore fails between nodes of different chains, however they found each
+    /// other.
     pub noise_prologue: Vec<u8>,
 }
 
 impl Names {
-    /// The names of the chain with this id.
+    /// Builds the names of a chain.
     ///
     /// # Errors
     /// None for any id: a stream protocol's name needs a leading slash, which these have.
@@ -44,7 +44,7 @@ impl Names {
     }
 }
 
-/// What this node says it runs.
+/// Returns the agent version that identify announces.
 pub fn agent() -> String {
     format!("p2pool/{}", env!("CARGO_PKG_VERSION"))
 }

@@ -1,4 +1,4 @@
-//! The way to the chain thread, whose inbox may be full: what may be lost is, what may not waits in order.
+//! Events for the chain thread, whose inbox may be full: some are dropped then, the others wait in order.
 
 use std::collections::VecDeque;
 
@@ -7,16 +7,17 @@ use p2pool_channels::ToChain;
 use p2pool_core::node::Event;
 use p2pool_core::peer::PeerHandle;
 
-/// The inbox is shared with the miners' thread. While this many messages wait in it, whoever they are from, nothing of
-/// peers is added that may be lost: what strangers send never takes the room of this node's own shares.
+/// The stratum thread uses the same inbox. While this many messages wait in it, no matter whose, nothing from peers that
+/// may be dropped is added: what peers send never takes the room of this node's own shares.
 const OFFERS_UP_TO: usize = 256;
 
 /// Sends to the chain thread without ever blocking.
 ///
-/// A full inbox means that the chain has more to check than it can: shares, blocks and questions of peers are then
-/// refused at once (the gossip says "ignored", the asker is told "busy") and peers catch up by inventory. Comings,
-/// goings and answers to questions of ours wait here. They are bounded: a peer has one coming and one going, each
-/// question of ours one answer, and what concerns a peer that came and went meanwhile is struck out.
+/// A full inbox means that peers send more than the chain thread can check. Their shares, blocks and requests are then
+/// refused at once (gossip is ignored, requests are answered with "busy"), and peers catch up by inventory. Connects,
+/// disconnects and responses to this node's requests wait here. Their number is bounded: a peer has one connect and one
+/// disconnect, each request one response, and all of them are dropped for a peer that connected and disconnected while
+/// waiting.
 pub struct Outbox {
     to_chain: Sender<ToChain>,
     waiting: VecDeque<Event>,
@@ -24,40 +25,39 @@ pub struct Outbox {
 
 /// The chain thread has ended.
 #[derive(Debug, PartialEq, Eq)]
-pub struct ChainGone;
+pub struct ChainEnded;
 
 impl Outbox {
-    /// To the chain thread.
     pub fn new(to_chain: Sender<ToChain>) -> Self {
         Self { to_chain, waiting: VecDeque::new() }
     }
 
-    /// Sends what may be lost; false if it was.
+    /// Sends an event that may be dropped; false if it was.
     pub fn offer(&mut self, event: Event) -> bool {
         let has_room = self.waiting.is_empty() && self.to_chain.len() < OFFERS_UP_TO;
         has_room && self.to_chain.try_send(event.into()).is_ok()
     }
 
-    /// Sends what may not be lost, now or later.
+    /// Sends an event that must not be dropped, now or later.
     pub fn send(&mut self, event: Event) {
         match &event {
-            Event::PeerDisconnected { peer } if self.strike_out(*peer) => {}
+            Event::PeerDisconnected { peer } if self.forget_unseen(*peer) => {}
             _ => self.waiting.push_back(event),
         }
-        // That the chain is gone is found at the next turn of the loop as well.
+        // The event loop notices itself if the chain thread has ended.
         let _ = self.flush();
     }
 
-    /// Whether something waits.
+    /// Whether events wait.
     pub fn is_waiting(&self) -> bool {
         !self.waiting.is_empty()
     }
 
-    /// Sends what waits, as far as there is room.
+    /// Sends as many waiting events as there is room for.
     ///
     /// # Errors
-    /// Nobody is there to send to.
-    pub fn flush(&mut self) -> Result<(), ChainGone> {
+    /// The chain thread has ended.
+    pub fn flush(&mut self) -> Result<(), ChainEnded> {
         while let Some(event) = self.waiting.pop_front() {
             match self.to_chain.try_send(event.into()) {
                 Ok(()) => {}
@@ -67,22 +67,23 @@ impl Outbox {
                     }
                     break;
                 }
-                Err(TrySendError::Disconnected(_)) => return Err(ChainGone),
+                Err(TrySendError::Disconnected(_)) => return Err(ChainEnded),
             }
         }
         Ok(())
     }
 
-    /// Forgets all that waits of a peer if its coming does: the chain never hears of it.
-    fn strike_out(&mut self, gone: PeerHandle) -> bool {
-        let unseen =
-            self.waiting.iter().any(|message| matches!(message, Event::PeerConnected { peer } if *peer == gone));
-        if unseen {
-            self.waiting.retain(|message| {
-                !matches!(message, Event::PeerConnected { peer } | Event::Response { peer, .. } if *peer == gone)
+    /// Drops all waiting events of a peer if its connect is among them. Returns whether it was: then the chain thread need
+    /// not learn of the disconnect either.
+    fn forget_unseen(&mut self, disconnected: PeerHandle) -> bool {
+        let is_unseen =
+            self.waiting.iter().any(|event| matches!(event, Event::PeerConnected { peer } if *peer == disconnected));
+        if is_unseen {
+            self.waiting.retain(|event| {
+                !matches!(event, Event::PeerConnected { peer } | Event::Response { peer, .. } if *peer == disconnected)
             });
         }
-        unseen
+        is_unseen
     }
 }
 
@@ -90,11 +91,11 @@ impl Outbox {
 mod tests {
     use super::*;
 
-    fn up(peer: u64) -> Event {
+    fn connected(peer: u64) -> Event {
         Event::PeerConnected { peer: PeerHandle(peer) }
     }
 
-    fn down(peer: u64) -> Event {
+    fn disconnected(peer: u64) -> Event {
         Event::PeerDisconnected { peer: PeerHandle(peer) }
     }
 
@@ -102,63 +103,63 @@ mod tests {
         receiver
             .try_iter()
             .map(|message| match message {
-                ToChain::Event(Event::PeerConnected { peer }) => format!("up {}", peer.0),
-                ToChain::Event(Event::PeerDisconnected { peer }) => format!("down {}", peer.0),
+                ToChain::Event(Event::PeerConnected { peer }) => format!("connected {}", peer.0),
+                ToChain::Event(Event::PeerDisconnected { peer }) => format!("disconnected {}", peer.0),
                 other => format!("{other:?}"),
             })
             .collect()
     }
 
     #[test]
-    fn what_may_not_be_lost_waits_in_order_and_holds_the_rest_back() {
+    fn waiting_events_keep_their_order_and_hold_back_offers() {
         let (sender, receiver) = crossbeam_channel::bounded(1);
         let mut outbox = Outbox::new(sender);
-        outbox.send(up(1));
-        outbox.send(up(2));
+        outbox.send(connected(1));
+        outbox.send(connected(2));
         assert!(outbox.is_waiting());
-        assert_eq!(texts(&receiver), ["up 1"]);
-        // There is room again, but nothing overtakes.
-        assert!(!outbox.offer(down(9)));
+        assert_eq!(texts(&receiver), ["connected 1"]);
+        // There is room again, but an offer must not overtake.
+        assert!(!outbox.offer(disconnected(9)));
         outbox.flush().unwrap();
-        assert_eq!(texts(&receiver), ["up 2"]);
-        assert!(outbox.offer(down(1)));
+        assert_eq!(texts(&receiver), ["connected 2"]);
+        assert!(outbox.offer(disconnected(1)));
     }
 
     #[test]
-    fn offers_leave_room_for_others() {
+    fn offers_leave_room_for_other_threads() {
         let (sender, receiver) = crossbeam_channel::bounded(4 * OFFERS_UP_TO);
         let mut outbox = Outbox::new(sender.clone());
-        assert!((0..OFFERS_UP_TO).all(|_| outbox.offer(down(1))));
-        assert!(!outbox.offer(down(1)));
+        assert!((0..OFFERS_UP_TO).all(|_| outbox.offer(disconnected(1))));
+        assert!(!outbox.offer(disconnected(1)));
         assert_eq!(receiver.len(), OFFERS_UP_TO);
-        outbox.send(up(2));
+        outbox.send(connected(2));
         assert_eq!((receiver.len(), outbox.is_waiting()), (OFFERS_UP_TO + 1, false));
         receiver.try_iter().count();
-        assert!(outbox.offer(down(1)));
+        assert!(outbox.offer(disconnected(1)));
     }
 
     #[test]
-    fn peers_that_flap_while_the_chain_is_stuck_leave_nothing() {
+    fn peers_that_connect_and_disconnect_while_the_inbox_is_full_leave_nothing() {
         let (sender, receiver) = crossbeam_channel::bounded(1);
         let mut outbox = Outbox::new(sender);
-        outbox.send(up(1));
+        outbox.send(connected(1));
         for peer in 2..1_000 {
-            outbox.send(up(peer));
-            outbox.send(down(peer));
+            outbox.send(connected(peer));
+            outbox.send(disconnected(peer));
         }
-        outbox.send(down(1));
+        outbox.send(disconnected(1));
         assert_eq!(outbox.waiting.len(), 1);
-        assert_eq!(texts(&receiver), ["up 1"]);
+        assert_eq!(texts(&receiver), ["connected 1"]);
         outbox.flush().unwrap();
-        assert_eq!(texts(&receiver), ["down 1"]);
+        assert_eq!(texts(&receiver), ["disconnected 1"]);
     }
 
     #[test]
-    fn a_chain_that_ended_is_noticed() {
+    fn the_end_of_the_chain_thread_is_noticed() {
         let (sender, receiver) = crossbeam_channel::bounded(1);
         let mut outbox = Outbox::new(sender);
         drop(receiver);
-        outbox.waiting.push_back(up(1));
-        assert_eq!(outbox.flush(), Err(ChainGone));
+        outbox.waiting.push_back(connected(1));
+        assert_eq!(outbox.flush(), Err(ChainEnded));
     }
 }

@@ -1,48 +1,102 @@
-//! What peers of one neighbourhood may do together, also one that comes again and again under new names.
+//! Rate limits of single peers and of whole netgroups.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use p2pool_core::netgroup::Netgroup;
+use p2pool_core::token_bucket::{Rate, TokenBucket};
 
-use crate::peers::{Acts, Allowances};
+/// A netgroup may do as much as this many peers: half of those that may be connected from it.
+const PEERS_PER_NETGROUP: u32 = 4;
+/// Netgroups that are remembered. Past that, those whose buckets are full are forgotten.
+const NETGROUPS_MAX: usize = 1_024;
 
-/// A neighbourhood may do as much as this many peers: half of those that may be connected from it.
-const PEERS_WORTH: u32 = 4;
-/// Neighbourhoods remembered; beyond that those who have done nothing lately are forgotten.
-const REMEMBERED_MAX: usize = 1_024;
-
-/// The allowances of neighbourhoods.
-#[derive(Debug, Default)]
-pub struct Neighbours {
-    allowances: HashMap<Netgroup, Allowances>,
-    /// Seeded by the system: nobody can choose an address whose neighbourhood has another's number.
-    hasher: RandomState,
+/// What is rate limited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Connecting to this node. Limited per netgroup only.
+    Connect,
+    /// Sending a request.
+    Request,
+    /// Relaying a share.
+    Share,
+    /// Relaying a block announcement.
+    Block,
+    /// Sending identify information.
+    Identify,
 }
 
-impl Neighbours {
-    /// A number of 24 bits by which the chain thread knows a neighbourhood; zero for our own network.
-    pub fn number(&self, ip: Option<IpAddr>) -> u32 {
-        let Some(prefix) = ip.and_then(Netgroup::of) else { return 0 };
-        // Two with one number share a part of the shelves: no harm.
-        (self.hasher.hash_one(prefix) >> 40).max(1) as u32
+impl Action {
+    const ALL: [Self; 5] = [Self::Connect, Self::Request, Self::Share, Self::Block, Self::Identify];
+
+    /// Returns the rate limit of one peer.
+    const fn rate(self) -> Rate {
+        let (burst, interval_ms) = match self {
+            // All nodes of a netgroup can reconnect at once after an outage, some of them twice. This also bounds what
+            // GossipSub remembers of peers, see `gossip`.
+            Self::Connect => (8, 20_000),
+            // A new node fetches 17,280 shares at once with some 70 requests of `wire::limits::SHARES_MAX` shares.
+            Self::Request => (100, 100),
+            // At one share in 30 s, a hundred are most of an hour's shares.
+            Self::Share => (100, 50),
+            // Bitcoin has one block in ten minutes, test networks have more.
+            Self::Block => (10, 2_000),
+            // Once per connection, once in five minutes, and whenever the peer's addresses change.
+            Self::Identify => (20, 10_000),
+        };
+        Rate { burst, interval: Duration::from_millis(interval_ms) }
+    }
+}
+
+/// The token buckets of a peer or a netgroup.
+#[derive(Debug)]
+pub struct RateLimiter {
+    buckets: [TokenBucket<Instant>; Action::ALL.len()],
+}
+
+impl RateLimiter {
+    /// Full buckets for what `peers` peers may do together.
+    pub fn new(peers: u32, now: Instant) -> Self {
+        Self { buckets: Action::ALL.map(|action| TokenBucket::new(action.rate().times(peers), now)) }
     }
 
-    /// Takes one of what a neighbourhood may do; false if there is none left. Our own network may do as it likes.
-    pub fn take(&mut self, ip: Option<IpAddr>, act: Acts, now: Instant) -> bool {
-        let Some(prefix) = ip.and_then(Netgroup::of) else { return true };
-        if !self.allowances.contains_key(&prefix) && self.allowances.len() >= REMEMBERED_MAX {
-            self.allowances.retain(|_, allowances| !allowances.are_full(now));
+    /// Takes a token; false if there is none.
+    pub fn take(&mut self, action: Action, now: Instant) -> bool {
+        self.buckets[action as usize].take(now)
+    }
+
+    /// Gives back a token for an action that turned out to be useful.
+    pub fn give_back(&mut self, action: Action) {
+        self.buckets[action as usize].give_back();
+    }
+
+    fn is_full(&self, now: Instant) -> bool {
+        self.buckets.iter().all(|bucket| bucket.is_full(now))
+    }
+}
+
+/// A rate limiter for each netgroup, so that a peer gains nothing by reconnecting under a new id. Peers on own networks
+/// are not limited.
+#[derive(Debug, Default)]
+pub struct NetgroupLimiter {
+    limiters: HashMap<Netgroup, RateLimiter>,
+}
+
+impl NetgroupLimiter {
+    /// Takes a token of an address's netgroup; false if there is none.
+    pub fn take(&mut self, ip: Option<IpAddr>, action: Action, now: Instant) -> bool {
+        let Some(netgroup) = ip.and_then(Netgroup::of) else { return true };
+        if !self.limiters.contains_key(&netgroup) && self.limiters.len() >= NETGROUPS_MAX {
+            self.limiters.retain(|_, limiter| !limiter.is_full(now));
         }
-        self.allowances.entry(prefix).or_insert_with(|| Allowances::of(PEERS_WORTH, now)).take(act, now)
+        self.limiters.entry(netgroup).or_insert_with(|| RateLimiter::new(PEERS_PER_NETGROUP, now)).take(action, now)
     }
 
-    /// Gives back one that was taken for something useful.
-    pub fn give_back(&mut self, ip: Option<IpAddr>, act: Acts) {
-        if let Some(allowances) = ip.and_then(Netgroup::of).and_then(|prefix| self.allowances.get_mut(&prefix)) {
-            allowances.give_back(act);
+    /// Gives back a token for an action that turned out to be useful.
+    pub fn give_back(&mut self, ip: Option<IpAddr>, action: Action) {
+        if let Some(limiter) = ip.and_then(Netgroup::of).and_then(|netgroup| self.limiters.get_mut(&netgroup)) {
+            limiter.give_back(action);
         }
     }
 }
@@ -56,40 +110,25 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_share_what_they_may_do() {
-        let (mut neighbours, now) = (Neighbours::default(), Instant::now());
-        let mut taken = 0;
-        while neighbours.take(ip("8.8.8.8"), Acts::Request, now) {
-            taken += 1;
-        }
+    fn a_netgroup_shares_one_limit_per_action() {
+        let (mut limiter, now) = (NetgroupLimiter::default(), Instant::now());
+        let taken = (0..1_000).take_while(|_| limiter.take(ip("8.8.8.8"), Action::Request, now)).count();
         assert_eq!(taken, 400, "as much as four peers");
-        assert!(!neighbours.take(ip("8.8.8.200"), Acts::Request, now));
-        assert!(neighbours.take(ip("8.8.8.200"), Acts::Share, now), "other things are counted apart");
-        assert!(neighbours.take(ip("8.8.9.8"), Acts::Request, now));
-        assert!((0..1_000).all(|_| neighbours.take(ip("192.168.1.1"), Acts::Request, now)));
-        neighbours.give_back(ip("8.8.8.1"), Acts::Request);
-        assert!(neighbours.take(ip("8.8.8.8"), Acts::Request, now));
+        assert!(!limiter.take(ip("8.8.8.200"), Action::Request, now));
+        assert!(limiter.take(ip("8.8.8.200"), Action::Share, now), "actions are counted separately");
+        assert!(limiter.take(ip("8.8.9.8"), Action::Request, now));
+        assert!((0..1_000).all(|_| limiter.take(ip("192.168.1.1"), Action::Request, now)));
+        limiter.give_back(ip("8.8.8.1"), Action::Request);
+        assert!(limiter.take(ip("8.8.8.8"), Action::Request, now));
     }
 
     #[test]
-    fn numbers_tell_neighbourhoods_apart() {
-        let neighbours = Neighbours::default();
-        assert_eq!(neighbours.number(ip("8.8.8.8")), neighbours.number(ip("8.8.8.9")));
-        assert_eq!(neighbours.number(ip("10.0.0.1")), 0);
-        assert_eq!(neighbours.number(None), 0);
-        let numbers: std::collections::HashSet<u32> =
-            (0..100).map(|third| neighbours.number(ip(&format!("8.8.{third}.8")))).collect();
-        assert!(numbers.len() > 95 && numbers.iter().all(|number| (1..1 << 24).contains(number)));
-    }
-
-    #[test]
-    fn memory_of_neighbourhoods_is_bounded() {
-        let (mut neighbours, now) = (Neighbours::default(), Instant::now());
-        let later = now + std::time::Duration::from_secs(60);
-        for number in 0..5_000_u32 {
+    fn netgroups_with_full_buckets_are_forgotten() {
+        let (mut limiter, start) = (NetgroupLimiter::default(), Instant::now());
+        for number in 0..4 * NETGROUPS_MAX as u32 {
             let address = IpAddr::from((0x0800_0000 + number * 256).to_be_bytes());
-            neighbours.take(Some(address), Acts::Request, if number < 3_000 { now } else { later });
+            assert!(limiter.take(Some(address), Action::Connect, start + Duration::from_secs(5) * number));
         }
-        assert!(neighbours.allowances.len() <= 3_000);
+        assert!(limiter.limiters.len() <= NETGROUPS_MAX);
     }
 }

@@ -1,51 +1,83 @@
-//! A file that is written again until it is written.
+//! Small files in the chain's folder: written whole or not at all, readable by their owner only.
 
-use std::path::PathBuf;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use log::{info, warn};
 
-use crate::file;
-
-/// A disk that refused is tried again after this time.
+/// Longest file in bytes that is read; this node writes none as long.
+const FILE_LEN_MAX: u64 = 1 << 20;
+/// After a failed write the next attempt comes this much later.
 const RETRY: Duration = Duration::from_secs(30);
 
-/// A file of ours, and whether what should be in it is.
-#[derive(Debug)]
-pub struct Saved {
-    path: PathBuf,
-    is_stale: bool,
-    refused_at: Option<Instant>,
+/// Replaces a file. After a crash at any moment either the old or the new one exists.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let new = path.with_extension("new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    // Syncing the folder makes the rename durable.
+    match path.parent() {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
 }
 
-impl Saved {
-    /// As it was found.
+/// Reads a file; `None` if it does not exist.
+pub fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut bytes = Vec::new();
+    file.take(FILE_LEN_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > FILE_LEN_MAX {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("longer than {FILE_LEN_MAX} bytes")));
+    }
+    Ok(Some(bytes))
+}
+
+/// A file that is rewritten when its content has changed, and retried while the disk refuses it.
+#[derive(Debug)]
+pub struct StateFile {
+    path: PathBuf,
+    is_dirty: bool,
+    failed_at: Option<Instant>,
+}
+
+impl StateFile {
+    /// A file whose content is up to date.
     pub const fn new(path: PathBuf) -> Self {
-        Self { path, is_stale: false, refused_at: None }
+        Self { path, is_dirty: false, failed_at: None }
     }
 
-    /// What should be in it has changed.
-    pub fn outdated(&mut self) {
-        self.is_stale = true;
+    /// Notes that the content has changed.
+    pub fn mark_dirty(&mut self) {
+        self.is_dirty = true;
     }
 
-    /// Writes it if that is due, or `at_last`.
-    pub fn save(&mut self, text: impl FnOnce() -> String, now: Instant, at_last: bool) {
-        let may_try = at_last || self.refused_at.is_none_or(|at| now.duration_since(at) >= RETRY);
-        if !self.is_stale || !may_try {
+    /// Writes the file if it is dirty and no retry interval is running; `force` ignores the interval.
+    pub fn save(&mut self, text: impl FnOnce() -> String, now: Instant, force: bool) {
+        let may_try = force || self.failed_at.is_none_or(|at| now.duration_since(at) >= RETRY);
+        if !self.is_dirty || !may_try {
             return;
         }
-        match file::replace(&self.path, text().as_bytes()) {
+        match replace(&self.path, text().as_bytes()) {
             Ok(()) => {
-                self.is_stale = false;
-                if self.refused_at.take().is_some() {
-                    info!("{}: written at last", self.path.display());
+                self.is_dirty = false;
+                if self.failed_at.take().is_some() {
+                    info!("{} writable again, saved", self.path.display());
                 }
             }
             Err(error) => {
-                if self.refused_at.replace(now).is_none() {
+                if self.failed_at.replace(now).is_none() {
                     warn!(
-                        "{}: {error}; it is tried again, but a start before that will not know what should be in it",
+                        "{} not writable, retrying (changes are lost if the node restarts before): {error}",
                         self.path.display()
                     );
                 }
@@ -59,32 +91,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_disk_refused_is_written_later_and_what_is_written_no_more() {
+    fn a_failed_write_is_retried_after_an_interval_and_a_clean_file_is_not_written() {
         let (dir, now) = (tempfile::tempdir().unwrap(), Instant::now());
-        let (path, in_the_way) = (dir.path().join("bans"), dir.path().join("bans.new"));
-        let mut saved = Saved::new(path.clone());
-        saved.save(|| unreachable!("nothing has changed"), now, true);
-        std::fs::create_dir(&in_the_way).unwrap();
-        saved.outdated();
-        saved.save(|| "one".into(), now, false);
+        let (path, obstacle) = (dir.path().join("bans"), dir.path().join("bans.new"));
+        let mut file = StateFile::new(path.clone());
+        file.save(|| unreachable!("it is clean"), now, true);
+        std::fs::create_dir(&obstacle).unwrap();
+        file.mark_dirty();
+        file.save(|| "one".into(), now, false);
         assert!(!path.exists());
-        std::fs::remove_dir(&in_the_way).unwrap();
-        saved.save(|| unreachable!("not so soon"), now + RETRY / 2, false);
-        saved.save(|| "two".into(), now + RETRY, false);
+        std::fs::remove_dir(&obstacle).unwrap();
+        file.save(|| unreachable!("the interval is running"), now + RETRY / 2, false);
+        file.save(|| "two".into(), now + RETRY, false);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "two");
-        saved.save(|| unreachable!("it is there"), now + 2 * RETRY, true);
+        file.save(|| unreachable!("it is clean"), now + 2 * RETRY, true);
     }
 
     #[test]
-    fn the_last_try_waits_for_nothing() {
+    fn a_forced_save_does_not_wait_for_the_interval() {
         let (dir, now) = (tempfile::tempdir().unwrap(), Instant::now());
-        let (path, in_the_way) = (dir.path().join("bans"), dir.path().join("bans.new"));
-        let mut saved = Saved::new(path.clone());
-        std::fs::create_dir(&in_the_way).unwrap();
-        saved.outdated();
-        saved.save(|| "one".into(), now, false);
-        std::fs::remove_dir(&in_the_way).unwrap();
-        saved.save(|| "one".into(), now, true);
+        let (path, obstacle) = (dir.path().join("bans"), dir.path().join("bans.new"));
+        let mut file = StateFile::new(path.clone());
+        std::fs::create_dir(&obstacle).unwrap();
+        file.mark_dirty();
+        file.save(|| "one".into(), now, false);
+        std::fs::remove_dir(&obstacle).unwrap();
+        file.save(|| "one".into(), now, true);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "one");
     }
 }

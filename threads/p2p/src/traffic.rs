@@ -1,4 +1,4 @@
-//! How much goes over the wire: all bytes of all connections, with everything that encryption and framing add.
+//! Byte counters of all connections, with what encryption and framing add.
 
 use std::io::{IoSlice, IoSliceMut, Result};
 use std::pin::Pin;
@@ -8,31 +8,31 @@ use std::task::{Context, Poll};
 use futures::{AsyncRead, AsyncWrite};
 use p2pool_core::metrics::{IntCounter, Metrics};
 
-/// A connection whose bytes are counted.
-pub struct Counted<S> {
+/// A stream whose bytes are counted.
+pub struct CountedStream<S> {
     inner: S,
     metrics: Arc<Metrics>,
 }
 
-impl<S> Counted<S> {
+impl<S> CountedStream<S> {
     /// Counts what `inner` reads and writes from now on.
     pub const fn new(inner: S, metrics: Arc<Metrics>) -> Self {
         Self { inner, metrics }
     }
 }
 
-/// Adds what was moved, if anything was.
-fn note(counter: &IntCounter, moved: Poll<Result<usize>>) -> Poll<Result<usize>> {
-    if let Poll::Ready(Ok(bytes)) = &moved {
+/// Adds the bytes that were read or written to a counter.
+fn count(counter: &IntCounter, result: Poll<Result<usize>>) -> Poll<Result<usize>> {
+    if let Poll::Ready(Ok(bytes)) = &result {
         counter.inc_by(*bytes as u64);
     }
-    moved
+    result
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for CountedStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Result<usize>> {
-        let moved = Pin::new(&mut self.inner).poll_read(cx, buffer);
-        note(&self.metrics.p2p_bytes_in, moved)
+        let result = Pin::new(&mut self.inner).poll_read(cx, buffer);
+        count(&self.metrics.p2p_bytes_in, result)
     }
 
     fn poll_read_vectored(
@@ -40,15 +40,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
         cx: &mut Context<'_>,
         buffers: &mut [IoSliceMut<'_>],
     ) -> Poll<Result<usize>> {
-        let moved = Pin::new(&mut self.inner).poll_read_vectored(cx, buffers);
-        note(&self.metrics.p2p_bytes_in, moved)
+        let result = Pin::new(&mut self.inner).poll_read_vectored(cx, buffers);
+        count(&self.metrics.p2p_bytes_in, result)
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for CountedStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &[u8]) -> Poll<Result<usize>> {
-        let moved = Pin::new(&mut self.inner).poll_write(cx, buffer);
-        note(&self.metrics.p2p_bytes_out, moved)
+        let result = Pin::new(&mut self.inner).poll_write(cx, buffer);
+        count(&self.metrics.p2p_bytes_out, result)
     }
 
     fn poll_write_vectored(
@@ -56,8 +56,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
         cx: &mut Context<'_>,
         buffers: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
-        let moved = Pin::new(&mut self.inner).poll_write_vectored(cx, buffers);
-        note(&self.metrics.p2p_bytes_out, moved)
+        let result = Pin::new(&mut self.inner).poll_write_vectored(cx, buffers);
+        count(&self.metrics.p2p_bytes_out, result)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
@@ -78,9 +78,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_that_moved_are_counted_and_no_others() {
+    fn only_transferred_bytes_are_counted() {
         let metrics = Arc::new(Metrics::default());
-        let mut stream = Counted::new(Cursor::new(vec![0_u8; 10]), Arc::clone(&metrics));
+        let mut stream = CountedStream::new(Cursor::new(vec![0_u8; 10]), Arc::clone(&metrics));
         let mut buffer = [0; 64];
         assert_eq!(block_on(stream.read(&mut buffer)).unwrap(), 10);
         assert_eq!(block_on(stream.read(&mut buffer)).unwrap(), 0);

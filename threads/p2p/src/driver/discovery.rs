@@ -1,4 +1,7 @@
-//! Finding others and being found.
+//! Peer discovery: dialling, advertised addresses, the local network.
+
+use std::net::IpAddr;
+use std::time::Instant;
 
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
@@ -6,17 +9,17 @@ use libp2p::swarm::DialError;
 use libp2p::{identify, mdns, Multiaddr, PeerId};
 use log::{debug, warn};
 use p2pool_core::status::Direction;
-use std::net::IpAddr;
-use std::time::Instant;
 
-use super::Node;
+use super::SwarmDriver;
 use crate::address::{ip_of, is_plain, may_advertise, split_peer_id, without_peer_id};
 use crate::dht::ADDRESSES_PER_PEER_MAX;
 
-/// Addresses of ours that we tell others, beside those we listen on.
+/// External addresses that this node advertises beside those it listens on.
 const EXTERNAL_MAX: usize = 4;
+/// Characters of a dial error that are logged.
+const REASON_LEN_MAX: usize = 200;
 
-impl Node {
+impl SwarmDriver {
     pub(super) fn dial(&mut self, now: Instant) {
         let peers = &self.peers;
         for (id, addresses) in self.dialer.due(now, peers.outbound(), |id| peers.get(id).is_some()) {
@@ -29,24 +32,21 @@ impl Node {
 
     pub(super) fn on_dial_failed(&mut self, peer: Option<PeerId>, error: &DialError) {
         let Some(peer) = peer else { return };
-        debug!("{peer} cannot be reached: {error}");
+        debug!("dial of peer {peer} failed: {error}");
         if matches!(error, DialError::LocalPeerId { .. }) {
             return self.dialer.forget(&peer);
         }
-        if !self.dialer.failed(&peer, Instant::now()) {
+        if !self.dialer.dial_failed(&peer, Instant::now()) {
             return;
         }
-        if self.swarm.behaviour().door.is_banned(&peer) {
-            warn!("bootnode {peer} is banned, for it broke the rules; it is tried again when the ban is over");
+        if self.swarm.behaviour().gater.is_banned(&peer) {
+            warn!("bootnode {peer} is banned, retrying when the ban ends");
         } else {
-            warn!(
-                "bootnode {peer} cannot be reached, or is on another chain; it is tried again and again: {}",
-                brief(error)
-            );
+            warn!("bootnode {peer} unreachable or on another chain, retrying: {}", reason(error));
         }
     }
 
-    /// Identify brought a peer's addresses and protocols, and ours as it sees us.
+    /// Takes the addresses and protocols that a peer advertises, and the address at which it sees this node.
     pub(super) fn on_identified(&mut self, id: PeerId, info: &identify::Info) {
         let Some((ip, direction)) = self.peers.get(&id).map(|peer| (peer.ip, peer.direction)) else { return };
         let addresses: Vec<Multiaddr> = info
@@ -54,7 +54,7 @@ impl Node {
             .iter()
             .filter(|address| is_plain(address) && may_advertise(ip, address))
             .filter_map(|address| match split_peer_id(address.clone()) {
-                // Some add their id, which had better be theirs.
+                // Some implementations append the peer id, which must be the peer's own.
                 Some((claimed, address)) => (claimed == id).then_some(address),
                 None => Some(address.clone()),
             })
@@ -62,53 +62,55 @@ impl Node {
             .collect();
         let is_server = info.protocols.contains(&self.names.dht);
         self.swarm.behaviour_mut().dht.set_addresses(id, if is_server { &addresses } else { &[] });
-        self.dialer.learn(id, addresses, Instant::now(), self.time());
+        self.dialer.add_advertised(id, addresses, Instant::now(), self.time());
         self.consider_external(&info.observed_addr, direction);
     }
 
-    /// A peer told where it sees us. Strangers who dialled us may say what they like; whom we dialled we chose, and an
-    /// address of our own interface needs nobody's word. With an address that others can reach the DHT answers others'
-    /// questions and is told of to them.
+    /// Advertises the address at which a peer sees this node, if it can be believed. With an external address this node
+    /// serves the DHT.
     fn consider_external(&mut self, observed: &Multiaddr, direction: Direction) {
-        let Some(address) = external(observed, &self.listening, self.dht_server, direction) else { return };
+        let Some(address) = external(observed, &self.listening, self.is_dht_server, direction) else { return };
         if self.swarm.external_addresses().count() >= EXTERNAL_MAX {
             return;
         }
         if !self.swarm.external_addresses().any(|known| *known == address) {
-            debug!("others can reach this node at {address}");
+            debug!("external address added: {address}");
             self.swarm.add_external_address(address);
         }
     }
 
-    /// All libp2p programs of a local network answer to one name. Nodes of other chains and other programs fail the
-    /// handshake, which holds the chain's id, and are left alone for longer after each try.
+    /// Adds peers on the local network. All libp2p programs answer the same mDNS query; other programs and nodes of other
+    /// chains fail the handshake, and the dialer backs off.
     pub(super) fn on_mdns(&mut self, event: mdns::Event) {
         let mdns::Event::Discovered(found) = event else { return };
         for (peer, address) in found {
             if ip_of(&address).is_some() {
-                self.dialer.found_nearby(peer, without_peer_id(&address), Instant::now());
+                self.dialer.add_local(peer, without_peer_id(&address), Instant::now());
             }
         }
     }
 }
 
-/// Where others can reach us, as a peer sees us at `observed`.
+/// Returns the address at which this node is reachable if a peer sees it at `observed`.
+///
+/// An address of an own interface needs no confirmation. Any other is believed only from peers that this node chose to
+/// dial, and only if the operator says that it is reachable.
 fn external(
     observed: &Multiaddr,
     listening: &[Multiaddr],
-    dht_server: bool,
+    is_dht_server: bool,
     direction: Direction,
 ) -> Option<Multiaddr> {
     let ip = ip_of(observed)?;
     let is_interface = listening.iter().any(|address| ip_of(address) == Some(ip));
-    let is_believed = dht_server && direction == Direction::Outbound;
+    let is_believed = is_dht_server && direction == Direction::Outbound;
     if !is_interface && !is_believed {
         return None;
     }
     Some(Multiaddr::from(ip).with(Protocol::Tcp(listen_port(ip, listening)?)))
 }
 
-/// The port we listen on for addresses of this kind.
+/// Returns the port that this node listens on for addresses of the same family.
 fn listen_port(ip: IpAddr, listening: &[Multiaddr]) -> Option<u16> {
     listening.iter().find_map(|address| {
         let mut parts = address.iter();
@@ -120,19 +122,16 @@ fn listen_port(ip: IpAddr, listening: &[Multiaddr]) -> Option<u16> {
     })
 }
 
-/// The first cause in one line; the library's own text has several.
-fn brief(error: &DialError) -> String {
-    match error {
-        DialError::Transport(errors) => errors
-            .first()
-            .map(|(address, error)| format!("{address}: {error}"))
-            .unwrap_or_else(|| "no address".to_owned()),
+/// Returns the first cause of a dial error in one line; the library's own text has several.
+fn reason(error: &DialError) -> String {
+    let text = match error {
+        DialError::Transport(errors) => match errors.first() {
+            Some((address, error)) => format!("{address}: {error}"),
+            None => "no address".to_owned(),
+        },
         other => other.to_string(),
-    }
-    .chars()
-    .filter(|char| !char.is_control())
-    .take(200)
-    .collect()
+    };
+    text.chars().filter(|char| !char.is_control()).take(REASON_LEN_MAX).collect()
 }
 
 #[cfg(test)]
@@ -140,19 +139,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn we_are_where_we_listen_and_elsewhere_only_on_the_operators_word() {
+    fn interface_addresses_are_external_and_others_only_if_a_dialled_peer_confirms_them_to_a_dht_server() {
         let at = |text: &str| text.parse::<Multiaddr>().unwrap();
         let listening = [at("/ip4/192.168.1.7/tcp/9171"), at("/ip4/127.0.0.1/tcp/9171")];
-        // Seen from a port that we do not listen on, behind a router.
+        // The observed port is not the one that this node listens on, as behind a router.
         let (inside, outside) = (at("/ip4/192.168.1.7/tcp/40000"), at("/ip4/9.9.9.9/tcp/50000"));
-        let seen = |observed: &Multiaddr, dht_server, direction| external(observed, &listening, dht_server, direction);
-        let (by_chosen, by_stranger) = (Direction::Outbound, Direction::Inbound);
-        for (dht_server, direction) in [(false, by_stranger), (false, by_chosen), (true, by_stranger)] {
-            assert_eq!(seen(&inside, dht_server, direction), Some(at("/ip4/192.168.1.7/tcp/9171")));
-            assert_eq!(seen(&outside, dht_server, direction), None);
+        let seen =
+            |observed: &Multiaddr, is_dht_server, direction| external(observed, &listening, is_dht_server, direction);
+        for (is_dht_server, direction) in
+            [(false, Direction::Inbound), (false, Direction::Outbound), (true, Direction::Inbound)]
+        {
+            assert_eq!(seen(&inside, is_dht_server, direction), Some(at("/ip4/192.168.1.7/tcp/9171")));
+            assert_eq!(seen(&outside, is_dht_server, direction), None);
         }
-        assert_eq!(seen(&outside, true, by_chosen), Some(at("/ip4/9.9.9.9/tcp/9171")));
-        assert_eq!(seen(&at("/ip6/2001:db8::1/tcp/1"), true, by_chosen), None, "we do not listen on IPv6");
-        assert_eq!(seen(&at("/dns4/example.org/tcp/1"), true, by_chosen), None);
+        let by_outbound = |observed: &str| seen(&at(observed), true, Direction::Outbound);
+        assert_eq!(by_outbound("/ip4/9.9.9.9/tcp/50000"), Some(at("/ip4/9.9.9.9/tcp/9171")));
+        assert_eq!(by_outbound("/ip6/2001:db8::1/tcp/1"), None, "this node does not listen on IPv6");
+        assert_eq!(by_outbound("/dns4/example.org/tcp/1"), None);
     }
 }

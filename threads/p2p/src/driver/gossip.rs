@@ -1,6 +1,7 @@
-//! Shares and found blocks, in and out. A message that came in goes on to nobody before the chain's verdict.
+//! Gossip of shares and found blocks. A received message is relayed only after the chain thread's verdict.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bitcoin::block::Header;
@@ -9,78 +10,93 @@ use libp2p::gossipsub::{self, IdentTopic, Message, MessageAcceptance, MessageId,
 use libp2p::PeerId;
 use log::{debug, warn};
 use p2pool_core::node::Event;
-use p2pool_core::peer::{GossipId, GossipVerdict};
+use p2pool_core::peer::{GossipId, GossipVerdict, PeerHandle};
 use p2pool_core::share::Share;
 use p2pool_core::units::Bits;
 use p2pool_core::wire::{BlockAnnouncement, Frame as _, GossipShare, Offence};
 
-use super::Node;
-use crate::gossip::{GossipEvent, DEAF_SCORE, VERDICT_BEATS};
-use crate::peers::Acts;
+use super::SwarmDriver;
+use crate::gossip::{GossipEvent, GRAYLIST_SCORE, VERDICT_HEARTBEATS};
+use crate::rate_limits::Action;
 
-/// Shares that wait for a verdict: twice what the chain thread's inbox holds. 4 KB each in GossipSub's memory.
-const SHARES_WAITING_MAX: usize = 512;
-/// Announced blocks that wait for a verdict: a megabyte each, twice.
-const BLOCKS_WAITING_MAX: usize = 8;
-/// GossipSub forgets a message after this time; a beat is a second.
-const VERDICT_TIME: Duration = Duration::from_secs(VERDICT_BEATS as u64);
+/// Shares that wait for a verdict: twice what the chain thread's inbox holds. GossipSub keeps 4 KB of each.
+const SHARES_PENDING_MAX: usize = 512;
+/// Block announcements that wait for a verdict. Each may have a megabyte, which is kept twice.
+const BLOCKS_PENDING_MAX: usize = 8;
+/// Time after which GossipSub drops a message without a verdict.
+const VERDICT_TIMEOUT: Duration = Duration::from_secs(VERDICT_HEARTBEATS as u64);
 
-/// What waits for the chain's verdict.
+/// The messages that wait for a verdict.
 #[derive(Default)]
-pub(super) struct Verdicts {
-    waiting: HashMap<GossipId, Waiting>,
-    /// Messages noted so far: orders those that wait by age.
-    noted: u64,
+pub(super) struct PendingVerdicts {
+    messages: HashMap<GossipId, PendingMessage>,
+    next_serial: u64,
 }
 
-struct Waiting {
-    number: u64,
-    message: MessageId,
+#[derive(Debug, PartialEq)]
+struct PendingMessage {
+    serial: u64,
     from: PeerId,
     until: Instant,
     is_block: bool,
 }
 
-impl Verdicts {
-    /// Notes a message. If too many wait already, one gives way: the oldest of the peer with most of them, so that who
-    /// sends much that cannot be judged is in nobody's way but their own.
-    fn add(&mut self, message: MessageId, from: PeerId, is_block: bool) -> Option<Waiting> {
-        let max = if is_block { BLOCKS_WAITING_MAX } else { SHARES_WAITING_MAX };
-        self.noted += 1;
-        let (number, until) = (self.noted, Instant::now() + VERDICT_TIME);
-        self.waiting.insert(gossip_id(&message), Waiting { number, message, from, until, is_block });
+impl PendingVerdicts {
+    /// Adds a message. If too many of its kind wait, the oldest message of the peer with most of them is removed and
+    /// returned: a peer that sends much that cannot be judged displaces only its own messages.
+    fn add(&mut self, id: GossipId, from: PeerId, is_block: bool) -> Option<(GossipId, PeerId)> {
+        let max = if is_block { BLOCKS_PENDING_MAX } else { SHARES_PENDING_MAX };
+        let (serial, until) = (self.next_serial, Instant::now() + VERDICT_TIMEOUT);
+        self.next_serial += 1;
+        self.messages.insert(id, PendingMessage { serial, from, until, is_block });
         let mut of_kind: Vec<(PeerId, u64, GossipId)> = self
-            .waiting
+            .messages
             .iter()
-            .filter(|(_, waiting)| waiting.is_block == is_block)
-            .map(|(id, waiting)| (waiting.from, waiting.number, *id))
+            .filter(|(_, message)| message.is_block == is_block)
+            .map(|(id, message)| (message.from, message.serial, *id))
             .collect();
         if of_kind.len() <= max {
             return None;
         }
         of_kind.sort_unstable();
-        let most = of_kind.chunk_by(|one, other| one.0 == other.0).max_by_key(|chunk| chunk.len());
-        most.and_then(|chunk| chunk.first()).and_then(|(_, _, oldest)| self.waiting.remove(oldest))
+        let most = of_kind.chunk_by(|one, other| one.0 == other.0).max_by_key(|chunk| chunk.len())?;
+        let (from, _, oldest) = *most.first()?;
+        self.messages.remove(&oldest);
+        Some((oldest, from))
+    }
+
+    /// Drops messages that GossipSub has dropped.
+    pub(super) fn expire(&mut self, now: Instant) {
+        self.messages.retain(|_, message| message.until > now);
     }
 }
 
-/// The message's name for the chain thread: this network's message ids are hashes, see `gossip`.
-fn gossip_id(message: &MessageId) -> GossipId {
-    GossipId(message.0.as_slice().try_into().unwrap_or_default())
-}
-
-/// Whether a header has the work that it claims itself. What Bitcoin asks of it only the chain thread knows; but
-/// nobody gets a megabyte to it for nothing.
-fn has_claimed_work(header: &Header) -> bool {
+/// Whether a header meets its own bits. Only the chain thread knows the bits that Bitcoin demands, but a megabyte without
+/// any work does not get that far.
+fn meets_own_bits(header: &Header) -> bool {
     let hash = header.block_hash().to_byte_array();
     Bits(header.bits.to_consensus()).target().is_ok_and(|target| target.is_met_by(&hash))
 }
 
-impl Node {
-    pub(super) fn announce(&mut self, share: &std::sync::Arc<Share>) {
-        let bytes = GossipShare { share: std::sync::Arc::clone(share) }.encode();
+fn share_event(peer: PeerHandle, message: &[u8]) -> Result<Event, Offence> {
+    let GossipShare { share } = GossipShare::decode(message).map_err(|error| Offence::from(&error))?;
+    Ok(Event::ShareGossiped { peer, share })
+}
+
+fn block_event(peer: PeerHandle, gossip: GossipId, message: Vec<u8>) -> Result<Event, Offence> {
+    match BlockAnnouncement::peek(&message) {
+        Ok(header) if meets_own_bits(&header) => {
+            Ok(Event::BlockAnnounced { peer, gossip, header, announcement: message })
+        }
+        Ok(_) => Err(Offence::FalseBlock),
+        Err(error) => Err(Offence::from(&error)),
+    }
+}
+
+impl SwarmDriver {
+    pub(super) fn announce_share(&mut self, share: Arc<Share>) {
         let topic = self.names.shares.clone();
-        self.publish_on(&topic, bytes);
+        self.publish_on(&topic, GossipShare { share }.encode());
     }
 
     pub(super) fn announce_block(&mut self, block: &BlockAnnouncement) {
@@ -90,68 +106,58 @@ impl Node {
 
     fn publish_on(&mut self, topic: &IdentTopic, bytes: Vec<u8>) {
         match self.swarm.behaviour_mut().gossip.inner.publish(topic.clone(), bytes) {
-            Ok(_) => {}
-            // Nobody there, or everybody has it.
-            Err(PublishError::NoPeersSubscribedToTopic | PublishError::Duplicate) => {}
-            Err(error) => warn!("nothing announced on {topic}: {error}"),
+            // Without peers, or if all have the message already, there is nothing to do.
+            Ok(_) | Err(PublishError::NoPeersSubscribedToTopic | PublishError::Duplicate) => {}
+            Err(error) => warn!("announcement on {topic} failed: {error}"),
         }
     }
 
-    pub(super) fn judge(&mut self, gossip: GossipId, verdict: GossipVerdict) {
-        let Some(waiting) = self.verdicts.waiting.remove(&gossip) else {
-            debug!("a verdict came too late");
-            return;
+    pub(super) fn on_verdict(&mut self, gossip: GossipId, verdict: GossipVerdict) {
+        let Some(message) = self.pending_verdicts.messages.remove(&gossip) else {
+            return debug!("verdict ignored: the message no longer waits for one");
         };
         let acceptance = match verdict {
             GossipVerdict::Accept => MessageAcceptance::Accept,
             GossipVerdict::Ignore => MessageAcceptance::Ignore,
             GossipVerdict::Reject => MessageAcceptance::Reject,
         };
-        if verdict == GossipVerdict::Accept && !waiting.is_block {
-            self.peers.give_back(&waiting.from, Acts::Share);
+        if verdict == GossipVerdict::Accept && !message.is_block {
+            self.peers.give_back(&message.from, Action::Share);
         }
-        self.report(&waiting.message, &waiting.from, acceptance);
+        self.report_verdict(gossip, &message.from, acceptance);
     }
 
-    fn report(&mut self, message: &MessageId, from: &PeerId, acceptance: MessageAcceptance) {
-        self.swarm.behaviour_mut().gossip.inner.report_message_validation_result(message, from, acceptance);
+    fn report_verdict(&mut self, gossip: GossipId, from: &PeerId, acceptance: MessageAcceptance) {
+        let id = MessageId::new(&gossip.0);
+        self.swarm.behaviour_mut().gossip.inner.report_message_validation_result(&id, from, acceptance);
     }
 
-    /// GossipSub has forgotten them by now.
-    pub(super) fn verdicts_overdue(&mut self, now: Instant) {
-        self.verdicts.waiting.retain(|_, waiting| waiting.until > now);
-    }
-
-    /// GossipSub judges a peer by what we cannot see, such as messages in a form that it refuses, and by the points that
-    /// we told it of: these are no second offence.
-    pub(super) fn note_deafness(&mut self) {
+    /// Penalises peers that GossipSub has graylisted for what only it sees, such as messages in a form that it refuses. The
+    /// ban score that it knows from this node is left out, for otherwise it would count twice.
+    pub(super) fn penalize_graylisted(&mut self) {
         let gossip = &self.swarm.behaviour().gossip.inner;
-        let is_deaf = |id, told: Option<u32>| {
-            gossip.peer_score(id).is_some_and(|score| score + f64::from(told.unwrap_or_default()) < DEAF_SCORE)
-        };
-        let newly: Vec<PeerId> = self
-            .peers
-            .iter_mut()
-            .filter(|(id, peer)| !peer.deaf && is_deaf(id, peer.told))
-            .map(|(id, peer)| {
-                peer.deaf = true;
-                *id
-            })
-            .collect();
-        for id in newly {
+        let mut graylisted = Vec::new();
+        for (id, peer) in self.peers.iter_mut().filter(|(_, peer)| !peer.is_graylisted) {
+            let reported = f64::from(peer.reported_score.unwrap_or_default());
+            if gossip.peer_score(id).is_some_and(|score| score + reported < GRAYLIST_SCORE) {
+                peer.is_graylisted = true;
+                graylisted.push(*id);
+            }
+        }
+        for id in graylisted {
             self.penalize(&id, Offence::Malformed);
         }
     }
 
-    /// Has GossipSub know each peer's points, the forgiven ones no longer.
-    pub(super) fn tell_points(&mut self) {
+    /// Reports each peer's present ban score to GossipSub.
+    pub(super) fn report_ban_scores(&mut self) {
         let time = self.time();
         let behaviour = self.swarm.behaviour_mut();
         for (id, peer) in self.peers.iter_mut() {
-            let points = behaviour.door.bans.points(*id, time);
-            if peer.told != Some(points) {
-                peer.told = Some(points);
-                behaviour.gossip.inner.set_application_score(id, -f64::from(points));
+            let score = behaviour.gater.bans.score(*id, time);
+            if peer.reported_score != Some(score) {
+                peer.reported_score = Some(score);
+                behaviour.gossip.inner.set_application_score(id, -f64::from(score));
             }
         }
     }
@@ -159,80 +165,54 @@ impl Node {
     pub(super) fn on_gossip(&mut self, event: GossipEvent) {
         match event {
             GossipEvent::Inner(gossipsub::Event::Message { propagation_source, message_id, message }) => {
-                self.on_message(propagation_source, message_id, message);
+                let gossip = gossip_id(&message_id);
+                // Without an acceptance the chain thread gives a verdict.
+                if let Some(acceptance) = self.on_gossip_message(propagation_source, gossip, message) {
+                    self.report_verdict(gossip, &propagation_source, acceptance);
+                }
             }
-            GossipEvent::Inner(gossipsub::Event::SlowPeer { peer_id, .. }) => debug!("{peer_id} reads too slowly"),
+            GossipEvent::Inner(gossipsub::Event::SlowPeer { peer_id, .. }) => {
+                debug!("peer {peer_id} reads gossip too slowly");
+            }
             GossipEvent::Inner(_) => {}
             GossipEvent::BrokenStreams(peer) => self.penalize(&peer, Offence::Malformed),
         }
     }
 
-    fn on_message(&mut self, from: PeerId, id: MessageId, message: Message) {
-        let acceptance = if message.topic == self.names.shares.hash() {
-            self.on_share(from, &id, &message.data)
-        } else {
-            self.on_block(from, &id, message.data)
-        };
-        // Without one the chain thread gives it.
-        if let Some(acceptance) = acceptance {
-            self.report(&id, &from, acceptance);
+    fn on_gossip_message(&mut self, from: PeerId, gossip: GossipId, message: Message) -> Option<MessageAcceptance> {
+        let Some(peer) = self.peers.get(&from).map(|peer| peer.handle) else { return Some(MessageAcceptance::Ignore) };
+        let is_block = message.topic != self.names.shares.hash();
+        if !self.peers.take(&from, if is_block { Action::Block } else { Action::Share }, Instant::now()) {
+            self.penalize_rate(&from);
+            return Some(MessageAcceptance::Ignore);
         }
-    }
-
-    fn on_share(&mut self, from: PeerId, id: &MessageId, data: &[u8]) -> Option<MessageAcceptance> {
-        let Some(token) = self.peers.get(&from).map(|peer| peer.token) else { return Some(MessageAcceptance::Ignore) };
-        if !self.peers.take(&from, Acts::Share, Instant::now()) {
-            return Some(self.too_many(from));
-        }
-        match GossipShare::decode(data) {
-            Ok(GossipShare { share }) => self.offer(from, id, false, Event::ShareGossiped { peer: token, share }),
-            Err(error) => {
-                debug!("{from} passed on what is no share: {error}");
-                self.penalize(&from, Offence::from(&error));
+        let event = if is_block { block_event(peer, gossip, message.data) } else { share_event(peer, &message.data) };
+        match event {
+            Ok(event) => self.offer(from, gossip, is_block, event),
+            Err(misbehaviour) => {
+                self.penalize(&from, misbehaviour);
                 Some(MessageAcceptance::Reject)
             }
         }
     }
 
-    fn on_block(&mut self, from: PeerId, id: &MessageId, data: Vec<u8>) -> Option<MessageAcceptance> {
-        let Some(token) = self.peers.get(&from).map(|peer| peer.token) else { return Some(MessageAcceptance::Ignore) };
-        if !self.peers.take(&from, Acts::Block, Instant::now()) {
-            return Some(self.too_many(from));
-        }
-        match BlockAnnouncement::peek(&data) {
-            Ok(header) if has_claimed_work(&header) => {
-                let gossip = gossip_id(id);
-                self.offer(from, id, true, Event::BlockAnnounced { peer: token, gossip, header, announcement: data })
-            }
-            Ok(_) => {
-                self.penalize(&from, Offence::FalseBlock);
-                Some(MessageAcceptance::Reject)
-            }
-            Err(error) => {
-                debug!("{from} passed on what is no block: {error}");
-                self.penalize(&from, Offence::from(&error));
-                Some(MessageAcceptance::Reject)
-            }
-        }
-    }
-
-    /// Hands a message to the chain thread if there is room.
-    fn offer(&mut self, from: PeerId, id: &MessageId, is_block: bool, event: Event) -> Option<MessageAcceptance> {
-        if let Some(Waiting { message, from, .. }) = self.verdicts.add(id.clone(), from, is_block) {
-            self.report(&message, &from, MessageAcceptance::Ignore);
+    /// Hands a message to the chain thread if it has room.
+    fn offer(&mut self, from: PeerId, gossip: GossipId, is_block: bool, event: Event) -> Option<MessageAcceptance> {
+        if let Some((displaced, from)) = self.pending_verdicts.add(gossip, from, is_block) {
+            self.report_verdict(displaced, &from, MessageAcceptance::Ignore);
         }
         if self.outbox.offer(event) {
             return None;
         }
-        debug!("the chain thread has no room for what {from} passed on");
-        self.verdicts.waiting.remove(&gossip_id(id));
+        debug!("gossip of peer {from} ignored: the chain thread's inbox is full");
+        self.pending_verdicts.messages.remove(&gossip);
         Some(MessageAcceptance::Ignore)
     }
+}
 
-    fn too_many(&mut self, from: PeerId) -> MessageAcceptance {
-        self.blame_for_rate(&from);
-        MessageAcceptance::Ignore
-    }
+/// Returns the chain thread's id of a message, which is the same hash.
+fn gossip_id(message: &MessageId) -> GossipId {
+    GossipId(message.0.as_slice().try_into().expect("message ids are 32-byte hashes, see `gossip`"))
 }
 
 #[cfg(test)]
@@ -240,18 +220,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_sends_too_much_is_in_nobodys_way_but_their_own() {
-        let (mut verdicts, honest, attacker) = (Verdicts::default(), PeerId::random(), PeerId::random());
-        let id = |number: u16| MessageId::new(&[number.to_le_bytes(); 16].concat());
-        assert!(verdicts.add(id(0), honest, false).is_none());
-        let given_up: Vec<Waiting> =
-            (1..=2_000).filter_map(|number| verdicts.add(id(number), attacker, false)).collect();
-        assert_eq!(verdicts.waiting.len(), SHARES_WAITING_MAX);
-        assert!(verdicts.waiting.contains_key(&gossip_id(&id(0))));
-        assert!(given_up.iter().all(|waiting| waiting.from == attacker));
-        assert_eq!(given_up[0].message, id(1), "the oldest first");
-        // Blocks are counted by themselves.
-        assert!(verdicts.add(id(3_000), honest, true).is_none());
-        assert!(verdicts.add(id(3_001), honest, false).is_some_and(|waiting| waiting.from == attacker));
+    fn a_peer_with_too_many_pending_messages_displaces_its_own() {
+        let (mut pending, honest, attacker) = (PendingVerdicts::default(), PeerId::random(), PeerId::random());
+        let id = |number: u16| {
+            let mut id = [0; 32];
+            id[..2].copy_from_slice(&number.to_le_bytes());
+            GossipId(id)
+        };
+        assert_eq!(pending.add(id(0), honest, false), None);
+        let displaced: Vec<_> = (1..=2_000).filter_map(|number| pending.add(id(number), attacker, false)).collect();
+        assert_eq!(pending.messages.len(), SHARES_PENDING_MAX);
+        assert!(pending.messages.contains_key(&id(0)));
+        assert!(displaced.iter().all(|(_, from)| *from == attacker));
+        assert_eq!(displaced[0].0, id(1), "the oldest first");
+        // Blocks are counted separately.
+        assert_eq!(pending.add(id(3_000), honest, true), None);
+        assert!(pending.add(id(3_001), honest, false).is_some_and(|(_, from)| from == attacker));
     }
 }

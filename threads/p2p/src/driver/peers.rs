@@ -1,53 +1,52 @@
-//! Comings and goings, standing and bans.
+//! Connections, misbehaviour and bans.
+
+use std::sync::Arc;
+use std::time::Instant;
 
 use libp2p::core::ConnectedPoint;
 use libp2p::{identify, ping, PeerId};
 use log::{debug, info, warn};
 use p2pool_core::node::Event;
-use p2pool_core::peer::PeerHandle;
 use p2pool_core::status::Direction;
 use p2pool_core::wire::Offence;
-use std::sync::Arc;
-use std::time::Instant;
 
-use super::Node;
+use super::SwarmDriver;
 use crate::address::without_peer_id;
-use crate::peers::Acts;
+use crate::rate_limits::Action;
 
-impl Node {
+impl SwarmDriver {
     pub(super) fn on_connected(&mut self, id: PeerId, endpoint: &ConnectedPoint, connections: u32) {
         let (time, now) = (self.time(), Instant::now());
-        // Addresses that were dialled end in the peer's id.
+        // Addresses that were dialled end in the peer id.
         let address = without_peer_id(endpoint.get_remote_address());
-        if endpoint.is_dialer() {
-            self.dialer.reached(id, &address, now, time);
-        } else {
-            self.dialer.connected(&id, false, now, time);
+        let direction = if endpoint.is_dialer() { Direction::Outbound } else { Direction::Inbound };
+        match direction {
+            Direction::Outbound => self.dialer.outbound_connected(id, &address, now, time),
+            Direction::Inbound => self.dialer.inbound_connected(&id, now, time),
         }
         if connections > 1 {
             return;
         }
-        let direction = if endpoint.is_dialer() { Direction::Outbound } else { Direction::Inbound };
         let peer = self.peers.add(id, &address, direction, time, now);
-        debug!("{id} at {} connected ({direction:?})", peer.address());
-        let up = Event::PeerConnected { peer: peer.token };
-        self.outbox.send(up);
-        self.news = true;
+        debug!("peer {id} connected: {address}, {direction:?}, handle {peer}");
+        self.outbox.send(Event::PeerConnected { peer });
+        self.status_changed = true;
     }
 
-    pub(super) fn on_gone(&mut self, id: &PeerId) {
-        self.questions_of_gone(id);
+    /// Handles the end of a peer's last connection.
+    pub(super) fn on_disconnected(&mut self, id: &PeerId) {
+        self.end_requests_of(id);
         if self.dialer.disconnected(id, Instant::now()) {
-            warn!("bootnode {id} soon ended our connection: it may be full, or have banned us; it is tried again and again");
+            warn!("bootnode {id} closed the connection, retrying: it may be full or have banned this node");
         }
         if let Some(peer) = self.peers.remove(id) {
-            debug!("{id} at {} is gone", peer.address());
-            self.outbox.send(Event::PeerDisconnected { peer: peer.token });
-            if self.peers.len() == 0 && std::mem::take(&mut self.joined) {
-                info!("no longer connected to any node");
+            debug!("peer {id} disconnected: {}", peer.address());
+            self.outbox.send(Event::PeerDisconnected { peer: peer.handle });
+            if self.peers.len() == 0 && std::mem::take(&mut self.has_joined) {
+                info!("last peer disconnected");
             }
         }
-        self.news = true;
+        self.status_changed = true;
     }
 
     pub(super) fn on_identify(&mut self, event: identify::Event) {
@@ -55,21 +54,23 @@ impl Node {
             identify::Event::Received { peer_id, info, .. } if info.protocol_version != self.names.identify => {
                 self.penalize(&peer_id, Offence::OtherChain);
             }
-            identify::Event::Received { peer_id, .. } if !self.peers.take(&peer_id, Acts::Identify, Instant::now()) => {
-                self.blame_for_rate(&peer_id);
+            identify::Event::Received { peer_id, .. }
+                if !self.peers.take(&peer_id, Action::Identify, Instant::now()) =>
+            {
+                self.penalize_rate(&peer_id);
             }
             identify::Event::Received { peer_id, info, .. } => {
                 if let Some(peer) = self.peers.get_mut(&peer_id) {
-                    peer.runs(&info.agent_version);
-                    self.news = true;
-                    // Who turns us away does so before it says what it is.
-                    if !std::mem::replace(&mut self.joined, true) {
+                    peer.set_agent(&info.agent_version);
+                    self.status_changed = true;
+                    // A peer that refuses this node does so before it identifies itself.
+                    if !std::mem::replace(&mut self.has_joined, true) {
                         info!("connected to the network: {peer_id} at {}", peer.address());
                     }
                 }
                 self.on_identified(peer_id, &info);
             }
-            identify::Event::Error { peer_id, error, .. } => debug!("{peer_id} does not say what it is: {error}"),
+            identify::Event::Error { peer_id, error, .. } => debug!("identify failed for peer {peer_id}: {error}"),
             _ => {}
         }
     }
@@ -78,85 +79,79 @@ impl Node {
         match &event.result {
             Ok(latency) => {
                 if let Some(peer) = self.peers.get_mut(&event.peer) {
-                    peer.pinged(*latency);
+                    peer.set_latency(*latency);
                 }
             }
-            // Another program of the same chain; it is alive.
-            Err(ping::Failure::Unsupported) => debug!("{} knows no ping", event.peer),
-            // Of whatever kind: once a stream has failed the next one is not even agreed on, which is no timeout by name.
+            // Another implementation; it is alive.
+            Err(ping::Failure::Unsupported) => debug!("peer {} does not support ping", event.peer),
+            // Any other failure: once a stream has failed, the next one fails in negotiation, which is not called a timeout.
             Err(error) => {
-                debug!("{} answers no ping: {error}", event.peer);
+                debug!("ping failed for peer {}, closing the connection: {error}", event.peer);
                 self.swarm.close_connection(event.connection);
             }
         }
     }
 
-    pub(super) fn penalize_token(&mut self, peer: PeerHandle, offence: Offence) {
-        if let Some(id) = self.peers.id(peer) {
-            self.penalize(&id, offence);
-        }
-    }
-
-    /// Doing something too often is one offence a second at most.
-    pub(super) fn blame_for_rate(&mut self, id: &PeerId) {
-        if self.peers.get_mut(id).is_some_and(|peer| peer.allowances.blame.take(Instant::now())) {
+    /// Penalises a peer for exceeding its rate limits.
+    pub(super) fn penalize_rate(&mut self, id: &PeerId) {
+        if self.peers.get_mut(id).is_some_and(|peer| peer.rate_penalty.take(Instant::now())) {
             self.penalize(id, Offence::TooManyRequests);
         }
     }
 
-    /// So are all answers that were left unread at the same time: a slow line has several under way.
-    pub(super) fn blame_for_unread(&mut self, id: &PeerId) {
-        if self.peers.get_mut(id).is_some_and(|peer| peer.allowances.unread.take(Instant::now())) {
+    /// Penalises a peer for not reading a response.
+    pub(super) fn penalize_unread(&mut self, id: &PeerId) {
+        if self.peers.get_mut(id).is_some_and(|peer| peer.unread_penalty.take(Instant::now())) {
             self.penalize(id, Offence::Unread);
         }
     }
 
-    /// Notes an offence; enough of them and the peer is shown the door, and its neighbours at the same address with it.
-    pub(super) fn penalize(&mut self, id: &PeerId, offence: Offence) {
-        if offence.points() == 0 {
+    /// Adds to a peer's ban score. If that bans it, it is disconnected, as are other peers at the same address.
+    pub(super) fn penalize(&mut self, id: &PeerId, misbehaviour: Offence) {
+        if misbehaviour.ban_score() == 0 {
             return;
         }
         let time = self.time();
-        let ip = self.peers.get(id).and_then(|peer| peer.ip);
-        let place = self.peers.get(id).map_or_else(|| "?".into(), |peer| Arc::clone(peer.address()));
-        let behaviour = self.swarm.behaviour_mut();
-        let banned = behaviour.door.bans.penalize(*id, ip, offence, time);
-        let points = behaviour.door.bans.points(*id, time);
+        let (ip, address) = match self.peers.get(id) {
+            Some(peer) => (peer.ip, Arc::clone(peer.address())),
+            None => (None, "unknown address".into()),
+        };
+        let bans = &mut self.swarm.behaviour_mut().gater.bans;
+        let is_banned = bans.penalize(*id, ip, misbehaviour, time);
         self.metrics.peer_misbehaviours.inc();
-        if !banned {
-            debug!("peer {id} at {place} {offence}: {points} points");
-            return;
+        if !is_banned {
+            let score = bans.score(*id, time);
+            return debug!("peer {id} at {address} misbehaved: {misbehaviour}, ban score {score}");
         }
         self.metrics.peer_bans.inc();
-        warn!("peer {id} at {place} {offence}: banned for a day");
-        self.show_out_the_banned(id);
-        self.news = true;
+        warn!("peer {id} at {address} banned for 24 h: {misbehaviour}");
+        self.disconnect_banned();
+        self.status_changed = true;
     }
 
-    fn show_out_the_banned(&mut self, culprit: &PeerId) {
+    fn disconnect_banned(&mut self) {
         let time = self.time();
-        let behaviour = self.swarm.behaviour_mut();
-        let bans = &behaviour.door.bans;
-        let out: Vec<PeerId> = self
-            .peers
-            .iter_mut()
-            .filter(|(id, peer)| *id == culprit || peer.ip.is_some_and(|ip| bans.is_banned_at(ip, time)))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in out {
+        let gater = &self.swarm.behaviour().gater;
+        let is_banned_at = |ip| gater.bans.is_banned_at(ip, time);
+        let banned = self.peers.iter().filter(|(id, peer)| gater.is_banned(id) || peer.ip.is_some_and(is_banned_at));
+        let banned: Vec<PeerId> = banned.map(|(id, _)| *id).collect();
+        for id in banned {
             self.dialer.forget(&id);
-            self.swarm.behaviour_mut().dht.forget(&id);
-            // An error says that it is gone already.
-            let _ = self.swarm.disconnect_peer_id(id);
+            self.swarm.behaviour_mut().dht.remove(&id);
+            self.disconnect(id);
         }
     }
 
-    /// Newcomers may come in even when all places are taken, and leave again when they have learned of others.
-    pub(super) fn end_visits(&mut self, now: Instant) {
-        for id in self.peers.overstaying(self.places, now) {
-            debug!("{id} has visited us for long enough");
-            // An error says that it is gone already.
-            let _ = self.swarm.disconnect_peer_id(id);
+    /// Disconnects inbound peers whose temporary slot has expired. By then they know other nodes.
+    pub(super) fn free_temporary_slots(&mut self, now: Instant) {
+        for id in self.peers.expired_temporary(self.slots, now) {
+            debug!("peer {id} evicted: its temporary slot has expired");
+            self.disconnect(id);
         }
+    }
+
+    fn disconnect(&mut self, id: PeerId) {
+        // An error means that it has disconnected already.
+        let _ = self.swarm.disconnect_peer_id(id);
     }
 }

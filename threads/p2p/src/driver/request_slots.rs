@@ -1,4 +1,4 @@
-//! Others' questions under way: how many, and whose.
+//! Limits on requests of peers that are in flight.
 
 use std::collections::HashMap;
 
@@ -6,44 +6,44 @@ use libp2p::PeerId;
 use p2pool_core::netgroup::Netgroup;
 use p2pool_core::peer::InboundId;
 
-/// Questions of one peer at once, until their answers have left.
-pub const PER_PEER_MAX: usize = 8;
-/// Questions of one neighbourhood at once: two peers' worth. To take all places somebody needs four neighbourhoods.
-const PER_PREFIX_MAX: usize = 16;
-/// Questions of all peers at once: each answer may hold a megabyte until a slow peer has read it.
-const IN_ALL_MAX: usize = 64;
+/// Requests in flight per peer, until their responses have been sent.
+const PER_PEER_MAX: usize = 8;
+/// Requests in flight per netgroup: as much as two peers. To take all slots, an attacker needs four netgroups.
+const PER_NETGROUP_MAX: usize = 16;
+/// Requests in flight in total. Each response may hold a megabyte until a slow peer has read it.
+const TOTAL_MAX: usize = 64;
 
-/// The places that questions take while they are under way.
+/// Slots that requests of peers take while they are in flight.
 #[derive(Debug, Default)]
-pub struct Asking {
+pub struct RequestSlots {
     taken: HashMap<InboundId, (PeerId, Option<Netgroup>)>,
-    next_token: u64,
+    next_id: u64,
 }
 
-impl Asking {
-    /// A number for a question that needs no place, its answer being small.
-    pub fn small(&mut self) -> InboundId {
-        let token = InboundId(self.next_token);
-        self.next_token += 1;
-        token
+impl RequestSlots {
+    /// Returns an id for a request that takes no slot.
+    pub fn without_slot(&mut self) -> InboundId {
+        let id = InboundId(self.next_id);
+        self.next_id += 1;
+        id
     }
 
-    /// A place for a question of a peer; none if the peer, its neighbourhood or all together have theirs. Our own network
-    /// is no neighbourhood.
-    pub fn take(&mut self, from: PeerId, prefix: Option<Netgroup>) -> Option<InboundId> {
+    /// Takes a slot for a request; `None` if the peer, its netgroup or all peers together have too many. Peers on own
+    /// networks have no netgroup.
+    pub fn take(&mut self, from: PeerId, netgroup: Option<Netgroup>) -> Option<InboundId> {
         let of_peer = self.taken.values().filter(|(peer, _)| *peer == from).count();
-        let of_prefix = self.taken.values().filter(|(_, other)| prefix.is_some() && *other == prefix).count();
-        if of_peer >= PER_PEER_MAX || of_prefix >= PER_PREFIX_MAX || self.taken.len() >= IN_ALL_MAX {
+        let of_netgroup = self.taken.values().filter(|(_, other)| netgroup.is_some() && *other == netgroup).count();
+        if of_peer >= PER_PEER_MAX || of_netgroup >= PER_NETGROUP_MAX || self.taken.len() >= TOTAL_MAX {
             return None;
         }
-        let token = self.small();
-        self.taken.insert(token, (from, prefix));
-        Some(token)
+        let id = self.without_slot();
+        self.taken.insert(id, (from, netgroup));
+        Some(id)
     }
 
-    /// A question is no longer under way.
-    pub fn free(&mut self, token: InboundId) {
-        self.taken.remove(&token);
+    /// Frees the slot of a request that is no longer in flight, if it has one.
+    pub fn free(&mut self, id: InboundId) {
+        self.taken.remove(&id);
     }
 }
 
@@ -51,32 +51,32 @@ impl Asking {
 mod tests {
     use super::*;
 
-    fn prefix(third: u8) -> Option<Netgroup> {
+    fn netgroup(third: u8) -> Option<Netgroup> {
         Netgroup::of([8, 8, third, 8].into())
     }
 
-    /// Peers of a neighbourhood ask as much as they may.
-    fn fill(asking: &mut Asking, peers: usize, prefix: Option<Netgroup>) -> Vec<InboundId> {
+    /// Takes as many slots as peers of a netgroup get.
+    fn fill(slots: &mut RequestSlots, peers: usize, netgroup: Option<Netgroup>) -> Vec<InboundId> {
         let ids: Vec<PeerId> = (0..peers).map(|_| PeerId::random()).collect();
-        ids.into_iter().flat_map(|id| std::iter::from_fn(|| asking.take(id, prefix)).collect::<Vec<_>>()).collect()
+        ids.into_iter().flat_map(|id| std::iter::from_fn(|| slots.take(id, netgroup)).collect::<Vec<_>>()).collect()
     }
 
     #[test]
-    fn a_neighbourhood_leaves_places_to_others() {
-        let mut asking = Asking::default();
-        assert_eq!(fill(&mut asking, 1, prefix(1)).len(), PER_PEER_MAX);
-        assert_eq!(fill(&mut asking, 8, prefix(1)).len(), PER_PREFIX_MAX - PER_PEER_MAX);
-        assert_eq!(fill(&mut asking, 1, prefix(2)).len(), PER_PEER_MAX);
+    fn a_netgroup_leaves_slots_to_others() {
+        let mut slots = RequestSlots::default();
+        assert_eq!(fill(&mut slots, 1, netgroup(1)).len(), PER_PEER_MAX);
+        assert_eq!(fill(&mut slots, 8, netgroup(1)).len(), PER_NETGROUP_MAX - PER_PEER_MAX);
+        assert_eq!(fill(&mut slots, 1, netgroup(2)).len(), PER_PEER_MAX);
     }
 
     #[test]
-    fn our_own_network_is_counted_by_peer_and_in_all_only() {
-        let mut asking = Asking::default();
-        let taken = fill(&mut asking, 100, None);
-        assert_eq!(taken.len(), IN_ALL_MAX);
-        assert_eq!(asking.take(PeerId::random(), prefix(1)), None);
-        asking.free(taken[7]);
-        assert!(asking.take(PeerId::random(), prefix(1)).is_some_and(|token| !taken.contains(&token)));
-        assert_eq!(asking.taken.len(), IN_ALL_MAX);
+    fn peers_on_own_networks_are_limited_per_peer_and_in_total() {
+        let mut slots = RequestSlots::default();
+        let taken = fill(&mut slots, 100, None);
+        assert_eq!(taken.len(), TOTAL_MAX);
+        assert_eq!(slots.take(PeerId::random(), netgroup(1)), None);
+        slots.free(taken[7]);
+        assert!(slots.take(PeerId::random(), netgroup(1)).is_some_and(|id| !taken.contains(&id)));
+        assert_eq!(slots.taken.len(), TOTAL_MAX);
     }
 }

@@ -1,6 +1,7 @@
-//! Questions and answers, both ways.
+//! Requests and responses in both directions.
 
 use std::collections::HashMap;
+use std::time::Instant;
 
 use libp2p::request_response::{
     self, InboundFailure, InboundRequestId, OutboundFailure, OutboundRequestId, ResponseChannel,
@@ -11,59 +12,73 @@ use p2pool_core::netgroup::Netgroup;
 use p2pool_core::node::Event;
 use p2pool_core::peer::{InboundId, PeerHandle, RequestFailed, RequestId};
 use p2pool_core::wire::{Offence, Request, Response, WireError};
-use std::time::Instant;
 
-use super::request_slots::Asking;
-use super::Node;
+use super::request_slots::RequestSlots;
+use super::SwarmDriver;
 use crate::codec::BadResponse;
-use crate::peers::Acts;
+use crate::rate_limits::Action;
 
-/// Questions of ours to one peer at once; more would only queue behind each other on its line.
-pub const ASKED_PER_PEER_MAX: usize = 8;
+/// Requests of this node in flight per peer. More would only queue up on the peer's line.
+pub const OUTBOUND_PER_PEER_MAX: usize = 8;
 
-type Asked = Result<Request, WireError>;
-type Answer = Result<Response, BadResponse>;
+type DecodedRequest = Result<Request, WireError>;
+type DecodedResponse = Result<Response, BadResponse>;
+type Channel = ResponseChannel<DecodedResponse>;
 
-/// Questions under way.
+/// All requests in flight.
 #[derive(Default)]
-pub(super) struct Questions {
-    /// Ours.
-    asked: HashMap<OutboundRequestId, (PeerId, PeerHandle, RequestId)>,
-    /// Others', until the answer has left.
-    others: HashMap<InboundRequestId, (PeerId, InboundId)>,
-    /// The places these take.
-    asking: Asking,
-    /// Where answers go that have not been given.
-    channels: HashMap<InboundId, ResponseChannel<Answer>>,
+pub(super) struct Requests {
+    outbound: HashMap<OutboundRequestId, OutboundRequest>,
+    inbound: HashMap<InboundRequestId, InboundRequest>,
+    slots: RequestSlots,
 }
 
-impl Node {
-    pub(super) fn ask(&mut self, token: PeerHandle, request: RequestId, question: Request) {
-        let id = self.peers.id(token);
-        let Some((id, peer)) = id.and_then(|id| Some((id, self.peers.get_mut(&id)?))) else {
-            return self.answered(token, request, Err(RequestFailed::Disconnected));
-        };
-        if peer.asked >= ASKED_PER_PEER_MAX {
-            return self.answered(token, request, Err(RequestFailed::TooMany));
+/// A request of this node.
+struct OutboundRequest {
+    to: PeerId,
+    peer: PeerHandle,
+    id: RequestId,
+}
+
+/// A peer's request. It ends when the response has been sent.
+struct InboundRequest {
+    from: PeerId,
+    id: InboundId,
+    /// Where the response goes; `None` once it has been given.
+    channel: Option<Channel>,
+}
+
+impl SwarmDriver {
+    /// Sends a request of this node.
+    pub(super) fn send_request(&mut self, peer: PeerHandle, id: RequestId, request: Request) {
+        let Some(to) = self.peers.id(peer) else { return self.finish(peer, id, Err(RequestFailed::Disconnected)) };
+        if self.requests.outbound.values().filter(|outbound| outbound.to == to).count() >= OUTBOUND_PER_PEER_MAX {
+            return self.finish(peer, id, Err(RequestFailed::TooMany));
         }
-        peer.asked += 1;
-        let number = self.swarm.behaviour_mut().sync.send_request(&id, Ok(question));
-        self.questions.asked.insert(number, (id, token, request));
+        let number = self.swarm.behaviour_mut().sync.send_request(&to, Ok(request));
+        self.requests.outbound.insert(number, OutboundRequest { to, peer, id });
     }
 
-    pub(super) fn answer(&mut self, to: InboundId, response: Response) {
-        match self.questions.channels.remove(&to) {
-            // Whether it still can be sent is told by an event of its own.
-            Some(channel) => drop(self.swarm.behaviour_mut().sync.send_response(channel, Ok(response))),
-            None => debug!("an answer came too late"),
+    /// Responds to a peer's request.
+    pub(super) fn send_response(&mut self, to: InboundId, response: Response) {
+        let inbound = self.requests.inbound.values_mut().find(|inbound| inbound.id == to);
+        match inbound.and_then(|inbound| inbound.channel.take()) {
+            Some(channel) => self.send_on(channel, response),
+            None => debug!("response dropped: the request is no longer in flight"),
         }
     }
 
-    fn answered(&mut self, peer: PeerHandle, request: RequestId, response: Result<Response, RequestFailed>) {
-        self.outbox.send(Event::Response { peer, id: request, response });
+    fn send_on(&mut self, channel: Channel, response: Response) {
+        // An event tells whether it was sent.
+        drop(self.swarm.behaviour_mut().sync.send_response(channel, Ok(response)));
     }
 
-    pub(super) fn on_sync(&mut self, event: request_response::Event<Asked, Answer>) {
+    /// Gives the chain thread the outcome of a request of this node.
+    fn finish(&mut self, peer: PeerHandle, id: RequestId, response: Result<Response, RequestFailed>) {
+        self.outbox.send(Event::Response { peer, id, response });
+    }
+
+    pub(super) fn on_sync(&mut self, event: request_response::Event<DecodedRequest, DecodedResponse>) {
         match event {
             request_response::Event::Message { peer, message, .. } => match message {
                 request_response::Message::Request { request_id, request, channel } => {
@@ -72,113 +87,102 @@ impl Node {
                 request_response::Message::Response { request_id, response } => self.on_response(request_id, response),
             },
             request_response::Event::OutboundFailure { request_id, error, .. } => {
-                self.on_ask_failed(request_id, &error);
+                self.on_request_failed(request_id, &error);
             }
+            // There is no event for a request that does not arrive completely within the timeout. Until then it holds one
+            // of the connection's streams.
             request_response::Event::InboundFailure { peer, request_id, error, .. } => {
-                // (A question that is not all there in time is not even told of; it held one of its connection's streams
-                // meanwhile.)
-                debug!("a question of {peer} stays unanswered: {error}");
-                let was_answered = self.end_of_request(request_id);
-                if was_answered && matches!(error, InboundFailure::Timeout) {
-                    self.blame_for_unread(&peer);
+                debug!("request of peer {peer} failed: {error}");
+                let has_response = self.end_inbound(request_id);
+                if has_response && matches!(error, InboundFailure::Timeout) {
+                    self.penalize_unread(&peer);
                 }
             }
             request_response::Event::ResponseSent { request_id, .. } => {
-                self.end_of_request(request_id);
+                self.end_inbound(request_id);
             }
         }
     }
 
-    fn on_request(&mut self, from: PeerId, id: InboundRequestId, request: Asked, channel: ResponseChannel<Answer>) {
-        let question = match request {
-            Ok(question) => question,
+    fn on_request(&mut self, from: PeerId, number: InboundRequestId, request: DecodedRequest, channel: Channel) {
+        let request = match request {
+            Ok(request) => request,
             Err(error) => {
-                debug!("{from} asked what is no question: {error}");
+                debug!("invalid request of peer {from}: {error}");
                 return self.penalize(&from, Offence::from(&error));
             }
         };
-        if !self.peers.take(&from, Acts::Request, Instant::now()) {
-            self.blame_for_rate(&from);
-            return self.busy(channel);
+        if !self.peers.take(&from, Action::Request, Instant::now()) {
+            self.penalize_rate(&from);
+            return self.send_on(channel, Response::Busy);
         }
         let Some(peer) = self.peers.get(&from) else { return };
-        let (peer_token, asking) = (peer.token, &mut self.questions.asking);
-        let to = match question {
-            // Everybody's first question. Its answer takes no memory, and who asks for many is met by the limits above
-            // and by those of its connection.
-            Request::Status => Some(asking.small()),
-            _ => asking.take(from, peer.ip.and_then(Netgroup::of)),
+        let (peer, netgroup) = (peer.handle, peer.ip.and_then(Netgroup::of));
+        let slots = &mut self.requests.slots;
+        let id = match request {
+            // Every peer's first request. Its response takes no memory, and the limits above and those of the connection
+            // bound their number.
+            Request::Status => Some(slots.without_slot()),
+            _ => slots.take(from, netgroup),
         };
-        let Some(to) = to else { return self.busy(channel) };
-        self.questions.others.insert(id, (from, to));
-        if self.outbox.offer(Event::Request { peer: peer_token, id: to, request: question }) {
-            self.questions.channels.insert(to, channel);
+        let Some(id) = id else { return self.send_on(channel, Response::Busy) };
+        let channel = if self.outbox.offer(Event::Request { peer, id, request }) {
+            Some(channel)
         } else {
-            self.busy(channel);
-        }
-    }
-
-    fn busy(&mut self, channel: ResponseChannel<Answer>) {
-        // Whether it still can be sent does not matter.
-        drop(self.swarm.behaviour_mut().sync.send_response(channel, Ok(Response::Busy)));
-    }
-
-    /// A question is no longer under way; whether we had answered it.
-    fn end_of_request(&mut self, id: InboundRequestId) -> bool {
-        let Some((_, to)) = self.questions.others.remove(&id) else { return false };
-        self.questions.asking.free(to);
-        self.questions.channels.remove(&to).is_none()
-    }
-
-    fn end_of_question(&mut self, id: OutboundRequestId) -> Option<(PeerId, PeerHandle, RequestId)> {
-        let question = self.questions.asked.remove(&id)?;
-        if let Some(peer) = self.peers.get_mut(&question.0) {
-            peer.asked = peer.asked.saturating_sub(1);
-        }
-        Some(question)
-    }
-
-    fn on_response(&mut self, id: OutboundRequestId, response: Answer) {
-        let Some((from, token, request)) = self.end_of_question(id) else { return };
-        let response = match response {
-            Ok(response) => Ok(response),
-            Err(BadResponse::Empty) => Err(RequestFailed::Refused),
-            Err(BadResponse::Wire(error)) => {
-                debug!("{from} answered what is no answer: {error}");
-                self.penalize(&from, Offence::from(&error));
-                Err(RequestFailed::Malformed)
-            }
+            self.send_on(channel, Response::Busy);
+            None
         };
-        self.answered(token, request, response);
+        self.requests.inbound.insert(number, InboundRequest { from, id, channel });
     }
 
-    fn on_ask_failed(&mut self, id: OutboundRequestId, error: &OutboundFailure) {
-        let Some((from, token, request)) = self.end_of_question(id) else { return };
-        debug!("{from} did not answer: {error}");
+    /// Forgets a peer's request that is no longer in flight. Returns whether it had a response.
+    fn end_inbound(&mut self, number: InboundRequestId) -> bool {
+        let Some(inbound) = self.requests.inbound.remove(&number) else { return false };
+        self.requests.slots.free(inbound.id);
+        inbound.channel.is_none()
+    }
+
+    fn on_response(&mut self, number: OutboundRequestId, response: DecodedResponse) {
+        let Some(OutboundRequest { to, peer, id }) = self.requests.outbound.remove(&number) else { return };
+        let response = response.map_err(|error| match error {
+            BadResponse::Empty => RequestFailed::Refused,
+            BadResponse::Wire(error) => {
+                debug!("invalid response of peer {to}: {error}");
+                self.penalize(&to, Offence::from(&error));
+                RequestFailed::Malformed
+            }
+        });
+        self.finish(peer, id, response);
+    }
+
+    fn on_request_failed(&mut self, number: OutboundRequestId, error: &OutboundFailure) {
+        let Some(OutboundRequest { to, peer, id }) = self.requests.outbound.remove(&number) else { return };
+        debug!("request to peer {to} failed: {error}");
         let failed = match error {
             OutboundFailure::Timeout => {
-                self.penalize(&from, Offence::Late);
+                self.penalize(&to, Offence::Late);
                 RequestFailed::TimedOut
             }
             OutboundFailure::ConnectionClosed | OutboundFailure::DialFailure => RequestFailed::Disconnected,
             OutboundFailure::UnsupportedProtocols | OutboundFailure::Io(_) => RequestFailed::Refused,
         };
-        self.answered(token, request, Err(failed));
+        self.finish(peer, id, Err(failed));
     }
 
-    /// A peer is gone: all it was asked is answered with that, and its questions are forgotten.
-    pub(super) fn questions_of_gone(&mut self, gone: &PeerId) {
-        let asked: Vec<OutboundRequestId> =
-            self.questions.asked.iter().filter(|(_, (peer, ..))| peer == gone).map(|(id, _)| *id).collect();
-        for id in asked {
-            if let Some((_, token, request)) = self.end_of_question(id) {
-                self.answered(token, request, Err(RequestFailed::Disconnected));
-            }
+    /// Fails the requests to a peer that has disconnected and forgets its own.
+    pub(super) fn end_requests_of(&mut self, disconnected: &PeerId) {
+        let failed: Vec<OutboundRequest> = self
+            .requests
+            .outbound
+            .extract_if(|_, outbound| outbound.to == *disconnected)
+            .map(|(_, outbound)| outbound)
+            .collect();
+        for OutboundRequest { peer, id, .. } in failed {
+            self.finish(peer, id, Err(RequestFailed::Disconnected));
         }
-        let asking: Vec<InboundRequestId> =
-            self.questions.others.iter().filter(|(_, (peer, _))| peer == gone).map(|(id, _)| *id).collect();
-        for id in asking {
-            self.end_of_request(id);
+        let Requests { inbound, slots, .. } = &mut self.requests;
+        for (_, inbound) in inbound.extract_if(|_, inbound| inbound.from == *disconnected) {
+            slots.free(inbound.id);
         }
     }
 }

@@ -11,8 +11,8 @@ use p2pool_core::wire::{Frame as _, GossipShare, List, Request, Response};
 
 use super::scripted_peer::{asking, gossiping, meet, names, Kind, Stranger};
 use super::support::{share, until, Start, TestNode, PATIENCE};
-use crate::behaviour::{CONNECTIONS_MAX, INBOUND_MAX, PENDING_MAX, PLACES};
-use crate::peers::Places;
+use crate::behaviour::{CONNECTIONS_MAX, INBOUND_MAX, INBOUND_SLOTS, PENDING_MAX};
+use crate::peers::InboundSlots;
 
 /// Questions asked together: half of what a node has open of one peer, for the answers to those before may just be leaving.
 const AT_ONCE: usize = 4;
@@ -81,11 +81,11 @@ fn a_full_chain_thread_makes_peers_wait_and_loses_no_coming() {
 
 #[test]
 fn strangers_never_take_all_places() {
-    const { assert!(PLACES.lasting < INBOUND_MAX as usize) };
+    const { assert!(INBOUND_SLOTS.permanent < INBOUND_MAX as usize) };
     const { assert!(INBOUND_MAX < CONNECTIONS_MAX && INBOUND_MAX.is_multiple_of(PENDING_MAX / 2)) };
     // Visits never end here.
-    let places = Places { visit: Duration::from_secs(3_600), ..PLACES };
-    let node = Start { places, ..Start::with(&[]) }.go();
+    let slots = InboundSlots { temporary_for: Duration::from_secs(3_600), ..INBOUND_SLOTS };
+    let node = Start { slots, ..Start::with(&[]) }.go();
     let mut guests = Vec::new();
     while guests.len() < INBOUND_MAX as usize {
         // As many as may shake hands at once, or half of that.
@@ -112,8 +112,8 @@ fn strangers_never_take_all_places() {
 
 #[test]
 fn newcomers_visit_a_full_node_and_leave_and_the_next_in_line_gets_a_free_place() {
-    let places = Places { lasting: 2, visit: Duration::from_secs(1) };
-    let node = Start { places, ..Start::with(&[]) }.go();
+    let slots = InboundSlots { permanent: 2, temporary_for: Duration::from_secs(1) };
+    let node = Start { slots, ..Start::with(&[]) }.go();
     let mut lasting: Vec<Stranger> = (0..2).map(|_| Stranger::new(asking())).collect();
     lasting.iter_mut().for_each(|stranger| meet(stranger, &node));
     let mut visitor = Stranger::new(asking());

@@ -13,7 +13,7 @@ use p2pool_test_bitcoind::{skip, Port};
 use super::scripted_peer::{asking, meet, Kind, Names, Stranger};
 use super::support::{params, until, Start, TestNode};
 use crate::driver::PEERS_FILE;
-use crate::peers::Places;
+use crate::peers::InboundSlots;
 
 #[test]
 fn a_third_node_finds_the_second_by_the_bootnode_alone() {
@@ -27,8 +27,8 @@ fn a_third_node_finds_the_second_by_the_bootnode_alone() {
 
 #[test]
 fn a_newcomer_at_a_full_bootnode_finds_others_and_makes_room() {
-    let places = Places { lasting: 1, visit: Duration::from_secs(3) };
-    let boot = Start { places, ..Start::with(&[]) }.go();
+    let slots = InboundSlots { permanent: 1, temporary_for: Duration::from_secs(3) };
+    let boot = Start { slots, ..Start::with(&[]) }.go();
     let second = TestNode::start(&[&boot.address]);
     second.await_peer(&boot.id());
     let third = TestNode::start(&[&boot.address]);

@@ -9,7 +9,7 @@ use p2pool_core::wire::{Frame as _, List, Request, Response};
 
 use super::scripted_peer::{asking, meet, Reply, Stranger};
 use super::support::{Start, TestNode};
-use crate::driver::ASKED_PER_PEER_MAX;
+use crate::driver::OUTBOUND_PER_PEER_MAX;
 
 fn expect_asked(node: &TestNode) -> (PeerHandle, InboundId, Request) {
     node.expect("a question", |message| match message {
@@ -56,10 +56,10 @@ fn whom_nobody_knows_is_gone_and_too_many_questions_are_refused() {
         two.await_peer(&one.id());
         PeerHandle(0)
     };
-    for number in 0..=ASKED_PER_PEER_MAX as u64 {
+    for number in 0..=OUTBOUND_PER_PEER_MAX as u64 {
         ask(&two, peer, number);
     }
-    let last = ASKED_PER_PEER_MAX as u64;
+    let last = OUTBOUND_PER_PEER_MAX as u64;
     assert_eq!(expect_answered(&two), (RequestId(last), Err(RequestFailed::TooMany)));
     // Each answer makes room for another question.
     let (_, to, _) = expect_asked(&one);
@@ -68,7 +68,7 @@ fn whom_nobody_knows_is_gone_and_too_many_questions_are_refused() {
     assert_eq!(answer, Ok(Response::Unknown));
     ask(&two, peer, 100);
     drop(one);
-    let mut gone: Vec<u64> = (0..ASKED_PER_PEER_MAX)
+    let mut gone: Vec<u64> = (0..OUTBOUND_PER_PEER_MAX)
         .map(|_| match expect_answered(&two) {
             (RequestId(number), Err(RequestFailed::Disconnected)) => number,
             other => panic!("{other:?}"),

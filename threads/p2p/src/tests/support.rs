@@ -24,9 +24,9 @@ use p2pool_core::units::{Bits, BlockHeight, Sats, ShareHeight, UnixTime, Work};
 use tempfile::TempDir;
 
 use crate::address::split_peer_id;
-use crate::behaviour::PLACES;
-use crate::peers::Places;
-use crate::thread::Tuning;
+use crate::behaviour::INBOUND_SLOTS;
+use crate::driver::Tuning;
+use crate::peers::InboundSlots;
 use crate::{P2p, P2pError};
 
 /// On a machine that is busy with other tests. What takes longest here by itself is a dial after failed ones: some seconds.
@@ -53,7 +53,7 @@ pub struct Start {
     pub dir: Arc<TempDir>,
     pub inbox_len: usize,
     pub request_timeout: Duration,
-    pub places: Places,
+    pub slots: InboundSlots,
     pub clock: Arc<AtomicU32>,
     pub metrics: Arc<Metrics>,
 }
@@ -66,7 +66,7 @@ impl Start {
             dir: Arc::new(tempfile::tempdir().unwrap()),
             inbox_len: 256,
             request_timeout: Duration::from_secs(30),
-            places: PLACES,
+            slots: INBOUND_SLOTS,
             clock: Arc::new(AtomicU32::new(1_700_000_000)),
             metrics: Arc::default(),
         }
@@ -78,7 +78,7 @@ impl Start {
         let tuning = Tuning {
             clock: Arc::new(move || UnixTime(clock.load(Ordering::Relaxed))),
             request_timeout: self.request_timeout,
-            places: self.places,
+            slots: self.slots,
         };
         let metrics = Arc::clone(&self.metrics);
         Ok((P2p::open_tuned(&self.config, &self.params, self.dir.path(), to_chain, metrics, tuning)?, Inbox(inbox)))

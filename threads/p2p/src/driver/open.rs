@@ -1,0 +1,153 @@
+//! Opens a driver: loads its files, builds the swarm, listens.
+
+use std::fmt::Display;
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use arc_swap::ArcSwap;
+use crossbeam_channel::Sender;
+use libp2p::multiaddr::Protocol;
+use libp2p::{Multiaddr, PeerId, Swarm};
+use log::warn;
+use p2pool_channels::ToChain;
+use p2pool_core::config::P2pConfig;
+use p2pool_core::metrics::Metrics;
+use p2pool_core::params::ChainParams;
+use p2pool_core::status::{LooksBy, PeersStatus};
+use p2pool_core::units::UnixTime;
+
+use super::gossip::PendingVerdicts;
+use super::requests::Requests;
+use super::SwarmDriver;
+use crate::address::split_peer_id;
+use crate::bans::Bans;
+use crate::behaviour::{build_swarm, Behaviour, Setup, INBOUND_SLOTS};
+use crate::connection_gater::{Clock, ConnectionGater};
+use crate::dialer::Dialer;
+use crate::error::P2pError;
+use crate::identity;
+use crate::names::Names;
+use crate::outbox::Outbox;
+use crate::peers::{InboundSlots, Peers};
+use crate::state_file::{self, StateFile};
+
+/// Name of the file of bans in the chain's folder.
+pub const BANS_FILE: &str = "bans";
+/// Name of the file of known peers in the chain's folder.
+pub const PEERS_FILE: &str = "peers";
+/// Timeout of a request, on both sides: a megabyte at 300 kbit/s.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What only tests change.
+pub struct Tuning {
+    /// The system's clock, for bans and saved times.
+    pub clock: Clock,
+    /// Timeout of requests, on both sides.
+    pub request_timeout: Duration,
+    /// How many inbound peers may stay.
+    pub slots: InboundSlots,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            clock: Arc::new(|| UnixTime::from(SystemTime::now())),
+            request_timeout: REQUEST_TIMEOUT,
+            slots: INBOUND_SLOTS,
+        }
+    }
+}
+
+impl SwarmDriver {
+    /// Loads identity, bans and known peers from the chain's folder and listens. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// A file cannot be read, a bootnode's address is malformed, or the port is taken.
+    pub fn open(
+        config: &P2pConfig,
+        params: &ChainParams,
+        chain_dir: &Path,
+        to_chain: Sender<ToChain>,
+        metrics: Arc<Metrics>,
+        tuning: Tuning,
+    ) -> Result<Self, P2pError> {
+        let bootnodes = parse_bootnodes(config)?;
+        let key = identity::load_or_generate(chain_dir)?;
+        let our_id = key.public().to_peer_id();
+        let names = Names::new(&params.chain_id()).map_err(|error| P2pError::Setup(error.to_string()))?;
+        let bans = load_bans(chain_dir, (tuning.clock)())?;
+        let known = load_text(&chain_dir.join(PEERS_FILE))?;
+        let mut swarm = build_swarm(Setup {
+            key,
+            names: names.clone(),
+            gater: ConnectionGater::new(bans, Arc::clone(&tuning.clock)),
+            mdns: config.mdns,
+            dht_server: config.dht_server,
+            request_timeout: tuning.request_timeout,
+            metrics: Arc::clone(&metrics),
+        })?;
+        listen(&mut swarm, config.port)?;
+        let looks_by = LooksBy { bootnodes: !bootnodes.is_empty(), mdns: config.mdns, known: !known.is_empty() };
+        let status = PeersStatus { our_id: our_id.to_string(), looks_by, ..Default::default() };
+        let now = Instant::now();
+        Ok(Self {
+            swarm,
+            names,
+            clock: tuning.clock,
+            outbox: Outbox::new(to_chain),
+            peers: Peers::default(),
+            slots: tuning.slots,
+            dialer: Dialer::new(our_id, bootnodes, &known, now),
+            pending_verdicts: PendingVerdicts::default(),
+            requests: Requests::default(),
+            is_dht_server: config.dht_server,
+            listening: Vec::new(),
+            bans_file: StateFile::new(chain_dir.join(BANS_FILE)),
+            peers_file: StateFile::new(chain_dir.join(PEERS_FILE)),
+            saved_at: now,
+            metrics,
+            has_joined: false,
+            status: Arc::new(ArcSwap::from_pointee(status)),
+            status_changed: true,
+            published_at: now,
+        })
+    }
+}
+
+/// Listens on all IPv4 and IPv6 addresses. A machine without IPv6 does without.
+fn listen(swarm: &mut Swarm<Behaviour>, port: u16) -> Result<(), P2pError> {
+    let failed = |error: &dyn Display| P2pError::Listen { port, error: error.to_string() };
+    // libp2p sets SO_REUSEPORT, so that it can dial from the port it listens on: a second node on the same port would
+    // silently get half of the first one's connections. A socket without it reveals that the port is taken.
+    drop(TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).map_err(|error| failed(&error))?);
+    let any = |ip: Protocol<'static>| Multiaddr::empty().with(ip).with(Protocol::Tcp(port));
+    swarm.listen_on(any(Protocol::Ip4(Ipv4Addr::UNSPECIFIED))).map_err(|error| failed(&error))?;
+    if let Err(error) = swarm.listen_on(any(Protocol::Ip6(Ipv6Addr::UNSPECIFIED))) {
+        warn!("IPv6 not available, listening on IPv4 only: {error}");
+    }
+    Ok(())
+}
+
+fn parse_bootnodes(config: &P2pConfig) -> Result<Vec<(PeerId, Multiaddr)>, P2pError> {
+    config
+        .bootnodes
+        .iter()
+        .map(|text| text.parse().ok().and_then(split_peer_id).ok_or_else(|| P2pError::Bootnode(text.clone())))
+        .collect()
+}
+
+fn load_text(path: &Path) -> Result<String, P2pError> {
+    let bytes = state_file::read(path).map_err(|error| P2pError::File { path: path.to_owned(), error })?;
+    Ok(String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned())
+}
+
+fn load_bans(chain_dir: &Path, now: UnixTime) -> Result<Bans, P2pError> {
+    let path = chain_dir.join(BANS_FILE);
+    let (bans, malformed) = Bans::from_text(&load_text(&path)?, now);
+    if malformed > 0 {
+        warn!("{}: {malformed} malformed lines ignored", path.display());
+    }
+    Ok(bans)
+}

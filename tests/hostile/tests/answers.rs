@@ -29,7 +29,7 @@ type Answering = fn(&Stock, &Request) -> Option<Response>;
 /// An attack: what it answers (none: as somebody who has nothing), what it gossips first, what it is found guilty of.
 struct Case(&'static str, Answering, Option<fn(&mut Bench) -> Share>, Option<(&'static str, u32)>);
 
-const UNASKED: Option<(&str, u32)> = Some(("answered what was not asked", 50));
+const UNASKED: Option<(&str, u32)> = Some(("sent an unrequested response", 50));
 
 /// The status of somebody who claims more work than there is.
 fn boast(stock: &Stock, tip: ShareId) -> Response {
@@ -94,7 +94,7 @@ fn on_header_without_work(bench: &mut Bench) -> Share {
 }
 
 const CASES: &[Case] = &[
-    Case("a status of another chain", of_another_chain, None, Some(("is on another chain: banned", 0))),
+    Case("a status of another chain", of_another_chain, None, Some(("banned for 24 h: is on another chain", 0))),
     Case("a list for a status", |_, _| Some(Response::Headers(List::default())), None, UNASKED),
     Case(
         "a list that follows a share of nobody's",
@@ -127,7 +127,7 @@ const CASES: &[Case] = &[
             _ => list(stock, request, invented_ids(INVENTORY_MAX as u32), true),
         },
         None,
-        Some(("has not what it said it has", 10)),
+        Some(("advertised shares it does not have", 10)),
     ),
     Case(
         "shares in another order",
@@ -151,7 +151,7 @@ const CASES: &[Case] = &[
         "fewer shares than were promised",
         |stock, request| new_shares(stock, request, &[]),
         None,
-        Some(("has not what it said it has", 10)),
+        Some(("advertised shares it does not have", 10)),
     ),
     Case(
         "a list of false shares",
@@ -172,7 +172,7 @@ const CASES: &[Case] = &[
         Some(orphan),
         UNASKED,
     ),
-    Case("an invented parent", |_, _| None, Some(orphan), Some(("has not what it said it has", 10))),
+    Case("an invented parent", |_, _| None, Some(orphan), Some(("advertised shares it does not have", 10))),
     Case("an invented prev_block", |_, _| None, Some(unanchored), None),
     Case(
         "another header for an invented prev_block",
@@ -302,7 +302,7 @@ fn who_keeps_others_waiting_is_scored_and_holds_up_nobody() {
         attackers.iter_mut().for_each(|attacker| drop(attacker.stranger.hear_for(Duration::from_millis(500))));
     }
     for attacker in &mut attackers[..2] {
-        bench.await_points(attacker, "did not answer in time", 10);
+        bench.await_points(attacker, "did not respond in time", 10);
         assert_eq!(bench.offences(attacker).len(), 1, "one offence counts once: {:?}", bench.offences(attacker));
     }
     for question in questions {

@@ -377,7 +377,7 @@ impl Bench {
     /// Waits until a peer has been found guilty of this, and not yet banned.
     #[track_caller]
     pub fn await_points(&mut self, attacker: &mut Attacker, offence: &str, points: u32) {
-        let (id, points) = (attacker.id.clone(), format!(": {points} points"));
+        let (id, points) = (attacker.id.clone(), format!("(ban score {points})"));
         self.await_log(attacker, &["DEBUG", &id, offence, &points]);
     }
 
@@ -385,7 +385,7 @@ impl Bench {
     #[track_caller]
     pub fn await_ban(&mut self, attacker: &mut Attacker, offence: &str) {
         let id = attacker.id.clone();
-        self.await_log(attacker, &["WARN", &id, offence, "banned for a day"]);
+        self.await_log(attacker, &["WARN", &id, "banned for 24 h", offence]);
         attacker.stranger.await_shown_out();
     }
 
@@ -393,7 +393,7 @@ impl Bench {
     pub fn offences(&mut self, attacker: &Attacker) -> Vec<String> {
         let id = attacker.id.clone();
         let lines = self.log(&[&id]);
-        lines.into_iter().filter(|line| line.contains(" points") || line.contains("banned for a day")).collect()
+        lines.into_iter().filter(|line| line.contains(" misbehaved: ") || line.contains(" banned for 24 h: ")).collect()
     }
 
     /// Asserts that nothing is held against a peer and that it is still let in. That it does not answer while others act,
@@ -401,7 +401,7 @@ impl Bench {
     #[track_caller]
     pub fn assert_not_scored(&mut self, attacker: &Attacker) {
         let mut offences = self.offences(attacker);
-        offences.retain(|line| !line.contains("did not answer in time"));
+        offences.retain(|line| !line.contains("did not respond in time"));
         assert_eq!(offences, Vec::<String>::new());
         assert!(attacker.stranger.is_connected(), "it was shown out");
     }

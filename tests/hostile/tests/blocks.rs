@@ -91,7 +91,7 @@ fn unresolved(bench: &mut Bench, height: u32, number: u32, answer: Response) -> 
 
 #[test]
 fn false_blocks_are_refused_scored_and_passed_on_to_nobody() {
-    const FALSE: &str = "announced a false Bitcoin block";
+    const FALSE: &str = "announced an invalid Bitcoin block";
     let mut bench = Bench::start(2);
     bench.bitcoind.mine(1);
     let height = bench.bitcoind.height();
@@ -131,7 +131,7 @@ fn false_blocks_are_refused_scored_and_passed_on_to_nobody() {
     let mut attacker = unresolved(&mut bench, height, 5, Response::block_transactions(two));
     bench.await_points(&mut attacker, FALSE, 50);
     let mut attacker = unresolved(&mut bench, height, 6, Response::Headers(Default::default()));
-    bench.await_points(&mut attacker, "answered what was not asked", 50);
+    bench.await_points(&mut attacker, "sent an unrequested response", 50);
     bench.go_on();
     assert_eq!(
         announcements(&listener, Duration::from_millis(500)),

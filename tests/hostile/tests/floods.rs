@@ -69,7 +69,7 @@ fn floods_of_shares_are_bounded() {
         let mut attacker = bench.attacker();
         let begun = Instant::now();
         shares.iter().for_each(|share| attacker.gossip(share));
-        bench.await_points(&mut attacker, "asked too often", 5);
+        bench.await_points(&mut attacker, "exceeded a rate limit", 5);
         let took = bench.go_on();
         assert!(took < SHARE_MAX, "{name}: an honest share took {took:?}");
         let more = wait_for("shares to be shown to wait", SOON, || {
@@ -94,7 +94,7 @@ fn endless_questions_are_answered_busy_and_scored() {
     let victim = bench.addresses[VICTIM].clone();
     let before = bench.rss_kib();
     let questions: Vec<_> = (0..2_000).map(|_| attacker.stranger.send(&victim, Request::Status.encode())).collect();
-    bench.await_points(&mut attacker, "asked too often", 5);
+    bench.await_points(&mut attacker, "exceeded a rate limit", 5);
     let took = bench.go_on();
     assert!(took < SHARE_MAX, "an honest share took {took:?}");
     let answers: Vec<_> = questions.into_iter().map(|question| attacker.stranger.answer(question)).collect();

@@ -35,9 +35,9 @@ fn offend(
         for (number, (way, bytes)) in pair.iter().enumerate() {
             send(bench, &mut attacker, bytes.clone());
             let id = attacker.id.clone();
-            let verdict = ["50 points", "banned for a day"][number];
+            let verdict = ["(ban score 50)", "banned for 24 h"][number];
             let log = bench.await_log(&mut attacker, &[&id, verdict]);
-            let is_for_that = ["malformed message", "too large a message", "false Bitcoin block"];
+            let is_for_that = ["malformed message", "oversized message", "invalid Bitcoin block"];
             assert!(is_for_that.iter().any(|offence| log.contains(offence)), "{what}, {way}: {log}");
         }
         if pair.len() == 2 {

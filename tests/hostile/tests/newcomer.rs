@@ -49,7 +49,9 @@ impl Liar {
     /// What a node holds against it.
     fn offences(&self, node: &Pool) -> Vec<String> {
         let log = node.log();
-        let lines = log.lines().filter(|line| line.contains(&self.id) && line.contains(" p2p peer "));
+        let lines = log.lines().filter(|line| {
+            line.contains(&self.id) && [" misbehaved: ", " banned for 24 h: "].iter().any(|part| line.contains(part))
+        });
         lines.map(str::to_owned).collect()
     }
 }
@@ -150,10 +152,10 @@ fn a_newcomer_among_liars_takes_the_honest_chain_and_mines() {
     bench.learn();
     let chain = bench.chain;
     let liars = [
-        ("shares that are not there", Vec::new(), &["has not what it said it has"][..]),
+        ("shares that are not there", Vec::new(), &["advertised shares it does not have"][..]),
         ("a private history that claims more work than it has", private(&bench, 3), &[]),
         ("a chain that pays only its finders", greedy(&bench), &["sent a share that breaks rule 8"]),
-        ("a false base", false_base(&bench), &["offered a false chain", "banned for a day"]),
+        ("a false base", false_base(&bench), &["offered an invalid chain", "banned for 24 h"]),
     ];
     let liars = liars.map(|(name, shares, guilty)| (name, guilty, Liar::start(chain, shares)));
     let mut bootnodes: Vec<Multiaddr> = liars.iter().map(|(_, _, liar)| liar.address.clone()).collect();

@@ -13,7 +13,7 @@ use p2pool_core::peer::{GossipId, GossipVerdict, InboundId, PeerHandle, RequestF
 use p2pool_core::share::Share;
 use p2pool_core::sharechain::AHEAD_MAX_S;
 use p2pool_core::units::Bits;
-use p2pool_core::wire::{BlockAnnouncement, Frame as _, GossipShare, Offence, Request, Response, BAN_POINTS};
+use p2pool_core::wire::{BlockAnnouncement, Frame as _, GossipShare, Offence, Request, Response, BAN_THRESHOLD};
 
 use crate::engine::{Action, Simulation};
 use crate::invariants::{Invariant, PlantedBug};
@@ -447,7 +447,7 @@ impl Simulation {
 
     /// Counts an offence; enough of them ban the peer.
     fn penalize(&mut self, host: usize, peer: PeerHandle, offence: Offence) {
-        let points = offence.points();
+        let points = offence.ban_score();
         let Some(connection) = self.hosts[host].peers.connections.get(&peer).copied() else { return };
         if points == 0 {
             return;
@@ -462,7 +462,7 @@ impl Simulation {
         if self.is_traced {
             self.trace(host, &format!("penalises node {other} for: it {offence}; score {total}"));
         }
-        if total < BAN_POINTS {
+        if total < BAN_THRESHOLD {
             return;
         }
         self.hosts[host].peers.bans.insert(other, now_ms + BAN_MS);

@@ -134,7 +134,8 @@ impl Peers {
             agent: "".into(),
             latency: None,
         };
-        self.by_id.insert(id, peer);
+        let previous = self.by_id.insert(id, peer);
+        debug_assert!(previous.is_none(), "{id} was connected already");
         handle
     }
 

@@ -121,7 +121,7 @@ impl SwarmDriver {
         self.metrics.peer_misbehaviours.inc();
         if !is_banned {
             let score = bans.score(*id, time);
-            return debug!("peer {id} at {address} misbehaved: {misbehaviour}, ban score {score}");
+            return debug!("peer {id} at {address} misbehaved: {misbehaviour} (ban score {score})");
         }
         self.metrics.peer_bans.inc();
         warn!("peer {id} at {address} banned for 24 h: {misbehaviour}");

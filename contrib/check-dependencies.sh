@@ -99,5 +99,17 @@ declared=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
     problem "$needed_by asks for Rust $needed, Cargo.toml says $declared"
 grep -qF "Rust $declared or later" README.md || problem "README.md does not say 'Rust $declared or later', as Cargo.toml does"
 
+# The core decides and performs nothing: it may use no crate, and nothing of the standard library, that does input or
+# output, knows threads or reads a clock.
+readonly NOT_IN_CORE='arc-swap|crossbeam-channel|env_logger|libp2p|lmdb-rkv|log|mio|socket2|tiny_http|tokio|ureq'
+in_core=$(crates --package p2pool-core --edges normal,no-proc-macro | cut -d' ' -f1 | sort -u)
+while read -r name; do
+    [ -z "$name" ] || problem "p2pool-core depends on $name, which does input or output"
+done < <(grep -xE -- "$NOT_IN_CORE" <<<"$in_core")
+while read -r place; do
+    [ -z "$place" ] || problem "the core is not pure: $place"
+done < <(find src -name '*.rs' -not -path '*/tests/*' -not -name tests.rs -exec \
+    grep -nE 'std::(fs|net::(Tcp|Udp)|thread|process|sync::(Mutex|RwLock|mpsc))|(Instant|SystemTime)::now' {} +)
+
 [ "$problems" = 0 ] || die "$problems problems with dependencies"
 say "$(wc -l <<<"$all") crates, $(wc -l <<<"$in_program") of them in the program: licences, versions and sources are as they should be, Rust $declared is enough"

@@ -6,7 +6,7 @@ mod peers;
 
 use std::sync::Arc;
 
-pub use bitcoind::{BitcoindProblem, BitcoindProblemKind, BitcoindStatus};
+pub use bitcoind::{BitcoindError, BitcoindStatus};
 pub use blocks::{BlockFate, BlocksStatus, OwnBlock, OwnBlocksStatus, SubmitOutcome, WatchedBlocks};
 pub use peers::{Direction, LooksBy, PeerStatus, PeersStatus};
 

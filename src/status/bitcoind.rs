@@ -1,55 +1,146 @@
-//! How bitcoind is.
+//! The state of bitcoind, as the threads that call it publish it.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use thiserror::Error;
 
 use crate::units::UnixTime;
 
-/// How bitcoind was when last asked for work.
+/// State of bitcoind at the last request for a block template.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BitcoindStatus {
-    /// What is wrong; none while it gives work, and before the first answer.
-    pub problem: Option<BitcoindProblem>,
-    /// Since when it gives work, or does not, whatever the reasons were in turn.
+    /// Why it gives no template; `None` while it gives templates, and before its first response.
+    pub error: Option<BitcoindError>,
+    /// When it began to give templates, or stopped giving them, even if the reason has changed meanwhile.
     pub since: UnixTime,
 }
 
-/// Why bitcoind gives no work.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BitcoindProblem {
-    /// For programs, and for advice.
-    pub kind: BitcoindProblemKind,
-    /// In words that follow "bitcoind"; says what is so, not what to do about it.
-    pub text: String,
-}
-
-/// Kinds of problems that want different things done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BitcoindProblemKind {
-    /// No connection.
-    Unreachable,
-    /// A connection, and no answer in time, or word that it has too much to do.
-    NoAnswer,
-    /// It has just started and will answer soon.
-    WarmingUp,
-    /// It is ending.
+/// Why a call of bitcoind failed.
+///
+/// Each text continues a sentence whose subject is bitcoind. No variant holds a password or a cookie.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum BitcoindError {
+    /// No connection, or it broke.
+    #[error("cannot be reached: {0}")]
+    Unreachable(String),
+    /// Connected, but no response in time, or HTTP status 503: more requests wait than `rpcworkqueue` allows.
+    #[error("does not respond: {0}")]
+    NoResponse(String),
+    /// It has just started (code -28).
+    #[error("is starting: {0}")]
+    Starting(String),
+    /// It is shutting down (code -9, with a message that says so).
+    #[error("is shutting down")]
     Stopping,
-    /// It does not know the whole block chain yet.
+    /// It is in initial block download (code -10).
+    #[error("is still downloading the block chain{}", Progress(*.percent))]
     Syncing {
-        /// How much of it has been checked, by bitcoind's own estimate; none if it does not say.
+        /// Verified part of the block chain by bitcoind's own estimate, if it gives one.
         percent: Option<u8>,
     },
-    /// It is connected to no other Bitcoin node.
-    NoPeers,
+    /// It is connected to no other Bitcoin node (code -9).
+    #[error("has no peers: {0}")]
+    NoPeers(String),
     /// It is on another network than this node.
-    WrongNetwork,
-    /// It has left no cookie to log in with.
-    NoCookie,
-    /// There is a cookie, and this process may not read it.
-    CookieUnreadable,
-    /// It refuses the credentials.
-    Unauthorised,
-    /// It refuses this machine, or the question.
-    Forbidden,
-    /// What answers speaks otherwise than bitcoind does.
-    Garbage,
-    /// It answers with an error, or with a template that cannot be used.
-    Failing,
+    #[error("is on {theirs}, but this node is on {ours}")]
+    WrongNetwork {
+        /// Network of this node.
+        ours: String,
+        /// Network of bitcoind.
+        theirs: String,
+    },
+    /// None of these cookie files exists.
+    #[error("has left no cookie in {}", list(.0))]
+    NoCookie(Vec<PathBuf>),
+    /// A cookie file exists, but this process may not read it, and no other one can be read.
+    #[error("has a cookie that this node may not read: {}: {reason}", .path.display())]
+    CookieUnreadable {
+        /// The first file that could not be read.
+        path: PathBuf,
+        /// The system's error.
+        reason: String,
+    },
+    /// It rejects the credentials; the text says which were tried.
+    #[error("rejects the credentials (HTTP status 401): {0}")]
+    Unauthorised(String),
+    /// It rejects this address (`rpcallowip`) or the method (`rpcwhitelist`).
+    #[error("rejects this machine or the method (HTTP status 403): {0}")]
+    Forbidden(String),
+    /// The response is no JSON-RPC, or not one to this request.
+    #[error("sent an invalid response: {0}")]
+    InvalidResponse(String),
+    /// The response holds a block template that this program cannot use.
+    #[error("sent an unusable template: {0}")]
+    UnusableTemplate(String),
+    /// Any other JSON-RPC error.
+    #[error("responded with error {code}: {message}")]
+    Rpc {
+        /// The code, see bitcoind's `rpc/protocol.h`.
+        code: i64,
+        /// bitcoind's message.
+        message: String,
+    },
+}
+
+impl BitcoindError {
+    /// Returns what the operator can do about it, as whole sentences.
+    pub const fn advice(&self) -> &'static str {
+        match self {
+            Self::Unreachable(_) => {
+                "Check that bitcoind runs, with server=1 in its bitcoin.conf, and that this node's -rpc-host and \
+                 -rpc-port are right."
+            }
+            Self::NoResponse(_) => {
+                "bitcoind may be busy: wait a moment. If this persists, look into its debug.log, and restart it if it \
+                 hangs."
+            }
+            Self::Starting(_) => "Wait: miners get work as soon as bitcoind has started.",
+            Self::Stopping => "Nothing is needed if bitcoind is being restarted; otherwise start it again.",
+            Self::Syncing { .. } => "Wait: mining begins by itself when it is done.",
+            Self::NoPeers(_) => {
+                "Wait a moment: bitcoind looks for other Bitcoin nodes by itself. If it finds none, check its connection \
+                 to the Internet, and connect= in its bitcoin.conf."
+            }
+            Self::WrongNetwork { .. } => {
+                "Start this node with bitcoind's -network, or give the -rpc-port of a bitcoind on this node's network."
+            }
+            Self::NoCookie(_) => {
+                "Check that bitcoind runs. If its data directory is elsewhere, give -rpc-cookie-file; if it has a \
+                 password instead, give -rpc-user and BITCOIN_RPC_PASSWORD."
+            }
+            Self::CookieUnreadable { .. } => {
+                "Let this node read it: run it with bitcoind's group and set rpccookieperms=group in bitcoin.conf, or \
+                 give -rpc-cookie-file."
+            }
+            Self::Unauthorised(_) => {
+                "Give the user and password that bitcoind knows in -rpc-user and BITCOIN_RPC_PASSWORD, or the cookie of \
+                 this bitcoind in -rpc-cookie-file."
+            }
+            Self::Forbidden(_) => {
+                "Allow this machine's address with rpcallowip= in bitcoin.conf, and this node's user all methods if \
+                 there is an rpcwhitelist=."
+            }
+            Self::InvalidResponse(_) => {
+                "Check that -rpc-host and -rpc-port lead to bitcoind and not to another program; its debug.log may say \
+                 more."
+            }
+            Self::UnusableTemplate(_) | Self::Rpc { .. } => {
+                "Look into bitcoind's debug.log, and check that its version is a current one."
+            }
+        }
+    }
+}
+
+/// Writes the progress of a download, if it is known.
+struct Progress(Option<u8>);
+
+impl fmt::Display for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |percent| write!(f, ": {percent}\u{a0}% done"))
+    }
+}
+
+fn list(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }

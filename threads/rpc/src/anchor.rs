@@ -17,11 +17,11 @@ use p2pool_core::metrics::Metrics;
 use p2pool_core::node::{AnchorLookup, AnchorResult, Event, HeaderCommand};
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::sharechain::Anchor;
-use p2pool_core::status::{BlocksStatus, WatchedBlocks};
+use p2pool_core::status::{BitcoindError, BlocksStatus, WatchedBlocks};
 use serde_json::json;
 
 use crate::client::Bounds;
-use crate::error::{CallError, RpcError};
+use crate::error::RpcError;
 use crate::fates::Fates;
 use crate::known::Headers;
 use crate::news::TemplateSink;
@@ -147,7 +147,7 @@ impl AnchorThread {
     }
 
     /// Hands headers to bitcoind, oldest first; it checks them. Which it refused shows when the last is looked up.
-    fn give(&mut self, headers: &[Header]) -> Result<(), CallError> {
+    fn give(&mut self, headers: &[Header]) -> Result<(), BitcoindError> {
         let skipped = headers.len().saturating_sub(GIVEN_MAX);
         for header in headers.iter().skip(skipped) {
             if let Some(reason) = self.submit_header(header)? {
@@ -158,15 +158,15 @@ impl AnchorThread {
     }
 
     /// Gives bitcoind's reason if it refuses the header.
-    fn submit_header(&mut self, header: &Header) -> Result<Option<String>, CallError> {
+    fn submit_header(&mut self, header: &Header) -> Result<Option<String>, BitcoindError> {
         match self.node.call::<()>("submitheader", json!([serialize_hex(header)]), Bounds::SMALL) {
             Ok(()) => Ok(None),
-            Err(CallError::Rpc { code: HEADER_REFUSED, message }) => Ok(Some(message)),
+            Err(BitcoindError::Rpc { code: HEADER_REFUSED, message }) => Ok(Some(message)),
             Err(error) => Err(error),
         }
     }
 
-    fn look_up(&mut self, hash: BlockHash) -> Result<AnchorResult, CallError> {
+    fn look_up(&mut self, hash: BlockHash) -> Result<AnchorResult, BitcoindError> {
         let Some((known, is_on_best_chain)) = self.headers.ask(&mut self.node, hash)? else {
             return Ok(AnchorResult::Unknown);
         };
@@ -174,7 +174,7 @@ impl AnchorThread {
             // bitcoind says outright whether a header is marked invalid only when it gets that header again.
             match self.submit_header(&known.header)? {
                 Some(reason) if MARKED_INVALID.contains(&reason.as_str()) => return Ok(AnchorResult::Invalid),
-                Some(reason) => return Err(CallError::Rpc { code: HEADER_REFUSED, message: reason }),
+                Some(reason) => return Err(BitcoindError::Rpc { code: HEADER_REFUSED, message: reason }),
                 None => {}
             }
         }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use p2pool_core::config::RpcConfig;
+use p2pool_core::status::BitcoindError;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -12,7 +13,7 @@ use ureq::unversioned::resolver::DefaultResolver;
 use ureq::Agent;
 
 use crate::credentials::{Credentials, Keyring};
-use crate::error::{excerpt, CallError, RpcError};
+use crate::error::{self, excerpt, RpcError};
 use crate::transport::{Connections, KeepaliveConnector};
 
 /// To look up a host name and connect: bitcoind is on this machine or in this house.
@@ -138,16 +139,17 @@ impl Client {
         method: &str,
         params: impl Serialize,
         bounds: Bounds,
-    ) -> Result<T, CallError> {
+    ) -> Result<T, BitcoindError> {
         self.next_id = self.next_id.wrapping_add(1);
         let question = Question { jsonrpc: "2.0", id: self.next_id, method, params };
-        let question = serde_json::to_vec(&question).map_err(|error| CallError::Garbage(error.to_string()))?;
+        let question =
+            serde_json::to_vec(&question).map_err(|error| BitcoindError::InvalidResponse(error.to_string()))?;
         let (status, body) = self.exchange(&question, bounds).inspect_err(|_| self.keyring.forget_cookie())?;
         self.read_answer(method, status, &body)
     }
 
     /// Sends the question with credentials until some are taken; gives the answer's HTTP status and body.
-    fn exchange(&mut self, question: &[u8], bounds: Bounds) -> Result<(u16, Vec<u8>), CallError> {
+    fn exchange(&mut self, question: &[u8], bounds: Bounds) -> Result<(u16, Vec<u8>), BitcoindError> {
         let mut refused: Vec<Credentials> = Vec::new();
         loop {
             let credentials = self.keyring.present(&refused)?;
@@ -165,8 +167,8 @@ impl Client {
         credentials: &Credentials,
         question: &[u8],
         bounds: Bounds,
-    ) -> Result<Option<(u16, Vec<u8>)>, CallError> {
-        let in_transport = |error| CallError::of_transport(error, bounds.wait);
+    ) -> Result<Option<(u16, Vec<u8>)>, BitcoindError> {
+        let in_transport = |error| error::of_transport(error, bounds.wait);
         let request = self.agent.post(&self.url).header(AUTHORIZATION, credentials.authorization.clone());
         let request = request.header(CONTENT_TYPE, "application/json");
         let request = request.config().timeout_recv_response(bounds.wait).build();
@@ -178,24 +180,26 @@ impl Client {
         Ok(Some((response.status().as_u16(), body)))
     }
 
-    fn read_answer<T: DeserializeOwned>(&self, method: &str, status: u16, body: &[u8]) -> Result<T, CallError> {
+    fn read_answer<T: DeserializeOwned>(&self, method: &str, status: u16, body: &[u8]) -> Result<T, BitcoindError> {
         let answer: Answer<'_> = match serde_json::from_slice(body) {
             Ok(answer) => answer,
             // bitcoind answers errors with a status of its own and JSON; anybody else's have no JSON.
             Err(_) if status != 200 => {
-                return Err(CallError::Http { status, body: excerpt(&String::from_utf8_lossy(body)) });
+                return Err(error::of_http_status(status, body));
             }
-            Err(error) => return Err(CallError::Garbage(format!("to {method}: {}", excerpt(&error.to_string())))),
+            Err(error) => {
+                return Err(BitcoindError::InvalidResponse(format!("to {method}: {}", excerpt(&error.to_string()))))
+            }
         };
-        if let Some(error) = answer.error {
-            return Err(CallError::of_answer(error.code, excerpt(&error.message)));
+        if let Some(ErrorObject { code, message }) = answer.error {
+            return Err(error::of_code(code, excerpt(&message)));
         }
         if answer.id != Some(self.next_id) {
-            return Err(CallError::Garbage(format!("to {method}: an answer to another question")));
+            return Err(BitcoindError::InvalidResponse(format!("to {method}: an answer to another question")));
         }
         let result = answer.result.map_or("null", RawValue::get);
         serde_json::from_str(result)
-            .map_err(|error| CallError::Garbage(format!("to {method}: {}", excerpt(&error.to_string()))))
+            .map_err(|error| BitcoindError::InvalidResponse(format!("to {method}: {}", excerpt(&error.to_string()))))
     }
 }
 

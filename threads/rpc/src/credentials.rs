@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use base64::prelude::{Engine as _, BASE64_STANDARD};
 use p2pool_core::config::RpcAuth;
+use p2pool_core::status::BitcoindError;
 use ureq::http::header::HeaderValue;
 
-use crate::error::{words, CallError};
+use crate::error::io_message;
 
 /// Bytes of a cookie file at most; bitcoind's has 75.
 const COOKIE_BYTES_MAX: u64 = 4_096;
@@ -45,7 +46,7 @@ impl Keyring {
     ///
     /// # Errors
     /// No cookie can be read, or all that can were refused.
-    pub(crate) fn present(&mut self, refused: &[Credentials]) -> Result<Credentials, CallError> {
+    pub(crate) fn present(&mut self, refused: &[Credentials]) -> Result<Credentials, BitcoindError> {
         if let (Some(kept), []) = (&self.kept, refused) {
             return Ok(kept.clone());
         }
@@ -61,11 +62,15 @@ impl Keyring {
         };
         match found {
             Ok(Some(credentials)) => Ok(self.kept.insert(credentials).clone()),
-            Ok(None) => Err(CallError::Unauthorised(origins(refused))),
+            Ok(None) => Err(BitcoindError::Unauthorised(origins(refused))),
             // The right one may be among those that may not be read.
-            Err(CallError::CookieUnreadable { path, reason }) if !refused.is_empty() => Err(CallError::Unauthorised(
-                format!("{}; {} cannot be read: {reason}", origins(refused), path.display()),
-            )),
+            Err(BitcoindError::CookieUnreadable { path, reason }) if !refused.is_empty() => {
+                Err(BitcoindError::Unauthorised(format!(
+                    "{}; {} cannot be read: {reason}",
+                    origins(refused),
+                    path.display()
+                )))
+            }
             Err(error) => Err(error),
         }
     }
@@ -97,7 +102,7 @@ fn origins(refused: &[Credentials]) -> String {
 
 /// bitcoind's cookie, whose one line is `user:password`: of the first file, from `first` on and around, that can be read
 /// and holds none of the `refused`. `None`: there is none but those.
-fn read_cookie(paths: &[PathBuf], first: usize, refused: &[Credentials]) -> Result<Option<Credentials>, CallError> {
+fn read_cookie(paths: &[PathBuf], first: usize, refused: &[Credentials]) -> Result<Option<Credentials>, BitcoindError> {
     let mut unreadable = None;
     let mut is_any_read = false;
     let places = paths.iter().enumerate();
@@ -113,15 +118,15 @@ fn read_cookie(paths: &[PathBuf], first: usize, refused: &[Credentials]) -> Resu
             }
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => {
-                let reason = words(&error);
-                unreadable.get_or_insert(CallError::CookieUnreadable { path: path.clone(), reason });
+                let reason = io_message(&error);
+                unreadable.get_or_insert(BitcoindError::CookieUnreadable { path: path.clone(), reason });
             }
         }
     }
     match unreadable {
         Some(error) => Err(error),
         None if is_any_read => Ok(None),
-        None => Err(CallError::NoCookie { looked_at: paths.to_vec() }),
+        None => Err(BitcoindError::NoCookie(paths.to_vec())),
     }
 }
 

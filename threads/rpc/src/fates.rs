@@ -8,9 +8,8 @@ use arc_swap::ArcSwap;
 use bitcoin::hashes::Hash as _;
 use bitcoin::BlockHash;
 use p2pool_core::share::ShareId;
-use p2pool_core::status::{BlockFate, BlocksStatus, WatchedBlocks};
+use p2pool_core::status::{BitcoindError, BlockFate, BlocksStatus, WatchedBlocks};
 
-use crate::error::CallError;
 use crate::known::confirmations;
 use crate::node::Node;
 
@@ -40,7 +39,7 @@ impl Fates {
     }
 
     /// Asks what is due.
-    pub(crate) fn tick(&mut self, node: &mut Node, now: Instant) -> Result<(), CallError> {
+    pub(crate) fn tick(&mut self, node: &mut Node, now: Instant) -> Result<(), BitcoindError> {
         let due = self.due(now);
         let before = self.published.load_full();
         if due.is_empty() && before.fates.len() == self.asked.len() {
@@ -74,7 +73,7 @@ impl Fates {
     }
 }
 
-fn fate(node: &mut Node, id: ShareId) -> Result<BlockFate, CallError> {
+fn fate(node: &mut Node, id: ShareId) -> Result<BlockFate, BitcoindError> {
     Ok(match confirmations(node, BlockHash::from_byte_array(id.0))? {
         None => BlockFate::Unknown,
         Some(confirmations) => match u32::try_from(confirmations) {

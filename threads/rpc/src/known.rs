@@ -7,12 +7,12 @@ use bitcoin::hashes::Hash as _;
 use bitcoin::{BlockHash, CompactTarget, TxMerkleNode};
 use p2pool_core::params::Network;
 use p2pool_core::sharechain::next_bits::{next_bits, BlockFacts, NextBits};
+use p2pool_core::status::BitcoindError;
 use p2pool_core::units::{Bits, BlockHeight, UnixTime};
 use serde::Deserialize;
 use serde_json::json;
 
 use crate::client::Bounds;
-use crate::error::CallError;
 use crate::node::Node;
 use crate::text::Text;
 
@@ -72,17 +72,17 @@ impl HeaderAnswer {
 }
 
 /// `None`: bitcoind does not know it.
-fn ask_header(node: &mut Node, hash: BlockHash) -> Result<Option<HeaderAnswer>, CallError> {
+fn ask_header(node: &mut Node, hash: BlockHash) -> Result<Option<HeaderAnswer>, BitcoindError> {
     match node.call("getblockheader", json!([hash.to_string(), true]), Bounds::SMALL) {
         Ok(answer) => Ok(Some(answer)),
-        Err(CallError::Rpc { code: UNKNOWN_BLOCK, .. }) => Ok(None),
+        Err(BitcoindError::Rpc { code: UNKNOWN_BLOCK, .. }) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
 /// Blocks of the best chain from this one on, at least 1; zero or less if it is not on the best chain; `None`: bitcoind
 /// does not know it.
-pub(crate) fn confirmations(node: &mut Node, hash: BlockHash) -> Result<Option<i64>, CallError> {
+pub(crate) fn confirmations(node: &mut Node, hash: BlockHash) -> Result<Option<i64>, BitcoindError> {
     Ok(ask_header(node, hash)?.map(|answer| answer.confirmations))
 }
 
@@ -95,11 +95,15 @@ pub(crate) struct Headers {
 
 impl Headers {
     /// What bitcoind says of a header now, and whether it is on the best chain. `None`: it does not know it.
-    pub(crate) fn ask(&mut self, node: &mut Node, hash: BlockHash) -> Result<Option<(KnownHeader, bool)>, CallError> {
+    pub(crate) fn ask(
+        &mut self,
+        node: &mut Node,
+        hash: BlockHash,
+    ) -> Result<Option<(KnownHeader, bool)>, BitcoindError> {
         let Some(answer) = ask_header(node, hash)? else { return Ok(None) };
         let known = answer
             .known(hash)
-            .ok_or_else(|| CallError::Garbage(format!("to getblockheader: not the header of {hash}")))?;
+            .ok_or_else(|| BitcoindError::InvalidResponse(format!("to getblockheader: not the header of {hash}")))?;
         self.keep(hash, &known);
         Ok(Some((known, answer.confirmations >= 0)))
     }
@@ -110,7 +114,7 @@ impl Headers {
         node: &mut Node,
         network: Network,
         parent: &KnownHeader,
-    ) -> Result<NextBits, CallError> {
+    ) -> Result<NextBits, BitcoindError> {
         let mut cursor = parent.clone();
         next_bits(network, parent.facts(), |height| {
             cursor = self.ancestor(node, &cursor, height)?;
@@ -119,7 +123,12 @@ impl Headers {
     }
 
     /// The ancestor of `of` at a lower height.
-    fn ancestor(&mut self, node: &mut Node, of: &KnownHeader, height: BlockHeight) -> Result<KnownHeader, CallError> {
+    fn ancestor(
+        &mut self,
+        node: &mut Node,
+        of: &KnownHeader,
+        height: BlockHeight,
+    ) -> Result<KnownHeader, BitcoindError> {
         let mut cursor = of.clone();
         while cursor.height > height {
             let parent = cursor.header.prev_blockhash;
@@ -142,7 +151,7 @@ impl Headers {
         node: &mut Node,
         from: BlockHash,
         height: BlockHeight,
-    ) -> Result<Option<KnownHeader>, CallError> {
+    ) -> Result<Option<KnownHeader>, BitcoindError> {
         if !self.must_ask(node, from)?.1 {
             return Ok(None);
         }
@@ -153,8 +162,9 @@ impl Headers {
     }
 
     /// Asks for a header that bitcoind must know, for it knows a descendant.
-    fn must_ask(&mut self, node: &mut Node, hash: BlockHash) -> Result<(KnownHeader, bool), CallError> {
-        let gone = || CallError::Garbage(format!("it knows a descendant of block {hash}, but not the block"));
+    fn must_ask(&mut self, node: &mut Node, hash: BlockHash) -> Result<(KnownHeader, bool), BitcoindError> {
+        let gone =
+            || BitcoindError::InvalidResponse(format!("it knows a descendant of block {hash}, but not the block"));
         self.ask(node, hash)?.ok_or_else(gone)
     }
 

@@ -5,6 +5,7 @@ use bitcoin::hex::DisplayHex as _;
 use bitcoin::BlockHash;
 use p2pool_core::config::RpcConfig;
 use p2pool_core::params::{ChainParams, Network};
+use p2pool_core::status::BitcoindError;
 use p2pool_core::work::Template;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -13,7 +14,7 @@ use serde_json::value::RawValue;
 use ureq::Agent;
 
 use crate::client::{Bounds, Client};
-use crate::error::{excerpt, network_of_chain, CallError, RpcError};
+use crate::error::{excerpt, is_response, RpcError};
 use crate::text::Text;
 
 /// A client that makes sure of the network after each connect: nothing is taken from a bitcoind on another one.
@@ -80,11 +81,11 @@ impl Node {
         method: &str,
         params: impl Serialize,
         bounds: Bounds,
-    ) -> Result<T, CallError> {
+    ) -> Result<T, BitcoindError> {
         self.verify_if_new()?;
         let answer = self.client.call(method, params, bounds);
         match &answer {
-            Err(error) if !error.is_an_answer() => self.verified = None,
+            Err(error) if !is_response(error) => self.verified = None,
             // An idle connection may have been replaced, and bitcoind by another, without an error.
             _ => self.verify_if_new()?,
         }
@@ -92,12 +93,12 @@ impl Node {
     }
 
     /// A template; with `longpollid` only when it would differ from the one that had this id.
-    pub(crate) fn template(&mut self, longpollid: Option<&str>) -> Result<TemplateAnswer, CallError> {
+    pub(crate) fn template(&mut self, longpollid: Option<&str>) -> Result<TemplateAnswer, BitcoindError> {
         let rules: &[&str] = if self.network == Network::Signet { &["segwit", "signet"] } else { &["segwit"] };
         let bounds = if longpollid.is_some() { Bounds::LONG_POLL } else { Bounds::TEMPLATE };
         let request = (TemplateRequest { rules, longpollid },);
         let answer: Box<RawValue> = self.call("getblocktemplate", request, bounds)?;
-        let unusable = |error: String| CallError::Template(excerpt(&error));
+        let unusable = |error: String| BitcoindError::UnusableTemplate(excerpt(&error));
         let LongPollId { longpollid } =
             serde_json::from_str(answer.get()).map_err(|error| unusable(error.to_string()))?;
         let template = Template::from_json(answer.get(), self.network).map_err(|error| unusable(error.to_string()))?;
@@ -115,7 +116,7 @@ impl Node {
     }
 
     /// Looks at bitcoind's network unless this connection's is known.
-    fn verify_if_new(&mut self) -> Result<(), CallError> {
+    fn verify_if_new(&mut self) -> Result<(), BitcoindError> {
         let connection = self.client.connections();
         if self.verified == Some(connection) && connection > 0 {
             return Ok(());
@@ -129,7 +130,7 @@ impl Node {
         Ok(())
     }
 
-    fn check_network(&self, info: &ChainInfo, genesis: BlockHash) -> Result<(), CallError> {
+    fn check_network(&self, info: &ChainInfo, genesis: BlockHash) -> Result<(), BitcoindError> {
         let theirs_challenge = info.signet_challenge.as_deref().unwrap_or_default();
         let ours = describe(self.network.name(), &self.signet_challenge);
         let theirs = match network_of_chain(&info.chain) {
@@ -137,12 +138,12 @@ impl Node {
             None => format!("an unknown network '{}'", excerpt(&info.chain)),
         };
         if ours != theirs {
-            return Err(CallError::WrongNetwork { ours, theirs });
+            return Err(BitcoindError::WrongNetwork { ours, theirs });
         }
         let expected = genesis_block(self.network.to_bitcoin()).block_hash();
         if genesis != expected {
             let (ours, theirs) = (format!("{ours} from block {expected}"), format!("{theirs} from block {genesis}"));
-            return Err(CallError::WrongNetwork { ours, theirs });
+            return Err(BitcoindError::WrongNetwork { ours, theirs });
         }
         Ok(())
     }
@@ -153,5 +154,17 @@ fn describe(name: &str, signet_challenge: &str) -> String {
     match signet_challenge {
         "" => name.to_owned(),
         challenge => format!("{name} with the challenge {challenge}"),
+    }
+}
+
+/// Returns the network that bitcoind calls `chain`.
+fn network_of_chain(chain: &str) -> Option<Network> {
+    match chain {
+        "main" => Some(Network::Mainnet),
+        "test" => Some(Network::Testnet3),
+        "testnet4" => Some(Network::Testnet4),
+        "signet" => Some(Network::Signet),
+        "regtest" => Some(Network::Regtest),
+        _ => None,
     }
 }

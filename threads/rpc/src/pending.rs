@@ -83,7 +83,7 @@ pub(crate) struct BlockFiles {
 impl BlockFiles {
     /// Makes the folder if it is missing.
     pub(crate) fn open(dir: &Path) -> Result<Self, RpcError> {
-        let failed = |source| RpcError::BlockFolder { path: dir.to_owned(), source };
+        let failed = |source| RpcError::BlocksDir { path: dir.to_owned(), source };
         fs::create_dir_all(dir).map_err(failed)?;
         fs::read_dir(dir).map_err(failed)?;
         Ok(Self { dir: dir.to_owned() })

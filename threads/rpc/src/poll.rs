@@ -13,14 +13,14 @@ use p2pool_channels::{LatestSender, TemplateUpdate};
 use p2pool_core::config::RpcConfig;
 use p2pool_core::metrics::Metrics;
 use p2pool_core::params::ChainParams;
-use p2pool_core::status::BitcoindStatus;
+use p2pool_core::status::{BitcoindError, BitcoindStatus};
 use ureq::Agent;
 
 use crate::backoff::Backoff;
-use crate::error::{CallError, RpcError};
-use crate::health::Health;
+use crate::error::RpcError;
 use crate::news::TemplateSink;
 use crate::node::Node;
+use crate::reporter::StatusReporter;
 
 /// Pause when a long poll answers what it was to be different from: bitcoind never does, but a broken one must not make
 /// this thread spin.
@@ -31,7 +31,7 @@ pub struct Poll {
     node: Node,
     sink: TemplateSink,
     counters: Arc<Metrics>,
-    health: Health,
+    reporter: StatusReporter,
     stop: Receiver<Infallible>,
 }
 
@@ -64,13 +64,13 @@ impl Poll {
         let (sender, stop) = bounded(0);
         let stopper = PollStopper { agent: node.agent(), stop: sender };
         let sink = TemplateSink::new(news, Arc::clone(&counters));
-        let health = Health::new(node.url());
-        Ok((Self { node, sink, counters, health, stop }, stopper))
+        let reporter = StatusReporter::new(node.url());
+        Ok((Self { node, sink, counters, reporter, stop }, stopper))
     }
 
     /// How bitcoind is.
     pub fn status(&self) -> Arc<ArcSwap<BitcoindStatus>> {
-        self.health.published()
+        self.reporter.published()
     }
 
     /// Takes templates until stopped. Whatever bitcoind does is waited out.
@@ -85,7 +85,7 @@ impl Poll {
             let pause = match self.node.template(longpollid.as_deref()) {
                 Ok(answer) => {
                     backoff.reset();
-                    self.health.note_up(&answer.template);
+                    self.reporter.report_up(&answer.template);
                     self.sink.put(answer.template);
                     let is_unchanged = longpollid.as_ref() == Some(&answer.longpollid);
                     longpollid = Some(answer.longpollid);
@@ -113,13 +113,14 @@ impl Poll {
         self.stop.try_recv() == Err(TryRecvError::Disconnected)
     }
 
-    fn failed(&mut self, error: CallError) {
+    fn failed(&mut self, mut error: BitcoindError) {
         self.counters.rpc_errors.inc();
-        let is_wrong_network = matches!(error, CallError::WrongNetwork { .. });
-        let is_downloading = matches!(error, CallError::InitialDownload(_));
-        let downloaded_percent = if is_downloading { self.node.downloaded_percent() } else { None };
-        if self.health.note_down(error, downloaded_percent) && is_wrong_network {
-            // The work that miners may have is for a bitcoind that is no more.
+        if let BitcoindError::Syncing { percent } = &mut error {
+            *percent = self.node.downloaded_percent();
+        }
+        let is_wrong_network = matches!(error, BitcoindError::WrongNetwork { .. });
+        if self.reporter.report_down(error) && is_wrong_network {
+            // The miners' work is for another bitcoind than the one that responds now.
             self.sink.withdraw();
         }
     }

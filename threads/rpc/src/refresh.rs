@@ -11,8 +11,8 @@
 use std::time::{Duration, Instant};
 
 use log::{debug, error, info, warn};
+use p2pool_core::status::BitcoindError;
 
-use crate::error::CallError;
 use crate::news::TemplateSink;
 use crate::node::Node;
 
@@ -83,7 +83,7 @@ impl Watch {
 pub(crate) struct Refresh {
     sink: TemplateSink,
     watch: Watch,
-    last_error: Option<CallError>,
+    last_error: Option<BitcoindError>,
 }
 
 impl Refresh {
@@ -123,7 +123,7 @@ impl Refresh {
     }
 
     /// Asks for a template and puts it, unless the long poll brought one meanwhile.
-    fn refresh(&self, node: &mut Node) -> Result<(), CallError> {
+    fn refresh(&self, node: &mut Node) -> Result<(), BitcoindError> {
         for _ in 0..ATTEMPTS_MAX {
             let before = self.sink.count();
             let answer = node.template(None)?;

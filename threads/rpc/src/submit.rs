@@ -15,14 +15,14 @@ use p2pool_core::metrics::{Metrics, SubmitCounters};
 use p2pool_core::node::{Event, PeerBlock};
 use p2pool_core::params::ChainParams;
 use p2pool_core::share::ShareId;
-use p2pool_core::status::{OwnBlock, OwnBlocksStatus, SubmitOutcome};
+use p2pool_core::status::{BitcoindError, OwnBlock, OwnBlocksStatus, SubmitOutcome};
 use p2pool_core::units::{BlockHeight, UnixTime};
 use p2pool_core::work::BlockError;
 use p2pool_core::work::FoundBlock;
 use serde_json::json;
 
 use crate::client::Bounds;
-use crate::error::{excerpt, CallError, RpcError};
+use crate::error::{excerpt, RpcError};
 use crate::node::Node;
 use crate::pending::{BlockFiles, BlockSummary, Finder};
 
@@ -77,7 +77,7 @@ impl Submit {
     /// Readies the thread, with the blocks that an earlier run left in `dir`; asks nothing yet.
     ///
     /// # Errors
-    /// [`RpcError::Host`], [`RpcError::BlockFolder`].
+    /// [`RpcError::Host`], [`RpcError::BlocksDir`].
     pub fn open(
         config: &RpcConfig,
         params: &ChainParams,
@@ -323,7 +323,7 @@ fn header_time(header: &[u8; 80]) -> UnixTime {
 }
 
 /// Reads `submitblock`'s answer (BIP-0022, and Core's words beyond it).
-fn verdict(answer: Result<Option<String>, CallError>) -> Verdict {
+fn verdict(answer: Result<Option<String>, BitcoindError>) -> Verdict {
     match answer {
         Ok(None) => Verdict::Accepted,
         Ok(Some(reason)) => match reason.as_str() {
@@ -337,7 +337,7 @@ fn verdict(answer: Result<Option<String>, CallError>) -> Verdict {
             "time-too-new" => Verdict::Unanswered(reason),
             _ => Verdict::Rejected(reason),
         },
-        Err(CallError::Rpc { code: NO_BLOCK, message }) => Verdict::Rejected(message),
+        Err(BitcoindError::Rpc { code: NO_BLOCK, message }) => Verdict::Rejected(message),
         Err(error) => Verdict::Unanswered(format!("bitcoind {error}")),
     }
 }

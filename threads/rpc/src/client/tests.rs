@@ -18,7 +18,7 @@ fn password_config(port: u16, password: &str) -> RpcConfig {
     RpcConfig { host: "localhost".to_owned(), port, auth }
 }
 
-fn height(client: &mut Client) -> Result<u32, CallError> {
+fn height(client: &mut Client) -> Result<u32, BitcoindError> {
     client.call("getblockcount", json!([]), Bounds::SMALL)
 }
 
@@ -36,7 +36,7 @@ fn one_connection_serves_many_questions_and_a_new_cookie_is_read() {
     assert_eq!(height(&mut client), Ok(3));
     assert!(client.connections() > 1);
     node.stop();
-    assert!(matches!(height(&mut client), Err(CallError::Unreachable(_) | CallError::NoCookie { .. })));
+    assert!(matches!(height(&mut client), Err(BitcoindError::Unreachable(_) | BitcoindError::NoCookie(_))));
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn cookies_of_killed_ones_do_not_hide_the_right_one_which_is_remembered() {
     std::fs::remove_file(node.cookie_file()).unwrap();
     let mut client = Client::new(&config).unwrap();
     let error = height(&mut client).unwrap_err().to_string();
-    let named = format!("(HTTP 401), cookie file {}, cookie file {}", before.display(), after.display());
+    let named = format!("(HTTP status 401): cookie file {}, cookie file {}", before.display(), after.display());
     assert!(error.contains(&named), "{error}");
 }
 
@@ -99,7 +99,7 @@ fn user_and_password_work_and_are_not_told() {
 
     let mut client = Client::new(&password_config(node.rpc_port(), "wrong horse")).unwrap();
     let error = height(&mut client).unwrap_err();
-    assert_eq!(error.to_string(), "refuses our credentials (HTTP 401), user miner, password hidden");
+    assert_eq!(error.to_string(), "rejects the credentials (HTTP status 401): user miner, password hidden");
     assert!(!format!("{error:?} {client:?}").contains("horse"));
 }
 
@@ -112,7 +112,7 @@ fn a_block_of_four_megabytes_gets_through() {
     let mut client = Client::new(&cookie_config(node.rpc_port(), &node.cookie_file())).unwrap();
     let hex = "ff".repeat(4_000_000);
     let answer = client.call::<Option<String>>("submitblock", json!([hex]), Bounds::BLOCK);
-    assert_eq!(answer, Err(CallError::Rpc { code: -22, message: "Block decode failed".to_owned() }));
+    assert_eq!(answer, Err(BitcoindError::Rpc { code: -22, message: "Block decode failed".to_owned() }));
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn an_answer_that_does_not_come_is_given_up() {
     // The system takes the connection, nobody reads from it.
     let bounds = Bounds { wait: Some(Duration::from_millis(100)), ..Bounds::SMALL };
     let answer = client.call::<u32>("getblockcount", json!([]), bounds);
-    assert!(matches!(answer, Err(CallError::Timeout(_))), "{answer:?}");
+    assert!(matches!(answer, Err(BitcoindError::NoResponse(_))), "{answer:?}");
 }
 
 #[test]

@@ -41,9 +41,9 @@ fn a_cookie_that_may_not_be_read_is_named_with_the_reason_and_another_one_still_
     fs::write(&closed, "").unwrap();
     let closed = closed.join("cookie");
     let mut keyring = keyring(&[missing, closed.clone(), good.clone()]);
-    let error = keyring.present(&[]).err().unwrap().to_string();
-    assert!(error.contains(&format!("read: {}: ", closed.display())), "{error}");
-    assert!(error.contains("Not a directory") && error.contains("rpccookieperms=group"), "{error}");
+    let error = keyring.present(&[]).err().unwrap();
+    assert!(error.to_string().contains(&format!("read: {}: Not a directory", closed.display())), "{error}");
+    assert!(error.advice().contains("rpccookieperms=group"), "{}", error.advice());
     fs::write(&good, "user:password\n").unwrap();
     assert_eq!(search(&mut keyring, "user:password"), (vec!["user:password".to_owned()], None));
 }
@@ -83,7 +83,7 @@ fn where_all_are_refused_they_are_named_and_so_is_one_that_could_not_be_read() {
         assert!(error.contains(&part), "{error}");
     }
     assert!(error.contains(&format!("; {} cannot be read: Not a directory", closed.display())), "{error}");
-    assert!(error.contains("HTTP 401") && !error.contains("x:"), "{error}");
+    assert!(error.contains("HTTP status 401") && !error.contains("x:"), "{error}");
     // A kept cookie was refused, and its file is gone: bitcoind is stopping.
     let mut one = keyring(std::slice::from_ref(&first));
     search(&mut one, "x:1");
@@ -102,7 +102,7 @@ fn a_file_that_is_rewritten_all_the_time_ends_the_search_as_well() {
         match keyring.present(&refused) {
             Ok(credentials) => refused.push(credentials),
             Err(error) => {
-                assert!(matches!(error, CallError::Unauthorised(_)), "{error}");
+                assert!(matches!(error, BitcoindError::Unauthorised(_)), "{error}");
                 break;
             }
         }

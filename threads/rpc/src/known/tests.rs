@@ -69,7 +69,7 @@ fn a_period_ends_with_a_look_at_its_first_block() {
     // Were these blocks mainnet's, their easy target would be scaled by their time and cut to mainnet's easiest.
     let expected = next_bits(Network::Mainnet, last.facts(), |height| {
         assert_eq!(height.0, 0);
-        Ok::<_, CallError>(first.facts())
+        Ok::<_, BitcoindError>(first.facts())
     });
     let asked = Headers::default().next_bits(&mut node, Network::Mainnet, &last).unwrap();
     assert_eq!(asked, expected.unwrap());

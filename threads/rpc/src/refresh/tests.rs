@@ -119,7 +119,7 @@ fn without_bitcoind_work_is_withdrawn_once() {
     assert!(matches!(setup.news.take(), Some(TemplateUpdate::Withdrawn)));
     setup.refresh.tick(&mut setup.node, || after(setup.start, 5_000));
     assert!(setup.news.take().is_none());
-    assert!(matches!(setup.refresh.last_error, Some(CallError::NoCookie { .. })));
+    assert!(matches!(setup.refresh.last_error, Some(BitcoindError::NoCookie(_))));
 }
 
 /// A bitcoind that takes connections and questions and never answers. The test's clock, not a real wait, tells how long

@@ -22,24 +22,21 @@ fn every_fault_has_its_line_and_work_comes_again() {
     let polling = Polling::start(&rpc_config(proxy.port(), &node.cookie_file()), &regtest());
     polling.template_on(node.tip());
     for (fault, words) in [
-        (Fault::Http("500 Internal Server Error", "<html>\n"), "answers with HTTP status 500: <html>;"),
-        (Fault::Http("503 Service Unavailable", "queue full"), "answers with HTTP status 503: queue full;"),
-        (Fault::Http("401 Unauthorized", ""), "refuses our credentials (HTTP 401), cookie file /"),
-        (Fault::Http("200 OK", "I am JSON"), "makes no sense: to getblock"),
+        (Fault::Http("500 Internal Server Error", "<html>\n"), "invalid response: HTTP status 500: <html>;"),
+        (Fault::Http("503 Service Unavailable", "queue full"), "does not respond: HTTP status 503: queue full;"),
+        (Fault::Http("401 Unauthorized", ""), "rejects the credentials (HTTP status 401): cookie file /"),
+        (Fault::Http("200 OK", "I am JSON"), "invalid response: to getblock"),
         (Fault::Raw("SSH-2.0-OpenSSH_9.2\r\n\r\n"), "invalid HTTP version"),
         (Fault::Http("200 OK", r#"{"result":1,"id":0}"#), "an answer to another question"),
         (
             Fault::Http("500 Internal Server Error", error_body!(-28, "Verifying blocks\\u2026")),
             "is starting: Verifying blocks\u{2026};",
         ),
-        (
-            Fault::Http("200 OK", error_body!(-10, "in initial sync")),
-            "is still downloading the block chain: in initial sync;",
-        ),
-        (Fault::Http("200 OK", error_body!(-9, "is not connected!")), "has no work: is not connected!;"),
-        (Fault::Http("200 OK", error_body!(-1, "out of luck")), "answers with error -1: out of luck;"),
+        (Fault::Http("200 OK", error_body!(-10, "in initial sync")), "is still downloading the block chain;"),
+        (Fault::Http("200 OK", error_body!(-9, "is not connected!")), "has no peers: is not connected!;"),
+        (Fault::Http("200 OK", error_body!(-1, "out of luck")), "responded with error -1: out of luck;"),
         (Fault::Raw(""), "cannot be reached"),
-        (Fault::Endless, "makes no sense: more than"),
+        (Fault::Endless, "invalid response: more than"),
     ] {
         let lines = Log::with(&["WARN", &port]).len();
         proxy.set(fault);

@@ -9,7 +9,7 @@ use p2pool_channels::{latest, LatestReceiver, TemplateUpdate};
 use p2pool_core::config::RpcConfig;
 use p2pool_core::metrics::Metrics;
 use p2pool_core::params::ChainParams;
-use p2pool_core::status::{BitcoindProblemKind, BitcoindStatus};
+use p2pool_core::status::{BitcoindError, BitcoindStatus};
 use p2pool_core::work::Template;
 use p2pool_rpc::{Poll, PollStopper};
 use p2pool_test_bitcoind::{wait_until, Bitcoind, Chain};
@@ -96,7 +96,7 @@ fn a_restarted_bitcoind_with_a_new_cookie_is_found_again() {
     polling.template_on(node.tip());
     let old_cookie = std::fs::read(node.cookie_file()).unwrap();
     let up = polling.bitcoind.load_full();
-    assert!(up.problem.is_none() && up.since.0 > 1_700_000_000, "{up:?}");
+    assert!(up.error.is_none() && up.since.0 > 1_700_000_000, "{up:?}");
 
     node.kill();
     Log::wait(&["WARN", &port, "cannot be reached"]);
@@ -104,16 +104,14 @@ fn a_restarted_bitcoind_with_a_new_cookie_is_found_again() {
     wait_until("three more tries", PATIENCE, || polling.counters.rpc_errors.get() >= errors + 3);
     assert_eq!(Log::with(&["WARN", &port, "cannot be reached"]).len(), 1, "one line for all tries");
     let down = polling.bitcoind.load_full();
-    let problem = down.problem.as_ref().unwrap();
-    assert_eq!(problem.kind, BitcoindProblemKind::Unreachable);
-    assert!(problem.text.starts_with("cannot be reached") && down.since >= up.since, "{down:?}");
+    assert!(matches!(down.error, Some(BitcoindError::Unreachable(_))) && down.since >= up.since, "{down:?}");
 
     node.launch();
     assert_ne!(std::fs::read(node.cookie_file()).unwrap(), old_cookie);
     let tip = node.mine(1)[0];
     polling.template_on(tip);
-    assert_eq!(Log::with(&["INFO", &port, "is back and gives work"]).len(), 1);
-    assert_eq!(polling.bitcoind.load().problem, None);
+    assert_eq!(Log::with(&["INFO", &port, "bitcoind reachable again at"]).len(), 1);
+    assert_eq!(polling.bitcoind.load().error, None);
     polling.stop();
 }
 

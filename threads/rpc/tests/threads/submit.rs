@@ -349,7 +349,7 @@ fn passing_faults_are_retried_at_once() {
     let submitting = Submitting::start(&config, &regtest(), dir.path());
     let found = find(&node, "");
     submitting.submit(&found);
-    Log::wait(&["WARN", &hash(&found).to_string(), "answers with HTTP status 503: queue full"]);
+    Log::wait(&["WARN", &hash(&found).to_string(), "does not respond: HTTP status 503: queue full"]);
     proxy.set(Fault::None);
     submitting.accepted(&found);
     submitting.stop();

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::sharechain::Tree;
-use p2pool_core::status::{
-    BitcoindProblem, BitcoindProblemKind, BitcoindStatus, LooksBy, MinersStatus, PeersStatus, SyncProgress,
-};
+use p2pool_core::status::{BitcoindError, BitcoindStatus, LooksBy, MinersStatus, PeersStatus, SyncProgress};
 use p2pool_core::sync::SyncState;
 use p2pool_core::work::NoWork;
 use serde_json::Value;
@@ -63,9 +61,8 @@ fn old_work_is_no_work() {
 #[test]
 fn what_bitcoind_lacks_is_told_in_its_own_words() {
     let node = Node::start();
-    let text = "cannot be reached: Connection refused".to_owned();
-    let problem = Some(BitcoindProblem { kind: BitcoindProblemKind::Unreachable, text });
-    node.sources.bitcoind.store(Arc::new(BitcoindStatus { problem, since: now().minus(30) }));
+    let error = Some(BitcoindError::Unreachable("Connection refused".to_owned()));
+    node.sources.bitcoind.store(Arc::new(BitcoindStatus { error, since: now().minus(30) }));
     // The last work is still good for a moment.
     assert_eq!(health(&node).0, 200);
     let status = node.json("/api/status");

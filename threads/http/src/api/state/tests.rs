@@ -2,24 +2,23 @@ use std::sync::Arc;
 
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::sharechain::Tree;
-use p2pool_core::status::{BitcoindProblem, BitcoindProblemKind, BitcoindStatus, ChainStatus};
+use p2pool_core::status::{BitcoindError, BitcoindStatus, ChainStatus};
 
 use super::*;
 use crate::api::health::Health;
 
 const NOW: UnixTime = UnixTime(1_700_000_000);
 
-/// A node whose bitcoind has this problem, and never gave work.
-fn view(kind: BitcoindProblemKind, text: &str) -> View {
+/// A node whose bitcoind has failed with `error` and never gave work.
+fn view(error: BitcoindError) -> View {
     let tree = Arc::new(Tree::new(Arc::new(ChainParams::standard(Network::Regtest))));
-    let problem = Some(BitcoindProblem { kind, text: text.to_owned() });
     View {
         now: NOW,
         metrics: Arc::default(),
         chain: Arc::new(ChainStatus::new(tree, SyncState::Synced)),
         miners: Arc::default(),
         peers: Arc::default(),
-        bitcoind: Arc::new(BitcoindStatus { problem, since: NOW.minus(30) }),
+        bitcoind: Arc::new(BitcoindStatus { error: Some(error), since: NOW.minus(30) }),
     }
 }
 
@@ -36,54 +35,65 @@ fn every_code_is_described() {
 }
 
 #[test]
-fn each_problem_of_bitcoind_has_its_own_code_and_advice() {
-    use BitcoindProblemKind as Kind;
-    let kinds = [
-        (Kind::Unreachable, Code::BitcoindUnreachable, "server=1"),
-        (Kind::NoAnswer, Code::BitcoindNoAnswer, "may be busy"),
-        (Kind::WarmingUp, Code::BitcoindStarting, "Wait: miners get work by themselves"),
-        (Kind::Stopping, Code::BitcoindStopping, "otherwise start it again"),
-        (Kind::Syncing { percent: None }, Code::BitcoindSyncing, "Wait: mining begins by itself when it is done."),
-        (Kind::NoPeers, Code::BitcoindNoPeers, "its connection to the Internet"),
-        (Kind::WrongNetwork, Code::BitcoindWrongNetwork, "-network"),
-        (Kind::NoCookie, Code::BitcoindNoCookie, "-rpc-cookie-file"),
-        (Kind::CookieUnreadable, Code::BitcoindCookieUnreadable, "rpccookieperms=group"),
-        (Kind::Unauthorised, Code::BitcoindUnauthorised, "BITCOIN_RPC_PASSWORD"),
-        (Kind::Forbidden, Code::BitcoindForbidden, "rpcallowip="),
-        (Kind::Garbage, Code::BitcoindGarbage, "not to another program"),
-        (Kind::Failing, Code::BitcoindFailing, "debug.log"),
+fn each_error_of_bitcoind_has_its_own_code_and_advice() {
+    let why = || "why".to_owned();
+    let errors = [
+        (BitcoindError::Unreachable(why()), Code::BitcoindUnreachable, "server=1"),
+        (BitcoindError::NoResponse(why()), Code::BitcoindNoAnswer, "may be busy"),
+        (BitcoindError::Starting(why()), Code::BitcoindStarting, "Wait: miners get work as soon as"),
+        (BitcoindError::Stopping, Code::BitcoindStopping, "otherwise start it again"),
+        (
+            BitcoindError::Syncing { percent: None },
+            Code::BitcoindSyncing,
+            "Wait: mining begins by itself when it is done.",
+        ),
+        (BitcoindError::NoPeers(why()), Code::BitcoindNoPeers, "its connection to the Internet"),
+        (BitcoindError::WrongNetwork { ours: why(), theirs: why() }, Code::BitcoindWrongNetwork, "-network"),
+        (BitcoindError::NoCookie(Vec::new()), Code::BitcoindNoCookie, "-rpc-cookie-file"),
+        (
+            BitcoindError::CookieUnreadable { path: "/a".into(), reason: why() },
+            Code::BitcoindCookieUnreadable,
+            "rpccookieperms=group",
+        ),
+        (BitcoindError::Unauthorised(why()), Code::BitcoindUnauthorised, "BITCOIN_RPC_PASSWORD"),
+        (BitcoindError::Forbidden(why()), Code::BitcoindForbidden, "rpcallowip="),
+        (BitcoindError::InvalidResponse(why()), Code::BitcoindGarbage, "not to another program"),
+        (BitcoindError::UnusableTemplate(why()), Code::BitcoindFailing, "debug.log"),
     ];
     let mut seen: Vec<(Code, String)> = Vec::new();
-    for (kind, code, advice) in kinds {
-        let view = view(kind, "has a problem");
+    for (error, code, advice) in errors {
+        let view = view(error.clone());
         let [state, no_miner] = &states(&view)[..] else { panic!("{:?}", states(&view)) };
         assert_eq!((state.code, no_miner.code), (code, Code::NoMiner));
         assert_eq!((state.level, state.since), (Level::Error, Some(NOW.0 - 30)));
         assert!(state.advice.contains(advice), "{}", state.advice);
-        assert!(kind == Kind::Unreachable || !state.advice.contains("server=1"), "{}", state.advice);
+        let is_unreachable = matches!(error, BitcoindError::Unreachable(_));
+        assert!(is_unreachable || !state.advice.contains("server=1"), "{}", state.advice);
         assert!(!Health::of(&view).healthy);
-        assert!(seen.iter().all(|(code, advice)| *code != state.code && *advice != state.advice), "{kind:?}");
+        assert!(seen.iter().all(|(code, advice)| *code != state.code && *advice != state.advice), "{error:?}");
         seen.push((state.code, state.advice.clone()));
     }
+    let rpc = BitcoindError::Rpc { code: -1, message: why() };
+    assert_eq!(states(&view(rpc))[0].code, Code::BitcoindFailing);
 }
 
 #[test]
-fn what_bitcoind_said_is_told_as_a_sentence_and_once() {
-    let text = |kind, words| states(&view(kind, words))[0].text.clone();
+fn an_error_of_bitcoind_is_shown_as_one_sentence() {
+    let text = |error| states(&view(error))[0].text.clone();
     assert_eq!(
-        text(BitcoindProblemKind::Unreachable, "cannot be reached: Connection refused"),
+        text(BitcoindError::Unreachable("Connection refused".to_owned())),
         "bitcoind cannot be reached: Connection refused. There has been no work yet."
     );
     assert_eq!(
-        text(BitcoindProblemKind::NoPeers, "has no work: Bitcoin Core is not connected!"),
-        "bitcoind has no work: Bitcoin Core is not connected! There has been no work yet."
+        text(BitcoindError::NoPeers("Bitcoin Core is not connected!".to_owned())),
+        "bitcoind has no peers: Bitcoin Core is not connected! There has been no work yet."
     );
     assert_eq!(
-        text(BitcoindProblemKind::Syncing { percent: Some(43) }, "whatever it said"),
+        text(BitcoindError::Syncing { percent: Some(43) }),
         "bitcoind is still downloading the block chain: 43\u{a0}% done. There has been no work yet."
     );
     assert_eq!(
-        text(BitcoindProblemKind::Syncing { percent: None }, "whatever it said"),
+        text(BitcoindError::Syncing { percent: None }),
         "bitcoind is still downloading the block chain. There has been no work yet."
     );
 }

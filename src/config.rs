@@ -1,4 +1,4 @@
-//! The settings of a node, resolved and checked once at start, as plain data.
+//! Settings of a node, resolved and checked once at start.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -6,53 +6,54 @@ use std::path::PathBuf;
 use crate::params::ChainParams;
 use crate::share::{CoinbaseTag, PayoutScript};
 
-/// All settings.
+/// All settings of a node. Each thread is opened with all of them and reads what it needs.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The chain this node is on.
+    /// Parameters of the sharechain.
     pub params: ChainParams,
-    /// Where this node's miners are paid.
+    /// Script that blocks pay this node's miners to.
     pub payout_script: PayoutScript,
-    /// The same as the operator wrote it.
+    /// Address of `payout_script`, as the operator wrote it.
     pub payout_address: String,
-    /// The operator's text in coinbases.
+    /// Operator's text in the coinbase of blocks found by this node.
     pub coinbase_tag: CoinbaseTag,
-    /// How to reach bitcoind.
-    pub rpc: RpcConfig,
-    /// The port for miners.
-    pub stratum: StratumConfig,
-    /// The dashboard and API, on the miners' port.
-    pub web: WebConfig,
-    /// The network of nodes.
-    pub p2p: P2pConfig,
-    /// This chain's own folder: store, found blocks, identity.
+    /// Host name or IP address of bitcoind.
+    pub rpc_host: String,
+    /// RPC port of bitcoind.
+    pub rpc_port: u16,
+    /// Credentials for bitcoind.
+    pub rpc_auth: RpcAuth,
+    /// TCP port for miners and browsers, on all addresses; 0 lets the system choose.
+    pub stratum_port: u16,
+    /// Difficulty that a new session starts with.
+    pub start_difficulty: f64,
+    /// Most miners connected at once.
+    pub max_sessions: usize,
+    /// Host names that browsers may use besides IP addresses, `localhost` and the machine's own name.
+    pub web_hosts: Vec<String>,
+    /// TCP port for peers, on all addresses; 0 lets the system choose.
+    pub p2p_port: u16,
+    /// Peers to start from, as multiaddrs that end in `/p2p/<peer id>`.
+    pub bootnodes: Vec<String>,
+    /// Whether to look for peers on the local network.
+    pub mdns: bool,
+    /// Whether to serve DHT queries even if this node is not known to be reachable.
+    pub dht_server: bool,
+    /// Data directory of this sharechain: store, found blocks, identity, history.
     pub chain_dir: PathBuf,
-    /// What to log.
-    pub log_level: log::LevelFilter,
-}
-
-/// How to reach bitcoind.
-#[derive(Clone, Debug)]
-pub struct RpcConfig {
-    /// Host name or address.
-    pub host: String,
-    /// Port.
-    pub port: u16,
-    /// Who we are to it.
-    pub auth: RpcAuth,
 }
 
 /// Credentials for bitcoind.
 #[derive(Clone)]
 pub enum RpcAuth {
-    /// Where bitcoind may write them: the first file that can be read counts. Read anew whenever bitcoind refuses the
-    /// last ones, for it writes new ones at each start, and may be started long after this node.
+    /// Files in which bitcoind may leave its cookie. bitcoind writes a new cookie at each start, so they are read again
+    /// whenever it rejects the last one.
     CookieFiles(Vec<PathBuf>),
-    /// Fixed.
+    /// User name and password.
     UserPassword {
-        /// Name.
+        /// User name.
         user: String,
-        /// Never logged.
+        /// Password; never logged.
         password: String,
     },
 }
@@ -69,6 +70,31 @@ impl fmt::Debug for RpcAuth {
     }
 }
 
+impl Config {
+    /// Returns settings for tests: free ports, no peers, no bitcoind.
+    pub fn for_tests(params: ChainParams, chain_dir: impl Into<PathBuf>) -> Self {
+        let payout_script = PayoutScript::new(&[&[0x00, 0x14][..], &[7; 20]].concat()).expect("P2WPKH");
+        Self {
+            payout_address: payout_script.to_address(params.network),
+            payout_script,
+            coinbase_tag: CoinbaseTag::default(),
+            rpc_host: "127.0.0.1".to_owned(),
+            rpc_port: 1,
+            rpc_auth: RpcAuth::CookieFiles(Vec::new()),
+            stratum_port: 0,
+            start_difficulty: 1.0,
+            max_sessions: 1_000,
+            web_hosts: Vec::new(),
+            p2p_port: 0,
+            bootnodes: Vec::new(),
+            mdns: false,
+            dht_server: false,
+            chain_dir: chain_dir.into(),
+            params,
+        }
+    }
+}
+
 /// The port for miners.
 #[derive(Clone, Debug)]
 pub struct StratumConfig {
@@ -78,13 +104,6 @@ pub struct StratumConfig {
     pub start_difficulty: f64,
     /// Sessions at once.
     pub sessions_max: usize,
-}
-
-/// The dashboard and API.
-#[derive(Clone, Debug)]
-pub struct WebConfig {
-    /// Names this node answers to besides IP addresses, `localhost` and the machine's own.
-    pub host_names: Vec<String>,
 }
 
 /// The network of nodes.

@@ -12,10 +12,10 @@ use bitcoin::BlockHash;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use log::debug;
 use p2pool_channels::{LatestSender, TemplateUpdate, ToAnchor, ToChain};
-use p2pool_core::config::RpcConfig;
+use p2pool_core::config::Config;
 use p2pool_core::metrics::Metrics;
 use p2pool_core::node::{AnchorLookup, AnchorResult, Event, HeaderCommand};
-use p2pool_core::params::{ChainParams, Network};
+use p2pool_core::params::Network;
 use p2pool_core::sharechain::Anchor;
 use p2pool_core::status::{BitcoindError, BlocksStatus, WatchedBlocks};
 use serde_json::json;
@@ -59,16 +59,15 @@ impl AnchorThread {
     /// # Errors
     /// [`RpcError::Host`].
     pub fn open(
-        config: &RpcConfig,
-        params: &ChainParams,
+        config: &Config,
         inbox: Receiver<ToAnchor>,
         chain: Sender<ToChain>,
         news: LatestSender<TemplateUpdate>,
         counters: Arc<Metrics>,
     ) -> Result<Self, RpcError> {
         Ok(Self {
-            node: Node::new(config, params)?,
-            network: params.network,
+            node: Node::new(config)?,
+            network: config.params.network,
             headers: Headers::default(),
             inbox,
             chain,

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use p2pool_core::config::RpcConfig;
+use p2pool_core::config::Config;
 use p2pool_core::status::BitcoindError;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -88,15 +88,15 @@ struct ErrorObject {
 
 impl Client {
     /// Asks nothing yet.
-    pub(crate) fn new(config: &RpcConfig) -> Result<Self, RpcError> {
-        let host = match &config.host {
+    pub(crate) fn new(config: &Config) -> Result<Self, RpcError> {
+        let host = match &config.rpc_host {
             address if address.contains(':') && !address.starts_with('[') => format!("[{address}]"),
             host => host.clone(),
         };
-        let url = format!("http://{host}:{}/", config.port);
+        let url = format!("http://{host}:{}/", config.rpc_port);
         let is_whole_host = |uri: &ureq::http::Uri| uri.host() == Some(host.as_str()) && uri.path() == "/";
         if host.is_empty() || !url.parse().is_ok_and(|uri| is_whole_host(&uri)) {
-            return Err(RpcError::Host(config.host.clone()));
+            return Err(RpcError::Host(config.rpc_host.clone()));
         }
         let connections = Connections::default();
         let agent_config = Agent::config_builder()
@@ -115,7 +115,7 @@ impl Client {
             .build();
         let agent =
             Agent::with_parts(agent_config, KeepaliveConnector(connections.clone()), DefaultResolver::default());
-        Ok(Self { agent, connections, url, keyring: Keyring::new(config.auth.clone()), next_id: 0 })
+        Ok(Self { agent, connections, url, keyring: Keyring::new(config.rpc_auth.clone()), next_id: 0 })
     }
 
     /// Where bitcoind is, without credentials.

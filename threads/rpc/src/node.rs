@@ -3,8 +3,8 @@
 use bitcoin::blockdata::constants::genesis_block;
 use bitcoin::hex::DisplayHex as _;
 use bitcoin::BlockHash;
-use p2pool_core::config::RpcConfig;
-use p2pool_core::params::{ChainParams, Network};
+use p2pool_core::config::Config;
+use p2pool_core::params::Network;
 use p2pool_core::status::BitcoindError;
 use p2pool_core::work::Template;
 use serde::de::DeserializeOwned;
@@ -56,11 +56,11 @@ pub(crate) struct TemplateAnswer {
 
 impl Node {
     /// Asks nothing yet.
-    pub(crate) fn new(config: &RpcConfig, params: &ChainParams) -> Result<Self, RpcError> {
+    pub(crate) fn new(config: &Config) -> Result<Self, RpcError> {
         Ok(Self {
             client: Client::new(config)?,
-            network: params.network,
-            signet_challenge: params.signet_challenge.to_lower_hex_string(),
+            network: config.params.network,
+            signet_challenge: config.params.signet_challenge.to_lower_hex_string(),
             verified: None,
         })
     }

@@ -10,9 +10,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use crossbeam_channel::{bounded, Receiver, RecvTimeoutError, Sender, TryRecvError};
 use p2pool_channels::{LatestSender, TemplateUpdate};
-use p2pool_core::config::RpcConfig;
+use p2pool_core::config::Config;
 use p2pool_core::metrics::Metrics;
-use p2pool_core::params::ChainParams;
 use p2pool_core::status::{BitcoindError, BitcoindStatus};
 use ureq::Agent;
 
@@ -55,12 +54,11 @@ impl Poll {
     /// # Errors
     /// [`RpcError::Host`].
     pub fn open(
-        config: &RpcConfig,
-        params: &ChainParams,
+        config: &Config,
         news: LatestSender<TemplateUpdate>,
         counters: Arc<Metrics>,
     ) -> Result<(Self, PollStopper), RpcError> {
-        let node = Node::new(config, params)?;
+        let node = Node::new(config)?;
         let (sender, stop) = bounded(0);
         let stopper = PollStopper { agent: node.agent(), stop: sender };
         let sink = TemplateSink::new(news, Arc::clone(&counters));

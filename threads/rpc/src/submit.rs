@@ -1,7 +1,6 @@
 //! rpc/submit: hands found blocks to bitcoind, and does not let go of one before it has an answer.
 
 use std::io::ErrorKind;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,10 +9,9 @@ use bitcoin::hex::DisplayHex as _;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use log::{debug, error, info, warn};
 use p2pool_channels::{ToChain, ToSubmit};
-use p2pool_core::config::RpcConfig;
+use p2pool_core::config::Config;
 use p2pool_core::metrics::{Metrics, SubmitCounters};
 use p2pool_core::node::{Event, PeerBlock};
-use p2pool_core::params::ChainParams;
 use p2pool_core::share::ShareId;
 use p2pool_core::status::{BitcoindError, OwnBlock, OwnBlocksStatus, SubmitOutcome};
 use p2pool_core::units::{BlockHeight, UnixTime};
@@ -26,6 +24,8 @@ use crate::error::{excerpt, RpcError};
 use crate::node::Node;
 use crate::pending::{BlockFiles, BlockSummary, Finder};
 
+/// Subdirectory of the chain's directory for found blocks.
+const BLOCKS_DIR: &str = "blocks";
 /// Waits before the second, third and fourth try: a block loses worth with every second.
 const RETRY_WAITS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
 /// After those, until bitcoind answers: soon after it is back a block may still win.
@@ -74,20 +74,18 @@ enum Verdict {
 }
 
 impl Submit {
-    /// Readies the thread, with the blocks that an earlier run left in `dir`; asks nothing yet.
+    /// Readies the thread, with the blocks that an earlier run left on disk; asks nothing yet.
     ///
     /// # Errors
     /// [`RpcError::Host`], [`RpcError::BlocksDir`].
     pub fn open(
-        config: &RpcConfig,
-        params: &ChainParams,
-        dir: &Path,
+        config: &Config,
         inbox: Receiver<ToSubmit>,
         chain: Sender<ToChain>,
         counters: Arc<Metrics>,
     ) -> Result<Self, RpcError> {
-        let node = Node::new(config, params)?;
-        let files = BlockFiles::open(dir)?;
+        let node = Node::new(config)?;
+        let files = BlockFiles::open(&config.chain_dir.join(BLOCKS_DIR))?;
         let due = Instant::now();
         let waiting = files.waiting().into_iter();
         let pending: Vec<Pending> =

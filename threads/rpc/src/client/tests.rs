@@ -2,6 +2,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 
 use p2pool_core::config::RpcAuth;
+use p2pool_core::params::{ChainParams, Network};
 use p2pool_test_bitcoind::{Bitcoind, Chain, Options};
 use serde_json::json;
 
@@ -9,13 +10,17 @@ use super::*;
 
 const PASSWORD: &str = "correct horse: battery/staple";
 
-fn cookie_config(port: u16, cookie_file: &Path) -> RpcConfig {
-    RpcConfig { host: "127.0.0.1".to_owned(), port, auth: RpcAuth::CookieFiles(vec![cookie_file.to_owned()]) }
+fn config(rpc_host: &str, rpc_port: u16, rpc_auth: RpcAuth) -> Config {
+    let config = Config::for_tests(ChainParams::standard(Network::Regtest), "/nowhere");
+    Config { rpc_host: rpc_host.to_owned(), rpc_port, rpc_auth, ..config }
 }
 
-fn password_config(port: u16, password: &str) -> RpcConfig {
-    let auth = RpcAuth::UserPassword { user: "miner".to_owned(), password: password.to_owned() };
-    RpcConfig { host: "localhost".to_owned(), port, auth }
+fn cookie_config(port: u16, cookie_files: &[&Path]) -> Config {
+    config("127.0.0.1", port, RpcAuth::CookieFiles(cookie_files.iter().map(|&path| path.to_owned()).collect()))
+}
+
+fn password_config(host: &str, port: u16, password: &str) -> Config {
+    config(host, port, RpcAuth::UserPassword { user: "miner".to_owned(), password: password.to_owned() })
 }
 
 fn height(client: &mut Client) -> Result<u32, BitcoindError> {
@@ -26,7 +31,7 @@ fn height(client: &mut Client) -> Result<u32, BitcoindError> {
 fn one_connection_serves_many_questions_and_a_new_cookie_is_read() {
     let mut node = Bitcoind::start(Chain::Regtest);
     node.mine(3);
-    let mut client = Client::new(&cookie_config(node.rpc_port(), &node.cookie_file())).unwrap();
+    let mut client = Client::new(&cookie_config(node.rpc_port(), &[&node.cookie_file()])).unwrap();
     for _ in 0..3 {
         assert_eq!(height(&mut client), Ok(3));
     }
@@ -43,8 +48,7 @@ fn one_connection_serves_many_questions_and_a_new_cookie_is_read() {
 fn a_cookie_that_appears_later_and_not_in_the_first_place_is_found() {
     let mut node = Bitcoind::start(Chain::Regtest);
     let (nowhere, elsewhere) = (node.cookie_file().with_extension("first"), node.cookie_file().with_extension("third"));
-    let places = vec![nowhere.clone(), node.cookie_file(), elsewhere.clone()];
-    let config = RpcConfig { auth: RpcAuth::CookieFiles(places), ..cookie_config(node.rpc_port(), &nowhere) };
+    let config = cookie_config(node.rpc_port(), &[&nowhere, &node.cookie_file(), &elsewhere]);
     node.stop();
     let mut client = Client::new(&config).unwrap();
     let error = height(&mut client).unwrap_err().to_string();
@@ -67,8 +71,7 @@ fn cookies_of_killed_ones_do_not_hide_the_right_one_which_is_remembered() {
     let [before, after] = ["before", "after"].map(|name| node.cookie_file().with_extension(name));
     std::fs::write(&before, "__cookie__:of a killed one").unwrap();
     std::fs::write(&after, "__cookie__:of another").unwrap();
-    let places = vec![before.clone(), node.cookie_file(), after.clone()];
-    let config = RpcConfig { auth: RpcAuth::CookieFiles(places), ..cookie_config(node.rpc_port(), &before) };
+    let config = cookie_config(node.rpc_port(), &[&before, &node.cookie_file(), &after]);
     let mut client = Client::new(&config).unwrap();
     assert_eq!(height(&mut client), Ok(0));
     assert_eq!(refusals(&node), 1);
@@ -93,11 +96,11 @@ fn user_and_password_work_and_are_not_told() {
         // The cookie goes on working for the test itself.
         arguments: vec![format!("-rpcauth={RPC_AUTH}")],
     });
-    let mut client = Client::new(&password_config(node.rpc_port(), PASSWORD)).unwrap();
+    let mut client = Client::new(&password_config("localhost", node.rpc_port(), PASSWORD)).unwrap();
     assert_eq!(height(&mut client), Ok(0));
     assert!(!format!("{client:?}").contains("horse"), "{client:?}");
 
-    let mut client = Client::new(&password_config(node.rpc_port(), "wrong horse")).unwrap();
+    let mut client = Client::new(&password_config("localhost", node.rpc_port(), "wrong horse")).unwrap();
     let error = height(&mut client).unwrap_err();
     assert_eq!(error.to_string(), "rejects the credentials (HTTP status 401): user miner, password hidden");
     assert!(!format!("{error:?} {client:?}").contains("horse"));
@@ -109,7 +112,7 @@ const RPC_AUTH: &str = "miner:5a17$28c303ba60469db7f38cb5a5a9679465a41929e527d84
 #[test]
 fn a_block_of_four_megabytes_gets_through() {
     let node = Bitcoind::start(Chain::Regtest);
-    let mut client = Client::new(&cookie_config(node.rpc_port(), &node.cookie_file())).unwrap();
+    let mut client = Client::new(&cookie_config(node.rpc_port(), &[&node.cookie_file()])).unwrap();
     let hex = "ff".repeat(4_000_000);
     let answer = client.call::<Option<String>>("submitblock", json!([hex]), Bounds::BLOCK);
     assert_eq!(answer, Err(BitcoindError::Rpc { code: -22, message: "Block decode failed".to_owned() }));
@@ -119,7 +122,7 @@ fn a_block_of_four_megabytes_gets_through() {
 fn an_answer_that_does_not_come_is_given_up() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
-    let mut client = Client::new(&password_config(port, PASSWORD)).unwrap();
+    let mut client = Client::new(&password_config("localhost", port, PASSWORD)).unwrap();
     // The system takes the connection, nobody reads from it.
     let bounds = Bounds { wait: Some(Duration::from_millis(100)), ..Bounds::SMALL };
     let answer = client.call::<u32>("getblockcount", json!([]), bounds);
@@ -130,7 +133,7 @@ fn an_answer_that_does_not_come_is_given_up() {
 fn another_thread_can_interrupt_a_wait_without_end() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
-    let mut client = Client::new(&password_config(port, PASSWORD)).unwrap();
+    let mut client = Client::new(&password_config("localhost", port, PASSWORD)).unwrap();
     let agent = client.agent();
     let waiting = std::thread::spawn(move || client.call::<u32>("getblockcount", json!([]), Bounds::LONG_POLL));
     let (_question, _) = listener.accept().unwrap();
@@ -141,7 +144,7 @@ fn another_thread_can_interrupt_a_wait_without_end() {
 #[test]
 fn hosts_that_are_none_are_refused_by_name() {
     for host in ["", "two words", "host/path", "user@host", "host?", "[::1", "a:b:c/d"] {
-        let config = RpcConfig { host: host.to_owned(), ..password_config(8332, PASSWORD) };
+        let config = password_config(host, 8332, PASSWORD);
         let error = Client::new(&config).err().unwrap_or_else(|| unreachable!("'{host}' was taken"));
         assert!(error.to_string().contains(&format!("'{host}'")), "{error}");
     }
@@ -151,7 +154,7 @@ fn hosts_that_are_none_are_refused_by_name() {
         ("[fe80::1]", "http://[fe80::1]:8332/"),
         ("umbrel.local", "http://umbrel.local:8332/"),
     ] {
-        let config = RpcConfig { host: host.to_owned(), ..password_config(8332, PASSWORD) };
+        let config = password_config(host, 8332, PASSWORD);
         assert_eq!(Client::new(&config).unwrap().url(), url);
     }
 }

@@ -1,13 +1,16 @@
-use p2pool_core::config::{RpcAuth, RpcConfig};
+use p2pool_core::config::{Config, RpcAuth};
 use p2pool_core::params::ChainParams;
 use p2pool_test_bitcoind::{Bitcoind, Chain};
 
 use super::*;
 
 fn node_of(bitcoind: &Bitcoind) -> Node {
-    let auth = RpcAuth::CookieFiles(vec![bitcoind.cookie_file()]);
-    let config = RpcConfig { host: "127.0.0.1".to_owned(), port: bitcoind.rpc_port(), auth };
-    Node::new(&config, &ChainParams::standard(Network::Regtest)).unwrap()
+    let rpc_auth = RpcAuth::CookieFiles(vec![bitcoind.cookie_file()]);
+    Node::new(&Config { rpc_port: bitcoind.rpc_port(), rpc_auth, ..config() }).unwrap()
+}
+
+fn config() -> Config {
+    Config::for_tests(ChainParams::standard(Network::Regtest), "/nowhere")
 }
 
 /// A fork of ten blocks on block 30, beside a best chain of 60.
@@ -49,12 +52,8 @@ fn ancestors_are_those_of_the_same_branch() {
         for height in (0..tip.height.0).rev() {
             headers.ancestor(&mut node, &tip, BlockHeight(height)).unwrap();
         }
-        let mut nobody = Node::new(
-            &RpcConfig { host: "127.0.0.1".to_owned(), port: 1, auth: RpcAuth::CookieFiles(vec!["/nowhere".into()]) },
-            &ChainParams::standard(Network::Regtest),
-        )
-        .unwrap();
-        assert_eq!(headers.ancestor(&mut nobody, &tip, BlockHeight(0)).unwrap().header.block_hash(), best[0]);
+        let mut unreachable = Node::new(&config()).unwrap();
+        assert_eq!(headers.ancestor(&mut unreachable, &tip, BlockHeight(0)).unwrap().header.block_hash(), best[0]);
     }
 }
 

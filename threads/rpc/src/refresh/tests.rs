@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Once};
 
 use p2pool_channels::{latest, LatestReceiver, TemplateUpdate};
-use p2pool_core::config::{RpcAuth, RpcConfig};
+use p2pool_core::config::{Config, RpcAuth};
 use p2pool_core::metrics::Metrics;
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_test_bitcoind::{Bitcoind, Chain};
@@ -89,8 +89,9 @@ struct Setup {
 }
 
 fn setup(port: u16, cookie_file: std::path::PathBuf) -> Setup {
-    let config = RpcConfig { host: "127.0.0.1".to_owned(), port, auth: RpcAuth::CookieFiles(vec![cookie_file]) };
-    let node = Node::new(&config, &ChainParams::standard(Network::Regtest)).unwrap();
+    let config = Config::for_tests(ChainParams::standard(Network::Regtest), "/nowhere");
+    let rpc_auth = RpcAuth::CookieFiles(vec![cookie_file]);
+    let node = Node::new(&Config { rpc_port: port, rpc_auth, ..config }).unwrap();
     let (slot, news) = latest();
     let sink = TemplateSink::new(slot, Arc::new(Metrics::default()));
     let start = Instant::now();

@@ -10,7 +10,7 @@ use bitcoin::hashes::Hash as _;
 use bitcoin::BlockHash;
 use crossbeam_channel::{unbounded, Receiver, Sender};
 use p2pool_channels::{latest, LatestReceiver, TemplateUpdate, ToAnchor, ToChain};
-use p2pool_core::config::{RpcAuth, RpcConfig};
+use p2pool_core::config::{Config, RpcAuth};
 use p2pool_core::metrics::Metrics;
 use p2pool_core::node::AnchorResult;
 use p2pool_core::node::{Event, HeaderCommand};
@@ -23,7 +23,7 @@ use p2pool_rpc::AnchorThread;
 use p2pool_test_bitcoind::{wait_until, Bitcoind, Chain, Options};
 use serde_json::json;
 
-use crate::common::{config_of, op_true_signet, regtest, rpc_config, Fault, Log, Proxy, Running, PATIENCE};
+use crate::common::{config, config_of, op_true_signet, regtest, Fault, Log, Proxy, Running, PATIENCE};
 
 /// An anchor thread at work.
 struct Anchoring {
@@ -37,17 +37,17 @@ struct Anchoring {
 }
 
 impl Anchoring {
-    fn start(node: &Bitcoind, params: &ChainParams) -> Self {
-        Self::start_at(&config_of(node), params)
+    fn start(node: &Bitcoind, params: ChainParams) -> Self {
+        Self::start_at(&config_of(node, params))
     }
 
-    fn start_at(config: &RpcConfig, params: &ChainParams) -> Self {
+    fn start_at(config: &Config) -> Self {
         Log::listen();
         let (to, inbox) = unbounded();
         let (sender, chain) = unbounded();
         let (slot, news) = latest();
         let counters = Arc::new(Metrics::default());
-        let thread = AnchorThread::open(config, params, inbox, sender, slot, Arc::clone(&counters)).unwrap();
+        let thread = AnchorThread::open(config, inbox, sender, slot, Arc::clone(&counters)).unwrap();
         let (watched, blocks) = (thread.watched(), thread.blocks());
         Self { to, chain, news, counters, watched, blocks, thread: Running::start(|| thread.run()) }
     }
@@ -137,7 +137,7 @@ fn template_bits(node: &Bitcoind) -> u32 {
 fn tip_and_ancestors_are_known() {
     let node = Bitcoind::start(Chain::Regtest);
     node.mine(200);
-    let anchoring = Anchoring::start(&node, &regtest());
+    let anchoring = Anchoring::start(&node, regtest());
     assert_eq!(anchoring.known(node.tip()), expected(&node, node.tip(), template_bits(&node)));
     for height in [0, 1, 10, 143, 199, 200] {
         let hash = node.block_hash(height);
@@ -151,7 +151,7 @@ fn tip_and_ancestors_are_known() {
 #[test]
 fn signet_keeps_its_target_within_a_period() {
     let node = Bitcoind::start(Chain::OpTrueSignet);
-    let anchoring = Anchoring::start(&node, &op_true_signet());
+    let anchoring = Anchoring::start(&node, op_true_signet());
     assert_eq!(anchoring.known(node.tip()), expected(&node, node.tip(), template_bits(&node)));
     node.mine(1);
     assert_eq!(anchoring.known(node.tip()), expected(&node, node.tip(), template_bits(&node)));
@@ -164,7 +164,7 @@ fn headers_that_bitcoind_does_not_take_stay_unknown() {
     let (ours, theirs) = (Bitcoind::start(Chain::Regtest), Bitcoind::start(Chain::Regtest));
     ours.mine(2);
     let headers: Vec<Header> = mine_others(&theirs, 7).into_iter().map(|hash| header(&theirs, hash)).collect();
-    let anchoring = Anchoring::start(&ours, &regtest());
+    let anchoring = Anchoring::start(&ours, regtest());
     assert!(matches!(anchoring.look_up(headers[6].block_hash()), AnchorResult::Unknown));
     // The first one is missing, so bitcoind cannot check the rest.
     assert!(matches!(anchoring.give(headers[1..].to_vec()), AnchorResult::Unknown));
@@ -184,7 +184,7 @@ fn headers_of_a_fork_are_known_though_their_blocks_are_not() {
     let (ours, theirs) = (Bitcoind::start(Chain::Regtest), Bitcoind::start(Chain::Regtest));
     ours.mine(2);
     let headers: Vec<Header> = mine_others(&theirs, 7).into_iter().map(|hash| header(&theirs, hash)).collect();
-    let anchoring = Anchoring::start(&ours, &regtest());
+    let anchoring = Anchoring::start(&ours, regtest());
     let AnchorResult::Known(anchor) = anchoring.give(headers.clone()) else { panic!("seven headers from genesis") };
     assert_eq!(anchor, expected(&theirs, headers[6].block_hash(), 0x207f_ffff));
     assert_eq!(ours.height(), 2, "headers alone make no best chain");
@@ -199,7 +199,7 @@ fn a_block_beside_the_best_chain_is_known_and_one_marked_invalid_is_not() {
     let node = Bitcoind::start(Chain::Regtest);
     node.mine(3);
     let fork = node.mine(2);
-    let anchoring = Anchoring::start(&node, &regtest());
+    let anchoring = Anchoring::start(&node, regtest());
     assert!(matches!(anchoring.look_up(fork[0]), AnchorResult::Known(_)));
 
     node.call("invalidateblock", json!([fork[0].to_string()]));
@@ -220,7 +220,7 @@ fn a_block_beside_the_best_chain_is_known_and_one_marked_invalid_is_not() {
 #[test]
 fn what_became_of_found_blocks_is_told() {
     let node = Bitcoind::start(Chain::Regtest);
-    let anchoring = Anchoring::start(&node, &regtest());
+    let anchoring = Anchoring::start(&node, regtest());
     let mined = node.mine(6);
     let confirmed = |confirmations| BlockFate::Confirmed { confirmations };
     let nobodys = BlockHash::from_byte_array([7; 32]);
@@ -248,7 +248,7 @@ fn what_became_of_found_blocks_is_told() {
 fn without_bitcoind_there_is_no_answer_and_later_there_is() {
     let mut node = Bitcoind::start(Chain::Regtest);
     let tip = node.tip();
-    let anchoring = Anchoring::start(&node, &regtest());
+    let anchoring = Anchoring::start(&node, regtest());
     assert!(matches!(anchoring.look_up(tip), AnchorResult::Known(_)));
     node.kill();
     for _ in 0..100 {
@@ -269,7 +269,7 @@ fn without_bitcoind_there_is_no_answer_and_later_there_is() {
 fn garbage_is_no_answer() {
     let node = Bitcoind::start(Chain::Regtest);
     let proxy = Proxy::start(node.rpc_port(), Fault::Http("200 OK", "{}"));
-    let anchoring = Anchoring::start_at(&rpc_config(proxy.port(), &node.cookie_file()), &regtest());
+    let anchoring = Anchoring::start_at(&config(proxy.port(), &node.cookie_file(), regtest()));
     assert!(matches!(anchoring.look_up(node.tip()), AnchorResult::Unavailable));
     anchoring.stop();
 }
@@ -277,7 +277,7 @@ fn garbage_is_no_answer() {
 #[test]
 fn another_networks_bitcoind_is_not_believed() {
     let node = Bitcoind::start(Chain::Regtest);
-    let anchoring = Anchoring::start(&node, &op_true_signet());
+    let anchoring = Anchoring::start(&node, op_true_signet());
     assert!(matches!(anchoring.look_up(node.tip()), AnchorResult::Unavailable));
     anchoring.stop();
 }
@@ -289,9 +289,9 @@ fn a_bitcoind_that_was_replaced_between_two_questions_is_looked_at_first() {
     let start = |chain| Bitcoind::start_with(Options { chain, listen: false, arguments: credentials.to_vec() });
     let (regtest_node, signet_node) = (start(Chain::Regtest), start(Chain::OpTrueSignet));
     let proxy = Proxy::start(regtest_node.rpc_port(), Fault::None);
-    let auth = RpcAuth::UserPassword { user: "p2pool".to_owned(), password: "secret".to_owned() };
-    let config = RpcConfig { auth, ..rpc_config(proxy.port(), &regtest_node.cookie_file()) };
-    let anchoring = Anchoring::start_at(&config, &regtest());
+    let rpc_auth = RpcAuth::UserPassword { user: "p2pool".to_owned(), password: "secret".to_owned() };
+    let config = config(proxy.port(), &regtest_node.cookie_file(), regtest());
+    let anchoring = Anchoring::start_at(&Config { rpc_auth, ..config });
     anchoring.known(regtest_node.tip());
     // The connection ends while nobody uses it, and the next one leads elsewhere: no error tells.
     proxy.redirect(signet_node.rpc_port());

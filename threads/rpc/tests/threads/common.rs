@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use p2pool_core::config::{RpcAuth, RpcConfig};
+use p2pool_core::config::{Config, RpcAuth};
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_rpc::RpcError;
 use p2pool_test_bitcoind::{wait_until, Bitcoind};
@@ -19,14 +19,15 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two looks at the log.
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
-/// How to reach a test's bitcoind, or what poses as one.
-pub fn rpc_config(port: u16, cookie_file: &Path) -> RpcConfig {
-    RpcConfig { host: "127.0.0.1".to_owned(), port, auth: RpcAuth::CookieFiles(vec![cookie_file.to_owned()]) }
+/// Settings for a bitcoind, or a proxy of one, on this port.
+pub fn config(rpc_port: u16, cookie_file: &Path, params: ChainParams) -> Config {
+    let rpc_auth = RpcAuth::CookieFiles(vec![cookie_file.to_owned()]);
+    Config { rpc_port, rpc_auth, ..Config::for_tests(params, "/nowhere") }
 }
 
-/// The same for a running node.
-pub fn config_of(node: &Bitcoind) -> RpcConfig {
-    rpc_config(node.rpc_port(), &node.cookie_file())
+/// Settings for a running bitcoind.
+pub fn config_of(node: &Bitcoind, params: ChainParams) -> Config {
+    config(node.rpc_port(), &node.cookie_file(), params)
 }
 
 pub fn regtest() -> ChainParams {

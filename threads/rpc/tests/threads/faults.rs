@@ -4,7 +4,7 @@ use std::fs;
 
 use p2pool_test_bitcoind::{Bitcoind, Chain};
 
-use crate::common::{regtest, rpc_config, Fault, Log, Proxy};
+use crate::common::{config, regtest, Fault, Log, Proxy};
 use crate::poll::Polling;
 
 /// An error as bitcoind answers it.
@@ -19,7 +19,7 @@ fn every_fault_has_its_line_and_work_comes_again() {
     let node = Bitcoind::start(Chain::Regtest);
     let proxy = Proxy::start(node.rpc_port(), Fault::None);
     let port = format!(":{}/", proxy.port());
-    let polling = Polling::start(&rpc_config(proxy.port(), &node.cookie_file()), &regtest());
+    let polling = Polling::start(&config(proxy.port(), &node.cookie_file(), regtest()));
     polling.template_on(node.tip());
     for (fault, words) in [
         (Fault::Http("500 Internal Server Error", "<html>\n"), "invalid response: HTTP status 500: <html>;"),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use bitcoin::BlockHash;
 use p2pool_channels::{latest, LatestReceiver, TemplateUpdate};
-use p2pool_core::config::RpcConfig;
+use p2pool_core::config::Config;
 use p2pool_core::metrics::Metrics;
 use p2pool_core::params::ChainParams;
 use p2pool_core::status::{BitcoindError, BitcoindStatus};
@@ -26,11 +26,11 @@ pub struct Polling {
 }
 
 impl Polling {
-    pub fn start(config: &RpcConfig, params: &ChainParams) -> Self {
+    pub fn start(config: &Config) -> Self {
         Log::listen();
         let (sender, news) = latest();
         let counters = Arc::new(Metrics::default());
-        let (poll, stopper) = Poll::open(config, params, sender, Arc::clone(&counters)).unwrap();
+        let (poll, stopper) = Poll::open(config, sender, Arc::clone(&counters)).unwrap();
         let bitcoind = poll.status();
         Self { news, counters, bitcoind, stopper, thread: Running::start(|| poll.run()) }
     }
@@ -59,7 +59,7 @@ impl Polling {
 #[test]
 fn a_new_tip_is_work_at_once() {
     let node = Bitcoind::start(Chain::Regtest);
-    let polling = Polling::start(&config_of(&node), &regtest());
+    let polling = Polling::start(&config_of(&node, regtest()));
     let first = polling.template_on(node.tip());
     assert_eq!((first.height.0, first.transactions.len()), (1, 0));
     let mut latencies = Vec::new();
@@ -82,7 +82,7 @@ fn a_new_tip_is_work_at_once() {
 #[test]
 fn signet_is_asked_with_its_own_rule() {
     let node = Bitcoind::start(Chain::OpTrueSignet);
-    let polling = Polling::start(&config_of(&node), &op_true_signet());
+    let polling = Polling::start(&config_of(&node, op_true_signet()));
     let template = polling.template_on(node.tip());
     assert_eq!((template.signet_challenge.as_slice(), template.bits.0), (&[0x51][..], 0x1e03_77ae));
     polling.stop();
@@ -92,7 +92,7 @@ fn signet_is_asked_with_its_own_rule() {
 fn a_restarted_bitcoind_with_a_new_cookie_is_found_again() {
     let mut node = Bitcoind::start(Chain::Regtest);
     let port = format!(":{}/", node.rpc_port());
-    let polling = Polling::start(&config_of(&node), &regtest());
+    let polling = Polling::start(&config_of(&node, regtest()));
     polling.template_on(node.tip());
     let old_cookie = std::fs::read(node.cookie_file()).unwrap();
     let up = polling.bitcoind.load_full();
@@ -119,7 +119,7 @@ fn a_restarted_bitcoind_with_a_new_cookie_is_found_again() {
 fn an_orderly_end_of_bitcoind_is_noticed_too() {
     let mut node = Bitcoind::start(Chain::Regtest);
     let port = format!(":{}/", node.rpc_port());
-    let polling = Polling::start(&config_of(&node), &regtest());
+    let polling = Polling::start(&config_of(&node, regtest()));
     polling.template_on(node.tip());
     node.stop();
     Log::wait(&["WARN", &port]);
@@ -132,7 +132,7 @@ fn an_orderly_end_of_bitcoind_is_noticed_too() {
 fn no_work_is_taken_from_another_network() {
     let node = Bitcoind::start(Chain::Regtest);
     let port = format!(":{}/", node.rpc_port());
-    let polling = Polling::start(&config_of(&node), &op_true_signet());
+    let polling = Polling::start(&config_of(&node, op_true_signet()));
     let line = Log::wait(&["WARN", &port, "is on regtest"]);
     assert!(line.contains("this node is on signet with the challenge 51"), "{line}");
     wait_until("more tries", PATIENCE, || polling.counters.rpc_errors.get() >= 3);
@@ -146,7 +146,7 @@ fn a_signet_of_another_challenge_is_another_network() {
     let node = Bitcoind::start(Chain::OpTrueSignet);
     let port = format!(":{}/", node.rpc_port());
     let public = ChainParams::standard(p2pool_core::params::Network::Signet);
-    let polling = Polling::start(&config_of(&node), &public);
+    let polling = Polling::start(&config_of(&node, public));
     let line = Log::wait(&["WARN", &port, "is on signet with the challenge 51,"]);
     assert!(line.contains("this node is on signet with the challenge 512103ad5e0eda"), "{line}");
     assert_eq!(polling.counters.templates.get(), 0);
@@ -158,7 +158,7 @@ fn a_bitcoind_that_starts_later_is_waited_for() {
     let mut node = Bitcoind::start(Chain::Regtest);
     node.stop();
     let port = format!(":{}/", node.rpc_port());
-    let polling = Polling::start(&config_of(&node), &regtest());
+    let polling = Polling::start(&config_of(&node, regtest()));
     Log::wait(&["WARN", &port, "has left no cookie in"]);
     node.launch();
     polling.template_on(node.tip());

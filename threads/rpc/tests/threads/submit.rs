@@ -12,10 +12,10 @@ use bitcoin::hex::DisplayHex;
 use bitcoin::{Block, BlockHash};
 use crossbeam_channel::{bounded, unbounded, Receiver, Sender};
 use p2pool_channels::{ToChain, ToSubmit};
-use p2pool_core::config::RpcConfig;
+use p2pool_core::config::Config;
 use p2pool_core::metrics::Metrics;
 use p2pool_core::node::{Event, PeerBlock};
-use p2pool_core::params::{ChainParams, Network};
+use p2pool_core::params::Network;
 use p2pool_core::share::coinbase::Payout;
 use p2pool_core::share::{CoinbaseTag, PayoutScript, ShareId};
 use p2pool_core::status::{OwnBlock, OwnBlocksStatus, SubmitOutcome};
@@ -27,7 +27,7 @@ use p2pool_test_bitcoind::{anyone_can_spend_address, wait_for, wait_until, Bitco
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::common::{config_of, op_true_signet, regtest, rpc_config, Fault, Log, Proxy, Running, PATIENCE};
+use crate::common::{config, config_of, op_true_signet, regtest, Fault, Log, Proxy, Running, PATIENCE};
 
 /// A submit thread at work.
 struct Submitting {
@@ -39,12 +39,12 @@ struct Submitting {
 }
 
 impl Submitting {
-    fn start(config: &RpcConfig, params: &ChainParams, dir: &Path) -> Self {
+    fn start(config: Config, dir: &TempDir) -> Self {
         Log::listen();
         let (to, inbox) = bounded(16);
         let (sender, chain) = unbounded();
         let counters = Arc::new(Metrics::default());
-        let submit = Submit::open(config, params, dir, inbox, sender, Arc::clone(&counters)).unwrap();
+        let submit = Submit::open(&in_dir(config, dir), inbox, sender, Arc::clone(&counters)).unwrap();
         let own_blocks = submit.own_blocks();
         Self { to, chain, counters, own_blocks, thread: Running::start(|| submit.run()) }
     }
@@ -132,8 +132,23 @@ fn hash(found: &FoundBlock) -> BlockHash {
     BlockHash::from_byte_array(found.hash)
 }
 
-fn files(dir: &Path) -> Vec<PathBuf> {
-    let mut files: Vec<PathBuf> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+/// Settings with the chain's directory inside `dir`, not made yet.
+fn in_dir(config: Config, dir: &TempDir) -> Config {
+    Config { chain_dir: dir.path().join("chain"), ..config }
+}
+
+/// A file of the directory for found blocks.
+fn file(dir: &TempDir, name: impl AsRef<Path>) -> PathBuf {
+    dir.path().join("chain/blocks").join(name)
+}
+
+/// The file of a found block.
+fn block_file(dir: &TempDir, found: &FoundBlock, extension: &str) -> PathBuf {
+    file(dir, format!("{}.{extension}", hash(found)))
+}
+
+fn files(dir: &TempDir) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = fs::read_dir(file(dir, "")).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     files
 }
@@ -142,7 +157,7 @@ fn files(dir: &Path) -> Vec<PathBuf> {
 fn a_block_is_accepted_and_a_second_time_known() {
     let (node, dir) = (Bitcoind::start(Chain::Regtest), TempDir::new().unwrap());
     node.mine(17);
-    let submitting = Submitting::start(&config_of(&node), &regtest(), &dir.path().join("a/blocks"));
+    let submitting = Submitting::start(config_of(&node, regtest()), &dir);
     let found = find(&node, "");
     submitting.submit(&found);
     assert_eq!(submitting.outcome(&found), (18, 5_000_000_000, SubmitOutcome::Accepted));
@@ -152,14 +167,14 @@ fn a_block_is_accepted_and_a_second_time_known() {
     Log::wait(&["INFO", &format!("has block {} of height 18", hash(&found)), "already"]);
     wait_until("it is counted", PATIENCE, || submitting.counters.own_blocks.accepted.get() == 2);
     assert_eq!(submitting.own_blocks.load().blocks.len(), 1, "one block is one block");
-    assert_eq!(files(&dir.path().join("a/blocks")), Vec::<PathBuf>::new());
+    assert_eq!(files(&dir), Vec::<PathBuf>::new());
     submitting.stop();
 }
 
 #[test]
 fn a_signet_block_is_accepted() {
     let (node, dir) = (Bitcoind::start(Chain::OpTrueSignet), TempDir::new().unwrap());
-    let submitting = Submitting::start(&config_of(&node), &op_true_signet(), dir.path());
+    let submitting = Submitting::start(config_of(&node, op_true_signet()), &dir);
     let found = find(&node, "");
     submitting.submit(&found);
     submitting.accepted(&found);
@@ -171,7 +186,7 @@ fn a_signet_block_is_accepted() {
 fn a_full_block_is_accepted() {
     let (node, dir) = (Bitcoind::start(Chain::Regtest), TempDir::new().unwrap());
     MempoolFiller::new(&node, 50).fill(&node, 4_000_000, 390_000);
-    let submitting = Submitting::start(&config_of(&node), &regtest(), dir.path());
+    let submitting = Submitting::start(config_of(&node, regtest()), &dir);
     let found = find(&node, "");
     submitting.submit(&found);
     submitting.accepted(&found);
@@ -186,18 +201,18 @@ fn a_rejected_block_is_told_with_the_reason_and_kept_to_be_looked_at() {
     let (node, dir) = (Bitcoind::start(Chain::Regtest), TempDir::new().unwrap());
     let mut greedy = template(&node);
     greedy.coinbase_value = Sats(greedy.coinbase_value.0 + 1);
-    let submitting = Submitting::start(&config_of(&node), &regtest(), dir.path());
+    let submitting = Submitting::start(config_of(&node, regtest()), &dir);
     let job = job(&node, greedy, "");
     let found = solve(&job);
     submitting.submit(&found);
     let rejected = SubmitOutcome::Rejected("bad-cb-amount".to_owned());
     assert_eq!(submitting.outcome(&found), (1, 5_000_000_001, rejected));
     Log::wait(&["ERROR", &hash(&found).to_string(), "is rejected: bad-cb-amount"]);
-    assert_eq!(files(dir.path()), [dir.path().join(format!("{}.rejected", hash(&found)))]);
+    assert_eq!(files(&dir), [block_file(&dir, &found, "rejected")]);
     assert_eq!(submitting.counters.own_blocks.rejected.get(), 1);
     submitting.stop();
     // Nor is it tried again.
-    let submitting = Submitting::start(&config_of(&node), &regtest(), dir.path());
+    let submitting = Submitting::start(config_of(&node, regtest()), &dir);
     submitting.stop();
     assert_eq!(node.height(), 0);
 }
@@ -205,7 +220,7 @@ fn a_rejected_block_is_told_with_the_reason_and_kept_to_be_looked_at() {
 #[test]
 fn a_header_of_another_extranonce_is_not_submitted() {
     let (node, dir) = (Bitcoind::start(Chain::Regtest), TempDir::new().unwrap());
-    let submitting = Submitting::start(&config_of(&node), &regtest(), dir.path());
+    let submitting = Submitting::start(config_of(&node, regtest()), &dir);
     let found = FoundBlock { extranonce: [8; 12], ..find(&node, "") };
     submitting.submit(&found);
     let (_, _, outcome) = submitting.outcome(&found);
@@ -215,8 +230,8 @@ fn a_header_of_another_extranonce_is_not_submitted() {
     // What it takes to put it together by hand is left: in the log and on disk.
     let [header, extranonce] = [found.header.as_slice(), &found.extranonce].map(DisplayHex::to_lower_hex_string);
     Log::wait(&["ERROR", &hash(&found).to_string(), &format!("header {header}, extranonce {extranonce}")]);
-    let file = dir.path().join(format!("{}.rejected", hash(&found)));
-    assert_eq!(files(dir.path()), std::slice::from_ref(&file));
+    let file = block_file(&dir, &found, "rejected");
+    assert_eq!(files(&dir), std::slice::from_ref(&file));
     let kept: Block = deserialize(&fs::read(file).unwrap()).unwrap();
     assert_eq!(serialize(&kept.header), found.header);
     assert_eq!(serialize(&kept.txdata[0]), found.job.coinbase.with_witness(&found.extranonce));
@@ -226,18 +241,18 @@ fn a_header_of_another_extranonce_is_not_submitted() {
 fn a_block_is_on_disk_while_bitcoind_is_asked_for_the_first_time() {
     let (node, dir) = (Bitcoind::start(Chain::Regtest), TempDir::new().unwrap());
     let proxy = Proxy::start(node.rpc_port(), Fault::Withhold("submitblock"));
-    let config = rpc_config(proxy.port(), &node.cookie_file());
-    let submitting = Submitting::start(&config, &regtest(), dir.path());
+    let config = config(proxy.port(), &node.cookie_file(), regtest());
+    let submitting = Submitting::start(config, &dir);
     let found = find(&node, "");
     submitting.submit(&found);
     wait_until("it is submitted", PATIENCE, || proxy.withheld() == 1);
-    let file = dir.path().join(format!("{}.block", hash(&found)));
-    assert_eq!(files(dir.path()), std::slice::from_ref(&file));
+    let file = block_file(&dir, &found, "block");
+    assert_eq!(files(&dir), std::slice::from_ref(&file));
     assert_eq!(fs::read(&file).unwrap(), found.job.block(&found.header, &found.extranonce).unwrap());
     assert_eq!((node.height(), submitting.published(hash(&found)).unwrap().outcome), (0, None), "no answer yet");
     proxy.set(Fault::None);
     submitting.accepted(&found);
-    assert_eq!(files(dir.path()), Vec::<PathBuf>::new());
+    assert_eq!(files(&dir), Vec::<PathBuf>::new());
     submitting.stop();
 }
 
@@ -247,12 +262,12 @@ const AHEAD_MAX_S: u32 = 7_200;
 #[test]
 fn a_block_too_new_for_bitcoinds_clock_is_kept_until_it_is_not() {
     let (node, dir) = (Bitcoind::start(Chain::Regtest), TempDir::new().unwrap());
-    let submitting = Submitting::start(&config_of(&node), &regtest(), dir.path());
+    let submitting = Submitting::start(config_of(&node, regtest()), &dir);
     let found = find(&node, "");
     node.call("setmocktime", json!([found.job.time.0 - AHEAD_MAX_S - 1]));
     submitting.submit(&found);
     Log::wait(&["WARN", &hash(&found).to_string(), "is not submitted yet: time-too-new; trying again"]);
-    assert_eq!(files(dir.path()), [dir.path().join(format!("{}.block", hash(&found)))]);
+    assert_eq!(files(&dir), [block_file(&dir, &found, "block")]);
     node.call("setmocktime", json!([found.job.time.0 - AHEAD_MAX_S]));
     submitting.accepted(&found);
     assert_eq!(node.tip(), hash(&found));
@@ -263,7 +278,7 @@ fn a_block_too_new_for_bitcoinds_clock_is_kept_until_it_is_not() {
 #[test]
 fn a_block_that_comes_second_counts_as_taken() {
     let (node, dir) = (Bitcoind::start(Chain::Regtest), TempDir::new().unwrap());
-    let submitting = Submitting::start(&config_of(&node), &regtest(), dir.path());
+    let submitting = Submitting::start(config_of(&node, regtest()), &dir);
     let found = find(&node, "");
     let winner = node.mine(1)[0];
     submitting.submit(&found);
@@ -279,9 +294,9 @@ fn a_block_that_comes_second_counts_as_taken() {
 fn a_block_outlasts_bitcoind_and_this_program() {
     let (mut node, dir) = (Bitcoind::start(Chain::Regtest), TempDir::new().unwrap());
     let (first, second) = (find(&node, "first"), find(&node, "second"));
-    let file = |found: &FoundBlock| dir.path().join(format!("{}.block", hash(found)));
+    let stored = |found: &FoundBlock| block_file(&dir, found, "block");
 
-    let submitting = Submitting::start(&config_of(&node), &regtest(), dir.path());
+    let submitting = Submitting::start(config_of(&node, regtest()), &dir);
     node.kill();
     let killed = Instant::now();
     submitting.submit(&first);
@@ -290,31 +305,31 @@ fn a_block_outlasts_bitcoind_and_this_program() {
     assert!(matches!(&outcome, SubmitOutcome::Failed(why) if why.contains("cannot be reached")), "{outcome:?}");
     assert!(killed.elapsed() >= Duration::from_secs(7), "tries 1, 2 and 4 s apart, not {:?}", killed.elapsed());
     assert_eq!(submitting.counters.own_blocks.failed.get(), 4);
-    assert_eq!(fs::read(file(&first)).unwrap(), first.job.block(&first.header, &first.extranonce).unwrap());
+    assert_eq!(fs::read(stored(&first)).unwrap(), first.job.block(&first.header, &first.extranonce).unwrap());
     // A second one joins, and the program ends.
     submitting.submit(&second);
     Log::wait(&["WARN", &hash(&second).to_string(), "is not submitted yet"]);
     submitting.stop();
-    assert_eq!(files(dir.path()).len(), 2);
+    assert_eq!(files(&dir).len(), 2);
     // A third was half written when the power failed; a stranger's file lies about.
-    fs::write(dir.path().join("00.block.part"), b"half").unwrap();
-    fs::write(dir.path().join("notes.txt"), b"mine").unwrap();
-    fs::rename(file(&second), format!("{}.part", file(&second).display())).unwrap();
+    fs::write(file(&dir, "00.block.part"), b"half").unwrap();
+    fs::write(file(&dir, "notes.txt"), b"mine").unwrap();
+    fs::rename(stored(&second), block_file(&dir, &second, "block.part")).unwrap();
 
     node.launch();
-    let submitting = Submitting::start(&config_of(&node), &regtest(), dir.path());
+    let submitting = Submitting::start(config_of(&node, regtest()), &dir);
     for found in [&first, &second] {
         assert_eq!(submitting.outcome(found), (1, 5_000_000_000, SubmitOutcome::Accepted));
     }
     assert_eq!(node.height(), 1);
-    assert_eq!(files(dir.path()), [dir.path().join("notes.txt")]);
+    assert_eq!(files(&dir), [file(&dir, "notes.txt")]);
     submitting.stop();
 }
 
 #[test]
 fn a_block_is_accepted_once_bitcoind_is_back() {
     let (mut node, dir) = (Bitcoind::start(Chain::Regtest), TempDir::new().unwrap());
-    let submitting = Submitting::start(&config_of(&node), &regtest(), dir.path());
+    let submitting = Submitting::start(config_of(&node, regtest()), &dir);
     let found = find(&node, "");
     node.stop();
     submitting.submit(&found);
@@ -328,7 +343,7 @@ fn a_block_is_accepted_once_bitcoind_is_back() {
 #[test]
 fn a_peers_block_is_submitted_and_neither_counted_nor_shown_as_an_own_one() {
     let (node, dir) = (Bitcoind::start(Chain::Regtest), TempDir::new().unwrap());
-    let submitting = Submitting::start(&config_of(&node), &regtest(), dir.path());
+    let submitting = Submitting::start(config_of(&node, regtest()), &dir);
     let found = find(&node, "");
     let block = found.job.block(&found.header, &found.extranonce).unwrap();
     let theirs = ToSubmit::Peer(PeerBlock { id: ShareId(found.hash), height: found.job.block_height, block });
@@ -345,8 +360,8 @@ fn a_peers_block_is_submitted_and_neither_counted_nor_shown_as_an_own_one() {
 fn passing_faults_are_retried_at_once() {
     let (node, dir) = (Bitcoind::start(Chain::Regtest), TempDir::new().unwrap());
     let proxy = Proxy::start(node.rpc_port(), Fault::Http("503 Service Unavailable", "queue full"));
-    let config = rpc_config(proxy.port(), &node.cookie_file());
-    let submitting = Submitting::start(&config, &regtest(), dir.path());
+    let config = config(proxy.port(), &node.cookie_file(), regtest());
+    let submitting = Submitting::start(config, &dir);
     let found = find(&node, "");
     submitting.submit(&found);
     Log::wait(&["WARN", &hash(&found).to_string(), "does not respond: HTTP status 503: queue full"]);
@@ -360,10 +375,10 @@ fn a_full_disk_does_not_keep_a_block_from_bitcoind() {
     let (node, dir) = (Bitcoind::start(Chain::Regtest), TempDir::new().unwrap());
     let found = find(&node, "");
     // A folder where the file should be: writing fails, as it does on a full disk.
-    fs::create_dir(dir.path().join(format!("{}.block.part", hash(&found)))).unwrap();
+    fs::create_dir_all(block_file(&dir, &found, "block.part")).unwrap();
     let proxy = Proxy::start(node.rpc_port(), Fault::Raw(""));
-    let config = rpc_config(proxy.port(), &node.cookie_file());
-    let submitting = Submitting::start(&config, &regtest(), dir.path());
+    let config = config(proxy.port(), &node.cookie_file(), regtest());
+    let submitting = Submitting::start(config, &dir);
     submitting.submit(&found);
     Log::wait(&["ERROR", &hash(&found).to_string(), "cannot be written to disk"]);
     Log::wait(&["WARN", &hash(&found).to_string(), "is not submitted yet"]);
@@ -376,11 +391,11 @@ fn a_full_disk_does_not_keep_a_block_from_bitcoind() {
 #[test]
 fn a_bitcoind_on_another_network_gets_no_block() {
     let (node, dir) = (Bitcoind::start(Chain::Regtest), TempDir::new().unwrap());
-    let submitting = Submitting::start(&config_of(&node), &op_true_signet(), dir.path());
+    let submitting = Submitting::start(config_of(&node, op_true_signet()), &dir);
     let found = find(&node, "");
     submitting.submit(&found);
     Log::wait(&["WARN", &hash(&found).to_string(), "is on regtest, but this node is on signet"]);
-    assert_eq!(files(dir.path()).len(), 1);
+    assert_eq!(files(&dir).len(), 1);
     submitting.stop();
     assert_eq!(node.height(), 0);
 }
@@ -391,7 +406,7 @@ fn a_block_given_just_before_the_end_is_still_submitted() {
     let (to, inbox) = bounded(16);
     let (sender, chain) = unbounded();
     let counters = Arc::new(Metrics::default());
-    let submit = Submit::open(&config_of(&node), &regtest(), dir.path(), inbox, sender, counters).unwrap();
+    let submit = Submit::open(&in_dir(config_of(&node, regtest()), &dir), inbox, sender, counters).unwrap();
     let own_blocks = submit.own_blocks();
     let found = [find(&node, "a"), find(&node, "b"), find(&node, "c")];
     for block in &found {
@@ -409,11 +424,11 @@ fn a_block_given_just_before_the_end_is_still_submitted() {
 #[test]
 fn an_unusable_folder_is_named_at_open() {
     let dir = TempDir::new().unwrap();
-    let file = dir.path().join("blocks");
-    fs::write(&file, b"").unwrap();
+    fs::create_dir(dir.path().join("chain")).unwrap();
+    fs::write(dir.path().join("chain/blocks"), b"").unwrap();
     let (_to, inbox) = bounded(16);
     let (sender, _chain) = unbounded();
-    let config = rpc_config(1, &file);
-    let error = Submit::open(&config, &regtest(), &file, inbox, sender, Arc::default()).err().unwrap();
-    assert!(error.to_string().contains(&file.display().to_string()), "{error}");
+    let config = in_dir(config(1, Path::new("/nowhere"), regtest()), &dir);
+    let error = Submit::open(&config, inbox, sender, Arc::default()).err().unwrap();
+    assert!(error.to_string().contains("chain/blocks"), "{error}");
 }

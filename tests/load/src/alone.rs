@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{bounded, RecvTimeoutError, Sender};
-use p2pool_core::config::StratumConfig;
+use p2pool_core::config::Config;
 use p2pool_core::metrics::Metrics;
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::units::Bits;
@@ -28,15 +28,12 @@ pub struct Alone {
 }
 
 /// Starts it.
-pub fn start(sessions_max: usize) -> Result<Alone, StratumError> {
+pub fn start(max_sessions: usize) -> Result<Alone, StratumError> {
     let (chain, shares) = bounded(1024);
     let (submit, blocks) = bounded(16);
-    let stratum = Stratum::open(
-        StratumConfig { port: 0, start_difficulty: 1e6, sessions_max },
-        &ChainParams::standard(Network::Regtest),
-        StratumSinks { chain, submit },
-        Arc::new(Metrics::default()),
-    )?;
+    let config = Config::for_tests(ChainParams::standard(Network::Regtest), "/nowhere");
+    let config = Config { start_difficulty: 1e6, max_sessions, ..config };
+    let stratum = Stratum::open(&config, StratumSinks { chain, submit }, Arc::new(Metrics::default()))?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, stratum.local_addr().port()));
     let (stop, jobs) = (stratum.stop_handle(), stratum.jobs());
     let (keep, ended) = bounded::<()>(0);

@@ -34,9 +34,8 @@ use arc_swap::ArcSwap;
 use crossbeam_channel::Sender;
 use mio::{Poll, Waker};
 use p2pool_channels::{latest, BrowserSender, ToChain, ToSubmit, WorkSender};
-use p2pool_core::config::StratumConfig;
+use p2pool_core::config::Config;
 use p2pool_core::metrics::Metrics;
-use p2pool_core::params::ChainParams;
 use p2pool_core::status::MinersStatus;
 use p2pool_core::stratum::{Difficulty, Limits, SharedState};
 use thiserror::Error;
@@ -107,13 +106,8 @@ impl Stratum {
     ///
     /// # Errors
     /// See [`StratumError`].
-    pub fn open(
-        config: StratumConfig,
-        params: &ChainParams,
-        sinks: StratumSinks,
-        counters: Arc<Metrics>,
-    ) -> Result<Self, StratumError> {
-        Self::open_with_limits(config, params, sinks, counters, Limits::default())
+    pub fn open(config: &Config, sinks: StratumSinks, counters: Arc<Metrics>) -> Result<Self, StratumError> {
+        Self::open_with_limits(config, sinks, counters, Limits::default())
     }
 
     /// As [`Self::open`], with bounds other than the default's; for tests that cannot wait.
@@ -121,19 +115,18 @@ impl Stratum {
     /// # Errors
     /// See [`StratumError`].
     pub fn open_with_limits(
-        config: StratumConfig,
-        params: &ChainParams,
+        config: &Config,
         sinks: StratumSinks,
         counters: Arc<Metrics>,
         limits: Limits,
     ) -> Result<Self, StratumError> {
         let start_difficulty =
             Difficulty::new(config.start_difficulty).ok_or(StratumError::StartDifficulty(config.start_difficulty))?;
-        file_limit::make_room_for(config.sessions_max);
+        file_limit::make_room_for(config.max_sessions);
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), event_loop::WAKER)?);
-        let listener = Listener::open(config.port, poll.registry(), event_loop::LISTENER)
-            .map_err(|cause| StratumError::Listen { port: config.port, cause })?;
+        let listener = Listener::open(config.stratum_port, poll.registry(), event_loop::LISTENER)
+            .map_err(|cause| StratumError::Listen { port: config.stratum_port, cause })?;
         let local_addr = listener.local_addr()?;
         let (slot, news) = latest();
         let jobs = {
@@ -144,7 +137,8 @@ impl Stratum {
         let miners = Arc::new(ArcSwap::from_pointee(MinersStatus::default()));
         // The hasher is seeded by the system, which is all that is needed: another number in each run.
         let first_extranonce = RandomState::new().hash_one(local_addr) as u32;
-        let shared = SharedState::new(params, start_difficulty, limits, first_extranonce, Arc::clone(&counters));
+        let shared =
+            SharedState::new(&config.params, start_difficulty, limits, first_extranonce, Arc::clone(&counters));
         let event_loop = EventLoop::new(event_loop::Parts {
             poll,
             listener,
@@ -152,7 +146,7 @@ impl Stratum {
             shared,
             sinks,
             counters,
-            sessions_max: config.sessions_max,
+            sessions_max: config.max_sessions,
             stop_asked: Arc::clone(&stop.asked),
             miners: Arc::clone(&miners),
         });

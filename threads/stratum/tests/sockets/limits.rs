@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::bounded;
-use p2pool_core::config::StratumConfig;
+use p2pool_core::config::Config;
 use p2pool_core::metrics::Metrics;
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::stratum::Limits;
@@ -210,11 +210,11 @@ fn too_many_submits_are_answered() {
 #[test]
 fn a_port_that_is_taken_and_a_bad_difficulty_are_named() {
     let node = Node::start(Setup::default());
-    let open = |port, start_difficulty| {
-        let outs = StratumSinks { chain: bounded(1).0, submit: bounded(1).0 };
-        let config = StratumConfig { port, start_difficulty, sessions_max: 1 };
-        let params = ChainParams::standard(Network::Regtest);
-        Stratum::open(config, &params, outs, Arc::new(Metrics::default())).err().map(|error| error.to_string())
+    let open = |stratum_port, start_difficulty| {
+        let sinks = StratumSinks { chain: bounded(1).0, submit: bounded(1).0 };
+        let config = Config::for_tests(ChainParams::standard(Network::Regtest), "/nowhere");
+        let config = Config { stratum_port, start_difficulty, max_sessions: 1, ..config };
+        Stratum::open(&config, sinks, Arc::new(Metrics::default())).err().map(|error| error.to_string())
     };
     let taken = open(node.address.port(), 1.0).unwrap();
     assert!(taken.contains(&node.address.port().to_string()) && taken.contains("-stratum-port"), "{taken}");

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use crossbeam_channel::{bounded, Receiver};
 use p2pool_channels::{BrowserConnection, BrowserSender, ToChain, ToSubmit, WorkSender};
-use p2pool_core::config::StratumConfig;
+use p2pool_core::config::Config;
 use p2pool_core::metrics::Metrics;
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::status::MinersStatus;
@@ -57,13 +57,12 @@ pub struct Node {
 
 impl Node {
     pub fn start(setup: Setup) -> Self {
-        let Setup { sessions_max, chain_capacity, submit_capacity, web_capacity, limits } = setup;
+        let Setup { sessions_max: max_sessions, chain_capacity, submit_capacity, web_capacity, limits } = setup;
         let (to_chain, chain) = bounded(chain_capacity);
         let (to_submit, submit) = bounded(submit_capacity);
         let counters = Arc::new(Metrics::default());
         let mut stratum = Stratum::open_with_limits(
-            StratumConfig { port: 0, start_difficulty: 1.0, sessions_max },
-            &ChainParams::standard(Network::Regtest),
+            &Config { max_sessions, ..Config::for_tests(ChainParams::standard(Network::Regtest), "/nowhere") },
             StratumSinks { chain: to_chain, submit: to_submit },
             Arc::clone(&counters),
             limits,

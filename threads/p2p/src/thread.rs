@@ -1,6 +1,5 @@
 //! The network thread: runs the swarm and all async code of the program on one OS thread.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,9 +8,8 @@ use crossbeam_channel::Sender;
 use futures::StreamExt as _;
 use log::debug;
 use p2pool_channels::{InboxFull, NetworkSender, ToChain, ToNetwork};
-use p2pool_core::config::P2pConfig;
+use p2pool_core::config::Config;
 use p2pool_core::metrics::Metrics;
-use p2pool_core::params::ChainParams;
 use p2pool_core::status::PeersStatus;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
@@ -43,20 +41,12 @@ impl P2p {
     ///
     /// # Errors
     /// A file cannot be read, a bootnode's address is malformed, or the port is taken.
-    pub fn open(
-        config: &P2pConfig,
-        params: &ChainParams,
-        chain_dir: &Path,
-        to_chain: Sender<ToChain>,
-        metrics: Arc<Metrics>,
-    ) -> Result<Self, P2pError> {
-        Self::open_tuned(config, params, chain_dir, to_chain, metrics, Tuning::default())
+    pub fn open(config: &Config, to_chain: Sender<ToChain>, metrics: Arc<Metrics>) -> Result<Self, P2pError> {
+        Self::open_tuned(config, to_chain, metrics, Tuning::default())
     }
 
     pub(crate) fn open_tuned(
-        config: &P2pConfig,
-        params: &ChainParams,
-        chain_dir: &Path,
+        config: &Config,
         to_chain: Sender<ToChain>,
         metrics: Arc<Metrics>,
         tuning: Tuning,
@@ -67,7 +57,7 @@ impl P2p {
             .map_err(|error| P2pError::Setup(error.to_string()))?;
         let driver = {
             let _inside = runtime.enter();
-            SwarmDriver::open(config, params, chain_dir, to_chain, metrics, tuning)?
+            SwarmDriver::open(config, to_chain, metrics, tuning)?
         };
         let (sender, inbox, stop) = inbox();
         Ok(Self { runtime, driver, inbox, stop, sender })

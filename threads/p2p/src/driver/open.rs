@@ -12,9 +12,8 @@ use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId, Swarm};
 use log::warn;
 use p2pool_channels::ToChain;
-use p2pool_core::config::P2pConfig;
+use p2pool_core::config::Config;
 use p2pool_core::metrics::Metrics;
-use p2pool_core::params::ChainParams;
 use p2pool_core::status::{LooksBy, PeersStatus};
 use p2pool_core::units::UnixTime;
 
@@ -66,14 +65,13 @@ impl SwarmDriver {
     /// # Errors
     /// A file cannot be read, a bootnode's address is malformed, or the port is taken.
     pub fn open(
-        config: &P2pConfig,
-        params: &ChainParams,
-        chain_dir: &Path,
+        config: &Config,
         to_chain: Sender<ToChain>,
         metrics: Arc<Metrics>,
         tuning: Tuning,
     ) -> Result<Self, P2pError> {
         let bootnodes = parse_bootnodes(config)?;
+        let Config { params, chain_dir, .. } = config;
         let key = identity::load_or_generate(chain_dir)?;
         let our_id = key.public().to_peer_id();
         let names = Names::new(&params.chain_id()).map_err(|error| P2pError::Setup(error.to_string()))?;
@@ -88,7 +86,7 @@ impl SwarmDriver {
             request_timeout: tuning.request_timeout,
             metrics: Arc::clone(&metrics),
         })?;
-        listen(&mut swarm, config.port)?;
+        listen(&mut swarm, config.p2p_port)?;
         let looks_by = LooksBy { bootnodes: !bootnodes.is_empty(), mdns: config.mdns, known: !known.is_empty() };
         let status = PeersStatus { our_id: our_id.to_string(), looks_by, ..Default::default() };
         let now = Instant::now();
@@ -130,7 +128,7 @@ fn listen(swarm: &mut Swarm<Behaviour>, port: u16) -> Result<(), P2pError> {
     Ok(())
 }
 
-fn parse_bootnodes(config: &P2pConfig) -> Result<Vec<(PeerId, Multiaddr)>, P2pError> {
+fn parse_bootnodes(config: &Config) -> Result<Vec<(PeerId, Multiaddr)>, P2pError> {
     config
         .bootnodes
         .iter()

@@ -120,13 +120,13 @@ fn nodes_of_a_local_network_find_each_other_and_no_other_chains() {
 fn a_bootnode_that_comes_late_is_found() {
     let reserved = Port::reserve();
     let mut start = Start::with(&[]);
-    start.config.port = reserved.number();
+    start.config.p2p_port = reserved.number();
     let mut boot = start.go();
     let address = boot.address.clone();
     boot.stop();
     let early = TestNode::start(&[&address]);
     let mut start = boot.into_next(&[]);
-    start.config.port = reserved.number();
+    start.config.p2p_port = reserved.number();
     let boot = start.go();
     boot.await_peer(&early.id());
 }
@@ -191,7 +191,7 @@ fn what_cannot_work_is_said_at_the_start() {
 
     let node = TestNode::start(&[]);
     let mut start = Start::with(&[]);
-    start.config.port = port(&node.address);
+    start.config.p2p_port = port(&node.address);
     let error = start.open().err().unwrap().to_string();
     assert!(error.contains(&port(&node.address).to_string()), "{error}");
 }

@@ -13,7 +13,7 @@ use bitcoin::{BlockHash, CompactTarget, TxMerkleNode};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use libp2p::Multiaddr;
 use p2pool_channels::{NetworkSender, ToChain, ToNetwork};
-use p2pool_core::config::P2pConfig;
+use p2pool_core::config::Config;
 use p2pool_core::metrics::Metrics;
 use p2pool_core::node::Event;
 use p2pool_core::params::{ChainParams, Network};
@@ -37,18 +37,14 @@ pub fn params() -> ChainParams {
 }
 
 /// Loopback nodes on free ports.
-pub fn config(bootnodes: &[&Multiaddr]) -> P2pConfig {
-    P2pConfig {
-        port: 0,
-        bootnodes: bootnodes.iter().map(ToString::to_string).collect(),
-        mdns: false,
-        dht_server: false,
-    }
+pub fn config(bootnodes: &[&Multiaddr]) -> Config {
+    let bootnodes = bootnodes.iter().map(ToString::to_string).collect();
+    Config { bootnodes, ..Config::for_tests(params(), "/nowhere") }
 }
 
 /// What a test sets before a node starts.
 pub struct Start {
-    pub config: P2pConfig,
+    pub config: Config,
     pub params: ChainParams,
     pub dir: Arc<TempDir>,
     pub inbox_len: usize,
@@ -80,8 +76,10 @@ impl Start {
             request_timeout: self.request_timeout,
             slots: self.slots,
         };
+        let (params, chain_dir) = (self.params.clone(), self.dir.path().to_owned());
+        let config = Config { params, chain_dir, ..self.config.clone() };
         let metrics = Arc::clone(&self.metrics);
-        Ok((P2p::open_tuned(&self.config, &self.params, self.dir.path(), to_chain, metrics, tuning)?, Inbox(inbox)))
+        Ok((P2p::open_tuned(&config, to_chain, metrics, tuning)?, Inbox(inbox)))
     }
 
     pub fn go(self) -> TestNode {

@@ -35,9 +35,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use mio::Waker;
 use p2pool_channels::BrowserSender;
+use p2pool_core::config::Config;
 use p2pool_core::metrics::Metrics;
-use p2pool_core::params::ChainParams;
-use p2pool_core::share::PayoutScript;
 use p2pool_core::status::{
     BitcoindStatus, BlocksStatus, ChainStatus, MinersStatus, OwnBlocksStatus, PeersStatus, WatchedBlocks,
 };
@@ -46,27 +45,6 @@ use thiserror::Error;
 use relay::Hosts;
 pub use relay::Relay;
 pub use server::Server;
-
-/// What onlookers are told of this node's settings.
-#[derive(Clone, Debug)]
-pub struct HttpConfig {
-    /// The chain.
-    pub params: ChainParams,
-    /// Where this node's miners are paid.
-    pub payout_script: PayoutScript,
-    /// The same as the operator wrote it.
-    pub payout_address: String,
-    /// The port for miners and browsers.
-    pub stratum_port: u16,
-    /// The port for other nodes.
-    pub p2p_port: u16,
-    /// The chain's own folder.
-    pub chain_dir: PathBuf,
-    /// The file that the sharechain is stored in.
-    pub store_file: PathBuf,
-    /// Names this node answers to besides IP addresses, `localhost` and the machine's own.
-    pub host_names: Vec<String>,
-}
 
 /// What other threads publish.
 #[derive(Clone)]
@@ -87,6 +65,8 @@ pub struct Sources {
     pub own_blocks: Arc<ArcSwap<OwnBlocksStatus>>,
     /// By this crate's server, for rpc/anchor.
     pub watched: Arc<ArcSwap<WatchedBlocks>>,
+    /// File that the chain thread stores shares in; its size is a metric.
+    pub store_file: PathBuf,
 }
 
 /// Why the threads could not start or had to end.
@@ -126,13 +106,13 @@ pub struct StopHandle {
 }
 
 impl Http {
-    /// Makes the socket between the two threads and reads what was stored.
+    /// Makes the socket between the two threads and reads what was stored. The port in `config` is the one that is open.
     ///
     /// # Errors
     /// See [`HttpError`].
-    pub fn open(config: HttpConfig, sources: Sources) -> Result<Self, HttpError> {
+    pub fn open(config: Arc<Config>, sources: Sources) -> Result<Self, HttpError> {
         let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        let hosts = Hosts::new(&machine, &config.host_names);
+        let hosts = Hosts::new(&machine, &config.web_hosts);
         let asked = Arc::new(AtomicBool::new(false));
         let place = socket::Place::make(&config.chain_dir)?;
         let relay = Relay::open(place.path().to_owned(), hosts, Arc::clone(&sources.metrics), Arc::clone(&asked))?;

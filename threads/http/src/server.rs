@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use p2pool_core::config::Config;
 use tiny_http::{Header, Method, Request, Response, StatusCode};
 
 use crate::site::{Reply, Site};
 use crate::socket::Place;
-use crate::{HttpConfig, HttpError, Sources};
+use crate::{HttpError, Sources};
 
 /// Samples and found blocks are looked after this often.
 const TICK: Duration = Duration::from_secs(1);
@@ -41,7 +42,7 @@ impl Server {
     /// Listens at `place`.
     pub(crate) fn open(
         place: Place,
-        config: HttpConfig,
+        config: Arc<Config>,
         sources: Sources,
         stop_asked: Arc<AtomicBool>,
     ) -> Result<Self, HttpError> {

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
+use p2pool_core::config::Config;
 use p2pool_core::payouts::Window;
 use p2pool_core::units::UnixTime;
 use serde::Serialize;
@@ -20,7 +21,7 @@ use crate::found::Found;
 use crate::history::{History, Sample, DIR as HISTORY_DIR, SAMPLE_INTERVAL};
 use crate::metrics;
 use crate::view::{parse_id, View};
-use crate::{HttpConfig, HttpError, Sources};
+use crate::{HttpError, Sources};
 
 /// However many look, the status is made this often at most.
 const STATUS_CACHE: Duration = Duration::from_secs(2);
@@ -42,7 +43,7 @@ pub struct Reply {
 
 /// All that answers are made of.
 pub struct Site {
-    config: HttpConfig,
+    config: Arc<Config>,
     sources: Sources,
     assets: Vec<Asset>,
     history: History,
@@ -60,7 +61,7 @@ impl Site {
     ///
     /// # Errors
     /// The folder for it cannot be made.
-    pub fn open(config: HttpConfig, sources: Sources) -> Result<Self, HttpError> {
+    pub fn open(config: Arc<Config>, sources: Sources) -> Result<Self, HttpError> {
         let history = History::open(&config.chain_dir)?;
         let found = Found::open(&config.chain_dir.join(HISTORY_DIR));
         let now = Instant::now();
@@ -102,7 +103,7 @@ impl Site {
             self.found.look_at(view.tree(), &self.config.payout_script);
             self.searched = Some(Arc::downgrade(&view.chain.tree));
         }
-        let HttpConfig { params, payout_script, .. } = &self.config;
+        let Config { params, payout_script, .. } = &*self.config;
         self.found.take_own(&self.sources.own_blocks.load(), &payout_script.to_address(params.network));
         self.found.hear(&self.sources.blocks.load());
         let watched = self.found.watched();
@@ -131,7 +132,7 @@ impl Site {
         match path {
             "/api/status" => self.status(&view, now),
             "/api/payouts" => {
-                let HttpConfig { payout_script, payout_address, .. } = &self.config;
+                let Config { payout_script, payout_address, .. } = &*self.config;
                 json(200, &PayoutsDocument::of(&view, &mut self.window, payout_script, payout_address))
             }
             "/api/miners" => json(200, &MinersDocument::of(&view)),
@@ -201,7 +202,7 @@ impl Site {
     }
 
     fn metrics(&self, view: &View, now: Instant) -> Reply {
-        let store_bytes = std::fs::metadata(&self.config.store_file).ok().map(|data| data.len());
+        let store_bytes = std::fs::metadata(&self.sources.store_file).ok().map(|data| data.len());
         let body = metrics::text(view, self.uptime_secs(now), store_bytes);
         Reply { code: 200, content_type: metrics::CONTENT_TYPE, body, etag: None }
     }

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use chain::ChainPart;
 pub use chain::SideShares;
+use p2pool_core::config::Config;
 
 use super::miners::Miner;
 use super::payouts::{amount_for, amount_without_fee, Weights};
@@ -18,7 +19,6 @@ use super::PayoutEntry;
 use crate::found::Found;
 use crate::history::{History, Point};
 use crate::view::{difficulty_of, View};
-use crate::HttpConfig;
 
 /// Miners listed here; all are in `/api/miners`.
 const MINERS_MAX: usize = 100;
@@ -110,7 +110,7 @@ struct PeoplePart {
 /// Everything a status is made of beside the view.
 pub struct StatusSources<'a> {
     /// Settings.
-    pub config: &'a HttpConfig,
+    pub config: &'a Config,
     /// Samples.
     pub history: &'a History,
     /// Blocks.
@@ -144,7 +144,7 @@ impl StatusDocument {
 }
 
 impl SettingsPart {
-    fn of(view: &View, config: &HttpConfig, uptime_secs: u64) -> Self {
+    fn of(view: &View, config: &Config, uptime_secs: u64) -> Self {
         let params = view.tree().params();
         Self {
             network: params.network.name(),
@@ -184,7 +184,7 @@ impl BlocksPart {
 }
 
 impl PayoutsPart {
-    fn of(view: &View, config: &HttpConfig, window: &mut Window) -> Self {
+    fn of(view: &View, config: &Config, window: &mut Window) -> Self {
         let (job, network) = (view.job(), view.tree().params().network);
         let weights = Weights::of(view, window, &config.payout_script);
         Self {

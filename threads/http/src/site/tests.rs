@@ -1,7 +1,6 @@
 use arc_swap::ArcSwap;
 use p2pool_core::metrics::Metrics;
 use p2pool_core::params::{ChainParams, Network};
-use p2pool_core::share::PayoutScript;
 use p2pool_core::sharechain::Tree;
 use p2pool_core::status::ChainStatus;
 use p2pool_core::sync::SyncState;
@@ -10,7 +9,6 @@ use super::*;
 
 fn site(folder: &std::path::Path) -> (Site, Arc<Metrics>) {
     let params = ChainParams::standard(Network::Regtest);
-    let payout_script = PayoutScript::new(&[&[0x00, 0x14][..], &[7; 20]].concat()).unwrap();
     let tree = Arc::new(Tree::new(Arc::new(params.clone())));
     let metrics = Arc::new(Metrics::default());
     let sources = Sources {
@@ -22,18 +20,10 @@ fn site(folder: &std::path::Path) -> (Site, Arc<Metrics>) {
         blocks: Arc::default(),
         own_blocks: Arc::default(),
         watched: Arc::default(),
-    };
-    let config = HttpConfig {
-        payout_address: payout_script.to_address(params.network),
-        params,
-        payout_script,
-        stratum_port: 3_333,
-        p2p_port: 9_171,
-        chain_dir: folder.to_owned(),
         store_file: folder.join("sharechain"),
-        host_names: Vec::new(),
     };
-    (Site::open(config, sources).unwrap(), metrics)
+    let config = Config::for_tests(params, folder);
+    (Site::open(Arc::new(config), sources).unwrap(), metrics)
 }
 
 #[test]

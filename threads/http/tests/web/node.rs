@@ -19,11 +19,12 @@ use p2pool_core::status::{ChainStatus, Direction, MinerStatus, MinersStatus, Pee
 use p2pool_core::sync::SyncState;
 use p2pool_core::units::{Sats, UnixTime};
 use p2pool_core::work::{make_job, Job, JobId, Template};
-use p2pool_http::{Http, HttpConfig, Sources, StopHandle};
+use p2pool_http::{Http, Sources, StopHandle};
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::client::{get, Answer};
+use p2pool_core::config::Config;
 
 /// Two samples' time and more.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -210,18 +211,17 @@ impl Node {
             blocks: Arc::default(),
             own_blocks: Arc::default(),
             watched: Arc::default(),
+            store_file: chain_dir.join(STORE_FILE),
         };
-        let config = HttpConfig {
-            params: recording.params.clone(),
+        let config = Config {
             payout_script: recording.scripts[0],
             payout_address: recording.scripts[0].to_address(recording.params.network),
             stratum_port: address.port(),
             p2p_port: 9171,
-            chain_dir: chain_dir.to_owned(),
-            store_file: chain_dir.join(STORE_FILE),
-            host_names: vec![CONFIGURED_NAME.to_owned()],
+            web_hosts: vec![CONFIGURED_NAME.to_owned()],
+            ..Config::for_tests(recording.params.clone(), chain_dir)
         };
-        let http = Http::open(config, sources.clone()).unwrap();
+        let http = Http::open(Arc::new(config), sources.clone()).unwrap();
         let (stop, handle) = (http.stop_handle(), http.relay_handle());
         let Http { relay, server, .. } = http;
         let accept_until = Arc::new(AtomicBool::new(false));

@@ -1,6 +1,7 @@
-//! rpc/anchor: asks bitcoind about the Bitcoin blocks that shares are built on (rules, section 5, rule 6).
+//! The anchor thread: looks up the Bitcoin blocks that shares are built on (rules, section 5, rule 6).
 //!
-//! It also keeps the template fresh, see [`crate::refresh`]: the poll thread sits in its long poll.
+//! It also refreshes the template, see [`crate::refresh`], because the poll thread waits in its long poll, and tracks the
+//! confirmations of found blocks.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,41 +21,41 @@ use p2pool_core::sharechain::Anchor;
 use p2pool_core::status::{BitcoindError, BlocksStatus, WatchedBlocks};
 use serde_json::json;
 
-use crate::client::Bounds;
+use crate::client::ResponseLimits;
+use crate::confirmations::ConfirmationTracker;
 use crate::error::RpcError;
-use crate::fates::Fates;
-use crate::known::Headers;
-use crate::news::TemplateSink;
-use crate::node::Node;
-use crate::refresh::Refresh;
+use crate::headers::HeaderCache;
+use crate::refresh::TemplateRefresh;
+use crate::template_sink::TemplateSink;
+use crate::verified_client::VerifiedClient;
 
-/// How often the template's age is looked at.
+/// Longest wait for a message; template age and confirmations are checked at least this often.
 const TICK: Duration = Duration::from_secs(1);
-/// After a failure questions are answered "unanswered" for so long without trying, so that a queue of them does not each
-/// wait out a timeout.
+/// Pause after a failure. Lookups fail at once during it, so that a full inbox does not wait for one timeout after the
+/// other.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
-/// Headers handed over at a time: the one asked for and six before it (rules, section 5, rule 6).
-const GIVEN_MAX: usize = 7;
-/// bitcoind's code for a header that its rules refuse (its `rpc/protocol.h`: `RPC_VERIFY_ERROR`).
-const HEADER_REFUSED: i64 = -25;
-/// bitcoind's words for a header that it knows and has marked invalid, or whose parent it has. Older ones say `duplicate`.
+/// Most headers submitted at a time: the one in question and six before it (rules, section 5, rule 6).
+const HEADERS_MAX: usize = 7;
+/// bitcoind's error code for an invalid header (its `rpc/protocol.h`: `RPC_VERIFY_ERROR`).
+const VERIFY_ERROR: i64 = -25;
+/// bitcoind's messages for a header that is marked invalid, or whose parent is. Older versions say `duplicate`.
 const MARKED_INVALID: [&str; 3] = ["duplicate-invalid", "duplicate", "bad-prevblk"];
 
-/// The thread's state.
+/// The anchor thread.
 pub struct AnchorThread {
-    node: Node,
+    bitcoind: VerifiedClient,
     network: Network,
-    headers: Headers,
+    headers: HeaderCache,
     inbox: Receiver<ToAnchor>,
     chain: Sender<ToChain>,
     counters: Arc<Metrics>,
-    refresh: Refresh,
-    fates: Fates,
+    refresh: TemplateRefresh,
+    confirmations: ConfirmationTracker,
     paused_until: Option<Instant>,
 }
 
 impl AnchorThread {
-    /// Readies the thread; asks nothing yet.
+    /// Prepares the thread; connects to nothing yet.
     ///
     /// # Errors
     /// [`RpcError::Host`].
@@ -62,122 +63,123 @@ impl AnchorThread {
         config: &Config,
         inbox: Receiver<ToAnchor>,
         chain: Sender<ToChain>,
-        news: LatestSender<TemplateUpdate>,
+        templates: LatestSender<TemplateUpdate>,
         counters: Arc<Metrics>,
     ) -> Result<Self, RpcError> {
         Ok(Self {
-            node: Node::new(config)?,
+            bitcoind: VerifiedClient::new(config)?,
             network: config.params.network,
-            headers: Headers::default(),
+            headers: HeaderCache::default(),
             inbox,
             chain,
-            refresh: Refresh::new(TemplateSink::new(news, Arc::clone(&counters)), Instant::now()),
+            refresh: TemplateRefresh::new(TemplateSink::new(templates, Arc::clone(&counters)), Instant::now()),
             counters,
-            fates: Fates::default(),
+            confirmations: ConfirmationTracker::default(),
             paused_until: None,
         })
     }
 
-    /// The blocks that are asked about, for others to change.
+    /// The list of blocks whose confirmations are tracked, for another thread to set.
     pub fn watched(&self) -> Arc<ArcSwap<WatchedBlocks>> {
-        self.fates.watched()
+        self.confirmations.watched()
     }
 
-    /// What bitcoind says of them.
+    /// The published confirmations.
     pub fn blocks(&self) -> Arc<ArcSwap<BlocksStatus>> {
-        self.fates.published()
+        self.confirmations.published()
     }
 
-    /// Answers until told to stop. Each question gets exactly one answer.
+    /// Handles messages until asked to stop. Each lookup gets exactly one result.
     ///
     /// # Errors
-    /// None today.
+    /// Never; the signature is that of all threads.
     pub fn run(mut self) -> Result<(), RpcError> {
         loop {
             match self.inbox.recv_timeout(TICK) {
-                Ok(ToAnchor::Command(HeaderCommand::LookUp(hash))) => self.answer(hash, &[]),
+                Ok(ToAnchor::Command(HeaderCommand::LookUp(hash))) => self.respond(hash, &[]),
                 Ok(ToAnchor::Command(HeaderCommand::Submit(headers))) => {
                     if let Some(last) = headers.last() {
-                        self.answer(last.block_hash(), &headers);
+                        self.respond(last.block_hash(), &headers);
                     }
                 }
                 Ok(ToAnchor::Stop) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            self.refresh.tick(&mut self.node, Instant::now);
-            self.look_after_blocks();
+            self.refresh.tick(&mut self.bitcoind, Instant::now);
+            self.track_confirmations();
         }
     }
 
-    /// Asks what became of found blocks; shares come first, so a few at a time.
-    fn look_after_blocks(&mut self) {
+    /// Requests confirmations of found blocks, a few at a time because shares are more urgent.
+    fn track_confirmations(&mut self) {
         if self.is_paused() {
             return;
         }
-        if let Err(error) = self.fates.tick(&mut self.node, Instant::now()) {
-            debug!("no word on found blocks: bitcoind {error}");
-            self.failed();
+        if let Err(error) = self.confirmations.tick(&mut self.bitcoind, Instant::now()) {
+            debug!("no confirmations of found blocks: bitcoind {error}");
+            self.pause();
         }
     }
 
-    /// Whether bitcoind failed a moment ago.
+    /// Returns whether this is the pause after a failure.
     fn is_paused(&self) -> bool {
         self.paused_until.is_some_and(|until| Instant::now() < until)
     }
 
-    fn failed(&mut self) {
+    /// Counts a failure and starts the pause after it.
+    fn pause(&mut self) {
         self.counters.rpc_errors.inc();
         self.paused_until = Some(Instant::now() + PAUSE_AFTER_FAILURE);
     }
 
-    /// Hands over what was given, looks up, tells chain.
-    fn answer(&mut self, hash: BlockHash, given: &[Header]) {
+    /// Submits the headers, looks up the hash and sends the result to the chain thread.
+    fn respond(&mut self, hash: BlockHash, headers: &[Header]) {
         let result = if self.is_paused() {
             AnchorResult::Unavailable
         } else {
-            self.give(given).and_then(|()| self.look_up(hash)).unwrap_or_else(|error| {
-                debug!("no word on block {hash}: bitcoind {error}");
-                self.failed();
+            self.submit_headers(headers).and_then(|()| self.look_up(hash)).unwrap_or_else(|error| {
+                debug!("no lookup of block {hash}: bitcoind {error}");
+                self.pause();
                 AnchorResult::Unavailable
             })
         };
-        // Chain is gone only when the process ends.
+        // Fails only if the chain thread has exited, and then the process ends.
         drop(self.chain.send(Event::Anchor(AnchorLookup { hash, result }).into()));
     }
 
-    /// Hands headers to bitcoind, oldest first; it checks them. Which it refused shows when the last is looked up.
-    fn give(&mut self, headers: &[Header]) -> Result<(), BitcoindError> {
-        let skipped = headers.len().saturating_sub(GIVEN_MAX);
+    /// Submits headers to bitcoind, oldest first. A lookup of the last one shows whether bitcoind has accepted them.
+    fn submit_headers(&mut self, headers: &[Header]) -> Result<(), BitcoindError> {
+        let skipped = headers.len().saturating_sub(HEADERS_MAX);
         for header in headers.iter().skip(skipped) {
             if let Some(reason) = self.submit_header(header)? {
-                debug!("bitcoind refuses header {}: {reason}", header.block_hash());
+                debug!("header {} rejected by bitcoind: {reason}", header.block_hash());
             }
         }
         Ok(())
     }
 
-    /// Gives bitcoind's reason if it refuses the header.
+    /// Submits a header. Returns bitcoind's reason if it rejects the header.
     fn submit_header(&mut self, header: &Header) -> Result<Option<String>, BitcoindError> {
-        match self.node.call::<()>("submitheader", json!([serialize_hex(header)]), Bounds::SMALL) {
+        match self.bitcoind.call::<()>("submitheader", json!([serialize_hex(header)]), ResponseLimits::SMALL) {
             Ok(()) => Ok(None),
-            Err(BitcoindError::Rpc { code: HEADER_REFUSED, message }) => Ok(Some(message)),
+            Err(BitcoindError::Rpc { code: VERIFY_ERROR, message }) => Ok(Some(message)),
             Err(error) => Err(error),
         }
     }
 
     fn look_up(&mut self, hash: BlockHash) -> Result<AnchorResult, BitcoindError> {
-        let Some((known, is_on_best_chain)) = self.headers.ask(&mut self.node, hash)? else {
+        let Some((known, is_on_best_chain)) = self.headers.request(&mut self.bitcoind, hash)? else {
             return Ok(AnchorResult::Unknown);
         };
         if !is_on_best_chain {
-            // bitcoind says outright whether a header is marked invalid only when it gets that header again.
+            // bitcoind reveals whether a header is marked invalid only if the header is submitted again.
             match self.submit_header(&known.header)? {
                 Some(reason) if MARKED_INVALID.contains(&reason.as_str()) => return Ok(AnchorResult::Invalid),
-                Some(reason) => return Err(BitcoindError::Rpc { code: HEADER_REFUSED, message: reason }),
+                Some(reason) => return Err(BitcoindError::Rpc { code: VERIFY_ERROR, message: reason }),
                 None => {}
             }
         }
-        let next = self.headers.next_bits(&mut self.node, self.network, &known)?;
+        let next = self.headers.next_bits(&mut self.bitcoind, self.network, &known)?;
         Ok(AnchorResult::Known(Anchor {
             header: known.header,
             height: known.height,

@@ -1,4 +1,4 @@
-//! JSON-RPC over HTTP/1.1, as bitcoind speaks it: one connection, one question at a time.
+//! JSON-RPC over HTTP/1.1, as bitcoind implements it: one connection, one request at a time.
 
 use std::fmt;
 use std::time::Duration;
@@ -16,39 +16,39 @@ use crate::credentials::{Credentials, Keyring};
 use crate::error::{self, excerpt, RpcError};
 use crate::transport::{Connections, KeepaliveConnector};
 
-/// To look up a host name and connect: bitcoind is on this machine or in this house.
+/// Timeout for the lookup of a host name, and for the connection: bitcoind is on this machine or network.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// To take in a question: a full block in hex is 8 MB.
+/// Timeout for sending a request: a full block in hex is 8 MB.
 const SEND_TIMEOUT: Duration = Duration::from_secs(60);
-/// For the body of an answer once it began.
+/// Timeout for the body of a response.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
-/// bitcoind closes connections that idle for 30 s; ours are closed before, so that no question meets a closing one.
+/// Age at which idle connections are closed. bitcoind closes them after 30 s; a request must not meet that moment.
 const IDLE_AGE_MAX: Duration = Duration::from_secs(20);
 /// HTTP status for wrong credentials.
 const UNAUTHORISED: u16 = 401;
 
-/// How long and how large an answer may be.
+/// Limits of a response.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Bounds {
-    /// Until the answer begins; `None`: as long as the connection lives.
-    pub(crate) wait: Option<Duration>,
-    /// Bytes of the answer.
+pub(crate) struct ResponseLimits {
+    /// Timeout until the response begins; `None`: no timeout while the connection lives.
+    pub(crate) timeout: Option<Duration>,
+    /// Largest size in bytes.
     pub(crate) bytes_max: u64,
 }
 
-impl Bounds {
-    /// A look into a database. Bytes: the longest such answer, `getblockchaininfo` with many warnings, is far shorter.
-    pub(crate) const SMALL: Self = Self { wait: Some(Duration::from_secs(10)), bytes_max: 1 << 20 };
-    /// Making a template takes seconds on a small computer. Bytes: a full block of 4 MB in hex is 8 MB, and 16,000 small
-    /// transactions bring some 6 MB of field names; four times that.
-    pub(crate) const TEMPLATE: Self = Self { wait: Some(Duration::from_secs(30)), bytes_max: 64 << 20 };
-    /// See [`crate::transport`].
-    pub(crate) const LONG_POLL: Self = Self { wait: None, ..Self::TEMPLATE };
-    /// Checking a whole block, on a small computer with a cold cache.
-    pub(crate) const BLOCK: Self = Self { wait: Some(Duration::from_secs(120)), bytes_max: 1 << 20 };
+impl ResponseLimits {
+    /// A database lookup. The longest such response, `getblockchaininfo` with many warnings, is far shorter than 1 MiB.
+    pub(crate) const SMALL: Self = Self { timeout: Some(Duration::from_secs(10)), bytes_max: 1 << 20 };
+    /// A template, which takes a small computer seconds. A full block of 4 MB is 8 MB in hex, and 16,000 small
+    /// transactions add some 6 MB of field names; the limit is four times that.
+    pub(crate) const TEMPLATE: Self = Self { timeout: Some(Duration::from_secs(30)), bytes_max: 64 << 20 };
+    /// A long poll, see [`crate::transport`].
+    pub(crate) const LONG_POLL: Self = Self { timeout: None, ..Self::TEMPLATE };
+    /// The validation of a block, on a small computer with a cold cache.
+    pub(crate) const BLOCK: Self = Self { timeout: Some(Duration::from_secs(120)), bytes_max: 1 << 20 };
 }
 
-/// Asks one bitcoind.
+/// A JSON-RPC client of one bitcoind.
 pub(crate) struct Client {
     agent: Agent,
     connections: Connections,
@@ -65,7 +65,7 @@ impl fmt::Debug for Client {
 }
 
 #[derive(Serialize)]
-struct Question<'a, P> {
+struct Request<'a, P> {
     jsonrpc: &'static str,
     id: u64,
     method: &'a str,
@@ -73,7 +73,7 @@ struct Question<'a, P> {
 }
 
 #[derive(Deserialize)]
-struct Answer<'a> {
+struct Response<'a> {
     id: Option<u64>,
     #[serde(borrow)]
     result: Option<&'a RawValue>,
@@ -87,7 +87,7 @@ struct ErrorObject {
 }
 
 impl Client {
-    /// Asks nothing yet.
+    /// Makes a client; connects to nothing yet.
     pub(crate) fn new(config: &Config) -> Result<Self, RpcError> {
         let host = match &config.rpc_host {
             address if address.contains(':') && !address.starts_with('[') => format!("[{address}]"),
@@ -101,7 +101,7 @@ impl Client {
         let connections = Connections::default();
         let agent_config = Agent::config_builder()
             .http_status_as_error(false)
-            // Credentials and blocks go to bitcoind and nowhere else, whatever the environment or a server says.
+            // Credentials and blocks go to bitcoind only, whatever environment variables or a redirect say.
             .proxy(None)
             .max_redirects(0)
             .user_agent(concat!("p2pool/", env!("CARGO_PKG_VERSION")))
@@ -118,88 +118,86 @@ impl Client {
         Ok(Self { agent, connections, url, keyring: Keyring::new(config.rpc_auth.clone()), next_id: 0 })
     }
 
-    /// Where bitcoind is, without credentials.
+    /// URL of bitcoind, without credentials.
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
-    /// A handle that can interrupt a question from another thread, by shutting down the connection.
+    /// Returns a handle with which another thread can interrupt a call, by closing the connection.
     pub(crate) fn agent(&self) -> Agent {
         self.agent.clone()
     }
 
-    /// Connections made so far: when it grows, the bitcoind at the other end may be another.
+    /// Number of connections made so far. When it grows, another bitcoind may be at the other end.
     pub(crate) fn connections(&self) -> u64 {
         self.connections.made()
     }
 
-    /// Asks, and reads the answer's result. When a cookie is refused the others are tried.
+    /// Calls a method and returns its result. If bitcoind rejects a cookie, the others are tried.
     pub(crate) fn call<T: DeserializeOwned>(
         &mut self,
         method: &str,
         params: impl Serialize,
-        bounds: Bounds,
+        limits: ResponseLimits,
     ) -> Result<T, BitcoindError> {
         self.next_id = self.next_id.wrapping_add(1);
-        let question = Question { jsonrpc: "2.0", id: self.next_id, method, params };
-        let question =
-            serde_json::to_vec(&question).map_err(|error| BitcoindError::InvalidResponse(error.to_string()))?;
-        let (status, body) = self.exchange(&question, bounds).inspect_err(|_| self.keyring.forget_cookie())?;
-        self.read_answer(method, status, &body)
+        let request = Request { jsonrpc: "2.0", id: self.next_id, method, params };
+        let request =
+            serde_json::to_vec(&request).map_err(|error| BitcoindError::InvalidResponse(error.to_string()))?;
+        let (status, body) = self.exchange(&request, limits).inspect_err(|_| self.keyring.forget_cookie())?;
+        self.parse_response(method, status, &body)
     }
 
-    /// Sends the question with credentials until some are taken; gives the answer's HTTP status and body.
-    fn exchange(&mut self, question: &[u8], bounds: Bounds) -> Result<(u16, Vec<u8>), BitcoindError> {
-        let mut refused: Vec<Credentials> = Vec::new();
+    /// Sends a request with one credentials after the other until bitcoind accepts some. Returns the HTTP status and the
+    /// body of the response.
+    fn exchange(&mut self, request: &[u8], limits: ResponseLimits) -> Result<(u16, Vec<u8>), BitcoindError> {
+        let mut rejected: Vec<Credentials> = Vec::new();
         loop {
-            let credentials = self.keyring.present(&refused)?;
-            if let Some(answer) = self.exchange_with(&credentials, question, bounds)? {
-                self.keyring.taken(&credentials);
-                return Ok(answer);
+            let credentials = self.keyring.next(&rejected)?;
+            if let Some(response) = self.exchange_with(&credentials, request, limits)? {
+                self.keyring.accepted(&credentials);
+                return Ok(response);
             }
-            refused.push(credentials);
+            rejected.push(credentials);
         }
     }
 
-    /// Sends the question once. `None`: the credentials are refused.
+    /// Sends a request once. Returns `None` if bitcoind rejects the credentials.
     fn exchange_with(
         &self,
         credentials: &Credentials,
-        question: &[u8],
-        bounds: Bounds,
+        request: &[u8],
+        limits: ResponseLimits,
     ) -> Result<Option<(u16, Vec<u8>)>, BitcoindError> {
-        let in_transport = |error| error::of_transport(error, bounds.wait);
-        let request = self.agent.post(&self.url).header(AUTHORIZATION, credentials.authorization.clone());
-        let request = request.header(CONTENT_TYPE, "application/json");
-        let request = request.config().timeout_recv_response(bounds.wait).build();
-        let mut response = request.send(question).map_err(in_transport)?;
-        if response.status().as_u16() == UNAUTHORISED {
+        let transport_error = |error| error::of_transport(error, limits.timeout);
+        let post = self.agent.post(&self.url).header(AUTHORIZATION, credentials.authorization.clone());
+        let post = post.header(CONTENT_TYPE, "application/json");
+        let post = post.config().timeout_recv_response(limits.timeout).build();
+        let mut response = post.send(request).map_err(transport_error)?;
+        let status = response.status().as_u16();
+        if status == UNAUTHORISED {
             return Ok(None);
         }
-        let body = response.body_mut().with_config().limit(bounds.bytes_max).read_to_vec().map_err(in_transport)?;
-        Ok(Some((response.status().as_u16(), body)))
+        let body = response.body_mut().with_config().limit(limits.bytes_max).read_to_vec().map_err(transport_error)?;
+        Ok(Some((status, body)))
     }
 
-    fn read_answer<T: DeserializeOwned>(&self, method: &str, status: u16, body: &[u8]) -> Result<T, BitcoindError> {
-        let answer: Answer<'_> = match serde_json::from_slice(body) {
-            Ok(answer) => answer,
-            // bitcoind answers errors with a status of its own and JSON; anybody else's have no JSON.
-            Err(_) if status != 200 => {
-                return Err(error::of_http_status(status, body));
-            }
-            Err(error) => {
-                return Err(BitcoindError::InvalidResponse(format!("to {method}: {}", excerpt(&error.to_string()))))
-            }
+    fn parse_response<T: DeserializeOwned>(&self, method: &str, status: u16, body: &[u8]) -> Result<T, BitcoindError> {
+        let invalid = |reason: &str| BitcoindError::InvalidResponse(format!("to {method}: {}", excerpt(reason)));
+        let response: Response<'_> = match serde_json::from_slice(body) {
+            Ok(response) => response,
+            // bitcoind's own errors have another status than 200 too, but they have JSON.
+            Err(_) if status != 200 => return Err(error::of_http_status(status, body)),
+            Err(error) => return Err(invalid(&error.to_string())),
         };
-        if let Some(ErrorObject { code, message }) = answer.error {
+        if let Some(ErrorObject { code, message }) = response.error {
             return Err(error::of_code(code, excerpt(&message)));
         }
-        if answer.id != Some(self.next_id) {
-            return Err(BitcoindError::InvalidResponse(format!("to {method}: an answer to another question")));
+        if response.id != Some(self.next_id) {
+            return Err(invalid("a response to another request"));
         }
-        let result = answer.result.map_or("null", RawValue::get);
-        serde_json::from_str(result)
-            .map_err(|error| BitcoindError::InvalidResponse(format!("to {method}: {}", excerpt(&error.to_string()))))
+        let result = response.result.map_or("null", RawValue::get);
+        serde_json::from_str(result).map_err(|error| invalid(&error.to_string()))
     }
 }
 

@@ -1,4 +1,4 @@
-//! What proves to bitcoind who we are: a password, or the cookie of the one bitcoind out of several places that takes it.
+//! Credentials for bitcoind: user and password, or the cookie in one of several files.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read as _};
@@ -11,63 +11,63 @@ use ureq::http::header::HeaderValue;
 
 use crate::error::io_message;
 
-/// Bytes of a cookie file at most; bitcoind's has 75.
+/// Most bytes read from a cookie file; bitcoind's cookie has 75.
 const COOKIE_BYTES_MAX: u64 = 4_096;
 
-/// Credentials as they are sent.
+/// Credentials as sent.
 #[derive(Clone)]
 pub(crate) struct Credentials {
     pub(crate) authorization: HeaderValue,
-    /// Where they are from, for error messages.
+    /// Description for error messages.
     origin: String,
-    /// Of cookie files, which.
-    place: usize,
+    /// Index of the cookie file; 0 for user and password.
+    index: usize,
 }
 
-/// The credentials to send, and which cookie file worked last.
+/// Selects the credentials to send, and remembers which cookie file worked last.
 ///
-/// A bitcoind that was killed leaves its cookie behind, and another one may run elsewhere: so a cookie that is refused
-/// only means that the next place is to be looked at.
+/// A killed bitcoind leaves its cookie behind, and another bitcoind may run with another directory. So a rejected cookie
+/// only means that the next file is to be tried.
 pub(crate) struct Keyring {
     auth: RpcAuth,
-    /// `None`: not needed yet, or the cookie is to be read again.
-    kept: Option<Credentials>,
-    /// The cookie file to begin with: the one that worked last.
+    /// Credentials to send again; `None` if the cookie has to be read.
+    cached: Option<Credentials>,
+    /// Index of the cookie file to try first: the one that worked last.
     first: usize,
 }
 
 impl Keyring {
-    /// Reads nothing yet.
+    /// Makes a keyring; reads no file yet.
     pub(crate) fn new(auth: RpcAuth) -> Self {
-        Self { auth, kept: None, first: 0 }
+        Self { auth, cached: None, first: 0 }
     }
 
-    /// What to send; `refused` are those that bitcoind has refused to the same question.
+    /// Returns the credentials to send. `rejected` are those that bitcoind has rejected for the same request.
     ///
     /// # Errors
-    /// No cookie can be read, or all that can were refused.
-    pub(crate) fn present(&mut self, refused: &[Credentials]) -> Result<Credentials, BitcoindError> {
-        if let (Some(kept), []) = (&self.kept, refused) {
-            return Ok(kept.clone());
+    /// No cookie can be read, or bitcoind has rejected all that can.
+    pub(crate) fn next(&mut self, rejected: &[Credentials]) -> Result<Credentials, BitcoindError> {
+        if let (Some(cached), []) = (&self.cached, rejected) {
+            return Ok(cached.clone());
         }
         let found = match &self.auth {
-            // A kept cookie and then each file; whoever rewrites a file all the time gets no more than that.
-            RpcAuth::CookieFiles(paths) if refused.len() <= paths.len() => read_cookie(paths, self.first, refused),
-            RpcAuth::UserPassword { user, password } if refused.is_empty() => Ok(Some(Credentials {
+            // The cached cookie, then each file. This also bounds the tries if a file is rewritten all the time.
+            RpcAuth::CookieFiles(paths) if rejected.len() <= paths.len() => read_cookie(paths, self.first, rejected),
+            RpcAuth::UserPassword { user, password } if rejected.is_empty() => Ok(Some(Credentials {
                 authorization: basic(&format!("{user}:{password}")),
                 origin: format!("{:?}", self.auth),
-                place: 0,
+                index: 0,
             })),
             _ => Ok(None),
         };
         match found {
-            Ok(Some(credentials)) => Ok(self.kept.insert(credentials).clone()),
-            Ok(None) => Err(BitcoindError::Unauthorised(origins(refused))),
-            // The right one may be among those that may not be read.
-            Err(BitcoindError::CookieUnreadable { path, reason }) if !refused.is_empty() => {
+            Ok(Some(credentials)) => Ok(self.cached.insert(credentials).clone()),
+            Ok(None) => Err(BitcoindError::Unauthorised(origins(rejected))),
+            // The right cookie may be in the unreadable file.
+            Err(BitcoindError::CookieUnreadable { path, reason }) if !rejected.is_empty() => {
                 Err(BitcoindError::Unauthorised(format!(
                     "{}; {} cannot be read: {reason}",
-                    origins(refused),
+                    origins(rejected),
                     path.display()
                 )))
             }
@@ -75,45 +75,49 @@ impl Keyring {
         }
     }
 
-    /// bitcoind took these: they are the first to be tried from now on.
-    pub(crate) fn taken(&mut self, credentials: &Credentials) {
-        self.first = credentials.place;
+    /// Remembers the cookie file that bitcoind has accepted.
+    pub(crate) fn accepted(&mut self, credentials: &Credentials) {
+        self.first = credentials.index;
     }
 
-    /// bitcoind writes a new cookie at each start, so after an error the next question reads it anew.
+    /// Has the cookie read again for the next request: bitcoind writes a new one at each start.
     pub(crate) fn forget_cookie(&mut self) {
         if matches!(self.auth, RpcAuth::CookieFiles(_)) {
-            self.kept = None;
+            self.cached = None;
         }
     }
 
-    /// Without secrets.
+    /// The credentials; their `Debug` output has no secrets.
     pub(crate) fn auth(&self) -> &RpcAuth {
         &self.auth
     }
 }
 
-fn origins(refused: &[Credentials]) -> String {
-    let mut origins: Vec<&str> = refused.iter().map(|credentials| credentials.origin.as_str()).collect();
-    // A kept cookie and the same file's new one.
+fn origins(rejected: &[Credentials]) -> String {
+    let mut origins: Vec<&str> = rejected.iter().map(|credentials| credentials.origin.as_str()).collect();
+    // The cached cookie may be from the same file as the one after it.
     origins.dedup();
     origins.join(", ")
 }
 
-/// bitcoind's cookie, whose one line is `user:password`: of the first file, from `first` on and around, that can be read
-/// and holds none of the `refused`. `None`: there is none but those.
-fn read_cookie(paths: &[PathBuf], first: usize, refused: &[Credentials]) -> Result<Option<Credentials>, BitcoindError> {
+/// Reads bitcoind's cookie, one line of the form `user:password`. Tries the files in order, beginning at index `first` and
+/// wrapping around, and skips cookies in `rejected`. Returns `None` if all readable cookies are rejected.
+fn read_cookie(
+    paths: &[PathBuf],
+    first: usize,
+    rejected: &[Credentials],
+) -> Result<Option<Credentials>, BitcoindError> {
     let mut unreadable = None;
     let mut is_any_read = false;
-    let places = paths.iter().enumerate();
-    for (place, path) in places.clone().skip(first).chain(places.take(first)) {
+    let files = paths.iter().enumerate();
+    for (index, path) in files.clone().skip(first).chain(files.take(first)) {
         match read_line(path) {
             Ok(cookie) => {
                 is_any_read = true;
                 let authorization = basic(&cookie);
-                if refused.iter().all(|credentials| credentials.authorization != authorization) {
+                if rejected.iter().all(|credentials| credentials.authorization != authorization) {
                     let origin = format!("cookie file {}", path.display());
-                    return Ok(Some(Credentials { authorization, origin, place }));
+                    return Ok(Some(Credentials { authorization, origin, index }));
                 }
             }
             Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -136,7 +140,7 @@ fn read_line(path: &Path) -> std::io::Result<String> {
     Ok(cookie.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-/// HTTP's basic authentication (RFC 7617).
+/// Returns the header value of HTTP basic authentication (RFC 7617).
 fn basic(credentials: &str) -> HeaderValue {
     let text = format!("Basic {}", BASE64_STANDARD.encode(credentials));
     let mut value = HeaderValue::from_str(&text).expect("base64 is printable ASCII");

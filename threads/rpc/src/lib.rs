@@ -1,35 +1,34 @@
-//! The threads that speak to bitcoind: poll, submit and anchor.
+//! The threads that call bitcoind: poll, submit and anchor.
 //!
-//! Each is opened on the main thread and then run on a thread of its own, until stopped:
+//! Each one is opened on the main thread and then run on a thread of its own until it is stopped:
 //!
-//! | | gets | gives | ends by |
+//! | thread | input | output | stopped by |
 //! |---|---|---|---|
-//! | [`Poll`] | long-polled templates | `TemplateUpdate` | [`PollStopper::stop`] |
-//! | [`Submit`] | `ToSubmit` | blocks to bitcoind, `Event::BlockFound`, `OwnBlocksStatus` | `ToSubmit::Stop` |
-//! | [`AnchorThread`] | `ToAnchor` | `Event::Anchor`; a fresh template when [`Poll`] has none | `ToAnchor::Stop` |
+//! | [`PollThread`] | templates of the long poll | `TemplateUpdate`, `BitcoindStatus` | [`PollStopper::stop`] |
+//! | [`SubmitThread`] | `ToSubmit` | blocks to bitcoind, `Event::BlockFound`, `OwnBlocksStatus` | `ToSubmit::Stop` |
+//! | [`AnchorThread`] | `ToAnchor` | `Event::Anchor`, `BlocksStatus`, a template if [`PollThread`] has none | `ToAnchor::Stop` |
 //!
-//! `open` asks bitcoind nothing: a node that starts before its bitcoind waits for it. Each thread has a connection
-//! of its own, for a long poll or the checking of a block holds one up. Nothing is shared but counters, and what is
-//! published for onlookers: how bitcoind is ([`Poll::status`]) and what became of found blocks ([`AnchorThread::blocks`]).
+//! `open` does not connect, so a node may start before its bitcoind. Each thread has a connection of its own because a
+//! long poll or the validation of a block occupies one. The threads share nothing but counters and published status.
 
 mod anchor;
 mod backoff;
+mod block_files;
 mod client;
+mod confirmations;
 mod credentials;
 mod error;
-mod fates;
-mod known;
-mod news;
-mod node;
-mod pending;
+mod headers;
 mod poll;
 mod refresh;
 mod reporter;
 mod submit;
+mod template_sink;
 mod text;
 mod transport;
+mod verified_client;
 
 pub use anchor::AnchorThread;
 pub use error::RpcError;
-pub use poll::{Poll, PollStopper};
-pub use submit::Submit;
+pub use poll::{PollStopper, PollThread};
+pub use submit::SubmitThread;

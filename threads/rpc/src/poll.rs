@@ -1,7 +1,7 @@
-//! rpc/poll: waits for bitcoind's next template, all the time.
+//! The poll thread: requests block templates by long poll (BIP-0022, BIP-0023).
 //!
-//! A process that ends within a long poll leaves one of bitcoind's RPC threads (16 unless `-rpcthreads` says otherwise)
-//! waiting until the next block or change of the mempool; bitcoind knows no way to call a long poll off.
+//! A process that ends during a long poll leaves one of bitcoind's RPC threads (16 unless `-rpcthreads` says otherwise)
+//! waiting until the next block or change of the mempool; bitcoind has no way to cancel a long poll.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -17,77 +17,76 @@ use ureq::Agent;
 
 use crate::backoff::Backoff;
 use crate::error::RpcError;
-use crate::news::TemplateSink;
-use crate::node::Node;
 use crate::reporter::StatusReporter;
+use crate::template_sink::TemplateSink;
+use crate::verified_client::VerifiedClient;
 
-/// Pause when a long poll answers what it was to be different from: bitcoind never does, but a broken one must not make
-/// this thread spin.
+/// Pause after a long poll that returns the template it was to wait for a change of. bitcoind never does that; the pause
+/// keeps this thread from spinning if it does.
 const UNCHANGED_PAUSE: Duration = Duration::from_secs(1);
 
-/// The thread's state.
-pub struct Poll {
-    node: Node,
+/// The poll thread.
+pub struct PollThread {
+    bitcoind: VerifiedClient,
     sink: TemplateSink,
     counters: Arc<Metrics>,
     reporter: StatusReporter,
     stop: Receiver<Infallible>,
 }
 
-/// Ends a [`Poll`]; so does dropping it, but only when the long poll under way is over.
+/// Stops a [`PollThread`]. Dropping it stops the thread too, but only after the current long poll.
 pub struct PollStopper {
     agent: Agent,
     stop: Sender<Infallible>,
 }
 
 impl PollStopper {
-    /// Makes [`Poll::run`] return at once, also out of a long poll.
+    /// Makes [`PollThread::run`] return at once, even out of a long poll.
     pub fn stop(self) {
         drop(self.stop);
         self.agent.shutdown();
     }
 }
 
-impl Poll {
-    /// Readies the thread; asks nothing yet.
+impl PollThread {
+    /// Prepares the thread; connects to nothing yet.
     ///
     /// # Errors
     /// [`RpcError::Host`].
     pub fn open(
         config: &Config,
-        news: LatestSender<TemplateUpdate>,
+        templates: LatestSender<TemplateUpdate>,
         counters: Arc<Metrics>,
     ) -> Result<(Self, PollStopper), RpcError> {
-        let node = Node::new(config)?;
+        let bitcoind = VerifiedClient::new(config)?;
         let (sender, stop) = bounded(0);
-        let stopper = PollStopper { agent: node.agent(), stop: sender };
-        let sink = TemplateSink::new(news, Arc::clone(&counters));
-        let reporter = StatusReporter::new(node.url());
-        Ok((Self { node, sink, counters, reporter, stop }, stopper))
+        let stopper = PollStopper { agent: bitcoind.agent(), stop: sender };
+        let sink = TemplateSink::new(templates, Arc::clone(&counters));
+        let reporter = StatusReporter::new(bitcoind.url());
+        Ok((Self { bitcoind, sink, counters, reporter, stop }, stopper))
     }
 
-    /// How bitcoind is.
+    /// The published status of bitcoind.
     pub fn status(&self) -> Arc<ArcSwap<BitcoindStatus>> {
         self.reporter.published()
     }
 
-    /// Takes templates until stopped. Whatever bitcoind does is waited out.
+    /// Requests templates until stopped. After an error of bitcoind it waits and retries.
     ///
     /// # Errors
-    /// None today.
+    /// Never; the signature is that of all threads.
     pub fn run(mut self) -> Result<(), RpcError> {
         let mut backoff = Backoff::default();
         let mut longpollid: Option<String> = None;
         while !self.is_stopped() {
-            // Without an id bitcoind answers at once: so after an error, whatever happened meanwhile.
-            let pause = match self.node.template(longpollid.as_deref()) {
-                Ok(answer) => {
+            // Without an id bitcoind responds at once, as is wanted at the start and after an error.
+            let pause = match self.bitcoind.template(longpollid.as_deref()) {
+                Ok(response) => {
                     backoff.reset();
-                    self.reporter.report_up(&answer.template);
-                    self.sink.put(answer.template);
-                    let is_unchanged = longpollid.as_ref() == Some(&answer.longpollid);
-                    longpollid = Some(answer.longpollid);
-                    if is_unchanged {
+                    self.reporter.report_up(&response.template);
+                    self.sink.put(response.template);
+                    let last = longpollid.replace(response.longpollid);
+                    if last == longpollid {
                         UNCHANGED_PAUSE
                     } else {
                         Duration::ZERO
@@ -95,7 +94,7 @@ impl Poll {
                 }
                 Err(_) if self.is_stopped() => break,
                 Err(error) => {
-                    self.failed(error);
+                    self.report(error);
                     longpollid = None;
                     backoff.next()
                 }
@@ -111,14 +110,14 @@ impl Poll {
         self.stop.try_recv() == Err(TryRecvError::Disconnected)
     }
 
-    fn failed(&mut self, mut error: BitcoindError) {
+    /// Counts and reports an error; withdraws the work if bitcoind is on another network.
+    fn report(&mut self, mut error: BitcoindError) {
         self.counters.rpc_errors.inc();
         if let BitcoindError::Syncing { percent } = &mut error {
-            *percent = self.node.downloaded_percent();
+            *percent = self.bitcoind.verified_percent();
         }
         let is_wrong_network = matches!(error, BitcoindError::WrongNetwork { .. });
         if self.reporter.report_down(error) && is_wrong_network {
-            // The miners' work is for another bitcoind than the one that responds now.
             self.sink.withdraw();
         }
     }

@@ -1,4 +1,4 @@
-//! rpc/submit: hands found blocks to bitcoind, and does not let go of one before it has an answer.
+//! The submit thread: submits found blocks to bitcoind and keeps each one until bitcoind has responded.
 
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -19,62 +19,63 @@ use p2pool_core::work::BlockError;
 use p2pool_core::work::FoundBlock;
 use serde_json::json;
 
-use crate::client::Bounds;
+use crate::block_files::{BlockFiles, BlockSummary, Finder};
+use crate::client::ResponseLimits;
 use crate::error::{excerpt, RpcError};
-use crate::node::Node;
-use crate::pending::{BlockFiles, BlockSummary, Finder};
+use crate::verified_client::VerifiedClient;
 
 /// Subdirectory of the chain's directory for found blocks.
 const BLOCKS_DIR: &str = "blocks";
-/// Waits before the second, third and fourth try: a block loses worth with every second.
+/// Waits before the second, third and fourth try. They are short: each second may cost the block its place on the best
+/// chain.
 const RETRY_WAITS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
-/// After those, until bitcoind answers: soon after it is back a block may still win.
+/// Wait before each later try, until bitcoind responds: the block may still win after bitcoind is back.
 const LATER_WAIT: Duration = Duration::from_secs(10);
-/// Longest sleep with nothing to do; any message ends it.
+/// Longest wait for a message if no block is pending.
 const IDLE_WAIT: Duration = Duration::from_secs(3_600);
-/// Own blocks that onlookers are told of: they look every second or two and keep what they have seen.
+/// Most own blocks in the published status. Readers poll it every second or two and keep what they have seen.
 const OWN_BLOCKS_MAX: usize = 64;
-/// bitcoind's code for bytes that are no block (its `rpc/protocol.h`: `RPC_DESERIALIZATION_ERROR`).
-const NO_BLOCK: i64 = -22;
+/// bitcoind's error code for bytes that are not a block (its `rpc/protocol.h`: `RPC_DESERIALIZATION_ERROR`).
+const DESERIALIZATION_ERROR: i64 = -22;
 
-/// The thread's state.
-pub struct Submit {
-    node: Node,
+/// The submit thread.
+pub struct SubmitThread {
+    bitcoind: VerifiedClient,
     files: BlockFiles,
     inbox: Receiver<ToSubmit>,
     chain: Sender<ToChain>,
     counters: Arc<Metrics>,
-    pending: Vec<Pending>,
+    queue: Vec<QueuedBlock>,
     own: OwnBlocks,
 }
 
-/// A block without an answer.
-struct Pending {
+/// A block that bitcoind has not responded to.
+struct QueuedBlock {
     block: BlockSummary,
-    /// Until the first try, and as long as it could not be written to disk.
+    /// The serialised block, kept until the first try, and afterwards if it is not on disk.
     bytes: Option<Vec<u8>>,
     is_on_disk: bool,
     failures: usize,
     due: Instant,
 }
 
-/// What bitcoind said to a block.
+/// Result of a submission.
 #[derive(Debug, PartialEq, Eq)]
-enum Verdict {
-    /// The best chain has it.
+enum SubmitResult {
+    /// The block is on the best chain.
     Accepted,
-    /// bitcoind had it already.
+    /// bitcoind had the block already.
     Known,
-    /// bitcoind keeps it, but another block came first.
-    Beaten,
-    /// Final, with bitcoind's reason.
+    /// The block is valid, but another one came first.
+    NotBest,
+    /// The block is rejected for good, with bitcoind's reason.
     Rejected(String),
-    /// To be tried again.
-    Unanswered(String),
+    /// The submission has to be repeated, for this reason.
+    Retry(String),
 }
 
-impl Submit {
-    /// Readies the thread, with the blocks that an earlier run left on disk; asks nothing yet.
+impl SubmitThread {
+    /// Prepares the thread, with the blocks that an earlier run left on disk; connects to nothing yet.
     ///
     /// # Errors
     /// [`RpcError::Host`], [`RpcError::BlocksDir`].
@@ -84,55 +85,54 @@ impl Submit {
         chain: Sender<ToChain>,
         counters: Arc<Metrics>,
     ) -> Result<Self, RpcError> {
-        let node = Node::new(config)?;
+        let bitcoind = VerifiedClient::new(config)?;
         let files = BlockFiles::open(&config.chain_dir.join(BLOCKS_DIR))?;
         let due = Instant::now();
-        let waiting = files.waiting().into_iter();
-        let pending: Vec<Pending> =
-            waiting.map(|block| Pending { block, bytes: None, is_on_disk: true, failures: 0, due }).collect();
-        for Pending { block, .. } in &pending {
-            info!("block {} of height {} has no answer of bitcoind yet: submitting it again", block.id, block.height);
-        }
         let own = OwnBlocks::default();
-        pending.iter().for_each(|pending| own.note(&pending.block, None));
-        Ok(Self { node, files, inbox, chain, counters, pending, own })
+        let load = |block: BlockSummary| {
+            info!("{block} not submitted yet, submitting it again");
+            own.update(&block, None);
+            QueuedBlock { block, bytes: None, is_on_disk: true, failures: 0, due }
+        };
+        let queue = files.waiting().into_iter().map(load).collect();
+        Ok(Self { bitcoind, files, inbox, chain, counters, queue, own })
     }
 
-    /// The blocks that this node's miners found, and what bitcoind said to them.
+    /// The published status of the blocks that this node's miners found.
     pub fn own_blocks(&self) -> Arc<ArcSwap<OwnBlocksStatus>> {
         self.own.published()
     }
 
-    /// Submits until told to stop; then tries once more what was never tried.
+    /// Submits blocks until asked to stop, and then those that were never tried.
     ///
     /// # Errors
-    /// None today.
+    /// Never; the signature is that of all threads.
     pub fn run(mut self) -> Result<(), RpcError> {
         loop {
             let wait = self.next_due().map_or(IDLE_WAIT, |due| due.saturating_duration_since(Instant::now()));
             match self.inbox.recv_timeout(wait) {
                 Ok(ToSubmit::Own(found)) => {
-                    self.take_in(&found);
-                    self.try_next();
+                    self.add_own(&found);
+                    self.submit_next();
                 }
                 Ok(ToSubmit::Peer(PeerBlock { id, height, block })) => {
-                    self.take_peers(id, height, block);
-                    self.try_next();
+                    self.add_peers(id, height, block);
+                    self.submit_next();
                 }
                 Ok(ToSubmit::Stop) | Err(RecvTimeoutError::Disconnected) => break,
-                Err(RecvTimeoutError::Timeout) => drop(self.try_next()),
+                Err(RecvTimeoutError::Timeout) => drop(self.submit_next()),
             }
         }
-        while self.pending.iter().any(|pending| pending.failures == 0) && self.try_next() {}
+        while self.queue.iter().any(|queued| queued.failures == 0) && self.submit_next() {}
         Ok(())
     }
 
     fn next_due(&self) -> Option<Instant> {
-        self.pending.iter().map(|pending| pending.due).min()
+        self.queue.iter().map(|queued| queued.due).min()
     }
 
-    /// Assembles a found block and puts it in the queue.
-    fn take_in(&mut self, found: &FoundBlock) {
+    /// Assembles a block that this node's miners found, announces it to peers and adds it to the queue.
+    fn add_own(&mut self, found: &FoundBlock) {
         let block = BlockSummary {
             id: ShareId(found.hash),
             finder: Finder::Own,
@@ -140,61 +140,62 @@ impl Submit {
             height: found.job.block_height,
             value: found.job.info.coinbase_value,
         };
-        if self.pending.iter().any(|pending| pending.block.id == block.id) {
+        if self.is_queued(block.id) {
             return;
         }
-        info!("block {} of height {} found by worker {}", block.id, block.height, excerpt(&found.worker));
+        info!("{block} found by worker {}", excerpt(&found.worker));
         let bytes = match found.job.block(&found.header, &found.extranonce) {
             Ok(bytes) => bytes,
             Err(error) => return self.keep_unassembled(&block, found, &error),
         };
-        // Other nodes hear of it at once; if the chain thread is busy, this node's bitcoind still does.
-        let news = ToChain::from(Event::BlockFound { height: block.height, block: bytes.clone() });
-        if self.chain.try_send(news).is_err() {
-            warn!("block {} is not announced to other nodes: the chain thread is busy", block.id);
+        let event = Event::BlockFound { height: block.height, block: bytes.clone() };
+        if self.chain.try_send(event.into()).is_err() {
+            warn!("{block} not announced to peers: the chain thread is busy");
         }
-        self.queue(block, bytes);
+        self.enqueue(block, bytes);
     }
 
-    /// A header with the work of a block whose parts do not fit it is a fault of this program: all there is to put it
-    /// together by hand is kept.
-    fn keep_unassembled(&self, block: &BlockSummary, found: &FoundBlock, why: &BlockError) {
+    /// Keeps all parts of a block that cannot be assembled, which is a bug of this program, to assemble it by hand.
+    fn keep_unassembled(&self, block: &BlockSummary, found: &FoundBlock, error: &BlockError) {
         let parts = found.job.unchecked_block(&found.header, &found.extranonce);
         let kept = match self.files.write(block, &parts) {
             Ok(()) => {
                 self.files.reject(block);
-                "header, coinbase and transactions are kept as its .rejected file".to_owned()
+                "its .rejected file has header, coinbase and transactions".to_owned()
             }
             Err(error) => format!("its parts cannot be written to disk ({error})"),
         };
         error!(
-            "block {} of height {} cannot be assembled: {why}; {kept}; job {}, header {}, extranonce {}",
-            block.id,
-            block.height,
+            "{block} cannot be assembled: {error}; {kept}; job {}, header {}, extranonce {}",
             found.job.id,
             found.header.to_lower_hex_string(),
             found.extranonce.to_lower_hex_string(),
         );
-        self.own.note(block, Some(SubmitOutcome::Rejected(why.to_string())));
+        self.own.update(block, Some(SubmitOutcome::Rejected(error.to_string())));
     }
 
-    /// Puts a block that another node found in the queue.
-    fn take_peers(&mut self, id: ShareId, height: BlockHeight, bytes: Vec<u8>) {
-        if self.pending.iter().all(|pending| pending.block.id != id) {
+    /// Adds a block that another node found to the queue.
+    fn add_peers(&mut self, id: ShareId, height: BlockHeight, bytes: Vec<u8>) {
+        if !self.is_queued(id) {
             let Some(block) = BlockSummary::of(&bytes, Finder::Peer) else {
-                return error!("block {id} of height {height}, which a peer found, cannot be read");
+                return error!("block {id} at height {height}, found by a peer, cannot be parsed");
             };
-            self.queue(BlockSummary { id, height, ..block }, bytes);
+            self.enqueue(BlockSummary { id, height, ..block }, bytes);
         }
     }
 
-    fn queue(&mut self, block: BlockSummary, bytes: Vec<u8>) {
-        self.own.note(&block, None);
+    fn is_queued(&self, id: ShareId) -> bool {
+        self.queue.iter().any(|queued| queued.block.id == id)
+    }
+
+    /// Writes a block to disk and adds it to the queue.
+    fn enqueue(&mut self, block: BlockSummary, bytes: Vec<u8>) {
+        self.own.update(&block, None);
         let written = self.files.write(&block, &bytes);
         if let Err(error) = &written {
-            error!("block {} cannot be written to disk: {error}; it is submitted from memory", block.id);
+            error!("{block} cannot be written to disk, submitting it from memory: {error}");
         }
-        self.pending.push(Pending {
+        self.queue.push(QueuedBlock {
             block,
             bytes: Some(bytes),
             is_on_disk: written.is_ok(),
@@ -203,81 +204,77 @@ impl Submit {
         });
     }
 
-    /// Submits the most urgent block that is due: tried least, waiting longest, lowest. Returns whether bitcoind
-    /// answered.
-    fn try_next(&mut self) -> bool {
+    /// Submits the most urgent block that is due: the one with the fewest tries, then the one due first, then the lowest.
+    /// Returns whether bitcoind responded.
+    fn submit_next(&mut self) -> bool {
         let now = Instant::now();
-        let due = self.pending.iter().enumerate().filter(|(_, pending)| pending.due <= now);
-        let urgency = |(_, pending): &(usize, &Pending)| (pending.failures, pending.due, pending.block.height);
+        let due = self.queue.iter().enumerate().filter(|(_, queued)| queued.due <= now);
+        let urgency = |(_, queued): &(usize, &QueuedBlock)| (queued.failures, queued.due, queued.block.height);
         let Some((index, _)) = due.min_by_key(urgency) else { return false };
-        let mut pending = self.pending.swap_remove(index);
-        let block = pending.block;
-        match self.submit(&mut pending) {
-            Verdict::Unanswered(reason) => {
+        let mut queued = self.queue.swap_remove(index);
+        let block = queued.block;
+        match self.submit(&mut queued) {
+            SubmitResult::Retry(reason) => {
                 self.counters_of(block.finder).failed.inc();
-                self.try_later(pending, reason);
+                self.schedule_retry(queued, reason);
                 return false;
             }
-            Verdict::Rejected(reason) => {
-                error!("block {} of height {} is rejected: {reason}", block.id, block.height);
+            SubmitResult::Rejected(reason) => {
+                error!("{block} rejected by bitcoind: {reason}");
                 self.counters_of(block.finder).rejected.inc();
                 self.files.reject(&block);
-                self.own.note(&block, Some(SubmitOutcome::Rejected(reason)));
+                self.own.update(&block, Some(SubmitOutcome::Rejected(reason)));
             }
-            taken => {
-                let BlockSummary { id, height, value, .. } = block;
-                match taken {
-                    Verdict::Beaten => warn!("bitcoind keeps block {id} of height {height}, but another came first"),
-                    Verdict::Known => info!("bitcoind has block {id} of height {height}, {value}, already"),
-                    _ => info!("bitcoind accepts block {id} of height {height}, {value}"),
+            accepted => {
+                match accepted {
+                    SubmitResult::NotBest => warn!("{block} is valid, but another block came first"),
+                    SubmitResult::Known => info!("{block} already known to bitcoind: {}", block.value),
+                    _ => info!("{block} accepted by bitcoind: {}", block.value),
                 }
                 self.counters_of(block.finder).accepted.inc();
                 self.files.remove(&block);
-                self.own.note(&block, Some(SubmitOutcome::Accepted));
+                self.own.update(&block, Some(SubmitOutcome::Accepted));
             }
         }
         true
     }
 
-    /// One try.
-    fn submit(&mut self, pending: &mut Pending) -> Verdict {
-        let bytes = match pending.bytes.take() {
+    /// Submits a block once.
+    fn submit(&mut self, queued: &mut QueuedBlock) -> SubmitResult {
+        let bytes = match queued.bytes.take() {
             Some(bytes) => bytes,
-            None => match self.files.read(&pending.block) {
+            None => match self.files.read(&queued.block) {
                 Ok(bytes) => bytes,
                 Err(error) if error.kind() == ErrorKind::NotFound => {
-                    return Verdict::Rejected("somebody removed its file".to_owned());
+                    return SubmitResult::Rejected("its file was removed".to_owned());
                 }
-                Err(error) => return Verdict::Unanswered(format!("its file cannot be read: {error}")),
+                Err(error) => return SubmitResult::Retry(format!("its file cannot be read: {error}")),
             },
         };
-        let answer = self.node.call("submitblock", json!([bytes.to_lower_hex_string()]), Bounds::BLOCK);
-        if !pending.is_on_disk {
-            pending.bytes = Some(bytes);
+        let response = self.bitcoind.call("submitblock", json!([bytes.to_lower_hex_string()]), ResponseLimits::BLOCK);
+        if !queued.is_on_disk {
+            queued.bytes = Some(bytes);
         }
-        verdict(answer)
+        submit_result(response)
     }
 
-    fn try_later(&mut self, mut pending: Pending, reason: String) {
-        let block = pending.block;
-        let wait = RETRY_WAITS.get(pending.failures).copied().unwrap_or(LATER_WAIT);
-        pending.failures += 1;
-        pending.due = Instant::now() + wait;
-        match pending.failures {
-            1 => warn!("block {} of height {} is not submitted yet: {reason}; trying again", block.id, block.height),
+    /// Puts a block back into the queue, to be tried again later.
+    fn schedule_retry(&mut self, mut queued: QueuedBlock, reason: String) {
+        let block = queued.block;
+        let wait = RETRY_WAITS.get(queued.failures).copied().unwrap_or(LATER_WAIT);
+        queued.failures += 1;
+        queued.due = Instant::now() + wait;
+        match queued.failures {
+            1 => warn!("{block} not submitted yet, retrying: {reason}"),
             failures if failures == RETRY_WAITS.len() + 1 => {
-                let kept = if pending.is_on_disk { "is kept on disk and" } else { "is kept in memory only and" };
-                error!(
-                    "block {} of height {} {kept} tried again every {} s: {reason}",
-                    block.id,
-                    block.height,
-                    LATER_WAIT.as_secs()
-                );
-                self.own.note(&block, Some(SubmitOutcome::Failed(reason)));
+                let place = if queued.is_on_disk { "on disk" } else { "in memory only" };
+                let retry_s = LATER_WAIT.as_secs();
+                error!("{block} not submitted, kept {place}, retrying every {retry_s} s: {reason}");
+                self.own.update(&block, Some(SubmitOutcome::Failed(reason)));
             }
-            _ => debug!("block {} is not submitted yet: {reason}", block.id),
+            _ => debug!("{block} not submitted yet: {reason}"),
         }
-        self.pending.push(pending);
+        self.queue.push(queued);
     }
 
     fn counters_of(&self, finder: Finder) -> &SubmitCounters {
@@ -288,7 +285,7 @@ impl Submit {
     }
 }
 
-/// What onlookers are told of own blocks.
+/// The published status of own blocks.
 #[derive(Default)]
 struct OwnBlocks(Arc<ArcSwap<OwnBlocksStatus>>);
 
@@ -297,8 +294,8 @@ impl OwnBlocks {
         Arc::clone(&self.0)
     }
 
-    /// Publishes what is known of a block, if it is an own one; no outcome leaves an earlier one as it is.
-    fn note(&self, block: &BlockSummary, outcome: Option<SubmitOutcome>) {
+    /// Publishes the outcome of a block if it is an own one; `None` keeps an earlier outcome.
+    fn update(&self, block: &BlockSummary, outcome: Option<SubmitOutcome>) {
         let BlockSummary { id, finder, time, height, value } = *block;
         if finder != Finder::Own {
             return;
@@ -314,28 +311,28 @@ impl OwnBlocks {
     }
 }
 
-/// The time that a header states.
+/// Returns the time in a header.
 fn header_time(header: &[u8; 80]) -> UnixTime {
     let [.., a, b, c, d, _, _, _, _, _, _, _, _] = *header;
     UnixTime(u32::from_le_bytes([a, b, c, d]))
 }
 
-/// Reads `submitblock`'s answer (BIP-0022, and Core's words beyond it).
-fn verdict(answer: Result<Option<String>, BitcoindError>) -> Verdict {
-    match answer {
-        Ok(None) => Verdict::Accepted,
+/// Interprets the response to `submitblock` (BIP-0022, and bitcoind's strings beyond it).
+fn submit_result(response: Result<Option<String>, BitcoindError>) -> SubmitResult {
+    match response {
+        Ok(None) => SubmitResult::Accepted,
         Ok(Some(reason)) => match reason.as_str() {
-            "duplicate" | "duplicate-inconclusive" => Verdict::Known,
-            // Stored, its header and work are right, but it was not connected: it is not on the best chain.
-            "inconclusive" => Verdict::Beaten,
-            // Only a bitcoind that lost its newest blocks in a crash, and will get them again, can say so.
-            "prev-blk-not-found" => Verdict::Unanswered(reason),
-            // By bitcoind's clock the header is more than two hours ahead: it marks nothing invalid, and takes the block
-            // later, or at once when its clock is put right (its `validation.cpp`: `BLOCK_TIME_FUTURE`).
-            "time-too-new" => Verdict::Unanswered(reason),
-            _ => Verdict::Rejected(reason),
+            "duplicate" | "duplicate-inconclusive" => SubmitResult::Known,
+            // Stored with valid header and work, but not connected: not on the best chain.
+            "inconclusive" => SubmitResult::NotBest,
+            // bitcoind has lost its newest blocks in a crash, and will get them again.
+            "prev-blk-not-found" => SubmitResult::Retry(reason),
+            // The header is more than two hours ahead of bitcoind's clock. bitcoind marks nothing invalid and accepts the
+            // block later, or when its clock is corrected (its `validation.cpp`: `BLOCK_TIME_FUTURE`).
+            "time-too-new" => SubmitResult::Retry(reason),
+            _ => SubmitResult::Rejected(reason),
         },
-        Err(BitcoindError::Rpc { code: NO_BLOCK, message }) => Verdict::Rejected(message),
-        Err(error) => Verdict::Unanswered(format!("bitcoind {error}")),
+        Err(BitcoindError::Rpc { code: DESERIALIZATION_ERROR, message }) => SubmitResult::Rejected(message),
+        Err(error) => SubmitResult::Retry(format!("bitcoind {error}")),
     }
 }

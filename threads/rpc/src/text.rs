@@ -1,4 +1,4 @@
-//! Values that JSON holds as text.
+//! Values that JSON represents as strings.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::de::{Deserialize, Deserializer, Error as _};
 
-/// A value read from a JSON string by its own parser.
+/// A value that is read from a JSON string by its own parser.
 #[derive(Debug)]
 pub(crate) struct Text<T>(pub(crate) T);
 

@@ -1,8 +1,8 @@
-//! TCP connections to bitcoind that notice a dead peer, and are counted.
+//! TCP connections to bitcoind: with keepalive, and counted.
 //!
-//! A long poll waits for hours on a quiet chain, so it has no timeout: one that gave up would leave behind a thread of
-//! bitcoind that waits on. TCP keepalive takes the timeout's place; it ends the wait when the other machine is gone
-//! and leaves alone one that merely has nothing to say.
+//! A long poll may wait for hours on a quiet chain, so it has no timeout: a long poll that gives up leaves a waiting
+//! thread behind in bitcoind. TCP keepalive replaces the timeout: it breaks the connection if the other machine is gone,
+//! and keeps it while bitcoind has nothing to send.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -16,12 +16,12 @@ use ureq::unversioned::transport::{
 };
 use ureq::Error;
 
-/// Quiet time before the first probe: about as long as bitcoind itself lets a connection idle.
+/// Idle time before the first probe; about the time after which bitcoind closes idle connections.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
-/// Between probes; with the system's usual 9 of them a dead peer is noticed within two minutes.
+/// Time between probes; with the usual 9 probes a dead connection breaks within two minutes.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Counts connections, so that their user knows when the other end may have become another.
+/// Number of connections made. When it grows, another bitcoind may be at the other end.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Connections(Arc<AtomicU64>);
 
@@ -32,7 +32,7 @@ impl Connections {
     }
 }
 
-/// Opens the connections.
+/// Opens connections with keepalive.
 #[derive(Debug)]
 pub(crate) struct KeepaliveConnector(pub(crate) Connections);
 
@@ -53,7 +53,7 @@ impl Connector for KeepaliveConnector {
     }
 }
 
-/// Tries one address after the other, each with an equal part of the time.
+/// Tries the addresses in order, each with an equal part of the timeout.
 fn connect_to_any(addrs: &[SocketAddr], timeout: NextTimeout) -> Result<TcpStream, Error> {
     let mut last = Error::HostNotFound;
     for addr in addrs {
@@ -76,7 +76,7 @@ struct SharedStream(TcpStream);
 
 impl ShutdownHandle for SharedStream {
     fn shutdown(&self) {
-        // An error means that it is down already.
+        // Fails only if the connection is closed already.
         drop(self.0.shutdown(std::net::Shutdown::Both));
     }
 }
@@ -89,8 +89,8 @@ pub(crate) struct KeepaliveTransport {
 }
 
 impl KeepaliveTransport {
-    /// Whether the peer neither closed nor sent what was not asked for.
-    fn probe(&self) -> io::Result<bool> {
+    /// Returns whether the other end has neither closed the connection nor sent anything unrequested.
+    fn is_idle(&self) -> io::Result<bool> {
         self.stream.0.set_nonblocking(true)?;
         let read = (&self.stream.0).read(&mut [0]);
         self.stream.0.set_nonblocking(false)?;
@@ -107,7 +107,7 @@ impl Transport for KeepaliveTransport {
         let timeout = timeout.for_write();
         self.stream.0.set_write_timeout(timeout.not_zero().map(|time| *time))?;
         let output = self.buffers.output().get(..amount).unwrap_or_default();
-        (&self.stream.0).write_all(output).map_err(|error| timed_out_or(error, timeout))
+        (&self.stream.0).write_all(output).map_err(|error| transport_error(error, timeout))
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
@@ -117,7 +117,7 @@ impl Transport for KeepaliveTransport {
         let amount = loop {
             match (&self.stream.0).read(input) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                other => break other.map_err(|error| timed_out_or(error, timeout))?,
+                other => break other.map_err(|error| transport_error(error, timeout))?,
             }
         };
         self.buffers.input_appended(amount);
@@ -125,12 +125,12 @@ impl Transport for KeepaliveTransport {
     }
 
     fn is_open(&mut self) -> bool {
-        self.probe().unwrap_or(false)
+        self.is_idle().unwrap_or(false)
     }
 }
 
-/// A socket's timeout comes as either of two kinds, depending on the system.
-fn timed_out_or(error: io::Error, timeout: NextTimeout) -> Error {
+/// Converts an I/O error. A socket's timeout is one of two kinds, depending on the system.
+fn transport_error(error: io::Error, timeout: NextTimeout) -> Error {
     match error.kind() {
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Error::Timeout(timeout.reason),
         _ => Error::Io(error),

@@ -24,11 +24,11 @@ fn password_config(host: &str, port: u16, password: &str) -> Config {
 }
 
 fn height(client: &mut Client) -> Result<u32, BitcoindError> {
-    client.call("getblockcount", json!([]), Bounds::SMALL)
+    client.call("getblockcount", json!([]), ResponseLimits::SMALL)
 }
 
 #[test]
-fn one_connection_serves_many_questions_and_a_new_cookie_is_read() {
+fn one_connection_serves_many_calls_and_a_new_cookie_is_read() {
     let mut node = Bitcoind::start(Chain::Regtest);
     node.mine(3);
     let mut client = Client::new(&cookie_config(node.rpc_port(), &[&node.cookie_file()])).unwrap();
@@ -36,7 +36,7 @@ fn one_connection_serves_many_questions_and_a_new_cookie_is_read() {
         assert_eq!(height(&mut client), Ok(3));
     }
     assert_eq!(client.connections(), 1);
-    // bitcoind writes another cookie, and the first question after that succeeds.
+    // bitcoind writes another cookie, and the first call after that succeeds.
     node.restart();
     assert_eq!(height(&mut client), Ok(3));
     assert!(client.connections() > 1);
@@ -45,7 +45,7 @@ fn one_connection_serves_many_questions_and_a_new_cookie_is_read() {
 }
 
 #[test]
-fn a_cookie_that_appears_later_and_not_in_the_first_place_is_found() {
+fn a_cookie_that_appears_later_in_any_place_is_found() {
     let mut node = Bitcoind::start(Chain::Regtest);
     let (nowhere, elsewhere) = (node.cookie_file().with_extension("first"), node.cookie_file().with_extension("third"));
     let config = cookie_config(node.rpc_port(), &[&nowhere, &node.cookie_file(), &elsewhere]);
@@ -59,41 +59,41 @@ fn a_cookie_that_appears_later_and_not_in_the_first_place_is_found() {
     assert_eq!(height(&mut client), Ok(0));
 }
 
-/// Questions that bitcoind has refused for their credentials, by its log.
-fn refusals(node: &Bitcoind) -> usize {
+/// Number of requests whose credentials bitcoind has rejected, from its log.
+fn rejections(node: &Bitcoind) -> usize {
     let log = std::fs::read_to_string(node.cookie_file().with_file_name("debug.log")).unwrap();
     log.matches("incorrect password attempt").count()
 }
 
 #[test]
-fn cookies_of_killed_ones_do_not_hide_the_right_one_which_is_remembered() {
+fn stale_cookies_are_skipped_and_the_right_place_is_remembered() {
     let mut node = Bitcoind::start(Chain::Regtest);
     let [before, after] = ["before", "after"].map(|name| node.cookie_file().with_extension(name));
-    std::fs::write(&before, "__cookie__:of a killed one").unwrap();
+    std::fs::write(&before, "__cookie__:of a killed bitcoind").unwrap();
     std::fs::write(&after, "__cookie__:of another").unwrap();
     let config = cookie_config(node.rpc_port(), &[&before, &node.cookie_file(), &after]);
     let mut client = Client::new(&config).unwrap();
     assert_eq!(height(&mut client), Ok(0));
-    assert_eq!(refusals(&node), 1);
+    assert_eq!(rejections(&node), 1);
     node.stop();
     assert!(height(&mut client).is_err());
     node.launch();
     assert_eq!(height(&mut client), Ok(0));
-    assert_eq!(refusals(&node), 1, "the new cookie is in the place that is remembered");
+    assert_eq!(rejections(&node), 1, "the place of the last accepted cookie is tried first");
 
     std::fs::remove_file(node.cookie_file()).unwrap();
     let mut client = Client::new(&config).unwrap();
     let error = height(&mut client).unwrap_err().to_string();
-    let named = format!("(HTTP status 401): cookie file {}, cookie file {}", before.display(), after.display());
-    assert!(error.contains(&named), "{error}");
+    let tried = format!("(HTTP status 401): cookie file {}, cookie file {}", before.display(), after.display());
+    assert!(error.contains(&tried), "{error}");
 }
 
 #[test]
-fn user_and_password_work_and_are_not_told() {
+fn user_and_password_work_and_are_not_shown() {
     let node = Bitcoind::start_with(Options {
         chain: Chain::Regtest,
         listen: false,
-        // The cookie goes on working for the test itself.
+        // The cookie still works, for the test itself.
         arguments: vec![format!("-rpcauth={RPC_AUTH}")],
     });
     let mut client = Client::new(&password_config("localhost", node.rpc_port(), PASSWORD)).unwrap();
@@ -106,46 +106,46 @@ fn user_and_password_work_and_are_not_told() {
     assert!(!format!("{error:?} {client:?}").contains("horse"));
 }
 
-/// `miner` and [`PASSWORD`] as bitcoind stores them: salt, then HMAC-SHA256 of the password with the salt as key.
+/// `miner` and [`PASSWORD`] in the format of `-rpcauth`: salt, then HMAC-SHA256 of the password with the salt as key.
 const RPC_AUTH: &str = "miner:5a17$28c303ba60469db7f38cb5a5a9679465a41929e527d840fb20e06b2a17f70c56";
 
 #[test]
-fn a_block_of_four_megabytes_gets_through() {
+fn a_block_of_four_megabytes_can_be_sent() {
     let node = Bitcoind::start(Chain::Regtest);
     let mut client = Client::new(&cookie_config(node.rpc_port(), &[&node.cookie_file()])).unwrap();
     let hex = "ff".repeat(4_000_000);
-    let answer = client.call::<Option<String>>("submitblock", json!([hex]), Bounds::BLOCK);
-    assert_eq!(answer, Err(BitcoindError::Rpc { code: -22, message: "Block decode failed".to_owned() }));
+    let response = client.call::<Option<String>>("submitblock", json!([hex]), ResponseLimits::BLOCK);
+    assert_eq!(response, Err(BitcoindError::Rpc { code: -22, message: "Block decode failed".to_owned() }));
 }
 
 #[test]
-fn an_answer_that_does_not_come_is_given_up() {
+fn a_missing_response_times_out() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     let mut client = Client::new(&password_config("localhost", port, PASSWORD)).unwrap();
-    // The system takes the connection, nobody reads from it.
-    let bounds = Bounds { wait: Some(Duration::from_millis(100)), ..Bounds::SMALL };
-    let answer = client.call::<u32>("getblockcount", json!([]), bounds);
-    assert!(matches!(answer, Err(BitcoindError::NoResponse(_))), "{answer:?}");
+    // The system accepts the connection, and no one reads from it.
+    let limits = ResponseLimits { timeout: Some(Duration::from_millis(100)), ..ResponseLimits::SMALL };
+    let response = client.call::<u32>("getblockcount", json!([]), limits);
+    assert!(matches!(response, Err(BitcoindError::NoResponse(_))), "{response:?}");
 }
 
 #[test]
-fn another_thread_can_interrupt_a_wait_without_end() {
+fn another_thread_can_interrupt_a_call_without_timeout() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     let mut client = Client::new(&password_config("localhost", port, PASSWORD)).unwrap();
     let agent = client.agent();
-    let waiting = std::thread::spawn(move || client.call::<u32>("getblockcount", json!([]), Bounds::LONG_POLL));
-    let (_question, _) = listener.accept().unwrap();
+    let waiting = std::thread::spawn(move || client.call::<u32>("getblockcount", json!([]), ResponseLimits::LONG_POLL));
+    let (_connection, _) = listener.accept().unwrap();
     agent.shutdown();
     assert!(waiting.join().unwrap().is_err());
 }
 
 #[test]
-fn hosts_that_are_none_are_refused_by_name() {
+fn invalid_hosts_are_rejected() {
     for host in ["", "two words", "host/path", "user@host", "host?", "[::1", "a:b:c/d"] {
         let config = password_config(host, 8332, PASSWORD);
-        let error = Client::new(&config).err().unwrap_or_else(|| unreachable!("'{host}' was taken"));
+        let error = Client::new(&config).err().unwrap_or_else(|| unreachable!("'{host}' was accepted"));
         assert!(error.to_string().contains(&format!("'{host}'")), "{error}");
     }
     for (host, url) in [

@@ -1,4 +1,4 @@
-//! What bitcoind says of the blocks that shares are built on.
+//! Lookups of the blocks that shares are built on, and confirmations of found blocks.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,13 +23,13 @@ use p2pool_rpc::AnchorThread;
 use p2pool_test_bitcoind::{wait_until, Bitcoind, Chain, Options};
 use serde_json::json;
 
-use crate::common::{config, config_of, op_true_signet, regtest, Fault, Log, Proxy, Running, PATIENCE};
+use crate::support::{config, config_of, op_true_signet, regtest, Fault, Log, Proxy, Running, TIMEOUT};
 
-/// An anchor thread at work.
+/// A running anchor thread.
 struct Anchoring {
     to: Sender<ToAnchor>,
     chain: Receiver<ToChain>,
-    news: LatestReceiver<TemplateUpdate>,
+    templates: LatestReceiver<TemplateUpdate>,
     counters: Arc<Metrics>,
     watched: Arc<ArcSwap<WatchedBlocks>>,
     blocks: Arc<ArcSwap<BlocksStatus>>,
@@ -42,22 +42,22 @@ impl Anchoring {
     }
 
     fn start_at(config: &Config) -> Self {
-        Log::listen();
+        Log::capture();
         let (to, inbox) = unbounded();
         let (sender, chain) = unbounded();
-        let (slot, news) = latest();
+        let (slot, templates) = latest();
         let counters = Arc::new(Metrics::default());
         let thread = AnchorThread::open(config, inbox, sender, slot, Arc::clone(&counters)).unwrap();
         let (watched, blocks) = (thread.watched(), thread.blocks());
-        Self { to, chain, news, counters, watched, blocks, thread: Running::start(|| thread.run()) }
+        Self { to, chain, templates, counters, watched, blocks, thread: Running::start(|| thread.run()) }
     }
 
     #[track_caller]
-    fn verdict(&self, hash: BlockHash) -> AnchorResult {
-        match self.chain.recv_timeout(PATIENCE).expect("no word on a header") {
-            ToChain::Event(Event::Anchor(answer)) => {
-                assert_eq!(answer.hash, hash);
-                answer.result
+    fn result(&self, hash: BlockHash) -> AnchorResult {
+        match self.chain.recv_timeout(TIMEOUT).expect("the result of a lookup") {
+            ToChain::Event(Event::Anchor(lookup)) => {
+                assert_eq!(lookup.hash, hash);
+                lookup.result
             }
             other => panic!("{other:?}"),
         }
@@ -66,7 +66,7 @@ impl Anchoring {
     #[track_caller]
     fn look_up(&self, hash: BlockHash) -> AnchorResult {
         self.to.send(ToAnchor::Command(HeaderCommand::LookUp(hash))).unwrap();
-        self.verdict(hash)
+        self.result(hash)
     }
 
     #[track_caller]
@@ -77,23 +77,23 @@ impl Anchoring {
         }
     }
 
-    /// What is said of these blocks when asked now.
+    /// Requests the confirmations of these blocks anew.
     #[track_caller]
     fn fates(&self, hashes: &[BlockHash]) -> Vec<BlockFate> {
         let ids: Vec<ShareId> = hashes.iter().map(|hash| ShareId(hash.to_byte_array())).collect();
         self.watched.store(Arc::default());
-        wait_until("the last answers to be forgotten", PATIENCE, || self.blocks.load().fates.is_empty());
+        wait_until("the last confirmations to be forgotten", TIMEOUT, || self.blocks.load().fates.is_empty());
         self.watched.store(Arc::new(WatchedBlocks(ids.clone())));
-        wait_until("all to be asked for", PATIENCE, || self.blocks.load().fates.len() == ids.len());
+        wait_until("all confirmations", TIMEOUT, || self.blocks.load().fates.len() == ids.len());
         let status = self.blocks.load();
         ids.iter().map(|id| status.fates[id]).collect()
     }
 
     #[track_caller]
-    fn give(&self, headers: Vec<Header>) -> AnchorResult {
+    fn submit(&self, headers: Vec<Header>) -> AnchorResult {
         let hash = headers.last().unwrap().block_hash();
         self.to.send(ToAnchor::Command(HeaderCommand::Submit(headers))).unwrap();
-        self.verdict(hash)
+        self.result(hash)
     }
 
     #[track_caller]
@@ -101,11 +101,11 @@ impl Anchoring {
         self.to.send(ToAnchor::Stop).unwrap();
         self.thread.join_within(Duration::from_secs(5));
         assert_eq!(self.chain.try_iter().count(), 0);
-        assert!(self.news.take().is_none(), "no template before the half minute is over");
+        assert!(self.templates.take().is_none(), "no template within half a minute");
     }
 }
 
-/// Mines blocks that differ from those of [`Bitcoind::mine`], which two nodes may mine alike within one second.
+/// Mines blocks that differ from those of [`Bitcoind::mine`], which may be the same on two nodes within one second.
 fn mine_others(node: &Bitcoind, count: u32) -> Vec<BlockHash> {
     let hashes = node.call("generatetodescriptor", json!([count, "raw(51)"]));
     hashes.as_array().unwrap().iter().map(|hash| hash.as_str().unwrap().parse().unwrap()).collect()
@@ -115,7 +115,7 @@ fn header(node: &Bitcoind, hash: BlockHash) -> Header {
     deserialize_hex(node.call("getblockheader", json!([hash.to_string(), false])).as_str().unwrap()).unwrap()
 }
 
-/// The same by another way.
+/// The anchor as this test determines it.
 fn expected(node: &Bitcoind, hash: BlockHash, next_bits: u32) -> Anchor {
     let facts = node.call("getblockheader", json!([hash.to_string()]));
     Anchor {
@@ -127,7 +127,7 @@ fn expected(node: &Bitcoind, hash: BlockHash, next_bits: u32) -> Anchor {
     }
 }
 
-/// What a template demands of the block on the tip.
+/// The target of the next block, from a template.
 fn template_bits(node: &Bitcoind) -> u32 {
     let template = node.call("getblocktemplate", json!([{"rules": ["segwit", "signet"]}]));
     u32::from_str_radix(template["bits"].as_str().unwrap(), 16).unwrap()
@@ -160,34 +160,36 @@ fn signet_keeps_its_target_within_a_period() {
 }
 
 #[test]
-fn headers_that_bitcoind_does_not_take_stay_unknown() {
+fn headers_that_bitcoind_rejects_stay_unknown() {
     let (ours, theirs) = (Bitcoind::start(Chain::Regtest), Bitcoind::start(Chain::Regtest));
     ours.mine(2);
     let headers: Vec<Header> = mine_others(&theirs, 7).into_iter().map(|hash| header(&theirs, hash)).collect();
     let anchoring = Anchoring::start(&ours, regtest());
     assert!(matches!(anchoring.look_up(headers[6].block_hash()), AnchorResult::Unknown));
-    // The first one is missing, so bitcoind cannot check the rest.
-    assert!(matches!(anchoring.give(headers[1..].to_vec()), AnchorResult::Unknown));
-    // A header without proof of work is not taken.
+    // The first one is missing, so bitcoind cannot verify the rest.
+    assert!(matches!(anchoring.submit(headers[1..].to_vec()), AnchorResult::Unknown));
+    // A header without proof of work is rejected.
     let mut forged = headers[0];
     while bitcoin::Target::from_compact(forged.bits).is_met_by(forged.block_hash()) {
         forged.nonce += 1;
     }
-    assert!(matches!(anchoring.give(vec![forged]), AnchorResult::Unknown));
-    // Nothing given, nothing answered.
+    assert!(matches!(anchoring.submit(vec![forged]), AnchorResult::Unknown));
+    // No headers, no result.
     anchoring.to.send(ToAnchor::Command(HeaderCommand::Submit(Vec::new()))).unwrap();
     anchoring.stop();
 }
 
 #[test]
-fn headers_of_a_fork_are_known_though_their_blocks_are_not() {
+fn headers_of_a_fork_are_known_without_their_blocks() {
     let (ours, theirs) = (Bitcoind::start(Chain::Regtest), Bitcoind::start(Chain::Regtest));
     ours.mine(2);
     let headers: Vec<Header> = mine_others(&theirs, 7).into_iter().map(|hash| header(&theirs, hash)).collect();
     let anchoring = Anchoring::start(&ours, regtest());
-    let AnchorResult::Known(anchor) = anchoring.give(headers.clone()) else { panic!("seven headers from genesis") };
+    let AnchorResult::Known(anchor) = anchoring.submit(headers.clone()) else {
+        panic!("seven headers on the genesis block")
+    };
     assert_eq!(anchor, expected(&theirs, headers[6].block_hash(), 0x207f_ffff));
-    assert_eq!(ours.height(), 2, "headers alone make no best chain");
+    assert_eq!(ours.height(), 2, "headers alone do not change the best chain");
     for header in &headers {
         assert_eq!(anchoring.known(header.block_hash()).header, *header);
     }
@@ -195,7 +197,7 @@ fn headers_of_a_fork_are_known_though_their_blocks_are_not() {
 }
 
 #[test]
-fn a_block_beside_the_best_chain_is_known_and_one_marked_invalid_is_not() {
+fn a_block_off_the_best_chain_is_known_and_one_marked_invalid_is_not() {
     let node = Bitcoind::start(Chain::Regtest);
     node.mine(3);
     let fork = node.mine(2);
@@ -205,7 +207,7 @@ fn a_block_beside_the_best_chain_is_known_and_one_marked_invalid_is_not() {
     node.call("invalidateblock", json!([fork[0].to_string()]));
     for hash in &fork {
         assert!(matches!(anchoring.look_up(*hash), AnchorResult::Invalid), "{hash}");
-        assert!(matches!(anchoring.give(vec![header(&node, *hash)]), AnchorResult::Invalid), "{hash}");
+        assert!(matches!(anchoring.submit(vec![header(&node, *hash)]), AnchorResult::Invalid), "{hash}");
     }
     let best = mine_others(&node, 4);
 
@@ -218,19 +220,19 @@ fn a_block_beside_the_best_chain_is_known_and_one_marked_invalid_is_not() {
 }
 
 #[test]
-fn what_became_of_found_blocks_is_told() {
+fn confirmations_of_found_blocks_are_published() {
     let node = Bitcoind::start(Chain::Regtest);
     let anchoring = Anchoring::start(&node, regtest());
     let mined = node.mine(6);
     let confirmed = |confirmations| BlockFate::Confirmed { confirmations };
-    let nobodys = BlockHash::from_byte_array([7; 32]);
-    let asked = [mined[5], mined[4], mined[0], nobodys];
-    assert_eq!(anchoring.fates(&asked), [confirmed(1), confirmed(2), confirmed(6), BlockFate::Unknown]);
-    // Another branch takes the place of the last two, and more blocks than are asked for at once are watched.
+    let unknown = BlockHash::from_byte_array([7; 32]);
+    let blocks = [mined[5], mined[4], mined[0], unknown];
+    assert_eq!(anchoring.fates(&blocks), [confirmed(1), confirmed(2), confirmed(6), BlockFate::Unknown]);
+    // Another branch replaces the last two blocks, and more blocks are tracked than are requested per turn.
     node.call("invalidateblock", json!([mined[4].to_string()]));
     let others = mine_others(&node, 3);
     assert_eq!(
-        anchoring.fates(&[&asked[..], &others[..]].concat()),
+        anchoring.fates(&[&blocks[..], &others[..]].concat()),
         [
             BlockFate::Orphaned,
             BlockFate::Orphaned,
@@ -245,7 +247,7 @@ fn what_became_of_found_blocks_is_told() {
 }
 
 #[test]
-fn without_bitcoind_there_is_no_answer_and_later_there_is() {
+fn lookups_fail_without_bitcoind_and_work_again_later() {
     let mut node = Bitcoind::start(Chain::Regtest);
     let tip = node.tip();
     let anchoring = Anchoring::start(&node, regtest());
@@ -254,19 +256,19 @@ fn without_bitcoind_there_is_no_answer_and_later_there_is() {
     for _ in 0..100 {
         assert!(matches!(anchoring.look_up(tip), AnchorResult::Unavailable));
     }
-    assert!((1..100).contains(&anchoring.counters.rpc_errors.get()), "most are answered without trying");
+    assert!((1..100).contains(&anchoring.counters.rpc_errors.get()), "most fail without a request");
     node.launch();
-    let mut verdict = anchoring.look_up(tip);
-    while matches!(verdict, AnchorResult::Unavailable) {
+    let mut result = anchoring.look_up(tip);
+    while matches!(result, AnchorResult::Unavailable) {
         std::thread::yield_now();
-        verdict = anchoring.look_up(tip);
+        result = anchoring.look_up(tip);
     }
-    assert!(matches!(verdict, AnchorResult::Known(_)), "{verdict:?}");
+    assert!(matches!(result, AnchorResult::Known(_)), "{result:?}");
     anchoring.stop();
 }
 
 #[test]
-fn garbage_is_no_answer() {
+fn invalid_responses_make_lookups_fail() {
     let node = Bitcoind::start(Chain::Regtest);
     let proxy = Proxy::start(node.rpc_port(), Fault::Http("200 OK", "{}"));
     let anchoring = Anchoring::start_at(&config(proxy.port(), &node.cookie_file(), regtest()));
@@ -275,7 +277,7 @@ fn garbage_is_no_answer() {
 }
 
 #[test]
-fn another_networks_bitcoind_is_not_believed() {
+fn a_bitcoind_on_another_network_is_not_used() {
     let node = Bitcoind::start(Chain::Regtest);
     let anchoring = Anchoring::start(&node, op_true_signet());
     assert!(matches!(anchoring.look_up(node.tip()), AnchorResult::Unavailable));
@@ -283,7 +285,7 @@ fn another_networks_bitcoind_is_not_believed() {
 }
 
 #[test]
-fn a_bitcoind_that_was_replaced_between_two_questions_is_looked_at_first() {
+fn the_network_is_checked_again_after_a_reconnect() {
     let credentials =
         ["-rpcauth=p2pool:5a17$186d27da765fc107362bda677e1d4073e77a39eda39dad03a3d18d04364bd015".to_owned()];
     let start = |chain| Bitcoind::start_with(Options { chain, listen: false, arguments: credentials.to_vec() });
@@ -293,7 +295,7 @@ fn a_bitcoind_that_was_replaced_between_two_questions_is_looked_at_first() {
     let config = config(proxy.port(), &regtest_node.cookie_file(), regtest());
     let anchoring = Anchoring::start_at(&Config { rpc_auth, ..config });
     anchoring.known(regtest_node.tip());
-    // The connection ends while nobody uses it, and the next one leads elsewhere: no error tells.
+    // The idle connection breaks without an error, and the next one goes to another bitcoind.
     proxy.redirect(signet_node.rpc_port());
     assert!(matches!(anchoring.look_up(signet_node.tip()), AnchorResult::Unavailable));
     anchoring.stop();

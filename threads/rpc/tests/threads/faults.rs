@@ -1,13 +1,13 @@
-//! A bitcoind that answers wrongly: each fault has its line, and its end is noticed.
+//! Wrong responses: each fault is logged, and templates resume after it.
 
 use std::fs;
 
 use p2pool_test_bitcoind::{Bitcoind, Chain};
 
-use crate::common::{config, regtest, Fault, Log, Proxy};
 use crate::poll::Polling;
+use crate::support::{config, regtest, Fault, Log, Proxy};
 
-/// An error as bitcoind answers it.
+/// Body of a JSON-RPC error.
 macro_rules! error_body {
     ($code:literal, $message:literal) => {
         concat!("{\"result\":null,\"error\":{\"code\":", $code, ",\"message\":\"", $message, "\"},\"id\":7}")
@@ -15,19 +15,19 @@ macro_rules! error_body {
 }
 
 #[test]
-fn every_fault_has_its_line_and_work_comes_again() {
+fn each_fault_is_logged_and_templates_resume_after_it() {
     let node = Bitcoind::start(Chain::Regtest);
     let proxy = Proxy::start(node.rpc_port(), Fault::None);
     let port = format!(":{}/", proxy.port());
     let polling = Polling::start(&config(proxy.port(), &node.cookie_file(), regtest()));
     polling.template_on(node.tip());
-    for (fault, words) in [
+    for (fault, text) in [
         (Fault::Http("500 Internal Server Error", "<html>\n"), "invalid response: HTTP status 500: <html>;"),
         (Fault::Http("503 Service Unavailable", "queue full"), "does not respond: HTTP status 503: queue full;"),
         (Fault::Http("401 Unauthorized", ""), "rejects the credentials (HTTP status 401): cookie file /"),
         (Fault::Http("200 OK", "I am JSON"), "invalid response: to getblock"),
         (Fault::Raw("SSH-2.0-OpenSSH_9.2\r\n\r\n"), "invalid HTTP version"),
-        (Fault::Http("200 OK", r#"{"result":1,"id":0}"#), "an answer to another question"),
+        (Fault::Http("200 OK", r#"{"result":1,"id":0}"#), "a response to another request"),
         (
             Fault::Http("500 Internal Server Error", error_body!(-28, "Verifying blocks\\u2026")),
             "is starting: Verifying blocks\u{2026};",
@@ -40,7 +40,7 @@ fn every_fault_has_its_line_and_work_comes_again() {
     ] {
         let lines = Log::with(&["WARN", &port]).len();
         proxy.set(fault);
-        Log::wait_after(lines, &["WARN", &port, words]);
+        Log::wait_after(lines, &["WARN", &port, text]);
         let connections = proxy.connections();
         proxy.set(Fault::None);
         polling.template_on(node.mine(1)[0]);
@@ -50,11 +50,11 @@ fn every_fault_has_its_line_and_work_comes_again() {
     assert_no_secret(&fs::read_to_string(node.cookie_file()).unwrap());
 }
 
-/// Not in any line of any crate at any level, neither plain nor as HTTP sends it.
+/// Checks that no line of any crate at any level contains the password, neither plain nor encoded for HTTP.
 fn assert_no_secret(cookie: &str) {
     use base64::prelude::{Engine as _, BASE64_STANDARD};
     let (_, password) = cookie.trim_end().split_once(':').unwrap();
     assert_eq!(Log::with(&[password]), Vec::<String>::new());
     assert_eq!(Log::with(&[&BASE64_STANDARD.encode(cookie.trim_end())]), Vec::<String>::new());
-    assert!(!Log::with(&["ureq"]).is_empty(), "the other crates' lines were looked at");
+    assert!(!Log::with(&["ureq"]).is_empty(), "lines of other crates are captured");
 }

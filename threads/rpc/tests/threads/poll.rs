@@ -1,4 +1,4 @@
-//! Templates come, at once, and again after whatever happened to bitcoind.
+//! Templates arrive at once, and again after faults of bitcoind.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,14 +11,14 @@ use p2pool_core::metrics::Metrics;
 use p2pool_core::params::ChainParams;
 use p2pool_core::status::{BitcoindError, BitcoindStatus};
 use p2pool_core::work::Template;
-use p2pool_rpc::{Poll, PollStopper};
+use p2pool_rpc::{PollStopper, PollThread};
 use p2pool_test_bitcoind::{wait_until, Bitcoind, Chain};
 
-use crate::common::{config_of, op_true_signet, regtest, Log, Running, PATIENCE};
+use crate::support::{config_of, op_true_signet, regtest, Log, Running, TIMEOUT};
 
-/// A poll thread at work.
+/// A running poll thread.
 pub struct Polling {
-    pub news: LatestReceiver<TemplateUpdate>,
+    pub templates: LatestReceiver<TemplateUpdate>,
     pub counters: Arc<Metrics>,
     pub bitcoind: Arc<ArcSwap<BitcoindStatus>>,
     stopper: PollStopper,
@@ -27,28 +27,28 @@ pub struct Polling {
 
 impl Polling {
     pub fn start(config: &Config) -> Self {
-        Log::listen();
-        let (sender, news) = latest();
+        Log::capture();
+        let (sender, templates) = latest();
         let counters = Arc::new(Metrics::default());
-        let (poll, stopper) = Poll::open(config, sender, Arc::clone(&counters)).unwrap();
+        let (poll, stopper) = PollThread::open(config, sender, Arc::clone(&counters)).unwrap();
         let bitcoind = poll.status();
-        Self { news, counters, bitcoind, stopper, thread: Running::start(|| poll.run()) }
+        Self { templates, counters, bitcoind, stopper, thread: Running::start(|| poll.run()) }
     }
 
     /// Waits for a template that builds on `tip`.
     #[track_caller]
     pub fn template_on(&self, tip: BlockHash) -> Arc<Template> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
-            match self.news.channel().recv_deadline(deadline) {
+            match self.templates.channel().recv_deadline(deadline) {
                 Ok(TemplateUpdate::Template(template)) if template.prev_block == tip => return template,
                 Ok(_) => {}
-                Err(_) => panic!("no template on {tip} within {PATIENCE:?}"),
+                Err(_) => panic!("no template on {tip} within {TIMEOUT:?}"),
             }
         }
     }
 
-    /// Ends the thread, wherever it is.
+    /// Stops the thread.
     #[track_caller]
     pub fn stop(self) {
         self.stopper.stop();
@@ -57,7 +57,7 @@ impl Polling {
 }
 
 #[test]
-fn a_new_tip_is_work_at_once() {
+fn a_new_tip_gives_a_template_at_once() {
     let node = Bitcoind::start(Chain::Regtest);
     let polling = Polling::start(&config_of(&node, regtest()));
     let first = polling.template_on(node.tip());
@@ -71,8 +71,11 @@ fn a_new_tip_is_work_at_once() {
         assert_eq!(template.height.0, height + 1);
     }
     latencies.sort();
-    println!("from bitcoind's new tip to the template: median {:?}, most {:?}", latencies[10], latencies[19]);
-    // Nothing but the long poll brings these: the slowest is far below the half minute of a refresh.
+    println!(
+        "latency from bitcoind's new tip to the template: median {:?}, maximum {:?}",
+        latencies[10], latencies[19]
+    );
+    // Only the long poll gives these: the refresh takes half a minute.
     assert!(latencies[10] < Duration::from_millis(500), "{latencies:?}");
     assert_eq!(polling.counters.templates.get(), 21);
     assert!(polling.counters.template_time_s.get() > 1_700_000_000);
@@ -80,7 +83,7 @@ fn a_new_tip_is_work_at_once() {
 }
 
 #[test]
-fn signet_is_asked_with_its_own_rule() {
+fn signet_templates_are_requested_with_their_own_rule() {
     let node = Bitcoind::start(Chain::OpTrueSignet);
     let polling = Polling::start(&config_of(&node, op_true_signet()));
     let template = polling.template_on(node.tip());
@@ -89,7 +92,7 @@ fn signet_is_asked_with_its_own_rule() {
 }
 
 #[test]
-fn a_restarted_bitcoind_with_a_new_cookie_is_found_again() {
+fn templates_resume_after_a_restart_of_bitcoind_with_a_new_cookie() {
     let mut node = Bitcoind::start(Chain::Regtest);
     let port = format!(":{}/", node.rpc_port());
     let polling = Polling::start(&config_of(&node, regtest()));
@@ -101,8 +104,8 @@ fn a_restarted_bitcoind_with_a_new_cookie_is_found_again() {
     node.kill();
     Log::wait(&["WARN", &port, "cannot be reached"]);
     let errors = polling.counters.rpc_errors.get();
-    wait_until("three more tries", PATIENCE, || polling.counters.rpc_errors.get() >= errors + 3);
-    assert_eq!(Log::with(&["WARN", &port, "cannot be reached"]).len(), 1, "one line for all tries");
+    wait_until("three retries", TIMEOUT, || polling.counters.rpc_errors.get() >= errors + 3);
+    assert_eq!(Log::with(&["WARN", &port, "cannot be reached"]).len(), 1, "one line for all retries");
     let down = polling.bitcoind.load_full();
     assert!(matches!(down.error, Some(BitcoindError::Unreachable(_))) && down.since >= up.since, "{down:?}");
 
@@ -116,7 +119,7 @@ fn a_restarted_bitcoind_with_a_new_cookie_is_found_again() {
 }
 
 #[test]
-fn an_orderly_end_of_bitcoind_is_noticed_too() {
+fn templates_resume_after_an_orderly_restart_of_bitcoind() {
     let mut node = Bitcoind::start(Chain::Regtest);
     let port = format!(":{}/", node.rpc_port());
     let polling = Polling::start(&config_of(&node, regtest()));
@@ -129,20 +132,20 @@ fn an_orderly_end_of_bitcoind_is_noticed_too() {
 }
 
 #[test]
-fn no_work_is_taken_from_another_network() {
+fn templates_of_another_network_are_rejected() {
     let node = Bitcoind::start(Chain::Regtest);
     let port = format!(":{}/", node.rpc_port());
     let polling = Polling::start(&config_of(&node, op_true_signet()));
     let line = Log::wait(&["WARN", &port, "is on regtest"]);
     assert!(line.contains("this node is on signet with the challenge 51"), "{line}");
-    wait_until("more tries", PATIENCE, || polling.counters.rpc_errors.get() >= 3);
-    assert!(matches!(polling.news.take(), Some(TemplateUpdate::Withdrawn)));
+    wait_until("retries", TIMEOUT, || polling.counters.rpc_errors.get() >= 3);
+    assert!(matches!(polling.templates.take(), Some(TemplateUpdate::Withdrawn)));
     assert_eq!(polling.counters.templates.get(), 0);
     polling.stop();
 }
 
 #[test]
-fn a_signet_of_another_challenge_is_another_network() {
+fn a_signet_with_another_challenge_is_another_network() {
     let node = Bitcoind::start(Chain::OpTrueSignet);
     let port = format!(":{}/", node.rpc_port());
     let public = ChainParams::standard(p2pool_core::params::Network::Signet);
@@ -154,7 +157,7 @@ fn a_signet_of_another_challenge_is_another_network() {
 }
 
 #[test]
-fn a_bitcoind_that_starts_later_is_waited_for() {
+fn bitcoind_may_start_later() {
     let mut node = Bitcoind::start(Chain::Regtest);
     node.stop();
     let port = format!(":{}/", node.rpc_port());

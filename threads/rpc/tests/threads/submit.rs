@@ -1,4 +1,4 @@
-//! Found blocks reach bitcoind, whatever it and the disk are at.
+//! Found blocks reach bitcoind in spite of faults of bitcoind and of the disk.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,14 +22,14 @@ use p2pool_core::status::{OwnBlock, OwnBlocksStatus, SubmitOutcome};
 use p2pool_core::units::{Bits, Sats, ShareHeight, UnixTime, Work};
 use p2pool_core::work::FoundBlock;
 use p2pool_core::work::{self, make_job, Job, JobId, NextShare, Template};
-use p2pool_rpc::Submit;
+use p2pool_rpc::SubmitThread;
 use p2pool_test_bitcoind::{anyone_can_spend_address, wait_for, wait_until, Bitcoind, Chain, MempoolFiller};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::common::{config, config_of, op_true_signet, regtest, Fault, Log, Proxy, Running, PATIENCE};
+use crate::support::{config, config_of, op_true_signet, regtest, Fault, Log, Proxy, Running, TIMEOUT};
 
-/// A submit thread at work.
+/// A running submit thread.
 struct Submitting {
     to: Sender<ToSubmit>,
     chain: Receiver<ToChain>,
@@ -40,11 +40,11 @@ struct Submitting {
 
 impl Submitting {
     fn start(config: Config, dir: &TempDir) -> Self {
-        Log::listen();
+        Log::capture();
         let (to, inbox) = bounded(16);
         let (sender, chain) = unbounded();
         let counters = Arc::new(Metrics::default());
-        let submit = Submit::open(&in_dir(config, dir), inbox, sender, Arc::clone(&counters)).unwrap();
+        let submit = SubmitThread::open(&in_dir(config, dir), inbox, sender, Arc::clone(&counters)).unwrap();
         let own_blocks = submit.own_blocks();
         Self { to, chain, counters, own_blocks, thread: Running::start(|| submit.run()) }
     }
@@ -53,44 +53,44 @@ impl Submitting {
         self.to.send(ToSubmit::Own(found.clone())).unwrap();
     }
 
-    /// What is published of a block.
+    /// Returns the published status of a block.
     fn published(&self, hash: BlockHash) -> Option<OwnBlock> {
         self.own_blocks.load().blocks.iter().find(|block| hash_of(block.id) == hash).cloned()
     }
 
-    /// Waits until bitcoind's word on a block is published: height, value and outcome.
+    /// Waits until the outcome of a block is published; returns height, value and outcome.
     #[track_caller]
     fn outcome(&self, found: &FoundBlock) -> (u32, u64, SubmitOutcome) {
-        let word = || {
+        let outcome = || {
             let OwnBlock { time, height, value, outcome, .. } = self.published(hash(found))?;
             assert_eq!(time.0.to_le_bytes(), found.header[68..72]);
             Some((height.0, value.0, outcome?))
         };
-        wait_for("word on a block", PATIENCE, word)
+        wait_for("the outcome of a block", TIMEOUT, outcome)
     }
 
-    /// Waits until bitcoind has taken a block.
+    /// Waits until bitcoind has accepted a block.
     #[track_caller]
     fn accepted(&self, found: &FoundBlock) {
-        wait_until("the block to be taken", PATIENCE, || self.outcome(found).2 == SubmitOutcome::Accepted);
+        wait_until("the block to be accepted", TIMEOUT, || self.outcome(found).2 == SubmitOutcome::Accepted);
     }
 
-    /// Ends the thread.
+    /// Stops the thread.
     #[track_caller]
     fn stop(self) {
         self.to.send(ToSubmit::Stop).unwrap();
-        self.thread.join_within(PATIENCE);
+        self.thread.join_within(TIMEOUT);
     }
 }
 
-/// What `getblocktemplate` gives now.
+/// Requests a template.
 fn template(node: &Bitcoind) -> Template {
     let answer = node.call("getblocktemplate", json!([{"rules": ["segwit", "signet"]}]));
     let network = if node.chain() == Chain::Regtest { Network::Regtest } else { Network::Signet };
     Template::from_json(&answer.to_string(), network).unwrap()
 }
 
-/// A job that pays everything to one script. `tag` tells blocks of one template apart.
+/// Makes a job that pays everything to one script. `tag` distinguishes blocks of one template.
 fn job(node: &Bitcoind, template: Template, tag: &str) -> Arc<Job> {
     let script = anyone_can_spend_address(node.chain()).script_pubkey();
     let payout_script = PayoutScript::new(script.as_bytes()).unwrap();
@@ -109,7 +109,7 @@ fn job(node: &Bitcoind, template: Template, tag: &str) -> Arc<Job> {
     Arc::new(make_job(JobId(1), &regtest(), &Arc::new(template), &facts, now, payouts).unwrap())
 }
 
-/// Hashes until the job is solved.
+/// Solves a job.
 fn solve(job: &Arc<Job>) -> FoundBlock {
     let extranonce = [7; 12];
     let judged = (0..=u32::MAX)
@@ -119,7 +119,7 @@ fn solve(job: &Arc<Job>) -> FoundBlock {
     FoundBlock { job: Arc::clone(job), header: judged.header, hash: judged.hash, extranonce, worker: "axe".into() }
 }
 
-/// A block ready to submit.
+/// Finds a block.
 fn find(node: &Bitcoind, tag: &str) -> FoundBlock {
     solve(&job(node, template(node), tag))
 }
@@ -154,7 +154,7 @@ fn files(dir: &TempDir) -> Vec<PathBuf> {
 }
 
 #[test]
-fn a_block_is_accepted_and_a_second_time_known() {
+fn a_block_is_accepted_once_and_then_known() {
     let (node, dir) = (Bitcoind::start(Chain::Regtest), TempDir::new().unwrap());
     node.mine(17);
     let submitting = Submitting::start(config_of(&node, regtest()), &dir);
@@ -162,11 +162,15 @@ fn a_block_is_accepted_and_a_second_time_known() {
     submitting.submit(&found);
     assert_eq!(submitting.outcome(&found), (18, 5_000_000_000, SubmitOutcome::Accepted));
     assert_eq!((node.tip(), node.height()), (hash(&found), 18));
-    assert_eq!(Log::with(&["INFO", &format!("accepts block {} of height 18, 50.00000000 BTC", hash(&found))]).len(), 1);
+    assert_eq!(
+        Log::with(&["INFO", &format!("block {} at height 18 accepted by bitcoind: 50.00000000 BTC", hash(&found))])
+            .len(),
+        1
+    );
     submitting.submit(&found);
-    Log::wait(&["INFO", &format!("has block {} of height 18", hash(&found)), "already"]);
-    wait_until("it is counted", PATIENCE, || submitting.counters.own_blocks.accepted.get() == 2);
-    assert_eq!(submitting.own_blocks.load().blocks.len(), 1, "one block is one block");
+    Log::wait(&["INFO", &format!("block {} at height 18 already known", hash(&found))]);
+    wait_until("the counter", TIMEOUT, || submitting.counters.own_blocks.accepted.get() == 2);
+    assert_eq!(submitting.own_blocks.load().blocks.len(), 1, "one entry for one block");
     assert_eq!(files(&dir), Vec::<PathBuf>::new());
     submitting.stop();
 }
@@ -197,7 +201,7 @@ fn a_full_block_is_accepted() {
 }
 
 #[test]
-fn a_rejected_block_is_told_with_the_reason_and_kept_to_be_looked_at() {
+fn a_rejected_block_is_reported_with_the_reason_and_kept_on_disk() {
     let (node, dir) = (Bitcoind::start(Chain::Regtest), TempDir::new().unwrap());
     let mut greedy = template(&node);
     greedy.coinbase_value = Sats(greedy.coinbase_value.0 + 1);
@@ -207,18 +211,18 @@ fn a_rejected_block_is_told_with_the_reason_and_kept_to_be_looked_at() {
     submitting.submit(&found);
     let rejected = SubmitOutcome::Rejected("bad-cb-amount".to_owned());
     assert_eq!(submitting.outcome(&found), (1, 5_000_000_001, rejected));
-    Log::wait(&["ERROR", &hash(&found).to_string(), "is rejected: bad-cb-amount"]);
+    Log::wait(&["ERROR", &hash(&found).to_string(), "rejected by bitcoind: bad-cb-amount"]);
     assert_eq!(files(&dir), [block_file(&dir, &found, "rejected")]);
     assert_eq!(submitting.counters.own_blocks.rejected.get(), 1);
     submitting.stop();
-    // Nor is it tried again.
+    // It is not tried again.
     let submitting = Submitting::start(config_of(&node, regtest()), &dir);
     submitting.stop();
     assert_eq!(node.height(), 0);
 }
 
 #[test]
-fn a_header_of_another_extranonce_is_not_submitted() {
+fn a_block_that_cannot_be_assembled_is_not_submitted() {
     let (node, dir) = (Bitcoind::start(Chain::Regtest), TempDir::new().unwrap());
     let submitting = Submitting::start(config_of(&node, regtest()), &dir);
     let found = FoundBlock { extranonce: [8; 12], ..find(&node, "") };
@@ -226,8 +230,8 @@ fn a_header_of_another_extranonce_is_not_submitted() {
     let (_, _, outcome) = submitting.outcome(&found);
     assert!(matches!(&outcome, SubmitOutcome::Rejected(why) if why.contains("merkle root")), "{outcome:?}");
     submitting.stop();
-    assert_eq!(node.call("getchaintips", json!([])).as_array().unwrap().len(), 1, "bitcoind has not seen it");
-    // What it takes to put it together by hand is left: in the log and on disk.
+    assert_eq!(node.call("getchaintips", json!([])).as_array().unwrap().len(), 1, "bitcoind has not seen the block");
+    // All parts of the block are in the log and on disk.
     let [header, extranonce] = [found.header.as_slice(), &found.extranonce].map(DisplayHex::to_lower_hex_string);
     Log::wait(&["ERROR", &hash(&found).to_string(), &format!("header {header}, extranonce {extranonce}")]);
     let file = block_file(&dir, &found, "rejected");
@@ -238,35 +242,35 @@ fn a_header_of_another_extranonce_is_not_submitted() {
 }
 
 #[test]
-fn a_block_is_on_disk_while_bitcoind_is_asked_for_the_first_time() {
+fn a_block_is_on_disk_before_the_first_submission() {
     let (node, dir) = (Bitcoind::start(Chain::Regtest), TempDir::new().unwrap());
     let proxy = Proxy::start(node.rpc_port(), Fault::Withhold("submitblock"));
     let config = config(proxy.port(), &node.cookie_file(), regtest());
     let submitting = Submitting::start(config, &dir);
     let found = find(&node, "");
     submitting.submit(&found);
-    wait_until("it is submitted", PATIENCE, || proxy.withheld() == 1);
+    wait_until("the submission", TIMEOUT, || proxy.withheld() == 1);
     let file = block_file(&dir, &found, "block");
     assert_eq!(files(&dir), std::slice::from_ref(&file));
     assert_eq!(fs::read(&file).unwrap(), found.job.block(&found.header, &found.extranonce).unwrap());
-    assert_eq!((node.height(), submitting.published(hash(&found)).unwrap().outcome), (0, None), "no answer yet");
+    assert_eq!((node.height(), submitting.published(hash(&found)).unwrap().outcome), (0, None), "no response yet");
     proxy.set(Fault::None);
     submitting.accepted(&found);
     assert_eq!(files(&dir), Vec::<PathBuf>::new());
     submitting.stop();
 }
 
-/// Seconds that bitcoind lets a header be ahead of its clock.
+/// Seconds that a header may be ahead of bitcoind's clock.
 const AHEAD_MAX_S: u32 = 7_200;
 
 #[test]
-fn a_block_too_new_for_bitcoinds_clock_is_kept_until_it_is_not() {
+fn a_block_ahead_of_bitcoinds_clock_is_retried() {
     let (node, dir) = (Bitcoind::start(Chain::Regtest), TempDir::new().unwrap());
     let submitting = Submitting::start(config_of(&node, regtest()), &dir);
     let found = find(&node, "");
     node.call("setmocktime", json!([found.job.time.0 - AHEAD_MAX_S - 1]));
     submitting.submit(&found);
-    Log::wait(&["WARN", &hash(&found).to_string(), "is not submitted yet: time-too-new; trying again"]);
+    Log::wait(&["WARN", &hash(&found).to_string(), "not submitted yet, retrying: time-too-new"]);
     assert_eq!(files(&dir), [block_file(&dir, &found, "block")]);
     node.call("setmocktime", json!([found.job.time.0 - AHEAD_MAX_S]));
     submitting.accepted(&found);
@@ -276,22 +280,22 @@ fn a_block_too_new_for_bitcoinds_clock_is_kept_until_it_is_not() {
 }
 
 #[test]
-fn a_block_that_comes_second_counts_as_taken() {
+fn a_block_that_comes_second_counts_as_accepted() {
     let (node, dir) = (Bitcoind::start(Chain::Regtest), TempDir::new().unwrap());
     let submitting = Submitting::start(config_of(&node, regtest()), &dir);
     let found = find(&node, "");
     let winner = node.mine(1)[0];
     submitting.submit(&found);
     submitting.accepted(&found);
-    assert_eq!(Log::with(&["WARN", &hash(&found).to_string(), "another came first"]).len(), 1);
+    assert_eq!(Log::with(&["WARN", &hash(&found).to_string(), "another block came first"]).len(), 1);
     assert_eq!(node.tip(), winner);
     submitting.submit(&found);
-    wait_until("it is counted", PATIENCE, || submitting.counters.own_blocks.accepted.get() == 2);
+    wait_until("the counter", TIMEOUT, || submitting.counters.own_blocks.accepted.get() == 2);
     submitting.stop();
 }
 
 #[test]
-fn a_block_outlasts_bitcoind_and_this_program() {
+fn a_block_survives_the_end_of_bitcoind_and_of_this_program() {
     let (mut node, dir) = (Bitcoind::start(Chain::Regtest), TempDir::new().unwrap());
     let (first, second) = (find(&node, "first"), find(&node, "second"));
     let stored = |found: &FoundBlock| block_file(&dir, found, "block");
@@ -300,18 +304,18 @@ fn a_block_outlasts_bitcoind_and_this_program() {
     node.kill();
     let killed = Instant::now();
     submitting.submit(&first);
-    wait_until("it is taken in", PATIENCE, || submitting.published(hash(&first)).is_some());
+    wait_until("the block to be queued", TIMEOUT, || submitting.published(hash(&first)).is_some());
     let (_, _, outcome) = submitting.outcome(&first);
     assert!(matches!(&outcome, SubmitOutcome::Failed(why) if why.contains("cannot be reached")), "{outcome:?}");
     assert!(killed.elapsed() >= Duration::from_secs(7), "tries 1, 2 and 4 s apart, not {:?}", killed.elapsed());
     assert_eq!(submitting.counters.own_blocks.failed.get(), 4);
     assert_eq!(fs::read(stored(&first)).unwrap(), first.job.block(&first.header, &first.extranonce).unwrap());
-    // A second one joins, and the program ends.
+    // A second block is queued, and the program ends.
     submitting.submit(&second);
-    Log::wait(&["WARN", &hash(&second).to_string(), "is not submitted yet"]);
+    Log::wait(&["WARN", &hash(&second).to_string(), "not submitted yet"]);
     submitting.stop();
     assert_eq!(files(&dir).len(), 2);
-    // A third was half written when the power failed; a stranger's file lies about.
+    // A third block was partly written before a power failure; a foreign file is in the directory.
     fs::write(file(&dir, "00.block.part"), b"half").unwrap();
     fs::write(file(&dir, "notes.txt"), b"mine").unwrap();
     fs::rename(stored(&second), block_file(&dir, &second, "block.part")).unwrap();
@@ -327,7 +331,7 @@ fn a_block_outlasts_bitcoind_and_this_program() {
 }
 
 #[test]
-fn a_block_is_accepted_once_bitcoind_is_back() {
+fn a_block_is_accepted_after_a_restart_of_bitcoind() {
     let (mut node, dir) = (Bitcoind::start(Chain::Regtest), TempDir::new().unwrap());
     let submitting = Submitting::start(config_of(&node, regtest()), &dir);
     let found = find(&node, "");
@@ -341,23 +345,23 @@ fn a_block_is_accepted_once_bitcoind_is_back() {
 }
 
 #[test]
-fn a_peers_block_is_submitted_and_neither_counted_nor_shown_as_an_own_one() {
+fn a_peers_block_is_submitted_and_not_counted_as_an_own_one() {
     let (node, dir) = (Bitcoind::start(Chain::Regtest), TempDir::new().unwrap());
     let submitting = Submitting::start(config_of(&node, regtest()), &dir);
     let found = find(&node, "");
     let block = found.job.block(&found.header, &found.extranonce).unwrap();
-    let theirs = ToSubmit::Peer(PeerBlock { id: ShareId(found.hash), height: found.job.block_height, block });
-    submitting.to.send(theirs).unwrap();
-    wait_until("it is counted", PATIENCE, || submitting.counters.peer_blocks.accepted.get() == 1);
+    let message = ToSubmit::Peer(PeerBlock { id: ShareId(found.hash), height: found.job.block_height, block });
+    submitting.to.send(message).unwrap();
+    wait_until("the counter", TIMEOUT, || submitting.counters.peer_blocks.accepted.get() == 1);
     assert_eq!(node.tip(), hash(&found));
     assert_eq!(submitting.counters.own_blocks.accepted.get(), 0);
     assert_eq!(submitting.own_blocks.load().blocks, []);
-    assert_eq!(submitting.chain.try_iter().count(), 0, "whoever found it has announced it");
+    assert_eq!(submitting.chain.try_iter().count(), 0, "its finder has announced it");
     submitting.stop();
 }
 
 #[test]
-fn passing_faults_are_retried_at_once() {
+fn temporary_faults_are_retried() {
     let (node, dir) = (Bitcoind::start(Chain::Regtest), TempDir::new().unwrap());
     let proxy = Proxy::start(node.rpc_port(), Fault::Http("503 Service Unavailable", "queue full"));
     let config = config(proxy.port(), &node.cookie_file(), regtest());
@@ -371,17 +375,17 @@ fn passing_faults_are_retried_at_once() {
 }
 
 #[test]
-fn a_full_disk_does_not_keep_a_block_from_bitcoind() {
+fn a_block_is_submitted_even_if_it_cannot_be_written_to_disk() {
     let (node, dir) = (Bitcoind::start(Chain::Regtest), TempDir::new().unwrap());
     let found = find(&node, "");
-    // A folder where the file should be: writing fails, as it does on a full disk.
+    // A directory in the place of the file: writing fails, as on a full disk.
     fs::create_dir_all(block_file(&dir, &found, "block.part")).unwrap();
     let proxy = Proxy::start(node.rpc_port(), Fault::Raw(""));
     let config = config(proxy.port(), &node.cookie_file(), regtest());
     let submitting = Submitting::start(config, &dir);
     submitting.submit(&found);
     Log::wait(&["ERROR", &hash(&found).to_string(), "cannot be written to disk"]);
-    Log::wait(&["WARN", &hash(&found).to_string(), "is not submitted yet"]);
+    Log::wait(&["WARN", &hash(&found).to_string(), "not submitted yet"]);
     proxy.set(Fault::None);
     submitting.accepted(&found);
     assert_eq!(node.tip(), hash(&found));
@@ -389,7 +393,7 @@ fn a_full_disk_does_not_keep_a_block_from_bitcoind() {
 }
 
 #[test]
-fn a_bitcoind_on_another_network_gets_no_block() {
+fn a_bitcoind_on_another_network_receives_no_block() {
     let (node, dir) = (Bitcoind::start(Chain::Regtest), TempDir::new().unwrap());
     let submitting = Submitting::start(config_of(&node, op_true_signet()), &dir);
     let found = find(&node, "");
@@ -401,12 +405,12 @@ fn a_bitcoind_on_another_network_gets_no_block() {
 }
 
 #[test]
-fn a_block_given_just_before_the_end_is_still_submitted() {
+fn blocks_queued_before_the_stop_are_submitted() {
     let (node, dir) = (Bitcoind::start(Chain::Regtest), TempDir::new().unwrap());
     let (to, inbox) = bounded(16);
     let (sender, chain) = unbounded();
     let counters = Arc::new(Metrics::default());
-    let submit = Submit::open(&in_dir(config_of(&node, regtest()), &dir), inbox, sender, counters).unwrap();
+    let submit = SubmitThread::open(&in_dir(config_of(&node, regtest()), &dir), inbox, sender, counters).unwrap();
     let own_blocks = submit.own_blocks();
     let found = [find(&node, "a"), find(&node, "b"), find(&node, "c")];
     for block in &found {
@@ -415,20 +419,20 @@ fn a_block_given_just_before_the_end_is_still_submitted() {
     to.send(ToSubmit::Stop).unwrap();
     submit.run().unwrap();
     let is_found = |message: &ToChain| matches!(message, ToChain::Event(Event::BlockFound { .. }));
-    assert_eq!(chain.try_iter().filter(is_found).count(), 3, "each is announced to other nodes");
+    assert_eq!(chain.try_iter().filter(is_found).count(), 3, "each is announced to peers");
     assert!(own_blocks.load().blocks.iter().all(|block| block.outcome == Some(SubmitOutcome::Accepted)));
     assert_eq!(node.tip(), hash(&found[0]));
     assert_eq!(node.call("getchaintips", json!([])).as_array().unwrap().len(), 3);
 }
 
 #[test]
-fn an_unusable_folder_is_named_at_open() {
+fn an_unusable_directory_is_named_at_open() {
     let dir = TempDir::new().unwrap();
     fs::create_dir(dir.path().join("chain")).unwrap();
     fs::write(dir.path().join("chain/blocks"), b"").unwrap();
     let (_to, inbox) = bounded(16);
     let (sender, _chain) = unbounded();
     let config = in_dir(config(1, Path::new("/nowhere"), regtest()), &dir);
-    let error = Submit::open(&config, inbox, sender, Arc::default()).err().unwrap();
+    let error = SubmitThread::open(&config, inbox, sender, Arc::default()).err().unwrap();
     assert!(error.to_string().contains("chain/blocks"), "{error}");
 }

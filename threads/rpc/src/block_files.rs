@@ -1,9 +1,11 @@
-//! Found blocks on disk, from before the first try to submit one until bitcoind has answered.
+//! Found blocks on disk, from before the first submission until bitcoind has responded.
 //!
-//! A file is named by its block's hash and holds the block as bitcoind serialises it. `<hash>.block` waits for an answer,
-//! and so does `<hash>.peerblock`, which another node found; with `.part` behind it is being written; `<hash>.rejected` was
-//! refused, or its header does not belong to the rest, and is kept to be looked at. By hand: `xxd -p <hash>.block | tr -d '\n' | bitcoin-cli -stdin submitblock`.
+//! A file is named by its block's hash and holds the block in Bitcoin's serialisation. `<hash>.block` waits for a response;
+//! so does `<hash>.peerblock`, which another node found. `.part` at the end means that the file is being written.
+//! `<hash>.rejected` was rejected, or could not be assembled, and is kept for inspection. To submit a block by hand:
+//! `xxd -p <hash>.block | tr -d '\n' | bitcoin-cli -stdin submitblock`.
 
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -18,23 +20,24 @@ use p2pool_core::units::{BlockHeight, Sats, UnixTime};
 
 use crate::error::RpcError;
 
-/// What a file has behind it while it is written.
-const WRITING: &str = ".part";
+/// Suffix of a file that is being written.
+const PART_SUFFIX: &str = ".part";
+/// Extension of a rejected block.
 const REJECTED: &str = "rejected";
-/// Refused blocks kept: a refusal is a fault of this program or of bitcoind, and one example of each is enough.
+/// Most rejected blocks kept. A rejection is a bug of this program or of bitcoind, and a few examples are enough.
 const REJECTED_MAX: usize = 16;
 
-/// Whose miner found a block.
+/// Who found a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Finder {
-    /// One of this node.
+    /// A miner of this node.
     Own,
-    /// Another node's.
+    /// Another node.
     Peer,
 }
 
 impl Finder {
-    /// What a waiting file's name ends with.
+    /// Extension of a waiting file.
     const fn extension(self) -> &'static str {
         match self {
             Self::Own => "block",
@@ -43,23 +46,23 @@ impl Finder {
     }
 }
 
-/// The facts of a found block that logs and onlookers want.
+/// Facts of a found block for the log and the published status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BlockSummary {
     /// The block's hash.
     pub(crate) id: ShareId,
-    /// Who found it.
+    /// Who found the block.
     pub(crate) finder: Finder,
-    /// Its header's time.
+    /// Time in the header.
     pub(crate) time: UnixTime,
-    /// Its height.
+    /// Height of the block.
     pub(crate) height: BlockHeight,
-    /// What its coinbase pays out.
+    /// Sum of the coinbase outputs.
     pub(crate) value: Sats,
 }
 
 impl BlockSummary {
-    /// Reads them from a serialised block; `None` if it is none.
+    /// Reads the facts from a serialised block; `None` if it is invalid.
     pub(crate) fn of(bytes: &[u8], finder: Finder) -> Option<Self> {
         let block: Block = deserialize(bytes).ok()?;
         let coinbase = block.txdata.first()?;
@@ -67,21 +70,27 @@ impl BlockSummary {
             id: ShareId(block.block_hash().to_byte_array()),
             finder,
             time: UnixTime(block.header.time),
-            // BIP-0054, which every coinbase of ours keeps (rules, section 4).
+            // BIP-0054, which all coinbases of the sharechain follow (rules, section 4).
             height: BlockHeight(coinbase.lock_time.to_consensus_u32().saturating_add(1)),
             value: Sats(coinbase.output.iter().fold(0, |sum, output| sum.saturating_add(output.value.to_sat()))),
         })
     }
 }
 
-/// The folder.
+impl fmt::Display for BlockSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "block {} at height {}", self.id, self.height)
+    }
+}
+
+/// The directory for found blocks.
 #[derive(Debug)]
 pub(crate) struct BlockFiles {
     dir: PathBuf,
 }
 
 impl BlockFiles {
-    /// Makes the folder if it is missing.
+    /// Creates the directory if it does not exist.
     pub(crate) fn open(dir: &Path) -> Result<Self, RpcError> {
         let failed = |source| RpcError::BlocksDir { path: dir.to_owned(), source };
         fs::create_dir_all(dir).map_err(failed)?;
@@ -89,44 +98,45 @@ impl BlockFiles {
         Ok(Self { dir: dir.to_owned() })
     }
 
-    /// Blocks that wait since an earlier run, lowest first: a parent before its child.
+    /// Returns the blocks that wait since an earlier run, lowest first: a parent before its child.
     ///
-    /// A file that was being written when the process ended counts if it is whole, and goes if it is not.
+    /// A `.part` file counts if the block in it is complete, and is removed if not.
     pub(crate) fn waiting(&self) -> Vec<BlockSummary> {
         let mut found: Vec<BlockSummary> = Vec::new();
         for path in self.files() {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let whole = name.strip_suffix(WRITING);
-            let is_part = whole.is_some();
-            let extension = whole.unwrap_or(name).rsplit_once('.').map(|(_, extension)| extension);
-            let Some(finder) = [Finder::Own, Finder::Peer].into_iter().find(|one| extension == Some(one.extension()))
+            let complete = name.strip_suffix(PART_SUFFIX);
+            let is_part = complete.is_some();
+            let extension = complete.unwrap_or(name).rsplit_once('.').map(|(_, extension)| extension);
+            let Some(finder) =
+                [Finder::Own, Finder::Peer].into_iter().find(|finder| extension == Some(finder.extension()))
             else {
                 continue;
             };
             let summary = fs::read(&path).ok().and_then(|bytes| BlockSummary::of(&bytes, finder));
             match summary.filter(|block| path == if is_part { self.part(block) } else { self.path(block) }) {
                 Some(summary) if is_part => {
-                    // Lost again if the rename is not: the block is then submitted from this run only.
+                    // If the rename is lost in a power failure, this run submits the block all the same.
                     match fs::rename(&path, self.path(&summary)) {
                         Ok(()) => found.push(summary),
-                        Err(error) => error!("found block {}: {error}", path.display()),
+                        Err(error) => error!("cannot rename found block {}: {error}", path.display()),
                     }
                 }
                 Some(summary) => found.push(summary),
                 None if is_part => {
-                    warn!("{} holds no whole block and is removed", path.display());
+                    warn!("removed {}: the block in it is incomplete", path.display());
                     drop(fs::remove_file(&path));
                 }
-                None => error!("{} holds no block of that name and is left alone", path.display()),
+                None => error!("ignoring {}: it does not contain the block of its name", path.display()),
             }
         }
-        // Of one that is there as both kinds the own one stays.
+        // If a block has both kinds of file, the own one counts.
         found.sort_by_key(|summary| (summary.height, summary.id, summary.finder));
         found.dedup_by_key(|summary| summary.id);
         found
     }
 
-    /// Writes a block so that it survives a loss of power, or fails.
+    /// Writes a block durably.
     pub(crate) fn write(&self, block: &BlockSummary, bytes: &[u8]) -> io::Result<()> {
         let part = self.part(block);
         let written = File::create(&part).and_then(|mut file| {
@@ -135,34 +145,37 @@ impl BlockFiles {
         });
         let renamed = written.and_then(|()| fs::rename(&part, self.path(block)));
         if renamed.is_err() {
-            // Half a block on a full disk helps nobody.
+            // The disk may be full.
             drop(fs::remove_file(&part));
         }
         renamed?;
-        self.sync_folder()
+        self.sync_dir()
     }
 
-    /// A block written before.
+    /// Reads a block written before.
     pub(crate) fn read(&self, block: &BlockSummary) -> io::Result<Vec<u8>> {
         fs::read(self.path(block))
     }
 
-    /// bitcoind has it.
+    /// Removes a block that bitcoind has.
     pub(crate) fn remove(&self, block: &BlockSummary) {
         let path = self.path(block);
-        match fs::remove_file(&path).and_then(|()| self.sync_folder()) {
+        match fs::remove_file(&path).and_then(|()| self.sync_dir()) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                warn!("{}: {error}; the block is taken, but will be submitted again at the next start", path.display())
+                warn!(
+                    "cannot remove {}: {error}; the accepted block will be submitted again at the next start",
+                    path.display()
+                )
             }
             _ => {}
         }
     }
 
-    /// bitcoind refuses it: kept under another name, the oldest such file makes room.
+    /// Marks a block as rejected; removes the oldest rejected block if there are too many.
     pub(crate) fn reject(&self, block: &BlockSummary) {
         let path = self.path(block);
         match fs::rename(&path, self.named(block.id, REJECTED)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => warn!("{}: {error}", path.display()),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => warn!("cannot rename {}: {error}", path.display()),
             _ => {}
         }
         let age =
@@ -179,7 +192,7 @@ impl BlockFiles {
     fn files(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(&self.dir).map(|entries| entries.flatten().map(|entry| entry.path()).collect());
         entries.unwrap_or_else(|error| {
-            error!("the folder for found blocks, {}: {error}", self.dir.display());
+            error!("cannot read the directory for found blocks, {}: {error}", self.dir.display());
             Vec::new()
         })
     }
@@ -188,17 +201,17 @@ impl BlockFiles {
         self.named(block.id, block.finder.extension())
     }
 
-    /// Where it is until it is whole.
+    /// Path of the file while it is written.
     fn part(&self, block: &BlockSummary) -> PathBuf {
-        self.named(block.id, &format!("{}{WRITING}", block.finder.extension()))
+        self.named(block.id, &format!("{}{PART_SUFFIX}", block.finder.extension()))
     }
 
     fn named(&self, id: ShareId, extension: &str) -> PathBuf {
         self.dir.join(format!("{}.{extension}", BlockHash::from_byte_array(id.0)))
     }
 
-    /// Makes a rename or removal survive a loss of power.
-    fn sync_folder(&self) -> io::Result<()> {
+    /// Makes a rename or removal durable.
+    fn sync_dir(&self) -> io::Result<()> {
         File::open(&self.dir)?.sync_all()
     }
 }

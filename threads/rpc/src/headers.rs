@@ -1,4 +1,4 @@
-//! Bitcoin headers as bitcoind tells them, and the difficulty rules over them.
+//! Bitcoin headers that bitcoind knows, and the difficulty rules over them.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -12,16 +12,16 @@ use p2pool_core::units::{Bits, BlockHeight, UnixTime};
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::client::Bounds;
-use crate::node::Node;
+use crate::client::ResponseLimits;
 use crate::text::Text;
+use crate::verified_client::VerifiedClient;
 
-/// Headers kept: four retarget periods of a testnet's walk, some 2 MB.
+/// Most headers in the cache, some 2 MB: testnets may walk back a whole retarget period, this is four.
 const HEADERS_MAX: usize = 8_192;
-/// bitcoind's code for a block it does not know (its `rpc/protocol.h`: `RPC_INVALID_ADDRESS_OR_KEY`).
+/// bitcoind's error code for an unknown block (its `rpc/protocol.h`: `RPC_INVALID_ADDRESS_OR_KEY`).
 const UNKNOWN_BLOCK: i64 = -5;
 
-/// What never changes about a header that bitcoind knows.
+/// A header that bitcoind knows, with the facts that never change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct KnownHeader {
     pub(crate) header: Header,
@@ -39,10 +39,10 @@ impl KnownHeader {
     }
 }
 
-/// `getblockheader`'s answer, the fields that matter.
+/// The fields of `getblockheader`'s response that matter here.
 #[derive(Deserialize)]
-struct HeaderAnswer {
-    /// Blocks of the best chain from this one on; -1: it is not on the best chain.
+struct HeaderResponse {
+    /// Blocks of the best chain from this one on; -1 if it is not on the best chain.
     confirmations: i64,
     height: u32,
     version: i32,
@@ -54,9 +54,9 @@ struct HeaderAnswer {
     previousblockhash: Option<Text<BlockHash>>,
 }
 
-impl HeaderAnswer {
-    /// `None` if it is not the header of that hash.
-    fn known(&self, hash: BlockHash) -> Option<KnownHeader> {
+impl HeaderResponse {
+    /// Returns the header; `None` if it does not have that hash.
+    fn header(&self, hash: BlockHash) -> Option<KnownHeader> {
         let header = Header {
             version: Version::from_consensus(self.version),
             prev_blockhash: self.previousblockhash.as_ref().map_or_else(BlockHash::all_zeros, |text| text.0),
@@ -71,104 +71,108 @@ impl HeaderAnswer {
     }
 }
 
-/// `None`: bitcoind does not know it.
-fn ask_header(node: &mut Node, hash: BlockHash) -> Result<Option<HeaderAnswer>, BitcoindError> {
-    match node.call("getblockheader", json!([hash.to_string(), true]), Bounds::SMALL) {
-        Ok(answer) => Ok(Some(answer)),
+/// Requests a header; `None` if bitcoind does not know it.
+fn request_header(bitcoind: &mut VerifiedClient, hash: BlockHash) -> Result<Option<HeaderResponse>, BitcoindError> {
+    match bitcoind.call("getblockheader", json!([hash.to_string(), true]), ResponseLimits::SMALL) {
+        Ok(response) => Ok(Some(response)),
         Err(BitcoindError::Rpc { code: UNKNOWN_BLOCK, .. }) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// Blocks of the best chain from this one on, at least 1; zero or less if it is not on the best chain; `None`: bitcoind
-/// does not know it.
-pub(crate) fn confirmations(node: &mut Node, hash: BlockHash) -> Result<Option<i64>, BitcoindError> {
-    Ok(ask_header(node, hash)?.map(|answer| answer.confirmations))
+/// Requests the confirmations of a block: at least 1 on the best chain, 0 or less beside it; `None` if bitcoind does not
+/// know the block.
+pub(crate) fn confirmations(bitcoind: &mut VerifiedClient, hash: BlockHash) -> Result<Option<i64>, BitcoindError> {
+    Ok(request_header(bitcoind, hash)?.map(|response| response.confirmations))
 }
 
-/// Headers asked for before; the oldest are forgotten first.
+/// Cache of headers; drops the oldest ones.
 #[derive(Debug, Default)]
-pub(crate) struct Headers {
+pub(crate) struct HeaderCache {
     by_hash: HashMap<BlockHash, KnownHeader>,
     by_age: VecDeque<BlockHash>,
 }
 
-impl Headers {
-    /// What bitcoind says of a header now, and whether it is on the best chain. `None`: it does not know it.
-    pub(crate) fn ask(
+impl HeaderCache {
+    /// Requests a header, and whether it is on the best chain now; `None` if bitcoind does not know it.
+    pub(crate) fn request(
         &mut self,
-        node: &mut Node,
+        bitcoind: &mut VerifiedClient,
         hash: BlockHash,
     ) -> Result<Option<(KnownHeader, bool)>, BitcoindError> {
-        let Some(answer) = ask_header(node, hash)? else { return Ok(None) };
-        let known = answer
-            .known(hash)
+        let Some(response) = request_header(bitcoind, hash)? else { return Ok(None) };
+        let known = response
+            .header(hash)
             .ok_or_else(|| BitcoindError::InvalidResponse(format!("to getblockheader: not the header of {hash}")))?;
-        self.keep(hash, &known);
-        Ok(Some((known, answer.confirmations >= 0)))
+        self.insert(hash, &known);
+        Ok(Some((known, response.confirmations >= 0)))
     }
 
-    /// The target that the child of `parent` must have.
+    /// Returns the target that a child of `parent` must have.
     pub(crate) fn next_bits(
         &mut self,
-        node: &mut Node,
+        bitcoind: &mut VerifiedClient,
         network: Network,
         parent: &KnownHeader,
     ) -> Result<NextBits, BitcoindError> {
         let mut cursor = parent.clone();
         next_bits(network, parent.facts(), |height| {
-            cursor = self.ancestor(node, &cursor, height)?;
+            cursor = self.ancestor(bitcoind, &cursor, height)?;
             Ok(cursor.facts())
         })
     }
 
-    /// The ancestor of `of` at a lower height.
+    /// Returns the ancestor of `header` at a lower height.
     fn ancestor(
         &mut self,
-        node: &mut Node,
-        of: &KnownHeader,
+        bitcoind: &mut VerifiedClient,
+        header: &KnownHeader,
         height: BlockHeight,
     ) -> Result<KnownHeader, BitcoindError> {
-        let mut cursor = of.clone();
+        let mut cursor = header.clone();
         while cursor.height > height {
             let parent = cursor.header.prev_blockhash;
             let is_next = cursor.height.0.saturating_sub(height.0) == 1;
             cursor = match self.by_hash.get(&parent) {
                 Some(parent) => parent.clone(),
-                None if is_next => self.must_ask(node, parent)?.0,
-                None => match self.jump(node, cursor.header.block_hash(), height)? {
+                None if is_next => self.request_known(bitcoind, parent)?.0,
+                None => match self.jump(bitcoind, cursor.header.block_hash(), height)? {
                     Some(ancestor) => return Ok(ancestor),
-                    None => self.must_ask(node, parent)?.0,
+                    None => self.request_known(bitcoind, parent)?.0,
                 },
             };
         }
         Ok(cursor)
     }
 
-    /// The best chain's block at `height`, provided that `from` is on the best chain before and after the question.
+    /// Returns the best chain's block at `height`; `None` unless `from` is on the best chain before and after that request.
     fn jump(
         &mut self,
-        node: &mut Node,
+        bitcoind: &mut VerifiedClient,
         from: BlockHash,
         height: BlockHeight,
     ) -> Result<Option<KnownHeader>, BitcoindError> {
-        if !self.must_ask(node, from)?.1 {
+        if !self.request_known(bitcoind, from)?.1 {
             return Ok(None);
         }
-        let Text(hash): Text<BlockHash> = node.call("getblockhash", json!([height.0]), Bounds::SMALL)?;
-        let (ancestor, _) = self.must_ask(node, hash)?;
-        let is_still = self.must_ask(node, from)?.1;
-        Ok(is_still.then_some(ancestor))
+        let Text(hash): Text<BlockHash> = bitcoind.call("getblockhash", json!([height.0]), ResponseLimits::SMALL)?;
+        let (ancestor, _) = self.request_known(bitcoind, hash)?;
+        let is_still_best = self.request_known(bitcoind, from)?.1;
+        Ok(is_still_best.then_some(ancestor))
     }
 
-    /// Asks for a header that bitcoind must know, for it knows a descendant.
-    fn must_ask(&mut self, node: &mut Node, hash: BlockHash) -> Result<(KnownHeader, bool), BitcoindError> {
-        let gone =
-            || BitcoindError::InvalidResponse(format!("it knows a descendant of block {hash}, but not the block"));
-        self.ask(node, hash)?.ok_or_else(gone)
+    /// Requests a header that bitcoind must know because it knows a descendant.
+    fn request_known(
+        &mut self,
+        bitcoind: &mut VerifiedClient,
+        hash: BlockHash,
+    ) -> Result<(KnownHeader, bool), BitcoindError> {
+        let missing =
+            || BitcoindError::InvalidResponse(format!("a descendant of block {hash} is known, but not the block"));
+        self.request(bitcoind, hash)?.ok_or_else(missing)
     }
 
-    fn keep(&mut self, hash: BlockHash, known: &KnownHeader) {
+    fn insert(&mut self, hash: BlockHash, known: &KnownHeader) {
         if self.by_hash.insert(hash, known.clone()).is_some() {
             return;
         }

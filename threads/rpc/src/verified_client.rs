@@ -1,4 +1,4 @@
-//! The bitcoind of this node's own network, or an error that says why it is not.
+//! The client with a check of bitcoind's network, and the calls that several threads make.
 
 use bitcoin::blockdata::constants::genesis_block;
 use bitcoin::hex::DisplayHex as _;
@@ -13,17 +13,17 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use ureq::Agent;
 
-use crate::client::{Bounds, Client};
+use crate::client::{Client, ResponseLimits};
 use crate::error::{excerpt, is_response, RpcError};
 use crate::text::Text;
 
-/// A client that makes sure of the network after each connect: nothing is taken from a bitcoind on another one.
+/// A client that checks the network after each connect: no response of a bitcoind on another network is used.
 #[derive(Debug)]
-pub(crate) struct Node {
+pub(crate) struct VerifiedClient {
     client: Client,
     network: Network,
     signet_challenge: String,
-    /// The connection whose other end is known to be on our network.
+    /// Number of the connection whose other end is known to be on this node's network.
     verified: Option<u64>,
 }
 
@@ -33,7 +33,7 @@ struct ChainInfo {
     signet_challenge: Option<String>,
 }
 
-/// What a template is asked for with.
+/// Parameter of `getblocktemplate`.
 #[derive(Serialize)]
 struct TemplateRequest<'a> {
     rules: &'static [&'static str],
@@ -41,21 +41,21 @@ struct TemplateRequest<'a> {
     longpollid: Option<&'a str>,
 }
 
-/// The part of a template's answer that its waiting goes on from.
+/// The field of a template response that the next long poll refers to.
 #[derive(Deserialize)]
 struct LongPollId {
     longpollid: String,
 }
 
-/// A template and what to wait for the next one with.
+/// A template and the id with which to wait for the next one.
 #[derive(Debug)]
-pub(crate) struct TemplateAnswer {
+pub(crate) struct TemplateResponse {
     pub(crate) template: Template,
     pub(crate) longpollid: String,
 }
 
-impl Node {
-    /// Asks nothing yet.
+impl VerifiedClient {
+    /// Makes a client; connects to nothing yet.
     pub(crate) fn new(config: &Config) -> Result<Self, RpcError> {
         Ok(Self {
             client: Client::new(config)?,
@@ -65,7 +65,7 @@ impl Node {
         })
     }
 
-    /// Where bitcoind is.
+    /// See [`Client::url`].
     pub(crate) fn url(&self) -> &str {
         self.client.url()
     }
@@ -75,66 +75,67 @@ impl Node {
         self.client.agent()
     }
 
-    /// Asks. The answer counts only if it came from a bitcoind on our network.
+    /// Calls a method. Returns an error if the response is from a bitcoind on another network.
     pub(crate) fn call<T: DeserializeOwned>(
         &mut self,
         method: &str,
         params: impl Serialize,
-        bounds: Bounds,
+        limits: ResponseLimits,
     ) -> Result<T, BitcoindError> {
-        self.verify_if_new()?;
-        let answer = self.client.call(method, params, bounds);
-        match &answer {
+        self.verify_network()?;
+        let result = self.client.call(method, params, limits);
+        match &result {
             Err(error) if !is_response(error) => self.verified = None,
-            // An idle connection may have been replaced, and bitcoind by another, without an error.
-            _ => self.verify_if_new()?,
+            // The client may have replaced an idle connection without an error, and bitcoind may be another one now.
+            _ => self.verify_network()?,
         }
-        answer
+        result
     }
 
-    /// A template; with `longpollid` only when it would differ from the one that had this id.
-    pub(crate) fn template(&mut self, longpollid: Option<&str>) -> Result<TemplateAnswer, BitcoindError> {
+    /// Requests a template. With `longpollid`, waits until the template differs from the one with this id.
+    pub(crate) fn template(&mut self, longpollid: Option<&str>) -> Result<TemplateResponse, BitcoindError> {
         let rules: &[&str] = if self.network == Network::Signet { &["segwit", "signet"] } else { &["segwit"] };
-        let bounds = if longpollid.is_some() { Bounds::LONG_POLL } else { Bounds::TEMPLATE };
+        let limits = if longpollid.is_some() { ResponseLimits::LONG_POLL } else { ResponseLimits::TEMPLATE };
         let request = (TemplateRequest { rules, longpollid },);
-        let answer: Box<RawValue> = self.call("getblocktemplate", request, bounds)?;
+        let response: Box<RawValue> = self.call("getblocktemplate", request, limits)?;
         let unusable = |error: String| BitcoindError::UnusableTemplate(excerpt(&error));
         let LongPollId { longpollid } =
-            serde_json::from_str(answer.get()).map_err(|error| unusable(error.to_string()))?;
-        let template = Template::from_json(answer.get(), self.network).map_err(|error| unusable(error.to_string()))?;
-        Ok(TemplateAnswer { template, longpollid })
+            serde_json::from_str(response.get()).map_err(|error| unusable(error.to_string()))?;
+        let template =
+            Template::from_json(response.get(), self.network).map_err(|error| unusable(error.to_string()))?;
+        Ok(TemplateResponse { template, longpollid })
     }
 
-    /// How much of the block chain bitcoind has checked, by its own estimate; `None` if it does not say.
-    pub(crate) fn downloaded_percent(&mut self) -> Option<u8> {
+    /// Requests the verified part of the block chain by bitcoind's own estimate; `None` if the call fails.
+    pub(crate) fn verified_percent(&mut self) -> Option<u8> {
         #[derive(Deserialize)]
         struct Progress {
             verificationprogress: f64,
         }
-        let progress: Progress = self.call("getblockchaininfo", json!([]), Bounds::SMALL).ok()?;
+        let progress: Progress = self.call("getblockchaininfo", json!([]), ResponseLimits::SMALL).ok()?;
         Some((progress.verificationprogress.clamp(0.0, 1.0) * 100.0) as u8)
     }
 
-    /// Looks at bitcoind's network unless this connection's is known.
-    fn verify_if_new(&mut self) -> Result<(), BitcoindError> {
+    /// Checks bitcoind's network, unless it has been checked on this connection.
+    fn verify_network(&mut self) -> Result<(), BitcoindError> {
         let connection = self.client.connections();
         if self.verified == Some(connection) && connection > 0 {
             return Ok(());
         }
         self.verified = None;
-        let info: ChainInfo = self.client.call("getblockchaininfo", json!([]), Bounds::SMALL)?;
+        let info: ChainInfo = self.client.call("getblockchaininfo", json!([]), ResponseLimits::SMALL)?;
         let connection = self.client.connections();
-        let Text(genesis): Text<BlockHash> = self.client.call("getblockhash", json!([0]), Bounds::SMALL)?;
+        let Text(genesis): Text<BlockHash> = self.client.call("getblockhash", json!([0]), ResponseLimits::SMALL)?;
         self.check_network(&info, genesis)?;
         self.verified = Some(connection);
         Ok(())
     }
 
     fn check_network(&self, info: &ChainInfo, genesis: BlockHash) -> Result<(), BitcoindError> {
-        let theirs_challenge = info.signet_challenge.as_deref().unwrap_or_default();
+        let their_challenge = info.signet_challenge.as_deref().unwrap_or_default();
         let ours = describe(self.network.name(), &self.signet_challenge);
         let theirs = match network_of_chain(&info.chain) {
-            Some(network) => describe(network.name(), theirs_challenge),
+            Some(network) => describe(network.name(), their_challenge),
             None => format!("an unknown network '{}'", excerpt(&info.chain)),
         };
         if ours != theirs {
@@ -149,7 +150,7 @@ impl Node {
     }
 }
 
-/// Names a network; two with one name are one network.
+/// Returns a description that is unique per network.
 fn describe(name: &str, signet_challenge: &str) -> String {
     match signet_challenge {
         "" => name.to_owned(),

@@ -1,4 +1,4 @@
-//! Where templates go, whichever of two threads got them.
+//! The way of block templates to the chain thread, shared by the two threads that request them.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -8,10 +8,10 @@ use p2pool_core::metrics::Metrics;
 use p2pool_core::units::UnixTime;
 use p2pool_core::work::Template;
 
-/// The slot for templates, and their count.
+/// The slot for the newest template, and the count of templates.
 ///
-/// The long poll puts every template it gets. The refresh of the anchor thread might hide a newer one of the long poll
-/// behind its own; the count, raised *before* each put, tells it so: see [`crate::refresh`].
+/// The poll thread puts every template of the long poll. A refresh by the anchor thread could replace a newer template
+/// of the long poll by an older one; the count, raised *before* each put, reveals that: see [`crate::refresh`].
 #[derive(Clone)]
 pub(crate) struct TemplateSink {
     slot: LatestSender<TemplateUpdate>,
@@ -23,19 +23,19 @@ impl TemplateSink {
         Self { slot, counters }
     }
 
-    /// Templates put so far.
+    /// Number of templates put so far.
     pub(crate) fn count(&self) -> u64 {
         self.counters.templates.get()
     }
 
-    /// Work for the miners.
+    /// Puts a template.
     pub(crate) fn put(&self, template: Template) {
         self.counters.template_time_s.set(i64::from(UnixTime::from(SystemTime::now()).0));
         self.counters.templates.inc();
         self.slot.put(TemplateUpdate::Template(Arc::new(template)));
     }
 
-    /// What miners have is worthless.
+    /// Withdraws the last template: work on it is worthless.
     pub(crate) fn withdraw(&self) {
         self.slot.put(TemplateUpdate::Withdrawn);
     }

@@ -1,4 +1,4 @@
-//! What all tests here need: settings, a log to read, a thread that is always joined, a proxy with faults.
+//! Support for the tests: settings, captured log lines, threads that are joined, a proxy with faults.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -13,11 +13,11 @@ use p2pool_core::params::{ChainParams, Network};
 use p2pool_rpc::RpcError;
 use p2pool_test_bitcoind::{wait_until, Bitcoind};
 
-/// For anything that a thread does by itself; generous, for the machine may be busy.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// Timeout for anything that a thread does by itself; generous because the machine may be busy.
+pub const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Between two looks at the log.
-const LOOK_INTERVAL: Duration = Duration::from_millis(5);
+/// Interval between two searches of the log.
+const SEARCH_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Settings for a bitcoind, or a proxy of one, on this port.
 pub fn config(rpc_port: u16, cookie_file: &Path, params: ChainParams) -> Config {
@@ -38,7 +38,7 @@ pub fn op_true_signet() -> ChainParams {
     ChainParams { signet_challenge: vec![0x51], ..ChainParams::standard(Network::Signet) }
 }
 
-/// Log lines of this process, all tests together: tell yours by the port in them.
+/// Log lines of this process, of all tests together; a test finds its own by the port in them.
 pub struct Log;
 
 impl Log {
@@ -51,34 +51,34 @@ impl Log {
         })
     }
 
-    /// Starts to listen.
-    pub fn listen() {
+    /// Starts to capture lines.
+    pub fn capture() {
         Self::lines();
     }
 
-    /// Lines that hold every one of `parts`.
+    /// Returns the lines that contain all `parts`.
     pub fn with(parts: &[&str]) -> Vec<String> {
         let lines = Self::lines().lock().unwrap();
         lines.iter().filter(|line| parts.iter().all(|part| line.contains(part))).cloned().collect()
     }
 
-    /// Waits for such a line.
+    /// Waits for a line that contains all `parts`.
     #[track_caller]
     pub fn wait(parts: &[&str]) -> String {
         Self::wait_after(0, parts)
     }
 
-    /// Waits for such a line, the first `seen` with the first two parts left out.
+    /// Waits for a line that contains all `parts`; skips the first `seen` lines that contain the first two.
     #[track_caller]
     pub fn wait_after(seen: usize, parts: &[&str]) -> String {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             let near = Self::with(&parts[..2]).split_off(seen);
             if let Some(line) = near.iter().find(|line| parts.iter().all(|part| line.contains(part))) {
                 return line.clone();
             }
             assert!(Instant::now() < deadline, "no log line with {parts:?}, only {near:#?}");
-            thread::sleep(LOOK_INTERVAL);
+            thread::sleep(SEARCH_INTERVAL);
         }
     }
 }
@@ -89,7 +89,7 @@ impl log::Log for Log {
     }
 
     fn log(&self, record: &log::Record<'_>) {
-        // Other crates' lines are kept as well: they must not hold secrets either.
+        // Lines of other crates count too: they must not contain secrets either.
         Self::lines().lock().unwrap().push(format!("{} {}: {}", record.level(), record.target(), record.args()));
     }
 
@@ -104,31 +104,31 @@ impl Running {
         Self(Some(thread::spawn(run)))
     }
 
-    /// Waits for its end, which must have been asked for.
+    /// Waits for its end, which must have been requested.
     #[track_caller]
     pub fn join_within(mut self, timeout: Duration) {
         let handle = self.0.take().unwrap();
-        wait_until("the thread's end", timeout, || handle.is_finished());
+        wait_until("the end of the thread", timeout, || handle.is_finished());
         handle.join().unwrap().unwrap();
     }
 }
 
-/// How a [`Proxy`] treats what comes.
+/// What a [`Proxy`] does with connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Hands everything to bitcoind and back.
+    /// Forwards everything.
     None,
-    /// Answers each question with this status and body, and closes the connection.
+    /// Responds to each request with this status and body, and closes the connection.
     Http(&'static str, &'static str),
-    /// Answers each question with these bytes and closes the connection.
+    /// Responds to each request with these bytes and closes the connection.
     Raw(&'static str),
-    /// Answers, and never stops.
+    /// Responds without end.
     Endless,
-    /// Hands everything on but questions that hold this word: they get no answer.
+    /// Forwards everything except requests that contain this word, which get no response.
     Withhold(&'static str),
 }
 
-/// Stands between a thread and bitcoind.
+/// A proxy between a thread and bitcoind.
 pub struct Proxy {
     port: u16,
     target: Arc<AtomicU16>,
@@ -154,7 +154,7 @@ impl Proxy {
         let (open, connections, withheld) = (proxy.open.clone(), proxy.connections.clone(), proxy.withheld.clone());
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
-                // Held until the connection is among those that a change of the fault breaks.
+                // Locked until the connection is among those that a change of the fault breaks.
                 let changing = fault.lock().unwrap();
                 open.lock().unwrap().push(client.try_clone().unwrap());
                 connections.fetch_add(1, Ordering::Relaxed);
@@ -167,17 +167,17 @@ impl Proxy {
                         open.lock().unwrap().push(server.try_clone().unwrap());
                         let (from, to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
                         match fault {
-                            Fault::Withhold(word) => pump_questions(from, to, word, Arc::clone(&withheld)),
+                            Fault::Withhold(word) => pump_requests(from, to, word, Arc::clone(&withheld)),
                             _ => pump(from, to),
                         }
                         pump(server, client);
                     }
                     Fault::Http(status, body) => {
                         let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n", body.len());
-                        answer(client, head + body, false);
+                        respond(client, head + body, false);
                     }
-                    Fault::Raw(bytes) => answer(client, bytes.to_owned(), false),
-                    Fault::Endless => answer(client, ENDLESS_HEAD.to_owned(), true),
+                    Fault::Raw(bytes) => respond(client, bytes.to_owned(), false),
+                    Fault::Endless => respond(client, ENDLESS_HEAD.to_owned(), true),
                 }
             }
         });
@@ -188,23 +188,23 @@ impl Proxy {
         self.port
     }
 
-    /// Connections so far.
+    /// Number of connections so far.
     pub fn connections(&self) -> u64 {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// Questions that were kept from bitcoind so far.
+    /// Number of requests withheld from bitcoind so far.
     pub fn withheld(&self) -> u64 {
         self.withheld.load(Ordering::Relaxed)
     }
 
-    /// Breaks all connections; new ones lead to another bitcoind.
+    /// Breaks all connections; new ones go to another bitcoind.
     pub fn redirect(&self, bitcoind_port: u16) {
         self.target.store(bitcoind_port, Ordering::Relaxed);
         self.set(Fault::None);
     }
 
-    /// Breaks all connections; new ones meet `fault`.
+    /// Breaks all connections; `fault` applies to new ones.
     pub fn set(&self, fault: Fault) {
         *self.fault.lock().unwrap() = fault;
         for stream in self.open.lock().unwrap().drain(..) {
@@ -216,10 +216,10 @@ impl Proxy {
 const ENDLESS_HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
 const CHUNK_HEAD: &[u8] = b"10000\r\n";
 
-/// Reads one question and answers it, on a thread of its own.
-fn answer(mut client: TcpStream, bytes: String, is_endless: bool) {
+/// Reads one request and responds to it, on a thread of its own.
+fn respond(mut client: TcpStream, bytes: String, is_endless: bool) {
     thread::spawn(move || {
-        read_question(&mut client);
+        read_request(&mut client);
         let mut sent = client.write_all(bytes.as_bytes());
         let chunk = [CHUNK_HEAD, &[b' '; 0x10000], b"\r\n"].concat();
         while is_endless && sent.is_ok() {
@@ -229,33 +229,33 @@ fn answer(mut client: TcpStream, bytes: String, is_endless: bool) {
     });
 }
 
-/// Reads a whole request: closing with bytes unread would reset the connection, and the answer with it.
-fn read_question(client: &mut TcpStream) -> Vec<u8> {
-    let mut question = Vec::new();
+/// Reads a whole request: closing with unread bytes would reset the connection and lose the response.
+fn read_request(client: &mut TcpStream) -> Vec<u8> {
+    let mut request = Vec::new();
     let mut part = [0; 65_536];
     while let Ok(len @ 1..) = client.read(&mut part) {
-        question.extend_from_slice(&part[..len]);
-        let text = String::from_utf8_lossy(&question).to_lowercase();
+        request.extend_from_slice(&part[..len]);
+        let text = String::from_utf8_lossy(&request).to_lowercase();
         let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
         if length.is_none_or(|length| body.len() >= length.trim().parse().unwrap()) {
             break;
         }
     }
-    question
+    request
 }
 
-/// Hands questions on one by one, except those with `word`.
-fn pump_questions(mut from: TcpStream, mut to: TcpStream, word: &'static str, withheld: Arc<AtomicU64>) {
+/// Forwards requests one by one, except those that contain `word`.
+fn pump_requests(mut from: TcpStream, mut to: TcpStream, word: &'static str, withheld: Arc<AtomicU64>) {
     thread::spawn(move || loop {
-        let question = read_question(&mut from);
-        if question.is_empty() {
+        let request = read_request(&mut from);
+        if request.is_empty() {
             drop(to.shutdown(Shutdown::Both));
             return;
         }
-        if String::from_utf8_lossy(&question).contains(word) {
+        if String::from_utf8_lossy(&request).contains(word) {
             withheld.fetch_add(1, Ordering::Relaxed);
-        } else if to.write_all(&question).is_err() {
+        } else if to.write_all(&request).is_err() {
             return;
         }
     });

@@ -1,0 +1,117 @@
+//! Tracks the confirmations of found blocks, from within the anchor thread.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use bitcoin::hashes::Hash as _;
+use bitcoin::BlockHash;
+use p2pool_core::share::ShareId;
+use p2pool_core::status::{BitcoindError, BlockFate, BlocksStatus, WatchedBlocks};
+
+use crate::headers;
+use crate::verified_client::VerifiedClient;
+
+/// Most requests per turn of the thread, so that shares do not wait for more than these. A turn takes a second at most.
+const REQUESTS_PER_TURN: usize = 4;
+/// Time between two requests for the same block; a new block comes every ten minutes.
+const REQUEST_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Confirmations of the blocks on a list that another thread sets.
+#[derive(Default)]
+pub(crate) struct ConfirmationTracker {
+    watched: Arc<ArcSwap<WatchedBlocks>>,
+    published: Arc<ArcSwap<BlocksStatus>>,
+    /// Time of the last request for each block.
+    requested: HashMap<ShareId, Instant>,
+}
+
+impl ConfirmationTracker {
+    /// The list of blocks to track.
+    pub(crate) fn watched(&self) -> Arc<ArcSwap<WatchedBlocks>> {
+        Arc::clone(&self.watched)
+    }
+
+    /// The published confirmations.
+    pub(crate) fn published(&self) -> Arc<ArcSwap<BlocksStatus>> {
+        Arc::clone(&self.published)
+    }
+
+    /// Sends the requests that are due.
+    pub(crate) fn tick(&mut self, bitcoind: &mut VerifiedClient, now: Instant) -> Result<(), BitcoindError> {
+        let due = self.due(now);
+        let before = self.published.load_full();
+        if due.is_empty() && before.fates.len() == self.requested.len() {
+            return Ok(());
+        }
+        let mut fates = before.fates.clone();
+        let result = due.into_iter().try_for_each(|id| {
+            fates.insert(id, request_fate(bitcoind, id)?);
+            self.requested.insert(id, now);
+            Ok(())
+        });
+        fates.retain(|id, _| self.requested.contains_key(id));
+        if before.fates != fates {
+            self.published.store(Arc::new(BlocksStatus { fates }));
+        }
+        result
+    }
+
+    /// Returns the blocks that are due: those never requested, then those with the oldest request. Forgets blocks that are
+    /// no longer on the list.
+    fn due(&mut self, now: Instant) -> Vec<ShareId> {
+        let watched = self.watched.load();
+        self.requested.retain(|id, _| watched.0.contains(id));
+        let is_due = |requested: &Instant| now.saturating_duration_since(*requested) >= REQUEST_INTERVAL;
+        let requested = |id: &ShareId| self.requested.get(id).copied();
+        let mut due: Vec<ShareId> =
+            watched.0.iter().filter(|id| requested(id).as_ref().is_none_or(is_due)).copied().collect();
+        // A stable sort: blocks never requested stay in the order of the list.
+        due.sort_by_key(requested);
+        due.truncate(REQUESTS_PER_TURN);
+        due
+    }
+}
+
+fn request_fate(bitcoind: &mut VerifiedClient, id: ShareId) -> Result<BlockFate, BitcoindError> {
+    Ok(match headers::confirmations(bitcoind, BlockHash::from_byte_array(id.0))? {
+        None => BlockFate::Unknown,
+        Some(confirmations) => match u32::try_from(confirmations) {
+            Ok(confirmations @ 1..) => BlockFate::Confirmed { confirmations },
+            _ => BlockFate::Orphaned,
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(number: u8) -> ShareId {
+        ShareId([number; 32])
+    }
+
+    #[test]
+    fn new_blocks_are_due_first_then_those_with_the_oldest_request() {
+        let mut tracker = ConfirmationTracker::default();
+        let now = Instant::now();
+        let second = Duration::from_secs(1);
+        tracker.watched.store(Arc::new(WatchedBlocks((0..6).map(id).collect())));
+        assert_eq!(tracker.due(now), [id(0), id(1), id(2), id(3)]);
+        for (number, ago) in [(0, 31), (1, 40), (2, 29), (3, 35)] {
+            tracker.requested.insert(id(number), now - ago * second);
+        }
+        assert_eq!(tracker.due(now), [id(4), id(5), id(1), id(3)]);
+        tracker.requested.insert(id(4), now);
+        tracker.requested.insert(id(5), now);
+        assert_eq!(tracker.due(now), [id(1), id(3), id(0)]);
+    }
+
+    #[test]
+    fn blocks_off_the_list_are_forgotten() {
+        let mut tracker = ConfirmationTracker::default();
+        tracker.requested.insert(id(1), Instant::now());
+        assert!(tracker.due(Instant::now()).is_empty() && tracker.requested.is_empty());
+    }
+}

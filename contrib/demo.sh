@@ -114,7 +114,7 @@ pids+=($!)
 # Ends if p2pool has ended. At Ctrl-C it does, while bash forgets one that comes just as a command of its own ends.
 check_p2pool() {
     if kill -0 "${pids[1]}" 2>/dev/null; then return; fi
-    grep -q ' SIG[A-Z]*: stopping$' "$folder/p2pool.log" || die "p2pool has ended"
+    grep -q ' SIG[A-Z]* received, shutting down$' "$folder/p2pool.log" || die "p2pool has ended"
     say "== ending"
     exit 130
 }

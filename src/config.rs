@@ -94,27 +94,3 @@ impl Config {
         }
     }
 }
-
-/// The port for miners.
-#[derive(Clone, Debug)]
-pub struct StratumConfig {
-    /// TCP port, on all addresses.
-    pub port: u16,
-    /// Difficulty a new session starts with.
-    pub start_difficulty: f64,
-    /// Sessions at once.
-    pub sessions_max: usize,
-}
-
-/// The network of nodes.
-#[derive(Clone, Debug)]
-pub struct P2pConfig {
-    /// TCP port, on all addresses.
-    pub port: u16,
-    /// Nodes to start from, as multiaddrs ending in `/p2p/<peer id>`.
-    pub bootnodes: Vec<String>,
-    /// Whether to look for nodes on the local network.
-    pub mdns: bool,
-    /// Whether to answer others' questions in the DHT even when not known to be reachable.
-    pub dht_server: bool,
-}

@@ -1,10 +1,10 @@
-//! The command line: what may stand on it, and Go's way of writing it.
+//! The command line: its flags, and Go's notation for them.
 
 use std::collections::HashSet;
 
 use argh::{ArgsInfo, FromArgs};
 
-/// Stands above the help, in place of a line that names all flags.
+/// Replaces argh's usage line, which names all flags.
 const USAGE: &str = "Usage: p2pool -address <address> [flags]\n       p2pool export [flags]";
 
 /// Environment variables and the flags they override.
@@ -17,29 +17,29 @@ pub const ENVIRONMENT: [(&str, &str); 7] = [
     ("P2POOL_BOOTNODES", "bootnodes"),
     ("LOG_LEVEL", "log-level"),
 ];
-/// Flags whose value may be left out, which means true.
+/// Flags whose value defaults to true if omitted.
 const BOOLEAN_FLAGS: [&str; 2] = ["mdns", "dht-server"];
 /// Flags without a value.
 const SWITCHES: [&str; 1] = ["version"];
-/// The word that makes the program print the sharechain instead of mining.
+/// The command that prints the sharechain instead of running a node.
 const EXPORT: &str = "export";
 
 /// A node of a decentralised Bitcoin mining pool. `p2pool export` takes the same flags, prints the stored
-/// sharechain as JSON lines, oldest share first, and ends; it may run beside the node.
+/// sharechain as JSON lines, oldest share first, and exits; it may run beside the node.
 #[derive(FromArgs, ArgsInfo, Debug, Default, PartialEq, Eq)]
 #[argh(
-    note = "-flag value, -flag=value, --flag value and --flag=value are the same.",
+    note = "-flag value, -flag=value, --flag value and --flag=value are equivalent.",
     example = "{command_name} -address bc1... -rpc-cookie-file /var/lib/bitcoind/.cookie",
     example = "{command_name} export -data-dir /var/lib/p2pool > shares.jsonl"
 )]
 pub struct Flags {
-    /// where blocks pay this node's miners: any standard address of the network (required)
+    /// payout address of this node's miners: any standard address of the network (required)
     #[argh(option, arg_name = "address")]
     pub address: Option<String>,
     /// bitcoin network: mainnet, testnet3, testnet4, signet or regtest (default mainnet)
     #[argh(option, arg_name = "name")]
     pub network: Option<String>,
-    /// host of bitcoind (default 127.0.0.1)
+    /// host name or address of bitcoind (default 127.0.0.1)
     #[argh(option, arg_name = "host")]
     pub rpc_host: Option<String>,
     /// RPC port of bitcoind (default per network: 8332, 18332, 48332, 38332, 18443)
@@ -48,47 +48,47 @@ pub struct Flags {
     /// RPC user of bitcoind, with a password; without both the cookie is used
     #[argh(option, arg_name = "name")]
     pub rpc_user: Option<String>,
-    /// RPC password of bitcoind; better given as BITCOIN_RPC_PASSWORD, for others can see command lines
+    /// RPC password of bitcoind; prefer BITCOIN_RPC_PASSWORD, because other users can see command lines
     #[argh(option, arg_name = "password")]
     pub rpc_password: Option<String>,
-    /// cookie file of bitcoind (default: looked for in the usual places)
+    /// cookie file of bitcoind (default: search the usual places)
     #[argh(option, arg_name = "file")]
     pub rpc_cookie_file: Option<String>,
-    /// TCP port for miners (default 3333; 0 takes a free one)
+    /// TCP port for miners and browsers (default 3333; 0 takes a free one)
     #[argh(option, arg_name = "port")]
     pub stratum_port: Option<String>,
     /// difficulty a new miner starts with (default 100000)
     #[argh(option, arg_name = "number")]
     pub start_difficulty: Option<String>,
-    /// miners connected at once (default 1000)
+    /// most miners connected at once (default 1000)
     #[argh(option, arg_name = "count")]
     pub max_sessions: Option<String>,
-    /// names of this machine, separated by commas, that browsers may use besides its IP addresses and own name
+    /// host names, separated by commas, that browsers may use besides this machine's IP addresses and own name
     /// (default none)
     #[argh(option, arg_name = "list")]
     pub web_hosts: Option<String>,
-    /// TCP port for other nodes (default 9171)
+    /// TCP port for peers (default 9171)
     #[argh(option, arg_name = "port")]
     pub p2p_port: Option<String>,
-    /// nodes to start from, separated by commas, each /ip4/.../tcp/.../p2p/... (default none)
+    /// peers to start from, separated by commas, each /ip4/.../tcp/.../p2p/... (default none)
     #[argh(option, arg_name = "list")]
     pub bootnodes: Option<String>,
-    /// look for nodes on the local network (default true)
+    /// look for peers on the local network (default true)
     #[argh(option, arg_name = "true|false")]
     pub mdns: Option<String>,
-    /// answer others' questions in the DHT even if not known to be reachable (default false)
+    /// serve DHT queries even if this node is not known to be reachable (default false)
     #[argh(option, arg_name = "true|false")]
     pub dht_server: Option<String>,
-    /// folder for all data, with one subfolder per chain (default .p2pool)
-    #[argh(option, arg_name = "folder")]
+    /// data directory, with one subdirectory per sharechain (default .p2pool)
+    #[argh(option, arg_name = "directory")]
     pub data_dir: Option<String>,
-    /// what to log: error, warn, info, debug or trace (default info)
+    /// log level: error, warn, info, debug or trace (default info)
     #[argh(option, arg_name = "level")]
     pub log_level: Option<String>,
-    /// text in the coinbase of blocks found here, at most 20 ASCII characters (default none)
+    /// text in the coinbase of blocks found by this node, at most 20 ASCII characters (default none)
     #[argh(option, arg_name = "text")]
     pub coinbase_tag: Option<String>,
-    /// name of a private pool; only nodes with the same name meet (default main)
+    /// name of a private pool; only nodes with the same name connect to each other (default main)
     #[argh(option, arg_name = "name")]
     pub chain_name: Option<String>,
     /// block challenge of a custom signet in hex, 51 for one that needs no signature (default: the public signet's)
@@ -97,13 +97,13 @@ pub struct Flags {
     /// seconds between shares, 1 to 30, for tests on regtest and custom signets (default 30)
     #[argh(option, arg_name = "seconds")]
     pub share_period: Option<String>,
-    /// shares that payouts look back, 1 to 8640, for tests on regtest and custom signets (default 8640)
+    /// shares in the payout window, 1 to 8640, for tests on regtest and custom signets (default 8640)
     #[argh(option, arg_name = "shares")]
     pub payout_window: Option<String>,
-    /// shares that set the difficulty, 6 to 72, for tests on regtest and custom signets (default 72)
+    /// shares in the difficulty window, 6 to 72, for tests on regtest and custom signets (default 72)
     #[argh(option, arg_name = "shares")]
     pub retarget_window: Option<String>,
-    /// print name and version, and end
+    /// print name and version and exit
     #[argh(switch)]
     pub version: bool,
 }
@@ -111,43 +111,43 @@ pub struct Flags {
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Mine.
+    /// Run the node.
     Run(Flags),
     /// Print the stored sharechain.
     Export(Flags),
-    /// Print this text and end.
+    /// Print this text and exit.
     Print(String),
 }
 
-/// A command line that cannot be understood: one line, without the values that stood on it.
+/// A command line that cannot be parsed. The message is one line, without any value: a value may be a password.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UsageError {
-    /// No such flag.
+    /// There is no such flag.
     #[error("there is no flag -{given}; did you mean -{nearest}? (p2pool -help lists all)")]
     UnknownFlag {
         /// As written.
         given: String,
-        /// The known flag most like it.
+        /// The known flag most similar to it.
         nearest: &'static str,
     },
-    /// Words that belong to no flag. The word is not repeated: it may be the second half of a password.
+    /// A word that belongs to no flag. The word is not repeated: it may be the second half of a password.
     #[error("unexpected word {place}; a value with spaces needs quotes, and the only command is `export`")]
     StrayWord {
-        /// Where it stands.
+        /// Where it is.
         place: String,
     },
-    /// A value where none is due.
+    /// A switch with a value.
     #[error("-{0} takes no value")]
     NeedsNoValue(String),
-    /// Twice the same flag; the values are not repeated.
+    /// The same flag twice.
     #[error("-{0} is given twice: keep one of them")]
     Repeated(String),
     /// A flag at the end, without its value.
     #[error("-{0} needs a value (p2pool -help lists all flags)")]
     NeedsValue(String),
-    /// Whatever else argh refuses.
+    /// Any other error of argh.
     #[error("{0} (p2pool -help lists all flags)")]
-    Refused(String),
+    Argh(String),
 }
 
 /// Parses the words after the program's name.
@@ -155,23 +155,23 @@ pub enum UsageError {
 /// # Errors
 /// Unknown or repeated flags, missing values, stray words.
 pub fn parse(words: &[String]) -> Result<Command, UsageError> {
-    let Normal { words, export, help } = normalise(words)?;
+    let Normalised { words, export, help } = normalise(words)?;
     let words: Vec<&str> = if help { vec!["--help"] } else { words.iter().map(String::as_str).collect() };
     match Flags::from_args(&["p2pool"], &words) {
         Ok(flags) if flags.version => Ok(Command::Print(format!("p2pool {}\n", env!("CARGO_PKG_VERSION")))),
         Ok(flags) if export => Ok(Command::Export(flags)),
         Ok(flags) => Ok(Command::Run(flags)),
         Err(exit) if exit.status.is_ok() => Ok(Command::Print(help_text(&exit.output))),
-        Err(exit) => Err(UsageError::Refused(exit.output.trim().replace('\n', "; ").replace("--", "-"))),
+        Err(exit) => Err(UsageError::Argh(exit.output.trim().replace('\n', "; ").replace("--", "-"))),
     }
 }
 
-/// argh's help with a usage line short enough to read, flags as the README writes them, and the environment.
-fn help_text(of_argh: &str) -> String {
-    let body = of_argh.split_once("\n\n").map_or(of_argh, |(_usage, body)| body).replace("  --", "   -");
-    let mut text = format!("{USAGE}\n\n{body}\nEnvironment, stronger than flags:\n");
+/// Returns argh's help with a short usage line, flags with one dash, and the environment variables.
+fn help_text(argh_help: &str) -> String {
+    let body = argh_help.split_once("\n\n").map_or(argh_help, |(_usage, body)| body).replace("  --", "   -");
+    let mut text = format!("{USAGE}\n\n{body}\nEnvironment variables:\n");
     for (variable, flag) in ENVIRONMENT {
-        text += &format!("  {variable:<22}as -{flag}\n");
+        text += &format!("  {variable:<22}overrides -{flag}\n");
     }
     text
 }
@@ -184,24 +184,24 @@ pub fn flag_descriptions() -> impl Iterator<Item = (&'static str, &'static str)>
     })
 }
 
-/// A command line in argh's own way of writing.
-struct Normal {
+/// A command line in argh's notation.
+struct Normalised {
     words: Vec<String>,
     export: bool,
     help: bool,
 }
 
-/// Turns Go's way of writing flags into argh's: two dashes, the value a word of its own.
-fn normalise(words: &[String]) -> Result<Normal, UsageError> {
-    let mut normal = Normal { words: Vec::new(), export: false, help: false };
+/// Converts Go's notation of flags to argh's: two dashes, and the value as a word of its own.
+fn normalise(words: &[String]) -> Result<Normalised, UsageError> {
+    let mut normalised = Normalised { words: Vec::new(), export: false, help: false };
     let mut seen = HashSet::new();
     let mut rest = words.iter().peekable();
     let mut place = "at the start".to_owned();
     while let Some(word) = rest.next() {
         let Some((name, value)) = split_flag(word) else {
             match word.as_str() {
-                "help" => normal.help = true,
-                EXPORT if !normal.export => normal.export = true,
+                "help" => normalised.help = true,
+                EXPORT if !normalised.export => normalised.export = true,
                 _ => return Err(UsageError::StrayWord { place }),
             }
             place = format!("after {word}");
@@ -209,14 +209,14 @@ fn normalise(words: &[String]) -> Result<Normal, UsageError> {
         };
         place = format!("after the value of -{name}");
         if name == "help" || name == "h" {
-            normal.help = true;
+            normalised.help = true;
         } else if SWITCHES.contains(&name) {
             match value {
-                None => normal.words.push(format!("--{name}")),
+                None => normalised.words.push(format!("--{name}")),
                 Some(_) => return Err(UsageError::NeedsNoValue(name.to_owned())),
             }
         } else {
-            known(name)?;
+            check_name(name)?;
             let value = match value {
                 Some(value) => Some(value.to_owned()),
                 None if BOOLEAN_FLAGS.contains(&name) => Some(
@@ -229,10 +229,10 @@ fn normalise(words: &[String]) -> Result<Normal, UsageError> {
                 return Err(UsageError::Repeated(name.to_owned()));
             }
             let Some(value) = value else { return Err(UsageError::NeedsValue(name.to_owned())) };
-            normal.words.extend([format!("--{name}"), value]);
+            normalised.words.extend([format!("--{name}"), value]);
         }
     }
-    Ok(normal)
+    Ok(normalised)
 }
 
 /// Splits `-name`, `--name`, `-name=value` and `--name=value`.
@@ -244,19 +244,17 @@ fn split_flag(word: &str) -> Option<(&str, Option<&str>)> {
     })
 }
 
-/// Refuses a flag that does not exist, naming the one it resembles most.
-fn known(name: &str) -> Result<(), UsageError> {
-    let mut nearest = ("help", usize::MAX);
-    for (flag, _) in flag_descriptions() {
-        let distance = strsim::damerau_levenshtein(name, flag);
-        if distance == 0 {
-            return Ok(());
-        }
-        if distance < nearest.1 {
-            nearest = (flag, distance);
-        }
+/// Checks that a flag exists; the error names the most similar one.
+fn check_name(name: &str) -> Result<(), UsageError> {
+    let distance = |flag: &str| strsim::damerau_levenshtein(name, flag);
+    let flags = flag_descriptions().map(|(flag, _)| flag);
+    match flags.min_by_key(|flag| distance(flag)) {
+        Some(nearest) if nearest == name => Ok(()),
+        nearest => Err(UsageError::UnknownFlag {
+            given: name.escape_default().to_string(),
+            nearest: nearest.unwrap_or("help"),
+        }),
     }
-    Err(UsageError::UnknownFlag { given: name.escape_default().to_string(), nearest: nearest.0 })
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The chain's own folder, which one process has at a time.
+//! The data directory of a sharechain, used by one process at a time.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
@@ -8,54 +8,48 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{flock, FlockOperation};
 use rustix::io::Errno;
 
-/// Name of the file whose lock says that the folder is in use.
+/// File that is locked while a process uses the directory.
 const LOCK_FILE: &str = "p2pool.lock";
 
-/// The folder, ours until this is dropped.
+/// The lock on a data directory, released when dropped or when the process ends.
 #[derive(Debug)]
-pub struct ChainDir {
-    path: PathBuf,
-    /// The lock goes with the descriptor, so a killed process leaves none behind.
-    _lock: File,
+pub struct DataDirLock {
+    /// The kernel releases the lock with this descriptor, even after a kill.
+    _file: File,
 }
 
-/// Why the folder cannot be used.
+/// Why a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum FolderError {
-    /// It cannot be made, or its lock file cannot be opened.
-    #[error("the folder {} cannot be used: {cause}; check -data-dir and who owns it", .path.display())]
+pub enum DataDirError {
+    /// It cannot be created, or its lock file cannot be opened.
+    #[error("cannot use the data directory {}: {cause}; check -data-dir and who owns it", .path.display())]
     Unusable {
-        /// The folder.
+        /// The directory.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         cause: io::Error,
     },
-    /// Another process has it.
-    #[error("another p2pool uses the folder {}: stop it, or give this one another -data-dir", .0.display())]
+    /// Another process has locked it.
+    #[error("another p2pool uses the data directory {}: stop it, or give this one another -data-dir", .0.display())]
     InUse(PathBuf),
 }
 
-impl ChainDir {
-    /// Makes the folder, readable by its owner alone, if it is missing, and takes its lock.
+impl DataDirLock {
+    /// Creates the directory, accessible to its owner only, if it does not exist, and locks it.
     ///
     /// # Errors
-    /// No right to write there, or another process has the lock.
-    pub fn open(path: &Path) -> Result<Self, FolderError> {
-        let unusable = |cause| FolderError::Unusable { path: path.to_owned(), cause };
+    /// The directory is not writable, or another process has locked it.
+    pub fn acquire(path: &Path) -> Result<Self, DataDirError> {
+        let unusable = |cause| DataDirError::Unusable { path: path.to_owned(), cause };
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unusable)?;
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false).mode(0o600);
-        let lock = options.open(path.join(LOCK_FILE)).map_err(unusable)?;
-        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
-            Err(Errno::WOULDBLOCK) => Err(FolderError::InUse(path.to_owned())),
+        let file = options.open(path.join(LOCK_FILE)).map_err(unusable)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(Errno::WOULDBLOCK) => Err(DataDirError::InUse(path.to_owned())),
             Err(error) => Err(unusable(error.into())),
         }
-    }
-
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 }
 
@@ -66,29 +60,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_folder_is_made_for_its_owner_alone() {
+    fn a_new_directory_is_accessible_to_its_owner_only() {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("data/regtest-0011");
-        let folder = ChainDir::open(&path).unwrap();
-        assert_eq!(folder.path().metadata().unwrap().permissions().mode() & 0o777, 0o700);
+        let _lock = DataDirLock::acquire(&path).unwrap();
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o700);
     }
 
     #[test]
-    fn one_process_has_it_at_a_time() {
+    fn only_one_process_can_use_a_directory() {
         let parent = tempfile::tempdir().unwrap();
-        let first = ChainDir::open(parent.path()).unwrap();
-        let error = ChainDir::open(parent.path()).unwrap_err();
-        assert!(matches!(&error, FolderError::InUse(path) if path == parent.path()), "{error}");
+        let first = DataDirLock::acquire(parent.path()).unwrap();
+        let error = DataDirLock::acquire(parent.path()).unwrap_err();
+        assert!(matches!(&error, DataDirError::InUse(path) if path == parent.path()), "{error}");
         drop(first);
-        ChainDir::open(parent.path()).unwrap();
+        DataDirLock::acquire(parent.path()).unwrap();
     }
 
     #[test]
-    fn a_folder_that_cannot_be_made_is_named() {
+    fn an_unusable_directory_is_named() {
         let parent = tempfile::tempdir().unwrap();
         let file = parent.path().join("file");
         std::fs::write(&file, "").unwrap();
-        let error = ChainDir::open(&file.join("chain")).unwrap_err();
-        assert!(error.to_string().contains("file/chain cannot be used"), "{error}");
+        let error = DataDirLock::acquire(&file.join("chain")).unwrap_err().to_string();
+        assert!(error.starts_with("cannot use the data directory") && error.contains("file/chain"), "{error}");
     }
 }

@@ -3,29 +3,29 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::settings::ChainSettings;
+use crate::settings::ExportSettings;
 
-/// Why nothing, or not all, was printed.
+/// Why the export failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
-    /// No node has run with these settings.
+    /// The data directory of these settings does not exist: no node has run with them.
     #[error("there is no sharechain in {}: give the node's own -network, -data-dir and -chain-name", .0.display())]
-    NoFolder(PathBuf),
-    /// There may be one, but not for this user.
+    NoDirectory(PathBuf),
+    /// This user may not read the data directory.
     #[error(
-        "the sharechain in {} may not be read by this user: run this with sudo, or as the user that the node runs as",
+        "this user may not read the sharechain in {}: run this with sudo, or as the user that the node runs as",
         .0.display()
     )]
     NotPermitted(PathBuf),
-    /// The folder is none, or its disk fails.
-    #[error("the sharechain in {} cannot be read: {cause}", .path.display())]
+    /// The data directory cannot be read for another reason.
+    #[error("cannot read the sharechain in {}: {cause}", .path.display())]
     Unreadable {
-        /// The chain's folder.
+        /// The data directory.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         cause: io::Error,
     },
-    /// Reading the store or writing the lines failed.
+    /// The store could not be read or the lines could not be written.
     #[error(transparent)]
     Failed(#[from] p2pool_chain::ExportError),
 }
@@ -33,20 +33,20 @@ pub enum ExportError {
 /// Prints all shares, oldest first.
 ///
 /// # Errors
-/// No such chain, or it cannot be read or written out. A reader that has seen enough (`| head`) is no error.
-pub fn run(settings: &ChainSettings) -> Result<(), ExportError> {
-    std::fs::read_dir(&settings.chain_dir).map_err(|cause| no_folder(&settings.chain_dir, cause))?;
+/// The sharechain does not exist, or reading or writing it failed. A closed pipe (`| head`) is no error.
+pub fn run(settings: &ExportSettings) -> Result<(), ExportError> {
+    std::fs::read_dir(&settings.chain_dir).map_err(|cause| directory_error(&settings.chain_dir, cause))?;
     let summary = p2pool_chain::export(&settings.chain_dir, &settings.params, &mut std::io::stdout().lock())?;
     log::debug!("{} shares exported, {} of them with payouts", summary.shares, summary.with_payouts);
     Ok(())
 }
 
-/// Why the chain's folder cannot be looked into. A service's folder is closed to all but its own user (the unit's
-/// `StateDirectoryMode`), which is no reason to say that it is not there.
-fn no_folder(path: &Path, cause: io::Error) -> ExportError {
+/// Classifies why the data directory cannot be read. That of a service is closed to all but its own user (the unit's
+/// `StateDirectoryMode`), which must not be reported as missing.
+fn directory_error(path: &Path, cause: io::Error) -> ExportError {
     let path = path.to_owned();
     match cause.kind() {
-        io::ErrorKind::NotFound => ExportError::NoFolder(path),
+        io::ErrorKind::NotFound => ExportError::NoDirectory(path),
         io::ErrorKind::PermissionDenied => ExportError::NotPermitted(path),
         _ => ExportError::Unreadable { path, cause },
     }
@@ -57,16 +57,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_that_is_closed_or_broken_is_not_called_missing() {
+    fn an_unreadable_directory_is_not_reported_as_missing() {
         let path = Path::new("/var/lib/p2pool/mainnet-00");
-        // EACCES, ENOTDIR, ENOENT; the superuser of a test machine may open everything.
-        for (number, words) in [
-            (13, "the sharechain in /var/lib/p2pool/mainnet-00 may not be read by this user: run this with sudo"),
-            (20, "the sharechain in /var/lib/p2pool/mainnet-00 cannot be read: Not a directory"),
+        // EACCES, ENOTDIR, ENOENT by number, because a test that runs as root may open everything.
+        for (number, text) in [
+            (13, "this user may not read the sharechain in /var/lib/p2pool/mainnet-00: run this with sudo"),
+            (20, "cannot read the sharechain in /var/lib/p2pool/mainnet-00: Not a directory"),
             (2, "there is no sharechain in /var/lib/p2pool/mainnet-00: give the node's own"),
         ] {
-            let error = no_folder(path, io::Error::from_raw_os_error(number)).to_string();
-            assert!(error.starts_with(words), "{error}");
+            let error = directory_error(path, io::Error::from_raw_os_error(number)).to_string();
+            assert!(error.starts_with(text), "{error}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Log lines: one event, one line, on standard error.
+//! Log lines on standard error, one per event.
 
 use std::io::Write as _;
 
@@ -8,50 +8,48 @@ use log::{Level, LevelFilter, Record};
 
 use crate::threads::panic_message;
 
-/// How a line starts.
+/// Format of the start of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Style {
-    /// Time and level, for people and files.
+    /// Time and level.
     Plain,
-    /// A priority that systemd's journal understands and cuts off; it has a clock of its own.
+    /// Priority as systemd's journal reads it; the journal adds the time.
     Journal,
 }
 
-/// Starts logging. Our own crates log at `level`; others only what they warn of, for they might print
-/// requests with credentials.
+/// Starts logging. Crates of this program log at `level`, others at `warn` at most: they might log requests with
+/// credentials.
 pub fn start(level: LevelFilter) {
     let style = style();
     Builder::new()
         .filter_level(level.min(LevelFilter::Warn))
         .filter_module("p2pool", level)
-        .format(move |out, record| match style {
-            Style::Plain => plain(out, record, level),
-            Style::Journal => journal(out, record),
-        })
+        .format(move |out, record| write_line(out, record, style, level))
         .init();
     std::panic::set_hook(Box::new(|panic| {
         let thread = std::thread::current();
-        let name = thread.name().unwrap_or("without a name");
-        let place = panic.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
-        log::error!("thread {name} panicked at {place}: {}", panic_message(panic.payload()));
+        let name = thread.name().unwrap_or("unnamed");
+        let location = panic.location().map_or_else(|| "unknown location".to_owned(), ToString::to_string);
+        log::error!("thread {name} panicked at {location}: {}", panic_message(panic.payload()));
     }));
 }
 
-fn plain(out: &mut Formatter, record: &Record<'_>, level: LevelFilter) -> std::io::Result<()> {
-    let level_style = out.default_level_style(record.level());
-    // Whoever wants all the details also wants to know how long things took.
-    let time = if level >= LevelFilter::Debug { out.timestamp_micros() } else { out.timestamp_seconds() };
+fn write_line(out: &mut Formatter, record: &Record<'_>, style: Style, max_level: LevelFilter) -> std::io::Result<()> {
     let (target, text) = (short_target(record.target()), one_line(&record.args().to_string()));
-    writeln!(out, "{time} {level_style}{:<5}{level_style:#} {target} {text}", record.level())
+    match style {
+        Style::Journal => writeln!(out, "<{}>{target} {text}", priority(record.level())),
+        Style::Plain => {
+            let color = out.default_level_style(record.level());
+            // Debug logs serve to measure durations too.
+            let is_precise = max_level >= LevelFilter::Debug;
+            let time = if is_precise { out.timestamp_micros() } else { out.timestamp_seconds() };
+            writeln!(out, "{time} {color}{:<5}{color:#} {target} {text}", record.level())
+        }
+    }
 }
 
-fn journal(out: &mut Formatter, record: &Record<'_>) -> std::io::Result<()> {
-    let (target, text) = (short_target(record.target()), one_line(&record.args().to_string()));
-    writeln!(out, "<{}>{target} {text}", priority(record.level()))
-}
-
-/// The journal's style if standard error is the journal's own stream: the variable alone is inherited by all
-/// children, also by those whose output goes elsewhere (sd-daemon(3), systemd.exec(5)).
+/// Returns the journal's style if standard error is the journal's stream. The variable alone does not tell: child
+/// processes inherit it even if their output goes elsewhere (sd-daemon(3), systemd.exec(5)).
 fn style() -> Style {
     let stderr = rustix::fs::fstat(std::io::stderr()).ok();
     let is_journal = std::env::var("JOURNAL_STREAM").ok().zip(stderr).is_some_and(|(variable, stderr)| {
@@ -65,7 +63,7 @@ fn style() -> Style {
     }
 }
 
-/// syslog's number for a level (RFC 5424, section 6.2.1).
+/// Returns syslog's severity for a level (RFC 5424, section 6.2.1).
 const fn priority(level: Level) -> u8 {
     match level {
         Level::Error => 3,
@@ -75,7 +73,7 @@ const fn priority(level: Level) -> u8 {
     }
 }
 
-/// `p2pool_chain::store` is `chain`, the binary's own `p2pool::node` is `main`.
+/// Shortens `p2pool_chain::store` to `chain`, and the binary's own `p2pool::daemon` to `main`.
 fn short_target(target: &str) -> &str {
     match target.split("::").next().unwrap_or(target) {
         "p2pool" => "main",
@@ -83,7 +81,7 @@ fn short_target(target: &str) -> &str {
     }
 }
 
-/// Escapes control characters: a miner's name or an error of bitcoind must not write lines of its own.
+/// Escapes control characters: a worker name or an error of bitcoind must not forge log lines.
 fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for character in text.chars() {
@@ -101,10 +99,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn targets_name_the_thread() {
+    fn targets_are_shortened_to_the_thread() {
         for (target, short) in [
             ("p2pool", "main"),
-            ("p2pool::node", "main"),
+            ("p2pool::daemon", "main"),
             ("p2pool_chain::store::lmdb", "chain"),
             ("p2pool_rpc", "rpc"),
             ("ureq::unversioned", "ureq"),
@@ -114,13 +112,13 @@ mod tests {
     }
 
     #[test]
-    fn a_message_cannot_forge_a_line() {
+    fn a_message_cannot_forge_a_log_line() {
         assert_eq!(one_line("worker a\n<3>main all is lost\x1b[2J"), "worker a\\n<3>main all is lost\\u{1b}[2J");
         assert_eq!(one_line("plain, caf\u{e9}"), "plain, caf\u{e9}");
     }
 
     #[test]
-    fn priorities_are_syslogs() {
+    fn priorities_are_those_of_syslog() {
         let levels = [Level::Error, Level::Warn, Level::Info, Level::Debug, Level::Trace];
         assert_eq!(levels.map(priority), [3, 4, 6, 7, 7]);
     }

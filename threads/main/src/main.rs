@@ -1,10 +1,11 @@
-//! A decentralised Bitcoin mining pool node.
+//! A node of a decentralised Bitcoin mining pool.
 
 mod args;
+mod daemon;
+mod data_dir;
+mod error;
 mod export;
-mod folder;
 mod logging;
-mod node;
 mod settings;
 mod shutdown;
 mod signals;
@@ -19,35 +20,37 @@ use std::process::ExitCode;
 use args::{Command, Flags};
 use settings::Environment;
 
-/// Exit status for a command line or setting that is wrong.
+/// Exit status for a wrong command line or setting.
 const STATUS_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     match args::parse(&words) {
         Ok(Command::Print(text)) => print(&text),
-        Ok(Command::Run(flags)) => mine(&flags),
+        Ok(Command::Run(flags)) => run(&flags),
         Ok(Command::Export(flags)) => export(&flags),
-        Err(error) => refuse(&error),
+        Err(error) => usage_error(&error),
     }
 }
 
-fn mine(flags: &Flags) -> ExitCode {
-    let config = match settings::resolve(flags, &environment(), &|path| path.is_file()) {
-        Ok(config) => config,
-        Err(error) => return refuse(&error),
-    };
-    logging::start(config.log_level);
-    end(node::run(&config))
+fn run(flags: &Flags) -> ExitCode {
+    match settings::resolve(flags, &environment(), &|path| path.is_file()) {
+        Ok(settings) => {
+            logging::start(settings.log_level);
+            exit_code(daemon::run(settings.config))
+        }
+        Err(error) => usage_error(&error),
+    }
 }
 
 fn export(flags: &Flags) -> ExitCode {
-    let settings = match settings::resolve_chain(flags, &environment()) {
-        Ok(settings) => settings,
-        Err(error) => return refuse(&error),
-    };
-    logging::start(settings.log_level);
-    end(export::run(&settings))
+    match settings::resolve_export(flags, &environment()) {
+        Ok(settings) => {
+            logging::start(settings.log_level);
+            exit_code(export::run(&settings))
+        }
+        Err(error) => usage_error(&error),
+    }
 }
 
 fn environment() -> Environment {
@@ -55,7 +58,6 @@ fn environment() -> Environment {
     std::env::vars_os().map(|(name, value)| (lossy(name), lossy(value))).collect()
 }
 
-/// Prints to standard output, where a closed pipe is no failure of ours.
 fn print(text: &str) -> ExitCode {
     match std::io::stdout().write_all(text.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -63,13 +65,13 @@ fn print(text: &str) -> ExitCode {
     }
 }
 
-/// One line, before logging has begun.
-fn refuse(error: &dyn Error) -> ExitCode {
+/// Prints an error from before logging has started.
+fn usage_error(error: &dyn Error) -> ExitCode {
     eprintln!("p2pool: {error}");
     ExitCode::from(STATUS_USAGE)
 }
 
-fn end<E: Error>(result: Result<(), E>) -> ExitCode {
+fn exit_code<E: Error>(result: Result<(), E>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

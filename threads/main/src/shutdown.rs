@@ -1,61 +1,62 @@
-//! The order in which threads are asked to stop, and how long each may take.
+//! Stops threads one after the other, each within its time.
 
 use std::time::{Duration, Instant};
 
-use crate::threads::{End, Event, ThreadName, Threads};
+use crate::threads::{MainEvent, ThreadExit, ThreadName, Threads};
 
-/// From the first signal to the end of the process. systemd and people wait this long without worry.
-pub const STOP_TIMEOUT: Duration = Duration::from_secs(5);
-/// Until when each stage may take, counted from the start of the stop. Stratum's loop turns in milliseconds, but it
-/// may have blocks in hand that the submit thread has had no time for.
-pub const STRATUM_UNTIL: Duration = Duration::from_millis(2_500);
-/// A block on its way gets most of the time: it is on disk already, but minutes lost on it are worth the most.
-pub const SUBMIT_UNTIL: Duration = Duration::from_millis(4_000);
-/// The chain has committed all it accepted; this is for the last group of shares on a slow SD card. The rest
-/// up to [`STOP_TIMEOUT`] is for the process to end.
-pub const CHAIN_UNTIL: Duration = Duration::from_millis(4_700);
+/// Time from the first signal to the end of the process.
+pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Deadline of the stratum thread, counted from the start of the shutdown. Its loop takes milliseconds, but blocks may
+/// wait in it for the submit thread.
+pub const STRATUM_DEADLINE: Duration = Duration::from_millis(2_500);
+/// Deadline of the submit thread. It gets most of the time: a block is on disk already, but each minute lost may cost it
+/// its place on the best chain.
+pub const SUBMIT_DEADLINE: Duration = Duration::from_millis(4_000);
+/// Deadline of the chain thread: it has to commit the last group of shares, perhaps to a slow SD card. The rest up to
+/// [`SHUTDOWN_TIMEOUT`] is for the process to end.
+pub const CHAIN_DEADLINE: Duration = Duration::from_millis(4_700);
 
-/// One step: ask, then wait for the ends of some threads.
+/// A step of the shutdown: requests a stop, then waits for a thread.
 pub struct Stage {
-    /// Asks threads to stop; must not block for long.
-    pub ask: Box<dyn FnOnce()>,
-    /// Those that the next stage must not begin before.
+    /// Requests the stop; must not block for long.
+    pub request_stop: Box<dyn FnOnce()>,
+    /// Thread that must exit before the next stage.
     pub wait_for: ThreadName,
-    /// When to go on without them, counted from the start of the stop.
-    pub until: Duration,
+    /// When to continue without it, counted from the start of the shutdown.
+    pub deadline: Duration,
 }
 
-/// What was not as it should be.
+/// What went wrong during the shutdown.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Shortcomings {
-    /// Threads that had not stopped in their time.
-    pub late: Vec<ThreadName>,
-    /// Threads that failed or panicked instead of finishing.
+pub struct ShutdownReport {
+    /// Threads that did not exit before their deadline.
+    pub timed_out: Vec<ThreadName>,
+    /// Threads that exited with an error or a panic.
     pub failed: Vec<ThreadName>,
 }
 
-/// Goes through the stages. Returns in time whatever the threads do.
-pub fn stop(threads: &mut Threads, stages: Vec<Stage>) -> Shortcomings {
+/// Performs the stages. Returns at the last deadline at the latest.
+pub fn run(threads: &mut Threads, stages: Vec<Stage>) -> ShutdownReport {
     let started = Instant::now();
-    let mut shortcomings = Shortcomings::default();
+    let mut report = ShutdownReport::default();
     for stage in stages {
-        (stage.ask)();
-        while threads.runs(stage.wait_for) {
-            match threads.next_event(started + stage.until) {
-                Some(Event::Ended(_, End::Finished) | Event::Signal(_)) => {}
-                Some(Event::Ended(name, end)) => {
-                    log::error!("thread {name} {end}");
-                    shortcomings.failed.push(name);
+        (stage.request_stop)();
+        while threads.is_running(stage.wait_for) {
+            match threads.next_event(started + stage.deadline) {
+                Some(MainEvent::Exited(_, ThreadExit::Finished) | MainEvent::Signal(_)) => {}
+                Some(MainEvent::Exited(name, exit)) => {
+                    log::error!("thread {name} {exit}");
+                    report.failed.push(name);
                 }
                 None => {
-                    log::warn!("thread {} has not stopped in time; going on without it", stage.wait_for);
-                    shortcomings.late.push(stage.wait_for);
+                    log::warn!("thread {} did not stop in time, continuing without it", stage.wait_for);
+                    report.timed_out.push(stage.wait_for);
                     break;
                 }
             }
         }
     }
-    shortcomings
+    report
 }
 
 #[cfg(test)]
@@ -66,34 +67,37 @@ mod tests {
 
     use super::*;
 
-    /// A thread that works until asked to stop and then notes its name.
-    fn obedient(threads: &mut Threads, name: ThreadName, notes: &Sender<ThreadName>) -> Stage {
-        let (ask, asked) = unbounded::<()>();
-        let notes = notes.clone();
+    /// Starts a thread that runs until asked to stop and then records its name.
+    fn stoppable(threads: &mut Threads, name: ThreadName, stopped: &Sender<ThreadName>) -> Stage {
+        let (stop, stop_requested) = unbounded::<()>();
+        let stopped = stopped.clone();
         threads
             .spawn(name, move || {
-                asked.recv().unwrap();
-                notes.send(name).map_err(io::Error::other)
+                stop_requested.recv().unwrap();
+                stopped.send(name).map_err(io::Error::other)
             })
             .unwrap();
-        Stage { ask: Box::new(move || ask.send(()).unwrap()), wait_for: name, until: Duration::from_secs(20) }
+        Stage {
+            request_stop: Box::new(move || stop.send(()).unwrap()),
+            wait_for: name,
+            deadline: Duration::from_secs(20),
+        }
     }
 
     #[test]
-    fn one_after_the_other() {
-        let (notes, order) = unbounded();
+    fn threads_stop_one_after_the_other() {
+        let (stopped, order) = unbounded();
         let mut threads = Threads::new();
         let names = [ThreadName::Chain, ThreadName::Submit, ThreadName::Stratum];
-        let mut stages: Vec<Stage> = names.into_iter().map(|name| obedient(&mut threads, name, &notes)).collect();
+        let mut stages: Vec<Stage> = names.into_iter().map(|name| stoppable(&mut threads, name, &stopped)).collect();
         stages.reverse();
-        assert_eq!(stop(&mut threads, stages), Shortcomings::default());
-        let stopped: Vec<ThreadName> = order.try_iter().collect();
-        assert_eq!(stopped, [ThreadName::Stratum, ThreadName::Submit, ThreadName::Chain]);
+        assert_eq!(run(&mut threads, stages), ShutdownReport::default());
+        assert_eq!(order.try_iter().collect::<Vec<_>>(), [ThreadName::Stratum, ThreadName::Submit, ThreadName::Chain]);
     }
 
     #[test]
-    fn a_late_thread_does_not_keep_the_others() {
-        let (notes, order) = unbounded();
+    fn a_thread_that_times_out_does_not_block_the_others() {
+        let (stopped, order) = unbounded();
         let mut threads = Threads::new();
         let (release, held) = unbounded::<()>();
         threads
@@ -102,10 +106,11 @@ mod tests {
                 Ok::<(), io::Error>(())
             })
             .unwrap();
-        let late = Stage { ask: Box::new(|| ()), wait_for: ThreadName::Submit, until: Duration::from_millis(20) };
-        let stages = vec![late, obedient(&mut threads, ThreadName::Chain, &notes)];
-        let shortcomings = stop(&mut threads, stages);
-        assert_eq!(shortcomings, Shortcomings { late: vec![ThreadName::Submit], failed: vec![] });
+        let late =
+            Stage { request_stop: Box::new(|| ()), wait_for: ThreadName::Submit, deadline: Duration::from_millis(20) };
+        let stages = vec![late, stoppable(&mut threads, ThreadName::Chain, &stopped)];
+        let report = run(&mut threads, stages);
+        assert_eq!(report, ShutdownReport { timed_out: vec![ThreadName::Submit], failed: vec![] });
         assert_eq!(order.try_iter().collect::<Vec<_>>(), [ThreadName::Chain]);
         drop(release);
     }
@@ -114,13 +119,16 @@ mod tests {
     fn a_failure_while_stopping_is_reported() {
         let mut threads = Threads::new();
         threads.spawn(ThreadName::Chain, || Err(io::Error::other("disk full"))).unwrap();
-        let stage = Stage { ask: Box::new(|| ()), wait_for: ThreadName::Chain, until: Duration::from_secs(20) };
-        let shortcomings = stop(&mut threads, vec![stage]);
-        assert_eq!(shortcomings, Shortcomings { late: vec![], failed: vec![ThreadName::Chain] });
+        let stage =
+            Stage { request_stop: Box::new(|| ()), wait_for: ThreadName::Chain, deadline: Duration::from_secs(20) };
+        let report = run(&mut threads, vec![stage]);
+        assert_eq!(report, ShutdownReport { timed_out: vec![], failed: vec![ThreadName::Chain] });
     }
 
     #[test]
-    fn the_stages_fit_the_time() {
-        assert!(STRATUM_UNTIL < SUBMIT_UNTIL && SUBMIT_UNTIL < CHAIN_UNTIL && CHAIN_UNTIL < STOP_TIMEOUT);
+    fn deadlines_are_in_order() {
+        assert!(
+            STRATUM_DEADLINE < SUBMIT_DEADLINE && SUBMIT_DEADLINE < CHAIN_DEADLINE && CHAIN_DEADLINE < SHUTDOWN_TIMEOUT
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM: the first asks the process to stop, the second ends it at once.
+//! SIGINT and SIGTERM: the first requests a shutdown, the second ends the process at once.
 
 use std::io;
 use std::sync::atomic::AtomicBool;
@@ -9,36 +9,36 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag::{register, register_conditional_shutdown};
 use signal_hook::iterator::Signals;
 
-use crate::shutdown::STOP_TIMEOUT;
-use crate::threads::Event;
+use crate::shutdown::SHUTDOWN_TIMEOUT;
+use crate::threads::MainEvent;
 
-/// Exit status when a second signal cuts an orderly stop short, or it takes too long.
-pub const STATUS_CUT_SHORT: i32 = 1;
+/// Exit status if a second signal or the timeout interrupts the shutdown.
+const STATUS_INTERRUPTED: i32 = 1;
 
-/// Takes over the signals.
+/// Installs the signal handlers.
 ///
 /// # Errors
-/// The system refuses the handlers.
+/// The system rejects a handler.
 pub fn open() -> io::Result<Signals> {
-    let asked = Arc::new(AtomicBool::new(false));
+    let requested = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
-        // In this order: the first signal finds the flag down and raises it, the second finds it up.
-        register_conditional_shutdown(signal, STATUS_CUT_SHORT, Arc::clone(&asked))?;
-        register(signal, Arc::clone(&asked))?;
+        // The order matters: the first signal finds the flag unset and sets it, the second finds it set.
+        register_conditional_shutdown(signal, STATUS_INTERRUPTED, Arc::clone(&requested))?;
+        register(signal, Arc::clone(&requested))?;
     }
     Signals::new([SIGINT, SIGTERM])
 }
 
-/// Tells the main thread of the first signal, then sees to it that the process ends in time, whatever the main
-/// thread is doing. Never returns otherwise.
-pub fn run(mut signals: Signals, events: &Sender<Event>) -> io::Result<()> {
+/// Reports the first signal to the main thread, then ends the process after [`SHUTDOWN_TIMEOUT`], whatever the main
+/// thread does meanwhile.
+pub fn run(mut signals: Signals, events: &Sender<MainEvent>) -> io::Result<()> {
     if let Some(signal) = signals.forever().next() {
         let name = if signal == SIGINT { "SIGINT" } else { "SIGTERM" };
-        // Fails only when the main thread is gone already.
-        drop(events.send(Event::Signal(name)));
-        std::thread::sleep(STOP_TIMEOUT);
-        log::error!("not all threads stopped within {} s; ending without them", STOP_TIMEOUT.as_secs());
-        std::process::exit(STATUS_CUT_SHORT);
+        // Fails only if the main thread has exited already.
+        drop(events.send(MainEvent::Signal(name)));
+        std::thread::sleep(SHUTDOWN_TIMEOUT);
+        log::error!("shutdown timed out after {} s, exiting", SHUTDOWN_TIMEOUT.as_secs());
+        std::process::exit(STATUS_INTERRUPTED);
     }
     Ok(())
 }

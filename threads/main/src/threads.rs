@@ -1,4 +1,4 @@
-//! The one place that starts threads, and how their ends reach the main thread.
+//! Starts threads and reports their exits to the main thread.
 
 use std::any::Any;
 use std::error::Error;
@@ -8,36 +8,36 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::thread::{Builder, JoinHandle};
 use std::time::Instant;
 
-use crossbeam_channel::{bounded, Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{bounded, Receiver, Sender};
 
-/// Every thread sends one event in its life and there are fewer threads than this; signals are few as well.
+/// Capacity of the main thread's inbox. Each thread sends one event, when it exits; signals are few.
 const EVENTS_CAPACITY: usize = 64;
 
-/// A thread of this process. Linux shows at most 15 bytes of a thread's name.
+/// Name of a thread of this process. Linux shows at most 15 bytes of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ThreadName {
     /// Waits for signals.
     Signals,
-    /// Owner of the sharechain.
+    /// Owns the sharechain.
     Chain,
-    /// Speaks with miners.
+    /// Serves miners.
     Stratum,
-    /// Gets templates.
+    /// Gets block templates.
     Poll,
-    /// Hands over found blocks.
+    /// Submits found blocks.
     Submit,
-    /// Asks about Bitcoin headers.
+    /// Looks up Bitcoin headers.
     Anchor,
-    /// Carries messages between nodes.
+    /// Exchanges messages with peers.
     P2p,
-    /// Speaks with browsers.
+    /// Accepts HTTP requests.
     Relay,
-    /// Answers browsers.
+    /// Responds to HTTP requests.
     Web,
 }
 
 impl ThreadName {
-    /// As the system shows it.
+    /// Returns the name that the system shows.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Signals => "p2pool-signals",
@@ -59,62 +59,61 @@ impl fmt::Display for ThreadName {
     }
 }
 
-/// How a thread ended.
+/// How a thread exited.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum ThreadExit {
     /// It returned without an error.
     Finished,
-    /// It returned this error, causes included.
+    /// It returned this error; the text includes the causes.
     Failed(String),
     /// It panicked with this message.
     Panicked(String),
 }
 
-impl fmt::Display for End {
+impl fmt::Display for ThreadExit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Finished => f.write_str("ended"),
+            Self::Finished => f.write_str("exited unexpectedly"),
             Self::Failed(error) => write!(f, "failed: {error}"),
             Self::Panicked(message) => write!(f, "panicked: {message}"),
         }
     }
 }
 
-/// The main thread's inbox.
+/// A message to the main thread.
 #[derive(Debug)]
-pub enum Event {
-    /// A thread ended.
-    Ended(ThreadName, End),
-    /// The process is asked to stop, by the signal of this name.
+pub enum MainEvent {
+    /// A thread exited.
+    Exited(ThreadName, ThreadExit),
+    /// The signal of this name asks the process to stop.
     Signal(&'static str),
 }
 
-/// Any error of a thread.
+/// Error of any thread.
 pub type BoxedError = Box<dyn Error + Send + Sync>;
 
-/// The running threads and the inbox that their ends arrive in.
+/// The running threads and the main thread's inbox.
 pub struct Threads {
     running: Vec<(ThreadName, JoinHandle<()>)>,
-    sender: Sender<Event>,
-    events: Receiver<Event>,
+    sender: Sender<MainEvent>,
+    events: Receiver<MainEvent>,
 }
 
 impl Threads {
-    /// None yet.
     pub fn new() -> Self {
         let (sender, events) = bounded(EVENTS_CAPACITY);
         Self { running: Vec::new(), sender, events }
     }
 
-    /// Another way into the main thread's inbox.
-    pub fn sender(&self) -> Sender<Event> {
+    /// Returns a sender to the main thread's inbox.
+    pub fn sender(&self) -> Sender<MainEvent> {
         self.sender.clone()
     }
 
-    /// Starts a thread. Its end, by return, error or panic, arrives as an [`Event`].
+    /// Starts a thread. Its exit, by return, error or panic, arrives as a [`MainEvent`].
     ///
     /// # Errors
-    /// The system has no room for another thread.
+    /// The system cannot start another thread.
     pub fn spawn<E: Into<BoxedError>>(
         &mut self,
         name: ThreadName,
@@ -122,48 +121,45 @@ impl Threads {
     ) -> io::Result<()> {
         let sender = self.sender.clone();
         let handle = Builder::new().name(name.as_str().to_owned()).spawn(move || {
-            // Unwind safety: nothing the body owned is looked at afterwards.
-            let end = match catch_unwind(AssertUnwindSafe(body)) {
-                Ok(Ok(())) => End::Finished,
-                Ok(Err(error)) => End::Failed(with_causes(error.into().as_ref())),
-                Err(panic) => End::Panicked(panic_message(panic.as_ref())),
+            // Unwind safety: nothing that the body owned is used afterwards.
+            let exit = match catch_unwind(AssertUnwindSafe(body)) {
+                Ok(Ok(())) => ThreadExit::Finished,
+                Ok(Err(error)) => ThreadExit::Failed(with_causes(error.into().as_ref())),
+                Err(panic) => ThreadExit::Panicked(panic_message(panic.as_ref())),
             };
-            // Fails only when the main thread is gone, and the process with it.
-            drop(sender.send(Event::Ended(name, end)));
+            // Fails only if the main thread has exited, and then the process ends.
+            drop(sender.send(MainEvent::Exited(name, exit)));
         })?;
         self.running.push((name, handle));
         Ok(())
     }
 
-    /// Whether a thread still runs, as far as this inbox has been read.
-    pub fn runs(&self, name: ThreadName) -> bool {
+    /// Returns whether a thread still runs, as far as the inbox has been read.
+    pub fn is_running(&self, name: ThreadName) -> bool {
         self.running.iter().any(|(running, _)| *running == name)
     }
 
-    /// The next event, or none until `deadline`. An ended thread is joined.
-    pub fn next_event(&mut self, deadline: Instant) -> Option<Event> {
-        let event = match self.events.recv_deadline(deadline) {
-            Ok(event) => event,
-            // Never disconnected: we hold a sender ourselves.
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return None,
-        };
-        if let Event::Ended(name, _) = &event {
-            if let Some(place) = self.running.iter().position(|(running, _)| running == name) {
-                // The event was the thread's last act, and its panic has been caught: this returns at once.
-                drop(self.running.swap_remove(place).1.join());
+    /// Waits for the next event; `None` after `deadline`. A thread that exited is joined.
+    pub fn next_event(&mut self, deadline: Instant) -> Option<MainEvent> {
+        // Never disconnected: `self` has a sender.
+        let event = self.events.recv_deadline(deadline).ok()?;
+        if let MainEvent::Exited(name, _) = &event {
+            if let Some(index) = self.running.iter().position(|(running, _)| running == name) {
+                // Returns at once: the event was the thread's last action, and its panic has been caught.
+                drop(self.running.swap_remove(index).1.join());
             }
         }
         Some(event)
     }
 }
 
-/// An error and what caused it.
+/// Returns the text of an error and of its causes.
 pub fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
         let error_text = error.to_string();
-        // Many errors repeat their cause in their own words.
+        // Many errors repeat the text of their cause.
         if !text.contains(&error_text) {
             text += ": ";
             text += &error_text;
@@ -173,7 +169,7 @@ pub fn with_causes(error: &dyn Error) -> String {
     text
 }
 
-/// What a panic said.
+/// Returns the message of a panic.
 pub fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a message".to_owned())
@@ -197,42 +193,45 @@ mod tests {
         ThreadName::Web,
     ];
 
-    fn soon() -> Instant {
+    fn deadline() -> Instant {
         Instant::now() + Duration::from_secs(10)
     }
 
     #[test]
-    fn names_fit_linux() {
+    fn thread_names_fit_the_limit_of_linux() {
         for name in ALL {
             assert!(name.as_str().len() <= 15, "{name}");
         }
     }
 
     #[test]
-    fn every_kind_of_end_arrives() {
+    fn every_kind_of_exit_is_reported() {
         let mut threads = Threads::new();
         threads.spawn(ThreadName::Chain, || Ok::<(), io::Error>(())).unwrap();
-        assert!(matches!(threads.next_event(soon()), Some(Event::Ended(ThreadName::Chain, End::Finished))));
-        assert!(!threads.runs(ThreadName::Chain));
+        assert!(matches!(
+            threads.next_event(deadline()),
+            Some(MainEvent::Exited(ThreadName::Chain, ThreadExit::Finished))
+        ));
+        assert!(!threads.is_running(ThreadName::Chain));
 
         threads.spawn(ThreadName::Poll, || Err(io::Error::other("no bitcoind"))).unwrap();
-        match threads.next_event(soon()) {
-            Some(Event::Ended(ThreadName::Poll, End::Failed(text))) => assert_eq!(text, "no bitcoind"),
+        match threads.next_event(deadline()) {
+            Some(MainEvent::Exited(ThreadName::Poll, ThreadExit::Failed(text))) => assert_eq!(text, "no bitcoind"),
             other => panic!("{other:?}"),
         }
 
-        fn dies() -> Result<(), io::Error> {
+        fn panics() -> Result<(), io::Error> {
             panic!("a {}", "bug")
         }
-        threads.spawn(ThreadName::Submit, dies).unwrap();
-        match threads.next_event(soon()) {
-            Some(Event::Ended(ThreadName::Submit, End::Panicked(text))) => assert_eq!(text, "a bug"),
+        threads.spawn(ThreadName::Submit, panics).unwrap();
+        match threads.next_event(deadline()) {
+            Some(MainEvent::Exited(ThreadName::Submit, ThreadExit::Panicked(text))) => assert_eq!(text, "a bug"),
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
-    fn a_thread_carries_its_name_and_runs_until_its_end_is_seen() {
+    fn a_thread_has_its_name_and_counts_as_running_until_its_exit_is_read() {
         let mut threads = Threads::new();
         let (go, wait) = bounded::<()>(1);
         let (named, name) = bounded(1);
@@ -245,13 +244,13 @@ mod tests {
             .unwrap();
         assert_eq!(name.recv().unwrap().as_deref(), Some("p2pool-stratum"));
         assert!(threads.next_event(Instant::now()).is_none());
-        assert!(threads.runs(ThreadName::Stratum));
+        assert!(threads.is_running(ThreadName::Stratum));
         go.send(()).unwrap();
-        assert!(threads.next_event(soon()).is_some());
+        assert!(threads.next_event(deadline()).is_some());
     }
 
     #[test]
-    fn causes_are_named_once() {
+    fn each_cause_is_written_once() {
         #[derive(Debug, thiserror::Error)]
         #[error("the store cannot be opened")]
         struct Outer(#[source] io::Error);

@@ -1,44 +1,44 @@
-//! The parts of a node: opened and joined by channels before the first thread starts, so that whatever cannot be had is
-//! an error at start; how they are started, and in which order stopped.
+//! Opens the parts of the node and connects them by channels, starts their threads, and defines the order of the shutdown.
+//!
+//! All parts are opened before the first thread starts, so that every error at start is found before any work is done.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use crossbeam_channel::{bounded, Receiver, SendTimeoutError, Sender};
+use crossbeam_channel::{bounded, SendTimeoutError, Sender};
 use p2pool_chain::{Chain, ChainOuts};
-use p2pool_channels::{latest, LatestSender, TemplateUpdate, ToAnchor, ToChain, ToNetwork, ToSubmit};
+use p2pool_channels::{latest, ToAnchor, ToChain, ToNetwork, ToSubmit};
 use p2pool_core::config::Config;
 use p2pool_core::metrics::Metrics;
 use p2pool_core::node::{Intervals, NodeConfig};
 use p2pool_core::status::ChainStatus;
-use p2pool_http::{Http, HttpConfig, Sources};
+use p2pool_http::{Http, Sources};
 use p2pool_p2p::P2p;
-use p2pool_rpc::{AnchorThread, Poll, PollStopper, Submit};
+use p2pool_rpc::{AnchorThread, PollStopper, PollThread, SubmitThread};
 use p2pool_stratum::{Stratum, StratumSinks};
 
-use crate::folder::ChainDir;
-use crate::node::NodeError;
-use crate::shutdown::{Stage, CHAIN_UNTIL, STRATUM_UNTIL, SUBMIT_UNTIL};
+use crate::error::NodeError;
+use crate::shutdown::{Stage, CHAIN_DEADLINE, STRATUM_DEADLINE, SUBMIT_DEADLINE};
 use crate::threads::{ThreadName, Threads};
 
-/// chain's inbox: a second of a thousand miners that all meet the share target at once. Shares come twice a minute;
-/// only a chain thread that hangs on a dying disk lets this fill.
+/// Capacity of the chain thread's inbox: one second of a thousand miners that all meet the share target at once. Shares
+/// come twice a minute; only a chain thread that hangs on a failing disk lets the inbox fill.
 const TO_CHAIN_CAPACITY: usize = 1_024;
-/// submit's inbox: blocks come once in days; on regtest, where every answer may be one, stratum says what happens when
-/// it is full.
+/// Capacity of the submit thread's inbox. Blocks are days apart; on regtest, where each submit may be one, the stratum
+/// thread defines what happens when the inbox is full.
 const TO_SUBMIT_CAPACITY: usize = 16;
-/// anchor's inbox: more questions than this wait in chain's own pools.
+/// Capacity of the anchor thread's inbox; further requests wait in the chain thread.
 const TO_ANCHOR_CAPACITY: usize = 64;
-/// A stop message waits this long for room in an inbox before the thread is given up.
+/// How long a stop message waits for room in an inbox.
 const STOP_SEND_TIMEOUT: Duration = Duration::from_millis(300);
-/// Folder for found blocks inside the chain's folder.
-const BLOCKS_DIR: &str = "blocks";
 
-/// Everything that will have a thread, and the ways to ask for its end.
-pub struct Parts {
-    rpc: Rpc,
+/// All parts that get a thread, and the ways to stop them.
+pub struct Components {
+    poll: PollThread,
+    poll_stopper: PollStopper,
+    submit: SubmitThread,
+    anchor: AnchorThread,
     stratum: Stratum,
     p2p: P2p,
     chain: Chain,
@@ -46,43 +46,37 @@ pub struct Parts {
     inboxes: Inboxes,
 }
 
-/// The parts that speak with bitcoind.
-struct Rpc {
-    poll: Poll,
-    poll_stopper: PollStopper,
-    submit: Submit,
-    anchor: AnchorThread,
-}
-
-/// Ways to threads that have an inbox.
-#[derive(Clone)]
+/// Senders to the threads that stop by a message.
 struct Inboxes {
     chain: Sender<ToChain>,
     submit: Sender<ToSubmit>,
     anchor: Sender<ToAnchor>,
 }
 
-impl Parts {
-    /// Opens all parts; no thread starts yet.
+impl Components {
+    /// Opens all parts; starts no thread.
     ///
     /// # Errors
     /// [`NodeError::Open`] names the part.
-    pub fn open(config: &Config, folder: &ChainDir, counters: &Arc<Metrics>) -> Result<Self, NodeError> {
+    pub fn open(config: Config, metrics: &Arc<Metrics>) -> Result<Self, NodeError> {
         let (to_chain, chain_inbox) = bounded(TO_CHAIN_CAPACITY);
         let (to_submit, submit_inbox) = bounded(TO_SUBMIT_CAPACITY);
         let (to_anchor, anchor_inbox) = bounded(TO_ANCHOR_CAPACITY);
-        let inboxes = Inboxes { chain: to_chain, submit: to_submit, anchor: to_anchor };
-        let (news, templates) = latest();
-        let rpc = open_rpc(config, folder, &inboxes.chain, (submit_inbox, anchor_inbox, news), counters)?;
-        let outs = StratumSinks { chain: inboxes.chain.clone(), submit: inboxes.submit.clone() };
-        let mut stratum = Stratum::open(config.stratum.clone(), &config.params, outs, Arc::clone(counters))
-            .map_err(|cause| NodeError::open("the port for miners", cause))?;
-        let p2p = P2p::open(&config.p2p, &config.params, folder.path(), inboxes.chain.clone(), Arc::clone(counters))
-            .map_err(|cause| NodeError::open("the network of nodes", cause))?;
+        let (template_slot, templates) = latest();
+        let (poll, poll_stopper) = PollThread::open(&config, template_slot.clone(), Arc::clone(metrics))
+            .map_err(NodeError::open("template poll"))?;
+        let submit = SubmitThread::open(&config, submit_inbox, to_chain.clone(), Arc::clone(metrics))
+            .map_err(NodeError::open("block submission"))?;
+        let anchor = AnchorThread::open(&config, anchor_inbox, to_chain.clone(), template_slot, Arc::clone(metrics))
+            .map_err(NodeError::open("header lookup"))?;
+        let outs = StratumSinks { chain: to_chain.clone(), submit: to_submit.clone() };
+        let mut stratum = Stratum::open(&config, outs, Arc::clone(metrics)).map_err(NodeError::open("stratum port"))?;
+        let p2p = P2p::open(&config, to_chain.clone(), Arc::clone(metrics))
+            .map_err(NodeError::open("peer-to-peer network"))?;
         let outs = ChainOuts {
             stratum: stratum.jobs(),
-            anchor: inboxes.anchor.clone(),
-            submit: inboxes.submit.clone(),
+            anchor: to_anchor.clone(),
+            submit: to_submit.clone(),
             network: p2p.sender(),
         };
         let node = NodeConfig {
@@ -92,36 +86,39 @@ impl Parts {
             intervals: Intervals::default(),
         };
         let params = Arc::new(config.params.clone());
-        let chain = Chain::open(&params, node, folder.path(), chain_inbox, templates, outs)
-            .map_err(|cause| NodeError::open("the sharechain", cause))?;
+        let chain = Chain::open(&params, node, &config.chain_dir, chain_inbox, templates, outs)
+            .map_err(NodeError::open("sharechain store"))?;
         let sources = Sources {
-            metrics: Arc::clone(counters),
+            metrics: Arc::clone(metrics),
             chain: chain.status(),
             miners: stratum.miners(),
             peers: p2p.status(),
-            bitcoind: rpc.poll.status(),
-            blocks: rpc.anchor.blocks(),
-            own_blocks: rpc.submit.own_blocks(),
-            watched: rpc.anchor.watched(),
+            bitcoind: poll.status(),
+            blocks: anchor.blocks(),
+            own_blocks: submit.own_blocks(),
+            watched: anchor.watched(),
+            store_file: p2pool_chain::store_file(&config.chain_dir),
         };
-        let web = Http::open(web_config(config, folder.path(), stratum.local_addr().port()), sources)
-            .map_err(|cause| NodeError::open("the dashboard", cause))?;
+        // The port may be one that the system chose.
+        let config = Config { stratum_port: stratum.local_addr().port(), ..config };
+        let web = Http::open(Arc::new(config), sources).map_err(NodeError::open("web server"))?;
         stratum.send_browsers_to(web.relay_handle());
-        log::info!("miners are expected at {}; the dashboard is on the same port", stratum.local_addr());
-        Ok(Self { rpc, stratum, p2p, chain, web, inboxes })
+        log::info!("listening for miners and browsers on {}", stratum.local_addr());
+        let inboxes = Inboxes { chain: to_chain, submit: to_submit, anchor: to_anchor };
+        Ok(Self { poll, poll_stopper, submit, anchor, stratum, p2p, chain, web, inboxes })
     }
 
-    /// The sharechain as its thread will publish it.
+    /// The status that the chain thread will publish.
     pub fn chain_status(&self) -> Arc<ArcSwap<ChainStatus>> {
         self.chain.status()
     }
 
-    /// Starts the threads and gives the stages of their stop.
+    /// Starts the threads and returns the stages of the shutdown.
     ///
     /// # Errors
-    /// The system has no room for a thread.
+    /// The system cannot start another thread.
     pub fn start(self, threads: &mut Threads) -> Result<Vec<Stage>, NodeError> {
-        let Self { rpc: Rpc { poll, poll_stopper, submit, anchor }, stratum, p2p, chain, web, inboxes } = self;
+        let Self { poll, poll_stopper, submit, anchor, stratum, p2p, chain, web, inboxes } = self;
         let (to_p2p, stratum_stop, web_stop) = (p2p.sender(), stratum.stop_handle(), web.stop_handle());
         let Http { relay, server, .. } = web;
         threads.spawn(ThreadName::Chain, move || chain.run())?;
@@ -132,77 +129,44 @@ impl Parts {
         threads.spawn(ThreadName::Relay, move || relay.run())?;
         threads.spawn(ThreadName::Stratum, move || stratum.run())?;
         threads.spawn(ThreadName::Poll, move || poll.run())?;
-        let stop_what_comes_from_outside = move || {
+        let stop_inputs = move || {
             stratum_stop.stop();
             poll_stopper.stop();
             web_stop.stop();
-            // A stop finds room however full the inbox is.
+            // Finds room even in a full inbox.
             let _ = to_p2p.send(ToNetwork::Stop);
         };
-        Ok(stages(inboxes, stop_what_comes_from_outside))
+        Ok(stages(inboxes, stop_inputs))
     }
 }
 
-/// The order in which threads are stopped.
-fn stages(inboxes: Inboxes, stop_what_comes_from_outside: impl FnOnce() + 'static) -> Vec<Stage> {
+/// Returns the stages of the shutdown. `stop_inputs` stops all threads that receive anything from outside.
+fn stages(inboxes: Inboxes, stop_inputs: impl FnOnce() + 'static) -> Vec<Stage> {
     let Inboxes { chain, submit, anchor } = inboxes;
+    fn stage(request_stop: impl FnOnce() + 'static, wait_for: ThreadName, deadline: Duration) -> Stage {
+        Stage { request_stop: Box::new(request_stop), wait_for, deadline }
+    }
     vec![
-        Stage { ask: Box::new(stop_what_comes_from_outside), wait_for: ThreadName::Stratum, until: STRATUM_UNTIL },
-        Stage {
-            ask: Box::new(move || {
-                ask(&submit, ToSubmit::Stop, ThreadName::Submit);
-                ask(&anchor, ToAnchor::Stop, ThreadName::Anchor);
-            }),
-            wait_for: ThreadName::Submit,
-            until: SUBMIT_UNTIL,
-        },
-        Stage {
-            ask: Box::new(move || ask(&chain, ToChain::Stop, ThreadName::Chain)),
-            wait_for: ThreadName::Chain,
-            until: CHAIN_UNTIL,
-        },
-        // Asked at the beginning as well: a node that forgot its peers could not come back without a bootnode.
-        Stage { ask: Box::new(|| ()), wait_for: ThreadName::P2p, until: CHAIN_UNTIL },
-        // Asked at the beginning; its history is worth a moment if there is one left, and nothing more.
-        Stage { ask: Box::new(|| ()), wait_for: ThreadName::Web, until: CHAIN_UNTIL },
+        stage(stop_inputs, ThreadName::Stratum, STRATUM_DEADLINE),
+        stage(
+            move || {
+                send_stop(&submit, ToSubmit::Stop, ThreadName::Submit);
+                send_stop(&anchor, ToAnchor::Stop, ThreadName::Anchor);
+            },
+            ThreadName::Submit,
+            SUBMIT_DEADLINE,
+        ),
+        stage(move || send_stop(&chain, ToChain::Stop, ThreadName::Chain), ThreadName::Chain, CHAIN_DEADLINE),
+        // Requested in the first stage. Without its saved peers a node could not come back without a bootnode.
+        stage(|| (), ThreadName::P2p, CHAIN_DEADLINE),
+        // Requested in the first stage. It saves its history if there is time left.
+        stage(|| (), ThreadName::Web, CHAIN_DEADLINE),
     ]
 }
 
-fn open_rpc(
-    config: &Config,
-    folder: &ChainDir,
-    to_chain: &Sender<ToChain>,
-    (submit_inbox, anchor_inbox, news): (Receiver<ToSubmit>, Receiver<ToAnchor>, LatestSender<TemplateUpdate>),
-    counters: &Arc<Metrics>,
-) -> Result<Rpc, NodeError> {
-    let (rpc, params) = (&config.rpc, &config.params);
-    let (poll, poll_stopper) = Poll::open(rpc, params, news.clone(), Arc::clone(counters))
-        .map_err(|cause| NodeError::open("the template poll", cause))?;
-    let blocks_dir = folder.path().join(BLOCKS_DIR);
-    let submit = Submit::open(rpc, params, &blocks_dir, submit_inbox, to_chain.clone(), Arc::clone(counters))
-        .map_err(|cause| NodeError::open("the block submission", cause))?;
-    let anchor = AnchorThread::open(rpc, params, anchor_inbox, to_chain.clone(), news, Arc::clone(counters))
-        .map_err(|cause| NodeError::open("the header lookup", cause))?;
-    Ok(Rpc { poll, poll_stopper, submit, anchor })
-}
-
-/// The dashboard and API are on the miners' port, which may be one that the system chose.
-fn web_config(config: &Config, dir: &Path, stratum_port: u16) -> HttpConfig {
-    HttpConfig {
-        params: config.params.clone(),
-        payout_script: config.payout_script,
-        payout_address: config.payout_address.clone(),
-        stratum_port,
-        p2p_port: config.p2p.port,
-        chain_dir: dir.to_owned(),
-        store_file: p2pool_chain::store_file(dir),
-        host_names: config.web.host_names.clone(),
-    }
-}
-
-/// Sends a stop message. A thread that has ended has no inbox, which is as good.
-fn ask<T>(inbox: &Sender<T>, stop: T, name: ThreadName) {
+/// Sends a stop message; a thread that has exited does not need it.
+fn send_stop<T>(inbox: &Sender<T>, stop: T, name: ThreadName) {
     if let Err(SendTimeoutError::Timeout(_)) = inbox.send_timeout(stop, STOP_SEND_TIMEOUT) {
-        log::warn!("thread {name} does not read its inbox");
+        log::warn!("thread {name} does not read its inbox, stop request dropped");
     }
 }

@@ -12,7 +12,7 @@ fn run_flags(words: &[&str]) -> Flags {
 }
 
 #[test]
-fn all_four_ways_of_writing_a_flag_are_one() {
+fn all_four_notations_of_a_flag_are_equivalent() {
     let expected = Flags { stratum_port: Some("3334".into()), ..Flags::default() };
     for words in
         [&["-stratum-port", "3334"][..], &["-stratum-port=3334"], &["--stratum-port", "3334"], &["--stratum-port=3334"]]
@@ -22,7 +22,7 @@ fn all_four_ways_of_writing_a_flag_are_one() {
 }
 
 #[test]
-fn booleans_need_no_value() {
+fn boolean_flags_need_no_value() {
     for (words, mdns) in [
         (&["-mdns"][..], "true"),
         (&["--mdns"], "true"),
@@ -40,7 +40,7 @@ fn booleans_need_no_value() {
 }
 
 #[test]
-fn values_may_look_like_flags_or_hold_equal_signs() {
+fn values_may_look_like_flags_or_contain_equal_signs() {
     assert_eq!(run_flags(&["-rpc-password", "-x=y"]).rpc_password.as_deref(), Some("-x=y"));
     assert_eq!(run_flags(&["-rpc-password=a=b"]).rpc_password.as_deref(), Some("a=b"));
     assert_eq!(run_flags(&["-rpc-password", "help"]).rpc_password.as_deref(), Some("help"));
@@ -48,7 +48,7 @@ fn values_may_look_like_flags_or_hold_equal_signs() {
 }
 
 #[test]
-fn export_may_stand_before_or_behind_its_flags() {
+fn export_may_precede_or_follow_its_flags() {
     let expected = Flags { network: Some("regtest".into()), ..Flags::default() };
     for words in [["export", "-network", "regtest"], ["-network", "regtest", "export"]] {
         match parse_words(&words) {
@@ -59,7 +59,7 @@ fn export_may_stand_before_or_behind_its_flags() {
 }
 
 #[test]
-fn an_unknown_flag_names_its_nearest() {
+fn an_unknown_flag_gets_the_nearest_one_as_suggestion() {
     for (given, nearest) in [
         ("-adress", "address"),
         ("-stratumport=1", "stratum-port"),
@@ -74,13 +74,13 @@ fn an_unknown_flag_names_its_nearest() {
 }
 
 #[test]
-fn half_a_password_is_never_repeated() {
+fn a_stray_word_is_not_repeated_in_the_error() {
     let line = parse_words(&["-rpc-password", "correct", "horse"]).unwrap_err().to_string();
     assert!(line.contains("after the value of -rpc-password") && !line.contains("horse"), "{line}");
 }
 
 #[test]
-fn repeated_flags_and_missing_values_are_refused_in_one_line() {
+fn repeated_flags_and_missing_values_are_rejected_in_one_line() {
     for (words, part) in [
         (&["-address"][..], "-address"),
         (&["-network", "regtest", "-address"], "-address needs a value"),
@@ -98,7 +98,7 @@ fn repeated_flags_and_missing_values_are_refused_in_one_line() {
 }
 
 #[test]
-fn help_is_given_whatever_else_is_asked() {
+fn help_wins_over_other_flags() {
     for words in [&["-h"][..], &["-help"], &["--help"], &["help"], &["-network", "regtest", "-help"], &["export", "-h"]]
     {
         match parse_words(words) {
@@ -109,7 +109,7 @@ fn help_is_given_whatever_else_is_asked() {
                 assert!(!text.contains("  --"), "flags are listed with one dash");
                 for (variable, flag) in ENVIRONMENT {
                     let mut lines = text.lines().map(str::split_whitespace).map(Vec::from_iter);
-                    let expected = [variable, "as", &format!("-{flag}")];
+                    let expected = [variable, "overrides", &format!("-{flag}")];
                     assert!(lines.any(|line| line == expected), "{variable} is not in the help");
                 }
             }
@@ -119,13 +119,13 @@ fn help_is_given_whatever_else_is_asked() {
 }
 
 #[test]
-fn version_is_name_and_number() {
+fn version_prints_name_and_version() {
     let text = format!("p2pool {}\n", env!("CARGO_PKG_VERSION"));
     assert_eq!(parse_words(&["-version"]), Ok(Command::Print(text.clone())));
     assert_eq!(parse_words(&["--version"]), Ok(Command::Print(text)));
 }
 
-/// The rows `| `-name` | description |` of the README.
+/// Names and descriptions of the README's rows ``| `-name` | description |``.
 fn readme_flags() -> Vec<(String, String)> {
     let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md")).unwrap();
     let row = |line: &str| {
@@ -136,13 +136,13 @@ fn readme_flags() -> Vec<(String, String)> {
 }
 
 #[test]
-fn the_readme_lists_these_flags_in_these_words() {
+fn the_readme_lists_all_flags_with_the_same_descriptions() {
     let escaped = |(name, text): (&str, &str)| (name.to_owned(), text.replace('|', "\\|"));
     assert_eq!(readme_flags(), flag_descriptions().map(escaped).collect::<Vec<_>>());
 }
 
 #[test]
-fn the_readme_lists_the_environment() {
+fn the_readme_lists_all_environment_variables() {
     let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md")).unwrap();
     for (variable, flag) in ENVIRONMENT {
         assert!(readme.contains(&format!("| `{variable}` | `-{flag}` |")), "{variable} is not in README.md");

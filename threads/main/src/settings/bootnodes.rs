@@ -1,4 +1,4 @@
-//! Nodes to start from.
+//! Peers to start from.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -7,34 +7,31 @@ use p2pool_core::params::Network;
 use super::{given, Environment, SettingsError};
 use crate::args::Flags;
 
-/// Most nodes to start from: one is enough to find the others.
+/// Most bootnodes: one is enough to find the other peers.
 const BOOTNODES_MAX: usize = 64;
 
-/// Nodes that a pool of everybody starts from when none are given, by network: nobody runs one yet.
-///
-/// A private pool has none: its members alone know its nodes.
+/// Bootnodes of the public pool of a network. There are none yet. Private pools have none.
 pub const fn built_in(network: Network) -> &'static [&'static str] {
     match network {
         Network::Mainnet | Network::Testnet3 | Network::Testnet4 | Network::Signet | Network::Regtest => &[],
     }
 }
 
-/// The list, each entry of the form `/ip4|ip6|dns|dns4|dns6/HOST/tcp/PORT/p2p/PEER`.
-///
-/// Those `built_in` are taken if neither flag nor variable is given; an empty flag means none.
-pub fn bootnodes(flags: &Flags, environment: &Environment, built_in: &[&str]) -> Result<Vec<String>, SettingsError> {
-    let Some(given) = given("-bootnodes", flags.bootnodes.as_ref(), environment, "P2POOL_BOOTNODES") else {
+/// Returns the bootnodes, each of the form `/ip4|ip6|dns|dns4|dns6/HOST/tcp/PORT/p2p/PEER`: those given, else those in
+/// `built_in`. An empty flag means none.
+pub fn resolve(flags: &Flags, environment: &Environment, built_in: &[&str]) -> Result<Vec<String>, SettingsError> {
+    let Some(given) = given("-bootnodes", &flags.bootnodes, environment) else {
         return Ok(built_in.iter().map(|node| (*node).to_owned()).collect());
     };
     let nodes: Vec<&str> = given.text.split(',').map(str::trim).filter(|node| !node.is_empty()).collect();
     if nodes.len() > BOOTNODES_MAX {
-        let wanted = format!("give at most {BOOTNODES_MAX}");
-        return Err(SettingsError::wrong(given.name, &format!("a list of {} nodes", nodes.len()), wanted));
+        let hint = format!("give at most {BOOTNODES_MAX}");
+        return Err(SettingsError::wrong(given.name, &format!("a list of {} nodes", nodes.len()), hint));
     }
     for node in &nodes {
         check(node).map_err(|wrong| {
-            let wanted = format!("{wrong}; give /ip4/1.2.3.4/tcp/9171/p2p/12D3... or /dns/name/tcp/9171/p2p/12D3...");
-            SettingsError::wrong(given.name, node, wanted)
+            let hint = format!("{wrong}; give /ip4/1.2.3.4/tcp/9171/p2p/12D3... or /dns/name/tcp/9171/p2p/12D3...");
+            SettingsError::wrong(given.name, node, hint)
         })?;
     }
     Ok(nodes.into_iter().map(str::to_owned).collect())
@@ -71,7 +68,8 @@ fn check(node: &str) -> Result<(), &'static str> {
     }
 }
 
-/// A libp2p peer id: base58 of a multihash, either an Ed25519 key in place or a SHA-256 hash of a larger key.
+/// Returns whether this is a libp2p peer id: base58 of a multihash, which is an inlined Ed25519 key or the SHA-256 hash
+/// of a larger key.
 fn is_peer_id(text: &str) -> bool {
     match bitcoin::base58::decode(text).as_deref() {
         Ok([0x00, 0x24, 0x08, 0x01, 0x12, 0x20, key @ ..]) => key.len() == 32,
@@ -88,10 +86,10 @@ mod tests {
     const NODE: &str = "/dns/node.example/tcp/9171/p2p/12D3KooWGzxzKZYveHXtpG6AsrUJBcWxHBFS2HsEoGTxrMLvKXtf";
 
     #[test]
-    fn built_in_nodes_are_for_those_who_give_none() {
+    fn built_in_bootnodes_apply_only_if_none_are_given() {
         let list = |bootnodes: Option<&str>| {
             let flags = Flags { bootnodes: bootnodes.map(str::to_owned), ..Flags::default() };
-            super::bootnodes(&flags, &Environment::new(), &[NODE]).unwrap()
+            resolve(&flags, &Environment::new(), &[NODE]).unwrap()
         };
         assert_eq!(list(None), [NODE]);
         assert_eq!(
@@ -102,8 +100,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_built_in_is_well_formed() {
-        assert_eq!(check(NODE), Ok(()), "or this test says nothing");
+    fn built_in_bootnodes_are_well_formed() {
+        assert_eq!(check(NODE), Ok(()), "the check accepts a correct address");
         for network in NETWORKS {
             assert!(built_in(network).iter().all(|node| check(node).is_ok()), "{network:?}");
         }

@@ -1,19 +1,19 @@
-//! Which chain.
+//! Parameters of the sharechain.
 
 use p2pool_core::params::{ChainParams, Network, RETARGET_SHARES_MIN};
 
 use super::{number, SettingsError};
 use crate::args::Flags;
 
-/// All networks.
+/// All Bitcoin networks.
 pub const NETWORKS: [Network; 5] =
     [Network::Mainnet, Network::Testnet3, Network::Testnet4, Network::Signet, Network::Regtest];
-/// Longest name of a private pool: it becomes part of what others see, so it stays short.
+/// Longest name of a private pool, in bytes.
 const CHAIN_NAME_LEN_MAX: usize = 32;
-/// Longest challenge: the largest element a Bitcoin script can push.
+/// Longest signet challenge in bytes: the largest element that a Bitcoin script can push.
 const CHALLENGE_LEN_MAX: usize = 520;
 
-/// The parameters of the chain that the flags name.
+/// Returns the parameters of the sharechain that the flags name.
 pub fn resolve(flags: &Flags) -> Result<ChainParams, SettingsError> {
     let mut params = ChainParams::standard(network(flags)?);
     if let Some(hex) = &flags.signet_challenge {
@@ -23,7 +23,7 @@ pub fn resolve(flags: &Flags) -> Result<ChainParams, SettingsError> {
         params.chain_name = chain_name(name)?;
     }
     let is_test_chain = params.network == Network::Regtest || params.is_custom_signet();
-    for (flag, name, least, value) in [
+    for (flag, name, min, param) in [
         (&flags.share_period, "-share-period", 1, &mut params.share_period_s),
         (&flags.payout_window, "-payout-window", 1, &mut params.payout_window),
         (&flags.retarget_window, "-retarget-window", RETARGET_SHARES_MIN, &mut params.retarget_window),
@@ -31,8 +31,8 @@ pub fn resolve(flags: &Flags) -> Result<ChainParams, SettingsError> {
         if flag.is_some() && !is_test_chain {
             return Err(SettingsError::NotATestChain { flag: name });
         }
-        // Tests may shorten, never lengthen: memory and time of everything else are bounded by these.
-        *value = number(name, flag.as_ref(), *value, least..=*value)?;
+        // Only shorter values than the default: bounds on memory and time assume the default.
+        *param = number(name, flag, *param, min..=*param)?;
     }
     Ok(params)
 }
@@ -51,8 +51,8 @@ fn signet_challenge(hex: &str, network: Network) -> Result<Vec<u8>, SettingsErro
     }
     let bytes = <Vec<u8> as bitcoin::hex::FromHex>::from_hex(hex).unwrap_or_default();
     if bytes.is_empty() || bytes.len() > CHALLENGE_LEN_MAX {
-        let wanted = format!("give the challenge script in hex, 1 to {CHALLENGE_LEN_MAX} bytes, as in bitcoin.conf");
-        return Err(SettingsError::wrong("-signet-challenge", hex, wanted));
+        let hint = format!("give the challenge script in hex, 1 to {CHALLENGE_LEN_MAX} bytes, as in bitcoin.conf");
+        return Err(SettingsError::wrong("-signet-challenge", hex, hint));
     }
     Ok(bytes)
 }
@@ -60,8 +60,8 @@ fn signet_challenge(hex: &str, network: Network) -> Result<Vec<u8>, SettingsErro
 fn chain_name(name: &str) -> Result<String, SettingsError> {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     if name.is_empty() || name.len() > CHAIN_NAME_LEN_MAX || !name.bytes().all(allowed) {
-        let wanted = format!("give 1 to {CHAIN_NAME_LEN_MAX} characters out of a-z, 0-9 and -");
-        return Err(SettingsError::wrong("-chain-name", name, wanted));
+        let hint = format!("give 1 to {CHAIN_NAME_LEN_MAX} characters out of a-z, 0-9 and -");
+        return Err(SettingsError::wrong("-chain-name", name, hint));
     }
     Ok(name.to_owned())
 }

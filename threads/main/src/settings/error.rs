@@ -1,76 +1,76 @@
-//! What can be wrong with a setting.
+//! Errors in settings.
 
 use p2pool_core::params::Network;
 
-/// A wrong or contradictory setting. Shown as one line: values are printed quoted and escaped.
+/// A wrong or contradictory setting. The message is one line; values in it are quoted and escaped.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
-    /// A value that cannot be.
-    #[error("{name} is {value:?}: {wanted}")]
+    /// A value that is not allowed.
+    #[error("{name} is {value:?}: {hint}")]
     Wrong {
         /// `-flag` or `VARIABLE`.
         name: &'static str,
         /// As given. Never a password.
         value: String,
-        /// What would be right.
-        wanted: String,
+        /// What to give instead.
+        hint: String,
     },
-    /// A miner without an address cannot be paid.
+    /// No payout address.
     #[error("no payout address: give -address (or set PAYOUT_ADDRESS) to a {0} address of your own")]
     NoAddress(Network),
-    /// An address, but not of this network.
+    /// A payout address of another network.
     #[error("{address} is a {belongs_to} address, but -network is {network}: give one that starts with {starts}")]
     OtherNetworksAddress {
         /// As given.
         address: String,
-        /// The networks it is good for.
+        /// Networks for which the address is valid.
         belongs_to: String,
-        /// The network chosen.
+        /// This node's network.
         network: Network,
-        /// How the addresses of that network start.
+        /// What addresses of this node's network start with.
         starts: &'static str,
     },
-    /// The test chains' parameters on a chain that others share.
+    /// A test parameter on a public chain.
     #[error("{flag} is only for tests on regtest and on signets with a -signet-challenge of their own: leave it out")]
     NotATestChain {
         /// The flag.
         flag: &'static str,
     },
-    /// A signet's challenge on another network.
+    /// A signet challenge on another network.
     #[error("-signet-challenge is given, but -network is {0}: leave it out, or use -network signet")]
     ChallengeWithoutSignet(Network),
-    /// Half of the credentials.
+    /// A user without a password, or a password without a user.
     #[error("{given} is given without {missing}: give both, or neither to use bitcoind's cookie")]
     HalfCredentials {
-        /// What is there.
+        /// The flag or variable that is given.
         given: &'static str,
-        /// What is not.
+        /// The flag that is missing.
         missing: &'static str,
     },
-    /// Two ways to log in.
+    /// Password and cookie file.
     #[error("both {password} and -rpc-cookie-file are given: keep one of them")]
     PasswordAndCookie {
-        /// Where the password was given.
+        /// The flag or variable of the password.
         password: &'static str,
     },
     /// An empty password.
     #[error("{0} is empty: give bitcoind's password, or leave user and password out to use its cookie")]
     EmptyPassword(&'static str),
-    /// No way to log in.
+    /// No credentials for a bitcoind on another machine.
     #[error(
         "no credentials for bitcoind on {host}: give -rpc-user with -rpc-password (or BITCOIN_RPC_USER with \
          BITCOIN_RPC_PASSWORD), or -rpc-cookie-file"
     )]
     NoCredentials {
-        /// Where bitcoind is.
+        /// Host of bitcoind.
         host: String,
     },
-    /// One port for two.
+    /// The same port twice.
     #[error("{one} and {other} are both {port}: give one of them another port")]
     SamePort {
         /// A flag.
         one: &'static str,
-        /// Another.
+        /// Another flag.
         other: &'static str,
         /// The port.
         port: u16,
@@ -78,8 +78,8 @@ pub enum SettingsError {
 }
 
 impl SettingsError {
-    /// A value that cannot be, and what would be right.
-    pub fn wrong(name: &'static str, value: &str, wanted: impl Into<String>) -> Self {
-        Self::Wrong { name, value: value.to_owned(), wanted: wanted.into() }
+    /// Makes a [`Self::Wrong`].
+    pub fn wrong(name: &'static str, value: &str, hint: impl Into<String>) -> Self {
+        Self::Wrong { name, value: value.to_owned(), hint: hint.into() }
     }
 }

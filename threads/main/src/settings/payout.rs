@@ -1,4 +1,4 @@
-//! Where this node's miners are paid.
+//! Payout address of this node's miners.
 
 use bitcoin::address::NetworkUnchecked;
 use bitcoin::Address;
@@ -9,24 +9,24 @@ use super::chain::NETWORKS;
 use super::{given, Environment, SettingsError};
 use crate::args::Flags;
 
-/// The address as written and its script.
+/// Returns the payout address as written, and its script.
 pub fn resolve(
     flags: &Flags,
     environment: &Environment,
     network: Network,
 ) -> Result<(String, PayoutScript), SettingsError> {
-    let Some(given) = given("-address", flags.address.as_ref(), environment, "PAYOUT_ADDRESS") else {
+    let Some(given) = given("-address", &flags.address, environment) else {
         return Err(SettingsError::NoAddress(network));
     };
     let text = given.text.trim();
     let address: Address<NetworkUnchecked> = text.parse().map_err(|error| {
-        let wanted =
-            format!("no Bitcoin address ({error}); give a {network} address, it starts with {}", starts(network));
-        SettingsError::wrong(given.name, text, wanted)
+        let hint =
+            format!("not a Bitcoin address ({error}); give a {network} address, it starts with {}", starts(network));
+        SettingsError::wrong(given.name, text, hint)
     })?;
     if !address.is_valid_for_network(network.to_bitcoin()) {
-        let good_for = NETWORKS.iter().filter(|other| address.is_valid_for_network(other.to_bitcoin()));
-        let belongs_to = good_for.map(|other| other.name()).collect::<Vec<_>>().join("/");
+        let valid_for = NETWORKS.iter().filter(|other| address.is_valid_for_network(other.to_bitcoin()));
+        let belongs_to = valid_for.map(|other| other.name()).collect::<Vec<_>>().join("/");
         return Err(SettingsError::OtherNetworksAddress {
             address: text.to_owned(),
             belongs_to,
@@ -39,7 +39,7 @@ pub fn resolve(
     Ok((text.to_owned(), script))
 }
 
-/// How addresses of a network start.
+/// Returns what the addresses of a network start with.
 const fn starts(network: Network) -> &'static str {
     match network {
         Network::Mainnet => "bc1, 1 or 3",

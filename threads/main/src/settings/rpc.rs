@@ -1,20 +1,20 @@
-//! How to reach bitcoind.
+//! Host, port and credentials of bitcoind.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
-use p2pool_core::config::{RpcAuth, RpcConfig};
+use p2pool_core::config::RpcAuth;
 use p2pool_core::params::Network;
 
-use super::{given, number, Environment, Given, SettingsError};
+use super::{given, number, Environment, SettingsError};
 use crate::args::Flags;
 
-/// `-rpc-host` unless given.
+/// Default of `-rpc-host`.
 const RPC_HOST_DEFAULT: &str = "127.0.0.1";
-/// Longest host name (RFC 1035).
+/// Longest host name in bytes (RFC 1035).
 const HOST_LEN_MAX: usize = 253;
-/// Where packages and appliances keep bitcoind's folder, beside `~/.bitcoin`: its own service unit and Debian's
-/// habit, a user `bitcoin`, Umbrel, myNode, RaspiBolt.
+/// Data directories of bitcoind in packages and appliances, besides `~/.bitcoin`: bitcoind's own service unit, Debian,
+/// a user `bitcoin`, Umbrel, myNode, RaspiBolt.
 const BITCOIN_DIRS: [&str; 6] = [
     "/var/lib/bitcoind",
     "/var/lib/bitcoin",
@@ -24,7 +24,7 @@ const BITCOIN_DIRS: [&str; 6] = [
     "/data/bitcoin",
 ];
 
-/// bitcoind's RPC port unless told otherwise.
+/// Default of bitcoind's RPC port.
 const fn port_default(network: Network) -> u16 {
     match network {
         Network::Mainnet => 8332,
@@ -35,7 +35,7 @@ const fn port_default(network: Network) -> u16 {
     }
 }
 
-/// The subfolder bitcoind keeps a network in. All signets share one name, whatever their challenge.
+/// Subdirectory of bitcoind's data directory for a network; the same for all signets.
 const fn network_dir(network: Network) -> &'static str {
     match network {
         Network::Mainnet => "",
@@ -46,60 +46,52 @@ const fn network_dir(network: Network) -> &'static str {
     }
 }
 
-/// Host, port and credentials.
-pub fn resolve(
-    flags: &Flags,
-    environment: &Environment,
-    network: Network,
-    exists: &dyn Fn(&Path) -> bool,
-) -> Result<RpcConfig, SettingsError> {
-    let host = match given("-rpc-host", flags.rpc_host.as_ref(), environment, "BITCOIN_RPC_HOST") {
-        None => RPC_HOST_DEFAULT.to_owned(),
-        Some(given) => host(&given)?,
-    };
-    let port = number("-rpc-port", flags.rpc_port.as_ref(), port_default(network), 1..=u16::MAX)?;
-    let auth = match user_and_password(flags, environment)? {
-        Some(auth) => auth,
-        None => cookie(flags, environment, network, &host, exists)?,
-    };
-    Ok(RpcConfig { host, port, auth })
+/// Returns bitcoind's RPC port.
+pub fn port(flags: &Flags, network: Network) -> Result<u16, SettingsError> {
+    number("-rpc-port", &flags.rpc_port, port_default(network), 1..=u16::MAX)
 }
 
-/// A name or address alone: scheme, port and path are common mistakes and told apart. IPv6 loses its brackets.
-fn host(given: &Given<'_>) -> Result<String, SettingsError> {
+/// Returns bitcoind's host: a name or an address, IPv6 without brackets. Errors tell scheme, port and path apart because
+/// these mistakes are common.
+pub fn host(flags: &Flags, environment: &Environment) -> Result<String, SettingsError> {
+    let Some(given) = given("-rpc-host", &flags.rpc_host, environment) else {
+        return Ok(RPC_HOST_DEFAULT.to_owned());
+    };
     let text = given.text.trim();
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     if bare.parse::<Ipv6Addr>().is_ok() {
         return Ok(bare.to_owned());
     }
-    if text.contains('/') {
-        return Err(SettingsError::wrong(
-            given.name,
-            text,
-            "give a host name or address alone, without http:// or path",
-        ));
-    }
-    if text.contains(':') {
-        return Err(SettingsError::wrong(given.name, text, "the port goes into -rpc-port"));
-    }
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-    if text.is_empty() || text.len() > HOST_LEN_MAX || !text.bytes().all(allowed) {
-        return Err(SettingsError::wrong(given.name, text, "give a host name or address, as 127.0.0.1"));
-    }
-    Ok(text.to_owned())
+    let hint = if text.contains('/') {
+        "give a host name or address alone, without http:// or path"
+    } else if text.contains(':') {
+        "the port goes into -rpc-port"
+    } else if text.is_empty() || text.len() > HOST_LEN_MAX || !text.bytes().all(allowed) {
+        "give a host name or address, as 127.0.0.1"
+    } else {
+        return Ok(text.to_owned());
+    };
+    Err(SettingsError::wrong(given.name, text, hint))
 }
 
-/// Whether a host is certainly this machine.
+/// Returns whether a host is certainly this machine.
 pub fn is_this_machine(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// Fixed credentials, if any are given.
-fn user_and_password(flags: &Flags, environment: &Environment) -> Result<Option<RpcAuth>, SettingsError> {
-    let user = given("-rpc-user", flags.rpc_user.as_ref(), environment, "BITCOIN_RPC_USER");
-    let password = given("-rpc-password", flags.rpc_password.as_ref(), environment, "BITCOIN_RPC_PASSWORD");
+/// Returns bitcoind's credentials: user and password if they are given, else cookie files.
+pub fn auth(
+    flags: &Flags,
+    environment: &Environment,
+    network: Network,
+    host: &str,
+    exists: &dyn Fn(&Path) -> bool,
+) -> Result<RpcAuth, SettingsError> {
+    let user = given("-rpc-user", &flags.rpc_user, environment);
+    let password = given("-rpc-password", &flags.rpc_password, environment);
     match (user, password) {
-        (None, None) => Ok(None),
+        (None, None) => cookie(flags, environment, network, host, exists),
         (Some(user), None) => Err(SettingsError::HalfCredentials { given: user.name, missing: "-rpc-password" }),
         (None, Some(password)) => Err(SettingsError::HalfCredentials { given: password.name, missing: "-rpc-user" }),
         (_, Some(password)) if flags.rpc_cookie_file.is_some() => {
@@ -110,13 +102,13 @@ fn user_and_password(flags: &Flags, environment: &Environment) -> Result<Option<
             Err(SettingsError::wrong(user.name, user.text, "give a name without a colon"))
         }
         (Some(user), Some(password)) => {
-            Ok(Some(RpcAuth::UserPassword { user: user.text.to_owned(), password: password.text.to_owned() }))
+            Ok(RpcAuth::UserPassword { user: user.text.to_owned(), password: password.text.to_owned() })
         }
     }
 }
 
-/// The cookie file: the one given, else all the usual places, for bitcoind may be started after this node. But one on
-/// another machine writes no cookie here: unless a volume is shared, and then there is one already.
+/// Returns the cookie file given, else all usual places, because bitcoind may be started after this node. A bitcoind on
+/// another machine leaves no cookie here, unless it shares a volume, and then the cookie exists already.
 fn cookie(
     flags: &Flags,
     environment: &Environment,
@@ -124,12 +116,13 @@ fn cookie(
     host: &str,
     exists: &dyn Fn(&Path) -> bool,
 ) -> Result<RpcAuth, SettingsError> {
-    if let Some(file) = &flags.rpc_cookie_file {
-        return if file.is_empty() {
-            Err(SettingsError::wrong("-rpc-cookie-file", file, "name a file, or leave it out to have it looked for"))
-        } else {
-            Ok(RpcAuth::CookieFiles(vec![PathBuf::from(file)]))
-        };
+    match flags.rpc_cookie_file.as_deref() {
+        Some("") => {
+            let hint = "name a file, or leave it out to search the usual places";
+            return Err(SettingsError::wrong("-rpc-cookie-file", "", hint));
+        }
+        Some(file) => return Ok(RpcAuth::CookieFiles(vec![PathBuf::from(file)])),
+        None => {}
     }
     let home = environment.get("HOME").filter(|home| !home.is_empty()).map(|home| Path::new(home).join(".bitcoin"));
     let dirs = home.into_iter().chain(BITCOIN_DIRS.iter().map(PathBuf::from));

@@ -9,7 +9,7 @@ const REGTEST: &str = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
 const TEST: &str = "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx";
 const PEER: &str = "12D3KooWGzxzKZYveHXtpG6AsrUJBcWxHBFS2HsEoGTxrMLvKXtf";
 
-/// Flags as on the command line, an address of regtest included unless the network is set.
+/// Parses a command line; network and address default to those of regtest.
 fn flags(words: &[&str]) -> Flags {
     let mut words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
     let has = |words: &[String], flag: &str| words.iter().any(|word| word == flag);
@@ -29,19 +29,23 @@ fn environment(pairs: &[(&str, &str)]) -> Environment {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-fn with(words: &[&str], pairs: &[(&str, &str)], files: &[&str]) -> Result<Config, SettingsError> {
+fn with(words: &[&str], pairs: &[(&str, &str)], files: &[&str]) -> Result<Settings, SettingsError> {
     let mut environment = environment(pairs);
     environment.entry("HOME".to_owned()).or_insert_with(|| "/home/me".to_owned());
     resolve(&flags(words), &environment, &|path| files.iter().any(|file| Path::new(file) == path))
 }
 
-fn config(words: &[&str]) -> Config {
+fn settings(words: &[&str]) -> Settings {
     with(words, &[], &[]).unwrap_or_else(|error| panic!("{words:?}: {error}"))
 }
 
-/// The one line that refuses `words`.
-fn refusal(words: &[&str]) -> String {
-    line(with(words, &[], &[]).expect_err("refused"))
+fn config(words: &[&str]) -> Config {
+    settings(words).config
+}
+
+/// The error that `words` give, which must be one line.
+fn error_line(words: &[&str]) -> String {
+    line(with(words, &[], &[]).expect_err("rejected"))
 }
 
 fn line(error: SettingsError) -> String {
@@ -51,38 +55,38 @@ fn line(error: SettingsError) -> String {
 }
 
 fn cookies(config: &Config) -> Vec<&str> {
-    match &config.rpc.auth {
+    match &config.rpc_auth {
         RpcAuth::CookieFiles(paths) => paths.iter().map(|path| path.to_str().unwrap()).collect(),
         other => panic!("{other:?}"),
     }
 }
 
 #[test]
-fn defaults_are_those_of_the_help() {
-    let config = config(&["-network", "mainnet", "-address", MAINNET]);
+fn defaults_match_the_help() {
+    let Settings { config, log_level } = settings(&["-network", "mainnet", "-address", MAINNET]);
     assert_eq!(config.params, ChainParams::standard(Network::Mainnet));
     assert_eq!(config.payout_address, MAINNET);
-    assert_eq!(config.rpc.host, "127.0.0.1");
-    assert_eq!(config.rpc.port, 8332);
-    assert_eq!(config.stratum.port, 3333);
-    assert_eq!(config.stratum.start_difficulty, 100_000.0);
-    assert_eq!(config.stratum.sessions_max, 1_000);
-    assert_eq!((config.p2p.port, config.p2p.mdns, config.p2p.dht_server), (9171, true, false));
-    assert!(config.p2p.bootnodes.is_empty() && config.coinbase_tag.as_bytes().is_empty());
-    assert_eq!(config.log_level, LevelFilter::Info);
+    assert_eq!(config.rpc_host, "127.0.0.1");
+    assert_eq!(config.rpc_port, 8332);
+    assert_eq!(config.stratum_port, 3333);
+    assert_eq!(config.start_difficulty, 100_000.0);
+    assert_eq!(config.max_sessions, 1_000);
+    assert_eq!((config.p2p_port, config.mdns, config.dht_server), (9171, true, false));
+    assert!(config.bootnodes.is_empty() && config.coinbase_tag.as_bytes().is_empty());
+    assert_eq!(log_level, LevelFilter::Info);
     let chain_dir = format!(".p2pool/mainnet-{}", config.params.chain_id().prefix());
     assert_eq!(config.chain_dir, PathBuf::from(chain_dir));
 }
 
 #[test]
-fn the_network_is_mainnet_unless_given() {
+fn the_default_network_is_mainnet() {
     let flags = Flags { address: Some(MAINNET.into()), ..Flags::default() };
-    let config = resolve(&flags, &environment(&[("HOME", "/home/me")]), &|_| false).unwrap();
+    let config = resolve(&flags, &environment(&[("HOME", "/home/me")]), &|_| false).unwrap().config;
     assert_eq!(config.params.network, Network::Mainnet);
 }
 
 #[test]
-fn every_network_has_bitcoinds_port_and_folder() {
+fn each_network_has_bitcoinds_port_and_directory() {
     for (network, address, port, file) in [
         ("mainnet", MAINNET, 8332, "/home/me/.bitcoin/.cookie"),
         ("testnet3", TEST, 18332, "/home/me/.bitcoin/testnet3/.cookie"),
@@ -91,15 +95,15 @@ fn every_network_has_bitcoinds_port_and_folder() {
         ("regtest", REGTEST, 18443, "/home/me/.bitcoin/regtest/.cookie"),
     ] {
         let config = config(&["-network", network, "-address", address]);
-        assert_eq!((config.rpc.port, cookies(&config)[0]), (port, file), "{network}");
+        assert_eq!((config.rpc_port, cookies(&config)[0]), (port, file), "{network}");
         assert_eq!(config.params.network.name(), network);
     }
 }
 
 #[test]
-fn flags_are_taken() {
+fn flags_reach_the_config() {
     let node = format!("/ip4/10.0.0.1/tcp/9171/p2p/{PEER}");
-    let config = config(&[
+    let Settings { config, log_level } = settings(&[
         "-rpc-host=bitcoind.lan",
         "-rpc-port=1234",
         "-rpc-user=me",
@@ -120,16 +124,16 @@ fn flags_are_taken() {
         "-payout-window=20",
         "-retarget-window=6",
     ]);
-    assert_eq!((config.rpc.host.as_str(), config.rpc.port), ("bitcoind.lan", 1234));
+    assert_eq!((config.rpc_host.as_str(), config.rpc_port), ("bitcoind.lan", 1234));
     assert!(
-        matches!(&config.rpc.auth, RpcAuth::UserPassword { user, password } if user == "me" && password == "secret")
+        matches!(&config.rpc_auth, RpcAuth::UserPassword { user, password } if user == "me" && password == "secret")
     );
     assert!(!format!("{config:?}").contains("secret"));
-    assert_eq!((config.stratum.port, config.stratum.start_difficulty, config.stratum.sessions_max), (0, 0.5, 5));
-    assert_eq!((config.p2p.port, config.p2p.mdns, config.p2p.dht_server), (9, false, true));
-    assert_eq!(config.p2p.bootnodes, [node]);
+    assert_eq!((config.stratum_port, config.start_difficulty, config.max_sessions), (0, 0.5, 5));
+    assert_eq!((config.p2p_port, config.mdns, config.dht_server), (9, false, true));
+    assert_eq!(config.bootnodes, [node]);
     assert!(config.chain_dir.starts_with("/srv/pool"));
-    assert_eq!(config.log_level, LevelFilter::Debug);
+    assert_eq!(log_level, LevelFilter::Debug);
     assert_eq!(config.coinbase_tag.as_bytes(), b"garage");
     let params = &config.params;
     assert_eq!((params.chain_name.as_str(), params.share_period_s), ("garage-1", 1));
@@ -137,10 +141,10 @@ fn flags_are_taken() {
 }
 
 #[test]
-fn environment_is_stronger_than_flags() {
+fn environment_variables_override_flags() {
     let other = "bcrt1qrp33g0q5c5txsp9arysrx4k6zdkfs4nce4xj0gdcccefvpysxf3qzf4jry";
     let node = format!("/dns/pool.example/tcp/9171/p2p/{PEER}");
-    let config = with(
+    let Settings { config, log_level } = with(
         &["-rpc-host=a", "-rpc-user=b", "-rpc-password=c", "-data-dir=d", "-log-level=warn", "-bootnodes=/x"],
         &[
             ("PAYOUT_ADDRESS", other),
@@ -155,22 +159,22 @@ fn environment_is_stronger_than_flags() {
     )
     .unwrap();
     assert_eq!(config.payout_address, other);
-    assert_eq!(config.rpc.host, "h");
-    assert!(matches!(&config.rpc.auth, RpcAuth::UserPassword { user, password } if user == "u" && password == "p"));
+    assert_eq!(config.rpc_host, "h");
+    assert!(matches!(&config.rpc_auth, RpcAuth::UserPassword { user, password } if user == "u" && password == "p"));
     assert!(config.chain_dir.starts_with("/e"));
-    assert_eq!(config.p2p.bootnodes, [node]);
-    assert_eq!(config.log_level, LevelFilter::Trace);
+    assert_eq!(config.bootnodes, [node]);
+    assert_eq!(log_level, LevelFilter::Trace);
 }
 
 #[test]
-fn an_empty_variable_is_as_good_as_none() {
+fn an_empty_variable_counts_as_not_set() {
     let pairs: Vec<(&str, &str)> = ENVIRONMENT.iter().map(|(variable, _)| (*variable, "")).collect();
-    let config = with(&["-rpc-host=a.lan", "-rpc-user=b", "-rpc-password=c"], &pairs, &[]).unwrap();
-    assert_eq!((config.rpc.host.as_str(), config.payout_address.as_str()), ("a.lan", REGTEST));
+    let config = with(&["-rpc-host=a.lan", "-rpc-user=b", "-rpc-password=c"], &pairs, &[]).unwrap().config;
+    assert_eq!((config.rpc_host.as_str(), config.payout_address.as_str()), ("a.lan", REGTEST));
 }
 
 #[test]
-fn an_address_must_be_of_the_network() {
+fn an_address_must_belong_to_the_network() {
     let p2tr = "bc1p0xlxvlhemja6c4dqv22uapctqupfhlxm9h8z3k2e72q4k9hcz7vqzk5jj0";
     for (network, address) in [
         ("mainnet", MAINNET),
@@ -184,21 +188,21 @@ fn an_address_must_be_of_the_network() {
         assert_eq!(config(&["-network", network, "-address", address]).payout_address, address);
     }
     assert_eq!(
-        refusal(&["-address", MAINNET]),
+        error_line(&["-address", MAINNET]),
         format!("{MAINNET} is a mainnet address, but -network is regtest: give one that starts with bcrt1, m, n or 2")
     );
-    let line = refusal(&["-network", "mainnet", "-address", TEST]);
+    let line = error_line(&["-network", "mainnet", "-address", TEST]);
     assert!(line.contains("is a testnet3/testnet4/signet address, but -network is mainnet"), "{line}");
 }
 
 #[test]
-fn what_is_no_address_is_refused() {
+fn an_invalid_address_is_rejected() {
     for address in ["", "me", "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt081", "bc1qw508\nd6qe"] {
-        let line = refusal(&["-address", address]);
-        assert!(line.contains("no Bitcoin address") && line.contains("starts with bcrt1"), "{line}");
+        let line = error_line(&["-address", address]);
+        assert!(line.contains("not a Bitcoin address") && line.contains("starts with bcrt1"), "{line}");
     }
-    // A witness version that no rule of the sharechain knows.
-    let line = refusal(&["-network", "mainnet", "-address", "bc1zw508d6qejxtdg4y5r3zarvaryvaxxpcs"]);
+    // A witness version that the rules of the sharechain do not allow.
+    let line = error_line(&["-network", "mainnet", "-address", "bc1zw508d6qejxtdg4y5r3zarvaryvaxxpcs"]);
     assert!(line.contains("not a P2PKH, P2SH, P2WPKH, P2WSH or P2TR script"), "{line}");
     let none = Flags { network: Some("regtest".into()), ..Flags::default() };
     let line = self::line(resolve(&none, &environment(&[]), &|_| false).unwrap_err());
@@ -206,7 +210,7 @@ fn what_is_no_address_is_refused() {
 }
 
 #[test]
-fn wrong_values_are_named_with_what_would_be_right() {
+fn errors_name_the_flag_its_value_and_what_to_give_instead() {
     for (words, parts) in [
         (&["-network", "testnet"][..], &["-network is \"testnet\"", "testnet3, testnet4"][..]),
         (&["-rpc-port", "0"], &["-rpc-port is \"0\"", "1 to 65535"]),
@@ -225,7 +229,7 @@ fn wrong_values_are_named_with_what_would_be_right() {
         (&["-coinbase-tag", "caf\u{e9}"], &["-coinbase-tag", "not printable ASCII"]),
         (&["-chain-name", "My Pool"], &["-chain-name is \"My Pool\"", "a-z, 0-9 and -"]),
         (&["-chain-name", ""], &["-chain-name is \"\""]),
-        (&["-data-dir", ""], &["-data-dir is \"\"", "name a folder"]),
+        (&["-data-dir", ""], &["-data-dir is \"\"", "name a directory"]),
         (&["-rpc-host", "http://localhost"], &["-rpc-host", "without http://"]),
         (&["-rpc-host", "localhost:8332"], &["-rpc-host", "the port goes into -rpc-port"]),
         (&["-rpc-host", ""], &["-rpc-host is \"\""]),
@@ -235,7 +239,7 @@ fn wrong_values_are_named_with_what_would_be_right() {
         (&["-retarget-window", "5"], &["-retarget-window is \"5\"", "6 to 72"]),
         (&["-rpc-cookie-file", ""], &["-rpc-cookie-file is \"\""]),
     ] {
-        let line = refusal(words);
+        let line = error_line(words);
         for part in parts {
             assert!(line.contains(part), "{words:?}: {line}");
         }
@@ -243,16 +247,16 @@ fn wrong_values_are_named_with_what_would_be_right() {
 }
 
 #[test]
-fn a_wrong_variable_is_named_and_not_the_flag() {
+fn an_error_in_a_variable_names_the_variable() {
     let line = line(with(&["-log-level=info"], &[("LOG_LEVEL", "loud")], &[]).unwrap_err());
     assert!(line.starts_with("LOG_LEVEL is \"loud\""), "{line}");
 }
 
 #[test]
-fn test_parameters_are_for_test_chains_alone() {
+fn test_parameters_are_allowed_on_test_chains_only() {
     for flag in ["-share-period", "-payout-window", "-retarget-window"] {
         for (network, address) in [("mainnet", MAINNET), ("testnet3", TEST), ("testnet4", TEST), ("signet", TEST)] {
-            let line = refusal(&["-network", network, "-address", address, flag, "10"]);
+            let line = error_line(&["-network", network, "-address", address, flag, "10"]);
             assert!(line.starts_with(&format!("{flag} is only for tests on regtest")), "{line}");
         }
         config(&["-network", "signet", "-address", TEST, "-signet-challenge", "51", flag, "10"]);
@@ -260,20 +264,20 @@ fn test_parameters_are_for_test_chains_alone() {
 }
 
 #[test]
-fn a_challenge_is_for_signet_alone() {
+fn a_signet_challenge_is_allowed_on_signet_only() {
     let params = config(&["-network", "signet", "-address", TEST, "-signet-challenge", "51"]).params;
     assert_eq!(params.signet_challenge, [0x51]);
     assert!(!params.needs_block_signature());
-    let line = refusal(&["-signet-challenge", "51"]);
+    let line = error_line(&["-signet-challenge", "51"]);
     assert!(line.contains("-network is regtest") && line.contains("-network signet"), "{line}");
     for hex in ["", "5", "zz", &"51".repeat(521)] {
-        let line = refusal(&["-network", "signet", "-address", TEST, "-signet-challenge", hex]);
+        let line = error_line(&["-network", "signet", "-address", TEST, "-signet-challenge", hex]);
         assert!(line.contains("in hex, 1 to 520 bytes"), "{line}");
     }
 }
 
 #[test]
-fn the_cookie_is_looked_for_in_all_usual_places() {
+fn the_cookie_is_searched_in_all_usual_places() {
     let places = [
         "/home/me/.bitcoin/regtest/.cookie",
         "/var/lib/bitcoind/regtest/.cookie",
@@ -283,26 +287,34 @@ fn the_cookie_is_looked_for_in_all_usual_places() {
         "/mnt/hdd/mynode/bitcoin/regtest/.cookie",
         "/data/bitcoin/regtest/.cookie",
     ];
-    // bitcoind may not have been started yet, or have left a cookie anywhere.
-    assert_eq!(cookies(&with(&[], &[], &[]).unwrap()), places, "one's own comes first");
+    // bitcoind may start later, or have left a cookie in any of these places.
+    assert_eq!(cookies(&with(&[], &[], &[]).unwrap().config), places, "the user's own directory comes first");
     for file in places {
-        assert_eq!(cookies(&with(&[], &[], &[file]).unwrap()), places);
-        // A shared volume serves a bitcoind elsewhere as well.
-        assert_eq!(cookies(&with(&["-rpc-host", "bitcoind"], &[], &[file]).unwrap()), places);
+        assert_eq!(cookies(&with(&[], &[], &[file]).unwrap().config), places);
+        // A bitcoind on another machine may share a volume.
+        assert_eq!(cookies(&with(&["-rpc-host", "bitcoind"], &[], &[file]).unwrap().config), places);
     }
-    assert_eq!(cookies(&with(&[], &[("HOME", "")], &[]).unwrap()), places[1..], "a service may have no home");
+    assert_eq!(
+        cookies(&with(&[], &[("HOME", "")], &[]).unwrap().config),
+        places[1..],
+        "a service may have no home directory"
+    );
     let given = with(&["-rpc-cookie-file", "/tmp/not-there-yet"], &[], &places).unwrap();
-    assert_eq!(cookies(&given), ["/tmp/not-there-yet"], "the one given is the only one, whether it exists or not");
+    assert_eq!(
+        cookies(&given.config),
+        ["/tmp/not-there-yet"],
+        "a given file is the only one, whether it exists or not"
+    );
 }
 
 #[test]
-fn without_credentials_another_machine_is_not_asked() {
-    let line = refusal(&["-rpc-host", "192.168.1.5"]);
+fn a_bitcoind_on_another_machine_needs_credentials() {
+    let line = error_line(&["-rpc-host", "192.168.1.5"]);
     assert!(line.starts_with("no credentials for bitcoind on 192.168.1.5: give -rpc-user"), "{line}");
 }
 
 #[test]
-fn contradictory_credentials_are_refused_without_showing_them() {
+fn contradictory_credentials_are_rejected_without_showing_them() {
     for (words, pairs, part) in [
         (&["-rpc-user", "me"][..], &[][..], "-rpc-user is given without -rpc-password"),
         (&["-rpc-password", "hunter2"], &[], "-rpc-password is given without -rpc-user"),
@@ -326,38 +338,38 @@ fn contradictory_credentials_are_refused_without_showing_them() {
 }
 
 #[test]
-fn hosts_may_be_names_and_addresses() {
+fn hosts_may_be_names_or_addresses() {
     for (given, taken) in [("::1", "::1"), ("[::1]", "::1"), ("127.0.0.2", "127.0.0.2"), ("localhost", "localhost")] {
-        assert_eq!(config(&["-rpc-host", given]).rpc.host, taken);
+        assert_eq!(config(&["-rpc-host", given]).rpc_host, taken);
     }
 }
 
 #[test]
-fn names_for_browsers_are_host_names() {
-    assert!(config(&[]).web.host_names.is_empty());
-    assert_eq!(config(&["-web-hosts", "pool.example.org, my_nas ,"]).web.host_names, ["pool.example.org", "my_nas"]);
+fn web_hosts_are_host_names() {
+    assert!(config(&[]).web_hosts.is_empty());
+    assert_eq!(config(&["-web-hosts", "pool.example.org, my_nas ,"]).web_hosts, ["pool.example.org", "my_nas"]);
     for name in ["pool.example.org:3333", "http://pool", "a..b", "a b", "*.example.org"] {
-        let line = refusal(&["-web-hosts", name]);
+        let line = error_line(&["-web-hosts", name]);
         assert!(line.contains("-web-hosts is") && line.contains("without port"), "{line}");
     }
 }
 
 #[test]
-fn two_listeners_cannot_have_one_port() {
-    let line = refusal(&["-stratum-port", "9171"]);
+fn two_listeners_cannot_share_a_port() {
+    let line = error_line(&["-stratum-port", "9171"]);
     assert!(line.contains("-stratum-port and -p2p-port are both 9171"), "{line}");
-    let line = refusal(&["-stratum-port", "18443"]);
+    let line = error_line(&["-stratum-port", "18443"]);
     assert!(line.contains("bitcoind's -rpc-port are both 18443"), "{line}");
     config(&["-stratum-port", "0", "-p2p-port", "0"]);
     config(&["-stratum-port", "18443", "-rpc-host", "other", "-rpc-user", "u", "-rpc-password", "p"]);
 }
 
 #[test]
-fn bootnodes_are_multiaddrs_with_a_peer() {
+fn bootnodes_are_multiaddrs_with_a_peer_id() {
     let rsa = "QmcgpsyWgH8Y8ajJz1Cu72KnS5uo2Aa2LpzU7kinSupNKC";
     let list = format!(" /ip6/::1/tcp/1/p2p/{PEER}, /dns4/a.example/tcp/9171/p2p/{rsa} ,");
-    assert_eq!(config(&["-bootnodes", &list]).p2p.bootnodes.len(), 2);
-    assert!(config(&["-bootnodes", ""]).p2p.bootnodes.is_empty());
+    assert_eq!(config(&["-bootnodes", &list]).bootnodes.len(), 2);
+    assert!(config(&["-bootnodes", ""]).bootnodes.is_empty());
     for (node, part) in [
         ("10.0.0.1:9171".to_owned(), "starts with /"),
         (format!("/udp/10.0.0.1/tcp/9171/p2p/{PEER}"), "neither /ip4"),
@@ -369,16 +381,16 @@ fn bootnodes_are_multiaddrs_with_a_peer() {
         ("/ip4/10.0.0.1/tcp/9171/p2p/12D3KooW".to_owned(), "/p2p/PEER"),
         (format!("/ip4/10.0.0.1/tcp/9171/p2p/{PEER}/x"), "something follows"),
     ] {
-        let line = refusal(&["-bootnodes", &node]);
+        let line = error_line(&["-bootnodes", &node]);
         assert!(line.contains(part) && line.contains("give /ip4/1.2.3.4/tcp/9171"), "{line}");
     }
     let many = vec![format!("/ip4/10.0.0.1/tcp/9171/p2p/{PEER}"); 65].join(",");
-    assert!(refusal(&["-bootnodes", &many]).contains("give at most 64"));
+    assert!(error_line(&["-bootnodes", &many]).contains("give at most 64"));
 }
 
 #[test]
 fn export_needs_no_address() {
     let flags = Flags { network: Some("regtest".into()), data_dir: Some("/d".into()), ..Flags::default() };
-    let chain = resolve_chain(&flags, &environment(&[])).unwrap();
+    let chain = resolve_export(&flags, &environment(&[])).unwrap();
     assert_eq!(chain.chain_dir, PathBuf::from(format!("/d/regtest-{}", chain.params.chain_id().prefix())));
 }

@@ -1,16 +1,16 @@
-//! Names that browsers may use.
+//! Host names that browsers may use.
 
 use super::SettingsError;
 use crate::args::Flags;
 
-/// The longest name the DNS has (RFC 1035).
+/// Longest DNS name in bytes (RFC 1035).
 const NAME_LEN_MAX: usize = 253;
 
-/// The list, each entry a host name without port.
-pub fn host_names(flags: &Flags) -> Result<Vec<String>, SettingsError> {
+/// Returns the host names, each without a port.
+pub fn hosts(flags: &Flags) -> Result<Vec<String>, SettingsError> {
     let list = flags.web_hosts.as_deref().unwrap_or_default();
     let names: Vec<&str> = list.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
-    match names.iter().find(|name| !is_name(name)) {
+    match names.iter().find(|name| !is_host_name(name)) {
         Some(name) => {
             Err(SettingsError::wrong("-web-hosts", name, "give host names as pool.example.org, without port"))
         }
@@ -18,7 +18,7 @@ pub fn host_names(flags: &Flags) -> Result<Vec<String>, SettingsError> {
     }
 }
 
-fn is_name(name: &str) -> bool {
+fn is_host_name(name: &str) -> bool {
     let is_label = |label: &str| {
         !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
     };

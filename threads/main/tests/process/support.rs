@@ -1,4 +1,4 @@
-//! Runs the real program and never leaves one behind.
+//! Runs the real program; no process outlives its test.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 /// An address of regtest.
 pub const ADDRESS: &str = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
-/// Long enough for a loaded machine; nothing waits this long unless something is broken.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// Timeout for anything that the program does; generous because the machine may be busy.
+pub const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The program with a clean environment.
+/// Returns a command that runs the program with a clean environment.
 pub fn p2pool(home: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_p2pool"));
     command.env_clear().env("HOME", home).current_dir(home);
@@ -22,7 +22,7 @@ pub fn run(home: &Path, words: &[&str]) -> Output {
     p2pool(home).args(words).output().expect("the program starts")
 }
 
-/// Standard error of a run, which must be a single line.
+/// Returns the standard error of a run, which must be a single line.
 pub fn one_line(output: &Output) -> String {
     let text = String::from_utf8(output.stderr.clone()).expect("UTF-8");
     assert_eq!(text.lines().count(), 1, "not one line: {text}");
@@ -36,7 +36,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts the program with its log in a file of `home` named `name`.
+    /// Starts the program with its log in the file `name` of `home`.
     pub fn start(home: &Path, name: &str, adapt: impl FnOnce(&mut Command)) -> Self {
         let log = home.join(name);
         let file = File::create(&log).expect("a log file");
@@ -47,17 +47,17 @@ impl Node {
         Self { child: command.spawn().expect("the program starts"), log }
     }
 
-    /// All that was logged so far.
+    /// Returns the log so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).expect("the log is UTF-8")
     }
 
-    /// Waits until the log holds `part`.
+    /// Waits until the log contains `part`.
     pub fn await_log(&mut self, part: &str) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while !self.log().contains(part) {
             if let Some(status) = self.child.try_wait().expect("a child") {
-                // It may have been written just before the end.
+                // The line may have been written just before the end.
                 assert!(self.log().contains(part), "ended with {status} without {part:?}:\n{}", self.log());
                 return;
             }
@@ -66,20 +66,20 @@ impl Node {
         }
     }
 
-    /// Sends a signal by name, as `TERM`.
+    /// Sends a signal by its name, as `TERM`.
     pub fn signal(&self, name: &str) {
         let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
         assert!(status.expect("kill(1)").success());
     }
 
-    /// Waits for the end; says how long it took.
+    /// Waits for the end; returns how long that took.
     pub fn wait(&mut self) -> (ExitStatus, Duration) {
         let started = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().expect("a child") {
                 return (status, started.elapsed());
             }
-            assert!(started.elapsed() < PATIENCE, "still running:\n{}", self.log());
+            assert!(started.elapsed() < TIMEOUT, "still running:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -87,7 +87,7 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        // Fails only if it has ended already.
+        // Fails only if the process has ended already.
         drop(self.child.kill());
         drop(self.child.wait());
     }

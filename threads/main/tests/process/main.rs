@@ -1,18 +1,18 @@
-//! The real program as a process: its exit statuses, its one-line refusals, its log, its stop. No bitcoind needed.
+//! The real program as a process, without bitcoind: exit status, one-line errors, log, shutdown.
 
-mod common;
+mod support;
 
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
-use common::{one_line, p2pool, run, Node, ADDRESS};
+use support::{one_line, p2pool, run, Node, ADDRESS};
 
-/// The line that says all is open.
-const OPEN: &str = "miners are expected at";
+/// Part of the line that the program logs when all parts are open.
+const OPEN: &str = "listening for miners and browsers on";
 
 #[test]
-fn help_and_version_end_well() {
+fn help_and_version_exit_with_status_0() {
     let home = tempfile::tempdir().unwrap();
     for word in ["-h", "-help", "--help", "help"] {
         let output = run(home.path(), &[word]);
@@ -27,7 +27,7 @@ fn help_and_version_end_well() {
 }
 
 #[test]
-fn wrong_settings_end_with_status_2_and_one_line() {
+fn wrong_settings_exit_with_status_2_and_one_line() {
     let home = tempfile::tempdir().unwrap();
     let mainnet = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4";
     for (words, part) in [
@@ -62,13 +62,13 @@ fn environment_overrides_flags() {
 }
 
 #[test]
-fn the_log_says_what_runs_and_that_it_is_alone() {
+fn the_log_says_what_runs_and_that_it_mines_solo() {
     let home = tempfile::tempdir().unwrap();
     let mut node = Node::start(home.path(), "node.log", |command| {
         command.args(["-chain-name", "garage", "-mdns=false"]);
     });
     node.await_log(OPEN);
-    // It has no way to find others, so it need not look for a minute.
+    // It has no way to find peers, so it does not wait a minute for them.
     node.await_log("mining alone");
     let log = node.log();
     for part in ["on regtest, chain garage (id ", ADDRESS, "regtest/.cookie (not there yet)", "listening on /ip4/"] {
@@ -82,7 +82,7 @@ fn the_log_says_what_runs_and_that_it_is_alone() {
 }
 
 #[test]
-fn public_signets_are_warned_of_and_op_true_is_not() {
+fn a_warning_is_logged_for_public_signets_and_not_for_op_true() {
     let address = "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx";
     let home = tempfile::tempdir().unwrap();
     for (name, challenge, warned) in [("public.log", None, true), ("custom.log", Some("51"), false)] {
@@ -100,7 +100,7 @@ fn public_signets_are_warned_of_and_op_true_is_not() {
 #[test]
 fn the_password_is_never_logged() {
     let home = tempfile::tempdir().unwrap();
-    // Nobody listens there: the node must fail to log in, at the level that logs most.
+    // Nothing listens on this port; the level logs the most.
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
     let mut node = Node::start(home.path(), "node.log", |command| {
         command.args(["-rpc-user", "somebody", "-rpc-port", &port, "-log-level", "trace"]);
@@ -110,14 +110,14 @@ fn the_password_is_never_logged() {
     node.await_log("user somebody, password hidden");
     node.signal("TERM");
     node.wait();
-    // As it is and as HTTP's basic authentication would carry it.
+    // Plain and encoded for HTTP basic authentication.
     for secret in ["correct-horse", "c29tZWJvZHk6Y29ycmVjdC1ob3JzZS1iYXR0ZXJ5"] {
         assert!(!node.log().contains(secret), "{}", node.log());
     }
 }
 
 #[test]
-fn both_signals_end_it_in_order_within_five_seconds_without_a_bitcoind() {
+fn both_signals_shut_down_within_five_seconds_without_bitcoind() {
     let home = tempfile::tempdir().unwrap();
     for signal in ["TERM", "INT"] {
         let mut node = Node::start(home.path(), "node.log", |_| ());
@@ -126,13 +126,13 @@ fn both_signals_end_it_in_order_within_five_seconds_without_a_bitcoind() {
         let (status, took) = node.wait();
         assert_eq!(status.code(), Some(0), "{}", node.log());
         assert!(took < Duration::from_secs(5), "took {took:?}:\n{}", node.log());
-        assert!(node.log().contains(&format!("SIG{signal}: stopping")), "{}", node.log());
-        assert!(node.log().trim_end().ends_with("stopped"), "{}", node.log());
+        assert!(node.log().contains(&format!("SIG{signal} received, shutting down")), "{}", node.log());
+        assert!(node.log().trim_end().ends_with("shutdown complete"), "{}", node.log());
     }
 }
 
 #[test]
-fn a_bitcoind_that_never_answers_does_not_hold_up_the_end() {
+fn a_bitcoind_that_never_responds_does_not_delay_the_shutdown() {
     let home = tempfile::tempdir().unwrap();
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port().to_string();
@@ -140,7 +140,7 @@ fn a_bitcoind_that_never_answers_does_not_hold_up_the_end() {
         command.args(["-rpc-user", "u", "-rpc-password", "p", "-rpc-port", &port]);
     });
     node.await_log(OPEN);
-    let (_asked, _) = silent.accept().unwrap();
+    let (_connection, _) = silent.accept().unwrap();
     node.signal("TERM");
     let (status, took) = node.wait();
     assert_eq!(status.code(), Some(0), "{}", node.log());
@@ -148,14 +148,14 @@ fn a_bitcoind_that_never_answers_does_not_hold_up_the_end() {
 }
 
 #[test]
-fn a_second_node_on_the_same_folder_is_refused() {
+fn a_second_node_on_the_same_data_directory_is_rejected() {
     let home = tempfile::tempdir().unwrap();
     let mut first = Node::start(home.path(), "first.log", |_| ());
     first.await_log(OPEN);
     let mut second = Node::start(home.path(), "second.log", |_| ());
     let (status, _) = second.wait();
     assert_eq!(status.code(), Some(1), "{}", second.log());
-    assert!(second.log().contains("another p2pool uses the folder .p2pool/regtest-"), "{}", second.log());
+    assert!(second.log().contains("another p2pool uses the data directory .p2pool/regtest-"), "{}", second.log());
     let mut third = Node::start(home.path(), "third.log", |command| {
         command.args(["-chain-name", "other"]);
     });
@@ -171,19 +171,19 @@ fn a_port_in_use_is_named() {
     let output = run(home.path(), &words);
     let log = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{log}");
-    assert!(log.contains("the port for miners cannot be opened"), "{log}");
+    assert!(log.contains("cannot open the stratum port"), "{log}");
 }
 
 #[test]
-fn export_without_a_chain_says_so() {
+fn export_without_a_sharechain_fails() {
     let home = tempfile::tempdir().unwrap();
     let output = run(home.path(), &["export", "-network", "regtest"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(one_line(&output).contains("there is no sharechain in .p2pool/regtest-"));
-    // A file in a folder's place: an error other than "not there", also for the superuser.
+    // A file in the place of a directory: another error than "not found", also for root.
     std::fs::write(home.path().join("file"), "").unwrap();
     let output = run(home.path(), &["export", "-network", "regtest", "-data-dir", "file"]);
     assert_eq!(output.status.code(), Some(1));
     let line = one_line(&output);
-    assert!(line.contains("the sharechain in file/regtest-") && line.contains("cannot be read: Not a dir"), "{line}");
+    assert!(line.contains("cannot read the sharechain in file/regtest-") && line.contains(": Not a dir"), "{line}");
 }

@@ -69,7 +69,7 @@ fn the_log_says_what_runs_and_that_it_mines_solo() {
     });
     node.await_log(OPEN);
     // It has no way to find peers, so it does not wait a minute for them.
-    node.await_log("mining alone");
+    node.await_log("mining solo");
     let log = node.log();
     for part in ["on regtest, chain garage (id ", ADDRESS, "regtest/.cookie (not there yet)", "listening on /ip4/"] {
         assert!(log.contains(part), "no {part:?} in:\n{log}");

@@ -48,7 +48,7 @@ pub struct AnchorThread {
     headers: HeaderCache,
     inbox: Receiver<ToAnchor>,
     chain: Sender<ToChain>,
-    counters: Arc<Metrics>,
+    metrics: Arc<Metrics>,
     refresh: TemplateRefresh,
     confirmations: ConfirmationTracker,
     paused_until: Option<Instant>,
@@ -64,7 +64,7 @@ impl AnchorThread {
         inbox: Receiver<ToAnchor>,
         chain: Sender<ToChain>,
         templates: LatestSender<TemplateUpdate>,
-        counters: Arc<Metrics>,
+        metrics: Arc<Metrics>,
     ) -> Result<Self, RpcError> {
         Ok(Self {
             bitcoind: VerifiedClient::new(config)?,
@@ -72,8 +72,8 @@ impl AnchorThread {
             headers: HeaderCache::default(),
             inbox,
             chain,
-            refresh: TemplateRefresh::new(TemplateSink::new(templates, Arc::clone(&counters)), Instant::now()),
-            counters,
+            refresh: TemplateRefresh::new(TemplateSink::new(templates, Arc::clone(&metrics)), Instant::now()),
+            metrics,
             confirmations: ConfirmationTracker::default(),
             paused_until: None,
         })
@@ -128,7 +128,7 @@ impl AnchorThread {
 
     /// Counts a failure and starts the pause after it.
     fn pause(&mut self) {
-        self.counters.rpc_errors.inc();
+        self.metrics.rpc_errors.inc();
         self.paused_until = Some(Instant::now() + PAUSE_AFTER_FAILURE);
     }
 

@@ -9,7 +9,7 @@
 //! | [`AnchorThread`] | `ToAnchor` | `Event::Anchor`, `BlocksStatus`, a template if [`PollThread`] has none | `ToAnchor::Stop` |
 //!
 //! `open` does not connect, so a node may start before its bitcoind. Each thread has a connection of its own because a
-//! long poll or the validation of a block occupies one. The threads share nothing but counters and published status.
+//! long poll or the validation of a block occupies one. The threads share nothing but metrics and published status.
 
 mod anchor;
 mod backoff;

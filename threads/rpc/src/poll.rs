@@ -29,7 +29,7 @@ const UNCHANGED_PAUSE: Duration = Duration::from_secs(1);
 pub struct PollThread {
     bitcoind: VerifiedClient,
     sink: TemplateSink,
-    counters: Arc<Metrics>,
+    metrics: Arc<Metrics>,
     reporter: StatusReporter,
     stop: Receiver<Infallible>,
 }
@@ -56,14 +56,14 @@ impl PollThread {
     pub fn open(
         config: &Config,
         templates: LatestSender<TemplateUpdate>,
-        counters: Arc<Metrics>,
+        metrics: Arc<Metrics>,
     ) -> Result<(Self, PollStopper), RpcError> {
         let bitcoind = VerifiedClient::new(config)?;
         let (sender, stop) = bounded(0);
         let stopper = PollStopper { agent: bitcoind.agent(), stop: sender };
-        let sink = TemplateSink::new(templates, Arc::clone(&counters));
+        let sink = TemplateSink::new(templates, Arc::clone(&metrics));
         let reporter = StatusReporter::new(bitcoind.url());
-        Ok((Self { bitcoind, sink, counters, reporter, stop }, stopper))
+        Ok((Self { bitcoind, sink, metrics, reporter, stop }, stopper))
     }
 
     /// The published status of bitcoind.
@@ -112,7 +112,7 @@ impl PollThread {
 
     /// Counts and reports an error; withdraws the work if bitcoind is on another network.
     fn report(&mut self, mut error: BitcoindError) {
-        self.counters.rpc_errors.inc();
+        self.metrics.rpc_errors.inc();
         if let BitcoindError::Syncing { percent } = &mut error {
             *percent = self.bitcoind.verified_percent();
         }

@@ -44,7 +44,7 @@ pub struct SubmitThread {
     files: BlockFiles,
     inbox: Receiver<ToSubmit>,
     chain: Sender<ToChain>,
-    counters: Arc<Metrics>,
+    metrics: Arc<Metrics>,
     queue: Vec<QueuedBlock>,
     own: OwnBlocks,
 }
@@ -83,7 +83,7 @@ impl SubmitThread {
         config: &Config,
         inbox: Receiver<ToSubmit>,
         chain: Sender<ToChain>,
-        counters: Arc<Metrics>,
+        metrics: Arc<Metrics>,
     ) -> Result<Self, RpcError> {
         let bitcoind = VerifiedClient::new(config)?;
         let files = BlockFiles::open(&config.chain_dir.join(BLOCKS_DIR))?;
@@ -95,7 +95,7 @@ impl SubmitThread {
             QueuedBlock { block, bytes: None, is_on_disk: true, failures: 0, due }
         };
         let queue = files.waiting().into_iter().map(load).collect();
-        Ok(Self { bitcoind, files, inbox, chain, counters, queue, own })
+        Ok(Self { bitcoind, files, inbox, chain, metrics, queue, own })
     }
 
     /// The published status of the blocks that this node's miners found.
@@ -279,8 +279,8 @@ impl SubmitThread {
 
     fn counters_of(&self, finder: Finder) -> &SubmitCounters {
         match finder {
-            Finder::Own => &self.counters.own_blocks,
-            Finder::Peer => &self.counters.peer_blocks,
+            Finder::Own => &self.metrics.own_blocks,
+            Finder::Peer => &self.metrics.peer_blocks,
         }
     }
 }

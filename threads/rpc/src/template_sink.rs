@@ -15,23 +15,23 @@ use p2pool_core::work::Template;
 #[derive(Clone)]
 pub(crate) struct TemplateSink {
     slot: LatestSender<TemplateUpdate>,
-    counters: Arc<Metrics>,
+    metrics: Arc<Metrics>,
 }
 
 impl TemplateSink {
-    pub(crate) fn new(slot: LatestSender<TemplateUpdate>, counters: Arc<Metrics>) -> Self {
-        Self { slot, counters }
+    pub(crate) fn new(slot: LatestSender<TemplateUpdate>, metrics: Arc<Metrics>) -> Self {
+        Self { slot, metrics }
     }
 
     /// Number of templates put so far.
     pub(crate) fn count(&self) -> u64 {
-        self.counters.templates.get()
+        self.metrics.templates.get()
     }
 
     /// Puts a template.
     pub(crate) fn put(&self, template: Template) {
-        self.counters.template_time_s.set(i64::from(UnixTime::from(SystemTime::now()).0));
-        self.counters.templates.inc();
+        self.metrics.template_time_s.set(i64::from(UnixTime::from(SystemTime::now()).0));
+        self.metrics.templates.inc();
         self.slot.put(TemplateUpdate::Template(Arc::new(template)));
     }
 

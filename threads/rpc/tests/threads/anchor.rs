@@ -30,7 +30,7 @@ struct Anchoring {
     to: Sender<ToAnchor>,
     chain: Receiver<ToChain>,
     templates: LatestReceiver<TemplateUpdate>,
-    counters: Arc<Metrics>,
+    metrics: Arc<Metrics>,
     watched: Arc<ArcSwap<WatchedBlocks>>,
     blocks: Arc<ArcSwap<BlocksStatus>>,
     thread: Running,
@@ -46,10 +46,10 @@ impl Anchoring {
         let (to, inbox) = unbounded();
         let (sender, chain) = unbounded();
         let (slot, templates) = latest();
-        let counters = Arc::new(Metrics::default());
-        let thread = AnchorThread::open(config, inbox, sender, slot, Arc::clone(&counters)).unwrap();
+        let metrics = Arc::new(Metrics::default());
+        let thread = AnchorThread::open(config, inbox, sender, slot, Arc::clone(&metrics)).unwrap();
         let (watched, blocks) = (thread.watched(), thread.blocks());
-        Self { to, chain, templates, counters, watched, blocks, thread: Running::start(|| thread.run()) }
+        Self { to, chain, templates, metrics, watched, blocks, thread: Running::start(|| thread.run()) }
     }
 
     #[track_caller]
@@ -256,7 +256,7 @@ fn lookups_fail_without_bitcoind_and_work_again_later() {
     for _ in 0..100 {
         assert!(matches!(anchoring.look_up(tip), AnchorResult::Unavailable));
     }
-    assert!((1..100).contains(&anchoring.counters.rpc_errors.get()), "most fail without a request");
+    assert!((1..100).contains(&anchoring.metrics.rpc_errors.get()), "most fail without a request");
     node.launch();
     let mut result = anchoring.look_up(tip);
     while matches!(result, AnchorResult::Unavailable) {

@@ -19,7 +19,7 @@ use crate::support::{config_of, op_true_signet, regtest, Log, Running, TIMEOUT};
 /// A running poll thread.
 pub struct Polling {
     pub templates: LatestReceiver<TemplateUpdate>,
-    pub counters: Arc<Metrics>,
+    pub metrics: Arc<Metrics>,
     pub bitcoind: Arc<ArcSwap<BitcoindStatus>>,
     stopper: PollStopper,
     thread: Running,
@@ -29,10 +29,10 @@ impl Polling {
     pub fn start(config: &Config) -> Self {
         Log::capture();
         let (sender, templates) = latest();
-        let counters = Arc::new(Metrics::default());
-        let (poll, stopper) = PollThread::open(config, sender, Arc::clone(&counters)).unwrap();
+        let metrics = Arc::new(Metrics::default());
+        let (poll, stopper) = PollThread::open(config, sender, Arc::clone(&metrics)).unwrap();
         let bitcoind = poll.status();
-        Self { templates, counters, bitcoind, stopper, thread: Running::start(|| poll.run()) }
+        Self { templates, metrics, bitcoind, stopper, thread: Running::start(|| poll.run()) }
     }
 
     /// Waits for a template that builds on `tip`.
@@ -77,8 +77,8 @@ fn a_new_tip_gives_a_template_at_once() {
     );
     // Only the long poll gives these: the refresh takes half a minute.
     assert!(latencies[10] < Duration::from_millis(500), "{latencies:?}");
-    assert_eq!(polling.counters.templates.get(), 21);
-    assert!(polling.counters.template_time_s.get() > 1_700_000_000);
+    assert_eq!(polling.metrics.templates.get(), 21);
+    assert!(polling.metrics.template_time_s.get() > 1_700_000_000);
     polling.stop();
 }
 
@@ -103,8 +103,8 @@ fn templates_resume_after_a_restart_of_bitcoind_with_a_new_cookie() {
 
     node.kill();
     Log::wait(&["WARN", &port, "cannot be reached"]);
-    let errors = polling.counters.rpc_errors.get();
-    wait_until("three retries", TIMEOUT, || polling.counters.rpc_errors.get() >= errors + 3);
+    let errors = polling.metrics.rpc_errors.get();
+    wait_until("three retries", TIMEOUT, || polling.metrics.rpc_errors.get() >= errors + 3);
     assert_eq!(Log::with(&["WARN", &port, "cannot be reached"]).len(), 1, "one line for all retries");
     let down = polling.bitcoind.load_full();
     assert!(matches!(down.error, Some(BitcoindError::Unreachable(_))) && down.since >= up.since, "{down:?}");
@@ -138,9 +138,9 @@ fn templates_of_another_network_are_rejected() {
     let polling = Polling::start(&config_of(&node, op_true_signet()));
     let line = Log::wait(&["WARN", &port, "is on regtest"]);
     assert!(line.contains("this node is on signet with the challenge 51"), "{line}");
-    wait_until("retries", TIMEOUT, || polling.counters.rpc_errors.get() >= 3);
+    wait_until("retries", TIMEOUT, || polling.metrics.rpc_errors.get() >= 3);
     assert!(matches!(polling.templates.take(), Some(TemplateUpdate::Withdrawn)));
-    assert_eq!(polling.counters.templates.get(), 0);
+    assert_eq!(polling.metrics.templates.get(), 0);
     polling.stop();
 }
 
@@ -152,7 +152,7 @@ fn a_signet_with_another_challenge_is_another_network() {
     let polling = Polling::start(&config_of(&node, public));
     let line = Log::wait(&["WARN", &port, "is on signet with the challenge 51,"]);
     assert!(line.contains("this node is on signet with the challenge 512103ad5e0eda"), "{line}");
-    assert_eq!(polling.counters.templates.get(), 0);
+    assert_eq!(polling.metrics.templates.get(), 0);
     polling.stop();
 }
 

@@ -33,7 +33,7 @@ use crate::support::{config, config_of, op_true_signet, regtest, Fault, Log, Pro
 struct Submitting {
     to: Sender<ToSubmit>,
     chain: Receiver<ToChain>,
-    counters: Arc<Metrics>,
+    metrics: Arc<Metrics>,
     own_blocks: Arc<ArcSwap<OwnBlocksStatus>>,
     thread: Running,
 }
@@ -43,10 +43,10 @@ impl Submitting {
         Log::capture();
         let (to, inbox) = bounded(16);
         let (sender, chain) = unbounded();
-        let counters = Arc::new(Metrics::default());
-        let submit = SubmitThread::open(&in_dir(config, dir), inbox, sender, Arc::clone(&counters)).unwrap();
+        let metrics = Arc::new(Metrics::default());
+        let submit = SubmitThread::open(&in_dir(config, dir), inbox, sender, Arc::clone(&metrics)).unwrap();
         let own_blocks = submit.own_blocks();
-        Self { to, chain, counters, own_blocks, thread: Running::start(|| submit.run()) }
+        Self { to, chain, metrics, own_blocks, thread: Running::start(|| submit.run()) }
     }
 
     fn submit(&self, found: &FoundBlock) {
@@ -169,7 +169,7 @@ fn a_block_is_accepted_once_and_then_known() {
     );
     submitting.submit(&found);
     Log::wait(&["INFO", &format!("block {} at height 18 already known", hash(&found))]);
-    wait_until("the counter", TIMEOUT, || submitting.counters.own_blocks.accepted.get() == 2);
+    wait_until("the counter", TIMEOUT, || submitting.metrics.own_blocks.accepted.get() == 2);
     assert_eq!(submitting.own_blocks.load().blocks.len(), 1, "one entry for one block");
     assert_eq!(files(&dir), Vec::<PathBuf>::new());
     submitting.stop();
@@ -213,7 +213,7 @@ fn a_rejected_block_is_reported_with_the_reason_and_kept_on_disk() {
     assert_eq!(submitting.outcome(&found), (1, 5_000_000_001, rejected));
     Log::wait(&["ERROR", &hash(&found).to_string(), "rejected by bitcoind: bad-cb-amount"]);
     assert_eq!(files(&dir), [block_file(&dir, &found, "rejected")]);
-    assert_eq!(submitting.counters.own_blocks.rejected.get(), 1);
+    assert_eq!(submitting.metrics.own_blocks.rejected.get(), 1);
     submitting.stop();
     // It is not tried again.
     let submitting = Submitting::start(config_of(&node, regtest()), &dir);
@@ -275,7 +275,7 @@ fn a_block_ahead_of_bitcoinds_clock_is_retried() {
     node.call("setmocktime", json!([found.job.time.0 - AHEAD_MAX_S]));
     submitting.accepted(&found);
     assert_eq!(node.tip(), hash(&found));
-    assert_eq!(submitting.counters.own_blocks.rejected.get(), 0);
+    assert_eq!(submitting.metrics.own_blocks.rejected.get(), 0);
     submitting.stop();
 }
 
@@ -290,7 +290,7 @@ fn a_block_that_comes_second_counts_as_accepted() {
     assert_eq!(Log::with(&["WARN", &hash(&found).to_string(), "another block came first"]).len(), 1);
     assert_eq!(node.tip(), winner);
     submitting.submit(&found);
-    wait_until("the counter", TIMEOUT, || submitting.counters.own_blocks.accepted.get() == 2);
+    wait_until("the counter", TIMEOUT, || submitting.metrics.own_blocks.accepted.get() == 2);
     submitting.stop();
 }
 
@@ -308,7 +308,7 @@ fn a_block_survives_the_end_of_bitcoind_and_of_this_program() {
     let (_, _, outcome) = submitting.outcome(&first);
     assert!(matches!(&outcome, SubmitOutcome::Failed(why) if why.contains("cannot be reached")), "{outcome:?}");
     assert!(killed.elapsed() >= Duration::from_secs(7), "tries 1, 2 and 4 s apart, not {:?}", killed.elapsed());
-    assert_eq!(submitting.counters.own_blocks.failed.get(), 4);
+    assert_eq!(submitting.metrics.own_blocks.failed.get(), 4);
     assert_eq!(fs::read(stored(&first)).unwrap(), first.job.block(&first.header, &first.extranonce).unwrap());
     // A second block is queued, and the program ends.
     submitting.submit(&second);
@@ -352,9 +352,9 @@ fn a_peers_block_is_submitted_and_not_counted_as_an_own_one() {
     let block = found.job.block(&found.header, &found.extranonce).unwrap();
     let message = ToSubmit::Peer(PeerBlock { id: ShareId(found.hash), height: found.job.block_height, block });
     submitting.to.send(message).unwrap();
-    wait_until("the counter", TIMEOUT, || submitting.counters.peer_blocks.accepted.get() == 1);
+    wait_until("the counter", TIMEOUT, || submitting.metrics.peer_blocks.accepted.get() == 1);
     assert_eq!(node.tip(), hash(&found));
-    assert_eq!(submitting.counters.own_blocks.accepted.get(), 0);
+    assert_eq!(submitting.metrics.own_blocks.accepted.get(), 0);
     assert_eq!(submitting.own_blocks.load().blocks, []);
     assert_eq!(submitting.chain.try_iter().count(), 0, "its finder has announced it");
     submitting.stop();
@@ -409,8 +409,8 @@ fn blocks_queued_before_the_stop_are_submitted() {
     let (node, dir) = (Bitcoind::start(Chain::Regtest), TempDir::new().unwrap());
     let (to, inbox) = bounded(16);
     let (sender, chain) = unbounded();
-    let counters = Arc::new(Metrics::default());
-    let submit = SubmitThread::open(&in_dir(config_of(&node, regtest()), &dir), inbox, sender, counters).unwrap();
+    let metrics = Arc::new(Metrics::default());
+    let submit = SubmitThread::open(&in_dir(config_of(&node, regtest()), &dir), inbox, sender, metrics).unwrap();
     let own_blocks = submit.own_blocks();
     let found = [find(&node, "a"), find(&node, "b"), find(&node, "c")];
     for block in &found {

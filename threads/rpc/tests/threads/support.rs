@@ -84,13 +84,16 @@ impl Log {
 }
 
 impl log::Log for Log {
-    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
-        true
+    /// Lines of other crates count too: they must not contain secrets either. Hex dumps of all traffic do not: those of a
+    /// response without end are millions of lines.
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.target() != "ureq_proto::util"
     }
 
     fn log(&self, record: &log::Record<'_>) {
-        // Lines of other crates count too: they must not contain secrets either.
-        Self::lines().lock().unwrap().push(format!("{} {}: {}", record.level(), record.target(), record.args()));
+        if self.enabled(record.metadata()) {
+            Self::lines().lock().unwrap().push(format!("{} {}: {}", record.level(), record.target(), record.args()));
+        }
     }
 
     fn flush(&self) {}

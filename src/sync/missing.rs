@@ -38,11 +38,13 @@ impl MissingShares {
         self.0.len()
     }
 
-    /// Looks for a share, unless it is looked for already or too many are.
-    pub fn add(&mut self, id: ShareId, sender: Option<PeerHandle>) {
-        if self.0.len() < SINGLES_MAX {
-            self.0.entry(id).or_insert(Missing { sender, asked: Vec::new(), state: State::ToAsk });
+    /// Looks for a share, unless it is looked for already or too many are. Returns whether it is new.
+    pub fn add(&mut self, id: ShareId, sender: Option<PeerHandle>) -> bool {
+        let is_new = self.0.len() < SINGLES_MAX && !self.0.contains_key(&id);
+        if is_new {
+            self.0.insert(id, Missing { sender, asked: Vec::new(), state: State::ToAsk });
         }
+        is_new
     }
 
     /// Purpose to ask of whom; counts as asked.

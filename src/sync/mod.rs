@@ -269,20 +269,27 @@ impl Sync {
 
     /// A share that waits needs this one.
     pub fn need(&mut self, id: ShareId, source: Source, now: SteadyTime, view: &impl ChainView) -> Vec<SyncAction> {
+        let mut has_changed = false;
         let planned = self.plans.values().any(|plan| plan.index_of(&id).is_some());
         if self.level.is_synced && !planned && !view.holds(&id) {
             let sender = source.peer();
-            self.missing.add(id, sender);
+            has_changed = self.missing.add(id, sender);
             if let Some(peer) = sender.and_then(|sender| self.peers.get_mut(&sender)) {
                 peer.needs += 1;
                 if peer.needs >= NEEDS_MAX && peer.hurry_due <= now {
                     peer.status_due = now;
                     peer.hurry_due = now.plus(STATUS_EVERY_S);
                     peer.needs = 0;
+                    has_changed = true;
                 }
             }
         }
-        self.act(now, view)
+        // A flood of orphans repeats hundreds of needs each second: only what is new is worth a look at all plans.
+        if has_changed {
+            self.act(now, view)
+        } else {
+            Vec::new()
+        }
     }
 
     /// A share was linked to our chain.

@@ -23,12 +23,13 @@ pub struct Bitcoin {
     bits: Bits,
     network: Network,
     anchors: BTreeMap<BlockHash, Anchor>,
+    others: usize,
 }
 
 impl Bitcoin {
     /// Some blocks, one every `interval_s`, that end at `start`. Returns the last one as well.
     pub fn new(network: Network, bits: Bits, start: UnixTime, interval_s: u32) -> (Self, BlockHash) {
-        let mut bitcoin = Self { bits, network, anchors: BTreeMap::new() };
+        let mut bitcoin = Self { bits, network, anchors: BTreeMap::new(), others: 0 };
         let mut tip = BlockHash::all_zeros();
         for back in (0..BLOCKS_BEFORE).rev() {
             tip = bitcoin.add_other(tip, start.minus(back * interval_s), [back as u8; 32]);
@@ -46,6 +47,11 @@ impl Bitcoin {
         self.anchors.get(hash).map_or(0, |anchor| anchor.height.0)
     }
 
+    /// Number of blocks that the pool found and submitted.
+    pub fn found_by_pool(&self) -> usize {
+        self.anchors.len() - self.others
+    }
+
     /// The block some blocks below another.
     pub fn ancestor(&self, of: BlockHash, depth: u32) -> BlockHash {
         let mut at = of;
@@ -60,6 +66,7 @@ impl Bitcoin {
 
     /// Adds a block that others found. Their work is not simulated.
     pub fn add_other(&mut self, parent: BlockHash, time: UnixTime, merkle_root: [u8; 32]) -> BlockHash {
+        self.others += 1;
         let earliest = self.anchors.get(&parent).map_or(UnixTime(0), |anchor| anchor.median_time_past.plus(1));
         self.add(Header {
             version: Version::from_consensus(0x2000_0000),

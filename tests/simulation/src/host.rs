@@ -4,11 +4,13 @@
 //! the changes, report the outcome, perform the effects in order. The process may end between any two of these.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use p2pool_core::node::{Effect, Event, HeaderCommand, Intervals, Node, NodeConfig, Now, Report};
+use p2pool_core::params::ChainParams;
 use p2pool_core::share::{CoinbaseTag, PayoutScript, ShareId};
-use p2pool_core::units::{SteadyTime, UnixTime};
-use p2pool_core::work::{JobId, WorkUpdate};
+use p2pool_core::units::{SteadyTime, UnixTime, Work};
+use p2pool_core::work::{make_job, Job, JobId, NextShare, WorkUpdate};
 
 use crate::engine::{Action, Simulation};
 use crate::hostile::Actor;
@@ -66,7 +68,7 @@ pub struct Host {
 impl Host {
     /// A machine whose node does not run yet.
     pub fn new(number: usize, settings: HostSettings) -> Self {
-        let actor = settings.manner.map(Actor::new);
+        let actor = settings.manner.map(|_| Actor::new());
         Self {
             settings,
             node: None,
@@ -129,11 +131,27 @@ pub fn script(number: usize) -> PayoutScript {
     PayoutScript::new(&bytes).expect("P2WPKH")
 }
 
+/// The same job without uncles.
+fn without_uncles(job: &Job, params: &ChainParams) -> Job {
+    let own = job.share_target.work().unwrap_or(Work::ZERO);
+    let facts = NextShare {
+        parent: job.info.parent,
+        uncles: Vec::new(),
+        share_height: job.info.share_height,
+        parent_work: Work(job.info.chain_work.0 - own.0),
+        share_bits: job.info.share_bits,
+        payout_script: job.info.payout_script,
+        coinbase_tag: job.info.coinbase_tag.clone(),
+        min_time: job.min_time,
+    };
+    make_job(job.id, params, &job.template, &facts, job.time, |_| job.payouts.to_vec()).expect("the job could be made")
+}
+
 impl Simulation {
     /// Starts a node from its store.
     pub fn start(&mut self, host: usize) {
         let now_ms = self.now_ms;
-        let params = std::sync::Arc::clone(&self.params);
+        let params = Arc::clone(&self.params);
         let machine = &mut self.hosts[host];
         if machine.node.is_some() {
             return;
@@ -151,7 +169,7 @@ impl Simulation {
             payout_script: machine.script,
             coinbase_tag: CoinbaseTag::default(),
             looks_for_peers: true,
-            intervals: Intervals::default(),
+            intervals: Intervals { tick_s: self.scenario.tick_s, ..Intervals::default() },
         };
         let tree = machine.store.load(&params);
         machine.node = Some(Node::new(config, tree, machine.now(now_ms)));
@@ -260,6 +278,9 @@ impl Simulation {
             }
             self.perform(host, effect);
         }
+        if self.hosts[host].actor.is_some() {
+            self.be_selfish(host);
+        }
     }
 
     /// Whether the process ends at this step of its driver.
@@ -335,15 +356,11 @@ impl Simulation {
             return;
         }
         let machine = &mut self.hosts[host];
-        let update = match (update, &machine.work) {
-            // An old job given as if it were new: its uncles are those of an earlier time.
-            (WorkUpdate::Job(new), Some(WorkUpdate::Job(old)))
-                if self.planted == Some(PlantedBug::OldUncles) && new.info.parent == old.info.parent =>
-            {
-                machine.jobs_ms.insert(old.id, now_ms);
-                WorkUpdate::Job(std::sync::Arc::clone(old))
+        let update = match update {
+            WorkUpdate::Job(job) if self.planted == Some(PlantedBug::NameNoUncles) => {
+                WorkUpdate::Job(Arc::new(without_uncles(&job, &self.params)))
             }
-            (update, _) => update,
+            update => update,
         };
         match &update {
             WorkUpdate::Job(job) => {

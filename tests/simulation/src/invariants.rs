@@ -64,8 +64,8 @@ pub enum PlantedBug {
     DropCommits,
     /// Shares are relayed before the verdict: [`Invariant::NoHonestBan`].
     RelayBeforeVerdict,
-    /// Miners get an old job as if it were new: [`Invariant::NoShareLeftOut`].
-    OldUncles,
+    /// Jobs name no uncles: [`Invariant::NoShareLeftOut`].
+    NameNoUncles,
     /// Miners get no new jobs after ten minutes: [`Invariant::WorkAvailable`].
     WithholdWork,
     /// Nodes do not hear of disconnects: [`Invariant::TableBounds`].

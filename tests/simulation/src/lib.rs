@@ -11,13 +11,12 @@
 //! | `hostile` | peers that break the rules |
 //! | `invariants` | what must always hold, and a planted bug for each |
 //! | `scenario` | what a pool is like, drawn from a seed |
+//! | `figures` | tables for the README |
 //! | `rules` | difficulty and payouts over time, without nodes |
-
-// Test support: public for the tests beside it, documented where it is not obvious.
-#![allow(missing_docs)]
 
 pub mod bitcoin;
 pub mod engine;
+pub mod figures;
 pub mod host;
 pub mod hostile;
 pub mod invariants;

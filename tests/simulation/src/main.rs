@@ -4,14 +4,15 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use p2pool_test_simulation::engine::Simulation;
-use p2pool_test_simulation::rules;
 use p2pool_test_simulation::scenario::Scenario;
+use p2pool_test_simulation::{figures, rules};
 
 const USAGE: &str = "\
 usage: p2pool-simulation COMMAND
   small SEED [trace]      one small pool; exit status 1 if an invariant does not hold
   large SEED [trace]      one pool of more than a hundred nodes
   seeds FROM TO           all small pools of these seeds, and a large one after each hundred
+  figures [NAME]          all figures, written into README.md; or one of them, only printed
   rules                   the figures of consensus.md, section 6";
 
 fn main() -> ExitCode {
@@ -20,6 +21,14 @@ fn main() -> ExitCode {
     let is_good = match &args[..] {
         ["rules"] => {
             rules::report::print();
+            true
+        }
+        ["figures"] => {
+            figures::print(None);
+            true
+        }
+        ["figures", name] => {
+            figures::print(Some(name));
             true
         }
         [kind @ ("small" | "large"), seed] => run(kind, number(seed), false),

@@ -156,6 +156,12 @@ pub struct Peers {
 }
 
 impl Peers {
+    /// Another node is a stranger again.
+    pub fn forget(&mut self, host: usize) {
+        self.bans.remove(&host);
+        self.scores.remove(&host);
+    }
+
     /// What a restart leaves: bans, and the numbers that are never used twice.
     pub fn after_restart(&mut self) -> Self {
         let Self { next_serial, bans, bytes, .. } = std::mem::take(self);
@@ -168,6 +174,9 @@ impl Simulation {
     pub fn network_command(&mut self, host: usize, command: NetworkCommand) {
         match command {
             NetworkCommand::Announce(share) => {
+                if self.withhold(host, &share) {
+                    return;
+                }
                 self.checks.announced(&share, host, &self.hosts[host], self.now_ms);
                 self.publish(host, Gossip::share(&share));
             }
@@ -316,7 +325,10 @@ impl Simulation {
         }
         let event = match gossip.is_block {
             false => match gossip.decode() {
-                Some(share) => Event::ShareGossiped { peer, share },
+                Some(share) => {
+                    self.hostile_saw(host, &share);
+                    Event::ShareGossiped { peer, share }
+                }
                 None => return self.penalize(host, peer, Offence::Malformed),
             },
             true => match BlockAnnouncement::peek(&gossip.bytes) {
@@ -342,7 +354,7 @@ impl Simulation {
         if self.planted == Some(PlantedBug::RepeatGossip) {
             if let Event::ShareGossiped { share, .. } = &event {
                 let again: Vec<Event> =
-                    (0..20_000).map(|_| Event::ShareGossiped { peer, share: Arc::clone(share) }).collect();
+                    (0..8_000).map(|_| Event::ShareGossiped { peer, share: Arc::clone(share) }).collect();
                 self.hosts[host].inbox.extend(again);
             }
         }

@@ -1,5 +1,6 @@
 //! What a simulated pool is like: everything that is chosen before it runs.
 
+use p2pool_core::node::Intervals;
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::units::{Bits, Work};
 
@@ -99,7 +100,7 @@ pub struct BitcoinSettings {
     pub propagation_ms: f64,
     /// Part of block deliveries that take a minute more.
     pub late: f64,
-    /// Whether the pool's blocks are the only ones besides the first.
+    /// Number of bitcoinds.
     pub bitcoinds: usize,
 }
 
@@ -111,6 +112,8 @@ pub struct Scenario {
     pub network: NetworkSettings,
     pub bitcoin: BitcoinSettings,
     pub faults: Vec<Fault>,
+    /// Nodes repeat what is unanswered this often; figures about mining need it less.
+    pub tick_s: u32,
     /// How long miners mine and things go wrong.
     pub duration_ms: u64,
     /// How long it is quiet after that.
@@ -162,6 +165,7 @@ impl Scenario {
                 bitcoinds: 1,
             },
             faults: Vec::new(),
+            tick_s: Intervals::default().tick_s,
             duration_ms: 3_600_000,
             quiet_ms: 600_000,
         }

@@ -30,6 +30,8 @@ pub struct Fairness {
     pub deviations: Vec<f64>,
     /// Of the tenth of the miners that earned least: paid over earned.
     pub smallest_tenth: f64,
+    /// The standard deviation of that.
+    pub smallest_tenth_error: f64,
     /// The same in standard deviations.
     pub smallest_tenth_deviation: f64,
 }
@@ -53,15 +55,22 @@ impl EntrySource for Entries {
 
 /// Runs a pool of very unequal miners and sums up what it pays.
 pub fn fairness(seed: u64) -> Fairness {
-    let params = ChainParams { payout_window: WINDOW_SHARES, ..ChainParams::standard(Network::Regtest) };
+    fairness_of(seed, MINERS, BLOCKS)
+}
+
+/// The same with so many miners and blocks.
+pub fn fairness_of(seed: u64, miners: u32, blocks: usize) -> Fairness {
+    let window_shares = WINDOW_SHARES.max(2 * miners);
+    let sizes = Sizes::new(miners);
+    let params = ChainParams { payout_window: window_shares, ..ChainParams::standard(Network::Regtest) };
     let mut random = Random::new(seed);
     let mut entries = Entries(std::collections::HashMap::new());
     let mut window = Window::new(&params);
     let mut accounts: BTreeMap<PayoutScript, Account> = BTreeMap::new();
     let mut parent = ShareId::ZERO;
-    for number in 0..WINDOW_SHARES as usize + BLOCKS * SHARES_PER_BLOCK {
-        let entry = share(&mut random, parent);
-        let is_block = number >= WINDOW_SHARES as usize && number.is_multiple_of(SHARES_PER_BLOCK);
+    for number in 0..window_shares as usize + blocks * SHARES_PER_BLOCK {
+        let entry = share(&mut random, &sizes, parent);
+        let is_block = number >= window_shares as usize && number.is_multiple_of(SHARES_PER_BLOCK);
         if is_block {
             window.move_to(parent, Bits(0x207f_ffff), &entries).expect("every share is held");
             pay(&mut accounts, &window, entry.credits[0].script, params.payout_outputs_max);
@@ -69,34 +78,49 @@ pub fn fairness(seed: u64) -> Fairness {
         parent = entry.id;
         entries.0.insert(entry.id, entry);
     }
-    summary(&accounts)
+    summary(&accounts, blocks)
 }
 
 /// A share of some miner, now and then with an uncle of another.
-fn share(random: &mut Random, parent: ShareId) -> WindowEntry {
+fn share(random: &mut Random, sizes: &Sizes, parent: ShareId) -> WindowEntry {
     let mut id = [0; 32];
     for part in id.chunks_mut(8) {
         part.copy_from_slice(&random.bits().to_le_bytes());
     }
-    let own = miner(random);
-    let uncle = random.bits().is_multiple_of(UNCLE_EVERY).then(|| (miner(random), SHARE_WORK));
+    let own = sizes.draw(random);
+    let uncle = random.bits().is_multiple_of(UNCLE_EVERY).then(|| (sizes.draw(random), SHARE_WORK));
     WindowEntry::new(ShareId(id), parent, own, SHARE_WORK, uncle.into_iter())
 }
 
 /// Miner i finds shares in proportion to 1 / (i + 1)^1.2: a few large ones and many small.
-fn miner(random: &mut Random) -> PayoutScript {
-    let weight = |i: u32| f64::from(i + 1).powf(-1.2);
-    let mut point = random.unit() * (0..MINERS).map(weight).sum::<f64>();
-    let mut number = 0;
-    while number + 1 < MINERS && point >= weight(number) {
-        point -= weight(number);
-        number += 1;
+struct Sizes {
+    cumulative: Vec<f64>,
+}
+
+impl Sizes {
+    fn new(miners: u32) -> Self {
+        let mut sum = 0.0;
+        let weights = (0..miners).map(|number| f64::from(number + 1).powf(-1.2));
+        Self {
+            cumulative: weights
+                .map(|weight| {
+                    sum += weight;
+                    sum
+                })
+                .collect(),
+        }
     }
-    // Scattered, so that the order of scripts says nothing of size.
-    let mut bytes = [0; 22];
-    bytes[1] = 20;
-    bytes[2..6].copy_from_slice(&number.wrapping_mul(0x9e37_79b1).to_be_bytes());
-    PayoutScript::new(&bytes).expect("P2WPKH")
+
+    /// The miner who finds the next share.
+    fn draw(&self, random: &mut Random) -> PayoutScript {
+        let point = random.unit() * self.cumulative.last().copied().unwrap_or(0.0);
+        let number = self.cumulative.partition_point(|end| *end <= point) as u32;
+        // Scattered, so that the order of scripts says nothing of size.
+        let mut bytes = [0; 22];
+        bytes[1] = 20;
+        bytes[2..6].copy_from_slice(&number.wrapping_mul(0x9e37_79b1).to_be_bytes());
+        PayoutScript::new(&bytes).expect("P2WPKH")
+    }
 }
 
 /// Books one block: what each miner earned by work, and what the list pays.
@@ -122,19 +146,20 @@ fn pay(accounts: &mut BTreeMap<PayoutScript, Account>, window: &Window, finder: 
     accounts.entry(finder).or_default().earned += fee;
 }
 
-fn summary(accounts: &BTreeMap<PayoutScript, Account>) -> Fairness {
+fn summary(accounts: &BTreeMap<PayoutScript, Account>, blocks: usize) -> Fairness {
     let mut all: Vec<Account> = accounts.values().copied().collect();
     all.sort_by(|a, b| a.earned.total_cmp(&b.earned));
-    let tenth = &all[..all.len() / 10];
+    let tenth = &all[..all.len().div_ceil(10)];
     let sum = |of: fn(&Account) -> f64| tenth.iter().map(of).sum::<f64>();
     let (paid, earned) = (sum(|account| account.paid), sum(|account| account.earned));
     // A satoshi a block is lost or won to rounding.
-    let rounding = BLOCKS as f64;
+    let rounding = blocks as f64;
     let deviation = |account: &Account| (account.paid - account.earned) / (account.variance.sqrt() + rounding);
     Fairness {
-        blocks: BLOCKS,
+        blocks,
         deviations: all.iter().map(deviation).collect(),
         smallest_tenth: paid / earned,
+        smallest_tenth_error: sum(|account| account.variance).sqrt() / earned,
         smallest_tenth_deviation: (paid - earned) / sum(|account| account.variance).sqrt(),
     }
 }

@@ -1,0 +1,110 @@
+//! Figures about the pool as a whole: tables and text plots, printed and written into `tests/simulation/README.md`.
+//!
+//! Figures come from pools of real nodes; where a statistic needs more shares than nodes can make, it comes from a model
+//! that uses the core's own payout functions, and says so.
+
+mod income;
+mod partitions;
+mod selfish;
+mod sync;
+mod traffic;
+mod uncles;
+
+use std::fmt::Write as _;
+use std::time::Instant;
+
+/// Where the figures stand in the README.
+const BEGIN: &str = "<!-- figures begin -->\n";
+const END: &str = "<!-- figures end -->\n";
+const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+
+/// One table with a text plot of one of its columns.
+pub struct Figure {
+    pub title: &'static str,
+    /// What was measured, and how.
+    pub text: String,
+    pub columns: Vec<&'static str>,
+    pub rows: Vec<Vec<String>>,
+    /// Bars below the table: labels and values.
+    pub bars: Vec<(String, f64)>,
+}
+
+impl Figure {
+    fn markdown(&self) -> String {
+        let mut out = format!("### {}\n\n{}\n\n", self.title, self.text);
+        // Writing to a string does not fail.
+        let _ = writeln!(out, "| {} |", self.columns.join(" | "));
+        let _ = writeln!(out, "|{}", "---|".repeat(self.columns.len()));
+        for row in &self.rows {
+            let _ = writeln!(out, "| {} |", row.join(" | "));
+        }
+        if !self.bars.is_empty() {
+            let max = self.bars.iter().map(|(_, value)| *value).fold(f64::MIN_POSITIVE, f64::max);
+            let width = self.bars.iter().map(|(label, _)| label.len()).max().unwrap_or(0);
+            out.push_str("\n```text\n");
+            for (label, value) in &self.bars {
+                let bar = "#".repeat((value / max * 50.0).round().max(0.0) as usize);
+                let _ = writeln!(out, "{label:width$} {bar} {value:.3}");
+            }
+            out.push_str("```\n");
+        }
+        out
+    }
+}
+
+/// Mean and the half width of its 95 % confidence interval.
+pub fn mean_and_error(values: &[f64]) -> (f64, f64) {
+    let count = values.len().max(1) as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0).max(1.0);
+    (mean, 1.96 * (variance / count).sqrt())
+}
+
+/// A mean with its error, for a table.
+pub fn shown((mean, error): (f64, f64)) -> String {
+    format!("{mean:.3} ± {error:.3}")
+}
+
+/// Does something for each input on two threads; the results are in the order of the inputs.
+pub fn parallel<T: Sync, R: Send>(inputs: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let half = inputs.len().div_ceil(2).max(1);
+    std::thread::scope(|scope| {
+        let threads: Vec<_> =
+            inputs.chunks(half).map(|chunk| scope.spawn(|| chunk.iter().map(&work).collect::<Vec<R>>())).collect();
+        threads.into_iter().flat_map(|thread| thread.join().expect("no figure panics")).collect()
+    })
+}
+
+/// Measures everything, or only what has this name; prints it, and rewrites the README if it is everything.
+pub fn print(only: Option<&str>) {
+    let all: [(&str, fn() -> Figure); 7] = [
+        ("partitions", partitions::figure),
+        ("uncles", uncles::figure),
+        ("income", income::figure),
+        ("payees", income::payees),
+        ("selfish", selfish::figure),
+        ("sync", sync::figure),
+        ("traffic", traffic::figure),
+    ];
+    let mut text = String::new();
+    for (_, measure) in all.iter().filter(|(name, _)| only.is_none_or(|only| only == *name)) {
+        let started = Instant::now();
+        let part = measure().markdown();
+        println!("{part}\n({:.0} s)\n", started.elapsed().as_secs_f64());
+        text.push_str(&part);
+        text.push('\n');
+    }
+    if only.is_none() {
+        write(&text);
+    }
+}
+
+fn write(figures: &str) {
+    let text = std::fs::read_to_string(README).unwrap_or_default();
+    let before = text.split(BEGIN).next().unwrap_or_default();
+    let after = text.split(END).nth(1).unwrap_or_default();
+    let text = format!("{before}{BEGIN}\n{figures}{END}{after}");
+    if let Err(error) = std::fs::write(README, text) {
+        eprintln!("{README} not written: {error}");
+    }
+}

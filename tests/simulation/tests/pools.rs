@@ -1,0 +1,63 @@
+//! Pools drawn from seeds: every invariant holds in all of them.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Mutex;
+
+use p2pool_test_simulation::engine::Simulation;
+use p2pool_test_simulation::scenario::Scenario;
+
+/// Seeds of small pools.
+const SMALL: u64 = 200;
+/// Seeds that found something once.
+const FOUND: [u64; 0] = [];
+
+/// Runs a pool; what was wrong, and how to see it again.
+fn run(kind: &str, seed: u64) -> Option<String> {
+    let scenario = if kind == "small" { Scenario::small(seed) } else { Scenario::large(seed) };
+    let mut simulation = Simulation::new(seed, scenario);
+    let violations = &simulation.run().violations;
+    let command = format!("cargo run --release -p p2pool-test-simulation -- {kind} {seed} trace");
+    violations.first().map(|first| format!("{} violations, first {first}\n  replay: {command}", violations.len()))
+}
+
+/// Runs pools on two threads.
+fn run_all(kind: &str, seeds: &[u64]) {
+    let next = AtomicU64::new(0);
+    let failures = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed) as usize) {
+                    if let Some(failure) = run(kind, *seed) {
+                        failures.lock().expect("no thread panics with it").push(failure);
+                    }
+                }
+            });
+        }
+    });
+    let failures = failures.into_inner().expect("no thread panics with it");
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn small_pools_keep_every_invariant() {
+    run_all("small", &(0..SMALL).chain(FOUND).collect::<Vec<_>>());
+}
+
+#[test]
+fn large_pools_keep_every_invariant() {
+    run_all("large", &[1, 2]);
+}
+
+/// Two runs of a seed are the same run. The core's hash maps have other keys in each.
+#[test]
+fn a_seed_replays_exactly() {
+    for seed in [1, 5, 9] {
+        let fingerprint = || {
+            let mut simulation = Simulation::new(seed, Scenario::small(seed));
+            simulation.run();
+            (simulation.fingerprint_so_far(), simulation.steps)
+        };
+        assert_eq!(fingerprint(), fingerprint(), "seed {seed}");
+    }
+}

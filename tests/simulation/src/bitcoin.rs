@@ -136,6 +136,8 @@ pub struct Bitcoind {
     pub tip: BlockHash,
     /// Since when it does not respond.
     pub down_since_ms: Option<u64>,
+    /// It is in initial download.
+    pub is_syncing: bool,
     up_since_ms: u64,
 }
 
@@ -148,13 +150,14 @@ impl Bitcoind {
             missed: Vec::new(),
             tip,
             down_since_ms: None,
+            is_syncing: false,
             up_since_ms: 0,
         };
         bitcoind.take(bitcoin, tip);
         bitcoind
     }
 
-    /// Whether it responds.
+    /// Whether it gives templates and takes blocks.
     pub const fn is_up(&self) -> bool {
         self.down_since_ms.is_none()
     }
@@ -194,6 +197,7 @@ impl Bitcoind {
     /// It responds again, and catches up with what it missed.
     pub fn come_back(&mut self, bitcoin: &Bitcoin, now_ms: u64) {
         self.down_since_ms = None;
+        self.is_syncing = false;
         self.up_since_ms = now_ms;
         for block in std::mem::take(&mut self.missed) {
             self.take(bitcoin, block);
@@ -212,7 +216,7 @@ impl Bitcoind {
     /// What it says about a header.
     pub fn look_up(&self, bitcoin: &Bitcoin, hash: &BlockHash) -> AnchorResult {
         match bitcoin.get(hash) {
-            _ if !self.is_up() => AnchorResult::Unavailable,
+            _ if !self.is_up() && !self.is_syncing => AnchorResult::Unavailable,
             Some(anchor) if self.headers.contains(hash) => AnchorResult::Known(anchor.clone()),
             _ => AnchorResult::Unknown,
         }

@@ -292,7 +292,8 @@ impl Simulation {
                 self.set_miners_down(host, true);
                 self.schedule(now_ms + for_ms, Action::MinersUp { host });
             }
-            FaultKind::BitcoindDown { bitcoind, for_ms } => {
+            FaultKind::BitcoindDown { bitcoind, for_ms, is_syncing } => {
+                self.bitcoinds[bitcoind].is_syncing = is_syncing;
                 self.bitcoinds[bitcoind].down_since_ms = Some(now_ms);
                 self.schedule(now_ms + WITHDRAWN_MS, Action::TemplatesOver { bitcoind });
                 self.schedule(now_ms + for_ms, Action::BitcoindUp { bitcoind });

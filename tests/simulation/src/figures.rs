@@ -18,6 +18,9 @@ const BEGIN: &str = "<!-- figures begin -->\n";
 const END: &str = "<!-- figures end -->\n";
 const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
 
+/// Measures one figure.
+type Measure = fn() -> Figure;
+
 /// One table with a text plot of one of its columns.
 pub struct Figure {
     pub title: &'static str,
@@ -77,7 +80,7 @@ pub fn parallel<T: Sync, R: Send>(inputs: &[T], work: impl Fn(&T) -> R + Sync) -
 
 /// Measures everything, or only what has this name; prints it, and rewrites the README if it is everything.
 pub fn print(only: Option<&str>) {
-    let all: [(&str, fn() -> Figure); 7] = [
+    let all: [(&str, Measure); 7] = [
         ("partitions", partitions::figure),
         ("uncles", uncles::figure),
         ("income", income::figure),

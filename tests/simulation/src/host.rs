@@ -68,7 +68,7 @@ pub struct Host {
 impl Host {
     /// A machine whose node does not run yet.
     pub fn new(number: usize, settings: HostSettings) -> Self {
-        let actor = settings.manner.map(|_| Actor::new());
+        let actor = settings.manner.map(|_| Actor::default());
         Self {
             settings,
             node: None,

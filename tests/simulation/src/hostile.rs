@@ -24,8 +24,9 @@ use crate::random::Random;
 const NONCES_MAX: u32 = 1 << 18;
 /// Shares that a flood sends per second while it lasts: more than a peer may.
 const FLOOD_PER_S: usize = 40;
-/// Of each minute a flood lasts so many seconds.
+/// Floods last so many seconds, and come again after so many.
 const FLOOD_S: u64 = 10;
+const FLOOD_EVERY_S: u64 = 240;
 /// A hostile peer without connections returns under another name after this long, on average.
 const RETURN_MS: u64 = 120_000;
 /// Shares that are replayed later.
@@ -93,6 +94,7 @@ impl Manner {
 }
 
 /// What a hostile peer remembers.
+#[derive(Default)]
 pub struct Actor {
     round: u64,
     /// Shares that it saw, to be replayed.
@@ -103,13 +105,6 @@ pub struct Actor {
     public_height: Option<ShareHeight>,
     /// It has published a branch that is as long as the others'.
     is_racing: bool,
-}
-
-impl Actor {
-    /// One that has done nothing yet.
-    pub const fn new() -> Self {
-        Self { round: 0, seen: Vec::new(), withheld: Vec::new(), public_height: None, is_racing: false }
-    }
 }
 
 impl Simulation {
@@ -198,13 +193,13 @@ impl Simulation {
         }
         match manner {
             Manner::BreaksRules if round.is_multiple_of(8) => self.break_a_rule(host, round / 8),
-            Manner::FloodsOrphans if round % 60 < FLOOD_S => {
+            Manner::FloodsOrphans if round % FLOOD_EVERY_S < FLOOD_S => {
                 for _ in 0..FLOOD_PER_S {
                     let parent = ShareId(self.random.bytes());
                     self.send_false(host, |share, _| share.info.parent = parent);
                 }
             }
-            Manner::FloodsUnverified if round % 60 < FLOOD_S => {
+            Manner::FloodsUnverified if round % FLOOD_EVERY_S < FLOOD_S => {
                 for _ in 0..FLOOD_PER_S {
                     self.send_unverified(host);
                 }

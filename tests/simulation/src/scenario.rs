@@ -32,8 +32,9 @@ pub enum FaultKind {
     Partition { groups: Vec<u8>, for_ms: u64 },
     /// The node's miners stop for some time.
     MinersFail { host: usize, for_ms: u64 },
-    /// The bitcoind does not respond for some time, or is restarted.
-    BitcoindDown { bitcoind: usize, for_ms: u64 },
+    /// The bitcoind does not respond for some time, or is in initial download: then it answers about the headers that it
+    /// knows, and does nothing else.
+    BitcoindDown { bitcoind: usize, for_ms: u64, is_syncing: bool },
     /// Bitcoin leaves this many blocks for a longer branch.
     Reorganise { depth: u32 },
     /// A connection of this node breaks.
@@ -273,7 +274,11 @@ impl Scenario {
                     FaultKind::Partition { groups, for_ms }
                 }
                 6 => FaultKind::MinersFail { host, for_ms },
-                7 => FaultKind::BitcoindDown { bitcoind: random.below(self.bitcoin.bitcoinds as u64) as usize, for_ms },
+                7 => FaultKind::BitcoindDown {
+                    bitcoind: random.below(self.bitcoin.bitcoinds as u64) as usize,
+                    for_ms,
+                    is_syncing: random.chance(0.3),
+                },
                 8 => FaultKind::Reorganise { depth: 1 + random.below(6) as u32 },
                 _ => FaultKind::Disconnect { host },
             };

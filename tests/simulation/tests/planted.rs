@@ -77,7 +77,7 @@ fn peers_that_are_never_forgotten_are_found_by_the_size_of_a_table() {
 #[test]
 fn messages_that_are_kept_for_ever_are_found_by_the_size_of_a_table() {
     let mut scenario = with_hostile(Manner::FloodsOrphans);
-    scenario.duration_ms = 8 * 60_000;
+    scenario.duration_ms = 13 * 60_000;
     finds(scenario, PlantedBug::KeepWaiting, Invariant::TableBounds);
 }
 

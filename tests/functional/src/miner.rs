@@ -4,14 +4,14 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{bounded, unbounded, Receiver, Sender};
-use p2pool_miner::mining::{run, Event, Settings, Tally};
+use p2pool_miner::mining::{run, Event, Settings, Totals};
 
 /// A running miner; ended when dropped.
 #[derive(Debug)]
 pub struct Miner {
     stop: Option<Sender<()>>,
     events: Receiver<Event>,
-    thread: Option<JoinHandle<Tally>>,
+    thread: Option<JoinHandle<Totals>>,
 }
 
 /// Settings for one thread at `pool`, as fast as it goes and without end.
@@ -64,14 +64,14 @@ impl Miner {
     }
 
     /// Ends the miner; returns what became of its answers.
-    pub fn stop(mut self) -> Tally {
+    pub fn stop(mut self) -> Totals {
         drop(self.stop.take());
         self.join()
     }
 
     /// Awaits the miner's own end, after the blocks it was to find.
-    pub fn join(&mut self) -> Tally {
-        let Some(thread) = self.thread.take() else { return Tally::default() };
+    pub fn join(&mut self) -> Totals {
+        let Some(thread) = self.thread.take() else { return Totals::default() };
         thread.join().unwrap_or_else(|_| panic!("the miner panicked"))
     }
 }

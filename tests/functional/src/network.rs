@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use p2pool_miner::job::Job;
-use p2pool_miner::session::{Error, Refusal, Session};
+use p2pool_miner::session::{Error, Rejection, Session};
 use p2pool_miner::target::Target;
 use p2pool_test_bitcoind::{wait_for, wait_until, Bitcoind};
 use serde_json::{json, Value};
@@ -165,7 +165,7 @@ impl Hand {
         loop {
             let job = self.newest_job();
             match self.try_solve(&job) {
-                Err(Error::Refused(Refusal { code: STALE | BUSY, .. })) if start.elapsed() < SOON => {}
+                Err(Error::Rejected(Rejection { code: STALE | BUSY, .. })) if start.elapsed() < SOON => {}
                 found => return found.unwrap_or_else(|error| panic!("a share is refused: {error}")),
             }
         }

@@ -13,7 +13,7 @@ fn a_block_found_while_bitcoind_is_away_is_handed_over_when_it_is_back() {
     let first = mine_one(&mut session, &bitcoind);
 
     let job = session.wait_job(SOON, |job| job.prev_block == first).unwrap();
-    let (answer, hash) = session.solve_for(&job, 0, &job.answer_and_block_target());
+    let (answer, hash) = session.solve_for(&job, 0, &job.submit_and_block_target());
     bitcoind.flush();
     bitcoind.kill();
     session.submit(&answer).unwrap();
@@ -47,7 +47,7 @@ fn p2pool_may_start_before_bitcoind() {
 #[track_caller]
 fn mine_one(session: &mut p2pool_miner::session::Session, bitcoind: &Bitcoind) -> [u8; 32] {
     let job = session.wait_job(SOON, |_| true).unwrap();
-    let (answer, hash) = session.solve_for(&job, 1_000, &job.answer_and_block_target());
+    let (answer, hash) = session.solve_for(&job, 1_000, &job.submit_and_block_target());
     session.submit(&answer).unwrap();
     wait_block(bitcoind, hash);
     hash

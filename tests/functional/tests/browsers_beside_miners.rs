@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use p2pool_miner::job::Answer;
+use p2pool_miner::job::Submit;
 use p2pool_miner::mining::Settings;
-use p2pool_miner::session::{Error, Refusal, Session};
+use p2pool_miner::session::{Error, Rejection, Session};
 use p2pool_test_bitcoind::{wait_until, Bitcoind, Chain};
 use p2pool_test_functional::miner::{settings, Miner};
 use p2pool_test_functional::pool::Pool;
@@ -125,7 +125,7 @@ impl Submitter {
         (submit, before.unwrap_or_else(|| self.ping()))
     }
 
-    fn solve(&mut self) -> Answer {
+    fn solve(&mut self) -> Submit {
         while self.session.next(Duration::ZERO).unwrap().is_some() {}
         let job = self.session.wait_job(SOON, |_| true).unwrap();
         self.search += 1;
@@ -138,14 +138,14 @@ impl Submitter {
         asked.elapsed()
     }
 
-    fn submit(&mut self, answer: &Answer) -> Duration {
+    fn submit(&mut self, answer: &Submit) -> Duration {
         let asked = Instant::now();
         let verdict = self.session.submit(answer);
         let latency = asked.elapsed();
         match verdict {
             Ok(()) => self.accepted += 1,
             // A new job may have come meanwhile: that is a verdict as well.
-            Err(Error::Refused(Refusal { code: STALE, .. })) => {}
+            Err(Error::Rejected(Rejection { code: STALE, .. })) => {}
             Err(error) => panic!("{error}"),
         }
         latency

@@ -1,6 +1,6 @@
 //! A hash that meets Bitcoin's target is a block, whatever else is wrong with the answer.
 
-use p2pool_miner::session::{Error, Refusal};
+use p2pool_miner::session::{Error, Rejection};
 use p2pool_test_bitcoind::{wait_for, Bitcoind, Chain};
 use p2pool_test_functional::pool::Pool;
 use serde_json::Value;
@@ -17,7 +17,7 @@ const LOW_DIFFICULTY: i64 = 23;
 #[track_caller]
 fn refusal(result: Result<(), Error>) -> i64 {
     match result {
-        Err(Error::Refused(Refusal { code, .. })) => code,
+        Err(Error::Rejected(Rejection { code, .. })) => code,
         other => panic!("expected a refusal, not {other:?}"),
     }
 }
@@ -36,7 +36,7 @@ fn a_block_on_a_stale_job_reaches_bitcoind() {
     let pool = Pool::start(&bitcoind, options(Chain::Regtest));
     let mut session = pool.session("worker");
     let old = session.wait_job(SOON, |_| true).unwrap();
-    let (answer, hash) = session.solve_for(&old, 0, &old.answer_and_block_target());
+    let (answer, hash) = session.solve_for(&old, 0, &old.submit_and_block_target());
     let rival = bitcoind.mine(1)[0];
     session.wait_job(SOON, |job| job.prev_block != old.prev_block).unwrap();
 
@@ -66,7 +66,7 @@ fn a_block_below_the_share_target_reaches_bitcoind() {
         if job.difficulty > 100.0 * EASIEST_BLOCK {
             break job;
         }
-        let (answer, hash) = session.solve_for(&job, 0, &job.answer_and_block_target());
+        let (answer, hash) = session.solve_for(&job, 0, &job.submit_and_block_target());
         session.submit(&answer).unwrap();
         session.wait_job(SOON, |job| job.prev_block == hash).unwrap();
     };

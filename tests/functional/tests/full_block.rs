@@ -67,7 +67,7 @@ fn mine_one(pool: &Pool, bitcoind: &Bitcoind, time: &mut Option<u32>) -> bitcoin
     let mut job = Job::clone(&*session.wait_job(SOON, |_| true).unwrap());
     job.time = time.map_or(job.time, |time| time + 1);
     *time = Some(job.time);
-    let (answer, hash) = session.solve_for(&job, 0, &job.answer_and_block_target());
+    let (answer, hash) = session.solve_for(&job, 0, &job.submit_and_block_target());
     session.submit(&answer).unwrap();
     wait_block(bitcoind, hash)
 }

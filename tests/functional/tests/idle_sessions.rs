@@ -23,7 +23,7 @@ fn a_thousand_idle_sessions_disturb_no_worker() {
     let mut worker = pool.session("worker");
     for _ in 0..3 {
         let job = worker.wait_job(SOON, |_| true).unwrap();
-        let (answer, hash) = worker.solve_for(&job, 0, &job.answer_and_block_target());
+        let (answer, hash) = worker.solve_for(&job, 0, &job.submit_and_block_target());
         worker.submit(&answer).unwrap();
         let hash = wait_block(&bitcoind, hash);
         worker.wait_job(SOON, |job| job.prev_block == *AsRef::<[u8; 32]>::as_ref(&hash)).unwrap();

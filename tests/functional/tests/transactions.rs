@@ -21,7 +21,7 @@ fn a_block_holds_the_mempool_and_pays_its_fees() {
 
     let mut session = pool.session("worker");
     let job = session.wait_job(SOON, |_| true).unwrap();
-    let (answer, hash) = session.solve_for(&job, 0, &job.answer_and_block_target());
+    let (answer, hash) = session.solve_for(&job, 0, &job.submit_and_block_target());
     session.submit(&answer).unwrap();
     let hash = wait_block(&bitcoind, hash);
     assert_eq!(bitcoind.tip(), hash);

@@ -1,6 +1,6 @@
 //! Two miners with different difficulties, each judged by its own.
 
-use p2pool_miner::session::{Error, Refusal, Session};
+use p2pool_miner::session::{Error, Rejection, Session};
 use p2pool_test_bitcoind::{Bitcoind, Chain};
 use p2pool_test_functional::pool::Pool;
 
@@ -33,7 +33,7 @@ fn each_is_judged_by_its_own_difficulty() {
         easy.submit(&answer).unwrap();
         let (answer, _) = hard.solve(&hard_job, round, between);
         let refused = hard.submit(&answer);
-        assert!(matches!(refused, Err(Error::Refused(Refusal { code: LOW_DIFFICULTY, .. }))), "{refused:?}");
+        assert!(matches!(refused, Err(Error::Rejected(Rejection { code: LOW_DIFFICULTY, .. }))), "{refused:?}");
         // A Bitcoin block, which one of eighty would be, would end both jobs.
         let no_block = |hash: &[u8; 32]| hard_target.is_met_by(hash) && !block_target.is_met_by(hash);
         let (answer, _) = hard.solve(&hard_job, round + 100, no_block);

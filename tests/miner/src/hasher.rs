@@ -13,12 +13,12 @@ const NONCE: Range<usize> = 76..80;
 
 /// A header under way: its first 64 bytes are hashed once.
 #[derive(Clone, Debug)]
-pub struct Search {
+pub struct NonceSearch {
     midstate: sha256::Midstate,
     tail: [u8; 16],
 }
 
-impl Search {
+impl NonceSearch {
     /// Readies a header; its nonce is of no account.
     pub fn new(header: &[u8; 80]) -> Self {
         let (fixed, rest) = header.split_at(FIXED_LEN);
@@ -64,7 +64,7 @@ mod tests {
     #[test]
     fn the_short_way_gives_the_same_hash() {
         let mut header = [0x5a; 80];
-        let search = Search::new(&header);
+        let search = NonceSearch::new(&header);
         for nonce in [0u32, 1, 0xdead_beef, u32::MAX] {
             header[NONCE].copy_from_slice(&nonce.to_le_bytes());
             assert_eq!(search.hash(nonce), hash_header(&header));
@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn the_first_nonce_is_found_and_no_range_is_left() {
         let header = [1; 80];
-        let (search, target) = (Search::new(&header), Target::from_compact(0x2000_ffff));
+        let (search, target) = (NonceSearch::new(&header), Target::from_compact(0x2000_ffff));
         let (nonce, hash) = search.first(0..1 << 20, &target).expect("one hash in 256 meets it");
         assert!(target.is_met_by(&hash));
         assert_eq!(search.first(0..u64::from(nonce), &target), None);

@@ -60,25 +60,25 @@ impl Job {
     }
 
     /// The header that `answer` stands for.
-    pub fn header(&self, extranonce1: &[u8], answer: &Answer) -> [u8; 80] {
-        let coinbase = self.coinbase(extranonce1, &answer.extranonce2);
+    pub fn header(&self, extranonce1: &[u8], submit: &Submit) -> [u8; 80] {
+        let coinbase = self.coinbase(extranonce1, &submit.extranonce2);
         let leaf = sha256d::Hash::hash(&coinbase).to_byte_array();
         let root = self.merkle_branch.iter().fold(leaf, |left, right| {
             let pair = [left, *right].concat();
             sha256d::Hash::hash(&pair).to_byte_array()
         });
         let mut header = [0; 80];
-        header[..4].copy_from_slice(&self.rolled_version(answer).to_le_bytes());
+        header[..4].copy_from_slice(&self.rolled_version(submit).to_le_bytes());
         header[4..36].copy_from_slice(&self.prev_block);
         header[36..68].copy_from_slice(&root);
-        header[68..72].copy_from_slice(&answer.time.to_le_bytes());
+        header[68..72].copy_from_slice(&submit.time.to_le_bytes());
         header[72..76].copy_from_slice(&self.bits.to_le_bytes());
-        header[76..].copy_from_slice(&answer.nonce.to_le_bytes());
+        header[76..].copy_from_slice(&submit.nonce.to_le_bytes());
         header
     }
 
-    fn rolled_version(&self, answer: &Answer) -> u32 {
-        match answer.version_bits {
+    fn rolled_version(&self, submit: &Submit) -> u32 {
+        match submit.version_bits {
             Some(bits) => (self.version & !self.version_mask) | (bits & self.version_mask),
             None => self.version,
         }
@@ -97,19 +97,19 @@ impl Job {
     /// What makes an answer a Bitcoin block that the pool takes: the harder of both.
     ///
     /// A difficulty that is rounded down is met by some hashes that are just no blocks, even where shares are as hard.
-    pub fn answer_and_block_target(&self) -> Target {
-        let (answer, block) = (self.target(), self.block_target());
-        if answer.is_easier_than(&block) {
+    pub fn submit_and_block_target(&self) -> Target {
+        let (submit, block) = (self.target(), self.block_target());
+        if submit.is_easier_than(&block) {
             block
         } else {
-            answer
+            submit
         }
     }
 }
 
 /// What a miner sends back for a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct Submit {
     /// The job's name.
     pub job_id: String,
     /// The miner's part of the extranonce.
@@ -122,7 +122,7 @@ pub struct Answer {
     pub version_bits: Option<u32>,
 }
 
-impl Answer {
+impl Submit {
     /// The parameters of `mining.submit`.
     pub fn params(&self, worker: &str) -> Value {
         let mut params = vec![
@@ -152,7 +152,7 @@ mod tests {
     use bitcoin::{Block, Network};
 
     /// Bitcoin's first block as a job: the coinbase cut open in its script.
-    fn genesis_job() -> (Job, Block, Answer) {
+    fn genesis_job() -> (Job, Block, Submit) {
         let block = genesis_block(Network::Bitcoin);
         let coinbase = serialize(&block.txdata[0]);
         let header = serialize(&block.header);
@@ -168,48 +168,48 @@ mod tests {
             "495fab29",
             true
         ]);
-        let answer = Answer {
+        let submit = Submit {
             job_id: "1f".to_owned(),
             extranonce2: coinbase[54..58].to_vec(),
             time: block.header.time,
             nonce: block.header.nonce,
             version_bits: None,
         };
-        (Job::parse(&params, 1.0, 0x1fff_e000).unwrap(), block, answer)
+        (Job::parse(&params, 1.0, 0x1fff_e000).unwrap(), block, submit)
     }
 
     #[test]
     fn the_genesis_block_is_found_again() {
-        let (job, block, answer) = genesis_job();
+        let (job, block, submit) = genesis_job();
         let extranonce1 = serialize(&block.txdata[0])[50..54].to_vec();
-        let header = job.header(&extranonce1, &answer);
+        let header = job.header(&extranonce1, &submit);
         assert_eq!(header.to_vec(), serialize(&block.header));
         let hash = sha256d::Hash::hash(&header).to_byte_array();
         assert!(job.target().is_met_by(&hash) && job.block_target().is_met_by(&hash));
-        let coinbase = job.coinbase(&extranonce1, &answer.extranonce2);
+        let coinbase = job.coinbase(&extranonce1, &submit.extranonce2);
         assert_eq!(deserialize::<bitcoin::Transaction>(&coinbase).unwrap(), block.txdata[0]);
     }
 
     #[test]
     fn an_answer_is_written_as_stratum_wants_it() {
-        let (_, _, mut answer) = genesis_job();
-        answer.extranonce2 = vec![0, 0xab];
-        answer.nonce = 0x1d;
-        assert_eq!(answer.params("w"), json!(["w", "1f", "00ab", "495fab29", "0000001d"]));
-        answer.version_bits = Some(0x2000);
-        assert_eq!(answer.params("w")[5], "00002000");
+        let (_, _, mut submit) = genesis_job();
+        submit.extranonce2 = vec![0, 0xab];
+        submit.nonce = 0x1d;
+        assert_eq!(submit.params("w"), json!(["w", "1f", "00ab", "495fab29", "0000001d"]));
+        submit.version_bits = Some(0x2000);
+        assert_eq!(submit.params("w")[5], "00002000");
     }
 
     #[test]
     fn version_bits_replace_the_jobs_under_the_mask_only() {
-        let (mut job, _, mut answer) = genesis_job();
+        let (mut job, _, mut submit) = genesis_job();
         job.version = 0x3000_2004;
-        let version = |job: &Job, answer: &Answer| job.header(&[0; 4], answer)[..4].to_vec();
-        assert_eq!(version(&job, &answer), 0x3000_2004u32.to_le_bytes());
-        answer.version_bits = Some(0xffff_4fff);
-        assert_eq!(version(&job, &answer), 0x3fff_4004u32.to_le_bytes());
-        answer.version_bits = Some(0);
-        assert_eq!(version(&job, &answer), 0x2000_0004u32.to_le_bytes());
+        let version = |job: &Job, submit: &Submit| job.header(&[0; 4], submit)[..4].to_vec();
+        assert_eq!(version(&job, &submit), 0x3000_2004u32.to_le_bytes());
+        submit.version_bits = Some(0xffff_4fff);
+        assert_eq!(version(&job, &submit), 0x3fff_4004u32.to_le_bytes());
+        submit.version_bits = Some(0);
+        assert_eq!(version(&job, &submit), 0x2000_0004u32.to_le_bytes());
     }
 
     #[test]

@@ -53,10 +53,10 @@ fn main() -> ExitCode {
         blocks: arguments.blocks,
     };
     let mut out = io::stdout();
-    let tally = run(&settings, &never(), |event| {
+    let totals = run(&settings, &never(), |event| {
         // Whoever closed the other end of the pipe does not want to read it.
         drop(writeln!(out, "{event}").and_then(|()| out.flush()));
     });
-    drop(writeln!(out, "{} accepted, {} rejected, {} blocks", tally.accepted, tally.rejected, tally.blocks));
+    drop(writeln!(out, "{} accepted, {} rejected, {} blocks", totals.accepted, totals.rejected, totals.blocks));
     ExitCode::SUCCESS
 }

@@ -11,13 +11,13 @@ use std::time::Duration;
 use crossbeam_channel::{bounded, select, unbounded, Receiver, Sender};
 use serde_json::json;
 
-use crate::session::{Error, News, Refusal, Session, VERSION_MASK};
-use search::{Found, Order, Searcher};
+use crate::session::{Error, Rejection, ServerMessage, Session, VERSION_MASK};
+use search::{FoundSubmit, SearchTask, Searcher};
 
 /// Answers found and not yet sent; then searching pauses.
 const FOUND_WAITING_MAX: usize = 64;
 /// Answers sent and not yet judged, at most; one that never comes costs its entry only.
-const UNJUDGED_MAX: usize = 1_000;
+const PENDING_MAX: usize = 1_000;
 /// Before connecting again: doubled after each failure up to the maximum.
 const RECONNECT_WAIT_MIN: Duration = Duration::from_millis(250);
 const RECONNECT_WAIT_MAX: Duration = Duration::from_secs(5);
@@ -51,20 +51,20 @@ pub enum Event {
     /// The pool may be mined at.
     Connected(String),
     /// The connection ended or could not be made; the miner tries again.
-    Lost(String),
+    Disconnected(String),
     /// The pool set another difficulty.
     Difficulty(f64),
     /// The pool's text for the owner.
     Message(String),
     /// The pool took an answer.
-    Accepted(Share),
+    Accepted(SentShare),
     /// The pool refused an answer.
-    Rejected(Share, Refusal),
+    Rejected(SentShare, Rejection),
 }
 
 /// An answer that was sent.
 #[derive(Clone, Debug)]
-pub struct Share {
+pub struct SentShare {
     /// The header's hash, as the hash function gives it.
     pub hash: [u8; 32],
     /// Difficulty it was asked to meet.
@@ -75,7 +75,7 @@ pub struct Share {
 
 /// What became of the answers sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct Totals {
     /// Taken by the pool.
     pub accepted: u64,
     /// Refused by the pool.
@@ -88,16 +88,16 @@ impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connected(pool) => write!(f, "connected to {pool}"),
-            Self::Lost(why) => write!(f, "not connected: {why}"),
+            Self::Disconnected(why) => write!(f, "not connected: {why}"),
             Self::Difficulty(difficulty) => write!(f, "difficulty {difficulty}"),
             Self::Message(text) => write!(f, "message from the pool: {text}"),
             Self::Accepted(share) => write!(f, "accepted {share}"),
-            Self::Rejected(share, refusal) => write!(f, "rejected {share}: {refusal}"),
+            Self::Rejected(share, rejection) => write!(f, "rejected {share}: {rejection}"),
         }
     }
 }
 
-impl fmt::Display for Share {
+impl fmt::Display for SentShare {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ", if self.is_block { "block" } else { "share" })?;
         self.hash.iter().rev().try_for_each(|byte| write!(f, "{byte:02x}"))
@@ -105,30 +105,30 @@ impl fmt::Display for Share {
 }
 
 /// Mines until the wanted blocks are found or something comes by `stop` (or its sender is gone).
-pub fn run(settings: &Settings, stop: &Receiver<()>, mut report: impl FnMut(&Event)) -> Tally {
+pub fn run(settings: &Settings, stop: &Receiver<()>, mut report: impl FnMut(&Event)) -> Totals {
     let (sender, found) = bounded(FOUND_WAITING_MAX);
-    let orders = start_searchers(settings, &sender);
-    let mut talker = Talker { settings, orders, found, tally: Tally::default(), session_id: None };
+    let tasks = start_searchers(settings, &sender);
+    let mut miner = MinerLoop { settings, tasks, found, totals: Totals::default(), session_id: None };
     let mut wait = RECONNECT_WAIT_MIN;
     loop {
-        match talker.talk(stop, &mut report) {
-            Ok(()) => return talker.tally,
-            Err(error) => report(&Event::Lost(error.to_string())),
+        match miner.talk(stop, &mut report) {
+            Ok(()) => return miner.totals,
+            Err(error) => report(&Event::Disconnected(error.to_string())),
         }
-        talker.order(None);
-        wait = if talker.session_id.is_some() { RECONNECT_WAIT_MIN } else { (wait * 2).min(RECONNECT_WAIT_MAX) };
+        miner.task(None);
+        wait = if miner.session_id.is_some() { RECONNECT_WAIT_MIN } else { (wait * 2).min(RECONNECT_WAIT_MAX) };
         if !matches!(stop.recv_timeout(wait), Err(error) if error.is_timeout()) {
-            return talker.tally;
+            return miner.totals;
         }
     }
 }
 
-fn start_searchers(settings: &Settings, found: &Sender<Found>) -> Vec<Sender<Option<Arc<Order>>>> {
+fn start_searchers(settings: &Settings, found: &Sender<FoundSubmit>) -> Vec<Sender<Option<Arc<SearchTask>>>> {
     let threads = settings.threads.max(1);
     let rate_max = settings.hash_rate_max.map(|rate| (rate / threads as u64).max(1));
     let start = |index| {
-        let (sender, orders) = unbounded();
-        let searcher = Searcher { index: index as u64, stride: threads as u64, rate_max, orders, found: found.clone() };
+        let (sender, tasks) = unbounded();
+        let searcher = Searcher { index: index as u64, stride: threads as u64, rate_max, tasks, found: found.clone() };
         // Its end is the end of `sender`; there is nothing to join for.
         thread::spawn(move || searcher.run());
         sender
@@ -136,15 +136,15 @@ fn start_searchers(settings: &Settings, found: &Sender<Found>) -> Vec<Sender<Opt
     (0..threads).map(start).collect()
 }
 
-struct Talker<'a> {
+struct MinerLoop<'a> {
     settings: &'a Settings,
-    orders: Vec<Sender<Option<Arc<Order>>>>,
-    found: Receiver<Found>,
-    tally: Tally,
+    tasks: Vec<Sender<Option<Arc<SearchTask>>>>,
+    found: Receiver<FoundSubmit>,
+    totals: Totals,
     session_id: Option<String>,
 }
 
-impl Talker<'_> {
+impl MinerLoop<'_> {
     /// One connection, from its start to its end. `Ok` means that the miner's work is done.
     fn talk(&mut self, stop: &Receiver<()>, report: &mut impl FnMut(&Event)) -> Result<(), Error> {
         let resume = self.session_id.take();
@@ -153,25 +153,25 @@ impl Talker<'_> {
         let mut session = self.open(resume.as_deref())?;
         report(&Event::Connected(self.settings.pool.clone()));
         self.session_id = session.session_id().map(str::to_owned);
-        let mut unjudged = HashMap::new();
+        let mut pending = HashMap::new();
         // Jobs may have come while requests were answered.
-        while let Some(news) = session.next(Duration::ZERO)? {
-            self.take(news, &session, &mut unjudged, report);
+        while let Some(message) = session.next(Duration::ZERO)? {
+            self.take(message, &session, &mut pending, report);
         }
         let incoming = session.channel().clone();
-        while self.settings.blocks.is_none_or(|blocks| self.tally.blocks < blocks) {
+        while self.settings.blocks.is_none_or(|blocks| self.totals.blocks < blocks) {
             select! {
                 recv(incoming) -> incoming => {
                     let incoming = incoming.map_err(|_| Error::Closed("by the reader".to_owned()))?;
-                    let news = session.take(incoming)?;
-                    self.take(news, &session, &mut unjudged, report);
+                    let message = session.take(incoming)?;
+                    self.take(message, &session, &mut pending, report);
                 }
                 recv(self.found) -> found => if let Ok(found) = found {
                     // An answer to a job of an earlier connection has another extranonce.
-                    if found.order.extranonce1 == session.extranonce1() {
-                        let id = session.send_submit(&found.answer)?;
-                        if unjudged.len() < UNJUDGED_MAX {
-                            unjudged.insert(id, found.share());
+                    if found.task.extranonce1 == session.extranonce1() {
+                        let id = session.send_submit(&found.submit)?;
+                        if pending.len() < PENDING_MAX {
+                            pending.insert(id, found.share());
                         }
                     }
                 },
@@ -196,42 +196,42 @@ impl Talker<'_> {
 
     fn take(
         &mut self,
-        news: News,
+        message: ServerMessage,
         session: &Session,
-        unjudged: &mut HashMap<u64, Share>,
+        pending: &mut HashMap<u64, SentShare>,
         report: &mut impl FnMut(&Event),
     ) {
-        match news {
-            News::Job(job) => self.order(Some(Arc::new(Order::new(job, session)))),
-            News::Difficulty(difficulty) => report(&Event::Difficulty(difficulty)),
-            News::Message(text) => report(&Event::Message(text)),
-            News::Answer(id, result) => {
-                if let Some(share) = unjudged.remove(&id) {
-                    report(&self.judge(share, result.err()));
+        match message {
+            ServerMessage::Job(job) => self.task(Some(Arc::new(SearchTask::new(job, session)))),
+            ServerMessage::Difficulty(difficulty) => report(&Event::Difficulty(difficulty)),
+            ServerMessage::Message(text) => report(&Event::Message(text)),
+            ServerMessage::Response(id, result) => {
+                if let Some(share) = pending.remove(&id) {
+                    report(&self.count(share, result.err()));
                 }
             }
-            News::Other(_) => (),
+            ServerMessage::Other(_) => (),
         }
     }
 
-    fn judge(&mut self, share: Share, refusal: Option<Refusal>) -> Event {
-        match refusal {
+    fn count(&mut self, share: SentShare, rejection: Option<Rejection>) -> Event {
+        match rejection {
             None => {
-                self.tally.accepted += 1;
-                self.tally.blocks += u64::from(share.is_block);
+                self.totals.accepted += 1;
+                self.totals.blocks += u64::from(share.is_block);
                 Event::Accepted(share)
             }
-            Some(refusal) => {
-                self.tally.rejected += 1;
-                Event::Rejected(share, refusal)
+            Some(rejection) => {
+                self.totals.rejected += 1;
+                Event::Rejected(share, rejection)
             }
         }
     }
 
-    fn order(&self, order: Option<Arc<Order>>) {
-        for searcher in &self.orders {
+    fn task(&self, task: Option<Arc<SearchTask>>) {
+        for searcher in &self.tasks {
             // A searcher ends only with this talker.
-            drop(searcher.send(order.clone()));
+            drop(searcher.send(task.clone()));
         }
     }
 }

@@ -9,13 +9,13 @@ use crossbeam_channel::Receiver;
 use serde_json::{json, Value};
 use thiserror::Error;
 
-use crate::hasher::{hash_header, Search};
-use crate::job::{Answer, Job};
+use crate::hasher::{hash_header, NonceSearch};
+use crate::job::{Job, Submit};
 use crate::target::Target;
 use crate::wire::{Connection, Incoming};
 
 /// For the answer to a request.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bits that BIP-0320 leaves to miners.
 pub const VERSION_MASK: u32 = 0x1fff_e000;
 /// Messages kept for [`Session::messages`]; more are a pool gone mad.
@@ -35,16 +35,16 @@ pub enum Error {
     Timeout(String),
     /// The pool answered with an error.
     #[error("refused: {0}")]
-    Refused(Refusal),
+    Rejected(Rejection),
     /// The pool said something that Stratum does not provide for.
     #[error("the pool sent {0}")]
-    Odd(String),
+    Unexpected(String),
 }
 
 /// A Stratum error answer.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{code} {message}")]
-pub struct Refusal {
+pub struct Rejection {
     /// Its number.
     pub code: i64,
     /// Its text.
@@ -53,7 +53,7 @@ pub struct Refusal {
 
 /// Something the pool sent.
 #[derive(Clone, Debug, PartialEq)]
-pub enum News {
+pub enum ServerMessage {
     /// Work.
     Job(Arc<Job>),
     /// The difficulty of jobs to come.
@@ -61,7 +61,7 @@ pub enum News {
     /// A text for the owner.
     Message(String),
     /// The answer to the request with this number.
-    Answer(u64, Result<Value, Refusal>),
+    Response(u64, Result<Value, Rejection>),
     /// Another method.
     Other(Value),
 }
@@ -71,7 +71,7 @@ pub enum News {
 pub struct Session {
     connection: Connection,
     incoming: Receiver<Incoming>,
-    kept: VecDeque<News>,
+    kept: VecDeque<ServerMessage>,
     next_id: u64,
     difficulty: f64,
     version_mask: u32,
@@ -120,7 +120,7 @@ impl Session {
         let result = self.call("mining.configure", params)?;
         let allowed = result["version-rolling.mask"].as_str().and_then(|hex| u32::from_str_radix(hex, 16).ok());
         self.version_mask = match result["version-rolling"].as_bool() {
-            Some(true) => allowed.ok_or_else(|| Error::Odd(format!("no mask: {result}")))? & mask,
+            Some(true) => allowed.ok_or_else(|| Error::Unexpected(format!("no mask: {result}")))? & mask,
             _ => 0,
         };
         Ok(self.version_mask)
@@ -131,10 +131,10 @@ impl Session {
         let mut params = vec![json!(user_agent)];
         params.extend(resume.map(|id| json!(id)));
         let result = self.call("mining.subscribe", Value::Array(params))?;
-        let odd = || Error::Odd(format!("to mining.subscribe: {result}"));
-        let extranonce1 = result[1].as_str().ok_or_else(odd)?;
-        self.extranonce1 = Vec::from_hex(extranonce1).map_err(|_| odd())?;
-        self.extranonce2_len = result[2].as_u64().and_then(|len| len.try_into().ok()).ok_or_else(odd)?;
+        let unexpected = || Error::Unexpected(format!("to mining.subscribe: {result}"));
+        let extranonce1 = result[1].as_str().ok_or_else(unexpected)?;
+        self.extranonce1 = Vec::from_hex(extranonce1).map_err(|_| unexpected())?;
+        self.extranonce2_len = result[2].as_u64().and_then(|len| len.try_into().ok()).ok_or_else(unexpected)?;
         let subscriptions = result[0].as_array().into_iter().flatten();
         let mut ids = subscriptions.filter_map(|subscription| subscription[1].as_str());
         self.session_id = ids.next().map(str::to_owned);
@@ -146,36 +146,38 @@ impl Session {
         worker.clone_into(&mut self.worker);
         match self.call("mining.authorize", json!([worker, password]))? {
             Value::Bool(true) => Ok(()),
-            other => Err(Error::Odd(format!("to mining.authorize: {other}"))),
+            other => Err(Error::Unexpected(format!("to mining.authorize: {other}"))),
         }
     }
 
     /// `mining.submit`, awaiting the verdict.
-    pub fn submit(&mut self, answer: &Answer) -> Result<(), Error> {
-        match self.call("mining.submit", answer.params(&self.worker.clone()))? {
+    pub fn submit(&mut self, submit: &Submit) -> Result<(), Error> {
+        match self.call("mining.submit", submit.params(&self.worker.clone()))? {
             Value::Bool(true) => Ok(()),
-            other => Err(Error::Odd(format!("to mining.submit: {other}"))),
+            other => Err(Error::Unexpected(format!("to mining.submit: {other}"))),
         }
     }
 
     /// `mining.submit` without awaiting the verdict; returns the request's number.
-    pub fn send_submit(&mut self, answer: &Answer) -> Result<u64, Error> {
-        self.send("mining.submit", answer.params(&self.worker.clone()))
+    pub fn send_submit(&mut self, submit: &Submit) -> Result<u64, Error> {
+        self.send("mining.submit", submit.params(&self.worker.clone()))
     }
 
     /// Sends a request and awaits its answer; what else comes meanwhile is kept for [`Self::next`].
     pub fn call(&mut self, method: &str, params: Value) -> Result<Value, Error> {
         let id = self.send(method, params)?;
-        self.answer(id, method)
+        self.response(id, method)
     }
 
     /// Awaits the answer to request `id`, which called `method`.
-    pub fn answer(&mut self, id: u64, method: &str) -> Result<Value, Error> {
+    pub fn response(&mut self, id: u64, method: &str) -> Result<Value, Error> {
         let start = Instant::now();
         loop {
-            let left = ANSWER_TIMEOUT.saturating_sub(start.elapsed());
+            let left = RESPONSE_TIMEOUT.saturating_sub(start.elapsed());
             match self.receive(left)? {
-                Some(News::Answer(answered, result)) if answered == id => return result.map_err(Error::Refused),
+                Some(ServerMessage::Response(answered, result)) if answered == id => {
+                    return result.map_err(Error::Rejected)
+                }
                 Some(other) => self.kept.push_back(other),
                 None => return Err(Error::Timeout(format!("answer to {method}"))),
             }
@@ -196,9 +198,9 @@ impl Session {
     }
 
     /// What came next, if anything came within `timeout`.
-    pub fn next(&mut self, timeout: Duration) -> Result<Option<News>, Error> {
+    pub fn next(&mut self, timeout: Duration) -> Result<Option<ServerMessage>, Error> {
         match self.kept.pop_front() {
-            Some(news) => Ok(Some(news)),
+            Some(message) => Ok(Some(message)),
             None => self.receive(timeout),
         }
     }
@@ -214,9 +216,9 @@ impl Session {
             if left.is_zero() {
                 return Err(Error::Timeout("job".to_owned()));
             }
-            if let Some(news) = self.receive(left)? {
+            if let Some(message) = self.receive(left)? {
                 // A job is remembered; only answers are worth keeping for later.
-                self.kept.extend(Some(news).filter(|news| matches!(news, News::Answer(..))));
+                self.kept.extend(Some(message).filter(|message| matches!(message, ServerMessage::Response(..))));
             }
         }
     }
@@ -224,15 +226,15 @@ impl Session {
     /// Searches for an answer to `job` whose hash pleases `wanted`, from the extranonce2 that counts `first`.
     ///
     /// The same arguments give the same answer. Goes on to the next extranonce2 after each 2^32 nonces.
-    pub fn solve(&self, job: &Job, first: u64, wanted: impl Fn(&[u8; 32]) -> bool) -> (Answer, [u8; 32]) {
+    pub fn solve(&self, job: &Job, first: u64, wanted: impl Fn(&[u8; 32]) -> bool) -> (Submit, [u8; 32]) {
         for count in first.. {
-            let mut answer = self.blank_answer(job, count);
-            let search = Search::new(&job.header(&self.extranonce1, &answer));
+            let mut submit = self.blank_submit(job, count);
+            let search = NonceSearch::new(&job.header(&self.extranonce1, &submit));
             for nonce in 0..=u32::MAX {
                 let hash = search.hash(nonce);
                 if wanted(&hash) {
-                    answer.nonce = nonce;
-                    return (answer, hash);
+                    submit.nonce = nonce;
+                    return (submit, hash);
                 }
             }
         }
@@ -240,19 +242,19 @@ impl Session {
     }
 
     /// As [`Self::solve`], for a hash that meets `target`.
-    pub fn solve_for(&self, job: &Job, first: u64, target: &Target) -> (Answer, [u8; 32]) {
+    pub fn solve_for(&self, job: &Job, first: u64, target: &Target) -> (Submit, [u8; 32]) {
         self.solve(job, first, |hash| target.is_met_by(hash))
     }
 
     /// An answer with nonce 0, the job's time and the extranonce2 that counts `count`.
-    pub fn blank_answer(&self, job: &Job, count: u64) -> Answer {
+    pub fn blank_submit(&self, job: &Job, count: u64) -> Submit {
         let extranonce2 = extranonce2(count, self.extranonce2_len);
-        Answer { job_id: job.id.clone(), extranonce2, time: job.time, nonce: 0, version_bits: None }
+        Submit { job_id: job.id.clone(), extranonce2, time: job.time, nonce: 0, version_bits: None }
     }
 
     /// The hash that `answer` to `job` has in this session.
-    pub fn hash(&self, job: &Job, answer: &Answer) -> [u8; 32] {
-        hash_header(&job.header(&self.extranonce1, answer))
+    pub fn hash(&self, job: &Job, submit: &Submit) -> [u8; 32] {
+        hash_header(&job.header(&self.extranonce1, submit))
     }
 
     /// The newest job.
@@ -291,14 +293,14 @@ impl Session {
     }
 
     /// Reads one thing that arrived.
-    pub(crate) fn take(&mut self, incoming: Incoming) -> Result<News, Error> {
+    pub(crate) fn take(&mut self, incoming: Incoming) -> Result<ServerMessage, Error> {
         match incoming {
             Incoming::Message(message) => self.read(message),
             Incoming::Closed(why) => Err(Error::Closed(why)),
         }
     }
 
-    fn receive(&mut self, timeout: Duration) -> Result<Option<News>, Error> {
+    fn receive(&mut self, timeout: Duration) -> Result<Option<ServerMessage>, Error> {
         match self.incoming.recv_timeout(timeout) {
             Ok(incoming) => self.take(incoming).map(Some),
             Err(error) if error.is_timeout() => Ok(None),
@@ -306,33 +308,33 @@ impl Session {
         }
     }
 
-    fn read(&mut self, message: Value) -> Result<News, Error> {
+    fn read(&mut self, message: Value) -> Result<ServerMessage, Error> {
         let params = &message["params"];
-        let odd = || Error::Odd(message.to_string());
+        let unexpected = || Error::Unexpected(message.to_string());
         Ok(match message["method"].as_str() {
-            None => News::Answer(message["id"].as_u64().ok_or_else(odd)?, read_result(&message)),
+            None => ServerMessage::Response(message["id"].as_u64().ok_or_else(unexpected)?, read_result(&message)),
             Some("mining.notify") => {
-                let job = Arc::new(Job::parse(params, self.difficulty, self.version_mask).ok_or_else(odd)?);
+                let job = Arc::new(Job::parse(params, self.difficulty, self.version_mask).ok_or_else(unexpected)?);
                 self.job = Some(job.clone());
-                News::Job(job)
+                ServerMessage::Job(job)
             }
             Some("mining.set_difficulty") => {
-                self.difficulty = params[0].as_f64().ok_or_else(odd)?;
-                News::Difficulty(self.difficulty)
+                self.difficulty = params[0].as_f64().ok_or_else(unexpected)?;
+                ServerMessage::Difficulty(self.difficulty)
             }
             Some("mining.set_version_mask") => {
                 let mask = params[0].as_str().and_then(|hex| u32::from_str_radix(hex, 16).ok());
-                self.version_mask = mask.ok_or_else(odd)?;
-                News::Other(message)
+                self.version_mask = mask.ok_or_else(unexpected)?;
+                ServerMessage::Other(message)
             }
             Some("client.show_message") => {
-                let text = params[0].as_str().ok_or_else(odd)?.to_owned();
+                let text = params[0].as_str().ok_or_else(unexpected)?.to_owned();
                 if self.messages.len() < MESSAGES_MAX {
                     self.messages.push(text.clone());
                 }
-                News::Message(text)
+                ServerMessage::Message(text)
             }
-            Some(_) => News::Other(message),
+            Some(_) => ServerMessage::Other(message),
         })
     }
 }
@@ -345,10 +347,10 @@ pub fn extranonce2(count: u64, len: usize) -> Vec<u8> {
     padded
 }
 
-fn read_result(message: &Value) -> Result<Value, Refusal> {
+fn read_result(message: &Value) -> Result<Value, Rejection> {
     match &message["error"] {
         Value::Null => Ok(message["result"].clone()),
-        error => Err(Refusal {
+        error => Err(Rejection {
             code: error[0].as_i64().unwrap_or_default(),
             message: error[1].as_str().unwrap_or_default().to_owned(),
         }),

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
-use super::Share;
-use crate::hasher::Search;
-use crate::job::{Answer, Job};
+use super::SentShare;
+use crate::hasher::NonceSearch;
+use crate::job::{Job, Submit};
 use crate::session::{extranonce2, Session};
 use crate::target::Target;
 
@@ -24,7 +24,7 @@ const VERSION_SHIFT: u32 = 13;
 
 /// What to search for, the same for every searcher.
 #[derive(Debug)]
-pub struct Order {
+pub struct SearchTask {
     job: Arc<Job>,
     pub extranonce1: Vec<u8>,
     extranonce2_len: usize,
@@ -34,13 +34,13 @@ pub struct Order {
 
 /// An answer to an order.
 #[derive(Debug)]
-pub struct Found {
-    pub order: Arc<Order>,
-    pub answer: Answer,
+pub struct FoundSubmit {
+    pub task: Arc<SearchTask>,
+    pub submit: Submit,
     hash: [u8; 32],
 }
 
-impl Order {
+impl SearchTask {
     pub fn new(job: Arc<Job>, session: &Session) -> Self {
         Self {
             extranonce1: session.extranonce1().to_vec(),
@@ -52,10 +52,10 @@ impl Order {
     }
 
     /// The answer with nonce 0 that counts `count`: each has its own extranonce2 and, if allowed, version bits.
-    fn blank_answer(&self, count: u64) -> Answer {
+    fn blank_submit(&self, count: u64) -> Submit {
         let mask = self.job.version_mask;
         let rolled = (u32::try_from(count % (1 << 16)).unwrap_or(0) << VERSION_SHIFT) & mask;
-        Answer {
+        Submit {
             job_id: self.job.id.clone(),
             extranonce2: extranonce2(count, self.extranonce2_len),
             time: self.job.time,
@@ -65,10 +65,10 @@ impl Order {
     }
 }
 
-impl Found {
-    pub fn share(&self) -> Share {
-        let is_block = self.order.block_target.is_met_by(&self.hash);
-        Share { hash: self.hash, difficulty: self.order.job.difficulty, is_block }
+impl FoundSubmit {
+    pub fn share(&self) -> SentShare {
+        let is_block = self.task.block_target.is_met_by(&self.hash);
+        SentShare { hash: self.hash, difficulty: self.task.job.difficulty, is_block }
     }
 }
 
@@ -79,21 +79,21 @@ pub struct Searcher {
     /// Hashes a second.
     pub rate_max: Option<u64>,
     /// What to search for, or nothing; ends with its senders.
-    pub orders: Receiver<Option<Arc<Order>>>,
-    pub found: Sender<Found>,
+    pub tasks: Receiver<Option<Arc<SearchTask>>>,
+    pub found: Sender<FoundSubmit>,
 }
 
 impl Searcher {
     /// Searches until nobody gives orders or takes answers.
     pub fn run(self) {
-        let mut order = None;
+        let mut task = None;
         loop {
-            order = match order {
-                None => match self.orders.recv() {
-                    Ok(order) => order,
+            task = match task {
+                None => match self.tasks.recv() {
+                    Ok(task) => task,
                     Err(_) => return,
                 },
-                Some(order) => match self.answer(&order) {
+                Some(task) => match self.search(&task) {
                     Some(next) => next,
                     None => return,
                 },
@@ -102,29 +102,29 @@ impl Searcher {
     }
 
     /// Searches for answers to one order until there is another, which it returns; `None`: all is over.
-    fn answer(&self, order: &Arc<Order>) -> Option<Option<Arc<Order>>> {
-        let mut pace = Pace::new(self.rate_max);
+    fn search(&self, task: &Arc<SearchTask>) -> Option<Option<Arc<SearchTask>>> {
+        let mut limiter = RateLimiter::new(self.rate_max);
         for count in (self.index..).step_by(usize::try_from(self.stride).unwrap_or(1)) {
-            let mut answer = order.blank_answer(count);
-            let search = Search::new(&order.job.header(&order.extranonce1, &answer));
+            let mut submit = task.blank_submit(count);
+            let search = NonceSearch::new(&task.job.header(&task.extranonce1, &submit));
             let mut next = 0;
             while next < 1 << 32 {
-                if let Some(newer) = self.orders.try_iter().last() {
+                if let Some(newer) = self.tasks.try_iter().last() {
                     return Some(newer);
                 }
-                let end = next + pace.chunk;
-                let hit = search.first(next..end, &order.target);
+                let end = next + limiter.chunk;
+                let hit = search.first(next..end, &task.target);
                 let after = hit.map_or(end, |(nonce, _)| u64::from(nonce) + 1);
-                pace.keep(after - next);
+                limiter.keep(after - next);
                 next = after;
                 if let Some((nonce, hash)) = hit {
-                    answer.nonce = nonce;
-                    let found = Found { order: order.clone(), answer: answer.clone(), hash };
+                    submit.nonce = nonce;
+                    let found = FoundSubmit { task: task.clone(), submit: submit.clone(), hash };
                     let is_block = found.share().is_block;
                     self.found.send(found).ok()?;
                     if is_block {
-                        match self.orders.recv_timeout(AFTER_BLOCK_WAIT) {
-                            Ok(newer) => return Some(self.orders.try_iter().last().unwrap_or(newer)),
+                        match self.tasks.recv_timeout(AFTER_BLOCK_WAIT) {
+                            Ok(newer) => return Some(self.tasks.try_iter().last().unwrap_or(newer)),
                             Err(RecvTimeoutError::Timeout) => {}
                             Err(RecvTimeoutError::Disconnected) => return None,
                         }
@@ -137,14 +137,14 @@ impl Searcher {
 }
 
 /// Keeps to a rate of hashing.
-struct Pace {
+struct RateLimiter {
     rate_max: Option<u64>,
     chunk: u64,
     start: Instant,
     hashes: u64,
 }
 
-impl Pace {
+impl RateLimiter {
     fn new(rate_max: Option<u64>) -> Self {
         let chunk = rate_max.map_or(CHUNK, |rate| (rate / WAKES_PER_S).clamp(1, CHUNK));
         Self { rate_max, chunk, start: Instant::now(), hashes: 0 }
@@ -166,13 +166,13 @@ mod tests {
 
     #[test]
     fn the_pace_is_kept() {
-        let mut pace = Pace::new(Some(10_000));
-        assert_eq!(pace.chunk, 200);
+        let mut limiter = RateLimiter::new(Some(10_000));
+        assert_eq!(limiter.chunk, 200);
         for _ in 0..10 {
-            pace.keep(100);
+            limiter.keep(100);
         }
-        assert!(pace.start.elapsed() >= Duration::from_millis(100));
-        assert_eq!(Pace::new(None).chunk, CHUNK);
-        assert_eq!(Pace::new(Some(1)).chunk, 1);
+        assert!(limiter.start.elapsed() >= Duration::from_millis(100));
+        assert_eq!(RateLimiter::new(None).chunk, CHUNK);
+        assert_eq!(RateLimiter::new(Some(1)).chunk, 1);
     }
 }

@@ -79,15 +79,15 @@ fn a_session_goes_through_its_steps() {
     let job = session.wait_job(Duration::from_secs(10), |_| true).unwrap();
     assert_eq!((job.id.as_str(), job.difficulty), ("1", 1e-9));
 
-    let (answer, hash) = session.solve_for(&job, 7, &job.block_target());
-    assert_eq!(session.hash(&job, &answer), hash);
-    assert_eq!(answer.extranonce2, [0, 0, 0, 0, 0, 0, 0, 7]);
-    assert!(matches!(session.submit(&answer), Err(Error::Refused(Refusal { code: 23, .. }))));
+    let (submit, hash) = session.solve_for(&job, 7, &job.block_target());
+    assert_eq!(session.hash(&job, &submit), hash);
+    assert_eq!(submit.extranonce2, [0, 0, 0, 0, 0, 0, 0, 7]);
+    assert!(matches!(session.submit(&submit), Err(Error::Rejected(Rejection { code: 23, .. }))));
     assert_eq!(session.wait_job(Duration::from_secs(10), |job| job.id == "2").unwrap().id, "2");
     drop(session);
     let seen = pool.join().unwrap();
     assert_eq!(seen[1]["params"], json!(["test", "old"]));
-    assert_eq!(seen[3]["params"], answer.params("me"));
+    assert_eq!(seen[3]["params"], submit.params("me"));
 }
 
 #[test]
@@ -112,10 +112,10 @@ fn the_miner_comes_back_and_ends_after_its_blocks() {
     };
     let (_stop, never) = bounded(0);
     let mut events = Vec::new();
-    let tally = run(&settings, &never, |event| events.push(event.clone()));
-    assert_eq!((tally.blocks, tally.rejected), (3, 0));
-    assert!(tally.accepted >= 3);
-    let is_lost = |event: &&Event| matches!(event, Event::Lost(_));
+    let totals = run(&settings, &never, |event| events.push(event.clone()));
+    assert_eq!((totals.blocks, totals.rejected), (3, 0));
+    assert!(totals.accepted >= 3);
+    let is_lost = |event: &&Event| matches!(event, Event::Disconnected(_));
     assert_eq!(events.iter().filter(is_lost).count(), 1, "{events:?}");
     let seen = pool.join().unwrap();
     let resumed = seen.iter().filter(|request| request["params"] == json!(["test", "5e55"])).count();

@@ -1,4 +1,4 @@
-//! The search for a nonce.
+//! The nonce search.
 
 use std::ops::Range;
 
@@ -6,12 +6,12 @@ use bitcoin::hashes::{sha256, sha256d, Hash as _, HashEngine as _};
 
 use crate::target::{top, Target};
 
-/// Bytes of a header that are hashed alike for every nonce.
+/// Length of the header's first SHA-256 block, which does not depend on the nonce.
 const FIXED_LEN: usize = 64;
-/// Where the nonce stands.
+/// Byte range of the nonce.
 const NONCE: Range<usize> = 76..80;
 
-/// A header under way: its first 64 bytes are hashed once.
+/// A header whose first 64 bytes have been hashed.
 #[derive(Clone, Debug)]
 pub struct NonceSearch {
     midstate: sha256::Midstate,
@@ -19,7 +19,7 @@ pub struct NonceSearch {
 }
 
 impl NonceSearch {
-    /// Readies a header; its nonce is of no account.
+    /// Prepares a header; its nonce is ignored.
     pub fn new(header: &[u8; 80]) -> Self {
         let (fixed, rest) = header.split_at(FIXED_LEN);
         let mut engine = sha256::Hash::engine();
@@ -29,7 +29,7 @@ impl NonceSearch {
         Self { midstate: engine.midstate(), tail }
     }
 
-    /// The header's hash with this nonce, as the hash function gives it.
+    /// The header's hash with this nonce, in internal byte order.
     pub fn hash(&self, nonce: u32) -> [u8; 32] {
         let mut tail = self.tail;
         tail[NONCE.start - FIXED_LEN..].copy_from_slice(&nonce.to_le_bytes());
@@ -38,7 +38,7 @@ impl NonceSearch {
         sha256::Hash::from_engine(engine).hash_again().to_byte_array()
     }
 
-    /// The first nonce of the range whose hash meets the target, and that hash.
+    /// The first nonce in the range whose hash meets the target, with that hash.
     pub fn first(&self, nonces: Range<u64>, target: &Target) -> Option<(u32, [u8; 32])> {
         let target_top = target.top();
         for nonce in nonces {
@@ -52,7 +52,7 @@ impl NonceSearch {
     }
 }
 
-/// A header's hash, as the hash function gives it.
+/// The hash of a header, in internal byte order.
 pub fn hash_header(header: &[u8; 80]) -> [u8; 32] {
     sha256d::Hash::hash(header).to_byte_array()
 }
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_short_way_gives_the_same_hash() {
+    fn hashing_from_the_midstate_gives_the_same_hash() {
         let mut header = [0x5a; 80];
         let search = NonceSearch::new(&header);
         for nonce in [0u32, 1, 0xdead_beef, u32::MAX] {
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_nonce_is_found_and_no_range_is_left() {
+    fn the_first_nonce_in_the_range_is_found() {
         let header = [1; 80];
         let (search, target) = (NonceSearch::new(&header), Target::from_compact(0x2000_ffff));
         let (nonce, hash) = search.first(0..1 << 20, &target).expect("one hash in 256 meets it");

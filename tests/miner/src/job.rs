@@ -1,4 +1,4 @@
-//! What `mining.notify` brings, and from it the header to hash.
+//! The job of a `mining.notify`, and the headers built from it.
 
 use bitcoin::hashes::{sha256d, Hash as _};
 use bitcoin::hex::{DisplayHex as _, FromHex as _};
@@ -6,35 +6,33 @@ use serde_json::{json, Value};
 
 use crate::target::Target;
 
-/// One `mining.notify`, with the difficulty and version mask in force when it came.
+/// A `mining.notify`, with the difficulty and version mask in force when it was received.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Job {
-    /// The pool's name for it.
     pub id: String,
-    /// Hash of the block to build on, its bytes as a header holds them.
+    /// Hash of the previous block, in internal byte order.
     pub prev_block: [u8; 32],
-    /// The coinbase before the extranonces.
+    /// The coinbase before the extranonce.
     pub coinbase_prefix: Vec<u8>,
-    /// The coinbase after them.
+    /// The coinbase after the extranonce.
     pub coinbase_suffix: Vec<u8>,
-    /// Hashes that fold the coinbase up to the merkle root.
+    /// Merkle branch from the coinbase to the merkle root.
     pub merkle_branch: Vec<[u8; 32]>,
     /// Block version without rolled bits.
     pub version: u32,
     /// Bitcoin's target in compact form.
     pub bits: u32,
-    /// The header time to start from.
     pub time: u32,
-    /// Whether all older jobs are worthless.
+    /// Whether earlier jobs are stale.
     pub clean: bool,
-    /// What an answer must meet.
+    /// Difficulty that a submit must meet.
     pub difficulty: f64,
-    /// Bits of the version that an answer may choose (BIP-0310).
+    /// Version bits that a submit may choose (BIP-0310).
     pub version_mask: u32,
 }
 
 impl Job {
-    /// Reads the parameters of `mining.notify`; `None` if they are not of its form.
+    /// Parses the parameters of `mining.notify`; `None` if they are malformed.
     pub fn parse(params: &Value, difficulty: f64, version_mask: u32) -> Option<Self> {
         let text = |index: usize| params.get(index).and_then(Value::as_str);
         let number = |index| text(index).filter(|hex| hex.len() == 8).and_then(|hex| u32::from_str_radix(hex, 16).ok());
@@ -59,7 +57,7 @@ impl Job {
         [&self.coinbase_prefix, extranonce1, extranonce2, &self.coinbase_suffix].concat()
     }
 
-    /// The header that `answer` stands for.
+    /// The header of a submit.
     pub fn header(&self, extranonce1: &[u8], submit: &Submit) -> [u8; 80] {
         let coinbase = self.coinbase(extranonce1, &submit.extranonce2);
         let leaf = sha256d::Hash::hash(&coinbase).to_byte_array();
@@ -84,19 +82,20 @@ impl Job {
         }
     }
 
-    /// What an answer's hash must meet.
+    /// The target that a submit's hash must meet.
     pub fn target(&self) -> Target {
         Target::from_difficulty(self.difficulty)
     }
 
-    /// What makes an answer a Bitcoin block.
+    /// The target that makes a submit a Bitcoin block.
     pub fn block_target(&self) -> Target {
         Target::from_compact(self.bits)
     }
 
-    /// What makes an answer a Bitcoin block that the pool takes: the harder of both.
+    /// The harder of both targets, which makes a submit an accepted share and a Bitcoin block.
     ///
-    /// A difficulty that is rounded down is met by some hashes that are just no blocks, even where shares are as hard.
+    /// Even where shares are as hard as blocks, the announced difficulty is rounded down, so some hashes meet it that are not
+    /// blocks.
     pub fn submit_and_block_target(&self) -> Target {
         let (submit, block) = (self.target(), self.block_target());
         if submit.is_easier_than(&block) {
@@ -107,18 +106,15 @@ impl Job {
     }
 }
 
-/// What a miner sends back for a job.
+/// A `mining.submit`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Submit {
-    /// The job's name.
     pub job_id: String,
     /// The miner's part of the extranonce.
     pub extranonce2: Vec<u8>,
-    /// Header time.
     pub time: u32,
-    /// Header nonce.
     pub nonce: u32,
-    /// The version's bits under the mask (BIP-0310); `None`: as the job has them, said without a sixth parameter.
+    /// The version bits under the mask (BIP-0310); `None` keeps the job's and omits the sixth parameter.
     pub version_bits: Option<u32>,
 }
 
@@ -151,7 +147,7 @@ mod tests {
     use bitcoin::constants::genesis_block;
     use bitcoin::{Block, Network};
 
-    /// Bitcoin's first block as a job: the coinbase cut open in its script.
+    /// The genesis block as a job, with the extranonce within the coinbase's script.
     fn genesis_job() -> (Job, Block, Submit) {
         let block = genesis_block(Network::Bitcoin);
         let coinbase = serialize(&block.txdata[0]);
@@ -179,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn the_genesis_block_is_found_again() {
+    fn the_genesis_block_is_rebuilt() {
         let (job, block, submit) = genesis_job();
         let extranonce1 = serialize(&block.txdata[0])[50..54].to_vec();
         let header = job.header(&extranonce1, &submit);
@@ -191,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_written_as_stratum_wants_it() {
+    fn submit_params_have_the_format_of_stratum() {
         let (_, _, mut submit) = genesis_job();
         submit.extranonce2 = vec![0, 0xab];
         submit.nonce = 0x1d;
@@ -201,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn version_bits_replace_the_jobs_under_the_mask_only() {
+    fn version_bits_replace_the_jobs_bits_only_under_the_mask() {
         let (mut job, _, mut submit) = genesis_job();
         job.version = 0x3000_2004;
         let version = |job: &Job, submit: &Submit| job.header(&[0; 4], submit)[..4].to_vec();
@@ -213,14 +209,14 @@ mod tests {
     }
 
     #[test]
-    fn previous_hashes_come_in_swapped_words() {
+    fn the_previous_hash_is_word_swapped() {
         let mut hash = [0; 32];
         hash[..5].copy_from_slice(&[1, 2, 3, 4, 5]);
         assert_eq!(swap_words(&hash)[..8], [4, 3, 2, 1, 0, 0, 0, 5]);
     }
 
     #[test]
-    fn what_is_no_job_is_refused() {
+    fn malformed_params_are_rejected() {
         for params in [
             json!(null),
             json!([]),

@@ -1,14 +1,14 @@
-//! A small CPU miner for tests and the demo, and a Stratum v1 client whose every move a test can choose.
+//! A small CPU miner for tests and the demo, and a Stratum v1 session that tests control step by step.
 //!
-//! | module | what it holds |
+//! | module | contents |
 //! |---|---|
-//! | [`job`] | what `mining.notify` brings, and from it the header to hash |
-//! | [`target`] | difficulty to target, and which hashes meet it |
-//! | [`hasher`] | the search for a nonce |
+//! | [`job`] | the job of a `mining.notify`, and the headers built from it |
+//! | [`target`] | targets of difficulties and compact targets |
+//! | [`hasher`] | the nonce search |
 //! | [`session`] | one connection to a pool |
-//! | [`mining`] | the miner: threads that search, one that talks |
+//! | [`mining`] | the miner: search threads and a session |
 //!
-//! It shares no code with the node it tests: what both get right they got right independently.
+//! It shares no code with the node, so that the two implementations check each other.
 
 pub mod hasher;
 pub mod job;

@@ -7,7 +7,7 @@ use argh::FromArgs;
 use crossbeam_channel::never;
 use p2pool_miner::mining::{run, Settings};
 
-/// Mines with the CPU at a Stratum v1 pool. Prints a line for each share, block and connection.
+/// Mine with the CPU at a Stratum v1 pool. Print a line for each share, block and connection.
 #[derive(FromArgs)]
 struct Arguments {
     /// the pool, as host:port
@@ -16,22 +16,22 @@ struct Arguments {
     /// the worker's name
     #[argh(option, short = 'u', long = "user", default = "String::from(\"miner\")")]
     user: String,
-    /// the worker's password; wishes such as d=0.01 go here
+    /// the worker's password; some pools take options such as d=0.01 here
     #[argh(option, short = 'p', long = "pass", default = "String::from(\"x\")")]
     pass: String,
-    /// searching threads (default 1)
+    /// number of search threads (default 1)
     #[argh(option, default = "1")]
     threads: usize,
-    /// end after this many blocks that the pool took
+    /// exit after this many accepted blocks
     #[argh(option)]
     blocks: Option<u64>,
-    /// what to call itself (default p2pool-miner/<version>)
+    /// user agent (default p2pool-miner/<version>)
     #[argh(option, default = "String::from(concat!(\"p2pool-miner/\", env!(\"CARGO_PKG_VERSION\")))")]
     user_agent: String,
-    /// most hashes a second, in all
+    /// maximum hashes per second, all threads together
     #[argh(option)]
     hashrate_limit: Option<u64>,
-    /// difficulty to ask the pool for
+    /// difficulty to suggest to the pool
     #[argh(option)]
     suggest_difficulty: Option<f64>,
     /// do not roll version bits
@@ -54,7 +54,7 @@ fn main() -> ExitCode {
     };
     let mut out = io::stdout();
     let totals = run(&settings, &never(), |event| {
-        // Whoever closed the other end of the pipe does not want to read it.
+        // A closed pipe is not an error: the output is no longer read.
         drop(writeln!(out, "{event}").and_then(|()| out.flush()));
     });
     drop(writeln!(out, "{} accepted, {} rejected, {} blocks", totals.accepted, totals.rejected, totals.blocks));

@@ -1,4 +1,4 @@
-//! The miner: threads that search, one that talks.
+//! The miner: search threads, and a loop that runs the session with the pool.
 
 mod search;
 
@@ -14,73 +14,66 @@ use serde_json::json;
 use crate::session::{Error, Rejection, ServerMessage, Session, VERSION_MASK};
 use search::{FoundSubmit, SearchTask, Searcher};
 
-/// Answers found and not yet sent; then searching pauses.
+/// Capacity of the channel of found submits; searching pauses while it is full.
 const FOUND_WAITING_MAX: usize = 64;
-/// Answers sent and not yet judged, at most; one that never comes costs its entry only.
+/// Largest number of submits that wait for a response; one without response only costs its entry.
 const PENDING_MAX: usize = 1_000;
-/// Before connecting again: doubled after each failure up to the maximum.
+/// Wait before reconnecting, doubled after each failure up to the maximum.
 const RECONNECT_WAIT_MIN: Duration = Duration::from_millis(250);
 const RECONNECT_WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// What to mine where.
+/// Settings of the miner.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// `host:port` of the pool.
     pub pool: String,
-    /// The worker's name.
     pub worker: String,
-    /// Its password, where some pools take wishes such as `d=0.01`.
+    /// The worker's password, in which some pools take options such as `d=0.01`.
     pub password: String,
-    /// What the miner calls itself.
     pub user_agent: String,
-    /// Searching threads, at least one.
+    /// Number of search threads, at least one.
     pub threads: usize,
-    /// Hashes a second in all; `None`: as fast as it goes.
+    /// Maximum hashes per second, all threads together; `None` for no limit.
     pub hash_rate_max: Option<u64>,
     /// Whether to roll version bits (BIP-0310).
     pub roll_version: bool,
-    /// A difficulty to ask the pool for.
+    /// A difficulty to suggest to the pool.
     pub suggest_difficulty: Option<f64>,
-    /// Blocks after whose acceptance to end; `None`: never.
+    /// Ends after this many accepted blocks; `None` for never.
     pub blocks: Option<u64>,
 }
 
-/// Something worth a line.
+/// An event of the miner, printed as a line.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// The pool may be mined at.
+    /// With the pool's address.
     Connected(String),
-    /// The connection ended or could not be made; the miner tries again.
+    /// The connection ended or failed, with the reason; the miner reconnects.
     Disconnected(String),
-    /// The pool set another difficulty.
     Difficulty(f64),
-    /// The pool's text for the owner.
+    /// A `client.show_message` of the pool.
     Message(String),
-    /// The pool took an answer.
     Accepted(SentShare),
-    /// The pool refused an answer.
     Rejected(SentShare, Rejection),
 }
 
-/// An answer that was sent.
+/// A submit that was sent.
 #[derive(Clone, Debug)]
 pub struct SentShare {
-    /// The header's hash, as the hash function gives it.
+    /// The header's hash, in internal byte order.
     pub hash: [u8; 32],
-    /// Difficulty it was asked to meet.
+    /// The difficulty of its job.
     pub difficulty: f64,
-    /// Whether it meets Bitcoin's own target.
+    /// Whether it meets Bitcoin's target.
     pub is_block: bool,
 }
 
-/// What became of the answers sent.
+/// Counts of submits by their result.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Taken by the pool.
     pub accepted: u64,
-    /// Refused by the pool.
     pub rejected: u64,
-    /// Taken, and Bitcoin blocks.
+    /// Accepted submits that were Bitcoin blocks.
     pub blocks: u64,
 }
 
@@ -104,18 +97,18 @@ impl fmt::Display for SentShare {
     }
 }
 
-/// Mines until the wanted blocks are found or something comes by `stop` (or its sender is gone).
+/// Mines until [`Settings::blocks`] are accepted, or a message arrives on `stop` or its sender is dropped.
 pub fn run(settings: &Settings, stop: &Receiver<()>, mut report: impl FnMut(&Event)) -> Totals {
     let (sender, found) = bounded(FOUND_WAITING_MAX);
     let tasks = start_searchers(settings, &sender);
     let mut miner = MinerLoop { settings, tasks, found, totals: Totals::default(), session_id: None };
     let mut wait = RECONNECT_WAIT_MIN;
     loop {
-        match miner.talk(stop, &mut report) {
+        match miner.mine(stop, &mut report) {
             Ok(()) => return miner.totals,
             Err(error) => report(&Event::Disconnected(error.to_string())),
         }
-        miner.task(None);
+        miner.assign(None);
         wait = if miner.session_id.is_some() { RECONNECT_WAIT_MIN } else { (wait * 2).min(RECONNECT_WAIT_MAX) };
         if !matches!(stop.recv_timeout(wait), Err(error) if error.is_timeout()) {
             return miner.totals;
@@ -129,13 +122,14 @@ fn start_searchers(settings: &Settings, found: &Sender<FoundSubmit>) -> Vec<Send
     let start = |index| {
         let (sender, tasks) = unbounded();
         let searcher = Searcher { index: index as u64, stride: threads as u64, rate_max, tasks, found: found.clone() };
-        // Its end is the end of `sender`; there is nothing to join for.
+        // The thread ends when `sender` is dropped; it need not be joined.
         thread::spawn(move || searcher.run());
         sender
     };
     (0..threads).map(start).collect()
 }
 
+/// The session with the pool and the channels of the search threads.
 struct MinerLoop<'a> {
     settings: &'a Settings,
     tasks: Vec<Sender<Option<Arc<SearchTask>>>>,
@@ -145,29 +139,29 @@ struct MinerLoop<'a> {
 }
 
 impl MinerLoop<'_> {
-    /// One connection, from its start to its end. `Ok` means that the miner's work is done.
-    fn talk(&mut self, stop: &Receiver<()>, report: &mut impl FnMut(&Event)) -> Result<(), Error> {
+    /// Runs one connection from start to end. `Ok` means that the miner is done.
+    fn mine(&mut self, stop: &Receiver<()>, report: &mut impl FnMut(&Event)) -> Result<(), Error> {
         let resume = self.session_id.take();
-        // Found on the last connection and not sent: with the same extranonce all of it will be found again.
+        // Submits that were found but not sent are discarded: with the same extranonce they will be found again.
         self.found.try_iter().for_each(drop);
         let mut session = self.open(resume.as_deref())?;
         report(&Event::Connected(self.settings.pool.clone()));
         self.session_id = session.session_id().map(str::to_owned);
         let mut pending = HashMap::new();
-        // Jobs may have come while requests were answered.
+        // Jobs may have been received while waiting for responses.
         while let Some(message) = session.next(Duration::ZERO)? {
-            self.take(message, &session, &mut pending, report);
+            self.on_message(message, &session, &mut pending, report);
         }
         let incoming = session.channel().clone();
         while self.settings.blocks.is_none_or(|blocks| self.totals.blocks < blocks) {
             select! {
                 recv(incoming) -> incoming => {
-                    let incoming = incoming.map_err(|_| Error::Closed("by the reader".to_owned()))?;
+                    let incoming = incoming.map_err(|_| Error::Closed("the reader ended".to_owned()))?;
                     let message = session.take(incoming)?;
-                    self.take(message, &session, &mut pending, report);
+                    self.on_message(message, &session, &mut pending, report);
                 }
                 recv(self.found) -> found => if let Ok(found) = found {
-                    // An answer to a job of an earlier connection has another extranonce.
+                    // Submits for jobs of an earlier connection may have another extranonce.
                     if found.task.extranonce1 == session.extranonce1() {
                         let id = session.send_submit(&found.submit)?;
                         if pending.len() < PENDING_MAX {
@@ -194,7 +188,7 @@ impl MinerLoop<'_> {
         Ok(session)
     }
 
-    fn take(
+    fn on_message(
         &mut self,
         message: ServerMessage,
         session: &Session,
@@ -202,7 +196,7 @@ impl MinerLoop<'_> {
         report: &mut impl FnMut(&Event),
     ) {
         match message {
-            ServerMessage::Job(job) => self.task(Some(Arc::new(SearchTask::new(job, session)))),
+            ServerMessage::Job(job) => self.assign(Some(Arc::new(SearchTask::new(job, session)))),
             ServerMessage::Difficulty(difficulty) => report(&Event::Difficulty(difficulty)),
             ServerMessage::Message(text) => report(&Event::Message(text)),
             ServerMessage::Response(id, result) => {
@@ -228,9 +222,9 @@ impl MinerLoop<'_> {
         }
     }
 
-    fn task(&self, task: Option<Arc<SearchTask>>) {
+    fn assign(&self, task: Option<Arc<SearchTask>>) {
         for searcher in &self.tasks {
-            // A searcher ends only with this talker.
+            // Searchers run for as long as this loop.
             drop(searcher.send(task.clone()));
         }
     }

@@ -1,4 +1,4 @@
-//! One connection to a pool, each step at the caller's will.
+//! A session with a pool, controlled step by step by the caller.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,59 +14,53 @@ use crate::job::{Job, Submit};
 use crate::target::Target;
 use crate::wire::{Connection, Incoming};
 
-/// For the answer to a request.
+/// Timeout of a request.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Bits that BIP-0320 leaves to miners.
+/// Version bits that miners may roll (BIP-0320).
 pub const VERSION_MASK: u32 = 0x1fff_e000;
-/// Messages kept for [`Session::messages`]; more are a pool gone mad.
+/// Largest number of messages kept for [`Session::messages`].
 const MESSAGES_MAX: usize = 100;
 
-/// Why something was not to be had from the pool.
+/// An error of the session.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// The network said no.
     #[error("{0}")]
     Io(#[from] std::io::Error),
-    /// The connection ended.
     #[error("connection ended: {0}")]
     Closed(String),
-    /// Nothing came in time.
     #[error("no {0} in time")]
     Timeout(String),
-    /// The pool answered with an error.
-    #[error("refused: {0}")]
+    /// The pool sent an error response.
+    #[error("rejected: {0}")]
     Rejected(Rejection),
-    /// The pool said something that Stratum does not provide for.
-    #[error("the pool sent {0}")]
+    /// The pool sent a message that Stratum does not define.
+    #[error("unexpected message from the pool: {0}")]
     Unexpected(String),
 }
 
-/// A Stratum error answer.
+/// The error of a Stratum response.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{code} {message}")]
 pub struct Rejection {
-    /// Its number.
     pub code: i64,
-    /// Its text.
     pub message: String,
 }
 
-/// Something the pool sent.
+/// A message from the pool.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ServerMessage {
-    /// Work.
     Job(Arc<Job>),
-    /// The difficulty of jobs to come.
+    /// The difficulty of later jobs.
     Difficulty(f64),
-    /// A text for the owner.
+    /// A text for the miner's operator.
     Message(String),
-    /// The answer to the request with this number.
+    /// The response to the request with this id.
     Response(u64, Result<Value, Rejection>),
-    /// Another method.
+    /// A message with another method.
     Other(Value),
 }
 
-/// One connection to a pool.
+/// A session with a pool.
 #[derive(Debug)]
 pub struct Session {
     connection: Connection,
@@ -84,7 +78,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// Connects to `host:port`; says nothing yet.
+    /// Connects to `host:port` without sending anything.
     pub fn connect(address: &str) -> Result<Self, Error> {
         let (connection, incoming) = Connection::open(address)?;
         Ok(Self {
@@ -103,7 +97,7 @@ impl Session {
         })
     }
 
-    /// Connects, subscribes and authorizes: ready for jobs.
+    /// Connects, subscribes and authorizes.
     pub fn open(address: &str, user_agent: &str, worker: &str, password: &str) -> Result<Self, Error> {
         let mut session = Self::connect(address)?;
         session.subscribe(user_agent, None)?;
@@ -111,7 +105,7 @@ impl Session {
         Ok(session)
     }
 
-    /// `mining.configure` with version rolling; returns the bits that both sides allow.
+    /// `mining.configure` with version rolling; returns the mask that both sides allow.
     pub fn configure(&mut self, mask: u32) -> Result<u32, Error> {
         let params = json!([["version-rolling"], {
             "version-rolling.mask": format!("{mask:08x}"),
@@ -126,7 +120,7 @@ impl Session {
         Ok(self.version_mask)
     }
 
-    /// `mining.subscribe`, asking for an earlier session's extranonce if its id is given.
+    /// `mining.subscribe`; `resume` is the id of an earlier session whose extranonce is requested.
     pub fn subscribe(&mut self, user_agent: &str, resume: Option<&str>) -> Result<(), Error> {
         let mut params = vec![json!(user_agent)];
         params.extend(resume.map(|id| json!(id)));
@@ -150,7 +144,7 @@ impl Session {
         }
     }
 
-    /// `mining.submit`, awaiting the verdict.
+    /// `mining.submit`; waits for the response.
     pub fn submit(&mut self, submit: &Submit) -> Result<(), Error> {
         match self.call("mining.submit", submit.params(&self.worker.clone()))? {
             Value::Bool(true) => Ok(()),
@@ -158,18 +152,18 @@ impl Session {
         }
     }
 
-    /// `mining.submit` without awaiting the verdict; returns the request's number.
+    /// `mining.submit` without waiting for the response; returns the request id.
     pub fn send_submit(&mut self, submit: &Submit) -> Result<u64, Error> {
         self.send("mining.submit", submit.params(&self.worker.clone()))
     }
 
-    /// Sends a request and awaits its answer; what else comes meanwhile is kept for [`Self::next`].
+    /// Sends a request and waits for its response; other messages are kept for [`Self::next`].
     pub fn call(&mut self, method: &str, params: Value) -> Result<Value, Error> {
         let id = self.send(method, params)?;
         self.response(id, method)
     }
 
-    /// Awaits the answer to request `id`, which called `method`.
+    /// Waits for the response to request `id`, which called `method`.
     pub fn response(&mut self, id: u64, method: &str) -> Result<Value, Error> {
         let start = Instant::now();
         loop {
@@ -179,12 +173,12 @@ impl Session {
                     return result.map_err(Error::Rejected)
                 }
                 Some(other) => self.kept.push_back(other),
-                None => return Err(Error::Timeout(format!("answer to {method}"))),
+                None => return Err(Error::Timeout(format!("response to {method}"))),
             }
         }
     }
 
-    /// Sends a request; returns its number.
+    /// Sends a request; returns its id.
     pub fn send(&mut self, method: &str, params: Value) -> Result<u64, Error> {
         let id = self.next_id;
         self.next_id += 1;
@@ -192,12 +186,12 @@ impl Session {
         Ok(id)
     }
 
-    /// Sends any line.
+    /// Sends a line as it is.
     pub fn send_line(&mut self, line: &str) -> Result<(), Error> {
         Ok(self.connection.send_line(line)?)
     }
 
-    /// What came next, if anything came within `timeout`.
+    /// The next message, if one arrives within `timeout`.
     pub fn next(&mut self, timeout: Duration) -> Result<Option<ServerMessage>, Error> {
         match self.kept.pop_front() {
             Some(message) => Ok(Some(message)),
@@ -205,7 +199,7 @@ impl Session {
         }
     }
 
-    /// Awaits a job that `wanted` accepts, the latest one first.
+    /// Waits for a job that `wanted` accepts; the current job counts too.
     pub fn wait_job(&mut self, timeout: Duration, wanted: impl Fn(&Job) -> bool) -> Result<Arc<Job>, Error> {
         let start = Instant::now();
         loop {
@@ -217,15 +211,15 @@ impl Session {
                 return Err(Error::Timeout("job".to_owned()));
             }
             if let Some(message) = self.receive(left)? {
-                // A job is remembered; only answers are worth keeping for later.
+                // The current job is stored anyway; only responses are kept.
                 self.kept.extend(Some(message).filter(|message| matches!(message, ServerMessage::Response(..))));
             }
         }
     }
 
-    /// Searches for an answer to `job` whose hash pleases `wanted`, from the extranonce2 that counts `first`.
+    /// Searches for a submit for `job` whose hash `wanted` accepts, from extranonce2 number `first` on.
     ///
-    /// The same arguments give the same answer. Goes on to the next extranonce2 after each 2^32 nonces.
+    /// The result is deterministic. After 2^32 nonces the search continues with the next extranonce2.
     pub fn solve(&self, job: &Job, first: u64, wanted: impl Fn(&[u8; 32]) -> bool) -> (Submit, [u8; 32]) {
         for count in first.. {
             let mut submit = self.blank_submit(job, count);
@@ -238,7 +232,7 @@ impl Session {
                 }
             }
         }
-        unreachable!("extranonces do not run out in the life of a test")
+        unreachable!("a test never exhausts the extranonces")
     }
 
     /// As [`Self::solve`], for a hash that meets `target`.
@@ -246,13 +240,13 @@ impl Session {
         self.solve(job, first, |hash| target.is_met_by(hash))
     }
 
-    /// An answer with nonce 0, the job's time and the extranonce2 that counts `count`.
+    /// A submit with nonce 0, the job's time and extranonce2 number `count`.
     pub fn blank_submit(&self, job: &Job, count: u64) -> Submit {
         let extranonce2 = extranonce2(count, self.extranonce2_len);
         Submit { job_id: job.id.clone(), extranonce2, time: job.time, nonce: 0, version_bits: None }
     }
 
-    /// The hash that `answer` to `job` has in this session.
+    /// The header hash of a submit for `job` in this session.
     pub fn hash(&self, job: &Job, submit: &Submit) -> [u8; 32] {
         hash_header(&job.header(&self.extranonce1, submit))
     }
@@ -262,7 +256,7 @@ impl Session {
         self.job.as_ref()
     }
 
-    /// The difficulty of jobs to come.
+    /// The difficulty of later jobs.
     pub fn difficulty(&self) -> f64 {
         self.difficulty
     }
@@ -272,27 +266,27 @@ impl Session {
         &self.extranonce1
     }
 
-    /// Length of the miner's part, in bytes.
+    /// Length of the miner's part of the extranonce in bytes.
     pub fn extranonce2_len(&self) -> usize {
         self.extranonce2_len
     }
 
-    /// The name under which this session can be resumed.
+    /// The id with which this session can be resumed.
     pub fn session_id(&self) -> Option<&str> {
         self.session_id.as_deref()
     }
 
-    /// Texts for the owner so far.
+    /// The `client.show_message` texts received so far.
     pub fn messages(&self) -> &[String] {
         &self.messages
     }
 
-    /// Where what the pool sends arrives, for waiting on several things; give what comes to [`Self::take`].
+    /// The channel of received lines, for use in `select!`; pass what it yields to [`Self::take`].
     pub(crate) fn channel(&self) -> &Receiver<Incoming> {
         &self.incoming
     }
 
-    /// Reads one thing that arrived.
+    /// Processes a received line.
     pub(crate) fn take(&mut self, incoming: Incoming) -> Result<ServerMessage, Error> {
         match incoming {
             Incoming::Message(message) => self.read(message),
@@ -304,7 +298,7 @@ impl Session {
         match self.incoming.recv_timeout(timeout) {
             Ok(incoming) => self.take(incoming).map(Some),
             Err(error) if error.is_timeout() => Ok(None),
-            Err(_) => Err(Error::Closed("before".to_owned())),
+            Err(_) => Err(Error::Closed("earlier".to_owned())),
         }
     }
 
@@ -339,7 +333,7 @@ impl Session {
     }
 }
 
-/// A count as an extranonce2 of `len` bytes, big-endian, its upper bytes cut or zero.
+/// A number as a big-endian extranonce2 of `len` bytes, truncated or zero-padded at the front.
 pub fn extranonce2(count: u64, len: usize) -> Vec<u8> {
     let bytes = count.to_be_bytes();
     let mut padded = vec![0; len.saturating_sub(bytes.len())];

@@ -1,19 +1,19 @@
-//! Difficulty to target, and which hashes meet it.
+//! Proof-of-work targets.
 
-/// The target of difficulty 1 is this times 2^208.
+/// The target of difficulty 1 is this number, shifted.
 const DIFFICULTY_1_MANTISSA: u64 = 0xffff;
 const DIFFICULTY_1_SHIFT: i32 = 208;
-/// Bits behind the binary point of a double's significand.
+/// Fraction bits of a double's significand.
 const SIGNIFICAND_BITS: i32 = 52;
 
-/// A 256-bit number that a hash must not exceed, little-endian as the hash is read.
+/// A 256-bit number that a hash must not exceed, little-endian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target([u8; 32]);
 
 impl Target {
-    /// Target of a difficulty as `mining.set_difficulty` gives it: floor(0xffff * 2^208 / difficulty).
+    /// The target of a `mining.set_difficulty`: floor(0xffff * 2^208 / difficulty).
     ///
-    /// Too large ones become the largest target, and what is no positive number the smallest.
+    /// Saturates at the largest target; a difficulty that is not a positive number gives the smallest.
     pub fn from_difficulty(difficulty: f64) -> Self {
         if !difficulty.is_normal() || difficulty < 0.0 {
             return Self([0; 32]);
@@ -26,12 +26,12 @@ impl Target {
         divide_shifted(DIFFICULTY_1_MANTISSA, shift, significand)
     }
 
-    /// Target of a header's compact `bits`; as Bitcoin reads it, for the non-negative ones that blocks have.
+    /// The target of a header's compact `bits`, which must not be negative.
     pub fn from_compact(bits: u32) -> Self {
         Self(bitcoin::Target::from_compact(bitcoin::CompactTarget::from_consensus(bits)).to_le_bytes())
     }
 
-    /// Whether a hash, its bytes as the hash function gave them, meets this target.
+    /// Whether a hash, in internal byte order, meets this target.
     pub fn is_met_by(&self, hash: &[u8; 32]) -> bool {
         hash.iter().rev().le(self.0.iter().rev())
     }
@@ -41,7 +41,7 @@ impl Target {
         !other.is_met_by(&self.0)
     }
 
-    /// The most significant 64 bits: a hash whose own are above these cannot meet the target.
+    /// The most significant 64 bits; a hash with larger ones cannot meet the target.
     pub(crate) fn top(&self) -> u64 {
         top(&self.0)
     }
@@ -52,7 +52,7 @@ pub(crate) fn top(number: &[u8; 32]) -> u64 {
     number.iter().rev().take(8).fold(0, |sum, byte| sum << 8 | u64::from(*byte))
 }
 
-/// floor(mantissa * 2^shift / divisor), at most 2^256 - 1, by long division bit by bit from the top.
+/// floor(mantissa * 2^shift / divisor), at most 2^256 - 1, by binary long division.
 fn divide_shifted(mantissa: u64, shift: i32, divisor: u64) -> Target {
     let mut quotient = [0u8; 32];
     let mut remainder: u128 = 0;
@@ -78,15 +78,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whole_difficulties_are_what_bitcoin_says() {
+    fn difficulties_match_compact_targets() {
         assert_eq!(Target::from_difficulty(1.0), Target::from_compact(0x1d00_ffff));
-        // Exact powers of two move the compact form's exponent or mantissa only.
+        // Powers of two only change the exponent or the mantissa of the compact form.
         assert_eq!(Target::from_difficulty(256.0), Target::from_compact(0x1c00_ffff));
         assert_eq!(Target::from_difficulty(1.0 / 65_536.0), Target::from_compact(0x1f00_ffff));
     }
 
     #[test]
-    fn division_agrees_with_bitcoins_own_arithmetic() {
+    fn division_agrees_with_the_bitcoin_crate() {
         for divisor in [3u64, 7, 1_000, 123_456_789, (1 << 53) - 1] {
             let quotient = bitcoin::Target::MAX_ATTAINABLE_MAINNET;
             let ours = Target::from_difficulty(divisor as f64).0;
@@ -120,11 +120,11 @@ mod tests {
     }
 
     #[test]
-    fn extremes_stay_in_range() {
+    fn extreme_difficulties_saturate() {
         assert_eq!(Target::from_difficulty(1e-30), Target([0xff; 32]));
         assert_eq!(Target::from_difficulty(f64::MAX), Target([0; 32]));
-        for nonsense in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-            assert_eq!(Target::from_difficulty(nonsense), Target([0; 32]));
+        for invalid in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            assert_eq!(Target::from_difficulty(invalid), Target([0; 32]));
         }
     }
 

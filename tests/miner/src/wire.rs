@@ -1,4 +1,4 @@
-//! Lines of JSON over TCP.
+//! JSON lines over TCP.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs as _};
@@ -8,32 +8,29 @@ use std::time::Duration;
 use crossbeam_channel::{bounded, Receiver};
 use serde_json::Value;
 
-/// For a connection to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// For a line to be taken by the pool's system.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest line taken: a job whose coinbase has a thousand outputs stays below a tenth of it.
+/// Largest line accepted; a job with a thousand outputs is less than a tenth of it.
 const LINE_BYTES_MAX: u64 = 1 << 20;
-/// Lines read and not yet looked at; then reading pauses.
+/// Capacity of the channel of received lines; reading pauses while it is full.
 const LINES_WAITING_MAX: usize = 256;
 
-/// What the other side sent.
+/// What a connection received.
 #[derive(Clone, Debug)]
 pub enum Incoming {
-    /// A line.
     Message(Value),
-    /// The end, and why.
+    /// The connection ended, with the reason.
     Closed(String),
 }
 
-/// A connection; closed when dropped.
+/// A connection, closed on drop.
 #[derive(Debug)]
 pub struct Connection {
     stream: TcpStream,
 }
 
 impl Connection {
-    /// Connects and starts reading; the last thing that comes is [`Incoming::Closed`].
+    /// Connects and starts reading. The channel ends with [`Incoming::Closed`].
     pub fn open(address: &str) -> io::Result<(Self, Receiver<Incoming>)> {
         let mut last = io::Error::new(io::ErrorKind::NotFound, "no such host");
         for address in address.to_socket_addrs()? {
@@ -52,7 +49,7 @@ impl Connection {
         let (sender, receiver) = bounded(LINES_WAITING_MAX);
         thread::Builder::new().name("stratum reader".to_owned()).spawn(move || {
             let mut reader = BufReader::new(reading);
-            // Sending fails when nobody listens any more; then there is nothing left to do.
+            // Sending fails if the receiver was dropped; then the thread ends.
             while let Ok(message) = read_message(&mut reader).map_err(|why| drop(sender.send(Incoming::Closed(why)))) {
                 if sender.send(Incoming::Message(message)).is_err() {
                     break;
@@ -70,7 +67,7 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        // It may be closed already; then the reader knows.
+        // An error means that it is closed already.
         drop(self.stream.shutdown(Shutdown::Both));
     }
 }

@@ -1,4 +1,4 @@
-//! One searching thread.
+//! A search thread.
 
 use std::sync::Arc;
 use std::thread;
@@ -12,17 +12,18 @@ use crate::job::{Job, Submit};
 use crate::session::{extranonce2, Session};
 use crate::target::Target;
 
-/// Nonces tried before looking for a newer order: a millisecond or two.
+/// Number of nonces tried between checks for a newer task: one or two milliseconds.
 const CHUNK: u64 = 1 << 13;
-/// With a limited rate, how often a second a searcher wakes.
+/// Wakes per second of a searcher with a limited rate.
 const WAKES_PER_S: u64 = 50;
-/// A found block makes its job worthless, and the next job is on its way: this long it is waited for. Without the
-/// wait, on regtest, thousands of blocks of one height would be found before the first is told of.
+/// Wait for the next job after a block was found, which makes the job stale.
+///
+/// Without the wait, thousands of blocks of the same height would be found on regtest before the first is sent.
 const AFTER_BLOCK_WAIT: Duration = Duration::from_secs(1);
 /// The lowest bit that miners roll (BIP-0320).
 const VERSION_SHIFT: u32 = 13;
 
-/// What to search for, the same for every searcher.
+/// What to search for, common to all searchers.
 #[derive(Debug)]
 pub struct SearchTask {
     job: Arc<Job>,
@@ -32,7 +33,7 @@ pub struct SearchTask {
     block_target: Target,
 }
 
-/// An answer to an order.
+/// A submit found for a task.
 #[derive(Debug)]
 pub struct FoundSubmit {
     pub task: Arc<SearchTask>,
@@ -51,7 +52,7 @@ impl SearchTask {
         }
     }
 
-    /// The answer with nonce 0 that counts `count`: each has its own extranonce2 and, if allowed, version bits.
+    /// The submit number `count` with nonce 0; each has its own extranonce2 and, if allowed, version bits.
     fn blank_submit(&self, count: u64) -> Submit {
         let mask = self.job.version_mask;
         let rolled = (u32::try_from(count % (1 << 16)).unwrap_or(0) << VERSION_SHIFT) & mask;
@@ -72,19 +73,19 @@ impl FoundSubmit {
     }
 }
 
-/// One searching thread: takes every `stride`-th extranonce2 from `index` on.
+/// A search thread, which takes every `stride`-th extranonce2 from `index` on.
 pub struct Searcher {
     pub index: u64,
     pub stride: u64,
-    /// Hashes a second.
+    /// Maximum hashes per second.
     pub rate_max: Option<u64>,
-    /// What to search for, or nothing; ends with its senders.
+    /// The task to work on, or `None` to pause; the thread ends when the sender is dropped.
     pub tasks: Receiver<Option<Arc<SearchTask>>>,
     pub found: Sender<FoundSubmit>,
 }
 
 impl Searcher {
-    /// Searches until nobody gives orders or takes answers.
+    /// Searches until the other end of a channel is dropped.
     pub fn run(self) {
         let mut task = None;
         loop {
@@ -101,7 +102,7 @@ impl Searcher {
         }
     }
 
-    /// Searches for answers to one order until there is another, which it returns; `None`: all is over.
+    /// Searches for submits for one task until there is a newer one, which it returns; `None` if the thread must end.
     fn search(&self, task: &Arc<SearchTask>) -> Option<Option<Arc<SearchTask>>> {
         let mut limiter = RateLimiter::new(self.rate_max);
         for count in (self.index..).step_by(usize::try_from(self.stride).unwrap_or(1)) {
@@ -115,7 +116,7 @@ impl Searcher {
                 let end = next + limiter.chunk;
                 let hit = search.first(next..end, &task.target);
                 let after = hit.map_or(end, |(nonce, _)| u64::from(nonce) + 1);
-                limiter.keep(after - next);
+                limiter.wait(after - next);
                 next = after;
                 if let Some((nonce, hash)) = hit {
                     submit.nonce = nonce;
@@ -136,7 +137,7 @@ impl Searcher {
     }
 }
 
-/// Keeps to a rate of hashing.
+/// Limits the hash rate.
 struct RateLimiter {
     rate_max: Option<u64>,
     chunk: u64,
@@ -150,8 +151,8 @@ impl RateLimiter {
         Self { rate_max, chunk, start: Instant::now(), hashes: 0 }
     }
 
-    /// Counts `hashes` more and sleeps until they are due.
-    fn keep(&mut self, hashes: u64) {
+    /// Counts `hashes` more and sleeps until the limit allows them.
+    fn wait(&mut self, hashes: u64) {
         self.hashes += hashes;
         if let Some(rate) = self.rate_max {
             let due = Duration::from_micros(self.hashes.saturating_mul(1_000_000) / rate);
@@ -165,11 +166,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_pace_is_kept() {
+    fn the_hash_rate_is_limited() {
         let mut limiter = RateLimiter::new(Some(10_000));
         assert_eq!(limiter.chunk, 200);
         for _ in 0..10 {
-            limiter.keep(100);
+            limiter.wait(100);
         }
         assert!(limiter.start.elapsed() >= Duration::from_millis(100));
         assert_eq!(RateLimiter::new(None).chunk, CHUNK);

@@ -1,4 +1,4 @@
-//! Against a pool of few words.
+//! Tests against a scripted pool.
 
 use std::collections::HashSet;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -10,13 +10,14 @@ use crossbeam_channel::bounded;
 use super::*;
 use crate::mining::{run, Event, Settings};
 
-/// A job on top of nothing, half of whose hashes meet Bitcoin's target.
+/// A job in which half of the hashes meet Bitcoin's target.
 fn notify(id: &str) -> Value {
     json!({"id": null, "method": "mining.notify", "params":
         [id, "00".repeat(32), "01", "02", ["03".repeat(32)], "20000000", "207fffff", "65000000", true]})
 }
 
-/// Answers one connection after the other, by `answer`: lines to send for a request; none closes the connection.
+/// Serves `connections` one after the other. `answer` returns the lines to send for a request; none closes the connection.
+/// The thread returns all requests.
 fn pool(
     connections: usize,
     answer: impl Fn(&Value) -> Vec<Value> + Send + 'static,
@@ -45,8 +46,8 @@ fn serve(mut stream: TcpStream, answer: &impl Fn(&Value) -> Vec<Value>, seen: &m
     }
 }
 
-/// What a pool says to all but `mining.submit`.
-fn greet(request: &Value) -> Option<Vec<Value>> {
+/// The lines that a pool sends for every request but `mining.submit`.
+fn respond(request: &Value) -> Option<Vec<Value>> {
     let result = |result: Value| json!({"id": request["id"], "result": result, "error": null});
     Some(match request["method"].as_str()? {
         "mining.configure" => {
@@ -63,9 +64,9 @@ fn greet(request: &Value) -> Option<Vec<Value>> {
 }
 
 #[test]
-fn a_session_goes_through_its_steps() {
+fn a_session_subscribes_authorizes_and_submits() {
     let (address, pool) = pool(1, |request| {
-        greet(request).unwrap_or_else(|| {
+        respond(request).unwrap_or_else(|| {
             let error = json!([23, "low difficulty", null]);
             vec![notify("2"), json!({"id": request["id"], "result": null, "error": error})]
         })
@@ -91,10 +92,10 @@ fn a_session_goes_through_its_steps() {
 }
 
 #[test]
-fn the_miner_comes_back_and_ends_after_its_blocks() {
+fn the_miner_reconnects_and_ends_after_its_blocks() {
     let first = std::sync::atomic::AtomicBool::new(true);
     let (address, pool) = pool(2, move |request| {
-        greet(request).unwrap_or_else(|| match first.swap(false, std::sync::atomic::Ordering::Relaxed) {
+        respond(request).unwrap_or_else(|| match first.swap(false, std::sync::atomic::Ordering::Relaxed) {
             true => Vec::new(),
             false => vec![json!({"id": request["id"], "result": true, "error": null})],
         })
@@ -115,19 +116,19 @@ fn the_miner_comes_back_and_ends_after_its_blocks() {
     let totals = run(&settings, &never, |event| events.push(event.clone()));
     assert_eq!((totals.blocks, totals.rejected), (3, 0));
     assert!(totals.accepted >= 3);
-    let is_lost = |event: &&Event| matches!(event, Event::Disconnected(_));
-    assert_eq!(events.iter().filter(is_lost).count(), 1, "{events:?}");
+    let is_disconnect = |event: &&Event| matches!(event, Event::Disconnected(_));
+    assert_eq!(events.iter().filter(is_disconnect).count(), 1, "{events:?}");
     let seen = pool.join().unwrap();
     let resumed = seen.iter().filter(|request| request["params"] == json!(["test", "5e55"])).count();
-    assert_eq!(resumed, 1, "the second connection asks for the first one's session");
+    assert_eq!(resumed, 1, "the second connection resumes the first one's session");
     let submits = seen.iter().filter(|request| request["method"] == "mining.submit").skip(1);
     let submits: Vec<String> = submits.map(|request| request["params"].to_string()).collect();
     assert!(submits.len() >= 3);
-    assert_eq!(submits.iter().collect::<HashSet<_>>().len(), submits.len(), "an answer was sent twice: {submits:?}");
+    assert_eq!(submits.iter().collect::<HashSet<_>>().len(), submits.len(), "a submit was sent twice: {submits:?}");
 }
 
 #[test]
-fn extranonces_have_the_length_asked_for() {
+fn extranonces_have_the_requested_length() {
     assert_eq!(extranonce2(0x0102, 4), [0, 0, 1, 2]);
     assert_eq!(extranonce2(0x0102, 1), [2]);
     assert_eq!(extranonce2(1, 10), [0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "vectors"))
 
 from audit import Difference, audit  # noqa: E402
 from model.coinbase import outputs  # noqa: E402
-from model.hashing import unshown  # noqa: E402
+from model.hashing import from_display  # noqa: E402
 from model.payouts import payout_list  # noqa: E402
 from model.share import ZERO_ID  # noqa: E402
 
@@ -40,7 +40,7 @@ def pays_as_some_child(chain, pays: list, bits: int) -> bool:
 def audit_block(chain, block: dict) -> bool:
     """Whether the block is a share; Difference if it pays otherwise than by the rules."""
     paid = [(bytes.fromhex(script), amount) for script, amount in block["outputs"]]
-    share = chain.shares.get(unshown(block["hash"]))
+    share = chain.shares.get(from_display(block["hash"]))
     if share is not None:
         if paid != outputs(share.info, chain.payouts(share.info, share.header.bits)):
             raise Difference(f"block {block['hash']} does not pay as its share says")

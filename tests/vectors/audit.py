@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
-"""Audits an exported sharechain: recomputes every share and every payout from the raw shares alone.
+"""Audits an exported sharechain: recomputes every share and every payout from the raw shares.
 
     p2pool export ... | python3 tests/vectors/audit.py
     python3 tests/vectors/audit.py export.jsonl
 
-It needs nothing but Python 3 and the model of the rules beside it, which shares no code with p2pool. Exit status: 0 if
-nothing differs, 1 at the first difference, which is named, 2 if the input is no export.
+It needs only Python 3 and the model of the rules beside it, which shares no code with p2pool. Exit status: 0 if there
+is no difference, 1 at the first difference, which is printed, 2 if the input is not an export.
 
-What a pruned export cannot tell is not judged, and the verdict says how much was: the oldest shares' parents, targets and
-times where too few shares precede them, payouts where the payout window or an uncle in it is gone. Whether Bitcoin accepted
-the blocks that the shares are built on is for a Bitcoin node to say; here they must agree among themselves.
+A pruned export does not contain everything. Parents, targets and times of the oldest shares are not checked where too
+few shares precede them, nor payouts where a share or an uncle of the payout window is missing; the result says how many
+were checked. Whether the Bitcoin blocks that shares build on are valid needs a Bitcoin node; here they must only be
+consistent.
 """
 
 import json
@@ -19,8 +20,8 @@ import sys
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from model.chain import MEDIAN_SHARES, Chain, Refused  # noqa: E402
-from model.hashing import as_number, shown  # noqa: E402
+from model.chain import MEDIAN_SHARES, Chain, Rejected  # noqa: E402
+from model.hashing import as_number, display  # noqa: E402
 from model.params import UNCLE_DEPTH_MAX, Params  # noqa: E402
 from model.share import ZERO_ID, Share, header_to_json, info_to_json  # noqa: E402
 from model.targets import bits_to_target, work_of_bits  # noqa: E402
@@ -28,23 +29,23 @@ from model.window import Window  # noqa: E402
 
 
 class Difference(Exception):
-    """Something is not as the rules or the raw shares have it."""
+    """The export contradicts the rules or its raw shares."""
 
 
 class NotAnExport(Exception):
-    """The input is no export at all."""
+    """The input is not an export."""
 
 
 def expect(what: str, found, computed):
     if found != computed:
-        raise Difference(f"{what} is {found!r} in the export, {computed!r} by the rules")
+        raise Difference(f"{what} is {found!r} in the export, expected {computed!r}")
 
 
 def facts(share: Share) -> dict:
-    """The fields of a line that follow from the raw share alone."""
+    """The fields of a line that follow from the raw share."""
     header = header_to_json(share.header)
     return {
-        "id": shown(share.id()),
+        "id": display(share.id()),
         "version": header["header_version"],
         "prev_block": header["prev_block"],
         "merkle_root": header["merkle_root"],
@@ -60,32 +61,32 @@ def facts(share: Share) -> dict:
 
 
 def is_block(share: Share) -> bool:
-    """Whether the header meets the target it states to Bitcoin."""
+    """Whether the header meets its own Bitcoin target."""
     try:
         return as_number(share.id()) <= bits_to_target(share.header.bits)
     except ValueError:
         return False
 
 
-# Fields that are the node's opinion or another way to write one of the others.
+# Fields that are the node's view, or another form of other fields.
 OTHER_FIELDS = {"payout_address", "main_chain", "verified", "payouts", "raw"}
 
 
 class Audit:
-    """Takes the lines in order; raises Difference at the first that is wrong."""
+    """Checks the lines in order; raises Difference at the first that is wrong."""
 
     def __init__(self, first_line: dict):
         try:
             self.params = Params.from_json(first_line)
             self.tip = first_line["tip"]
         except (KeyError, TypeError, ValueError) as error:
-            raise NotAnExport(f"the first line is not that of an export: {error!r}") from error
+            raise NotAnExport(f"the first line is not the header of an export: {error!r}") from error
         self.chain = Chain(self.params)
         expect("chain_id", first_line.get("chain_id"), self.chain.chain_id.hex())
         self.window = Window(self.chain)
         self.oldest_height = None
         self.last_order = None
-        # What each Bitcoin block's child must have: height and bits.
+        # Height of the child of each Bitcoin block.
         self.blocks = {}
         self.main_flags = {}
         self.payouts_checked = self.targets_checked = 0
@@ -94,18 +95,18 @@ class Audit:
         share = self.read(line)
         id_ = share.id()
         if id_ in self.chain.shares:
-            raise Difference("the share stands in the export twice")
+            raise Difference("the share is in the export twice")
         self.check_order(share)
         try:
             self.check_rules(share)
             self.check_payouts(share, line)
-        except Refused as refused:
+        except Rejected as refused:
             raise Difference(str(refused)) from refused
         self.chain.shares[id_] = share
         self.main_flags[id_] = line.get("main_chain")
 
     def read(self, line: dict) -> Share:
-        """The raw share, which every other field of the line must agree with."""
+        """Decodes the raw share and compares the other fields with it."""
         if not isinstance(line.get("raw"), str):
             raise NotAnExport("a line has no raw share")
         try:
@@ -117,27 +118,27 @@ class Audit:
             expect(field, line.get(field), value)
         unknown = line.keys() - computed.keys() - OTHER_FIELDS
         if unknown:
-            raise Difference(f"field {sorted(unknown)[0]!r} is unknown to this audit")
+            raise Difference(f"unknown field {sorted(unknown)[0]!r}")
         return share
 
     def check_order(self, share: Share):
         order = (share.info.share_height, as_number(share.id()))
         if self.last_order is not None and order < self.last_order:
-            raise Difference("the share stands in the export after one that is newer")
+            raise Difference("the share follows a newer one")
         self.last_order = order
         if self.oldest_height is None:
             self.oldest_height = share.info.share_height
 
     def check_rules(self, share: Share):
-        """Rules 1 to 7, as far as the shares before it are there."""
+        """Rules 1 to 7, as far as the preceding shares are in the export."""
         chain, info = self.chain, share.info
         chain.check_work(share)
         if info.parent != ZERO_ID and info.parent not in chain.shares:
             if info.share_height != self.oldest_height:
-                raise Difference(f"parent {shown(info.parent)} is not among the shares before it")
+                raise Difference(f"parent {display(info.parent)} is not among the shares before it")
             return
         chain.check_links(share)
-        if self.paces_held(share):
+        if self.has_retarget_window(share):
             chain.check_bits(share)
             self.targets_checked += 1
         if len(chain.last(info.parent, MEDIAN_SHARES)) == min(MEDIAN_SHARES, info.share_height):
@@ -147,15 +148,15 @@ class Audit:
         for uncle in info.uncles:
             self.check_uncle(share, uncle)
 
-    def paces_held(self, share: Share) -> bool:
-        """Whether all that the retarget looks at is there, uncles included."""
+    def has_retarget_window(self, share: Share) -> bool:
+        """Whether all shares that the retarget uses are in the export, uncles included."""
         height = share.info.share_height
         before = self.chain.last(share.info.parent, self.params.retarget_window)
         uncles_held = all(uncle in self.chain.shares for other in before for uncle in other.info.uncles)
         return uncles_held and len(before) == min(self.params.retarget_window, height)
 
     def check_bitcoin_block(self, share: Share):
-        """Shares on one Bitcoin block agree on its height; where that block is a share, on that share's."""
+        """Shares on the same Bitcoin block have the same block_height, one more than that block's if it is a share."""
         prev_block, height = share.header.prev_block, share.info.block_height
         if prev_block in self.chain.shares:
             expect("block_height", height, self.chain.shares[prev_block].info.block_height + 1)
@@ -164,11 +165,11 @@ class Audit:
     def check_uncle(self, share: Share, uncle: bytes):
         held = self.chain.shares.get(uncle)
         if held is not None:
-            # What an uncle of the oldest height is built on may be pruned.
+            # The parent of an uncle of the oldest height may be pruned.
             if held.info.parent == ZERO_ID or held.info.parent in self.chain.shares:
                 self.chain.check_uncle(share.info, uncle)
         elif share.info.share_height - UNCLE_DEPTH_MAX >= self.oldest_height:
-            raise Difference(f"uncle {shown(uncle)} is not among the shares before it")
+            raise Difference(f"uncle {display(uncle)} is not among the shares before it")
 
     def check_payouts(self, share: Share, line: dict):
         """Rule 8."""
@@ -179,23 +180,23 @@ class Audit:
         window = self.window.at(share.info.parent, block_work)
         listed = line.get("payouts")
         if window is None:
-            # Nothing here can say who is to be paid, so the node cannot know either.
+            # The payouts cannot be computed from the export, so the node cannot have known them.
             expect("payouts", listed, None)
             return
         payouts = self.chain.check_coinbase(share, credits=window)
         if listed is None:
-            raise Difference("payouts are missing though the payout window is in the export")
+            raise Difference("payouts are missing although the payout window is in the export")
         found = [[payout.get("script"), payout.get("amount")] for payout in listed]
         expect("payouts", found, [[script.hex(), amount] for script, amount in payouts])
         self.payouts_checked += 1
 
     def finish(self):
-        """What can only be said of the whole."""
+        """Checks the tip and the main chain."""
         tip = self.chain.tip()
-        expect("tip", self.tip, None if tip is None else shown(tip))
+        expect("tip", self.tip, None if tip is None else display(tip))
         main = {id_ for id_, _ in self.chain.newest_first(tip)} if tip else set()
         for id_, flag in self.main_flags.items():
-            expect(f"main_chain of {shown(id_)}", flag, id_ in main)
+            expect(f"main_chain of {display(id_)}", flag, id_ in main)
         self.main_len = len(main)
 
     def verdict(self) -> str:
@@ -207,7 +208,7 @@ class Audit:
 
 
 def audit(lines) -> Audit:
-    """Audits the lines of an export; gives the audit with its counts, or raises Difference with the line's number."""
+    """Audits the lines of an export; returns the audit with its counts, or raises Difference with the line number."""
     found = None
     for number, text in enumerate(lines, 1):
         try:
@@ -222,9 +223,9 @@ def audit(lines) -> Audit:
             name = f", share {line['id']}" if isinstance(line.get("id"), str) else ""
             raise Difference(f"line {number}{name}: {difference}") from difference
         except json.JSONDecodeError as error:
-            raise NotAnExport(f"line {number} is no JSON: {error}") from error
+            raise NotAnExport(f"line {number} is not JSON: {error}") from error
     if found is None:
-        raise NotAnExport("there is no line")
+        raise NotAnExport("it has no lines")
     found.finish()
     return found
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Tests of audit.py: a true export passes, whole and pruned; whatever is changed in it is found and named."""
+"""Tests of audit.py: correct exports pass, complete or pruned, and every change to one is found."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ sys.dont_write_bytecode = True
 
 from audit import Audit, Difference, NotAnExport, audit, facts  # noqa: E402
 from model.chain import Chain  # noqa: E402
-from model.hashing import shown  # noqa: E402
+from model.hashing import display  # noqa: E402
 from model.params import Params  # noqa: E402
 from model.share import Share  # noqa: E402
 from model.targets import work_of_bits  # noqa: E402
@@ -20,7 +20,7 @@ VECTOR = json.loads((Path(__file__).resolve().parent / "chain.json").read_text()
 
 
 def true_export(oldest: int = 0) -> list:
-    """The lines that p2pool would export of the recorded chain, pruned below a height."""
+    """The lines that p2pool exports for the recorded chain, pruned below a height."""
     params = Params.from_json(VECTOR["params"])
     shares = [Share.decode(bytes.fromhex(share["raw"])) for share in VECTOR["shares"]]
     listed = {share["id"]: share["payouts"] for share in VECTOR["shares"]}
@@ -29,10 +29,10 @@ def true_export(oldest: int = 0) -> list:
     main = {id_ for id_, _ in chain.newest_first(chain.tip())}
     lines = [{**params.to_json(), "chain_id": params.chain_id().hex(), "tip": VECTOR["tip"]}]
     window = Window(chain)
-    for share in sorted(chain.shares.values(), key=lambda share: (share.info.share_height, shown(share.id()))):
+    for share in sorted(chain.shares.values(), key=lambda share: (share.info.share_height, display(share.id()))):
         held = window.at(share.info.parent, work_of_bits(share.header.bits)) is not None
         payouts = [{"script": VECTOR["scripts"][payee], "address": "", "amount": amount}
-                   for payee, amount in listed[shown(share.id())]]  # fmt: skip
+                   for payee, amount in listed[display(share.id())]]  # fmt: skip
         lines.append({**facts(share), "payout_address": "", "main_chain": share.id() in main, "verified": True,
                       "payouts": payouts if held else None, "raw": share.encode().hex()})  # fmt: skip
     return lines
@@ -63,7 +63,7 @@ class TrueExports(unittest.TestCase):
 
 
 class Windows(unittest.TestCase):
-    """The kept-up window against the definition, in lines, forks and with the work cut."""
+    """The incremental window against the definition, with forks and with the work cut."""
 
     def test_as_defined(self):
         for cut_blocks in (0, 1_000, 10_000):
@@ -79,7 +79,7 @@ class Windows(unittest.TestCase):
 
 
 class Differences(unittest.TestCase):
-    def refuse(self, lines: list, *words):
+    def assert_difference(self, lines: list, *words):
         with self.assertRaises(Difference) as raised:
             run(lines)
         for word in words:
@@ -93,18 +93,18 @@ class Differences(unittest.TestCase):
         for field in fields:
             lines = true_export()
             lines[41][field] = others.get(field, "00" * 32)
-            self.refuse(lines, "line 42", field)
+            self.assert_difference(lines, "line 42", field)
             del lines[41][field]
-            self.refuse(lines, "line 42", field)
+            self.assert_difference(lines, "line 42", field)
 
     def test_parameters(self):
         lines = true_export()
         lines[0]["payout_window"] = 21
-        self.refuse(lines, "line 1", "chain_id")
-        # A chain id that fits false parameters fits no share.
+        self.assert_difference(lines, "line 1", "chain_id")
+        # A chain id for wrong parameters does not match the shares.
         params = Params.from_json(lines[0])
         lines[0]["chain_id"] = params.chain_id().hex()
-        self.refuse(lines, "line 2", "rule 8")
+        self.assert_difference(lines, "line 2", "rule 8")
 
     def test_payouts(self):
         for change in (
@@ -115,16 +115,16 @@ class Differences(unittest.TestCase):
         ):
             lines = true_export()
             change(lines[50]["payouts"])
-            self.refuse(lines, "line 51", "payouts")
+            self.assert_difference(lines, "line 51", "payouts")
         lines = true_export()
         lines[50]["payouts"] = None
-        self.refuse(lines, "line 51", "payouts")
+        self.assert_difference(lines, "line 51", "payouts")
         lines = true_export(20)
         lines[3]["payouts"] = []
-        self.refuse(lines, "line 4", "payouts")
+        self.assert_difference(lines, "line 4", "payouts")
 
     def test_raw_bytes(self):
-        """Whatever byte of the raw share is changed, with the other fields following it."""
+        """Changes bytes of the raw share, and the other fields with them."""
         raw = bytes.fromhex(true_export()[60]["raw"])
         for at in range(0, len(raw), 3):
             lines = true_export()
@@ -133,39 +133,39 @@ class Differences(unittest.TestCase):
                 lines[60].update(facts(Share.decode(changed)), raw=changed.hex())
             except ValueError:
                 lines[60].update(raw=changed.hex())
-            self.refuse(lines, "line 61")
+            self.assert_difference(lines, "line 61")
 
     def test_a_share_is_missing(self):
         lines = true_export()
         named = {uncle for line in lines[1:] for uncle in line["uncles"]}
-        # A stale share that nobody names leaves no trace.
+        # A stale share that is not named as an uncle may be missing.
         needed = [at for at, line in enumerate(lines) if at and (line["main_chain"] or line["id"] in named)]
         self.assertGreater(len(needed), 60)
         for at in needed:
-            self.refuse(lines[:at] + lines[at + 1 :])
+            self.assert_difference(lines[:at] + lines[at + 1 :])
 
     def test_a_share_too_many(self):
         lines = true_export()
-        self.refuse(lines[:30] + [lines[29]] + lines[30:], "line 31", "twice")
+        self.assert_difference(lines[:30] + [lines[29]] + lines[30:], "line 31", "twice")
 
     def test_order(self):
         lines = true_export()
         at = next(at for at in range(2, len(lines)) if lines[at]["share_height"] == lines[at + 1]["share_height"])
         lines[at], lines[at + 1] = lines[at + 1], lines[at]
-        self.refuse(lines, f"line {at + 2}", "newer")
+        self.assert_difference(lines, f"line {at + 2}", "newer")
 
     def test_tip_and_main_chain(self):
         lines = true_export()
         lines[0]["tip"] = lines[-1]["id"]
-        self.refuse(lines, "tip")
+        self.assert_difference(lines, "tip")
         lines = true_export()
         lines[7]["main_chain"] = not lines[7]["main_chain"]
-        self.refuse(lines, "main_chain", lines[7]["id"])
+        self.assert_difference(lines, "main_chain", lines[7]["id"])
 
     def test_mutants_of_the_recorded_chain(self):
-        """Each share that breaks a rule, in the place of the true ones, is refused by that rule.
+        """Each share that breaks a rule, in place of a valid one, is rejected by that rule.
 
-        Rule 6 needs a Bitcoin node, but for block heights that contradict each other.
+        Rule 6 needs a Bitcoin node, except for inconsistent block heights.
         """
         seen = set()
         for mutant in VECTOR["mutants"]:
@@ -178,17 +178,17 @@ class Differences(unittest.TestCase):
             except ValueError:
                 share, height = None, 0
             line = {**(facts(share) if share else {}), "main_chain": False, "payouts": [], "raw": mutant["raw"]}
-            # As the first of its height; a false height puts it where no rule on order bites first.
+            # The first of its height, so that a false height does not violate the order first.
             place = next((i for i, other in enumerate(lines[1:], 1) if other["share_height"] >= height), len(lines))
-            after_parent = 1 + max(
-                (i for i, other in enumerate(lines) if share and other.get("id") == shown(share.info.parent)), default=0
-            )
+            parent = share and display(share.info.parent)
+            after_parent = 1 + max((i for i, other in enumerate(lines) if share and other.get("id") == parent), default=0)
             lines = lines[: max(place, after_parent)] + [line]
             with self.assertRaises(Difference) as raised:
                 run(lines)
-            # False heights and uncles that are no older than the share are found by the order of the lines alone.
-            if not any(words in str(raised.exception) for words in ("newer", "not among the shares before it")):
-                self.assertIn(f"rule {mutant['rule']}:", str(raised.exception), mutant["why"])
+            # False heights, and uncles that are not older than the share, violate the order of the lines.
+            text = str(raised.exception)
+            if not any(words in text for words in ("follows a newer", "not among the shares before it")):
+                self.assertIn(f"rule {mutant['rule']}:", text, mutant["why"])
                 seen.add(mutant["rule"])
         self.assertEqual(seen, {1, 2, 4, 5, 7, 8})
 

@@ -1,4 +1,4 @@
-//! A recorded chain: in order, shuffled and with mutants, the sharechain comes to the model's verdicts and tip.
+//! A recorded chain, in order, shuffled and with mutants: the sharechain has the model's verdicts and tip.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use p2pool_core::sharechain::{Anchor, Effect, Rule, Sharechain, Source, Tree, Ve
 use p2pool_core::units::{Bits, BlockHeight, UnixTime};
 use serde::Deserialize;
 
-use crate::fields::{bits, hex, read, script, shown, ParamsFields};
+use crate::fields::{bits, hash_from_display, hex, read, script, ParamsFields};
 
 #[derive(Deserialize)]
 struct ChainVector {
@@ -44,7 +44,7 @@ struct RecordedShare {
 #[derive(Deserialize)]
 struct Mutant {
     why: String,
-    /// How many of the recorded shares come before it.
+    /// Number of recorded shares received before it.
     after: usize,
     raw: String,
     verdict: String,
@@ -68,10 +68,10 @@ impl ChainVector {
     }
 
     fn tip(&self) -> Option<ShareId> {
-        Some(ShareId(shown(&self.tip)))
+        Some(ShareId(hash_from_display(&self.tip)))
     }
 
-    /// A sharechain that knows the Bitcoin blocks and no share.
+    /// A sharechain with the recorded anchors and no shares.
     fn empty(&self) -> Sharechain {
         let mut chain = Sharechain::new(Tree::new(Arc::new(self.params())));
         for anchor in &self.anchors {
@@ -92,7 +92,7 @@ impl ChainVector {
     fn after(&self, count: usize) -> Sharechain {
         let mut chain = self.empty();
         for share in &self.shares[..count] {
-            feed(&mut chain, share.share(), self.now());
+            receive(&mut chain, share.share(), self.now());
         }
         chain
     }
@@ -106,18 +106,19 @@ impl RecordedShare {
     }
 }
 
-/// Feeds a share and gives the last word on it.
-fn feed(chain: &mut Sharechain, share: Share, now: UnixTime) -> Verdict {
+/// Receives a share and returns the last verdict on it.
+fn receive(chain: &mut Sharechain, share: Share, now: UnixTime) -> Verdict {
     let digest = share.digest();
     let effects = chain.receive(std::sync::Arc::new(share), Source::Fetch(p2pool_core::peer::PeerHandle(1)), now);
-    let word = |effect: Effect| match effect {
+    let verdict_in = |effect: Effect| match effect {
         Effect::Verdict { digest: of, verdict, .. } if of == digest => Some(verdict),
         _ => None,
     };
-    effects.into_iter().rev().find_map(word).expect("every share gets a verdict")
+    effects.into_iter().rev().find_map(verdict_in).expect("every share gets a verdict")
 }
 
-fn word(verdict: &Verdict) -> (&'static str, Option<u8>) {
+/// The verdict and the rule as the vectors write them.
+fn outcome(verdict: &Verdict) -> (&'static str, Option<u8>) {
     match verdict {
         Verdict::Accepted => ("accepted", None),
         Verdict::Known => ("known", None),
@@ -133,31 +134,31 @@ fn tip(chain: &Sharechain) -> Option<ShareId> {
 }
 
 #[test]
-fn in_order() {
+fn shares_in_order_get_the_models_verdicts_and_tips() {
     let vector = ChainVector::read();
     let mut chain = vector.empty();
     for recorded in &vector.shares {
-        let verdict = feed(&mut chain, recorded.share(), vector.now());
-        assert_eq!(word(&verdict).0, recorded.verdict, "{}", recorded.id);
-        assert_eq!(tip(&chain), Some(ShareId(shown(&recorded.tip_then))), "after {}", recorded.id);
-        let again = feed(&mut chain, recorded.share(), vector.now());
-        assert_eq!(again, Verdict::Known, "{} a second time", recorded.id);
+        let verdict = receive(&mut chain, recorded.share(), vector.now());
+        assert_eq!(outcome(&verdict).0, recorded.verdict, "{}", recorded.id);
+        assert_eq!(tip(&chain), Some(ShareId(hash_from_display(&recorded.tip_then))), "after {}", recorded.id);
+        let again = receive(&mut chain, recorded.share(), vector.now());
+        assert_eq!(again, Verdict::Known, "{} received again", recorded.id);
     }
     assert_eq!(tip(&chain), vector.tip());
     assert_eq!(chain.tree().len(), vector.shares.len());
     assert_eq!(chain.waiting(), (0, 0));
 }
 
-/// Whatever order the shares come in, the tip is the same and nothing of its chain is missing.
+/// In any order the tip is the same, and its chain is complete.
 #[test]
-fn shuffled() {
+fn shuffled_shares_lead_to_the_same_tip() {
     let vector = ChainVector::read();
     for seed in 0..50 {
         let mut chain = vector.empty();
         let mut order: Vec<&RecordedShare> = vector.shares.iter().collect();
         shuffle(&mut order, seed);
         for recorded in order {
-            feed(&mut chain, recorded.share(), vector.now());
+            receive(&mut chain, recorded.share(), vector.now());
         }
         assert_eq!(tip(&chain), vector.tip(), "order {seed}");
         let tip = chain.tree().tip().unwrap();
@@ -165,7 +166,7 @@ fn shuffled() {
     }
 }
 
-/// Fisher and Yates', with the numbers of a multiplicative generator.
+/// A Fisher-Yates shuffle with a linear congruential generator.
 fn shuffle<T>(items: &mut [T], seed: u64) {
     let mut state = seed.wrapping_mul(2).wrapping_add(0x9e37_79b9_7f4a_7c15) | 1;
     for i in (1..items.len()).rev() {
@@ -175,7 +176,7 @@ fn shuffle<T>(items: &mut [T], seed: u64) {
 }
 
 #[test]
-fn payouts_are_the_models() {
+fn payouts_match_the_model() {
     let vector = ChainVector::read();
     let scripts: Vec<PayoutScript> = vector.scripts.iter().map(|text| script(text)).collect();
     let mut chain = vector.after(vector.shares.len());
@@ -190,7 +191,7 @@ fn payouts_are_the_models() {
 }
 
 #[test]
-fn mutants_meet_the_rule_they_break() {
+fn mutants_are_rejected_by_the_rule_they_break() {
     let vector = ChainVector::read();
     for mutant in &vector.mutants {
         let expected = (mutant.verdict.as_str(), mutant.rule);
@@ -200,17 +201,17 @@ fn mutants_meet_the_rule_they_break() {
             assert_eq!(expected, ("refused", Some(Rule::Form as u8)), "{}", mutant.why);
             continue;
         };
-        let verdict = feed(&mut chain, share, vector.now());
-        assert_eq!(word(&verdict), expected, "{}: {verdict:?}", mutant.why);
+        let verdict = receive(&mut chain, share, vector.now());
+        assert_eq!(outcome(&verdict), expected, "{}: {verdict:?}", mutant.why);
         if mutant.verdict != "accepted" {
             assert_eq!(tip(&chain), before, "{}", mutant.why);
         }
     }
 }
 
-/// Every validity rule is broken by some mutant, and every one has a share at its very edge that is accepted.
+/// Every validity rule has a mutant that breaks it, and there are accepted shares at the rules' limits.
 #[test]
-fn no_rule_is_without_a_mutant() {
+fn every_rule_has_a_mutant() {
     let vector = ChainVector::read();
     for rule in [1, 2, 4, 5, 6, 7, 8] {
         assert!(vector.mutants.iter().any(|mutant| mutant.rule == Some(rule)), "rule {rule}");
@@ -219,20 +220,20 @@ fn no_rule_is_without_a_mutant() {
     assert!(count("accepted") >= 15 && count("held") >= 3 && count("unverified") >= 1);
 }
 
-/// A copy of each share with another extranonce, sent ahead, is refused and does not shadow the true one.
+/// A copy of each share with another extranonce, received first, is rejected and does not shadow the original.
 #[test]
-fn copies_sent_ahead_do_no_harm() {
+fn copies_received_first_are_harmless() {
     let vector = ChainVector::read();
     let mut chain = vector.empty();
     for recorded in &vector.shares {
         let share = recorded.share();
         let mut copy = share.clone();
         copy.extranonce[11] ^= 1;
-        let verdict = feed(&mut chain, copy, vector.now());
-        assert!(matches!(word(&verdict), ("refused", Some(8)) | ("unverified", None)), "{verdict:?}");
-        let verdict = feed(&mut chain, share, vector.now());
-        assert_eq!(word(&verdict).0, recorded.verdict, "{}", recorded.id);
-        assert_eq!(tip(&chain), Some(ShareId(shown(&recorded.tip_then))), "after {}", recorded.id);
+        let verdict = receive(&mut chain, copy, vector.now());
+        assert!(matches!(outcome(&verdict), ("refused", Some(8)) | ("unverified", None)), "{verdict:?}");
+        let verdict = receive(&mut chain, share, vector.now());
+        assert_eq!(outcome(&verdict).0, recorded.verdict, "{}", recorded.id);
+        assert_eq!(tip(&chain), Some(ShareId(hash_from_display(&recorded.tip_then))), "after {}", recorded.id);
     }
     assert_eq!(tip(&chain), vector.tip());
 }

@@ -1,4 +1,4 @@
-//! Base target and easing of retarget windows.
+//! Base targets of retarget windows, and their easing.
 
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::sharechain::difficulty::{base_target, eased_bits, easings_allowed, is_allowed, RetargetSample};
@@ -37,12 +37,12 @@ impl WindowVector {
     }
 
     fn retarget_samples(&self) -> Vec<RetargetSample> {
-        let pace = |(time, height, compact, uncles): &(u32, u32, String, String)| {
+        let sample = |(time, height, compact, uncles): &(u32, u32, String, String)| {
             let work = bits(compact).target().unwrap().work().unwrap();
             let work_with_uncles = Work(work.0 + uncles.parse::<u128>().unwrap());
             RetargetSample { time: UnixTime(*time), height: ShareHeight(*height), work, work_with_uncles }
         };
-        self.newest_first.iter().map(pace).collect()
+        self.newest_first.iter().map(sample).collect()
     }
 }
 
@@ -65,7 +65,7 @@ fn eased_targets() {
         let eased: Vec<_> = vector.eased_bits.iter().map(|text| bits(text)).collect();
         for (k, expected) in (0..).zip(&eased) {
             assert_eq!(eased_bits(&params, base, k), *expected, "{} eased {k} times", vector.why);
-            // Allowed from the moment the interval is over, and not a second before.
+            // Allowed from the end of the interval on, but not a second earlier.
             let due = k * params.easing_interval_s();
             assert!(is_allowed(&params, base, *expected, due), "{} eased {k} times", vector.why);
             let earlier = &eased[..k as usize];

@@ -1,4 +1,4 @@
-//! Chain ids, and shares from their fields to every byte that is hashed.
+//! Chain ids, and every hashed byte of shares.
 
 use bitcoin::hashes::{sha256d, Hash as _};
 use p2pool_core::params::ChainId;
@@ -7,7 +7,7 @@ use p2pool_core::share::encoding::SHARE_LEN_MAX;
 use p2pool_core::share::{Share, ShareId, HEADER_VERSION_MIN};
 use serde::Deserialize;
 
-use crate::fields::{hex, hex_array, payouts, read, shown, ParamsFields, PayoutFields, ShareFields};
+use crate::fields::{hash_from_display, hex, hex_array, payouts, read, ParamsFields, PayoutFields, ShareFields};
 
 #[derive(Deserialize)]
 struct ChainVector {
@@ -45,7 +45,7 @@ struct ShareVector {
 }
 
 #[test]
-fn shares_encode_and_decode_as_written() {
+fn share_encodings_match_the_model() {
     let vectors: Vec<ShareVector> = read("shares.json");
     assert!(vectors.len() >= 30);
     for vector in &vectors {
@@ -53,14 +53,14 @@ fn shares_encode_and_decode_as_written() {
         assert_eq!(share.encode(), raw, "{}", vector.id);
         assert_eq!(Share::decode(&raw).unwrap(), share, "{}", vector.id);
         assert!(raw.len() <= SHARE_LEN_MAX);
-        assert_eq!(share.id(), ShareId(shown(&vector.id)));
+        assert_eq!(share.id(), ShareId(hash_from_display(&vector.id)));
         assert_eq!(share.id().to_string(), vector.id);
         assert_eq!(share.digest().0, hex_array(&vector.digest), "{}", vector.id);
     }
 }
 
 #[test]
-fn coinbases_are_derived_as_written() {
+fn coinbases_match_the_model() {
     let vectors: Vec<ShareVector> = read("shares.json");
     for vector in &vectors {
         let share = vector.fields.share();
@@ -70,18 +70,18 @@ fn coinbases_are_derived_as_written() {
         assert_eq!(coinbase.prefix, hex(&vector.coinbase_prefix), "{}", vector.id);
         assert_eq!(coinbase.suffix, hex(&vector.coinbase_suffix), "{}", vector.id);
         let txid = coinbase.txid(&share.extranonce);
-        assert_eq!(txid, shown(&vector.coinbase_txid), "{}", vector.id);
+        assert_eq!(txid, hash_from_display(&vector.coinbase_txid), "{}", vector.id);
         let with_witness = coinbase.with_witness(&share.extranonce);
         let hash = sha256d::Hash::hash(&with_witness).to_byte_array();
-        assert_eq!(hash, shown(&vector.coinbase_with_witness_hash), "{}", vector.id);
+        assert_eq!(hash, hash_from_display(&vector.coinbase_with_witness_hash), "{}", vector.id);
         let root = fold_merkle_branch(txid, &share.merkle_branch);
-        assert_eq!(root, shown(&vector.folded_merkle_root), "{}", vector.id);
+        assert_eq!(root, hash_from_display(&vector.folded_merkle_root), "{}", vector.id);
     }
 }
 
-/// The witness serialisation is read back by an independent decoder as the same transaction.
+/// The `bitcoin` crate reads the serialisation with witness as the same transaction.
 #[test]
-fn coinbases_are_transactions_to_others() {
+fn coinbases_are_valid_transactions() {
     let vectors: Vec<ShareVector> = read("shares.json");
     for vector in &vectors {
         let share = vector.fields.share();
@@ -104,7 +104,7 @@ struct MalformedVector {
 }
 
 #[test]
-fn malformed_shares_are_refused() {
+fn malformed_shares_are_rejected() {
     let vectors: Vec<MalformedVector> = read("malformed.json");
     assert!(vectors.iter().filter(|vector| !vector.decodes).count() >= 30);
     for vector in &vectors {
@@ -121,9 +121,9 @@ fn malformed_shares_are_refused() {
     }
 }
 
-/// No prefix of a share is a share, and no byte can be changed without changing what is read.
+/// No prefix of a share decodes, and changing any byte gives an error or another share.
 #[test]
-fn every_byte_of_a_share_counts() {
+fn every_byte_of_a_share_matters() {
     let vectors: Vec<ShareVector> = read("shares.json");
     for vector in vectors.iter().step_by(5) {
         let raw = hex(&vector.raw);

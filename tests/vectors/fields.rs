@@ -1,4 +1,4 @@
-//! Reading the vectors' JSON.
+//! Parses the JSON of the vectors.
 
 use bitcoin::block::{Header, Version};
 use bitcoin::hashes::Hash as _;
@@ -9,7 +9,7 @@ use p2pool_core::share::{CoinbaseTag, PayoutScript, Share, ShareId, ShareInfo};
 use p2pool_core::units::{Bits, BlockHeight, Sats, ShareHeight, Work};
 use serde::Deserialize;
 
-/// Reads one file of vectors.
+/// Parses a vector file.
 pub fn read<T: for<'a> Deserialize<'a>>(name: &str) -> T {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(name);
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -25,8 +25,8 @@ pub fn hex_array<const N: usize>(text: &str) -> [u8; N] {
     hex(text).try_into().unwrap()
 }
 
-/// A hash as Bitcoin shows it, last byte first.
-pub fn shown(text: &str) -> [u8; 32] {
+/// A hash in Bitcoin's display order, last byte first.
+pub fn hash_from_display(text: &str) -> [u8; 32] {
     let mut bytes: [u8; 32] = hex_array(text);
     bytes.reverse();
     bytes
@@ -70,7 +70,7 @@ impl ParamsFields {
     }
 }
 
-/// Every field of a share.
+/// The fields of a share.
 #[derive(Deserialize)]
 pub struct ShareFields {
     header_version: i32,
@@ -98,15 +98,15 @@ impl ShareFields {
         Share {
             header: Header {
                 version: Version::from_consensus(self.header_version),
-                prev_blockhash: BlockHash::from_byte_array(shown(&self.prev_block)),
-                merkle_root: TxMerkleNode::from_byte_array(shown(&self.merkle_root)),
+                prev_blockhash: BlockHash::from_byte_array(hash_from_display(&self.prev_block)),
+                merkle_root: TxMerkleNode::from_byte_array(hash_from_display(&self.merkle_root)),
                 time: self.time,
                 bits: CompactTarget::from_consensus(bits(&self.header_bits).0),
                 nonce: self.nonce,
             },
             info: ShareInfo {
-                parent: ShareId(shown(&self.parent)),
-                uncles: self.uncles.iter().map(|uncle| ShareId(shown(uncle))).collect(),
+                parent: ShareId(hash_from_display(&self.parent)),
+                uncles: self.uncles.iter().map(|uncle| ShareId(hash_from_display(uncle))).collect(),
                 share_height: ShareHeight(self.share_height),
                 chain_work: Work(self.chain_work.parse().unwrap()),
                 share_bits: bits(&self.share_bits),
@@ -122,7 +122,7 @@ impl ShareFields {
     }
 }
 
-/// One output of a coinbase.
+/// A payout output of a coinbase.
 #[derive(Deserialize)]
 pub struct PayoutFields {
     script: String,

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the golden vectors from the model of the rules, or checks that those on disk are what it gives.
+"""Writes the golden vectors from the model of the rules, or checks that the files match it.
 
     python3 tests/vectors/generate.py            write tests/vectors/*.json
     python3 tests/vectors/generate.py --check    fail if a file differs
@@ -14,7 +14,7 @@ sys.dont_write_bytecode = True
 from cases import chain, chains, difficulty, malformed, payouts, shares, targets, windows, wire  # noqa: E402
 
 FOLDER = Path(__file__).resolve().parent
-# Small enough to be read in a review.
+# Small enough to review.
 FILE_LEN_MAX = 200_000
 LINE_LEN_MAX = 120
 BUILDERS = {
@@ -32,7 +32,7 @@ BUILDERS = {
 
 
 def dump(value, indent: str) -> str:
-    """JSON with as much on a line as fits, so that a difference is seen where it is."""
+    """JSON with as much on a line as fits, so that diffs are small."""
     line = json.dumps(value, ensure_ascii=True)
     if len(line) + len(indent) <= LINE_LEN_MAX or not isinstance(value, (dict, list)) or not value:
         return line
@@ -48,7 +48,7 @@ def dump(value, indent: str) -> str:
 def render(name: str) -> str:
     text = dump(BUILDERS[name](), "") + "\n"
     if len(text) > FILE_LEN_MAX:
-        raise SystemExit(f"{name} would have {len(text)} bytes, more than {FILE_LEN_MAX}")
+        raise SystemExit(f"{name} has {len(text)} bytes, more than {FILE_LEN_MAX}")
     return text
 
 
@@ -65,9 +65,9 @@ def main() -> int:
         elif not path.is_file() or path.read_text() != text:
             different.append(name)
     for name in different:
-        print(f"{name} is not what the model gives; run tests/vectors/generate.py and look at the difference")
+        print(f"{name} differs from the model's results; run tests/vectors/generate.py and review the diff")
     if check and not different:
-        print(f"{len(BUILDERS)} files of vectors are what the model gives")
+        print(f"{len(BUILDERS)} vector files match the model")
     return 1 if different else 0
 
 

@@ -1,5 +1,5 @@
-//! The core against golden vectors that an independent model of the rules wrote (`generate.py`).
-// Everything here is a test, also the functions that read the vectors.
+//! Compares the core with golden vectors from an independent model of the rules (`generate.py`).
+// Test code, including the functions that read the vectors.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod chain;

@@ -1,4 +1,4 @@
-//! Payout lists from credits, and credits from windows of shares.
+//! Payout lists of credits, and credits of payout windows.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use p2pool_core::share::{PayoutScript, ShareId};
 use p2pool_core::units::{Sats, Work};
 use serde::Deserialize;
 
-use crate::fields::{bits, hex_array, read, script, shown, ParamsFields};
+use crate::fields::{bits, hash_from_display, hex_array, read, script, ParamsFields};
 
 #[derive(Deserialize)]
 struct PayoutVector {
@@ -26,7 +26,7 @@ struct PayoutVector {
     payouts: Option<Vec<(String, u64)>>,
 }
 
-/// Many payees by a rule: `cases/payouts.py` explains it.
+/// A rule that generates many payees, see `cases/payouts.py`.
 #[derive(Deserialize)]
 struct Generated {
     label: String,
@@ -68,15 +68,15 @@ impl PayoutVector {
 }
 
 #[test]
-fn payout_lists() {
+fn payout_lists_match_the_model() {
     let vectors: Vec<PayoutVector> = read("payouts.json");
     assert!(vectors.len() >= 90);
     for vector in &vectors {
         let paid = vector.pay(vector.credits().into_iter());
         if let Some(expected) = &vector.payouts {
-            let shown: Vec<_> = paid.iter().map(|payout| (payout.script, payout.amount.0)).collect();
+            let listed: Vec<_> = paid.iter().map(|payout| (payout.script, payout.amount.0)).collect();
             let expected: Vec<_> = expected.iter().map(|(payee, amount)| (script(payee), *amount)).collect();
-            assert_eq!(shown, expected, "{}", vector.why);
+            assert_eq!(listed, expected, "{}", vector.why);
         }
         let mut bytes = Vec::new();
         for payout in &paid {
@@ -89,7 +89,7 @@ fn payout_lists() {
 }
 
 #[test]
-fn the_order_of_credits_is_of_no_account() {
+fn the_order_of_credits_does_not_matter() {
     let vectors: Vec<PayoutVector> = read("payouts.json");
     for vector in &vectors {
         let credits = vector.credits();
@@ -145,7 +145,7 @@ impl TreeVector {
         let by_id: HashMap<&str, &TreeShare> = self.shares.iter().map(|share| (share.id.as_str(), share)).collect();
         let entry = |share: &TreeShare| {
             let uncles = share.uncles.iter().map(|uncle| by_id[uncle.as_str()]);
-            let (id, parent) = (ShareId(shown(&share.id)), ShareId(shown(&share.parent)));
+            let (id, parent) = (ShareId(hash_from_display(&share.id)), ShareId(hash_from_display(&share.parent)));
             let uncles = uncles.map(|uncle| (scripts[uncle.script], work(uncle)));
             (id, WindowEntry::new(id, parent, scripts[share.script], work(share), uncles))
         };
@@ -168,9 +168,9 @@ fn check(window: &Window, query: &Query, scripts: &[PayoutScript], why: &str) {
     assert_eq!(paid, expected, "{why}, after {}", query.parent);
 }
 
-/// One window that is moved about, and a new one for each question, give what a sum from scratch gives.
+/// A window that is moved, and a new one for each query, match sums computed from scratch.
 #[test]
-fn windows_of_shares() {
+fn windows_match_the_model() {
     let vectors: Vec<TreeVector> = read("windows.json");
     assert!(vectors.len() >= 4);
     for vector in &vectors {
@@ -179,7 +179,7 @@ fn windows_of_shares() {
         let entries = vector.entries(&scripts);
         let mut moved = Window::new(&params);
         for query in &vector.queries {
-            let (parent, header_bits) = (ShareId(shown(&query.parent)), bits(&query.header_bits));
+            let (parent, header_bits) = (ShareId(hash_from_display(&query.parent)), bits(&query.header_bits));
             moved.move_to(parent, header_bits, &entries).unwrap();
             check(&moved, query, &scripts, &vector.why);
             let mut fresh = Window::new(&params);

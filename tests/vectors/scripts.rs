@@ -1,4 +1,4 @@
-//! The Python beside the vectors: they are what the model gives, and the audit finds what is wrong with an export.
+//! Runs the Python scripts: the vectors match the model, and the audit finds errors in an export.
 
 use std::process::Command;
 
@@ -11,7 +11,7 @@ fn python(script: &str, arguments: &[&str]) {
 }
 
 #[test]
-fn vectors_are_what_the_model_gives() {
+fn vectors_match_the_model() {
     python("generate.py", &["--check"]);
 }
 

@@ -1,4 +1,4 @@
-//! Compact targets, work, and targets from work.
+//! Compact targets, work, and targets of works.
 
 use p2pool_core::units::{Bits, Target, Work, U256};
 use serde::Deserialize;
@@ -8,7 +8,7 @@ use crate::fields::{bits, read};
 #[derive(Deserialize)]
 struct TargetVectors {
     bits: Vec<BitsVector>,
-    refused_bits: Vec<RefusedBits>,
+    refused_bits: Vec<RejectedBits>,
     targets: Vec<TargetVector>,
     works: Vec<WorkVector>,
 }
@@ -21,7 +21,7 @@ struct BitsVector {
 }
 
 #[derive(Deserialize)]
-struct RefusedBits {
+struct RejectedBits {
     bits: String,
     why: String,
 }
@@ -49,7 +49,7 @@ fn work(text: &str) -> Work {
 }
 
 #[test]
-fn compact_targets() {
+fn compact_targets_match_the_model() {
     let vectors: TargetVectors = read("targets.json");
     assert!(vectors.bits.len() >= 60);
     for vector in &vectors.bits {
@@ -64,7 +64,7 @@ fn compact_targets() {
 }
 
 #[test]
-fn targets_are_truncated() {
+fn truncated_targets_match_the_model() {
     let vectors: TargetVectors = read("targets.json");
     assert!(vectors.targets.len() >= 60);
     for vector in &vectors.targets {
@@ -75,7 +75,7 @@ fn targets_are_truncated() {
 }
 
 #[test]
-fn targets_of_works() {
+fn targets_of_works_match_the_model() {
     let vectors: TargetVectors = read("targets.json");
     assert!(vectors.works.len() >= 60);
     for vector in &vectors.works {

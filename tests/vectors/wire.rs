@@ -1,4 +1,4 @@
-//! Messages between nodes: their bytes, what is refused, and that the schema says the same.
+//! Messages between nodes: their bytes, rejected bytes, and the schema of both.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -15,7 +15,6 @@ use serde_json::Value;
 
 use crate::fields::{hex, hex_array, read};
 
-/// The schema of all messages.
 const SCHEMA: &str = include_str!("../../src/wire/wire.cddl");
 
 #[derive(Deserialize)]
@@ -27,7 +26,7 @@ struct MessageVector {
 }
 
 #[derive(Deserialize)]
-struct RefusedVector {
+struct RejectedVector {
     message: String,
     why: String,
     cbor: String,
@@ -112,7 +111,7 @@ fn assert_is<T: Frame + PartialEq + Debug>(message: &T, bytes: &[u8]) {
 }
 
 #[test]
-fn messages_have_the_bytes_of_the_model() {
+fn message_encodings_match_the_model() {
     let vectors: Vec<MessageVector> = read("wire/messages.json");
     assert!(vectors.len() >= 22);
     for vector in &vectors {
@@ -148,22 +147,18 @@ fn decode(message: &str, bytes: &[u8]) -> Result<(), WireError> {
 }
 
 #[test]
-fn whatever_is_not_written_that_way_is_refused() {
-    let vectors: Vec<RefusedVector> = read("wire/refused.json");
+fn other_bytes_are_rejected() {
+    let vectors: Vec<RejectedVector> = read("wire/refused.json");
     assert!(vectors.len() >= 50);
     for vector in &vectors {
-        let refused = decode(&vector.message, &hex(&vector.cbor));
-        assert!(
-            matches!(refused, Err(WireError::Malformed(_) | WireError::NotCanonical)),
-            "{}: {refused:?}",
-            vector.why
-        );
-        assert!(refused.unwrap_err().to_string().len() < 200, "what strangers sent is not repeated at length");
+        let result = decode(&vector.message, &hex(&vector.cbor));
+        assert!(matches!(result, Err(WireError::Malformed(_) | WireError::NotCanonical)), "{}: {result:?}", vector.why);
+        assert!(result.unwrap_err().to_string().len() < 200, "errors quote a bounded part of the message");
     }
 }
 
 #[test]
-fn the_schema_describes_every_message() {
+fn the_schema_accepts_every_message() {
     let rule = |message: &str| message.replace(' ', "-");
     for vector in read::<Vec<MessageVector>>("wire/messages.json") {
         let checked = cddl_cat::validate_cbor_bytes(&rule(&vector.message), SCHEMA, &hex(&vector.cbor));
@@ -171,13 +166,13 @@ fn the_schema_describes_every_message() {
     }
 }
 
-/// What the schema says of values the decoder refuses; how bytes are written is beyond a schema.
+/// The schema rejects values that the decoder rejects; it cannot describe encodings that are not canonical.
 #[test]
-fn the_schema_refuses_what_the_decoder_refuses() {
+fn the_schema_rejects_invalid_values() {
     let mut by_schema = 0;
-    for vector in read::<Vec<RefusedVector>>("wire/refused.json") {
+    for vector in read::<Vec<RejectedVector>>("wire/refused.json") {
         let rule = vector.message.replace(' ', "-");
         by_schema += usize::from(cddl_cat::validate_cbor_bytes(&rule, SCHEMA, &hex(&vector.cbor)).is_err());
     }
-    assert!(by_schema >= 30, "only {by_schema} by the schema");
+    assert!(by_schema >= 30, "the schema rejects only {by_schema}");
 }

@@ -1,1 +1,1 @@
-"""What the golden vectors cover, one module per file of vectors."""
+"""The cases of the golden vectors, one module per file."""

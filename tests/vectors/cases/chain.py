@@ -1,7 +1,7 @@
-"""chain.json: a chain that was mined, with forks and uncles, and mutants of its shares with the rule each breaks."""
+"""chain.json: a mined chain with forks and uncles, and mutants of its shares with the rule that each breaks."""
 
 from model.chain import Chain, Unverified, rank
-from model.hashing import as_number, shown
+from model.hashing import as_number, display
 from model.miner import draft_info, mine, next_anchor, regtest_genesis
 from model.params import standard
 from model.share import ZERO_ID
@@ -10,14 +10,14 @@ from . import mutants
 from .seeded import SCRIPT_KINDS, Seeded, script
 
 START = 1_700_000_000
-# Hashes per second of the imagined pool: about 3,600 hashes make a share of 30 s.
+# Simulated hash rate of the pool in hashes per second: about 3,600 hashes are a share of 30 s.
 RATE = 120
-# Percent of the expected interval: what exponential intervals look like, without floating point.
+# Intervals in percent of the expected one: an exponential distribution without floating point.
 INTERVALS = [5, 16, 29, 43, 60, 80, 105, 139, 190, 333]
 
 
 class Recorder:
-    """A chain that keeps what was fed to it, in order."""
+    """A chain that records the shares it received."""
 
     def __init__(self):
         params = standard("regtest").with_(chain_name="vectors", retarget_window=8, payout_window=20)
@@ -43,7 +43,7 @@ class Recorder:
         return anchor
 
     def payee(self) -> bytes:
-        # The first two find more than the others.
+        # The first payees find more shares than the others.
         return self.payees[min(self.seeded.below(7), self.seeded.below(7))]
 
     def make(self, parent: bytes, time: int, k=None, on=None, **changes):
@@ -69,7 +69,7 @@ class Recorder:
         return self.add(self.make(parent, time, k, **changes))
 
     def next_time(self, parent: bytes, on=None) -> int:
-        """When a pool of this rate would find the next share."""
+        """The time at which a pool of this hash rate finds the next share."""
         chain = on or self.chain
         if parent == ZERO_ID:
             return START
@@ -84,7 +84,7 @@ class Recorder:
         return self.chain.shares[id_].header.time
 
     def extend(self, count: int):
-        """Main-chain shares, now and then a stale sibling that a later one names, now and then a Bitcoin block."""
+        """Adds main-chain shares, some stale siblings that later shares name, and some Bitcoin blocks."""
         stale = []
         for _ in range(count):
             parent = self.tip
@@ -107,7 +107,7 @@ class Recorder:
         return id_
 
     def stale_sibling(self, of: bytes) -> bytes:
-        """A share beside `of` that does not become the tip: it has as much work and a higher id."""
+        """Adds a sibling of `of` that does not become the tip: it has the same work and a higher id."""
         parent, time = self.parent(of), self.time(of) + 1
         k = 0 if self.chain.shares[of].info.share_bits == self.make_bits(parent, time, 0) else None
         while True:
@@ -120,7 +120,7 @@ class Recorder:
 
 
 def make_aside(recorder: Recorder, root: bytes, count: int, k=None) -> list:
-    """A branch of shares that the recorder does not know yet."""
+    """Mines a branch of shares without adding them to the recorder."""
     aside = Chain(recorder.chain.params)
     aside.anchors, aside.shares = recorder.chain.anchors, dict(recorder.chain.shares)
     branch, parent = [], root
@@ -133,9 +133,9 @@ def make_aside(recorder: Recorder, root: bytes, count: int, k=None) -> list:
 
 
 def overtaken_fork(recorder: Recorder) -> dict:
-    """Two shares on one side, three on the other, which wins.
+    """A fork of two shares against three, which win.
 
-    The second of the three claims no more than the tip has, and is not on the main chain: it waits unverified.
+    The second of the three does not claim more than the tip and is not on the main chain: it is kept unverified.
     """
     root = recorder.tip
     left = recorder.grow(root, recorder.next_time(root))
@@ -151,7 +151,7 @@ def overtaken_fork(recorder: Recorder) -> dict:
 
 
 def even_fork(recorder: Recorder):
-    """Two branches of two shares and as much work: the lower id wins, though it comes last."""
+    """Two branches of two shares with equal work: the lower id wins, although it is received last."""
     root = recorder.tip
     left = recorder.grow(recorder.grow(root, recorder.next_time(root), 0), recorder.time(recorder.tip) + 1, 0)
     (work, number), right = rank(recorder.chain.shares[left]), make_aside(recorder, root, 2, 0)
@@ -163,7 +163,7 @@ def even_fork(recorder: Recorder):
 
 
 def hash_rate_leaves(recorder: Recorder):
-    """Gaps that allow easing: taken in full, in part, not at all."""
+    """Gaps that allow easing, which is used in full, in part or not at all."""
     for gap, k in ((600, 1), (1_850, 3), (1_300, 1), (700, 0)):
         recorder.grow(recorder.tip, recorder.time(recorder.tip) + gap, k)
 
@@ -178,7 +178,7 @@ def three_uncles(recorder: Recorder):
 
 
 def tie(recorder: Recorder):
-    """Two shares with as much work: the lower id is the tip, whichever came first."""
+    """Two shares with equal work: the lower id is the tip, in any order."""
     parent = recorder.tip
     first = recorder.grow(parent, recorder.next_time(parent), 0)
     while True:
@@ -206,12 +206,12 @@ def record() -> Recorder:
 
 
 def anchor_json(anchor) -> dict:
-    return {"hash": shown(anchor.header.hash()), "header": anchor.header.encode().hex(), "height": anchor.height,
+    return {"hash": display(anchor.header.hash()), "header": anchor.header.encode().hex(), "height": anchor.height,
             "median_time_past": anchor.median_time_past, "next_bits": f"{anchor.next_bits:08x}"}  # fmt: skip
 
 
 def check_shuffled(recorder: Recorder):
-    """Whatever the order, what waits being tried again, the tip is the same."""
+    """In any order, with deferred shares retried, the tip is the same."""
     for _ in range(3):
         chain = Chain(recorder.chain.params)
         chain.anchors = recorder.chain.anchors
@@ -219,28 +219,29 @@ def check_shuffled(recorder: Recorder):
         before = None
         while before != len(waiting):
             before = len(waiting)
-            waiting = [raw for raw in waiting if mutants.judge(chain, raw, recorder.now) not in ("accepted", "known")]
+            verdicts = [mutants.verdict_of(chain, raw, recorder.now) for raw in waiting]
+            waiting = [raw for raw, verdict in zip(waiting, verdicts) if verdict not in ("accepted", "known")]
         assert chain.tip() == recorder.tip
 
 
 def build() -> dict:
     recorder = record()
     check_shuffled(recorder)
-    refused = mutants.build(recorder)
+    mutant_cases = mutants.build(recorder)
     params = recorder.chain.params
     payees = recorder.payees
     return {
         "params": params.to_json(),
         "chain_id": params.chain_id().hex(),
         "now": recorder.now,
-        "tip": shown(recorder.tip),
+        "tip": display(recorder.tip),
         "scripts": [payee.hex() for payee in payees],
         "anchors": [anchor_json(anchor) for anchor in recorder.anchors],
         "shares": [
-            {"id": shown(share["id"]), "verdict": share["verdict"], "tip_then": shown(share["tip"]),
+            {"id": display(share["id"]), "verdict": share["verdict"], "tip_then": display(share["tip"]),
              "payouts": [[payees.index(payee), amount] for payee, amount in recorder.payouts(share["id"])],
              "raw": share["raw"].hex()}
             for share in recorder.shares
         ],
-        "mutants": refused,
+        "mutants": mutant_cases,
     }  # fmt: skip

@@ -1,6 +1,6 @@
-"""difficulty.json: retarget windows with the base target and its easings."""
+"""difficulty.json: retarget windows, their base targets and easings."""
 
-from model.difficulty import Pace, allowed_bits, base_bits, bits_for_work, eased_bits, easings_allowed
+from model.difficulty import RetargetSample, allowed_bits, base_bits, bits_for_work, eased_bits, easings_allowed
 from model.params import standard
 from model.targets import work_of_bits
 
@@ -30,10 +30,10 @@ def case(why: str, params, newest_first: list) -> dict:
 
 
 def window(params, works: list, times: list, first_height: int = 0, uncles=None) -> list:
-    """A window from works and times, oldest first."""
+    """A window of works and times, which are given oldest first."""
     uncles = uncles or [0] * len(works)
     shares = [
-        Pace(time, first_height + i, bits_for_work(params, work), uncle_work)
+        RetargetSample(time, first_height + i, bits_for_work(params, work), uncle_work)
         for i, (work, time, uncle_work) in enumerate(zip(works, times, uncles))
     ]
     return shares[::-1]
@@ -44,7 +44,7 @@ def even(count: int, step: int) -> list:
 
 
 def random_window(seeded: Seeded, params, count: int) -> list:
-    """Work that wanders, times that jump about a period, some uncles."""
+    """A random walk of work, random intervals, some uncles."""
     work = seeded.below(2 ** seeded.between(34, 100)) + 2**33
     time, works, times, uncles = START, [], [], []
     pace = seeded.choice([1, 5, 30, 31, 200])
@@ -100,7 +100,7 @@ def edge_cases() -> list:
 
 
 def easings() -> list:
-    """Seconds since the parent and how often its child may be eased, for two share periods."""
+    """Share period, seconds since the parent, and the easings allowed."""
     return [
         [period, elapsed, easings_allowed(standard("regtest").with_(share_period_s=period), START + elapsed, START)]
         for period in (30, 1)

@@ -1,6 +1,6 @@
-"""malformed.json: bytes that rule 1 refuses, each a small change to a good share.
+"""malformed.json: bytes that rule 1 rejects, each a small change to a valid share.
 
-`decodes` tells apart bytes that are no share at all from shares with a field outside its range.
+`decodes` is true for shares that decode but have a field outside its range.
 """
 
 import struct
@@ -17,7 +17,7 @@ OUT_OF_RANGE = ("header version", "share_bits")
 
 
 def encode_by_hand(share: Share, **changes) -> bytes:
-    """The share's bytes with some parts replaced by others, well-formed or not."""
+    """The share's bytes with some parts replaced, well-formed or not."""
     info = share.info
     parts = {
         "header": share.header.encode(),
@@ -41,7 +41,7 @@ def encode_by_hand(share: Share, **changes) -> bytes:
     return b"".join({**parts, **changes}.values())
 
 
-def scripts_refused(seeded: Seeded) -> dict:
+def invalid_scripts(seeded: Seeded) -> dict:
     good = {kind: script(kind, seeded.bytes(8)) for kind in SCRIPT_KINDS}
     return {
         "empty script": b"",
@@ -105,12 +105,12 @@ def build() -> list:
         "branch count in three bytes": encode_by_hand(share, branch_count=b"\xfd\x03\x00"),
         "2^32 hashes in the branch": encode_by_hand(share, branch_count=b"\xff" + struct.pack("<Q", 1 << 32)),
     }
-    for why, payee in scripts_refused(seeded).items():
+    for why, payee in invalid_scripts(seeded).items():
         cases[why] = encode_by_hand(share, payout_script=with_length(payee))
     for why, raw in cases.items():
         try:
             Share.decode(raw)
         except ValueError:
             continue
-        raise AssertionError(f"{why}: should be refused")
+        raise AssertionError(f"{why}: should be rejected")
     return [{"why": why, "raw": raw.hex(), "decodes": why.startswith(OUT_OF_RANGE)} for why, raw in cases.items()]

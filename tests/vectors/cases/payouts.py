@@ -1,4 +1,4 @@
-"""payouts.json: credits to payout lists."""
+"""payouts.json: credits and their payout lists."""
 
 from model.hashing import as_number, sha256
 from model.params import standard
@@ -6,14 +6,14 @@ from model.payouts import payout_list, split, threshold, threshold_naive
 
 from .seeded import SCRIPT_KINDS, Seeded, script
 
-# Lists longer than this are given as a hash.
-SHOWN_MAX = 60
+# Longer lists are only given as a hash.
+LISTED_MAX = 60
 
 
 def generated_credits(label: str, count: int, least: int, spread: int) -> dict:
-    """Many payees by a rule that is easily written in any language.
+    """Many payees from a rule that is easy to implement in any language.
 
-    Payee i has the P2WPKH script of the first 20 bytes of SHA256(label || i as u32), and the credit
+    Payee i has the P2WPKH script of the first 20 bytes of SHA256(label || i as u32) and the credit
     least + (SHA256(label || i) as a little-endian number) mod spread.
     """
     credits = {}
@@ -24,19 +24,19 @@ def generated_credits(label: str, count: int, least: int, spread: int) -> dict:
 
 
 def list_bytes(payouts: list) -> bytes:
-    """What the hash of a long list is of: script then amount as u64, one after the other."""
+    """The bytes that are hashed: for each payout the script, then the amount as u64."""
     return b"".join(payee + amount.to_bytes(8, "little") for payee, amount in payouts)
 
 
-def answer(payouts: list) -> dict:
-    answer = {"count": len(payouts), "sha256": sha256(list_bytes(payouts)).hex()}
-    if len(payouts) <= SHOWN_MAX:
-        answer["payouts"] = [[payee.hex(), amount] for payee, amount in payouts]
-    return answer
+def result(payouts: list) -> dict:
+    fields = {"count": len(payouts), "sha256": sha256(list_bytes(payouts)).hex()}
+    if len(payouts) <= LISTED_MAX:
+        fields["payouts"] = [[payee.hex(), amount] for payee, amount in payouts]
+    return fields
 
 
 def check(params, credits: dict, value: int, payouts: list):
-    """What section 7 promises of every list."""
+    """Checks the invariants of section 7."""
     assert sum(amount for _, amount in payouts) == value
     assert len(payouts) <= params.payout_outputs_max
     assert len({payee for payee, _ in payouts}) == len(payouts)
@@ -48,12 +48,12 @@ def case(why, limit, credits, value, finder, parent, generated=None) -> dict:
     payouts = payout_list(params, credits, value, finder, parent)
     check(params, credits, value, payouts)
     amounts = split(credits, value) if credits else {finder: value}
-    tau, _, _, lots = threshold(amounts.values(), limit - 1)
+    tau, _, _, tickets = threshold(amounts.values(), limit - 1)
     if tau < 5_000 and len(amounts) < 200:
         assert tau == threshold_naive(amounts.values(), limit - 1)
     given = {"generated": generated} if generated else {"credits": [[s.hex(), str(c)] for s, c in credits.items()]}
     return {"why": why, "payout_outputs_max": limit, **given, "value": value, "finder": finder.hex(),
-            "parent": parent.hex(), "tau": tau, "lots": lots, **answer(payouts)}  # fmt: skip
+            "parent": parent.hex(), "tau": tau, "lots": tickets, **result(payouts)}  # fmt: skip
 
 
 def many(why, limit, label, count, least, spread, value, parent) -> dict:
@@ -93,11 +93,11 @@ def edge_cases(seeded: Seeded) -> list:
         case("works near 2^108", 48, {a: 2**108 - 1, b: 2**107 + 1, c: 3}, 2_100_000_000_000_000, c, parent),
         case("works near 2^124", 8, {a: 2**124 - 1, b: 2**123 + 1, c: 3}, 2_100_000_000_000_000, c, parent),
     ]  # fmt: skip
-    # Small amounts that make exactly one lot, whichever of them wins.
+    # Small amounts that are exactly one ticket.
     for number in range(4):
         credits = {a: 10**9, b: 1_000, c: 900, d: 1_100}
         cases.append(case(f"m = 1, draw {number}", 48, credits, value, a, seeded.bytes(32)))
-    # Nobody reaches the dust limit, so all is drawn.
+    # No amount reaches the dust limit, so all are in the lottery.
     for number in range(4):
         credits = generated_credits("dust", 20, 100, 100)
         cases.append(case(f"all small, draw {number}", 48, credits, 8_000, min(credits), seeded.bytes(32)))

@@ -1,4 +1,4 @@
-"""Random choices that are the same on every machine and in every version of Python."""
+"""Random choices that are the same on every machine and with every version of Python."""
 
 from model.hashing import sha256
 
@@ -32,7 +32,7 @@ class Seeded:
 
 
 def script(kind: str, seed: bytes) -> bytes:
-    """A payout script of the kind with the seed's hash as its program."""
+    """A payout script of the type with the hash of the seed as its program."""
     program = sha256(seed)
     return {
         "p2pkh": b"\x76\xa9\x14" + program[:20] + b"\x88\xac",

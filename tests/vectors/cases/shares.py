@@ -1,7 +1,7 @@
-"""shares.json: shares from their fields to every byte that is hashed."""
+"""shares.json: shares with all their hashed bytes."""
 
 from model.coinbase import coinbase_parts, fold, with_witness
-from model.hashing import as_number, double_sha256, shown
+from model.hashing import as_number, double_sha256, display
 from model.params import EASIEST, standard
 from model.share import Header, Info, Share
 from model.targets import target_to_bits
@@ -13,7 +13,7 @@ TAGS = [b"", b"x", b" ~", b"/garage pool, 20 by/"]
 
 
 def random_share(seeded: Seeded, number: int) -> Share:
-    """Shapes follow `number`, so that every value of every list turns up; the rest is random."""
+    """A share whose shape depends on `number`, so that every value of every list occurs; the rest is random."""
     uncles = sorted((seeded.bytes(32) for _ in range(number % 4)), key=as_number)
     tag = TAGS[number % len(TAGS)] if number < 20 else bytes(seeded.between(0x20, 0x7E) for _ in range(seeded.below(21)))
     genesis = number % 9 == 8
@@ -42,7 +42,7 @@ def random_share(seeded: Seeded, number: int) -> Share:
 
 
 def random_payouts(seeded: Seeded, number: int) -> list:
-    """Payouts to serialise: some with equal amounts, so that the order by script shows."""
+    """Payouts to serialise, some with equal amounts, so that the order by script matters."""
     count = 48 if number == 7 else [0, 1, 2, 3, 6][number % 5]
     amounts = [546, 1_000, 5_000_000_000, 2**40]
     return [(script(seeded.choice(SCRIPT_KINDS), seeded.bytes(8)), seeded.choice(amounts)) for _ in range(count)]
@@ -58,15 +58,15 @@ def describe(params, share: Share, payouts: list) -> dict:
         "chain_id": chain_id.hex(),
         "fields": share.to_json(),
         "raw": share.encode().hex(),
-        "id": shown(share.id()),
+        "id": display(share.id()),
         "digest": share.digest().hex(),
         "commitment": share.info.commitment(chain_id).hex(),
         "payouts": [{"script": payee.hex(), "amount": amount} for payee, amount in ordered],
         "coinbase_prefix": prefix.hex(),
         "coinbase_suffix": suffix.hex(),
-        "coinbase_txid": shown(txid),
-        "coinbase_with_witness_hash": shown(double_sha256(with_witness(transaction))),
-        "folded_merkle_root": shown(fold(txid, share.merkle_branch)),
+        "coinbase_txid": display(txid),
+        "coinbase_with_witness_hash": display(double_sha256(with_witness(transaction))),
+        "folded_merkle_root": display(fold(txid, share.merkle_branch)),
     }
 
 

@@ -1,4 +1,4 @@
-"""targets.json: compact targets, the work they take, and the targets that works give."""
+"""targets.json: compact targets with their work, and works with their targets."""
 
 from model.targets import LIMIT, WORK_BITS_MAX, bits_to_target, target_of_work, target_to_bits, work_of_target
 
@@ -62,7 +62,7 @@ def build() -> dict:
         except ValueError:
             refused.append({"bits": f"{word:08x}", "why": why})
             continue
-        raise AssertionError(f"{word:08x} should be refused: {why}")
+        raise AssertionError(f"{word:08x} should be rejected: {why}")
     return {
         "bits": [of_bits(word) for word in bits],
         "refused_bits": refused,

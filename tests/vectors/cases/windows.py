@@ -1,6 +1,6 @@
-"""windows.json: trees of shares to the credits and payouts of windows in them, with uncles and the work cut."""
+"""windows.json: trees of shares, with credits and payouts of windows, uncles and the work cut."""
 
-from model.hashing import as_number, sha256, shown
+from model.hashing import as_number, sha256, display
 from model.params import standard
 from model.payouts import payout_list, window_credits
 from model.targets import target_of_work, target_to_bits, work_of_bits
@@ -9,7 +9,7 @@ from .seeded import SCRIPT_KINDS, Seeded, script
 
 
 class Tree:
-    """Shares as the payout window sees them."""
+    """A tree of shares with the fields that the payout window uses."""
 
     def __init__(self, label: str):
         self.shares = {}
@@ -31,7 +31,7 @@ def query(params, tree: Tree, payees: list, parent: bytes, bits: int, value: int
     credits = window_credits(params, tree.newest_first(parent), work_of_bits(bits))
     payouts = payout_list(params, credits, value, finder, parent)
     return {
-        "parent": shown(parent),
+        "parent": display(parent),
         "header_bits": f"{bits:08x}",
         "value": value,
         "finder": payees.index(finder),
@@ -46,8 +46,8 @@ def describe(why: str, params, tree: Tree, payees: list, queries: list) -> dict:
         "params": params.to_json(),
         "scripts": [payee.hex() for payee in payees],
         "shares": [
-            {"id": shown(id_), "parent": shown(parent), "script": payees.index(payee), "work": str(work),
-             "uncles": [shown(uncle) for uncle in uncles]}
+            {"id": display(id_), "parent": display(parent), "script": payees.index(payee), "work": str(work),
+             "uncles": [display(uncle) for uncle in uncles]}
             for id_, (parent, payee, work, uncles) in tree.shares.items()
         ],
         "queries": queries,
@@ -55,7 +55,7 @@ def describe(why: str, params, tree: Tree, payees: list, queries: list) -> dict:
 
 
 def grow(seeded: Seeded, label: str, count: int, payees: list):
-    """A chain with forks: now and then a stale sibling, sometimes named as an uncle later, once a longer fork."""
+    """A chain with stale siblings, some of them named as uncles later, and one longer fork."""
     tree, tip, main, stale = Tree(label), bytes(32), [], []
     for number in range(count):
         work = seeded.between(10**6, 2 * 10**6)
@@ -84,7 +84,7 @@ def build() -> list:
         ("work cut in a short window", standard("mainnet").with_(chain_name="short", payout_window=25)),
     ]:
         tree, main, branch = grow(seeded, label, 60, payees)
-        # The cut falls within the last share, at its very end, among the shares, beyond all of them.
+        # The cut is within the last share, at its end, between other shares, or beyond all of them.
         works = [10**5, 10**6, 5 * 10**6, 11 * 10**6, 20 * 10**6, 35 * 10**6, 10**9]
         bits = [target_to_bits(target_of_work(work)) for work in works]
         walk = main[:3] + main[19:22] + main[50:] + branch + main[-11:-9] + branch[3:5] + [main[-1]] * len(bits)
@@ -99,10 +99,10 @@ def build() -> list:
 
 
 def exact_cut(payees: list) -> dict:
-    """Sums that reach the cut exactly, and miss it by one: the share that reaches it still counts, whole."""
+    """Sums that reach the cut exactly or miss it by one. The share that reaches the cut counts in full."""
     params = standard("mainnet").with_(chain_name="exact", payout_window=20)
     tree, tip = Tree("exact"), bytes(32)
-    # Mainnet's easiest target: work 4,295,032,833, twice that is 8,590,065,666.
+    # Mainnet's easiest target has work 4,295,032,833; twice that is 8,590,065,666.
     bits = 0x1D00FFFF
     cut = 2 * work_of_bits(bits)
     uncle_parent = tip = tree.add(tip, payees[0], 10**9)

@@ -1,4 +1,4 @@
-"""wire/messages.json: messages between nodes to their bytes; wire/refused.json: bytes that are no message."""
+"""wire/messages.json: messages between nodes and their bytes; wire/refused.json: bytes that are not a message."""
 
 from model import cbor
 
@@ -9,14 +9,14 @@ AGENT = b"p2pool/0.1.0"
 
 
 def hexed(value):
-    """Byte strings as hex, in lists too."""
+    """Converts byte strings to hex, also within lists."""
     if isinstance(value, bytes):
         return value.hex()
     return [hexed(item) for item in value] if isinstance(value, list) else value
 
 
 def described(message: str, kind: str, names: list, entries: dict) -> dict:
-    """`names` are those of the entries, the kind's entry 0 left out."""
+    """`names` are the names of the entries after the kind's entry 0."""
     values = [value for _, value in sorted(entries.items())][-len(names) or len(entries) :]
     fields = {name: hexed(value) for name, value in zip(names, values)}
     return {"message": message, "kind": kind, "fields": fields, "cbor": cbor.encode(entries).hex()}

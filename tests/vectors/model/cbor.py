@@ -1,10 +1,10 @@
-"""CBOR (RFC 8949) as the messages between nodes use it: one way to write each value."""
+"""The canonical CBOR (RFC 8949) of the messages between nodes."""
 
 import struct
 
 
 def head(major: int, number: int) -> bytes:
-    """The shortest form of a type and its number."""
+    """The minimal encoding of a major type and its argument."""
     if number < 24:
         return bytes([major << 5 | number])
     for code, form, bits in ((24, ">B", 8), (25, ">H", 16), (26, ">I", 32), (27, ">Q", 64)):
@@ -25,4 +25,4 @@ def encode(value) -> bytes:
     if isinstance(value, dict):
         entries = [encode(key) + encode(item) for key, item in sorted(value.items())]
         return head(5, len(value)) + b"".join(entries)
-    raise TypeError(f"no message holds {value!r}")
+    raise TypeError(f"messages cannot contain {value!r}")

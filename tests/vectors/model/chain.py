@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from itertools import takewhile
 
 from .coinbase import merkle_root
-from .difficulty import Pace, allowed_bits
-from .hashing import as_number, shown
+from .difficulty import RetargetSample, allowed_bits
+from .hashing import as_number, display
 from .params import UNCLE_DEPTH_MAX, Params, subsidy
 from .payouts import payout_list, window_credits
 from .share import ZERO_ID, Header, Info, Share
@@ -21,7 +21,7 @@ SPAM_DEPTH = 4
 TESTNET_GAP_S = 1_200
 
 
-class Refused(Exception):
+class Rejected(Exception):
     """The share breaks a rule."""
 
     def __init__(self, rule: int, why: str):
@@ -29,23 +29,23 @@ class Refused(Exception):
         self.rule = rule
 
 
-class Held(Exception):
-    """The share waits for something: a share, a Bitcoin header or its time."""
+class Deferred(Exception):
+    """The share waits for another share, a Bitcoin header or its time."""
 
 
 class Unverified(Exception):
-    """The share is kept apart until its branch claims to be better than the tip's (section 5, spam)."""
+    """The share is kept unverified until its branch claims to be better than the tip's (section 5, spam)."""
 
 
 @dataclass(frozen=True)
 class Anchor:
-    """What bitcoind knows of a Bitcoin block and what the block's child must fit."""
+    """A Bitcoin block and what its child must match, as bitcoind reports them."""
 
     header: Header
     height: int
     median_time_past: int
     next_bits: int
-    # What a child more than 20 minutes later must have instead (test networks).
+    # Bits of a child more than 20 minutes later (test networks).
     next_bits_late: int = None
 
     def required_bits(self, child_time: int) -> int:
@@ -55,7 +55,7 @@ class Anchor:
 
 
 def rank(share: Share):
-    """Fork choice: most chain_work, ties to the lowest id."""
+    """Sort key of the fork choice: most chain_work, then the lowest id."""
     return share.info.chain_work, -as_number(share.id())
 
 
@@ -75,10 +75,10 @@ class Chain:
     def add_anchor(self, anchor: Anchor):
         self.anchors[anchor.header.hash()] = anchor
 
-    # Walks and sums.
+    # Walks and sums
 
     def newest_first(self, id_: bytes):
-        """The share and its ancestors, as far as they are held."""
+        """The share and its ancestors, as far as they are known."""
         while id_ in self.shares:
             share = self.shares[id_]
             yield id_, share
@@ -90,15 +90,15 @@ class Chain:
     def work(self, id_: bytes) -> int:
         return work_of_bits(self.shares[id_].info.share_bits)
 
-    def paces(self, parent: bytes) -> list:
+    def retarget_samples(self, parent: bytes) -> list:
         return [
-            Pace(share.header.time, share.info.share_height, share.info.share_bits,
+            RetargetSample(share.header.time, share.info.share_height, share.info.share_bits,
                  sum(self.work(uncle) for uncle in share.info.uncles))
             for share in self.last(parent, self.params.retarget_window)
         ]  # fmt: skip
 
     def allowed_bits(self, parent: bytes, time: int) -> set:
-        return allowed_bits(self.params, self.paces(parent), time)
+        return allowed_bits(self.params, self.retarget_samples(parent), time)
 
     def credits(self, parent: bytes, header_bits: int) -> dict:
         entries = (
@@ -109,7 +109,7 @@ class Chain:
         return window_credits(self.params, entries, work_of_bits(header_bits))
 
     def payouts(self, info: Info, header_bits: int, credits=None) -> list:
-        """What a share with this info pays, as (script, amount)."""
+        """The payouts of a share with this info, as (script, amount)."""
         if credits is None:
             credits = self.credits(info.parent, header_bits)
         return payout_list(self.params, credits, info.coinbase_value, info.payout_script, info.parent)
@@ -117,14 +117,14 @@ class Chain:
     def tip(self):
         return max(self.shares, key=lambda id_: rank(self.shares[id_]), default=None)
 
-    # The rules.
+    # The rules
 
     def receive(self, raw: bytes, now: int) -> bytes:
-        """Adds a share and gives its id, or raises Refused, Held or Unverified. Known shares are given back."""
+        """Adds a share, unless it is known, and returns its id; raises Rejected, Deferred or Unverified."""
         try:
             share = Share.decode(raw)
         except ValueError as error:
-            raise Refused(1, str(error)) from error
+            raise Rejected(1, str(error)) from error
         id_ = share.id()
         if id_ in self.shares and self.shares[id_] == share:
             return id_
@@ -151,10 +151,10 @@ class Chain:
         self.shares[share.id()] = share
 
     def verify_branch(self, share: Share, now: int):
-        """A share on unverified ones: they are all looked at once the branch claims to be better than the tip's."""
+        """Verifies a share on unverified ones together with them once the branch claims to be better than the tip's."""
         if not self.claims_better(share):
             self.unverified[share.id()] = share
-            raise Unverified("its branch does not claim more than the tip's")
+            raise Unverified("its branch does not claim to be better than the tip's")
         branch = [share]
         while branch[-1].info.parent in self.unverified:
             branch.append(self.unverified[branch[-1].info.parent])
@@ -169,14 +169,14 @@ class Chain:
     def check_work(self, share: Share):
         target = bits_to_target(share.info.share_bits)
         if target > bits_to_target(self.params.easiest_bits):
-            raise Refused(2, f"share_bits {share.info.share_bits:08x} are easier than the chain allows")
+            raise Rejected(2, f"share_bits {share.info.share_bits:08x} are easier than the easiest target")
         if as_number(share.id()) > target:
-            raise Refused(2, f"hash {shown(share.id())} does not meet {share.info.share_bits:08x}")
+            raise Rejected(2, f"hash {display(share.id())} does not meet {share.info.share_bits:08x}")
 
     def check_parent(self, share: Share):
         parent = share.info.parent
         if parent != ZERO_ID and parent not in self.shares:
-            raise Held(f"parent {shown(parent)} is unknown")
+            raise Deferred(f"parent {display(parent)} is unknown")
 
     def check_links(self, share: Share):
         info, work = share.info, work_of_bits(share.info.share_bits)
@@ -185,15 +185,15 @@ class Chain:
             parent = self.shares[info.parent].info
             height, chain_work = parent.share_height + 1, parent.chain_work + work
         if info.share_height != height:
-            raise Refused(4, f"share_height {info.share_height} where {height} follows from the parent")
+            raise Rejected(4, f"share_height is {info.share_height}, {height} follows from the parent")
         if info.chain_work != chain_work:
-            raise Refused(4, f"chain_work {info.chain_work} where {chain_work} follows from the parent")
+            raise Rejected(4, f"chain_work is {info.chain_work}, {chain_work} follows from the parent")
 
     def check_bits(self, share: Share):
         allowed = self.allowed_bits(share.info.parent, share.header.time)
         if share.info.share_bits not in allowed:
-            shown_bits = ", ".join(f"{bits:08x}" for bits in sorted(allowed))
-            raise Refused(4, f"share_bits {share.info.share_bits:08x} where section 6 gives {shown_bits}")
+            texts = ", ".join(f"{bits:08x}" for bits in sorted(allowed))
+            raise Rejected(4, f"share_bits {share.info.share_bits:08x} are not allowed, section 6 allows {texts}")
 
     def check_time(self, share: Share):
         time, parent = share.header.time, share.info.parent
@@ -201,9 +201,9 @@ class Chain:
             return
         before = self.last(parent, min(MEDIAN_SHARES, share.info.share_height))
         if time <= median(other.header.time for other in before):
-            raise Refused(5, f"time {time} is not later than the median of its ancestors")
+            raise Rejected(5, f"time {time} is not later than the median of its ancestors")
         if time < before[0].header.time - BACKWARDS_MAX_S:
-            raise Refused(5, f"time {time} is more than {BACKWARDS_MAX_S} s before the parent's")
+            raise Rejected(5, f"time {time} is more than {BACKWARDS_MAX_S} s before the parent's")
 
     def check_due(self, share: Share, now: int):
         anchor = self.anchors.get(share.header.prev_block)
@@ -211,44 +211,44 @@ class Chain:
         if anchor is not None:
             latest = max(latest, anchor.median_time_past + 1)
         if share.header.time > latest:
-            raise Held(f"time {share.header.time} is yet to come")
+            raise Deferred(f"time {share.header.time} is in the future")
 
     def check_anchor(self, share: Share):
         header, info = share.header, share.info
         anchor = self.anchors.get(header.prev_block)
         if anchor is None:
-            raise Held(f"Bitcoin block {shown(header.prev_block)} is unknown")
+            raise Deferred(f"Bitcoin block {display(header.prev_block)} is unknown")
         if info.block_height != anchor.height + 1:
-            raise Refused(6, f"block_height {info.block_height} on a block of height {anchor.height}")
+            raise Rejected(6, f"block_height {info.block_height} on a block of height {anchor.height}")
         if header.bits != anchor.required_bits(header.time):
-            raise Refused(6, f"bits {header.bits:08x} are not what the block needs")
+            raise Rejected(6, f"bits {header.bits:08x} are not the required ones")
         if header.time <= anchor.median_time_past:
-            raise Refused(6, f"time {header.time} is not later than the median time past")
+            raise Rejected(6, f"time {header.time} is not later than the median time past")
         self.check_height_floor(share)
 
     def check_height_floor(self, share: Share):
         info = share.info
         if self.params.network == "mainnet" and info.parent != ZERO_ID:
             before = self.last(info.parent, HEIGHT_FLOOR_SHARES)
-            greatest = max(other.info.block_height for other in before)
-            if info.block_height < greatest - HEIGHT_FLOOR_SLACK:
-                raise Refused(6, f"block_height {info.block_height}, while shares before reach {greatest}")
+            floor = max(other.info.block_height for other in before) - HEIGHT_FLOOR_SLACK
+            if info.block_height < floor:
+                raise Rejected(6, f"block_height {info.block_height} is below the floor of {floor}")
 
     def check_uncles(self, share: Share, now: int):
         for id_ in share.info.uncles:
             if id_ in self.unverified and self.claims_better(share):
                 self.verify(self.unverified[id_], now, spam=False)
             if id_ not in self.shares:
-                raise Held(f"uncle {shown(id_)} is unknown")
+                raise Deferred(f"uncle {display(id_)} is unknown")
             self.check_uncle(share.info, id_)
 
     def check_uncle(self, info: Info, id_: bytes):
         uncle = self.shares[id_].info
         if uncle.parent == ZERO_ID:
-            raise Refused(7, "an uncle is a genesis share")
+            raise Rejected(7, "an uncle is a genesis share")
         if not info.share_height - UNCLE_DEPTH_MAX <= uncle.share_height <= info.share_height - 1:
-            raise Refused(7, f"an uncle has height {uncle.share_height}, the share {info.share_height}")
-        # Down to the uncle's parent: no older ancestor can be the uncle or can have named it.
+            raise Rejected(7, f"an uncle has height {uncle.share_height}, the share {info.share_height}")
+        # The ancestors down to the height of the uncle's parent; older ones can neither be nor name the uncle.
         before = [
             (ancestor, other.info)
             for ancestor, other in takewhile(
@@ -256,30 +256,30 @@ class Chain:
             )
         ]
         if any(ancestor == id_ for ancestor, _ in before):
-            raise Refused(7, "an uncle is an ancestor")
+            raise Rejected(7, "an uncle is an ancestor")
         if any(id_ in other.uncles for _, other in before):
-            raise Refused(7, "an uncle was named before")
+            raise Rejected(7, "an uncle is named by an ancestor")
         if all(ancestor != uncle.parent for ancestor, _ in before):
-            raise Refused(7, "an uncle's parent is not an ancestor")
+            raise Rejected(7, "an uncle's parent is not an ancestor")
 
     def check_spam(self, share: Share):
         if self.claims_better(share):
             return
         if share.header.prev_block not in self.anchors:
-            raise Held(f"Bitcoin block {shown(share.header.prev_block)} is unknown")
+            raise Deferred(f"Bitcoin block {display(share.header.prev_block)} is unknown")
         recent = [id_ for _, (id_, _) in zip(range(SPAM_DEPTH), self.newest_first(self.tip()))]
         if share.info.parent not in recent:
             self.unverified[share.id()] = share
             raise Unverified("neither on a recent share of the main chain nor better than the tip")
 
     def check_coinbase(self, share: Share, credits=None) -> list:
-        """Gives the payouts. `credits` are those of the payout window, if the caller has summed them already."""
+        """Returns the payouts. `credits` are those of the payout window, if the caller has computed them."""
         info = share.info
         least = subsidy(self.params, info.block_height)
         if not least <= info.coinbase_value <= VALUE_MAX:
-            raise Refused(8, f"coinbase_value {info.coinbase_value} is outside {least}..{VALUE_MAX}")
+            raise Rejected(8, f"coinbase_value {info.coinbase_value} is outside {least}..{VALUE_MAX}")
         payouts = self.payouts(info, share.header.bits, credits)
         root = merkle_root(self.chain_id, info, share.extranonce, share.merkle_branch, payouts)
         if root != share.header.merkle_root:
-            raise Refused(8, f"merkle root {shown(share.header.merkle_root)} where {shown(root)} follows")
+            raise Rejected(8, f"merkle root is {display(share.header.merkle_root)}, the payouts give {display(root)}")
         return payouts

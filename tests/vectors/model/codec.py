@@ -4,7 +4,7 @@ import struct
 
 
 class Malformed(ValueError):
-    """Bytes that are not the canonical form of anything."""
+    """The bytes are not a canonical encoding."""
 
 
 def compact_size(number: int) -> bytes:
@@ -28,7 +28,7 @@ class Reader:
 
     def take(self, length: int) -> bytes:
         if length > len(self.data) - self.at:
-            raise Malformed(f"{length} bytes wanted at {self.at}, {len(self.data) - self.at} left")
+            raise Malformed(f"{length} bytes expected at {self.at}, {len(self.data) - self.at} left")
         self.at += length
         return self.data[self.at - length : self.at]
 
@@ -42,15 +42,15 @@ class Reader:
         length, least = {0xFD: (2, 0xFD), 0xFE: (4, 0x10000), 0xFF: (8, 0x100000000)}[first]
         number = self.integer(length)
         if number < least:
-            raise Malformed(f"length {number} is not written the shortest way")
+            raise Malformed(f"length {number} is not minimal")
         return number
 
     def bytes_with_length(self, most: int) -> bytes:
         length = self.compact_size()
         if length > most:
-            raise Malformed(f"{length} bytes where at most {most} may stand")
+            raise Malformed(f"{length} bytes, at most {most} are allowed")
         return self.take(length)
 
     def end(self):
         if self.at != len(self.data):
-            raise Malformed(f"{len(self.data) - self.at} bytes too many")
+            raise Malformed(f"{len(self.data) - self.at} trailing bytes")

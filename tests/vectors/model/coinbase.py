@@ -1,4 +1,4 @@
-"""The coinbase that a share's facts and payouts give, and the merkle root it folds into (rules, section 4)."""
+"""The coinbase of a share, and the merkle root it leads to (rules, section 4)."""
 
 import struct
 
@@ -12,13 +12,13 @@ SEQUENCE = 0xFFFFFFFE
 
 
 def push(data: bytes) -> bytes:
-    """One length byte, then the data (at most 75 bytes)."""
+    """A push of at most 75 bytes: one length byte, then the data."""
     assert 0 < len(data) <= 75
     return bytes([len(data)]) + data
 
 
 def height_push(height: int) -> bytes:
-    """BIP-0034: what Bitcoin Core's `CScript() << height` gives; heights 1..16 are OP_1..OP_16."""
+    """The height of BIP-0034, as Bitcoin Core's `CScript() << height`; heights 1..16 are OP_1..OP_16."""
     if height == 0:
         return b"\x00"
     if height <= 16:
@@ -31,13 +31,13 @@ def height_push(height: int) -> bytes:
 
 
 def outputs(info: Info, payouts) -> list:
-    """(script, amount) pairs in the order of the transaction."""
+    """(script, amount) pairs in output order."""
     ordered = sorted(payouts, key=lambda payout: (-payout[1], payout[0]))
     return ordered + [(WITNESS_COMMITMENT_MAGIC + info.witness_commitment, 0)]
 
 
 def coinbase_parts(chain_id: bytes, info: Info, payouts):
-    """Serialisation without witness, before and after the extranonce."""
+    """The serialisation without witness, split at the extranonce."""
     script_start = height_push(info.block_height) + push(b"p2pool" + info.commitment(chain_id))
     if info.coinbase_tag:
         script_start += push(info.coinbase_tag)
@@ -59,7 +59,7 @@ def coinbase_parts(chain_id: bytes, info: Info, payouts):
 
 
 def with_witness(transaction: bytes) -> bytes:
-    """The same transaction as it stands in a block: BIP-0141's marker, flag and the reserved value of 32 zero bytes."""
+    """The transaction with marker, flag and the reserved value of 32 zero bytes (BIP-0141)."""
     version, rest, lock_time = transaction[:4], transaction[4:-4], transaction[-4:]
     return version + b"\x00\x01" + rest + compact_size(1) + compact_size(32) + bytes(32) + lock_time
 

@@ -1,4 +1,4 @@
-"""What target the next share must have (rules, section 6)."""
+"""The target of the next share (rules, section 6)."""
 
 from dataclasses import dataclass
 
@@ -7,13 +7,13 @@ from .targets import bits_to_target, target_of_work, target_to_bits, work_of_bit
 
 
 @dataclass(frozen=True)
-class Pace:
-    """What the retarget looks at in one share."""
+class RetargetSample:
+    """The fields of a share that a retarget uses."""
 
     time: int
     height: int
     bits: int
-    # Work of the uncles it names.
+    # Sum of the work of the uncles that the share names.
     uncle_work: int
 
     @property
@@ -22,20 +22,20 @@ class Pace:
 
 
 def bits_for_work(params: Params, work: int) -> int:
-    """A work as a target of this chain: at least work(easiest) and 1, not above the easiest, truncated."""
+    """The compact target of a work, which is raised to at least work(easiest) and 1; never above the easiest target."""
     easiest = bits_to_target(params.easiest_bits)
     work = max(work, work_of_bits(params.easiest_bits), 1)
     return target_to_bits(min(target_of_work(work), easiest))
 
 
-def middle(three) -> Pace:
+def middle(three) -> RetargetSample:
     return sorted(three, key=lambda share: (share.time, share.height))[1]
 
 
 def base_bits(params: Params, newest_first) -> int:
     """The base target, in compact form, after the share newest_first[0].
 
-    `newest_first` holds that share and its ancestors, all there are or at least a retarget window of them.
+    `newest_first` holds that share and its ancestors, all of them or at least a retarget window.
     """
     window = list(newest_first)[: params.retarget_window]
     if len(window) < RETARGET_SHARES_MIN:
@@ -65,10 +65,10 @@ def easings_allowed(params: Params, time: int, parent_time: int) -> int:
 
 
 def allowed_bits(params: Params, newest_first, time: int) -> set:
-    """Every share_bits that a child with this header time may have."""
+    """All share_bits that a child with this header time may have."""
     if not newest_first:
         return {params.easiest_bits}
     base = base_bits(params, newest_first)
     most = easings_allowed(params, time, newest_first[0].time)
-    # Past 256 halvings nothing is left to halve.
+    # More than 256 halvings have no further effect.
     return {eased_bits(params, base, k) for k in range(min(most, 256) + 1)}

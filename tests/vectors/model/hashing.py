@@ -1,4 +1,4 @@
-"""Hash functions and how hashes are written and compared (rules, conventions)."""
+"""Hash functions, and the display order and comparison of hashes (rules, conventions)."""
 
 from hashlib import sha256 as _sha256
 
@@ -12,20 +12,20 @@ def double_sha256(data: bytes) -> bytes:
 
 
 def tagged_hash(tag: str, data: bytes) -> bytes:
-    """BIP-0340's: SHA256(SHA256(tag) || SHA256(tag) || data)."""
+    """The tagged hash of BIP-0340: SHA256(SHA256(tag) || SHA256(tag) || data)."""
     prefix = sha256(tag.encode("ascii"))
     return sha256(prefix + prefix + data)
 
 
 def as_number(hash_: bytes) -> int:
-    """A hash as Bitcoin compares it with targets: read little-endian."""
+    """A hash as the little-endian number that Bitcoin compares with targets."""
     return int.from_bytes(hash_, "little")
 
 
-def shown(hash_: bytes) -> str:
-    """A hash as Bitcoin writes it: last byte first."""
+def display(hash_: bytes) -> str:
+    """A hash in Bitcoin's display order, last byte first."""
     return hash_[::-1].hex()
 
 
-def unshown(text: str) -> bytes:
+def from_display(text: str) -> bytes:
     return bytes.fromhex(text)[::-1]

@@ -1,11 +1,11 @@
-"""Mines shares and Bitcoin headers for the vectors; real proof of work, at targets that Python can meet."""
+"""Mines shares and Bitcoin headers for the vectors, with real proof of work at easy targets."""
 
 from hashlib import sha256
 
 from .chain import Anchor, Chain, median
 from .coinbase import merkle_root
 from .difficulty import base_bits, eased_bits, easings_allowed
-from .hashing import as_number, unshown
+from .hashing import as_number, from_display
 from .params import subsidy
 from .share import ZERO_ID, Header, Info, Share
 from .targets import bits_to_target, work_of_bits
@@ -15,7 +15,7 @@ VERSION = 0x20000000
 
 
 def grind(header: Header, met, first_nonce: int = 0) -> Header:
-    """The header with the first nonce whose hash, as a number, satisfies `met`."""
+    """Sets the first nonce with which the hash, as a number, satisfies `met`."""
     bytes_ = header.encode()
     start = sha256(bytes_[:64])
     for nonce in range(first_nonce, 1 << 32):
@@ -23,17 +23,17 @@ def grind(header: Header, met, first_nonce: int = 0) -> Header:
         inner.update(bytes_[64:76] + nonce.to_bytes(4, "little"))
         if met(as_number(sha256(inner.digest()).digest())):
             return Header(header.version, header.prev_block, header.merkle_root, header.time, header.bits, nonce)
-    raise AssertionError("no nonce will do")
+    raise AssertionError("no nonce found")
 
 
 def regtest_genesis() -> Anchor:
-    root = unshown("4a5e1e4baab89f3a32518a88c31bc87f618f76673e2cc77ab2127b7afdeda33b")
+    root = from_display("4a5e1e4baab89f3a32518a88c31bc87f618f76673e2cc77ab2127b7afdeda33b")
     header = Header(1, bytes(32), root, 1_296_688_602, REGTEST_BITS, 2)
     return Anchor(header, 0, header.time, REGTEST_BITS)
 
 
 def next_anchor(chain: Chain, parent: Anchor, time: int, merkle: bytes) -> Anchor:
-    """A Bitcoin header on top of `parent`; only its header is real."""
+    """Mines a Bitcoin header on `parent`; there is no block for it."""
     target = bits_to_target(REGTEST_BITS)
     header = grind(
         Header(VERSION, parent.header.hash(), merkle, time, REGTEST_BITS, 0), lambda number: number <= target
@@ -42,7 +42,7 @@ def next_anchor(chain: Chain, parent: Anchor, time: int, merkle: bytes) -> Ancho
 
 
 def adopt_anchor(chain: Chain, parent: Anchor, header: Header) -> Anchor:
-    """The header as an anchor on top of `parent`, told to the chain."""
+    """Adds the header to the chain as an anchor on `parent`."""
     times, walk = [header.time], parent
     while walk is not None and len(times) < 11:
         times.append(walk.header.time)
@@ -54,16 +54,16 @@ def adopt_anchor(chain: Chain, parent: Anchor, header: Header) -> Anchor:
 
 
 def bits_after(chain: Chain, parent: bytes, time: int, k=None) -> int:
-    """The base target eased k times; by default as often as allowed."""
-    paces = chain.paces(parent)
-    base = base_bits(chain.params, paces)
-    if not paces:
+    """The base target eased k times; by default as often as is allowed."""
+    samples = chain.retarget_samples(parent)
+    base = base_bits(chain.params, samples)
+    if not samples:
         return base
-    return eased_bits(chain.params, base, easings_allowed(chain.params, time, paces[0].time) if k is None else k)
+    return eased_bits(chain.params, base, easings_allowed(chain.params, time, samples[0].time) if k is None else k)
 
 
 def draft_info(chain: Chain, parent: bytes, time: int, anchor: Anchor, payee: bytes, k=None, **changes) -> Info:
-    """The info that an honest miner would commit to, with `changes`."""
+    """The info of an honest miner, with `changes`."""
     bits = changes.get("share_bits", bits_after(chain, parent, time, k))
     work = work_of_bits(bits)
     before = chain.shares[parent].info if parent != ZERO_ID else None
@@ -86,7 +86,7 @@ def draft_info(chain: Chain, parent: bytes, time: int, anchor: Anchor, payee: by
 
 def mine(chain: Chain, info: Info, time: int, anchor: Anchor, extranonce: bytes, branch=(), payouts=None,
          chain_id=None, met=None, **header_changes) -> Share:  # fmt: skip
-    """A share with this info and its proof of work. `payouts` and `chain_id` are the honest ones unless given."""
+    """Mines a share with this info. `payouts` and `chain_id` are the honest ones unless given."""
     bits = header_changes.get("bits", anchor.next_bits)
     if payouts is None:
         payouts = chain.payouts(info, bits)

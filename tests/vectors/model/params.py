@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 import struct
 
 from .codec import with_length
-from .hashing import tagged_hash, unshown
+from .hashing import tagged_hash, from_display
 
 RULES_VERSION = 2
 STEP_MAX = 4
@@ -66,7 +66,7 @@ class Params:
         return (
             bytes([RULES_VERSION])
             + with_length(self.chain_name.encode("utf-8"))
-            + unshown(GENESIS[self.network])
+            + from_display(GENESIS[self.network])
             + with_length(self.signet_challenge)
             + struct.pack(
                 "<8I",
@@ -120,7 +120,7 @@ class Params:
 
 
 def standard(network: str) -> Params:
-    """What everybody on `network` uses."""
+    """The parameters of the default chain on `network`."""
     return Params(
         network=network,
         chain_name="main",

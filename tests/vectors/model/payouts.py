@@ -1,4 +1,4 @@
-"""Whom a share pays (rules, section 7)."""
+"""The payouts of a share (rules, section 7)."""
 
 from bisect import bisect_left, bisect_right
 from itertools import accumulate
@@ -8,10 +8,10 @@ from .params import DUST_LIMIT, FEE_PERMILLE, UNCLE_CREDIT, Params
 
 
 def window_credits(params: Params, newest_first, block_work: int) -> dict:
-    """Credit per script of the payout window.
+    """Credit per script in the payout window.
 
-    `newest_first` yields (script, work, [(uncle's script, uncle's work), ...]) of the shares ending at the parent.
-    `block_work` is work(header.bits) of the share that pays.
+    `newest_first` yields (script, work, [(uncle's script, uncle's work), ...]) for the shares ending at the parent.
+    `block_work` is work(header.bits) of the paying share.
     """
     credits = {}
     summed = 0
@@ -31,23 +31,23 @@ def window_credits(params: Params, newest_first, block_work: int) -> dict:
 
 
 def threshold(amounts, limit: int):
-    """tau of step 3 with its n, s and lots."""
+    """Step 3: tau with its n, s and number of tickets."""
     ascending = sorted(amounts)
     sums = [0, *accumulate(ascending)]
 
     def at(tau):
         small = bisect_left(ascending, tau)
         s = sums[small]
-        lots = 0 if s == 0 else max(1, s // tau)
-        return len(ascending) - small, s, lots
+        tickets = 0 if s == 0 else max(1, s // tau)
+        return len(ascending) - small, s, tickets
 
-    # n + lots never grows with tau: an amount that falls below tau takes one from n and, being less than the new
-    # tau, adds at most one lot. So the smallest tau can be searched by halving; `threshold_naive` checks that.
+    # n + tickets never grows with tau: an amount that falls below tau reduces n by one and, being less than the new
+    # tau, adds at most one ticket. So a binary search finds the smallest tau; `threshold_naive` checks that.
     low, high = DUST_LIMIT, max(DUST_LIMIT, sums[-1] + 1)
     while low < high:
         tau = (low + high) // 2
-        n, _, lots = at(tau)
-        if n + lots <= limit:
+        n, _, tickets = at(tau)
+        if n + tickets <= limit:
             high = tau
         else:
             low = tau + 1
@@ -65,7 +65,7 @@ def threshold_naive(amounts, limit: int) -> int:
 
 
 def draw(small, s: int, m: int, parent: bytes) -> list:
-    """Scripts that win a lot; the first is the winner of k = 0."""
+    """Step 4: the scripts that win a ticket; the first is the winner of k = 0."""
     seed = tagged_hash("p2pool/lots", parent)
     ordered = sorted(small, key=lambda entry: (tagged_hash("p2pool/lot-order", seed + entry[0]), entry[0]))
     ends, total = [], 0
@@ -73,7 +73,7 @@ def draw(small, s: int, m: int, parent: bytes) -> list:
         total += m * amount
         ends.append(total)
     u = int.from_bytes(seed, "big") * s >> 256
-    # Entry i owns [ends[i-1], ends[i]): the first whose end is above the point.
+    # Entry i owns [ends[i-1], ends[i]), so the first entry whose end is above the point wins it.
     return [ordered[bisect_right(ends, u + k * s)][0] for k in range(m)]
 
 
@@ -84,7 +84,7 @@ def finder_fee(value: int) -> int:
 
 
 def split(credits: dict, value: int) -> dict:
-    """Step 2: what everybody is owed to the satoshi, the finder's fee apart."""
+    """Step 2: splits the value without the finder fee in proportion to credit."""
     rest = value - finder_fee(value)
     total = sum(credits.values())
     amounts, before = {}, 0
@@ -96,11 +96,11 @@ def split(credits: dict, value: int) -> dict:
 
 
 def payout_list(params: Params, credits: dict, value: int, finder: bytes, parent: bytes) -> list:
-    """(script, amount) pairs, amount descending, then script ascending. No credits: a genesis share."""
+    """(script, amount) pairs, amount descending, then script ascending. A genesis share has no credits."""
     if not credits:
         return [(finder, value)] if value else []
     amounts = split(credits, value)
-    tau, _, s, lots = threshold(amounts.values(), params.payout_outputs_max - 1)
+    tau, _, s, tickets = threshold(amounts.values(), params.payout_outputs_max - 1)
     paid = {script: amount for script, amount in amounts.items() if amount >= tau}
     small = [(script, amount) for script, amount in amounts.items() if amount < tau]
     if 0 < s < DUST_LIMIT:
@@ -110,10 +110,10 @@ def payout_list(params: Params, credits: dict, value: int, finder: bytes, parent
         else:
             paid = {finder: value}
     elif s > 0:
-        winners = draw(small, s, lots, parent)
+        winners = draw(small, s, tickets, parent)
         for winner in winners:
-            paid[winner] = paid.get(winner, 0) + s // lots
-        paid[winners[0]] += s - lots * (s // lots)
+            paid[winner] = paid.get(winner, 0) + s // tickets
+        paid[winners[0]] += s - tickets * (s // tickets)
     if fee := finder_fee(value):
         paid[finder] = paid.get(finder, 0) + fee
     return sorted(paid.items(), key=lambda payout: (-payout[1], payout[0]))

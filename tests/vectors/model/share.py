@@ -1,10 +1,10 @@
-"""A share, its canonical bytes, its ids and its commitment (rules, section 3)."""
+"""The share: canonical encoding, ids and commitment (rules, section 3)."""
 
 from dataclasses import dataclass, replace
 import struct
 
 from .codec import Malformed, Reader, compact_size, with_length
-from .hashing import as_number, double_sha256, sha256, shown, tagged_hash, unshown
+from .hashing import as_number, double_sha256, sha256, display, tagged_hash, from_display
 from .params import RULES_VERSION, UNCLES_MAX
 from .targets import WORK_BITS_MAX, work_of_bits
 
@@ -17,7 +17,7 @@ SCRIPT_LEN_MAX = 34
 
 
 def is_payout_script(script: bytes) -> bool:
-    """P2PKH, P2SH, P2WPKH, P2WSH or P2TR, exactly."""
+    """Whether the script is exactly P2PKH, P2SH, P2WPKH, P2WSH or P2TR."""
     return (
         len(script) == 25 and script[:3] == b"\x76\xa9\x14" and script[23:] == b"\x88\xac"
         or len(script) == 23 and script[:2] == b"\xa9\x14" and script[22:] == b"\x87"
@@ -47,7 +47,7 @@ class Header:
     @staticmethod
     def decode(data: bytes) -> "Header":
         if len(data) != 80:
-            raise Malformed(f"a header has 80 bytes, not {len(data)}")
+            raise Malformed(f"a header of {len(data)} bytes, expected 80")
         time, bits, nonce = struct.unpack("<III", data[68:])
         return Header(struct.unpack("<i", data[:4])[0], data[4:36], data[36:68], time, bits, nonce)
 
@@ -92,7 +92,7 @@ class Info:
     def read(reader: Reader) -> "Info":
         version = reader.integer(1)
         if version != RULES_VERSION:
-            raise Malformed(f"rules version {version}, not {RULES_VERSION}")
+            raise Malformed(f"rules version {version}, expected {RULES_VERSION}")
         parent = reader.take(32)
         count = reader.compact_size()
         if count > UNCLES_MAX:
@@ -102,11 +102,11 @@ class Info:
             raise Malformed("uncles must be ascending and unique")
         share_height, chain_work, share_bits = reader.integer(4), reader.integer(16), reader.integer(4)
         if work_of_bits(share_bits).bit_length() > WORK_BITS_MAX:
-            raise Malformed(f"share_bits {share_bits:08x} claim more work than a share may have")
+            raise Malformed(f"share_bits {share_bits:08x} claim too much work")
         block_height, coinbase_value = reader.integer(4), reader.integer(8)
         script = reader.bytes_with_length(SCRIPT_LEN_MAX)
         if not is_payout_script(script):
-            raise Malformed(f"{script.hex()} is none of the five kinds of script")
+            raise Malformed(f"{script.hex()} is not of one of the five script types")
         witness_commitment = reader.take(32)
         tag = reader.bytes_with_length(TAG_LEN_MAX)
         if any(not 0x20 <= byte <= 0x7E for byte in tag):
@@ -135,7 +135,7 @@ class Share:
 
     @staticmethod
     def decode(data: bytes) -> "Share":
-        """ValueError unless `data` is a share in its one canonical form (rule 1)."""
+        """Decodes a share; raises ValueError unless `data` is canonical (rule 1)."""
         reader = Reader(data)
         header = Header.decode(reader.take(80))
         if header.version < HEADER_VERSION_MIN:
@@ -163,8 +163,8 @@ class Share:
 def header_to_json(header: Header) -> dict:
     return {
         "header_version": header.version,
-        "prev_block": shown(header.prev_block),
-        "merkle_root": shown(header.merkle_root),
+        "prev_block": display(header.prev_block),
+        "merkle_root": display(header.merkle_root),
         "time": header.time,
         "header_bits": f"{header.bits:08x}",
         "nonce": header.nonce,
@@ -173,8 +173,8 @@ def header_to_json(header: Header) -> dict:
 
 def info_to_json(info: Info) -> dict:
     return {
-        "parent": shown(info.parent),
-        "uncles": [shown(uncle) for uncle in info.uncles],
+        "parent": display(info.parent),
+        "uncles": [display(uncle) for uncle in info.uncles],
         "share_height": info.share_height,
         "chain_work": str(info.chain_work),
         "share_bits": f"{info.share_bits:08x}",
@@ -186,4 +186,4 @@ def info_to_json(info: Info) -> dict:
     }
 
 
-__all__ = ["Header", "Info", "Share", "ZERO_ID", "unshown", "header_to_json", "info_to_json", "is_payout_script"]
+__all__ = ["Header", "Info", "Share", "ZERO_ID", "from_display", "header_to_json", "info_to_json", "is_payout_script"]

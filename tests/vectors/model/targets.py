@@ -1,14 +1,14 @@
-"""Targets, their compact form and work (rules, section 6; the compact form is Bitcoin's "nBits")."""
+"""Targets, work and the compact form of targets, Bitcoin's "nBits" (rules, section 6)."""
 
 from functools import lru_cache
 
 LIMIT = 1 << 256
-# One share's work is below 2^108 (section 3).
+# The work of a share is below 2^108 (section 3).
 WORK_BITS_MAX = 108
 
 
 def target_to_bits(target: int) -> int:
-    """The compact form of the greatest writable target that is not above `target`."""
+    """The compact form of the greatest representable target that is not above `target`."""
     size = (target.bit_length() + 7) // 8
     if size <= 3:
         mantissa = target << 8 * (3 - size)
@@ -22,7 +22,7 @@ def target_to_bits(target: int) -> int:
 
 
 def bits_to_target(bits: int) -> int:
-    """The target; ValueError unless `bits` is the canonical form of a positive target below 2^256."""
+    """The target; raises ValueError unless `bits` is the canonical form of a positive target below 2^256."""
     size, mantissa = bits >> 24, bits & 0xFFFFFF
     if mantissa & 0x800000:
         raise ValueError(f"compact target {bits:08x} is negative")
@@ -32,7 +32,7 @@ def bits_to_target(bits: int) -> int:
     if target >= LIMIT:
         raise ValueError(f"compact target {bits:08x} is above 256 bits")
     if target_to_bits(target) != bits:
-        raise ValueError(f"compact target {bits:08x} is not written the shortest way")
+        raise ValueError(f"compact target {bits:08x} is not canonical")
     return target
 
 

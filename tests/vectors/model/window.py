@@ -1,6 +1,6 @@
-"""The payout window kept up from one share to its child, for chains too long to sum from scratch each time.
+"""The payout window, updated from one share to its child, for chains too long to compute it from scratch each time.
 
-`Chain.credits` is the definition; `audit_test.py` holds this against it.
+`Chain.credits` is the definition; `audit_test.py` compares the two.
 """
 
 from collections import deque
@@ -10,7 +10,7 @@ from .share import ZERO_ID
 
 
 class Window:
-    """The last window asked for."""
+    """The most recent window."""
 
     def __init__(self, chain):
         self.chain = chain
@@ -18,23 +18,24 @@ class Window:
 
     def reset(self, cut):
         self.newest, self.cut = ZERO_ID, cut
-        # Oldest first: (credits of the share and its uncles, their summed work). By script: (sum, number of credits).
+        # Entries, oldest first: (credits of the share and its uncles, sum of their work). Credits by script: (sum,
+        # count).
         self.entries, self.credits, self.work = deque(), {}, 0
-        self.whole = True
+        self.complete = True
 
     def at(self, parent: bytes, block_work: int):
-        """Credits of the window that ends at `parent`, or None if it is not held in full."""
+        """Credits of the window that ends at `parent`, or None if a share in it is missing."""
         blocks = self.chain.params.work_cut_blocks
         cut = blocks * block_work if blocks else None
         if parent != self.newest or cut != self.cut or parent == ZERO_ID:
             self.move(parent, cut)
-        return {script: work for script, (work, _) in self.credits.items()} if self.whole else None
+        return {script: work for script, (work, _) in self.credits.items()} if self.complete else None
 
     def move(self, parent: bytes, cut):
         share = self.chain.shares.get(parent)
         follows = share is not None and share.info.parent == self.newest != ZERO_ID
         entry = self.entry(parent) if share is not None else None
-        if follows and cut == self.cut and self.whole and entry is not None:
+        if follows and cut == self.cut and self.complete and entry is not None:
             self.entries.append(entry)
             self.add(entry, 1)
             self.newest = parent
@@ -48,7 +49,7 @@ class Window:
         while at != ZERO_ID and not self.is_full():
             entry = self.entry(at) if at in self.chain.shares else None
             if entry is None:
-                self.whole = False
+                self.complete = False
                 break
             self.entries.appendleft(entry)
             self.add(entry, 1)
@@ -56,7 +57,7 @@ class Window:
         self.newest = parent
 
     def entry(self, id_: bytes):
-        """What one share adds, or None if an uncle it names is not held."""
+        """A share's contribution, or None if an uncle it names is missing."""
         info, chain = self.chain.shares[id_].info, self.chain
         if any(uncle not in chain.shares for uncle in info.uncles):
             return None
@@ -85,7 +86,7 @@ class Window:
         return len(self.entries) == self.chain.params.payout_window or self.cut is not None and self.work >= self.cut
 
     def trim(self):
-        """Drops shares at the old end that the window does without."""
+        """Drops the oldest shares while the window is complete without them."""
         while len(self.entries) > self.chain.params.payout_window or (
             self.cut is not None and self.work - self.entries[0][1] >= self.cut
         ):

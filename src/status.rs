@@ -1,4 +1,4 @@
-//! What threads publish for others to look at: counters and immutable snapshots. Nobody waits for anybody.
+//! The status that threads publish as immutable snapshots. Reading a snapshot never blocks its writer.
 
 mod bitcoind;
 mod blocks;
@@ -7,18 +7,17 @@ mod peers;
 use std::sync::Arc;
 
 pub use bitcoind::{BitcoindError, BitcoindStatus};
-pub use blocks::{BlockFate, BlocksStatus, OwnBlock, OwnBlocksStatus, SubmitOutcome, WatchedBlocks};
-pub use peers::{Direction, LooksBy, PeerStatus, PeersStatus};
+pub use blocks::{BlockStatus, BlocksStatus, OwnBlock, OwnBlocksStatus, SubmitOutcome, TrackedBlocks};
+pub use peers::{Direction, PeerDiscovery, PeerStatus, PeersStatus};
 
 use serde::Serialize;
 
 use crate::sharechain::Tree;
 use crate::sync::SyncState;
 use crate::units::UnixTime;
-use crate::work::Job;
-use crate::work::NoWork;
+use crate::work::{Job, NoWork};
 
-/// All miners of this node at one moment; the stratum thread makes a new one every few seconds.
+/// Snapshot of all miners of this node, made by the stratum thread every few seconds.
 #[derive(Clone, Debug, Default)]
 pub struct MinersStatus {
     /// When it was made.
@@ -27,28 +26,28 @@ pub struct MinersStatus {
     pub miners: Vec<MinerStatus>,
 }
 
-/// One miner's session. Names are strangers' text: bounded, without control characters, otherwise as given.
+/// A session of a miner. Its names are untrusted, but bounded and without control characters.
 #[derive(Clone, Debug)]
 pub struct MinerStatus {
-    /// The name it authorised with; empty if that has nothing to be seen.
+    /// Worker name; empty if it has no visible characters.
     pub worker: Arc<str>,
-    /// What its firmware calls itself.
+    /// User agent of its firmware.
     pub user_agent: Arc<str>,
     /// When it connected.
     pub connected_since: UnixTime,
-    /// The difficulty it was last given; 0: none yet.
+    /// Current difficulty; 0 before the first.
     pub difficulty: f64,
     /// Hashes per second over the last five to ten minutes, estimated from its shares.
     pub hashes_per_s: f64,
-    /// Shares that met its difficulty.
+    /// Accepted submits.
     pub accepted: u64,
-    /// Shares refused.
+    /// Rejected submits by reason.
     pub rejected: Rejections,
-    /// When the last share was accepted.
+    /// Time of the last accepted submit.
     pub last_share: Option<UnixTime>,
-    /// Greatest difficulty among its accepted shares; 0: none yet.
+    /// Highest difficulty of an accepted submit; 0 before the first.
     pub best_difficulty: f64,
-    /// Whether the present coinbase is larger than its firmware is known to take.
+    /// Whether the current coinbase is larger than its firmware is known to support.
     pub coinbase_too_large: bool,
 }
 
@@ -84,30 +83,30 @@ impl Rejections {
     }
 }
 
-/// The sharechain as it was at one moment; the chain thread makes a new one with every change, at most every two
-/// seconds where it changes faster.
+/// Snapshot of the sharechain and the current job, made by the chain thread after each change, and at most every two
+/// seconds.
 #[derive(Clone)]
 pub struct ChainStatus {
-    /// All shares held: look, and compute payouts with a window of your own.
+    /// All stored shares.
     pub tree: Arc<Tree>,
-    /// What miners work on; none while there is no work.
+    /// The current job of the miners, if any.
     pub job: Option<Arc<Job>>,
-    /// Shares that wait for something, and shares on branches not looked at.
+    /// Numbers of deferred shares, which wait for a parent, their time or bitcoind, and of unverified shares.
     pub waiting: (usize, usize),
-    /// Whether shares wait in memory because the disk refuses them.
+    /// Whether shares wait in memory because they cannot be stored.
     pub unsaved: bool,
-    /// Why there is no job; none while there is one, and before the first template.
+    /// Why there is no job; `None` while there is one, and before the first template.
     pub no_work: Option<NoWork>,
-    /// Whether this node is level with the others.
+    /// Whether this node is synced with its peers.
     pub sync: SyncState,
-    /// How far the fetch of a chain from peers is; none while there is nothing to fetch.
+    /// Progress of the download of a sharechain; `None` while there is none.
     pub syncing: Option<SyncProgress>,
-    /// Seconds that the peers' clocks, by their median, are ahead of this machine's; none while none is known.
+    /// Seconds by which the median of the peers' clocks is ahead of this machine's, if known.
     pub clock_ahead_s: Option<i64>,
 }
 
 impl ChainStatus {
-    /// Of a sharechain about which nothing else is known yet.
+    /// Makes a status with nothing known but the shares and the sync state.
     pub fn new(tree: Arc<Tree>, sync: SyncState) -> Self {
         Self {
             tree,
@@ -122,11 +121,11 @@ impl ChainStatus {
     }
 }
 
-/// How far a fetch is.
+/// Progress of a download of shares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SyncProgress {
-    /// Shares fetched.
+    /// Downloaded shares.
     pub have: u64,
-    /// Shares to fetch in all.
+    /// All shares to download.
     pub want: u64,
 }

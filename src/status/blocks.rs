@@ -1,66 +1,65 @@
-//! What became of found Bitcoin blocks.
+//! The status of found Bitcoin blocks.
 
 use std::collections::HashMap;
 
 use crate::share::ShareId;
 use crate::units::{BlockHeight, Sats, UnixTime};
 
-/// What bitcoind says of blocks that were found. A block that is not in it has not been asked for yet.
+/// Status of the tracked blocks that bitcoind has been asked about.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BlocksStatus {
-    /// By the block's hash, which is its share's id as well.
-    pub fates: HashMap<ShareId, BlockFate>,
+    /// By the block's hash, which is also the id of its share.
+    pub blocks: HashMap<ShareId, BlockStatus>,
 }
 
-/// What bitcoind says of a block.
+/// Status of a block according to bitcoind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BlockFate {
-    /// It is on the best chain, with so many blocks from it to the tip, both counted.
+pub enum BlockStatus {
+    /// It is in the best chain.
     Confirmed {
-        /// At least 1.
+        /// Number of blocks from it to the tip, both included: at least 1.
         confirmations: u32,
     },
-    /// It is known, and another one took its place.
+    /// It is known, but not in the best chain.
     Orphaned,
-    /// bitcoind does not have it.
+    /// bitcoind does not know it.
     Unknown,
 }
 
-/// The blocks somebody wants to know the fate of, newest first.
+/// Blocks whose confirmations are to be tracked, newest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct WatchedBlocks(pub Vec<ShareId>);
+pub struct TrackedBlocks(pub Vec<ShareId>);
 
-/// Blocks that this node's miners found since it started, or before and were still without an answer then: the newest,
-/// oldest first. Whether a block is a share as well is not asked here: one that was found on a stale job, or below the
-/// share target, never becomes one.
+/// The newest blocks found by this node's miners, oldest first: since the start, and earlier ones that were still without
+/// a result then. A block that was found on a stale job, or whose hash is above the share target, never becomes a share.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OwnBlocksStatus {
     /// The blocks.
     pub blocks: Vec<OwnBlock>,
 }
 
-/// A block that a miner of this node found.
+/// A block found by a miner of this node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnBlock {
     /// The block's hash.
     pub id: ShareId,
-    /// Its header's time.
+    /// Time of its header.
     pub time: UnixTime,
     /// Its height.
     pub height: BlockHeight,
-    /// What its coinbase pays out.
+    /// Value of its coinbase.
     pub value: Sats,
-    /// What bitcoind said; none before its first word, and before it was given up for the moment.
+    /// Result of the last attempt to submit it; `None` before the first.
     pub outcome: Option<SubmitOutcome>,
 }
 
-/// What bitcoind said to a block.
+/// Result of handing a block to bitcoind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SubmitOutcome {
-    /// Taken, or known already.
+    /// bitcoind accepted it, or had it already.
     Accepted,
-    /// Refused, with bitcoind's reason.
+    /// bitcoind rejected it for this reason.
     Rejected(String),
-    /// bitcoind could not be reached; the block is on disk and will be tried again.
+    /// bitcoind could not be reached; the block is on disk and will be submitted again.
     Failed(String),
 }

@@ -1,64 +1,64 @@
-//! The other nodes, as onlookers see them.
+//! The connected peers, as the network thread publishes them.
 
 use std::sync::Arc;
 
 use crate::units::UnixTime;
 
-/// The network of nodes at one moment; the network thread makes a new one every few seconds.
+/// Snapshot of the peer-to-peer network, made by the network thread every few seconds.
 #[derive(Clone, Debug, Default)]
 pub struct PeersStatus {
-    /// This node's own id; empty before the network thread's first look.
+    /// Peer id of this node; empty before the first snapshot.
     pub our_id: String,
-    /// Where this node listens, as multiaddrs ending in its id.
+    /// Multiaddresses that this node listens on, each with its peer id.
     pub listening: Vec<String>,
-    /// How it finds others.
-    pub looks_by: LooksBy,
-    /// Connected nodes.
+    /// Ways to find peers.
+    pub discovery: PeerDiscovery,
+    /// Connected peers.
     pub peers: Vec<PeerStatus>,
-    /// Nodes and addresses that are banned now.
+    /// Number of banned peers and addresses.
     pub banned: usize,
 }
 
-/// The ways that a node has to find others.
+/// The ways in which this node can find peers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LooksBy {
-    /// Some are given to it to start from.
+pub struct PeerDiscovery {
+    /// Bootnodes are configured.
     pub bootnodes: bool,
-    /// It asks the local network.
+    /// mDNS is on: peers on the local network.
     pub mdns: bool,
-    /// It knows some from before.
+    /// Peers are known from earlier connections.
     pub known: bool,
 }
 
-impl LooksBy {
-    /// Whether there is any: a node without is meant to be alone, or to be found.
+impl PeerDiscovery {
+    /// Whether there is any way: a node without one mines solo on purpose, or waits for peers to connect.
     pub const fn any(self) -> bool {
         self.bootnodes || self.mdns || self.known
     }
 }
 
-/// One connected node. Its texts are a stranger's: bounded, without control characters, otherwise as given.
+/// A connected peer. Its texts are untrusted, but bounded and without control characters.
 #[derive(Clone, Debug)]
 pub struct PeerStatus {
-    /// Its id.
+    /// Peer id.
     pub id: Arc<str>,
-    /// Where it is.
+    /// Multiaddress.
     pub address: Arc<str>,
-    /// Who dialled whom.
+    /// Which side opened the connection.
     pub direction: Direction,
-    /// What its last ping took; none before the first.
+    /// Round-trip time of the last ping in microseconds; `None` before the first.
     pub latency_us: Option<u64>,
     /// When it connected.
     pub connected_since: UnixTime,
-    /// What it says it runs; empty until it said so.
+    /// Agent version; empty before the peer has identified itself.
     pub agent: Arc<str>,
 }
 
-/// Who dialled whom.
+/// Which side opened a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
-    /// It dialled us.
+    /// The peer did.
     Inbound,
-    /// We dialled it.
+    /// This node did.
     Outbound,
 }

@@ -1,4 +1,4 @@
-// A headless browser that keeps to itself, with a fresh profile.
+// A headless browser with a new profile and without background traffic.
 
 import { createRequire } from 'node:module';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -7,18 +7,18 @@ import path from 'node:path';
 
 // Installed outside this tree by run.sh.
 const modules = process.env.P2POOL_BROWSER_MODULES;
-if (!modules) throw new Error('P2POOL_BROWSER_MODULES is not set; start this by tests/browser/run.sh');
+if (!modules) throw new Error('P2POOL_BROWSER_MODULES is not set: run tests/browser/run.sh');
 const { chromium } = createRequire(path.join(modules, 'package.json'))('playwright-core');
 
 const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
 
-/** Nothing on a local page takes a tenth of this. */
+/** Timeout for anything on a local page. */
 const TIMEOUT_MS = 15000;
 
 export const DESKTOP = { width: 1280, height: 900 };
 export const PHONE = { width: 390, height: 844 };
 
-/** A browser; `close` also removes its profile. */
+/** Starts a browser; `close` also removes its profile. */
 export async function launch(viewport = DESKTOP, options = {}) {
   const profile = await mkdtemp(path.join(tmpdir(), 'p2pool-browser-'));
   const context = await chromium.launchPersistentContext(profile, {
@@ -38,26 +38,26 @@ export async function launch(viewport = DESKTOP, options = {}) {
 }
 
 /**
- * A page that remembers everything that should not happen: errors, refused scripts, dialogs, requests elsewhere.
- * `prepare(page)` comes before it is loaded.
+ * Opens a page and records what must not happen: errors, blocked content, dialogs, requests to other origins.
+ * `prepare(page)` runs before the page is loaded.
  */
 export async function open(context, url, prepare = async () => {}) {
   const page = await context.newPage();
   page.setDefaultTimeout(TIMEOUT_MS);
   await prepare(page);
-  const complaints = [];
-  page.on('pageerror', error => complaints.push(`error: ${error.message}`));
+  const violations = [];
+  page.on('pageerror', error => violations.push(`error: ${error.message}`));
   page.on('console', message => {
-    // A browser reports refused content, and also each answer that is no success; those are for tests to expect.
-    if (message.type() === 'error' && !/Failed to load resource/.test(message.text())) complaints.push(`console: ${message.text()}`);
+    // Blocked content is reported here, but so are HTTP errors, which some tests expect.
+    if (message.type() === 'error' && !/Failed to load resource/.test(message.text())) violations.push(`console: ${message.text()}`);
   });
   page.on('dialog', dialog => {
-    complaints.push(`a script opened a dialog: ${dialog.message()}`);
+    violations.push(`a script opened a dialog: ${dialog.message()}`);
     dialog.dismiss();
   });
   page.on('request', request => {
-    if (!request.url().startsWith(new URL(url).origin)) complaints.push(`request elsewhere: ${request.url()}`);
+    if (!request.url().startsWith(new URL(url).origin)) violations.push(`request to another origin: ${request.url()}`);
   });
   await page.goto(url);
-  return { page, complaints };
+  return { page, violations };
 }

@@ -1,13 +1,13 @@
-// What must hold of the page, whatever the node behind it.
+// Checks that hold for the page of any node.
 
 import assert from 'node:assert/strict';
 
-/** Waits until the page has shown figures of the node. */
+/** Waits until the page shows live data. */
 export async function live(page) {
   await page.waitForSelector('#connection[data-state="live"]');
 }
 
-/** Tries until the assertion holds; after some seconds it fails as the last time. */
+/** Retries an assertion until it holds; after the timeout it throws the last error. */
 export async function eventually(assertion, timeoutMs = 15000) {
   const end = Date.now() + timeoutMs;
   for (;;) {
@@ -20,14 +20,14 @@ export async function eventually(assertion, timeoutMs = 15000) {
   }
 }
 
-/** The text of an element, with all its spaces plain. */
+/** Returns the text of an element with plain spaces. */
 export async function text(page, selector) {
   return plain(await page.locator(selector).first().textContent());
 }
 
 export const plain = string => string.replace(/[\u00a0\u202f]/g, ' ').replace(/\s+/g, ' ').trim();
 
-/** How many pixels of a canvas have any colour, and a sum that differs for different pictures. */
+/** Returns how many pixels of a canvas are drawn, and a checksum of the picture. */
 export function drawn(page, selector) {
   return page.evaluate(canvasSelector => {
     const canvas = document.querySelector(canvasSelector);
@@ -42,7 +42,7 @@ export function drawn(page, selector) {
   }, selector);
 }
 
-/** No part of the page sticks out at the sides, but inside boxes that scroll. */
+/** Checks that nothing overflows the page at the sides, except inside boxes that scroll. */
 export async function fits(page) {
   const { width, wide, out } = await page.evaluate(() => {
     const visible = document.documentElement.clientWidth;
@@ -65,7 +65,7 @@ export async function fits(page) {
   assert.deepEqual(out, []);
 }
 
-/** No text is cut off by its own box. */
+/** Checks that no text is clipped by its own box. */
 export async function nothingClipped(page) {
   const clipped = await page.evaluate(() => [...document.querySelectorAll('main *, footer *, header *, dialog[open] *')]
     .filter(node => [...node.childNodes].some(child => child.nodeType === Node.TEXT_NODE && child.data.trim() !== ''))
@@ -75,50 +75,50 @@ export async function nothingClipped(page) {
   assert.deepEqual(clipped, []);
 }
 
-/** Cards show what /api/status says, in the page's own format. */
+/** Checks that the cards show the values of /api/status, in the page's own format. */
 export async function cardsMatch(page, status) {
-  const wanted = await page.evaluate(async figures => {
+  const expected = await page.evaluate(async status => {
     const format = await import(new URL('format.js', location.href));
     return {
-      local: format.hashrate(figures.local_hashrate),
-      pool: format.hashrate(figures.pool_hashrate),
-      shares: format.count(figures.share_count),
-      difficulty: format.difficulty(figures.difficulty),
-      miners: format.count(figures.miner_count),
-      peers: format.count(figures.peer_count),
-      eta: format.duration(figures.est_time_to_block),
-      payout: figures.coinbase_value === null ? format.NONE : format.btc(figures.our_payout_without_fee),
+      local: format.hashrate(status.local_hashrate),
+      pool: format.hashrate(status.pool_hashrate),
+      shares: format.count(status.share_count),
+      difficulty: format.difficulty(status.difficulty),
+      miners: format.count(status.miner_count),
+      peers: format.count(status.peer_count),
+      eta: format.duration(status.est_time_to_block),
+      payout: status.coinbase_value === null ? format.NONE : format.btc(status.our_payout_without_fee),
     };
   }, status);
-  for (const [name, value] of Object.entries(wanted)) {
+  for (const [name, value] of Object.entries(expected)) {
     assert.equal(await text(page, `#card-${name}`), plain(value), `card ${name}`);
   }
 }
 
-/** The open dialog shows every field of the share, each in its row and in the page's own format. */
+/** Checks that the open dialog shows all fields of the share, each in its row and in the page's own format. */
 export async function dialogShows(page, share) {
-  const wanted = await page.evaluate(async ({ header, info, ...share }) => {
+  const expected = await page.evaluate(async ({ header, info, ...share }) => {
     const format = await import(new URL('format.js', location.href));
     const hex = number => `0x${(number >>> 0).toString(16).padStart(8, '0')}`;
     return {
       hash: share.hash,
       rows: {
         Miner: [share.miner],
-        Parent: [info.parent ?? 'none: the chain begins here'],
+        Parent: [info.parent ?? 'none (genesis share)'],
         Uncles: info.uncles.length ? info.uncles : ['none'],
         ...(share.named_by ? { 'Uncle of': [share.named_by] } : {}),
         Children: share.children.length ? share.children : ['none yet'],
-        ...(share.confirmations === null ? {} : { 'Shares on top': [format.count(share.confirmations)] }),
+        ...(share.confirmations === null ? {} : { Confirmations: [format.count(share.confirmations)] }),
         Difficulty: [format.difficulty(share.share_difficulty), info.share_bits],
-        'Difficulty reached': [`${format.difficulty(share.hash_difficulty)}; a block needs ${format.difficulty(share.block_difficulty)}`],
+        'Hash difficulty': [`${format.difficulty(share.hash_difficulty)}; a block needs ${format.difficulty(share.block_difficulty)}`],
         Work: [format.hashes(share.work)],
-        'Work of the chain': [format.hashes(info.chain_work)],
+        'Chain work': [format.hashes(info.chain_work)],
         Version: [hex(header.version)],
         'Previous block': [header.prev_block],
         'Merkle root': [header.merkle_root],
         Bits: [header.bits],
         Nonce: [hex(header.nonce)],
-        'In full': [header.raw],
+        'Raw header': [header.raw],
         'Block height': [format.count(info.block_height)],
         Value: [format.btc(info.coinbase_value)],
         Tag: [info.coinbase_tag || 'none'],
@@ -127,7 +127,7 @@ export async function dialogShows(page, share) {
         'Witness commitment': [info.witness_commitment],
         'Merkle branch': share.merkle_branch.length ? share.merkle_branch : ['empty'],
       },
-      // The share's own and its header's, which are the same.
+      // The share's time and its header's, which are equal.
       times: [format.fullTime(share.timestamp), `${header.time}, ${format.fullTime(header.time)}`],
       payouts: (share.payouts ?? []).map(({ address, amount, pct }) => [address, format.btc(amount), format.percent(pct)]),
     };
@@ -140,8 +140,8 @@ export async function dialogShows(page, share) {
       payouts: [...body.querySelectorAll('tbody tr')].map(row => [row.querySelector('th').firstChild.data, ...[...row.querySelectorAll('td')].map(cell => cell.textContent)]),
     };
   });
-  assert.equal(shown.hash, wanted.hash);
-  for (const [name, values] of Object.entries(wanted.rows)) {
+  assert.equal(shown.hash, expected.hash);
+  for (const [name, values] of Object.entries(expected.rows)) {
     const row = shown.rows.find(([label]) => label === name);
     assert.ok(row, `the dialog has no row '${name}'`);
     let rest = row[1];
@@ -149,16 +149,16 @@ export async function dialogShows(page, share) {
       assert.ok(rest.includes(value), `row '${name}' lacks ${value}: ${row[1]}`);
       rest = rest.slice(rest.indexOf(value) + value.length);
     }
-    // Nothing else begins with a figure where one was wanted.
-    assert.ok(row[1].startsWith(values[0]), `row '${name}' begins otherwise: ${row[1]}`);
+    // The row starts with the first value.
+    assert.ok(row[1].startsWith(values[0]), `row '${name}' has another start: ${row[1]}`);
   }
   const times = shown.rows.filter(([label]) => label === 'Time').map(([, value]) => value);
   assert.equal(times.length, 2);
-  times.forEach((time, index) => assert.ok(time.startsWith(wanted.times[index]), `${time} is not ${wanted.times[index]}`));
-  assert.deepEqual(shown.payouts, wanted.payouts);
+  times.forEach((time, index) => assert.ok(time.startsWith(expected.times[index]), `${time} is not ${expected.times[index]}`));
+  assert.deepEqual(shown.payouts, expected.payouts);
 }
 
-/** The words that contrast least with what is behind them, `{ratio, text}`, least first; also where boxes are translucent. */
+/** Returns the contrast of all texts with their background, `{ratio, text}`, lowest first; respects translucent boxes. */
 export function contrasts(page) {
   return page.evaluate(() => {
     const colour = text => {
@@ -170,7 +170,7 @@ export function contrasts(page) {
       const [r, g, b] = rgb.map(value => value / 255).map(value => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4));
       return 0.2126 * r + 0.7152 * g + 0.0722 * b;
     };
-    /** Pixels of the text and of what is behind it, from the box at `at` inwards. */
+    /** Returns the colours of the text and its background, from the box at `at` inwards. */
     const pixels = (boxes, at, behind) => {
       const style = getComputedStyle(boxes[at]);
       const background = colour(style.backgroundColor);
@@ -193,7 +193,7 @@ export function contrasts(page) {
   });
 }
 
-/** Waits until no share is shown, and the address says so: a browser tells of a closed dialog a moment later. */
+/** Waits until no share is shown and the URL has none: the close event comes a moment later. */
 export async function dialogCloses(page) {
   await page.waitForFunction(() => document.querySelector('dialog[open]') === null && location.hash === '');
 }
@@ -202,7 +202,7 @@ export async function dialogCloses(page) {
 export async function tabTo(page, selector, presses = 60) {
   for (let i = 0; i < presses; i += 1) {
     await page.keyboard.press('Tab');
-    if (await page.evaluate(wanted => document.activeElement.matches(wanted), selector)) return;
+    if (await page.evaluate(target => document.activeElement.matches(target), selector)) return;
   }
-  assert.fail(`${selector} is not reached by ${presses} presses of Tab`);
+  assert.fail(`${selector} is not reached within ${presses} presses of Tab`);
 }

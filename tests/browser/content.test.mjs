@@ -1,67 +1,67 @@
-// What the page is made of, what it is given, and that neither can harm.
+// Tests of the page's files, of the fixtures, and of untrusted text.
 
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { readFile, readdir } from 'node:fs/promises';
 import { description, differences } from './contract.mjs';
 import { NAMES, scenario } from './fixtures.mjs';
-import { complaints, page, server, visit, withPage } from './visit.mjs';
+import { violations, page, server, visit, withPage } from './visit.mjs';
 
 const ASSETS = new URL('../../threads/http/assets/', import.meta.url);
-/** What is wrong with a node, in words. */
-const STATES = new URL('../../threads/http/src/api/state/', import.meta.url);
+/** Sources of the notices' texts. */
+const NOTICES = new URL('../../threads/http/src/api/notice/', import.meta.url);
+const BITCOIND_ERRORS = new URL('../../src/status/bitcoind.rs', import.meta.url);
 const HOSTILE = '<img src=x onerror=alert(1)>';
 withPage();
 
-describe('the made-up answers', () => {
-  it('are such as the description of the API promises', async () => {
+describe('fixtures', () => {
+  it('match the OpenAPI description', async () => {
     const root = await description();
-    const against = (name, value) => differences(root.components.schemas[name], value, root, name);
+    const errors = (name, value) => differences(root.components.schemas[name], value, root, name);
     for (const state of NAMES) {
-      const answers = scenario(state);
-      const shares = answers.status.tree_shares.map(({ hash }) => answers.share(hash));
-      const histories = ['1h', '1d', '7d', '30d'].map(answers.history);
+      const responses = scenario(state);
+      const shares = responses.status.tree_shares.map(({ hash }) => responses.share(hash));
+      const histories = ['1h', '1d', '7d', '30d'].map(responses.history);
       assert.deepEqual([
-        ...against('Status', answers.status), ...against('Blocks', answers.blocks),
+        ...errors('Status', responses.status), ...errors('Blocks', responses.blocks),
         ...shares.flatMap(share => against('Share', share)), ...histories.flatMap(history => against('History', history)),
       ], [], state);
     }
     const broken = { ...scenario('busy').status, share_count: '1', tip_hash: 'ab', uptime_secs: -1 };
     delete broken.peers;
-    assert.deepEqual(against('Status', broken).sort(), [
+    assert.deepEqual(errors('Status', broken).sort(), [
       "Status lacks 'peers'", 'Status.share_count is "1", not integer', 'Status.tip_hash is shorter than 64', 'Status.uptime_secs is -1, below 0',
     ]);
   });
-});
 
-describe('the made-up problems', () => {
-  it('are in the words of the node', async () => {
-    const names = (await readdir(STATES)).filter(name => name !== 'tests.rs').map(name => `state/${name}`);
-    const sources = await Promise.all(['state.rs', ...names].map(name => readFile(new URL(`../${name}`, STATES), 'utf8')));
-    // Strings that go on in the next line behind a backslash; what stands in braces is filled in.
-    const words = [...sources.join('\n').matchAll(/"((?:[^"\\]|\\[\s\S])*)"/g)].map(([, string]) => string.replace(/\\\n\s*/g, ''));
-    const sentences = words.filter(string => string.replace(/\{[^}]*\}/g, '').length >= 15).map(string => new RegExp(string.split(/\{[^}]*\}/).map(part => part.replace(/[.*+?^$()[\]|\\]/g, '\\$&')).join('.+'), 'i'));
+  it('have the texts of the node’s notices', async () => {
+    const names = (await readdir(NOTICES)).filter(name => name !== 'tests.rs').map(name => `notice/${name}`);
+    const files = [BITCOIND_ERRORS, ...['notice.rs', ...names].map(name => new URL(`../${name}`, NOTICES))];
+    const sources = await Promise.all(files.map(file => readFile(file, 'utf8')));
+    // String literals, which a backslash continues in the next line, with placeholders in braces.
+    const texts = [...sources.join('\n').matchAll(/"((?:[^"\\]|\\[\s\S])*)"/g)].map(([, string]) => string.replace(/\\\n\s*/g, ''));
+    const sentences = texts.filter(string => string.replace(/\{[^}]*\}/g, '').length >= 15).map(string => new RegExp(string.split(/\{[^}]*\}/).map(part => part.replace(/[.*+?^$()[\]|\\]/g, '\\$&')).join('.+'), 'i'));
     for (const state of NAMES) {
       const { status } = scenario(state);
       for (const { text, advice } of [status.state, ...status.problems]) {
         assert.ok(sentences.some(sentence => sentence.test(text)), text);
-        assert.ok(words.includes(advice), advice);
+        assert.ok(texts.includes(advice), advice);
       }
     }
     assert.ok(!sentences.some(sentence => sentence.test('bitcoind is on holiday.')));
   });
 });
 
-describe('strangers’ text', () => {
-  it('a worker named like markup stays text', async () => {
+describe('untrusted text', () => {
+  it('in a worker name is not interpreted as markup', async () => {
     await visit();
     assert.equal(await page.locator('.worker', { hasText: HOSTILE }).count(), 1);
     assert.equal(await page.locator('.agent', { hasText: '<script>alert(2)</script>' }).count(), 1);
-    assert.equal(await page.locator('img').count(), 1, 'the page has one image: its own');
-    assert.deepEqual(complaints, []);
+    assert.equal(await page.locator('img').count(), 1, 'the page has only its own image');
+    assert.deepEqual(violations, []);
   });
 
-  it('whatever text the node sends stays text', async () => {
+  it('in any field is not interpreted as markup', async () => {
     const hostile = value => {
       if (typeof value === 'string') return /^[0-9a-f]{64}$/.test(value) ? value : `${HOSTILE}${value}`;
       if (Array.isArray(value)) return value.map(hostile);
@@ -70,24 +70,24 @@ describe('strangers’ text', () => {
     };
     const good = scenario('busy');
     good.status.problems = [{ code: 'x', level: 'error', text: 'something', advice: 'do something', since: null }];
-    const answers = { status: hostile(good.status), blocks: hostile(good.blocks), history: good.history, share: hash => hostile(good.share(hash)) };
-    await visit(answers);
+    const responses = { status: hostile(good.status), blocks: hostile(good.blocks), history: good.history, share: hash => hostile(good.share(hash)) };
+    await visit(responses);
     await page.click('#payouts-more');
     await page.click('#tree-details summary');
     await page.click('#shares-list a');
     await page.waitForSelector('dialog[open] table');
     assert.equal(await page.locator('img').count(), 1);
     assert.ok((await page.locator('body').textContent()).includes(HOSTILE));
-    assert.deepEqual(complaints, []);
+    assert.deepEqual(violations, []);
   });
 });
 
 describe('assets', () => {
-  it('are tested under the policy of the node', async () => {
+  it('are tested under the node’s content security policy', async () => {
     await visit();
     const policy = (await fetch(server.url)).headers.get('content-security-policy');
     assert.match(policy, /^default-src 'none'; script-src 'self'; style-src 'self'; .*frame-ancestors 'none'$/);
-    // What it refuses, it refuses here as well.
+    // An inline script is blocked.
     const ran = await page.evaluate(() => {
       const script = document.createElement('script');
       script.textContent = 'window.ran = true';
@@ -95,17 +95,17 @@ describe('assets', () => {
       return window.ran ?? false;
     });
     assert.equal(ran, false);
-    assert.match(complaints.join(), /script-src 'self'/);
+    assert.match(violations.join(), /script-src 'self'/);
   });
 
-  it('are small and refer to nothing elsewhere', async () => {
+  it('are small and refer to no other origin', async () => {
     let total = 0;
     for (const name of await readdir(ASSETS)) {
       const content = await readFile(new URL(name, ASSETS), 'utf8');
       total += Buffer.byteLength(content);
-      const elsewhere = (content.match(/https?:\/\/[^\s"'`]+/g) ?? []).filter(url => !url.startsWith('http://www.w3.org/'));
-      assert.deepEqual(elsewhere, [], name);
-      assert.ok(!/innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(/.test(content), `${name} makes markup of text`);
+      const external = (content.match(/https?:\/\/[^\s"'`]+/g) ?? []).filter(url => !url.startsWith('http://www.w3.org/'));
+      assert.deepEqual(external, [], name);
+      assert.ok(!/innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(/.test(content), `${name} parses text as markup`);
     }
     assert.ok(total < 150_000, `${total} bytes`);
   });

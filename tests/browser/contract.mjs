@@ -1,11 +1,11 @@
-// Holds an answer to the description of the API. Knows the keywords that description uses, and refuses any other, so
-// that nothing passes because it was not understood.
+// Validates responses against the OpenAPI description. Supports the keywords that the description uses, and throws on
+// others.
 
 import { readFile } from 'node:fs/promises';
 
 const DESCRIPTION = new URL('../../threads/http/openapi.json', import.meta.url);
 
-/** The description of the API. */
+/** Reads the OpenAPI description. */
 export const description = async () => JSON.parse(await readFile(DESCRIPTION, 'utf8'));
 
 const isObject = value => value !== null && typeof value === 'object' && !Array.isArray(value);
@@ -32,8 +32,8 @@ const KEYWORDS = {
   pattern: (pattern, value, at) => (typeof value !== 'string' || new RegExp(pattern).test(value) ? [] : [`${at} is '${value}', which does not match ${pattern}`]),
 };
 
-/** Where `value` differs from `schema`, in words; nothing if it does not. */
-export function differences(schema, value, root, at = 'the answer') {
+/** Returns the deviations of `value` from `schema`, as texts. */
+export function differences(schema, value, root, at = 'the response') {
   const inner = (part, of, where) => differences(part, of, root, where);
   if (schema.$ref) return inner(schema.$ref.split('/').slice(1).reduce((node, name) => node[name], root), value, at);
   return Object.entries(schema).flatMap(([keyword, rule]) => {
@@ -45,7 +45,7 @@ export function differences(schema, value, root, at = 'the answer') {
       return others.flatMap(name => (rule === false ? [`${at} has '${name}', which is not described`] : inner(rule, value[name], `${at}.${name}`)));
     }
     if (keyword === 'items') return Array.isArray(value) ? value.flatMap((item, index) => inner(rule, item, `${at}[${index}]`)) : [];
-    if (!(keyword in KEYWORDS)) throw new Error(`the description uses '${keyword}', which contract.mjs does not know`);
+    if (!(keyword in KEYWORDS)) throw new Error(`unsupported keyword '${keyword}'`);
     return KEYWORDS[keyword](rule, value, at);
   });
 }

@@ -1,4 +1,4 @@
-// Serves the page as the node does, under the node's own content security policy, with made-up answers of the API.
+// Serves the dashboard under the node's own content security policy, with fixtures for the API.
 //
 //   node fixture-server.mjs [PORT] [SCENARIO]
 
@@ -11,15 +11,15 @@ import { scenario } from './fixtures.mjs';
 const ASSETS = fileURLToPath(new URL('../../threads/http/assets/', import.meta.url));
 const TYPES = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml' };
 const SERVER = new URL('../../threads/http/src/server.rs', import.meta.url);
-/** The policy as the node's source has it: a string that goes on in the next line behind a backslash. */
+/** The policy, from the string literal in the node's source, which a backslash continues in the next line. */
 const POLICY = /CONTENT_SECURITY_POLICY: &str = "([^"]+)"/.exec(await readFile(SERVER, 'utf8'))[1].replace(/\\\n\s*/g, '');
 
-/** A server on a free port (or `port`); `server.answers` may be replaced at any time, null answers nothing. */
-export async function serve(answers, port = 0) {
-  const fixture = { answers, requests: [] };
+/** Starts a server on `port`, or a free one. `responses` can be replaced at any time; null drops all requests. */
+export async function serve(responses, port = 0) {
+  const fixture = { responses, requests: [] };
   const server = createServer((request, response) => {
     fixture.requests.push(request.url);
-    answer(fixture, new URL(request.url, 'http://fixture'), response).catch(error => {
+    respond(fixture, new URL(request.url, 'http://fixture'), response).catch(error => {
       response.writeHead(500).end(String(error));
     });
   });
@@ -32,9 +32,9 @@ export async function serve(answers, port = 0) {
   return fixture;
 }
 
-async function answer({ answers }, url, response) {
-  if (answers === null) return response.destroy();
-  const body = json(answers, url);
+async function respond({ responses }, url, response) {
+  if (responses === null) return response.destroy();
+  const body = json(responses, url);
   if (body !== undefined) {
     response.writeHead(body === null ? 404 : 200, { 'content-type': 'application/json', 'content-security-policy': POLICY });
     return response.end(JSON.stringify(body ?? { error: 'not found' }));
@@ -46,12 +46,12 @@ async function answer({ answers }, url, response) {
   return response.end(file);
 }
 
-function json(answers, url) {
-  if (url.pathname === '/api/status') return answers.status;
-  if (url.pathname === '/api/blocks') return answers.blocks;
-  if (url.pathname === '/api/history') return answers.history(url.searchParams.get('window')) ?? null;
+function json(responses, url) {
+  if (url.pathname === '/api/status') return responses.status;
+  if (url.pathname === '/api/blocks') return responses.blocks;
+  if (url.pathname === '/api/history') return responses.history(url.searchParams.get('window')) ?? null;
   const share = /^\/api\/share\/([0-9a-f]{64})$/.exec(url.pathname);
-  return share ? answers.share(share[1]) : undefined;
+  return share ? responses.share(share[1]) : undefined;
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

@@ -1,5 +1,5 @@
-// Answers of the API as a node could give them, for states that a real node is hard to bring into.
-// Made from a seeded generator, so that every run sees the same.
+// Fixtures: API responses for states that are hard to reach with a real node. They come from a seeded generator, so each
+// run sees the same.
 
 import { createHash } from 'node:crypto';
 
@@ -12,7 +12,7 @@ const address = name => `tb1q${[...Buffer.from(hex(`address ${name}`) + hex(`mor
 const BASE58 = '123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz';
 const peerId = name => `12D3KooW${[...Buffer.from(hex(`peer ${name}`) + hex(`id ${name}`), 'hex')].slice(0, 44).map(byte => BASE58[byte % 58]).join('')}`;
 
-/** A generator of numbers in 0..1 that gives the same ones for the same seed. */
+/** Returns a seeded pseudorandom generator of numbers from 0 to 1. */
 function random(seed) {
   let state = seed >>> 0;
   return () => {
@@ -24,10 +24,10 @@ function random(seed) {
 const OURS = address('ours');
 const NOW = () => Math.floor(Date.now() / 1000);
 const DIFFICULTY = 48231.7;
-/** Rules, section 7. */
+/** The finder's fee: consensus.md, section 7. */
 const finderFee = value => Math.floor((value * 5) / 1000);
 
-/** Heights 1188..1235 with forks, uncles, a fork of two and a block. */
+/** Makes the shares of heights 1188 to 1235 with uncles, a side chain of three and blocks. */
 function shares(scenario, now, payees) {
   const next = random(7);
   const all = [];
@@ -50,12 +50,12 @@ function shares(scenario, now, payees) {
     });
   }
   const main = height => all.find(share => share.name === height);
-  // An uncle: its parent is on the main chain, and a later share names it.
+  // Uncles: the parent is in the main chain, and a later share names the uncle.
   for (const height of [1196, 1210, 1222, 1231]) {
     const uncle = add(`${height} uncle`, { share_height: height, prev_share_hash: main(height - 1).hash, timestamp: main(height).timestamp + 1, miner: payees[height % payees.length], main_chain: false });
     main(height + (height === 1210 ? 2 : 1)).uncles.push(uncle.hash);
   }
-  // Two uncles at one height, and a fork of three that nobody names, beginning beside an uncle.
+  // A second uncle at one height, and a side chain of three shares that are not uncles.
   const second = add('1222 second', { share_height: 1222, prev_share_hash: main(1221).hash, timestamp: main(1222).timestamp + 2, miner: OURS, main_chain: false });
   main(1224).uncles.push(second.hash);
   let parent = main(1221).hash;
@@ -110,7 +110,7 @@ const MINERS = [
   miner('a-worker-whose-name-was-chosen-by-somebody-who-likes-long-names-without-any-space.and.some.more.of.it', { user_agent: 'cgminer/4.12.1 with a very long description of itself', connected_secs: 2 }),
 ];
 
-/** A pool with 48 payees, forks, uncles and names of all kinds. */
+/** A pool with 48 payees, side chains, uncles and unusual names. */
 function busy(scenario = 'busy') {
   const now = NOW();
   const value = 312847193;
@@ -180,7 +180,7 @@ function busy(scenario = 'busy') {
     blocks: [
       { hash: block.hash, height: 91827, share_height: block.share_height, share_held: true, time: block.timestamp, status: 'submitted', confirmations: null, reason: null, miner: block.miner, ours: false, value },
       { hash: main.at(-14).hash, height: 91812, share_height: 1201, share_held: true, time: now - 1700, status: 'confirmed', confirmations: 15, reason: null, miner: OURS, ours: true, value: 312500000 },
-      { hash: hex('refused block'), height: 91500, share_height: null, share_held: false, time: now - 40000, status: 'rejected', confirmations: null, reason: 'bad-cb-amount', miner: OURS, ours: true, value: 312500001 },
+      { hash: hex('rejected block'), height: 91500, share_height: null, share_held: false, time: now - 40000, status: 'rejected', confirmations: null, reason: 'bad-cb-amount', miner: OURS, ours: true, value: 312500001 },
       { hash: hex('orphaned block'), height: 91002, share_height: 17, share_held: false, time: now - 86400, status: 'orphaned', confirmations: null, reason: null, miner: payees[2], ours: false, value: 312500000 },
     ],
     tree,
@@ -188,11 +188,11 @@ function busy(scenario = 'busy') {
   };
 }
 
-/** A state in the words of `threads/http/src/api/state`. */
-const state = (code, level, text, advice, since = null) => ({ code, level, text, advice, since });
-const NO_MINER = () => state('no_miner', 'info', 'No miner is connected.', 'Point a miner at stratum+tcp://, the name or address of this machine, and the port of this page.');
+/** A notice with the texts of `threads/http/src/api/notice`. */
+const notice = (code, level, text, advice, since = null) => ({ code, level, text, advice, since });
+const NO_MINER = () => notice('no_miner', 'info', 'No miner is connected.', 'Point a miner at stratum+tcp://, the name or address of this machine, and the port of this page.');
 
-/** Without shares, peers, miners and work, for the reason that `problems` tell, worst first. */
+/** A node without shares, peers, miners and work, for the reasons in `problems`, most severe first. */
 function nothing(problems, fields) {
   const { status } = busy();
   return {
@@ -213,40 +213,40 @@ function nothing(problems, fields) {
   };
 }
 
-/** Just installed, alone, and bitcoind has only just started to fetch its own chain. */
+/** A new node that mines solo, while bitcoind is in initial block download. */
 const empty = () => nothing([
-  state('bitcoind_syncing', 'error', 'bitcoind is still downloading the block chain: 43\u00a0% done. There has been no work yet.', 'Wait: mining begins by itself when it is done.', NOW() - 4),
-  state('alone', 'warning', 'No other node can be reached.', 'Check that those in -bootnodes run and can be reached, and that -p2p-port of this machine can be reached from outside. What is found meanwhile may earn less than it could.', NOW() - 4),
+  notice('bitcoind_syncing', 'error', 'bitcoind is still downloading the block chain: 43\u00a0% done. There has been no block template yet.', 'Wait: mining begins by itself when it is done.', NOW() - 4),
+  notice('solo', 'warning', 'No peer can be reached.', 'Check that the nodes in -bootnodes are running and reachable, and that -p2p-port of this machine is reachable from outside. Shares found meanwhile may earn less.', NOW() - 4),
   NO_MINER(),
 ], { window_shares: 0, our_weight_fraction: 0 });
 
-/** Its first seconds: bitcoind gives work, and no other node was found yet. */
+/** The first seconds of a node: there is a block template, but no peer yet. */
 const waiting = () => nothing([
-  state('waiting_for_peers', 'error', 'Looking for other nodes: there is no work for miners yet.', 'Wait: miners get work when this node is level with another one, or after a minute without any.', NOW() - 4),
+  notice('waiting_for_peers', 'error', 'No peer yet: there is no work for miners until this node is synced with one.', 'Wait: miners get work when this node is synced with a peer, or after a minute without any.', NOW() - 4),
   NO_MINER(),
 ], { template_age_secs: 2 });
 
-/** It has found others and fetches what they have. */
+/** A node that downloads the sharechain from its peers. */
 const syncing = () => nothing([
-  state('syncing', 'error', 'The sharechain is being fetched: 12\u00a0% of 8\u202f640 shares.', 'Wait: miners get work when it is done.'),
+  notice('syncing', 'error', 'Downloading the sharechain: 12\u00a0% of 8\u202f640 shares.', 'Wait: miners get work when this is done.'),
   NO_MINER(),
 ], { template_age_secs: 2, peer_count: 4, peers: busy().status.peers });
 
 const SCENARIOS = { busy, empty, waiting, syncing };
 
-/** Their names. */
+/** The names of all scenarios. */
 export const NAMES = Object.keys(SCENARIOS);
 
-/** What the node answers in a named state. */
+/** Returns the API responses of a scenario. */
 export function scenario(name) {
-  if (!(name in SCENARIOS)) throw new Error(`there is no scenario '${name}'; there are ${NAMES.join(', ')}`);
+  if (!(name in SCENARIOS)) throw new Error(`unknown scenario '${name}'; known ones: ${NAMES.join(', ')}`);
   const made = SCENARIOS[name]();
   return {
     status: made.status,
     blocks: { count: made.blocks.length, found_since_start: 1, submissions: { success: 1, rejected: 0, failed: 0 }, blocks: made.blocks },
     history: window => {
       const span = { '1h': 3600, '1d': 86400, '7d': 604800, '30d': 2592000 }[window];
-      // A third of the way in the node was off for a while.
+      // With a gap: the node was off for a while.
       return span && { window, step_secs: span / 180, points: made.status.history.length ? points(NOW(), 180, span / 180, 90000).filter((_, index) => index < 60 || index > 75) : [] };
     },
     share: hash => detail(made, hash),

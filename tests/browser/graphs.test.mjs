@@ -1,4 +1,4 @@
-// The graphs, against answers made up for the purpose.
+// Tests of the graphs, with fixtures.
 
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
@@ -9,7 +9,7 @@ import { nextPoll, page, visit, withPage } from './visit.mjs';
 withPage();
 
 describe('graphs', () => {
-  it('are drawn, and of the range that was chosen', async () => {
+  it('are drawn for the chosen time range', async () => {
     await visit();
     for (const name of ['pool', 'local', 'shares']) {
       const picture = await drawn(page, `#graph-${name} canvas`);
@@ -19,9 +19,9 @@ describe('graphs', () => {
     const before = await drawn(page, '#graph-pool canvas');
     let last = before.sum;
     for (const [label, window] of [['1 hour', '1h'], ['1 day', '1d'], ['7 days', '7d'], ['30 days', '30d']]) {
-      const answer = page.waitForResponse(response => response.url().endsWith(`/api/history?window=${window}`));
+      const response = page.waitForResponse(received => received.url().endsWith(`/api/history?window=${window}`));
       await page.getByText(label, { exact: true }).click();
-      await answer;
+      await response;
       await eventually(async () => assert.notEqual((await drawn(page, '#graph-pool canvas')).sum, last, window));
       last = (await drawn(page, '#graph-pool canvas')).sum;
     }
@@ -29,17 +29,17 @@ describe('graphs', () => {
     assert.equal((await drawn(page, '#graph-pool canvas')).sum, before.sum);
   });
 
-  it('are empty without points, and say so', async () => {
+  it('without points are empty and say so', async () => {
     await visit(scenario('empty'));
     assert.equal((await drawn(page, '#graph-pool canvas')).pixels, 0);
-    assert.equal(await text(page, '#graph-pool .note'), 'The first point comes within some seconds.');
+    assert.equal(await text(page, '#graph-pool .note'), 'The first point appears within seconds.');
   });
 
-  it('draw no line where the node was off', async () => {
-    const answers = scenario('busy');
-    answers.status.history = answers.status.history.filter((_, index) => index < 20 || index >= 40).map(point => ({ ...point, ph: 5e12 }));
-    await visit(answers);
-    // Just above the level of the line only the line itself has colour; its middle is the gap.
+  it('have gaps where the node was off', async () => {
+    const responses = scenario('busy');
+    responses.status.history = responses.status.history.filter((_, index) => index < 20 || index >= 40).map(point => ({ ...point, ph: 5e12 }));
+    await visit(responses);
+    // Only the line has this colour; the gap is in the middle.
     const columns = await page.evaluate(() => {
       const canvas = document.querySelector('#graph-pool canvas');
       const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
@@ -51,7 +51,7 @@ describe('graphs', () => {
     assert.deepEqual(columns, [true, true, false, false, true, true]);
   });
 
-  it('tell the value under the pointer', async () => {
+  it('show the value at the pointer', async () => {
     const { status } = await visit();
     const box = await page.locator('#graph-pool canvas').boundingBox();
     await page.mouse.move(box.x + 62, box.y + 50);
@@ -59,12 +59,12 @@ describe('graphs', () => {
     assert.ok((await text(page, '#graph-pool .readout')).startsWith(`${plain(first)} at `));
   });
 
-  /** Columns of the plot, as parts of its width, in which the line or a dot of this graph is drawn. */
+  /** Returns the first and last column in which the line or a dot is drawn, as fractions of the plot's width. */
   const inked = name => page.evaluate(id => {
     const canvas = document.querySelector(`#graph-${id} canvas`);
     const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
     const [left, right, bottom] = [62, canvas.width - 10, canvas.height - 22];
-    // Lines across are dim; the graph's own colour and its mark are not.
+    // Grid lines are dimmer than the line and its mark.
     const isInk = (x, y) => data[(y * canvas.width + x) * 4 + 3] > 200 && Math.max(...data.slice((y * canvas.width + x) * 4, (y * canvas.width + x) * 4 + 3)) > 150;
     const columns = [];
     for (let x = left; x < canvas.width; x += 1) {
@@ -73,13 +73,13 @@ describe('graphs', () => {
     return { first: columns[0], last: columns.at(-1) };
   }, name);
 
-  it('stand where they belong in the chosen time, not across all of it', async () => {
-    const answers = scenario('busy');
-    const { time } = answers.status;
+  it('place points at their time within the range', async () => {
+    const responses = scenario('busy');
+    const { time } = responses.status;
     const point = (age, ph) => ({ t: time - age, ph, lh: 1e9, shares: 7, miners: 1, peers: 1 });
-    // Two points in ten minutes of a day, the older one at its end less a 144th.
-    answers.history = window => ({ window, step_secs: 600, points: [point(600, 4e11), point(0, 6e11)] });
-    await visit(answers);
+    // Two points, ten minutes apart, at the end of a day.
+    responses.history = window => ({ window, step_secs: 600, points: [point(600, 4e11), point(0, 6e11)] });
+    await visit(responses);
     await page.getByText('1 day', { exact: true }).click();
     await eventually(async () => {
       const { first, last } = await inked('pool');
@@ -88,11 +88,11 @@ describe('graphs', () => {
     assert.equal(await text(page, '#graph-pool .note'), 'min 400 GH/s · mean 500 GH/s · max 600 GH/s');
   });
 
-  it('draw a single point as a dot, and do not call it nothing', async () => {
-    const answers = scenario('busy');
-    const { time } = answers.status;
-    answers.history = window => ({ window, step_secs: 14400, points: [{ t: time - 1296000, ph: 238e3, lh: 0, shares: 7, miners: 1, peers: 1 }] });
-    await visit(answers);
+  it('draw a single point as a dot', async () => {
+    const responses = scenario('busy');
+    const { time } = responses.status;
+    responses.history = window => ({ window, step_secs: 14400, points: [{ t: time - 1296000, ph: 238e3, lh: 0, shares: 7, miners: 1, peers: 1 }] });
+    await visit(responses);
     await page.getByText('30 days', { exact: true }).click();
     await eventually(async () => {
       const { first, last } = await inked('pool');
@@ -100,15 +100,15 @@ describe('graphs', () => {
     });
     assert.equal(await text(page, '#graph-pool .readout'), '238 kH/s');
     assert.match(await text(page, '#graph-pool .note'), /^one point so far, at /);
-    assert.ok(!/Nothing is stored/.test(await text(page, '.graphs')));
-    answers.history = window => ({ window, step_secs: 3600, points: [] });
+    assert.ok(!/No data/.test(await text(page, '.graphs')));
+    responses.history = window => ({ window, step_secs: 3600, points: [] });
     await page.getByText('7 days', { exact: true }).click();
-    await eventually(async () => assert.equal(await text(page, '#graph-pool .note'), 'Nothing is stored for this time yet.'));
+    await eventually(async () => assert.equal(await text(page, '#graph-pool .note'), 'No data for this time range yet.'));
     assert.equal((await drawn(page, '#graph-pool canvas')).pixels, 0);
     assert.equal(await text(page, '#graph-pool .readout'), '');
   });
 
-  it('have one unit on an axis', async () => {
+  it('have one unit per axis', async () => {
     await visit();
     const axes = await page.evaluate(async () => {
       const [{ hashrateAxis }, { niceTicks }] = await Promise.all(['format.js', 'graphs.js'].map(name => import(new URL(name, location.href))));
@@ -123,7 +123,7 @@ describe('graphs', () => {
     ]);
   });
 
-  it('tell their values by arrow keys', async () => {
+  it('show values by arrow keys', async () => {
     const { status } = await visit();
     await tabTo(page, '#graph-pool canvas');
     const rate = value => page.evaluate(async number => (await import(new URL('format.js', location.href))).hashrate(number), value).then(plain);
@@ -133,7 +133,7 @@ describe('graphs', () => {
     assert.equal(await canvas.getAttribute('aria-valuenow'), '59');
     await page.keyboard.press('Home');
     assert.ok(plain(await canvas.getAttribute('aria-valuetext')).startsWith(`${await rate(status.history[0].ph)} at `));
-    // What was chosen stays chosen when new figures come.
+    // The selection survives a poll.
     await nextPoll();
     assert.equal(await canvas.getAttribute('aria-valuenow'), '1');
     await page.keyboard.press('Tab');

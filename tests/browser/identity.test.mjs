@@ -1,10 +1,10 @@
-// What others must know of this node, to be copied.
+// Tests of the node's addresses.
 
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { text } from './checks.mjs';
 import { scenario } from './fixtures.mjs';
-import { complaints, page, visit, withPage } from './visit.mjs';
+import { violations, page, visit, withPage } from './visit.mjs';
 
 withPage({ permissions: ['clipboard-read', 'clipboard-write'] });
 
@@ -12,13 +12,13 @@ const wholeText = async id => page.locator(id).textContent();
 const copied = () => page.evaluate(() => navigator.clipboard.readText());
 
 describe('this node', () => {
-  it('shows its addresses whole', async () => {
+  it('shows its addresses in full', async () => {
     const { status } = await visit();
     assert.equal(await wholeText('#node-address'), status.our_address);
     assert.equal(await wholeText('#node-id'), status.our_peer_id);
     assert.equal(await wholeText('#node-stratum'), 'stratum+tcp://127.0.0.1:3333');
     assert.equal(await wholeText('#node-boot'), `-bootnodes=/ip4/127.0.0.1/tcp/9333/p2p/${status.our_peer_id}`);
-    assert.equal(await text(page, '#node-boot-note'), 'Another machine needs this one’s address instead of 127.0.0.1.');
+    assert.equal(await text(page, '#node-boot-note'), 'On another machine, replace 127.0.0.1 with the address of this one.');
   });
 
   it('copies each of them', async () => {
@@ -29,10 +29,10 @@ describe('this node', () => {
       await page.getByText(`Copied: ${await wholeText(id)}`).waitFor();
       assert.equal(await copied(), await wholeText(id));
     }
-    assert.deepEqual(complaints, []);
+    assert.deepEqual(violations, []);
   });
 
-  it('copies also where a browser keeps its clipboard from pages that come unencrypted', async () => {
+  it('copies without the Clipboard API, which needs HTTPS', async () => {
     await visit(undefined, { prepare: blank => blank.addInitScript(() => {
       window.kept = navigator.clipboard;
       Object.defineProperty(navigator, 'clipboard', { value: undefined });
@@ -42,23 +42,23 @@ describe('this node', () => {
     assert.equal(await page.evaluate(() => window.kept.readText()), await wholeText('#node-id'));
   });
 
-  it('says so when nothing can be copied, and selects it', async () => {
+  it('selects the text if it cannot be copied', async () => {
     await visit(undefined, { prepare: blank => blank.addInitScript(() => {
       Object.defineProperty(navigator, 'clipboard', { value: undefined });
       document.execCommand = () => false;
     }) });
     await page.locator('dd:has(#node-address) .copy').click();
-    await page.getByText('The browser does not let this page copy').waitFor();
+    await page.getByText('The browser does not allow copying').waitFor();
     assert.equal(await page.evaluate(() => getSelection().toString()), await wholeText('#node-address'));
   });
 
-  it('has no id to copy in its first moments', async () => {
+  it('has no peer id right after the start', async () => {
     await visit(scenario('empty'));
-    assert.equal(await wholeText('#node-boot'), 'not known yet');
+    assert.equal(await wholeText('#node-boot'), 'not yet known');
     assert.equal(await page.locator('#node .copy:visible').count(), 2);
   });
 
-  it('writes addresses as nodes do', async () => {
+  it('formats multiaddresses', async () => {
     await visit();
     const written = await page.evaluate(async () => {
       const { multiaddress } = await import(new URL('identity.js', location.href));

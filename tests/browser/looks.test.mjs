@@ -1,4 +1,4 @@
-// Whether all of it can be seen, read and reached, on screens of all sizes.
+// Tests of layout and accessibility on screens of all sizes.
 
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
@@ -14,13 +14,13 @@ const SCREENS = [['desktop', DESKTOP], ['phone', PHONE], ['tablet', { width: 768
 describe('looks', () => {
   for (const [name, viewport] of SCREENS) {
     for (const state of NAMES) {
-      it(`nothing overflows or is cut off: ${name}, ${state}`, async () => {
+      it(`nothing overflows or is clipped: ${name}, ${state}`, async () => {
         await visit(scenario(state), { viewport });
         if (state === 'busy') for (const list of ['payouts', 'shares']) await page.click(`#${list}-more`);
         await fits(page);
         await nothingClipped(page);
         const lines = await page.locator('.cards-main .value').evaluateAll(nodes => nodes.map(node => Math.round(node.clientHeight / parseFloat(getComputedStyle(node).lineHeight))));
-        assert.deepEqual(lines, [1, 1, 1], 'the greatest figures are in one line');
+        assert.deepEqual(lines, [1, 1, 1], 'the main values fit in one line');
       });
     }
   }
@@ -28,19 +28,19 @@ describe('looks', () => {
   // WCAG 2.2, level AA.
   const readable = list => assert.ok(list.length > 100 && list[0].ratio >= 4.5, `${list.length} texts; ${list[0].ratio.toFixed(2)}: ${list[0].text}`);
 
-  it('words contrast enough to be read, also when the figures are old', async () => {
+  it('text has enough contrast, also when outdated', async () => {
     await visit();
     readable(await contrasts(page));
-    server.answers = null;
+    server.responses = null;
     await page.clock.fastForward(NEXT_POLL_MS);
     await page.waitForSelector('#connection[data-state="offline"]');
     readable(await contrasts(page));
-    // Old figures look otherwise.
+    // Outdated values look different.
     assert.notEqual(await page.evaluate(() => getComputedStyle(document.querySelector('#overview')).filter), 'none');
   });
 
   for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
-    it(`what is clicked is large enough: ${name}`, async () => {
+    it(`targets are large enough: ${name}`, async () => {
       await visit(scenario('busy'), { viewport });
       await page.click('#tree-details summary');
       const small = scope => page.evaluate(within => [...document.querySelectorAll(`${within} :is(a, button, summary, label, [tabindex="0"])`)]
@@ -55,7 +55,7 @@ describe('looks', () => {
       assert.deepEqual(await small('dialog[open]'), []);
     });
 
-    it(`no box within the page catches the finger: ${name}`, async () => {
+    it(`no box scrolls vertically within the page: ${name}`, async () => {
       await visit(scenario('busy'), { viewport });
       await page.click('#shares-more');
       const boxes = await page.evaluate(() => [...document.querySelectorAll('main *')]
@@ -66,7 +66,7 @@ describe('looks', () => {
   }
 
   for (const [name, viewport] of SCREENS) {
-    it(`the links to all sections stay in sight, in one line, and lead below themselves: ${name}`, async () => {
+    it(`section links stay visible in one line and do not cover their targets: ${name}`, async () => {
       await visit(scenario('busy'), { viewport });
       const links = page.locator('nav a:visible');
       assert.deepEqual((await links.allTextContents()).slice(-6), ['Chain', 'Miners', 'Payouts', 'Blocks', 'Shares', 'Peers']);
@@ -84,7 +84,7 @@ describe('looks', () => {
     });
   }
 
-  it('the page has one heading of the first level, and headings in order', async () => {
+  it('the page has one first-level heading, and no skipped levels', async () => {
     await visit();
     const levels = await page.evaluate(() => [...document.querySelectorAll('h1, h2, h3')].filter(node => !node.closest('dialog')).map(node => Number(node.tagName[1])));
     assert.deepEqual(levels.filter(level => level === 1), [1]);
@@ -92,7 +92,7 @@ describe('looks', () => {
     levels.slice(1).forEach((level, index) => assert.ok(level <= levels[index] + 1, `${levels}`));
   });
 
-  it('every heading, list and control has a name, and no id is twice', async () => {
+  it('every control has a name, and ids are unique', async () => {
     await visit();
     const found = await page.evaluate(() => {
       const ids = [...document.querySelectorAll('[id]')].map(node => node.id);

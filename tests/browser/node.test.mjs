@@ -1,4 +1,4 @@
-// The page as a real node serves it, with real shares: of the node at P2POOL_URL, or of one started here.
+// Tests of the page of a real node: the one at P2POOL_URL, or one started here.
 
 import assert from 'node:assert/strict';
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
@@ -10,16 +10,16 @@ import { RealNode, waitFor } from './real-node.mjs';
 const { P2POOL_URL: GIVEN_URL, P2POOL_BITCOIND: bitcoind, P2POOL_EXE: p2pool, P2POOL_MINER: miner } = process.env;
 const HOSTILE = '<img src=x onerror=alert(1)>';
 const SHARES_MIN = 8;
-/** Graphs need two points; the node takes one every ten seconds. */
+/** Graphs need two points; the node adds one every ten seconds. */
 const POINTS_MS = 60000;
 
 let node;
 let url;
 let browser;
 let page;
-let complaints;
-/** The last answers that the page itself was given. */
-let given;
+let violations;
+/** The last responses that the page received, by path. */
+let received;
 
 before(async () => {
   browser = await launch();
@@ -29,7 +29,7 @@ before(async () => {
   }
   node = await RealNode.start({ bitcoind, p2pool, miner });
   url = node.url;
-  // Some three shares a second at first, and a block every twenty; a core does twenty times as much.
+  // About three shares per second at first, and a block every twenty shares; a core is twenty times faster.
   await node.startMiner('garage.bitaxe-1', 'bitaxe/BM1370/v2.9.0', 150000);
   await node.startMiner(HOSTILE, '<script>alert(2)</script>', 100000);
   await waitFor(`${SHARES_MIN} shares`, async () => (await node.status()).share_count >= SHARES_MIN);
@@ -39,11 +39,11 @@ after(async () => {
   await node?.close();
 });
 beforeEach(() => {
-  given = {};
+  received = {};
 });
 afterEach(() => page?.close());
 
-/** A test that shows what the processes logged if it fails. */
+/** A test that prints the logs of all processes if it fails. */
 function check(name, options, test = options) {
   it(name, options === test ? {} : options, async () => {
     try {
@@ -56,14 +56,14 @@ function check(name, options, test = options) {
 }
 
 async function visit(viewport = DESKTOP) {
-  ({ page, complaints } = await open(browser.context, url, async blank => {
+  ({ page, violations } = await open(browser.context, url, async blank => {
     await blank.setViewportSize(viewport);
     blank.on('response', async response => {
       const name = new URL(response.url()).pathname;
       if (!name.startsWith('/api/') || !response.ok()) return;
-      // A page that is being closed takes its answers with it.
-      const answer = await response.json().catch(() => undefined);
-      if (answer !== undefined) given[name] = answer;
+      // The response is gone if the page is being closed.
+      const body = await response.json().catch(() => undefined);
+      if (body !== undefined) received[name] = body;
     });
   }));
   await live(page);
@@ -77,30 +77,30 @@ describe('a real node', () => {
     assert.match(policy, /default-src '(self|none)'/);
     assert.ok(!/unsafe|\*|https?:/.test(policy), policy);
     await visit();
-    assert.deepEqual(complaints, []);
+    assert.deepEqual(violations, []);
   });
 
-  check('answers as its description says', async () => {
+  check('matches the OpenAPI description', async () => {
     const root = await description();
     await visit();
-    assert.deepEqual(differences(root.components.schemas.Status, given['/api/status'], root), []);
-    assert.deepEqual(differences(root.components.schemas.Blocks, given['/api/blocks'], root), []);
+    assert.deepEqual(differences(root.components.schemas.Status, received['/api/status'], root), []);
+    assert.deepEqual(differences(root.components.schemas.Blocks, received['/api/blocks'], root), []);
   });
 
   check('cards match /api/status', async () => {
     await visit();
-    // The page asks anew every few seconds; what it shows is what it was told last.
-    await eventually(() => cardsMatch(page, given['/api/status']));
-    assert.ok(given['/api/status'].share_count > 0);
-    assert.equal(await text(page, '#network'), given['/api/status'].network);
-    assert.deepEqual(complaints, []);
+    // The page polls every few seconds, and shows the last response.
+    await eventually(() => cardsMatch(page, received['/api/status']));
+    assert.ok(received['/api/status'].share_count > 0);
+    assert.equal(await text(page, '#network'), received['/api/status'].network);
+    assert.deepEqual(violations, []);
   });
 
   check('lists its shares, blocks, payouts and miners', async () => {
     await visit();
     await eventually(async () => {
-      const status = given['/api/status'];
-      // Long lists show their beginning until all is asked for.
+      const status = received['/api/status'];
+      // Expand long lists.
       for (const list of ['shares', 'blocks']) {
         const more = page.locator(`#${list}-more[aria-expanded="false"]:visible`);
         if (await more.count() > 0) await more.click();
@@ -111,11 +111,11 @@ describe('a real node', () => {
       assert.equal(await page.locator('#tree .node').count(), status.tree_shares.length);
       assert.equal(await page.locator('#payouts-list li').count(), Math.min(12, status.payout_entries.length));
       assert.deepEqual((await page.locator('#miners-body .worker').allTextContents()).sort(), status.miners.map(one => one.worker).sort());
-      assert.equal(await page.locator('#blocks-list li').count(), given['/api/blocks'].blocks.length);
+      assert.equal(await page.locator('#blocks-list li').count(), received['/api/blocks'].blocks.length);
     });
   });
 
-  check('draws graphs of what it stored', async () => {
+  check('draws graphs of its history', async () => {
     await waitFor('two points of history', async () => (await (await fetch(new URL('api/status', url))).json()).history.length >= 2, { timeoutMs: POINTS_MS });
     await visit();
     for (const name of ['pool', 'local', 'shares']) {
@@ -123,34 +123,34 @@ describe('a real node', () => {
     }
     const before = (await drawn(page, '#graph-pool canvas')).sum;
     await page.getByText('1 hour', { exact: true }).click();
-    await eventually(() => assert.ok(given['/api/history']));
+    await eventually(() => assert.ok(received['/api/history']));
     const root = await description();
-    assert.deepEqual(differences(root.components.schemas.History, given['/api/history'], root), []);
+    assert.deepEqual(differences(root.components.schemas.History, received['/api/history'], root), []);
     await eventually(async () => assert.notEqual((await drawn(page, '#graph-pool canvas')).sum, before));
   });
 
-  check('opens a share by keyboard, leads to its parent, and Esc closes', async () => {
+  check('opens a share by keyboard, follows the link to its parent, and closes with Esc', async () => {
     await visit();
     await tabTo(page, '#shares-list a');
     const opened = await page.evaluate(() => document.activeElement.textContent);
     await page.keyboard.press('Enter');
     await page.waitForSelector('dialog[open] table');
-    const share = given[`/api/share/${opened}`];
+    const share = received[`/api/share/${opened}`];
     const root = await description();
     assert.deepEqual(differences(root.components.schemas.Share, share, root), []);
     await dialogShows(page, share);
     await page.click(`dialog[open] dd a[href="#share=${share.info.parent}"]`);
     await eventually(async () => assert.equal(await text(page, '#share-body .whole'), share.info.parent));
-    await eventually(() => dialogShows(page, given[`/api/share/${share.info.parent}`]));
+    await eventually(() => dialogShows(page, received[`/api/share/${share.info.parent}`]));
     await page.keyboard.press('Escape');
     await dialogCloses(page);
-    assert.deepEqual(complaints, []);
+    assert.deepEqual(violations, []);
   });
 
-  check('says of an unknown share that it does not hold it', async () => {
+  check('says that it does not have an unknown share', async () => {
     await visit();
     await page.evaluate(hash => { location.hash = `#share=${hash}`; }, 'ab'.repeat(32));
-    await page.getByText('This node does not hold that share').waitFor();
+    await page.getByText('This node does not have that share').waitFor();
   });
 
   check('fits a phone', async () => {
@@ -167,11 +167,11 @@ describe('a real node', () => {
     await visit();
     await page.locator('.worker', { hasText: HOSTILE }).waitFor();
     assert.equal(await page.locator('.agent', { hasText: '<script>alert(2)</script>' }).count(), 1);
-    assert.equal(await page.locator('img').count(), 1, 'the page has one image: its own');
-    assert.deepEqual(complaints, []);
+    assert.equal(await page.locator('img').count(), 1, 'the page has only its own image');
+    assert.deepEqual(violations, []);
   });
 
-  check('tells by which option another node joins, and shows that one as a peer', { skip: GIVEN_URL ? 'that node’s pool is not ours to join' : false }, async () => {
+  check('shows the option with which another node joins, and then that peer', { skip: GIVEN_URL ? 'another node must not join that pool' : false }, async () => {
     await visit();
     const bootnodes = await page.locator('#node-boot').textContent();
     const other = await RealNode.start({ bitcoind, p2pool, miner, bootnodes }, node);
@@ -182,7 +182,7 @@ describe('a real node', () => {
       });
       await page.locator(`#peers-list [title="${id}"]`).waitFor({ timeout: 30000 });
       assert.equal(await text(page, '#card-peers'), '1');
-      assert.deepEqual(complaints, []);
+      assert.deepEqual(violations, []);
     } catch (error) {
       console.error(await other.logs());
       throw error;
@@ -191,38 +191,38 @@ describe('a real node', () => {
     }
   });
 
-  check('that still looks for others does not call the pool empty', { skip: GIVEN_URL ? 'that node is at work' : false }, async () => {
-    // Nothing listens on port 1; the node looks for a minute.
+  check('that still looks for peers does not suggest an empty pool', { skip: GIVEN_URL ? 'that node has peers' : false }, async () => {
+    // Nothing listens on port 1: the node looks for peers for a minute.
     const bootnodes = `-bootnodes=/ip4/127.0.0.1/tcp/1/p2p/${(await node.status()).our_peer_id}`;
-    const lonely = await RealNode.start({ bitcoind, p2pool, miner, bootnodes }, node);
+    const isolated = await RealNode.start({ bitcoind, p2pool, miner, bootnodes }, node);
     try {
-      ({ page, complaints } = await open(browser.context, lonely.url));
+      ({ page, violations } = await open(browser.context, isolated.url));
       await live(page);
       await eventually(async () => {
         const words = plain(await page.locator('body').innerText());
-        for (const sentence of ['Looking for other nodes', 'this node is still looking for another one that has them', 'Nothing to pay out yet: waiting for another node.']) assert.ok(words.includes(sentence), words);
-        assert.ok(!/whoever finds|begins with the first share|You did|no work from bitcoind/.test(words), words);
+        for (const sentence of ['No peer yet', 'this node is still looking for peers', 'No payouts yet: waiting for peers.']) assert.ok(words.includes(sentence), words);
+        assert.ok(!/the finder of a block|begins with the first share|You did|no block template from bitcoind/.test(words), words);
       });
-      assert.deepEqual(complaints, []);
+      assert.deepEqual(violations, []);
     } catch (error) {
-      console.error(await lonely.logs());
+      console.error(await isolated.logs());
       throw error;
     } finally {
-      await lonely.close();
+      await isolated.close();
     }
   });
 
-  check('shows that it is gone, and after a restart the same shares and history', { skip: GIVEN_URL ? 'that node is not ours to stop' : false }, async () => {
+  check('shows that it is offline, and after a restart the same shares and history', { skip: GIVEN_URL ? 'that node must not be stopped' : false }, async () => {
     await visit();
-    const before = given['/api/status'];
+    const before = received['/api/status'];
     await node.end(node.pool);
     await page.waitForSelector('#connection[data-state="offline"]', { timeout: 30000 });
-    assert.match(await text(page, '#problems'), /The node has not answered since/);
+    assert.match(await text(page, '#problems'), /The node has not responded since/);
     await node.startPool();
     await page.waitForSelector('#connection[data-state="live"]', { timeout: 30000 });
-    await eventually(() => assert.ok(given['/api/status'].uptime_secs < before.uptime_secs));
-    assert.ok(given['/api/status'].share_count >= before.share_count);
+    await eventually(() => assert.ok(received['/api/status'].uptime_secs < before.uptime_secs));
+    assert.ok(received['/api/status'].share_count >= before.share_count);
     const { points } = await (await fetch(new URL('api/history?window=1h', url))).json();
-    assert.ok(points.some(point => point.t <= before.time), 'the history from before the restart is gone');
+    assert.ok(points.some(point => point.t <= before.time), 'the history from before the restart is lost');
   });
 });

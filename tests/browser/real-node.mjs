@@ -1,5 +1,5 @@
-// A bitcoind on a signet of its own, where shares are easier than blocks, a p2pool and miners, in a folder of their own;
-// all are ended and reaped by `close`.
+// A bitcoind on a private signet, where shares are easier than blocks, a p2pool and miners, in a temporary folder. `close`
+// ends all processes.
 
 import { spawn } from 'node:child_process';
 import { createSocket } from 'node:dgram';
@@ -9,7 +9,7 @@ import { mkdtemp, open, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
-/** Nobody has their keys, and these coins are worth nothing. */
+/** Addresses without known keys; the coins are worthless. */
 const ADDRESSES = [
   'tb1qqypqxpq9qcrsszg2pvxq6rs0zqg3yyc5r7fxez',
   'tb1qqu8p28pr9gcns06xf429kcnfwpmhapvv8v40x9',
@@ -17,23 +17,23 @@ const ADDRESSES = [
 ];
 /** OP_TRUE: blocks of this signet need no signature. */
 const CHALLENGE = '51';
-/** A start takes a second; a busy machine takes more. */
+/** Timeout of a start, which takes a second, or more on a busy machine. */
 const START_MS = 60000;
-/** p2pool promises to end within 5 s; bitcoind has little to write. */
+/** Timeout of a stop: p2pool stops within 5 s, and bitcoind has little to write. */
 const END_MS = 20000;
 
-/** Below those that the system gives to outgoing connections: a node that is started again finds its port free. */
+/** Ports below the ephemeral range: a restarted node finds its port free. */
 const PORTS_FIRST = 20000;
 const PORTS_COUNT = 12000;
 
-/** Binds a server or a socket; gives nothing if somebody has that port. */
+/** Binds a server or socket; returns null if the port is in use. */
 async function bound(socket, bind) {
   bind(socket);
-  // `once` throws what comes as an error.
+  // `once` rejects on an error event.
   return once(socket, 'listening').then(() => socket, () => null);
 }
 
-/** A free TCP port that no other test is given as long as this process lives: as long as it holds the UDP port of the same number. */
+/** Reserves a free TCP port for the lifetime of this process: other tests see that the UDP port of this number is in use. */
 async function reservePort() {
   for (;;) {
     const port = PORTS_FIRST + Math.floor(Math.random() * PORTS_COUNT);
@@ -51,10 +51,10 @@ async function reservePort() {
   }
 }
 
-/** Tries until `attempt` gives something; gives up when the time is over or `isOver()`. */
-export async function waitFor(what, attempt, { timeoutMs = START_MS, isOver = () => false } = {}) {
+/** Retries `attempt` until its result is truthy. Throws after the timeout, or once `hasExited()`. */
+export async function waitFor(what, attempt, { timeoutMs = START_MS, hasExited = () => false } = {}) {
   const end = Date.now() + timeoutMs;
-  let last = 'it gave nothing';
+  let last = 'no result';
   for (;;) {
     try {
       const found = await attempt();
@@ -62,17 +62,17 @@ export async function waitFor(what, attempt, { timeoutMs = START_MS, isOver = ()
     } catch (error) {
       last = error.message;
     }
-    if (isOver()) throw new Error(`waited for ${what}, but the process has ended (${last})`);
+    if (hasExited()) throw new Error(`waited for ${what}, but the process has exited (${last})`);
     if (Date.now() > end) throw new Error(`waited ${timeoutMs / 1000} s for ${what}: ${last}`);
     await new Promise(resume => setTimeout(resume, 100));
   }
 }
 
-/** All processes of one test. */
+/** The processes of one test. */
 export class RealNode {
   /**
-   * `programs` are paths: `{bitcoind, p2pool, miner}`. A node beside others uses the first's bitcoind and joins its pool,
-   * by the option `bootnodes` if that is given.
+   * `programs` are paths: `{bitcoind, p2pool, miner}`. A further node uses the bitcoind of the first of `others` and joins
+   * its pool, with the option `bootnodes` if given.
    */
   static async start(programs, ...others) {
     const node = new RealNode();
@@ -108,7 +108,7 @@ export class RealNode {
       child.on('exit', resolve);
       child.on('error', resolve);
     });
-    const entry = { name, child, ended, isOver: () => child.exitCode !== null || child.signalCode !== null || child.pid === undefined };
+    const entry = { name, child, ended, hasExited: () => child.exitCode !== null || child.signalCode !== null || child.pid === undefined };
     this.children.push(entry);
     this.names.add(name);
     return entry;
@@ -130,7 +130,7 @@ export class RealNode {
     this.bootnodes = [option ?? `-bootnodes=/ip4/127.0.0.1/tcp/${other.p2pPort}/p2p/${id}`];
   }
 
-  /** Asks bitcoind. */
+  /** Sends a request to bitcoind. */
   async rpc(method, ...params) {
     const authorization = `Basic ${Buffer.from(await readFile(this.cookie)).toString('base64')}`;
     const response = await fetch(`http://127.0.0.1:${this.rpcPort}/`, { method: 'POST', headers: { authorization }, body: JSON.stringify({ method, params }) });
@@ -139,7 +139,7 @@ export class RealNode {
     return result;
   }
 
-  /** Starts p2pool, for a second time over the same data; waits until it gives figures. */
+  /** Starts p2pool, also a second time with the same data, and waits until its API responds. */
   async startPool() {
     this.pool = await this.run('p2pool', this.programs.p2pool, [
       '-network=signet', `-signet-challenge=${CHALLENGE}`, `-address=${this.address}`, `-rpc-port=${this.rpcPort}`, `-rpc-cookie-file=${this.cookie}`, `-stratum-port=${this.port}`,
@@ -148,7 +148,7 @@ export class RealNode {
     await waitFor('p2pool', () => this.status(), this.pool);
   }
 
-  /** What /api/status says. */
+  /** Fetches /api/status. */
   async status() {
     return (await fetch(new URL('api/status', this.url), { signal: AbortSignal.timeout(5000) })).json();
   }
@@ -160,7 +160,7 @@ export class RealNode {
 
   /** Ends one process and waits for it. */
   async end(entry) {
-    if (!entry.isOver()) {
+    if (!entry.hasExited()) {
       entry.child.kill('SIGTERM');
       const timer = setTimeout(() => entry.child.kill('SIGKILL'), END_MS);
       await entry.ended;
@@ -169,7 +169,7 @@ export class RealNode {
     this.children = this.children.filter(other => other !== entry);
   }
 
-  /** The end of each log, for when a test failed. */
+  /** Returns the last lines of all logs. */
   async logs() {
     const texts = await Promise.all([...this.names].map(async name => {
       const text = await readFile(path.join(this.folder, `${name}.log`), 'utf8').catch(() => '');
@@ -178,7 +178,7 @@ export class RealNode {
     return texts.join('\n');
   }
 
-  /** Ends everything, last started first. */
+  /** Ends all processes, last started first. */
   async close() {
     for (const entry of this.children.slice().reverse()) await this.end(entry);
     await rm(this.folder, { recursive: true, force: true });

@@ -1,14 +1,14 @@
-// What happens while the page stays open: new answers, wrong ones, none.
+// Tests of polling: new, invalid and missing responses.
 
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { live, plain, text } from './checks.mjs';
-import { NEXT_POLL_MS, complaints, nextPoll, page, server, visit, withPage } from './visit.mjs';
+import { NEXT_POLL_MS, violations, nextPoll, page, server, visit, withPage } from './visit.mjs';
 
 withPage();
 
-describe('refreshing', () => {
-  it('keeps elements, focus, selection and scroll', async () => {
+describe('polling', () => {
+  it('keeps elements, focus, selection and scroll position', async () => {
     const { status } = await visit();
     await page.evaluate(() => {
       const list = document.querySelector('#shares-list');
@@ -37,39 +37,39 @@ describe('refreshing', () => {
     }));
     assert.equal(plain(after.selected), await text(page, '#card-payout'));
     delete after.selected;
-    // Only the list of shares gained and lost an element.
+    // Only the list of shares has changed: one element added and one removed.
     assert.deepEqual(after, { kept: true, gone: true, focused: true, sameText: true, scrolled: 300, rebuilt: ['shares-list', 'shares-list'] });
   });
 
-  it('is every five seconds, counted from the answer', async () => {
+  it('happens five seconds after the last response', async () => {
     await visit(undefined, { prepare: blank => blank.addInitScript(() => {
-      window.asked = 0;
+      window.polls = 0;
       const { fetch } = window;
       window.fetch = path => {
-        window.asked += path === '/api/status';
+        window.polls += path === '/api/status';
         return fetch(path);
       };
     }) });
-    const asked = () => page.evaluate(() => window.asked);
-    // Every answer tells which one it is, so that one sees when the page has it, and with it the time of the next.
-    const { status } = server.answers;
+    const polls = () => page.evaluate(() => window.polls);
+    // Each response has a number, which shows when the page has received it.
+    const { status } = server.responses;
     const number = () => server.requests.filter(path => path === '/api/status').length;
-    Object.defineProperty(server.answers, 'status', { get: () => ({ ...status, share_count: 2000 + number() }) });
-    const answered = () => page.waitForFunction(() => Number(document.querySelector('#card-shares').textContent.replace(/\D/g, '')) === 2000 + window.asked, undefined, { polling: 20 });
-    // From here on only this test moves the clock.
+    Object.defineProperty(server.responses, 'status', { get: () => ({ ...status, share_count: 2000 + number() }) });
+    const received = () => page.waitForFunction(() => Number(document.querySelector('#card-shares').textContent.replace(/\D/g, '')) === 2000 + window.polls, undefined, { polling: 20 });
+    // From here on, only this test advances the clock.
     await page.clock.pauseAt(await page.evaluate(() => Date.now() + 60000));
     await page.clock.runFor(NEXT_POLL_MS);
-    await answered();
-    const before = await asked();
-    while (await asked() === before) await page.clock.runFor(100);
-    await answered();
+    await received();
+    const before = await polls();
+    while (await polls() === before) await page.clock.runFor(100);
+    await received();
     await page.clock.runFor(4850);
-    assert.equal(await asked(), before + 1, 'it asks too soon');
+    assert.equal(await polls(), before + 1, 'it polls too early');
     await page.clock.runFor(250);
-    assert.equal(await asked(), before + 2, 'it asks too late');
+    assert.equal(await polls(), before + 2, 'it polls too late');
   });
 
-  it('touches nothing when nothing changed but ages', async () => {
+  it('changes no elements if only ages have changed', async () => {
     const { status } = await visit();
     await page.evaluate(() => {
       window.changes = [];
@@ -77,64 +77,64 @@ describe('refreshing', () => {
     });
     status.time += 5;
     await nextPoll();
-    await page.waitForFunction(() => /the last (19|20)\b/.test(document.querySelector('#card-shares-note').textContent));
+    await page.waitForFunction(() => /newest (19|20)\b/.test(document.querySelector('#card-shares-note').textContent));
     assert.equal(await page.evaluate(() => window.changes.length), 0);
   });
 
-  it('shows when the node is gone, and when it is back', async () => {
-    const answers = await visit();
-    server.answers = null;
+  it('shows when the node goes offline and returns', async () => {
+    const responses = await visit();
+    server.responses = null;
     await page.clock.fastForward(NEXT_POLL_MS);
     await page.waitForSelector('#connection[data-state="offline"]');
     assert.match(await text(page, '#connection'), /^offline since \d/);
-    assert.match(await text(page, '#problems'), /The node has not answered since .* The figures below are of that time\. Check that p2pool runs/);
+    assert.match(await text(page, '#problems'), /The node has not responded since .* The values below are from that time\. Check that p2pool is running/);
     assert.equal(await page.title(), '✕ p2pool testnet4');
-    assert.match(await text(page, '#announcement'), /^The node has not answered since/);
+    assert.match(await text(page, '#announcement'), /^The node has not responded since/);
     assert.equal(await text(page, '#card-pool'), '7.31 TH/s');
-    server.answers = answers;
+    server.responses = responses;
     await page.clock.fastForward(NEXT_POLL_MS);
     await live(page);
-    assert.match(await text(page, '#problems'), /All is well/);
+    assert.match(await text(page, '#problems'), /Everything works/);
     assert.equal(await page.title(), 'p2pool testnet4');
     assert.equal(await page.getAttribute('body', 'data-offline'), null);
   });
 
-  it('shows what it can of an answer that it does not understand, says so, and goes on', async () => {
+  it('shows the valid parts of an invalid response and reports the error', async () => {
     const { status } = await visit();
     const { peers } = status;
     delete status.peers;
     status.share_count = 1237;
     await nextPoll();
     await page.waitForSelector('#connection[data-state="broken"]');
-    assert.match(await text(page, '#problems'), /Some of what the node answered cannot be shown: .+ Reload this page/);
-    assert.equal(await text(page, '#connection'), 'not all is shown');
+    assert.match(await text(page, '#problems'), /Part of the node’s response cannot be shown: .+ Reload this page/);
+    assert.equal(await text(page, '#connection'), 'display error');
     assert.equal(await page.title(), '✕ p2pool testnet4');
-    // All but that part is new, and nothing else is said to be well or wrong.
+    // All other parts are up to date, and there is no other notice.
     assert.equal(await page.locator('#problems li').count(), 1);
     assert.equal(await text(page, '#card-shares'), '1 237');
     assert.equal(await page.locator('#peers-list li').count(), 4);
 
     for (const broken of [{}, { ...status, problems: null, miners: 7 }, [], 'text', 3]) {
-      server.answers = { ...server.answers, status: broken };
+      server.responses = { ...server.responses, status: broken };
       await nextPoll();
       await page.waitForSelector('#connection[data-state="broken"]');
     }
-    // What the node itself says is wrong is shown as well.
+    // Problems reported by the node are still shown.
     const problem = { code: 'disk_full', level: 'warning', text: 'The disk is full.', advice: '', since: null };
-    server.answers = { ...server.answers, status: { ...status, problems: [problem], peers: null } };
+    server.responses = { ...server.responses, status: { ...status, problems: [problem], peers: null } };
     await nextPoll();
     await page.locator('#problems', { hasText: 'The disk is full.' }).waitFor();
     assert.match(await text(page, '#problems'), /cannot be shown: .* The disk is full\./);
-    server.answers = { ...server.answers, status: { ...status, peers: peers.slice(1), share_count: 1238 } };
+    server.responses = { ...server.responses, status: { ...status, peers: peers.slice(1), share_count: 1238 } };
     await nextPoll();
     await live(page);
     assert.equal(await text(page, '#card-shares'), '1 238');
     assert.equal(await page.locator('#peers-list li').count(), 3);
-    assert.match(await text(page, '#problems'), /All is well/);
+    assert.match(await text(page, '#problems'), /Everything works/);
     assert.equal(await page.getAttribute('body', 'data-offline'), null);
   });
 
-  it('loads itself anew when the node was upgraded', async () => {
+  it('reloads the page after an upgrade of the node', async () => {
     const { status } = await visit();
     await page.evaluate(() => { window.isOld = true; });
     await nextPoll();
@@ -148,16 +148,16 @@ describe('refreshing', () => {
     assert.match(await text(page, '#footer-node'), /p2pool 9\.9\.9/);
   });
 
-  it('says so when the node refuses', async () => {
-    await visit({ ...server.answers, status: null }, { until: page => page.waitForSelector('#connection[data-state="offline"]') });
-    assert.match(await text(page, '#problems'), /The node refuses to give its figures: not found\./);
+  it('shows an error response', async () => {
+    await visit({ ...server.responses, status: null }, { until: page => page.waitForSelector('#connection[data-state="offline"]') });
+    assert.match(await text(page, '#problems'), /The node returned an error: not found\./);
   });
 
-  it('asks nothing but its own figures', async () => {
+  it('requests only the status and blocks', async () => {
     await visit();
     await nextPoll();
-    const asked = new Set(server.requests.filter(path => path.startsWith('/api/')));
-    assert.deepEqual([...asked].sort(), ['/api/blocks', '/api/status']);
-    assert.deepEqual(complaints, []);
+    const requested = new Set(server.requests.filter(path => path.startsWith('/api/')));
+    assert.deepEqual([...requested].sort(), ['/api/blocks', '/api/status']);
+    assert.deepEqual(violations, []);
   });
 });

@@ -1,4 +1,4 @@
-// The drawing of the sharechain.
+// Tests of the drawing of the sharechain.
 
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
@@ -9,7 +9,7 @@ import { nextPoll, page, server, visit, withPage } from './visit.mjs';
 withPage();
 
 describe('the sharechain', () => {
-  it('is drawn with its forks and uncles, and listed', async () => {
+  it('is drawn with side chains and uncles, and listed', async () => {
     const { status } = await visit();
     const marks = kind => page.locator(`#tree .node .mark.n-${kind}`).count();
     const main = status.tree_shares.filter(share => share.main_chain);
@@ -22,11 +22,11 @@ describe('the sharechain', () => {
     await page.click('#tree-details summary');
     await page.waitForSelector('#tree-list li');
     assert.equal(await page.locator('#tree-list li').count(), status.tree_shares.length);
-    assert.equal(await page.locator('#tree-list li', { hasText: 'not on the chain' }).count(), 3);
-    assert.equal(await page.locator('#tree-list li', { hasText: ', named by ' }).count(), 5);
+    assert.equal(await page.locator('#tree-list li', { hasText: 'side chain' }).count(), 3);
+    assert.equal(await page.locator('#tree-list li', { hasText: ', uncle of ' }).count(), 5);
   });
 
-  it('puts no two shares on one spot, and branches not across each other', async () => {
+  it('has no overlapping shares or branches', async () => {
     const { status } = await visit();
     const places = await page.evaluate(async shares => {
       const { layOut } = await import(new URL('tree.js', location.href));
@@ -37,7 +37,7 @@ describe('the sharechain', () => {
     assert.equal(Math.max(...places.map(({ lane }) => lane)), 3);
   });
 
-  it('is walked by arrow keys', async () => {
+  it('is navigable by arrow keys', async () => {
     const { status } = await visit();
     const focused = () => page.evaluate(() => document.activeElement.getAttribute('aria-label') ?? '');
     await tabTo(page, '#tree .node');
@@ -52,7 +52,7 @@ describe('the sharechain', () => {
     assert.equal(await text(page, '#share-body .whole'), status.tree_shares.find(share => share.share_height === 1231 && !share.main_chain).hash);
   });
 
-  it('shows the newest, and stays where one looks', async () => {
+  it('shows the newest shares, or keeps the scroll position', async () => {
     await visit(undefined, { viewport: PHONE });
     const place = () => page.evaluate(() => {
       const box = document.querySelector('#tree');
@@ -60,10 +60,10 @@ describe('the sharechain', () => {
     });
     const { left, end } = await place();
     assert.ok(end > 300 && Math.abs(left - end) < 2);
-    // The oldest share goes, so everything moves by one step; what one looks at stays.
+    // Without its oldest share the drawing shifts by one step, and so does the scroll position.
     await page.evaluate(() => { document.querySelector('#tree').scrollLeft = 200; });
-    const oldest = Math.min(...server.answers.status.tree_shares.map(share => share.share_height));
-    server.answers.status.tree_shares = server.answers.status.tree_shares.filter(share => share.share_height > oldest);
+    const oldest = Math.min(...server.responses.status.tree_shares.map(share => share.share_height));
+    server.responses.status.tree_shares = server.responses.status.tree_shares.filter(share => share.share_height > oldest);
     const nodes = await page.locator('#tree .node').count();
     await nextPoll();
     await page.waitForFunction(before => document.querySelectorAll('#tree .node').length === before - 1, nodes);

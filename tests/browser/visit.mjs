@@ -1,4 +1,4 @@
-// A browser and a server of made-up answers for the tests of one file, and a fresh page for each of them.
+// A browser and a fixture server for the tests of one file, and a new page for each test.
 
 import { after, afterEach, before, beforeEach } from 'node:test';
 import { DESKTOP, launch, open } from './browser.mjs';
@@ -6,18 +6,18 @@ import { live } from './checks.mjs';
 import { serve } from './fixture-server.mjs';
 import { scenario } from './fixtures.mjs';
 
-/** More than the page's own pause between questions. */
+/** Slightly longer than the interval at which the page polls. */
 export const NEXT_POLL_MS = 5100;
 
 let browser;
-/** What answers the page of this test. */
+/** The server of the current test. */
 export let server;
-/** The page of this test, once it is visited. */
+/** The page of the current test, once visited. */
 export let page;
-/** All that should not have happened on it. */
-export let complaints;
+/** Errors and forbidden actions of the page. */
+export let violations;
 
-/** Prepares every test of the file; `options` are the browser's. */
+/** Sets up the tests of a file; `options` are the browser's. */
 export function withPage(options = {}) {
   before(async () => {
     browser = await launch(DESKTOP, options);
@@ -32,21 +32,21 @@ export function withPage(options = {}) {
   });
 }
 
-/** Opens the page with `answers`; its clock can be put forward. Waits for figures, unless `until` says for what. */
-export async function visit(answers = server.answers, { viewport = DESKTOP, path = '', prepare = async () => {}, until = live } = {}) {
-  server.answers = answers;
-  ({ page, complaints } = await open(browser.context, server.url + path, async blank => {
+/** Opens the page with these API responses and a fake clock. Waits for live data, unless `until` waits for something else. */
+export async function visit(responses = server.responses, { viewport = DESKTOP, path = '', prepare = async () => {}, until = live } = {}) {
+  server.responses = responses;
+  ({ page, violations } = await open(browser.context, server.url + path, async blank => {
     await blank.setViewportSize(viewport);
     await blank.clock.install();
     await prepare(blank);
   }));
   await until(page);
-  return server.answers;
+  return server.responses;
 }
 
-/** Lets the page ask again, and waits until it has the answer. */
+/** Lets the page poll again, and waits for the response. */
 export async function nextPoll() {
-  const asked = page.waitForEvent('requestfinished', request => request.url().includes('/api/blocks'));
+  const polled = page.waitForEvent('requestfinished', request => request.url().includes('/api/blocks'));
   await page.clock.fastForward(NEXT_POLL_MS);
-  await asked;
+  await polled;
 }

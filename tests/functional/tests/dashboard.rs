@@ -121,7 +121,10 @@ fn a_missing_bitcoind_is_told_in_plain_words() {
         (state["code"] == "bitcoind_unreachable").then_some(state)
     });
     let text = state["text"].as_str().unwrap();
-    assert!(text.starts_with("bitcoind cannot be reached: ") && text.contains("The last work is "), "{text}");
+    assert!(
+        text.starts_with("bitcoind cannot be reached: ") && text.contains("The newest block template is "),
+        "{text}"
+    );
     assert!(state["advice"].as_str().unwrap().contains("server=1") && state["since"].is_u64(), "{state}");
     bitcoind.launch();
     wait_until("the state to be good again", SOON, || {

@@ -57,9 +57,9 @@ fn floods_of_shares_are_bounded() {
             variants(&orphan, |share, number| {
                 share.info.parent = invented_ids(SHARES)[number as usize];
             }),
-            "pending",
+            "deferred",
         ),
-        ("shares on an invented Bitcoin block", variants(&unanchored, number), "pending"),
+        ("shares on an invented Bitcoin block", variants(&unanchored, number), "deferred"),
     ];
     let before = bench.rss_kib();
     let mut attackers = Vec::new();

@@ -1,9 +1,9 @@
-// Questions to the node. All are GET; no question changes anything.
+// Requests to the node’s API. All are GET requests and change nothing.
 
-/** A node that has not answered by then counts as offline. */
+/** A node that does not respond within this time counts as offline. */
 const TIMEOUT_MS = 8000;
 
-/** An answer that is not the figures asked for; `status` is HTTP's. */
+/** An error response of the API; `status` is the HTTP status. */
 export class ApiError extends Error {
   constructor(status, message) {
     super(message);
@@ -11,11 +11,11 @@ export class ApiError extends Error {
   }
 }
 
-/** The JSON at `path`. */
-export async function ask(path) {
+/** Fetches the JSON document at `path`. */
+export async function fetchJson(path) {
   const response = await fetch(path, { signal: AbortSignal.timeout(TIMEOUT_MS), cache: 'no-store' });
   const body = await response.json().catch(() => null);
   if (!response.ok) throw new ApiError(response.status, body?.error ?? `HTTP ${response.status}`);
-  if (body === null) throw new ApiError(response.status, 'the answer is not JSON');
+  if (body === null) throw new ApiError(response.status, 'the response is not JSON');
   return body;
 }

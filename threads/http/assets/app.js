@@ -1,6 +1,6 @@
-// Asks the node every few seconds and hands its figures to the parts of the page.
+// Polls the node every few seconds and passes the data to the parts of the page.
 
-import { ask } from './api.js';
+import { fetchJson } from './api.js';
 import { $, setAttr, setText, show } from './dom.js';
 import { duration, moment } from './format.js';
 import { showBlocks } from './blocks.js';
@@ -15,68 +15,70 @@ import { ShowError, problemsOf, showProblems } from './problems.js';
 import { showShares } from './shares.js';
 import { showTree } from './tree.js';
 
-/** The node makes new figures every two seconds; five are often enough for eyes. */
+/** The node updates its status every two seconds; every five is often enough for a reader. */
 const POLL_MS = 5000;
-/** Stored history changes by a point a minute at most. */
+/** The stored history gains at most one point per minute. */
 const HISTORY_MS = 60000;
 
-/** What is known of the node. */
+/** What the page knows of the node. */
 const state = {
   status: null,
   blocks: null,
-  /** Unix seconds of this computer's clock when the node last answered. */
-  answered: null,
-  /** Why the last figures did not come or cannot be shown; null while all is well with them. */
+  /** Time of the node's last response by this computer's clock, in Unix seconds. */
+  respondedAt: null,
+  /** Why the last poll failed or its data cannot be shown; null after a success. */
   failure: null,
-  /** What there is to know of the node, by its last figures. */
+  /** Problems found in the last data. */
   problems: [],
-  /** Node's clock less this computer's, in seconds. */
+  /** The node's clock minus this computer's, in seconds. */
   skew: 0,
 };
 
 const graphs = new Graphs();
-// A page that is loaded anew may keep what was chosen.
+// A reloaded page may keep the chosen range.
 let range = document.querySelector('#ranges input:checked').value;
-let historyAsked = 0;
-/** Of the node that this page came from. */
+/** Time of the last history request, in Unix seconds. */
+let historyRequestedAt = 0;
+/** Version of the node that served this page. */
 let version = null;
 
-const here = () => Date.now() / 1000;
-/** The node's time, by which ages are told. */
-const nodeTime = () => here() + state.skew;
+/** Unix seconds by this computer's clock. */
+const localTime = () => Date.now() / 1000;
+/** Unix seconds by the node's clock; ages are relative to it. */
+const nodeTime = () => localTime() + state.skew;
 
 async function poll() {
   try {
-    const [status, blocks] = await Promise.all([ask('/api/status'), ask('/api/blocks')]);
-    followVersion(status);
+    const [status, blocks] = await Promise.all([fetchJson('/api/status'), fetchJson('/api/blocks')]);
+    reloadOnUpgrade(status);
     state.status = status;
     state.blocks = blocks;
-    state.answered = here();
-    state.skew = status.time - state.answered;
-    state.failure = showFigures();
+    state.respondedAt = localTime();
+    state.skew = status.time - state.respondedAt;
+    state.failure = showAll();
   } catch (error) {
     state.failure = error;
   }
   showConnection();
-  showProblems(state, here());
-  if (state.failure === null && range !== 'live' && here() - historyAsked > HISTORY_MS / 1000) await askHistory();
+  showProblems(state, localTime());
+  if (state.failure === null && range !== 'live' && localTime() - historyRequestedAt > HISTORY_MS / 1000) await loadHistory();
 }
 
-/** After an upgrade of the node its new page understands its new answers. */
-function followVersion({ version: now }) {
+/** Reloads the page after an upgrade of the node: only the new page knows the new API. */
+function reloadOnUpgrade({ version: now }) {
   if (typeof now !== 'string') return;
   version ??= now;
   if (now !== version) location.reload();
 }
 
-/** Shows all that can be shown, and gathers problems; gives the first error of those parts that cannot. */
-function showFigures() {
+/** Updates all parts of the page and returns the first error, or null. */
+function showAll() {
   const { status, blocks } = state;
   const now = nodeTime();
   state.problems = [];
   const parts = [
     () => showNetwork(status),
-    () => { state.problems = problemsOf(state, here()); },
+    () => { state.problems = problemsOf(state, localTime()); },
     () => showCards(status, blocks.blocks, now),
     () => showTree(status, now),
     () => showShares(status, now),
@@ -105,12 +107,12 @@ function showNetwork(status) {
   setText($('network'), networkName(status));
 }
 
-/** A private pool names itself beside Bitcoin's network. */
+/** The Bitcoin network, with the name of a private pool. */
 function networkName({ network, chain_name: chain }) {
   return chain === 'main' ? network : `${network}, pool ${chain}`;
 }
 
-/** Tells tabs apart: which node, and whether it earns. */
+/** The title of the tab: the network, marked while the node earns nothing. */
 function title(offline) {
   if (state.status === null) return offline ? '✕ p2pool' : 'p2pool';
   const isEarning = !offline && !state.status.problems.some(problem => problem.level === 'error');
@@ -118,47 +120,47 @@ function title(offline) {
 }
 
 function showFooter(status) {
-  setText($('footer-node'), `p2pool ${status.version} · up for ${duration(status.uptime_secs)} · miners on port ${status.stratum_port} · nodes on port ${status.p2p_port}`);
+  setText($('footer-node'), `p2pool ${status.version} · up for ${duration(status.uptime_secs)} · Stratum port ${status.stratum_port} · P2P port ${status.p2p_port}`);
 }
 
 function showConnection() {
-  const { failure, answered } = state;
+  const { failure, respondedAt } = state;
   const kind = failure === null ? 'live' : failure instanceof ShowError ? 'broken' : 'offline';
   document.title = title(failure !== null);
   setAttr($('connection'), 'data-state', kind);
   setAttr(document.body, 'data-offline', failure === null ? null : '');
-  const words = { live: 'live', broken: 'not all is shown', offline: answered === null ? 'offline' : `offline since ${moment(answered, here())}` };
-  setText($('connection-text'), words[kind]);
+  const texts = { live: 'live', broken: 'display error', offline: respondedAt === null ? 'offline' : `offline since ${moment(respondedAt, localTime())}` };
+  setText($('connection-text'), texts[kind]);
 }
 
-async function askHistory() {
-  const wanted = range;
+async function loadHistory() {
+  const requested = range;
   try {
-    const { points, step_secs: step } = await ask(`/api/history?window=${wanted}`);
-    // Another window may have been chosen meanwhile.
-    if (range !== wanted) return;
-    historyAsked = here();
-    graphs.show(points, wanted, nodeTime(), step);
+    const { points, step_secs: step } = await fetchJson(`/api/history?window=${requested}`);
+    // The user may have chosen another range meanwhile.
+    if (range !== requested) return;
+    historyRequestedAt = localTime();
+    graphs.show(points, requested, nodeTime(), step);
   } catch (error) {
-    if (range === wanted) graphs.fail(error.message);
+    if (range === requested) graphs.fail(error.message);
   }
 }
 
 $('ranges').addEventListener('change', event => {
   range = event.target.value;
-  historyAsked = 0;
-  if (range !== 'live') askHistory();
+  historyRequestedAt = 0;
+  if (range !== 'live') loadHistory();
   else if (state.status !== null) graphs.show(state.status.history, 'live', state.status.time);
 });
 
-/** The address says which share is open, so that back and forward work and a share can be linked to. */
-function followAddress() {
+/** Opens the share named in the URL: the back button works, and a share can be linked to. */
+function openShareFromUrl() {
   const match = /^#share=([0-9a-f]+)$/.exec(location.hash);
   openDialog(match ? match[1] : null, () => ({ now: nodeTime(), ourAddress: state.status?.our_address }));
 }
-window.addEventListener('hashchange', followAddress);
+window.addEventListener('hashchange', openShareFromUrl);
 
-/** One question at a time, the next some seconds after its answer; none while nobody looks. Nothing ends it. */
+/** Polls one request at a time with a pause after each response, and not while the page is hidden. Never ends. */
 async function loop() {
   for (;;) {
     if (document.hidden) await new Promise(resume => document.addEventListener('visibilitychange', resume, { once: true }));
@@ -167,5 +169,5 @@ async function loop() {
   }
 }
 
-followAddress();
+openShareFromUrl();
 loop();

@@ -1,49 +1,49 @@
-// One share in full, in a dialog whose links lead to its parent and uncles.
+// The dialog that shows one share with all fields, and links to its parent and uncles.
 
-import { ApiError, ask } from './api.js';
+import { ApiError, fetchJson } from './api.js';
 import { $, el, setText, shareHref } from './dom.js';
 import { ago, btc, count, difficulty, fullTime, hashes, percent } from './format.js';
 
 const dialog = $('share');
-/** The hash shown or asked for; answers for others come too late. */
-let wanted = null;
+/** Hash of the share that is shown or loading; responses for others are dropped. */
+let requested = null;
 
 $('share-close').addEventListener('click', () => dialog.close());
-// A click on what lies around the dialog is one on the dialog itself.
+// A click on the backdrop has the dialog itself as its target.
 dialog.addEventListener('click', event => {
   if (event.target === dialog) dialog.close();
 });
 dialog.addEventListener('close', () => {
-  wanted = null;
-  // Not an entry of its own, else "back" would open the share again.
+  requested = null;
+  // Replaces the history entry, else "back" would open the share again.
   if (location.hash.startsWith('#share=')) history.replaceState(null, '', location.pathname + location.search);
 });
 
-/** Shows the share with this hash; none closes. `context()` gives `{now, ourAddress}`. */
+/** Opens the share with this hash, or closes the dialog if it is null. `context()` returns `{now, ourAddress}`. */
 export async function openDialog(hash, context) {
   if (hash === null) {
     if (dialog.open) dialog.close();
     return;
   }
-  wanted = hash;
+  requested = hash;
   setText($('share-title'), 'Share');
   $('share-badges').replaceChildren();
-  $('share-body').replaceChildren(el('p', { class: 'hash whole' }, hash), el('p', { class: 'empty' }, 'Asking the node …'));
+  $('share-body').replaceChildren(el('p', { class: 'hash whole' }, hash), el('p', { class: 'empty' }, 'Loading …'));
   if (!dialog.open) dialog.showModal();
   try {
-    const share = await ask(`/api/share/${hash}`);
-    if (wanted === hash) showShare(share, context());
+    const share = await fetchJson(`/api/share/${hash}`);
+    if (requested === hash) showShare(share, context());
   } catch (error) {
-    if (wanted === hash) showFailure(hash, error);
+    if (requested === hash) showFailure(hash, error);
   }
-  // Where reading goes on, also after a link within the dialog was followed and is gone.
-  if (wanted === hash) $('share-title').focus();
+  // The focused link may be gone after following it.
+  if (requested === hash) $('share-title').focus();
 }
 
 function showFailure(hash, error) {
   const text = error instanceof ApiError
-    ? error.status === 404 ? 'This node does not hold that share: it is unknown, or so old that it was dropped.' : `The node refuses: ${error.message}`
-    : 'The node does not answer. Close this and try again when it does.';
+    ? error.status === 404 ? 'This node does not have that share: it is unknown or was pruned.' : `The node returned an error: ${error.message}`
+    : 'The node does not respond. Try again later.';
   $('share-body').replaceChildren(el('p', { class: 'hash whole' }, hash), el('p', { class: 'empty' }, text));
 }
 
@@ -63,7 +63,7 @@ function showShare(share, { now, ourAddress }) {
 function badges(share, ourAddress) {
   const found = [];
   if (share.is_block) found.push(el('span', { class: 'tag tag-block' }, '◆ block'));
-  const place = share.main_chain ? 'main chain' : share.named_by ? 'uncle' : 'not on the chain';
+  const place = share.main_chain ? 'main chain' : share.named_by ? 'uncle' : 'side chain';
   found.push(el('span', { class: 'tag' }, place));
   if (share.miner === ourAddress) found.push(el('span', { class: 'tag' }, 'you'));
   return found;
@@ -87,16 +87,16 @@ function shareRows(share, now, ourAddress) {
   return [
     ['Miner', hash(share.miner), share.miner === ourAddress ? ' (you)' : ''],
     ['Time', `${fullTime(share.timestamp)}, ${ago(share.timestamp, now)}`],
-    ['Parent', ...links(info.parent ? [info.parent] : [], 'none: the chain begins here')],
+    ['Parent', ...links(info.parent ? [info.parent] : [], 'none (genesis share)')],
     ['Uncles', ...links(info.uncles, 'none')],
     ...(share.named_by ? [['Uncle of', link(share.named_by)]] : []),
     ['Children', ...links(share.children, 'none yet')],
-    ...(share.confirmations === null ? [] : [['Shares on top', count(share.confirmations)]]),
+    ...(share.confirmations === null ? [] : [['Confirmations', count(share.confirmations)]]),
     ['Difficulty', `${difficulty(share.share_difficulty)}, target `, hash(info.share_bits)],
-    ['Difficulty reached', `${difficulty(share.hash_difficulty)}; a block needs ${difficulty(share.block_difficulty)}`],
+    ['Hash difficulty', `${difficulty(share.hash_difficulty)}; a block needs ${difficulty(share.block_difficulty)}`],
     ['Work', hashes(share.work)],
-    ['Work of the chain', hashes(info.chain_work)],
-    ...(share.verified ? [] : [['Payouts', 'not checked by this node: it does not hold all shares they follow from']]),
+    ['Chain work', hashes(info.chain_work)],
+    ...(share.verified ? [] : [['Payouts', 'not verified: this node does not have their whole payout window']]),
   ];
 }
 
@@ -110,7 +110,7 @@ function headerRows({ header }) {
     ['Time', `${header.time}, ${fullTime(header.time)}`],
     ['Bits', hash(header.bits)],
     ['Nonce', hash(hex32(header.nonce))],
-    ['In full', hash(header.raw)],
+    ['Raw header', hash(header.raw)],
   ];
 }
 
@@ -127,9 +127,9 @@ function coinbaseRows({ info, extranonce, merkle_branch: branch }) {
 }
 
 function payouts(share, ourAddress) {
-  const box = el('section', {}, el('h3', {}, share.is_block ? 'Payouts of this block' : 'Payouts, had it been a block'));
+  const box = el('section', {}, el('h3', {}, share.is_block ? 'Payouts of this block' : 'Payouts if it had been a block'));
   if (!share.payouts) {
-    box.append(el('p', { class: 'empty' }, 'Not known any more: this node has dropped shares of its payout window.'));
+    box.append(el('p', { class: 'empty' }, 'Unknown: this node does not have its whole payout window.'));
     return box;
   }
   const body = el('tbody');
@@ -138,7 +138,7 @@ function payouts(share, ourAddress) {
     if (address === ourAddress) who.append(' ', el('span', { class: 'tag' }, 'you'));
     body.append(el('tr', {}, who, el('td', { class: 'num' }, btc(amount)), el('td', { class: 'num' }, percent(pct))));
   }
-  const head = el('tr', {}, el('th', { scope: 'col' }, 'Address'), el('th', { scope: 'col', class: 'num' }, 'Amount'), el('th', { scope: 'col', class: 'num' }, 'Part'));
+  const head = el('tr', {}, el('th', { scope: 'col' }, 'Address'), el('th', { scope: 'col', class: 'num' }, 'Amount'), el('th', { scope: 'col', class: 'num' }, 'Percent'));
   box.append(el('table', { class: 'payout-table' }, el('thead', {}, head), body));
   return box;
 }

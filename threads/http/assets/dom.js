@@ -1,11 +1,11 @@
-// The page's elements. Whatever comes from the node is set as text, never as markup: names are strangers' text.
+// Helpers for the page's elements. Data from the node is set as text, never as markup: it contains untrusted names.
 
 const SVG = 'http://www.w3.org/2000/svg';
 
-/** The element with this id. */
+/** Returns the element with this id. */
 export const $ = id => document.getElementById(id);
 
-/** Sets an element's text in place, and only if it differs, so that nothing flickers and selections stay. */
+/** Sets an element's text, only if it differs: nothing flickers and selections stay. */
 export function setText(node, text) {
   const only = node.firstChild;
   if (only !== null && only === node.lastChild && only.nodeType === Node.TEXT_NODE) {
@@ -15,7 +15,7 @@ export function setText(node, text) {
   }
 }
 
-/** Sets or removes an attribute, only if it differs. */
+/** Sets an attribute, or removes it for null, only if it differs. */
 export function setAttr(node, name, value) {
   if (value === null || value === undefined || value === false) {
     if (node.hasAttribute(name)) node.removeAttribute(name);
@@ -24,15 +24,15 @@ export function setAttr(node, name, value) {
   }
 }
 
-/** Shows or hides. */
+/** Shows or hides an element. */
 export const show = (node, visible) => setAttr(node, 'hidden', visible ? null : '');
 
-/** A new element. Children are elements or texts. */
+/** Creates an element. Children are elements or texts. */
 export function el(tag, attributes = {}, ...children) {
   return fill(document.createElement(tag), attributes, children);
 }
 
-/** A new SVG element. */
+/** Creates an SVG element. */
 export function svg(tag, attributes = {}, ...children) {
   return fill(document.createElementNS(SVG, tag), attributes, children);
 }
@@ -46,14 +46,14 @@ function fill(node, attributes, children) {
 const rowsOf = new WeakMap();
 
 /**
- * Makes `parent` show `items`: keeps the elements whose key is still there (and with them focus and selection), adds
- * and removes the others. `create(item)` gives an element, `update(element, item, index)` sets what may change.
+ * Makes `parent` show `items`: keeps elements whose key is still present (with their focus and selection), and adds
+ * or removes the others. `create(item)` returns an element, `update(element, item, index)` sets what may change.
  */
 export function keyed(parent, items, key, create, update) {
   const before = rowsOf.get(parent) ?? new Map();
   const rows = new Map();
   for (const item of items) {
-    // Two of one name are told apart by their order.
+    // Items with equal keys are distinguished by their order.
     let name = String(key(item));
     while (rows.has(name)) name += ' ';
     rows.set(name, { item, node: before.get(name) ?? create(item) });
@@ -63,7 +63,7 @@ export function keyed(parent, items, key, create, update) {
   let index = 0;
   for (const { item, node } of rows.values()) {
     update(node, item, index);
-    // Elements in place are not touched: moving one would take its focus.
+    // Elements already in place stay untouched: moving one would drop its focus.
     if (node === next) next = next.nextElementSibling;
     else parent.insertBefore(node, next);
     index += 1;
@@ -71,5 +71,5 @@ export function keyed(parent, items, key, create, update) {
   rowsOf.set(parent, new Map([...rows].map(([name, { node }]) => [name, node])));
 }
 
-/** The address under which this page opens a share. */
+/** Returns the link that opens a share on this page. */
 export const shareHref = hash => `#share=${encodeURIComponent(hash)}`;

@@ -1,43 +1,43 @@
-// Graphs over time on canvas: pool and local hash rate and the number of shares.
+// Graphs over time, drawn on canvas: pool hash rate, local hash rate and number of shares.
 
 import { $, setAttr, setText } from './dom.js';
 import { axisTime, clock, count, fullTime, hashrate, hashrateAxis } from './format.js';
 
-/** Room for labels, in CSS pixels. */
+/** Margins for labels, in CSS pixels. */
 const LEFT = 62;
 const RIGHT = 10;
 const TOP = 10;
 const BOTTOM = 22;
-/** Lines across at most. */
+/** Most horizontal grid lines. */
 const TICKS = 4;
 
 const SERIES = [
   { id: 'pool', name: 'Pool hash rate', field: 'ph', format: hashrate, axis: hashrateAxis, colour: '--blue', fromZero: true },
   { id: 'local', name: 'Local hash rate', field: 'lh', format: hashrate, axis: hashrateAxis, colour: '--green', fromZero: true },
-  { id: 'shares', name: 'Shares held', field: 'shares', format: count, axis: () => count, colour: '--purple', fromZero: false },
+  { id: 'shares', name: 'Stored shares', field: 'shares', format: count, axis: () => count, colour: '--purple', fromZero: false },
 ];
 
 /** The node keeps 60 live points. */
 const LIVE_STEP_S = 10;
 /** Seconds that each range spans. */
 const SPANS = { live: 60 * LIVE_STEP_S, '1h': 3600, '1d': 86400, '7d': 604800, '30d': 2592000 };
-/** Points further apart than so many steps have a time between them when the node was off. */
+/** Points more steps apart than this have a gap between them: the node was off. */
 const GAP_STEPS = 3;
-/** A point that no line leads to, pixels. */
-const DOT = 2.5;
+/** Radius of a point without neighbours, in CSS pixels. */
+const DOT_RADIUS = 2.5;
 
-/** All graphs, over one range of time. */
+/** All graphs, with one common time range. */
 export class Graphs {
   constructor() {
     this.graphs = SERIES.map(series => new Graph($(`graph-${series.id}`), series));
   }
 
-  /** Shows points `{t, ph, lh, shares}`, oldest first and `step` seconds apart, of a range that ends at `now` by the node's clock. */
+  /** Shows points `{t, ph, lh, shares}`, oldest first and `step` seconds apart; the range ends at `now`, in the node's time. */
   show(points, range, now, step = LIVE_STEP_S) {
     for (const graph of this.graphs) graph.show(points, range, now, step);
   }
 
-  /** Says why there is nothing to show. */
+  /** Shows why there is no data. */
   fail(reason) {
     for (const graph of this.graphs) graph.fail(reason);
   }
@@ -51,16 +51,16 @@ class Graph {
     this.readout = figure.querySelector('.readout');
     this.note = figure.querySelector('.note');
     this.points = [];
-    /** Where the pointer is, or null. */
+    /** Horizontal position of the pointer, or null. */
     this.pointer = null;
-    /** The time that arrow keys have led to, or null. */
+    /** Time of the point chosen by arrow keys, or null. */
     this.chosen = null;
     const style = getComputedStyle(document.documentElement);
     const colour = name => style.getPropertyValue(name).trim();
     this.colours = { line: colour(series.colour), grid: colour('--border-muted'), text: colour('--muted'), point: colour('--text') };
     this.canvas.addEventListener('pointermove', event => this.point(event.offsetX));
     this.canvas.addEventListener('pointerleave', () => this.point(null));
-    this.canvas.addEventListener('keydown', event => this.walk(event));
+    this.canvas.addEventListener('keydown', event => this.onKey(event));
     this.canvas.addEventListener('blur', () => this.choose(null));
     new ResizeObserver(() => this.draw()).observe(this.canvas);
   }
@@ -79,10 +79,10 @@ class Graph {
   fail(reason) {
     this.points = [];
     this.draw();
-    this.describeNothing(`No history: ${reason}`);
+    this.describeEmpty(`No history: ${reason}`);
   }
 
-  describeNothing(why) {
+  describeEmpty(why) {
     setAttr(this.figure, 'data-empty', '');
     setText(this.readout, '');
     setText(this.note, why);
@@ -91,11 +91,11 @@ class Graph {
     setAttr(this.canvas, 'aria-label', `${this.series.name}: ${why}`);
   }
 
-  /** In words what the line shows, for all who cannot see it. */
+  /** Describes the graph in words, for screen readers too. */
   describe() {
     const { name, format, fromZero } = this.series;
     if (this.points.length === 0) {
-      this.describeNothing(this.range === 'live' ? 'The first point comes within some seconds.' : 'Nothing is stored for this time yet.');
+      this.describeEmpty(this.range === 'live' ? 'The first point appears within seconds.' : 'No data for this time range yet.');
       return;
     }
     setAttr(this.figure, 'data-empty', null);
@@ -105,23 +105,23 @@ class Graph {
     let parts = fromZero ? [`min ${format(Math.min(...values))}`, `mean ${format(mean)}`, `max ${format(Math.max(...values))}`] : [`from ${format(values[0])} to ${now}`];
     if (values.length === 1) parts = [`one point so far, at ${this.timeOf(this.points[0].t)}`];
     setText(this.note, parts.join(' · '));
-    // A value that arrow keys choose: what the web calls a slider.
+    // Arrow keys select a point, which ARIA calls a slider.
     setAttr(this.canvas, 'role', 'slider');
     setAttr(this.canvas, 'tabindex', 0);
     setAttr(this.canvas, 'aria-label', `${name} from ${fullTime(this.points[0].t)} to ${fullTime(this.points.at(-1).t)}: ${parts.join(', ')}, now ${now}`);
-    this.readOut();
+    this.showReadout();
   }
 
   timeOf(t) {
     return this.range === 'live' || this.range === '1h' ? clock(t) : fullTime(t);
   }
 
-  /** Says the value that is pointed at, else the newest. */
-  readOut() {
-    const at = this.pointedAt();
-    const shown = at ?? this.points.at(-1);
+  /** Shows the selected value, or the newest. */
+  showReadout() {
+    const selected = this.selected();
+    const shown = selected ?? this.points.at(-1);
     if (shown === undefined) return;
-    setText(this.readout, at ? `${this.series.format(at.v)} at ${this.timeOf(at.t)}` : this.series.format(shown.v));
+    setText(this.readout, selected ? `${this.series.format(selected.v)} at ${this.timeOf(selected.t)}` : this.series.format(shown.v));
     setAttr(this.canvas, 'aria-valuemin', 1);
     setAttr(this.canvas, 'aria-valuemax', this.points.length);
     setAttr(this.canvas, 'aria-valuenow', this.points.indexOf(shown) + 1);
@@ -131,28 +131,28 @@ class Graph {
   point(x) {
     this.pointer = x;
     this.draw();
-    this.readOut();
+    this.showReadout();
   }
 
   choose(time) {
     this.chosen = time;
     this.draw();
-    this.readOut();
+    this.showReadout();
   }
 
-  /** Arrow keys go from point to point, Page keys by ten. */
-  walk(event) {
+  /** Arrow keys move by one point, Page keys by ten. */
+  onKey(event) {
     const last = this.points.length - 1;
-    const here = this.points.indexOf(this.pointedAt() ?? this.points[last]);
-    const target = { ArrowLeft: here - 1, ArrowRight: here + 1, PageDown: here - 10, PageUp: here + 10, Home: 0, End: last }[event.key];
+    const current = this.points.indexOf(this.selected() ?? this.points[last]);
+    const target = { ArrowLeft: current - 1, ArrowRight: current + 1, PageDown: current - 10, PageUp: current + 10, Home: 0, End: last }[event.key];
     if (target === undefined || last < 0) return;
     event.preventDefault();
     this.pointer = null;
     this.choose(this.points[Math.max(0, Math.min(last, target))].t);
   }
 
-  /** The point next to the pointer, or to what arrow keys chose. */
-  pointedAt() {
+  /** The point nearest to the pointer, or the one chosen by arrow keys; null if neither applies. */
+  selected() {
     if (this.points.length === 0 || !this.scale || (this.pointer === null && this.chosen === null)) return null;
     const distance = this.pointer === null ? ({ t }) => Math.abs(t - this.chosen) : ({ t }) => Math.abs(this.scale.x(t) - this.pointer);
     return this.points.reduce((best, point) => (distance(point) < distance(best) ? point : best));
@@ -164,7 +164,7 @@ class Graph {
     const height = canvas.clientHeight;
     if (width === 0 || height === 0) return;
     const ratio = window.devicePixelRatio || 1;
-    // Setting a canvas' size clears it, so only when it changed.
+    // Setting the size clears the canvas, so do it only when the size has changed.
     if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
       canvas.width = Math.round(width * ratio);
       canvas.height = Math.round(height * ratio);
@@ -176,7 +176,7 @@ class Graph {
     this.scale = this.makeScale(width, height);
     this.drawGrid(context, width, height);
     for (const run of runs(this.points, GAP_STEPS * this.step)) this.drawRun(context, run, height);
-    this.drawMark(context, this.pointedAt() ?? this.points.at(-1), height);
+    this.drawMark(context, this.selected() ?? this.points.at(-1), height);
   }
 
   makeScale(width, height) {
@@ -202,7 +202,7 @@ class Graph {
     context.textBaseline = 'middle';
     context.textAlign = 'right';
     for (const tick of ticks) {
-      // Half a pixel, so that a line of one pixel is sharp.
+      // On a half pixel, a line of one pixel is sharp.
       const at = Math.round(y(tick)) + 0.5;
       context.beginPath();
       context.moveTo(LEFT, at);
@@ -221,7 +221,7 @@ class Graph {
     const { x, y } = this.scale;
     if (run.length === 1) {
       context.beginPath();
-      context.arc(x(run[0].t), y(run[0].v), DOT, 0, 2 * Math.PI);
+      context.arc(x(run[0].t), y(run[0].v), DOT_RADIUS, 0, 2 * Math.PI);
       context.fillStyle = this.colours.line;
       context.fill();
       return;
@@ -243,7 +243,7 @@ class Graph {
 
   drawMark(context, { t, v }, height) {
     const { x, y } = this.scale;
-    if (this.pointedAt() !== null) {
+    if (this.selected() !== null) {
       context.beginPath();
       context.moveTo(x(t), TOP);
       context.lineTo(x(t), height - BOTTOM);
@@ -258,7 +258,7 @@ class Graph {
   }
 }
 
-/** The points in runs without a gap: where the node was off, no line is drawn. */
+/** Splits the points into runs without a gap: no line is drawn where the node was off. */
 function runs(points, gap) {
   const found = [[points[0]]];
   for (const [index, point] of points.slice(1).entries()) {
@@ -268,7 +268,7 @@ function runs(points, gap) {
   return found;
 }
 
-/** Round numbers that enclose low and high, at most a few. */
+/** Returns a few round numbers that enclose `low` and `high`. */
 export function niceTicks(low, high, whole) {
   const span = Math.max(high - low, whole ? 1 : 0, Math.abs(high) * 1e-9) || 1;
   const power = 10 ** Math.floor(Math.log10(span / TICKS));

@@ -1,35 +1,35 @@
-// What others must know of this node, whole and to be copied.
+// The addresses of this node, in full and ready to copy.
 
 import { $, setText, show } from './dom.js';
 import { stratumAddress } from './problems.js';
 
 const LOOPBACK = /^(localhost|127\..*|\[::1\])$/;
 
-/** Shows all addresses. */
+/** Updates all addresses. */
 export function showNode(status) {
   const { our_address: address, our_peer_id: id, p2p_port: port } = status;
   setText($('node-address'), address);
   setText($('node-stratum'), stratumAddress(status));
-  setText($('node-id'), id || 'not known yet');
-  setText($('node-boot'), id ? `-bootnodes=${multiaddress(location.hostname, port)}/p2p/${id}` : 'not known yet');
+  setText($('node-id'), id || 'not yet known');
+  setText($('node-boot'), id ? `-bootnodes=${multiaddress(location.hostname, port)}/p2p/${id}` : 'not yet known');
   setText($('node-boot-note'), LOOPBACK.test(location.hostname)
-    ? `Another machine needs this one’s address instead of ${location.hostname}.`
-    : `As this browser reaches it; from elsewhere in the world it is the address of your router, with port ${port} led here.`);
+    ? `On another machine, replace ${location.hostname} with the address of this one.`
+    : `With the address that this browser uses. From the internet, use your router’s public address and forward port ${port} to this machine.`);
   for (const button of buttons) show(button, id !== '' || !['node-id', 'node-boot'].includes(button.getAttribute('aria-describedby')));
 }
 
-/** As nodes write where a node listens. */
+/** Returns the multiaddress of a host and TCP port. */
 export function multiaddress(host, port) {
   const [, ip6] = /^\[(.+)\]$/.exec(host) ?? [];
   const kind = ip6 ? 'ip6' : /^[\d.]+$/.test(host) ? 'ip4' : 'dns';
   return `/${kind}/${ip6 ?? host}/tcp/${port}`;
 }
 
-/** The modern way works only where a page came encrypted or from this machine itself; the old one works everywhere. */
+/** Copies an element's text. Browsers offer the Clipboard API only to HTTPS and localhost; execCommand works everywhere. */
 async function copy(node) {
   if (navigator.clipboard) return navigator.clipboard.writeText(node.textContent);
   getSelection().selectAllChildren(node);
-  if (!document.execCommand('copy')) throw new Error('the browser refuses');
+  if (!document.execCommand('copy')) throw new Error('the browser refused');
 }
 
 const buttons = document.querySelectorAll('#node .copy');
@@ -41,7 +41,7 @@ for (const button of buttons) {
       setText($('node-copied'), `Copied: ${node.textContent}`);
     } catch {
       getSelection().selectAllChildren(node);
-      setText($('node-copied'), 'The browser does not let this page copy; the text is selected, copy it yourself.');
+      setText($('node-copied'), 'The browser does not allow copying. The text is selected: copy it manually.');
     }
   });
 }

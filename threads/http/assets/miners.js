@@ -1,4 +1,4 @@
-// This node's own miners.
+// The table of this node's miners.
 
 import { $, el, keyed, setAttr, setText, show } from './dom.js';
 import { NONE, ago, count, difficulty, duration, fullTime, hashrate, plural } from './format.js';
@@ -6,13 +6,13 @@ import { shortened } from './more.js';
 import { stratumAddress } from './problems.js';
 import { silentFor } from './silence.js';
 
-/** Reasons for a refusal, stale ones apart. */
+/** Reasons for a rejection; stale shares have their own column. */
 const REASONS = {
-  low_difficulty: 'too easy',
+  low_difficulty: 'low difficulty',
   duplicate: 'duplicate',
   malformed: 'malformed',
   busy: 'node busy',
-  unauthorised: 'not authorised',
+  unauthorised: 'unauthorised',
 };
 
 const COLUMNS = [
@@ -26,28 +26,28 @@ const COLUMNS = [
   ['connected', 'Connected', 'num'],
 ];
 
-/** As people count: rig-2 before rig-10. */
+/** Natural order: rig-2 before rig-10. */
 const { compare } = new Intl.Collator(undefined, { numeric: true });
 
 let last = null;
 const firstOf = shortened('miners-more', { wide: 12, phone: 6 }, () => showMiners(...last));
 
-/** Shows the sessions: those first that want to be looked at. */
+/** Shows the sessions; those that need attention come first. */
 export function showMiners(status, now) {
   last = [status, now];
   const { miners } = status;
   show($('miners-table'), miners.length > 0);
   show($('miners-empty'), miners.length === 0);
-  setText($('miners-empty'), `No miners are connected. Point one at ${stratumAddress(status)}, with any user name and password.`);
-  const shown = miners.length < status.miner_count ? `the strongest ${count(miners.length)} of ` : '';
+  setText($('miners-empty'), `No miner is connected. Point one at ${stratumAddress(status)} with any user name and password.`);
+  const shown = miners.length < status.miner_count ? `the fastest ${count(miners.length)} of ` : '';
   const rows = miners.map(miner => ({ ...miner, silent_secs: silentFor(miner, status, now) }));
-  const isBad = miner => miner.coinbase_too_large || miner.silent_secs !== null;
-  const bad = rows.filter(isBad).length;
+  const needsAttention = miner => miner.coinbase_too_large || miner.silent_secs !== null;
+  const marked = rows.filter(needsAttention).length;
   const note = `${shown}${plural(status.miner_count, 'session')}, ${hashrate(status.local_hashrate)}`;
-  setText($('miners-note'), miners.length ? `${note}${bad ? `; ⚠ ${count(bad)} to look at` : ''}` : '');
-  // Two sessions may carry one name; the older keeps its row.
-  rows.sort((a, b) => isBad(b) - isBad(a) || compare(a.worker, b.worker) || b.connected_secs - a.connected_secs);
-  keyed($('miners-body'), firstOf(rows, () => `Show all ${count(rows.length)}`, isBad), miner => miner.worker, create, (row, miner) => update(row, miner, status, now));
+  setText($('miners-note'), miners.length ? `${note}${marked ? `; ⚠ ${count(marked)} need${marked === 1 ? 's' : ''} attention` : ''}` : '');
+  // Sessions may share a name: the older one keeps its row.
+  rows.sort((a, b) => needsAttention(b) - needsAttention(a) || compare(a.worker, b.worker) || b.connected_secs - a.connected_secs);
+  keyed($('miners-body'), firstOf(rows, () => `Show all ${count(rows.length)}`, needsAttention), miner => miner.worker, create, (row, miner) => update(row, miner, status, now));
 }
 
 function create() {
@@ -63,33 +63,33 @@ function update(row, miner, status, now) {
   const warn = row.querySelector('.warn');
   show(warn, miner.coinbase_too_large);
   const size = status.coinbase_bytes ? `of ${count(status.coinbase_bytes)} bytes ` : '';
-  setText(warn, `⚠ The coinbase ${size}is larger than this firmware is known to take: it may find nothing. Newer firmware helps.`);
+  setText(warn, `⚠ The coinbase ${size}is larger than this firmware is known to support: its work may be wasted. Update the firmware.`);
 
   const silent = row.querySelector('.silent');
   show(silent, miner.silent_secs !== null);
-  setText(silent, miner.silent_secs === null ? '' : `⚠ Silent for ${duration(miner.silent_secs, 1)}: connected, and finds nothing.`);
+  setText(silent, miner.silent_secs === null ? '' : `⚠ Silent for ${duration(miner.silent_secs, 1)}: connected, but no shares.`);
 
   const set = (name, text) => setText(row.querySelector(`.c-${name}`), text);
   set('hashrate', hashrate(miner.hashrate));
   set('difficulty', miner.difficulty ? difficulty(miner.difficulty) : NONE);
   set('accepted', count(miner.shares));
-  set('stale', withPart(rejected.stale, miner.shares + miner.rejected));
-  set('rejected', reasons(rejected));
+  set('stale', withPercent(rejected.stale, miner.shares + miner.rejected));
+  set('rejected', rejections(rejected));
   set('best', miner.best_difficulty ? difficulty(miner.best_difficulty) : NONE);
   set('last', miner.last_share_time ? ago(miner.last_share_time, now) : 'none yet');
   set('connected', duration(miner.connected_secs));
   setAttr(row.querySelector('.c-last'), 'title', miner.last_share_time ? fullTime(miner.last_share_time) : null);
 }
 
-/** "3 (0.12 %)": of all shares that were handed in. */
-function withPart(stale, all) {
+/** Formats stale shares with their percentage of all submitted shares: "3 (0.12 %)". */
+function withPercent(stale, all) {
   if (stale === 0) return count(0);
   return `${count(stale)} (${((100 * stale) / all).toFixed(stale / all < 0.1 ? 2 : 0)}\u00a0%)`;
 }
 
-function reasons(rejected) {
-  const words = Object.entries(REASONS)
+function rejections(rejected) {
+  const parts = Object.entries(REASONS)
     .filter(([name]) => rejected[name] > 0)
-    .map(([name, words]) => `${count(rejected[name])} ${words}`);
-  return words.join(', ') || '0';
+    .map(([name, reason]) => `${count(rejected[name])} ${reason}`);
+  return parts.join(', ') || '0';
 }

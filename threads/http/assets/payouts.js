@@ -1,4 +1,4 @@
-// Whom a block found now would pay, as bars that are labelled and so need no colour.
+// The payouts of a block found now, as labelled bars that do not depend on colour.
 
 import { $, el, keyed, setAttr, setText, show } from './dom.js';
 import { btc, count, percent, plural, shorten } from './format.js';
@@ -8,32 +8,32 @@ import { whyNoShares, whyNoWork } from './problems.js';
 let last = null;
 const firstOf = shortened('payouts-more', { wide: 12, phone: 8 }, () => showPayouts(last));
 
-/** Shows the payouts of the present job. */
+/** Shows the payouts of the current job. */
 export function showPayouts(status) {
   last = status;
   const entries = status.payout_entries;
   const ours = status.our_address;
   setText($('payouts-note'), entries.length ? `${btc(status.coinbase_value)} to ${plural(entries.length, 'address', 'addresses')}` : '');
-  setText($('payouts-why'), why(status));
+  setText($('payouts-why'), explain(status));
   show($('payouts-empty'), entries.length === 0);
-  setText($('payouts-empty'), `Nothing to pay out yet: ${whyNoWork(status)}.`);
+  setText($('payouts-empty'), `No payouts yet: ${whyNoWork(status)}.`);
 
-  const partOf = hidden => percent(hidden.reduce((sum, entry) => sum + entry.pct, 0));
-  // Our own line is always among those shown.
-  const shown = firstOf(entries, hidden => `Show ${count(hidden.length)} more, ${partOf(hidden)} in all`, entry => entry.address === ours);
-  const greatest = entries.length ? entries[0].pct : 100;
-  keyed($('payouts-list'), shown, entry => entry.address, create, (row, entry) => update(row, entry, greatest, ours));
+  const total = hidden => percent(hidden.reduce((sum, entry) => sum + entry.pct, 0));
+  // This node's own row is always shown.
+  const shown = firstOf(entries, hidden => `Show ${count(hidden.length)} more (${total(hidden)} in total)`, entry => entry.address === ours);
+  const largest = entries.length ? entries[0].pct : 100;
+  keyed($('payouts-list'), shown, entry => entry.address, create, (row, entry) => update(row, entry, largest, ours));
 }
 
-/** What our line follows from. */
-function why(status) {
+/** Explains what this node's payout follows from. */
+function explain(status) {
   const { our_weight_fraction: weight, window_shares: shares, coinbase_value: value, our_payout: whole, our_payout_without_fee: paid } = status;
-  if (shares === null) return `This node does not hold the shares that a block pays for: ${whyNoShares(status) ?? 'they are not all here yet'}.`;
-  if (shares === 0) return 'Nobody has work in the payout window yet: whoever finds a block now gets all of it.';
+  if (shares === null) return `The payout window is not known yet: ${whyNoShares(status) ?? 'this node does not have all of its shares'}.`;
+  if (shares === 0) return 'The payout window is empty: the finder of a block now gets all of it.';
   const part = weight > 0 ? `You did ${percent(100 * weight)}` : 'You did none';
-  const done = `${part} of the work of the last ${plural(shares, 'share')}, which a block pays for.`;
-  if (value === null || whole <= paid) return done;
-  return `${done} Whoever finds it gets ${btc(whole - paid)} more (${percent((100 * (whole - paid)) / value)}, the finder’s fee): below, as if this node does.`;
+  const work = `${part} of the work in the payout window (the last ${plural(shares, 'share')}).`;
+  if (value === null || whole <= paid) return work;
+  return `${work} The finder of the block gets ${btc(whole - paid)} more (${percent((100 * (whole - paid)) / value)}, the finder’s fee). The list assumes that this node finds it.`;
 }
 
 function create({ address }) {
@@ -44,10 +44,10 @@ function create({ address }) {
     el('span', { class: 'amount num' }));
 }
 
-function update(row, { address, amount, pct }, greatest, ours) {
+function update(row, { address, amount, pct }, largest, ours) {
   setAttr(row, 'data-ours', address === ours ? '' : null);
   show(row.querySelector('.tag'), address === ours);
   setText(row.querySelector('.pct'), percent(pct));
   setText(row.querySelector('.amount'), btc(amount));
-  row.querySelector('.bar > span').style.width = `${greatest > 0 ? (100 * pct) / greatest : 0}%`;
+  row.querySelector('.bar > span').style.width = `${largest > 0 ? (100 * pct) / largest : 0}%`;
 }

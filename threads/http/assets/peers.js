@@ -1,4 +1,4 @@
-// Nodes of the pool that this one talks to.
+// The list of connected peers.
 
 import { $, el, keyed, setText, show } from './dom.js';
 import { NONE, count, duration, plural, shorten } from './format.js';
@@ -7,17 +7,17 @@ import { shortened } from './more.js';
 let last = null;
 const firstOf = shortened('peers-more', { wide: 6, phone: 4 }, () => showPeers(last));
 
-/** Shows the peers, nearest first. */
+/** Shows the peers, lowest latency first. */
 export function showPeers(status) {
   const peers = [...status.peers].sort((a, b) => (a.latency_us ?? Infinity) - (b.latency_us ?? Infinity));
-  setText($('peers-note'), peers.length ? plural(peers.length, 'node') : '');
+  setText($('peers-note'), peers.length ? plural(peers.length, 'peer') : '');
   show($('peers-empty'), peers.length === 0);
-  setText($('peers-empty'), 'No other node is connected.');
+  setText($('peers-empty'), 'No peer is connected.');
   last = status;
   const shown = firstOf(peers, hidden => `Show ${count(hidden.length)} more`);
   keyed($('peers-list'), shown, peer => peer.id, create, (row, peer) => {
     setText(row.querySelector('.address'), peer.address || 'address unknown');
-    setText(row.querySelector('.agent'), about(peer));
+    setText(row.querySelector('.agent'), describe(peer));
     setText(row.querySelector('.latency'), latency(peer.latency_us));
   });
 }
@@ -30,9 +30,8 @@ function create({ id }) {
     el('span', { class: 'agent note' }));
 }
 
-function about({ agent, direction, connected_secs: connected }) {
-  const who = direction === 'inbound' ? 'it called this node' : 'this node called it';
-  return `${agent || 'unnamed program'}, ${who} ${duration(connected, 1)} ago`;
+function describe({ agent, direction, connected_secs: connected }) {
+  return `${agent || 'unknown version'}, ${direction}, connected for ${duration(connected, 1)}`;
 }
 
 function latency(us) {

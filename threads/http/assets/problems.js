@@ -1,121 +1,121 @@
-// What is wrong with the node, in plain words, and what to do; or that nothing is.
+// The problems of the node with advice, or a line that says that everything works.
 
 import { $, el, keyed, setAttr, setText } from './dom.js';
 import { duration, moment, plural } from './format.js';
 import { silentFor } from './silence.js';
 
-/** Clocks of two computers that are kept in time differ by less. */
+/** Synchronised clocks differ by less than this. */
 const SKEW_MAX_S = 60;
 
 const SIGNS = { error: '✕', warning: '!', info: 'i', ok: '✓' };
-const WORDS = { error: 'Error', warning: 'Warning', info: 'Note', ok: 'In order' };
+const LABELS = { error: 'Error', warning: 'Warning', info: 'Note', ok: 'OK' };
 
-/** Codes of what is shown now. */
+/** Codes of the problems shown now. */
 let shown = null;
 
-/** Figures came, and this page cannot show them: an error in it, or an answer of another version. */
+/** The page cannot show the data it received: it has a bug, or the node has another version. */
 export class ShowError extends Error {
   constructor(cause) {
     super(cause.message, { cause });
   }
 }
 
-/** Shows all problems, or one line that says that all is well. */
-export function showProblems(state, here) {
-  const items = state.failure === null ? [...state.problems] : [noFigures(state, here)];
+/** Shows all problems, or one line that says that everything works. `localTime` is in Unix seconds. */
+export function showProblems(state, localTime) {
+  const items = state.failure === null ? [...state.problems] : [pollFailure(state, localTime)];
   if (state.failure instanceof ShowError) items.push(...state.problems);
-  if (items.length === 0) items.push(allIsWell(state));
+  if (items.length === 0) items.push(everythingWorks(state));
   keyed($('problems'), items, item => item.code, create, update);
-  // Read out when something begins or ends, not whenever an age in it grows.
+  // Announced to screen readers when a problem starts or ends, not whenever an age grows.
   const codes = items.map(item => item.code).join();
   if (shown !== null && shown !== codes) setText($('announcement'), items.map(item => item.text).join(' '));
   shown = codes;
 }
 
-function noFigures({ failure, answered }, here) {
+function pollFailure({ failure, respondedAt }, localTime) {
   if (failure instanceof ShowError) {
     return {
       code: 'not-shown',
       level: 'error',
-      text: `Some of what the node answered cannot be shown: ${failure.message}.`,
-      advice: 'Figures below may be old or missing. Reload this page; if that does not help, this is an error in p2pool that wants to be reported.',
+      text: `Part of the node’s response cannot be shown: ${failure.message}.`,
+      advice: 'Values below may be old or missing. Reload this page; if that does not help, please report this as a bug in p2pool.',
     };
   }
-  // The node answers, but not with figures.
+  // The node responds with an error.
   if (failure.status !== undefined) {
     return {
-      code: 'no-figures',
+      code: 'error-response',
       level: 'error',
-      text: `The node refuses to give its figures: ${failure.message}.`,
-      advice: 'This page asks again every few seconds; if that does not help, the log of p2pool says more.',
+      text: `The node returned an error: ${failure.message}.`,
+      advice: 'This page retries every few seconds. See the log of p2pool for details.',
     };
   }
-  const text = answered === null
-    ? 'The node does not answer.'
-    : `The node has not answered since ${moment(answered, here)}. The figures below are of that time.`;
+  const text = respondedAt === null
+    ? 'The node does not respond.'
+    : `The node has not responded since ${moment(respondedAt, localTime)}. The values below are from that time.`;
   return {
     code: 'offline',
     level: 'error',
     text,
-    advice: 'Check that p2pool runs and that this computer reaches it; this page asks again every few seconds.',
+    advice: 'Check that p2pool is running and reachable from this computer. This page retries every few seconds.',
   };
 }
 
-/** What the node says is wrong with it, and what this page sees besides. */
-export function problemsOf({ status, skew }, here) {
-  const found = status.problems.map(problem => ({ ...problem, text: withSince(problem, here + skew), advice: advice(problem, status) }));
+/** Returns the problems that the node reports, and those that only this page can detect. */
+export function problemsOf({ status, skew }, localTime) {
+  const found = status.problems.map(problem => ({ ...problem, text: withSince(problem, localTime + skew), advice: advice(problem, status) }));
   if (Math.abs(skew) > SKEW_MAX_S && !found.some(problem => problem.code === 'clock_off')) {
     found.push({
       code: 'browser_clock',
       level: 'warning',
       text: `The node's clock is ${duration(Math.abs(skew))} ${skew > 0 ? 'ahead of' : 'behind'} this computer's.`,
-      advice: 'One of the two is wrong. If it is the node’s, set it by NTP: shares with a wrong time are refused.',
+      advice: 'One of the two is wrong. If it is the node’s, synchronise it with NTP: shares with a wrong time are rejected.',
     });
   }
-  const silent = status.miners.filter(miner => silentFor(miner, status, here + skew) !== null);
+  const silent = status.miners.filter(miner => silentFor(miner, status, localTime + skew) !== null);
   if (silent.length > 0) {
     const names = silent.slice(0, 3).map(({ worker }) => worker || '(no name)').join(', ');
     found.push({
       code: 'miner_silent',
       level: 'warning',
-      text: `${plural(silent.length, 'miner')} connected, but silent: ${names}${silent.length > 3 ? ', …' : ''}.`,
-      advice: silent.length === 1 ? 'Look whether it hashes, and restart it if not.' : 'Look whether they hash, and restart those that do not.',
+      text: `${plural(silent.length, 'miner')} ${silent.length === 1 ? 'is' : 'are'} connected, but silent: ${names}${silent.length > 3 ? ', …' : ''}.`,
+      advice: silent.length === 1 ? 'Check that it is hashing, and restart it if not.' : 'Check that they are hashing, and restart those that are not.',
     });
   }
   return found;
 }
 
-function allIsWell({ status: { miner_count: miners, peer_count: peers } }) {
-  return { code: 'ok', level: 'ok', text: `All is well: ${plural(miners, 'miner')} at work, ${plural(peers, 'peer')} connected.`, advice: '' };
+function everythingWorks({ status: { miner_count: miners, peer_count: peers } }) {
+  return { code: 'ok', level: 'ok', text: `Everything works: ${plural(miners, 'miner')} and ${plural(peers, 'peer')} connected.`, advice: '' };
 }
 
-/** The page knows what the node cannot: by which name it is reached. */
+/** Completes the advice with the address by which the browser reaches the node; only the page knows it. */
 function advice({ code, advice }, status) {
-  return code === 'no_miner' ? `Point a miner at ${stratumAddress(status)}, with any user name and password.` : advice;
+  return code === 'no_miner' ? `Point a miner at ${stratumAddress(status)} with any user name and password.` : advice;
 }
 
 function withSince({ text, since }, now) {
   return since ? `${text} Since ${moment(since, now)} (${duration(now - since)}).` : text;
 }
 
-/** Why there is no work for miners, for where the problem itself is told already. */
+/** Why there is no work for miners, in a few words: the problem itself is shown above. */
 export function whyNoWork({ state: { code, level } }) {
-  if (code === 'waiting_for_peers') return 'waiting for another node';
-  if (code === 'syncing') return 'the sharechain is being fetched';
+  if (code === 'waiting_for_peers') return 'waiting for peers';
+  if (code === 'syncing') return 'downloading the sharechain';
   if (code === 'bitcoind_syncing') return 'bitcoind is not synced yet';
-  if (code.startsWith('bitcoind_') && level === 'error') return 'no work from bitcoind';
+  if (code.startsWith('bitcoind_') && level === 'error') return 'no block template from bitcoind';
   return 'no work yet';
 }
 
-/** Why this node may not know of shares that others have; null if there is no reason to think so. */
+/** Why this node may lack shares that its peers have; null if there is no such reason. */
 export function whyNoShares({ problems }) {
-  const is = wanted => problems.some(({ code }) => code === wanted);
-  if (is('waiting_for_peers')) return 'this node is still looking for another one that has them';
-  if (is('syncing')) return 'they are being fetched from other nodes';
+  const has = wanted => problems.some(({ code }) => code === wanted);
+  if (has('waiting_for_peers')) return 'this node is still looking for peers';
+  if (has('syncing')) return 'this node is downloading shares from its peers';
   return null;
 }
 
-/** Where miners connect, as seen from this browser. */
+/** The address for miners, with the host name by which this browser reaches the node. */
 export function stratumAddress(status) {
   return `stratum+tcp://${location.hostname}:${status.stratum_port}`;
 }
@@ -130,7 +130,7 @@ function update(node, { level, text, advice }) {
   const known = level in SIGNS ? level : 'warning';
   setAttr(node, 'data-level', known);
   setText(node.querySelector('.sign'), SIGNS[known]);
-  setText(node.querySelector('.only-read'), `${WORDS[known]}: `);
+  setText(node.querySelector('.only-read'), `${LABELS[known]}: `);
   setText(node.querySelector('strong'), text);
   setText(node.querySelector('.advice'), advice);
 }

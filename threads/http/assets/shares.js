@@ -1,4 +1,4 @@
-// The latest shares, newest first, with their whole hashes.
+// The list of recent shares.
 
 import { $, el, keyed, setAttr, setText, shareHref, show } from './dom.js';
 import { ago, count, fullTime, moment, plural, shorten } from './format.js';
@@ -8,13 +8,13 @@ import { whyNoShares } from './problems.js';
 let last = null;
 const firstOf = shortened('shares-more', { wide: 10, phone: 5 }, () => showShares(...last));
 
-/** Shows the latest shares. */
+/** Shows the recent shares, newest first. */
 export function showShares(status, now) {
   const shares = status.recent_shares;
-  const { share_count: all, uncle_count: uncles, uncredited_count: orphans } = status;
-  setText($('shares-note'), all ? `${count(all)} held, ${plural(uncles, 'uncle')}, ${count(orphans)} not on the chain` : '');
+  const { share_count: all, uncle_count: uncles, uncredited_count: uncredited } = status;
+  setText($('shares-note'), all ? `${count(all)} stored, ${plural(uncles, 'uncle')}, ${count(uncredited)} not paid` : '');
   show($('shares-empty'), shares.length === 0);
-  setText($('shares-empty'), whyNoShares(status) ? 'No shares are held yet.' : 'No shares yet. The first one appears as soon as a miner of the pool finds it.');
+  setText($('shares-empty'), whyNoShares(status) ? 'No shares stored yet.' : 'No shares yet. The first one appears when a miner of the pool finds it.');
   last = [status, now];
   const shown = firstOf(shares, hidden => `Show ${count(hidden.length)} more`);
   keyed($('shares-list'), shown, share => share.hash, create, (row, share) => update(row, share, status, now));

@@ -1,23 +1,23 @@
-// The newest part of the sharechain as a drawing, oldest left, with forks below the main chain; and as a list.
+// Draws the newest part of the sharechain, oldest share left, side chains below the main chain; and lists it.
 
 import { $, el, keyed, setAttr, setText, shareHref, show, svg } from './dom.js';
 import { ago, count, plural, shorten } from './format.js';
 import { whyNoShares } from './problems.js';
 
-/** Distances in CSS pixels. Shares stand wider apart where the drawing would not fill its box. */
+/** Distances in CSS pixels. The step between heights grows within these limits until the drawing fills its box. */
 const STEP_MIN = 24;
 const STEP_MAX = 36;
 const LANE = 30;
 const MARGIN_X = 30;
 const MARGIN_Y = 20;
-/** Room for the heights below. */
+/** Height of the labels below. */
 const FOOT = 22;
-/** Every so many heights stands its number. */
+/** Distance between labelled heights. */
 const HEIGHTS_LABELLED = 5;
-/** What one finger hits, and the largest mark fits in. */
+/** Radius of the target for pointer and finger; the largest mark fits into it. */
 const HIT_RADIUS = 12;
 
-const KINDS = { main: 'main chain', uncle: 'uncle', fork: 'not on the chain' };
+const KINDS = { main: 'main chain', uncle: 'uncle', fork: 'side chain' };
 
 const edges = svg('g', { class: 'edges' });
 const labels = svg('g', { class: 'heights', 'aria-hidden': 'true' });
@@ -27,9 +27,9 @@ $('tree').append(drawing);
 
 const byTouch = matchMedia('(hover: none)');
 
-/** What is drawn now: places by hash, and the lowest height. */
+/** The current drawing: places by hash, and the lowest height. */
 let drawn = { places: new Map(), base: null };
-/** The share that Tab leads to; the others are reached from it by arrow keys. */
+/** Hash of the share that Tab focuses; arrow keys lead from it to the others. */
 let current = null;
 let summary = '';
 let list = { shares: [], context: null };
@@ -41,7 +41,7 @@ export function showTree(status, now) {
   for (const id of ['tree', 'tree-legend', 'tree-readout', 'tree-details']) show($(id), places.size > 0);
   show($('tree-empty'), places.size === 0);
   const why = whyNoShares(status);
-  setText($('tree-empty'), why ? `No shares of the sharechain are here yet: ${why}.` : 'The sharechain is empty: it begins with the first share that a miner of the pool finds.');
+  setText($('tree-empty'), why ? `The sharechain is not known yet: ${why}.` : 'The sharechain is empty: it begins with the first share that a miner of the pool finds.');
   draw(places, context);
   summary = summarise([...places.values()]);
   if (!nodes.contains(document.activeElement) && !nodes.matches(':hover')) setText($('tree-readout'), summary);
@@ -53,7 +53,7 @@ $('tree-details').addEventListener('toggle', () => {
   if ($('tree-details').open) showList();
 });
 
-/** Gives every share its kind and lane: a map from hash to `{...share, height, kind, nephews, lane}`. */
+/** Assigns a kind and a lane to each share. Returns a map from hash to `{...share, height, kind, nephews, lane}`. */
 export function layOut(shares) {
   const places = new Map(shares.map(share => [share.hash, { ...share, height: share.share_height, kind: share.main_chain ? 'main' : 'fork', nephews: [], lane: 0 }]));
   const children = new Map();
@@ -61,16 +61,16 @@ export function layOut(shares) {
     for (const uncle of place.uncles) {
       const named = places.get(uncle);
       named?.nephews.push(place.hash);
-      // Only what the main chain names is paid.
+      // An uncle is paid only if the main chain names it.
       if (named && place.main_chain && !named.main_chain) named.kind = 'uncle';
     }
     if (!place.main_chain) children.set(place.prev_share_hash, [...(children.get(place.prev_share_hash) ?? []), place]);
   }
-  giveLanes(branches(places, children));
+  assignLanes(branches(places, children));
   return places;
 }
 
-/** Shares off the main chain in unbroken lines, each from its first to its last. */
+/** Splits the shares of side chains into branches without forks, each in order of height. */
 function branches(places, children) {
   const found = [];
   const begins = [...places.values()].filter(place => !place.main_chain && (places.get(place.prev_share_hash)?.main_chain ?? true));
@@ -85,8 +85,8 @@ function branches(places, children) {
   return found.sort((a, b) => a[0].height - b[0].height);
 }
 
-/** Each branch gets the topmost lane that is free from the height before it on. */
-function giveLanes(found) {
+/** Assigns to each branch the topmost lane that is free from the height before it. */
+function assignLanes(found) {
   const usedTo = [Infinity];
   for (const branch of found) {
     let lane = usedTo.findIndex(height => height < branch[0].height - 1);
@@ -121,12 +121,12 @@ function draw(places, context) {
   });
   if (!places.has(current)) current = all.filter(place => place.main_chain).at(-1)?.hash ?? all.at(-1).hash;
   keyed(nodes, all, place => place.hash, createNode, (node, place) => updateNode(node, place, at(place), context));
-  // Who looks at the newest goes on doing so; who looks at an older share keeps it in place.
+  // A view of the newest shares follows them; a view of older shares stays in place.
   if (atEnd || before === null) box.scrollLeft = box.scrollWidth;
   else if (base !== before) box.scrollLeft -= (base - before) * step;
 }
 
-/** What lets so many heights fill the box, within limits. */
+/** Returns the step that makes the heights fill the box, within its limits. */
 function stepFor(width, heights) {
   const even = Math.floor((width - 2 * MARGIN_X) / Math.max(1, heights));
   return Math.max(STEP_MIN, Math.min(STEP_MAX, even));
@@ -166,15 +166,15 @@ function createNode({ hash }) {
     svg('circle', { class: 'hit', r: HIT_RADIUS }), svg('path', { class: 'mark' }), svg('circle', { class: 'n-ours', r: 2.5 }));
   node.addEventListener('focus', () => {
     current = hash;
-    read(hash);
+    showReadout(hash);
   });
-  node.addEventListener('pointerenter', () => read(hash));
+  node.addEventListener('pointerenter', () => showReadout(hash));
   node.addEventListener('pointerleave', () => setText($('tree-readout'), summary));
   node.addEventListener('blur', () => setText($('tree-readout'), summary));
   return node;
 }
 
-/** Marks differ by shape, so that they are told apart without colour. */
+/** Marks differ by shape, not only by colour. */
 const MARKS = {
   main: 'M-6 0A6 6 0 1 1 6 0 6 6 0 1 1 -6 0Z',
   uncle: 'M-5.5 0A5.5 5.5 0 1 1 5.5 0 5.5 5.5 0 1 1 -5.5 0Z',
@@ -199,7 +199,7 @@ function describe(place, { now, ours }) {
   return `${parts.join(', ')}, by ${who}, ${ago(place.timestamp, now)}`;
 }
 
-function read(hash) {
+function showReadout(hash) {
   const place = drawn.places.get(hash);
   if (place) setText($('tree-readout'), `${describe(place, list.context)} · ${shorten(hash, 16, 8)}`);
 }
@@ -207,10 +207,10 @@ function read(hash) {
 function summarise(places) {
   const uncles = places.filter(place => place.kind === 'uncle').length;
   const forks = places.filter(place => place.kind === 'fork').length;
-  return `The newest ${plural(places.length, 'share')}: ${plural(uncles, 'uncle')}, ${count(forks)} not on the chain. ${byTouch.matches ? 'Tap' : 'Point at'} one for more.`;
+  return `The newest ${plural(places.length, 'share')}: ${plural(uncles, 'uncle')}, ${count(forks)} not paid. ${byTouch.matches ? 'Tap' : 'Point at'} one for details.`;
 }
 
-/** Arrow keys: left and right along a lane, up and down to the nearest share of another. */
+/** Left and right move along a lane, up and down to the nearest share in another lane. */
 drawing.addEventListener('keydown', event => {
   const here = drawn.places.get(event.target.closest('.node')?.dataset.hash);
   const next = here && neighbour(here, event.key);
@@ -234,16 +234,16 @@ function neighbour(here, key) {
   return undefined;
 }
 
-/** Lanes weigh more, so that one stays in a lane where that is possible. */
+/** A change of lane weighs more, so moves stay in a lane if possible. */
 const distance = (a, b) => Math.abs(a.height - b.height) + 2 * Math.abs(a.lane - b.lane);
 
 function showList() {
   keyed($('tree-list'), list.shares, place => place.hash, createRow, (row, place) => {
     setText(row.querySelector('.what'), describe(place, list.context));
-    setText(row.querySelector('.named'), place.nephews.length ? `, named by ${place.nephews.map(hash => shorten(hash)).join(', ')}` : '');
+    setText(row.querySelector('.nephews'), place.nephews.length ? `, uncle of ${place.nephews.map(hash => shorten(hash)).join(', ')}` : '');
   });
 }
 
 function createRow({ hash }) {
-  return el('li', {}, el('a', { class: 'mono', href: shareHref(hash) }, shorten(hash, 12, 8)), ' ', el('span', { class: 'what' }), el('span', { class: 'named' }));
+  return el('li', {}, el('a', { class: 'mono', href: shareHref(hash) }, shorten(hash, 12, 8)), ' ', el('span', { class: 'what' }), el('span', { class: 'nephews' }));
 }

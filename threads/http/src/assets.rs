@@ -1,16 +1,16 @@
-//! The page's files, built into the program. A file added to `assets/` is added to the table here.
+//! The files of the dashboard, built into the program. A new file in `assets/` must be added to the table here.
 
 use bitcoin::hashes::{sha256, Hash as _};
 
-/// A file of the page.
+/// A file of the dashboard.
 pub struct Asset {
-    /// The path it is served at.
+    /// Path at which it is served.
     pub path: &'static str,
     /// Its media type.
     pub content_type: &'static str,
-    /// Its bytes.
+    /// Its content.
     pub bytes: &'static [u8],
-    /// Names this version of it, in quotes.
+    /// Entity tag of its content, quoted.
     pub etag: String,
 }
 
@@ -25,7 +25,7 @@ const CSS: &str = "text/css; charset=utf-8";
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
-/// All files.
+/// Returns all files.
 pub fn all() -> Vec<Asset> {
     let table = assets! {
         "/" => "index.html", HTML;
@@ -62,19 +62,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_page_is_small() {
+    fn the_dashboard_is_small() {
         let len: usize = all().iter().map(|asset| asset.bytes.len()).sum();
         assert!(len < 150_000, "{len} bytes");
     }
 
     #[test]
-    fn every_file_of_the_folder_is_served() {
+    fn every_file_is_in_the_table() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/assets");
         assert_eq!(std::fs::read_dir(folder).unwrap().count(), all().len());
     }
 
     #[test]
-    fn versions_are_named_by_content() {
+    fn every_file_has_its_own_etag() {
         let etags: std::collections::HashSet<_> = all().into_iter().map(|asset| asset.etag).collect();
         assert_eq!(etags.len(), all().len());
         assert!(etags.iter().all(|etag| etag.len() == 18), "{etags:?}");

@@ -1,32 +1,32 @@
 //! The dashboard, the JSON API and the metrics, on the miners' port.
 //!
-//! Two threads of the process and a few of the library that answers: the stratum thread hands connections whose first
-//! bytes are HTTP to the [relay](Relay), which reads requests strictly and passes whole ones to the [server](Server)
-//! behind a Unix socket. The server answers from what other threads publish and asks none of them anything; no request
-//! changes any state.
+//! Two threads, and a few of tiny_http: the stratum thread hands connections whose first bytes are HTTP to the
+//! [relay](Relay), which parses requests strictly and forwards valid ones to the [server](Server) behind a Unix socket. The
+//! server responds from what other threads publish, and sends them no requests. No HTTP request changes any state.
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | `relay` | what faces strangers |
-//! | `server` | the loop: requests, samples for the history, found blocks |
-//! | `site` | which path gives what |
-//! | `view` | what others have published, and what follows from it |
+//! | `relay` | the HTTP front end for untrusted clients |
+//! | `server` | the loop: requests and periodic work |
+//! | `site` | maps paths to responses |
+//! | `snapshot` | what other threads have published |
 //! | `api` | the JSON documents, described in `openapi.json` |
-//! | `metrics` | the same for Prometheus |
-//! | `history` | hash rates of the last hour to month, on disk |
-//! | `found` | found blocks, on disk |
-//! | `assets` | the page |
+//! | `metrics` | the metrics for Prometheus |
+//! | `history` | the history of hash rates, on disk |
+//! | `block_log` | the found Bitcoin blocks, on disk |
+//! | `assets` | the files of the dashboard |
+//! | `socket_dir` | the folder of the Unix socket |
 
 mod api;
 mod assets;
-mod found;
+mod block_log;
 mod history;
 mod metrics;
 mod relay;
 mod server;
 mod site;
-mod socket;
-mod view;
+mod snapshot;
+mod socket_dir;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,104 +38,111 @@ use p2pool_channels::BrowserSender;
 use p2pool_core::config::Config;
 use p2pool_core::metrics::Metrics;
 use p2pool_core::status::{
-    BitcoindStatus, BlocksStatus, ChainStatus, MinersStatus, OwnBlocksStatus, PeersStatus, WatchedBlocks,
+    BitcoindStatus, BlocksStatus, ChainStatus, MinersStatus, OwnBlocksStatus, PeersStatus, TrackedBlocks,
 };
 use thiserror::Error;
 
-use relay::Hosts;
+use relay::AllowedHosts;
 pub use relay::Relay;
 pub use server::Server;
+use socket_dir::SocketDir;
 
-/// What other threads publish.
+/// What other threads publish, and what the server publishes for them.
 #[derive(Clone)]
 pub struct Sources {
-    /// What all threads count.
+    /// The metrics of all threads.
     pub metrics: Arc<Metrics>,
-    /// By the chain thread.
+    /// Published by the chain thread.
     pub chain: Arc<ArcSwap<ChainStatus>>,
-    /// By the stratum thread.
+    /// Published by the stratum thread.
     pub miners: Arc<ArcSwap<MinersStatus>>,
-    /// By the network thread.
+    /// Published by the network thread.
     pub peers: Arc<ArcSwap<PeersStatus>>,
-    /// By rpc/poll.
+    /// Published by rpc/poll.
     pub bitcoind: Arc<ArcSwap<BitcoindStatus>>,
-    /// By rpc/anchor: what became of the blocks below.
+    /// Published by rpc/anchor: the status of the tracked blocks.
     pub blocks: Arc<ArcSwap<BlocksStatus>>,
-    /// By rpc/submit: blocks of this node's miners.
+    /// Published by rpc/submit: blocks of this node's miners.
     pub own_blocks: Arc<ArcSwap<OwnBlocksStatus>>,
-    /// By this crate's server, for rpc/anchor.
-    pub watched: Arc<ArcSwap<WatchedBlocks>>,
-    /// File that the chain thread stores shares in; its size is a metric.
+    /// Published by the server: blocks whose status rpc/anchor is to track.
+    pub tracked: Arc<ArcSwap<TrackedBlocks>>,
+    /// File of the sharechain, whose size is a metric.
     pub store_file: PathBuf,
 }
 
-/// Why the threads could not start or had to end.
+/// Why the threads cannot start, or have failed.
 #[derive(Debug, Error)]
 pub enum HttpError {
-    /// A folder or file of the chain's folder cannot be used.
+    /// A file or folder in the chain's folder cannot be used.
     #[error("{path} cannot be used: {cause}")]
     File {
-        /// Which.
+        /// Its path.
         path: PathBuf,
-        /// The system's words.
+        /// The system's error.
         cause: std::io::Error,
     },
-    /// The system gives no event queue or no socket, or it broke.
-    #[error("cannot wait for web requests: {0}")]
+    /// The system's event queue cannot be created, or has failed.
+    #[error("cannot wait for HTTP requests: {0}")]
     Poll(#[from] std::io::Error),
-    /// The library that answers could not start.
-    #[error("cannot start the web server: {0}")]
+    /// tiny_http cannot start.
+    #[error("cannot start the HTTP server: {0}")]
     Server(String),
 }
 
-/// Both threads, opened and not yet running.
+/// Both threads, opened but not yet running.
 pub struct Http {
-    /// To be run on a thread of its own.
+    /// Runs on a thread of its own.
     pub relay: Relay,
-    /// To be run on a thread of its own.
+    /// Runs on a thread of its own.
     pub server: Server,
     stop: StopHandle,
 }
 
-/// Ends both threads.
+/// Stops both threads.
 #[derive(Clone)]
 pub struct StopHandle {
-    asked: Arc<AtomicBool>,
+    stop_requested: Arc<AtomicBool>,
     relay: Arc<Waker>,
     server: Arc<tiny_http::Server>,
 }
 
 impl Http {
-    /// Makes the socket between the two threads and reads what was stored. The port in `config` is the one that is open.
+    /// Creates the socket between the threads, and reads the stored history and found blocks.
+    /// `config.stratum.port` must be the actual port.
     ///
     /// # Errors
     /// See [`HttpError`].
     pub fn open(config: Arc<Config>, sources: Sources) -> Result<Self, HttpError> {
         let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        let hosts = Hosts::new(&machine, &config.web_hosts);
-        let asked = Arc::new(AtomicBool::new(false));
-        let place = socket::Place::make(&config.chain_dir)?;
-        let relay = Relay::open(place.path().to_owned(), hosts, Arc::clone(&sources.metrics), Arc::clone(&asked))?;
-        let server = Server::open(place, config, sources, Arc::clone(&asked))?;
-        let stop = StopHandle { asked, relay: relay.waker(), server: server.unblocker() };
+        let hosts = AllowedHosts::new(&machine, &config.web_hosts);
+        let stop_requested = Arc::new(AtomicBool::new(false));
+        let socket_dir = SocketDir::create(&config.chain_dir)?;
+        let relay = Relay::open(
+            socket_dir.socket_path().to_owned(),
+            hosts,
+            Arc::clone(&sources.metrics),
+            Arc::clone(&stop_requested),
+        )?;
+        let server = Server::open(socket_dir, config, sources, Arc::clone(&stop_requested))?;
+        let stop = StopHandle { stop_requested, relay: relay.waker(), server: server.unblocker() };
         Ok(Self { relay, server, stop })
     }
 
-    /// What the stratum thread hands browsers to.
+    /// Returns the sender with which the stratum thread hands over browser connections.
     pub fn relay_handle(&self) -> BrowserSender {
         self.relay.sender()
     }
 
-    /// Ends the threads.
+    /// Returns the handle that stops the threads.
     pub fn stop_handle(&self) -> StopHandle {
         self.stop.clone()
     }
 }
 
 impl StopHandle {
-    /// Asks both threads to end; returns at once.
+    /// Requests both threads to stop, and returns at once.
     pub fn stop(&self) {
-        self.asked.store(true, Ordering::Release);
+        self.stop_requested.store(true, Ordering::Release);
         relay::wake(&self.relay);
         self.server.unblock();
     }

@@ -5,14 +5,14 @@ use p2pool_core::sync::SyncState;
 use prometheus::{Encoder as _, Gauge, IntCounter, Opts, Registry, TextEncoder};
 
 use crate::api::status::SideShares;
-use crate::view::{difficulty, View};
+use crate::snapshot::{difficulty, Snapshot};
 
 /// The format's media type.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Returns all metrics. `store_bytes` is the size of the sharechain's file, if it can be read.
-pub fn text(view: &View, uptime_s: u64, store_bytes: Option<u64>) -> Vec<u8> {
-    let families = [view.metrics.registry.gather(), derived(view, uptime_s, store_bytes).gather()].concat();
+pub fn text(snapshot: &Snapshot, uptime_s: u64, store_bytes: Option<u64>) -> Vec<u8> {
+    let families = [snapshot.metrics.registry.gather(), derived(snapshot, uptime_s, store_bytes).gather()].concat();
     let mut text = Vec::new();
     if let Err(error) = TextEncoder::new().encode(&families, &mut text) {
         log::warn!("cannot write metrics: {error}");
@@ -21,38 +21,38 @@ pub fn text(view: &View, uptime_s: u64, store_bytes: Option<u64>) -> Vec<u8> {
 }
 
 /// Returns the metrics that follow from the snapshots.
-fn derived(view: &View, uptime_s: u64, store_bytes: Option<u64>) -> Registry {
+fn derived(snapshot: &Snapshot, uptime_s: u64, store_bytes: Option<u64>) -> Registry {
     let registry = Registry::new();
     let with = |options: Opts, value: f64| register(&registry, Gauge::with_opts(options)).set(value);
     let gauge = |name, help, value| with(Opts::new(name, help), value);
     let flag = |name, help, is_set| gauge(name, help, if is_set { 1.0 } else { 0.0 });
-    let (tree, sync) = (view.tree(), view.chain.sync);
-    let (side, tip) = (SideShares::of(tree), tree.tip());
-    let (pending, unverified) = view.chain.waiting;
+    let (tree, sync) = (snapshot.tree(), snapshot.chain.sync);
+    let (side, tip) = (SideShares::count(tree), tree.tip());
+    let (deferred, unverified) = snapshot.chain.waiting;
     let height = tip.map_or(0, |tip| tip.share.info.share_height.0);
     gauge("p2pool_sharechain_height", "Share height of the tip, 0 without a chain.", height.into());
     gauge("p2pool_sharechain_shares", "Shares in the sharechain, side chains included.", tree.len() as f64);
     gauge("p2pool_sharechain_uncles", "Shares in side chains that the main chain credits.", side.uncles as f64);
     gauge("p2pool_sharechain_uncredited", "Shares in side chains without credit.", side.uncredited as f64);
-    for (kind, count) in [("pending", pending), ("unverified", unverified)] {
+    for (kind, count) in [("deferred", deferred), ("unverified", unverified)] {
         let help = "Shares that wait for a parent, their time or bitcoind, and shares of unverified branches.";
         with(Opts::new("p2pool_shares_waiting", help).const_label("kind", kind), count as f64);
     }
-    gauge("p2pool_share_difficulty", "Difficulty of the next share.", difficulty(view.share_bits()));
-    gauge("p2pool_pool_hashrate", "Hashes per second of the pool, from its shares.", view.pool_hashes_per_s());
-    gauge("p2pool_local_hashrate", "Hashes per second of this node's miners.", view.local_hashes_per_s());
-    flag("p2pool_store_failing", "1 while shares cannot be stored and wait in memory.", view.chain.unsaved);
-    gauge("p2pool_miners_connected", "Authorised miners.", view.miners.miners.len() as f64);
+    gauge("p2pool_share_difficulty", "Difficulty of the next share.", difficulty(snapshot.share_bits()));
+    gauge("p2pool_pool_hashrate", "Hashes per second of the pool, from its shares.", snapshot.pool_hashes_per_s());
+    gauge("p2pool_local_hashrate", "Hashes per second of this node's miners.", snapshot.local_hashes_per_s());
+    flag("p2pool_store_failing", "1 while shares cannot be stored and wait in memory.", snapshot.chain.unsaved);
+    gauge("p2pool_miners_connected", "Authorised miners.", snapshot.miners.miners.len() as f64);
     let rejected = IntCounter::new("p2pool_stratum_shares_rejected_total", "Rejected submits.");
-    register(&registry, rejected).inc_by(view.metrics.shares_rejected.total());
-    gauge("p2pool_peers_connected", "Connected peers.", view.peers.peers.len() as f64);
-    gauge("p2pool_peers_banned", "Banned peers and addresses.", view.peers.banned as f64);
+    register(&registry, rejected).inc_by(snapshot.metrics.shares_rejected.total());
+    gauge("p2pool_peers_connected", "Connected peers.", snapshot.peers.peers.len() as f64);
+    gauge("p2pool_peers_banned", "Banned peers and addresses.", snapshot.peers.banned as f64);
     flag("p2pool_synced", "1 while this node is synced with its peers.", sync == SyncState::Synced);
     let is_solo = matches!(sync, SyncState::Solo { .. });
     flag("p2pool_mining_solo", "1 while this node mines solo because it has no peers.", is_solo);
     gauge("p2pool_uptime_seconds", "Time since the node started.", uptime_s as f64);
     // An unknown value is left out: 0 would be wrong, and an alert can watch for absence.
-    if let Some(age_s) = view.template_age_s() {
+    if let Some(age_s) = snapshot.template_age_s() {
         gauge("p2pool_template_age_seconds", "Age of the newest block template.", age_s.into());
     }
     if let Some(bytes) = store_bytes {

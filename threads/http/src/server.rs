@@ -1,4 +1,4 @@
-//! The loop that answers.
+//! The server's loop: requests from the relay, and periodic work.
 
 use std::io::Cursor;
 use std::os::unix::net::UnixListener;
@@ -10,15 +10,15 @@ use p2pool_core::config::Config;
 use tiny_http::{Header, Method, Request, Response, StatusCode};
 
 use crate::site::{Reply, Site};
-use crate::socket::Place;
+use crate::socket_dir::SocketDir;
 use crate::{HttpError, Sources};
 
-/// Samples and found blocks are looked after this often.
+/// Interval of the periodic work: history samples and found blocks.
 const TICK: Duration = Duration::from_secs(1);
-/// Nothing from elsewhere, no script or style in the page itself, nobody frames it.
+/// No content from other origins, no inline scripts or styles, no framing.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
      connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-/// What every answer carries.
+/// Headers of every response.
 const HEADERS: [(&str, &str); 7] = [
     ("Server", "p2pool"),
     ("Content-Security-Policy", CONTENT_SECURITY_POLICY),
@@ -29,65 +29,65 @@ const HEADERS: [(&str, &str); 7] = [
     ("Cross-Origin-Opener-Policy", "same-origin"),
 ];
 
-/// The server, opened and not yet running.
+/// The server, opened but not yet running.
 pub struct Server {
     http: Arc<tiny_http::Server>,
     site: Site,
-    stop_asked: Arc<AtomicBool>,
-    /// Removed after the server is gone.
-    _place: Place,
+    stop_requested: Arc<AtomicBool>,
+    /// Dropped, and so removed, after the server.
+    _socket_dir: SocketDir,
 }
 
 impl Server {
-    /// Listens at `place`.
+    /// Listens on the socket in `socket_dir`.
     pub(crate) fn open(
-        place: Place,
+        socket_dir: SocketDir,
         config: Arc<Config>,
         sources: Sources,
-        stop_asked: Arc<AtomicBool>,
+        stop_requested: Arc<AtomicBool>,
     ) -> Result<Self, HttpError> {
         let site = Site::open(config, sources)?;
-        let failed = |cause| HttpError::File { path: place.path().to_owned(), cause };
-        let listener = UnixListener::bind(place.path()).map_err(failed)?;
+        let failed = |cause| HttpError::File { path: socket_dir.socket_path().to_owned(), cause };
+        let listener = UnixListener::bind(socket_dir.socket_path()).map_err(failed)?;
         let http =
             tiny_http::Server::from_listener(listener, None).map_err(|cause| HttpError::Server(cause.to_string()))?;
-        Ok(Self { http: Arc::new(http), site, stop_asked, _place: place })
+        Ok(Self { http: Arc::new(http), site, stop_requested, _socket_dir: socket_dir })
     }
 
-    /// What ends the wait for requests.
+    /// Returns the handle that ends the wait for requests.
     pub(crate) fn unblocker(&self) -> Arc<tiny_http::Server> {
         Arc::clone(&self.http)
     }
 
-    /// Answers until stopped.
+    /// Runs until stopped.
     ///
     /// # Errors
-    /// The library's listening thread ended.
+    /// tiny_http's listening thread has ended.
     pub fn run(mut self) -> Result<(), HttpError> {
         let mut next_tick = Instant::now();
-        while !self.stop_asked.load(Ordering::Acquire) {
+        while !self.stop_requested.load(Ordering::Acquire) {
             if Instant::now() >= next_tick {
                 next_tick = Instant::now() + TICK;
                 self.site.tick();
             }
-            let patience = next_tick.saturating_duration_since(Instant::now());
-            if let Some(request) = self.http.recv_timeout(patience)? {
-                self.answer(request);
+            let timeout = next_tick.saturating_duration_since(Instant::now());
+            if let Some(request) = self.http.recv_timeout(timeout)? {
+                self.respond(request);
             }
         }
         self.site.save();
         Ok(())
     }
 
-    fn answer(&mut self, request: Request) {
-        // The relay lets nothing else through.
+    fn respond(&mut self, request: Request) {
+        // The relay forwards no other methods.
         let reply = match request.method() {
             Method::Get | Method::Head => self.site.reply(request.url(), Instant::now()),
             _ => return,
         };
         let response = response(reply, if_none_match(&request));
         if let Err(error) = request.respond(response) {
-            log::debug!("the web relay did not take an answer: {error}");
+            log::debug!("cannot send an HTTP response to the relay: {error}");
         }
     }
 }
@@ -97,18 +97,18 @@ fn if_none_match(request: &Request) -> Option<&str> {
     Some(header.value.as_str())
 }
 
-fn response(reply: Reply, known: Option<&str>) -> Response<Cursor<Vec<u8>>> {
+fn response(reply: Reply, cached_etag: Option<&str>) -> Response<Cursor<Vec<u8>>> {
     let Reply { code, content_type, body, etag } = reply;
-    let is_known = etag.is_some() && etag.as_deref() == known;
-    let (code, body) = if is_known { (304, Vec::new()) } else { (code, body) };
-    // A file is asked for again each time, and then most often need not be sent.
+    let is_unchanged = etag.is_some() && etag.as_deref() == cached_etag;
+    let (code, body) = if is_unchanged { (304, Vec::new()) } else { (code, body) };
+    // Browsers revalidate files with each use, and rarely have to download them again.
     let caching = if etag.is_some() { "no-cache" } else { "no-store" };
     let own = [("Content-Type", content_type), ("Cache-Control", caching)];
     let etag = etag.iter().map(|etag| ("ETag", etag.as_str()));
     let headers = HEADERS.into_iter().chain(own).chain(etag);
-    // All of them are ASCII, so none is lost.
+    // All of them are ASCII, so none is filtered out.
     let headers = headers.filter_map(|(name, value)| Header::from_bytes(name, value).ok()).collect();
     let len = body.len();
-    // Never in chunks: the relay wants to know the length.
+    // Never chunked: the relay requires a length.
     Response::new(StatusCode(code), headers, Cursor::new(body), Some(len), None).with_chunked_threshold(usize::MAX)
 }

@@ -96,7 +96,7 @@ impl Components {
             bitcoind: poll.status(),
             blocks: anchor.blocks(),
             own_blocks: submit.own_blocks(),
-            watched: anchor.watched(),
+            tracked: anchor.tracked(),
             store_file: p2pool_chain::store_file(&config.chain_dir),
         };
         // The port may be one that the system chose.

@@ -17,7 +17,7 @@ use log::{debug, error, info};
 use p2pool_channels::ToNetwork;
 use p2pool_core::metrics::Metrics;
 use p2pool_core::node::NetworkCommand;
-use p2pool_core::status::{LooksBy, PeersStatus};
+use p2pool_core::status::{PeerDiscovery, PeersStatus};
 use p2pool_core::units::UnixTime;
 
 use crate::behaviour::{Behaviour, BehaviourEvent};
@@ -190,7 +190,7 @@ impl SwarmDriver {
         let our_id = self.swarm.local_peer_id().to_string();
         self.status.store(Arc::new(PeersStatus {
             listening: self.listening.iter().map(|address| format!("{address}/p2p/{our_id}")).collect(),
-            looks_by: LooksBy { known: self.dialer.knows_other_peers(), ..self.status.load().looks_by },
+            discovery: PeerDiscovery { known: self.dialer.knows_other_peers(), ..self.status.load().discovery },
             peers: self.peers.statuses(),
             banned: self.swarm.behaviour().gater.bans.len(),
             our_id,

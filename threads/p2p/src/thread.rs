@@ -70,7 +70,7 @@ impl P2p {
 
     /// Whether this node has any way to find peers.
     pub fn looks_for_peers(&self) -> bool {
-        self.driver.status().load().looks_by.any()
+        self.driver.status().load().discovery.any()
     }
 
     /// Returns the published status.

@@ -18,7 +18,7 @@ use p2pool_core::metrics::Metrics;
 use p2pool_core::node::{AnchorLookup, AnchorResult, Event, HeaderCommand};
 use p2pool_core::params::Network;
 use p2pool_core::sharechain::Anchor;
-use p2pool_core::status::{BitcoindError, BlocksStatus, WatchedBlocks};
+use p2pool_core::status::{BitcoindError, BlocksStatus, TrackedBlocks};
 use serde_json::json;
 
 use crate::client::ResponseLimits;
@@ -80,8 +80,8 @@ impl AnchorThread {
     }
 
     /// The list of blocks whose confirmations are tracked, for another thread to set.
-    pub fn watched(&self) -> Arc<ArcSwap<WatchedBlocks>> {
-        self.confirmations.watched()
+    pub fn tracked(&self) -> Arc<ArcSwap<TrackedBlocks>> {
+        self.confirmations.tracked()
     }
 
     /// The published confirmations.

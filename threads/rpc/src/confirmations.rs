@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use bitcoin::hashes::Hash as _;
 use bitcoin::BlockHash;
 use p2pool_core::share::ShareId;
-use p2pool_core::status::{BitcoindError, BlockFate, BlocksStatus, WatchedBlocks};
+use p2pool_core::status::{BitcoindError, BlockStatus, BlocksStatus, TrackedBlocks};
 
 use crate::headers;
 use crate::verified_client::VerifiedClient;
@@ -21,7 +21,7 @@ const REQUEST_INTERVAL: Duration = Duration::from_secs(30);
 /// Confirmations of the blocks on a list that another thread sets.
 #[derive(Default)]
 pub(crate) struct ConfirmationTracker {
-    watched: Arc<ArcSwap<WatchedBlocks>>,
+    tracked: Arc<ArcSwap<TrackedBlocks>>,
     published: Arc<ArcSwap<BlocksStatus>>,
     /// Time of the last request for each block.
     requested: HashMap<ShareId, Instant>,
@@ -29,8 +29,8 @@ pub(crate) struct ConfirmationTracker {
 
 impl ConfirmationTracker {
     /// The list of blocks to track.
-    pub(crate) fn watched(&self) -> Arc<ArcSwap<WatchedBlocks>> {
-        Arc::clone(&self.watched)
+    pub(crate) fn tracked(&self) -> Arc<ArcSwap<TrackedBlocks>> {
+        Arc::clone(&self.tracked)
     }
 
     /// The published confirmations.
@@ -42,18 +42,18 @@ impl ConfirmationTracker {
     pub(crate) fn tick(&mut self, bitcoind: &mut VerifiedClient, now: Instant) -> Result<(), BitcoindError> {
         let due = self.due(now);
         let before = self.published.load_full();
-        if due.is_empty() && before.fates.len() == self.requested.len() {
+        if due.is_empty() && before.blocks.len() == self.requested.len() {
             return Ok(());
         }
-        let mut fates = before.fates.clone();
+        let mut statuses = before.blocks.clone();
         let result = due.into_iter().try_for_each(|id| {
-            fates.insert(id, request_fate(bitcoind, id)?);
+            statuses.insert(id, request_status(bitcoind, id)?);
             self.requested.insert(id, now);
             Ok(())
         });
-        fates.retain(|id, _| self.requested.contains_key(id));
-        if before.fates != fates {
-            self.published.store(Arc::new(BlocksStatus { fates }));
+        statuses.retain(|id, _| self.requested.contains_key(id));
+        if before.blocks != statuses {
+            self.published.store(Arc::new(BlocksStatus { blocks: statuses }));
         }
         result
     }
@@ -61,12 +61,12 @@ impl ConfirmationTracker {
     /// Returns the blocks that are due: those never requested, then those with the oldest request. Forgets blocks that are
     /// no longer on the list.
     fn due(&mut self, now: Instant) -> Vec<ShareId> {
-        let watched = self.watched.load();
-        self.requested.retain(|id, _| watched.0.contains(id));
+        let tracked = self.tracked.load();
+        self.requested.retain(|id, _| tracked.0.contains(id));
         let is_due = |requested: &Instant| now.saturating_duration_since(*requested) >= REQUEST_INTERVAL;
         let requested = |id: &ShareId| self.requested.get(id).copied();
         let mut due: Vec<ShareId> =
-            watched.0.iter().filter(|id| requested(id).as_ref().is_none_or(is_due)).copied().collect();
+            tracked.0.iter().filter(|id| requested(id).as_ref().is_none_or(is_due)).copied().collect();
         // A stable sort: blocks never requested stay in the order of the list.
         due.sort_by_key(requested);
         due.truncate(REQUESTS_PER_TURN);
@@ -74,12 +74,12 @@ impl ConfirmationTracker {
     }
 }
 
-fn request_fate(bitcoind: &mut VerifiedClient, id: ShareId) -> Result<BlockFate, BitcoindError> {
+fn request_status(bitcoind: &mut VerifiedClient, id: ShareId) -> Result<BlockStatus, BitcoindError> {
     Ok(match headers::confirmations(bitcoind, BlockHash::from_byte_array(id.0))? {
-        None => BlockFate::Unknown,
+        None => BlockStatus::Unknown,
         Some(confirmations) => match u32::try_from(confirmations) {
-            Ok(confirmations @ 1..) => BlockFate::Confirmed { confirmations },
-            _ => BlockFate::Orphaned,
+            Ok(confirmations @ 1..) => BlockStatus::Confirmed { confirmations },
+            _ => BlockStatus::Orphaned,
         },
     })
 }
@@ -97,7 +97,7 @@ mod tests {
         let mut tracker = ConfirmationTracker::default();
         let now = Instant::now();
         let second = Duration::from_secs(1);
-        tracker.watched.store(Arc::new(WatchedBlocks((0..6).map(id).collect())));
+        tracker.tracked.store(Arc::new(TrackedBlocks((0..6).map(id).collect())));
         assert_eq!(tracker.due(now), [id(0), id(1), id(2), id(3)]);
         for (number, ago) in [(0, 31), (1, 40), (2, 29), (3, 35)] {
             tracker.requested.insert(id(number), now - ago * second);

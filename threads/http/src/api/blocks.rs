@@ -1,27 +1,27 @@
-//! Found Bitcoin blocks.
+//! `/api/blocks`: the found Bitcoin blocks.
 
 use p2pool_core::sharechain::Tree;
-use p2pool_core::status::BlockFate;
+use p2pool_core::status::BlockStatus;
 use serde::Serialize;
 
-use crate::found::{Found, FoundBlock, MATURE};
-use crate::view::View;
+use crate::block_log::{BlockLog, BlockRecord, COINBASE_MATURITY};
+use crate::snapshot::Snapshot;
 
-/// Blocks listed: the newest.
+/// Most blocks in the document: the newest.
 const LISTED_MAX: usize = 100;
 
-/// The document.
+/// The found Bitcoin blocks.
 #[derive(Serialize)]
 pub struct BlocksDocument {
-    /// Blocks remembered.
+    /// Number of blocks in the log.
     count: usize,
-    /// Headers found by this node's miners since it started.
+    /// Number of blocks found by this node's miners since it started.
     found_since_start: u64,
     submissions: Submissions,
     blocks: Vec<Block>,
 }
 
-/// What bitcoind said to blocks found by this node since it started.
+/// Submissions of this node's blocks to bitcoind since it started, by result.
 #[derive(Serialize)]
 struct Submissions {
     success: u64,
@@ -34,44 +34,43 @@ struct Block {
     hash: String,
     time: u32,
     height: u32,
-    /// None for one that is no share, as far as is known.
+    /// `None` unless it is known to be a share.
     share_height: Option<u32>,
-    /// Whether `/api/share/{hash}` leads to it still.
+    /// Whether `/api/share/{hash}` still has its share.
     share_held: bool,
     miner: String,
     ours: bool,
-    /// What its coinbase pays out.
+    /// Value of its coinbase.
     value: u64,
     status: &'static str,
     confirmations: Option<u32>,
-    /// Why bitcoind refused it.
+    /// Why bitcoind rejected it.
     reason: Option<String>,
 }
 
 impl Block {
-    /// bitcoind is asked about one block after the other, so its words on two blocks may be of different tips: all are told
-    /// by the newest.
-    fn of(block: &FoundBlock, tree: &Tree, tip_height: Option<u32>) -> Self {
-        // bitcoind also speaks of the header of a block that it refused: as of one that is not on the best chain.
-        let (status, confirmations, reason) = match (block.fate, &block.refusal) {
-            (Some(BlockFate::Confirmed { .. }), _) => {
-                let above = tip_height.map_or(0, |tip| tip.saturating_sub(block.facts.block_height));
-                ("confirmed", Some(above.saturating_add(1).min(MATURE)), None)
+    /// Counts confirmations up to `tip_height`: bitcoind reports them one block after the other, so with different tips.
+    fn new(block: &BlockRecord, tree: &Tree, tip_height: Option<u32>) -> Self {
+        // bitcoind also knows the header of a rejected block, as one that is not in the best chain.
+        let (status, confirmations, reason) = match (block.status, &block.reject_reason) {
+            (Some(BlockStatus::Confirmed { .. }), _) => {
+                let above = tip_height.map_or(0, |tip| tip.saturating_sub(block.details.block_height));
+                ("confirmed", Some(above.saturating_add(1).min(COINBASE_MATURITY)), None)
             }
             (_, Some(reason)) => ("rejected", None, Some(reason.clone())),
-            (Some(BlockFate::Orphaned), None) => ("orphaned", None, None),
-            (None | Some(BlockFate::Unknown), None) => ("submitted", None, None),
+            (Some(BlockStatus::Orphaned), None) => ("orphaned", None, None),
+            (None | Some(BlockStatus::Unknown), None) => ("submitted", None, None),
         };
-        let facts = block.facts.clone();
+        let details = block.details.clone();
         Self {
             hash: block.id.to_string(),
             time: block.time,
-            height: facts.block_height,
-            share_height: facts.share_height,
+            height: details.block_height,
+            share_height: details.share_height,
             share_held: tree.contains(&block.id),
-            miner: facts.miner,
-            ours: facts.ours,
-            value: facts.coinbase_value,
+            miner: details.miner,
+            ours: details.ours,
+            value: details.coinbase_value,
             status,
             confirmations,
             reason,
@@ -80,23 +79,23 @@ impl Block {
 }
 
 impl BlocksDocument {
-    /// The newest.
-    pub fn of(found: &Found, view: &View) -> Self {
-        let counters = &view.metrics;
-        let below_job = view.job().map(|job| job.block_height.0.saturating_sub(1));
-        let tip_height = below_job.max(found.tip_height());
+    /// Makes the document.
+    pub fn new(log: &BlockLog, snapshot: &Snapshot) -> Self {
+        let metrics = &snapshot.metrics;
+        let below_job = snapshot.job().map(|job| job.block_height.0.saturating_sub(1));
+        let tip_height = below_job.max(log.tip_height());
         Self {
-            count: found.len(),
-            found_since_start: counters.blocks_found.get(),
+            count: log.len(),
+            found_since_start: metrics.blocks_found.get(),
             submissions: Submissions {
-                success: counters.own_blocks.accepted.get(),
-                rejected: counters.own_blocks.rejected.get(),
-                failed: counters.own_blocks.failed.get(),
+                success: metrics.own_blocks.accepted.get(),
+                rejected: metrics.own_blocks.rejected.get(),
+                failed: metrics.own_blocks.failed.get(),
             },
-            blocks: found
+            blocks: log
                 .newest_first()
                 .take(LISTED_MAX)
-                .map(|block| Block::of(block, view.tree(), tip_height))
+                .map(|block| Block::new(block, snapshot.tree(), tip_height))
                 .collect(),
         }
     }

@@ -1,24 +1,24 @@
-//! Whether this node does its job, for programs that restart or alarm.
+//! `/healthz`: the health check for watchdogs.
 
 use serde::Serialize;
 
-use super::state::{states, State};
-use crate::view::View;
+use super::notice::{notices, Notice};
+use crate::snapshot::Snapshot;
 
-/// The document.
+/// The result of the health check.
 #[derive(Serialize)]
 pub struct Health {
-    /// Whether miners have fresh work on a chain that is level with the others', or is mined alone, and shares are stored.
+    /// Whether miners have fresh work on a synced or solo chain, and shares are stored.
     pub healthy: bool,
-    /// What is wrong, in words.
+    /// What is wrong.
     reasons: Vec<String>,
 }
 
 impl Health {
-    /// Looks at all states.
-    pub fn of(view: &View) -> Self {
+    /// Makes the document.
+    pub fn new(snapshot: &Snapshot) -> Self {
         let reasons: Vec<String> =
-            states(view).into_iter().filter(State::is_unhealthy).map(|state| state.text).collect();
+            notices(snapshot).into_iter().filter(Notice::is_unhealthy).map(|state| state.text).collect();
         Self { healthy: reasons.is_empty(), reasons }
     }
 }

@@ -1,12 +1,12 @@
-//! This node's miners.
+//! `/api/miners`: the miners of this node.
 
 use p2pool_core::status::{MinerStatus, Rejections};
 use p2pool_core::units::UnixTime;
 use serde::Serialize;
 
-use crate::view::View;
+use crate::snapshot::Snapshot;
 
-/// The document.
+/// All sessions of miners.
 #[derive(Serialize)]
 pub struct MinersDocument {
     time: u32,
@@ -15,7 +15,7 @@ pub struct MinersDocument {
     miners: Vec<Miner>,
 }
 
-/// One session.
+/// A session of a miner.
 #[derive(Serialize)]
 pub struct Miner {
     worker: String,
@@ -48,24 +48,24 @@ impl Miner {
         }
     }
 
-    /// The strongest miners, at most so many.
-    pub fn strongest(view: &View, count_max: usize) -> Vec<Self> {
-        let mut miners: Vec<&MinerStatus> = view.miners.miners.iter().collect();
+    /// Lists the `count_max` miners with the highest hash rates.
+    pub fn fastest(snapshot: &Snapshot, count_max: usize) -> Vec<Self> {
+        let mut miners: Vec<&MinerStatus> = snapshot.miners.miners.iter().collect();
         miners.sort_by(|left, right| {
             right.hashes_per_s.total_cmp(&left.hashes_per_s).then_with(|| left.worker.cmp(&right.worker))
         });
-        miners.into_iter().take(count_max).map(|miner| Self::new(miner, view.now)).collect()
+        miners.into_iter().take(count_max).map(|miner| Self::new(miner, snapshot.now)).collect()
     }
 }
 
 impl MinersDocument {
-    /// All of them.
-    pub fn of(view: &View) -> Self {
+    /// Makes the document.
+    pub fn new(snapshot: &Snapshot) -> Self {
         Self {
-            time: view.miners.time.0,
-            count: view.miners.miners.len(),
-            hashrate: view.local_hashes_per_s(),
-            miners: Miner::strongest(view, usize::MAX),
+            time: snapshot.miners.time.0,
+            count: snapshot.miners.miners.len(),
+            hashrate: snapshot.local_hashes_per_s(),
+            miners: Miner::fastest(snapshot, usize::MAX),
         }
     }
 }

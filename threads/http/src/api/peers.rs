@@ -1,23 +1,23 @@
-//! The other nodes.
+//! `/api/peers`: the connected peers.
 
 use p2pool_core::status::{Direction, PeerStatus, PeersStatus};
 use p2pool_core::units::UnixTime;
 use serde::Serialize;
 
-use crate::view::View;
+use crate::snapshot::Snapshot;
 
-/// The document.
+/// All connected peers.
 #[derive(Serialize)]
 pub struct PeersDocument {
     our_peer_id: String,
-    /// Where this node listens.
+    /// Multiaddresses that this node listens on.
     listening: Vec<String>,
     count: usize,
     banned: usize,
     peers: Vec<Peer>,
 }
 
-/// One connected node.
+/// A connected peer.
 #[derive(Serialize)]
 pub struct Peer {
     id: String,
@@ -29,7 +29,7 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// All of them.
+    /// Lists all connected peers.
     pub fn list(peers: &PeersStatus, now: UnixTime) -> Vec<Self> {
         let peer = |peer: &PeerStatus| Self {
             id: peer.id.to_string(),
@@ -47,15 +47,15 @@ impl Peer {
 }
 
 impl PeersDocument {
-    /// All of them.
-    pub fn of(view: &View) -> Self {
-        let peers = &view.peers;
+    /// Makes the document.
+    pub fn new(snapshot: &Snapshot) -> Self {
+        let peers = &snapshot.peers;
         Self {
             our_peer_id: peers.our_id.clone(),
             listening: peers.listening.clone(),
             count: peers.peers.len(),
             banned: peers.banned,
-            peers: Peer::list(peers, view.now),
+            peers: Peer::list(peers, snapshot.now),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One share with every field, its relatives and its payouts.
+//! `/api/share/{hash}`: a share with all fields, its relatives and its payouts.
 
 use bitcoin::consensus::encode::serialize_hex;
 use bitcoin::hex::DisplayHex as _;
@@ -6,21 +6,21 @@ use p2pool_core::params::UNCLE_DEPTH_MAX;
 use p2pool_core::payouts::Window;
 use p2pool_core::share::ShareId;
 use p2pool_core::sharechain::{LinkedShare, Tree};
-use p2pool_core::units::{Bits, ShareHeight};
+use p2pool_core::units::{Bits, ShareHeight, Target, U256};
 use serde::Serialize;
 
 use super::PayoutEntry;
-use crate::view::{difficulty, difficulty_of, is_block, View};
+use crate::snapshot::{difficulty, difficulty_of, is_block, Snapshot};
 
-/// The document.
+/// A share with all fields.
 #[derive(Serialize)]
 pub struct ShareDocument {
     hash: String,
     is_block: bool,
     main_chain: bool,
-    /// Whether its payouts were checked by this node: not so at the old end of a pruned chain.
+    /// Whether this node verified its payouts; it cannot at the old end of a pruned chain.
     verified: bool,
-    /// Shares of the main chain on top of it; `null` for one that is not in the main chain.
+    /// Number of main-chain shares above it; `None` if it is not in the main chain.
     confirmations: Option<u32>,
     miner: String,
     timestamp: u32,
@@ -31,16 +31,16 @@ pub struct ShareDocument {
     work: String,
     share_difficulty: f64,
     block_difficulty: f64,
-    /// Difficulty of its own hash: how lucky it was.
+    /// Difficulty of its own hash.
     hash_difficulty: f64,
     children: Vec<String>,
-    /// The share of the main chain that names it as its uncle.
+    /// Id of the main-chain share that names it as an uncle.
     named_by: Option<String>,
-    /// Outputs of its coinbase, derived anew; `null` if the shares they follow from are not held any more.
+    /// Payouts of its coinbase; `None` if this node does not have its whole payout window.
     payouts: Option<Vec<PayoutEntry>>,
 }
 
-/// The Bitcoin block header.
+/// Its Bitcoin block header.
 #[derive(Serialize)]
 struct HeaderFields {
     raw: String,
@@ -52,10 +52,10 @@ struct HeaderFields {
     nonce: u32,
 }
 
-/// What the coinbase commits to.
+/// The share info that its coinbase commits to.
 #[derive(Serialize)]
 struct InfoFields {
-    /// `null` for a genesis share.
+    /// `None` for a genesis share.
     parent: Option<String>,
     uncles: Vec<String>,
     share_height: u32,
@@ -70,7 +70,7 @@ struct InfoFields {
 }
 
 impl HeaderFields {
-    fn of(node: &LinkedShare) -> Self {
+    fn new(node: &LinkedShare) -> Self {
         let header = &node.share.header;
         Self {
             raw: serialize_hex(header),
@@ -85,7 +85,7 @@ impl HeaderFields {
 }
 
 impl InfoFields {
-    fn of(node: &LinkedShare, tree: &Tree) -> Self {
+    fn new(node: &LinkedShare, tree: &Tree) -> Self {
         let info = &node.share.info;
         Self {
             parent: (!info.is_genesis()).then(|| info.parent.to_string()),
@@ -103,7 +103,7 @@ impl InfoFields {
     }
 }
 
-/// The main chain's share that names this one as its uncle.
+/// Returns the main-chain share that names `node` as an uncle.
 fn named_by(node: &LinkedShare, tree: &Tree) -> Option<String> {
     let height = node.share.info.share_height.0;
     let nephews = (1..=UNCLE_DEPTH_MAX).filter_map(|above| tree.main_at(ShareHeight(height.checked_add(above)?)));
@@ -111,7 +111,7 @@ fn named_by(node: &LinkedShare, tree: &Tree) -> Option<String> {
     nephews.into_iter().find(names_it).map(ShareId::to_string)
 }
 
-/// The outputs of its coinbase.
+/// Derives the payouts of its coinbase.
 fn payouts(node: &LinkedShare, tree: &Tree, window: &mut Window) -> Option<Vec<PayoutEntry>> {
     let info = &node.share.info;
     window.move_to(info.parent, Bits(node.share.header.bits.to_consensus()), tree).ok()?;
@@ -119,14 +119,14 @@ fn payouts(node: &LinkedShare, tree: &Tree, window: &mut Window) -> Option<Vec<P
 }
 
 impl ShareDocument {
-    /// `None` if the share is not held.
-    pub fn of(view: &View, window: &mut Window, id: &ShareId) -> Option<Self> {
-        let tree = view.tree();
+    /// Makes the document; `None` if this node does not have the share.
+    pub fn new(snapshot: &Snapshot, window: &mut Window, id: &ShareId) -> Option<Self> {
+        let tree = snapshot.tree();
         let node = tree.get(id)?;
         let main_chain = tree.is_main(node);
         let bits = Bits(node.share.header.bits.to_consensus());
         let tip_height = tree.tip()?.share.info.share_height.0;
-        let info = InfoFields::of(node, tree);
+        let info = InfoFields::new(node, tree);
         Some(Self {
             hash: id.to_string(),
             is_block: is_block(node),
@@ -135,13 +135,13 @@ impl ShareDocument {
             confirmations: main_chain.then(|| tip_height.saturating_sub(info.share_height)),
             miner: info.payout_address.clone(),
             timestamp: node.share.header.time,
-            header: HeaderFields::of(node),
+            header: HeaderFields::new(node),
             extranonce: node.share.extranonce.to_lower_hex_string(),
             merkle_branch: node.share.merkle_branch.iter().map(|hash| hash.to_lower_hex_string()).collect(),
             work: node.work.to_string(),
             share_difficulty: difficulty(node.share.info.share_bits),
             block_difficulty: difficulty(bits),
-            hash_difficulty: difficulty_of(&p2pool_core::units::Target(p2pool_core::units::U256::from_le_bytes(id.0))),
+            hash_difficulty: difficulty_of(&Target(U256::from_le_bytes(id.0))),
             children: tree.children(id).map(|child| child.id.to_string()).collect(),
             named_by: named_by(node, tree),
             payouts: payouts(node, tree, window),

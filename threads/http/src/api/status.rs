@@ -1,35 +1,35 @@
-//! The state of everything, in one document for the page: one request shows one moment.
+//! `/api/status`: the whole state of the node in one document, so one request of the page shows one moment.
 
 mod chain;
 
 use std::collections::BTreeMap;
 
+use p2pool_core::config::Config;
 use p2pool_core::payouts::Window;
 use serde::Serialize;
 
 use chain::ChainPart;
 pub use chain::SideShares;
-use p2pool_core::config::Config;
 
 use super::miners::Miner;
-use super::payouts::{amount_for, amount_without_fee, Weights};
+use super::notice::{notices, Notice};
+use super::payouts::PayoutsDocument;
 use super::peers::Peer;
-use super::state::{states, State};
 use super::PayoutEntry;
-use crate::found::Found;
+use crate::block_log::BlockLog;
 use crate::history::{History, Point};
-use crate::view::{difficulty_of, View};
+use crate::snapshot::{difficulty_of, Snapshot};
 
-/// Miners listed here; all are in `/api/miners`.
+/// Most miners in the document; `/api/miners` lists all.
 const MINERS_MAX: usize = 100;
 
-/// The document: its parts are one flat object.
+/// The whole state of the node, as one flat object.
 #[derive(Serialize)]
 pub struct StatusDocument {
     time: u32,
     version: &'static str,
-    state: State,
-    problems: Vec<State>,
+    state: Notice,
+    problems: Vec<Notice>,
     #[serde(flatten)]
     chain: ChainPart,
     #[serde(flatten)]
@@ -41,10 +41,10 @@ pub struct StatusDocument {
     #[serde(flatten)]
     payouts: PayoutsPart,
     #[serde(flatten)]
-    people: PeoplePart,
+    connections: ConnectionsPart,
 }
 
-/// What the operator and the rules set, and how long the node runs with it.
+/// Settings and chain parameters, and ages.
 #[derive(Serialize)]
 struct SettingsPart {
     network: &'static str,
@@ -65,7 +65,7 @@ struct RatesPart {
     history: Vec<Point>,
 }
 
-/// The Bitcoin block that is mined, and the last one found.
+/// The Bitcoin block that is being mined, and the last one found.
 #[derive(Serialize)]
 struct BlocksPart {
     block_height: Option<u32>,
@@ -76,28 +76,25 @@ struct BlocksPart {
     blocks_found: u64,
 }
 
-/// What that block would pay, and for what.
+/// The payouts of that block, as in [`PayoutsDocument`] under other names.
 #[derive(Serialize)]
 struct PayoutsPart {
     our_address: String,
-    /// What a block found by this node now would pay our address.
     our_payout: u64,
-    /// What one found by another node would.
     our_payout_without_fee: u64,
     our_weight_fraction: Option<f64>,
     coinbase_value: Option<u64>,
     coinbase_bytes: Option<usize>,
     payout_entries: Vec<PayoutEntry>,
-    /// Parts of the payout window, all together 1 unless some are left out.
+    /// Fractions of the work in the payout window by address; their sum is 1 unless some are omitted.
     miner_weights: BTreeMap<String, f64>,
     miner_weights_omitted: usize,
-    /// None while it is not known.
     window_shares: Option<usize>,
 }
 
-/// This node's miners and the other nodes.
+/// The miners of this node, and its peers.
 #[derive(Serialize)]
-struct PeoplePart {
+struct ConnectionsPart {
     miner_count: usize,
     miners: Vec<Miner>,
     shares_accepted: u64,
@@ -107,45 +104,46 @@ struct PeoplePart {
     peers: Vec<Peer>,
 }
 
-/// Everything a status is made of beside the view.
+/// Sources of the status besides the snapshot.
 pub struct StatusSources<'a> {
-    /// Settings.
+    /// The settings.
     pub config: &'a Config,
-    /// Samples.
+    /// The history of hash rates.
     pub history: &'a History,
-    /// Blocks.
-    pub found: &'a Found,
-    /// The window that payouts come from, kept between requests.
+    /// The found blocks.
+    pub block_log: &'a BlockLog,
+    /// The payout window, reused between requests.
     pub window: &'a mut Window,
-    /// How long the node runs.
+    /// Time since the node started.
     pub uptime_secs: u64,
 }
 
 impl StatusDocument {
-    /// Of now.
-    pub fn of(view: &View, sources: StatusSources<'_>) -> Self {
-        let StatusSources { config, history, found, window, uptime_secs } = sources;
-        let mut problems = states(view);
-        let state = problems.first().cloned().unwrap_or_else(State::ok);
-        problems.retain(|state| *state != State::ok());
+    /// Makes the document.
+    pub fn new(snapshot: &Snapshot, sources: StatusSources<'_>) -> Self {
+        let StatusSources { config, history, block_log, window, uptime_secs } = sources;
+        let mut problems = notices(snapshot);
+        let state = problems.first().cloned().unwrap_or_else(Notice::ok);
+        problems.retain(|notice| *notice != Notice::ok());
+        let payouts = PayoutsDocument::new(snapshot, window, &config.payout_script, &config.payout_address);
         Self {
-            time: view.now.0,
+            time: snapshot.now.0,
             version: env!("CARGO_PKG_VERSION"),
             state,
             problems,
-            chain: ChainPart::of(view),
-            settings: SettingsPart::of(view, config, uptime_secs),
-            rates: RatesPart::of(view, history),
-            blocks: BlocksPart::of(view, found),
-            payouts: PayoutsPart::of(view, config, window),
-            people: PeoplePart::of(view),
+            chain: ChainPart::new(snapshot),
+            settings: SettingsPart::new(snapshot, config, uptime_secs),
+            rates: RatesPart::new(snapshot, history),
+            blocks: BlocksPart::new(snapshot, block_log),
+            payouts: payouts.into(),
+            connections: ConnectionsPart::new(snapshot),
         }
     }
 }
 
 impl SettingsPart {
-    fn of(view: &View, config: &Config, uptime_secs: u64) -> Self {
-        let params = view.tree().params();
+    fn new(snapshot: &Snapshot, config: &Config, uptime_secs: u64) -> Self {
+        let params = snapshot.tree().params();
         Self {
             network: params.network.name(),
             chain_name: params.chain_name.clone(),
@@ -154,65 +152,64 @@ impl SettingsPart {
             share_target_time_secs: params.share_period_s,
             pplns_window_size: params.payout_window,
             uptime_secs,
-            template_age_secs: view.template_age_s(),
+            template_age_secs: snapshot.template_age_s(),
         }
     }
 }
 
 impl RatesPart {
-    fn of(view: &View, history: &History) -> Self {
+    fn new(snapshot: &Snapshot, history: &History) -> Self {
         Self {
-            pool_hashrate: view.pool_hashes_per_s(),
-            local_hashrate: view.local_hashes_per_s(),
+            pool_hashrate: snapshot.pool_hashes_per_s(),
+            local_hashrate: snapshot.local_hashes_per_s(),
             history: history.live(),
         }
     }
 }
 
 impl BlocksPart {
-    fn of(view: &View, found: &Found) -> Self {
-        let (job, last) = (view.job(), found.newest());
+    fn new(snapshot: &Snapshot, block_log: &BlockLog) -> Self {
+        let (job, last) = (snapshot.job(), block_log.newest());
         Self {
             block_height: job.map(|job| job.block_height.0),
             block_difficulty: job.map(|job| difficulty_of(&job.block_target)),
-            est_time_to_block: view.block_time_s(),
+            est_time_to_block: snapshot.block_time_s(),
             last_block_found_time: last.map(|block| block.time),
             last_block_found_hash: last.map(|block| block.id.to_string()),
-            blocks_found: view.metrics.blocks_found.get(),
+            blocks_found: snapshot.metrics.blocks_found.get(),
         }
     }
 }
 
-impl PayoutsPart {
-    fn of(view: &View, config: &Config, window: &mut Window) -> Self {
-        let (job, network) = (view.job(), view.tree().params().network);
-        let weights = Weights::of(view, window, &config.payout_script);
+impl From<PayoutsDocument> for PayoutsPart {
+    fn from(payouts: PayoutsDocument) -> Self {
+        let weights = payouts.weights.into_iter();
         Self {
-            our_address: config.payout_address.clone(),
-            our_payout: amount_for(view, &config.payout_script),
-            our_payout_without_fee: amount_without_fee(view, &config.payout_script),
-            our_weight_fraction: weights.our_fraction,
-            coinbase_value: job.map(|job| job.info.coinbase_value.0),
-            coinbase_bytes: job.map(|job| job.coinbase.len_bytes()),
-            payout_entries: job.map(|job| PayoutEntry::list(&job.payouts, network)).unwrap_or_default(),
-            miner_weights: weights.list.into_iter().map(|weight| (weight.address, weight.pct / 100.0)).collect(),
-            miner_weights_omitted: weights.omitted,
-            window_shares: weights.shares,
+            our_address: payouts.our_address,
+            our_payout: payouts.our_amount,
+            our_payout_without_fee: payouts.our_amount_without_fee,
+            our_weight_fraction: payouts.our_weight_fraction,
+            coinbase_value: payouts.coinbase_value,
+            coinbase_bytes: payouts.coinbase_bytes,
+            payout_entries: payouts.payout_entries,
+            miner_weights: weights.map(|weight| (weight.address, weight.pct / 100.0)).collect(),
+            miner_weights_omitted: payouts.weights_omitted,
+            window_shares: payouts.window_shares,
         }
     }
 }
 
-impl PeoplePart {
-    fn of(view: &View) -> Self {
-        let (miners, peers, counters) = (&view.miners.miners, &view.peers, &view.metrics);
+impl ConnectionsPart {
+    fn new(snapshot: &Snapshot) -> Self {
+        let (miners, peers, metrics) = (&snapshot.miners.miners, &snapshot.peers, &snapshot.metrics);
         Self {
             miner_count: miners.len(),
-            miners: Miner::strongest(view, MINERS_MAX),
-            shares_accepted: counters.shares_accepted.get(),
-            shares_rejected: counters.shares_rejected.total(),
+            miners: Miner::fastest(snapshot, MINERS_MAX),
+            shares_accepted: metrics.shares_accepted.get(),
+            shares_rejected: metrics.shares_rejected.total(),
             our_peer_id: peers.our_id.clone(),
             peer_count: peers.peers.len(),
-            peers: Peer::list(peers, view.now),
+            peers: Peer::list(peers, snapshot.now),
         }
     }
 }

@@ -1,8 +1,8 @@
-//! A fixed number of slots of equal length in time, newest over oldest, in a file of fixed size.
+//! A ring buffer of time slots of equal length, in a file of fixed size.
 //!
-//! The file is a header (16 bytes magic and version, step u32, slots u32) and a record for each slot, integers and
-//! doubles little-endian: begin u32, samples u32, sum of pool rates f64, sum of local rates f64, shares u64, miners u32,
-//! peers u32, checksum u32. A record that a crash tore has a wrong checksum and counts as empty.
+//! The file has a header (magic and version 16 bytes, step u32, slots u32) and a record per slot: begin u32, samples u32,
+//! sum of pool rates f64, sum of local rates f64, shares u64, miners u32, peers u32, checksum u32, all little-endian. A
+//! record torn by a crash has a wrong checksum and counts as empty.
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
@@ -15,48 +15,48 @@ use p2pool_core::units::UnixTime;
 
 use super::Point;
 
-/// Changes with the format: a file of another version is made anew.
+/// Identifies the format and its version; a file of another version is replaced.
 const MAGIC: &[u8; 16] = b"p2pool history 1";
 const HEADER_LEN: usize = 24;
 const RECORD_LEN: usize = 44;
-/// A record without its checksum.
+/// Length of a record without its checksum.
 const CONTENT_LEN: usize = RECORD_LEN - 4;
 
-/// A ring's dimensions.
+/// The name and dimensions of a ring.
 #[derive(Clone, Copy, Debug)]
 pub struct RingKind {
-    /// Also the file's name.
+    /// Name of the ring and its file.
     pub name: &'static str,
-    /// Length of a slot.
+    /// Length of a slot in seconds.
     pub step_s: u32,
-    /// How many.
+    /// Number of slots.
     pub slots: u32,
 }
 
-/// What is measured at a moment.
+/// The values measured at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Sample {
     /// Hashes per second of the pool.
     pub pool: f64,
     /// Hashes per second of this node's miners.
     pub local: f64,
-    /// Shares held.
+    /// Stored shares.
     pub shares: u64,
-    /// Miners connected.
+    /// Connected miners.
     pub miners: u32,
-    /// Peers connected.
+    /// Connected peers.
     pub peers: u32,
 }
 
 impl Sample {
-    /// As a point of its own.
+    /// Makes a point of this sample alone.
     pub fn point(self, time: UnixTime) -> Point {
         let Self { pool, local, shares, miners, peers } = self;
         Point { t: time.0, ph: pool, lh: local, shares, miners, peers }
     }
 }
 
-/// Samples of one slot: sums of rates, and the rest as it was last.
+/// The samples of one slot: the sums of the rates, and the last of the other values.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Slot {
     begin: u32,
@@ -90,7 +90,7 @@ impl Slot {
         bytes
     }
 
-    /// An empty slot for bytes that are no record.
+    /// Decodes a record; an invalid one becomes an empty slot.
     fn decode(bytes: &[u8]) -> Self {
         let slot = || {
             let (content, sum) = bytes.split_at_checked(CONTENT_LEN)?;
@@ -109,8 +109,8 @@ impl Slot {
                 peers: u32::from_le_bytes(*peers),
             };
             let slot = Self { begin: u32::from_le_bytes(*begin), samples: u32::from_le_bytes(*samples), sums };
-            let is_whole = sum == checksum(content) && sums.pool.is_finite() && sums.local.is_finite();
-            is_whole.then_some(slot)
+            let is_valid = sum == checksum(content) && sums.pool.is_finite() && sums.local.is_finite();
+            is_valid.then_some(slot)
         };
         slot().unwrap_or_default()
     }
@@ -121,22 +121,22 @@ fn checksum(content: &[u8]) -> [u8; 4] {
     [first, second, third, fourth]
 }
 
-/// A ring and its file.
+/// A ring buffer and its file.
 pub struct Ring {
     kind: RingKind,
     slots: Vec<Slot>,
     path: PathBuf,
-    /// None if it cannot be used: the ring is then kept in memory only.
+    /// `None` after an error: the ring is then kept in memory only.
     file: Option<File>,
     dirty: BTreeSet<usize>,
 }
 
 impl Ring {
-    /// Reads a ring, or begins one.
+    /// Reads a ring from its file, or creates it.
     pub fn open(kind: RingKind, dir: &Path) -> Self {
         let path = dir.join(kind.name);
         let opened = open_file(kind, &path).inspect_err(|error| {
-            log::warn!("{}: {error}; this part of the history is not stored", path.display());
+            log::warn!("cannot store history: {}: {error}", path.display());
         });
         let (slots, file) = match opened {
             Ok((slots, file)) => (slots, Some(file)),
@@ -145,12 +145,12 @@ impl Ring {
         Self { kind, slots, path, file, dirty: BTreeSet::new() }
     }
 
-    /// Its dimensions.
+    /// Its name and dimensions.
     pub const fn kind(&self) -> RingKind {
         self.kind
     }
 
-    /// Takes a sample into the slot of its time.
+    /// Adds a sample to the slot of its time.
     pub fn add(&mut self, time: UnixTime, sample: Sample) {
         let begin = time.0 - time.0 % self.kind.step_s;
         let index = (begin / self.kind.step_s % self.kind.slots) as usize;
@@ -162,7 +162,7 @@ impl Ring {
         self.dirty.insert(index);
     }
 
-    /// Writes changed slots. A failure is told once: the next failures would tell the same.
+    /// Writes changed slots to the file. After the first error nothing more is written, and it is logged only once.
     pub fn save(&mut self) {
         let dirty = std::mem::take(&mut self.dirty);
         let Some(file) = &self.file else { return };
@@ -170,14 +170,14 @@ impl Ring {
             let Some(slot) = self.slots.get(index) else { continue };
             let offset = (HEADER_LEN + index * RECORD_LEN) as u64;
             if let Err(error) = file.write_all_at(&slot.encode(), offset) {
-                log::warn!("{}: {error}; this part of the history is not stored any more", self.path.display());
+                log::warn!("history is no longer stored: {}: {error}", self.path.display());
                 self.file = None;
                 return;
             }
         }
     }
 
-    /// Slots with samples that are not older than the ring is long, nor in the future; oldest first.
+    /// Returns the points of slots within the ring's length before `now`, oldest first.
     pub fn points(&self, now: UnixTime) -> Vec<Point> {
         let oldest = now.minus(self.kind.step_s * self.kind.slots);
         let is_shown = |slot: &&Slot| slot.samples > 0 && slot.begin > oldest.0 && slot.begin <= now.0;
@@ -191,15 +191,15 @@ fn header(kind: RingKind) -> Vec<u8> {
     [MAGIC.as_slice(), &kind.step_s.to_le_bytes(), &kind.slots.to_le_bytes()].concat()
 }
 
-/// The slots of a file, which is made anew if it is missing or of another format.
+/// Reads the slots of a file, which is replaced if it is missing or of another format.
 fn open_file(kind: RingKind, path: &Path) -> io::Result<(Vec<Slot>, File)> {
     let len = HEADER_LEN + kind.slots as usize * RECORD_LEN;
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
     let mut bytes = vec![0; len];
-    let is_ours = file.metadata()?.len() == len as u64
+    let is_valid = file.metadata()?.len() == len as u64
         && file.read_exact_at(&mut bytes, 0).is_ok()
         && bytes.starts_with(&header(kind));
-    if !is_ours {
+    if !is_valid {
         bytes = header(kind);
         bytes.resize(len, 0);
         file.set_len(0)?;

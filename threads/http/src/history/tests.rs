@@ -2,7 +2,7 @@ use std::fs;
 
 use super::*;
 
-/// A moment at which slots of all rings begin.
+/// A time at which slots of all rings begin.
 const START: u32 = 1_700_006_400;
 
 fn sample(pool: f64, shares: u64) -> Sample {
@@ -14,7 +14,7 @@ fn points(history: &History, window: &str, now: u32) -> Vec<Point> {
 }
 
 #[test]
-fn a_slot_has_the_mean_of_its_samples_and_the_last_counts() {
+fn a_point_has_mean_rates_and_last_counts() {
     assert_eq!(START % 14_400, 0);
     let folder = tempfile::tempdir().unwrap();
     let mut history = History::open(folder.path()).unwrap();
@@ -29,7 +29,7 @@ fn a_slot_has_the_mean_of_its_samples_and_the_last_counts() {
 }
 
 #[test]
-fn slots_are_used_again_and_old_ones_are_not_shown() {
+fn slots_are_reused_and_old_ones_are_not_shown() {
     let folder = tempfile::tempdir().unwrap();
     let mut history = History::open(folder.path()).unwrap();
     for minute in 0..90 {
@@ -40,7 +40,7 @@ fn slots_are_used_again_and_old_ones_are_not_shown() {
     assert_eq!(hour.len(), 60);
     assert_eq!((hour[0].ph, hour[59].ph), (30.0, 89.0));
     assert!(hour.is_sorted_by_key(|point| point.t));
-    // Ten minutes without a sample, then a day, then a clock that was set back.
+    // Ten minutes without samples, then a day, then a clock that was set back.
     assert_eq!(points(&history, "1h", end + 600).len(), 50);
     assert_eq!(points(&history, "1h", end + 86_400).len(), 0);
     assert!(points(&history, "1h", START + 40 * 60).iter().all(|point| point.t <= START + 40 * 60));
@@ -48,14 +48,14 @@ fn slots_are_used_again_and_old_ones_are_not_shown() {
 }
 
 #[test]
-fn what_was_saved_is_read_again() {
+fn saved_history_is_restored() {
     let folder = tempfile::tempdir().unwrap();
     let mut history = History::open(folder.path()).unwrap();
     history.add(UnixTime(START), sample(10.0, 7));
     history.save();
     history.add(UnixTime(START), sample(30.0, 8));
     history.save();
-    // Not saved, so a kill loses it.
+    // Not saved, so lost.
     history.add(UnixTime(START + 60), sample(99.0, 9));
     drop(history);
     let mut history = History::open(folder.path()).unwrap();
@@ -63,13 +63,13 @@ fn what_was_saved_is_read_again() {
         let points = points(&history, name, START + 120);
         assert_eq!((points.len(), points[0].ph, points[0].shares), (1, 20.0, 8), "{name}");
     }
-    // It goes on in the same slot.
+    // More samples go into the same slot.
     history.add(UnixTime(START + 1), sample(80.0, 9));
     assert_eq!(points(&history, "1h", START + 120)[0].ph, 40.0);
 }
 
 #[test]
-fn torn_records_are_empty_and_the_others_stay() {
+fn torn_records_are_empty_and_do_not_affect_others() {
     let folder = tempfile::tempdir().unwrap();
     let mut history = History::open(folder.path()).unwrap();
     for minute in 0..3 {
@@ -80,7 +80,7 @@ fn torn_records_are_empty_and_the_others_stay() {
     let path = folder.path().join(DIR).join("1h");
     let bytes = fs::read(&path).unwrap();
     let len = bytes.len();
-    // Any byte of a record that is wrong makes that record void, none another.
+    // One wrong byte invalidates its record and no other.
     let slot = (START / 60 + 1) as usize % 60;
     for at in 24 + slot * 44..24 + (slot + 1) * 44 {
         let mut torn = bytes.clone();
@@ -94,13 +94,13 @@ fn torn_records_are_empty_and_the_others_stay() {
 }
 
 #[test]
-fn files_of_another_format_are_made_anew_and_stay_small() {
+fn files_of_another_format_are_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join(DIR);
     fs::create_dir(&dir).unwrap();
     fs::write(dir.join("1h"), b"p2pool history 0, something else").unwrap();
     fs::write(dir.join("1d"), vec![0xff; 100_000]).unwrap();
-    // A name that cannot be a file: done without.
+    // A folder in place of a file.
     fs::create_dir(dir.join("7d")).unwrap();
     let mut history = History::open(folder.path()).unwrap();
     history.add(UnixTime(START), sample(1.0, 1));

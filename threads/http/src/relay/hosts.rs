@@ -1,33 +1,34 @@
-//! Which names this node answers to. A page of a stranger's site cannot make a browser talk to this node under the
-//! site's own name (DNS rebinding) when that name is not on the list.
+//! Checks the `Host` header, against DNS rebinding: a website that resolves its own name to this node's address must not
+//! be able to read this node's responses in a visitor's browser.
 
 use std::net::IpAddr;
 
-/// Names in lower case, without the dot at the end.
+/// The host names that requests may use besides IP addresses.
 #[derive(Clone, Debug)]
-pub struct Hosts {
+pub struct AllowedHosts {
+    /// In lower case, without a final dot.
     names: Vec<String>,
 }
 
-impl Hosts {
-    /// `localhost`, the machine's own name, alone and as multicast DNS has it (RFC 6762), and what the operator allows.
+impl AllowedHosts {
+    /// Allows `localhost`, the machine's own name, also with `.local` (multicast DNS, RFC 6762), and the configured names.
     pub fn new(machine: &str, configured: &[String]) -> Self {
-        let machine = normal(machine);
+        let machine = normalise(machine);
         let mut names = vec!["localhost".to_owned()];
         if !machine.is_empty() {
             names.push(format!("{machine}.local"));
-            // A name with dots may have come from a DHCP server; its first part is what `.local` is added to.
+            // A name with dots may come from DHCP: `.local` names have only its first label.
             if let Some((first, _)) = machine.split_once('.') {
                 names.push(first.to_owned());
                 names.push(format!("{first}.local"));
             }
             names.push(machine);
         }
-        names.extend(configured.iter().map(|name| normal(name)).filter(|name| !name.is_empty()));
+        names.extend(configured.iter().map(|name| normalise(name)).filter(|name| !name.is_empty()));
         Self { names }
     }
 
-    /// Whether a `Host` header names this node: an IP address or one of the names, with any port.
+    /// Whether a `Host` header is an IP address or an allowed name, with any port.
     pub fn allows(&self, host: &str) -> bool {
         if let Some(bracketed) = host.strip_prefix('[') {
             let Some((address, port)) = bracketed.split_once(']') else { return false };
@@ -35,16 +36,17 @@ impl Hosts {
         }
         let (name, port) = host.find(':').map_or((host, ""), |colon| host.split_at(colon));
         is_port_suffix(port)
-            && (matches!(name.parse(), Ok(IpAddr::V4(_))) || self.names.iter().any(|allowed| *allowed == normal(name)))
+            && (matches!(name.parse(), Ok(IpAddr::V4(_)))
+                || self.names.iter().any(|allowed| *allowed == normalise(name)))
     }
 }
 
-fn normal(name: &str) -> String {
+fn normalise(name: &str) -> String {
     let name = name.trim().to_ascii_lowercase();
     name.strip_suffix('.').map_or(name.clone(), str::to_owned)
 }
 
-/// Nothing, or a colon and a port.
+/// Whether a text is empty, or a colon and a port.
 fn is_port_suffix(text: &str) -> bool {
     match text.strip_prefix(':') {
         Some(port) => port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit()),
@@ -58,7 +60,7 @@ mod tests {
 
     #[test]
     fn addresses_and_own_names_are_allowed() {
-        let hosts = Hosts::new("Garage.lan", &["pool.example.org".to_owned()]);
+        let hosts = AllowedHosts::new("Garage.lan", &["pool.example.org".to_owned()]);
         for host in [
             "127.0.0.1",
             "127.0.0.1:3333",
@@ -79,8 +81,8 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_not() {
-        let hosts = Hosts::new("garage", &[]);
+    fn other_names_are_not_allowed() {
+        let hosts = AllowedHosts::new("garage", &[]);
         for host in [
             "",
             "evil.example",
@@ -104,8 +106,8 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_without_a_name_allows_no_empty_host() {
-        let hosts = Hosts::new("", &[String::new(), " ".to_owned()]);
+    fn empty_names_are_not_allowed() {
+        let hosts = AllowedHosts::new("", &[String::new(), " ".to_owned()]);
         assert!(!hosts.allows("") && !hosts.allows(".local") && !hosts.allows("."));
     }
 }

@@ -1,25 +1,25 @@
-//! Answers the relay gives by itself.
+//! The relay's own error responses.
 
-/// Why a request is not passed on.
+/// Reason for an error response of the relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// Not HTTP/1.x as its specification wants it, or not what this node takes.
+    /// Malformed, or with a feature that is not supported.
     BadRequest(&'static str),
-    /// Neither GET nor HEAD.
+    /// A method other than GET and HEAD.
     MethodNotAllowed,
     /// The request did not arrive in time.
     Timeout,
-    /// For another host.
+    /// The host name is not allowed.
     Misdirected,
-    /// More or longer headers than anybody needs.
+    /// Too many or too long headers.
     HeadersTooLarge,
     /// The server behind the relay failed.
     BadGateway,
     /// Too many connections.
     Busy,
-    /// The server behind the relay did not answer.
+    /// The server behind the relay did not respond in time.
     GatewayTimeout,
-    /// Neither HTTP/1.0 nor HTTP/1.1.
+    /// A version other than HTTP/1.0 and HTTP/1.1.
     Version,
 }
 
@@ -41,22 +41,20 @@ impl Refusal {
     const fn why(self) -> &'static str {
         match self {
             Self::BadRequest(why) => why,
-            Self::MethodNotAllowed => "only GET and HEAD are answered",
+            Self::MethodNotAllowed => "only GET and HEAD are supported",
             Self::Timeout => "the request did not arrive in time",
-            Self::Misdirected => {
-                "this node does not answer to this name: use its IP address, or allow the name with -web-hosts"
-            }
-            Self::HeadersTooLarge => "the request's head is larger than 8192 bytes or has more than 64 headers",
-            Self::BadGateway => "the answer could not be made",
+            Self::Misdirected => "this host name is not allowed: use the IP address, or allow the name with -web-hosts",
+            Self::HeadersTooLarge => "the head is larger than 8192 bytes or has more than 64 headers",
+            Self::BadGateway => "the server failed",
             Self::Busy => "too many connections",
-            Self::GatewayTimeout => "the answer took too long",
-            Self::Version => "only HTTP/1.0 and HTTP/1.1 are spoken here",
+            Self::GatewayTimeout => "the server did not respond in time",
+            Self::Version => "only HTTP/1.0 and HTTP/1.1 are supported",
         }
     }
 
-    /// The whole answer, after which the connection is closed.
-    pub fn answer(self) -> Vec<u8> {
-        // The reasons are ours and hold nothing that JSON would have to escape.
+    /// Returns the response, after which the connection closes.
+    pub fn response(self) -> Vec<u8> {
+        // The reasons contain no characters that JSON would have to escape.
         let body = format!("{{\"error\":\"{}\"}}", self.why());
         let allow = if self == Self::MethodNotAllowed { "Allow: GET, HEAD\r\n" } else { "" };
         format!(
@@ -74,9 +72,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_state_their_length_and_are_json() {
+    fn responses_have_a_length_and_a_json_body() {
         for refusal in [
-            Refusal::BadRequest("a body is not taken"),
+            Refusal::BadRequest("a body is not allowed"),
             Refusal::MethodNotAllowed,
             Refusal::Timeout,
             Refusal::Misdirected,
@@ -86,7 +84,7 @@ mod tests {
             Refusal::GatewayTimeout,
             Refusal::Version,
         ] {
-            let text = String::from_utf8(refusal.answer()).unwrap();
+            let text = String::from_utf8(refusal.response()).unwrap();
             let (head, body) = text.split_once("\r\n\r\n").unwrap();
             assert!(head.contains(&format!("\r\nContent-Length: {}\r\n", body.len())), "{head}");
             assert!(head.ends_with("\r\nConnection: close"), "{head}");

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use super::*;
 
-/// For whatever takes a moment, on a machine with more to do; less than any deadline of the relay's.
+/// Timeout for what takes a moment, even on a busy machine; shorter than the relay's timeouts.
 const SOON: Duration = Duration::from_secs(4);
 const REQUEST: &[u8] = b"GET /api/peers HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
-/// A relay in front of a server that takes a connection and never answers until it is told to.
+/// A relay in front of a server that responds only on demand.
 struct Setup {
     listener: TcpListener,
     sender: BrowserSender,
@@ -28,31 +28,32 @@ impl Setup {
         let path = folder.path().join("socket");
         let server = UnixListener::bind(&path).unwrap();
         let (metrics, stop) = (Arc::new(Metrics::default()), Arc::new(AtomicBool::new(false)));
-        let relay = Relay::open(path, Hosts::new("machine", &[]), Arc::clone(&metrics), Arc::clone(&stop)).unwrap();
+        let relay =
+            Relay::open(path, AllowedHosts::new("machine", &[]), Arc::clone(&metrics), Arc::clone(&stop)).unwrap();
         let (sender, waker) = (relay.sender(), relay.waker());
         let thread = Some(std::thread::spawn(move || relay.run().unwrap()));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         Self { listener, sender, metrics, server, stop, waker, thread, _folder: folder }
     }
 
-    /// A browser that the relay has taken, or will in a moment.
+    /// Connects a browser and hands the connection to the relay.
     fn browser(&self) -> StdStream {
         let browser = StdStream::connect(self.listener.local_addr().unwrap()).unwrap();
         browser.set_read_timeout(Some(SOON)).unwrap();
         let (socket, peer) = self.listener.accept().unwrap();
         socket.set_nonblocking(true).unwrap();
-        let mut client = BrowserConnection { socket, peer };
-        while let Err(back) = self.sender.try_send(client) {
-            client = back;
+        let mut connection = BrowserConnection { socket, peer };
+        while let Err(back) = self.sender.try_send(connection) {
+            connection = back;
             std::thread::yield_now();
         }
         browser
     }
 
-    fn wait(&self, what: &str, is_so: impl Fn(&Metrics) -> bool) {
+    fn wait(&self, what: &str, condition: impl Fn(&Metrics) -> bool) {
         let end = Instant::now() + SOON;
-        while !is_so(&self.metrics) {
-            assert!(Instant::now() < end, "waited in vain for {what}: {:?}", self.metrics);
+        while !condition(&self.metrics) {
+            assert!(Instant::now() < end, "timeout waiting for {what}: {:?}", self.metrics);
             std::thread::sleep(Duration::from_millis(2));
         }
         assert!(self.metrics.web_connections.get() <= 32, "{:?}", self.metrics);
@@ -69,15 +70,15 @@ impl Drop for Setup {
     }
 }
 
-/// All that a browser is told until it is closed.
+/// Returns what a browser receives until the connection closes.
 fn rest(mut browser: StdStream) -> String {
     let mut text = String::new();
     browser.read_to_string(&mut text).unwrap();
     text
 }
 
-/// Gives one request of the relay's an answer.
-fn answer_one(server: &mut UnixStream) {
+/// Responds to one request of the relay.
+fn respond_to_one(server: &mut UnixStream) {
     let (mut request, mut byte) = (Vec::new(), [0]);
     while !request.ends_with(b"\r\n\r\n") {
         server.read_exact(&mut byte).unwrap();
@@ -87,7 +88,7 @@ fn answer_one(server: &mut UnixStream) {
 }
 
 #[test]
-fn while_32_wait_for_answers_the_33rd_is_told_that_it_is_one_too_many() {
+fn with_32_pending_requests_more_connections_are_refused() {
     let setup = Setup::start();
     let mut browsers: Vec<StdStream> = (0..32).map(|_| setup.browser()).collect();
     for browser in &mut browsers {
@@ -96,7 +97,7 @@ fn while_32_wait_for_answers_the_33rd_is_told_that_it_is_one_too_many() {
     setup.wait("32 requests", |metrics| metrics.web_requests.get() == 32 && metrics.web_connections.get() == 32);
     assert_eq!(setup.metrics.web_limit_reached.get(), 0);
 
-    // Each of those that wait keeps its place, whatever comes.
+    // Connections with a pending request are never evicted.
     for more in 1..=40 {
         let refused = rest(setup.browser());
         assert!(refused.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{refused}");
@@ -105,7 +106,7 @@ fn while_32_wait_for_answers_the_33rd_is_told_that_it_is_one_too_many() {
     }
     let (mut server, _) = setup.server.accept().unwrap();
     for browser in &mut browsers {
-        answer_one(&mut server);
+        respond_to_one(&mut server);
         let mut status = [0; 15];
         browser.read_exact(&mut status).unwrap();
         assert_eq!(&status, b"HTTP/1.1 200 OK");
@@ -113,22 +114,22 @@ fn while_32_wait_for_answers_the_33rd_is_told_that_it_is_one_too_many() {
 }
 
 #[test]
-fn the_one_that_idles_longest_makes_room() {
+fn the_longest_idle_connection_is_evicted() {
     let setup = Setup::start();
     let mut browsers: Vec<StdStream> = Vec::new();
     for count in 1..=32 {
         browsers.push(setup.browser());
-        setup.wait("the browser to be taken", |metrics| metrics.web_connections.get() == count);
+        setup.wait("the connection", |metrics| metrics.web_connections.get() == count);
     }
     let mut late = setup.browser();
     late.write_all(REQUEST).unwrap();
     setup.wait("its request", |metrics| metrics.web_requests.get() == 1);
     assert_eq!((setup.metrics.web_connections.get(), setup.metrics.web_limit_reached.get()), (32, 1));
-    assert_eq!(rest(browsers.remove(0)), "", "the oldest is closed");
+    assert_eq!(rest(browsers.remove(0)), "", "the oldest is evicted");
     let (mut server, _) = setup.server.accept().unwrap();
-    answer_one(&mut server);
+    respond_to_one(&mut server);
     late.read_exact(&mut [0; 15]).unwrap();
-    // The second oldest has its place still.
+    // The second oldest is still connected.
     browsers[0].write_all(REQUEST).unwrap();
     setup.wait("its request", |metrics| metrics.web_requests.get() == 2);
 }

@@ -19,7 +19,7 @@ fn site(folder: &std::path::Path) -> (Site, Arc<Metrics>) {
         bitcoind: Arc::default(),
         blocks: Arc::default(),
         own_blocks: Arc::default(),
-        watched: Arc::default(),
+        tracked: Arc::default(),
         store_file: folder.join("sharechain"),
     };
     let config = Config::for_tests(params, folder);
@@ -27,7 +27,7 @@ fn site(folder: &std::path::Path) -> (Site, Arc<Metrics>) {
 }
 
 #[test]
-fn the_status_is_made_anew_after_two_seconds_and_not_before() {
+fn the_status_is_cached_for_two_seconds() {
     let folder = tempfile::tempdir().unwrap();
     let (mut site, metrics) = site(folder.path());
     let start = Instant::now();
@@ -39,11 +39,11 @@ fn the_status_is_made_anew_after_two_seconds_and_not_before() {
     let first = status(0);
     assert_eq!(accepted(&first), 0);
     metrics.shares_accepted.inc_by(5);
-    assert!(status(0) == first && status(1_999) == first, "the same bytes, whatever has changed");
+    assert!(status(0) == first && status(1_999) == first, "the cached status");
     let second = status(2_000);
     assert_eq!(accepted(&second), 5);
     metrics.shares_accepted.inc_by(1);
-    // Two seconds from when it was made, not from when it was first asked for.
+    // The two seconds begin when the status is made.
     assert!(status(3_999) == second);
     assert_eq!(accepted(&status(4_000)), 6);
 }

@@ -1,4 +1,4 @@
-//! What the documents say, against the chain they say it of.
+//! Tests of the JSON documents against the sharechain that they describe.
 
 use std::sync::Arc;
 
@@ -9,10 +9,10 @@ use p2pool_core::units::Sats;
 use p2pool_core::work::NoWork;
 use serde_json::Value;
 
-use crate::client::ask;
-use crate::node::{job, job_worth, now, Node};
+use crate::client::send;
+use crate::node::{job, job_with_value, now, Node};
 
-/// The names that programs for this pool know.
+/// Field names that existing programs depend on.
 const STATUS_NAMES: [&str; 31] = [
     "share_count",
     "miner_count",
@@ -47,7 +47,7 @@ const STATUS_NAMES: [&str; 31] = [
     "problems",
 ];
 
-fn script_of_nobody() -> PayoutScript {
+fn unused_script() -> PayoutScript {
     PayoutScript::new(&[&[0x00, 0x14][..], &[0xaa; 20]].concat()).unwrap()
 }
 
@@ -56,15 +56,15 @@ fn names(value: &Value) -> Vec<&str> {
 }
 
 #[track_caller]
-fn assert_has(value: &Value, wanted: &[&str]) {
+fn assert_has(value: &Value, required: &[&str]) {
     let names = names(value);
-    for name in wanted {
+    for name in required {
         assert!(names.contains(name), "{name} is missing among {names:?}");
     }
 }
 
 #[test]
-fn the_status_has_every_name() {
+fn the_status_has_all_fields() {
     let node = Node::start();
     let status = node.wait_for("a sample", |status| !status["history"].as_array().unwrap().is_empty());
     assert_has(&status, &STATUS_NAMES);
@@ -81,7 +81,7 @@ fn the_status_has_every_name() {
 }
 
 #[test]
-fn the_status_is_that_of_the_chain() {
+fn the_status_describes_the_sharechain() {
     let node = Node::start();
     let tree = node.recording.tree();
     let (status, tip) = (node.json("/api/status"), tree.tip().unwrap());
@@ -95,10 +95,10 @@ fn the_status_is_that_of_the_chain() {
     let newest: Vec<ShareId> = tree.main_chain().iter().rev().take(30).copied().collect();
     assert_eq!(recent.len(), newest.len());
     assert!(recent.iter().zip(&newest).all(|(share, id)| share["hash"] == id.to_string()));
-    // Forks are there, and each share of the tree knows its parent.
-    let drawn = status["tree_shares"].as_array().unwrap();
-    assert!(drawn.iter().any(|share| share["main_chain"] == false));
-    for share in drawn {
+    // Side chains are included, and each share has its parent.
+    let listed = status["tree_shares"].as_array().unwrap();
+    assert!(listed.iter().any(|share| share["main_chain"] == false));
+    for share in listed {
         let node = tree.shares().find(|node| share["hash"] == node.id.to_string()).unwrap();
         assert_eq!(share["prev_share_hash"], node.share.info.parent.to_string());
         assert_eq!(share["main_chain"], tree.is_main(node));
@@ -129,16 +129,15 @@ fn payouts_add_up() {
     assert_eq!(payouts["window_shares"], node.recording.params.payout_window);
 }
 
-/// What another node's block would pay is what the rules make of another finder.
 #[test]
-fn a_block_of_another_node_pays_us_all_but_the_finders_fee() {
+fn a_block_of_another_node_pays_us_the_same_without_the_fee() {
     let node = Node::start();
-    let (tree, ours, other) = (node.recording.tree(), node.recording.scripts[0], script_of_nobody());
-    // The last: less than an output may have is left beside the fee, and the finder gets everything.
+    let (tree, ours, other) = (node.recording.tree(), node.recording.scripts[0], unused_script());
+    // With the last value, what is left beside the fee is dust, so the finder gets everything.
     for (value, is_paid) in
         [(None, true), (Some(Sats(200_000)), true), (Some(Sats(50_000)), true), (Some(Sats(545)), false)]
     {
-        let job = job_worth(value, &tree, ours, now());
+        let job = job_with_value(value, &tree, ours, now());
         let value = job.info.coinbase_value;
         let mut window = Window::new(&node.recording.params);
         window.move_to(job.info.parent, job.bits, &tree).unwrap();
@@ -146,8 +145,8 @@ fn a_block_of_another_node_pays_us_all_but_the_finders_fee() {
         let expected = theirs.iter().find(|payout| payout.script == ours).map_or(0, |payout| payout.amount.0);
         node.publish(|chain| chain.job = Some(job));
         let shown = node.json("/api/payouts");
-        assert_eq!(shown["our_amount_without_fee"], expected, "of {value:?}");
-        assert_eq!(expected > 0, is_paid, "of {value:?}");
+        assert_eq!(shown["our_amount_without_fee"], expected, "value {value:?}");
+        assert_eq!(expected > 0, is_paid, "value {value:?}");
         let fee = shown["our_amount"].as_u64().unwrap() - expected;
         let expected_fee = value.0 * 5 / 1_000;
         assert_eq!(
@@ -167,9 +166,9 @@ fn a_block_of_another_node_pays_us_all_but_the_finders_fee() {
 }
 
 #[test]
-fn the_first_block_of_a_pool_is_all_its_finders() {
+fn the_finder_of_a_pools_first_block_gets_everything() {
     let node = Node::start_empty();
-    let job = job(&node.recording.tree_of_none(), node.recording.scripts[0], now());
+    let job = job(&node.recording.empty_tree(), node.recording.scripts[0], now());
     let value = job.info.coinbase_value.0;
     node.publish(|chain| chain.job = Some(job));
     let payouts = node.json("/api/payouts");
@@ -177,7 +176,7 @@ fn the_first_block_of_a_pool_is_all_its_finders() {
 }
 
 #[test]
-fn our_part_of_the_work_is_that_of_our_address() {
+fn our_weight_is_that_of_our_address() {
     let node = Node::start();
     let (status, payouts) = (node.json("/api/status"), node.json("/api/payouts"));
     let ours = status["our_address"].as_str().unwrap();
@@ -186,9 +185,8 @@ fn our_part_of_the_work_is_that_of_our_address() {
     assert_eq!(payouts["our_weight_fraction"], status["our_weight_fraction"]);
 }
 
-/// An empty window and one that is not known yet are not the same.
 #[test]
-fn the_window_is_null_until_it_is_known() {
+fn the_window_is_null_while_unknown_and_zero_when_empty() {
     let node = Node::start_empty();
     let since = now();
     for (sync, window) in [
@@ -209,9 +207,9 @@ fn the_window_is_null_until_it_is_known() {
     assert_eq!((&status["window_shares"], &status["our_weight_fraction"]), (&Value::Null, &Value::Null));
     assert_eq!(status["state"]["code"], "no_work_yet");
 
-    // A chain whose older shares are not here: its window cannot be read.
+    // A pruned chain whose window is incomplete.
     let whole = node.recording.tree();
-    let mut pruned = node.recording.tree_of_none();
+    let mut pruned = node.recording.empty_tree();
     let newest = whole.main_chain().iter().rev().take(3).rev();
     newest.for_each(|id| pruned.restore(Arc::clone(&whole.get(id).unwrap().share), false));
     node.publish(|chain| (chain.tree, chain.no_work) = (Arc::new(pruned), None));
@@ -219,11 +217,11 @@ fn the_window_is_null_until_it_is_known() {
 }
 
 #[test]
-fn each_share_has_the_payouts_that_the_model_came_to() {
+fn payouts_of_each_share_equal_those_of_the_model() {
     let node = Node::start();
     let (recording, network) = (&node.recording, node.recording.params.network);
     let mut compared = 0;
-    // Newest first and back: the window moves both ways and over forks.
+    // In both directions, so the window moves back and forth and across forks.
     for recorded in recording.shares.iter().rev().chain(&recording.shares) {
         let share = node.json(&format!("/api/share/{}", recorded.id));
         assert_eq!(share["hash"], recorded.id);
@@ -245,7 +243,7 @@ fn each_share_has_the_payouts_that_the_model_came_to() {
 }
 
 #[test]
-fn a_share_names_its_relatives() {
+fn a_share_links_to_its_relatives() {
     let node = Node::start();
     let tree = node.recording.tree();
     let nephew = tree.shares().find(|node| tree.is_main(node) && !node.share.info.uncles.is_empty()).unwrap();
@@ -264,19 +262,19 @@ fn a_share_names_its_relatives() {
 }
 
 #[test]
-fn strangers_texts_stay_texts() {
+fn untrusted_text_is_not_altered() {
     let node = Node::start();
-    let answer = node.get("/api/miners");
-    assert_eq!(answer.header("content-type"), Some("application/json"));
-    assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
-    let miners: Value = serde_json::from_slice(&answer.body).unwrap();
+    let response = node.get("/api/miners");
+    assert_eq!(response.header("content-type"), Some("application/json"));
+    assert_eq!(response.header("x-content-type-options"), Some("nosniff"));
+    let miners = response.json();
     let miner = miners["miners"].as_array().unwrap().iter().find(|miner| miner["hashrate"] == 5e11).unwrap();
     assert_eq!(miner["worker"], "<img src=x onerror=alert(1)>");
     assert_eq!((&miner["rejected"], &miner["rejected_by_reason"]["stale"]), (&3.into(), &2.into()));
 }
 
 #[test]
-fn what_is_not_there_is_said_in_json() {
+fn errors_are_json() {
     let node = Node::start_empty();
     for (path, status) in [
         ("/nothing", 404),
@@ -290,48 +288,48 @@ fn what_is_not_there_is_said_in_json() {
         (&format!("/api/share/{}", "0".repeat(64)), 404),
         ("/api/history?window=1y", 400),
     ] {
-        let answer = node.get(path);
-        assert_eq!((answer.status, answer.header("content-type")), (status, Some("application/json")), "{path}");
-        assert!(!answer.error().is_empty());
+        let response = node.get(path);
+        assert_eq!((response.status, response.header("content-type")), (status, Some("application/json")), "{path}");
+        assert!(!response.error().is_empty());
     }
 }
 
 #[test]
-fn every_answer_carries_the_security_headers() {
+fn every_response_has_security_headers() {
     let node = Node::start_empty();
     for path in ["/", "/api/status", "/nothing", "/metrics"] {
-        let answer = node.get(path);
-        let policy = answer.header("content-security-policy").unwrap();
+        let response = node.get(path);
+        let policy = response.header("content-security-policy").unwrap();
         assert!(policy.starts_with("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{policy}");
         assert!(!policy.contains("unsafe") && !policy.contains("http"), "{policy}");
-        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
-        assert_eq!(answer.header("referrer-policy"), Some("no-referrer"));
-        assert_eq!(answer.header("set-cookie"), None);
-        assert_eq!(answer.header("access-control-allow-origin"), None);
+        assert_eq!(response.header("x-content-type-options"), Some("nosniff"));
+        assert_eq!(response.header("referrer-policy"), Some("no-referrer"));
+        assert_eq!(response.header("set-cookie"), None);
+        assert_eq!(response.header("access-control-allow-origin"), None);
     }
 }
 
 #[test]
-fn a_known_file_is_not_sent_again() {
+fn an_unchanged_file_is_not_sent_again() {
     let node = Node::start_empty();
     let page = node.get("/");
     assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
     let etag = page.header("etag").unwrap();
-    let request =
+    let with_etag =
         |etag: &str| format!("GET / HTTP/1.1\r\nHost: localhost\r\nIf-None-Match: {etag}\r\nConnection: close\r\n\r\n");
-    let known = ask(node.address, &request(etag));
-    assert_eq!((known.status, known.body.len()), (304, 0));
-    assert_eq!(ask(node.address, &request("\"other\"")).body, page.body);
+    let unchanged = send(node.address, &with_etag(etag));
+    assert_eq!((unchanged.status, unchanged.body.len()), (304, 0));
+    assert_eq!(send(node.address, &with_etag("\"other\"")).body, page.body);
 }
 
 #[test]
-fn all_that_the_page_is_made_of_is_served() {
+fn all_files_of_the_dashboard_are_served() {
     let node = Node::start_empty();
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("assets");
     for file in std::fs::read_dir(folder).unwrap() {
         let path = file.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap();
-        let answer = node.get(&format!("/{}", if name == "index.html" { "" } else { name }));
+        let response = node.get(&format!("/{}", if name == "index.html" { "" } else { name }));
         let kind = match path.extension().unwrap().to_str().unwrap() {
             "html" => "text/html; charset=utf-8",
             "css" => "text/css; charset=utf-8",
@@ -339,19 +337,19 @@ fn all_that_the_page_is_made_of_is_served() {
             "svg" => "image/svg+xml",
             other => panic!("{other}"),
         };
-        assert_eq!((answer.status, answer.header("content-type")), (200, Some(kind)), "{name}");
-        assert_eq!(answer.body, std::fs::read(&path).unwrap(), "{name}");
-        assert_eq!(answer.header("cache-control"), Some("no-cache"));
+        assert_eq!((response.status, response.header("content-type")), (200, Some(kind)), "{name}");
+        assert_eq!(response.body, std::fs::read(&path).unwrap(), "{name}");
+        assert_eq!(response.header("cache-control"), Some("no-cache"));
     }
 }
 
 #[test]
-fn head_gives_what_get_would() {
+fn head_has_the_headers_of_get() {
     let node = Node::start_empty();
     for path in ["/", "/api/peers", "/nothing"] {
         let get = node.get(path);
-        let request = format!("HEAD {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-        let head = ask(node.address, &request);
+        let head = format!("HEAD {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        let head = send(node.address, &head);
         assert_eq!((head.status, head.body.len()), (get.status, 0));
         assert_eq!(head.header("content-length"), get.header("content-length"));
     }

@@ -1,29 +1,29 @@
-//! A client that says exactly what it is told, and reads answers as strictly as it can.
+//! An HTTP client that sends exactly the given bytes, and parses responses strictly.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// Longer than any deadline of the relay's.
-const PATIENCE: Duration = Duration::from_secs(25);
+/// Longer than any timeout of the relay.
+const TIMEOUT: Duration = Duration::from_secs(25);
 
 pub struct Client {
     socket: TcpStream,
-    rest: Vec<u8>,
+    buffer: Vec<u8>,
 }
 
 #[derive(Debug)]
-pub struct Answer {
+pub struct Response {
     pub status: u16,
     headers: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
 
-impl Answer {
+impl Response {
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str());
         let value = values.next();
-        assert_eq!(values.next(), None, "{name} is given twice");
+        assert_eq!(values.next(), None, "repeated header {name}");
         value
     }
 
@@ -31,87 +31,90 @@ impl Answer {
         std::str::from_utf8(&self.body).unwrap()
     }
 
-    /// What an answer that refuses says.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    /// The message of an error response.
     pub fn error(&self) -> String {
-        let json: serde_json::Value = serde_json::from_slice(&self.body).unwrap();
-        json["error"].as_str().unwrap().to_owned()
+        self.json()["error"].as_str().unwrap().to_owned()
     }
 }
 
 impl Client {
     pub fn connect(address: SocketAddr) -> Self {
         let socket = TcpStream::connect(address).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_read_timeout(Some(TIMEOUT)).unwrap();
         socket.set_nodelay(true).unwrap();
-        Self { socket, rest: Vec::new() }
+        Self { socket, buffer: Vec::new() }
     }
 
-    pub fn say(&mut self, bytes: impl AsRef<[u8]>) {
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.socket.write_all(bytes.as_ref()).unwrap();
     }
 
-    /// Whether the other side takes bytes still.
-    pub fn can_say(&mut self, bytes: &[u8]) -> bool {
+    /// Sends bytes; false if the connection is closed.
+    pub fn try_send(&mut self, bytes: &[u8]) -> bool {
         self.socket.write_all(bytes).is_ok()
     }
 
-    /// The next answer; `None` if the connection ends instead.
-    pub fn hear(&mut self, has_body: bool) -> Option<Answer> {
+    /// Receives the next response; `None` if the connection closes instead.
+    pub fn receive(&mut self, has_body: bool) -> Option<Response> {
         let head_len = loop {
-            if let Some(at) = self.rest.windows(4).position(|four| four == b"\r\n\r\n") {
+            if let Some(at) = self.buffer.windows(4).position(|four| four == b"\r\n\r\n") {
                 break at + 4;
             }
             if !self.read_more() {
-                assert!(self.rest.is_empty(), "half an answer: {:?}", String::from_utf8_lossy(&self.rest));
+                assert!(self.buffer.is_empty(), "incomplete response: {:?}", String::from_utf8_lossy(&self.buffer));
                 return None;
             }
         };
-        let head = String::from_utf8(self.rest.drain(..head_len).collect()).unwrap();
+        let head = String::from_utf8(self.buffer.drain(..head_len).collect()).unwrap();
         let mut lines = head.trim_end().split("\r\n");
         let status = lines.next().unwrap().strip_prefix("HTTP/1.1 ").unwrap()[..3].parse().unwrap();
         let header = |line: &str| {
             let (name, value) = line.split_once(": ").unwrap();
             (name.to_ascii_lowercase(), value.to_owned())
         };
-        let mut answer = Answer { status, headers: lines.map(header).collect(), body: Vec::new() };
-        let len = answer.header("content-length").map_or(0, |len| len.parse().unwrap());
+        let mut response = Response { status, headers: lines.map(header).collect(), body: Vec::new() };
+        let len = response.header("content-length").map_or(0, |len| len.parse().unwrap());
         if has_body && status != 304 {
-            while self.rest.len() < len {
-                assert!(self.read_more(), "the answer ends early");
+            while self.buffer.len() < len {
+                assert!(self.read_more(), "the response is too short");
             }
-            answer.body = self.rest.drain(..len).collect();
+            response.body = self.buffer.drain(..len).collect();
         }
-        Some(answer)
+        Some(response)
     }
 
-    /// Whether the connection was closed and nothing more was said.
+    /// Waits until the connection closes; false if anything else is received.
     pub fn is_closed(&mut self) -> bool {
-        self.rest.is_empty() && !self.read_more()
+        self.buffer.is_empty() && !self.read_more()
     }
 
     fn read_more(&mut self) -> bool {
-        let mut buffer = [0; 16 * 1024];
-        // A connection that was reset is closed as well.
-        let len = match self.socket.read(&mut buffer) {
+        let mut chunk = [0; 16 * 1024];
+        // A reset connection counts as closed.
+        let len = match self.socket.read(&mut chunk) {
             Ok(len) => len,
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => 0,
-            Err(error) => panic!("nothing comes: {error}"),
+            Err(error) => panic!("nothing received: {error}"),
         };
-        self.rest.extend_from_slice(&buffer[..len]);
+        self.buffer.extend_from_slice(&chunk[..len]);
         len > 0
     }
 }
 
-/// One request on a connection of its own.
-pub fn get(address: SocketAddr, path: &str) -> Answer {
-    ask(address, &format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"))
+/// Sends a GET request on a new connection and returns the response.
+pub fn get(address: SocketAddr, path: &str) -> Response {
+    send(address, &format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"))
 }
 
-/// One request, whatever it is, and the one answer.
-pub fn ask(address: SocketAddr, request: &str) -> Answer {
+/// Sends any request on a new connection and returns the only response.
+pub fn send(address: SocketAddr, request: &str) -> Response {
     let mut client = Client::connect(address);
-    client.say(request);
-    let answer = client.hear(!request.starts_with("HEAD")).unwrap();
-    assert!(client.is_closed(), "more than one answer to {request:?}");
-    answer
+    client.send(request);
+    let response = client.receive(!request.starts_with("HEAD")).unwrap();
+    assert!(client.is_closed(), "more than one response to {request:?}");
+    response
 }

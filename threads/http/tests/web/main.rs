@@ -1,5 +1,5 @@
-//! The web threads over real sockets: what is refused, what is answered, and that the answers are as described.
-// Everything here is a test, also the functions that set them up.
+//! Tests of the HTTP threads over real sockets.
+// All of this crate is a test, its support code too.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod api;
@@ -8,7 +8,7 @@ mod endurance;
 mod framing;
 mod health;
 mod metrics;
+mod monitoring;
 mod node;
 mod openapi;
 mod storage;
-mod watching;

@@ -1,4 +1,4 @@
-//! The metrics' names, which alerts and graphs elsewhere depend on.
+//! Tests of the metrics; alerts and dashboards depend on their names.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,27 +6,27 @@ use p2pool_core::share::ShareId;
 
 use crate::node::{Node, STORE_FILE};
 
-/// Metrics by name with labels, and the kind of each name.
-fn read(text: &str) -> (BTreeMap<String, f64>, BTreeMap<String, String>) {
+/// Parses values by name with labels, and kinds by name.
+fn parse(text: &str) -> (BTreeMap<String, f64>, BTreeMap<String, String>) {
     let (mut values, mut kinds) = (BTreeMap::new(), BTreeMap::new());
     for line in text.lines() {
         if let Some(kind) = line.strip_prefix("# TYPE ") {
             let (name, kind) = kind.split_once(' ').unwrap();
-            assert_eq!(kinds.insert(name.to_owned(), kind.to_owned()), None, "{name} twice");
+            assert_eq!(kinds.insert(name.to_owned(), kind.to_owned()), None, "duplicate {name}");
         } else if !line.starts_with('#') {
             let (name, value) = line.rsplit_once(' ').unwrap();
-            assert_eq!(values.insert(name.to_owned(), value.parse().unwrap()), None, "{name} twice");
+            assert_eq!(values.insert(name.to_owned(), value.parse().unwrap()), None, "duplicate {name}");
         }
     }
     (values, kinds)
 }
 
 #[test]
-fn names_and_kinds_are_exact() {
+fn metrics_have_their_names_and_kinds() {
     let node = Node::start();
-    let answer = node.get("/metrics");
-    assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
-    let (values, kinds) = read(answer.text());
+    let response = node.get("/metrics");
+    assert_eq!(response.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    let (values, kinds) = parse(response.text());
     for name in [
         "p2pool_sharechain_height",
         "p2pool_miners_connected",
@@ -64,7 +64,7 @@ fn names_and_kinds_are_exact() {
 }
 
 #[test]
-fn counters_count_at_once() {
+fn metrics_show_the_current_values() {
     let node = Node::start();
     let metrics = &node.sources.metrics;
     metrics.shares_accepted.inc_by(5);
@@ -77,14 +77,18 @@ fn counters_count_at_once() {
     metrics.stratum_bytes_in.inc_by(1_000);
     metrics.submit_latency.observe(0.000_08);
     metrics.submit_latency.observe(3.0);
-    let (values, _) = read(node.get("/metrics").text());
+    let (values, _) = parse(node.get("/metrics").text());
     let tree = node.recording.tree();
-    // Those that the main chain names, and all others beside it.
+    // Shares of side chains that the main chain names, and all others.
     let named: BTreeSet<ShareId> =
         tree.main_chain().iter().flat_map(|id| tree.get(id).unwrap().share.info.uncles.clone()).collect();
-    let beside = tree.shares().filter(|node| !tree.is_main(node));
-    let (uncles, orphans): (Vec<ShareId>, Vec<ShareId>) = beside.map(|node| node.id).partition(|id| named.contains(id));
-    assert!(!uncles.is_empty() && !orphans.is_empty() && uncles.len() != orphans.len(), "{uncles:?}, {orphans:?}");
+    let side = tree.shares().filter(|node| !tree.is_main(node));
+    let (uncles, uncredited): (Vec<ShareId>, Vec<ShareId>) =
+        side.map(|node| node.id).partition(|id| named.contains(id));
+    assert!(
+        !uncles.is_empty() && !uncredited.is_empty() && uncles.len() != uncredited.len(),
+        "{uncles:?}, {uncredited:?}"
+    );
     for (name, value) in [
         ("p2pool_stratum_shares_accepted_total", 5.0),
         ("p2pool_stratum_shares_rejected_total", 3.0),
@@ -100,7 +104,7 @@ fn counters_count_at_once() {
         ("p2pool_sharechain_height", f64::from(tree.tip().unwrap().share.info.share_height.0)),
         ("p2pool_sharechain_shares", tree.len() as f64),
         ("p2pool_sharechain_uncles", uncles.len() as f64),
-        ("p2pool_sharechain_uncredited", orphans.len() as f64),
+        ("p2pool_sharechain_uncredited", uncredited.len() as f64),
         ("p2pool_stratum_submit_latency_seconds_bucket{le=\"0.00005\"}", 0.0),
         ("p2pool_stratum_submit_latency_seconds_bucket{le=\"0.0001\"}", 1.0),
         ("p2pool_stratum_submit_latency_seconds_bucket{le=\"2\"}", 1.0),
@@ -113,13 +117,13 @@ fn counters_count_at_once() {
 }
 
 #[test]
-fn what_is_not_known_is_left_out() {
+fn unknown_values_are_omitted() {
     let node = Node::start_empty();
-    let (values, _) = read(node.get("/metrics").text());
+    let (values, _) = parse(node.get("/metrics").text());
     assert!(!values.contains_key("p2pool_template_age_seconds") && !values.contains_key("p2pool_store_bytes"));
     std::fs::write(node.chain_dir.join(STORE_FILE), [0; 4096]).unwrap();
     node.sources.metrics.template_time_s.set(crate::node::now().0.into());
-    let (values, _) = read(node.get("/metrics").text());
+    let (values, _) = parse(node.get("/metrics").text());
     assert!(values["p2pool_template_age_seconds"] < 5.0);
     assert_eq!(values["p2pool_store_bytes"], 4096.0);
 }

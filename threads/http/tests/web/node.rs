@@ -1,4 +1,4 @@
-//! A node's web threads with the recorded chain behind them, on a port of their own.
+//! A node's HTTP threads on a port of their own, with the sharechain of the test vectors.
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use p2pool_channels::BrowserConnection;
+use p2pool_core::config::Config;
 use p2pool_core::metrics::Metrics;
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::payouts::Window;
@@ -23,15 +24,14 @@ use p2pool_http::{Http, Sources, StopHandle};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::client::{get, Answer};
-use p2pool_core::config::Config;
+use crate::client::{get, Response};
 
-/// Two samples' time and more.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Longer than two sample intervals.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The sharechain's file.
+/// Name of the sharechain's file.
 pub const STORE_FILE: &str = "sharechain";
-/// A name that the configuration allows.
+/// A host name that the configuration allows.
 pub const CONFIGURED_NAME: &str = "pool.example.org";
 
 #[derive(Deserialize)]
@@ -56,7 +56,7 @@ pub struct RecordedShare {
     pub payouts: Vec<(usize, u64)>,
 }
 
-/// The recorded chain: shares with the payouts that the model of the rules came to.
+/// The sharechain of the test vectors, with the payouts computed by the model of the rules.
 pub struct Recording {
     pub params: ChainParams,
     pub scripts: Vec<PayoutScript>,
@@ -77,11 +77,11 @@ impl Recording {
         Self { params, scripts, shares }
     }
 
-    /// The tree of all of them: one that was put aside when it came is part of the chain in the end.
+    /// Returns the tree of all shares, including those that were not accepted at once.
     pub fn tree(&self) -> Tree {
-        let mut tree = self.tree_of_none();
+        let mut tree = self.empty_tree();
         let mut shares: Vec<Share> = self.shares.iter().map(|share| Share::decode(&hex(&share.raw)).unwrap()).collect();
-        // Some were recorded before their parents.
+        // Parents first.
         shares.sort_by_key(|share| share.info.share_height);
         for share in shares {
             tree.restore(Arc::new(share), true);
@@ -89,8 +89,8 @@ impl Recording {
         tree
     }
 
-    /// The tree before the first share.
-    pub fn tree_of_none(&self) -> Tree {
+    /// Returns the empty tree.
+    pub fn empty_tree(&self) -> Tree {
         Tree::new(Arc::new(self.params.clone()))
     }
 }
@@ -108,13 +108,13 @@ pub fn now() -> UnixTime {
     UnixTime::from(SystemTime::now())
 }
 
-/// A job on the tree's tip, from a template that a real bitcoind gave.
+/// Makes a job on the tree's tip, from a template recorded from bitcoind.
 pub fn job(tree: &Tree, script: PayoutScript, template_time: UnixTime) -> Arc<Job> {
-    job_worth(None, tree, script, template_time)
+    job_with_value(None, tree, script, template_time)
 }
 
-/// The same for a coinbase of this value, if one is given.
-pub fn job_worth(value: Option<Sats>, tree: &Tree, script: PayoutScript, template_time: UnixTime) -> Arc<Job> {
+/// Makes a job whose coinbase has this value, if given.
+pub fn job_with_value(value: Option<Sats>, tree: &Tree, script: PayoutScript, template_time: UnixTime) -> Arc<Job> {
     let mut template = Template::from_json(&vectors("templates/regtest-transactions.json"), Network::Regtest).unwrap();
     template.cur_time = template_time;
     template.coinbase_value = value.unwrap_or(template.coinbase_value);
@@ -151,20 +151,20 @@ pub fn peer(id: &str, direction: Direction, latency_us: Option<u64>) -> PeerStat
     }
 }
 
-/// Both threads, and one in place of the stratum thread that hands connections over.
+/// The HTTP threads, and a thread that accepts connections in place of the stratum thread.
 pub struct Node {
     pub address: SocketAddr,
     pub sources: Sources,
     pub recording: Recording,
     pub chain_dir: PathBuf,
     stop: Option<StopHandle>,
-    accept_until: Arc<AtomicBool>,
+    stop_accepting: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
     _folder: Option<tempfile::TempDir>,
 }
 
 impl Node {
-    /// With the recorded chain, fresh work, two miners and two peers.
+    /// Starts a node with a sharechain, a fresh job, two miners and two peers.
     pub fn start() -> Self {
         let recording = Recording::read();
         let tree = Arc::new(recording.tree());
@@ -183,7 +183,7 @@ impl Node {
         node
     }
 
-    /// Without chain, work and miners.
+    /// Starts a node without shares, job, miners and peers.
     pub fn start_empty() -> Self {
         let recording = Recording::read();
         let tree = Arc::new(Tree::new(Arc::new(recording.params.clone())));
@@ -198,7 +198,7 @@ impl Node {
         node
     }
 
-    /// In a folder that stays.
+    /// Starts a node in a folder that outlives it.
     pub fn start_in(chain_dir: &Path, recording: Recording, chain: ChainStatus) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -210,7 +210,7 @@ impl Node {
             bitcoind: Arc::default(),
             blocks: Arc::default(),
             own_blocks: Arc::default(),
-            watched: Arc::default(),
+            tracked: Arc::default(),
             store_file: chain_dir.join(STORE_FILE),
         };
         let config = Config {
@@ -224,18 +224,18 @@ impl Node {
         let http = Http::open(Arc::new(config), sources.clone()).unwrap();
         let (stop, handle) = (http.stop_handle(), http.relay_handle());
         let Http { relay, server, .. } = http;
-        let accept_until = Arc::new(AtomicBool::new(false));
-        let is_over = Arc::clone(&accept_until);
+        let stop_accepting = Arc::new(AtomicBool::new(false));
+        let is_stopped = Arc::clone(&stop_accepting);
         let accept = move || {
             while let Ok((socket, peer)) = listener.accept() {
-                if is_over.load(Ordering::Acquire) {
+                if is_stopped.load(Ordering::Acquire) {
                     return;
                 }
                 socket.set_nonblocking(true).unwrap();
-                // The stratum thread would close it; here every client shall arrive, one after the other.
-                let mut client = BrowserConnection { socket, peer };
-                while let Err(back) = handle.try_send(client) {
-                    client = back;
+                // The stratum thread would close it instead of waiting.
+                let mut connection = BrowserConnection { socket, peer };
+                while let Err(back) = handle.try_send(connection) {
+                    connection = back;
                     std::thread::yield_now();
                 }
             }
@@ -246,36 +246,43 @@ impl Node {
             std::thread::spawn(move || server.run().unwrap()),
         ];
         let chain_dir = chain_dir.to_owned();
-        Self { address, sources, recording, chain_dir, stop: Some(stop), accept_until, threads, _folder: None }
+        Self { address, sources, recording, chain_dir, stop: Some(stop), stop_accepting, threads, _folder: None }
     }
 
-    pub fn get(&self, path: &str) -> Answer {
+    pub fn get(&self, path: &str) -> Response {
         get(self.address, path)
     }
 
-    /// The JSON at a path, which must be there.
+    /// Returns the JSON document at a path.
     pub fn json(&self, path: &str) -> Value {
-        let answer = self.get(path);
-        assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")), "{path}");
-        serde_json::from_slice(&answer.body).unwrap()
+        let response = self.get(path);
+        assert_eq!((response.status, response.header("content-type")), (200, Some("application/json")), "{path}");
+        response.json()
     }
 
-    /// Changes the published chain.
+    /// Returns the value of a metric, with its labels as in the exposition format.
+    pub fn metric(&self, name: &str) -> Option<f64> {
+        let metrics = self.get("/metrics");
+        let mut lines = metrics.text().lines();
+        lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+    }
+
+    /// Changes the published sharechain.
     pub fn publish(&self, change: impl FnOnce(&mut ChainStatus)) {
         let mut chain = (**self.sources.chain.load()).clone();
         change(&mut chain);
         self.sources.chain.store(Arc::new(chain));
     }
 
-    /// Waits until the status, which is cached for a moment, shows something.
-    pub fn wait_for(&self, what: &str, is_shown: impl Fn(&Value) -> bool) -> Value {
-        let end = Instant::now() + PATIENCE;
+    /// Waits until the status, which is cached, meets a condition.
+    pub fn wait_for(&self, what: &str, condition: impl Fn(&Value) -> bool) -> Value {
+        let end = Instant::now() + TIMEOUT;
         loop {
             let status = self.json("/api/status");
-            if is_shown(&status) {
+            if condition(&status) {
                 return status;
             }
-            assert!(Instant::now() < end, "waited in vain for {what}");
+            assert!(Instant::now() < end, "timeout waiting for {what}");
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -283,11 +290,10 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        // Taken so that nothing of the server's is left when the folder goes.
         if let Some(stop) = self.stop.take() {
             stop.stop();
         }
-        self.accept_until.store(true, Ordering::Release);
+        self.stop_accepting.store(true, Ordering::Release);
         // Wakes the accepting thread.
         match std::net::TcpStream::connect(self.address) {
             Err(error) if error.kind() != ErrorKind::ConnectionRefused => panic!("{error}"),
@@ -295,7 +301,7 @@ impl Drop for Node {
         }
         for thread in self.threads.drain(..) {
             let result = thread.join();
-            assert!(result.is_ok() || std::thread::panicking(), "a web thread panicked");
+            assert!(result.is_ok() || std::thread::panicking(), "an HTTP thread panicked");
         }
     }
 }

@@ -1,11 +1,11 @@
-//! The server held to its own description.
+//! Checks the server's responses against the OpenAPI description.
 
 use serde_json::{Map, Value};
 
 use crate::node::Node;
 
-/// The part of JSON Schema that the description uses; anything else in it is a mistake. Fields that an object's schema
-/// does not name are mistakes as well, though clients are told to expect more.
+/// Validates values against the description. Supports the JSON Schema keywords that the description uses, and panics on
+/// others. Undescribed fields are errors here, although clients must tolerate them.
 struct Description(Value);
 
 impl Description {
@@ -16,37 +16,37 @@ impl Description {
         }
     }
 
-    /// Mistakes of a value, each with its place.
-    fn check(&self, schema: &Value, value: &Value, place: &str, mistakes: &mut Vec<String>) {
+    /// Adds an error, with its path, for each deviation of a value from a schema.
+    fn check(&self, schema: &Value, value: &Value, at: &str, errors: &mut Vec<String>) {
         let schema = self.resolve(schema).as_object().unwrap();
-        for (keyword, wanted) in schema {
-            let is_right = match keyword.as_str() {
+        for (keyword, expected) in schema {
+            let is_valid = match keyword.as_str() {
                 "description" | "default" => true,
-                "type" => match wanted {
+                "type" => match expected {
                     Value::Array(kinds) => kinds.iter().any(|kind| is_kind(value, kind.as_str().unwrap())),
                     kind => is_kind(value, kind.as_str().unwrap()),
                 },
-                "enum" => wanted.as_array().unwrap().contains(value),
-                "minimum" => value.as_f64().is_none_or(|value| value >= wanted.as_f64().unwrap()),
-                "maximum" => value.as_f64().is_none_or(|value| value <= wanted.as_f64().unwrap()),
-                "minLength" => value.as_str().is_none_or(|text| text.len() as u64 >= wanted.as_u64().unwrap()),
-                "maxLength" => value.as_str().is_none_or(|text| text.len() as u64 <= wanted.as_u64().unwrap()),
-                "maxItems" => value.as_array().is_none_or(|items| items.len() as u64 <= wanted.as_u64().unwrap()),
+                "enum" => expected.as_array().unwrap().contains(value),
+                "minimum" => value.as_f64().is_none_or(|value| value >= expected.as_f64().unwrap()),
+                "maximum" => value.as_f64().is_none_or(|value| value <= expected.as_f64().unwrap()),
+                "minLength" => value.as_str().is_none_or(|text| text.len() as u64 >= expected.as_u64().unwrap()),
+                "maxLength" => value.as_str().is_none_or(|text| text.len() as u64 <= expected.as_u64().unwrap()),
+                "maxItems" => value.as_array().is_none_or(|items| items.len() as u64 <= expected.as_u64().unwrap()),
                 "items" => {
                     for (index, item) in value.as_array().into_iter().flatten().enumerate() {
-                        self.check(wanted, item, &format!("{place}[{index}]"), mistakes);
+                        self.check(expected, item, &format!("{at}[{index}]"), errors);
                     }
                     true
                 }
                 "required" | "properties" | "additionalProperties" => true,
-                other => panic!("{place}: the description uses {other}, which this test does not know"),
+                other => panic!("{at}: unsupported keyword {other}"),
             };
-            if !is_right {
-                mistakes.push(format!("{place} is {value}, which is not {keyword} {wanted}"));
+            if !is_valid {
+                errors.push(format!("{at} is {value}, but {keyword} is {expected}"));
             }
         }
         if let Value::Object(fields) = value {
-            self.check_fields(schema, fields, place, mistakes);
+            self.check_fields(schema, fields, at, errors);
         }
     }
 
@@ -54,21 +54,21 @@ impl Description {
         &self,
         schema: &Map<String, Value>,
         fields: &Map<String, Value>,
-        place: &str,
-        mistakes: &mut Vec<String>,
+        at: &str,
+        errors: &mut Vec<String>,
     ) {
         let properties = schema.get("properties").and_then(Value::as_object);
         for name in schema.get("required").and_then(Value::as_array).into_iter().flatten() {
             if !fields.contains_key(name.as_str().unwrap()) {
-                mistakes.push(format!("{place} has no {name}"));
+                errors.push(format!("{at} lacks {name}"));
             }
         }
         for (name, field) in fields {
             let known = properties.and_then(|properties| properties.get(name));
             match known.or(schema.get("additionalProperties")) {
-                Some(schema) => self.check(schema, field, &format!("{place}.{name}"), mistakes),
+                Some(schema) => self.check(schema, field, &format!("{at}.{name}"), errors),
                 None if properties.is_none() => {}
-                None => mistakes.push(format!("{place} has {name}, which is not described")),
+                None => errors.push(format!("{at} has an undescribed field {name}")),
             }
         }
     }
@@ -83,18 +83,18 @@ fn is_kind(value: &Value, kind: &str) -> bool {
         "number" => value.is_number(),
         "boolean" => value.is_boolean(),
         "null" => value.is_null(),
-        other => panic!("{other} is no kind of JSON"),
+        other => panic!("unknown type {other}"),
     }
 }
 
-/// Asks for everything that is described, and compares.
-fn hold_to_description(node: &Node, share: &str) {
+/// Requests every described path and validates the responses.
+fn check_all_paths(node: &Node, share: &str) {
     let description = Description(node.json("/api/openapi.json"));
     let paths = description.0["paths"].as_object().unwrap();
-    let mut asked = 0;
+    let mut count = 0;
     for (path, methods) in paths {
         let responses = methods["get"]["responses"].as_object().unwrap();
-        let questions = match path.as_str() {
+        let requests = match path.as_str() {
             "/api/share/{hash}" => {
                 vec![format!("/api/share/{share}"), format!("/api/share/{}", "0".repeat(64)), "/api/share/1".into()]
             }
@@ -103,38 +103,38 @@ fn hold_to_description(node: &Node, share: &str) {
             }
             path => vec![path.to_owned()],
         };
-        for question in questions {
-            let answer = node.get(&question);
-            let response = &responses[&answer.status.to_string()];
-            let (media_type, content) = response["content"].as_object().unwrap().iter().next().unwrap();
-            assert_eq!(answer.header("content-type"), Some(media_type.as_str()), "{question}");
-            let mut mistakes = Vec::new();
+        for request in requests {
+            let response = node.get(&request);
+            let described = &responses[&response.status.to_string()];
+            let (media_type, content) = described["content"].as_object().unwrap().iter().next().unwrap();
+            assert_eq!(response.header("content-type"), Some(media_type.as_str()), "{request}");
+            let mut errors = Vec::new();
             if media_type == "application/json" {
-                let value = serde_json::from_slice(&answer.body).unwrap();
-                description.check(&content["schema"], &value, &question, &mut mistakes);
+                let value = response.json();
+                description.check(&content["schema"], &value, &request, &mut errors);
             }
-            assert!(mistakes.is_empty(), "{mistakes:#?}");
-            asked += 1;
+            assert!(errors.is_empty(), "{errors:#?}");
+            count += 1;
         }
     }
-    assert!(asked >= 14, "{asked} questions");
+    assert!(count >= 14, "{count} requests");
 }
 
 #[test]
-fn a_node_at_work_answers_as_described() {
+fn responses_of_a_working_node_match_the_description() {
     let node = Node::start();
     let tip = node.json("/api/status")["tip_hash"].as_str().unwrap().to_owned();
-    hold_to_description(&node, &tip);
+    check_all_paths(&node, &tip);
 }
 
 #[test]
-fn a_node_that_has_nothing_answers_as_described() {
+fn responses_of_an_empty_node_match_the_description() {
     let node = Node::start_empty();
-    hold_to_description(&node, &"0".repeat(64));
+    check_all_paths(&node, &"0".repeat(64));
 }
 
 #[test]
-fn every_path_that_answers_is_described() {
+fn every_path_is_described() {
     let node = Node::start_empty();
     let description = node.json("/api/openapi.json");
     for path in [
@@ -152,27 +152,27 @@ fn every_path_that_answers_is_described() {
 }
 
 #[test]
-fn the_check_finds_mistakes() {
+fn the_validator_detects_errors() {
     let node = Node::start();
     let description = Description(node.json("/api/openapi.json"));
     let schema = serde_json::json!({"$ref": "#/components/schemas/Status"});
     let status = node.json("/api/status");
-    let mistakes = |change: &dyn Fn(&mut Value)| {
-        let (mut changed, mut mistakes) = (status.clone(), Vec::new());
+    let errors = |change: &dyn Fn(&mut Value)| {
+        let (mut changed, mut errors) = (status.clone(), Vec::new());
         change(&mut changed);
-        description.check(&schema, &changed, "status", &mut mistakes);
-        mistakes.len()
+        description.check(&schema, &changed, "status", &mut errors);
+        errors.len()
     };
-    assert_eq!(mistakes(&|_| ()), 0);
-    assert_eq!(mistakes(&|status| drop(status.as_object_mut().unwrap().remove("tip_hash"))), 1);
-    assert_eq!(mistakes(&|status| status["more"] = 1.into()), 1);
-    assert_eq!(mistakes(&|status| status["uptime_secs"] = "1".into()), 1);
-    assert_eq!(mistakes(&|status| status["uptime_secs"] = (-1).into()), 1);
-    assert_eq!(mistakes(&|status| status["recent_shares"][0]["hash"] = "00".into()), 1);
-    assert_eq!(mistakes(&|status| status["network"] = "litecoin".into()), 1);
-    assert_eq!(mistakes(&|status| status["state"]["code"] = "fine".into()), 1);
+    assert_eq!(errors(&|_| ()), 0);
+    assert_eq!(errors(&|status| drop(status.as_object_mut().unwrap().remove("tip_hash"))), 1);
+    assert_eq!(errors(&|status| status["more"] = 1.into()), 1);
+    assert_eq!(errors(&|status| status["uptime_secs"] = "1".into()), 1);
+    assert_eq!(errors(&|status| status["uptime_secs"] = (-1).into()), 1);
+    assert_eq!(errors(&|status| status["recent_shares"][0]["hash"] = "00".into()), 1);
+    assert_eq!(errors(&|status| status["network"] = "litecoin".into()), 1);
+    assert_eq!(errors(&|status| status["state"]["code"] = "fine".into()), 1);
     for peer in 0..2 {
-        assert_eq!(mistakes(&|status| status["peers"][peer]["latency_us"] = "fast".into()), 1);
-        assert_eq!(mistakes(&|status| status["peers"][peer]["direction"] = "sideways".into()), 1);
+        assert_eq!(errors(&|status| status["peers"][peer]["latency_us"] = "fast".into()), 1);
+        assert_eq!(errors(&|status| status["peers"][peer]["direction"] = "sideways".into()), 1);
     }
 }

@@ -1,4 +1,4 @@
-//! What outlives the process.
+//! Tests of what is stored on disk.
 
 use std::collections::HashMap;
 use std::os::unix::fs::PermissionsExt as _;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use p2pool_core::share::ShareId;
 use p2pool_core::sharechain::Tree;
 use p2pool_core::status::{
-    BlockFate, BlocksStatus, ChainStatus, MinersStatus, OwnBlock, OwnBlocksStatus, SubmitOutcome,
+    BlockStatus, BlocksStatus, ChainStatus, MinersStatus, OwnBlock, OwnBlocksStatus, SubmitOutcome,
 };
 use p2pool_core::sync::SyncState;
 use p2pool_core::units::{BlockHeight, Sats, UnixTime};
@@ -26,13 +26,13 @@ fn found_blocks_survive_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let node = start(folder.path(), true);
     let blocks = node.json("/api/blocks")["blocks"].as_array().unwrap().clone();
-    assert!(!blocks.is_empty(), "some of the recorded shares are regtest blocks");
+    assert!(!blocks.is_empty(), "some of the shares are regtest blocks");
     let share = format!("/api/share/{}", blocks[0]["hash"].as_str().unwrap());
     assert!(blocks.iter().all(|block| block["share_held"] == true));
     assert_eq!(node.get(&share).status, 200);
     drop(node);
 
-    // The blocks are remembered, their shares are not held any more.
+    // The log has the blocks, but their shares are gone.
     let node = start(folder.path(), false);
     let mut expected = blocks.clone();
     expected.iter_mut().for_each(|block| block["share_held"] = false.into());
@@ -51,7 +51,7 @@ fn history_survives_a_restart() {
     });
     drop(node);
 
-    // The second run has no miner: what is above zero is of the first.
+    // The second run has no miner: rates above zero are of the first.
     let node = start(folder.path(), false);
     for window in ["1h", "1d", "7d", "30d"] {
         let history = node.json(&format!("/api/history?window={window}"));
@@ -60,25 +60,25 @@ fn history_survives_a_restart() {
 }
 
 #[test]
-fn what_became_of_blocks_is_shown_and_asked_for() {
+fn the_status_of_blocks_is_tracked_and_shown() {
     let folder = tempfile::tempdir().unwrap();
     let node = start(folder.path(), true);
     let block = |index: usize| node.json("/api/blocks")["blocks"][index].clone();
     assert_eq!((&block(0)["status"], &block(0)["confirmations"]), (&"submitted".into(), &serde_json::Value::Null));
-    let watched = node.sources.watched.load_full();
-    let ids: Vec<ShareId> = watched.0.iter().take(3).copied().collect();
+    let tracked = node.sources.tracked.load_full();
+    let ids: Vec<ShareId> = tracked.0.iter().take(3).copied().collect();
     assert_eq!(ids[0].to_string(), block(0)["hash"].as_str().unwrap());
-    let mut fates: HashMap<ShareId, BlockFate> =
-        HashMap::from([(ids[0], BlockFate::Orphaned), (ids[1], BlockFate::Confirmed { confirmations: 7 })]);
-    node.sources.blocks.store(Arc::new(BlocksStatus { fates: fates.clone() }));
+    let mut statuses: HashMap<ShareId, BlockStatus> =
+        HashMap::from([(ids[0], BlockStatus::Orphaned), (ids[1], BlockStatus::Confirmed { confirmations: 7 })]);
+    node.sources.blocks.store(Arc::new(BlocksStatus { blocks: statuses.clone() }));
     assert_eq!(block(0)["status"], "orphaned");
     assert_eq!((&block(1)["status"], &block(1)["confirmations"]), (&"confirmed".into(), &7.into()));
-    fates.insert(ids[2], BlockFate::Confirmed { confirmations: 100 });
-    node.sources.blocks.store(Arc::new(BlocksStatus { fates }));
+    statuses.insert(ids[2], BlockStatus::Confirmed { confirmations: 100 });
+    node.sources.blocks.store(Arc::new(BlocksStatus { blocks: statuses }));
     assert_eq!((&block(2)["status"], &block(2)["confirmations"]), (&"confirmed".into(), &100.into()));
     let second = block(1)["hash"].clone();
     node.wait_for("the last block not orphaned", |status| status["last_block_found_hash"] == second);
-    assert!(!node.sources.watched.load().0.contains(&ids[2]), "nobody asks for a block that is deep enough");
+    assert!(!node.sources.tracked.load().0.contains(&ids[2]), "a mature block is no longer tracked");
     drop(node);
     let node = start(folder.path(), false);
     let blocks = node.json("/api/blocks")["blocks"].clone();
@@ -86,7 +86,7 @@ fn what_became_of_blocks_is_shown_and_asked_for() {
 }
 
 #[test]
-fn the_folder_is_the_owners_and_the_socket_goes() {
+fn folders_are_private_and_the_socket_is_removed() {
     let folder = tempfile::tempdir().unwrap();
     let node = start(folder.path(), false);
     let mode = |name: &str| std::fs::metadata(folder.path().join(name)).unwrap().permissions().mode() & 0o777;
@@ -96,9 +96,8 @@ fn the_folder_is_the_owners_and_the_socket_goes() {
     assert!(!folder.path().join("web").exists());
 }
 
-/// Not every block is a share: one of a stale job, or below the share target, is not.
 #[test]
-fn a_block_of_this_node_that_is_no_share_is_shown_with_what_became_of_it() {
+fn an_own_block_that_is_not_a_share_is_shown_with_its_status() {
     let folder = tempfile::tempdir().unwrap();
     let node = start(folder.path(), false);
     let (first, second) = (ShareId([1; 32]), ShareId([2; 32]));
@@ -121,14 +120,14 @@ fn a_block_of_this_node_that_is_no_share_is_shown_with_what_became_of_it() {
     assert_eq!((&newest["ours"], &newest["share_height"], &newest["height"]), (&true.into(), &Value::Null, &8.into()));
     let ours = node.json("/api/status")["our_address"].clone();
     assert_eq!((&newest["miner"], &newest["value"]), (&ours, &5_000_000_000_u64.into()));
-    assert!(node.sources.watched.load().0.contains(&second), "bitcoind is asked about it");
+    assert!(node.sources.tracked.load().0.contains(&second), "its confirmations are tracked");
 
     publish([Some(SubmitOutcome::Accepted), Some(SubmitOutcome::Rejected("high-hash".to_owned()))]);
     let blocks = listed();
     assert_eq!((&blocks[0]["status"], &blocks[0]["reason"]), (&"rejected".into(), &"high-hash".into()));
     assert_eq!((&blocks[1]["status"], &blocks[1]["reason"]), (&"submitted".into(), &Value::Null));
-    let fates = [(first, BlockFate::Confirmed { confirmations: 3 })].into_iter().collect();
-    node.sources.blocks.store(Arc::new(BlocksStatus { fates }));
+    let statuses = [(first, BlockStatus::Confirmed { confirmations: 3 })].into_iter().collect();
+    node.sources.blocks.store(Arc::new(BlocksStatus { blocks: statuses }));
     assert_eq!((&listed()[1]["status"], &listed()[1]["confirmations"]), (&"confirmed".into(), &3.into()));
     node.wait_for("the last block", |status| status["last_block_found_hash"] == first.to_string());
     drop(node);
@@ -136,9 +135,9 @@ fn a_block_of_this_node_that_is_no_share_is_shown_with_what_became_of_it() {
     assert_eq!(node.json("/api/blocks")["blocks"][0]["status"], "rejected");
 }
 
-/// bitcoind is asked about blocks in turn, half a minute for a round: its words on two blocks may be of different tips.
+/// bitcoind reports blocks one after the other, so possibly with different tips.
 #[test]
-fn confirmations_are_all_counted_from_one_tip() {
+fn confirmations_are_counted_from_one_tip() {
     let node = Node::start_empty();
     let ids: Vec<ShareId> = (1..=3).map(|number| ShareId([number; 32])).collect();
     let block = |(index, id): (usize, &ShareId)| OwnBlock {
@@ -155,14 +154,15 @@ fn confirmations_are_all_counted_from_one_tip() {
         let of = |block: &Value| (block["height"].as_u64().unwrap(), block["confirmations"].as_u64());
         blocks.as_array().unwrap().iter().map(of).collect::<Vec<_>>()
     };
-    // Block 4 was asked for when 5 was the tip, 5 as well, 6 a moment ago.
-    let told = [(ids[0], 2), (ids[1], 1), (ids[2], 1)];
-    let fates = told.map(|(id, confirmations)| (id, BlockFate::Confirmed { confirmations })).into_iter().collect();
-    node.sources.blocks.store(Arc::new(BlocksStatus { fates }));
+    // Blocks 4 and 5 were requested when the tip was 5, block 6 later.
+    let reported = [(ids[0], 2), (ids[1], 1), (ids[2], 1)];
+    let statuses =
+        reported.map(|(id, confirmations)| (id, BlockStatus::Confirmed { confirmations })).into_iter().collect();
+    node.sources.blocks.store(Arc::new(BlocksStatus { blocks: statuses }));
     assert_eq!(confirmations(), [(6, Some(1)), (5, Some(2)), (4, Some(3))]);
 
-    // The block that is mined now is built on one that is higher still.
-    let tree = node.recording.tree_of_none();
+    // The current job builds on a higher tip.
+    let tree = node.recording.empty_tree();
     let job = job(&tree, node.recording.scripts[0], now());
     let tip = u64::from(job.block_height.0) - 1;
     assert!(tip > 6);
@@ -170,8 +170,8 @@ fn confirmations_are_all_counted_from_one_tip() {
     let from_tip = |height: u64| (height, Some((tip - height + 1).min(100)));
     assert_eq!(confirmations(), [from_tip(6), from_tip(5), from_tip(4)]);
 
-    // Nobody counts on past a hundred.
-    let fates = [(ids[2], BlockFate::Confirmed { confirmations: 250 })].into_iter().collect();
-    node.sources.blocks.store(Arc::new(BlocksStatus { fates }));
+    // At most 100 confirmations are counted.
+    let statuses = [(ids[2], BlockStatus::Confirmed { confirmations: 250 })].into_iter().collect();
+    node.sources.blocks.store(Arc::new(BlocksStatus { blocks: statuses }));
     assert_eq!(confirmations(), [(6, Some(100)), (5, Some(100)), (4, Some(100))]);
 }

@@ -14,7 +14,7 @@ use log::warn;
 use p2pool_channels::ToChain;
 use p2pool_core::config::Config;
 use p2pool_core::metrics::Metrics;
-use p2pool_core::status::{LooksBy, PeersStatus};
+use p2pool_core::status::{PeerDiscovery, PeersStatus};
 use p2pool_core::units::UnixTime;
 
 use super::gossip::PendingVerdicts;
@@ -87,8 +87,8 @@ impl SwarmDriver {
             metrics: Arc::clone(&metrics),
         })?;
         listen(&mut swarm, config.p2p_port)?;
-        let looks_by = LooksBy { bootnodes: !bootnodes.is_empty(), mdns: config.mdns, known: !known.is_empty() };
-        let status = PeersStatus { our_id: our_id.to_string(), looks_by, ..Default::default() };
+        let discovery = PeerDiscovery { bootnodes: !bootnodes.is_empty(), mdns: config.mdns, known: !known.is_empty() };
+        let status = PeersStatus { our_id: our_id.to_string(), discovery, ..Default::default() };
         let now = Instant::now();
         Ok(Self {
             swarm,

@@ -6,7 +6,7 @@ use libp2p::Multiaddr;
 use p2pool_channels::InboxFull;
 use p2pool_core::node::NetworkCommand;
 use p2pool_core::params::ChainParams;
-use p2pool_core::status::{Direction, LooksBy};
+use p2pool_core::status::{Direction, PeerDiscovery};
 use p2pool_core::wire::Offence;
 use p2pool_test_bitcoind::{skip, Port};
 
@@ -39,25 +39,25 @@ fn a_newcomer_at_a_full_bootnode_finds_others_and_makes_room() {
 
 #[test]
 fn onlookers_see_how_a_node_finds_others() {
-    let looks_by = |start: &Start| {
+    let discovery = |start: &Start| {
         let (p2p, _inbox) = start.open().unwrap();
         let status = p2p.status().load_full();
-        assert_eq!(p2p.looks_for_peers(), status.looks_by.any());
-        status.looks_by
+        assert_eq!(p2p.looks_for_peers(), status.discovery.any());
+        status.discovery
     };
     let mut start = Start::with(&[]);
-    assert_eq!(looks_by(&start), LooksBy::default());
+    assert_eq!(discovery(&start), PeerDiscovery::default());
     start.config.mdns = true;
-    assert_eq!(looks_by(&start), LooksBy { mdns: true, ..LooksBy::default() });
+    assert_eq!(discovery(&start), PeerDiscovery { mdns: true, ..PeerDiscovery::default() });
 
     let one = TestNode::start(&[]);
     let two = TestNode::start(&[&one.address]);
     // Who was found is known from then on.
     until("each knows the other", || {
-        let (one, two) = (one.status.load().looks_by, two.status.load().looks_by);
+        let (one, two) = (one.status.load().discovery, two.status.load().discovery);
         (one.known && two.bootnodes).then_some(())
     });
-    assert!(!one.status.load().looks_by.bootnodes);
+    assert!(!one.status.load().discovery.bootnodes);
 }
 
 #[test]

@@ -17,7 +17,7 @@ use p2pool_core::node::{Event, HeaderCommand};
 use p2pool_core::params::ChainParams;
 use p2pool_core::share::ShareId;
 use p2pool_core::sharechain::Anchor;
-use p2pool_core::status::{BlockFate, BlocksStatus, WatchedBlocks};
+use p2pool_core::status::{BlockStatus, BlocksStatus, TrackedBlocks};
 use p2pool_core::units::{Bits, BlockHeight, UnixTime};
 use p2pool_rpc::AnchorThread;
 use p2pool_test_bitcoind::{wait_until, Bitcoind, Chain, Options};
@@ -31,7 +31,7 @@ struct Anchoring {
     chain: Receiver<ToChain>,
     templates: LatestReceiver<TemplateUpdate>,
     metrics: Arc<Metrics>,
-    watched: Arc<ArcSwap<WatchedBlocks>>,
+    tracked: Arc<ArcSwap<TrackedBlocks>>,
     blocks: Arc<ArcSwap<BlocksStatus>>,
     thread: Running,
 }
@@ -48,8 +48,8 @@ impl Anchoring {
         let (slot, templates) = latest();
         let metrics = Arc::new(Metrics::default());
         let thread = AnchorThread::open(config, inbox, sender, slot, Arc::clone(&metrics)).unwrap();
-        let (watched, blocks) = (thread.watched(), thread.blocks());
-        Self { to, chain, templates, metrics, watched, blocks, thread: Running::start(|| thread.run()) }
+        let (tracked, blocks) = (thread.tracked(), thread.blocks());
+        Self { to, chain, templates, metrics, tracked, blocks, thread: Running::start(|| thread.run()) }
     }
 
     #[track_caller]
@@ -79,14 +79,14 @@ impl Anchoring {
 
     /// Requests the confirmations of these blocks anew.
     #[track_caller]
-    fn fates(&self, hashes: &[BlockHash]) -> Vec<BlockFate> {
+    fn statuses(&self, hashes: &[BlockHash]) -> Vec<BlockStatus> {
         let ids: Vec<ShareId> = hashes.iter().map(|hash| ShareId(hash.to_byte_array())).collect();
-        self.watched.store(Arc::default());
-        wait_until("the last confirmations to be forgotten", TIMEOUT, || self.blocks.load().fates.is_empty());
-        self.watched.store(Arc::new(WatchedBlocks(ids.clone())));
-        wait_until("all confirmations", TIMEOUT, || self.blocks.load().fates.len() == ids.len());
+        self.tracked.store(Arc::default());
+        wait_until("the last confirmations to be forgotten", TIMEOUT, || self.blocks.load().blocks.is_empty());
+        self.tracked.store(Arc::new(TrackedBlocks(ids.clone())));
+        wait_until("all confirmations", TIMEOUT, || self.blocks.load().blocks.len() == ids.len());
         let status = self.blocks.load();
-        ids.iter().map(|id| status.fates[id]).collect()
+        ids.iter().map(|id| status.blocks[id]).collect()
     }
 
     #[track_caller]
@@ -224,20 +224,20 @@ fn confirmations_of_found_blocks_are_published() {
     let node = Bitcoind::start(Chain::Regtest);
     let anchoring = Anchoring::start(&node, regtest());
     let mined = node.mine(6);
-    let confirmed = |confirmations| BlockFate::Confirmed { confirmations };
+    let confirmed = |confirmations| BlockStatus::Confirmed { confirmations };
     let unknown = BlockHash::from_byte_array([7; 32]);
     let blocks = [mined[5], mined[4], mined[0], unknown];
-    assert_eq!(anchoring.fates(&blocks), [confirmed(1), confirmed(2), confirmed(6), BlockFate::Unknown]);
+    assert_eq!(anchoring.statuses(&blocks), [confirmed(1), confirmed(2), confirmed(6), BlockStatus::Unknown]);
     // Another branch replaces the last two blocks, and more blocks are tracked than are requested per turn.
     node.call("invalidateblock", json!([mined[4].to_string()]));
     let others = mine_others(&node, 3);
     assert_eq!(
-        anchoring.fates(&[&blocks[..], &others[..]].concat()),
+        anchoring.statuses(&[&blocks[..], &others[..]].concat()),
         [
-            BlockFate::Orphaned,
-            BlockFate::Orphaned,
+            BlockStatus::Orphaned,
+            BlockStatus::Orphaned,
             confirmed(7),
-            BlockFate::Unknown,
+            BlockStatus::Unknown,
             confirmed(3),
             confirmed(2),
             confirmed(1)

@@ -30,26 +30,26 @@ fn window_of(miners: u16) -> Window {
 }
 
 #[test]
-fn our_own_work_is_told_wherever_it_stands() {
+fn our_own_work_is_always_listed() {
     let window = window_of(300);
     let total = 300.0 * 301.0 / 2.0;
-    // Among the first 256, right behind them, last, and without any work.
+    // Ours is within the first 256, just after them, last, and without work.
     for (ours, listed) in [(300, 256), (45, 256), (44, 257), (1, 257), (301, 256)] {
-        let weights = Weights::of_held(&window, &script(ours), Network::Regtest);
-        assert_eq!((weights.list.len(), weights.omitted), (listed, 300 - listed), "{ours}");
+        let summary = WindowSummary::of_window(&window, &script(ours), Network::Regtest);
+        assert_eq!((summary.weights.len(), summary.omitted), (listed, 300 - listed), "{ours}");
         let address = script(ours).to_address(Network::Regtest);
-        let own = weights.list.iter().find(|weight| weight.address == address);
+        let own = summary.weights.iter().find(|weight| weight.address == address);
         let work = if ours <= 300 { f64::from(ours) } else { 0.0 };
-        assert_eq!(weights.our_fraction, Some(work / total), "{ours}");
+        assert_eq!(summary.our_fraction, Some(work / total), "{ours}");
         assert_eq!(own.map(|own| own.pct), (ours <= 300).then_some(work / total * 100.0), "{ours}");
-        assert_eq!(weights.list[0].work, "300");
-        assert!(weights.list.is_sorted_by(|one, next| one.pct > next.pct));
+        assert_eq!(summary.weights[0].work, "300");
+        assert!(summary.weights.is_sorted_by(|one, next| one.pct > next.pct));
     }
 }
 
 #[test]
-fn a_small_pool_is_listed_whole() {
-    let weights = Weights::of_held(&window_of(3), &script(2), Network::Regtest);
-    assert_eq!((weights.list.len(), weights.omitted, weights.our_fraction), (3, 0, Some(2.0 / 6.0)));
-    assert_eq!((weights.shares, weights.work), (Some(1), Some(Work(6))));
+fn a_small_pool_is_listed_completely() {
+    let summary = WindowSummary::of_window(&window_of(3), &script(2), Network::Regtest);
+    assert_eq!((summary.weights.len(), summary.omitted, summary.our_fraction), (3, 0, Some(2.0 / 6.0)));
+    assert_eq!((summary.shares, summary.work), (Some(1), Some(Work(6))));
 }

@@ -1,17 +1,19 @@
-//! The sharechain in the status: its newest shares, and those near the tip as a tree.
+//! The sharechain in the status: its newest shares, and the shares near the tip as a tree.
+
+use std::cmp::Reverse;
 
 use p2pool_core::share::ShareId;
 use p2pool_core::sharechain::{LinkedShare, Tree};
 use p2pool_core::units::ShareHeight;
 use serde::Serialize;
 
-use crate::view::{difficulty, is_block, View};
+use crate::snapshot::{difficulty, is_block, Snapshot};
 
-/// Newest shares listed.
+/// Number of newest shares listed.
 const RECENT_SHARES: usize = 30;
-/// Heights below the tip whose shares, forks and uncles included, are drawn as a tree.
+/// Number of heights below the tip whose shares are listed as a tree, side chains included.
 const TREE_HEIGHTS: u32 = 40;
-/// Shares of that tree at most: a flood of forks must not make the document large.
+/// Most shares of that tree outside of the main chain: a flood of side chains must not make the document large.
 const TREE_SHARES_MAX: usize = 160;
 
 /// The sharechain.
@@ -32,16 +34,17 @@ pub struct ChainPart {
 }
 
 impl ChainPart {
-    /// As it is published.
-    pub fn of(view: &View) -> Self {
-        let (tree, share_bits, (held, unverified)) = (view.tree(), view.share_bits(), view.chain.waiting);
-        let (side, tip) = (SideShares::of(tree), tree.tip());
+    /// Makes the part from the published sharechain.
+    pub fn new(snapshot: &Snapshot) -> Self {
+        let (tree, share_bits, (deferred, unverified)) =
+            (snapshot.tree(), snapshot.share_bits(), snapshot.chain.waiting);
+        let (side, tip) = (SideShares::count(tree), tree.tip());
         Self {
             share_count: tree.len(),
             sharechain_height: tip.map(|tip| tip.share.info.share_height.0),
             uncle_count: side.uncles,
             uncredited_count: side.uncredited,
-            shares_waiting: held.saturating_add(unverified),
+            shares_waiting: deferred.saturating_add(unverified),
             difficulty: difficulty(share_bits),
             target_bits: share_bits.to_string(),
             tip_hash: tip.map(|tip| tip.id.to_string()),
@@ -53,41 +56,45 @@ impl ChainPart {
     }
 }
 
+/// What both lists show of a share.
+#[derive(Serialize)]
+struct ShareSummary {
+    hash: String,
+    miner: String,
+    timestamp: u32,
+    is_block: bool,
+    share_height: u32,
+}
+
 /// A share of the main chain.
 #[derive(Serialize)]
 struct RecentShare {
-    hash: String,
-    miner: String,
-    timestamp: u32,
-    is_block: bool,
-    share_height: u32,
+    #[serde(flatten)]
+    summary: ShareSummary,
     uncles: usize,
 }
 
-/// A share near the tip, in the main chain or not.
+/// A share near the tip, in the main chain or a side chain.
 #[derive(Serialize)]
 struct TreeShare {
-    hash: String,
+    #[serde(flatten)]
+    summary: ShareSummary,
     prev_share_hash: String,
-    miner: String,
-    timestamp: u32,
-    is_block: bool,
     main_chain: bool,
-    share_height: u32,
     uncles: Vec<String>,
 }
 
-/// Shares that are not in the main chain.
+/// Numbers of stored shares in side chains.
 pub struct SideShares {
-    /// Named by the main chain: they are paid for.
+    /// Named as uncles by the main chain, so partly paid.
     pub uncles: usize,
-    /// Not named: they are not.
+    /// Not named, so not paid.
     pub uncredited: usize,
 }
 
 impl SideShares {
-    /// Counts them. Only uncles that are held count.
-    pub fn of(tree: &Tree) -> Self {
+    /// Counts the shares.
+    pub fn count(tree: &Tree) -> Self {
         let main = tree.main_chain().iter().filter_map(|id| tree.get(id));
         let uncles = main.flat_map(|node| &node.share.info.uncles).filter(|uncle| tree.contains(uncle)).count();
         let side = tree.len().saturating_sub(tree.main_chain().len());
@@ -99,30 +106,32 @@ fn miner(node: &LinkedShare, tree: &Tree) -> String {
     node.share.info.payout_script.to_address(tree.params().network)
 }
 
-/// Newest first.
-fn recent_shares(tree: &Tree) -> Vec<RecentShare> {
-    let newest = tree.main_chain().iter().rev().take(RECENT_SHARES).filter_map(|id| tree.get(id));
-    let share = |node: &LinkedShare| RecentShare {
+fn summary(node: &LinkedShare, tree: &Tree) -> ShareSummary {
+    ShareSummary {
         hash: node.id.to_string(),
         miner: miner(node, tree),
         timestamp: node.share.header.time,
         is_block: is_block(node),
         share_height: node.share.info.share_height.0,
-        uncles: node.share.info.uncles.len(),
-    };
-    newest.map(share).collect()
+    }
 }
 
-/// By height, highest first, the main chain's before others of its height.
+/// Lists the newest shares of the main chain, newest first.
+fn recent_shares(tree: &Tree) -> Vec<RecentShare> {
+    let newest = tree.main_chain().iter().rev().take(RECENT_SHARES).filter_map(|id| tree.get(id));
+    newest.map(|node| RecentShare { summary: summary(node, tree), uncles: node.share.info.uncles.len() }).collect()
+}
+
+/// Lists the shares near the tip: highest first, and at each height the main chain's share first.
 fn tree_shares(tree: &Tree) -> Vec<TreeShare> {
     let Some(tip) = tree.tip() else { return Vec::new() };
     let lowest = tip.share.info.share_height.0.saturating_sub(TREE_HEIGHTS - 1);
-    // All that grows from the main chain's share below the lowest height: forks that left it earlier are not drawn.
+    // All descendants of the main-chain share below the lowest height. Side chains that forked off earlier are left out.
     let below = lowest.checked_sub(1).and_then(|height| tree.main_at(ShareHeight(height))).copied();
     let mut nodes: Vec<&LinkedShare> = Vec::new();
     let mut roots: Vec<ShareId> = vec![below.unwrap_or(ShareId::ZERO)];
     if below.is_none() && lowest > 0 {
-        // The share below is pruned: the oldest one that is held is the root.
+        // That share is pruned: the oldest stored share is the root.
         roots = tree.main_chain().first().into_iter().copied().collect();
         nodes.extend(roots.first().and_then(|root| tree.get(root)));
     }
@@ -135,19 +144,12 @@ fn tree_shares(tree: &Tree) -> Vec<TreeShare> {
             roots.push(child.id);
         }
     }
-    nodes.sort_by_key(|node| (std::cmp::Reverse(node.share.info.share_height), !tree.is_main(node), node.id));
-    nodes.into_iter().map(|node| tree_share(node, tree)).collect()
-}
-
-fn tree_share(node: &LinkedShare, tree: &Tree) -> TreeShare {
-    TreeShare {
-        hash: node.id.to_string(),
+    nodes.sort_by_key(|node| (Reverse(node.share.info.share_height), !tree.is_main(node), node.id));
+    let tree_share = |node: &LinkedShare| TreeShare {
+        summary: summary(node, tree),
         prev_share_hash: node.share.info.parent.to_string(),
-        miner: miner(node, tree),
-        timestamp: node.share.header.time,
-        is_block: is_block(node),
         main_chain: tree.is_main(node),
-        share_height: node.share.info.share_height.0,
         uncles: node.share.info.uncles.iter().map(ShareId::to_string).collect(),
-    }
+    };
+    nodes.into_iter().map(tree_share).collect()
 }

@@ -1,61 +1,61 @@
 use super::*;
 
-fn hosts() -> Hosts {
-    Hosts::new("garage", &[])
+fn hosts() -> AllowedHosts {
+    AllowedHosts::new("garage", &[])
 }
 
-fn framed(head: &str) -> Framed {
-    frame(head.as_bytes(), &hosts())
+fn parsed(head: &str) -> Parsed {
+    parse(head.as_bytes(), &hosts())
 }
 
 fn refused(head: &str) -> Refusal {
-    match framed(head) {
-        Framed::Refused(refusal) => refusal,
+    match parsed(head) {
+        Parsed::Refused(refusal) => refusal,
         other => panic!("{head:?} is not refused: {other:?}"),
     }
 }
 
-fn taken(head: &str) -> Request {
-    match framed(head) {
-        Framed::Request(request) => request,
-        other => panic!("{head:?} is not taken: {other:?}"),
+fn accepted(head: &str) -> ForwardedRequest {
+    match parsed(head) {
+        Parsed::Request(request) => request,
+        other => panic!("{head:?} is not accepted: {other:?}"),
     }
 }
 
 #[test]
-fn a_request_is_passed_on_without_the_clients_headers() {
+fn a_request_is_forwarded_without_other_headers() {
     let head =
         "GET /api/status?x=1 HTTP/1.1\r\nHost: 127.0.0.1:3333\r\nUser-Agent: a\r\nTE: chunked\r\nAccept: */*\r\n\r\n";
-    let request = taken(&format!("{head}GET /next"));
-    assert_eq!(request.len, head.len());
+    let request = accepted(&format!("{head}GET /next"));
+    assert_eq!(request.head_len, head.len());
     assert!(request.keep_alive && !request.is_head);
-    assert_eq!(request.forward, b"GET /api/status?x=1 HTTP/1.1\r\nHost: p2pool\r\n\r\n");
+    assert_eq!(request.bytes, b"GET /api/status?x=1 HTTP/1.1\r\nHost: p2pool\r\n\r\n");
 }
 
 #[test]
-fn a_file_version_is_passed_on() {
-    let request = taken("HEAD / HTTP/1.1\r\nHost: localhost\r\nIf-None-Match: \"abc\"\r\n\r\n");
+fn if_none_match_is_forwarded() {
+    let request = accepted("HEAD / HTTP/1.1\r\nHost: localhost\r\nIf-None-Match: \"abc\"\r\n\r\n");
     assert!(request.is_head);
-    assert_eq!(request.forward, b"HEAD / HTTP/1.1\r\nHost: p2pool\r\nIf-None-Match: \"abc\"\r\n\r\n");
+    assert_eq!(request.bytes, b"HEAD / HTTP/1.1\r\nHost: p2pool\r\nIf-None-Match: \"abc\"\r\n\r\n");
     let long = format!("GET / HTTP/1.1\r\nHost: localhost\r\nIf-None-Match: \"{}\"\r\n\r\n", "a".repeat(80));
-    assert_eq!(taken(&long).forward, b"GET / HTTP/1.1\r\nHost: p2pool\r\n\r\n");
+    assert_eq!(accepted(&long).bytes, b"GET / HTTP/1.1\r\nHost: p2pool\r\n\r\n");
 }
 
 #[test]
-fn connections_are_kept_only_where_both_sides_know_it() {
-    assert!(!taken("GET / HTTP/1.0\r\nHost: localhost\r\n\r\n").keep_alive);
-    assert!(!taken("GET / HTTP/1.0\r\nHost: localhost\r\nConnection: keep-alive\r\n\r\n").keep_alive);
-    assert!(!taken("GET / HTTP/1.1\r\nHost: localhost\r\nConnection: foo , Close\r\n\r\n").keep_alive);
-    assert!(taken("GET / HTTP/1.1\r\nHost: localhost\r\nConnection: keep-alive\r\n\r\n").keep_alive);
+fn connections_are_kept_alive_only_for_http_1_1_without_close() {
+    assert!(!accepted("GET / HTTP/1.0\r\nHost: localhost\r\n\r\n").keep_alive);
+    assert!(!accepted("GET / HTTP/1.0\r\nHost: localhost\r\nConnection: keep-alive\r\n\r\n").keep_alive);
+    assert!(!accepted("GET / HTTP/1.1\r\nHost: localhost\r\nConnection: foo , Close\r\n\r\n").keep_alive);
+    assert!(accepted("GET / HTTP/1.1\r\nHost: localhost\r\nConnection: keep-alive\r\n\r\n").keep_alive);
 }
 
 #[test]
-fn a_head_is_waited_for_byte_by_byte() {
+fn a_head_may_arrive_byte_by_byte() {
     let head = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
     for len in 0..head.len() {
-        assert_eq!(framed(&head[..len]), Framed::Incomplete, "{len}");
+        assert_eq!(parsed(&head[..len]), Parsed::Incomplete, "{len}");
     }
-    assert_eq!(taken(head).len, head.len());
+    assert_eq!(accepted(head).head_len, head.len());
 }
 
 #[test]
@@ -85,11 +85,11 @@ fn bodies_and_upgrades_are_refused() {
         let head = format!("GET / HTTP/1.1\r\nHost: localhost\r\n{header}\r\n\r\n");
         assert!(matches!(refused(&head), Refusal::BadRequest(_)), "{header}");
     }
-    taken("GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nUpgrade-Insecure-Requests: 1\r\n\r\n");
+    accepted("GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nUpgrade-Insecure-Requests: 1\r\n\r\n");
 }
 
 #[test]
-fn whatever_two_programs_might_read_differently_is_refused() {
+fn ambiguous_requests_are_refused() {
     for head in [
         "GET / HTTP/1.1\nHost: localhost\n\n",
         "GET / HTTP/1.1\r\nHost: localhost\n\r\n",
@@ -127,7 +127,7 @@ fn other_versions_are_refused() {
 }
 
 #[test]
-fn strange_names_are_misdirected() {
+fn unknown_host_names_are_refused() {
     assert_eq!(refused("GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n"), Refusal::Misdirected);
     assert_eq!(refused("GET / HTTP/1.1\r\nHost:\r\n\r\n"), Refusal::Misdirected);
 }
@@ -136,7 +136,7 @@ fn strange_names_are_misdirected() {
 fn heads_are_bounded() {
     let fill = |len: usize| format!("GET / HTTP/1.1\r\nHost: localhost\r\nX: {}", "a".repeat(len));
     assert_eq!(refused(&fill(HEAD_LEN_MAX)), Refusal::HeadersTooLarge);
-    assert_eq!(framed(&fill(HEAD_LEN_MAX - 100)), Framed::Incomplete);
+    assert_eq!(parsed(&fill(HEAD_LEN_MAX - 100)), Parsed::Incomplete);
     let whole = fill(HEAD_LEN_MAX - 38) + "\r\n\r\n";
     assert!(whole.len() > HEAD_LEN_MAX);
     assert_eq!(refused(&whole), Refusal::HeadersTooLarge);
@@ -144,7 +144,7 @@ fn heads_are_bounded() {
     assert_eq!(refused(&format!("GET / HTTP/1.1\r\nHost: localhost\r\n{many}\r\n")), Refusal::HeadersTooLarge);
 }
 
-/// A small generator of numbers that look random and are the same in every run (xorshift).
+/// A pseudorandom generator (xorshift) that is the same in every run.
 struct Numbers(u64);
 
 impl Numbers {
@@ -157,7 +157,7 @@ impl Numbers {
 }
 
 #[test]
-fn whatever_comes_what_is_passed_on_is_one_plain_request() {
+fn mutated_input_yields_only_plain_requests() {
     let heads: [&[u8]; 4] = [
         b"GET /api/status?x=1 HTTP/1.1\r\nHost: localhost\r\nIf-None-Match: \"a\"\r\nConnection: close\r\n\r\n",
         b"HEAD / HTTP/1.0\r\nHost: [::1]:3333\r\nContent-Length: 0\r\n\r\n",
@@ -165,7 +165,7 @@ fn whatever_comes_what_is_passed_on_is_one_plain_request() {
         b"POST / HTTP/1.1\r\nHost: garage\r\nContent-Length: 4\r\n\r\nabcdGET / HTTP/1.1\r\n",
     ];
     let pieces: [&[u8]; 9] = [b"\r", b"\n", b"\r\n", b"\r\n\r\n", b" ", b":", b"\0", b"\xff", b"Content-Length: 9\r\n"];
-    let (hosts, mut numbers, mut taken) = (hosts(), Numbers(0x9e37_79b9_7f4a_7c15), 0);
+    let (hosts, mut numbers, mut accepted) = (hosts(), Numbers(0x9e37_79b9_7f4a_7c15), 0);
     for _ in 0..200_000 {
         let mut bytes = heads[numbers.below(heads.len())].to_vec();
         for _ in 0..numbers.below(4) {
@@ -176,19 +176,19 @@ fn whatever_comes_what_is_passed_on_is_one_plain_request() {
                 _ => bytes.iter_mut().skip(at).take(1).for_each(|byte| *byte ^= 1 << numbers.below(8)),
             }
         }
-        let Framed::Request(request) = frame(&bytes, &hosts) else { continue };
-        taken += 1;
-        let head = &bytes[..request.len];
+        let Parsed::Request(request) = parse(&bytes, &hosts) else { continue };
+        accepted += 1;
+        let head = &bytes[..request.head_len];
         let shown = String::from_utf8_lossy(head);
         assert!(head.ends_with(b"\r\n\r\n"), "{shown:?}");
         assert!(!shown.to_ascii_lowercase().contains("\r\ntransfer-encoding:"), "{shown:?}");
-        let forward = std::str::from_utf8(&request.forward).unwrap();
-        let (head, rest) = forward.split_once("\r\n\r\n").unwrap();
+        let forwarded = std::str::from_utf8(&request.bytes).unwrap();
+        let (head, rest) = forwarded.split_once("\r\n\r\n").unwrap();
         let lines: Vec<&str> = head.split("\r\n").collect();
         assert_eq!((rest, lines[1]), ("", "Host: p2pool"));
         assert!(lines.len() <= 3 && lines.iter().all(|line| line.bytes().all(|byte| (0x20..0x7f).contains(&byte))));
-        assert_eq!(lines[0].split(' ').count(), 3, "{forward}");
-        assert!(lines[0].starts_with(if request.is_head { "HEAD /" } else { "GET /" }), "{forward}");
+        assert_eq!(lines[0].split(' ').count(), 3, "{forwarded}");
+        assert!(lines[0].starts_with(if request.is_head { "HEAD /" } else { "GET /" }), "{forwarded}");
     }
-    assert!(taken > 10_000, "{taken}");
+    assert!(accepted > 10_000, "{accepted}");
 }

@@ -7,11 +7,11 @@ use p2pool_core::units::{BlockHeight, Sats, ShareHeight, Work};
 
 use super::*;
 
-/// Regtest's easiest target takes two hashes.
+/// Expected hashes for regtest's easiest target.
 const HASHES_PER_SHARE: f64 = 2.0;
 const START: u32 = 1_700_000_000;
 
-/// A chain of shares, `spacing_s` apart. What the rules ask of shares beyond links and times does not matter here.
+/// Makes a chain of shares, `spacing_s` apart. Only links and times matter here.
 fn chain(count: u32, spacing_s: u32) -> Tree {
     let mut tree = Tree::new(Arc::new(ChainParams::standard(Network::Regtest)));
     let mut parent = ShareId::ZERO;
@@ -50,38 +50,38 @@ fn share(parent: ShareId, height: u32, time: u32) -> Share {
 #[track_caller]
 fn assert_rate(tree: &Tree, now: u32, expected: f64) {
     let rate = hashes_per_s(tree, UnixTime(now));
-    assert!((rate - expected).abs() < 1e-9, "{rate} instead of {expected}");
+    assert!((rate - expected).abs() < 1e-9, "{rate}, expected {expected}");
 }
 
 #[test]
-fn the_rate_is_work_by_time() {
-    // At the moment of the last share: a window of 72 shares has 71 whose time is known.
+fn the_rate_is_work_divided_by_time() {
+    // At the time of the last share: of a window of 72 shares, 71 have a known duration.
     let last = START + 199 * 30;
     assert_rate(&chain(200, 30), last, HASHES_PER_SHARE / 30.0);
-    // It falls while no share comes.
+    // It falls while no shares arrive.
     assert_rate(&chain(200, 30), last + 900, 71.0 * HASHES_PER_SHARE / 3_030.0);
 }
 
 #[test]
-fn a_young_chain_is_measured_from_its_first_share() {
+fn a_short_chain_is_measured_from_its_first_share() {
     assert_rate(&chain(0, 0), START, 0.0);
     assert_rate(&chain(1, 0), START + 10, 0.0);
     assert_rate(&chain(3, 10), START + 20, HASHES_PER_SHARE / 10.0);
-    // No division by zero when all come at once or from the future.
+    // No division by zero for equal or future timestamps.
     assert_rate(&chain(3, 0), START, 2.0 * HASHES_PER_SHARE);
     assert_rate(&chain(3, 10), START - 100, 2.0 * HASHES_PER_SHARE);
 }
 
 #[test]
 fn shares_older_than_an_hour_do_not_count() {
-    // One in ten minutes: six of the last hour, whatever the window would hold.
+    // One share in ten minutes: only six are of the last hour.
     let last = START + 50 * 600;
     assert_rate(&chain(51, 600), last + 1, 6.0 * HASHES_PER_SHARE / 3_600.0);
     assert_rate(&chain(51, 600), last + 7_200, 0.0);
 }
 
 #[test]
-fn ids_are_read_as_they_are_shown() {
+fn ids_are_parsed_as_they_are_displayed() {
     let id = chain(1, 0).tip().unwrap().id;
     assert_eq!(parse_id(&id.to_string()), Some(id));
     assert_eq!(parse_id(&id.to_string().to_uppercase()), Some(id));

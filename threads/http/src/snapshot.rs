@@ -1,4 +1,4 @@
-//! What other threads have published, at one moment, and what follows from it.
+//! What other threads have published, taken at one moment, and what follows from it.
 
 use std::sync::Arc;
 
@@ -15,28 +15,28 @@ use p2pool_core::work::NoWork;
 
 use crate::Sources;
 
-/// The pool's hash rate is judged by shares of the last hour at most: older ones say nothing of now.
+/// Longest time in seconds over which the pool's hash rate is estimated.
 const RATE_WINDOW_MAX_S: u32 = 3_600;
 
-/// All that is published, taken at once.
-pub struct View {
-    /// When it was taken.
+/// All published status, taken at one moment.
+pub struct Snapshot {
+    /// The moment.
     pub now: UnixTime,
     /// What threads count.
     pub metrics: Arc<Metrics>,
-    /// The sharechain.
+    /// The sharechain and the current job.
     pub chain: Arc<ChainStatus>,
     /// This node's miners.
     pub miners: Arc<MinersStatus>,
-    /// The other nodes.
+    /// The peers.
     pub peers: Arc<PeersStatus>,
-    /// bitcoind.
+    /// The state of bitcoind.
     pub bitcoind: Arc<BitcoindStatus>,
 }
 
-impl View {
-    /// Takes it.
-    pub fn take(sources: &Sources, now: UnixTime) -> Self {
+impl Snapshot {
+    /// Takes a snapshot at `now`.
+    pub fn load(sources: &Sources, now: UnixTime) -> Self {
         Self {
             now,
             metrics: Arc::clone(&sources.metrics),
@@ -47,12 +47,12 @@ impl View {
         }
     }
 
-    /// The sharechain.
+    /// All stored shares.
     pub fn tree(&self) -> &Tree {
         &self.chain.tree
     }
 
-    /// Whether the sharechain here is the pool's, as far as is known: not while other nodes are looked for or asked.
+    /// Whether this node knows the pool's sharechain: not while it looks for peers, or downloads or compares chains.
     pub fn is_chain_known(&self) -> bool {
         match self.chain.sync {
             SyncState::NoPeers { was_synced, .. } => was_synced,
@@ -62,30 +62,30 @@ impl View {
         }
     }
 
-    /// What miners work on.
+    /// The current job.
     pub fn job(&self) -> Option<&Job> {
         self.chain.job.as_deref()
     }
 
-    /// The target of the next share, as far as it is known: the job's, else the tip's, else the easiest.
+    /// Returns the target of the next share: the job's, else the tip's, else the easiest.
     pub fn share_bits(&self) -> Bits {
         let tip = || self.tree().tip().map(|tip| tip.share.info.share_bits);
         self.job().map(|job| job.info.share_bits).or_else(tip).unwrap_or(self.tree().params().easiest_bits)
     }
 
-    /// Seconds since bitcoind last gave a template; `None` if it never did.
+    /// Returns the age of the newest block template in seconds; `None` before the first.
     pub fn template_age_s(&self) -> Option<u32> {
         Some(self.now.since(self.metrics.template_time()?))
     }
 
-    /// Hashes per second of the whole pool: the work of the last shares by the time it took.
+    /// Estimates the hashes per second of the whole pool.
     pub fn pool_hashes_per_s(&self) -> f64 {
         hashes_per_s(self.tree(), self.now)
     }
 
-    /// Hashes per second of this node's miners.
+    /// Returns the hashes per second of this node's miners.
     pub fn local_hashes_per_s(&self) -> f64 {
-        // Not `sum`, which makes -0 of nothing.
+        // Not `sum`: an empty one is -0.
         self.miners
             .miners
             .iter()
@@ -94,7 +94,7 @@ impl View {
             .fold(0.0, std::ops::Add::add)
     }
 
-    /// Seconds the pool needs for a Bitcoin block on average; `None` without work or without hash rate.
+    /// Returns the expected seconds until the pool finds a block; `None` without a job or hash rate.
     pub fn block_time_s(&self) -> Option<f64> {
         let work = self.job()?.block_target.work()?.0 as f64;
         let rate = self.pool_hashes_per_s();
@@ -102,9 +102,8 @@ impl View {
     }
 }
 
-/// Work by time of the newest shares of the main chain, a retarget window of them and at most an hour's.
-///
-/// The time reaches until now, so the rate falls when no more shares come. Uncles count: they are work as well.
+/// Divides the work of the newest main-chain shares and their uncles by the time it took: one retarget window of shares,
+/// and at most those of the last hour. The time extends to `now`, so the rate falls while no shares arrive.
 fn hashes_per_s(tree: &Tree, now: UnixTime) -> f64 {
     let window = tree.params().retarget_window as usize;
     let earliest = now.minus(RATE_WINDOW_MAX_S);
@@ -115,36 +114,36 @@ fn hashes_per_s(tree: &Tree, now: UnixTime) -> f64 {
             start = Some(earliest);
             break;
         }
-        // What the oldest share took is not known: its time is where the measurement begins.
+        // The time that the oldest share took is unknown: measure from its timestamp, without its work.
         start = Some(node.share.time());
         if index + 1 == window || node.share.info.is_genesis() {
             break;
         }
-        let older_is_held = tree.contains(&node.share.info.parent);
-        if older_is_held {
+        let has_parent = tree.contains(&node.share.info.parent);
+        if has_parent {
             work += entry.work_with_uncles.0 as f64;
         }
     }
     start.map_or(0.0, |start| work / f64::from(now.since(start).max(1)))
 }
 
-/// Whether a share is a Bitcoin block.
+/// Whether a share is also a Bitcoin block.
 pub fn is_block(node: &LinkedShare) -> bool {
     let bits = Bits(node.share.header.bits.to_consensus());
     bits.target().is_ok_and(|target| target.is_met_by(&node.id.0))
 }
 
-/// Difficulty of a compact target; 0 if it is none.
+/// Returns the difficulty of a compact target, 0 if it is invalid.
 pub fn difficulty(bits: Bits) -> f64 {
     bits.target().map_or(0.0, |target| difficulty_of(&target))
 }
 
-/// Difficulty of a target.
+/// Returns the difficulty of a target.
 pub fn difficulty_of(target: &Target) -> f64 {
     Difficulty::of(target).get()
 }
 
-/// Reads a share's id as it is shown: 64 hexadecimal digits, last byte first.
+/// Parses a share id from 64 hexadecimal digits, last byte first.
 pub fn parse_id(text: &str) -> Option<ShareId> {
     let mut id = [0; 32];
     let digits = text.as_bytes();

@@ -10,9 +10,9 @@ use crate::api::health::Health;
 const NOW: UnixTime = UnixTime(1_700_000_000);
 
 /// A node whose bitcoind has failed with `error` and never gave work.
-fn view(error: BitcoindError) -> View {
+fn snapshot(error: BitcoindError) -> Snapshot {
     let tree = Arc::new(Tree::new(Arc::new(ChainParams::standard(Network::Regtest))));
-    View {
+    Snapshot {
         now: NOW,
         metrics: Arc::default(),
         chain: Arc::new(ChainStatus::new(tree, SyncState::Synced)),
@@ -23,14 +23,14 @@ fn view(error: BitcoindError) -> View {
 }
 
 #[test]
-fn the_worst_level_is_the_greatest() {
+fn levels_are_ordered_by_severity() {
     assert!(Level::Error > Level::Warning && Level::Warning > Level::Info && Level::Info > Level::Ok);
 }
 
 #[test]
 fn every_code_is_described() {
     let description: serde_json::Value = serde_json::from_str(include_str!("../../../openapi.json")).unwrap();
-    let described = &description["components"]["schemas"]["State"]["properties"]["code"]["enum"];
+    let described = &description["components"]["schemas"]["Notice"]["properties"]["code"]["enum"];
     assert_eq!(serde_json::to_value(Code::ALL).unwrap(), *described);
 }
 
@@ -39,7 +39,7 @@ fn each_error_of_bitcoind_has_its_own_code_and_advice() {
     let why = || "why".to_owned();
     let errors = [
         (BitcoindError::Unreachable(why()), Code::BitcoindUnreachable, "server=1"),
-        (BitcoindError::NoResponse(why()), Code::BitcoindNoAnswer, "may be busy"),
+        (BitcoindError::NoResponse(why()), Code::BitcoindNoResponse, "may be busy"),
         (BitcoindError::Starting(why()), Code::BitcoindStarting, "Wait: miners get work as soon as"),
         (BitcoindError::Stopping, Code::BitcoindStopping, "otherwise start it again"),
         (
@@ -57,43 +57,43 @@ fn each_error_of_bitcoind_has_its_own_code_and_advice() {
         ),
         (BitcoindError::Unauthorised(why()), Code::BitcoindUnauthorised, "BITCOIN_RPC_PASSWORD"),
         (BitcoindError::Forbidden(why()), Code::BitcoindForbidden, "rpcallowip="),
-        (BitcoindError::InvalidResponse(why()), Code::BitcoindGarbage, "not to another program"),
+        (BitcoindError::InvalidResponse(why()), Code::BitcoindInvalidResponse, "not to another program"),
         (BitcoindError::UnusableTemplate(why()), Code::BitcoindFailing, "debug.log"),
     ];
     let mut seen: Vec<(Code, String)> = Vec::new();
     for (error, code, advice) in errors {
-        let view = view(error.clone());
-        let [state, no_miner] = &states(&view)[..] else { panic!("{:?}", states(&view)) };
-        assert_eq!((state.code, no_miner.code), (code, Code::NoMiner));
-        assert_eq!((state.level, state.since), (Level::Error, Some(NOW.0 - 30)));
-        assert!(state.advice.contains(advice), "{}", state.advice);
+        let snapshot = snapshot(error.clone());
+        let [notice, no_miner] = &notices(&snapshot)[..] else { panic!("{:?}", notices(&snapshot)) };
+        assert_eq!((notice.code, no_miner.code), (code, Code::NoMiner));
+        assert_eq!((notice.level, notice.since), (Level::Error, Some(NOW.0 - 30)));
+        assert!(notice.advice.contains(advice), "{}", notice.advice);
         let is_unreachable = matches!(error, BitcoindError::Unreachable(_));
-        assert!(is_unreachable || !state.advice.contains("server=1"), "{}", state.advice);
-        assert!(!Health::of(&view).healthy);
-        assert!(seen.iter().all(|(code, advice)| *code != state.code && *advice != state.advice), "{error:?}");
-        seen.push((state.code, state.advice.clone()));
+        assert!(is_unreachable || !notice.advice.contains("server=1"), "{}", notice.advice);
+        assert!(!Health::new(&snapshot).healthy);
+        assert!(seen.iter().all(|(code, advice)| *code != notice.code && *advice != notice.advice), "{error:?}");
+        seen.push((notice.code, notice.advice.clone()));
     }
     let rpc = BitcoindError::Rpc { code: -1, message: why() };
-    assert_eq!(states(&view(rpc))[0].code, Code::BitcoindFailing);
+    assert_eq!(notices(&snapshot(rpc))[0].code, Code::BitcoindFailing);
 }
 
 #[test]
 fn an_error_of_bitcoind_is_shown_as_one_sentence() {
-    let text = |error| states(&view(error))[0].text.clone();
+    let text = |error| notices(&snapshot(error))[0].text.clone();
     assert_eq!(
         text(BitcoindError::Unreachable("Connection refused".to_owned())),
-        "bitcoind cannot be reached: Connection refused. There has been no work yet."
+        "bitcoind cannot be reached: Connection refused. There has been no block template yet."
     );
     assert_eq!(
         text(BitcoindError::NoPeers("Bitcoin Core is not connected!".to_owned())),
-        "bitcoind has no peers: Bitcoin Core is not connected! There has been no work yet."
+        "bitcoind has no peers: Bitcoin Core is not connected! There has been no block template yet."
     );
     assert_eq!(
         text(BitcoindError::Syncing { percent: Some(43) }),
-        "bitcoind is still downloading the block chain: 43\u{a0}% done. There has been no work yet."
+        "bitcoind is still downloading the block chain: 43\u{a0}% done. There has been no block template yet."
     );
     assert_eq!(
         text(BitcoindError::Syncing { percent: None }),
-        "bitcoind is still downloading the block chain. There has been no work yet."
+        "bitcoind is still downloading the block chain. There has been no block template yet."
     );
 }

@@ -1,40 +1,40 @@
-//! The JSON documents. Field names are part of the interface, `openapi.json` describes them.
+//! The JSON documents. Their field names are a public interface, described in `openapi.json`.
 //!
-//! Hashes are hexadecimal as Bitcoin shows them, last byte first; amounts are satoshis; times are Unix seconds; rates are
-//! hashes per second. What is not known is `null`.
+//! Hashes are hexadecimal in Bitcoin's display order, last byte first. Amounts are in satoshis, times in Unix seconds, rates
+//! in hashes per second. Unknown values are `null`.
 
 pub mod blocks;
+mod format;
 pub mod health;
 pub mod miners;
+pub mod notice;
 pub mod payouts;
 pub mod peers;
 pub mod share;
-pub mod state;
 pub mod status;
-mod words;
 
 use p2pool_core::params::Network;
 use p2pool_core::share::coinbase::Payout;
 use serde::Serialize;
 
-/// What went wrong.
+/// The body of an error response.
 #[derive(Serialize)]
 pub struct ErrorDocument<'a> {
-    /// In words.
+    /// What is wrong.
     pub error: &'a str,
 }
 
-/// One output of a coinbase.
+/// A payout output of a coinbase.
 #[derive(Serialize)]
 pub struct PayoutEntry {
     address: String,
     amount: u64,
-    /// Per cent of the coinbase's value.
+    /// Per cent of the coinbase value.
     pct: f64,
 }
 
 impl PayoutEntry {
-    /// All outputs, largest first as they are in the coinbase.
+    /// Lists all payouts in the order of the coinbase, largest first.
     pub fn list(payouts: &[Payout], network: Network) -> Vec<Self> {
         let total: u64 = payouts.iter().map(|payout| payout.amount.0).sum();
         payouts
@@ -48,7 +48,7 @@ impl PayoutEntry {
     }
 }
 
-/// 0 of nothing.
+/// Returns `part` in per cent of `whole`, 0 if `whole` is 0.
 fn percent(part: u64, whole: u64) -> f64 {
     if whole == 0 {
         return 0.0;

@@ -1,12 +1,12 @@
-//! Numbers in sentences, written as the page writes them (`assets/format.js`): thousands apart, and no line break between a
+//! Formats numbers in sentences as the page does (`assets/format.js`): separated thousands, and no line break between a
 //! number and its unit.
 
-/// Between groups of three digits: narrow, no line break.
+/// Narrow no-break space, between groups of three digits.
 const THIN: char = '\u{202f}';
-/// Between a number and its unit: no line break.
+/// No-break space, between a number and its unit.
 const NBSP: char = '\u{a0}';
 
-/// A whole number with its thousands apart.
+/// Formats a whole number with separated thousands.
 pub fn count(value: u64) -> String {
     let digits = value.to_string();
     let mut text = String::new();
@@ -19,17 +19,17 @@ pub fn count(value: u64) -> String {
     text
 }
 
-/// Per cent, rounded down.
+/// Formats per cent.
 pub fn percent(value: u64) -> String {
     format!("{value}{NBSP}%")
 }
 
-/// Part of a whole in per cent, rounded down; 0 of nothing.
+/// Formats a part of a whole in per cent, rounded down; 0 if the whole is 0.
 pub fn percent_of(part: u64, whole: u64) -> String {
     percent((part.min(whole).saturating_mul(100)).checked_div(whole).unwrap_or(0))
 }
 
-/// A length of time in the greatest unit that says enough, rounded down.
+/// Formats a duration in one unit, rounded down.
 pub fn duration(seconds: u32) -> String {
     let (value, unit) = match seconds {
         0..=119 => (seconds, "s"),
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_rounded_down_to_what_people_say() {
+    fn durations_are_rounded_down_in_one_unit() {
         for (seconds, text) in [
             (0, "0\u{a0}s"),
             (119, "119\u{a0}s"),
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn thousands_stand_apart() {
+    fn thousands_are_separated() {
         for (value, text) in [
             (0, "0"),
             (999, "999"),
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_of_a_whole_are_rounded_down_and_never_more_than_it() {
+    fn parts_are_rounded_down_and_at_most_100_percent() {
         for (part, whole, text) in
             [(0, 0, "0\u{a0}%"), (2, 3, "66\u{a0}%"), (999, 1_000, "99\u{a0}%"), (5, 3, "100\u{a0}%")]
         {

@@ -1,4 +1,4 @@
-//! Hash rates and share counts over time: the last minutes in memory, the last hour to month on disk.
+//! The history of hash rates and counts: the last minutes in memory, up to a month on disk.
 
 mod ring;
 
@@ -15,17 +15,17 @@ use crate::HttpError;
 pub use ring::Sample;
 use ring::{Ring, RingKind};
 
-/// Between two samples.
+/// Interval between samples.
 pub const SAMPLE_INTERVAL: Duration = Duration::from_secs(10);
-/// Samples in memory: ten minutes, the width of the page's graph.
+/// Number of samples in memory: those of ten minutes, the width of the live graph.
 const LIVE_POINTS: usize = 60;
-/// What a kill can take from the stored history. Each save rewrites a page of the disk for each ring: seldom enough for
-/// an SD card.
+/// Interval between saves, so the most history a crash can lose. A save rewrites one disk page per ring: rarely enough
+/// for an SD card.
 const SAVE_INTERVAL: Duration = Duration::from_secs(60);
-/// Folder inside the chain's folder.
+/// Folder of the history inside the chain's folder.
 pub const DIR: &str = "history";
 
-/// What is kept: as many points as a graph has room for.
+/// The stored time ranges, each with about as many points as a graph can show.
 const RINGS: [RingKind; 4] = [
     RingKind { name: "1h", step_s: 60, slots: 60 },
     RingKind { name: "1d", step_s: 600, slots: 144 },
@@ -33,33 +33,33 @@ const RINGS: [RingKind; 4] = [
     RingKind { name: "30d", step_s: 14_400, slots: 180 },
 ];
 
-/// A point of a graph.
+/// A point of the history.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Point {
-    /// When it begins.
+    /// Start of its interval, in Unix seconds.
     pub t: u32,
-    /// Mean hash rate of the pool.
+    /// Mean hash rate of the pool, in hashes per second.
     pub ph: f64,
-    /// Mean hash rate of this node's miners.
+    /// Mean hash rate of this node's miners, in hashes per second.
     pub lh: f64,
-    /// Shares held at its end.
+    /// Stored shares at its end.
     pub shares: u64,
-    /// Miners at its end.
+    /// Connected miners at its end.
     pub miners: u32,
-    /// Peers at its end.
+    /// Connected peers at its end.
     pub peers: u32,
 }
 
-/// The document of one window.
+/// `/api/history`: the history of one time range.
 #[derive(Serialize)]
 pub struct HistoryDocument {
     window: &'static str,
     step_secs: u32,
-    /// Oldest first; times without a point are times the node did not run.
+    /// Oldest first. Points are missing where the node did not run.
     points: Vec<Point>,
 }
 
-/// All of it.
+/// The history of hash rates and counts.
 pub struct History {
     live: VecDeque<Point>,
     rings: Vec<Ring>,
@@ -67,10 +67,10 @@ pub struct History {
 }
 
 impl History {
-    /// Reads what an earlier run stored.
+    /// Reads the stored history. A file of another format is replaced, and one that cannot be opened is not used.
     ///
     /// # Errors
-    /// The folder cannot be made. A file that cannot be used is made anew or done without.
+    /// The folder cannot be created.
     pub fn open(chain_dir: &Path) -> Result<Self, HttpError> {
         let dir = chain_dir.join(DIR);
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&dir);
@@ -79,7 +79,7 @@ impl History {
         Ok(Self { live: VecDeque::new(), rings, save_due: Instant::now() + SAVE_INTERVAL })
     }
 
-    /// Takes a sample, and writes to disk now and then.
+    /// Adds a sample, and saves if a save is due.
     pub fn add(&mut self, time: UnixTime, sample: Sample) {
         if self.live.len() >= LIVE_POINTS {
             self.live.pop_front();
@@ -93,7 +93,7 @@ impl History {
         }
     }
 
-    /// Writes to disk what is not there yet.
+    /// Writes unsaved changes to disk.
     pub fn save(&mut self) {
         self.save_due = Instant::now() + SAVE_INTERVAL;
         for ring in &mut self.rings {
@@ -101,12 +101,12 @@ impl History {
         }
     }
 
-    /// The last minutes, oldest first.
+    /// Returns the samples in memory, oldest first.
     pub fn live(&self) -> Vec<Point> {
         self.live.iter().cloned().collect()
     }
 
-    /// One of the stored windows; `None` if there is none of that name.
+    /// Returns the history of the time range with this name; `None` if there is none.
     pub fn window(&self, name: &str, now: UnixTime) -> Option<HistoryDocument> {
         let ring = self.rings.iter().find(|ring| ring.kind().name == name)?;
         let RingKind { name, step_s, .. } = ring.kind();

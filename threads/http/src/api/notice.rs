@@ -1,0 +1,216 @@
+//! The notices about the state of the node: what is wrong, and what the operator can do about it.
+
+mod bitcoind;
+mod solo;
+
+use p2pool_core::status::SyncProgress;
+use p2pool_core::stratum::display_name;
+use p2pool_core::sync::SyncState;
+use p2pool_core::units::UnixTime;
+use p2pool_core::work::NoWork;
+use serde::Serialize;
+
+use super::format::{count, duration, percent_of};
+use crate::snapshot::Snapshot;
+
+/// Age in seconds from which a block template is too old. bitcoind gives a new one at least every minute.
+pub const TEMPLATE_AGE_MAX_S: u32 = 120;
+/// Clocks that differ by more seconds than this are not synchronised.
+const CLOCK_DIFFERENCE_MAX_S: u64 = 60;
+
+/// Defines [`Code`] and the list of all its values, against which the API's description is tested.
+macro_rules! codes {
+    ($($name:ident => $text:literal,)*) => {
+        /// Identifies a notice for programs.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+        pub enum Code {
+            $(#[doc = concat!("`", $text, "`")] #[serde(rename = $text)] $name,)*
+        }
+
+        #[cfg(test)]
+        impl Code {
+            /// All codes.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+        }
+    };
+}
+
+/// Severity of a notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Everything works.
+    Ok,
+    /// For information.
+    Info,
+    /// Something does not work correctly.
+    Warning,
+    /// Miners earn nothing while it lasts.
+    Error,
+}
+
+codes! {
+    Ok => "ok",
+    BitcoindUnreachable => "bitcoind_unreachable",
+    BitcoindNoResponse => "bitcoind_no_response",
+    BitcoindStarting => "bitcoind_starting",
+    BitcoindStopping => "bitcoind_stopping",
+    BitcoindSyncing => "bitcoind_syncing",
+    BitcoindNoPeers => "bitcoind_no_peers",
+    BitcoindWrongNetwork => "bitcoind_wrong_network",
+    BitcoindNoCookie => "bitcoind_no_cookie",
+    BitcoindCookieUnreadable => "bitcoind_cookie_unreadable",
+    BitcoindUnauthorised => "bitcoind_unauthorised",
+    BitcoindForbidden => "bitcoind_forbidden",
+    BitcoindInvalidResponse => "bitcoind_invalid_response",
+    BitcoindFailing => "bitcoind_failing",
+    NoWorkYet => "no_work_yet",
+    TemplateOld => "template_old",
+    NoWork => "no_work",
+    WaitingForPeers => "waiting_for_peers",
+    PeersGone => "peers_gone",
+    Solo => "solo",
+    Syncing => "syncing",
+    DiskFull => "disk_full",
+    SignetUnsigned => "signet_unsigned",
+    ClockOff => "clock_off",
+    FirmwareTooSmall => "firmware_too_small",
+    NoMiner => "no_miner",
+}
+
+/// A notice about the state of the node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Notice {
+    /// For programs; its meaning never changes.
+    pub code: Code,
+    /// Its severity.
+    pub level: Level,
+    /// The notice for people.
+    pub text: String,
+    /// What to do; empty if nothing.
+    pub advice: String,
+    /// Unix time in seconds when it began, if known.
+    pub since: Option<u32>,
+}
+
+impl Notice {
+    fn new(code: Code, level: Level, text: impl Into<String>, advice: &str) -> Self {
+        Self { code, level, text: text.into(), advice: advice.to_owned(), since: None }
+    }
+
+    /// The notice that nothing is wrong.
+    pub fn ok() -> Self {
+        Self::new(Code::Ok, Level::Ok, "Everything works.", "")
+    }
+
+    /// Whether it makes the node unhealthy: miners earn nothing, or what they earn may be lost.
+    pub fn is_unhealthy(&self) -> bool {
+        self.level == Level::Error || self.code == Code::DiskFull
+    }
+
+    fn since(self, since: UnixTime) -> Self {
+        Self { since: Some(since.0).filter(|since| *since > 0), ..self }
+    }
+}
+
+/// Returns all current notices, most severe first; never empty.
+pub fn notices(snapshot: &Snapshot) -> Vec<Notice> {
+    let all = [
+        bitcoind::no_fresh_work(snapshot),
+        network(snapshot),
+        disk(snapshot),
+        signature(snapshot),
+        clock(snapshot),
+        firmware(snapshot),
+        no_miner(snapshot),
+    ];
+    let mut notices: Vec<Notice> = all.into_iter().flatten().collect();
+    // The sort is stable: notices of one level stay in the order above.
+    notices.sort_by_key(|notice| std::cmp::Reverse(notice.level));
+    if notices.is_empty() {
+        notices.push(Notice::ok());
+    }
+    notices
+}
+
+/// Notes that this node is not synced with its peers, or has none.
+fn network(snapshot: &Snapshot) -> Option<Notice> {
+    let chain = &snapshot.chain;
+    match chain.sync {
+        SyncState::NoPeers { since, was_synced: false } => {
+            let text = "No peer yet: there is no work for miners until this node is synced with one.";
+            let advice = "Wait: miners get work when this node is synced with a peer, or after a minute without any.";
+            Some(Notice::new(Code::WaitingForPeers, Level::Error, text, advice).since(since))
+        }
+        SyncState::NoPeers { since, was_synced: true } => {
+            let text = "No synced peer left: miners keep working for now.";
+            let advice = "No action is needed if a peer returns within a minute; otherwise this node mines solo.";
+            Some(Notice::new(Code::PeersGone, Level::Warning, text, advice).since(since))
+        }
+        SyncState::Solo { since } => Some(solo::solo(snapshot).since(since)),
+        SyncState::Synced if chain.no_work != Some(NoWork::Syncing) => None,
+        SyncState::Synced | SyncState::Syncing => {
+            let text = match chain.syncing {
+                Some(SyncProgress { have, want }) => {
+                    format!("Downloading the sharechain: {} of {} shares.", percent_of(have, want), count(want))
+                }
+                None => "Comparing the sharechain with those of peers.".to_owned(),
+            };
+            Some(Notice::new(Code::Syncing, Level::Error, text, "Wait: miners get work when this is done."))
+        }
+    }
+}
+
+fn disk(snapshot: &Snapshot) -> Option<Notice> {
+    let text = "Shares cannot be stored: they wait in memory, and are lost if this node stops before a peer has them.";
+    let advice = "Free space on the disk of -data-dir before stopping the node; no other action is needed.";
+    snapshot.chain.unsaved.then(|| Notice::new(Code::DiskFull, Level::Warning, text, advice))
+}
+
+fn signature(snapshot: &Snapshot) -> Option<Notice> {
+    let text =
+        "Blocks found here are invalid: this signet requires signed blocks, and shares cannot carry a signature.";
+    let advice = "Use testnet4, regtest, or a signet with -signet-challenge 51.";
+    let needs = snapshot.tree().params().needs_block_signature();
+    needs.then(|| Notice::new(Code::SignetUnsigned, Level::Warning, text, advice))
+}
+
+/// Compares the clock with those of the peers, and else with bitcoind's, which is often this machine's own.
+fn clock(snapshot: &Snapshot) -> Option<Notice> {
+    let by_peers = snapshot.chain.clock_ahead_s.map(|ahead_s| (ahead_s.saturating_neg(), "its peers' clocks"));
+    let by_bitcoind = || clock_ahead_of_bitcoind_s(snapshot).map(|ahead_s| (ahead_s, "bitcoind's clock"));
+    let is_off = |(ahead_s, _): &(i64, &str)| ahead_s.unsigned_abs() > CLOCK_DIFFERENCE_MAX_S;
+    let (ahead_s, whose) = by_peers.filter(is_off).or_else(|| by_bitcoind().filter(is_off))?;
+    let difference_s = u32::try_from(ahead_s.unsigned_abs()).unwrap_or(u32::MAX);
+    let relation = if ahead_s < 0 { "behind" } else { "ahead of" };
+    let text = format!("This machine's clock is {} {relation} {whose}.", duration(difference_s));
+    let advice = "Synchronise the clock with NTP (timedatectl set-ntp true): shares with a wrong time are rejected.";
+    Some(Notice::new(Code::ClockOff, Level::Warning, text, advice))
+}
+
+fn clock_ahead_of_bitcoind_s(snapshot: &Snapshot) -> Option<i64> {
+    // The metric may be of a newer template than the job's: the error is at most the interval between templates.
+    let arrived = snapshot.now.minus(snapshot.template_age_s()?);
+    Some(i64::from(arrived.0) - i64::from(snapshot.job()?.template.cur_time.0))
+}
+
+fn firmware(snapshot: &Snapshot) -> Option<Notice> {
+    let too_small = snapshot.miners.miners.iter().filter(|miner| miner.coinbase_too_large);
+    let too_small: Vec<&str> = too_small.map(|miner| display_name(&miner.worker)).collect();
+    let (first, others) = too_small.split_first()?;
+    let who = match others.len() {
+        0 => format!("Miner {first} has"),
+        count => format!("Miner {first} and {count} more have"),
+    };
+    let text = format!("{who} firmware that is known not to support a coinbase as large as the current one.");
+    let advice = "Update the firmware, or point that miner elsewhere: its work may be wasted.";
+    Some(Notice::new(Code::FirmwareTooSmall, Level::Warning, text, advice))
+}
+
+fn no_miner(snapshot: &Snapshot) -> Option<Notice> {
+    let advice = "Point a miner at stratum+tcp://, the name or address of this machine, and the port of this page.";
+    snapshot.miners.miners.is_empty().then(|| Notice::new(Code::NoMiner, Level::Info, "No miner is connected.", advice))
+}
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,7 @@
 //! | [`work`] | Bitcoin block template to job, and back from a miner's answer to header and block |
 //! | [`stratum`] | Stratum v1: line codec, session state machine, vardiff |
 //! | [`sync`] | what to ask of which node to be level with all |
+//! | [`table_size`] | how full bounded tables are |
 //! | [`wire`] | what nodes send each other, as types with limits, and its CBOR |
 //! | [`peer`] | peers and the requests between them |
 //! | [`netgroup`] | groups of IP addresses that limits apply to |
@@ -41,6 +42,7 @@ pub mod sharechain;
 pub mod status;
 pub mod stratum;
 pub mod sync;
+pub mod table_size;
 pub mod token_bucket;
 pub mod units;
 pub mod wire;

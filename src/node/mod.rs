@@ -25,7 +25,6 @@ mod headers;
 mod jobs;
 mod persistence;
 mod report;
-mod tables;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -40,7 +39,6 @@ pub use effect::{Effect, HeaderCommand, NetworkCommand, PeerBlock};
 pub use event::{AnchorLookup, AnchorResult, Event};
 pub use persistence::{Changes, StoredShare};
 pub use report::Report;
-pub use tables::TableSize;
 pub use time::Now;
 
 use crate::peer::{GossipId, GossipVerdict, InboundId, PeerHandle, RequestFailed, RequestId};
@@ -48,6 +46,7 @@ use crate::share::{CoinbaseTag, PayoutScript, Share};
 use crate::sharechain::{self, Need, Sharechain, Source, Tree, Verdict};
 use crate::status::{ChainStatus, SyncProgress};
 use crate::sync::{serve, Route, Sync, SyncAction, SyncState};
+use crate::table_size::TableSize;
 use crate::units::SteadyTime;
 use crate::wire::{Agent, Offence, Request, Response};
 use crate::work::{FoundShare, WorkUpdate};
@@ -282,6 +281,12 @@ impl Node {
             syncing: self.sync_progress,
             clock_ahead_s: self.clock_ahead_s,
         }
+    }
+
+    /// The sizes of all tables that grow with what peers send.
+    pub fn tables(&self) -> impl Iterator<Item = TableSize> {
+        let tables = [self.headers.table()].into_iter().chain(self.relay.tables());
+        tables.chain(self.chain.tables()).chain(self.sync.tables())
     }
 
     fn tick(&mut self, now: Now) {

@@ -50,10 +50,10 @@ pub(crate) use tests::kit as tests_support;
 pub use tree::{Depth, LinkedShare, Tree};
 pub use verify::subsidy;
 
-use crate::node::TableSize;
 use crate::params::UNCLE_DEPTH_MAX;
 use crate::peer::PeerHandle;
 use crate::share::{Share, ShareDigest, ShareId};
+use crate::table_size::TableSize;
 use crate::units::UnixTime;
 use candidate::CandidateChain;
 use pools::{DeferredPool, PendingShare, Rank, RejectedDigests, UnverifiedPool, Wait};

@@ -62,11 +62,11 @@ use std::collections::BTreeMap;
 pub use action::{Progress, Route, SyncAction, SyncState};
 pub use view::ChainView;
 
-use crate::node::TableSize;
 use crate::params::{ChainId, ChainParams, UNCLE_DEPTH_MAX};
 use crate::peer::{PeerHandle, RequestId};
 use crate::share::ShareId;
 use crate::sharechain::{candidate_shares_max, CandidateId, CandidateOutcome, Rule, Source, COMPARE_MAX_S, HELD_MAX_S};
+use crate::table_size::TableSize;
 use crate::units::{ShareHeight, SteadyTime};
 use crate::wire::{Offence, Request};
 use missing::MissingShares;

@@ -1,12 +1,11 @@
 #!/usr/bin/env bash
-# Checks the crates this project is built from: licences against a list, one version of each, one source for all, and that
-# none asks for a newer Rust than this project says.
-# Needs no network once they are fetched.
+# Checks all dependencies: licences against a list, one version of each crate, crates.io as the only source, no newer
+# Rust than Cargo.toml says, and a core without input and output. Needs no network once they are fetched.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . contrib/common.sh
 
-# Licences, as the crates write them, that allow use in a program under the MIT licence.
+# Licences, as written by the crates, that allow use in a program under the MIT licence.
 readonly LICENCES=(
     '(MIT OR Apache-2.0) AND Apache-2.0'
     '(MIT OR Apache-2.0) AND Unicode-3.0'
@@ -39,23 +38,23 @@ readonly LICENCES=(
     'Zlib OR Apache-2.0 OR MIT'
 )
 
-# Crates that are in the program twice, as "name: why that cannot be helped". Build-time crates are free to differ.
+# Crates that are in the program in two versions, as "name: why". Build-time crates are not checked.
 readonly TWICE=(
-    'bitflags: lmdb-rkv asks for 1, rustix for 2'
+    'bitflags: lmdb-rkv needs 1, rustix 2'
     'block-buffer: with both versions of digest'
-    'chacha20: snow (Noise) asks for 0.9, rand 0.10 for 0.10'
+    'chacha20: snow (Noise) needs 0.9, rand 0.10 needs 0.10'
     'cpufeatures: with both versions of sha2 and chacha20'
     'crypto-common: with both versions of digest'
-    'curve25519-dalek: snow (Noise) asks for 4, the rest of libp2p for 5'
+    'curve25519-dalek: snow (Noise) needs 4, the rest of libp2p 5'
     'digest: with both versions of sha2'
     'fiat-crypto: with both versions of curve25519-dalek'
     'getrandom: with the versions of rand_core, and ring inside libp2p'
-    'r-efi: with the versions of getrandom; none of it on Linux'
-    'rand: bitcoin asks for 0.8, the DNS and mDNS of libp2p for 0.10'
+    'r-efi: with the versions of getrandom; not on Linux'
+    'rand: bitcoin needs 0.8, the DNS and mDNS of libp2p 0.10'
     'rand_core: with both versions of rand'
-    'sha2: snow (Noise) asks for 0.10, the rest of libp2p for 0.11'
-    'thiserror: rtnetlink, under the mDNS of libp2p, asks for 1'
-    'windows-sys: inside libp2p; none of it on Linux'
+    'sha2: snow (Noise) needs 0.10, the rest of libp2p 0.11'
+    'thiserror: rtnetlink, under the mDNS of libp2p, needs 1'
+    'windows-sys: inside libp2p; not on Linux'
 )
 
 problems=0
@@ -64,7 +63,7 @@ problem() {
     problems=$((problems + 1))
 }
 
-# Lines "name version (source)|licence"; crates of this workspace are those with a path in brackets.
+# Prints lines "name version (source)|licence" without the crates of this workspace, whose source is a path.
 crates() {
     cargo tree --locked --target all --prefix none --no-dedupe "$@" --format '{p}|{l}' | sort -u |
         grep -v -e '^$' -e "($PWD"
@@ -76,9 +75,9 @@ in_program=$(crates --package p2pool --edges normal,no-proc-macro)
 allowed=$(printf '%s\n' "${LICENCES[@]}")
 while IFS='|' read -r crate licence; do
     grep -qxF -- "$licence" <<<"$allowed" || problem "$crate: licence '$licence' is not on the list in $0"
-    # cargo names the source in brackets unless it is crates.io.
+    # cargo prints the source in brackets unless it is crates.io.
     case ${crate% (proc-macro)} in
-        *\(*) problem "$crate does not come from crates.io" ;;
+        *\(*) problem "$crate is not from crates.io" ;;
     esac
 done <<<"$all"
 
@@ -88,15 +87,15 @@ while read -r name; do
     [ -z "$name" ] || grep -qxF -- "$name" <<<"$twice" || problem "$name is in the program in more than one version"
 done <<<"$found"
 while read -r name; do
-    grep -qxF -- "$name" <<<"$found" || problem "$name is in the program once only: take it from the list in $0"
+    grep -qxF -- "$name" <<<"$found" || problem "$name is in the program in one version only: remove it from the list in $0"
 done <<<"$twice"
 
-# The least Rust is what the most demanding crate declares: cargo refuses to build with an older one.
+# The required Rust is the newest that a crate declares: cargo does not build with an older one.
 read -r needed needed_by <<<"$(cargo metadata --locked --format-version 1 | jq -r --arg root "$PWD/" '.packages[]
     | select(.rust_version != null and (.manifest_path | startswith($root) | not)) | "\(.rust_version | sub("^(?<v>\\d+\\.\\d+)\\.0$"; .v)) \(.name)"' | sort -V | tail -n 1)"
 declared=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 [ "$(printf '%s\n' "$needed" "$declared" | sort -V | tail -n 1)" = "$declared" ] ||
-    problem "$needed_by asks for Rust $needed, Cargo.toml says $declared"
+    problem "$needed_by needs Rust $needed, Cargo.toml says $declared"
 grep -qF "Rust $declared or later" README.md || problem "README.md does not say 'Rust $declared or later', as Cargo.toml does"
 
 # The core decides and performs nothing: it may use no crate, and nothing of the standard library, that does input or
@@ -112,4 +111,4 @@ done < <(find src -name '*.rs' -not -path '*/tests/*' -not -name tests.rs -exec 
     grep -nE 'std::(fs|net::(Tcp|Udp)|thread|process|sync::(Mutex|RwLock|mpsc))|(Instant|SystemTime)::now' {} +)
 
 [ "$problems" = 0 ] || die "$problems problems with dependencies"
-say "$(wc -l <<<"$all") crates, $(wc -l <<<"$in_program") of them in the program: licences, versions and sources are as they should be, Rust $declared is enough"
+say "$(wc -l <<<"$all") crates, $(wc -l <<<"$in_program") of them in the program: licences, versions and sources are in order, Rust $declared is enough"

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Checks that every relative link in the documents leads to a file: in the source, and in the release tarball.
+# Checks that the target of each relative link in the documents exists, in the source and in the release tarball.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . contrib/common.sh
 
-# Lines "document target", without web addresses and places within a document.
+# Prints lines "document target", without web addresses and without links inside a document.
 links() {
     local document link
     for document in "$@"; do
@@ -18,7 +18,7 @@ links() {
 }
 
 problems=0
-# Looks for each link among the files and folders of a list.
+# Looks up each target in a list of files.
 check() {
     local where=$1 list=$2 document target
     shift 2
@@ -36,5 +36,5 @@ tarball_files=$(contrib/release/tarball.sh --list)
 mapfile -t shipped < <(grep '\.md$' <<<"$tarball_files")
 check "the tarball" "$tarball_files" "${shipped[@]}"
 
-[ "$problems" = 0 ] || die "$problems links lead nowhere"
-say "all links in ${#documents[@]} documents of the source and ${#shipped[@]} of the tarball lead to files"
+[ "$problems" = 0 ] || die "$problems broken links"
+say "no broken links in ${#documents[@]} documents of the source and ${#shipped[@]} of the tarball"

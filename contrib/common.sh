@@ -1,13 +1,13 @@
-# What the scripts of this project share; sourced, not run.
+# Functions of several scripts; to be sourced.
 # shellcheck shell=bash
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "${0##*/}: $*"; exit 1; }
 
-# Installs Debian packages that are missing; without the right to, prints the line that would.
+# Installs missing Debian packages as root; otherwise prints the command to run.
 install_packages() {
     local missing=() package log
-    command -v dpkg-query >/dev/null || die "this is no Debian; install what corresponds to: $*"
+    command -v dpkg-query >/dev/null || die "not a Debian system; install the equivalents of: $*"
     for package in "$@"; do
         [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
     done
@@ -25,9 +25,9 @@ install_packages() {
     fi
 }
 
-# Rust itself is not ours to install, but its absence should not be a riddle.
+# Checks that cargo and its components are installed.
 need_rust() {
-    command -v cargo >/dev/null || die "no cargo on PATH; install Rust from https://rustup.rs, then call this again"
+    command -v cargo >/dev/null || die "no cargo on PATH; install Rust from https://rustup.rs and try again"
     local component
     for component in "$@"; do
         cargo "$component" --version >/dev/null 2>&1 ||

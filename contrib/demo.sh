@@ -1,28 +1,28 @@
 #!/usr/bin/env bash
-# Shows the whole of it on this machine alone: a bitcoind on regtest, p2pool, and a small miner. Ctrl-C ends and
-# removes everything it started.
+# Demonstrates the pool on this machine: a bitcoind on regtest, p2pool, and a small miner. Ctrl-C stops and removes
+# everything.
 #
 #   contrib/demo.sh [--blocks N] [--port P] [--address A] [--under COMMAND]
 #
-#   --blocks N   end by itself after N Bitcoin blocks; fails if bitcoind refused one
+#   --blocks N   end after N Bitcoin blocks; fails if bitcoind rejects one
 #   --port P     p2pool's port for miners and browsers (default 3333)
-#   --address A  where this node's miner is paid (a regtest address)
-#   --under C    starts p2pool through the command C, split at spaces, such as "strace -f"
+#   --address A  payout address of the node (regtest)
+#   --under C    start p2pool by the command C, split at spaces, such as "strace -f"
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . contrib/common.sh
 
-# Regtest work starts at two hashes a block and rises with the shares found: slow enough that every line can be read.
+# On regtest a block takes two hashes at first, and shares get harder: slow enough to read every line.
 readonly HASHES_PER_S=20
 readonly WAIT_S=60
-# bitcoind knows a block some milliseconds after p2pool found it.
+# bitcoind has a block some milliseconds after p2pool found it.
 readonly BLOCK_WAIT_S=15
-# The dashboard's figures are made anew each second or two.
+# The API's figures are updated each second or two.
 readonly SHARE_WAIT_S=5
 
 blocks=0
 port=3333
-# Nobody has its key, and regtest coins are worth nothing.
+# An address without a known key; regtest coins are worth nothing.
 address=bcrt1qqypqxpq9qcrsszg2pvxq6rs0zqg3yyc5phstwt
 under=
 while [ $# -gt 0 ]; do
@@ -43,21 +43,21 @@ done
 is_free() { ! (: <"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 is_free "$port" || die "port $port is in use; choose another with --port"
 
-say "== what is needed"
+say "== packages"
 install_packages gcc libc6-dev jq
 # shellcheck disable=SC2119 # No component is needed.
 need_rust
 bitcoind=$(tests/bitcoind/bitcoind.sh)
 bitcoin_cli=$(dirname "$bitcoind")/bitcoin-cli
-[ -x "$bitcoin_cli" ] || bitcoin_cli=$(command -v bitcoin-cli) || die "there is no bitcoin-cli beside $bitcoind"
-say "== building p2pool and its miner (some minutes the first time)"
+[ -x "$bitcoin_cli" ] || bitcoin_cli=$(command -v bitcoin-cli) || die "there is no bitcoin-cli next to $bitcoind"
+say "== building p2pool and the miner (minutes the first time)"
 cargo build --locked --package p2pool --package p2pool-miner
-# CARGO_TARGET_DIR and the like may lead elsewhere.
+# CARGO_TARGET_DIR and the like may change the path.
 target=$(cargo metadata --locked --no-deps --format-version 1 | jq -r .target_directory)/debug
 
-folder=$(mktemp -d)
+dir=$(mktemp -d)
 pids=()
-# Every child is told to end, last started first, and waited for.
+# Stops all child processes, the last one first, and waits for them.
 clean_up() {
     trap - EXIT INT TERM
     local i
@@ -70,12 +70,12 @@ clean_up() {
         kill -KILL "${pids[i]}" 2>/dev/null || true
     done
     wait
-    rm -rf "$folder"
+    rm -rf "$dir"
 }
 trap clean_up EXIT
-trap 'say; say "== ending"; exit 130' INT TERM
+trap 'say; say "== stopping"; exit 130' INT TERM
 
-# Waits until a command succeeds; gives up when process $2 is gone or it takes too long.
+# Waits until a command succeeds; fails when process $2 has ended or on a timeout.
 wait_until() {
     local what=$1 pid=$2 log=$3
     shift 3
@@ -87,60 +87,60 @@ wait_until() {
     tail -n 20 "$log" >&2
     die "$what does not start; its last lines are above"
 }
-answers() { ! is_free "$1"; }
+is_open() { ! is_free "$1"; }
 
 say "== starting bitcoind on regtest"
 rpc_port=$(shuf -i 20000-30000 -n 1)
 until is_free "$rpc_port"; do rpc_port=$((rpc_port + 1)); done
-cli() { "$bitcoin_cli" -regtest -datadir="$folder" -rpcport="$rpc_port" "$@"; }
-"$bitcoind" -regtest -datadir="$folder" -rpcport="$rpc_port" -listen=0 >"$folder/bitcoind.log" 2>&1 &
+cli() { "$bitcoin_cli" -regtest -datadir="$dir" -rpcport="$rpc_port" "$@"; }
+"$bitcoind" -regtest -datadir="$dir" -rpcport="$rpc_port" -listen=0 >"$dir/bitcoind.log" 2>&1 &
 pids+=($!)
-wait_until bitcoind "${pids[0]}" "$folder/bitcoind.log" cli getblockcount
+wait_until bitcoind "${pids[0]}" "$dir/bitcoind.log" cli getblockcount
 
 say "== starting p2pool"
 read -ra under <<<"$under"
 "${under[@]}" "$target/p2pool" -network regtest -address "$address" -rpc-port "$rpc_port" \
-    -rpc-cookie-file "$folder/regtest/.cookie" -stratum-port "$port" -p2p-port 0 -mdns=false -data-dir "$folder/p2pool" -share-period 5 \
-    > >(tee "$folder/p2pool.log" | sed -u 's/^/p2pool | /') 2>&1 &
+    -rpc-cookie-file "$dir/regtest/.cookie" -stratum-port "$port" -p2p-port 0 -mdns=false -data-dir "$dir/p2pool" -share-period 5 \
+    > >(tee "$dir/p2pool.log" | sed -u 's/^/p2pool | /') 2>&1 &
 pids+=($!)
-wait_until p2pool "${pids[1]}" "$folder/p2pool.log" answers "$port"
+wait_until p2pool "${pids[1]}" "$dir/p2pool.log" is_open "$port"
 say "== dashboard: http://127.0.0.1:$port/   miners: stratum+tcp://127.0.0.1:$port"
 
 say "== starting the miner"
-mkfifo "$folder/miner"
-"$target/p2pool-miner" -o "127.0.0.1:$port" -u demo --hashrate-limit "$HASHES_PER_S" >"$folder/miner" &
+mkfifo "$dir/miner"
+"$target/p2pool-miner" -o "127.0.0.1:$port" -u demo --hashrate-limit "$HASHES_PER_S" >"$dir/miner" &
 pids+=($!)
 
-# Ends if p2pool has ended. At Ctrl-C it does, while bash forgets one that comes just as a command of its own ends.
+# Ends if p2pool has ended. Ctrl-C ends p2pool too, and bash misses a Ctrl-C that comes while a command ends.
 check_p2pool() {
     if kill -0 "${pids[1]}" 2>/dev/null; then return; fi
-    grep -q ' SIG[A-Z]* received, shutting down$' "$folder/p2pool.log" || die "p2pool has ended"
-    say "== ending"
+    grep -q ' SIG[A-Z]* received, shutting down$' "$dir/p2pool.log" || die "p2pool has ended"
+    say "== stopping"
     exit 130
 }
 
-# Asks the node's API.
-ask() {
+# Requests a path of the node's API.
+request() {
     exec 3<>"/dev/tcp/127.0.0.1/$port"
     printf 'GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' "$1" >&3
     sed '1,/^\r$/d' <&3
 }
 
-# Prints the share of that hash: on regtest a share takes more work than a block, so miners find both at once.
+# Prints the share with this hash. On regtest shares are harder than blocks, so most finds are both.
 show_share() {
     local hash=$1
     for _ in $(seq $((SHARE_WAIT_S * 10))); do
-        if ask "/api/share/$hash" 2>/dev/null | jq -er '.info | select(. != null) |
+        if request "/api/share/$hash" 2>/dev/null | jq -er '.info | select(. != null) |
             "== share found at height \(.share_height) of the sharechain, for \(.payout_address)"' 2>/dev/null; then
             return
         fi
         check_p2pool
         sleep 0.1
     done
-    echo "== no share: less work than the sharechain asks for by now"
+    echo "== no share: the sharechain requires more work by now"
 }
 
-# Prints whom a block pays; fails if bitcoind refused it: does not know it, or keeps it marked invalid.
+# Prints the payouts of a block; fails if bitcoind has rejected it: does not know it, or has marked it invalid.
 show_block() {
     local hash=$1 block status second=0
     for _ in $(seq $((BLOCK_WAIT_S * 10))); do
@@ -150,7 +150,7 @@ show_block() {
                     "   paid \(.value) BTC to \(.scriptPubKey.address // .scriptPubKey.hex)")' <<<"$block"
                 return
             fi
-            # bitcoind is about to connect it, or marked it invalid, or another one came first.
+            # bitcoind is about to connect it, or has marked it invalid, or another one came first.
             status=$(cli getchaintips | jq -r --arg hash "$hash" \
                 '(.[] | select(.hash == $hash).status) // if any(.status == "invalid") then "invalid" else "" end')
             case $status in
@@ -158,14 +158,14 @@ show_block() {
                 valid-*) second=$((second + 1)) ;;
             esac
             if [ "$second" = 10 ]; then
-                echo "== block found, but another came first: $hash"
+                echo "== block found, but another one came first: $hash"
                 return
             fi
         fi
         check_p2pool
         sleep 0.1
     done
-    say "== bitcoind refused block $hash"
+    say "== bitcoind rejected block $hash"
     return 1
 }
 
@@ -174,20 +174,20 @@ while read -r line; do
     echo "miner  | $line"
     case $line in
         "accepted block "*)
-            show_block "${line##* }" || die "see what p2pool says above"
+            show_block "${line##* }" || die "see the log of p2pool above"
             show_share "${line##* }"
             found=$((found + 1))
             [ "$found" != "$blocks" ] || break
             ;;
         "not connected"*) check_p2pool ;;
     esac
-done <"$folder/miner"
+done <"$dir/miner"
 if [ "$blocks" = 0 ] || [ "$found" != "$blocks" ]; then
     status=0
     wait "${pids[2]}" || status=$?
     # 128 and the number of SIGINT or SIGTERM.
     [[ $status =~ ^(130|143)$ ]] || die "the miner ended with status $status after $found blocks"
-    say "== ending"
+    say "== stopping"
     exit 130
 fi
-say "== $found blocks found, all taken by bitcoind"
+say "== $found blocks found, all accepted by bitcoind"

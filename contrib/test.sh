@@ -1,15 +1,14 @@
 #!/usr/bin/env bash
-# Builds and runs every test and check, as a change must pass them. Installs what is missing (as root; else says
-# what to run). Ends with the sum of all tests, those named that this machine could not run, and with 0 only if
-# everything else passed.
+# Builds and runs all tests and checks that a change must pass. As root, installs what is missing; otherwise prints the
+# command to run. Prints a summary with the tests that this machine cannot run; the exit status is 0 only if all others passed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . contrib/common.sh
 
-# No test takes a quarter of this; it is here so that a hanging one is found.
+# Catches tests that hang; the tests take less than a quarter of this.
 readonly TESTS_TIMEOUT_S=1500
 
-# A test that cannot run here adds a line to this file. cargo counts it as passed, and would hide what it says.
+# Tests that cannot run here add a line to this file; cargo counts them as passed and hides their output.
 P2POOL_TEST_SKIPS=$(mktemp)
 export P2POOL_TEST_SKIPS
 log=$(mktemp)
@@ -17,7 +16,7 @@ trap 'rm -f "$log" "$P2POOL_TEST_SKIPS"' EXIT
 
 step() { say "== $* ($((SECONDS / 60)) min $((SECONDS % 60)) s since the start)"; }
 
-step "what is needed"
+step "packages"
 install_packages gcc libc6-dev iproute2 libfaketime shellcheck python3 jq
 need_rust fmt clippy
 cargo fetch --locked --quiet
@@ -43,30 +42,30 @@ step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 
 step "build"
-# The programs themselves first: tests start them as users do.
+# The programs first: tests start them as users do.
 cargo build --locked --workspace --bins
 cargo test --locked --workspace --no-run
 
-step "the systemd unit"
+step "systemd unit"
 contrib/systemd/test.sh
 
-step "the demonstration"
+step "demonstration"
 contrib/demo-test.sh
 
 step "tests"
 status=0
 timeout --foreground "$TESTS_TIMEOUT_S" cargo test --locked --workspace --no-fail-fast 2>&1 | tee "$log" || status=$?
-step "the dashboard in a browser"
+step "dashboard in a browser"
 tests/browser/run.sh 2>&1 | tee -a "$log" || status=$?
 
-# A script that skips is no test of cargo's.
+# Skipped scripts are not in cargo's count.
 sum=$(awk -v skips="$P2POOL_TEST_SKIPS" '/^test result: / { passed += $4; failed += $6; ignored += $8 }
     END { while ((getline line <skips) > 0) { skipped++; if (line !~ /^skipped: contrib\//) passed-- }
         printf "%d passed; %d failed; %d ignored; %d skipped", passed, failed, ignored, skipped }' "$log")
 step "done"
 cat "$P2POOL_TEST_SKIPS"
 if [ "$status" = 0 ]; then
-    echo "test result: ok. $sum; everything else passed too"
+    echo "test result: ok. $sum; all other checks passed"
 else
     grep -E '^    [a-z].*|^error: ' "$log" | sort -u >&2 || true
     echo "test result: FAILED. $sum"

@@ -1,19 +1,20 @@
 #!/usr/bin/env bash
-# Builds p2pool-VERSION-TARGET.tar.gz with its sha256 in the folder `dist` of cargo's target folder: the program, and beside
-# it, at the same places as in the source, whatever README.md speaks of to those who run it.
+# Builds p2pool-VERSION-TARGET.tar.gz and its sha256 in `dist` of cargo's target directory: the program, and all files that
+# README.md refers operators to, at the same paths as in the source.
 #
 #   contrib/release/tarball.sh           builds it and prints its path
-#   contrib/release/tarball.sh --list    prints what will be in it, without building anything
+#   contrib/release/tarball.sh --list    prints its contents, without building anything
 #
-# The same commit, compiler and target give the same tarball: paths of this machine are mapped away, and names, owners and
-# times inside are fixed (the time is that of the commit, or $SOURCE_DATE_EPOCH). $TARGET builds for another machine: see
-# contrib/release/README.md.
+# The build is reproducible: the same commit, compiler and target give the same tarball. Paths of this machine are mapped
+# away, and names, owners and times are fixed (the time is that of the commit, or $SOURCE_DATE_EPOCH). $TARGET cross-compiles:
+# see contrib/release/README.md.
 set -euo pipefail
 
-# Files and folders of the source that go along.
+# Files and directories of the source in the tarball.
 readonly CONTENTS=(
     LICENSE
     README.md
+    contrib/CONTRIBUTING.md
     contrib/appliance.md
     contrib/docker
     contrib/grafana
@@ -27,7 +28,7 @@ readonly CONTENTS=(
     threads/README.md
     threads/http/openapi.json
 )
-# Where Debian's rust-web-src puts the source of Rust's own library.
+# Source of Rust's standard library in Debian's rust-web-src.
 readonly RUST_SRC=/usr/lib/rustlib/src/rust/library
 
 die() { printf 'tarball.sh: %s\n' "$*" >&2; exit 1; }
@@ -54,18 +55,18 @@ version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Carg
 [ -n "$version" ] || die "no version in Cargo.toml"
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
 export SOURCE_DATE_EPOCH
-[ -z "$(git status --porcelain)" ] || warn "files differ from the commit; nobody else will get this tarball"
+[ -z "$(git status --porcelain)" ] || warn "files differ from the commit; the tarball is not reproducible"
 
 cargo=cargo
 build=(build --release --locked --target "$target" -p p2pool)
 
-# Sets up what a build for another machine needs: its C compiler, and Rust's library for it, from rustup or made from source.
+# Sets up a cross build: the C compiler, and Rust's standard library, from rustup or built from source.
 cross() {
     local prefix upper=${target^^}
     case $target in
         aarch64-unknown-linux-gnu) prefix=aarch64-linux-gnu ;;
         armv7-unknown-linux-gnueabihf) prefix=arm-linux-gnueabihf ;;
-        *) die "how to build for '$target' is not known here; known are aarch64-unknown-linux-gnu and armv7-unknown-linux-gnueabihf" ;;
+        *) die "unknown target '$target'; known are aarch64-unknown-linux-gnu and armv7-unknown-linux-gnueabihf" ;;
     esac
     command -v "$prefix-gcc" >/dev/null || die "$prefix-gcc is missing; see contrib/release/README.md"
     export "CARGO_TARGET_${upper//-/_}_LINKER=$prefix-gcc" "CC_${target//-/_}=$prefix-gcc"
@@ -74,7 +75,7 @@ cross() {
         die "Rust's library for $target is missing; run rustup target add $target, or see contrib/release/README.md"
     fi
     cargo=/usr/bin/cargo
-    # Building the library itself is behind a switch of the compiler's, and it cannot be optimised across crates.
+    # The compiler builds its standard library only as bootstrap, and without link-time optimisation.
     export RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 CARGO_PROFILE_RELEASE_LTO=off
     build+=(-Z build-std="std,panic_abort")
 }
@@ -85,14 +86,14 @@ export RUSTFLAGS="${RUSTFLAGS:-} --remap-path-prefix=$root=. --remap-path-prefix
 export CFLAGS="${CFLAGS:-} -ffile-prefix-map=$root=. -ffile-prefix-map=$cargo_home=cargo"
 "$cargo" "${build[@]}"
 
-# CARGO_TARGET_DIR and the like may lead elsewhere.
-target_folder=$(cargo metadata --locked --no-deps --format-version 1 | jq -r .target_directory)
+# CARGO_TARGET_DIR and the like may change the path.
+target_dir=$(cargo metadata --locked --no-deps --format-version 1 | jq -r .target_directory)
 name=p2pool-$version-$target
-dist=$target_folder/dist
+dist=$target_dir/dist
 rm -rf "${dist:?}/$name"
 mkdir -p "$dist/$name"
 cp --parents "${files[@]}" "$dist/$name/"
-install -m 0755 "$target_folder/$target/release/p2pool" "$dist/$name/p2pool"
+install -m 0755 "$target_dir/$target/release/p2pool" "$dist/$name/p2pool"
 
 cd "$dist"
 tar --sort=name --mode=u=rwX,go=rX --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" -cf - "$name" | gzip -n -9 >"$name.tar.gz"

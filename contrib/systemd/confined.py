@@ -3,9 +3,9 @@
 
     confined.py UNIT PROGRAM [ARGUMENT...]
 
-Applied are SystemCallFilter=, with the sets as the installed systemd-analyze knows them, RestrictAddressFamilies= and
-MemoryDenyWriteExecute=. Stricter than the unit in one thing: a call that the unit would answer with an error kills the
-program (SIGSYS), so that none goes unseen. Needs Debian's python3-seccomp and systemd.
+It applies SystemCallFilter=, with the sets of the installed systemd-analyze, RestrictAddressFamilies= and
+MemoryDenyWriteExecute=. In one respect it is stricter than the unit: a call that fails under the unit kills the
+program here (SIGSYS), so that it is noticed. Needs Debian's python3-seccomp and systemd.
 """
 
 import os
@@ -19,7 +19,7 @@ PROT_WRITE, PROT_EXEC = 2, 4
 
 
 def settings(unit):
-    """Values of each setting of the unit file, in order."""
+    """Returns the values of each setting of the unit file, in order."""
     found = {}
     with open(unit, encoding="utf-8") as lines:
         for line in lines:
@@ -30,7 +30,7 @@ def settings(unit):
 
 
 def calls(name):
-    """System calls that a name in SystemCallFilter= stands for."""
+    """Returns the system calls that a name in SystemCallFilter= means."""
     if not name.startswith("@"):
         return {name}
     listed = subprocess.run(["systemd-analyze", "syscall-filter", name], check=True, capture_output=True, text=True)
@@ -39,9 +39,9 @@ def calls(name):
 
 
 def allowed(filters):
-    """System calls allowed by the unit's lines: the first says what sort of list it is, later ones add and take away."""
+    """Returns the allowed system calls: the first line of the unit begins the list, later ones add or remove."""
     if not filters or filters[0].startswith("~"):
-        sys.exit("confined.py: the unit has no SystemCallFilter= that begins with what is allowed")
+        sys.exit("confined.py: the SystemCallFilter= of the unit does not begin with a list of allowed calls")
     result = calls("@default")
     for line in filters:
         listed = set().union(*(calls(name) for name in line.removeprefix("~").split()))
@@ -50,7 +50,7 @@ def allowed(filters):
 
 
 def confine(unit):
-    """Loads the filter into this process, for good."""
+    """Loads the filter into this process, irrevocably."""
     found = settings(unit)
     names = allowed(found.get("SystemCallFilter", []))
     rules = seccomp.SyscallFilter(seccomp.KILL_PROCESS)
@@ -65,7 +65,7 @@ def confine(unit):
     for name in sorted(names):
         number = seccomp.resolve_syscall(seccomp.Arch(), name)
         if number < 0:
-            continue  # no call of this machine
+            continue  # not a call of this architecture
         if name not in conditional:
             rules.add_rule(seccomp.ALLOW, number)
         for condition in conditional.get(name, []):

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Checks the systemd unit without a systemd that runs: that systemd understands it, and that the program does all its work
-# under the unit's system call filter. Leaves out, and says so, what this machine lacks the tools for.
+# Tests the systemd unit without a running systemd: systemd parses it without warnings, and the program works under its system
+# call filter. Is skipped if the machine lacks the tools.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . contrib/common.sh
 
-# A node without bitcoind listens within a second.
+# A node starts listening within a second.
 readonly START_TIMEOUT_S=30
 
 if ! (install_packages systemd python3-seccomp jq); then
@@ -15,46 +15,46 @@ if ! (install_packages systemd python3-seccomp jq); then
     exit 0
 fi
 target=$(cargo metadata --locked --no-deps --format-version 1 | jq -r .target_directory)/debug
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
 
-sed "s|^ExecStart=/usr/local/bin/p2pool|ExecStart=$target/p2pool|" contrib/systemd/p2pool.service >"$folder/p2pool.service"
-complaints=$(systemd-analyze verify "$folder/p2pool.service" 2>&1) || true
+sed "s|^ExecStart=/usr/local/bin/p2pool|ExecStart=$target/p2pool|" contrib/systemd/p2pool.service >"$dir/p2pool.service"
+complaints=$(systemd-analyze verify "$dir/p2pool.service" 2>&1) || true
 [ -z "$complaints" ] || die "systemd-analyze verify: $complaints"
 
-# Debian's own python has the module; another one first on PATH need not.
+# Debian's python has the module; another one on PATH may not.
 confined="/usr/bin/python3 contrib/systemd/confined.py contrib/systemd/p2pool.service"
 
-# A filter that lets everything through would prove nothing.
+# The filter has to block something.
 for forbidden in 'nice -n 5 true' 'chroot / true'; do
-    # The inner bash is there to keep to itself that a program was killed.
+    # The inner bash hides the message about the killed program.
     if bash -c "ulimit -c 0; $confined $forbidden; exit \$?" 2>/dev/null; then
-        die "the filter lets '$forbidden' pass"
+        die "the filter allows '$forbidden'"
     fi
 done
 
-# Everything that looks for other nodes, which the demonstration leaves out; from a limit on open files that has to be raised.
+# With peer discovery, which the demonstration does not use, and with a limit on open files that has to be raised.
 port=$(shuf -i 20000-30000 -n 1)
 export PAYOUT_ADDRESS=bcrt1qqypqxpq9qcrsszg2pvxq6rs0zqg3yyc5phstwt
 (
     ulimit -S -n 256
     # shellcheck disable=SC2086 # words of a command
     exec $confined "$target/p2pool" -network regtest -rpc-port "$port" -rpc-user nobody -rpc-password none -stratum-port 0 -p2p-port 0 \
-        -bootnodes "/dns4/localhost/tcp/$port/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN" -data-dir "$folder/p2pool"
-) 2>"$folder/log" &
+        -bootnodes "/dns4/localhost/tcp/$port/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN" -data-dir "$dir/p2pool"
+) 2>"$dir/log" &
 pid=$!
 for _ in $(seq $((START_TIMEOUT_S * 10))); do
-    ! grep -q 'listening on /ip4/' "$folder/log" || break
+    ! grep -q 'listening on /ip4/' "$dir/log" || break
     kill -0 "$pid" 2>/dev/null || break
     sleep 0.1
 done
-grep -q 'listening on /ip4/' "$folder/log" || { cat "$folder/log" >&2; die "the node does not start under the filter"; }
+grep -q 'listening on /ip4/' "$dir/log" || { cat "$dir/log" >&2; die "the node does not start under the filter"; }
 kill -TERM "$pid"
 status=0
 wait "$pid" || status=$?
-[ "$status" = 0 ] || { cat "$folder/log" >&2; die "under the filter the node ends with status $status, not 0"; }
-! grep -q 'files may be open' "$folder/log" || { cat "$folder/log" >&2; die "the limit on open files is not raised under the filter"; }
+[ "$status" = 0 ] || { cat "$dir/log" >&2; die "under the filter the node exits with status $status, not 0"; }
+! grep -q 'files may be open' "$dir/log" || { cat "$dir/log" >&2; die "the limit on open files is not raised under the filter"; }
 
-contrib/demo.sh --blocks 1 --port "$(shuf -i 20000-30000 -n 1)" --under "$confined" >"$folder/log" 2>&1 ||
-    { cat "$folder/log" >&2; die "the node does not find a block under the filter"; }
-say "the unit is understood, and the node works under its filter"
+contrib/demo.sh --blocks 1 --port "$(shuf -i 20000-30000 -n 1)" --under "$confined" >"$dir/log" 2>&1 ||
+    { cat "$dir/log" >&2; die "the node does not find a block under the filter"; }
+say "the unit is valid, and the node works under its filter"

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Audits an exported sharechain and the Bitcoin blocks that its pool mined.
+"""Verifies an exported sharechain and the Bitcoin blocks that its pool mined.
 
     p2pool export ... | python3 tests/functional/audit_blocks.py blocks.jsonl
 
-The shares are held to the rules by tests/vectors/audit.py. Each line of blocks.jsonl is a block's coinbase:
-{"hash", "bits", "outputs": [[script, satoshis], ...]}. A block that is a share must pay as that share does; another, whose hash
-missed the share target, as a child of some share of the main chain would pay (or a genesis share).
+The shares are verified by tests/vectors/audit.py. Each line of blocks.jsonl is a block's coinbase:
+{"hash", "bits", "outputs": [[script, satoshis], ...]}. A block that is a share must pay as that share does. A block that is not,
+because its hash missed the share target, must pay as a child of some share of the main chain would (or as a genesis share).
 
-Prints one line of JSON that counts what was checked; the first difference ends it with status 1.
+Prints one line of JSON with counts; exits with status 1 at the first difference.
 """
 
 import json
@@ -27,7 +27,7 @@ WITNESS_COMMITMENT = bytes.fromhex("6a24aa21a9ed")
 
 
 def pays_as_some_child(chain, pays: list, bits: int) -> bool:
-    """Whether a child of a share on the main chain, found by any known miner, would pay this."""
+    """Returns whether a child of a share on the main chain, found by any known miner, would pay this."""
     value = sum(amount for _, amount in pays)
     finders = {share.info.payout_script for share in chain.shares.values()}
     for parent in [*(id_ for id_, _ in chain.newest_first(chain.tip())), ZERO_ID]:
@@ -38,18 +38,18 @@ def pays_as_some_child(chain, pays: list, bits: int) -> bool:
 
 
 def audit_block(chain, block: dict) -> bool:
-    """Whether the block is a share; Difference if it pays otherwise than by the rules."""
+    """Returns whether the block is a share; raises Difference if its payouts do not follow the rules."""
     paid = [(bytes.fromhex(script), amount) for script, amount in block["outputs"]]
     share = chain.shares.get(from_display(block["hash"]))
     if share is not None:
         if paid != outputs(share.info, chain.payouts(share.info, share.header.bits)):
-            raise Difference(f"block {block['hash']} does not pay as its share says")
+            raise Difference(f"block {block['hash']} does not pay as its share does")
         return True
     *pays, (script, amount) = paid
     if amount != 0 or not script.startswith(WITNESS_COMMITMENT):
         raise Difference(f"block {block['hash']} does not end with a witness commitment")
     if not pays_as_some_child(chain, pays, int(block["bits"], 16)):
-        raise Difference(f"block {block['hash']} pays as no child of the main chain would")
+        raise Difference(f"block {block['hash']} does not pay as a child of the main chain would")
     return False
 
 

@@ -1,4 +1,4 @@
-//! Blocks and exported shares, against the independent model of the rules (`audit_blocks.py` beside this crate).
+//! Verifies blocks and exported shares by the independent model of the rules (`audit_blocks.py`).
 
 use std::io::Write as _;
 use std::ops::RangeInclusive;
@@ -11,37 +11,38 @@ use serde_json::{json, Value};
 
 use crate::pool::Pool;
 
-/// What the audit looked at.
+/// Counts of what was verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Audit {
-    /// Shares that follow every rule, payouts included.
+    /// Shares that follow all rules, including payouts.
     pub shares: u64,
-    /// Those of them from genesis to tip.
+    /// Shares of the main chain.
     pub main_chain: u64,
-    /// Blocks whose coinbases pay as the rules say.
+    /// Blocks whose payouts follow the rules.
     pub blocks: u64,
-    /// Those of them that are shares as well.
+    /// Blocks that are shares.
     pub blocks_that_are_shares: u64,
     /// Most payees of one block.
     pub outputs_max: u64,
 }
 
-/// Audits all that the node stored, and the blocks at these heights of bitcoind's best chain, which must be the
-/// node's; panics at the first difference.
+/// Verifies all stored shares of a node, and the blocks at these heights of bitcoind's best chain, which must be from
+/// this pool. Panics at the first difference.
 #[track_caller]
 pub fn audit(pool: &Pool, bitcoind: &Bitcoind, heights: RangeInclusive<u32>) -> Audit {
     let blocks: Vec<BlockHash> = heights.map(|height| bitcoind.block_hash(height)).collect();
     audit_blocks(pool, bitcoind, &blocks)
 }
 
-/// As [`audit`], for blocks wherever they are.
+/// Same as [`audit`], for blocks on any branch.
 #[track_caller]
 pub fn audit_blocks(pool: &Pool, bitcoind: &Bitcoind, blocks: &[BlockHash]) -> Audit {
     let lines: Vec<String> = blocks.iter().map(|hash| block_line(bitcoind, hash).to_string()).collect();
     let file = pool.data_dir().join("audited_blocks.jsonl");
     std::fs::write(&file, lines.join("\n")).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     let counts = run(&pool.export_text(), &file);
-    let count = |name: &str| counts[name].as_u64().unwrap_or_else(|| panic!("the audit counted no {name}: {counts}"));
+    let count =
+        |name: &str| counts[name].as_u64().unwrap_or_else(|| panic!("the audit has no count of {name}: {counts}"));
     Audit {
         shares: count("shares"),
         main_chain: count("main_chain"),
@@ -70,11 +71,11 @@ fn run(export: &str, blocks: &Path) -> Value {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap_or_else(|error| panic!("python3: {error}"));
-    let mut stdin = child.stdin.take().unwrap_or_else(|| panic!("the audit takes no input"));
-    // It may end at the first difference, with input unread: its own word on that comes below.
+    let mut stdin = child.stdin.take().unwrap_or_else(|| panic!("python3 has no input"));
+    // It ends at the first difference, perhaps before it has read all input.
     drop(stdin.write_all(export.as_bytes()));
     drop(stdin);
     let output = child.wait_with_output().unwrap_or_else(|error| panic!("python3: {error}"));
-    assert!(output.status.success(), "the audit found: {}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("the audit's count: {error}"))
+    assert!(output.status.success(), "audit failed: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("counts of the audit: {error}"))
 }

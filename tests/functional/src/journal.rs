@@ -1,4 +1,4 @@
-//! What a node's log at level `debug` tells of shares, with times: all nodes of one machine have one clock.
+//! Shares in a node's log at level `debug`, with times; all nodes of a machine have the same clock.
 
 use std::collections::BTreeMap;
 
@@ -7,11 +7,11 @@ use jiff::Timestamp;
 /// One line about a share, or about the network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// This share, found by a miner of this node, is verified and in the sharechain.
+    /// This share, found by a miner of this node, is in the sharechain.
     AcceptedLocal(String),
-    /// This share, which a peer relayed, is verified and in the sharechain.
+    /// This share, relayed by a peer, is in the sharechain.
     AcceptedByGossip(String),
-    /// This share, which a peer gave on request, is verified and in the sharechain.
+    /// This share, requested from a peer, is in the sharechain.
     AcceptedByRequest(String),
     /// This share is the tip.
     Tip(String),
@@ -21,16 +21,16 @@ pub enum Event {
     Connected,
 }
 
-/// An event and when it was logged.
+/// An event with its time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Microseconds since 1970.
     pub at_us: i64,
-    /// What happened.
+    /// The event.
     pub event: Event,
 }
 
-/// All entries of a log, in order; lines about anything else are left out.
+/// Returns the events of a log, in order; other lines are skipped.
 pub fn entries(log: &str) -> Vec<Entry> {
     log.lines().filter_map(entry).collect()
 }
@@ -69,31 +69,31 @@ fn of_p2p(text: &str) -> Option<Event> {
     text.starts_with("connected to the network:").then_some(Event::Connected)
 }
 
-/// One share's way to one node.
+/// A share at one node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Arrival {
-    /// When the node had checked it and put it in its sharechain; none: never.
+    /// When the node accepted it into its sharechain; `None`: never.
     pub accepted_us: Option<i64>,
-    /// Whether a peer relayed it; otherwise it was requested.
+    /// Whether it came by gossip; otherwise it was requested.
     pub by_gossip: bool,
-    /// Whether it was the node's tip at some time.
+    /// Whether it was the node's tip at any time.
     pub was_tip: bool,
 }
 
-/// One share's way to all nodes.
+/// A share at all nodes.
 #[derive(Clone, Debug)]
 pub struct Journey {
-    /// The share.
+    /// Id of the share.
     pub id: String,
-    /// Which node's miner found it.
+    /// Index of the node whose miner found it.
     pub finder: usize,
     /// When that node accepted it.
     pub found_us: i64,
-    /// What every node knows of it, the finder among them.
+    /// The share at each node, including the finder.
     pub arrivals: Vec<Arrival>,
 }
 
-/// The ways of all shares that miners of these nodes found, in the order in which they were found.
+/// Returns the journeys of all shares that miners of these nodes found, in the order in which they were found.
 pub fn journeys(logs: &[String]) -> Vec<Journey> {
     let mut found: BTreeMap<String, (usize, i64)> = BTreeMap::new();
     let mut arrivals: BTreeMap<String, Vec<Arrival>> = BTreeMap::new();
@@ -156,13 +156,13 @@ mod tests {
 ";
 
     #[test]
-    fn a_journey_is_put_together_from_all_logs() {
+    fn a_journey_combines_all_logs() {
         let journeys = journeys(&[FINDER.to_owned(), OTHER.to_owned()]);
         assert_eq!(journeys.len(), 2, "{journeys:?}");
         let first = &journeys[0];
         assert_eq!((first.id.as_str(), first.finder), ("aa", 0));
-        let came_after_us = first.arrivals[1].accepted_us.map(|at_us| at_us - first.found_us);
-        assert_eq!(came_after_us, Some(200));
+        let latency_us = first.arrivals[1].accepted_us.map(|at_us| at_us - first.found_us);
+        assert_eq!(latency_us, Some(200));
         assert!(first.arrivals[1].by_gossip && first.arrivals[1].was_tip);
         let second = &journeys[1];
         assert!(!second.arrivals[1].by_gossip, "it was requested before a peer relayed it");
@@ -170,10 +170,10 @@ mod tests {
     }
 
     #[test]
-    fn other_lines_count_for_what_they_say() {
+    fn other_lines_are_parsed_or_skipped() {
         assert!(entries(OTHER).iter().any(|entry| entry.event == Event::Synced));
         assert_eq!(entries(FINDER)[0].event, Event::Connected);
-        assert_eq!(entries(FINDER).len(), 4, "another thread's line is none of these");
+        assert_eq!(entries(FINDER).len(), 4, "lines of other threads are skipped");
         assert!(entries("nonsense\n\n2026 x y").is_empty());
     }
 }

@@ -1,18 +1,18 @@
-//! Starts the whole program as its users do, against a real bitcoind, and looks at what comes of it.
+//! Support for tests that run the whole program, as its users do, with a real bitcoind.
 //!
-//! | module | what it holds |
+//! | module | content |
 //! |---|---|
 //! | [`pool`] | a running `p2pool` |
 //! | [`miner`] | a miner in the background |
-//! | [`namespaces`] | two networks and a cut between them |
-//! | [`network`] | several nodes that know each other |
-//! | [`journal`] | what a node's log tells of shares |
-//! | [`payees`] | addresses to be paid at |
-//! | [`audit`] | blocks and exported shares, against the independent model of the rules |
+//! | [`namespaces`] | two networks and the partition between them |
+//! | [`network`] | several connected nodes |
+//! | [`journal`] | shares in a node's log |
+//! | [`payees`] | payout addresses |
+//! | [`audit`] | verifies blocks and exported shares by the independent model of the rules |
 //!
-//! The tests are in `tests/`, one file per subject. They run the `p2pool` of the same profile, which they have cargo build
+//! The tests are in `tests/`, one file per subject. They run the `p2pool` of the same profile, which cargo builds
 //! first.
-#![allow(clippy::panic, reason = "a test's helper fails by panicking, with a message")]
+#![allow(clippy::panic, reason = "test support fails by panicking, with a message")]
 
 pub mod audit;
 pub mod journal;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crossbeam_channel::{bounded, unbounded, Receiver, Sender};
 use p2pool_miner::mining::{run, Event, Settings, Totals};
 
-/// A running miner; ended when dropped.
+/// A running miner; stopped when dropped.
 #[derive(Debug)]
 pub struct Miner {
     stop: Option<Sender<()>>,
@@ -14,7 +14,7 @@ pub struct Miner {
     thread: Option<JoinHandle<Totals>>,
 }
 
-/// Settings for one thread at `pool`, as fast as it goes and without end.
+/// Settings for one thread at `pool`, without limits.
 pub fn settings(pool: &str, worker: &str) -> Settings {
     Settings {
         pool: pool.to_owned(),
@@ -36,19 +36,19 @@ impl Miner {
         let (sender, events) = unbounded();
         let thread = std::thread::spawn(move || {
             run(&settings, &stopped, |event| {
-                // Whoever started the miner need not listen.
+                // The receiver may be gone.
                 drop(sender.send(event.clone()));
             })
         });
         Self { stop: Some(stop), events, thread: Some(thread) }
     }
 
-    /// What happens, in order.
+    /// Events of the miner, in order.
     pub fn events(&self) -> &Receiver<Event> {
         &self.events
     }
 
-    /// Awaits something that `wanted` finds of interest.
+    /// Waits for an event that `wanted` returns a value for.
     pub fn wait<T>(&self, what: &str, timeout: Duration, wanted: impl Fn(Event) -> Option<T>) -> T {
         let deadline = std::time::Instant::now() + timeout;
         loop {
@@ -58,18 +58,18 @@ impl Miner {
                         return found;
                     }
                 }
-                Err(error) => panic!("the miner did not see {what} in {timeout:?}: {error}"),
+                Err(error) => panic!("no {what} within {timeout:?}: {error}"),
             }
         }
     }
 
-    /// Ends the miner; returns what became of its answers.
+    /// Stops the miner; returns the counts of its submits.
     pub fn stop(mut self) -> Totals {
         drop(self.stop.take());
         self.join()
     }
 
-    /// Awaits the miner's own end, after the blocks it was to find.
+    /// Waits for the miner to end by itself, after the requested number of blocks.
     pub fn join(&mut self) -> Totals {
         let Some(thread) = self.thread.take() else { return Totals::default() };
         thread.join().unwrap_or_else(|_| panic!("the miner panicked"))
@@ -80,7 +80,7 @@ impl Drop for Miner {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // Its panic, if any, was printed; a second one here would hide the test's own.
+            // Its panic, if any, has been printed; a second one here would hide that of the test.
             drop(thread.join());
         }
     }

@@ -1,7 +1,7 @@
-//! Two networks with a router between them that can be cut, made of network namespaces (Linux, needs root and `ip`).
+//! Two networks and a router between them that can be partitioned, in network namespaces (Linux, needs root and `ip`).
 //!
-//! A cut is silent, as on the Internet: packets vanish, no connection ends. Programs and sockets belong to the side in
-//! which their thread was when it made them; see [`TwoSides::inside`].
+//! A partition is silent, as on the internet: packets are lost, and no connection closes. Processes and sockets belong to
+//! the side in which their thread created them; see [`TwoSides::inside`].
 
 use std::fs::File;
 use std::io;
@@ -17,17 +17,17 @@ use rustix::thread::{move_into_link_name_space, LinkNameSpaceType};
 /// One of the two networks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// The first.
+    /// The first network.
     Left,
-    /// The second.
+    /// The second network.
     Right,
 }
 
 impl Side {
-    /// Both.
+    /// Both networks.
     pub const BOTH: [Self; 2] = [Self::Left, Self::Right];
 
-    /// The address of this side's machine.
+    /// Address of this side's machine.
     pub const fn address(self) -> &'static str {
         match self {
             Self::Left => "10.211.1.2",
@@ -50,20 +50,20 @@ impl Side {
     }
 }
 
-/// Two networks and the router between them; gone when dropped.
+/// Two networks and the router between them; removed when dropped.
 #[derive(Debug)]
 pub struct TwoSides {
     prefix: String,
 }
 
 impl TwoSides {
-    /// Makes both and connects them.
+    /// Creates and connects both networks.
     ///
     /// # Errors
-    /// The system does not let us: what it said.
+    /// The message of the system if it is not permitted.
     pub fn new() -> Result<Self, String> {
-        static MADE: AtomicU32 = AtomicU32::new(0);
-        let prefix = format!("p2pool-{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let prefix = format!("p2pool-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let sides = Self { prefix };
         let router = sides.router();
         ip(&["netns", "add", &router])?;
@@ -84,7 +84,7 @@ impl TwoSides {
         Ok(sides)
     }
 
-    /// Makes both, or says that the calling test is skipped.
+    /// Creates both networks, or reports that the test is skipped.
     pub fn new_or_skip() -> Option<Self> {
         match Self::new() {
             Ok(sides) => Some(sides),
@@ -95,27 +95,27 @@ impl TwoSides {
         }
     }
 
-    /// From now on nothing comes through, and nobody is told.
+    /// Drops all packets between the networks from now on.
     #[track_caller]
-    pub fn cut(&self) {
-        self.forward(false).unwrap_or_else(|error| panic!("not cut: {error}"));
+    pub fn partition(&self) {
+        self.forward(false).unwrap_or_else(|error| panic!("cannot partition: {error}"));
     }
 
-    /// From now on everything comes through again.
+    /// Forwards packets again from now on.
     #[track_caller]
     pub fn heal(&self) {
-        self.forward(true).unwrap_or_else(|error| panic!("not healed: {error}"));
+        self.forward(true).unwrap_or_else(|error| panic!("cannot heal: {error}"));
     }
 
-    /// Does something in one of the networks: what it connects, listens and starts is there.
+    /// Runs a function in one of the networks: its sockets and processes belong to it.
     pub fn inside<T: Send>(&self, side: Side, work: impl FnOnce() -> T + Send) -> T {
-        let done = inside(&self.name(side), work);
-        done.unwrap_or_else(|error| panic!("the {} side cannot be entered: {error}", side.name()))
+        let result = inside(&self.name(side), work);
+        result.unwrap_or_else(|error| panic!("cannot enter the {} side: {error}", side.name()))
     }
 
-    /// Makes a local port of ours reachable as the same local port of a side, by a way of its own that is never cut.
+    /// Makes a local port of this process reachable as the same local port of a side, unaffected by partitions.
     #[track_caller]
-    pub fn lend_port(&self, side: Side, port: u16) -> LentPort {
+    pub fn forward_port(&self, side: Side, port: u16) -> ForwardedPort {
         let listener = self.inside(side, || TcpListener::bind(("127.0.0.1", port)));
         let listener = listener.unwrap_or_else(|error| panic!("port {port} on the {} side: {error}", side.name()));
         let ended = Arc::new(AtomicBool::new(false));
@@ -130,7 +130,7 @@ impl TwoSides {
                 }
             }
         });
-        LentPort { namespace: self.name(side), port, ended, thread: Some(thread) }
+        ForwardedPort { namespace: self.name(side), port, ended, thread: Some(thread) }
     }
 
     fn forward(&self, on: bool) -> Result<(), String> {
@@ -150,25 +150,25 @@ impl TwoSides {
 impl Drop for TwoSides {
     fn drop(&mut self) {
         for name in [self.name(Side::Left), self.name(Side::Right), self.router()] {
-            // One that was not made is not there to be removed.
+            // Fails if the namespace was not created.
             drop(ip(&["netns", "delete", &name]));
         }
     }
 }
 
-/// A port lent to a side; taken back when dropped.
+/// A port that is forwarded to a side; closed when dropped.
 #[derive(Debug)]
-pub struct LentPort {
+pub struct ForwardedPort {
     namespace: String,
     port: u16,
     ended: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Drop for LentPort {
+impl Drop for ForwardedPort {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::Relaxed);
-        // Wakes the thread. If that fails it cannot be awaited either.
+        // Wakes the thread; if that fails, it cannot be joined.
         let woken = inside(&self.namespace, || TcpStream::connect(("127.0.0.1", self.port)));
         if let (Ok(Ok(_)), Some(thread)) = (woken, self.thread.take()) {
             drop(thread.join());
@@ -176,12 +176,12 @@ impl Drop for LentPort {
     }
 }
 
-/// Passes bytes on in both directions until both ends are closed.
+/// Forwards bytes in both directions until both ends are closed.
 fn join(theirs: TcpStream, ours: TcpStream) {
     let copy = |from: &TcpStream, to: &TcpStream| {
         let (Ok(mut from), Ok(mut to)) = (from.try_clone(), to.try_clone()) else { return };
         std::thread::spawn(move || {
-            // However it ends, the other end is told that no more comes.
+            // In any case, close the other direction.
             drop(io::copy(&mut from, &mut to));
             drop(to.shutdown(std::net::Shutdown::Write));
         });
@@ -190,7 +190,7 @@ fn join(theirs: TcpStream, ours: TcpStream) {
     copy(&ours, &theirs);
 }
 
-/// Does something in a thread that is in this namespace.
+/// Runs a function in a thread that is in this namespace.
 fn inside<T: Send>(namespace: &str, work: impl FnOnce() -> T + Send) -> io::Result<T> {
     let file = File::open(format!("/run/netns/{namespace}"))?;
     let caller = std::thread::current().name().unwrap_or("inside").to_owned();
@@ -206,6 +206,6 @@ fn inside<T: Send>(namespace: &str, work: impl FnOnce() -> T + Send) -> io::Resu
 /// Runs `ip` with these arguments.
 fn ip(arguments: &[&str]) -> Result<(), String> {
     let output = Command::new("ip").args(arguments).output().map_err(|error| format!("ip: {error}"))?;
-    let complaint = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    output.status.success().then_some(()).ok_or_else(|| format!("ip {}: {complaint}", arguments.join(" ")))
+    let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    output.status.success().then_some(()).ok_or_else(|| format!("ip {}: {message}", arguments.join(" ")))
 }

@@ -1,4 +1,4 @@
-//! Several running nodes that know each other.
+//! Several connected nodes, and a miner that finds shares on request.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,16 +12,15 @@ use serde_json::{json, Value};
 
 use crate::pool::{Options, Pool};
 
-/// For whatever nodes tell each other, on a machine that is busy with other tests: twice the minute after which they
-/// compare chains again.
-pub const SOON: Duration = Duration::from_secs(120);
+/// Timeout for anything that nodes exchange: twice the minute after which they compare chains again, for busy machines.
+pub const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Stratum's error for an answer to a job that is gone.
+/// Stratum's error code for a stale submit.
 const STALE: i64 = 21;
-/// The one for an answer that the node could not take just now.
+/// Stratum's error code for a submit that the node is too busy for.
 const BUSY: i64 = 20;
 
-/// Starts a node whose only knowledge of others are these.
+/// Starts a node that knows only these peers.
 #[track_caller]
 pub fn start(bitcoind: &Bitcoind, mut options: Options, bootnodes: &[&Pool]) -> Pool {
     if !bootnodes.is_empty() {
@@ -30,27 +29,27 @@ pub fn start(bitcoind: &Bitcoind, mut options: Options, bootnodes: &[&Pool]) -> 
     Pool::start(bitcoind, options)
 }
 
-/// Bootnodes as a flag.
+/// Returns the flag with these bootnodes.
 #[track_caller]
 pub fn bootnodes_flag(nodes: &[&Pool]) -> String {
     let addresses: Vec<String> = nodes.iter().map(|node| node.p2p_address()).collect();
     format!("-bootnodes={}", addresses.join(","))
 }
 
-/// A node's id.
+/// Returns a node's peer id.
 #[track_caller]
 pub fn id(node: &Pool) -> String {
     let address = node.p2p_address();
     address.rsplit('/').next().unwrap_or_default().to_owned()
 }
 
-/// What a node says of itself.
+/// Requests the status of a node.
 #[track_caller]
 pub fn status(node: &Pool) -> Value {
-    wait_for("a node's status", SOON, || node.api("/api/status"))
+    wait_for("the status of a node", TIMEOUT, || node.api("/api/status"))
 }
 
-/// The ids of the nodes that a node is connected with.
+/// Returns the peer ids of the peers of a node.
 #[track_caller]
 pub fn peers(node: &Pool) -> BTreeSet<String> {
     let status = status(node);
@@ -58,30 +57,30 @@ pub fn peers(node: &Pool) -> BTreeSet<String> {
     peers.filter_map(|peer| peer["id"].as_str().map(str::to_owned)).collect()
 }
 
-/// Waits until each of these nodes is connected with each other one.
+/// Waits until all these nodes are connected to each other.
 #[track_caller]
 pub fn wait_connected(nodes: &[&Pool]) {
     let ids: BTreeSet<String> = nodes.iter().map(|node| id(node)).collect();
     for node in nodes {
         let mut others = ids.clone();
         others.remove(&id(node));
-        wait_until("all nodes to be connected", SOON, || others.is_subset(&peers(node)));
+        wait_until("all nodes to be connected", TIMEOUT, || others.is_subset(&peers(node)));
     }
 }
 
-/// A node's tip; none while it has no chain.
+/// Returns a node's tip; `None` if its sharechain is empty.
 #[track_caller]
 pub fn tip(node: &Pool) -> Option<String> {
     status(node)["tip_hash"].as_str().map(str::to_owned)
 }
 
-/// Shares that a node holds.
+/// Returns the number of shares in a node's sharechain.
 #[track_caller]
 pub fn share_count(node: &Pool) -> u64 {
     status(node)["share_count"].as_u64().unwrap_or_default()
 }
 
-/// Waits until all these nodes have one tip, and returns it. They must not go on mining meanwhile, or luck decides.
+/// Waits until all these nodes have the same tip, and returns it. They must not mine meanwhile.
 #[track_caller]
 pub fn wait_one_tip(nodes: &[&Pool]) -> String {
     let start = Instant::now();
@@ -92,7 +91,7 @@ pub fn wait_one_tip(nodes: &[&Pool]) -> String {
                 return first.clone();
             }
         }
-        assert!(start.elapsed() < SOON, "in vain waited for one tip: {tips:?}");
+        assert!(start.elapsed() < TIMEOUT, "no common tip: {tips:?}");
         std::thread::sleep(Duration::from_millis(50));
     }
 }
@@ -102,44 +101,44 @@ pub fn wait_one_tip(nodes: &[&Pool]) -> String {
 pub fn wait_tip(nodes: &[&Pool], wanted: &str) {
     for node in nodes {
         let what = format!("node {} to have tip {wanted}", node.address());
-        wait_until(&what, SOON, || tip(node).as_deref() == Some(wanted));
+        wait_until(&what, TIMEOUT, || tip(node).as_deref() == Some(wanted));
     }
 }
 
-/// A node gives no two jobs on one Bitcoin tip within 250 ms: the job on a share that just came waits so long at most.
-const JOBS_APART: Duration = Duration::from_millis(260);
+/// Longest delay of a job after a new share: a node sends at most one job per 250 ms on the same Bitcoin tip.
+const JOB_DELAY_MAX: Duration = Duration::from_millis(260);
 
-/// Far above all shares here. A session that asks for so much gets the difficulty of shares, as it is with each job, and
-/// keeps it; one that leaves it to the node is soon asked for more answers than shares.
+/// A difficulty far above that of all shares here, as a password. Such a session has the difficulty of shares with each job,
+/// while vardiff would soon require more submits than shares.
 const SHARES_ONLY: &str = "d=1000000";
 
-/// Below 1 a difficulty is announced with three digits, rounded down, so by a hundredth at most: an answer that just meets
-/// it may be no share yet.
-const ROUNDED_OFF: f64 = 1.02;
+/// Factor for the rounding of difficulties: below 1 they are sent with three digits, rounded down by a hundredth at most. A
+/// submit that just meets the difficulty may not be a share.
+const ROUNDING: f64 = 1.02;
 
-/// Targets of shares so near the one of Bitcoin's blocks leave too few hashes between the two to search for.
+/// Factor between share and block targets below which there are too few hashes between the two to search for.
 const NEAR_A_BLOCK: f64 = 2.0;
 
-/// However fast a hand finds them, the times of its shares are a second apart, so that they get no harder than the fastest
-/// chains here have them; until they are so far ahead of the clock, which is half of what nodes take.
+/// How far share times may be ahead of the clock, half of what nodes accept. Shares are found with times one second apart,
+/// however fast that is, so that they do not get harder.
 const AHEAD_S_MAX: u32 = 60;
 
-/// Regtest's target of blocks: every second hash meets it, and shares are no easier.
+/// Target of regtest blocks, which every second hash meets; shares are not easier.
 const REGTEST_BITS: u32 = 0x207f_ffff;
 
-/// A miner that finds one share at a time, when it is told to; no Bitcoin block by luck, where shares are easier.
+/// A miner that finds one share at a time, on request. Where shares are easier than blocks, it finds no blocks.
 #[derive(Debug)]
-pub struct Hand {
+pub struct ManualMiner {
     session: Session,
     found: u64,
     last_time: u32,
 }
 
-impl Hand {
-    /// A miner at this node.
+impl ManualMiner {
+    /// Connects a miner to this node.
     #[track_caller]
     pub fn at(node: &Pool) -> Self {
-        Self { session: node.session_with("hand", SHARES_ONLY), found: 0, last_time: 0 }
+        Self { session: node.session_with("manual", SHARES_ONLY), found: 0, last_time: 0 }
     }
 
     /// The session.
@@ -153,47 +152,46 @@ impl Hand {
         let before = tip(node);
         let id = self.find();
         let what = format!("share {id} on top of {before:?}");
-        wait_until(&what, SOON, || tip(node).as_deref() == Some(&id));
+        wait_until(&what, TIMEOUT, || tip(node).as_deref() == Some(&id));
         id
     }
 
-    /// Finds a share on the newest job and hands it in; again if a Bitcoin block was found meanwhile, or the node had no
-    /// room for it.
+    /// Finds and submits a share on the newest job; repeats this if the job has become stale or the node is busy.
     #[track_caller]
     pub fn find(&mut self) -> String {
         let start = Instant::now();
         loop {
             let job = self.newest_job();
             match self.try_solve(&job) {
-                Err(Error::Rejected(Rejection { code: STALE | BUSY, .. })) if start.elapsed() < SOON => {}
-                found => return found.unwrap_or_else(|error| panic!("a share is refused: {error}")),
+                Err(Error::Rejected(Rejection { code: STALE | BUSY, .. })) if start.elapsed() < TIMEOUT => {}
+                found => return found.unwrap_or_else(|error| panic!("share rejected: {error}")),
             }
         }
     }
 
-    /// Awaits the job on what was the node's tip when this was called, and the Bitcoin tip that it knew.
+    /// Waits for the job on the present tip of the node and the Bitcoin tip that it knows.
     ///
-    /// Before it reads what a session asks, a node gives out the job it has, unless it gave one less than 250 ms ago: once
-    /// it has answered, then and later, no job is left that it had at first.
+    /// A node sends a pending job before it reads requests, unless it sent one less than 250 ms ago. So after two requests
+    /// with that delay between them, no job that was pending at first is left.
     #[track_caller]
     pub fn newest_job(&mut self) -> Arc<Job> {
         self.ping();
-        std::thread::sleep(JOBS_APART);
+        std::thread::sleep(JOB_DELAY_MAX);
         self.ping();
-        while self.session.next(Duration::ZERO).is_ok_and(|news| news.is_some()) {}
-        self.session.wait_job(SOON, |_| true).unwrap_or_else(|error| panic!("no job: {error}"))
+        while self.session.next(Duration::ZERO).is_ok_and(|message| message.is_some()) {}
+        self.session.wait_job(TIMEOUT, |_| true).unwrap_or_else(|error| panic!("no job: {error}"))
     }
 
     #[track_caller]
     fn ping(&mut self) {
-        let answer = self.session.call("mining.ping", json!([]));
-        assert!(answer.is_ok(), "a hand is not answered: {answer:?}");
+        let response = self.session.call("mining.ping", json!([]));
+        assert!(response.is_ok(), "no pong: {response:?}");
     }
 
-    /// Finds a share on a job and hands it in.
+    /// Finds and submits a share on a job.
     #[track_caller]
     pub fn solve(&mut self, job: &Job) -> String {
-        self.try_solve(job).unwrap_or_else(|error| panic!("a share is refused: {error}"))
+        self.try_solve(job).unwrap_or_else(|error| panic!("share rejected: {error}"))
     }
 
     #[track_caller]
@@ -201,21 +199,21 @@ impl Hand {
         self.found += 1;
         let time = job.time.max(self.last_time + 1).min(job.time + AHEAD_S_MAX);
         let job = &Job { time, ..job.clone() };
-        let target = Target::from_difficulty(job.difficulty * ROUNDED_OFF);
+        let target = Target::from_difficulty(job.difficulty * ROUNDING);
         let block = job.block_target();
-        // No session is asked for more than a block, so there an answer might be no share.
+        // No session has a higher difficulty than a block, so a submit might not be a share.
         let is_share = job.bits == REGTEST_BITS || target.is_easier_than(&block);
-        assert!(is_share, "shares came so fast that they are as hard as Bitcoin blocks: difficulty {}", job.difficulty);
+        assert!(is_share, "shares are as hard as blocks: difficulty {}", job.difficulty);
         let is_far = Target::from_difficulty(job.difficulty * NEAR_A_BLOCK).is_easier_than(&block);
         let wanted = |hash: &[u8; 32]| target.is_met_by(hash) && !(is_far && block.is_met_by(hash));
-        let (answer, hash) = self.session.solve(job, self.found, wanted);
-        self.session.submit(&answer)?;
+        let (submit, hash) = self.session.solve(job, self.found, wanted);
+        self.session.submit(&submit)?;
         self.last_time = time;
-        Ok(shown(&hash))
+        Ok(hash_hex(&hash))
     }
 }
 
-/// A hash as it is shown: byte order reversed, hexadecimal.
-pub fn shown(hash: &[u8; 32]) -> String {
+/// Returns a hash in the usual notation: reversed bytes in hexadecimal.
+pub fn hash_hex(hash: &[u8; 32]) -> String {
     hash.iter().rev().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -12,34 +12,34 @@ use p2pool_test_bitcoind::{wait_for, wait_until, Bitcoind, Chain, Port};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Until miners can connect; a start takes a fraction of a second, on a busy machine more.
+/// Timeout until miners can connect, which takes a fraction of a second on an idle machine.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
-/// The program's own promise for its end after SIGTERM is 5 s; some to spare, on a machine that is busy with other tests.
+/// Timeout for the end after SIGTERM. The program ends within 5 s; the rest is for a busy machine.
 const END_TIMEOUT: Duration = Duration::from_secs(15);
-/// For one document of its API.
+/// Timeout for one request to its API.
 const API_TIMEOUT: Duration = Duration::from_secs(10);
-/// Starts with another port, should another process snatch the one.
+/// Most starts, each with another port, in case another process takes the port.
 const START_ATTEMPTS_MAX: usize = 5;
-/// Set when `p2pool` is not where cargo puts it.
+/// Environment variable with the path of another `p2pool`.
 const EXE_VARIABLE: &str = "P2POOL_EXE";
 
-/// What a test may choose.
+/// Options of a test.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where this node's miners are paid.
+    /// Payout address.
     pub address: String,
-    /// Flags beside those that say where bitcoind and data are, each `-name=value`.
+    /// Flags besides those for bitcoind, data and ports, each `-name=value`.
     pub flags: Vec<String>,
-    /// Environment variables; the node gets no others.
+    /// All environment variables of the node.
     pub environment: Vec<(String, String)>,
 }
 
-/// A `p2pool` that mines at a bitcoind, in a data folder of its own; killed when dropped.
+/// A `p2pool` process with a data directory of its own; killed when dropped.
 #[derive(Debug)]
 pub struct Pool {
     options: Options,
     bitcoind: Vec<String>,
-    folder: TempDir,
+    dir: TempDir,
     port: Port,
     p2p_port: Port,
     child: Option<Child>,
@@ -48,10 +48,10 @@ pub struct Pool {
 impl Pool {
     /// Starts a node with an empty sharechain; waits until miners can connect.
     pub fn start(bitcoind: &Bitcoind, options: Options) -> Self {
-        let folder = tempfile::Builder::new().prefix("p2pool-node-").tempdir();
-        let folder = folder.unwrap_or_else(|error| panic!("no temporary folder: {error}"));
+        let dir = tempfile::Builder::new().prefix("p2pool-node-").tempdir();
+        let dir = dir.unwrap_or_else(|error| panic!("temporary directory: {error}"));
         let (port, p2p_port) = (Port::reserve(), Port::reserve());
-        let mut pool = Self { options, bitcoind: bitcoind_flags(bitcoind), folder, port, p2p_port, child: None };
+        let mut pool = Self { options, bitcoind: bitcoind_flags(bitcoind), dir, port, p2p_port, child: None };
         let mut failures = Vec::new();
         for _ in 0..START_ATTEMPTS_MAX {
             match pool.try_launch() {
@@ -63,7 +63,7 @@ impl Pool {
         panic!("p2pool does not start: {failures:#?}");
     }
 
-    /// Starts the ended node again over the same data; waits until miners can connect.
+    /// Starts the stopped node again with the same data; waits until miners can connect.
     #[track_caller]
     pub fn launch(&mut self) {
         assert!(self.child.is_none(), "this p2pool is running");
@@ -72,17 +72,17 @@ impl Pool {
         }
     }
 
-    /// Where its miners are paid from the next start on.
+    /// Changes the payout address from the next start on.
     pub fn set_address(&mut self, address: String) {
         self.options.address = address;
     }
 
-    /// The flags of its next start.
+    /// Flags for the next start.
     pub fn flags_mut(&mut self) -> &mut Vec<String> {
         &mut self.options.flags
     }
 
-    /// Listens for other nodes on another port from the next start on, where nobody looks for it.
+    /// Changes the port for peers from the next start on, to one that no peer knows.
     pub fn move_p2p_port(&mut self) {
         self.p2p_port = Port::reserve();
     }
@@ -90,13 +90,13 @@ impl Pool {
     /// Kills the node without warning (SIGKILL).
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
-            // It may have ended by itself; waiting tells either way.
+            // Fails only if it has ended already.
             drop(child.kill());
             drop(child.wait());
         }
     }
 
-    /// Ends the node in good order (SIGTERM); panics if that takes far longer than it promises.
+    /// Stops the node in order (SIGTERM); panics on a timeout.
     #[track_caller]
     pub fn terminate(&mut self) -> ExitStatus {
         self.signal("TERM");
@@ -105,7 +105,7 @@ impl Pool {
         status
     }
 
-    /// Sends the node a signal by name, `STOP` for one.
+    /// Sends a signal by its name, such as `STOP`.
     #[track_caller]
     pub fn signal(&self, name: &str) {
         let id = self.process_id();
@@ -113,13 +113,13 @@ impl Pool {
         assert!(sent.is_ok_and(|status| status.success()), "kill -{name}");
     }
 
-    /// Its process.
+    /// Process id.
     #[track_caller]
     pub fn process_id(&self) -> u32 {
         self.child.as_ref().map_or_else(|| panic!("this p2pool is not running"), Child::id)
     }
 
-    /// How the node ended, if it has.
+    /// Returns the exit status if the node has ended.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.as_mut().and_then(|child| child.try_wait().ok().flatten())
     }
@@ -129,18 +129,18 @@ impl Pool {
         format!("127.0.0.1:{}", self.port.number())
     }
 
-    /// Where other nodes of this machine find it: `/ip4/127.0.0.1/tcp/PORT/p2p/ID`.
+    /// Address for peers on this machine: `/ip4/127.0.0.1/tcp/PORT/p2p/ID`.
     #[track_caller]
     pub fn p2p_address(&self) -> String {
         let start = format!("/ip4/127.0.0.1/tcp/{}/p2p/", self.p2p_port.number());
-        wait_for("p2pool to say where it listens", START_TIMEOUT, || {
+        wait_for("p2pool to log its address", START_TIMEOUT, || {
             let log = self.log();
             let id = log.split(&start).nth(1)?.split_whitespace().next()?;
             Some(format!("{start}{id}"))
         })
     }
 
-    /// A document of its API, `/api/status` for one; none while the node does not answer.
+    /// Requests a document of its API, such as `/api/status`; `None` if the node does not respond.
     pub fn api(&self, path: &str) -> Option<Value> {
         serde_json::from_str(&self.get(path)?).ok()
     }
@@ -148,30 +148,30 @@ impl Pool {
     fn get(&self, path: &str) -> Option<String> {
         let config = ureq::Agent::config_builder().timeout_global(Some(API_TIMEOUT)).max_idle_connections(0).build();
         let agent = ureq::Agent::new_with_config(config);
-        let mut answer = agent.get(format!("http://{}{path}", self.address())).call().ok()?;
-        answer.body_mut().read_to_string().ok()
+        let mut response = agent.get(format!("http://{}{path}", self.address())).call().ok()?;
+        response.body_mut().read_to_string().ok()
     }
 
-    /// One of its metrics, by name with labels; none while the node does not answer.
+    /// Requests a metric by its name with labels; `None` if the node does not respond.
     pub fn metric(&self, name: &str) -> Option<f64> {
         let text = self.get("/metrics")?;
         text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
     }
 
-    /// A session with this node, ready for jobs.
+    /// Opens a session, ready for jobs.
     #[track_caller]
     pub fn session(&self, worker: &str) -> Session {
         self.session_with(worker, "x")
     }
 
-    /// The same with wishes in the password, such as `d=0.01`.
+    /// Opens a session with options in the password, such as `d=0.01`.
     #[track_caller]
     pub fn session_with(&self, worker: &str, password: &str) -> Session {
         let session = Session::open(&self.address(), "p2pool-test", worker, password);
         session.unwrap_or_else(|error| panic!("no session: {error}"))
     }
 
-    /// What `p2pool export` prints; works beside the running node.
+    /// Returns the output of `p2pool export`; the node may be running.
     #[track_caller]
     pub fn export_text(&self) -> String {
         let output = Command::new(exe()).arg("export").args(self.chain_flags()).env_clear().output();
@@ -180,15 +180,15 @@ impl Pool {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    /// The stored shares as `p2pool export` prints them, oldest first.
+    /// Returns the stored shares from `p2pool export`, oldest first.
     #[track_caller]
     pub fn shares(&self) -> Vec<Value> {
         let parse = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("export: {error}: {line}"));
-        // The first line is about the chain.
+        // The first line has the parameters.
         self.export_text().lines().skip(1).map(parse).collect()
     }
 
-    /// All that the node logged, over all its runs.
+    /// Returns the log of all runs.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.log_file()).unwrap_or_default()
     }
@@ -199,17 +199,17 @@ impl Pool {
         wait_until(&format!("p2pool to log {part:?}"), timeout, || self.log().contains(part));
     }
 
-    /// The folder with all its data.
+    /// The data directory.
     pub fn data_dir(&self) -> PathBuf {
-        self.folder.path().join("data")
+        self.dir.path().join("data")
     }
 
-    /// The file with its log.
+    /// The log file.
     pub fn log_file(&self) -> PathBuf {
-        self.folder.path().join("output.log")
+        self.dir.path().join("output.log")
     }
 
-    /// Flags that say which chain and where its data are.
+    /// Flags that identify the sharechain and its data directory.
     fn chain_flags(&self) -> Vec<String> {
         let of_chain = |flag: &&String| {
             ["-network", "-signet-challenge", "-share-period", "-payout-window", "-retarget-window", "-chain-name"]
@@ -232,7 +232,7 @@ impl Pool {
             .arg(format!("-p2p-port={}", self.p2p_port.number()))
             .arg("-mdns=false")
             .args(&self.options.flags)
-            // Variables of whoever runs the tests are stronger than flags.
+            // Environment variables of the test would override flags.
             .env_clear()
             .envs(self.options.environment.iter().cloned())
             .stdin(Stdio::null())
@@ -258,13 +258,13 @@ impl Drop for Pool {
     fn drop(&mut self) {
         self.kill();
         if std::thread::panicking() {
-            self.folder.disable_cleanup(true);
-            eprintln!("p2pool's folder is kept: {}", self.folder.path().display());
+            self.dir.disable_cleanup(true);
+            eprintln!("p2pool's directory is kept: {}", self.dir.path().display());
         }
     }
 }
 
-/// Flags that say which chain a bitcoind is on and how to reach it.
+/// Returns the flags for a bitcoind.
 fn bitcoind_flags(bitcoind: &Bitcoind) -> Vec<String> {
     let mut flags = vec![
         format!("-network={}", bitcoind.chain().name()),
@@ -277,13 +277,13 @@ fn bitcoind_flags(bitcoind: &Bitcoind) -> Vec<String> {
     flags
 }
 
-/// Runs `p2pool` with just these words and no environment, to its end.
+/// Runs `p2pool` with these arguments and no environment variables, to its end.
 pub fn run_to_end(words: &[&str]) -> Output {
     let output = Command::new(exe()).args(words).env_clear().stdin(Stdio::null()).output();
     output.unwrap_or_else(|error| panic!("{}: {error}", exe().display()))
 }
 
-/// The `p2pool` of this tree, in this test's profile: cargo is asked to build it first, so that no test runs a stale one.
+/// Returns the path of `p2pool` in the profile of this test. cargo builds it first, so that no test runs a stale one.
 pub fn exe() -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     if let Some(path) = std::env::var_os(EXE_VARIABLE) {
@@ -293,21 +293,21 @@ pub fn exe() -> PathBuf {
 }
 
 fn build() -> PathBuf {
-    let test = std::env::current_exe().unwrap_or_else(|error| panic!("this test has no path: {error}"));
+    let test = std::env::current_exe().unwrap_or_else(|error| panic!("path of this test: {error}"));
     // target/<profile>/deps/<test>, or target/<profile>/<program>
-    let is_profile = |folder: &&Path| folder.join(".fingerprint").is_dir();
-    let folder = test.ancestors().find(is_profile);
-    let folder = folder.unwrap_or_else(|| panic!("{} is in no target folder of cargo", test.display()));
-    let profile = match folder.file_name().and_then(|name| name.to_str()) {
+    let is_profile = |dir: &&Path| dir.join(".fingerprint").is_dir();
+    let dir = test.ancestors().find(is_profile);
+    let dir = dir.unwrap_or_else(|| panic!("{} is not in a target directory of cargo", test.display()));
+    let profile = match dir.file_name().and_then(|name| name.to_str()) {
         Some("debug") => "dev",
         Some(profile) => profile,
-        None => panic!("{} is no profile's folder", folder.display()),
+        None => panic!("{} is not the directory of a profile", dir.display()),
     };
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.args(["build", "--locked", "--quiet", "--package", "p2pool", "--profile", profile]);
-    command.arg("--target-dir").arg(folder.parent().unwrap_or(folder));
+    command.arg("--target-dir").arg(dir.parent().unwrap_or(dir));
     let built = command.current_dir(env!("CARGO_MANIFEST_DIR")).status();
     assert!(built.is_ok_and(|status| status.success()), "{command:?} failed");
-    folder.join("p2pool")
+    dir.join("p2pool")
 }

@@ -1,4 +1,4 @@
-//! What the node shows of itself, against what bitcoind and the stored sharechain say.
+//! Compares dashboard and API with bitcoind and the stored sharechain.
 
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
@@ -10,18 +10,18 @@ use p2pool_test_functional::miner::{settings, Miner};
 use p2pool_test_functional::pool::Pool;
 use serde_json::{json, Value};
 
-use crate::{options, SOON};
+use crate::{options, TIMEOUT};
 
 const HASHES_PER_S: u64 = 100;
 
-/// One request on a connection of its own: status and body.
+/// Sends a request on a connection of its own; returns status and body.
 fn get(pool: &Pool, path: &str) -> (u16, String) {
     let mut socket = TcpStream::connect(pool.address()).unwrap();
-    socket.set_read_timeout(Some(SOON)).unwrap();
+    socket.set_read_timeout(Some(TIMEOUT)).unwrap();
     write!(socket, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let mut response = String::new();
+    socket.read_to_string(&mut response).unwrap();
+    let (head, body) = response.split_once("\r\n\r\n").unwrap();
     (head[9..12].parse().unwrap(), body.to_owned())
 }
 
@@ -36,31 +36,31 @@ fn hashes(value: &Value) -> BTreeSet<String> {
 }
 
 #[test]
-fn what_is_shown_is_what_bitcoind_and_the_store_have() {
+fn the_api_agrees_with_bitcoind_and_the_store() {
     let bitcoind = Bitcoind::start(Chain::Regtest);
     let mut pool = Pool::start(&bitcoind, options(Chain::Regtest));
-    wait_until("work", SOON, || get(&pool, "/healthz").0 == 200);
+    wait_until("work", TIMEOUT, || get(&pool, "/healthz").0 == 200);
     let miner =
         Miner::start(Settings { hash_rate_max: Some(HASHES_PER_S), ..settings(&pool.address(), "<b>garage</b>") });
-    wait_until("blocks to be mined", SOON, || bitcoind.height() >= 12);
-    let status = wait_for("the miner to be shown", SOON, || {
+    wait_until("blocks to be mined", TIMEOUT, || bitcoind.height() >= 12);
+    let status = wait_for("the miner in the API", TIMEOUT, || {
         let status = json_at(&pool, "/api/status");
         (status["miners"][0]["shares"].as_u64() > Some(0)).then_some(status)
     });
     assert_eq!(status["miners"][0]["worker"], "<b>garage</b>");
     assert!(miner.stop().blocks > 0);
 
-    // The tree is published every two seconds, blocks are asked about a few at a time, and the last ones found may still
-    // be under way to store and bitcoind.
-    let (shares, blocks) = wait_for("all shares and blocks to be shown, and blocks confirmed", SOON, || {
+    // The tree is published every two seconds, confirmations are requested a few at a time, and the last blocks may not
+    // have reached store and bitcoind yet.
+    let (shares, blocks) = wait_for("all shares and blocks in the API, and all blocks confirmed", TIMEOUT, || {
         let document = json_at(&pool, "/api/blocks");
         let blocks = document["blocks"].clone();
-        let is_whole = document["found_since_start"] == hashes(&blocks).len();
+        let is_complete = document["found_since_start"] == hashes(&blocks).len();
         let is_open = blocks.as_array()?.iter().any(|block| block["status"] == "submitted");
         let shares: BTreeSet<String> =
             pool.shares().iter().map(|share| share["id"].as_str().unwrap().to_owned()).collect();
         let is_shown = json_at(&pool, "/api/status")["share_count"] == shares.len();
-        (is_whole && !is_open && is_shown).then_some((shares, blocks))
+        (is_complete && !is_open && is_shown).then_some((shares, blocks))
     });
     let metrics = get(&pool, "/metrics").1;
     let store_bytes = metrics.lines().find_map(|line| line.strip_prefix("p2pool_store_bytes "));
@@ -99,24 +99,24 @@ fn what_is_shown_is_what_bitcoind_and_the_store_have() {
     println!("{} blocks of {} shares, {orphaned} orphaned", found.len(), shares.len());
     assert!(pool.terminate().success());
 
-    // A node that starts anew knows its blocks before it has asked anybody.
+    // After a restart the node knows its blocks before any request.
     pool.launch();
     assert_eq!(hashes(&json_at(&pool, "/api/blocks")["blocks"]), found);
     assert!(!json_at(&pool, "/api/history?window=1d")["points"].as_array().unwrap().is_empty());
 }
 
-/// bitcoind writes amounts as decimal bitcoins.
+/// Converts an amount in bitcoins to satoshis.
 fn sats(value: &Value) -> u64 {
     (value.as_f64().unwrap() * 1e8).round() as u64
 }
 
 #[test]
-fn a_missing_bitcoind_is_told_in_plain_words() {
+fn an_unreachable_bitcoind_is_reported() {
     let mut bitcoind = Bitcoind::start(Chain::Regtest);
     let pool = Pool::start(&bitcoind, options(Chain::Regtest));
-    wait_until("work", SOON, || get(&pool, "/healthz").0 == 200);
+    wait_until("work", TIMEOUT, || get(&pool, "/healthz").0 == 200);
     bitcoind.kill();
-    let state = wait_for("the state to be told", SOON, || {
+    let state = wait_for("the state", TIMEOUT, || {
         let state = json_at(&pool, "/api/status")["state"].clone();
         (state["code"] == "bitcoind_unreachable").then_some(state)
     });
@@ -127,7 +127,7 @@ fn a_missing_bitcoind_is_told_in_plain_words() {
     );
     assert!(state["advice"].as_str().unwrap().contains("server=1") && state["since"].is_u64(), "{state}");
     bitcoind.launch();
-    wait_until("the state to be good again", SOON, || {
+    wait_until("the state to recover", TIMEOUT, || {
         json_at(&pool, "/api/status")["state"]["code"] != "bitcoind_unreachable"
     });
 }

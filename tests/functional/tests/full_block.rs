@@ -1,4 +1,4 @@
-//! The heaviest case: more payees than a coinbase has outputs for, and more transactions than a block.
+//! The heaviest case: more payees than a coinbase has outputs, and more transactions than fit into a block.
 
 use p2pool_miner::job::Job;
 use p2pool_test_bitcoind::{wait_until, Bitcoind, Chain, MempoolFiller};
@@ -8,21 +8,21 @@ use p2pool_test_functional::pool::Pool;
 
 use serde_json::json;
 
-use crate::{options, wait_block, SOON};
+use crate::{options, wait_block, TIMEOUT};
 
-/// More than the rules allow outputs.
+/// More than the rules allow as outputs.
 const PAYEES: u32 = 60;
 const OUTPUTS_MAX: u64 = 48;
 /// Weight of the transactions offered; a block has 4,000,000.
 const OFFERED_WEIGHT: u64 = 4_400_000;
 const TRANSACTION_WEIGHT: u64 = 12_000;
-/// A block with less left its miners' fees behind.
+/// Lowest weight of a full block.
 const BLOCK_WEIGHT_MIN: u64 = 3_960_000;
 
 #[test]
-fn a_full_block_that_pays_many_is_valid() {
+fn a_full_block_with_many_payees_is_valid() {
     let bitcoind = Bitcoind::start(Chain::Regtest);
-    // Coins first: it takes blocks, and blocks of strangers between the shares would change nothing.
+    // Coins first: they need blocks.
     let mut filler = MempoolFiller::new(&bitcoind, 400);
     let mut pool = Pool::start(&bitcoind, options(Chain::Regtest));
     let mut time = None;
@@ -33,15 +33,15 @@ fn a_full_block_that_pays_many_is_valid() {
             pool.launch();
         }
         mine_one(&pool, &bitcoind, &mut time);
-        wait_until("the share to be stored", SOON, || pool.shares().len() == payee as usize + 1);
+        wait_until("the share to be stored", TIMEOUT, || pool.shares().len() == payee as usize + 1);
     }
 
     assert!(pool.terminate().success());
-    // A newcomer finds the block: to all the others comes its fee.
+    // A new miner finds the block: the finder's fee adds another payee.
     pool.set_address(p2tr_address(Chain::Regtest, PAYEES));
     filler.fill(&bitcoind, OFFERED_WEIGHT, TRANSACTION_WEIGHT);
-    // bitcoind gives the template of a moment ago for some seconds more.
-    wait_until("the template to be full", SOON, || {
+    // bitcoind caches its template for some seconds.
+    wait_until("the template to be full", TIMEOUT, || {
         let template = bitcoind.call("getblocktemplate", json!([{"rules": ["segwit"]}]));
         template["transactions"].as_array().is_some_and(|transactions| transactions.len() > 300)
     });
@@ -51,23 +51,23 @@ fn a_full_block_that_pays_many_is_valid() {
     let block = bitcoind.block(&hash);
     assert!(block.weight().to_wu() > BLOCK_WEIGHT_MIN, "{}", block.weight());
     let height = bitcoind.height();
-    wait_until("the last share to be stored", SOON, || pool.shares().len() == PAYEES as usize + 1);
+    wait_until("the last share to be stored", TIMEOUT, || pool.shares().len() == PAYEES as usize + 1);
     let audited = audit(&pool, &bitcoind, height..=height);
     assert_eq!((audited.outputs_max, audited.blocks_that_are_shares), (OUTPUTS_MAX, 1), "{audited:?}");
     assert!(block.txdata[0].output.iter().take(48).all(|output| output.script_pubkey.is_p2tr()));
 }
 
-/// Finds one answer, which on regtest is a block, and with the difficulty of sessions here a share.
+/// Finds a share, which is a block on regtest.
 ///
-/// Each header's time is a second after the last, as the share period asks for: shares stay as easy as they can be, so
-/// that all payees have done the same work.
+/// Each header's time is a second after the last one, as the share period requires: shares stay as easy as possible, so all
+/// payees have done the same work.
 #[track_caller]
 fn mine_one(pool: &Pool, bitcoind: &Bitcoind, time: &mut Option<u32>) -> bitcoin::BlockHash {
     let mut session = pool.session("worker");
-    let mut job = Job::clone(&*session.wait_job(SOON, |_| true).unwrap());
+    let mut job = Job::clone(&*session.wait_job(TIMEOUT, |_| true).unwrap());
     job.time = time.map_or(job.time, |time| time + 1);
     *time = Some(job.time);
-    let (answer, hash) = session.solve_for(&job, 0, &job.submit_and_block_target());
-    session.submit(&answer).unwrap();
+    let (submit, hash) = session.solve_for(&job, 0, &job.submit_and_block_target());
+    session.submit(&submit).unwrap();
     wait_block(bitcoind, hash)
 }

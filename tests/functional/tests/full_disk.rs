@@ -1,4 +1,4 @@
-//! The disk is full: miners go on, and what is not stored at the end is said aloud.
+//! The disk is full: mining continues, and the node reports shares that are not stored at the end.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -10,20 +10,20 @@ use p2pool_test_functional::miner::{settings, Miner};
 use p2pool_test_functional::pool::Pool;
 use serde_json::Value;
 
-use crate::{options, EASIEST, SOON};
+use crate::{options, EASIEST, TIMEOUT};
 use small_disk::SmallDisk;
 
 #[path = "../../../threads/chain/tests/thread/small_disk.rs"]
 mod small_disk;
 
-/// Takes all that is left of a small disk.
+/// Fills a small disk.
 fn fill(dir: &Path) {
     let mut filler = File::options().create(true).append(true).open(dir.join("filler")).unwrap();
     filler.write_all(&vec![1; 2 << 20]).unwrap_err();
 }
 
 #[test]
-fn a_stop_while_the_disk_refuses_shares_says_how_many_and_is_a_failure() {
+fn a_stop_with_a_full_disk_reports_the_lost_shares_and_fails() {
     let bitcoind = Bitcoind::start(Chain::OpTrueSignet);
     let mut pool = Pool::start(&bitcoind, options(Chain::OpTrueSignet));
     assert_eq!(pool.terminate().code(), Some(0));
@@ -35,25 +35,25 @@ fn a_stop_while_the_disk_refuses_shares_says_how_many_and_is_a_failure() {
         hash_rate_max: Some(1_000_000),
         ..settings(&pool.address(), "worker")
     });
-    wait_until("shares to be refused", SOON, || {
-        // Whatever was being written when the disk became full may have been removed since.
+    wait_until("the disk to reject shares", TIMEOUT, || {
+        // A file that was being written when the disk became full may have been removed.
         fill(&pool.data_dir());
         pool.log().contains("SHARES ARE NOT STORED")
     });
-    wait_until("the state to be told", SOON, || {
+    wait_until("the state", TIMEOUT, || {
         let status = pool.api("/api/status").unwrap_or_default();
         status["problems"].as_array().is_some_and(|all| all.iter().any(|state| state["code"] == "disk_full"))
     });
-    // The chain grows nonetheless.
+    // The chain still grows.
     let height = || pool.api("/api/status").and_then(|status| status["sharechain_height"].as_u64());
     let before = height();
-    wait_until("a share in memory", SOON, || height() > before);
+    wait_until("a share in memory", TIMEOUT, || height() > before);
     miner.stop();
 
     assert_eq!(pool.terminate().code(), Some(1));
     let log = pool.log();
     assert!(log.contains(" shares are not on disk, and lost unless other nodes have them: the disk of "), "{log}");
-    // What was stored before is whole, and with room it goes on from there.
+    // The stored shares are intact, and the node continues with them once there is room.
     assert!(disk.command("mount", &["-o", "remount,size=8m"]));
     let stored: Vec<Value> = pool.shares();
     pool.launch();

@@ -1,4 +1,4 @@
-//! p2pool is killed without warning, again and again, at moments of all kinds.
+//! p2pool is killed (SIGKILL) repeatedly, at various moments.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,24 +12,23 @@ use p2pool_test_functional::miner::{settings, Miner};
 use p2pool_test_functional::pool::Pool;
 use serde_json::Value;
 
-use crate::{options, EASIEST, SOON};
+use crate::{options, EASIEST, TIMEOUT};
 
 const KILLS: u32 = 50;
-/// Answers awaited before a kill, so that each run does something; then it comes this much later at most.
-const ANSWERS: usize = 2;
+/// Submits to wait for before a kill, so that each run does something; the kill follows after a varying delay.
+const SUBMITS: usize = 2;
 const DELAY_STEP: Duration = Duration::from_millis(7);
 const DELAY_STEPS: u32 = 17;
-/// Before so many kills one, a share that a miner was told of is given its way to the disk: milliseconds, seconds on
-/// a machine that is busy with other tests.
-const TOLD_EVERY: u32 = 17;
-const WAY_TO_DISK: Duration = Duration::from_secs(5);
+/// At each such kill, an accepted share is given time to be stored: milliseconds, or seconds on a busy machine.
+const STORED_EVERY: u32 = 17;
+const STORE_DELAY_MAX: Duration = Duration::from_secs(5);
 
 #[test]
-fn nothing_that_was_stored_is_lost() {
+fn stored_shares_survive_kills() {
     let bitcoind = Bitcoind::start_with(bitcoind::Options {
         chain: Chain::OpTrueSignet,
         listen: false,
-        // A long poll holds one until the next block, whether or not anybody waits for its answer.
+        // A long poll occupies one until the next block, even if its caller has gone.
         arguments: vec![format!("-rpcthreads={}", KILLS * 2)],
     });
     let mut pool = Pool::start(&bitcoind, options(Chain::OpTrueSignet));
@@ -39,57 +38,58 @@ fn nothing_that_was_stored_is_lost() {
         ..settings(&pool.address(), "worker")
     });
     let wait_accepted = || {
-        miner.wait("an answer accepted", SOON, |event| matches!(event, Event::Accepted(_)).then_some(()));
+        miner.wait("an accepted submit", TIMEOUT, |event| matches!(event, Event::Accepted(_)).then_some(()));
     };
-    // Two answers to the very first job are two first shares, of which the rules keep one; from the third on that is settled.
+    // Two submits on the very first job are two genesis shares, of which the rules keep one; this is settled from the third share on.
     wait_accepted();
-    wait_until("the chain to be under way", SOON, || pool.shares().iter().any(|share| share["share_height"] == 2));
+    wait_until("three shares", TIMEOUT, || pool.shares().iter().any(|share| share["share_height"] == 2));
     let mut known = BTreeMap::new();
     for kill in 0..KILLS {
-        for _ in 0..ANSWERS {
+        for _ in 0..SUBMITS {
             wait_accepted();
         }
-        let told = (kill % TOLD_EVERY == TOLD_EVERY - 1).then(|| wait_told(&miner, &pool));
+        let stored = (kill % STORED_EVERY == STORED_EVERY - 1).then(|| wait_stored(&miner, &pool));
         let before = shares(&pool);
-        // The moment is the point here: a different one each time.
+        // A different moment each time.
         std::thread::sleep(DELAY_STEP * (kill * 5 % DELAY_STEPS));
         pool.kill();
         let after = shares(&pool);
         assert_kept(&known, &before, kill);
         assert_kept(&before, &after, kill);
-        if let Some(id) = told {
-            assert!(after.contains_key(&id), "share {id}, which its miner was told is taken, at kill {kill}");
+        if let Some(id) = stored {
+            assert!(after.contains_key(&id), "accepted share {id} at kill {kill}");
         }
         known = after;
         pool.launch();
         assert_kept(&known, &shares(&pool), kill);
     }
-    let tally = miner.stop();
-    assert!(tally.accepted >= u64::from(KILLS) * 2, "{tally:?}");
+    let totals = miner.stop();
+    assert!(totals.accepted >= u64::from(KILLS) * 2, "{totals:?}");
     let audited = audit_blocks(&pool, &bitcoind, &[]);
     assert!(audited.shares >= known.len() as u64);
     assert!(audited.main_chain > 10, "{audited:?}");
 }
 
-/// Awaits that a miner is told of an answer that is a share beyond doubt, and that it has had its time.
-fn wait_told(miner: &Miner, pool: &Pool) -> String {
-    // Of what was answered by the process before, some may be lost.
+/// Waits for an accepted submit that is certainly a share, and for the time that storing it takes.
+fn wait_stored(miner: &Miner, pool: &Pool) -> String {
+    // Submits accepted by the previous process may be lost.
     miner.events().try_iter().for_each(drop);
     loop {
         let target = sure_target(pool);
-        let hash = miner.wait("a share accepted", SOON, |event| match event {
+        let hash = miner.wait("an accepted share", TIMEOUT, |event| match event {
             Event::Accepted(share) if target.is_met_by(&share.hash) => Some(share.hash),
             _ => None,
         });
-        std::thread::sleep(WAY_TO_DISK);
-        // By now the share that it was built on is stored as well; it may be harder than those before.
+        std::thread::sleep(STORE_DELAY_MAX);
+        // Now its parent is stored too, which may be harder than the shares before.
         if sure_target(pool).is_met_by(&hash) {
             return ShareId(hash).to_string();
         }
     }
 }
 
-/// What is a share on whatever is stored: none is more than four times as hard as its parent (rules, section 6).
+/// Returns a target that makes a submit a share on any stored share: none is more than four times as hard as its parent
+/// (rules, section 6).
 fn sure_target(pool: &Pool) -> Target {
     let bits = |share: &Value| Bits(u32::from_str_radix(share["share_bits"].as_str().unwrap(), 16).unwrap());
     let work = |share: Value| bits(&share).target().unwrap().work().unwrap();
@@ -97,7 +97,7 @@ fn sure_target(pool: &Pool) -> Target {
     Work(hardest.0 * 4).target()
 }
 
-/// What is stored, by id, without what may change as the chain grows.
+/// Returns the stored shares by id.
 fn shares(pool: &Pool) -> BTreeMap<String, Value> {
     let entry = |mut share: Value| (share["id"].as_str().unwrap().to_owned(), share["raw"].take());
     pool.shares().into_iter().map(entry).collect()

@@ -1,4 +1,4 @@
-//! The whole program against a real bitcoind.
+//! Tests of the whole program with a real bitcoind.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod bitcoind_restart;
@@ -10,17 +10,18 @@ mod full_disk;
 mod idle_sessions;
 mod kill_loop;
 mod network;
-mod network_alone;
 mod network_blocks;
 mod network_clock;
 mod network_faults;
 mod network_gossip;
 mod network_partition;
 mod network_pruned;
+mod network_solo;
 mod regtest;
 mod signet;
 mod transactions;
 mod two_miners;
+mod work;
 mod wrong_flags;
 
 use std::time::Duration;
@@ -28,13 +29,13 @@ use std::time::Duration;
 use p2pool_test_bitcoind::{wait_until, Bitcoind, Chain};
 use p2pool_test_functional::{payees, pool};
 
-/// For whatever takes a moment, on a machine that is busy with other tests.
-const SOON: Duration = Duration::from_secs(120);
+/// Timeout for anything that takes a moment; generous because the machine may be busy.
+const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// The least difficulty that sessions can have, as a password: 43,000 hashes an answer.
+/// Lowest difficulty of sessions, as a password: 43,000 hashes per submit.
 const EASIEST: &str = "d=0.00001";
 
-/// Paid to payee 0, on chains with a short period and windows. Sessions start with the difficulty of shares.
+/// Options with payee 0, a short share period and short windows. Sessions start with the difficulty of shares.
 fn options(chain: Chain) -> pool::Options {
     pool::Options {
         address: payees::p2tr_address(chain, 0),
@@ -43,11 +44,11 @@ fn options(chain: Chain) -> pool::Options {
     }
 }
 
-/// Waits until bitcoind knows the block with this hash (as the hash function gives it), on whatever branch.
+/// Waits until bitcoind knows the block with this hash (in internal byte order), on any branch.
 #[track_caller]
 fn wait_block(bitcoind: &Bitcoind, hash: [u8; 32]) -> bitcoin::BlockHash {
     let hash = bitcoin::BlockHash::from_raw_hash(bitcoin::hashes::Hash::from_byte_array(hash));
-    wait_until(&format!("bitcoind to have block {hash}"), SOON, || {
+    wait_until(&format!("bitcoind to have block {hash}"), TIMEOUT, || {
         bitcoind.rpc("getblock", serde_json::json!([hash.to_string(), 0])).is_ok()
     });
     hash

@@ -1,24 +1,24 @@
-//! A node whose clock is wrong.
+//! A node with a wrong clock.
 
 use std::path::PathBuf;
 
 use p2pool_test_bitcoind::{wait_for, Bitcoind, Chain};
-use p2pool_test_functional::network::{start, status, wait_connected, Hand, SOON};
+use p2pool_test_functional::network::{start, status, wait_connected, ManualMiner, TIMEOUT};
 use p2pool_test_functional::pool;
 
 use crate::network::options;
 
-/// What a node says whose clock differs from the others'.
-const COMPLAINT: &str = "system clock is off";
+/// Warning of a node whose clock differs from those of its peers.
+const WARNING: &str = "system clock is off";
 
-/// Debian's package libfaketime, wherever its architecture's folder is.
+/// Finds the library of Debian's package libfaketime.
 fn libfaketime() -> PathBuf {
-    let folders = std::fs::read_dir("/usr/lib").unwrap().flatten();
-    let mut files = folders.map(|folder| folder.path().join("faketime/libfaketime.so.1"));
+    let dirs = std::fs::read_dir("/usr/lib").unwrap().flatten();
+    let mut files = dirs.map(|dir| dir.path().join("faketime/libfaketime.so.1"));
     files.find(|file| file.exists()).expect("libfaketime is not installed: apt-get install libfaketime")
 }
 
-/// With a clock that libfaketime's variables tell; only the time of day, for timers go by another clock.
+/// Adds a system clock as libfaketime's variables say; timers use another clock.
 pub fn with_clock(variables: &[(&str, &str)], options: pool::Options) -> pool::Options {
     let library = libfaketime();
     let always = [("LD_PRELOAD", library.to_str().unwrap()), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")];
@@ -26,43 +26,43 @@ pub fn with_clock(variables: &[(&str, &str)], options: pool::Options) -> pool::O
     pool::Options { environment: all.collect(), ..options }
 }
 
-/// Ten minutes slow.
+/// Adds a clock that is ten minutes behind.
 fn slow(options: pool::Options) -> pool::Options {
     with_clock(&[("FAKETIME", "-600s")], options)
 }
 
 #[test]
-fn a_node_whose_clock_is_wrong_is_told_and_the_others_are_not() {
+fn a_node_with_a_wrong_clock_warns_and_its_peers_do_not() {
     let bitcoind = Bitcoind::start(Chain::OpTrueSignet);
     let first = start(&bitcoind, options(1), &[]);
     let second = start(&bitcoind, options(2), &[&first]);
     let third = start(&bitcoind, options(4), &[&first]);
     wait_connected(&[&first, &second, &third]);
-    let mut hand = Hand::at(&first);
-    hand.mine(&first);
+    let mut miner = ManualMiner::at(&first);
+    miner.mine(&first);
     for node in [&first, &second, &third] {
-        node.wait_log("synced with", SOON);
+        node.wait_log("synced with", TIMEOUT);
     }
 
     let late = start(&bitcoind, slow(options(3)), &[&first]);
-    // Three others: fewer could not tell whose clock is wrong.
+    // Three peers are needed to determine whose clock is wrong.
     wait_connected(&[&first, &second, &third, &late]);
-    late.wait_log(COMPLAINT, SOON);
+    late.wait_log(WARNING, TIMEOUT);
     let log = late.log();
-    let line = log.lines().find(|line| line.contains(COMPLAINT)).unwrap();
+    let line = log.lines().find(|line| line.contains(WARNING)).unwrap();
     let ahead_s: i64 = line.split("agree on a time ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
-    // Half a minute for the roads there and back, on a machine that is busy with other tests.
+    // Half a minute of tolerance for the round trip on a busy machine.
     assert!((570..=630).contains(&ahead_s), "{line}");
-    // The page says so as well.
-    let told = wait_for("the page to tell", SOON, || {
+    // The API reports it too.
+    let problem = wait_for("the problem in the API", TIMEOUT, || {
         let problems = status(&late)["problems"].as_array()?.clone();
         problems.into_iter().find(|problem| problem["code"] == "clock_off")
     });
-    assert!(told["text"].as_str().unwrap().contains("behind those of the other nodes"), "{told}");
-    // The others go on, and nobody tells them that it is they who are wrong.
-    hand.mine(&first);
+    assert!(problem["text"].as_str().unwrap().contains("behind those of the other nodes"), "{problem}");
+    // The peers continue without a warning.
+    miner.mine(&first);
     for node in [&first, &second, &third] {
-        assert!(!node.log().contains(COMPLAINT), "{}", node.log());
+        assert!(!node.log().contains(WARNING), "{}", node.log());
         assert!(!status(node)["problems"].to_string().contains("clock_off"));
     }
 }

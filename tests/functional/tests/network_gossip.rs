@@ -1,25 +1,25 @@
-//! Shares reach everybody by gossip; fetching is for what gossip missed.
+//! Shares reach all nodes by gossip; only missed ones are fetched.
 
 use p2pool_test_bitcoind::{self as bitcoind, wait_for, Bitcoind, Chain};
 use p2pool_test_functional::journal::{journeys, Journey};
-use p2pool_test_functional::network::{start, wait_one_tip, wait_tip, Hand, SOON};
+use p2pool_test_functional::network::{start, wait_one_tip, wait_tip, ManualMiner, TIMEOUT};
 use p2pool_test_functional::pool::Pool;
 
 use crate::network;
 
 const NODES: u32 = 10;
-/// Each node finds two.
+/// Two per node.
 const SHARES: usize = 20;
-/// Shares until gossip must have its paths: these form by the second, a share each.
+/// Most shares until gossip has its mesh, which forms within seconds.
 const WARM_UP_MAX: usize = 60;
 
-/// Ten nodes that know the first one.
+/// Starts ten nodes that know the first one.
 fn ten_nodes(bitcoind: &Bitcoind) -> Vec<Pool> {
     let options = |payee| {
         let mut options = network::options(payee);
         options.flags.push("-log-level=debug".to_owned());
-        // About as fast as they are found here: shares that come too fast get harder, in the end harder than blocks,
-        // and then what is found may be a block and no share.
+        // About as fast as shares are found here: shares that come too fast get harder, finally harder than blocks, and
+        // then a find may be a block and not a share.
         options.flags.retain(|flag| !flag.starts_with("-share-period"));
         options.flags.push("-share-period=1".to_owned());
         options
@@ -34,13 +34,13 @@ fn ten_nodes(bitcoind: &Bitcoind) -> Vec<Pool> {
     std::iter::once(first).chain(others).collect()
 }
 
-/// A share that is found is at every other node within a second.
+/// Longest time until a share is at all nodes.
 const SPREAD_MAX_US: i64 = 1_000_000;
 
-/// Finds a share at one node and waits until all have it.
-fn spread(hand: &mut Hand, nodes: &[Pool]) -> Journey {
-    let id = hand.find();
-    wait_for("a share to reach every node", SOON, || {
+/// Finds a share at one node and waits until all nodes have it.
+fn spread(miner: &mut ManualMiner, nodes: &[Pool]) -> Journey {
+    let id = miner.find();
+    wait_for("a share to reach every node", TIMEOUT, || {
         let logs: Vec<String> = nodes.iter().map(Pool::log).collect();
         let journey = journeys(&logs).into_iter().find(|journey| journey.id == id)?;
         journey.arrivals.iter().all(|arrival| arrival.accepted_us.is_some()).then_some(journey)
@@ -52,44 +52,44 @@ fn all_by_gossip(journey: &Journey) -> bool {
     others.into_iter().all(|(_, arrival)| arrival.by_gossip)
 }
 
-/// From the moment a share was found to when the last node had checked it, in microseconds.
+/// Returns the time in microseconds from when a share was found until the last node accepted it.
 fn spread_us(journey: &Journey) -> i64 {
     let last_us = journey.arrivals.iter().filter_map(|arrival| arrival.accepted_us).max().unwrap();
     last_us - journey.found_us
 }
 
 #[test]
-fn every_share_reaches_each_of_ten_nodes_by_gossip() {
+fn shares_reach_all_ten_nodes_by_gossip() {
     let bitcoind = Bitcoind::start_with(bitcoind::Options {
         chain: Chain::OpTrueSignet,
         listen: false,
-        // A long poll holds one until the next block, whether or not anybody waits for its answer.
+        // A long poll occupies one until the next block, even if its caller has gone.
         arguments: vec![format!("-rpcthreads={}", NODES * 4)],
     });
     let nodes = ten_nodes(&bitcoind);
-    let mut hands: Vec<Hand> = nodes.iter().map(Hand::at).collect();
-    // Of two first shares one would never be anything.
-    let genesis = hands[0].mine(&nodes[0]);
+    let mut miners: Vec<ManualMiner> = nodes.iter().map(ManualMiner::at).collect();
+    // One genesis share first: of two, one would be lost.
+    let genesis = miners[0].mine(&nodes[0]);
     wait_tip(&nodes.iter().collect::<Vec<_>>(), &genesis);
     for tried in 0.. {
-        assert!(tried < WARM_UP_MAX, "gossip never reaches everybody");
-        let finder = tried % hands.len();
-        if all_by_gossip(&spread(&mut hands[finder], &nodes)) {
+        assert!(tried < WARM_UP_MAX, "gossip does not reach all nodes");
+        let finder = tried % miners.len();
+        if all_by_gossip(&spread(&mut miners[finder], &nodes)) {
             break;
         }
     }
     let mut spreads_us = Vec::new();
     for number in 0..SHARES {
-        let finder = number % hands.len();
-        let journey = spread(&mut hands[finder], &nodes);
+        let finder = number % miners.len();
+        let journey = spread(&mut miners[finder], &nodes);
         assert_eq!(journey.finder, finder);
         assert!(all_by_gossip(&journey), "share {} was fetched: {journey:#?}", journey.id);
         spreads_us.push(spread_us(&journey));
     }
     spreads_us.sort_unstable();
     println!("microseconds until the last of {NODES} nodes had a share: {spreads_us:?}");
-    // The half that was disturbed least by other tests: what the nodes themselves wait for, a heartbeat or a timer, is
-    // there in all of them, while twelve programs on a busy machine may have to wait for it in many.
+    // The median: delays by the nodes themselves, such as a heartbeat or a timer, are in all values, those by a busy machine
+    // in some.
     assert!(spreads_us[SHARES / 2] < SPREAD_MAX_US, "shares take longer than a second: {spreads_us:?}");
     let nodes: Vec<&Pool> = nodes.iter().collect();
     wait_one_tip(&nodes);

@@ -1,4 +1,4 @@
-//! Mining on regtest, from its first block on: every answer is a Bitcoin block.
+//! Mining on regtest from the first block on: every submit is a block.
 
 use p2pool_miner::mining::{Event, Settings};
 use p2pool_test_bitcoind::{wait_until, Bitcoind, Chain};
@@ -7,24 +7,24 @@ use p2pool_test_functional::miner::{settings, Miner};
 use p2pool_test_functional::pool::Pool;
 use std::time::{Duration, Instant};
 
-use crate::{options, wait_block, SOON};
+use crate::{options, wait_block, TIMEOUT};
 
-/// Past height 16, where BIP-0034 heights begin to be pushed as bytes.
+/// Above height 16, where BIP-0034 heights are pushed as bytes.
 const HEIGHT: u32 = 24;
-/// Enough for many blocks a second while shares are as easy as can be, and for one a second once they are not.
+/// Enough for many blocks per second while shares are as easy as possible, and for one per second afterwards.
 const HASHES_PER_S: u64 = 100;
-/// A new Bitcoin tip must reach the miners well under a second after bitcoind has it.
+/// Longest time from bitcoind's new tip to the job.
 const TIP_DELAY_MAX: Duration = Duration::from_millis(900);
 
 #[test]
-fn every_block_is_taken_and_pays_as_the_rules_say() {
+fn every_block_is_accepted_and_its_payouts_follow_the_rules() {
     let bitcoind = Bitcoind::start(Chain::Regtest);
     let mut pool = Pool::start(&bitcoind, options(Chain::Regtest));
     let miner = Miner::start(Settings { hash_rate_max: Some(HASHES_PER_S), ..settings(&pool.address(), "worker") });
     let mut blocks = Vec::new();
-    wait_until("blocks to be mined", SOON, || {
+    wait_until("blocks to be mined", TIMEOUT, || {
         let accepted = miner.events().try_iter().filter_map(|event| match event {
-            // The difficulty of shares is rounded down: one answer of 700 is just none of the blocks.
+            // The difficulty of shares is rounded down: one submit of 700 narrowly misses the block target.
             Event::Accepted(share) => share.is_block.then_some(share.hash),
             _ => None,
         });
@@ -46,21 +46,21 @@ fn every_block_is_taken_and_pays_as_the_rules_say() {
 }
 
 #[test]
-fn a_new_tip_is_new_work_at_once() {
+fn a_new_tip_gives_a_job_at_once() {
     let bitcoind = Bitcoind::start(Chain::Regtest);
     let pool = Pool::start(&bitcoind, options(Chain::Regtest));
     let mut session = pool.session("worker");
     let mut delays = Vec::new();
     for _ in 0..5 {
-        session.wait_job(SOON, |_| true).unwrap();
+        session.wait_job(TIMEOUT, |_| true).unwrap();
         let tip = bitcoind.mine(1)[0];
         let start = Instant::now();
         let hash: [u8; 32] = *tip.as_ref();
-        let job = session.wait_job(SOON, |job| job.prev_block == hash).unwrap();
+        let job = session.wait_job(TIMEOUT, |job| job.prev_block == hash).unwrap();
         delays.push(start.elapsed());
-        assert!(job.clean, "work on an old tip is worthless");
+        assert!(job.clean, "jobs on the old tip are stale");
     }
     delays.sort();
-    // What another program on the machine does to one or two of them is not seen.
+    // The median: another program on the machine may delay one or two.
     assert!(delays[2] < TIP_DELAY_MAX, "{delays:?}");
 }

@@ -1,4 +1,4 @@
-//! Mining on a signet of its own: shares are easier than blocks, and blocks need real work.
+//! Mining on a custom signet: shares are easier than blocks, and blocks need real work.
 
 use std::time::Duration;
 
@@ -11,17 +11,17 @@ use p2pool_test_functional::pool::Pool;
 
 use crate::{options, wait_block, EASIEST};
 
-/// Some five million hashes each.
+/// About five million hashes each.
 const BLOCKS: usize = 2;
-/// Answers of 43,000 hashes each: 117 times as many as blocks, but for luck, so it takes some of both.
-const ANSWERS: usize = 100;
-/// Until both are there, on average a quarter of a minute on an idle machine; luck may have it four times as long.
+/// Submits of 43,000 hashes each: on average 117 per block.
+const SUBMITS: usize = 100;
+/// Timeout: 15 seconds on average on an idle machine, with bad luck four times as long.
 const FOUND_MAX: Duration = Duration::from_secs(300);
-/// A share a second is then seven times easier than a block, so none of the blocks misses the share target.
+/// With this hash rate a share per second is seven times easier than a block, so all blocks are shares.
 const HASHES_PER_S: u64 = 700_000;
 
 #[test]
-fn shares_come_between_blocks_and_all_blocks_are_taken() {
+fn shares_are_found_between_blocks_and_all_blocks_are_accepted() {
     let bitcoind = Bitcoind::start(Chain::OpTrueSignet);
     let pool = Pool::start(&bitcoind, options(Chain::OpTrueSignet));
     let miner = Miner::start(Settings {
@@ -29,20 +29,20 @@ fn shares_come_between_blocks_and_all_blocks_are_taken() {
         hash_rate_max: Some(HASHES_PER_S),
         ..settings(&pool.address(), "worker")
     });
-    let (mut answers, mut blocks) = (0, Vec::new());
-    wait_until("answers and blocks to be found", FOUND_MAX, || {
+    let (mut submits, mut blocks) = (0, Vec::new());
+    wait_until("submits and blocks", FOUND_MAX, || {
         for event in miner.events().try_iter() {
             let Event::Accepted(share) = event else { continue };
-            answers += 1;
+            submits += 1;
             blocks.extend(share.is_block.then_some(share.hash));
         }
-        answers >= ANSWERS && blocks.len() >= BLOCKS
+        submits >= SUBMITS && blocks.len() >= BLOCKS
     });
     miner.stop();
-    // Wherever they are: two of one height may have been found before the pool had told of the first.
+    // On any branch: two of the same height may be found before the job on the first.
     let blocks: Vec<BlockHash> = blocks.into_iter().map(|hash| wait_block(&bitcoind, hash)).collect();
     let audited = audit_blocks(&pool, &bitcoind, &blocks);
     assert_eq!((audited.blocks, audited.blocks_that_are_shares), (blocks.len() as u64, blocks.len() as u64));
-    // The first shares of a chain are so easy that the answers alone are more of them.
+    // The first shares of a chain are very easy.
     assert!(audited.main_chain > 2 * BLOCKS as u64, "{audited:?}");
 }

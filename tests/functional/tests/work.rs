@@ -1,6 +1,4 @@
-//! Jobs made of a real bitcoind's templates become blocks that it takes.
-// All of this file is a test, helpers included.
-#![allow(clippy::unwrap_used)]
+//! Jobs from the templates of a real bitcoind give blocks that it accepts.
 
 use std::sync::Arc;
 
@@ -14,11 +12,12 @@ use p2pool_core::work::{make_job, HashedHeader, Job, JobId, NextShare, Submit, T
 use p2pool_test_bitcoind::{Bitcoind, Chain, MempoolFiller, Options};
 use serde_json::{json, Value};
 
-/// More than one block holds.
+/// More than fits into one block.
 const MEMPOOL_WEIGHT: u64 = 4_300_000;
-/// Less than a coinbase of 48 outputs has above the room that bitcoind is told to leave, so that some must go.
+/// Less than the weight of a coinbase with 48 outputs above the weight that bitcoind reserves, so that some transactions are
+/// removed.
 const TX_WEIGHT: u64 = 4_000;
-/// The least that bitcoind can be told.
+/// The lowest value that bitcoind accepts.
 const RESERVED_WEIGHT: &str = "-blockreservedweight=2000";
 
 fn template(node: &Bitcoind) -> Arc<Template> {
@@ -34,7 +33,7 @@ fn p2pkh(n: u8) -> PayoutScript {
     PayoutScript::new(&[&[0x76, 0xa9, 0x14][..], &[n; 20], &[0x88, 0xac]].concat()).unwrap()
 }
 
-/// A job that pays each script one satoshi, and the first the rest.
+/// Makes a job that pays one satoshi to each script, and the rest to the first.
 fn job(template: &Arc<Template>, scripts: &[PayoutScript]) -> Job {
     let facts = NextShare {
         parent: ShareId::ZERO,
@@ -55,27 +54,27 @@ fn job(template: &Arc<Template>, scripts: &[PayoutScript]) -> Job {
     make_job(JobId(1), &chain, template, &facts, template.cur_time, payouts).unwrap()
 }
 
-/// Rolls the nonce until the header meets Bitcoin's target: two tries on average.
+/// Solves a job for Bitcoin's target: two nonces on average.
 fn solve(job: &Job) -> (Submit, HashedHeader) {
     (0..)
         .map(|nonce| Submit { extranonce: *b"functional__", time: job.time.0, nonce, version: job.version })
-        .map(|answer| (answer, job.hash_header(&answer)))
-        .find(|(_, judged)| judged.meets(&job.block_target))
+        .map(|submit| (submit, job.hash_header(&submit)))
+        .find(|(_, hashed)| hashed.meets(&job.block_target))
         .unwrap()
 }
 
-/// Solves the job, hands the block to bitcoind, and gives it back as bitcoind holds it.
+/// Solves a job and submits the block to bitcoind; returns the block as bitcoind has it.
 fn mine(node: &Bitcoind, job: &Job) -> Block {
-    let (answer, judged) = solve(job);
-    let bytes = job.block(&judged.header, &answer.extranonce).unwrap();
+    let (submit, hashed) = solve(job);
+    let bytes = job.block(&hashed.header, &submit.extranonce).unwrap();
     assert_eq!(node.call("submitblock", json!([bytes.to_lower_hex_string()])), Value::Null);
-    let hash: BlockHash = judged.id().to_string().parse().unwrap();
+    let hash: BlockHash = hashed.id().to_string().parse().unwrap();
     assert_eq!(node.tip(), hash);
     node.block(&hash)
 }
 
 #[test]
-fn the_first_blocks_of_a_chain_are_empty_and_taken() {
+fn the_first_blocks_of_a_chain_are_accepted() {
     let node = Bitcoind::start(Chain::Regtest);
     for height in 1..=20 {
         let block = mine(&node, &job(&template(&node), &[p2tr(1)]));
@@ -84,10 +83,10 @@ fn the_first_blocks_of_a_chain_are_empty_and_taken() {
 }
 
 #[test]
-fn full_blocks_are_taken_whatever_the_coinbase_pays() {
+fn full_blocks_are_accepted_with_large_coinbases() {
     let arguments = vec![RESERVED_WEIGHT.to_owned()];
     let node = Bitcoind::start_with(Options { chain: Chain::Regtest, listen: false, arguments });
-    // Twice the mempool, and transactions come out a little lighter than asked for.
+    // Twice the mempool; transactions are a little lighter than requested.
     let coins = 5 * MEMPOOL_WEIGHT / TX_WEIGHT / 2;
     let mut filler = MempoolFiller::new(&node, coins as usize);
     let many_p2tr: Vec<_> = (0..48).map(p2tr).collect();
@@ -97,7 +96,7 @@ fn full_blocks_are_taken_whatever_the_coinbase_pays() {
         let template = template(&node);
         let job = job(&template, scripts);
         let kept = job.template.transactions.len();
-        assert!(kept < template.transactions.len(), "the coinbase is larger than bitcoind left room for");
+        assert!(kept < template.transactions.len(), "the coinbase needs less weight than bitcoind reserves");
 
         let block = mine(&node, &job);
         assert_eq!(block.txdata.len(), kept + 1);

@@ -1,4 +1,4 @@
-//! What cannot be right is said in one line, with exit status 2.
+//! Wrong settings give one line and exit status 2.
 
 use p2pool_test_bitcoind::Chain;
 use p2pool_test_functional::payees::p2tr_address;
@@ -6,31 +6,31 @@ use p2pool_test_functional::pool::run_to_end;
 
 const USAGE: i32 = 2;
 
-/// Runs `p2pool`; its one line must hold all the words.
+/// Runs `p2pool`; its one line must contain all words.
 #[track_caller]
-fn assert_refused(flags: &[&str], words: &[&str]) {
+fn assert_rejected(flags: &[&str], words: &[&str]) {
     let output = run_to_end(flags);
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(USAGE), "{flags:?}: {said}");
-    assert_eq!(said.trim_end().lines().count(), 1, "{flags:?}: {said}");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(USAGE), "{flags:?}: {text}");
+    assert_eq!(text.trim_end().lines().count(), 1, "{flags:?}: {text}");
     assert!(output.stdout.is_empty());
     for word in words {
-        assert!(said.contains(word), "{flags:?}: no {word:?} in: {said}");
+        assert!(text.contains(word), "{flags:?}: no {word:?} in: {text}");
     }
 }
 
 #[test]
-fn wrong_values_are_named_with_what_would_be_right() {
+fn errors_name_the_flag_and_what_to_give_instead() {
     let address = format!("-address={}", p2tr_address(Chain::Regtest, 0));
-    assert_refused(&["-network=regtest"], &["address"]);
-    assert_refused(&["-network=regtest", "-address=nonsense"], &["address", "nonsense"]);
-    assert_refused(&["-network=mainnet", &address], &["regtest", "mainnet"]);
-    assert_refused(&["-network=elsewhere", &address], &["elsewhere", "mainnet", "regtest"]);
-    assert_refused(&["-network=regtest", &address, "-rpc-host=10.0.0.1"], &["rpc-cookie-file", "rpc-user"]);
-    assert_refused(&["-network=regtest", &address, "-rpc-password=hunter2"], &["rpc-user"]);
-    assert_refused(&["-adress=x"], &["adress", "address"]);
-    assert_refused(&["-address"], &["address"]);
-    let right = ["-network=regtest", &address, "-rpc-cookie-file=/nonexistent/cookie"];
+    assert_rejected(&["-network=regtest"], &["address"]);
+    assert_rejected(&["-network=regtest", "-address=nonsense"], &["address", "nonsense"]);
+    assert_rejected(&["-network=mainnet", &address], &["regtest", "mainnet"]);
+    assert_rejected(&["-network=elsewhere", &address], &["elsewhere", "mainnet", "regtest"]);
+    assert_rejected(&["-network=regtest", &address, "-rpc-host=10.0.0.1"], &["rpc-cookie-file", "rpc-user"]);
+    assert_rejected(&["-network=regtest", &address, "-rpc-password=hunter2"], &["rpc-user"]);
+    assert_rejected(&["-adress=x"], &["adress", "address"]);
+    assert_rejected(&["-address"], &["address"]);
+    let valid = ["-network=regtest", &address, "-rpc-cookie-file=/nonexistent/cookie"];
     for (flag, words) in [
         ("-stratum-port=65536", &["stratum-port", "65536", "65535"][..]),
         ("-rpc-port=x", &["rpc-port", "x"]),
@@ -42,12 +42,12 @@ fn wrong_values_are_named_with_what_would_be_right() {
         ("-signet-challenge=51", &["signet"]),
         ("-network=signet", &["network", "twice"]),
     ] {
-        assert_refused(&[&right[..], &[flag]].concat(), words);
+        assert_rejected(&[&valid[..], &[flag]].concat(), words);
     }
 }
 
 #[test]
-fn a_password_is_never_repeated() {
+fn a_password_is_never_printed() {
     let address = format!("-address={}", p2tr_address(Chain::Regtest, 0));
     for flags in [
         ["-network=regtest", &address, "-rpc-password=hunter2", "-rpc-pasword=hunter2"],
@@ -60,7 +60,7 @@ fn a_password_is_never_repeated() {
 }
 
 #[test]
-fn help_and_version_are_no_errors() {
+fn help_and_version_succeed() {
     for flags in [["-help"], ["--help"], ["-version"]] {
         let output = run_to_end(&flags);
         assert!(output.status.success());

@@ -1,4 +1,4 @@
-//! A long sharechain, made without waiting for it: clocks are set as the rules allow, and every share is checked.
+//! Makes a long sharechain at once, with times as the rules allow; all shares are verified.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,31 +17,31 @@ use p2pool_test_bitcoind::Bitcoind;
 use p2pool_test_functional::payees;
 use serde_json::json;
 
-/// Miners that take turns: more than a coinbase pays.
+/// Number of miners, who take turns; more than a coinbase pays.
 const MINERS: u32 = 100;
-/// Transactions of each block, as in a full one of mainnet: what a share proves of them is 384 of its bytes.
+/// Transactions per block, as in a full one of mainnet: their merkle branch is 384 bytes of a share.
 const TRANSACTIONS: u32 = 3_000;
-/// What each pays and weighs.
+/// Fee and weight of each transaction.
 const FEE: Sats = Sats(1_000);
 const WEIGHT: u64 = 1_000;
-/// Shares written at once.
+/// Shares per commit.
 const BATCH_SHARES: usize = 1_000;
-/// Regtest's target of every block.
+/// Target of all regtest blocks.
 const BITS: Bits = Bits(0x207f_ffff);
 
-/// The chain: regtest's, with the windows of mainnet.
+/// Returns the parameters: those of regtest, with the windows of mainnet.
 pub fn params() -> ChainParams {
     ChainParams::standard(Network::Regtest)
 }
 
-/// Writes a chain of so many shares into a node's folder, one a share period, the newest found at `end`.
-pub fn write(bitcoind: &Bitcoind, folder: &Path, shares: u32, end: UnixTime) {
+/// Writes a chain into a node's data directory, one share per share period, the newest found at `end`.
+pub fn write(bitcoind: &Bitcoind, dir: &Path, shares: u32, end: UnixTime) {
     let params = Arc::new(params());
     let template = template(bitcoind);
     let mut tree = Tree::new(Arc::clone(&params));
     tree.add_anchor(genesis());
     let mut chain = Sharechain::new(tree);
-    let mut store = Store::open(folder, &params).unwrap_or_else(|error| panic!("no store: {error}"));
+    let mut store = Store::open(dir, &params).unwrap_or_else(|error| panic!("no store: {error}"));
     let mut batch = Changes { put_anchors: vec![genesis()], ..Changes::default() };
     for number in 0..shares {
         let now = end.minus((shares - 1 - number) * params.share_period_s);
@@ -51,13 +51,13 @@ pub fn write(bitcoind: &Bitcoind, folder: &Path, shares: u32, end: UnixTime) {
             Effect::NewTip(id) => Some(*id),
             _ => None,
         });
-        let id = tip.unwrap_or_else(|| panic!("share {number} is refused: {effects:?}"));
+        let id = tip.unwrap_or_else(|| panic!("share {number} is rejected: {effects:?}"));
         if let Some(node) = chain.tree().get(&id) {
             batch.put_shares.push(StoredShare { id, share: Arc::clone(&node.share), verified: node.verified });
         }
         batch.tip = Some(id);
         if batch.put_shares.len() >= BATCH_SHARES || number + 1 == shares {
-            store.commit(&batch).unwrap_or_else(|error| panic!("not stored: {error}"));
+            store.commit(&batch).unwrap_or_else(|error| panic!("commit: {error}"));
             batch = Changes::default();
         }
     }
@@ -73,13 +73,13 @@ fn template(bitcoind: &Bitcoind) -> Arc<Template> {
     Arc::new(template)
 }
 
-/// Of a transaction only its ids go into shares.
+/// Makes a transaction that consists of its ids; shares contain nothing else of it.
 fn transaction(number: u32) -> TemplateTx {
     let id = sha256::Hash::hash(&number.to_le_bytes()).to_byte_array();
     TemplateTx { data: Vec::new(), txid: id, wtxid: id, fee: FEE, weight: WEIGHT, sigops_cost: 0 }
 }
 
-/// The block that all shares are built on.
+/// The anchor of all shares.
 fn genesis() -> Anchor {
     let header = genesis_block(bitcoin::Network::Regtest).header;
     Anchor {
@@ -105,9 +105,9 @@ fn mine(chain: &mut Sharechain, template: &Arc<Template>, now: UnixTime, number:
 fn solve(job: &Job, now: UnixTime) -> Share {
     let extranonce = [9; EXTRANONCE_LEN];
     for nonce in 0..=u32::MAX {
-        let judged = job.hash_header(&Submit { extranonce, time: now.0.max(job.time.0), nonce, version: job.version });
-        if job.share_target.is_met_by(&judged.hash) {
-            let header = deserialize(&judged.header).unwrap_or_else(|error| panic!("no header: {error}"));
+        let hashed = job.hash_header(&Submit { extranonce, time: now.0.max(job.time.0), nonce, version: job.version });
+        if job.share_target.is_met_by(&hashed.hash) {
+            let header = deserialize(&hashed.header).unwrap_or_else(|error| panic!("no header: {error}"));
             return Share { header, info: job.info.clone(), extranonce, merkle_branch: job.merkle_branch.clone() };
         }
     }

@@ -1,4 +1,4 @@
-//! How fast shares spread, what becomes of them, what goes over the wire.
+//! Measures the latency of shares, uncles and uncredited shares, and traffic.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use p2pool_miner::mining::Settings;
 use p2pool_test_bitcoind::{self as bitcoind, wait_for, wait_until, Bitcoind, Chain};
 use p2pool_test_functional::journal::{journeys, Journey};
 use p2pool_test_functional::miner::{settings, Miner};
-use p2pool_test_functional::network::{peers, share_count, start, wait_one_tip, SOON};
+use p2pool_test_functional::network::{peers, share_count, start, wait_one_tip, TIMEOUT};
 use p2pool_test_functional::payees;
 use p2pool_test_functional::pool::{Options, Pool};
 use serde_json::Value;
@@ -16,22 +16,22 @@ use serde_json::Value;
 use crate::load_averages;
 use crate::quantiles::Quantiles;
 
-/// Until nodes that have just met have told each other all that they tell once.
+/// Time for new connections to exchange everything that is exchanged once.
 const SETTLING: Duration = Duration::from_secs(60);
-/// Then nobody mines for so long, to see what goes over the wire when nothing happens.
+/// Time without mining, to measure idle traffic.
 const IDLE: Duration = Duration::from_secs(120);
-/// Nodes make their metrics anew every two seconds.
+/// Nodes update their metrics every two seconds.
 const METRICS_DELAY: Duration = Duration::from_secs(3);
-/// The least difficulty that sessions can have, as a password: answers are shares as soon as they meet a share's target.
+/// Lowest difficulty of sessions, as a password.
 const EASIEST: &str = "d=0.00001";
-/// Between two looks at how far it is.
-const LOOK_EVERY: Duration = Duration::from_secs(30);
-/// Between two reports of all figures so far: a run of an hour is not lost with its end.
-const LOOKS_PER_REPORT: u32 = 10;
-/// The newest shares may still be named as uncles: what became of them is not known yet.
+/// Interval between two progress lines.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(30);
+/// Progress lines between two full reports, for runs that are interrupted.
+const PROGRESS_PER_REPORT: u32 = 10;
+/// Heights below the tip whose shares may still become uncles.
 const UNDECIDED_HEIGHTS: u64 = 3;
 
-/// nodes with a miner each find shares; prints how fast these spread and what became of them
+/// nodes with a miner each find shares; prints latency, uncles and uncredited shares, and traffic
 #[derive(FromArgs)]
 #[argh(subcommand, name = "propagation")]
 pub struct Plan {
@@ -49,9 +49,9 @@ pub struct Plan {
     hash_rate: u64,
 }
 
-/// Bytes from and to other nodes.
+/// Bytes from and to peers.
 #[derive(Clone, Copy)]
-struct Wire {
+struct Traffic {
     bytes_in: f64,
     bytes_out: f64,
 }
@@ -61,24 +61,24 @@ pub fn measure(plan: &Plan) {
     let bitcoind = Bitcoind::start_with(bitcoind::Options {
         chain: Chain::OpTrueSignet,
         listen: false,
-        // A long poll holds one until the next block.
+        // A long poll occupies one until the next block.
         arguments: vec![format!("-rpcthreads={}", plan.nodes * 4)],
     });
     let nodes = start_nodes(plan, &bitcoind);
     let idle_bytes_per_s = idle_bytes_per_s(&nodes);
-    let (before, begun) = (wire(&nodes), Instant::now());
+    let (before, begun) = (traffic(&nodes), Instant::now());
     let miners = start_miners(plan, &nodes);
     let mining = Mining { nodes: &nodes, before, begun };
-    for look in 1.. {
+    for line in 1.. {
         let count = share_count(&nodes[0]);
         println!("{count} shares after {} s, load {}", begun.elapsed().as_secs(), load_averages());
         if count >= plan.shares {
             break;
         }
-        if look % LOOKS_PER_REPORT == 0 {
+        if line % PROGRESS_PER_REPORT == 0 {
             mining.report();
         }
-        std::thread::sleep(LOOK_EVERY);
+        std::thread::sleep(PROGRESS_INTERVAL);
     }
     drop(miners);
     let all: Vec<&Pool> = nodes.iter().collect();
@@ -87,7 +87,7 @@ pub fn measure(plan: &Plan) {
     println!("\nAt the end, {} nodes, T = {} s:", plan.nodes, plan.period);
     mining.report();
     println!(
-        "while nobody mined, a node and second: {:.0} bytes in, {:.0} out",
+        "idle traffic per node and second: {:.0} bytes in, {:.0} bytes out",
         idle_bytes_per_s.bytes_in, idle_bytes_per_s.bytes_out
     );
     let degrees: Vec<usize> = nodes.iter().map(|node| peers(node).len()).collect();
@@ -95,34 +95,34 @@ pub fn measure(plan: &Plan) {
     println!("load at the end: {}", load_averages());
 }
 
-/// Nodes whose miners have been at work since `begun`.
+/// Nodes whose miners have been running since `begun`.
 struct Mining<'a> {
     nodes: &'a [Pool],
-    before: Wire,
+    before: Traffic,
     begun: Instant,
 }
 
 impl Mining<'_> {
-    /// Prints what can be said so far.
+    /// Prints all figures so far.
     fn report(&self) {
-        let (after, elapsed_s) = (wire(self.nodes), self.begun.elapsed().as_secs_f64());
+        let (after, elapsed_s) = (traffic(self.nodes), self.begun.elapsed().as_secs_f64());
         let logs: Vec<String> = self.nodes.iter().map(Pool::log).collect();
         let stored = self.nodes[0].shares();
         let journeys = journeys(&logs);
         println!("{} shares found in {elapsed_s:.0} s", journeys.len());
-        print_spread(&journeys);
-        print_fates(&journeys, &stored);
+        print_latency(&journeys);
+        print_outcomes(&journeys, &stored);
         let share_bytes: usize = stored.iter().filter_map(|share| share["raw"].as_str()).map(|hex| hex.len() / 2).sum();
-        println!("a share by itself: {} bytes", share_bytes / stored.len().max(1));
+        println!("size of a share: {} bytes", share_bytes / stored.len().max(1));
         let per_share = rates(self.before, after, (journeys.len() * self.nodes.len()) as f64);
         println!(
-            "on the wire, a node and share: {:.0} bytes in, {:.0} out; all that went over it while mining, divided",
+            "traffic per node and share: {:.0} bytes in, {:.0} bytes out; all traffic while mining",
             per_share.bytes_in, per_share.bytes_out
         );
     }
 }
 
-/// Nodes that know the first one, connected with at least three others each.
+/// Starts nodes that know the first one; waits until each has at least three peers.
 fn start_nodes(plan: &Plan, bitcoind: &Bitcoind) -> Vec<Pool> {
     let options = |payee| Options {
         address: payees::p2tr_address(Chain::OpTrueSignet, payee),
@@ -133,22 +133,22 @@ fn start_nodes(plan: &Plan, bitcoind: &Bitcoind) -> Vec<Pool> {
     for payee in 1..plan.nodes {
         nodes.push(start(bitcoind, options(payee), &[&nodes[0]]));
     }
-    let aim = usize::try_from(plan.nodes - 1).unwrap_or_default().min(3);
+    let peers_min = usize::try_from(plan.nodes - 1).unwrap_or_default().min(3);
     for node in &nodes {
-        wait_until("nodes to find each other", SOON, || peers(node).len() >= aim);
+        wait_until("peers", TIMEOUT, || peers(node).len() >= peers_min);
     }
     nodes
 }
 
-/// Bytes of a node in a second while nobody mines.
-fn idle_bytes_per_s(nodes: &[Pool]) -> Wire {
+/// Measures the idle traffic per node and second.
+fn idle_bytes_per_s(nodes: &[Pool]) -> Traffic {
     std::thread::sleep(SETTLING);
-    let (before, begun) = (wire(nodes), Instant::now());
+    let (before, begun) = (traffic(nodes), Instant::now());
     std::thread::sleep(IDLE);
-    rates(before, wire(nodes), begun.elapsed().as_secs_f64() * nodes.len() as f64)
+    rates(before, traffic(nodes), begun.elapsed().as_secs_f64() * nodes.len() as f64)
 }
 
-/// A miner at each node.
+/// Starts a miner at each node.
 fn start_miners(plan: &Plan, nodes: &[Pool]) -> Vec<Miner> {
     let miner = |node: &Pool| {
         let pace = Settings { hash_rate_max: Some(plan.hash_rate), ..settings(&node.address(), "worker") };
@@ -157,24 +157,24 @@ fn start_miners(plan: &Plan, nodes: &[Pool]) -> Vec<Miner> {
     nodes.iter().map(miner).collect()
 }
 
-/// Bytes of all nodes together.
-fn wire(nodes: &[Pool]) -> Wire {
+/// Returns the bytes of all nodes together.
+fn traffic(nodes: &[Pool]) -> Traffic {
     let of = |direction: &str| {
         let name = format!("p2pool_p2p_bytes_total{{direction=\"{direction}\"}}");
-        nodes.iter().map(|node| wait_for("a node's metrics", SOON, || node.metric(&name))).sum()
+        nodes.iter().map(|node| wait_for("the metrics of a node", TIMEOUT, || node.metric(&name))).sum()
     };
-    Wire { bytes_in: of("in"), bytes_out: of("out") }
+    Traffic { bytes_in: of("in"), bytes_out: of("out") }
 }
 
-fn rates(before: Wire, after: Wire, divisor: f64) -> Wire {
-    Wire {
+fn rates(before: Traffic, after: Traffic, divisor: f64) -> Traffic {
+    Traffic {
         bytes_in: (after.bytes_in - before.bytes_in) / divisor,
         bytes_out: (after.bytes_out - before.bytes_out) / divisor,
     }
 }
 
-/// From the moment in which the finder's node has accepted a share until another has checked and accepted it.
-fn print_spread(journeys: &[Journey]) {
+/// Prints the time from when the finder's node accepts a share until another node does.
+fn print_latency(journeys: &[Journey]) {
     let others = || {
         journeys.iter().flat_map(|journey| {
             let arrivals = journey.arrivals.iter().enumerate().filter(|(node, _)| *node != journey.finder);
@@ -188,39 +188,39 @@ fn print_spread(journeys: &[Journey]) {
         let times: Option<Vec<i64>> = journey.arrivals.iter().map(|arrival| arrival.accepted_us).collect();
         times?.into_iter().max().map(|at_us| at_us - journey.found_us)
     });
-    println!("a share at another node, {} pairs: {}", others().count(), Quantiles::of(times));
-    println!("a share at the last of the nodes: {}", Quantiles::of(to_last.collect()));
-    println!("pairs that were fetched, not passed on: {fetched}; that never came: {missing}");
+    println!("latency of a share to another node, {} pairs: {}", others().count(), Quantiles::of(times));
+    println!("latency of a share to the last node: {}", Quantiles::of(to_last.collect()));
+    println!("pairs fetched, not by gossip: {fetched}; missing: {missing}");
 }
 
-/// Main chain, uncles and the rest, of all shares that a node accepted from its miner.
-fn print_fates(journeys: &[Journey], stored: &[Value]) {
+/// Prints how many shares are on the main chain, are uncles, or neither.
+fn print_outcomes(journeys: &[Journey], stored: &[Value]) {
     let height = |share: &Value| share["share_height"].as_u64().unwrap_or_default();
     let by_id: HashMap<&str, &Value> =
         stored.iter().filter_map(|share| share["id"].as_str().map(|id| (id, share))).collect();
     let is_main = |share: &&Value| share["main_chain"] == true;
     let tip = stored.iter().filter(is_main).map(height).max().unwrap_or_default();
-    let named: Vec<&str> = stored
+    let uncle_ids: Vec<&str> = stored
         .iter()
         .filter(is_main)
         .filter_map(|share| share["uncles"].as_array())
         .flatten()
         .filter_map(Value::as_str)
         .collect();
-    let (mut main, mut uncles, mut orphans) = (0, 0, 0);
+    let (mut main, mut uncles, mut uncredited) = (0, 0, 0);
     for journey in journeys {
         match by_id.get(journey.id.as_str()) {
             Some(share) if height(share) + UNDECIDED_HEIGHTS > tip => {}
             Some(share) if is_main(share) => main += 1,
-            _ if named.contains(&journey.id.as_str()) => uncles += 1,
-            _ => orphans += 1,
+            _ if uncle_ids.contains(&journey.id.as_str()) => uncles += 1,
+            _ => uncredited += 1,
         }
     }
-    let percent = |count: i32| 100.0 * f64::from(count) / f64::from(main + uncles + orphans).max(1.0);
+    let percent = |count: i32| 100.0 * f64::from(count) / f64::from(main + uncles + uncredited).max(1.0);
     println!(
-        "of {} shares {main} on the main chain, {uncles} uncles ({:.2} %), {orphans} orphans ({:.2} %)",
-        main + uncles + orphans,
+        "of {} shares {main} on the main chain, {uncles} uncles ({:.2} %), {uncredited} uncredited ({:.2} %)",
+        main + uncles + uncredited,
         percent(uncles),
-        percent(orphans)
+        percent(uncredited)
     );
 }

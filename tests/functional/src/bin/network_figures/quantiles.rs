@@ -6,13 +6,13 @@ use std::fmt;
 pub struct Quantiles(Vec<i64>);
 
 impl Quantiles {
-    /// Of these.
+    /// Sorts the times.
     pub fn of(mut times_us: Vec<i64>) -> Self {
         times_us.sort_unstable();
         Self(times_us)
     }
 
-    /// The time that so many of a thousand are at or below; zero if there are none.
+    /// Returns the quantile; 0 without times.
     fn permille_us(&self, permille: usize) -> i64 {
         let rank = (self.0.len() * permille).div_ceil(1_000);
         self.0.get(rank.saturating_sub(1)).copied().unwrap_or_default()
@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn they_are_of_the_sorted_times() {
+    fn quantiles_are_those_of_the_sorted_times() {
         let quantiles = Quantiles::of((1..=1_000).rev().map(|ms| ms * 1_000).collect());
         assert_eq!(quantiles.to_string(), "median 500.0 ms, p90 900.0 ms, p99 990.0 ms, max 1000.0 ms");
         assert_eq!(Quantiles::of(Vec::new()).permille_us(500), 0);

@@ -1,4 +1,4 @@
-//! How fast a fresh node fetches a long chain from one other node.
+//! Measures how fast a new node fetches a long chain from one peer.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
@@ -7,16 +7,16 @@ use argh::FromArgs;
 use p2pool_core::units::UnixTime;
 use p2pool_test_bitcoind::{wait_for, wait_until, Bitcoind, Chain};
 use p2pool_test_functional::journal::{entries, Event};
-use p2pool_test_functional::network::{share_count, start, SOON};
+use p2pool_test_functional::network::{share_count, start, TIMEOUT};
 use p2pool_test_functional::payees;
 use p2pool_test_functional::pool::{Options, Pool};
 
 use crate::{chain, load_averages};
 
-/// Whoever has not got the chain by then never will.
-const PATIENCE: Duration = Duration::from_secs(1_800);
+/// Timeout of the fetch.
+const SYNC_TIMEOUT: Duration = Duration::from_secs(1_800);
 
-/// a fresh node fetches a long chain from one other node; prints how long that took
+/// a new node fetches a long chain from one peer; prints how long that takes
 #[derive(FromArgs)]
 #[argh(subcommand, name = "sync")]
 pub struct Plan {
@@ -36,37 +36,37 @@ pub fn measure(plan: &Plan) {
     assert!(server.terminate().success());
     let begun = Instant::now();
     let end = UnixTime::from(SystemTime::now()).minus(60);
-    chain::write(&bitcoind, &chain_folder(&server), plan.shares, end);
+    chain::write(&bitcoind, &chain_dir(&server), plan.shares, end);
     println!("{} shares made in {:.1} s", plan.shares, begun.elapsed().as_secs_f64());
     server.launch();
-    wait_until("the chain to be loaded", SOON, || share_count(&server) == u64::from(plan.shares));
+    wait_until("the chain to be loaded", TIMEOUT, || share_count(&server) == u64::from(plan.shares));
 
     println!("load at the start: {}", load_averages());
     let started = Instant::now();
-    let fresh = start(&bitcoind, options(1_001), &[&server]);
+    let new = start(&bitcoind, options(1_001), &[&server]);
     let when = |wanted: &Event| {
-        let entries = entries(&fresh.log());
+        let entries = entries(&new.log());
         entries.iter().find(|entry| entry.event == *wanted).map(|entry| entry.at_us)
     };
-    let synced_us = wait_for("the fresh node to have the chain", PATIENCE, || when(&Event::Synced));
+    let synced_us = wait_for("the new node to be synced", SYNC_TIMEOUT, || when(&Event::Synced));
     let connected_us = when(&Event::Connected).unwrap_or(synced_us);
-    wait_until("all shares to be seen", SOON, || share_count(&fresh) == u64::from(plan.shares));
+    wait_until("all shares in the API", TIMEOUT, || share_count(&new) == u64::from(plan.shares));
     let seen_s = started.elapsed().as_secs_f64();
-    // Its metrics are made anew every two seconds.
+    // Metrics are updated every two seconds.
     std::thread::sleep(Duration::from_secs(3));
-    let bytes_in = fresh.metric("p2pool_p2p_bytes_total{direction=\"in\"}").unwrap_or_default();
+    let bytes_in = new.metric("p2pool_p2p_bytes_total{direction=\"in\"}").unwrap_or_default();
     let seconds = (synced_us - connected_us) as f64 / 1e6;
     println!(
-        "{} shares from one peer in {seconds:.2} s, from its connection to being level: {:.0} a second, {:.0} bytes each",
+        "{} shares from one peer in {seconds:.2} s, from connected to synced: {:.0} per second, {:.0} bytes each",
         plan.shares,
         f64::from(plan.shares) / seconds,
         bytes_in / f64::from(plan.shares)
     );
-    println!("in its API, which is made anew every two seconds, {seen_s:.1} s after the start of its process");
+    println!("in its API, which is updated every two seconds, {seen_s:.1} s after the start of the process");
     println!("load at the end: {}", load_averages());
 }
 
-/// The folder of a node's chain.
-fn chain_folder(node: &Pool) -> PathBuf {
+/// Returns the data directory of a node's sharechain.
+fn chain_dir(node: &Pool) -> PathBuf {
     node.data_dir().join(format!("regtest-{}", chain::params().chain_id().prefix()))
 }

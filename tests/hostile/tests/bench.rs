@@ -15,7 +15,7 @@ use p2pool_core::sharechain::Anchor;
 use p2pool_core::units::{Bits, BlockHeight, ShareHeight, UnixTime, Work};
 use p2pool_core::wire::{Agent, Frame as _, GossipShare, List, PeerStatus, Request, Response};
 use p2pool_test_bitcoind::{self as bitcoind, Bitcoind, Chain};
-use p2pool_test_functional::network::{self, wait_connected, Hand};
+use p2pool_test_functional::network::{self, wait_connected, ManualMiner};
 use p2pool_test_functional::payees;
 use p2pool_test_functional::pool::{self, Pool};
 use p2pool_test_hostile::awake::Awake;
@@ -78,7 +78,7 @@ pub struct Bench {
     pub forge: Forge,
     pub chain: ChainId,
     logs: Vec<Log>,
-    hands: Vec<Hand>,
+    hands: Vec<ManualMiner>,
     onlooker: Onlooker,
     shares: u64,
 }
@@ -199,7 +199,7 @@ impl Bench {
         let mut bench = Self {
             forge: Forge::new(params, anchor(&bitcoind, 0), now()),
             logs: nodes.iter().map(log).collect(),
-            hands: nodes.iter().map(Hand::at).collect(),
+            hands: nodes.iter().map(ManualMiner::at).collect(),
             bitcoind,
             nodes,
             addresses,
@@ -231,7 +231,7 @@ impl Bench {
         self.addresses.push(address);
         self.tip(self.addresses.len() - 1);
         self.logs.push(Log { path: node.log_file(), read: 0, rest: String::new(), lines: Vec::new() });
-        self.hands.push(Hand::at(&node));
+        self.hands.push(ManualMiner::at(&node));
         self.nodes.push(node);
     }
 

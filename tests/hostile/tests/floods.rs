@@ -8,7 +8,7 @@ use bitcoin::hashes::Hash as _;
 use p2pool_core::share::{Share, ShareId};
 use p2pool_core::wire::{Frame as _, Request, Response};
 use p2pool_test_bitcoind::{wait_for, wait_until};
-use p2pool_test_functional::network::SOON;
+use p2pool_test_functional::network::TIMEOUT;
 use p2pool_test_hostile::awake::Awake;
 use p2pool_test_hostile::stranger::{Kind, Stranger};
 
@@ -72,7 +72,7 @@ fn floods_of_shares_are_bounded() {
         bench.await_points(&mut attacker, "exceeded a rate limit", 5);
         let took = bench.go_on();
         assert!(took < SHARE_MAX, "{name}: an honest share took {took:?}");
-        let more = wait_for("shares to be shown to wait", SOON, || {
+        let more = wait_for("shares to be shown to wait", TIMEOUT, || {
             let more = bench.metric(&waiting) - waited;
             (more > 0.0).then_some(more)
         });
@@ -120,9 +120,9 @@ fn connections_without_end_leave_honest_nodes_theirs() {
     silent.iter().for_each(|stream| stream.set_nonblocking(true).unwrap());
     let is_open = |stream: &&TcpStream| stream.peek(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
     let open = || silent.iter().filter(is_open).count();
-    wait_until("the silent to be turned away but for some", SOON, || open() <= PENDING_MAX);
+    wait_until("the silent to be turned away but for some", TIMEOUT, || open() <= PENDING_MAX);
     bench.go_on();
-    wait_until("the silent to be turned away", SOON, || open() == 0);
+    wait_until("the silent to be turned away", TIMEOUT, || open() == 0);
 
     let mut guests: Vec<Awake> = Vec::new();
     for _ in 0..INBOUND_MAX + 10 {
@@ -137,7 +137,7 @@ fn connections_without_end_leave_honest_nodes_theirs() {
         guests.push(guest);
     }
     let connected = || guests.iter().filter(|guest| guest.have(|stranger| stranger.is_connected())).count();
-    wait_until("those too many to be shut out", SOON, || connected() < INBOUND_MAX);
+    wait_until("those too many to be shut out", TIMEOUT, || connected() < INBOUND_MAX);
     let connected = connected();
     assert!(connected > INBOUND_MAX / 2, "{connected} strangers are in");
     bench.go_on();

@@ -10,7 +10,7 @@ use p2pool_core::share::{Share, ShareId};
 use p2pool_core::units::{ShareHeight, Work};
 use p2pool_core::wire::{Frame as _, List, PeerStatus, Request, Response};
 use p2pool_test_bitcoind::wait_until;
-use p2pool_test_functional::network::SOON;
+use p2pool_test_functional::network::TIMEOUT;
 use p2pool_test_functional::pool::Pool;
 use p2pool_test_hostile::forge::{params, script, Forge};
 use p2pool_test_hostile::stranger::{Kind, Reply, Stranger};
@@ -166,7 +166,7 @@ fn a_newcomer_among_liars_takes_the_honest_chain_and_mines() {
     for (name, guilty, liar) in &liars {
         for part in *guilty {
             let what = format!("{name} to be held against it: {part}");
-            wait_until(&what, 2 * SOON, || liar.offences(&newcomer).iter().any(|line| line.contains(part)));
+            wait_until(&what, 2 * TIMEOUT, || liar.offences(&newcomer).iter().any(|line| line.contains(part)));
             eprintln!("{what}: after {} ms", start.elapsed().as_millis());
         }
     }

@@ -7,7 +7,7 @@ use p2pool_core::share::{Share, ShareId};
 use p2pool_core::units::{Bits, Sats, ShareHeight, UnixTime, Work};
 use p2pool_core::wire::{Frame as _, List, Request, Response};
 use p2pool_test_bitcoind::wait_until;
-use p2pool_test_functional::network::SOON;
+use p2pool_test_functional::network::TIMEOUT;
 use p2pool_test_hostile::forge::{grind_header, params, script, Forge};
 use p2pool_test_hostile::stranger::Reply;
 
@@ -56,7 +56,7 @@ fn of_another_chain(bench: &mut Bench, tip: ShareId) -> Share {
 fn real_header(bench: &mut Bench, tip: ShareId) -> Share {
     if bench.bitcoind.height() == 0 {
         let tip_time = bench.forge.share(&tip).unwrap().time();
-        wait_until("the clock to pass the tip's time", SOON, || now() > tip_time);
+        wait_until("the clock to pass the tip's time", TIMEOUT, || now() > tip_time);
         bench.bitcoind.mine(1);
     }
     let header = bench.anchor_at(1).header;

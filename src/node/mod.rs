@@ -195,11 +195,11 @@ impl Node {
             Event::Anchor(lookup) => self.on_anchor(lookup, now),
             Event::PeerConnected { peer } => {
                 self.looks_for_peers = true;
-                let actions = self.sync.peer_up(peer, now.steady, self.chain.tree());
+                let actions = self.sync.peer_connected(peer, now.steady, self.chain.tree());
                 self.actions.extend(actions);
             }
             Event::PeerDisconnected { peer } => {
-                let actions = self.sync.peer_down(peer, now.steady, self.chain.tree());
+                let actions = self.sync.peer_disconnected(peer, now.steady, self.chain.tree());
                 self.actions.extend(actions);
             }
             Event::ShareGossiped { peer, share } => {
@@ -383,8 +383,8 @@ impl Node {
                 let actions = match response {
                     Ok(response) => self.sync.response(peer, id, response, now.steady, tree),
                     // A peer that was not asked has not failed to respond.
-                    Err(RequestFailed::NotSent) => return self.sync.not_sent(id),
-                    Err(_) => self.sync.failed(id, now.steady, tree),
+                    Err(RequestFailed::NotSent) => return self.sync.request_not_sent(id),
+                    Err(_) => self.sync.request_failed(id, now.steady, tree),
                 };
                 self.actions.extend(actions);
             }
@@ -416,10 +416,10 @@ impl Node {
                     if !is_rejected {
                         continue;
                     }
-                    self.sync.refused(&id, source, now.steady, self.chain.tree())
+                    self.sync.share_rejected(&id, source, now.steady, self.chain.tree())
                 }
                 sharechain::Effect::Ask { need: Need::Share(id), source } => {
-                    self.sync.need(id, source, now.steady, self.chain.tree())
+                    self.sync.share_missing(id, source, now.steady, self.chain.tree())
                 }
                 sharechain::Effect::Ask { need: Need::Anchor(hash), source } => {
                     if let Some(peer) = source.peer() {
@@ -431,7 +431,7 @@ impl Node {
                 sharechain::Effect::Linked(id) => {
                     self.is_snapshot_stale = true;
                     self.persistence.put_share(&id, self.chain.tree());
-                    self.sync.linked(&id);
+                    self.sync.share_linked(&id);
                     continue;
                 }
                 sharechain::Effect::Unlinked(id) => {
@@ -450,7 +450,7 @@ impl Node {
                     continue;
                 }
                 sharechain::Effect::CandidateJudged { id, outcome } => {
-                    let actions = self.sync.judged(id, &outcome, now.steady, self.chain.tree());
+                    let actions = self.sync.candidate_judged(id, &outcome, now.steady, self.chain.tree());
                     self.report(Report::CandidateJudged(outcome));
                     actions
                 }

@@ -1,4 +1,4 @@
-//! Purpose the planner asks its owner to do, and what it says of itself.
+//! The planner's outputs, and the sync state.
 
 use std::sync::Arc;
 
@@ -8,91 +8,91 @@ use crate::sharechain::CandidateId;
 use crate::units::{SteadyTime, UnixTime};
 use crate::wire::{Offence, Request};
 
-/// Where shares that were fetched go.
+/// The destination of fetched shares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Route {
-    /// To the sharechain ([`crate::sharechain::Sharechain::receive`]).
+    /// Our chain ([`crate::sharechain::Sharechain::receive`]).
     Tree,
-    /// To a chain kept candidate ([`crate::sharechain::Sharechain::receive_candidate`]).
+    /// A candidate chain ([`crate::sharechain::Sharechain::receive_candidate`]).
     Candidate(CandidateId),
 }
 
-/// Purpose is to be done.
+/// One output of the planner.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SyncAction {
-    /// Ask a peer.
+    /// Send a request to a peer.
     Request {
-        /// Whom.
+        /// The peer.
         peer: PeerHandle,
-        /// Under this number the answer is expected.
+        /// Identifies the response.
         id: RequestId,
-        /// Purpose.
+        /// The request.
         request: Request,
     },
-    /// Start to keep a chain candidate ([`crate::sharechain::Sharechain::open_candidate`]).
+    /// Open a candidate chain ([`crate::sharechain::Sharechain::open_candidate`]).
     Open {
-        /// Its number.
+        /// Its id.
         candidate: CandidateId,
         /// Whether it grows from a share of ours.
         joined: bool,
     },
-    /// Hand over shares, oldest first.
+    /// Give fetched shares to the sharechain, oldest first.
     Deliver {
-        /// To what.
+        /// Their destination.
         route: Route,
-        /// Who sent them.
+        /// The peer that sent them.
         peer: PeerHandle,
         /// The shares.
         shares: Vec<Arc<Share>>,
     },
-    /// A chain kept candidate is whole: judge it ([`crate::sharechain::Sharechain::finish_candidate`]).
+    /// Judge a candidate chain, which is complete ([`crate::sharechain::Sharechain::finish_candidate`]).
     Finish(CandidateId),
-    /// A chain kept candidate will never be whole: forget it ([`crate::sharechain::Sharechain::drop_candidate`]).
+    /// Drop a candidate chain, which cannot be completed ([`crate::sharechain::Sharechain::drop_candidate`]).
     Drop(CandidateId),
-    /// A peer did something wrong.
+    /// Penalise a peer.
     Penalize {
-        /// Which peer.
+        /// The peer.
         peer: PeerHandle,
-        /// Purpose.
+        /// What it did.
         offence: Offence,
     },
-    /// How far the fetching has come; every few seconds while it goes on.
+    /// Report the progress of fetching; every few seconds while it lasts.
     Progress(Progress),
-    /// Whether we are level with the others has changed.
+    /// The sync state changed.
     State(SyncState<SteadyTime>),
 }
 
-/// How far the fetching has come.
+/// Progress of fetching the longest list.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Progress {
     /// Shares fetched.
     pub done: u32,
     /// Shares to fetch in all, as far as is known.
     pub total: u32,
-    /// Shares fetched each second since the start.
+    /// Shares fetched per second since the start.
     pub rate_per_s: f64,
-    /// Seconds it will still take at this rate.
+    /// Remaining seconds at this rate; `None` before the first share.
     pub eta_s: Option<u32>,
 }
 
-/// Whether we are level with the others: by the steady clock as the planner has it, by the time of day for onlookers.
+/// Whether this node is synced with its peers. Moments are [`SteadyTime`] in the planner, and [`UnixTime`] when published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SyncState<Time = UnixTime> {
-    /// No peer is connected that has said where it is, for less than a minute.
+    /// No connected peer has reported its tip, for less than [`SOLO_AFTER_S`](super::SOLO_AFTER_S).
     NoPeers {
         /// Since when.
         since: Time,
-        /// Whether we were was_synced with the others before they left.
+        /// Whether this node was synced before the last such peer left.
         was_synced: bool,
     },
-    /// No such peer has been connected for a minute: we mine alone.
+    /// No connected peer has reported its tip for longer than that: this node mines solo.
     Solo {
-        /// Since when none is connected.
+        /// Since when there is no such peer.
         since: Time,
     },
-    /// Peers are connected and have what we have not, or may have it.
+    /// Connected peers have, or may have, shares that this node lacks.
     Syncing,
-    /// We have what the connected peers have.
+    /// This node has what its peers have.
     Synced,
 }
 
@@ -109,7 +109,7 @@ impl SyncState<SteadyTime> {
 }
 
 impl<Time: Copy> SyncState<Time> {
-    /// Whether miners get jobs: not on a chain that reachable peers have left behind.
+    /// Whether miners get jobs. They get none on a chain that peers have left behind.
     pub const fn may_mine(self) -> bool {
         match self {
             Self::NoPeers { was_synced, .. } => was_synced,

@@ -1,38 +1,41 @@
-//! Whether our clock agrees with those of the peers: the only place where the time of day counts.
+//! Compares this machine's clock with the peers' clocks. Nothing else in the planner depends on the time of day.
 
 use super::Sync;
 use crate::units::{SteadyTime, UnixTime};
 
-/// A peers' median clock this far from ours is reported, every so often.
+/// A clock this many seconds off is reported.
 const CLOCK_OFF_S: u64 = 60;
-/// With fewer peers one of them alone, or two that disagree, would decide whose clock is wrong.
+/// Among fewer peers a single one, or two that disagree, would decide whose clock is wrong.
 const CLOCK_PEERS_MIN: usize = 3;
-const CLOCK_REPORT_EVERY_S: u32 = 600;
+/// Seconds between two reports.
+const CLOCK_REPORT_INTERVAL_S: u32 = 600;
 
 impl Sync {
-    /// Seconds that the connected peers' clocks, by their median, are ahead of ours, which says `clock`; none while too few
-    /// have told theirs.
+    /// Returns by how many seconds the peers' median clock is ahead of ours, which shows `clock`; `None` while too few peers
+    /// have reported theirs.
     ///
-    /// Of two middle ones the nearer to ours counts, so that half of the peers cannot blame us.
+    /// Of two middle clocks the one nearer to ours counts, so that half of the peers cannot put ours in the wrong.
     pub fn clock_ahead_s(&self, now: SteadyTime, clock: UnixTime) -> Option<i64> {
-        let told = self.peers.values().filter_map(|peer| Some((peer.status.as_ref()?, peer.status_at)));
-        // Theirs went on since: set in the meantime, ours is right at once.
-        let mut ahead_s: Vec<i64> = told
+        let reported = self.peers.values().filter_map(|peer| Some((peer.status.as_ref()?, peer.status_at)));
+        // The peers' clocks advanced since their reports. Ours is read now: when it is set, the result is right at once.
+        let mut ahead_s: Vec<i64> = reported
             .map(|(status, at)| i64::from(status.clock.0) + i64::from(now.since(at)) - i64::from(clock.0))
             .collect();
         if ahead_s.len() < CLOCK_PEERS_MIN {
             return None;
         }
         ahead_s.sort_unstable();
-        let middle = [ahead_s.len().saturating_sub(1) / 2, ahead_s.len() / 2];
-        middle.into_iter().filter_map(|at| ahead_s.get(at).copied()).min_by_key(|ahead_s| ahead_s.unsigned_abs())
+        let middle = [(ahead_s.len() - 1) / 2, ahead_s.len() / 2];
+        middle.into_iter().map(|at| ahead_s[at]).min_by_key(|ahead_s| ahead_s.unsigned_abs())
     }
 
-    /// The same if our clock is off and that is to be reported now: every so often.
+    /// Returns the same if our clock is off and no report was made for a while.
     pub fn clock_report(&mut self, now: SteadyTime, clock: UnixTime) -> Option<i64> {
-        let is_off = |ahead_s: &i64| ahead_s.unsigned_abs() > CLOCK_OFF_S;
-        let off = self.clock_ahead_s(now, clock).filter(is_off).filter(|_| now >= self.clock_report_due)?;
-        self.clock_report_due = now.plus(CLOCK_REPORT_EVERY_S);
-        Some(off)
+        if now < self.clock_report_due {
+            return None;
+        }
+        let ahead_s = self.clock_ahead_s(now, clock).filter(|ahead_s| ahead_s.unsigned_abs() > CLOCK_OFF_S)?;
+        self.clock_report_due = now.plus(CLOCK_REPORT_INTERVAL_S);
+        Some(ahead_s)
     }
 }

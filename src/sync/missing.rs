@@ -1,4 +1,4 @@
-//! Missing shares that others need: parents and uncles of what was gossiped.
+//! Single shares that are missing: parents and uncles of gossiped shares.
 
 use std::collections::BTreeMap;
 
@@ -6,79 +6,81 @@ use crate::peer::PeerHandle;
 use crate::share::ShareId;
 use crate::units::SteadyTime;
 
-/// Shares that are looked for at once; more are missing only when a whole chain is, which a plan fetches.
-pub(super) const SINGLES_MAX: usize = 128;
+/// Missing shares tracked at once. When more are missing, a whole chain is, which a plan fetches.
+pub(super) const MISSING_MAX: usize = 128;
 /// Peers that are asked for one share before a pause.
-const ASKED_MAX: usize = 3;
-/// Seconds after which a share that nobody had may be looked for again.
-const PAUSE_S: u32 = 30;
+const ATTEMPTS_MAX: usize = 3;
+/// A share that no peer had is forgotten after this many seconds, and may be requested again.
+const RETRY_S: u32 = 30;
 
 #[derive(Debug)]
 struct Missing {
-    /// Who sent what needs it: asked first.
+    /// The peer that sent the orphan; it is asked first.
     sender: Option<PeerHandle>,
+    /// The peers that were asked.
     asked: Vec<PeerHandle>,
     state: State,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    ToAsk,
+    Due,
     InFlight,
-    Paused(SteadyTime),
+    /// No peer had it; it is forgotten then.
+    GivenUp(SteadyTime),
 }
 
-/// The shares looked for.
+/// The missing shares.
 #[derive(Debug, Default)]
 pub(super) struct MissingShares(BTreeMap<ShareId, Missing>);
 
 impl MissingShares {
-    /// Number of shares looked for.
+    /// Number of shares tracked.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Looks for a share, unless it is looked for already or too many are. Returns whether it is new.
+    /// Tracks a share, unless it is tracked already or too many are. Returns whether it is new.
     pub fn add(&mut self, id: ShareId, sender: Option<PeerHandle>) -> bool {
-        let is_new = self.0.len() < SINGLES_MAX && !self.0.contains_key(&id);
+        let is_new = self.0.len() < MISSING_MAX && !self.0.contains_key(&id);
         if is_new {
-            self.0.insert(id, Missing { sender, asked: Vec::new(), state: State::ToAsk });
+            self.0.insert(id, Missing { sender, asked: Vec::new(), state: State::Due });
         }
         is_new
     }
 
-    /// Purpose to ask of whom; counts as asked.
+    /// Chooses the next share to request and one of these peers for it, and marks the share as in flight.
     pub fn next(&mut self, peers: &[PeerHandle], now: SteadyTime) -> Option<(ShareId, PeerHandle)> {
-        for (id, single) in self.0.iter_mut().filter(|(_, single)| single.state == State::ToAsk) {
-            let is_new = |peer: &PeerHandle| !single.asked.contains(peer);
-            let sender = single.sender.filter(|sender| peers.contains(sender) && is_new(sender));
+        for (id, missing) in self.0.iter_mut().filter(|(_, missing)| missing.state == State::Due) {
+            let is_new = |peer: &PeerHandle| !missing.asked.contains(peer);
+            let sender = missing.sender.filter(|sender| peers.contains(sender) && is_new(sender));
             let peer = sender.or_else(|| peers.iter().copied().find(is_new));
-            match peer.filter(|_| single.asked.len() < ASKED_MAX) {
+            match peer.filter(|_| missing.asked.len() < ATTEMPTS_MAX) {
                 Some(peer) => {
-                    single.asked.push(peer);
-                    single.state = State::InFlight;
+                    missing.asked.push(peer);
+                    missing.state = State::InFlight;
                     return Some((*id, peer));
                 }
-                None => single.state = State::Paused(now.plus(PAUSE_S)),
+                None => missing.state = State::GivenUp(now.plus(RETRY_S)),
             }
         }
         None
     }
 
-    /// A peer did not give it.
+    /// A peer did not give the share.
     pub fn failed(&mut self, id: &ShareId) {
-        if let Some(single) = self.0.get_mut(id) {
-            single.state = State::ToAsk;
+        if let Some(missing) = self.0.get_mut(id) {
+            missing.state = State::Due;
         }
     }
 
-    /// It came, or is not needed any more.
+    /// The share arrived, or is no longer needed.
     pub fn remove(&mut self, id: &ShareId) {
         self.0.remove(id);
     }
 
-    /// Forgets what nobody had, so that it can be looked for again.
+    /// Forgets shares that were given up long enough ago.
     pub fn tick(&mut self, now: SteadyTime) {
-        self.0.retain(|_, single| !matches!(single.state, State::Paused(until) if until <= now));
+        self.0.retain(|_, missing| !matches!(missing.state, State::GivenUp(until) if until <= now));
     }
 }

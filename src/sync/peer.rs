@@ -1,39 +1,40 @@
-//! Purpose is known of one peer.
+//! What the planner knows of one peer.
 
 use super::view::ChainView;
+use super::PAUSE_S;
 use crate::share::ShareId;
 use crate::units::SteadyTime;
 use crate::wire::PeerStatus;
 
-/// Purpose is known of one peer.
+/// What the planner knows of one peer.
 #[derive(Debug)]
 pub(super) struct Peer {
-    /// When it came.
+    /// When it connected.
     pub since: SteadyTime,
-    /// Purpose it said last.
+    /// Its latest status.
     pub status: Option<PeerStatus>,
-    /// When to ask for it next.
-    pub status_due: SteadyTime,
-    /// When it said that.
+    /// When that arrived.
     pub status_at: SteadyTime,
-    /// Until when its chain is left alone, because trying led nowhere.
-    pub hold_until: SteadyTime,
-    /// Until when nothing but its status is asked, because it did not answer.
-    pub busy_until: SteadyTime,
-    /// Whether its chain grows from a share of ours, as far as it was asked.
+    /// When to request the next one.
+    pub status_due: SteadyTime,
+    /// Until when its chain is ignored, because fetching it led nowhere.
+    pub ignored_until: SteadyTime,
+    /// Until when nothing but its status is requested from it.
+    pub paused_until: SteadyTime,
+    /// Whether its chain grows from a share of ours; `None` before that was found out.
     pub joins: Option<bool>,
-    /// Whether it has answered when it was asked for its status, or failed to in time.
+    /// Whether it has responded to a request for its status, or failed to in time.
     pub has_reported: bool,
-    /// Whether its chain is to be fetched by a list of its own: it helped with another's, which led nowhere.
+    /// Whether its chain is to be fetched by a list of its own: another peer's list, which it helped to serve, led nowhere.
     pub own_list: bool,
-    /// Whether its chain is to be fetched from it alone.
-    pub solo: bool,
+    /// Whether its chain is to be fetched by a list of its own, and from it alone.
+    pub sole_source: bool,
     /// The tip up to which its list was fetched last.
     pub fetched_tip: Option<ShareId>,
-    /// Missing shares that it left us with since it was asked for its status for that reason.
-    pub needs: usize,
-    /// When it may be asked for that reason again.
-    pub hurry_due: SteadyTime,
+    /// Shares that were missing below those it sent, since its status was last requested early for that reason.
+    pub missing: usize,
+    /// When its status may be requested early again.
+    pub early_status_at: SteadyTime,
 }
 
 impl Peer {
@@ -43,33 +44,48 @@ impl Peer {
             status: None,
             status_at: now,
             status_due: now,
-            hold_until: SteadyTime::from_s(0),
-            busy_until: SteadyTime::from_s(0),
+            ignored_until: SteadyTime::from_s(0),
+            paused_until: SteadyTime::from_s(0),
             joins: None,
             has_reported: false,
             own_list: false,
-            solo: false,
+            sole_source: false,
             fetched_tip: None,
-            needs: 0,
-            hurry_due: SteadyTime::from_s(0),
+            missing: 0,
+            early_status_at: SteadyTime::from_s(0),
         }
     }
 
-    /// Whether its tip is better than ours if it is what it claims (rules, section 6).
+    /// Ignores its chain at least until then.
+    pub fn ignore_chain(&mut self, until: SteadyTime) {
+        self.ignored_until = self.ignored_until.max(until);
+    }
+
+    /// Requests nothing but its status from it for a moment.
+    pub fn pause(&mut self, now: SteadyTime) {
+        self.paused_until = now.plus(PAUSE_S);
+    }
+
+    /// The tip that it reported.
+    pub fn tip(&self) -> Option<ShareId> {
+        self.status.as_ref().map(|status| status.tip)
+    }
+
+    /// Whether its tip is better than ours, if its status is true (rules, section 6).
     pub fn is_better_than(&self, view: &impl ChainView) -> bool {
         let Some(theirs) = self.status.as_ref().filter(|status| status.has_chain()) else { return false };
         let rank = |tip: ShareId, work| (work, std::cmp::Reverse(tip));
         view.tip().is_none_or(|(tip, work)| rank(theirs.tip, theirs.chain_work) > rank(tip, work))
     }
 
-    /// Whether its chain is not to be fetched by another's list.
+    /// Whether its chain must not be fetched by another peer's list.
     pub const fn wants_own_list(&self) -> bool {
-        self.own_list || self.solo
+        self.own_list || self.sole_source
     }
 
-    /// Whether nothing is to be got from it, for all that is known.
+    /// Whether it has nothing for this node, as far as is known.
     pub fn is_settled(&self, now: SteadyTime, view: &impl ChainView) -> bool {
-        if self.hold_until > now {
+        if self.ignored_until > now {
             return true;
         }
         let Some(status) = &self.status else { return false };

@@ -1,7 +1,7 @@
-//! One chain, or piece of a chain, that is being fetched: a list of ids, and batches of it from several peers.
+//! One list of shares being fetched, in batches from several peers.
 //!
-//! The list is its leader's: nobody else adds to it, and when the lead passes on it is cut to what the next leader
-//! has. Who only helps can neither end it nor stand in its way.
+//! Each share on the list passes through these stages, oldest first: listed, pending (part of a batch that was requested
+//! and has not arrived), received (out of order), delivered.
 
 mod lead;
 
@@ -11,152 +11,155 @@ use std::sync::Arc;
 use super::action::Route;
 use super::serve::locator_of;
 use super::serving_rate::ServingRate;
+use crate::params::UNCLE_DEPTH_MAX;
 use crate::peer::PeerHandle;
 use crate::share::{Share, ShareId};
 use crate::units::{ShareHeight, SteadyTime};
 use crate::wire::limits::SHARES_MAX;
 use crate::wire::List;
 
-/// Shares that may have come or be under way beyond the oldest that is missing: 16 batches, 4 MB.
+/// Shares that may be pending or received beyond those delivered: 16 batches, 4 MB.
 const AHEAD_MAX: usize = 16 * SHARES_MAX;
-/// A batch that the leader was asked for so often in vain is not to be had from it.
-const TRIES_MAX: u32 = 4;
+/// A leader that fails to give one batch this many times does not have it.
+const LEADER_TRIES_MAX: u32 = 4;
 
-/// A part of the list: the first index and how many.
+/// A part of the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Batch {
+    /// Index of its first share.
     pub start: usize,
     pub len: usize,
 }
 
-/// Purpose came in answer to a batch.
+/// How a response fits the batch that was requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BatchOutcome {
-    /// All of it.
-    Whole,
-    /// The first shares of it, perhaps none.
-    Part,
-    /// Shares that were not asked for.
-    Foreign,
+    /// It has all of it; or the batch is no longer awaited from this peer.
+    Complete,
+    /// It has some of it, perhaps nothing.
+    Partial,
+    /// It has shares that were not requested, or not in this order.
+    Unrequested,
 }
 
-/// A batch that was asked for and has not come.
+/// A batch that was requested and has not arrived. Its start is its key in [`Plan::pending`].
 #[derive(Debug)]
-struct Wanted {
+struct PendingBatch {
     len: usize,
-    /// Who is to give it, and since when; nobody: it is to be asked for again.
-    asked_of: Option<(PeerHandle, SteadyTime)>,
-    /// How often the leader was asked for it in vain.
-    tries: u32,
-    /// Who failed to give it.
+    /// The peer that is to give it, and since when; `None` if it must be requested again.
+    requested: Option<(PeerHandle, SteadyTime)>,
+    /// How often the leader failed to give it.
+    leader_tries: u32,
+    /// Peers that failed to give it.
     failed: Vec<PeerHandle>,
 }
 
-impl Wanted {
-    fn is_asked_of(&self, peer: PeerHandle) -> bool {
-        self.asked_of.is_some_and(|(asked, _)| asked == peer)
+impl PendingBatch {
+    fn is_requested_from(&self, peer: PeerHandle) -> bool {
+        self.requested.is_some_and(|(requested_from, _)| requested_from == peer)
     }
 }
 
-/// A peer that is asked for shares of the list.
+/// A peer that serves the list.
 #[derive(Debug)]
 struct Server {
-    /// Up to which index it has them.
-    upto: usize,
-    serving_rate: ServingRate,
-    /// Whether it kept us waiting when that was counted last.
-    owes: bool,
-    /// How often it lost the lead for being too slow.
+    /// It has the first shares of the list, up to this index.
+    up_to: usize,
+    rate: ServingRate,
+    /// Whether something was awaited from it when waiting was last counted.
+    was_awaited: bool,
+    /// How often it lost the lead because it was too slow.
     demoted: u32,
 }
 
 impl Server {
     const fn new() -> Self {
-        Self { upto: 0, serving_rate: ServingRate::new(), owes: false, demoted: 0 }
+        Self { up_to: 0, rate: ServingRate::new(), was_awaited: false, demoted: 0 }
     }
 }
 
-/// A chain that is being fetched.
+/// One list of shares being fetched.
 #[derive(Debug)]
 pub(super) struct Plan {
-    /// Where its shares go.
+    /// The destination of its shares.
     pub route: Route,
-    /// Who responses for the list: who gave it, or has it and took it over.
+    /// The peer that is responsible for the list: the one that gave it, or one that took it over.
     pub leader: PeerHandle,
-    /// Whether another led it before, so that nobody is to blame for the list or the base alone.
+    /// Whether another peer led it before, so that no peer is responsible for all of the list and the base.
     pub leader_changed: bool,
-    /// Whether all is asked of the leader only.
-    pub solo: bool,
-    /// Whether the list goes on.
-    pub more: bool,
-    /// Whether it grows from a share of ours.
-    pub joined: bool,
-    /// Whether all of it was handed over and is being judged.
-    pub judging: bool,
+    /// Whether only the leader serves it.
+    pub sole_source: bool,
+    /// Whether the list has another page.
+    pub has_more: bool,
+    /// Whether all of it was delivered and is being judged.
+    pub is_judging: bool,
     /// When it began.
     pub since: SteadyTime,
-    /// When something came last.
-    pub heard: SteadyTime,
-    /// Shares of it that proved valid.
+    /// When shares last arrived.
+    pub progressed_at: SteadyTime,
+    /// Its shares that were linked to our chain.
     pub linked: usize,
-    /// Shares handed over before the last tick: had one no proof of work the plan would not be there any more.
-    pub taken: usize,
-    start_height: ShareHeight,
-    /// Shares below this height are asked of the leader only: they cannot be verified, so whoever serves them is to
-    /// blame for them.
-    open_height: Option<ShareHeight>,
+    /// Shares delivered before the last tick. Their proof of work was checked: without it the plan would have ended.
+    pub checked: usize,
+    /// Height of the first share, as the leader stated it; `None` if the list continues our chain.
+    start_height: Option<ShareHeight>,
+    /// End of the base. Shares below this height are requested from the leader only.
+    base_end: Option<ShareHeight>,
     ids: Vec<ShareId>,
     index: HashMap<ShareId, usize>,
     servers: BTreeMap<PeerHandle, Server>,
-    /// Until when waiting was counted.
-    counted: SteadyTime,
-    /// First index that was never asked for.
+    waiting_counted_at: SteadyTime,
+    /// Index of the first share that was never requested.
     next: usize,
-    wanted: BTreeMap<usize, Wanted>,
-    /// Purpose came before its turn, by the index of its first share.
-    got: BTreeMap<usize, (PeerHandle, Vec<Arc<Share>>)>,
+    pending: BTreeMap<usize, PendingBatch>,
+    /// Shares that wait for those before them, with their sender, by the index of the first.
+    received: BTreeMap<usize, (PeerHandle, Vec<Arc<Share>>)>,
     delivered: usize,
 }
 
 impl Plan {
-    /// Starts with nothing on the list; `open_height` is where a base ends, if there is one.
+    /// Starts with an empty list, which continues our chain or else starts at this height.
     pub fn new(
         route: Route,
         leader: PeerHandle,
-        start_height: ShareHeight,
-        open_height: Option<ShareHeight>,
+        start_height: Option<ShareHeight>,
+        payout_window: u32,
         now: SteadyTime,
     ) -> Self {
+        // A chain from its genesis has no base. Above a base every share's payout window, with its uncles, is on the list.
+        let base_end = start_height.filter(|start| start.0 > 0).map(|start| {
+            let base_len = payout_window.saturating_add(UNCLE_DEPTH_MAX);
+            ShareHeight(start.0.saturating_add(base_len))
+        });
         Self {
             route,
             leader,
             leader_changed: false,
-            solo: false,
-            more: false,
-            joined: false,
-            judging: false,
+            sole_source: false,
+            has_more: false,
+            is_judging: false,
             since: now,
-            heard: now,
+            progressed_at: now,
             linked: 0,
-            taken: 0,
+            checked: 0,
             start_height,
-            open_height,
+            base_end,
             ids: Vec::new(),
             index: HashMap::new(),
             servers: BTreeMap::from([(leader, Server::new())]),
-            counted: now,
+            waiting_counted_at: now,
             next: 0,
-            wanted: BTreeMap::new(),
-            got: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            received: BTreeMap::new(),
             delivered: 0,
         }
     }
 
-    /// Appends ids that the leader has, those known left out, up to `ids_max` in all.
+    /// Appends ids from the leader, except those listed already, up to `ids_max` in all.
     pub fn extend(&mut self, ids: impl IntoIterator<Item = ShareId>, ids_max: usize) {
         for id in ids {
             if self.ids.len() >= ids_max {
-                self.more = false;
+                self.has_more = false;
                 break;
             }
             if !self.index.contains_key(&id) {
@@ -167,7 +170,7 @@ impl Plan {
         self.add_server(self.leader, self.ids.len());
     }
 
-    /// Where on the list a share is.
+    /// Returns a share's position on the list.
     pub fn index_of(&self, id: &ShareId) -> Option<usize> {
         self.index.get(id).copied()
     }
@@ -177,56 +180,58 @@ impl Plan {
         self.ids.last().copied()
     }
 
-    /// Newest first, as [`locator_of`] has it.
+    /// The locator of the list, see [`locator_of`].
     pub fn locator(&self) -> Vec<ShareId> {
         locator_of(&self.ids)
     }
 
-    /// Shares handed over, and shares in all.
+    /// Number of shares delivered, and of shares on the list.
     pub fn counts(&self) -> (usize, usize) {
         (self.delivered, self.ids.len())
     }
 
-    /// Whether all was handed over.
+    /// Whether all was delivered.
     pub fn is_fetched(&self) -> bool {
-        self.delivered == self.ids.len() && !self.more
+        self.delivered == self.ids.len() && !self.has_more
     }
 
-    /// Whether nothing is under way.
+    /// Whether no batch is awaited from any peer.
     pub fn is_idle(&self) -> bool {
-        self.wanted.values().all(|wanted| wanted.asked_of.is_none())
+        self.pending.values().all(|batch| batch.requested.is_none())
     }
 
-    /// Up to which index a peer is asked for shares.
+    /// The end of what may be requested from a peer now; `None` if nothing may.
     fn limit(&self, peer: PeerHandle) -> Option<usize> {
-        let is_open = peer == self.leader || !(self.solo || self.open_height.is_some());
-        self.servers.get(&peer).map(|server| server.upto).filter(|_| is_open)
+        let is_open = peer == self.leader || !(self.sole_source || self.base_end.is_some());
+        self.servers.get(&peer).map(|server| server.up_to).filter(|_| is_open)
     }
 
-    /// Purpose to ask of a peer next; counts as asked.
+    /// Chooses the next batch to request from a peer and marks it as requested.
     pub fn next_batch(&mut self, peer: PeerHandle, now: SteadyTime) -> Option<Batch> {
-        let upto = self.limit(peer)?;
+        let up_to = self.limit(peer)?;
         let leader = self.leader;
-        let again = self.wanted.iter_mut().find(|(start, wanted)| {
-            // Purpose one helper did not give no second one may hold up: only if the leader has it neither are all asked.
-            let is_leaders = !wanted.failed.is_empty() && !wanted.failed.contains(&leader);
-            wanted.asked_of.is_none()
-                && !wanted.failed.contains(&peer)
-                && (peer == leader || !is_leaders)
-                && *start + wanted.len <= upto
+        let again = self.pending.iter_mut().find(|(start, batch)| {
+            // After one helper failed the leader is next, so that a series of bad helpers does not delay the batch. The
+            // others are asked only if the leader fails as well.
+            let is_for_leader = !batch.failed.is_empty() && !batch.failed.contains(&leader);
+            batch.requested.is_none()
+                && !batch.failed.contains(&peer)
+                && (peer == leader || !is_for_leader)
+                && *start + batch.len <= up_to
         });
-        if let Some((start, wanted)) = again {
-            wanted.asked_of = Some((peer, now));
-            return Some(Batch { start: *start, len: wanted.len });
+        if let Some((start, batch)) = again {
+            batch.requested = Some((peer, now));
+            return Some(Batch { start: *start, len: batch.len });
         }
-        let end = upto.min(self.delivered.saturating_add(AHEAD_MAX));
+        let end = up_to.min(self.delivered.saturating_add(AHEAD_MAX));
         let len = end.saturating_sub(self.next).min(SHARES_MAX);
         if len == 0 {
             return None;
         }
         let batch = Batch { start: self.next, len };
         self.next += len;
-        self.wanted.insert(batch.start, Wanted { len, asked_of: Some((peer, now)), tries: 0, failed: Vec::new() });
+        let pending = PendingBatch { len, requested: Some((peer, now)), leader_tries: 0, failed: Vec::new() };
+        self.pending.insert(batch.start, pending);
         Some(batch)
     }
 
@@ -235,89 +240,107 @@ impl Plan {
         List::first_of(self.ids.iter().skip(batch.start).take(batch.len).copied())
     }
 
-    /// Whether the batch is still this peer's to give; others are asked when it is taken off the list.
-    fn is_asked(&self, batch: Batch, peer: PeerHandle) -> bool {
-        self.wanted.get(&batch.start).is_some_and(|wanted| wanted.len == batch.len && wanted.is_asked_of(peer))
+    /// The batch, if it is still awaited from this peer. It is not when it was cut, or requested from another peer since.
+    fn awaited_mut(&mut self, batch: Batch, peer: PeerHandle) -> Option<&mut PendingBatch> {
+        let pending = self.pending.get_mut(&batch.start)?;
+        (pending.len == batch.len && pending.is_requested_from(peer)).then_some(pending)
     }
 
-    /// Takes what a peer gave for a batch: some of it, in order, or nothing.
-    pub fn answer(&mut self, batch: Batch, peer: PeerHandle, shares: &[Arc<Share>], now: SteadyTime) -> BatchOutcome {
-        if !self.is_asked(batch, peer) {
-            return BatchOutcome::Whole;
+    fn server_mut(&mut self, peer: PeerHandle) -> &mut Server {
+        self.servers.get_mut(&peer).expect("only servers are asked for batches and lead")
+    }
+
+    /// Takes a peer's response to the request for a batch.
+    pub fn receive(&mut self, batch: Batch, peer: PeerHandle, shares: &[Arc<Share>], now: SteadyTime) -> BatchOutcome {
+        if self.awaited_mut(batch, peer).is_none() {
+            return BatchOutcome::Complete;
         }
-        let asked = self.batch_ids(batch);
-        let mut rest = asked.iter();
-        if !shares.iter().all(|share| {
+        let requested = self.batch_ids(batch);
+        let mut rest = requested.iter();
+        let is_in_order = shares.iter().all(|share| {
             let id = share.id();
-            rest.any(|asked| *asked == id)
-        }) {
+            rest.any(|requested| *requested == id)
+        });
+        if !is_in_order {
             self.failed(batch, peer);
-            return BatchOutcome::Foreign;
+            return BatchOutcome::Unrequested;
         }
-        // Only what comes without a gap is of use; the others are asked for again.
-        let fitting = shares.iter().zip(asked.iter()).take_while(|(share, id)| share.id() == **id).count();
-        if fitting == 0 {
+        // Shares behind a gap are requested again.
+        let len = shares.iter().zip(requested.iter()).take_while(|(share, id)| share.id() == **id).count();
+        if len == 0 {
             self.failed(batch, peer);
-            return BatchOutcome::Part;
+            return BatchOutcome::Partial;
         }
-        self.wanted.remove(&batch.start);
-        self.heard = now;
-        if let Some(server) = self.servers.get_mut(&peer) {
-            server.serving_rate.gave(fitting);
+        self.pending.remove(&batch.start);
+        self.progressed_at = now;
+        self.server_mut(peer).rate.gave(len);
+        self.received.insert(batch.start, (peer, shares.iter().take(len).map(Arc::clone).collect()));
+        if len == batch.len {
+            return BatchOutcome::Complete;
         }
-        self.got.insert(batch.start, (peer, shares.iter().take(fitting).map(Arc::clone).collect()));
-        if fitting == batch.len {
-            return BatchOutcome::Whole;
-        }
-        let rest = Wanted { len: batch.len - fitting, asked_of: None, tries: 0, failed: vec![peer] };
-        self.wanted.insert(batch.start + fitting, rest);
-        self.forgive();
-        BatchOutcome::Part
+        let rest = PendingBatch { len: batch.len - len, requested: None, leader_tries: 0, failed: vec![peer] };
+        self.pending.insert(batch.start + len, rest);
+        self.retry_where_all_failed();
+        BatchOutcome::Partial
     }
 
     /// Notes that a peer did not give a batch.
     pub fn failed(&mut self, batch: Batch, peer: PeerHandle) {
-        if !self.is_asked(batch, peer) {
-            return;
-        }
-        if let Some(wanted) = self.wanted.get_mut(&batch.start) {
-            wanted.asked_of = None;
-            wanted.tries += u32::from(peer == self.leader);
-            wanted.failed.push(peer);
-        }
-        if let Some(server) = self.servers.get_mut(&peer) {
-            server.serving_rate.failed();
-        }
-        self.forgive();
+        let is_leader = peer == self.leader;
+        let Some(pending) = self.awaited_mut(batch, peer) else { return };
+        pending.requested = None;
+        pending.leader_tries += u32::from(is_leader);
+        pending.failed.push(peer);
+        self.server_mut(peer).rate.failed();
+        self.retry_where_all_failed();
     }
 
-    /// Where all have failed, all may try again.
-    fn forgive(&mut self) {
+    /// Lets all peers try again where all have failed.
+    fn retry_where_all_failed(&mut self) {
         let limits: Vec<(PeerHandle, usize)> =
             self.servers.keys().filter_map(|peer| Some((*peer, self.limit(*peer)?))).collect();
-        for (start, wanted) in &mut self.wanted {
-            let mut able = limits.iter().filter(|(_, upto)| start + wanted.len <= *upto);
-            if able.all(|(peer, _)| wanted.failed.contains(peer)) {
-                wanted.failed.clear();
+        for (start, batch) in &mut self.pending {
+            let mut able = limits.iter().filter(|(_, up_to)| start + batch.len <= *up_to);
+            if able.all(|(peer, _)| batch.failed.contains(peer)) {
+                batch.failed.clear();
             }
         }
     }
 
-    /// The next shares in order, and who sent them; counts as handed over.
+    /// Returns the next shares in order, with their sender, and marks them as delivered.
     pub fn take_ready(&mut self) -> Option<(PeerHandle, Vec<Arc<Share>>)> {
-        let (peer, shares) = self.got.remove(&self.delivered)?;
+        self.debug_check();
+        let (peer, shares) = self.received.remove(&self.delivered)?;
         self.delivered += shares.len();
         let height = shares.last().map(|share| share.info.share_height);
-        if height >= self.open_height {
-            self.open_height = None;
+        if height >= self.base_end {
+            self.base_end = None;
         }
         Some((peer, shares))
     }
 
-    /// Whether shares that come first on the list do not start where the leader said: it says where the base ends.
+    /// Whether these shares come first on the list and do not start at the height that the leader stated. That height
+    /// determines where the base ends.
     pub fn is_false_start(&self, shares: &[Arc<Share>]) -> bool {
-        !self.joined
-            && self.delivered == shares.len()
-            && shares.first().is_some_and(|share| share.info.share_height != self.start_height)
+        self.delivered == shares.len()
+            && shares
+                .first()
+                .is_some_and(|first| self.start_height.is_some_and(|start| start != first.info.share_height))
+    }
+
+    /// Asserts that received and pending batches cover the list from `delivered` to `next`, each share once.
+    fn debug_check(&self) {
+        if !cfg!(debug_assertions) {
+            return;
+        }
+        let received = self.received.iter().map(|(start, (_, shares))| (*start, shares.len()));
+        let pending = self.pending.iter().map(|(start, batch)| (*start, batch.len));
+        let mut parts: Vec<(usize, usize)> = received.chain(pending).collect();
+        parts.sort_unstable();
+        let end = parts.into_iter().fold(self.delivered, |end, (start, len)| {
+            assert_eq!(start, end, "a gap or an overlap in {self:?}");
+            end + len
+        });
+        assert!(end == self.next && end <= self.ids.len(), "batches end at {end} in {self:?}");
     }
 }

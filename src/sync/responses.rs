@@ -1,18 +1,23 @@
-//! Purpose is made of a peer's responses.
+//! Handles peers' responses.
 
 use std::sync::Arc;
 
-use super::peer::Peer;
 use super::plan::{Batch, BatchOutcome, Plan};
 use super::{
-    ChainView, InFlight, Purpose, Route, Sync, SyncAction, HOLD_S, NEAR_HEIGHTS, NEAR_SHARES, PAUSE_S, PLANS_MAX,
-    REFUSED_S, RESPONSE_MAX_S, STATUS_EVERY_S,
+    ChainView, InFlight, Purpose, Route, Sync, SyncAction, IGNORE_MAX_S, IGNORE_S, PAUSE_S, PLANS_MAX,
+    RESPONSE_TIMEOUT_S, STATUS_INTERVAL_S,
 };
 use crate::peer::{PeerHandle, RequestId};
 use crate::share::{Share, ShareId};
 use crate::sharechain::CandidateId;
 use crate::units::{ShareHeight, SteadyTime};
 use crate::wire::{Offence, PeerStatus, Response};
+
+/// A fork at most this many heights below our tip goes to the sharechain share by share. The unverified pool keeps it until
+/// it claims more work than the tip has (rules, section 5, spam).
+const DIRECT_DEPTH_MAX: u32 = 288;
+/// A longer branch beside our chain becomes a candidate chain: the unverified pool might not have room for it.
+const DIRECT_SHARES_MAX: usize = 1_024;
 
 /// One page of a peer's list.
 struct Page {
@@ -23,7 +28,7 @@ struct Page {
 }
 
 impl Sync {
-    /// A peer answered.
+    /// A peer responded to a request.
     pub fn response(
         &mut self,
         peer: PeerHandle,
@@ -32,181 +37,177 @@ impl Sync {
         now: SteadyTime,
         view: &impl ChainView,
     ) -> Vec<SyncAction> {
-        // An answer that comes too late, or is no answer, was dealt with when its time was over.
-        if self.requests.get(&id).is_some_and(|asked| asked.peer == peer) {
-            if let Some(asked) = self.requests.remove(&id) {
-                self.answered(asked, response, now, view);
-            }
+        // Otherwise it is late, and its request has failed already, or nobody asked this peer for it.
+        if self.requests.get(&id).is_some_and(|request| request.peer == peer) {
+            let request = self.requests.remove(&id).expect("looked up above");
+            self.on_response(&request, response, now, view);
         }
-        self.act(now, view)
+        self.advance(now, view)
     }
 
-    fn answered(&mut self, asked: InFlight, response: Response, now: SteadyTime, view: &impl ChainView) {
-        let peer = asked.peer;
-        match (&asked.what, response) {
-            (Purpose::Status, Response::Status(status)) => self.status(peer, status, now),
+    fn on_response(&mut self, request: &InFlight, response: Response, now: SteadyTime, view: &impl ChainView) {
+        let peer = request.peer;
+        match (&request.purpose, response) {
+            (Purpose::Status, Response::Status(status)) => self.on_status(peer, status, now),
             (Purpose::Inventory { plan, locator }, Response::Inventory { after, start_height, ids, more }) => {
                 let page = Page { after, start_height, ids: ids.into_vec(), more };
                 let is_foreign = after != ShareId::ZERO && !locator.contains(&after);
                 if is_foreign || page.ids.contains(&ShareId::ZERO) {
                     self.penalize(peer, Offence::Unasked);
-                    self.gone_wrong(&asked, now);
+                    self.on_failure(request, now);
                 } else if let Some(number) = self.plan_with(&after) {
-                    self.extend(peer, number, page, now);
+                    self.extend_plan(peer, number, page, now);
                 } else if plan.is_none() {
-                    self.begin(peer, page, now, view);
+                    self.begin_plan(peer, page, now, view);
                 }
                 let plan = plan.and_then(|number| self.plans.get_mut(&number));
                 if let Some(plan) = plan.filter(|plan| plan.leader == peer) {
-                    // A page that does not continue the list ends it: the peer's chain is another now.
-                    plan.more &= locator.first().is_some_and(|before| plan.last() != Some(*before));
+                    // A page that does not continue the list ends it: the peer has reorganised.
+                    plan.has_more &= locator.first().is_some_and(|before| plan.last() != Some(*before));
                 }
             }
             (Purpose::Batch { plan, batch }, Response::Shares(shares)) => {
-                self.batch(peer, *plan, *batch, &shares, now);
+                self.on_batch(peer, *plan, *batch, &shares, now);
             }
-            (Purpose::Missing(id), Response::Shares(shares)) => self.single(peer, id, shares.into_vec(), now),
+            (Purpose::Missing(id), Response::Shares(shares)) => self.on_missing(peer, id, shares.into_vec(), now),
             (Purpose::Missing(_) | Purpose::Batch { .. } | Purpose::Inventory { .. }, Response::Unknown) => {
-                let said_so = match &asked.what {
-                    Purpose::Batch { plan, .. } => self.plans.get(plan).is_none_or(|plan| plan.is_author(peer)),
-                    _ => true,
+                // A helper never claimed to have the shares of a batch.
+                let is_helper = match &request.purpose {
+                    Purpose::Batch { plan, .. } => self.plans.get(plan).is_some_and(|plan| !plan.is_author(peer)),
+                    _ => false,
                 };
-                if said_so {
+                if !is_helper {
                     self.penalize(peer, Offence::Useless);
                 }
-                self.gone_wrong(&asked, now);
+                self.on_failure(request, now);
             }
-            (_, Response::Busy) => self.is_busy(&asked, now),
+            (_, Response::Busy) => self.on_busy(request, now),
             _ => {
                 self.penalize(peer, Offence::Unasked);
-                self.gone_wrong(&asked, now);
+                self.on_failure(request, now);
             }
         }
     }
 
-    fn status(&mut self, id: PeerHandle, status: PeerStatus, now: SteadyTime) {
-        self.has_reported(id);
-        if status.chain_id != self.chain_id {
-            self.penalize(id, Offence::OtherChain);
-            self.hold(id, SteadyTime::NEVER);
-            return;
-        }
-        if let Some(peer) = self.peers.get_mut(&id) {
-            peer.status_due = now.plus(STATUS_EVERY_S);
+    fn on_status(&mut self, id: PeerHandle, status: PeerStatus, now: SteadyTime) {
+        let is_same_chain = status.chain_id == self.chain_id;
+        let peer = self.peer_mut(id);
+        peer.has_reported = true;
+        if is_same_chain {
+            peer.status_due = now.plus(STATUS_INTERVAL_S);
             peer.status_at = now;
             peer.status = Some(status);
+        } else {
+            peer.ignore_chain(SteadyTime::NEVER);
+            self.penalize(id, Offence::OtherChain);
         }
     }
 
-    /// A peer has no time for a question just now, which says nothing of what it has: where much hangs on the answer it is
-    /// asked again soon.
-    fn is_busy(&mut self, asked: &InFlight, now: SteadyTime) {
-        match &asked.what {
-            Purpose::Status => {
-                self.pause(asked.peer, now);
-                // Whoever says no more than that for as long as others may keep silent is as good as silent.
-                let is_new = |peer: &&mut Peer| peer.status.is_some() || now.since(peer.since) < RESPONSE_MAX_S;
-                match self.peers.get_mut(&asked.peer).filter(is_new) {
-                    Some(peer) => peer.status_due = now.plus(PAUSE_S),
-                    None => self.gone_wrong(asked, now),
-                }
+    /// A peer is too busy to respond, which says nothing about what it has. Where much depends on the response it is asked
+    /// again soon.
+    fn on_busy(&mut self, request: &InFlight, now: SteadyTime) {
+        let peer = self.peer_mut(request.peer);
+        match &request.purpose {
+            // A peer that never reports more than that is treated like a silent one.
+            Purpose::Status if peer.status.is_some() || now.since(peer.since) < RESPONSE_TIMEOUT_S => {
+                peer.pause(now);
+                peer.status_due = now.plus(PAUSE_S);
             }
-            Purpose::Inventory { plan: None, .. } => self.pause(asked.peer, now),
-            _ => self.gone_wrong(asked, now),
+            Purpose::Inventory { plan: None, .. } => peer.pause(now),
+            _ => self.on_failure(request, now),
         }
     }
 
     fn plan_with(&self, id: &ShareId) -> Option<u64> {
-        self.plans.iter().find(|(_, plan)| !plan.judging && plan.index_of(id).is_some()).map(|(number, _)| *number)
+        let is_listed = |plan: &Plan| !plan.is_judging && plan.index_of(id).is_some();
+        self.plans.iter().find(|(_, plan)| is_listed(plan)).map(|(number, _)| *number)
     }
 
-    /// A peer has what is on a plan's list up to some share. Purpose it has behind that is asked for when this is there,
-    /// for the list is its leader's alone: who could add to it could spoil it.
-    fn extend(&mut self, peer: PeerHandle, number: u64, page: Page, now: SteadyTime) {
-        let ids_max = self.ids_max;
-        let Some(plan) = self.plans.get_mut(&number) else { return };
-        let Some(at) = plan.index_of(&page.after) else { return };
+    /// A peer's list continues a plan's list. The peer serves what both have; only the leader extends the list, because
+    /// other peers could spoil it. What another peer has beyond it is requested when the plan is done.
+    fn extend_plan(&mut self, peer: PeerHandle, number: u64, page: Page, now: SteadyTime) {
+        let plan = self.plans.get_mut(&number).expect("found by the caller");
+        let at = plan.index_of(&page.after).expect("the caller found the plan by this share");
         plan.add_server(peer, at + 1);
         if plan.last() != Some(page.after) {
-            // It leaves the list before its end: which branch is better shows when this one is there.
-            self.hold(peer, now.plus(HOLD_S));
+            // It forks off before the end of the list. Which branch is better shows when the plan is done.
+            self.ignore_chain(peer, now.plus(IGNORE_S));
         } else if plan.leader == peer {
-            // An empty page that is not the last would be asked for for ever.
-            plan.more = page.more && !page.ids.is_empty();
-            plan.extend(page.ids, ids_max);
+            // After an empty page the same page would be requested again, for ever.
+            plan.has_more = page.more && !page.ids.is_empty();
+            plan.extend(page.ids, self.ids_max);
         }
     }
 
-    /// Begins to fetch what a peer has, if it is worth it.
-    fn begin(&mut self, peer: PeerHandle, page: Page, now: SteadyTime, view: &impl ChainView) {
+    /// Makes a plan of a peer's list, if its chain is worth fetching.
+    fn begin_plan(&mut self, peer: PeerHandle, page: Page, now: SteadyTime, view: &impl ChainView) {
         let joins = page.after != ShareId::ZERO;
-        let is_better = self.peers.get(&peer).is_some_and(|peer| peer.is_better_than(view));
-        if let Some(peer) = self.peers.get_mut(&peer) {
-            peer.joins = view.tip().is_some().then_some(joins);
-        }
-        if joins && !is_better {
+        let leader = self.peer_mut(peer);
+        leader.joins = view.tip().is_some().then_some(joins);
+        if joins && !leader.is_better_than(view) {
             return;
         }
         let depth = if joins { view.below_tip(&page.after) } else { None };
-        let is_near = depth
-            .is_some_and(|depth| depth == 0 || (depth <= NEAR_HEIGHTS && page.ids.len() <= NEAR_SHARES && !page.more));
-        let ids: Vec<ShareId> = match is_near {
+        let is_direct = depth.is_some_and(|depth| {
+            let is_near = depth <= DIRECT_DEPTH_MAX && page.ids.len() <= DIRECT_SHARES_MAX && !page.more;
+            depth == 0 || is_near
+        });
+        let ids: Vec<ShareId> = match is_direct {
             true => page.ids.into_iter().filter(|id| !view.holds(id)).collect(),
             false => page.ids,
         };
-        // Our own chain may have changed since the question: the next one will find where they part now.
-        if ids.is_empty() || self.plans.len() >= PLANS_MAX || (joins && depth.is_none()) {
-            self.hold(peer, now.plus(HOLD_S));
+        // If our chain reorganised since the request, the next one will find the new fork point.
+        let is_outdated = joins && depth.is_none();
+        if ids.is_empty() || self.plans.len() >= PLANS_MAX || is_outdated {
+            self.ignore_chain(peer, now.plus(IGNORE_S));
             return;
         }
         self.plans_made += 1;
         let candidate = CandidateId(self.plans_made);
-        let route = if is_near { Route::Tree } else { Route::Candidate(candidate) };
-        if !is_near {
+        let route = if is_direct { Route::Tree } else { Route::Candidate(candidate) };
+        if !is_direct {
             self.actions.push(SyncAction::Open { candidate, joined: joins });
         }
-        let open_height = if joins { None } else { self.open_height(page.start_height) };
-        let mut plan = Plan::new(route, peer, page.start_height, open_height, now);
-        plan.joined = joins;
-        if let Some(peer) = self.peers.get_mut(&peer) {
-            plan.solo = std::mem::take(&mut peer.solo);
-            peer.own_list = false;
-        }
-        plan.more = page.more;
+        let start_height = (!joins).then_some(page.start_height);
+        let mut plan = Plan::new(route, peer, start_height, self.payout_window, now);
+        let leader = self.peer_mut(peer);
+        leader.own_list = false;
+        plan.sole_source = std::mem::take(&mut leader.sole_source);
+        plan.has_more = page.more;
         plan.extend(ids, self.ids_max);
         self.plans.insert(self.plans_made, plan);
     }
 
-    fn batch(&mut self, peer: PeerHandle, number: u64, batch: Batch, shares: &[Arc<Share>], now: SteadyTime) {
+    fn on_batch(&mut self, peer: PeerHandle, number: u64, batch: Batch, shares: &[Arc<Share>], now: SteadyTime) {
+        // The plan may have ended while the response was on its way.
         let Some(plan) = self.plans.get_mut(&number) else { return };
-        match plan.answer(batch, peer, shares, now) {
-            BatchOutcome::Whole => {}
-            // The end of it may have been pruned or left since.
-            BatchOutcome::Part if !shares.is_empty() => {}
-            // Only who gave the list said that it has them.
-            BatchOutcome::Part if !plan.is_author(peer) => {}
-            BatchOutcome::Part => self.actions.push(SyncAction::Penalize { peer, offence: Offence::Useless }),
-            BatchOutcome::Foreign => {
+        match plan.receive(batch, peer, shares, now) {
+            // The author of the list claimed to have these shares. Part of them may have been pruned or reorganised since.
+            BatchOutcome::Partial if shares.is_empty() && plan.is_author(peer) => {
+                self.penalize(peer, Offence::Useless);
+            }
+            BatchOutcome::Complete | BatchOutcome::Partial => {}
+            BatchOutcome::Unrequested => {
                 plan.remove_server(peer);
-                self.actions.push(SyncAction::Penalize { peer, offence: Offence::Unasked });
-                self.hold(peer, now.plus(HOLD_S));
+                self.penalize(peer, Offence::Unasked);
+                self.ignore_chain(peer, now.plus(IGNORE_S));
             }
         }
-        let Some(plan) = self.plans.get_mut(&number) else { return };
+        let plan = self.plans.get_mut(&number).expect("looked up above");
         while let Some((peer, shares)) = plan.take_ready() {
             if plan.is_false_start(&shares) {
                 let leader = plan.leader;
                 if plan.is_author(leader) {
                     self.penalize(leader, Offence::Unasked);
                 }
-                self.give_up(number, now.plus(REFUSED_S));
+                self.give_up(number, now.plus(IGNORE_MAX_S));
                 return;
             }
             self.actions.push(SyncAction::Deliver { route: plan.route, peer, shares });
         }
     }
 
-    fn single(&mut self, peer: PeerHandle, id: &ShareId, shares: Vec<Arc<Share>>, now: SteadyTime) {
+    fn on_missing(&mut self, peer: PeerHandle, id: &ShareId, shares: Vec<Arc<Share>>, now: SteadyTime) {
         match shares.as_slice() {
             [] => self.missing.failed(id),
             [share] if share.id() == *id => {
@@ -216,7 +217,7 @@ impl Sync {
             _ => {
                 self.penalize(peer, Offence::Unasked);
                 self.missing.failed(id);
-                self.pause(peer, now);
+                self.peer_mut(peer).pause(now);
             }
         }
     }

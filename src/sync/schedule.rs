@@ -1,243 +1,252 @@
-//! Purpose to do next: after every event the planner looks what is due.
+//! Chooses the next requests: after every input the planner does what is due.
 
 use super::peer::Peer;
 use super::plan::Plan;
 use super::{
-    ChainView, InFlight, Progress, Purpose, Route, Sync, SyncAction, BATCHES_PER_PEER_MAX, COMPARE_MAX_S, HOLD_S,
-    INVENTORIES_MAX, ORPHANED_MAX_S, PAUSE_S, PLACE_MIN_S, PLANS_MAX, PROGRESS_EVERY_S, REFUSED_S,
-    SINGLES_PER_PEER_MAX, STALLED_MAX_S, STATUS_EVERY_S,
+    ChainView, InFlight, Progress, Purpose, Route, Sync, SyncAction, BATCHES_PER_PEER_MAX, IGNORE_MAX_S, IGNORE_S,
+    MISSING_PER_PEER_MAX, PLANS_MAX, STATUS_INTERVAL_S,
 };
 use crate::peer::PeerHandle;
 use crate::share::ShareId;
+use crate::sharechain::{COMPARE_MAX_S, HELD_MAX_S};
 use crate::units::SteadyTime;
 use crate::wire::{List, Request};
 
+/// Requests for new lists in flight. Two honest lists hardly differ; others are requested only if these lead nowhere.
+const LISTS_IN_FLIGHT_MAX: usize = 2;
+/// A plan whose servers have nothing more to give is given up after this many seconds.
+const STALLED_TIMEOUT_S: u32 = 45;
+/// A candidate chain that no peer serves any more waits this many seconds for another peer that has it. The sharechain
+/// gives up a candidate that makes no progress after the same time.
+const ORPHANED_TIMEOUT_S: u32 = HELD_MAX_S;
+/// Seconds for which a plan cannot be dropped in favour of another: in that time a chain of full length, 12 MB, arrives at
+/// half a Mbit/s.
+const PLAN_GUARANTEED_S: u32 = 300;
+/// Seconds between two reports of progress.
+const PROGRESS_INTERVAL_S: u32 = 5;
+
 impl Sync {
-    /// Does whatever is due and hands out all actions.
-    pub(super) fn act(&mut self, now: SteadyTime, view: &impl ChainView) -> Vec<SyncAction> {
-        self.ask_statuses(now);
+    /// Does what is due, and returns all actions since the last call.
+    pub(super) fn advance(&mut self, now: SteadyTime, view: &impl ChainView) -> Vec<SyncAction> {
+        self.request_statuses(now);
         self.settle_plans(now, view);
-        self.ask_inventories(now, view);
-        self.ask_pages(now);
-        self.ask_batches(now);
-        self.ask_singles(now);
+        self.request_lists(now, view);
+        self.request_pages(now);
+        self.request_batches(now);
+        self.request_missing(now);
         self.update_state(now, view);
         std::mem::take(&mut self.actions)
     }
 
-    fn asked_of(&self, peer: PeerHandle) -> impl Iterator<Item = &Purpose> {
-        self.requests.values().filter(move |asked| asked.peer == peer).map(|asked| &asked.what)
-    }
-
-    fn ask_statuses(&mut self, now: SteadyTime) {
-        let due: Vec<PeerHandle> =
-            self.peers.iter().filter(|(_, peer)| peer.status_due <= now).map(|(id, _)| *id).collect();
+    fn request_statuses(&mut self, now: SteadyTime) {
+        let due = self.peers.iter_mut().filter(|(_, peer)| peer.status_due <= now);
+        let due: Vec<PeerHandle> = due
+            .map(|(id, peer)| {
+                peer.status_due = now.plus(STATUS_INTERVAL_S);
+                *id
+            })
+            .collect();
         for id in due {
-            if let Some(peer) = self.peers.get_mut(&id) {
-                peer.status_due = now.plus(STATUS_EVERY_S);
-            }
-            self.ask(id, Purpose::Status, Request::Status, now);
+            self.request(id, Purpose::Status, Request::Status, now);
         }
     }
 
-    /// Ends plans that are done, hopeless or forgotten.
+    /// Ends plans that are complete, hopeless or stalled.
     fn settle_plans(&mut self, now: SteadyTime, view: &impl ChainView) {
+        let may_finish = view.tip().is_some() || !self.awaits_other_chains(now, view);
         let numbers: Vec<u64> = self.plans.keys().copied().collect();
-        let may_finish = view.tip().is_some() || !self.is_more_to_compare(now, view);
         for number in numbers {
-            let Some(plan) = self.plans.get_mut(&number).filter(|plan| !plan.judging) else { continue };
-            let timeout_s = if plan.has_servers() { STALLED_MAX_S } else { ORPHANED_MAX_S };
-            let is_forgotten = plan.is_idle()
-                && now.since(plan.heard) >= if plan.route == Route::Tree { STALLED_MAX_S } else { timeout_s };
-            if plan.is_fetched() {
+            let plan = self.plans.get_mut(&number).expect("settling a plan ends no other");
+            let timeout_s = match plan.route {
+                Route::Candidate(_) if !plan.has_servers() => ORPHANED_TIMEOUT_S,
+                _ => STALLED_TIMEOUT_S,
+            };
+            if plan.is_judging {
+                continue;
+            } else if plan.is_fetched() {
                 match plan.route {
-                    Route::Tree => self.end_chain_plan(number, now),
+                    Route::Tree => self.end_direct_plan(number, now),
                     Route::Candidate(candidate) if may_finish => {
-                        plan.judging = true;
+                        plan.is_judging = true;
                         self.actions.push(SyncAction::Finish(candidate));
                     }
                     Route::Candidate(_) => {}
                 }
-            } else if is_forgotten {
-                self.give_up(number, now.plus(HOLD_S));
+            } else if plan.is_idle() && now.since(plan.progressed_at) >= timeout_s {
+                self.give_up(number, now.plus(IGNORE_S));
             } else {
-                self.keep_pace(number, now);
+                self.replace_slow_servers(number, now);
             }
         }
     }
 
-    /// Whoever fails or is too slow makes way for others.
-    fn keep_pace(&mut self, number: u64, now: SteadyTime) {
-        let Some(plan) = self.plans.get_mut(&number) else { return };
-        let helpers = plan.slow_helpers();
-        helpers.iter().for_each(|helper| plan.remove_server(*helper));
+    fn replace_slow_servers(&mut self, number: u64, now: SteadyTime) {
+        let plan = self.plans.get_mut(&number).expect("the caller has it");
+        let helpers = plan.remove_slow_helpers();
         let leader = plan.leader;
-        let hold_s = if plan.is_author(leader) { REFUSED_S } else { HOLD_S };
-        let failed = plan.is_hopeless().then_some(leader);
-        let is_over = failed.is_some() && plan.servers().all(|server| server == leader);
-        if failed.is_some() && !is_over {
-            plan.remove_server(leader);
+        let ignore_s = if plan.is_author(leader) { IGNORE_MAX_S } else { IGNORE_S };
+        if plan.has_leader_failed() && !plan.has_helpers() {
+            self.give_up(number, now.plus(IGNORE_S));
+        } else if plan.replace_leader() {
+            self.ignore_chain(leader, now.plus(ignore_s));
         }
-        let demoted = if is_over { None } else { plan.pass_slow_lead() };
-        helpers.into_iter().for_each(|helper| self.hold(helper, now.plus(HOLD_S)));
-        if is_over {
-            self.give_up(number, now.plus(HOLD_S));
-        } else if let Some(leader) = failed.or(demoted) {
-            self.hold(leader, now.plus(hold_s));
+        for helper in helpers {
+            self.ignore_chain(helper, now.plus(IGNORE_S));
         }
     }
 
-    /// All of a list was handed to the sharechain. Where the tip is not held soon it waits for something, or was refused:
-    /// the list is asked for once more, and then not for a while.
-    fn end_chain_plan(&mut self, number: u64, now: SteadyTime) {
-        let Some(plan) = self.plans.remove(&number) else { return };
+    /// Ends a plan whose shares were all delivered to our chain. If a peer's tip is still unknown shortly after, it waits for
+    /// something or was rejected: its list is requested once more, and then not for a while.
+    fn end_direct_plan(&mut self, number: u64, now: SteadyTime) {
+        let plan = self.plans.remove(&number).expect("the caller has it");
         for peer in self.peers.values_mut() {
-            let Some(tip) = peer.status.as_ref().map(|status| status.tip) else { continue };
-            if plan.index_of(&tip).is_none() {
-                continue;
-            }
+            let Some(tip) = peer.tip().filter(|tip| plan.index_of(tip).is_some()) else { continue };
             if peer.fetched_tip.replace(tip) == Some(tip) {
-                peer.hold_until = peer.hold_until.max(now.plus(HOLD_S));
+                peer.ignore_chain(now.plus(IGNORE_S));
             } else {
-                peer.busy_until = peer.busy_until.max(now.plus(PAUSE_S));
+                peer.pause(now);
             }
         }
     }
 
-    /// Whether a newcomer that has fetched a chain may still be offered another: it takes the best (rules, section 6).
-    fn is_more_to_compare(&self, now: SteadyTime, view: &impl ChainView) -> bool {
+    /// Whether a newcomer that has fetched a chain still waits for others to compare it with: it adopts the best (rules,
+    /// section 6).
+    fn awaits_other_chains(&self, now: SteadyTime, view: &impl ChainView) -> bool {
         let fetched = self.plans.values().filter(|plan| plan.is_fetched());
-        let Some(since) = fetched.map(|plan| plan.heard).min() else { return false };
-        let is_known = |id: PeerHandle, peer: &Peer| {
-            let tip = peer.status.as_ref().map(|status| status.tip);
-            let is_planned = |plan: &Plan| plan.has_server(id) || tip.is_some_and(|tip| plan.index_of(&tip).is_some());
-            peer.is_settled(now, view) || self.plans.values().any(is_planned)
+        let Some(since) = fetched.map(|plan| plan.progressed_at).min() else { return false };
+        let is_covered = |(id, peer): (&PeerHandle, &Peer)| {
+            let has_tip = |plan: &Plan| peer.tip().is_some_and(|tip| plan.index_of(&tip).is_some());
+            peer.is_settled(now, view) || self.plans.values().any(|plan| plan.has_server(*id) || has_tip(plan))
         };
-        let is_more =
-            !self.plans.values().all(Plan::is_fetched) || !self.peers.iter().all(|(id, peer)| is_known(*id, peer));
-        is_more && now.since(since) < COMPARE_MAX_S
+        let all_fetched = self.plans.values().all(Plan::is_fetched) && self.peers.iter().all(is_covered);
+        !all_fetched && now.since(since) < COMPARE_MAX_S
     }
 
-    /// Drops a plan and leaves the chain of whoever gave its list alone for a while.
-    pub(super) fn give_up(&mut self, number: u64, hold_until: SteadyTime) {
-        let Some(plan) = self.plans.remove(&number) else { return };
+    /// Drops a plan, and ignores the chain of the peer that gave its list.
+    pub(super) fn give_up(&mut self, number: u64, ignored_until: SteadyTime) {
+        let plan = self.plans.remove(&number).expect("the caller has it");
         if let Route::Candidate(candidate) = plan.route {
             self.actions.push(SyncAction::Drop(candidate));
         }
-        self.led_nowhere(&plan, hold_until);
+        self.led_nowhere(&plan, ignored_until);
     }
 
-    /// Who gave a list that led nowhere is left alone for a while; who helped with it, or took it over, is asked for its
-    /// own.
-    pub(super) fn led_nowhere(&mut self, plan: &Plan, hold_until: SteadyTime) {
+    /// Ignores the chain of the peer that gave a list which led nowhere. Peers that helped to serve it, or took it over, are
+    /// asked for lists of their own.
+    pub(super) fn led_nowhere(&mut self, plan: &Plan, ignored_until: SteadyTime) {
         for id in plan.servers() {
             if plan.is_author(id) {
-                self.hold(id, hold_until);
+                self.ignore_chain(id, ignored_until);
             } else if let Some(peer) = self.peers.get_mut(&id) {
                 peer.own_list = true;
             }
         }
     }
 
-    /// Asks peers whose tips are unknown for what they have; those whose tips are on a list help to fetch it, unless
-    /// that is to be done by a list of theirs.
-    fn ask_inventories(&mut self, now: SteadyTime, view: &impl ChainView) {
+    /// Requests lists from peers whose tips are unknown. Peers whose tips are on a plan's list serve that plan instead,
+    /// unless they are to give lists of their own.
+    fn request_lists(&mut self, now: SteadyTime, view: &impl ChainView) {
         let ids: Vec<PeerHandle> = self.peers.keys().copied().collect();
         for id in ids {
-            let Some(peer) = self.peers.get(&id).filter(|peer| !peer.is_settled(now, view)) else { continue };
-            let Some(tip) = peer.status.as_ref().map(|status| status.tip) else { continue };
+            let peer = self.peers.get(&id).expect("requesting lists removes no peer");
+            let Some(tip) = peer.tip().filter(|_| !peer.is_settled(now, view)) else { continue };
             let planned = self.plans.values_mut().find_map(|plan| plan.index_of(&tip).map(|at| (plan, at)));
             if let Some((plan, at)) = planned.filter(|_| !peer.wants_own_list()) {
                 plan.add_server(id, at + 1);
                 continue;
             }
-            let is_busy = peer.busy_until > now || self.plans.values().any(|plan| plan.has_server(id));
-            if !is_busy && self.may_ask_inventory(&tip) && self.has_room(now) {
-                self.ask_inventory(id, now, view);
+            let is_occupied = peer.paused_until > now || self.plans.values().any(|plan| plan.has_server(id));
+            if !is_occupied && self.may_request_list(&tip) && self.make_room(now) {
+                self.request_list(id, now, view);
             }
         }
     }
 
-    /// The questions for lists to begin with.
-    fn first_pages(&self) -> impl Iterator<Item = &InFlight> {
-        self.requests.values().filter(|asked| matches!(asked.what, Purpose::Inventory { plan: None, .. }))
+    /// Requests for new lists in flight.
+    fn list_requests(&self) -> impl Iterator<Item = &InFlight> {
+        self.requests.values().filter(|request| matches!(request.purpose, Purpose::Inventory { plan: None, .. }))
     }
 
-    /// Whether few lists are asked for, and none of a peer with the same tip.
-    fn may_ask_inventory(&self, tip: &ShareId) -> bool {
-        let has_tip = |asked: &InFlight| {
-            self.peers.get(&asked.peer).and_then(|peer| peer.status.as_ref()).is_some_and(|status| status.tip == *tip)
-        };
-        self.first_pages().count() < INVENTORIES_MAX && !self.first_pages().any(has_tip)
+    /// Whether few requests for new lists are in flight, and none to a peer with this tip.
+    fn may_request_list(&self, tip: &ShareId) -> bool {
+        let has_tip = |request: &InFlight| self.peers.get(&request.peer).and_then(Peer::tip) == Some(*tip);
+        self.list_requests().count() < LISTS_IN_FLIGHT_MAX && !self.list_requests().any(has_tip)
     }
 
-    /// Whether there is room for one more plan. Where there is none the slowest makes way, if it had its time, or nobody
-    /// is left to ask for it: four peers could hold all places otherwise for as long as they like, or give lists and go.
-    fn has_room(&mut self, now: SteadyTime) -> bool {
+    /// Whether there is room for one more plan, after dropping the slowest plan if all are in use. Only a plan that no peer
+    /// serves, or that has had its guaranteed time, is dropped. Otherwise a few peers could occupy all plans for as long as
+    /// they like, or give lists and leave.
+    fn make_room(&mut self, now: SteadyTime) -> bool {
         if self.plans.len() < PLANS_MAX {
-            // One place is kept for each answer under way.
-            return self.plans.len() + self.first_pages().count() < PLANS_MAX;
+            // One plan is reserved for each list in flight.
+            return self.plans.len() + self.list_requests().count() < PLANS_MAX;
         }
         let is_orphaned = |plan: &Plan| !plan.has_servers() && !plan.is_fetched();
-        let had_time = |plan: &Plan| is_orphaned(plan) || now.since(plan.since) >= PLACE_MIN_S;
+        let may_drop = |plan: &Plan| is_orphaned(plan) || now.since(plan.since) >= PLAN_GUARANTEED_S;
         let shares_per_hour =
             |plan: &Plan| plan.counts().0.saturating_mul(3_600) / now.since(plan.since).max(1) as usize;
-        let old = self.plans.iter().filter(|(_, plan)| had_time(plan));
-        let slowest = old.min_by_key(|(_, plan)| shares_per_hour(plan)).map(|(number, _)| *number);
-        slowest.map(|number| self.give_up(number, now.plus(REFUSED_S))).is_some()
+        let droppable = self.plans.iter().filter(|(_, plan)| may_drop(plan));
+        let slowest = droppable.min_by_key(|(_, plan)| shares_per_hour(plan)).map(|(number, _)| *number);
+        slowest.map(|number| self.give_up(number, now.plus(IGNORE_MAX_S))).is_some()
     }
 
-    fn ask_inventory(&mut self, peer: PeerHandle, now: SteadyTime, view: &impl ChainView) {
-        let is_own = self.peers.get(&peer).is_some_and(Peer::wants_own_list);
-        let longest = self.plans.values().filter(|plan| !is_own && !plan.judging).max_by_key(|plan| plan.counts().1);
-        let mut locator = longest.map(|plan| plan.locator()).unwrap_or_default();
+    /// Requests a peer's list: from the longest list being fetched, which it may share, or else from our chain.
+    fn request_list(&mut self, peer: PeerHandle, now: SteadyTime, view: &impl ChainView) {
+        let is_own = self.peer_mut(peer).wants_own_list();
+        let longest = self.plans.values().filter(|plan| !is_own && !plan.is_judging).max_by_key(|plan| plan.counts().1);
+        let mut locator = longest.map(Plan::locator).unwrap_or_default();
         locator.extend(view.locator());
         let request = Request::Inventory { locator: List::first_of(locator.iter().copied()) };
-        self.ask(peer, Purpose::Inventory { plan: None, locator }, request, now);
+        self.request(peer, Purpose::Inventory { plan: None, locator }, request, now);
     }
 
-    /// The plans whose next page is asked for.
-    fn paged(&self) -> Vec<u64> {
-        let plan_of = |asked: &InFlight| match asked.what {
+    /// The plans whose next page is in flight.
+    fn plans_awaiting_pages(&self) -> Vec<u64> {
+        let plan_of = |request: &InFlight| match request.purpose {
             Purpose::Inventory { plan, .. } => plan,
             _ => None,
         };
         self.requests.values().filter_map(plan_of).collect()
     }
 
-    /// Counts how long whom has kept us waiting.
+    /// Counts for how long peers were awaited.
     pub(super) fn count_waiting(&mut self, now: SteadyTime) {
-        let paged = self.paged();
+        let awaiting = self.plans_awaiting_pages();
         for (number, plan) in &mut self.plans {
-            plan.count_waiting(paged.contains(number), now);
+            plan.count_waiting(awaiting.contains(number), now);
         }
     }
 
-    fn ask_pages(&mut self, now: SteadyTime) {
-        let paged = self.paged();
+    /// Requests the next pages of lists from their leaders.
+    fn request_pages(&mut self, now: SteadyTime) {
+        let awaiting = self.plans_awaiting_pages();
         let due: Vec<(u64, PeerHandle, ShareId)> = self
             .plans
             .iter()
-            .filter(|(number, plan)| plan.more && !paged.contains(*number) && plan.has_server(plan.leader))
+            .filter(|(number, plan)| plan.has_more && !awaiting.contains(*number) && plan.has_server(plan.leader))
             .filter_map(|(number, plan)| Some((*number, plan.leader, plan.last()?)))
             .collect();
         for (number, peer, last) in due {
             let request = Request::Inventory { locator: List::first_of([last]) };
-            self.ask(peer, Purpose::Inventory { plan: Some(number), locator: vec![last] }, request, now);
+            self.request(peer, Purpose::Inventory { plan: Some(number), locator: vec![last] }, request, now);
         }
     }
 
-    fn ask_batches(&mut self, now: SteadyTime) {
+    /// Number of further requests of a kind that may be sent to a peer.
+    fn slots(&self, id: PeerHandle, max: usize, is_kind: impl Fn(&Purpose) -> bool) -> usize {
+        let in_flight = self.requests.values().filter(|request| request.peer == id && is_kind(&request.purpose));
+        max.saturating_sub(in_flight.count())
+    }
+
+    fn request_batches(&mut self, now: SteadyTime) {
+        let is_batch = |purpose: &Purpose| matches!(purpose, Purpose::Batch { .. });
         let mut free: Vec<(PeerHandle, usize)> = self
             .peers
             .iter()
-            .filter(|(_, peer)| peer.busy_until <= now)
-            .map(|(id, _)| {
-                let under_way = self.asked_of(*id).filter(|what| matches!(what, Purpose::Batch { .. })).count();
-                (*id, BATCHES_PER_PEER_MAX.saturating_sub(under_way))
-            })
+            .filter(|(_, peer)| peer.paused_until <= now)
+            .map(|(id, _)| (*id, self.slots(*id, BATCHES_PER_PEER_MAX, is_batch)))
             .collect();
-        // One each, then another each, so that a short list is shared by all.
+        // One per peer and round, so that all peers share a short list.
         while free.iter().any(|(_, slots)| *slots > 0) {
             for (peer, slots) in free.iter_mut().filter(|(_, slots)| *slots > 0) {
                 *slots -= 1;
@@ -246,7 +255,7 @@ impl Sync {
                 });
                 match next {
                     Some((plan, batch, ids)) => {
-                        self.ask(*peer, Purpose::Batch { plan, batch }, Request::Shares { ids }, now);
+                        self.request(*peer, Purpose::Batch { plan, batch }, Request::Shares { ids }, now);
                     }
                     None => *slots = 0,
                 }
@@ -254,38 +263,32 @@ impl Sync {
         }
     }
 
-    fn ask_singles(&mut self, now: SteadyTime) {
+    fn request_missing(&mut self, now: SteadyTime) {
+        let is_missing = |purpose: &Purpose| matches!(purpose, Purpose::Missing(_));
         loop {
-            let peers: Vec<PeerHandle> = self
-                .peers
-                .iter()
-                .filter(|(id, peer)| {
-                    let under_way = self.asked_of(**id).filter(|what| matches!(what, Purpose::Missing(_))).count();
-                    peer.busy_until <= now && peer.status.is_some() && under_way < SINGLES_PER_PEER_MAX
-                })
-                .map(|(id, _)| *id)
-                .collect();
-            let Some((share, peer)) = self.missing.next(&peers, now) else { return };
-            self.ask(peer, Purpose::Missing(share), Request::Shares { ids: List::first_of([share]) }, now);
+            let is_free = |(id, peer): &(&PeerHandle, &Peer)| {
+                peer.paused_until <= now
+                    && peer.status.is_some()
+                    && self.slots(**id, MISSING_PER_PEER_MAX, is_missing) > 0
+            };
+            let free: Vec<PeerHandle> = self.peers.iter().filter(is_free).map(|(id, _)| *id).collect();
+            let Some((share, peer)) = self.missing.next(&free, now) else { return };
+            self.request(peer, Purpose::Missing(share), Request::Shares { ids: List::first_of([share]) }, now);
         }
     }
 
-    /// Reports progress, every so often.
-    pub(super) fn report(&mut self, now: SteadyTime) {
-        if let Some(plan) = self.plans.values().max_by_key(|plan| plan.counts().1) {
-            if now >= self.progress_due {
-                self.progress_due = now.plus(PROGRESS_EVERY_S);
-                let (done, total) = plan.counts();
-                let rate_per_s = done as f64 / f64::from(now.since(plan.since).max(1));
-                let eta_s = (done > 0).then(|| ((total - done) as f64 / rate_per_s).ceil() as u32);
-                let count = |count| u32::try_from(count).unwrap_or(u32::MAX);
-                self.actions.push(SyncAction::Progress(Progress {
-                    done: count(done),
-                    total: count(total),
-                    rate_per_s,
-                    eta_s,
-                }));
-            }
+    /// Reports the progress of the longest list, every few seconds.
+    pub(super) fn report_progress(&mut self, now: SteadyTime) {
+        let Some(plan) = self.plans.values().max_by_key(|plan| plan.counts().1) else { return };
+        if now < self.progress_due {
+            return;
         }
+        self.progress_due = now.plus(PROGRESS_INTERVAL_S);
+        let (done, total) = plan.counts();
+        let rate_per_s = done as f64 / f64::from(now.since(plan.since).max(1));
+        let eta_s = (done > 0).then(|| ((total - done) as f64 / rate_per_s).ceil() as u32);
+        let count = |count| u32::try_from(count).expect("lists are shorter");
+        let progress = Progress { done: count(done), total: count(total), rate_per_s, eta_s };
+        self.actions.push(SyncAction::Progress(progress));
     }
 }

@@ -1,4 +1,4 @@
-//! Answers to the questions of other nodes, from our own tree.
+//! Responds to peers' requests from our own tree.
 
 use std::sync::Arc;
 
@@ -8,10 +8,10 @@ use crate::units::{ShareHeight, UnixTime};
 use crate::wire::limits::{INVENTORY_MAX, LOCATOR_MAX};
 use crate::wire::{Agent, List, Locator, PeerStatus, Response};
 
-/// Shares of a locator that come one by one before the steps double.
+/// The newest ids of a locator are consecutive, up to this many; then the steps double.
 const LOCATOR_DENSE: usize = 10;
 
-/// Where we are.
+/// Returns this node's status.
 pub fn status(tree: &Tree, clock: UnixTime, agent: Agent) -> PeerStatus {
     let tip = tree.tip();
     let height_of = |id: Option<&ShareId>| {
@@ -28,7 +28,8 @@ pub fn status(tree: &Tree, clock: UnixTime, agent: Agent) -> PeerStatus {
     }
 }
 
-/// Newest first: ten ids of a chain one by one, then in doubling steps, then its first.
+/// Returns ids of a chain by which another node finds the newest share it has in common: newest first, ten consecutive
+/// ones, then in doubling steps, then the oldest.
 pub fn locator_of(chain: &[ShareId]) -> Vec<ShareId> {
     let mut back = 0usize;
     let mut step = 1usize;
@@ -47,28 +48,23 @@ pub fn locator_of(chain: &[ShareId]) -> Vec<ShareId> {
     ids
 }
 
-/// Purpose comes on our chain after the first share of a locator that is on it.
+/// Returns what follows on our main chain after the first share of a locator that is on it: each share after the uncles it
+/// names, on the same page. A chain without such a share is listed from its start.
 pub fn inventory(tree: &Tree, locator: &Locator) -> Response {
     let common = locator.iter().filter_map(|id| tree.get(id)).find(|node| tree.is_main(node));
     let chain = tree.main_chain();
-    let oldest = chain.first().and_then(|id| tree.get(id)).map(|node| node.share.info.share_height.0).unwrap_or(0);
+    let main = |id: &ShareId| tree.get(id).expect("the main chain is in the tree");
+    let oldest = chain.first().map_or(0, |id| main(id).share.info.share_height.0);
     let start = common.map_or(oldest, |node| node.share.info.share_height.0.saturating_add(1));
     let mut ids = Vec::new();
     let mut more = false;
-    for id in chain.iter().skip(start.saturating_sub(oldest) as usize) {
-        let Some(node) = tree.get(id) else { break };
-        let with_uncles = uncles_held(tree, node, oldest).chain([*id]);
-        ids.extend(with_uncles);
+    for id in chain.iter().skip((start - oldest) as usize) {
+        let before = ids.len();
+        ids.extend(linkable_uncles(tree, main(id), oldest).chain([*id]));
         if ids.len() > INVENTORY_MAX {
+            ids.truncate(before);
             more = true;
             break;
-        }
-    }
-    // A share goes on the same page as the uncles it names, or on the next.
-    while ids.len() > INVENTORY_MAX {
-        ids.pop();
-        while ids.last().is_some_and(|id| tree.get(id).is_none_or(|node| !tree.is_main(node))) {
-            ids.pop();
         }
     }
     Response::Inventory {
@@ -79,14 +75,14 @@ pub fn inventory(tree: &Tree, locator: &Locator) -> Response {
     }
 }
 
-/// The uncles that a share names, as far as whoever starts with our oldest share can link them.
-fn uncles_held<'a>(tree: &'a Tree, node: &'a LinkedShare, oldest: u32) -> impl Iterator<Item = ShareId> + 'a {
-    let links = move |uncle: &&LinkedShare| uncle.share.info.share_height.0 > oldest;
-    node.share.info.uncles.iter().filter_map(|id| tree.get(id)).filter(links).map(|uncle| uncle.id)
+/// Returns the uncles that a share names, except those that a node which starts with our oldest share cannot link.
+fn linkable_uncles<'a>(tree: &'a Tree, node: &'a LinkedShare, oldest: u32) -> impl Iterator<Item = ShareId> + 'a {
+    let is_linkable = move |uncle: &&LinkedShare| uncle.share.info.share_height.0 > oldest;
+    node.share.info.uncles.iter().filter_map(|id| tree.get(id)).filter(is_linkable).map(|uncle| uncle.id)
 }
 
-/// Those of the shares asked for that we hold.
+/// Returns the requested shares that we have, in the order requested.
 pub fn shares(tree: &Tree, ids: &[ShareId]) -> Response {
-    let held = ids.iter().filter_map(|id| tree.get(id)).map(|node| Arc::clone(&node.share));
-    Response::Shares(List::<Arc<Share>, _>::first_of(held))
+    let found = ids.iter().filter_map(|id| tree.get(id)).map(|node| Arc::clone(&node.share));
+    Response::Shares(List::<Arc<Share>, _>::first_of(found))
 }

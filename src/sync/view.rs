@@ -1,22 +1,22 @@
-//! Purpose the planner must know of our own chain.
+//! What the planner must know of our chain.
 
 use super::serve::locator_of;
 use crate::share::ShareId;
 use crate::sharechain::Tree;
 use crate::units::Work;
 
-/// Our own chain, as the planner sees it.
+/// Our chain, as the planner sees it.
 pub trait ChainView {
-    /// Whether a share is valid and held.
+    /// Whether a share is in the tree.
     fn holds(&self, id: &ShareId) -> bool;
 
-    /// The tip and its chain work; none before the first share.
+    /// The tip and its chain work; `None` before the first share.
     fn tip(&self) -> Option<(ShareId, Work)>;
 
-    /// Newest first: ten shares one by one, then in doubling steps, then the oldest.
+    /// The locator of the main chain, see [`locator_of`].
     fn locator(&self) -> Vec<ShareId>;
 
-    /// How many heights below the tip a share of the main chain is.
+    /// Number of heights from a share of the main chain to the tip; `None` if the share is not on the main chain.
     fn below_tip(&self, id: &ShareId) -> Option<u32>;
 }
 
@@ -35,7 +35,7 @@ impl ChainView for Tree {
 
     fn below_tip(&self, id: &ShareId) -> Option<u32> {
         let node = self.get(id).filter(|node| self.is_main(node))?;
-        let tip = self.tip()?;
-        tip.share.info.share_height.0.checked_sub(node.share.info.share_height.0)
+        let tip = self.tip().expect("a tree with a main chain has a tip");
+        Some(tip.share.info.share_height.0 - node.share.info.share_height.0)
     }
 }

@@ -220,13 +220,13 @@ impl World {
 
     pub fn connect(&mut self, peer: u64, remote: Remote) {
         self.peers.insert(peer, remote);
-        let actions = self.sync.peer_up(PeerHandle(peer), self.steady, self.chain.tree());
+        let actions = self.sync.peer_connected(PeerHandle(peer), self.steady, self.chain.tree());
         self.perform(actions);
     }
 
     pub fn disconnect(&mut self, peer: u64) {
         self.peers.remove(&peer);
-        let actions = self.sync.peer_down(PeerHandle(peer), self.steady, self.chain.tree());
+        let actions = self.sync.peer_disconnected(PeerHandle(peer), self.steady, self.chain.tree());
         self.perform(actions);
     }
 
@@ -267,7 +267,7 @@ impl World {
                     let response = Response::decode(&response.encode()).unwrap();
                     self.sync.response(PeerHandle(peer), id, response, self.steady, self.chain.tree())
                 }
-                None => self.sync.failed(id, self.steady, self.chain.tree()),
+                None => self.sync.request_failed(id, self.steady, self.chain.tree()),
             };
             self.perform(actions);
         }
@@ -336,13 +336,13 @@ impl World {
         match effect {
             Effect::Verdict { id, source, verdict, .. } => {
                 if matches!(verdict, Verdict::Rejected { .. }) {
-                    let actions = self.sync.refused(&id, source, self.steady, self.chain.tree());
+                    let actions = self.sync.share_rejected(&id, source, self.steady, self.chain.tree());
                     self.perform(actions);
                 }
                 self.verdicts.push((source, verdict));
             }
             Effect::Ask { need: Need::Share(id), source } => {
-                let actions = self.sync.need(id, source, self.steady, self.chain.tree());
+                let actions = self.sync.share_missing(id, source, self.steady, self.chain.tree());
                 self.perform(actions);
             }
             Effect::Ask { need: Need::Anchor(hash), .. } => {
@@ -353,9 +353,9 @@ impl World {
                 }
             }
             Effect::Replaced { .. } => {}
-            Effect::Linked(id) => self.sync.linked(&id),
+            Effect::Linked(id) => self.sync.share_linked(&id),
             Effect::CandidateJudged { id, outcome } => {
-                let actions = self.sync.judged(id, &outcome, self.steady, self.chain.tree());
+                let actions = self.sync.candidate_judged(id, &outcome, self.steady, self.chain.tree());
                 self.perform(actions);
             }
             Effect::Unlinked(_) | Effect::NewTip(_) => {}

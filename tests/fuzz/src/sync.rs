@@ -89,7 +89,7 @@ impl Run {
             0 => {
                 let is_new = self.connected.insert(peer);
                 if is_new {
-                    self.sync.peer_up(peer, self.now, &self.held)
+                    self.sync.peer_connected(peer, self.now, &self.held)
                 } else {
                     Vec::new()
                 }
@@ -97,7 +97,7 @@ impl Run {
             1 => {
                 self.connected.remove(&peer);
                 self.asked.retain(|_, (of, ..)| *of != peer);
-                self.sync.peer_down(peer, self.now, &self.held)
+                self.sync.peer_disconnected(peer, self.now, &self.held)
             }
             2 => {
                 self.now = self.now.plus(u32::from(detail));
@@ -110,11 +110,11 @@ impl Run {
             4 => {
                 // A share of ours is linked.
                 self.held.0 = (self.held.0 + usize::from(detail)).min(IDS.len());
-                self.sync.linked(&IDS[self.held.0.saturating_sub(1)]);
+                self.sync.share_linked(&IDS[self.held.0.saturating_sub(1)]);
                 Vec::new()
             }
-            5 => self.sync.need(IDS[2 * usize::from(detail)], Source::Fetch(peer), self.now, &self.held),
-            6 => self.sync.refused(&IDS[usize::from(detail)], Source::Fetch(peer), self.now, &self.held),
+            5 => self.sync.share_missing(IDS[2 * usize::from(detail)], Source::Fetch(peer), self.now, &self.held),
+            6 => self.sync.share_rejected(&IDS[usize::from(detail)], Source::Fetch(peer), self.now, &self.held),
             7 => self.judge(detail),
             8 => {
                 // An answer made of the bytes that follow.
@@ -133,7 +133,7 @@ impl Run {
     fn fail(&mut self, detail: u8) -> Vec<SyncAction> {
         let Some(id) = self.pick(detail) else { return Vec::new() };
         self.asked.remove(&id);
-        self.sync.failed(id, self.now, &self.held)
+        self.sync.request_failed(id, self.now, &self.held)
     }
 
     fn judge(&mut self, detail: u8) -> Vec<SyncAction> {
@@ -152,7 +152,7 @@ impl Run {
         if outcome == CandidateOutcome::Adopted {
             self.held.0 = IDS.len();
         }
-        self.sync.judged(candidate, &outcome, self.now, &self.held)
+        self.sync.candidate_judged(candidate, &outcome, self.now, &self.held)
     }
 
     fn pick(&self, detail: u8) -> Option<RequestId> {

@@ -26,7 +26,8 @@ fn a_full_chain_is_planned_within_bounds() {
     let (mut delivered, mut finished) = (Vec::new(), false);
     let (mut served, mut served_base): (BTreeMap<u64, usize>, HashSet<u64>) = Default::default();
     let mut came = 0;
-    let mut actions: Vec<SyncAction> = (1..=3).flat_map(|peer| sync.peer_up(PeerHandle(peer), now, &view)).collect();
+    let mut actions: Vec<SyncAction> =
+        (1..=3).flat_map(|peer| sync.peer_connected(PeerHandle(peer), now, &view)).collect();
     while !finished {
         for action in actions.drain(..) {
             match action {
@@ -91,7 +92,7 @@ fn what_one_does_not_give_another_is_asked_for() {
     let theirs = ids(&shares(5, 100));
     let batch = asks(&listed(&mut sync, 1, &theirs, &view)).remove(0);
     assert!(asks(&meet(&mut sync, 2, status(*theirs.last().unwrap(), 1_000_000), &view)).is_empty(), "it is under way");
-    let actions = sync.failed(batch.1, START.plus(1), &view);
+    let actions = sync.request_failed(batch.1, START.plus(1), &view);
     let (id, request) = only_ask(&actions);
     assert_eq!((asks(&actions)[0].0, &request), (2, &batch.2), "the same of the other");
     // Answers by whom it was not asked of, or to what was not asked, change nothing.

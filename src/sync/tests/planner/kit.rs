@@ -107,7 +107,7 @@ pub fn offences(actions: &[SyncAction]) -> Vec<(u64, Offence)> {
 
 /// A peer that said where it is; what the planner asks then.
 pub fn meet(sync: &mut Sync, peer: u64, said: Response, view: &Held) -> Vec<SyncAction> {
-    let (id, request) = only_ask(&sync.peer_up(PeerHandle(peer), START, view));
+    let (id, request) = only_ask(&sync.peer_connected(PeerHandle(peer), START, view));
     assert_eq!(request, Request::Status);
     sync.response(PeerHandle(peer), id, said, START, view)
 }

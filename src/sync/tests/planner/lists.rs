@@ -23,7 +23,7 @@ fn plans_are_few_and_a_peer_leads_one() {
     let mut opened = 0;
     for peer in 1..=8u32 {
         let list = ids(&shares(peer * 1_000, 10));
-        let (id, _) = only_ask(&sync.peer_up(PeerHandle(peer.into()), START, &view));
+        let (id, _) = only_ask(&sync.peer_connected(PeerHandle(peer.into()), START, &view));
         let actions = sync.response(PeerHandle(peer.into()), id, status(*list.last().unwrap(), 9), START, &view);
         let Some((_, id, _)) = asks(&actions).pop() else { continue };
         let actions = sync.response(PeerHandle(peer.into()), id, inventory(ShareId::ZERO, &list), START, &view);
@@ -37,7 +37,7 @@ fn whoever_gives_lists_and_goes_keeps_nobody_elses_out() {
     let (view, mut sync) = (Held::default(), planner());
     for peer in 1..=4u32 {
         assert!(!asks(&listed(&mut sync, peer.into(), &ids(&shares(peer * 1_000, 10)), &view)).is_empty());
-        sync.peer_down(PeerHandle(peer.into()), START, &view);
+        sync.peer_disconnected(PeerHandle(peer.into()), START, &view);
     }
     let honest = ids(&shares(0, 10));
     let actions = listed(&mut sync, 9, &honest, &view);
@@ -57,7 +57,7 @@ fn a_chain_that_was_refused_is_left_alone_the_longer_the_longer_it_is() {
             SyncAction::Open { candidate, joined: false } => Some(*candidate),
             _ => None,
         });
-        sync.judged(candidate.unwrap(), &CandidateOutcome::NotBetter, START, &view);
+        sync.candidate_judged(candidate.unwrap(), &CandidateOutcome::NotBetter, START, &view);
         assert_eq!(sync.state(), SyncState::Synced);
         let asked_again = (1..700).find(|second| {
             let asked = asks(&sync.tick(START.plus(*second), &view));

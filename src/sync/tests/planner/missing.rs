@@ -15,9 +15,9 @@ fn single_shares_are_asked_of_the_sender_first_then_of_two_others() {
     }
     let wanted = ShareId([7; 32]);
     let mut asked = Vec::new();
-    let mut actions = sync.need(wanted, Source::Fetch(PeerHandle(4)), START, &view);
+    let mut actions = sync.share_missing(wanted, Source::Fetch(PeerHandle(4)), START, &view);
     assert!(
-        asks(&sync.need(wanted, Source::Fetch(PeerHandle(3)), START, &view)).is_empty(),
+        asks(&sync.share_missing(wanted, Source::Fetch(PeerHandle(3)), START, &view)).is_empty(),
         "it is looked for already"
     );
     while let Some((peer, id, request)) = asks(&actions).pop() {
@@ -26,14 +26,14 @@ fn single_shares_are_asked_of_the_sender_first_then_of_two_others() {
         actions = sync.response(PeerHandle(peer), id, Response::Shares(List::default()), START, &view);
     }
     assert_eq!(asked, [4, 1, 2]);
-    assert!(asks(&sync.need(wanted, Source::Fetch(PeerHandle(4)), START.plus(29), &view)).is_empty());
+    assert!(asks(&sync.share_missing(wanted, Source::Fetch(PeerHandle(4)), START.plus(29), &view)).is_empty());
     sync.tick(START.plus(30), &view);
     assert_eq!(
-        asks(&sync.need(wanted, Source::Fetch(PeerHandle(4)), START.plus(30), &view)).len(),
+        asks(&sync.share_missing(wanted, Source::Fetch(PeerHandle(4)), START.plus(30), &view)).len(),
         1,
         "after a pause again"
     );
-    assert!(sync.need(view.0[0], Source::Local, START, &view).is_empty(), "what is held is not needed");
+    assert!(sync.share_missing(view.0[0], Source::Local, START, &view).is_empty(), "what is held is not needed");
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn floods_of_missing_parents_ask_little() {
     for n in 0..10_000u32 {
         let mut id = [1; 32];
         id[..4].copy_from_slice(&n.to_le_bytes());
-        asked.extend(asks(&sync.need(ShareId(id), Source::Fetch(PeerHandle(1)), START, &view)));
+        asked.extend(asks(&sync.share_missing(ShareId(id), Source::Fetch(PeerHandle(1)), START, &view)));
     }
     let missing = asked.iter().filter(|(.., request)| matches!(request, Request::Shares { .. })).count();
     assert_eq!(missing, 4);
@@ -56,10 +56,10 @@ fn a_single_answer_is_what_was_asked_for() {
     let (view, mut sync) = (Held(ids(&shares(0, 5))), planner());
     meet(&mut sync, 1, status(view.0[4], 5), &view);
     let wanted = shares(50, 2);
-    let (id, _) = only_ask(&sync.need(wanted[0].id(), Source::Fetch(PeerHandle(1)), START, &view));
+    let (id, _) = only_ask(&sync.share_missing(wanted[0].id(), Source::Fetch(PeerHandle(1)), START, &view));
     let actions = sync.response(PeerHandle(1), id, Response::Shares(List::first_of([wanted[1].clone()])), START, &view);
     assert_eq!(offences(&actions), [(1, Offence::Unasked)]);
-    let (id, _) = only_ask(&sync.need(wanted[1].id(), Source::Local, START.plus(10), &view));
+    let (id, _) = only_ask(&sync.share_missing(wanted[1].id(), Source::Local, START.plus(10), &view));
     let actions =
         sync.response(PeerHandle(1), id, Response::Shares(List::first_of([wanted[1].clone()])), START.plus(10), &view);
     let delivered = SyncAction::Deliver { route: Route::Tree, peer: PeerHandle(1), shares: vec![wanted[1].clone()] };

@@ -127,13 +127,13 @@ impl Play {
 
     pub fn connect(&mut self, peer: u64) {
         self.here.insert(peer);
-        let actions = self.sync.peer_up(PeerHandle(peer), self.now, &self.view);
+        let actions = self.sync.peer_connected(PeerHandle(peer), self.now, &self.view);
         self.take(actions);
     }
 
     pub fn disconnect(&mut self, peer: u64) {
         self.here.remove(&peer);
-        let actions = self.sync.peer_down(PeerHandle(peer), self.now, &self.view);
+        let actions = self.sync.peer_disconnected(PeerHandle(peer), self.now, &self.view);
         self.take(actions);
     }
 
@@ -200,7 +200,7 @@ impl Play {
                 SyncAction::Finish(candidate) => {
                     self.finished.push(candidate);
                     if let Some(outcome) = self.outcome.clone() {
-                        let actions = self.sync.judged(candidate, &outcome, self.now, &self.view);
+                        let actions = self.sync.candidate_judged(candidate, &outcome, self.now, &self.view);
                         self.take(actions);
                     }
                 }

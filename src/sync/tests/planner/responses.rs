@@ -12,7 +12,7 @@ use crate::wire::{List, Offence, Request, Response};
 #[test]
 fn an_answer_has_forty_seconds() {
     let (view, mut sync) = (Held::default(), planner());
-    let (id, _) = only_ask(&sync.peer_up(PeerHandle(1), START, &view));
+    let (id, _) = only_ask(&sync.peer_connected(PeerHandle(1), START, &view));
     assert!(offences(&sync.tick(START.plus(39), &view)).is_empty());
     assert_eq!(offences(&sync.tick(START.plus(40), &view)), [(1, Offence::Late)]);
     // Purpose comes after that is ignored.
@@ -23,8 +23,8 @@ fn an_answer_has_forty_seconds() {
 #[test]
 fn nobody_is_late_with_the_answer_to_what_never_went_out() {
     let (view, mut sync) = (Held::default(), planner());
-    let (id, _) = only_ask(&sync.peer_up(PeerHandle(1), START, &view));
-    sync.not_sent(id);
+    let (id, _) = only_ask(&sync.peer_connected(PeerHandle(1), START, &view));
+    sync.request_not_sent(id);
     assert!(offences(&sync.tick(START.plus(40), &view)).is_empty());
     assert!(!asks(&sync.tick(START.plus(60), &view)).is_empty(), "it is asked all the same");
 }

@@ -15,7 +15,7 @@ fn a_node_without_peers_mines_alone_after_a_minute() {
     assert_eq!(actions, [SyncAction::State(SyncState::Solo { since: START })]);
     assert!(sync.state().may_mine() && sync.may_start_chain());
     // Whoever comes then may have a better chain: first that is found out.
-    let actions = sync.peer_up(PeerHandle(1), START.plus(70), &view);
+    let actions = sync.peer_connected(PeerHandle(1), START.plus(70), &view);
     assert!(actions.contains(&SyncAction::State(SyncState::Syncing)));
     let (id, _) = only_ask(&actions);
     sync.response(PeerHandle(1), id, status(ShareId::ZERO, 0), START.plus(71), &view);
@@ -29,9 +29,9 @@ fn a_node_that_cannot_find_others_mines_alone_at_once_and_no_longer_than_it_runs
     assert_eq!(sync.tick(START, &view), [SyncAction::State(SyncState::Solo { since: START })]);
     assert!(sync.state().may_mine() && sync.may_start_chain());
     // One that found it may come back.
-    let (id, _) = only_ask(&sync.peer_up(PeerHandle(1), START.plus(5), &view));
+    let (id, _) = only_ask(&sync.peer_connected(PeerHandle(1), START.plus(5), &view));
     sync.response(PeerHandle(1), id, status(ShareId([5; 32]), 9), START.plus(6), &view);
-    sync.peer_down(PeerHandle(1), START.plus(10), &view);
+    sync.peer_disconnected(PeerHandle(1), START.plus(10), &view);
     sync.tick(START.plus(69), &view);
     assert_eq!(sync.state(), SyncState::NoPeers { since: START.plus(10), was_synced: false });
     sync.tick(START.plus(70), &view);
@@ -44,11 +44,11 @@ fn a_level_node_goes_on_mining_when_its_peers_leave() {
     let tip = *view.0.last().unwrap();
     assert!(asks(&meet(&mut sync, 1, status(tip, 5), &view)).is_empty());
     assert_eq!(sync.state(), SyncState::Synced);
-    sync.peer_down(PeerHandle(1), START.plus(5), &view);
+    sync.peer_disconnected(PeerHandle(1), START.plus(5), &view);
     assert_eq!(sync.state(), SyncState::NoPeers { since: START.plus(5), was_synced: true });
     assert!(sync.state().may_mine());
     // Back within the minute, nothing is lost.
-    let (id, _) = only_ask(&sync.peer_up(PeerHandle(1), START.plus(50), &view));
+    let (id, _) = only_ask(&sync.peer_connected(PeerHandle(1), START.plus(50), &view));
     assert!(sync.state().may_mine());
     sync.response(PeerHandle(1), id, status(tip, 5), START.plus(51), &view);
     assert_eq!(sync.state(), SyncState::Synced);
@@ -59,7 +59,7 @@ fn no_chain_is_started_beside_one_that_a_peer_reports() {
     let (view, mut sync) = (Held::default(), planner());
     meet(&mut sync, 1, status(ShareId([5; 32]), 9), &view);
     assert!(!sync.may_start_chain());
-    sync.peer_down(PeerHandle(1), START.plus(1), &view);
+    sync.peer_disconnected(PeerHandle(1), START.plus(1), &view);
     sync.tick(START.plus(61), &view);
     assert!(sync.may_start_chain(), "it is gone");
 }
@@ -82,7 +82,7 @@ fn made_up_lists_take_no_jobs_from_a_level_node_but_valid_shares_do() {
     assert_eq!(sync.state(), SyncState::Synced);
     for id in asked.iter() {
         view.0.push(*id);
-        sync.linked(id);
+        sync.share_linked(id);
     }
     sync.tick(START.plus(1), &view);
     assert_eq!(sync.state(), SyncState::Syncing);

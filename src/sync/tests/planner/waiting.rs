@@ -231,7 +231,7 @@ fn one_new_share_before_made_up_ones_takes_no_jobs() {
         },
     );
     play.view.0.push(new.tip());
-    play.sync.linked(&new.tip());
+    play.sync.share_linked(&new.tip());
     let before = play.mining_s;
     play.run(20, |_, _| None);
     assert_eq!(play.mining_s - before, 20);

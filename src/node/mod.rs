@@ -39,6 +39,8 @@ pub use effect::{Effect, HeaderCommand, NetworkCommand, PeerBlock};
 pub use event::{AnchorLookup, AnchorResult, Event};
 pub use persistence::{Changes, StoredShare};
 pub use report::Report;
+#[cfg(test)]
+pub(crate) use tests::support as tests_support;
 pub use time::Now;
 
 use crate::peer::{GossipId, GossipVerdict, InboundId, PeerHandle, RequestFailed, RequestId};

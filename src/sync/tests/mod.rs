@@ -3,4 +3,4 @@
 mod network;
 mod planner;
 mod serve;
-mod world;
+mod support;

@@ -1,74 +1,104 @@
-//! Nodes that join, fall behind, fork and are lied to end on the best chain.
+//! Real nodes that join, fall behind, fork and are lied to: all end on the best chain.
 
-use crate::peer::PeerHandle;
 use std::sync::Arc;
 
-use super::world::{chain, copy, mine, pruned, Manner, Remote, Rng, World};
-use crate::params::ChainParams;
+use super::support::{chain, copy, mine, newcomer, pruned, start, Manner, Remote, Rng, ANCHORS};
+use crate::node::tests_support::Cluster;
+use crate::node::{Event, Report};
+use crate::params::{ChainParams, Network};
+use crate::peer::PeerHandle;
+use crate::share::{Share, ShareId};
 use crate::sharechain::tests_support::{params, Kit};
-use crate::sharechain::{Rule, Sharechain, Source, Verdict};
+use crate::sharechain::{Rule, Source, Verdict};
 use crate::sync::SyncState;
-use crate::units::UnixTime;
+use crate::units::{SteadyTime, UnixTime};
 use crate::wire::Offence;
 
-/// A node that starts with this chain.
-fn node(kit: Kit) -> World {
-    let now = kit.now;
-    World::new(kit.chain, now, 1)
+/// Starts a node with this chain.
+fn node(kit: &Kit, time: UnixTime) -> Cluster {
+    start(kit.chain.tree().snapshot(), time)
 }
 
-fn newcomer(kit: &Kit) -> World {
-    World::newcomer(kit.now, 1)
+fn tip(kit: &Kit) -> Option<ShareId> {
+    kit.chain.tree().tip().map(|tip| tip.id)
 }
 
-fn tip(kit: &Kit) -> crate::share::ShareId {
-    kit.tip()
+fn connect(cluster: &mut Cluster, peer: u64, remote: Remote) {
+    cluster.connect_scripted(0, PeerHandle(peer), remote);
+}
+
+fn disconnect(cluster: &mut Cluster, peer: u64) {
+    cluster.disconnect_scripted(0, PeerHandle(peer));
+}
+
+/// Gives a connected peer another chain.
+fn replace(cluster: &mut Cluster, peer: u64, remote: Remote) {
+    cluster.scripted.insert(PeerHandle(peer), Box::new(remote));
+}
+
+/// A peer relays a share.
+fn gossip(cluster: &mut Cluster, peer: u64, share: Arc<Share>) {
+    cluster.send(0, Event::ShareGossiped { peer: PeerHandle(peer), share });
+    cluster.deliver();
+}
+
+/// Passes time until the node has the tip of this chain; returns how many seconds.
+fn reach(cluster: &mut Cluster, seconds_max: u32, kit: &Kit) -> u32 {
+    cluster.pass_until(seconds_max, |cluster| cluster.nodes[0].tip() == tip(kit))
+}
+
+fn sync_state(cluster: &Cluster) -> SyncState<SteadyTime> {
+    cluster.nodes[0].node.sync_state()
+}
+
+#[track_caller]
+fn assert_only_penalised(cluster: &Cluster, peers: &[u64]) {
+    let offences = &cluster.nodes[0].offences;
+    assert!(offences.iter().all(|(peer, _)| peers.contains(&peer.0)), "{offences:?}");
 }
 
 #[test]
-fn a_newcomer_takes_a_whole_chain() {
+fn a_newcomer_fetches_a_whole_chain() {
     let theirs = chain(params(), 50, 1, 30);
-    let mut world = newcomer(&theirs);
-    assert!(!world.sync.state().may_mine());
-    world.connect(1, Remote::new(&theirs, Manner::Honest));
-    assert_eq!(world.sync.state(), SyncState::Syncing);
-    world.run_until(10, |world| world.tip() == tip(&theirs));
-    assert_eq!(world.sync.state(), SyncState::Synced);
-    assert_eq!(world.chain.tree().len(), 50);
-    assert!(world.chain.tree().shares().all(|node| node.verified));
-    assert!(world.offences.is_empty(), "{:?}", world.offences);
+    let mut cluster = newcomer(params(), theirs.now);
+    assert!(!sync_state(&cluster).may_mine());
+    connect(&mut cluster, 1, Remote::new(&theirs, Manner::Honest));
+    assert_eq!(sync_state(&cluster), SyncState::Syncing);
+    reach(&mut cluster, 10, &theirs);
+    assert_eq!(sync_state(&cluster), SyncState::Synced);
+    assert_eq!(cluster.nodes[0].tree().len(), 50);
+    assert!(cluster.nodes[0].tree().shares().all(|share| share.verified));
+    assert_only_penalised(&cluster, &[]);
 }
 
 #[test]
-fn a_newcomer_takes_a_chain_that_was_pruned_long_ago() {
-    let theirs = pruned(chain(params(), 300, 1, 30));
+fn a_newcomer_fetches_a_pruned_chain() {
+    let mut theirs = pruned(chain(params(), 300, 1, 30));
     let kept = params().shares_kept() as usize;
     assert_eq!(theirs.chain.tree().len(), kept);
-    let mut world = newcomer(&theirs);
-    world.connect(1, Remote::new(&theirs, Manner::Honest));
-    world.connect(2, Remote::new(&theirs, Manner::Honest));
-    world.run_until(10, |world| world.tip() == tip(&theirs));
-    assert_eq!(world.sync.state(), SyncState::Synced);
-    assert_eq!(world.chain.tree().len(), kept);
-    let unverified = world.chain.tree().shares().filter(|node| !node.verified).count();
+    let mut cluster = newcomer(params(), theirs.now);
+    connect(&mut cluster, 1, Remote::new(&theirs, Manner::Honest));
+    connect(&mut cluster, 2, Remote::new(&theirs, Manner::Honest));
+    reach(&mut cluster, 10, &theirs);
+    assert_eq!(sync_state(&cluster), SyncState::Synced);
+    assert_eq!(cluster.nodes[0].tree().len(), kept);
+    let unverified = cluster.nodes[0].tree().shares().filter(|share| !share.verified).count();
     assert!(unverified <= params().payout_window as usize + 4, "{unverified} shares of the base");
-    // Purpose is built on it is judged as any other share.
-    let mut theirs = theirs;
-    theirs.now = world.now;
+    // Shares that build on it are checked like any others.
+    theirs.now = cluster.nodes[0].time;
     let next = theirs.next();
-    let effects = world.chain.receive(Arc::new(next.clone()), Source::Fetch(PeerHandle(1)), world.now);
-    world.take(effects);
-    assert_eq!(world.tip(), next.id());
+    let id = next.id();
+    gossip(&mut cluster, 1, Arc::new(next));
+    assert_eq!(cluster.nodes[0].tip(), Some(id));
 }
 
 #[test]
-fn a_node_that_was_away_catches_up_directly() {
+fn a_node_that_was_away_catches_up_without_a_candidate_chain() {
     let theirs = chain(params(), 60, 1, 30);
-    let mut world = node(copy(&theirs, 20));
-    world.now = theirs.now;
-    world.connect(1, Remote::new(&theirs, Manner::Honest));
-    world.run_until(10, |world| world.tip() == tip(&theirs));
-    assert_eq!(world.chain.tree().len(), 60);
+    let mut cluster = node(&copy(&theirs, 20), theirs.now);
+    connect(&mut cluster, 1, Remote::new(&theirs, Manner::Honest));
+    reach(&mut cluster, 10, &theirs);
+    assert_eq!(cluster.nodes[0].tree().len(), 60);
 }
 
 #[test]
@@ -78,98 +108,91 @@ fn a_short_branch_of_ours_gives_way_to_a_better_one() {
     mine(&mut ours, 3, 2, 30);
     let mut theirs = copy(&base, 40);
     mine(&mut theirs, 8, 3, 30);
-    let mut world = node(ours);
-    world.now = theirs.now;
-    world.connect(1, Remote::new(&theirs, Manner::Honest));
-    world.run_until(10, |world| world.tip() == tip(&theirs));
-    assert_eq!(world.sync.state(), SyncState::Synced);
+    let mut cluster = node(&ours, theirs.now);
+    connect(&mut cluster, 1, Remote::new(&theirs, Manner::Honest));
+    reach(&mut cluster, 10, &theirs);
+    assert_eq!(sync_state(&cluster), SyncState::Synced);
 }
 
 #[test]
-fn a_lesser_branch_is_left_alone() {
+fn a_lesser_branch_is_not_fetched() {
     let base = chain(params(), 40, 1, 30);
     let mut ours = copy(&base, 40);
     mine(&mut ours, 8, 2, 30);
     let mut theirs = copy(&base, 40);
     mine(&mut theirs, 3, 3, 30);
-    let before = tip(&ours);
-    let mut world = node(ours);
-    world.connect(1, Remote::new(&theirs, Manner::Honest));
-    world.run(200);
-    assert_eq!(world.tip(), before);
-    assert_eq!(world.sync.state(), SyncState::Synced);
-    assert_eq!(world.chain.tree().len(), 48, "nothing of it was fetched");
+    let mut cluster = node(&ours, ours.now);
+    connect(&mut cluster, 1, Remote::new(&theirs, Manner::Honest));
+    cluster.pass(200);
+    assert_eq!(cluster.nodes[0].tip(), tip(&ours));
+    assert_eq!(sync_state(&cluster), SyncState::Synced);
+    assert_eq!(cluster.nodes[0].tree().len(), 48);
 }
 
-/// Windows so long that a fork from below the last 288 shares is held.
+/// Windows so long that the fork point of a fork from more than 288 shares below the tip is not pruned.
 fn long() -> ChainParams {
     ChainParams { payout_window: 400, ..params() }
 }
 
 #[test]
-fn a_fork_from_far_below_is_kept_apart_and_taken_if_better() {
+fn a_fork_from_far_below_becomes_a_candidate_and_is_adopted_if_better() {
     let base = chain(long(), 20, 1, 30);
     let mut ours = copy(&base, 20);
     mine(&mut ours, 320, 2, 30);
     let mut theirs = copy(&base, 20);
     mine(&mut theirs, 340, 3, 30);
-    let mut world = node(ours);
-    world.now = theirs.now;
-    let before = world.tip();
-    world.connect(1, Remote::new(&theirs, Manner::Honest));
-    world.run(1);
-    assert_ne!(before, tip(&theirs));
-    world.run_until(20, |world| world.tip() == tip(&theirs));
-    assert_eq!(world.chain.tree().len(), 20 + 320 + 340, "the branch that lost is still there");
-    assert_eq!(world.chain.waiting(), (0, 0));
+    assert_ne!(tip(&ours), tip(&theirs));
+    let mut cluster = node(&ours, theirs.now);
+    connect(&mut cluster, 1, Remote::new(&theirs, Manner::Honest));
+    reach(&mut cluster, 21, &theirs);
+    assert_eq!(cluster.nodes[0].tree().len(), 20 + 320 + 340, "the branch that lost is kept");
+    assert_eq!(cluster.nodes[0].waiting(), (0, 0));
 }
 
 #[test]
 fn a_chain_that_does_not_join_ours_is_judged_by_the_rules() {
     let stronger = chain(params(), 100, 2, 20);
     let weaker = chain(params(), 70, 3, 30);
-    let mut world = node(copy(&weaker, 60));
-    world.now = stronger.now.max(weaker.now);
-    world.connect(1, Remote::new(&stronger, Manner::Honest));
-    world.run_until(10, |world| world.tip() == tip(&stronger));
-    // The other way round nothing moves, and it is not fetched over and over.
-    let mut world = node(copy(&stronger, 100));
-    world.now = stronger.now.max(weaker.now);
-    world.connect(1, Remote::new(&weaker, Manner::Honest));
-    world.run(300);
-    assert_eq!(world.tip(), tip(&stronger));
-    assert_eq!(world.sync.state(), SyncState::Synced, "work goes on meanwhile");
+    let now = stronger.now.max(weaker.now);
+    let mut cluster = node(&copy(&weaker, 60), now);
+    connect(&mut cluster, 1, Remote::new(&stronger, Manner::Honest));
+    reach(&mut cluster, 10, &stronger);
+    // A weaker one is not adopted, and not fetched over and over.
+    let mut cluster = node(&copy(&stronger, 100), now);
+    connect(&mut cluster, 1, Remote::new(&weaker, Manner::Honest));
+    cluster.pass(300);
+    assert_eq!(cluster.nodes[0].tip(), tip(&stronger));
+    assert_eq!(sync_state(&cluster), SyncState::Synced, "mining continues meanwhile");
     // Six statuses; every twelve seconds or so a list and a batch.
-    assert!(world.requests < 6 + 2 * 300 / 11, "{} requests", world.requests);
+    assert!(cluster.requests_made < 6 + 2 * 300 / 11, "{} requests", cluster.requests_made);
 }
 
 #[test]
-fn a_newcomer_compares_what_it_is_offered() {
+fn a_newcomer_adopts_the_best_of_the_chains_that_peers_offer() {
     let stronger = chain(params(), 100, 2, 20);
     let weaker = chain(params(), 70, 3, 30);
-    for first in [&stronger, &weaker] {
-        let second = if std::ptr::eq(first, &stronger) { &weaker } else { &stronger };
-        let mut world = World::newcomer(stronger.now.max(weaker.now), 1);
-        world.connect(1, Remote::new(first, Manner::Honest));
-        world.connect(2, Remote::new(second, Manner::Slow(3)));
-        world.run_until(30, |world| world.sync.state() == SyncState::Synced);
-        assert_eq!(world.tip(), tip(&stronger));
+    for (first, second) in [(&stronger, &weaker), (&weaker, &stronger)] {
+        let mut cluster = newcomer(params(), stronger.now.max(weaker.now));
+        connect(&mut cluster, 1, Remote::new(first, Manner::Honest));
+        connect(&mut cluster, 2, Remote::new(second, Manner::Slow(3)));
+        cluster.pass_until(30, |cluster| sync_state(cluster) == SyncState::Synced);
+        assert_eq!(cluster.nodes[0].tip(), tip(&stronger));
     }
 }
 
 #[test]
-fn a_slow_stranger_keeps_a_newcomer_waiting_no_longer_than_a_minute() {
+fn a_slow_peer_with_another_chain_delays_a_newcomer_by_a_minute_at_most() {
     let theirs = chain(params(), 50, 1, 30);
-    let mut world = newcomer(&theirs);
-    world.connect(1, Remote::new(&chain(params(), 20, 2, 30), Manner::Slow(28)));
-    world.run(57);
-    world.connect(2, Remote::new(&theirs, Manner::Honest));
-    let waited = world.run_until(100, |world| world.tip() == tip(&theirs));
+    let mut cluster = newcomer(params(), theirs.now);
+    connect(&mut cluster, 1, Remote::new(&chain(params(), 20, 2, 30), Manner::Slow(28)));
+    cluster.pass(57);
+    connect(&mut cluster, 2, Remote::new(&theirs, Manner::Honest));
+    let waited = reach(&mut cluster, 100, &theirs);
     assert!(waited <= 62, "{waited} s");
 }
 
 #[test]
-fn liars_are_found_out_and_the_honest_chain_is_taken() {
+fn dishonest_peers_are_penalised_and_the_honest_chain_is_adopted() {
     let theirs = pruned(chain(params(), 150, 1, 30));
     for (manner, offence) in [
         (Manner::Mute, Some(Offence::Late)),
@@ -178,192 +201,193 @@ fn liars_are_found_out_and_the_honest_chain_is_taken() {
         (Manner::Empty, Some(Offence::Useless)),
         (Manner::Busy, None),
     ] {
-        for liar_first in [true, false] {
-            let mut world = newcomer(&theirs);
-            let (liar, honest) = if liar_first { (1, 2) } else { (2, 1) };
-            world.connect(1, Remote::new(&theirs, if liar == 1 { manner } else { Manner::Honest }));
-            world.connect(2, Remote::new(&theirs, if liar == 2 { manner } else { Manner::Honest }));
-            world.run_until(400, |world| world.tip() == tip(&theirs));
-            world.run_until(200, |world| world.sync.state() == SyncState::Synced);
-            assert!(world.offences.iter().all(|(peer, _)| *peer != honest), "{manner:?}: {:?}", world.offences);
-            if liar_first {
-                assert_eq!(world.offences.first().map(|(_, offence)| *offence), offence, "{manner:?}");
+        for manners in [[manner, Manner::Honest], [Manner::Honest, manner]] {
+            let mut cluster = newcomer(params(), theirs.now);
+            for (peer, manner) in (1..).zip(manners) {
+                connect(&mut cluster, peer, Remote::new(&theirs, manner));
+            }
+            reach(&mut cluster, 400, &theirs);
+            cluster.pass_until(200, |cluster| sync_state(cluster) == SyncState::Synced);
+            let is_first = manners[0] == manner;
+            assert_only_penalised(&cluster, &[if is_first { 1 } else { 2 }]);
+            if is_first {
+                let first = cluster.nodes[0].offences.first().map(|(_, offence)| *offence);
+                assert_eq!(first, offence, "{manner:?}");
             }
         }
     }
 }
 
 #[test]
-fn who_forges_the_base_of_a_chain_is_blamed_for_it() {
+fn a_peer_that_forges_the_base_of_a_chain_is_penalised() {
     let theirs = pruned(chain(params(), 150, 1, 30));
-    let mut world = newcomer(&theirs);
-    world.connect(1, Remote::new(&theirs, Manner::Forger));
-    world.run(30);
-    assert!(world.chain.tree().is_empty());
-    assert!(world.offences.contains(&(1, Offence::FalseChain)), "{:?}", world.offences);
-    world.connect(2, Remote::new(&theirs, Manner::Honest));
-    world.run_until(60, |world| world.tip() == tip(&theirs));
-    assert!(world.offences.iter().all(|(peer, _)| *peer == 1));
+    let mut cluster = newcomer(params(), theirs.now);
+    connect(&mut cluster, 1, Remote::new(&theirs, Manner::Forger));
+    cluster.pass(30);
+    assert!(cluster.nodes[0].tree().is_empty());
+    let offences = &cluster.nodes[0].offences;
+    assert!(offences.contains(&(PeerHandle(1), Offence::FalseChain)), "{offences:?}");
+    connect(&mut cluster, 2, Remote::new(&theirs, Manner::Honest));
+    reach(&mut cluster, 60, &theirs);
+    assert_only_penalised(&cluster, &[1]);
 }
 
 #[test]
-fn who_forges_single_shares_of_anothers_chain_gets_nowhere_for_long() {
+fn a_helper_that_forges_single_shares_does_not_stop_a_sync() {
     let theirs = pruned(chain(long(), 900, 1, 30));
-    let mut world = World::new(Sharechain::new(Kit::with(long()).chain.tree().snapshot()), theirs.now, 1);
-    world.connect(1, Remote::new(&theirs, Manner::Honest));
-    world.connect(2, Remote::new(&theirs, Manner::Forger));
-    world.run_until(400, |world| world.tip() == tip(&theirs));
-    assert!(world.offences.iter().all(|(peer, _)| *peer == 2), "{:?}", world.offences);
+    let mut cluster = newcomer(long(), theirs.now);
+    connect(&mut cluster, 1, Remote::new(&theirs, Manner::Honest));
+    connect(&mut cluster, 2, Remote::new(&theirs, Manner::Forger));
+    reach(&mut cluster, 400, &theirs);
+    assert_only_penalised(&cluster, &[2]);
 }
 
 #[test]
-fn a_forged_share_on_our_own_chain_is_its_senders_fault_alone() {
+fn a_forged_share_on_our_chain_is_rejected_and_the_true_one_is_fetched_from_another_peer() {
     let theirs = chain(params(), 60, 1, 30);
-    let mut world = node(copy(&theirs, 20));
-    world.now = theirs.now;
-    world.connect(1, Remote::new(&theirs, Manner::Forger));
-    world.run(5);
-    assert!(world.verdicts.iter().any(|verdict| matches!(
-        verdict,
-        (Source::Fetch(PeerHandle(1)), Verdict::Rejected { rule: Rule::Payouts, .. })
-    )));
-    world.connect(2, Remote::new(&theirs, Manner::Honest));
-    world.run_until(100, |world| world.tip() == tip(&theirs));
+    let mut cluster = node(&copy(&theirs, 20), theirs.now);
+    connect(&mut cluster, 1, Remote::new(&theirs, Manner::Forger));
+    cluster.pass(5);
+    let is_rejected = |report: &Report| match report {
+        Report::ShareVerdict { source: Source::Fetch(PeerHandle(1)), verdict, .. } => {
+            matches!(verdict, Verdict::Rejected { rule: Rule::Payouts, .. })
+        }
+        _ => false,
+    };
+    assert!(cluster.nodes[0].reports.iter().any(is_rejected));
+    connect(&mut cluster, 2, Remote::new(&theirs, Manner::Honest));
+    reach(&mut cluster, 100, &theirs);
+    assert_only_penalised(&cluster, &[1]);
 }
 
 #[test]
-fn fetching_goes_on_where_it_stopped_when_its_source_disappears() {
-    let theirs = chain(ChainParams { payout_window: 1_000, ..params() }, 1_500, 1, 30);
-    let chain = Sharechain::new(Kit::with(ChainParams { payout_window: 1_000, ..params() }).chain.tree().snapshot());
-    let mut world = World::new(chain, theirs.now, 1);
-    world.connect(1, Remote::new(&theirs, Manner::Slow(1)));
-    // Status, list, and the first two batches.
-    world.run(3);
-    assert!(world.tip() != tip(&theirs));
-    world.disconnect(1);
-    let before = world.requests;
-    world.run(30);
-    world.connect(2, Remote::new(&theirs, Manner::Honest));
-    world.run_until(60, |world| world.tip() == tip(&theirs));
-    // Of six batches the first two are not fetched again: a status, a list and four batches, and status schedule.
-    assert!(world.requests - before <= 8, "{} requests", world.requests - before);
+fn fetching_continues_with_another_peer_where_it_stopped() {
+    let params = ChainParams { payout_window: 1_000, ..params() };
+    let theirs = chain(params.clone(), 1_500, 1, 30);
+    let mut cluster = newcomer(params, theirs.now);
+    connect(&mut cluster, 1, Remote::new(&theirs, Manner::Slow(1)));
+    // A status, a list, and the first two batches.
+    cluster.pass(3);
+    assert_ne!(cluster.nodes[0].tip(), tip(&theirs));
+    disconnect(&mut cluster, 1);
+    let before = cluster.requests_made;
+    cluster.pass(30);
+    connect(&mut cluster, 2, Remote::new(&theirs, Manner::Honest));
+    reach(&mut cluster, 60, &theirs);
+    // A status, a list and the other four of six batches; and further statuses.
+    assert!(cluster.requests_made - before <= 8, "{} requests", cluster.requests_made - before);
 }
 
 #[test]
-fn a_missing_parent_is_fetched_from_whoever_sent_the_child() {
+fn a_missing_parent_is_fetched_from_the_peer_that_relayed_the_child() {
     let theirs = chain(params(), 40, 1, 30);
-    let mut world = node(copy(&theirs, 38));
-    world.connect(1, Remote::new(&copy(&theirs, 38), Manner::Honest));
-    world.run(2);
-    assert_eq!(world.sync.state(), SyncState::Synced);
-    world.peers.insert(1, Remote::new(&theirs, Manner::Honest));
-    world.now = theirs.now;
-    let newest = theirs.chain.tree().tip().unwrap();
-    let effects = world.chain.receive(Arc::clone(&newest.share), Source::Fetch(PeerHandle(1)), world.now);
-    world.take(effects);
-    world.settle();
-    assert_eq!(world.tip(), tip(&theirs));
-    assert_eq!(world.sync.state(), SyncState::Synced);
+    let before = copy(&theirs, 38);
+    let mut cluster = node(&before, before.now);
+    connect(&mut cluster, 1, Remote::new(&before, Manner::Honest));
+    cluster.pass(2);
+    assert_eq!(sync_state(&cluster), SyncState::Synced);
+    replace(&mut cluster, 1, Remote::new(&theirs, Manner::Honest));
+    cluster.nodes[0].time = theirs.now;
+    gossip(&mut cluster, 1, Arc::clone(&theirs.chain.tree().tip().unwrap().share));
+    assert_eq!(cluster.nodes[0].tip(), tip(&theirs));
+    assert_eq!(sync_state(&cluster), SyncState::Synced);
 }
 
 #[test]
-fn what_gossip_missed_comes_with_the_next_round() {
+fn shares_that_gossip_missed_are_fetched_after_the_next_status() {
     let theirs = chain(params(), 60, 1, 30);
-    let mut world = node(copy(&theirs, 40));
-    world.now = theirs.now;
-    world.connect(1, Remote::new(&copy(&theirs, 40), Manner::Honest));
-    world.run(2);
-    world.peers.insert(1, Remote::new(&theirs, Manner::Honest));
-    let waited = world.run_until(70, |world| world.tip() == tip(&theirs));
+    let before = copy(&theirs, 40);
+    let mut cluster = node(&before, theirs.now);
+    connect(&mut cluster, 1, Remote::new(&before, Manner::Honest));
+    cluster.pass(2);
+    replace(&mut cluster, 1, Remote::new(&theirs, Manner::Honest));
+    let waited = reach(&mut cluster, 70, &theirs);
     assert!((50..=61).contains(&waited), "{waited} s");
 }
 
-/// After a partition only the losing side knows its stale shares. When one of its nodes names one as an uncle, those of
-/// the other side fetch it, whether they hear of the nephew or find it when they ask for what they missed.
+/// After a partition only the losing side knows its stale shares. When one of its nodes names one as an uncle, nodes of the
+/// other side fetch it, whether they receive the nephew by gossip or with the shares they missed.
 #[test]
-fn a_stale_share_of_the_losing_side_comes_to_the_others_when_it_is_named() {
+fn a_stale_share_of_the_losing_side_is_fetched_when_it_is_named_as_an_uncle() {
     let common = chain(params(), 30, 1, 30);
     let (mut losing, mut winning) = (copy(&common, 30), copy(&common, 30));
     mine(&mut losing, 1, 2, 30);
     mine(&mut winning, 3, 3, 30);
-    let stale = tip(&losing);
+    let stale = losing.tip();
     winning.chain.tree().anchors().for_each(|anchor| losing.chain.tree_mut().add_anchor(anchor.clone()));
     for id in &winning.chain.tree().main_chain()[30..] {
         let share = (*winning.chain.tree().get(id).unwrap().share).clone();
         assert_eq!(losing.give_at(&share), Verdict::Accepted);
     }
     assert_eq!(tip(&losing), tip(&winning));
-    let before = Remote::new(&losing, Manner::Honest);
+    let has_stale_share = losing.chain.tree().snapshot();
     losing.now = winning.now;
     mine(&mut losing, 1, 2, 30);
     let nephew = Arc::clone(&losing.chain.tree().tip().unwrap().share);
     assert_eq!(nephew.info.uncles, [stale]);
-    for has_reported in [true, false] {
-        let mut world = node(copy(&winning, 33));
-        world.now = losing.now;
-        world.connect(1, Remote { tree: before.tree.snapshot(), manner: Manner::Honest });
-        world.run(2);
-        assert_eq!(world.sync.state(), SyncState::Synced);
-        assert!(!world.chain.tree().contains(&stale));
-        world.peers.insert(1, Remote::new(&losing, Manner::Honest));
-        if has_reported {
-            let effects = world.chain.receive(Arc::clone(&nephew), Source::Fetch(PeerHandle(1)), world.now);
-            world.take(effects);
-            world.settle();
+    for is_gossiped in [true, false] {
+        let mut cluster = node(&copy(&winning, 33), losing.now);
+        connect(&mut cluster, 1, Remote::with_tree(has_stale_share.snapshot(), Manner::Honest, 1));
+        cluster.pass(2);
+        assert_eq!(sync_state(&cluster), SyncState::Synced);
+        assert!(!cluster.nodes[0].tree().contains(&stale));
+        replace(&mut cluster, 1, Remote::new(&losing, Manner::Honest));
+        if is_gossiped {
+            gossip(&mut cluster, 1, Arc::clone(&nephew));
         } else {
-            world.run_until(61, |world| world.tip() == nephew.id());
+            reach(&mut cluster, 61, &losing);
         }
-        assert_eq!(world.tip(), nephew.id(), "heard: {has_reported}");
-        assert!(world.chain.tree().contains(&stale));
+        assert_eq!(cluster.nodes[0].tip(), Some(nephew.id()), "gossiped: {is_gossiped}");
+        assert!(cluster.nodes[0].tree().contains(&stale));
     }
 }
 
 #[test]
-fn a_chain_waits_for_bitcoin_blocks_and_is_given_up_without() {
+fn a_candidate_waits_for_its_bitcoin_blocks_and_is_given_up_without_them() {
     let theirs = chain(params(), 50, 1, 30);
-    let mut world = newcomer(&theirs);
-    world.known_anchors = Some(2);
-    world.connect(1, Remote::new(&theirs, Manner::Honest));
-    world.run(300);
-    assert!(world.chain.tree().is_empty());
-    assert_eq!(world.sync.state(), SyncState::Syncing);
-    world.known_anchors = None;
-    world.run_until(10, |world| world.tip() == tip(&theirs));
+    let start = || {
+        let mut cluster = newcomer(params(), theirs.now);
+        let two_blocks = ANCHORS.clone().into_iter().filter(|(_, anchor)| anchor.height.0 < 102);
+        cluster.bitcoin = Some(two_blocks.collect());
+        connect(&mut cluster, 1, Remote::new(&theirs, Manner::Honest));
+        cluster
+    };
+    let mut cluster = start();
+    cluster.pass(300);
+    assert!(cluster.nodes[0].tree().is_empty());
+    assert_eq!(sync_state(&cluster), SyncState::Syncing);
+    cluster.bitcoin = Some(ANCHORS.clone());
+    reach(&mut cluster, 10, &theirs);
 
-    let mut world = newcomer(&theirs);
-    world.known_anchors = Some(2);
-    world.connect(1, Remote::new(&theirs, Manner::Honest));
-    world.run(620);
-    assert_eq!(world.sync.state(), SyncState::Synced, "nothing is to be had for now");
-    assert!(!world.sync.may_start_chain(), "but there is a chain");
-    assert!(world.offences.is_empty(), "bad luck is no offence");
+    let mut cluster = start();
+    cluster.pass(620);
+    assert_eq!(sync_state(&cluster), SyncState::Synced, "no peer has a chain that can be judged");
+    assert!(!cluster.nodes[0].may_start_chain(), "but one has a chain");
+    assert_only_penalised(&cluster, &[]);
 }
 
-/// Peers with all manners, on the best chain, behind it, on forks of it and on chains of their own, that come and go.
+/// Peers of all manners, on the best chain, behind it, on forks of it and on chains of their own, come and go.
 #[test]
-fn whatever_the_peers_do_the_best_chain_is_found() {
-    // Faster than asked for, so that its windows have more work than the other's.
+fn the_best_chain_is_found_whatever_peers_do() {
+    // Its shares come faster than the rules aim at, so its windows have more work than the other's.
     let best = chain(params(), 120, 1, 20);
     let other = chain(params(), 60, 9, 40);
     let mut fork = copy(&best, 100);
     mine(&mut fork, 12, 7, 20);
-    let best_tip = tip(&best);
-    let (best_pruned, manners) = (
-        pruned(copy(&best, 120)),
-        [
-            Manner::Honest,
-            Manner::Slow(2),
-            Manner::Slow(20),
-            Manner::Lossy(30),
-            Manner::Lossy(70),
-            Manner::Mute,
-            Manner::Boaster,
-            Manner::Substitute,
-            Manner::Forger,
-            Manner::Empty,
-            Manner::Busy,
-        ],
-    );
+    let best_pruned = pruned(copy(&best, 120));
+    let manners = [
+        Manner::Honest,
+        Manner::Slow(2),
+        Manner::Slow(20),
+        Manner::Lossy(30),
+        Manner::Lossy(70),
+        Manner::Mute,
+        Manner::Boaster,
+        Manner::Substitute,
+        Manner::Forger,
+        Manner::Empty,
+        Manner::Busy,
+    ];
     for seed in 0..60 {
         let mut rng = Rng::new(seed);
         let start = match rng.below(4) {
@@ -372,66 +396,67 @@ fn whatever_the_peers_do_the_best_chain_is_found() {
             2 => copy(&fork, 108),
             _ => copy(&other, 30),
         };
-        let is_new = start.chain.tree().is_empty();
-        let mut world = World::new(start.chain, best.now, seed);
+        let mut cluster = node(&start, best.now);
         let chains = [&best, &best_pruned, &fork, &other];
         let honest = rng.below(4);
         for peer in 0..4 + rng.below(3) {
             let manner = if peer == honest { Manner::Honest } else { manners[rng.below(11) as usize] };
             let chain = if peer == honest { chains[rng.below(2) as usize] } else { chains[rng.below(4) as usize] };
-            world.connect(peer, Remote::new(chain, manner));
-            world.run(rng.below(3) as u32);
+            connect(&mut cluster, peer, Remote::with_tree(chain.chain.tree().snapshot(), manner, 100 * seed + peer));
+            cluster.pass(rng.below(3) as u32);
         }
-        // Some leave, one comes back, while all this goes on.
+        // Some leave meanwhile.
         for _ in 0..3 {
             let peer = rng.below(7);
-            if peer != honest && world.peers.contains_key(&peer) {
-                world.disconnect(peer);
+            if peer != honest && cluster.scripted.contains_key(&PeerHandle(peer)) {
+                disconnect(&mut cluster, peer);
             }
-            world.run(rng.below(20) as u32);
+            cluster.pass(rng.below(20) as u32);
         }
-        world.run_until(1_500, |world| world.tip() == best_tip);
-        world.run(600);
-        assert_eq!(world.tip(), best_tip, "seed {seed}: it stays there");
-        assert!(world.sync.state().may_mine(), "seed {seed}: {:?}", world.sync);
-        let blamed: Vec<_> = world.offences.iter().filter(|(peer, _)| *peer == honest).collect();
+        reach(&mut cluster, 1_500, &best);
+        cluster.pass(600);
+        assert_eq!(cluster.nodes[0].tip(), tip(&best), "seed {seed}: it stays there");
+        assert!(sync_state(&cluster).may_mine(), "seed {seed}: {:?}", sync_state(&cluster));
+        let is_new = start.chain.tree().is_empty();
+        let blamed: Vec<_> = cluster.nodes[0].offences.iter().filter(|(peer, _)| peer.0 == honest).collect();
         assert!(blamed.is_empty(), "seed {seed}, newcomer {is_new}: {blamed:?}");
     }
 }
 
 /// With the windows of the rules: 17,368 shares on 8,700 Bitcoin blocks, each checked as far as it can be.
 #[test]
-fn a_newcomer_takes_a_pruned_chain_of_full_length() {
-    let standard = ChainParams::standard(crate::params::Network::Regtest);
+fn a_newcomer_fetches_a_pruned_chain_of_full_length() {
+    let standard = ChainParams::standard(Network::Regtest);
     let kept = standard.shares_kept();
     let theirs = pruned(chain(standard.clone(), kept + 200, 1, 30));
-    let mut world = World::new(Sharechain::new(Kit::with(standard.clone()).chain.tree().snapshot()), theirs.now, 1);
-    world.connect(1, Remote::new(&theirs, Manner::Honest));
-    world.run_until(10, |world| world.tip() == tip(&theirs));
-    let verified = world.chain.tree().shares().filter(|node| node.verified).count();
-    assert_eq!(world.chain.tree().len(), kept as usize);
+    let mut cluster = newcomer(standard.clone(), theirs.now);
+    connect(&mut cluster, 1, Remote::new(&theirs, Manner::Honest));
+    reach(&mut cluster, 10, &theirs);
+    let verified = cluster.nodes[0].tree().shares().filter(|share| share.verified).count();
+    assert_eq!(cluster.nodes[0].tree().len(), kept as usize);
     assert!(verified >= standard.payout_window as usize, "{verified} verified");
-    assert!(world.requests < 80, "{} requests", world.requests);
+    assert!(cluster.requests_made < 80, "{} requests", cluster.requests_made);
 }
 
 #[test]
-fn a_clock_that_is_set_while_a_chain_is_fetched_stops_nothing_and_blames_nobody() {
+fn setting_the_clock_during_a_sync_delays_nothing_and_penalises_no_peer() {
     for set in [|now: UnixTime| now.minus(7_200), |now: UnixTime| now.plus(86_400)] {
         let theirs = pruned(chain(params(), 300, 1, 30));
-        let mut world = World::newcomer(theirs.now.plus(7_300), 1);
-        world.connect(1, Remote::new(&theirs, Manner::Slow(5)));
-        world.connect(2, Remote::new(&theirs, Manner::Mute));
-        world.run(7);
-        world.now = set(world.now);
-        world.run_until(90, |world| world.tip() == tip(&theirs));
-        world.run_until(90, |world| world.sync.state() == SyncState::Synced);
-        assert!(world.offences.iter().all(|(peer, _)| *peer == 2), "{:?}", world.offences);
-        assert!(world.offences.len() <= 4, "once a minute: {:?}", world.offences);
-        // Alone it mines on, a minute after all have gone.
-        world.disconnect(1);
-        world.disconnect(2);
-        world.now = set(world.now);
-        world.run(60);
-        assert!(matches!(world.sync.state(), SyncState::Solo { .. }));
+        let mut cluster = newcomer(params(), theirs.now.plus(7_300));
+        connect(&mut cluster, 1, Remote::new(&theirs, Manner::Slow(5)));
+        connect(&mut cluster, 2, Remote::new(&theirs, Manner::Mute));
+        cluster.pass(7);
+        cluster.nodes[0].time = set(cluster.nodes[0].time);
+        reach(&mut cluster, 90, &theirs);
+        cluster.pass_until(90, |cluster| sync_state(cluster) == SyncState::Synced);
+        assert_only_penalised(&cluster, &[2]);
+        let offences = cluster.nodes[0].offences.len();
+        assert!(offences <= 4, "{offences}, more than once a minute");
+        // It mines solo a minute after all peers have left.
+        disconnect(&mut cluster, 1);
+        disconnect(&mut cluster, 2);
+        cluster.nodes[0].time = set(cluster.nodes[0].time);
+        cluster.pass(60);
+        assert!(matches!(sync_state(&cluster), SyncState::Solo { .. }));
     }
 }

@@ -1,6 +1,6 @@
 //! Answers to other nodes.
 
-use super::world::{chain, copy, pruned};
+use super::support::{chain, copy, pruned};
 use crate::share::ShareId;
 use crate::sharechain::tests_support::{params, Kit};
 use crate::sharechain::Verdict;

@@ -1,7 +1,7 @@
-//! Who responses for what: nobody for another's lies.
+//! Blame: no peer is penalised for another peer's lies.
 
-use super::kit::Held;
-use super::play::{Chain, Play};
+use super::fixtures::FakeChain;
+use super::scenario::{Chain, Scenario};
 use crate::peer::PeerHandle;
 use crate::share::ShareId;
 use crate::sharechain::{CandidateOutcome, Rule, Source};
@@ -11,49 +11,53 @@ use crate::wire::{List, Offence, Request, Response};
 const RULES: [Rule; 7] =
     [Rule::Form, Rule::ProofOfWork, Rule::Lineage, Rule::Time, Rule::Anchor, Rule::Uncles, Rule::Payouts];
 
-/// Two peers fetch one chain with a base; the first gave the list, and may leave. When all is there it breaks a rule
-/// by a share that the second, or whoever is told, gave.
-fn judged(chain: &Chain, leaves: bool, culprit: u64, rule: Rule) -> Play {
-    let mut play = Play::new(Held::default());
-    play.connect(1);
-    play.connect(2);
-    let answer = |peer: u64, request: &Request| {
-        Some((if peer == 2 && *request == Request::Status { 2 } else { 0 }, chain.answer(request)))
+/// Two peers serve one chain with a base. The first gave the list and may leave. When the chain is complete, a share from
+/// `culprit` breaks a rule.
+fn judged(chain: &Chain, leaves: bool, culprit: u64, rule: Rule) -> Scenario {
+    let mut scenario = Scenario::new(FakeChain::default());
+    scenario.connect(1);
+    scenario.connect(2);
+    let respond = |peer: u64, request: &Request| {
+        Some((if peer == 2 && *request == Request::Status { 2 } else { 0 }, chain.response(request)))
     };
-    play.run(3, answer);
+    scenario.run(3, respond);
     if leaves {
-        play.disconnect(1);
+        scenario.disconnect(1);
     }
-    play.outcome =
+    scenario.outcome =
         Some(CandidateOutcome::False { rule, why: "", source: Source::Fetch(PeerHandle(culprit)), on_base: true });
-    play.run_until(60, |play| !play.finished.is_empty(), answer);
-    play
+    scenario.run_until(60, |scenario| !scenario.finished.is_empty(), respond);
+    scenario
 }
 
 #[test]
-fn who_takes_over_a_base_is_not_blamed_for_it_and_is_asked_for_all_of_it_then() {
+fn a_peer_that_took_over_a_base_is_not_blamed_but_asked_for_all_of_it() {
     let chain = Chain::new(5_000, 3_000);
     for rule in RULES {
-        let mut play = judged(&chain, true, 2, rule);
+        let mut scenario = judged(&chain, true, 2, rule);
         if matches!(rule, Rule::Form | Rule::ProofOfWork) {
-            assert_eq!(play.offences, [(2, Offence::BrokenRule(rule))], "such a share is bad by itself");
+            assert_eq!(scenario.offences, [(2, Offence::BrokenRule(rule))], "such a share is invalid on its own");
             continue;
         }
-        assert_eq!(play.offences, [], "{rule:?}");
-        // From it alone, though another that has the same chain comes.
-        play.delivered.clear();
-        play.connect(3);
-        play.run_until(60, |play| play.finished.len() == 2, |_, request| Some((0, chain.answer(request))));
-        assert!(play.delivered.iter().all(|(peer, _)| *peer == 2));
-        assert!(play.ids() == chain.list);
-        // Now that all of it is its own it responses for it. Rules 5 and 6 can be broken by bad luck.
+        assert_eq!(scenario.offences, [], "{rule:?}");
+        // From that peer alone, although another one with the same chain connects.
+        scenario.delivered.clear();
+        scenario.connect(3);
+        scenario.run_until(
+            60,
+            |scenario| scenario.finished.len() == 2,
+            |_, request| Some((0, chain.response(request))),
+        );
+        assert!(scenario.delivered.iter().all(|(peer, _)| *peer == 2));
+        assert!(scenario.ids() == chain.list);
+        // It gave all of it now, so it is responsible for it. Rules 5 and 6 can be broken by bad luck.
         let expected = if rule.proves_fault() { Offence::FalseChain } else { Offence::BrokenRule(rule) };
-        assert_eq!(play.offences, [(2, expected)]);
+        assert_eq!(scenario.offences, [(2, expected)]);
     }
 }
 
 #[test]
-fn who_gave_list_and_base_answers_for_its_own_shares_and_nobody_else() {
+fn the_author_of_list_and_base_is_blamed_for_its_own_shares_only() {
     let chain = Chain::new(5_000, 3_000);
     for rule in RULES {
         let own = judged(&chain, false, 1, rule);
@@ -68,44 +72,44 @@ fn who_gave_list_and_base_answers_for_its_own_shares_and_nobody_else() {
 }
 
 #[test]
-fn who_takes_over_a_list_does_not_answer_for_where_it_was_said_to_start() {
+fn a_peer_that_took_over_a_list_is_not_blamed_for_its_stated_start() {
     for leaves in [true, false] {
         let chain = Chain::new(5_000, 1_000);
-        let mut play = Play::new(Held::default());
-        play.connect(1);
-        play.connect(2);
-        let answer = |peer: u64, request: &Request| {
+        let mut scenario = Scenario::new(FakeChain::default());
+        scenario.connect(1);
+        scenario.connect(2);
+        let respond = |peer: u64, request: &Request| {
             let delay = if peer == 2 && *request == Request::Status { 2 } else { 0 };
-            match (peer, chain.answer(request)) {
+            match (peer, chain.response(request)) {
                 (1, Response::Inventory { after, ids, more, .. }) => {
                     Some((0, Response::Inventory { after, start_height: ShareHeight(9), ids, more }))
                 }
                 (1, Response::Shares(_)) if leaves => None,
-                (_, answer) => Some((delay, answer)),
+                (_, response) => Some((delay, response)),
             }
         };
-        play.run(3, answer);
+        scenario.run(3, respond);
         if leaves {
-            play.disconnect(1);
+            scenario.disconnect(1);
         }
-        play.run_until(60, |play| !play.finished.is_empty(), answer);
+        scenario.run_until(60, |scenario| !scenario.finished.is_empty(), respond);
         let expected = if leaves { vec![] } else { vec![(1, Offence::Unasked)] };
-        assert_eq!((play.offences.clone(), play.dropped), (expected, 1));
-        assert_eq!(play.lists_asked_of(2), 1, "it is asked for its own");
-        assert!(play.ids().ends_with(&chain.list));
+        assert_eq!((scenario.offences.clone(), scenario.dropped), (expected, 1));
+        assert_eq!(scenario.lists_requested_from(2), 1, "it is asked for its own list");
+        assert!(scenario.ids().ends_with(&chain.list));
     }
 }
 
 #[test]
-fn helpers_are_not_blamed_for_what_they_never_said_they_have() {
+fn helpers_are_not_blamed_for_lacking_shares_they_never_claimed() {
     let chain = Chain::new(0, 2_000);
     let mut list = chain.list.clone();
     list.splice(300..300, (1..=250u8).map(|n| ShareId([n; 32])));
     for unknown in [true, false] {
-        let mut play = Play::new(Held::default());
-        play.connect(1);
-        play.connect(2);
-        play.run(200, |peer, request| match (peer, request) {
+        let mut scenario = Scenario::new(FakeChain::default());
+        scenario.connect(1);
+        scenario.connect(2);
+        scenario.run(200, |peer, request| match (peer, request) {
             (1, Request::Inventory { .. }) => Some((
                 0,
                 Response::Inventory {
@@ -116,16 +120,16 @@ fn helpers_are_not_blamed_for_what_they_never_said_they_have() {
                 },
             )),
             (1, Request::Shares { .. }) => Some((20, Response::Busy)),
-            (2, Request::Status) => Some((2, chain.answer(request))),
+            (2, Request::Status) => Some((2, chain.response(request))),
             _ => Some((
                 0,
-                match chain.answer(request) {
+                match chain.response(request) {
                     Response::Shares(shares) if shares.is_empty() && unknown => Response::Unknown,
-                    answer => answer,
+                    response => response,
                 },
             )),
         });
-        assert_eq!(play.offences, []);
-        assert!(play.delivered.iter().any(|(_, id)| *id == chain.tip()), "by a list of its own");
+        assert_eq!(scenario.offences, []);
+        assert!(scenario.delivered.iter().any(|(_, id)| *id == chain.tip()), "by a list of its own");
     }
 }

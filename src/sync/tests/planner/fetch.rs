@@ -1,28 +1,29 @@
-//! Batches of a list from several peers.
+//! Fetching one list from several peers.
 
 use crate::peer::{PeerHandle, RequestId};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::kit::{asks, ids, listed, meet, only_ask, params, planner, shares, status, Held, START};
+use super::fixtures::{
+    give_list, ids, introduce, only_request, params, planner, requests, shares, status, FakeChain, START,
+};
 use crate::share::{Share, ShareId};
-use crate::sync::tests::world::Rng;
+use crate::sync::tests::support::Rng;
 use crate::sync::{Route, SyncAction};
 use crate::units::ShareHeight;
 use crate::wire::{List, Request, Response};
 
-/// A chain of the standard length from three peers, one of which has pruned as the rules let it: all in order, within
-/// the limits, the base from one peer alone.
+/// A pruned chain of full length from three peers: all shares in order, within the limits, the base from one peer alone.
 #[test]
-fn a_full_chain_is_planned_within_bounds() {
+fn a_full_chain_is_fetched_in_order_and_within_bounds() {
     let params = params();
     let (first, count) = (5_000, params.shares_kept());
     let all = shares(first, count);
     let list = ids(&all);
     let by_id: HashMap<ShareId, Arc<Share>> = list.iter().copied().zip(all.iter().cloned()).collect();
-    let (view, mut sync, mut rng) = (Held::default(), planner(), Rng::new(7));
+    let (view, mut sync, mut rng) = (FakeChain::default(), planner(), Rng::new(7));
     let mut now = START;
-    let mut under_way: Vec<(u64, RequestId, Request)> = Vec::new();
+    let mut in_flight: Vec<(u64, RequestId, Request)> = Vec::new();
     let (mut delivered, mut finished) = (Vec::new(), false);
     let (mut served, mut served_base): (BTreeMap<u64, usize>, HashSet<u64>) = Default::default();
     let mut came = 0;
@@ -31,7 +32,7 @@ fn a_full_chain_is_planned_within_bounds() {
     while !finished {
         for action in actions.drain(..) {
             match action {
-                SyncAction::Request { peer, id, request } => under_way.push((peer.0, id, request)),
+                SyncAction::Request { peer, id, request } => in_flight.push((peer.0, id, request)),
                 SyncAction::Deliver { route, shares, .. } => {
                     assert!(matches!(route, Route::Candidate(_)));
                     delivered.extend(shares.iter().map(|share| share.id()));
@@ -44,16 +45,16 @@ fn a_full_chain_is_planned_within_bounds() {
         }
         let of_batch = |(_, _, request): &&(u64, RequestId, Request)| matches!(request, Request::Shares { .. });
         for peer in 1..=3 {
-            let batches = under_way.iter().filter(of_batch).filter(|(of, ..)| *of == peer).count();
-            assert!(batches <= 2, "{batches} batches asked of one peer");
+            let batches = in_flight.iter().filter(of_batch).filter(|(of, ..)| *of == peer).count();
+            assert!(batches <= 2, "{batches} batches requested from one peer");
         }
-        assert!(came - delivered.len() <= 16 * 256, "{} shares wait for their turn", came - delivered.len());
-        if under_way.is_empty() {
+        assert!(came - delivered.len() <= 16 * 256, "{} shares received out of order", came - delivered.len());
+        if in_flight.is_empty() {
             now = now.plus(1);
             actions = sync.tick(now, &view);
             continue;
         }
-        let (peer, id, request) = under_way.swap_remove(rng.below(under_way.len() as u64) as usize);
+        let (peer, id, request) = in_flight.swap_remove(rng.below(in_flight.len() as u64) as usize);
         let response = match request {
             Request::Status => status(*list.last().unwrap(), 1_000_000),
             Request::Inventory { locator } => {
@@ -82,30 +83,33 @@ fn a_full_chain_is_planned_within_bounds() {
         actions = sync.response(PeerHandle(peer), id, response, now, &view);
     }
     assert_eq!(delivered, list, "each once, oldest first");
-    assert_eq!(served_base.len(), 1, "whoever serves the base responses for it alone");
+    assert_eq!(served_base.len(), 1, "one peer serves the whole base");
     assert!(served.values().all(|count| *count > 1_000), "all help with the rest: {served:?}");
 }
 
 #[test]
-fn what_one_does_not_give_another_is_asked_for() {
-    let (view, mut sync) = (Held(ids(&shares(0, 5))), planner());
+fn a_batch_that_one_peer_fails_to_give_is_requested_from_another() {
+    let (view, mut sync) = (FakeChain(ids(&shares(0, 5))), planner());
     let theirs = ids(&shares(5, 100));
-    let batch = asks(&listed(&mut sync, 1, &theirs, &view)).remove(0);
-    assert!(asks(&meet(&mut sync, 2, status(*theirs.last().unwrap(), 1_000_000), &view)).is_empty(), "it is under way");
+    let batch = requests(&give_list(&mut sync, 1, &theirs, &view)).remove(0);
+    assert!(
+        requests(&introduce(&mut sync, 2, status(*theirs.last().unwrap(), 1_000_000), &view)).is_empty(),
+        "it is in flight"
+    );
     let actions = sync.request_failed(batch.1, START.plus(1), &view);
-    let (id, request) = only_ask(&actions);
-    assert_eq!((asks(&actions)[0].0, &request), (2, &batch.2), "the same of the other");
-    // Answers by whom it was not asked of, or to what was not asked, change nothing.
+    let (id, request) = only_request(&actions);
+    assert_eq!((requests(&actions)[0].0, &request), (2, &batch.2), "the same batch from the other");
+    // Responses from another peer, or to no request, change nothing.
     assert!(sync.response(PeerHandle(1), id, Response::Shares(List::default()), START.plus(1), &view).is_empty());
     assert!(sync.response(PeerHandle(2), RequestId(999), Response::Busy, START.plus(1), &view).is_empty());
 }
 
 #[test]
 fn progress_has_a_rate_and_an_estimate() {
-    let (view, mut sync) = (Held(ids(&shares(0, 5))), planner());
+    let (view, mut sync) = (FakeChain(ids(&shares(0, 5))), planner());
     let theirs = shares(5, 600);
-    let actions = listed(&mut sync, 1, &ids(&theirs), &view);
-    for (peer, id, request) in asks(&actions) {
+    let actions = give_list(&mut sync, 1, &ids(&theirs), &view);
+    for (peer, id, request) in requests(&actions) {
         let Request::Shares { ids } = request else { panic!("{request:?}") };
         let given = theirs.iter().filter(|share| ids.contains(&share.id())).cloned();
         sync.response(PeerHandle(peer), id, Response::Shares(List::first_of(given)), START.plus(2), &view);

@@ -1,6 +1,8 @@
-//! Whom to ask for lists, and how many.
+//! Which peers are asked for lists, and how many.
 
-use super::kit::{asks, ids, inventory, listed, meet, only_ask, planner, shares, status, Held, START};
+use super::fixtures::{
+    give_list, ids, introduce, inventory, only_request, planner, requests, shares, status, FakeChain, START,
+};
 use crate::peer::PeerHandle;
 use crate::share::ShareId;
 use crate::sharechain::CandidateOutcome;
@@ -8,24 +10,24 @@ use crate::sync::{SyncAction, SyncState};
 use crate::wire::{Locator, Request};
 
 #[test]
-fn lists_are_asked_of_two_peers_at_once_and_peers_on_one_tip_once() {
-    let (view, mut sync) = (Held::default(), planner());
+fn two_lists_are_requested_at_once_and_one_per_tip() {
+    let (view, mut sync) = (FakeChain::default(), planner());
     let tip = |n: u8| status(ShareId([n; 32]), 9);
-    assert_eq!(asks(&meet(&mut sync, 1, tip(1), &view)).len(), 1);
-    assert_eq!(asks(&meet(&mut sync, 2, tip(1), &view)).len(), 0, "the same tip");
-    assert_eq!(asks(&meet(&mut sync, 3, tip(3), &view)).len(), 1);
-    assert_eq!(asks(&meet(&mut sync, 4, tip(4), &view)).len(), 0, "two are under way");
+    assert_eq!(requests(&introduce(&mut sync, 1, tip(1), &view)).len(), 1);
+    assert_eq!(requests(&introduce(&mut sync, 2, tip(1), &view)).len(), 0, "the same tip");
+    assert_eq!(requests(&introduce(&mut sync, 3, tip(3), &view)).len(), 1);
+    assert_eq!(requests(&introduce(&mut sync, 4, tip(4), &view)).len(), 0, "two are in flight");
 }
 
 #[test]
-fn plans_are_few_and_a_peer_leads_one() {
-    let (view, mut sync) = (Held::default(), planner());
+fn the_number_of_plans_is_bounded() {
+    let (view, mut sync) = (FakeChain::default(), planner());
     let mut opened = 0;
     for peer in 1..=8u32 {
         let list = ids(&shares(peer * 1_000, 10));
-        let (id, _) = only_ask(&sync.peer_connected(PeerHandle(peer.into()), START, &view));
+        let (id, _) = only_request(&sync.peer_connected(PeerHandle(peer.into()), START, &view));
         let actions = sync.response(PeerHandle(peer.into()), id, status(*list.last().unwrap(), 9), START, &view);
-        let Some((_, id, _)) = asks(&actions).pop() else { continue };
+        let Some((_, id, _)) = requests(&actions).pop() else { continue };
         let actions = sync.response(PeerHandle(peer.into()), id, inventory(ShareId::ZERO, &list), START, &view);
         opened += actions.iter().filter(|action| matches!(action, SyncAction::Open { .. })).count();
     }
@@ -33,25 +35,25 @@ fn plans_are_few_and_a_peer_leads_one() {
 }
 
 #[test]
-fn whoever_gives_lists_and_goes_keeps_nobody_elses_out() {
-    let (view, mut sync) = (Held::default(), planner());
+fn peers_that_give_lists_and_leave_do_not_occupy_the_plans() {
+    let (view, mut sync) = (FakeChain::default(), planner());
     for peer in 1..=4u32 {
-        assert!(!asks(&listed(&mut sync, peer.into(), &ids(&shares(peer * 1_000, 10)), &view)).is_empty());
+        assert!(!requests(&give_list(&mut sync, peer.into(), &ids(&shares(peer * 1_000, 10)), &view)).is_empty());
         sync.peer_disconnected(PeerHandle(peer.into()), START, &view);
     }
     let honest = ids(&shares(0, 10));
-    let actions = listed(&mut sync, 9, &honest, &view);
-    assert!(matches!(&asks(&actions)[..], [(9, _, Request::Shares { ids })] if ids[..] == honest));
+    let actions = give_list(&mut sync, 9, &honest, &view);
+    assert!(matches!(&requests(&actions)[..], [(9, _, Request::Shares { ids })] if ids[..] == honest));
     assert_eq!(actions.iter().filter(|action| matches!(action, SyncAction::Open { .. })).count(), 1);
 }
 
 #[test]
-fn a_chain_that_was_refused_is_left_alone_the_longer_the_longer_it_is() {
+fn a_chain_that_was_not_adopted_is_ignored_in_proportion_to_its_length() {
     for (len, pause_s) in [(10, 10), (400, 26), (8_000, 330)] {
-        let (view, mut sync) = (Held(ids(&shares(0, 5))), planner());
+        let (view, mut sync) = (FakeChain(ids(&shares(0, 5))), planner());
         let theirs = ids(&shares(100_000, len));
         let tip = *theirs.last().unwrap();
-        let (id, _) = only_ask(&meet(&mut sync, 1, status(tip, 1_000_000), &view));
+        let (id, _) = only_request(&introduce(&mut sync, 1, status(tip, 1_000_000), &view));
         let actions = sync.response(PeerHandle(1), id, inventory(ShareId::ZERO, &theirs), START, &view);
         let candidate = actions.iter().find_map(|action| match action {
             SyncAction::Open { candidate, joined: false } => Some(*candidate),
@@ -59,28 +61,31 @@ fn a_chain_that_was_refused_is_left_alone_the_longer_the_longer_it_is() {
         });
         sync.candidate_judged(candidate.unwrap(), &CandidateOutcome::NotBetter, START, &view);
         assert_eq!(sync.state(), SyncState::Synced);
-        let asked_again = (1..700).find(|second| {
-            let asked = asks(&sync.tick(START.plus(*second), &view));
-            for (peer, id, request) in &asked {
+        let requested_again = (1..700).find(|second| {
+            let sent = requests(&sync.tick(START.plus(*second), &view));
+            for (peer, id, request) in &sent {
                 if *request == Request::Status {
                     sync.response(PeerHandle(*peer), *id, status(tip, 1_000_000), START.plus(*second), &view);
                 }
             }
-            asked.iter().any(|(.., request)| matches!(request, Request::Inventory { .. }))
+            sent.iter().any(|(.., request)| matches!(request, Request::Inventory { .. }))
         });
-        assert_eq!(asked_again, Some(pause_s), "{len} shares");
+        assert_eq!(requested_again, Some(pause_s), "{len} shares");
     }
 }
 
 #[test]
-fn locators_of_the_longest_chains_fit() {
+fn two_locators_of_the_longest_chains_fit_in_a_request() {
     let list: Vec<ShareId> = ids(&shares(0, 40_000));
     let locator = crate::sync::serve::locator_of(&list);
     assert_eq!(locator[..10], list.iter().rev().take(10).copied().collect::<Vec<_>>()[..]);
     let depth = |id: &ShareId| list.iter().rev().position(|other| other == id).unwrap();
     assert_eq!(locator[10..14].iter().map(depth).collect::<Vec<_>>(), [11, 15, 23, 39]);
     assert_eq!(locator.last(), list.first());
-    assert!(Locator::try_from([locator.clone(), locator.clone()].concat()).is_ok(), "that of a plan and of ours");
+    assert!(
+        Locator::try_from([locator.clone(), locator.clone()].concat()).is_ok(),
+        "one of a plan and one of our chain"
+    );
     assert_eq!(crate::sync::serve::locator_of(&[]), []);
     assert_eq!(crate::sync::serve::locator_of(&list[..1]), list[..1]);
 }

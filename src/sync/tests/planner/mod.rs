@@ -1,13 +1,13 @@
-//! The planner alone, against a chain that exists in numbers only: limits, states, and what it makes of bad responses.
+//! The planner alone, with shares that have no proof of work.
 
 mod blame;
 mod clocks;
 mod fetch;
-mod kit;
+mod fixtures;
 mod lead;
 mod lists;
 mod missing;
-mod play;
 mod responses;
+mod scenario;
 mod state;
 mod waiting;

@@ -1,43 +1,48 @@
-//! Purpose is made of responses, good and bad.
+//! Valid and invalid responses.
 
 use crate::peer::PeerHandle;
 use std::sync::Arc;
 
-use super::kit::{asks, ids, inventory, listed, meet, offences, only_ask, planner, shares, status, Held, START};
+use super::fixtures::{
+    give_list, ids, introduce, inventory, offences, only_request, planner, requests, shares, status, FakeChain, START,
+};
 use crate::params::ChainId;
 use crate::share::{Share, ShareId};
 use crate::sync::SyncState;
 use crate::wire::{List, Offence, Request, Response};
 
 #[test]
-fn an_answer_has_forty_seconds() {
-    let (view, mut sync) = (Held::default(), planner());
-    let (id, _) = only_ask(&sync.peer_connected(PeerHandle(1), START, &view));
+fn a_request_times_out_after_forty_seconds() {
+    let (view, mut sync) = (FakeChain::default(), planner());
+    let (id, _) = only_request(&sync.peer_connected(PeerHandle(1), START, &view));
     assert!(offences(&sync.tick(START.plus(39), &view)).is_empty());
     assert_eq!(offences(&sync.tick(START.plus(40), &view)), [(1, Offence::Late)]);
-    // Purpose comes after that is ignored.
+    // A response after that is ignored.
     assert!(offences(&sync.response(PeerHandle(1), id, status(ShareId([5; 32]), 9), START.plus(41), &view)).is_empty());
-    assert!(!asks(&sync.tick(START.plus(60), &view)).is_empty(), "it is asked again a minute after the first time");
+    assert!(
+        !requests(&sync.tick(START.plus(60), &view)).is_empty(),
+        "requested again a minute after the first request"
+    );
 }
 
 #[test]
-fn nobody_is_late_with_the_answer_to_what_never_went_out() {
-    let (view, mut sync) = (Held::default(), planner());
-    let (id, _) = only_ask(&sync.peer_connected(PeerHandle(1), START, &view));
+fn no_peer_is_penalised_for_a_request_that_was_not_sent() {
+    let (view, mut sync) = (FakeChain::default(), planner());
+    let (id, _) = only_request(&sync.peer_connected(PeerHandle(1), START, &view));
     sync.request_not_sent(id);
     assert!(offences(&sync.tick(START.plus(40), &view)).is_empty());
-    assert!(!asks(&sync.tick(START.plus(60), &view)).is_empty(), "it is asked all the same");
+    assert!(!requests(&sync.tick(START.plus(60), &view)).is_empty(), "requested again all the same");
 }
 
 #[test]
-fn answers_that_do_not_fit_the_question_are_offences() {
+fn responses_that_do_not_fit_the_request_are_penalised() {
     let held = shares(0, 5);
-    let (view, theirs) = (Held(ids(&held)), shares(5, 10));
+    let (view, theirs) = (FakeChain(ids(&held)), shares(5, 10));
     let after = *view.0.last().unwrap();
-    let judge = |answer: &dyn Fn(&Request) -> Response| {
+    let judge = |respond: &dyn Fn(&Request) -> Response| {
         let mut sync = planner();
-        let (id, request) = only_ask(&meet(&mut sync, 1, status(ShareId([9; 32]), 1_000), &view));
-        offences(&sync.response(PeerHandle(1), id, answer(&request), START, &view))
+        let (id, request) = only_request(&introduce(&mut sync, 1, status(ShareId([9; 32]), 1_000), &view));
+        offences(&sync.response(PeerHandle(1), id, respond(&request), START, &view))
     };
     assert_eq!(judge(&|_| inventory(after, &ids(&theirs))), []);
     assert_eq!(judge(&|_| inventory(ShareId([8; 32]), &ids(&theirs))), [(1, Offence::Unasked)], "not in the locator");
@@ -48,7 +53,7 @@ fn answers_that_do_not_fit_the_question_are_offences() {
     assert_eq!(judge(&|_| Response::Busy), []);
     let shares_judge = |given: &[Arc<Share>]| {
         let mut sync = planner();
-        let (id, _) = only_ask(&listed(&mut sync, 1, &ids(&theirs), &view));
+        let (id, _) = only_request(&give_list(&mut sync, 1, &ids(&theirs), &view));
         offences(&sync.response(
             PeerHandle(1),
             id,
@@ -58,7 +63,7 @@ fn answers_that_do_not_fit_the_question_are_offences() {
         ))
     };
     assert_eq!(shares_judge(&theirs), []);
-    assert_eq!(shares_judge(&theirs[..4]), [], "the rest is asked for again");
+    assert_eq!(shares_judge(&theirs[..4]), [], "the rest is requested again");
     assert_eq!(shares_judge(&theirs[4..]), [], "the first may have been pruned since");
     assert_eq!(shares_judge(&[]), [(1, Offence::Useless)]);
     assert_eq!(shares_judge(&held[..1]), [(1, Offence::Unasked)]);
@@ -66,12 +71,12 @@ fn answers_that_do_not_fit_the_question_are_offences() {
 }
 
 #[test]
-fn a_peer_of_another_chain_is_not_asked_for_anything() {
-    let (view, mut sync) = (Held::default(), planner());
+fn nothing_is_requested_from_a_peer_on_another_chain() {
+    let (view, mut sync) = (FakeChain::default(), planner());
     let Response::Status(mut other) = status(ShareId([5; 32]), 9) else { return };
     other.chain_id = ChainId([1; 32]);
-    let actions = meet(&mut sync, 1, Response::Status(other), &view);
+    let actions = introduce(&mut sync, 1, Response::Status(other), &view);
     assert_eq!(offences(&actions), [(1, Offence::OtherChain)]);
-    assert!(asks(&actions).is_empty());
-    assert_eq!(sync.state(), SyncState::NoPeers { since: START, was_synced: false }, "it is no company");
+    assert!(requests(&actions).is_empty());
+    assert_eq!(sync.state(), SyncState::NoPeers { since: START, was_synced: false }, "it does not count as a peer");
 }

@@ -1,4 +1,4 @@
-//! A chain that exists in numbers only, and what its tests say again and again.
+//! Chains without proof of work, and steps that many tests share.
 
 use crate::peer::{PeerHandle, RequestId};
 use std::sync::Arc;
@@ -11,14 +11,14 @@ use crate::units::{ShareHeight, SteadyTime, UnixTime, Work};
 use crate::wire::{Agent, List, Offence, PeerStatus, Request, Response};
 
 pub const START: SteadyTime = SteadyTime::from_s(1_000);
-/// The time of day then.
+/// The time of day at that moment.
 pub const CLOCK: UnixTime = UnixTime(1_700_000_000);
 
-/// Purpose we hold.
+/// Our chain, as a list of ids.
 #[derive(Default)]
-pub struct Held(pub Vec<ShareId>);
+pub struct FakeChain(pub Vec<ShareId>);
 
-impl ChainView for Held {
+impl ChainView for FakeChain {
     fn holds(&self, id: &ShareId) -> bool {
         self.0.contains(id)
     }
@@ -36,7 +36,7 @@ impl ChainView for Held {
     }
 }
 
-/// Shares that differ in their headers; nobody looks at their work.
+/// Shares with different headers and without proof of work, which the planner does not check.
 pub fn shares(from: u32, count: u32) -> Vec<Arc<Share>> {
     (from..from + count)
         .map(|height| {
@@ -77,8 +77,8 @@ pub fn inventory(after: ShareId, ids: &[ShareId]) -> Response {
     Response::Inventory { after, start_height: ShareHeight(0), ids, more: false }
 }
 
-/// All that was asked.
-pub fn asks(actions: &[SyncAction]) -> Vec<(u64, RequestId, Request)> {
+/// The requests among these actions.
+pub fn requests(actions: &[SyncAction]) -> Vec<(u64, RequestId, Request)> {
     actions
         .iter()
         .filter_map(|action| match action {
@@ -88,10 +88,10 @@ pub fn asks(actions: &[SyncAction]) -> Vec<(u64, RequestId, Request)> {
         .collect()
 }
 
-pub fn only_ask(actions: &[SyncAction]) -> (RequestId, Request) {
-    match asks(actions).as_slice() {
+pub fn only_request(actions: &[SyncAction]) -> (RequestId, Request) {
+    match requests(actions).as_slice() {
         [(_, id, request)] => (*id, request.clone()),
-        other => panic!("one question expected, got {other:?}"),
+        other => panic!("expected one request, got {other:?}"),
     }
 }
 
@@ -105,16 +105,16 @@ pub fn offences(actions: &[SyncAction]) -> Vec<(u64, Offence)> {
         .collect()
 }
 
-/// A peer that said where it is; what the planner asks then.
-pub fn meet(sync: &mut Sync, peer: u64, said: Response, view: &Held) -> Vec<SyncAction> {
-    let (id, request) = only_ask(&sync.peer_connected(PeerHandle(peer), START, view));
+/// Connects a peer that reports this status; returns the planner's reaction.
+pub fn introduce(sync: &mut Sync, peer: u64, report: Response, view: &FakeChain) -> Vec<SyncAction> {
+    let (id, request) = only_request(&sync.peer_connected(PeerHandle(peer), START, view));
     assert_eq!(request, Request::Status);
-    sync.response(PeerHandle(peer), id, said, START, view)
+    sync.response(PeerHandle(peer), id, report, START, view)
 }
 
-/// A peer whose list was taken; the batches asked for.
-pub fn listed(sync: &mut Sync, peer: u64, list: &[ShareId], view: &Held) -> Vec<SyncAction> {
-    let (id, request) = only_ask(&meet(sync, peer, status(*list.last().unwrap(), 1_000_000), view));
+/// Connects a peer that gives this list; returns the planner's reaction, the first batches.
+pub fn give_list(sync: &mut Sync, peer: u64, list: &[ShareId], view: &FakeChain) -> Vec<SyncAction> {
+    let (id, request) = only_request(&introduce(sync, peer, status(*list.last().unwrap(), 1_000_000), view));
     assert!(matches!(request, Request::Inventory { .. }));
     let after = view.0.last().copied().unwrap_or_default();
     sync.response(PeerHandle(peer), id, inventory(after, list), START, view)

@@ -1,18 +1,18 @@
-//! A planner and peers that answer as a test says, second by second.
+//! A planner, and peers that a test scripts, second by second.
 
 use crate::peer::{PeerHandle, RequestId};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::kit::{asks, ids, inventory, offences, planner, shares, status, Held, START};
+use super::fixtures::{ids, inventory, offences, planner, requests, shares, status, FakeChain, START};
 use crate::share::{Share, ShareId};
 use crate::sharechain::{CandidateId, CandidateOutcome};
 use crate::sync::{ChainView, Sync, SyncAction, SyncState};
 use crate::units::{ShareHeight, SteadyTime};
 use crate::wire::{List, Offence, Request, Response};
 
-/// Seconds until an answer is there, and the answer; none: it never comes.
-pub type BatchOutcome = Option<(u32, Response)>;
+/// Seconds until a response arrives, and the response; `None` if none ever does.
+pub type Delayed = Option<(u32, Response)>;
 
 /// Ids on one page of a list.
 const PAGE: usize = 8_192;
@@ -35,8 +35,8 @@ impl Chain {
         *self.list.last().unwrap()
     }
 
-    /// Purpose an honest peer responses.
-    pub fn answer(&self, request: &Request) -> Response {
+    /// An honest peer's response.
+    pub fn response(&self, request: &Request) -> Response {
         match request {
             Request::Status => status(self.tip(), 1_000_000),
             Request::Inventory { locator } => {
@@ -56,18 +56,17 @@ impl Chain {
         }
     }
 
-    /// The same, but of all shares asked for only the first, as late as the time for responses allows.
-    pub fn drip(&self, request: &Request) -> BatchOutcome {
+    /// The same, but only the first of the requested shares, as late as is not penalised.
+    pub fn drip(&self, request: &Request) -> Delayed {
         Some(match request {
             Request::Shares { ids } => (25, Response::Shares(List::first_of(self.by_id.get(&ids[0]).cloned()))),
-            other => (0, self.answer(other)),
+            other => (0, self.response(other)),
         })
     }
 
-    /// As an honest peer, but with these ids behind its list, of shares that do not exist; what is asked for of them is
-    /// refused.
-    pub fn answer_with_junk(&self, junk: &[ShareId], request: &Request) -> Response {
-        match (request, self.answer(request)) {
+    /// An honest peer's response, but with ids of shares that do not exist behind its list. It is busy when these are requested.
+    pub fn response_with_junk(&self, junk: &[ShareId], request: &Request) -> Response {
+        match (request, self.response(request)) {
             (Request::Status, _) => status(*junk.last().unwrap(), 1_000_001),
             (Request::Inventory { locator }, _) if locator.iter().any(|id| self.list.contains(id)) => {
                 let after = locator.iter().find(|id| self.list.contains(id)).unwrap();
@@ -86,28 +85,28 @@ impl Chain {
     }
 }
 
-pub struct Play {
+pub struct Scenario {
     pub sync: Sync,
-    pub view: Held,
+    pub view: FakeChain,
     pub now: SteadyTime,
-    /// Purpose was handed over, by whom.
+    /// Shares delivered, with their senders.
     pub delivered: Vec<(u64, ShareId)>,
     pub finished: Vec<CandidateId>,
     pub dropped: usize,
     pub offences: Vec<(u64, Offence)>,
-    /// Who was asked for what.
-    pub asked: Vec<(u64, Request)>,
-    /// Purpose becomes of chains that are whole.
+    /// All requests, with the peers they were sent to.
+    pub requests: Vec<(u64, Request)>,
+    /// The judgement on complete candidate chains; `None` if they are never judged.
     pub outcome: Option<CandidateOutcome>,
-    /// Seconds that miners had jobs.
+    /// Seconds for which miners had jobs.
     pub mining_s: u32,
-    here: BTreeSet<u64>,
-    under_way: Vec<(SteadyTime, u64, RequestId, Response)>,
-    new: Vec<(u64, RequestId, Request)>,
+    connected: BTreeSet<u64>,
+    in_flight: Vec<(SteadyTime, u64, RequestId, Response)>,
+    unanswered: Vec<(u64, RequestId, Request)>,
 }
 
-impl Play {
-    pub fn new(view: Held) -> Self {
+impl Scenario {
+    pub fn new(view: FakeChain) -> Self {
         Self {
             sync: planner(),
             view,
@@ -116,46 +115,46 @@ impl Play {
             finished: Vec::new(),
             dropped: 0,
             offences: Vec::new(),
-            asked: Vec::new(),
+            requests: Vec::new(),
             outcome: None,
             mining_s: 0,
-            here: BTreeSet::new(),
-            under_way: Vec::new(),
-            new: Vec::new(),
+            connected: BTreeSet::new(),
+            in_flight: Vec::new(),
+            unanswered: Vec::new(),
         }
     }
 
     pub fn connect(&mut self, peer: u64) {
-        self.here.insert(peer);
+        self.connected.insert(peer);
         let actions = self.sync.peer_connected(PeerHandle(peer), self.now, &self.view);
         self.take(actions);
     }
 
     pub fn disconnect(&mut self, peer: u64) {
-        self.here.remove(&peer);
+        self.connected.remove(&peer);
         let actions = self.sync.peer_disconnected(PeerHandle(peer), self.now, &self.view);
         self.take(actions);
     }
 
-    /// Seconds pass; what is asked is answered by `answer`, at the earliest in the next second.
-    pub fn run(&mut self, seconds: u32, mut answer: impl FnMut(u64, &Request) -> BatchOutcome) {
+    /// Time passes. `respond` responds to requests, in the next second at the earliest.
+    pub fn run(&mut self, seconds: u32, mut respond: impl FnMut(u64, &Request) -> Delayed) {
         for _ in 0..seconds {
-            self.second(&mut answer);
+            self.second(&mut respond);
         }
     }
 
-    /// Seconds pass until something holds; says how many.
+    /// Time passes until a condition holds; returns how many seconds.
     pub fn run_until(
         &mut self,
         seconds_max: u32,
         done: impl Fn(&Self) -> bool,
-        mut answer: impl FnMut(u64, &Request) -> BatchOutcome,
+        mut respond: impl FnMut(u64, &Request) -> Delayed,
     ) -> u32 {
         for second in 0..seconds_max {
             if done(self) {
                 return second;
             }
-            self.second(&mut answer);
+            self.second(&mut respond);
         }
         panic!(
             "not done after {seconds_max} s: {} delivered, {} finished, {} dropped, offences {:?}",
@@ -166,19 +165,19 @@ impl Play {
         );
     }
 
-    fn second(&mut self, answer: &mut impl FnMut(u64, &Request) -> BatchOutcome) {
-        for (peer, id, request) in std::mem::take(&mut self.new) {
-            if let Some((delay_s, response)) = answer(peer, &request) {
-                self.under_way.push((self.now.plus(1 + delay_s), peer, id, response));
+    fn second(&mut self, respond: &mut impl FnMut(u64, &Request) -> Delayed) {
+        for (peer, id, request) in std::mem::take(&mut self.unanswered) {
+            if let Some((delay_s, response)) = respond(peer, &request) {
+                self.in_flight.push((self.now.plus(1 + delay_s), peer, id, response));
             }
-            self.asked.push((peer, request));
+            self.requests.push((peer, request));
         }
         self.now = self.now.plus(1);
-        let here = self.here.clone();
-        let (due, later) = std::mem::take(&mut self.under_way).into_iter().partition(|(due, ..)| *due <= self.now);
-        self.under_way = later;
+        let connected = self.connected.clone();
+        let (due, later) = std::mem::take(&mut self.in_flight).into_iter().partition(|(due, ..)| *due <= self.now);
+        self.in_flight = later;
         let due: Vec<(SteadyTime, u64, RequestId, Response)> = due;
-        for (_, peer, id, response) in due.into_iter().filter(|(_, peer, ..)| here.contains(peer)) {
+        for (_, peer, id, response) in due.into_iter().filter(|(_, peer, ..)| connected.contains(peer)) {
             let actions = self.sync.response(PeerHandle(peer), id, response, self.now, &self.view);
             self.take(actions);
         }
@@ -189,7 +188,7 @@ impl Play {
     }
 
     fn take(&mut self, actions: Vec<SyncAction>) {
-        self.new.extend(asks(&actions));
+        self.unanswered.extend(requests(&actions));
         self.offences.extend(offences(&actions));
         for action in actions {
             match action {
@@ -209,15 +208,15 @@ impl Play {
         }
     }
 
-    /// The ids of what was handed over, in order.
+    /// The ids of the shares delivered, in order.
     pub fn ids(&self) -> Vec<ShareId> {
         self.delivered.iter().map(|(_, id)| *id).collect()
     }
 
-    /// How often a peer was asked for its list.
-    pub fn lists_asked_of(&self, peer: u64) -> usize {
+    /// Number of requests for lists sent to a peer.
+    pub fn lists_requested_from(&self, peer: u64) -> usize {
         let is_list = |(of, request): &&(u64, Request)| *of == peer && matches!(request, Request::Inventory { .. });
-        self.asked.iter().filter(is_list).count()
+        self.requests.iter().filter(is_list).count()
     }
 
     pub fn is_synced(&self) -> bool {

@@ -13,7 +13,7 @@
 //! | [`payouts`] | the PPLNS window and the payout list |
 //! | [`work`] | Bitcoin block template to job, and back from a miner's answer to header and block |
 //! | [`stratum`] | Stratum v1: line codec, session state machine, vardiff |
-//! | [`sync`] | what to ask of which node to be level with all |
+//! | [`sync`] | what to request from which peer, and whether this node is synced |
 //! | [`table_size`] | how full bounded tables are |
 //! | [`wire`] | what nodes send each other, as types with limits, and its CBOR |
 //! | [`peer`] | peers and the requests between them |

@@ -1,25 +1,25 @@
-//! Peers and the requests between them, as the core names them.
+//! Identifiers of peers, requests and gossiped messages.
 
 use std::fmt;
 
-/// A netgroup as a number of 24 bits in the upper part of a handle; zero stands for peers that belong to none.
+/// Position of the 24-bit netgroup in a handle. Netgroup zero means none.
 const NETGROUP_SHIFT: u32 = 40;
 
-/// A connected peer. One that disconnects and returns has another handle; no handle is used twice.
+/// A connected peer. A peer that reconnects gets a new handle; no handle is used twice.
 ///
 /// The upper bits hold the peer's netgroup, see [`Self::netgroup`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PeerHandle(pub u64);
 
 impl PeerHandle {
-    /// The `serial`th peer, in a netgroup that is identified by 24 bits: zero for the operator's own network, whose
-    /// peers are not counted together.
+    /// Returns the handle of the `serial`th peer, in a netgroup of 24 bits: zero on the operator's own network, where peers
+    /// share no limits.
     pub const fn new(netgroup: u32, serial: u64) -> Self {
         Self((netgroup as u64) << NETGROUP_SHIFT | serial & ((1 << NETGROUP_SHIFT) - 1))
     }
 
-    /// What peers have in common whose addresses are easily obtained together (an IPv4 /24, an IPv6 /48), also one peer
-    /// that reconnects. `None` for peers on the operator's own network.
+    /// Returns the netgroup, by which peers share limits whose addresses are easily obtained together (an IPv4 /24, an IPv6
+    /// /48), and a peer that reconnects. `None` on the operator's own network.
     pub const fn netgroup(self) -> Option<u64> {
         match self.0 >> NETGROUP_SHIFT {
             0 => None,

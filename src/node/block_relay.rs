@@ -1,5 +1,5 @@
-//! Found Bitcoin blocks that travel: this node's are announced, those of peers are reassembled and given to this node's
-//! bitcoind, so that a block is not lost with its finder's node.
+//! Relays found Bitcoin blocks: announces this node's, reassembles those of peers and gives them to this node's bitcoind,
+//! so that a block is not lost with its finder's node.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ const RETRY_S: u32 = 2;
 /// Requests for one block at most, which is for a minute: then some bitcoind has it, or none.
 const REQUESTS_MAX: usize = 30;
 
-/// What the relay wants done.
+/// What the node is to do for the relay.
 #[derive(Debug)]
 pub enum RelayAction {
     /// Gossip an announcement of a block of ours.
@@ -51,9 +51,9 @@ pub enum RelayAction {
     Submit(PeerBlock),
     /// Look this header up; the peer, if there is one, named it.
     LookUp(BlockHash, Option<PeerHandle>),
-    /// One more peer, the first of these that was not asked, is to be asked for this header.
+    /// Ask one more peer for this header, the first of these that was not asked.
     AskOther(BlockHash, Vec<PeerHandle>),
-    /// For the log.
+    /// Write a line to the log.
     Report(Report),
 }
 
@@ -136,7 +136,7 @@ impl BlockRelay {
         ]
     }
 
-    /// What is to be done since the last call.
+    /// Returns the actions since the last call.
     pub fn take_actions(&mut self) -> Vec<RelayAction> {
         std::mem::take(&mut self.actions)
     }

@@ -1,4 +1,4 @@
-//! What the node asks its driver to do: its outputs.
+//! The node's outputs: what its driver is to do.
 
 use std::sync::Arc;
 
@@ -15,15 +15,15 @@ use crate::work::WorkUpdate;
 /// One output of the node.
 #[derive(Debug)]
 pub enum Effect {
-    /// To the network.
+    /// A command to the network.
     Network(NetworkCommand),
-    /// To bitcoind, about headers.
+    /// A command to bitcoind, about headers.
     Headers(HeaderCommand),
-    /// To bitcoind: a block that a peer found.
+    /// Submit a block that a peer found to bitcoind.
     SubmitBlock(PeerBlock),
-    /// To the miners.
+    /// Give work to the miners, or take it from them.
     Work(WorkUpdate),
-    /// To the log.
+    /// Write a line to the log.
     Report(Report),
 }
 

@@ -1,4 +1,4 @@
-//! What the node is told: its inputs.
+//! The node's inputs.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::work::{FoundShare, Template};
 pub enum Event {
     /// bitcoind has new work.
     Template(Arc<Template>),
-    /// bitcoind has given no work for too long: the last template is worthless.
+    /// bitcoind has given no template for too long: the last one is worthless.
     TemplateWithdrawn,
     /// A miner of this node met the share target.
     ShareFound(FoundShare),
@@ -41,14 +41,14 @@ pub enum Event {
         /// Which peer.
         peer: PeerHandle,
     },
-    /// A peer relayed a share. Calls for one verdict under the share's digest.
+    /// A peer relayed a share. The node gives one verdict, under the share's digest.
     ShareGossiped {
         /// Which peer.
         peer: PeerHandle,
         /// The share: well formed, otherwise unchecked.
         share: Arc<Share>,
     },
-    /// A peer relayed the announcement of a Bitcoin block. Calls for one verdict.
+    /// A peer relayed the announcement of a Bitcoin block. The node gives one verdict.
     BlockAnnounced {
         /// Which peer.
         peer: PeerHandle,
@@ -56,10 +56,10 @@ pub enum Event {
         gossip: GossipId,
         /// The block's header: its hash meets its own bits.
         header: Header,
-        /// The encoded announcement, for `BlockAnnouncement::check` once the bits that Bitcoin demands are known.
+        /// The encoded announcement, for `BlockAnnouncement::check` once the bits that Bitcoin requires are known.
         announcement: Vec<u8>,
     },
-    /// A peer sent a request. Calls for one response within half a minute.
+    /// A peer sent a request. The node gives one response, within half a minute.
     Request {
         /// Which peer.
         peer: PeerHandle,

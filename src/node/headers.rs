@@ -1,4 +1,4 @@
-//! Which peers can be asked for Bitcoin headers that this node's bitcoind does not know.
+//! Tracks which peers can be asked for Bitcoin headers that this node's bitcoind does not know.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -66,7 +66,7 @@ impl HeaderSources {
         }
     }
 
-    /// The peer to ask for a header that bitcoind does not know; `None` if there is none, or one was asked just now.
+    /// Chooses the peer to ask for a header that bitcoind does not know; `None` if there is none, or one was asked just now.
     pub fn next(&mut self, hash: &BlockHash, now: SteadyTime) -> Option<PeerHandle> {
         let sources = self.by_hash.get_mut(hash).filter(|sources| now >= sources.next_at)?;
         let peer = sources.peers.pop_front()?;
@@ -75,7 +75,7 @@ impl HeaderSources {
         Some(peer)
     }
 
-    /// A peer does not have a header: the next is asked as soon as bitcoind was asked again.
+    /// Removes a peer that does not have a header. The next one is asked after the next lookup at bitcoind.
     pub fn remove(&mut self, hash: &BlockHash, peer: PeerHandle) {
         if let Some(sources) = self.by_hash.get_mut(hash) {
             sources.peers.retain(|source| *source != peer);

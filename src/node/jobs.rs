@@ -1,4 +1,4 @@
-//! What miners work on: whether they may, on which template, and when they get a new job.
+//! Decides whether miners may work, on which template, and when they get a new job.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::work::{make_job, Job, JobId, NoWork, Template, WorkUpdate};
 /// A job waits this long for bitcoind's response about the block it builds on, which takes a millisecond; then it goes out
 /// all the same, because a found block does not need it.
 const ANCHOR_WAIT_S: u32 = 2;
-/// A process that makes fewer than 2^8 jobs per second, on average, never repeats a job id of the process before.
+/// A process that makes fewer than 2^8 jobs per second, on average, never repeats a job id of a previous process.
 const JOBS_PER_SECOND_BITS: u32 = 8;
 
 /// The maker of jobs.
@@ -37,7 +37,8 @@ pub struct Jobs {
 }
 
 impl Jobs {
-    /// Without a template. The time starts the job ids: a submit for a job of the process before is unknown, not mistaken.
+    /// Starts without a template. Job ids start at the time, so that a submit for a job of a previous process is unknown, not
+    /// mistaken for another.
     pub fn new(payout_script: PayoutScript, coinbase_tag: CoinbaseTag, refresh_s: u32, now: Now) -> Self {
         Self {
             payout_script,
@@ -85,19 +86,19 @@ impl Jobs {
         self.set_no_work(NoWork::NoTemplate)
     }
 
-    /// The next job must be made anew: the tip, the sync state or a bound on the job's time changed.
+    /// The tip, the sync state or a bound on the job's time changed: a new job is due.
     pub fn set_due(&mut self) {
         self.is_due = true;
     }
 
-    /// Mining is permitted, or no more, without a change of the sync state: a node that would start a chain stops as soon as
-    /// one peer has a chain.
+    /// Notes whether mining is permitted. That can change without the sync state: a node that would start a chain stops as
+    /// soon as one peer has a chain.
     pub fn note_policy(&mut self, tree: &Tree, sync: &Sync) {
         let may_mine = may_mine(tree, sync);
         self.is_due |= std::mem::replace(&mut self.could_mine, may_mine) != may_mine;
     }
 
-    /// When the next job is due; never without a template.
+    /// When the next job is due; `None` without a template.
     pub fn due_at(&self, tree: &Tree) -> Option<SteadyTime> {
         let prev_block = self.template.as_ref()?.prev_block;
         let at = if self.is_due { self.made_at } else { self.made_at.plus(self.refresh_s) };
@@ -106,7 +107,7 @@ impl Jobs {
         Some(if is_known { at } else { at.max(self.template_since.plus(ANCHOR_WAIT_S)) })
     }
 
-    /// Makes the job that is due, or says why miners get none.
+    /// Makes the job that is due, or returns why miners get none.
     pub fn make(&mut self, chain: &mut Sharechain, sync: &Sync, now: Now) -> (Option<WorkUpdate>, Option<Report>) {
         let Some(template) = self.template.clone() else { return (None, None) };
         self.is_due = false;
@@ -156,7 +157,7 @@ impl Jobs {
     }
 }
 
-/// Not on a private fork: while connected peers have what this node lacks, work would be lost.
+/// Whether mining is permitted: not on a private fork, where work is lost while peers have shares that this node lacks.
 fn may_mine(tree: &Tree, sync: &Sync) -> bool {
     sync.state().may_mine() && (!tree.is_empty() || sync.may_start_chain())
 }

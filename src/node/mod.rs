@@ -108,7 +108,7 @@ pub struct Node {
     persistence: Persistence,
     clock: WallClock,
     looks_for_peers: bool,
-    /// What the planner wants done and is not done yet.
+    /// The planner's actions that are not done yet.
     actions: VecDeque<SyncAction>,
     /// Requests in flight that are not the planner's.
     requests: BTreeMap<RequestId, Purpose>,
@@ -261,12 +261,12 @@ impl Node {
         self.persistence.backlog()
     }
 
-    /// What is to be done since the last call, in order.
+    /// Returns the effects since the last call, in order.
     pub fn take_effects(&mut self) -> Vec<Effect> {
         std::mem::take(&mut self.effects)
     }
 
-    /// What readers see.
+    /// Returns the published status.
     pub fn status(&mut self, now: SteadyTime) -> ChainStatus {
         if self.is_snapshot_stale && now >= self.snapshot_at {
             self.is_snapshot_stale = false;
@@ -462,7 +462,7 @@ impl Node {
         }
     }
 
-    /// Tells the network what became of a share, and announces one of ours.
+    /// Reports a verdict to the network, and announces an accepted share of ours.
     fn on_verdict(&mut self, gossip: GossipId, id: crate::share::ShareId, source: Source, verdict: Verdict) {
         // Often only bitcoind's response is missing, which takes milliseconds.
         if verdict != Verdict::Deferred {
@@ -494,7 +494,7 @@ impl Node {
         });
     }
 
-    /// Does what the planner and the block relay want, until nothing is left.
+    /// Does what the planner and the block relay request, until nothing is left.
     fn settle(&mut self, now: Now) {
         while let Some(action) = self.actions.pop_front() {
             self.on_sync(action, now);
@@ -601,7 +601,7 @@ impl Node {
     }
 }
 
-/// What this node says it runs.
+/// The software that this node reports to peers.
 fn agent() -> Agent {
     Agent::new(concat!("p2pool/", env!("CARGO_PKG_VERSION"))).unwrap_or_default()
 }

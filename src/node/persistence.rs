@@ -1,8 +1,8 @@
-//! What is to be written to the store, and what to do while the disk refuses it.
+//! Collects changes of the store, and decides what to do while the disk refuses them.
 //!
-//! Changes are gathered here and committed as one before the effects of the same turn are performed: a share is on disk
-//! before another node hears of it. While the disk refuses them they wait in memory and are announced all the same: peers
-//! are the safest place left for them, and a share that is announced three shares later counts nowhere.
+//! Changes are committed as one before the effects of the same turn are performed, so a share is on disk before it is
+//! announced. While the disk refuses shares they wait in memory and are announced all the same: peers are the safest place
+//! left for them, and a share that is announced three shares later counts nowhere.
 
 use std::collections::HashSet;
 use std::sync::Arc;

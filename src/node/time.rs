@@ -1,4 +1,4 @@
-//! The two clocks: one that runs evenly, for timeouts, and the time of day, for what others must agree on.
+//! The two clocks: one that runs evenly, for timeouts, and the time of day, for share times and what is published.
 
 use crate::units::{SteadyTime, UnixTime};
 

@@ -22,38 +22,28 @@ pub enum Route {
 pub enum SyncAction {
     /// Send a request to a peer.
     Request {
-        /// The peer.
         peer: PeerHandle,
-        /// Identifies the response.
         id: RequestId,
-        /// The request.
         request: Request,
     },
     /// Open a candidate chain ([`crate::sharechain::Sharechain::open_candidate`]).
     Open {
-        /// Its id.
         candidate: CandidateId,
         /// Whether it grows from a share of ours.
         joined: bool,
     },
-    /// Give fetched shares to the sharechain, oldest first.
+    /// Give shares fetched from this peer to the sharechain, oldest first.
     Deliver {
-        /// Their destination.
         route: Route,
-        /// The peer that sent them.
         peer: PeerHandle,
-        /// The shares.
         shares: Vec<Arc<Share>>,
     },
     /// Judge a candidate chain, which is complete ([`crate::sharechain::Sharechain::finish_candidate`]).
     Finish(CandidateId),
     /// Drop a candidate chain, which cannot be completed ([`crate::sharechain::Sharechain::drop_candidate`]).
     Drop(CandidateId),
-    /// Penalise a peer.
     Penalize {
-        /// The peer.
         peer: PeerHandle,
-        /// What it did.
         offence: Offence,
     },
     /// Report the progress of fetching; every few seconds while it lasts.
@@ -78,18 +68,14 @@ pub struct Progress {
 /// Whether this node is synced with its peers. Moments are [`SteadyTime`] in the planner, and [`UnixTime`] when published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SyncState<Time = UnixTime> {
-    /// No connected peer has reported its tip, for less than [`SOLO_AFTER_S`](super::SOLO_AFTER_S).
+    /// Since then no connected peer has reported its tip, for less than [`SOLO_AFTER_S`](super::SOLO_AFTER_S).
     NoPeers {
-        /// Since when.
         since: Time,
         /// Whether this node was synced before the last such peer left.
         was_synced: bool,
     },
-    /// No connected peer has reported its tip for longer than that: this node mines solo.
-    Solo {
-        /// Since when there is no such peer.
-        since: Time,
-    },
+    /// Since then no connected peer has reported its tip, for longer than that: this node mines solo.
+    Solo { since: Time },
     /// Connected peers have, or may have, shares that this node lacks.
     Syncing,
     /// This node has what its peers have.

@@ -35,9 +35,10 @@
 //!   and the whole base is penalised for a share that fails on that base, except under rules 1 and 2, which concern the
 //!   share alone. A peer that inherited either is asked for a list of its own instead.
 //! - *Plans expire.* When all plans are in use and another peer waits, the slowest plan is dropped.
-//! - *Waits end.* See `state.rs`.
+//! - *Waits end.* Miners wait for what peers report or claim, but each wait ends at a fixed time, however many peers come
+//!   meanwhile (`state`).
 //! - *One chain.* A node without a chain starts none while a peer has one, or may still report one.
-//! - *Clocks do not matter.* All waits use the steady clock.
+//! - *Setting a clock changes nothing.* All waits use the steady clock.
 //!
 //! | file | subject |
 //! |---|---|

@@ -37,7 +37,7 @@ impl Sync {
         now: SteadyTime,
         view: &impl ChainView,
     ) -> Vec<SyncAction> {
-        // Otherwise it is late, and its request has failed already, or nobody asked this peer for it.
+        // Otherwise it is late, and its request has failed already, or this peer was never asked for it.
         if self.requests.get(&id).is_some_and(|request| request.peer == peer) {
             let request = self.requests.remove(&id).expect("looked up above");
             self.on_response(&request, response, now, view);

@@ -1,4 +1,4 @@
-//! The planner, run with simulated peers.
+//! The planner, in the real node and alone.
 
 mod network;
 mod planner;

@@ -111,6 +111,8 @@ fn a_short_branch_of_ours_gives_way_to_a_better_one() {
     let mut cluster = node(&ours, theirs.now);
     connect(&mut cluster, 1, Remote::new(&theirs, Manner::Honest));
     reach(&mut cluster, 10, &theirs);
+    // The planner looks at the chain once a second.
+    cluster.pass(1);
     assert_eq!(sync_state(&cluster), SyncState::Synced);
 }
 

@@ -1,4 +1,4 @@
-//! Answers to other nodes.
+//! Responses to peers' requests.
 
 use super::support::{chain, copy, pruned};
 use crate::share::ShareId;
@@ -16,21 +16,21 @@ fn list(kit: &Kit, locator: &[ShareId]) -> (ShareId, u32, Vec<ShareId>, bool) {
 }
 
 #[test]
-fn a_node_says_where_it_is() {
+fn a_status_describes_tip_and_oldest_share() {
     let kit = pruned(chain(params(), 100, 1, 30));
-    let said = status(kit.chain.tree(), UnixTime(7), Agent::default());
+    let status = self::status(kit.chain.tree(), UnixTime(7), Agent::default());
     let tip = kit.chain.tree().tip().unwrap();
-    assert_eq!((said.tip, said.share_height), (tip.id, ShareHeight(99)));
-    assert_eq!(said.chain_work, tip.share.info.chain_work);
-    assert_eq!(said.oldest_height, ShareHeight(100 - params().shares_kept()));
-    assert!(said.has_chain());
-    let said = status(Kit::new().chain.tree(), UnixTime(7), Agent::default());
-    assert!(!said.has_chain());
-    assert_eq!((said.share_height, said.chain_work), (ShareHeight(0), Work::ZERO));
+    assert_eq!((status.tip, status.share_height), (tip.id, ShareHeight(99)));
+    assert_eq!(status.chain_work, tip.share.info.chain_work);
+    assert_eq!(status.oldest_height, ShareHeight(100 - params().shares_kept()));
+    assert!(status.has_chain());
+    let status = self::status(Kit::new().chain.tree(), UnixTime(7), Agent::default());
+    assert!(!status.has_chain());
+    assert_eq!((status.share_height, status.chain_work), (ShareHeight(0), Work::ZERO));
 }
 
 #[test]
-fn a_list_starts_after_the_first_share_known_to_both() {
+fn an_inventory_starts_after_the_newest_common_share() {
     let kit = chain(params(), 50, 1, 30);
     let main = kit.chain.tree().main_chain();
     assert_eq!(list(&kit, &[]), (ShareId::ZERO, 0, main.to_vec(), false));
@@ -44,7 +44,7 @@ fn a_list_starts_after_the_first_share_known_to_both() {
 }
 
 #[test]
-fn uncles_come_before_the_share_that_names_them() {
+fn uncles_are_listed_before_the_share_that_names_them() {
     let mut kit = chain(params(), 30, 1, 30);
     let (parent, main_tip) = (kit.chain.tree().main_chain()[28], kit.tip());
     kit.now = kit.now.plus(1);
@@ -58,7 +58,7 @@ fn uncles_come_before_the_share_that_names_them() {
     let (after, height, ids, _) = list(&kit, &[parent]);
     assert_eq!((after, height), (parent, 29));
     assert_eq!(ids, [best, uncle, nephew.id]);
-    // An uncle built on what the asker does not get is left out.
+    // An uncle whose parent the peer does not get is left out.
     let mut whole = copy(&kit, 0);
     for id in &kit.chain.tree().main_chain()[29..] {
         let node = kit.chain.tree().get(id).unwrap();
@@ -70,11 +70,11 @@ fn uncles_come_before_the_share_that_names_them() {
 }
 
 #[test]
-fn shares_held_are_given_in_the_order_asked() {
+fn shares_are_given_in_the_order_requested() {
     let kit = chain(params(), 10, 1, 30);
     let main = kit.chain.tree().main_chain();
-    let asked = [main[4], ShareId([9; 32]), main[2]];
-    let Response::Shares(given) = shares(kit.chain.tree(), &asked) else { panic!("no shares") };
+    let requested = [main[4], ShareId([9; 32]), main[2]];
+    let Response::Shares(given) = shares(kit.chain.tree(), &requested) else { panic!("no shares") };
     assert_eq!(given.iter().map(|share| share.id()).collect::<Vec<_>>(), [main[4], main[2]]);
-    assert_eq!(shares(kit.chain.tree(), &asked[1..2]), Response::Shares(List::default()));
+    assert_eq!(shares(kit.chain.tree(), &requested[1..2]), Response::Shares(List::default()));
 }

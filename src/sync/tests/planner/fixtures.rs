@@ -32,7 +32,7 @@ impl ChainView for FakeChain {
     }
 
     fn below_tip(&self, id: &ShareId) -> Option<u32> {
-        self.0.iter().rev().position(|held| held == id).map(|below| below as u32)
+        self.0.iter().rev().position(|own| own == id).map(|below| below as u32)
     }
 }
 

@@ -36,8 +36,8 @@ fn no_peer_is_penalised_for_a_request_that_was_not_sent() {
 
 #[test]
 fn responses_that_do_not_fit_the_request_are_penalised() {
-    let held = shares(0, 5);
-    let (view, theirs) = (FakeChain(ids(&held)), shares(5, 10));
+    let ours = shares(0, 5);
+    let (view, theirs) = (FakeChain(ids(&ours)), shares(5, 10));
     let after = *view.0.last().unwrap();
     let judge = |respond: &dyn Fn(&Request) -> Response| {
         let mut sync = planner();
@@ -66,7 +66,7 @@ fn responses_that_do_not_fit_the_request_are_penalised() {
     assert_eq!(shares_judge(&theirs[..4]), [], "the rest is requested again");
     assert_eq!(shares_judge(&theirs[4..]), [], "the first may have been pruned since");
     assert_eq!(shares_judge(&[]), [(1, Offence::Useless)]);
-    assert_eq!(shares_judge(&held[..1]), [(1, Offence::Unasked)]);
+    assert_eq!(shares_judge(&ours[..1]), [(1, Offence::Unasked)]);
     assert_eq!(shares_judge(&[theirs[1].clone(), theirs[0].clone()]), [(1, Offence::Unasked)], "out of order");
 }
 

@@ -94,12 +94,12 @@ const RESPONSE_TIMEOUT_S: u32 = 40;
 const STATUS_INTERVAL_S: u32 = 60;
 /// Seconds for which a peer's chain is ignored after its list led nowhere.
 const IGNORE_S: u32 = 60;
-/// The longest time, in seconds, for which the chain of a peer is ignored: fetching a long one again costs megabytes.
+/// Seconds for which a peer's chain is ignored at most: fetching a long one again costs megabytes.
 const IGNORE_MAX_S: u32 = 600;
-/// The shortest time, in seconds, for which a chain that was judged and not adopted is ignored. Short chains are fetched
-/// again sooner, because young chains soon outgrow each other: ...
+/// Seconds for which a candidate chain that was not adopted is ignored at least. Its length adds to that: short chains are
+/// fetched again sooner, because young chains soon outgrow each other.
 const IGNORE_MIN_S: u32 = 10;
-/// ... each further second stands for this many shares.
+/// Shares of such a chain that add one second.
 const SHARES_PER_IGNORED_S: usize = 25;
 /// Batches in flight per peer: one is on its way while the peer prepares the next.
 const BATCHES_PER_PEER_MAX: usize = 2;

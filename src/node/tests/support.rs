@@ -120,7 +120,7 @@ impl DrivenNode {
 
     /// The newest job. Updates before it are dropped.
     pub fn job(&mut self) -> Arc<Job> {
-        match self.work.drain(..).last() {
+        match self.work.drain(..).next_back() {
             Some(WorkUpdate::Job(job)) => job,
             other => panic!("expected a job, got {other:?}"),
         }

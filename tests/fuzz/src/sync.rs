@@ -1,4 +1,4 @@
-//! The planner that keeps a node level with others, whatever they answer, whenever they come and go.
+//! The sync planner, whatever peers respond and whenever they come and go.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
@@ -13,10 +13,10 @@ use p2pool_core::wire::{Agent, Frame as _, List, PeerStatus, Request, Response};
 
 /// Peers that come and go.
 const PEERS: u64 = 6;
-/// Questions one peer may be asked at once: its status (on time, and in a hurry), a list and pages, batches, single shares.
-const ASKED_MAX: usize = 2 + 1 + CANDIDATES_MAX + 2 + 4;
+/// Requests in flight per peer: its status (on time, and early), a list, pages, batches, missing shares.
+const IN_FLIGHT_MAX: usize = 2 + 1 + CANDIDATES_MAX + 2 + 4;
 
-/// Shares to speak of.
+/// The shares of all chains.
 static SHARES: LazyLock<Vec<Arc<Share>>> = LazyLock::new(|| {
     let model = crate::wire::shares().remove(0);
     let with = |height: u32| {
@@ -29,10 +29,10 @@ static SHARES: LazyLock<Vec<Arc<Share>>> = LazyLock::new(|| {
 });
 static IDS: LazyLock<Vec<ShareId>> = LazyLock::new(|| SHARES.iter().map(|share| share.id()).collect());
 
-/// The first shares of all are ours.
-struct Held(usize);
+/// Our chain: the first shares of all.
+struct OurChain(usize);
 
-impl ChainView for Held {
+impl ChainView for OurChain {
     fn holds(&self, id: &ShareId) -> bool {
         IDS[..self.0].contains(id)
     }
@@ -46,30 +46,30 @@ impl ChainView for Held {
     }
 
     fn below_tip(&self, id: &ShareId) -> Option<u32> {
-        IDS[..self.0].iter().rev().position(|held| held == id).map(|below| below as u32)
+        IDS[..self.0].iter().rev().position(|chain| chain == id).map(|below| below as u32)
     }
 }
 
-/// One run: what was asked and not answered, and what happened.
+/// One run: the requests in flight, and what happened.
 struct Run {
     sync: Sync,
-    held: Held,
+    chain: OurChain,
     now: SteadyTime,
-    asked: BTreeMap<RequestId, (PeerHandle, Request, SteadyTime)>,
+    in_flight: BTreeMap<RequestId, (PeerHandle, Request, SteadyTime)>,
     connected: BTreeSet<PeerHandle>,
     open: BTreeSet<CandidateId>,
     met: BTreeSet<&'static str>,
 }
 
-/// Plays a story: each event takes two bytes, an answer of its own making more. Says what happened in it.
+/// Runs the events that these bytes encode: two bytes each, a response made of arbitrary bytes more. Returns what happened.
 pub fn check(data: &[u8]) -> BTreeSet<&'static str> {
     let now = SteadyTime::from_s(1_700_000_000);
     let sync = Sync::new(&ChainParams::standard(Network::Regtest), now);
     let mut run = Run {
         sync,
-        held: Held(0),
+        chain: OurChain(0),
         now,
-        asked: BTreeMap::new(),
+        in_flight: BTreeMap::new(),
         connected: BTreeSet::new(),
         open: BTreeSet::new(),
         met: BTreeSet::new(),
@@ -89,42 +89,42 @@ impl Run {
             0 => {
                 let is_new = self.connected.insert(peer);
                 if is_new {
-                    self.sync.peer_connected(peer, self.now, &self.held)
+                    self.sync.peer_connected(peer, self.now, &self.chain)
                 } else {
                     Vec::new()
                 }
             }
             1 => {
                 self.connected.remove(&peer);
-                self.asked.retain(|_, (of, ..)| *of != peer);
-                self.sync.peer_disconnected(peer, self.now, &self.held)
+                self.in_flight.retain(|_, (of, ..)| *of != peer);
+                self.sync.peer_disconnected(peer, self.now, &self.chain)
             }
             2 => {
                 self.now = self.now.plus(u32::from(detail));
-                // Nobody waits longer for an answer.
-                self.asked.retain(|_, (.., since)| self.now.since(*since) < 30);
+                // No request stays in flight for longer.
+                self.in_flight.retain(|_, (.., since)| self.now.since(*since) < 30);
                 self.met.extend(self.sync.clock_report(self.now, UnixTime(self.now.as_s())).map(|_| "clock"));
-                self.sync.tick(self.now, &self.held)
+                self.sync.tick(self.now, &self.chain)
             }
             3 => self.fail(detail),
             4 => {
                 // A share of ours is linked.
-                self.held.0 = (self.held.0 + usize::from(detail)).min(IDS.len());
-                self.sync.share_linked(&IDS[self.held.0.saturating_sub(1)]);
+                self.chain.0 = (self.chain.0 + usize::from(detail)).min(IDS.len());
+                self.sync.share_linked(&IDS[self.chain.0.saturating_sub(1)]);
                 Vec::new()
             }
-            5 => self.sync.share_missing(IDS[2 * usize::from(detail)], Source::Fetch(peer), self.now, &self.held),
-            6 => self.sync.share_rejected(&IDS[usize::from(detail)], Source::Fetch(peer), self.now, &self.held),
+            5 => self.sync.share_missing(IDS[2 * usize::from(detail)], Source::Fetch(peer), self.now, &self.chain),
+            6 => self.sync.share_rejected(&IDS[usize::from(detail)], Source::Fetch(peer), self.now, &self.chain),
             7 => self.judge(detail),
             8 => {
-                // An answer made of the bytes that follow.
+                // A response made of the bytes that follow.
                 let len = rest.first().map_or(0, |len| usize::from(*len)).min(rest.len().saturating_sub(1));
                 let bytes = rest.get(1..=len).unwrap_or(&[]);
                 used = (len + 1).min(rest.len());
-                Response::decode(bytes).map_or(Vec::new(), |response| self.answer(detail, |_| response))
+                Response::decode(bytes).map_or(Vec::new(), |response| self.respond(detail, |_| response))
             }
-            9 => self.answer(detail, |_| Response::Busy),
-            _ => self.answer(detail, |request| honest(request, detail)),
+            9 => self.respond(detail, |_| Response::Busy),
+            _ => self.respond(detail, |request| honest(request, detail)),
         };
         self.perform(actions);
         &rest[used..]
@@ -132,8 +132,8 @@ impl Run {
 
     fn fail(&mut self, detail: u8) -> Vec<SyncAction> {
         let Some(id) = self.pick(detail) else { return Vec::new() };
-        self.asked.remove(&id);
-        self.sync.request_failed(id, self.now, &self.held)
+        self.in_flight.remove(&id);
+        self.sync.request_failed(id, self.now, &self.chain)
     }
 
     fn judge(&mut self, detail: u8) -> Vec<SyncAction> {
@@ -150,29 +150,32 @@ impl Run {
             },
         };
         if outcome == CandidateOutcome::Adopted {
-            self.held.0 = IDS.len();
+            self.chain.0 = IDS.len();
         }
-        self.sync.candidate_judged(candidate, &outcome, self.now, &self.held)
+        self.sync.candidate_judged(candidate, &outcome, self.now, &self.chain)
     }
 
     fn pick(&self, detail: u8) -> Option<RequestId> {
-        self.asked.keys().nth(usize::from(detail) % self.asked.len().max(1)).copied()
+        self.in_flight.keys().nth(usize::from(detail) % self.in_flight.len().max(1)).copied()
     }
 
-    fn answer(&mut self, detail: u8, with: impl FnOnce(&Request) -> Response) -> Vec<SyncAction> {
+    fn respond(&mut self, detail: u8, with: impl FnOnce(&Request) -> Response) -> Vec<SyncAction> {
         let Some(id) = self.pick(detail) else { return Vec::new() };
-        let Some((peer, request, _)) = self.asked.remove(&id) else { return Vec::new() };
-        self.sync.response(peer, id, with(&request), self.now, &self.held)
+        let Some((peer, request, _)) = self.in_flight.remove(&id) else { return Vec::new() };
+        self.sync.response(peer, id, with(&request), self.now, &self.chain)
     }
 
     fn perform(&mut self, actions: Vec<SyncAction>) {
         for action in actions {
             self.met.insert(match action {
                 SyncAction::Request { peer, id, request } => {
-                    assert!(self.connected.contains(&peer), "only who is there is asked");
+                    assert!(self.connected.contains(&peer), "requests go to connected peers");
                     assert_eq!(Request::decode(&request.encode()).as_ref(), Ok(&request));
-                    assert!(self.asked.insert(id, (peer, request, self.now)).is_none(), "each question has its number");
-                    "asked"
+                    assert!(
+                        self.in_flight.insert(id, (peer, request, self.now)).is_none(),
+                        "each request has its own id"
+                    );
+                    "requested"
                 }
                 SyncAction::Open { candidate, .. } => {
                     self.open.insert(candidate);
@@ -198,15 +201,15 @@ impl Run {
                 SyncAction::State(_) => "state",
             });
         }
-        assert!(self.open.len() <= CANDIDATES_MAX, "{} chains kept candidate", self.open.len());
+        assert!(self.open.len() <= CANDIDATES_MAX, "{} candidate chains", self.open.len());
         for peer in (0..PEERS).map(PeerHandle) {
-            let asked = self.asked.values().filter(|(of, ..)| *of == peer).count();
-            assert!(asked <= ASKED_MAX, "{asked} questions to one peer at once");
+            let in_flight = self.in_flight.values().filter(|(of, ..)| *of == peer).count();
+            assert!(in_flight <= IN_FLIGHT_MAX, "{in_flight} requests to one peer in flight");
         }
     }
 }
 
-/// What a peer with all shares answers; `detail` varies its chain.
+/// The response of a peer with all shares; `detail` varies its chain.
 fn honest(request: &Request, detail: u8) -> Response {
     let len = 100 + 2 * usize::from(detail);
     match request {
@@ -237,19 +240,20 @@ fn honest(request: &Request, detail: u8) -> Response {
     }
 }
 
-/// Peers that come, answer and leave.
+/// Peers that connect, respond and leave.
 pub fn seeds() -> Vec<Vec<u8>> {
-    let answers = |count: usize, detail: u8| [10, detail].repeat(count);
+    let responses = |count: usize, detail: u8| [10, detail].repeat(count);
     let ours = vec![4, 50];
     let busy = |bytes: &[u8]| [&[8, 0, bytes.len() as u8][..], bytes].concat();
     vec![
-        [vec![0, 1], answers(12, 20), vec![2, 1, 7, 0, 2, 60], answers(4, 90)].concat(),
-        [ours.clone(), vec![0, 1, 0, 2, 0, 3], answers(20, 100), vec![2, 5], answers(9, 101)].concat(),
-        [vec![0, 1, 0, 2], answers(3, 40), vec![1, 1, 2, 10], answers(9, 40), vec![7, 3]].concat(),
-        [ours, vec![0, 1], answers(2, 1), vec![5, 200, 5, 201, 5, 202, 5, 203], answers(5, 90), vec![6, 60]].concat(),
-        [vec![0, 1, 2, 31, 9, 0, 2, 31], answers(2, 0), vec![3, 0, 2, 61], answers(1, 3)].concat(),
+        [vec![0, 1], responses(12, 20), vec![2, 1, 7, 0, 2, 60], responses(4, 90)].concat(),
+        [ours.clone(), vec![0, 1, 0, 2, 0, 3], responses(20, 100), vec![2, 5], responses(9, 101)].concat(),
+        [vec![0, 1, 0, 2], responses(3, 40), vec![1, 1, 2, 10], responses(9, 40), vec![7, 3]].concat(),
+        [ours, vec![0, 1], responses(2, 1), vec![5, 200, 5, 201, 5, 202, 5, 203], responses(5, 90), vec![6, 60]]
+            .concat(),
+        [vec![0, 1, 2, 31, 9, 0, 2, 31], responses(2, 0), vec![3, 0, 2, 61], responses(1, 3)].concat(),
         [vec![0, 1], busy(&Response::Unknown.encode()), busy(&Response::Shares(List::default()).encode())].concat(),
-        [vec![2, 61, 0, 1], answers(2, 200), busy(&Response::Unknown.encode()), vec![2, 255]].concat(),
+        [vec![2, 61, 0, 1], responses(2, 200), busy(&Response::Unknown.encode()), vec![2, 255]].concat(),
     ]
 }
 
@@ -259,7 +263,7 @@ mod tests {
     use crate::mutate::{mutate, Rng};
 
     #[test]
-    fn mutated_stories_meet_every_action_and_break_nothing() {
+    fn mutated_runs_meet_every_action_and_break_nothing() {
         let (seeds, mut rng) = (seeds(), Rng::new(1));
         let mut met = BTreeSet::new();
         for seed in &seeds {
@@ -269,7 +273,7 @@ mod tests {
             met.extend(check(&mutate(&seeds, &[], &mut rng)));
         }
         for expected in
-            ["asked", "opened", "delivered", "finished", "dropped", "penalized", "progress", "state", "clock"]
+            ["requested", "opened", "delivered", "finished", "dropped", "penalized", "progress", "state", "clock"]
         {
             assert!(met.contains(expected), "{expected} not met, only {met:?}");
         }

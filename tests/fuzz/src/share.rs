@@ -139,7 +139,7 @@ mod tests {
             "CoinbaseTag",
             "Length(\"uncles\")",
             "Length(\"merkle branch\")",
-            "Held",
+            "Deferred",
             "header version below 4",
             "share bits are not canonical",
             "header hash above the share target",

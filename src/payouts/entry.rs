@@ -1,5 +1,7 @@
 //! The contribution of one share to the payout window.
 
+use std::sync::Arc;
+
 use crate::params::UNCLE_CREDIT;
 use crate::share::{PayoutScript, ShareId};
 use crate::units::Work;
@@ -18,7 +20,7 @@ pub struct WindowEntry {
     /// Zero for a genesis share.
     pub parent: ShareId,
     /// The credit of the share's own miner, which includes the nephew's part of its uncles' work, then one per uncle.
-    pub credits: Vec<Credit>,
+    pub credits: Arc<[Credit]>,
     /// The work of the share and of the uncles it names: the sum of the credits.
     pub work_with_uncles: Work,
 }
@@ -44,9 +46,7 @@ impl WindowEntry {
             own.work.0 = own.work.0.saturating_add(work.0.saturating_sub(credit.0));
             work_with_uncles.0 = work_with_uncles.0.saturating_add(work.0);
         }
-        let mut credits = Vec::with_capacity(1 + of_uncles.len());
-        credits.push(own);
-        credits.append(&mut of_uncles);
+        let credits = std::iter::once(own).chain(of_uncles).collect();
         Self { id, parent, credits, work_with_uncles }
     }
 }
@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn a_share_without_uncles_credits_its_own_work() {
         let entry = entry(7, &[]);
-        assert_eq!(entry.credits, [Credit { script: script(0), work: Work(7) }]);
+        assert_eq!(*entry.credits, [Credit { script: script(0), work: Work(7) }]);
         assert_eq!((entry.id, entry.parent, entry.work_with_uncles), (id(2), id(1), Work(7)));
     }
 

@@ -226,7 +226,7 @@ impl Window {
     fn subtract(&mut self, entry: &WindowEntry) {
         self.ids.remove(&entry.id);
         self.total.0 = self.total.0.saturating_sub(entry.work_with_uncles.0);
-        for credit in &entry.credits {
+        for credit in entry.credits.iter() {
             if let Some(work) = self.works.get_mut(&credit.script) {
                 work.0 = work.0.saturating_sub(credit.work.0);
                 if *work == Work::ZERO {

@@ -71,7 +71,7 @@ fn naive<'a>(
         window.push(entry);
         next = entry.parent;
         if params.work_cut_blocks > 0 {
-            let work: u128 = window.iter().flat_map(|entry| &entry.credits).map(|credit| credit.work.0).sum();
+            let work: u128 = window.iter().flat_map(|entry| entry.credits.iter()).map(|credit| credit.work.0).sum();
             if work >= u128::from(params.work_cut_blocks) * bits.target().unwrap().work().unwrap().0 {
                 break;
             }
@@ -97,7 +97,7 @@ fn observed(window: &Window) -> Observed {
 
 fn expected(params: &ChainParams, newest_first: &[&WindowEntry]) -> Observed {
     let mut sums: BTreeMap<PayoutScript, Work> = BTreeMap::new();
-    let credits: Vec<Credit> = newest_first.iter().flat_map(|entry| entry.credits.clone()).collect();
+    let credits: Vec<Credit> = newest_first.iter().flat_map(|entry| entry.credits.to_vec()).collect();
     for credit in credits.iter().filter(|credit| credit.work > Work::ZERO) {
         sums.entry(credit.script).or_default().0 += credit.work.0;
     }

@@ -21,7 +21,7 @@ impl EntrySource for OneShare {
 /// A window in which miner 1 did one hash, miner 2 two, and so on.
 fn window_of(miners: u16) -> Window {
     let credit = |miner: u16| Credit { script: script(miner), work: Work(miner.into()) };
-    let credits: Vec<Credit> = (1..=miners).map(credit).collect();
+    let credits: std::sync::Arc<[Credit]> = (1..=miners).map(credit).collect();
     let work_with_uncles = Work(credits.iter().map(|credit| credit.work.0).sum());
     let entry = WindowEntry { id: ShareId([1; 32]), parent: ShareId::ZERO, credits, work_with_uncles };
     let mut window = Window::new(&ChainParams::standard(Network::Regtest));

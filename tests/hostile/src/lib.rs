@@ -8,15 +8,15 @@
 //! |---|---|
 //! | [`names`] | what a chain's protocols are called |
 //! | [`raw`] | bytes on a stream, all at once or drop by drop |
-//! | [`stranger`] | the peer |
-//! | [`awake`] | the same in a thread of its own |
+//! | [`scripted_peer`] | the peer |
+//! | [`background_peer`] | the same in a thread of its own |
 //! | [`forge`] | shares, true and false |
 //! | [`malformed`] | ways to write a message wrongly |
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test's helper fails by panicking")]
 
-pub mod awake;
+pub mod background_peer;
 pub mod forge;
 pub mod malformed;
 pub mod names;
 pub mod raw;
-pub mod stranger;
+pub mod scripted_peer;

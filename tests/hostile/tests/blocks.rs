@@ -6,10 +6,10 @@ use bitcoin::consensus::serialize;
 use bitcoin::{Amount, Block, CompactTarget, OutPoint, ScriptBuf, Transaction};
 use p2pool_core::units::BlockHeight;
 use p2pool_core::wire::{BlockAnnouncement, Frame as _, Request, Response};
-use p2pool_test_hostile::awake::Awake;
-use p2pool_test_hostile::stranger::{Kind, Reply, Stranger};
+use p2pool_test_hostile::background_peer::Awake;
+use p2pool_test_hostile::scripted_peer::{Kind, Reply, Stranger};
 
-use crate::bench::{as_nobody, Attacker, Bench};
+use crate::test_network::{as_nobody, Attacker, Bench};
 
 /// An attack: how a true block becomes a false announcement.
 struct Case(&'static str, fn(&mut Block));

@@ -9,10 +9,10 @@ use p2pool_core::share::{Share, ShareId};
 use p2pool_core::wire::{Frame as _, Request, Response};
 use p2pool_test_bitcoind::{wait_for, wait_until};
 use p2pool_test_functional::network::TIMEOUT;
-use p2pool_test_hostile::awake::Awake;
-use p2pool_test_hostile::stranger::{Kind, Stranger};
+use p2pool_test_hostile::background_peer::Awake;
+use p2pool_test_hostile::scripted_peer::{Kind, Stranger};
 
-use crate::bench::{as_nobody, invented_ids, Bench, VICTIM};
+use crate::test_network::{as_nobody, invented_ids, Bench, VICTIM};
 
 /// Shares that one peer sends of each kind.
 const SHARES: u32 = 400;

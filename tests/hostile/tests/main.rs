@@ -5,17 +5,17 @@
 //! | file | attacks |
 //! |---|---|
 //! | `shares` | shares that break a rule (rules, sections 5 and 8) |
-//! | `answers` | answers that are well formed and wrong, late, or drop by drop |
+//! | `responses` | answers that are well formed and wrong, late, or drop by drop |
 //! | `blocks` | false announcements of found Bitcoin blocks |
 //! | `floods` | too much of everything |
 //! | `malformed` | every message written wrongly in every way, on every road |
 //! | `newcomer` | false and private histories for a node that has none |
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
-mod answers;
-mod bench;
 mod blocks;
 mod floods;
 mod malformed;
 mod newcomer;
+mod responses;
 mod shares;
+mod test_network;

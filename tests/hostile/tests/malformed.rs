@@ -10,9 +10,9 @@ use p2pool_core::wire::limits::{BLOCK_MESSAGE_LEN_MAX, REQUEST_LEN_MAX, RESPONSE
 use p2pool_core::wire::{BlockAnnouncement, Frame, GossipShare, List, Request, Response};
 use p2pool_test_hostile::malformed::ways;
 use p2pool_test_hostile::names::{Names, GOSSIP};
-use p2pool_test_hostile::stranger::{Kind, Reply};
+use p2pool_test_hostile::scripted_peer::{Kind, Reply};
 
-use crate::bench::{invented_ids, status_of_nobody, Attacker, Bench, VICTIM};
+use crate::test_network::{invented_ids, status_of_nobody, Attacker, Bench, VICTIM};
 
 /// All ways to spoil a message, too much of it among them.
 fn spoilt(right: &impl Frame, len_max: usize) -> Vec<(&'static str, Vec<u8>)> {

@@ -13,9 +13,9 @@ use p2pool_test_bitcoind::wait_until;
 use p2pool_test_functional::network::TIMEOUT;
 use p2pool_test_functional::pool::Pool;
 use p2pool_test_hostile::forge::{params, script, Forge};
-use p2pool_test_hostile::stranger::{Kind, Reply, Stranger};
+use p2pool_test_hostile::scripted_peer::{Kind, Reply, Stranger};
 
-use crate::bench::{invented_ids, now, status_of_nobody, Bench, PAYOUT_WINDOW};
+use crate::test_network::{invented_ids, now, status_of_nobody, Bench, PAYOUT_WINDOW};
 
 /// What everybody of them claims; an honest chain of the tests' length has a ten-thousandth of a billionth of it.
 const CLAIMED: Work = Work(1 << 100);

@@ -9,9 +9,9 @@ use p2pool_core::wire::{Frame as _, List, Request, Response};
 use p2pool_test_bitcoind::wait_until;
 use p2pool_test_functional::network::TIMEOUT;
 use p2pool_test_hostile::forge::{grind_header, params, script, Forge};
-use p2pool_test_hostile::stranger::Reply;
+use p2pool_test_hostile::scripted_peer::Reply;
 
-use crate::bench::{as_nobody, now, Attacker, Bench, PAYOUT_WINDOW};
+use crate::test_network::{as_nobody, now, Attacker, Bench, PAYOUT_WINDOW};
 
 /// What must come of a share.
 enum Outcome {

@@ -2,7 +2,7 @@
 
 use libp2p::StreamProtocol;
 pub use p2pool_test_hostile::names::Names;
-pub use p2pool_test_hostile::stranger::{Kind, Reply, Stranger};
+pub use p2pool_test_hostile::scripted_peer::{Kind, Reply, Stranger};
 
 use super::support::{params, TestNode};
 

@@ -3,7 +3,7 @@
 use std::sync::mpsc::{channel, Sender, TryRecvError};
 use std::thread::JoinHandle;
 
-use crate::stranger::Stranger;
+use crate::scripted_peer::Stranger;
 
 type Order = Box<dyn FnOnce(&mut Stranger) + Send>;
 

@@ -18,9 +18,9 @@ use p2pool_test_bitcoind::{self as bitcoind, Bitcoind, Chain};
 use p2pool_test_functional::network::{self, wait_connected, ManualMiner};
 use p2pool_test_functional::payees;
 use p2pool_test_functional::pool::{self, Pool};
-use p2pool_test_hostile::awake::Awake;
+use p2pool_test_hostile::background_peer::Awake;
 use p2pool_test_hostile::forge::{params, Forge};
-use p2pool_test_hostile::stranger::{Kind, Reply, Stranger, PATIENCE};
+use p2pool_test_hostile::scripted_peer::{Kind, Reply, Stranger, PATIENCE};
 use serde_json::json;
 
 /// The chain's parameters, as flags and as the forge has them.

@@ -10,9 +10,9 @@ use p2pool_core::units::{ShareHeight, Work};
 use p2pool_core::wire::limits::INVENTORY_MAX;
 use p2pool_core::wire::{Frame as _, List, PeerStatus, Request, Response};
 use p2pool_test_hostile::raw::Bytes;
-use p2pool_test_hostile::stranger::{Kind, Reply};
+use p2pool_test_hostile::scripted_peer::{Kind, Reply};
 
-use crate::bench::{as_nobody, invented_ids, status_of_nobody, Attacker, Bench, VICTIM};
+use crate::test_network::{as_nobody, invented_ids, status_of_nobody, Attacker, Bench, VICTIM};
 
 /// What a peer that answers wrongly has at hand.
 #[derive(Clone)]

@@ -1,21 +1,21 @@
 //! The rules of a decentralised Bitcoin mining pool, without input or output.
 //!
-//! This library decides, the crates in `threads/` do: nothing here spawns a thread, opens a socket or a
-//! file, or reads a clock. Time and answers from outside are arguments.
+//! This library decides; the crates in `threads/` act. Nothing here starts a thread, opens a socket or a file, or reads a
+//! clock. Time and responses from outside are arguments.
 //!
-//! | module | what it holds |
+//! | module | contents |
 //! |---|---|
 //! | [`units`] | targets, work, heights, amounts and times as types |
 //! | [`bytes`] | tagged hashes, length-prefixed bytes, hexadecimal |
-//! | [`params`] | the parameters of one chain and its `chain_id` |
+//! | [`params`] | the parameters of a chain and its `chain_id` |
 //! | [`share`] | the share, its canonical bytes, commitment and coinbase |
 //! | [`sharechain`] | the tree of shares, difficulty, fork choice, validity rules |
 //! | [`payouts`] | the PPLNS window and the payout list |
-//! | [`work`] | Bitcoin block template to job, and back from a miner's answer to header and block |
+//! | [`work`] | from a Bitcoin block template to a job, and from a miner's submit to a header and block |
 //! | [`stratum`] | Stratum v1: line codec, session state machine, vardiff |
-//! | [`sync`] | what to request from which peer, and whether this node is synced |
+//! | [`sync`] | what to request from which peer to stay synced |
 //! | [`table_size`] | how full bounded tables are |
-//! | [`wire`] | what nodes send each other, as types with limits, and its CBOR |
+//! | [`wire`] | the messages between peers, as types with limits, and their CBOR |
 //! | [`peer`] | peers and the requests between them |
 //! | [`netgroup`] | groups of IP addresses that limits apply to |
 //! | [`token_bucket`] | rate limits |
@@ -24,7 +24,7 @@
 //! | [`status`] | the published snapshots |
 //! | [`config`] | the validated settings as plain data |
 //!
-//! The rules themselves are in `consensus.md` beside this file; code cites its sections.
+//! `consensus.md` beside this file specifies the rules. The code cites its sections.
 
 #[cfg(test)]
 extern crate self as p2pool_core;

@@ -420,10 +420,10 @@ impl Node {
                     }
                     self.sync.share_rejected(&id, source, now.steady, self.chain.tree())
                 }
-                sharechain::Effect::Ask { need: Need::Share(id), source } => {
+                sharechain::Effect::Request { need: Need::Share(id), source } => {
                     self.sync.share_missing(id, source, now.steady, self.chain.tree())
                 }
-                sharechain::Effect::Ask { need: Need::Anchor(hash), source } => {
+                sharechain::Effect::Request { need: Need::Anchor(hash), source } => {
                     if let Some(peer) = source.peer() {
                         self.headers.add(hash, peer);
                     }

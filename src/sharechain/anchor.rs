@@ -1,24 +1,22 @@
-//! The Bitcoin block that a share is built on (rules, section 5, rule 6).
+//! Anchors: the Bitcoin blocks that shares build on (rules, section 5, rule 6).
 
 use bitcoin::block::Header;
 
 use crate::units::{Bits, BlockHeight, UnixTime};
 
-/// Longest gap after which a test network allows its easiest target: 20 minutes.
+/// Time after its parent at which a test network's block may have the easiest target: 20 minutes.
 const TESTNET_GAP_S: u32 = 1_200;
 
-/// What bitcoind told us of one Bitcoin block: all that the header of its child must fit.
+/// A Bitcoin block as bitcoind reports it: everything that the header of a child must match.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Anchor {
-    /// The block's header.
     pub header: Header,
-    /// Its height.
     pub height: BlockHeight,
-    /// Median time of the eleven blocks that end with it.
+    /// Median time of the eleven blocks that end with this one (BIP-0113).
     pub median_time_past: UnixTime,
-    /// Target that its child must have.
+    /// Target that a child must state.
     pub next_bits: Bits,
-    /// Target that a child later than 20 minutes must have instead, on networks with that rule.
+    /// On networks with the 20-minute rule: target that a child must state instead if it is that late.
     pub next_bits_late: Option<Bits>,
 }
 
@@ -31,7 +29,7 @@ impl Anchor {
         }
     }
 
-    /// The latest header time for which a child may state these bits: testnets ask for others after 20 minutes.
+    /// The latest header time at which a child may state these bits: test networks require others after 20 minutes.
     pub fn latest_time_for(&self, bits: Bits) -> UnixTime {
         match self.next_bits_late {
             Some(late) if bits != late => UnixTime(self.header.time).plus(TESTNET_GAP_S),

@@ -1,120 +1,136 @@
-//! Chains that are kept candidate until they are whole and judged (rules, section 6): a newcomer's first, those that do not
-//! join ours, and forks from far below the tip.
+//! Candidate chains (rules, section 6): chains that are fetched beside ours and judged when they are complete. They are the
+//! chains offered to a newcomer, chains that share no history with ours, and forks from far below the tip.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use bitcoin::BlockHash;
 
-use super::adoption::rank;
+use super::adoption::first_chain_rank;
 use super::anchor::Anchor;
 use super::failure::{Failure, Need, Rule};
 use super::rules::check_alone;
-use super::tree::{Depth, Tree};
-use super::{Effect, Sharechain, Source, HELD_MAX_S};
+use super::tree::Tree;
+use super::{Checks, Effect, Sharechain, Source, ANCHOR_INVALID, DEFERRED_MAX_S};
 use crate::params::ChainParams;
 use crate::share::Share;
 use crate::units::{UnixTime, Work};
 
-/// Chains kept candidate at once. Each holds at most [`candidate_shares_max`] shares of up to 1,800 bytes, 47 MB with the standard windows,
-/// if somebody has mined them all: each share is checked for its work before it is kept.
+/// Number of candidate chains at once.
+///
+/// Each holds at most [`candidate_shares_max`] shares of up to 1,800 bytes, 47 MB with the standard windows. An attacker
+/// must mine all of them: a share's proof of work is checked before the share is kept.
 pub const CANDIDATES_MAX: usize = 4;
-/// A newcomer that has one chain ready to be judged waits this long for the Bitcoin blocks of another, to take the best.
+/// Seconds that a newcomer with a complete candidate waits for the anchors of another, to choose the better one.
 ///
 /// The planner ([`crate::sync`]) waits as long for the shares of others.
 pub const COMPARE_MAX_S: u32 = 60;
-/// Bitcoin blocks that one chain asks for at once; each answer makes room for another question.
-const ANCHORS_ASKED_MAX: usize = 8;
-/// Waiting shares that are looked through for such blocks, at each share that comes; those behind get their turn.
-const ASKED_FOR_MAX: usize = 512;
+/// Number of anchors that one candidate requests at once. Each response makes room for another request.
+const ANCHORS_REQUESTED_MAX: usize = 8;
+/// Number of waiting shares that are searched for such anchors when a share arrives. Those behind come later.
+const REQUESTED_FOR_MAX: usize = 512;
 
-/// Shares that are fetched of one chain: those a node keeps, and half as many for uncles and for what comes meanwhile.
+/// Returns how many shares of one candidate are fetched: as many as a node keeps, and half as many for uncles and for
+/// shares that are mined meanwhile.
 pub fn candidate_shares_max(params: &ChainParams) -> usize {
     let kept = params.shares_kept() as usize;
     kept.saturating_add(kept / 2)
 }
 
-/// Number of a chain kept candidate.
+/// Identifies a candidate chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CandidateId(pub u64);
 
-/// What became of a chain kept candidate. It is forgotten then.
+/// What became of a candidate chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CandidateOutcome {
     /// It is our chain now.
     Adopted,
-    /// It is valid, as far as it can be verified, but no reason to leave ours.
+    /// It is valid as far as it can be verified, but not better than ours.
     NotBetter,
     /// A share of it breaks a rule.
-    False {
-        /// Which.
+    Invalid {
         rule: Rule,
-        /// In what way.
         why: &'static str,
-        /// Who sent the share.
+        /// The sender of that share.
         source: Source,
-        /// Whether the share's payout window has shares that could not be verified: then rule 8 may have failed
-        /// because those are false.
+        /// Whether that share's payout window has unverified shares. If so, rule 8 may have failed because of those.
         on_base: bool,
     },
-    /// It could not be judged: a Bitcoin block stayed unknown, or there was no room.
+    /// It could not be judged: an anchor stayed unknown, or there was no room.
     GivenUp,
+}
+
+/// A share that waits to be linked to a candidate's tree.
+struct WaitingShare {
+    share: Arc<Share>,
+    work: Work,
+    source: Source,
 }
 
 /// A chain beside ours.
 pub(super) struct CandidateChain {
     tree: Tree,
-    /// Whether it grows from a share of ours.
+    /// Whether it grows from a share of ours. If so, `tree` began as a copy of our tree.
     joined: bool,
-    waiting: VecDeque<(Arc<Share>, Work, Source)>,
-    /// Shares taken in all.
-    taken: usize,
-    /// When the last share came; none while more come.
-    whole_since: Option<UnixTime>,
-    /// When it last got on.
-    moved: UnixTime,
-    /// Bitcoin blocks asked for since the last tick.
-    asked: HashSet<BlockHash>,
+    waiting: VecDeque<WaitingShare>,
+    /// Number of shares received.
+    received: usize,
+    /// When the last share came; `None` while more are expected.
+    complete_since: Option<UnixTime>,
+    /// When it last made progress.
+    progressed: UnixTime,
+    /// Anchors requested since the last tick.
+    requested: HashSet<BlockHash>,
 }
 
 impl CandidateChain {
     fn new(ours: &Tree, joined: bool, now: UnixTime) -> Self {
-        let tree = if joined { ours.snapshot() } else { ours.empty_beside() };
-        Self { tree, joined, waiting: VecDeque::new(), taken: 0, whole_since: None, moved: now, asked: HashSet::new() }
+        Self {
+            tree: if joined { ours.snapshot() } else { ours.without_shares() },
+            joined,
+            waiting: VecDeque::new(),
+            received: 0,
+            complete_since: None,
+            progressed: now,
+            requested: HashSet::new(),
+        }
     }
 
-    fn taken_max(&self) -> usize {
-        candidate_shares_max(self.tree.params())
-    }
-
+    /// Whether all shares have come and none waits.
     fn is_complete(&self) -> bool {
-        self.whole_since.is_some() && self.waiting.is_empty()
+        self.complete_since.is_some() && self.waiting.is_empty()
     }
 
-    fn take(&mut self, share: Arc<Share>, source: Source, now: UnixTime) -> Result<(), CandidateOutcome> {
-        self.taken = self.taken.saturating_add(1);
-        if self.taken > self.taken_max() {
+    /// Whether all shares have come and some wait.
+    fn is_waiting_for_anchors(&self) -> bool {
+        self.complete_since.is_some() && !self.waiting.is_empty()
+    }
+
+    fn receive(&mut self, share: Arc<Share>, source: Source, now: UnixTime) -> Result<(), CandidateOutcome> {
+        self.received += 1;
+        if self.received > candidate_shares_max(self.tree.params()) {
             return Err(CandidateOutcome::GivenUp);
         }
         match check_alone(self.tree.params(), &share, &share.id()) {
-            Ok(work) => self.waiting.push_back((share, work, source)),
+            Ok(work) => self.waiting.push_back(WaitingShare { share, work, source }),
             Err(failure) => return Err(self.failed(&share, source, &failure)),
         }
-        self.step(now)
+        self.advance(now)
     }
 
-    /// Links what can be linked, in order.
-    fn step(&mut self, now: UnixTime) -> Result<(), CandidateOutcome> {
-        let depth = if self.joined { Depth::Full } else { Depth::Base };
-        while let Some((share, work, source)) = self.waiting.front() {
-            match self.tree.link(Arc::clone(share), *work, now, depth) {
-                // Without its parent or uncle it is not part of this chain; the judgement will find it shorter.
+    /// Links the waiting shares in order, up to the first whose anchor is unknown or which is not due.
+    fn advance(&mut self, now: UnixTime) -> Result<(), CandidateOutcome> {
+        let checks = if self.joined { Checks::Full } else { Checks::Base };
+        while let Some(WaitingShare { share, work, source }) = self.waiting.front() {
+            match self.tree.link(Arc::clone(share), *work, now, checks) {
+                // A share without its parent or uncle is no part of this chain, which will be judged without it.
                 Ok(_) | Err(Failure::Missing(Need::Share(_))) => {}
                 Err(Failure::Missing(Need::Anchor(_)) | Failure::Early(_)) => return Ok(()),
-                Err(failure) => return Err(self.failed(&Arc::clone(share), *source, &failure)),
+                Err(failure) => return Err(self.failed(share, *source, &failure)),
             }
             self.waiting.pop_front();
-            self.moved = now;
+            self.progressed = now;
         }
         Ok(())
     }
@@ -122,40 +138,40 @@ impl CandidateChain {
     fn failed(&self, share: &Share, source: Source, failure: &Failure) -> CandidateOutcome {
         let Failure::Broken { rule, why } = failure else { return CandidateOutcome::GivenUp };
         let window = self.tree.params().payout_window as usize;
-        let on_base = !self.joined && self.tree.ancestry(&share.info.parent).take(window).any(|node| !node.verified);
-        CandidateOutcome::False { rule: *rule, why, source, on_base }
+        let is_unverified = self.tree.ancestry(&share.info.parent).take(window).any(|ancestor| !ancestor.verified);
+        CandidateOutcome::Invalid { rule: *rule, why, source, on_base: !self.joined && is_unverified }
     }
 
-    /// The next Bitcoin blocks that are missing, those not asked for since the last tick.
-    fn asks(&mut self) -> Vec<Effect> {
+    /// Returns requests for the next anchors that are missing and were not requested since the last tick.
+    fn anchor_requests(&mut self) -> Vec<Effect> {
         let mut missing = HashSet::new();
-        let mut asks = Vec::new();
-        for (share, _, source) in self.waiting.iter().take(ASKED_FOR_MAX) {
+        let mut requests = Vec::new();
+        for WaitingShare { share, source, .. } in self.waiting.iter().take(REQUESTED_FOR_MAX) {
             let hash = share.header.prev_blockhash;
-            if missing.len() == ANCHORS_ASKED_MAX {
+            if missing.len() == ANCHORS_REQUESTED_MAX {
                 break;
             }
-            if self.tree.anchor(&hash).is_none() && missing.insert(hash) && self.asked.insert(hash) {
-                asks.push(Effect::Ask { need: Need::Anchor(hash), source: *source });
+            if self.tree.anchor(&hash).is_none() && missing.insert(hash) && self.requested.insert(hash) {
+                requests.push(Effect::Request { need: Need::Anchor(hash), source: *source });
             }
         }
-        asks
+        requests
     }
 }
 
 impl Sharechain {
-    /// Starts to keep a chain candidate: one that grows from a share of ours (`joined`), or one of its own.
+    /// Opens a candidate chain: one that grows from a share of ours (`joined`), or a separate one.
     pub fn open_candidate(&mut self, id: CandidateId, joined: bool, now: UnixTime) -> Vec<Effect> {
-        if self.candidate.len() >= CANDIDATES_MAX {
+        if self.candidates.len() >= CANDIDATES_MAX {
             return vec![Effect::CandidateJudged { id, outcome: CandidateOutcome::GivenUp }];
         }
-        self.candidate.insert(id, CandidateChain::new(&self.tree, joined, now));
+        self.candidates.insert(id, CandidateChain::new(&self.tree, joined, now));
         Vec::new()
     }
 
-    /// Takes the next share of a chain kept candidate; parents and uncles come first.
+    /// Receives the next share of a candidate chain. Parents and uncles come first.
     ///
-    /// A share for a chain that was judged or forgotten is ignored.
+    /// A share of a candidate that does not exist any more is ignored.
     pub fn receive_candidate(
         &mut self,
         id: CandidateId,
@@ -163,124 +179,114 @@ impl Sharechain {
         source: Source,
         now: UnixTime,
     ) -> Vec<Effect> {
-        let Some(candidate) = self.candidate.get_mut(&id) else { return Vec::new() };
-        let taken = candidate.take(share, source, now);
-        self.after_step(id, taken);
+        let Some(candidate) = self.candidates.get_mut(&id) else { return Vec::new() };
+        let advanced = candidate.receive(share, source, now);
+        self.after_advance(id, advanced);
         std::mem::take(&mut self.effects)
     }
 
-    /// No more shares come for this chain: it is judged as soon as the Bitcoin blocks it is built on are known.
+    /// Notes that no more shares of a candidate come. It is judged as soon as its anchors are known.
     pub fn finish_candidate(&mut self, id: CandidateId, now: UnixTime) -> Vec<Effect> {
-        if let Some(candidate) = self.candidate.get_mut(&id) {
-            candidate.whole_since = Some(now);
+        if let Some(candidate) = self.candidates.get_mut(&id) {
+            candidate.complete_since = Some(now);
         }
-        // Others may be finished in the same breath: a newcomer compares at the next tick.
+        // Others may be finished right after this one: a newcomer compares them at the next tick.
         if !self.tree.is_empty() {
             self.judge_candidates(now);
         }
         std::mem::take(&mut self.effects)
     }
 
-    /// Forgets a chain kept candidate.
+    /// Drops a candidate chain without judging it.
     pub fn drop_candidate(&mut self, id: CandidateId) {
-        self.candidate.remove(&id);
+        self.candidates.remove(&id);
     }
 
-    /// A Bitcoin block became known.
-    pub(super) fn candidates_anchor_known(&mut self, anchor: &Anchor, now: UnixTime) {
-        for candidate in self.candidate.values_mut() {
+    /// Adds an anchor that became known to all candidates.
+    pub(super) fn add_anchor_to_candidates(&mut self, anchor: &Anchor, now: UnixTime) {
+        for candidate in self.candidates.values_mut() {
             candidate.tree.add_anchor(anchor.clone());
         }
-        self.step_candidates(now);
+        self.advance_candidates(now);
     }
 
-    /// A Bitcoin block is invalid, and with it whatever is built on it.
-    pub(super) fn candidates_anchor_invalid(&mut self, hash: BlockHash) {
-        let why = "built on an invalid Bitcoin block";
-        let is_on_it = |(share, _, _): &&(Arc<Share>, Work, Source)| share.header.prev_blockhash == hash;
+    /// Ends the candidates with a share on an invalid Bitcoin block.
+    pub(super) fn end_candidates_on(&mut self, invalid: BlockHash) {
+        let is_on_it = |waiting: &&WaitingShare| waiting.share.header.prev_blockhash == invalid;
         let hit: Vec<(CandidateId, Source)> = self
-            .candidate
+            .candidates
             .iter()
-            .filter_map(|(id, candidate)| Some((*id, candidate.waiting.iter().find(is_on_it)?.2)))
+            .filter_map(|(id, candidate)| Some((*id, candidate.waiting.iter().find(is_on_it)?.source)))
             .collect();
         for (id, source) in hit {
-            self.end_candidate(id, CandidateOutcome::False { rule: Rule::Anchor, why, source, on_base: false });
+            let outcome = CandidateOutcome::Invalid { rule: Rule::Anchor, why: ANCHOR_INVALID, source, on_base: false };
+            self.end_candidate(id, outcome);
         }
     }
 
-    /// Time passes: asks again, and gives up what does not get on.
+    /// Repeats requests, and gives up candidates that make no progress.
     pub(super) fn tick_candidates(&mut self, now: UnixTime) {
-        for candidate in self.candidate.values_mut() {
-            candidate.asked.clear();
-            // Where the clock was set back waiting begins anew, and does not last until the clock is there again.
-            candidate.moved = candidate.moved.min(now);
-            candidate.whole_since = candidate.whole_since.map(|since| since.min(now));
+        for candidate in self.candidates.values_mut() {
+            candidate.requested.clear();
+            // Where the clock is set back, waiting starts again instead of lasting until the clock has caught up.
+            candidate.progressed = candidate.progressed.min(now);
+            candidate.complete_since = candidate.complete_since.map(|since| since.min(now));
         }
-        self.step_candidates(now);
-        let stuck: Vec<CandidateId> = self
-            .candidate
-            .iter()
-            .filter(|(_, candidate)| !candidate.is_complete() && now.since(candidate.moved) > HELD_MAX_S)
-            .map(|(id, _)| *id)
-            .collect();
-        for id in stuck {
+        self.advance_candidates(now);
+        let is_stuck =
+            |candidate: &CandidateChain| !candidate.is_complete() && now.since(candidate.progressed) > DEFERRED_MAX_S;
+        for id in self.candidates_where(is_stuck) {
             self.end_candidate(id, CandidateOutcome::GivenUp);
         }
         self.judge_candidates(now);
     }
 
-    fn step_candidates(&mut self, now: UnixTime) {
-        let steps: Vec<(CandidateId, Result<(), CandidateOutcome>)> =
-            self.candidate.iter_mut().map(|(id, candidate)| (*id, candidate.step(now))).collect();
-        for (id, step) in steps {
-            self.after_step(id, step);
+    fn candidates_where(&self, wanted: impl Fn(&CandidateChain) -> bool) -> Vec<CandidateId> {
+        self.candidates.iter().filter(|(_, candidate)| wanted(candidate)).map(|(id, _)| *id).collect()
+    }
+
+    fn advance_candidates(&mut self, now: UnixTime) {
+        let advanced: Vec<(CandidateId, Result<(), CandidateOutcome>)> =
+            self.candidates.iter_mut().map(|(id, candidate)| (*id, candidate.advance(now))).collect();
+        for (id, advanced) in advanced {
+            self.after_advance(id, advanced);
         }
         self.judge_candidates(now);
     }
 
-    fn after_step(&mut self, id: CandidateId, step: Result<(), CandidateOutcome>) {
-        match step {
+    fn after_advance(&mut self, id: CandidateId, advanced: Result<(), CandidateOutcome>) {
+        match advanced {
             Ok(()) => {
-                let asks = self.candidate.get_mut(&id).map(CandidateChain::asks);
-                self.effects.extend(asks.into_iter().flatten());
+                let candidate = self.candidates.get_mut(&id).expect("a candidate that advanced exists");
+                self.effects.extend(candidate.anchor_requests());
             }
             Err(outcome) => self.end_candidate(id, outcome),
         }
     }
 
     fn end_candidate(&mut self, id: CandidateId, outcome: CandidateOutcome) {
-        self.candidate.remove(&id);
+        self.candidates.remove(&id);
         self.effects.push(Effect::CandidateJudged { id, outcome });
     }
 
-    /// Judges what is whole.
+    /// Judges the candidates that are complete.
     fn judge_candidates(&mut self, now: UnixTime) {
         if self.tree.is_empty() {
-            let oldest = self
-                .candidate
-                .values()
-                .filter(|candidate| candidate.is_complete())
-                .filter_map(|candidate| candidate.whole_since);
-            let is_waiting =
-                self.candidate.values().any(|candidate| candidate.whole_since.is_some() && !candidate.is_complete());
-            let Some(since) = oldest.min() else { return };
-            if is_waiting && now.since(since) < COMPARE_MAX_S {
+            let complete = self.candidates.values().filter(|candidate| candidate.is_complete());
+            let Some(since) = complete.filter_map(|candidate| candidate.complete_since).min() else { return };
+            let is_another_waiting = self.candidates.values().any(CandidateChain::is_waiting_for_anchors);
+            if is_another_waiting && now.since(since) < COMPARE_MAX_S {
                 return;
             }
         }
-        let mut whole: Vec<(CandidateId, &CandidateChain)> = self
-            .candidate
-            .iter()
-            .filter(|(_, candidate)| candidate.is_complete())
-            .map(|(id, candidate)| (*id, candidate))
-            .collect();
-        // The best first, so that the others need not be taken on the way to it.
-        whole.sort_by_cached_key(|(_, candidate)| std::cmp::Reverse(rank(&candidate.tree)));
-        for id in whole.into_iter().map(|(id, _)| id).collect::<Vec<_>>() {
-            let Some(candidate) = self.candidate.remove(&id) else { continue };
-            let outcome = match self.better_of(candidate.tree, candidate.joined, now) {
-                Some(better) => {
-                    self.take_over(better);
+        // The best one first, so that our tree is not replaced by the others on the way to it.
+        let mut complete = self.candidates_where(CandidateChain::is_complete);
+        complete.sort_by_cached_key(|id| std::cmp::Reverse(first_chain_rank(&self.candidates[id].tree)));
+        for id in complete {
+            let candidate = self.candidates.remove(&id).expect("judging one candidate removes no other");
+            let outcome = match self.replacement_by(candidate.tree, candidate.joined, now) {
+                Some(replacement) => {
+                    self.adopt(replacement);
                     CandidateOutcome::Adopted
                 }
                 None => CandidateOutcome::NotBetter,

@@ -1,83 +1,72 @@
-//! How hard the next share is (rules, section 6).
+//! The target of the next share (rules, section 6).
 
 use crate::params::{ChainParams, DIFFICULTY_STEP_MAX, RETARGET_SHARES_MIN};
 use crate::units::{Bits, ShareHeight, Target, UnixTime, Work, U256};
 
-/// What the retarget looks at in one share.
+/// What the retarget reads of one share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetargetSample {
     /// The header's time.
     pub time: UnixTime,
-    /// Height in the sharechain.
     pub height: ShareHeight,
-    /// Its own work.
+    /// The share's own work.
     pub work: Work,
-    /// Its own work and that of the uncles it names.
+    /// The share's own work and that of the uncles it names.
     pub work_with_uncles: Work,
 }
 
-/// Shares at either end of the window of which the middle one counts, so that no single timestamp bends the target.
+/// Number of shares at each end of the window. The median of their times counts, so that no single timestamp bends
+/// the target.
 const END_SHARES: usize = 3;
 
-/// The target of a share whose parent is the first of `newest_first`, before easing.
+/// Returns the target of the share after `newest_first[0]`, its parent, before easing.
 ///
-/// `newest_first` holds the parent and its ancestors, at most [`ChainParams::retarget_window`] of them: all there
-/// are if there are fewer.
+/// `newest_first` holds the parent and its ancestors: [`ChainParams::retarget_window`] of them, or all if there are
+/// fewer.
 pub fn base_target(params: &ChainParams, newest_first: &[RetargetSample]) -> Target {
+    let shares_min = RETARGET_SHARES_MIN as usize;
     let easiest = easiest_target(params);
-    let Some(parent) = newest_first.first() else { return easiest };
-    if newest_first.len() < RETARGET_SHARES_MIN as usize {
-        return easiest;
-    }
+    let Some(parent) = newest_first.first().filter(|_| newest_first.len() >= shares_min) else { return easiest };
     let window = trimmed(newest_first, parent.work);
-    if window.len() < RETARGET_SHARES_MIN as usize {
+    if window.len() < shares_min {
         return parent.work.target().min(easiest);
     }
-    let next = next_work(params, window, parent.work);
-    let least = easiest.work().unwrap_or(Work(1));
-    next.max(least).max(Work(1)).target().min(easiest)
+    next_work(params, window, parent.work).max(work_min(easiest)).target().min(easiest)
 }
 
-/// The part of the window, newest first, up to the first share whose work is too unlike the parent's.
+/// Returns the newest samples before the first one whose work differs too much from the parent's.
 fn trimmed(newest_first: &[RetargetSample], parent_work: Work) -> &[RetargetSample] {
     let step = u128::from(DIFFICULTY_STEP_MAX);
     let (low, high) = (parent_work.0 / step, parent_work.0.saturating_mul(step));
-    let len = newest_first.iter().take_while(|share| (low..=high).contains(&share.work.0)).count();
-    newest_first.get(..len).unwrap_or(newest_first)
+    let len = newest_first.iter().take_while(|sample| (low..=high).contains(&sample.work.0)).count();
+    &newest_first[..len]
 }
 
-/// Work that would have taken the share period, by the window's pace.
+/// Returns the work that takes one share period at the window's hash rate, within a step of the parent's work.
 fn next_work(params: &ChainParams, window: &[RetargetSample], parent_work: Work) -> Work {
-    let Some((newest, oldest)) = ends(window) else { return parent_work };
+    let newest = middle(&window[..END_SHARES]);
+    let oldest = middle(&window[window.len() - END_SHARES..]);
     let work = window
         .iter()
-        .filter(|share| share.height > oldest.height && share.height <= newest.height)
-        .fold(U256::ZERO, |sum, share| sum.saturating_add(U256::from(share.work_with_uncles.0)));
+        .filter(|sample| sample.height > oldest.height && sample.height <= newest.height)
+        .fold(U256::ZERO, |sum, sample| sum.saturating_add(U256::from(sample.work_with_uncles.0)));
     let span_s = newest.time.since(oldest.time).max(1);
-    let next = work
-        .saturating_mul(U256::from(params.share_period_s))
-        .checked_div(U256::from(span_s))
-        .and_then(|next| u128::try_from(next).ok())
-        .unwrap_or(u128::MAX);
+    let next = work.saturating_mul(U256::from(params.share_period_s)) / U256::from(span_s);
     let step = u128::from(DIFFICULTY_STEP_MAX);
+    let next = u128::try_from(next).unwrap_or(u128::MAX);
     Work(next.clamp(parent_work.0 / step, parent_work.0.saturating_mul(step)))
 }
 
-/// The middle ones, by time, of the newest and of the oldest shares.
-fn ends(window: &[RetargetSample]) -> Option<(RetargetSample, RetargetSample)> {
-    let oldest = window.get(window.len().checked_sub(END_SHARES)?..)?;
-    Some((middle(window.get(..END_SHARES)?)?, middle(oldest)?))
+/// Returns the middle one of three samples by time, then height.
+fn middle(samples: &[RetargetSample]) -> RetargetSample {
+    let mut sorted = samples.to_vec();
+    sorted.sort_by_key(|sample| (sample.time, sample.height));
+    sorted[END_SHARES / 2]
 }
 
-fn middle(three: &[RetargetSample]) -> Option<RetargetSample> {
-    let mut sorted: Vec<RetargetSample> = three.to_vec();
-    sorted.sort_by_key(|share| (share.time, share.height));
-    sorted.get(END_SHARES / 2).copied()
-}
-
-/// The base target eased `k` times: half the work each time, never easier than the chain allows.
+/// Returns the base target eased `k` times: half the work each time, but not easier than the chain allows.
 ///
-/// What is halved is the work of the base target as a share states it, that is, truncated to compact form.
+/// What is halved is the work of the base target in compact form, which truncates it.
 pub fn eased_bits(params: &ChainParams, base: Target, k: u32) -> Bits {
     let easiest = easiest_target(params);
     let base_bits = base.to_bits();
@@ -85,24 +74,31 @@ pub fn eased_bits(params: &ChainParams, base: Target, k: u32) -> Bits {
         return base_bits;
     }
     let base_work = base_bits.target().ok().and_then(|truncated| truncated.work());
-    let work = base_work.map_or(0, |work| work.0.checked_shr(k).unwrap_or(0));
-    let least = easiest.work().map_or(1, |work| work.0);
-    Work(work.max(least).max(1)).target().min(easiest).to_bits()
+    let eased = Work(base_work.map_or(0, |work| work.0.checked_shr(k).unwrap_or(0)));
+    eased.max(work_min(easiest)).target().min(easiest).to_bits()
 }
 
-/// How often a target may be eased when this many seconds have gone by since the parent.
+/// Returns how often the target may be eased this many seconds after the parent.
 pub fn easings_allowed(params: &ChainParams, elapsed_s: u32) -> u32 {
     elapsed_s.checked_div(params.easing_interval_s()).unwrap_or(0)
 }
 
-/// Whether a share this long after its parent may have these bits.
+/// Returns whether a share this many seconds after its parent may state `bits`.
 pub fn is_allowed(params: &ChainParams, base: Target, bits: Bits, elapsed_s: u32) -> bool {
-    // Past 128 halvings nothing is left to halve.
+    // Work has 128 bits: more halvings change nothing.
     let most = easings_allowed(params, elapsed_s).min(128);
     (0..=most).any(|k| eased_bits(params, base, k) == bits)
 }
 
-/// The easiest target the chain allows. Parameters are checked at start, so the fallback is never used.
+/// Returns the easiest target the chain allows.
+///
+/// # Panics
+/// The parameters state no canonical target. They are checked when the program starts.
 pub fn easiest_target(params: &ChainParams) -> Target {
-    params.easiest_bits.target().unwrap_or(Target::MAX)
+    params.easiest_bits.target().expect("a chain's easiest bits are canonical")
+}
+
+/// Returns the least work of a share, never zero.
+fn work_min(easiest: Target) -> Work {
+    easiest.work().unwrap_or_default().max(Work(1))
 }

@@ -1,4 +1,4 @@
-//! Why a share is not taken.
+//! Why a share cannot be linked.
 
 use bitcoin::BlockHash;
 use thiserror::Error;
@@ -6,18 +6,18 @@ use thiserror::Error;
 use crate::share::ShareId;
 use crate::units::UnixTime;
 
-/// The validity rule a share breaks (rules, section 5).
+/// A validity rule (rules, section 5), by its number. Rule 3 makes a share wait and cannot be broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Rule {
     /// 1: form and field ranges.
     Form = 1,
     /// 2: proof of work.
     ProofOfWork = 2,
-    /// 4: height, work and target follow from the parent.
+    /// 4: height, chain work and target follow from the parent.
     Lineage = 4,
     /// 5: header time.
     Time = 5,
-    /// 6: the Bitcoin block it is built on.
+    /// 6: the Bitcoin anchor.
     Anchor = 6,
     /// 7: uncles.
     Uncles = 7,
@@ -26,31 +26,26 @@ pub enum Rule {
 }
 
 impl Rule {
-    /// Whether breaking it proves the sender wrong; the other rules can be broken by bad luck.
+    /// Whether breaking the rule proves that the sender misbehaves. An honest node may break the others by bad luck.
     pub const fn proves_fault(self) -> bool {
         !matches!(self, Self::Time | Self::Anchor)
     }
 }
 
-/// What keeps a share out of the tree.
+/// Why a share cannot be linked.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Failure {
-    /// It breaks a rule, for good.
+    /// The share breaks a rule and will never be valid.
     #[error("rule {}: {why}", *rule as u8)]
-    Broken {
-        /// Which.
-        rule: Rule,
-        /// In what way.
-        why: &'static str,
-    },
-    /// Something must be known first.
+    Broken { rule: Rule, why: &'static str },
+    /// The share waits for something that is not known yet.
     #[error("waits for {0}")]
     Missing(Need),
-    /// Its time is not yet come.
-    #[error("its time {0} is in the future")]
+    /// The share is not due before this time.
+    #[error("not due before {0}")]
     Early(UnixTime),
-    /// The payout window below it is not held, so it can be neither accepted nor refused.
-    #[error("the payout window below it is not held")]
+    /// The payout window that ends at the parent is not held, so the share can be neither accepted nor rejected.
+    #[error("its payout window is not held")]
     Unverifiable,
 }
 
@@ -60,19 +55,18 @@ pub enum Need {
     /// Its parent or an uncle.
     #[error("share {0}")]
     Share(ShareId),
-    /// bitcoind's word on the Bitcoin block it is built on.
+    /// Its anchor: bitcoind must confirm this Bitcoin block.
     #[error("Bitcoin block {0}")]
     Anchor(BlockHash),
 }
 
 impl Failure {
-    /// A broken rule.
     pub const fn broken(rule: Rule, why: &'static str) -> Self {
         Self::Broken { rule, why }
     }
 }
 
-/// Refuses unless the condition holds.
+/// Returns [`Failure::Broken`] unless the condition holds.
 pub(super) const fn require(condition: bool, rule: Rule, why: &'static str) -> Result<(), Failure> {
     if condition {
         Ok(())

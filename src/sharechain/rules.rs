@@ -1,32 +1,38 @@
-//! Validity rules 1, 2 and 4 to 7 (rules, section 5), cheapest first. Rule 3 is the pools', rule 8 in `verify`.
+//! Validity rules 1, 2 and 4 to 8 (rules, section 5). Rule 3, an unknown parent, is for the deferred pool.
+
+use bitcoin::hashes::Hash as _;
 
 use super::anchor::Anchor;
 use super::difficulty;
 use super::failure::{require, Failure, Need, Rule};
 use super::tree::{LinkedShare, Tree};
-use crate::params::{ChainParams, Network, UNCLE_DEPTH_MAX};
+use crate::params::{ChainId, ChainParams, Network, UNCLE_DEPTH_MAX};
+use crate::payouts::Window;
+use crate::share::coinbase::{fold_merkle_branch, Coinbase};
 use crate::share::{Share, ShareId, HEADER_VERSION_MIN};
-use crate::units::{BlockHeight, Target, UnixTime, Work};
+use crate::units::{BlockHeight, Sats, Target, UnixTime, Work, MAX_MONEY};
 
-/// Ancestors whose median time a share must exceed.
+/// Number of ancestors whose median time a share must exceed.
 const MEDIAN_SHARES: usize = 11;
-/// A share is at most this much older than its parent.
+/// Seconds that a share may be older than its parent.
 const BEFORE_PARENT_MAX_S: u32 = 600;
-/// A share further ahead of our clock waits until it is due.
+/// Seconds that a share may be ahead of the node's clock. A later one is deferred until it is due.
 pub const AHEAD_MAX_S: u32 = 120;
-/// Bitcoin blocks that a share may lag behind its chain's most advanced recent share, on mainnet.
+/// Number of Bitcoin blocks that a mainnet share may lag behind the highest one of its recent ancestors.
 const BLOCK_LAG_MAX: u32 = 2;
+/// Subsidy before the first halving.
+const FIRST_SUBSIDY: Sats = Sats(50 * 100_000_000);
 
-/// Rules 1 and 2, which need nothing but the share. Gives its work.
+/// Checks rules 1 and 2, which need only the share. Returns the share's work.
 ///
 /// # Errors
-/// [`Rule::Form`] or [`Rule::ProofOfWork`] broken.
+/// [`Rule::Form`] or [`Rule::ProofOfWork`] is broken.
 pub fn check_alone(params: &ChainParams, share: &Share, id: &ShareId) -> Result<Work, Failure> {
     require(share.header.version.to_consensus() >= HEADER_VERSION_MIN, Rule::Form, "header version below 4")?;
-    require(*id != ShareId::ZERO, Rule::Form, "a share cannot have the id that means no parent")?;
-    let target =
-        share.info.share_bits.target().map_err(|_| Failure::broken(Rule::Form, "share bits are not canonical"))?;
-    let work = target.work().ok_or(Failure::broken(Rule::Form, "share bits claim more work than there is"))?;
+    require(*id != ShareId::ZERO, Rule::Form, "share id zero, which means no parent")?;
+    let target = share.info.share_bits.target();
+    let target = target.map_err(|_| Failure::broken(Rule::Form, "share bits are not canonical"))?;
+    let work = target.work().ok_or(Failure::broken(Rule::Form, "work of the share bits is 2^108 or more"))?;
     require(
         target <= difficulty::easiest_target(params),
         Rule::ProofOfWork,
@@ -36,88 +42,85 @@ pub fn check_alone(params: &ChainParams, share: &Share, id: &ShareId) -> Result<
     Ok(work)
 }
 
-/// Rule 4: height, chain work and target follow from the parent.
+/// Checks rule 4: height, chain work and target follow from the parent.
 ///
-/// `base` says that the share belongs to pruned history, where the target is checked only as far as the
-/// shares held can tell.
+/// In a base (`is_base`) the target is checked only where the shares held allow it.
 pub(super) fn check_lineage(
     tree: &Tree,
     share: &Share,
     work: Work,
     parent: Option<&LinkedShare>,
-    base: bool,
+    is_base: bool,
 ) -> Result<(), Failure> {
     let info = &share.info;
     let Some(parent) = parent else {
-        // Only a genesis share has no parent; the root of pruned history is taken as it is.
-        if base && !info.is_genesis() {
+        // Without a parent a share is a genesis share, or the first of a base, of which nothing can be checked.
+        if is_base && !info.is_genesis() {
             return Ok(());
         }
-        require(info.share_height.0 == 0, Rule::Lineage, "a genesis share has height 0")?;
-        require(info.chain_work == work, Rule::Lineage, "a genesis share's chain work is its own")?;
+        require(info.share_height.0 == 0, Rule::Lineage, "share height of a genesis share is not 0")?;
+        require(info.chain_work == work, Rule::Lineage, "chain work of a genesis share is not its own work")?;
         return check_bits(tree, share, difficulty::easiest_target(tree.params()), 0);
     };
-    let parent_info = &parent.share.info;
     require(
-        parent_info.share_height.0.checked_add(1) == Some(info.share_height.0),
+        parent.info().share_height.0.checked_add(1) == Some(info.share_height.0),
         Rule::Lineage,
-        "share height is not the parent's and one",
+        "share height is not the parent's plus one",
     )?;
     require(
-        parent_info.chain_work.checked_add(work) == Some(info.chain_work),
+        parent.info().chain_work.checked_add(work) == Some(info.chain_work),
         Rule::Lineage,
-        "chain work is not the parent's and the share's own",
+        "chain work is not the parent's plus the share's own",
     )?;
-    let Some(retarget_samples) = tree.retarget_samples(&parent.id) else {
-        return if base { Ok(()) } else { Err(Failure::Unverifiable) };
+    let Some(samples) = tree.retarget_samples(&parent.id) else {
+        return if is_base { Ok(()) } else { Err(Failure::Unverifiable) };
     };
-    let base_target = difficulty::base_target(tree.params(), &retarget_samples);
-    check_bits(tree, share, base_target, share.time().since(parent.share.time()))
+    let base_target = difficulty::base_target(tree.params(), &samples);
+    check_bits(tree, share, base_target, share.time().since(parent.time()))
 }
 
-fn check_bits(tree: &Tree, share: &Share, base: Target, elapsed_s: u32) -> Result<(), Failure> {
+fn check_bits(tree: &Tree, share: &Share, base_target: Target, elapsed_s: u32) -> Result<(), Failure> {
     require(
-        difficulty::is_allowed(tree.params(), base, share.info.share_bits, elapsed_s),
+        difficulty::is_allowed(tree.params(), base_target, share.info.share_bits, elapsed_s),
         Rule::Lineage,
-        "share bits are not what the parent's chain asks for",
+        "share bits are not the target after the parent, nor an eased one",
     )
 }
 
-/// The earliest time a share with this parent may have (rule 5).
+/// Returns the earliest header time of a share with this parent (rule 5).
 pub(super) fn time_min(tree: &Tree, parent: Option<&LinkedShare>) -> UnixTime {
     let Some(parent) = parent else { return UnixTime(0) };
-    let not_long_before = parent.share.time().minus(BEFORE_PARENT_MAX_S);
+    let not_long_before = parent.time().minus(BEFORE_PARENT_MAX_S);
+    let ancestors = (parent.info().share_height.0 as usize).saturating_add(1);
     let mut times: Vec<UnixTime> =
-        tree.ancestry(&parent.id).take(MEDIAN_SHARES).map(|node| node.share.time()).collect();
-    let all = parent.share.info.share_height.0.saturating_add(1);
-    if times.len() < MEDIAN_SHARES && u32::try_from(times.len()).is_ok_and(|held| held < all) {
-        // At the base of pruned history the median cannot be told.
+        tree.ancestry(&parent.id).take(MEDIAN_SHARES).map(|ancestor| ancestor.time()).collect();
+    if times.len() < MEDIAN_SHARES.min(ancestors) {
+        // Near the start of a base the median is unknown.
         return not_long_before;
     }
     times.sort_unstable();
-    let median = times.get(times.len() / 2).copied().unwrap_or_default();
-    median.plus(1).max(not_long_before)
+    times[times.len() / 2].plus(1).max(not_long_before)
 }
 
-/// Rule 5, the part that does not depend on our clock.
+/// Checks the part of rule 5 that does not depend on the node's clock.
 pub(super) fn check_time(tree: &Tree, share: &Share, parent: Option<&LinkedShare>) -> Result<(), Failure> {
     require(
         share.time() >= time_min(tree, parent),
         Rule::Time,
-        "time is not after the median of its ancestors, or far before its parent",
+        "time is not after the median of the ancestors, or more than 600 s before the parent",
     )
 }
 
-/// Rule 5, the part that depends on our clock: a share from the future waits.
+/// Checks the part of rule 5 that depends on the node's clock: a share from the future is deferred.
 pub(super) fn check_due(share: &Share, anchor: &Anchor, now: UnixTime) -> Result<(), Failure> {
-    let due = now.plus(AHEAD_MAX_S).max(anchor.median_time_past.plus(1));
-    if share.time() > due {
+    let latest = now.plus(AHEAD_MAX_S).max(anchor.median_time_past.plus(1));
+    if share.time() > latest {
         return Err(Failure::Early(share.time().minus(AHEAD_MAX_S)));
     }
     Ok(())
 }
 
-/// Rule 6: the Bitcoin block it is built on, which must be known to be judged.
+/// Checks rule 6 and returns the anchor, which must be known.
 pub(super) fn check_anchor<'a>(
     tree: &'a Tree,
     share: &Share,
@@ -129,24 +132,24 @@ pub(super) fn check_anchor<'a>(
     require(
         anchor.height.0.checked_add(1) == Some(height.0),
         Rule::Anchor,
-        "block height is not the anchor's and one",
+        "block height is not the anchor's plus one",
     )?;
     let bits = anchor.required_bits(share.time());
-    require(share.header.bits.to_consensus() == bits.0, Rule::Anchor, "header bits are not what Bitcoin asks for")?;
+    require(share.header.bits.to_consensus() == bits.0, Rule::Anchor, "header bits are not those of the next block")?;
     require(share.time() > anchor.median_time_past, Rule::Anchor, "time is not after Bitcoin's median time past")?;
-    require(height >= block_height_min(tree, parent), Rule::Anchor, "built on a Bitcoin block that is too old")?;
+    require(height >= block_height_min(tree, parent), Rule::Anchor, "anchor too old")?;
     Ok(anchor)
 }
 
-/// The least block height a share with this parent may have (rule 6): only mainnet has one.
+/// Returns the least block height of a share with this parent (rule 6). Only mainnet has one.
 pub(super) fn block_height_min(tree: &Tree, parent: Option<&LinkedShare>) -> BlockHeight {
     let Some(parent) = parent.filter(|_| tree.params().network == Network::Mainnet) else { return BlockHeight(0) };
     let recent = tree.ancestry(&parent.id).take(tree.params().retarget_window as usize);
-    let newest = recent.map(|node| node.share.info.block_height.0).max().unwrap_or(0);
-    BlockHeight(newest.saturating_sub(BLOCK_LAG_MAX))
+    let highest = recent.map(|share| share.info().block_height.0).max().unwrap_or(0);
+    BlockHeight(highest.saturating_sub(BLOCK_LAG_MAX))
 }
 
-/// Rule 7: uncles.
+/// Checks rule 7.
 pub(super) fn check_uncles(tree: &Tree, share: &Share) -> Result<(), Failure> {
     for id in &share.info.uncles {
         let uncle = tree.get(id).ok_or(Failure::Missing(Need::Share(*id)))?;
@@ -156,19 +159,49 @@ pub(super) fn check_uncles(tree: &Tree, share: &Share) -> Result<(), Failure> {
 }
 
 fn check_uncle(tree: &Tree, share: &Share, uncle: &LinkedShare) -> Result<(), Failure> {
-    let (height, uncle_height) = (share.info.share_height.0, uncle.share.info.share_height.0);
-    require(!uncle.share.info.is_genesis(), Rule::Uncles, "a genesis share is no uncle")?;
+    let (height, uncle_height) = (share.info.share_height.0, uncle.info().share_height.0);
+    require(!uncle.info().is_genesis(), Rule::Uncles, "uncle is a genesis share")?;
     let in_range = uncle_height < height && height - uncle_height <= UNCLE_DEPTH_MAX;
     require(in_range, Rule::Uncles, "uncle is not one to three heights below")?;
-    let mut uncle_parent_seen = false;
-    // Only ancestors from the uncle's parent upwards can be it, its parent, or have named it.
+    let mut has_parent_of_uncle = false;
+    // Older ancestors than the uncle's parent can be neither the uncle nor its parent, nor name the uncle.
     for ancestor in tree
         .ancestry(&share.info.parent)
-        .take_while(|node| node.share.info.share_height.0.saturating_add(1) >= uncle_height)
+        .take_while(|ancestor| ancestor.info().share_height.0.saturating_add(1) >= uncle_height)
     {
         require(ancestor.id != uncle.id, Rule::Uncles, "uncle is an ancestor")?;
-        require(!ancestor.share.info.uncles.contains(&uncle.id), Rule::Uncles, "uncle was named before")?;
-        uncle_parent_seen |= ancestor.id == uncle.share.info.parent;
+        require(!ancestor.info().uncles.contains(&uncle.id), Rule::Uncles, "uncle is named by an ancestor")?;
+        has_parent_of_uncle |= ancestor.id == uncle.info().parent;
     }
-    require(uncle_parent_seen, Rule::Uncles, "uncle's parent is not an ancestor")
+    require(has_parent_of_uncle, Rule::Uncles, "uncle's parent is not an ancestor")
+}
+
+/// Checks rule 8: the proof of work covers exactly the coinbase that the rules derive. `window` ends at the parent.
+pub(super) fn check_payouts(
+    network: Network,
+    chain_id: &ChainId,
+    share: &Share,
+    window: &Window,
+) -> Result<(), Failure> {
+    let info = &share.info;
+    require(
+        info.coinbase_value >= subsidy(network, info.block_height) && info.coinbase_value <= MAX_MONEY,
+        Rule::Payouts,
+        "coinbase value below the subsidy or above 21 million BTC",
+    )?;
+    debug_assert_eq!(window.newest().unwrap_or(ShareId::ZERO), info.parent, "the window ends at the parent");
+    let payouts = window.payouts(info.coinbase_value, info.payout_script);
+    let coinbase = Coinbase::new(chain_id, info, &payouts);
+    let root = fold_merkle_branch(coinbase.txid(&share.extranonce), &share.merkle_branch);
+    require(
+        root == share.header.merkle_root.to_byte_array(),
+        Rule::Payouts,
+        "merkle root does not commit to the coinbase that the rules require",
+    )
+}
+
+/// Returns the Bitcoin subsidy of a block at this height.
+pub fn subsidy(network: Network, height: BlockHeight) -> Sats {
+    let halvings = height.0.checked_div(network.halving_interval_blocks()).unwrap_or(0);
+    Sats(FIRST_SUBSIDY.0.checked_shr(halvings).unwrap_or(0))
 }

@@ -1,130 +1,109 @@
-//! Judging a chain beside ours, and taking it over (rules, section 6): the only way in for shares that do not come one by
-//! one, whoever put them together, the planner (`candidate`) or the pool of unverified shares.
+//! Judging a chain beside ours and adopting it (rules, section 6). Shares that do not come one by one enter the tree only
+//! here, whether they come from a candidate chain or from the unverified pool.
 
 use std::sync::Arc;
 
-use super::failure::{Failure, Need};
-use super::pools::PendingShare;
-use super::tree::{Depth, LinkedShare, Tree};
-use super::{adopts, Effect, Sharechain, Verdict};
+use super::adoption::adopts;
+use super::tree::{LinkedShare, Tree};
+use super::{Checks, Effect, Sharechain, Verdict};
 use crate::share::{ShareDigest, ShareId};
-use crate::units::{BlockHeight, ShareHeight, UnixTime};
+use crate::units::{BlockHeight, UnixTime};
 
-/// What is to be our tree.
-pub(super) enum Better {
-    /// A copy of ours that has grown; all of it was checked there.
-    Grown(Tree),
-    /// A chain that does not join ours.
-    Other(Tree),
+/// A tree that will replace ours.
+pub(super) enum Replacement {
+    /// A copy of ours with more shares, all of them checked.
+    Extended(Tree),
+    /// A chain that shares no history with ours.
+    Separate(Tree),
 }
 
 impl Sharechain {
-    /// Judges the chain that ends with a share on the pool and has a genesis share of its own there.
-    pub(super) fn promote_separate(&mut self, top: &PendingShare, now: UnixTime) {
-        let mut other = self.tree.empty_beside();
-        let family = self.unverified.family(top);
-        for pending in &family {
-            let linked = other.link(Arc::clone(&pending.share), pending.work, now, Depth::Full);
-            if let Err(failure @ Failure::Broken { .. }) = linked {
-                self.unverified.take(&pending.digest);
-                self.refuse(pending.id, pending.digest, pending.source, &failure);
-            }
-        }
-        match self.better_of(other, false, now) {
-            Some(better) => self.take_over(better),
-            None => self.unverified.settle(&family),
-        }
-    }
-
-    /// What to change to, if a chain is better than ours by the rule for its kind.
+    /// Returns the tree to adopt if a chain is better than ours by the rule for its kind.
     ///
-    /// `joined`: the tree is a copy of ours with what was linked since.
-    pub(super) fn better_of(&self, theirs: Tree, joined: bool, now: UnixTime) -> Option<Better> {
+    /// `joined`: `theirs` is a copy of our tree and what was linked to it since.
+    pub(super) fn replacement_by(&self, theirs: Tree, joined: bool, now: UnixTime) -> Option<Replacement> {
         if joined {
-            return self.is_better(&theirs).then_some(Better::Grown(theirs));
+            return self.is_better(&theirs).then_some(Replacement::Extended(theirs));
         }
-        // Ours may have become what it grows from while it was fetched: then it is a branch as any other.
-        match self.regrown(&theirs, now) {
-            Some(grown) => self.is_better(&grown).then_some(Better::Grown(grown)),
-            None => adopts(&self.tree, &theirs, self.bitcoin_height()).then_some(Better::Other(theirs)),
+        // Ours may have become a part of theirs while theirs was fetched. Then theirs is like any other branch.
+        match self.grafted(&theirs, now) {
+            Some(grafted) => self.is_better(&grafted).then_some(Replacement::Extended(grafted)),
+            None => adopts(&self.tree, &theirs, self.bitcoin_height()).then_some(Replacement::Separate(theirs)),
         }
     }
 
     fn is_better(&self, theirs: &Tree) -> bool {
         let (Some(ours), Some(theirs)) = (self.tree.tip(), theirs.tip()) else { return false };
-        theirs.share.info.is_better_than(&theirs.id, &ours.share.info, &ours.id)
+        theirs.is_better_than(ours)
     }
 
-    /// Our tree with all that another has above what both have; none if they have nothing in common, or its tip cannot
-    /// be checked on ours.
-    fn regrown(&self, theirs: &Tree, now: UnixTime) -> Option<Tree> {
+    /// Returns our tree with all shares of another. `None` if they have no share in common, or if the other's tip cannot
+    /// be linked to ours.
+    fn grafted(&self, theirs: &Tree, now: UnixTime) -> Option<Tree> {
         let tip = theirs.tip()?;
-        let held = theirs.ancestry(&tip.id).find_map(|node| Some((node, self.tree.get(&node.id)?)));
+        let common = theirs.ancestry(&tip.id).find_map(|share| Some((share, self.tree.get(&share.id)?)));
         // A base may have a copy of our share with other facts.
-        held.filter(|(theirs, ours)| theirs.share.digest() == ours.share.digest())?;
-        let mut grown = self.tree.snapshot();
-        for node in oldest_first(theirs.shares().filter(|node| !self.tree.contains(&node.id))) {
-            // What is refused here leaves their tip without its ancestors.
-            let _ = grown.link(Arc::clone(&node.share), node.work, now, Depth::Full);
+        common.filter(|(theirs, ours)| theirs.share.digest() == ours.share.digest())?;
+        let mut grafted = self.tree.snapshot();
+        for linked in oldest_first(theirs.shares().filter(|linked| !self.tree.contains(&linked.id))) {
+            // If an ancestor of their tip fails, the tip fails too, which is looked at below.
+            let _ = grafted.link(Arc::clone(&linked.share), linked.work, now, Checks::Full);
         }
-        grown.contains(&tip.id).then_some(grown)
+        grafted.contains(&tip.id).then_some(grafted)
     }
 
-    /// Height of the newest Bitcoin block known.
+    /// Height of the highest Bitcoin block known.
     fn bitcoin_height(&self) -> BlockHeight {
         self.tree.anchors().map(|anchor| anchor.height).max().unwrap_or_default()
     }
 
-    /// Changes to another tree; what waited for shares of it is queued.
-    pub(super) fn take_over(&mut self, better: Better) {
-        let linked = match better {
-            Better::Grown(grown) => self.join(&grown),
-            Better::Other(other) => self.replace_tree(other),
+    /// Replaces our tree and queues the shares that waited for shares of the new one.
+    pub(super) fn adopt(&mut self, replacement: Replacement) {
+        let linked = match replacement {
+            Replacement::Extended(extended) => self.join(&extended),
+            Replacement::Separate(separate) => self.replace_tree(separate),
         };
         for (id, digest) in linked {
             self.effects.push(Effect::Linked(id));
-            for waiting in self.unverified.with_id(&id) {
-                if let Some(pending) = self.unverified.take(&waiting).filter(|pending| pending.digest == digest) {
-                    self.tell(&pending, Verdict::Accepted);
-                }
+            for pending in self.unverified.remove_id(&id).iter().filter(|pending| pending.digest == digest) {
+                self.report(pending, Verdict::Accepted);
             }
-            // Gossip may have brought what follows in the meantime.
-            self.queue.extend(self.held.release(&Need::Share(id)));
-            self.queue_children(&id);
+            // Gossip may have brought shares above it meanwhile.
+            self.queue_waiting_for(&id);
         }
-        // The new tip may claim less than the old one did.
+        // The new tip may claim less work than the old one.
         self.grown.extend(self.unverified.ranks());
         self.effects.extend(self.tree.tip().map(|tip| Effect::NewTip(tip.id)));
     }
 
-    /// Gives the ids of the shares that are new.
-    fn join(&mut self, grown: &Tree) -> Vec<(ShareId, ShareDigest)> {
-        grown.anchors().for_each(|anchor| self.tree.add_anchor(anchor.clone()));
-        let mut linked = Vec::new();
-        for node in oldest_first(grown.shares()) {
-            // Without its parent it was pruned meanwhile: as old as that it is no use.
-            if !self.tree.contains(&node.id) && self.tree.contains(&node.share.info.parent) {
-                self.tree.restore(Arc::clone(&node.share), node.verified);
-                linked.push((node.id, node.share.digest()));
+    /// Adds the shares and anchors that `extended` has more than our tree. Returns the new shares, oldest first.
+    fn join(&mut self, extended: &Tree) -> Vec<(ShareId, ShareDigest)> {
+        extended.anchors().for_each(|anchor| self.tree.add_anchor(anchor.clone()));
+        let mut joined = Vec::new();
+        for linked in oldest_first(extended.shares()) {
+            // A share whose parent is not held was pruned from our tree meanwhile: it is too old.
+            if !self.tree.contains(&linked.id) && self.tree.contains(&linked.info().parent) {
+                self.tree.restore(Arc::clone(&linked.share), linked.verified);
+                joined.push((linked.id, linked.share.digest()));
             }
         }
-        linked
+        joined
     }
 
-    /// Gives the ids of all shares.
-    fn replace_tree(&mut self, other: Tree) -> Vec<(ShareId, ShareDigest)> {
-        let left = std::mem::replace(&mut self.tree, other);
-        if let (Some(old), Some(new)) = (left.tip(), self.tree.tip()) {
+    /// Makes a separate tree ours. Returns its shares, oldest first.
+    fn replace_tree(&mut self, separate: Tree) -> Vec<(ShareId, ShareDigest)> {
+        let left = std::mem::replace(&mut self.tree, separate);
+        let new = self.tree.tip().expect("an adopted chain has a tip");
+        if let Some(old) = left.tip() {
             self.effects.push(Effect::Replaced { old: old.id, new: new.id, depth: left.len() });
         }
-        self.effects.extend(left.shares().map(|node| Effect::Unlinked(node.id)));
-        oldest_first(self.tree.shares()).into_iter().map(|node| (node.id, node.share.digest())).collect()
+        self.effects.extend(left.shares().map(|linked| Effect::Unlinked(linked.id)));
+        oldest_first(self.tree.shares()).into_iter().map(|linked| (linked.id, linked.share.digest())).collect()
     }
 }
 
-fn oldest_first<'a>(nodes: impl Iterator<Item = &'a LinkedShare>) -> Vec<&'a LinkedShare> {
-    let key = |node: &&LinkedShare| -> (ShareHeight, ShareId) { (node.share.info.share_height, node.id) };
-    let mut nodes: Vec<&LinkedShare> = nodes.collect();
-    nodes.sort_unstable_by_key(key);
-    nodes
+fn oldest_first<'a>(shares: impl Iterator<Item = &'a LinkedShare>) -> Vec<&'a LinkedShare> {
+    let mut shares: Vec<&LinkedShare> = shares.collect();
+    shares.sort_unstable_by_key(|linked| (linked.info().share_height, linked.id));
+    shares
 }

@@ -1,64 +1,74 @@
-//! The tree of valid shares: links, ancestors, the tip and its main chain.
+//! The tree of valid shares: ancestors, the tip and its main chain, payout windows, pruning.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use bitcoin::BlockHash;
 
 use super::anchor::Anchor;
 use super::difficulty::RetargetSample;
-use super::failure::{Failure, Need};
-use super::reach::WindowReach;
-use super::{rules, verify};
+use super::window_reach::WindowReach;
 use crate::params::{ChainId, ChainParams};
 use crate::payouts::{EntrySource, Window, WindowEntry, WindowError};
 use crate::share::coinbase::Payout;
-use crate::share::{PayoutScript, Share, ShareId};
+use crate::share::{PayoutScript, Share, ShareId, ShareInfo};
 use crate::units::{Bits, Sats, ShareHeight, UnixTime, Work};
 
-/// A share in the tree.
-#[derive(Clone, Debug)]
+/// A valid share in the tree. It never changes: the tree and its snapshots share it.
+#[derive(Debug)]
 pub struct LinkedShare {
-    /// Its id.
     pub id: ShareId,
-    /// The share.
     pub share: Arc<Share>,
-    /// Its own work.
+    /// The share's own work.
     pub work: Work,
-    /// Whether rule 8 was checked: not so for the base of a pruned chain.
+    /// Whether rule 8 was checked. It cannot be checked for the base of a pruned chain.
     pub verified: bool,
-    /// What it adds to payout windows; none if an uncle it names is pruned.
-    entry: Option<Arc<WindowEntry>>,
-    /// How far windows that end here go.
+    /// What the share adds to payout windows; `None` if an uncle it names is not held.
+    entry: Option<WindowEntry>,
     reach: WindowReach,
 }
 
-/// How much of the rules a share is held to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Depth {
-    /// All of them.
-    Full,
-    /// Those that can be checked where history below is pruned; all of them where the window is held.
-    Base,
+impl LinkedShare {
+    /// The facts the share commits to.
+    pub fn info(&self) -> &ShareInfo {
+        &self.share.info
+    }
+
+    /// The header's time.
+    pub fn time(&self) -> UnixTime {
+        self.share.time()
+    }
+
+    /// Whether fork choice prefers this share to `other` as the tip.
+    pub(super) fn is_better_than(&self, other: &Self) -> bool {
+        self.info().is_better_than(&self.id, other.info(), &other.id)
+    }
+
+    /// What the retarget reads of the share; `None` if an uncle it names is not held.
+    fn retarget_sample(&self) -> Option<RetargetSample> {
+        let work_with_uncles = self.entry.as_ref()?.work_with_uncles;
+        Some(RetargetSample { time: self.time(), height: self.info().share_height, work: self.work, work_with_uncles })
+    }
 }
 
-/// All valid shares that are held, with the Bitcoin blocks they are built on.
+/// All valid shares that are held, and the Bitcoin blocks they build on.
+///
+/// Every share is either on the main chain or in `side`.
 pub struct Tree {
     params: Arc<ChainParams>,
     chain_id: ChainId,
-    shares: HashMap<ShareId, LinkedShare>,
-    children: HashMap<ShareId, Vec<ShareId>>,
+    shares: HashMap<ShareId, Arc<LinkedShare>>,
+    /// The main chain: the tip and its ancestors that are held, oldest first.
+    main: Vec<Arc<LinkedShare>>,
+    /// The shares off the main chain, each as its parent's id and its own.
+    side: BTreeSet<(ShareId, ShareId)>,
     anchors: HashMap<BlockHash, Anchor>,
     window: Window,
-    /// Ids from the oldest held share of the tip's chain to the tip.
-    main: Vec<ShareId>,
-    /// Height of the first of `main`.
-    main_start: u32,
 }
 
-impl EntrySource for HashMap<ShareId, LinkedShare> {
+impl EntrySource for HashMap<ShareId, Arc<LinkedShare>> {
     fn entry(&self, id: &ShareId) -> Option<&WindowEntry> {
-        self.get(id)?.entry.as_deref()
+        self.get(id)?.entry.as_ref()
     }
 }
 
@@ -69,53 +79,48 @@ impl EntrySource for Tree {
 }
 
 impl Tree {
-    /// An empty tree.
     pub fn new(params: Arc<ChainParams>) -> Self {
         let (chain_id, window) = (params.chain_id(), Window::new(&params));
         Self {
             params,
             chain_id,
             shares: HashMap::new(),
-            children: HashMap::new(),
+            main: Vec::new(),
+            side: BTreeSet::new(),
             anchors: HashMap::new(),
             window,
-            main: Vec::new(),
-            main_start: 0,
         }
     }
 
-    /// A copy to look at while the original goes on; shares are shared, the copy's own window starts empty.
+    /// A copy to read while the original changes. It shares the linked shares; its own window starts empty.
     pub fn snapshot(&self) -> Self {
         Self {
             params: Arc::clone(&self.params),
             chain_id: self.chain_id,
             shares: self.shares.clone(),
-            children: self.children.clone(),
+            main: self.main.clone(),
+            side: self.side.clone(),
             anchors: self.anchors.clone(),
             window: Window::new(&self.params),
-            main: self.main.clone(),
-            main_start: self.main_start,
         }
     }
 
     /// An empty tree that knows the same Bitcoin blocks.
-    pub(super) fn empty_beside(&self) -> Self {
+    pub(super) fn without_shares(&self) -> Self {
         Self { anchors: self.anchors.clone(), ..Self::new(Arc::clone(&self.params)) }
     }
 
-    /// The chain's parameters.
     pub fn params(&self) -> &Arc<ChainParams> {
         &self.params
     }
 
-    /// The chain's id.
     pub const fn chain_id(&self) -> &ChainId {
         &self.chain_id
     }
 
     /// A share that is held.
     pub fn get(&self, id: &ShareId) -> Option<&LinkedShare> {
-        self.shares.get(id)
+        self.shares.get(id).map(Arc::as_ref)
     }
 
     /// Whether a share is held.
@@ -123,7 +128,7 @@ impl Tree {
         self.shares.contains_key(id)
     }
 
-    /// Shares held.
+    /// Number of shares held.
     pub fn len(&self) -> usize {
         self.shares.len()
     }
@@ -133,63 +138,76 @@ impl Tree {
         self.shares.is_empty()
     }
 
-    /// All shares held, in no order.
+    /// All shares held, in no particular order.
     pub fn shares(&self) -> impl Iterator<Item = &LinkedShare> {
-        self.shares.values()
+        self.shares.values().map(Arc::as_ref)
     }
 
-    /// All Bitcoin blocks known, in no order.
+    /// All Bitcoin blocks known, in no particular order.
     pub fn anchors(&self) -> impl Iterator<Item = &Anchor> {
         self.anchors.values()
     }
 
-    /// The share with most chain work.
+    /// The share that fork choice prefers: most chain work, then the lowest id.
     pub fn tip(&self) -> Option<&LinkedShare> {
-        self.shares.get(self.main.last()?)
+        self.main.last().map(Arc::as_ref)
     }
 
-    /// The tip's ancestors that are held, oldest first, and the tip.
-    pub fn main_chain(&self) -> &[ShareId] {
+    /// The main chain, as far as it is held: the tip and its ancestors, oldest first.
+    pub fn main_chain(&self) -> &[Arc<LinkedShare>] {
         &self.main
     }
 
     /// The main chain's share at a height.
-    pub fn main_at(&self, height: ShareHeight) -> Option<&ShareId> {
-        self.main.get(height.0.checked_sub(self.main_start)? as usize)
+    pub fn main_at(&self, height: ShareHeight) -> Option<&LinkedShare> {
+        self.main.get(self.main_index(height)?).map(Arc::as_ref)
+    }
+
+    /// Where the main chain's share at a height is in `main`, if that is not below the oldest one.
+    fn main_index(&self, height: ShareHeight) -> Option<usize> {
+        Some(height.0.checked_sub(self.main.first()?.info().share_height.0)? as usize)
     }
 
     /// Whether a share is the tip or one of its ancestors.
-    pub fn is_main(&self, node: &LinkedShare) -> bool {
-        self.main_at(node.share.info.share_height) == Some(&node.id)
+    pub fn is_main(&self, share: &LinkedShare) -> bool {
+        self.main_at(share.info().share_height).is_some_and(|main| main.id == share.id)
     }
 
     /// A share and its ancestors, newest first, as far as they are held.
     pub fn ancestry<'a>(&'a self, from: &ShareId) -> impl Iterator<Item = &'a LinkedShare> {
-        std::iter::successors(self.get(from), |node| self.get(&node.share.info.parent))
+        std::iter::successors(self.get(from), |share| self.get(&share.info().parent))
     }
 
-    /// The shares built directly on one, in order of their coming.
+    /// The shares built directly on one: the main chain's first, then the others by ascending id.
     pub fn children<'a>(&'a self, id: &ShareId) -> impl Iterator<Item = &'a LinkedShare> {
-        self.children.get(id).into_iter().flatten().filter_map(|child| self.get(child))
+        let main = match self.get(id) {
+            Some(parent) if self.is_main(parent) => {
+                self.main_at(ShareHeight(parent.info().share_height.0.saturating_add(1)))
+            }
+            Some(_) => None,
+            None => self.main.first().filter(|oldest| oldest.info().parent == *id).map(Arc::as_ref),
+        };
+        let side = self.side.range((*id, ShareId::ZERO)..=(*id, ShareId([u8::MAX; 32])));
+        main.into_iter().chain(side.map(|(_, child)| self.get(child).expect("a share in `side` is held")))
     }
 
-    /// What the retarget looks at: a share and its ancestors, at most a retarget window.
+    /// What the retarget after `from` reads: that share and its ancestors, at most a retarget window.
     ///
-    /// `None` if history is pruned so near below that one of them, or an uncle they name, is not held.
+    /// `None` if one of them, or an uncle they name, is pruned.
     pub fn retarget_samples(&self, from: &ShareId) -> Option<Vec<RetargetSample>> {
-        let window = self.params.retarget_window;
-        let all = window.min(self.get(from)?.share.info.share_height.0.saturating_add(1)) as usize;
-        let retarget_samples: Vec<RetargetSample> =
-            self.ancestry(from).take(all).map_while(LinkedShare::pace).collect();
-        (retarget_samples.len() == all).then_some(retarget_samples)
+        let ancestors = self.get(from)?.info().share_height.0.saturating_add(1);
+        let len = self.params.retarget_window.min(ancestors) as usize;
+        let samples: Vec<RetargetSample> =
+            self.ancestry(from).take(len).map_while(LinkedShare::retarget_sample).collect();
+        (samples.len() == len).then_some(samples)
     }
 
-    /// A Bitcoin block that is known not to be invalid.
+    /// A Bitcoin block that is known and not invalid.
     pub fn anchor(&self, hash: &BlockHash) -> Option<&Anchor> {
         self.anchors.get(hash)
     }
 
-    /// Takes bitcoind's word for a Bitcoin block.
+    /// Adds a Bitcoin block that bitcoind knows and has not marked invalid.
     pub fn add_anchor(&mut self, anchor: Anchor) {
         self.anchors.insert(anchor.header.block_hash(), anchor);
     }
@@ -197,7 +215,7 @@ impl Tree {
     /// The payouts of a share with this parent.
     ///
     /// # Errors
-    /// The window below the parent is not held.
+    /// The window that ends at the parent is not held.
     pub fn payouts(
         &mut self,
         parent: ShareId,
@@ -205,166 +223,121 @@ impl Tree {
         value: Sats,
         finder: PayoutScript,
     ) -> Result<Vec<Payout>, WindowError> {
-        self.window.move_to(parent, bits, &self.shares)?;
-        Ok(self.window.payouts(value, finder))
+        Ok(self.window(parent, bits)?.payouts(value, finder))
     }
 
-    /// The payout window of a share with this parent.
+    /// The payout window of a share with this parent whose header states `bits`.
     ///
     /// # Errors
-    /// The window below the parent is not held.
+    /// The window that ends at the parent is not held.
     pub fn window(&mut self, parent: ShareId, bits: Bits) -> Result<&Window, WindowError> {
         self.window.move_to(parent, bits, &self.shares)?;
         Ok(&self.window)
     }
 
-    /// Adds a share that passed rules 1 and 2, after checking the others; says whether it is the new tip.
+    /// Whether [`Self::window`] can succeed: a cheap test that spares walking through a base in vain.
+    pub(super) fn may_hold_window(&self, parent: &ShareId, bits: Bits) -> bool {
+        self.get(parent).is_none_or(|parent| parent.reach.may_hold(&self.window, bits))
+    }
+
+    /// Puts back a share that was in the tree before, without checking it again. Parents come before children.
     ///
-    /// # Errors
-    /// Whatever keeps it out; the tree is as it was.
-    pub fn link(&mut self, share: Arc<Share>, work: Work, now: UnixTime, depth: Depth) -> Result<bool, Failure> {
-        let id = share.id();
-        let base = depth == Depth::Base;
-        let parent = self.shares.get(&share.info.parent);
-        let rooted = share.info.is_genesis() || (base && self.shares.is_empty());
-        if parent.is_none() && !rooted {
-            return Err(Failure::Missing(Need::Share(share.info.parent)));
-        }
-        rules::check_lineage(self, &share, work, parent, base)?;
-        rules::check_time(self, &share, parent)?;
-        let anchor = rules::check_anchor(self, &share, parent)?;
-        rules::check_due(&share, anchor, now)?;
-        // The base's first shares name uncles older than all that is held: nothing can be said of those.
-        let uncles_held = share.info.uncles.iter().all(|uncle| self.shares.contains_key(uncle));
-        if uncles_held || !base {
-            rules::check_uncles(self, &share)?;
-        }
-        let verified = self.verify(&share, depth)?;
-        Ok(self.insert(id, share, work, verified))
-    }
-
-    /// Rule 8; false where the window is not held and need not be.
-    fn verify(&mut self, share: &Share, depth: Depth) -> Result<bool, Failure> {
-        let bits = Bits(share.header.bits.to_consensus());
-        let parent = self.shares.get(&share.info.parent);
-        let may_hold = parent.is_none_or(|parent| parent.reach.may_hold(&self.window, bits));
-        if !may_hold || self.window.move_to(share.info.parent, bits, &self.shares).is_err() {
-            return if depth == Depth::Base { Ok(false) } else { Err(Failure::Unverifiable) };
-        }
-        verify::check_payouts(self.params.network, &self.chain_id, share, &self.window).map(|()| true)
-    }
-
-    /// Puts back a share that was in the tree before, without checking it again; parents come before children.
+    /// # Panics
+    /// The share's bits are no target, so it never passed rule 1. Counting it would pay wrong amounts.
     pub fn restore(&mut self, share: Arc<Share>, verified: bool) {
-        // What was stored has passed rule 1: its bits are canonical.
-        let work = share.info.share_bits.target().ok().and_then(|target| target.work()).unwrap_or(Work::ZERO);
-        self.insert(share.id(), share, work, verified);
+        let work = share.info.share_bits.target().ok().and_then(|target| target.work());
+        self.insert(share, work.expect("a linked share's bits passed rule 1"), verified);
     }
 
-    fn insert(&mut self, id: ShareId, share: Arc<Share>, work: Work, verified: bool) -> bool {
-        if self.shares.contains_key(&id) {
-            // Twice among its parent's children it would be named as an uncle twice.
+    /// Inserts a share that is valid, or part of a base, and returns whether it is the new tip.
+    pub(super) fn insert(&mut self, share: Arc<Share>, work: Work, verified: bool) -> bool {
+        let id = share.id();
+        if self.contains(&id) {
             return false;
         }
+        let parent = share.info.parent;
         let entry = self.window_entry(id, &share, work);
-        let is_tip = self.tip().is_none_or(|tip| share.info.is_better_than(&id, &tip.share.info, &tip.id));
-        let parent = self.get(&share.info.parent).map(|parent| parent.reach);
-        let reach = WindowReach::new(entry.as_deref(), parent, share.info.is_genesis());
-        self.children.entry(share.info.parent).or_default().push(id);
-        self.shares.insert(id, LinkedShare { id, share, work, verified, entry, reach });
+        let reach =
+            WindowReach::new(entry.as_ref(), self.get(&parent).map(|parent| parent.reach), share.info.is_genesis());
+        let linked = Arc::new(LinkedShare { id, share, work, verified, entry, reach });
+        self.shares.insert(id, Arc::clone(&linked));
+        let is_tip = self.tip().is_none_or(|tip| linked.is_better_than(tip));
         if is_tip {
-            self.set_tip(id);
+            self.set_tip(&linked);
+        } else {
+            self.side.insert((parent, id));
         }
+        self.debug_assert_partition();
         is_tip
     }
 
-    fn window_entry(&self, id: ShareId, share: &Share, work: Work) -> Option<Arc<WindowEntry>> {
-        let uncles: Option<Vec<(PayoutScript, Work)>> = share
-            .info
-            .uncles
-            .iter()
-            .map(|uncle| self.get(uncle).map(|uncle| (uncle.share.info.payout_script, uncle.work)))
-            .collect();
-        Some(Arc::new(WindowEntry::new(id, share.info.parent, share.info.payout_script, work, uncles?.into_iter())))
+    fn window_entry(&self, id: ShareId, share: &Share, work: Work) -> Option<WindowEntry> {
+        let uncle = |id| self.get(id).map(|uncle| (uncle.info().payout_script, uncle.work));
+        let uncles: Option<Vec<(PayoutScript, Work)>> = share.info.uncles.iter().map(uncle).collect();
+        Some(WindowEntry::new(id, share.info.parent, share.info.payout_script, work, uncles?.into_iter()))
     }
 
-    /// Makes the main chain end at `tip`: walks back to where it leaves the old one.
-    fn set_tip(&mut self, tip: ShareId) {
+    /// Makes the main chain end at `tip`, from the share where it leaves the old one.
+    fn set_tip(&mut self, tip: &Arc<LinkedShare>) {
         let mut branch = Vec::new();
-        let mut at = tip;
-        let mut root_height = 0;
-        while let Some(node) = self.shares.get(&at).filter(|node| !self.is_main(node)) {
-            branch.push(at);
-            root_height = node.share.info.share_height.0;
-            at = node.share.info.parent;
+        let mut next = Some(tip);
+        while let Some(share) = next.filter(|share| !self.is_main(share)) {
+            branch.push(Arc::clone(share));
+            next = self.shares.get(&share.info().parent);
         }
-        match self.shares.get(&at).and_then(|fork| fork.share.info.share_height.0.checked_sub(self.main_start)) {
-            Some(fork) => self.main.truncate((fork as usize).saturating_add(1)),
-            None => {
-                self.main.clear();
-                self.main_start = root_height;
-            }
+        let fork = next.and_then(|fork| self.main_index(fork.info().share_height));
+        let kept = fork.map_or(0, |index| index + 1);
+        for left in self.main.drain(kept..) {
+            self.side.insert((left.info().parent, left.id));
         }
-        self.main.extend(branch.into_iter().rev());
+        for share in branch.into_iter().rev() {
+            self.side.remove(&(share.info().parent, share.id));
+            self.main.push(share);
+        }
     }
 
-    /// Forgets shares too far below the tip, and Bitcoin blocks no share is built on any more.
+    /// Removes shares too far below the tip, and Bitcoin blocks that no share builds on any more.
     ///
-    /// Gives the ids of both, for the store.
+    /// Returns the ids of both, for the store.
     pub fn prune(&mut self) -> (Vec<ShareId>, Vec<BlockHash>) {
-        self.prune_all_but(&HashSet::new())
+        self.prune_except(&HashSet::new())
     }
 
-    /// As [`Self::prune`], but keeps these Bitcoin blocks.
-    pub(super) fn prune_all_but(&mut self, needed: &HashSet<BlockHash>) -> (Vec<ShareId>, Vec<BlockHash>) {
+    /// Like [`Self::prune`], but keeps the Bitcoin blocks in `needed`.
+    pub(super) fn prune_except(&mut self, needed: &HashSet<BlockHash>) -> (Vec<ShareId>, Vec<BlockHash>) {
         let Some(tip) = self.tip() else { return Default::default() };
-        let oldest = tip.share.info.share_height.0.saturating_sub(self.params.shares_kept().saturating_sub(1));
-        let shares: Vec<ShareId> =
-            self.shares.values().filter(|node| node.share.info.share_height.0 < oldest).map(|node| node.id).collect();
-        for id in &shares {
-            if let Some(node) = self.shares.remove(id) {
-                self.children.remove(&node.share.info.parent);
-            }
+        let depth = self.params.shares_kept().saturating_sub(1);
+        let oldest = ShareHeight(tip.info().share_height.0.saturating_sub(depth));
+        let is_old = |share: &LinkedShare| share.info().share_height < oldest;
+        let pruned: Vec<(ShareId, ShareId)> =
+            self.shares().filter(|share| is_old(share)).map(|share| (share.info().parent, share.id)).collect();
+        for key in &pruned {
+            self.shares.remove(&key.1);
+            self.side.remove(key);
         }
-        if let Some(surplus) = oldest.checked_sub(self.main_start).filter(|surplus| *surplus > 0) {
-            self.main.drain(..(surplus as usize).min(self.main.len()));
-            self.main_start = oldest;
-        }
-        (shares, self.prune_anchors(needed))
+        self.main.drain(..self.main.partition_point(|share| is_old(share)));
+        self.debug_assert_partition();
+        (pruned.into_iter().map(|(_, id)| id).collect(), self.prune_anchors(needed))
     }
 
     fn prune_anchors(&mut self, needed: &HashSet<BlockHash>) -> Vec<BlockHash> {
-        let used: HashSet<BlockHash> = self.shares.values().map(|node| node.share.header.prev_blockhash).collect();
-        // The newest ones may be about to be used.
-        let newest = self.anchors.values().map(|anchor| anchor.height).max().unwrap_or_default();
-        let old: Vec<BlockHash> = self
-            .anchors
-            .iter()
-            .filter(|(hash, anchor)| !used.contains(*hash) && !needed.contains(*hash) && anchor.height < newest)
-            .map(|(hash, _)| *hash)
-            .collect();
-        for hash in &old {
+        let used: HashSet<BlockHash> = self.shares().map(|share| share.share.header.prev_blockhash).collect();
+        // The next shares may build on the newest ones.
+        let newest = self.anchors().map(|anchor| anchor.height).max().unwrap_or_default();
+        let is_unused = |hash: &BlockHash| !used.contains(hash) && !needed.contains(hash);
+        let unused = self.anchors.iter().filter(|(hash, anchor)| is_unused(hash) && anchor.height < newest);
+        let pruned: Vec<BlockHash> = unused.map(|(hash, _)| *hash).collect();
+        for hash in &pruned {
             self.anchors.remove(hash);
         }
-        old
-    }
-}
-
-impl LinkedShare {
-    /// Whether a payout window that ends here may be held; if not, it is not.
-    #[cfg(test)]
-    pub(super) fn may_hold_window(&self, window: &Window, bits: Bits) -> bool {
-        self.reach.may_hold(window, bits)
+        pruned
     }
 
-    /// What the retarget looks at; none if an uncle it names is pruned.
-    fn pace(&self) -> Option<RetargetSample> {
-        let work_with_uncles = self.entry.as_ref()?.work_with_uncles;
-        Some(RetargetSample {
-            time: self.share.time(),
-            height: self.share.info.share_height,
-            work: self.work,
-            work_with_uncles,
-        })
+    fn debug_assert_partition(&self) {
+        debug_assert_eq!(
+            self.shares.len(),
+            self.main.len() + self.side.len(),
+            "a share is on the main chain or in `side`"
+        );
     }
 }

@@ -338,7 +338,7 @@ impl Sync {
                     let ignore_s = IGNORE_MIN_S.saturating_add(extra_s).min(IGNORE_MAX_S);
                     self.ignore_chain(plan.leader, now.plus(ignore_s));
                 }
-                CandidateOutcome::False { rule, source, on_base, .. } => {
+                CandidateOutcome::Invalid { rule, source, on_base, .. } => {
                     self.blame(&plan, *rule, *source, *on_base, now);
                 }
             }

@@ -182,7 +182,7 @@ impl Plan {
 
     /// The locator of the list, see [`locator_of`].
     pub fn locator(&self) -> Vec<ShareId> {
-        locator_of(&self.ids)
+        locator_of(&self.ids, |id| *id)
     }
 
     /// Number of shares delivered, and of shares on the list.

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::peer::PeerHandle;
 use crate::share::ShareId;
-use crate::sharechain::{COMPARE_MAX_S, HELD_MAX_S};
+use crate::sharechain::{COMPARE_MAX_S, DEFERRED_MAX_S};
 use crate::units::SteadyTime;
 use crate::wire::{List, Request};
 
@@ -18,7 +18,7 @@ const LISTS_IN_FLIGHT_MAX: usize = 2;
 const STALLED_TIMEOUT_S: u32 = 45;
 /// A candidate chain that no peer serves any more waits this many seconds for another peer that has it. The sharechain
 /// gives up a candidate that makes no progress after the same time.
-const ORPHANED_TIMEOUT_S: u32 = HELD_MAX_S;
+const ORPHANED_TIMEOUT_S: u32 = DEFERRED_MAX_S;
 /// Seconds for which a plan cannot be dropped in favour of another: in that time a chain of full length, 12 MB, arrives at
 /// half a Mbit/s.
 const PLAN_GUARANTEED_S: u32 = 300;

@@ -14,15 +14,13 @@ const LOCATOR_DENSE: usize = 10;
 /// Returns this node's status.
 pub fn status(tree: &Tree, clock: UnixTime, agent: Agent) -> PeerStatus {
     let tip = tree.tip();
-    let height_of = |id: Option<&ShareId>| {
-        id.and_then(|id| tree.get(id)).map(|node| node.share.info.share_height).unwrap_or_default()
-    };
+    let height_of = |share: Option<&LinkedShare>| share.map(|share| share.info().share_height).unwrap_or_default();
     PeerStatus {
         chain_id: *tree.chain_id(),
         tip: tip.map(|tip| tip.id).unwrap_or_default(),
-        share_height: height_of(tree.main_chain().last()),
+        share_height: height_of(tip),
         chain_work: tip.map(|tip| tip.share.info.chain_work).unwrap_or_default(),
-        oldest_height: height_of(tree.main_chain().first()),
+        oldest_height: height_of(tree.main_chain().first().map(Arc::as_ref)),
         clock,
         agent,
     }
@@ -30,19 +28,20 @@ pub fn status(tree: &Tree, clock: UnixTime, agent: Agent) -> PeerStatus {
 
 /// Returns ids of a chain by which another node finds the newest share it has in common: newest first, ten consecutive
 /// ones, then in doubling steps, then the oldest.
-pub fn locator_of(chain: &[ShareId]) -> Vec<ShareId> {
+pub fn locator_of<T>(chain: &[T], id: impl Fn(&T) -> ShareId) -> Vec<ShareId> {
     let mut back = 0usize;
     let mut step = 1usize;
     let mut ids = Vec::new();
-    while let Some(id) = chain.iter().rev().nth(back) {
-        ids.push(*id);
+    while let Some(share) = chain.iter().rev().nth(back) {
+        ids.push(id(share));
         if ids.len() >= LOCATOR_DENSE {
             step = step.saturating_mul(2);
         }
         back = back.saturating_add(step);
     }
-    if ids.last() != chain.first() {
-        ids.extend(chain.first());
+    let oldest = chain.first().map(id);
+    if ids.last().copied() != oldest {
+        ids.extend(oldest);
     }
     ids.truncate(LOCATOR_MAX);
     ids
@@ -53,14 +52,13 @@ pub fn locator_of(chain: &[ShareId]) -> Vec<ShareId> {
 pub fn inventory(tree: &Tree, locator: &Locator) -> Response {
     let common = locator.iter().filter_map(|id| tree.get(id)).find(|node| tree.is_main(node));
     let chain = tree.main_chain();
-    let main = |id: &ShareId| tree.get(id).expect("the main chain is in the tree");
-    let oldest = chain.first().map_or(0, |id| main(id).share.info.share_height.0);
+    let oldest = chain.first().map_or(0, |share| share.info().share_height.0);
     let start = common.map_or(oldest, |node| node.share.info.share_height.0.saturating_add(1));
     let mut ids = Vec::new();
     let mut more = false;
-    for id in chain.iter().skip((start - oldest) as usize) {
+    for share in chain.iter().skip((start - oldest) as usize) {
         let before = ids.len();
-        ids.extend(linkable_uncles(tree, main(id), oldest).chain([*id]));
+        ids.extend(linkable_uncles(tree, share, oldest).chain([share.id]));
         if ids.len() > INVENTORY_MAX {
             ids.truncate(before);
             more = true;

@@ -30,7 +30,7 @@ impl ChainView for Tree {
     }
 
     fn locator(&self) -> Vec<ShareId> {
-        locator_of(self.main_chain())
+        locator_of(self.main_chain(), |share| share.id)
     }
 
     fn below_tip(&self, id: &ShareId) -> Option<u32> {

@@ -1,79 +1,68 @@
-//! Chains that do not join ours: what a newcomer takes, and what nobody takes (rules, section 6).
+//! Separate chains: which one a newcomer adopts, and which ones no node adopts (rules, section 6).
 
 use std::sync::Arc;
 
-use super::kit::{anchor, anchor_at, assert_breaks, params, script, verdict_on, Kit, BITS, PEER};
+use super::support::{anchor, anchor_at, assert_breaks, params, script, verdict_on, TestNode, BITS, PEER};
 use crate::params::ChainParams;
 use crate::payouts::Window;
 use crate::share::Share;
 use crate::sharechain::adoption::window_work;
-use crate::sharechain::{adopts, CandidateId, Depth, Failure, Rule, Tree, Verdict};
+use crate::sharechain::{adopts, CandidateId, Checks, Failure, Rule, Tree, Verdict};
 use crate::units::{Bits, BlockHeight};
 
-/// A chain of `len` with a Bitcoin block before each share; shares get harder if they come faster than asked for.
-fn chain(len: u32, miner: u8, period_s: u32) -> Kit {
-    let mut kit = Kit::new();
-    kit.miner = script(miner);
+/// A chain of `len` shares, each on a Bitcoin block of its own. Shares that come faster than the share period get harder.
+fn chain(len: u32, miner: u8, period_s: u32) -> TestNode {
+    let mut node = TestNode::new();
+    node.miner = script(miner);
     for at in 0..len {
-        kit.now = kit.now.plus(period_s);
-        kit.anchor = anchor_at(101 + at, kit.now);
-        kit.chain.tree_mut().add_anchor(kit.anchor.clone());
-        let share = kit.next();
-        assert_eq!(kit.give(&share), Verdict::Accepted);
+        node.now = node.now.plus(period_s);
+        node.anchor = anchor_at(101 + at, node.now);
+        node.chain.tree_mut().add_anchor(node.anchor.clone());
+        let share = node.next();
+        assert_eq!(node.give(&share), Verdict::Accepted);
     }
-    kit
+    node
 }
 
-fn main_shares(kit: &Kit) -> Vec<Arc<Share>> {
-    kit.chain.tree().main_chain().iter().map(|id| Arc::clone(&kit.chain.tree().get(id).unwrap().share)).collect()
-}
-
-/// A tree built from the newest `kept` shares of a chain only.
-fn from_pruned(kit: &Kit, kept: usize) -> Tree {
-    let mut tree = Tree::new(Arc::clone(kit.chain.tree().params()));
-    kit.chain.tree().anchors().for_each(|anchor| tree.add_anchor(anchor.clone()));
-    let all = main_shares(kit);
+/// A tree with only the newest `kept` shares of a chain.
+fn from_pruned(node: &TestNode, kept: usize) -> Tree {
+    let mut tree = Tree::new(Arc::clone(node.chain.tree().params()));
+    node.chain.tree().anchors().for_each(|anchor| tree.add_anchor(anchor.clone()));
+    let all = node.main_shares();
     for share in &all[all.len() - kept..] {
         let work = share.info.share_bits.target().unwrap().work().unwrap();
-        tree.link(Arc::clone(share), work, kit.now, Depth::Base).unwrap();
+        tree.link(Arc::clone(share), work, node.now, Checks::Base).unwrap();
     }
     tree
 }
 
-fn empty() -> Kit {
-    Kit::new()
-}
-
 #[test]
-fn a_newcomer_takes_a_pruned_chain_with_a_whole_verified_window() {
+fn a_newcomer_adopts_a_pruned_chain_with_a_verified_window() {
     let theirs = chain(150, 1, 30);
     let kept = theirs.chain.tree().params().shares_kept() as usize;
     let tree = from_pruned(&theirs, kept);
     assert_eq!(tree.tip().unwrap().id, theirs.tip());
-    let verified = tree.shares().filter(|node| node.verified).count();
+    let verified = tree.shares().filter(|linked| linked.verified).count();
     assert!(verified >= 20 && verified < kept, "{verified} of {kept}");
-    assert!(adopts(empty().chain.tree(), &tree, BlockHeight(100)), "whatever its age");
-    // Window and window again are needed: with less nothing is proven.
-    assert!(!adopts(empty().chain.tree(), &from_pruned(&theirs, 39), BlockHeight(100)));
-    assert!(adopts(empty().chain.tree(), &from_pruned(&theirs, 41), BlockHeight(100)));
+    assert!(adopts(TestNode::new().chain.tree(), &tree, BlockHeight(100)), "whatever its age");
+    // Two windows are needed to verify one.
+    assert!(!adopts(TestNode::new().chain.tree(), &from_pruned(&theirs, 39), BlockHeight(100)));
+    assert!(adopts(TestNode::new().chain.tree(), &from_pruned(&theirs, 41), BlockHeight(100)));
 }
 
-/// What says in advance that a window is not held says what walking through it says, on both kinds of chain.
+/// The test whether a window may be held agrees with walking through it, with and without a work cut.
 #[test]
-fn windows_that_are_not_held_are_known_without_walking() {
+fn may_hold_window_agrees_with_walking_through_the_window() {
     let counted = chain(150, 1, 30);
-    let mut by_work = Kit::with(ChainParams { work_cut_blocks: 2, ..params() });
+    let mut by_work = TestNode::with(ChainParams { work_cut_blocks: 2, ..params() });
     by_work.extend(40);
     for (theirs, kept) in [(counted, 60), (by_work, 12)] {
         let mut tree = from_pruned(&theirs, kept);
         let mut held = 0;
-        for id in tree.main_chain().to_vec() {
+        for id in tree.main_chain().iter().map(|linked| linked.id).collect::<Vec<_>>() {
             for bits in [BITS, Bits(0x1f7f_ffff), Bits(0)] {
-                let window = Window::new(tree.params());
-                let expected = tree.get(&id).unwrap().may_hold_window(&window, bits);
-                let mut walked = window;
-                let is_held = walked.move_to(id, bits, &tree).is_ok();
-                assert_eq!(is_held, expected, "{id} {bits:?}");
+                let is_held = Window::new(tree.params()).move_to(id, bits, &tree).is_ok();
+                assert_eq!(is_held, tree.may_hold_window(&id, bits), "{id} {bits:?}");
                 held += usize::from(is_held);
             }
         }
@@ -82,10 +71,10 @@ fn windows_that_are_not_held_are_known_without_walking() {
     }
 }
 
-/// Times need not ascend: the median that bounds the first shares above the base lies in history that is not held.
+/// Times need not ascend: the median that the first shares of a base must exceed depends on shares that are not held.
 #[test]
-fn a_base_may_begin_with_a_share_that_is_later_than_those_after_it() {
-    let mut theirs = Kit::with_chain(50);
+fn a_base_may_start_with_a_share_that_is_later_than_those_after_it() {
+    let mut theirs = TestNode::with_chain(50);
     theirs.now = theirs.now.plus(500);
     theirs.extend(1);
     theirs.now = theirs.now.minus(500);
@@ -95,7 +84,7 @@ fn a_base_may_begin_with_a_share_that_is_later_than_those_after_it() {
 }
 
 #[test]
-fn a_false_share_above_the_base_is_found_out() {
+fn an_invalid_share_above_the_base_is_rejected() {
     let theirs = chain(150, 1, 30);
     let mut tree = from_pruned(&theirs, 60);
     let mut liar = chain(150, 1, 30);
@@ -103,12 +92,12 @@ fn a_false_share_above_the_base_is_found_out() {
     liar.now = liar.now.plus(30);
     let greedy = liar.paying(&tip, |_| (), |payouts| payouts[0].amount.0 -= 1);
     let work = greedy.info.share_bits.target().unwrap().work().unwrap();
-    let refused = tree.link(Arc::new(greedy), work, liar.now, Depth::Base);
+    let refused = tree.link(Arc::new(greedy), work, liar.now, Checks::Base);
     assert!(matches!(refused, Err(Failure::Broken { rule: Rule::Payouts, .. } | Failure::Missing(_))));
 }
 
 #[test]
-fn only_more_work_in_the_last_window_moves_a_node() {
+fn a_node_changes_only_to_a_chain_with_more_work_in_its_last_window() {
     let ours = chain(40, 1, 30);
     let stronger = chain(40, 2, 20);
     let weaker = chain(70, 3, 30);
@@ -119,13 +108,13 @@ fn only_more_work_in_the_last_window_moves_a_node() {
 }
 
 #[test]
-fn a_stale_or_rushed_history_moves_nobody_with_a_full_window() {
+fn a_node_with_a_full_window_does_not_change_to_a_stale_or_rushed_chain() {
     let ours = chain(40, 1, 30);
     let stronger = chain(40, 2, 20);
     let height = stronger.chain.tree().tip().unwrap().share.info.block_height;
     assert!(!adopts(ours.chain.tree(), stronger.chain.tree(), BlockHeight(height.0 + 11)), "its newest anchor is old");
-    // Mined on one Bitcoin block: the window's span is none of Bitcoin's.
-    let mut rushed = Kit::new();
+    // All shares on one Bitcoin block: the window spans more time than its anchors.
+    let mut rushed = TestNode::new();
     rushed.miner = script(9);
     for _ in 0..40 {
         rushed.now = rushed.now.plus(20);
@@ -133,8 +122,8 @@ fn a_stale_or_rushed_history_moves_nobody_with_a_full_window() {
         assert_eq!(rushed.give(&share), Verdict::Accepted);
     }
     assert!(!adopts(ours.chain.tree(), rushed.chain.tree(), BlockHeight(101)));
-    // Nor does a short one that outweighs the window: it may be as short as its miner is strong.
-    let mut strong = Kit::new();
+    // The same holds for a short chain with more work than the window: a strong miner needs few shares.
+    let mut strong = TestNode::new();
     strong.miner = script(8);
     for _ in 0..19 {
         strong.now = strong.now.plus(1);
@@ -143,12 +132,12 @@ fn a_stale_or_rushed_history_moves_nobody_with_a_full_window() {
     }
     assert!(window_work(strong.chain.tree()) > window_work(ours.chain.tree()));
     assert!(!adopts(ours.chain.tree(), strong.chain.tree(), BlockHeight(101)));
-    // But a node without a full window has no such history to defend.
-    assert!(adopts(Kit::with_chain(3).chain.tree(), rushed.chain.tree(), BlockHeight(101)));
+    // A node without a full window changes.
+    assert!(adopts(TestNode::with_chain(3).chain.tree(), rushed.chain.tree(), BlockHeight(101)));
 }
 
 #[test]
-fn a_node_that_was_away_for_two_windows_is_as_one_that_is_new() {
+fn a_node_that_was_away_for_two_windows_behaves_like_a_newcomer() {
     let ours = chain(40, 1, 20);
     let weaker = chain(40, 2, 30);
     let height = ours.chain.tree().tip().unwrap().share.info.block_height;
@@ -157,9 +146,9 @@ fn a_node_that_was_away_for_two_windows_is_as_one_that_is_new() {
 }
 
 #[test]
-fn a_branch_waits_for_the_bitcoin_blocks_it_is_built_on() {
-    let mut ours = Kit::with_chain(3);
-    let mut theirs = Kit::new();
+fn a_branch_waits_for_its_anchors() {
+    let mut ours = TestNode::with_chain(3);
+    let mut theirs = TestNode::new();
     theirs.chain.tree_mut().add_anchor(anchor(101));
     theirs.miner = script(2);
     for at in 0..10 {
@@ -169,24 +158,24 @@ fn a_branch_waits_for_the_bitcoin_blocks_it_is_built_on() {
         assert_eq!(theirs.give(&share), Verdict::Accepted);
     }
     ours.now = ours.now.max(theirs.now);
-    for share in main_shares(&theirs) {
+    for share in theirs.main_shares() {
         assert!(!matches!(ours.give(&share), Verdict::Rejected { .. }));
     }
     assert_ne!(ours.tip(), theirs.tip());
-    let last = main_shares(&theirs)[9].clone();
+    let last = theirs.main_shares()[9].clone();
     let effects = ours.chain.anchor_known(anchor(101), ours.now);
     assert_eq!(verdict_on(&effects, &last), Verdict::Accepted);
     assert_eq!(ours.tip(), theirs.tip());
 }
 
 #[test]
-fn a_separate_chain_with_a_bad_share_is_taken_only_up_to_it() {
-    let mut ours = Kit::with_chain(2);
-    let mut theirs = Kit::new();
+fn a_separate_chain_with_an_invalid_share_is_adopted_only_up_to_it() {
+    let mut ours = TestNode::with_chain(2);
+    let mut theirs = TestNode::new();
     theirs.miner = script(2);
     theirs.extend(6);
     let tip = theirs.tip();
-    let good = main_shares(&theirs);
+    let good = theirs.main_shares();
     theirs.now = theirs.now.plus(30);
     let bad = theirs.paying(&tip, |_| (), |payouts| payouts[0].amount.0 -= 1);
     ours.now = theirs.now;
@@ -197,8 +186,8 @@ fn a_separate_chain_with_a_bad_share_is_taken_only_up_to_it() {
 }
 
 #[test]
-fn a_newcomer_offered_two_siblings_takes_the_one_that_everybody_takes() {
-    let mut theirs = Kit::with_chain(2);
+fn a_newcomer_offered_two_siblings_adopts_the_one_with_the_lowest_id() {
+    let mut theirs = TestNode::with_chain(2);
     let parent = theirs.tip();
     let siblings: Vec<Share> = (1..=2)
         .map(|miner| {
@@ -208,12 +197,12 @@ fn a_newcomer_offered_two_siblings_takes_the_one_that_everybody_takes() {
         .collect();
     let lowest = siblings.iter().map(Share::id).min().unwrap();
     for order in [[0, 1], [1, 0]] {
-        let mut newcomer = empty();
+        let mut newcomer = TestNode::new();
         newcomer.now = theirs.now;
         for (number, tip) in (1..).zip(order) {
             let candidate = CandidateId(number);
             newcomer.chain.open_candidate(candidate, false, newcomer.now);
-            for share in main_shares(&theirs).into_iter().chain([Arc::new(siblings[tip].clone())]) {
+            for share in theirs.main_shares().into_iter().chain([Arc::new(siblings[tip].clone())]) {
                 newcomer.chain.receive_candidate(candidate, share, PEER, newcomer.now);
             }
             newcomer.chain.finish_candidate(candidate, newcomer.now);
@@ -224,31 +213,31 @@ fn a_newcomer_offered_two_siblings_takes_the_one_that_everybody_takes() {
 }
 
 #[test]
-fn young_chains_of_the_easiest_shares_become_one() {
+fn young_chains_of_the_easiest_shares_converge() {
     let (shorter, longer) = (chain(6, 1, 30), chain(9, 2, 30));
     let height = BlockHeight(100);
     assert!(adopts(shorter.chain.tree(), longer.chain.tree(), height));
     assert!(!adopts(longer.chain.tree(), shorter.chain.tree(), height));
     let (one, other) = (chain(6, 1, 30), chain(6, 2, 30));
-    let moves = |ours: &Kit, theirs: &Kit| adopts(ours.chain.tree(), theirs.chain.tree(), height);
-    assert!(moves(&one, &other) != moves(&other, &one), "one of them, by its id");
+    let moves = |ours: &TestNode, theirs: &TestNode| adopts(ours.chain.tree(), theirs.chain.tree(), height);
+    assert!(moves(&one, &other) != moves(&other, &one), "one of them changes, by the lowest id");
     assert!(!moves(&one, &one));
-    // With full windows on both sides length is not work.
+    // With full windows on both sides length does not count.
     assert!(!moves(&chain(25, 1, 30), &chain(30, 2, 30)));
 }
 
-/// A few shares of a strong miner are no reason to leave a window of all the others' work.
+/// A few shares of a strong miner do not outweigh a window of everybody's work.
 #[test]
-fn a_short_burst_does_not_take_over_a_full_window() {
-    let work = |kit: &Kit, shares: usize| -> u128 {
-        kit.chain.tree().ancestry(&kit.tip()).take(shares).map(|node| node.work.0).sum()
+fn a_short_burst_does_not_replace_a_full_window() {
+    let work = |node: &TestNode, shares: usize| -> u128 {
+        node.chain.tree().ancestry(&node.tip()).take(shares).map(|linked| linked.work.0).sum()
     };
     let (ours, burst) = (chain(40, 1, 30), chain(9, 2, 10));
     assert!(work(&burst, 9) > work(&ours, 9) && work(&burst, 9) < work(&ours, 20));
     let height = burst.chain.tree().tip().unwrap().share.info.block_height;
     assert!(!adopts(ours.chain.tree(), burst.chain.tree(), height));
-    assert!(adopts(burst.chain.tree(), ours.chain.tree(), height), "they come to us");
-    // With more work than the whole window it is taken.
+    assert!(adopts(burst.chain.tree(), ours.chain.tree(), height), "they change to ours");
+    // With more work than the whole window it is adopted.
     let long = chain(19, 2, 10);
     assert!(work(&long, 19) > work(&ours, 20));
     let height = long.chain.tree().tip().unwrap().share.info.block_height;

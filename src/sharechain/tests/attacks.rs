@@ -1,114 +1,114 @@
-//! The attacks of the rules' section 8 that bite at this level and have no test elsewhere in this folder.
+//! The attacks of the rules' section 8 that concern the sharechain and have no test in the other files.
 
 use bitcoin::consensus::deserialize;
 
-use super::kit::{assert_breaks, grind, script, Kit};
+use super::support::{assert_breaks, grind, script, TestNode};
 use crate::params::ChainParams;
 use crate::share::{Share, ShareId};
 use crate::sharechain::{Rule, Verdict};
 use crate::units::{Bits, Sats, Work};
 
 #[test]
-fn anothers_header_with_my_address() {
-    let mut kit = Kit::with_chain(10);
-    let mut stolen = kit.next();
+fn a_header_stolen_with_another_address_is_rejected() {
+    let mut node = TestNode::with_chain(10);
+    let mut stolen = node.next();
     stolen.info.payout_script = script(66);
-    assert_breaks(&kit.give(&stolen), Rule::Payouts);
+    assert_breaks(&node.give(&stolen), Rule::Payouts);
 }
 
 #[test]
-fn real_bitcoin_headers_replayed_as_shares() {
+fn real_bitcoin_headers_replayed_as_shares_are_rejected() {
     // Bitcoin's genesis block, and block 1, as genesis shares of a chain with mainnet's easiest target.
     for hex in [
         "0100000000000000000000000000000000000000000000000000000000000000000000003ba3edfd7a7b12b27ac72c3e67768f617fc81bc3888a51323a9fb8aa4b1e5e4a29ab5f49ffff001d1dac2b7c",
         "010000006fe28c0ab6f1b372c1a6a246ae63f74f931e8365e15a089c68d6190000000000982051fd1e4ba744bbbe680e1fee14677ba1a3c3540bf7b1cdb606e857233e0e61bc6649ffff001d01e36299",
     ] {
-        let mut kit = Kit::new();
+        let mut node = TestNode::new();
         let bytes = <Vec<u8> as bitcoin::hex::FromHex>::from_hex(hex).unwrap();
-        let mut share = kit.next();
+        let mut share = node.next();
         share.header = deserialize(&bytes).unwrap();
-        // Their version alone bars them.
-        assert_breaks(&kit.give(&share), Rule::Form);
+        // Their version is too low.
+        assert_breaks(&node.give(&share), Rule::Form);
     }
-    // A later header passes rules 1 to 7 if its facts are copied, but commits to no share.
-    let mut kit = Kit::with_chain(10);
-    let mut replayed = kit.next();
-    replayed.header.merkle_root = kit.next().header.merkle_root;
+    // A later header passes rules 1 to 7 if its facts are copied, but it commits to no share.
+    let mut node = TestNode::with_chain(10);
+    let mut replayed = node.next();
+    replayed.header.merkle_root = node.next().header.merkle_root;
     replayed.extranonce = [0xee; 12];
-    assert_breaks(&kit.give(&grind(replayed)), Rule::Payouts);
+    assert_breaks(&node.give(&grind(replayed)), Rule::Payouts);
 }
 
 #[test]
-fn a_share_of_one_chain_is_no_share_of_another() {
-    let garage = ChainParams { chain_name: "garage".into(), ..super::kit::params() };
-    let mut theirs = Kit::with(garage);
+fn a_share_of_one_chain_is_rejected_by_another() {
+    let garage = ChainParams { chain_name: "garage".into(), ..super::support::params() };
+    let mut theirs = TestNode::with(garage);
     let genesis = theirs.next();
-    assert_breaks(&Kit::new().give(&genesis), Rule::Payouts);
+    assert_breaks(&TestNode::new().give(&genesis), Rule::Payouts);
     assert_eq!(theirs.give(&genesis), Verdict::Accepted);
 }
 
 #[test]
-fn one_proof_of_work_is_one_share() {
-    let mut kit = Kit::with_chain(10);
-    let share = kit.next();
-    assert_eq!(kit.give(&share), Verdict::Accepted);
+fn one_proof_of_work_makes_one_share() {
+    let mut node = TestNode::with_chain(10);
+    let share = node.next();
+    assert_eq!(node.give(&share), Verdict::Accepted);
     let mut again = share.clone();
     again.info.uncles.push(ShareId([1; 32]));
-    assert_eq!(kit.give(&again), Verdict::Known);
+    assert_eq!(node.give(&again), Verdict::Known);
     again = share;
     again.info.parent = ShareId::ZERO;
-    assert_eq!(kit.give(&again), Verdict::Known);
+    assert_eq!(node.give(&again), Verdict::Known);
 }
 
 #[test]
-fn false_bits_to_fake_a_found_block() {
-    let mut kit = Kit::with_chain(10);
-    let tip = kit.tip();
-    let share = kit.edited(&tip, |share| share.header.bits = bitcoin::CompactTarget::from_consensus(0x2100_ffff));
-    assert_breaks(&kit.give(&share), Rule::Anchor);
+fn false_bits_to_fake_a_found_block_are_rejected() {
+    let mut node = TestNode::with_chain(10);
+    let tip = node.tip();
+    let share = node.edited(&tip, |share| share.header.bits = bitcoin::CompactTarget::from_consensus(0x2100_ffff));
+    assert_breaks(&node.give(&share), Rule::Anchor);
 }
 
 #[test]
 fn an_invented_previous_block_is_never_accepted() {
-    let mut kit = Kit::with_chain(10);
-    let tip = kit.tip();
+    let mut node = TestNode::with_chain(10);
+    let tip = node.tip();
     let invented: bitcoin::BlockHash = bitcoin::hashes::Hash::from_byte_array([0xab; 32]);
-    let share = kit.edited(&tip, |share| share.header.prev_blockhash = invented);
-    assert_eq!(kit.give(&share), Verdict::Deferred);
-    assert_eq!(kit.chain.tree().len(), 10);
-    let given_up = kit.chain.tick(kit.now.plus(601));
-    assert_eq!(super::kit::verdict_on(&given_up, &share), Verdict::Dropped);
+    let share = node.edited(&tip, |share| share.header.prev_blockhash = invented);
+    assert_eq!(node.give(&share), Verdict::Deferred);
+    assert_eq!(node.chain.tree().len(), 10);
+    let given_up = node.chain.tick(node.now.plus(601));
+    assert_eq!(super::support::verdict_on(&given_up, &share), Verdict::Dropped);
 }
 
 #[test]
 fn uncle_work_does_not_inflate_a_branch() {
-    let mut kit = Kit::with_chain(9);
-    let parent = kit.tip();
+    let mut node = TestNode::with_chain(9);
+    let parent = node.tip();
     for miner in 1..=4 {
-        kit.miner = script(miner);
-        let share = kit.on(&parent);
-        assert_eq!(kit.give(&share), Verdict::Accepted);
+        node.miner = script(miner);
+        let share = node.on(&parent);
+        assert_eq!(node.give(&share), Verdict::Accepted);
     }
-    let nephew = kit.next();
+    let nephew = node.next();
     assert_eq!(nephew.info.uncles.len(), 3);
     assert_eq!(nephew.info.chain_work, Work(2 * 11));
-    let tip = kit.tip();
-    let inflated = kit.edited(&tip, |share| share.info.chain_work = Work(2 * 14));
-    assert_breaks(&kit.give(&inflated), Rule::Lineage);
-    assert_eq!(kit.give(&nephew), Verdict::Accepted);
+    let tip = node.tip();
+    let inflated = node.edited(&tip, |share| share.info.chain_work = Work(2 * 14));
+    assert_breaks(&node.give(&inflated), Rule::Lineage);
+    assert_eq!(node.give(&nephew), Verdict::Accepted);
 }
 
 #[test]
 fn the_draw_does_not_move_with_value_or_finder() {
     // Many small payees, few outputs: who wins the lots depends on the parent alone.
-    let mut kit = Kit::with(ChainParams { payout_outputs_max: 8, payout_window: 60, ..super::kit::params() });
+    let mut node = TestNode::with(ChainParams { payout_outputs_max: 8, payout_window: 60, ..super::support::params() });
     for miner in 1..=50 {
-        kit.miner = script(miner);
-        kit.extend(1);
+        node.miner = script(miner);
+        node.extend(1);
     }
-    let (tip, bits) = (kit.tip(), super::kit::BITS);
+    let (tip, bits) = (node.tip(), super::support::BITS);
     let mut winners = |value: u64, finder: u8| {
-        let payouts = kit.chain.tree_mut().payouts(tip, bits, Sats(value), script(finder)).unwrap();
+        let payouts = node.chain.tree_mut().payouts(tip, bits, Sats(value), script(finder)).unwrap();
         let mut scripts: Vec<_> =
             payouts.iter().map(|payout| payout.script).filter(|script| *script != self::script(finder)).collect();
         scripts.sort();
@@ -124,7 +124,7 @@ fn the_draw_does_not_move_with_value_or_finder() {
 
 #[test]
 fn a_parser_bomb_is_refused_by_its_first_wrong_byte() {
-    let bytes = Kit::with_chain(1).next().encode();
+    let bytes = TestNode::with_chain(1).next().encode();
     for length in [0xfcu8, 0xfd, 0xfe, 0xff] {
         let mut bomb = bytes.clone();
         bomb[80 + 33] = length;
@@ -134,12 +134,12 @@ fn a_parser_bomb_is_refused_by_its_first_wrong_byte() {
 }
 
 #[test]
-fn bits_of_a_share_cannot_be_picked() {
-    let mut kit = Kit::with_chain(10);
-    let tip = kit.tip();
-    let share = kit.edited(&tip, |share| {
+fn share_bits_cannot_be_chosen() {
+    let mut node = TestNode::with_chain(10);
+    let tip = node.tip();
+    let share = node.edited(&tip, |share| {
         share.info.share_bits = Bits(0x2000_ffff);
         share.info.chain_work.0 += share.info.share_bits.target().unwrap().work().unwrap().0 - 2;
     });
-    assert_breaks(&kit.give(&share), Rule::Lineage);
+    assert_breaks(&node.give(&share), Rule::Lineage);
 }

@@ -1,40 +1,35 @@
-//! Branches that are not checked at once: whatever order their shares come in, and whatever is sent beside them, the
-//! best one becomes the tip.
+//! Branches in the unverified pool: the best one becomes the tip in any order of arrival, whatever else is sent.
+
+use std::sync::Arc;
 
 use bitcoin::hashes::Hash as _;
 
-use super::kit::{anchor, script, verdict_on, Kit};
-use std::sync::Arc;
+use super::support::{anchor, script, verdict_on, TestNode};
 
 use crate::peer::PeerHandle;
 use crate::share::{Share, ShareId};
 use crate::sharechain::{Effect, Need, Source, Verdict};
 use crate::units::{UnixTime, Work};
 
-fn main_shares(kit: &Kit) -> Vec<Share> {
-    let tree = kit.chain.tree();
-    tree.main_chain().iter().map(|id| (*tree.get(id).unwrap().share).clone()).collect()
+/// A node with these shares.
+fn following(shares: &[Arc<Share>]) -> TestNode {
+    let mut node = TestNode::new();
+    shares.iter().for_each(|share| assert_eq!(node.give_at(share), Verdict::Accepted));
+    node
 }
 
-/// A node with this history.
-fn following(shares: &[Share]) -> Kit {
-    let mut kit = Kit::new();
-    shares.iter().for_each(|share| assert_eq!(kit.give_at(share), Verdict::Accepted));
-    kit
-}
-
-/// Ten shares; two more of ours upon them; and of another miner: a first, its two children (the second has the higher
-/// id and is stale), of which the first has a higher id than our tip so that it loses the tie.
+/// A fork after ten common shares. `ours` has two more. `theirs` has `first` and two children of it: `second`, whose id is
+/// higher than that of our tip, so that it loses the tie, and `stale` with a still higher id.
 struct Fork {
-    ours: Kit,
-    theirs: Kit,
+    ours: TestNode,
+    theirs: TestNode,
     first: Share,
     second: Share,
     stale: Share,
 }
 
 fn fork() -> Fork {
-    let common = main_shares(&Kit::with_chain(10));
+    let common = TestNode::with_chain(10).main_shares();
     (2..200u8)
         .find_map(|miner| {
             let mut ours = following(&common);
@@ -61,7 +56,7 @@ fn fork() -> Fork {
         .unwrap()
 }
 
-/// All orders of four.
+/// All orders of four items.
 fn orders() -> Vec<[usize; 4]> {
     let mut all = Vec::new();
     for code in 0..256usize {
@@ -91,7 +86,7 @@ fn a_better_branch_with_an_uncle_of_its_own_wins_in_any_order_of_arrival() {
 #[test]
 fn an_uncle_of_an_uncle_is_found_among_the_unverified() {
     let Fork { mut ours, mut theirs, first, second, stale } = fork();
-    // Upon the second: one share that names the stale one and is stale itself, and one that does not.
+    // Two children of `second`: `aside` names the stale share as its uncle and becomes stale itself; `main` names none.
     let (mut main, mut aside) = (None, None);
     for miner in 1..200 {
         theirs.miner = script(miner);
@@ -120,7 +115,7 @@ fn an_uncle_of_an_uncle_is_found_among_the_unverified() {
 }
 
 #[test]
-fn stale_shares_of_a_branch_that_became_the_main_chain_may_be_uncles() {
+fn stale_shares_of_a_branch_that_became_the_main_chain_can_be_uncles() {
     let Fork { mut ours, mut theirs, first, second, stale } = fork();
     let child = theirs.edited(&second.id(), |share| share.info.uncles.clear());
     for share in [&first, &second, &stale, &child] {
@@ -131,7 +126,7 @@ fn stale_shares_of_a_branch_that_became_the_main_chain_may_be_uncles() {
 }
 
 #[test]
-fn a_mutant_in_the_middle_of_a_branch_costs_no_share_above_it() {
+fn a_mutant_in_the_middle_of_a_branch_does_not_remove_the_shares_above_it() {
     let Fork { mut ours, mut theirs, first, second, .. } = fork();
     let child = theirs.next();
     let uncle = child.info.uncles.clone();
@@ -141,17 +136,17 @@ fn a_mutant_in_the_middle_of_a_branch_costs_no_share_above_it() {
     mutant.extranonce[0] ^= 1;
     assert_eq!(ours.give(&first), Verdict::Accepted);
     assert_eq!(ours.give(&mutant), Verdict::Unverified);
-    assert_eq!(ours.give(&child), Verdict::Deferred, "what it is built on was refused, but the true one may come");
+    assert_eq!(ours.give(&child), Verdict::Deferred, "its parent was rejected, but the true one may come");
     ours.give(&second);
     assert_eq!(ours.tip(), child.id());
     assert_eq!(ours.chain.waiting(), (0, 0));
 }
 
 #[test]
-fn a_mutant_built_on_nothing_costs_no_share_above_it() {
+fn a_mutant_with_an_unlinked_parent_does_not_remove_the_shares_above_it() {
     let Fork { mut ours, mut theirs, first, second, .. } = fork();
     let child = theirs.edited(&second.id(), |share| share.info.uncles.clear());
-    // On the pool by a detour: its parent is there, and then is not.
+    // The mutant gets into the pool because its parent is in the pool, and is then removed.
     let mut root = theirs.edited(&ShareId::ZERO, |_| ());
     root.info.chain_work = Work(1);
     let mut mutant = second.clone();
@@ -165,8 +160,8 @@ fn a_mutant_built_on_nothing_costs_no_share_above_it() {
 }
 
 #[test]
-fn shares_above_one_from_the_future_wait_with_it() {
-    let common = main_shares(&Kit::with_chain(10));
+fn shares_above_one_that_is_not_due_wait_with_it() {
+    let common = TestNode::with_chain(10).main_shares();
     let mut ours = following(&common);
     ours.extend(3);
     let mut theirs = following(&common);
@@ -174,7 +169,7 @@ fn shares_above_one_from_the_future_wait_with_it() {
     theirs.extend(1);
     theirs.now = theirs.now.plus(400);
     theirs.extend(4);
-    for share in main_shares(&theirs).iter().skip(10) {
+    for share in theirs.main_shares().iter().skip(10) {
         ours.give(share);
     }
     assert_ne!(ours.tip(), theirs.tip());
@@ -184,39 +179,39 @@ fn shares_above_one_from_the_future_wait_with_it() {
 }
 
 #[test]
-fn forged_claims_on_unknown_bitcoin_blocks_cost_little_and_are_given_up() {
-    let mut kit = Kit::with_chain(3);
-    let mut forged = kit.edited(&ShareId::ZERO, |share| {
+fn forged_claims_on_unknown_anchors_cost_little_and_expire() {
+    let mut node = TestNode::with_chain(3);
+    let mut forged = node.edited(&ShareId::ZERO, |share| {
         share.info.chain_work = Work(u128::from(u64::MAX));
         share.header.prev_blockhash = bitcoin::BlockHash::from_byte_array([0xab; 32]);
     });
     let mut effects = 0;
     for number in 0..500u32 {
         forged.extranonce[..4].copy_from_slice(&number.to_le_bytes());
-        effects = effects.max(kit.effects(&forged).len());
+        effects = effects.max(node.effects(&forged).len());
     }
     assert!(effects <= 2, "{effects} effects of one share");
-    assert_eq!(kit.chain.waiting(), (500, 0));
-    kit.chain.tick(kit.now.plus(601));
-    assert_eq!(kit.chain.waiting(), (0, 0));
+    assert_eq!(node.chain.waiting(), (500, 0));
+    node.chain.tick(node.now.plus(601));
+    assert_eq!(node.chain.waiting(), (0, 0));
 }
 
 #[test]
-fn what_a_flood_waits_for_is_asked_for_by_turns() {
-    let mut kit = Kit::with_chain(3);
-    kit.anchor = anchor(101);
-    let mut orphan = kit.edited(&ShareId::ZERO, |_| ());
+fn the_needs_of_a_flood_are_requested_in_turn() {
+    let mut node = TestNode::with_chain(3);
+    node.anchor = anchor(101);
+    let mut orphan = node.edited(&ShareId::ZERO, |_| ());
     for number in 0..600u32 {
         orphan.info.parent.0[..4].copy_from_slice(&(number + 1).to_le_bytes());
-        kit.give(&orphan);
+        node.give(&orphan);
     }
-    let own = kit.next();
-    assert_eq!(kit.give_from(&own, Source::Local), Verdict::Deferred);
-    let own = Effect::Ask { need: Need::Anchor(own.header.prev_blockhash), source: Source::Local };
+    let own = node.next();
+    assert_eq!(node.give_from(&own, Source::Local), Verdict::Deferred);
+    let own = Effect::Request { need: Need::Anchor(own.header.prev_blockhash), source: Source::Local };
     let mut asked = std::collections::HashSet::new();
     for (count, new) in [(257, 257), (257, 256), (89, 88), (257, 0)] {
-        let effects = kit.chain.tick(kit.now);
-        assert_eq!(effects.first(), Some(&own), "what our own miners' shares need comes first, each time");
+        let effects = node.chain.tick(node.now);
+        assert_eq!(effects.first(), Some(&own), "the need of our own miners' share comes first, each time");
         assert_eq!(effects.len(), count);
         let before = asked.len();
         asked.extend(effects.iter().map(|effect| format!("{effect:?}")));
@@ -225,37 +220,40 @@ fn what_a_flood_waits_for_is_asked_for_by_turns() {
 }
 
 #[test]
-fn a_flood_by_many_peers_does_not_displace_what_our_own_miners_found() {
-    let mut kit = Kit::with_chain(3);
-    kit.anchor = anchor(101);
-    let own = kit.next();
-    assert_eq!(kit.give_from(&own, Source::Local), Verdict::Deferred);
-    let mut orphan = kit.edited(&ShareId::ZERO, |share| share.merkle_branch = vec![[5; 32]; 16]);
+fn a_flood_by_many_peers_does_not_evict_shares_of_our_own_miners() {
+    let mut node = TestNode::with_chain(3);
+    node.anchor = anchor(101);
+    let own = node.next();
+    assert_eq!(node.give_from(&own, Source::Local), Verdict::Deferred);
+    let mut orphan = node.edited(&ShareId::ZERO, |share| share.merkle_branch = vec![[5; 32]; 16]);
     orphan.info.parent = ShareId([9; 32]);
     let (mut dropped, mut held) = (0, 0);
     for number in 0..20_000u32 {
         orphan.extranonce[..4].copy_from_slice(&number.to_le_bytes());
-        let effects =
-            kit.chain.receive(Arc::new(orphan.clone()), Source::Fetch(PeerHandle(u64::from(number / 1_800))), kit.now);
+        let effects = node.chain.receive(
+            Arc::new(orphan.clone()),
+            Source::Fetch(PeerHandle(u64::from(number / 1_800))),
+            node.now,
+        );
         held += 1;
         dropped +=
             effects.iter().filter(|effect| matches!(effect, Effect::Verdict { verdict: Verdict::Dropped, .. })).count();
     }
-    assert!(dropped > 1_000, "what is given up is told");
-    assert_eq!(kit.chain.waiting().0, 1 + held - dropped);
-    let effects = kit.chain.anchor_known(anchor(101), kit.now);
+    assert!(dropped > 1_000, "each evicted share gets a verdict");
+    assert_eq!(node.chain.waiting().0, 1 + held - dropped);
+    let effects = node.chain.anchor_known(anchor(101), node.now);
     assert_eq!(verdict_on(&effects, &own), Verdict::Accepted);
 }
 
 #[test]
-fn bitcoin_blocks_that_waiting_branches_are_built_on_outlive_pruning() {
+fn pruning_keeps_the_anchors_of_unverified_branches() {
     let Fork { mut ours, mut theirs, first, second, .. } = fork();
-    // Their second share stands on a Bitcoin block that no share of the tree is built on.
+    // Their second share has an anchor that no share of the tree has.
     theirs.anchor = anchor(101);
     let (newer, newest) = (anchor(101), anchor(102));
-    for kit in [&mut ours, &mut theirs] {
-        kit.chain.anchor_known(newer.clone(), kit.now);
-        kit.chain.anchor_known(newest.clone(), kit.now);
+    for node in [&mut ours, &mut theirs] {
+        node.chain.anchor_known(newer.clone(), node.now);
+        node.chain.anchor_known(newest.clone(), node.now);
     }
     let next = theirs.edited(&first.id(), |share| share.info.uncles.clear());
     let next = if next.id() > ours.tip() { next } else { second };
@@ -274,20 +272,20 @@ impl Lcg {
     }
 }
 
-/// Seventy shares, each built on one of the newest few by one of many miners, naming what uncles it can.
+/// Seventy shares of many miners, each built on one of the newest few and naming all uncles it can.
 fn bush(lcg: &mut Lcg) -> Vec<Share> {
-    let mut kit = Kit::new();
+    let mut node = TestNode::new();
     let mut all: Vec<Share> = Vec::new();
     while all.len() < 70 {
-        kit.miner = script(1 + lcg.below(250) as u8);
-        kit.now = kit.now.plus(lcg.below(20) as u32);
+        node.miner = script(1 + lcg.below(250) as u8);
+        node.now = node.now.plus(lcg.below(20) as u32);
         let newest = all.len().saturating_sub(1 + lcg.below(6));
         let parent = all.get(newest).map_or(ShareId::ZERO, Share::id);
-        if parent != ShareId::ZERO && !kit.chain.tree().contains(&parent) {
+        if parent != ShareId::ZERO && !node.chain.tree().contains(&parent) {
             continue;
         }
-        let share = kit.on(&parent);
-        if matches!(kit.give(&share), Verdict::Accepted | Verdict::Unverified) {
+        let share = node.on(&parent);
+        if matches!(node.give(&share), Verdict::Accepted | Verdict::Unverified) {
             all.push(share);
         }
     }
@@ -295,7 +293,7 @@ fn bush(lcg: &mut Lcg) -> Vec<Share> {
 }
 
 #[test]
-fn of_a_bush_of_branches_the_best_share_is_the_tip_in_any_order_of_arrival() {
+fn the_best_of_many_branches_is_the_tip_in_any_order_of_arrival() {
     let mut lcg = Lcg(7);
     let mut uncles = 0;
     for _ in 0..8 {
@@ -311,14 +309,14 @@ fn of_a_bush_of_branches_the_best_share_is_the_tip_in_any_order_of_arrival() {
         for _ in 0..12 {
             let mut order: Vec<&Share> = all.iter().skip(1).collect();
             (1..order.len()).rev().for_each(|at| order.swap(at, lcg.below(at + 1)));
-            let mut kit = Kit::new();
-            kit.now = UnixTime(all.iter().map(|share| share.time().0).max().unwrap());
-            kit.give(&all[0]);
+            let mut node = TestNode::new();
+            node.now = UnixTime(all.iter().map(|share| share.time().0).max().unwrap());
+            node.give(&all[0]);
             for share in order {
-                let verdict = kit.give(share);
+                let verdict = node.give(share);
                 assert!(!matches!(verdict, Verdict::Rejected { .. } | Verdict::Dropped), "{verdict:?}");
             }
-            assert_eq!(kit.tip(), best.id());
+            assert_eq!(node.tip(), best.id());
         }
     }
     assert!(uncles > 100, "{uncles}");

@@ -8,18 +8,18 @@ use crate::node::{Event, Report};
 use crate::params::{ChainParams, Network};
 use crate::peer::PeerHandle;
 use crate::share::{Share, ShareId};
-use crate::sharechain::tests_support::{params, Kit};
+use crate::sharechain::tests_support::{params, TestNode};
 use crate::sharechain::{Rule, Source, Verdict};
 use crate::sync::SyncState;
 use crate::units::{SteadyTime, UnixTime};
 use crate::wire::Offence;
 
 /// Starts a node with this chain.
-fn node(kit: &Kit, time: UnixTime) -> Cluster {
+fn node(kit: &TestNode, time: UnixTime) -> Cluster {
     start(kit.chain.tree().snapshot(), time)
 }
 
-fn tip(kit: &Kit) -> Option<ShareId> {
+fn tip(kit: &TestNode) -> Option<ShareId> {
     kit.chain.tree().tip().map(|tip| tip.id)
 }
 
@@ -43,7 +43,7 @@ fn gossip(cluster: &mut Cluster, peer: u64, share: Arc<Share>) {
 }
 
 /// Passes time until the node has the tip of this chain; returns how many seconds.
-fn reach(cluster: &mut Cluster, seconds_max: u32, kit: &Kit) -> u32 {
+fn reach(cluster: &mut Cluster, seconds_max: u32, kit: &TestNode) -> u32 {
     cluster.pass_until(seconds_max, |cluster| cluster.nodes[0].tip() == tip(kit))
 }
 
@@ -317,9 +317,8 @@ fn a_stale_share_of_the_losing_side_is_fetched_when_it_is_named_as_an_uncle() {
     mine(&mut winning, 3, 3, 30);
     let stale = losing.tip();
     winning.chain.tree().anchors().for_each(|anchor| losing.chain.tree_mut().add_anchor(anchor.clone()));
-    for id in &winning.chain.tree().main_chain()[30..] {
-        let share = (*winning.chain.tree().get(id).unwrap().share).clone();
-        assert_eq!(losing.give_at(&share), Verdict::Accepted);
+    for share in &winning.main_shares()[30..] {
+        assert_eq!(losing.give_at(share), Verdict::Accepted);
     }
     assert_eq!(tip(&losing), tip(&winning));
     let has_stale_share = losing.chain.tree().snapshot();

@@ -2,13 +2,13 @@
 
 use super::support::{chain, copy, pruned};
 use crate::share::ShareId;
-use crate::sharechain::tests_support::{params, Kit};
+use crate::sharechain::tests_support::{params, TestNode};
 use crate::sharechain::Verdict;
 use crate::sync::serve::{inventory, shares, status};
 use crate::units::{ShareHeight, UnixTime, Work};
 use crate::wire::{Agent, List, Locator, Response};
 
-fn list(kit: &Kit, locator: &[ShareId]) -> (ShareId, u32, Vec<ShareId>, bool) {
+fn list(kit: &TestNode, locator: &[ShareId]) -> (ShareId, u32, Vec<ShareId>, bool) {
     match inventory(kit.chain.tree(), &Locator::first_of(locator.iter().copied())) {
         Response::Inventory { after, start_height, ids, more } => (after, start_height.0, ids.into_vec(), more),
         other => panic!("{other:?}"),
@@ -24,7 +24,7 @@ fn a_status_describes_tip_and_oldest_share() {
     assert_eq!(status.chain_work, tip.share.info.chain_work);
     assert_eq!(status.oldest_height, ShareHeight(100 - params().shares_kept()));
     assert!(status.has_chain());
-    let status = self::status(Kit::new().chain.tree(), UnixTime(7), Agent::default());
+    let status = self::status(TestNode::new().chain.tree(), UnixTime(7), Agent::default());
     assert!(!status.has_chain());
     assert_eq!((status.share_height, status.chain_work), (ShareHeight(0), Work::ZERO));
 }
@@ -32,21 +32,21 @@ fn a_status_describes_tip_and_oldest_share() {
 #[test]
 fn an_inventory_starts_after_the_newest_common_share() {
     let kit = chain(params(), 50, 1, 30);
-    let main = kit.chain.tree().main_chain();
-    assert_eq!(list(&kit, &[]), (ShareId::ZERO, 0, main.to_vec(), false));
-    assert_eq!(list(&kit, &[ShareId([9; 32])]), (ShareId::ZERO, 0, main.to_vec(), false));
+    let main = kit.main_ids();
+    assert_eq!(list(&kit, &[]), (ShareId::ZERO, 0, main.clone(), false));
+    assert_eq!(list(&kit, &[ShareId([9; 32])]), (ShareId::ZERO, 0, main.clone(), false));
     assert_eq!(list(&kit, &[ShareId([9; 32]), main[30], main[10]]), (main[30], 31, main[31..].to_vec(), false));
     assert_eq!(list(&kit, &[main[49]]), (main[49], 50, Vec::new(), false));
     let kit = pruned(chain(params(), 100, 1, 30));
     let oldest = 100 - params().shares_kept();
-    assert_eq!(list(&kit, &[]), (ShareId::ZERO, oldest, kit.chain.tree().main_chain().to_vec(), false));
-    assert_eq!(list(&Kit::new(), &[]), (ShareId::ZERO, 0, Vec::new(), false));
+    assert_eq!(list(&kit, &[]), (ShareId::ZERO, oldest, kit.main_ids(), false));
+    assert_eq!(list(&TestNode::new(), &[]), (ShareId::ZERO, 0, Vec::new(), false));
 }
 
 #[test]
 fn uncles_are_listed_before_the_share_that_names_them() {
     let mut kit = chain(params(), 30, 1, 30);
-    let (parent, main_tip) = (kit.chain.tree().main_chain()[28], kit.tip());
+    let (parent, main_tip) = (kit.main_ids()[28], kit.tip());
     kit.now = kit.now.plus(1);
     let stale = kit.edited(&parent, |share| share.extranonce = [9; 12]);
     assert_eq!(kit.give(&stale), Verdict::Accepted);
@@ -60,9 +60,8 @@ fn uncles_are_listed_before_the_share_that_names_them() {
     assert_eq!(ids, [best, uncle, nephew.id]);
     // An uncle whose parent the peer does not get is left out.
     let mut whole = copy(&kit, 0);
-    for id in &kit.chain.tree().main_chain()[29..] {
-        let node = kit.chain.tree().get(id).unwrap();
-        whole.chain.tree_mut().restore(std::sync::Arc::clone(&node.share), false);
+    for share in &kit.main_shares()[29..] {
+        whole.chain.tree_mut().restore(std::sync::Arc::clone(share), false);
     }
     let uncle_share = std::sync::Arc::clone(&kit.chain.tree().get(&uncle).unwrap().share);
     whole.chain.tree_mut().restore(uncle_share, false);
@@ -72,7 +71,7 @@ fn uncles_are_listed_before_the_share_that_names_them() {
 #[test]
 fn shares_are_given_in_the_order_requested() {
     let kit = chain(params(), 10, 1, 30);
-    let main = kit.chain.tree().main_chain();
+    let main = kit.main_ids();
     let requested = [main[4], ShareId([9; 32]), main[2]];
     let Response::Shares(given) = shares(kit.chain.tree(), &requested) else { panic!("no shares") };
     assert_eq!(given.iter().map(|share| share.id()).collect::<Vec<_>>(), [main[4], main[2]]);

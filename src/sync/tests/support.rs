@@ -9,7 +9,7 @@ use crate::node::tests_support::{Cluster, ScriptedPeer};
 use crate::params::ChainParams;
 use crate::peer::RequestFailed;
 use crate::share::ShareId;
-use crate::sharechain::tests_support::{anchor_at, script, Kit, START};
+use crate::sharechain::tests_support::{anchor_at, script, TestNode, START};
 use crate::sharechain::{Anchor, Sharechain, Tree, Verdict};
 use crate::sync::serve;
 use crate::units::{ShareHeight, UnixTime};
@@ -72,7 +72,7 @@ fn block_at(now: UnixTime) -> Anchor {
 }
 
 /// Mines `len` more shares, one every `period_s` seconds, each on the newest Bitcoin block.
-pub fn mine(kit: &mut Kit, len: u32, miner: u8, period_s: u32) {
+pub fn mine(kit: &mut TestNode, len: u32, miner: u8, period_s: u32) {
     kit.miner = script(miner);
     for _ in 0..len {
         kit.now = kit.now.plus(period_s);
@@ -84,27 +84,26 @@ pub fn mine(kit: &mut Kit, len: u32, miner: u8, period_s: u32) {
 }
 
 /// Mines a new chain.
-pub fn chain(params: ChainParams, len: u32, miner: u8, period_s: u32) -> Kit {
-    let mut kit = Kit::with(params);
+pub fn chain(params: ChainParams, len: u32, miner: u8, period_s: u32) -> TestNode {
+    let mut kit = TestNode::with(params);
     mine(&mut kit, len, miner, period_s);
     kit
 }
 
 /// Returns another node with the first `len` shares of the main chain.
-pub fn copy(of: &Kit, len: usize) -> Kit {
+pub fn copy(of: &TestNode, len: usize) -> TestNode {
     let theirs = of.chain.tree();
     let mut tree = Tree::new(Arc::clone(theirs.params()));
     theirs.anchors().for_each(|anchor| tree.add_anchor(anchor.clone()));
-    for id in &theirs.main_chain()[..len] {
-        let node = theirs.get(id).unwrap();
+    for node in &theirs.main_chain()[..len] {
         tree.restore(Arc::clone(&node.share), node.verified);
     }
     let now = tree.tip().map_or(START.plus(60), |tip| tip.share.time());
-    Kit { chain: Sharechain::new(tree), now, anchor: block_at(now), miner: script(1) }
+    TestNode { chain: Sharechain::new(tree), now, anchor: block_at(now), miner: script(1) }
 }
 
 /// Prunes all shares that a node need not keep.
-pub fn pruned(mut of: Kit) -> Kit {
+pub fn pruned(mut of: TestNode) -> TestNode {
     of.chain.tree_mut().prune();
     of
 }
@@ -130,7 +129,7 @@ pub struct Remote {
 }
 
 impl Remote {
-    pub fn new(kit: &Kit, manner: Manner) -> Self {
+    pub fn new(kit: &TestNode, manner: Manner) -> Self {
         Self::with_tree(kit.chain.tree().snapshot(), manner, 1)
     }
 
@@ -158,7 +157,7 @@ impl Remote {
             Request::Inventory { locator } => serve::inventory(&self.tree, locator),
             Request::Shares { .. } if self.manner == Manner::Empty => Response::Unknown,
             Request::Shares { .. } if self.manner == Manner::Substitute => {
-                serve::shares(&self.tree, &self.tree.main_chain()[..1])
+                serve::shares(&self.tree, &[self.tree.main_chain()[0].id])
             }
             Request::Shares { ids } => serve::shares(&self.tree, ids),
             Request::Headers { .. } | Request::BlockTransactions { .. } => Response::Unknown,

@@ -42,7 +42,7 @@ impl ChainView for OurChain {
     }
 
     fn locator(&self) -> Vec<ShareId> {
-        p2pool_core::sync::serve::locator_of(&IDS[..self.0])
+        p2pool_core::sync::serve::locator_of(&IDS[..self.0], |id| *id)
     }
 
     fn below_tip(&self, id: &ShareId) -> Option<u32> {
@@ -142,7 +142,7 @@ impl Run {
             0 => CandidateOutcome::Adopted,
             1 => CandidateOutcome::NotBetter,
             2 => CandidateOutcome::GivenUp,
-            _ => CandidateOutcome::False {
+            _ => CandidateOutcome::Invalid {
                 rule: Rule::Payouts,
                 why: "",
                 source: Source::Fetch(PeerHandle(u64::from(detail) % PEERS)),

@@ -141,7 +141,7 @@ impl Simulation {
             },
             (M::Substitutes, Response::Shares(shares)) => {
                 let tree = self.hosts[host].node.as_ref().map(|node| node.tree());
-                let other = tree.and_then(|tree| Some(Arc::clone(&tree.get(tree.main_chain().first()?)?.share)));
+                let other = tree.and_then(|tree| Some(Arc::clone(&tree.main_chain().first()?.share)));
                 Response::Shares(other.map_or(shares, |other| List::first_of([other])))
             }
             (M::Forges, Response::Shares(shares)) => {
@@ -296,7 +296,7 @@ impl Simulation {
             let tree = simulation.hosts[host].node.as_ref().map(|node| node.tree());
             let parent = tree.and_then(|tree| {
                 let main = tree.main_chain();
-                tree.get(main.get(main.len().checked_sub(back)?)?)
+                main.get(main.len().checked_sub(back)?)
             });
             let own = easiest.target().ok().and_then(|target| target.work()).unwrap_or(Work(1));
             share.info.share_bits = easiest;

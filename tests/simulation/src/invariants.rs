@@ -387,12 +387,8 @@ impl Simulation {
         let Some(tree) = honest.first().and_then(|host| self.hosts[*host].node.as_ref()).map(|node| node.tree()) else {
             return;
         };
-        let main: BTreeMap<u32, ShareId> = tree
-            .main_chain()
-            .iter()
-            .filter_map(|id| tree.get(id))
-            .map(|node| (node.share.info.share_height.0, node.id))
-            .collect();
+        let main: BTreeMap<u32, ShareId> =
+            tree.main_chain().iter().map(|node| (node.share.info.share_height.0, node.id)).collect();
         let named: BTreeSet<ShareId> = main
             .values()
             .filter_map(|id| tree.get(id))

@@ -108,8 +108,8 @@ fn hashes_per_s(tree: &Tree, now: UnixTime) -> f64 {
     let window = tree.params().retarget_window as usize;
     let earliest = now.minus(RATE_WINDOW_MAX_S);
     let (mut work, mut start) = (0.0, None);
-    for (index, id) in tree.main_chain().iter().rev().enumerate() {
-        let (Some(node), Some(entry)) = (tree.get(id), tree.entry(id)) else { break };
+    for (index, node) in tree.main_chain().iter().rev().enumerate() {
+        let Some(entry) = tree.entry(&node.id) else { break };
         if node.share.time() < earliest {
             start = Some(earliest);
             break;

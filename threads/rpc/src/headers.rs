@@ -6,7 +6,7 @@ use bitcoin::block::{Header, Version};
 use bitcoin::hashes::Hash as _;
 use bitcoin::{BlockHash, CompactTarget, TxMerkleNode};
 use p2pool_core::params::Network;
-use p2pool_core::sharechain::next_bits::{next_bits, BlockFacts, NextBits};
+use p2pool_core::sharechain::bitcoin_difficulty::{next_bits, BlockFacts, NextBits};
 use p2pool_core::status::BitcoindError;
 use p2pool_core::units::{Bits, BlockHeight, UnixTime};
 use serde::Deserialize;

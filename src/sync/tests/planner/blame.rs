@@ -25,7 +25,7 @@ fn judged(chain: &Chain, leaves: bool, culprit: u64, rule: Rule) -> Scenario {
         scenario.disconnect(1);
     }
     scenario.outcome =
-        Some(CandidateOutcome::False { rule, why: "", source: Source::Fetch(PeerHandle(culprit)), on_base: true });
+        Some(CandidateOutcome::Invalid { rule, why: "", source: Source::Fetch(PeerHandle(culprit)), on_base: true });
     scenario.run_until(60, |scenario| !scenario.finished.is_empty(), respond);
     scenario
 }

@@ -28,7 +28,7 @@ impl ChainView for FakeChain {
     }
 
     fn locator(&self) -> Vec<ShareId> {
-        crate::sync::serve::locator_of(&self.0)
+        crate::sync::serve::locator_of(&self.0, |id| *id)
     }
 
     fn below_tip(&self, id: &ShareId) -> Option<u32> {

@@ -77,7 +77,7 @@ fn a_chain_that_was_not_adopted_is_ignored_in_proportion_to_its_length() {
 #[test]
 fn two_locators_of_the_longest_chains_fit_in_a_request() {
     let list: Vec<ShareId> = ids(&shares(0, 40_000));
-    let locator = crate::sync::serve::locator_of(&list);
+    let locator = crate::sync::serve::locator_of(&list, |id| *id);
     assert_eq!(locator[..10], list.iter().rev().take(10).copied().collect::<Vec<_>>()[..]);
     let depth = |id: &ShareId| list.iter().rev().position(|other| other == id).unwrap();
     assert_eq!(locator[10..14].iter().map(depth).collect::<Vec<_>>(), [11, 15, 23, 39]);
@@ -86,6 +86,6 @@ fn two_locators_of_the_longest_chains_fit_in_a_request() {
         Locator::try_from([locator.clone(), locator.clone()].concat()).is_ok(),
         "one of a plan and one of our chain"
     );
-    assert_eq!(crate::sync::serve::locator_of(&[]), []);
-    assert_eq!(crate::sync::serve::locator_of(&list[..1]), list[..1]);
+    assert_eq!(crate::sync::serve::locator_of(&[], |id: &ShareId| *id), []);
+    assert_eq!(crate::sync::serve::locator_of(&list[..1], |id| *id), list[..1]);
 }

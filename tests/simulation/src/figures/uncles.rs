@@ -19,13 +19,9 @@ pub struct Outcome {
 pub fn outcome(simulation: &Simulation) -> Outcome {
     let mut outcome = Outcome { main: 0, uncles: 0, orphans: 0 };
     let Some(tree) = simulation.hosts[0].node.as_ref().map(|node| node.tree()) else { return outcome };
-    let main: BTreeSet<ShareId> = tree.main_chain().iter().copied().collect();
-    let uncles: BTreeSet<ShareId> = tree
-        .main_chain()
-        .iter()
-        .filter_map(|id| tree.get(id))
-        .flat_map(|node| node.share.info.uncles.iter().copied())
-        .collect();
+    let main: BTreeSet<ShareId> = tree.main_chain().iter().map(|share| share.id).collect();
+    let uncles: BTreeSet<ShareId> =
+        tree.main_chain().iter().flat_map(|share| share.info().uncles.iter().copied()).collect();
     let tip = tree.tip().map_or(0, |tip| tip.share.info.share_height.0);
     for (id, record) in &simulation.checks.shares {
         match record.height + 4 > tip {

@@ -107,8 +107,8 @@ impl InfoFields {
 fn named_by(node: &LinkedShare, tree: &Tree) -> Option<String> {
     let height = node.share.info.share_height.0;
     let nephews = (1..=UNCLE_DEPTH_MAX).filter_map(|above| tree.main_at(ShareHeight(height.checked_add(above)?)));
-    let names_it = |id: &&ShareId| tree.get(id).is_some_and(|nephew| nephew.share.info.uncles.contains(&node.id));
-    nephews.into_iter().find(names_it).map(ShareId::to_string)
+    let names_it = |nephew: &&LinkedShare| nephew.share.info.uncles.contains(&node.id);
+    nephews.into_iter().find(names_it).map(|nephew| nephew.id.to_string())
 }
 
 /// Derives the payouts of its coinbase.

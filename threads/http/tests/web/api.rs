@@ -92,7 +92,7 @@ fn the_status_describes_the_sharechain() {
     assert_eq!(status["network"], "regtest");
     assert_eq!((&status["miner_count"], &status["local_hashrate"]), (&2.into(), &1.5e12.into()));
     let recent = status["recent_shares"].as_array().unwrap();
-    let newest: Vec<ShareId> = tree.main_chain().iter().rev().take(30).copied().collect();
+    let newest: Vec<ShareId> = tree.main_chain().iter().rev().take(30).map(|share| share.id).collect();
     assert_eq!(recent.len(), newest.len());
     assert!(recent.iter().zip(&newest).all(|(share, id)| share["hash"] == id.to_string()));
     // Side chains are included, and each share has its parent.
@@ -211,7 +211,7 @@ fn the_window_is_null_while_unknown_and_zero_when_empty() {
     let whole = node.recording.tree();
     let mut pruned = node.recording.empty_tree();
     let newest = whole.main_chain().iter().rev().take(3).rev();
-    newest.for_each(|id| pruned.restore(Arc::clone(&whole.get(id).unwrap().share), false));
+    newest.for_each(|linked| pruned.restore(Arc::clone(&linked.share), false));
     node.publish(|chain| (chain.tree, chain.no_work) = (Arc::new(pruned), None));
     assert_eq!(node.json("/api/payouts")["window_shares"], Value::Null);
 }
@@ -255,7 +255,7 @@ fn a_share_links_to_its_relatives() {
     assert_eq!((&uncle["main_chain"], &uncle["confirmations"]), (&false.into(), &Value::Null));
     let parent = node.json(&format!("/api/share/{}", nephew.share.info.parent));
     assert!(parent["children"].as_array().unwrap().contains(&nephew.id.to_string().into()));
-    let genesis = node.json(&format!("/api/share/{}", tree.main_chain()[0]));
+    let genesis = node.json(&format!("/api/share/{}", tree.main_chain()[0].id));
     assert_eq!(genesis["info"]["parent"], Value::Null);
     assert_eq!(genesis["confirmations"], tree.main_chain().len() - 1);
     assert_eq!(nephew.share.header.merkle_root.to_string(), shown["header"]["merkle_root"].as_str().unwrap());

@@ -80,8 +80,7 @@ fn metrics_show_the_current_values() {
     let (values, _) = parse(node.get("/metrics").text());
     let tree = node.recording.tree();
     // Shares of side chains that the main chain names, and all others.
-    let named: BTreeSet<ShareId> =
-        tree.main_chain().iter().flat_map(|id| tree.get(id).unwrap().share.info.uncles.clone()).collect();
+    let named: BTreeSet<ShareId> = tree.main_chain().iter().flat_map(|share| share.info().uncles.clone()).collect();
     let side = tree.shares().filter(|node| !tree.is_main(node));
     let (uncles, uncredited): (Vec<ShareId>, Vec<ShareId>) =
         side.map(|node| node.id).partition(|id| named.contains(id));

@@ -95,8 +95,12 @@ pub struct SideShares {
 impl SideShares {
     /// Counts the shares.
     pub fn count(tree: &Tree) -> Self {
-        let main = tree.main_chain().iter().filter_map(|id| tree.get(id));
-        let uncles = main.flat_map(|node| &node.share.info.uncles).filter(|uncle| tree.contains(uncle)).count();
+        let uncles = tree
+            .main_chain()
+            .iter()
+            .flat_map(|node| &node.share.info.uncles)
+            .filter(|uncle| tree.contains(uncle))
+            .count();
         let side = tree.len().saturating_sub(tree.main_chain().len());
         Self { uncles, uncredited: side.saturating_sub(uncles) }
     }
@@ -118,7 +122,7 @@ fn summary(node: &LinkedShare, tree: &Tree) -> ShareSummary {
 
 /// Lists the newest shares of the main chain, newest first.
 fn recent_shares(tree: &Tree) -> Vec<RecentShare> {
-    let newest = tree.main_chain().iter().rev().take(RECENT_SHARES).filter_map(|id| tree.get(id));
+    let newest = tree.main_chain().iter().rev().take(RECENT_SHARES);
     newest.map(|node| RecentShare { summary: summary(node, tree), uncles: node.share.info.uncles.len() }).collect()
 }
 
@@ -127,13 +131,14 @@ fn tree_shares(tree: &Tree) -> Vec<TreeShare> {
     let Some(tip) = tree.tip() else { return Vec::new() };
     let lowest = tip.share.info.share_height.0.saturating_sub(TREE_HEIGHTS - 1);
     // All descendants of the main-chain share below the lowest height. Side chains that forked off earlier are left out.
-    let below = lowest.checked_sub(1).and_then(|height| tree.main_at(ShareHeight(height))).copied();
+    let below = lowest.checked_sub(1).and_then(|height| tree.main_at(ShareHeight(height))).map(|node| node.id);
     let mut nodes: Vec<&LinkedShare> = Vec::new();
     let mut roots: Vec<ShareId> = vec![below.unwrap_or(ShareId::ZERO)];
     if below.is_none() && lowest > 0 {
         // That share is pruned: the oldest stored share is the root.
-        roots = tree.main_chain().first().into_iter().copied().collect();
-        nodes.extend(roots.first().and_then(|root| tree.get(root)));
+        let oldest = &tree.main_chain()[0];
+        roots = vec![oldest.id];
+        nodes.push(oldest);
     }
     while let Some(parent) = roots.pop() {
         for child in tree.children(&parent) {

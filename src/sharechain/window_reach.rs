@@ -1,22 +1,25 @@
-//! How much of a payout window is held, share by share: a base of thousands of shares would otherwise be walked through
-//! again for each of them, only to find that its window is not held.
+//! How far a payout window that ends at a share reaches through the shares that are held.
+//!
+//! It is kept for each share. Otherwise every share of a base would walk through thousands of ancestors only to find
+//! that its window is not held.
 
 use crate::payouts::{Window, WindowEntry};
 use crate::units::{Bits, Work};
 
-/// What payout windows that end at a share find, at most: less once ancestors are pruned, when only walking tells.
+/// An upper bound of what a payout window that ends at a share finds held: pruned ancestors still count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WindowReach {
     shares: usize,
+    /// Work of these shares, uncles included.
     work: Work,
-    /// Down to the genesis share: there is no more.
+    /// Whether they reach down to the genesis share.
     whole: bool,
 }
 
 impl WindowReach {
-    /// Of a share with this contribution; none of a genesis share's parent.
+    /// The reach of a share from its own entry and its parent's reach; `parent` is `None` if the parent is not held.
     pub fn new(entry: Option<&WindowEntry>, parent: Option<Self>, is_genesis: bool) -> Self {
-        // No window goes past a share of which an uncle is missing.
+        // A window cannot reach past a share with a missing uncle.
         let Some(entry) = entry else { return Self::default() };
         let below = parent.unwrap_or(Self { whole: is_genesis, ..Self::default() });
         Self {
@@ -26,7 +29,7 @@ impl WindowReach {
         }
     }
 
-    /// Whether a window that ends here may be held, for a share whose header states `bits`.
+    /// Whether the window that ends here may be held, for a share whose header states `bits`. If false, it is not held.
     pub fn may_hold(&self, window: &Window, bits: Bits) -> bool {
         self.whole || window.is_enough(self.shares, self.work, bits)
     }

@@ -1,4 +1,4 @@
-//! The sharechain as a whole: every rule with an acceptance and a refusal, every attack with what meets it.
+//! Tests of the sharechain as a whole: each rule with an accepted and a rejected share, and each attack.
 
 mod adoption;
 mod attacks;
@@ -6,8 +6,8 @@ mod branches;
 mod candidates;
 mod convergence;
 mod forks;
-pub(crate) mod kit;
 mod pools;
 mod rules;
 mod spam;
+pub(crate) mod support;
 mod uncles;

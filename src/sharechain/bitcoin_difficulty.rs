@@ -1,50 +1,49 @@
-//! Bitcoin's own difficulty rules: the target that the child of a given block must have.
+//! Bitcoin's difficulty rules: the target of the child of a given block.
 //!
-//! Needed for rule 6 (rules, section 5), which demands that a share's header could be a Bitcoin block. The rules
-//! are those of Bitcoin Core's `pow.cpp`; the ones of testnet4 are BIP-0094.
+//! Rule 6 (rules, section 5) needs it: a share's header must be one that Bitcoin could accept. The rules are those of
+//! Bitcoin Core's `pow.cpp`; those of testnet4 are in BIP-0094.
 
 use crate::params::Network;
 use crate::units::{Bits, BlockHeight, Target, UnixTime, U256};
 
-/// Blocks between two changes of the target.
+/// Number of blocks between two changes of the target.
 pub const RETARGET_INTERVAL_BLOCKS: u32 = 2_016;
-/// Seconds that so many blocks should take: two weeks.
+/// Seconds that these blocks should take: two weeks.
 const RETARGET_SPAN_S: u32 = 14 * 24 * 60 * 60;
 /// The target changes at most by this factor at a time.
 const RETARGET_STEP_MAX: u32 = 4;
 
-/// What the difficulty rules read of a block header.
+/// What the difficulty rules read of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockFacts {
-    /// Height of the block.
     pub height: BlockHeight,
-    /// Its header's time.
+    /// The header's time.
     pub time: UnixTime,
-    /// Its header's target.
+    /// The target that the header states.
     pub bits: Bits,
 }
 
 /// The target of a block's child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NextBits {
-    /// What the child must state.
+    /// The target that the child must state.
     pub bits: Bits,
-    /// What it must state instead when its time is more than 20 minutes after its parent's: the network's easiest
-    /// target, on testnets and there only while the period lasts.
+    /// The target that it must state instead if its time is more than 20 minutes after its parent's: the easiest one.
+    /// Only testnets have it, and not for the first block of a period.
     pub late: Option<Bits>,
 }
 
-/// How a network sets its target.
+/// The difficulty rules of a network.
 struct PowRules {
-    /// The easiest target.
+    /// The easiest target of the network.
     limit: Bits,
-    /// Whether a block that comes late may be as easy as that.
+    /// Whether a late block has the easiest target.
     late_blocks_easy: bool,
-    /// Whether a new period starts from the target of the last period's first block instead of its last (BIP-0094).
+    /// Whether a retarget scales the target of the period's first block instead of its last one (BIP-0094).
     from_first_block: bool,
 }
 
-/// The rules of `network`; custom signets have those of the public one. `None`: the target never changes.
+/// Returns the rules of a network, or `None` if its target never changes. Custom signets have the public one's rules.
 fn pow_rules(network: Network) -> Option<PowRules> {
     let rules = |limit, late_blocks_easy, from_first_block| {
         Some(PowRules { limit: Bits(limit), late_blocks_easy, from_first_block })
@@ -58,24 +57,24 @@ fn pow_rules(network: Network) -> Option<PowRules> {
     }
 }
 
-/// The target that the child of `parent` must have.
+/// Returns the target that the child of `parent` must have.
 ///
-/// `ancestor` gives the facts of the block at a lower height on `parent`'s own branch. It is asked for the first block of
-/// the period at the end of one, else on testnets for one block after the other, downwards, while they are as
-/// easy as late blocks may be; at most [`RETARGET_INTERVAL_BLOCKS`] - 1 questions.
+/// `ancestor` returns the block at a lower height on `parent`'s own branch. At the end of a period it is called for the
+/// period's first block. Otherwise it is called only on testnets, for one block after another downwards while they have
+/// the easiest target. There are at most [`RETARGET_INTERVAL_BLOCKS`] - 1 calls.
 ///
 /// # Errors
-/// Whatever `ancestor` fails with.
+/// The error of `ancestor`.
 pub fn next_bits<E>(
     network: Network,
     parent: BlockFacts,
     mut ancestor: impl FnMut(BlockHeight) -> Result<BlockFacts, E>,
 ) -> Result<NextBits, E> {
-    // Regtest has every block at its easiest target.
+    // On regtest every block has the easiest target.
     let Some(rules) = pow_rules(network) else { return Ok(NextBits { bits: parent.bits, late: None }) };
-    let place = parent.height.0 % RETARGET_INTERVAL_BLOCKS;
-    if place == RETARGET_INTERVAL_BLOCKS - 1 {
-        let first = ancestor(BlockHeight(parent.height.0.saturating_sub(place)))?;
+    let offset = parent.height.0 % RETARGET_INTERVAL_BLOCKS;
+    if offset == RETARGET_INTERVAL_BLOCKS - 1 {
+        let first = ancestor(BlockHeight(parent.height.0.saturating_sub(offset)))?;
         let base = if rules.from_first_block { first.bits } else { parent.bits };
         let span_s = i64::from(parent.time.0) - i64::from(first.time.0);
         return Ok(NextBits { bits: retarget(base, span_s, rules.limit), late: None });
@@ -90,14 +89,14 @@ pub fn next_bits<E>(
     Ok(NextBits { bits: block.bits, late: Some(rules.limit) })
 }
 
-/// `base` scaled by the time the period took, within limits.
+/// Returns `base` scaled by the time that the period took, within limits.
 fn retarget(base: Bits, span_s: i64, limit: Bits) -> Bits {
     let shortest = RETARGET_SPAN_S / RETARGET_STEP_MAX;
     let longest = RETARGET_SPAN_S.saturating_mul(RETARGET_STEP_MAX);
     let span_s = u32::try_from(span_s.max(0)).unwrap_or(u32::MAX).clamp(shortest, longest);
-    // Whatever bitcoind accepted as a header has canonical targets.
-    let (Ok(target), Ok(limit_target)) = (base.target(), limit.target()) else { return base };
-    // At most 2^234 times 2^23 by the limits above, but signet's limit was chosen so that it just fits 256 bits.
+    let target = base.target().expect("bitcoind accepts only headers with canonical bits");
+    let limit_target = limit.target().expect("a network's easiest bits are canonical");
+    // The product is below 2^234 times 2^23. Signet's limit was chosen so that it just fits 256 bits.
     let scaled = target.0.wrapping_mul(U256::from(span_s)) / U256::from(RETARGET_SPAN_S);
     Target(scaled).min(limit_target).to_bits()
 }

@@ -1,4 +1,4 @@
-//! Mines real shares at regtest's easiest target, two hashes each.
+//! A test node that mines real shares at regtest's easiest target, two hashes each.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::params::{ChainParams, Network};
 use crate::peer::PeerHandle;
 use crate::share::coinbase::{fold_merkle_branch, Coinbase, Payout};
 use crate::share::{CoinbaseTag, PayoutScript, Share, ShareId, ShareInfo};
-use crate::sharechain::next::next_share_on;
+use crate::sharechain::next_share::next_share_on;
 use crate::sharechain::{Anchor, Effect, Rule, Sharechain, Source, Tree, Verdict};
 use crate::units::{Bits, BlockHeight, Sats, UnixTime};
 use crate::work::NextShare;
@@ -19,7 +19,7 @@ pub const START: UnixTime = UnixTime(1_700_000_000);
 pub const BITS: Bits = Bits(0x207f_ffff);
 pub const PEER: Source = Source::Fetch(PeerHandle(1));
 
-/// A miner's script.
+/// The payout script of a miner.
 pub fn script(number: u8) -> PayoutScript {
     PayoutScript::new(&[&[0x00, 0x14][..], &[number; 20]].concat()).unwrap()
 }
@@ -28,7 +28,7 @@ pub fn params() -> ChainParams {
     ChainParams { payout_window: 20, retarget_window: 8, ..ChainParams::standard(Network::Regtest) }
 }
 
-/// A Bitcoin block at `height`, mined `height - 100` times ten minutes after the start.
+/// A Bitcoin block at `height`, mined `(height - 100) * 10` minutes after the start.
 pub fn anchor(height: u32) -> Anchor {
     anchor_at(height, START.plus(600 * (height - 100)))
 }
@@ -51,15 +51,15 @@ pub fn anchor_at(height: u32, time: UnixTime) -> Anchor {
     }
 }
 
-/// A node without threads.
-pub struct Kit {
+/// A sharechain with a clock, a current anchor and a miner.
+pub struct TestNode {
     pub chain: Sharechain,
     pub now: UnixTime,
     pub anchor: Anchor,
     pub miner: PayoutScript,
 }
 
-impl Kit {
+impl TestNode {
     pub fn new() -> Self {
         Self::with(params())
     }
@@ -72,12 +72,12 @@ impl Kit {
 
     /// A node whose chain is `shares` long.
     pub fn with_chain(shares: u32) -> Self {
-        let mut kit = Self::new();
-        kit.extend(shares);
-        kit
+        let mut node = Self::new();
+        node.extend(shares);
+        node
     }
 
-    /// Mines on the tip, a share every share period.
+    /// Mines shares on the tip, one every share period.
     pub fn extend(&mut self, shares: u32) {
         for _ in 0..shares {
             self.now = self.now.plus(self.chain.tree().params().share_period_s);
@@ -90,23 +90,33 @@ impl Kit {
         self.chain.tree().tip().map(|tip| tip.id).unwrap_or_default()
     }
 
-    /// An honest share on the tip.
+    /// The ids of the main chain, oldest first.
+    pub fn main_ids(&self) -> Vec<ShareId> {
+        self.chain.tree().main_chain().iter().map(|linked| linked.id).collect()
+    }
+
+    /// The shares of the main chain, oldest first.
+    pub fn main_shares(&self) -> Vec<Arc<Share>> {
+        self.chain.tree().main_chain().iter().map(|linked| Arc::clone(&linked.share)).collect()
+    }
+
+    /// Returns an honest share on the tip.
     pub fn next(&mut self) -> Share {
         let tip = self.tip();
         self.on(&tip)
     }
 
-    /// An honest share on any share held.
+    /// Returns an honest share on any share that is held.
     pub fn on(&mut self, parent: &ShareId) -> Share {
         self.edited(parent, |_| ())
     }
 
-    /// A share with other facts, committed to and paid for as if they were right.
+    /// Returns a share with edited facts. Its coinbase commits to them and pays accordingly.
     pub fn edited(&mut self, parent: &ShareId, edit: impl FnOnce(&mut Share)) -> Share {
         self.paying(parent, edit, |_| ())
     }
 
-    /// A share whose coinbase pays something else.
+    /// Like [`Self::edited`], with edited payouts.
     pub fn paying(
         &mut self,
         parent: &ShareId,
@@ -123,12 +133,12 @@ impl Kit {
         mine(&tree.chain_id().clone(), share, &payouts)
     }
 
-    /// Gives a share as if a peer had sent it; says what became of it at last.
+    /// Receives a share from a peer and returns its last verdict.
     pub fn give(&mut self, share: &Share) -> Verdict {
         self.give_from(share, PEER)
     }
 
-    /// Gives a share at its own time, as when a chain is replayed.
+    /// Like [`Self::give`], not before the share's own time.
     pub fn give_at(&mut self, share: &Share) -> Verdict {
         self.now = self.now.max(share.time());
         self.give(share)
@@ -148,7 +158,7 @@ impl Kit {
     }
 }
 
-/// The last verdict on a share among effects.
+/// Returns the last verdict on a share among effects.
 pub fn verdict_on(effects: &[Effect], share: &Share) -> Verdict {
     let digest = share.digest();
     effects
@@ -158,15 +168,15 @@ pub fn verdict_on(effects: &[Effect], share: &Share) -> Verdict {
             Effect::Verdict { digest: of, verdict, .. } if *of == digest => Some(verdict.clone()),
             _ => None,
         })
-        .expect("every share given gets a verdict")
+        .expect("every share received gets a verdict")
 }
 
-/// Asserts that a share is refused by this rule.
+/// Asserts that the verdict rejects a share by this rule.
 #[track_caller]
 pub fn assert_breaks(verdict: &Verdict, rule: Rule) {
     match verdict {
         Verdict::Rejected { rule: broken, .. } if *broken == rule => {}
-        other => panic!("expected rule {rule:?} to be broken, got {other:?}"),
+        other => panic!("expected a share rejected by rule {rule:?}, got {other:?}"),
     }
 }
 
@@ -198,7 +208,7 @@ fn draft(facts: &NextShare, anchor: &Anchor, time: UnixTime) -> Share {
     }
 }
 
-/// Commits to coinbase and facts, and finds a nonce.
+/// Sets the merkle root for these payouts and finds a nonce.
 fn mine(chain_id: &crate::params::ChainId, mut share: Share, payouts: &[Payout]) -> Share {
     let coinbase = Coinbase::new(chain_id, &share.info, payouts);
     let root = fold_merkle_branch(coinbase.txid(&share.extranonce), &share.merkle_branch);
@@ -206,7 +216,7 @@ fn mine(chain_id: &crate::params::ChainId, mut share: Share, payouts: &[Payout])
     grind(share)
 }
 
-/// Finds a nonce for a header as it is. A target that cannot be read counts as the easiest.
+/// Finds a nonce for the header. An invalid target counts as the easiest.
 pub fn grind(mut share: Share) -> Share {
     let target = share.info.share_bits.target().unwrap_or(crate::units::Target::MAX);
     while !target.is_met_by(&share.id().0) {

@@ -13,13 +13,13 @@ fn facts(height: u32, time: u32, bits: u32) -> BlockFacts {
 }
 
 fn next(network: Network, parent: BlockFacts, mut ancestor: impl FnMut(u32) -> BlockFacts) -> NextBits {
-    let answer: Result<NextBits, Infallible> = next_bits(network, parent, |height| Ok(ancestor(height.0)));
-    answer.unwrap()
+    let result: Result<NextBits, Infallible> = next_bits(network, parent, |height| Ok(ancestor(height.0)));
+    result.unwrap()
 }
 
-/// Mainnet's history: (height, time and bits of the period's last block, time of its first, bits of the next block).
+/// Periods of mainnet: (height, time and bits of the last block, time of the first block, bits of the next block).
 ///
-/// The last line's first time is not the block's own: it makes the period longer than the rule counts.
+/// The first block's time in the last line is made up: it makes the period longer than the rule counts.
 const MAINNET: [(u32, u32, u32, u32, u32); 4] = [
     (2_015, 1_233_061_996, 0x1d00ffff, 1_231_006_505, 0x1d00ffff),
     (32_255, 1_262_152_739, 0x1d00ffff, 1_261_130_161, 0x1d00d86a),
@@ -28,53 +28,53 @@ const MAINNET: [(u32, u32, u32, u32, u32); 4] = [
 ];
 
 #[test]
-fn mainnet_retargets_as_it_did() {
+fn retargets_match_mainnet_history() {
     for (height, time, bits, first_time, expected) in MAINNET {
-        let answer = next(Network::Mainnet, facts(height, time, bits), |asked| {
-            assert_eq!(asked, height - 2_015);
-            facts(asked, first_time, 0x1b0404cb)
+        let child = next(Network::Mainnet, facts(height, time, bits), |ancestor| {
+            assert_eq!(ancestor, height - 2_015);
+            facts(ancestor, first_time, 0x1b0404cb)
         });
-        assert_eq!(answer, NextBits { bits: Bits(expected), late: None }, "block {}", height + 1);
+        assert_eq!(child, NextBits { bits: Bits(expected), late: None }, "block {}", height + 1);
     }
 }
 
 #[test]
-fn within_a_period_mainnet_and_signet_keep_the_target_and_ask_nothing() {
+fn within_a_period_mainnet_and_signet_keep_the_target_without_lookups() {
     for network in [Network::Mainnet, Network::Signet] {
         for height in [0, 1, 2_014, 2_016, 840_000] {
-            let answer = next(network, facts(height, 5, 0x1b0404cb), |_| unreachable!());
-            assert_eq!(answer, NextBits { bits: Bits(0x1b0404cb), late: None });
+            let child = next(network, facts(height, 5, 0x1b0404cb), |_| unreachable!());
+            assert_eq!(child, NextBits { bits: Bits(0x1b0404cb), late: None });
         }
     }
 }
 
 #[test]
-fn regtest_never_changes() {
+fn the_target_of_regtest_never_changes() {
     for height in [0, 143, 2_015, 4_031] {
-        let answer = next(Network::Regtest, facts(height, 5, 0x207fffff), |_| unreachable!());
-        assert_eq!(answer, NextBits { bits: Bits(0x207fffff), late: None });
+        let child = next(Network::Regtest, facts(height, 5, 0x207fffff), |_| unreachable!());
+        assert_eq!(child, NextBits { bits: Bits(0x207fffff), late: None });
     }
 }
 
 #[test]
-fn testnets_walk_back_to_the_last_real_target() {
+fn testnets_walk_back_to_the_last_target_that_is_not_the_easiest() {
     for network in [Network::Testnet3, Network::Testnet4] {
         let chain = |height: u32| facts(height, 9, if height <= 5_000 { 0x1b0404cb } else { 0x1d00ffff });
-        let mut asked = Vec::new();
-        let answer = next(network, chain(5_003), |height| {
-            asked.push(height);
+        let mut heights = Vec::new();
+        let child = next(network, chain(5_003), |height| {
+            heights.push(height);
             chain(height)
         });
-        assert_eq!(answer, NextBits { bits: Bits(0x1b0404cb), late: Some(Bits(0x1d00ffff)) });
-        assert_eq!(asked, [5_002, 5_001, 5_000]);
+        assert_eq!(child, NextBits { bits: Bits(0x1b0404cb), late: Some(Bits(0x1d00ffff)) });
+        assert_eq!(heights, [5_002, 5_001, 5_000]);
         // The first block of a period ends the walk whatever its target is.
-        let answer = next(network, facts(4_033, 9, 0x1d00ffff), |height| facts(height, 9, 0x1d00ffff));
-        assert_eq!(answer.bits, Bits(0x1d00ffff));
+        let child = next(network, facts(4_033, 9, 0x1d00ffff), |height| facts(height, 9, 0x1d00ffff));
+        assert_eq!(child.bits, Bits(0x1d00ffff));
     }
 }
 
 #[test]
-fn only_testnet4_starts_a_period_from_the_last_ones_first_block() {
+fn only_testnet4_scales_the_target_of_the_first_block_of_a_period() {
     let parent = facts(4_031, 1_209_600, 0x1d00ffff);
     let first = |height| facts(height, 0, 0x1b0404cb);
     assert_eq!(next(Network::Testnet4, parent, first), NextBits { bits: Bits(0x1b0404cb), late: None });
@@ -82,13 +82,13 @@ fn only_testnet4_starts_a_period_from_the_last_ones_first_block() {
 }
 
 #[test]
-fn a_failed_question_is_passed_on() {
-    let answer = next_bits(Network::Mainnet, facts(2_015, 1, 0x1d00ffff), |_| Err("bitcoind is gone"));
-    assert_eq!(answer, Err("bitcoind is gone"));
+fn an_error_of_a_lookup_is_returned() {
+    let child = next_bits(Network::Mainnet, facts(2_015, 1, 0x1d00ffff), |_| Err("bitcoind unreachable"));
+    assert_eq!(child, Err("bitcoind unreachable"));
 }
 
 #[test]
-fn retargets_agree_with_the_bitcoin_library() {
+fn retargets_agree_with_the_bitcoin_crate() {
     let mut random = Random(1);
     for _ in 0..20_000 {
         for (network, params) in [(Network::Mainnet, Params::MAINNET), (Network::Signet, Params::SIGNET)] {
@@ -108,7 +108,7 @@ fn retargets_agree_with_the_bitcoin_library() {
 }
 
 #[test]
-fn time_running_backwards_counts_as_the_shortest_period() {
+fn a_negative_span_counts_as_the_shortest_period() {
     let limit = Bits(0x1d00ffff);
     assert_eq!(retarget(Bits(0x1c05a3f4), -5, limit), retarget(Bits(0x1c05a3f4), 302_400, limit));
     assert_ne!(retarget(Bits(0x1c05a3f4), 302_410, limit), Bits(0x1c0168fd));
@@ -116,13 +116,13 @@ fn time_running_backwards_counts_as_the_shortest_period() {
     assert_eq!(retarget(Bits(0x1c05a3f4), i64::MAX, limit), retarget(Bits(0x1c05a3f4), 4_838_400, limit));
 }
 
-/// Chains grown by the rule as it is written down, block after block, and every answer compared.
+/// Grows chains block by block by a naive implementation and compares every target.
 #[test]
 fn random_chains_agree_with_the_naive_rule() {
     for (seed, network) in NETWORKS.into_iter().enumerate() {
         let mut random = Random(seed as u32 + 7);
         let limit = pow_rules(network).map_or(0x207fffff, |rules| rules.limit.0);
-        // Testnets start a little harder than their easiest target, so that the exception can be told candidate.
+        // Testnets start a little harder than their easiest target, so that the exception can be told from others.
         let genesis_bits = if network == Network::Regtest { limit } else { limit - 0x1000 };
         let mut chain = vec![facts(0, 1_300_000_000, genesis_bits)];
         for _ in 0..6_100 {
@@ -130,10 +130,10 @@ fn random_chains_agree_with_the_naive_rule() {
             let gap = if random.next().is_multiple_of(5) { random.next() % 4_000 } else { random.next() % 500 };
             let time = parent.time.plus(gap);
             let expected = naive(network, &chain, time.0);
-            let answer = next(network, parent, |height| chain[height as usize]);
-            let bits = match answer.late {
+            let child = next(network, parent, |height| chain[height as usize]);
+            let bits = match child.late {
                 Some(late) if gap > 1_200 => late,
-                _ => answer.bits,
+                _ => child.bits,
             };
             assert_eq!(bits, expected, "{network} {}", chain.len());
             chain.push(BlockFacts { height: BlockHeight(chain.len() as u32), time, bits });
@@ -143,7 +143,7 @@ fn random_chains_agree_with_the_naive_rule() {
     }
 }
 
-/// The rule over a whole chain, without regard for cost.
+/// The rule over a whole chain, without regard to cost.
 fn naive(network: Network, chain: &[BlockFacts], time: u32) -> Bits {
     let Some(rules) = pow_rules(network) else { return Bits(0x207fffff) };
     let last = chain[chain.len() - 1];
@@ -164,7 +164,7 @@ fn naive(network: Network, chain: &[BlockFacts], time: u32) -> Bits {
     Target(scaled.min(rules.limit.target().unwrap().0)).to_bits()
 }
 
-/// Xorshift: the same numbers on every run.
+/// Xorshift, with the same numbers on every run.
 struct Random(u32);
 
 impl Random {

@@ -1,0 +1,323 @@
+//! The sharechain: validity, difficulty, fork choice, retention (rules, sections 5 and 6).
+//!
+//! [`Sharechain`] is a state machine. Its inputs are shares, reports about Bitcoin blocks and the passing of time. It
+//! returns [`Effect`]s, which its owner performs.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `rules` | validity rules 1, 2 and 4 to 8 |
+//! | `failure` | why a share cannot be linked |
+//! | `link` | which rules a share must pass to enter the tree |
+//! | `tree` | valid shares, main chain, payout windows, pruning |
+//! | `window_reach` | how much of a payout window is held |
+//! | `anchor` | the Bitcoin blocks that shares build on |
+//! | `bitcoin_difficulty` | the target of the next Bitcoin block |
+//! | `difficulty` | the target of the next share |
+//! | `next_share` | what this node's next share is built on |
+//! | `pool` | limits for shares that wait outside the tree |
+//! | `deferred` | shares that wait for something unknown or until they are due |
+//! | `unverified` | shares of branches that do not claim enough work |
+//! | `branches` | when such a branch is checked |
+//! | `candidate` | chains that are fetched beside ours |
+//! | `takeover` | judging and adopting a chain beside ours |
+//! | `adoption` | when a separate chain is better than ours |
+//! | `effect` | what the sharechain reports |
+
+mod adoption;
+mod anchor;
+pub mod bitcoin_difficulty;
+mod branches;
+mod candidate;
+mod deferred;
+pub mod difficulty;
+mod effect;
+mod failure;
+mod link;
+mod next_share;
+mod pool;
+mod rules;
+mod takeover;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod unverified;
+mod window_reach;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use bitcoin::BlockHash;
+
+pub use adoption::adopts;
+pub use anchor::Anchor;
+pub use candidate::{candidate_shares_max, CandidateId, CandidateOutcome, CANDIDATES_MAX, COMPARE_MAX_S};
+pub use effect::{Effect, Source, Verdict};
+pub use failure::{Failure, Need, Rule};
+pub use link::Checks;
+pub use next_share::{next_block_height_min, next_share};
+pub use rules::{subsidy, AHEAD_MAX_S};
+#[cfg(test)]
+pub(crate) use tests::support as tests_support;
+pub use tree::{LinkedShare, Tree};
+
+use crate::params::UNCLE_DEPTH_MAX;
+use crate::share::{Share, ShareDigest, ShareId};
+use crate::table_size::TableSize;
+use crate::units::UnixTime;
+use candidate::CandidateChain;
+use deferred::{DeferredPool, Wait};
+use pool::{PendingShare, Rank, RejectedDigests};
+use unverified::UnverifiedPool;
+
+/// Seconds after which a share whose parent, uncle or anchor stays unknown is dropped. It may come again.
+pub const DEFERRED_MAX_S: u32 = 600;
+/// Number of shares that come between two prunings of the tree: far more than a pool of any size makes.
+const SHARES_BETWEEN_PRUNINGS_MAX: usize = 1_000;
+/// Why a share on an invalid Bitcoin block is rejected.
+const ANCHOR_INVALID: &str = "anchor is an invalid Bitcoin block";
+
+/// The sharechain and everything that waits to become part of it.
+pub struct Sharechain {
+    tree: Tree,
+    deferred: DeferredPool,
+    unverified: UnverifiedPool,
+    rejected: RejectedDigests,
+    candidates: BTreeMap<CandidateId, CandidateChain>,
+    /// Shares to process. Empty between inputs.
+    queue: VecDeque<PendingShare>,
+    /// The last shares of unverified branches to look at when the queue is empty, the best one last.
+    grown: BTreeSet<(Rank, ShareDigest)>,
+    /// The effects of the current input.
+    effects: Vec<Effect>,
+}
+
+impl Sharechain {
+    /// Starts with the shares that were stored.
+    pub fn new(tree: Tree) -> Self {
+        Self {
+            tree,
+            deferred: DeferredPool::new(),
+            unverified: UnverifiedPool::new(),
+            rejected: RejectedDigests::new(),
+            candidates: BTreeMap::new(),
+            queue: VecDeque::new(),
+            grown: BTreeSet::new(),
+            effects: Vec::new(),
+        }
+    }
+
+    /// The valid shares.
+    pub const fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// The valid shares, to move the payout window.
+    pub const fn tree_mut(&mut self) -> &mut Tree {
+        &mut self.tree
+    }
+
+    /// Removes shares too far below the tip, and anchors of no share, the unverified ones included.
+    ///
+    /// Returns the ids of both, for the store.
+    pub fn prune(&mut self) -> (Vec<ShareId>, Vec<BlockHash>) {
+        self.tree.prune_except(&self.unverified.anchors())
+    }
+
+    /// Number of shares in the deferred pool and in the unverified pool.
+    pub fn waiting(&self) -> (usize, usize) {
+        (self.deferred.len(), self.unverified.len())
+    }
+
+    /// The sizes of the tables.
+    pub fn tables(&self) -> [TableSize; 5] {
+        let kept = self.tree.params().shares_kept() as usize;
+        [
+            // The main chain, its uncles, and what came since the last pruning.
+            TableSize::new("shares", self.tree.len(), 4 * kept + SHARES_BETWEEN_PRUNINGS_MAX),
+            TableSize::new("deferred shares", self.deferred.len(), DeferredPool::LEN_MAX),
+            TableSize::new("unverified shares", self.unverified.len(), UnverifiedPool::LEN_MAX),
+            TableSize::new("rejected shares", self.rejected.len(), RejectedDigests::LEN_MAX),
+            TableSize::new("candidate chains", self.candidates.len(), CANDIDATES_MAX),
+        ]
+    }
+
+    /// Receives a share from a miner or a peer.
+    pub fn receive(&mut self, share: Arc<Share>, source: Source, now: UnixTime) -> Vec<Effect> {
+        debug_assert!(self.queue.is_empty() && self.effects.is_empty(), "every input is processed to its end");
+        let (id, digest) = (share.id(), share.digest());
+        let is_known = self.tree.contains(&id)
+            || self.deferred.contains(&digest)
+            || self.unverified.contains(&digest)
+            || self.rejected.contains(&digest);
+        if is_known {
+            return vec![Effect::Verdict { id, digest, source, verdict: Verdict::Known }];
+        }
+        match rules::check_alone(self.tree.params(), &share, &id) {
+            Ok(work) => {
+                self.queue.push_back(PendingShare { id, digest, share, work, source, since: now });
+                self.drain(now);
+            }
+            Err(failure) => self.fail_share(id, digest, source, &failure),
+        }
+        std::mem::take(&mut self.effects)
+    }
+
+    /// Notes that bitcoind knows a Bitcoin block and has not marked it invalid.
+    pub fn anchor_known(&mut self, anchor: Anchor, now: UnixTime) -> Vec<Effect> {
+        let need = Need::Anchor(anchor.header.block_hash());
+        self.add_anchor_to_candidates(&anchor, now);
+        self.tree.add_anchor(anchor);
+        self.queue.extend(self.deferred.release(&need));
+        self.drain(now);
+        std::mem::take(&mut self.effects)
+    }
+
+    /// Notes that bitcoind has marked a Bitcoin block invalid.
+    pub fn anchor_invalid(&mut self, hash: BlockHash) -> Vec<Effect> {
+        for pending in self.deferred.release(&Need::Anchor(hash)) {
+            self.fail(&pending, &Failure::broken(Rule::Anchor, ANCHOR_INVALID));
+        }
+        self.end_candidates_on(hash);
+        std::mem::take(&mut self.effects)
+    }
+
+    /// Processes shares that are due, drops those that waited too long, and requests again what is missing.
+    pub fn tick(&mut self, now: UnixTime) -> Vec<Effect> {
+        self.queue.extend(self.deferred.release_due(now));
+        self.deferred.clamp_arrivals(now);
+        for pending in self.deferred.expire(now.minus(DEFERRED_MAX_S)) {
+            self.report(&pending, Verdict::Dropped);
+        }
+        self.drain(now);
+        let requests = self.deferred.needs().into_iter().map(|(need, source)| Effect::Request { need, source });
+        self.effects.extend(requests);
+        self.tick_candidates(now);
+        std::mem::take(&mut self.effects)
+    }
+
+    /// Processes the queue, the shares that this releases, and the branches that have grown, until nothing is left.
+    fn drain(&mut self, now: UnixTime) {
+        loop {
+            while let Some(pending) = self.queue.pop_front() {
+                self.process(pending, now);
+            }
+            let Some(top) = self.best_grown_branch() else { return };
+            self.check_branch(&top, now);
+        }
+    }
+
+    fn process(&mut self, pending: PendingShare, now: UnixTime) {
+        let info = &pending.share.info;
+        let is_parent_linked = self.tree.contains(&info.parent);
+        if self.tree.contains(&pending.id) {
+            self.report(&pending, Verdict::Known);
+        } else if self.is_recent(&info.parent) || (is_parent_linked && self.claims_to_be_tip(&pending)) {
+            self.link(pending, now);
+        } else if info.is_genesis() || is_parent_linked || self.unverified.contains_id(&info.parent) {
+            // Rule 6 comes first: a share whose anchor is unknown must not take the place of one whose anchor is known.
+            let anchor = pending.share.header.prev_blockhash;
+            match self.tree.anchor(&anchor) {
+                Some(_) => self.keep_unverified(pending),
+                None => self.defer(pending, Wait::For(Need::Anchor(anchor))),
+            }
+        } else {
+            let need = Need::Share(info.parent);
+            self.defer(pending, Wait::For(need));
+        }
+    }
+
+    /// Whether a parent is so near the tip that its children may still become uncles. These are checked at once.
+    ///
+    /// The older a parent, the more its children's target may be eased, until a share costs next to nothing.
+    fn is_recent(&self, parent: &ShareId) -> bool {
+        let Some(tip) = self.tree.tip() else { return *parent == ShareId::ZERO };
+        let Some(parent) = self.tree.get(parent) else { return false };
+        let depth = tip.info().share_height.0.saturating_sub(parent.info().share_height.0);
+        self.tree.is_main(parent) && depth <= UNCLE_DEPTH_MAX
+    }
+
+    /// Whether a share would be the tip if everything it claims is true.
+    fn claims_to_be_tip(&self, pending: &PendingShare) -> bool {
+        let is_better = |tip: &LinkedShare| pending.share.info.is_better_than(&pending.id, tip.info(), &tip.id);
+        self.tree.tip().is_none_or(is_better)
+    }
+
+    /// Links a share, after those of its uncles that are in the unverified pool. They were not checked while its branch was
+    /// not the main chain.
+    fn link(&mut self, pending: PendingShare, now: UnixTime) {
+        let mut nephews = vec![pending];
+        while let Some(pending) = nephews.pop() {
+            match self.tree.link(Arc::clone(&pending.share), pending.work, now, Checks::Full) {
+                Ok(is_tip) => self.after_link(&pending, is_tip),
+                Err(Failure::Missing(need)) => match self.take_unverified_uncle(&need) {
+                    Some(uncle) => nephews.extend([pending, uncle]),
+                    None => self.defer(pending, Wait::For(need)),
+                },
+                Err(Failure::Early(due)) => self.defer(pending, Wait::Until(due)),
+                Err(failure) => self.fail(&pending, &failure),
+            }
+        }
+    }
+
+    /// Takes a needed share out of the unverified pool if it can be checked now.
+    fn take_unverified_uncle(&mut self, need: &Need) -> Option<PendingShare> {
+        let Need::Share(id) = need else { return None };
+        let mut copies = self.unverified.with_id(id);
+        let digest = copies.find(|uncle| self.tree.contains(&uncle.share.info.parent))?.digest;
+        drop(copies);
+        self.unverified.remove(&digest)
+    }
+
+    fn after_link(&mut self, pending: &PendingShare, is_tip: bool) {
+        self.effects.push(Effect::Linked(pending.id));
+        self.report(pending, Verdict::Accepted);
+        // A copy with other facts under the same header can never be valid now.
+        self.unverified.remove_id(&pending.id);
+        self.queue_waiting_for(&pending.id);
+        if is_tip {
+            self.effects.push(Effect::NewTip(pending.id));
+            // Siblings on a branch that became the main chain may become uncles now.
+            let nearest = self.tree.ancestry(&pending.id).skip(1).take(UNCLE_DEPTH_MAX as usize);
+            for id in nearest.map(|ancestor| ancestor.id).collect::<Vec<ShareId>>() {
+                self.queue.extend(self.unverified.remove_children(&id));
+            }
+        }
+    }
+
+    /// Queues the shares that wait for one that was linked, and the unverified shares built directly on it.
+    fn queue_waiting_for(&mut self, id: &ShareId) {
+        self.queue.extend(self.deferred.release(&Need::Share(*id)));
+        self.queue.extend(self.unverified.remove_children(id));
+    }
+
+    fn defer(&mut self, pending: PendingShare, wait: Wait) {
+        self.report(&pending, Verdict::Deferred);
+        if let Wait::For(need) = wait {
+            self.effects.push(Effect::Request { need, source: pending.source });
+        }
+        for evicted in self.deferred.insert(pending, wait) {
+            self.report(&evicted, Verdict::Dropped);
+        }
+    }
+
+    /// Rejects a share that breaks a rule; drops one that cannot be verified.
+    fn fail(&mut self, pending: &PendingShare, failure: &Failure) {
+        self.fail_share(pending.id, pending.digest, pending.source, failure);
+    }
+
+    fn fail_share(&mut self, id: ShareId, digest: ShareDigest, source: Source, failure: &Failure) {
+        let verdict = match failure {
+            Failure::Broken { rule, why } => {
+                self.rejected.insert(digest);
+                Verdict::Rejected { rule: *rule, why }
+            }
+            _ => Verdict::Dropped,
+        };
+        self.effects.push(Effect::Verdict { id, digest, source, verdict });
+    }
+
+    fn report(&mut self, pending: &PendingShare, verdict: Verdict) {
+        let PendingShare { id, digest, source, .. } = *pending;
+        self.effects.push(Effect::Verdict { id, digest, source, verdict });
+    }
+}

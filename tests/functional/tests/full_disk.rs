@@ -52,7 +52,7 @@ fn a_stop_with_a_full_disk_reports_the_lost_shares_and_fails() {
 
     assert_eq!(pool.terminate().code(), Some(1));
     let log = pool.log();
-    assert!(log.contains(" shares are not on disk, and lost unless other nodes have them: the disk of "), "{log}");
+    assert!(log.contains(" shares not saved, lost unless peers have them: disk of "), "{log}");
     // The stored shares are intact, and the node continues with them once there is room.
     assert!(disk.command("mount", &["-o", "remount,size=8m"]));
     let stored: Vec<Value> = pool.shares();

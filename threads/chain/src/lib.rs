@@ -1,4 +1,4 @@
-//! The chain thread: drives the node's state machine ([`p2pool_core::node`]) and is the only writer of the store.
+//! The chain thread: it drives the node's state machine ([`p2pool_core::node`]) and is the only writer of the share store.
 //!
 //! | file | subject |
 //! |---|---|
@@ -13,9 +13,9 @@ mod thread;
 use std::path::{Path, PathBuf};
 
 pub use export::{export, ExportError, ExportSummary};
-pub use thread::{Chain, ChainError, ChainOuts};
+pub use thread::{Chain, ChainError, ChainSinks};
 
-/// The file inside the chain's own folder that holds the sharechain.
+/// Returns the path of the file that holds the sharechain. `chain_dir` is the chain's own folder.
 pub fn store_file(chain_dir: &Path) -> PathBuf {
     store::data_file(chain_dir)
 }

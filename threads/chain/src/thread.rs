@@ -1,7 +1,7 @@
 //! The chain thread's loop.
 //!
-//! Everything that has arrived is stepped together, committed as one, and only then are the effects performed: a share is
-//! on disk before another node hears of it.
+//! All messages that have arrived are stepped together and committed at once. Only then are their effects performed, so a
+//! share is on disk before it is announced.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,33 +21,32 @@ use thiserror::Error;
 
 use crate::store::{Store, StoreError};
 
-/// Messages stepped before their effects are performed: bounds how long the first one's wait.
+/// Number of messages stepped before their effects are performed. It bounds the delay of the first one's effects.
 const MESSAGES_PER_TURN_MAX: usize = 256;
-/// Shares between two log lines while loading.
+/// Number of shares between two log lines while loading.
 const LOAD_PROGRESS_SHARES: usize = 5_000;
 
-/// Where the chain thread sends to.
-pub struct ChainOuts {
+/// The channels that the chain thread sends to.
+pub struct ChainSinks {
     /// Work for miners.
     pub stratum: WorkSender,
     /// Header lookups at bitcoind.
     pub anchor: Sender<ToAnchor>,
-    /// Bitcoin blocks that peers found.
+    /// Bitcoin blocks found by peers.
     pub submit: Sender<ToSubmit>,
-    /// Peers.
+    /// Messages to peers.
     pub network: NetworkSender,
 }
 
-/// Why the chain thread ended.
+/// Why the chain thread failed.
 #[derive(Debug, Error)]
 pub enum ChainError {
     /// The store cannot be opened or read.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The store refused shares to the end.
-    #[error("{shares} shares are not on disk, and lost unless peers have them: {cause}")]
+    /// The store still refuses shares when the thread ends.
+    #[error("{shares} shares not saved, lost unless peers have them: {cause}")]
     Unsaved {
-        /// Number of shares.
         shares: usize,
         /// The store's last error.
         cause: StoreError,
@@ -58,19 +57,19 @@ pub enum ChainError {
 pub struct Chain {
     node: Node,
     store: Store,
-    outs: ChainOuts,
+    sinks: ChainSinks,
     started: Instant,
     inbox: Receiver<ToChain>,
     templates: LatestReceiver<TemplateUpdate>,
-    /// No more templates come.
+    /// Whether the sender of templates is gone.
     is_template_slot_closed: bool,
     status: Arc<ArcSwap<ChainStatus>>,
 }
 
-/// Whether the loop goes on.
+/// Whether the loop continues.
 #[derive(PartialEq, Eq)]
 enum Turn {
-    GoOn,
+    Continue,
     End,
 }
 
@@ -85,22 +84,22 @@ impl Chain {
         dir: &Path,
         inbox: Receiver<ToChain>,
         templates: LatestReceiver<TemplateUpdate>,
-        outs: ChainOuts,
+        sinks: ChainSinks,
     ) -> Result<Self, ChainError> {
         let started = Instant::now();
         let mut store = Store::open(dir, params)?;
         let tree = load(&mut store, params)?;
         let mut node = Node::new(config, tree, now(started));
         let status = Arc::new(ArcSwap::from_pointee(node.status(SteadyTime::from(started.elapsed()))));
-        Ok(Self { node, store, outs, started, inbox, templates, is_template_slot_closed: false, status })
+        Ok(Self { node, store, sinks, started, inbox, templates, is_template_slot_closed: false, status })
     }
 
-    /// What the thread publishes.
+    /// The published status.
     pub fn status(&self) -> Arc<ArcSwap<ChainStatus>> {
         Arc::clone(&self.status)
     }
 
-    /// Works until told to stop, or until no sender is left. A store that fails meanwhile is waited out.
+    /// Runs until it is stopped or no sender is left. While the store fails, the thread keeps shares and tries again.
     ///
     /// # Errors
     /// [`ChainError::Unsaved`]: the store still refuses shares at the end.
@@ -111,11 +110,11 @@ impl Chain {
                 break;
             }
         }
-        debug!("chain thread ends");
+        debug!("chain thread ending");
         self.close()
     }
 
-    /// What follows from the events that were stepped, or from the passing of time.
+    /// Advances the node, commits its changes, performs its effects and publishes its status.
     fn turn(&mut self) {
         self.node.advance(self.now());
         if let Some(changes) = self.node.changes(self.steady()) {
@@ -128,11 +127,11 @@ impl Chain {
         self.status.store(Arc::new(self.node.status(self.steady())));
     }
 
-    /// Waits for the first message, and steps it and those that came with it.
+    /// Waits for a message or the next deadline, and steps all messages that have arrived.
     fn wait(&mut self) -> Turn {
         let until_ms = self.node.wake_at().since_ms(self.steady());
         let inbox = self.inbox.clone();
-        // A channel whose sender is gone is always ready: listening on would be an endless loop.
+        // A channel without a sender is always ready and would make this a busy loop.
         let templates = if self.is_template_slot_closed { never() } else { self.templates.channel().clone() };
         select! {
             recv(inbox) -> message => match message {
@@ -145,9 +144,9 @@ impl Chain {
                     Ok(TemplateUpdate::Withdrawn) => self.step(Event::TemplateWithdrawn),
                     Err(_) => self.is_template_slot_closed = true,
                 }
-                Turn::GoOn
+                Turn::Continue
             }
-            default(std::time::Duration::from_millis(until_ms)) => Turn::GoOn,
+            default(std::time::Duration::from_millis(until_ms)) => Turn::Continue,
         }
     }
 
@@ -159,7 +158,7 @@ impl Chain {
                 ToChain::Stop => return Turn::End,
             }
         }
-        Turn::GoOn
+        Turn::Continue
     }
 
     fn step(&mut self, event: Event) {
@@ -169,45 +168,45 @@ impl Chain {
     /// Never blocks.
     fn perform(&mut self, effect: Effect) {
         match effect {
-            Effect::Work(update) => self.outs.stratum.put(update),
+            Effect::Work(update) => self.sinks.stratum.put(update),
             Effect::Report(report) => log!(level(&report), "{report}"),
             Effect::Headers(command) => {
-                if self.outs.anchor.try_send(ToAnchor::Command(command)).is_err() {
-                    debug!("header lookup dropped: too many wait; the next tick repeats it");
+                if self.sinks.anchor.try_send(ToAnchor::Command(command)).is_err() {
+                    debug!("header lookup dropped: inbox full, repeated at the next tick");
                 }
             }
             Effect::SubmitBlock(block) => {
                 let id = block.id;
-                if self.outs.submit.try_send(ToSubmit::Peer(block)).is_err() {
-                    warn!("peer's Bitcoin block {id} not submitted: too many blocks wait");
+                if self.sinks.submit.try_send(ToSubmit::Peer(block)).is_err() {
+                    warn!("Bitcoin block {id} of a peer not submitted: inbox full");
                 }
             }
             Effect::Network(command) => self.send(command),
         }
     }
 
-    /// A message that finds no room is lost; a request that is lost has failed.
+    /// Sends a command to the network thread. A command that finds no room is lost; a lost request has failed.
     fn send(&mut self, command: NetworkCommand) {
         let request = match &command {
             NetworkCommand::Request { peer, id, .. } => Some((*peer, *id)),
             _ => None,
         };
-        if self.outs.network.send(command).is_err() {
-            debug!("message to the network dropped: its inbox is full");
+        if self.sinks.network.send(command).is_err() {
+            debug!("network command dropped: inbox full");
             if let Some((peer, id)) = request {
                 self.step(Event::Response { peer, id, response: Err(RequestFailed::NotSent) });
             }
         }
     }
 
-    /// Commits what waits for the last time.
+    /// Commits the backlog once more.
     fn close(mut self) -> Result<(), ChainError> {
         let backlog = self.node.backlog();
         match self.store.commit(backlog) {
             Err(cause) if !backlog.put_shares.is_empty() => {
                 Err(ChainError::Unsaved { shares: backlog.put_shares.len(), cause })
             }
-            // The tip, and what is too old, follow from the shares at the next start.
+            // The tip and deletions are derived from the shares at the next start.
             _ => Ok(()),
         }
     }
@@ -225,7 +224,7 @@ fn now(started: Instant) -> Now {
     Now { steady: SteadyTime::from(started.elapsed()), time: UnixTime::from(SystemTime::now()) }
 }
 
-/// The tree that the store holds.
+/// Loads the tree from the store.
 fn load(store: &mut Store, params: &Arc<ChainParams>) -> Result<Tree, StoreError> {
     let started = Instant::now();
     let mut tree = Tree::new(Arc::clone(params));
@@ -236,7 +235,7 @@ fn load(store: &mut Store, params: &Arc<ChainParams>) -> Result<Tree, StoreError
             tree.restore(stored.share, stored.verified);
             count += 1;
             if count.is_multiple_of(LOAD_PROGRESS_SHARES) {
-                info!("loading the sharechain: {count} shares");
+                info!("loading sharechain: {count} shares");
             }
             Ok::<(), StoreError>(())
         },
@@ -253,12 +252,12 @@ fn load(store: &mut Store, params: &Arc<ChainParams>) -> Result<Tree, StoreError
             tip.id,
             tip.share.info.share_height
         ),
-        None => info!("sharechain is empty: its first share will be its genesis share"),
+        None => info!("sharechain empty: its first share will be a genesis share"),
     }
     Ok(tree)
 }
 
-/// How loudly a report is logged: one line per event that an operator cares about, never one per share.
+/// The log level of a report: at `info` and above, one line per event that matters to an operator, never one per share.
 fn level(report: &Report) -> Level {
     match report {
         Report::StoreFailing { .. } | Report::JobFailed(_) | Report::NoWindow(_) => Level::Error,

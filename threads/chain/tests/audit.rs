@@ -1,4 +1,4 @@
-//! What this crate exports is what an independent program, `tests/vectors/audit.py`, finds to be true.
+//! Checks the export with an independent program, `tests/vectors/audit.py`.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -15,7 +15,7 @@ fn vectors() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors")
 }
 
-/// The recorded chain that the model mined: its parameters, tip and shares.
+/// The recorded chain of the model: its parameters, tip and shares.
 fn recorded() -> (ChainParams, ShareId, Vec<StoredShare>) {
     let text = std::fs::read_to_string(vectors().join("chain.json")).expect("the vectors are in the repository");
     let chain: Value = serde_json::from_str(&text).expect("the vectors are JSON");
@@ -36,7 +36,7 @@ fn recorded() -> (ChainParams, ShareId, Vec<StoredShare>) {
     (params, tip.id, shares)
 }
 
-/// Stores the shares, exports them and runs the audit on what comes out.
+/// Stores the shares, exports them and audits the export.
 fn audit(params: &ChainParams, tip: ShareId, shares: Vec<StoredShare>) -> Output {
     let dir = tempfile::tempdir().expect("a folder for the store");
     let batch = Changes { put_shares: shares, tip: Some(tip), ..Changes::default() };
@@ -48,30 +48,34 @@ fn audit(params: &ChainParams, tip: ShareId, shares: Vec<StoredShare>) -> Output
     Command::new("python3").arg(vectors().join("audit.py")).arg(&file).output().expect("python3 is installed")
 }
 
-fn said(output: &Output) -> String {
+fn text_of(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
 #[test]
-fn a_true_export_passes_whole_and_pruned() {
+fn a_correct_export_passes_complete_and_pruned() {
     let (params, tip, shares) = recorded();
     let all = shares.len();
     let output = audit(&params, tip, shares.clone());
-    assert!(output.status.success(), "{}", said(&output));
-    assert!(said(&output).contains(&format!("{all} coinbases and their payouts recomputed")), "{}", said(&output));
+    assert!(output.status.success(), "{}", text_of(&output));
+    assert!(
+        text_of(&output).contains(&format!("{all} coinbases and their payouts recomputed")),
+        "{}",
+        text_of(&output)
+    );
     let pruned = shares.into_iter().filter(|share| share.share.info.share_height.0 >= 15).collect();
     let output = audit(&params, tip, pruned);
-    assert!(output.status.success(), "{}", said(&output));
+    assert!(output.status.success(), "{}", text_of(&output));
 }
 
 #[test]
-fn a_share_whose_miner_was_changed_in_the_store_is_found() {
+fn a_share_whose_miner_was_changed_in_the_store_is_detected() {
     let (params, tip, mut shares) = recorded();
     let other = shares[0].share.info.payout_script;
     let forged = shares.iter_mut().find(|share| share.share.info.payout_script != other).expect("two miners");
     std::sync::Arc::make_mut(&mut forged.share).info.payout_script = other;
     let id = forged.id;
     let output = audit(&params, tip, shares);
-    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
-    assert!(said(&output).contains(&format!("share {id}: rule 8")), "{}", said(&output));
+    assert_eq!(output.status.code(), Some(1), "{}", text_of(&output));
+    assert!(text_of(&output).contains(&format!("share {id}: rule 8")), "{}", text_of(&output));
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use crossbeam_channel::{bounded, SendTimeoutError, Sender};
-use p2pool_chain::{Chain, ChainOuts};
+use p2pool_chain::{Chain, ChainSinks};
 use p2pool_channels::{latest, ToAnchor, ToChain, ToNetwork, ToSubmit};
 use p2pool_core::config::Config;
 use p2pool_core::metrics::Metrics;
@@ -73,7 +73,7 @@ impl Components {
         let mut stratum = Stratum::open(&config, outs, Arc::clone(metrics)).map_err(NodeError::open("stratum port"))?;
         let p2p = P2p::open(&config, to_chain.clone(), Arc::clone(metrics))
             .map_err(NodeError::open("peer-to-peer network"))?;
-        let outs = ChainOuts {
+        let outs = ChainSinks {
             stratum: stratum.jobs(),
             anchor: to_anchor.clone(),
             submit: to_submit.clone(),

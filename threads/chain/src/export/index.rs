@@ -1,16 +1,16 @@
-//! What payouts and order need to know of every share: kept in memory, some 300 bytes a share.
+//! An index of the shares for their order and payouts, about 300 bytes per share in memory.
 
 use std::collections::{HashMap, HashSet};
 
+use p2pool_core::node::StoredShare;
 use p2pool_core::params::ChainParams;
 use p2pool_core::payouts::{EntrySource, WindowEntry};
 use p2pool_core::share::{PayoutScript, ShareId};
 use p2pool_core::units::{Bits, ShareHeight, Work};
 
 use crate::store::{StoreError, View};
-use p2pool_core::node::StoredShare;
 
-/// The shares of one view.
+/// An index of the shares of one view.
 pub(super) struct Index {
     /// By share height, then id.
     order: Vec<ShareId>,
@@ -23,20 +23,21 @@ pub(super) struct Index {
 
 struct Entry {
     window: WindowEntry,
-    /// What is held in one row up to this share.
-    row: Row,
+    /// The shares without a gap up to this one.
+    run: Run,
 }
 
-/// Shares held without a gap.
+/// A run of shares, each the parent of the next, with all their uncles.
 #[derive(Clone, Copy)]
-struct Row {
+struct Run {
     shares: u32,
+    /// Work of the shares, uncles included.
     work: Work,
     /// Whether it begins with a genesis share.
     whole: bool,
 }
 
-/// One share as read, before its uncles are looked up.
+/// The facts of one share, before its uncles are looked up.
 struct Facts {
     id: ShareId,
     height: ShareHeight,
@@ -61,7 +62,7 @@ impl Facts {
 }
 
 impl Index {
-    /// Reads every share once.
+    /// Builds the index by reading every share once.
     pub(super) fn new(view: &View<'_>, params: &ChainParams) -> Result<Self, StoreError> {
         let mut shares = Vec::new();
         view.each::<StoreError>(
@@ -88,7 +89,6 @@ impl Index {
         self.order.iter().copied()
     }
 
-    /// The tip.
     pub(super) const fn tip(&self) -> Option<ShareId> {
         self.tip
     }
@@ -98,21 +98,21 @@ impl Index {
         self.main.contains(id)
     }
 
-    /// Whether the window that ends at `parent` can be held at all.
+    /// Whether the window that ends at `parent` may be held. If false, it is not held.
     ///
-    /// Only spares the search where it is bound to end at a gap: it would walk thousands of shares for each share of the base.
+    /// Otherwise each share of a base would walk through thousands of shares only to find a gap.
     pub(super) fn may_hold_window(&self, parent: &ShareId, bits: Bits) -> bool {
         if *parent == ShareId::ZERO {
             return true;
         }
-        let Some(Entry { row, .. }) = self.entries.get(parent) else { return false };
+        let Some(Entry { run, .. }) = self.entries.get(parent) else { return false };
         let cut = bits
             .target()
             .ok()
             .and_then(|target| target.work())
             .and_then(|block| block.0.checked_mul(u128::from(self.work_cut_blocks)))
             .filter(|cut| *cut > 0);
-        row.whole || row.shares >= self.payout_window || cut.is_some_and(|cut| row.work.0 >= cut)
+        run.whole || run.shares >= self.payout_window || cut.is_some_and(|cut| run.work.0 >= cut)
     }
 }
 
@@ -122,7 +122,7 @@ impl EntrySource for Index {
     }
 }
 
-/// What each share adds to windows, for those whose uncles are held. `shares` ascend, so parents come first.
+/// Returns the entries of the shares whose uncles are held. `shares` ascend by height, so parents come first.
 fn entries(shares: &[Facts]) -> HashMap<ShareId, Entry> {
     let known: HashMap<ShareId, (PayoutScript, Work)> =
         shares.iter().filter_map(|share| Some((share.id, (share.script, share.work?)))).collect();
@@ -132,26 +132,26 @@ fn entries(shares: &[Facts]) -> HashMap<ShareId, Entry> {
         let (Some(work), Some(uncles)) = (share.work, uncles) else { continue };
         let window = WindowEntry::new(share.id, share.parent, share.script, work, uncles.into_iter());
         let below = match entries.get(&share.parent) {
-            Some(parent) => parent.row,
-            None => Row { shares: 0, work: Work::ZERO, whole: share.parent == ShareId::ZERO },
+            Some(parent) => parent.run,
+            None => Run { shares: 0, work: Work::ZERO, whole: share.parent == ShareId::ZERO },
         };
-        let row = Row {
+        let run = Run {
             shares: below.shares.saturating_add(1),
             work: Work(below.work.0.saturating_add(window.work_with_uncles.0)),
             whole: below.whole,
         };
-        entries.insert(share.id, Entry { window, row });
+        entries.insert(share.id, Entry { window, run });
     }
     entries
 }
 
-/// The tip and its ancestors.
+/// Returns the ids of the tip and its ancestors.
 fn main_chain(shares: &[Facts], tip: Option<ShareId>) -> HashSet<ShareId> {
     let parents: HashMap<ShareId, ShareId> = shares.iter().map(|share| (share.id, share.parent)).collect();
     let mut main = HashSet::new();
     let mut next = tip;
     while let Some((id, parent)) = next.and_then(|id| Some((id, *parents.get(&id)?))) {
-        // An id is a hash over its parent's, so there is no circle; damaged data cannot make one either.
+        // An id is a hash that commits to its parent's, so there is no circle. The check is for damaged data.
         if !main.insert(id) {
             break;
         }

@@ -1,17 +1,16 @@
-//! The lines' fields, in the order in which they are written.
+//! The fields of the lines, in the order in which they are written.
 
 use bitcoin::consensus::encode;
 use bitcoin::hex::DisplayHex as _;
+use p2pool_core::node::StoredShare;
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::share::ShareId;
 use p2pool_core::units::Bits;
 use serde::Serialize;
 
-use p2pool_core::node::StoredShare;
-
 pub(super) use p2pool_core::share::coinbase::Payout;
 
-/// The first line.
+/// The first line: the chain.
 #[derive(Serialize)]
 pub(super) struct Chain<'a> {
     network: &'static str,
@@ -118,7 +117,7 @@ impl ShareLine {
             payout_script: info.payout_script.to_string(),
             payout_address: info.payout_script.to_address(params.network),
             witness_commitment: info.witness_commitment.to_lower_hex_string(),
-            // Printable ASCII by its type, so nothing is lost.
+            // The tag is printable ASCII, so nothing is lost.
             coinbase_tag: String::from_utf8_lossy(info.coinbase_tag.as_bytes()).into_owned(),
             extranonce: stored.share.extranonce.to_lower_hex_string(),
             merkle_branch: stored.share.merkle_branch.iter().map(|hash| hash.to_lower_hex_string()).collect(),

@@ -1,19 +1,19 @@
-//! `p2pool export`: the stored sharechain as JSON lines, so that anyone can check it with other tools.
+//! `p2pool export`: writes the stored sharechain as JSON lines, so that anyone can check it with other tools.
 //!
-//! The first line holds the chain's parameters and tip, each further line one share, oldest first (by share height,
-//! then id). The raw share is in it, so every other field can be recomputed: none has to be believed.
+//! The first line has the chain's parameters and tip. Each further line has one share, oldest first (by share height, then id).
+//! A line includes the raw share, so every other field can be recomputed.
 //!
 //! | value | written as |
 //! |---|---|
-//! | `id`, `parent`, `uncles`, `tip`, `prev_block`, `merkle_root` | 64 hexadecimal digits, last byte first, as Bitcoin shows hashes |
+//! | `id`, `parent`, `uncles`, `tip`, `prev_block`, `merkle_root` | 64 hexadecimal digits, last byte first, as Bitcoin displays hashes |
 //! | `bits`, `share_bits`, `easiest_bits` | 8 hexadecimal digits |
-//! | other byte strings, `chain_id` among them | hexadecimal, first byte first |
-//! | `chain_work` | a decimal number in a string: it may exceed what other tools read as a number |
+//! | other byte strings, including `chain_id` | hexadecimal, first byte first |
+//! | `chain_work` | a decimal number in a string, because it may exceed the numbers that other tools can read |
 //! | amounts | satoshis |
-//! | `payouts` | what the coinbase pays, in its order; `null` where the payout window below the share is not held |
+//! | `payouts` | the outputs of the coinbase in their order; `null` if the payout window is not held |
 //!
-//! `main_chain` is whether the share is the tip or an ancestor of it, `verified` whether the node checked it by every
-//! rule, `is_block` whether its header meets the target it states to Bitcoin.
+//! `main_chain` says whether the share is the tip or one of its ancestors, `verified` whether the node checked it by all rules,
+//! and `is_block` whether its header meets Bitcoin's target.
 
 mod index;
 mod json;
@@ -23,6 +23,7 @@ mod tests;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
+use p2pool_core::node::StoredShare;
 use p2pool_core::params::ChainParams;
 use p2pool_core::payouts::Window;
 use p2pool_core::units::Bits;
@@ -30,33 +31,31 @@ use thiserror::Error;
 
 use crate::store::{StoreError, StoreReader, View};
 use index::Index;
-use p2pool_core::node::StoredShare;
 
 /// What was written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ExportSummary {
-    /// Shares.
     pub shares: usize,
-    /// Those of them with payouts.
+    /// Number of shares whose payouts were written.
     pub with_payouts: usize,
-    /// Whether the reader went away before all was written, as `head` does.
+    /// Whether the reader of the output closed it before the end, as `head` does.
     pub cut_short: bool,
 }
 
-/// Why nothing more could be written.
+/// Why the export failed.
 #[derive(Debug, Error)]
 pub enum ExportError {
     /// The store cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The output takes no more.
+    /// The output cannot be written.
     #[error("cannot write the export: {0}")]
     Write(#[from] io::Error),
 }
 
-/// Writes the store of the chain in `dir`, the chain's own folder, as it is at this moment; a node may be running on it.
+/// Writes the store in `dir`, the chain's own folder, as it is at this moment. A node may be using it.
 ///
-/// Memory is for an index of the shares and one share at a time. A reader that goes away is no error.
+/// The export keeps an index of the shares and one share at a time in memory. It is no error if the output's reader closes it.
 ///
 /// # Errors
 /// The store cannot be opened or read, or the output fails.
@@ -82,8 +81,7 @@ fn write_lines(
     line(out, &json::Chain::new(params, index.tip()))?;
     let mut window = Window::new(params);
     for id in index.ids() {
-        // One view does not change, so what was indexed is still there.
-        let Some(stored) = view.share(&id)? else { continue };
+        let stored = view.share(&id)?.expect("a view does not change, so it still has an indexed share");
         let payouts = payouts(&mut window, index, &stored);
         line(out, &json::ShareLine::new(params, &stored, index.is_main(&id), payouts.as_deref()))?;
         summary.shares += 1;
@@ -93,7 +91,7 @@ fn write_lines(
     Ok(())
 }
 
-/// What the share's coinbase pays, if its window is held.
+/// Returns the payouts of the share's coinbase if its window is held.
 fn payouts(window: &mut Window, index: &Index, stored: &StoredShare) -> Option<Vec<json::Payout>> {
     let info = &stored.share.info;
     let bits = Bits(stored.share.header.bits.to_consensus());

@@ -1,4 +1,4 @@
-//! The export against the shares it was made from, and against payouts summed up naively.
+//! Compares the export with the shares it was made from, and its payouts with a naive implementation.
 
 use std::collections::HashMap;
 
@@ -17,7 +17,7 @@ use super::*;
 use crate::store::Store;
 use p2pool_core::node::Changes;
 
-/// Shares of the test chain, uncles not counted.
+/// Number of main-chain shares of the test chain.
 const HEIGHTS: u32 = 60;
 
 fn params() -> ChainParams {
@@ -30,7 +30,7 @@ fn script(miner: u8) -> PayoutScript {
     PayoutScript::new(if miner.is_multiple_of(2) { &p2wpkh } else { &p2tr }).unwrap()
 }
 
-/// A share without proof of work, which neither store nor export look at. `nonce` makes it the only one.
+/// A share without proof of work, which neither the store nor the export checks. `nonce` makes it unique.
 fn share(parent: Option<&StoredShare>, uncles: &[&StoredShare], nonce: u32) -> StoredShare {
     let height = parent.map_or(0, |parent| parent.share.info.share_height.0 + 1);
     let header = Header {
@@ -61,7 +61,7 @@ fn share(parent: Option<&StoredShare>, uncles: &[&StoredShare], nonce: u32) -> S
     StoredShare { id: share.id(), share: share.into(), verified: !nonce.is_multiple_of(5) }
 }
 
-/// A main chain with a stale share at every third height, every other one of which becomes an uncle; by height.
+/// A main chain with a stale share at every third height, and its tip. Every other stale share becomes an uncle.
 fn chain() -> (Vec<StoredShare>, ShareId) {
     let mut main = vec![share(None, &[], 0)];
     let mut stale: Vec<StoredShare> = Vec::new();
@@ -94,8 +94,8 @@ fn text(line: &Value, field: &str) -> String {
     line[field].as_str().unwrap_or_else(|| panic!("{field} in {line}")).to_owned()
 }
 
-/// Hash bytes from digits as Bitcoin shows them.
-fn shown(digits: &str) -> [u8; 32] {
+/// Parses a hash in display order.
+fn parse_hash(digits: &str) -> [u8; 32] {
     let mut bytes = <[u8; 32]>::from_hex(digits).unwrap();
     bytes.reverse();
     bytes
@@ -116,7 +116,7 @@ fn the_first_line_has_the_parameters() {
 }
 
 #[test]
-fn every_field_is_that_of_the_raw_share() {
+fn every_field_matches_the_raw_share() {
     let (dir, params) = (TempDir::new().unwrap(), params());
     let (shares, tip) = chain();
     fill(dir.path(), &params, &shares, Some(tip));
@@ -132,16 +132,16 @@ fn every_field_is_that_of_the_raw_share() {
         let (header, info) = (&share.header, &share.info);
         assert_eq!(text(line, "header"), bitcoin::consensus::encode::serialize_hex(header));
         assert_eq!(line["version"], header.version.to_consensus());
-        assert_eq!(shown(&text(line, "prev_block")), header.prev_blockhash.to_byte_array());
-        assert_eq!(shown(&text(line, "merkle_root")), header.merkle_root.to_byte_array());
+        assert_eq!(parse_hash(&text(line, "prev_block")), header.prev_blockhash.to_byte_array());
+        assert_eq!(parse_hash(&text(line, "merkle_root")), header.merkle_root.to_byte_array());
         assert_eq!(
             (line["time"].as_u64(), line["nonce"].as_u64()),
             (Some(header.time.into()), Some(header.nonce.into()))
         );
         assert_eq!(text(line, "bits"), format!("{:08x}", header.bits.to_consensus()));
-        assert_eq!(shown(&text(line, "parent")), info.parent.0);
+        assert_eq!(parse_hash(&text(line, "parent")), info.parent.0);
         let uncles: Vec<[u8; 32]> =
-            line["uncles"].as_array().unwrap().iter().map(|uncle| shown(uncle.as_str().unwrap())).collect();
+            line["uncles"].as_array().unwrap().iter().map(|uncle| parse_hash(uncle.as_str().unwrap())).collect();
         assert_eq!(uncles, info.uncles.iter().map(|uncle| uncle.0).collect::<Vec<_>>());
         assert_eq!(line["share_height"], info.share_height.0);
         assert_eq!(text(line, "chain_work"), info.chain_work.0.to_string());
@@ -166,13 +166,13 @@ fn every_field_is_that_of_the_raw_share() {
         let is_block = header.target().is_met_by(header.block_hash());
         assert_eq!(line["is_block"], is_block);
         blocks += usize::from(is_block);
-        assert_eq!(line.as_object().unwrap().len(), 26, "every field is compared, all but the payouts here");
+        assert_eq!(line.as_object().unwrap().len(), 26, "every field but the payouts is compared");
     }
     assert!(blocks > 0 && blocks < shares.len(), "{blocks} blocks: both cases must occur");
     let order: Vec<(u64, [u8; 32])> = lines[1..]
         .iter()
         .map(|line| {
-            let mut number = shown(&text(line, "id"));
+            let mut number = parse_hash(&text(line, "id"));
             number.reverse();
             (line["share_height"].as_u64().unwrap(), number)
         })
@@ -180,7 +180,7 @@ fn every_field_is_that_of_the_raw_share() {
     assert!(order.is_sorted(), "oldest first");
 }
 
-/// Payouts by the rules' text: walk back, list every credit, sum up. `None` if the walk meets a gap.
+/// The payouts as the rules describe them: walk back and list every credit. `None` if the walk finds a gap.
 fn naive_payouts(
     params: &ChainParams,
     held: &HashMap<ShareId, &StoredShare>,
@@ -211,7 +211,7 @@ fn naive_payouts(
     Some(list.iter().map(|one| (one.script.to_string(), one.script.to_address(params.network), one.amount.0)).collect())
 }
 
-/// Compares all payouts and counts those that are held.
+/// Compares all payouts and returns the number of shares that have some.
 fn check_payouts(params: &ChainParams, shares: &[StoredShare], tip: ShareId) -> usize {
     let dir = TempDir::new().unwrap();
     fill(dir.path(), params, shares, Some(tip));
@@ -219,7 +219,7 @@ fn check_payouts(params: &ChainParams, shares: &[StoredShare], tip: ShareId) -> 
     let (summary, lines) = exported(dir.path(), params);
     let mut with_payouts = 0;
     for line in &lines[1..] {
-        let share = held[&ShareId(shown(&text(line, "id")))];
+        let share = held[&ShareId(parse_hash(&text(line, "id")))];
         let found = line["payouts"].as_array().map(|list| {
             list.iter()
                 .map(|one| (text(one, "script"), text(one, "address"), one["amount"].as_u64().unwrap()))
@@ -237,7 +237,7 @@ fn check_payouts(params: &ChainParams, shares: &[StoredShare], tip: ShareId) -> 
 }
 
 #[test]
-fn payouts_are_those_of_the_rules_wherever_the_window_is_held() {
+fn payouts_follow_the_rules_wherever_the_window_is_held() {
     let (shares, tip) = chain();
     assert_eq!(check_payouts(&params(), &shares, tip), shares.len());
     // Pruned: the window reaches 12 back, and the oldest share lacks its uncle.
@@ -245,18 +245,18 @@ fn payouts_are_those_of_the_rules_wherever_the_window_is_held() {
         shares.iter().filter(|share| share.share.info.share_height.0 >= 19).cloned().collect();
     let with_payouts = check_payouts(&params(), &pruned, tip);
     assert!(with_payouts > 0 && with_payouts < pruned.len());
-    // Cut by work as on mainnet: some windows end before they meet the gap.
+    // Cut by work as on mainnet: some windows end before the gap.
     let cut = ChainParams { work_cut_blocks: 20, payout_window: 30, ..params() };
     let with_cut = check_payouts(&cut, &pruned, tip);
     let without = check_payouts(&ChainParams { work_cut_blocks: 0, ..cut }, &pruned, tip);
     assert!(with_cut > without, "{with_cut} with, {without} without");
-    // A hole in the middle, as only damage makes it.
+    // A gap in the middle, which only damage can cause.
     let holed: Vec<StoredShare> =
         shares.iter().filter(|share| share.share.info.share_height.0 != 30).cloned().collect();
     assert!(check_payouts(&params(), &holed, tip) < holed.len());
 }
 
-/// Takes some bytes, then fails.
+/// Accepts some bytes, then fails.
 struct Pipe {
     room: usize,
     error: io::ErrorKind,
@@ -278,7 +278,7 @@ impl Write for Pipe {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_error_but_a_full_disk_is() {
+fn a_closed_pipe_is_no_error_but_a_full_disk_is() {
     let (dir, params) = (TempDir::new().unwrap(), params());
     let (shares, tip) = chain();
     fill(dir.path(), &params, &shares, Some(tip));
@@ -291,10 +291,10 @@ fn a_reader_that_goes_away_is_no_error_but_a_full_disk_is() {
 }
 
 #[test]
-fn there_must_be_a_store_and_of_this_chain() {
+fn a_missing_store_or_one_of_another_chain_is_an_error() {
     let (dir, params) = (TempDir::new().unwrap(), params());
-    let refused = |params: &ChainParams| export(dir.path(), params, &mut Vec::new()).unwrap_err().to_string();
-    assert!(refused(&params).contains("there is no store at"));
+    let error_of = |params: &ChainParams| export(dir.path(), params, &mut Vec::new()).unwrap_err().to_string();
+    assert!(error_of(&params).contains("no store at"));
     fill(dir.path(), &params, &[], None);
-    assert!(refused(&ChainParams::standard(Network::Testnet4)).contains("holds chain"));
+    assert!(error_of(&ChainParams::standard(Network::Testnet4)).contains("holds chain"));
 }

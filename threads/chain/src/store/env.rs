@@ -1,4 +1,4 @@
-//! An open LMDB environment of the store: opening, first making, and telling apart what is no store.
+//! The LMDB environment of the store: opening it, creating it, and detecting files that are damaged or no store.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _};
@@ -10,29 +10,29 @@ use p2pool_core::params::ChainId;
 use super::schema::{self, Meta, META_KEY};
 use super::StoreError;
 
-/// LMDB's folder inside the chain's own.
+/// LMDB's folder in the chain's own folder.
 pub(super) const STORE_DIR: &str = "store";
 /// LMDB's two files.
 pub(super) const DATA_FILE: &str = "data.mdb";
 const LOCK_FILE: &str = "lock.mdb";
-/// Bytes of LMDB's lock file with its default of 126 reader slots.
+/// Length of LMDB's lock file with its default of 126 reader slots.
 const LOCK_FILE_LEN: u64 = 8_192;
-/// "LMDB" as its files spell it, in the byte order of the machine.
+/// Magic number of LMDB's files, in the byte order of the machine.
 const MAGIC: u32 = 0xbeef_c0de;
 
-/// The files of a store, all in the chain's own folder.
+/// Paths of a store's files, all in the chain's own folder.
 #[derive(Clone, Debug)]
 pub(super) struct Paths {
     /// LMDB's folder.
     pub store: PathBuf,
-    /// Where a new one is made before it gets its name.
+    /// Folder in which a new store is created before it is renamed.
     pub unfinished: PathBuf,
-    /// Locked by the process that writes.
+    /// File that the writing process locks.
     pub writer_lock: PathBuf,
 }
 
 impl Paths {
-    /// Files of the store in an existing folder.
+    /// Returns the paths for an existing folder.
     pub(super) fn new(dir: &Path) -> Result<Self, StoreError> {
         let dir = dir.canonicalize().map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => StoreError::Missing(dir.join(STORE_DIR)),
@@ -41,7 +41,7 @@ impl Paths {
         Ok(Self { store: dir.join(STORE_DIR), unfinished: dir.join("store.new"), writer_lock: dir.join("store.lock") })
     }
 
-    /// The file that holds everything.
+    /// The data file.
     pub(super) fn data(&self) -> PathBuf {
         self.store.join(DATA_FILE)
     }
@@ -54,32 +54,32 @@ pub(super) struct Env {
 }
 
 impl Env {
-    /// Opens the existing environment in `dir`; LMDB makes the map larger by itself if the data needs it.
+    /// Opens the existing environment in `dir`. LMDB enlarges the map if the data needs it.
     pub(super) fn open(dir: &Path, map_bytes: usize, flags: EnvironmentFlags) -> Result<Self, StoreError> {
         if !flags.contains(EnvironmentFlags::READ_ONLY) {
             reserve_lock_file(dir)?;
         }
         let mut builder = Environment::new();
-        // NO_TLS: a reader's slot goes with its transaction, not with the thread that began it.
+        // NO_TLS: a reader slot belongs to its transaction, not to the thread that began it.
         builder.set_map_size(map_bytes).set_flags(flags | EnvironmentFlags::NO_TLS);
         let env = builder.open(dir).map_err(|error| explain_open(dir, error))?;
         let db = retry_resized(&env, || env.open_db(None)).map_err(|error| StoreError::lmdb("open", dir, error))?;
         Ok(Self { env, db })
     }
 
-    /// Begins a reading transaction: a view that no later commit changes.
+    /// Begins a read transaction, which no later commit changes.
     pub(super) fn begin_ro(&self, dir: &Path) -> Result<RoTransaction<'_>, StoreError> {
         retry_resized(&self.env, || self.env.begin_ro_txn()).map_err(|error| StoreError::lmdb("read", dir, error))
     }
 
-    /// Refuses a store of another schema or chain.
+    /// Checks that the store has our schema and chain.
     pub(super) fn check(&self, dir: &Path, chain_id: &ChainId) -> Result<(), StoreError> {
         let txn = self.begin_ro(dir)?;
         let path = || dir.to_owned();
         let value = match txn.get(self.db, &META_KEY) {
             Ok(value) => value,
             Err(lmdb::Error::NotFound) => {
-                return Err(StoreError::Damaged { path: path(), what: "it does not name its chain".to_owned() })
+                return Err(StoreError::Damaged { path: path(), what: "chain id missing".to_owned() })
             }
             Err(error) => return Err(StoreError::lmdb("read", dir, error)),
         };
@@ -92,7 +92,7 @@ impl Env {
     }
 }
 
-/// Runs `operation` again after another process has made the file outgrow our map. No transaction may be open.
+/// Runs `operation`, and once more if another process has made the file outgrow our map. No transaction may be open.
 fn retry_resized<T>(env: &Environment, mut operation: impl FnMut() -> lmdb::Result<T>) -> lmdb::Result<T> {
     match operation() {
         Err(lmdb::Error::MapResized) => {
@@ -103,34 +103,34 @@ fn retry_resized<T>(env: &Environment, mut operation: impl FnMut() -> lmdb::Resu
     }
 }
 
-/// Makes an empty store under another name and renames it, so that there is a whole store or none at any moment.
+/// Creates an empty store under another name and renames it, so that there is a complete store or none at any time.
 pub(super) fn create(paths: &Paths, map_bytes: usize, chain_id: &ChainId) -> Result<(), StoreError> {
     let unfinished = &paths.unfinished;
-    let made = create_unfinished(unfinished, map_bytes, chain_id).and_then(|()| {
-        fs::rename(unfinished, &paths.store).map_err(|error| StoreError::io("make", &paths.store, error))?;
+    let created = create_unfinished(unfinished, map_bytes, chain_id).and_then(|()| {
+        fs::rename(unfinished, &paths.store).map_err(|error| StoreError::io("create", &paths.store, error))?;
         sync_parent(&paths.store)
     });
-    if made.is_err() {
-        // Best effort, the next open removes it as well.
+    if created.is_err() {
+        // Best effort: the next open removes it as well.
         drop(fs::remove_dir_all(unfinished));
     }
-    made
+    created
 }
 
 fn create_unfinished(dir: &Path, map_bytes: usize, chain_id: &ChainId) -> Result<(), StoreError> {
-    fs::create_dir(dir).map_err(|error| StoreError::io("make", dir, error))?;
+    fs::create_dir(dir).map_err(|error| StoreError::io("create", dir, error))?;
     let env = Env::open(dir, map_bytes, EnvironmentFlags::empty())?;
     let write = || -> lmdb::Result<()> {
         let mut txn = env.env.begin_rw_txn()?;
         txn.put(env.db, &META_KEY, &schema::encode_meta(chain_id), WriteFlags::empty())?;
         txn.commit()
     };
-    write().map_err(|error| StoreError::lmdb("make", dir, error))?;
+    write().map_err(|error| StoreError::lmdb("create", dir, error))?;
     drop(env);
     sync_dir(dir)
 }
 
-/// Removes what a process that died while making a store left behind.
+/// Removes the unfinished store of a process that died while it created one.
 pub(super) fn remove_unfinished(paths: &Paths) -> Result<(), StoreError> {
     match fs::remove_dir_all(&paths.unfinished) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -140,7 +140,7 @@ pub(super) fn remove_unfinished(paths: &Paths) -> Result<(), StoreError> {
     }
 }
 
-/// Removes the store's folder if its data file is gone, so that a new one can take its place.
+/// Removes a store's folder without a data file, so that a new store can take its place.
 pub(super) fn remove_hollow(paths: &Paths) -> Result<(), StoreError> {
     match fs::remove_file(paths.store.join(LOCK_FILE)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -154,16 +154,16 @@ pub(super) fn remove_hollow(paths: &Paths) -> Result<(), StoreError> {
     }
 }
 
-/// Makes sure that LMDB's lock file has its blocks.
+/// Allocates the blocks of LMDB's lock file.
 ///
-/// LMDB writes it through a map: on a full disk a file without blocks would end the process with SIGBUS instead of an error.
+/// LMDB writes it through a map. On a full disk, a file without blocks would kill the process with SIGBUS.
 fn reserve_lock_file(dir: &Path) -> Result<(), StoreError> {
     let path = dir.join(LOCK_FILE);
     let reserve = || -> io::Result<()> {
         if fs::metadata(&path).is_ok_and(|file| file.len() >= LOCK_FILE_LEN) {
             return Ok(());
         }
-        // Zeros are what LMDB itself extends the file with.
+        // LMDB itself extends the file with zeros.
         fs::write(&path, vec![0u8; usize::try_from(LOCK_FILE_LEN).unwrap_or_default()])
     };
     reserve().map_err(|error| {
@@ -172,10 +172,10 @@ fn reserve_lock_file(dir: &Path) -> Result<(), StoreError> {
     })
 }
 
-/// Refuses a data file that was cut short, as by a broken copy. Only the writer may ask, and only between transactions.
+/// Checks that the data file was not truncated, as by a broken copy. Only the writer may call this, between transactions.
 ///
-/// LMDB would end the process with SIGBUS where it reads past the file's end. Pages that were used and freed within one
-/// transaction are never written, so the end of a sound file can be missing too; but those pages are on the free list.
+/// Reading past the file's end would kill the process with SIGBUS. Pages that were allocated and freed within one transaction
+/// are never written, so the end of an intact file may be missing as well. But those pages are on the free list.
 pub(super) fn check_length(env: &Env, dir: &Path) -> Result<(), StoreError> {
     let lmdb = |error| StoreError::lmdb("measure", dir, error);
     let pages = (env.env.info().map_err(lmdb)?.last_pgno() as u64).saturating_add(1);
@@ -187,21 +187,21 @@ pub(super) fn check_length(env: &Env, dir: &Path) -> Result<(), StoreError> {
     if held >= pages {
         return Ok(());
     }
-    // Zeros instead of nothing: reading them is an error and no longer the process's end.
+    // Reading zeros is an error; reading past the end would kill the process.
     file.set_len(pages.saturating_mul(page_len)).map_err(io)?;
     if pages - held <= env.env.freelist().map_err(lmdb)? as u64 {
         return Ok(());
     }
-    let what = format!("{held} of its {pages} pages are there");
+    let what = format!("{held} of {pages} pages present");
     Err(StoreError::Damaged { path: dir.to_owned(), what })
 }
 
-/// Says what a file is that LMDB does not take for its own.
+/// Explains why LMDB cannot open a file.
 fn explain_open(dir: &Path, error: lmdb::Error) -> StoreError {
     if error != lmdb::Error::Invalid {
         return StoreError::lmdb("open", dir, error);
     }
-    // LMDB's page header has a page number of the machine's word size and eight bytes more; then comes the magic number.
+    // LMDB's page header is a page number of the machine's word size and eight more bytes. The magic number follows.
     let (ours, other) = if usize::BITS == 64 { (16, 12) } else { (12, 16) };
     let mut head = [0u8; 20];
     let read = File::open(dir.join(DATA_FILE)).and_then(|mut file| file.read_exact(&mut head));
@@ -216,7 +216,7 @@ fn sync_parent(path: &Path) -> Result<(), StoreError> {
     path.parent().map_or(Ok(()), sync_dir)
 }
 
-/// Makes names in a folder durable.
+/// Syncs a folder, so that new names in it are durable.
 fn sync_dir(dir: &Path) -> Result<(), StoreError> {
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(|error| StoreError::io("sync", dir, error))
 }

@@ -1,4 +1,4 @@
-//! Who may have a store open.
+//! Which processes may open a store.
 
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
@@ -8,19 +8,18 @@ use rustix::fs::{flock, FlockOperation};
 
 use super::StoreError;
 
-/// Stores open in this process.
+/// The stores that are open in this process.
 ///
-/// A lock, though threads share nothing else: LMDB forbids opening a file twice in one process (closing the second drops the
-/// locks of the first) and does not notice it, so the rule can only be kept by something as wide as the process. It is
-/// held for a moment when a store is opened or closed.
+/// LMDB forbids opening a file twice in one process, because closing it once drops all of the process's locks. It does not detect
+/// this, so the list must be global. The mutex is held only briefly, when a store is opened or closed.
 static OPEN: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
-/// The right of this process to have one store open.
+/// Permits this process to have one store open.
 #[derive(Debug)]
 pub(super) struct ProcessGuard(PathBuf);
 
 impl ProcessGuard {
-    /// Takes the right; `path` is canonical.
+    /// Takes the permit. `path` is canonical.
     pub(super) fn take(path: &Path) -> Result<Self, StoreError> {
         let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
         if open.iter().any(|other| other == path) {
@@ -37,7 +36,7 @@ impl Drop for ProcessGuard {
     }
 }
 
-/// Takes the right of the only writer among all processes; the system gives it back when the file is closed or the process dies.
+/// Locks the store for the only writer among all processes. The system unlocks it when the file is closed or the process ends.
 pub(super) fn lock_for_writing(path: &Path, store: &Path) -> Result<File, StoreError> {
     let file = OpenOptions::new()
         .create(true)

@@ -1,15 +1,15 @@
 //! The sharechain on disk (LMDB). The chain thread is its only writer.
 //!
-//! Always fully synced: when [`Store::commit`] has returned, the changes survive kill -9 and power loss, and they are on disk
-//! whole or not at all. What arrives together should be committed together: each commit waits for the disk.
+//! Every commit is atomic and synced: when [`Store::commit`] returns, the changes survive kill -9 and power loss. Each commit
+//! waits for the disk, so changes that arrive together should be committed together.
 //!
 //! | file | subject |
 //! |---|---|
 //! | `schema.rs` | keys and records, byte for byte |
-//! | `env.rs` | opening, making, telling what is no store |
-//! | `guard.rs` | who may have it open |
-//! | `read.rs` | views, and the reader for other processes |
-//! | `error.rs` | errors in words for operators |
+//! | `env.rs` | opening and creating an environment, detecting damage |
+//! | `guard.rs` | which processes may open a store |
+//! | `read.rs` | views of the store, and the reader for other processes |
+//! | `error.rs` | errors for operators |
 
 mod env;
 mod error;
@@ -20,7 +20,7 @@ mod schema;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use lmdb::{EnvironmentFlags, Transaction as _, WriteFlags};
+use lmdb::{Database, EnvironmentFlags, RwTransaction, Transaction as _, WriteFlags};
 use p2pool_core::node::{Changes, StoredShare};
 use p2pool_core::params::ChainParams;
 use p2pool_core::share::ShareId;
@@ -33,52 +33,50 @@ pub use schema::RecordError;
 use env::{Env, Paths, DATA_FILE, STORE_DIR};
 use guard::ProcessGuard;
 
-/// Address space a store begins with: a standard chain's 17,368 shares of up to 1 KiB take about 20 MiB, so most stores never
-/// outgrow it, and it costs nothing until used.
+/// Initial map size. The 17,368 shares of a standard chain take about 20 MiB at up to 1 KiB each, so most stores never outgrow
+/// it. Unused address space costs nothing.
 const MAP_START_BYTES: usize = 64 << 20;
-/// Largest map. On 32-bit systems more than 1 GiB of address space in one piece cannot be relied on; elsewhere this is a
-/// hundred times what the largest window (2^16 shares) needs, and only stops something that runs away.
+/// Largest map size. On 32-bit systems, more than 1 GiB of contiguous address space is not reliably available. Elsewhere the
+/// limit is a hundred times what the largest window (2^16 shares) needs, and only stops a runaway store.
 const MAP_MAX_BYTES: usize = if usize::BITS == 32 { 1 << 30 } else { 16 << 30 };
 
-/// The file that holds everything, inside the chain's own folder.
+/// Returns the path of the data file. `dir` is the chain's own folder.
 pub fn data_file(dir: &Path) -> PathBuf {
     dir.join(STORE_DIR).join(DATA_FILE)
 }
 
-/// What [`Store::load`] found.
+/// What [`Store::load`] read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// The tip last committed, unless there is no chain.
+    /// The tip last committed; `None` while there is no chain.
     pub tip: Option<ShareId>,
-    /// Shares handed over.
     pub shares: usize,
-    /// Anchors handed over.
     pub anchors: usize,
 }
 
-/// The store, open for writing.
+/// A store that is open for writing.
 pub struct Store {
-    /// `None` after a failure, until the next use opens it again.
+    /// `None` after a failure, until the next use reopens it.
     env: Option<Env>,
     map_bytes: usize,
     paths: Paths,
-    // These two come last: they are given back after the environment is closed.
+    // These come last so that they are released after the environment is closed.
     _guard: ProcessGuard,
     _writer_lock: File,
 }
 
 impl Store {
-    /// Opens the store in `dir`, the chain's own folder, and makes both if need be.
+    /// Opens the store in `dir`, the chain's own folder. Creates both if they do not exist.
     ///
     /// # Errors
-    /// A store of another chain or schema, a file that is none, or one that is open elsewhere: each says what to do.
+    /// The store belongs to another chain or schema, is damaged, or is open elsewhere. Each error says what to do.
     pub fn open(dir: &Path, params: &ChainParams) -> Result<Self, StoreError> {
         Self::open_sized(dir, params, MAP_START_BYTES)
     }
 
-    /// As [`Self::open`] with another size to begin with, so that tests see the map grow.
+    /// Like [`Self::open`] with another initial map size, so that tests can see the map grow.
     fn open_sized(dir: &Path, params: &ChainParams, map_bytes: usize) -> Result<Self, StoreError> {
-        fs::create_dir_all(dir).map_err(|error| StoreError::io("make", dir, error))?;
+        fs::create_dir_all(dir).map_err(|error| StoreError::io("create", dir, error))?;
         let paths = Paths::new(dir)?;
         let guard = ProcessGuard::take(&paths.store)?;
         let writer_lock = guard::lock_for_writing(&paths.writer_lock, &paths.store)?;
@@ -95,7 +93,7 @@ impl Store {
         Ok(store)
     }
 
-    /// The environment, opened if it is not.
+    /// Returns the environment. Opens it if it is closed.
     fn env(&mut self) -> Result<(&Env, &Path), StoreError> {
         let env = match self.env.take() {
             Some(env) => env,
@@ -104,11 +102,10 @@ impl Store {
         Ok((self.env.insert(env), &self.paths.store))
     }
 
-    /// Writes changes and waits until they are on disk.
+    /// Writes changes in one transaction and waits until they are on disk.
     ///
     /// # Errors
-    /// Nothing of them is in the store then, and the same changes may be tried again. [`StoreError::Full`] says
-    /// that this is worth while later.
+    /// The store is unchanged, and the same changes may be tried again. After [`StoreError::Full`] this may succeed later.
     pub fn commit(&mut self, changes: &Changes) -> Result<(), StoreError> {
         if changes.is_empty() {
             return Ok(());
@@ -120,7 +117,7 @@ impl Store {
                 Err(lmdb::Error::MapFull) => self.grow()?,
                 Err(error) => {
                     let error = StoreError::lmdb("write", path, error);
-                    // LMDB trusts an environment no more once its head could not be written: open it afresh next time.
+                    // LMDB refuses to write to an environment after a failed write of its head: reopen it next time.
                     self.env = None;
                     return Err(error);
                 }
@@ -128,10 +125,10 @@ impl Store {
         }
     }
 
-    /// Doubles the map by closing the environment and opening it again.
+    /// Doubles the map by closing and reopening the environment.
     ///
-    /// `set_map_size` would do, but being the only one to open it also frees the reader slots of processes that were
-    /// killed while reading, which otherwise keep freed pages from ever being used again.
+    /// `set_map_size` would suffice. But opening the environment as its only user also frees the reader slots of processes that
+    /// were killed while reading; otherwise those keep freed pages from being reused.
     fn grow(&mut self) -> Result<(), StoreError> {
         let (env, path) = self.env()?;
         let info = env.env.info().map_err(|error| StoreError::lmdb("measure", path, error))?;
@@ -143,12 +140,12 @@ impl Store {
         self.env().map(drop)
     }
 
-    /// Hands over all anchors, then all shares by ascending share height (then id), so that parents come first.
+    /// Passes on all anchors, then all shares by ascending share height (then id), so that parents come first.
     ///
-    /// Holds all shares in memory for a moment, where its caller keeps them anyway.
+    /// All shares are in memory at once while they are sorted.
     ///
     /// # Errors
-    /// Unreadable, or a damaged record, which it names; or what a callback returned.
+    /// The store is unreadable, a record is damaged (the error names it), or a callback failed.
     pub fn load<E: From<StoreError>>(
         &mut self,
         mut each_share: impl FnMut(StoredShare) -> Result<(), E>,
@@ -174,30 +171,28 @@ impl Store {
         Ok(summary)
     }
 
-    /// Length of the data file.
+    /// Returns the length of the data file.
     ///
     /// # Errors
-    /// The system refuses.
+    /// The file cannot be examined.
     pub fn size_bytes(&self) -> Result<u64, StoreError> {
         let data = self.paths.data();
         fs::metadata(&data).map(|file| file.len()).map_err(|error| StoreError::io("measure", &data, error))
     }
 }
 
-/// Writes changes as one transaction; dropped on any error, it leaves no trace.
+/// Writes changes as one transaction, which is dropped without effect on any error.
 fn write(env: &Env, changes: &Changes) -> lmdb::Result<()> {
     let db = env.db;
     let flags = WriteFlags::empty();
     let mut txn = env.env.begin_rw_txn()?;
-    let gone = changes.delete_shares.iter().map(schema::share_key);
-    for key in gone.chain(changes.delete_anchors.iter().map(schema::anchor_key)) {
-        match txn.del(db, &key, None) {
-            Ok(()) | Err(lmdb::Error::NotFound) => (),
-            Err(error) => return Err(error),
-        }
+    let deleted = changes.delete_shares.iter().map(schema::share_key);
+    for key in deleted.chain(changes.delete_anchors.iter().map(schema::anchor_key)) {
+        delete(&mut txn, db, &key)?;
     }
     for stored in &changes.put_shares {
         let key = schema::share_key(&stored.id);
+        debug_assert_eq!(stored.id, stored.share.id(), "a share is stored under its own id");
         txn.put(db, &key, &schema::encode_share(&key, stored), flags)?;
     }
     for anchor in &changes.put_anchors {
@@ -206,13 +201,18 @@ fn write(env: &Env, changes: &Changes) -> lmdb::Result<()> {
     }
     match changes.tip {
         None => (),
-        Some(ShareId::ZERO) => match txn.del(db, &schema::TIP_KEY, None) {
-            Ok(()) | Err(lmdb::Error::NotFound) => (),
-            Err(error) => return Err(error),
-        },
+        Some(ShareId::ZERO) => delete(&mut txn, db, &schema::TIP_KEY)?,
         Some(tip) => txn.put(db, &schema::TIP_KEY, &schema::encode_tip(&tip), flags)?,
     }
     txn.commit()
+}
+
+/// Deletes a record, if it exists.
+fn delete(txn: &mut RwTransaction<'_>, db: Database, key: &[u8]) -> lmdb::Result<()> {
+    match txn.del(db, &key, None) {
+        Ok(()) | Err(lmdb::Error::NotFound) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 #[cfg(test)]

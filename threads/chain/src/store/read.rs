@@ -1,8 +1,9 @@
-//! Reading: one view of the store, and a reader for other processes than the node.
+//! Reading the store: a view at one moment, and a reader for other processes than the node.
 
 use std::path::{Path, PathBuf};
 
 use lmdb::{Cursor as _, Database, EnvironmentFlags, RoTransaction, Transaction as _};
+use p2pool_core::node::StoredShare;
 use p2pool_core::params::ChainParams;
 use p2pool_core::share::ShareId;
 use p2pool_core::sharechain::Anchor;
@@ -11,13 +12,12 @@ use super::env::{Env, Paths};
 use super::guard::ProcessGuard;
 use super::schema::{self, RecordError, ANCHOR_PREFIX, META_KEY, SHARE_PREFIX, TIP_KEY};
 use super::{StoreError, MAP_START_BYTES};
-use p2pool_core::node::StoredShare;
 
-/// Opens the store for reading beside a node that runs in another process.
+/// A store that is open for reading, perhaps while a node in another process writes it.
 pub struct StoreReader {
     env: Env,
     path: PathBuf,
-    // Last, so that it outlives the environment.
+    // Last, so that it is released after the environment is closed.
     _guard: ProcessGuard,
 }
 
@@ -25,7 +25,7 @@ impl StoreReader {
     /// Opens the store of the chain in `dir`, the chain's own folder.
     ///
     /// # Errors
-    /// No store, one of another chain or schema, or one that this process has open already.
+    /// The store does not exist, belongs to another chain or schema, or is already open in this process.
     pub fn open(dir: &Path, params: &ChainParams) -> Result<Self, StoreError> {
         let paths = Paths::new(dir)?;
         if !paths.data().exists() {
@@ -37,10 +37,11 @@ impl StoreReader {
         Ok(Self { env, path: paths.store, _guard: guard })
     }
 
-    /// The store as it is now. While the view lives the node cannot use again what it frees, so the file grows: let it go soon.
+    /// Returns a view of the store as it is now. While the view exists, the node cannot reuse pages that it frees, so the
+    /// file grows: drop the view soon.
     ///
     /// # Errors
-    /// The system or LMDB refuses.
+    /// The read transaction cannot begin.
     pub fn view(&self) -> Result<View<'_>, StoreError> {
         View::new(&self.env, &self.path)
     }
@@ -58,10 +59,10 @@ impl<'env> View<'env> {
         Ok(Self { txn: env.begin_ro(path)?, db: env.db, path })
     }
 
-    /// The tip, unless there is no chain.
+    /// The tip; `None` while there is no chain.
     ///
     /// # Errors
-    /// Unreadable or damaged.
+    /// The store is unreadable or damaged.
     pub fn tip(&self) -> Result<Option<ShareId>, StoreError> {
         match self.txn.get(self.db, &TIP_KEY) {
             Ok(value) => schema::decode_tip(value).map(Some).map_err(|source| self.damaged(&TIP_KEY, source)),
@@ -70,10 +71,10 @@ impl<'env> View<'env> {
         }
     }
 
-    /// One share.
+    /// Reads one share.
     ///
     /// # Errors
-    /// Unreadable or damaged.
+    /// The store is unreadable or damaged.
     pub fn share(&self, id: &ShareId) -> Result<Option<StoredShare>, StoreError> {
         let key = schema::share_key(id);
         match self.txn.get(self.db, &key) {
@@ -83,10 +84,10 @@ impl<'env> View<'env> {
         }
     }
 
-    /// Hands over every record, in the order of keys: anchors, then shares by the bytes of their ids.
+    /// Passes on every record in the order of keys: anchors, then shares by the bytes of their ids.
     ///
     /// # Errors
-    /// Unreadable or damaged, or what a callback returned.
+    /// The store is unreadable or damaged, or a callback failed.
     pub fn each<E: From<StoreError>>(
         &self,
         mut each_share: impl FnMut(StoredShare) -> Result<(), E>,
@@ -112,10 +113,10 @@ impl<'env> View<'env> {
     }
 }
 
-/// A key as operators know it: the letter, then the hash in the order in which hashes are shown.
+/// Formats a key for operators: the letter of its kind, then the hash in display order.
 fn show_key(key: &[u8]) -> String {
     use std::fmt::Write as _;
-    let Some((kind, id)) = key.split_first() else { return "without key".to_owned() };
+    let Some((kind, id)) = key.split_first() else { return "(empty key)".to_owned() };
     let mut shown = char::from(*kind).escape_default().to_string();
     if !id.is_empty() {
         shown.push(' ');

@@ -1,22 +1,22 @@
-//! What is in the store, byte for byte. The only place that knows keys and records.
+//! The keys and records of the store, byte for byte.
 //!
-//! One LMDB tree without name. Integers are little-endian, hashes in the order of the hash function.
+//! There is one unnamed LMDB database. Integers are little-endian; hashes have the byte order of the hash function.
 //!
-//! | key | body | number of them |
+//! | key | body | number of records |
 //! |---|---|---|
 //! | `M` | schema version u32 · chain id 32 | one |
-//! | `T` | format u8 = 1 · share id 32 | one, or none while there is no chain |
-//! | `A` · block hash 32 | format u8 = 1 · header 80 · height u32 · median time past u32 · next bits u32 · 0, or 1 · late bits u32 | one an anchor |
-//! | `S` · share id 32 | format u8 = 1 · flags u8 (bit 0: verified) · canonical share | one a share |
+//! | `T` | format u8 = 1 · share id 32 | one; none while there is no chain |
+//! | `A` · block hash 32 | format u8 = 1 · header 80 · height u32 · median time past u32 · next bits u32 · 0, or 1 · late bits u32 | one per anchor |
+//! | `S` · share id 32 | format u8 = 1 · flags u8 (bit 0: verified) · canonical share | one per share |
 //!
-//! Each value is its body and a check: the first four bytes of SHA256(key · body). LMDB itself keeps no checksums, and
-//! nothing but the header of a share would otherwise show that a worn memory card changed it.
+//! Each value is its body and a checksum: the first four bytes of SHA256(key · body). LMDB itself has no checksums. Without
+//! them, only changes to the header of a share would be detected when a worn memory card fails.
 //!
-//! Shares are keyed by id alone. There is then nothing that could contradict a share's own height, no second record
-//! to keep in step, and one page less to write per share. Loading sorts by height in memory: the shares go there anyway.
+//! Shares are keyed by id alone. No key can then contradict a share's own height, no second record must be kept consistent, and
+//! each share writes one page less. Loading sorts by height in memory, where all shares go anyway.
 //!
-//! A record that changes its layout gets the next format number and is still read in the old one; whatever an
-//! older program could misread raises [`SCHEMA_VERSION`], which it refuses.
+//! A record whose layout changes gets the next format number, and the old format is still read. A change that an older program
+//! could misread raises [`SCHEMA_VERSION`], so that the older program rejects the store.
 
 use std::sync::Arc;
 
@@ -24,6 +24,7 @@ use bitcoin::block::Header;
 use bitcoin::consensus::encode;
 use bitcoin::hashes::{sha256, Hash as _, HashEngine as _};
 use bitcoin::BlockHash;
+use p2pool_core::node::StoredShare;
 use p2pool_core::params::ChainId;
 use p2pool_core::share::encoding::DecodeError;
 use p2pool_core::share::{Share, ShareId};
@@ -31,13 +32,11 @@ use p2pool_core::sharechain::Anchor;
 use p2pool_core::units::{Bits, BlockHeight, UnixTime};
 use thiserror::Error;
 
-use p2pool_core::node::StoredShare;
-
-/// Version of this layout. A store with another one is refused.
+/// Version of this layout. A store with another version is rejected.
 pub(super) const SCHEMA_VERSION: u32 = 1;
-/// Key of the record that names schema and chain.
+/// Key of the record with schema version and chain id.
 pub(super) const META_KEY: [u8; 1] = *b"M";
-/// Key of the record that names the tip.
+/// Key of the record with the tip.
 pub(super) const TIP_KEY: [u8; 1] = *b"T";
 /// First byte of an anchor's key.
 pub(super) const ANCHOR_PREFIX: u8 = b'A';
@@ -45,89 +44,87 @@ pub(super) const ANCHOR_PREFIX: u8 = b'A';
 pub(super) const SHARE_PREFIX: u8 = b'S';
 /// Format of the tip, anchor and share records.
 const FORMAT: u8 = 1;
-/// Flag of a share that passed every rule.
+/// Flag of a share that passed all rules.
 const FLAG_VERIFIED: u8 = 1;
-/// Bytes of the check at each value's end.
-const CHECK_LEN: usize = 4;
+/// Length of the checksum at the end of each value.
+const CHECKSUM_LEN: usize = 4;
 
-/// Why a record cannot be what was written.
+/// Why a record is damaged.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum RecordError {
-    /// The check at its end is wrong: bytes changed on the medium.
-    #[error("its check does not match, bytes of it have changed")]
-    Check,
-    /// It is shorter or longer than its format says.
-    #[error("it has {0} bytes, which fits no record of its kind")]
+    /// The checksum does not match: bytes have changed on the disk.
+    #[error("checksum mismatch")]
+    Checksum,
+    /// Its length does not match its format.
+    #[error("invalid length of {0} bytes")]
     Length(usize),
-    /// A format or flag this program does not know.
-    #[error("its format or flags ({0:#04x}) are unknown")]
+    /// Its format or flags are unknown to this program.
+    #[error("unknown format or flags {0:#04x}")]
     Format(u8),
-    /// The key is of no known kind.
-    #[error("its key is of no known kind")]
+    /// Its key is of an unknown kind.
+    #[error("unknown kind of key")]
     Key,
-    /// The content belongs to another key.
-    #[error("its content belongs to another key")]
+    /// Its content belongs to another key.
+    #[error("content of another key")]
     Misplaced,
-    /// The share in it is none.
-    #[error("it holds no canonical share: {0}")]
+    /// It contains no canonical share.
+    #[error("no canonical share: {0}")]
     Share(#[from] DecodeError),
-    /// The header in it is none.
-    #[error("it holds no block header")]
+    /// It contains no block header.
+    #[error("no block header")]
     Header,
 }
 
-/// What the record under [`META_KEY`] says.
+/// The content of the record under [`META_KEY`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meta {
-    /// Our layout, and the chain it holds.
+    /// A store of our schema, with its chain.
     Ours(ChainId),
-    /// A layout of another version; the rest of the record is unknown.
+    /// A store of another schema version. The rest of the record is unknown.
     OtherSchema(u32),
 }
 
-/// Key of a share.
+/// Returns the key of a share.
 pub(super) fn share_key(id: &ShareId) -> [u8; 33] {
     prefixed(SHARE_PREFIX, &id.0)
 }
 
-/// Key of an anchor.
+/// Returns the key of an anchor.
 pub(super) fn anchor_key(hash: &BlockHash) -> [u8; 33] {
     prefixed(ANCHOR_PREFIX, hash.as_byte_array())
 }
 
 fn prefixed(prefix: u8, hash: &[u8; 32]) -> [u8; 33] {
     let mut key = [prefix; 33];
-    for (place, byte) in key.iter_mut().skip(1).zip(hash) {
-        *place = *byte;
-    }
+    key[1..].copy_from_slice(hash);
     key
 }
 
-/// The value under [`META_KEY`].
+/// Encodes the value under [`META_KEY`].
 pub(super) fn encode_meta(chain_id: &ChainId) -> Vec<u8> {
-    sealed(&META_KEY, [&SCHEMA_VERSION.to_le_bytes()[..], &chain_id.0].concat())
+    with_checksum(&META_KEY, [&SCHEMA_VERSION.to_le_bytes()[..], &chain_id.0].concat())
 }
 
-/// Reads the value under [`META_KEY`].
+/// Decodes the value under [`META_KEY`].
 pub(super) fn decode_meta(value: &[u8]) -> Result<Meta, RecordError> {
     let (schema, _) = value.split_first_chunk::<4>().ok_or(RecordError::Length(value.len()))?;
     let schema = u32::from_le_bytes(*schema);
     if schema != SCHEMA_VERSION {
         return Ok(Meta::OtherSchema(schema));
     }
-    let mut reader = Fields { rest: opened(&META_KEY, value)?, len: value.len() };
+    let mut reader = Fields { rest: checked_body(&META_KEY, value)?, len: value.len() };
     reader.array::<4>()?;
     let chain_id = ChainId(reader.array()?);
     reader.end()?;
     Ok(Meta::Ours(chain_id))
 }
 
-/// The value under [`TIP_KEY`].
+/// Encodes the value under [`TIP_KEY`].
 pub(super) fn encode_tip(tip: &ShareId) -> Vec<u8> {
-    sealed(&TIP_KEY, [&[FORMAT][..], &tip.0].concat())
+    with_checksum(&TIP_KEY, [&[FORMAT][..], &tip.0].concat())
 }
 
-/// Reads the value under [`TIP_KEY`].
+/// Decodes the value under [`TIP_KEY`].
 pub(super) fn decode_tip(value: &[u8]) -> Result<ShareId, RecordError> {
     let mut reader = Fields::of_record(&TIP_KEY, value)?;
     let tip = ShareId(reader.array()?);
@@ -135,7 +132,7 @@ pub(super) fn decode_tip(value: &[u8]) -> Result<ShareId, RecordError> {
     Ok(tip)
 }
 
-/// Value of an anchor under its [`anchor_key`].
+/// Encodes the value of an anchor. `key` is its [`anchor_key`].
 pub(super) fn encode_anchor(key: &[u8], anchor: &Anchor) -> Vec<u8> {
     let mut body = vec![FORMAT];
     body.extend_from_slice(&encode::serialize(&anchor.header));
@@ -149,10 +146,10 @@ pub(super) fn encode_anchor(key: &[u8], anchor: &Anchor) -> Vec<u8> {
             body.extend_from_slice(&late.0.to_le_bytes());
         }
     }
-    sealed(key, body)
+    with_checksum(key, body)
 }
 
-/// Reads an anchor.
+/// Decodes the value of an anchor.
 pub(super) fn decode_anchor(key: &[u8], value: &[u8]) -> Result<Anchor, RecordError> {
     let mut reader = Fields::of_record(key, value)?;
     let header: Header = encode::deserialize(&reader.array::<80>()?).map_err(|_| RecordError::Header)?;
@@ -171,13 +168,13 @@ pub(super) fn decode_anchor(key: &[u8], value: &[u8]) -> Result<Anchor, RecordEr
     Ok(Anchor { header, height, median_time_past, next_bits, next_bits_late })
 }
 
-/// Value of a share under its [`share_key`].
+/// Encodes the value of a share. `key` is its [`share_key`].
 pub(super) fn encode_share(key: &[u8], stored: &StoredShare) -> Vec<u8> {
     let flags = if stored.verified { FLAG_VERIFIED } else { 0 };
-    sealed(key, [&[FORMAT, flags][..], &stored.share.encode()].concat())
+    with_checksum(key, [&[FORMAT, flags][..], &stored.share.encode()].concat())
 }
 
-/// Reads a share.
+/// Decodes the value of a share.
 pub(super) fn decode_share(key: &[u8], value: &[u8]) -> Result<StoredShare, RecordError> {
     let mut reader = Fields::of_record(key, value)?;
     let [flags] = reader.array()?;
@@ -192,24 +189,24 @@ pub(super) fn decode_share(key: &[u8], value: &[u8]) -> Result<StoredShare, Reco
     Ok(StoredShare { id, share: Arc::new(share), verified: flags & FLAG_VERIFIED != 0 })
 }
 
-/// A body with its check.
-fn sealed(key: &[u8], mut body: Vec<u8>) -> Vec<u8> {
-    let check = check(key, &body);
-    body.extend_from_slice(&check);
+/// Appends the checksum to a body.
+fn with_checksum(key: &[u8], mut body: Vec<u8>) -> Vec<u8> {
+    let checksum = checksum(key, &body);
+    body.extend_from_slice(&checksum);
     body
 }
 
-/// A value's body, if the check holds.
-fn opened<'a>(key: &[u8], value: &'a [u8]) -> Result<&'a [u8], RecordError> {
-    let (body, stated) = value.split_last_chunk::<CHECK_LEN>().ok_or(RecordError::Length(value.len()))?;
-    if *stated == check(key, body) {
+/// Returns a value's body if the checksum matches.
+fn checked_body<'a>(key: &[u8], value: &'a [u8]) -> Result<&'a [u8], RecordError> {
+    let (body, stated) = value.split_last_chunk::<CHECKSUM_LEN>().ok_or(RecordError::Length(value.len()))?;
+    if *stated == checksum(key, body) {
         Ok(body)
     } else {
-        Err(RecordError::Check)
+        Err(RecordError::Checksum)
     }
 }
 
-fn check(key: &[u8], body: &[u8]) -> [u8; CHECK_LEN] {
+fn checksum(key: &[u8], body: &[u8]) -> [u8; CHECKSUM_LEN] {
     let mut engine = sha256::Hash::engine();
     engine.input(key);
     engine.input(body);
@@ -217,7 +214,7 @@ fn check(key: &[u8], body: &[u8]) -> [u8; CHECK_LEN] {
     [a, b, c, d]
 }
 
-/// Takes fields off the front of a body.
+/// Reads fields from the front of a body.
 struct Fields<'a> {
     rest: &'a [u8],
     /// Length of the whole value, for the error.
@@ -225,9 +222,9 @@ struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// Checks the value and its format byte.
+    /// Checks the value's checksum and format byte.
     fn of_record(key: &[u8], value: &'a [u8]) -> Result<Self, RecordError> {
-        let mut fields = Self { rest: opened(key, value)?, len: value.len() };
+        let mut fields = Self { rest: checked_body(key, value)?, len: value.len() };
         match fields.array()? {
             [FORMAT] => Ok(fields),
             [other] => Err(RecordError::Format(other)),

@@ -1,4 +1,4 @@
-//! Start, work, restart and end.
+//! Start, work, restart and stop.
 
 use p2pool_channels::ToChain;
 use p2pool_core::node::Event;
@@ -33,7 +33,7 @@ fn the_thread_ends_when_no_sender_is_left() {
 }
 
 #[test]
-fn the_thread_goes_on_without_a_source_of_templates() {
+fn the_thread_continues_without_a_source_of_templates() {
     let dir = tempfile::tempdir().expect("a folder");
     let chain = TestChain::start(dir.path());
     let job = chain.give_work();

@@ -1,6 +1,6 @@
-//! The chain thread between its channels and its store. What the node decides is tested in `src/node`.
+//! Tests of the chain thread between its channels and its store. The decisions of the node are tested in `src/node`.
 
-#![allow(clippy::panic)] // A test that is out of step with the thread ends here.
+#![allow(clippy::panic)] // A test fails if the thread sends something unexpected.
 
 mod disk;
 mod lifecycle;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bitcoin::blockdata::constants::genesis_block;
 use crossbeam_channel::{bounded, unbounded, Receiver, Sender};
-use p2pool_chain::{export, Chain, ChainError, ChainOuts};
+use p2pool_chain::{export, Chain, ChainError, ChainSinks};
 use p2pool_channels::{
     latest, InboxFull, LatestReceiver, LatestSender, NetworkSender, TemplateUpdate, ToChain, WorkSender,
 };
@@ -21,7 +21,7 @@ use p2pool_core::status::ChainStatus;
 use p2pool_core::units::{Bits, BlockHeight, UnixTime};
 use p2pool_core::work::{FoundShare, Job, Submit, Template, WorkUpdate};
 
-/// Nothing here takes long.
+/// Nothing in these tests takes this long.
 pub const TIMEOUT: Duration = Duration::from_secs(60);
 
 pub fn params() -> ChainParams {
@@ -56,32 +56,32 @@ pub struct TestChain {
 }
 
 impl TestChain {
-    /// A solo node.
+    /// Starts a solo node.
     pub fn start(dir: &Path) -> Self {
         Self::start_with(dir, NetworkSender::new(|_| Err(InboxFull)))
     }
 
-    /// A solo node whose messages to the network go to `network`.
+    /// Starts a solo node that sends its network commands to `network`.
     pub fn start_with(dir: &Path, network: NetworkSender) -> Self {
         let (to_chain, inbox) = bounded(1_024);
         let (templates, updates) = latest();
         let (slot, work) = latest();
         let (wake, woken) = unbounded();
         let stratum = WorkSender::new(slot, Arc::new(move || wake.send(()).unwrap_or_default()));
-        let outs = ChainOuts { stratum, anchor: bounded(16).0, submit: bounded(16).0, network };
+        let sinks = ChainSinks { stratum, anchor: bounded(16).0, submit: bounded(16).0, network };
         let config = NodeConfig {
             payout_script: PayoutScript::new(&[&[0x00, 0x14][..], &[7; 20]].concat()).expect("P2WPKH"),
             coinbase_tag: CoinbaseTag::default(),
             looks_for_peers: false,
             intervals: Intervals::default(),
         };
-        let chain = Chain::open(&Arc::new(params()), config, dir, inbox, updates, outs).expect("opens");
+        let chain = Chain::open(&Arc::new(params()), config, dir, inbox, updates, sinks).expect("opens");
         let status = chain.status();
         let thread = std::thread::spawn(move || chain.run());
         Self { to_chain, templates, work, woken, status, clock: Cell::new(UnixTime(0)), thread }
     }
 
-    /// Gives the anchor and a template; waits for the job.
+    /// Sends the anchor and a template, and waits for the job.
     pub fn give_work(&self) -> Arc<Job> {
         let lookup = AnchorLookup { hash: anchor().header.block_hash(), result: AnchorResult::Known(anchor()) };
         self.send(Event::Anchor(lookup));
@@ -106,7 +106,7 @@ impl TestChain {
 
     /// Mines a share on a job and waits for the job on top of it.
     ///
-    /// Header times run ahead of the clock, a second per share, so that shares stay easy to find.
+    /// Header times advance by at least a second per share, ahead of the clock, so that shares stay easy to find.
     pub fn mine(&self, job: &Arc<Job>) -> Arc<Job> {
         self.clock.set(job.time.max(self.clock.get().plus(1)));
         self.send(Event::ShareFound(solve(job, self.clock.get(), 9)));

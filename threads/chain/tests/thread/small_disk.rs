@@ -1,13 +1,13 @@
-//! A disk that is soon full. The store's own tests use this file too.
+//! A small disk. The store's own tests use this file too.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// A small file system in memory, which takes root; unmounted when dropped.
+/// A small file system in memory, unmounted when dropped. Mounting it needs root.
 pub struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    /// Without the right to mount one, says that the calling test is skipped.
+    /// Mounts the disk, or reports that the calling test is skipped for lack of permission.
     pub fn mount_or_skip(dir: &Path) -> Option<Self> {
         let disk = Self(dir.to_owned());
         let mounted = disk.command("mount", &["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).then_some(disk);
@@ -17,7 +17,7 @@ impl SmallDisk {
         mounted
     }
 
-    /// Runs a program on it; whether that went well.
+    /// Runs a program with the disk as its last argument. Returns whether it succeeded.
     pub fn command(&self, program: &str, arguments: &[&str]) -> bool {
         let status = Command::new(program).args(arguments).arg(&self.0).stderr(Stdio::null()).status();
         status.is_ok_and(|status| status.success())
@@ -26,7 +26,7 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // A test that fails may leave a node at work on it.
+        // A failed test may leave a running node on it.
         self.command("umount", &["-l"]);
     }
 }

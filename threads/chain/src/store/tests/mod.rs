@@ -1,4 +1,4 @@
-//! The store in one process. What takes several is in `processes.rs`.
+//! Tests of the store in one process. Tests with several processes are in `processes.rs`.
 
 use std::fs;
 
@@ -21,7 +21,7 @@ pub(crate) fn params() -> ChainParams {
     ChainParams::standard(Network::Regtest)
 }
 
-/// The share of a straight chain at `height`. The proof of work is missing, which is not the store's business.
+/// The share at `height` of a chain without forks. It has no proof of work, which the store does not check.
 pub(crate) fn share(height: u32) -> StoredShare {
     let parent = if height == 0 { ShareId::ZERO } else { header_id(height - 1) };
     let info = ShareInfo {
@@ -65,7 +65,7 @@ pub(super) fn anchor(number: u32) -> Anchor {
     }
 }
 
-/// Everything in the store, in the order in which it is handed over.
+/// Everything in the store, in the order in which it is loaded.
 fn content(store: &mut Store) -> (Summary, Vec<StoredShare>, Vec<Anchor>) {
     let (mut shares, mut anchors) = (Vec::new(), Vec::new());
     let summary = store
@@ -83,18 +83,18 @@ fn content(store: &mut Store) -> (Summary, Vec<StoredShare>, Vec<Anchor>) {
     (summary, shares, anchors)
 }
 
-/// The error of an operation that must fail, as its operator reads it.
-fn refusal<T>(result: Result<T, StoreError>) -> String {
-    result.err().expect("must be refused").to_string()
+/// The error text of an operation that must fail.
+fn error_of<T>(result: Result<T, StoreError>) -> String {
+    result.err().expect("the operation must fail").to_string()
 }
 
 #[test]
-fn what_is_committed_comes_back_parents_first() {
+fn committed_shares_are_loaded_parents_first() {
     let dir = TempDir::new().unwrap();
     let all: Vec<StoredShare> = (0..300).map(share).collect();
     let mut store = Store::open(dir.path(), &params()).unwrap();
     assert_eq!(content(&mut store).0, Summary::default());
-    // Newest first, in uneven batches, to see that order comes from the heights.
+    // Newest first, in uneven batches: loading must order by height.
     for shares in all.rchunks(77) {
         let batch = Changes { put_shares: shares.to_vec(), tip: Some(shares[0].id), ..Changes::default() };
         store.commit(&batch).unwrap();
@@ -111,7 +111,7 @@ fn what_is_committed_comes_back_parents_first() {
 }
 
 #[test]
-fn deleting_and_replacing() {
+fn records_are_deleted_and_replaced() {
     let dir = TempDir::new().unwrap();
     let mut store = Store::open(dir.path(), &params()).unwrap();
     let put = Changes {
@@ -123,7 +123,7 @@ fn deleting_and_replacing() {
     store.commit(&put).unwrap();
     let changed = StoredShare { verified: !share(5).verified, ..share(5) };
     let change = Changes {
-        // 99 is not there; 5 is deleted and put in one batch, and stays.
+        // 99 does not exist. 5 is deleted and put in one batch, so it stays.
         delete_shares: [0, 1, 2, 5, 99].map(header_id).to_vec(),
         delete_anchors: vec![anchor(0).header.block_hash(), anchor(77).header.block_hash()],
         put_shares: vec![changed.clone()],
@@ -142,7 +142,7 @@ fn deleting_and_replacing() {
 }
 
 #[test]
-fn a_callback_can_stop_the_loading() {
+fn a_callback_can_stop_loading() {
     let dir = TempDir::new().unwrap();
     let mut store = Store::open(dir.path(), &params()).unwrap();
     store.commit(&Changes { put_shares: (0..3).map(share).collect(), ..Changes::default() }).unwrap();
@@ -183,7 +183,7 @@ fn the_map_grows_by_itself() {
 }
 
 #[test]
-fn freed_space_is_used_again() {
+fn freed_space_is_reused() {
     let dir = TempDir::new().unwrap();
     let mut store = Store::open_sized(dir.path(), &params(), TINY_MAP_BYTES).unwrap();
     for number in 0..400 {
@@ -192,7 +192,7 @@ fn freed_space_is_used_again() {
     assert!(store.size_bytes().unwrap() <= 1 << 20, "{} bytes", store.size_bytes().unwrap());
 }
 
-/// Shares in a batch of [`churn`], and batches that are kept.
+/// Number of shares in a batch of [`churn`], and number of batches that are kept.
 const CHURN_SHARES: u32 = 5;
 const CHURN_KEPT: u32 = 20;
 
@@ -201,7 +201,7 @@ fn churn_heights(number: u32) -> std::ops::Range<u32> {
     number * CHURN_SHARES..(number + 1) * CHURN_SHARES
 }
 
-/// One of a row of batches that add shares, an anchor and a tip and delete what is old: a running node in short.
+/// A batch as a running node commits it: it adds shares, an anchor and a tip, and deletes old ones.
 fn churn(number: u32) -> Changes {
     let old = number.checked_sub(CHURN_KEPT);
     Changes {
@@ -213,7 +213,7 @@ fn churn(number: u32) -> Changes {
     }
 }
 
-/// Number of the last batch of [`churn`] in the store, which must hold exactly what was left after that batch.
+/// Returns the number of the last batch of [`churn`] in the store, and asserts that the store is as it was after that batch.
 fn last_churn(summary: &Summary, shares: &[StoredShare], anchors: &[Anchor]) -> Option<u32> {
     let Some(tip) = summary.tip else {
         assert!(shares.is_empty() && anchors.is_empty(), "half a batch");
@@ -232,12 +232,12 @@ fn last_churn(summary: &Summary, shares: &[StoredShare], anchors: &[Anchor]) -> 
 }
 
 #[test]
-fn a_store_is_open_once_in_a_process() {
+fn a_process_can_open_a_store_only_once() {
     let dir = TempDir::new().unwrap();
     let store = Store::open(dir.path(), &params()).unwrap();
     let again = dir.path().join("..").join(dir.path().file_name().unwrap());
-    assert!(refusal(Store::open(&again, &params())).contains("already open in this process"));
-    assert!(refusal(StoreReader::open(dir.path(), &params())).contains("already open in this process"));
+    assert!(error_of(Store::open(&again, &params())).contains("already open in this process"));
+    assert!(error_of(StoreReader::open(dir.path(), &params())).contains("already open in this process"));
     drop(store);
     let reader = StoreReader::open(dir.path(), &params()).unwrap();
     assert!(matches!(Store::open(dir.path(), &params()), Err(StoreError::AlreadyOpen(_))));
@@ -246,25 +246,25 @@ fn a_store_is_open_once_in_a_process() {
 }
 
 #[test]
-fn a_reader_makes_no_store() {
+fn a_reader_does_not_create_a_store() {
     let dir = TempDir::new().unwrap();
-    assert!(refusal(StoreReader::open(dir.path(), &params())).contains("there is no store at"));
-    assert!(refusal(StoreReader::open(&dir.path().join("nowhere"), &params())).contains("there is no store at"));
+    assert!(error_of(StoreReader::open(dir.path(), &params())).contains("no store at"));
+    assert!(error_of(StoreReader::open(&dir.path().join("nowhere"), &params())).contains("no store at"));
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
 }
 
 #[test]
-fn another_chain_is_refused() {
+fn a_store_of_another_chain_is_rejected() {
     let dir = TempDir::new().unwrap();
     drop(Store::open(dir.path(), &params()).unwrap());
     let other = ChainParams { chain_name: "garage".to_owned(), ..params() };
-    let text = refusal(Store::open(dir.path(), &other));
+    let text = error_of(Store::open(dir.path(), &other));
     assert!(text.contains(&params().chain_id().to_string()) && text.contains(&other.chain_id().to_string()), "{text}");
     assert!(matches!(StoreReader::open(dir.path(), &other), Err(StoreError::OtherChain { .. })));
     Store::open(dir.path(), &params()).unwrap();
 }
 
-/// Writes a raw record, as a newer program or a failing medium would.
+/// Changes a raw record, as a newer program or a failing disk would.
 fn tamper(dir: &Path, key: &[u8], change: impl FnOnce(Option<Vec<u8>>) -> Vec<u8>) {
     let mut store = Store::open(dir, &params()).unwrap();
     let (env, _) = store.env().unwrap();
@@ -275,22 +275,22 @@ fn tamper(dir: &Path, key: &[u8], change: impl FnOnce(Option<Vec<u8>>) -> Vec<u8
 }
 
 #[test]
-fn a_newer_schema_is_refused() {
+fn a_newer_schema_is_rejected() {
     let dir = TempDir::new().unwrap();
     tamper(dir.path(), &schema::META_KEY, |_| vec![2, 0, 0, 0, 0xaa]);
-    let text = refusal(Store::open(dir.path(), &params()));
-    assert!(text.contains("written by a newer p2pool (its schema is 2, this one reads 1)"), "{text}");
+    let text = error_of(Store::open(dir.path(), &params()));
+    assert!(text.contains("written by a newer p2pool (schema 2, this one reads 1)"), "{text}");
 }
 
 #[test]
-fn a_damaged_record_is_named() {
+fn the_error_names_a_damaged_record() {
     let id = share(7).id;
-    let shown = format!("record S {id} of the store");
+    let shown = format!("record S {id} of store");
     for (key, name) in [
         (schema::share_key(&id).to_vec(), shown.as_str()),
-        (schema::TIP_KEY.to_vec(), "record T of the store"),
+        (schema::TIP_KEY.to_vec(), "record T of store"),
         (schema::anchor_key(&anchor(7).header.block_hash()).to_vec(), "record A "),
-        (b"X".to_vec(), "record X of the store"),
+        (b"X".to_vec(), "record X of store"),
     ] {
         let dir = TempDir::new().unwrap();
         let batch = Changes {
@@ -306,28 +306,28 @@ fn a_damaged_record_is_named() {
             value
         });
         let mut store = Store::open(dir.path(), &params()).unwrap();
-        let text = refusal(store.load::<StoreError>(|_| Ok(()), |_| Ok(())));
+        let text = error_of(store.load::<StoreError>(|_| Ok(()), |_| Ok(())));
         assert!(text.contains(name), "{text}");
     }
 }
 
 #[test]
-fn a_file_that_is_no_store_is_refused_and_left_alone() {
+fn a_file_that_is_no_store_is_rejected_and_left_unchanged() {
     let dir = TempDir::new().unwrap();
     let data = dir.path().join("store").join("data.mdb");
     fs::create_dir(dir.path().join("store")).unwrap();
     let garbage: Vec<u8> = (0..20_000u32).map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()[3]).collect();
     for content in [garbage.clone(), garbage[..100].to_vec(), vec![0; 8_192]] {
         fs::write(&data, &content).unwrap();
-        let text = refusal(Store::open(dir.path(), &params()));
-        assert!(text.contains("is no p2pool store or is damaged"), "{text}");
+        let text = error_of(Store::open(dir.path(), &params()));
+        assert!(text.contains("is not a p2pool store or is damaged"), "{text}");
         assert!(matches!(StoreReader::open(dir.path(), &params()), Err(StoreError::Damaged { .. })));
         assert_eq!(fs::read(&data).unwrap(), content);
     }
 }
 
 #[test]
-fn a_file_of_the_other_word_size_is_named_as_such() {
+fn a_file_of_the_other_word_size_is_recognised() {
     let dir = TempDir::new().unwrap();
     fs::create_dir(dir.path().join("store")).unwrap();
     let (magic_at, flags_at, other) = if usize::BITS == 64 { (12, 6, 32) } else { (16, 10, 64) };
@@ -335,12 +335,12 @@ fn a_file_of_the_other_word_size_is_named_as_such() {
     page[flags_at] = 0x08;
     page[magic_at..magic_at + 4].copy_from_slice(&0xbeef_c0de_u32.to_ne_bytes());
     fs::write(dir.path().join("store").join("data.mdb"), &page).unwrap();
-    let text = refusal(Store::open(dir.path(), &params()));
+    let text = error_of(Store::open(dir.path(), &params()));
     assert!(text.contains(&format!("was written by a {other}-bit p2pool")) && text.contains("export"), "{text}");
 }
 
 #[test]
-fn a_file_cut_short_is_an_error_not_a_crash() {
+fn a_truncated_file_is_an_error_and_no_crash() {
     let dir = TempDir::new().unwrap();
     let mut store = Store::open(dir.path(), &params()).unwrap();
     store.commit(&Changes { put_shares: (0..2_000).map(share).collect(), ..Changes::default() }).unwrap();
@@ -349,14 +349,14 @@ fn a_file_cut_short_is_an_error_not_a_crash() {
     let whole = fs::read(&data).unwrap();
     for cut in [whole.len() - 4_096, whole.len() / 2, 3 * 4_096] {
         fs::write(&data, &whole[..cut]).unwrap();
-        let refused =
+        let result =
             Store::open(dir.path(), &params()).and_then(|mut store| store.load::<StoreError>(|_| Ok(()), |_| Ok(())));
-        assert!(matches!(refused, Err(StoreError::Damaged { .. })), "{refused:?}");
+        assert!(matches!(result, Err(StoreError::Damaged { .. })), "{result:?}");
     }
 }
 
 #[test]
-fn a_folder_without_its_data_file_is_filled_again() {
+fn a_store_without_its_data_file_is_created_again() {
     let dir = TempDir::new().unwrap();
     drop(Store::open(dir.path(), &params()).unwrap());
     fs::remove_file(dir.path().join("store").join("data.mdb")).unwrap();

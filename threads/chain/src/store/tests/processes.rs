@@ -1,6 +1,6 @@
-//! What takes more than one process: kills, full disks, readers beside the writer.
+//! Tests with more than one process: kills, full disks, readers beside the writer.
 //!
-//! The other process is this test program again, told by an environment variable what to do.
+//! The other process is this test program again. An environment variable gives it its task.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -12,13 +12,13 @@ use small_disk::SmallDisk;
 #[path = "../../../tests/thread/small_disk.rs"]
 mod small_disk;
 
-/// Says what the process is to do, then the folder to do it in.
+/// Holds the task of the process, then its folder.
 const TASK_VARIABLE: &str = "P2POOL_TEST_STORE_TASK";
-/// Nothing here takes as long unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Nothing in these tests takes this long unless it hangs.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 #[test]
-#[ignore = "the part of the other tests that runs in a process of its own"]
+#[ignore = "the part of other tests that runs in its own process"]
 fn other_process() {
     let Ok(task) = std::env::var(TASK_VARIABLE) else { return };
     let (task, dir) = task.split_once(' ').unwrap();
@@ -28,9 +28,9 @@ fn other_process() {
     match task {
         "write" => write_until_killed(dir),
         "fill" => fill(dir),
-        "read" => read_as_told(dir),
-        "keep" => keep_writing(dir),
-        "open" => println!("{}", refusal(Store::open(dir, &params()))),
+        "read" => obey_reads(dir),
+        "keep" => obey_writes(dir),
+        "open" => println!("{}", error_of(Store::open(dir, &params()))),
         _ => panic!("unknown task {task}"),
     }
 }
@@ -61,7 +61,7 @@ impl Other {
         Self { child, input, output: BufReader::new(output) }
     }
 
-    /// The next line that begins with `prefix`, without it; `None` at the end of its output.
+    /// Returns the next line that begins with `prefix`, without it; `None` at the end of the output.
     fn next(&mut self, prefix: &str) -> Option<String> {
         let mut line = String::new();
         while self.output.read_line(&mut line).unwrap() > 0 {
@@ -73,12 +73,13 @@ impl Other {
         None
     }
 
-    fn ask(&mut self, command: &str) -> String {
+    /// Sends a command and returns the response.
+    fn request(&mut self, command: &str) -> String {
         writeln!(self.input, "{command}").unwrap();
-        self.next("answer ").expect("the reader ended")
+        self.next("response ").expect("the other process lives")
     }
 
-    /// Kills it with SIGKILL and waits for its end; its output can still be read.
+    /// Kills it with SIGKILL and waits for its end. Its output can still be read.
     fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -97,7 +98,7 @@ fn last_committed(store: &mut Store) -> Option<u32> {
     last_churn(&summary, &shares, &anchors)
 }
 
-/// Commits one batch after the other and says so after each; ends when nobody listens.
+/// Commits one batch after another and reports each. Ends when its output is closed.
 fn write_until_killed(dir: &Path) {
     let mut store = Store::open_sized(dir, &params(), TINY_MAP_BYTES).unwrap();
     let mut number = last_committed(&mut store).map_or(0, |last| last + 1);
@@ -111,7 +112,7 @@ fn write_until_killed(dir: &Path) {
     }
 }
 
-/// Kills in a running store.
+/// Number of times the writer is killed.
 const KILLS: u32 = 40;
 
 #[test]
@@ -126,7 +127,7 @@ fn kills_lose_nothing_acknowledged_and_leave_no_half_batch() {
         while last < Some(enough) {
             last = Some(writer.next("done ").unwrap().parse().unwrap());
         }
-        // Every phase of a commit is met: kills are spread over two of them, whatever the disk's speed.
+        // The kills are spread over two commits, so that they hit every phase at any speed of the disk.
         let commits = last.unwrap() + 1 - before.map_or(0, |before| before + 1);
         std::thread::sleep(start.elapsed() / commits * 2 * round / KILLS);
         writer.kill();
@@ -134,23 +135,23 @@ fn kills_lose_nothing_acknowledged_and_leave_no_half_batch() {
             last = number.parse().ok().or(last);
         }
         let found = last_committed(&mut Store::open(dir.path(), &params()).unwrap());
-        // The batch under way may have been committed without having been acknowledged.
+        // The next batch may have been committed without being acknowledged.
         assert!(found == last || found == last.map(|last| last + 1), "found {found:?}, acknowledged {last:?}");
         last = found;
     }
 }
 
 #[test]
-fn kills_while_a_store_is_made_leave_none_or_a_whole_one() {
+fn kills_while_a_store_is_created_leave_none_or_a_complete_one() {
     let moments = ["store.lock", "store.new", "store.new/lock.mdb", "store.new/data.mdb", "store", "store/data.mdb"];
     for round in 0..18 {
         let dir = TempDir::new().unwrap();
         let moment = dir.path().join(moments[round % moments.len()]);
         let mut writer = Other::start("write", dir.path());
-        let give_up = Instant::now() + PATIENCE;
-        // A later moment counts as well: what is awaited may come and go between two looks.
+        let deadline = Instant::now() + TIMEOUT;
+        // A later moment counts as well: the file may come and go between two checks.
         while !moment.exists() && !dir.path().join("store").exists() {
-            assert!(Instant::now() < give_up, "{} never appeared", moment.display());
+            assert!(Instant::now() < deadline, "{} never appeared", moment.display());
             std::thread::yield_now();
         }
         writer.kill();
@@ -161,7 +162,7 @@ fn kills_while_a_store_is_made_leave_none_or_a_whole_one() {
     }
 }
 
-/// Shares of one batch that only adds.
+/// A batch that only adds shares.
 fn addition(number: u32) -> Changes {
     Changes {
         put_shares: (number * 20..(number + 1) * 20).map(share).collect(),
@@ -170,7 +171,7 @@ fn addition(number: u32) -> Changes {
     }
 }
 
-/// Commits until the disk is full; gives the number of the batch that did not fit.
+/// Commits until the disk is full. Returns the number of the batch that did not fit.
 fn fill_up(store: &mut Store) -> u32 {
     for number in 0..10_000 {
         match store.commit(&addition(number)) {
@@ -182,7 +183,7 @@ fn fill_up(store: &mut Store) -> u32 {
     panic!("the disk never got full");
 }
 
-/// The store holds all batches before `number`, and nothing of that one.
+/// Asserts that the store has all batches before `number`, and nothing of that one.
 fn assert_filled(store: &mut Store, number: u32) {
     let (summary, shares, _) = content(store);
     assert_eq!(summary.tip, addition(number - 1).tip);
@@ -192,7 +193,7 @@ fn assert_filled(store: &mut Store, number: u32) {
 fn fill(dir: &Path) {
     let mut store = Store::open(dir, &params()).unwrap();
     let number = fill_up(&mut store);
-    let text = refusal(store.commit(&addition(number)));
+    let text = error_of(store.commit(&addition(number)));
     assert!(text.contains("is full or failing"), "{text}");
     assert_filled(&mut store, number);
     println!("full {number}");
@@ -201,7 +202,7 @@ fn fill(dir: &Path) {
 #[test]
 fn a_file_size_limit_loses_nothing() {
     let dir = TempDir::new().unwrap();
-    // The shell's limit is in blocks of 512 or 1,024 bytes. Without the signal, writes past it fail.
+    // The shell's limit is in blocks of 512 or 1,024 bytes. With the signal ignored, writes past it fail.
     let mut shell = Command::new("sh");
     shell.args(["-c", "trap '' XFSZ; ulimit -f 600; exec \"$0\" \"$@\""]).arg(std::env::current_exe().unwrap());
     let number: u32 = Other::run(shell, "fill", dir.path()).next("full ").expect("it failed").parse().unwrap();
@@ -213,7 +214,7 @@ fn a_file_size_limit_loses_nothing() {
 }
 
 #[test]
-fn a_full_disk_loses_nothing_and_is_recovered_from() {
+fn a_full_disk_loses_nothing_and_the_store_recovers() {
     let dir = TempDir::new().unwrap();
     let Some(disk) = SmallDisk::mount_or_skip(dir.path()) else { return };
     // No room for a new store.
@@ -237,7 +238,7 @@ fn a_full_disk_loses_nothing_and_is_recovered_from() {
 }
 
 #[test]
-fn one_process_writes_at_a_time() {
+fn only_one_process_can_write() {
     let dir = TempDir::new().unwrap();
     let store = Store::open(dir.path(), &params()).unwrap();
     let text = Other::start("open", dir.path()).next("another p2pool is running on ").unwrap();
@@ -245,16 +246,16 @@ fn one_process_writes_at_a_time() {
     drop(store);
 }
 
-/// Reads the store whenever told to; `hold` keeps a view, `again` looks at that view.
-fn read_as_told(dir: &Path) {
+/// Reads the store on command. `hold` keeps a view, `again` reads that view.
+fn obey_reads(dir: &Path) {
     let reader = StoreReader::open(dir, &params()).unwrap();
     let mut held: Option<View<'_>> = None;
     for command in std::io::stdin().lines() {
         match command.unwrap().as_str() {
-            "now" => println!("answer {:?}", seen(&reader.view().unwrap())),
-            "hold" => println!("answer {:?}", seen(held.insert(reader.view().unwrap()))),
-            "again" => println!("answer {:?}", seen(held.as_ref().unwrap())),
-            "release" => println!("answer {}", held.take().is_some()),
+            "now" => println!("response {:?}", seen(&reader.view().unwrap())),
+            "hold" => println!("response {:?}", seen(held.insert(reader.view().unwrap()))),
+            "again" => println!("response {:?}", seen(held.as_ref().unwrap())),
+            "release" => println!("response {}", held.take().is_some()),
             other => panic!("unknown command {other}"),
         }
     }
@@ -280,37 +281,37 @@ fn seen(view: &View<'_>) -> Option<u32> {
 }
 
 #[test]
-fn a_reader_sees_whole_batches_while_the_map_grows() {
+fn a_reader_sees_complete_batches_while_the_map_grows() {
     let dir = TempDir::new().unwrap();
     let mut store = Store::open_sized(dir.path(), &params(), TINY_MAP_BYTES).unwrap();
     let mut reader = Other::start("read", dir.path());
-    assert_eq!(reader.ask("now"), "None");
+    assert_eq!(reader.request("now"), "None");
     for number in 0..50 {
         store.commit(&churn(number)).unwrap();
-        assert_eq!(reader.ask("now"), format!("Some({number})"));
+        assert_eq!(reader.request("now"), format!("Some({number})"));
     }
-    assert_eq!(reader.ask("hold"), "Some(49)");
+    assert_eq!(reader.request("hold"), "Some(49)");
     for number in 50..150 {
         store.commit(&churn(number)).unwrap();
     }
-    assert_eq!(reader.ask("again"), "Some(49)", "a view does not change");
-    assert_eq!(reader.ask("release"), "true");
-    // Far past the map that either process began with; the reader's began at its usual size.
+    assert_eq!(reader.request("again"), "Some(49)", "a view does not change");
+    assert_eq!(reader.request("release"), "true");
+    // Far more than the initial map of either process. The reader's has the usual size.
     store.commit(&Changes { put_shares: (1_000_000..1_100_000).map(share).collect(), ..Changes::default() }).unwrap();
     assert!(store.size_bytes().unwrap() as usize > MAP_START_BYTES);
     store
         .commit(&Changes { delete_shares: (1_000_000..1_100_000).map(header_id).collect(), ..Changes::default() })
         .unwrap();
-    assert_eq!(reader.ask("now"), "Some(149)");
+    assert_eq!(reader.request("now"), "Some(149)");
 }
 
-/// Commits one batch for every line it is told.
-fn keep_writing(dir: &Path) {
+/// Commits one batch for every line of input.
+fn obey_writes(dir: &Path) {
     let mut store = Store::open(dir, &params()).unwrap();
     for (number, line) in (0..).zip(std::io::stdin().lines()) {
         line.unwrap();
         store.commit(&churn(number)).unwrap();
-        println!("answer {number}");
+        println!("response {number}");
     }
 }
 
@@ -319,7 +320,7 @@ fn the_export_works_beside_a_running_node() {
     let dir = TempDir::new().unwrap();
     let mut node = Other::start("keep", dir.path());
     for number in 0..30 {
-        assert_eq!(node.ask("go on"), number.to_string());
+        assert_eq!(node.request("next"), number.to_string());
         let mut out = Vec::new();
         let summary = crate::export::export(dir.path(), &params(), &mut out).unwrap();
         let batches = (number + 1).min(CHURN_KEPT);
@@ -331,12 +332,12 @@ fn the_export_works_beside_a_running_node() {
 }
 
 #[test]
-fn a_reader_killed_while_reading_does_not_make_the_file_grow_for_ever() {
+fn a_reader_killed_while_reading_does_not_make_the_file_grow_forever() {
     let dir = TempDir::new().unwrap();
     let mut store = Store::open_sized(dir.path(), &params(), TINY_MAP_BYTES).unwrap();
     store.commit(&churn(0)).unwrap();
     let mut reader = Other::start("read", dir.path());
-    assert_eq!(reader.ask("hold"), "Some(0)");
+    assert_eq!(reader.request("hold"), "Some(0)");
     reader.kill();
     for number in 1..400 {
         store.commit(&churn(number)).unwrap();

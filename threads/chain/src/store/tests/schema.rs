@@ -1,10 +1,10 @@
-//! The records' bytes are fixed: a store written today is read by every later version.
+//! The records' bytes are fixed: every later version must read a store written today.
 
 use super::*;
 use crate::store::tests::{anchor, params, share};
 use bitcoin::hex::{DisplayHex as _, FromHex as _};
 
-/// Encodings of the records that `share` and `anchor` make, computed once and never to change.
+/// Encodings of the records that `share` and `anchor` make. They must never change.
 const META: &str = "01000000b2bd1cbe014d57eba0faca0cced02e501e98e1370f0eef4e1139b25094bf6770a107bf6a";
 const TIP: &str = "01da9b0fc7fb3d4b80a7f8dc8ca51164f38e854a0d2ac59294d19fc037a56e94faac4b3883";
 const ANCHOR: &str = "01000000200000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000002f15365ffff7f2002000000020000001aed5365ffff7f2000b72766cf";
@@ -16,7 +16,7 @@ fn bytes(hex: &str) -> Vec<u8> {
 }
 
 #[test]
-fn golden_bytes() {
+fn encodings_are_unchanged() {
     let id = share(3).id;
     assert_eq!(encode_meta(&params().chain_id()).to_lower_hex_string(), META);
     assert_eq!(encode_tip(&id).to_lower_hex_string(), TIP);
@@ -33,15 +33,15 @@ fn golden_bytes() {
 }
 
 #[test]
-fn every_changed_byte_and_every_other_length_is_noticed() {
+fn every_changed_byte_and_every_other_length_is_detected() {
     let share_key = share_key(&share(3).id);
     let anchor_key = anchor_key(&anchor(3).header.block_hash());
-    let refused = |value: &[u8]| {
+    let is_error = |value: &[u8]| {
         (
             decode_share(&share_key, value).is_err(),
             decode_anchor(&anchor_key, value).is_err(),
             decode_tip(value).is_err(),
-            // Its first four bytes are the schema version, which is told before anything else is read.
+            // Its first four bytes are the schema version, which is read before anything else.
             matches!(decode_meta(value), Err(_) | Ok(Meta::OtherSchema(_))),
         )
     };
@@ -55,7 +55,7 @@ fn every_changed_byte_and_every_other_length_is_noticed() {
             mutants.push(mutant);
         }
         for mutant in mutants {
-            let (share, anchor, tip, meta) = refused(&mutant);
+            let (share, anchor, tip, meta) = is_error(&mutant);
             assert!([share, anchor, tip, meta][kind], "{}", mutant.to_lower_hex_string());
         }
     }
@@ -66,7 +66,7 @@ fn each_error_has_its_cause() {
     let stored = share(3);
     let key = share_key(&stored.id);
     let canonical = stored.share.encode();
-    let with = |head: &[u8], tail: &[u8]| sealed(&key, [head, &canonical, tail].concat());
+    let with = |head: &[u8], tail: &[u8]| with_checksum(&key, [head, &canonical, tail].concat());
     assert_eq!(decode_share(&key, &with(&[1, 1], &[])).map(|share| share.verified), Ok(true));
     assert_eq!(decode_share(&key, &with(&[1, 0], &[])).map(|share| share.verified), Ok(false));
     assert_eq!(decode_share(&key, &with(&[2, 1], &[])), Err(RecordError::Format(2)));
@@ -74,7 +74,7 @@ fn each_error_has_its_cause() {
     assert_eq!(decode_share(&key, &with(&[1, 1], &[0])), Err(RecordError::Share(DecodeError::Trailing(1))));
     assert_eq!(decode_share(&key, &[1, 2]), Err(RecordError::Length(2)));
     let other = share_key(&share(4).id);
-    assert_eq!(decode_share(&other, &with(&[1, 1], &[])), Err(RecordError::Check));
-    let moved = sealed(&other, [&[1, 1][..], &canonical].concat());
+    assert_eq!(decode_share(&other, &with(&[1, 1], &[])), Err(RecordError::Checksum));
+    let moved = with_checksum(&other, [&[1, 1][..], &canonical].concat());
     assert_eq!(decode_share(&other, &moved), Err(RecordError::Misplaced));
 }

@@ -154,7 +154,7 @@ describe('values', () => {
     assert.equal(await link(0), `#share=${blocks.blocks[0].hash}`);
     assert.equal(await page.locator('#card-block-note a').getAttribute('href'), `#share=${status.last_block_found_hash}`);
     assert.deepEqual([await link(2), await link(3)], [null, null], 'one is not a share, the other is pruned');
-    blocks.blocks[0].share_held = false;
+    blocks.blocks[0].share_stored = false;
     await nextPoll();
     await page.waitForFunction(() => !document.querySelector('#blocks-list a').hasAttribute('href'));
     assert.equal(await page.locator('#card-block-note a').getAttribute('href'), null);

@@ -41,7 +41,7 @@ function update(row, block, now) {
   setAttr(status, 'data-status', block.status);
   setText(status, `${SIGNS[block.status]} ${describe(block)}`);
   // A block from a stale job, or with a hash above the share target, is not a share; old shares are pruned.
-  setAttr(row.querySelector('a'), 'href', block.share_held ? shareHref(block.hash) : null);
+  setAttr(row.querySelector('a'), 'href', block.share_stored ? shareHref(block.hash) : null);
   setText(row.querySelector('.by'), `${btc(block.value)}, by ${block.ours ? 'you' : shorten(block.miner, 12, 8)}`);
   setText(row.querySelector('time'), `${fullTime(block.time)}, ${ago(block.time, now)}`);
 }

@@ -48,7 +48,7 @@ function showLastBlock(status, blocks, now) {
     link = el('a');
     note.replaceChildren(link);
   }
-  const { height, share_held: isHeld } = blocks.find(block => block.hash === hash) ?? {};
-  setAttr(link, 'href', isHeld ? shareHref(hash) : null);
+  const { height, share_stored: isStored } = blocks.find(block => block.hash === hash) ?? {};
+  setAttr(link, 'href', isStored ? shareHref(hash) : null);
   setText(link, height === undefined ? shorten(hash) : `height ${count(height)}`);
 }

@@ -37,7 +37,7 @@ struct Block {
     /// `None` unless it is known to be a share.
     share_height: Option<u32>,
     /// Whether `/api/share/{hash}` still has its share.
-    share_held: bool,
+    share_stored: bool,
     miner: String,
     ours: bool,
     /// Value of its coinbase.
@@ -67,7 +67,7 @@ impl Block {
             time: block.time,
             height: details.block_height,
             share_height: details.share_height,
-            share_held: tree.contains(&block.id),
+            share_stored: tree.contains(&block.id),
             miner: details.miner,
             ours: details.ours,
             value: details.coinbase_value,

@@ -18,7 +18,7 @@ impl Health {
     /// Makes the document.
     pub fn new(snapshot: &Snapshot) -> Self {
         let reasons: Vec<String> =
-            notices(snapshot).into_iter().filter(Notice::is_unhealthy).map(|state| state.text).collect();
+            notices(snapshot).into_iter().filter(Notice::is_unhealthy).map(|notice| notice.text).collect();
         Self { healthy: reasons.is_empty(), reasons }
     }
 }

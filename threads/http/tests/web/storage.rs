@@ -28,14 +28,14 @@ fn found_blocks_survive_a_restart() {
     let blocks = node.json("/api/blocks")["blocks"].as_array().unwrap().clone();
     assert!(!blocks.is_empty(), "some of the shares are regtest blocks");
     let share = format!("/api/share/{}", blocks[0]["hash"].as_str().unwrap());
-    assert!(blocks.iter().all(|block| block["share_held"] == true));
+    assert!(blocks.iter().all(|block| block["share_stored"] == true));
     assert_eq!(node.get(&share).status, 200);
     drop(node);
 
     // The log has the blocks, but their shares are gone.
     let node = start(folder.path(), false);
     let mut expected = blocks.clone();
-    expected.iter_mut().for_each(|block| block["share_held"] = false.into());
+    expected.iter_mut().for_each(|block| block["share_stored"] = false.into());
     assert_eq!(node.json("/api/blocks")["blocks"].as_array().unwrap(), &expected);
     assert_eq!(node.get(&share).status, 404);
     assert_eq!(node.json("/api/status")["last_block_found_hash"], blocks[0]["hash"]);

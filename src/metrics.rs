@@ -66,9 +66,7 @@ pub struct Metrics {
 /// Counts of blocks handed to bitcoind, by result.
 #[derive(Debug)]
 pub struct SubmitCounters {
-    /// Accepted blocks.
     pub accepted: IntCounter,
-    /// Rejected blocks.
     pub rejected: IntCounter,
     /// Attempts that did not reach bitcoind.
     pub failed: IntCounter,

@@ -39,7 +39,6 @@ pub struct MinerStatus {
     pub difficulty: f64,
     /// Hashes per second over the last five to ten minutes, estimated from its shares.
     pub hashes_per_s: f64,
-    /// Accepted submits.
     pub accepted: u64,
     /// Rejected submits by reason.
     pub rejected: Rejections,
@@ -87,7 +86,6 @@ impl Rejections {
 /// seconds.
 #[derive(Clone)]
 pub struct ChainStatus {
-    /// All stored shares.
     pub tree: Arc<Tree>,
     /// The current job of the miners, if any.
     pub job: Option<Arc<Job>>,

@@ -34,7 +34,6 @@ pub struct TrackedBlocks(pub Vec<ShareId>);
 /// a result then. A block that was found on a stale job, or whose hash is above the share target, never becomes a share.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OwnBlocksStatus {
-    /// The blocks.
     pub blocks: Vec<OwnBlock>,
 }
 
@@ -45,7 +44,6 @@ pub struct OwnBlock {
     pub id: ShareId,
     /// Time of its header.
     pub time: UnixTime,
-    /// Its height.
     pub height: BlockHeight,
     /// Value of its coinbase.
     pub value: Sats,

@@ -13,7 +13,6 @@ pub struct PeersStatus {
     pub listening: Vec<String>,
     /// Ways to find peers.
     pub discovery: PeerDiscovery,
-    /// Connected peers.
     pub peers: Vec<PeerStatus>,
     /// Number of banned peers and addresses.
     pub banned: usize,
@@ -40,9 +39,7 @@ impl PeerDiscovery {
 /// A connected peer. Its texts are untrusted, but bounded and without control characters.
 #[derive(Clone, Debug)]
 pub struct PeerStatus {
-    /// Peer id.
     pub id: Arc<str>,
-    /// Multiaddress.
     pub address: Arc<str>,
     /// Which side opened the connection.
     pub direction: Direction,

@@ -4,11 +4,8 @@ use bitcoin::hashes::{sha256, Hash as _};
 
 /// A file of the dashboard.
 pub struct Asset {
-    /// Path at which it is served.
     pub path: &'static str,
-    /// Its media type.
     pub content_type: &'static str,
-    /// Its content.
     pub bytes: &'static [u8],
     /// Entity tag of its content, quoted.
     pub etag: String,

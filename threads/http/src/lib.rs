@@ -76,7 +76,6 @@ pub enum HttpError {
     /// A file or folder in the chain's folder cannot be used.
     #[error("{path} cannot be used: {cause}")]
     File {
-        /// Its path.
         path: PathBuf,
         /// The system's error.
         cause: std::io::Error,

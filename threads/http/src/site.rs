@@ -31,11 +31,8 @@ const JSON: &str = "application/json";
 
 /// A response.
 pub struct Reply {
-    /// HTTP status code.
     pub code: u16,
-    /// Media type of the body.
     pub content_type: &'static str,
-    /// Its body.
     pub body: Vec<u8>,
     /// Entity tag of a file; `None` for a response that must not be cached.
     pub etag: Option<String>,

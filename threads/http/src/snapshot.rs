@@ -20,17 +20,13 @@ const RATE_WINDOW_MAX_S: u32 = 3_600;
 
 /// All published status, taken at one moment.
 pub struct Snapshot {
-    /// The moment.
     pub now: UnixTime,
     /// What threads count.
     pub metrics: Arc<Metrics>,
     /// The sharechain and the current job.
     pub chain: Arc<ChainStatus>,
-    /// This node's miners.
     pub miners: Arc<MinersStatus>,
-    /// The peers.
     pub peers: Arc<PeersStatus>,
-    /// The state of bitcoind.
     pub bitcoind: Arc<BitcoindStatus>,
 }
 
@@ -47,7 +43,6 @@ impl Snapshot {
         }
     }
 
-    /// All stored shares.
     pub fn tree(&self) -> &Tree {
         &self.chain.tree
     }
@@ -62,7 +57,6 @@ impl Snapshot {
         }
     }
 
-    /// The current job.
     pub fn job(&self) -> Option<&Job> {
         self.chain.job.as_deref()
     }

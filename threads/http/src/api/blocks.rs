@@ -79,7 +79,6 @@ impl Block {
 }
 
 impl BlocksDocument {
-    /// Makes the document.
     pub fn new(log: &BlockLog, snapshot: &Snapshot) -> Self {
         let metrics = &snapshot.metrics;
         let below_job = snapshot.job().map(|job| job.block_height.0.saturating_sub(1));

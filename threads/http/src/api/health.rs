@@ -15,7 +15,6 @@ pub struct Health {
 }
 
 impl Health {
-    /// Makes the document.
     pub fn new(snapshot: &Snapshot) -> Self {
         let reasons: Vec<String> =
             notices(snapshot).into_iter().filter(Notice::is_unhealthy).map(|notice| notice.text).collect();

@@ -59,7 +59,6 @@ impl Miner {
 }
 
 impl MinersDocument {
-    /// Makes the document.
     pub fn new(snapshot: &Snapshot) -> Self {
         Self {
             time: snapshot.miners.time.0,

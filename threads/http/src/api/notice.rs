@@ -29,7 +29,6 @@ macro_rules! codes {
 
         #[cfg(test)]
         impl Code {
-            /// All codes.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
         }
     };
@@ -83,7 +82,6 @@ codes! {
 pub struct Notice {
     /// For programs; its meaning never changes.
     pub code: Code,
-    /// Its severity.
     pub level: Level,
     /// The notice for people.
     pub text: String,

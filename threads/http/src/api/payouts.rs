@@ -18,7 +18,6 @@ const WEIGHTS_MAX: usize = 256;
 /// The payouts of the current job, and the payout window.
 #[derive(Serialize)]
 pub struct PayoutsDocument {
-    /// Payout address of this node.
     pub our_address: String,
     /// Payout to `our_address` if this node finds the block.
     pub our_amount: u64,
@@ -48,7 +47,6 @@ pub struct PayoutsDocument {
 /// The work of one script in the payout window.
 #[derive(Serialize)]
 pub struct Weight {
-    /// Its address.
     pub address: String,
     /// Its credited work, as a decimal number that may exceed a double.
     pub work: String,

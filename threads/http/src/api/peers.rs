@@ -47,7 +47,6 @@ impl Peer {
 }
 
 impl PeersDocument {
-    /// Makes the document.
     pub fn new(snapshot: &Snapshot) -> Self {
         let peers = &snapshot.peers;
         Self {

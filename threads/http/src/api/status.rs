@@ -106,11 +106,8 @@ struct ConnectionsPart {
 
 /// Sources of the status besides the snapshot.
 pub struct StatusSources<'a> {
-    /// The settings.
     pub config: &'a Config,
-    /// The history of hash rates.
     pub history: &'a History,
-    /// The found blocks.
     pub block_log: &'a BlockLog,
     /// The payout window, reused between requests.
     pub window: &'a mut Window,
@@ -119,7 +116,6 @@ pub struct StatusSources<'a> {
 }
 
 impl StatusDocument {
-    /// Makes the document.
     pub fn new(snapshot: &Snapshot, sources: StatusSources<'_>) -> Self {
         let StatusSources { config, history, block_log, window, uptime_secs } = sources;
         let mut problems = notices(snapshot);

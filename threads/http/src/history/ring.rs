@@ -29,7 +29,6 @@ pub struct RingKind {
     pub name: &'static str,
     /// Length of a slot in seconds.
     pub step_s: u32,
-    /// Number of slots.
     pub slots: u32,
 }
 
@@ -40,11 +39,8 @@ pub struct Sample {
     pub pool: f64,
     /// Hashes per second of this node's miners.
     pub local: f64,
-    /// Stored shares.
     pub shares: u64,
-    /// Connected miners.
     pub miners: u32,
-    /// Connected peers.
     pub peers: u32,
 }
 

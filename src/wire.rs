@@ -1,13 +1,13 @@
-//! What nodes send each other (CBOR with integer keys; `wire.cddl` beside this file describes every byte of it).
+//! Messages between nodes, encoded as CBOR with integer keys. `wire/wire.cddl` is their schema.
 //!
-//! [`Frame::encode`] and [`Frame::decode`] go from message to bytes and back. Whatever a stranger's bytes claim,
-//! decoding allocates no more than a small multiple of their number, and their number is limited per message.
+//! [`Frame::encode`] and [`Frame::decode`] convert a message to bytes and back. The length of each kind of message is
+//! limited, and whatever the bytes claim, decoding allocates at most a small multiple of it.
 //!
-//! | message | travels |
+//! | message | transport |
 //! |---|---|
-//! | [`GossipShare`] | on the topic of shares |
-//! | [`BlockAnnouncement`] | on the topic of found Bitcoin blocks |
-//! | [`Request`], [`Response`] | on a stream to one peer |
+//! | [`GossipShare`] | gossip topic of shares |
+//! | [`BlockAnnouncement`] | gossip topic of found Bitcoin blocks |
+//! | [`Request`], [`Response`] | a stream to one peer |
 
 mod block;
 mod cbor;

@@ -1,5 +1,5 @@
-//! A found Bitcoin block on its own gossip topic: header, coinbase and short ids (BIP-0152), from which peers put it
-//! together again, so that it is not lost with its finder's node.
+//! The announcement of a found Bitcoin block on its own gossip topic: header, coinbase and short ids (BIP-0152). Peers
+//! reassemble and submit the block, so that it is not lost if the finder's bitcoind fails.
 
 use std::collections::HashMap;
 
@@ -19,65 +19,65 @@ use super::list::{read_bytes, Bytes, List, TooMany};
 use crate::share::ShareId;
 use crate::units::{Bits, BlockHeight};
 
-/// What comes before the header in an announcement: a map of four, key 0, 80 bytes.
+/// The encoding before the header of an announcement: a map of four entries, key 0, a byte string of 80 bytes.
 const HEADER_PREFIX: [u8; 4] = [0xa4, 0x00, 0x58, 0x50];
-/// BIP-0152 salts short ids so that nobody can make transactions that collide in advance. A header is known to nobody
-/// before its proof of work is found, which is salt enough.
+/// BIP-0152 salts short ids so that colliding transactions cannot be made in advance. The header, which is unknown before
+/// its proof of work is found, is salt enough.
 const SHORT_ID_NONCE: u64 = 0;
 
-/// A found Bitcoin block without its transactions.
+/// A found Bitcoin block without the data of its transactions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockAnnouncement {
-    /// Its header.
+    /// The block's header.
     pub header: Header,
-    /// Its height.
+    /// The block's height.
     pub height: BlockHeight,
-    /// Its coinbase, serialised with its witness.
+    /// The coinbase, serialised with its witness.
     pub coinbase: Bytes<COINBASE_LEN_MAX>,
-    /// The other transactions, in block order.
+    /// Short ids of the other transactions, in block order.
     pub short_ids: ShortIds,
 }
 
-/// Six bytes for each transaction of a block but its coinbase, in block order.
+/// Short ids of six bytes of a block's transactions without the coinbase, in block order.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct ShortIds(Vec<ShortId>);
 
-/// Why an announcement is refused, or a block cannot be put together.
+/// Why an announcement is invalid, or a block cannot be reassembled.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum BlockError {
-    /// The bytes are no announcement.
+    /// The bytes are not an announcement.
     #[error(transparent)]
     Wire(#[from] WireError),
-    /// The header asks for another target than Bitcoin does.
-    #[error("header bits are {found}, Bitcoin asks for {required}")]
+    /// The header's bits are not those that Bitcoin requires.
+    #[error("header bits {found} instead of {required}")]
     Bits {
-        /// The header's.
+        /// Bits of the header.
         found: Bits,
-        /// What the block must have.
+        /// Bits that Bitcoin requires of the block.
         required: Bits,
     },
     /// The header's hash is above its target.
-    #[error("the header has not the work of a Bitcoin block")]
+    #[error("header hash above its target")]
     Work,
-    /// The coinbase is no coinbase transaction, or is that of another height.
-    #[error("the coinbase is none, or of another height")]
+    /// The coinbase is not a coinbase transaction, or is one of another height.
+    #[error("invalid coinbase or coinbase of another height")]
     Coinbase,
-    /// A transaction that a peer gave is none, or another one than the short id says.
-    #[error("the transaction at {0} is not the one announced")]
+    /// A transaction from a peer is malformed, or has another short id; says its index.
+    #[error("transaction {0} is not the announced one")]
     Transaction(u16),
-    /// A peer gave more transactions than were asked for.
-    #[error("more transactions than were asked for")]
+    /// A peer sent more transactions than were requested.
+    #[error("more transactions than requested")]
     TooMany,
-    /// All transactions are there and do not give the merkle root, or not the witness commitment.
-    #[error("the transactions do not make this block")]
+    /// All transactions are present, but do not match the merkle root or the witness commitment.
+    #[error("transactions do not match the merkle root or the witness commitment")]
     MerkleRoot,
 }
 
 impl BlockAnnouncement {
-    /// The header of an announcement that is not yet read: nothing else is looked at.
+    /// Decodes only the header of an announcement.
     ///
     /// # Errors
-    /// Too many bytes, or they do not start as an announcement does.
+    /// The message is too long, or does not start as an announcement does.
     pub fn peek(bytes: &[u8]) -> Result<Header, WireError> {
         if bytes.len() > Self::LEN_MAX {
             return Err(WireError::Oversize { len: bytes.len(), max: Self::LEN_MAX });
@@ -85,14 +85,14 @@ impl BlockAnnouncement {
         let header = bytes.strip_prefix(&HEADER_PREFIX).and_then(|rest| rest.get(..80));
         header
             .and_then(|header| encode::deserialize(header).ok())
-            .ok_or_else(|| WireError::Malformed(format!("no announcement of a block in {} bytes", bytes.len())))
+            .ok_or_else(|| WireError::Malformed(format!("no block header at the start of {} bytes", bytes.len())))
     }
 
-    /// Reads an announcement, the header's work first; `required` is the target that Bitcoin asks of it
-    /// ([`crate::sharechain::Anchor::required_bits`] of the block it is built on).
+    /// Decodes and validates an announcement, the work of its header first. `required` are the bits that Bitcoin requires
+    /// ([`crate::sharechain::Anchor::required_bits`] of the previous block).
     ///
     /// # Errors
-    /// The header has not the full work of a Bitcoin block; the bytes are no announcement; the coinbase is none.
+    /// The header does not have the work of a Bitcoin block, the bytes are not an announcement, or the coinbase is invalid.
     pub fn check(bytes: &[u8], required: Bits) -> Result<Self, BlockError> {
         let header = Self::peek(bytes)?;
         let found = Bits(header.bits.to_consensus());
@@ -108,10 +108,10 @@ impl BlockAnnouncement {
         Ok(announcement)
     }
 
-    /// Announces a whole block; none has more transactions or a longer coinbase than fit if a job of ours led to it.
+    /// Builds the announcement of a block. Every block that a job of this node led to fits.
     ///
     /// # Errors
-    /// There are more.
+    /// The block has too many transactions or too long a coinbase.
     pub fn of(block: &Block, height: BlockHeight) -> Result<Self, TooMany> {
         let keys = ShortId::calculate_siphash_keys(&block.header, SHORT_ID_NONCE);
         let mut transactions = block.txdata.iter();
@@ -129,7 +129,7 @@ impl BlockAnnouncement {
         }
     }
 
-    /// The share id that the header has, which is the block's hash.
+    /// Returns the block's hash as a share id.
     pub fn id(&self) -> ShareId {
         ShareId(self.header.block_hash().to_byte_array())
     }
@@ -146,13 +146,13 @@ impl BlockAnnouncement {
     }
 }
 
-/// What a coinbase's script starts with (BIP-0034).
+/// Returns the start of the script of a coinbase (BIP-0034).
 fn height_push(height: BlockHeight) -> Vec<u8> {
     bitcoin::script::Builder::new().push_int(i64::from(height.0)).into_bytes()
 }
 
 impl Map for BlockAnnouncement {
-    const NAME: &'static str = "an announcement of a block";
+    const NAME: &'static str = "a block announcement";
 
     fn entries(&self) -> usize {
         4
@@ -180,12 +180,12 @@ impl Frame for BlockAnnouncement {
 }
 
 impl ShortIds {
-    /// How many transactions there are beside the coinbase.
+    /// Number of transactions without the coinbase.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether the block has nothing but its coinbase.
+    /// Whether the block has only its coinbase.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -206,22 +206,21 @@ impl Field for ShortIds {
     }
 }
 
-/// A block on its way to being whole.
+/// An announced block that is being reassembled.
 #[derive(Debug)]
 pub struct Reassembly {
     announcement: BlockAnnouncement,
     coinbase: Transaction,
     siphash_keys: (u64, u64),
-    /// Without the coinbase.
+    /// All but the coinbase, in block order.
     transactions: Vec<Option<Transaction>>,
-    /// Whether some were taken by their short id from what we had, which may be a mistake.
+    /// Whether some were matched by short id alone, which may have matched the wrong transaction.
     guessed: bool,
 }
 
 impl Reassembly {
-    /// Takes from `known`, witness ids and serialised transactions, what the announcement lists.
-    ///
-    /// Where two known transactions have one short id, or two places ask for one, none is taken.
+    /// Starts with those of the `known` transactions (witness id and serialised transaction) that the announcement lists.
+    /// A short id that two known transactions have, or that occurs twice in the block, matches none.
     ///
     /// # Errors
     /// [`BlockError::Coinbase`], which [`BlockAnnouncement::check`] finds as well.
@@ -231,60 +230,64 @@ impl Reassembly {
     ) -> Result<Self, BlockError> {
         let coinbase = announcement.coinbase_transaction()?;
         let siphash_keys = ShortId::calculate_siphash_keys(&announcement.header, SHORT_ID_NONCE);
-        let mut wanted: HashMap<ShortId, Found<'a>> = HashMap::with_capacity(announcement.short_ids.len());
+        let mut wanted: HashMap<ShortId, Match<'a>> = HashMap::with_capacity(announcement.short_ids.len());
         for id in &announcement.short_ids.0 {
-            wanted.entry(*id).and_modify(|found| *found = Found::Ambiguous).or_insert(Found::Nothing);
+            wanted.entry(*id).and_modify(|known| *known = Match::Ambiguous).or_insert(Match::None);
         }
         for (wtxid, data) in known {
-            if let Some(found) = wanted.get_mut(&ShortId::with_siphash_keys(&wtxid, siphash_keys)) {
-                found.offer(wtxid, data);
+            if let Some(candidate) = wanted.get_mut(&ShortId::with_siphash_keys(&wtxid, siphash_keys)) {
+                candidate.offer(wtxid, data);
             }
         }
         let transactions: Vec<Option<Transaction>> =
-            announcement.short_ids.0.iter().map(|id| wanted.get(id).and_then(Found::transaction)).collect();
+            announcement.short_ids.0.iter().map(|id| wanted.get(id).and_then(Match::transaction)).collect();
         let guessed = transactions.iter().any(Option::is_some);
         Ok(Self { announcement, coinbase, siphash_keys, transactions, guessed })
     }
 
-    /// What is put together.
+    /// Returns the announcement of the block.
     pub const fn announcement(&self) -> &BlockAnnouncement {
         &self.announcement
     }
 
-    /// Places in the block of what is missing, ascending, as many as one request takes; the coinbase has place 0.
+    /// Returns the indexes of missing transactions in ascending order, as many as fit a request. The coinbase has index 0.
     pub fn missing(&self) -> List<u16, TRANSACTIONS_ASKED_MAX> {
         let all = self.transactions.iter().zip(1..=u16::MAX);
-        List::first_of(all.filter(|(transaction, _)| transaction.is_none()).map(|(_, place)| place))
+        List::first_of(all.filter(|(transaction, _)| transaction.is_none()).map(|(_, index)| index))
     }
 
-    /// Takes transactions for the first of the places `asked`, as a peer gave them.
+    /// Adds transactions that a peer sent for the first of the `requested` indexes.
     ///
     /// # Errors
-    /// One of them is not what was announced, or there are more than were asked for: the peer is wrong. Those before
-    /// it are kept.
-    pub fn fill(&mut self, asked: &[u16], given: &[impl AsRef<[u8]>]) -> Result<(), BlockError> {
-        if given.len() > asked.len() {
+    /// One of them is not the announced one, or there are more than were requested: the peer misbehaves. The valid ones
+    /// before it are kept.
+    pub fn fill(&mut self, requested: &[u16], received: &[impl AsRef<[u8]>]) -> Result<(), BlockError> {
+        if received.len() > requested.len() {
             return Err(BlockError::TooMany);
         }
-        for (place, bytes) in asked.iter().zip(given) {
-            let wrong = BlockError::Transaction(*place);
-            let transaction: Transaction = encode::deserialize(bytes.as_ref()).map_err(|_| wrong.clone())?;
-            let index = usize::from(*place).checked_sub(1).ok_or_else(|| wrong.clone())?;
-            let id = ShortId::with_siphash_keys(&transaction.compute_wtxid(), self.siphash_keys);
-            let slot =
-                self.transactions.get_mut(index).filter(|_| self.announcement.short_ids.0.get(index) == Some(&id));
-            *slot.ok_or(wrong)? = Some(transaction);
+        for (index, bytes) in requested.iter().zip(received) {
+            self.fill_one(usize::from(*index), bytes.as_ref()).ok_or(BlockError::Transaction(*index))?;
         }
         Ok(())
     }
 
-    /// The whole block, serialised for `submitblock`; none while something is missing.
+    fn fill_one(&mut self, index: usize, bytes: &[u8]) -> Option<()> {
+        let index = index.checked_sub(1)?;
+        let transaction: Transaction = encode::deserialize(bytes).ok()?;
+        let short_id = ShortId::with_siphash_keys(&transaction.compute_wtxid(), self.siphash_keys);
+        if *self.announcement.short_ids.0.get(index)? != short_id {
+            return None;
+        }
+        *self.transactions.get_mut(index)? = Some(transaction);
+        Some(())
+    }
+
+    /// Returns the block, serialised for `submitblock`; `None` while transactions are missing.
     ///
-    /// A short id may have met the wrong transaction among those that were known: if the merkle root says so, all of
-    /// them are missing again.
+    /// If the merkle root does not match and transactions were matched by short id alone, all are missing again.
     ///
     /// # Errors
-    /// Transactions that the finder gave, and no others, do not make the block.
+    /// Transactions that all came from peers do not make the block.
     pub fn block(&mut self) -> Result<Option<Vec<u8>>, BlockError> {
         let Some(others) = self.transactions.iter().cloned().collect::<Option<Vec<_>>>() else { return Ok(None) };
         let txdata = std::iter::once(self.coinbase.clone()).chain(others).collect();
@@ -301,17 +304,17 @@ impl Reassembly {
     }
 }
 
-/// What was found for one short id.
-enum Found<'a> {
-    Nothing,
+/// The known transaction with a short id.
+enum Match<'a> {
+    None,
     One([u8; 32], &'a [u8]),
     Ambiguous,
 }
 
-impl<'a> Found<'a> {
+impl<'a> Match<'a> {
     fn offer(&mut self, wtxid: [u8; 32], data: &'a [u8]) {
         match self {
-            Self::Nothing => *self = Self::One(wtxid, data),
+            Self::None => *self = Self::One(wtxid, data),
             Self::One(other, _) if *other != wtxid => *self = Self::Ambiguous,
             Self::One(..) | Self::Ambiguous => {}
         }
@@ -320,7 +323,7 @@ impl<'a> Found<'a> {
     fn transaction(&self) -> Option<Transaction> {
         match self {
             Self::One(_, data) => encode::deserialize(data).ok(),
-            Self::Nothing | Self::Ambiguous => None,
+            Self::None | Self::Ambiguous => None,
         }
     }
 }

@@ -1,9 +1,9 @@
-//! CBOR (RFC 8949) with one way to write each message; the only file that names the library.
+//! Canonical CBOR (RFC 8949). This is the only file that names the CBOR library.
 //!
-//! A message is a map whose keys are the integers 0, 1, 2 ... in order, all of them there and no others. Whatever
-//! the library tolerates beyond that (lengths and integers written longer than needed, indefinite lengths, tags) is
-//! refused too: what was read must be what we would have written. So bytes cannot be varied to look new, and
-//! nothing travels in fields that nobody reads. New fields take a new protocol version.
+//! A message is a map whose keys are the integers 0, 1, 2 ... in order, all present and no others. A message is valid only
+//! if encoding it again gives the same bytes, which excludes what the library tolerates (lengths and integers in longer
+//! forms, indefinite lengths, tags). So a message cannot be varied to look new, and cannot carry ignored fields. New fields
+//! need a new protocol version.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -13,78 +13,78 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
-/// Characters of the library's explanation that are kept: it may repeat what a stranger sent.
+/// Characters of the library's error text that are kept: it may repeat what a peer sent.
 const REASON_LEN_MAX: usize = 120;
 
-/// Why bytes are not a message.
+/// Why bytes are not a valid message.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum WireError {
-    /// More bytes than any message of this kind has.
-    #[error("{len} bytes are too many, at most {max} are read")]
+    /// The message is longer than its kind may be.
+    #[error("{len} bytes exceed the limit of {max}")]
     Oversize {
-        /// Bytes that came.
+        /// Bytes of the message.
         len: usize,
-        /// Bytes that may come.
+        /// Bytes that it may have.
         max: usize,
     },
-    /// Not the message it should be; says what was found.
+    /// The message cannot be decoded; says what was found.
     #[error("malformed: {0}")]
     Malformed(String),
-    /// The right message, written in another way than the one there is.
-    #[error("not written the one way there is")]
+    /// The message is valid but not in its canonical encoding.
+    #[error("encoding not canonical")]
     NotCanonical,
 }
 
-/// How a value stands inside a message.
+/// A value inside a message.
 pub trait Field: Sized {
-    /// Writes it.
+    /// Writes the value.
     ///
     /// # Errors
     /// Those of the serializer.
     fn put<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error>;
 
-    /// Reads it.
+    /// Reads the value.
     ///
     /// # Errors
-    /// Anything but what [`Self::put`] writes.
+    /// The input is not what [`Self::put`] writes.
     fn get<'de, D: Deserializer<'de>>(input: D) -> Result<Self, D::Error>;
 }
 
 /// A map with integer keys.
 pub trait Map: Sized {
-    /// What it is called in errors.
+    /// Name in error texts.
     const NAME: &'static str;
 
-    /// How many entries it has.
+    /// Returns the number of entries.
     fn entries(&self) -> usize;
 
-    /// Writes all entries, keys ascending.
+    /// Writes all entries in ascending order of keys.
     ///
     /// # Errors
     /// Those of the serializer.
     fn write<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error>;
 
-    /// Reads all entries, keys ascending.
+    /// Reads all entries in ascending order of keys.
     ///
     /// # Errors
-    /// Anything but what [`Self::write`] writes.
+    /// The input is not what [`Self::write`] writes.
     fn read<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Self, A::Error>;
 }
 
-/// A message as it goes over the network by itself.
+/// A message that is sent by itself.
 pub trait Frame: Map {
-    /// Bytes it has at most.
+    /// Maximum length in bytes.
     const LEN_MAX: usize;
 
-    /// The bytes.
+    /// Encodes the message.
     fn encode(&self) -> Vec<u8> {
-        serde_cbor::to_vec(&Put(self)).expect("maps, integers and byte strings in memory are written without failure")
+        serde_cbor::to_vec(&Put(self)).expect("writing maps, integers and byte strings to memory does not fail")
     }
 
-    /// Reads a message that is all of `bytes`.
+    /// Decodes a message that takes up all of `bytes`.
     ///
     /// # Errors
-    /// Whatever [`Self::encode`] would not have written.
+    /// [`Self::encode`] would not have written these bytes.
     fn decode(bytes: &[u8]) -> Result<Self, WireError> {
         if bytes.len() > Self::LEN_MAX {
             return Err(WireError::Oversize { len: bytes.len(), max: Self::LEN_MAX });
@@ -98,7 +98,7 @@ pub trait Frame: Map {
     }
 }
 
-/// Writes a field the way of [`Field`].
+/// Serializes a [`Field`].
 pub(super) struct Put<'a, T>(pub &'a T);
 
 impl<T: Field> Serialize for Put<'_, T> {
@@ -107,7 +107,7 @@ impl<T: Field> Serialize for Put<'_, T> {
     }
 }
 
-/// Reads a field the way of [`Field`].
+/// Deserializes a [`Field`].
 pub(super) struct Get<T>(pub T);
 
 impl<'de, T: Field> Deserialize<'de> for Get<T> {
@@ -116,12 +116,12 @@ impl<'de, T: Field> Deserialize<'de> for Get<T> {
     }
 }
 
-/// Writes one entry of a map.
+/// Writes an entry of a map.
 pub(super) fn put_entry<M: SerializeMap, T: Field>(map: &mut M, key: u8, value: &T) -> Result<(), M::Error> {
     map.serialize_entry(&key, &Put(value))
 }
 
-/// Reads one entry of a map, which must have this key.
+/// Reads an entry of a map, which must have this key.
 pub(super) fn get_entry<'de, A: MapAccess<'de>, T: Field>(map: &mut A, key: u8) -> Result<T, A::Error> {
     match map.next_key::<u8>()? {
         Some(found) if found == key => map.next_value::<Get<T>>().map(|value| value.0),

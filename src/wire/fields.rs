@@ -1,4 +1,4 @@
-//! How ids, numbers, headers and shares stand in messages.
+//! Ids, numbers, headers and shares in messages.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::params::ChainId;
 use crate::share::{Share, ShareId};
 use crate::units::{BlockHeight, ShareHeight, UnixTime, Work};
 
-/// Fields that are byte strings: how they are written, what they are called, how they are read.
+/// Implements [`Field`] as a byte string: type, conversion to bytes, name in errors, conversion from bytes.
 macro_rules! byte_field {
     ($type:ty, $name:literal, $write:expr, $read:expr) => {
         impl Field for $type {
@@ -44,7 +44,7 @@ byte_field!(Work, "work", |work| work.0.to_le_bytes(), |bytes| bytes
 byte_field!(Header, "a block header", encode::serialize, |bytes| encode::deserialize(bytes).ok());
 byte_field!(Arc<Share>, "a share", |share| share.encode(), |bytes| Share::decode(bytes).ok().map(Arc::new));
 
-/// Fields that are small integers.
+/// Implements [`Field`] for newtypes of integers.
 macro_rules! number_field {
     ($type:ty, $inner:ty) => {
         impl Field for $type {
@@ -63,7 +63,7 @@ number_field!(UnixTime, u32);
 number_field!(ShareHeight, u32);
 number_field!(BlockHeight, u32);
 
-/// Fields that serde knows.
+/// Implements [`Field`] for types that serde supports.
 macro_rules! plain_field {
     ($type:ty, $put:ident) => {
         impl Field for $type {
@@ -83,20 +83,20 @@ plain_field!(u16, serialize_u16);
 plain_field!(u32, serialize_u32);
 plain_field!(bool, serialize_bool);
 
-/// What a node says it runs: at most 64 bytes of printable ASCII, so that it can be logged as it is.
+/// The agent string of a node: at most 64 bytes of printable ASCII, so that it can be logged as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Agent(String);
 
-/// A text that is too long or not printable.
+/// The text is too long or not printable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("at most {AGENT_LEN_MAX} bytes of printable ASCII name a program")]
+#[error("an agent string has at most {AGENT_LEN_MAX} bytes of printable ASCII")]
 pub struct AgentError;
 
 impl Agent {
-    /// Checks length and characters.
+    /// Validates length and characters.
     ///
     /// # Errors
-    /// More than 64 bytes, or one outside 0x20..=0x7e.
+    /// The text has more than 64 bytes, or one outside 0x20..=0x7e.
     pub fn new(text: &str) -> Result<Self, AgentError> {
         let printable = text.bytes().all(|byte| (0x20..=0x7e).contains(&byte));
         if text.len() > AGENT_LEN_MAX || !printable {

@@ -1,4 +1,4 @@
-//! Lists and byte strings that know their limit.
+//! Lists and byte strings of limited length.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -11,27 +11,27 @@ use thiserror::Error;
 
 use super::cbor::{Field, Get, Put};
 
-/// More than fits.
+/// A list or byte string is too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("{len} are too many, at most {max} fit")]
+#[error("length {len} exceeds the limit of {max}")]
 pub struct TooMany {
-    /// What there was.
+    /// Its length.
     pub len: usize,
-    /// What fits.
+    /// The limit.
     pub max: usize,
 }
 
-/// At most `MAX` of something, read as a slice.
+/// A list of at most `MAX` items.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct List<T, const MAX: usize>(Vec<T>);
 
 impl<T, const MAX: usize> List<T, MAX> {
-    /// The first `MAX` of all.
+    /// Takes the first `MAX` items.
     pub fn first_of(all: impl IntoIterator<Item = T>) -> Self {
         Self(all.into_iter().take(MAX).collect())
     }
 
-    /// All of them.
+    /// Returns the items.
     pub fn into_vec(self) -> Vec<T> {
         self.0
     }
@@ -72,7 +72,7 @@ impl<'de, T: Field, const MAX: usize> Visitor<'de> for ListVisitor<T, MAX> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-        // The claimed length buys nothing: room is made as items come.
+        // The claimed length is not trusted: memory is allocated as items arrive.
         let mut all = Vec::new();
         while let Some(Get(item)) = items.next_element()? {
             if all.len() == MAX {
@@ -98,12 +98,12 @@ impl<T: Field, const MAX: usize> Field for List<T, MAX> {
     }
 }
 
-/// At most `MAX` bytes, read as a slice.
+/// A byte string of at most `MAX` bytes.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Bytes<const MAX: usize>(Vec<u8>);
 
 impl<const MAX: usize> Bytes<MAX> {
-    /// All of them.
+    /// Returns the bytes.
     pub fn into_vec(self) -> Vec<u8> {
         self.0
     }
@@ -135,7 +135,7 @@ impl<const MAX: usize> AsRef<[u8]> for Bytes<MAX> {
 }
 
 impl<const MAX: usize> fmt::Debug for Bytes<MAX> {
-    /// Kilobytes of numbers help nobody.
+    /// Shows the length only.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} bytes", self.0.len())
     }
@@ -151,7 +151,7 @@ impl<const MAX: usize> Field for Bytes<MAX> {
     }
 }
 
-/// Reads a byte string that `parse` makes something of.
+/// Reads a byte string and converts it with `parse`.
 pub(super) fn read_bytes<'de, D: Deserializer<'de>, T>(
     input: D,
     what: &'static str,

@@ -1,4 +1,4 @@
-//! What one node asks another.
+//! Requests.
 
 use bitcoin::BlockHash;
 use serde::de::{Error as _, MapAccess};
@@ -9,34 +9,34 @@ use super::limits::{LOCATOR_MAX, REQUEST_LEN_MAX, SHARES_MAX, TRANSACTIONS_ASKED
 use super::list::List;
 use crate::share::ShareId;
 
-/// Newest first: ten shares one by one, then doubling steps, then the oldest held.
+/// Ids of shares of the requester's chain, newest first: ten consecutive ones, then in doubling steps, then the oldest.
 pub type Locator = List<ShareId, LOCATOR_MAX>;
 
-/// A question. On the wire a map: under 0 its kind, then what belongs to it.
+/// A request. Encoded as a map with the kind under key 0, followed by the fields of the kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// Where are you?
+    /// Requests the status of the peer's chain.
     Status,
-    /// What comes on your chain after the first of these that is on it?
+    /// Requests the ids that follow the locator's first share that is on the peer's chain.
     Inventory {
-        /// Shares of the asker's chain.
+        /// Where the requester's chain is.
         locator: Locator,
     },
-    /// Give me these shares.
+    /// Requests shares.
     Shares {
-        /// Which.
+        /// Their ids.
         ids: List<ShareId, SHARES_MAX>,
     },
-    /// Give me this Bitcoin header and up to six before it.
+    /// Requests a Bitcoin header and up to six before it.
     Headers {
-        /// Which.
+        /// Hash of the last header.
         of: BlockHash,
     },
-    /// Give me these transactions of a block that was announced.
+    /// Requests transactions of an announced block.
     BlockTransactions {
-        /// The block.
+        /// Hash of the block.
         block: BlockHash,
-        /// Places in the block, the coinbase at 0; ascending.
+        /// Indexes in the block in ascending order; the coinbase has index 0.
         places: List<u16, TRANSACTIONS_ASKED_MAX>,
     },
 }
@@ -85,7 +85,7 @@ impl Map for Request {
             2 => Self::Shares { ids: get_entry(map, 1)? },
             3 => Self::Headers { of: get_entry(map, 1)? },
             4 => Self::BlockTransactions { block: get_entry(map, 1)?, places: get_entry(map, 2)? },
-            kind => return Err(A::Error::custom(format_args!("no request is of kind {kind}"))),
+            kind => return Err(A::Error::custom(format_args!("unknown request kind {kind}"))),
         })
     }
 }

@@ -1,4 +1,4 @@
-//! What one node answers another.
+//! Responses.
 
 use std::sync::Arc;
 
@@ -16,70 +16,70 @@ use crate::params::ChainId;
 use crate::share::{Share, ShareId};
 use crate::units::{ShareHeight, UnixTime, Work};
 
-/// Bytes around the transactions of a response, and around each of them, at most.
+/// Most bytes that the encoding adds to all transactions of a response, and to each of them.
 const FRAME_BYTES: usize = 16;
 const TRANSACTION_FRAME_BYTES: usize = 5;
 
-/// Where a node stands.
+/// The status of a node's chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerStatus {
-    /// The chain it is on.
+    /// Id of the chain.
     pub chain_id: ChainId,
-    /// Its tip; [`ShareId::ZERO`]: it has no chain yet.
+    /// Id of the tip; [`ShareId::ZERO`] if the node has no shares yet.
     pub tip: ShareId,
-    /// The tip's height.
+    /// Share height of the tip.
     pub share_height: ShareHeight,
-    /// The tip's chain work.
+    /// Chain work of the tip.
     pub chain_work: Work,
-    /// Height of the oldest share it holds.
+    /// Share height of the oldest share that the node holds.
     pub oldest_height: ShareHeight,
-    /// Its clock.
+    /// Time of the node's clock.
     pub clock: UnixTime,
-    /// What it runs.
+    /// Agent string of the node.
     pub agent: Agent,
 }
 
 impl PeerStatus {
-    /// Whether it has a chain.
+    /// Whether the node has shares.
     pub fn has_chain(&self) -> bool {
         self.tip != ShareId::ZERO
     }
 }
 
-/// One transaction, serialised with its witness.
+/// A transaction, serialised with its witness.
 pub type TransactionBytes = Bytes<TRANSACTION_LEN_MAX>;
 
-/// An answer. On the wire a map: under 0 its kind, then what belongs to it.
+/// A response. Encoded as a map with the kind under key 0, followed by the fields of the kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Response {
-    /// Here.
+    /// The status of the node's chain.
     Status(PeerStatus),
-    /// What comes on the main chain after the locator's first share that is on it, or from the oldest held.
+    /// The ids that follow the locator's first share on the main chain, or all held ones if there is none.
     Inventory {
-        /// The locator's share that these follow; [`ShareId::ZERO`]: none of it is on the chain, so they begin with the
-        /// oldest share held.
+        /// The locator's share that these follow; [`ShareId::ZERO`] if none is on the chain and these begin with the oldest
+        /// share held.
         after: ShareId,
-        /// Height of the first main-chain share among `ids`.
+        /// Share height of the first main-chain share among `ids`.
         start_height: ShareHeight,
-        /// Oldest first; before each share the uncles it names, as far as they are held.
+        /// Oldest first, and before each share the uncles it names, as far as they are held.
         ids: List<ShareId, INVENTORY_MAX>,
-        /// Whether the chain goes on after these.
+        /// Whether more ids follow.
         more: bool,
     },
-    /// Those of the shares asked for that are held, in the order asked.
+    /// The requested shares that are held, in the order of the request.
     Shares(List<Arc<Share>, SHARES_MAX>),
-    /// The header asked for, last, and those before it, oldest first.
+    /// The headers before the requested one, oldest first, and the requested one last.
     Headers(List<Header, HEADERS_MAX>),
-    /// The transactions asked for, in that order, as many as fit.
+    /// As many of the requested transactions as fit, in the order of the request.
     BlockTransactions(List<TransactionBytes, TRANSACTIONS_ASKED_MAX>),
-    /// What was asked for is not held.
+    /// The node does not hold what was requested.
     Unknown,
-    /// Too much is asked at once; ask later.
+    /// The node has too many requests; to be retried later.
     Busy,
 }
 
 impl Response {
-    /// As many transactions, from the first on, as fit one response; stops at one too large for any.
+    /// Takes the first transactions that fit a response together; stops at one that is too large for any.
     pub fn block_transactions<'a>(all: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let mut room = RESPONSE_LEN_MAX - FRAME_BYTES;
         let fitting = all.into_iter().map_while(|bytes| {
@@ -145,7 +145,7 @@ impl Map for Response {
             4 => Self::BlockTransactions(get_entry(map, 1)?),
             5 => Self::Unknown,
             6 => Self::Busy,
-            kind => return Err(A::Error::custom(format_args!("no response is of kind {kind}"))),
+            kind => return Err(A::Error::custom(format_args!("unknown response kind {kind}"))),
         })
     }
 }

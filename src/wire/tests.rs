@@ -1,4 +1,4 @@
-//! Every limit of every message, once kept and once exceeded; found blocks taken apart and put together.
+//! Limits of messages, kept and exceeded, and the reassembly of announced blocks.
 
 mod block;
 mod limits;

@@ -1,4 +1,4 @@
-//! Found blocks taken apart and put together again.
+//! Announcement and reassembly of blocks.
 
 use bitcoin::absolute::LockTime;
 use bitcoin::block::{Header, Version};
@@ -28,7 +28,7 @@ fn transaction(number: u32) -> Transaction {
     }
 }
 
-/// Finds a nonce that meets the target, or one that does not.
+/// Searches for a nonce with which the header meets its target, or does not.
 fn grind(block: &mut Block, meets: bool) {
     let target = BITS.target().unwrap();
     while target.is_met_by(&block.block_hash().to_byte_array()) != meets {
@@ -74,9 +74,9 @@ fn announced(block: &Block) -> Vec<u8> {
     BlockAnnouncement::of(block, HEIGHT).unwrap().encode()
 }
 
-/// Witness ids and bytes, as a template has them.
-fn known(block: &Block, places: impl Iterator<Item = usize>) -> Vec<([u8; 32], Vec<u8>)> {
-    places.map(|at| &block.txdata[at]).map(|tx| (tx.compute_wtxid().to_byte_array(), serialize(tx))).collect()
+/// Witness ids and bytes of transactions, as a template has them.
+fn known(block: &Block, indexes: impl Iterator<Item = usize>) -> Vec<([u8; 32], Vec<u8>)> {
+    indexes.map(|index| &block.txdata[index]).map(|tx| (tx.compute_wtxid().to_byte_array(), serialize(tx))).collect()
 }
 
 fn reassemble(block: &Block, known: &[([u8; 32], Vec<u8>)]) -> Reassembly {
@@ -84,100 +84,100 @@ fn reassemble(block: &Block, known: &[([u8; 32], Vec<u8>)]) -> Reassembly {
     Reassembly::new(announcement, known.iter().map(|(id, data)| (*id, data.as_slice()))).unwrap()
 }
 
-fn data(block: &Block, places: &[u16]) -> Vec<Vec<u8>> {
-    places.iter().map(|place| serialize(&block.txdata[usize::from(*place)])).collect()
+fn data(block: &Block, indexes: &[u16]) -> Vec<Vec<u8>> {
+    indexes.iter().map(|index| serialize(&block.txdata[usize::from(*index)])).collect()
 }
 
 #[test]
-fn a_block_is_put_together_from_what_is_known() {
+fn a_block_is_reassembled_from_known_transactions() {
     for others in [0, 1, 2, 50] {
         let block = block(others);
-        let mut whole = reassemble(&block, &known(&block, 1..block.txdata.len()));
-        assert!(whole.missing().is_empty());
-        assert_eq!(whole.block().unwrap().unwrap(), serialize(&block));
-        assert_eq!(whole.announcement().id().0, block.block_hash().to_byte_array());
+        let mut partial = reassemble(&block, &known(&block, 1..block.txdata.len()));
+        assert!(partial.missing().is_empty());
+        assert_eq!(partial.block().unwrap().unwrap(), serialize(&block));
+        assert_eq!(partial.announcement().id().0, block.block_hash().to_byte_array());
     }
 }
 
 #[test]
-fn what_is_missing_is_said_and_taken() {
+fn missing_transactions_are_listed_and_filled_in() {
     let block = block(20);
-    let mut part = reassemble(&block, &known(&block, (1..21).filter(|at| at % 5 != 0)));
-    assert_eq!(part.missing()[..], [5, 10, 15, 20]);
-    assert_eq!(part.block(), Ok(None));
-    // The finder gives the first ones that fit; the rest is asked for again.
-    part.fill(&[5, 10, 15, 20], &data(&block, &[5, 10])).unwrap();
-    assert_eq!(part.missing()[..], [15, 20]);
-    part.fill(&[15, 20], &data(&block, &[15, 20])).unwrap();
-    assert_eq!(part.block().unwrap().unwrap(), serialize(&block));
+    let mut partial = reassemble(&block, &known(&block, (1..21).filter(|at| at % 5 != 0)));
+    assert_eq!(partial.missing()[..], [5, 10, 15, 20]);
+    assert_eq!(partial.block(), Ok(None));
+    // A peer sends the first ones that fit; the others are requested again.
+    partial.fill(&[5, 10, 15, 20], &data(&block, &[5, 10])).unwrap();
+    assert_eq!(partial.missing()[..], [15, 20]);
+    partial.fill(&[15, 20], &data(&block, &[15, 20])).unwrap();
+    assert_eq!(partial.block().unwrap().unwrap(), serialize(&block));
 }
 
 #[test]
-fn what_a_peer_gives_must_be_what_was_announced() {
+fn transactions_from_a_peer_must_be_the_announced_ones() {
     let block = block(3);
-    let mut part = reassemble(&block, &[]);
-    assert_eq!(part.missing()[..], [1, 2, 3]);
-    assert_eq!(part.fill(&[1, 2], &data(&block, &[1, 3])), Err(BlockError::Transaction(2)));
-    assert_eq!(part.fill(&[2], &[b"no transaction"]), Err(BlockError::Transaction(2)));
-    assert_eq!(part.fill(&[0], &data(&block, &[0])), Err(BlockError::Transaction(0)));
-    assert_eq!(part.fill(&[9], &data(&block, &[1])), Err(BlockError::Transaction(9)));
-    assert_eq!(part.fill(&[2], &data(&block, &[2, 3])), Err(BlockError::TooMany));
-    // Another witness makes another short id.
+    let mut partial = reassemble(&block, &[]);
+    assert_eq!(partial.missing()[..], [1, 2, 3]);
+    assert_eq!(partial.fill(&[1, 2], &data(&block, &[1, 3])), Err(BlockError::Transaction(2)));
+    assert_eq!(partial.fill(&[2], &[b"no transaction"]), Err(BlockError::Transaction(2)));
+    assert_eq!(partial.fill(&[0], &data(&block, &[0])), Err(BlockError::Transaction(0)));
+    assert_eq!(partial.fill(&[9], &data(&block, &[1])), Err(BlockError::Transaction(9)));
+    assert_eq!(partial.fill(&[2], &data(&block, &[2, 3])), Err(BlockError::TooMany));
+    // Another witness gives another short id.
     let mut other = block.txdata[2].clone();
     other.input[0].witness = Witness::from_slice(&[[1; 70]]);
     assert_eq!(other.compute_txid(), block.txdata[2].compute_txid());
-    assert_eq!(part.fill(&[2], &[serialize(&other)]), Err(BlockError::Transaction(2)));
-    assert_eq!(part.missing()[..], [2, 3], "the first one was right");
+    assert_eq!(partial.fill(&[2], &[serialize(&other)]), Err(BlockError::Transaction(2)));
+    assert_eq!(partial.missing()[..], [2, 3], "the first one is kept");
 }
 
 #[test]
-fn a_guess_that_was_wrong_is_taken_back() {
+fn transactions_matched_wrongly_by_short_id_are_dropped() {
     let block = block(4);
-    // A transaction that is known under the id of another stands for two with one short id.
+    // A transaction under the id of another one stands for a collision of short ids.
     let mut false_known = known(&block, 1..5);
     false_known[2].1 = serialize(&transaction(99));
-    let mut part = reassemble(&block, &false_known);
-    assert!(part.missing().is_empty());
-    assert_eq!(part.block(), Ok(None));
-    assert_eq!(part.missing()[..], [1, 2, 3, 4], "nothing that was guessed is kept");
-    part.fill(&[1, 2, 3, 4], &data(&block, &[1, 2, 3, 4])).unwrap();
-    assert_eq!(part.block().unwrap().unwrap(), serialize(&block));
+    let mut partial = reassemble(&block, &false_known);
+    assert!(partial.missing().is_empty());
+    assert_eq!(partial.block(), Ok(None));
+    assert_eq!(partial.missing()[..], [1, 2, 3, 4], "all that were matched by short id are missing again");
+    partial.fill(&[1, 2, 3, 4], &data(&block, &[1, 2, 3, 4])).unwrap();
+    assert_eq!(partial.block().unwrap().unwrap(), serialize(&block));
 }
 
 #[test]
-fn a_finder_whose_own_parts_make_no_block_is_wrong() {
+fn announced_transactions_that_do_not_make_the_block_are_misbehaviour() {
     let mut block = block(2);
     block.header.merkle_root = TxMerkleNode::from_byte_array([5; 32]);
     grind(&mut block, true);
-    let mut part = reassemble(&block, &[]);
-    part.fill(&[1, 2], &data(&block, &[1, 2])).unwrap();
-    let error = part.block().unwrap_err();
+    let mut partial = reassemble(&block, &[]);
+    partial.fill(&[1, 2], &data(&block, &[1, 2])).unwrap();
+    let error = partial.block().unwrap_err();
     assert_eq!(error, BlockError::MerkleRoot);
     assert_eq!(Offence::from(&error), Offence::FalseBlock);
 }
 
 #[test]
-fn a_false_witness_commitment_is_noticed() {
+fn a_wrong_witness_commitment_is_refused() {
     let mut block = block(2);
     block.txdata[2].input[0].witness = Witness::from_slice(&[[1; 70]]);
     assert!(block.check_merkle_root() && !block.check_witness_commitment());
-    let mut part = reassemble(&block, &[]);
-    part.fill(&[1, 2], &data(&block, &[1, 2])).unwrap();
-    assert_eq!(part.block(), Err(BlockError::MerkleRoot));
+    let mut partial = reassemble(&block, &[]);
+    partial.fill(&[1, 2], &data(&block, &[1, 2])).unwrap();
+    assert_eq!(partial.block(), Err(BlockError::MerkleRoot));
 }
 
 #[test]
-fn work_is_looked_at_before_anything_else() {
+fn the_work_of_the_header_is_checked_first() {
     let mut block = block(2);
     let good = announced(&block);
     assert_eq!(BlockAnnouncement::peek(&good).unwrap(), block.header);
     assert!(BlockAnnouncement::check(&good, BITS).is_ok());
     assert!(matches!(BlockAnnouncement::check(&good, Bits(0x1d00_ffff)), Err(BlockError::Bits { .. })));
     grind(&mut block, false);
-    // The rest is garbage, which nobody gets to see.
-    let mut lazy = announced(&block);
-    lazy.truncate(90);
-    assert_eq!(BlockAnnouncement::check(&lazy, BITS), Err(BlockError::Work));
+    // The rest is malformed, but is not decoded.
+    let mut without_work = announced(&block);
+    without_work.truncate(90);
+    assert_eq!(BlockAnnouncement::check(&without_work, BITS), Err(BlockError::Work));
     let mut garbage = good.clone();
     garbage.truncate(90);
     assert!(matches!(BlockAnnouncement::check(&garbage, BITS), Err(BlockError::Wire(WireError::Malformed(_)))));
@@ -187,11 +187,11 @@ fn work_is_looked_at_before_anything_else() {
 }
 
 #[test]
-fn the_coinbase_is_one_and_of_the_height_said() {
+fn the_coinbase_must_be_valid_and_of_the_announced_height() {
     for height in [1, 16, 17, 127, 128, 840_000] {
         let block = block_at(BlockHeight(height), 1);
-        let check = |said| {
-            let bytes = BlockAnnouncement::of(&block, BlockHeight(said)).unwrap().encode();
+        let check = |announced| {
+            let bytes = BlockAnnouncement::of(&block, BlockHeight(announced)).unwrap().encode();
             BlockAnnouncement::check(&bytes, BITS).map(drop)
         };
         assert_eq!(check(height), Ok(()));
@@ -204,20 +204,20 @@ fn the_coinbase_is_one_and_of_the_height_said() {
 }
 
 #[test]
-fn a_block_as_large_as_they_get_is_announced() {
+fn the_largest_blocks_can_be_announced() {
     // The smallest transactions that bitcoind relays have 65 bytes without witness: 15,000 of them fill a block.
     let block = block(15_000);
     let bytes = announced(&block);
     assert!(bytes.len() < 100_000, "{} bytes", bytes.len());
-    let mut part = reassemble(&block, &known(&block, 1..10_000));
-    assert_eq!(part.missing().len(), 15_001 - 10_000);
-    let places = part.missing();
-    part.fill(&places, &data(&block, &places)).unwrap();
-    assert_eq!(part.block().unwrap().unwrap(), serialize(&block));
+    let mut partial = reassemble(&block, &known(&block, 1..10_000));
+    assert_eq!(partial.missing().len(), 15_001 - 10_000);
+    let missing = partial.missing();
+    partial.fill(&missing, &data(&block, &missing)).unwrap();
+    assert_eq!(partial.block().unwrap().unwrap(), serialize(&block));
 }
 
 #[test]
-fn more_transactions_than_a_merkle_branch_has_leaves_are_refused() {
+fn blocks_with_too_many_transactions_are_not_announced() {
     let mut block = block(0);
     block.txdata.extend(vec![transaction(1); 65_534]);
     let most = BlockAnnouncement::of(&block, HEIGHT).unwrap();

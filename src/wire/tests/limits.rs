@@ -1,4 +1,4 @@
-//! Each limit with what it lets through and what it stops.
+//! Each limit with a message that keeps it and one that exceeds it.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::wire::{
 
 const ID: ShareId = ShareId([7; 32]);
 
-/// A full message fits its frame and survives.
+/// Asserts that a message fits its limit and survives encoding; returns its length.
 fn assert_fits<T: Frame + PartialEq + Debug>(message: &T) -> usize {
     let bytes = message.encode();
     assert!(bytes.len() <= T::LEN_MAX, "{} of {} bytes", bytes.len(), T::LEN_MAX);
@@ -56,14 +56,14 @@ fn every_full_list_fits_its_message() {
     assert_eq!(len, SHARE_LEN_MAX + 5, "a map, a key and a length around the share");
 }
 
-/// A list with one item more than its type holds, as bytes: `list` is followed by that many times `item`.
+/// The bytes `before`, followed by an encoded list of `count` times `item`.
 fn with_list(before: &[u8], count: usize, item: &[u8]) -> Vec<u8> {
     let count = u16::try_from(count).unwrap().to_be_bytes();
     [before, &[0x99], &count, &item.repeat(u16::from_be_bytes(count).into())].concat()
 }
 
 #[test]
-fn every_list_that_is_too_long_is_refused() {
+fn lists_that_are_too_long_are_refused() {
     let id = [&[0x58, 0x20][..], &[7; 32]].concat();
     let header = [&[0x58, 0x50][..], &[7; 80]].concat();
     let inventory = |count| {
@@ -91,7 +91,7 @@ fn every_list_that_is_too_long_is_refused() {
 }
 
 #[test]
-fn too_many_bytes_are_not_looked_at() {
+fn messages_that_are_too_long_are_not_decoded() {
     fn check<T: Frame + Debug>() {
         let at_limit = T::decode(&vec![0; T::LEN_MAX]);
         assert!(matches!(at_limit, Err(WireError::Malformed(_))), "{at_limit:?}");
@@ -108,7 +108,7 @@ fn too_many_bytes_are_not_looked_at() {
 }
 
 #[test]
-fn transactions_are_cut_to_what_fits() {
+fn only_the_first_transactions_that_fit_are_sent() {
     let sent = |all: &[Vec<u8>]| match Response::block_transactions(all.iter().map(Vec::as_slice)) {
         Response::BlockTransactions(sent) => {
             assert_fits(&Response::BlockTransactions(sent.clone()));
@@ -136,7 +136,7 @@ fn byte_strings_and_agents_have_limits() {
 }
 
 #[test]
-fn errors_do_not_repeat_what_strangers_sent() {
+fn errors_do_not_repeat_much_of_what_a_peer_sent() {
     let text = [&[0xa2, 0, 3, 1, 0x79, 0xff, 0x00][..], &[b'!'; 0xff00]].concat();
     let error = Request::decode(&text).unwrap_err();
     assert!(error.to_string().len() < 150, "{error}");
@@ -144,7 +144,7 @@ fn errors_do_not_repeat_what_strangers_sent() {
 }
 
 #[test]
-fn what_proves_a_peer_wrong_costs_and_bad_luck_does_not() {
+fn misbehaviour_is_scored_and_bad_luck_is_not() {
     for rule in [Rule::Form, Rule::ProofOfWork, Rule::Lineage, Rule::Uncles, Rule::Payouts] {
         assert!(Offence::BrokenRule(rule).ban_score() > 0, "{rule:?}");
     }
@@ -152,5 +152,5 @@ fn what_proves_a_peer_wrong_costs_and_bad_luck_does_not() {
         assert_eq!(Offence::BrokenRule(rule).ban_score(), 0, "{rule:?}");
     }
     assert!(Offence::FalseChain.ban_score() >= BAN_THRESHOLD);
-    assert!(Offence::Late.ban_score() * 5 < BAN_THRESHOLD, "a slow line is not a crime");
+    assert!(Offence::Late.ban_score() * 5 < BAN_THRESHOLD, "slow lines are not banned");
 }

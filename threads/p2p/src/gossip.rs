@@ -22,7 +22,7 @@ use libp2p::swarm::{
 use libp2p::{Multiaddr, PeerId};
 use p2pool_core::sharechain::AHEAD_MAX_S;
 use p2pool_core::wire::limits::BLOCK_MESSAGE_LEN_MAX;
-use p2pool_core::wire::{Frame as _, GossipShare};
+use p2pool_core::wire::GossipShare;
 
 use crate::error::P2pError;
 use crate::names::Names;
@@ -53,14 +53,12 @@ type InnerHandler = <Inner as NetworkBehaviour>::ConnectionHandler;
 
 /// Returns the id of a message: the digest of a share, or else a hash that no share has.
 fn message_id(shares: &TopicHash, message: &Message) -> MessageId {
-    if message.topic == *shares {
-        if let Ok(gossip) = GossipShare::decode(&message.data) {
-            return MessageId::new(&gossip.share.digest().0);
-        }
-    }
+    let share = GossipShare::share_bytes(&message.data).filter(|_| message.topic == *shares);
     let mut engine = sha256::Hash::engine();
-    engine.input(message.topic.as_str().as_bytes());
-    engine.input(&message.data);
+    if share.is_none() {
+        engine.input(message.topic.as_str().as_bytes());
+    }
+    engine.input(share.unwrap_or(&message.data));
     MessageId::new(sha256::Hash::from_engine(engine).as_byte_array())
 }
 

@@ -1,52 +1,52 @@
-//! A stranger that is never asleep: it goes on in a thread of its own while the test does something else.
+//! A scripted peer that runs in a thread of its own while the test does something else.
 
 use std::sync::mpsc::{channel, Sender, TryRecvError};
 use std::thread::JoinHandle;
 
-use crate::scripted_peer::Stranger;
+use crate::scripted_peer::ScriptedPeer;
 
-type Order = Box<dyn FnOnce(&mut Stranger) + Send>;
+type Task = Box<dyn FnOnce(&mut ScriptedPeer) + Send>;
 
-/// A stranger that answers pings and questions at all times. Whoever does not is shown out after half a minute, and may
-/// find no place any more when it comes back.
-pub struct Awake {
-    orders: Option<Sender<Order>>,
+/// A scripted peer that responds to pings and requests at all times. A peer that does not is disconnected after half a
+/// minute, and may find no free slot when it reconnects.
+pub struct BackgroundPeer {
+    tasks: Option<Sender<Task>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Awake {
-    /// Starts a thread for the stranger that `make` makes.
-    pub fn start(make: impl FnOnce() -> Stranger + Send + 'static) -> Self {
-        let (orders, received) = channel::<Order>();
+impl BackgroundPeer {
+    /// Starts a thread for the peer that `make` returns.
+    pub fn start(make: impl FnOnce() -> ScriptedPeer + Send + 'static) -> Self {
+        let (tasks, inbox) = channel::<Task>();
         let thread = std::thread::spawn(move || {
-            let mut stranger = make();
+            let mut peer = make();
             loop {
-                match received.try_recv() {
-                    Ok(order) => order(&mut stranger),
-                    Err(TryRecvError::Empty) => stranger.breathe(),
+                match inbox.try_recv() {
+                    Ok(task) => task(&mut peer),
+                    Err(TryRecvError::Empty) => peer.run_briefly(),
                     Err(TryRecvError::Disconnected) => return,
                 }
             }
         });
-        Self { orders: Some(orders), thread: Some(thread) }
+        Self { tasks: Some(tasks), thread: Some(thread) }
     }
 
-    /// Has the stranger do something, and awaits what comes of it.
+    /// Runs a task on the peer's thread and returns its result.
     #[track_caller]
-    pub fn have<T: Send + 'static>(&self, it: impl FnOnce(&mut Stranger) -> T + Send + 'static) -> T {
+    pub fn run<T: Send + 'static>(&self, task: impl FnOnce(&mut ScriptedPeer) -> T + Send + 'static) -> T {
         let (sender, receiver) = channel();
-        // Whoever asked is waiting below.
-        let order: Order = Box::new(move |stranger| drop(sender.send(it(stranger))));
-        self.orders.as_ref().unwrap().send(order).unwrap_or_else(|_| panic!("the stranger has panicked before"));
-        receiver.recv().unwrap_or_else(|_| panic!("the stranger panicked"))
+        // The receiver waits below.
+        let task: Task = Box::new(move |peer| drop(sender.send(task(peer))));
+        self.tasks.as_ref().unwrap().send(task).unwrap_or_else(|_| panic!("the peer's thread has panicked before"));
+        receiver.recv().unwrap_or_else(|_| panic!("the peer's thread panicked"))
     }
 }
 
-impl Drop for Awake {
+impl Drop for BackgroundPeer {
     fn drop(&mut self) {
-        drop(self.orders.take());
+        drop(self.tasks.take());
         if let Some(thread) = self.thread.take() {
-            // Its panic, if any, was printed.
+            // A panic of the thread has been printed.
             drop(thread.join());
         }
     }

@@ -1,18 +1,18 @@
-//! A peer that speaks the wire as it pleases: any bytes on any protocol, any gossip, any answer, and shares that are true
-//! but for what it wants to be false in them.
+//! A scripted peer for tests: it sends any bytes on any protocol, gossips anything, responds with anything, and builds
+//! shares that are valid except for what a test makes invalid.
 //!
-//! It shares with the nodes nothing of their network code. What nodes make of it is seen in `tests/`, with real nodes and a
-//! real bitcoind, one file a kind of attack; `threads/p2p` uses it against the network thread alone.
+//! It uses none of the nodes' network code. `tests/` runs it against real nodes with a real bitcoind, one file per kind of
+//! attack; `threads/p2p` runs it against the network thread alone.
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`names`] | what a chain's protocols are called |
-//! | [`raw`] | bytes on a stream, all at once or drop by drop |
 //! | [`scripted_peer`] | the peer |
-//! | [`background_peer`] | the same in a thread of its own |
-//! | [`forge`] | shares, true and false |
-//! | [`malformed`] | ways to write a message wrongly |
-#![allow(clippy::panic, clippy::unwrap_used, reason = "a test's helper fails by panicking")]
+//! | [`background_peer`] | the peer in a thread of its own |
+//! | [`names`] | names of a chain's protocols |
+//! | [`raw`] | raw bytes on a stream, all at once or one by one |
+//! | [`forge`] | valid and invalid shares |
+//! | [`malformed`] | malformed variants of messages |
+#![allow(clippy::panic, clippy::unwrap_used, reason = "test support fails by panicking")]
 
 pub mod background_peer;
 pub mod forge;

@@ -1,30 +1,30 @@
-//! What a chain's protocols are called. Written apart from the node's own, so that the two must agree.
+//! Names of a chain's protocols. Written independently of the nodes' code, so that the two must agree.
 
 use libp2p::gossipsub::IdentTopic;
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 use p2pool_core::params::ChainId;
 
-/// GossipSub's own protocol.
+/// The protocol of GossipSub.
 pub const GOSSIP: StreamProtocol = StreamProtocol::new("/meshsub/1.1.0");
 
-/// The names of one chain.
+/// The protocol and topic names of one chain.
 #[derive(Clone, Debug)]
 pub struct Names {
-    /// Topic of shares.
+    /// Gossip topic of shares.
     pub shares: IdentTopic,
-    /// Topic of found Bitcoin blocks.
+    /// Gossip topic of found Bitcoin blocks.
     pub blocks: IdentTopic,
-    /// Questions and answers.
+    /// Protocol of requests and responses.
     pub sync: StreamProtocol,
-    /// The DHT.
+    /// Protocol of the DHT.
     pub dht: StreamProtocol,
-    /// What both sides mix into the handshake.
+    /// What both sides mix into the Noise handshake.
     pub noise_prologue: Vec<u8>,
 }
 
 impl Names {
-    /// The names of the chain with this id.
+    /// Builds the names of a chain.
     pub fn of(chain: &ChainId) -> Self {
         let prefix: String = chain.0.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
         let name = |what: &str| format!("/p2pool/{what}/2.0.0/{prefix}");
@@ -39,10 +39,10 @@ impl Names {
     }
 }
 
-/// The node's id at the end of an address.
-pub fn id_in(address: &Multiaddr) -> PeerId {
+/// Returns the peer id at the end of an address.
+pub fn peer_id_of(address: &Multiaddr) -> PeerId {
     match address.iter().last() {
         Some(Protocol::P2p(id)) => id,
-        _ => panic!("{address} does not end in a node's id"),
+        _ => panic!("{address} does not end in a peer id"),
     }
 }

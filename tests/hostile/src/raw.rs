@@ -1,4 +1,4 @@
-//! Bytes on a stream as they are: nothing is checked, and nothing need come quickly.
+//! Raw bytes on a stream, without any checks, and as slowly as a test wants.
 
 use std::io;
 use std::time::Duration;
@@ -7,73 +7,71 @@ use futures::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use libp2p::request_response::Codec;
 use libp2p::StreamProtocol;
 
-/// What is written to a stream, or was read from it to its end.
+/// All bytes of a stream, written or read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Bytes {
+pub struct RawMessage {
     /// The bytes.
     pub bytes: Vec<u8>,
-    /// Time between any two of them; none: all at once.
-    pub pace: Option<Duration>,
+    /// Time between two bytes; `None`: all at once.
+    pub interval: Option<Duration>,
 }
 
-impl From<Vec<u8>> for Bytes {
+impl From<Vec<u8>> for RawMessage {
     fn from(bytes: Vec<u8>) -> Self {
-        Self { bytes, pace: None }
+        Self { bytes, interval: None }
     }
 }
 
-/// Reads and writes [`Bytes`].
+/// Reads and writes [`RawMessage`]s.
 #[derive(Clone, Debug, Default)]
-pub struct Raw;
+pub struct RawCodec;
 
-async fn read<T: AsyncRead + Unpin + Send>(io: &mut T) -> io::Result<Bytes> {
+async fn read<T: AsyncRead + Unpin + Send>(io: &mut T) -> io::Result<RawMessage> {
     let mut bytes = Vec::new();
     io.read_to_end(&mut bytes).await?;
     Ok(bytes.into())
 }
 
-async fn write<T: AsyncWrite + Unpin + Send>(io: &mut T, what: Bytes) -> io::Result<()> {
-    let Some(pace) = what.pace else { return io.write_all(&what.bytes).await };
-    for byte in what.bytes {
+async fn write<T: AsyncWrite + Unpin + Send>(io: &mut T, message: RawMessage) -> io::Result<()> {
+    let Some(interval) = message.interval else { return io.write_all(&message.bytes).await };
+    for byte in message.bytes {
         io.write_all(&[byte]).await?;
         io.flush().await?;
-        tokio::time::sleep(pace).await;
+        tokio::time::sleep(interval).await;
     }
     Ok(())
 }
 
-impl Codec for Raw {
+impl Codec for RawCodec {
     type Protocol = StreamProtocol;
-    type Request = Bytes;
-    type Response = Bytes;
+    type Request = RawMessage;
+    type Response = RawMessage;
 
-    async fn read_request<T: AsyncRead + Unpin + Send>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Bytes> {
+    async fn read_request<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<RawMessage>
+    where
+        T: AsyncRead + Unpin + Send,
+    {
         read(io).await
     }
 
-    async fn read_response<T: AsyncRead + Unpin + Send>(
-        &mut self,
-        _: &StreamProtocol,
-        io: &mut T,
-    ) -> io::Result<Bytes> {
+    async fn read_response<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<RawMessage>
+    where
+        T: AsyncRead + Unpin + Send,
+    {
         read(io).await
     }
 
-    async fn write_request<T: AsyncWrite + Unpin + Send>(
-        &mut self,
-        _: &StreamProtocol,
-        io: &mut T,
-        what: Bytes,
-    ) -> io::Result<()> {
-        write(io, what).await
+    async fn write_request<T>(&mut self, _: &StreamProtocol, io: &mut T, message: RawMessage) -> io::Result<()>
+    where
+        T: AsyncWrite + Unpin + Send,
+    {
+        write(io, message).await
     }
 
-    async fn write_response<T: AsyncWrite + Unpin + Send>(
-        &mut self,
-        _: &StreamProtocol,
-        io: &mut T,
-        what: Bytes,
-    ) -> io::Result<()> {
-        write(io, what).await
+    async fn write_response<T>(&mut self, _: &StreamProtocol, io: &mut T, message: RawMessage) -> io::Result<()>
+    where
+        T: AsyncWrite + Unpin + Send,
+    {
+        write(io, message).await
     }
 }

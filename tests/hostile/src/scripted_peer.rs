@@ -1,4 +1,4 @@
-//! A peer that speaks the wire directly: any bytes on any protocol, any gossip, any answer.
+//! A peer that sends any bytes on any protocol, gossips anything, and responds with anything.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -16,87 +16,342 @@ use p2pool_core::params::ChainId;
 use p2pool_core::wire::{Frame as _, Request};
 use tokio::runtime::Runtime;
 
-use crate::names::{id_in, Names};
-use crate::raw::{Bytes, Raw};
+use crate::names::{peer_id_of, Names};
+use crate::raw::{RawCodec, RawMessage};
 
-/// For whatever nodes tell each other, on a machine that is busy with other tests: twice the minute after which they compare
-/// chains again, should a message be lost.
-pub const PATIENCE: Duration = Duration::from_secs(120);
-/// Deadline of its own questions and answers: longer than any node's, so that it is the node which gives up.
-const STREAM_TIMEOUT: Duration = Duration::from_secs(240);
-/// Without any event the awaited condition is looked at this often.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Timeout of everything that a test waits for, on a machine that is busy with other tests: twice the minute after which
+/// nodes request each other's status again, should a message be lost.
+pub const TIMEOUT: Duration = Duration::from_secs(120);
+/// Timeout of requests in both directions. Longer than any node's, so that the node gives up first.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(240);
+/// Interval at which an awaited condition is checked while there are no events.
+const CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
-/// All that it speaks.
 #[derive(NetworkBehaviour)]
-struct Wire {
-    raw: request_response::Behaviour<Raw>,
+struct Behaviour {
+    raw: request_response::Behaviour<RawCodec>,
     gossip: Toggle<gossipsub::Behaviour>,
 }
 
-/// What it brings.
-pub struct Kind {
-    /// Bytes of which chain's id it shakes hands with.
+/// What a peer supports.
+pub struct PeerConfig {
+    /// Names of the chain whose handshake it does.
     pub names: Names,
-    /// The protocol on which it sends and answers raw bytes.
+    /// Protocol on which it sends and receives raw bytes.
     pub protocol: StreamProtocol,
-    /// Whether it takes part in the gossip.
+    /// Whether it signs gossip; `None`: it does not support gossip.
     pub gossip: Option<MessageAuthenticity>,
 }
 
-impl Kind {
-    /// Sends and answers on the protocol of questions, and gossips as nodes do.
+impl PeerConfig {
+    /// Raw bytes on the protocol of requests, and unsigned gossip as nodes send it.
     pub fn of(chain: &ChainId) -> Self {
         let names = Names::of(chain);
         Self { protocol: names.sync.clone(), names, gossip: Some(MessageAuthenticity::Anonymous) }
     }
 
-    /// The same without gossip.
-    pub fn mute(self) -> Self {
+    /// Without gossip.
+    pub fn without_gossip(self) -> Self {
         Self { gossip: None, ..self }
     }
 
-    /// The same with its raw bytes on another protocol.
-    pub fn on(self, protocol: StreamProtocol) -> Self {
+    /// With raw bytes on another protocol.
+    pub fn with_protocol(self, protocol: StreamProtocol) -> Self {
         Self { protocol, ..self }
     }
 }
 
-/// What it does about a question.
+/// Reaction to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
-    /// Sends this.
-    Say(Bytes),
-    /// Leaves the asker waiting.
+    /// Sends this message.
+    Send(RawMessage),
+    /// Sends nothing and keeps the stream open.
     Nothing,
 }
 
 impl Reply {
-    /// These bytes at once.
+    /// Sends these bytes at once.
     pub fn bytes(bytes: Vec<u8>) -> Self {
-        Self::Say(bytes.into())
+        Self::Send(bytes.into())
     }
 }
 
-/// From a question to what is done about it.
-type Replies = dyn FnMut(&[u8]) -> Reply;
+/// Maps the bytes of a request to the reaction.
+type Responder = dyn FnMut(&[u8]) -> Reply;
 
-/// A stranger with its own little runtime. It does something only while one of its methods runs.
-pub struct Stranger {
+/// A peer with a runtime of its own. It makes progress only while one of its methods runs.
+pub struct ScriptedPeer {
     runtime: Runtime,
-    swarm: Swarm<Wire>,
-    /// Who it is.
+    swarm: Swarm<Behaviour>,
+    /// Its peer id.
     pub id: PeerId,
     names: Names,
-    heard: Vec<Vec<u8>>,
-    answers: HashMap<OutboundRequestId, Option<Vec<u8>>>,
-    replies: Box<Replies>,
-    /// All questions that it was asked.
-    pub asked: Vec<Vec<u8>>,
-    kept: Vec<ResponseChannel<Bytes>>,
+    gossip_received: Vec<Vec<u8>>,
+    responses: HashMap<OutboundRequestId, Option<Vec<u8>>>,
+    responder: Box<Responder>,
+    /// All requests received so far.
+    pub requests: Vec<Vec<u8>>,
+    /// Streams of requests without a response, which would be closed if they were dropped.
+    open_channels: Vec<ResponseChannel<RawMessage>>,
 }
 
-fn gossip(authenticity: MessageAuthenticity) -> gossipsub::Behaviour {
+impl ScriptedPeer {
+    /// A peer with a new id.
+    pub fn new(config: PeerConfig) -> Self {
+        Self::with_key(config, Keypair::generate_ed25519())
+    }
+
+    /// A peer whose id may be known.
+    pub fn with_key(config: PeerConfig, key: Keypair) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let id = key.public().to_peer_id();
+        let swarm = {
+            let _inside = runtime.enter();
+            build_swarm(key, &config)
+        };
+        Self {
+            runtime,
+            swarm,
+            id,
+            names: config.names,
+            gossip_received: Vec::new(),
+            responses: HashMap::new(),
+            responder: Box::new(|_| Reply::Nothing),
+            requests: Vec::new(),
+            open_channels: Vec::new(),
+        }
+    }
+
+    /// Sets the reaction to requests. Without one, no request gets a response.
+    pub fn set_responder(&mut self, responder: impl FnMut(&[u8]) -> Reply + 'static) {
+        self.responder = Box::new(responder);
+    }
+
+    /// Listens on a free loopback port. Returns the address with the peer id.
+    pub fn listen(&mut self) -> Multiaddr {
+        {
+            let _inside = self.runtime.enter();
+            self.swarm.listen_on("/ip4/127.0.0.1/tcp/0".parse().unwrap()).unwrap();
+        }
+        let address = self.drive("a listen address", |_, event| match event {
+            Some(SwarmEvent::NewListenAddr { address, .. }) => Some(address),
+            _ => None,
+        });
+        address.with(Protocol::P2p(self.id))
+    }
+
+    /// Connects to a node.
+    ///
+    /// # Errors
+    /// The dial failed.
+    pub fn connect(&mut self, to: &Multiaddr) -> Result<(), DialError> {
+        {
+            let _inside = self.runtime.enter();
+            self.swarm.dial(to.clone())?;
+        }
+        self.drive("the outcome of a dial", |_, event| match event {
+            Some(SwarmEvent::ConnectionEstablished { .. }) => Some(Ok(())),
+            Some(SwarmEvent::OutgoingConnectionError { error, .. }) => Some(Err(error)),
+            _ => None,
+        })
+    }
+
+    /// Closes all connections.
+    pub fn disconnect(&mut self) {
+        let peers: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
+        for peer in peers {
+            // An error means that it has disconnected already.
+            let _ = self.swarm.disconnect_peer_id(peer);
+        }
+        self.await_disconnect();
+    }
+
+    /// Connects to a node and returns whether it keeps the connection. A banned peer is disconnected after the handshake.
+    pub fn is_accepted_by(&mut self, node: &Multiaddr) -> bool {
+        if self.connect(node).is_err() {
+            return false;
+        }
+        // A node reads requests only of peers that it accepts.
+        let request = self.send_request(node, Request::Status.encode());
+        self.drive("a response or a disconnect", |peer, event| match event {
+            Some(SwarmEvent::ConnectionClosed { .. }) => Some(false),
+            _ => peer.responses.remove(&request).map(|response| response.is_some()),
+        })
+    }
+
+    /// Sends bytes as a request; see [`Self::response`].
+    pub fn send_request(&mut self, to: &Multiaddr, message: impl Into<RawMessage>) -> OutboundRequestId {
+        self.swarm.behaviour_mut().raw.send_request(&peer_id_of(to), message.into())
+    }
+
+    /// Waits for the response to a request; `None` if the stream or the connection was closed.
+    pub fn response(&mut self, request: OutboundRequestId) -> Option<Vec<u8>> {
+        self.response_while(request, || ())
+    }
+
+    /// Waits for the response to a request and calls `meanwhile` repeatedly.
+    pub fn response_while(&mut self, request: OutboundRequestId, mut meanwhile: impl FnMut()) -> Option<Vec<u8>> {
+        self.drive("a response", |peer, _| {
+            meanwhile();
+            peer.responses.remove(&request)
+        })
+    }
+
+    /// Whether it has a connection.
+    pub fn is_connected(&self) -> bool {
+        self.swarm.connected_peers().next().is_some()
+    }
+
+    /// Whether it is connected to the node at this address.
+    pub fn is_connected_to(&self, node: &Multiaddr) -> bool {
+        self.swarm.is_connected(&peer_id_of(node))
+    }
+
+    /// Waits until it has no connection.
+    pub fn await_disconnect(&mut self) {
+        self.drive("a disconnect", |peer, _| (!peer.is_connected()).then_some(()));
+    }
+
+    /// Subscribes to both topics and waits for the subscriptions of the other side.
+    pub fn subscribe(&mut self) {
+        for topic in [self.names.shares.clone(), self.names.blocks.clone()] {
+            self.swarm.behaviour_mut().gossip.as_mut().unwrap().subscribe(&topic).unwrap();
+        }
+        let topics = [self.names.shares.hash(), self.names.blocks.hash()];
+        self.drive("the node's subscriptions", |peer, _| {
+            let gossip = peer.swarm.behaviour().gossip.as_ref().unwrap();
+            topics.iter().all(|topic| gossip.all_peers().any(|(_, theirs)| theirs.contains(&topic))).then_some(())
+        });
+    }
+
+    /// Subscribes and joins the node's mesh. Outside of it, a peer gets only the ids of messages.
+    pub fn join_mesh(&mut self) {
+        self.subscribe();
+        let topics = [self.names.shares.hash(), self.names.blocks.hash()];
+        self.drive("the node's mesh", |peer, _| {
+            let gossip = peer.swarm.behaviour().gossip.as_ref().unwrap();
+            topics.iter().all(|topic| gossip.mesh_peers(topic).next().is_some()).then_some(())
+        });
+    }
+
+    /// Gossips bytes on a topic.
+    pub fn gossip(&mut self, topic: &IdentTopic, bytes: Vec<u8>) {
+        match self.swarm.behaviour_mut().gossip.as_mut().unwrap().publish(topic.clone(), bytes) {
+            // Without subscribers the peer has been disconnected.
+            Ok(_) | Err(PublishError::NoPeersSubscribedToTopic) => {}
+            Err(error) => panic!("publishing failed: {error}"),
+        }
+    }
+
+    /// Gossips bytes on the topic of shares.
+    pub fn gossip_share(&mut self, bytes: Vec<u8>) {
+        let topic = self.names.shares.clone();
+        self.gossip(&topic, bytes);
+    }
+
+    /// Gossips bytes on the topic of found Bitcoin blocks.
+    pub fn gossip_block(&mut self, bytes: Vec<u8>) {
+        let topic = self.names.blocks.clone();
+        self.gossip(&topic, bytes);
+    }
+
+    /// Runs for some time and returns all gossip received.
+    pub fn collect_gossip(&mut self, time: Duration) -> Vec<Vec<u8>> {
+        let end = Instant::now() + time;
+        self.drive("time to pass", |_, _| (Instant::now() >= end).then_some(()));
+        std::mem::take(&mut self.gossip_received)
+    }
+
+    /// Waits for the next gossiped message.
+    pub fn next_gossip(&mut self) -> Vec<u8> {
+        self.drive("gossip", |peer, _| (!peer.gossip_received.is_empty()).then(|| peer.gossip_received.remove(0)))
+    }
+
+    /// Runs until a condition is met that another thread or process brings about.
+    pub fn run_until<T>(&mut self, what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+        self.drive(what, |_, _| condition())
+    }
+
+    /// Runs until it has received a matching request.
+    pub fn await_request(&mut self, what: &str, is_match: impl Fn(&Request) -> bool) {
+        self.drive(what, |peer, _| {
+            let mut requests = peer.requests.iter().filter_map(|bytes| Request::decode(bytes).ok());
+            requests.any(|request| is_match(&request)).then_some(())
+        });
+    }
+
+    /// Runs until no event is ready, and at least for a moment.
+    pub fn run_briefly(&mut self) {
+        let end = Instant::now() + CHECK_INTERVAL;
+        self.drive("no event", |_, event| (event.is_none() && Instant::now() >= end).then_some(()));
+    }
+
+    /// Runs the swarm until `done` returns a value. It is called with each event, and regularly without.
+    fn drive<T>(
+        &mut self,
+        what: &str,
+        mut done: impl FnMut(&mut Self, Option<SwarmEvent<BehaviourEvent>>) -> Option<T>,
+    ) -> T {
+        let deadline = Instant::now() + TIMEOUT;
+        loop {
+            if let Some(value) = done(self, None) {
+                return value;
+            }
+            assert!(Instant::now() < deadline, "timed out waiting for {what}");
+            let swarm = &mut self.swarm;
+            let next = within(CHECK_INTERVAL, async { swarm.select_next_some().await });
+            let Some(event) = self.runtime.block_on(next) else { continue };
+            let event = self.handle(event);
+            if let Some(value) = done(self, event) {
+                return value;
+            }
+        }
+    }
+
+    /// Handles gossip, requests and responses; returns all other events.
+    fn handle(&mut self, event: SwarmEvent<BehaviourEvent>) -> Option<SwarmEvent<BehaviourEvent>> {
+        match event {
+            SwarmEvent::Behaviour(BehaviourEvent::Gossip(gossipsub::Event::Message { message, .. })) => {
+                self.gossip_received.push(message.data);
+                None
+            }
+            SwarmEvent::Behaviour(BehaviourEvent::Raw(event)) => {
+                self.handle_raw(event);
+                None
+            }
+            event => Some(event),
+        }
+    }
+
+    fn handle_raw(&mut self, event: request_response::Event<RawMessage, RawMessage>) {
+        match event {
+            request_response::Event::Message { message, .. } => match message {
+                request_response::Message::Request { channel, request, .. } => {
+                    match (self.responder)(&request.bytes) {
+                        // It does not matter whether it can still be sent.
+                        Reply::Send(message) => drop(self.swarm.behaviour_mut().raw.send_response(channel, message)),
+                        Reply::Nothing => self.open_channels.push(channel),
+                    }
+                    self.requests.push(request.bytes);
+                }
+                request_response::Message::Response { request_id, response } => {
+                    self.responses.insert(request_id, Some(response.bytes));
+                }
+            },
+            request_response::Event::OutboundFailure { request_id, .. } => {
+                self.responses.insert(request_id, None);
+            }
+            _ => {}
+        }
+    }
+}
+
+async fn within<T>(time: Duration, work: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(time, work).await.ok()
+}
+
+fn gossip_behaviour(authenticity: MessageAuthenticity) -> gossipsub::Behaviour {
     let config = gossipsub::ConfigBuilder::default()
         .validation_mode(ValidationMode::None)
         .max_transmit_size(4 << 20)
@@ -108,270 +363,16 @@ fn gossip(authenticity: MessageAuthenticity) -> gossipsub::Behaviour {
     gossipsub::Behaviour::new(authenticity, config).unwrap()
 }
 
-impl Stranger {
-    /// One that nobody has met.
-    pub fn new(kind: Kind) -> Self {
-        Self::with_key(kind, Keypair::generate_ed25519())
-    }
-
-    /// One that may have been here before.
-    pub fn with_key(kind: Kind, key: Keypair) -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let id = key.public().to_peer_id();
-        let swarm = {
-            let _inside = runtime.enter();
-            build(key, &kind)
-        };
-        Self {
-            runtime,
-            swarm,
-            id,
-            names: kind.names,
-            heard: Vec::new(),
-            answers: HashMap::new(),
-            replies: Box::new(|_| Reply::Nothing),
-            asked: Vec::new(),
-            kept: Vec::new(),
-        }
-    }
-
-    /// What it does about questions from now on; at first it leaves all askers waiting.
-    pub fn reply(&mut self, replies: impl FnMut(&[u8]) -> Reply + 'static) {
-        self.replies = Box::new(replies);
-    }
-
-    /// Listens on a free port of loopback; says where, with its id.
-    pub fn listen(&mut self) -> Multiaddr {
-        {
-            let _inside = self.runtime.enter();
-            self.swarm.listen_on("/ip4/127.0.0.1/tcp/0".parse().unwrap()).unwrap();
-        }
-        let address = self.drive("a place to listen", |_, event| match event {
-            Some(SwarmEvent::NewListenAddr { address, .. }) => Some(address),
-            _ => None,
-        });
-        address.with(Protocol::P2p(self.id))
-    }
-
-    /// Connects, or says why not.
-    ///
-    /// # Errors
-    /// No connection comes about.
-    pub fn connect(&mut self, to: &Multiaddr) -> Result<(), DialError> {
-        {
-            let _inside = self.runtime.enter();
-            self.swarm.dial(to.clone())?;
-        }
-        self.drive("a stranger's dial ends", |_, event| match event {
-            Some(SwarmEvent::ConnectionEstablished { .. }) => Some(Ok(())),
-            Some(SwarmEvent::OutgoingConnectionError { error, .. }) => Some(Err(error)),
-            _ => None,
-        })
-    }
-
-    /// Ends all connections.
-    pub fn leave(&mut self) {
-        let peers: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
-        for peer in peers {
-            // An error says that it is gone already.
-            let _ = self.swarm.disconnect_peer_id(peer);
-        }
-        self.await_shown_out();
-    }
-
-    /// Connected, and not shown out at once: whoever is banned is let in as far as its name, no further.
-    pub fn is_welcome_at(&mut self, to: &Multiaddr) -> bool {
-        if self.connect(to).is_err() {
-            return false;
-        }
-        // The node reads what is sent only of a peer it lets in.
-        let request = self.send(to, Request::Status.encode());
-        self.drive("a stranger is heard or shown out", |stranger, event| match event {
-            Some(SwarmEvent::ConnectionClosed { .. }) => Some(false),
-            _ => stranger.answers.remove(&request).map(|answer| answer.is_some()),
-        })
-    }
-
-    /// Sends bytes on the raw protocol; see [`Self::answer`].
-    pub fn send(&mut self, to: &Multiaddr, bytes: impl Into<Bytes>) -> OutboundRequestId {
-        self.swarm.behaviour_mut().raw.send_request(&id_in(to), bytes.into())
-    }
-
-    /// What came back; none if the stream or the connection was cut.
-    pub fn answer(&mut self, id: OutboundRequestId) -> Option<Vec<u8>> {
-        self.answer_meanwhile(id, || ())
-    }
-
-    /// The same, while something else is done now and then.
-    pub fn answer_meanwhile(&mut self, id: OutboundRequestId, mut meanwhile: impl FnMut()) -> Option<Vec<u8>> {
-        self.drive("an answer or its absence", |stranger, _| {
-            meanwhile();
-            stranger.answers.remove(&id)
-        })
-    }
-
-    /// Whether it is connected with anybody.
-    pub fn is_connected(&self) -> bool {
-        self.swarm.connected_peers().next().is_some()
-    }
-
-    /// Whether it is connected with the node at this address.
-    pub fn is_connected_to(&self, node: &Multiaddr) -> bool {
-        self.swarm.is_connected(&id_in(node))
-    }
-
-    /// Goes on until no connection is left.
-    pub fn await_shown_out(&mut self) {
-        self.drive("a stranger is shown out", |stranger, _| (!stranger.is_connected()).then_some(()));
-    }
-
-    /// Joins both topics and waits until the other side has.
-    pub fn subscribe(&mut self) {
-        for topic in [self.names.shares.clone(), self.names.blocks.clone()] {
-            self.swarm.behaviour_mut().gossip.as_mut().unwrap().subscribe(&topic).unwrap();
-        }
-        let topics = [self.names.shares.hash(), self.names.blocks.hash()];
-        self.drive("the node's subscriptions", |stranger, _| {
-            let gossip = stranger.swarm.behaviour().gossip.as_ref().unwrap();
-            topics.iter().all(|topic| gossip.all_peers().any(|(_, theirs)| theirs.contains(&topic))).then_some(())
-        });
-    }
-
-    /// The same, and waits for a place in the node's mesh, without which it would only be told of messages.
-    pub fn join(&mut self) {
-        self.subscribe();
-        let topics = [self.names.shares.hash(), self.names.blocks.hash()];
-        self.drive("a place in the node's mesh", |stranger, _| {
-            let gossip = stranger.swarm.behaviour().gossip.as_ref().unwrap();
-            topics.iter().all(|topic| gossip.mesh_peers(topic).next().is_some()).then_some(())
-        });
-    }
-
-    /// Gossips bytes to whoever listens.
-    pub fn gossip(&mut self, topic: &IdentTopic, bytes: Vec<u8>) {
-        match self.swarm.behaviour_mut().gossip.as_mut().unwrap().publish(topic.clone(), bytes) {
-            // Nobody listens any more: it was shown out meanwhile.
-            Ok(_) | Err(PublishError::NoPeersSubscribedToTopic) => {}
-            Err(error) => panic!("nothing gossiped: {error}"),
-        }
-    }
-
-    /// Gossips bytes as a share.
-    pub fn gossip_share(&mut self, bytes: Vec<u8>) {
-        let topic = self.names.shares.clone();
-        self.gossip(&topic, bytes);
-    }
-
-    /// Gossips bytes as the announcement of a Bitcoin block.
-    pub fn gossip_block(&mut self, bytes: Vec<u8>) {
-        let topic = self.names.blocks.clone();
-        self.gossip(&topic, bytes);
-    }
-
-    /// Whatever is gossiped within this time.
-    pub fn hear_for(&mut self, time: Duration) -> Vec<Vec<u8>> {
-        let end = Instant::now() + time;
-        self.drive("the time to pass", |_, _| (Instant::now() >= end).then_some(()));
-        std::mem::take(&mut self.heard)
-    }
-
-    /// The next gossiped message.
-    pub fn hear(&mut self) -> Vec<u8> {
-        self.drive("gossip", |stranger, _| (!stranger.heard.is_empty()).then(|| stranger.heard.remove(0)))
-    }
-
-    /// Goes on until another thread or process has brought something about.
-    pub fn live_until<T>(&mut self, what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
-        self.drive(what, |_, _| condition())
-    }
-
-    /// Goes on until it was asked what `is_it` recognises.
-    pub fn await_question(&mut self, what: &str, is_it: impl Fn(&Request) -> bool) {
-        self.drive(what, |stranger, _| {
-            let mut asked = stranger.asked.iter().filter_map(|bytes| Request::decode(bytes).ok());
-            asked.any(|question| is_it(&question)).then_some(())
-        });
-    }
-
-    /// Works off what is there, without waiting for more.
-    pub fn breathe(&mut self) {
-        let end = Instant::now() + LOOK_EVERY;
-        self.drive("a breath", |_, event| (event.is_none() && Instant::now() >= end).then_some(()));
-    }
-
-    /// Lets the swarm work until `done` says so, asked with each event and now and then without.
-    fn drive<T>(
-        &mut self,
-        what: &str,
-        mut done: impl FnMut(&mut Self, Option<SwarmEvent<WireEvent>>) -> Option<T>,
-    ) -> T {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(found) = done(self, None) {
-                return found;
-            }
-            assert!(Instant::now() < deadline, "in vain waited for: {what}");
-            let swarm = &mut self.swarm;
-            let next = within(LOOK_EVERY, async { swarm.select_next_some().await });
-            let Some(event) = self.runtime.block_on(next) else { continue };
-            let event = self.note(event);
-            if let Some(found) = done(self, event) {
-                return found;
-            }
-        }
-    }
-
-    fn note(&mut self, event: SwarmEvent<WireEvent>) -> Option<SwarmEvent<WireEvent>> {
-        match event {
-            SwarmEvent::Behaviour(WireEvent::Gossip(gossipsub::Event::Message { message, .. })) => {
-                self.heard.push(message.data);
-                None
-            }
-            SwarmEvent::Behaviour(WireEvent::Raw(event)) => {
-                self.note_raw(event);
-                None
-            }
-            event => Some(event),
-        }
-    }
-
-    fn note_raw(&mut self, event: request_response::Event<Bytes, Bytes>) {
-        match event {
-            request_response::Event::Message { message, .. } => match message {
-                request_response::Message::Request { channel, request, .. } => {
-                    match (self.replies)(&request.bytes) {
-                        // Whether it still can be sent does not matter.
-                        Reply::Say(bytes) => drop(self.swarm.behaviour_mut().raw.send_response(channel, bytes)),
-                        Reply::Nothing => self.kept.push(channel),
-                    }
-                    self.asked.push(request.bytes);
-                }
-                request_response::Message::Response { request_id, response } => {
-                    self.answers.insert(request_id, Some(response.bytes));
-                }
-            },
-            request_response::Event::OutboundFailure { request_id, .. } => {
-                self.answers.insert(request_id, None);
-            }
-            _ => {}
-        }
-    }
-}
-
-async fn within<T>(time: Duration, work: impl Future<Output = T>) -> Option<T> {
-    tokio::time::timeout(time, work).await.ok()
-}
-
-fn build(key: Keypair, kind: &Kind) -> Swarm<Wire> {
-    let prologue = kind.names.noise_prologue.clone();
-    let behaviour = Wire {
+fn build_swarm(key: Keypair, config: &PeerConfig) -> Swarm<Behaviour> {
+    let prologue = config.names.noise_prologue.clone();
+    let behaviour = Behaviour {
         raw: request_response::Behaviour::new(
-            [(kind.protocol.clone(), ProtocolSupport::Full)],
+            [(config.protocol.clone(), ProtocolSupport::Full)],
             request_response::Config::default()
-                .with_request_timeout(STREAM_TIMEOUT)
+                .with_request_timeout(REQUEST_TIMEOUT)
                 .with_max_concurrent_streams(10_000),
         ),
-        gossip: kind.gossip.clone().map(gossip).into(),
+        gossip: config.gossip.clone().map(gossip_behaviour).into(),
     };
     SwarmBuilder::with_existing_identity(key)
         .with_tokio()
@@ -387,11 +388,11 @@ fn build(key: Keypair, kind: &Kind) -> Swarm<Wire> {
         .build()
 }
 
-impl Drop for Stranger {
+impl Drop for ScriptedPeer {
     fn drop(&mut self) {
-        // Sockets belong to the runtime.
+        // The sockets of the swarm must be dropped inside the runtime, so another swarm takes its place.
         let _inside = self.runtime.enter();
-        let nobody = Kind { names: self.names.clone(), protocol: StreamProtocol::new("/nothing"), gossip: None };
-        drop(std::mem::replace(&mut self.swarm, build(Keypair::generate_ed25519(), &nobody)));
+        let empty = PeerConfig { names: self.names.clone(), protocol: StreamProtocol::new("/none"), gossip: None };
+        drop(std::mem::replace(&mut self.swarm, build_swarm(Keypair::generate_ed25519(), &empty)));
     }
 }

@@ -1,4 +1,4 @@
-//! False announcements of found Bitcoin blocks.
+//! Invalid announcements of found Bitcoin blocks.
 
 use std::time::Duration;
 
@@ -6,16 +6,16 @@ use bitcoin::consensus::serialize;
 use bitcoin::{Amount, Block, CompactTarget, OutPoint, ScriptBuf, Transaction};
 use p2pool_core::units::BlockHeight;
 use p2pool_core::wire::{BlockAnnouncement, Frame as _, Request, Response};
-use p2pool_test_hostile::background_peer::Awake;
-use p2pool_test_hostile::scripted_peer::{Kind, Reply, Stranger};
+use p2pool_test_hostile::background_peer::BackgroundPeer;
+use p2pool_test_hostile::scripted_peer::{PeerConfig, Reply, ScriptedPeer};
 
-use crate::test_network::{as_nobody, Attacker, Bench};
+use crate::test_network::{respond_without_shares, Attacker, TestNetwork};
 
-/// An attack: how a true block becomes a false announcement.
+/// An attack: its name, and how it changes a valid block.
 struct Case(&'static str, fn(&mut Block));
 
 /// A transaction that no mempool has.
-fn unheard_of(number: u32) -> Transaction {
+fn unknown_transaction(number: u32) -> Transaction {
     let spent = OutPoint::new(bitcoin::hashes::Hash::from_byte_array([0xcc; 32]), number);
     Transaction {
         version: bitcoin::transaction::Version::TWO,
@@ -33,7 +33,7 @@ const CASES: &[Case] = &[
         }
     }),
     Case("a header without the work it claims", |block| block.header.nonce ^= 1),
-    Case("a coinbase that is none", |block| block.txdata[0] = unheard_of(1)),
+    Case("a coinbase that is not a coinbase", |block| block.txdata[0] = unknown_transaction(1)),
     Case("a coinbase of another height", |block| {
         block.txdata[0].input[0].script_sig = ScriptBuf::from_bytes(vec![0x57, 0x00]);
     }),
@@ -42,110 +42,109 @@ const CASES: &[Case] = &[
     }),
 ];
 
-/// An announcement of the block at `height`, which no node found: one that an honest share happens to make is no use
-/// here, for all know it.
-fn announcement(bench: &Bench, height: u32, edit: impl Fn(&mut Block)) -> Vec<u8> {
-    let mut block = bench.bitcoind.block(&bench.bitcoind.block_hash(height));
+/// Returns an edited announcement of the block at `height`, which must be one that no node found and announced.
+fn announcement(network: &TestNetwork, height: u32, edit: impl Fn(&mut Block)) -> Vec<u8> {
+    let mut block = network.bitcoind.block(&network.bitcoind.block_hash(height));
     edit(&mut block);
     BlockAnnouncement::of(&block, BlockHeight(height)).unwrap().encode()
 }
 
-/// Somebody behind the other node, who hears what the victim passes on.
-fn listener(bench: &Bench) -> Awake {
-    let (chain, node) = (bench.chain, bench.addresses[1].clone());
-    let listener = Awake::start(move || {
-        let mut listener = Stranger::new(Kind::of(&chain));
-        listener.reply(as_nobody(chain));
+/// A peer of the other node, which receives what the victim relays.
+fn listener(network: &TestNetwork) -> BackgroundPeer {
+    let (chain, node) = (network.chain, network.addresses[1].clone());
+    let listener = BackgroundPeer::start(move || {
+        let mut listener = ScriptedPeer::new(PeerConfig::of(&chain));
+        listener.set_responder(respond_without_shares(chain));
         listener
     });
-    listener.have(move |listener| {
+    listener.run(move |listener| {
         listener.connect(&node).unwrap();
-        listener.join();
+        listener.join_mesh();
     });
     listener
 }
 
-/// Announcements that were heard and not yet asked for, and those of this time.
-fn announcements(listener: &Awake, time: Duration) -> Vec<Vec<u8>> {
-    let mut heard = listener.have(move |listener| listener.hear_for(time));
-    heard.retain(|bytes| BlockAnnouncement::decode(bytes).is_ok());
-    heard
+/// Runs for some time and returns the announcements received since the last call.
+fn announcements(listener: &BackgroundPeer, time: Duration) -> Vec<Vec<u8>> {
+    let mut received = listener.run(move |listener| listener.collect_gossip(time));
+    received.retain(|bytes| BlockAnnouncement::decode(bytes).is_ok());
+    received
 }
 
-/// Announces a block with a transaction that only the attacker could give, and answers the question for it.
-fn unresolved(bench: &mut Bench, height: u32, number: u32, answer: Response) -> Attacker {
-    let mut attacker = bench.attacker_of(Kind::of(&bench.chain));
-    let mut nobody = as_nobody(bench.chain);
-    attacker.stranger.reply(move |question| match Request::decode(question) {
-        Ok(Request::BlockTransactions { .. }) => Reply::bytes(answer.encode()),
-        _ => nobody(question),
+/// Announces a block with a transaction that only the attacker has, and sends this response to the request for it.
+fn unresolved(network: &mut TestNetwork, height: u32, number: u32, response: Response) -> Attacker {
+    let mut attacker = network.attacker_with(PeerConfig::of(&network.chain));
+    let mut otherwise = respond_without_shares(network.chain);
+    attacker.peer.set_responder(move |request| match Request::decode(request) {
+        Ok(Request::BlockTransactions { .. }) => Reply::bytes(response.encode()),
+        _ => otherwise(request),
     });
-    attacker.enter(&bench.addresses[0]);
-    attacker.stranger.subscribe();
-    let bytes = announcement(bench, height, |block| block.txdata.push(unheard_of(number)));
-    attacker.stranger.gossip_block(bytes);
-    let is_asked = |question: &Request| matches!(question, Request::BlockTransactions { .. });
-    attacker.stranger.await_question("a question for transactions", is_asked);
+    attacker.connect(&network.addresses[0]);
+    attacker.peer.subscribe();
+    let bytes = announcement(network, height, |block| block.txdata.push(unknown_transaction(number)));
+    attacker.peer.gossip_block(bytes);
+    let is_for_transactions = |request: &Request| matches!(request, Request::BlockTransactions { .. });
+    attacker.peer.await_request("a request for transactions", is_for_transactions);
     attacker
 }
 
 #[test]
-fn false_blocks_are_refused_scored_and_passed_on_to_nobody() {
-    const FALSE: &str = "announced an invalid Bitcoin block";
-    let mut bench = Bench::start(2);
-    bench.bitcoind.mine(1);
-    let height = bench.bitcoind.height();
-    let listener = listener(&bench);
+fn invalid_blocks_are_refused_scored_and_not_relayed() {
+    const INVALID: &str = "announced an invalid Bitcoin block";
+    let mut network = TestNetwork::start(2);
+    network.bitcoind.mine(1);
+    let height = network.bitcoind.height();
+    let listener = listener(&network);
     for Case(name, edit) in CASES {
-        let mut attacker = bench.attacker();
-        attacker.stranger.gossip_block(announcement(&bench, height, edit));
-        bench.await_points(&mut attacker, FALSE, 50);
+        let mut attacker = network.attacker();
+        attacker.peer.gossip_block(announcement(&network, height, edit));
+        network.await_score(&mut attacker, INVALID, 50);
         let again = |block: &mut Block| {
             edit(block);
-            block.txdata.push(unheard_of(0));
+            block.txdata.push(unknown_transaction(0));
             block.txdata[0].lock_time = bitcoin::absolute::LockTime::from_consensus(77);
         };
-        // What has true work and unknown parts must be fetched before it can be called false: that comes below.
+        // With valid work and unknown transactions, the transactions are requested first: that is tested below.
         if !name.contains("does not cover") {
-            attacker.stranger.gossip_block(announcement(&bench, height, again));
-            bench.await_ban(&mut attacker, FALSE);
+            attacker.peer.gossip_block(announcement(&network, height, again));
+            network.await_ban(&mut attacker, INVALID);
         }
-        bench.go_on();
+        network.mine_share();
         eprintln!("{name}");
     }
 
-    // Short ids that never resolve: the sender may be as wrong as whoever it has them from.
-    let attacker = unresolved(&mut bench, height, 1, Response::Unknown);
-    bench.go_on();
-    bench.assert_not_scored(&attacker);
-    // Transactions that are others than the short ids say.
+    // Short ids that match no transaction: not the fault of the peer that relayed the announcement.
+    let attacker = unresolved(&mut network, height, 1, Response::Unknown);
+    network.mine_share();
+    network.assert_not_scored(&attacker);
+    // Transactions with other short ids.
     let mut attacker =
-        unresolved(&mut bench, height, 2, Response::block_transactions([&serialize(&unheard_of(3))[..]]));
-    bench.await_points(&mut attacker, FALSE, 50);
-    // Transactions that are those announced, and do not make the block.
+        unresolved(&mut network, height, 2, Response::block_transactions([&serialize(&unknown_transaction(3))[..]]));
+    network.await_score(&mut attacker, INVALID, 50);
+    // The announced transactions, which do not make the block.
     let mut attacker =
-        unresolved(&mut bench, height, 4, Response::block_transactions([&serialize(&unheard_of(4))[..]]));
-    bench.await_points(&mut attacker, FALSE, 50);
-    // More transactions than were asked for, and something that is none.
-    let two = [&serialize(&unheard_of(5))[..], &[1, 2, 3]];
-    let mut attacker = unresolved(&mut bench, height, 5, Response::block_transactions(two));
-    bench.await_points(&mut attacker, FALSE, 50);
-    let mut attacker = unresolved(&mut bench, height, 6, Response::Headers(Default::default()));
-    bench.await_points(&mut attacker, "sent an unrequested response", 50);
-    bench.go_on();
+        unresolved(&mut network, height, 4, Response::block_transactions([&serialize(&unknown_transaction(4))[..]]));
+    network.await_score(&mut attacker, INVALID, 50);
+    // More transactions than requested, one of them malformed.
+    let two = [&serialize(&unknown_transaction(5))[..], &[1, 2, 3]];
+    let mut attacker = unresolved(&mut network, height, 5, Response::block_transactions(two));
+    network.await_score(&mut attacker, INVALID, 50);
+    let mut attacker = unresolved(&mut network, height, 6, Response::Headers(Default::default()));
+    network.await_score(&mut attacker, "sent an unrequested response", 50);
+    network.mine_share();
     assert_eq!(
         announcements(&listener, Duration::from_millis(500)),
         Vec::<Vec<u8>>::new(),
-        "a false block was passed on"
+        "an invalid block was relayed"
     );
 
-    // All those who sent false ones ahead keep the true one from nobody.
-    let mut friend = bench.attacker();
-    let true_one = announcement(&bench, height, |_| ());
-    friend.stranger.gossip_block(true_one.clone());
-    friend.stranger.live_until("the other node's neighbour hears of the block", || {
-        (announcements(&listener, Duration::ZERO) == [true_one.clone()]).then_some(())
+    // The invalid announcements do not keep out the valid one.
+    let mut honest = network.attacker();
+    let valid = announcement(&network, height, |_| ());
+    honest.peer.gossip_block(valid.clone());
+    honest.peer.run_until("the block to be relayed", || {
+        (announcements(&listener, Duration::ZERO) == [valid.clone()]).then_some(())
     });
-    bench.assert_not_scored(&friend);
-    bench.go_on();
+    network.assert_not_scored(&honest);
+    network.mine_share();
 }

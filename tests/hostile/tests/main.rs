@@ -1,15 +1,16 @@
-//! What nodes make of a hostile peer: it is refused, scored and logged, and honest nodes keep one tip and mine on.
+//! Attacks of hostile peers. Nodes must refuse, score and log them, keep one tip and continue mining.
 //!
-//! The real program, a real bitcoind, and after each attack a share of an honest miner that must reach every honest node.
+//! The tests use the real program and a real bitcoind. After each attack a share of an honest miner must reach every honest
+//! node.
 //!
 //! | file | attacks |
 //! |---|---|
 //! | `shares` | shares that break a rule (rules, sections 5 and 8) |
-//! | `responses` | answers that are well formed and wrong, late, or drop by drop |
-//! | `blocks` | false announcements of found Bitcoin blocks |
-//! | `floods` | too much of everything |
-//! | `malformed` | every message written wrongly in every way, on every road |
-//! | `newcomer` | false and private histories for a node that has none |
+//! | `responses` | responses that are well formed and wrong, late, or slow |
+//! | `blocks` | invalid announcements of found Bitcoin blocks |
+//! | `floods` | too many messages and connections |
+//! | `malformed` | malformed variants of every message by every way |
+//! | `newcomer` | invalid and private histories for a node without shares |
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod blocks;

@@ -1,4 +1,4 @@
-//! Shares that break a rule, gossiped (rules, sections 5 and 8).
+//! Gossiped shares that break a rule (rules, sections 5 and 8).
 
 use bitcoin::block::Header;
 use bitcoin::CompactTarget;
@@ -11,70 +11,70 @@ use p2pool_test_functional::network::TIMEOUT;
 use p2pool_test_hostile::forge::{grind_header, params, script, Forge};
 use p2pool_test_hostile::scripted_peer::Reply;
 
-use crate::test_network::{as_nobody, now, Attacker, Bench, PAYOUT_WINDOW};
+use crate::test_network::{now, respond_without_shares, Attacker, TestNetwork, PAYOUT_WINDOW};
 
-/// What must come of a share.
+/// The expected outcome for a share.
 enum Outcome {
-    /// It breaks this rule, which proves its sender wrong: two of them ban.
+    /// It breaks this rule, which proves misbehaviour: two of them ban.
     Fault(u8),
-    /// It breaks this rule, which may be bad luck.
+    /// It breaks this rule, which may be bad luck and costs nothing.
     BadLuck(&'static str),
-    /// It is known already, or waits for something, or is of a branch that nobody follows.
-    Put(&'static str),
+    /// It gets this verdict: it waits, or is on a side chain.
+    Verdict(&'static str),
 }
 
-/// An attack: the row of section 8 it belongs to, how its share is made on the tip, and what must come of it.
-struct Case(&'static str, fn(&mut Bench, ShareId) -> Share, Outcome);
+/// An attack: its name (its row in section 8), its share on the tip, and the expected outcome.
+struct Case(&'static str, fn(&mut TestNetwork, ShareId) -> Share, Outcome);
 
-/// Work of one share with these bits.
+/// Returns the work of a share with these bits.
 fn work(bits: Bits) -> u128 {
     bits.target().unwrap().work().unwrap().0
 }
 
-/// Changes what a share must meet, and its chain work accordingly.
+/// Changes the bits of a share, and its chain work accordingly.
 fn set_bits(share: &mut Share, bits: Bits) {
     let before = work(share.info.share_bits);
     share.info.chain_work = Work(share.info.chain_work.0 - before + work(bits));
     share.info.share_bits = bits;
 }
 
-/// A true share whose facts are changed behind its proof of work's back.
-fn rewrapped(bench: &mut Bench, tip: ShareId, edit: fn(&mut Share)) -> Share {
-    let mut share = bench.forge.on(&tip);
+/// A share whose info is changed after its proof of work was found.
+fn rewrapped(network: &mut TestNetwork, tip: ShareId, edit: fn(&mut Share)) -> Share {
+    let mut share = network.forge.build(&tip);
     edit(&mut share);
     share
 }
 
-fn of_another_chain(bench: &mut Bench, tip: ShareId) -> Share {
+fn of_another_chain(network: &mut TestNetwork, tip: ShareId) -> Share {
     let garage = ChainParams { chain_name: "garage".into(), ..params(1, PAYOUT_WINDOW, 10) };
-    let mut other = Forge::new(garage, bench.forge.anchor.clone(), bench.forge.now);
-    let ours = bench.forge.on(&tip);
-    other.edited(&ShareId::ZERO, |share| *share = ours)
+    let mut other = Forge::new(garage, network.forge.anchor.clone(), network.forge.now);
+    let ours = network.forge.build(&tip);
+    other.build_edited(&ShareId::ZERO, |share| *share = ours)
 }
 
-/// The first block that bitcoind mined, with facts around its header that pass rules 1 to 7.
-fn real_header(bench: &mut Bench, tip: ShareId) -> Share {
-    if bench.bitcoind.height() == 0 {
-        let tip_time = bench.forge.share(&tip).unwrap().time();
+/// The header of bitcoind's first block, with info that passes rules 1 to 7.
+fn real_header(network: &mut TestNetwork, tip: ShareId) -> Share {
+    if network.bitcoind.height() == 0 {
+        let tip_time = network.forge.get(&tip).unwrap().time();
         wait_until("the clock to pass the tip's time", TIMEOUT, || now() > tip_time);
-        bench.bitcoind.mine(1);
+        network.bitcoind.mine(1);
     }
-    let header = bench.anchor_at(1).header;
-    bench.forge.anchor = bench.anchor_at(0);
-    let mut share = bench.forge.on(&tip);
+    let header = network.anchor_at(1).header;
+    network.forge.anchor = network.anchor_at(0);
+    let mut share = network.forge.build(&tip);
     share.header = header;
     share
 }
 
-/// Bitcoin's own first block.
-fn genesis_header(bench: &mut Bench, tip: ShareId) -> Share {
-    let mut share = bench.forge.on(&tip);
+/// The header of Bitcoin's genesis block.
+fn genesis_header(network: &mut TestNetwork, tip: ShareId) -> Share {
+    let mut share = network.forge.build(&tip);
     share.header = bitcoin::constants::genesis_block(bitcoin::Network::Bitcoin).header;
     share
 }
 
-fn without_work(bench: &mut Bench, tip: ShareId) -> Share {
-    let mut share = bench.forge.on(&tip);
+fn without_work(network: &mut TestNetwork, tip: ShareId) -> Share {
+    let mut share = network.forge.build(&tip);
     let target = share.info.share_bits.target().unwrap();
     while target.is_met_by(&share.id().0) {
         share.header.nonce += 1;
@@ -82,142 +82,148 @@ fn without_work(bench: &mut Bench, tip: ShareId) -> Share {
     share
 }
 
-/// On the tip's parent.
-fn sibling(bench: &mut Bench, tip: ShareId) -> Share {
-    let parent = bench.forge.share(&tip).unwrap().info.parent;
-    bench.forge.on(&parent)
+/// A valid share on the tip's parent.
+fn sibling(network: &mut TestNetwork, tip: ShareId) -> Share {
+    let parent = network.forge.get(&tip).unwrap().info.parent;
+    network.forge.build(&parent)
 }
 
-/// Makes a share that all nodes take, through a peer without fault. It is a sibling, or the new tip.
-fn plant(bench: &mut Bench, share: &Share) {
-    let mut friend = bench.attacker();
-    plant_through(bench, &mut friend, share);
-    bench.assert_not_scored(&friend);
+/// Gossips a valid share, a sibling of the tip or the new tip, through a well-behaved peer.
+fn gossip_valid(network: &mut TestNetwork, share: &Share) {
+    let mut peer = network.attacker();
+    gossip_valid_through(network, &mut peer, share);
+    network.assert_not_scored(&peer);
 }
 
-fn plant_through(bench: &mut Bench, friend: &mut Attacker, share: &Share) {
-    friend.gossip(share);
+fn gossip_valid_through(network: &mut TestNetwork, peer: &mut Attacker, share: &Share) {
+    peer.gossip(share);
     let line = format!("share {} from", share.id());
-    bench.await_log(friend, &[&line, "Accepted"]);
-    bench.forge.learn(&share.clone().into());
+    network.await_log(peer, &[&line, "Accepted"]);
+    network.forge.add(&share.clone().into());
 }
 
-fn sibling_as_uncle(bench: &mut Bench, tip: ShareId) -> Share {
-    let brother = sibling(bench, tip);
-    plant(bench, &brother);
-    let parent = brother.info.parent;
-    bench.forge.edited(&parent, |share| share.info.uncles = vec![brother.id()])
+fn sibling_as_uncle(network: &mut TestNetwork, tip: ShareId) -> Share {
+    let uncle = sibling(network, tip);
+    gossip_valid(network, &uncle);
+    let parent = uncle.info.parent;
+    network.forge.build_edited(&parent, |share| share.info.uncles = vec![uncle.id()])
 }
 
-fn uncle_twice(bench: &mut Bench, tip: ShareId) -> Share {
-    let uncle = sibling(bench, tip);
-    plant(bench, &uncle);
-    let nephew = bench.forge.edited(&tip, |share| share.info.uncles = vec![uncle.id()]);
-    plant(bench, &nephew);
-    bench.wait_tip(nephew.id());
-    bench.forge.edited(&nephew.id(), |share| share.info.uncles = vec![uncle.id()])
+fn uncle_twice(network: &mut TestNetwork, tip: ShareId) -> Share {
+    let uncle = sibling(network, tip);
+    gossip_valid(network, &uncle);
+    let nephew = network.forge.build_edited(&tip, |share| share.info.uncles = vec![uncle.id()]);
+    gossip_valid(network, &nephew);
+    network.wait_tip(nephew.id());
+    network.forge.build_edited(&nephew.id(), |share| share.info.uncles = vec![uncle.id()])
 }
 
-fn ancestor_as_uncle(bench: &mut Bench, tip: ShareId) -> Share {
-    let parent = bench.forge.share(&tip).unwrap().info.parent;
-    bench.forge.edited(&tip, |share| share.info.uncles = vec![parent])
+fn ancestor_as_uncle(network: &mut TestNetwork, tip: ShareId) -> Share {
+    let parent = network.forge.get(&tip).unwrap().info.parent;
+    network.forge.build_edited(&tip, |share| share.info.uncles = vec![parent])
 }
 
-/// The base target eased at once; where the chain is at its easiest there is nothing to ease.
-fn eased_early(bench: &mut Bench, tip: ShareId) -> Share {
-    /// Shares that follow each other too fast, after which others must be harder: all windows are shorter.
+/// A share with the easiest target, claimed at once. The chain must not be at the easiest target already.
+fn eased_early(network: &mut TestNetwork, tip: ShareId) -> Share {
+    /// Quick shares after which the next one must be harder: all windows are shorter.
     const QUICK_MAX: usize = 30;
     let easiest = Bits(0x1f00_ffff);
     let mut tip = tip;
-    let mut friend = bench.attacker();
-    // Each as early as the rules have it, however long it takes to find.
-    bench.forge.now = UnixTime(0);
+    let mut peer = network.attacker();
+    // Each share gets the earliest valid time, however long it takes to find.
+    network.forge.now = UnixTime(0);
     for _ in 0..QUICK_MAX {
-        let next = bench.forge.on(&tip);
+        let next = network.forge.build(&tip);
         if next.info.share_bits != easiest {
             break;
         }
-        plant_through(bench, &mut friend, &next);
+        gossip_valid_through(network, &mut peer, &next);
         tip = next.id();
     }
-    bench.wait_tip(tip);
-    bench.learn();
-    assert_ne!(bench.forge.on(&tip).info.share_bits, easiest, "{QUICK_MAX} quick shares made none harder");
-    bench.forge.edited(&tip, |share| set_bits(share, easiest))
+    network.wait_tip(tip);
+    network.update_forge();
+    assert_ne!(
+        network.forge.build(&tip).info.share_bits,
+        easiest,
+        "{QUICK_MAX} quick shares did not raise the difficulty"
+    );
+    network.forge.build_edited(&tip, |share| set_bits(share, easiest))
 }
 
 const CASES: &[Case] = {
-    use Outcome::{BadLuck, Fault, Put};
+    use Outcome::{BadLuck, Fault, Verdict};
     &[
-        // First, while the chain's times have not run ahead of the clock, which its quick shares make them do.
+        // First, because the quick shares of the next case make the chain's times run ahead of the clock.
         Case("real Bitcoin headers replayed as shares", real_header, Fault(8)),
         Case("easing claimed early", eased_early, Fault(4)),
         Case(
             "take another's header, put in my address",
-            |bench, tip| rewrapped(bench, tip, |share| share.info.payout_script = script(1)),
+            |network, tip| rewrapped(network, tip, |share| share.info.payout_script = script(1)),
             Fault(8),
         ),
         Case("a share of another chain", of_another_chain, Fault(8)),
         Case("real Bitcoin headers replayed as shares: the first block", genesis_header, Fault(1)),
         Case(
             "a coinbase that pays only me",
-            |bench, tip| {
-                let me = bench.forge.payee;
+            |network, tip| {
+                let me = network.forge.payee;
                 let only_me = |payouts: &mut Vec<p2pool_core::share::coinbase::Payout>| {
                     let amount = Sats(payouts.iter().map(|payout| payout.amount.0).sum());
                     *payouts = vec![p2pool_core::share::coinbase::Payout { script: me, amount }];
                 };
-                bench.forge.paying(&tip, |_| (), only_me)
+                network.forge.build_paying(&tip, |_| (), only_me)
             },
             Fault(8),
         ),
         Case(
-            "a coinbase that pays too much: more than all money",
-            |bench, tip| bench.forge.edited(&tip, |share| share.info.coinbase_value = Sats(2_100_000_000_000_001)),
+            "a coinbase that pays more than 21 million BTC",
+            |network, tip| {
+                network.forge.build_edited(&tip, |share| share.info.coinbase_value = Sats(2_100_000_000_000_001))
+            },
             Fault(8),
         ),
         Case(
             "a coinbase that pays too little",
-            |bench, tip| bench.forge.edited(&tip, |share| share.info.coinbase_value.0 -= 1),
+            |network, tip| network.forge.build_edited(&tip, |share| share.info.coinbase_value.0 -= 1),
             Fault(8),
         ),
         Case(
             "another merkle branch than the proof of work covers",
-            |bench, tip| rewrapped(bench, tip, |share| share.merkle_branch.push([1; 32])),
+            |network, tip| rewrapped(network, tip, |share| share.merkle_branch.push([1; 32])),
             Fault(8),
         ),
         Case("a header without work", without_work, Fault(2)),
         Case(
             "a target easier than the chain's easiest",
-            |bench, tip| bench.forge.edited(&tip, |share| share.info.share_bits = Bits(0x2000_ffff)),
+            |network, tip| network.forge.build_edited(&tip, |share| share.info.share_bits = Bits(0x2000_ffff)),
             Fault(2),
         ),
         Case(
             "bits that are not canonical",
-            |bench, tip| bench.forge.edited(&tip, |share| share.info.share_bits = Bits(0x2000_00ff)),
+            |network, tip| network.forge.build_edited(&tip, |share| share.info.share_bits = Bits(0x2000_00ff)),
             Fault(1),
         ),
         Case(
             "a header of version 3",
-            |bench, tip| {
+            |network, tip| {
                 let old = bitcoin::block::Version::from_consensus(3);
-                bench.forge.edited(&tip, |share| share.header.version = old)
+                network.forge.build_edited(&tip, |share| share.header.version = old)
             },
             Fault(1),
         ),
         Case(
-            "chain work that is made up",
-            |bench, tip| bench.forge.edited(&tip, |share| share.info.chain_work.0 += 1 << 100),
+            "invented chain work",
+            |network, tip| network.forge.build_edited(&tip, |share| share.info.chain_work.0 += 1 << 100),
             Fault(4),
         ),
         Case(
-            "a share height that is made up",
-            |bench, tip| bench.forge.edited(&tip, |share| share.info.share_height = ShareHeight(1_000_000)),
+            "an invented share height",
+            |network, tip| network.forge.build_edited(&tip, |share| share.info.share_height = ShareHeight(1_000_000)),
             Fault(4),
         ),
         Case(
-            "share bits that are made up",
-            |bench, tip| bench.forge.edited(&tip, |share| set_bits(share, Bits(0x1e7f_ff00))),
+            "invented share bits",
+            |network, tip| network.forge.build_edited(&tip, |share| set_bits(share, Bits(0x1e7f_ff00))),
             Fault(4),
         ),
         Case("sibling named as uncle", sibling_as_uncle, Fault(7)),
@@ -225,159 +231,159 @@ const CASES: &[Case] = {
         Case("an ancestor named as uncle", ancestor_as_uncle, Fault(7)),
         Case(
             "false bits to fake a found block",
-            |bench, tip| {
+            |network, tip| {
                 let easy = CompactTarget::from_consensus(0x207f_ffff);
-                bench.forge.edited(&tip, |share| share.header.bits = easy)
+                network.forge.build_edited(&tip, |share| share.header.bits = easy)
             },
             BadLuck("Anchor"),
         ),
         Case(
             "a false block height",
-            |bench, tip| bench.forge.edited(&tip, |share| share.info.block_height.0 += 1),
+            |network, tip| network.forge.build_edited(&tip, |share| share.info.block_height.0 += 1),
             BadLuck("Anchor"),
         ),
         Case(
             "timestamps backwards",
-            |bench, tip| {
-                let parent = bench.forge.share(&tip).unwrap().header.time;
-                bench.forge.edited(&tip, |share| share.header.time = parent - 601)
+            |network, tip| {
+                let parent = network.forge.get(&tip).unwrap().header.time;
+                network.forge.build_edited(&tip, |share| share.header.time = parent - 601)
             },
             BadLuck("Time"),
         ),
         Case(
             "timestamps ahead",
-            |bench, tip| bench.forge.edited(&tip, |share| share.header.time += 3_600),
-            Put("Deferred"),
+            |network, tip| network.forge.build_edited(&tip, |share| share.header.time += 3_600),
+            Verdict("Deferred"),
         ),
         Case(
             "floods of zero-parent shares: a second genesis",
-            |bench, _| bench.forge.on(&ShareId::ZERO),
-            Put("Unverified"),
+            |network, _| network.forge.build(&ShareId::ZERO),
+            Verdict("Unverified"),
         ),
     ]
 };
 
-fn run(bench: &mut Bench, case: &Case) {
+fn run(network: &mut TestNetwork, case: &Case) {
     let Case(name, make, outcome) = case;
     let start = std::time::Instant::now();
-    bench.learn();
-    let tip = bench.forge.tip();
-    let mut attacker = bench.attacker();
-    let mut bad = vec![make(bench, tip)];
-    attacker.gossip(&bad[0]);
-    let of_share = format!("share {} from", bad[0].id());
+    network.update_forge();
+    let tip = network.forge.tip();
+    let mut attacker = network.attacker();
+    let mut invalid = vec![make(network, tip)];
+    attacker.gossip(&invalid[0]);
+    let line = format!("share {} from", invalid[0].id());
     match outcome {
         Outcome::Fault(rule) => {
-            let offence = format!("sent a share that breaks rule {rule}");
-            bench.await_points(&mut attacker, &offence, 50);
-            bench.learn();
-            let tip = bench.forge.tip();
-            bad.push(make(bench, tip));
-            attacker.gossip(&bad[1]);
-            bench.await_ban(&mut attacker, &offence);
+            let misbehaviour = format!("sent a share that breaks rule {rule}");
+            network.await_score(&mut attacker, &misbehaviour, 50);
+            network.update_forge();
+            let tip = network.forge.tip();
+            invalid.push(make(network, tip));
+            attacker.gossip(&invalid[1]);
+            network.await_ban(&mut attacker, &misbehaviour);
         }
-        Outcome::BadLuck(rule) => drop(bench.await_log(&mut attacker, &[&of_share, "Rejected", rule])),
-        Outcome::Put(verdict) => drop(bench.await_log(&mut attacker, &[&of_share, verdict])),
+        Outcome::BadLuck(rule) => drop(network.await_log(&mut attacker, &[&line, "Rejected", rule])),
+        Outcome::Verdict(verdict) => drop(network.await_log(&mut attacker, &[&line, verdict])),
     }
-    bench.go_on();
-    bench.assert_unknown(&bad);
+    network.mine_share();
+    network.assert_unknown(&invalid);
     if !matches!(outcome, Outcome::Fault(_)) {
-        bench.assert_not_scored(&attacker);
+        network.assert_not_scored(&attacker);
     }
     eprintln!("{name}: {} ms", start.elapsed().as_millis());
 }
 
-/// A header that builds on bitcoind's first block and has the full work of a Bitcoin block, and nothing else of one.
-fn fork_of_bitcoin(bench: &Bench) -> Header {
-    let genesis = bench.anchor_at(0).header;
+/// A header on bitcoind's first block with the work of a Bitcoin block, but without transactions.
+fn fork_of_bitcoin(network: &TestNetwork) -> Header {
+    let genesis = network.anchor_at(0).header;
     let bits = Bits(genesis.bits.to_consensus());
-    // It is its chain's median time past, and shares must be later than that.
+    // Shares must be later than this header's median time past, which is its own time.
     let header = Header { prev_blockhash: genesis.block_hash(), time: now().0 - 600, ..genesis };
     let version = bitcoin::block::Version::from_consensus(0x2000_0000);
     grind_header(Header { version, nonce: 0, ..header }, bits.target().unwrap())
 }
 
 #[test]
-fn copies_of_a_share_sent_ahead_do_not_keep_it_out() {
-    let mut bench = Bench::start(3);
-    bench.learn();
-    let tip = bench.forge.tip();
-    let share = bench.forge.on(&tip);
+fn mutated_copies_sent_ahead_do_not_keep_out_a_share() {
+    let mut network = TestNetwork::start(3);
+    network.update_forge();
+    let tip = network.forge.tip();
+    let share = network.forge.build(&tip);
     let copy = |edit: fn(&mut Share)| {
         let mut copy = share.clone();
         edit(&mut copy);
         copy
     };
     let refused = copy(|share| share.info.payout_script = script(1));
-    let held = copy(|share| share.info.parent = ShareId([0xdd; 32]));
+    let orphan = copy(|share| share.info.parent = ShareId([0xdd; 32]));
     let second_genesis = copy(|share| share.info.parent = ShareId::ZERO);
-    let mut attacker = bench.attacker();
+    let mut attacker = network.attacker();
     let line = format!("share {} from", share.id());
-    for (copy, verdict) in [(&refused, "Rejected"), (&held, "Deferred"), (&second_genesis, "Unverified")] {
+    for (copy, verdict) in [(&refused, "Rejected"), (&orphan, "Deferred"), (&second_genesis, "Unverified")] {
         attacker.gossip(copy);
-        bench.await_log(&mut attacker, &[&line, verdict]);
+        network.await_log(&mut attacker, &[&line, verdict]);
     }
-    bench.await_points(&mut attacker, "sent a share that breaks rule 8", 50);
-    let mut friend = bench.attacker();
-    friend.gossip(&share);
-    bench.await_log(&mut friend, &[&line, "Accepted"]);
-    bench.wait_tip(share.id());
-    // And once it is there, nothing else comes of its proof of work.
+    network.await_score(&mut attacker, "sent a share that breaks rule 8", 50);
+    let mut honest = network.attacker();
+    honest.gossip(&share);
+    network.await_log(&mut honest, &[&line, "Accepted"]);
+    network.wait_tip(share.id());
+    // Further copies of an accepted share are duplicates.
     for number in 0..5 {
         let mut again = share.clone();
         again.extranonce[11] = number;
-        friend.gossip(&again);
+        honest.gossip(&again);
     }
-    bench.await_log(&mut friend, &[&line, "Known"]);
-    for node in 0..bench.nodes.len() {
-        assert_eq!(*bench.shares_of(node, &[share.id()])[0], share);
+    network.await_log(&mut honest, &[&line, "Known"]);
+    for node in 0..network.nodes.len() {
+        assert_eq!(*network.shares_of(node, &[share.id()])[0], share);
     }
-    bench.assert_not_scored(&friend);
-    bench.go_on();
+    network.assert_not_scored(&honest);
+    network.mine_share();
 }
 
 #[test]
-fn who_speaks_first_of_a_bitcoin_block_and_keeps_it_to_itself_keeps_out_nobody() {
-    let mut bench = Bench::start(2);
-    bench.learn();
-    let tip = bench.forge.tip();
-    let header = fork_of_bitcoin(&bench);
-    bench.forge.anchor.header = header;
-    bench.forge.anchor.height.0 = 1;
-    bench.forge.now = now();
-    let [first, second] = [(); 2].map(|()| bench.forge.on(&tip));
-    let wants_header = |question: &Request| *question == Request::Headers { of: header.block_hash() };
+fn a_peer_that_withholds_the_header_of_a_new_anchor_does_not_delay_others() {
+    let mut network = TestNetwork::start(2);
+    network.update_forge();
+    let tip = network.forge.tip();
+    let header = fork_of_bitcoin(&network);
+    network.forge.anchor.header = header;
+    network.forge.anchor.height.0 = 1;
+    network.forge.now = now();
+    let [first, second] = [(); 2].map(|()| network.forge.build(&tip));
+    let is_for_header = |request: &Request| *request == Request::Headers { of: header.block_hash() };
 
-    let mut attacker = bench.attacker();
-    let chain = bench.chain;
-    let mut nobody = as_nobody(chain);
-    attacker.stranger.reply(move |question| match Request::decode(question) {
+    let mut attacker = network.attacker();
+    let chain = network.chain;
+    let mut otherwise = respond_without_shares(chain);
+    attacker.peer.set_responder(move |request| match Request::decode(request) {
         Ok(Request::Headers { .. }) => Reply::Nothing,
-        _ => nobody(question),
+        _ => otherwise(request),
     });
     attacker.gossip(&first);
-    attacker.stranger.await_question("a question for the header", wants_header);
+    attacker.peer.await_request("a request for the header", is_for_header);
 
-    let mut friend = bench.attacker();
-    let mut nobody = as_nobody(chain);
-    friend.stranger.reply(move |question| match Request::decode(question) {
+    let mut honest = network.attacker();
+    let mut otherwise = respond_without_shares(chain);
+    honest.peer.set_responder(move |request| match Request::decode(request) {
         Ok(Request::Headers { .. }) => Reply::bytes(Response::Headers(List::first_of([header])).encode()),
-        _ => nobody(question),
+        _ => otherwise(request),
     });
-    friend.gossip(&second);
-    // Whoever is asked first has ten seconds.
-    friend.stranger.await_question("a question for the header", wants_header);
+    honest.gossip(&second);
+    // The first peer gets ten seconds to respond.
+    honest.peer.await_request("a request for the header", is_for_header);
     let line = format!("share {} from", second.id());
-    bench.await_log(&mut friend, &[&line, "Accepted"]);
-    bench.assert_not_scored(&friend);
-    bench.go_on();
+    network.await_log(&mut honest, &[&line, "Accepted"]);
+    network.assert_not_scored(&honest);
+    network.mine_share();
 }
 
 #[test]
 fn shares_that_break_a_rule_are_refused_and_scored_unless_it_may_be_bad_luck() {
-    let mut bench = Bench::start(3);
+    let mut network = TestNetwork::start(3);
     for case in CASES {
-        run(&mut bench, case);
+        run(&mut network, case);
     }
-    assert!(bench.metric("p2pool_peer_bans_total") >= 15.0);
+    assert!(network.metric("p2pool_peer_bans_total") >= 15.0);
 }

@@ -1,4 +1,4 @@
-//! Honest nodes that know each other and mine, and a way to look on.
+//! Honest nodes that are connected and mine, a bitcoind for all, and attackers.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
@@ -18,108 +18,118 @@ use p2pool_test_bitcoind::{self as bitcoind, Bitcoind, Chain};
 use p2pool_test_functional::network::{self, wait_connected, ManualMiner};
 use p2pool_test_functional::payees;
 use p2pool_test_functional::pool::{self, Pool};
-use p2pool_test_hostile::background_peer::Awake;
+use p2pool_test_hostile::background_peer::BackgroundPeer;
 use p2pool_test_hostile::forge::{params, Forge};
-use p2pool_test_hostile::scripted_peer::{Kind, Reply, Stranger, PATIENCE};
+use p2pool_test_hostile::scripted_peer::{PeerConfig, Reply, ScriptedPeer, TIMEOUT};
 use serde_json::json;
 
-/// The chain's parameters, as flags and as the forge has them.
+/// Chain parameters, both for the nodes' flags and for the forge.
 const PERIOD_S: u32 = 1;
 pub const PAYOUT_WINDOW: u32 = 20;
 const RETARGET_WINDOW: u32 = 10;
 
-/// Between two looks at where all nodes are.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// Interval at which the nodes' tips are checked.
+const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Questions that a node lets one peer ask at once, and how long each takes to come back: a little less than it allows, for
-/// who asks more is refused, and in the end banned.
-const QUESTIONS_MAX: u32 = 80;
-const QUESTION_INTERVAL: Duration = Duration::from_millis(110);
+/// Requests of the observer, burst and interval: a little less than a node's rate limit, because exceeding it ends in a ban.
+const REQUEST_BURST: u32 = 80;
+const REQUEST_INTERVAL: Duration = Duration::from_millis(110);
 
-/// How often a miner that is behind tries again.
-const TRIES: usize = 5;
+/// Attempts of a miner whose share turns out to be a sibling of the tip.
+const ATTEMPTS: usize = 5;
 
-/// The node that is attacked; the others are only to go on.
+/// Index of the node that is attacked. The others only have to continue.
 pub const VICTIM: usize = 0;
 
-/// Lines of a node's log that say something of a peer or a share, read as they are written.
+/// Lines about peers and shares of a node's log, read as they are written.
 struct Log {
     path: PathBuf,
-    read: u64,
-    rest: String,
+    offset: u64,
+    /// The last line, as far as it has been written.
+    partial: String,
     lines: Vec<String>,
 }
 
 impl Log {
-    fn read(&mut self) {
-        let mut file = File::open(&self.path).unwrap();
-        file.seek(SeekFrom::Start(self.read)).unwrap();
-        let mut new = Vec::new();
-        file.read_to_end(&mut new).unwrap();
-        self.read += new.len() as u64;
-        self.rest.push_str(&String::from_utf8_lossy(&new));
-        let Some(end) = self.rest.rfind('\n') else { return };
-        let is_of_interest = |line: &&str| line.contains("peer ") || line.contains(" share ");
-        self.lines.extend(self.rest[..end].lines().filter(is_of_interest).map(str::to_owned));
-        self.rest.drain(..=end);
+    fn of(node: &Pool) -> Self {
+        Self { path: node.log_file(), offset: 0, partial: String::new(), lines: Vec::new() }
     }
 
+    fn read(&mut self) {
+        let mut file = File::open(&self.path).unwrap();
+        file.seek(SeekFrom::Start(self.offset)).unwrap();
+        let mut new = Vec::new();
+        file.read_to_end(&mut new).unwrap();
+        self.offset += new.len() as u64;
+        self.partial.push_str(&String::from_utf8_lossy(&new));
+        let Some(end) = self.partial.rfind('\n') else { return };
+        let is_kept = |line: &&str| line.contains("peer ") || line.contains(" share ");
+        self.lines.extend(self.partial[..end].lines().filter(is_kept).map(str::to_owned));
+        self.partial.drain(..=end);
+    }
+
+    /// Returns the lines with all these parts.
     fn find(&mut self, parts: &[&str]) -> Vec<String> {
         self.read();
         self.lines.iter().filter(|line| parts.iter().all(|part| line.contains(part))).cloned().collect()
     }
 }
 
-/// Honest nodes with a miner each, a bitcoind for all, and an onlooker who asks them where they are.
-pub struct Bench {
+/// Whether a log line reports misbehaviour or a ban of a peer.
+pub fn is_misbehaviour(line: &str, peer_id: &str) -> bool {
+    line.contains(peer_id) && (line.contains(" misbehaved: ") || line.contains(" banned for 24 h: "))
+}
+
+/// Honest nodes with a miner each.
+pub struct TestNetwork {
     pub bitcoind: Bitcoind,
     pub nodes: Vec<Pool>,
     pub addresses: Vec<Multiaddr>,
     pub forge: Forge,
     pub chain: ChainId,
     logs: Vec<Log>,
-    hands: Vec<ManualMiner>,
-    onlooker: Onlooker,
+    miners: Vec<ManualMiner>,
+    observer: Observer,
     shares: u64,
 }
 
-/// A peer without fault that asks nodes where they are, no more often than they allow.
-struct Onlooker {
-    stranger: Awake,
-    /// For each node that was asked: when all its questions will have come back.
+/// A well-behaved peer that requests the nodes' status and shares within their rate limits.
+struct Observer {
+    peer: BackgroundPeer,
+    /// For each node, the time at which its rate limit is unused again.
     full_at: HashMap<Multiaddr, Instant>,
 }
 
-impl Onlooker {
+impl Observer {
     fn new(chain: ChainId) -> Self {
-        let stranger = Awake::start(move || {
-            let mut stranger = Stranger::new(Kind::of(&chain).mute());
-            stranger.reply(as_nobody(chain));
-            stranger
+        let peer = BackgroundPeer::start(move || {
+            let mut peer = ScriptedPeer::new(PeerConfig::of(&chain).without_gossip());
+            peer.set_responder(respond_without_shares(chain));
+            peer
         });
-        Self { stranger, full_at: HashMap::new() }
+        Self { peer, full_at: HashMap::new() }
     }
 
-    /// What comes back, if anything does.
-    fn ask(&mut self, node: &Multiaddr, question: Vec<u8>) -> Option<Vec<u8>> {
+    /// Sends a request and returns the response, if there is one.
+    fn request(&mut self, node: &Multiaddr, request: Vec<u8>) -> Option<Vec<u8>> {
         let now = Instant::now();
         let full_at = self.full_at.entry(node.clone()).or_insert(now);
-        *full_at = now.max(*full_at) + QUESTION_INTERVAL;
-        std::thread::sleep(full_at.duration_since(now).saturating_sub(QUESTION_INTERVAL * QUESTIONS_MAX));
+        *full_at = now.max(*full_at) + REQUEST_INTERVAL;
+        std::thread::sleep(full_at.duration_since(now).saturating_sub(REQUEST_INTERVAL * REQUEST_BURST));
         let node = node.clone();
-        self.stranger.have(move |stranger| {
-            if !stranger.is_connected_to(&node) {
-                stranger.connect(&node).ok()?;
+        self.peer.run(move |peer| {
+            if !peer.is_connected_to(&node) {
+                peer.connect(&node).ok()?;
             }
-            let question = stranger.send(&node, question);
-            stranger.answer(question)
+            let request = peer.send_request(&node, request);
+            peer.response(request)
         })
     }
 }
 
-/// A hostile peer that is connected with the victim.
+/// A hostile peer of the victim.
 pub struct Attacker {
-    pub stranger: Stranger,
+    pub peer: ScriptedPeer,
     pub id: String,
 }
 
@@ -138,13 +148,13 @@ fn options(payee: u32) -> pool::Options {
     pool::Options { address, flags: flags.to_vec(), environment: Vec::new() }
 }
 
-/// What a block of bitcoind's asks of the next one. This early on a signet no target changes.
+/// Returns a block of bitcoind as an anchor. This early on a signet the bits never change.
 fn anchor(bitcoind: &Bitcoind, height: u32) -> Anchor {
     let hash = json!(bitcoind.block_hash(height).to_string());
-    let said = bitcoind.call("getblockheader", json!([hash, true]));
+    let info = bitcoind.call("getblockheader", json!([hash, true]));
     let hex = bitcoind.call("getblockheader", json!([hash, false]));
     let header: bitcoin::block::Header = deserialize_hex(hex.as_str().unwrap()).unwrap();
-    let number = |name: &str| u32::try_from(said[name].as_u64().unwrap()).unwrap();
+    let number = |name: &str| u32::try_from(info[name].as_u64().unwrap()).unwrap();
     Anchor {
         next_bits: Bits(header.bits.to_consensus()),
         header,
@@ -154,8 +164,8 @@ fn anchor(bitcoind: &Bitcoind, height: u32) -> Anchor {
     }
 }
 
-/// The status of a node of this chain that has no shares.
-pub fn status_of_nobody(chain: &ChainId) -> PeerStatus {
+/// Returns the status of a node of this chain without shares.
+pub fn status_without_shares(chain: &ChainId) -> PeerStatus {
     PeerStatus {
         chain_id: *chain,
         tip: ShareId::ZERO,
@@ -167,24 +177,24 @@ pub fn status_of_nobody(chain: &ChainId) -> PeerStatus {
     }
 }
 
-/// Answers as a node that has nothing.
-pub fn as_nobody(chain: ChainId) -> impl FnMut(&[u8]) -> Reply {
-    move |question| {
-        let response = match Request::decode(question) {
-            Ok(Request::Status) => Response::Status(status_of_nobody(&chain)),
+/// Responds like a node without shares.
+pub fn respond_without_shares(chain: ChainId) -> impl FnMut(&[u8]) -> Reply {
+    move |request| {
+        let response = match Request::decode(request) {
+            Ok(Request::Status) => Response::Status(status_without_shares(&chain)),
             _ => Response::Unknown,
         };
         Reply::bytes(response.encode())
     }
 }
 
-impl Bench {
-    /// So many honest nodes, each connected with each other, and one share found by each.
+impl TestNetwork {
+    /// Starts honest nodes that are all connected with each other. Each has found one share.
     pub fn start(count: u32) -> Self {
         let bitcoind = Bitcoind::start_with(bitcoind::Options {
             chain: Chain::OpTrueSignet,
             listen: false,
-            // A long poll holds one until the next block, whether or not anybody waits for its answer.
+            // A long poll occupies a thread until the next block, even if its client has gone.
             arguments: vec![format!("-rpcthreads={}", 4 * (count + 2))],
         });
         let mut nodes = vec![network::start(&bitcoind, options(1), &[])];
@@ -195,69 +205,65 @@ impl Bench {
         let params = params(PERIOD_S, PAYOUT_WINDOW, RETARGET_WINDOW);
         let chain = params.chain_id();
         let addresses: Vec<Multiaddr> = nodes.iter().map(|node| node.p2p_address().parse().unwrap()).collect();
-        let log = |node: &Pool| Log { path: node.log_file(), read: 0, rest: String::new(), lines: Vec::new() };
-        let mut bench = Self {
+        let mut network = Self {
             forge: Forge::new(params, anchor(&bitcoind, 0), now()),
-            logs: nodes.iter().map(log).collect(),
-            hands: nodes.iter().map(ManualMiner::at).collect(),
+            logs: nodes.iter().map(Log::of).collect(),
+            miners: nodes.iter().map(ManualMiner::at).collect(),
             bitcoind,
             nodes,
             addresses,
             chain,
-            onlooker: Onlooker::new(chain),
+            observer: Observer::new(chain),
             shares: 0,
         };
-        // So that they know what to think of the onlooker before their miners want work.
-        for node in 0..bench.nodes.len() {
-            bench.tip(node);
+        // The nodes get to know the observer's status before their miners need work.
+        for node in 0..network.nodes.len() {
+            network.tip(node);
         }
         for _ in 0..count {
-            bench.go_on();
+            network.mine_share();
         }
-        bench
+        network
     }
 
-    /// One more node; it counts among the honest ones once it is as far as they are, see [`Self::take_in`].
-    pub fn newcomer(&self, bootnodes: &[Multiaddr]) -> Pool {
+    /// Starts one more node. It counts as honest once it has synced, see [`Self::add_node`].
+    pub fn start_node(&self, bootnodes: &[Multiaddr]) -> Pool {
         let mut options = options(9);
         let bootnodes: Vec<String> = bootnodes.iter().map(ToString::to_string).collect();
         options.flags.push(format!("-bootnodes={}", bootnodes.join(",")));
         Pool::start(&self.bitcoind, options)
     }
 
-    /// Counts a node among the honest ones.
-    pub fn take_in(&mut self, node: Pool) {
+    /// Adds a node to the honest ones.
+    pub fn add_node(&mut self, node: Pool) {
         let address = node.p2p_address().parse().unwrap();
         self.addresses.push(address);
         self.tip(self.addresses.len() - 1);
-        self.logs.push(Log { path: node.log_file(), read: 0, rest: String::new(), lines: Vec::new() });
-        self.hands.push(ManualMiner::at(&node));
+        self.logs.push(Log::of(&node));
+        self.miners.push(ManualMiner::at(&node));
         self.nodes.push(node);
     }
 
-    /// Asks a node as any other node might; none if it says that it is busy or the connection broke.
-    fn ask(&mut self, node: usize, request: &Request) -> Option<Response> {
-        let answer = self.onlooker.ask(&self.addresses[node], request.encode())?;
-        Some(Response::decode(&answer).unwrap()).filter(|response| *response != Response::Busy)
-    }
-
-    /// Asks until there is an answer.
-    fn insist(&mut self, node: usize, request: &Request) -> Response {
-        let end = Instant::now() + PATIENCE;
+    /// Sends a request to a node until it responds with something else than "busy".
+    fn request(&mut self, node: usize, request: &Request) -> Response {
+        let end = Instant::now() + TIMEOUT;
         while Instant::now() < end {
-            if let Some(response) = self.ask(node, request) {
-                return response;
+            if let Some(bytes) = self.observer.request(&self.addresses[node], request.encode()) {
+                let response = Response::decode(&bytes).unwrap();
+                if response != Response::Busy {
+                    return response;
+                }
             }
-            std::thread::sleep(LOOK_EVERY);
+            std::thread::sleep(CHECK_INTERVAL);
         }
-        panic!("node {node} does not answer {request:?}");
+        panic!("node {node} does not respond to {request:?}");
     }
 
-    /// Where a node says that it is.
+    /// Returns the tip of a node.
     pub fn tip(&mut self, node: usize) -> ShareId {
-        match self.insist(node, &Request::Status) {
+        match self.request(node, &Request::Status) {
             Response::Status(status) => status.tip,
-            other => panic!("no status but {other:?}"),
+            other => panic!("not a status: {other:?}"),
         }
     }
 
@@ -267,21 +273,23 @@ impl Bench {
         for node in 0..self.nodes.len() {
             let start = Instant::now();
             while self.tip(node) != wanted {
-                assert!(start.elapsed() < PATIENCE, "in vain waited for {wanted} on node {node}");
-                std::thread::sleep(LOOK_EVERY);
+                assert!(start.elapsed() < TIMEOUT, "timed out waiting for tip {wanted} on node {node}");
+                std::thread::sleep(CHECK_INTERVAL);
             }
         }
     }
 
-    /// An honest miner finds a share, each time another one, and all honest nodes take it for their tip.
+    /// Has an honest miner, each time another one, find a share that becomes the tip of all honest nodes. Returns the time
+    /// that took.
     ///
-    /// The miner may have been a moment behind and found a sibling of the tip: all have that too then, and it tries again.
+    /// The miner's job may be stale, so that the share is a sibling of the tip. All nodes get it nevertheless, and the
+    /// miner tries again.
     #[track_caller]
-    pub fn go_on(&mut self) -> Duration {
+    pub fn mine_share(&mut self) -> Duration {
         let finder = usize::try_from(self.shares).unwrap() % self.nodes.len();
         self.shares += 1;
-        for _ in 0..TRIES {
-            let id = self.hands[finder].find();
+        for _ in 0..ATTEMPTS {
+            let id = self.miners[finder].find();
             let found = Instant::now();
             let mut bytes: [u8; 32] = bitcoin::hex::FromHex::from_hex(&id).unwrap();
             bytes.reverse();
@@ -289,129 +297,124 @@ impl Bench {
                 return found.elapsed();
             }
         }
-        panic!("an honest miner finds nothing but siblings");
+        panic!("an honest miner finds only siblings of the tip");
     }
 
-    /// Waits until every honest node has this share, and all have one tip.
+    /// Waits until every honest node has this share and all have the same tip. Returns the tip.
     #[track_caller]
     fn wait_one_tip_with(&mut self, share: ShareId) -> ShareId {
         let start = Instant::now();
         loop {
             let tips: BTreeSet<ShareId> = (0..self.nodes.len()).map(|node| self.tip(node)).collect();
             let tip = tips.first().copied().unwrap_or_default();
-            let has_it = |bench: &mut Self, node| !bench.shares_of(node, &[share]).is_empty();
+            let has_it = |network: &mut Self, node| !network.shares_of(node, &[share]).is_empty();
             if tips.len() == 1 && (tip == share || (0..self.nodes.len()).all(|node| has_it(self, node))) {
                 return tip;
             }
-            assert!(start.elapsed() < PATIENCE, "in vain waited for {share} everywhere and one tip: {tips:?}");
-            std::thread::sleep(LOOK_EVERY);
+            assert!(start.elapsed() < TIMEOUT, "timed out waiting for {share} on all nodes and one tip: {tips:?}");
+            std::thread::sleep(CHECK_INTERVAL);
         }
     }
 
-    /// The forge gets to know all that the victim has, and bitcoind's best block.
-    pub fn learn(&mut self) {
+    /// Updates the forge with the victim's shares and bitcoind's best block.
+    pub fn update_forge(&mut self) {
         self.forge.now = now();
         self.forge.anchor = self.anchor_at(self.bitcoind.height());
         let tip = self.forge.tip();
         let locator = List::first_of([tip].into_iter().filter(|tip| *tip != ShareId::ZERO));
-        let Response::Inventory { ids, .. } = self.insist(VICTIM, &Request::Inventory { locator }) else {
-            panic!("no inventory")
+        let Response::Inventory { ids, .. } = self.request(VICTIM, &Request::Inventory { locator }) else {
+            panic!("not an inventory")
         };
         for share in self.shares_of(VICTIM, &ids) {
-            self.forge.learn(&share);
+            self.forge.add(&share);
         }
     }
 
-    /// A block of bitcoind's best chain.
+    /// Returns a block of bitcoind's best chain as an anchor.
     pub fn anchor_at(&self, height: u32) -> Anchor {
         anchor(&self.bitcoind, height)
     }
 
-    /// Those of these shares that a node has.
+    /// Returns those of these shares that a node has.
     pub fn shares_of(&mut self, node: usize, ids: &[ShareId]) -> Vec<Arc<Share>> {
         let ids = List::first_of(ids.iter().copied());
-        match self.insist(node, &Request::Shares { ids }) {
+        match self.request(node, &Request::Shares { ids }) {
             Response::Shares(shares) => shares.into_vec(),
-            other => panic!("no shares but {other:?}"),
+            other => panic!("not shares: {other:?}"),
         }
     }
 
-    /// Asserts that no honest node holds any of these.
+    /// Asserts that no honest node has any of these shares.
     #[track_caller]
-    pub fn assert_unknown(&mut self, bad: &[Share]) {
-        let ids: Vec<ShareId> = bad.iter().map(Share::id).collect();
+    pub fn assert_unknown(&mut self, invalid: &[Share]) {
+        let ids: Vec<ShareId> = invalid.iter().map(Share::id).collect();
         for node in 0..self.nodes.len() {
             let held = self.shares_of(node, &ids);
-            let is_bad = |share: &Arc<Share>| bad.iter().any(|bad| bad.digest() == share.digest());
-            assert!(!held.iter().any(is_bad), "node {node} holds a bad share");
+            let is_invalid = |share: &Arc<Share>| invalid.iter().any(|invalid| invalid.digest() == share.digest());
+            assert!(!held.iter().any(is_invalid), "node {node} has an invalid share");
         }
     }
 
-    /// A new peer with a name of its own, connected with the victim, that answers as if it had nothing.
+    /// Connects an attacker with a new peer id to the victim. It responds like a node without shares.
     pub fn attacker(&self) -> Attacker {
-        let mut attacker = self.attacker_of(Kind::of(&self.chain));
-        attacker.stranger.reply(as_nobody(self.chain));
-        attacker.enter(&self.addresses[VICTIM]);
-        attacker.stranger.subscribe();
+        let mut attacker = self.attacker_with(PeerConfig::of(&self.chain));
+        attacker.peer.set_responder(respond_without_shares(self.chain));
+        attacker.connect(&self.addresses[VICTIM]);
+        attacker.peer.subscribe();
         attacker
     }
 
-    /// One that is not connected yet and answers nothing.
-    pub fn attacker_of(&self, kind: Kind) -> Attacker {
-        let stranger = Stranger::new(kind);
-        Attacker { id: stranger.id.to_string(), stranger }
-    }
-
-    /// Lines of the victim's log with all these parts.
-    pub fn log(&mut self, parts: &[&str]) -> Vec<String> {
-        self.logs[VICTIM].find(parts)
+    /// Makes an attacker that is not connected and does not respond.
+    pub fn attacker_with(&self, config: PeerConfig) -> Attacker {
+        let peer = ScriptedPeer::new(config);
+        Attacker { id: peer.id.to_string(), peer }
     }
 
     /// Waits until the victim has logged a line with all these parts.
     #[track_caller]
     pub fn await_log(&mut self, attacker: &mut Attacker, parts: &[&str]) -> String {
         let log = &mut self.logs[VICTIM];
-        attacker.stranger.live_until(&format!("a line with {parts:?}"), || log.find(parts).pop())
+        attacker.peer.run_until(&format!("a log line with {parts:?}"), || log.find(parts).pop())
     }
 
-    /// Waits until a peer has been found guilty of this, and not yet banned.
+    /// Waits until this misbehaviour has given an attacker this ban score.
     #[track_caller]
-    pub fn await_points(&mut self, attacker: &mut Attacker, offence: &str, points: u32) {
-        let (id, points) = (attacker.id.clone(), format!("(ban score {points})"));
-        self.await_log(attacker, &["DEBUG", &id, offence, &points]);
+    pub fn await_score(&mut self, attacker: &mut Attacker, misbehaviour: &str, score: u32) {
+        let (id, score) = (attacker.id.clone(), format!("(ban score {score})"));
+        self.await_log(attacker, &["DEBUG", &id, misbehaviour, &score]);
     }
 
-    /// Waits until a peer has been banned for this, and was shown out.
+    /// Waits until an attacker has been banned for this misbehaviour and disconnected.
     #[track_caller]
-    pub fn await_ban(&mut self, attacker: &mut Attacker, offence: &str) {
+    pub fn await_ban(&mut self, attacker: &mut Attacker, misbehaviour: &str) {
         let id = attacker.id.clone();
-        self.await_log(attacker, &["WARN", &id, "banned for 24 h", offence]);
-        attacker.stranger.await_shown_out();
+        self.await_log(attacker, &["WARN", &id, "banned for 24 h", misbehaviour]);
+        attacker.peer.await_disconnect();
     }
 
-    /// What was held against a peer so far.
-    pub fn offences(&mut self, attacker: &Attacker) -> Vec<String> {
-        let id = attacker.id.clone();
-        let lines = self.log(&[&id]);
-        lines.into_iter().filter(|line| line.contains(" misbehaved: ") || line.contains(" banned for 24 h: ")).collect()
+    /// Returns the victim's log lines on an attacker's misbehaviour.
+    pub fn misbehaviours(&mut self, attacker: &Attacker) -> Vec<String> {
+        let mut lines = self.logs[VICTIM].find(&[&attacker.id]);
+        lines.retain(|line| is_misbehaviour(line, &attacker.id));
+        lines
     }
 
-    /// Asserts that nothing is held against a peer and that it is still let in. That it does not answer while others act,
-    /// for then it does nothing, is not what is looked for.
+    /// Asserts that the victim has not penalised a peer and is still connected to it. Timeouts are ignored, because a
+    /// scripted peer does not respond while the test does something else.
     #[track_caller]
     pub fn assert_not_scored(&mut self, attacker: &Attacker) {
-        let mut offences = self.offences(attacker);
-        offences.retain(|line| !line.contains("did not respond in time"));
-        assert_eq!(offences, Vec::<String>::new());
-        assert!(attacker.stranger.is_connected(), "it was shown out");
+        let mut misbehaviours = self.misbehaviours(attacker);
+        misbehaviours.retain(|line| !line.contains("did not respond in time"));
+        assert_eq!(misbehaviours, Vec::<String>::new());
+        assert!(attacker.peer.is_connected(), "it was disconnected");
     }
 
-    /// One of the victim's metrics.
+    /// Returns a metric of the victim.
     pub fn metric(&self, name: &str) -> f64 {
         self.nodes[VICTIM].metric(name).unwrap_or_else(|| panic!("no metric {name}"))
     }
 
-    /// The victim's memory.
+    /// Returns the memory of the victim.
     pub fn rss_kib(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.nodes[VICTIM].process_id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
@@ -420,19 +423,19 @@ impl Bench {
 }
 
 impl Attacker {
-    /// Connects; the node's first question tells that it is in.
-    pub fn enter(&mut self, node: &Multiaddr) {
-        self.stranger.connect(node).unwrap();
-        self.stranger.await_question("the node's first question", |question| *question == Request::Status);
+    /// Connects to a node and waits for its first request, which it sends to peers that it accepts.
+    pub fn connect(&mut self, node: &Multiaddr) {
+        self.peer.connect(node).unwrap();
+        self.peer.await_request("the node's first request", |request| *request == Request::Status);
     }
 
-    /// Gossips a share, true or not.
+    /// Gossips a share, valid or not.
     pub fn gossip(&mut self, share: &Share) {
-        self.stranger.gossip_share(GossipShare { share: Arc::new(share.clone()) }.encode());
+        self.peer.gossip_share(GossipShare { share: Arc::new(share.clone()) }.encode());
     }
 }
 
-/// Ids that are no share's.
+/// Returns ids that no share has.
 pub fn invented_ids(count: u32) -> Vec<ShareId> {
     let id = |number: u32| {
         let mut bytes = [0xdd; 32];

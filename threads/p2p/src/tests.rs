@@ -1,4 +1,4 @@
-//! Real swarms on loopback: nodes as users run them, and strangers who speak the wire as they please.
+//! Real swarms on loopback: nodes as users run them, and scripted peers that send anything.
 
 mod abuse;
 mod gossip;

@@ -1,4 +1,4 @@
-//! Garbage on every protocol: refused, blamed, and in the end its sender banned.
+//! Garbage on every protocol: nodes refuse it and ban its sender.
 
 use libp2p::gossipsub::MessageAuthenticity;
 use libp2p::identity::Keypair;
@@ -7,55 +7,55 @@ use p2pool_core::node::{Event, NetworkCommand};
 use p2pool_core::wire::limits::{REQUEST_LEN_MAX, SHARE_MESSAGE_LEN_MAX};
 use p2pool_core::wire::{Frame as _, GossipShare, Offence, Response};
 
-use super::scripted_peer::{asking, gossiping, meet, names, Kind, Reply, Stranger};
+use super::scripted_peer::{connect, gossiping, names, requesting, PeerConfig, Reply, ScriptedPeer};
 use super::support::{share, until, TestNode};
 use crate::bans::BAN_S;
 use crate::driver::BANS_FILE;
 
-/// Sends each until shown out; the node must be well afterwards.
-fn send_until_shown_out(kind: Kind, garbage: &[Vec<u8>]) {
+/// Sends garbage and waits for the ban. The node must still accept other peers.
+fn send_until_banned(config: PeerConfig, garbage: &[Vec<u8>]) {
     let node = TestNode::start(&[]);
-    let mut stranger = Stranger::new(kind);
-    meet(&mut stranger, &node);
+    let mut remote = ScriptedPeer::new(config);
+    connect(&mut remote, &node);
     for bytes in garbage {
-        let sent = stranger.send(&node.address, bytes.clone());
-        let answer = stranger.answer(sent);
-        assert!(answer.unwrap_or_default().len() < 100);
+        let sent = remote.send_request(&node.address, bytes.clone());
+        let response = remote.response(sent);
+        assert!(response.unwrap_or_default().len() < 100);
     }
-    stranger.await_shown_out();
+    remote.await_disconnect();
     until("the ban", || (node.status.load().banned == 1).then_some(()));
-    assert!(node.file(BANS_FILE).contains(&stranger.id.to_string()));
-    let friend = TestNode::start(&[&node.address]);
-    node.await_peer(&friend.id());
+    assert!(node.file(BANS_FILE).contains(&remote.id.to_string()));
+    let other = TestNode::start(&[&node.address]);
+    node.await_peer(&other.id());
 }
 
 #[test]
-fn malformed_questions_ban() {
-    send_until_shown_out(asking(), &[vec![0xff; 100], vec![]]);
+fn malformed_requests_ban() {
+    send_until_banned(requesting(), &[vec![0xff; 100], vec![]]);
 }
 
 #[test]
-fn oversize_questions_ban() {
-    send_until_shown_out(asking(), &[vec![0; REQUEST_LEN_MAX + 1], vec![0; 8 << 20]]);
+fn oversized_requests_ban() {
+    send_until_banned(requesting(), &[vec![0; REQUEST_LEN_MAX + 1], vec![0; 8 << 20]]);
 }
 
 #[test]
 fn bytes_that_are_no_gossip_ban() {
     let protocol = StreamProtocol::new("/meshsub/1.1.0");
-    // The first streams may break; one that breaks again and again has no excuse.
+    // A first broken stream is tolerated, repeated ones are not.
     let garbage = [vec![0xff; 5_000], vec![0x0a; 100], vec![0xff; 3], vec![0xff; 5_000]];
-    send_until_shown_out(Kind { protocol, ..asking() }, &garbage);
+    send_until_banned(PeerConfig { protocol, ..requesting() }, &garbage);
 }
 
-fn gossip_until_shown_out(kind: Kind, messages: &[Vec<u8>]) {
+fn gossip_until_banned(config: PeerConfig, messages: &[Vec<u8>]) {
     let node = TestNode::start(&[]);
-    let mut stranger = Stranger::new(kind);
-    meet(&mut stranger, &node);
-    stranger.join();
+    let mut remote = ScriptedPeer::new(config);
+    connect(&mut remote, &node);
+    remote.join_mesh();
     for bytes in messages {
-        stranger.gossip(&names().shares, bytes.clone());
+        remote.gossip(&names().shares, bytes.clone());
     }
-    stranger.await_shown_out();
+    remote.await_disconnect();
     assert!(!node.inbox.try_iter().any(|message| matches!(message, Event::ShareGossiped { .. })));
 }
 
@@ -63,28 +63,28 @@ fn gossip_until_shown_out(kind: Kind, messages: &[Vec<u8>]) {
 fn malformed_shares_ban() {
     let mut trailing = GossipShare { share: share(1) }.encode();
     trailing.push(0);
-    gossip_until_shown_out(gossiping(), &[trailing, vec![0xa1, 0, 0x40]]);
+    gossip_until_banned(gossiping(), &[trailing, vec![0xa1, 0, 0x40]]);
 }
 
 #[test]
-fn oversize_shares_ban() {
-    gossip_until_shown_out(gossiping(), &[vec![1; SHARE_MESSAGE_LEN_MAX + 1], vec![2; 900_000]]);
+fn oversized_shares_ban() {
+    gossip_until_banned(gossiping(), &[vec![1; SHARE_MESSAGE_LEN_MAX + 1], vec![2; 900_000]]);
 }
 
 #[test]
-fn gossip_with_a_signature_is_not_listened_to() {
+fn signed_gossip_is_ignored_and_scored() {
     let node = TestNode::start(&[]);
     let key = Keypair::generate_ed25519();
-    let kind = Kind { gossip: Some(MessageAuthenticity::Signed(key.clone())), ..gossiping() };
-    let mut stranger = Stranger::with_key(kind, key);
-    meet(&mut stranger, &node);
-    stranger.join();
-    let peer = node.expect_up();
+    let config = PeerConfig { gossip: Some(MessageAuthenticity::Signed(key.clone())), ..gossiping() };
+    let mut remote = ScriptedPeer::with_key(config, key);
+    connect(&mut remote, &node);
+    remote.join_mesh();
+    let peer = node.expect_connected();
     for nonce in 0..4 {
-        stranger.gossip(&names().shares, GossipShare { share: share(nonce) }.encode());
+        remote.gossip(&names().shares, GossipShare { share: share(nonce) }.encode());
     }
-    // Half a ban for that; the other half for one more offence.
-    stranger.live_until("the node's ban", || {
+    // Graylisting gives half the ban score, these penalties give the rest.
+    remote.run_until("the ban", || {
         node.send(NetworkCommand::Penalize { peer, offence: Offence::TooManyRequests });
         (node.status.load().banned == 1).then_some(())
     });
@@ -92,52 +92,52 @@ fn gossip_with_a_signature_is_not_listened_to() {
 }
 
 #[test]
-fn a_ban_outlives_a_restart_and_ends() {
+fn a_ban_survives_a_restart_and_ends() {
     let node = TestNode::start(&[]);
     let key = Keypair::generate_ed25519();
-    let again = || Stranger::with_key(asking(), key.clone());
-    let mut stranger = again();
-    meet(&mut stranger, &node);
-    let peer = node.expect_up();
+    let same_peer = || ScriptedPeer::with_key(requesting(), key.clone());
+    let mut remote = same_peer();
+    connect(&mut remote, &node);
+    let peer = node.expect_connected();
     node.send(NetworkCommand::Penalize { peer, offence: Offence::FalseChain });
-    stranger.await_shown_out();
-    assert_eq!(node.expect_down(), peer);
-    assert!(!again().is_welcome_at(&node.address));
+    remote.await_disconnect();
+    assert_eq!(node.expect_disconnected(), peer);
+    assert!(!same_peer().is_accepted_by(&node.address));
 
-    let node = node.into_next(&[]).go();
-    assert!(!again().is_welcome_at(&node.address));
+    let node = node.stop_for_restart(&[]).go();
+    assert!(!same_peer().is_accepted_by(&node.address));
     until("the ban", || (node.status.load().banned == 1).then_some(()));
     node.advance_clock(BAN_S);
     until("the end of the ban", || (node.status.load().banned == 0).then_some(()));
-    let mut stranger = again();
-    meet(&mut stranger, &node);
+    let mut remote = same_peer();
+    connect(&mut remote, &node);
     assert_eq!(node.file(BANS_FILE), "");
 }
 
 #[test]
-fn points_of_ours_are_no_finding_of_the_gossips() {
+fn a_graylist_entry_caused_by_the_ban_score_is_not_penalised_again() {
     let node = TestNode::start(&[]);
-    let mut stranger = Stranger::new(asking());
-    meet(&mut stranger, &node);
-    let peer = node.expect_up();
-    let offence = || node.send(NetworkCommand::Penalize { peer, offence: Offence::TooManyRequests });
-    // Below what GossipSub goes deaf at, and below a ban.
-    (0..19).for_each(|_| offence());
-    stranger.live_until("all are counted", || (node.metrics().peer_misbehaviours.get() >= 19).then_some(()));
+    let mut remote = ScriptedPeer::new(requesting());
+    connect(&mut remote, &node);
+    let peer = node.expect_connected();
+    let penalize = || node.send(NetworkCommand::Penalize { peer, offence: Offence::TooManyRequests });
+    // More than the graylist threshold, less than a ban.
+    (0..19).for_each(|_| penalize());
+    remote.run_until("all penalties", || (node.metrics().peer_misbehaviours.get() >= 19).then_some(()));
     assert_eq!((node.metrics().peer_misbehaviours.get(), node.status.load().banned), (19, 0));
-    offence();
-    stranger.await_shown_out();
+    penalize();
+    remote.await_disconnect();
     until("the ban", || (node.status.load().banned == 1).then_some(()));
     assert!(node.file(BANS_FILE).trim_end().ends_with(&Offence::TooManyRequests.to_string()));
 }
 
 #[test]
-fn offences_of_the_gone_are_nothing() {
+fn penalties_for_unknown_peers_are_ignored() {
     let node = TestNode::start(&[]);
     node.send(NetworkCommand::Penalize { peer: p2pool_core::peer::PeerHandle(7), offence: Offence::FalseChain });
-    let mut stranger = Stranger::new(asking());
-    stranger.reply(|_| Reply::bytes(Response::Unknown.encode()));
-    meet(&mut stranger, &node);
-    node.expect_up();
+    let mut remote = ScriptedPeer::new(requesting());
+    remote.set_responder(|_| Reply::bytes(Response::Unknown.encode()));
+    connect(&mut remote, &node);
+    node.expect_connected();
     assert_eq!(node.status.load().banned, 0);
 }

@@ -1,49 +1,49 @@
-//! Shares and blocks go on only after the chain's word.
+//! Shares and blocks are relayed only after the chain thread's verdict.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bitcoin::hashes::Hash as _;
 use p2pool_core::node::{Event, NetworkCommand};
-use p2pool_core::peer::GossipId;
-use p2pool_core::peer::GossipVerdict;
+use p2pool_core::peer::{GossipId, GossipVerdict};
+use p2pool_core::sharechain::Rule;
 use p2pool_core::units::{Bits, BlockHeight};
-use p2pool_core::wire::{BlockAnnouncement, Frame as _, GossipShare, ShortIds};
+use p2pool_core::wire::{BlockAnnouncement, Frame as _, GossipShare, Offence, ShortIds};
 
-use super::scripted_peer::{gossiping, meet, names, Stranger};
+use super::scripted_peer::{connect, gossiping, names, ScriptedPeer};
 use super::support::{header, share, until, TestNode};
 
 fn bytes(nonce: u32) -> Vec<u8> {
     GossipShare { share: share(nonce) }.encode()
 }
 
-/// A node in the middle, and beside it a stranger whom nobody else can find.
-fn line() -> (TestNode, TestNode, Stranger) {
+/// Two connected nodes, and a scripted peer that only the second one knows.
+fn line() -> (TestNode, TestNode, ScriptedPeer) {
     let finder = TestNode::start(&[]);
     let middle = TestNode::start(&[&finder.address]);
     middle.await_peer(&finder.id());
-    let mut end = Stranger::new(gossiping());
-    meet(&mut end, &middle);
-    end.join();
-    // A mesh takes a moment to form, and only then a node passes on what it accepts.
+    let mut end = ScriptedPeer::new(gossiping());
+    connect(&mut end, &middle);
+    end.join_mesh();
+    // A node relays only once the mesh has formed, which takes a moment.
     for nonce in WARM_UP.. {
         let gossip = announce(&finder, &middle, nonce);
         middle.send(NetworkCommand::Verdict { gossip, verdict: GossipVerdict::Accept });
-        if !end.hear_for(Duration::from_millis(100)).is_empty() {
+        if !end.collect_gossip(Duration::from_millis(100)).is_empty() {
             break;
         }
-        assert!(nonce < WARM_UP + 100, "the mesh never forms");
+        assert!(nonce < WARM_UP + 100, "the mesh does not form");
     }
     (finder, middle, end)
 }
 
-/// Shares with this nonce and later ones only try whether the mesh is there.
+/// Shares with this nonce or a higher one test whether the mesh has formed.
 const WARM_UP: u32 = 1_000;
 
-/// The next share that is no trial.
-fn hear(end: &mut Stranger) -> Vec<u8> {
+/// Waits for the next message that does not test the mesh.
+fn next_gossip(end: &mut ScriptedPeer) -> Vec<u8> {
     loop {
-        let bytes = end.hear();
+        let bytes = end.next_gossip();
         match GossipShare::decode(&bytes) {
             Ok(gossip) if gossip.share.header.nonce >= WARM_UP => {}
             _ => return bytes,
@@ -51,15 +51,15 @@ fn hear(end: &mut Stranger) -> Vec<u8> {
     }
 }
 
-/// Announces until it arrives: a mesh takes a moment to form, and what is published to nobody is lost.
-fn announce(finder: &TestNode, middle: &TestNode, nonce: u32) -> p2pool_core::peer::GossipId {
+/// Announces a share until it arrives. Without a mesh it is lost.
+fn announce(finder: &TestNode, middle: &TestNode, nonce: u32) -> GossipId {
     let got = std::cell::RefCell::new(None);
-    until("a share reaches the middle", || {
+    until("the share to arrive", || {
         finder.send(NetworkCommand::Announce(share(nonce)));
         for message in middle.inbox.try_iter() {
-            if let Event::ShareGossiped { share: came, .. } = message {
-                assert_eq!(came, share(nonce));
-                *got.borrow_mut() = Some(GossipId(came.digest().0));
+            if let Event::ShareGossiped { share: received, .. } = message {
+                assert_eq!(received, share(nonce));
+                *got.borrow_mut() = Some(GossipId(received.digest().0));
             }
         }
         *got.borrow()
@@ -67,45 +67,45 @@ fn announce(finder: &TestNode, middle: &TestNode, nonce: u32) -> p2pool_core::pe
 }
 
 #[test]
-fn a_share_goes_on_only_after_it_is_accepted() {
+fn a_share_is_relayed_only_after_it_is_accepted() {
     let (finder, middle, mut end) = line();
     let [first, second, third] = [1, 2, 3].map(|nonce| announce(&finder, &middle, nonce));
     let verdict = |gossip, verdict| middle.send(NetworkCommand::Verdict { gossip, verdict });
     verdict(second, GossipVerdict::Accept);
-    assert_eq!(hear(&mut end), bytes(2), "the first waits for its verdict");
+    assert_eq!(next_gossip(&mut end), bytes(2), "the first waits for its verdict");
     verdict(third, GossipVerdict::Ignore);
     verdict(first, GossipVerdict::Accept);
-    assert_eq!(hear(&mut end), bytes(1));
-    // What is ignored or rejected never goes on: the next to arrive is a later one.
+    assert_eq!(next_gossip(&mut end), bytes(1));
+    // Ignored and rejected shares are not relayed: the next to arrive is a later one.
     let fourth = announce(&finder, &middle, 4);
     let fifth = announce(&finder, &middle, 5);
     verdict(fourth, GossipVerdict::Reject);
     verdict(fifth, GossipVerdict::Accept);
-    assert_eq!(hear(&mut end), bytes(5));
+    assert_eq!(next_gossip(&mut end), bytes(5));
 }
 
 #[test]
-fn a_share_comes_once_however_many_pass_it_on() {
+fn a_share_arrives_once_however_often_it_is_relayed() {
     let (finder, middle, mut end) = line();
-    let token = announce(&finder, &middle, 1);
-    middle.send(NetworkCommand::Verdict { gossip: token, verdict: GossipVerdict::Accept });
-    assert_eq!(hear(&mut end), bytes(1));
+    let gossip = announce(&finder, &middle, 1);
+    middle.send(NetworkCommand::Verdict { gossip, verdict: GossipVerdict::Accept });
+    assert_eq!(next_gossip(&mut end), bytes(1));
     finder.send(NetworkCommand::Announce(share(1)));
     let next = announce(&finder, &middle, 2);
     middle.send(NetworkCommand::Verdict { gossip: next, verdict: GossipVerdict::Accept });
-    assert_eq!(hear(&mut end), bytes(2));
+    assert_eq!(next_gossip(&mut end), bytes(2));
 }
 
 #[test]
-fn a_rejected_share_costs_nothing_without_a_penalty_and_a_ban_with_two() {
+fn rejected_shares_ban_only_with_penalties() {
     let node = TestNode::start(&[]);
-    let mut stranger = Stranger::new(gossiping());
-    meet(&mut stranger, &node);
-    stranger.join();
+    let mut remote = ScriptedPeer::new(gossiping());
+    connect(&mut remote, &node);
+    remote.join_mesh();
     let topic = names().shares;
     for nonce in 1..=2 {
-        stranger.gossip(&topic, bytes(nonce));
-        let (peer, gossip, _) = stranger.live_until("the share", || {
+        remote.gossip(&topic, bytes(nonce));
+        let (peer, gossip, _) = remote.run_until("the share to arrive", || {
             node.inbox.try_iter().find_map(|message| match message {
                 Event::ShareGossiped { peer, share } => Some((peer, GossipId(share.digest().0), share)),
                 _ => None,
@@ -113,12 +113,9 @@ fn a_rejected_share_costs_nothing_without_a_penalty_and_a_ban_with_two() {
         });
         assert_eq!(node.status.load().banned, 0);
         node.send(NetworkCommand::Verdict { gossip, verdict: GossipVerdict::Reject });
-        node.send(NetworkCommand::Penalize {
-            peer,
-            offence: p2pool_core::wire::Offence::BrokenRule(p2pool_core::sharechain::Rule::Payouts),
-        });
+        node.send(NetworkCommand::Penalize { peer, offence: Offence::BrokenRule(Rule::Payouts) });
     }
-    stranger.await_shown_out();
+    remote.await_disconnect();
     until("the ban", || (node.status.load().banned == 1).then_some(()));
 }
 
@@ -135,10 +132,10 @@ fn block(bits: u32) -> BlockAnnouncement {
 }
 
 #[test]
-fn a_found_block_travels_like_a_share() {
+fn a_found_block_is_relayed_like_a_share() {
     let (finder, middle, mut end) = line();
     let found = Arc::new(block(0x207f_ffff));
-    let (gossip, header, announcement) = until("the block reaches the middle", || {
+    let (gossip, header, announcement) = until("the block to arrive", || {
         finder.send(NetworkCommand::AnnounceBlock(Arc::clone(&found)));
         middle.inbox.try_iter().find_map(|message| match message {
             Event::BlockAnnounced { gossip, header, announcement, .. } => Some((gossip, header, announcement)),
@@ -147,17 +144,17 @@ fn a_found_block_travels_like_a_share() {
     });
     assert_eq!((header, &announcement), (found.header, &found.encode()));
     middle.send(NetworkCommand::Verdict { gossip, verdict: GossipVerdict::Accept });
-    assert_eq!(hear(&mut end), found.encode());
+    assert_eq!(next_gossip(&mut end), found.encode());
 }
 
 #[test]
-fn a_block_without_the_work_it_claims_reaches_nobody_and_costs() {
+fn a_block_that_does_not_meet_its_own_bits_is_refused_and_scored() {
     let node = TestNode::start(&[]);
-    let mut stranger = Stranger::new(gossiping());
-    meet(&mut stranger, &node);
-    stranger.join();
-    stranger.gossip(&names().blocks, block(0x1d00_ffff).encode());
-    stranger.gossip(&names().blocks, vec![0xa4; 100]);
-    stranger.await_shown_out();
+    let mut remote = ScriptedPeer::new(gossiping());
+    connect(&mut remote, &node);
+    remote.join_mesh();
+    remote.gossip(&names().blocks, block(0x1d00_ffff).encode());
+    remote.gossip(&names().blocks, vec![0xa4; 100]);
+    remote.await_disconnect();
     assert!(!node.inbox.try_iter().any(|message| matches!(message, Event::BlockAnnounced { .. })));
 }

@@ -1,4 +1,4 @@
-//! A peer that says of itself what it likes, as often as it likes.
+//! A peer that sends arbitrary identify information without end.
 
 use std::sync::mpsc;
 use std::time::Duration;
@@ -14,12 +14,12 @@ use crate::address::split_peer_id;
 use crate::names::Names;
 
 #[derive(NetworkBehaviour)]
-struct Wire {
+struct Behaviour {
     identify: identify::Behaviour,
     dht: kad::Behaviour<MemoryStore>,
 }
 
-fn build() -> Swarm<Wire> {
+fn build() -> Swarm<Behaviour> {
     let names = Names::new(&params().chain_id()).unwrap();
     let key = Keypair::generate_ed25519();
     let id = key.public().to_peer_id();
@@ -34,20 +34,20 @@ fn build() -> Swarm<Wire> {
             yamux::Config::default,
         )
         .unwrap()
-        .with_behaviour(|_| Wire { identify, dht })
+        .with_behaviour(|_| Behaviour { identify, dht })
         .unwrap()
         .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_secs(600)))
         .build()
 }
 
-/// Eight addresses at which nobody is, others each time.
+/// Eight unused addresses, different ones for each round.
 fn addresses(round: u32) -> impl Iterator<Item = Multiaddr> {
     let [.., a, b] = round.to_be_bytes();
     (1..=8).map(move |n| format!("/ip4/127.{a}.{b}.{n}/tcp/1").parse().unwrap())
 }
 
-/// Tells the node of other addresses again and again, until the other end of `stop` is dropped.
-fn push_for_ever(node: Multiaddr, stop: &mpsc::Receiver<()>) {
+/// Sends the node new addresses every 10 ms until the other end of `stop` is dropped.
+fn push_until_stopped(node: Multiaddr, stop: &mpsc::Receiver<()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mut swarm = build();
@@ -71,16 +71,16 @@ fn push_for_ever(node: Multiaddr, stop: &mpsc::Receiver<()>) {
 }
 
 #[test]
-fn who_tells_of_other_addresses_without_end_is_blamed_and_others_are_found_all_the_same() {
+fn a_peer_that_sends_new_addresses_without_end_is_penalised_and_discovery_still_works() {
     let node = TestNode::start(&[]);
     let honest = TestNode::start(&[&node.address]);
     node.await_peer(&honest.id());
-    let (going, stop) = mpsc::channel();
+    let (stopper, stop) = mpsc::channel();
     let address = node.address.clone();
-    let pushing = std::thread::spawn(move || push_for_ever(address, &stop));
-    until("it is blamed", || (node.metrics().peer_misbehaviours.get() >= 2).then_some(()));
+    let pushing = std::thread::spawn(move || push_until_stopped(address, &stop));
+    until("two penalties", || (node.metrics().peer_misbehaviours.get() >= 2).then_some(()));
     let newcomer = TestNode::start(&[&node.address]);
     newcomer.await_peer(&honest.id());
-    drop(going);
+    drop(stopper);
     pushing.join().unwrap();
 }

@@ -1,4 +1,4 @@
-//! How much, how often, how many.
+//! Limits on rates, connections and requests.
 
 use std::io::ErrorKind;
 use std::net::TcpStream;
@@ -9,66 +9,66 @@ use p2pool_core::share::ShareId;
 use p2pool_core::units::ShareHeight;
 use p2pool_core::wire::{Frame as _, GossipShare, List, Request, Response};
 
-use super::scripted_peer::{asking, gossiping, meet, names, Kind, Stranger};
-use super::support::{share, until, Start, TestNode, PATIENCE};
+use super::scripted_peer::{connect, gossiping, names, requesting, PeerConfig, ScriptedPeer};
+use super::support::{share, until, Start, TestNode, TIMEOUT};
 use crate::behaviour::{CONNECTIONS_MAX, INBOUND_MAX, INBOUND_SLOTS, PENDING_MAX};
 use crate::peers::InboundSlots;
 
-/// Questions asked together: half of what a node has open of one peer, for the answers to those before may just be leaving.
-const AT_ONCE: usize = 4;
+/// Requests sent together: half of a peer's request slots, because earlier responses may still occupy some.
+const CONCURRENT: usize = 4;
 
 #[test]
-fn asking_too_often_is_answered_busy() {
+fn requests_above_the_rate_limit_are_answered_with_busy() {
     let node = TestNode::start(&[]);
-    let mut stranger = Stranger::new(asking());
-    meet(&mut stranger, &node);
+    let mut remote = ScriptedPeer::new(requesting());
+    connect(&mut remote, &node);
     let (mut unknown, mut busy) = (0, 0);
     let begun = std::time::Instant::now();
     while busy == 0 {
-        // One after the other they might be no more than ten a second, on a busy machine.
-        assert!(begun.elapsed() < PATIENCE, "{unknown} questions are answered and none refused");
-        let ask = |_| stranger.send(&node.address, Request::Status.encode());
-        let questions: Vec<_> = (0..AT_ONCE).map(ask).collect();
-        for question in questions {
-            let answer = stranger.answer_meanwhile(question, || {
+        // On a busy machine, requests one by one might stay within ten a second.
+        assert!(begun.elapsed() < TIMEOUT, "{unknown} requests answered and none refused");
+        let send = |_| remote.send_request(&node.address, Request::Status.encode());
+        let requests: Vec<_> = (0..CONCURRENT).map(send).collect();
+        for request in requests {
+            let response = remote.response_while(request, || {
                 for message in node.inbox.try_iter() {
                     if let Event::Request { id: to, .. } = message {
                         node.send(NetworkCommand::Respond { to, response: Response::Unknown });
                     }
                 }
             });
-            match answer {
+            match response {
                 Some(bytes) if bytes == Response::Unknown.encode() => unknown += 1,
                 Some(bytes) if bytes == Response::Busy.encode() => busy += 1,
                 other => panic!("{other:?}"),
             }
         }
     }
-    // A hundred at once and ten a second, see `peers`.
+    // A burst of a hundred and ten a second, see `rate_limits`.
     let allowed = 101 + begun.elapsed().as_millis() / 100;
     assert!((100..=allowed).contains(&unknown), "{unknown} answered, {allowed} allowed");
 }
 
 #[test]
-fn a_full_chain_thread_makes_peers_wait_and_loses_no_coming() {
+fn a_full_inbox_of_the_chain_thread_delays_peers_but_loses_no_connect() {
     let node = Start { inbox_len: 1, ..Start::with(&[]) }.go();
-    let mut first = Stranger::new(Kind { gossip: gossiping().gossip, ..asking() });
-    meet(&mut first, &node);
-    let mut second = Stranger::new(asking());
-    meet(&mut second, &node);
-    until("both are there", || (node.status.load().peers.len() == 2).then_some(()));
-    // The inbox holds the first one's coming, the second's waits, and there is room for nothing else.
-    let question = second.send(&node.address, Request::Status.encode());
-    assert_eq!(second.answer(question), Some(Response::Busy.encode()));
-    first.join();
+    let mut first = ScriptedPeer::new(PeerConfig { gossip: gossiping().gossip, ..requesting() });
+    connect(&mut first, &node);
+    let mut second = ScriptedPeer::new(requesting());
+    connect(&mut second, &node);
+    until("both peers", || (node.status.load().peers.len() == 2).then_some(()));
+    // The inbox holds the connect of the first peer, that of the second waits, and there is no room for anything else.
+    let request = second.send_request(&node.address, Request::Status.encode());
+    assert_eq!(second.response(request), Some(Response::Busy.encode()));
+    first.join_mesh();
     first.gossip(&names().shares, GossipShare { share: share(1) }.encode());
-    let question = first.send(&node.address, Request::Status.encode());
-    assert_eq!(first.answer(question), Some(Response::Busy.encode()));
-    let (one, two) = (node.expect_up(), node.expect_up());
+    let request = first.send_request(&node.address, Request::Status.encode());
+    assert_eq!(first.response(request), Some(Response::Busy.encode()));
+    let (one, two) = (node.expect_connected(), node.expect_connected());
     assert!(one < two);
-    // With room again all is as usual.
-    let question = second.send(&node.address, Request::Status.encode());
-    let to = second.live_until("the question", || {
+    // With room again, requests arrive.
+    let request = second.send_request(&node.address, Request::Status.encode());
+    let to = second.run_until("the request", || {
         node.inbox.try_iter().find_map(|message| match message {
             Event::Request { id: to, peer, .. } => Some((to, peer)),
             _ => None,
@@ -76,68 +76,68 @@ fn a_full_chain_thread_makes_peers_wait_and_loses_no_coming() {
     });
     assert_eq!(to.1, two);
     node.send(NetworkCommand::Respond { to: to.0, response: Response::Unknown });
-    assert_eq!(second.answer(question), Some(Response::Unknown.encode()));
+    assert_eq!(second.response(request), Some(Response::Unknown.encode()));
 }
 
 #[test]
-fn strangers_never_take_all_places() {
+fn inbound_peers_never_use_up_all_connections() {
     const { assert!(INBOUND_SLOTS.permanent < INBOUND_MAX as usize) };
     const { assert!(INBOUND_MAX < CONNECTIONS_MAX && INBOUND_MAX.is_multiple_of(PENDING_MAX / 2)) };
-    // Visits never end here.
+    // Temporary slots do not expire in this test.
     let slots = InboundSlots { temporary_for: Duration::from_secs(3_600), ..INBOUND_SLOTS };
     let node = Start { slots, ..Start::with(&[]) }.go();
-    let mut guests = Vec::new();
-    while guests.len() < INBOUND_MAX as usize {
-        // As many as may shake hands at once, or half of that.
+    let mut peers = Vec::new();
+    while peers.len() < INBOUND_MAX as usize {
+        // Half of the connections that may be pending at once.
         for _ in 0..PENDING_MAX / 2 {
-            let mut guest = Stranger::new(asking());
-            guest.connect(&node.address).unwrap();
-            // Its last word of the handshake goes out meanwhile; whether it arrived is awaited below, for all at once.
-            guest.hear_for(Duration::from_millis(5));
-            guests.push(guest);
+            let mut peer = ScriptedPeer::new(requesting());
+            peer.connect(&node.address).unwrap();
+            // The peer sends its last message of the handshake; the loop below waits until those of all have arrived.
+            peer.collect_gossip(Duration::from_millis(5));
+            peers.push(peer);
         }
-        for guest in &mut guests {
-            let id = guest.id.to_string();
-            guest.live_until("a guest is in", || node.knows(&id).then_some(()));
+        for peer in &mut peers {
+            let id = peer.id.to_string();
+            peer.run_until("the node to list the peer", || node.has_peer(&id).then_some(()));
         }
     }
-    assert!(!Stranger::new(asking()).is_welcome_at(&node.address));
+    assert!(!ScriptedPeer::new(requesting()).is_accepted_by(&node.address));
     assert_eq!(node.status.load().peers.len(), INBOUND_MAX as usize);
-    // A place that comes free is given to the next.
-    drop(guests.pop());
-    let mut next = Stranger::new(asking());
-    until("a place is free", || (node.status.load().peers.len() < INBOUND_MAX as usize).then_some(()));
-    meet(&mut next, &node);
+    // A free slot is given to the next peer.
+    drop(peers.pop());
+    let mut next = ScriptedPeer::new(requesting());
+    until("a free slot", || (node.status.load().peers.len() < INBOUND_MAX as usize).then_some(()));
+    connect(&mut next, &node);
 }
 
 #[test]
-fn newcomers_visit_a_full_node_and_leave_and_the_next_in_line_gets_a_free_place() {
+fn temporary_slots_expire_and_the_next_peer_in_order_gets_a_free_permanent_slot() {
     let slots = InboundSlots { permanent: 2, temporary_for: Duration::from_secs(1) };
     let node = Start { slots, ..Start::with(&[]) }.go();
-    let mut lasting: Vec<Stranger> = (0..2).map(|_| Stranger::new(asking())).collect();
-    lasting.iter_mut().for_each(|stranger| meet(stranger, &node));
-    let mut visitor = Stranger::new(asking());
-    meet(&mut visitor, &node);
-    visitor.await_shown_out();
-    assert!(lasting.iter_mut().all(|stranger| {
-        stranger.breathe();
-        stranger.is_connected()
+    let mut permanent: Vec<ScriptedPeer> = (0..2).map(|_| ScriptedPeer::new(requesting())).collect();
+    permanent.iter_mut().for_each(|remote| connect(remote, &node));
+    let mut temporary = ScriptedPeer::new(requesting());
+    connect(&mut temporary, &node);
+    temporary.await_disconnect();
+    assert!(permanent.iter_mut().all(|remote| {
+        remote.run_briefly();
+        remote.is_connected()
     }));
     assert_eq!(node.metrics().peer_bans.get(), 0);
 
-    // The first leaves while the next visitor is there.
-    let mut next = Stranger::new(asking());
-    meet(&mut next, &node);
-    let mut leaving = lasting.remove(0);
-    leaving.leave();
-    let mut another = Stranger::new(asking());
-    meet(&mut another, &node);
-    another.await_shown_out();
-    next.breathe();
-    assert!(next.is_connected(), "it came before the one whose visit has ended");
+    // The first peer leaves while the next one has a temporary slot.
+    let mut next = ScriptedPeer::new(requesting());
+    connect(&mut next, &node);
+    let mut leaving = permanent.remove(0);
+    leaving.disconnect();
+    let mut another = ScriptedPeer::new(requesting());
+    connect(&mut another, &node);
+    another.await_disconnect();
+    next.run_briefly();
+    assert!(next.is_connected(), "it connected before the evicted one");
 }
 
-/// An answer too long for who does not read it.
+/// A response that is too long to be sent to a peer that does not read.
 fn long_inventory() -> Response {
     let ids = (0..8_192_u32).map(|number| {
         let mut id = [7; 32];
@@ -147,74 +147,74 @@ fn long_inventory() -> Response {
     Response::Inventory { after: ShareId::ZERO, start_height: ShareHeight(0), ids: List::first_of(ids), more: true }
 }
 
-/// Answers all inventories asked for with a long one and all else with none; how many of the former.
-fn answer_all(node: &TestNode) -> usize {
-    let asked = node.inbox.try_iter().filter_map(|message| match message {
-        Event::Request { id: to, request: question, .. } => Some((to, matches!(question, Request::Inventory { .. }))),
+/// Responds to all requests, to those for inventories with a long one. Returns the number of the latter.
+fn respond_to_all(node: &TestNode) -> usize {
+    let requests = node.inbox.try_iter().filter_map(|message| match message {
+        Event::Request { id, request, .. } => Some((id, matches!(request, Request::Inventory { .. }))),
         _ => None,
     });
-    let answered = asked.map(|(to, is_long)| {
+    let responses = requests.map(|(to, is_long)| {
         let response = if is_long { long_inventory() } else { Response::Unknown };
         node.send(NetworkCommand::Respond { to, response });
         is_long
     });
-    answered.filter(|is_long| *is_long).count()
+    responses.filter(|is_long| *is_long).count()
 }
 
-/// Asks for long answers and reads none of them.
-fn ask_and_do_not_read(stranger: &mut Stranger, node: &TestNode, questions: usize) {
-    for _ in 0..questions {
-        stranger.send(&node.address, Request::Inventory { locator: List::default() }.encode());
+/// Requests long responses and does not read them.
+fn request_without_reading(remote: &mut ScriptedPeer, node: &TestNode, requests: usize) {
+    for _ in 0..requests {
+        remote.send_request(&node.address, Request::Inventory { locator: List::default() }.encode());
     }
-    // The questions go out; nobody answers them meanwhile.
-    stranger.hear_for(Duration::from_millis(200));
+    // The requests are sent; the node's chain thread does not respond meanwhile.
+    remote.collect_gossip(Duration::from_millis(200));
 }
 
 #[test]
-fn those_who_do_not_read_keep_nobody_from_asking_where_we_are() {
+fn peers_that_do_not_read_cannot_block_status_requests() {
     let node = TestNode::start(&[]);
-    let mut silent: Vec<Stranger> = (0..8).map(|_| Stranger::new(asking())).collect();
-    for stranger in &mut silent {
-        meet(stranger, &node);
-        ask_and_do_not_read(stranger, &node, 8);
+    let mut silent: Vec<ScriptedPeer> = (0..8).map(|_| ScriptedPeer::new(requesting())).collect();
+    for remote in &mut silent {
+        connect(remote, &node);
+        request_without_reading(remote, &node, 8);
     }
     let mut answered = 0;
-    until("all places are taken", || {
-        answered += answer_all(&node);
+    until("all request slots to be taken", || {
+        answered += respond_to_all(&node);
         (answered == 64).then_some(())
     });
-    let mut friend = Stranger::new(asking());
-    meet(&mut friend, &node);
-    let question = friend.send(&node.address, Request::Inventory { locator: List::default() }.encode());
-    assert_eq!(friend.answer(question), Some(Response::Busy.encode()));
-    let question = friend.send(&node.address, Request::Status.encode());
-    let answer = friend.answer_meanwhile(question, || {
-        answer_all(&node);
+    let mut other = ScriptedPeer::new(requesting());
+    connect(&mut other, &node);
+    let request = other.send_request(&node.address, Request::Inventory { locator: List::default() }.encode());
+    assert_eq!(other.response(request), Some(Response::Busy.encode()));
+    let request = other.send_request(&node.address, Request::Status.encode());
+    let response = other.response_while(request, || {
+        respond_to_all(&node);
     });
-    assert_eq!(answer, Some(Response::Unknown.encode()));
+    assert_eq!(response, Some(Response::Unknown.encode()));
 }
 
 #[test]
-fn answers_left_unread_are_an_offence_and_our_own_lateness_is_none() {
+fn unread_responses_are_penalised_once_and_late_ones_of_the_node_are_not() {
     let node = Start { request_timeout: Duration::from_secs(1), ..Start::with(&[]) }.go();
-    let mut asker = Stranger::new(asking());
-    meet(&mut asker, &node);
-    // Nobody answers this one.
-    let question = asker.send(&node.address, Request::Inventory { locator: List::default() }.encode());
-    assert_eq!(asker.answer(question).unwrap_or_default(), Vec::<u8>::new());
+    let mut remote = ScriptedPeer::new(requesting());
+    connect(&mut remote, &node);
+    // The chain thread does not respond to this one.
+    let request = remote.send_request(&node.address, Request::Inventory { locator: List::default() }.encode());
+    assert_eq!(remote.response(request).unwrap_or_default(), Vec::<u8>::new());
     assert_eq!(node.metrics().peer_misbehaviours.get(), 0);
     node.inbox.try_iter().count();
-    ask_and_do_not_read(&mut asker, &node, 4);
+    request_without_reading(&mut remote, &node, 4);
     let mut answered = 0;
-    until("it is blamed", || {
-        answered += answer_all(&node);
+    until("the penalty", || {
+        answered += respond_to_all(&node);
         (node.metrics().peer_misbehaviours.get() > 0).then_some(())
     });
-    assert_eq!((answered, node.metrics().peer_misbehaviours.get()), (4, 1), "once for all");
+    assert_eq!((answered, node.metrics().peer_misbehaviours.get()), (4, 1), "one penalty for all of them");
 }
 
 #[test]
-fn handshakes_that_never_end_are_bounded() {
+fn unfinished_handshakes_are_bounded() {
     let node = TestNode::start(&[]);
     let address = node.address.to_string();
     let port: u16 = address.split('/').nth(4).unwrap().parse().unwrap();
@@ -231,9 +231,9 @@ fn handshakes_that_never_end_are_bounded() {
         nothing_yet.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
     };
     let open = || silent.iter().filter(is_open).count();
-    until("those too many are turned away", || (open() <= PENDING_MAX as usize).then_some(()));
+    until("connections above the limit to be closed", || (open() <= PENDING_MAX as usize).then_some(()));
     assert_eq!(open(), PENDING_MAX as usize);
-    // And those who keep silent do not keep their places.
-    until("the silent are turned away", || (open() == 0).then_some(()));
-    meet(&mut Stranger::new(asking()), &node);
+    // The others are closed after a timeout.
+    until("all silent connections to be closed", || (open() == 0).then_some(()));
+    connect(&mut ScriptedPeer::new(requesting()), &node);
 }

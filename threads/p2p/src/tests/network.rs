@@ -1,4 +1,4 @@
-//! Finding each other, coming back, staying apart, ending.
+//! Discovery, reconnects, separation of chains, and the stop of a node.
 
 use std::time::{Duration, Instant};
 
@@ -10,13 +10,13 @@ use p2pool_core::status::{Direction, PeerDiscovery};
 use p2pool_core::wire::Offence;
 use p2pool_test_bitcoind::{skip, Port};
 
-use super::scripted_peer::{asking, meet, Kind, Names, Stranger};
-use super::support::{params, until, Start, TestNode};
+use super::scripted_peer::{connect, requesting, Names, PeerConfig, ScriptedPeer};
+use super::support::{params, read, share, until, Start, TestNode};
 use crate::driver::PEERS_FILE;
 use crate::peers::InboundSlots;
 
 #[test]
-fn a_third_node_finds_the_second_by_the_bootnode_alone() {
+fn a_third_node_discovers_the_second_through_the_bootnode() {
     let boot = TestNode::start(&[]);
     let second = TestNode::start(&[&boot.address]);
     second.await_peer(&boot.id());
@@ -26,19 +26,19 @@ fn a_third_node_finds_the_second_by_the_bootnode_alone() {
 }
 
 #[test]
-fn a_newcomer_at_a_full_bootnode_finds_others_and_makes_room() {
+fn a_new_node_at_a_full_bootnode_discovers_others_and_is_evicted() {
     let slots = InboundSlots { permanent: 1, temporary_for: Duration::from_secs(3) };
     let boot = Start { slots, ..Start::with(&[]) }.go();
     let second = TestNode::start(&[&boot.address]);
     second.await_peer(&boot.id());
     let third = TestNode::start(&[&boot.address]);
     third.await_peer(&second.id());
-    third.await_without(&boot.id());
-    assert!(third.knows(&second.id()) && second.knows(&boot.id()));
+    third.await_no_peer(&boot.id());
+    assert!(third.has_peer(&second.id()) && second.has_peer(&boot.id()));
 }
 
 #[test]
-fn onlookers_see_how_a_node_finds_others() {
+fn the_status_shows_how_a_node_finds_peers() {
     let discovery = |start: &Start| {
         let (p2p, _inbox) = start.open().unwrap();
         let status = p2p.status().load_full();
@@ -52,8 +52,8 @@ fn onlookers_see_how_a_node_finds_others() {
 
     let one = TestNode::start(&[]);
     let two = TestNode::start(&[&one.address]);
-    // Who was found is known from then on.
-    until("each knows the other", || {
+    // A peer that was found is known from then on.
+    until("each node to know the other", || {
         let (one, two) = (one.status.load().discovery, two.status.load().discovery);
         (one.known && two.bootnodes).then_some(())
     });
@@ -61,12 +61,12 @@ fn onlookers_see_how_a_node_finds_others() {
 }
 
 #[test]
-fn onlookers_see_who_is_there() {
+fn the_status_shows_the_connected_peers() {
     let mut start = Start::with(&[]);
     start.config.dht_server = true;
     let one = start.go();
     let two = TestNode::start(&[&one.address]);
-    let seen = until("agent and latency of a peer", || {
+    let seen = until("agent and latency of the peer", || {
         let status = two.status.load();
         let peer = status.peers.first()?.clone();
         (!peer.agent.is_empty() && peer.latency_us.is_some()).then_some(peer)
@@ -82,34 +82,34 @@ fn onlookers_see_who_is_there() {
 }
 
 #[test]
-fn a_restarted_node_comes_back_by_itself_as_the_same_peer() {
+fn a_restarted_node_reconnects_with_the_same_peer_id() {
     let one = TestNode::start(&[]);
     let two = TestNode::start(&[&one.address]);
     one.await_peer(&two.id());
-    let (id, first) = (two.id(), one.expect_up());
-    let next = two.into_next(&[]);
-    assert_eq!(one.expect_down(), first);
-    one.await_without(&id);
-    assert!(super::support::read(next.dir.path(), PEERS_FILE).contains(&one.id()));
+    let (id, first) = (two.id(), one.expect_connected());
+    let next = two.stop_for_restart(&[]);
+    assert_eq!(one.expect_disconnected(), first);
+    one.await_no_peer(&id);
+    assert!(read(next.dir.path(), PEERS_FILE).contains(&one.id()));
     let two = next.go();
     assert_eq!(two.id(), id);
     one.await_peer(&id);
-    assert_ne!(one.expect_up(), first, "no number is used twice");
+    assert_ne!(one.expect_connected(), first, "no handle is used twice");
 }
 
 #[test]
-fn nodes_of_a_local_network_find_each_other_and_no_other_chains() {
+fn nodes_on_a_local_network_discover_only_nodes_of_their_chain() {
     let start = |params: ChainParams| {
         let mut start = Start { params, ..Start::with(&[]) };
         start.config.mdns = true;
         start.go()
     };
     let one = start(params());
-    // Others of this network may run these tests just now.
+    // Another machine on this network may be running the same tests.
     let garage = start(ChainParams { chain_name: format!("garage-{}", std::process::id()), ..params() });
     let two = start(params());
-    let is_alone = |address: &String| address.starts_with("/ip4/127.") || address.starts_with("/ip6/");
-    if one.status.load().listening.iter().all(is_alone) {
+    let is_local = |address: &String| address.starts_with("/ip4/127.") || address.starts_with("/ip6/");
+    if one.status.load().listening.iter().all(is_local) {
         return skip("a network beside loopback");
     }
     one.await_peer(&two.id());
@@ -117,7 +117,7 @@ fn nodes_of_a_local_network_find_each_other_and_no_other_chains() {
 }
 
 #[test]
-fn a_bootnode_that_comes_late_is_found() {
+fn a_bootnode_that_starts_late_is_connected() {
     let reserved = Port::reserve();
     let mut start = Start::with(&[]);
     start.config.p2p_port = reserved.number();
@@ -125,31 +125,31 @@ fn a_bootnode_that_comes_late_is_found() {
     let address = boot.address.clone();
     boot.stop();
     let early = TestNode::start(&[&address]);
-    let mut start = boot.into_next(&[]);
+    let mut start = boot.stop_for_restart(&[]);
     start.config.p2p_port = reserved.number();
     let boot = start.go();
     boot.await_peer(&early.id());
 }
 
 #[test]
-fn who_is_shown_out_after_the_handshake_comes_back_later_each_time() {
+fn a_banned_node_retries_its_bootnode_with_increasing_waits() {
     const LONG: Duration = Duration::from_secs(3);
     let boot = TestNode::start(&[]);
     let node = TestNode::start(&[&boot.address]);
-    let peer = boot.expect_up();
+    let peer = boot.expect_connected();
     boot.send(NetworkCommand::Penalize { peer, offence: Offence::FalseChain });
-    // The DHT may try as well at the beginning; but each try of the dialer's makes it wait twice as long.
-    let shown_out = || {
-        node.expect_up();
-        node.expect_down();
+    // At first the DHT may dial as well, but each dial of the dialer doubles its wait.
+    let next_disconnect = || {
+        node.expect_connected();
+        node.expect_disconnected();
         Instant::now()
     };
-    let mut last = shown_out();
+    let mut last = next_disconnect();
     let waited = (0..8).any(|_| {
-        let before = std::mem::replace(&mut last, shown_out());
+        let before = std::mem::replace(&mut last, next_disconnect());
         last.duration_since(before) >= LONG
     });
-    assert!(waited, "it came nine times and never waited for {LONG:?}");
+    assert!(waited, "none of eight waits was {LONG:?} long");
 }
 
 fn port(address: &Multiaddr) -> u16 {
@@ -158,32 +158,32 @@ fn port(address: &Multiaddr) -> u16 {
 }
 
 #[test]
-fn another_chain_fails_the_handshake() {
+fn the_handshake_fails_between_chains() {
     let node = TestNode::start(&[]);
     let garage = ChainParams { chain_name: "garage".into(), ..params() };
-    let mut foreign = Stranger::new(Kind { names: Names::of(&garage.chain_id()), ..asking() });
+    let mut foreign = ScriptedPeer::new(PeerConfig { names: Names::of(&garage.chain_id()), ..requesting() });
     let error = foreign.connect(&node.address).unwrap_err();
     assert!(error.to_string().to_lowercase().contains("handshake"), "{error}");
-    // While one of the same chain is let in.
-    let mut own = Stranger::new(asking());
-    meet(&mut own, &node);
-    assert!(!node.knows(&foreign.id.to_string()));
+    // A peer of the same chain is accepted.
+    let mut own = ScriptedPeer::new(requesting());
+    connect(&mut own, &node);
+    assert!(!node.has_peer(&foreign.id.to_string()));
 }
 
 #[test]
-fn a_node_stops_soon_whatever_its_inbox() {
+fn a_node_stops_quickly_even_with_a_full_inbox() {
     let one = TestNode::start(&[]);
     let mut two = TestNode::start(&[&one.address]);
     two.await_peer(&one.id());
-    while two.sender.send(NetworkCommand::Announce(super::support::share(1))) != Err(InboxFull) {}
+    while two.sender.send(NetworkCommand::Announce(share(1))) != Err(InboxFull) {}
     let took = two.stop();
-    // Well below what the program's stop may take.
+    // Well below the time in which the program has to stop.
     assert!(took < Duration::from_secs(3), "{took:?}");
-    assert_eq!(two.sender.send(NetworkCommand::Announce(super::support::share(1))), Err(InboxFull));
+    assert_eq!(two.sender.send(NetworkCommand::Announce(share(1))), Err(InboxFull));
 }
 
 #[test]
-fn what_cannot_work_is_said_at_the_start() {
+fn invalid_bootnodes_and_taken_ports_are_reported_at_the_start() {
     let mut start = Start::with(&[]);
     start.config.bootnodes = vec!["/ip4/127.0.0.1/tcp/9171".into()];
     let error = start.open().err().unwrap().to_string();
@@ -197,14 +197,14 @@ fn what_cannot_work_is_said_at_the_start() {
 }
 
 #[test]
-fn every_byte_on_the_wire_is_counted_at_both_ends() {
+fn both_ends_count_the_same_bytes() {
     let one = TestNode::start(&[]);
     let two = TestNode::start(&[&one.address]);
     two.await_peer(&one.id());
     until("both ends to agree", || {
         let bytes = |node: &TestNode| (node.metrics().p2p_bytes_in.get(), node.metrics().p2p_bytes_out.get());
         let ((one_in, one_out), (two_in, two_out)) = (bytes(&one), bytes(&two));
-        // A handshake alone takes some hundred.
+        // A handshake alone takes some hundred bytes.
         ((one_in, one_out) == (two_out, two_in) && one_in > 500 && one_out > 500).then_some(())
     });
 }

@@ -1,4 +1,4 @@
-//! Questions and answers, and their absence.
+//! Requests, responses and missing responses.
 
 use std::time::Duration;
 
@@ -7,140 +7,143 @@ use p2pool_core::peer::{InboundId, PeerHandle, RequestFailed, RequestId};
 use p2pool_core::wire::limits::TRANSACTION_LEN_MAX;
 use p2pool_core::wire::{Frame as _, List, Request, Response};
 
-use super::scripted_peer::{asking, meet, Reply, Stranger};
+use super::scripted_peer::{connect, requesting, Reply, ScriptedPeer};
 use super::support::{Start, TestNode};
 use crate::driver::OUTBOUND_PER_PEER_MAX;
 
-fn expect_asked(node: &TestNode) -> (PeerHandle, InboundId, Request) {
-    node.expect("a question", |message| match message {
-        Event::Request { peer, id: to, request: question } => Some((peer, to, question)),
+fn expect_request(node: &TestNode) -> (PeerHandle, InboundId, Request) {
+    node.expect("a request", |message| match message {
+        Event::Request { peer, id, request } => Some((peer, id, request)),
         _ => None,
     })
 }
 
-fn expect_answered(node: &TestNode) -> (RequestId, Result<Response, RequestFailed>) {
-    node.expect("an answer", |message| match message {
-        Event::Response { id: request, response, .. } => Some((request, response)),
+fn expect_outcome(node: &TestNode) -> (RequestId, Result<Response, RequestFailed>) {
+    node.expect("the outcome of a request", |message| match message {
+        Event::Response { id, response, .. } => Some((id, response)),
         _ => None,
     })
 }
 
-fn ask(node: &TestNode, peer: PeerHandle, number: u64) {
+fn request(node: &TestNode, peer: PeerHandle, number: u64) {
     node.send(NetworkCommand::Request { peer, id: RequestId(number), request: Request::Status });
 }
 
 #[test]
-fn a_question_comes_with_its_answer_up_to_the_longest() {
+fn requests_get_their_responses_up_to_the_longest() {
     let one = TestNode::start(&[]);
     let two = TestNode::start(&[&one.address]);
-    let peer = two.expect_up();
-    ask(&two, peer, 7);
-    let (_, to, question) = expect_asked(&one);
-    assert_eq!(question, Request::Status);
+    let peer = two.expect_connected();
+    request(&two, peer, 7);
+    let (_, to, received) = expect_request(&one);
+    assert_eq!(received, Request::Status);
     let longest = Response::BlockTransactions(
         List::try_from(vec![vec![7; TRANSACTION_LEN_MAX].try_into().unwrap(), vec![8; 99_000].try_into().unwrap()])
             .unwrap(),
     );
     assert!(longest.encode().len() > 998_000);
     one.send(NetworkCommand::Respond { to, response: longest.clone() });
-    assert_eq!(expect_answered(&two), (RequestId(7), Ok(longest)));
+    assert_eq!(expect_outcome(&two), (RequestId(7), Ok(longest)));
 }
 
 #[test]
-fn whom_nobody_knows_is_gone_and_too_many_questions_are_refused() {
+fn requests_to_unknown_peers_and_too_many_requests_fail() {
     let one = TestNode::start(&[]);
     let two = TestNode::start(&[&one.address]);
-    ask(&two, PeerHandle(99), 1);
-    assert_eq!(expect_answered(&two), (RequestId(1), Err(RequestFailed::Disconnected)));
+    request(&two, PeerHandle(99), 1);
+    assert_eq!(expect_outcome(&two), (RequestId(1), Err(RequestFailed::Disconnected)));
     let peer = {
         two.await_peer(&one.id());
         PeerHandle(0)
     };
     for number in 0..=OUTBOUND_PER_PEER_MAX as u64 {
-        ask(&two, peer, number);
+        request(&two, peer, number);
     }
     let last = OUTBOUND_PER_PEER_MAX as u64;
-    assert_eq!(expect_answered(&two), (RequestId(last), Err(RequestFailed::TooMany)));
-    // Each answer makes room for another question.
-    let (_, to, _) = expect_asked(&one);
+    assert_eq!(expect_outcome(&two), (RequestId(last), Err(RequestFailed::TooMany)));
+    // Each response makes room for another request.
+    let (_, to, _) = expect_request(&one);
     one.send(NetworkCommand::Respond { to, response: Response::Unknown });
-    let (number, answer) = expect_answered(&two);
-    assert_eq!(answer, Ok(Response::Unknown));
-    ask(&two, peer, 100);
+    let (number, outcome) = expect_outcome(&two);
+    assert_eq!(outcome, Ok(Response::Unknown));
+    request(&two, peer, 100);
     drop(one);
-    let mut gone: Vec<u64> = (0..OUTBOUND_PER_PEER_MAX)
-        .map(|_| match expect_answered(&two) {
+    let mut failed: Vec<u64> = (0..OUTBOUND_PER_PEER_MAX)
+        .map(|_| match expect_outcome(&two) {
             (RequestId(number), Err(RequestFailed::Disconnected)) => number,
             other => panic!("{other:?}"),
         })
         .collect();
-    gone.sort_unstable();
+    failed.sort_unstable();
     let mut expected: Vec<u64> = (0..last).filter(|n| *n != number.0).chain([100]).collect();
     expected.sort_unstable();
-    assert_eq!(gone, expected);
-    assert_eq!(two.expect_down(), peer);
+    assert_eq!(failed, expected);
+    assert_eq!(two.expect_disconnected(), peer);
 }
 
-/// A node that asks a stranger who gives this reply.
-fn asked_stranger(reply: Option<Vec<u8>>, timeout: Duration) -> (TestNode, Stranger, Result<Response, RequestFailed>) {
+/// Has a node send a request to a scripted peer with this reply. Returns both and the outcome.
+fn request_with_reply(
+    reply: Option<Vec<u8>>,
+    timeout: Duration,
+) -> (TestNode, ScriptedPeer, Result<Response, RequestFailed>) {
     let node = Start { request_timeout: timeout, ..Start::with(&[]) }.go();
-    let mut stranger = Stranger::new(asking());
-    stranger.reply(move |_| reply.clone().map_or(Reply::Nothing, Reply::bytes));
-    meet(&mut stranger, &node);
-    let peer = node.expect_up();
-    ask(&node, peer, 1);
-    let response = stranger.live_until("an answer to the node", || {
+    let mut remote = ScriptedPeer::new(requesting());
+    remote.set_responder(move |_| reply.clone().map_or(Reply::Nothing, Reply::bytes));
+    connect(&mut remote, &node);
+    let peer = node.expect_connected();
+    request(&node, peer, 1);
+    let response = remote.run_until("the outcome of the request", || {
         node.inbox.try_iter().find_map(|message| match message {
             Event::Response { response, .. } => Some(response),
             _ => None,
         })
     });
-    (node, stranger, response)
+    (node, remote, response)
 }
 
 const SOON: Duration = Duration::from_secs(30);
 
 #[test]
-fn bad_answers_are_told_apart() {
-    let (_node, _stranger, response) = asked_stranger(Some(Response::Unknown.encode()), SOON);
+fn failed_requests_say_why() {
+    let (_node, _stranger, response) = request_with_reply(Some(Response::Unknown.encode()), SOON);
     assert_eq!(response, Ok(Response::Unknown));
-    let (_node, _stranger, response) = asked_stranger(Some(vec![]), SOON);
+    let (_node, _stranger, response) = request_with_reply(Some(vec![]), SOON);
     assert_eq!(response, Err(RequestFailed::Refused));
-    let (_node, _stranger, response) = asked_stranger(Some(vec![0xff; 10]), SOON);
+    let (_node, _stranger, response) = request_with_reply(Some(vec![0xff; 10]), SOON);
     assert_eq!(response, Err(RequestFailed::Malformed));
-    let (_node, _stranger, response) = asked_stranger(Some(vec![0; 3 << 20]), SOON);
+    let (_node, _stranger, response) = request_with_reply(Some(vec![0; 3 << 20]), SOON);
     assert_eq!(response, Err(RequestFailed::Malformed));
-    let (_node, _stranger, response) = asked_stranger(None, Duration::from_millis(300));
+    let (_node, _stranger, response) = request_with_reply(None, Duration::from_millis(300));
     assert_eq!(response, Err(RequestFailed::TimedOut));
 }
 
 #[test]
-fn bad_answers_are_blamed() {
-    let (node, mut stranger, _) = asked_stranger(Some(vec![0; 3 << 20]), SOON);
+fn malformed_responses_ban() {
+    let (node, mut remote, _) = request_with_reply(Some(vec![0; 3 << 20]), SOON);
     let peer = PeerHandle(0);
-    ask(&node, peer, 2);
-    stranger.await_shown_out();
-    assert_eq!(node.expect_down(), peer);
+    request(&node, peer, 2);
+    remote.await_disconnect();
+    assert_eq!(node.expect_disconnected(), peer);
 }
 
 #[test]
-fn an_answer_in_vain_harms_nobody() {
-    // Short, for the first question lasts as long; not too short, for the last one is to be answered in time.
+fn late_and_unexpected_responses_are_dropped() {
+    // Short, because the first request takes as long; not too short, because the last one must get its response in time.
     let node = Start { request_timeout: Duration::from_secs(3), ..Start::with(&[]) }.go();
-    let mut stranger = Stranger::new(asking());
-    meet(&mut stranger, &node);
-    let question = stranger.send(&node.address, Request::Status.encode());
-    assert_eq!(stranger.answer(question).unwrap_or_default(), Vec::<u8>::new(), "nobody answers");
-    let (_, to, _) = expect_asked(&node);
+    let mut remote = ScriptedPeer::new(requesting());
+    connect(&mut remote, &node);
+    let sent = remote.send_request(&node.address, Request::Status.encode());
+    assert_eq!(remote.response(sent).unwrap_or_default(), Vec::<u8>::new(), "no response");
+    let (_, to, _) = expect_request(&node);
     node.send(NetworkCommand::Respond { to, response: Response::Busy });
     node.send(NetworkCommand::Respond { to: InboundId(99), response: Response::Busy });
-    let question = stranger.send(&node.address, Request::Status.encode());
-    let to = stranger.live_until("the next question", || {
+    let sent = remote.send_request(&node.address, Request::Status.encode());
+    let to = remote.run_until("the next request", || {
         node.inbox.try_iter().find_map(|message| match message {
-            Event::Request { id: to, .. } => Some(to),
+            Event::Request { id, .. } => Some(id),
             _ => None,
         })
     });
     node.send(NetworkCommand::Respond { to, response: Response::Unknown });
-    assert_eq!(stranger.answer(question), Some(Response::Unknown.encode()));
+    assert_eq!(remote.response(sent), Some(Response::Unknown.encode()));
 }

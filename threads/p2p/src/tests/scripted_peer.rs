@@ -1,8 +1,8 @@
-//! A peer that speaks the wire directly, on the chain of these tests.
+//! A scripted peer on the chain of these tests.
 
 use libp2p::StreamProtocol;
 pub use p2pool_test_hostile::names::Names;
-pub use p2pool_test_hostile::scripted_peer::{Kind, Reply, Stranger};
+pub use p2pool_test_hostile::scripted_peer::{PeerConfig, Reply, ScriptedPeer};
 
 use super::support::{params, TestNode};
 
@@ -10,19 +10,19 @@ pub fn names() -> Names {
     Names::of(&params().chain_id())
 }
 
-/// One that asks and answers.
-pub fn asking() -> Kind {
-    Kind::of(&params().chain_id()).mute()
+/// A peer that sends and receives requests.
+pub fn requesting() -> PeerConfig {
+    PeerConfig::of(&params().chain_id()).without_gossip()
 }
 
-/// One that gossips.
-pub fn gossiping() -> Kind {
-    Kind::of(&params().chain_id()).on(StreamProtocol::new("/nothing"))
+/// A peer that gossips.
+pub fn gossiping() -> PeerConfig {
+    PeerConfig::of(&params().chain_id()).with_protocol(StreamProtocol::new("/none"))
 }
 
-/// Connects, and goes on until the node has noticed.
-pub fn meet(stranger: &mut Stranger, node: &TestNode) {
-    stranger.connect(&node.address).unwrap();
-    let id = stranger.id.to_string();
-    stranger.live_until("the node's welcome", || node.knows(&id).then_some(()));
+/// Connects, and runs until the node lists the peer.
+pub fn connect(peer: &mut ScriptedPeer, node: &TestNode) {
+    peer.connect(&node.address).unwrap();
+    let id = peer.id.to_string();
+    peer.run_until("the node to list the peer", || node.has_peer(&id).then_some(()));
 }

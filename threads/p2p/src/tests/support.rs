@@ -1,4 +1,4 @@
-//! A node under test, run on its own thread as the program does.
+//! Nodes under test, each on its own thread as in the program.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -29,20 +29,21 @@ use crate::driver::Tuning;
 use crate::peers::InboundSlots;
 use crate::{P2p, P2pError};
 
-/// On a machine that is busy with other tests. What takes longest here by itself is a dial after failed ones: some seconds.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// Timeout on a machine that is busy with other tests. The longest wait in these tests, for a dial after failed ones, is some
+/// seconds.
+pub const TIMEOUT: Duration = Duration::from_secs(60);
 
 pub fn params() -> ChainParams {
     ChainParams::standard(Network::Regtest)
 }
 
-/// Loopback nodes on free ports.
+/// Settings of a node on a free port.
 pub fn config(bootnodes: &[&Multiaddr]) -> Config {
     let bootnodes = bootnodes.iter().map(ToString::to_string).collect();
     Config { bootnodes, ..Config::for_tests(params(), "/nowhere") }
 }
 
-/// What a test sets before a node starts.
+/// What a node starts with.
 pub struct Start {
     pub config: Config,
     pub params: ChainParams,
@@ -88,21 +89,24 @@ impl Start {
         let thread = std::thread::spawn(move || p2p.run().unwrap());
         let mut node =
             TestNode { sender, inbox, status, start: self, thread: Some(thread), address: Multiaddr::empty() };
-        node.address = until("a node listens", || node.loopback_address());
+        node.address = until("the node to listen", || node.loopback_address());
         node
     }
 }
 
-/// The chain thread's inbox.
+/// The inbox of the chain thread, which a test plays.
 pub struct Inbox(Receiver<ToChain>);
 
 impl Inbox {
-    /// The events that have arrived.
+    /// Returns the events that have arrived.
     pub fn try_iter(&self) -> impl Iterator<Item = Event> + '_ {
         self.0.try_iter().map(event)
     }
 
-    /// The next event; an error after the deadline.
+    /// Waits for the next event.
+    ///
+    /// # Errors
+    /// None arrived until the deadline.
     pub fn recv_deadline(&self, deadline: Instant) -> Result<Event, RecvTimeoutError> {
         self.0.recv_deadline(deadline).map(event)
     }
@@ -111,17 +115,17 @@ impl Inbox {
 fn event(message: ToChain) -> Event {
     match message {
         ToChain::Event(event) => event,
-        ToChain::Stop => panic!("the network thread stops nobody"),
+        ToChain::Stop => panic!("the network thread does not stop the chain thread"),
     }
 }
 
-/// A node and the chain thread's side of it.
+/// A running node, and the chain thread's side of it.
 pub struct TestNode {
     pub sender: NetworkSender,
     pub inbox: Inbox,
     pub status: Arc<ArcSwap<PeersStatus>>,
     pub start: Start,
-    /// Where it listens, with its id.
+    /// Loopback address with the peer id.
     pub address: Multiaddr,
     thread: Option<JoinHandle<()>>,
 }
@@ -148,42 +152,42 @@ impl TestNode {
         self.sender.send(message).unwrap();
     }
 
-    pub fn knows(&self, id: &str) -> bool {
+    pub fn has_peer(&self, id: &str) -> bool {
         self.status.load().peers.iter().any(|peer| &*peer.id == id)
     }
 
     pub fn await_peer(&self, id: &str) {
-        until("a peer connects", || self.knows(id).then_some(()));
+        until("the peer to connect", || self.has_peer(id).then_some(()));
     }
 
-    pub fn await_without(&self, id: &str) {
-        until("a peer goes", || (!self.knows(id)).then_some(()));
+    pub fn await_no_peer(&self, id: &str) {
+        until("the peer to disconnect", || (!self.has_peer(id)).then_some(()));
     }
 
-    /// The next message that `want` makes something of; others are dropped.
-    pub fn expect<T>(&self, what: &str, mut want: impl FnMut(Event) -> Option<T>) -> T {
-        let deadline = Instant::now() + PATIENCE;
+    /// Waits for the next event that `select` maps to a value. Other events are dropped.
+    pub fn expect<T>(&self, what: &str, mut select: impl FnMut(Event) -> Option<T>) -> T {
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             match self.inbox.recv_deadline(deadline) {
                 Ok(message) => {
-                    if let Some(found) = want(message) {
-                        return found;
+                    if let Some(value) = select(message) {
+                        return value;
                     }
                 }
-                Err(_) => panic!("in vain waited for: {what}"),
+                Err(_) => panic!("timed out waiting for {what}"),
             }
         }
     }
 
-    pub fn expect_up(&self) -> PeerHandle {
-        self.expect("a peer comes", |message| match message {
+    pub fn expect_connected(&self) -> PeerHandle {
+        self.expect("a connect", |message| match message {
             Event::PeerConnected { peer } => Some(peer),
             _ => None,
         })
     }
 
-    pub fn expect_down(&self) -> PeerHandle {
-        self.expect("a peer goes", |message| match message {
+    pub fn expect_disconnected(&self) -> PeerHandle {
+        self.expect("a disconnect", |message| match message {
             Event::PeerDisconnected { peer } => Some(peer),
             _ => None,
         })
@@ -197,10 +201,10 @@ impl TestNode {
         self.start.clock.fetch_add(seconds, Ordering::Relaxed);
     }
 
-    /// Ends the node; how long it took.
+    /// Stops the node and returns how long that took.
     pub fn stop(&mut self) -> Duration {
         let begun = Instant::now();
-        // An error says that it has ended already.
+        // An error means that it has ended already.
         let _ = self.sender.send(ToNetwork::Stop);
         if let Some(thread) = self.thread.take() {
             thread.join().unwrap();
@@ -208,8 +212,8 @@ impl TestNode {
         begun.elapsed()
     }
 
-    /// Ends the node; what its next start has.
-    pub fn into_next(mut self, bootnodes: &[&Multiaddr]) -> Start {
+    /// Stops the node and returns what it is to be started with again.
+    pub fn stop_for_restart(mut self, bootnodes: &[&Multiaddr]) -> Start {
         self.stop();
         Start { dir: Arc::clone(&self.start.dir), clock: Arc::clone(&self.start.clock), ..Start::with(bootnodes) }
     }
@@ -229,14 +233,14 @@ pub fn read(dir: &Path, name: &str) -> String {
     std::fs::read_to_string(dir.join(name)).unwrap_or_default()
 }
 
-/// Waits for what another thread brings about.
+/// Waits for a condition that another thread brings about.
 pub fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
-        if let Some(found) = condition() {
-            return found;
+        if let Some(value) = condition() {
+            return value;
         }
-        assert!(Instant::now() < deadline, "in vain waited for: {what}");
+        assert!(Instant::now() < deadline, "timed out waiting for {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -252,7 +256,7 @@ pub fn header(nonce: u32) -> Header {
     }
 }
 
-/// Well formed; valid by no rule, which is nothing to the network thread.
+/// A well-formed share. It breaks most rules, which the network thread does not check.
 pub fn share(nonce: u32) -> Arc<Share> {
     let script = [&[0x51u8, 0x20][..], &[7; 32]].concat();
     Arc::new(Share {

@@ -1,6 +1,8 @@
 //! Newtypes for quantities, which keep heights, times, amounts and work apart.
 
 use std::fmt;
+use std::ops::{Add, Sub};
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -99,11 +101,36 @@ impl SteadyTime {
     }
 }
 
-impl From<std::time::Duration> for SteadyTime {
+impl From<Duration> for SteadyTime {
     /// The moment this long after the origin, in whole milliseconds.
-    fn from(elapsed: std::time::Duration) -> Self {
+    fn from(elapsed: Duration) -> Self {
         Self(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
     }
+}
+
+impl Add<Duration> for SteadyTime {
+    type Output = Self;
+
+    fn add(self, duration: Duration) -> Self {
+        self.plus_ms(Self::from(duration).0)
+    }
+}
+
+impl Sub<Duration> for SteadyTime {
+    type Output = Self;
+
+    fn sub(self, duration: Duration) -> Self {
+        Self(self.since_ms(Self::from(duration)))
+    }
+}
+
+/// The moment of an input, by both clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// By the monotonic clock: for timeouts and intervals.
+    pub steady: SteadyTime,
+    /// By the system clock, which may be set at any time: for share times and what is published.
+    pub time: UnixTime,
 }
 
 impl fmt::Display for UnixTime {
@@ -272,7 +299,7 @@ mod tests {
         assert_eq!(start.since(SteadyTime::NEVER), 0);
         assert_eq!(SteadyTime::NEVER.plus(1), SteadyTime::NEVER);
         assert_eq!(SteadyTime::NEVER.since(start), u32::MAX);
-        assert_eq!(SteadyTime::from(std::time::Duration::from_micros(1_234_567)).as_ms(), 1_234);
+        assert_eq!(SteadyTime::from(Duration::from_micros(1_234_567)).as_ms(), 1_234);
     }
 
     #[test]

@@ -53,7 +53,7 @@ kill -TERM "$pid"
 status=0
 wait "$pid" || status=$?
 [ "$status" = 0 ] || { cat "$dir/log" >&2; die "under the filter the node exits with status $status, not 0"; }
-! grep -q 'files may be open' "$dir/log" || { cat "$dir/log" >&2; die "the limit on open files is not raised under the filter"; }
+! grep -q 'limit on open files' "$dir/log" || { cat "$dir/log" >&2; die "the limit on open files is not raised under the filter"; }
 
 contrib/demo.sh --blocks 1 --port "$(shuf -i 20000-30000 -n 1)" --under "$confined" >"$dir/log" 2>&1 ||
     { cat "$dir/log" >&2; die "the node does not find a block under the filter"; }

@@ -1,18 +1,10 @@
 //! The two clocks: one that runs evenly, for timeouts, and the time of day, for share times and what is published.
 
+pub use crate::units::Now;
 use crate::units::{SteadyTime, UnixTime};
 
 /// Seconds by which the two clocks may drift candidate between two readings: reading takes time, and there are leap seconds.
 const READING_S: u32 = 2;
-
-/// The moment of an input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Now {
-    /// By a clock that is never set: for timeouts and intervals.
-    pub steady: SteadyTime,
-    /// By the system's clock, which may be set at any time: for share times and what is published.
-    pub time: UnixTime,
-}
 
 /// Converts moments of the steady clock to times of day.
 #[derive(Debug)]

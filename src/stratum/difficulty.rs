@@ -1,7 +1,7 @@
-//! Difficulty as Stratum states it, a floating point number, and targets.
+//! Stratum's difficulty, a floating point number, and its conversion to and from targets.
 //!
-//! Difficulty 1 is the target `0x00000000ffff0000...`, about 2^32 hashes. Nothing here is consensus: the
-//! sharechain knows targets only. What is announced to a miner is what its work is measured by, digit for digit.
+//! Difficulty 1 is the target `0x00000000ffff0000...`, about 2^32 hashes. Nothing here is consensus: the sharechain only uses
+//! targets. A miner's work is measured by exactly the number that was announced to it.
 
 use std::fmt;
 
@@ -9,11 +9,11 @@ use ruint::aliases::U512;
 
 use crate::units::{Target, U256};
 
-/// Hashes that a share of difficulty 1 takes on average: 2^256 / (0xffff * 2^208).
+/// Expected number of hashes at difficulty 1: 2^256 / (0xffff * 2^208).
 pub const HASHES_PER_DIFFICULTY: f64 = 4_295_032_833.000_015;
-/// Bits by which difficulty 1's target, 0xffff, is shifted.
+/// The target of difficulty 1 is 0xffff, shifted by this many bits.
 const ONE_SHIFT: usize = 208;
-/// The range within which conversions are exact and no sum overflows; regtest's easiest is about 2^-31.
+/// The range in which conversions are exact and do not overflow. The easiest difficulty on regtest is about 2^-31.
 const RANGE: (f64, f64) = (1e-12, 1e30);
 
 /// A difficulty: positive and finite.
@@ -21,42 +21,41 @@ const RANGE: (f64, f64) = (1e-12, 1e30);
 pub struct Difficulty(f64);
 
 impl Difficulty {
-    /// No miner is given less, unless shares themselves are easier: one CPU core needs a moment for it.
+    /// The lowest difficulty for miners, unless shares are even easier. A CPU core meets it within moments.
     pub const FLOOR: Self = Self(0.000_01);
 
-    /// The difficulty, moved into the range that can be worked with; `None` if not a positive number.
+    /// Creates a difficulty, clamped to the supported range; `None` if it is not a positive number.
     pub fn new(difficulty: f64) -> Option<Self> {
         (difficulty.is_finite() && difficulty > 0.0).then(|| Self(difficulty.clamp(RANGE.0, RANGE.1)))
     }
 
-    /// The number.
     pub const fn get(self) -> f64 {
         self.0
     }
 
-    /// Difficulty of a target or of a hash read as a number.
+    /// The difficulty of a target.
     pub fn of(target: &Target) -> Self {
         Self((difficulty_one_f64() / to_f64(&target.0)).clamp(RANGE.0, f64::MAX))
     }
 
-    /// Difficulty of a hash, its 32 bytes as SHA-256 gave them.
+    /// The difficulty of a hash in internal byte order.
     pub fn of_hash(hash: &[u8; 32]) -> Self {
         Self::of(&Target(U256::from_le_bytes(*hash)))
     }
 
-    /// The greatest difficulty that can be announced and whose shares include all that meet `target`.
+    /// The greatest announceable difficulty that every hash meets that meets `target`.
     pub fn at_most(target: &Target) -> Self {
         let mut difficulty = Self::of(target).announced();
-        // Rounding of the division may have gone up by one part in 2^53.
+        // The division may have been rounded up by one part in 2^53.
         if difficulty.target() < *target {
             difficulty = Self((difficulty.0 * (1.0 - 1e-9)).max(RANGE.0)).announced();
         }
         difficulty
     }
 
-    /// Rounded down to what is announced: whole from 1 on, three significant digits below.
+    /// Rounds down to an announceable difficulty: an integer from 1 on, three significant digits below 1.
     ///
-    /// Some firmware reads whole numbers only; short ones are read alike by all.
+    /// Some firmware only reads integers, and all firmware reads short numbers alike.
     pub fn announced(self) -> Self {
         let scale = self.digits_scale();
         let nearest = (self.0 * scale).round();
@@ -64,7 +63,7 @@ impl Difficulty {
         Self((digits / scale).max(RANGE.0))
     }
 
-    /// As [`Self::announced`], but rounded up.
+    /// As [`Self::announced`], but rounds up.
     pub fn announced_up(self) -> Self {
         let scale = self.digits_scale();
         let nearest = (self.0 * scale).round();
@@ -72,10 +71,10 @@ impl Difficulty {
         Self(digits / scale)
     }
 
-    /// The power of ten by which the digits that are announced become a whole number.
+    /// The power of ten that makes the announced digits an integer.
     ///
-    /// A quotient of two exact numbers is the double nearest to the decimal: it prints short, and rounding it again
-    /// changes nothing, which the product before it, itself rounded, could not promise.
+    /// Dividing that integer by the power of ten gives the double nearest to the decimal, since both are exact. It prints
+    /// short, and rounding it again does not change it.
     fn digits_scale(self) -> f64 {
         match self.0 >= 1.0 {
             true => 1.0,
@@ -83,9 +82,9 @@ impl Difficulty {
         }
     }
 
-    /// The target that this difficulty stands for: `0xffff * 2^208 / difficulty`, rounded down.
+    /// The target of this difficulty: `0xffff * 2^208 / difficulty`, rounded down.
     pub fn target(self) -> Target {
-        // difficulty = mantissa * 2^exponent, exactly; the range keeps it normal.
+        // difficulty = mantissa * 2^exponent, exactly, since the range has no subnormal numbers.
         let bits = self.0.to_bits();
         let exponent = ((bits >> 52) & 0x7ff) as i32 - 1_075;
         let mantissa = (bits & ((1 << 52) - 1)) | (1 << 52);
@@ -104,19 +103,17 @@ impl Difficulty {
         Target(U256::from_limbs(low))
     }
 
-    /// The smaller of two.
     pub fn min(self, other: Self) -> Self {
         Self(self.0.min(other.0))
     }
 
-    /// The greater of two.
     pub fn max(self, other: Self) -> Self {
         Self(self.0.max(other.0))
     }
 }
 
 impl fmt::Display for Difficulty {
-    /// Plain decimals, never an exponent: both are JSON, but not every parser of firmware knows the second.
+    /// Formats without an exponent, which not all firmware can parse.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
@@ -126,7 +123,7 @@ fn difficulty_one_f64() -> f64 {
     f64::from(0xffff) * 2f64.powi(ONE_SHIFT as i32)
 }
 
-/// The nearest double or its neighbour; zero counts as one.
+/// Converts to the nearest double or its neighbour; zero counts as one.
 fn to_f64(value: &U256) -> f64 {
     let shift = value.bit_len().saturating_sub(64);
     let [top, ..] = (*value >> shift).into_limbs();
@@ -144,10 +141,10 @@ mod tests {
     }
 
     #[test]
-    fn difficulty_one_is_bitcoins() {
+    fn difficulty_one_matches_bitcoin() {
         assert_eq!(Difficulty(1.0).target(), target(0x1d00ffff));
         assert_eq!(Difficulty::of(&target(0x1d00ffff)).get(), 1.0);
-        // Bitcoin's own well-known example: bits 0x1b0404cb are difficulty 16307.420938523983.
+        // A well-known example: bits 0x1b0404cb are difficulty 16307.420938523983.
         assert_eq!(Difficulty::of(&target(0x1b0404cb)).get(), 16_307.420_938_523_983);
         assert_eq!(Difficulty(0.5).target().0, target(0x1d00ffff).0 << 1usize);
         assert_eq!(Difficulty(65_536.0).target().0, target(0x1d00ffff).0 >> 16usize);
@@ -161,19 +158,19 @@ mod tests {
     }
 
     #[test]
-    fn only_positive_numbers_are_difficulties() {
+    fn only_positive_finite_numbers_are_difficulties() {
         for bad in [0.0, -1.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
             assert_eq!(Difficulty::new(bad), None);
         }
         assert_eq!(Difficulty::new(5e-324), Some(Difficulty(RANGE.0)));
         assert_eq!(Difficulty::new(1e300), Some(Difficulty(RANGE.1)));
-        // The ends of the range convert.
+        // The limits of the range convert.
         assert_eq!(Difficulty(RANGE.0).target(), Target::MAX);
         assert!(Difficulty(RANGE.1).target().0 > U256::ZERO);
     }
 
     #[test]
-    fn whole_numbers_from_one_on_and_short_decimals_below() {
+    fn announced_numbers_are_integers_from_one_on_and_short_decimals_below() {
         let text = |difficulty: f64| Difficulty(difficulty).announced().to_string();
         assert_eq!(text(465_661.29), "465661");
         assert_eq!(text(1.999), "1");
@@ -185,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn rounding_leaves_what_is_short_already() {
+    fn rounding_keeps_short_numbers() {
         let shorts = (1..1_000).map(|digits| f64::from(digits) / 1_000.0).chain((1..1_000).map(f64::from));
         for short in shorts.chain([0.002_85, 0.000_01, 1e21]) {
             assert_eq!(Difficulty(short).announced().0, short);
@@ -198,18 +195,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn announced_numbers_are_read_back_exactly(difficulty in 1e-10f64..1e15) {
+        fn announced_numbers_parse_exactly(difficulty in 1e-10f64..1e15) {
             let announced = Difficulty(difficulty).announced();
             prop_assert_eq!(announced.to_string().parse::<f64>().unwrap(), announced.0);
             prop_assert!(announced.0 <= difficulty && announced.0 >= difficulty * 0.49);
-            prop_assert_eq!(announced.announced(), announced, "rounding twice changes nothing");
+            prop_assert_eq!(announced.announced(), announced, "rounding is idempotent");
             let up = Difficulty(difficulty).announced_up();
             prop_assert!(up.0 >= difficulty && up.0 <= difficulty * 2.1);
-            prop_assert_eq!(up.announced(), up, "rounded up is short, too");
+            prop_assert_eq!(up.announced(), up, "rounded up, it is short too");
         }
 
         #[test]
-        fn no_share_is_hidden_below_its_own_difficulty(mantissa in 0x008000u32..0x7fffff, size in 0x08u32..0x20) {
+        fn the_announced_difficulty_of_a_target_misses_no_share(mantissa in 0x008000u32..0x7fffff, size in 0x08u32..0x20) {
             let share = target(size << 24 | mantissa);
             let announced = Difficulty::at_most(&share);
             prop_assert!(announced.target() >= share);

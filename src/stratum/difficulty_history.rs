@@ -1,42 +1,42 @@
-//! Which difficulty a session's jobs were handed out with.
+//! The difficulties that a session's jobs were sent with.
 //!
-//! A job's difficulty is the last one announced before the job was, so a retarget never rejects
-//! work that was honest when it was begun. Some firmware applies an announcement at once, to the job it
-//! is at: so a lower difficulty announced later is accepted for older jobs too, and counts as what it is.
+//! The difficulty of a job is the last one announced before the job, so a retarget never rejects work that was begun
+//! earlier. Some firmware applies an announcement to its current job at once; therefore a lower difficulty that was
+//! announced later is accepted for older jobs too, and credited as that difficulty.
 
 use std::collections::VecDeque;
 
 use super::difficulty::Difficulty;
 use crate::units::Target;
 
-/// Changes that are remembered. Vardiff changes its mind every few jobs at most, a ceiling that moves does so with each:
-/// then answers to a job older than this many count at the lowest difficulty the session had until then.
+/// Number of changes remembered. Vardiff changes the difficulty every few jobs at most, a moving ceiling with every job.
+/// Submits for a job older than this many changes are credited at the lowest difficulty that the session had until then.
 const CHANGES_MAX: usize = 16;
 
 #[derive(Clone, Copy, Debug)]
 struct Change {
-    /// The first job, by its place in the order of jobs, that was announced after it.
+    /// Sequence number of the first job sent after this change.
     from_job: u64,
     difficulty: Difficulty,
     target: Target,
 }
 
-/// The changes of one session's difficulty, oldest first.
+/// The changes of a session's difficulty, oldest first.
 #[derive(Debug, Default)]
 pub struct DifficultyHistory {
     changes: VecDeque<Change>,
 }
 
 impl DifficultyHistory {
-    /// The difficulty announced last.
+    /// The last announced difficulty.
     pub fn announced(&self) -> Option<Difficulty> {
         self.changes.back().map(|change| change.difficulty)
     }
 
-    /// Notes an announcement; the first job announced after it is `from_job`.
+    /// Records an announcement; `from_job` is the sequence number of the next job.
     pub fn announce(&mut self, from_job: u64, difficulty: Difficulty) {
         if self.changes.len() == CHANGES_MAX {
-            // The two oldest become one, in the miner's favour.
+            // Merge the two oldest in the miner's favour.
             let oldest = self.changes.pop_front();
             if let (Some(oldest), Some(next)) = (oldest, self.changes.front_mut()) {
                 next.from_job = oldest.from_job;
@@ -48,7 +48,7 @@ impl DifficultyHistory {
         self.changes.push_back(Change { from_job, difficulty, target: difficulty.target() });
     }
 
-    /// The greatest difficulty in force for the job, or announced since, that the hash meets.
+    /// The greatest difficulty that the hash meets, among the job's own and those announced since.
     pub fn credit(&self, job: u64, hash: &[u8; 32]) -> Option<Difficulty> {
         let later = self.changes.iter().rev().take_while(|change| change.from_job > job).count();
         let bound = self.changes.len().saturating_sub(later + 1);
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_keeps_the_difficulty_it_was_announced_with() {
+    fn a_job_keeps_the_difficulty_it_was_sent_with() {
         let history = history(&[(0, 1.0), (5, 1000.0)]);
         assert_eq!(history.credit(4, &hash(1.0)), Some(difficulty(1.0)));
         assert_eq!(history.credit(5, &hash(999.0)), None);
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn lower_announcements_hold_for_older_jobs_at_their_own_worth() {
+    fn lower_announcements_apply_to_older_jobs_too() {
         let history = history(&[(0, 1000.0), (5, 10.0)]);
         assert_eq!(history.credit(4, &hash(10.0)), Some(difficulty(10.0)));
         assert_eq!(history.credit(4, &hash(1000.0)), Some(difficulty(1000.0)));
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn an_announcement_overtaken_before_any_job_is_honoured_too() {
+    fn several_announcements_before_a_job_all_apply_to_it() {
         let history = history(&[(0, 1.0), (5, 8.0), (5, 4.0)]);
         assert_eq!(history.credit(5, &hash(4.0)), Some(difficulty(4.0)));
         assert_eq!(history.credit(7, &hash(3.9)), None);
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn forgetting_old_changes_rejects_nothing() {
+    fn merging_old_changes_rejects_no_honest_work() {
         let mut changes: Vec<(u64, f64)> = (0..100).map(|step| (step * 2, 1.0 + (step % 7) as f64)).collect();
         changes.push((1_000, 500.0));
         let history = history(&changes);

@@ -1,16 +1,16 @@
-//! The part of the search space that a session owns: four bytes of the coinbase that no other live session has.
+//! Assigns each session its extranonce1: four bytes of the coinbase that no other live session has.
 
 use std::collections::{HashSet, VecDeque};
 
 use crate::share::EXTRANONCE1_LEN;
 
-/// A session's part of the extranonce.
+/// The server's part of the extranonce, unique for each live session.
 pub type Extranonce1 = [u8; EXTRANONCE1_LEN];
 
-/// Left sessions whose part is kept for their return; a reconnecting farm fits.
+/// Number of ended sessions whose extranonce is kept for a reconnect; enough for a farm.
 const RESUMABLE_MAX: usize = 4_096;
 
-/// Hands out extranonces.
+/// Assigns extranonces.
 #[derive(Debug)]
 pub struct Extranonces {
     next: u32,
@@ -19,12 +19,12 @@ pub struct Extranonces {
 }
 
 impl Extranonces {
-    /// Starts counting at `first`, which should differ from one run of the program to the next.
+    /// Starts at `first`, which should differ between runs of the program.
     pub fn new(first: u32) -> Self {
         Self { next: first, live: HashSet::new(), released: VecDeque::new() }
     }
 
-    /// One that no live session has. The counter comes around after 2^32 sessions.
+    /// Assigns an extranonce that no live session has. The counter wraps around after 2^32 sessions.
     pub fn allocate(&mut self) -> Extranonce1 {
         while !self.live.insert(self.next) {
             self.next = self.next.wrapping_add(1);
@@ -34,15 +34,15 @@ impl Extranonces {
         number.to_be_bytes()
     }
 
-    /// The same as a session had that has ended; whether it could be given.
+    /// Assigns the extranonce of an ended session again; false if that is not possible.
     pub fn resume(&mut self, extranonce1: Extranonce1) -> bool {
         let number = u32::from_be_bytes(extranonce1);
-        let Some(place) = self.released.iter().position(|released| *released == number) else { return false };
-        self.released.remove(place);
+        let Some(index) = self.released.iter().position(|released| *released == number) else { return false };
+        self.released.remove(index);
         self.live.insert(number)
     }
 
-    /// The session that had it has ended.
+    /// Releases the extranonce of a session that has ended.
     pub fn release(&mut self, extranonce1: Extranonce1) {
         let number = u32::from_be_bytes(extranonce1);
         if self.live.remove(&number) {
@@ -59,30 +59,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn live_sessions_never_share() {
+    fn live_sessions_have_different_extranonces() {
         let mut extranonces = Extranonces::new(u32::MAX);
         let first = extranonces.allocate();
         assert_eq!(first, [0xff; 4]);
         assert_eq!(extranonces.allocate(), [0; 4]);
         extranonces.next = u32::MAX;
-        assert_eq!(extranonces.allocate(), [0, 0, 0, 1], "taken ones are skipped");
+        assert_eq!(extranonces.allocate(), [0, 0, 0, 1], "those in use are skipped");
     }
 
     #[test]
-    fn only_what_was_given_and_is_free_is_resumed() {
+    fn only_released_extranonces_are_resumed() {
         let mut extranonces = Extranonces::new(7);
         let mine = extranonces.allocate();
-        assert!(!extranonces.resume(mine), "still live");
-        assert!(!extranonces.resume([9; 4]), "never given");
+        assert!(!extranonces.resume(mine), "still in use");
+        assert!(!extranonces.resume([9; 4]), "never assigned");
         extranonces.release(mine);
         extranonces.release([9; 4]);
-        assert!(!extranonces.resume([9; 4]), "releasing what was not live gives nothing");
+        assert!(!extranonces.resume([9; 4]), "releasing one that was not assigned has no effect");
         assert!(extranonces.resume(mine));
-        assert!(!extranonces.resume(mine), "resumed once");
+        assert!(!extranonces.resume(mine), "resumed already");
     }
 
     #[test]
-    fn what_is_kept_for_return_is_bounded() {
+    fn the_number_of_released_extranonces_is_bounded() {
         let mut extranonces = Extranonces::new(0);
         for _ in 0..RESUMABLE_MAX + 10 {
             let extranonce1 = extranonces.allocate();

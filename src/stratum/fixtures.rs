@@ -1,4 +1,4 @@
-//! Jobs to answer, and answers to them, for tests; also compiled into the tests of other crates.
+//! Jobs and submits for tests; also included in the tests of other crates.
 
 #![allow(dead_code)]
 
@@ -12,29 +12,25 @@ use p2pool_core::share::{CoinbaseTag, PayoutScript, ShareId, EXTRANONCE_LEN};
 use p2pool_core::units::{Bits, BlockHeight, Sats, ShareHeight, UnixTime, Work};
 use p2pool_core::work::{make_job, HashedHeader, Job, JobId, NextShare, Submit, Template};
 
-/// One hash in two meets it.
+/// Half of all hashes meet it.
 pub const EASIEST: Bits = Bits(0x207f_ffff);
-/// No test finds one.
+/// No test finds a hash that meets it.
 pub const HARDEST: Bits = Bits(0x1d00_ffff);
-/// The time jobs are made.
+/// The time at which jobs are made.
 pub const JOB_TIME: UnixTime = UnixTime(1_700_000_200);
-/// The earliest time of a header.
+/// The earliest header time of jobs.
 pub const MIN_TIME: UnixTime = UnixTime(1_700_000_050);
 
-/// What a test wants of a job.
+/// The properties of a test's job.
 #[derive(Clone, Copy, Debug)]
 pub struct JobSpec {
-    /// Its number.
     pub id: u64,
-    /// Which Bitcoin block it builds on.
+    /// Identifies the Bitcoin block that the job builds on.
     pub tip: u8,
-    /// Bitcoin's target.
     pub block_bits: Bits,
-    /// The share target.
     pub share_bits: Bits,
-    /// Block version.
     pub version: i32,
-    /// Payees.
+    /// Number of payees.
     pub payees: u8,
 }
 
@@ -45,7 +41,6 @@ impl Default for JobSpec {
 }
 
 impl JobSpec {
-    /// Makes the job.
     pub fn make(self) -> Arc<Job> {
         let template = Arc::new(Template {
             version: self.version,
@@ -81,29 +76,29 @@ impl JobSpec {
     }
 }
 
-/// A job that only its number and Bitcoin tip matter of.
+/// A job of which only id and Bitcoin tip matter.
 pub fn job_on(id: u64, tip: u8) -> Job {
     Job::clone(&JobSpec { id, tip, ..JobSpec::default() }.make())
 }
 
-/// An answer to the job with nonce 0.
-pub fn answer(job: &Job, extranonce1: [u8; 4], extranonce2: u64) -> Submit {
+/// A submit for the job with nonce 0.
+pub fn blank_submit(job: &Job, extranonce1: [u8; 4], extranonce2: u64) -> Submit {
     let mut extranonce = [0; EXTRANONCE_LEN];
     extranonce[..4].copy_from_slice(&extranonce1);
     extranonce[4..].copy_from_slice(&extranonce2.to_be_bytes());
     Submit { extranonce, time: job.time.0, nonce: 0, version: job.version }
 }
 
-/// The first nonce from the answer's on whose hash is wanted.
-pub fn solve(job: &Job, mut answer: Submit, wanted: impl Fn(&HashedHeader) -> bool) -> Submit {
-    while !wanted(&job.hash_header(&answer)) {
-        answer.nonce += 1;
+/// The first submit, from the given nonce on, whose hash is wanted.
+pub fn solve(job: &Job, mut submit: Submit, wanted: impl Fn(&HashedHeader) -> bool) -> Submit {
+    while !wanted(&job.hash_header(&submit)) {
+        submit.nonce += 1;
     }
-    answer
+    submit
 }
 
-/// The parameters of the submit that sends the answer, as a miner that does not roll versions writes them.
-pub fn submit_params(job: &Job, answer: &Submit) -> String {
-    let extranonce2: String = answer.extranonce[4..].iter().map(|byte| format!("{byte:02x}")).collect();
-    format!(r#""worker","{}","{extranonce2}","{:08x}","{:08x}""#, job.id, answer.time, answer.nonce)
+/// The `mining.submit` parameters of a miner that does not roll versions.
+pub fn submit_params(job: &Job, submit: &Submit) -> String {
+    let extranonce2: String = submit.extranonce[4..].iter().map(|byte| format!("{byte:02x}")).collect();
+    format!(r#""worker","{}","{extranonce2}","{:08x}","{:08x}""#, job.id, submit.time, submit.nonce)
 }

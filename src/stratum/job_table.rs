@@ -1,8 +1,8 @@
-//! The jobs that miners may still answer.
+//! The jobs that submits may refer to.
 //!
-//! Jobs of the present Bitcoin tip are good: an answer may become a share, an uncle if the sharechain moved on
-//! meanwhile. Jobs of another tip, or all while work is withdrawn, are stale: their answers get error 21, but
-//! a block among them is still handed to bitcoind, which alone decides which tip is the present one.
+//! A submit for a job on the current Bitcoin tip may become a share, or an uncle if the sharechain has moved on. Jobs on
+//! other tips, and all jobs while work is withdrawn, are stale: submits for them get error 21. Blocks among them still go
+//! to bitcoind, which decides which tip is the current one.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,42 +10,40 @@ use std::sync::Arc;
 use super::difficulty::Difficulty;
 use crate::work::{Job, JobId};
 
-/// Jobs of the present tip that are kept. They come every 30 s and with every share, so this is some
-/// minutes; older answers are from a miner that is not listening. Templates are shared between jobs.
+/// Number of jobs kept on the current tip. There is one every 30 s and with every share, so this covers some minutes; only
+/// a miner that ignores new jobs submits older ones. Jobs share their templates.
 const CURRENT_TIP_JOBS_MAX: usize = 64;
-/// Jobs of other tips that are kept, for blocks found just before the news arrived.
+/// Number of jobs kept on other tips, for blocks found just before a new tip arrived.
 const STALE_JOBS_MAX: usize = 8;
 
-/// A job with its place in the order in which jobs were announced.
+/// A job with its position in the sequence of jobs.
 #[derive(Clone, Debug)]
 pub struct AnnouncedJob {
-    /// The job.
     pub job: Arc<Job>,
-    /// Counts announced jobs from 0.
+    /// Counts jobs from 0.
     pub sequence: u64,
 }
 
-/// The job miners work at.
+/// The job that miners work on.
 #[derive(Clone, Debug)]
 pub struct CurrentJob {
-    /// The job.
     pub job: Arc<Job>,
-    /// Greatest difficulty that still lets every share, and on real networks every block, through.
+    /// Greatest difficulty with which miners submit every share and, on real networks, every block.
     pub ceiling: Difficulty,
 }
 
-/// What became of a job id.
+/// The state of a job.
 #[derive(Debug)]
 pub enum JobLookup<'a> {
-    /// Of the present tip.
+    /// On the current tip.
     Current(&'a AnnouncedJob),
-    /// Of another tip, or work is withdrawn.
+    /// On another tip, or work is withdrawn.
     Stale(&'a AnnouncedJob),
-    /// Never announced, or forgotten.
+    /// Never sent, or forgotten.
     Unknown,
 }
 
-/// All jobs still known, oldest first.
+/// The known jobs, oldest first.
 #[derive(Debug, Default)]
 pub struct JobTable {
     known: VecDeque<AnnouncedJob>,
@@ -54,22 +52,22 @@ pub struct JobTable {
 }
 
 impl JobTable {
-    /// The job miners work at; `None` before the first and while work is withdrawn.
+    /// The job that miners work on; `None` before the first and while work is withdrawn.
     pub fn current(&self) -> Option<&CurrentJob> {
         self.current.as_ref()
     }
 
-    /// The place that the next job will have.
+    /// The sequence number of the next job.
     pub fn next_sequence(&self) -> u64 {
         self.next_sequence
     }
 
-    /// Whether the job builds on another Bitcoin block than the last one announced.
+    /// Whether the job is on another Bitcoin tip than the last one.
     pub fn is_new_tip(&self, job: &Job) -> bool {
         self.known.back().is_none_or(|last| last.job.prev_block != job.prev_block)
     }
 
-    /// Makes this the job that miners work at.
+    /// Sets the job that miners work on.
     pub fn announce(&mut self, current: CurrentJob) {
         let tip = current.job.prev_block;
         self.known.push_back(AnnouncedJob { job: Arc::clone(&current.job), sequence: self.next_sequence });
@@ -79,12 +77,11 @@ impl JobTable {
         self.forget(STALE_JOBS_MAX, |known| known.job.prev_block != tip);
     }
 
-    /// Nothing is worth mining until the next job.
+    /// Withdraws the current job; there is no work until the next one.
     pub fn withdraw(&mut self) {
         self.current = None;
     }
 
-    /// Looks up a job id.
     pub fn find(&self, id: JobId) -> JobLookup<'_> {
         match (self.known.iter().rev().find(|known| known.job.id == id), &self.current) {
             (Some(known), Some(current)) if known.job.prev_block == current.job.prev_block => JobLookup::Current(known),
@@ -93,7 +90,7 @@ impl JobTable {
         }
     }
 
-    /// Drops the oldest of the jobs that `among` picks while there are more than `max`.
+    /// Drops the oldest of the jobs selected by `among` until at most `max` of them remain.
     fn forget(&mut self, max: usize, among: impl Fn(&AnnouncedJob) -> bool) {
         while self.known.iter().filter(|known| among(known)).count() > max {
             let oldest = self.known.iter().position(&among);
@@ -130,31 +127,31 @@ mod tests {
     }
 
     #[test]
-    fn jobs_of_the_present_tip_stay_good_and_others_become_stale() {
+    fn jobs_are_current_on_the_current_tip_and_stale_on_others() {
         let mut table = JobTable::default();
         assert_eq!(state(&table, 0), '?');
         let new_tips: Vec<bool> =
             [(0, 1), (1, 1), (2, 2), (3, 2)].into_iter().map(|(id, tip)| announce(&mut table, id, tip)).collect();
         assert_eq!(new_tips, [true, false, true, false]);
         assert_eq!(states(&table, 0..5), "--++?");
-        // Bitcoin's tip goes back: the first block's jobs are good again.
+        // Bitcoin's tip changes back: the jobs on it are current again.
         assert!(announce(&mut table, 4, 1));
         assert_eq!(states(&table, 0..5), "++--+");
     }
 
     #[test]
-    fn withdrawn_work_is_stale_until_the_next_job() {
+    fn all_jobs_are_stale_while_work_is_withdrawn() {
         let mut table = JobTable::default();
         announce(&mut table, 0, 1);
         table.withdraw();
         assert_eq!(state(&table, 0), '-');
         assert!(table.current().is_none());
-        assert!(!announce(&mut table, 1, 1), "miners kept what they had");
+        assert!(!announce(&mut table, 1, 1), "not a new tip");
         assert_eq!(states(&table, 0..2), "++");
     }
 
     #[test]
-    fn the_table_is_bounded() {
+    fn the_number_of_jobs_is_bounded() {
         let mut table = JobTable::default();
         for id in 0..100 {
             announce(&mut table, id, 1);

@@ -1,9 +1,9 @@
-//! Strangers' text made fit for logs and status pages.
+//! Sanitises the texts of miners for logs and status pages.
 
-/// The text without characters that could forge or hide a line, nor white space around it, in at most `len_max` bytes.
+/// Trims the text, replaces characters that could forge or hide text, and truncates it to `len_max` bytes.
 ///
-/// What it leaves can be seen, or is empty.
-pub fn label(text: &str, len_max: usize) -> String {
+/// The result is visible or empty.
+pub fn sanitized_label(text: &str, len_max: usize) -> String {
     let mut label = String::with_capacity(text.len().min(len_max));
     for character in text.trim().chars() {
         let character = if is_deceptive(character) { '?' } else { character };
@@ -16,7 +16,7 @@ pub fn label(text: &str, len_max: usize) -> String {
     label
 }
 
-/// A worker's name for use in a sentence: a miner may authorise with an empty one.
+/// A worker's name for log lines; a miner may authorize with an empty name.
 pub fn display_name(worker: &str) -> &str {
     match worker {
         "" => "(no name)",
@@ -24,7 +24,7 @@ pub fn display_name(worker: &str) -> &str {
     }
 }
 
-/// Control characters, and those that change the direction of text, have no width or are blank though no white space.
+/// Whether a character is a control character, changes the text direction, has no width, or is blank but not white space.
 fn is_deceptive(character: char) -> bool {
     let (directions, no_width, blank) = (
         matches!(character, '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'),
@@ -42,24 +42,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn deceptive_characters_go_and_length_is_kept() {
-        assert_eq!(label("garage.α-1", 128), "garage.α-1");
-        assert_eq!(label("a\n2026 INFO fake\u{1b}[2J\u{202e}b", 128), "a?2026 INFO fake?[2J?b");
-        assert_eq!(label("ααα", 5), "αα", "cut between characters");
-        assert_eq!(label(&"x".repeat(1000), 128).len(), 128);
-        assert_eq!(label("rig 7 \u{1f40b} 矿机", 128), "rig 7 \u{1f40b} 矿机");
+    fn deceptive_characters_are_replaced_and_the_length_is_bounded() {
+        assert_eq!(sanitized_label("garage.α-1", 128), "garage.α-1");
+        assert_eq!(sanitized_label("a\n2026 INFO fake\u{1b}[2J\u{202e}b", 128), "a?2026 INFO fake?[2J?b");
+        assert_eq!(sanitized_label("ααα", 5), "αα", "cut between characters");
+        assert_eq!(sanitized_label(&"x".repeat(1000), 128).len(), 128);
+        assert_eq!(sanitized_label("rig 7 \u{1f40b} 矿机", 128), "rig 7 \u{1f40b} 矿机");
     }
 
     #[test]
     fn a_label_can_be_seen_or_is_empty() {
         for nothing in ["", " ", "\t \n", "\u{a0}\u{3000}\u{2003}"] {
-            assert_eq!(label(nothing, 128), "");
+            assert_eq!(sanitized_label(nothing, 128), "");
         }
-        assert_eq!((label("  a b\u{3000}", 128), label("a  b", 2)), ("a b".into(), "a".into()));
+        assert_eq!((sanitized_label("  a b\u{3000}", 128), sanitized_label("a  b", 2)), ("a b".into(), "a".into()));
         for blank in
             ['\u{ad}', '\u{61c}', '\u{115f}', '\u{180e}', '\u{200b}', '\u{2800}', '\u{3164}', '\u{fe0f}', '\u{e0041}']
         {
-            assert_eq!(label(&blank.to_string(), 128), "?", "{blank:?}");
+            assert_eq!(sanitized_label(&blank.to_string(), 128), "?", "{blank:?}");
         }
         assert_eq!((display_name(""), display_name("w")), ("(no name)", "w"));
     }

@@ -1,22 +1,22 @@
-//! Bytes to lines of bounded length.
+//! Splits received bytes into lines of bounded length.
 
 use super::limits::LINE_LEN_MAX;
 
-/// The line is longer than [`LINE_LEN_MAX`].
+/// A line exceeds [`LINE_LEN_MAX`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LineTooLong;
 
-/// Keeps the beginning of a line until its end comes. Lines that arrive whole are never copied.
+/// Holds the beginning of an incomplete line. Lines that arrive complete are not copied.
 #[derive(Debug, Default)]
 pub struct LineBuffer {
     partial: Vec<u8>,
 }
 
 impl LineBuffer {
-    /// Calls `on_line` for each line that `bytes` completes, without its line feed, until it says stop.
+    /// Calls `on_line` for each line that `bytes` completes, without the line feed, until it returns an error.
     ///
     /// # Errors
-    /// A line that is too long, as soon as that is known; or what `on_line` gave.
+    /// If a line is too long, even before it ends, or the error of `on_line`.
     pub fn feed<E: From<LineTooLong>>(
         &mut self,
         mut bytes: &[u8],
@@ -45,7 +45,7 @@ impl LineBuffer {
         Ok(())
     }
 
-    /// Bytes of memory held.
+    /// Allocated bytes.
     #[cfg(test)]
     pub fn capacity(&self) -> usize {
         self.partial.capacity()
@@ -77,22 +77,22 @@ mod tests {
     }
 
     #[test]
-    fn lines_come_whole_however_they_arrive() {
+    fn lines_are_complete_however_they_arrive() {
         assert_eq!(lines(&[b"a\nbc\n\nd"]).unwrap(), [&b"a"[..], b"bc", b""]);
         assert_eq!(lines(&[b"a", b"b", b"\n", b"c\nd\n"]).unwrap(), [&b"ab"[..], b"c", b"d"]);
     }
 
     #[test]
-    fn a_line_may_be_as_long_as_the_limit_and_no_longer() {
+    fn lines_up_to_the_limit_are_accepted() {
         let longest = vec![b'x'; LINE_LEN_MAX];
         assert_eq!(lines(&[&longest, b"\n"]).unwrap(), std::slice::from_ref(&longest));
-        assert_eq!(lines(&[&longest, b"x"]), Err(LineTooLong), "known before the line ends");
+        assert_eq!(lines(&[&longest, b"x"]), Err(LineTooLong), "before the line ends");
         assert_eq!(lines(&[&[&longest[..], b"x\n"].concat()]), Err(LineTooLong));
     }
 
     proptest! {
         #[test]
-        fn cutting_the_stream_elsewhere_changes_nothing(text in "[ab\n]{0,200}", cut in 1usize..50) {
+        fn the_lines_do_not_depend_on_how_the_stream_is_split(text in "[ab\n]{0,200}", cut in 1usize..50) {
             let chunks: Vec<&[u8]> = text.as_bytes().chunks(cut).collect();
             let mut whole: Vec<Vec<u8>> = text.as_bytes().split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
             whole.pop();

@@ -1,25 +1,25 @@
-//! Stratum v1 without sockets or clock: bytes in, bytes and verdicts out.
+//! Stratum v1 without sockets or clock.
 //!
-//! A [`Session`] is a state machine that is stepped with received bytes, with the passing of time and with new
-//! jobs; what all sessions share is in the [`SharedState`]. Whatever leaves the node because of a miner goes
-//! through [`SessionSink`], before the miner is answered.
+//! A [`Session`] is a state machine that is stepped with received bytes, with time and with new work. [`SharedState`] is
+//! what all sessions share. Shares, blocks and events leave through a [`SessionSink`] before the miner gets its response.
 //!
-//! | module | what it holds |
+//! | module | contents |
 //! |---|---|
-//! | [`limits`] | every bound on what a stranger may do, with its reason |
-//! | `line` | bytes to lines of bounded length |
-//! | `request` | line to request, without a tree of values |
-//! | `reply` | answers and messages, written into a reused buffer |
-//! | `session` | the protocol's methods; the way of a submit |
-//! | [`vardiff`] | which difficulty suits a miner |
-//! | [`difficulty`] | difficulty to target and back |
-//! | `difficulty_history` | which difficulty a job was handed out with |
-//! | [`job_table`] | jobs that are still answered |
-//! | [`seen_hashes`] | headers seen already |
-//! | [`extranonces`] | the part of the search space that a session owns |
-//! | [`user_agents`] | what is known of miners' firmware |
-//! | `session_stats` | what a session has achieved |
-//! | `shared` | all that sessions share |
+//! | [`limits`] | the limits on connections and sessions, with their reasons |
+//! | `line` | splits bytes into lines of bounded length |
+//! | `request` | parses requests without building a tree of values |
+//! | `reply` | writes responses and messages into a reused buffer |
+//! | `session` | the protocol's methods, and the checks of a submit |
+//! | [`vardiff`] | the difficulty that suits a miner |
+//! | [`difficulty`] | conversion between difficulty and target |
+//! | `difficulty_history` | the difficulty that each job was sent with |
+//! | [`job_table`] | the jobs that submits may refer to |
+//! | [`seen_hashes`] | hashes of earlier submits |
+//! | [`extranonces`] | assignment of extranonces to sessions |
+//! | [`user_agents`] | known firmware |
+//! | `session_stats` | counts and hash rate of a session |
+//! | `shared` | the state that all sessions share |
+//! | `sink` | the destination of shares, blocks and events |
 
 pub mod difficulty;
 mod difficulty_history;
@@ -35,6 +35,7 @@ pub mod seen_hashes;
 mod session;
 mod session_stats;
 mod shared;
+mod sink;
 pub mod user_agents;
 pub mod vardiff;
 
@@ -42,26 +43,9 @@ pub mod vardiff;
 mod fixtures;
 
 pub use difficulty::Difficulty;
-pub use label::{display_name, label};
+pub use label::{display_name, sanitized_label};
 pub use limits::Limits;
 pub use reject::Reject;
 pub use session::{CloseReason, Session, Step};
-pub use shared::{ChainBusy, Fanout, SessionEvent, SessionSink, SharedState};
-
-use crate::units::UnixTime;
-
-/// The present moment, told to every step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Now {
-    /// Milliseconds since some moment before the first step; never goes back.
-    pub uptime_ms: u64,
-    /// The time of day.
-    pub time: UnixTime,
-}
-
-impl Now {
-    /// Milliseconds since the moment `earlier_ms`.
-    pub const fn since_ms(&self, earlier_ms: u64) -> u64 {
-        self.uptime_ms.saturating_sub(earlier_ms)
-    }
-}
+pub use shared::{Fanout, SharedState};
+pub use sink::{ChainBusy, SessionEvent, SessionSink};

@@ -1,32 +1,32 @@
-//! Why a submit was refused, in Stratum's error codes.
+//! Reasons to reject a request, and their Stratum error codes.
 
 use std::fmt;
 
-/// A refusal.
+/// Why a request is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reject {
-    /// Error 20: says what is wrong with the request.
+    /// Error 20: the request is malformed, with a description.
     Malformed(&'static str),
-    /// Error 20: more submits than a session may send.
+    /// Error 20: the session exceeds its rate limit.
     TooMany,
-    /// Error 20: the node could not take a good share just now; it is worth sending again.
+    /// Error 20: the node cannot take a share now; the miner may submit it again.
     Busy,
-    /// Error 21: the job was never handed out or is long gone.
+    /// Error 21: the job was never sent or is forgotten.
     UnknownJob,
-    /// Error 21: the job's Bitcoin block has a successor, or work was withdrawn.
+    /// Error 21: the job is on an old Bitcoin tip, or work was withdrawn.
     Stale,
-    /// Error 22: the same header came before.
+    /// Error 22: the header was submitted before.
     Duplicate,
-    /// Error 23: the hash is above the job's target.
+    /// Error 23: the hash does not meet the job's difficulty.
     LowDifficulty,
-    /// Error 24: no authorize came before.
+    /// Error 24: the session has not authorized.
     Unauthorised,
-    /// Error 25: no subscribe came before.
+    /// Error 25: the session has not subscribed.
     NotSubscribed,
 }
 
 impl Reject {
-    /// The number miners get.
+    /// The Stratum error code.
     pub const fn code(self) -> u8 {
         match self {
             Self::Malformed(_) | Self::TooMany | Self::Busy => 20,
@@ -38,7 +38,7 @@ impl Reject {
         }
     }
 
-    /// The words miners get: printable ASCII without quotes or backslashes.
+    /// The error message: printable ASCII without quotes or backslashes.
     pub const fn text(self) -> &'static str {
         match self {
             Self::Malformed(what) => what,

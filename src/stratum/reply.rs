@@ -1,34 +1,34 @@
-//! Answers and messages to miners, appended to a reused buffer.
+//! Responses and messages to miners, appended to a reused buffer.
 
 use std::io::Write as _;
 
 use super::difficulty::Difficulty;
 use super::reject::Reject;
 
-/// Appends formatted text; a vector takes whatever is written to it.
+/// Appends formatted text; writing to a vector cannot fail.
 macro_rules! put {
     ($out:expr, $($arg:tt)*) => {
         let _ = write!($out, $($arg)*);
     };
 }
 
-/// An answer whose result is this JSON text.
+/// Appends a response with a result, given as JSON text.
 pub fn result(out: &mut Vec<u8>, id: &str, json: &str) {
     put!(out, "{{\"id\":{id},\"result\":{json},\"error\":null}}\n");
 }
 
-/// A refusal.
+/// Appends an error response.
 pub fn error(out: &mut Vec<u8>, id: &str, reject: Reject) {
     let (code, text) = (reject.code(), reject.text());
     put!(out, "{{\"id\":{id},\"result\":null,\"error\":[{code},\"{text}\",null]}}\n");
 }
 
-/// The difficulty from the next job on.
+/// Appends a `mining.set_difficulty`, which applies from the next job on.
 pub fn set_difficulty(out: &mut Vec<u8>, difficulty: Difficulty) {
     put!(out, "{{\"id\":null,\"method\":\"mining.set_difficulty\",\"params\":[{difficulty}]}}\n");
 }
 
-/// Words for the miner's owner.
+/// Appends a `client.show_message` for the miner's operator.
 pub fn show_message(out: &mut Vec<u8>, text: &str) {
     // Serialising a string cannot fail.
     let text = serde_json::to_string(text).unwrap_or_default();
@@ -46,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_what_miners_expect() {
+    fn lines_have_the_format_of_the_protocol() {
         assert_eq!(text(|out| result(out, "7", "true")), "{\"id\":7,\"result\":true,\"error\":null}\n");
         assert_eq!(
             text(|out| error(out, "null", Reject::Duplicate)),

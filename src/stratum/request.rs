@@ -1,4 +1,4 @@
-//! A line to a request, without building a tree of values: the way of a submit allocates nothing.
+//! Parses requests without building a tree of values. Parsing a submit does not allocate.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,23 +10,21 @@ use serde_json::value::RawValue;
 use super::reject::Reject;
 use crate::share::EXTRANONCE2_LEN;
 
-/// A line that a miner sent.
+/// A line from a miner.
 #[derive(Debug)]
 pub enum Line<'a> {
-    /// Asks for something.
     Request(RpcRequest<'a>),
-    /// Answers something; nothing this server sends needs an answer.
+    /// A response, which is ignored: the server sends no requests.
     Response,
-    /// No JSON object with a method.
-    Garbage,
+    /// Not a JSON object with a method.
+    Invalid,
 }
 
-/// A request, its parts as they stand in the line.
+/// A JSON-RPC request; its parts borrow from the line.
 #[derive(Debug)]
 pub struct RpcRequest<'a> {
-    /// JSON text of the id, whatever its type; echoed as it is.
+    /// JSON text of the id, of any type; echoed unchanged.
     pub id: &'a str,
-    /// The method's name.
     pub method: Cow<'a, str>,
     /// JSON text of the parameters.
     pub params: &'a str,
@@ -47,9 +45,8 @@ struct RawMessage<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// Reads a line.
-    pub fn read(line: &'a [u8]) -> Self {
-        let Ok(wire) = serde_json::from_slice::<RawMessage<'a>>(line) else { return Self::Garbage };
+    pub fn parse(line: &'a [u8]) -> Self {
+        let Ok(wire) = serde_json::from_slice::<RawMessage<'a>>(line) else { return Self::Invalid };
         match wire.method.and_then(|method| text(method.get())) {
             Some(method) => Self::Request(RpcRequest {
                 id: wire.id.map_or("null", RawValue::get),
@@ -57,12 +54,12 @@ impl<'a> Line<'a> {
                 params: wire.params.map_or("[]", RawValue::get),
             }),
             None if wire.result.is_some() || wire.error.is_some() => Self::Response,
-            None => Self::Garbage,
+            None => Self::Invalid,
         }
     }
 }
 
-/// The contents of a JSON string; borrowed unless it has escapes.
+/// The value of a JSON string, borrowed unless it has escapes.
 fn text(json: &str) -> Option<Cow<'_, str>> {
     match json.strip_prefix('"')?.strip_suffix('"')? {
         plain if !plain.contains('\\') => Some(Cow::Borrowed(plain)),
@@ -70,17 +67,17 @@ fn text(json: &str) -> Option<Cow<'_, str>> {
     }
 }
 
-/// The elements of a list of parameters, as JSON text; an object or anything else counts as an empty list.
+/// The elements of an array of parameters as JSON text; empty if it is not an array.
 pub fn elements<'a>(params: &'a str) -> Vec<&'a RawValue> {
     serde_json::from_str::<Vec<&'a RawValue>>(params).unwrap_or_default()
 }
 
-/// A parameter that is a string.
+/// The value of a string parameter.
 pub fn string<'a>(param: Option<&&'a RawValue>) -> Option<Cow<'a, str>> {
     text(param?.get())
 }
 
-/// A parameter that is a number, or a string that reads as one.
+/// The value of a parameter that is a number or a string containing one.
 pub fn number(param: Option<&&RawValue>) -> Option<f64> {
     match text(param?.get()) {
         Some(number) => number.trim().parse().ok(),
@@ -90,27 +87,25 @@ pub fn number(param: Option<&&RawValue>) -> Option<f64> {
 
 /// The parameters of `mining.submit`: `[worker, job id, extranonce2, ntime, nonce, rolled version bits]`.
 ///
-/// The worker's name is not looked at: it is a label, and authorize gave it.
+/// The worker's name is ignored; authorize has set it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SubmitParams {
-    /// The job's number.
+    /// Job id.
     pub job: u64,
     /// The miner's part of the extranonce.
     pub extranonce2: [u8; EXTRANONCE2_LEN],
-    /// The header's time.
     pub time: u32,
-    /// The header's nonce.
     pub nonce: u32,
-    /// The rolled bits of the version (BIP-0310), if the miner states them.
+    /// Rolled version bits (BIP-0310), if any.
     pub version_bits: Option<u32>,
 }
 
 impl SubmitParams {
-    /// Reads the parameters.
+    /// Parses the parameters.
     ///
     /// # Errors
-    /// Error 20 with what is wrong, or 21 for a job id of a form this server never gives.
-    pub fn read(params: &str) -> Result<Self, Reject> {
+    /// Error 20 if they are malformed; error 21 for a job id that this server never assigns.
+    pub fn parse(params: &str) -> Result<Self, Reject> {
         let texts: SubmitFields<'_> =
             serde_json::from_str(params).map_err(|_| Reject::Malformed("submit needs 5 or 6 strings"))?;
         Ok(Self {
@@ -146,7 +141,7 @@ impl<'de> Visitor<'de> for SubmitVisitor {
     type Value = SubmitFields<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("worker, job id, extranonce2, ntime, nonce and perhaps version bits")
+        f.write_str("worker, job id, extranonce2, ntime, nonce and optional version bits")
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
@@ -159,19 +154,19 @@ impl<'de> Visitor<'de> for SubmitVisitor {
             nonce: list.next_element()?.ok_or_else(short(4))?,
             version_bits: list.next_element::<Option<&str>>()?.flatten(),
         };
-        // Some firmware appends fields of its own.
+        // Some firmware appends extra fields.
         while list.next_element::<IgnoredAny>()?.is_some() {}
         Ok(texts)
     }
 }
 
-/// One to eight hex digits; some miners leave out leading zeros.
+/// One to eight hex digits; some miners omit leading zeros.
 pub fn hex_u32(text: &str) -> Option<u32> {
     u32::try_from(hex_u64(text)?).ok().filter(|_| text.len() <= 8)
 }
 
 fn hex_u64(text: &str) -> Option<u64> {
-    // `from_str_radix` would take a sign as well.
+    // `from_str_radix` accepts a sign too.
     let digits = text.bytes().all(|byte| byte.is_ascii_hexdigit());
     (digits && text.len() <= 16).then(|| u64::from_str_radix(text, 16).ok()).flatten()
 }
@@ -194,14 +189,14 @@ mod tests {
     use super::*;
 
     fn request(line: &str) -> (String, String, String) {
-        match Line::read(line.as_bytes()) {
+        match Line::parse(line.as_bytes()) {
             Line::Request(request) => (request.id.into(), request.method.into(), request.params.into()),
             other => panic!("{line}: {other:?}"),
         }
     }
 
     #[test]
-    fn ids_of_any_type_are_kept_as_they_are_written() {
+    fn ids_of_any_type_are_kept_unchanged() {
         for id in ["1", "-1.50e3", "\"a\\\"b\"", "null", "true", "[1, {}]", r#"{"k": [null]}"#] {
             let line = format!(r#"{{"method":"mining.ping","id": {id} ,"params":[]}}"#);
             assert_eq!(request(&line), (id.into(), "mining.ping".into(), "[]".into()));
@@ -211,18 +206,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_request_is_told_apart() {
-        assert!(matches!(Line::read(br#"{"id":1,"result":true,"error":null}"#), Line::Response));
-        assert!(matches!(Line::read(br#"{"id":1,"method":null,"result":"v"}"#), Line::Response));
+    fn responses_and_invalid_lines_are_recognised() {
+        assert!(matches!(Line::parse(br#"{"id":1,"result":true,"error":null}"#), Line::Response));
+        assert!(matches!(Line::parse(br#"{"id":1,"method":null,"result":"v"}"#), Line::Response));
         let nested = "[".repeat(4000);
-        for garbage in ["", "x", "[]", "{}", r#"{"id":1}"#, r#"{"method":5}"#, r#"{"method":"m""#, "\"s\"", &nested] {
-            assert!(matches!(Line::read(garbage.as_bytes()), Line::Garbage), "{garbage}");
+        for invalid in ["", "x", "[]", "{}", r#"{"id":1}"#, r#"{"method":5}"#, r#"{"method":"m""#, "\"s\"", &nested] {
+            assert!(matches!(Line::parse(invalid.as_bytes()), Line::Invalid), "{invalid}");
         }
-        assert!(matches!(Line::read(b"{\"method\":\"\xff\"}"), Line::Garbage));
+        assert!(matches!(Line::parse(b"{\"method\":\"\xff\"}"), Line::Invalid));
     }
 
     #[test]
-    fn submits_are_read() {
+    fn submits_are_parsed() {
         let submit = SubmitParams {
             job: 0x1f,
             extranonce2: [0, 1, 2, 3, 4, 5, 0xab, 0xcd],
@@ -230,12 +225,12 @@ mod tests {
             nonce: 0xdead,
             version_bits: None,
         };
-        let read = SubmitParams::read;
-        assert_eq!(read(r#"["w","1f","000102030405abcd","6553f100","0000dead"]"#), Ok(submit));
-        assert_eq!(read(r#"["w","1F","000102030405ABCD","6553F100","DEAD"]"#), Ok(submit), "case, leading zeros");
-        assert_eq!(read(r#"[null,"1f","000102030405abcd","6553f100","dead",null,"more",1]"#), Ok(submit));
+        let parse = SubmitParams::parse;
+        assert_eq!(parse(r#"["w","1f","000102030405abcd","6553f100","0000dead"]"#), Ok(submit));
+        assert_eq!(parse(r#"["w","1F","000102030405ABCD","6553F100","DEAD"]"#), Ok(submit), "case, leading zeros");
+        assert_eq!(parse(r#"[null,"1f","000102030405abcd","6553f100","dead",null,"more",1]"#), Ok(submit));
         assert_eq!(
-            read(r#"["w","1f","000102030405abcd","6553f100","dead","1fffe000"]"#),
+            parse(r#"["w","1f","000102030405abcd","6553f100","dead","1fffe000"]"#),
             Ok(SubmitParams { version_bits: Some(0x1fffe000), ..submit })
         );
     }
@@ -256,11 +251,11 @@ mod tests {
             (r#"["w","1","0001020304050607","0","+1"]"#, "nonce is not 8 hex digits"),
             (r#"["w","1","0001020304050607","0","1","-1"]"#, "version bits are not 8 hex digits"),
         ] {
-            assert_eq!(SubmitParams::read(params), Err(Reject::Malformed(text)), "{params}");
+            assert_eq!(SubmitParams::parse(params), Err(Reject::Malformed(text)), "{params}");
         }
         for job in ["", "xyz", "-1", "00000000000000001"] {
             let params = format!(r#"["w","{job}","0001020304050607","0","0"]"#);
-            assert_eq!(SubmitParams::read(&params), Err(Reject::UnknownJob));
+            assert_eq!(SubmitParams::parse(&params), Err(Reject::UnknownJob));
         }
     }
 

@@ -1,21 +1,21 @@
-//! Header hashes that were seen before, in memory that is claimed once.
+//! Remembers the hashes of earlier submits, in memory that is allocated once.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
 
-/// Hashes in each of two generations.
+/// Number of hashes in each of two generations.
 ///
-/// A thousand miners at the aimed pace send 100 a second: two generations then hold between 11 and
-/// 22 minutes, longer than jobs live.
+/// A thousand miners at vardiff's target interval send 100 submits per second. Two generations then cover 11 to 22
+/// minutes, longer than jobs are kept.
 const GENERATION_LEN: usize = 65_536;
 
-/// The low half of a hash. Its high bytes are zeros, its low ones as good as random: two honest shares that agree
-/// in 128 bits do not happen.
+/// The low half of a hash. Unlike the high half, which has leading zeros, it is effectively random, so that no two honest
+/// submits have the same.
 type Fingerprint = u128;
 
 type Generation = HashSet<Fingerprint, BuildHasherDefault<LowBits>>;
 
-/// Remembers the last headers: at least 65,536, at most twice as many; never allocates after `new`.
+/// The hashes of the last 65,536 to 131,072 submits. Does not allocate after `new`.
 #[derive(Debug)]
 pub struct SeenHashes {
     young: Generation,
@@ -24,7 +24,7 @@ pub struct SeenHashes {
 }
 
 impl SeenHashes {
-    /// Claims the memory, about 4.5 MB of address space; pages count once they are used.
+    /// Allocates about 4.5 MB, which become resident as they are used.
     pub fn new() -> Self {
         Self::with_generation(GENERATION_LEN)
     }
@@ -34,13 +34,12 @@ impl SeenHashes {
         Self { young: generation(), old: generation(), generation_len }
     }
 
-    /// Whether the hash was inserted lately.
+    /// Whether the hash was inserted recently.
     pub fn contains(&self, hash: &[u8; 32]) -> bool {
         let fingerprint = fingerprint(hash);
         self.young.contains(&fingerprint) || self.old.contains(&fingerprint)
     }
 
-    /// Remembers the hash.
     pub fn insert(&mut self, hash: &[u8; 32]) {
         if self.young.len() >= self.generation_len {
             std::mem::swap(&mut self.young, &mut self.old);
@@ -61,7 +60,7 @@ fn fingerprint(hash: &[u8; 32]) -> Fingerprint {
     Fingerprint::from_le_bytes(low)
 }
 
-/// Takes the key's low bits for its hash: a miner who wants them to collide must find a share for each try.
+/// Uses bits of the key as its hash. To make them collide, a miner would have to find a share per attempt.
 #[derive(Debug, Default)]
 struct LowBits(u64);
 
@@ -94,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_is_remembered_for_a_generation_and_forgotten_after_two() {
+    fn a_hash_is_remembered_for_one_to_two_generations() {
         let mut seen = SeenHashes::with_generation(100);
         assert!(!seen.contains(&hash(0)));
         for number in 0..1_000 {
@@ -109,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_claimed_once() {
+    fn inserting_does_not_allocate() {
         let mut seen = SeenHashes::with_generation(1_000);
         let capacity = (seen.young.capacity(), seen.old.capacity());
         for number in 0..5_000 {

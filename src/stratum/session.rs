@@ -1,4 +1,4 @@
-//! One miner's connection as a state machine.
+//! The state machine of a miner's connection.
 
 mod difficulty;
 mod setup;
@@ -8,56 +8,53 @@ mod tests;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::extranonces::Extranonce1;
 use super::label::display_name;
-use super::limits::{GARBAGE_LINES_MAX, LINE_LEN_MAX};
+use super::limits::{INVALID_LINES_MAX, LINE_LEN_MAX};
 use super::line::{LineBuffer, LineTooLong};
 use super::reject::Reject;
 use super::reply;
 use super::request::{Line, RpcRequest};
 use super::session_stats::SessionStats;
-use super::shared::{Fanout, SessionEvent, SessionSink, SharedState};
-use super::user_agents::{firmware_of, Firmware};
-use super::Now;
+use super::shared::{Fanout, SharedState};
+use super::sink::{SessionEvent, SessionSink};
+use super::user_agents::{firmware_for, Firmware};
 use crate::status::MinerStatus;
 use crate::token_bucket::TokenBucket;
+use crate::units::{Now, SteadyTime};
 use crate::work::NoWork;
 use difficulty::{SessionDifficulty, ShareHistory};
 
-/// What a step of a session works with.
+/// The context of a session's step.
 pub struct Step<'a> {
-    /// What all sessions share.
     pub shared: &'a mut SharedState,
-    /// The moment.
     pub now: Now,
     /// Bytes for the miner are appended here.
     pub out: &'a mut Vec<u8>,
-    /// Where blocks, shares and news go.
     pub sink: &'a mut dyn SessionSink,
 }
 
-/// Why a session is ended by this side.
+/// Why the server closes a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CloseReason {
-    /// A line longer than [`LINE_LEN_MAX`].
+    /// A line exceeded [`LINE_LEN_MAX`].
     LineTooLong,
-    /// [`GARBAGE_LINES_MAX`] lines that were no requests.
-    Garbage,
-    /// No authorize in time.
+    /// [`INVALID_LINES_MAX`] lines were not requests.
+    InvalidLines,
+    /// There was no authorize in time.
     NotAuthorised,
-    /// Silent for longer than its shares take.
+    /// The idle timeout expired.
     Idle,
 }
 
 impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::LineTooLong => write!(f, "a line of more than {LINE_LEN_MAX} bytes"),
-            Self::Garbage => write!(f, "{GARBAGE_LINES_MAX} lines that are no requests"),
+            Self::LineTooLong => write!(f, "a line exceeds {LINE_LEN_MAX} bytes"),
+            Self::InvalidLines => write!(f, "{INVALID_LINES_MAX} lines are not requests"),
             Self::NotAuthorised => f.write_str("no authorize in time"),
-            Self::Idle => f.write_str("silent for too long"),
+            Self::Idle => f.write_str("idle for too long"),
         }
     }
 }
@@ -68,52 +65,51 @@ impl From<LineTooLong> for CloseReason {
     }
 }
 
-/// One miner's connection.
+/// A miner's connection.
 #[derive(Debug)]
 pub struct Session {
     opened: Now,
     lines: LineBuffer,
-    garbage_lines: u32,
-    last_line_ms: u64,
+    invalid_lines: u32,
+    last_line: SteadyTime,
     user_agent: Arc<str>,
     firmware: Firmware,
     extranonce1: Option<Extranonce1>,
     worker: Option<Arc<str>>,
-    /// Version bits the miner may roll (BIP-0310); none until it asks.
+    /// Version bits that the miner may roll (BIP-0310); none until it negotiates them.
     version_mask: u32,
-    /// Subscribed and authorised: gets jobs.
+    /// Subscribed and authorised, so that it gets jobs.
     is_working: bool,
     difficulty: SessionDifficulty,
-    submits: TokenBucket<Duration>,
+    submits: TokenBucket<SteadyTime>,
     stats: SessionStats,
     coinbase_too_large: bool,
 }
 
 impl Session {
-    /// A connection that was opened at `opened`.
     pub fn new(shared: &SharedState, opened: Now) -> Self {
         Self {
             opened,
             lines: LineBuffer::default(),
-            garbage_lines: 0,
-            last_line_ms: opened.uptime_ms,
+            invalid_lines: 0,
+            last_line: opened.steady,
             user_agent: "".into(),
-            firmware: firmware_of(""),
+            firmware: firmware_for(""),
             extranonce1: None,
             worker: None,
             version_mask: 0,
             is_working: false,
-            difficulty: SessionDifficulty::new(shared.start_difficulty, opened.uptime_ms),
-            submits: TokenBucket::new(shared.limits.submits, Duration::from_millis(opened.uptime_ms)),
-            stats: SessionStats::new(opened),
+            difficulty: SessionDifficulty::new(shared.start_difficulty, opened.steady),
+            submits: TokenBucket::new(shared.limits.submits, opened.steady),
+            stats: SessionStats::new(opened.steady),
             coinbase_too_large: false,
         }
     }
 
-    /// Takes in received bytes.
+    /// Processes received bytes.
     ///
     /// # Errors
-    /// If the connection should be closed; what was written for the miner may still be sent.
+    /// If the connection should be closed; the bytes in [`Step::out`] may still be sent.
     pub fn on_bytes(&mut self, bytes: &[u8], step: &mut Step<'_>) -> Result<(), CloseReason> {
         let mut lines = std::mem::take(&mut self.lines);
         let result = lines.feed(bytes, |line| self.on_line(line, step));
@@ -121,7 +117,7 @@ impl Session {
         result
     }
 
-    /// Takes in news for all.
+    /// Notifies the miner of a change of work.
     pub fn on_fanout(&mut self, fanout: Fanout, step: &mut Step<'_>) {
         if !self.is_working {
             return;
@@ -132,39 +128,39 @@ impl Session {
         }
     }
 
-    /// Looks at the time; to be called about once a second.
+    /// Checks the timers; to be called about once a second.
     ///
     /// # Errors
     /// If the connection should be closed.
     pub fn on_tick(&mut self, step: &mut Step<'_>) -> Result<(), CloseReason> {
-        let now_ms = step.now.uptime_ms;
-        if self.worker.is_none() && step.now.since_ms(self.opened.uptime_ms) > step.shared.limits.authorize_ms {
+        let now = step.now.steady;
+        if self.worker.is_none() && now.since_ms(self.opened.steady) > step.shared.limits.authorize_ms {
             return Err(CloseReason::NotAuthorised);
         }
         if !self.is_working {
             return self.check_idle(step);
         }
         if step.shared.jobs.current().is_none() {
-            // Who has no work cannot show any.
-            self.last_line_ms = now_ms;
-            self.difficulty.pause(now_ms);
+            // Without work, silence is no reason to close the session or to lower the difficulty.
+            self.last_line = now;
+            self.difficulty.pause(now);
             return Ok(());
         }
-        if self.difficulty.on_tick(now_ms) {
+        if self.difficulty.on_tick(now) {
             self.announce_difficulty(step);
         }
         self.check_idle(step)
     }
 
-    /// Gives back what the session owned.
+    /// Releases the session's extranonce.
     pub fn end(self, shared: &mut SharedState) {
         if let Some(extranonce1) = self.extranonce1 {
             shared.extranonces.release(extranonce1);
         }
     }
 
-    /// The session for onlookers; `None` until it is authorised.
-    pub fn status(&mut self, now: Now) -> Option<MinerStatus> {
+    /// The published status; `None` until the session is authorised.
+    pub fn status(&mut self, now: SteadyTime) -> Option<MinerStatus> {
         Some(MinerStatus {
             worker: Arc::clone(self.worker.as_ref()?),
             user_agent: Arc::clone(&self.user_agent),
@@ -174,32 +170,32 @@ impl Session {
             accepted: self.stats.accepted,
             rejected: self.stats.rejected,
             last_share: self.stats.last_share,
-            best_difficulty: self.stats.best,
+            best_difficulty: self.stats.best_difficulty,
             coinbase_too_large: self.coinbase_too_large,
         })
     }
 
-    /// The name the session authorised with, which may be empty.
+    /// The worker's name, which may be empty; `None` until the session is authorised.
     pub fn worker(&self) -> Option<&Arc<str>> {
         self.worker.as_ref()
     }
 
-    /// Bytes held of an unfinished line.
+    /// Bytes allocated for an incomplete line.
     #[cfg(test)]
-    fn held_bytes(&self) -> usize {
+    fn line_capacity(&self) -> usize {
         self.lines.capacity()
     }
 
     fn check_idle(&self, step: &Step<'_>) -> Result<(), CloseReason> {
-        let since_ms = self.last_line_ms.max(self.difficulty.suited_ms());
-        let mined_s = |until_ms: u64| until_ms.saturating_sub(self.opened.uptime_ms) as f64 / 1_000.0;
-        let shown = ShareHistory {
+        let idle_since = self.last_line.max(self.difficulty.effective_since());
+        let mined_s = |until: SteadyTime| until.since_ms(self.opened.steady) as f64 / 1_000.0;
+        let history = ShareHistory {
             credited: self.stats.credited,
-            mined_s: mined_s(step.now.uptime_ms),
-            until_silence_s: mined_s(self.last_line_ms),
+            mined_s: mined_s(step.now.steady),
+            until_silence_s: mined_s(self.last_line),
         };
-        let allowed_ms = self.difficulty.silence_allowed_ms(&step.shared.limits, shown);
-        match step.now.since_ms(since_ms) > allowed_ms {
+        let timeout_ms = self.difficulty.idle_timeout_ms(&step.shared.limits, history);
+        match step.now.steady.since_ms(idle_since) > timeout_ms {
             true => Err(CloseReason::Idle),
             false => Ok(()),
         }
@@ -210,15 +206,15 @@ impl Session {
         if line.is_empty() {
             return Ok(());
         }
-        self.last_line_ms = step.now.uptime_ms;
-        match Line::read(line) {
+        self.last_line = step.now.steady;
+        match Line::parse(line) {
             Line::Request(request) => self.on_request(&request, step),
             Line::Response => {}
-            Line::Garbage => {
+            Line::Invalid => {
                 reply::error(step.out, "null", Reject::Malformed("not a JSON-RPC request"));
-                self.garbage_lines += 1;
-                if self.garbage_lines >= GARBAGE_LINES_MAX {
-                    return Err(CloseReason::Garbage);
+                self.invalid_lines += 1;
+                if self.invalid_lines >= INVALID_LINES_MAX {
+                    return Err(CloseReason::InvalidLines);
                 }
             }
         }
@@ -233,7 +229,7 @@ impl Session {
             "mining.subscribe" => self.subscribe(id, params, step),
             "mining.authorize" => self.authorize(id, params, step),
             "mining.suggest_difficulty" => self.suggest_difficulty(id, params, step),
-            // The extranonce never changes, so there is nothing to subscribe to but silence.
+            // The extranonce never changes, so there will be no notifications.
             "mining.extranonce.subscribe" => reply::result(step.out, id, "true"),
             "mining.get_version" | "client.get_version" | "get_version" => {
                 reply::result(step.out, id, concat!("\"p2pool/", env!("CARGO_PKG_VERSION"), "\""));
@@ -243,32 +239,32 @@ impl Session {
         }
     }
 
-    /// Begins to work once subscribed and authorised.
+    /// Starts to send work, once subscribed and authorised.
     fn start(&mut self, step: &mut Step<'_>) {
         let (false, Some(_), Some(worker)) = (self.is_working, &self.extranonce1, &self.worker) else { return };
         self.is_working = true;
-        step.sink.news(SessionEvent::Authorised { worker: display_name(worker), user_agent: &self.user_agent });
+        step.sink.report(SessionEvent::Authorised { worker: display_name(worker), user_agent: &self.user_agent });
         match step.shared.no_work {
             Some(why) => reply::show_message(step.out, no_work_text(why)),
             None => self.send_job(true, step),
         }
     }
 
-    /// Difficulty if it changed, then the job.
+    /// Sends the difficulty if it changed, then the current job.
     fn send_job(&mut self, clean: bool, step: &mut Step<'_>) {
         let Some(current) = step.shared.jobs.current() else { return };
         let job = Arc::clone(&current.job);
         let is_first = self.difficulty.announced().is_none();
-        // The first difficulty also holds for earlier jobs, which the session may know from before a reconnect.
+        // The first difficulty also applies to earlier jobs, which the miner may know from before a reconnect.
         let from_job = if is_first { 0 } else { step.shared.jobs.next_sequence().saturating_sub(1) };
-        if let Some(difficulty) = self.difficulty.on_job(current.ceiling, from_job, step.now.uptime_ms) {
+        if let Some(difficulty) = self.difficulty.on_job(current.ceiling, from_job, step.now.steady) {
             reply::set_difficulty(step.out, difficulty);
         }
         step.out.extend_from_slice(job.notify_line(clean || is_first).as_bytes());
-        self.look_at_coinbase(job.coinbase.len_bytes(), step);
+        self.check_coinbase(job.coinbase.len_bytes(), step);
     }
 
-    /// Announces the difficulty before its job comes; it binds from that job on.
+    /// Announces a changed difficulty; it applies from the next job on.
     fn announce_difficulty(&mut self, step: &mut Step<'_>) {
         let (true, Some(current)) = (self.is_working, step.shared.jobs.current()) else { return };
         if let Some(difficulty) = self.difficulty.announce(current.ceiling, step.shared.jobs.next_sequence()) {
@@ -276,27 +272,29 @@ impl Session {
         }
     }
 
-    /// Tells everybody once when the coinbase has become too large for the firmware.
-    fn look_at_coinbase(&mut self, len: usize, step: &mut Step<'_>) {
+    /// Warns the miner and the operator when the coinbase becomes too large for the firmware.
+    fn check_coinbase(&mut self, len: usize, step: &mut Step<'_>) {
         let len_max = self.firmware.coinbase_len_max;
         let was_too_large = std::mem::replace(&mut self.coinbase_too_large, len > len_max);
         let (false, true, Some(worker)) = (was_too_large, self.coinbase_too_large, &self.worker) else { return };
         let text = format!(
-            "The coinbase has {len} bytes; this firmware is known to work up to {len_max}. If it finds no shares, this is why."
+            "The coinbase has {len} bytes; this firmware is known to support up to {len_max}. This may be the reason if it finds no shares."
         );
         reply::show_message(step.out, &text);
         let (worker, user_agent) = (display_name(worker), &*self.user_agent);
-        step.sink.news(SessionEvent::CoinbaseTooLarge { worker, user_agent, len, len_max });
+        step.sink.report(SessionEvent::CoinbaseTooLarge { worker, user_agent, len, len_max });
     }
 }
 
 const fn no_work_text(why: NoWork) -> &'static str {
     match why {
-        NoWork::NoTemplate => "No work: the pool's bitcoind has given none for too long. Work resumes by itself.",
-        NoWork::BitcoindBehind => "No work: the pool's bitcoind is behind the pool. Work resumes by itself.",
-        NoWork::NoPeers => {
-            "No work: the pool looks for its other nodes first, for a minute at most. Work resumes by itself."
+        NoWork::NoTemplate => {
+            "No work: bitcoind has sent no block template for too long. Mining will resume automatically."
         }
-        NoWork::Syncing => "No work: the pool is catching up with its peers. Work resumes by itself.",
+        NoWork::BitcoindBehind => "No work: bitcoind is behind the pool. Mining will resume automatically.",
+        NoWork::NoPeers => {
+            "No work: the node is looking for peers, for a minute at most. Mining will resume automatically."
+        }
+        NoWork::Syncing => "No work: the node is syncing with its peers. Mining will resume automatically.",
     }
 }

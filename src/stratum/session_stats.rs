@@ -1,63 +1,59 @@
-//! What a session has achieved.
+//! Counts and hash rate of a session.
 
 use super::difficulty::{Difficulty, HASHES_PER_DIFFICULTY};
 use super::reject::Reject;
-use super::Now;
 use crate::status::Rejections;
-use crate::units::UnixTime;
+use crate::units::{Now, SteadyTime, UnixTime};
 
-/// The hash rate is estimated over one to two of these: at 10 s per share its error is then about 15 %.
+/// The hash rate is estimated over one to two of these spans. At 10 s per share its error is about 15 %.
 const RATE_SPAN_MS: u64 = 300_000;
 
-/// Counts of one session.
+/// Counts of a session.
 #[derive(Clone, Debug)]
 pub struct SessionStats {
-    /// Submits that counted.
     pub accepted: u64,
-    /// Submits that did not.
     pub rejected: Rejections,
-    /// Greatest difficulty of a hash.
-    pub best: f64,
-    /// When the last counted submit came.
+    /// Greatest difficulty of an accepted hash.
+    pub best_difficulty: f64,
+    /// Time of the last accepted submit.
     pub last_share: Option<UnixTime>,
-    /// Sum of credited difficulties.
+    /// Sum of the credited difficulties.
     pub credited: f64,
-    /// The present span's beginning and sum, and those of the one before.
-    present: Span,
-    before: Option<Span>,
+    /// The current span, and the one before it.
+    current: Span,
+    previous: Option<Span>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Span {
-    since_ms: u64,
+    start: SteadyTime,
     credited: f64,
 }
 
 impl SessionStats {
-    /// Nothing yet.
-    pub fn new(now: Now) -> Self {
+    pub fn new(now: SteadyTime) -> Self {
         Self {
             accepted: 0,
             rejected: Rejections::default(),
-            best: 0.0,
+            best_difficulty: 0.0,
             last_share: None,
             credited: 0.0,
-            present: Span { since_ms: now.uptime_ms, credited: 0.0 },
-            before: None,
+            current: Span { start: now, credited: 0.0 },
+            previous: None,
         }
     }
 
-    /// A submit counted.
+    /// Counts an accepted submit.
     pub fn accept(&mut self, credit: Difficulty, hash: &[u8; 32], now: Now) {
-        self.turn(now);
+        self.update_spans(now.steady);
         self.accepted += 1;
         self.credited += credit.get();
-        self.present.credited += credit.get();
+        self.current.credited += credit.get();
         self.last_share = Some(now.time);
-        self.best = self.best.max(Difficulty::of_hash(hash).get());
+        self.best_difficulty = self.best_difficulty.max(Difficulty::of_hash(hash).get());
     }
 
-    /// A submit did not count.
+    /// Counts a rejected submit.
     pub fn reject(&mut self, reject: Reject) {
         let rejected = &mut self.rejected;
         let count = match reject {
@@ -71,26 +67,26 @@ impl SessionStats {
         *count += 1;
     }
 
-    /// Estimated hashes per second over the last five to ten minutes.
-    pub fn hashes_per_s(&mut self, now: Now) -> f64 {
-        self.turn(now);
-        let before = self.before.unwrap_or(Span { since_ms: self.present.since_ms, credited: 0.0 });
-        let span_s = now.since_ms(before.since_ms).max(1_000) as f64 / 1_000.0;
-        (before.credited + self.present.credited) * HASHES_PER_DIFFICULTY / span_s
+    /// Estimated hash rate over the last five to ten minutes, in hashes per second.
+    pub fn hashes_per_s(&mut self, now: SteadyTime) -> f64 {
+        self.update_spans(now);
+        let previous = self.previous.unwrap_or(Span { start: self.current.start, credited: 0.0 });
+        let span_s = now.since_ms(previous.start).max(1_000) as f64 / 1_000.0;
+        (previous.credited + self.current.credited) * HASHES_PER_DIFFICULTY / span_s
     }
 
-    /// Begins the next span if the present one is over.
-    fn turn(&mut self, now: Now) {
-        let passed_ms = now.since_ms(self.present.since_ms);
-        if passed_ms < RATE_SPAN_MS {
+    /// Starts the next span if the current one is over.
+    fn update_spans(&mut self, now: SteadyTime) {
+        let spans = now.since_ms(self.current.start) / RATE_SPAN_MS;
+        if spans == 0 {
             return;
         }
-        let since_ms = now.uptime_ms - passed_ms % RATE_SPAN_MS;
-        self.before = Some(match passed_ms < 2 * RATE_SPAN_MS {
-            true => self.present,
-            false => Span { since_ms: since_ms - RATE_SPAN_MS, credited: 0.0 },
+        let start = self.current.start.plus_ms(spans * RATE_SPAN_MS);
+        self.previous = Some(match spans {
+            1 => self.current,
+            _ => Span { start: self.current.start.plus_ms((spans - 1) * RATE_SPAN_MS), credited: 0.0 },
         });
-        self.present = Span { since_ms, credited: 0.0 };
+        self.current = Span { start, credited: 0.0 };
     }
 }
 
@@ -98,34 +94,34 @@ impl SessionStats {
 mod tests {
     use super::*;
 
-    fn at(seconds: u64) -> Now {
-        Now { uptime_ms: seconds * 1_000, time: UnixTime(1_700_000_000 + seconds as u32) }
+    fn at(seconds: u32) -> Now {
+        Now { steady: SteadyTime::from_s(seconds), time: UnixTime(1_700_000_000 + seconds) }
     }
 
     #[test]
-    fn hash_rate_is_that_of_the_last_minutes() {
-        let mut stats = SessionStats::new(at(0));
+    fn the_hash_rate_covers_the_last_minutes() {
+        let mut stats = SessionStats::new(at(0).steady);
         let difficulty = Difficulty::new(100.0).unwrap();
         let expected = 100.0 * HASHES_PER_DIFFICULTY / 10.0;
         for share in 1..=100 {
             stats.accept(difficulty, &[0xff; 32], at(share * 10));
-            let rate = stats.hashes_per_s(at(share * 10));
+            let rate = stats.hashes_per_s(at(share * 10).steady);
             assert!((rate / expected - 1.0).abs() < 0.05, "after {} s: {rate} instead of {expected}", share * 10);
         }
-        // It stops: half after some minutes, then nothing.
-        assert!(stats.hashes_per_s(at(1_300)) < expected * 0.7);
-        assert_eq!(stats.hashes_per_s(at(2_000)), 0.0);
+        // After the miner stops, the rate falls within minutes.
+        assert!(stats.hashes_per_s(at(1_300).steady) < expected * 0.7);
+        assert_eq!(stats.hashes_per_s(at(2_000).steady), 0.0);
         assert_eq!(stats.accepted, 100);
         assert_eq!(stats.last_share, Some(at(1_000).time));
     }
 
     #[test]
-    fn the_best_share_is_kept() {
-        let mut stats = SessionStats::new(at(0));
+    fn the_best_difficulty_is_kept() {
+        let mut stats = SessionStats::new(at(0).steady);
         for number in [3.0, 700.0, 20.0] {
             let hash = Difficulty::new(number).unwrap().target().0.to_le_bytes();
             stats.accept(Difficulty::FLOOR, &hash, at(1));
         }
-        assert!((stats.best / 700.0 - 1.0).abs() < 1e-9);
+        assert!((stats.best_difficulty / 700.0 - 1.0).abs() < 1e-9);
     }
 }

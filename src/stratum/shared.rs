@@ -1,4 +1,4 @@
-//! What all sessions share, and what leaves the node because of them.
+//! The state that all sessions share.
 
 use std::sync::Arc;
 
@@ -9,67 +9,21 @@ use super::limits::Limits;
 use super::seen_hashes::SeenHashes;
 use crate::metrics::Metrics;
 use crate::params::{ChainParams, Network};
-use crate::work::Job;
-use crate::work::{FoundBlock, FoundShare, NoWork, WorkUpdate};
+use crate::work::{Job, NoWork, WorkUpdate};
 
-/// Blocks that are remembered as handed over. Real networks give one in ten minutes to all miners together.
+/// Number of recent blocks whose hashes are remembered. On real networks all miners together find one in ten minutes.
 const RECENT_BLOCKS_MAX: usize = 64;
 
-/// The chain thread could not take a share: its inbox is full.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ChainBusy;
-
-/// Where things go because of a miner. Called before the miner is answered.
-pub trait SessionSink {
-    /// Hands over a block, whatever happens; never fails.
-    fn block(&mut self, block: FoundBlock);
-
-    /// Hands over a share.
-    ///
-    /// # Errors
-    /// If it cannot be taken now; the miner is told.
-    fn share(&mut self, share: FoundShare) -> Result<(), ChainBusy>;
-
-    /// Something an operator may want to read.
-    fn news(&mut self, news: SessionEvent<'_>);
-}
-
-/// What operators may want to read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SessionEvent<'a> {
-    /// A miner is ready to work.
-    Authorised {
-        /// Its name.
-        worker: &'a str,
-        /// Its firmware.
-        user_agent: &'a str,
-    },
-    /// The present coinbase is larger than a miner's firmware is known to take.
-    CoinbaseTooLarge {
-        /// Its name.
-        worker: &'a str,
-        /// Its firmware.
-        user_agent: &'a str,
-        /// The coinbase's bytes without witness.
-        len: usize,
-        /// What the firmware takes.
-        len_max: usize,
-    },
-}
-
-/// What all sessions must hear of.
+/// A change of work that every session must be notified of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fanout {
-    /// There is another job.
-    Job {
-        /// Whether older work has become worthless.
-        clean: bool,
-    },
-    /// There is none.
+    /// There is a new job; `clean` makes older work stale.
+    Job { clean: bool },
+    /// There is no job.
     NoWork(NoWork),
 }
 
-/// What all sessions share.
+/// The state that all sessions share.
 #[derive(Debug)]
 pub struct SharedState {
     pub(super) limits: Limits,
@@ -77,21 +31,21 @@ pub struct SharedState {
     pub(super) jobs: JobTable,
     pub(super) seen: SeenHashes,
     pub(super) extranonces: Extranonces,
-    pub(super) counters: Arc<Metrics>,
-    /// Why there is no job, if a reason was given.
+    pub(super) metrics: Arc<Metrics>,
+    /// Why there is no job, if a reason is known.
     pub(super) no_work: Option<NoWork>,
     recent_blocks: RecentBlocks,
     network: Network,
 }
 
 impl SharedState {
-    /// No jobs, no sessions; extranonces are counted from `first_extranonce`, a number as random as can be had.
+    /// Starts without jobs and sessions. Extranonces are counted from `first_extranonce`, which should be random.
     pub fn new(
         params: &ChainParams,
         start_difficulty: Difficulty,
         limits: Limits,
         first_extranonce: u32,
-        counters: Arc<Metrics>,
+        metrics: Arc<Metrics>,
     ) -> Self {
         Self {
             limits,
@@ -99,26 +53,25 @@ impl SharedState {
             jobs: JobTable::default(),
             seen: SeenHashes::new(),
             extranonces: Extranonces::new(first_extranonce),
-            counters,
+            metrics,
             no_work: None,
             recent_blocks: RecentBlocks::default(),
             network: params.network,
         }
     }
 
-    /// The bounds in force.
     pub fn limits(&self) -> &Limits {
         &self.limits
     }
 
-    /// Whether the job makes older work worthless.
+    /// Whether the job makes older work stale.
     pub fn is_new_tip(&self, job: &Job) -> bool {
         self.jobs.is_new_tip(job)
     }
 
-    /// Takes in the newest message; each session must then be told what is returned.
-    pub fn receive(&mut self, message: WorkUpdate) -> Fanout {
-        match message {
+    /// Processes new work; every session must then be stepped with the returned change.
+    pub fn update(&mut self, update: WorkUpdate) -> Fanout {
+        match update {
             WorkUpdate::Job(job) => {
                 let clean = self.jobs.is_new_tip(&job);
                 let ceiling = self.ceiling(&job);
@@ -134,9 +87,9 @@ impl SharedState {
         }
     }
 
-    /// The greatest difficulty that keeps no share and, except on regtest, no block in the miner.
+    /// The greatest difficulty with which miners submit every share and, except on regtest, every block.
     ///
-    /// On regtest nearly every hash is a block; to want them all would be to want a submit for every hash.
+    /// On regtest nearly every hash is a block, so receiving all blocks would need a submit for every hash.
     fn ceiling(&self, job: &Job) -> Difficulty {
         match self.network {
             Network::Regtest => Difficulty::at_most(&job.share_target),
@@ -144,13 +97,13 @@ impl SharedState {
         }
     }
 
-    /// Notes a block as handed over; false if it was before.
+    /// Remembers the hash of a block; false if it is a recent one.
     pub(super) fn remember_block(&mut self, hash: &[u8; 32]) -> bool {
         self.recent_blocks.insert(hash)
     }
 }
 
-/// The last blocks handed over, so that a miner repeating itself does not fill the queue.
+/// The hashes of recent blocks, so that a miner that repeats a submit does not fill the submit queue.
 #[derive(Debug, Default)]
 struct RecentBlocks {
     hashes: Vec<[u8; 32]>,
@@ -176,14 +129,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_block_is_handed_over_once_and_memory_of_it_is_bounded() {
-        let mut recent_blocks = RecentBlocks::default();
+    fn a_recent_block_is_known_and_their_number_is_bounded() {
+        let mut recent = RecentBlocks::default();
         let hash = |number: u8| [number; 32];
         for number in 0..200 {
-            assert!(recent_blocks.insert(&hash(number)));
-            assert!(!recent_blocks.insert(&hash(number)));
-            assert!(!recent_blocks.insert(&hash(number.saturating_sub(60))));
+            assert!(recent.insert(&hash(number)));
+            assert!(!recent.insert(&hash(number)));
+            assert!(!recent.insert(&hash(number.saturating_sub(60))));
         }
-        assert_eq!(recent_blocks.hashes.len(), RECENT_BLOCKS_MAX);
+        assert_eq!(recent.hashes.len(), RECENT_BLOCKS_MAX);
     }
 }

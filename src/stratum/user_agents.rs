@@ -1,24 +1,24 @@
-//! What is known of miners' firmware, from the table file `user_agents.txt`.
+//! Known firmware, from the table `user_agents.txt`.
 
 use super::difficulty::Difficulty;
 
-/// The table. Read for each new session: sessions are rare, and lines few.
+/// The table. It is short, so each new session parses it.
 const TABLE: &str = include_str!("user_agents.txt");
 
-/// What is known of a kind of firmware.
+/// Properties of a firmware.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Firmware {
-    /// Largest coinbase, in bytes without witness, with which it is known to work.
+    /// Largest coinbase that it is known to support, in bytes without witness.
     pub coinbase_len_max: usize,
-    /// Difficulty to start with if it is lower than the operator's.
+    /// Start difficulty, used if it is below the operator's.
     pub start_difficulty: Option<Difficulty>,
 }
 
-/// What is known of the firmware that calls itself so.
-pub fn firmware_of(user_agent: &str) -> Firmware {
+/// Looks up a user agent.
+pub fn firmware_for(user_agent: &str) -> Firmware {
     lines()
         .filter_map(parse)
-        .find(|(pattern, _)| fits(pattern, user_agent))
+        .find(|(pattern, _)| matches(pattern, user_agent))
         .map_or(Firmware { coinbase_len_max: 0, start_difficulty: None }, |(_, firmware)| firmware)
 }
 
@@ -37,7 +37,7 @@ fn parse(line: &str) -> Option<(&str, Firmware)> {
     fields.next().is_none().then_some((pattern, Firmware { coinbase_len_max, start_difficulty }))
 }
 
-fn fits(pattern: &str, user_agent: &str) -> bool {
+fn matches(pattern: &str, user_agent: &str) -> bool {
     let starts_at = |from: usize, pattern: &str| {
         user_agent
             .as_bytes()
@@ -55,15 +55,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_line_of_the_table_is_read() {
+    fn every_line_of_the_table_parses() {
         for line in lines() {
             assert!(parse(line).is_some(), "{line}");
         }
-        assert_eq!(lines().last().and_then(parse).unwrap().0, "*", "the last line fits all");
+        assert_eq!(lines().last().and_then(parse).unwrap().0, "*", "the last line matches all");
     }
 
     #[test]
-    fn firmware_is_known_by_its_user_agent() {
+    fn firmware_is_found_by_its_user_agent() {
         for (user_agent, coinbase_len_max, start_difficulty) in [
             ("NiceHash/1.0.0", 500, None),
             ("Antminer S21/Mon Sep 2 2024", 2_250, None),
@@ -81,7 +81,7 @@ mod tests {
             ("γ", 755, None),
             ("", 755, None),
         ] {
-            let firmware = firmware_of(user_agent);
+            let firmware = firmware_for(user_agent);
             assert_eq!(firmware.coinbase_len_max, coinbase_len_max, "{user_agent}");
             assert_eq!(firmware.start_difficulty.map(Difficulty::get), start_difficulty, "{user_agent}");
         }

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Fuzzes every target under libFuzzer for SECONDS in all, guided by coverage, and prints the figures:
+# Fuzzes all targets with libFuzzer, guided by coverage, for SECONDS in total, and prints statistics:
 #
 #     tests/fuzz/run.sh SECONDS [target...]
 #
-# Works with stable Rust and a C++ compiler. What it finds of interest is kept in target/fuzz/corpus and used again. An
-# input that fails stays in target/fuzz/failures; the script ends with 1 then. To run such an input again:
+# It needs stable Rust and a C++ compiler. The corpus is kept in target/fuzz/corpus and reused. Failing inputs are kept in
+# target/fuzz/failures, and the exit status is 1. To run such an input again:
 #
 #     target/fuzz/<host>/release/fuzz-<target> FILE
 set -euo pipefail
@@ -12,9 +12,9 @@ cd "$(dirname "$0")/../.."
 . contrib/common.sh
 
 readonly TARGETS=(share template stratum wire sync)
-# Past the longest share (under 1 KiB), the longest Stratum line (8 KiB) and the templates among the seeds.
+# More than the longest share (below 1 KiB), the longest Stratum line (8 KiB) and the templates among the seeds.
 readonly LEN_MAX=16384
-# A node on a small computer must not be brought down by one input.
+# Limits per input, so that no input can bring down a node on a small computer.
 readonly INPUT_TIMEOUT_S=5 MEMORY_MAX_MB=1024
 
 [[ ${1-} =~ ^[1-9][0-9]*$ ]] || die "usage: tests/fuzz/run.sh SECONDS [${TARGETS[*]}]"
@@ -23,18 +23,18 @@ shift
 targets=("$@")
 [ $# -gt 0 ] || targets=("${TARGETS[@]}")
 for target in "${targets[@]}"; do
-    [[ " ${TARGETS[*]} " = *" $target "* ]] || die "no target $target; there are ${TARGETS[*]}"
+    [[ " ${TARGETS[*]} " = *" $target "* ]] || die "unknown target $target; the targets are ${TARGETS[*]}"
 done
 each_s=$(((total_s + ${#targets[@]} - 1) / ${#targets[@]}))
 
 command -v c++ >/dev/null || install_packages g++
-# shellcheck disable=SC2119 # the arguments of this script are not meant
+# shellcheck disable=SC2119 # not the arguments of this script
 need_rust
 folder=$PWD/target/fuzz
 host=$(rustc -vV | sed -n 's/^host: //p')
 
-# Counters on every edge and the operands of comparisons, for libFuzzer to steer by; overflow and debug checks stay on.
-# The host is named so that build scripts are compiled without them.
+# Coverage counters on every edge and operands of comparisons for libFuzzer; overflow and debug checks stay enabled.
+# With an explicit host, build scripts are compiled without them.
 passes=(-Cpasses=sancov-module)
 for option in level=4 inline-8bit-counters pc-table trace-compares; do
     passes+=("-Cllvm-args=-sanitizer-coverage-$option")

@@ -1,4 +1,4 @@
-//! Counts what tests allocate; a test that names this module has its allocator.
+//! Counts allocations of tests. A test that includes this module uses its global allocator.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -8,10 +8,10 @@ thread_local! {
     static HELD_BYTES: Cell<i64> = const { Cell::new(0) };
 }
 
-/// Counts what the current thread asks for, and hands it on to the system.
+/// An allocator that counts the allocations of the current thread and forwards them to the system's.
 struct Counting;
 
-/// A thread that is ending has no counters any more, and nothing that is measured.
+/// The counters of a thread that is ending are gone; it is not measured.
 fn count_one(bytes: i64) {
     let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
     count_bytes(bytes);
@@ -21,12 +21,12 @@ fn count_bytes(bytes: i64) {
     let _ = HELD_BYTES.try_with(|held| held.set(held.get() + bytes));
 }
 
-/// No allocation is larger than the largest `isize`.
+/// Allocations are never larger than `isize::MAX`.
 const fn signed(bytes: usize) -> i64 {
     bytes as i64
 }
 
-// SAFETY: every call goes unchanged to the system's allocator; counting neither allocates nor unwinds.
+// SAFETY: every call is forwarded unchanged to the system's allocator, and counting neither allocates nor unwinds.
 #[allow(unsafe_code)]
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -53,18 +53,18 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// How often the current thread asked for memory while it did this.
-#[allow(dead_code, reason = "not every test that names this module measures both")]
+/// Number of allocations of the current thread during `work`.
+#[allow(dead_code, reason = "not every test that includes this module uses both")]
 pub fn allocations_of(work: impl FnOnce()) -> u64 {
     let before = ALLOCATIONS.with(Cell::get);
     work();
     ALLOCATIONS.with(Cell::get) - before
 }
 
-/// Bytes that the current thread holds beyond what it held before it did this.
-#[allow(dead_code, reason = "not every test that names this module measures both")]
+/// Number of bytes that the current thread holds after `work` in addition to those before, with the result.
+#[allow(dead_code, reason = "not every test that includes this module uses both")]
 pub fn bytes_held_by<T>(work: impl FnOnce() -> T) -> (i64, T) {
     let before = HELD_BYTES.with(Cell::get);
-    let made = work();
-    (HELD_BYTES.with(Cell::get) - before, made)
+    let result = work();
+    (HELD_BYTES.with(Cell::get) - before, result)
 }

@@ -1,6 +1,6 @@
-//! The hot path, from a miner's answer to the hash, allocates nothing and gives what the slow way gives.
+//! The hot path, from a miner's submit to the hash, does not allocate and gives the same result as a naive implementation.
 
-// All of this file is a test, helpers included.
+// Test code, helpers included.
 #![allow(clippy::unwrap_used)]
 
 mod allocations;
@@ -20,7 +20,7 @@ use p2pool_core::share::{CoinbaseTag, PayoutScript, ShareId};
 use p2pool_core::units::{Bits, BlockHeight, Sats, ShareHeight, Target, UnixTime, Work};
 use p2pool_core::work::{make_job, Job, JobId, NextShare, Submit, Template, TemplateTx};
 
-/// Bytes that look random and are the same in every run.
+/// Pseudo-random bytes, the same in every run.
 struct Random(u64);
 
 impl Random {
@@ -38,7 +38,7 @@ impl Random {
         self.number() % end
     }
 
-    fn answer(&mut self) -> Submit {
+    fn submit(&mut self) -> Submit {
         let bytes = self.bytes();
         let mut extranonce = [0; 12];
         extranonce.copy_from_slice(&bytes[..12]);
@@ -101,33 +101,33 @@ impl Random {
     }
 }
 
-/// Header and hash by the long way: the whole coinbase hashed, the header written by the `bitcoin` crate.
-fn judged_slowly(job: &Job, answer: &Submit) -> ([u8; 80], [u8; 32]) {
-    let root = fold_merkle_branch(job.coinbase.txid(&answer.extranonce), &job.merkle_branch);
+/// Header and hash, computed from the complete coinbase and with the `bitcoin` crate.
+fn hash_naively(job: &Job, submit: &Submit) -> ([u8; 80], [u8; 32]) {
+    let root = fold_merkle_branch(job.coinbase.txid(&submit.extranonce), &job.merkle_branch);
     let header = Header {
-        version: Version::from_consensus(answer.version),
+        version: Version::from_consensus(submit.version),
         prev_blockhash: job.prev_block,
         merkle_root: TxMerkleNode::from_byte_array(root),
-        time: answer.time,
+        time: submit.time,
         bits: CompactTarget::from_consensus(job.bits.0),
-        nonce: answer.nonce,
+        nonce: submit.nonce,
     };
     (serialize(&header).try_into().unwrap(), header.block_hash().to_byte_array())
 }
 
 #[test]
-fn a_hundred_thousand_answers_allocate_nothing() {
+fn hashing_a_hundred_thousand_submits_does_not_allocate() {
     let mut random = Random(0);
     let job = random.job(3_000, 48);
     assert_eq!(job.merkle_branch.len(), 12);
-    let answers: Vec<Submit> = (0..1_000).map(|_| random.answer()).collect();
+    let submits: Vec<Submit> = (0..1_000).map(|_| random.submit()).collect();
     let mut met = 0u32;
     let allocations = allocations_of(|| {
         for _ in 0..100 {
-            for answer in &answers {
-                let judged = job.hash_header(black_box(answer));
-                met += u32::from(judged.meets(&Target::MAX));
-                black_box((judged.id(), judged.meets(&job.share_target), judged.meets(&job.block_target)));
+            for submit in &submits {
+                let hashed = job.hash_header(black_box(submit));
+                met += u32::from(hashed.meets(&Target::MAX));
+                black_box((hashed.id(), hashed.meets(&job.share_target), hashed.meets(&job.block_target)));
             }
         }
     });
@@ -135,14 +135,14 @@ fn a_hundred_thousand_answers_allocate_nothing() {
 }
 
 #[test]
-fn the_counter_counts() {
+fn the_allocator_counts() {
     assert_eq!(allocations_of(|| drop(black_box(Box::new(1u64)))), 1);
     assert!(allocations_of(|| drop(black_box([1u8; 100].repeat(2)))) >= 1);
     assert_eq!(allocations_of(|| ()), 0);
 }
 
 #[test]
-fn the_fast_way_and_the_slow_way_agree() {
+fn hot_path_and_naive_implementation_agree() {
     let mut random = Random(1 << 32);
     for round in 0..300 {
         let (transactions, payees) = match round {
@@ -152,9 +152,9 @@ fn the_fast_way_and_the_slow_way_agree() {
         };
         let job = random.job(transactions, payees);
         for _ in 0..5 {
-            let answer = random.answer();
-            let judged = job.hash_header(&answer);
-            assert_eq!((judged.header, judged.hash), judged_slowly(&job, &answer), "round {round}");
+            let submit = random.submit();
+            let hashed = job.hash_header(&submit);
+            assert_eq!((hashed.header, hashed.hash), hash_naively(&job, &submit), "round {round}");
         }
     }
 }

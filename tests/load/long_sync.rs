@@ -1,6 +1,6 @@
-//! What a chain of full length costs: the time to take it in, and the bytes of shares that wait.
+//! The cost of a chain of full length: the time to receive it, and the memory of waiting shares.
 
-// All of this file is a test, helpers included.
+// Test code, helpers included.
 #![allow(clippy::unwrap_used)]
 
 mod allocations;
@@ -21,13 +21,13 @@ use p2pool_core::units::{Bits, BlockHeight, Sats, UnixTime};
 
 const START: UnixTime = UnixTime(1_700_000_000);
 const BITS: Bits = Bits(0x207f_ffff);
-/// What the rules let shares that wait take up, of one kind.
+/// The rules' limit on the memory of each kind of waiting shares.
 const POOL_BYTES: i64 = 16 << 20;
 /// What a share of a chain kept apart may take.
 const APART_SHARE_BYTES: i64 = 1_800;
-/// Shares by one Bitcoin block.
+/// Shares per Bitcoin block.
 const SHARES_PER_BLOCK: u32 = 20;
-/// Miners that share the window: as many as make payouts expensive.
+/// Number of miners in the window, enough to make payouts expensive.
 const MINERS: u32 = 300;
 
 fn anchor(number: u32) -> Anchor {
@@ -68,13 +68,13 @@ fn grind(mut share: Share) -> Share {
     share
 }
 
-/// How long the current thread has run: other programs do not count.
+/// CPU time of the current thread, which other programs do not influence.
 fn cpu_time() -> Duration {
     let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
     Duration::from_nanos(stat.split(' ').next().unwrap().parse().unwrap())
 }
 
-/// An honest share on the tip.
+/// A valid share on the tip.
 fn share(chain: &mut Sharechain, number: u32) -> Share {
     let tree = chain.tree_mut();
     let anchor = anchor(number / SHARES_PER_BLOCK);
@@ -109,9 +109,9 @@ fn share(chain: &mut Sharechain, number: u32) -> Share {
     grind(Share { header, info, extranonce: [3; 12], merkle_branch })
 }
 
-/// A newcomer takes a pruned chain of full length from one peer: no share may cost more because many came before it.
+/// A new node receives a pruned chain of full length from one peer. The cost of a share must not grow with their number.
 #[test]
-fn a_chain_of_full_length_is_taken_in_seconds() {
+fn a_chain_of_full_length_is_received_in_seconds() {
     let params = ChainParams::standard(Network::Regtest);
     let (kept, window) = (params.shares_kept(), params.payout_window);
     let total = kept + 300;
@@ -133,7 +133,7 @@ fn a_chain_of_full_length_is_taken_in_seconds() {
     let start = cpu_time();
     let (bytes, ()) = bytes_held_by(|| {
         for share in &shares {
-            // As decoded from the wire: nobody else holds it.
+            // As decoded from the wire, with a single owner.
             let share = Arc::new(Share::clone(share));
             let effects = ours.receive_candidate(CandidateId(1), share, Source::Fetch(PeerHandle(1)), now);
             assert!(effects.is_empty(), "{effects:?}");
@@ -151,15 +151,15 @@ fn a_chain_of_full_length_is_taken_in_seconds() {
     let base = at[window as usize - 1];
     println!("{kept} shares in {took:?}: the base's {window} in {base:?}, {} bytes each", bytes / i64::from(kept));
     assert!(took < Duration::from_secs(20), "{kept} shares in {took:?}");
-    // The base is not verified: the cheaper half.
+    // The base is not verified, so it is cheaper.
     assert!(base * 2 < took, "the base took {base:?} of {took:?}");
     assert!(bytes < APART_SHARE_BYTES * i64::from(kept), "{bytes} bytes");
 }
 
-/// Makes the share of a number.
+/// Makes a share from a number.
 type Kind<'a> = Box<dyn FnMut(u32) -> Share + 'a>;
 
-/// Gives more shares of many peers than there is room for; how many bytes they take, how many stay, and in how many pools.
+/// Receives more shares from many peers than fit. Returns the bytes they use, the number kept, and the number of pools.
 fn flood(mut next: impl FnMut(u32) -> Share) -> (i64, i64, i64) {
     let mut chain = chain_with(1);
     for number in 0..3 {
@@ -181,7 +181,7 @@ fn flood(mut next: impl FnMut(u32) -> Share) -> (i64, i64, i64) {
 }
 
 #[test]
-fn shares_that_wait_take_no_more_bytes_than_the_rules_say() {
+fn waiting_shares_use_no_more_memory_than_the_rules_allow() {
     let template = share(&mut chain_with(1), 0);
     let with = |number: u32, hashes: usize, parent: ShareId| {
         let mut share = template.clone();

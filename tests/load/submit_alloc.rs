@@ -1,6 +1,6 @@
-//! A submit, from the bytes of its line to the bytes of its answer, allocates nothing once a session is under way.
+//! Processing a submit, from its line to its response, does not allocate once a session is running.
 
-// All of this file is a test, helpers included.
+// Test code, helpers included.
 #![allow(clippy::unwrap_used)]
 
 mod allocations;
@@ -11,27 +11,27 @@ use std::sync::Arc;
 
 use allocations::allocations_of;
 use crossbeam_channel::{bounded, Receiver, Sender};
-use fixtures::{answer, solve, submit_params, JobSpec, EASIEST, HARDEST, JOB_TIME};
+use fixtures::{blank_submit, solve, submit_params, JobSpec, EASIEST, HARDEST, JOB_TIME};
 use p2pool_core::metrics::Metrics;
 use p2pool_core::params::{ChainParams, Network};
-use p2pool_core::stratum::{ChainBusy, Difficulty, Limits, Now, Session, SessionEvent, SessionSink, SharedState, Step};
-use p2pool_core::work::{FoundBlock, FoundShare, WorkUpdate};
-use p2pool_core::work::{HashedHeader, Job, Submit};
+use p2pool_core::stratum::{ChainBusy, Difficulty, Limits, Session, SessionEvent, SessionSink, SharedState, Step};
+use p2pool_core::units::{Now, SteadyTime};
+use p2pool_core::work::{FoundBlock, FoundShare, HashedHeader, Job, Submit, WorkUpdate};
 
-/// Submits measured of each kind.
+/// Number of submits measured of each kind.
 const SUBMITS: u32 = 500;
 
-/// The chain's inbox as the daemon has it.
+/// The chain thread's inbox, as in the program.
 struct Channel(Sender<FoundShare>);
 
 impl SessionSink for Channel {
-    fn block(&mut self, _: FoundBlock) {}
+    fn submit_block(&mut self, _: FoundBlock) {}
 
-    fn share(&mut self, share: FoundShare) -> Result<(), ChainBusy> {
+    fn submit_share(&mut self, share: FoundShare) -> Result<(), ChainBusy> {
         self.0.try_send(share).map_err(|_| ChainBusy)
     }
 
-    fn news(&mut self, _: SessionEvent<'_>) {}
+    fn report(&mut self, _: SessionEvent<'_>) {}
 }
 
 struct Miner {
@@ -50,7 +50,7 @@ impl Miner {
         let start = Difficulty::new(1.0).unwrap();
         let metrics = Arc::new(Metrics::default());
         let shared = SharedState::new(&params, start, Limits::default(), 0, Arc::clone(&metrics));
-        let now = Now { uptime_ms: 0, time: JOB_TIME };
+        let now = Now { steady: SteadyTime::default(), time: JOB_TIME };
         let session = Session::new(&shared, now);
         let (sender, inbox) = bounded(1024);
         let mut miner = Self { shared, session, now, out: Vec::new(), sink: Channel(sender), inbox, metrics };
@@ -61,7 +61,7 @@ impl Miner {
 
     fn send(&mut self, line: &[u8]) {
         self.out.clear();
-        self.now.uptime_ms += 15;
+        self.now.steady = self.now.steady.plus_ms(15);
         let Self { shared, session, now, out, sink, .. } = self;
         let mut step = Step { shared, now: *now, out, sink };
         session.on_bytes(line, &mut step).and_then(|()| session.on_bytes(b"\n", &mut step)).unwrap();
@@ -71,16 +71,16 @@ impl Miner {
 
     fn announce(&mut self, spec: JobSpec) -> Arc<Job> {
         let job = spec.make();
-        let fanout = self.shared.receive(WorkUpdate::Job(Arc::clone(&job)));
+        let fanout = self.shared.update(WorkUpdate::Job(Arc::clone(&job)));
         let Self { shared, session, now, out, sink, .. } = self;
         session.on_fanout(fanout, &mut Step { shared, now: *now, out, sink });
         job
     }
 }
 
-/// Lines that submit different answers to the job, all with hashes that are wanted.
+/// Lines with different submits for the job, all with hashes that are wanted.
 fn lines(job: &Job, count: u32, wanted: impl Fn(&HashedHeader) -> bool) -> Vec<Vec<u8>> {
-    let mut found = answer(job, [0; 4], 0);
+    let mut found = blank_submit(job, [0; 4], 0);
     let mut next = || {
         found = solve(job, Submit { nonce: found.nonce + 1, ..found }, &wanted);
         format!(r#"{{"params":[{}],"id":77,"method":"mining.submit"}}"#, submit_params(job, &found)).into_bytes()
@@ -88,7 +88,7 @@ fn lines(job: &Job, count: u32, wanted: impl Fn(&HashedHeader) -> bool) -> Vec<V
     (0..count).map(|_| next()).collect()
 }
 
-/// Sends the lines: each must be answered so, and none but the first may allocate.
+/// Sends the lines. Each must get the expected response, and only the first may allocate. Returns the number of shares.
 fn sends_without_allocating(miner: &mut Miner, lines: &[Vec<u8>], expected: &str) -> usize {
     let mut shares = 0;
     for (index, line) in lines.iter().enumerate() {
@@ -103,24 +103,24 @@ fn sends_without_allocating(miner: &mut Miner, lines: &[Vec<u8>], expected: &str
 }
 
 #[test]
-fn submits_of_every_kind_allocate_nothing() {
+fn submits_of_every_kind_do_not_allocate() {
     let mut miner = Miner::new();
     let accepted = r#"{"id":77,"result":true,"error":null}"#;
     let spec = JobSpec { share_bits: EASIEST, block_bits: HARDEST, payees: 48, ..JobSpec::default() };
 
     let job = miner.announce(spec);
-    let shares = lines(&job, SUBMITS, |judged| judged.meets(&job.share_target));
+    let shares = lines(&job, SUBMITS, |hashed| hashed.meets(&job.share_target));
     assert_eq!(sends_without_allocating(&mut miner, &shares, accepted), SUBMITS as usize);
     assert_eq!(sends_without_allocating(&mut miner, &shares, r#"{"id":77,"result":null,"error":[22"#), 0);
-    let misses = lines(&job, SUBMITS, |judged| !judged.meets(&job.share_target));
+    let misses = lines(&job, SUBMITS, |hashed| !hashed.meets(&job.share_target));
     assert_eq!(sends_without_allocating(&mut miner, &misses, r#"{"id":77,"result":null,"error":[23"#), 0);
 
-    // Work that stays here, at the session's own difficulty.
+    // Submits that meet the session's difficulty, but are not shares.
     let job = miner.announce(JobSpec { id: 2, share_bits: HARDEST, ..spec });
     miner.send(br#"{"id":3,"method":"mining.suggest_difficulty","params":[0.00001]}"#);
     let job = miner.announce(JobSpec { id: job.id.0 + 1, share_bits: HARDEST, payees: 47, ..spec });
     let floor = Difficulty::FLOOR.target();
-    let work = lines(&job, 10, |judged| judged.meets(&floor));
+    let work = lines(&job, 10, |hashed| hashed.meets(&floor));
     assert_eq!(sends_without_allocating(&mut miner, &work, accepted), 0);
 
     miner.announce(JobSpec { id: 4, tip: 2, ..spec });

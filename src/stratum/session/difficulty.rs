@@ -1,149 +1,150 @@
-//! A session's difficulty: what suits the miner, what it was told, how long it may be silent.
+//! The difficulty of a session, and its idle timeout.
 //!
-//! Two things move what a miner is told. What suits it: vardiff, its own wish, its operator's. And the ceiling, the
-//! share difficulty, which moves with every share of the pool. Only the first says something of the miner, so only
-//! the first makes vardiff and the idle timer start anew: a credit is worth its difficulty whatever the ceiling was.
+//! Two things change the announced difficulty: what suits the miner (vardiff, its suggestion, its operator's setting) and
+//! the ceiling, the share difficulty, which changes with every share of the pool. Only a change of the former restarts
+//! vardiff and the idle timer: a credit is worth its difficulty under any ceiling.
 
 use crate::stratum::difficulty::{Difficulty, HASHES_PER_DIFFICULTY};
 use crate::stratum::difficulty_history::DifficultyHistory;
 use crate::stratum::limits::{Limits, ASSUMED_HASHES_PER_S, IDLE_MS_MAX};
-use crate::stratum::vardiff::{Vardiff, AIM_S};
+use crate::stratum::vardiff::{Vardiff, TARGET_INTERVAL_S};
+use crate::units::SteadyTime;
 
-/// A session's difficulty.
+/// The difficulty of a session.
 #[derive(Debug)]
 pub struct SessionDifficulty {
     vardiff: Vardiff,
-    /// The operator of the miner wants this one and no other.
+    /// The difficulty that the miner's operator fixed.
     fixed: Option<Difficulty>,
-    /// What suited the miner when [`Self::announce`] was last asked.
-    suited: Option<Difficulty>,
+    /// The suitable difficulty at the last [`Self::announce`].
+    last_suitable: Option<Difficulty>,
     history: DifficultyHistory,
-    suited_ms: u64,
+    effective_since: SteadyTime,
 }
 
 impl SessionDifficulty {
-    /// Nothing is announced yet.
-    pub fn new(start: Difficulty, now_ms: u64) -> Self {
+    pub fn new(start: Difficulty, now: SteadyTime) -> Self {
         Self {
-            vardiff: Vardiff::new(start, now_ms),
+            vardiff: Vardiff::new(start, now),
             fixed: None,
-            suited: None,
+            last_suitable: None,
             history: DifficultyHistory::default(),
-            suited_ms: now_ms,
+            effective_since: now,
         }
     }
 
-    /// The difficulty announced last.
+    /// The last announced difficulty.
     pub fn announced(&self) -> Option<Difficulty> {
         self.history.announced()
     }
 
-    /// Since when the miner works at what suits it: its first job, or the first after that changed.
-    pub fn suited_ms(&self) -> u64 {
-        self.suited_ms
+    /// When the suitable difficulty took effect: with the first job, or the first one after it changed.
+    pub fn effective_since(&self) -> SteadyTime {
+        self.effective_since
     }
 
-    /// The miner, or what is known of its firmware, suggests this.
-    pub fn suggest(&mut self, difficulty: Difficulty, now_ms: u64) {
-        self.vardiff.suggest(difficulty, now_ms);
+    /// Sets the difficulty that the miner suggests, or that its firmware is known to need.
+    pub fn suggest(&mut self, difficulty: Difficulty, now: SteadyTime) {
+        self.vardiff.suggest(difficulty, now);
     }
 
-    /// As [`Self::suggest`], but only downwards.
-    pub fn suggest_at_most(&mut self, difficulty: Difficulty, now_ms: u64) {
-        if difficulty < self.vardiff.wanted() {
-            self.suggest(difficulty, now_ms);
+    /// As [`Self::suggest`], but only lowers the difficulty.
+    pub fn suggest_at_most(&mut self, difficulty: Difficulty, now: SteadyTime) {
+        if difficulty < self.vardiff.difficulty() {
+            self.suggest(difficulty, now);
         }
     }
 
-    /// From now on this one and no other.
+    /// Fixes the difficulty.
     pub fn fix(&mut self, difficulty: Difficulty) {
         self.fixed = Some(difficulty.max(Difficulty::FLOOR));
     }
 
-    /// The miner takes nothing below this; [`Difficulty::FLOOR`] if it takes anything.
+    /// Sets the lowest difficulty that the miner accepts; [`Difficulty::FLOOR`] if it accepts any.
     ///
-    /// Only the ceiling may be lower: a pool that asked for more would leave shares in the miner.
+    /// The ceiling may still be lower: above it, the miner would not submit all shares.
     pub fn set_floor(&mut self, floor: Difficulty) {
         self.vardiff.set_floor(floor.announced_up());
     }
 
-    /// Announces what suits under the ceiling, if it differs from what was announced; it binds from `from_job` on.
+    /// Returns the suitable difficulty under the ceiling for announcement, if it differs from the last announced one. It
+    /// applies from the job with sequence number `from_job` on.
     pub fn announce(&mut self, ceiling: Difficulty, from_job: u64) -> Option<Difficulty> {
-        let suits = self.suits();
-        let suited = self.suited.replace(suits);
-        let difficulty = suits.min(ceiling);
+        let suitable = self.suitable();
+        let last_suitable = self.last_suitable.replace(suitable);
+        let difficulty = suitable.min(ceiling);
         if self.announced() == Some(difficulty) {
             return None;
         }
         self.history.announce(from_job, difficulty);
-        if suited != Some(suits) {
-            self.vardiff.hold();
+        if last_suitable != Some(suitable) {
+            self.vardiff.await_job();
         }
         Some(difficulty)
     }
 
-    /// As [`Self::announce`], right before a job: what was announced before is in force from now on.
-    pub fn on_job(&mut self, ceiling: Difficulty, from_job: u64, now_ms: u64) -> Option<Difficulty> {
+    /// As [`Self::announce`], directly before a job is sent; an earlier announcement takes effect with the job.
+    pub fn on_job(&mut self, ceiling: Difficulty, from_job: u64, now: SteadyTime) -> Option<Difficulty> {
         let announced = self.announce(ceiling, from_job);
-        if self.vardiff.is_held() {
-            self.vardiff.begin(now_ms);
-            self.suited_ms = now_ms;
+        if self.vardiff.awaits_job() {
+            self.vardiff.restart(now);
+            self.effective_since = now;
         }
         announced
     }
 
-    /// The difficulty at which a hash counts for a job, if any.
+    /// The difficulty that a hash is credited with for a job, if any.
     pub fn credit(&self, job: u64, hash: &[u8; 32]) -> Option<Difficulty> {
         self.history.credit(job, hash)
     }
 
-    /// A share counted; whether another difficulty suits now.
-    pub fn on_share(&mut self, credit: Difficulty, now_ms: u64) -> bool {
-        self.fixed.is_none() && self.vardiff.on_share(credit, now_ms)
+    /// Counts an accepted submit. Returns whether the suitable difficulty changed.
+    pub fn on_share(&mut self, credit: Difficulty, now: SteadyTime) -> bool {
+        self.fixed.is_none() && self.vardiff.on_share(credit, now)
     }
 
-    /// Time has passed; whether another difficulty suits now.
-    pub fn on_tick(&mut self, now_ms: u64) -> bool {
-        let Some(present) = self.announced() else { return false };
-        self.fixed.is_none() && self.vardiff.on_tick(present, now_ms)
+    /// Checks vardiff's timers. Returns whether the suitable difficulty changed.
+    pub fn on_tick(&mut self, now: SteadyTime) -> bool {
+        let Some(current) = self.announced() else { return false };
+        self.fixed.is_none() && self.vardiff.on_tick(current, now)
     }
 
-    /// There is no work, so nothing can be concluded from silence.
-    pub fn pause(&mut self, now_ms: u64) {
-        self.vardiff.begin(now_ms);
+    /// Restarts vardiff while there is no work, since silence then means nothing.
+    pub fn pause(&mut self, now: SteadyTime) {
+        self.vardiff.restart(now);
     }
 
-    /// How long a session may be silent.
-    pub fn silence_allowed_ms(&self, limits: &Limits, shown: ShareHistory) -> u64 {
+    /// The idle timeout of the session.
+    pub fn idle_timeout_ms(&self, limits: &Limits, history: ShareHistory) -> u64 {
         let difficulty = self.announced().map_or(0.0, Difficulty::get);
-        // A float too large for the integer saturates.
+        // The conversion to an integer saturates.
         let shares_ms = |share_s: f64| (limits.idle_shares * share_s * 1_000.0) as u64;
         let bounded = |ms: u64, ms_max: u64| ms.clamp(limits.idle_ms_min, ms_max.max(limits.idle_ms_min));
-        if shown.credited > 0.0 {
-            let mined_ms = |mined_s: f64| shares_ms(difficulty * mined_s / shown.credited);
-            bounded(mined_ms(shown.mined_s), IDLE_MS_MAX.max(mined_ms(shown.until_silence_s)))
+        if history.credited > 0.0 {
+            let mined_ms = |mined_s: f64| shares_ms(difficulty * mined_s / history.credited);
+            bounded(mined_ms(history.mined_s), IDLE_MS_MAX.max(mined_ms(history.until_silence_s)))
         } else if self.fixed.is_some() || self.vardiff.is_at_own_floor() {
             bounded(shares_ms(difficulty * HASHES_PER_DIFFICULTY / ASSUMED_HASHES_PER_S), IDLE_MS_MAX)
         } else {
-            // Vardiff lowers the difficulty of a silent session until it suits; each time counts from anew.
-            bounded(shares_ms(AIM_S), IDLE_MS_MAX)
+            // Vardiff lowers the difficulty of a silent session until it suits; each change restarts the idle timer.
+            bounded(shares_ms(TARGET_INTERVAL_S), IDLE_MS_MAX)
         }
     }
 
-    /// What the miner would be told if there were no ceiling.
-    fn suits(&self) -> Difficulty {
-        self.fixed.unwrap_or(self.vardiff.wanted()).announced().max(self.vardiff.floor())
+    /// The difficulty without the ceiling.
+    fn suitable(&self) -> Difficulty {
+        self.fixed.unwrap_or(self.vardiff.difficulty()).announced().max(self.vardiff.floor())
     }
 }
 
-/// What a session has shown of its hash rate.
+/// What is known of a session's hash rate.
 #[derive(Clone, Copy, Debug)]
 pub struct ShareHistory {
-    /// Sum of the difficulties of its shares.
+    /// Sum of the difficulties of its accepted submits.
     pub credited: f64,
-    /// How long it has been there.
+    /// Seconds since it connected.
     pub mined_s: f64,
-    /// How long it had been there at its last line.
+    /// Seconds from connecting to its last line.
     pub until_silence_s: f64,
 }
 
@@ -158,33 +159,33 @@ mod tests {
         Difficulty::new(number).unwrap()
     }
 
-    /// Seconds for which a session may be silent that is told `fixed` and `silent_s` ago had found `shares`.
-    fn allowed_s(fixed: f64, shares: f64, until_silence_s: f64, silent_s: f64) -> f64 {
-        let mut session = SessionDifficulty::new(Difficulty::FLOOR, 0);
+    /// Idle timeout in seconds of a session at difficulty `fixed` that found `shares` until `silent_s` ago.
+    fn timeout_s(fixed: f64, shares: f64, until_silence_s: f64, silent_s: f64) -> f64 {
+        let mut session = SessionDifficulty::new(Difficulty::FLOOR, SteadyTime::default());
         session.fix(difficulty(fixed));
-        session.on_job(difficulty(1e9), 0, 0);
-        let shown = ShareHistory { credited: shares * fixed, mined_s: until_silence_s + silent_s, until_silence_s };
-        session.silence_allowed_ms(&Limits::default(), shown) as f64 / 1_000.0
+        session.on_job(difficulty(1e9), 0, SteadyTime::default());
+        let history = ShareHistory { credited: shares * fixed, mined_s: until_silence_s + silent_s, until_silence_s };
+        session.idle_timeout_ms(&Limits::default(), history) as f64 / 1_000.0
     }
 
     #[test]
     fn a_miner_known_to_be_slow_has_the_time_of_twenty_shares() {
-        // One share a day: 20 days, which the session's own silence does not prolong.
+        // One share a day gives 20 days, which the current silence does not extend.
         for silent_s in [0.0, DAY_S, 19.0 * DAY_S, 400.0 * DAY_S] {
-            assert_eq!(allowed_s(1.0, 3.0, 3.0 * DAY_S, silent_s), 20.0 * DAY_S);
+            assert_eq!(timeout_s(1.0, 3.0, 3.0 * DAY_S, silent_s), 20.0 * DAY_S);
         }
-        assert_eq!(allowed_s(1.0, 1_000.0, 1_000.0 * 360.0, 0.0), 2.0 * HOUR_S, "ten an hour");
-        assert_eq!(allowed_s(1.0, 360.0, HOUR_S, 0.0), 300.0, "never less than five minutes");
+        assert_eq!(timeout_s(1.0, 1_000.0, 1_000.0 * 360.0, 0.0), 2.0 * HOUR_S, "ten per hour");
+        assert_eq!(timeout_s(1.0, 360.0, HOUR_S, 0.0), 300.0, "never less than five minutes");
     }
 
     #[test]
-    fn a_miner_of_which_little_is_known_has_a_day() {
-        // A share in its first minute may have been luck; but it is not waited for ever.
-        assert_eq!(allowed_s(1.0, 1.0, 60.0, 0.0), 20.0 * 60.0);
-        assert_eq!(allowed_s(1.0, 1.0, 60.0, HOUR_S), 20.0 * (60.0 + HOUR_S));
-        assert_eq!(allowed_s(1.0, 1.0, 60.0, 2.0 * DAY_S), DAY_S);
-        // None yet: 20 shares of a CPU, and a day at a difficulty that would take it years.
-        assert!((allowed_s(0.5, 0.0, 0.0, 0.0) - 20.0 * 0.5 * 4_295.03).abs() < 1.0);
-        assert_eq!(allowed_s(1e6, 0.0, 0.0, 0.0), DAY_S);
+    fn a_miner_with_few_shares_has_at_most_a_day() {
+        // A share in the first minute may have been luck, but the timeout is bounded.
+        assert_eq!(timeout_s(1.0, 1.0, 60.0, 0.0), 20.0 * 60.0);
+        assert_eq!(timeout_s(1.0, 1.0, 60.0, HOUR_S), 20.0 * (60.0 + HOUR_S));
+        assert_eq!(timeout_s(1.0, 1.0, 60.0, 2.0 * DAY_S), DAY_S);
+        // Without shares: 20 shares of a CPU, and a day at a difficulty that would take a CPU years.
+        assert!((timeout_s(0.5, 0.0, 0.0, 0.0) - 20.0 * 0.5 * 4_295.03).abs() < 1.0);
+        assert_eq!(timeout_s(1e6, 0.0, 0.0, 0.0), DAY_S);
     }
 }

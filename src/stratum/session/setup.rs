@@ -1,4 +1,4 @@
-//! The methods by which a miner introduces itself.
+//! The methods that set up a session.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -9,22 +9,22 @@ use serde_json::{json, Map, Value};
 use super::{Session, Step};
 use crate::share::{EXTRANONCE1_LEN, EXTRANONCE2_LEN};
 use crate::stratum::difficulty::Difficulty;
-use crate::stratum::label::label;
+use crate::stratum::label::sanitized_label;
 use crate::stratum::limits::LABEL_LEN_MAX;
 use crate::stratum::reject::Reject;
 use crate::stratum::reply;
 use crate::stratum::request::{elements, hex_bytes, hex_u32, number, string};
-use crate::stratum::user_agents::firmware_of;
+use crate::stratum::user_agents::firmware_for;
 
-/// Version bits that may be rolled: 13 to 28 (BIP-0310, BIP-0320).
+/// Version bits that miners may roll: 13 to 28 (BIP-0310, BIP-0320).
 pub const VERSION_MASK: u32 = 0x1fff_e000;
-/// Extensions looked at in one `mining.configure`; there are four.
+/// Largest number of extensions processed in a `mining.configure`; there are four.
 const EXTENSIONS_MAX: usize = 32;
 
 type Options<'a> = HashMap<Cow<'a, str>, &'a RawValue>;
 
 impl Session {
-    /// `mining.configure` (BIP-0310): says of each extension whether it is known, and sets it up.
+    /// `mining.configure` (BIP-0310): configures extensions, and responds whether each is supported.
     pub(super) fn configure(&mut self, id: &str, params: &str, step: &mut Step<'_>) {
         let params = elements(params);
         let names = params.first().map(|names| elements(names.get())).unwrap_or_default();
@@ -33,24 +33,24 @@ impl Session {
         }
         let options: Options<'_> =
             params.get(1).and_then(|options| serde_json::from_str(options.get()).ok()).unwrap_or_default();
-        let mut answer = Map::new();
+        let mut result = Map::new();
         for name in names.iter().take(EXTENSIONS_MAX).filter_map(|name| string(Some(name))) {
-            self.configure_one(&name, &options, &mut answer);
+            self.configure_one(&name, &options, &mut result);
         }
-        reply::result(step.out, id, &Value::Object(answer).to_string());
+        reply::result(step.out, id, &Value::Object(result).to_string());
         self.announce_difficulty(step);
     }
 
-    fn configure_one(&mut self, name: &str, options: &Options<'_>, answer: &mut Map<String, Value>) {
+    fn configure_one(&mut self, name: &str, options: &Options<'_>, result: &mut Map<String, Value>) {
         let is_on = match name {
             "version-rolling" => {
-                self.version_mask = VERSION_MASK & asked_mask(options);
+                self.version_mask = VERSION_MASK & requested_mask(options);
                 if self.version_mask != 0 {
-                    answer.insert("version-rolling.mask".into(), format!("{:08x}", self.version_mask).into());
+                    result.insert("version-rolling.mask".into(), format!("{:08x}", self.version_mask).into());
                 }
                 self.version_mask != 0
             }
-            "minimum-difficulty" => match asked_floor(options) {
+            "minimum-difficulty" => match requested_floor(options) {
                 Some(floor) => {
                     self.difficulty.set_floor(floor);
                     true
@@ -60,17 +60,17 @@ impl Session {
             "subscribe-extranonce" | "info" => true,
             _ => false,
         };
-        answer.insert(name.to_owned(), is_on.into());
+        result.insert(name.to_owned(), is_on.into());
     }
 
-    /// `mining.subscribe`: `[user agent, session to resume]`.
+    /// `mining.subscribe`: `[user agent, id of the session to resume]`.
     pub(super) fn subscribe(&mut self, id: &str, params: &str, step: &mut Step<'_>) {
         let params = elements(params);
         if let Some(user_agent) = string(params.first()) {
-            self.user_agent = label(&user_agent, LABEL_LEN_MAX).into();
-            self.firmware = firmware_of(&self.user_agent);
+            self.user_agent = sanitized_label(&user_agent, LABEL_LEN_MAX).into();
+            self.firmware = firmware_for(&self.user_agent);
             if let Some(difficulty) = self.firmware.start_difficulty.filter(|_| !self.is_working) {
-                self.difficulty.suggest_at_most(difficulty, step.now.uptime_ms);
+                self.difficulty.suggest_at_most(difficulty, step.now.steady);
             }
         }
         let extranonce1 = *self.extranonce1.get_or_insert_with(|| {
@@ -80,21 +80,21 @@ impl Session {
                 None => step.shared.extranonces.allocate(),
             }
         });
-        // The extranonce names the session: whoever presents it later gets the same search space again.
+        // The extranonce is the session id: a miner that sends it later gets the same search space again.
         let session = format!("{:08x}", u32::from_be_bytes(extranonce1));
-        let answer =
+        let result =
             json!([[["mining.set_difficulty", session], ["mining.notify", session]], session, EXTRANONCE2_LEN]);
-        reply::result(step.out, id, &answer.to_string());
+        reply::result(step.out, id, &result.to_string());
         self.start(step);
     }
 
-    /// `mining.authorize`: `[worker, password]`. Everybody may mine here; the name is a label.
+    /// `mining.authorize`: `[worker, password]`. Every miner is accepted; the worker's name is only a label.
     pub(super) fn authorize(&mut self, id: &str, params: &str, step: &mut Step<'_>) {
         let params = elements(params);
         let Some(worker) = string(params.first()) else {
             return reply::error(step.out, id, Reject::Malformed("authorize needs a worker name"));
         };
-        self.worker = Some(label(&worker, LABEL_LEN_MAX).into());
+        self.worker = Some(sanitized_label(&worker, LABEL_LEN_MAX).into());
         if let Some(difficulty) = string(params.get(1)).and_then(|password| fixed_difficulty(&password)) {
             self.difficulty.fix(difficulty);
         }
@@ -110,29 +110,29 @@ impl Session {
         let Some(difficulty) = number(elements(params).first()).and_then(Difficulty::new) else {
             return reply::error(step.out, id, Reject::Malformed("suggest_difficulty needs a positive number"));
         };
-        self.difficulty.suggest(difficulty, step.now.uptime_ms);
+        self.difficulty.suggest(difficulty, step.now.steady);
         reply::result(step.out, id, "true");
         self.announce_difficulty(step);
     }
 }
 
-/// The mask a miner asks for: all bits if it does not say, none if what it says is no mask.
-fn asked_mask(options: &Options<'_>) -> u32 {
+/// The version mask that a miner requests: all bits without a mask, none if the mask is invalid.
+fn requested_mask(options: &Options<'_>) -> u32 {
     match options.get("version-rolling.mask") {
         Some(mask) => string(Some(mask)).and_then(|mask| hex_u32(&mask)).unwrap_or(0),
         None => u32::MAX,
     }
 }
 
-/// The least difficulty that a miner asks for, if it does; 0 takes an earlier wish back.
-fn asked_floor(options: &Options<'_>) -> Option<Difficulty> {
+/// The minimum difficulty that a miner requests; 0 cancels an earlier request.
+fn requested_floor(options: &Options<'_>) -> Option<Difficulty> {
     match number(options.get("minimum-difficulty.value"))? {
         0.0 => Some(Difficulty::FLOOR),
         floor => Difficulty::new(floor),
     }
 }
 
-/// `d=512` somewhere in a password such as `x,d=512`.
+/// The difficulty of an option such as `d=512` in a password such as `x,d=512`.
 fn fixed_difficulty(password: &str) -> Option<Difficulty> {
     let mut words = password.split([',', ';', ' ', '&']);
     words.find_map(|word| Difficulty::new(word.trim().strip_prefix("d=")?.trim().parse().ok()?))
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_password_may_fix_the_difficulty() {
+    fn the_difficulty_option_of_a_password_is_parsed() {
         let fixed = |password| fixed_difficulty(password).map(Difficulty::get);
         assert_eq!(fixed("d=512"), Some(512.0));
         assert_eq!(fixed("x, d=0.5;y"), Some(0.5));

@@ -1,4 +1,4 @@
-//! Sessions driven line by line.
+//! Tests of sessions, line by line.
 
 mod bytes;
 mod setup;

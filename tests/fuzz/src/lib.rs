@@ -1,18 +1,18 @@
-//! Fuzzers of everything that reads what strangers or other programs send.
+//! Fuzz targets for all parsers of input from peers, miners and bitcoind.
 //!
-//! Each target is a function `check` that takes any bytes, feeds them in and panics if a property fails that must hold
-//! for all of them. It says what came of the input, so that a run can show that it met every kind of outcome.
+//! Each target is a function `check` that takes arbitrary bytes and panics if a property fails that must hold for all inputs.
+//! It returns the outcome, so that a run can show that every kind of outcome was reached.
 //!
-//! | module | what is fed |
+//! | module | input |
 //! |---|---|
-//! | [`share`] | a share's canonical bytes, and what is done with a share before anything is known of it |
-//! | [`template`] | the answer to `getblocktemplate`, and the job made of it |
-//! | [`stratum`] | a miner's connection, its jobs and its clock |
-//! | [`wire`] | the messages of other nodes |
-//! | [`sync`] | the planner, with peers that do anything |
-//! | [`mutate`] | inputs made of others, for short runs without libFuzzer |
+//! | [`share`] | the canonical encoding of shares, and their first checks |
+//! | [`template`] | the result of `getblocktemplate`, and the job made from it |
+//! | [`stratum`] | a miner's session, its jobs and its clock |
+//! | [`wire`] | messages of other nodes |
+//! | [`sync`] | the sync planner, with arbitrary peers |
+//! | [`mutate`] | mutated inputs for short runs without libFuzzer |
 //!
-//! `run.sh` runs the targets under libFuzzer, guided by coverage; `cargo test` runs them on a fixed sequence of mutated seeds.
+//! `run.sh` runs the targets with libFuzzer, guided by coverage. `cargo test` runs them on a fixed sequence of mutated seeds.
 
 pub mod mutate;
 pub mod share;

@@ -1,11 +1,11 @@
-//! Writes the seeds of all targets, one file each, into a folder per target below the folder it is given.
+//! Writes the seeds of all targets, one file each, to a directory per target below the given one.
 
 use std::path::Path;
 use std::{env, fs, io};
 
 fn main() -> io::Result<()> {
     let Some(folder) = env::args_os().nth(1) else {
-        eprintln!("usage: fuzz-seeds FOLDER");
+        eprintln!("usage: fuzz-seeds DIRECTORY");
         std::process::exit(2);
     };
     let targets = [

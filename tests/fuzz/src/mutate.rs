@@ -1,21 +1,21 @@
-//! Inputs made of others: the same ones in every run.
+//! Mutates inputs, deterministically.
 
-/// Numbers where readers tend to go wrong.
+/// Bytes at the limits of encodings.
 const EDGES: [u8; 12] = [0x00, 0x01, 0x02, 0x10, 0x7f, 0x80, 0xfc, 0xfd, 0xfe, 0xff, b'0', b'9'];
-/// The same for numbers in text.
+/// Numbers at the limits of types, as text.
 const NUMBERS: [&str; 10] =
     ["0", "1", "-1", "3", "2000", "65536", "4294967295", "2100000000000001", "18446744073709551615", "1e400"];
-/// Changes made to one input at most.
+/// Largest number of changes to an input.
 const CHANGES_MAX: usize = 4;
-/// No input grows longer: past the longest share and the longest Stratum line.
+/// Largest length of an input, more than the longest share and the longest Stratum line.
 const LEN_MAX: usize = 16_384;
 
-/// Pseudo-random numbers (xorshift64*): repeatable, which is all that is asked of them.
+/// A pseudo-random number generator (xorshift64*).
 #[derive(Clone, Debug)]
 pub struct Rng(u64);
 
 impl Rng {
-    /// Starts a sequence; `seed` may be anything.
+    /// Starts a sequence from any seed.
     pub fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
@@ -32,13 +32,13 @@ impl Rng {
         usize::try_from(self.next() >> 33).unwrap_or(0).checked_rem(end).unwrap_or(0)
     }
 
-    /// One of `all`, which is not empty.
+    /// An element of `all`, which must not be empty.
     pub fn pick<'a, T>(&mut self, all: &'a [T]) -> &'a T {
         &all[self.below(all.len())]
     }
 }
 
-/// One of the seeds with a few changes; `words` are byte strings that mean something to the reader.
+/// A seed with a few changes; `words` are strings that the parser knows.
 pub fn mutate(seeds: &[Vec<u8>], words: &[&str], rng: &mut Rng) -> Vec<u8> {
     let mut input = rng.pick(seeds).clone();
     for _ in 0..=rng.below(CHANGES_MAX) {
@@ -81,7 +81,7 @@ fn change(input: &mut Vec<u8>, seeds: &[Vec<u8>], words: &[&str], rng: &mut Rng)
             input.splice(at..end, word);
         }
         7 => {
-            // The next number in a text, whole.
+            // Replaces the next number in the text.
             let start = input.iter().skip(at).position(u8::is_ascii_digit).map_or(input.len(), |skip| at + skip);
             let len = input[start..].iter().take_while(|byte| byte.is_ascii_digit()).count();
             let number = if len > 0 { *rng.pick(&NUMBERS) } else { "" };
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_seed_gives_the_same_inputs_and_another_others() {
+    fn inputs_depend_only_on_the_seed() {
         let seeds = vec![b"one".to_vec(), (0..200).collect(), Vec::new()];
         let run = |seed| {
             let mut rng = Rng::new(seed);

@@ -1,4 +1,4 @@
-//! A share's canonical bytes, and what is done with a share before anything is known of it.
+//! The canonical encoding of shares, and the first checks of a share.
 
 use std::sync::{Arc, LazyLock};
 
@@ -13,27 +13,27 @@ use p2pool_core::share::{header_hash, Share, ShareId};
 use p2pool_core::sharechain::{Effect, Sharechain, Source, Tree, Verdict};
 use p2pool_core::units::UnixTime;
 
-/// What came of an input.
+/// The outcome of an input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is no canonical share.
-    Refused(DecodeError),
-    /// It is one, and this is what an empty sharechain says of it.
+    /// It is not a canonical share.
+    Rejected(DecodeError),
+    /// It is a share, with this verdict of an empty sharechain.
     Decoded(Verdict),
 }
 
-/// The chains that shares are judged on.
+/// The chains that receive the shares.
 static CHAINS: LazyLock<Vec<Arc<ChainParams>>> =
     LazyLock::new(|| [Network::Mainnet, Network::Regtest].map(|it| Arc::new(ChainParams::standard(it))).to_vec());
 
-/// Reads a share and does with it what a node does before it knows whether it is valid.
+/// Decodes a share and passes it to empty sharechains.
 pub fn check(data: &[u8]) -> Outcome {
     let share = match Share::decode(data) {
         Ok(share) => share,
-        Err(error) => return Outcome::Refused(error),
+        Err(error) => return Outcome::Rejected(error),
     };
     assert!(data.len() <= SHARE_LEN_MAX);
-    assert_eq!(share.encode(), data, "there is one way to write a share");
+    assert_eq!(share.encode(), data, "the encoding is canonical");
     assert_eq!(serialize(&share.header), data[..80]);
     let header = data[..80].try_into().unwrap_or([0; 80]);
     assert_eq!(share.id(), ShareId(header_hash(&header)));
@@ -41,11 +41,11 @@ pub fn check(data: &[u8]) -> Outcome {
     for params in CHAINS.iter() {
         check_coinbase(&share, params);
     }
-    let verdicts: Vec<Verdict> = CHAINS.iter().map(|params| judge(&share, params)).collect();
+    let verdicts: Vec<Verdict> = CHAINS.iter().map(|params| receive(&share, params)).collect();
     Outcome::Decoded(verdicts.last().cloned().unwrap_or(Verdict::Dropped))
 }
 
-/// Whatever the facts, the coinbase is a transaction that Bitcoin can read.
+/// For any facts, the coinbase is a valid transaction.
 fn check_coinbase(share: &Share, params: &ChainParams) {
     let info = &share.info;
     let payout = Payout { script: info.payout_script, amount: info.coinbase_value };
@@ -61,8 +61,8 @@ fn check_coinbase(share: &Share, params: &ChainParams) {
     assert!(!address.starts_with("script"), "{address}");
 }
 
-/// An empty sharechain judges the share, twice.
-fn judge(share: &Share, params: &Arc<ChainParams>) -> Verdict {
+/// Receives the share twice on an empty sharechain.
+fn receive(share: &Share, params: &Arc<ChainParams>) -> Verdict {
     let mut chain = Sharechain::new(Tree::new(Arc::clone(params)));
     let now = UnixTime(share.header.time);
     let first = verdict(&chain.receive(Arc::new(share.clone()), Source::Fetch(PeerHandle(1)), now), share);
@@ -83,7 +83,7 @@ fn verdict(effects: &[Effect], share: &Share) -> Verdict {
     verdicts.next_back().expect("every share gets a verdict")
 }
 
-/// Good and bad shares, from the golden vectors.
+/// Valid and invalid shares from the golden vectors.
 pub fn seeds() -> Vec<Vec<u8>> {
     let mut seeds = Vec::new();
     for text in [include_str!("../../vectors/shares.json"), include_str!("../../vectors/malformed.json")] {
@@ -97,7 +97,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
     seeds
 }
 
-/// The same share with the easiest target there is, met: it gets past the first rules.
+/// The share with proof of work for the easiest target, so that it passes the first rules.
 fn with_proof_of_work(mut share: Share) -> Share {
     share.info.share_bits = ChainParams::standard(Network::Regtest).easiest_bits;
     let target = share.info.share_bits.target().expect("the easiest target is one");
@@ -115,7 +115,7 @@ mod tests {
     use crate::mutate::{mutate, Rng};
 
     #[test]
-    fn mutated_shares_meet_every_outcome_and_break_nothing() {
+    fn mutated_shares_reach_every_outcome_without_failure() {
         let (seeds, mut rng) = (seeds(), Rng::new(1));
         let mut met = BTreeSet::new();
         for seed in &seeds {
@@ -123,9 +123,9 @@ mod tests {
         }
         for _ in 0..60_000 {
             met.insert(match check(&mutate(&seeds, &[], &mut rng)) {
-                Outcome::Refused(DecodeError::Trailing(_)) => "trailing bytes".to_owned(),
-                Outcome::Refused(DecodeError::RulesVersion(_)) => "rules version".to_owned(),
-                Outcome::Refused(error) => format!("{error:?}"),
+                Outcome::Rejected(DecodeError::Trailing(_)) => "trailing bytes".to_owned(),
+                Outcome::Rejected(DecodeError::RulesVersion(_)) => "rules version".to_owned(),
+                Outcome::Rejected(error) => format!("{error:?}"),
                 Outcome::Decoded(Verdict::Rejected { why, .. }) => why.to_owned(),
                 Outcome::Decoded(verdict) => format!("{verdict:?}"),
             });

@@ -1,7 +1,7 @@
-//! A miner's connection: whatever bytes come, whenever, and whatever happens to the node meanwhile.
+//! A miner's session with arbitrary bytes, events and times.
 //!
-//! An input is cut at its zero bytes into scenes. The first byte of a scene says what happens and in what pieces the rest
-//! arrives: the low three bits are an `Event`, the others the length of a piece (0: all at once).
+//! An input is split at its zero bytes into scenes. The first byte of a scene determines what happens and in what pieces the
+//! rest arrives: the low three bits are an `Event`, the others the length of a piece (0 for all at once).
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, LazyLock};
@@ -13,29 +13,30 @@ use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::share::coinbase::Payout;
 use p2pool_core::share::{header_hash, CoinbaseTag, PayoutScript, ShareId};
 use p2pool_core::stratum::{
-    ChainBusy, CloseReason, Difficulty, Limits, Now, Session, SessionEvent, SessionSink, SharedState, Step,
+    ChainBusy, CloseReason, Difficulty, Limits, Session, SessionEvent, SessionSink, SharedState, Step,
 };
-use p2pool_core::units::{Bits, BlockHeight, Sats, ShareHeight, UnixTime, Work};
-use p2pool_core::work::{make_job, Job, JobId, NextShare, Submit, Template};
-use p2pool_core::work::{FoundBlock, FoundShare, NoWork, WorkUpdate};
+use p2pool_core::units::{Bits, BlockHeight, Now, Sats, ShareHeight, SteadyTime, UnixTime, Work};
+use p2pool_core::work::{
+    make_job, FoundBlock, FoundShare, Job, JobId, NextShare, NoWork, Submit, Template, WorkUpdate,
+};
 use serde_json::value::RawValue;
 
-/// When the story begins.
-const START: Now = Now { uptime_ms: 1_000, time: UnixTime(1_700_000_200) };
-/// The extranonce that the first session gets.
+/// The start time of a scenario.
+const START: Now = Now { steady: SteadyTime::from_s(1), time: UnixTime(1_700_000_200) };
+/// The extranonce1 of the first session.
 const FIRST_EXTRANONCE: u32 = 0xa0b0_c0d0;
 /// Half of all hashes meet it.
 const EASIEST: Bits = Bits(0x207f_ffff);
-/// One hash in 256 meets it: the target of blocks.
+/// The target of blocks, which one hash in 256 meets.
 const BLOCK_BITS: Bits = Bits(0x2000_ffff);
-/// Jobs that a story can come to; then there is no more work.
+/// Number of jobs in a scenario, after which there is no more work.
 const JOBS_MAX: u8 = 12;
-/// A line answers at most a line of 8 KiB; escaping makes a byte six.
-const ANSWER_LEN_MAX: usize = 64 * 1_024;
-/// Scenes looked at, so that an input of zeros does not take for ever.
+/// A response repeats at most a line of 8 KiB, in which escaping makes six bytes of one.
+const RESPONSE_LEN_MAX: usize = 64 * 1_024;
+/// Largest number of scenes, which bounds the time for an input of zeros.
 const SCENES_MAX: usize = 200;
 
-/// Words of miners.
+/// Words that miners send.
 pub const WORDS: [&str; 30] = [
     "\n",
     "\r\n",
@@ -69,10 +70,9 @@ pub const WORDS: [&str; 30] = [
     "\0\x03",
 ];
 
-/// What happens at the beginning of a scene.
+/// The event at the beginning of a scene.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Event {
-    /// Nothing.
     Nothing,
     /// A second passes.
     Second,
@@ -82,11 +82,11 @@ enum Event {
     Job,
     /// A job on another Bitcoin block.
     NewTip,
-    /// No work any more.
+    /// Work is withdrawn.
     NoWork,
-    /// The miner connects anew.
+    /// The miner reconnects.
     Reconnect,
-    /// The chain thread takes no shares, or takes them again.
+    /// The chain thread becomes busy, or is no longer busy.
     ChainBusy,
 }
 
@@ -101,10 +101,10 @@ const EVENTS: [Event; 8] = [
     Event::ChainBusy,
 ];
 
-/// What came of an input: how often the miner was told what, how sessions ended and what left the node.
+/// The outcome of an input: counts of messages to the miner, of reasons for closing sessions, and of shares and blocks.
 pub type Outcome = BTreeMap<String, u32>;
 
-/// The jobs of all stories: the job's number is its place, and every third one is on another Bitcoin block.
+/// The jobs of all scenarios. The index is the job's id, and every third job is on another Bitcoin block.
 static JOBS: LazyLock<Vec<Arc<Job>>> = LazyLock::new(|| (0..JOBS_MAX).map(job).collect());
 
 fn job(number: u8) -> Arc<Job> {
@@ -138,34 +138,34 @@ fn job(number: u8) -> Arc<Job> {
     Arc::new(job.expect("an empty template makes a job"))
 }
 
-/// Checks all that leaves the node.
+/// Checks the submitted shares and blocks.
 #[derive(Default)]
-struct Outbox {
+struct CheckingSink {
     seen: HashSet<[u8; 32]>,
     blocks: HashSet<[u8; 32]>,
     is_busy: bool,
     outcome: Outcome,
 }
 
-impl Outbox {
+impl CheckingSink {
     fn count(&mut self, what: impl Into<String>) {
         *self.outcome.entry(what.into()).or_default() += 1;
     }
 }
 
-impl SessionSink for Outbox {
-    fn block(&mut self, block: FoundBlock) {
+impl SessionSink for CheckingSink {
+    fn submit_block(&mut self, block: FoundBlock) {
         assert_eq!(block.hash, header_hash(&block.header));
         assert!(block.job.block_target.is_met_by(&block.hash));
-        block.job.block(&block.header, &block.extranonce).expect("the header is of this job and extranonce");
-        assert!(self.blocks.insert(block.hash), "a block is handed over once");
+        block.job.block(&block.header, &block.extranonce).expect("the header belongs to the job and extranonce");
+        assert!(self.blocks.insert(block.hash), "a block is submitted once");
         self.count("block");
     }
 
-    fn share(&mut self, share: FoundShare) -> Result<(), ChainBusy> {
+    fn submit_share(&mut self, share: FoundShare) -> Result<(), ChainBusy> {
         assert_eq!(share.hash, header_hash(&share.header));
         assert!(share.job.share_target.is_met_by(&share.hash));
-        assert!(!self.seen.contains(&share.hash), "a share is handed over once");
+        assert!(!self.seen.contains(&share.hash), "a share is submitted once");
         if self.is_busy {
             return Err(ChainBusy);
         }
@@ -174,65 +174,64 @@ impl SessionSink for Outbox {
         Ok(())
     }
 
-    fn news(&mut self, news: SessionEvent<'_>) {
+    fn report(&mut self, event: SessionEvent<'_>) {
         let (SessionEvent::Authorised { worker, user_agent }
-        | SessionEvent::CoinbaseTooLarge { worker, user_agent, .. }) = news;
-        assert!(!worker.contains(char::is_control) && !user_agent.contains(char::is_control), "{news:?}");
-        self.count("news");
+        | SessionEvent::CoinbaseTooLarge { worker, user_agent, .. }) = event;
+        assert!(!worker.contains(char::is_control) && !user_agent.contains(char::is_control), "{event:?}");
+        self.count("event");
     }
 }
 
-/// A pool with one miner.
-struct Story {
+/// A session with its shared state.
+struct Scenario {
     shared: SharedState,
-    counters: Arc<Metrics>,
+    metrics: Arc<Metrics>,
     session: Session,
     now: Now,
     next_job: usize,
-    outbox: Outbox,
+    sink: CheckingSink,
 }
 
-/// Plays an input.
+/// Runs the scenario of an input.
 pub fn check(data: &[u8]) -> Outcome {
-    let mut story = Story::new();
+    let mut scenario = Scenario::new();
     for scene in data.split(|byte| *byte == 0).take(SCENES_MAX) {
         let Some((control, bytes)) = scene.split_first() else { continue };
-        story.happen(EVENTS[usize::from(control % 8)]);
+        scenario.apply(EVENTS[usize::from(control % 8)]);
         match usize::from(control / 8) {
-            0 => story.receive(bytes),
-            piece => bytes.chunks(piece).for_each(|piece| story.receive(piece)),
+            0 => scenario.receive(bytes),
+            piece => bytes.chunks(piece).for_each(|piece| scenario.receive(piece)),
         }
     }
-    story.end()
+    scenario.end()
 }
 
-impl Story {
+impl Scenario {
     fn new() -> Self {
-        let counters = Arc::new(Metrics::default());
+        let metrics = Arc::new(Metrics::default());
         let params = ChainParams::standard(Network::Regtest);
         let start_difficulty = Difficulty::new(1.0).expect("1 is a difficulty");
         let shared =
-            SharedState::new(&params, start_difficulty, Limits::default(), FIRST_EXTRANONCE, Arc::clone(&counters));
+            SharedState::new(&params, start_difficulty, Limits::default(), FIRST_EXTRANONCE, Arc::clone(&metrics));
         let session = Session::new(&shared, START);
-        Self { shared, counters, session, now: START, next_job: 0, outbox: Outbox::default() }
+        Self { shared, metrics, session, now: START, next_job: 0, sink: CheckingSink::default() }
     }
 
-    fn happen(&mut self, event: Event) {
+    fn apply(&mut self, event: Event) {
         match event {
             Event::Nothing => {}
             Event::Second => self.pass(1),
             Event::TenMinutes => self.pass(600),
             Event::Job => self.announce(self.next_job),
             Event::NewTip => self.announce(self.next_job.div_ceil(3) * 3),
-            Event::NoWork => self.tell(WorkUpdate::NoWork(NoWork::Syncing)),
+            Event::NoWork => self.fan_out(WorkUpdate::NoWork(NoWork::Syncing)),
             Event::Reconnect => self.reconnect(),
-            Event::ChainBusy => self.outbox.is_busy = !self.outbox.is_busy,
+            Event::ChainBusy => self.sink.is_busy = !self.sink.is_busy,
         }
     }
 
     fn pass(&mut self, seconds: u32) {
-        self.now =
-            Now { uptime_ms: self.now.uptime_ms + u64::from(seconds) * 1_000, time: self.now.time.plus(seconds) };
+        self.now = Now { steady: self.now.steady.plus(seconds), time: self.now.time.plus(seconds) };
         self.step(0, |session, step| session.on_tick(step));
     }
 
@@ -240,14 +239,14 @@ impl Story {
         match JOBS.get(number) {
             Some(job) => {
                 self.next_job = number + 1;
-                self.tell(WorkUpdate::Job(Arc::clone(job)));
+                self.fan_out(WorkUpdate::Job(Arc::clone(job)));
             }
-            None => self.tell(WorkUpdate::NoWork(NoWork::NoTemplate)),
+            None => self.fan_out(WorkUpdate::NoWork(NoWork::NoTemplate)),
         }
     }
 
-    fn tell(&mut self, message: WorkUpdate) {
-        let fanout = self.shared.receive(message);
+    fn fan_out(&mut self, update: WorkUpdate) {
+        let fanout = self.shared.update(update);
         self.step(0, |session, step| {
             session.on_fanout(fanout, step);
             Ok(())
@@ -264,62 +263,62 @@ impl Story {
         self.step(lines, |session, step| session.on_bytes(bytes, step));
     }
 
-    /// Lets the session do something and checks what it writes; `lines` were completed by it at most.
+    /// Steps the session and checks its output; the step completes at most `lines` lines.
     fn step(&mut self, lines: usize, act: impl FnOnce(&mut Session, &mut Step<'_>) -> Result<(), CloseReason>) {
         let mut out = Vec::new();
-        let (before, accepted) = (self.outbox.seen.len(), self.counters.shares_accepted.get());
-        let mut step = Step { shared: &mut self.shared, now: self.now, out: &mut out, sink: &mut self.outbox };
+        let (before, accepted) = (self.sink.seen.len(), self.metrics.shares_accepted.get());
+        let mut step = Step { shared: &mut self.shared, now: self.now, out: &mut out, sink: &mut self.sink };
         let result = act(&mut self.session, &mut step);
-        let accepted = self.counters.shares_accepted.get() - accepted;
-        assert!(self.outbox.seen.len() - before <= accepted as usize, "every share handed over was accepted");
-        let answers = self.read(&out);
-        assert!(answers <= lines, "{answers} answers to {lines} lines");
-        if let Err(close) = result {
-            self.outbox.count(format!("{close:?}"));
+        let accepted = self.metrics.shares_accepted.get() - accepted;
+        assert!(self.sink.seen.len() - before <= accepted as usize, "every submitted share is accepted");
+        let responses = self.read(&out);
+        assert!(responses <= lines, "{responses} responses to {lines} lines");
+        if let Err(reason) = result {
+            self.sink.count(format!("{reason:?}"));
             self.reconnect();
         }
     }
 
-    /// Reads what the miner is sent; the number of answers in it.
+    /// Checks the output; returns the number of responses in it.
     fn read(&mut self, out: &[u8]) -> usize {
         let text = std::str::from_utf8(out).expect("text");
-        assert!(text.is_empty() || text.ends_with('\n'), "whole lines");
-        let mut answers = 0;
+        assert!(text.is_empty() || text.ends_with('\n'), "complete lines");
+        let mut responses = 0;
         for line in text.lines() {
-            assert!(line.len() <= ANSWER_LEN_MAX, "a line of {} bytes", line.len());
-            // By grammar alone: an id is echoed as it came, even a number beyond all range.
+            assert!(line.len() <= RESPONSE_LEN_MAX, "a line of {} bytes", line.len());
+            // Only the syntax is checked: an id is echoed unchanged, even a number that is out of range.
             let parts: BTreeMap<&str, &RawValue> = serde_json::from_str(line).expect("a JSON object");
             match parts.get("method") {
-                Some(method) => self.outbox.count(method.get().trim_matches('"')),
+                Some(method) => self.sink.count(method.get().trim_matches('"')),
                 None => {
-                    answers += 1;
+                    responses += 1;
                     assert!(["id", "result", "error"].iter().all(|part| parts.contains_key(part)), "{line}");
                     let error: Option<(u8, &str, ())> = serde_json::from_str(parts["error"].get()).expect("an error");
                     match error {
-                        Some((code, _, ())) => self.outbox.count(format!("error {code}")),
-                        None => self.outbox.count("result"),
+                        Some((code, _, ())) => self.sink.count(format!("error {code}")),
+                        None => self.sink.count("result"),
                     }
                 }
             }
         }
-        answers
+        responses
     }
 
     fn end(mut self) -> Outcome {
-        if let Some(status) = self.session.status(self.now) {
+        if let Some(status) = self.session.status(self.now.steady) {
             assert!(status.hashes_per_s.is_finite() && status.hashes_per_s >= 0.0);
             assert!(status.difficulty.is_finite() && status.best_difficulty >= 0.0);
         }
         self.session.end(&mut self.shared);
-        let accepted = self.counters.shares_accepted.get();
-        self.outbox.outcome.insert("accepted".to_owned(), u32::try_from(accepted).unwrap_or(u32::MAX));
-        self.outbox.outcome
+        let accepted = self.metrics.shares_accepted.get();
+        self.sink.outcome.insert("accepted".to_owned(), u32::try_from(accepted).unwrap_or(u32::MAX));
+        self.sink.outcome
     }
 }
 
-/// Honest miners, with answers that are worth something.
+/// Honest miners that submit shares and blocks.
 pub fn seeds() -> Vec<Vec<u8>> {
-    let hello = concat!(
+    let setup = concat!(
         r#"{"id":1,"method":"mining.configure","params":[["version-rolling","minimum-difficulty"],"#,
         r#"{"version-rolling.mask":"1fffe000","minimum-difficulty.value":1e-9}]}"#,
         "\n",
@@ -330,21 +329,21 @@ pub fn seeds() -> Vec<Vec<u8>> {
     );
     let submits: Vec<String> = (0..6).map(|nonce| submit_line(1, nonce, nonce % 2 == 1)).collect();
     let (fair, easy, late) = (submits.concat(), submit_block(1), submit_line(0, 7, false));
-    // Events are written as their number: 3 is a job, 4 a new tip.
-    let with_job = format!("\x03{}\0\x03{hello}", "");
-    let story = |text: String| text.into_bytes();
+    // Events are given by their number: 3 is a job, 4 a new tip.
+    let with_job = format!("\x03{}\0\x03{setup}", "");
+    let scenario = |text: String| text.into_bytes();
     vec![
-        story(format!("{with_job}{fair}")),
-        story(format!("{with_job}{easy}{easy}{late}")),
-        story(format!("{with_job}\0\x04{fair}\0\x05{fair}\0\x06{hello}\0\x07{fair}")),
-        // In pieces of seven bytes; with pauses; without introduction.
-        story(format!("\x03\0\x3b{hello}{fair}")),
-        story(format!("{with_job}\0\x01{fair}\0\x02\0\x02\0\x02")),
-        story(format!("\x03\0\x03{fair}{easy}")),
-        story(format!("\x03\0\x08{}", "{\"id\":1,\"method\":\"mining.ping\"}\n".repeat(3))),
-        story(format!("\x08{}", "x\n".repeat(12))),
-        story(format!("\x01{}", "y".repeat(9_000))),
-        story(
+        scenario(format!("{with_job}{fair}")),
+        scenario(format!("{with_job}{easy}{easy}{late}")),
+        scenario(format!("{with_job}\0\x04{fair}\0\x05{fair}\0\x06{setup}\0\x07{fair}")),
+        // In pieces of seven bytes; with pauses; without subscribe and authorize.
+        scenario(format!("\x03\0\x3b{setup}{fair}")),
+        scenario(format!("{with_job}\0\x01{fair}\0\x02\0\x02\0\x02")),
+        scenario(format!("\x03\0\x03{fair}{easy}")),
+        scenario(format!("\x03\0\x08{}", "{\"id\":1,\"method\":\"mining.ping\"}\n".repeat(3))),
+        scenario(format!("\x08{}", "x\n".repeat(12))),
+        scenario(format!("\x01{}", "y".repeat(9_000))),
+        scenario(
             concat!(
                 "\x03",
                 r#"{"id":"a","method":"mining.suggest_difficulty","params":[0.5]}"#,
@@ -363,7 +362,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
     ]
 }
 
-/// A submit to a job by the miner that got the first extranonce.
+/// A submit for a job by the session with the first extranonce.
 fn submit_line(job: usize, nonce: u32, rolls: bool) -> String {
     let version = if rolls { r#","00002000""# } else { "" };
     let time = JOBS.get(job).map_or(0, |job| job.time.0);
@@ -379,8 +378,8 @@ fn submit_block(job: usize) -> String {
     let mut extranonce = [0; 12];
     extranonce[..4].copy_from_slice(&FIRST_EXTRANONCE.to_be_bytes());
     extranonce[11] = 1;
-    let answer = |nonce| Submit { extranonce, time: JOBS[job].time.0, nonce, version: JOBS[job].version };
-    let nonce = (0..).find(|nonce| JOBS[job].hash_header(&answer(*nonce)).meets(&target)).unwrap_or(0);
+    let submit = |nonce| Submit { extranonce, time: JOBS[job].time.0, nonce, version: JOBS[job].version };
+    let nonce = (0..).find(|nonce| JOBS[job].hash_header(&submit(*nonce)).meets(&target)).unwrap_or(0);
     submit_line(job, nonce, false)
 }
 
@@ -390,17 +389,17 @@ mod tests {
     use crate::mutate::{mutate, Rng};
 
     #[test]
-    fn honest_miners_get_what_they_are_due() {
+    fn honest_miners_get_their_submits_accepted() {
         let seeds = seeds();
         let outcome = check(&seeds[0]);
         assert!(outcome["accepted"] >= 1 && outcome["share"] == outcome["accepted"], "{outcome:?}");
         assert!(outcome["mining.notify"] >= 1 && outcome["mining.set_difficulty"] >= 1, "{outcome:?}");
-        assert_eq!(check(&seeds[1])["block"], 1, "the second time it is a duplicate");
-        assert_eq!(check(&seeds[3])["result"], outcome["result"], "pieces make no difference");
+        assert_eq!(check(&seeds[1])["block"], 1, "the second one is a duplicate");
+        assert_eq!(check(&seeds[3])["result"], outcome["result"], "the pieces do not matter");
     }
 
     #[test]
-    fn mutated_sessions_meet_every_outcome_and_break_nothing() {
+    fn mutated_sessions_reach_every_outcome_without_failure() {
         let (seeds, mut rng) = (seeds(), Rng::new(1));
         let mut met = Outcome::new();
         for _ in 0..20_000 {
@@ -419,9 +418,9 @@ mod tests {
             "share",
             "block",
             "accepted",
-            "news",
+            "event",
             "LineTooLong",
-            "Garbage",
+            "InvalidLines",
             "NotAuthorised",
             "Idle",
             "mining.notify",

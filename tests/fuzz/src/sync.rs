@@ -115,7 +115,7 @@ impl Run {
             }
             5 => self.sync.share_missing(IDS[2 * usize::from(detail)], Source::Fetch(peer), self.now, &self.chain),
             6 => self.sync.share_rejected(&IDS[usize::from(detail)], Source::Fetch(peer), self.now, &self.chain),
-            7 => self.judge(detail),
+            7 => self.on_outcome(detail),
             8 => {
                 // A response made of the bytes that follow.
                 let len = rest.first().map_or(0, |len| usize::from(*len)).min(rest.len().saturating_sub(1));
@@ -136,7 +136,7 @@ impl Run {
         self.sync.request_failed(id, self.now, &self.chain)
     }
 
-    fn judge(&mut self, detail: u8) -> Vec<SyncAction> {
+    fn on_outcome(&mut self, detail: u8) -> Vec<SyncAction> {
         let Some(candidate) = self.open.pop_first() else { return Vec::new() };
         let outcome = match detail % 4 {
             0 => CandidateOutcome::Adopted,

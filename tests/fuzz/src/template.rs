@@ -1,4 +1,4 @@
-//! The answer to `getblocktemplate`, and the job made of it.
+//! The result of `getblocktemplate`, and the job made from it.
 
 use std::sync::Arc;
 
@@ -8,23 +8,18 @@ use p2pool_core::share::{CoinbaseTag, PayoutScript, ShareId};
 use p2pool_core::units::{Sats, ShareHeight, UnixTime, Work};
 use p2pool_core::work::{make_job, Job, JobError, JobId, NextShare, Submit, Template, TemplateError};
 
-/// What came of an input.
+/// The outcome of an input.
 #[derive(Debug)]
 pub enum Outcome {
-    /// No text, or no template.
-    Refused(Option<TemplateError>),
-    /// A template of which no job can be made.
+    /// Not text, or not a template.
+    Rejected(Option<TemplateError>),
+    /// A template from which no job can be made.
     NoJob(JobError),
-    /// A template and a job, which holds this many of its transactions.
-    Job {
-        /// Transactions that the template has.
-        all: usize,
-        /// Those that the job kept.
-        kept: usize,
-    },
+    /// A job that keeps `kept` of the template's `all` transactions.
+    Job { all: usize, kept: usize },
 }
 
-/// Words of templates.
+/// Words in templates.
 pub const WORDS: [&str; 15] = [
     "\"",
     "{",
@@ -43,18 +38,18 @@ pub const WORDS: [&str; 15] = [
     "\"signet_challenge\":\"51\",",
 ];
 
-/// Reads a template, makes a job, and puts an answer to it together into a block.
+/// Parses a template, makes a job, and builds the block of a submit.
 ///
-/// The first byte chooses the network, the rest is the text.
+/// The first byte selects the network; the rest is the text.
 pub fn check(data: &[u8]) -> Outcome {
-    let Some((choice, text)) = data.split_first() else { return Outcome::Refused(None) };
+    let Some((choice, text)) = data.split_first() else { return Outcome::Rejected(None) };
     let network = if choice.is_multiple_of(2) { Network::Regtest } else { Network::Signet };
-    let Ok(text) = std::str::from_utf8(text) else { return Outcome::Refused(None) };
+    let Ok(text) = std::str::from_utf8(text) else { return Outcome::Rejected(None) };
     let template = match Template::from_json(text, network) {
         Ok(template) => Arc::new(template),
         Err(error) => {
-            assert!(error.to_string().chars().count() < 1_000, "an error for people: {error}");
-            return Outcome::Refused(Some(error));
+            assert!(error.to_string().chars().count() < 1_000, "a readable error: {error}");
+            return Outcome::Rejected(Some(error));
         }
     };
     let chain = ChainParams { signet_challenge: template.signet_challenge.clone(), ..ChainParams::standard(network) };
@@ -72,27 +67,33 @@ pub fn check(data: &[u8]) -> Outcome {
     }
 }
 
-/// The job keeps the template's limits, and an answer to it makes a block.
+/// The job is within the template's limits, and a submit for it gives a block.
 fn check_job(job: &Job, template: &Template) {
     let kept = &job.template.transactions;
     let left_out = template.transactions.iter().skip(kept.len()).map(|tx| tx.fee.0).sum::<u64>();
-    assert_eq!(job.info.coinbase_value.0 + left_out, template.coinbase_value.0, "fees left out are not paid out");
+    assert_eq!(
+        job.info.coinbase_value.0 + left_out,
+        template.coinbase_value.0,
+        "fees of removed transactions are not paid out"
+    );
     assert_eq!(job.payouts.iter().map(|payout| payout.amount.0).sum::<u64>(), job.info.coinbase_value.0);
     let sigops: u64 = kept.iter().map(|tx| tx.sigops_cost).fold(0, u64::saturating_add);
     assert!(sigops <= template.sigops_limit);
     assert!(job.min_time >= template.min_time && job.time >= job.min_time);
 
-    let answer = Submit { extranonce: [7; 12], time: job.time.0, nonce: 7, version: job.version };
-    let judged = job.hash_header(&answer);
-    let block = job.block(&judged.header, &answer.extranonce).expect("branch and transactions give one merkle root");
-    // A block's weight is three times its size without witnesses and once its size with them (BIP-0141).
-    let header_and_count = 4 * (block.len() - job.coinbase.with_witness(&answer.extranonce).len()) as u64
+    let submit = Submit { extranonce: [7; 12], time: job.time.0, nonce: 7, version: job.version };
+    let hashed = job.hash_header(&submit);
+    let block = job
+        .block(&hashed.header, &submit.extranonce)
+        .expect("merkle branch and transactions give the same merkle root");
+    // The weight of a block is three times its size without witnesses plus its size with them (BIP-0141).
+    let header_and_count = 4 * (block.len() - job.coinbase.with_witness(&submit.extranonce).len()) as u64
         - 4 * kept.iter().map(|tx| tx.data.len() as u64).sum::<u64>();
-    let coinbase = 3 * job.coinbase.len_bytes() as u64 + job.coinbase.with_witness(&answer.extranonce).len() as u64;
+    let coinbase = 3 * job.coinbase.len_bytes() as u64 + job.coinbase.with_witness(&submit.extranonce).len() as u64;
     let weight = header_and_count + coinbase + kept.iter().map(|tx| tx.weight).sum::<u64>();
     assert!(weight <= template.weight_limit, "{weight} of {} weight units", template.weight_limit);
-    let other = job.hash_header(&Submit { extranonce: [8; 12], ..answer });
-    assert!(job.block(&other.header, &answer.extranonce).is_err(), "another extranonce is another block");
+    let other = job.hash_header(&Submit { extranonce: [8; 12], ..submit });
+    assert!(job.block(&other.header, &submit.extranonce).is_err(), "another extranonce is another block");
 }
 
 fn payee() -> PayoutScript {
@@ -131,7 +132,7 @@ mod tests {
     use crate::mutate::{mutate, Rng};
 
     #[test]
-    fn mutated_templates_meet_every_outcome_and_break_nothing() {
+    fn mutated_templates_reach_every_outcome_without_failure() {
         let (seeds, mut rng) = (seeds(), Rng::new(1));
         for seed in &seeds {
             assert!(matches!(check(seed), Outcome::Job { .. }), "a real template");
@@ -139,10 +140,10 @@ mod tests {
         let mut met = BTreeSet::new();
         for _ in 0..60_000 {
             met.insert(match check(&mutate(&seeds, &WORDS, &mut rng)) {
-                Outcome::Refused(None) => "no text".to_owned(),
-                Outcome::Refused(Some(TemplateError::Json(_))) => "JSON".to_owned(),
-                Outcome::Refused(Some(TemplateError::UnknownRule(_))) => "rule".to_owned(),
-                Outcome::Refused(Some(TemplateError::Field { field, .. })) => field.to_owned(),
+                Outcome::Rejected(None) => "no text".to_owned(),
+                Outcome::Rejected(Some(TemplateError::Json(_))) => "JSON".to_owned(),
+                Outcome::Rejected(Some(TemplateError::UnknownRule(_))) => "rule".to_owned(),
+                Outcome::Rejected(Some(TemplateError::Field { field, .. })) => field.to_owned(),
                 Outcome::NoJob(JobError::CoinbaseTooLarge { .. }) => "coinbase too large".to_owned(),
                 Outcome::NoJob(error) => format!("{error:?}"),
                 Outcome::Job { all, kept } if all == kept => "job".to_owned(),

@@ -1,4 +1,4 @@
-//! What other nodes send: the bytes of every message, and what is done with a found block's before it is whole.
+//! Messages of other nodes, and the reassembly of announced blocks.
 
 use std::sync::Arc;
 
@@ -9,62 +9,60 @@ use p2pool_core::wire::{
     BlockAnnouncement, BlockError, Frame, GossipShare, Offence, Reassembly, Request, Response, WireError,
 };
 
-/// What came of an input.
+/// The outcome of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
-    /// No byte that says which message it is.
+    /// No byte that selects the message.
     Nothing,
     /// Too long.
     Oversize,
-    /// Not the message.
+    /// Not a message of this type.
     Malformed,
-    /// The message, written in another way.
+    /// The message in an encoding that is not canonical.
     NotCanonical,
     /// A gossiped share.
     Share,
-    /// A question.
     Request,
-    /// An answer.
     Response,
-    /// A found block whose header has no work.
+    /// An announced block without proof of work.
     WithoutWork,
-    /// A found block with work, but no coinbase of its height.
+    /// An announced block with proof of work, but without a coinbase for its height.
     NoCoinbase,
-    /// A found block to put together.
+    /// An announced block that can be reassembled.
     Block,
 }
 
-/// Reads a message; the first byte chooses which.
+/// Decodes a message, whose type the first byte selects.
 pub fn check(data: &[u8]) -> Outcome {
     let Some((kind, bytes)) = data.split_first() else { return Outcome::Nothing };
     match kind % 4 {
-        0 => read::<GossipShare>(bytes).map_or_else(refused, |message| {
+        0 => read::<GossipShare>(bytes).map_or_else(rejected, |message| {
             assert!(message.share.encode().len() < bytes.len());
             Outcome::Share
         }),
-        1 => read::<Request>(bytes).map_or_else(refused, |_| Outcome::Request),
-        2 => read::<Response>(bytes).map_or_else(refused, |_| Outcome::Response),
+        1 => read::<Request>(bytes).map_or_else(rejected, |_| Outcome::Request),
+        2 => read::<Response>(bytes).map_or_else(rejected, |_| Outcome::Response),
         _ => check_block(bytes),
     }
 }
 
-/// Whatever is read is written the same; nothing is larger than it may be.
+/// A decoded message encodes to the same bytes and is within the limit.
 fn read<T: Frame>(bytes: &[u8]) -> Result<T, WireError> {
     let read = T::decode(bytes);
     match &read {
         Ok(message) => {
             assert!(bytes.len() <= T::LEN_MAX);
-            assert_eq!(message.encode(), bytes, "there is one way to write a message");
+            assert_eq!(message.encode(), bytes, "the encoding is canonical");
         }
         Err(error) => {
-            assert!(error.to_string().len() < 1_000, "what strangers sent is not repeated at length");
+            assert!(error.to_string().len() < 1_000, "errors quote a bounded part of the message");
             assert!(Offence::from(error).ban_score() > 0);
         }
     }
     read
 }
 
-fn refused(error: WireError) -> Outcome {
+fn rejected(error: WireError) -> Outcome {
     match error {
         WireError::Oversize { .. } => Outcome::Oversize,
         WireError::Malformed(_) => Outcome::Malformed,
@@ -74,13 +72,13 @@ fn refused(error: WireError) -> Outcome {
 
 fn check_block(bytes: &[u8]) -> Outcome {
     if let Err(error) = read::<BlockAnnouncement>(bytes) {
-        return refused(error);
+        return rejected(error);
     }
     let header = BlockAnnouncement::peek(bytes).expect("a whole announcement begins as one");
     match BlockAnnouncement::check(bytes, Bits(header.bits.to_consensus())) {
         Ok(announcement) => {
             assert_eq!(announcement.header, header);
-            put_together(announcement);
+            reassemble(announcement);
             Outcome::Block
         }
         Err(BlockError::Coinbase) => Outcome::NoCoinbase,
@@ -89,8 +87,8 @@ fn check_block(bytes: &[u8]) -> Outcome {
     }
 }
 
-/// Nothing is known; a peer gives the coinbase for everything.
-fn put_together(announcement: BlockAnnouncement) {
+/// Reassembles a block without known transactions; a peer sends the coinbase for each.
+fn reassemble(announcement: BlockAnnouncement) {
     let (count, coinbase) = (announcement.short_ids.len(), announcement.coinbase.to_vec());
     let header = announcement.header;
     let mut part = Reassembly::new(announcement, []).expect("the coinbase was checked");
@@ -102,7 +100,7 @@ fn put_together(announcement: BlockAnnouncement) {
     }
 }
 
-/// Good and bad messages, from the golden vectors, and a found block.
+/// Valid and invalid messages from the golden vectors, and an announced block.
 pub fn seeds() -> Vec<Vec<u8>> {
     let mut seeds = Vec::new();
     for text in [include_str!("../../vectors/wire/messages.json"), include_str!("../../vectors/wire/refused.json")] {
@@ -124,7 +122,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
     seeds
 }
 
-/// The announcement of a block with nothing but its coinbase, mined at the easiest target.
+/// The announcement of a block with only a coinbase, mined at the easiest target.
 fn found_block() -> Vec<u8> {
     let mut block = bitcoin::constants::genesis_block(bitcoin::Network::Regtest);
     let mut coinbase = block.txdata[0].clone();
@@ -138,7 +136,7 @@ fn found_block() -> Vec<u8> {
     announcement.expect("one transaction fits").encode()
 }
 
-/// Shares of the vectors, for what needs some.
+/// The shares of the golden vectors.
 pub fn shares() -> Vec<Arc<p2pool_core::share::Share>> {
     let decoded = seeds().into_iter().filter_map(|seed| GossipShare::decode(seed.get(1..)?).ok());
     decoded.map(|message| message.share).collect()
@@ -152,7 +150,7 @@ mod tests {
     use crate::mutate::{mutate, Rng};
 
     #[test]
-    fn mutated_messages_meet_every_outcome_and_break_nothing() {
+    fn mutated_messages_reach_every_outcome_without_failure() {
         let (seeds, mut rng) = (seeds(), Rng::new(1));
         let mut met: BTreeSet<Outcome> = seeds.iter().map(|seed| check(seed)).collect();
         for _ in 0..60_000 {

@@ -1,4 +1,4 @@
-//! libFuzzer's way into `p2pool_fuzz::sync`.
+//! The libFuzzer entry point of `p2pool_fuzz::sync`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {

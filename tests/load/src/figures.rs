@@ -1,25 +1,23 @@
-//! Percentiles, and the report.
+//! The measurements.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-/// Measured times.
+/// Measured durations.
 #[derive(Debug, Default)]
 pub struct Times(Vec<Duration>);
 
 impl Times {
-    /// Adds one.
     pub fn add(&mut self, time: Duration) {
         self.0.push(time);
     }
 
-    /// How many.
     pub fn count(&self) -> usize {
         self.0.len()
     }
 
-    /// The time that this part of all is at or below; zero if there are none.
+    /// The percentile of sorted times; zero if there are none.
     fn percentile(sorted: &[Duration], part: f64) -> Duration {
         let rank = (sorted.len() as f64 * part).ceil() as usize;
         sorted.get(rank.saturating_sub(1)).copied().unwrap_or_default()
@@ -35,38 +33,37 @@ impl fmt::Display for Times {
     }
 }
 
-/// What was measured.
+/// The measurements.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// Sessions that were open.
     pub sessions: usize,
-    /// How long submits were sent.
+    /// For how long submits were sent.
     pub duration: Duration,
-    /// Submits answered.
-    pub answered: usize,
-    /// Submits without an answer at the end.
-    pub unanswered: usize,
-    /// Answers by what they said: 0 for accepted, else the error's code.
-    pub verdicts: BTreeMap<u64, usize>,
-    /// From a submit to its answer.
+    /// Number of responses to submits.
+    pub responses: usize,
+    /// Number of submits without a response at the end.
+    pub pending: usize,
+    /// Number of responses by error code, 0 for accepted.
+    pub results: BTreeMap<u64, usize>,
+    /// From a submit to its response.
     pub latencies: Times,
-    /// From the first session that got a job to the last one, for each job.
+    /// For each job, from the first session that got it to the last one.
     pub fanouts: Times,
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rate = self.answered as f64 / self.duration.as_secs_f64().max(1e-3);
+        let rate = self.responses as f64 / self.duration.as_secs_f64().max(1e-3);
         writeln!(f, "{} sessions, {:.1} s", self.sessions, self.duration.as_secs_f64())?;
-        writeln!(f, "submits answered: {} ({rate:.0} a second), unanswered: {}", self.answered, self.unanswered)?;
-        for (code, count) in &self.verdicts {
+        writeln!(f, "responses to submits: {} ({rate:.0} per second), pending: {}", self.responses, self.pending)?;
+        for (code, count) in &self.results {
             match code {
                 0 => writeln!(f, "  accepted: {count}")?,
                 code => writeln!(f, "  error {code}: {count}")?,
             }
         }
-        writeln!(f, "answer after: {}", self.latencies)?;
-        write!(f, "job at all sessions after ({} jobs): {}", self.fanouts.count(), self.fanouts)
+        writeln!(f, "response time: {}", self.latencies)?;
+        write!(f, "time until all sessions have a job ({} jobs): {}", self.fanouts.count(), self.fanouts)
     }
 }
 
@@ -75,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn percentiles_are_of_the_sorted_times() {
+    fn percentiles_are_those_of_the_sorted_times() {
         let mut times = Times::default();
         assert_eq!(times.to_string(), "p50 0.000 ms, p90 0.000 ms, p99 0.000 ms, max 0.000 ms");
         for ms in (1..=100).rev() {

@@ -1,4 +1,4 @@
-//! The load: all sessions in one loop, so that the measuring disturbs as little as it can.
+//! Runs all sessions in one loop, so that measuring has little influence on the results.
 
 use std::collections::HashMap;
 use std::io;
@@ -9,36 +9,35 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
 use crate::figures::Report;
-use crate::session::{Session, Told};
+use crate::session::{Received, Session};
 
-/// After the last submit, answers are waited for this long.
-const LAST_ANSWERS: Duration = Duration::from_secs(5);
-/// All sessions must have a job by then.
-const START: Duration = Duration::from_secs(30);
-/// The loop looks at the time at least this often.
-const PATIENCE: Duration = Duration::from_millis(1);
+/// Timeout of the last responses.
+const LAST_RESPONSES: Duration = Duration::from_secs(5);
+/// Timeout until all sessions have a job.
+const READY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest wait for events.
+const POLL_TIMEOUT: Duration = Duration::from_millis(1);
 
-/// What to do.
+/// The parameters of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
-    /// Sessions in all.
+    /// Number of sessions.
     pub sessions: usize,
-    /// Sessions that submit.
+    /// Number of sessions that submit.
     pub working: usize,
-    /// Submits a second in all; as many as are answered if `None`.
+    /// Submits per second of all sessions together; `None` for as many as get responses.
     pub submits_per_s: Option<f64>,
-    /// How long.
     pub duration: Duration,
 }
 
-/// When a job came.
+/// The arrivals of a job at the sessions.
 struct Arrivals {
     first: Instant,
     last: Instant,
     count: usize,
 }
 
-/// Sessions under load.
+/// A run.
 pub struct Load {
     plan: Plan,
     poll: Poll,
@@ -65,15 +64,15 @@ impl Load {
 
     /// Runs the plan.
     pub fn run(mut self) -> io::Result<Report> {
-        let deadline = Instant::now() + START;
+        let deadline = Instant::now() + READY_TIMEOUT;
         while !self.sessions.iter().all(Session::is_ready) {
             if Instant::now() > deadline {
                 return Err(io::Error::other("not all sessions got a job"));
             }
-            self.turn(PATIENCE)?;
+            self.turn(POLL_TIMEOUT)?;
         }
         self.report = Report::default();
-        // Jobs from now on are measured.
+        // Only measure jobs from now on.
         self.jobs.clear();
         let start = Instant::now();
         let mut sent = 0u64;
@@ -91,29 +90,29 @@ impl Load {
                     sent += 1;
                 }
             }
-            self.turn(PATIENCE)?;
+            self.turn(POLL_TIMEOUT)?;
         }
         self.report.duration = start.elapsed();
-        let deadline = Instant::now() + LAST_ANSWERS;
+        let deadline = Instant::now() + LAST_RESPONSES;
         while self.sessions.iter().any(Session::is_waiting) && Instant::now() < deadline {
-            self.turn(PATIENCE)?;
+            self.turn(POLL_TIMEOUT)?;
         }
         Ok(self.finish())
     }
 
-    fn turn(&mut self, patience: Duration) -> io::Result<()> {
+    fn turn(&mut self, timeout: Duration) -> io::Result<()> {
         let mut events = Events::with_capacity(1024);
-        self.poll.poll(&mut events, Some(patience))?;
+        self.poll.poll(&mut events, Some(timeout))?;
         for event in &events {
             let Some(session) = self.sessions.get_mut(event.token().0) else { continue };
             let (report, jobs) = (&mut self.report, &mut self.jobs);
-            session.read(|told| match told {
-                Told::Verdict(code, sent) => {
-                    report.answered += 1;
+            session.read(|received| match received {
+                Received::Response(code, sent) => {
+                    report.responses += 1;
                     report.latencies.add(sent.elapsed());
-                    *report.verdicts.entry(code).or_insert(0) += 1;
+                    *report.results.entry(code).or_insert(0) += 1;
                 }
-                Told::Job(name) => {
+                Received::Job(name) => {
                     let now = Instant::now();
                     let arrivals = jobs.entry(name).or_insert(Arrivals { first: now, last: now, count: 0 });
                     arrivals.last = now;
@@ -127,7 +126,7 @@ impl Load {
     fn finish(self) -> Report {
         let mut report = self.report;
         report.sessions = self.sessions.len();
-        report.unanswered = self.sessions.iter().filter(|session| session.is_waiting()).count();
+        report.pending = self.sessions.iter().filter(|session| session.is_waiting()).count();
         for arrivals in self.jobs.values().filter(|arrivals| arrivals.count == self.sessions.len()) {
             report.fanouts.add(arrivals.last - arrivals.first);
         }

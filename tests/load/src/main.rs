@@ -1,15 +1,15 @@
-//! Loads a stratum port with many miners and prints what it measured.
+//! Loads a stratum port with many sessions and prints measurements.
 //!
-//! Each session asks for work and then submits answers of that work with nonces that were not searched for, so
-//! nearly all are refused for low difficulty: the node has parsed, rebuilt and hashed each before it knows.
-//! How fast it does so is what is measured, together with how far apart in time the sessions get a new job.
+//! Each session gets work and submits arbitrary nonces, so nearly all submits are rejected for low difficulty, after the
+//! node has parsed each, rebuilt its header and hashed it. Measured are the latency and rate of responses, and the time
+//! between the first and the last session's notification of a new job.
 
-mod alone;
 mod figures;
 #[allow(clippy::unwrap_used)]
 #[path = "../../../src/stratum/fixtures.rs"]
 mod fixtures;
 mod load;
+mod own_server;
 mod session;
 
 use std::process::ExitCode;
@@ -19,19 +19,19 @@ use argh::FromArgs;
 
 use load::{Load, Plan};
 
-/// Loads a stratum port with many miners and prints what it measured.
+/// Load a stratum port with many sessions and print measurements.
 #[derive(FromArgs)]
 struct Arguments {
-    /// the port to load, host:port; without it one is started inside this program, with made-up jobs
+    /// the port to load, host:port (default: a stratum thread within this program, with synthetic jobs)
     #[argh(option)]
     address: Option<String>,
-    /// sessions in all (default 200)
+    /// number of sessions (default 200)
     #[argh(option, default = "200")]
     sessions: usize,
-    /// sessions that submit, the others are idle (default all)
+    /// number of sessions that submit; the others are idle (default all)
     #[argh(option)]
     working: Option<usize>,
-    /// submits a second, over all sessions; without it each session submits as soon as it was answered
+    /// submits per second, all sessions together (default: each session submits as soon as it got a response)
     #[argh(option)]
     rate: Option<f64>,
     /// seconds to measure (default 10)
@@ -53,7 +53,7 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let own = match arguments.address {
         Some(_) => None,
-        None => Some(alone::start(arguments.sessions)?),
+        None => Some(own_server::start(arguments.sessions)?),
     };
     let address = match (&arguments.address, &own) {
         (Some(address), _) => address.clone(),
@@ -75,12 +75,12 @@ mod tests {
 
     #[test]
     fn a_small_load_is_measured() {
-        let own = alone::start(20).unwrap();
+        let own = own_server::start(20).unwrap();
         let plan =
             Plan { sessions: 20, working: 10, submits_per_s: Some(200.0), duration: Duration::from_millis(2_500) };
         let report = Load::connect(&own.address.to_string(), plan).unwrap().run().unwrap();
-        assert!(report.answered > 100, "{report}");
-        assert_eq!(report.unanswered, 0, "{report}");
+        assert!(report.responses > 100, "{report}");
+        assert_eq!(report.pending, 0, "{report}");
         assert!(report.fanouts.count() >= 1, "jobs come every second: {report}");
     }
 }

@@ -1,4 +1,4 @@
-//! One session: what it was told, what it waits for.
+//! A session of the load.
 
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind, Read, Write};
@@ -7,17 +7,16 @@ use std::time::Instant;
 use mio::net::TcpStream;
 use serde_json::Value;
 
-/// Something a session was told.
-pub enum Told {
-    /// The answer to its submit, 0 if accepted, else the error's code; and when the submit was sent.
-    Verdict(u64, Instant),
-    /// It got a job of this name.
+/// A message from the server.
+pub enum Received {
+    /// The response to a submit: the error code, 0 if accepted, and the time at which the submit was sent.
+    Response(u64, Instant),
+    /// A job with this id.
     Job(String),
 }
 
 /// A session of the load.
 pub struct Session {
-    /// The socket.
     pub socket: TcpStream,
     unread: Vec<u8>,
     job: Option<(String, String)>,
@@ -31,19 +30,19 @@ const HELLO: &[u8] = b"{\"id\":1,\"method\":\"mining.subscribe\",\"params\":[\"p
 const SUBMIT_ID: u64 = 3;
 
 impl Session {
-    /// Introduces itself.
+    /// Subscribes and authorizes.
     pub fn new(mut socket: TcpStream) -> io::Result<Self> {
         socket.set_nodelay(true)?;
         socket.write_all(HELLO)?;
         Ok(Self { socket, unread: Vec::new(), job: None, counter: 0, sent: None })
     }
 
-    /// Whether it has a job and no submit under way.
+    /// Whether it has a job and no pending submit.
     pub fn is_ready(&self) -> bool {
         self.job.is_some() && self.sent.is_none()
     }
 
-    /// Whether a submit waits for its answer.
+    /// Whether a submit waits for its response.
     pub fn is_waiting(&self) -> bool {
         self.sent.is_some()
     }
@@ -59,12 +58,12 @@ impl Session {
             self.counter, self.counter as u32
         );
         self.sent = Some(Instant::now());
-        // A hundred bytes at a time always fit in an empty send buffer.
+        // A hundred bytes always fit into an empty send buffer.
         self.socket.write_all(line.as_bytes())
     }
 
-    /// Reads all there is.
-    pub fn read(&mut self, mut on_told: impl FnMut(Told)) -> io::Result<()> {
+    /// Reads all received messages.
+    pub fn read(&mut self, mut on_received: impl FnMut(Received)) -> io::Result<()> {
         let mut buffer = [0; 16 * 1024];
         loop {
             match self.socket.read(&mut buffer) {
@@ -77,22 +76,22 @@ impl Session {
         }
         while let Some(end) = self.unread.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = self.unread.drain(..=end).collect();
-            if let Some(told) = self.on_line(&serde_json::from_slice(&line)?) {
-                on_told(told);
+            if let Some(received) = self.on_line(&serde_json::from_slice(&line)?) {
+                on_received(received);
             }
         }
         Ok(())
     }
 
-    fn on_line(&mut self, line: &Value) -> Option<Told> {
+    fn on_line(&mut self, line: &Value) -> Option<Received> {
         if line["method"] == "mining.notify" {
             let text = |index: usize| line["params"][index].as_str().map(str::to_owned);
             let (job, time) = (text(0)?, text(7)?);
             self.job = Some((job.clone(), time));
-            return Some(Told::Job(job));
+            return Some(Received::Job(job));
         }
         if line["id"] == SUBMIT_ID {
-            return Some(Told::Verdict(line["error"][0].as_u64().unwrap_or(0), self.sent.take()?));
+            return Some(Received::Response(line["error"][0].as_u64().unwrap_or(0), self.sent.take()?));
         }
         None
     }

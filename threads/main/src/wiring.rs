@@ -74,7 +74,7 @@ impl Components {
         let p2p = P2p::open(&config, to_chain.clone(), Arc::clone(metrics))
             .map_err(NodeError::open("peer-to-peer network"))?;
         let outs = ChainSinks {
-            stratum: stratum.jobs(),
+            stratum: stratum.work_sender(),
             anchor: to_anchor.clone(),
             submit: to_submit.clone(),
             network: p2p.sender(),

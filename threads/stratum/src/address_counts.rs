@@ -1,11 +1,11 @@
-//! How many sessions an address has. Private addresses are a farm's own network and, unless told, not counted.
+//! Counts connections per address. Addresses on own networks, such as a farm's, may be exempt.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 
 use p2pool_core::netgroup::{is_own_network, subscriber};
 
-/// Counts sessions by public address.
+/// Number of connections by address.
 #[derive(Debug)]
 pub struct AddressCounts {
     counts: HashMap<IpAddr, usize>,
@@ -13,12 +13,12 @@ pub struct AddressCounts {
 }
 
 impl AddressCounts {
-    /// No sessions yet; `private_exempt` tells whether private addresses are not counted.
+    /// Starts without connections; `private_exempt` exempts addresses on own networks.
     pub fn new(private_exempt: bool) -> Self {
         Self { counts: HashMap::new(), private_exempt }
     }
 
-    /// Counts a session in; false if the address has `max` already.
+    /// Adds a connection; false if the address has `max` already.
     pub fn enter(&mut self, address: IpAddr, max: usize) -> bool {
         let Some(group) = self.group(address) else { return true };
         let count = self.counts.entry(group).or_insert(0);
@@ -29,12 +29,12 @@ impl AddressCounts {
         true
     }
 
-    /// Sessions of an address; none if it is exempt.
+    /// Number of connections from an address; zero if it is exempt.
     pub fn count(&self, address: IpAddr) -> usize {
         self.group(address).and_then(|group| self.counts.get(&group)).copied().unwrap_or_default()
     }
 
-    /// Counts a session out.
+    /// Removes a connection.
     pub fn leave(&mut self, address: IpAddr) {
         let Some(group) = self.group(address) else { return };
         if let Some(count) = self.counts.get_mut(&group) {
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_network_counts_as_one() {
+    fn an_ipv6_slash_64_counts_as_one_address() {
         let mut addresses = AddressCounts::new(true);
         let address = |text: &str| text.parse::<IpAddr>().unwrap();
         assert!(addresses.enter(address("2001:db8::1"), 1));
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn own_networks_are_exempt_unless_told_otherwise() {
+    fn own_networks_may_be_exempt() {
         for text in ["127.0.0.1", "192.168.1.1", "::1", "fd00::1", "::ffff:192.168.1.1"] {
             assert_eq!(AddressCounts::new(true).group(text.parse().unwrap()), None, "{text}");
             assert!(AddressCounts::new(false).group(text.parse().unwrap()).is_some(), "{text}");

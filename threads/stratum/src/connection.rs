@@ -1,47 +1,47 @@
-//! One client's socket: what it is, and bytes that it has not taken yet.
+//! A connection: its socket, reads and bounded writes.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
 
 use mio::net::TcpStream;
-use p2pool_core::stratum::{CloseReason, Now, Session};
+use p2pool_core::stratum::{CloseReason, Session};
+use p2pool_core::units::{Now, SteadyTime};
 
-/// Bytes that may wait for a client beyond what the system holds for it: about ten of the largest jobs.
+/// Largest number of bytes that wait for a socket, in addition to the system's buffer: about ten of the largest jobs.
 const PENDING_MAX: usize = 64 * 1024;
-/// Memory for waiting bytes that is kept for the next time.
+/// Capacity that the buffer of waiting bytes keeps when it is empty.
 const PENDING_KEPT: usize = 4 * 1024;
 
-/// What a client is.
+/// What a connection is used for.
 pub enum ConnectionState {
-    /// Has not said enough.
-    Unknown,
-    /// A miner.
+    /// Too few bytes were received to tell.
+    Unidentified,
     Miner(Box<Session>),
 }
 
-/// Why a connection ends.
+/// Why a connection is closed, or leaves the thread.
 #[derive(Debug)]
 pub enum DisconnectReason {
-    /// The client closed it, or the network did.
-    ByClient,
-    /// Nothing, or nothing clear, was said in time.
-    NothingSaid,
-    /// Neither a miner nor a browser.
+    /// The remote side or the network closed it.
+    ClosedByRemote,
+    /// Too few bytes were received in time.
+    NothingReceived,
+    /// The protocol is neither Stratum nor HTTP.
     UnknownProtocol,
-    /// A browser: not for this thread.
+    /// It is a browser's, which the web threads serve.
     Browser,
-    /// The session ended it.
+    /// The session closed it.
     Session(CloseReason),
-    /// A miner for whom there is no room.
-    Refused(LimitReached),
-    /// The client does not read.
+    /// It is a miner's and exceeds a limit.
+    Refused(ConnectionLimit),
+    /// The remote side does not read.
     SlowReader,
 }
 
 impl DisconnectReason {
-    /// Whether an operator may want to know.
-    pub fn is_worth_a_line(&self) -> bool {
+    /// Whether the reason is logged for the operator.
+    pub fn is_noteworthy(&self) -> bool {
         matches!(self, Self::Session(_) | Self::SlowReader)
     }
 }
@@ -49,77 +49,71 @@ impl DisconnectReason {
 impl fmt::Display for DisconnectReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::ByClient => f.write_str("closed by the client"),
-            Self::NothingSaid => f.write_str("nothing said in time"),
+            Self::ClosedByRemote => f.write_str("closed by the remote side"),
+            Self::NothingReceived => f.write_str("nothing received in time"),
             Self::UnknownProtocol => f.write_str("neither Stratum nor HTTP"),
             Self::Browser => f.write_str("a browser"),
-            Self::Session(close) => close.fmt(f),
-            Self::Refused(crowd) => crowd.fmt(f),
-            Self::SlowReader => f.write_str("does not read what it is sent"),
+            Self::Session(reason) => reason.fmt(f),
+            Self::Refused(limit) => limit.fmt(f),
+            Self::SlowReader => f.write_str("it does not read what it is sent"),
         }
     }
 }
 
-/// What there is too much of.
+/// A limit on connections, with its value.
 #[derive(Debug)]
-pub enum LimitReached {
-    /// Connections in all, with their limit.
-    All(usize),
-    /// Connections of one address, with their limit.
-    Address(usize),
+pub enum ConnectionLimit {
+    Total(usize),
+    PerAddress(usize),
 }
 
-impl fmt::Display for LimitReached {
+impl fmt::Display for ConnectionLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::All(max) => write!(f, "{max} connections are open, the most allowed"),
-            Self::Address(max) => write!(f, "its address has {max} connections, the most allowed"),
+            Self::Total(max) => write!(f, "the limit of {max} connections is reached"),
+            Self::PerAddress(max) => write!(f, "the limit of {max} connections per address is reached"),
         }
     }
 }
 
-/// A client's connection.
+/// A connection to the miners' port.
 pub struct Connection {
-    /// The socket.
     pub socket: TcpStream,
-    /// The client.
-    pub peer: SocketAddr,
-    /// When it connected.
+    pub remote: SocketAddr,
     pub opened: Now,
-    /// What it is.
     pub state: ConnectionState,
-    /// Whether it stands in the queue of sockets to be read.
+    /// Whether it is in the queue of connections to read.
     pub is_queued: bool,
+    /// Bytes that the socket has not taken yet.
     pending: Vec<u8>,
-    stalled_since_ms: Option<u64>,
+    stalled_since: Option<SteadyTime>,
 }
 
 impl Connection {
-    /// A client that has said nothing yet.
-    pub fn new(socket: TcpStream, peer: SocketAddr, opened: Now) -> Self {
+    pub fn new(socket: TcpStream, remote: SocketAddr, opened: Now) -> Self {
         Self {
             socket,
-            peer,
+            remote,
             opened,
-            state: ConnectionState::Unknown,
+            state: ConnectionState::Unidentified,
             is_queued: false,
             pending: Vec::new(),
-            stalled_since_ms: None,
+            stalled_since: None,
         }
     }
 
-    /// Looks at the first bytes without taking them; `None` if there are none yet.
+    /// Peeks at the received bytes; `None` if there are none.
     pub fn peek(&self, buffer: &mut [u8]) -> Result<Option<usize>, DisconnectReason> {
-        taken(|| self.socket.peek(buffer))
+        received(|| self.socket.peek(buffer))
     }
 
-    /// Takes bytes; `None` if there are none.
+    /// Reads bytes; `None` if there are none.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, DisconnectReason> {
-        taken(|| self.socket.read(buffer))
+        received(|| self.socket.read(buffer))
     }
 
-    /// Sends bytes, or keeps them until the client takes them.
-    pub fn send(&mut self, mut bytes: &[u8], now_ms: u64) -> Result<(), DisconnectReason> {
+    /// Sends bytes, or buffers them until the socket is writable.
+    pub fn send(&mut self, mut bytes: &[u8], now: SteadyTime) -> Result<(), DisconnectReason> {
         if self.pending.is_empty() {
             let sent = self.write(bytes)?;
             bytes = bytes.get(sent..).unwrap_or_default();
@@ -131,11 +125,11 @@ impl Connection {
             return Err(DisconnectReason::SlowReader);
         }
         self.pending.extend_from_slice(bytes);
-        self.stalled_since_ms.get_or_insert(now_ms);
+        self.stalled_since.get_or_insert(now);
         Ok(())
     }
 
-    /// Sends what was kept; to be called when the socket takes bytes again.
+    /// Sends buffered bytes; to be called when the socket becomes writable.
     pub fn flush(&mut self) -> Result<(), DisconnectReason> {
         if self.pending.is_empty() {
             return Ok(());
@@ -145,42 +139,42 @@ impl Connection {
         self.pending = pending;
         self.pending.drain(..sent);
         if self.pending.is_empty() {
-            self.stalled_since_ms = None;
+            self.stalled_since = None;
             self.pending.shrink_to(PENDING_KEPT);
         }
         Ok(())
     }
 
-    /// For how long something has been waiting for the client.
-    pub fn stalled_ms(&self, now: Now) -> u64 {
-        self.stalled_since_ms.map_or(0, |since_ms| now.since_ms(since_ms))
+    /// How long bytes have been waiting for the socket.
+    pub fn stalled_ms(&self, now: SteadyTime) -> u64 {
+        self.stalled_since.map_or(0, |since| now.since_ms(since))
     }
 
-    /// How many of the bytes the socket took.
+    /// Writes to the socket; returns the number of bytes written.
     fn write(&mut self, bytes: &[u8]) -> Result<usize, DisconnectReason> {
         let mut sent = 0;
         while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
             match self.socket.write(rest) {
-                Ok(0) => return Err(DisconnectReason::ByClient),
+                Ok(0) => return Err(DisconnectReason::ClosedByRemote),
                 Ok(len) => sent += len,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return Err(DisconnectReason::ByClient),
+                Err(_) => return Err(DisconnectReason::ClosedByRemote),
             }
         }
         Ok(sent)
     }
 }
 
-/// Bytes that a socket gave.
-fn taken(mut take: impl FnMut() -> io::Result<usize>) -> Result<Option<usize>, DisconnectReason> {
+/// Translates the result of a read.
+fn received(mut read: impl FnMut() -> io::Result<usize>) -> Result<Option<usize>, DisconnectReason> {
     loop {
-        return match take() {
-            Ok(0) => Err(DisconnectReason::ByClient),
+        return match read() {
+            Ok(0) => Err(DisconnectReason::ClosedByRemote),
             Ok(len) => Ok(Some(len)),
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
-            Err(_) => Err(DisconnectReason::ByClient),
+            Err(_) => Err(DisconnectReason::ClosedByRemote),
         };
     }
 }
@@ -194,41 +188,42 @@ mod tests {
 
     use super::*;
 
-    fn at(uptime_ms: u64) -> Now {
-        Now { uptime_ms, time: UnixTime(1_700_000_000) }
+    fn at(ms: u64) -> SteadyTime {
+        SteadyTime::from_ms(ms)
     }
 
-    /// A connection with small buffers, and its client.
+    /// A connection with small buffers, and its remote side.
     fn pair() -> (Connection, std::net::TcpStream) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         SockRef::from(&listener).set_recv_buffer_size(4_096).unwrap();
-        let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        SockRef::from(&client).set_recv_buffer_size(4_096).unwrap();
-        let (socket, peer) = listener.accept().unwrap();
+        let remote = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        SockRef::from(&remote).set_recv_buffer_size(4_096).unwrap();
+        let (socket, address) = listener.accept().unwrap();
         socket.set_nonblocking(true).unwrap();
         SockRef::from(&socket).set_send_buffer_size(4_096).unwrap();
-        (Connection::new(TcpStream::from_std(socket), peer, at(0)), client)
+        let opened = Now { steady: at(0), time: UnixTime(1_700_000_000) };
+        (Connection::new(TcpStream::from_std(socket), address, opened), remote)
     }
 
-    /// Sends until bytes have to wait; how many were sent in all.
-    fn fill(connection: &mut Connection, now_ms: u64) -> usize {
+    /// Sends until bytes have to wait; returns the number of bytes.
+    fn fill(connection: &mut Connection, now: SteadyTime) -> usize {
         let chunk = [b'x'; 1_000];
         let mut len = 0;
         while connection.pending.is_empty() {
-            connection.send(&chunk, now_ms).unwrap();
+            connection.send(&chunk, now).unwrap();
             len += chunk.len();
         }
         len
     }
 
     #[test]
-    fn what_waits_is_sent_when_the_client_reads() {
-        let (mut connection, mut client) = pair();
-        let len = fill(&mut connection, 7);
+    fn buffered_bytes_are_sent_when_the_remote_side_reads() {
+        let (mut connection, mut remote) = pair();
+        let len = fill(&mut connection, at(7));
         assert_eq!((connection.stalled_ms(at(7)), connection.stalled_ms(at(1_007))), (0, 1_000));
         let reader = std::thread::spawn(move || {
             let mut bytes = vec![0; len];
-            client.read_exact(&mut bytes).unwrap();
+            remote.read_exact(&mut bytes).unwrap();
             bytes.iter().all(|byte| *byte == b'x')
         });
         while !connection.pending.is_empty() {
@@ -241,15 +236,15 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_is_bounded() {
-        let (mut connection, client) = pair();
-        fill(&mut connection, 0);
+    fn the_buffer_is_bounded() {
+        let (mut connection, remote) = pair();
+        fill(&mut connection, at(0));
         let mut result = Ok(());
         for _ in 0..PENDING_MAX / 1_000 + 1 {
-            result = connection.send(&[b'x'; 1_000], 0);
+            result = connection.send(&[b'x'; 1_000], at(0));
             assert!(connection.pending.len() <= PENDING_MAX);
         }
         assert!(matches!(result, Err(DisconnectReason::SlowReader)));
-        drop(client);
+        drop(remote);
     }
 }

@@ -1,6 +1,4 @@
-//! The loop: waits for sockets, jobs and time, and steps the sessions they concern.
-
-mod connections;
+//! The event loop: waits for sockets, jobs and timers, and steps the sessions that they concern.
 
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,134 +9,111 @@ use arc_swap::ArcSwap;
 use mio::event::Event;
 use mio::{Events, Poll, Token};
 use p2pool_channels::{BrowserSender, LatestReceiver};
-use p2pool_core::metrics::Metrics;
 use p2pool_core::status::MinersStatus;
-use p2pool_core::stratum::{Now, SharedState};
+use p2pool_core::units::{Now, SteadyTime};
 use p2pool_core::work::WorkUpdate;
 
-use crate::listener::Listener;
-use crate::sink::ChannelSink;
-use crate::{StratumError, StratumSinks};
-use connections::Connections;
+use crate::connections::Connections;
+use crate::StratumError;
 
-/// Wakes the loop for a job or the end.
+/// Event token of wakes, for new work or a stop.
 pub const WAKER: Token = Token(usize::MAX);
-/// There are connections to accept.
+/// Event token of the listening socket.
 pub const LISTENER: Token = Token(usize::MAX - 1);
-/// Events taken at once.
+/// Largest number of events handled per turn.
 const EVENTS_MAX: usize = 1024;
-/// Jobs on the same Bitcoin tip follow each other no faster: each costs every miner a restart of its work.
+/// Minimum interval between jobs on the same Bitcoin tip, since each makes every miner restart its work.
 const SAME_TIP_INTERVAL_MS: u64 = 250;
-/// Blocks that the submit thread had no room for are offered again this often.
+/// Interval at which blocks are offered again to a busy submit thread.
 const BLOCK_RETRY: Duration = Duration::from_millis(20);
 
-/// What the loop is made of.
-pub struct Parts {
-    /// Where everything is registered.
-    pub poll: Poll,
-    /// The port.
-    pub listener: Listener,
-    /// The newest job.
-    pub news: LatestReceiver<WorkUpdate>,
-    /// What all sessions share.
-    pub shared: SharedState,
-    /// Where shares and blocks go.
-    pub sinks: StratumSinks,
-    /// Counts.
-    pub counters: Arc<Metrics>,
-    /// Connections at once.
-    pub sessions_max: usize,
-    /// Set to end the loop.
-    pub stop_asked: Arc<AtomicBool>,
-    /// Where the miners' state is published.
-    pub miners: Arc<ArcSwap<MinersStatus>>,
-}
-
-/// The loop and all it owns.
+/// The event loop and its state.
 pub struct EventLoop {
     poll: Poll,
-    news: LatestReceiver<WorkUpdate>,
-    /// SessionEvent that wait for the interval to pass.
-    held_news: Option<WorkUpdate>,
-    last_job_ms: Option<u64>,
+    updates: LatestReceiver<WorkUpdate>,
+    /// An update that waits for [`SAME_TIP_INTERVAL_MS`] to pass.
+    pending_update: Option<WorkUpdate>,
+    last_update: Option<SteadyTime>,
     connections: Connections,
-    stop_asked: Arc<AtomicBool>,
+    stop_requested: Arc<AtomicBool>,
     miners: Arc<ArcSwap<MinersStatus>>,
     clock: Clock,
-    next_tick_ms: u64,
-    next_status_ms: u64,
+    next_tick: SteadyTime,
+    next_status: SteadyTime,
 }
 
 impl EventLoop {
-    /// Puts the parts together.
-    pub fn new(parts: Parts) -> Self {
-        let Parts { poll, listener, news, shared, sinks, counters, sessions_max, stop_asked, miners } = parts;
-        let sink = ChannelSink::new(sinks, Arc::clone(&counters));
+    /// Creates the loop; it ends once `stop_requested` is set, and publishes the miners' status in `miners`.
+    pub fn new(
+        poll: Poll,
+        updates: LatestReceiver<WorkUpdate>,
+        connections: Connections,
+        stop_requested: Arc<AtomicBool>,
+        miners: Arc<ArcSwap<MinersStatus>>,
+    ) -> Self {
         Self {
             poll,
-            news,
-            held_news: None,
-            last_job_ms: None,
-            connections: Connections::new(listener, shared, sink, counters, sessions_max),
-            stop_asked,
+            updates,
+            pending_update: None,
+            last_update: None,
+            connections,
+            stop_requested,
             miners,
             clock: Clock(Instant::now()),
-            next_tick_ms: 0,
-            next_status_ms: 0,
+            next_tick: SteadyTime::default(),
+            next_status: SteadyTime::default(),
         }
     }
 
-    /// From now on browsers go there.
+    /// See [`Connections::send_browsers_to`].
     pub fn send_browsers_to(&mut self, web: BrowserSender) {
         self.connections.send_browsers_to(web);
     }
 
-    /// Runs until asked to stop.
+    /// Runs until stopped.
     pub fn run(mut self) -> Result<(), StratumError> {
-        let result = self.turn_until_stopped();
+        let result = self.run_until_stopped();
         self.connections.finish();
         result
     }
 
-    fn turn_until_stopped(&mut self) -> Result<(), StratumError> {
+    fn run_until_stopped(&mut self) -> Result<(), StratumError> {
         let mut events = Events::with_capacity(EVENTS_MAX);
         loop {
-            match self.poll.poll(&mut events, Some(self.patience())) {
+            match self.poll.poll(&mut events, Some(self.timeout())) {
                 Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error.into()),
                 _ => {}
             }
-            if self.stop_asked.load(Ordering::Acquire) {
+            if self.stop_requested.load(Ordering::Acquire) {
                 return Ok(());
             }
             let now = self.clock.now();
             self.connections.begin_turn(now);
-            // A job first: what it makes stale should not be hashed for a moment longer.
-            self.take_news(now);
+            // New work first, so that miners stop working on a stale job as soon as possible.
+            self.take_update(now);
             for event in &events {
                 self.on_event(event);
             }
             self.connections.read_queued(self.poll.registry());
             self.connections.flush_blocks();
-            self.on_time(now);
-            self.connections.check()?;
+            self.check_timers(now);
+            self.connections.check_sinks()?;
         }
     }
 
-    /// How long the loop may sleep.
-    fn patience(&self) -> Duration {
+    /// How long the loop may wait for events.
+    fn timeout(&self) -> Duration {
         if self.connections.has_work() {
             return Duration::ZERO;
         }
-        let now_ms = self.clock.now().uptime_ms;
-        let mut patience_ms = self.next_tick_ms.saturating_sub(now_ms);
-        if self.held_news.is_some() {
-            let due_ms = self.last_job_ms.map_or(0, |last_ms| last_ms + SAME_TIP_INTERVAL_MS);
-            patience_ms = patience_ms.min(due_ms.saturating_sub(now_ms));
+        let mut due = self.next_tick;
+        if let (Some(_), Some(last)) = (&self.pending_update, self.last_update) {
+            due = due.min(last.plus_ms(SAME_TIP_INTERVAL_MS));
         }
-        let patience = Duration::from_millis(patience_ms);
+        let timeout = Duration::from_millis(due.since_ms(self.clock.now().steady));
         match self.connections.has_waiting_blocks() {
-            true => patience.min(BLOCK_RETRY),
-            false => patience,
+            true => timeout.min(BLOCK_RETRY),
+            false => timeout,
         }
     }
 
@@ -152,47 +127,46 @@ impl EventLoop {
         }
     }
 
-    /// Fans out the newest job, at once if it concerns a new Bitcoin tip.
-    fn take_news(&mut self, now: Now) {
-        if let Some(news) = self.news.take() {
-            self.held_news = Some(news);
+    /// Distributes the newest work: at once on a new Bitcoin tip, else at the minimum interval.
+    fn take_update(&mut self, now: Now) {
+        if let Some(update) = self.updates.take() {
+            self.pending_update = Some(update);
         }
-        let Some(news) = self.held_news.take() else { return };
-        let is_urgent = match &news {
+        let Some(update) = self.pending_update.take() else { return };
+        let is_urgent = match &update {
             WorkUpdate::Job(job) => self.connections.shared().is_new_tip(job),
             WorkUpdate::NoWork(_) => true,
         };
-        let is_too_soon = self.last_job_ms.is_some_and(|last_ms| now.since_ms(last_ms) < SAME_TIP_INTERVAL_MS);
+        let is_too_soon = self.last_update.is_some_and(|last| now.steady.since_ms(last) < SAME_TIP_INTERVAL_MS);
         if is_too_soon && !is_urgent {
-            self.held_news = Some(news);
+            self.pending_update = Some(update);
             return;
         }
-        self.last_job_ms = Some(now.uptime_ms);
-        self.connections.fan_out(news);
+        self.last_update = Some(now.steady);
+        self.connections.fan_out(update);
     }
 
-    fn on_time(&mut self, now: Now) {
-        if now.uptime_ms < self.next_tick_ms {
+    fn check_timers(&mut self, now: Now) {
+        if now.steady < self.next_tick {
             return;
         }
         let limits = *self.connections.shared().limits();
-        self.next_tick_ms = now.uptime_ms + limits.tick_ms;
-        // Connections may wait that could not be accepted before: no event tells of those again.
+        self.next_tick = now.steady.plus_ms(limits.tick_ms);
+        // There is no further event for connections that could not be accepted earlier.
         self.connections.accept(self.poll.registry());
         self.connections.tick();
-        if now.uptime_ms >= self.next_status_ms {
-            self.next_status_ms = now.uptime_ms + limits.status_ms;
+        if now.steady >= self.next_status {
+            self.next_status = now.steady.plus_ms(limits.status_ms);
             self.miners.store(Arc::new(self.connections.status()));
         }
     }
 }
 
-/// The only clock of the thread.
+/// The thread's clock.
 struct Clock(Instant);
 
 impl Clock {
     fn now(&self) -> Now {
-        let uptime_ms = u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Now { uptime_ms, time: SystemTime::now().into() }
+        Now { steady: self.0.elapsed().into(), time: SystemTime::now().into() }
     }
 }

@@ -1,4 +1,4 @@
-//! The port: one socket for IPv4 and IPv6, and the options of every connection.
+//! The miners' port: one listening socket for IPv4 and IPv6, and the socket options of connections.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -8,24 +8,22 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
-/// Connections that wait to be accepted: a farm that comes back after a power cut.
+/// Largest number of connections that wait to be accepted; a farm may reconnect at once after a power failure.
 const BACKLOG: i32 = 1024;
-/// An idle connection is probed after this, and then this often; the system gives up after some probes.
+/// TCP keepalive: an idle connection is probed after the first time and then at the second interval.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-/// What the system holds for a client that does not read, in bytes: a few dozen jobs. Its default is megabytes.
+/// Size of the system's send buffer in bytes: a few dozen jobs. The default is megabytes.
 const SEND_BUFFER_LEN: usize = 64 * 1024;
 
-/// The port.
+/// The listening socket.
 #[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,
 }
 
 impl Listener {
-    /// Listens on all addresses; on IPv4's alone where the system has no IPv6.
-    ///
-    /// `token` will name the events that say there are connections to accept.
+    /// Listens on all addresses, or only on IPv4 ones if the system has no IPv6. Events have `token`.
     pub fn open(port: u16, registry: &Registry, token: Token) -> io::Result<Self> {
         let v6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
         let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
@@ -38,24 +36,23 @@ impl Listener {
         Ok(Self { socket })
     }
 
-    /// The address.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }
 
-    /// The next connection, ready for use; `None` if there is none.
+    /// Accepts the next connection and sets its options; `None` if there is none.
     pub fn accept(&self) -> io::Result<Option<(TcpStream, SocketAddr)>> {
         loop {
             match self.socket.accept() {
-                Ok((socket, peer)) => {
-                    // Without these the connection works, only less well.
+                Ok((socket, remote)) => {
+                    // The connection also works without them.
                     if let Err(error) = set_options(&socket) {
-                        log::debug!("socket options for {peer}: {error}");
+                        log::debug!("socket options for {remote}: {error}");
                     }
-                    return Ok(Some((socket, peer)));
+                    return Ok(Some((socket, remote)));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-                // The client left the queue again.
+                // The remote side closed the connection before it was accepted.
                 Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => {
                 }
                 Err(error) => return Err(error),
@@ -69,7 +66,7 @@ fn listen(address: SocketAddr) -> io::Result<Socket> {
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
     }
-    // A restart must not wait for the last run's connections to time out.
+    // Connections of the last run in TIME_WAIT must not prevent a restart.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
@@ -87,7 +84,6 @@ fn set_options(socket: &TcpStream) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::TcpStream as Client;
 
     use mio::{Events, Poll};
 
@@ -95,7 +91,8 @@ mod tests {
     fn accepted_connections_are_probed_after_30_seconds() {
         let mut poll = Poll::new().unwrap();
         let listener = Listener::open(0, poll.registry(), Token(0)).unwrap();
-        let _client = Client::connect((Ipv4Addr::LOCALHOST, listener.local_addr().unwrap().port())).unwrap();
+        let _remote =
+            std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, listener.local_addr().unwrap().port())).unwrap();
         poll.poll(&mut Events::with_capacity(1), None).unwrap();
         let (socket, _) = listener.accept().unwrap().unwrap();
         assert!(socket.nodelay().unwrap());

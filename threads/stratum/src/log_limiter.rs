@@ -1,26 +1,28 @@
-//! Log lines that strangers cannot multiply: of each kind a few a minute, then a count of what was left out.
+//! Rate-limited log lines, so that remote sides cannot flood the log: a few of each kind per minute, with the number of
+//! suppressed ones.
 
 use std::fmt;
 
 use log::Level;
+use p2pool_core::units::SteadyTime;
 
-/// The span within which lines of a kind are counted.
-const SPAN_MS: u64 = 60_000;
+/// The span in which the lines of a kind are counted.
+const SPAN_S: u32 = 60;
 
-/// A kind of line.
+/// The kinds of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogKind {
-    /// A miner is ready.
-    Joined,
-    /// A coinbase is too large for a miner.
+    /// A miner subscribed and authorized.
+    Connected,
+    /// The coinbase is too large for a miner.
     CoinbaseTooLarge,
-    /// A connection was closed by this side.
+    /// The server closed a miner's connection.
     Closed,
-    /// A connection was refused: too many.
+    /// A miner was refused because of a limit.
     Refused,
-    /// The system gave no connection.
+    /// The system could not accept or register a connection.
     Accept,
-    /// A share was refused because the chain is busy.
+    /// A share was rejected because the chain thread is busy.
     ChainBusy,
     /// A block waits because the submit thread is busy.
     SubmitBusy,
@@ -31,17 +33,17 @@ impl LogKind {
 
     fn level(self) -> Level {
         match self {
-            Self::Joined => Level::Info,
+            Self::Connected => Level::Info,
             _ => Level::Warn,
         }
     }
 
-    /// Lines of the kind in a span.
+    /// Largest number of lines per span.
     fn lines_max(self) -> u32 {
         match self {
-            // A farm that comes up is seen whole if small.
-            Self::Joined => 20,
-            // Each names another miner.
+            // Shows a small farm completely when it starts.
+            Self::Connected => 20,
+            // Each line is about another miner.
             Self::CoinbaseTooLarge => 10,
             _ => 1,
         }
@@ -50,43 +52,42 @@ impl LogKind {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Span {
-    since_ms: u64,
+    start: SteadyTime,
     lines: u32,
-    left_out: u64,
+    suppressed: u64,
 }
 
-/// Counts lines by kind.
+/// Counts log lines by kind.
 #[derive(Debug, Default)]
 pub struct LogLimiter {
     spans: [Span; LogKind::COUNT],
 }
 
 impl LogLimiter {
-    /// Logs the line unless there were enough of its kind.
-    pub fn log(&mut self, kind: LogKind, now_ms: u64, line: fmt::Arguments<'_>) {
-        if let Some(left_out) = self.admit(kind, now_ms) {
-            match left_out {
-                0 => log::log!(kind.level(), "{line}"),
-                _ => log::log!(kind.level(), "{line} (and {left_out} more of this kind before)"),
-            }
+    /// Logs a line unless the limit of its kind is reached.
+    pub fn log(&mut self, kind: LogKind, now: SteadyTime, line: fmt::Arguments<'_>) {
+        match self.admit(kind, now) {
+            None => {}
+            Some(0) => log::log!(kind.level(), "{line}"),
+            Some(suppressed) => log::log!(kind.level(), "{line} ({suppressed} similar lines suppressed)"),
         }
     }
 
-    /// How many were left out before this line, if it may be written.
-    fn admit(&mut self, kind: LogKind, now_ms: u64) -> Option<u64> {
+    /// Counts a line. Returns the number of lines suppressed before it, or `None` if it must be suppressed too.
+    fn admit(&mut self, kind: LogKind, now: SteadyTime) -> Option<u64> {
         let span = self.spans.get_mut(kind as usize)?;
-        if span.lines > 0 && now_ms.saturating_sub(span.since_ms) >= SPAN_MS {
+        if span.lines > 0 && now.since(span.start) >= SPAN_S {
             span.lines = 0;
         }
         if span.lines >= kind.lines_max() {
-            span.left_out += 1;
+            span.suppressed += 1;
             return None;
         }
         if span.lines == 0 {
-            span.since_ms = now_ms;
+            span.start = now;
         }
         span.lines += 1;
-        Some(std::mem::take(&mut span.left_out))
+        Some(std::mem::take(&mut span.suppressed))
     }
 }
 
@@ -95,15 +96,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_kind_has_its_share_a_minute() {
-        let mut warnings = LogLimiter::default();
-        let mut admitted = |kind, now_ms| warnings.admit(kind, now_ms);
+    fn each_kind_has_its_limit_per_minute() {
+        let mut limiter = LogLimiter::default();
+        let mut admitted = |kind, now_ms| limiter.admit(kind, SteadyTime::from_ms(now_ms));
         assert_eq!(admitted(LogKind::ChainBusy, 0), Some(0));
         assert_eq!(admitted(LogKind::ChainBusy, 1), None);
         assert_eq!(admitted(LogKind::ChainBusy, 59_999), None);
-        assert_eq!(admitted(LogKind::Refused, 2), Some(0), "kinds do not disturb each other");
-        assert_eq!(admitted(LogKind::ChainBusy, 60_000), Some(2), "and none is passed over in silence");
+        assert_eq!(admitted(LogKind::Refused, 2), Some(0), "kinds are independent");
+        assert_eq!(admitted(LogKind::ChainBusy, 60_000), Some(2), "suppressed lines are counted");
         assert_eq!(admitted(LogKind::ChainBusy, 60_001), None);
-        assert_eq!((0..30).filter(|_| admitted(LogKind::Joined, 5).is_some()).count(), 20);
+        assert_eq!((0..30).filter(|_| admitted(LogKind::Connected, 5).is_some()).count(), 20);
     }
 }

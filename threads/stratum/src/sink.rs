@@ -1,7 +1,7 @@
-//! Shares to the chain, blocks to the submit thread, news to the log.
+//! Sends shares to the chain thread and blocks to the submit thread, and logs events.
 
 use std::collections::VecDeque;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,52 +11,53 @@ use p2pool_channels::ToSubmit;
 use p2pool_core::metrics::Metrics;
 use p2pool_core::node::Event;
 use p2pool_core::stratum::{ChainBusy, SessionEvent, SessionSink};
+use p2pool_core::units::SteadyTime;
 use p2pool_core::work::{FoundBlock, FoundShare};
 
 use crate::log_limiter::{LogKind, LogLimiter};
 use crate::{StratumError, StratumSinks};
 
-/// While more blocks wait than this, no socket is read, so that memory is bounded though no block is dropped.
+/// Number of waiting blocks above which no socket is read. It bounds memory without dropping a block.
 ///
-/// Only regtest, where nearly every hash is a block, gets there.
+/// Only regtest reaches it, where nearly every hash is a block.
 const WAITING_MAX: usize = 256;
-/// At the end, blocks that still wait are given this long to be taken.
-const LAST_TRY: Duration = Duration::from_secs(2);
+/// How long the end of the thread waits for the submit thread to take waiting blocks.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The ways out of the thread.
+/// The sink of all sessions.
 pub struct ChannelSink {
     channels: StratumSinks,
-    counters: Arc<Metrics>,
+    metrics: Arc<Metrics>,
+    /// Blocks that the submit thread has not taken yet, oldest first.
     waiting: VecDeque<FoundBlock>,
-    gone: Option<StratumError>,
-    /// Lines about to be logged.
-    pub warnings: LogLimiter,
-    /// The time of the present step.
-    pub now_ms: u64,
-    /// The client of the present step.
-    pub peer: Option<SocketAddr>,
+    /// Set when a thread that shares or blocks go to has ended.
+    ended: Option<StratumError>,
+    log_limiter: LogLimiter,
+    /// The time of the current step.
+    pub now: SteadyTime,
+    /// The remote address of the current step's connection.
+    pub remote: Option<SocketAddr>,
 }
 
 impl ChannelSink {
-    /// Nothing waits.
-    pub fn new(channels: StratumSinks, counters: Arc<Metrics>) -> Self {
+    pub fn new(channels: StratumSinks, metrics: Arc<Metrics>) -> Self {
         Self {
             channels,
-            counters,
+            metrics,
             waiting: VecDeque::new(),
-            gone: None,
-            warnings: LogLimiter::default(),
-            now_ms: 0,
-            peer: None,
+            ended: None,
+            log_limiter: LogLimiter::default(),
+            now: SteadyTime::default(),
+            remote: None,
         }
     }
 
-    /// Logs a line about the present step.
-    pub fn log(&mut self, kind: LogKind, line: std::fmt::Arguments<'_>) {
-        self.warnings.log(kind, self.now_ms, line);
+    /// Logs a line, rate-limited by kind.
+    pub fn log(&mut self, kind: LogKind, line: fmt::Arguments<'_>) {
+        self.log_limiter.log(kind, self.now, line);
     }
 
-    /// Offers waiting blocks again, oldest first.
+    /// Offers waiting blocks to the submit thread again.
     pub fn flush_blocks(&mut self) {
         while let Some(block) = self.waiting.pop_front() {
             match self.channels.submit.try_send(ToSubmit::Own(block)) {
@@ -65,108 +66,100 @@ impl ChannelSink {
                     self.waiting.push_front(block);
                     return;
                 }
-                Err(error) => return self.submit_is_gone(&error.into_inner()),
+                Err(error) => return self.submit_ended(&error.into_inner()),
             }
         }
     }
 
-    /// Blocks that the submit thread has not taken yet.
+    /// Whether blocks wait for the submit thread.
     pub fn has_waiting_blocks(&self) -> bool {
         !self.waiting.is_empty()
     }
 
-    /// Whether so many blocks wait that nothing should be read that could bring more.
+    /// Whether so many blocks wait that no socket should be read.
     pub fn is_congested(&self) -> bool {
         self.waiting.len() > WAITING_MAX
     }
 
-    /// The reason to end, if a thread that this one feeds has ended.
+    /// Returns an error if a thread that shares or blocks go to has ended.
     pub fn check(&mut self) -> Result<(), StratumError> {
-        self.gone.take().map_or(Ok(()), Err)
+        self.ended.take().map_or(Ok(()), Err)
     }
 
-    /// The loop is over: waits for the submit thread to take what it must not lose.
+    /// Waits for the submit thread to take the blocks that still wait.
     pub fn finish(&mut self) {
-        let deadline = Instant::now() + LAST_TRY;
+        let deadline = Instant::now() + FINISH_TIMEOUT;
         while let Some(block) = self.waiting.pop_front() {
             match self.channels.submit.send_deadline(ToSubmit::Own(block), deadline) {
                 Ok(()) => {}
-                Err(SendTimeoutError::Timeout(message)) => {
-                    log_lost(&message, "the submit thread was too busy to take it before the end");
-                }
-                Err(SendTimeoutError::Disconnected(message)) => self.submit_is_gone(&message),
+                Err(SendTimeoutError::Timeout(message)) => log_lost(&message, "the submit thread is too busy"),
+                Err(SendTimeoutError::Disconnected(message)) => self.submit_ended(&message),
             }
         }
     }
 
-    fn submit_is_gone(&mut self, message: &ToSubmit) {
+    fn submit_ended(&mut self, message: &ToSubmit) {
         log_lost(message, "the submit thread has ended");
-        self.gone = Some(StratumError::SubmitGone);
+        self.ended = Some(StratumError::SubmitEnded);
     }
 }
 
-/// A block that nobody will take is written where an operator can still find it.
+/// Logs a block that cannot be submitted, so that the operator can still recover it.
 fn log_lost(message: &ToSubmit, why: &str) {
     let ToSubmit::Own(block) = message else { return };
-    let header = hex(&block.header);
-    let extranonce = hex(&block.extranonce);
-    log::error!("block of job {} is not submitted, {why}: header {header}, extranonce {extranonce}", block.job.id);
+    let (job, header, extranonce) = (block.job.id, hex(&block.header), hex(&block.extranonce));
+    log::error!("found block not submitted, {why}: job {job}, header {header}, extranonce {extranonce}");
 }
 
 impl SessionSink for ChannelSink {
-    fn block(&mut self, block: FoundBlock) {
-        // Earlier ones first.
+    fn submit_block(&mut self, block: FoundBlock) {
+        // After those that wait already.
         self.waiting.push_back(block);
         self.flush_blocks();
         if self.has_waiting_blocks() {
             let count = self.waiting.len();
-            self.log(
-                LogKind::SubmitBusy,
-                format_args!("{count} found blocks wait for the submit thread, which is busy"),
-            );
+            self.log(LogKind::SubmitBusy, format_args!("submit thread busy: {count} found blocks wait for it"));
         }
     }
 
-    fn share(&mut self, share: FoundShare) -> Result<(), ChainBusy> {
+    fn submit_share(&mut self, share: FoundShare) -> Result<(), ChainBusy> {
         match self.channels.chain.try_send(Event::ShareFound(share).into()) {
-            Ok(()) => Ok(()),
+            Ok(()) => return Ok(()),
             Err(TrySendError::Full(_)) => {
-                self.log(LogKind::ChainBusy, format_args!("a miner's share was refused: the chain thread is too busy"));
-                Err(ChainBusy)
+                self.log(LogKind::ChainBusy, format_args!("chain thread busy: a miner's share was rejected"));
             }
-            Err(TrySendError::Disconnected(_)) => {
-                self.gone = Some(StratumError::ChainGone);
-                Err(ChainBusy)
-            }
+            Err(TrySendError::Disconnected(_)) => self.ended = Some(StratumError::ChainEnded),
         }
+        Err(ChainBusy)
     }
 
-    fn news(&mut self, news: SessionEvent<'_>) {
-        let peer = RemoteAddress(self.peer);
-        match news {
+    fn report(&mut self, event: SessionEvent<'_>) {
+        let Some(remote) = self.remote else { return };
+        let address = RemoteAddress(remote);
+        match event {
             SessionEvent::Authorised { worker, user_agent } => {
-                let sessions = self.counters.sessions.get();
-                self.log(LogKind::Joined, format_args!("miner {worker} ({user_agent}) joined from {peer}; connections: {sessions}"));
+                let connections = self.metrics.sessions.get();
+                self.log(
+                    LogKind::Connected,
+                    format_args!("miner {worker} ({user_agent}) connected from {address}, connections: {connections}"),
+                );
             }
             SessionEvent::CoinbaseTooLarge { worker, user_agent, len, len_max } => self.log(
                 LogKind::CoinbaseTooLarge,
                 format_args!(
-                    "miner {worker} ({user_agent}) at {peer}: the coinbase has {len} bytes, its firmware is known to work up to {len_max}"
+                    "coinbase too large for miner {worker} ({user_agent}) at {address}: {len} bytes, its firmware is known to support up to {len_max}"
                 ),
             ),
         }
     }
 }
 
-/// An address without the form that IPv4 takes on an IPv6 socket.
-pub struct RemoteAddress(pub Option<SocketAddr>);
+/// Displays an address without the IPv6-mapped form that IPv4 addresses have on an IPv6 socket.
+pub struct RemoteAddress(pub SocketAddr);
 
-impl std::fmt::Display for RemoteAddress {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            Some(address) => SocketAddr::new(address.ip().to_canonical(), address.port()).fmt(f),
-            None => f.write_str("unknown"),
-        }
+impl fmt::Display for RemoteAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        SocketAddr::new(self.0.ip().to_canonical(), self.0.port()).fmt(f)
     }
 }
 

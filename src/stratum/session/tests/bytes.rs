@@ -1,4 +1,4 @@
-//! Bytes of any kind: nothing panics, nothing grows without bound.
+//! Arbitrary bytes neither panic nor use unbounded memory.
 
 use proptest::prelude::*;
 
@@ -8,44 +8,44 @@ use crate::stratum::limits::LINE_LEN_MAX;
 use crate::stratum::CloseReason;
 
 #[test]
-fn lines_may_come_in_pieces_and_together() {
-    let mut bench = Bench::new();
-    bench.connect("a");
+fn lines_may_arrive_in_pieces_or_together() {
+    let mut server = TestServer::new();
+    server.connect("a");
     let line = br#"{"id":1,"method":"mining.ping","params":[]}"#;
     for byte in line {
-        assert!(bench.bytes("a", &[*byte]).0.is_empty());
+        assert!(server.bytes("a", &[*byte]).0.is_empty());
     }
-    assert_eq!(bench.bytes("a", b"\r\n").0.len(), 1);
+    assert_eq!(server.bytes("a", b"\r\n").0.len(), 1);
     let two = [&line[..], b"\n\n \r\n", line, b"\n", &line[..5]].concat();
-    assert_eq!(bench.bytes("a", &two).0.len(), 2);
-    assert_eq!(bench.bytes("a", &[&line[5..], b"\n"].concat()).0.len(), 1);
+    assert_eq!(server.bytes("a", &two).0.len(), 2);
+    assert_eq!(server.bytes("a", &[&line[5..], b"\n"].concat()).0.len(), 1);
 }
 
 #[test]
-fn a_line_without_end_is_cut() {
-    let mut bench = Bench::new();
-    bench.connect("a");
+fn a_line_without_end_closes_the_session() {
+    let mut server = TestServer::new();
+    server.connect("a");
     let half = vec![b' '; LINE_LEN_MAX / 2];
-    assert_eq!(bench.bytes("a", &half).1, Ok(()));
-    assert_eq!(bench.bytes("a", &half).1, Ok(()));
-    assert_eq!(bench.bytes("a", b" ").1, Err(CloseReason::LineTooLong));
+    assert_eq!(server.bytes("a", &half).1, Ok(()));
+    assert_eq!(server.bytes("a", &half).1, Ok(()));
+    assert_eq!(server.bytes("a", b" ").1, Err(CloseReason::LineTooLong));
 }
 
 #[test]
-fn garbage_is_answered_ten_times() {
-    let mut bench = Bench::new();
-    bench.connect("a");
+fn ten_invalid_lines_close_the_session() {
+    let mut server = TestServer::new();
+    server.connect("a");
     for _ in 0..9 {
-        let (told, result) = bench.bytes("a", b"\x00\xff garbage\n");
-        assert_eq!((told[0]["error"][0].as_u64(), result), (Some(20), Ok(())));
-        assert!(told[0]["id"].is_null());
+        let (sent, result) = server.bytes("a", b"\x00\xff garbage\n");
+        assert_eq!((sent[0]["error"][0].as_u64(), result), (Some(20), Ok(())));
+        assert!(sent[0]["id"].is_null());
     }
-    assert!(bench.send("a", r#"{"id":1,"result":true,"error":null}"#).is_empty(), "an answer is no garbage");
-    let (told, result) = bench.bytes("a", b"{}\n{}\n");
-    assert_eq!((told.len(), result), (1, Err(CloseReason::Garbage)));
+    assert!(server.send("a", r#"{"id":1,"result":true,"error":null}"#).is_empty(), "a response is not invalid");
+    let (sent, result) = server.bytes("a", b"{}\n{}\n");
+    assert_eq!((sent.len(), result), (1, Err(CloseReason::InvalidLines)));
 }
 
-/// Bytes that are often nearly a request.
+/// Bytes that often resemble requests.
 fn stream() -> impl Strategy<Value = Vec<u8>> {
     let methods = ["submit", "configure", "subscribe", "authorize", "suggest_difficulty", "ping", "x"];
     let json = prop_oneof![
@@ -71,19 +71,19 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
     #[test]
     fn no_bytes_panic_or_grow(bytes in stream(), cut in 1usize..200, easy in any::<bool>()) {
-        let mut bench = Bench::new();
+        let mut server = TestServer::new();
         let share_bits = if easy { EASIEST } else { HARDEST };
-        bench.job(JobSpec { share_bits, block_bits: EASIEST, ..JobSpec::default() });
-        bench.connect("a");
+        server.job(JobSpec { share_bits, block_bits: EASIEST, ..JobSpec::default() });
+        server.connect("a");
         for chunk in bytes.chunks(cut) {
-            let (told, result) = bench.bytes("a", chunk);
-            // Each line gives at most an answer, a difficulty, a job and a message.
-            prop_assert!(told.len() <= 4 * (1 + chunk.iter().filter(|byte| **byte == b'\n').count()));
-            bench.pass(0.5);
-            if result.is_err() || bench.tick_for("a", 1).is_err() {
+            let (sent, result) = server.bytes("a", chunk);
+            // Each line causes at most a response, a difficulty, a job and a message.
+            prop_assert!(sent.len() <= 4 * (1 + chunk.iter().filter(|byte| **byte == b'\n').count()));
+            server.pass(0.5);
+            if result.is_err() || server.tick_for("a", 1).is_err() {
                 break;
             }
         }
-        prop_assert!(bench.sessions["a"].held_bytes() <= 2 * LINE_LEN_MAX);
+        prop_assert!(server.sessions["a"].line_capacity() <= 2 * LINE_LEN_MAX);
     }
 }

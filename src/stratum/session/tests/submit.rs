@@ -1,4 +1,4 @@
-//! Every verdict on a submit, and what leaves the node before it.
+//! Submits: every result, and the shares and blocks they produce.
 
 use std::sync::Arc;
 
@@ -15,309 +15,309 @@ const SHARES: JobSpec =
     JobSpec { id: 1, tip: 1, block_bits: HARDEST, share_bits: Bits(0x2000_ffff), version: 0x2000_0000, payees: 1 };
 /// One hash in 256 is a block, none is a share.
 const BLOCKS: JobSpec = JobSpec { block_bits: Bits(0x2000_ffff), share_bits: HARDEST, ..SHARES };
-/// Only the session's difficulty counts: neither shares nor blocks are found.
+/// Neither shares nor blocks are found; only the session's difficulty matters.
 const WORK: JobSpec = JobSpec { block_bits: HARDEST, share_bits: HARDEST, ..SHARES };
-/// The floor: one hash in 43,000.
+/// The floor, which one hash in 43,000 meets.
 const EASY: f64 = 0.000_01;
 
 fn is_share(job: &Job) -> impl Fn(&HashedHeader) -> bool + '_ {
-    |judged| judged.meets(&job.share_target)
+    |hashed| hashed.meets(&job.share_target)
 }
 
 fn is_block(job: &Job) -> impl Fn(&HashedHeader) -> bool + '_ {
-    |judged| judged.meets(&job.block_target)
+    |hashed| hashed.meets(&job.block_target)
 }
 
 fn meets(difficulty: f64) -> impl Fn(&HashedHeader) -> bool {
     let target = Difficulty::new(difficulty).unwrap().target();
-    move |judged| judged.meets(&target)
+    move |hashed| hashed.meets(&target)
 }
 
-/// A solved answer for the session.
-fn solved(bench: &mut Bench, name: &'static str, job: &Job, wanted: impl Fn(&HashedHeader) -> bool) -> Submit {
-    let extranonce1 = bench.extranonce1(name);
-    solve(job, answer(job, extranonce1, 0x0123_4567_89ab_cdef), wanted)
+/// A submit for the session whose hash is wanted.
+fn solved(server: &mut TestServer, name: &'static str, job: &Job, wanted: impl Fn(&HashedHeader) -> bool) -> Submit {
+    let extranonce1 = server.extranonce1(name);
+    solve(job, blank_submit(job, extranonce1, 0x0123_4567_89ab_cdef), wanted)
 }
 
-/// The next nonce that is wanted.
+/// The submit with the next nonce whose hash is wanted.
 fn another(job: &Job, previous: &Submit, wanted: impl Fn(&HashedHeader) -> bool) -> Submit {
     solve(job, Submit { nonce: previous.nonce + 1, ..*previous }, wanted)
 }
 
 #[test]
-fn a_share_goes_to_the_chain_and_is_accepted() {
-    let mut bench = Bench::new();
-    let job = bench.job(SHARES);
-    bench.worker("a");
-    let found = solved(&mut bench, "a", &job, is_share(&job));
-    assert_eq!(bench.submit_answer("a", &job, &found), Ok(()));
-    let [share] = &bench.outbox.shares[..] else { panic!("one share") };
-    let judged = job.hash_header(&found);
-    assert_eq!((share.header, share.hash, share.extranonce), (judged.header, judged.hash, found.extranonce));
+fn a_share_is_accepted_and_goes_to_the_chain_thread() {
+    let mut server = TestServer::new();
+    let job = server.job(SHARES);
+    server.worker("a");
+    let found = solved(&mut server, "a", &job, is_share(&job));
+    assert_eq!(server.send_submit("a", &job, &found), Ok(()));
+    let [share] = &server.sink.shares[..] else { panic!("one share") };
+    let hashed = job.hash_header(&found);
+    assert_eq!((share.header, share.hash, share.extranonce), (hashed.header, hashed.hash, found.extranonce));
     assert_eq!(share.job.id, job.id);
-    assert!(bench.outbox.blocks.is_empty());
-    let status = bench.status("a");
-    assert_eq!((status.accepted, status.last_share), (1, Some(bench.now.time)));
-    assert_eq!(status.best_difficulty, Difficulty::of_hash(&judged.hash).get());
-    assert_eq!(bench.counters.shares_accepted.get(), 1);
+    assert!(server.sink.blocks.is_empty());
+    let status = server.status("a");
+    assert_eq!((status.accepted, status.last_share), (1, Some(server.now.time)));
+    assert_eq!(status.best_difficulty, Difficulty::of_hash(&hashed.hash).get());
+    assert_eq!(server.metrics.shares_accepted.get(), 1);
 }
 
 #[test]
-fn work_below_the_share_target_stays_here() {
-    let mut bench = Bench::new();
-    let job = bench.job(WORK);
-    bench.worker_at("a", EASY);
-    let found = solved(&mut bench, "a", &job, meets(EASY));
-    assert_eq!(bench.submit_answer("a", &job, &found), Ok(()));
-    assert!(bench.outbox.shares.is_empty() && bench.outbox.blocks.is_empty());
+fn a_submit_below_the_share_difficulty_is_only_credited() {
+    let mut server = TestServer::new();
+    let job = server.job(WORK);
+    server.worker_at("a", EASY);
+    let found = solved(&mut server, "a", &job, meets(EASY));
+    assert_eq!(server.send_submit("a", &job, &found), Ok(()));
+    assert!(server.sink.shares.is_empty() && server.sink.blocks.is_empty());
 }
 
 #[test]
 fn error_20_malformed() {
-    let mut bench = Bench::new();
-    let job = bench.job(SHARES);
-    bench.worker("a");
-    let found = solved(&mut bench, "a", &job, is_share(&job));
+    let mut server = TestServer::new();
+    let job = server.job(SHARES);
+    server.worker("a");
+    let found = solved(&mut server, "a", &job, is_share(&job));
     let good = submit_params(&job, &found);
     for bad in ["", "5", "\"w\"", &good.replace("0123456789abcdef", "0123"), &good.replace("0123456789", "012345678g")]
     {
-        assert_eq!(bench.submit("a", bad), Err(20), "{bad}");
+        assert_eq!(server.submit("a", bad), Err(20), "{bad}");
     }
-    assert_eq!(bench.status("a").rejected.malformed, 5);
-    assert_eq!(bench.counters.shares_rejected.malformed.get(), 5);
-    assert_eq!(bench.submit("a", &good), Ok(()));
+    assert_eq!(server.status("a").rejected.malformed, 5);
+    assert_eq!(server.metrics.shares_rejected.malformed.get(), 5);
+    assert_eq!(server.submit("a", &good), Ok(()));
 }
 
 #[test]
 fn error_20_time_out_of_range() {
-    let mut bench = Bench::new();
-    let job = bench.job(SHARES);
-    bench.worker("a");
-    let start = answer(&job, bench.extranonce1("a"), 1);
-    let submit_at = |bench: &mut Bench, time: u32| {
+    let mut server = TestServer::new();
+    let job = server.job(SHARES);
+    server.worker("a");
+    let start = blank_submit(&job, server.extranonce1("a"), 1);
+    let submit_at = |server: &mut TestServer, time: u32| {
         let mut at = start;
         at.time = time;
         let found = solve(&job, at, is_share(&job));
-        bench.submit_answer("a", &job, &found)
+        server.send_submit("a", &job, &found)
     };
-    assert_eq!(submit_at(&mut bench, MIN_TIME.0 - 1), Err(20));
-    assert_eq!(submit_at(&mut bench, MIN_TIME.0), Ok(()));
-    // The clock stands at the job's time: 7,000 s after the job come first.
-    assert_eq!(submit_at(&mut bench, JOB_TIME.0 + 7_000), Ok(()));
-    assert_eq!(submit_at(&mut bench, JOB_TIME.0 + 7_001), Err(20));
-    // A clock 300 s behind: its two hours come first.
-    bench.now.time = bench.now.time.minus(300);
-    assert_eq!(submit_at(&mut bench, JOB_TIME.0 + 6_900), Ok(()));
-    assert_eq!(submit_at(&mut bench, JOB_TIME.0 + 6_901), Err(20));
-    // A job whose target is right for ten seconds only.
+    assert_eq!(submit_at(&mut server, MIN_TIME.0 - 1), Err(20));
+    assert_eq!(submit_at(&mut server, MIN_TIME.0), Ok(()));
+    // At the job's time, the limit is 7,000 s after the job.
+    assert_eq!(submit_at(&mut server, JOB_TIME.0 + 7_000), Ok(()));
+    assert_eq!(submit_at(&mut server, JOB_TIME.0 + 7_001), Err(20));
+    // With the clock 300 s behind, the limit is two hours after the clock.
+    server.now.time = server.now.time.minus(300);
+    assert_eq!(submit_at(&mut server, JOB_TIME.0 + 6_900), Ok(()));
+    assert_eq!(submit_at(&mut server, JOB_TIME.0 + 6_901), Err(20));
+    // A job whose target is only valid for ten seconds.
     let job = JobSpec { id: 2, ..SHARES }.make();
     let job = Arc::new(Job::clone(&job).until(JOB_TIME.plus(10)).unwrap());
-    bench.announce(&job);
-    let submit_at = |bench: &mut Bench, time: u32| {
+    server.announce(&job);
+    let submit_at = |server: &mut TestServer, time: u32| {
         let mut at = start;
         at.time = time;
         let found = solve(&job, at, is_share(&job));
-        bench.submit_answer("a", &job, &found)
+        server.send_submit("a", &job, &found)
     };
-    assert_eq!(submit_at(&mut bench, JOB_TIME.0 + 10), Ok(()));
-    assert_eq!(submit_at(&mut bench, JOB_TIME.0 + 11), Err(20));
+    assert_eq!(submit_at(&mut server, JOB_TIME.0 + 10), Ok(()));
+    assert_eq!(submit_at(&mut server, JOB_TIME.0 + 11), Err(20));
 }
 
 #[test]
-fn version_bits_are_taken_within_the_mask_only() {
-    let mut bench = Bench::new();
-    // A version with a rollable bit set, which the miner may also clear.
-    let job = bench.job(JobSpec { version: 0x2000_4000, ..SHARES });
-    bench.worker("a");
-    let start = answer(&job, bench.extranonce1("a"), 1);
-    let submit = |bench: &mut Bench, version: i32, bits: Option<&str>| {
+fn version_bits_are_only_accepted_within_the_mask() {
+    let mut server = TestServer::new();
+    // A version in which a rollable bit is set, which the miner may clear.
+    let job = server.job(JobSpec { version: 0x2000_4000, ..SHARES });
+    server.worker("a");
+    let start = blank_submit(&job, server.extranonce1("a"), 1);
+    let submit = |server: &mut TestServer, version: i32, bits: Option<&str>| {
         let mut rolled = start;
         rolled.version = version;
         let found = solve(&job, rolled, is_share(&job));
         let params = submit_params(&job, &found);
-        bench.submit("a", &bits.map_or(params.clone(), |bits| format!("{params},\"{bits}\"")))
+        server.submit("a", &bits.map_or(params.clone(), |bits| format!("{params},\"{bits}\"")))
     };
-    assert_eq!(submit(&mut bench, 0x2000_4000, None), Ok(()), "not negotiated, not rolled");
-    assert_eq!(submit(&mut bench, 0x2000_6000, Some("00006000")), Err(20), "rolled without asking");
-    bench.call("a", "mining.configure", r#"[["version-rolling"],{"version-rolling.mask":"00ffffff"}]"#).unwrap();
-    assert_eq!(submit(&mut bench, 0x2000_6000, Some("00006000")), Ok(()));
-    assert_eq!(submit(&mut bench, 0x2000_0000, Some("00000000")), Ok(()), "all bits of the mask cleared");
-    assert_eq!(submit(&mut bench, 0x20ff_e000, Some("00ffe000")), Ok(()));
-    assert_eq!(submit(&mut bench, 0x2100_0000, Some("01000000")), Err(20), "outside the common mask");
-    assert_eq!(submit(&mut bench, 0x2000_1000, Some("00001000")), Err(20), "outside bits 13 to 28");
-    assert_eq!(bench.outbox.shares.len(), 4);
-    let versions: Vec<_> = bench.outbox.shares.iter().map(|share| share.header[..4].to_vec()).collect();
+    assert_eq!(submit(&mut server, 0x2000_4000, None), Ok(()), "neither negotiated nor rolled");
+    assert_eq!(submit(&mut server, 0x2000_6000, Some("00006000")), Err(20), "rolled without negotiation");
+    server.call("a", "mining.configure", r#"[["version-rolling"],{"version-rolling.mask":"00ffffff"}]"#).unwrap();
+    assert_eq!(submit(&mut server, 0x2000_6000, Some("00006000")), Ok(()));
+    assert_eq!(submit(&mut server, 0x2000_0000, Some("00000000")), Ok(()), "all bits of the mask cleared");
+    assert_eq!(submit(&mut server, 0x20ff_e000, Some("00ffe000")), Ok(()));
+    assert_eq!(submit(&mut server, 0x2100_0000, Some("01000000")), Err(20), "outside the common mask");
+    assert_eq!(submit(&mut server, 0x2000_1000, Some("00001000")), Err(20), "outside bits 13 to 28");
+    assert_eq!(server.sink.shares.len(), 4);
+    let versions: Vec<_> = server.sink.shares.iter().map(|share| share.header[..4].to_vec()).collect();
     assert_eq!(versions[1], [0x00, 0x60, 0x00, 0x20]);
 }
 
 #[test]
 fn error_21_unknown_and_stale_jobs() {
-    let mut bench = Bench::new();
-    let job = bench.job(SHARES);
-    bench.worker("a");
-    let found = solved(&mut bench, "a", &job, is_share(&job));
+    let mut server = TestServer::new();
+    let job = server.job(SHARES);
+    server.worker("a");
+    let found = solved(&mut server, "a", &job, is_share(&job));
     let params = submit_params(&job, &found);
     for unknown in ["2", "ffffffffffffffff", "", "not a job"] {
-        assert_eq!(bench.submit("a", &params.replace("\"1\"", &format!("\"{unknown}\""))), Err(21), "{unknown}");
+        assert_eq!(server.submit("a", &params.replace("\"1\"", &format!("\"{unknown}\""))), Err(21), "{unknown}");
     }
-    bench.job(JobSpec { id: 2, tip: 2, ..SHARES });
-    assert_eq!(bench.submit("a", &params), Err(21));
-    assert!(bench.outbox.shares.is_empty());
-    assert_eq!(bench.status("a").rejected.stale, 5);
-    // The tip comes back: the work was not in vain.
-    bench.job(JobSpec { id: 3, tip: 1, ..SHARES });
-    assert_eq!(bench.submit("a", &params), Ok(()));
+    server.job(JobSpec { id: 2, tip: 2, ..SHARES });
+    assert_eq!(server.submit("a", &params), Err(21));
+    assert!(server.sink.shares.is_empty());
+    assert_eq!(server.status("a").rejected.stale, 5);
+    // The tip changes back, and the work counts.
+    server.job(JobSpec { id: 3, tip: 1, ..SHARES });
+    assert_eq!(server.submit("a", &params), Ok(()));
 }
 
 #[test]
-fn a_share_of_an_older_job_on_the_same_block_still_counts() {
-    let mut bench = Bench::new();
-    let job = bench.job(SHARES);
-    bench.worker("a");
-    let found = solved(&mut bench, "a", &job, is_share(&job));
-    bench.job(JobSpec { id: 2, ..SHARES });
-    bench.job(JobSpec { id: 3, ..SHARES });
-    assert_eq!(bench.submit_answer("a", &job, &found), Ok(()));
-    assert_eq!(bench.outbox.shares[0].job.id, job.id);
+fn a_share_for_an_older_job_on_the_same_tip_is_accepted() {
+    let mut server = TestServer::new();
+    let job = server.job(SHARES);
+    server.worker("a");
+    let found = solved(&mut server, "a", &job, is_share(&job));
+    server.job(JobSpec { id: 2, ..SHARES });
+    server.job(JobSpec { id: 3, ..SHARES });
+    assert_eq!(server.send_submit("a", &job, &found), Ok(()));
+    assert_eq!(server.sink.shares[0].job.id, job.id);
 }
 
 #[test]
 fn error_21_while_work_is_withdrawn() {
-    let mut bench = Bench::new();
-    let job = bench.job(SHARES);
-    bench.worker("a");
-    bench.withdraw(NoWork::NoTemplate);
-    let found = solved(&mut bench, "a", &job, is_share(&job));
-    assert_eq!(bench.submit_answer("a", &job, &found), Err(21));
+    let mut server = TestServer::new();
+    let job = server.job(SHARES);
+    server.worker("a");
+    server.withdraw(NoWork::NoTemplate);
+    let found = solved(&mut server, "a", &job, is_share(&job));
+    assert_eq!(server.send_submit("a", &job, &found), Err(21));
 }
 
 #[test]
 fn error_22_duplicates() {
-    let mut bench = Bench::new();
-    let job = bench.job(SHARES);
-    bench.worker("a");
-    let found = solved(&mut bench, "a", &job, is_share(&job));
+    let mut server = TestServer::new();
+    let job = server.job(SHARES);
+    server.worker("a");
+    let found = solved(&mut server, "a", &job, is_share(&job));
     let params = submit_params(&job, &found);
-    assert_eq!(bench.submit("a", &params), Ok(()));
-    assert_eq!(bench.submit("a", &params), Err(22));
-    let shouted = params.to_uppercase().replace("\"WORKER\"", "\"somebody else\"");
-    assert_ne!(shouted, params);
-    assert_eq!(bench.submit("a", &shouted), Err(22), "the header counts, not how it is written");
-    assert_eq!(bench.outbox.shares.len(), 1);
+    assert_eq!(server.submit("a", &params), Ok(()));
+    assert_eq!(server.submit("a", &params), Err(22));
+    let uppercase = params.to_uppercase().replace("\"WORKER\"", "\"another name\"");
+    assert_ne!(uppercase, params);
+    assert_eq!(server.submit("a", &uppercase), Err(22), "the header matters, not how it is written");
+    assert_eq!(server.sink.shares.len(), 1);
     // A resumed session has the same headers.
-    let session = u32::from_be_bytes(bench.extranonce1("a"));
-    bench.disconnect("a");
-    bench.connect("b");
-    bench.call("b", "mining.subscribe", &format!(r#"["","{session:08x}"]"#)).unwrap();
-    bench.call("b", "mining.authorize", r#"["w"]"#).unwrap();
-    assert_eq!(bench.submit("b", &params), Err(22));
-    // Another session's same nonces are other headers.
-    bench.worker("c");
-    let other = solved(&mut bench, "c", &job, is_share(&job));
-    assert_eq!(bench.submit_answer("c", &job, &other), Ok(()));
+    let session = u32::from_be_bytes(server.extranonce1("a"));
+    server.disconnect("a");
+    server.connect("b");
+    server.call("b", "mining.subscribe", &format!(r#"["","{session:08x}"]"#)).unwrap();
+    server.call("b", "mining.authorize", r#"["w"]"#).unwrap();
+    assert_eq!(server.submit("b", &params), Err(22));
+    // The same nonces in another session are other headers.
+    server.worker("c");
+    let other = solved(&mut server, "c", &job, is_share(&job));
+    assert_eq!(server.send_submit("c", &job, &other), Ok(()));
 }
 
 #[test]
 fn error_23_low_difficulty() {
-    let mut bench = Bench::new();
-    let job = bench.job(WORK);
-    bench.worker_at("a", EASY);
+    let mut server = TestServer::new();
+    let job = server.job(WORK);
+    server.worker_at("a", EASY);
     let easier = meets(EASY * 0.5);
     let enough = meets(EASY);
-    let found = solved(&mut bench, "a", &job, |judged| easier(judged) && !enough(judged));
+    let found = solved(&mut server, "a", &job, |hashed| easier(hashed) && !enough(hashed));
     for _ in 0..2 {
-        assert_eq!(bench.submit_answer("a", &job, &found), Err(23), "and it is not remembered");
+        assert_eq!(server.send_submit("a", &job, &found), Err(23), "it is not remembered as a duplicate");
     }
 }
 
 #[test]
 fn error_24_before_authorize_and_25_before_subscribe() {
-    let mut bench = Bench::new();
-    let job = bench.job(SHARES);
-    bench.connect("a");
-    let found = solve(&job, answer(&job, [0; 4], 1), is_share(&job));
-    assert_eq!(bench.submit_answer("a", &job, &found), Err(25));
-    let found = solved(&mut bench, "a", &job, is_share(&job));
-    assert_eq!(bench.submit_answer("a", &job, &found), Err(24));
-    assert!(bench.outbox.shares.is_empty());
-    bench.call("a", "mining.authorize", r#"["w"]"#).unwrap();
-    assert_eq!(bench.submit_answer("a", &job, &found), Ok(()));
-    assert_eq!(bench.status("a").rejected.unauthorised, 2);
+    let mut server = TestServer::new();
+    let job = server.job(SHARES);
+    server.connect("a");
+    let found = solve(&job, blank_submit(&job, [0; 4], 1), is_share(&job));
+    assert_eq!(server.send_submit("a", &job, &found), Err(25));
+    let found = solved(&mut server, "a", &job, is_share(&job));
+    assert_eq!(server.send_submit("a", &job, &found), Err(24));
+    assert!(server.sink.shares.is_empty());
+    server.call("a", "mining.authorize", r#"["w"]"#).unwrap();
+    assert_eq!(server.send_submit("a", &job, &found), Ok(()));
+    assert_eq!(server.status("a").rejected.unauthorised, 2);
 }
 
 #[test]
-fn too_many_submits_are_answered_with_error_20() {
-    let mut bench = Bench::new();
-    let job = bench.job(SHARES);
-    bench.worker("a");
-    bench.worker("b");
-    let mut found = solved(&mut bench, "a", &job, is_share(&job));
+fn error_20_too_many_submits() {
+    let mut server = TestServer::new();
+    let job = server.job(SHARES);
+    server.worker("a");
+    server.worker("b");
+    let mut found = solved(&mut server, "a", &job, is_share(&job));
     let mut results = Vec::new();
     for _ in 0..30 {
-        results.push(bench.submit_answer("a", &job, &found));
+        results.push(server.send_submit("a", &job, &found));
         found = another(&job, &found, is_share(&job));
     }
     assert_eq!(results, [vec![Ok(()); 20], vec![Err(20); 10]].concat());
-    assert_eq!(bench.status("a").rejected.busy, 10);
-    assert_eq!(bench.outbox.shares.len(), 20);
-    // Others are not concerned, and a moment later it may go on.
-    let other = solved(&mut bench, "b", &job, is_share(&job));
-    assert_eq!(bench.submit_answer("b", &job, &other), Ok(()));
-    bench.pass(0.05);
+    assert_eq!(server.status("a").rejected.busy, 10);
+    assert_eq!(server.sink.shares.len(), 20);
+    // Other sessions are not affected, and the session may submit again later.
+    let other = solved(&mut server, "b", &job, is_share(&job));
+    assert_eq!(server.send_submit("b", &job, &other), Ok(()));
+    server.pass(0.05);
     let results: Vec<_> = (0..6)
         .map(|_| {
             found = another(&job, &found, is_share(&job));
-            bench.submit_answer("a", &job, &found)
+            server.send_submit("a", &job, &found)
         })
         .collect();
     assert_eq!(results, [vec![Ok(()); 5], vec![Err(20); 1]].concat());
 }
 
 #[test]
-fn a_share_the_chain_cannot_take_is_refused_and_may_come_again() {
-    let mut bench = Bench::new();
-    let job = bench.job(SHARES);
-    bench.worker("a");
-    let found = solved(&mut bench, "a", &job, is_share(&job));
-    bench.outbox.is_busy = true;
-    assert_eq!(bench.submit_answer("a", &job, &found), Err(20));
-    assert_eq!(bench.status("a").accepted, 0);
-    bench.outbox.is_busy = false;
-    assert_eq!(bench.submit_answer("a", &job, &found), Ok(()));
+fn error_20_while_the_chain_thread_is_busy() {
+    let mut server = TestServer::new();
+    let job = server.job(SHARES);
+    server.worker("a");
+    let found = solved(&mut server, "a", &job, is_share(&job));
+    server.sink.is_busy = true;
+    assert_eq!(server.send_submit("a", &job, &found), Err(20));
+    assert_eq!(server.status("a").accepted, 0);
+    server.sink.is_busy = false;
+    assert_eq!(server.send_submit("a", &job, &found), Ok(()));
 }
 
-/// Sends a block in a way that gets an error; the block must have gone to bitcoind all the same.
-fn block_despite(code: u64, prepare: impl FnOnce(&mut Bench, &Job, &Submit) -> String) {
-    let mut bench = Bench::new();
-    let job = bench.job(BLOCKS);
-    bench.worker("a");
-    let found = solved(&mut bench, "a", &job, is_block(&job));
-    let params = prepare(&mut bench, &job, &found);
-    assert_eq!(bench.submit("a", &params), Err(code));
-    let [block] = &bench.outbox.blocks[..] else { panic!("no block handed over despite error {code}") };
+/// Submits a block in a way that is rejected with `code`; the block must go to bitcoind anyway.
+fn block_despite(code: u64, prepare: impl FnOnce(&mut TestServer, &Job, &Submit) -> String) {
+    let mut server = TestServer::new();
+    let job = server.job(BLOCKS);
+    server.worker("a");
+    let found = solved(&mut server, "a", &job, is_block(&job));
+    let params = prepare(&mut server, &job, &found);
+    assert_eq!(server.submit("a", &params), Err(code));
+    let [block] = &server.sink.blocks[..] else { panic!("no block submitted despite error {code}") };
     assert!(job.block_target.is_met_by(&block.hash));
     assert_eq!(block.hash, crate::share::header_hash(&block.header));
     assert_eq!((block.job.id, &block.extranonce[..4]), (job.id, &found.extranonce[..4]));
-    assert_eq!(bench.counters.blocks_found.get(), 1);
-    // Once is enough.
-    assert!(bench.submit("a", &params).is_err());
-    assert_eq!(bench.outbox.blocks.len(), 1);
+    assert_eq!(server.metrics.blocks_found.get(), 1);
+    // Only once.
+    assert!(server.submit("a", &params).is_err());
+    assert_eq!(server.sink.blocks.len(), 1);
 }
 
 #[test]
-fn a_block_is_handed_over_whatever_else_is_wrong_with_it() {
+fn a_block_is_submitted_even_if_the_submit_is_rejected() {
     block_despite(23, |_, job, found| submit_params(job, found));
-    block_despite(21, |bench, job, found| {
-        bench.job(JobSpec { id: 2, tip: 2, ..BLOCKS });
+    block_despite(21, |server, job, found| {
+        server.job(JobSpec { id: 2, tip: 2, ..BLOCKS });
         submit_params(job, found)
     });
-    block_despite(21, |bench, job, found| {
-        bench.withdraw(NoWork::Syncing);
+    block_despite(21, |server, job, found| {
+        server.withdraw(NoWork::Syncing);
         submit_params(job, found)
     });
-    block_despite(20, |bench, job, found| {
-        // More submits than allowed.
-        while bench.submit_answer("a", job, &Submit { time: found.time + 1, ..*found }) != Err(20) {}
+    block_despite(20, |server, job, found| {
+        // Exceed the rate limit.
+        while server.send_submit("a", job, &Submit { time: found.time + 1, ..*found }) != Err(20) {}
         submit_params(job, found)
     });
     block_despite(20, |_, job, found| {
@@ -331,75 +331,75 @@ fn a_block_is_handed_over_whatever_else_is_wrong_with_it() {
 }
 
 #[test]
-fn a_block_of_an_unauthorised_session_is_handed_over() {
-    let mut bench = Bench::new();
-    let job = bench.job(BLOCKS);
-    bench.connect("a");
-    let found = solved(&mut bench, "a", &job, is_block(&job));
-    assert_eq!(bench.submit_answer("a", &job, &found), Err(24));
-    assert_eq!(&*bench.outbox.blocks[0].worker, "unauthorised");
+fn a_block_of_an_unauthorised_session_is_submitted() {
+    let mut server = TestServer::new();
+    let job = server.job(BLOCKS);
+    server.connect("a");
+    let found = solved(&mut server, "a", &job, is_block(&job));
+    assert_eq!(server.send_submit("a", &job, &found), Err(24));
+    assert_eq!(&*server.sink.blocks[0].worker, "unauthorised");
 }
 
 #[test]
-fn a_block_that_is_a_share_goes_both_ways() {
-    let mut bench = Bench::new();
-    let job = bench.job(JobSpec { share_bits: BLOCKS.block_bits, ..BLOCKS });
-    bench.worker("a");
-    let found = solved(&mut bench, "a", &job, is_block(&job));
-    assert_eq!(bench.submit_answer("a", &job, &found), Ok(()));
-    assert_eq!((bench.outbox.blocks.len(), bench.outbox.shares.len()), (1, 1));
-    assert_eq!(&*bench.outbox.blocks[0].worker, "a");
-    assert_eq!(bench.submit_answer("a", &job, &found), Err(22));
-    assert_eq!((bench.outbox.blocks.len(), bench.outbox.shares.len()), (1, 1));
+fn a_block_that_is_a_share_is_submitted_as_both() {
+    let mut server = TestServer::new();
+    let job = server.job(JobSpec { share_bits: BLOCKS.block_bits, ..BLOCKS });
+    server.worker("a");
+    let found = solved(&mut server, "a", &job, is_block(&job));
+    assert_eq!(server.send_submit("a", &job, &found), Ok(()));
+    assert_eq!((server.sink.blocks.len(), server.sink.shares.len()), (1, 1));
+    assert_eq!(&*server.sink.blocks[0].worker, "a");
+    assert_eq!(server.send_submit("a", &job, &found), Err(22));
+    assert_eq!((server.sink.blocks.len(), server.sink.shares.len()), (1, 1));
 }
 
 #[test]
-fn no_retarget_rejects_honest_work() {
-    let mut bench = Bench::new();
-    let first = bench.job(WORK);
-    bench.worker_at("a", EASY);
+fn retargets_reject_no_honest_work() {
+    let mut server = TestServer::new();
+    let first = server.job(WORK);
+    server.worker_at("a", EASY);
     let easy = meets(EASY);
-    let just = solved(&mut bench, "a", &first, |judged| easy(judged) && !meets(EASY * 8.0)(judged));
-    // Harder: announced now, in force from the next job on.
-    bench.call("a", "mining.suggest_difficulty", "[0.00008]").unwrap();
-    assert_eq!(bench.submit_answer("a", &first, &just), Ok(()));
-    let second = bench.job(JobSpec { id: 2, payees: 2, ..WORK });
-    let just = another(&first, &just, |judged| easy(judged) && !meets(EASY * 8.0)(judged));
-    assert_eq!(bench.submit_answer("a", &first, &just), Ok(()), "the old job has the old difficulty");
-    let easy_one = solved(&mut bench, "a", &second, |judged| easy(judged) && !meets(EASY * 8.0)(judged));
-    assert_eq!(bench.submit_answer("a", &second, &easy_one), Err(23), "the new job has the new one");
-    let hard_one = solved(&mut bench, "a", &second, meets(EASY * 8.0));
-    assert_eq!(bench.submit_answer("a", &second, &hard_one), Ok(()));
-    // Easier again: firmware that applies it at once, to the job it is at, loses nothing.
-    bench.call("a", "mining.suggest_difficulty", &format!("[{EASY}]")).unwrap();
-    assert_eq!(bench.submit_answer("a", &second, &easy_one), Ok(()));
+    let just = solved(&mut server, "a", &first, |hashed| easy(hashed) && !meets(EASY * 8.0)(hashed));
+    // A higher difficulty is announced at once and applies from the next job on.
+    server.call("a", "mining.suggest_difficulty", "[0.00008]").unwrap();
+    assert_eq!(server.send_submit("a", &first, &just), Ok(()));
+    let second = server.job(JobSpec { id: 2, payees: 2, ..WORK });
+    let just = another(&first, &just, |hashed| easy(hashed) && !meets(EASY * 8.0)(hashed));
+    assert_eq!(server.send_submit("a", &first, &just), Ok(()), "the old job has the old difficulty");
+    let easy_one = solved(&mut server, "a", &second, |hashed| easy(hashed) && !meets(EASY * 8.0)(hashed));
+    assert_eq!(server.send_submit("a", &second, &easy_one), Err(23), "the new job has the new one");
+    let hard_one = solved(&mut server, "a", &second, meets(EASY * 8.0));
+    assert_eq!(server.send_submit("a", &second, &hard_one), Ok(()));
+    // A lower one may be applied at once, to the current job.
+    server.call("a", "mining.suggest_difficulty", &format!("[{EASY}]")).unwrap();
+    assert_eq!(server.send_submit("a", &second, &easy_one), Ok(()));
 }
 
 #[test]
-fn a_share_of_a_job_from_before_a_reconnect_counts() {
-    let mut bench = Bench::with(Network::Mainnet, 1.0);
-    let easy = bench.job(SHARES);
-    bench.worker("a");
-    let found = solved(&mut bench, "a", &easy, is_share(&easy));
-    let session = u32::from_be_bytes(bench.extranonce1("a"));
-    bench.disconnect("a");
-    bench.job(JobSpec { id: 2, ..WORK });
-    bench.connect("b");
-    bench.call("b", "mining.subscribe", &format!(r#"["","{session:08x}"]"#)).unwrap();
-    bench.call("b", "mining.authorize", r#"["w"]"#).unwrap();
-    assert_eq!(bench.submit_answer("b", &easy, &found), Ok(()));
-    assert_eq!(bench.outbox.shares.len(), 1);
+fn a_share_for_a_job_from_before_a_reconnect_is_accepted() {
+    let mut server = TestServer::with(Network::Mainnet, 1.0);
+    let easy = server.job(SHARES);
+    server.worker("a");
+    let found = solved(&mut server, "a", &easy, is_share(&easy));
+    let session = u32::from_be_bytes(server.extranonce1("a"));
+    server.disconnect("a");
+    server.job(JobSpec { id: 2, ..WORK });
+    server.connect("b");
+    server.call("b", "mining.subscribe", &format!(r#"["","{session:08x}"]"#)).unwrap();
+    server.call("b", "mining.authorize", r#"["w"]"#).unwrap();
+    assert_eq!(server.send_submit("b", &easy, &found), Ok(()));
+    assert_eq!(server.sink.shares.len(), 1);
 }
 
 #[test]
-fn everything_is_a_share_where_every_hash_is_one() {
-    let mut bench = Bench::new();
-    let job = bench.job(JobSpec { share_bits: EASIEST, block_bits: EASIEST, ..SHARES });
-    bench.worker("a");
+fn the_easiest_share_target_works() {
+    let mut server = TestServer::new();
+    let job = server.job(JobSpec { share_bits: EASIEST, block_bits: EASIEST, ..SHARES });
+    server.worker("a");
     let half = job.share_target;
     assert!(half < Target::MAX);
-    let found = solved(&mut bench, "a", &job, is_share(&job));
-    assert_eq!(bench.submit_answer("a", &job, &found), Ok(()));
-    let missed = solved(&mut bench, "a", &job, |judged| !judged.meets(&half));
-    assert_eq!(bench.submit_answer("a", &job, &missed), Err(23));
+    let found = solved(&mut server, "a", &job, is_share(&job));
+    assert_eq!(server.send_submit("a", &job, &found), Ok(()));
+    let missed = solved(&mut server, "a", &job, |hashed| !hashed.meets(&half));
+    assert_eq!(server.send_submit("a", &job, &missed), Err(23));
 }

@@ -1,4 +1,4 @@
-//! A pool with one session or more, its clock, and all that comes out.
+//! Sessions with their shared state, a clock and a recording sink.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,27 +10,26 @@ use crate::params::{ChainParams, Network};
 use crate::stratum::extranonces::Extranonce1;
 use crate::stratum::fixtures::{submit_params, JobSpec, JOB_TIME};
 use crate::stratum::{
-    ChainBusy, CloseReason, Difficulty, Limits, Now, Session, SessionEvent, SessionSink, SharedState, Step,
+    ChainBusy, CloseReason, Difficulty, Limits, Session, SessionEvent, SessionSink, SharedState, Step,
 };
-use crate::units::UnixTime;
-use crate::work::{FoundBlock, FoundShare, NoWork, WorkUpdate};
-use crate::work::{Job, Submit};
+use crate::units::{Now, SteadyTime};
+use crate::work::{FoundBlock, FoundShare, Job, NoWork, Submit, WorkUpdate};
 
-/// Keeps everything that leaves.
+/// Records everything it is given.
 #[derive(Debug, Default)]
-pub struct Outbox {
+pub struct RecordingSink {
     pub blocks: Vec<FoundBlock>,
     pub shares: Vec<FoundShare>,
-    pub news: Vec<String>,
+    pub events: Vec<String>,
     pub is_busy: bool,
 }
 
-impl SessionSink for Outbox {
-    fn block(&mut self, block: FoundBlock) {
+impl SessionSink for RecordingSink {
+    fn submit_block(&mut self, block: FoundBlock) {
         self.blocks.push(block);
     }
 
-    fn share(&mut self, share: FoundShare) -> Result<(), ChainBusy> {
+    fn submit_share(&mut self, share: FoundShare) -> Result<(), ChainBusy> {
         if self.is_busy {
             return Err(ChainBusy);
         }
@@ -38,44 +37,47 @@ impl SessionSink for Outbox {
         Ok(())
     }
 
-    fn news(&mut self, news: SessionEvent<'_>) {
-        self.news.push(format!("{news:?}"));
+    fn report(&mut self, event: SessionEvent<'_>) {
+        self.events.push(format!("{event:?}"));
     }
 }
 
-pub struct Bench {
+/// The time at which the tests start.
+const START: SteadyTime = SteadyTime::from_s(5);
+
+pub struct TestServer {
     pub shared: SharedState,
-    pub counters: Arc<Metrics>,
-    pub outbox: Outbox,
+    pub metrics: Arc<Metrics>,
+    pub sink: RecordingSink,
     pub now: Now,
     pub sessions: HashMap<&'static str, Session>,
 }
 
-impl Bench {
+impl TestServer {
     pub fn new() -> Self {
         Self::with(Network::Regtest, 1.0)
     }
 
     pub fn with(network: Network, start_difficulty: f64) -> Self {
-        let counters = Arc::new(Metrics::default());
+        let metrics = Arc::new(Metrics::default());
         let start = Difficulty::new(start_difficulty).unwrap();
         let params = ChainParams::standard(network);
         Self {
-            shared: SharedState::new(&params, start, Limits::default(), 0xa0b0_c0d0, Arc::clone(&counters)),
-            counters,
-            outbox: Outbox::default(),
-            now: Now { uptime_ms: 5_000, time: JOB_TIME },
+            shared: SharedState::new(&params, start, Limits::default(), 0xa0b0_c0d0, Arc::clone(&metrics)),
+            metrics,
+            sink: RecordingSink::default(),
+            now: Now { steady: START, time: JOB_TIME },
             sessions: HashMap::new(),
         }
     }
 
-    /// Lets time pass without any timer being looked at.
+    /// Advances the clock without checking timers.
     pub fn pass(&mut self, seconds: f64) {
-        self.now.uptime_ms += (seconds * 1_000.0) as u64;
-        self.now.time = UnixTime(JOB_TIME.0 + ((self.now.uptime_ms - 5_000) / 1_000) as u32);
+        self.now.steady = self.now.steady.plus_ms((seconds * 1_000.0) as u64);
+        self.now.time = JOB_TIME.plus(self.now.steady.since(START));
     }
 
-    /// Lets time pass, looking at timers each second; what the session wrote.
+    /// Advances the clock, checking timers every second; returns what was sent to the session.
     pub fn tick_for(&mut self, name: &'static str, seconds: u32) -> Result<Vec<Value>, CloseReason> {
         let mut out = Vec::new();
         for _ in 0..seconds {
@@ -94,7 +96,7 @@ impl Bench {
         self.sessions.remove(name).unwrap().end(&mut self.shared);
     }
 
-    /// A session that is subscribed and authorised; what it was told meanwhile.
+    /// Creates a subscribed and authorised session; returns what was sent to it.
     pub fn worker(&mut self, name: &'static str) -> Vec<Value> {
         self.connect(name);
         let mut out = self.send(name, r#"{"id":1,"method":"mining.subscribe","params":["tester"]}"#);
@@ -102,7 +104,7 @@ impl Bench {
         out
     }
 
-    /// The same with a difficulty it suggests.
+    /// As [`Self::worker`], with a suggested difficulty.
     pub fn worker_at(&mut self, name: &'static str, difficulty: f64) {
         self.connect(name);
         self.call(name, "mining.suggest_difficulty", &format!("[{difficulty}]")).unwrap();
@@ -117,7 +119,7 @@ impl Bench {
         step: impl FnOnce(&mut Session, &mut Step<'_>) -> R,
     ) -> R {
         let session = self.sessions.get_mut(name).unwrap();
-        step(session, &mut Step { shared: &mut self.shared, now: self.now, out, sink: &mut self.outbox })
+        step(session, &mut Step { shared: &mut self.shared, now: self.now, out, sink: &mut self.sink })
     }
 
     pub fn bytes(&mut self, name: &'static str, bytes: &[u8]) -> (Vec<Value>, Result<(), CloseReason>) {
@@ -132,30 +134,30 @@ impl Bench {
         out
     }
 
-    /// Calls a method; its result or its error's code and text.
+    /// Calls a method; returns the result, or the error's code and text.
     pub fn call(&mut self, name: &'static str, method: &str, params: &str) -> Result<Value, (u64, String)> {
-        let answers = self.send(name, &format!(r#"{{"id":7,"method":"{method}","params":{params}}}"#));
-        let answer = &answers[0];
-        assert_eq!(answer["id"], 7);
-        match &answer["error"] {
-            Value::Null => Ok(answer["result"].clone()),
+        let responses = self.send(name, &format!(r#"{{"id":7,"method":"{method}","params":{params}}}"#));
+        let response = &responses[0];
+        assert_eq!(response["id"], 7);
+        match &response["error"] {
+            Value::Null => Ok(response["result"].clone()),
             error => {
-                assert!(answer["result"].is_null() && error[2].is_null());
+                assert!(response["result"].is_null() && error[2].is_null());
                 Err((error[0].as_u64().unwrap(), error[1].as_str().unwrap().to_owned()))
             }
         }
     }
 
-    /// Submits parameters; `Ok` if accepted, else the error's code.
+    /// Sends a submit with these parameters; returns the error's code if it is rejected.
     pub fn submit(&mut self, name: &'static str, params: &str) -> Result<(), u64> {
         self.call(name, "mining.submit", &format!("[{params}]")).map(|result| assert_eq!(result, true)).map_err(|e| e.0)
     }
 
-    pub fn submit_answer(&mut self, name: &'static str, job: &Job, answer: &Submit) -> Result<(), u64> {
-        self.submit(name, &submit_params(job, answer))
+    pub fn send_submit(&mut self, name: &'static str, job: &Job, submit: &Submit) -> Result<(), u64> {
+        self.submit(name, &submit_params(job, submit))
     }
 
-    /// Announces a job to all sessions; what each was told.
+    /// Sends a job to all sessions; returns what was sent to each.
     pub fn announce(&mut self, job: &Arc<Job>) -> HashMap<&'static str, Vec<Value>> {
         self.fan_out(WorkUpdate::Job(Arc::clone(job)))
     }
@@ -170,15 +172,15 @@ impl Bench {
         self.fan_out(WorkUpdate::NoWork(why))
     }
 
-    fn fan_out(&mut self, message: WorkUpdate) -> HashMap<&'static str, Vec<Value>> {
-        let fanout = self.shared.receive(message);
+    fn fan_out(&mut self, update: WorkUpdate) -> HashMap<&'static str, Vec<Value>> {
+        let fanout = self.shared.update(update);
         let names: Vec<&'static str> = self.sessions.keys().copied().collect();
-        let told = names.into_iter().map(|name| {
+        let sent = names.into_iter().map(|name| {
             let mut out = Vec::new();
             self.with_session(name, &mut out, |session, step| session.on_fanout(fanout, step));
             (name, values(&out))
         });
-        told.collect()
+        sent.collect()
     }
 
     pub fn extranonce1(&mut self, name: &'static str) -> Extranonce1 {
@@ -187,7 +189,7 @@ impl Bench {
     }
 
     pub fn status(&mut self, name: &'static str) -> crate::status::MinerStatus {
-        self.sessions.get_mut(name).unwrap().status(self.now).unwrap()
+        self.sessions.get_mut(name).unwrap().status(self.now.steady).unwrap()
     }
 }
 
@@ -197,12 +199,12 @@ pub fn values(out: &[u8]) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// The methods, or "answer", of lines.
+/// The methods of lines, or "response".
 pub fn methods(lines: &[Value]) -> Vec<&str> {
-    lines.iter().map(|line| line["method"].as_str().unwrap_or("answer")).collect()
+    lines.iter().map(|line| line["method"].as_str().unwrap_or("response")).collect()
 }
 
-/// The difficulty that lines announce last.
+/// The last difficulty announced in lines.
 pub fn difficulty(lines: &[Value]) -> Option<f64> {
     lines
         .iter()

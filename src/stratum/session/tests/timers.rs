@@ -1,4 +1,4 @@
-//! Timeouts and the difficulty's timers.
+//! Timeouts and vardiff's timers.
 
 use super::support::*;
 use crate::stratum::fixtures::*;
@@ -6,7 +6,7 @@ use crate::stratum::CloseReason;
 use crate::units::Bits;
 use crate::work::NoWork;
 
-/// Shares are harder than anything in these tests.
+/// A share target that no test meets.
 const HARD: JobSpec = JobSpec {
     id: 1,
     tip: 1,
@@ -16,29 +16,33 @@ const HARD: JobSpec = JobSpec {
     payees: 1,
 };
 
-/// Lets seconds pass with a job every 30 s, as the node makes them; what the session was told.
-fn run(bench: &mut Bench, name: &'static str, seconds: u32) -> Result<Vec<serde_json::Value>, CloseReason> {
-    run_with(bench, name, seconds, |_| HARD)
+/// Advances the clock with a job every 30 s, as in the node; returns what was sent to the session.
+fn run(server: &mut TestServer, name: &'static str, seconds: u32) -> Result<Vec<serde_json::Value>, CloseReason> {
+    run_with(server, name, seconds, |_| HARD)
 }
 
-/// The same while the share difficulty moves around 16,000 with every job, as a pool's does.
-fn run_moving(bench: &mut Bench, name: &'static str, seconds: u32) -> Result<Vec<serde_json::Value>, CloseReason> {
-    run_with(bench, name, seconds, moving)
+/// As [`run`], while the share difficulty varies around 16,000 with every job.
+fn run_moving(
+    server: &mut TestServer,
+    name: &'static str,
+    seconds: u32,
+) -> Result<Vec<serde_json::Value>, CloseReason> {
+    run_with(server, name, seconds, moving)
 }
 
 fn run_with(
-    bench: &mut Bench,
+    server: &mut TestServer,
     name: &'static str,
     seconds: u32,
     spec: impl Fn(u64) -> JobSpec,
 ) -> Result<Vec<serde_json::Value>, CloseReason> {
-    let mut told = Vec::new();
+    let mut sent = Vec::new();
     for _ in 0..seconds.div_ceil(30) {
-        told.extend(bench.tick_for(name, 30)?);
-        let id = 1_000 + bench.now.uptime_ms / 1_000;
-        told.extend(bench.announce(&JobSpec { id, ..spec(id) }.make()).remove(name).unwrap());
+        sent.extend(server.tick_for(name, 30)?);
+        let id = 1_000 + u64::from(server.now.steady.as_s());
+        sent.extend(server.announce(&JobSpec { id, ..spec(id) }.make()).remove(name).unwrap());
     }
-    Ok(told)
+    Ok(sent)
 }
 
 fn moving(id: u64) -> JobSpec {
@@ -46,144 +50,144 @@ fn moving(id: u64) -> JobSpec {
 }
 
 #[test]
-fn who_does_not_authorize_in_30_seconds_is_closed() {
-    let mut bench = Bench::new();
-    bench.job(HARD);
-    bench.connect("a");
-    bench.call("a", "mining.subscribe", "[]").unwrap();
-    assert!(bench.tick_for("a", 30).is_ok());
-    assert_eq!(bench.tick_for("a", 1), Err(CloseReason::NotAuthorised));
-    bench.worker("b");
-    assert!(bench.tick_for("b", 100).is_ok());
+fn a_session_without_authorize_is_closed_after_30_seconds() {
+    let mut server = TestServer::new();
+    server.job(HARD);
+    server.connect("a");
+    server.call("a", "mining.subscribe", "[]").unwrap();
+    assert!(server.tick_for("a", 30).is_ok());
+    assert_eq!(server.tick_for("a", 1), Err(CloseReason::NotAuthorised));
+    server.worker("b");
+    assert!(server.tick_for("b", 100).is_ok());
 }
 
 #[test]
-fn a_silent_session_gets_easier_work_and_is_closed_in_the_end() {
-    let mut bench = Bench::with(crate::params::Network::Mainnet, 100_000.0);
-    bench.job(HARD);
-    bench.worker("a");
-    let told = run(&mut bench, "a", 90).unwrap();
-    assert_eq!(difficulty(&told), Some(25_000.0), "a quarter after a minute");
-    let told = run(&mut bench, "a", 480).unwrap();
-    assert_eq!(difficulty(&told), Some(0.000_01), "in the end the floor");
-    assert_eq!(run(&mut bench, "a", 400), Err(CloseReason::Idle), "but not for ever");
+fn a_silent_session_gets_easier_work_and_is_finally_closed() {
+    let mut server = TestServer::with(crate::params::Network::Mainnet, 100_000.0);
+    server.job(HARD);
+    server.worker("a");
+    let sent = run(&mut server, "a", 90).unwrap();
+    assert_eq!(difficulty(&sent), Some(25_000.0), "a quarter after a minute");
+    let sent = run(&mut server, "a", 480).unwrap();
+    assert_eq!(difficulty(&sent), Some(0.000_01), "finally the floor");
+    assert_eq!(run(&mut server, "a", 400), Err(CloseReason::Idle), "but not forever");
 }
 
 #[test]
-fn a_fixed_difficulty_is_given_the_time_it_takes() {
-    let mut bench = Bench::with(crate::params::Network::Mainnet, 100_000.0);
-    bench.job(HARD);
-    bench.connect("a");
-    bench.call("a", "mining.subscribe", "[]").unwrap();
-    bench.call("a", "mining.authorize", r#"["w","d=1"]"#).unwrap();
-    // A CPU of 1 MH/s needs 4,295 s for a share of difficulty 1: 20 of them are nearly a day.
+fn a_fixed_difficulty_extends_the_idle_timeout() {
+    let mut server = TestServer::with(crate::params::Network::Mainnet, 100_000.0);
+    server.job(HARD);
+    server.connect("a");
+    server.call("a", "mining.subscribe", "[]").unwrap();
+    server.call("a", "mining.authorize", r#"["w","d=1"]"#).unwrap();
+    // A CPU with 1 MH/s needs 4,295 s for a share of difficulty 1; 20 shares take nearly a day.
     for _ in 0..200 {
-        let told = run(&mut bench, "a", 300).unwrap();
-        assert_eq!(difficulty(&told), None, "and it stays what it is");
+        let sent = run(&mut server, "a", 300).unwrap();
+        assert_eq!(difficulty(&sent), None, "it does not change");
     }
-    assert_eq!(run(&mut bench, "a", 90_000), Err(CloseReason::Idle));
+    assert_eq!(run(&mut server, "a", 90_000), Err(CloseReason::Idle));
 }
 
 #[test]
-fn a_miners_own_floor_is_given_the_time_it_takes() {
-    let mut bench = Bench::with(crate::params::Network::Mainnet, 100_000.0);
-    bench.job(HARD);
-    bench.connect("a");
-    bench.call("a", "mining.configure", r#"[["minimum-difficulty"],{"minimum-difficulty.value":50000}]"#).unwrap();
-    bench.call("a", "mining.subscribe", "[]").unwrap();
-    bench.call("a", "mining.authorize", r#"["w","x"]"#).unwrap();
-    // Vardiff goes down to what the miner takes, and there a share of 1.2 TH/s takes 3 minutes.
-    let told = run(&mut bench, "a", 300).unwrap();
-    assert_eq!(difficulty(&told), Some(50_000.0));
-    let told = run(&mut bench, "a", 3_600).unwrap();
-    assert_eq!(difficulty(&told), None);
+fn a_miners_own_floor_extends_the_idle_timeout() {
+    let mut server = TestServer::with(crate::params::Network::Mainnet, 100_000.0);
+    server.job(HARD);
+    server.connect("a");
+    server.call("a", "mining.configure", r#"[["minimum-difficulty"],{"minimum-difficulty.value":50000}]"#).unwrap();
+    server.call("a", "mining.subscribe", "[]").unwrap();
+    server.call("a", "mining.authorize", r#"["w","x"]"#).unwrap();
+    // Vardiff lowers the difficulty to the miner's floor, where a share takes 3 minutes at 1.2 TH/s.
+    let sent = run(&mut server, "a", 300).unwrap();
+    assert_eq!(difficulty(&sent), Some(50_000.0));
+    let sent = run(&mut server, "a", 3_600).unwrap();
+    assert_eq!(difficulty(&sent), None);
 }
 
 #[test]
-fn a_ceiling_that_moves_prolongs_no_silence() {
-    for (ask, password) in [("", "d=10000000"), (r#"{"minimum-difficulty.value":10000000}"#, "x")] {
-        let mut bench = Bench::with(crate::params::Network::Mainnet, 100_000.0);
-        bench.job(moving(0));
-        bench.connect("a");
-        if !ask.is_empty() {
-            bench.call("a", "mining.configure", &format!(r#"[["minimum-difficulty"],{ask}]"#)).unwrap();
+fn a_moving_ceiling_does_not_extend_the_idle_timeout() {
+    for (minimum, password) in [("", "d=10000000"), (r#"{"minimum-difficulty.value":10000000}"#, "x")] {
+        let mut server = TestServer::with(crate::params::Network::Mainnet, 100_000.0);
+        server.job(moving(0));
+        server.connect("a");
+        if !minimum.is_empty() {
+            server.call("a", "mining.configure", &format!(r#"[["minimum-difficulty"],{minimum}]"#)).unwrap();
         }
-        bench.call("a", "mining.subscribe", "[]").unwrap();
-        bench.call("a", "mining.authorize", &format!(r#"["w","{password}"]"#)).unwrap();
-        let told = run_moving(&mut bench, "a", 23 * 3_600).unwrap();
-        assert!(told.len() > 4_000, "each job with its difficulty");
-        assert_eq!(run_moving(&mut bench, "a", 2 * 3_600), Err(CloseReason::Idle), "{password} {ask}");
+        server.call("a", "mining.subscribe", "[]").unwrap();
+        server.call("a", "mining.authorize", &format!(r#"["w","{password}"]"#)).unwrap();
+        let sent = run_moving(&mut server, "a", 23 * 3_600).unwrap();
+        assert!(sent.len() > 4_000, "each job comes with a difficulty");
+        assert_eq!(run_moving(&mut server, "a", 2 * 3_600), Err(CloseReason::Idle), "{password} {minimum}");
     }
 }
 
 #[test]
-fn a_silent_session_gets_easier_work_under_a_ceiling_that_moves() {
-    let mut bench = Bench::with(crate::params::Network::Mainnet, 10_000_000.0);
-    bench.job(moving(0));
-    bench.worker("a");
-    assert!((15_000.0..17_000.0).contains(&bench.status("a").difficulty), "starts at the ceiling");
-    run_moving(&mut bench, "a", 90).unwrap();
-    assert!((3_800.0..4_200.0).contains(&bench.status("a").difficulty), "a quarter after a minute");
-    run_moving(&mut bench, "a", 480).unwrap();
-    assert_eq!(bench.status("a").difficulty, 0.000_01, "in the end the floor");
-    assert_eq!(run_moving(&mut bench, "a", 400), Err(CloseReason::Idle), "but not for ever");
+fn a_silent_session_gets_easier_work_under_a_moving_ceiling() {
+    let mut server = TestServer::with(crate::params::Network::Mainnet, 10_000_000.0);
+    server.job(moving(0));
+    server.worker("a");
+    assert!((15_000.0..17_000.0).contains(&server.status("a").difficulty), "starts at the ceiling");
+    run_moving(&mut server, "a", 90).unwrap();
+    assert!((3_800.0..4_200.0).contains(&server.status("a").difficulty), "a quarter after a minute");
+    run_moving(&mut server, "a", 480).unwrap();
+    assert_eq!(server.status("a").difficulty, 0.000_01, "finally the floor");
+    assert_eq!(run_moving(&mut server, "a", 400), Err(CloseReason::Idle), "but not forever");
 }
 
 #[test]
 fn a_home_miner_is_not_closed_between_two_shares() {
-    let mut bench = Bench::new();
-    bench.job(HARD);
-    bench.connect("a");
-    bench.call("a", "mining.subscribe", "[]").unwrap();
-    bench.call("a", "mining.authorize", r#"["w","d=100000"]"#).unwrap();
-    // 1.2 TH/s at difficulty 100,000: 358 s a share, so half an hour of bad luck is nothing.
-    run(&mut bench, "a", 1_800).unwrap();
+    let mut server = TestServer::new();
+    server.job(HARD);
+    server.connect("a");
+    server.call("a", "mining.subscribe", "[]").unwrap();
+    server.call("a", "mining.authorize", r#"["w","d=100000"]"#).unwrap();
+    // At 1.2 TH/s a share of difficulty 100,000 takes 358 s, so half an hour without one is normal.
+    run(&mut server, "a", 1_800).unwrap();
 }
 
 #[test]
-fn any_line_counts_as_a_sign_of_life() {
-    let mut bench = Bench::new();
-    bench.job(JobSpec { share_bits: EASIEST, ..HARD });
-    bench.worker("a");
+fn any_line_restarts_the_idle_timer() {
+    let mut server = TestServer::new();
+    server.job(JobSpec { share_bits: EASIEST, ..HARD });
+    server.worker("a");
     for _ in 0..10 {
-        bench.tick_for("a", 290).unwrap();
-        bench.call("a", "mining.ping", "[]").unwrap();
+        server.tick_for("a", 290).unwrap();
+        server.call("a", "mining.ping", "[]").unwrap();
     }
-    // Vardiff is at the ceiling, which is as easy as it gets: no decay prolongs it.
-    assert_eq!(bench.tick_for("a", 301), Err(CloseReason::Idle));
+    // The difficulty is at the ceiling, so vardiff does not restart the idle timer.
+    assert_eq!(server.tick_for("a", 301), Err(CloseReason::Idle));
 }
 
 #[test]
-fn without_work_nobody_is_idle() {
-    let mut bench = Bench::new();
-    bench.job(HARD);
-    bench.worker("a");
-    let before = bench.status("a").difficulty;
-    bench.withdraw(NoWork::NoTemplate);
-    assert_eq!(bench.tick_for("a", 7_200).unwrap(), [] as [serde_json::Value; 0]);
-    assert_eq!(bench.status("a").difficulty, before);
-    bench.job(JobSpec { id: 2, ..HARD });
-    assert!(bench.tick_for("a", 50).is_ok());
+fn sessions_without_work_are_not_idle() {
+    let mut server = TestServer::new();
+    server.job(HARD);
+    server.worker("a");
+    let before = server.status("a").difficulty;
+    server.withdraw(NoWork::NoTemplate);
+    assert_eq!(server.tick_for("a", 7_200).unwrap(), [] as [serde_json::Value; 0]);
+    assert_eq!(server.status("a").difficulty, before);
+    server.job(JobSpec { id: 2, ..HARD });
+    assert!(server.tick_for("a", 50).is_ok());
 }
 
 #[test]
-fn shares_that_come_too_fast_raise_the_difficulty_at_once() {
-    let mut bench = Bench::new();
-    // Every hash of 2^16 is worth 0.0000152, the ceiling far above.
-    let job = bench.job(JobSpec { block_bits: HARDEST, share_bits: HARDEST, ..HARD });
-    bench.worker_at("a", 0.000_01);
+fn a_much_too_high_rate_of_shares_raises_the_difficulty_at_once() {
+    let mut server = TestServer::new();
+    // One hash in 43,000 meets the floor; the ceiling is far above.
+    let job = server.job(JobSpec { block_bits: HARDEST, share_bits: HARDEST, ..HARD });
+    server.worker_at("a", 0.000_01);
     let target = crate::stratum::Difficulty::FLOOR.target();
-    let mut found = answer(&job, bench.extranonce1("a"), 1);
-    let mut told = Vec::new();
+    let mut found = blank_submit(&job, server.extranonce1("a"), 1);
+    let mut sent = Vec::new();
     for share in 0..8 {
-        bench.pass(0.5);
-        found = solve(&job, crate::work::Submit { nonce: found.nonce + 1, ..found }, |judged| judged.meets(&target));
+        server.pass(0.5);
+        found = solve(&job, crate::work::Submit { nonce: found.nonce + 1, ..found }, |hashed| hashed.meets(&target));
         let line = format!(r#"{{"id":4,"method":"mining.submit","params":[{}]}}"#, submit_params(&job, &found));
-        told = bench.send("a", &line);
-        assert_eq!(told[0]["result"], true);
-        assert_eq!(told.len(), if share < 7 { 1 } else { 2 });
+        sent = server.send("a", &line);
+        assert_eq!(sent[0]["result"], true);
+        assert_eq!(sent.len(), if share < 7 { 1 } else { 2 });
     }
-    assert_eq!(methods(&told), ["answer", "mining.set_difficulty"], "the answer comes first");
-    // Eight shares in 4 s are 20 times the aimed rate.
-    assert_eq!(difficulty(&told), Some(0.0002));
+    assert_eq!(methods(&sent), ["response", "mining.set_difficulty"], "the response comes first");
+    // Eight shares in 4 s are 20 times the target rate.
+    assert_eq!(difficulty(&sent), Some(0.0002));
 }

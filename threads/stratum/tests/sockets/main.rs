@@ -1,6 +1,6 @@
 //! The stratum thread with real sockets.
 
-// All of this is a test, helpers included.
+// Test code, helpers included.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 #[path = "../../../../src/stratum/fixtures.rs"]

@@ -1,4 +1,4 @@
-//! Miners at work.
+//! Mining: shares, blocks and jobs.
 
 use std::time::{Duration, Instant};
 
@@ -13,236 +13,238 @@ use serde_json::json;
 use crate::fixtures::{JobSpec, EASIEST, HARDEST};
 use crate::support::*;
 
-/// Every other hash is a share.
+/// Half of all hashes are shares.
 const SHARES: JobSpec =
     JobSpec { id: 1, tip: 1, block_bits: HARDEST, share_bits: EASIEST, version: 0x2000_0000, payees: 48 };
 /// One hash in 256 is a block, none is a share.
 const BLOCKS: JobSpec = JobSpec { block_bits: Bits(0x2000_ffff), share_bits: HARDEST, ..SHARES };
 
 #[test]
-fn a_share_reaches_the_chain_and_its_miner_is_told() {
-    let node = Node::start(Setup::default());
-    let job = node.job(SHARES);
-    let mut client = node.worker();
-    let submit = client.solution(&job, 5);
-    client.write(submit.as_bytes());
-    assert_eq!(client.answer(), json!({"id": 5, "result": true, "error": null}));
-    let Ok(ToChain::Event(Event::ShareFound(share))) = node.chain.recv_timeout(PATIENCE) else { panic!("no share") };
+fn a_share_is_accepted_and_reaches_the_chain_thread() {
+    let server = TestServer::start(Setup::default());
+    let job = server.job(SHARES);
+    let mut miner = server.worker();
+    let submit = miner.solution(&job, 5);
+    miner.write(submit.as_bytes());
+    assert_eq!(miner.response(), json!({"id": 5, "result": true, "error": null}));
+    let Ok(ToChain::Event(Event::ShareFound(share))) = server.chain.recv_timeout(TIMEOUT) else { panic!("no share") };
     assert_eq!(share.job.id, job.id);
-    assert_eq!(share.extranonce[..4], client.extranonce1);
+    assert_eq!(share.extranonce[..4], miner.extranonce1);
     assert_eq!(header_hash(&share.header), share.hash);
-    client.write(submit.as_bytes());
-    assert_eq!(client.answer()["error"][0], 22);
-    assert_eq!((node.counters.shares_accepted.get(), node.counters.shares_rejected.duplicate.get()), (1, 1));
-    assert!(node.submit.is_empty());
+    miner.write(submit.as_bytes());
+    assert_eq!(miner.response()["error"][0], 22);
+    assert_eq!((server.metrics.shares_accepted.get(), server.metrics.shares_rejected.duplicate.get()), (1, 1));
+    assert!(server.submit.is_empty());
 }
 
 #[test]
-fn what_miners_wait_for_is_measured() {
-    let node = Node::start(Setup::default());
-    let job = node.job(SHARES);
-    let mut client = node.worker();
-    let submit = client.solution(&job, 5);
-    // Two in one packet, the second known already.
-    client.write(submit.repeat(2).as_bytes());
-    assert_eq!((client.answer()["result"].as_bool(), &client.answer()["error"][0]), (Some(true), &22.into()));
-    let counters = &node.counters;
-    wait_until("both submits are measured", || counters.submit_latency.get_sample_count() == 2);
-    wait_until("the job is measured", || counters.job_fanout.get_sample_count() == 1);
-    assert!(counters.submit_latency.get_sample_sum() < 60.0);
-    // Both submits and what introduced the miner; two answers, a difficulty and a job.
-    assert!(counters.stratum_bytes_in.get() > 2 * submit.len() as u64);
-    assert!(counters.stratum_bytes_out.get() > 1_000);
-    // What is no submit is not counted as one.
-    client.call("mining.ping", &json!([]));
-    assert_eq!(counters.submit_latency.get_sample_count(), 2);
+fn latencies_and_bytes_are_measured() {
+    let server = TestServer::start(Setup::default());
+    let job = server.job(SHARES);
+    let mut miner = server.worker();
+    let submit = miner.solution(&job, 5);
+    // Two submits in one packet, of which the second is a duplicate.
+    miner.write(submit.repeat(2).as_bytes());
+    assert_eq!((miner.response()["result"].as_bool(), &miner.response()["error"][0]), (Some(true), &22.into()));
+    let metrics = &server.metrics;
+    wait_until("both submits are measured", || metrics.submit_latency.get_sample_count() == 2);
+    wait_until("the job is measured", || metrics.job_fanout.get_sample_count() == 1);
+    assert!(metrics.submit_latency.get_sample_sum() < 60.0);
+    // In: both submits, subscribe and authorize. Out: the responses, a difficulty and a job.
+    assert!(metrics.stratum_bytes_in.get() > 2 * submit.len() as u64);
+    assert!(metrics.stratum_bytes_out.get() > 1_000);
+    // Other requests are not counted as submits.
+    miner.call("mining.ping", &json!([]));
+    assert_eq!(metrics.submit_latency.get_sample_count(), 2);
 }
 
 #[test]
-fn a_block_goes_to_submit_though_its_share_is_refused() {
-    let node = Node::start(Setup::default());
-    let job = node.job(BLOCKS);
-    let mut client = node.worker();
-    let submit = client.solution(&job, 5);
-    node.job(JobSpec { id: 2, tip: 2, ..BLOCKS });
-    client.next("mining.notify");
-    client.write(submit.as_bytes());
-    assert_eq!(client.answer()["error"][0], 21);
-    let Ok(ToSubmit::Own(block)) = node.submit.recv_timeout(PATIENCE) else { panic!("no block") };
+fn a_block_is_submitted_although_its_submit_is_rejected() {
+    let server = TestServer::start(Setup::default());
+    let job = server.job(BLOCKS);
+    let mut miner = server.worker();
+    let submit = miner.solution(&job, 5);
+    server.job(JobSpec { id: 2, tip: 2, ..BLOCKS });
+    miner.next("mining.notify");
+    miner.write(submit.as_bytes());
+    assert_eq!(miner.response()["error"][0], 21);
+    let Ok(ToSubmit::Own(block)) = server.submit.recv_timeout(TIMEOUT) else { panic!("no block") };
     assert!(job.block_target.is_met_by(&block.hash));
     assert_eq!((block.job.id, &*block.worker), (job.id, "tester.1"));
 }
 
 #[test]
-fn blocks_wait_while_the_submit_thread_is_busy_and_none_is_lost() {
-    let node = Node::start(Setup { submit_capacity: 1, ..Setup::default() });
-    let job = node.job(BLOCKS);
-    let mut client = node.worker();
+fn blocks_wait_for_a_busy_submit_thread_and_none_is_lost() {
+    let server = TestServer::start(Setup { submit_capacity: 1, ..Setup::default() });
+    let job = server.job(BLOCKS);
+    let mut miner = server.worker();
     for seed in 0..8 {
-        let submit = client.solution(&job, seed);
-        client.write(submit.as_bytes());
-        assert_eq!(client.answer()["error"][0], 23, "the miner is answered all the same");
+        let submit = miner.solution(&job, seed);
+        miner.write(submit.as_bytes());
+        assert_eq!(miner.response()["error"][0], 23, "the miner gets its response anyway");
     }
     let mut extranonces = Vec::new();
     for _ in 0..8 {
-        let Ok(ToSubmit::Own(block)) = node.submit.recv_timeout(PATIENCE) else { panic!("a block was lost") };
+        let Ok(ToSubmit::Own(block)) = server.submit.recv_timeout(TIMEOUT) else { panic!("a block was lost") };
         extranonces.push(block.extranonce[11]);
     }
     assert_eq!(extranonces, [0, 1, 2, 3, 4, 5, 6, 7], "in the order they were found");
 }
 
 #[test]
-fn blocks_that_wait_are_handed_over_at_the_end() {
-    let node = Node::start(Setup { submit_capacity: 1, ..Setup::default() });
-    let job = node.job(BLOCKS);
-    let mut client = node.worker();
+fn waiting_blocks_are_submitted_at_the_end() {
+    let server = TestServer::start(Setup { submit_capacity: 1, ..Setup::default() });
+    let job = server.job(BLOCKS);
+    let mut miner = server.worker();
     for seed in 0..3 {
-        let submit = client.solution(&job, seed);
-        client.write(submit.as_bytes());
-        client.answer();
+        let submit = miner.solution(&job, seed);
+        miner.write(submit.as_bytes());
+        miner.response();
     }
-    let submit = node.submit.clone();
-    let taker = std::thread::spawn(move || (0..3).filter(|_| submit.recv_timeout(PATIENCE).is_ok()).count());
-    node.stop().unwrap();
-    assert_eq!(taker.join().unwrap(), 3);
+    let submit = server.submit.clone();
+    let receiver = std::thread::spawn(move || (0..3).filter(|_| submit.recv_timeout(TIMEOUT).is_ok()).count());
+    server.stop().unwrap();
+    assert_eq!(receiver.join().unwrap(), 3);
 }
 
 #[test]
-fn a_share_the_chain_has_no_room_for_is_refused() {
-    let node = Node::start(Setup { chain_capacity: 1, ..Setup::default() });
-    let job = node.job(SHARES);
-    let mut client = node.worker();
-    let submits = [1, 2].map(|seed| client.solution(&job, seed));
-    client.write(submits[0].as_bytes());
-    assert_eq!(client.answer()["result"], true);
-    client.write(submits[1].as_bytes());
-    assert_eq!(client.answer()["error"][0], 20);
-    assert_eq!(node.counters.shares_rejected.busy.get(), 1);
-    node.chain.recv_timeout(PATIENCE).unwrap();
-    client.write(submits[1].as_bytes());
-    assert_eq!(client.answer()["result"], true);
+fn a_share_is_rejected_while_the_chain_thread_is_busy() {
+    let server = TestServer::start(Setup { chain_capacity: 1, ..Setup::default() });
+    let job = server.job(SHARES);
+    let mut miner = server.worker();
+    let submits = [1, 2].map(|seed| miner.solution(&job, seed));
+    miner.write(submits[0].as_bytes());
+    assert_eq!(miner.response()["result"], true);
+    miner.write(submits[1].as_bytes());
+    assert_eq!(miner.response()["error"][0], 20);
+    assert_eq!(server.metrics.shares_rejected.busy.get(), 1);
+    server.chain.recv_timeout(TIMEOUT).unwrap();
+    miner.write(submits[1].as_bytes());
+    assert_eq!(miner.response()["result"], true);
 }
 
 #[test]
-fn the_thread_ends_if_the_chain_does() {
-    let mut node = Node::start(Setup::default());
-    let job = node.job(SHARES);
-    let mut client = node.worker();
+fn the_thread_ends_if_the_chain_thread_does() {
+    let mut server = TestServer::start(Setup::default());
+    let job = server.job(SHARES);
+    let mut miner = server.worker();
     let (_, closed) = crossbeam_channel::bounded(1);
-    drop(std::mem::replace(&mut node.chain, closed));
-    let submit = client.solution(&job, 1);
-    client.write(submit.as_bytes());
-    assert!(matches!(node.join(), Err(StratumError::ChainGone)));
+    drop(std::mem::replace(&mut server.chain, closed));
+    let submit = miner.solution(&job, 1);
+    miner.write(submit.as_bytes());
+    assert!(matches!(server.join(), Err(StratumError::ChainEnded)));
 }
 
 #[test]
 fn stopping_closes_every_connection() {
-    let node = Node::start(Setup::default());
-    node.job(JobSpec { payees: 1, ..SHARES });
-    let mut client = node.worker();
-    let mut silent = node.connect();
-    node.wait_for_sessions(2);
-    let address = node.address;
-    node.stop().unwrap();
-    assert!(client.is_closed() && silent.is_closed());
+    let server = TestServer::start(Setup::default());
+    server.job(JobSpec { payees: 1, ..SHARES });
+    let mut miner = server.worker();
+    let mut silent = server.connect();
+    server.wait_for_sessions(2);
+    let address = server.address;
+    server.stop().unwrap();
+    assert!(miner.is_closed() && silent.is_closed());
     assert!(std::net::TcpStream::connect(address).is_err());
 }
 
 #[test]
-fn a_new_bitcoin_tip_is_fanned_out_at_once_and_others_are_spaced() {
-    let node = Node::start(Setup::default());
-    node.job(SHARES);
-    let mut client = node.worker();
+fn jobs_on_a_new_tip_are_sent_at_once_and_others_at_an_interval() {
+    let server = TestServer::start(Setup::default());
+    server.job(SHARES);
+    let mut miner = server.worker();
     let start = Instant::now();
     for id in 2..=40 {
-        node.job(JobSpec { id, ..SHARES });
+        server.job(JobSpec { id, ..SHARES });
     }
     let mut count = 0;
-    while client.next("mining.notify")[0] != "28" {
+    while miner.next("mining.notify")[0] != "28" {
         count += 1;
     }
     assert!(count <= 1 + start.elapsed().as_millis() / 250, "{count} jobs in between");
-    node.job(JobSpec { id: 41, tip: 2, ..SHARES });
-    let notify = client.next("mining.notify");
+    server.job(JobSpec { id: 41, tip: 2, ..SHARES });
+    let notify = miner.next("mining.notify");
     assert_eq!((&notify[0], &notify[8]), (&json!("29"), &json!(true)));
-    node.jobs.put(WorkUpdate::NoWork(NoWork::Syncing));
-    client.next("client.show_message");
+    server.work.put(WorkUpdate::NoWork(NoWork::Syncing));
+    miner.next("client.show_message");
 }
 
 #[test]
-fn a_session_is_resumed() {
-    let node = Node::start(Setup::default());
-    let job = node.job(SHARES);
-    let mut first = node.worker();
+fn a_resumed_session_has_the_same_search_space() {
+    let server = TestServer::start(Setup::default());
+    let job = server.job(SHARES);
+    let mut first = server.worker();
     let submit = first.solution(&job, 1);
     first.write(submit.as_bytes());
-    first.answer();
+    first.response();
     let extranonce1 = first.extranonce1;
     drop(first);
-    node.wait_for_sessions(0);
-    let mut second = node.connect();
+    server.wait_for_sessions(0);
+    let mut second = server.connect();
     let session = format!("{:08x}", u32::from_be_bytes(extranonce1));
     assert_eq!(second.call("mining.subscribe", &json!(["tester", session]))["result"][1], session);
     second.call("mining.authorize", &json!(["tester"]));
     second.write(submit.as_bytes());
-    assert_eq!(second.answer()["error"][0], 22, "it is the same search space");
+    assert_eq!(second.response()["error"][0], 22, "the same search space");
 }
 
 #[test]
-fn the_miners_are_shown_to_onlookers() {
-    let node = Node::start(Setup::default());
-    let job = node.job(SHARES);
-    let mut client = node.worker();
-    let submit = client.solution(&job, 1);
+fn the_status_of_miners_is_published() {
+    let server = TestServer::start(Setup::default());
+    let job = server.job(SHARES);
+    let mut miner = server.worker();
+    let submit = miner.solution(&job, 1);
     for _ in 0..2 {
-        client.write(submit.as_bytes());
-        client.answer();
+        miner.write(submit.as_bytes());
+        miner.response();
     }
-    wait_until("the snapshot", || node.miners.load().miners.first().is_some_and(|miner| miner.rejected.duplicate == 1));
-    let status = node.miners.load();
-    let [miner] = &status.miners[..] else { panic!("one miner") };
-    assert_eq!((&*miner.worker, &*miner.user_agent, miner.accepted), ("tester.1", "tester", 1));
-    assert!(miner.last_share.is_some() && miner.best_difficulty > 0.0 && miner.difficulty > 0.0);
-    assert!(miner.coinbase_too_large, "48 payees are too many for unknown firmware");
-    drop(client);
-    wait_until("its end", || node.miners.load().miners.is_empty());
+    wait_until("the snapshot", || {
+        server.miners.load().miners.first().is_some_and(|miner| miner.rejected.duplicate == 1)
+    });
+    let snapshot = server.miners.load();
+    let [status] = &snapshot.miners[..] else { panic!("one miner") };
+    assert_eq!((&*status.worker, &*status.user_agent, status.accepted), ("tester.1", "tester", 1));
+    assert!(status.last_share.is_some() && status.best_difficulty > 0.0 && status.difficulty > 0.0);
+    assert!(status.coinbase_too_large, "48 payees are too many for unknown firmware");
+    drop(miner);
+    wait_until("the miner's end", || server.miners.load().miners.is_empty());
 }
 
 #[test]
-fn a_thousand_idle_sessions_do_not_slow_a_working_one() {
+fn a_thousand_idle_sessions_do_not_slow_down_a_working_one() {
     const IDLE: usize = 999;
-    let node = Node::start(Setup::default());
-    let job = node.job(SHARES);
-    let idle: Vec<Client> = (0..IDLE)
+    let server = TestServer::start(Setup::default());
+    let job = server.job(SHARES);
+    let idle: Vec<TestConnection> = (0..IDLE)
         .map(|_| {
-            let mut client = node.connect();
-            client.introduce();
-            client
+            let mut miner = server.connect();
+            miner.subscribe_and_authorize();
+            miner
         })
         .collect();
-    let mut working = node.worker();
-    node.wait_for_sessions(1_000);
+    let mut working = server.worker();
+    server.wait_for_sessions(1_000);
     let mut latencies = Vec::new();
     for seed in 0..50 {
         let submit = working.solution(&job, seed);
         let start = Instant::now();
         working.write(submit.as_bytes());
-        assert_eq!(working.answer()["result"], true);
+        assert_eq!(working.response()["result"], true);
         latencies.push(start.elapsed());
-        // Below the rate that is allowed for ever.
+        // Below the rate limit.
         std::thread::sleep(Duration::from_millis(10));
     }
-    assert_eq!(node.chain.len(), 50);
+    assert_eq!(server.chain.len(), 50);
     latencies.sort();
-    // What another program on the machine does to a few of them is not seen.
-    assert!(latencies[44] < Duration::from_secs(1), "answers took {latencies:?}");
-    // All of them hear of a new tip.
+    // Ignore a few outliers that other programs on the machine may cause.
+    assert!(latencies[44] < Duration::from_secs(1), "responses took {latencies:?}");
+    // All of them are notified of a new tip.
     let start = Instant::now();
-    node.job(JobSpec { id: 2, tip: 2, ..SHARES });
-    for mut client in idle {
-        while client.next("mining.notify")[0] != "2" {}
+    server.job(JobSpec { id: 2, tip: 2, ..SHARES });
+    for mut miner in idle {
+        while miner.next("mining.notify")[0] != "2" {}
     }
-    // It takes some hundredths of a second; this thread reads all of it as well, on a machine with more to do.
+    // It takes some hundredths of a second, plus the time that this thread needs to read everything.
     assert!(start.elapsed() < Duration::from_secs(10), "fan-out took {:?}", start.elapsed());
     let notify = working.next("mining.notify");
     assert_eq!(notify[0], "2");

@@ -1,4 +1,4 @@
-//! A running thread, and clients of it.
+//! A running stratum thread, and connections to it.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -20,17 +20,17 @@ use p2pool_stratum::{StopHandle, Stratum, StratumError, StratumSinks};
 use serde_json::{json, Value};
 use socket2::{Domain, Socket, Type};
 
-use crate::fixtures::{answer, solve, submit_params, JobSpec};
+use crate::fixtures::{blank_submit, solve, submit_params, JobSpec};
 
-/// Longer than anything here takes on a loaded machine; reached only by a failure.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// Longer than anything takes on a loaded machine; only reached on failure.
+pub const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What a test wants of the thread.
+/// The configuration of a test's thread.
 pub struct Setup {
     pub sessions_max: usize,
     pub chain_capacity: usize,
     pub submit_capacity: usize,
-    /// Without web threads if there is none.
+    /// `None` for a thread without web threads.
     pub web_capacity: Option<usize>,
     pub limits: Limits,
 }
@@ -42,29 +42,29 @@ impl Default for Setup {
     }
 }
 
-/// The thread and the other ends of its channels.
-pub struct Node {
+/// The thread, and the other ends of its channels.
+pub struct TestServer {
     pub address: SocketAddr,
-    pub jobs: WorkSender,
+    pub work: WorkSender,
     pub chain: Receiver<ToChain>,
     pub submit: Receiver<ToSubmit>,
     pub web: Receiver<BrowserConnection>,
-    pub counters: Arc<Metrics>,
+    pub metrics: Arc<Metrics>,
     pub miners: Arc<ArcSwap<MinersStatus>>,
     stop: StopHandle,
     thread: Option<JoinHandle<Result<(), StratumError>>>,
 }
 
-impl Node {
+impl TestServer {
     pub fn start(setup: Setup) -> Self {
         let Setup { sessions_max: max_sessions, chain_capacity, submit_capacity, web_capacity, limits } = setup;
         let (to_chain, chain) = bounded(chain_capacity);
         let (to_submit, submit) = bounded(submit_capacity);
-        let counters = Arc::new(Metrics::default());
+        let metrics = Arc::new(Metrics::default());
         let mut stratum = Stratum::open_with_limits(
             &Config { max_sessions, ..Config::for_tests(ChainParams::standard(Network::Regtest), "/nowhere") },
             StratumSinks { chain: to_chain, submit: to_submit },
-            Arc::clone(&counters),
+            Arc::clone(&metrics),
             limits,
         )
         .unwrap();
@@ -73,55 +73,55 @@ impl Node {
             stratum.send_browsers_to(BrowserSender::new(to_web, Arc::new(|| ())));
         }
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, stratum.local_addr().port()));
-        let (jobs, miners, stop) = (stratum.jobs(), stratum.miners(), stratum.stop_handle());
+        let (work, miners, stop) = (stratum.work_sender(), stratum.miners(), stratum.stop_handle());
         let thread = Some(std::thread::spawn(move || stratum.run()));
-        Self { address, jobs, chain, submit, web, counters, miners, stop, thread }
+        Self { address, work, chain, submit, web, metrics, miners, stop, thread }
     }
 
     pub fn job(&self, spec: JobSpec) -> Arc<Job> {
         let job = spec.make();
-        self.jobs.put(WorkUpdate::Job(Arc::clone(&job)));
+        self.work.put(WorkUpdate::Job(Arc::clone(&job)));
         job
     }
 
-    /// Asks the thread to end and waits for it.
+    /// Stops the thread and waits for its end.
     pub fn stop(mut self) -> Result<(), StratumError> {
         self.stop.stop();
         self.join()
     }
 
-    /// Waits for the thread to end by itself.
+    /// Waits for the end of the thread.
     pub fn join(&mut self) -> Result<(), StratumError> {
         self.thread.take().unwrap().join().unwrap()
     }
 
-    pub fn connect(&self) -> Client {
-        Client::new(TcpStream::connect(self.address).unwrap())
+    pub fn connect(&self) -> TestConnection {
+        TestConnection::new(TcpStream::connect(self.address).unwrap())
     }
 
-    /// A client at another of the loopback's addresses.
-    pub fn connect_from(&self, address: Ipv4Addr) -> Client {
+    /// Connects from another loopback address.
+    pub fn connect_from(&self, address: Ipv4Addr) -> TestConnection {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.bind(&SocketAddr::from((address, 0)).into()).unwrap();
         socket.connect(&self.address.into()).unwrap();
-        Client::new(socket.into())
+        TestConnection::new(socket.into())
     }
 
-    /// A client that is subscribed, authorised and has its first job.
-    pub fn worker(&self) -> Client {
-        let mut client = self.connect();
-        client.introduce();
-        client.next("mining.notify");
-        client
+    /// A subscribed and authorised miner with its first job.
+    pub fn worker(&self) -> TestConnection {
+        let mut miner = self.connect();
+        miner.subscribe_and_authorize();
+        miner.next("mining.notify");
+        miner
     }
 
-    /// Waits until the number of connections is this.
+    /// Waits until there are this many connections.
     pub fn wait_for_sessions(&self, count: i64) {
-        wait_until(&format!("{count} sessions"), || self.counters.sessions.get() == count);
+        wait_until(&format!("{count} sessions"), || self.metrics.sessions.get() == count);
     }
 }
 
-impl Drop for Node {
+impl Drop for TestServer {
     fn drop(&mut self) {
         self.stop.stop();
         if let Some(thread) = self.thread.take() {
@@ -130,16 +130,16 @@ impl Drop for Node {
     }
 }
 
-/// A miner, or something else, at the port.
-pub struct Client {
+/// A connection to the port, of a miner or something else.
+pub struct TestConnection {
     pub socket: TcpStream,
     reader: BufReader<TcpStream>,
     pub extranonce1: [u8; 4],
 }
 
-impl Client {
+impl TestConnection {
     pub fn new(socket: TcpStream) -> Self {
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_read_timeout(Some(TIMEOUT)).unwrap();
         socket.set_nodelay(true).unwrap();
         let reader = BufReader::new(socket.try_clone().unwrap());
         Self { socket, reader, extranonce1: [0; 4] }
@@ -149,7 +149,7 @@ impl Client {
         self.socket.write_all(bytes).unwrap();
     }
 
-    /// The next line; `None` at the end.
+    /// The next line; `None` if the connection was closed.
     pub fn line(&mut self) -> Option<Value> {
         let mut line = String::new();
         match self.reader.read_line(&mut line) {
@@ -160,7 +160,7 @@ impl Client {
         }
     }
 
-    /// The next line of this method, others are passed over.
+    /// The parameters of the next message with this method; other lines are skipped.
     pub fn next(&mut self, method: &str) -> Value {
         loop {
             let line = self.line().unwrap_or_else(|| panic!("closed before {method}"));
@@ -170,15 +170,15 @@ impl Client {
         }
     }
 
-    /// The answer to a request, messages are passed over.
+    /// Sends a request; returns the response, and skips messages.
     pub fn call(&mut self, method: &str, params: &Value) -> Value {
         self.write(format!("{}\n", json!({"id": 9, "method": method, "params": params})).as_bytes());
-        self.answer()
+        self.response()
     }
 
-    pub fn answer(&mut self) -> Value {
+    pub fn response(&mut self) -> Value {
         loop {
-            let line = self.line().expect("closed before the answer");
+            let line = self.line().expect("closed before the response");
             if line["method"].is_null() {
                 return line;
             }
@@ -186,21 +186,21 @@ impl Client {
     }
 
     /// Subscribes and authorizes.
-    pub fn introduce(&mut self) {
-        let answer = self.call("mining.subscribe", &json!(["tester"]));
-        let extranonce1 = answer["result"][1].as_str().unwrap();
+    pub fn subscribe_and_authorize(&mut self) {
+        let response = self.call("mining.subscribe", &json!(["tester"]));
+        let extranonce1 = response["result"][1].as_str().unwrap();
         self.extranonce1 = u32::from_str_radix(extranonce1, 16).unwrap().to_be_bytes();
         assert_eq!(self.call("mining.authorize", &json!(["tester.1", "x"]))["result"], true);
     }
 
-    /// A submit that solves the job's block or, if that is harder, its share; `seed` makes it unlike others.
+    /// A submit that meets the easier of the job's block and share targets; unique for each `seed`.
     pub fn solution(&self, job: &Job, seed: u64) -> String {
         let easier = job.block_target.max(job.share_target);
-        let found = solve(job, answer(job, self.extranonce1, seed), |judged| judged.meets(&easier));
+        let found = solve(job, blank_submit(job, self.extranonce1, seed), |hashed| hashed.meets(&easier));
         format!("{{\"id\":{seed},\"method\":\"mining.submit\",\"params\":[{}]}}\n", submit_params(job, &found))
     }
 
-    /// Whether the other side closes without a further line.
+    /// Whether the server closes the connection without sending anything more.
     pub fn is_closed(&mut self) -> bool {
         let mut rest = Vec::new();
         match self.reader.read_to_end(&mut rest) {
@@ -209,7 +209,7 @@ impl Client {
         }
     }
 
-    /// All that still comes until the other side closes.
+    /// Everything that is received until the connection is closed.
     pub fn rest(&mut self) -> String {
         let mut rest = String::new();
         self.reader.read_to_string(&mut rest).unwrap();
@@ -218,10 +218,10 @@ impl Client {
 }
 
 /// Waits for a condition.
-pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let end = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < end, "waited in vain for {what}");
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + TIMEOUT;
+    while !condition() {
+        assert!(Instant::now() < end, "timeout waiting for {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
 }

@@ -1,4 +1,4 @@
-//! A stratum thread of our own, with made-up jobs, so that no bitcoind is needed.
+//! A stratum thread within this program, with synthetic jobs, so that no bitcoind is needed.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -15,35 +15,34 @@ use p2pool_stratum::{StopHandle, Stratum, StratumError, StratumSinks};
 
 use crate::fixtures::{JobSpec, HARDEST};
 
-/// How often there is a new job, each on another Bitcoin block so that none waits.
+/// Interval of new jobs, each on another Bitcoin block, so that each is sent at once.
 const JOB_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A running thread; ends when dropped.
-pub struct Alone {
-    /// Its port.
+/// A running stratum thread, stopped on drop.
+pub struct OwnServer {
     pub address: SocketAddr,
     stop: StopHandle,
-    /// Dropped to end the maker of jobs.
+    /// Dropping it ends the thread that makes jobs.
     _jobs: Sender<()>,
 }
 
-/// Starts it.
-pub fn start(max_sessions: usize) -> Result<Alone, StratumError> {
+/// Starts the thread.
+pub fn start(max_sessions: usize) -> Result<OwnServer, StratumError> {
     let (chain, shares) = bounded(1024);
     let (submit, blocks) = bounded(16);
     let config = Config::for_tests(ChainParams::standard(Network::Regtest), "/nowhere");
     let config = Config { start_difficulty: 1e6, max_sessions, ..config };
     let stratum = Stratum::open(&config, StratumSinks { chain, submit }, Arc::new(Metrics::default()))?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, stratum.local_addr().port()));
-    let (stop, jobs) = (stratum.stop_handle(), stratum.jobs());
+    let (stop, work) = (stratum.stop_handle(), stratum.work_sender());
     let (keep, ended) = bounded::<()>(0);
     thread::spawn(move || {
-        // Shares and blocks of difficulty 1 do not happen with nonces that nobody searched.
+        // With arbitrary nonces, no submit meets difficulty 1, so nothing arrives in the inboxes.
         let _inboxes = (shares, blocks);
         for id in 1.. {
             let share_bits = Bits(0x1a00_ffff);
             let spec = JobSpec { id, tip: id as u8, block_bits: HARDEST, share_bits, payees: 48, ..JobSpec::default() };
-            jobs.put(WorkUpdate::Job(spec.make()));
+            work.put(WorkUpdate::Job(spec.make()));
             if ended.recv_timeout(JOB_INTERVAL) != Err(RecvTimeoutError::Timeout) {
                 return;
             }
@@ -54,10 +53,10 @@ pub fn start(max_sessions: usize) -> Result<Alone, StratumError> {
             eprintln!("{error}");
         }
     });
-    Ok(Alone { address, stop, _jobs: keep })
+    Ok(OwnServer { address, stop, _jobs: keep })
 }
 
-impl Drop for Alone {
+impl Drop for OwnServer {
     fn drop(&mut self) {
         self.stop.stop();
     }

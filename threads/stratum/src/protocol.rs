@@ -1,44 +1,44 @@
-//! Which protocol a client speaks, told by its first bytes.
+//! Detects the protocol of a connection from its first bytes.
 
-/// Bytes looked at; they stay in the socket.
+/// Number of bytes needed at most; they stay in the socket.
 pub const PEEK_LEN: usize = 16;
 
-/// What the first bytes say.
+/// The protocol of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
-    /// A JSON object: a miner.
+    /// A JSON object, from a miner.
     Stratum,
-    /// A method of HTTP: a browser or a tool of that kind.
+    /// An HTTP method, from a browser or a similar tool.
     Http,
-    /// Too few bytes to tell.
+    /// Too few bytes to decide.
     Undecided,
-    /// Neither; nothing worth answering.
+    /// Neither.
     Unknown,
 }
 
-/// Methods that may be asked for something else than a path, with the space that follows them.
+/// HTTP methods whose target need not be a path, with the following space.
 const METHODS: [&[u8]; 9] =
     [b"GET ", b"HEAD ", b"POST ", b"PUT ", b"OPTIONS ", b"DELETE ", b"PATCH ", b"TRACE ", b"CONNECT "];
 
-/// Looks at the first bytes of a connection.
-pub fn sniff(bytes: &[u8]) -> Protocol {
+/// Detects the protocol from the first bytes of a connection.
+pub fn detect(bytes: &[u8]) -> Protocol {
     let rest = bytes.trim_ascii_start();
-    let may_go_on = bytes.len() < PEEK_LEN;
+    let may_continue = bytes.len() < PEEK_LEN;
     match rest.first() {
-        None if may_go_on => Protocol::Undecided,
+        None if may_continue => Protocol::Undecided,
         Some(b'{') => Protocol::Stratum,
         Some(_) if METHODS.iter().any(|method| rest.starts_with(method)) => Protocol::Http,
-        Some(b'A'..=b'Z') => of_method(rest, may_go_on),
+        Some(b'A'..=b'Z') => detect_method(rest, may_continue),
         _ => Protocol::Unknown,
     }
 }
 
-/// Bytes that begin with a capital: a method nobody here knows is one if a path follows it, and gets its refusal.
-fn of_method(bytes: &[u8], may_go_on: bool) -> Protocol {
+/// Bytes that start with a capital letter are an unknown HTTP method if a path follows; the web threads respond with an error.
+fn detect_method(bytes: &[u8], may_continue: bool) -> Protocol {
     let method_len = bytes.iter().take_while(|byte| byte.is_ascii_uppercase()).count();
     match bytes.get(method_len..) {
         Some([b' ', b'/', ..]) => Protocol::Http,
-        Some([] | [b' ']) if may_go_on => Protocol::Undecided,
+        Some([] | [b' ']) if may_continue => Protocol::Undecided,
         _ => Protocol::Unknown,
     }
 }
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn first_bytes_decide() {
+    fn the_first_bytes_decide() {
         for (bytes, protocol) in [
             (&b"{"[..], Protocol::Stratum),
             (b" \r\n\t{\"id\"", Protocol::Stratum),
@@ -76,7 +76,7 @@ mod tests {
             (b"[1]", Protocol::Unknown),
             (&[b' '; PEEK_LEN], Protocol::Unknown),
         ] {
-            assert_eq!(sniff(bytes), protocol, "{:?}", String::from_utf8_lossy(bytes));
+            assert_eq!(detect(bytes), protocol, "{:?}", String::from_utf8_lossy(bytes));
         }
     }
 }

@@ -1,0 +1,31 @@
+//! The destination of shares, blocks and events of sessions.
+
+use crate::work::{FoundBlock, FoundShare};
+
+/// The chain thread's inbox is full, so it cannot take a share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChainBusy;
+
+/// Takes what sessions produce. Called before the miner gets its response.
+pub trait SessionSink {
+    /// Submits a block. Must not lose it.
+    fn submit_block(&mut self, block: FoundBlock);
+
+    /// Submits a share.
+    ///
+    /// # Errors
+    /// If it cannot be taken now; the miner's submit is then rejected.
+    fn submit_share(&mut self, share: FoundShare) -> Result<(), ChainBusy>;
+
+    /// Reports an event to the operator.
+    fn report(&mut self, event: SessionEvent<'_>);
+}
+
+/// An event that operators may want to see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionEvent<'a> {
+    /// A miner has subscribed and authorized.
+    Authorised { worker: &'a str, user_agent: &'a str },
+    /// The coinbase of `len` bytes, without witness, exceeds the `len_max` that the miner's firmware is known to support.
+    CoinbaseTooLarge { worker: &'a str, user_agent: &'a str, len: usize, len_max: usize },
+}

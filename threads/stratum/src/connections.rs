@@ -1,0 +1,361 @@
+//! All connections: limits, reading in turn, timeouts.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
+use p2pool_channels::{BrowserConnection, BrowserSender};
+use p2pool_core::metrics::Metrics;
+use p2pool_core::status::MinersStatus;
+use p2pool_core::stratum::{display_name, CloseReason, Session, SharedState, Step};
+use p2pool_core::units::{Now, SteadyTime, UnixTime};
+use p2pool_core::work::WorkUpdate;
+use slab::Slab;
+
+use crate::address_counts::AddressCounts;
+use crate::connection::{Connection, ConnectionLimit, ConnectionState, DisconnectReason};
+use crate::listener::Listener;
+use crate::log_limiter::LogKind;
+use crate::protocol::{detect, Protocol, PEEK_LEN};
+use crate::sink::{ChannelSink, RemoteAddress};
+use crate::StratumError;
+
+/// Largest number of bytes read from a socket before the next one's turn: some hundred submits.
+const READ_LEN: usize = 16 * 1024;
+/// Largest number of connections accepted per turn of the loop.
+const ACCEPTS_MAX: usize = 64;
+/// Connections accepted beyond the limits on miners, in all and per address, since they may be browsers: as many as the
+/// web threads take, and as one household opens at once.
+const EXTRA_CONNECTIONS: usize = 32;
+const EXTRA_PER_ADDRESS: usize = 8;
+
+/// All connections, with the state that they share.
+pub struct Connections {
+    listener: Listener,
+    connections: Slab<Connection>,
+    addresses: AddressCounts,
+    sessions_max: usize,
+    /// Whether more connections may wait to be accepted.
+    may_accept: bool,
+    /// Keys of connections that may have bytes to read.
+    queue: VecDeque<usize>,
+    shared: SharedState,
+    sink: ChannelSink,
+    /// The web threads; without them, browsers' connections are closed.
+    web: Option<BrowserSender>,
+    metrics: Arc<Metrics>,
+    now: Now,
+    input: Box<[u8]>,
+    output: Vec<u8>,
+}
+
+impl Connections {
+    pub fn new(
+        listener: Listener,
+        shared: SharedState,
+        sink: ChannelSink,
+        metrics: Arc<Metrics>,
+        sessions_max: usize,
+    ) -> Self {
+        Self {
+            listener,
+            connections: Slab::new(),
+            addresses: AddressCounts::new(shared.limits().private_addresses_exempt),
+            sessions_max,
+            may_accept: false,
+            queue: VecDeque::new(),
+            shared,
+            sink,
+            web: None,
+            metrics,
+            now: Now { steady: SteadyTime::default(), time: UnixTime(0) },
+            input: vec![0; READ_LEN].into(),
+            output: Vec::new(),
+        }
+    }
+
+    /// Passes browsers' connections to the web threads from now on.
+    pub fn send_browsers_to(&mut self, web: BrowserSender) {
+        self.web = Some(web);
+    }
+
+    pub fn shared(&self) -> &SharedState {
+        &self.shared
+    }
+
+    /// Whether the loop should not wait for events.
+    pub fn has_work(&self) -> bool {
+        self.may_accept || (!self.queue.is_empty() && !self.sink.is_congested())
+    }
+
+    /// Whether blocks wait for the submit thread.
+    pub fn has_waiting_blocks(&self) -> bool {
+        self.sink.has_waiting_blocks()
+    }
+
+    /// Offers waiting blocks to the submit thread again.
+    pub fn flush_blocks(&mut self) {
+        self.sink.flush_blocks();
+    }
+
+    /// Returns an error if a thread that shares or blocks go to has ended.
+    pub fn check_sinks(&mut self) -> Result<(), StratumError> {
+        self.sink.check()
+    }
+
+    /// Sets the time of the following steps.
+    pub fn begin_turn(&mut self, now: Now) {
+        self.now = now;
+        self.sink.now = now.steady;
+    }
+
+    /// Accepts new connections, at most [`ACCEPTS_MAX`].
+    pub fn accept(&mut self, registry: &Registry) {
+        for _ in 0..ACCEPTS_MAX {
+            match self.listener.accept() {
+                Ok(Some((socket, remote))) => self.admit(socket, remote, registry),
+                Ok(None) => {
+                    self.may_accept = false;
+                    return;
+                }
+                Err(error) => {
+                    // Most likely no file descriptor is free; the next tick tries again.
+                    self.sink.log(LogKind::Accept, format_args!("cannot accept miner connections: {error}"));
+                    self.may_accept = false;
+                    return;
+                }
+            }
+        }
+        self.may_accept = true;
+    }
+
+    /// Registers a new connection. The limits here are slightly above those on miners, so that browsers can connect to a
+    /// node that has no room for further miners.
+    fn admit(&mut self, mut socket: TcpStream, remote: SocketAddr, registry: &Registry) {
+        if self.connections.len() >= self.sessions_max.saturating_add(EXTRA_CONNECTIONS) {
+            return self.log_refused(remote, &ConnectionLimit::Total(self.sessions_max));
+        }
+        let per_address_max = self.shared.limits().sessions_per_address_max;
+        if !self.addresses.enter(remote.ip(), per_address_max.saturating_add(EXTRA_PER_ADDRESS)) {
+            return self.log_refused(remote, &ConnectionLimit::PerAddress(per_address_max));
+        }
+        let entry = self.connections.vacant_entry();
+        if let Err(error) = registry.register(&mut socket, Token(entry.key()), Interest::READABLE | Interest::WRITABLE)
+        {
+            self.addresses.leave(remote.ip());
+            self.sink.log(LogKind::Accept, format_args!("cannot register a miner connection: {error}"));
+            return;
+        }
+        entry.insert(Connection::new(socket, remote, self.now));
+        self.publish_count();
+    }
+
+    /// The limit that a connection exceeds as a miner, if any. The connection itself is counted already.
+    fn exceeded_limit(&self, remote: SocketAddr) -> Option<ConnectionLimit> {
+        let per_address_max = self.shared.limits().sessions_per_address_max;
+        if self.connections.len() > self.sessions_max {
+            return Some(ConnectionLimit::Total(self.sessions_max));
+        }
+        (self.addresses.count(remote.ip()) > per_address_max).then_some(ConnectionLimit::PerAddress(per_address_max))
+    }
+
+    fn log_refused(&mut self, remote: SocketAddr, limit: &ConnectionLimit) {
+        let address = RemoteAddress(remote);
+        self.sink.log(LogKind::Refused, format_args!("miner at {address} refused: {limit}"));
+    }
+
+    /// Processes a socket event.
+    pub fn on_event(&mut self, key: usize, is_readable: bool, is_writable: bool) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if is_writable {
+            if let Err(reason) = connection.flush() {
+                return self.close(key, &reason);
+            }
+        }
+        if is_readable && !connection.is_queued {
+            connection.is_queued = true;
+            self.queue.push_back(key);
+        }
+    }
+
+    /// Reads once from each connection that has bytes; those with more wait for the next turn.
+    pub fn read_queued(&mut self, registry: &Registry) {
+        for _ in 0..self.queue.len() {
+            if self.sink.is_congested() {
+                return;
+            }
+            let Some(key) = self.queue.pop_front() else { return };
+            let Some(connection) = self.connections.get_mut(key) else { continue };
+            connection.is_queued = false;
+            match self.read_one(key) {
+                Ok(true) => self.on_event(key, true, false),
+                Ok(false) => {}
+                Err(DisconnectReason::Browser) => self.hand_over(key, registry),
+                Err(reason) => self.close(key, &reason),
+            }
+        }
+    }
+
+    /// Passes a browser's connection, from which nothing was read, to the web threads, or closes it.
+    fn hand_over(&mut self, key: usize, registry: &Registry) {
+        let Some(mut connection) = self.remove(key) else { return };
+        let remote = connection.remote;
+        if let Err(error) = registry.deregister(&mut connection.socket) {
+            return log::debug!("browser at {}: {error}", RemoteAddress(remote));
+        }
+        let browser = BrowserConnection { socket: connection.socket.into(), peer: remote };
+        if self.web.as_ref().is_some_and(|web| web.try_send(browser).is_err()) {
+            log::debug!("browser at {} closed: too many wait for the web threads", RemoteAddress(remote));
+        }
+    }
+
+    /// Detects the protocol of a connection and starts a miner's session; false if there are too few bytes.
+    fn identify(&mut self, key: usize) -> Result<bool, DisconnectReason> {
+        let Some(connection) = self.connections.get(key) else { return Ok(false) };
+        let mut first = [0; PEEK_LEN];
+        let Some(len) = connection.peek(&mut first)? else { return Ok(false) };
+        match detect(first.get(..len).unwrap_or_default()) {
+            Protocol::Stratum => {}
+            Protocol::Http => return Err(DisconnectReason::Browser),
+            Protocol::Undecided => return Ok(false),
+            Protocol::Unknown => return Err(DisconnectReason::UnknownProtocol),
+        }
+        if let Some(limit) = self.exceeded_limit(connection.remote) {
+            return Err(DisconnectReason::Refused(limit));
+        }
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.state = ConnectionState::Miner(Box::new(Session::new(&self.shared, connection.opened)));
+        }
+        Ok(true)
+    }
+
+    /// Reads once from a connection; returns whether there may be more.
+    fn read_one(&mut self, key: usize) -> Result<bool, DisconnectReason> {
+        let is_unidentified = |connection: &Connection| matches!(connection.state, ConnectionState::Unidentified);
+        if self.connections.get(key).is_some_and(is_unidentified) && !self.identify(key)? {
+            return Ok(false);
+        }
+        let Some(connection) = self.connections.get_mut(key) else { return Ok(false) };
+        let Some(len) = connection.read(&mut self.input)? else { return Ok(false) };
+        let bytes = self.input.get(..len).unwrap_or_default();
+        let ConnectionState::Miner(session) = &mut connection.state else { return Ok(true) };
+        self.metrics.stratum_bytes_in.inc_by(len as u64);
+        self.output.clear();
+        self.sink.remote = Some(connection.remote);
+        let (start, submits_before) = (Instant::now(), submits(&self.metrics));
+        let mut step = Step { shared: &mut self.shared, now: self.now, out: &mut self.output, sink: &mut self.sink };
+        let result = session.on_bytes(bytes, &mut step);
+        connection.send(&self.output, self.now.steady)?;
+        let latency = start.elapsed();
+        self.metrics.stratum_bytes_out.inc_by(self.output.len() as u64);
+        for _ in submits_before..submits(&self.metrics) {
+            self.metrics.submit_latency.observe(latency.as_secs_f64());
+        }
+        result.map_err(DisconnectReason::Session)?;
+        Ok(true)
+    }
+
+    /// Notifies all miners of a job or of its absence.
+    pub fn fan_out(&mut self, update: WorkUpdate) {
+        let start = Instant::now();
+        let fanout = self.shared.update(update);
+        self.step_all(|session, step| {
+            session.on_fanout(fanout, step);
+            Ok(())
+        });
+        self.metrics.job_fanout.observe(start.elapsed().as_secs_f64());
+    }
+
+    /// Checks all timers.
+    pub fn tick(&mut self) {
+        let limits = *self.shared.limits();
+        let now = self.now.steady;
+        let overdue = |connection: &Connection| match connection.state {
+            ConnectionState::Unidentified if now.since_ms(connection.opened.steady) > limits.first_byte_ms => {
+                Some(DisconnectReason::NothingReceived)
+            }
+            _ if connection.stalled_ms(now) > limits.write_stall_ms => Some(DisconnectReason::SlowReader),
+            _ => None,
+        };
+        let overdue: Vec<(usize, DisconnectReason)> =
+            self.connections.iter().filter_map(|(key, connection)| Some((key, overdue(connection)?))).collect();
+        for (key, reason) in overdue {
+            self.close(key, &reason);
+        }
+        self.step_all(|session, step| session.on_tick(step));
+    }
+
+    /// Steps every session and sends its output.
+    fn step_all(&mut self, mut advance: impl FnMut(&mut Session, &mut Step<'_>) -> Result<(), CloseReason>) {
+        let mut failed = Vec::new();
+        for (key, connection) in &mut self.connections {
+            let ConnectionState::Miner(session) = &mut connection.state else { continue };
+            self.output.clear();
+            self.sink.remote = Some(connection.remote);
+            let mut step =
+                Step { shared: &mut self.shared, now: self.now, out: &mut self.output, sink: &mut self.sink };
+            let result = advance(session, &mut step).map_err(DisconnectReason::Session);
+            self.metrics.stratum_bytes_out.inc_by(self.output.len() as u64);
+            if let Err(reason) = connection.send(&self.output, self.now.steady).and(result) {
+                failed.push((key, reason));
+            }
+        }
+        for (key, reason) in failed {
+            self.close(key, &reason);
+        }
+    }
+
+    /// The status of the miners for publication.
+    pub fn status(&mut self) -> MinersStatus {
+        let now = self.now;
+        let miners = self.connections.iter_mut().filter_map(|(_, connection)| match &mut connection.state {
+            ConnectionState::Miner(session) => session.status(now.steady),
+            ConnectionState::Unidentified => None,
+        });
+        MinersStatus { time: now.time, miners: miners.collect() }
+    }
+
+    /// Closes a connection, logs the reason and ends its session.
+    fn close(&mut self, key: usize, reason: &DisconnectReason) {
+        let Some(connection) = self.remove(key) else { return };
+        let address = RemoteAddress(connection.remote);
+        log::debug!("connection from {address} closed: {reason}");
+        if let DisconnectReason::Refused(limit) = reason {
+            self.log_refused(connection.remote, limit);
+        }
+        if let ConnectionState::Miner(session) = connection.state {
+            if reason.is_noteworthy() {
+                let worker = session.worker().map_or("(not authorised)", |worker| display_name(worker));
+                self.sink.log(LogKind::Closed, format_args!("miner {worker} at {address} disconnected: {reason}"));
+            }
+            session.end(&mut self.shared);
+        }
+    }
+
+    /// Removes a connection from the table and the counts. Dropping the connection closes its socket.
+    fn remove(&mut self, key: usize) -> Option<Connection> {
+        let connection = self.connections.try_remove(key)?;
+        self.addresses.leave(connection.remote.ip());
+        self.publish_count();
+        Some(connection)
+    }
+
+    fn publish_count(&self) {
+        self.metrics.sessions.set(self.connections.len() as i64);
+    }
+
+    /// Closes all connections and submits the blocks that still wait.
+    pub fn finish(&mut self) {
+        self.connections.clear();
+        self.publish_count();
+        self.sink.finish();
+    }
+}
+
+/// Number of submits so far.
+fn submits(metrics: &Metrics) -> u64 {
+    metrics.shares_accepted.get().saturating_add(metrics.shares_rejected.total())
+}

@@ -58,7 +58,7 @@ fn a_node_with_a_wrong_clock_warns_and_its_peers_do_not() {
         let problems = status(&late)["problems"].as_array()?.clone();
         problems.into_iter().find(|problem| problem["code"] == "clock_off")
     });
-    assert!(problem["text"].as_str().unwrap().contains("behind those of the other nodes"), "{problem}");
+    assert!(problem["text"].as_str().unwrap().contains("behind its peers' clocks"), "{problem}");
     // The peers continue without a warning.
     miner.mine(&first);
     for node in [&first, &second, &third] {

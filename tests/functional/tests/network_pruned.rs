@@ -1,7 +1,7 @@
 //! A chain whose beginning all nodes have pruned.
 
-use p2pool_test_bitcoind::{Bitcoind, Chain};
-use p2pool_test_functional::network::{share_count, start, wait_one_tip, wait_tip, ManualMiner};
+use p2pool_test_bitcoind::{wait_until, Bitcoind, Chain};
+use p2pool_test_functional::network::{share_count, start, wait_one_tip, wait_tip, ManualMiner, TIMEOUT};
 use p2pool_test_functional::{payees, pool};
 
 /// Shares kept with these windows: two payout windows, a retarget window and 16.
@@ -25,8 +25,9 @@ fn a_new_node_joins_a_pruned_chain() {
     // A start prunes all shares outside the windows.
     first.launch();
     let oldest = |node: &pool::Pool| node.shares()[0]["share_height"].as_u64().unwrap();
+    wait_until("the store to be pruned", TIMEOUT, || oldest(&first) > 0);
     let (kept, oldest_kept) = (share_count(&first), oldest(&first));
-    assert!(oldest_kept > 0 && (KEPT..FOUND).contains(&kept), "{kept} shares from height {oldest_kept} on");
+    assert!((KEPT..FOUND).contains(&kept), "{kept} shares from height {oldest_kept} on");
 
     let new = start(&bitcoind, options(2), &[&first]);
     wait_tip(&[&new], &newest);

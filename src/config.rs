@@ -49,13 +49,8 @@ pub enum RpcAuth {
     /// Files in which bitcoind may leave its cookie. bitcoind writes a new cookie at each start, so they are read again
     /// whenever it rejects the last one.
     CookieFiles(Vec<PathBuf>),
-    /// User name and password.
-    UserPassword {
-        /// User name.
-        user: String,
-        /// Password; never logged.
-        password: String,
-    },
+    /// User name and password; the password is never logged.
+    UserPassword { user: String, password: String },
 }
 
 impl fmt::Debug for RpcAuth {

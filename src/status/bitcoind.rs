@@ -33,34 +33,21 @@ pub enum BitcoindError {
     /// It is shutting down (code -9, with a message that says so).
     #[error("is shutting down")]
     Stopping,
-    /// It is in initial block download (code -10).
+    /// It is in initial block download (code -10), and has verified this part of the chain by its own estimate.
     #[error("is still downloading the block chain{}", Progress(*.percent))]
-    Syncing {
-        /// Verified part of the block chain by bitcoind's own estimate, if it gives one.
-        percent: Option<u8>,
-    },
+    Syncing { percent: Option<u8> },
     /// It is connected to no other Bitcoin node (code -9).
     #[error("has no peers: {0}")]
     NoPeers(String),
     /// It is on another network than this node.
     #[error("is on {theirs}, but this node is on {ours}")]
-    WrongNetwork {
-        /// Network of this node.
-        ours: String,
-        /// Network of bitcoind.
-        theirs: String,
-    },
+    WrongNetwork { ours: String, theirs: String },
     /// None of these cookie files exists.
     #[error("has left no cookie in {}", list(.0))]
     NoCookie(Vec<PathBuf>),
     /// A cookie file exists, but this process may not read it, and no other one can be read.
     #[error("has a cookie that this node may not read: {}: {reason}", .path.display())]
-    CookieUnreadable {
-        /// The first file that could not be read.
-        path: PathBuf,
-        /// The system's error.
-        reason: String,
-    },
+    CookieUnreadable { path: PathBuf, reason: String },
     /// It rejects the credentials; the text says which were tried.
     #[error("rejects the credentials (HTTP status 401): {0}")]
     Unauthorised(String),
@@ -73,14 +60,9 @@ pub enum BitcoindError {
     /// The response holds a block template that this program cannot use.
     #[error("sent an unusable template: {0}")]
     UnusableTemplate(String),
-    /// Any other JSON-RPC error.
+    /// Any other JSON-RPC error; the codes are in bitcoind's `rpc/protocol.h`.
     #[error("responded with error {code}: {message}")]
-    Rpc {
-        /// The code, see bitcoind's `rpc/protocol.h`.
-        code: i64,
-        /// bitcoind's message.
-        message: String,
-    },
+    Rpc { code: i64, message: String },
 }
 
 impl BitcoindError {

@@ -122,30 +122,17 @@ pub enum Command {
 /// A command line that cannot be parsed. The message is one line, without any value: a value may be a password.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UsageError {
-    /// There is no such flag.
     #[error("there is no flag -{given}; did you mean -{nearest}? (p2pool -help lists all)")]
-    UnknownFlag {
-        /// As written.
-        given: String,
-        /// The known flag most similar to it.
-        nearest: &'static str,
-    },
-    /// A word that belongs to no flag. The word is not repeated: it may be the second half of a password.
+    UnknownFlag { given: String, nearest: &'static str },
+    /// The word itself is not repeated: it may be the second half of a password.
     #[error("unexpected word {place}; a value with spaces needs quotes, and the only command is `export`")]
-    StrayWord {
-        /// Where it is.
-        place: String,
-    },
-    /// A switch with a value.
+    StrayWord { place: String },
     #[error("-{0} takes no value")]
     NeedsNoValue(String),
-    /// The same flag twice.
     #[error("-{0} is given twice: keep one of them")]
     Repeated(String),
-    /// A flag at the end, without its value.
     #[error("-{0} needs a value (p2pool -help lists all flags)")]
     NeedsValue(String),
-    /// Any other error of argh.
     #[error("{0} (p2pool -help lists all flags)")]
     Argh(String),
 }

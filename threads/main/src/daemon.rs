@@ -74,10 +74,7 @@ fn describe_auth(auth: &RpcAuth) -> String {
     }
 }
 
-/// Waits for a signal and logs the status line at each interval.
-///
-/// # Errors
-/// A thread exited by itself.
+/// Waits for a signal and logs the status line at each interval. Returns an error if a thread exits by itself.
 fn wait_for_stop(
     threads: &mut Threads,
     interval: Duration,

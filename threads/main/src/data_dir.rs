@@ -21,15 +21,8 @@ pub struct DataDirLock {
 /// Why a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
-    /// It cannot be created, or its lock file cannot be opened.
     #[error("cannot use the data directory {}: {cause}; check -data-dir and who owns it", .path.display())]
-    Unusable {
-        /// The directory.
-        path: PathBuf,
-        /// The system's error.
-        cause: io::Error,
-    },
-    /// Another process has locked it.
+    Unusable { path: PathBuf, cause: io::Error },
     #[error("another p2pool uses the data directory {}: stop it, or give this one another -data-dir", .0.display())]
     InUse(PathBuf),
 }

@@ -7,24 +7,14 @@ use crate::threads::{with_causes, BoxedError, ThreadExit, ThreadName};
 /// Why the node ended with an error.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
-    /// A part of the node could not be opened.
     #[error("cannot open the {what}: {}", with_causes(.cause.as_ref()))]
-    Open {
-        /// Name of the part.
-        what: &'static str,
-        /// Its error.
-        cause: BoxedError,
-    },
-    /// The data directory cannot be used.
+    Open { what: &'static str, cause: BoxedError },
     #[error(transparent)]
     DataDir(#[from] DataDirError),
-    /// The system cannot start another thread.
     #[error("cannot start a thread: {0}")]
     Spawn(#[from] std::io::Error),
-    /// A thread exited although nothing asked it to.
     #[error("thread {0} {1}")]
     ThreadExited(ThreadName, ThreadExit),
-    /// Some threads did not stop in order.
     #[error("shutdown incomplete: threads failed: {:?}, threads timed out: {:?}", .0.failed, .0.timed_out)]
     Shutdown(ShutdownReport),
 }

@@ -8,23 +8,15 @@ use crate::settings::ExportSettings;
 /// Why the export failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
-    /// The data directory of these settings does not exist: no node has run with them.
     #[error("there is no sharechain in {}: give the node's own -network, -data-dir and -chain-name", .0.display())]
     NoDirectory(PathBuf),
-    /// This user may not read the data directory.
     #[error(
         "this user may not read the sharechain in {}: run this with sudo, or as the user that the node runs as",
         .0.display()
     )]
     NotPermitted(PathBuf),
-    /// The data directory cannot be read for another reason.
     #[error("cannot read the sharechain in {}: {cause}", .path.display())]
-    Unreadable {
-        /// The data directory.
-        path: PathBuf,
-        /// The system's error.
-        cause: io::Error,
-    },
+    Unreadable { path: PathBuf, cause: io::Error },
     /// The store could not be read or the lines could not be written.
     #[error(transparent)]
     Failed(#[from] p2pool_chain::ExportError),

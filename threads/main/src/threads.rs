@@ -16,23 +16,14 @@ const EVENTS_CAPACITY: usize = 64;
 /// Name of a thread of this process. Linux shows at most 15 bytes of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ThreadName {
-    /// Waits for signals.
     Signals,
-    /// Owns the sharechain.
     Chain,
-    /// Serves miners.
     Stratum,
-    /// Gets block templates.
     Poll,
-    /// Submits found blocks.
     Submit,
-    /// Looks up Bitcoin headers.
     Anchor,
-    /// Exchanges messages with peers.
     P2p,
-    /// Accepts HTTP requests.
     Relay,
-    /// Responds to HTTP requests.
     Web,
 }
 

@@ -15,12 +15,7 @@ pub enum RpcError {
     Host(String),
     /// The directory for found blocks cannot be used.
     #[error("the directory for found blocks, {path}: {source}")]
-    BlocksDir {
-        /// The directory.
-        path: PathBuf,
-        /// The system's error.
-        source: io::Error,
-    },
+    BlocksDir { path: PathBuf, source: io::Error },
 }
 
 /// Message of the error that ends a long poll when bitcoind shuts down; the code is [`code::NOT_CONNECTED`].

@@ -77,7 +77,7 @@ impl Anchoring {
         }
     }
 
-    /// Requests the confirmations of these blocks anew.
+    /// Requests the confirmations of these blocks again.
     #[track_caller]
     fn statuses(&self, hashes: &[BlockHash]) -> Vec<BlockStatus> {
         let ids: Vec<ShareId> = hashes.iter().map(|hash| ShareId(hash.to_byte_array())).collect();

@@ -85,9 +85,9 @@ impl Submitting {
 
 /// Requests a template.
 fn template(node: &Bitcoind) -> Template {
-    let answer = node.call("getblocktemplate", json!([{"rules": ["segwit", "signet"]}]));
+    let response = node.call("getblocktemplate", json!([{"rules": ["segwit", "signet"]}]));
     let network = if node.chain() == Chain::Regtest { Network::Regtest } else { Network::Signet };
-    Template::from_json(&answer.to_string(), network).unwrap()
+    Template::from_json(&response.to_string(), network).unwrap()
 }
 
 /// Makes a job that pays everything to one script. `tag` distinguishes blocks of one template.
@@ -112,11 +112,11 @@ fn job(node: &Bitcoind, template: Template, tag: &str) -> Arc<Job> {
 /// Solves a job.
 fn solve(job: &Arc<Job>) -> FoundBlock {
     let extranonce = [7; 12];
-    let judged = (0..=u32::MAX)
+    let hashed = (0..=u32::MAX)
         .map(|nonce| job.hash_header(&work::Submit { extranonce, time: job.time.0, nonce, version: job.version }))
-        .find(|judged| judged.meets(&job.block_target))
+        .find(|hashed| hashed.meets(&job.block_target))
         .unwrap();
-    FoundBlock { job: Arc::clone(job), header: judged.header, hash: judged.hash, extranonce, worker: "axe".into() }
+    FoundBlock { job: Arc::clone(job), header: hashed.header, hash: hashed.hash, extranonce, worker: "axe".into() }
 }
 
 /// Finds a block.

@@ -263,7 +263,7 @@ mod tests {
     use crate::mutate::{mutate, Rng};
 
     #[test]
-    fn mutated_runs_meet_every_action_and_break_nothing() {
+    fn mutated_runs_reach_every_action_without_failure() {
         let (seeds, mut rng) = (seeds(), Rng::new(1));
         let mut met = BTreeSet::new();
         for seed in &seeds {

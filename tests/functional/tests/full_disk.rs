@@ -29,6 +29,8 @@ fn a_stop_with_a_full_disk_reports_the_lost_shares_and_fails() {
     assert_eq!(pool.terminate().code(), Some(0));
     let Some(disk) = SmallDisk::mount_or_skip(&pool.data_dir()) else { return };
     pool.launch();
+    // The port is open before the store.
+    wait_until("the store to be open", TIMEOUT, || pool.log().matches("listening for miners").count() == 2);
     fill(&pool.data_dir());
     let miner = Miner::start(Settings {
         password: EASIEST.to_owned(),

@@ -4,10 +4,14 @@ use bitcoin::hashes::Hash as _;
 use serde::{Deserialize, Serialize};
 
 use crate::bytes::{put_bytes, tagged_hash, write_hex};
-use crate::units::Bits;
+use crate::units::{Bits, BlockHeight};
 
-/// Version of the rules, the first field of every share.
-pub const RULES_VERSION: u8 = 2;
+/// The first version of the rules. Chain ids are computed with its parameters for ever (rules, section 10).
+pub const RULES_VERSION_FIRST: u8 = 2;
+/// A version of the rules for tests of activation. It differs from the first only in [`TEST_UNCLES_MAX`].
+pub const RULES_VERSION_TEST: u8 = 255;
+/// Largest number of uncles that a share of [`RULES_VERSION_TEST`] may name.
+pub const TEST_UNCLES_MAX: usize = 2;
 /// Largest factor by which work changes from one share to the next; also the trim factor of the retarget window.
 pub const DIFFICULTY_STEP_MAX: u32 = 4;
 /// Smallest number of shares that a retarget is based on.
@@ -22,6 +26,12 @@ pub const UNCLES_MAX: u32 = 3;
 pub const UNCLE_DEPTH_MAX: u32 = 3;
 /// Fraction of an uncle's work credited to its own miner; the nephew's miner gets the rest.
 pub const UNCLE_CREDIT: (u32, u32) = (9, 10);
+/// Number of classes that the limit of payout outputs is chosen from by vote (rules, section 7).
+pub const OUTPUTS_CLASSES: usize = 4;
+/// Number of shares after which the class of payout outputs may change by one step.
+pub const OUTPUTS_CLASS_INTERVAL: u32 = 120;
+/// Bitcoin blocks after a version's height at which it begins without any signal.
+pub const ACTIVATION_DELAY_MAX_BLOCKS: u32 = 4_032;
 /// The easing interval (of difficulty decay) in share periods.
 const EASING_PERIODS: u32 = 20;
 /// Shares kept beyond two payout windows and a retarget window.
@@ -95,10 +105,25 @@ pub struct ChainParams {
     pub payout_window: u32,
     /// The payout window ends where its work reaches this multiple of a block's work; 0 disables the cut (test networks).
     pub work_cut_blocks: u32,
-    /// Largest number of payout outputs in a coinbase, 8 to 1000.
-    pub payout_outputs_max: u32,
+    /// Largest number of payout outputs in a coinbase by class, each 8 to 1000, ascending.
+    pub payout_outputs: [u32; OUTPUTS_CLASSES],
     /// The easiest share target.
     pub easiest_bits: Bits,
+    /// Seconds of age, by Bitcoin's median time past, after which a share counts a sixteenth in the choice between chains.
+    pub age_step_s: u32,
+    /// Later versions of the rules, ascending.
+    pub activations: Vec<Activation>,
+    /// The newest version of the rules that this software follows. No part of the chain id.
+    pub rules_version_known: u8,
+}
+
+/// When a version of the rules may begin (rules, section 10).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Activation {
+    /// Greater than [`RULES_VERSION_FIRST`].
+    pub version: u8,
+    /// Bitcoin height from which a share may begin the version.
+    pub height: BlockHeight,
 }
 
 /// Block challenge of the public signet.
@@ -123,13 +148,27 @@ impl ChainParams {
             retarget_window: 72,
             payout_window: 8_640,
             work_cut_blocks: if network == Network::Mainnet { 2 } else { 0 },
-            payout_outputs_max: 48,
+            payout_outputs: [48, 146, 366, 1_000],
             easiest_bits: Bits(match network {
                 Network::Mainnet => 0x1d00_ffff,
                 Network::Testnet3 | Network::Testnet4 | Network::Signet => 0x1f00_ffff,
                 Network::Regtest => 0x207f_ffff,
             }),
+            age_step_s: 2 * 24 * 60 * 60,
+            activations: Vec::new(),
+            rules_version_known: RULES_VERSION_FIRST,
         }
+    }
+
+    /// Whether the parameters may differ from the standard ones: on regtest and on custom signets.
+    pub fn is_custom(&self) -> bool {
+        self.network == Network::Regtest || self.is_custom_signet()
+    }
+
+    /// The largest number of payout outputs in a class. A class that does not exist has the limit of class 0.
+    pub fn payout_outputs_max(&self, class: u8) -> u32 {
+        let [least, ..] = self.payout_outputs;
+        self.payout_outputs.get(usize::from(class)).copied().unwrap_or(least)
     }
 
     /// Whether this is a signet other than the public one.
@@ -159,14 +198,15 @@ impl ChainParams {
 
     /// The bytes that the chain id is a hash of.
     ///
-    /// In order, integers little-endian, byte strings with a CompactSize length: rules version u8 · chain
+    /// In order, integers little-endian, byte strings with a CompactSize length: first rules version u8 · chain
     /// name · genesis block hash, 32 bytes in internal order · signet challenge · share period u32 · retarget window
     /// u32 · largest step u32 · easing interval u32 · payout window u32 · work cut u32 · shares kept
-    /// u32 · finder fee u32 · dust limit u64 · payout outputs u32 · uncles u32 · uncle depth u32 ·
-    /// uncle credit numerator u32, denominator u32 · easiest share target u32.
+    /// u32 · finder fee u32 · dust limit u64 · payout outputs of each class u32 · class interval u32 · uncles u32 · uncle
+    /// depth u32 · uncle credit numerator u32, denominator u32 · easiest share target u32 · age step u32. Custom networks
+    /// append the number of later versions u8 and, for each, the version u8 and its height u32.
     pub fn chain_id_preimage(&self) -> Vec<u8> {
         let genesis = bitcoin::blockdata::constants::genesis_block(self.network.to_bitcoin()).block_hash();
-        let mut out = vec![RULES_VERSION];
+        let mut out = vec![RULES_VERSION_FIRST];
         put_bytes(&mut out, self.chain_name.as_bytes());
         out.extend_from_slice(genesis.as_raw_hash().as_byte_array());
         put_bytes(&mut out, &self.signet_challenge);
@@ -183,10 +223,23 @@ impl ChainParams {
             out.extend_from_slice(&value.to_le_bytes());
         }
         out.extend_from_slice(&DUST_LIMIT_SATS.to_le_bytes());
-        for value in
-            [self.payout_outputs_max, UNCLES_MAX, UNCLE_DEPTH_MAX, UNCLE_CREDIT.0, UNCLE_CREDIT.1, self.easiest_bits.0]
-        {
+        for value in self.payout_outputs.into_iter().chain([
+            OUTPUTS_CLASS_INTERVAL,
+            UNCLES_MAX,
+            UNCLE_DEPTH_MAX,
+            UNCLE_CREDIT.0,
+            UNCLE_CREDIT.1,
+            self.easiest_bits.0,
+            self.age_step_s,
+        ]) {
             out.extend_from_slice(&value.to_le_bytes());
+        }
+        if self.is_custom() {
+            out.push(u8::try_from(self.activations.len()).unwrap_or(u8::MAX));
+            for Activation { version, height } in &self.activations {
+                out.push(*version);
+                out.extend_from_slice(&height.0.to_le_bytes());
+            }
         }
         out
     }

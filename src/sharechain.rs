@@ -9,6 +9,7 @@
 //! | `failure` | why a share cannot be linked |
 //! | `link` | which rules a share must pass to enter the tree |
 //! | `tree` | valid shares, main chain, payout windows, pruning |
+//! | `votes` | what the payout window decides for the next share |
 //! | `window_reach` | how much of a payout window is held |
 //! | `anchor` | the Bitcoin blocks that shares build on |
 //! | `bitcoin_difficulty` | the target of the next Bitcoin block |
@@ -41,6 +42,7 @@ mod takeover;
 mod tests;
 mod tree;
 mod unverified;
+mod votes;
 mod window_reach;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -257,6 +257,11 @@ pub struct BitsError(pub Bits);
 pub struct Bits(pub u32);
 
 impl Bits {
+    /// The work of the target; `None` unless it is canonical and its work is below `2^WORK_BITS_MAX`.
+    pub fn work(self) -> Option<Work> {
+        self.target().ok()?.work()
+    }
+
     /// Decodes the target.
     ///
     /// # Errors

@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use super::report::Report;
 use super::time::Now;
-use crate::share::{CoinbaseTag, PayoutScript};
 use crate::sharechain::{next_block_height_min, next_share, Sharechain, Tree};
 use crate::sync::{Sync, SyncState};
 use crate::units::{SteadyTime, UnixTime};
-use crate::work::{make_job, Job, JobId, NoWork, Template, WorkUpdate};
+use crate::work::{make_job, Finder, Job, JobId, NextBlock, NoWork, Template, WorkUpdate};
 
 /// A job waits this long for bitcoind's response about the block it builds on, which takes a millisecond; then it goes out
 /// all the same, because a found block does not need it.
@@ -19,8 +18,7 @@ const JOBS_PER_SECOND_BITS: u32 = 8;
 /// The maker of jobs.
 #[derive(Debug)]
 pub struct Jobs {
-    payout_script: PayoutScript,
-    coinbase_tag: CoinbaseTag,
+    finder: Finder,
     refresh_s: u32,
     next_id: u64,
     template: Option<Arc<Template>>,
@@ -39,10 +37,9 @@ pub struct Jobs {
 impl Jobs {
     /// Starts without a template. Job ids start at the time, so that a submit for a job of a previous process is unknown, not
     /// mistaken for another.
-    pub fn new(payout_script: PayoutScript, coinbase_tag: CoinbaseTag, refresh_s: u32, now: Now) -> Self {
+    pub fn new(finder: Finder, refresh_s: u32, now: Now) -> Self {
         Self {
-            payout_script,
-            coinbase_tag,
+            finder,
             refresh_s,
             next_id: u64::from(now.time.0) << JOBS_PER_SECOND_BITS,
             template: None,
@@ -138,13 +135,15 @@ impl Jobs {
         let anchor = chain.tree().anchor(&template.prev_block);
         let max_time = anchor.map_or(UnixTime(u32::MAX), |anchor| anchor.latest_time_for(template.bits));
         let time = now.max(template.min_time).min(max_time);
-        let facts = next_share(chain.tree(), time, self.payout_script, &self.coinbase_tag);
+        let block = NextBlock { height: template.height, bits: template.bits };
+        let facts = next_share(chain.tree_mut(), block, time, &self.finder);
         let params = Arc::clone(chain.tree().params());
         let id = JobId(self.next_id);
         self.next_id += 1;
         let window = chain.tree_mut().window(facts.parent, template.bits);
         let window = window.map_err(|missing| Report::NoWindow(missing.to_string()))?;
-        make_job(id, &params, template, &facts, time, |value| window.payouts(value, self.payout_script))
+        let (script, class) = (self.finder.payout_script, facts.outputs_class);
+        make_job(id, &params, template, &facts, time, |value| window.payouts(value, script, class))
             .and_then(|job| job.until(max_time))
             .map_err(Report::JobFailed)
     }

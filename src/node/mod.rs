@@ -51,7 +51,7 @@ use crate::sync::{serve, Route, Sync, SyncAction, SyncState};
 use crate::table_size::TableSize;
 use crate::units::SteadyTime;
 use crate::wire::{Agent, Offence, Request, Response};
-use crate::work::{FoundShare, WorkUpdate};
+use crate::work::{Finder, FoundShare, WorkUpdate};
 use block_relay::{BlockRelay, RelayAction, RelayView};
 use headers::HeaderSources;
 use jobs::Jobs;
@@ -138,12 +138,13 @@ impl Node {
     pub fn new(config: NodeConfig, tree: Tree, now: Now) -> Self {
         let NodeConfig { payout_script, coinbase_tag, looks_for_peers, intervals } = config;
         let params = Arc::clone(tree.params());
+        let finder = Finder { payout_script, coinbase_tag, signal: params.rules_version_known, outputs_vote: 0 };
         let sync = if looks_for_peers { Sync::new(&params, now.steady) } else { Sync::solo(&params, now.steady) };
         let mut node = Self {
             sync,
             headers: HeaderSources::default(),
             relay: BlockRelay::default(),
-            jobs: Jobs::new(payout_script, coinbase_tag, intervals.job_refresh_s, now),
+            jobs: Jobs::new(finder, intervals.job_refresh_s, now),
             persistence: Persistence::new(tree.anchors().map(|anchor| anchor.header.block_hash()).collect()),
             clock: WallClock::new(now),
             looks_for_peers,

@@ -23,10 +23,22 @@ pub struct WindowEntry {
     pub credits: Arc<[Credit]>,
     /// The work of the share and of the uncles it names: the sum of the credits.
     pub work_with_uncles: Work,
+    /// What the share votes for.
+    pub vote: Vote,
+}
+
+/// What a share votes for with its own work (rules, sections 7 and 10).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Vote {
+    pub work: Work,
+    /// The newest version of the rules that the finder's software knows.
+    pub signal: u8,
+    /// The class of payout outputs.
+    pub outputs_class: u8,
 }
 
 impl WindowEntry {
-    /// Computes the contribution of a share from its script and work and those of the uncles it names.
+    /// Computes the contribution of a share from its script and vote, and the scripts and works of the uncles it names.
     ///
     /// An uncle's script is credited nine tenths of the uncle's work, rounded down, and the share's own script the
     /// rest. Sums saturate at `2^128 - 1`, which is out of reach for works below `2^WORK_BITS_MAX`.
@@ -34,11 +46,11 @@ impl WindowEntry {
         id: ShareId,
         parent: ShareId,
         own_script: PayoutScript,
-        own_work: Work,
+        vote: Vote,
         uncles: impl Iterator<Item = (PayoutScript, Work)>,
     ) -> Self {
-        let mut own = Credit { script: own_script, work: own_work };
-        let mut work_with_uncles = own_work;
+        let mut own = Credit { script: own_script, work: vote.work };
+        let mut work_with_uncles = vote.work;
         let mut of_uncles = Vec::new();
         for (script, work) in uncles {
             let credit = uncle_credit(work);
@@ -47,7 +59,7 @@ impl WindowEntry {
             work_with_uncles.0 = work_with_uncles.0.saturating_add(work.0);
         }
         let credits = std::iter::once(own).chain(of_uncles).collect();
-        Self { id, parent, credits, work_with_uncles }
+        Self { id, parent, credits, work_with_uncles, vote }
     }
 }
 
@@ -72,7 +84,7 @@ mod tests {
 
     fn entry(own: u128, uncles: &[(u32, u128)]) -> WindowEntry {
         let uncles = uncles.iter().map(|(miner, work)| (script(*miner), Work(*work)));
-        WindowEntry::new(id(2), id(1), script(0), Work(own), uncles)
+        WindowEntry::new(id(2), id(1), script(0), Vote { work: Work(own), ..Vote::default() }, uncles)
     }
 
     fn works(entry: &WindowEntry) -> Vec<u128> {

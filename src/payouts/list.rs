@@ -3,18 +3,18 @@
 use std::collections::BTreeMap;
 
 use super::lottery;
-use crate::params::{ChainParams, DUST_LIMIT_SATS, FINDER_FEE_PERMILLE};
+use crate::params::{DUST_LIMIT_SATS, FINDER_FEE_PERMILLE};
 use crate::share::coinbase::Payout;
 use crate::share::{PayoutScript, ShareId};
 use crate::units::{Sats, Work, U256};
 
-/// Splits `value` among the credited scripts. Outputs are ordered by amount descending, then script ascending.
+/// Splits `value` among the credited scripts with at most `outputs_max` outputs. Outputs are ordered by amount descending, then script ascending.
 ///
 /// `finder` is the script of the paying share's miner and `parent` that share's parent, whose id alone seeds the payout
 /// lottery. A script may be credited several times, in any order. Without credited work, as for a genesis share, the
 /// finder gets the whole value.
 pub fn payout_list(
-    params: &ChainParams,
+    outputs_max: u32,
     credits: impl Iterator<Item = (PayoutScript, Work)>,
     value: Sats,
     finder: PayoutScript,
@@ -28,12 +28,12 @@ pub fn payout_list(
         *sum = sum.saturating_add(work);
         total = total.saturating_add(work);
     }
-    payout_list_of_sums(params, works.into_iter(), total, value, finder, parent)
+    payout_list_of_sums(outputs_max, works.into_iter(), total, value, finder, parent)
 }
 
 /// As [`payout_list`], for one sum per script in strictly ascending order of scripts; `total` is the sum of the sums.
 pub(super) fn payout_list_of_sums(
-    params: &ChainParams,
+    outputs_max: u32,
     sums: impl Iterator<Item = (PayoutScript, U256)>,
     total: U256,
     value: Sats,
@@ -46,7 +46,7 @@ pub(super) fn payout_list_of_sums(
     let fee = finder_fee(value);
     let amounts = amounts_by_work(sums, total, Sats(value.0.saturating_sub(fee.0)));
     // One output is reserved for the finder fee.
-    let threshold = threshold(&amounts, params.payout_outputs_max.saturating_sub(1));
+    let threshold = threshold(&amounts, outputs_max.saturating_sub(1));
     let (mut payouts, small): (Vec<Payout>, Vec<Payout>) =
         amounts.into_iter().partition(|payout| payout.amount >= threshold.tau);
     let small_sum = threshold.small_sum.0;

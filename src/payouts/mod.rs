@@ -5,6 +5,7 @@
 
 #![deny(clippy::float_arithmetic, clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod ballot;
 mod entry;
 #[cfg(test)]
 mod fixtures;
@@ -12,6 +13,7 @@ mod list;
 mod lottery;
 mod window;
 
-pub use entry::{Credit, EntrySource, WindowEntry};
+pub use ballot::Ballot;
+pub use entry::{Credit, EntrySource, Vote, WindowEntry};
 pub use list::{finder_fee, payout_list};
 pub use window::{Window, WindowError};

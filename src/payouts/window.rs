@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use thiserror::Error;
 
 use super::list::payout_list_of_sums;
-use super::{EntrySource, WindowEntry};
+use super::{Ballot, EntrySource, WindowEntry};
 use crate::params::ChainParams;
 use crate::share::coinbase::Payout;
 use crate::share::{PayoutScript, ShareId};
@@ -38,6 +38,8 @@ pub struct Window {
     works: BTreeMap<PayoutScript, Work>,
     /// Sum of the work in `entries`, uncles included.
     total: Work,
+    /// The votes in `entries`.
+    ballot: Ballot,
 }
 
 /// Number of shares and amount of work in a window.
@@ -66,6 +68,7 @@ impl Window {
             ids: HashSet::new(),
             works: BTreeMap::new(),
             total: Work::ZERO,
+            ballot: Ballot::default(),
         }
     }
 
@@ -75,6 +78,7 @@ impl Window {
         self.ids.clear();
         self.works.clear();
         self.total = Work::ZERO;
+        self.ballot = Ballot::default();
     }
 
     /// Moves to the window that ends at `parent`, for a share whose header has `bits`.
@@ -98,16 +102,29 @@ impl Window {
         self.work_cut(bits).is_ok_and(|cut| self.is_complete(Extent { shares, work }, cut))
     }
 
-    /// The payout list of a coinbase worth `value` in a share mined by `finder` on the newest share.
-    pub fn payouts(&self, value: Sats, finder: PayoutScript) -> Vec<Payout> {
+    /// The payout list of a coinbase worth `value` in a share of this class of outputs, mined by `finder` on the newest
+    /// share.
+    pub fn payouts(&self, value: Sats, finder: PayoutScript, outputs_class: u8) -> Vec<Payout> {
         let sums = self.works.iter().map(|(script, work)| (*script, U256::from(work.0)));
         let parent = self.newest().unwrap_or(ShareId::ZERO);
-        payout_list_of_sums(&self.params, sums, U256::from(self.total.0), value, finder, parent)
+        payout_list_of_sums(
+            self.params.payout_outputs_max(outputs_class),
+            sums,
+            U256::from(self.total.0),
+            value,
+            finder,
+            parent,
+        )
     }
 
     /// Sum of the work, uncles included.
     pub fn total_work(&self) -> Work {
         self.total
+    }
+
+    /// The votes of the shares.
+    pub const fn ballot(&self) -> &Ballot {
+        &self.ballot
     }
 
     /// Number of shares, uncles not counted.
@@ -215,6 +232,7 @@ impl Window {
     /// Adds an entry to the sums. [`Self::plan_move`] has checked that the total fits, so each script's sum fits too.
     fn add(&mut self, entry: &WindowEntry) {
         self.ids.insert(entry.id);
+        self.ballot.add(&entry.vote);
         self.total.0 = self.total.0.saturating_add(entry.work_with_uncles.0);
         for credit in entry.credits.iter().filter(|credit| credit.work > Work::ZERO) {
             let work = self.works.entry(credit.script).or_default();
@@ -225,6 +243,7 @@ impl Window {
     /// Undoes [`Self::add`].
     fn subtract(&mut self, entry: &WindowEntry) {
         self.ids.remove(&entry.id);
+        self.ballot.subtract(&entry.vote);
         self.total.0 = self.total.0.saturating_sub(entry.work_with_uncles.0);
         for credit in entry.credits.iter() {
             if let Some(work) = self.works.get_mut(&credit.script) {

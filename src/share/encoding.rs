@@ -6,12 +6,26 @@ use thiserror::Error;
 
 use super::{CoinbaseTag, PayoutScript, Share, ShareId, ShareInfo, EXTRANONCE_LEN, MERKLE_BRANCH_MAX};
 use crate::bytes::put_bytes;
-use crate::params::{RULES_VERSION, UNCLES_MAX};
+use crate::params::{OUTPUTS_CLASSES, RULES_VERSION_FIRST, RULES_VERSION_TEST, UNCLES_MAX};
 use crate::units::{Bits, BlockHeight, Sats, ShareHeight, Work};
 
 /// Largest length of a canonical share in bytes: header, longest info, extranonce and longest merkle branch.
 pub const SHARE_LEN_MAX: usize = 80
-    + (1 + 32 + 1 + 32 * UNCLES_MAX as usize + 4 + 16 + 4 + 4 + 8 + 1 + 34 + 32 + 1 + super::COINBASE_TAG_LEN_MAX)
+    + (1 + 32
+        + 4
+        + 4
+        + 3
+        + 1
+        + 32 * UNCLES_MAX as usize
+        + 4
+        + 16
+        + 4
+        + 8
+        + 1
+        + 34
+        + 32
+        + 1
+        + super::COINBASE_TAG_LEN_MAX)
     + EXTRANONCE_LEN
     + (1 + 32 * MERKLE_BRANCH_MAX);
 
@@ -25,8 +39,13 @@ pub enum DecodeError {
     /// The length of the named field exceeds its limit, or is not a minimal CompactSize.
     #[error("{0} has an invalid length")]
     Length(&'static str),
-    #[error("rules version {0}, expected {RULES_VERSION}")]
+    /// Newer shares are well-formed for newer software: their sender has done nothing wrong.
+    #[error("rules version {0}, expected {RULES_VERSION_FIRST}")]
     RulesVersion(u8),
+    #[error("signal {signal} below the rules version {version}")]
+    Signal { signal: u8, version: u8 },
+    #[error("class of payout outputs {0}, expected 0 to 3")]
+    OutputsClass(u8),
     #[error("uncles are not in strictly ascending order")]
     UncleOrder,
     #[error("payout script is not of a standard type")]
@@ -45,12 +64,14 @@ fn put_hashes<'a>(out: &mut Vec<u8>, hashes: impl ExactSizeIterator<Item = &'a [
 impl ShareInfo {
     /// Appends the canonical encoding.
     pub fn encode_into(&self, out: &mut Vec<u8>) {
-        out.push(RULES_VERSION);
+        out.push(self.rules_version);
         out.extend_from_slice(&self.parent.0);
+        out.extend_from_slice(&self.share_bits.0.to_le_bytes());
+        out.extend_from_slice(&self.base_bits.0.to_le_bytes());
+        out.extend_from_slice(&[self.signal, self.outputs_vote, self.outputs_class]);
         put_hashes(out, self.uncles.iter().map(|uncle| &uncle.0));
         out.extend_from_slice(&self.share_height.0.to_le_bytes());
         out.extend_from_slice(&self.chain_work.0.to_le_bytes());
-        out.extend_from_slice(&self.share_bits.0.to_le_bytes());
         out.extend_from_slice(&self.block_height.0.to_le_bytes());
         out.extend_from_slice(&self.coinbase_value.0.to_le_bytes());
         put_bytes(out, self.payout_script.as_bytes());
@@ -59,21 +80,37 @@ impl ShareInfo {
     }
 
     fn decode_from(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let [version] = reader.array::<1>()?;
-        if version != RULES_VERSION {
-            return Err(DecodeError::RulesVersion(version));
+        let [rules_version] = reader.array()?;
+        if ![RULES_VERSION_FIRST, RULES_VERSION_TEST].contains(&rules_version) {
+            return Err(DecodeError::RulesVersion(rules_version));
         }
         let parent = ShareId(reader.array()?);
+        let share_bits = Bits(u32::from_le_bytes(reader.array()?));
+        let base_bits = Bits(u32::from_le_bytes(reader.array()?));
+        let [signal, outputs_vote, outputs_class] = reader.array()?;
+        if signal < rules_version {
+            return Err(DecodeError::Signal { signal, version: rules_version });
+        }
+        if let Some(class) =
+            [outputs_vote, outputs_class].into_iter().find(|class| usize::from(*class) >= OUTPUTS_CLASSES)
+        {
+            return Err(DecodeError::OutputsClass(class));
+        }
         let uncles: Vec<ShareId> = reader.hashes("uncles", UNCLES_MAX as usize)?.into_iter().map(ShareId).collect();
         if uncles.iter().zip(uncles.iter().skip(1)).any(|(one, next)| one >= next) {
             return Err(DecodeError::UncleOrder);
         }
         Ok(Self {
+            rules_version,
             parent,
+            share_bits,
+            base_bits,
+            signal,
+            outputs_vote,
+            outputs_class,
             uncles,
             share_height: ShareHeight(u32::from_le_bytes(reader.array()?)),
             chain_work: Work(u128::from_le_bytes(reader.array()?)),
-            share_bits: Bits(u32::from_le_bytes(reader.array()?)),
             block_height: BlockHeight(u32::from_le_bytes(reader.array()?)),
             coinbase_value: Sats(u64::from_le_bytes(reader.array()?)),
             payout_script: PayoutScript::new(reader.bytes("payout script")?).map_err(|_| DecodeError::PayoutScript)?,
@@ -165,11 +202,16 @@ pub(crate) mod tests {
                 nonce: 42,
             },
             info: ShareInfo {
+                rules_version: 2,
                 parent: ShareId([3; 32]),
+                share_bits: Bits(0x1d00ffff),
+                base_bits: Bits(0x1c00ffff),
+                signal: 2,
+                outputs_vote: 1,
+                outputs_class: 0,
                 uncles: vec![ShareId([4; 32]), ShareId([5; 32]), ShareId([6; 32])],
                 share_height: ShareHeight(10),
                 chain_work: Work(1 << 100),
-                share_bits: Bits(0x1d00ffff),
                 block_height: BlockHeight(850_000),
                 coinbase_value: Sats(312_500_000),
                 payout_script: PayoutScript::new(&script).unwrap(),
@@ -220,6 +262,10 @@ pub(crate) mod tests {
 
     #[test]
     fn each_field_rule_has_its_error() {
+        assert_eq!(with_info(|info| info.rules_version = 3), Err(DecodeError::RulesVersion(3)));
+        assert_eq!(with_info(|info| info.signal = 1), Err(DecodeError::Signal { signal: 1, version: 2 }));
+        assert_eq!(with_info(|info| info.outputs_vote = 4), Err(DecodeError::OutputsClass(4)));
+        assert_eq!(with_info(|info| info.outputs_class = 5), Err(DecodeError::OutputsClass(5)));
         assert_eq!(with_info(|info| info.uncles.swap(0, 1)), Err(DecodeError::UncleOrder));
         assert_eq!(with_info(|info| info.uncles[1] = info.uncles[0]), Err(DecodeError::UncleOrder));
         assert_eq!(with_info(|info| info.uncles.push(ShareId([7; 32]))), Err(DecodeError::Length("uncles")));
@@ -233,7 +279,7 @@ pub(crate) mod tests {
         assert_eq!(Share::decode(&bytes), Err(DecodeError::RulesVersion(1)));
         // A CompactSize that is not minimal: 0xfd 0x03 0x00 encodes 3 in three bytes.
         let mut bytes = longest_share().encode();
-        bytes.splice(80 + 33..80 + 34, [0xfd, 3, 0]);
+        bytes.splice(80 + 44..80 + 45, [0xfd, 3, 0]);
         assert_eq!(Share::decode(&bytes), Err(DecodeError::Length("uncles")));
     }
 

@@ -109,16 +109,26 @@ pub enum CoinbaseTagError {
 /// The facts that a share commits to (rules, section 3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShareInfo {
+    /// The version of the rules that the share is judged by (rules, section 10).
+    pub rules_version: u8,
     /// Id of the parent share; zero for a genesis share.
     pub parent: ShareId,
+    /// The share target, which the header hash must meet.
+    pub share_bits: Bits,
+    /// The target that follows from the parent, before easing.
+    pub base_bits: Bits,
+    /// The newest version of the rules that the finder's software knows.
+    pub signal: u8,
+    /// The class of payout outputs that the finder votes for (rules, section 7).
+    pub outputs_vote: u8,
+    /// The class of payout outputs in force.
+    pub outputs_class: u8,
     /// Ids of the uncles (stale siblings of ancestors) that this share names, ascending.
     pub uncles: Vec<ShareId>,
     /// The parent's height plus one; 0 for a genesis share.
     pub share_height: ShareHeight,
     /// The parent's chain work plus this share's work.
     pub chain_work: Work,
-    /// The share target, which the header hash must meet.
-    pub share_bits: Bits,
     /// Height of the Bitcoin block that this header would be.
     pub block_height: BlockHeight,
     /// Sum of the coinbase's payouts.

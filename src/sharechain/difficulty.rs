@@ -11,6 +11,8 @@ pub struct RetargetSample {
     pub height: ShareHeight,
     /// The share's own work.
     pub work: Work,
+    /// The work of its target before easing.
+    pub base_work: Work,
     /// The share's own work and that of the uncles it names.
     pub work_with_uncles: Work,
 }
@@ -23,23 +25,48 @@ const END_SHARES: usize = 3;
 ///
 /// `newest_first` holds the parent and its ancestors: [`ChainParams::retarget_window`] of them, or all if there are
 /// fewer.
-pub fn base_target(params: &ChainParams, newest_first: &[RetargetSample]) -> Target {
+pub fn base_bits(params: &ChainParams, newest_first: &[RetargetSample]) -> Bits {
     let shares_min = RETARGET_SHARES_MIN as usize;
-    let easiest = easiest_target(params);
-    let Some(parent) = newest_first.first().filter(|_| newest_first.len() >= shares_min) else { return easiest };
-    let window = trimmed(newest_first, parent.work);
+    let Some(parent) = newest_first.first().filter(|_| newest_first.len() >= shares_min) else {
+        return params.easiest_bits;
+    };
+    let window = trimmed(newest_first, parent.base_work);
     if window.len() < shares_min {
-        return parent.work.target().min(easiest);
+        return bits_of_work(params, parent.work);
     }
-    next_work(params, window, parent.work).max(work_min(easiest)).target().min(easiest)
+    let next = next_work(params, window, parent.work);
+    bits_of_work(params, next.min(ramp_work_max(newest_first)))
 }
 
-/// Returns the newest samples before the first one whose work differs too much from the parent's.
-fn trimmed(newest_first: &[RetargetSample], parent_work: Work) -> &[RetargetSample] {
+/// Returns the target of a work, not easier than the chain allows.
+fn bits_of_work(params: &ChainParams, work: Work) -> Bits {
+    let easiest = easiest_target(params);
+    let work_min = easiest.work().unwrap_or_default().max(Work(1));
+    work.max(work_min).target().min(easiest).to_bits()
+}
+
+/// Returns the newest samples before the first one whose base work differs too much from the parent's.
+///
+/// An eased share does not cut the window: its base work is that of the shares before it.
+fn trimmed(newest_first: &[RetargetSample], parent_base_work: Work) -> &[RetargetSample] {
+    let (low, high) = step_bounds(parent_base_work);
+    let len = newest_first.iter().take_while(|sample| (low..=high).contains(&sample.base_work)).count();
+    newest_first.get(..len).unwrap_or_default()
+}
+
+/// Returns the most work that the next share may have: a step above the median of the whole window. It bounds a branch
+/// whose difficulty rises share by share.
+fn ramp_work_max(newest_first: &[RetargetSample]) -> Work {
+    let mut works: Vec<Work> = newest_first.iter().map(|sample| sample.work).collect();
+    let middle = works.len() / 2;
+    let (_, median, _) = works.select_nth_unstable(middle);
+    step_bounds(*median).1
+}
+
+/// A step down, rounded down, and a step up from a work.
+fn step_bounds(work: Work) -> (Work, Work) {
     let step = u128::from(DIFFICULTY_STEP_MAX);
-    let (low, high) = (parent_work.0 / step, parent_work.0.saturating_mul(step));
-    let len = newest_first.iter().take_while(|sample| (low..=high).contains(&sample.work.0)).count();
-    &newest_first[..len]
+    (Work(work.0 / step), Work(work.0.saturating_mul(step)))
 }
 
 /// Returns the work that takes one share period at the window's hash rate, within a step of the parent's work.
@@ -52,9 +79,8 @@ fn next_work(params: &ChainParams, window: &[RetargetSample], parent_work: Work)
         .fold(U256::ZERO, |sum, sample| sum.saturating_add(U256::from(sample.work_with_uncles.0)));
     let span_s = newest.time.since(oldest.time).max(1);
     let next = work.saturating_mul(U256::from(params.share_period_s)) / U256::from(span_s);
-    let step = u128::from(DIFFICULTY_STEP_MAX);
-    let next = u128::try_from(next).unwrap_or(u128::MAX);
-    Work(next.clamp(parent_work.0 / step, parent_work.0.saturating_mul(step)))
+    let (low, high) = step_bounds(parent_work);
+    Work(u128::try_from(next).unwrap_or(u128::MAX)).clamp(low, high)
 }
 
 /// Returns the middle one of three samples by time, then height.
@@ -67,15 +93,12 @@ fn middle(samples: &[RetargetSample]) -> RetargetSample {
 /// Returns the base target eased `k` times: half the work each time, but not easier than the chain allows.
 ///
 /// What is halved is the work of the base target in compact form, which truncates it.
-pub fn eased_bits(params: &ChainParams, base: Target, k: u32) -> Bits {
-    let easiest = easiest_target(params);
-    let base_bits = base.to_bits();
+pub fn eased_bits(params: &ChainParams, base: Bits, k: u32) -> Bits {
     if k == 0 {
-        return base_bits;
+        return base;
     }
-    let base_work = base_bits.target().ok().and_then(|truncated| truncated.work());
-    let eased = Work(base_work.map_or(0, |work| work.0.checked_shr(k).unwrap_or(0)));
-    eased.max(work_min(easiest)).target().min(easiest).to_bits()
+    let base_work = base.target().ok().and_then(|target| target.work()).unwrap_or_default();
+    bits_of_work(params, Work(base_work.0.checked_shr(k).unwrap_or(0)))
 }
 
 /// Returns how often the target may be eased this many seconds after the parent.
@@ -84,7 +107,7 @@ pub fn easings_allowed(params: &ChainParams, elapsed_s: u32) -> u32 {
 }
 
 /// Returns whether a share this many seconds after its parent may state `bits`.
-pub fn is_allowed(params: &ChainParams, base: Target, bits: Bits, elapsed_s: u32) -> bool {
+pub fn is_allowed(params: &ChainParams, base: Bits, bits: Bits, elapsed_s: u32) -> bool {
     // Work has 128 bits: more halvings change nothing.
     let most = easings_allowed(params, elapsed_s).min(128);
     (0..=most).any(|k| eased_bits(params, base, k) == bits)
@@ -96,9 +119,4 @@ pub fn is_allowed(params: &ChainParams, base: Target, bits: Bits, elapsed_s: u32
 /// The parameters state no canonical target. They are checked when the program starts.
 pub fn easiest_target(params: &ChainParams) -> Target {
     params.easiest_bits.target().expect("a chain's easiest bits are canonical")
-}
-
-/// Returns the least work of a share, never zero.
-fn work_min(easiest: Target) -> Work {
-    easiest.work().unwrap_or_default().max(Work(1))
 }

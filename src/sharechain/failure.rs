@@ -47,6 +47,9 @@ pub enum Failure {
     /// The payout window that ends at the parent is not held, so the share can be neither accepted nor rejected.
     #[error("its payout window is not held")]
     Unverifiable,
+    /// The share follows rules that this software does not know (rules, section 10).
+    #[error("rules version {0} is newer than this software")]
+    NewerRules(u8),
 }
 
 /// What a share waits for.

@@ -42,15 +42,15 @@ impl Tree {
         Ok(self.insert(share, work, verified))
     }
 
-    /// Checks rule 8. Returns false for a share of a base whose payout window is not held.
+    /// Checks rule 8 and what the window decides. Returns false for a share of a base whose payout window is not held.
     fn verify_payouts(&mut self, share: &Share, checks: Checks) -> Result<bool, Failure> {
         let parent = share.info.parent;
         let bits = Bits(share.header.bits.to_consensus());
-        let (network, chain_id) = (self.params().network, *self.chain_id());
-        if self.may_hold_window(&parent, bits) {
-            if let Ok(window) = self.window(parent, bits) {
-                return rules::check_payouts(network, &chain_id, share, window).map(|()| true);
-            }
+        let (params, chain_id) = (Arc::clone(self.params()), *self.chain_id());
+        if self.may_hold_window(&parent, bits) && self.window(parent, bits).is_ok() {
+            let window = self.current_window();
+            rules::check_votes(&params, share, self.get(&parent), window)?;
+            return rules::check_payouts(params.network, &chain_id, share, window).map(|()| true);
         }
         match checks {
             Checks::Base => Ok(false),

@@ -6,11 +6,12 @@ use super::anchor::Anchor;
 use super::difficulty;
 use super::failure::{require, Failure, Need, Rule};
 use super::tree::{LinkedShare, Tree};
-use crate::params::{ChainId, ChainParams, Network, UNCLE_DEPTH_MAX};
+use super::votes;
+use crate::params::{ChainId, ChainParams, Network, RULES_VERSION_TEST, TEST_UNCLES_MAX, UNCLES_MAX, UNCLE_DEPTH_MAX};
 use crate::payouts::Window;
 use crate::share::coinbase::{fold_merkle_branch, Coinbase};
 use crate::share::{Share, ShareId, HEADER_VERSION_MIN};
-use crate::units::{BlockHeight, Sats, Target, UnixTime, Work, MAX_MONEY};
+use crate::units::{Bits, BlockHeight, Sats, UnixTime, Work, MAX_MONEY};
 
 /// Number of ancestors whose median time a share must exceed.
 const MEDIAN_SHARES: usize = 11;
@@ -30,9 +31,17 @@ const FIRST_SUBSIDY: Sats = Sats(50 * 100_000_000);
 pub fn check_alone(params: &ChainParams, share: &Share, id: &ShareId) -> Result<Work, Failure> {
     require(share.header.version.to_consensus() >= HEADER_VERSION_MIN, Rule::Form, "header version below 4")?;
     require(*id != ShareId::ZERO, Rule::Form, "share id zero, which means no parent")?;
+    if share.info.rules_version > params.rules_version_known {
+        return Err(Failure::NewerRules(share.info.rules_version));
+    }
     let target = share.info.share_bits.target();
     let target = target.map_err(|_| Failure::broken(Rule::Form, "share bits are not canonical"))?;
     let work = target.work().ok_or(Failure::broken(Rule::Form, "work of the share bits is 2^108 or more"))?;
+    require(
+        share.info.base_bits.work().is_some(),
+        Rule::Form,
+        "base bits are no canonical target with work below 2^108",
+    )?;
     require(
         target <= difficulty::easiest_target(params),
         Rule::ProofOfWork,
@@ -60,7 +69,7 @@ pub(super) fn check_lineage(
         }
         require(info.share_height.0 == 0, Rule::Lineage, "share height of a genesis share is not 0")?;
         require(info.chain_work == work, Rule::Lineage, "chain work of a genesis share is not its own work")?;
-        return check_bits(tree, share, difficulty::easiest_target(tree.params()), 0);
+        return check_bits(tree, share, tree.params().easiest_bits, 0);
     };
     require(
         parent.info().share_height.0.checked_add(1) == Some(info.share_height.0),
@@ -75,13 +84,15 @@ pub(super) fn check_lineage(
     let Some(samples) = tree.retarget_samples(&parent.id) else {
         return if is_base { Ok(()) } else { Err(Failure::Unverifiable) };
     };
-    let base_target = difficulty::base_target(tree.params(), &samples);
-    check_bits(tree, share, base_target, share.time().since(parent.time()))
+    let base = difficulty::base_bits(tree.params(), &samples);
+    check_bits(tree, share, base, share.time().since(parent.time()))
 }
 
-fn check_bits(tree: &Tree, share: &Share, base_target: Target, elapsed_s: u32) -> Result<(), Failure> {
+fn check_bits(tree: &Tree, share: &Share, base: Bits, elapsed_s: u32) -> Result<(), Failure> {
+    let info = &share.info;
+    require(info.base_bits == base, Rule::Lineage, "base bits are not the target after the parent")?;
     require(
-        difficulty::is_allowed(tree.params(), base_target, share.info.share_bits, elapsed_s),
+        difficulty::is_allowed(tree.params(), base, info.share_bits, elapsed_s),
         Rule::Lineage,
         "share bits are not the target after the parent, nor an eased one",
     )
@@ -151,6 +162,8 @@ pub(super) fn block_height_min(tree: &Tree, parent: Option<&LinkedShare>) -> Blo
 
 /// Checks rule 7.
 pub(super) fn check_uncles(tree: &Tree, share: &Share) -> Result<(), Failure> {
+    let uncles_max = uncles_max(share.info.rules_version);
+    require(share.info.uncles.len() <= uncles_max, Rule::Uncles, "more uncles than the rules version allows")?;
     for id in &share.info.uncles {
         let uncle = tree.get(id).ok_or(Failure::Missing(Need::Share(*id)))?;
         check_uncle(tree, share, uncle)?;
@@ -158,9 +171,19 @@ pub(super) fn check_uncles(tree: &Tree, share: &Share) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Returns how many uncles a share of this version may name.
+pub(super) const fn uncles_max(rules_version: u8) -> usize {
+    match rules_version {
+        RULES_VERSION_TEST => TEST_UNCLES_MAX,
+        _ => UNCLES_MAX as usize,
+    }
+}
+
 fn check_uncle(tree: &Tree, share: &Share, uncle: &LinkedShare) -> Result<(), Failure> {
     let (height, uncle_height) = (share.info.share_height.0, uncle.info().share_height.0);
     require(!uncle.info().is_genesis(), Rule::Uncles, "uncle is a genesis share")?;
+    let is_known = uncle.info().rules_version <= share.info.rules_version;
+    require(is_known, Rule::Uncles, "uncle has a newer rules version than its nephew")?;
     let in_range = uncle_height < height && height - uncle_height <= UNCLE_DEPTH_MAX;
     require(in_range, Rule::Uncles, "uncle is not one to three heights below")?;
     let mut has_parent_of_uncle = false;
@@ -174,6 +197,21 @@ fn check_uncle(tree: &Tree, share: &Share, uncle: &LinkedShare) -> Result<(), Fa
         has_parent_of_uncle |= ancestor.id == uncle.info().parent;
     }
     require(has_parent_of_uncle, Rule::Uncles, "uncle's parent is not an ancestor")
+}
+
+/// Checks that the share has the version and the class of payout outputs that the window at its parent decides (rules 4
+/// and 7 of sections 10 and 7).
+pub(super) fn check_votes(
+    params: &ChainParams,
+    share: &Share,
+    parent: Option<&LinkedShare>,
+    window: &Window,
+) -> Result<(), Failure> {
+    let (info, parent) = (&share.info, parent.map(LinkedShare::info));
+    let version = votes::rules_version(params, parent, info.block_height, window.ballot());
+    require(info.rules_version == version, Rule::Lineage, "rules version is not the one in force")?;
+    let class = votes::outputs_class(params, parent, window.ballot());
+    require(info.outputs_class == class, Rule::Lineage, "class of payout outputs is not the one in force")
 }
 
 /// Checks rule 8: the proof of work covers exactly the coinbase that the rules derive. `window` ends at the parent.
@@ -190,7 +228,7 @@ pub(super) fn check_payouts(
         "coinbase value below the subsidy or above 21 million BTC",
     )?;
     debug_assert_eq!(window.newest().unwrap_or(ShareId::ZERO), info.parent, "the window ends at the parent");
-    let payouts = window.payouts(info.coinbase_value, info.payout_script);
+    let payouts = window.payouts(info.coinbase_value, info.payout_script, info.outputs_class);
     let coinbase = Coinbase::new(chain_id, info, &payouts);
     let root = fold_merkle_branch(coinbase.txid(&share.extranonce), &share.merkle_branch);
     require(

@@ -9,10 +9,10 @@ use super::anchor::Anchor;
 use super::difficulty::RetargetSample;
 use super::window_reach::WindowReach;
 use crate::params::{ChainId, ChainParams};
-use crate::payouts::{EntrySource, Window, WindowEntry, WindowError};
+use crate::payouts::{EntrySource, Vote, Window, WindowEntry, WindowError};
 use crate::share::coinbase::Payout;
 use crate::share::{PayoutScript, Share, ShareId, ShareInfo};
-use crate::units::{Bits, Sats, ShareHeight, UnixTime, Work};
+use crate::units::{Bits, ShareHeight, UnixTime, Work};
 
 /// A valid share in the tree. It never changes: the tree and its snapshots share it.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub struct LinkedShare {
     pub share: Arc<Share>,
     /// The share's own work.
     pub work: Work,
+    /// The work of its target before easing.
+    base_work: Work,
     /// Whether rule 8 was checked. It cannot be checked for the base of a pruned chain.
     pub verified: bool,
     /// What the share adds to payout windows; `None` if an uncle it names is not held.
@@ -47,7 +49,13 @@ impl LinkedShare {
     /// What the retarget reads of the share; `None` if an uncle it names is not held.
     fn retarget_sample(&self) -> Option<RetargetSample> {
         let work_with_uncles = self.entry.as_ref()?.work_with_uncles;
-        Some(RetargetSample { time: self.time(), height: self.info().share_height, work: self.work, work_with_uncles })
+        Some(RetargetSample {
+            time: self.time(),
+            height: self.info().share_height,
+            work: self.work,
+            base_work: self.base_work,
+            work_with_uncles,
+        })
     }
 }
 
@@ -212,18 +220,13 @@ impl Tree {
         self.anchors.insert(anchor.header.block_hash(), anchor);
     }
 
-    /// The payouts of a share with this parent.
+    /// The payouts of a share with these facts whose header states `bits`.
     ///
     /// # Errors
     /// The window that ends at the parent is not held.
-    pub fn payouts(
-        &mut self,
-        parent: ShareId,
-        bits: Bits,
-        value: Sats,
-        finder: PayoutScript,
-    ) -> Result<Vec<Payout>, WindowError> {
-        Ok(self.window(parent, bits)?.payouts(value, finder))
+    pub fn payouts(&mut self, info: &ShareInfo, bits: Bits) -> Result<Vec<Payout>, WindowError> {
+        let window = self.window(info.parent, bits)?;
+        Ok(window.payouts(info.coinbase_value, info.payout_script, info.outputs_class))
     }
 
     /// The payout window of a share with this parent whose header states `bits`.
@@ -233,6 +236,11 @@ impl Tree {
     pub fn window(&mut self, parent: ShareId, bits: Bits) -> Result<&Window, WindowError> {
         self.window.move_to(parent, bits, &self.shares)?;
         Ok(&self.window)
+    }
+
+    /// The payout window as it was moved to last.
+    pub(super) const fn current_window(&self) -> &Window {
+        &self.window
     }
 
     /// Whether [`Self::window`] can succeed: a cheap test that spares walking through a base in vain.
@@ -245,8 +253,8 @@ impl Tree {
     /// # Panics
     /// The share's bits are no target, so it never passed rule 1. Counting it would pay wrong amounts.
     pub fn restore(&mut self, share: Arc<Share>, verified: bool) {
-        let work = share.info.share_bits.target().ok().and_then(|target| target.work());
-        self.insert(share, work.expect("a linked share's bits passed rule 1"), verified);
+        let work = share.info.share_bits.work().expect("a linked share's bits passed rule 1");
+        self.insert(share, work, verified);
     }
 
     /// Inserts a share that is valid, or part of a base, and returns whether it is the new tip.
@@ -259,7 +267,8 @@ impl Tree {
         let entry = self.window_entry(id, &share, work);
         let reach =
             WindowReach::new(entry.as_ref(), self.get(&parent).map(|parent| parent.reach), share.info.is_genesis());
-        let linked = Arc::new(LinkedShare { id, share, work, verified, entry, reach });
+        let base_work = share.info.base_bits.work().expect("a linked share's base bits passed rule 1");
+        let linked = Arc::new(LinkedShare { id, share, work, base_work, verified, entry, reach });
         self.shares.insert(id, Arc::clone(&linked));
         let is_tip = self.tip().is_none_or(|tip| linked.is_better_than(tip));
         if is_tip {
@@ -274,7 +283,9 @@ impl Tree {
     fn window_entry(&self, id: ShareId, share: &Share, work: Work) -> Option<WindowEntry> {
         let uncle = |id| self.get(id).map(|uncle| (uncle.info().payout_script, uncle.work));
         let uncles: Option<Vec<(PayoutScript, Work)>> = share.info.uncles.iter().map(uncle).collect();
-        Some(WindowEntry::new(id, share.info.parent, share.info.payout_script, work, uncles?.into_iter()))
+        let info = &share.info;
+        let vote = Vote { work, signal: info.signal, outputs_class: info.outputs_vote };
+        Some(WindowEntry::new(id, info.parent, info.payout_script, vote, uncles?.into_iter()))
     }
 
     /// Makes the main chain end at `tip`, from the share where it leaves the old one.

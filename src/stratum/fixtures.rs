@@ -8,9 +8,9 @@ use bitcoin::hashes::Hash as _;
 use bitcoin::BlockHash;
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::share::coinbase::Payout;
-use p2pool_core::share::{CoinbaseTag, PayoutScript, ShareId, EXTRANONCE_LEN};
+use p2pool_core::share::{PayoutScript, ShareId, EXTRANONCE_LEN};
 use p2pool_core::units::{Bits, BlockHeight, Sats, ShareHeight, UnixTime, Work};
-use p2pool_core::work::{make_job, HashedHeader, Job, JobId, NextShare, Submit, Template};
+use p2pool_core::work::{make_job, Finder, HashedHeader, Job, JobId, NextShare, Submit, Template};
 
 /// Half of all hashes meet it.
 pub const EASIEST: Bits = Bits(0x207f_ffff);
@@ -58,13 +58,10 @@ impl JobSpec {
         let p2tr = |n: u8| PayoutScript::new(&[&[0x51, 0x20][..], &[n; 32]].concat()).unwrap();
         let facts = NextShare {
             parent: ShareId([5; 32]),
-            uncles: Vec::new(),
             share_height: ShareHeight(1_000),
             parent_work: Work(123_456),
-            share_bits: self.share_bits,
-            payout_script: p2tr(9),
-            coinbase_tag: CoinbaseTag::default(),
             min_time: MIN_TIME,
+            ..NextShare::genesis(self.share_bits, Finder::new(p2tr(9)))
         };
         let payees = u64::from(self.payees);
         let payouts = |value: Sats| {

@@ -8,7 +8,7 @@ use bitcoin::hashes::Hash as _;
 use bitcoin::transaction::Version;
 use bitcoin::{Amount, BlockHash, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Txid, Witness};
 
-use super::{make_job, Job, JobId, NextShare, Template, TemplateTx};
+use super::{make_job, Finder, Job, JobId, NextShare, Template, TemplateTx};
 use crate::bytes::tagged_hash;
 use crate::params::{ChainParams, Network};
 use crate::share::coinbase::Payout;
@@ -104,13 +104,15 @@ pub fn many_p2tr(count: u8) -> Vec<PayoutScript> {
 /// The facts of a share in the middle of a chain.
 pub fn next_share() -> NextShare {
     NextShare {
+        rules_version: 2,
         parent: ShareId([5; 32]),
         uncles: vec![ShareId([6; 32])],
         share_height: ShareHeight(1_000),
         parent_work: Work(123_456),
         share_bits: Bits(0x1f00_ffff),
-        payout_script: p2tr(9),
-        coinbase_tag: CoinbaseTag::new(b"twenty bytes of text").unwrap(),
+        base_bits: Bits(0x1e00_ffff),
+        outputs_class: 0,
+        finder: Finder { coinbase_tag: CoinbaseTag::new(b"twenty bytes of text").unwrap(), ..Finder::new(p2tr(9)) },
         min_time: UnixTime(1_700_000_050),
     }
 }

@@ -8,10 +8,10 @@ use super::notify::NotifyLines;
 use super::submit::CoinbaseMidstate;
 use super::trim::{fitting, CoinbaseCost};
 use super::{Job, JobId, Template};
-use crate::params::{ChainId, ChainParams, Network};
+use crate::params::{ChainId, ChainParams, Network, RULES_VERSION_FIRST};
 use crate::share::coinbase::{Coinbase, Payout};
 use crate::share::{CoinbaseTag, PayoutScript, ShareId, ShareInfo};
-use crate::units::{Bits, BitsError, Sats, ShareHeight, Target, UnixTime, Work};
+use crate::units::{Bits, BitsError, BlockHeight, Sats, ShareHeight, UnixTime, Work};
 
 /// Number of rounds in which payouts and trimming may settle before room is reserved for the largest coinbase.
 ///
@@ -19,9 +19,38 @@ use crate::units::{Bits, BitsError, Sats, ShareHeight, Target, UnixTime, Work};
 /// More rounds only occur if amounts are at the dust limit.
 const TRIM_ROUNDS_MAX: usize = 4;
 
+/// What a node puts into every share that its miners find.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finder {
+    /// The scriptPubKey of the miners.
+    pub payout_script: PayoutScript,
+    pub coinbase_tag: CoinbaseTag,
+    /// The newest version of the rules that the software knows.
+    pub signal: u8,
+    /// The class of payout outputs that the miners' firmware can bear.
+    pub outputs_vote: u8,
+}
+
+impl Finder {
+    /// A finder of the first version that votes for the least class and has no tag.
+    pub fn new(payout_script: PayoutScript) -> Self {
+        Self { payout_script, coinbase_tag: CoinbaseTag::default(), signal: RULES_VERSION_FIRST, outputs_vote: 0 }
+    }
+}
+
+/// What the next Bitcoin block decides about a share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NextBlock {
+    pub height: BlockHeight,
+    /// Bitcoin's target.
+    pub bits: Bits,
+}
+
 /// The facts that the sharechain determines for the next share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NextShare {
+    /// The version of the rules in force.
+    pub rules_version: u8,
     /// Id of the parent share; zero for a genesis share.
     pub parent: ShareId,
     /// Ids of the uncles to name, ascending.
@@ -32,11 +61,63 @@ pub struct NextShare {
     pub parent_work: Work,
     /// The share target.
     pub share_bits: Bits,
-    /// The scriptPubKey of the miner.
-    pub payout_script: PayoutScript,
-    pub coinbase_tag: CoinbaseTag,
+    /// The target before easing.
+    pub base_bits: Bits,
+    /// The class of payout outputs in force.
+    pub outputs_class: u8,
+    pub finder: Finder,
     /// Earliest header time that the sharechain allows.
     pub min_time: UnixTime,
+}
+
+impl NextShare {
+    /// The facts of a genesis share of the first version with the chain's easiest target.
+    pub fn genesis(easiest_bits: Bits, finder: Finder) -> Self {
+        Self {
+            rules_version: RULES_VERSION_FIRST,
+            parent: ShareId::ZERO,
+            uncles: Vec::new(),
+            share_height: ShareHeight(0),
+            parent_work: Work::ZERO,
+            share_bits: easiest_bits,
+            base_bits: easiest_bits,
+            outputs_class: 0,
+            finder,
+            min_time: UnixTime(0),
+        }
+    }
+
+    /// The facts of the share in a block of this height and value.
+    ///
+    /// # Errors
+    /// [`JobError::ShareBits`] or [`JobError::Work`].
+    pub fn info(
+        &self,
+        block_height: BlockHeight,
+        coinbase_value: Sats,
+        witness_commitment: [u8; 32],
+    ) -> Result<ShareInfo, JobError> {
+        let work = self.share_bits.target().map_err(JobError::ShareBits)?.work();
+        let chain_work =
+            work.and_then(|own| self.parent_work.checked_add(own)).ok_or(JobError::Work(self.share_bits))?;
+        Ok(ShareInfo {
+            rules_version: self.rules_version,
+            parent: self.parent,
+            share_bits: self.share_bits,
+            base_bits: self.base_bits,
+            signal: self.finder.signal,
+            outputs_vote: self.finder.outputs_vote,
+            outputs_class: self.outputs_class,
+            uncles: self.uncles.clone(),
+            share_height: self.share_height,
+            chain_work,
+            block_height,
+            coinbase_value,
+            payout_script: self.finder.payout_script,
+            witness_commitment,
+            coinbase_tag: self.finder.coinbase_tag.clone(),
+        })
+    }
 }
 
 /// Why a job cannot be made.
@@ -83,7 +164,8 @@ pub fn make_job(
     let block_target = template.bits.target().map_err(JobError::BlockBits)?;
     let share_target = facts.share_bits.target().map_err(JobError::ShareBits)?;
     let chain_id = chain.chain_id();
-    let info = untrimmed_info(template, facts, share_target)?;
+    // Trimming may change value and witness commitment.
+    let info = facts.info(template.height, template.coinbase_value, template.transactions.witness_commitment())?;
     let mut drafter = Drafter { chain, chain_id: &chain_id, template, info, payouts };
     let Draft { kept, mut info, payouts } = drafter.settle()?;
 
@@ -133,26 +215,6 @@ impl Job {
         };
         Ok(Self { time, max_time, notify, ..self })
     }
-}
-
-/// The share's facts for the untrimmed template; trimming may change value and witness commitment.
-fn untrimmed_info(template: &Template, facts: &NextShare, share_target: Target) -> Result<ShareInfo, JobError> {
-    let chain_work = share_target
-        .work()
-        .and_then(|own| facts.parent_work.checked_add(own))
-        .ok_or(JobError::Work(facts.share_bits))?;
-    Ok(ShareInfo {
-        parent: facts.parent,
-        uncles: facts.uncles.clone(),
-        share_height: facts.share_height,
-        chain_work,
-        share_bits: facts.share_bits,
-        block_height: template.height,
-        coinbase_value: template.coinbase_value,
-        payout_script: facts.payout_script,
-        witness_commitment: template.transactions.witness_commitment(),
-        coinbase_tag: facts.coinbase_tag.clone(),
-    })
 }
 
 /// A template with the first `kept` transactions, which it shares with the given one.
@@ -235,7 +297,7 @@ impl<P: FnMut(Sats) -> Vec<Payout>> Drafter<'_, P> {
     }
 
     fn outputs_max(&self) -> usize {
-        usize::try_from(self.chain.payout_outputs_max).unwrap_or(usize::MAX)
+        usize::try_from(self.chain.payout_outputs_max(self.info.outputs_class)).unwrap_or(usize::MAX)
     }
 }
 

@@ -32,7 +32,7 @@ pub use block::BlockError;
 pub use found::{FoundBlock, FoundShare};
 pub use job::{Job, JobId};
 pub use json::TemplateError;
-pub use make::{make_job, JobError, NextShare};
+pub use make::{make_job, Finder, JobError, NextBlock, NextShare};
 pub use submit::{HashedHeader, Submit};
 pub use template::{Template, TemplateTx};
 pub use transactions::Transactions;

@@ -18,7 +18,7 @@ use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::share::coinbase::{fold_merkle_branch, Payout};
 use p2pool_core::share::{CoinbaseTag, PayoutScript, ShareId};
 use p2pool_core::units::{Bits, BlockHeight, Sats, ShareHeight, Target, UnixTime, Work};
-use p2pool_core::work::{make_job, Job, JobId, NextShare, Submit, Template, TemplateTx};
+use p2pool_core::work::{make_job, Finder, Job, JobId, NextShare, Submit, Template, TemplateTx};
 
 /// Pseudo-random bytes, the same in every run.
 struct Random(u64);
@@ -86,15 +86,13 @@ impl Random {
             signet_challenge: Vec::new(),
         };
         let payouts: Vec<_> = (0..payees).map(|_| Payout { script: self.script(), amount: Sats(1_000) }).collect();
+        let coinbase_tag = CoinbaseTag::new(&b"a tag of 20 letters."[..self.below(21) as usize]).unwrap();
+        let finder = Finder { coinbase_tag, ..Finder::new(self.script()) };
         let facts = NextShare {
             parent: ShareId(self.bytes()),
-            uncles: Vec::new(),
             share_height: ShareHeight(self.number()),
             parent_work: Work(u128::from(self.number())),
-            share_bits: Bits(0x1d00_ffff),
-            payout_script: self.script(),
-            coinbase_tag: CoinbaseTag::new(&b"a tag of 20 letters."[..self.below(21) as usize]).unwrap(),
-            min_time: UnixTime(0),
+            ..NextShare::genesis(Bits(0x1d00_ffff), finder)
         };
         let chain = ChainParams::standard(Network::Mainnet);
         make_job(JobId(self.0), &chain, &Arc::new(template), &facts, UnixTime(3), |_| payouts.clone()).unwrap()

@@ -15,9 +15,10 @@ use bitcoin::{BlockHash, CompactTarget, TxMerkleNode};
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::peer::PeerHandle;
 use p2pool_core::share::coinbase::{fold_merkle_branch, Coinbase};
-use p2pool_core::share::{CoinbaseTag, PayoutScript, Share, ShareId, ShareInfo};
+use p2pool_core::share::{PayoutScript, Share, ShareId};
 use p2pool_core::sharechain::{next_share, Anchor, CandidateId, CandidateOutcome, Effect, Sharechain, Source, Tree};
 use p2pool_core::units::{Bits, BlockHeight, Sats, UnixTime};
+use p2pool_core::work::{Finder, NextBlock};
 
 const START: UnixTime = UnixTime(1_700_000_000);
 const BITS: Bits = Bits(0x207f_ffff);
@@ -79,22 +80,10 @@ fn share(chain: &mut Sharechain, number: u32) -> Share {
     let tree = chain.tree_mut();
     let anchor = anchor(number / SHARES_PER_BLOCK);
     let time = START.plus(60 + 30 * number);
-    let facts = next_share(tree, time, payee(number % MINERS), &CoinbaseTag::default());
-    let work = facts.share_bits.target().unwrap().work().unwrap();
-    let value = Sats(5_000_001_000);
-    let info = ShareInfo {
-        parent: facts.parent,
-        uncles: facts.uncles,
-        share_height: facts.share_height,
-        chain_work: facts.parent_work.checked_add(work).unwrap(),
-        share_bits: facts.share_bits,
-        block_height: BlockHeight(anchor.height.0 + 1),
-        coinbase_value: value,
-        payout_script: facts.payout_script,
-        witness_commitment: [7; 32],
-        coinbase_tag: facts.coinbase_tag,
-    };
-    let payouts = tree.payouts(info.parent, BITS, value, info.payout_script).unwrap();
+    let height = BlockHeight(anchor.height.0 + 1);
+    let facts = next_share(tree, NextBlock { height, bits: BITS }, time, &Finder::new(payee(number % MINERS)));
+    let info = facts.info(height, Sats(5_000_001_000), [7; 32]).unwrap();
+    let payouts = tree.payouts(&info, BITS).unwrap();
     let coinbase = Coinbase::new(tree.chain_id(), &info, &payouts);
     let merkle_branch = vec![[5; 32]; 11];
     let root = fold_merkle_branch(coinbase.txid(&[3; 12]), &merkle_branch);

@@ -183,7 +183,7 @@ fn payouts_match_the_model() {
     for recorded in &vector.shares {
         let share = recorded.share();
         let (header_bits, info) = (Bits(share.header.bits.to_consensus()), &share.info);
-        let paid = chain.tree_mut().payouts(info.parent, header_bits, info.coinbase_value, info.payout_script).unwrap();
+        let paid = chain.tree_mut().payouts(info, header_bits).unwrap();
         let paid: Vec<_> = paid.iter().map(|payout| (payout.script, payout.amount.0)).collect();
         let expected: Vec<_> = recorded.payouts.iter().map(|(payee, amount)| (scripts[*payee], *amount)).collect();
         assert_eq!(paid, expected, "{}", recorded.id);

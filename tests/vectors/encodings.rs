@@ -113,8 +113,8 @@ fn malformed_shares_are_rejected() {
             Ok(share) => {
                 assert!(vector.decodes, "{} should not decode", vector.why);
                 let version = share.header.version.to_consensus();
-                let work = share.info.share_bits.target().ok().and_then(|target| target.work());
-                let out_of_range = version < HEADER_VERSION_MIN || work.is_none();
+                let bits = [share.info.share_bits, share.info.base_bits];
+                let out_of_range = version < HEADER_VERSION_MIN || bits.iter().any(|bits| bits.work().is_none());
                 assert!(out_of_range, "{}", vector.why);
             }
         }

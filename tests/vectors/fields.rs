@@ -3,7 +3,7 @@
 use bitcoin::block::{Header, Version};
 use bitcoin::hashes::Hash as _;
 use bitcoin::{BlockHash, CompactTarget, TxMerkleNode};
-use p2pool_core::params::{ChainParams, Network};
+use p2pool_core::params::{Activation, ChainParams, Network, RULES_VERSION_FIRST};
 use p2pool_core::share::coinbase::Payout;
 use p2pool_core::share::{CoinbaseTag, PayoutScript, Share, ShareId, ShareInfo};
 use p2pool_core::units::{Bits, BlockHeight, Sats, ShareHeight, Work};
@@ -50,8 +50,10 @@ pub struct ParamsFields {
     retarget_window: u32,
     payout_window: u32,
     work_cut_blocks: u32,
-    payout_outputs_max: u32,
+    payout_outputs: [u32; 4],
     easiest_bits: String,
+    age_step_s: u32,
+    activations: Vec<(u8, u32)>,
 }
 
 impl ParamsFields {
@@ -64,8 +66,15 @@ impl ParamsFields {
             retarget_window: self.retarget_window,
             payout_window: self.payout_window,
             work_cut_blocks: self.work_cut_blocks,
-            payout_outputs_max: self.payout_outputs_max,
+            payout_outputs: self.payout_outputs,
             easiest_bits: bits(&self.easiest_bits),
+            age_step_s: self.age_step_s,
+            activations: self
+                .activations
+                .iter()
+                .map(|(version, height)| Activation { version: *version, height: BlockHeight(*height) })
+                .collect(),
+            rules_version_known: RULES_VERSION_FIRST,
         }
     }
 }
@@ -79,7 +88,12 @@ pub struct ShareFields {
     time: u32,
     header_bits: String,
     nonce: u32,
+    rules_version: u8,
     parent: String,
+    base_bits: String,
+    signal: u8,
+    outputs_vote: u8,
+    outputs_class: u8,
     uncles: Vec<String>,
     share_height: u32,
     chain_work: String,
@@ -105,11 +119,16 @@ impl ShareFields {
                 nonce: self.nonce,
             },
             info: ShareInfo {
+                rules_version: self.rules_version,
                 parent: ShareId(hash_from_display(&self.parent)),
+                share_bits: bits(&self.share_bits),
+                base_bits: bits(&self.base_bits),
+                signal: self.signal,
+                outputs_vote: self.outputs_vote,
+                outputs_class: self.outputs_class,
                 uncles: self.uncles.iter().map(|uncle| ShareId(hash_from_display(uncle))).collect(),
                 share_height: ShareHeight(self.share_height),
                 chain_work: Work(self.chain_work.parse().unwrap()),
-                share_bits: bits(&self.share_bits),
                 block_height: BlockHeight(self.block_height),
                 coinbase_value: Sats(self.coinbase_value),
                 payout_script: script(&self.payout_script),

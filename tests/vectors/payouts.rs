@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 
 use bitcoin::hashes::{sha256, Hash as _};
-use p2pool_core::params::{ChainParams, Network};
-use p2pool_core::payouts::{payout_list, EntrySource, Window, WindowEntry};
+use p2pool_core::payouts::{payout_list, EntrySource, Vote, Window, WindowEntry};
 use p2pool_core::share::coinbase::Payout;
 use p2pool_core::share::{PayoutScript, ShareId};
 use p2pool_core::units::{Sats, Work};
@@ -61,9 +60,13 @@ impl PayoutVector {
     }
 
     fn pay(&self, credits: impl Iterator<Item = (PayoutScript, Work)>) -> Vec<Payout> {
-        let params =
-            ChainParams { payout_outputs_max: self.payout_outputs_max, ..ChainParams::standard(Network::Mainnet) };
-        payout_list(&params, credits, Sats(self.value), script(&self.finder), ShareId(hex_array(&self.parent)))
+        payout_list(
+            self.payout_outputs_max,
+            credits,
+            Sats(self.value),
+            script(&self.finder),
+            ShareId(hex_array(&self.parent)),
+        )
     }
 }
 
@@ -147,7 +150,16 @@ impl TreeVector {
             let uncles = share.uncles.iter().map(|uncle| by_id[uncle.as_str()]);
             let (id, parent) = (ShareId(hash_from_display(&share.id)), ShareId(hash_from_display(&share.parent)));
             let uncles = uncles.map(|uncle| (scripts[uncle.script], work(uncle)));
-            (id, WindowEntry::new(id, parent, scripts[share.script], work(share), uncles))
+            (
+                id,
+                WindowEntry::new(
+                    id,
+                    parent,
+                    scripts[share.script],
+                    Vote { work: work(share), ..Vote::default() },
+                    uncles,
+                ),
+            )
         };
         Entries(self.shares.iter().map(entry).collect())
     }
@@ -160,7 +172,7 @@ fn check(window: &Window, query: &Query, scripts: &[PayoutScript], why: &str) {
         query.credits.iter().map(|(payee, work)| (scripts[*payee], Work(work.parse().unwrap()))).collect();
     assert_eq!(credits, expected, "{why}, after {}", query.parent);
     let paid: Vec<_> = window
-        .payouts(Sats(query.value), scripts[query.finder])
+        .payouts(Sats(query.value), scripts[query.finder], 0)
         .iter()
         .map(|payout| (payout.script, payout.amount.0))
         .collect();

@@ -4,7 +4,6 @@
 
 use super::*;
 use crate::bytes::tagged_hash;
-use crate::params::Network;
 use crate::payouts::fixtures::{id, script, seeded};
 use crate::units::MAX_MONEY;
 use proptest::prelude::*;
@@ -12,13 +11,9 @@ use ruint::aliases::U512;
 
 const FINDER: u32 = 1_000_000;
 
-fn params(outputs_max: u32) -> ChainParams {
-    ChainParams { payout_outputs_max: outputs_max, ..ChainParams::standard(Network::Mainnet) }
-}
-
 /// The payout list for miners 0, 1, ... with these works and for the miner with number `finder`.
 fn list(works: &[u128], value: u64, finder: u32, parent: u32, outputs_max: u32) -> Vec<Payout> {
-    payout_list(&params(outputs_max), credits(works).into_iter(), Sats(value), script(finder), id(parent))
+    payout_list(outputs_max, credits(works).into_iter(), Sats(value), script(finder), id(parent))
 }
 
 fn credits(works: &[u128]) -> Vec<(PayoutScript, Work)> {
@@ -190,7 +185,7 @@ proptest! {
         let middle = turn.index(pieces.len());
         pieces.rotate_left(middle);
         pieces.reverse();
-        let list = payout_list(&params(12), pieces.into_iter(), Sats(value), script(finder), id(7));
+        let list = payout_list(12, pieces.into_iter(), Sats(value), script(finder), id(7));
         prop_assert_eq!(list, expected);
     }
 }
@@ -243,7 +238,7 @@ fn a_value_of_zero_has_no_outputs() {
         assert!(list(works, 0, FINDER, 1, 48).is_empty());
         assert!(list(works, 0, 0, 1, 48).is_empty());
     }
-    assert!(payout_list(&params(48), std::iter::empty(), Sats(0), script(1), id(1)).is_empty());
+    assert!(payout_list(48, std::iter::empty(), Sats(0), script(1), id(1)).is_empty());
 }
 
 #[test]
@@ -308,9 +303,9 @@ fn the_fee_is_added_to_the_finders_output_or_is_its_own() {
 fn without_work_the_finder_gets_the_whole_value() {
     let all = [Payout { script: script(4), amount: Sats(5_000_000_000) }];
     let no_credit = std::iter::empty();
-    assert_eq!(payout_list(&params(48), no_credit, Sats(5_000_000_000), script(4), ShareId::ZERO), all);
+    assert_eq!(payout_list(48, no_credit, Sats(5_000_000_000), script(4), ShareId::ZERO), all);
     let no_work = [(script(1), Work::ZERO)].into_iter();
-    assert_eq!(payout_list(&params(48), no_work, Sats(5_000_000_000), script(4), id(1)), all);
+    assert_eq!(payout_list(48, no_work, Sats(5_000_000_000), script(4), id(1)), all);
 }
 
 #[test]

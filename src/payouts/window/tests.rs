@@ -3,6 +3,7 @@
 use super::*;
 use crate::params::Network;
 use crate::payouts::fixtures::{id, script, seeded};
+use crate::payouts::Vote;
 use crate::payouts::{payout_list, Credit};
 use proptest::prelude::*;
 use std::cell::Cell;
@@ -25,7 +26,8 @@ impl EntrySource for Tree {
 impl Tree {
     fn add(&mut self, number: u32, parent: ShareId, miner: u32, work: u128, uncles: &[(u32, u128)]) {
         let uncles = uncles.iter().map(|(miner, work)| (script(*miner), Work(*work)));
-        let entry = WindowEntry::new(id(number), parent, script(miner), Work(work), uncles);
+        let entry =
+            WindowEntry::new(id(number), parent, script(miner), Vote { work: Work(work), ..Vote::default() }, uncles);
         self.entries.insert(id(number), entry);
     }
 
@@ -91,7 +93,7 @@ fn observed(window: &Window) -> Observed {
     assert_eq!(window.is_empty(), window.entries.is_empty());
     assert_eq!(window.ids, window.entries.iter().map(|entry| entry.id).collect());
     let shares = window.entries.iter().rev().map(|entry| entry.id).collect();
-    let payouts = window.payouts(VALUE, script(FINDER));
+    let payouts = window.payouts(VALUE, script(FINDER), 0);
     (window.credits().collect(), window.total_work(), shares, window.oldest(), window.newest(), payouts)
 }
 
@@ -106,7 +108,7 @@ fn expected(params: &ChainParams, newest_first: &[&WindowEntry]) -> Observed {
     let (oldest, newest) = (shares.last().copied(), shares.first().copied());
     let credits = credits.iter().map(|credit| (credit.script, credit.work));
     let parent = newest.unwrap_or(ShareId::ZERO);
-    let payouts = payout_list(params, credits, VALUE, script(FINDER), parent);
+    let payouts = payout_list(params.payout_outputs_max(0), credits, VALUE, script(FINDER), parent);
     (sums.into_iter().collect(), total, shares, oldest, newest, payouts)
 }
 
@@ -198,13 +200,13 @@ fn a_genesis_share_pays_the_whole_value_to_its_own_miner() {
     let tree = Tree::chain(5);
     let mut window = Window::new(&params(3, 0));
     let all = [Payout { script: script(FINDER), amount: VALUE }];
-    assert_eq!(window.payouts(VALUE, script(FINDER)), all);
+    assert_eq!(window.payouts(VALUE, script(FINDER), 0), all);
     // Also after the window was moved.
     window.move_to(id(4), Bits(0), &tree).unwrap();
-    assert_ne!(window.payouts(VALUE, script(FINDER)), all);
+    assert_ne!(window.payouts(VALUE, script(FINDER), 0), all);
     window.move_to(ShareId::ZERO, Bits(0), &tree).unwrap();
     assert!(window.is_empty() && window.total_work() == Work::ZERO);
-    assert_eq!(window.payouts(VALUE, script(FINDER)), all);
+    assert_eq!(window.payouts(VALUE, script(FINDER), 0), all);
 }
 
 #[test]
@@ -339,6 +341,6 @@ fn the_largest_window_of_maximal_works_does_not_overflow() {
     let mut window = Window::new(&ChainParams::standard(Network::Testnet4));
     window.move_to(id(8_639), Bits(0), &tree).unwrap();
     assert_eq!(window.total_work(), Work(4 * 8_640 * most));
-    let paid: u64 = window.payouts(crate::units::MAX_MONEY, script(1)).iter().map(|payout| payout.amount.0).sum();
+    let paid: u64 = window.payouts(crate::units::MAX_MONEY, script(1), 0).iter().map(|payout| payout.amount.0).sum();
     assert_eq!(paid, crate::units::MAX_MONEY.0);
 }

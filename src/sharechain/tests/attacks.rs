@@ -101,14 +101,15 @@ fn uncle_work_does_not_inflate_a_branch() {
 #[test]
 fn the_draw_does_not_move_with_value_or_finder() {
     // Many small payees, few outputs: who wins the lots depends on the parent alone.
-    let mut node = TestNode::with(ChainParams { payout_outputs_max: 8, payout_window: 60, ..super::support::params() });
+    let mut node =
+        TestNode::with(ChainParams { payout_outputs: [8; 4], payout_window: 60, ..super::support::params() });
     for miner in 1..=50 {
         node.miner = script(miner);
         node.extend(1);
     }
     let (tip, bits) = (node.tip(), super::support::BITS);
     let mut winners = |value: u64, finder: u8| {
-        let payouts = node.chain.tree_mut().payouts(tip, bits, Sats(value), script(finder)).unwrap();
+        let payouts = node.chain.tree_mut().window(tip, bits).unwrap().payouts(Sats(value), script(finder), 0);
         let mut scripts: Vec<_> =
             payouts.iter().map(|payout| payout.script).filter(|script| *script != self::script(finder)).collect();
         scripts.sort();
@@ -127,7 +128,7 @@ fn a_parser_bomb_is_refused_by_its_first_wrong_byte() {
     let bytes = TestNode::with_chain(1).next().encode();
     for length in [0xfcu8, 0xfd, 0xfe, 0xff] {
         let mut bomb = bytes.clone();
-        bomb[80 + 33] = length;
+        bomb[80 + 44] = length;
         assert!(Share::decode(&bomb).is_err());
     }
     assert!(Share::decode(&[&bytes[..], &[0; 4_000]].concat()).is_err());

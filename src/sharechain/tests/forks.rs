@@ -143,11 +143,18 @@ fn a_restart_restores_tip_window_and_uncles() {
         tree.restore(Arc::new(share), true);
     }
     tree.add_anchor(anchor(100));
-    let mut after = TestNode { chain: Sharechain::new(tree), now: before.now, anchor: anchor(100), miner: script(1) };
+    let mut after = TestNode {
+        chain: Sharechain::new(tree),
+        now: before.now,
+        anchor: anchor(100),
+        miner: script(1),
+        outputs_vote: 0,
+    };
     assert_eq!(after.main_ids(), before.main_ids());
     let tip = before.tip();
-    let payouts =
-        |node: &mut TestNode| node.chain.tree_mut().payouts(tip, BITS, Sats(5_000_000_000), script(1)).unwrap();
+    let payouts = |node: &mut TestNode| {
+        node.chain.tree_mut().window(tip, BITS).unwrap().payouts(Sats(5_000_000_000), script(1), 0)
+    };
     assert_eq!(payouts(&mut after), payouts(&mut before));
     before.miner = script(1);
     assert_eq!(after.next(), before.next());

@@ -275,7 +275,7 @@ fn easing_is_allowed_when_due_and_rejected_before() {
         }
         let tip = node.tip();
         let samples = node.chain.tree().retarget_samples(&tip).unwrap();
-        let base = crate::sharechain::difficulty::base_target(node.chain.tree().params(), &samples);
+        let base = crate::sharechain::difficulty::base_bits(node.chain.tree().params(), &samples);
         node.now = node.now.plus(wait_s);
         let now = node.now;
         let parent_work = node.chain.tree().tip().unwrap().share.info.chain_work;

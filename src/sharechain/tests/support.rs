@@ -9,11 +9,11 @@ use bitcoin::{BlockHash, CompactTarget, TxMerkleNode};
 use crate::params::{ChainParams, Network};
 use crate::peer::PeerHandle;
 use crate::share::coinbase::{fold_merkle_branch, Coinbase, Payout};
-use crate::share::{CoinbaseTag, PayoutScript, Share, ShareId, ShareInfo};
+use crate::share::{PayoutScript, Share, ShareId};
 use crate::sharechain::next_share::next_share_on;
 use crate::sharechain::{Anchor, Effect, Rule, Sharechain, Source, Tree, Verdict};
 use crate::units::{Bits, BlockHeight, Sats, UnixTime};
-use crate::work::NextShare;
+use crate::work::{Finder, NextBlock, NextShare};
 
 pub const START: UnixTime = UnixTime(1_700_000_000);
 pub const BITS: Bits = Bits(0x207f_ffff);
@@ -57,6 +57,7 @@ pub struct TestNode {
     pub now: UnixTime,
     pub anchor: Anchor,
     pub miner: PayoutScript,
+    pub outputs_vote: u8,
 }
 
 impl TestNode {
@@ -67,7 +68,13 @@ impl TestNode {
     pub fn with(params: ChainParams) -> Self {
         let mut tree = Tree::new(Arc::new(params));
         tree.add_anchor(anchor(100));
-        Self { chain: Sharechain::new(tree), now: START.plus(60), anchor: anchor(100), miner: script(1) }
+        Self {
+            chain: Sharechain::new(tree),
+            now: START.plus(60),
+            anchor: anchor(100),
+            miner: script(1),
+            outputs_vote: 0,
+        }
     }
 
     /// A node whose chain is `shares` long.
@@ -123,14 +130,23 @@ impl TestNode {
         edit: impl FnOnce(&mut Share),
         edit_payouts: impl FnOnce(&mut Vec<Payout>),
     ) -> Share {
+        let finder = self.finder();
         let tree = self.chain.tree_mut();
-        let facts = next_share_on(tree, tree.get(parent), self.now, self.miner, &CoinbaseTag::default());
+        let block = NextBlock { height: BlockHeight(self.anchor.height.0 + 1), bits: BITS };
+        let facts = next_share_on(tree, parent, block, self.now, &finder);
         let mut share = draft(&facts, &self.anchor, self.now.max(facts.min_time));
         edit(&mut share);
-        let value = share.info.coinbase_value;
-        let mut payouts = tree.payouts(share.info.parent, BITS, value, share.info.payout_script).unwrap_or_default();
+        let mut payouts = tree.payouts(&share.info, BITS).unwrap_or_default();
         edit_payouts(&mut payouts);
         mine(&tree.chain_id().clone(), share, &payouts)
+    }
+
+    fn finder(&self) -> Finder {
+        Finder {
+            signal: self.chain.tree().params().rules_version_known,
+            outputs_vote: self.outputs_vote,
+            ..Finder::new(self.miner)
+        }
     }
 
     /// Receives a share from a peer and returns its last verdict.
@@ -181,7 +197,6 @@ pub fn assert_breaks(verdict: &Verdict, rule: Rule) {
 }
 
 fn draft(facts: &NextShare, anchor: &Anchor, time: UnixTime) -> Share {
-    let work = facts.share_bits.target().unwrap().work().unwrap();
     Share {
         header: Header {
             version: Version::from_consensus(0x2000_0000),
@@ -191,18 +206,7 @@ fn draft(facts: &NextShare, anchor: &Anchor, time: UnixTime) -> Share {
             bits: CompactTarget::from_consensus(BITS.0),
             nonce: 0,
         },
-        info: ShareInfo {
-            parent: facts.parent,
-            uncles: facts.uncles.clone(),
-            share_height: facts.share_height,
-            chain_work: facts.parent_work.checked_add(work).unwrap(),
-            share_bits: facts.share_bits,
-            block_height: BlockHeight(anchor.height.0 + 1),
-            coinbase_value: Sats(5_000_001_000),
-            payout_script: facts.payout_script,
-            witness_commitment: [7; 32],
-            coinbase_tag: facts.coinbase_tag.clone(),
-        },
+        info: facts.info(BlockHeight(anchor.height.0 + 1), Sats(5_000_001_000), [7; 32]).unwrap(),
         extranonce: [3; 12],
         merkle_branch: vec![[5; 32]; 3],
     }

@@ -36,7 +36,7 @@ fn the_next_share_names_a_stale_sibling_once_and_pays_it() {
     let window = node.chain.tree_mut().window(parent, bits).unwrap();
     // Eleven shares and an uncle of two hashes each. Nine tenths of two is one; the nephew gets the rest.
     assert_eq!(window.total_work(), Work(24));
-    let payouts = node.chain.tree_mut().payouts(parent, bits, Sats(5_000_000_000), script(9)).unwrap();
+    let payouts = node.chain.tree_mut().window(parent, bits).unwrap().payouts(Sats(5_000_000_000), script(9), 0);
     assert!(payouts.iter().any(|payout| payout.script == stale.info.payout_script));
 }
 

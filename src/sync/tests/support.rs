@@ -99,7 +99,7 @@ pub fn copy(of: &TestNode, len: usize) -> TestNode {
         tree.restore(Arc::clone(&node.share), node.verified);
     }
     let now = tree.tip().map_or(START.plus(60), |tip| tip.share.time());
-    TestNode { chain: Sharechain::new(tree), now, anchor: block_at(now), miner: script(1) }
+    TestNode { chain: Sharechain::new(tree), now, anchor: block_at(now), miner: script(1), outputs_vote: 0 }
 }
 
 /// Prunes all shares that a node need not keep.

@@ -146,16 +146,21 @@ fn facts_are_copied_to_the_share() {
     let job = job(template(77, vec![tx(1, 2, 3, 4)]), &[p2tr(1), p2tr(2)]);
     let own = facts.share_bits.target().unwrap().work().unwrap();
     let expected = ShareInfo {
+        rules_version: facts.rules_version,
         parent: facts.parent,
+        share_bits: facts.share_bits,
+        base_bits: facts.base_bits,
+        signal: facts.finder.signal,
+        outputs_vote: facts.finder.outputs_vote,
+        outputs_class: facts.outputs_class,
         uncles: facts.uncles.clone(),
         share_height: facts.share_height,
         chain_work: Work(facts.parent_work.0 + own.0),
-        share_bits: facts.share_bits,
         block_height: BlockHeight(77),
         coinbase_value: Sats(SUBSIDY + 4),
-        payout_script: facts.payout_script,
+        payout_script: facts.finder.payout_script,
         witness_commitment: job.template.transactions.witness_commitment(),
-        coinbase_tag: facts.coinbase_tag.clone(),
+        coinbase_tag: facts.finder.coinbase_tag.clone(),
     };
     assert_eq!(job.info, expected);
     assert_eq!(job.coinbase, Coinbase::new(&chain().chain_id(), &expected, &job.payouts));

@@ -6,9 +6,9 @@ use bitcoin::hex::DisplayHex as _;
 use bitcoin::{Block, BlockHash};
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::share::coinbase::Payout;
-use p2pool_core::share::{CoinbaseTag, PayoutScript, ShareId};
-use p2pool_core::units::{Bits, Sats, ShareHeight, UnixTime, Work};
-use p2pool_core::work::{make_job, HashedHeader, Job, JobId, NextShare, Submit, Template};
+use p2pool_core::share::{CoinbaseTag, PayoutScript};
+use p2pool_core::units::{Bits, Sats};
+use p2pool_core::work::{make_job, Finder, HashedHeader, Job, JobId, NextShare, Submit, Template};
 use p2pool_test_bitcoind::{Bitcoind, Chain, MempoolFiller, Options};
 use serde_json::{json, Value};
 
@@ -35,16 +35,8 @@ fn p2pkh(n: u8) -> PayoutScript {
 
 /// Makes a job that pays one satoshi to each script, and the rest to the first.
 fn job(template: &Arc<Template>, scripts: &[PayoutScript]) -> Job {
-    let facts = NextShare {
-        parent: ShareId::ZERO,
-        uncles: Vec::new(),
-        share_height: ShareHeight(0),
-        parent_work: Work::ZERO,
-        share_bits: Bits(0x207f_ffff),
-        payout_script: scripts[0],
-        coinbase_tag: CoinbaseTag::new(b"functional test").unwrap(),
-        min_time: UnixTime(0),
-    };
+    let coinbase_tag = CoinbaseTag::new(b"functional test").unwrap();
+    let facts = NextShare::genesis(Bits(0x207f_ffff), Finder { coinbase_tag, ..Finder::new(scripts[0]) });
     let payouts = |value: Sats| {
         let mut payouts: Vec<_> = scripts.iter().map(|script| Payout { script: *script, amount: Sats(1) }).collect();
         payouts[0].amount.0 = value.0 - (scripts.len() as u64 - 1);

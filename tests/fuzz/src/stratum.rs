@@ -11,13 +11,13 @@ use bitcoin::BlockHash;
 use p2pool_core::metrics::Metrics;
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::share::coinbase::Payout;
-use p2pool_core::share::{header_hash, CoinbaseTag, PayoutScript, ShareId};
+use p2pool_core::share::{header_hash, PayoutScript, ShareId};
 use p2pool_core::stratum::{
     ChainBusy, CloseReason, Difficulty, Limits, Session, SessionEvent, SessionSink, SharedState, Step,
 };
 use p2pool_core::units::{Bits, BlockHeight, Now, Sats, ShareHeight, SteadyTime, UnixTime, Work};
 use p2pool_core::work::{
-    make_job, FoundBlock, FoundShare, Job, JobId, NextShare, NoWork, Submit, Template, WorkUpdate,
+    make_job, Finder, FoundBlock, FoundShare, Job, JobId, NextShare, NoWork, Submit, Template, WorkUpdate,
 };
 use serde_json::value::RawValue;
 
@@ -124,13 +124,10 @@ fn job(number: u8) -> Arc<Job> {
     let script = PayoutScript::new(&[&[0x51, 0x20][..], &[number; 32]].concat()).expect("a P2TR script");
     let facts = NextShare {
         parent: ShareId([5; 32]),
-        uncles: Vec::new(),
         share_height: ShareHeight(1_000),
         parent_work: Work(123_456),
-        share_bits: EASIEST,
-        payout_script: script,
-        coinbase_tag: CoinbaseTag::default(),
         min_time: template.min_time,
+        ..NextShare::genesis(EASIEST, Finder::new(script))
     };
     let chain = ChainParams::standard(Network::Regtest);
     let all_to_one = |amount| vec![Payout { script, amount }];

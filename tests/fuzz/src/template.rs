@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::share::coinbase::Payout;
-use p2pool_core::share::{CoinbaseTag, PayoutScript, ShareId};
-use p2pool_core::units::{Sats, ShareHeight, UnixTime, Work};
-use p2pool_core::work::{make_job, Job, JobError, JobId, NextShare, Submit, Template, TemplateError};
+use p2pool_core::share::PayoutScript;
+use p2pool_core::units::{Sats, UnixTime};
+use p2pool_core::work::{make_job, Finder, Job, JobError, JobId, NextShare, Submit, Template, TemplateError};
 
 /// The outcome of an input.
 #[derive(Debug)]
@@ -58,7 +58,14 @@ pub fn check(data: &[u8]) -> Outcome {
         Sats(0) => Vec::new(),
         amount => vec![Payout { script: payee, amount }],
     };
-    match make_job(JobId(1), &chain, &template, &next_share(&chain, payee), UnixTime(1_700_000_000), all_to_one) {
+    match make_job(
+        JobId(1),
+        &chain,
+        &template,
+        &NextShare::genesis(chain.easiest_bits, Finder::new(payee)),
+        UnixTime(1_700_000_000),
+        all_to_one,
+    ) {
         Ok(job) => {
             check_job(&job, &template);
             Outcome::Job { all: template.transactions.len(), kept: job.template.transactions.len() }
@@ -98,19 +105,6 @@ fn check_job(job: &Job, template: &Template) {
 
 fn payee() -> PayoutScript {
     PayoutScript::new(&[&[0x51, 0x20][..], &[7; 32]].concat()).expect("a P2TR script")
-}
-
-fn next_share(chain: &ChainParams, payout_script: PayoutScript) -> NextShare {
-    NextShare {
-        parent: ShareId::ZERO,
-        uncles: Vec::new(),
-        share_height: ShareHeight(0),
-        parent_work: Work::ZERO,
-        share_bits: chain.easiest_bits,
-        payout_script,
-        coinbase_tag: CoinbaseTag::default(),
-        min_time: UnixTime(0),
-    }
 }
 
 /// Templates of a real bitcoind.

@@ -7,9 +7,10 @@ use bitcoin::hashes::{sha256, Hash as _};
 use bitcoin::{CompactTarget, TxMerkleNode};
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::share::coinbase::{fold_merkle_branch, Coinbase, Payout};
-use p2pool_core::share::{CoinbaseTag, PayoutScript, Share, ShareId, ShareInfo};
+use p2pool_core::share::{PayoutScript, Share, ShareId, ShareInfo};
 use p2pool_core::sharechain::{next_share, subsidy, Anchor, Tree};
 use p2pool_core::units::{Bits, BlockHeight, Target, UnixTime};
+use p2pool_core::work::{Finder, NextBlock};
 
 /// Returns the chain parameters of the tests: short windows on a signet whose blocks need no signature.
 pub fn params(share_period_s: u32, payout_window: u32, retarget_window: u32) -> ChainParams {
@@ -92,10 +93,10 @@ impl Forge {
         edit_payouts: impl FnOnce(&mut Vec<Payout>),
     ) -> Share {
         let mut tree = self.tree(parent);
-        let mut share = self.draft(&tree);
+        let mut share = self.draft(&mut tree);
         edit(&mut share);
         let bits = Bits(share.header.bits.to_consensus());
-        let payouts = tree.payouts(*parent, bits, share.info.coinbase_value, share.info.payout_script);
+        let payouts = tree.payouts(&ShareInfo { parent: *parent, ..share.info.clone() }, bits);
         // Above an invalid base the payout window is not known.
         let only_finder = || vec![Payout { script: share.info.payout_script, amount: share.info.coinbase_value }];
         let mut payouts = payouts.unwrap_or_else(|_| only_finder());
@@ -123,10 +124,11 @@ impl Forge {
         tree
     }
 
-    fn draft(&mut self, tree: &Tree) -> Share {
-        let next = next_share(tree, self.now, self.payee, &CoinbaseTag::default());
-        let work = next.share_bits.target().unwrap().work().unwrap();
+    fn draft(&mut self, tree: &mut Tree) -> Share {
         let block_height = BlockHeight(self.anchor.height.0 + 1);
+        let block = NextBlock { height: block_height, bits: self.anchor.next_bits };
+        let next = next_share(tree, block, self.now, &Finder::new(self.payee));
+        let info = next.info(block_height, subsidy(self.params.network, block_height), [7; 32]).unwrap();
         self.made += 1;
         let mut extranonce = [0xee; 12];
         extranonce[..8].copy_from_slice(&self.made.to_le_bytes());
@@ -139,18 +141,7 @@ impl Forge {
                 bits: CompactTarget::from_consensus(self.anchor.next_bits.0),
                 nonce: 0,
             },
-            info: ShareInfo {
-                parent: next.parent,
-                uncles: Vec::new(),
-                share_height: next.share_height,
-                chain_work: next.parent_work.checked_add(work).unwrap(),
-                share_bits: next.share_bits,
-                block_height,
-                coinbase_value: subsidy(self.params.network, block_height),
-                payout_script: next.payout_script,
-                witness_commitment: [7; 32],
-                coinbase_tag: next.coinbase_tag,
-            },
+            info: ShareInfo { uncles: Vec::new(), ..info },
             extranonce,
             merkle_branch: vec![[5; 32]; 3],
         }

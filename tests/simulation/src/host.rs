@@ -10,7 +10,7 @@ use p2pool_core::node::{Effect, Event, HeaderCommand, Intervals, Node, NodeConfi
 use p2pool_core::params::ChainParams;
 use p2pool_core::share::{CoinbaseTag, PayoutScript, ShareId};
 use p2pool_core::units::{SteadyTime, UnixTime, Work};
-use p2pool_core::work::{make_job, Job, JobId, NextShare, WorkUpdate};
+use p2pool_core::work::{make_job, Finder, Job, JobId, NextShare, WorkUpdate};
 
 use crate::engine::{Action, Simulation};
 use crate::hostile::Actor;
@@ -135,13 +135,20 @@ pub fn script(number: usize) -> PayoutScript {
 fn without_uncles(job: &Job, params: &ChainParams) -> Job {
     let own = job.share_target.work().unwrap_or(Work::ZERO);
     let facts = NextShare {
+        rules_version: job.info.rules_version,
         parent: job.info.parent,
         uncles: Vec::new(),
         share_height: job.info.share_height,
         parent_work: Work(job.info.chain_work.0 - own.0),
         share_bits: job.info.share_bits,
-        payout_script: job.info.payout_script,
-        coinbase_tag: job.info.coinbase_tag.clone(),
+        base_bits: job.info.base_bits,
+        outputs_class: job.info.outputs_class,
+        finder: Finder {
+            payout_script: job.info.payout_script,
+            coinbase_tag: job.info.coinbase_tag.clone(),
+            signal: job.info.signal,
+            outputs_vote: job.info.outputs_vote,
+        },
         min_time: job.min_time,
     };
     make_job(job.id, params, &job.template, &facts, job.time, |_| job.payouts.to_vec()).expect("the job could be made")

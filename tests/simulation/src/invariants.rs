@@ -378,7 +378,8 @@ impl Simulation {
         let machine = &self.hosts[host];
         let mut tree = machine.node.as_ref()?.tree().snapshot();
         let tip = tree.tip()?.id;
-        tree.payouts(tip, self.scenario.block_bits(), VALUE, self.hosts[finder].script).ok()
+        let window = tree.window(tip, self.scenario.block_bits()).ok()?;
+        Some(window.payouts(VALUE, self.hosts[finder].script, 0))
     }
 
     /// A share that an honest miner's node had linked before it made a job that the share could be an uncle of.

@@ -185,7 +185,7 @@ impl Scenario {
             scenario.params.work_cut_blocks = 2;
         }
         scenario.params.retarget_window = 12 + random.below(25) as u32;
-        scenario.params.payout_outputs_max = 8 + random.below(41) as u32;
+        scenario.params.payout_outputs[0] = 8 + random.below(41) as u32;
         // A quarter of an hour to two hours.
         scenario.duration_ms = (random.between(120.0, 360.0) * f64::from(period_s) * 1_000.0) as u64;
         scenario.vary(random);

@@ -23,18 +23,21 @@ def case(why: str, params, newest_first: list) -> dict:
         "easiest_bits": f"{params.easiest_bits:08x}",
         "share_period_s": params.share_period_s,
         "retarget_window": params.retarget_window,
-        "newest_first": [[s.time, s.height, f"{s.bits:08x}", str(s.uncle_work)] for s in newest_first],
+        "newest_first": [
+            [s.time, s.height, f"{s.bits:08x}", str(s.uncle_work), f"{s.base_bits:08x}"] for s in newest_first
+        ],
         "base_bits": f"{base:08x}",
         "eased_bits": [f"{eased_bits(params, base, k):08x}" for k in range(EASINGS + 1)],
     }
 
 
-def window(params, works: list, times: list, first_height: int = 0, uncles=None) -> list:
-    """A window of works and times, which are given oldest first."""
+def window(params, works: list, times: list, first_height: int = 0, uncles=None, base_works=None) -> list:
+    """A window of works and times, which are given oldest first. No share is eased unless base works are given."""
     uncles = uncles or [0] * len(works)
+    base_works = base_works or works
     shares = [
-        RetargetSample(time, first_height + i, bits_for_work(params, work), uncle_work)
-        for i, (work, time, uncle_work) in enumerate(zip(works, times, uncles))
+        RetargetSample(time, first_height + i, bits_for_work(params, work), uncle_work, bits_for_work(params, base_work))
+        for i, (work, time, uncle_work, base_work) in enumerate(zip(works, times, uncles, base_works))
     ]
     return shares[::-1]
 
@@ -46,15 +49,16 @@ def even(count: int, step: int) -> list:
 def random_window(seeded: Seeded, params, count: int) -> list:
     """A random walk of work, random intervals, some uncles."""
     work = seeded.below(2 ** seeded.between(34, 100)) + 2**33
-    time, works, times, uncles = START, [], [], []
+    time, works, times, uncles, base_works = START, [], [], [], []
     pace = seeded.choice([1, 5, 30, 31, 200])
     for _ in range(count):
         work = work * seeded.between(900, 1_110) // 1_000 + 1
         time += seeded.between(-pace, 3 * pace)
-        works.append(work)
+        works.append(work >> seeded.choice([0, 0, 0, 0, 0, 0, 0, 0, 1, 3]))
+        base_works.append(work)
         times.append(time)
         uncles.append(work * seeded.choice([0, 0, 0, 1, 2]))
-    return window(params, works, times, seeded.below(1_000_000), uncles)
+    return window(params, works, times, seeded.below(1_000_000), uncles, base_works)
 
 
 def edge_cases() -> list:
@@ -91,6 +95,15 @@ def edge_cases() -> list:
         case("the step up reaches exactly four times", regtest,
              window(regtest, [36] * 4 + [9] * 6, even(10, 30))),
         case("one more than four times is cut", regtest, window(regtest, [37] * 4 + [9] * 6, even(10, 1))),
+        case("an eased share does not cut the window", mainnet,
+             window(mainnet, [w] * 10 + [w // 16], even(10, 30) + [START + 3_000], base_works=[w] * 11)),
+        case("shares after an eased one stay within a step of the window's median", mainnet,
+             window(mainnet, [w] * 12 + [w // 16] + [w // 4] + [w] * 5 + [4 * w], even(20, 1),
+                    base_works=[w] * 19 + [4 * w])),
+        case("the ramp ends at a step above the median", mainnet,
+             window(mainnet, [w] * 10 + [2 * w, 3 * w, 4 * w], even(13, 1))),
+        case("base works cut, works do not", mainnet,
+             window(mainnet, [w] * 14, even(14, 30), base_works=[w] * 6 + [5 * w] + [w] * 7)),
         case("largest works", mainnet, window(mainnet, [2**105] * 72, even(72, 1), uncles=[3 * 2**105] * 72)),
         case("small chain", regtest.with_(share_period_s=1, retarget_window=6),
              window(regtest, [100] * 10, even(10, 2))[:6]),

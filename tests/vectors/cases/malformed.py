@@ -13,7 +13,7 @@ from model.targets import target_of_work, target_to_bits
 from .seeded import SCRIPT_KINDS, Seeded, script
 from .shares import random_share
 
-OUT_OF_RANGE = ("header version", "share_bits")
+OUT_OF_RANGE = ("header version", "share_bits", "base_bits")
 
 
 def encode_by_hand(share: Share, **changes) -> bytes:
@@ -21,13 +21,17 @@ def encode_by_hand(share: Share, **changes) -> bytes:
     info = share.info
     parts = {
         "header": share.header.encode(),
-        "rules_version": bytes([RULES_VERSION]),
+        "rules_version": bytes([info.rules_version]),
         "parent": info.parent,
+        "share_bits": struct.pack("<I", info.share_bits),
+        "base_bits": struct.pack("<I", info.base_bits),
+        "signal": bytes([info.signal]),
+        "outputs_vote": bytes([info.outputs_vote]),
+        "outputs_class": bytes([info.outputs_class]),
         "uncle_count": compact_size(len(info.uncles)),
         "uncles": b"".join(info.uncles),
         "share_height": struct.pack("<I", info.share_height),
         "chain_work": info.chain_work.to_bytes(16, "little"),
-        "share_bits": struct.pack("<I", info.share_bits),
         "block_height": struct.pack("<I", info.block_height),
         "coinbase_value": struct.pack("<Q", info.coinbase_value),
         "payout_script": with_length(info.payout_script),
@@ -77,6 +81,13 @@ def build() -> list:
         "header version with only the sign bit": encode_by_hand(share, header=struct.pack("<I", 1 << 31) + header[4:]),
         "rules version 1": encode_by_hand(share, rules_version=b"\x01"),
         "rules version 3": encode_by_hand(share, rules_version=b"\x03"),
+        "signal below the rules version": encode_by_hand(share, signal=bytes([share.info.rules_version - 1])),
+        "a vote for class 4": encode_by_hand(share, outputs_vote=b"\x04"),
+        "class 4": encode_by_hand(share, outputs_class=b"\x04"),
+        "base_bits zero": encode_by_hand(share, base_bits=struct.pack("<I", 0)),
+        "base_bits with a work of 2^108": encode_by_hand(
+            share, base_bits=struct.pack("<I", target_to_bits(target_of_work(1 << 108)))
+        ),
         "uncles descending": encode_by_hand(share, uncles=b"".join(reversed(uncles))),
         "an uncle twice": encode_by_hand(share, uncles=uncles[0] + uncles[1] + uncles[1]),
         "four uncles": encode_by_hand(share, uncle_count=b"\x04", uncles=b"".join(uncles) + b"\xff" * 32),

@@ -129,6 +129,11 @@ def rule_3(mutants: Mutants, make: ShareFactory):
 
 def rule_4(mutants: Mutants, make: ShareFactory):
     good = make.child().info
+    mutants.add("base_bits one more", 4, make.child(info={"base_bits": good.base_bits + 1}))
+    mutants.add("base_bits eased with share_bits", 4, make.child(info={"base_bits": 0x207FFFFF, "share_bits": 0x207FFFFF}))
+    mutants.add("class of payout outputs too high", 4, make.child(info={"outputs_class": 1}))
+    mutants.add("a vote for the highest class and a high signal", "accepted",
+                make.child(info={"outputs_vote": 3, "signal": 255}))  # fmt: skip
     mutants.add("share_height one more", 4, make.child(info={"share_height": good.share_height + 1}))
     mutants.add("share_height as the parent's", 4, make.child(info={"share_height": good.share_height - 1}))
     mutants.add("share_height zero", 4, make.child(info={"share_height": 0}))

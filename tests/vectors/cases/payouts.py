@@ -1,7 +1,6 @@
 """payouts.json: credits and their payout lists."""
 
 from model.hashing import as_number, sha256
-from model.params import standard
 from model.payouts import payout_list, split, threshold, threshold_naive
 
 from .seeded import SCRIPT_KINDS, Seeded, script
@@ -35,18 +34,17 @@ def result(payouts: list) -> dict:
     return fields
 
 
-def check(params, credits: dict, value: int, payouts: list):
+def check(limit: int, credits: dict, value: int, payouts: list):
     """Checks the invariants of section 7."""
     assert sum(amount for _, amount in payouts) == value
-    assert len(payouts) <= params.payout_outputs_max
+    assert len(payouts) <= limit
     assert len({payee for payee, _ in payouts}) == len(payouts)
     assert value < 546 or all(amount >= 546 for _, amount in payouts)
 
 
 def case(why, limit, credits, value, finder, parent, generated=None) -> dict:
-    params = standard("mainnet").with_(payout_outputs_max=limit)
-    payouts = payout_list(params, credits, value, finder, parent)
-    check(params, credits, value, payouts)
+    payouts = payout_list(limit, credits, value, finder, parent)
+    check(limit, credits, value, payouts)
     amounts = split(credits, value) if credits else {finder: value}
     tau, _, _, tickets = threshold(amounts.values(), limit - 1)
     if tau < 5_000 and len(amounts) < 200:

@@ -17,7 +17,13 @@ def random_share(seeded: Seeded, number: int) -> Share:
     uncles = sorted((seeded.bytes(32) for _ in range(number % 4)), key=as_number)
     tag = TAGS[number % len(TAGS)] if number < 20 else bytes(seeded.between(0x20, 0x7E) for _ in range(seeded.below(21)))
     genesis = number % 9 == 8
+    rules_version = seeded.choice([2, 2, 255])
     info = Info(
+        rules_version=rules_version,
+        base_bits=target_to_bits(seeded.below(2 ** seeded.between(150, 256)) + 2),
+        signal=seeded.between(rules_version, 255),
+        outputs_vote=seeded.below(4),
+        outputs_class=seeded.below(4),
         parent=bytes(32) if genesis else seeded.bytes(32),
         uncles=() if genesis else tuple(uncles),
         share_height=0 if genesis else seeded.below(2 ** seeded.between(1, 32)) or 1,

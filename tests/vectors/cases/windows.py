@@ -29,7 +29,7 @@ class Tree:
 
 def query(params, tree: Tree, payees: list, parent: bytes, bits: int, value: int, finder: bytes) -> dict:
     credits = window_credits(params, tree.newest_first(parent), work_of_bits(bits))
-    payouts = payout_list(params, credits, value, finder, parent)
+    payouts = payout_list(params.payout_outputs[0], credits, value, finder, parent)
     return {
         "parent": display(parent),
         "header_bits": f"{bits:08x}",

@@ -4,9 +4,19 @@ from dataclasses import dataclass
 from itertools import takewhile
 
 from .coinbase import merkle_root
-from .difficulty import RetargetSample, allowed_bits
+from .difficulty import RetargetSample, allowed_bits, base_bits
 from .hashing import as_number, display
-from .params import UNCLE_DEPTH_MAX, Params, subsidy
+from .params import (
+    ACTIVATION_DELAY_MAX,
+    OUTPUTS_CLASS_INTERVAL,
+    RULES_VERSION,
+    TEST_RULES_VERSION,
+    TEST_UNCLES_MAX,
+    UNCLES_MAX,
+    UNCLE_DEPTH_MAX,
+    Params,
+    subsidy,
+)
 from .payouts import payout_list, window_credits
 from .share import ZERO_ID, Header, Info, Share
 from .targets import bits_to_target, work_of_bits
@@ -93,12 +103,54 @@ class Chain:
     def retarget_samples(self, parent: bytes) -> list:
         return [
             RetargetSample(share.header.time, share.info.share_height, share.info.share_bits,
-                 sum(self.work(uncle) for uncle in share.info.uncles))
+                 sum(self.work(uncle) for uncle in share.info.uncles), share.info.base_bits)
             for share in self.last(parent, self.params.retarget_window)
         ]  # fmt: skip
 
     def allowed_bits(self, parent: bytes, time: int) -> set:
         return allowed_bits(self.params, self.retarget_samples(parent), time)
+
+    def window(self, parent: bytes, header_bits: int) -> list:
+        """The shares of the payout window that ends at the parent, newest first."""
+        shares, work = [], 0
+        cut = self.params.work_cut_blocks * work_of_bits(header_bits)
+        for id_, share in self.newest_first(parent):
+            if len(shares) == self.params.payout_window or cut and work >= cut:
+                break
+            shares.append(share)
+            work += self.work(id_) + sum(self.work(uncle) for uncle in share.info.uncles)
+        return shares
+
+    def vote(self, parent: bytes, header_bits: int, counts) -> tuple:
+        """The work in the payout window of the shares whose info satisfies `counts`, and all of it. Uncles do not vote."""
+        works = [(work_of_bits(share.info.share_bits), share.info) for share in self.window(parent, header_bits)]
+        return sum(work for work, info in works if counts(info)), sum(work for work, _ in works)
+
+    def outputs_class(self, parent: bytes, header_bits: int) -> int:
+        """The class of payout outputs of a child."""
+        if parent == ZERO_ID:
+            return 0
+        info = self.shares[parent].info
+        height, class_ = info.share_height + 1, info.outputs_class
+        if height < self.params.payout_window:
+            return 0
+        if height % OUTPUTS_CLASS_INTERVAL:
+            return class_
+        higher, total = self.vote(parent, header_bits, lambda info: info.outputs_vote > class_)
+        if class_ < 3 and 100 * higher >= 95 * total:
+            return class_ + 1
+        as_high, _ = self.vote(parent, header_bits, lambda info: info.outputs_vote >= class_)
+        return class_ if 100 * as_high >= 90 * total else max(0, class_ - 1)
+
+    def rules_version(self, parent: bytes, block_height: int, header_bits: int) -> int:
+        """The version of the rules of a child with this block height."""
+        version = RULES_VERSION if parent == ZERO_ID else self.shares[parent].info.rules_version
+        for later, height in self.params.activations:
+            signalling, total = self.vote(parent, header_bits, lambda info: info.signal >= later)
+            is_ready = total > 0 and 100 * signalling >= 80 * total
+            if block_height >= height + (0 if is_ready else ACTIVATION_DELAY_MAX):
+                version = max(version, later)
+        return version
 
     def credits(self, parent: bytes, header_bits: int) -> dict:
         entries = (
@@ -112,7 +164,7 @@ class Chain:
         """The payouts of a share with this info, as (script, amount)."""
         if credits is None:
             credits = self.credits(info.parent, header_bits)
-        return payout_list(self.params, credits, info.coinbase_value, info.payout_script, info.parent)
+        return payout_list(self.params.payout_outputs[info.outputs_class], credits, info.coinbase_value, info.payout_script, info.parent)
 
     def tip(self):
         return max(self.shares, key=lambda id_: rank(self.shares[id_]), default=None)
@@ -146,6 +198,7 @@ class Chain:
         self.check_due(share, now)
         self.check_anchor(share)
         self.check_uncles(share, now)
+        self.check_votes(share)
         self.check_coinbase(share)
         self.unverified.pop(share.id(), None)
         self.shares[share.id()] = share
@@ -190,6 +243,9 @@ class Chain:
             raise Rejected(4, f"chain_work is {info.chain_work}, {chain_work} follows from the parent")
 
     def check_bits(self, share: Share):
+        base = base_bits(self.params, self.retarget_samples(share.info.parent))
+        if share.info.base_bits != base:
+            raise Rejected(4, f"base_bits are {share.info.base_bits:08x}, section 6 gives {base:08x}")
         allowed = self.allowed_bits(share.info.parent, share.header.time)
         if share.info.share_bits not in allowed:
             texts = ", ".join(f"{bits:08x}" for bits in sorted(allowed))
@@ -234,7 +290,19 @@ class Chain:
             if info.block_height < floor:
                 raise Rejected(6, f"block_height {info.block_height} is below the floor of {floor}")
 
+    def check_votes(self, share: Share):
+        info, bits = share.info, share.header.bits
+        version = self.rules_version(info.parent, info.block_height, bits)
+        if info.rules_version != version:
+            raise Rejected(4, f"rules_version is {info.rules_version}, {version} is in force")
+        class_ = self.outputs_class(info.parent, bits)
+        if info.outputs_class != class_:
+            raise Rejected(4, f"outputs_class is {info.outputs_class}, {class_} is in force")
+
     def check_uncles(self, share: Share, now: int):
+        limit = TEST_UNCLES_MAX if share.info.rules_version == TEST_RULES_VERSION else UNCLES_MAX
+        if len(share.info.uncles) > limit:
+            raise Rejected(7, f"{len(share.info.uncles)} uncles, at most {limit} in this version")
         for id_ in share.info.uncles:
             if id_ in self.unverified and self.claims_better(share):
                 self.verify(self.unverified[id_], now, spam=False)
@@ -246,6 +314,8 @@ class Chain:
         uncle = self.shares[id_].info
         if uncle.parent == ZERO_ID:
             raise Rejected(7, "an uncle is a genesis share")
+        if uncle.rules_version > info.rules_version:
+            raise Rejected(7, "an uncle has a newer rules version")
         if not info.share_height - UNCLE_DEPTH_MAX <= uncle.share_height <= info.share_height - 1:
             raise Rejected(7, f"an uncle has height {uncle.share_height}, the share {info.share_height}")
         # The ancestors down to the height of the uncle's parent; older ones can neither be nor name the uncle.

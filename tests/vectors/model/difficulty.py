@@ -15,10 +15,16 @@ class RetargetSample:
     bits: int
     # Sum of the work of the uncles that the share names.
     uncle_work: int
+    # The target before easing.
+    base_bits: int
 
     @property
     def work(self) -> int:
         return work_of_bits(self.bits)
+
+    @property
+    def base_work(self) -> int:
+        return work_of_bits(self.base_bits)
 
 
 def bits_for_work(params: Params, work: int) -> int:
@@ -41,9 +47,9 @@ def base_bits(params: Params, newest_first) -> int:
     if len(window) < RETARGET_SHARES_MIN:
         return params.easiest_bits
     parent = window[0]
-    low, high = parent.work // STEP_MAX, parent.work * STEP_MAX
+    ramp_max = STEP_MAX * sorted(share.work for share in window)[len(window) // 2]
     for length, share in enumerate(window):
-        if not low <= share.work <= high:
+        if not parent.base_work // STEP_MAX <= share.base_work <= parent.base_work * STEP_MAX:
             window = window[:length]
             break
     if len(window) < RETARGET_SHARES_MIN:
@@ -52,7 +58,8 @@ def base_bits(params: Params, newest_first) -> int:
     work = sum(share.work + share.uncle_work for share in window if a.height < share.height <= b.height)
     span = max(1, b.time - a.time)
     next_work = work * params.share_period_s // span
-    return bits_for_work(params, min(max(next_work, low), high))
+    next_work = min(max(next_work, parent.work // STEP_MAX), parent.work * STEP_MAX)
+    return bits_for_work(params, min(next_work, ramp_max))
 
 
 def eased_bits(params: Params, base: int, k: int) -> int:

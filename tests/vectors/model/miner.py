@@ -6,7 +6,7 @@ from .chain import Anchor, Chain, median
 from .coinbase import merkle_root
 from .difficulty import base_bits, eased_bits, easings_allowed
 from .hashing import as_number, from_display
-from .params import subsidy
+from .params import RULES_VERSION, subsidy
 from .share import ZERO_ID, Header, Info, Share
 from .targets import bits_to_target, work_of_bits
 
@@ -68,6 +68,11 @@ def draft_info(chain: Chain, parent: bytes, time: int, anchor: Anchor, payee: by
     work = work_of_bits(bits)
     before = chain.shares[parent].info if parent != ZERO_ID else None
     info = Info(
+        rules_version=chain.rules_version(parent, anchor.height + 1, anchor.next_bits),
+        base_bits=base_bits(chain.params, chain.retarget_samples(parent)),
+        signal=RULES_VERSION,
+        outputs_vote=0,
+        outputs_class=chain.outputs_class(parent, anchor.next_bits),
         parent=parent,
         uncles=(),
         share_height=before.share_height + 1 if before else 0,

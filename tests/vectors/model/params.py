@@ -7,6 +7,10 @@ from .codec import with_length
 from .hashing import tagged_hash, from_display
 
 RULES_VERSION = 2
+TEST_RULES_VERSION = 255
+TEST_UNCLES_MAX = 2
+OUTPUTS_CLASS_INTERVAL = 120
+ACTIVATION_DELAY_MAX = 4_032
 STEP_MAX = 4
 EASING_PERIODS = 20
 RETARGET_SHARES_MIN = 6
@@ -46,8 +50,11 @@ class Params:
     retarget_window: int
     payout_window: int
     work_cut_blocks: int
-    payout_outputs_max: int
+    payout_outputs: tuple
     easiest_bits: int
+    age_step_s: int
+    # Pairs of a version and the Bitcoin height from which it may begin, ascending.
+    activations: tuple = ()
 
     @property
     def easing_interval_s(self) -> int:
@@ -60,6 +67,12 @@ class Params:
     @property
     def halving_interval(self) -> int:
         return 150 if self.network == "regtest" else 210_000
+
+    @property
+    def is_custom(self) -> bool:
+        return self.network == "regtest" or (
+            self.network == "signet" and self.signet_challenge != PUBLIC_SIGNET_CHALLENGE
+        )
 
     def chain_id_preimage(self) -> bytes:
         """The layout documented at ChainParams::chain_id_preimage in src/params.rs."""
@@ -81,9 +94,23 @@ class Params:
             )
             + struct.pack("<Q", DUST_LIMIT)
             + struct.pack(
-                "<6I", self.payout_outputs_max, UNCLES_MAX, UNCLE_DEPTH_MAX, *UNCLE_CREDIT, self.easiest_bits
+                "<11I",
+                *self.payout_outputs,
+                OUTPUTS_CLASS_INTERVAL,
+                UNCLES_MAX,
+                UNCLE_DEPTH_MAX,
+                *UNCLE_CREDIT,
+                self.easiest_bits,
+                self.age_step_s,
             )
+            + self.encoded_activations()
         )
+
+    def encoded_activations(self) -> bytes:
+        if not self.is_custom:
+            return b""
+        heights = (struct.pack("<BI", version, height) for version, height in self.activations)
+        return bytes([len(self.activations)]) + b"".join(heights)
 
     def chain_id(self) -> bytes:
         return tagged_hash("p2pool/chain", self.chain_id_preimage())
@@ -100,8 +127,10 @@ class Params:
             "retarget_window": self.retarget_window,
             "payout_window": self.payout_window,
             "work_cut_blocks": self.work_cut_blocks,
-            "payout_outputs_max": self.payout_outputs_max,
+            "payout_outputs": list(self.payout_outputs),
             "easiest_bits": f"{self.easiest_bits:08x}",
+            "age_step_s": self.age_step_s,
+            "activations": [list(activation) for activation in self.activations],
         }
 
     @staticmethod
@@ -114,8 +143,10 @@ class Params:
             retarget_window=fields["retarget_window"],
             payout_window=fields["payout_window"],
             work_cut_blocks=fields["work_cut_blocks"],
-            payout_outputs_max=fields["payout_outputs_max"],
+            payout_outputs=tuple(fields["payout_outputs"]),
             easiest_bits=int(fields["easiest_bits"], 16),
+            age_step_s=fields["age_step_s"],
+            activations=tuple(tuple(activation) for activation in fields["activations"]),
         )
 
 
@@ -129,8 +160,9 @@ def standard(network: str) -> Params:
         retarget_window=72,
         payout_window=8_640,
         work_cut_blocks=2 if network == "mainnet" else 0,
-        payout_outputs_max=48,
+        payout_outputs=(48, 146, 366, 1_000),
         easiest_bits=EASIEST[network],
+        age_step_s=172_800,
     )
 
 

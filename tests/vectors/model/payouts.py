@@ -95,12 +95,12 @@ def split(credits: dict, value: int) -> dict:
     return amounts
 
 
-def payout_list(params: Params, credits: dict, value: int, finder: bytes, parent: bytes) -> list:
+def payout_list(outputs_max: int, credits: dict, value: int, finder: bytes, parent: bytes) -> list:
     """(script, amount) pairs, amount descending, then script ascending. A genesis share has no credits."""
     if not credits:
         return [(finder, value)] if value else []
     amounts = split(credits, value)
-    tau, _, s, tickets = threshold(amounts.values(), params.payout_outputs_max - 1)
+    tau, _, s, tickets = threshold(amounts.values(), outputs_max - 1)
     paid = {script: amount for script, amount in amounts.items() if amount >= tau}
     small = [(script, amount) for script, amount in amounts.items() if amount < tau]
     if 0 < s < DUST_LIMIT:

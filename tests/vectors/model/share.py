@@ -5,7 +5,7 @@ import struct
 
 from .codec import Malformed, Reader, compact_size, with_length
 from .hashing import as_number, double_sha256, sha256, display, tagged_hash, from_display
-from .params import RULES_VERSION, UNCLES_MAX
+from .params import RULES_VERSION, TEST_RULES_VERSION, UNCLES_MAX
 from .targets import WORK_BITS_MAX, work_of_bits
 
 ZERO_ID = bytes(32)
@@ -14,6 +14,7 @@ BRANCH_MAX = 16
 TAG_LEN_MAX = 20
 HEADER_VERSION_MIN = 4
 SCRIPT_LEN_MAX = 34
+OUTPUTS_CLASSES = 4
 
 
 def is_payout_script(script: bytes) -> bool:
@@ -57,11 +58,16 @@ class Header:
 
 @dataclass(frozen=True)
 class Info:
+    rules_version: int
     parent: bytes
+    share_bits: int
+    base_bits: int
+    signal: int
+    outputs_vote: int
+    outputs_class: int
     uncles: tuple
     share_height: int
     chain_work: int
-    share_bits: int
     block_height: int
     coinbase_value: int
     payout_script: bytes
@@ -70,13 +76,15 @@ class Info:
 
     def encode(self) -> bytes:
         return (
-            bytes([RULES_VERSION])
+            bytes([self.rules_version])
             + self.parent
+            + struct.pack("<II", self.share_bits, self.base_bits)
+            + bytes([self.signal, self.outputs_vote, self.outputs_class])
             + compact_size(len(self.uncles))
             + b"".join(self.uncles)
             + struct.pack("<I", self.share_height)
             + self.chain_work.to_bytes(16, "little")
-            + struct.pack("<IIQ", self.share_bits, self.block_height, self.coinbase_value)
+            + struct.pack("<IQ", self.block_height, self.coinbase_value)
             + with_length(self.payout_script)
             + self.witness_commitment
             + with_length(self.coinbase_tag)
@@ -91,18 +99,25 @@ class Info:
     @staticmethod
     def read(reader: Reader) -> "Info":
         version = reader.integer(1)
-        if version != RULES_VERSION:
+        if version not in (RULES_VERSION, TEST_RULES_VERSION):
             raise Malformed(f"rules version {version}, expected {RULES_VERSION}")
         parent = reader.take(32)
+        share_bits, base_bits = reader.integer(4), reader.integer(4)
+        for bits in (share_bits, base_bits):
+            if work_of_bits(bits).bit_length() > WORK_BITS_MAX:
+                raise Malformed(f"bits {bits:08x} claim too much work")
+        signal, outputs_vote, outputs_class = reader.integer(1), reader.integer(1), reader.integer(1)
+        if signal < version:
+            raise Malformed(f"signal {signal} is below the rules version {version}")
+        if max(outputs_vote, outputs_class) >= OUTPUTS_CLASSES:
+            raise Malformed(f"class of payout outputs {max(outputs_vote, outputs_class)}, at most {OUTPUTS_CLASSES - 1}")
         count = reader.compact_size()
         if count > UNCLES_MAX:
             raise Malformed(f"{count} uncles, at most {UNCLES_MAX}")
         uncles = tuple(reader.take(32) for _ in range(count))
         if any(as_number(a) >= as_number(b) for a, b in zip(uncles, uncles[1:])):
             raise Malformed("uncles must be ascending and unique")
-        share_height, chain_work, share_bits = reader.integer(4), reader.integer(16), reader.integer(4)
-        if work_of_bits(share_bits).bit_length() > WORK_BITS_MAX:
-            raise Malformed(f"share_bits {share_bits:08x} claim too much work")
+        share_height, chain_work = reader.integer(4), reader.integer(16)
         block_height, coinbase_value = reader.integer(4), reader.integer(8)
         script = reader.bytes_with_length(SCRIPT_LEN_MAX)
         if not is_payout_script(script):
@@ -112,8 +127,8 @@ class Info:
         if any(not 0x20 <= byte <= 0x7E for byte in tag):
             raise Malformed("the tag is not printable ASCII")
         return Info(
-            parent, uncles, share_height, chain_work, share_bits, block_height, coinbase_value, script,
-            witness_commitment, tag,
+            version, parent, share_bits, base_bits, signal, outputs_vote, outputs_class, uncles, share_height,
+            chain_work, block_height, coinbase_value, script, witness_commitment, tag,
         )  # fmt: skip
 
 
@@ -173,7 +188,12 @@ def header_to_json(header: Header) -> dict:
 
 def info_to_json(info: Info) -> dict:
     return {
+        "rules_version": info.rules_version,
         "parent": display(info.parent),
+        "base_bits": f"{info.base_bits:08x}",
+        "signal": info.signal,
+        "outputs_vote": info.outputs_vote,
+        "outputs_class": info.outputs_class,
         "uncles": [display(uncle) for uncle in info.uncles],
         "share_height": info.share_height,
         "chain_work": str(info.chain_work),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use p2pool_core::params::{ChainParams, Network, FINDER_FEE_PERMILLE};
-use p2pool_core::payouts::{EntrySource, Window, WindowEntry};
+use p2pool_core::payouts::{EntrySource, Vote, Window, WindowEntry};
 use p2pool_core::share::{PayoutScript, ShareId};
 use p2pool_core::units::{Bits, Sats, Work};
 
@@ -73,7 +73,7 @@ pub fn fairness_of(seed: u64, miners: u32, blocks: usize) -> Fairness {
         let is_block = number >= window_shares as usize && number.is_multiple_of(SHARES_PER_BLOCK);
         if is_block {
             window.move_to(parent, Bits(0x207f_ffff), &entries).expect("every share is held");
-            pay(&mut accounts, &window, entry.credits[0].script, params.payout_outputs_max);
+            pay(&mut accounts, &window, entry.credits[0].script, params.payout_outputs_max(0));
         }
         parent = entry.id;
         entries.0.insert(entry.id, entry);
@@ -89,7 +89,7 @@ fn share(random: &mut Random, sizes: &Sizes, parent: ShareId) -> WindowEntry {
     }
     let own = sizes.draw(random);
     let uncle = random.bits().is_multiple_of(UNCLE_EVERY).then(|| (sizes.draw(random), SHARE_WORK));
-    WindowEntry::new(ShareId(id), parent, own, SHARE_WORK, uncle.into_iter())
+    WindowEntry::new(ShareId(id), parent, own, Vote { work: SHARE_WORK, ..Vote::default() }, uncle.into_iter())
 }
 
 /// Miner i finds shares in proportion to 1 / (i + 1)^1.2: a few large ones and many small.
@@ -125,7 +125,7 @@ impl Sizes {
 
 /// Books one block: what each miner earned by work, and what the list pays.
 fn pay(accounts: &mut BTreeMap<PayoutScript, Account>, window: &Window, finder: PayoutScript, outputs_max: u32) {
-    let payouts = window.payouts(VALUE, finder);
+    let payouts = window.payouts(VALUE, finder, 0);
     assert!(payouts.len() <= outputs_max as usize);
     assert_eq!(payouts.iter().map(|payout| payout.amount.0).sum::<u64>(), VALUE.0);
     let fee = (VALUE.0 * u64::from(FINDER_FEE_PERMILLE) / 1_000) as f64;

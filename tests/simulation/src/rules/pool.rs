@@ -1,8 +1,8 @@
 //! A pool over time: who finds the next share when, what its target is, and which shares become uncles.
 
 use p2pool_core::params::{ChainParams, Network, UNCLES_MAX, UNCLE_DEPTH_MAX};
-use p2pool_core::sharechain::difficulty::{base_target, eased_bits, easings_allowed, is_allowed, RetargetSample};
-use p2pool_core::units::{ShareHeight, Target, UnixTime, Work};
+use p2pool_core::sharechain::difficulty::{base_bits, eased_bits, easings_allowed, is_allowed, RetargetSample};
+use p2pool_core::units::{Bits, ShareHeight, UnixTime, Work};
 
 use super::strategy::{Situation, Strategy};
 use crate::random::Random;
@@ -54,7 +54,7 @@ pub struct Pool {
     now_s: f64,
     /// The parent and its ancestors, newest first, as many as the retarget looks at.
     window: Vec<RetargetSample>,
-    base: Target,
+    base: Bits,
     stale: Vec<Stale>,
 }
 
@@ -68,10 +68,11 @@ impl Pool {
             time: UnixTime(START_S - back * params.share_period_s),
             height: ShareHeight(count - 1 - back),
             work: right,
+            base_work: right,
             work_with_uncles: right,
         };
         let window: Vec<RetargetSample> = (0..count).map(pace).collect();
-        let base = base_target(&params, &window);
+        let base = base_bits(&params, &window);
         let random = Random::new(seed);
         Self { params, random, hash_rate, attacker, attacker_found: 0, now_s: 0.0, window, base, stale: Vec::new() }
     }
@@ -159,7 +160,7 @@ impl Pool {
         let elapsed_s = time.since(self.parent().time);
         let bits = eased_bits(&self.params, self.base, easings_allowed(&self.params, elapsed_s));
         debug_assert!(is_allowed(&self.params, self.base, bits, elapsed_s));
-        let work = bits.target().ok().and_then(|target| target.work()).expect("the rules give only canonical targets");
+        let work = bits.work().expect("the rules give only canonical targets");
         Job { time, work }
     }
 
@@ -173,11 +174,12 @@ impl Pool {
             time: job.time,
             height: ShareHeight(height),
             work: job.work,
+            base_work: self.base.work().expect("the rules give only canonical targets"),
             work_with_uncles: Work(job.work.0 + uncle_work),
         };
         self.window.insert(0, pace);
         self.window.truncate(self.params.retarget_window as usize);
-        self.base = base_target(&self.params, &self.window);
+        self.base = base_bits(&self.params, &self.window);
         Found { at_s: self.now_s, work: job.work.0 as f64, uncles: named as u32 }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use p2pool_core::node::StoredShare;
 use p2pool_core::params::ChainParams;
-use p2pool_core::payouts::{EntrySource, WindowEntry};
+use p2pool_core::payouts::{EntrySource, Vote, WindowEntry};
 use p2pool_core::share::{PayoutScript, ShareId};
 use p2pool_core::units::{Bits, ShareHeight, Work};
 
@@ -45,6 +45,8 @@ struct Facts {
     uncles: Vec<ShareId>,
     script: PayoutScript,
     work: Option<Work>,
+    signal: u8,
+    outputs_vote: u8,
 }
 
 impl Facts {
@@ -56,7 +58,9 @@ impl Facts {
             parent: info.parent,
             uncles: info.uncles.clone(),
             script: info.payout_script,
-            work: info.share_bits.target().ok().and_then(|target| target.work()),
+            work: info.share_bits.work(),
+            signal: info.signal,
+            outputs_vote: info.outputs_vote,
         }
     }
 }
@@ -106,12 +110,8 @@ impl Index {
             return true;
         }
         let Some(Entry { run, .. }) = self.entries.get(parent) else { return false };
-        let cut = bits
-            .target()
-            .ok()
-            .and_then(|target| target.work())
-            .and_then(|block| block.0.checked_mul(u128::from(self.work_cut_blocks)))
-            .filter(|cut| *cut > 0);
+        let cut =
+            bits.work().and_then(|block| block.0.checked_mul(u128::from(self.work_cut_blocks))).filter(|cut| *cut > 0);
         run.whole || run.shares >= self.payout_window || cut.is_some_and(|cut| run.work.0 >= cut)
     }
 }
@@ -130,7 +130,8 @@ fn entries(shares: &[Facts]) -> HashMap<ShareId, Entry> {
     for share in shares {
         let uncles: Option<Vec<_>> = share.uncles.iter().map(|uncle| known.get(uncle).copied()).collect();
         let (Some(work), Some(uncles)) = (share.work, uncles) else { continue };
-        let window = WindowEntry::new(share.id, share.parent, share.script, work, uncles.into_iter());
+        let vote = Vote { work, signal: share.signal, outputs_class: share.outputs_vote };
+        let window = WindowEntry::new(share.id, share.parent, share.script, vote, uncles.into_iter());
         let below = match entries.get(&share.parent) {
             Some(parent) => parent.run,
             None => Run { shares: 0, work: Work::ZERO, whole: share.parent == ShareId::ZERO },

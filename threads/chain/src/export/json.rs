@@ -3,7 +3,7 @@
 use bitcoin::consensus::encode;
 use bitcoin::hex::DisplayHex as _;
 use p2pool_core::node::StoredShare;
-use p2pool_core::params::{ChainParams, Network};
+use p2pool_core::params::{ChainParams, Network, OUTPUTS_CLASSES};
 use p2pool_core::share::ShareId;
 use p2pool_core::units::Bits;
 use serde::Serialize;
@@ -20,8 +20,11 @@ pub(super) struct Chain<'a> {
     retarget_window: u32,
     payout_window: u32,
     work_cut_blocks: u32,
-    payout_outputs_max: u32,
+    payout_outputs: [u32; OUTPUTS_CLASSES],
     easiest_bits: String,
+    age_step_s: u32,
+    /// Each a version of the rules and the Bitcoin height from which it may begin.
+    activations: Vec<(u8, u32)>,
     chain_id: String,
     tip: Option<String>,
 }
@@ -36,8 +39,10 @@ impl<'a> Chain<'a> {
             retarget_window: params.retarget_window,
             payout_window: params.payout_window,
             work_cut_blocks: params.work_cut_blocks,
-            payout_outputs_max: params.payout_outputs_max,
+            payout_outputs: params.payout_outputs,
             easiest_bits: params.easiest_bits.to_string(),
+            age_step_s: params.age_step_s,
+            activations: params.activations.iter().map(|later| (later.version, later.height.0)).collect(),
             chain_id: params.chain_id().to_string(),
             tip: tip.map(|tip| tip.to_string()),
         }
@@ -55,11 +60,16 @@ pub(super) struct ShareLine {
     bits: String,
     nonce: u32,
     header: String,
+    rules_version: u8,
     parent: String,
     uncles: Vec<String>,
     share_height: u32,
     chain_work: String,
     share_bits: String,
+    base_bits: String,
+    signal: u8,
+    outputs_vote: u8,
+    outputs_class: u8,
     block_height: u32,
     coinbase_value: u64,
     payout_script: String,
@@ -107,11 +117,16 @@ impl ShareLine {
             bits: bits.to_string(),
             nonce: header.nonce,
             header: encode::serialize_hex(header),
+            rules_version: info.rules_version,
             parent: info.parent.to_string(),
             uncles: info.uncles.iter().map(ShareId::to_string).collect(),
             share_height: info.share_height.0,
             chain_work: info.chain_work.to_string(),
             share_bits: info.share_bits.to_string(),
+            base_bits: info.base_bits.to_string(),
+            signal: info.signal,
+            outputs_vote: info.outputs_vote,
+            outputs_class: info.outputs_class,
             block_height: info.block_height.0,
             coinbase_value: info.coinbase_value.0,
             payout_script: info.payout_script.to_string(),

@@ -99,7 +99,7 @@ fn payouts(window: &mut Window, index: &Index, stored: &StoredShare) -> Option<V
         return None;
     }
     window.move_to(info.parent, bits, index).ok()?;
-    Some(window.payouts(info.coinbase_value, info.payout_script))
+    Some(window.payouts(info.coinbase_value, info.payout_script, info.outputs_class))
 }
 
 fn line(out: &mut impl Write, value: &impl serde::Serialize) -> io::Result<()> {

@@ -45,11 +45,16 @@ fn share(parent: Option<&StoredShare>, uncles: &[&StoredShare], nonce: u32) -> S
     uncles.sort_unstable();
     let share_bits = if nonce.is_multiple_of(4) { Bits(0x207f_ffff) } else { Bits(0x200f_ffff) };
     let info = ShareInfo {
+        rules_version: 2,
         parent: parent.map_or(ShareId::ZERO, |parent| parent.id),
+        share_bits,
+        base_bits: Bits(0x2000_ffff),
+        signal: 3,
+        outputs_vote: 1,
+        outputs_class: (nonce % 2) as u8,
         uncles,
         share_height: ShareHeight(height),
         chain_work: Work(u128::MAX - u128::from(nonce)),
-        share_bits,
         block_height: BlockHeight(height + 1),
         coinbase_value: Sats(5_000_000_000 + u64::from(nonce)),
         payout_script: script(nonce as u8 % 7),
@@ -109,8 +114,8 @@ fn the_first_line_has_the_parameters() {
     assert_eq!(summary, ExportSummary::default());
     let expected = serde_json::json!({
         "network": "regtest", "chain_name": "main", "signet_challenge": "", "share_period_s": 30,
-        "retarget_window": 72, "payout_window": 12, "work_cut_blocks": 0, "payout_outputs_max": 48,
-        "easiest_bits": "207fffff", "chain_id": params.chain_id().to_string(), "tip": null,
+        "retarget_window": 72, "payout_window": 12, "work_cut_blocks": 0, "payout_outputs": [48, 146, 366, 1000],
+        "easiest_bits": "207fffff", "age_step_s": 172800, "activations": [], "chain_id": params.chain_id().to_string(), "tip": null,
     });
     assert_eq!(lines, [expected]);
 }
@@ -207,7 +212,13 @@ fn naive_payouts(
         count += 1;
     }
     let info = &of.share.info;
-    let list = payout_list(params, credits.into_iter(), info.coinbase_value, info.payout_script, info.parent);
+    let list = payout_list(
+        params.payout_outputs_max(info.outputs_class),
+        credits.into_iter(),
+        info.coinbase_value,
+        info.payout_script,
+        info.parent,
+    );
     Some(list.iter().map(|one| (one.script.to_string(), one.script.to_address(params.network), one.amount.0)).collect())
 }
 

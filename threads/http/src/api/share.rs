@@ -55,12 +55,17 @@ struct HeaderFields {
 /// The share info that its coinbase commits to.
 #[derive(Serialize)]
 struct InfoFields {
+    rules_version: u8,
     /// `None` for a genesis share.
     parent: Option<String>,
     uncles: Vec<String>,
     share_height: u32,
     chain_work: String,
     share_bits: String,
+    base_bits: String,
+    signal: u8,
+    outputs_vote: u8,
+    outputs_class: u8,
     block_height: u32,
     coinbase_value: u64,
     payout_script: String,
@@ -88,11 +93,16 @@ impl InfoFields {
     fn new(node: &LinkedShare, tree: &Tree) -> Self {
         let info = &node.share.info;
         Self {
+            rules_version: info.rules_version,
             parent: (!info.is_genesis()).then(|| info.parent.to_string()),
             uncles: info.uncles.iter().map(ShareId::to_string).collect(),
             share_height: info.share_height.0,
             chain_work: info.chain_work.to_string(),
             share_bits: info.share_bits.to_string(),
+            base_bits: info.base_bits.to_string(),
+            signal: info.signal,
+            outputs_vote: info.outputs_vote,
+            outputs_class: info.outputs_class,
             block_height: info.block_height.0,
             coinbase_value: info.coinbase_value.0,
             payout_script: info.payout_script.to_string(),
@@ -115,7 +125,8 @@ fn named_by(node: &LinkedShare, tree: &Tree) -> Option<String> {
 fn payouts(node: &LinkedShare, tree: &Tree, window: &mut Window) -> Option<Vec<PayoutEntry>> {
     let info = &node.share.info;
     window.move_to(info.parent, Bits(node.share.header.bits.to_consensus()), tree).ok()?;
-    Some(PayoutEntry::list(&window.payouts(info.coinbase_value, info.payout_script), tree.params().network))
+    let payouts = window.payouts(info.coinbase_value, info.payout_script, info.outputs_class);
+    Some(PayoutEntry::list(&payouts, tree.params().network))
 }
 
 impl ShareDocument {

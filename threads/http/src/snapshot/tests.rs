@@ -33,11 +33,16 @@ fn share(parent: ShareId, height: u32, time: u32) -> Share {
         nonce: height,
     };
     let info = ShareInfo {
+        rules_version: 2,
         parent,
+        share_bits: Bits(0x207f_ffff),
+        base_bits: Bits(0x207f_ffff),
+        signal: 2,
+        outputs_vote: 0,
+        outputs_class: 0,
         uncles: Vec::new(),
         share_height: ShareHeight(height),
         chain_work: Work(u128::from(height + 1) * 2),
-        share_bits: Bits(0x207f_ffff),
         block_height: BlockHeight(1),
         coinbase_value: Sats(0),
         payout_script: PayoutScript::new(&[&[0x00, 0x14][..], &[7; 20]].concat()).unwrap(),

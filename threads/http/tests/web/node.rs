@@ -14,12 +14,12 @@ use p2pool_core::config::Config;
 use p2pool_core::metrics::Metrics;
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::payouts::Window;
-use p2pool_core::share::{CoinbaseTag, PayoutScript, Share};
+use p2pool_core::share::{PayoutScript, Share};
 use p2pool_core::sharechain::{next_share, Tree};
 use p2pool_core::status::{ChainStatus, Direction, MinerStatus, MinersStatus, PeerStatus, PeersStatus, Rejections};
 use p2pool_core::sync::SyncState;
 use p2pool_core::units::{Sats, UnixTime};
-use p2pool_core::work::{make_job, Job, JobId, Template};
+use p2pool_core::work::{make_job, Finder, Job, JobId, NextBlock, Template};
 use p2pool_http::{Http, Sources, StopHandle};
 use serde::Deserialize;
 use serde_json::Value;
@@ -118,10 +118,11 @@ pub fn job_with_value(value: Option<Sats>, tree: &Tree, script: PayoutScript, te
     let mut template = Template::from_json(&vectors("templates/regtest-transactions.json"), Network::Regtest).unwrap();
     template.cur_time = template_time;
     template.coinbase_value = value.unwrap_or(template.coinbase_value);
-    let facts = next_share(tree, now(), script, &CoinbaseTag::default());
+    let block = NextBlock { height: template.height, bits: template.bits };
+    let facts = next_share(&mut tree.snapshot(), block, now(), &Finder::new(script));
     let mut window = Window::new(tree.params());
     window.move_to(facts.parent, template.bits, tree).unwrap();
-    let payouts = |value| window.payouts(value, script);
+    let payouts = |value| window.payouts(value, script, facts.outputs_class);
     Arc::new(make_job(JobId(1), tree.params(), &Arc::new(template), &facts, now(), payouts).unwrap())
 }
 

@@ -262,11 +262,16 @@ pub fn share(nonce: u32) -> Arc<Share> {
     Arc::new(Share {
         header: header(nonce),
         info: ShareInfo {
+            rules_version: 2,
             parent: ShareId([3; 32]),
+            share_bits: Bits(0x207f_ffff),
+            base_bits: Bits(0x207f_ffff),
+            signal: 2,
+            outputs_vote: 0,
+            outputs_class: 0,
             uncles: Vec::new(),
             share_height: ShareHeight(10),
             chain_work: Work(1 << 100),
-            share_bits: Bits(0x207f_ffff),
             block_height: BlockHeight(850_000),
             coinbase_value: Sats(312_500_000),
             payout_script: PayoutScript::new(&script).unwrap(),

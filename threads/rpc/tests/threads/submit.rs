@@ -19,9 +19,9 @@ use p2pool_core::params::Network;
 use p2pool_core::share::coinbase::Payout;
 use p2pool_core::share::{CoinbaseTag, PayoutScript, ShareId};
 use p2pool_core::status::{OwnBlock, OwnBlocksStatus, SubmitOutcome};
-use p2pool_core::units::{Bits, Sats, ShareHeight, UnixTime, Work};
+use p2pool_core::units::{Bits, Sats, UnixTime};
 use p2pool_core::work::FoundBlock;
-use p2pool_core::work::{self, make_job, Job, JobId, NextShare, Template};
+use p2pool_core::work::{self, make_job, Finder, Job, JobId, NextShare, Template};
 use p2pool_rpc::SubmitThread;
 use p2pool_test_bitcoind::{anyone_can_spend_address, wait_for, wait_until, Bitcoind, Chain, MempoolFiller};
 use serde_json::json;
@@ -94,16 +94,8 @@ fn template(node: &Bitcoind) -> Template {
 fn job(node: &Bitcoind, template: Template, tag: &str) -> Arc<Job> {
     let script = anyone_can_spend_address(node.chain()).script_pubkey();
     let payout_script = PayoutScript::new(script.as_bytes()).unwrap();
-    let facts = NextShare {
-        parent: ShareId::ZERO,
-        uncles: Vec::new(),
-        share_height: ShareHeight(0),
-        parent_work: Work::ZERO,
-        share_bits: Bits(0x207f_ffff),
-        payout_script,
-        coinbase_tag: CoinbaseTag::new(tag.as_bytes()).unwrap(),
-        min_time: UnixTime(0),
-    };
+    let finder = Finder { coinbase_tag: CoinbaseTag::new(tag.as_bytes()).unwrap(), ..Finder::new(payout_script) };
+    let facts = NextShare::genesis(Bits(0x207f_ffff), finder);
     let now = UnixTime::from(SystemTime::now());
     let payouts = |value| vec![Payout { script: payout_script, amount: value }];
     Arc::new(make_job(JobId(1), &regtest(), &Arc::new(template), &facts, now, payouts).unwrap())

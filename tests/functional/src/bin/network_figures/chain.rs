@@ -9,10 +9,10 @@ use bitcoin::hashes::{sha256, Hash as _};
 use p2pool_chain::store::Store;
 use p2pool_core::node::{Changes, StoredShare};
 use p2pool_core::params::{ChainParams, Network};
-use p2pool_core::share::{CoinbaseTag, PayoutScript, Share, EXTRANONCE_LEN};
+use p2pool_core::share::{PayoutScript, Share, EXTRANONCE_LEN};
 use p2pool_core::sharechain::{next_share, Anchor, Effect, Sharechain, Source, Tree};
 use p2pool_core::units::{Bits, BlockHeight, Sats, UnixTime};
-use p2pool_core::work::{make_job, Job, JobId, Submit, Template, TemplateTx};
+use p2pool_core::work::{make_job, Finder, Job, JobId, NextBlock, Submit, Template, TemplateTx};
 use p2pool_test_bitcoind::Bitcoind;
 use p2pool_test_functional::payees;
 use serde_json::json;
@@ -94,11 +94,12 @@ fn genesis() -> Anchor {
 fn mine(chain: &mut Sharechain, template: &Arc<Template>, now: UnixTime, number: u32) -> Share {
     let script = PayoutScript::new(payees::p2tr(number % MINERS).as_bytes());
     let script = script.unwrap_or_else(|error| panic!("no payout script: {error}"));
-    let facts = next_share(chain.tree(), now, script, &CoinbaseTag::default());
+    let block = NextBlock { height: template.height, bits: template.bits };
+    let facts = next_share(chain.tree_mut(), block, now, &Finder::new(script));
     let params = Arc::clone(chain.tree().params());
     let window = chain.tree_mut().window(facts.parent, template.bits);
     let window = window.unwrap_or_else(|missing| panic!("no payouts: {missing}"));
-    let job = make_job(JobId(number.into()), &params, template, &facts, now, |value| window.payouts(value, script));
+    let job = make_job(JobId(number.into()), &params, template, &facts, now, |value| window.payouts(value, script, 0));
     solve(&job.unwrap_or_else(|error| panic!("no job: {error}")), now)
 }
 

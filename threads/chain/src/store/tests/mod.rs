@@ -25,11 +25,16 @@ pub(crate) fn params() -> ChainParams {
 pub(crate) fn share(height: u32) -> StoredShare {
     let parent = if height == 0 { ShareId::ZERO } else { header_id(height - 1) };
     let info = ShareInfo {
+        rules_version: 2,
         parent,
+        share_bits: Bits(0x207f_ffff),
+        base_bits: Bits(0x207f_ffff),
+        signal: 2,
+        outputs_vote: 0,
+        outputs_class: 0,
         uncles: Vec::new(),
         share_height: ShareHeight(height),
         chain_work: Work(u128::from(height) + 1),
-        share_bits: Bits(0x207f_ffff),
         block_height: BlockHeight(height + 1),
         coinbase_value: Sats(5_000_000_000),
         payout_script: PayoutScript::new(&[&[0x00, 0x14][..], &[7; 20]].concat()).unwrap(),

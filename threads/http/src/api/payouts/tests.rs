@@ -1,5 +1,5 @@
 use p2pool_core::params::ChainParams;
-use p2pool_core::payouts::{Credit, EntrySource, WindowEntry};
+use p2pool_core::payouts::{Credit, EntrySource, Vote, WindowEntry};
 
 use super::*;
 
@@ -23,7 +23,8 @@ fn window_of(miners: u16) -> Window {
     let credit = |miner: u16| Credit { script: script(miner), work: Work(miner.into()) };
     let credits: std::sync::Arc<[Credit]> = (1..=miners).map(credit).collect();
     let work_with_uncles = Work(credits.iter().map(|credit| credit.work.0).sum());
-    let entry = WindowEntry { id: ShareId([1; 32]), parent: ShareId::ZERO, credits, work_with_uncles };
+    let entry =
+        WindowEntry { id: ShareId([1; 32]), parent: ShareId::ZERO, credits, work_with_uncles, vote: Vote::default() };
     let mut window = Window::new(&ChainParams::standard(Network::Regtest));
     window.move_to(entry.id, Bits(0x207f_ffff), &OneShare(entry)).unwrap();
     window

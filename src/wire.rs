@@ -15,7 +15,7 @@ mod fields;
 mod gossip;
 pub mod limits;
 mod list;
-mod offence;
+mod misbehaviour;
 mod request;
 mod response;
 #[cfg(test)]
@@ -26,6 +26,6 @@ pub use cbor::{Field, Frame, Map, WireError};
 pub use fields::{Agent, AgentError};
 pub use gossip::GossipShare;
 pub use list::{Bytes, List, TooMany};
-pub use offence::{Offence, BAN_THRESHOLD};
+pub use misbehaviour::{Misbehaviour, BAN_THRESHOLD};
 pub use request::{Locator, Request};
 pub use response::{PeerStatus, Response, TransactionBytes};

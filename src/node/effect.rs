@@ -9,7 +9,7 @@ use super::report::Report;
 use crate::peer::{GossipId, GossipVerdict, InboundId, PeerHandle, RequestId};
 use crate::share::{Share, ShareId};
 use crate::units::BlockHeight;
-use crate::wire::{BlockAnnouncement, Offence, Request, Response};
+use crate::wire::{BlockAnnouncement, Misbehaviour, Request, Response};
 use crate::work::WorkUpdate;
 
 /// One output of the node.
@@ -43,12 +43,12 @@ pub enum NetworkCommand {
         /// The verdict.
         verdict: GossipVerdict,
     },
-    /// Count an offence against a peer; enough of them ban it. Nothing if it disconnected.
+    /// Count a misbehaviour against a peer; enough of them ban it. Nothing if it disconnected.
     Penalize {
         /// Which peer.
         peer: PeerHandle,
         /// What it did.
-        offence: Offence,
+        misbehaviour: Misbehaviour,
     },
     /// Send a request. Its outcome is one [`Event::Response`](super::Event::Response), within half a minute.
     Request {

@@ -50,7 +50,7 @@ use crate::status::{ChainStatus, SyncProgress};
 use crate::sync::{serve, Route, Sync, SyncAction, SyncState};
 use crate::table_size::TableSize;
 use crate::units::SteadyTime;
-use crate::wire::{Agent, Offence, Request, Response};
+use crate::wire::{Agent, Misbehaviour, Request, Response};
 use crate::work::{Finder, FoundShare, WorkUpdate};
 use block_relay::{BlockRelay, RelayAction, RelayView};
 use headers::HeaderSources;
@@ -375,7 +375,7 @@ impl Node {
                     Ok(Response::BlockTransactions(given)) => Some(&given[..]),
                     Ok(Response::Unknown | Response::Busy) | Err(_) => None,
                     Ok(_) => {
-                        self.penalize(peer, Offence::Unasked);
+                        self.penalize(peer, Misbehaviour::Unrequested);
                         None
                     }
                 };
@@ -404,7 +404,7 @@ impl Node {
             // It was not asked: its turn comes again.
             Err(RequestFailed::NotSent) => return,
             Ok(Response::Unknown | Response::Busy) | Err(_) => {}
-            Ok(_) => self.penalize(peer, Offence::Unasked),
+            Ok(_) => self.penalize(peer, Misbehaviour::Unrequested),
         }
         self.headers.remove(&hash, peer);
     }
@@ -467,10 +467,10 @@ impl Node {
     fn on_verdict(&mut self, gossip: GossipId, id: crate::share::ShareId, source: Source, verdict: Verdict) {
         // Often only bitcoind's response is missing, which takes milliseconds.
         if verdict != Verdict::Deferred {
-            let (told, offence) = match verdict {
+            let (told, misbehaviour) = match verdict {
                 Verdict::Accepted => (GossipVerdict::Accept, None),
                 Verdict::Rejected { rule, .. } if rule.proves_fault() => {
-                    (GossipVerdict::Reject, Some(Offence::BrokenRule(rule)))
+                    (GossipVerdict::Reject, Some(Misbehaviour::BrokenRule(rule)))
                 }
                 _ => (GossipVerdict::Ignore, None),
             };
@@ -483,8 +483,8 @@ impl Node {
                 }
                 Source::Local | Source::Fetch(_) => {}
             }
-            if let (Some(peer), Some(offence)) = (source.peer(), offence) {
-                self.penalize(peer, offence);
+            if let (Some(peer), Some(misbehaviour)) = (source.peer(), misbehaviour) {
+                self.penalize(peer, misbehaviour);
             }
         }
         self.report(match (source, verdict) {
@@ -527,7 +527,7 @@ impl Node {
                 self.on_chain(effects, now);
             }
             SyncAction::Drop(candidate) => self.chain.drop_candidate(candidate),
-            SyncAction::Penalize { peer, offence } => self.penalize(peer, offence),
+            SyncAction::Penalize { peer, misbehaviour } => self.penalize(peer, misbehaviour),
             SyncAction::Progress(progress) => {
                 self.sync_progress = Some(SyncProgress { have: progress.done.into(), want: progress.total.into() });
                 self.report(Report::Fetching(progress));
@@ -560,7 +560,7 @@ impl Node {
         match action {
             RelayAction::Announce(announcement) => self.network(NetworkCommand::AnnounceBlock(announcement)),
             RelayAction::Verdict(gossip, verdict) => self.network(NetworkCommand::Verdict { gossip, verdict }),
-            RelayAction::Penalize(peer) => self.penalize(peer, Offence::FalseBlock),
+            RelayAction::Penalize(peer) => self.penalize(peer, Misbehaviour::FalseBlock),
             RelayAction::Request(peer, of, request) => self.request(peer, Purpose::Transactions(of), request),
             RelayAction::Submit(block) => self.effects.push(Effect::SubmitBlock(block)),
             RelayAction::LookUp(hash, from) => {
@@ -585,8 +585,8 @@ impl Node {
         self.network(NetworkCommand::Request { peer, id, request });
     }
 
-    fn penalize(&mut self, peer: PeerHandle, offence: Offence) {
-        self.network(NetworkCommand::Penalize { peer, offence });
+    fn penalize(&mut self, peer: PeerHandle, misbehaviour: Misbehaviour) {
+        self.network(NetworkCommand::Penalize { peer, misbehaviour });
     }
 
     fn look_up(&mut self, hash: BlockHash) {

@@ -213,7 +213,7 @@ fn a_newcomer_fetches_the_chain_before_its_miners_get_work() {
     cluster.pass(2);
     assert_eq!(cluster.nodes[1].tip(), cluster.nodes[0].tip());
     assert_eq!(Some(cluster.nodes[1].job().info.parent), cluster.nodes[0].tip());
-    assert_eq!((&cluster.nodes[0].offences[..], &cluster.nodes[1].offences[..]), (&[][..], &[][..]));
+    assert_eq!((&cluster.nodes[0].misbehaviours[..], &cluster.nodes[1].misbehaviours[..]), (&[][..], &[][..]));
     assert_eq!(cluster.nodes[1].stored.len(), 30);
 }
 
@@ -288,7 +288,7 @@ fn an_invalid_share_is_rejected_and_its_sender_penalised() {
     cluster.send(0, Event::PeerConnected { peer });
     cluster.send(0, Event::ShareGossiped { peer, share: Arc::new(forged) });
     assert_eq!(cluster.nodes[0].verdicts, [GossipVerdict::Reject]);
-    assert_eq!(cluster.nodes[0].offences, [(peer, Offence::BrokenRule(Rule::Payouts))]);
+    assert_eq!(cluster.nodes[0].misbehaviours, [(peer, Misbehaviour::BrokenRule(Rule::Payouts))]);
 }
 
 #[test]
@@ -323,7 +323,7 @@ fn headers_that_were_not_requested_are_penalised_and_the_next_source_is_asked() 
     let headers = Response::Headers(List::first_of([anchor().header]));
     let (_, id) = cluster.requests[&InboundId(cluster.requests_made)];
     cluster.send(0, Event::Response { peer: peers[0], id, response: Ok(headers) });
-    assert_eq!(cluster.nodes[0].offences, [(peers[0], Offence::Unasked)]);
+    assert_eq!(cluster.nodes[0].misbehaviours, [(peers[0], Misbehaviour::Unrequested)]);
     assert!(cluster.nodes[0].submitted_headers.is_empty());
     cluster.send(0, unknown());
     assert_eq!(cluster.nodes[0].header_requests, peers);
@@ -389,8 +389,8 @@ fn a_found_block_reaches_the_other_nodes_bitcoind_and_an_invalid_one_is_penalise
     }
     cluster.send(0, Event::BlockFound { height: BlockHeight(1), block: serialize(&whole) });
     assert_eq!(
-        (cluster.nodes[1].blocks.len(), &cluster.nodes[1].offences[..]),
-        (1, &[(PeerHandle(0), Offence::FalseBlock)][..])
+        (cluster.nodes[1].blocks.len(), &cluster.nodes[1].misbehaviours[..]),
+        (1, &[(PeerHandle(0), Misbehaviour::FalseBlock)][..])
     );
 }
 

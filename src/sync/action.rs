@@ -6,7 +6,7 @@ use crate::peer::{PeerHandle, RequestId};
 use crate::share::Share;
 use crate::sharechain::CandidateId;
 use crate::units::{SteadyTime, UnixTime};
-use crate::wire::{Offence, Request};
+use crate::wire::{Misbehaviour, Request};
 
 /// The destination of fetched shares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,7 +44,7 @@ pub enum SyncAction {
     Drop(CandidateId),
     Penalize {
         peer: PeerHandle,
-        offence: Offence,
+        misbehaviour: Misbehaviour,
     },
     /// Report the progress of fetching; every few seconds while it lasts.
     Progress(Progress),

@@ -81,7 +81,7 @@ use crate::share::ShareId;
 use crate::sharechain::{candidate_shares_max, CandidateId, CandidateOutcome, Rule, Source, CANDIDATES_MAX};
 use crate::table_size::TableSize;
 use crate::units::SteadyTime;
-use crate::wire::{Offence, Request};
+use crate::wire::{Misbehaviour, Request};
 use missing::{MissingShares, MISSING_MAX};
 use peer::Peer;
 use plan::{Batch, Plan};
@@ -356,7 +356,10 @@ impl Sync {
         if is_share_false || plan.is_author(sender) {
             // The author also sent the whole base. Rules 5 and 6 can be broken by bad luck.
             let is_chain_false = !is_share_false && rule.proves_fault();
-            self.penalize(sender, if is_chain_false { Offence::FalseChain } else { Offence::BrokenRule(rule) });
+            self.penalize(
+                sender,
+                if is_chain_false { Misbehaviour::FalseChain } else { Misbehaviour::BrokenRule(rule) },
+            );
             if sender == plan.leader {
                 self.ignore_chain(sender, now.plus(IGNORE_MAX_S));
             }
@@ -373,7 +376,7 @@ impl Sync {
         for id in late {
             let request = self.requests.remove(&id).expect("listed above");
             if !request.is_unsent {
-                self.penalize(request.peer, Offence::Late);
+                self.penalize(request.peer, Misbehaviour::Late);
             }
             self.on_failure(&request, now);
         }
@@ -415,8 +418,8 @@ impl Sync {
         self.actions.push(SyncAction::Request { peer, id, request });
     }
 
-    fn penalize(&mut self, peer: PeerHandle, offence: Offence) {
-        self.actions.push(SyncAction::Penalize { peer, offence });
+    fn penalize(&mut self, peer: PeerHandle, misbehaviour: Misbehaviour) {
+        self.actions.push(SyncAction::Penalize { peer, misbehaviour });
     }
 
     /// The peer that a request was sent to.

@@ -11,7 +11,7 @@ use crate::peer::{PeerHandle, RequestId};
 use crate::share::{Share, ShareId};
 use crate::sharechain::CandidateId;
 use crate::units::{ShareHeight, SteadyTime};
-use crate::wire::{Offence, PeerStatus, Response};
+use crate::wire::{Misbehaviour, PeerStatus, Response};
 
 /// A fork at most this many heights below our tip goes to the sharechain share by share. The unverified pool keeps it until
 /// it claims more work than the tip has (rules, section 5, spam).
@@ -53,7 +53,7 @@ impl Sync {
                 let page = Page { after, start_height, ids: ids.into_vec(), more };
                 let is_foreign = after != ShareId::ZERO && !locator.contains(&after);
                 if is_foreign || page.ids.contains(&ShareId::ZERO) {
-                    self.penalize(peer, Offence::Unasked);
+                    self.penalize(peer, Misbehaviour::Unrequested);
                     self.on_failure(request, now);
                 } else if let Some(number) = self.plan_with(&after) {
                     self.extend_plan(peer, number, page, now);
@@ -77,13 +77,13 @@ impl Sync {
                     _ => false,
                 };
                 if !is_helper {
-                    self.penalize(peer, Offence::Useless);
+                    self.penalize(peer, Misbehaviour::Useless);
                 }
                 self.on_failure(request, now);
             }
             (_, Response::Busy) => self.on_busy(request, now),
             _ => {
-                self.penalize(peer, Offence::Unasked);
+                self.penalize(peer, Misbehaviour::Unrequested);
                 self.on_failure(request, now);
             }
         }
@@ -99,7 +99,7 @@ impl Sync {
             peer.status = Some(status);
         } else {
             peer.ignore_chain(SteadyTime::NEVER);
-            self.penalize(id, Offence::OtherChain);
+            self.penalize(id, Misbehaviour::OtherChain);
         }
     }
 
@@ -184,12 +184,12 @@ impl Sync {
         match plan.receive(batch, peer, shares, now) {
             // The author of the list claimed to have these shares. Part of them may have been pruned or reorganised since.
             BatchOutcome::Partial if shares.is_empty() && plan.is_author(peer) => {
-                self.penalize(peer, Offence::Useless);
+                self.penalize(peer, Misbehaviour::Useless);
             }
             BatchOutcome::Complete | BatchOutcome::Partial => {}
             BatchOutcome::Unrequested => {
                 plan.remove_server(peer);
-                self.penalize(peer, Offence::Unasked);
+                self.penalize(peer, Misbehaviour::Unrequested);
                 self.ignore_chain(peer, now.plus(IGNORE_S));
             }
         }
@@ -198,7 +198,7 @@ impl Sync {
             if plan.is_false_start(&shares) {
                 let leader = plan.leader;
                 if plan.is_author(leader) {
-                    self.penalize(leader, Offence::Unasked);
+                    self.penalize(leader, Misbehaviour::Unrequested);
                 }
                 self.give_up(number, now.plus(IGNORE_MAX_S));
                 return;
@@ -215,7 +215,7 @@ impl Sync {
                 self.actions.push(SyncAction::Deliver { route: Route::Tree, peer, shares });
             }
             _ => {
-                self.penalize(peer, Offence::Unasked);
+                self.penalize(peer, Misbehaviour::Unrequested);
                 self.missing.failed(id);
                 self.peer_mut(peer).pause(now);
             }

@@ -14,7 +14,7 @@ use serde::{Deserializer, Serializer};
 use thiserror::Error;
 
 use super::cbor::{get_entry, put_entry, Field, Frame, Map, WireError};
-use super::limits::{BLOCK_MESSAGE_LEN_MAX, BLOCK_TRANSACTIONS_MAX, COINBASE_LEN_MAX, TRANSACTIONS_ASKED_MAX};
+use super::limits::{BLOCK_MESSAGE_LEN_MAX, BLOCK_TRANSACTIONS_MAX, COINBASE_LEN_MAX, TRANSACTIONS_REQUESTED_MAX};
 use super::list::{read_bytes, Bytes, List, TooMany};
 use crate::share::ShareId;
 use crate::units::{Bits, BlockHeight};
@@ -251,7 +251,7 @@ impl Reassembly {
     }
 
     /// Returns the indexes of missing transactions in ascending order, as many as fit a request. The coinbase has index 0.
-    pub fn missing(&self) -> List<u16, TRANSACTIONS_ASKED_MAX> {
+    pub fn missing(&self) -> List<u16, TRANSACTIONS_REQUESTED_MAX> {
         let all = self.transactions.iter().zip(1..=u16::MAX);
         List::first_of(all.filter(|(transaction, _)| transaction.is_none()).map(|(_, index)| index))
     }

@@ -20,7 +20,7 @@ pub const HEADERS_MAX: usize = 7;
 /// Transactions of a block without its coinbase: a merkle branch of sixteen levels has no more leaves.
 pub const BLOCK_TRANSACTIONS_MAX: usize = u16::MAX as usize;
 /// Transactions in one request: more than the largest blocks so far have.
-pub const TRANSACTIONS_ASKED_MAX: usize = 16_384;
+pub const TRANSACTIONS_REQUESTED_MAX: usize = 16_384;
 /// Bytes of one transaction. Nodes relay none larger by default (400,000 weight units), and it must fit a response.
 pub const TRANSACTION_LEN_MAX: usize = 900_000;
 /// Bytes of a coinbase with its witness: 1,000 payouts of 43 bytes are the most that a chain may have.

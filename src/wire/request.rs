@@ -5,7 +5,7 @@ use serde::de::{Error as _, MapAccess};
 use serde::ser::SerializeMap;
 
 use super::cbor::{get_entry, put_entry, Frame, Map};
-use super::limits::{LOCATOR_MAX, REQUEST_LEN_MAX, SHARES_MAX, TRANSACTIONS_ASKED_MAX};
+use super::limits::{LOCATOR_MAX, REQUEST_LEN_MAX, SHARES_MAX, TRANSACTIONS_REQUESTED_MAX};
 use super::list::List;
 use crate::share::ShareId;
 
@@ -37,7 +37,7 @@ pub enum Request {
         /// Hash of the block.
         block: BlockHash,
         /// Indexes in the block in ascending order; the coinbase has index 0.
-        places: List<u16, TRANSACTIONS_ASKED_MAX>,
+        places: List<u16, TRANSACTIONS_REQUESTED_MAX>,
     },
 }
 

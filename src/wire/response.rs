@@ -9,7 +9,7 @@ use serde::ser::SerializeMap;
 use super::cbor::{get_entry, put_entry, Frame, Map};
 use super::fields::Agent;
 use super::limits::{
-    HEADERS_MAX, INVENTORY_MAX, RESPONSE_LEN_MAX, SHARES_MAX, TRANSACTIONS_ASKED_MAX, TRANSACTION_LEN_MAX,
+    HEADERS_MAX, INVENTORY_MAX, RESPONSE_LEN_MAX, SHARES_MAX, TRANSACTIONS_REQUESTED_MAX, TRANSACTION_LEN_MAX,
 };
 use super::list::{Bytes, List};
 use crate::params::ChainId;
@@ -71,7 +71,7 @@ pub enum Response {
     /// The headers before the requested one, oldest first, and the requested one last.
     Headers(List<Header, HEADERS_MAX>),
     /// As many of the requested transactions as fit, in the order of the request.
-    BlockTransactions(List<TransactionBytes, TRANSACTIONS_ASKED_MAX>),
+    BlockTransactions(List<TransactionBytes, TRANSACTIONS_REQUESTED_MAX>),
     /// The node does not hold what was requested.
     Unknown,
     /// The node has too many requests; to be retried later.

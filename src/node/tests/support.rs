@@ -67,7 +67,7 @@ pub struct DrivenNode {
     /// Peers' blocks given to bitcoind.
     pub blocks: Vec<PeerBlock>,
     pub verdicts: Vec<GossipVerdict>,
-    pub offences: Vec<(PeerHandle, Offence)>,
+    pub misbehaviours: Vec<(PeerHandle, Misbehaviour)>,
     /// Requests for headers that reached the network.
     pub header_requests: Vec<PeerHandle>,
     pub reports: Vec<Report>,
@@ -90,7 +90,7 @@ impl DrivenNode {
             submitted_headers: Vec::new(),
             blocks: Vec::new(),
             verdicts: Vec::new(),
-            offences: Vec::new(),
+            misbehaviours: Vec::new(),
             header_requests: Vec::new(),
             reports: Vec::new(),
             stored: HashMap::new(),
@@ -292,8 +292,8 @@ impl Cluster {
             }
             self.pass(1);
         }
-        let (sync, offences) = (&self.nodes[0].node.sync, &self.nodes[0].offences);
-        panic!("not done after {seconds_max} s: {sync:?}, offences {offences:?}");
+        let (sync, misbehaviours) = (&self.nodes[0].node.sync, &self.nodes[0].misbehaviours);
+        panic!("not done after {seconds_max} s: {sync:?}, misbehaviours {misbehaviours:?}");
     }
 
     /// Delivers the responses of scripted peers that are due, also those to requests which follow from them.
@@ -394,7 +394,9 @@ impl Cluster {
                 (to, Event::BlockAnnounced { peer, gossip, header, announcement: announcement.encode() })
             })),
             NetworkCommand::Verdict { verdict, .. } => self.nodes[from].verdicts.push(verdict),
-            NetworkCommand::Penalize { peer, offence } => self.nodes[from].offences.push((peer, offence)),
+            NetworkCommand::Penalize { peer, misbehaviour } => {
+                self.nodes[from].misbehaviours.push((peer, misbehaviour))
+            }
         }
     }
 }

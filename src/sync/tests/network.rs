@@ -12,7 +12,7 @@ use crate::sharechain::tests_support::{params, TestNode};
 use crate::sharechain::{Rule, Source, Verdict};
 use crate::sync::SyncState;
 use crate::units::{SteadyTime, UnixTime};
-use crate::wire::Offence;
+use crate::wire::Misbehaviour;
 
 /// Starts a node with this chain.
 fn node(kit: &TestNode, time: UnixTime) -> Cluster {
@@ -53,8 +53,8 @@ fn sync_state(cluster: &Cluster) -> SyncState<SteadyTime> {
 
 #[track_caller]
 fn assert_only_penalised(cluster: &Cluster, peers: &[u64]) {
-    let offences = &cluster.nodes[0].offences;
-    assert!(offences.iter().all(|(peer, _)| peers.contains(&peer.0)), "{offences:?}");
+    let misbehaviours = &cluster.nodes[0].misbehaviours;
+    assert!(misbehaviours.iter().all(|(peer, _)| peers.contains(&peer.0)), "{misbehaviours:?}");
 }
 
 #[test]
@@ -196,11 +196,11 @@ fn a_slow_peer_with_another_chain_delays_a_newcomer_by_a_minute_at_most() {
 #[test]
 fn dishonest_peers_are_penalised_and_the_honest_chain_is_adopted() {
     let theirs = pruned(chain(params(), 150, 1, 30));
-    for (manner, offence) in [
-        (Manner::Mute, Some(Offence::Late)),
-        (Manner::Boaster, Some(Offence::Useless)),
-        (Manner::Substitute, Some(Offence::Unasked)),
-        (Manner::Empty, Some(Offence::Useless)),
+    for (manner, misbehaviour) in [
+        (Manner::Mute, Some(Misbehaviour::Late)),
+        (Manner::Boaster, Some(Misbehaviour::Useless)),
+        (Manner::Substitute, Some(Misbehaviour::Unrequested)),
+        (Manner::Empty, Some(Misbehaviour::Useless)),
         (Manner::Busy, None),
     ] {
         for manners in [[manner, Manner::Honest], [Manner::Honest, manner]] {
@@ -213,8 +213,8 @@ fn dishonest_peers_are_penalised_and_the_honest_chain_is_adopted() {
             let is_first = manners[0] == manner;
             assert_only_penalised(&cluster, &[if is_first { 1 } else { 2 }]);
             if is_first {
-                let first = cluster.nodes[0].offences.first().map(|(_, offence)| *offence);
-                assert_eq!(first, offence, "{manner:?}");
+                let first = cluster.nodes[0].misbehaviours.first().map(|(_, misbehaviour)| *misbehaviour);
+                assert_eq!(first, misbehaviour, "{manner:?}");
             }
         }
     }
@@ -227,8 +227,8 @@ fn a_peer_that_forges_the_base_of_a_chain_is_penalised() {
     connect(&mut cluster, 1, Remote::new(&theirs, Manner::Forger));
     cluster.pass(30);
     assert!(cluster.nodes[0].tree().is_empty());
-    let offences = &cluster.nodes[0].offences;
-    assert!(offences.contains(&(PeerHandle(1), Offence::FalseChain)), "{offences:?}");
+    let misbehaviours = &cluster.nodes[0].misbehaviours;
+    assert!(misbehaviours.contains(&(PeerHandle(1), Misbehaviour::FalseChain)), "{misbehaviours:?}");
     connect(&mut cluster, 2, Remote::new(&theirs, Manner::Honest));
     reach(&mut cluster, 60, &theirs);
     assert_only_penalised(&cluster, &[1]);
@@ -419,7 +419,7 @@ fn the_best_chain_is_found_whatever_peers_do() {
         assert_eq!(cluster.nodes[0].tip(), tip(&best), "seed {seed}: it stays there");
         assert!(sync_state(&cluster).may_mine(), "seed {seed}: {:?}", sync_state(&cluster));
         let is_new = start.chain.tree().is_empty();
-        let blamed: Vec<_> = cluster.nodes[0].offences.iter().filter(|(peer, _)| peer.0 == honest).collect();
+        let blamed: Vec<_> = cluster.nodes[0].misbehaviours.iter().filter(|(peer, _)| peer.0 == honest).collect();
         assert!(blamed.is_empty(), "seed {seed}, newcomer {is_new}: {blamed:?}");
     }
 }
@@ -451,8 +451,8 @@ fn setting_the_clock_during_a_sync_delays_nothing_and_penalises_no_peer() {
         reach(&mut cluster, 90, &theirs);
         cluster.pass_until(90, |cluster| sync_state(cluster) == SyncState::Synced);
         assert_only_penalised(&cluster, &[2]);
-        let offences = cluster.nodes[0].offences.len();
-        assert!(offences <= 4, "{offences}, more than once a minute");
+        let misbehaviours = cluster.nodes[0].misbehaviours.len();
+        assert!(misbehaviours <= 4, "{misbehaviours}, more than once a minute");
         // It mines solo a minute after all peers have left.
         disconnect(&mut cluster, 1);
         disconnect(&mut cluster, 2);

@@ -12,7 +12,7 @@ use bitcoin::{
 };
 
 use crate::units::{Bits, BlockHeight};
-use crate::wire::{BlockAnnouncement, BlockError, Frame, Offence, Reassembly, WireError};
+use crate::wire::{BlockAnnouncement, BlockError, Frame, Misbehaviour, Reassembly, WireError};
 
 const BITS: Bits = Bits(0x207f_ffff);
 const HEIGHT: BlockHeight = BlockHeight(840_000);
@@ -153,7 +153,7 @@ fn announced_transactions_that_do_not_make_the_block_are_misbehaviour() {
     partial.fill(&[1, 2], &data(&block, &[1, 2])).unwrap();
     let error = partial.block().unwrap_err();
     assert_eq!(error, BlockError::MerkleRoot);
-    assert_eq!(Offence::from(&error), Offence::FalseBlock);
+    assert_eq!(Misbehaviour::from(&error), Misbehaviour::FalseBlock);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::sharechain::Rule;
 use crate::units::{ShareHeight, UnixTime, Work};
 use crate::wire::limits::*;
 use crate::wire::{
-    Agent, BlockAnnouncement, Bytes, Frame, GossipShare, List, Offence, PeerStatus, Request, Response, WireError,
+    Agent, BlockAnnouncement, Bytes, Frame, GossipShare, List, Misbehaviour, PeerStatus, Request, Response, WireError,
     BAN_THRESHOLD,
 };
 
@@ -73,12 +73,12 @@ fn lists_that_are_too_long_are_refused() {
     let places = |count| with_list(&[&[0xa3, 0, 4, 1][..], &id, &[2]].concat(), count, &[0x07]);
     let transactions = |count| with_list(&[0xa2, 0, 4, 1], count, &[0x40]);
     assert!(Response::decode(&inventory(INVENTORY_MAX)).is_ok());
-    assert!(Request::decode(&places(TRANSACTIONS_ASKED_MAX)).is_ok());
-    assert!(Response::decode(&transactions(TRANSACTIONS_ASKED_MAX)).is_ok());
+    assert!(Request::decode(&places(TRANSACTIONS_REQUESTED_MAX)).is_ok());
+    assert!(Response::decode(&transactions(TRANSACTIONS_REQUESTED_MAX)).is_ok());
     for refused in [
         Response::decode(&inventory(INVENTORY_MAX + 1)).map(drop),
-        Request::decode(&places(TRANSACTIONS_ASKED_MAX + 1)).map(drop),
-        Response::decode(&transactions(TRANSACTIONS_ASKED_MAX + 1)).map(drop),
+        Request::decode(&places(TRANSACTIONS_REQUESTED_MAX + 1)).map(drop),
+        Response::decode(&transactions(TRANSACTIONS_REQUESTED_MAX + 1)).map(drop),
         Request::decode(&with_list(&[0xa2, 0, 1, 1], LOCATOR_MAX + 300, &id)).map(drop),
         Request::decode(&with_list(&[0xa2, 0, 2, 1], SHARES_MAX + 1, &id)).map(drop),
         Response::decode(&with_list(&[0xa2, 0, 3, 1], HEADERS_MAX + 300, &header)).map(drop),
@@ -97,7 +97,7 @@ fn messages_that_are_too_long_are_not_decoded() {
         assert!(matches!(at_limit, Err(WireError::Malformed(_))), "{at_limit:?}");
         let over = T::decode(&vec![0; T::LEN_MAX + 1]).unwrap_err();
         assert_eq!(over, WireError::Oversize { len: T::LEN_MAX + 1, max: T::LEN_MAX });
-        assert_eq!(Offence::from(&over), Offence::Oversize);
+        assert_eq!(Misbehaviour::from(&over), Misbehaviour::Oversize);
     }
     check::<GossipShare>();
     check::<BlockAnnouncement>();
@@ -122,7 +122,7 @@ fn only_the_first_transactions_that_fit_are_sent() {
     assert_eq!(sent(&[vec![1; TRANSACTION_LEN_MAX], vec![1; 99_900]]), 2);
     assert_eq!(sent(&[vec![1; TRANSACTION_LEN_MAX], vec![1; 100_000]]), 1);
     assert_eq!(sent(&[vec![1; TRANSACTION_LEN_MAX + 1], vec![1]]), 0, "none that is larger can be sent");
-    assert_eq!(sent(&vec![Vec::new(); TRANSACTIONS_ASKED_MAX + 1]), TRANSACTIONS_ASKED_MAX);
+    assert_eq!(sent(&vec![Vec::new(); TRANSACTIONS_REQUESTED_MAX + 1]), TRANSACTIONS_REQUESTED_MAX);
 }
 
 #[test]
@@ -140,17 +140,17 @@ fn errors_do_not_repeat_much_of_what_a_peer_sent() {
     let text = [&[0xa2, 0, 3, 1, 0x79, 0xff, 0x00][..], &[b'!'; 0xff00]].concat();
     let error = Request::decode(&text).unwrap_err();
     assert!(error.to_string().len() < 150, "{error}");
-    assert_eq!(Offence::from(&error), Offence::Malformed);
+    assert_eq!(Misbehaviour::from(&error), Misbehaviour::Malformed);
 }
 
 #[test]
 fn misbehaviour_is_scored_and_bad_luck_is_not() {
     for rule in [Rule::Form, Rule::ProofOfWork, Rule::Lineage, Rule::Uncles, Rule::Payouts] {
-        assert!(Offence::BrokenRule(rule).ban_score() > 0, "{rule:?}");
+        assert!(Misbehaviour::BrokenRule(rule).ban_score() > 0, "{rule:?}");
     }
     for rule in [Rule::Time, Rule::Anchor] {
-        assert_eq!(Offence::BrokenRule(rule).ban_score(), 0, "{rule:?}");
+        assert_eq!(Misbehaviour::BrokenRule(rule).ban_score(), 0, "{rule:?}");
     }
-    assert!(Offence::FalseChain.ban_score() >= BAN_THRESHOLD);
-    assert!(Offence::Late.ban_score() * 5 < BAN_THRESHOLD, "slow lines are not banned");
+    assert!(Misbehaviour::FalseChain.ban_score() >= BAN_THRESHOLD);
+    assert!(Misbehaviour::Late.ban_score() * 5 < BAN_THRESHOLD, "slow lines are not banned");
 }

@@ -6,7 +6,7 @@ use bitcoin::consensus::serialize;
 use bitcoin::hex::FromHex as _;
 use p2pool_core::units::Bits;
 use p2pool_core::wire::{
-    BlockAnnouncement, BlockError, Frame, GossipShare, Offence, Reassembly, Request, Response, WireError,
+    BlockAnnouncement, BlockError, Frame, GossipShare, Misbehaviour, Reassembly, Request, Response, WireError,
 };
 
 /// The outcome of an input.
@@ -56,7 +56,7 @@ fn read<T: Frame>(bytes: &[u8]) -> Result<T, WireError> {
         }
         Err(error) => {
             assert!(error.to_string().len() < 1_000, "errors quote a bounded part of the message");
-            assert!(Offence::from(error).ban_score() > 0);
+            assert!(Misbehaviour::from(error).ban_score() > 0);
         }
     }
     read

@@ -13,7 +13,7 @@ use p2pool_core::peer::{GossipId, GossipVerdict, InboundId, PeerHandle, RequestF
 use p2pool_core::share::Share;
 use p2pool_core::sharechain::AHEAD_MAX_S;
 use p2pool_core::units::Bits;
-use p2pool_core::wire::{BlockAnnouncement, Frame as _, GossipShare, Offence, Request, Response, BAN_THRESHOLD};
+use p2pool_core::wire::{BlockAnnouncement, Frame as _, GossipShare, Misbehaviour, Request, Response, BAN_THRESHOLD};
 
 use crate::engine::{Action, Simulation};
 use crate::invariants::{Invariant, PlantedBug};
@@ -189,7 +189,7 @@ impl Simulation {
                     }
                 }
             }
-            NetworkCommand::Penalize { peer, offence } => self.penalize(host, peer, offence),
+            NetworkCommand::Penalize { peer, misbehaviour } => self.penalize(host, peer, misbehaviour),
             NetworkCommand::Request { peer, id, request } => self.request(host, peer, id, &request),
             NetworkCommand::Respond { to, response } => {
                 let Some((peer, id)) = self.hosts[host].peers.inbound.remove(&to) else { return };
@@ -302,7 +302,7 @@ impl Simulation {
                     return;
                 }
                 let response = Response::decode(&bytes).map_err(|error| {
-                    self.penalize(host, peer, Offence::from(&error));
+                    self.penalize(host, peer, Misbehaviour::from(&error));
                     RequestFailed::Malformed
                 });
                 self.push(host, Event::Response { peer, id, response });
@@ -329,14 +329,14 @@ impl Simulation {
                     self.hostile_saw(host, &share);
                     Event::ShareGossiped { peer, share }
                 }
-                None => return self.penalize(host, peer, Offence::Malformed),
+                None => return self.penalize(host, peer, Misbehaviour::Malformed),
             },
             true => match BlockAnnouncement::peek(&gossip.bytes) {
                 Ok(header) if has_claimed_work(&header) => {
                     Event::BlockAnnounced { peer, gossip: gossip.id, header, announcement: gossip.bytes.clone() }
                 }
-                Ok(_) => return self.penalize(host, peer, Offence::FalseBlock),
-                Err(error) => return self.penalize(host, peer, Offence::from(&error)),
+                Ok(_) => return self.penalize(host, peer, Misbehaviour::FalseBlock),
+                Err(error) => return self.penalize(host, peer, Misbehaviour::from(&error)),
             },
         };
         if self.planted == Some(PlantedBug::RelayBeforeVerdict) {
@@ -373,7 +373,7 @@ impl Simulation {
         let (host, peer) = (account.host, account.peer);
         if now_ms >= account.blamed_at_ms {
             account.blamed_at_ms = now_ms + BLAME_INTERVAL_MS;
-            self.penalize(host, peer, Offence::TooManyRequests);
+            self.penalize(host, peer, Misbehaviour::TooManyRequests);
         }
         false
     }
@@ -411,7 +411,7 @@ impl Simulation {
         }
         let request = match Request::decode(bytes) {
             Ok(request) => request,
-            Err(error) => return self.penalize(host, peer, Offence::from(&error)),
+            Err(error) => return self.penalize(host, peer, Misbehaviour::from(&error)),
         };
         let is_busy = request != Request::Status
             && (self.connections[connection].ends[end].served >= SERVED_PER_PEER_MAX
@@ -452,14 +452,14 @@ impl Simulation {
         let Some(end) = self.connections[connection].ends.iter_mut().find(|end| end.host == host) else { return };
         let peer = end.peer;
         if end.requests.remove(&id).is_some() {
-            self.penalize(host, peer, Offence::Late);
+            self.penalize(host, peer, Misbehaviour::Late);
             self.push(host, Event::Response { peer, id, response: Err(RequestFailed::TimedOut) });
         }
     }
 
-    /// Counts an offence; enough of them ban the peer.
-    fn penalize(&mut self, host: usize, peer: PeerHandle, offence: Offence) {
-        let points = offence.ban_score();
+    /// Counts a misbehaviour; enough of them ban the peer.
+    fn penalize(&mut self, host: usize, peer: PeerHandle, misbehaviour: Misbehaviour) {
+        let points = misbehaviour.ban_score();
         let Some(connection) = self.hosts[host].peers.connections.get(&peer).copied() else { return };
         if points == 0 {
             return;
@@ -472,14 +472,14 @@ impl Simulation {
         *score = (score.0.saturating_sub(forgiven) + points, now_ms);
         let total = score.0;
         if self.is_traced {
-            self.trace(host, &format!("penalises node {other} for: it {offence}; score {total}"));
+            self.trace(host, &format!("penalises node {other} for: it {misbehaviour}; score {total}"));
         }
         if total < BAN_THRESHOLD {
             return;
         }
         self.hosts[host].peers.bans.insert(other, now_ms + BAN_MS);
         if self.hosts[host].is_honest() && self.hosts[other].is_honest() {
-            let detail = format!("node {host} bans node {other}, which {offence}");
+            let detail = format!("node {host} bans node {other}, which {misbehaviour}");
             self.checks.violated(Invariant::NoHonestBan, now_ms, detail);
         }
         self.disconnect(connection);

@@ -9,7 +9,7 @@ use std::str::FromStr;
 use libp2p::PeerId;
 use p2pool_core::netgroup::{is_own_network, subscriber};
 use p2pool_core::units::UnixTime;
-use p2pool_core::wire::{Offence, BAN_THRESHOLD};
+use p2pool_core::wire::{Misbehaviour, BAN_THRESHOLD};
 
 /// Length of a ban. It ends after a day, as bitcoind's do, because addresses change hands and software gets fixed.
 pub const BAN_S: u32 = 24 * 3_600;
@@ -116,7 +116,13 @@ impl Bans {
     }
 
     /// Adds to the ban scores of a peer and its address. Returns true if this banned one that was not banned before.
-    pub fn penalize(&mut self, peer: PeerId, address: Option<IpAddr>, misbehaviour: Offence, now: UnixTime) -> bool {
+    pub fn penalize(
+        &mut self,
+        peer: PeerId,
+        address: Option<IpAddr>,
+        misbehaviour: Misbehaviour,
+        now: UnixTime,
+    ) -> bool {
         let mut banned = false;
         for subject in std::iter::once(BanSubject::Peer(peer)).chain(address.and_then(BanSubject::at)) {
             if misbehaviour.ban_score() > 0 && self.add_score(subject, misbehaviour.ban_score(), now) >= BAN_THRESHOLD {
@@ -202,19 +208,19 @@ mod tests {
     #[test]
     fn two_serious_misbehaviours_ban_the_peer_and_its_address() {
         let (mut bans, peer) = (Bans::default(), PeerId::random());
-        assert!(!bans.penalize(peer, public(), Offence::Malformed, NOW));
+        assert!(!bans.penalize(peer, public(), Misbehaviour::Malformed, NOW));
         assert!(!bans.is_banned(&BanSubject::Peer(peer), NOW));
-        assert!(bans.penalize(peer, public(), Offence::Oversize, NOW));
+        assert!(bans.penalize(peer, public(), Misbehaviour::Oversize, NOW));
         assert!(bans.is_banned(&BanSubject::Peer(peer), NOW));
         assert!(bans.is_banned(&BanSubject::at(public().unwrap()).unwrap(), NOW));
-        assert!(!bans.penalize(peer, None, Offence::FalseChain, NOW), "already banned");
+        assert!(!bans.penalize(peer, None, Misbehaviour::FalseChain, NOW), "already banned");
     }
 
     #[test]
     fn scores_of_an_address_add_up_across_peer_ids() {
         let mut bans = Bans::default();
-        assert!(!bans.penalize(PeerId::random(), public(), Offence::Malformed, NOW));
-        assert!(bans.penalize(PeerId::random(), public(), Offence::Malformed, NOW));
+        assert!(!bans.penalize(PeerId::random(), public(), Misbehaviour::Malformed, NOW));
+        assert!(bans.penalize(PeerId::random(), public(), Misbehaviour::Malformed, NOW));
         assert!(!bans.is_banned(&BanSubject::Address("8.8.8.9".parse().unwrap()), NOW));
     }
 
@@ -234,22 +240,22 @@ mod tests {
     #[test]
     fn scores_decay_and_occasional_timeouts_never_ban() {
         let (mut bans, peer) = (Bans::default(), PeerId::random());
-        bans.penalize(peer, None, Offence::Malformed, NOW);
+        bans.penalize(peer, None, Misbehaviour::Malformed, NOW);
         assert_eq!(bans.score(peer, NOW), 50);
         assert_eq!(bans.score(peer, NOW.plus(SCORE_DECAY_S * 20)), 30);
-        assert!(!bans.penalize(peer, None, Offence::Malformed, NOW.plus(SCORE_DECAY_S)));
+        assert!(!bans.penalize(peer, None, Misbehaviour::Malformed, NOW.plus(SCORE_DECAY_S)));
         bans.expire(NOW.plus(SCORE_DECAY_S * 200));
         assert!(bans.scores.is_empty());
         // A timeout every five minutes.
         for n in 0..1_000 {
-            assert!(!bans.penalize(peer, None, Offence::Late, NOW.plus(n * 300)));
+            assert!(!bans.penalize(peer, None, Misbehaviour::Late, NOW.plus(n * 300)));
         }
     }
 
     #[test]
     fn bans_survive_a_restart_and_end() {
         let (mut bans, peer) = (Bans::default(), PeerId::random());
-        bans.penalize(peer, public(), Offence::FalseChain, NOW);
+        bans.penalize(peer, public(), Misbehaviour::FalseChain, NOW);
         assert!(bans.take_changed() && !bans.take_changed());
         let (mut loaded, malformed) = Bans::from_text(&bans.to_text(), NOW.plus(BAN_S - 1));
         assert_eq!((loaded.len(), malformed), (2, 0));
@@ -272,8 +278,8 @@ mod tests {
     fn scores_and_bans_are_bounded() {
         let mut bans = Bans::default();
         for n in 0..2_000 {
-            bans.penalize(PeerId::random(), None, Offence::FalseChain, NOW.plus(n / 100));
-            bans.penalize(PeerId::random(), None, Offence::Late, NOW.plus(n / 100));
+            bans.penalize(PeerId::random(), None, Misbehaviour::FalseChain, NOW.plus(n / 100));
+            bans.penalize(PeerId::random(), None, Misbehaviour::Late, NOW.plus(n / 100));
         }
         assert_eq!((bans.scores.len(), bans.banned.len()), (SCORES_MAX, BANS_MAX));
     }

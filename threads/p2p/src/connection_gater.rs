@@ -169,7 +169,7 @@ impl NetworkBehaviour for ConnectionGater {
 mod tests {
     use std::time::Duration;
 
-    use p2pool_core::wire::Offence;
+    use p2pool_core::wire::Misbehaviour;
 
     use super::*;
 
@@ -246,7 +246,7 @@ mod tests {
     fn a_ban_refuses_the_peer_id_and_the_address() {
         let mut gater = gater();
         let peer = PeerId::random();
-        assert!(gater.bans.penalize(peer, ip_of(&"/ip4/8.8.8.8".parse().unwrap()), Offence::FalseChain, NOW));
+        assert!(gater.bans.penalize(peer, ip_of(&"/ip4/8.8.8.8".parse().unwrap()), Misbehaviour::FalseChain, NOW));
         assert_eq!(attempt(&mut gater, 1, "/ip4/8.8.8.8"), Some(Refusal::Banned));
         assert_eq!(attempt(&mut gater, 2, "/ip4/8.8.8.9"), None);
         assert!(gater.check_peer(&peer).is_err());

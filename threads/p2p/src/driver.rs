@@ -90,9 +90,9 @@ impl SwarmDriver {
             NetworkCommand::Announce(share) => self.announce_share(share),
             NetworkCommand::AnnounceBlock(block) => self.announce_block(&block),
             NetworkCommand::Verdict { gossip, verdict } => self.on_verdict(gossip, verdict),
-            NetworkCommand::Penalize { peer, offence } => {
+            NetworkCommand::Penalize { peer, misbehaviour } => {
                 if let Some(id) = self.peers.id(peer) {
-                    self.penalize(&id, offence);
+                    self.penalize(&id, misbehaviour);
                 }
             }
             NetworkCommand::Request { peer, id, request } => self.send_request(peer, id, request),

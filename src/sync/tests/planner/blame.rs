@@ -6,7 +6,7 @@ use crate::peer::PeerHandle;
 use crate::share::ShareId;
 use crate::sharechain::{CandidateOutcome, Rule, Source};
 use crate::units::ShareHeight;
-use crate::wire::{List, Offence, Request, Response};
+use crate::wire::{List, Misbehaviour, Request, Response};
 
 const RULES: [Rule; 7] =
     [Rule::Form, Rule::ProofOfWork, Rule::Lineage, Rule::Time, Rule::Anchor, Rule::Uncles, Rule::Payouts];
@@ -36,10 +36,14 @@ fn a_peer_that_took_over_a_base_is_not_blamed_but_asked_for_all_of_it() {
     for rule in RULES {
         let mut scenario = judged(&chain, true, 2, rule);
         if matches!(rule, Rule::Form | Rule::ProofOfWork) {
-            assert_eq!(scenario.offences, [(2, Offence::BrokenRule(rule))], "such a share is invalid on its own");
+            assert_eq!(
+                scenario.misbehaviours,
+                [(2, Misbehaviour::BrokenRule(rule))],
+                "such a share is invalid on its own"
+            );
             continue;
         }
-        assert_eq!(scenario.offences, [], "{rule:?}");
+        assert_eq!(scenario.misbehaviours, [], "{rule:?}");
         // From that peer alone, although another one with the same chain connects.
         scenario.delivered.clear();
         scenario.connect(3);
@@ -51,8 +55,8 @@ fn a_peer_that_took_over_a_base_is_not_blamed_but_asked_for_all_of_it() {
         assert!(scenario.delivered.iter().all(|(peer, _)| *peer == 2));
         assert!(scenario.ids() == chain.list);
         // It gave all of it now, so it is responsible for it. Rules 5 and 6 can be broken by bad luck.
-        let expected = if rule.proves_fault() { Offence::FalseChain } else { Offence::BrokenRule(rule) };
-        assert_eq!(scenario.offences, [(2, expected)]);
+        let expected = if rule.proves_fault() { Misbehaviour::FalseChain } else { Misbehaviour::BrokenRule(rule) };
+        assert_eq!(scenario.misbehaviours, [(2, expected)]);
     }
 }
 
@@ -62,12 +66,12 @@ fn the_author_of_list_and_base_is_blamed_for_its_own_shares_only() {
     for rule in RULES {
         let own = judged(&chain, false, 1, rule);
         let on_base = rule.proves_fault() && !matches!(rule, Rule::Form | Rule::ProofOfWork);
-        let expected = if on_base { Offence::FalseChain } else { Offence::BrokenRule(rule) };
-        assert_eq!(own.offences, [(1, expected)], "{rule:?}");
+        let expected = if on_base { Misbehaviour::FalseChain } else { Misbehaviour::BrokenRule(rule) };
+        assert_eq!(own.misbehaviours, [(1, expected)], "{rule:?}");
         let helpers = judged(&chain, false, 2, rule);
         let by_itself = matches!(rule, Rule::Form | Rule::ProofOfWork);
-        let expected = if by_itself { vec![(2, Offence::BrokenRule(rule))] } else { vec![] };
-        assert_eq!(helpers.offences, expected, "{rule:?}");
+        let expected = if by_itself { vec![(2, Misbehaviour::BrokenRule(rule))] } else { vec![] };
+        assert_eq!(helpers.misbehaviours, expected, "{rule:?}");
     }
 }
 
@@ -93,8 +97,8 @@ fn a_peer_that_took_over_a_list_is_not_blamed_for_its_stated_start() {
             scenario.disconnect(1);
         }
         scenario.run_until(60, |scenario| !scenario.finished.is_empty(), respond);
-        let expected = if leaves { vec![] } else { vec![(1, Offence::Unasked)] };
-        assert_eq!((scenario.offences.clone(), scenario.dropped), (expected, 1));
+        let expected = if leaves { vec![] } else { vec![(1, Misbehaviour::Unrequested)] };
+        assert_eq!((scenario.misbehaviours.clone(), scenario.dropped), (expected, 1));
         assert_eq!(scenario.lists_requested_from(2), 1, "it is asked for its own list");
         assert!(scenario.ids().ends_with(&chain.list));
     }
@@ -129,7 +133,7 @@ fn helpers_are_not_blamed_for_lacking_shares_they_never_claimed() {
                 },
             )),
         });
-        assert_eq!(scenario.offences, []);
+        assert_eq!(scenario.misbehaviours, []);
         assert!(scenario.delivered.iter().any(|(_, id)| *id == chain.tip()), "by a list of its own");
     }
 }

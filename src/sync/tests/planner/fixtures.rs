@@ -8,7 +8,7 @@ use crate::share::encoding::tests::longest_share;
 use crate::share::{Share, ShareId};
 use crate::sync::{ChainView, Sync, SyncAction};
 use crate::units::{ShareHeight, SteadyTime, UnixTime, Work};
-use crate::wire::{Agent, List, Offence, PeerStatus, Request, Response};
+use crate::wire::{Agent, List, Misbehaviour, PeerStatus, Request, Response};
 
 pub const START: SteadyTime = SteadyTime::from_s(1_000);
 /// The time of day at that moment.
@@ -95,11 +95,11 @@ pub fn only_request(actions: &[SyncAction]) -> (RequestId, Request) {
     }
 }
 
-pub fn offences(actions: &[SyncAction]) -> Vec<(u64, Offence)> {
+pub fn misbehaviours(actions: &[SyncAction]) -> Vec<(u64, Misbehaviour)> {
     actions
         .iter()
         .filter_map(|action| match action {
-            SyncAction::Penalize { peer, offence } => Some((peer.0, *offence)),
+            SyncAction::Penalize { peer, misbehaviour } => Some((peer.0, *misbehaviour)),
             _ => None,
         })
         .collect()

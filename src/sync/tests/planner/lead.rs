@@ -30,7 +30,7 @@ fn only_the_leader_extends_its_list() {
         );
         assert!(waited < 60, "{waited} s");
         assert!(scenario.ids() == chain.list, "each once, in order, and no more");
-        assert_eq!((scenario.dropped, &scenario.offences), (0, &Vec::new()));
+        assert_eq!((scenario.dropped, &scenario.misbehaviours), (0, &Vec::new()));
     }
 }
 
@@ -60,7 +60,7 @@ fn a_list_is_cut_to_what_the_next_leader_has() {
             assert!(waited < 150, "{waited} s");
             assert!(scenario.ids() == chain.list);
             assert_eq!(scenario.dropped, 0);
-            assert!(scenario.offences.iter().all(|(peer, _)| *peer == LIAR), "{:?}", scenario.offences);
+            assert!(scenario.misbehaviours.iter().all(|(peer, _)| *peer == LIAR), "{:?}", scenario.misbehaviours);
         }
     }
 }
@@ -83,7 +83,7 @@ fn failing_helpers_neither_end_a_plan_nor_delay_it() {
     );
     assert!(waited < 240, "{waited} s");
     assert!(scenario.ids() == chain.list);
-    assert_eq!((scenario.dropped, scenario.offences.len()), (0, 0));
+    assert_eq!((scenario.dropped, scenario.misbehaviours.len()), (0, 0));
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn a_leader_that_serves_a_base_drop_by_drop_is_replaced() {
         );
         assert!(waited < 100 * dripping as u32 + 200, "{waited} s");
         assert!(scenario.ids() == chain.list, "what was fetched is kept");
-        assert_eq!((scenario.dropped, scenario.offences.len()), (0, 0));
+        assert_eq!((scenario.dropped, scenario.misbehaviours.len()), (0, 0));
         let by_honest = scenario.delivered.iter().filter(|(peer, _)| *peer == honest).count();
         assert!(by_honest > 17_000, "{by_honest}");
     }

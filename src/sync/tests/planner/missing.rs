@@ -1,11 +1,13 @@
 //! Single missing shares.
 
-use super::fixtures::{ids, introduce, offences, only_request, planner, requests, shares, status, FakeChain, START};
+use super::fixtures::{
+    ids, introduce, misbehaviours, only_request, planner, requests, shares, status, FakeChain, START,
+};
 use crate::peer::PeerHandle;
 use crate::share::ShareId;
 use crate::sharechain::Source;
 use crate::sync::{Route, SyncAction};
-use crate::wire::{List, Offence, Request, Response};
+use crate::wire::{List, Misbehaviour, Request, Response};
 
 #[test]
 fn a_missing_share_is_requested_from_the_sender_first_then_from_two_others() {
@@ -58,7 +60,7 @@ fn another_share_than_the_missing_one_is_penalised() {
     let wanted = shares(50, 2);
     let (id, _) = only_request(&sync.share_missing(wanted[0].id(), Source::Fetch(PeerHandle(1)), START, &view));
     let actions = sync.response(PeerHandle(1), id, Response::Shares(List::first_of([wanted[1].clone()])), START, &view);
-    assert_eq!(offences(&actions), [(1, Offence::Unasked)]);
+    assert_eq!(misbehaviours(&actions), [(1, Misbehaviour::Unrequested)]);
     let (id, _) = only_request(&sync.share_missing(wanted[1].id(), Source::Local, START.plus(10), &view));
     let actions =
         sync.response(PeerHandle(1), id, Response::Shares(List::first_of([wanted[1].clone()])), START.plus(10), &view);

@@ -4,12 +4,12 @@ use crate::peer::{PeerHandle, RequestId};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::fixtures::{ids, inventory, offences, planner, requests, shares, status, FakeChain, START};
+use super::fixtures::{ids, inventory, misbehaviours, planner, requests, shares, status, FakeChain, START};
 use crate::share::{Share, ShareId};
 use crate::sharechain::{CandidateId, CandidateOutcome};
 use crate::sync::{ChainView, Sync, SyncAction, SyncState};
 use crate::units::{ShareHeight, SteadyTime};
-use crate::wire::{List, Offence, Request, Response};
+use crate::wire::{List, Misbehaviour, Request, Response};
 
 /// Seconds until a response arrives, and the response; `None` if none ever does.
 pub type Delayed = Option<(u32, Response)>;
@@ -93,7 +93,7 @@ pub struct Scenario {
     pub delivered: Vec<(u64, ShareId)>,
     pub finished: Vec<CandidateId>,
     pub dropped: usize,
-    pub offences: Vec<(u64, Offence)>,
+    pub misbehaviours: Vec<(u64, Misbehaviour)>,
     /// All requests, with the peers they were sent to.
     pub requests: Vec<(u64, Request)>,
     /// The judgement on complete candidate chains; `None` if they are never judged.
@@ -114,7 +114,7 @@ impl Scenario {
             delivered: Vec::new(),
             finished: Vec::new(),
             dropped: 0,
-            offences: Vec::new(),
+            misbehaviours: Vec::new(),
             requests: Vec::new(),
             outcome: None,
             mining_s: 0,
@@ -157,11 +157,11 @@ impl Scenario {
             self.second(&mut respond);
         }
         panic!(
-            "not done after {seconds_max} s: {} delivered, {} finished, {} dropped, offences {:?}",
+            "not done after {seconds_max} s: {} delivered, {} finished, {} dropped, misbehaviours {:?}",
             self.delivered.len(),
             self.finished.len(),
             self.dropped,
-            self.offences
+            self.misbehaviours
         );
     }
 
@@ -189,7 +189,7 @@ impl Scenario {
 
     fn take(&mut self, actions: Vec<SyncAction>) {
         self.unanswered.extend(requests(&actions));
-        self.offences.extend(offences(&actions));
+        self.misbehaviours.extend(misbehaviours(&actions));
         for action in actions {
             match action {
                 SyncAction::Deliver { shares, peer, .. } => {

@@ -30,7 +30,7 @@ fn silent_peers_that_come_and_go_do_not_stop_mining() {
         scenario.disconnect(99 + n);
     }
     assert!(scenario.mining_s >= 3_600 - 42, "{} s", scenario.mining_s);
-    assert_eq!(scenario.offences, []);
+    assert_eq!(scenario.misbehaviours, []);
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn a_busy_peer_has_not_reported() {
             |scenario| !scenario.delivered.is_empty(),
             |_, request| Some((0, chain.response(request))),
         );
-        assert_eq!((scenario.mining_s, scenario.offences.len()), (0, 0), "chain: {has_chain}");
+        assert_eq!((scenario.mining_s, scenario.misbehaviours.len()), (0, 0), "chain: {has_chain}");
     }
 }
 

@@ -13,7 +13,7 @@ use p2pool_core::node::Event;
 use p2pool_core::peer::{GossipId, GossipVerdict, PeerHandle};
 use p2pool_core::share::Share;
 use p2pool_core::units::Bits;
-use p2pool_core::wire::{BlockAnnouncement, Frame as _, GossipShare, Offence};
+use p2pool_core::wire::{BlockAnnouncement, Frame as _, GossipShare, Misbehaviour};
 
 use super::SwarmDriver;
 use crate::gossip::{GossipEvent, GRAYLIST_SCORE, VERDICT_HEARTBEATS};
@@ -78,18 +78,18 @@ fn meets_own_bits(header: &Header) -> bool {
     Bits(header.bits.to_consensus()).target().is_ok_and(|target| target.is_met_by(&hash))
 }
 
-fn share_event(peer: PeerHandle, message: &[u8]) -> Result<Event, Offence> {
-    let GossipShare { share } = GossipShare::decode(message).map_err(|error| Offence::from(&error))?;
+fn share_event(peer: PeerHandle, message: &[u8]) -> Result<Event, Misbehaviour> {
+    let GossipShare { share } = GossipShare::decode(message).map_err(|error| Misbehaviour::from(&error))?;
     Ok(Event::ShareGossiped { peer, share })
 }
 
-fn block_event(peer: PeerHandle, gossip: GossipId, message: Vec<u8>) -> Result<Event, Offence> {
+fn block_event(peer: PeerHandle, gossip: GossipId, message: Vec<u8>) -> Result<Event, Misbehaviour> {
     match BlockAnnouncement::peek(&message) {
         Ok(header) if meets_own_bits(&header) => {
             Ok(Event::BlockAnnounced { peer, gossip, header, announcement: message })
         }
-        Ok(_) => Err(Offence::FalseBlock),
-        Err(error) => Err(Offence::from(&error)),
+        Ok(_) => Err(Misbehaviour::FalseBlock),
+        Err(error) => Err(Misbehaviour::from(&error)),
     }
 }
 
@@ -145,7 +145,7 @@ impl SwarmDriver {
             }
         }
         for id in graylisted {
-            self.penalize(&id, Offence::Malformed);
+            self.penalize(&id, Misbehaviour::Malformed);
         }
     }
 
@@ -175,7 +175,7 @@ impl SwarmDriver {
                 debug!("peer {peer_id} reads gossip too slowly");
             }
             GossipEvent::Inner(_) => {}
-            GossipEvent::BrokenStreams(peer) => self.penalize(&peer, Offence::Malformed),
+            GossipEvent::BrokenStreams(peer) => self.penalize(&peer, Misbehaviour::Malformed),
         }
     }
 

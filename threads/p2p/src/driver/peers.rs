@@ -8,7 +8,7 @@ use libp2p::{identify, ping, PeerId};
 use log::{debug, info, warn};
 use p2pool_core::node::Event;
 use p2pool_core::status::Direction;
-use p2pool_core::wire::Offence;
+use p2pool_core::wire::Misbehaviour;
 
 use super::SwarmDriver;
 use crate::address::without_peer_id;
@@ -52,7 +52,7 @@ impl SwarmDriver {
     pub(super) fn on_identify(&mut self, event: identify::Event) {
         match event {
             identify::Event::Received { peer_id, info, .. } if info.protocol_version != self.names.identify => {
-                self.penalize(&peer_id, Offence::OtherChain);
+                self.penalize(&peer_id, Misbehaviour::OtherChain);
             }
             identify::Event::Received { peer_id, .. }
                 if !self.peers.take(&peer_id, Action::Identify, Instant::now()) =>
@@ -95,19 +95,19 @@ impl SwarmDriver {
     /// Penalises a peer for exceeding its rate limits.
     pub(super) fn penalize_rate(&mut self, id: &PeerId) {
         if self.peers.get_mut(id).is_some_and(|peer| peer.rate_penalty.take(Instant::now())) {
-            self.penalize(id, Offence::TooManyRequests);
+            self.penalize(id, Misbehaviour::TooManyRequests);
         }
     }
 
     /// Penalises a peer for not reading a response.
     pub(super) fn penalize_unread(&mut self, id: &PeerId) {
         if self.peers.get_mut(id).is_some_and(|peer| peer.unread_penalty.take(Instant::now())) {
-            self.penalize(id, Offence::Unread);
+            self.penalize(id, Misbehaviour::Unread);
         }
     }
 
     /// Adds to a peer's ban score. If that bans it, it is disconnected, as are other peers at the same address.
-    pub(super) fn penalize(&mut self, id: &PeerId, misbehaviour: Offence) {
+    pub(super) fn penalize(&mut self, id: &PeerId, misbehaviour: Misbehaviour) {
         if misbehaviour.ban_score() == 0 {
             return;
         }

@@ -11,7 +11,7 @@ use log::debug;
 use p2pool_core::netgroup::Netgroup;
 use p2pool_core::node::Event;
 use p2pool_core::peer::{InboundId, PeerHandle, RequestFailed, RequestId};
-use p2pool_core::wire::{Offence, Request, Response, WireError};
+use p2pool_core::wire::{Misbehaviour, Request, Response, WireError};
 
 use super::request_slots::RequestSlots;
 use super::SwarmDriver;
@@ -109,7 +109,7 @@ impl SwarmDriver {
             Ok(request) => request,
             Err(error) => {
                 debug!("invalid request of peer {from}: {error}");
-                return self.penalize(&from, Offence::from(&error));
+                return self.penalize(&from, Misbehaviour::from(&error));
             }
         };
         if !self.peers.take(&from, Action::Request, Instant::now()) {
@@ -148,7 +148,7 @@ impl SwarmDriver {
             BadResponse::Empty => RequestFailed::Refused,
             BadResponse::Wire(error) => {
                 debug!("invalid response of peer {to}: {error}");
-                self.penalize(&to, Offence::from(&error));
+                self.penalize(&to, Misbehaviour::from(&error));
                 RequestFailed::Malformed
             }
         });
@@ -160,7 +160,7 @@ impl SwarmDriver {
         debug!("request to peer {to} failed: {error}");
         let failed = match error {
             OutboundFailure::Timeout => {
-                self.penalize(&to, Offence::Late);
+                self.penalize(&to, Misbehaviour::Late);
                 RequestFailed::TimedOut
             }
             OutboundFailure::ConnectionClosed | OutboundFailure::DialFailure => RequestFailed::Disconnected,

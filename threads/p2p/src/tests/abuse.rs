@@ -5,7 +5,7 @@ use libp2p::identity::Keypair;
 use libp2p::StreamProtocol;
 use p2pool_core::node::{Event, NetworkCommand};
 use p2pool_core::wire::limits::{REQUEST_LEN_MAX, SHARE_MESSAGE_LEN_MAX};
-use p2pool_core::wire::{Frame as _, GossipShare, Offence, Response};
+use p2pool_core::wire::{Frame as _, GossipShare, Misbehaviour, Response};
 
 use super::scripted_peer::{connect, gossiping, names, requesting, PeerConfig, Reply, ScriptedPeer};
 use super::support::{share, until, TestNode};
@@ -85,7 +85,7 @@ fn signed_gossip_is_ignored_and_scored() {
     }
     // Graylisting gives half the ban score, these penalties give the rest.
     remote.run_until("the ban", || {
-        node.send(NetworkCommand::Penalize { peer, offence: Offence::TooManyRequests });
+        node.send(NetworkCommand::Penalize { peer, misbehaviour: Misbehaviour::TooManyRequests });
         (node.status.load().banned == 1).then_some(())
     });
     assert!(!node.inbox.try_iter().any(|message| matches!(message, Event::ShareGossiped { .. })));
@@ -99,7 +99,7 @@ fn a_ban_survives_a_restart_and_ends() {
     let mut remote = same_peer();
     connect(&mut remote, &node);
     let peer = node.expect_connected();
-    node.send(NetworkCommand::Penalize { peer, offence: Offence::FalseChain });
+    node.send(NetworkCommand::Penalize { peer, misbehaviour: Misbehaviour::FalseChain });
     remote.await_disconnect();
     assert_eq!(node.expect_disconnected(), peer);
     assert!(!same_peer().is_accepted_by(&node.address));
@@ -120,7 +120,7 @@ fn a_graylist_entry_caused_by_the_ban_score_is_not_penalised_again() {
     let mut remote = ScriptedPeer::new(requesting());
     connect(&mut remote, &node);
     let peer = node.expect_connected();
-    let penalize = || node.send(NetworkCommand::Penalize { peer, offence: Offence::TooManyRequests });
+    let penalize = || node.send(NetworkCommand::Penalize { peer, misbehaviour: Misbehaviour::TooManyRequests });
     // More than the graylist threshold, less than a ban.
     (0..19).for_each(|_| penalize());
     remote.run_until("all penalties", || (node.metrics().peer_misbehaviours.get() >= 19).then_some(()));
@@ -128,13 +128,16 @@ fn a_graylist_entry_caused_by_the_ban_score_is_not_penalised_again() {
     penalize();
     remote.await_disconnect();
     until("the ban", || (node.status.load().banned == 1).then_some(()));
-    assert!(node.file(BANS_FILE).trim_end().ends_with(&Offence::TooManyRequests.to_string()));
+    assert!(node.file(BANS_FILE).trim_end().ends_with(&Misbehaviour::TooManyRequests.to_string()));
 }
 
 #[test]
 fn penalties_for_unknown_peers_are_ignored() {
     let node = TestNode::start(&[]);
-    node.send(NetworkCommand::Penalize { peer: p2pool_core::peer::PeerHandle(7), offence: Offence::FalseChain });
+    node.send(NetworkCommand::Penalize {
+        peer: p2pool_core::peer::PeerHandle(7),
+        misbehaviour: Misbehaviour::FalseChain,
+    });
     let mut remote = ScriptedPeer::new(requesting());
     remote.set_responder(|_| Reply::bytes(Response::Unknown.encode()));
     connect(&mut remote, &node);

@@ -8,7 +8,7 @@ use p2pool_core::node::{Event, NetworkCommand};
 use p2pool_core::peer::{GossipId, GossipVerdict};
 use p2pool_core::sharechain::Rule;
 use p2pool_core::units::{Bits, BlockHeight};
-use p2pool_core::wire::{BlockAnnouncement, Frame as _, GossipShare, Offence, ShortIds};
+use p2pool_core::wire::{BlockAnnouncement, Frame as _, GossipShare, Misbehaviour, ShortIds};
 
 use super::scripted_peer::{connect, gossiping, names, ScriptedPeer};
 use super::support::{header, share, until, TestNode};
@@ -113,7 +113,7 @@ fn rejected_shares_ban_only_with_penalties() {
         });
         assert_eq!(node.status.load().banned, 0);
         node.send(NetworkCommand::Verdict { gossip, verdict: GossipVerdict::Reject });
-        node.send(NetworkCommand::Penalize { peer, offence: Offence::BrokenRule(Rule::Payouts) });
+        node.send(NetworkCommand::Penalize { peer, misbehaviour: Misbehaviour::BrokenRule(Rule::Payouts) });
     }
     remote.await_disconnect();
     until("the ban", || (node.status.load().banned == 1).then_some(()));

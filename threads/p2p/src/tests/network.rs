@@ -7,7 +7,7 @@ use p2pool_channels::InboxFull;
 use p2pool_core::node::NetworkCommand;
 use p2pool_core::params::ChainParams;
 use p2pool_core::status::{Direction, PeerDiscovery};
-use p2pool_core::wire::Offence;
+use p2pool_core::wire::Misbehaviour;
 use p2pool_test_bitcoind::{skip, Port};
 
 use super::scripted_peer::{connect, requesting, Names, PeerConfig, ScriptedPeer};
@@ -137,7 +137,7 @@ fn a_banned_node_retries_its_bootnode_with_increasing_waits() {
     let boot = TestNode::start(&[]);
     let node = TestNode::start(&[&boot.address]);
     let peer = boot.expect_connected();
-    boot.send(NetworkCommand::Penalize { peer, offence: Offence::FalseChain });
+    boot.send(NetworkCommand::Penalize { peer, misbehaviour: Misbehaviour::FalseChain });
     // At first the DHT may dial as well, but each dial of the dialer doubles its wait.
     let next_disconnect = || {
         node.expect_connected();

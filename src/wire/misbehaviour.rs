@@ -11,7 +11,7 @@ pub const BAN_THRESHOLD: u32 = 100;
 
 /// Misbehaviour of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Offence {
+pub enum Misbehaviour {
     /// It sent a share that breaks a rule. Rules 5 and 6 may be bad luck and cost nothing.
     BrokenRule(Rule),
     /// It offered a chain whose verifiable part is invalid (rules, section 6, pruned history).
@@ -23,7 +23,7 @@ pub enum Offence {
     /// It sent a message longer than its kind may be.
     Oversize,
     /// It sent a response, or shares in one, that were not requested.
-    Unasked,
+    Unrequested,
     /// It did not respond in time.
     Late,
     /// It did not read a response in time.
@@ -36,7 +36,7 @@ pub enum Offence {
     OtherChain,
 }
 
-impl Offence {
+impl Misbehaviour {
     /// Returns the ban score that is added, see [`BAN_THRESHOLD`].
     ///
     /// What an honest node never does bans the second time, because nodes relay only what they have verified. What slow
@@ -45,14 +45,14 @@ impl Offence {
         match self {
             Self::BrokenRule(rule) if !rule.proves_fault() => 0,
             Self::FalseChain | Self::OtherChain => BAN_THRESHOLD,
-            Self::BrokenRule(_) | Self::FalseBlock | Self::Malformed | Self::Oversize | Self::Unasked => 50,
+            Self::BrokenRule(_) | Self::FalseBlock | Self::Malformed | Self::Oversize | Self::Unrequested => 50,
             Self::Late | Self::Unread | Self::Useless => 10,
             Self::TooManyRequests => 5,
         }
     }
 }
 
-impl fmt::Display for Offence {
+impl fmt::Display for Misbehaviour {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::BrokenRule(rule) => write!(f, "sent a share that breaks rule {}", *rule as u8),
@@ -60,7 +60,7 @@ impl fmt::Display for Offence {
             Self::FalseBlock => f.write_str("announced an invalid Bitcoin block"),
             Self::Malformed => f.write_str("sent a malformed message"),
             Self::Oversize => f.write_str("sent an oversized message"),
-            Self::Unasked => f.write_str("sent an unrequested response"),
+            Self::Unrequested => f.write_str("sent an unrequested response"),
             Self::Late => f.write_str("did not respond in time"),
             Self::Unread => f.write_str("did not read responses"),
             Self::Useless => f.write_str("advertised shares it does not have"),
@@ -70,7 +70,7 @@ impl fmt::Display for Offence {
     }
 }
 
-impl From<&WireError> for Offence {
+impl From<&WireError> for Misbehaviour {
     fn from(error: &WireError) -> Self {
         match error {
             WireError::Oversize { .. } => Self::Oversize,
@@ -79,11 +79,11 @@ impl From<&WireError> for Offence {
     }
 }
 
-impl From<&BlockError> for Offence {
+impl From<&BlockError> for Misbehaviour {
     fn from(error: &BlockError) -> Self {
         match error {
             BlockError::Wire(error) => error.into(),
-            BlockError::TooMany => Self::Unasked,
+            BlockError::TooMany => Self::Unrequested,
             BlockError::Bits { .. }
             | BlockError::Work
             | BlockError::Coinbase

@@ -25,7 +25,7 @@ pub use block::{BlockAnnouncement, BlockError, Reassembly, ShortIds};
 pub use cbor::{Field, Frame, Map, WireError};
 pub use fields::{Agent, AgentError};
 pub use gossip::GossipShare;
-pub use list::{Bytes, List, TooMany};
+pub use list::{Bytes, List, TooLong};
 pub use misbehaviour::{Misbehaviour, BAN_THRESHOLD};
 pub use request::{Locator, Request};
 pub use response::{PeerStatus, Response, TransactionBytes};

@@ -119,10 +119,10 @@ impl Partial {
     }
 
     fn request(&mut self) -> RelayAction {
-        let places = self.reassembly.missing();
-        self.requested = places.to_vec();
+        let indexes = self.reassembly.missing();
+        self.requested = indexes.to_vec();
         self.requests += 1;
-        RelayAction::Request(self.peer, self.gossip, Request::BlockTransactions { block: self.hash, places })
+        RelayAction::Request(self.peer, self.gossip, Request::BlockTransactions { block: self.hash, indexes })
     }
 }
 
@@ -144,7 +144,7 @@ impl BlockRelay {
     /// Announces a block of ours.
     pub fn announce(&mut self, height: BlockHeight, block: &[u8]) {
         let block: Block = deserialize(block).expect("this node serialised its own block");
-        self.actions.push(match BlockAnnouncement::of(&block, height) {
+        self.actions.push(match BlockAnnouncement::from_block(&block, height) {
             Ok(announcement) => RelayAction::Announce(Arc::new(announcement)),
             Err(error) => RelayAction::Report(Report::BlockNotAnnounced { height, error }),
         });
@@ -152,10 +152,10 @@ impl BlockRelay {
     }
 
     /// Responds with transactions of a block that was announced by us, or reassembled here.
-    pub fn respond(&self, hash: &BlockHash, places: &[u16]) -> Response {
+    pub fn respond(&self, hash: &BlockHash, indexes: &[u16]) -> Response {
         let Some((_, block)) = self.served.iter().find(|(served, _)| served == hash) else { return Response::Unknown };
         let requested: Vec<Vec<u8>> =
-            places.iter().map_while(|place| block.txdata.get(usize::from(*place))).map(serialize).collect();
+            indexes.iter().map_while(|index| block.txdata.get(usize::from(*index))).map(serialize).collect();
         Response::block_transactions(requested.iter().map(Vec::as_slice))
     }
 
@@ -180,7 +180,7 @@ impl BlockRelay {
             return;
         }
         self.actions.push(RelayAction::LookUp(header.prev_blockhash, Some(peer)));
-        // One per peer: no peer fills the places of others.
+        // One per peer: a peer cannot use up the slots of others.
         self.unlinked.retain(|unlinked| unlinked.peer != peer);
         self.unlinked.push_back(unlinked);
         if self.unlinked.len() > UNLINKED_MAX {
@@ -265,7 +265,7 @@ impl BlockRelay {
         let Unlinked { peer, gossip, header, announcement, .. } = unlinked;
         let anchor = view.tree.anchor(&header.prev_blockhash).expect("the caller looked the parent up");
         let required = anchor.required_bits(UnixTime(header.time));
-        let checked = BlockAnnouncement::check(&announcement, required);
+        let checked = BlockAnnouncement::validate(&announcement, required);
         match checked.and_then(|announcement| Partial::new(peer, gossip, announcement, view.template)) {
             Ok(partial) => self.advance(partial),
             Err(error) => {

@@ -56,7 +56,7 @@ pub enum Event {
         gossip: GossipId,
         /// The block's header: its hash meets its own bits.
         header: Header,
-        /// The encoded announcement, for `BlockAnnouncement::check` once the bits that Bitcoin requires are known.
+        /// The encoded announcement, for `BlockAnnouncement::validate` once the bits that Bitcoin requires are known.
         announcement: Vec<u8>,
     },
     /// A peer sent a request. The node gives one response, within half a minute.

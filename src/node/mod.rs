@@ -343,7 +343,7 @@ impl Node {
             AnchorResult::Invalid => self.chain.anchor_invalid(hash),
             AnchorResult::Unknown => {
                 if let Some(peer) = self.headers.next(&hash, now.steady) {
-                    self.request(peer, Purpose::Header(hash), Request::Headers { of: hash });
+                    self.request(peer, Purpose::Header(hash), Request::Headers { last: hash });
                 }
                 return;
             }
@@ -361,8 +361,8 @@ impl Node {
             Request::Status => Response::Status(serve::status(tree, now.time, agent())),
             Request::Inventory { locator } => serve::inventory(tree, locator),
             Request::Shares { ids } => serve::shares(tree, ids),
-            Request::Headers { of } => headers::respond(tree, of),
-            Request::BlockTransactions { block, places } => self.relay.respond(block, places),
+            Request::Headers { last } => headers::respond(tree, last),
+            Request::BlockTransactions { block, indexes } => self.relay.respond(block, indexes),
         };
         self.network(NetworkCommand::Respond { to, response });
     }

@@ -9,7 +9,7 @@ use crate::share::ShareId;
 use crate::sharechain::{CandidateOutcome, Rule, Source, Verdict};
 use crate::sync::{Progress, SOLO_AFTER_S};
 use crate::units::{BlockHeight, ShareHeight};
-use crate::wire::{BlockError, TooMany};
+use crate::wire::{BlockError, TooLong};
 use crate::work::JobError;
 
 /// One line for the log. Its text is its [`Display`](fmt::Display) form; the driver decides at which level it is written.
@@ -106,7 +106,7 @@ pub enum Report {
         /// Its height.
         height: BlockHeight,
         /// What is wrong.
-        error: TooMany,
+        error: TooLong,
     },
     /// The peers' clocks disagree with this machine's.
     ClockOff {

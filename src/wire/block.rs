@@ -15,14 +15,14 @@ use thiserror::Error;
 
 use super::cbor::{get_entry, put_entry, Field, Frame, Map, WireError};
 use super::limits::{BLOCK_MESSAGE_LEN_MAX, BLOCK_TRANSACTIONS_MAX, COINBASE_LEN_MAX, TRANSACTIONS_REQUESTED_MAX};
-use super::list::{read_bytes, Bytes, List, TooMany};
+use super::list::{read_bytes, Bytes, List, TooLong};
 use crate::share::ShareId;
 use crate::units::{Bits, BlockHeight};
 
 /// The encoding before the header of an announcement: a map of four entries, key 0, a byte string of 80 bytes.
 const HEADER_PREFIX: [u8; 4] = [0xa4, 0x00, 0x58, 0x50];
-/// BIP-0152 salts short ids so that colliding transactions cannot be made in advance. The header, which is unknown before
-/// its proof of work is found, is salt enough.
+/// BIP-0152 salts short ids with a nonce against colliding transactions made in advance. The header is salt enough: it is
+/// unknown until its proof of work is found.
 const SHORT_ID_NONCE: u64 = 0;
 
 /// A found Bitcoin block without the data of its transactions.
@@ -62,7 +62,7 @@ pub enum BlockError {
     /// The coinbase is not a coinbase transaction, or is one of another height.
     #[error("invalid coinbase or coinbase of another height")]
     Coinbase,
-    /// A transaction from a peer is malformed, or has another short id; says its index.
+    /// A transaction from a peer, given by its index, is malformed or has another short id.
     #[error("transaction {0} is not the announced one")]
     Transaction(u16),
     /// A peer sent more transactions than were requested.
@@ -78,7 +78,7 @@ impl BlockAnnouncement {
     ///
     /// # Errors
     /// The message is too long, or does not start as an announcement does.
-    pub fn peek(bytes: &[u8]) -> Result<Header, WireError> {
+    pub fn decode_header(bytes: &[u8]) -> Result<Header, WireError> {
         if bytes.len() > Self::LEN_MAX {
             return Err(WireError::Oversize { len: bytes.len(), max: Self::LEN_MAX });
         }
@@ -93,8 +93,8 @@ impl BlockAnnouncement {
     ///
     /// # Errors
     /// The header does not have the work of a Bitcoin block, the bytes are not an announcement, or the coinbase is invalid.
-    pub fn check(bytes: &[u8], required: Bits) -> Result<Self, BlockError> {
-        let header = Self::peek(bytes)?;
+    pub fn validate(bytes: &[u8], required: Bits) -> Result<Self, BlockError> {
+        let header = Self::decode_header(bytes)?;
         let found = Bits(header.bits.to_consensus());
         if found != required {
             return Err(BlockError::Bits { found, required });
@@ -108,18 +108,18 @@ impl BlockAnnouncement {
         Ok(announcement)
     }
 
-    /// Builds the announcement of a block. Every block that a job of this node led to fits.
+    /// Makes the announcement of a block. Every block that was found with a job of this node fits.
     ///
     /// # Errors
     /// The block has too many transactions or too long a coinbase.
-    pub fn of(block: &Block, height: BlockHeight) -> Result<Self, TooMany> {
+    pub fn from_block(block: &Block, height: BlockHeight) -> Result<Self, TooLong> {
         let keys = ShortId::calculate_siphash_keys(&block.header, SHORT_ID_NONCE);
         let mut transactions = block.txdata.iter();
         let coinbase = transactions.next().map(encode::serialize).unwrap_or_default();
         let short_ids: Vec<ShortId> =
             transactions.map(|tx| ShortId::with_siphash_keys(&tx.compute_wtxid(), keys)).collect();
         match short_ids.len() {
-            len if len >= BLOCK_TRANSACTIONS_MAX => Err(TooMany { len, max: BLOCK_TRANSACTIONS_MAX - 1 }),
+            len if len >= BLOCK_TRANSACTIONS_MAX => Err(TooLong { len, max: BLOCK_TRANSACTIONS_MAX - 1 }),
             _ => Ok(Self {
                 header: block.header,
                 height,
@@ -219,11 +219,11 @@ pub struct Reassembly {
 }
 
 impl Reassembly {
-    /// Starts with those of the `known` transactions (witness id and serialised transaction) that the announcement lists.
-    /// A short id that two known transactions have, or that occurs twice in the block, matches none.
+    /// Starts with the `known` transactions (witness id and serialised transaction) that the announcement lists. A short id
+    /// matches none if two known transactions have it, or if it occurs twice in the block.
     ///
     /// # Errors
-    /// [`BlockError::Coinbase`], which [`BlockAnnouncement::check`] finds as well.
+    /// [`BlockError::Coinbase`], which [`BlockAnnouncement::validate`] returns as well.
     pub fn new<'a>(
         announcement: BlockAnnouncement,
         known: impl IntoIterator<Item = ([u8; 32], &'a [u8])>,
@@ -259,8 +259,8 @@ impl Reassembly {
     /// Adds transactions that a peer sent for the first of the `requested` indexes.
     ///
     /// # Errors
-    /// One of them is not the announced one, or there are more than were requested: the peer misbehaves. The valid ones
-    /// before it are kept.
+    /// One of them is not the announced one, or there are more than were requested: the peer misbehaves. Those before the
+    /// wrong one are kept.
     pub fn fill(&mut self, requested: &[u16], received: &[impl AsRef<[u8]>]) -> Result<(), BlockError> {
         if received.len() > requested.len() {
             return Err(BlockError::TooMany);
@@ -284,7 +284,7 @@ impl Reassembly {
 
     /// Returns the block, serialised for `submitblock`; `None` while transactions are missing.
     ///
-    /// If the merkle root does not match and transactions were matched by short id alone, all are missing again.
+    /// If the merkle root does not match and some transactions were matched by short id alone, all are missing again.
     ///
     /// # Errors
     /// Transactions that all came from peers do not make the block.

@@ -13,7 +13,7 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
-/// Characters of the library's error text that are kept: it may repeat what a peer sent.
+/// Maximum length in characters of an error text from the library, which may repeat what a peer sent.
 const REASON_LEN_MAX: usize = 120;
 
 /// Why bytes are not a valid message.
@@ -27,7 +27,7 @@ pub enum WireError {
         /// Bytes that it may have.
         max: usize,
     },
-    /// The message cannot be decoded; says what was found.
+    /// The message cannot be decoded, for this reason.
     #[error("malformed: {0}")]
     Malformed(String),
     /// The message is valid but not in its canonical encoding.
@@ -52,7 +52,7 @@ pub trait Field: Sized {
 
 /// A map with integer keys.
 pub trait Map: Sized {
-    /// Name in error texts.
+    /// Name of the message in error texts, with its article.
     const NAME: &'static str;
 
     /// Returns the number of entries.
@@ -71,7 +71,7 @@ pub trait Map: Sized {
     fn read<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Self, A::Error>;
 }
 
-/// A message that is sent by itself.
+/// A message that is sent on its own.
 pub trait Frame: Map {
     /// Maximum length in bytes.
     const LEN_MAX: usize;

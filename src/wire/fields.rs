@@ -87,7 +87,7 @@ plain_field!(bool, serialize_bool);
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Agent(String);
 
-/// The text is too long or not printable.
+/// The error of a text that is too long or not printable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("an agent string has at most {AGENT_LEN_MAX} bytes of printable ASCII")]
 pub struct AgentError;

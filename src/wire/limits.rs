@@ -4,7 +4,7 @@
 pub const SHARE_MESSAGE_LEN_MAX: usize = 4_096;
 /// Bytes of a block announcement. The short ids of the largest block have 400 KB.
 pub const BLOCK_MESSAGE_LEN_MAX: usize = 1_000_000;
-/// Bytes of a request. The longest asks for transactions, with three bytes each.
+/// Bytes of a request. The longest requests transactions, with three bytes each.
 pub const REQUEST_LEN_MAX: usize = 64 << 10;
 /// Bytes of a response. What does not fit has to be requested again.
 pub const RESPONSE_LEN_MAX: usize = 1_000_000;
@@ -17,13 +17,13 @@ pub const INVENTORY_MAX: usize = 8_192;
 pub const SHARES_MAX: usize = 256;
 /// Bitcoin headers in one response: the requested one and up to six before it (rules, section 5, rule 6).
 pub const HEADERS_MAX: usize = 7;
-/// Transactions of a block without its coinbase: a merkle branch of sixteen levels has no more leaves.
+/// Transactions of a block without its coinbase. A merkle branch of sixteen hashes has no more leaves.
 pub const BLOCK_TRANSACTIONS_MAX: usize = u16::MAX as usize;
 /// Transactions in one request: more than the largest blocks so far have.
 pub const TRANSACTIONS_REQUESTED_MAX: usize = 16_384;
 /// Bytes of one transaction. Nodes relay none larger by default (400,000 weight units), and it must fit a response.
 pub const TRANSACTION_LEN_MAX: usize = 900_000;
-/// Bytes of a coinbase with its witness: 1,000 payouts of 43 bytes are the most that a chain may have.
+/// Bytes of a coinbase with its witness. A chain has at most 1,000 payouts, of 43 bytes each.
 pub const COINBASE_LEN_MAX: usize = 48 << 10;
 /// Bytes of a node's agent string.
 pub const AGENT_LEN_MAX: usize = 64;

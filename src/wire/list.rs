@@ -11,10 +11,10 @@ use thiserror::Error;
 
 use super::cbor::{Field, Get, Put};
 
-/// A list or byte string is too long.
+/// The error of a list or byte string that is too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("length {len} exceeds the limit of {max}")]
-pub struct TooMany {
+pub struct TooLong {
     /// Its length.
     pub len: usize,
     /// The limit.
@@ -44,11 +44,11 @@ impl<T, const MAX: usize> Default for List<T, MAX> {
 }
 
 impl<T, const MAX: usize> TryFrom<Vec<T>> for List<T, MAX> {
-    type Error = TooMany;
+    type Error = TooLong;
 
-    fn try_from(all: Vec<T>) -> Result<Self, TooMany> {
+    fn try_from(all: Vec<T>) -> Result<Self, TooLong> {
         match all.len() {
-            len if len > MAX => Err(TooMany { len, max: MAX }),
+            len if len > MAX => Err(TooLong { len, max: MAX }),
             _ => Ok(Self(all)),
         }
     }
@@ -110,11 +110,11 @@ impl<const MAX: usize> Bytes<MAX> {
 }
 
 impl<const MAX: usize> TryFrom<Vec<u8>> for Bytes<MAX> {
-    type Error = TooMany;
+    type Error = TooLong;
 
-    fn try_from(all: Vec<u8>) -> Result<Self, TooMany> {
+    fn try_from(all: Vec<u8>) -> Result<Self, TooLong> {
         match all.len() {
-            len if len > MAX => Err(TooMany { len, max: MAX }),
+            len if len > MAX => Err(TooLong { len, max: MAX }),
             _ => Ok(Self(all)),
         }
     }

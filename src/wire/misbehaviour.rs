@@ -1,4 +1,4 @@
-//! What a peer can do wrong, and the ban score it gets for that (rules, section 5).
+//! What a peer can do wrong, and the ban score for it (rules, section 5).
 
 use std::fmt;
 
@@ -12,11 +12,11 @@ pub const BAN_THRESHOLD: u32 = 100;
 /// Misbehaviour of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Misbehaviour {
-    /// It sent a share that breaks a rule. Rules 5 and 6 may be bad luck and cost nothing.
+    /// It sent a share that breaks a rule. Rules 5 and 6 may be broken by bad luck and have a ban score of 0.
     BrokenRule(Rule),
     /// It offered a chain whose verifiable part is invalid (rules, section 6, pruned history).
     FalseChain,
-    /// It announced a Bitcoin block without the required work, or whose parts do not make the block.
+    /// It announced a Bitcoin block without the required work, or sent parts that do not make the block.
     FalseBlock,
     /// It sent a malformed message.
     Malformed,
@@ -32,15 +32,15 @@ pub enum Misbehaviour {
     Useless,
     /// It exceeded a rate limit.
     TooManyRequests,
-    /// It is on another chain, so that a connection is of no use.
+    /// It is on another chain, so a connection to it is useless.
     OtherChain,
 }
 
 impl Misbehaviour {
-    /// Returns the ban score that is added, see [`BAN_THRESHOLD`].
+    /// Returns what the misbehaviour adds to the ban score. At [`BAN_THRESHOLD`] the peer is banned.
     ///
-    /// What an honest node never does bans the second time, because nodes relay only what they have verified. What slow
-    /// lines and restarts cause too bans after ten times or more.
+    /// Nodes relay only what they have verified, so what an honest node never does leads to a ban the second time. What slow
+    /// lines and restarts can cause leads to a ban after ten times or more.
     pub const fn ban_score(self) -> u32 {
         match self {
             Self::BrokenRule(rule) if !rule.proves_fault() => 0,

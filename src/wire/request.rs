@@ -1,4 +1,4 @@
-//! Requests.
+//! Requests to a peer.
 
 use bitcoin::BlockHash;
 use serde::de::{Error as _, MapAccess};
@@ -12,14 +12,14 @@ use crate::share::ShareId;
 /// Ids of shares of the requester's chain, newest first: ten consecutive ones, then in doubling steps, then the oldest.
 pub type Locator = List<ShareId, LOCATOR_MAX>;
 
-/// A request. Encoded as a map with the kind under key 0, followed by the fields of the kind.
+/// A request to a peer. Its encoding is a map with the kind under key 0, followed by the fields of the kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
     /// Requests the status of the peer's chain.
     Status,
     /// Requests the ids that follow the locator's first share that is on the peer's chain.
     Inventory {
-        /// Where the requester's chain is.
+        /// Shares of the requester's chain.
         locator: Locator,
     },
     /// Requests shares.
@@ -30,14 +30,14 @@ pub enum Request {
     /// Requests a Bitcoin header and up to six before it.
     Headers {
         /// Hash of the last header.
-        of: BlockHash,
+        last: BlockHash,
     },
     /// Requests transactions of an announced block.
     BlockTransactions {
         /// Hash of the block.
         block: BlockHash,
         /// Indexes in the block in ascending order; the coinbase has index 0.
-        places: List<u16, TRANSACTIONS_REQUESTED_MAX>,
+        indexes: List<u16, TRANSACTIONS_REQUESTED_MAX>,
     },
 }
 
@@ -70,10 +70,10 @@ impl Map for Request {
             Self::Status => Ok(()),
             Self::Inventory { locator } => put_entry(map, 1, locator),
             Self::Shares { ids } => put_entry(map, 1, ids),
-            Self::Headers { of } => put_entry(map, 1, of),
-            Self::BlockTransactions { block, places } => {
+            Self::Headers { last } => put_entry(map, 1, last),
+            Self::BlockTransactions { block, indexes } => {
                 put_entry(map, 1, block)?;
-                put_entry(map, 2, places)
+                put_entry(map, 2, indexes)
             }
         }
     }
@@ -83,8 +83,8 @@ impl Map for Request {
             0 => Self::Status,
             1 => Self::Inventory { locator: get_entry(map, 1)? },
             2 => Self::Shares { ids: get_entry(map, 1)? },
-            3 => Self::Headers { of: get_entry(map, 1)? },
-            4 => Self::BlockTransactions { block: get_entry(map, 1)?, places: get_entry(map, 2)? },
+            3 => Self::Headers { last: get_entry(map, 1)? },
+            4 => Self::BlockTransactions { block: get_entry(map, 1)?, indexes: get_entry(map, 2)? },
             kind => return Err(A::Error::custom(format_args!("unknown request kind {kind}"))),
         })
     }

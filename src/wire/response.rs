@@ -1,4 +1,4 @@
-//! Responses.
+//! Responses to requests.
 
 use std::sync::Arc;
 
@@ -16,8 +16,9 @@ use crate::params::ChainId;
 use crate::share::{Share, ShareId};
 use crate::units::{ShareHeight, UnixTime, Work};
 
-/// Most bytes that the encoding adds to all transactions of a response, and to each of them.
+/// Maximum number of bytes that the encoding adds to the transactions of a response.
 const FRAME_BYTES: usize = 16;
+/// Maximum number of bytes that the encoding adds to each of them.
 const TRANSACTION_FRAME_BYTES: usize = 5;
 
 /// The status of a node's chain.
@@ -31,7 +32,7 @@ pub struct PeerStatus {
     pub share_height: ShareHeight,
     /// Chain work of the tip.
     pub chain_work: Work,
-    /// Share height of the oldest share that the node holds.
+    /// Share height of the oldest share that the node has.
     pub oldest_height: ShareHeight,
     /// Time of the node's clock.
     pub clock: UnixTime,
@@ -49,37 +50,37 @@ impl PeerStatus {
 /// A transaction, serialised with its witness.
 pub type TransactionBytes = Bytes<TRANSACTION_LEN_MAX>;
 
-/// A response. Encoded as a map with the kind under key 0, followed by the fields of the kind.
+/// A response. Its encoding is a map with the kind under key 0, followed by the fields of the kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Response {
     /// The status of the node's chain.
     Status(PeerStatus),
-    /// The ids that follow the locator's first share on the main chain, or all held ones if there is none.
+    /// The ids that follow the locator's first share on the main chain, or all from the oldest on if there is none.
     Inventory {
         /// The locator's share that these follow; [`ShareId::ZERO`] if none is on the chain and these begin with the oldest
-        /// share held.
+        /// share that the node has.
         after: ShareId,
         /// Share height of the first main-chain share among `ids`.
         start_height: ShareHeight,
-        /// Oldest first, and before each share the uncles it names, as far as they are held.
+        /// Oldest first; each share follows the uncles it names, as far as the node has them.
         ids: List<ShareId, INVENTORY_MAX>,
         /// Whether more ids follow.
         more: bool,
     },
-    /// The requested shares that are held, in the order of the request.
+    /// The requested shares that the node has, in the order of the request.
     Shares(List<Arc<Share>, SHARES_MAX>),
     /// The headers before the requested one, oldest first, and the requested one last.
     Headers(List<Header, HEADERS_MAX>),
     /// As many of the requested transactions as fit, in the order of the request.
     BlockTransactions(List<TransactionBytes, TRANSACTIONS_REQUESTED_MAX>),
-    /// The node does not hold what was requested.
+    /// The node does not have what was requested.
     Unknown,
-    /// The node has too many requests; to be retried later.
+    /// The node has too many requests. The requester may retry later.
     Busy,
 }
 
 impl Response {
-    /// Takes the first transactions that fit a response together; stops at one that is too large for any.
+    /// Makes a response of the first transactions that fit together. It ends before one that is too large for any response.
     pub fn block_transactions<'a>(all: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let mut room = RESPONSE_LEN_MAX - FRAME_BYTES;
         let fitting = all.into_iter().map_while(|bytes| {

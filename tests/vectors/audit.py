@@ -100,8 +100,8 @@ class Audit:
         try:
             self.check_rules(share)
             self.check_payouts(share, line)
-        except Rejected as refused:
-            raise Difference(str(refused)) from refused
+        except Rejected as rejected:
+            raise Difference(str(rejected)) from rejected
         self.chain.shares[id_] = share
         self.main_flags[id_] = line.get("main_chain")
 

@@ -122,10 +122,10 @@ fn outcome(verdict: &Verdict) -> (&'static str, Option<u8>) {
     match verdict {
         Verdict::Accepted => ("accepted", None),
         Verdict::Known => ("known", None),
-        Verdict::Deferred => ("held", None),
+        Verdict::Deferred => ("deferred", None),
         Verdict::Unverified => ("unverified", None),
         Verdict::Dropped => ("dropped", None),
-        Verdict::Rejected { rule, .. } => ("refused", Some(*rule as u8)),
+        Verdict::Rejected { rule, .. } => ("rejected", Some(*rule as u8)),
     }
 }
 
@@ -198,7 +198,7 @@ fn mutants_are_rejected_by_the_rule_they_break() {
         let mut chain = vector.after(mutant.after);
         let before = tip(&chain);
         let Ok(share) = Share::decode(&hex(&mutant.raw)) else {
-            assert_eq!(expected, ("refused", Some(Rule::Form as u8)), "{}", mutant.why);
+            assert_eq!(expected, ("rejected", Some(Rule::Form as u8)), "{}", mutant.why);
             continue;
         };
         let verdict = receive(&mut chain, share, vector.now());
@@ -217,7 +217,7 @@ fn every_rule_has_a_mutant() {
         assert!(vector.mutants.iter().any(|mutant| mutant.rule == Some(rule)), "rule {rule}");
     }
     let count = |verdict: &str| vector.mutants.iter().filter(|mutant| mutant.verdict == verdict).count();
-    assert!(count("accepted") >= 15 && count("held") >= 3 && count("unverified") >= 1);
+    assert!(count("accepted") >= 15 && count("deferred") >= 3 && count("unverified") >= 1);
 }
 
 /// A copy of each share with another extranonce, received first, is rejected and does not shadow the original.
@@ -230,7 +230,7 @@ fn copies_received_first_are_harmless() {
         let mut copy = share.clone();
         copy.extranonce[11] ^= 1;
         let verdict = receive(&mut chain, copy, vector.now());
-        assert!(matches!(outcome(&verdict), ("refused", Some(8)) | ("unverified", None)), "{verdict:?}");
+        assert!(matches!(outcome(&verdict), ("rejected", Some(8)) | ("unverified", None)), "{verdict:?}");
         let verdict = receive(&mut chain, share, vector.now());
         assert_eq!(outcome(&verdict).0, recorded.verdict, "{}", recorded.id);
         assert_eq!(tip(&chain), Some(ShareId(hash_from_display(&recorded.tip_then))), "after {}", recorded.id);

@@ -27,7 +27,7 @@ BUILDERS = {
     "windows.json": windows.build,
     "chain.json": chain.build,
     "wire/messages.json": wire.build_messages,
-    "wire/refused.json": wire.build_refused,
+    "wire/rejected.json": wire.build_rejected,
 }
 
 

@@ -8,7 +8,7 @@ use crate::fields::{bits, read};
 #[derive(Deserialize)]
 struct TargetVectors {
     bits: Vec<BitsVector>,
-    refused_bits: Vec<RejectedBits>,
+    rejected_bits: Vec<RejectedBits>,
     targets: Vec<TargetVector>,
     works: Vec<WorkVector>,
 }
@@ -58,7 +58,7 @@ fn compact_targets_match_the_model() {
         assert_eq!(target(&vector.target).to_bits(), compact);
         assert_eq!(target(&vector.target).work(), vector.work.as_deref().map(work), "{compact}");
     }
-    for vector in &vectors.refused_bits {
+    for vector in &vectors.rejected_bits {
         assert!(bits(&vector.bits).target().is_err(), "{}: {}", vector.bits, vector.why);
     }
 }

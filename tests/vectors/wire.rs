@@ -61,10 +61,11 @@ fn request(kind: &str, fields: &Fields<'_>) -> Request {
         "status" => Request::Status,
         "inventory" => Request::Inventory { locator: fields.ids("locator").try_into().unwrap() },
         "shares" => Request::Shares { ids: fields.ids("ids").try_into().unwrap() },
-        "headers" => Request::Headers { of: BlockHash::from_byte_array(fields.hash("of")) },
+        "headers" => Request::Headers { last: BlockHash::from_byte_array(fields.hash("last")) },
         "block transactions" => Request::BlockTransactions {
             block: BlockHash::from_byte_array(fields.hash("block")),
-            places: List::try_from(fields.list("places", |place| place.as_u64().unwrap().try_into().unwrap())).unwrap(),
+            indexes: List::try_from(fields.list("indexes", |index| index.as_u64().unwrap().try_into().unwrap()))
+                .unwrap(),
         },
         other => panic!("no request {other}"),
     }
@@ -148,7 +149,7 @@ fn decode(message: &str, bytes: &[u8]) -> Result<(), WireError> {
 
 #[test]
 fn other_bytes_are_rejected() {
-    let vectors: Vec<RejectedVector> = read("wire/refused.json");
+    let vectors: Vec<RejectedVector> = read("wire/rejected.json");
     assert!(vectors.len() >= 50);
     for vector in &vectors {
         let result = decode(&vector.message, &hex(&vector.cbor));
@@ -170,7 +171,7 @@ fn the_schema_accepts_every_message() {
 #[test]
 fn the_schema_rejects_invalid_values() {
     let mut by_schema = 0;
-    for vector in read::<Vec<RejectedVector>>("wire/refused.json") {
+    for vector in read::<Vec<RejectedVector>>("wire/rejected.json") {
         let rule = vector.message.replace(' ', "-");
         by_schema += usize::from(cddl_cat::validate_cbor_bytes(&rule, SCHEMA, &hex(&vector.cbor)).is_err());
     }

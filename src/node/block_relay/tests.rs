@@ -68,7 +68,7 @@ impl Relay {
     }
 
     fn announced(&mut self, peer: PeerHandle, gossip: GossipId, bytes: &[u8]) -> Vec<RelayAction> {
-        let header = BlockAnnouncement::peek(bytes).expect("an announcement");
+        let header = BlockAnnouncement::decode_header(bytes).expect("an announcement");
         let view = RelayView { tree: &self.tree, template: None };
         self.relay.announced(peer, gossip, header, bytes.to_vec(), START, view);
         self.relay.take_actions()
@@ -97,7 +97,7 @@ fn anchor() -> Anchor {
 }
 
 fn announcement(block: &Block) -> Vec<u8> {
-    BlockAnnouncement::of(block, HEIGHT).expect("it can be announced").encode()
+    BlockAnnouncement::from_block(block, HEIGHT).expect("it can be announced").encode()
 }
 
 /// The finder, and a relay that has requested from it what it lacks.
@@ -114,7 +114,7 @@ fn announced(block: &Block) -> (BlockRelay, Relay) {
 /// The peer that is asked for the block's second transaction, the only thing to be done.
 fn requested(actions: &[RelayAction]) -> Option<PeerHandle> {
     match actions {
-        [RelayAction::Request(peer, GOSSIP, Request::BlockTransactions { places, .. })] if places[..] == [1] => {
+        [RelayAction::Request(peer, GOSSIP, Request::BlockTransactions { indexes, .. })] if indexes[..] == [1] => {
             Some(*peer)
         }
         _ => None,

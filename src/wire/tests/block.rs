@@ -71,7 +71,7 @@ fn block(others: u32) -> Block {
 }
 
 fn announced(block: &Block) -> Vec<u8> {
-    BlockAnnouncement::of(block, HEIGHT).unwrap().encode()
+    BlockAnnouncement::from_block(block, HEIGHT).unwrap().encode()
 }
 
 /// Witness ids and bytes of transactions, as a template has them.
@@ -80,7 +80,7 @@ fn known(block: &Block, indexes: impl Iterator<Item = usize>) -> Vec<([u8; 32], 
 }
 
 fn reassemble(block: &Block, known: &[([u8; 32], Vec<u8>)]) -> Reassembly {
-    let announcement = BlockAnnouncement::check(&announced(block), BITS).unwrap();
+    let announcement = BlockAnnouncement::validate(&announced(block), BITS).unwrap();
     Reassembly::new(announcement, known.iter().map(|(id, data)| (*id, data.as_slice()))).unwrap()
 }
 
@@ -157,7 +157,7 @@ fn announced_transactions_that_do_not_make_the_block_are_misbehaviour() {
 }
 
 #[test]
-fn a_wrong_witness_commitment_is_refused() {
+fn a_wrong_witness_commitment_is_rejected() {
     let mut block = block(2);
     block.txdata[2].input[0].witness = Witness::from_slice(&[[1; 70]]);
     assert!(block.check_merkle_root() && !block.check_witness_commitment());
@@ -170,19 +170,19 @@ fn a_wrong_witness_commitment_is_refused() {
 fn the_work_of_the_header_is_checked_first() {
     let mut block = block(2);
     let good = announced(&block);
-    assert_eq!(BlockAnnouncement::peek(&good).unwrap(), block.header);
-    assert!(BlockAnnouncement::check(&good, BITS).is_ok());
-    assert!(matches!(BlockAnnouncement::check(&good, Bits(0x1d00_ffff)), Err(BlockError::Bits { .. })));
+    assert_eq!(BlockAnnouncement::decode_header(&good).unwrap(), block.header);
+    assert!(BlockAnnouncement::validate(&good, BITS).is_ok());
+    assert!(matches!(BlockAnnouncement::validate(&good, Bits(0x1d00_ffff)), Err(BlockError::Bits { .. })));
     grind(&mut block, false);
     // The rest is malformed, but is not decoded.
     let mut without_work = announced(&block);
     without_work.truncate(90);
-    assert_eq!(BlockAnnouncement::check(&without_work, BITS), Err(BlockError::Work));
+    assert_eq!(BlockAnnouncement::validate(&without_work, BITS), Err(BlockError::Work));
     let mut garbage = good.clone();
     garbage.truncate(90);
-    assert!(matches!(BlockAnnouncement::check(&garbage, BITS), Err(BlockError::Wire(WireError::Malformed(_)))));
+    assert!(matches!(BlockAnnouncement::validate(&garbage, BITS), Err(BlockError::Wire(WireError::Malformed(_)))));
     for len in 0..84 {
-        assert!(BlockAnnouncement::peek(&good[..len]).is_err(), "{len} bytes");
+        assert!(BlockAnnouncement::decode_header(&good[..len]).is_err(), "{len} bytes");
     }
 }
 
@@ -191,8 +191,8 @@ fn the_coinbase_must_be_valid_and_of_the_announced_height() {
     for height in [1, 16, 17, 127, 128, 840_000] {
         let block = block_at(BlockHeight(height), 1);
         let check = |announced| {
-            let bytes = BlockAnnouncement::of(&block, BlockHeight(announced)).unwrap().encode();
-            BlockAnnouncement::check(&bytes, BITS).map(drop)
+            let bytes = BlockAnnouncement::from_block(&block, BlockHeight(announced)).unwrap().encode();
+            BlockAnnouncement::validate(&bytes, BITS).map(drop)
         };
         assert_eq!(check(height), Ok(()));
         assert_eq!(check(height + 1), Err(BlockError::Coinbase));
@@ -200,7 +200,7 @@ fn the_coinbase_must_be_valid_and_of_the_announced_height() {
     let mut none = block(1);
     none.txdata[0] = transaction(7);
     grind(&mut none, true);
-    assert_eq!(BlockAnnouncement::check(&announced(&none), BITS), Err(BlockError::Coinbase));
+    assert_eq!(BlockAnnouncement::validate(&announced(&none), BITS), Err(BlockError::Coinbase));
 }
 
 #[test]
@@ -220,11 +220,11 @@ fn the_largest_blocks_can_be_announced() {
 fn blocks_with_too_many_transactions_are_not_announced() {
     let mut block = block(0);
     block.txdata.extend(vec![transaction(1); 65_534]);
-    let most = BlockAnnouncement::of(&block, HEIGHT).unwrap();
+    let most = BlockAnnouncement::from_block(&block, HEIGHT).unwrap();
     assert_eq!(BlockAnnouncement::decode(&most.encode()).unwrap(), most);
     block.txdata.push(transaction(1));
-    assert!(BlockAnnouncement::of(&block, HEIGHT).is_err());
+    assert!(BlockAnnouncement::from_block(&block, HEIGHT).is_err());
     let mut long = block_at(HEIGHT, 0);
     long.txdata[0].output[0].script_pubkey = ScriptBuf::from(vec![0x6a; 50_000]);
-    assert!(BlockAnnouncement::of(&long, HEIGHT).is_err());
+    assert!(BlockAnnouncement::from_block(&long, HEIGHT).is_err());
 }

@@ -38,7 +38,7 @@ fn every_full_list_fits_its_message() {
     let block = BlockHash::from_byte_array([1; 32]);
     assert_fits(&Request::Inventory { locator: full(ID) });
     assert_fits(&Request::Shares { ids: full(ID) });
-    assert_fits(&Request::BlockTransactions { block, places: full(u16::MAX) });
+    assert_fits(&Request::BlockTransactions { block, indexes: full(u16::MAX) });
     assert_fits(&Response::Inventory { after: ID, start_height: ShareHeight(u32::MAX), ids: full(ID), more: true });
     let share = Arc::new(longest_share());
     assert_fits(&Response::Shares(full(Arc::clone(&share))));
@@ -63,27 +63,27 @@ fn with_list(before: &[u8], count: usize, item: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn lists_that_are_too_long_are_refused() {
+fn lists_that_are_too_long_are_rejected() {
     let id = [&[0x58, 0x20][..], &[7; 32]].concat();
     let header = [&[0x58, 0x50][..], &[7; 80]].concat();
     let inventory = |count| {
         let before = [&[0xa5, 0, 1, 1][..], &id, &[2, 0, 3]].concat();
         [with_list(&before, count, &id), vec![4, 0xf4]].concat()
     };
-    let places = |count| with_list(&[&[0xa3, 0, 4, 1][..], &id, &[2]].concat(), count, &[0x07]);
+    let indexes = |count| with_list(&[&[0xa3, 0, 4, 1][..], &id, &[2]].concat(), count, &[0x07]);
     let transactions = |count| with_list(&[0xa2, 0, 4, 1], count, &[0x40]);
     assert!(Response::decode(&inventory(INVENTORY_MAX)).is_ok());
-    assert!(Request::decode(&places(TRANSACTIONS_REQUESTED_MAX)).is_ok());
+    assert!(Request::decode(&indexes(TRANSACTIONS_REQUESTED_MAX)).is_ok());
     assert!(Response::decode(&transactions(TRANSACTIONS_REQUESTED_MAX)).is_ok());
-    for refused in [
+    for rejected in [
         Response::decode(&inventory(INVENTORY_MAX + 1)).map(drop),
-        Request::decode(&places(TRANSACTIONS_REQUESTED_MAX + 1)).map(drop),
+        Request::decode(&indexes(TRANSACTIONS_REQUESTED_MAX + 1)).map(drop),
         Response::decode(&transactions(TRANSACTIONS_REQUESTED_MAX + 1)).map(drop),
         Request::decode(&with_list(&[0xa2, 0, 1, 1], LOCATOR_MAX + 300, &id)).map(drop),
         Request::decode(&with_list(&[0xa2, 0, 2, 1], SHARES_MAX + 1, &id)).map(drop),
         Response::decode(&with_list(&[0xa2, 0, 3, 1], HEADERS_MAX + 300, &header)).map(drop),
     ] {
-        match refused {
+        match rejected {
             Err(WireError::Malformed(why)) => assert!(why.contains("in a list"), "{why}"),
             other => panic!("{other:?}"),
         }
@@ -103,7 +103,7 @@ fn messages_that_are_too_long_are_not_decoded() {
     check::<BlockAnnouncement>();
     check::<Request>();
     check::<Response>();
-    let over = BlockAnnouncement::peek(&vec![0; BLOCK_MESSAGE_LEN_MAX + 1]);
+    let over = BlockAnnouncement::decode_header(&vec![0; BLOCK_MESSAGE_LEN_MAX + 1]);
     assert!(matches!(over, Err(WireError::Oversize { .. })));
 }
 

@@ -74,8 +74,8 @@ fn check_block(bytes: &[u8]) -> Outcome {
     if let Err(error) = read::<BlockAnnouncement>(bytes) {
         return rejected(error);
     }
-    let header = BlockAnnouncement::peek(bytes).expect("a whole announcement begins as one");
-    match BlockAnnouncement::check(bytes, Bits(header.bits.to_consensus())) {
+    let header = BlockAnnouncement::decode_header(bytes).expect("a whole announcement begins as one");
+    match BlockAnnouncement::validate(bytes, Bits(header.bits.to_consensus())) {
         Ok(announcement) => {
             assert_eq!(announcement.header, header);
             reassemble(announcement);
@@ -103,7 +103,7 @@ fn reassemble(announcement: BlockAnnouncement) {
 /// Valid and invalid messages from the golden vectors, and an announced block.
 pub fn seeds() -> Vec<Vec<u8>> {
     let mut seeds = Vec::new();
-    for text in [include_str!("../../vectors/wire/messages.json"), include_str!("../../vectors/wire/refused.json")] {
+    for text in [include_str!("../../vectors/wire/messages.json"), include_str!("../../vectors/wire/rejected.json")] {
         let vectors: Vec<serde_json::Value> = serde_json::from_str(text).expect("the vectors are JSON");
         for vector in vectors {
             let kind = match vector["message"].as_str() {
@@ -132,7 +132,7 @@ fn found_block() -> Vec<u8> {
     while block.header.validate_pow(block.header.target()).is_err() {
         block.header.nonce += 1;
     }
-    let announcement = BlockAnnouncement::of(&block, p2pool_core::units::BlockHeight(200));
+    let announcement = BlockAnnouncement::from_block(&block, p2pool_core::units::BlockHeight(200));
     announcement.expect("one transaction fits").encode()
 }
 

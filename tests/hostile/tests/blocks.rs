@@ -46,7 +46,7 @@ const CASES: &[Case] = &[
 fn announcement(network: &TestNetwork, height: u32, edit: impl Fn(&mut Block)) -> Vec<u8> {
     let mut block = network.bitcoind.block(&network.bitcoind.block_hash(height));
     edit(&mut block);
-    BlockAnnouncement::of(&block, BlockHeight(height)).unwrap().encode()
+    BlockAnnouncement::from_block(&block, BlockHeight(height)).unwrap().encode()
 }
 
 /// A peer of the other node, which receives what the victim relays.

@@ -51,7 +51,7 @@ fn send_all(
 /// Returns an announcement of bitcoind's best block.
 fn announcement(network: &TestNetwork) -> BlockAnnouncement {
     let block = network.bitcoind.block(&network.bitcoind.tip());
-    BlockAnnouncement::of(&block, p2pool_core::units::BlockHeight(network.bitcoind.height())).unwrap()
+    BlockAnnouncement::from_block(&block, p2pool_core::units::BlockHeight(network.bitcoind.height())).unwrap()
 }
 
 #[test]
@@ -107,8 +107,8 @@ fn malformed_requests_are_refused_and_scored() {
         ("status request", Request::Status),
         ("inventory request", Request::Inventory { locator: List::first_of(ids.clone()) }),
         ("shares request", Request::Shares { ids: List::first_of(ids) }),
-        ("headers request", Request::Headers { of: block }),
-        ("transactions request", Request::BlockTransactions { block, places: List::first_of([1, 2, 300]) }),
+        ("headers request", Request::Headers { last: block }),
+        ("transactions request", Request::BlockTransactions { block, indexes: List::first_of([1, 2, 300]) }),
     ];
     for (what, request) in requests {
         send_all(&mut network, what, &variants(&request, REQUEST_LEN_MAX), |network, attacker, bytes| {

@@ -352,7 +352,7 @@ fn a_peer_that_withholds_the_header_of_a_new_anchor_does_not_delay_others() {
     network.forge.anchor.height.0 = 1;
     network.forge.now = now();
     let [first, second] = [(); 2].map(|()| network.forge.build(&tip));
-    let is_for_header = |request: &Request| *request == Request::Headers { of: header.block_hash() };
+    let is_for_header = |request: &Request| *request == Request::Headers { last: header.block_hash() };
 
     let mut attacker = network.attacker();
     let chain = network.chain;

@@ -344,7 +344,7 @@ impl Simulation {
                 height.0 += 1;
             }
         }
-        if let Ok(announcement) = BlockAnnouncement::of(&block, height) {
+        if let Ok(announcement) = BlockAnnouncement::from_block(&block, height) {
             self.publish(host, Gossip::block(announcement.encode()));
         }
     }

@@ -331,7 +331,7 @@ impl Simulation {
                 }
                 None => return self.penalize(host, peer, Misbehaviour::Malformed),
             },
-            true => match BlockAnnouncement::peek(&gossip.bytes) {
+            true => match BlockAnnouncement::decode_header(&gossip.bytes) {
                 Ok(header) if has_claimed_work(&header) => {
                     Event::BlockAnnounced { peer, gossip: gossip.id, header, announcement: gossip.bytes.clone() }
                 }

@@ -53,12 +53,12 @@ class Mutants:
         return sum(1 for _ in older)
 
     def add(self, why: str, expected, raw, after=None):
-        """Adds a mutant. `expected` is the number of the rule, or accepted, held or unverified."""
+        """Adds a mutant. `expected` is the number of the rule, or accepted, deferred or unverified."""
         after = self.count_while_recent(raw) if after is None else after
         raw = raw.encode() if isinstance(raw, Share) else raw
         verdict = verdict_of(self.chain_after(after), raw, self.recorder.now)
         assert verdict == expected, f"{why}: {verdict}, expected {expected}"
-        case = {"why": why, "after": after, "verdict": expected if isinstance(expected, str) else "refused"}
+        case = {"why": why, "after": after, "verdict": expected if isinstance(expected, str) else "rejected"}
         if isinstance(expected, int):
             case["rule"] = expected
         if len(raw) >= 80:
@@ -73,7 +73,7 @@ def verdict_of(chain: Chain, raw: bytes, now: int):
     except Rejected as rejected:
         return rejected.rule
     except Deferred:
-        return "held"
+        return "deferred"
     except Unverified:
         return "unverified"
     return "known" if id_ in known else "accepted"
@@ -123,7 +123,7 @@ def rule_2(mutants: Mutants, make: ShareFactory):
 
 def rule_3(mutants: Mutants, make: ShareFactory):
     orphan = make.child(info={"parent": make.seeded.bytes(32)}, payouts=[(make.payee, 5_000_000_000)])
-    mutants.add("parent unknown", "held", orphan)
+    mutants.add("parent unknown", "deferred", orphan)
     mutants.add("a share of another chain, replayed", 8, make.child(chain_id=make.seeded.bytes(32)))
 
 
@@ -166,7 +166,7 @@ def rule_5(mutants: Mutants, make: ShareFactory, jump: ShareFactory):
     mutants.add("600 s before the parent", "accepted", jump.child(time=parent_time - 600))
     now = mutants.recorder.now
     ahead = ShareFactory(mutants.recorder, mutants.recorder.tip)
-    mutants.add("121 s ahead of the clock", "held", ahead.child(time=now + 121, k=None))
+    mutants.add("121 s ahead of the clock", "deferred", ahead.child(time=now + 121, k=None))
     mutants.add("120 s ahead of the clock", "accepted", ahead.child(time=now + 120, k=None))
 
 
@@ -178,7 +178,7 @@ def rule_6(mutants: Mutants, make: ShareFactory):
     good = make.child().info
     mutants.add("block_height one more", 6, make.child(info={"block_height": good.block_height + 1}))
     mutants.add("block_height one less", 6, make.child(info={"block_height": good.block_height - 1}))
-    mutants.add("Bitcoin block unknown", "held", make.child(prev_block=make.seeded.bytes(32)))
+    mutants.add("Bitcoin block unknown", "deferred", make.child(prev_block=make.seeded.bytes(32)))
     mutants.add("on an old Bitcoin block (no floor on test networks)", "accepted", make.child(anchor=recorder.anchors[12]))
     # A Bitcoin side branch whose median time past is later than the share.
     side = make.anchor
@@ -208,7 +208,7 @@ def rule_7(mutants: Mutants, make: ShareFactory):
     mutants.add("uncle on a stale share", 7, winner.child(info={"uncles": [place["left"]]}))
     main_child = next(id_ for id_, share in recorder.chain.shares.items() if share.info.parent == parent)
     mutants.add("uncle is a sibling", 7, naming(main_child))
-    mutants.add("uncle unknown", "held", naming(make.seeded.bytes(32)))
+    mutants.add("uncle unknown", "deferred", naming(make.seeded.bytes(32)))
     genesis = ShareFactory(recorder, recorder.shares[0]["id"])
     mutants.add("uncle is the genesis share", 7, genesis.child(info={"uncles": [recorder.shares[0]["id"]]}))
 

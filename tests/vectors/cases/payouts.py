@@ -51,7 +51,7 @@ def case(why, limit, credits, value, finder, parent, generated=None) -> dict:
         assert tau == threshold_naive(amounts.values(), limit - 1)
     given = {"generated": generated} if generated else {"credits": [[s.hex(), str(c)] for s, c in credits.items()]}
     return {"why": why, "payout_outputs_max": limit, **given, "value": value, "finder": finder.hex(),
-            "parent": parent.hex(), "tau": tau, "lots": tickets, **result(payouts)}  # fmt: skip
+            "parent": parent.hex(), "tau": tau, "tickets": tickets, **result(payouts)}  # fmt: skip
 
 
 def many(why, limit, label, count, least, spread, value, parent) -> dict:

@@ -55,17 +55,17 @@ def build() -> dict:
         targets.append(target)
         bits.append(target_to_bits(target))
         works.append(seeded.below(2 ** seeded.between(2, WORK_BITS_MAX)) + 1)
-    refused = []
+    rejected = []
     for word, why in REFUSED.items():
         try:
             bits_to_target(word)
         except ValueError:
-            refused.append({"bits": f"{word:08x}", "why": why})
+            rejected.append({"bits": f"{word:08x}", "why": why})
             continue
         raise AssertionError(f"{word:08x} should be rejected: {why}")
     return {
         "bits": [of_bits(word) for word in bits],
-        "refused_bits": refused,
+        "rejected_bits": rejected,
         "targets": [of_target(target) for target in targets],
         "works": [of_work(work) for work in works],
     }

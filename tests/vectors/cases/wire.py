@@ -1,4 +1,4 @@
-"""wire/messages.json: messages between nodes and their bytes; wire/refused.json: bytes that are not a message."""
+"""wire/messages.json: messages between nodes and their bytes; wire/rejected.json: bytes that are not a message."""
 
 from model import cbor
 
@@ -47,8 +47,8 @@ def build_messages() -> list:
         described("request", "inventory", ["locator"], {0: 1, 1: []}),
         described("request", "inventory", ["locator"], {0: 1, 1: ids[:64]}),
         described("request", "shares", ["ids"], {0: 2, 1: ids[:3]}),
-        described("request", "headers", ["of"], {0: 3, 1: ids[5]}),
-        described("request", "block transactions", ["block", "places"], {0: 4, 1: ids[6], 2: [1, 23, 24, 255, 256, 65535]}),
+        described("request", "headers", ["last"], {0: 3, 1: ids[5]}),
+        described("request", "block transactions", ["block", "indexes"], {0: 4, 1: ids[6], 2: [1, 23, 24, 255, 256, 65535]}),
         described("response", "status", status_names, status),
         described("response", "status", status_names, no_chain),
         described("response", "inventory", inventory_names, {0: 1, 1: bytes(32), 2: 0, 3: ids[:30], 4: True}),
@@ -64,12 +64,12 @@ def build_messages() -> list:
     ]
 
 
-def refused(message: str, why: str, data: bytes) -> dict:
+def rejected(message: str, why: str, data: bytes) -> dict:
     return {"message": message, "why": why, "cbor": data.hex()}
 
 
-def build_refused() -> list:
-    seeded = Seeded("wire refused")
+def build_rejected() -> list:
+    seeded = Seeded("wire rejected")
     share = random_share(seeded, 5).encode()
     one = seeded.bytes(32)
     encode = cbor.encode
@@ -78,57 +78,57 @@ def build_refused() -> list:
     block = {0: share[:80], 1: 1, 2: b"", 3: bytes(6)}
     good = encode(inventory)
     return [
-        refused("request", "nothing", b""),
-        refused("request", "a byte is missing", good[:-1]),
-        refused("request", "a byte follows", good + b"\x00"),
-        refused("request", "an array instead of a map", encode([1, [one]])),
-        refused("request", "a text key", b"\xa1\x61\x30\x00"),
-        refused("request", "a negative key", b"\xa1\x20\x00"),
-        refused("request", "an unknown kind", encode({0: 5})),
-        refused("request", "a kind of 256", encode({0: 256})),
-        refused("request", "no kind", encode({1: [one]})),
-        refused("request", "an empty map", encode({})),
-        refused("request", "an unknown key", encode({**inventory, 2: 0})),
-        refused("request", "a key of another kind", encode({0: 0, 1: [one]})),
-        refused("request", "a key that is missing", encode({0: 4, 1: one})),
-        refused("request", "a key twice", b"\xa3\x00\x01" + good[3:] + good[3:]),
-        refused("request", "keys in another order", b"\xa2" + good[3:] + b"\x00\x01"),
-        refused("request", "a longer integer than needed", b"\xa1\x00\x18\x00"),
-        refused("request", "a longer key than needed", b"\xa1\x18\x00\x00"),
-        refused("request", "a longer length than needed", b"\xa2\x00\x02\x01\x98\x00"),
-        refused("request", "a map of indefinite length", b"\xbf\x00\x00\xff"),
-        refused("request", "a list of indefinite length", b"\xa2\x00\x02\x01\x9f\xff"),
-        refused("request", "bytes of indefinite length", b"\xa2\x00\x03\x01\x5f\x58\x20" + one + b"\xff"),
-        refused("request", "a tag", b"\xc0" + good),
-        refused("request", "a tag before a value", b"\xa2\x00\x03\x01\xd8\x20\x58\x20" + one),
-        refused("request", "a float for an integer", b"\xa1\x00\xf9\x00\x00"),
-        refused("request", "null for a list", b"\xa2\x00\x01\x01\xf6"),
-        refused("request", "text for bytes", b"\xa2\x00\x03\x01\x78\x20" + b"a" * 32),
-        refused("request", "an id of 31 bytes", encode({0: 2, 1: [one[1:]]})),
-        refused("request", "an id of 33 bytes", encode({0: 2, 1: [one + b"\x00"]})),
-        refused("request", "an id as a list", encode({0: 2, 1: [list(one)]})),
-        refused("request", "65 ids in a locator", encode({0: 1, 1: [one] * 65})),
-        refused("request", "257 shares", encode({0: 2, 1: [one] * 257})),
-        refused("request", "a place of 65536", encode({0: 4, 1: one, 2: [65_536]})),
-        refused("request", "a list that claims 2^63 items", b"\xa2\x00\x02\x01\x9b\x80" + bytes(7)),
-        refused("request", "bytes that claim 2^63", b"\xa2\x00\x03\x01\x5b\x80" + bytes(7)),
-        refused("request", "a thousand lists in each other", b"\xa2\x00\x02\x01" + b"\x81" * 1000),
-        refused("response", "an unknown kind", encode({0: 7})),
-        refused("response", "a height of 2^32", encode({**status, 3: 2**32})),
-        refused("response", "work of 15 bytes", encode({**status, 4: bytes(15)})),
-        refused("response", "an agent of 65 bytes", encode({**status, 7: b"a" * 65})),
-        refused("response", "an agent with a line feed", encode({**status, 7: b"a\n"})),
-        refused("response", "an agent that is not ASCII", encode({**status, 7: "ä".encode()})),
-        refused("response", "a number for a boolean", encode({0: 1, 1: one, 2: 0, 3: [], 4: 1})),
-        refused("response", "eight headers", encode({0: 3, 1: [share[:80]] * 8})),
-        refused("response", "a header of 81 bytes", encode({0: 3, 1: [share[:81]]})),
-        refused("response", "a share with a byte too many", encode({0: 2, 1: [share + b"\x00"]})),
-        refused("gossip share", "no share", encode({0: b""})),
-        refused("gossip share", "a share without its last byte", encode({0: share[:-1]})),
-        refused("gossip share", "two shares", encode({0: share, 1: share})),
-        refused("gossip share", "a share in a list", encode({0: [share]})),
-        refused("block announcement", "five bytes of short ids", encode({**block, 3: bytes(5)})),
-        refused("block announcement", "a coinbase too long", encode({**block, 2: bytes(49_153)})),
-        refused("block announcement", "a header of 79 bytes", encode({**block, 0: share[:79]})),
-        refused("block announcement", "no short ids", encode({0: share[:80], 1: 1, 2: b""})),
+        rejected("request", "nothing", b""),
+        rejected("request", "a byte is missing", good[:-1]),
+        rejected("request", "a byte follows", good + b"\x00"),
+        rejected("request", "an array instead of a map", encode([1, [one]])),
+        rejected("request", "a text key", b"\xa1\x61\x30\x00"),
+        rejected("request", "a negative key", b"\xa1\x20\x00"),
+        rejected("request", "an unknown kind", encode({0: 5})),
+        rejected("request", "a kind of 256", encode({0: 256})),
+        rejected("request", "no kind", encode({1: [one]})),
+        rejected("request", "an empty map", encode({})),
+        rejected("request", "an unknown key", encode({**inventory, 2: 0})),
+        rejected("request", "a key of another kind", encode({0: 0, 1: [one]})),
+        rejected("request", "a key that is missing", encode({0: 4, 1: one})),
+        rejected("request", "a key twice", b"\xa3\x00\x01" + good[3:] + good[3:]),
+        rejected("request", "keys in another order", b"\xa2" + good[3:] + b"\x00\x01"),
+        rejected("request", "a longer integer than needed", b"\xa1\x00\x18\x00"),
+        rejected("request", "a longer key than needed", b"\xa1\x18\x00\x00"),
+        rejected("request", "a longer length than needed", b"\xa2\x00\x02\x01\x98\x00"),
+        rejected("request", "a map of indefinite length", b"\xbf\x00\x00\xff"),
+        rejected("request", "a list of indefinite length", b"\xa2\x00\x02\x01\x9f\xff"),
+        rejected("request", "bytes of indefinite length", b"\xa2\x00\x03\x01\x5f\x58\x20" + one + b"\xff"),
+        rejected("request", "a tag", b"\xc0" + good),
+        rejected("request", "a tag before a value", b"\xa2\x00\x03\x01\xd8\x20\x58\x20" + one),
+        rejected("request", "a float for an integer", b"\xa1\x00\xf9\x00\x00"),
+        rejected("request", "null for a list", b"\xa2\x00\x01\x01\xf6"),
+        rejected("request", "text for bytes", b"\xa2\x00\x03\x01\x78\x20" + b"a" * 32),
+        rejected("request", "an id of 31 bytes", encode({0: 2, 1: [one[1:]]})),
+        rejected("request", "an id of 33 bytes", encode({0: 2, 1: [one + b"\x00"]})),
+        rejected("request", "an id as a list", encode({0: 2, 1: [list(one)]})),
+        rejected("request", "65 ids in a locator", encode({0: 1, 1: [one] * 65})),
+        rejected("request", "257 shares", encode({0: 2, 1: [one] * 257})),
+        rejected("request", "an index of 65536", encode({0: 4, 1: one, 2: [65_536]})),
+        rejected("request", "a list that claims 2^63 items", b"\xa2\x00\x02\x01\x9b\x80" + bytes(7)),
+        rejected("request", "bytes that claim 2^63", b"\xa2\x00\x03\x01\x5b\x80" + bytes(7)),
+        rejected("request", "a thousand nested lists", b"\xa2\x00\x02\x01" + b"\x81" * 1000),
+        rejected("response", "an unknown kind", encode({0: 7})),
+        rejected("response", "a height of 2^32", encode({**status, 3: 2**32})),
+        rejected("response", "work of 15 bytes", encode({**status, 4: bytes(15)})),
+        rejected("response", "an agent of 65 bytes", encode({**status, 7: b"a" * 65})),
+        rejected("response", "an agent with a line feed", encode({**status, 7: b"a\n"})),
+        rejected("response", "an agent that is not ASCII", encode({**status, 7: "ä".encode()})),
+        rejected("response", "a number for a boolean", encode({0: 1, 1: one, 2: 0, 3: [], 4: 1})),
+        rejected("response", "eight headers", encode({0: 3, 1: [share[:80]] * 8})),
+        rejected("response", "a header of 81 bytes", encode({0: 3, 1: [share[:81]]})),
+        rejected("response", "a share with a byte too many", encode({0: 2, 1: [share + b"\x00"]})),
+        rejected("gossip share", "no share", encode({0: b""})),
+        rejected("gossip share", "a share without its last byte", encode({0: share[:-1]})),
+        rejected("gossip share", "two shares", encode({0: share, 1: share})),
+        rejected("gossip share", "a share in a list", encode({0: [share]})),
+        rejected("block announcement", "five bytes of short ids", encode({**block, 3: bytes(5)})),
+        rejected("block announcement", "a coinbase too long", encode({**block, 2: bytes(49_153)})),
+        rejected("block announcement", "a header of 79 bytes", encode({**block, 0: share[:79]})),
+        rejected("block announcement", "no short ids", encode({0: share[:80], 1: 1, 2: b""})),
     ]

@@ -84,7 +84,7 @@ fn share_event(peer: PeerHandle, message: &[u8]) -> Result<Event, Misbehaviour> 
 }
 
 fn block_event(peer: PeerHandle, gossip: GossipId, message: Vec<u8>) -> Result<Event, Misbehaviour> {
-    match BlockAnnouncement::peek(&message) {
+    match BlockAnnouncement::decode_header(&message) {
         Ok(header) if meets_own_bits(&header) => {
             Ok(Event::BlockAnnounced { peer, gossip, header, announcement: message })
         }

@@ -1,4 +1,4 @@
-//! Newtypes for quantities, which keep heights, times, amounts and work apart.
+//! Newtypes for heights, times, amounts and work, so that they cannot be confused.
 
 use std::fmt;
 use std::ops::{Add, Sub};

@@ -20,8 +20,8 @@ use crate::work::Template;
 
 /// Blocks whose transactions are still served to peers: more than are found in one minute on any network that pays.
 const SERVED_MAX: usize = 4;
-/// Announced blocks that are reassembled at once, and per announcer. Each has Bitcoin's full proof of work; but anybody can
-/// put other parts beside a header, an old block's for one, and must not take the place of the true ones.
+/// Announced blocks that are reassembled at once, and per announcer. Each has Bitcoin's full proof of work, but a peer can
+/// announce the header of an old block with other parts, and must not displace valid announcements.
 const PARTIAL_MAX: usize = 8;
 const PARTIAL_PER_PEER_MAX: usize = 2;
 /// Announced blocks that wait for bitcoind to know their parent.
@@ -32,7 +32,7 @@ pub const UNLINKED_MAX_S: u32 = 120;
 /// Seconds from a request for transactions that failed to the next: a peer that relayed an announcement may still be
 /// fetching them itself.
 const RETRY_S: u32 = 2;
-/// Requests for one block at most, which is for a minute: then some bitcoind has it, or none.
+/// Maximum number of requests for one block, which takes a minute. After that some bitcoind has it, or none.
 const REQUESTS_MAX: usize = 30;
 
 /// What the node is to do for the relay.
@@ -41,7 +41,7 @@ pub enum RelayAction {
     /// Gossip an announcement of a block of ours.
     Announce(Arc<BlockAnnouncement>),
     /// The verdict on an announcement. It is relayed only once the block is complete: one proof of work can stand before
-    /// any number of false announcements, and a node that relays one has what others will ask for.
+    /// any number of false announcements, and a node that relays one has what others will request.
     Verdict(GossipId, GossipVerdict),
     /// The peer announced an invalid block.
     Penalize(PeerHandle),
@@ -51,8 +51,8 @@ pub enum RelayAction {
     Submit(PeerBlock),
     /// Look this header up; the peer, if there is one, named it.
     LookUp(BlockHash, Option<PeerHandle>),
-    /// Ask one more peer for this header, the first of these that was not asked.
-    AskOther(BlockHash, Vec<PeerHandle>),
+    /// Request this header from one more peer, the first of these that got no such request.
+    RequestHeader(BlockHash, Vec<PeerHandle>),
     /// Write a line to the log.
     Report(Report),
 }
@@ -66,7 +66,7 @@ pub struct RelayView<'a> {
     pub template: Option<&'a Template>,
 }
 
-/// The relay.
+/// The state of the block relay.
 #[derive(Debug, Default)]
 pub struct BlockRelay {
     served: VecDeque<(BlockHash, Block)>,
@@ -83,7 +83,7 @@ struct Unlinked {
     header: Header,
     announcement: Vec<u8>,
     since: SteadyTime,
-    /// Peers beside the announcer that were chosen to be asked for the parent's header, and when the next one is.
+    /// Number of other peers chosen so far as sources of the parent's header, and when the next one is chosen.
     others: usize,
     other_at: SteadyTime,
 }
@@ -94,13 +94,13 @@ struct Partial {
     hash: BlockHash,
     gossip: GossipId,
     announcer: PeerHandle,
-    /// The peer that is asked for what is missing: first the announcer.
+    /// The peer that missing transactions are requested from: first the announcer.
     peer: PeerHandle,
     reassembly: Reassembly,
-    /// Positions requested; empty while no request is in flight.
+    /// Indexes requested; empty while no request is in flight.
     requested: Vec<u16>,
     requests: usize,
-    /// When the next peer may be asked.
+    /// When the next request may be sent.
     retry_at: SteadyTime,
 }
 
@@ -221,9 +221,9 @@ impl BlockRelay {
         }
     }
 
-    /// Time passes. Another peer is asked for what the last one did not give; the parents of unlinked blocks are looked up
-    /// again, and every [`NEXT_SOURCE_S`] one more peer is to be asked for each: the announcer need not have it, and
-    /// requests get lost.
+    /// Time passes. What the last peer did not send is requested from another one. The parents of unlinked blocks are looked
+    /// up again, and every [`NEXT_SOURCE_S`] one more peer becomes a source of each, because the announcer need not have it
+    /// and requests get lost.
     pub fn tick(&mut self, peers: &[PeerHandle], now: SteadyTime) {
         for partial in self.partial.iter_mut().filter(|partial| partial.requested.is_empty() && partial.retry_at <= now)
         {
@@ -242,10 +242,10 @@ impl BlockRelay {
             let parent = unlinked.header.prev_blockhash;
             if now >= unlinked.other_at {
                 unlinked.other_at = now.plus(NEXT_SOURCE_S);
-                // By turns: those that were asked before are not asked first again.
+                // By turns: earlier sources do not come first again.
                 let from = unlinked.others % peers.len().max(1);
                 let others = peers.iter().cycle().skip(from).take(peers.len()).copied().collect();
-                self.actions.push(RelayAction::AskOther(parent, others));
+                self.actions.push(RelayAction::RequestHeader(parent, others));
                 unlinked.others += 1;
             }
             self.actions.push(RelayAction::LookUp(parent, None));

@@ -37,15 +37,9 @@ pub enum NetworkCommand {
     /// Relay a gossiped message, or not. A message without a verdict within
     /// [`AHEAD_MAX_S`](crate::sharechain::AHEAD_MAX_S) and ten seconds more counts as ignored; a verdict on a message
     /// that does not wait for one is ignored.
-    Verdict {
-        /// Which message.
-        gossip: GossipId,
-        /// The verdict.
-        verdict: GossipVerdict,
-    },
+    Verdict { gossip: GossipId, verdict: GossipVerdict },
     /// Count a misbehaviour against a peer; enough of them ban it. Nothing if it disconnected.
     Penalize {
-        /// Which peer.
         peer: PeerHandle,
         /// What it did.
         misbehaviour: Misbehaviour,
@@ -56,19 +50,13 @@ pub enum NetworkCommand {
         peer: PeerHandle,
         /// Identifies the response.
         id: RequestId,
-        /// The request.
         request: Request,
     },
     /// Respond to a peer's request.
-    Respond {
-        /// Which request.
-        to: InboundId,
-        /// The response.
-        response: Response,
-    },
+    Respond { to: InboundId, response: Response },
 }
 
-/// What bitcoind is asked about headers.
+/// A command about headers to bitcoind.
 #[derive(Clone, Debug)]
 pub enum HeaderCommand {
     /// Look a header up. The outcome is one [`Event::Anchor`](super::Event::Anchor).
@@ -80,9 +68,7 @@ pub enum HeaderCommand {
 /// A Bitcoin block that a peer found and this node reassembled.
 #[derive(Clone, Debug)]
 pub struct PeerBlock {
-    /// Its hash.
     pub id: ShareId,
-    /// Its height.
     pub height: BlockHeight,
     /// Serialised with witnesses.
     pub block: Vec<u8>,

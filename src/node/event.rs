@@ -23,7 +23,6 @@ pub enum Event {
     ShareFound(FoundShare),
     /// A block of this node is on its way to bitcoind.
     BlockFound {
-        /// Its height.
         height: BlockHeight,
         /// Serialised with witnesses.
         block: Vec<u8>,
@@ -37,20 +36,15 @@ pub enum Event {
     },
     /// A peer disconnected. No event of it follows; its open requests have failed with
     /// [`RequestFailed::Disconnected`] before.
-    PeerDisconnected {
-        /// Which peer.
-        peer: PeerHandle,
-    },
+    PeerDisconnected { peer: PeerHandle },
     /// A peer relayed a share. The node gives one verdict, under the share's digest.
     ShareGossiped {
-        /// Which peer.
         peer: PeerHandle,
         /// The share: well formed, otherwise unchecked.
         share: Arc<Share>,
     },
     /// A peer relayed the announcement of a Bitcoin block. The node gives one verdict.
     BlockAnnounced {
-        /// Which peer.
         peer: PeerHandle,
         /// Identifies the message for its verdict.
         gossip: GossipId,
@@ -61,18 +55,14 @@ pub enum Event {
     },
     /// A peer sent a request. The node gives one response, within half a minute.
     Request {
-        /// Which peer.
         peer: PeerHandle,
         /// Identifies the request for its response.
         id: InboundId,
-        /// The request.
         request: Request,
     },
     /// The outcome of a request of this node.
     Response {
-        /// Which peer.
         peer: PeerHandle,
-        /// Which request.
         id: RequestId,
         /// The response: well formed; whether it fits the request is unchecked.
         response: Result<Response, RequestFailed>,

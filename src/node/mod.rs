@@ -385,7 +385,7 @@ impl Node {
                 let tree = self.chain.tree();
                 let actions = match response {
                     Ok(response) => self.sync.response(peer, id, response, now.steady, tree),
-                    // A peer that was not asked has not failed to respond.
+                    // A peer that got no request has not failed to respond.
                     Err(RequestFailed::NotSent) => return self.sync.request_not_sent(id),
                     Err(_) => self.sync.request_failed(id, now.steady, tree),
                 };
@@ -401,7 +401,7 @@ impl Node {
                 self.effects.push(Effect::Headers(HeaderCommand::Submit(headers.into_vec())));
                 return;
             }
-            // It was not asked: its turn comes again.
+            // It got no request: its turn comes again.
             Err(RequestFailed::NotSent) => return,
             Ok(Response::Unknown | Response::Busy) | Err(_) => {}
             Ok(_) => self.penalize(peer, Misbehaviour::Unrequested),
@@ -467,7 +467,7 @@ impl Node {
     fn on_verdict(&mut self, gossip: GossipId, id: crate::share::ShareId, source: Source, verdict: Verdict) {
         // Often only bitcoind's response is missing, which takes milliseconds.
         if verdict != Verdict::Deferred {
-            let (told, misbehaviour) = match verdict {
+            let (gossip_verdict, misbehaviour) = match verdict {
                 Verdict::Accepted => (GossipVerdict::Accept, None),
                 Verdict::Rejected { rule, .. } if rule.proves_fault() => {
                     (GossipVerdict::Reject, Some(Misbehaviour::BrokenRule(rule)))
@@ -475,7 +475,7 @@ impl Node {
                 _ => (GossipVerdict::Ignore, None),
             };
             match source {
-                Source::Gossip(_) => self.network(NetworkCommand::Verdict { gossip, verdict: told }),
+                Source::Gossip(_) => self.network(NetworkCommand::Verdict { gossip, verdict: gossip_verdict }),
                 Source::Local if verdict == Verdict::Accepted => {
                     let node = self.chain.tree().get(&id).expect("an accepted share is in the tree");
                     let share = Arc::clone(&node.share);
@@ -569,7 +569,7 @@ impl Node {
                 }
                 self.look_up(hash);
             }
-            RelayAction::AskOther(hash, peers) => self.headers.add_other(hash, peers.into_iter()),
+            RelayAction::RequestHeader(hash, peers) => self.headers.add_other(hash, peers.into_iter()),
             RelayAction::Report(report) => self.report(report),
         }
     }

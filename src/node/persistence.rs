@@ -23,9 +23,7 @@ const ALARM_S: u32 = 300;
 /// A share as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredShare {
-    /// Its id.
     pub id: ShareId,
-    /// The share.
     pub share: Arc<Share>,
     /// Whether it passed every rule. Shares at the base of pruned history cannot be checked by rule 8 and have `false`
     /// (rules, section 6).

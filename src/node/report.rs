@@ -54,18 +54,14 @@ pub enum Report {
     NewTip(ShareId),
     /// A verdict on a share.
     ShareVerdict {
-        /// The share.
         id: ShareId,
         /// Where it came from.
         source: Source,
-        /// The verdict.
         verdict: Verdict,
     },
     /// A share of this node's miners breaks a rule: a bug, or a clock or bitcoind that changed its mind.
     OwnShareRejected {
-        /// The share.
         id: ShareId,
-        /// The rule.
         rule: Rule,
         /// In what way.
         why: &'static str,
@@ -84,26 +80,19 @@ pub enum Report {
         min: BlockHeight,
     },
     /// A peer found a Bitcoin block, and it is complete here.
-    BlockReassembled {
-        /// Its hash.
-        id: ShareId,
-        /// Its height.
-        height: BlockHeight,
-    },
+    BlockReassembled { id: ShareId, height: BlockHeight },
     /// A peer's Bitcoin block cannot be completed: no peer gives what is missing.
     BlockIncomplete(BlockHash),
     /// A peer's Bitcoin block builds on a block that stays unknown.
     BlockUnlinked(BlockHash),
     /// A peer announced a Bitcoin block that is not valid.
     BlockInvalid {
-        /// Which peer.
         peer: PeerHandle,
         /// What is wrong.
         error: BlockError,
     },
     /// A block of this node cannot be announced to peers.
     BlockNotAnnounced {
-        /// Its height.
         height: BlockHeight,
         /// What is wrong.
         error: TooLong,

@@ -341,7 +341,7 @@ fn requests_that_find_no_room_are_forgotten_and_repeated() {
     cluster.pass(headers::NEXT_SOURCE_S);
     cluster.nodes[0].is_network_full = false;
     cluster.send(0, Event::Anchor(AnchorLookup { hash, result: AnchorResult::Unknown }));
-    assert_eq!(cluster.nodes[0].header_requests, [PeerHandle(9)], "it was not asked: it is still a source");
+    assert_eq!(cluster.nodes[0].header_requests, [PeerHandle(9)], "it got no request: it is still a source");
 }
 
 #[test]
@@ -355,16 +355,16 @@ fn an_announced_block_on_an_unknown_one_makes_the_node_ask_one_peer_after_the_ot
     header.prev_blockhash = parent;
     let (gossip, announcement) = (GossipId([5; 32]), Vec::new());
     cluster.send(0, Event::BlockAnnounced { peer: peers[1], gossip, header, announcement });
-    let mut asked = Vec::new();
+    let mut requested = Vec::new();
     for second in 0..130 {
         if cluster.nodes[0].lookups.drain(..).any(|hash| hash == parent) {
             cluster.send(0, Event::Anchor(AnchorLookup { hash: parent, result: AnchorResult::Unknown }));
         }
-        asked.extend(cluster.nodes[0].header_requests.drain(..).map(|peer| (second, peer.0)));
+        requested.extend(cluster.nodes[0].header_requests.drain(..).map(|peer| (second, peer.0)));
         cluster.pass(1);
     }
-    assert_eq!(asked[..4], [(0, 2), (10, 1), (20, 3), (30, 2)], "the announcer, then the others");
-    assert!(asked.len() <= 12, "{asked:?}");
+    assert_eq!(requested[..4], [(0, 2), (10, 1), (20, 3), (30, 2)], "the announcer, then the others");
+    assert!(requested.len() <= 12, "{requested:?}");
     assert_eq!(cluster.nodes[0].verdicts, [GossipVerdict::Ignore]);
     assert!(!cluster.nodes[0].lookups.contains(&parent), "it is over");
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::share::ShareId;
 use crate::units::{BlockHeight, Sats, UnixTime};
 
-/// Status of the tracked blocks that bitcoind has been asked about.
+/// Status of the tracked blocks that bitcoind has reported on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BlocksStatus {
     /// By the block's hash, which is also the id of its share.

@@ -10,7 +10,7 @@ pub type Extranonce1 = [u8; EXTRANONCE1_LEN];
 /// Number of ended sessions whose extranonce is kept for a reconnect; enough for a farm.
 const RESUMABLE_MAX: usize = 4_096;
 
-/// Assigns extranonces.
+/// The extranonces of live sessions, and those of ended sessions that may reconnect.
 #[derive(Debug)]
 pub struct Extranonces {
     next: u32,

@@ -1,4 +1,4 @@
-//! Sanitises the texts of miners for logs and status pages.
+//! Sanitises text from miners for logs and status pages.
 
 /// Trims the text, replaces characters that could forge or hide text, and truncates it to `len_max` bytes.
 ///

@@ -45,7 +45,7 @@ impl LineBuffer {
         Ok(())
     }
 
-    /// Allocated bytes.
+    /// Returns the number of allocated bytes.
     #[cfg(test)]
     pub fn capacity(&self) -> usize {
         self.partial.capacity()

@@ -90,7 +90,6 @@ pub fn number(param: Option<&&RawValue>) -> Option<f64> {
 /// The worker's name is ignored; authorize has set it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SubmitParams {
-    /// Job id.
     pub job: u64,
     /// The miner's part of the extranonce.
     pub extranonce2: [u8; EXTRANONCE2_LEN],

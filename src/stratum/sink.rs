@@ -2,7 +2,7 @@
 
 use crate::work::{FoundBlock, FoundShare};
 
-/// The chain thread's inbox is full, so it cannot take a share.
+/// The error of a full inbox of the chain thread, which cannot take a share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChainBusy;
 

@@ -16,9 +16,9 @@ const EVALUATION_INTERVAL_MS: u64 = 60_000;
 const THRESHOLDS: [(u64, f64); 7] = [(1, 4.0), (2, 2.2), (3, 1.8), (4, 1.6), (5, 1.5), (8, 1.4), (10, 1.35)];
 /// Number of minutes after which the evidence is discarded, so that changes of the hash rate are not averaged away.
 const WINDOW_MINUTES: u64 = 10;
-/// Number of shares that are enough for an evaluation before the minute is over ...
+/// Number of shares that allow an evaluation before the minute is over, if the rate is too high by [`QUICK_FACTOR`].
 const QUICK_SHARES: u32 = 8;
-/// ... if the rate is too high by this factor.
+/// Factor by which the rate must be too high for an early evaluation.
 const QUICK_FACTOR: f64 = 8.0;
 /// Shortest time span that a rate is computed over, since several shares may arrive in one packet.
 const SPAN_MS_MIN: u64 = 100;

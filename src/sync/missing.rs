@@ -8,17 +8,17 @@ use crate::units::SteadyTime;
 
 /// Missing shares tracked at once. When more are missing, a whole chain is, which a plan fetches.
 pub(super) const MISSING_MAX: usize = 128;
-/// Peers that are asked for one share before a pause.
+/// Number of peers that one share is requested from before a pause.
 const ATTEMPTS_MAX: usize = 3;
 /// A share that no peer had is forgotten after this many seconds, and may be requested again.
 const RETRY_S: u32 = 30;
 
 #[derive(Debug)]
 struct Missing {
-    /// The peer that sent the orphan; it is asked first.
+    /// The peer that sent the orphan; the first request goes to it.
     sender: Option<PeerHandle>,
-    /// The peers that were asked.
-    asked: Vec<PeerHandle>,
+    /// The peers that it was requested from.
+    tried: Vec<PeerHandle>,
     state: State,
 }
 
@@ -44,7 +44,7 @@ impl MissingShares {
     pub fn add(&mut self, id: ShareId, sender: Option<PeerHandle>) -> bool {
         let is_new = self.0.len() < MISSING_MAX && !self.0.contains_key(&id);
         if is_new {
-            self.0.insert(id, Missing { sender, asked: Vec::new(), state: State::Due });
+            self.0.insert(id, Missing { sender, tried: Vec::new(), state: State::Due });
         }
         is_new
     }
@@ -52,12 +52,12 @@ impl MissingShares {
     /// Chooses the next share to request and one of these peers for it, and marks the share as in flight.
     pub fn next(&mut self, peers: &[PeerHandle], now: SteadyTime) -> Option<(ShareId, PeerHandle)> {
         for (id, missing) in self.0.iter_mut().filter(|(_, missing)| missing.state == State::Due) {
-            let is_new = |peer: &PeerHandle| !missing.asked.contains(peer);
+            let is_new = |peer: &PeerHandle| !missing.tried.contains(peer);
             let sender = missing.sender.filter(|sender| peers.contains(sender) && is_new(sender));
             let peer = sender.or_else(|| peers.iter().copied().find(is_new));
-            match peer.filter(|_| missing.asked.len() < ATTEMPTS_MAX) {
+            match peer.filter(|_| missing.tried.len() < ATTEMPTS_MAX) {
                 Some(peer) => {
-                    missing.asked.push(peer);
+                    missing.tried.push(peer);
                     missing.state = State::InFlight;
                     return Some((*id, peer));
                 }

@@ -51,7 +51,7 @@ enum Outlook {
     Behind,
     /// Something, by their claims; or some have not reported yet.
     Unclear,
-    /// Nothing.
+    /// Nothing, and all have reported.
     UpToDate,
 }
 

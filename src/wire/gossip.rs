@@ -12,7 +12,6 @@ use crate::share::Share;
 /// A gossiped share. Nodes relay it only after their sharechain has accepted it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GossipShare {
-    /// The share.
     pub share: Arc<Share>,
 }
 

@@ -15,9 +15,7 @@ use super::cbor::{Field, Get, Put};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("length {len} exceeds the limit of {max}")]
 pub struct TooLong {
-    /// Its length.
     pub len: usize,
-    /// The limit.
     pub max: usize,
 }
 

@@ -23,10 +23,7 @@ pub enum Request {
         locator: Locator,
     },
     /// Requests shares.
-    Shares {
-        /// Their ids.
-        ids: List<ShareId, SHARES_MAX>,
-    },
+    Shares { ids: List<ShareId, SHARES_MAX> },
     /// Requests a Bitcoin header and up to six before it.
     Headers {
         /// Hash of the last header.

@@ -58,7 +58,7 @@ build() {
         -DBUILD_DAEMON=ON -DBUILD_CLI=ON -DENABLE_WALLET=OFF -DENABLE_IPC=OFF -DBUILD_TESTS=OFF \
         -DBUILD_BENCH=OFF -DBUILD_GUI=OFF -DBUILD_TX=OFF -DBUILD_UTIL=OFF -DWITH_ZMQ=OFF \
         -DWITH_EMBEDDED_ASMAP=OFF >"$root/cmake.log" 2>&1 || die "cmake failed; see $root/cmake.log"
-    # Ninja's own lines show the progress; where nobody watches, one line in fifty is enough.
+    # Ninja's own lines show the progress; without a terminal, one line in fifty is enough.
     if [ -t 2 ]; then
         ninja -C "$root/build" bitcoind bitcoin-cli >&2 || die "the build failed"
     else

@@ -111,7 +111,7 @@ fn announced(block: &Block) -> (BlockRelay, Relay) {
     (finder, relay)
 }
 
-/// The peer that is asked for the block's second transaction, the only thing to be done.
+/// The peer that the block's second transaction is requested from, the only action.
 fn requested(actions: &[RelayAction]) -> Option<PeerHandle> {
     match actions {
         [RelayAction::Request(peer, GOSSIP, Request::BlockTransactions { indexes, .. })] if indexes[..] == [1] => {

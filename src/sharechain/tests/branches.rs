@@ -208,14 +208,14 @@ fn the_needs_of_a_flood_are_requested_in_turn() {
     let own = node.next();
     assert_eq!(node.give_from(&own, Source::Local), Verdict::Deferred);
     let own = Effect::Request { need: Need::Anchor(own.header.prev_blockhash), source: Source::Local };
-    let mut asked = std::collections::HashSet::new();
+    let mut effects_seen = std::collections::HashSet::new();
     for (count, new) in [(257, 257), (257, 256), (89, 88), (257, 0)] {
         let effects = node.chain.tick(node.now);
         assert_eq!(effects.first(), Some(&own), "the need of our own miners' share comes first, each time");
         assert_eq!(effects.len(), count);
-        let before = asked.len();
-        asked.extend(effects.iter().map(|effect| format!("{effect:?}")));
-        assert_eq!(asked.len() - before, new);
+        let before = effects_seen.len();
+        effects_seen.extend(effects.iter().map(|effect| format!("{effect:?}")));
+        assert_eq!(effects_seen.len() - before, new);
     }
 }
 

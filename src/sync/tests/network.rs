@@ -15,12 +15,12 @@ use crate::units::{SteadyTime, UnixTime};
 use crate::wire::Misbehaviour;
 
 /// Starts a node with this chain.
-fn node(kit: &TestNode, time: UnixTime) -> Cluster {
-    start(kit.chain.tree().snapshot(), time)
+fn node(test_node: &TestNode, time: UnixTime) -> Cluster {
+    start(test_node.chain.tree().snapshot(), time)
 }
 
-fn tip(kit: &TestNode) -> Option<ShareId> {
-    kit.chain.tree().tip().map(|tip| tip.id)
+fn tip(test_node: &TestNode) -> Option<ShareId> {
+    test_node.chain.tree().tip().map(|tip| tip.id)
 }
 
 fn connect(cluster: &mut Cluster, peer: u64, remote: Remote) {
@@ -43,8 +43,8 @@ fn gossip(cluster: &mut Cluster, peer: u64, share: Arc<Share>) {
 }
 
 /// Passes time until the node has the tip of this chain; returns how many seconds.
-fn reach(cluster: &mut Cluster, seconds_max: u32, kit: &TestNode) -> u32 {
-    cluster.pass_until(seconds_max, |cluster| cluster.nodes[0].tip() == tip(kit))
+fn reach(cluster: &mut Cluster, seconds_max: u32, test_node: &TestNode) -> u32 {
+    cluster.pass_until(seconds_max, |cluster| cluster.nodes[0].tip() == tip(test_node))
 }
 
 fn sync_state(cluster: &Cluster) -> SyncState<SteadyTime> {

@@ -72,22 +72,22 @@ fn block_at(now: UnixTime) -> Anchor {
 }
 
 /// Mines `len` more shares, one every `period_s` seconds, each on the newest Bitcoin block.
-pub fn mine(kit: &mut TestNode, len: u32, miner: u8, period_s: u32) {
-    kit.miner = script(miner);
+pub fn mine(test_node: &mut TestNode, len: u32, miner: u8, period_s: u32) {
+    test_node.miner = script(miner);
     for _ in 0..len {
-        kit.now = kit.now.plus(period_s);
-        kit.anchor = block_at(kit.now);
-        kit.chain.tree_mut().add_anchor(kit.anchor.clone());
-        let share = kit.next();
-        assert_eq!(kit.give(&share), Verdict::Accepted);
+        test_node.now = test_node.now.plus(period_s);
+        test_node.anchor = block_at(test_node.now);
+        test_node.chain.tree_mut().add_anchor(test_node.anchor.clone());
+        let share = test_node.next();
+        assert_eq!(test_node.give(&share), Verdict::Accepted);
     }
 }
 
 /// Mines a new chain.
 pub fn chain(params: ChainParams, len: u32, miner: u8, period_s: u32) -> TestNode {
-    let mut kit = TestNode::with(params);
-    mine(&mut kit, len, miner, period_s);
-    kit
+    let mut test_node = TestNode::with(params);
+    mine(&mut test_node, len, miner, period_s);
+    test_node
 }
 
 /// Returns another node with the first `len` shares of the main chain.
@@ -129,8 +129,8 @@ pub struct Remote {
 }
 
 impl Remote {
-    pub fn new(kit: &TestNode, manner: Manner) -> Self {
-        Self::with_tree(kit.chain.tree().snapshot(), manner, 1)
+    pub fn new(test_node: &TestNode, manner: Manner) -> Self {
+        Self::with_tree(test_node.chain.tree().snapshot(), manner, 1)
     }
 
     /// The seed decides which responses a lossy peer loses.

@@ -37,9 +37,7 @@ pub fn anyone_can_spend_address(chain: Chain) -> Address {
 /// An unspent output to [`anyone_can_spend_address`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Coin {
-    /// Which output.
     pub outpoint: OutPoint,
-    /// What it is worth.
     pub value: Amount,
 }
 

@@ -1,7 +1,7 @@
 //! Starts a real bitcoind for tests, speaks to it, and always ends it.
 //!
-//! A test that fails keeps the node's folder and prints its path. Everything here is for tests: what cannot be
-//! done panics and says why, so that a test reads as the story it tells.
+//! A test that fails keeps the node's folder and prints its path. Failures panic and say why, so that tests
+//! stay short.
 //!
 //! ```no_run
 //! use p2pool_test_bitcoind::{Bitcoind, Chain};

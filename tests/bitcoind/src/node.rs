@@ -1,4 +1,4 @@
-//! One bitcoind: started, asked, killed.
+//! Starts, calls and kills one bitcoind.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -13,11 +13,11 @@ use tempfile::TempDir;
 use crate::coins::anyone_can_spend_address;
 use crate::{bitcoind_exe, wait_for, wait_until, Port, RpcClient, RpcError};
 
-/// Until its RPC answers; a start takes a second or two, on a busy machine more.
+/// Timeout until its RPC server responds. A start takes a second or two, on a busy machine more.
 const START_TIMEOUT: Duration = Duration::from_secs(120);
-/// Starts with other ports, should another process snatch one.
+/// Number of starts, each with other ports, since another process may take one.
 const START_ATTEMPTS_MAX: usize = 5;
-/// For anything that two nodes tell each other.
+/// Timeout of everything that needs messages between two nodes.
 const PEER_TIMEOUT: Duration = Duration::from_secs(60);
 /// Hashes tried for one block: a signet block takes some five million, so this is never reached.
 const MINING_TRIES_MAX: i32 = i32::MAX;
@@ -51,7 +51,6 @@ impl Chain {
 /// How to start a node.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Its chain.
     pub chain: Chain,
     /// Whether it takes connections of other nodes.
     pub listen: bool,
@@ -71,12 +70,12 @@ pub struct Bitcoind {
 }
 
 impl Bitcoind {
-    /// Starts a node that listens to nobody but its RPC clients.
+    /// Starts a node that accepts only RPC connections.
     pub fn start(chain: Chain) -> Self {
         Self::start_with(Options { chain, listen: false, arguments: Vec::new() })
     }
 
-    /// Starts a node and waits until it answers.
+    /// Starts a node and waits until it responds.
     pub fn start_with(options: Options) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("p2pool-bitcoind-")
@@ -97,7 +96,7 @@ impl Bitcoind {
         panic!("bitcoind does not start: {failures:#?}");
     }
 
-    /// Starts the killed node again, with the same ports and data; waits until it answers.
+    /// Starts the killed node again, with the same ports and data, and waits until it responds.
     #[track_caller]
     pub fn launch(&mut self) {
         assert!(self.child.is_none(), "this bitcoind is running");
@@ -109,7 +108,7 @@ impl Bitcoind {
     /// Kills the node without warning (SIGKILL) and waits for its end.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
-            // It may have ended by itself; waiting tells either way.
+            // It may have ended by itself, so killing may fail. Waiting works either way.
             drop(child.kill());
             drop(child.wait());
         }
@@ -161,7 +160,7 @@ impl Bitcoind {
         self.folder.path()
     }
 
-    /// The file with the RPC credentials; written anew at each start.
+    /// The file with the RPC credentials. Each start writes new ones.
     pub fn cookie_file(&self) -> PathBuf {
         self.data_dir().join(self.options.chain.name()).join(".cookie")
     }
@@ -280,7 +279,7 @@ impl Drop for Bitcoind {
     }
 }
 
-/// A block hash as RPC answers hold it.
+/// Parses a block hash of an RPC response.
 fn parse_hash(value: &Value) -> BlockHash {
     let hash = value.as_str().and_then(|hex| hex.parse().ok());
     hash.unwrap_or_else(|| panic!("not a block hash: {value}"))

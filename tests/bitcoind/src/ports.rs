@@ -11,8 +11,8 @@ const COUNT: u16 = 12_000;
 /// Picks before giving up; one is nearly always enough.
 const ATTEMPTS_MAX: usize = 1_000;
 
-/// A TCP port that nobody listened on when it was picked, and that no other test of this machine is given while this
-/// value lives: not even when its server is down for a moment.
+/// A TCP port that was free when it was picked. No other test on this machine gets it while this value lives, even while
+/// its server is down for a moment.
 #[derive(Debug)]
 pub struct Port {
     number: u16,
@@ -55,7 +55,7 @@ mod tests {
     #[test]
     fn a_reserved_port_can_be_listened_on_and_is_given_to_nobody_else() {
         let port = Port::reserve();
-        assert!(Port::take(port.number()).is_none(), "nobody listens on it yet");
+        assert!(Port::take(port.number()).is_none(), "it is reserved, although nothing listens on it yet");
         let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port.number())).expect("it is this test's");
         drop(listener);
         assert!(Port::take(port.number()).is_none(), "its server is down for a moment");

@@ -6,22 +6,22 @@ use std::time::Duration;
 
 use serde_json::{json, Value};
 
-/// Longest wait for one answer: mining a hundred blocks takes a while on a busy machine.
+/// Timeout of a call. Mining a hundred blocks takes a while on a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(300);
-/// Largest answer read: a full block in hex inside JSON.
-const ANSWER_BYTES_MAX: u64 = 64 << 20;
+/// Maximum length of a response: a full block in hex inside JSON.
+const RESPONSE_BYTES_MAX: u64 = 64 << 20;
 
 /// Why a call gave no result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RpcError {
-    /// bitcoind answered with an error.
+    /// bitcoind responded with an error.
     Refused {
         /// bitcoind's error code.
         code: i64,
         /// bitcoind's message.
         message: String,
     },
-    /// There was no usable answer.
+    /// There was no usable response.
     Unreachable(String),
 }
 
@@ -29,14 +29,14 @@ impl fmt::Display for RpcError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused { code, message } => write!(f, "bitcoind refused, code {code}: {message}"),
-            Self::Unreachable(why) => write!(f, "bitcoind gave no answer: {why}"),
+            Self::Unreachable(why) => write!(f, "no response from bitcoind: {why}"),
         }
     }
 }
 
 impl std::error::Error for RpcError {}
 
-/// Asks a bitcoind on this machine; reads the cookie anew for each call, for each start writes another.
+/// A JSON-RPC client of a bitcoind on this machine. It reads the cookie for each call, because each start writes another.
 #[derive(Clone, Debug)]
 pub struct RpcClient {
     agent: ureq::Agent,
@@ -62,23 +62,23 @@ impl RpcClient {
         let cookie = std::fs::read_to_string(&self.cookie_file)
             .map_err(|error| unreachable(format!("{}: {error}", self.cookie_file.display())))?;
         let request = json!({"jsonrpc": "1.0", "id": 0, "method": method, "params": params});
-        let mut answer = self
+        let mut response = self
             .agent
             .post(format!("http://{}@127.0.0.1:{}/", cookie.trim(), self.port))
             .content_type("application/json")
             .send(request.to_string())
             .map_err(|error| unreachable(error.to_string()))?;
-        let status = answer.status();
-        let text = answer
+        let status = response.status();
+        let text = response
             .body_mut()
             .with_config()
-            .limit(ANSWER_BYTES_MAX)
+            .limit(RESPONSE_BYTES_MAX)
             .read_to_string()
             .map_err(|error| unreachable(error.to_string()))?;
-        let answer: Value =
+        let response: Value =
             serde_json::from_str(&text).map_err(|error| unreachable(format!("status {status}, {error}: {text:?}")))?;
-        match &answer["error"] {
-            Value::Null => Ok(answer["result"].clone()),
+        match &response["error"] {
+            Value::Null => Ok(response["result"].clone()),
             error => Err(RpcError::Refused {
                 code: error["code"].as_i64().unwrap_or_default(),
                 message: error["message"].as_str().unwrap_or_default().to_owned(),

@@ -26,7 +26,6 @@ pub enum Event {
 pub struct Entry {
     /// Microseconds since 1970.
     pub at_us: i64,
-    /// The event.
     pub event: Event,
 }
 

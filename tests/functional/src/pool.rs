@@ -26,7 +26,6 @@ const EXE_VARIABLE: &str = "P2POOL_EXE";
 /// Options of a test.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Payout address.
     pub address: String,
     /// Flags besides those for bitcoind, data and ports, each `-name=value`.
     pub flags: Vec<String>,

@@ -83,7 +83,7 @@ fn check_block(bytes: &[u8]) -> Outcome {
         }
         Err(BlockError::Coinbase) => Outcome::NoCoinbase,
         Err(BlockError::Work) => Outcome::WithoutWork,
-        Err(other) => unreachable!("it was read and has the bits it was asked for: {other}"),
+        Err(other) => unreachable!("it was read and has the required bits: {other}"),
     }
 }
 

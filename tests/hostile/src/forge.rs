@@ -23,7 +23,7 @@ pub fn params(share_period_s: u32, payout_window: u32, retarget_window: u32) -> 
     }
 }
 
-/// Returns a P2WPKH script whose key nobody has, a different one for each number.
+/// Returns a P2WPKH script whose key is unknown, a different one for each number.
 pub fn script(number: u32) -> PayoutScript {
     let program = sha256::Hash::hash(&number.to_le_bytes());
     PayoutScript::new(&[&[0x00, 0x14][..], &program.as_byte_array()[..20]].concat()).unwrap()

@@ -10,7 +10,6 @@ use libp2p::StreamProtocol;
 /// All bytes of a stream, written or read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RawMessage {
-    /// The bytes.
     pub bytes: Vec<u8>,
     /// Time between two bytes; `None`: all at once.
     pub interval: Option<Duration>,

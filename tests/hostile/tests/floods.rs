@@ -99,8 +99,8 @@ fn a_flood_of_requests_is_answered_with_busy_and_scored() {
     assert!(took < SHARE_MAX, "an honest share took {took:?}");
     let responses: Vec<_> = requests.into_iter().map(|request| attacker.peer.response(request)).collect();
     let is_status = |response: &Vec<u8>| matches!(Response::decode(response), Ok(Response::Status(_)));
-    let answered = responses.iter().flatten().filter(|response| is_status(response)).count();
-    assert!((1..1_000).contains(&answered), "{answered} of 2000 requests got a status");
+    let responded = responses.iter().flatten().filter(|response| is_status(response)).count();
+    assert!((1..1_000).contains(&responded), "{responded} of 2000 requests got a status");
     assert!(network.rss_kib().saturating_sub(before) <= RSS_MAX_KIB);
     network.mine_share();
 }

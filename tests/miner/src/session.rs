@@ -169,7 +169,7 @@ impl Session {
         loop {
             let left = RESPONSE_TIMEOUT.saturating_sub(start.elapsed());
             match self.receive(left)? {
-                Some(ServerMessage::Response(answered, result)) if answered == id => {
+                Some(ServerMessage::Response(request, result)) if request == id => {
                     return result.map_err(Error::Rejected)
                 }
                 Some(other) => self.kept.push_back(other),

@@ -214,7 +214,7 @@ impl Simulation {
         }
     }
 
-    /// Nobody knows it any more.
+    /// No node knows it any more.
     fn take_new_name(&mut self, host: usize) {
         for other in &mut self.hosts {
             other.peers.forget(host);

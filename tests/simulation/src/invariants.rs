@@ -58,7 +58,7 @@ pub enum Invariant {
 /// A deliberate bug in the simulated driver or network, one for each invariant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PlantedBug {
-    /// Nothing is announced, and what others have is not asked for: [`Invariant::Convergence`].
+    /// Nothing is announced, and what others have is not requested: [`Invariant::Convergence`].
     SkipAnnouncements,
     /// Commits are reported as done and are not: [`Invariant::Durability`].
     DropCommits,

@@ -115,7 +115,7 @@ pub struct End {
     requests: BTreeMap<RequestId, u64>,
     /// Requests of the other that this node serves.
     served: usize,
-    /// When the allowance for shares from the other is full again.
+    /// When the token bucket for shares from the other is full again.
     shares_full_at_ms: u64,
     blamed_at_ms: u64,
 }
@@ -459,9 +459,9 @@ impl Simulation {
 
     /// Counts a misbehaviour; enough of them ban the peer.
     fn penalize(&mut self, host: usize, peer: PeerHandle, misbehaviour: Misbehaviour) {
-        let points = misbehaviour.ban_score();
+        let score_added = misbehaviour.ban_score();
         let Some(connection) = self.hosts[host].peers.connections.get(&peer).copied() else { return };
-        if points == 0 {
+        if score_added == 0 {
             return;
         }
         let ends = &self.connections[connection].ends;
@@ -469,7 +469,7 @@ impl Simulation {
         let now_ms = self.now_ms;
         let score = self.hosts[host].peers.scores.entry(other).or_insert((0, now_ms));
         let forgiven = ((now_ms - score.1) / FORGIVE_MS) as u32;
-        *score = (score.0.saturating_sub(forgiven) + points, now_ms);
+        *score = (score.0.saturating_sub(forgiven) + score_added, now_ms);
         let total = score.0;
         if self.is_traced {
             self.trace(host, &format!("penalises node {other} for: it {misbehaviour}; score {total}"));

@@ -32,7 +32,7 @@ pub enum FaultKind {
     Partition { groups: Vec<u8>, for_ms: u64 },
     /// The node's miners stop for some time.
     MinersFail { host: usize, for_ms: u64 },
-    /// The bitcoind does not respond for some time, or is in initial download: then it answers about the headers that it
+    /// The bitcoind does not respond for some time, or is in initial download: then it responds about the headers that it
     /// knows, and does nothing else.
     BitcoindDown { bitcoind: usize, for_ms: u64, is_syncing: bool },
     /// Bitcoin leaves this many blocks for a longer branch.
@@ -86,11 +86,11 @@ pub struct NetworkSettings {
     pub duplication: f64,
     /// Connections that a node opens.
     pub outbound: usize,
-    /// Connections to which a node relays at once; the others are told what it has.
+    /// Connections to which a node relays at once; the others are notified of what it has.
     pub mesh: usize,
 }
 
-/// Bitcoin.
+/// Bitcoin's blocks.
 #[derive(Clone, Copy, Debug)]
 pub struct BitcoinSettings {
     /// Mean seconds between blocks that others find.

@@ -64,7 +64,7 @@ fn payouts_come_to_what_work_earned() {
             assert!(by.abs() < 4.5, "seed {seed}: {by} standard deviations");
         }
         let square = mean(&fair.deviations.iter().map(|by| by * by).collect::<Vec<_>>());
-        // Draws do vary: were nobody's payout drawn, this would be next to nothing.
+        // Draws vary. Without any payout drawn, this would be close to zero.
         assert!((0.3..=1.4).contains(&square), "seed {seed}: {square}");
         assert!(fair.smallest_tenth_deviation.abs() < 3.5, "seed {seed}: {fair:?}");
     }

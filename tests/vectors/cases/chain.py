@@ -10,7 +10,7 @@ from . import mutants
 from .seeded import SCRIPT_KINDS, Seeded, script
 
 START = 1_700_000_000
-# Simulated hash rate of the pool in hashes per second: about 3,600 hashes are a share of 30 s.
+# Simulated hash rate of the pool in hashes per second. A share of 30 s takes about 3,600 hashes.
 RATE = 120
 # Intervals in percent of the expected one: an exponential distribution without floating point.
 INTERVALS = [5, 16, 29, 43, 60, 80, 105, 139, 190, 333]
@@ -119,14 +119,14 @@ class Recorder:
         return draft_info(self.chain, parent, time, self.anchor, self.payees[0], k).share_bits
 
 
-def make_aside(recorder: Recorder, root: bytes, count: int, k=None) -> list:
+def mine_branch(recorder: Recorder, root: bytes, count: int, k=None) -> list:
     """Mines a branch of shares without adding them to the recorder."""
-    aside = Chain(recorder.chain.params)
-    aside.anchors, aside.shares = recorder.chain.anchors, dict(recorder.chain.shares)
+    copy = Chain(recorder.chain.params)
+    copy.anchors, copy.shares = recorder.chain.anchors, dict(recorder.chain.shares)
     branch, parent = [], root
     for _ in range(count):
-        share = recorder.make(parent, recorder.next_time(parent, aside), k, on=aside)
-        aside.verify(share, share.header.time, spam=False)
+        share = recorder.make(parent, recorder.next_time(parent, copy), k, on=copy)
+        copy.verify(share, share.header.time, spam=False)
         branch.append(share)
         parent = share.id()
     return branch
@@ -135,14 +135,14 @@ def make_aside(recorder: Recorder, root: bytes, count: int, k=None) -> list:
 def overtaken_fork(recorder: Recorder) -> dict:
     """A fork of two shares against three, which win.
 
-    The second of the three does not claim more than the tip and is not on the main chain: it is kept unverified.
+    The second of the three does not claim more work than the tip and is not on the main chain, so it stays unverified.
     """
     root = recorder.tip
     left = recorder.grow(root, recorder.next_time(root))
     left = recorder.grow(left, recorder.next_time(left))
-    branch = make_aside(recorder, root, 3)
+    branch = mine_branch(recorder, root, 3)
     while rank(branch[1]) > rank(recorder.chain.shares[left]):
-        branch = make_aside(recorder, root, 3)
+        branch = mine_branch(recorder, root, 3)
     for share in branch:
         right = recorder.add(share)
     assert [share["verdict"] for share in recorder.shares[-3:]] == ["accepted", "unverified", "accepted"]
@@ -154,9 +154,9 @@ def even_fork(recorder: Recorder):
     """Two branches of two shares with equal work: the lower id wins, although it is received last."""
     root = recorder.tip
     left = recorder.grow(recorder.grow(root, recorder.next_time(root), 0), recorder.time(recorder.tip) + 1, 0)
-    (work, number), right = rank(recorder.chain.shares[left]), make_aside(recorder, root, 2, 0)
+    (work, number), right = rank(recorder.chain.shares[left]), mine_branch(recorder, root, 2, 0)
     while not (rank(right[1])[0] == work and rank(right[1])[1] > number):
-        right = make_aside(recorder, root, 2, 0)
+        right = mine_branch(recorder, root, 2, 0)
     for share in right:
         recorder.add(share)
     assert recorder.tip == right[-1].id()
@@ -197,7 +197,7 @@ def record() -> Recorder:
     hash_rate_leaves(recorder)
     recorder.extend(8)
     three_uncles(recorder)
-    recorder.place = {**fork, **mutants.prepare(recorder)}
+    recorder.named_ids = {**fork, **mutants.prepare(recorder)}
     recorder.extend(4)
     tie(recorder)
     recorder.extend(1)
@@ -211,7 +211,7 @@ def anchor_json(anchor) -> dict:
 
 
 def check_shuffled(recorder: Recorder):
-    """In any order, with deferred shares retried, the tip is the same."""
+    """Checks that the tip is the same in any order, with deferred shares retried."""
     for _ in range(3):
         chain = Chain(recorder.chain.params)
         chain.anchors = recorder.chain.anchors

@@ -73,7 +73,7 @@ def build() -> list:
     header = share.header.encode()
     cases = {
         "no bytes": b"",
-        "a header alone": header,
+        "only a header": header,
         "last byte missing": good[:-1],
         "a byte too many": good + b"\x00",
         "header version 3": encode_by_hand(share, header=struct.pack("<i", 3) + header[4:]),

@@ -20,17 +20,17 @@ def prepare(recorder) -> dict:
         id_ = recorder.grow(recorder.tip, recorder.next_time(recorder.tip))
         return recorder.stale_sibling(id_)
 
-    place = {"a": sibling(), "b": sibling()}
+    ids = {"a": sibling(), "b": sibling()}
     named = recorder.stale_sibling(recorder.tip)
     recorder.grow(recorder.tip, recorder.next_time(recorder.tip), uncles=[named])
-    place["n"] = recorder.stale_sibling(recorder.tip)
-    place["p"] = sibling()
-    place |= {"P": recorder.tip, "named": named}
-    return place
+    ids["n"] = recorder.stale_sibling(recorder.tip)
+    ids["p"] = sibling()
+    ids |= {"P": recorder.tip, "named": named}
+    return ids
 
 
 class Mutants:
-    """Mutants with the model's verdict, which must be the expected one."""
+    """Collects mutants. The model's verdict must be the expected one."""
 
     def __init__(self, recorder):
         self.recorder = recorder
@@ -106,7 +106,7 @@ def rule_1(mutants: Mutants, make: ShareFactory):
     mutants.add("header version 4", "accepted", make.child(version=4))
     mutants.add("tag with a newline", 1, make.child(info={"coinbase_tag": b"a\nb"}))
     mutants.add("tag of 20 bytes", "accepted", make.child(info={"coinbase_tag": b"/garage pool, 20 by/"}))
-    uncles = sorted([mutants.recorder.place["n"], mutants.recorder.place["p"]], key=as_number)
+    uncles = sorted([mutants.recorder.named_ids["n"], mutants.recorder.named_ids["p"]], key=as_number)
     two = make.child(info={"uncles": uncles})
     mutants.add("two uncles", "accepted", two)
     mutants.add("two uncles, descending", 1, replace(two, info=replace(two.info, uncles=two.info.uncles[::-1])))
@@ -140,8 +140,8 @@ def rule_4(mutants: Mutants, make: ShareFactory):
     mutants.add("chain_work one more", 4, make.child(info={"chain_work": good.chain_work + 1}))
     mutants.add("chain_work one less", 4, make.child(info={"chain_work": good.chain_work - 1}))
     mutants.add("chain_work with an uncle's", 4, make.child(
-        info={"chain_work": good.chain_work + make.chain.work(mutants.recorder.place["p"]),
-              "uncles": [mutants.recorder.place["p"]]}))  # fmt: skip
+        info={"chain_work": good.chain_work + make.chain.work(mutants.recorder.named_ids["p"]),
+              "uncles": [mutants.recorder.named_ids["p"]]}))  # fmt: skip
     eased = draft_info(make.chain, make.parent, make.time, make.anchor, make.payee, 1).share_bits
     assert eased != good.share_bits
     mutants.add("eased too early", 4, make.child(info={"share_bits": eased}))
@@ -151,7 +151,7 @@ def rule_4(mutants: Mutants, make: ShareFactory):
     mutants.add("not eased after 600 s", "accepted", make.child(time=late + 1, k=0))
     mutants.add("eased twice after 600 s", 4, make.child(time=late + 1, k=2))
     mutants.add("harder than the base target", 4, make.child(info={"share_bits": good.share_bits - 1}))
-    mutants.add("easier than the base target by the last place", 4, make.child(info={"share_bits": good.share_bits + 1}))
+    mutants.add("easier than the base target by the last digit", 4, make.child(info={"share_bits": good.share_bits + 1}))
     mutants.add("the easiest target", 4, make.child(info={"share_bits": 0x207FFFFF}))
 
 
@@ -190,22 +190,22 @@ def rule_6(mutants: Mutants, make: ShareFactory):
 
 
 def rule_7(mutants: Mutants, make: ShareFactory):
-    place, recorder = mutants.recorder.place, mutants.recorder
-    parent = place["P"]
+    ids, recorder = mutants.recorder.named_ids, mutants.recorder
+    parent = ids["P"]
 
     def naming(uncle: bytes) -> Share:
         return make.child(info={"uncles": [uncle]})
 
-    mutants.add("uncle one height below", "accepted", naming(place["p"]))
-    mutants.add("uncle two heights below", "accepted", naming(place["n"]))
-    mutants.add("uncle three heights below", "accepted", naming(place["b"]))
-    mutants.add("uncle four heights below", 7, naming(place["a"]))
+    mutants.add("uncle one height below", "accepted", naming(ids["p"]))
+    mutants.add("uncle two heights below", "accepted", naming(ids["n"]))
+    mutants.add("uncle three heights below", "accepted", naming(ids["b"]))
+    mutants.add("uncle four heights below", 7, naming(ids["a"]))
     mutants.add("uncle is the parent", 7, naming(parent))
     mutants.add("uncle is the grandparent", 7, naming(recorder.parent(parent)))
-    mutants.add("uncle named by an ancestor", 7, naming(place["named"]))
+    mutants.add("uncle named by an ancestor", 7, naming(ids["named"]))
     # The losing fork: its second share was the tip, and its first is not an ancestor of the winning shares.
-    winner = ShareFactory(recorder, place["right"])
-    mutants.add("uncle on a stale share", 7, winner.child(info={"uncles": [place["left"]]}))
+    winner = ShareFactory(recorder, ids["right"])
+    mutants.add("uncle on a stale share", 7, winner.child(info={"uncles": [ids["left"]]}))
     main_child = next(id_ for id_, share in recorder.chain.shares.items() if share.info.parent == parent)
     mutants.add("uncle is a sibling", 7, naming(main_child))
     mutants.add("uncle unknown", "deferred", naming(make.seeded.bytes(32)))
@@ -221,7 +221,7 @@ def rule_8(mutants: Mutants, make: ShareFactory):
         "another coinbase value": replace(good, info=replace(info, coinbase_value=info.coinbase_value + 1)),
         "another tag": replace(good, info=replace(info, coinbase_tag=b"mine")),
         "another witness commitment": replace(good, info=replace(info, witness_commitment=bytes(32))),
-        "an uncle more": replace(good, info=replace(info, uncles=(mutants.recorder.place["p"],))),
+        "an uncle more": replace(good, info=replace(info, uncles=(mutants.recorder.named_ids["p"],))),
         "another extranonce": replace(good, extranonce=bytes(12)),
         "branch one shorter": replace(good, merkle_branch=good.merkle_branch[:1]),
         "branch one longer": replace(good, merkle_branch=good.merkle_branch + (bytes(32),)),
@@ -262,9 +262,9 @@ def beginnings(mutants: Mutants):
     mutants.add("genesis share of height 1", 4, genesis(share_height=1), after=0)
     mutants.add("genesis share with work before it", 4, genesis(chain_work=3), after=0)
     mutants.add("genesis share with a hard target", 4, genesis(share_bits=0x200FFFFF), after=0)
-    mutants.add("genesis share that pays somebody else", 8, genesis(payouts=[(recorder.payees[5], 50 * 10**8)]), after=0)
+    mutants.add("genesis share that pays another script", 8, genesis(payouts=[(recorder.payees[5], 50 * 10**8)]), after=0)
     mutants.add("a second genesis share", "unverified", genesis())
-    # A block of others, on an older share with the easiest target.
+    # A block that was not found by the pool, on an older share with the easiest target.
     parent = recorder.shares[0]["id"]
     block = next(other for other in recorder.anchors if other.header.time > time)
     below = chain.anchors[block.header.prev_block]
@@ -273,8 +273,8 @@ def beginnings(mutants: Mutants):
 
 
 def build(recorder) -> list:
-    mutants, place = Mutants(recorder), recorder.place
-    make = ShareFactory(recorder, place["P"])
+    mutants, ids = Mutants(recorder), recorder.named_ids
+    make = ShareFactory(recorder, ids["P"])
     # The share after the largest gap, 1,850 s.
     gap = max(recorder.chain.shares, key=lambda id_: recorder.time(id_) - time_of_parent(recorder, id_))
     rule_1(mutants, make)

@@ -5,7 +5,7 @@ from model.payouts import payout_list, split, threshold, threshold_naive
 
 from .seeded import SCRIPT_KINDS, Seeded, script
 
-# Longer lists are only given as a hash.
+# Maximum length of a list in the file. Longer lists are given only as a hash.
 LISTED_MAX = 60
 
 
@@ -76,7 +76,7 @@ def edge_cases(seeded: Seeded) -> list:
         case("genesis, nothing", 48, {}, 0, a, bytes(32)),
         case("one payee who is the finder", 48, {a: 7}, value, a, parent),
         case("one payee, another finds", 48, {a: 7}, value, b, parent),
-        case("fee joins what the finder has", 48, thousand, value, b, parent),
+        case("fee is added to the finder's amount", 48, thousand, value, b, parent),
         case("finder not in the window", 48, thousand, value, d, parent),
         case("finder absent, fee below dust", 48, thousand, 100_000, d, parent),
         case("the largest value without a fee", 48, thousand, 109_199, d, parent),
@@ -84,9 +84,9 @@ def edge_cases(seeded: Seeded) -> list:
         case("finder absent, fee and everything below dust", 48, thousand, 540, d, parent),
         case("indivisible by three", 48, thousand, 1_000_000_001, a, parent),
         case("credit zero", 48, {a: 0, b: 5}, value, b, parent),
-        case("only the finder has credit, fee to him", 48, {a: 0, b: 5}, value, a, parent),
-        case("dust joins the largest", 48, {a: 10**9, b: 10**9 + 1, c: 1_000}, value, a, parent),
-        case("dust joins the lowest script of equals", 48, {a: 10**9, b: 10**9, c: 1_000, d: 600}, value,
+        case("only the finder has credit and gets the fee", 48, {a: 0, b: 5}, value, a, parent),
+        case("dust is added to the largest amount", 48, {a: 10**9, b: 10**9 + 1, c: 1_000}, value, a, parent),
+        case("dust is added to the lowest script of equal amounts", 48, {a: 10**9, b: 10**9, c: 1_000, d: 600}, value,
              script("p2tr", b"someone else"), parent),
         case("works near 2^108", 48, {a: 2**108 - 1, b: 2**107 + 1, c: 3}, 2_100_000_000_000_000, c, parent),
         case("works near 2^124", 8, {a: 2**124 - 1, b: 2**123 + 1, c: 3}, 2_100_000_000_000_000, c, parent),
@@ -119,10 +119,10 @@ def build() -> list:
     for limit in (8, 48, 1_000):
         value = 312_500_000
         cases += [
-            many("5,000 small payees alike", limit, "alike", 5_000, 1_000, 1, value, seeded.bytes(32)),
+            many("5,000 small equal payees", limit, "alike", 5_000, 1_000, 1, value, seeded.bytes(32)),
             many("5,000 payees of all sizes", limit, "spread", 5_000, 1, 2**62, value, seeded.bytes(32)),
             many("exactly as many as fit", limit, "fit", limit - 1, 1_000, 50, value, seeded.bytes(32)),
             many("one more than fits", limit, "fit", limit, 1_000, 50, value, seeded.bytes(32)),
-            many("3,000 payees of little", limit, "little", 3_000, 1, 1_000, 100_000, seeded.bytes(32)),
+            many("3,000 payees with small credits", limit, "little", 3_000, 1, 1_000, 100_000, seeded.bytes(32)),
         ]
     return cases + [random_case(seeded, number) for number in range(40)]

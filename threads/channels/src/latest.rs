@@ -1,4 +1,4 @@
-//! A slot that holds the newest value only: for news that make older news worthless.
+//! A channel that holds only the newest value, because older ones are worthless.
 
 use crossbeam_channel::{bounded, Receiver, Sender, TrySendError};
 

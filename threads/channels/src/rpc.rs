@@ -6,9 +6,9 @@ use p2pool_core::work::FoundBlock;
 /// A message to the anchor thread.
 #[derive(Debug)]
 pub enum ToAnchor {
-    /// Ask bitcoind about headers.
+    /// Look headers up at bitcoind, or give it some.
     Command(HeaderCommand),
-    /// End.
+    /// End the thread.
     Stop,
 }
 
@@ -19,6 +19,6 @@ pub enum ToSubmit {
     Own(FoundBlock),
     /// A block that another node found.
     Peer(PeerBlock),
-    /// Finish what is in progress and end.
+    /// Finish what is in progress and end the thread.
     Stop,
 }

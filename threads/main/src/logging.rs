@@ -48,7 +48,7 @@ fn write_line(out: &mut Formatter, record: &Record<'_>, style: Style, max_level:
     }
 }
 
-/// Returns the journal's style if standard error is the journal's stream. The variable alone does not tell: child
+/// Returns the journal's style if standard error is the journal's stream. The variable alone is not enough: child
 /// processes inherit it even if their output goes elsewhere (sd-daemon(3), systemd.exec(5)).
 fn style() -> Style {
     let stderr = rustix::fs::fstat(std::io::stderr()).ok();

@@ -69,11 +69,12 @@ impl Components {
             .map_err(NodeError::open("block submission"))?;
         let anchor = AnchorThread::open(&config, anchor_inbox, to_chain.clone(), template_slot, Arc::clone(metrics))
             .map_err(NodeError::open("header lookup"))?;
-        let outs = StratumSinks { chain: to_chain.clone(), submit: to_submit.clone() };
-        let mut stratum = Stratum::open(&config, outs, Arc::clone(metrics)).map_err(NodeError::open("stratum port"))?;
+        let sinks = StratumSinks { chain: to_chain.clone(), submit: to_submit.clone() };
+        let mut stratum =
+            Stratum::open(&config, sinks, Arc::clone(metrics)).map_err(NodeError::open("stratum port"))?;
         let p2p = P2p::open(&config, to_chain.clone(), Arc::clone(metrics))
             .map_err(NodeError::open("peer-to-peer network"))?;
-        let outs = ChainSinks {
+        let sinks = ChainSinks {
             stratum: stratum.work_sender(),
             anchor: to_anchor.clone(),
             submit: to_submit.clone(),
@@ -86,7 +87,7 @@ impl Components {
             intervals: Intervals::default(),
         };
         let params = Arc::new(config.params.clone());
-        let chain = Chain::open(&params, node, &config.chain_dir, chain_inbox, templates, outs)
+        let chain = Chain::open(&params, node, &config.chain_dir, chain_inbox, templates, sinks)
             .map_err(NodeError::open("sharechain store"))?;
         let sources = Sources {
             metrics: Arc::clone(metrics),

@@ -61,7 +61,7 @@ impl Codec for SyncCodec {
     }
 }
 
-/// Reads to the end of the stream, but at most one byte more than the longest message, which tells that it is too long.
+/// Reads to the end of the stream, but at most one byte more than the longest message, which shows that it is too long.
 async fn read_frame<F: Frame, T: AsyncRead + Unpin + Send>(io: &mut T) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     io.take(F::LEN_MAX as u64 + 1).read_to_end(&mut bytes).await?;

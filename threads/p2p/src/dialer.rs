@@ -228,7 +228,7 @@ impl Dialer {
                 known.evicted_us = true;
                 return self.back_off(peer, now);
             }
-            // An inbound connection does not tell whether the peer would accept an outbound one.
+            // An inbound connection does not show whether the peer would accept an outbound one.
             Some((_, false)) | None => {}
         }
         false

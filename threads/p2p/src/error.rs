@@ -25,7 +25,6 @@ pub enum P2pError {
     /// The TCP port cannot be listened on.
     #[error("cannot listen for peers on port {port}: {error} (choose another port with -p2p-port)")]
     Listen {
-        /// The port.
         port: u16,
         /// The error of the operating system or of libp2p.
         error: String,

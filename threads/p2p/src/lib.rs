@@ -7,7 +7,7 @@
 //! | message | way | when the inbox is full |
 //! |---|---|---|
 //! | command | [`NetworkSender`](p2pool_channels::NetworkSender) to this thread, 256 messages | lost; peers catch up by inventory |
-//! | share, block, request of a peer | to the chain thread, while fewer than 256 messages wait there | gossip is ignored, a request is answered with "busy" |
+//! | share, block, request of a peer | to the chain thread, while fewer than 256 messages wait there | gossip is ignored, a request gets the response "busy" |
 //! | connect, disconnect, response of a peer | to the chain thread | waits here in order; their number is bounded |
 //!
 //! A full chain thread therefore only delays peers: they offer by inventory what was dropped.

@@ -14,7 +14,7 @@ const OFFERS_UP_TO: usize = 256;
 /// Sends to the chain thread without ever blocking.
 ///
 /// A full inbox means that peers send more than the chain thread can check. Their shares, blocks and requests are then
-/// refused at once (gossip is ignored, requests are answered with "busy"), and peers catch up by inventory. Connects,
+/// refused at once (gossip is ignored, requests get the response "busy"), and peers catch up by inventory. Connects,
 /// disconnects and responses to this node's requests wait here. Their number is bounded: a peer has one connect and one
 /// disconnect, each request one response, and all of them are dropped for a peer that connected and disconnected while
 /// waiting.

@@ -15,7 +15,7 @@ const PENDING_KEPT: usize = 4 * 1024;
 
 /// What a connection is used for.
 pub enum ConnectionState {
-    /// Too few bytes were received to tell.
+    /// Too few bytes were received to detect it.
     Unidentified,
     Miner(Box<Session>),
 }

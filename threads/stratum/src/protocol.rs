@@ -12,7 +12,7 @@ pub enum Protocol {
     Http,
     /// Too few bytes to decide.
     Undecided,
-    /// Neither.
+    /// Neither Stratum nor HTTP.
     Unknown,
 }
 

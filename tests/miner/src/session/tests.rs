@@ -16,31 +16,31 @@ fn notify(id: &str) -> Value {
         [id, "00".repeat(32), "01", "02", ["03".repeat(32)], "20000000", "207fffff", "65000000", true]})
 }
 
-/// Serves `connections` one after the other. `answer` returns the lines to send for a request; none closes the connection.
+/// Serves `connections` one after the other. `respond` returns the lines to send for a request; none closes the connection.
 /// The thread returns all requests.
 fn pool(
     connections: usize,
-    answer: impl Fn(&Value) -> Vec<Value> + Send + 'static,
+    respond: impl Fn(&Value) -> Vec<Value> + Send + 'static,
 ) -> (String, JoinHandle<Vec<Value>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let handle = thread::spawn(move || {
         let mut seen = Vec::new();
         for _ in 0..connections {
-            serve(listener.accept().unwrap().0, &answer, &mut seen);
+            serve(listener.accept().unwrap().0, &respond, &mut seen);
         }
         seen
     });
     (address, handle)
 }
 
-fn serve(mut stream: TcpStream, answer: &impl Fn(&Value) -> Vec<Value>, seen: &mut Vec<Value>) {
+fn serve(mut stream: TcpStream, respond: &impl Fn(&Value) -> Vec<Value>, seen: &mut Vec<Value>) {
     for line in BufReader::new(stream.try_clone().unwrap()).lines() {
         let Ok(line) = line else { return };
         let request: Value = serde_json::from_str(&line).unwrap();
-        let answers = answer(&request);
+        let lines = respond(&request);
         seen.push(request);
-        if answers.is_empty() || answers.iter().any(|answer| writeln!(stream, "{answer}").is_err()) {
+        if lines.is_empty() || lines.iter().any(|line| writeln!(stream, "{line}").is_err()) {
             return;
         }
     }

@@ -130,7 +130,7 @@ fn pay(accounts: &mut BTreeMap<PayoutScript, Account>, window: &Window, finder: 
     assert_eq!(payouts.iter().map(|payout| payout.amount.0).sum::<u64>(), VALUE.0);
     let fee = (VALUE.0 * u64::from(FINDER_FEE_PERMILLE) / 1_000) as f64;
     let total = window.total_work().0 as f64;
-    // The smallest output is a lot; the finder's, which may be the fee alone, is none.
+    // The smallest output is a ticket; the finder's, which may be the fee alone, is none.
     let others = payouts.iter().filter(|payout| payout.script != finder);
     let lot = others.map(|payout| payout.amount.0).min().unwrap_or(0) as f64;
     for (script, work) in window.credits() {

@@ -9,7 +9,7 @@ use crate::random::Random;
 
 /// After this long everybody has a new share and works on it.
 const PROPAGATION_S: f64 = 1.0;
-/// Jobs are made anew this often, and with them the time and the easing.
+/// Interval at which jobs are renewed, and with them their time and easing.
 const JOB_REFRESH_S: f64 = 30.0;
 /// Ancestors whose median time a share must exceed (rules, section 5, rule 5).
 const MEDIAN_SHARES: usize = 11;
@@ -29,7 +29,7 @@ pub struct Found {
     pub uncles: u32,
 }
 
-/// What a miner works on until the job is made anew.
+/// What a miner works on until the job is renewed.
 #[derive(Clone, Copy, Debug)]
 struct Job {
     time: UnixTime,

@@ -51,7 +51,7 @@ pub fn port(flags: &Flags, network: Network) -> Result<u16, SettingsError> {
     number("-rpc-port", &flags.rpc_port, port_default(network), 1..=u16::MAX)
 }
 
-/// Returns bitcoind's host: a name or an address, IPv6 without brackets. Errors tell scheme, port and path apart because
+/// Returns bitcoind's host: a name or an address, IPv6 without brackets. Errors distinguish scheme, port and path because
 /// these mistakes are common.
 pub fn host(flags: &Flags, environment: &Environment) -> Result<String, SettingsError> {
     let Some(given) = given("-rpc-host", &flags.rpc_host, environment) else {

@@ -79,7 +79,7 @@ impl SwarmDriver {
         }
     }
 
-    /// Adds peers on the local network. All libp2p programs answer the same mDNS query; other programs and nodes of other
+    /// Adds peers on the local network. All libp2p programs respond to the same mDNS query; other programs and nodes of other
     /// chains fail the handshake, and the dialer backs off.
     pub(super) fn on_mdns(&mut self, event: mdns::Event) {
         let mdns::Event::Discovered(found) = event else { return };

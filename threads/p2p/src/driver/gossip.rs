@@ -132,8 +132,8 @@ impl SwarmDriver {
         self.swarm.behaviour_mut().gossip.inner.report_message_validation_result(&id, from, acceptance);
     }
 
-    /// Penalises peers that GossipSub has graylisted for what only it sees, such as messages in a form that it refuses. The
-    /// ban score that it knows from this node is left out, for otherwise it would count twice.
+    /// Penalises peers that GossipSub has graylisted for what only it sees, such as messages that it rejects as malformed.
+    /// Its score includes the ban score that this node gave it, which is subtracted so that it does not count twice.
     pub(super) fn penalize_graylisted(&mut self) {
         let gossip = &self.swarm.behaviour().gossip.inner;
         let mut graylisted = Vec::new();

@@ -69,7 +69,7 @@ impl SwarmDriver {
     }
 
     fn send_on(&mut self, channel: Channel, response: Response) {
-        // An event tells whether it was sent.
+        // An event reports whether it was sent.
         drop(self.swarm.behaviour_mut().sync.send_response(channel, Ok(response)));
     }
 

@@ -18,7 +18,7 @@ use crate::peers::InboundSlots;
 const CONCURRENT: usize = 4;
 
 #[test]
-fn requests_above_the_rate_limit_are_answered_with_busy() {
+fn requests_above_the_rate_limit_are_responded_with_busy() {
     let node = TestNode::start(&[]);
     let mut remote = ScriptedPeer::new(requesting());
     connect(&mut remote, &node);
@@ -26,7 +26,7 @@ fn requests_above_the_rate_limit_are_answered_with_busy() {
     let begun = std::time::Instant::now();
     while busy == 0 {
         // On a busy machine, requests one by one might stay within ten a second.
-        assert!(begun.elapsed() < TIMEOUT, "{unknown} requests answered and none refused");
+        assert!(begun.elapsed() < TIMEOUT, "{unknown} requests got a response, none was refused");
         let send = |_| remote.send_request(&node.address, Request::Status.encode());
         let requests: Vec<_> = (0..CONCURRENT).map(send).collect();
         for request in requests {
@@ -46,7 +46,7 @@ fn requests_above_the_rate_limit_are_answered_with_busy() {
     }
     // A burst of a hundred and ten a second, see `rate_limits`.
     let allowed = 101 + begun.elapsed().as_millis() / 100;
-    assert!((100..=allowed).contains(&unknown), "{unknown} answered, {allowed} allowed");
+    assert!((100..=allowed).contains(&unknown), "{unknown} responses, {allowed} allowed");
 }
 
 #[test]
@@ -178,10 +178,10 @@ fn peers_that_do_not_read_cannot_block_status_requests() {
         connect(remote, &node);
         request_without_reading(remote, &node, 8);
     }
-    let mut answered = 0;
+    let mut responded = 0;
     until("all request slots to be taken", || {
-        answered += respond_to_all(&node);
-        (answered == 64).then_some(())
+        responded += respond_to_all(&node);
+        (responded == 64).then_some(())
     });
     let mut other = ScriptedPeer::new(requesting());
     connect(&mut other, &node);
@@ -205,12 +205,12 @@ fn unread_responses_are_penalised_once_and_late_ones_of_the_node_are_not() {
     assert_eq!(node.metrics().peer_misbehaviours.get(), 0);
     node.inbox.try_iter().count();
     request_without_reading(&mut remote, &node, 4);
-    let mut answered = 0;
+    let mut responded = 0;
     until("the penalty", || {
-        answered += respond_to_all(&node);
+        responded += respond_to_all(&node);
         (node.metrics().peer_misbehaviours.get() > 0).then_some(())
     });
-    assert_eq!((answered, node.metrics().peer_misbehaviours.get()), (4, 1), "one penalty for all of them");
+    assert_eq!((responded, node.metrics().peer_misbehaviours.get()), (4, 1), "one penalty for all of them");
 }
 
 #[test]

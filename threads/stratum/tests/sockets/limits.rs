@@ -202,8 +202,8 @@ fn too_many_submits_are_rejected() {
     let mut miner = server.worker();
     let submits: String = (0..30).map(|seed| miner.solution(&job, seed)).collect();
     miner.write(submits.as_bytes());
-    let answers: Vec<bool> = (0..30).map(|_| miner.response()["result"] == true).collect();
-    assert_eq!(answers, [vec![true; 20], vec![false; 10]].concat());
+    let accepted: Vec<bool> = (0..30).map(|_| miner.response()["result"] == true).collect();
+    assert_eq!(accepted, [vec![true; 20], vec![false; 10]].concat());
     assert_eq!(miner.call("mining.ping", &json!([]))["result"], "pong", "the session stays open");
 }
 

@@ -8,7 +8,7 @@ use crate::bytes::tagged_hash;
 use crate::params::UNCLE_DEPTH_MAX;
 use crate::peer::PeerHandle;
 use crate::share::{Share, ShareId};
-use crate::sharechain::{Effect, Need, Rule, Source, Verdict};
+use crate::sharechain::{Effect, Need, Rule, Source, Verdict, AHEAD_MAX_S};
 
 #[test]
 fn an_unknown_parent_is_requested_and_then_both_are_linked() {
@@ -60,6 +60,30 @@ fn a_mutant_that_waits_does_not_shadow_the_true_share() {
     let effects = node.effects(&parent);
     assert_breaks(&verdict_on(&effects, &mutant), Rule::Payouts);
     assert_eq!(verdict_on(&effects, &child), Verdict::Accepted);
+}
+
+#[test]
+fn shares_that_become_due_are_linked_in_order_of_arrival() {
+    let mut node = TestNode::with_chain(10);
+    let (tip, now) = (node.tip(), node.now);
+    // Siblings, of which the first to arrive is due last.
+    let shares: Vec<Share> = (1..=8)
+        .map(|number| {
+            node.miner = script(number);
+            node.now = now.plus(2 * AHEAD_MAX_S - u32::from(number));
+            node.on(&tip)
+        })
+        .collect();
+    node.now = now;
+    for share in &shares {
+        assert_eq!(node.give(share), Verdict::Deferred);
+    }
+    let effects = node.chain.tick(now.plus(AHEAD_MAX_S));
+    let linked = effects.iter().filter_map(|effect| match effect {
+        Effect::Linked(id) => Some(*id),
+        _ => None,
+    });
+    assert!(linked.eq(shares.iter().map(Share::id)));
 }
 
 #[test]

@@ -24,6 +24,27 @@ fn naming(node: &mut TestNode, parent: &ShareId, uncles: Vec<ShareId>) -> Share 
 }
 
 #[test]
+fn children_are_the_main_chains_first_then_by_ascending_id() {
+    let mut node = TestNode::with_chain(9);
+    let parent = node.tip();
+    for number in 1..=8 {
+        node.miner = script(number);
+        let child = node.on(&parent);
+        assert_eq!(node.give(&child), Verdict::Accepted);
+    }
+    let main = node.tip();
+    // A child of the child with the highest id: that one is on the main chain now.
+    let highest = node.chain.tree().children(&parent).map(|child| child.id).max().expect("there are children");
+    node.now = node.now.plus(30);
+    let next = node.edited(&highest, |share| share.info.uncles.clear());
+    assert_eq!(node.give(&next), Verdict::Accepted);
+    assert_eq!(node.tip(), next.id());
+    let children: Vec<ShareId> = node.chain.tree().children(&parent).map(|child| child.id).collect();
+    assert_eq!((children.len(), children[0], children[1]), (8, highest, main));
+    assert!(children[1..].is_sorted(), "{children:?}");
+}
+
+#[test]
 fn the_next_share_names_a_stale_sibling_once_and_pays_it() {
     let (mut node, stale) = with_stale();
     let nephew = node.next();

@@ -1,12 +1,15 @@
 //! Single missing shares.
 
+use std::cell::Cell;
+
 use super::fixtures::{
     ids, introduce, misbehaviours, only_request, planner, requests, shares, status, FakeChain, START,
 };
 use crate::peer::PeerHandle;
 use crate::share::ShareId;
 use crate::sharechain::Source;
-use crate::sync::{Route, SyncAction};
+use crate::sync::{ChainView, Route, SyncAction};
+use crate::units::Work;
 use crate::wire::{List, Misbehaviour, Request, Response};
 
 #[test]
@@ -51,6 +54,51 @@ fn a_flood_of_missing_parents_causes_few_requests() {
     let missing = requested.iter().filter(|(.., request)| matches!(request, Request::Shares { .. })).count();
     assert_eq!(missing, 4);
     assert_eq!(requested.len() - missing, 1, "a piece of its chain is missing, so its status is requested");
+}
+
+/// Our chain, which counts how often the planner looks at its tip: once whenever it looks for something to do.
+struct CountingChain {
+    chain: FakeChain,
+    looks: Cell<usize>,
+}
+
+impl ChainView for CountingChain {
+    fn holds(&self, id: &ShareId) -> bool {
+        self.chain.holds(id)
+    }
+
+    fn tip(&self) -> Option<(ShareId, Work)> {
+        self.looks.set(self.looks.get() + 1);
+        self.chain.tip()
+    }
+
+    fn locator(&self) -> Vec<ShareId> {
+        self.chain.locator()
+    }
+
+    fn below_tip(&self, id: &ShareId) -> Option<u32> {
+        self.chain.below_tip(id)
+    }
+}
+
+#[test]
+fn a_repeated_need_costs_no_look_at_plans_and_peers() {
+    let (chain, mut sync) = (FakeChain(ids(&shares(0, 5))), planner());
+    introduce(&mut sync, 1, status(chain.0[4], 5), &chain);
+    let view = CountingChain { chain, looks: Cell::new(0) };
+    let source = Source::Fetch(PeerHandle(1));
+    let wanted = [ShareId([7; 32]), ShareId([8; 32])];
+    let mut looks = |id| {
+        view.looks.set(0);
+        sync.share_missing(id, source, START, &view);
+        view.looks.get()
+    };
+    assert!(looks(wanted[0]) > 0);
+    assert_eq!(looks(wanted[0]), 0);
+    assert!(looks(wanted[1]) > 0);
+    // The fourth need of the peer has its status requested early, which is one more look.
+    assert!(looks(wanted[0]) > 0);
+    assert_eq!(looks(wanted[1]), 0);
 }
 
 #[test]

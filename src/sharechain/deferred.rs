@@ -23,20 +23,23 @@ pub enum Wait {
 /// Number of a share in order of arrival.
 type Arrival = u64;
 
+/// A share's key in the pool.
+type Key = ((Arrival, Wait), ShareDigest);
+
 /// Shares that wait. When room is short, the oldest are evicted.
 pub struct DeferredPool {
     pool: BoundedPool<(Arrival, Wait)>,
     by_wait: BTreeMap<(Wait, Arrival), ShareDigest>,
     arrivals: Arrival,
-    /// Arrival of the last share whose need was requested again.
-    last_requested: Arrival,
+    /// The last of peers' shares whose need was requested again, if that of another follows.
+    last_requested: Option<Key>,
 }
 
 impl DeferredPool {
     pub const LEN_MAX: usize = BoundedPool::<(Arrival, Wait)>::LEN_MAX;
 
     pub fn new() -> Self {
-        Self { pool: BoundedPool::new(), by_wait: BTreeMap::new(), arrivals: 0, last_requested: 0 }
+        Self { pool: BoundedPool::new(), by_wait: BTreeMap::new(), arrivals: 0, last_requested: None }
     }
 
     pub fn contains(&self, digest: &ShareDigest) -> bool {
@@ -77,10 +80,12 @@ impl DeferredPool {
 
     /// Removes and returns all shares that arrived before `since` and still wait for something unknown.
     pub fn expire(&mut self, since: UnixTime) -> Vec<PendingShare> {
-        let expired = |digest: &ShareDigest| self.pool.get(digest).is_some_and(|pending| pending.since < since);
-        let keys = self.needed().filter(|(_, _, digest)| expired(digest));
-        let keys = keys.map(|(need, arrival, _)| (Wait::For(need), arrival)).collect();
-        self.remove(keys)
+        let expired = |(_, digest): &&Key| self.pool.get(digest).is_some_and(|pending| pending.since < since);
+        let own = self.pool.own_keys().take_while(expired);
+        let keys = own.chain(self.pool.peers_keys_after(None).take_while(expired));
+        let keys =
+            keys.filter(|((_, wait), _)| matches!(wait, Wait::For(_))).map(|((arrival, wait), _)| (*wait, *arrival));
+        self.remove(keys.collect())
     }
 
     /// Lets no share have arrived after `now`: where the clock is set back, waiting starts again instead of lasting until
@@ -95,31 +100,27 @@ impl DeferredPool {
     ///
     /// The needs of our own miners' shares come first, all of them, then the next [`NEEDS_AT_ONCE_MAX`] of peers' in turn.
     pub fn needs(&mut self) -> Vec<(Need, Source)> {
-        let mut needs: Vec<(Source, Arrival, Need)> = Vec::new();
-        for (need, arrival, digest) in self.needed() {
-            if needs.last().is_none_or(|(_, _, last)| *last != need) {
-                let source = self.pool.get(digest).expect("an indexed share is in the pool").source;
-                needs.push((source, arrival, need));
-            }
+        let own = self.pool.own_keys().filter_map(|key| self.first_need(key));
+        let mut needs: Vec<(Need, Source)> = own.map(|need| (need, Source::Local)).collect();
+        let peers = self.pool.peers_keys_after(self.last_requested.as_ref());
+        let mut peers = peers.filter_map(|key| Some((key, self.first_need(key)?)));
+        let mut last = None;
+        for (key, need) in peers.by_ref().take(NEEDS_AT_ONCE_MAX) {
+            let source = self.pool.get(&key.1).expect("an indexed share is in the pool").source;
+            needs.push((need, source));
+            last = Some(*key);
         }
-        let is_local = |(source, _, _): &(Source, Arrival, Need)| *source == Source::Local;
-        needs.sort_unstable_by_key(|need| (!is_local(need), need.1));
-        needs.retain(|need| is_local(need) || need.1 > self.last_requested);
-        let max = needs.iter().filter(|need| is_local(need)).count() + NEEDS_AT_ONCE_MAX;
-        let is_cut = needs.len() > max;
-        needs.truncate(max);
         // After the last one it is the turn of the first again.
-        self.last_requested = needs.last().filter(|_| is_cut).map_or(0, |(_, arrival, _)| *arrival);
-        needs.into_iter().map(|(source, _, need)| (need, source)).collect()
+        let is_cut = peers.next().is_some();
+        self.last_requested = last.filter(|_| is_cut);
+        needs
     }
 
-    /// The shares that wait for something unknown, by need and then by arrival.
-    fn needed(&self) -> impl Iterator<Item = (Need, Arrival, &ShareDigest)> {
-        self.by_wait.iter().map_while(|((wait, arrival), digest)| match wait {
-            Wait::For(need) => Some((*need, *arrival, digest)),
-            // These follow all of the others.
-            Wait::Until(_) => None,
-        })
+    /// What a share waits for, if it is the first that waits for this and it is something unknown.
+    fn first_need(&self, ((arrival, wait), _): &Key) -> Option<Need> {
+        let Wait::For(need) = *wait else { return None };
+        let (first, _) = self.by_wait.range((*wait, 0)..).next().expect("a share in the pool is indexed");
+        (*first == (*wait, *arrival)).then_some(need)
     }
 
     /// Removes and returns the shares with these keys, in order of arrival, which is the order they are linked in.

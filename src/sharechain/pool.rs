@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use super::Source;
@@ -111,6 +112,16 @@ impl<K: Ord + Copy> BoundedPool<K> {
 
     pub fn shares_mut(&mut self) -> impl Iterator<Item = &mut PendingShare> {
         self.items.values_mut().map(|(pending, _)| pending)
+    }
+
+    /// The keys of our own miners' shares, lowest first.
+    pub fn own_keys(&self) -> impl Iterator<Item = &(K, ShareDigest)> {
+        self.by_owner.get(&Owner::Peer(None)).into_iter().flat_map(|part| &part.order)
+    }
+
+    /// The keys of peers' shares above `last`, or all of them, lowest first.
+    pub fn peers_keys_after(&self, last: Option<&(K, ShareDigest)>) -> impl Iterator<Item = &(K, ShareDigest)> {
+        self.order.range((last.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded))
     }
 
     /// Inserts a share. Returns the shares that no longer fit with their keys, perhaps itself.

@@ -60,10 +60,15 @@ impl Sharechain {
     /// A share whose parent is not linked waits for it. A share below that was rejected may have been a copy with other
     /// facts, sent ahead of the true one.
     fn link_branch(&mut self, branch: Vec<PendingShare>, now: UnixTime) {
+        // All of them first: linking a share queues those above it that are still in the pool, and from there they would come
+        // back to it, the whole branch for each share linked.
+        for pending in &branch {
+            self.unverified.remove(&pending.digest);
+        }
         for pending in branch {
             let parent = pending.share.info.parent;
-            if self.unverified.remove(&pending.digest).is_none() {
-                // It was linked meanwhile, as an uncle of another one.
+            if self.tree.contains(&pending.id) {
+                // Another copy of its header was linked.
                 continue;
             }
             if self.tree.contains(&parent) {

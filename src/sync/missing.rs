@@ -10,7 +10,7 @@ use crate::units::SteadyTime;
 pub(super) const MISSING_MAX: usize = 128;
 /// Number of peers that one share is requested from before a pause.
 const ATTEMPTS_MAX: usize = 3;
-/// A share that no peer had is forgotten after this many seconds, and may be requested again.
+/// A share that no peer had, or that was given and is not linked, may be requested again after this many seconds.
 const RETRY_S: u32 = 30;
 
 #[derive(Debug)]
@@ -26,8 +26,8 @@ struct Missing {
 enum State {
     Due,
     InFlight,
-    /// No peer had it; it is forgotten then.
-    GivenUp(SteadyTime),
+    /// No peer had it, or one gave it and it waits for something itself; it is forgotten then.
+    Settled(SteadyTime),
 }
 
 /// The missing shares.
@@ -61,7 +61,7 @@ impl MissingShares {
                     missing.state = State::InFlight;
                     return Some((*id, peer));
                 }
-                None => missing.state = State::GivenUp(now.plus(RETRY_S)),
+                None => missing.state = State::Settled(now.plus(RETRY_S)),
             }
         }
         None
@@ -74,13 +74,27 @@ impl MissingShares {
         }
     }
 
-    /// The share arrived, or is no longer needed.
+    /// A peer gave the share. Until it is linked, the shares that wait for it go on requesting it.
+    pub fn given(&mut self, id: &ShareId, now: SteadyTime) {
+        if let Some(missing) = self.0.get_mut(id) {
+            missing.state = State::Settled(now.plus(RETRY_S));
+        }
+    }
+
+    /// A copy of the share was rejected: other peers may have the true one.
+    pub fn rejected(&mut self, id: &ShareId) {
+        if let Some(missing) = self.0.get_mut(id).filter(|missing| matches!(missing.state, State::Settled(_))) {
+            missing.state = State::Due;
+        }
+    }
+
+    /// The share was linked.
     pub fn remove(&mut self, id: &ShareId) {
         self.0.remove(id);
     }
 
-    /// Forgets shares that were given up long enough ago.
+    /// Forgets shares that were settled long enough ago.
     pub fn tick(&mut self, now: SteadyTime) {
-        self.0.retain(|_, missing| !matches!(missing.state, State::GivenUp(until) if until <= now));
+        self.0.retain(|_, missing| !matches!(missing.state, State::Settled(until) if until <= now));
     }
 }

@@ -308,6 +308,7 @@ impl Sync {
         view: &impl ChainView,
     ) -> Vec<SyncAction> {
         self.plans.retain(|_, plan| plan.route != Route::Tree || plan.index_of(id).is_none());
+        self.missing.rejected(id);
         // The sender may have forged a copy of a valid share, so other peers that list the id are asked again.
         if let Some(sender) = source.peer() {
             self.ignore_chain(sender, now.plus(IGNORE_S));

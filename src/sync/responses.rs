@@ -211,7 +211,7 @@ impl Sync {
         match shares.as_slice() {
             [] => self.missing.failed(id),
             [share] if share.id() == *id => {
-                self.missing.remove(id);
+                self.missing.given(id, now);
                 self.actions.push(SyncAction::Deliver { route: Route::Tree, peer, shares });
             }
             _ => {

@@ -56,6 +56,25 @@ fn fork() -> Fork {
         .unwrap()
 }
 
+#[test]
+fn a_branch_that_becomes_the_main_chain_is_linked_in_one_pass() {
+    let common = TestNode::with_chain(10).main_shares();
+    let mut ours = following(&common);
+    ours.extend(100);
+    let mut theirs = following(&common);
+    theirs.miner = script(2);
+    theirs.extend(101);
+    ours.now = theirs.now;
+    let branch = &theirs.main_shares()[common.len()..];
+    let mut effects_max = 0;
+    for share in branch {
+        effects_max = effects_max.max(ours.effects(share).len());
+    }
+    assert_eq!(ours.tip(), theirs.tip());
+    // That each is linked, the verdict, and that it is the tip.
+    assert!(effects_max <= 3 * branch.len(), "{effects_max} effects of one share");
+}
+
 /// All orders of four items.
 fn orders() -> Vec<[usize; 4]> {
     let mut all = Vec::new();

@@ -56,6 +56,27 @@ fn a_flood_of_missing_parents_causes_few_requests() {
     assert_eq!(requested.len() - missing, 1, "a piece of its chain is missing, so its status is requested");
 }
 
+#[test]
+fn a_share_that_was_given_and_waits_is_not_requested_each_second() {
+    let (view, mut sync) = (FakeChain(ids(&shares(0, 5))), planner());
+    for peer in 1..=2 {
+        introduce(&mut sync, peer, status(view.0[4], 5), &view);
+    }
+    let wanted = shares(50, 1).remove(0);
+    let (id, sender) = (wanted.id(), Source::Fetch(PeerHandle(1)));
+    let (request, _) = only_request(&sync.share_missing(id, sender, START, &view));
+    sync.response(PeerHandle(1), request, Response::Shares(List::first_of([wanted])), START, &view);
+    // It is not due, or waits for its own parent, and what waits for it goes on requesting it.
+    for after_s in 1..30 {
+        sync.tick(START.plus(after_s), &view);
+        let asked = requests(&sync.share_missing(id, sender, START.plus(after_s), &view));
+        assert!(asked.iter().all(|(.., request)| *request == Request::Status), "{after_s} s: {asked:?}");
+    }
+    let asked = requests(&sync.share_rejected(&id, sender, START.plus(29), &view));
+    let asked: Vec<u64> = asked.into_iter().map(|(peer, ..)| peer).collect();
+    assert_eq!(asked, [2], "a forged copy was rejected, and the other peer may have the true one");
+}
+
 /// Our chain, which counts how often the planner looks at its tip: once whenever it looks for something to do.
 struct CountingChain {
     chain: FakeChain,

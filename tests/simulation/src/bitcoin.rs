@@ -1,15 +1,24 @@
-//! A simulated Bitcoin: blocks without transactions, and bitcoinds that each know some of them.
+//! A simulated Bitcoin: blocks, transactions, and bitcoinds that each know some of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ::bitcoin::absolute::LockTime;
 use ::bitcoin::block::{Header, Version};
+use ::bitcoin::consensus::serialize;
 use ::bitcoin::hashes::Hash as _;
-use ::bitcoin::{BlockHash, CompactTarget, TxMerkleNode};
+use ::bitcoin::{
+    transaction, Amount, Block, BlockHash, CompactTarget, OutPoint, ScriptBuf, Sequence, Transaction, TxIn,
+    TxMerkleNode, TxOut, Txid, Witness,
+};
 use p2pool_core::node::AnchorResult;
 use p2pool_core::params::Network;
 use p2pool_core::sharechain::{subsidy, Anchor};
 use p2pool_core::units::{Bits, BlockHeight, Sats, UnixTime};
-use p2pool_core::work::{Template, Transactions};
+use p2pool_core::work::{Template, TemplateTx, Transactions};
+
+use crate::host::START;
+use crate::random::Random;
+use crate::scenario::BitcoinSettings;
 
 /// Height of the first block: past the first halvings of regtest, and with a median time of its own.
 const FIRST_HEIGHT: u32 = 1_000;
@@ -17,22 +26,30 @@ const FIRST_HEIGHT: u32 = 1_000;
 const MEDIAN_BLOCKS: usize = 11;
 /// Blocks that exist before the simulation starts.
 pub const BLOCKS_BEFORE: u32 = 12;
+/// A bitcoind refuses a block that is more seconds ahead of its clock than this.
+const AHEAD_MAX_S: u32 = 7_200;
+/// Transactions in a template.
+const TEMPLATE_TRANSACTIONS_MAX: usize = 200;
 
 /// All blocks that exist somewhere.
 pub struct Bitcoin {
     bits: Bits,
     network: Network,
+    settings: BitcoinSettings,
+    /// Transactions that exist, by number: one after the other at equal intervals.
+    transactions: Vec<TemplateTx>,
     anchors: BTreeMap<BlockHash, Anchor>,
     others: usize,
 }
 
 impl Bitcoin {
-    /// Some blocks, one every `interval_s`, that end at `start`. Returns the last one as well.
-    pub fn new(network: Network, bits: Bits, start: UnixTime, interval_s: u32) -> (Self, BlockHash) {
-        let mut bitcoin = Self { bits, network, anchors: BTreeMap::new(), others: 0 };
+    /// Some blocks, one every interval, that end at the start. Returns the last one as well.
+    pub fn new(network: Network, bits: Bits, settings: BitcoinSettings) -> (Self, BlockHash) {
+        let (transactions, anchors) = (Vec::new(), BTreeMap::new());
+        let mut bitcoin = Self { bits, network, settings, transactions, anchors, others: 0 };
         let mut tip = BlockHash::all_zeros();
         for back in (0..BLOCKS_BEFORE).rev() {
-            tip = bitcoin.add_other(tip, start.minus(back * interval_s), [back as u8; 32]);
+            tip = bitcoin.add_other(tip, START.minus(back * settings.interval_s as u32), [back as u8; 32]);
         }
         (bitcoin, tip)
     }
@@ -104,8 +121,23 @@ impl Bitcoin {
         hash
     }
 
-    /// What a bitcoind with this tip proposes to mine.
-    pub fn template(&self, tip: &BlockHash, now: UnixTime, fees: u64) -> Template {
+    /// Transactions that a bitcoind has and that came after its tip. Which ones it lacks follows from their numbers.
+    fn mempool(&mut self, bitcoind: usize, tip: UnixTime, now: UnixTime) -> Vec<TemplateTx> {
+        let BitcoinSettings { transactions_per_s, transactions_lacking, .. } = self.settings;
+        let made_by = |time: UnixTime| (f64::from(time.since(START)) * transactions_per_s) as u64;
+        let (from, to) = (made_by(tip), made_by(now));
+        while (self.transactions.len() as u64) < to {
+            self.transactions.push(make_transaction(self.transactions.len() as u64));
+        }
+        let has = |number: &u64| !Random::new(number << 8 | bitcoind as u64).chance(transactions_lacking);
+        let numbers = (from..to).take(TEMPLATE_TRANSACTIONS_MAX).filter(has);
+        numbers.map(|number| self.transactions[number as usize].clone()).collect()
+    }
+
+    /// What the bitcoind of this number, with this tip, proposes to mine.
+    pub fn template(&mut self, bitcoind: usize, tip: &BlockHash, now: UnixTime, fees: u64) -> Template {
+        let transactions = self.mempool(bitcoind, UnixTime(self.anchors[tip].header.time), now);
+        let fees = fees + transactions.iter().map(|tx| tx.fee.0).sum::<u64>();
         let anchor = &self.anchors[tip];
         let height = BlockHeight(anchor.height.0 + 1);
         Template {
@@ -116,12 +148,42 @@ impl Bitcoin {
             min_time: anchor.median_time_past.plus(1),
             cur_time: now.max(anchor.median_time_past.plus(1)),
             coinbase_value: Sats(subsidy(self.network, height).0 + fees),
-            transactions: Transactions::new(Vec::new()),
+            transactions: Transactions::new(transactions),
             weight_limit: 4_000_000,
             sigops_limit: 80_000,
             signet_challenge: Vec::new(),
         }
     }
+}
+
+/// A transaction that spends something and is like no other.
+fn make_transaction(number: u64) -> TemplateTx {
+    let mut random = Random::new(number ^ 0x7ab5_ac71);
+    let witness: Vec<u8> = random.bytes().repeat(1 + random.below(6) as usize);
+    let tx = Transaction {
+        version: transaction::Version::TWO,
+        lock_time: LockTime::ZERO,
+        input: vec![TxIn {
+            previous_output: OutPoint::new(Txid::from_byte_array(random.bytes()), 0),
+            script_sig: ScriptBuf::new(),
+            sequence: Sequence::MAX,
+            witness: Witness::from_slice(&[witness]),
+        }],
+        output: vec![TxOut { value: Amount::from_sat(number), script_pubkey: ScriptBuf::from_bytes(vec![0x51]) }],
+    };
+    TemplateTx {
+        data: serialize(&tx),
+        txid: tx.compute_txid().to_byte_array(),
+        wtxid: tx.compute_wtxid().to_byte_array(),
+        fee: Sats(random.below(10_000)),
+        weight: tx.weight().to_wu(),
+        sigops_cost: 1,
+    }
+}
+
+/// Whether a bitcoind whose clock is right takes a block whose parent it has.
+pub fn is_valid(block: &Block, now: UnixTime) -> bool {
+    block.header.time <= now.plus(AHEAD_MAX_S).0 && block.check_merkle_root() && block.check_witness_commitment()
 }
 
 /// One bitcoind: what it knows, and whether it responds.

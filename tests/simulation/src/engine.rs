@@ -10,9 +10,11 @@ use p2pool_core::node::{AnchorLookup, Event};
 use p2pool_core::params::ChainParams;
 use p2pool_core::peer::RequestId;
 use p2pool_core::share::ShareId;
+use p2pool_core::sharechain::AHEAD_MAX_S;
+use p2pool_core::units::UnixTime;
 use p2pool_core::work::{Job, WorkUpdate};
 
-use crate::bitcoin::{Bitcoin, Bitcoind};
+use crate::bitcoin::{is_valid, Bitcoin, Bitcoind};
 use crate::host::{Host, START};
 use crate::invariants::{Checks, PlantedBug};
 use crate::miner::Miner;
@@ -37,6 +39,7 @@ pub enum Action {
     Deliver { connection: usize, end: usize, payload: Payload },
     SendLate { connection: usize, host: usize, payload: Payload },
     RequestTimeout { connection: usize, host: usize, id: RequestId },
+    LeaveSlot { connection: usize },
     BreakAcross,
     EndPartition,
     LookUp { host: usize, boot: u32, hash: BlockHash },
@@ -95,6 +98,8 @@ pub struct Simulation {
     pub connections: Vec<Connection>,
     /// Which nodes reach each other; all while this is `None`.
     pub groups: Option<Vec<u8>>,
+    /// When the last partition ended.
+    pub partitioned_ms: u64,
     pub bitcoin: Bitcoin,
     pub bitcoinds: Vec<Bitcoind>,
     pub miners: Vec<Miner>,
@@ -114,8 +119,7 @@ impl Simulation {
     /// A pool at its start. Everything that happens follows from the scenario and the seed.
     pub fn new(seed: u64, scenario: Scenario) -> Self {
         let bits = scenario.block_bits();
-        let interval_s = scenario.bitcoin.interval_s as u32;
-        let (bitcoin, tip) = Bitcoin::new(scenario.params.network, bits, START, interval_s);
+        let (bitcoin, tip) = Bitcoin::new(scenario.params.network, bits, scenario.bitcoin);
         let bitcoinds = (0..scenario.bitcoin.bitcoinds).map(|_| Bitcoind::new(&bitcoin, tip)).collect();
         let hosts: Vec<Host> =
             scenario.hosts.iter().enumerate().map(|(number, host)| Host::new(number, host.clone())).collect();
@@ -128,6 +132,7 @@ impl Simulation {
             checks: Checks::new(&scenario),
             connections: Vec::new(),
             groups: None,
+            partitioned_ms: 0,
             bitcoin,
             bitcoinds,
             miners: Vec::new(),
@@ -167,6 +172,11 @@ impl Simulation {
     pub fn run(&mut self) -> &Checks {
         let end_ms = self.scenario.duration_ms + self.scenario.quiet_ms;
         self.run_until(end_ms);
+        // Shares that were found while a clock was hours ahead may be due only later, and nodes apart until then.
+        let due_ms = self.checks.last_due_ms.saturating_add(self.scenario.quiet_ms);
+        if due_ms > end_ms && !self.is_converged() {
+            self.run_until(due_ms);
+        }
         self.check_end();
         &self.checks
     }
@@ -217,8 +227,9 @@ impl Simulation {
             Action::Deliver { connection, end, payload } => self.deliver(connection, end, payload),
             Action::SendLate { connection, host, payload } => self.send_late(connection, host, payload),
             Action::RequestTimeout { connection, host, id } => self.request_timeout(connection, host, id),
+            Action::LeaveSlot { connection } => self.leave_slot(connection),
             Action::BreakAcross => self.break_across(),
-            Action::EndPartition => self.groups = None,
+            Action::EndPartition => self.end_partition(),
             Action::LookUp { host, boot, hash } => self.look_up(host, boot, hash),
             Action::Template { host, boot } => self.template(host, boot, true),
             Action::SubmitBlocks { host, boot } => self.submit_blocks(host, boot),
@@ -249,7 +260,7 @@ impl Simulation {
     /// Mining ends, and everything that was broken works again.
     fn become_quiet(&mut self) {
         self.is_quiet = true;
-        self.groups = None;
+        self.end_partition();
         self.miners.iter_mut().for_each(Miner::lose_work);
         for bitcoind in 0..self.bitcoinds.len() {
             if !self.bitcoinds[bitcoind].is_up() {
@@ -311,6 +322,11 @@ impl Simulation {
 
     // Bitcoin.
 
+    /// The true time of day.
+    pub fn time(&self) -> UnixTime {
+        START.plus((self.now_ms / 1_000) as u32)
+    }
+
     fn schedule_bitcoin_block(&mut self) {
         let wait_s = self.random.exponential(1.0 / self.scenario.bitcoin.interval_s);
         self.schedule(self.now_ms + 1 + (wait_s * 1_000.0) as u64, Action::BitcoinBlock);
@@ -326,7 +342,7 @@ impl Simulation {
             true => self.bitcoinds[bitcoind].tip,
             false => self.best_block(),
         };
-        let time = START.plus((self.now_ms / 1_000) as u32);
+        let time = self.time();
         let merkle_root = self.random.bytes();
         let block = self.bitcoin.add_other(parent, time, merkle_root);
         self.spread_block(block);
@@ -352,7 +368,7 @@ impl Simulation {
     fn reorganise(&mut self, depth: u32) {
         let mut at = self.bitcoin.ancestor(self.best_block(), depth);
         for _ in 0..=depth {
-            let time = START.plus((self.now_ms / 1_000) as u32);
+            let time = self.time();
             let merkle_root = self.random.bytes();
             at = self.bitcoin.add_other(at, time, merkle_root);
         }
@@ -383,10 +399,11 @@ impl Simulation {
         if again {
             self.schedule(self.now_ms + TEMPLATE_EVERY_MS, Action::Template { host, boot });
         }
-        let bitcoind = &self.bitcoinds[self.hosts[host].settings.bitcoind];
+        let number = self.hosts[host].settings.bitcoind;
+        let (bitcoind, now) = (&self.bitcoinds[number], self.time());
         if bitcoind.is_up() {
             let fees = self.random.below(10_000_000);
-            let template = self.bitcoin.template(&bitcoind.tip, START.plus((self.now_ms / 1_000) as u32), fees);
+            let template = self.bitcoin.template(number, &bitcoind.tip, now, fees);
             self.push(host, Event::Template(Arc::new(template)));
         }
     }
@@ -436,7 +453,7 @@ impl Simulation {
         for bytes in std::mem::take(&mut self.hosts[host].blocks) {
             let block: ::bitcoin::Block = deserialize(&bytes).expect("a found block can be read");
             // One whose parent it lacks is rejected for good, as by the real one.
-            if self.bitcoinds[bitcoind].has(&block.header.prev_blockhash) {
+            if self.bitcoinds[bitcoind].has(&block.header.prev_blockhash) && is_valid(&block, self.time()) {
                 let is_new = self.bitcoin.get(&block.block_hash()).is_none();
                 let hash = self.bitcoin.add(block.header);
                 self.block_arrives(bitcoind, hash);
@@ -527,7 +544,9 @@ impl Simulation {
         let job = Arc::clone(&found.job);
         if job.block_target.is_met_by(&found.hash) && self.keeps_blocks(host) {
             let block = job.unchecked_block(&found.header, &found.extranonce);
-            self.checks.block_found(found.hash, host, self.now_ms);
+            if is_valid(&deserialize(&block).expect("a found block can be read"), self.time()) {
+                self.block_found(host, found.hash);
+            }
             if self.planted != Some(PlantedBug::LoseBlocks) {
                 self.push(host, Event::BlockFound { height: job.block_height, block: block.clone() });
             }
@@ -544,6 +563,8 @@ impl Simulation {
         }
         let job_ms = self.hosts[host].jobs_ms.get(&job.id).copied().unwrap_or(0);
         self.checks.share_found(ShareId(found.hash), host, &job, job_ms, self.now_ms);
+        let due_s = job.time.since(START.plus(AHEAD_MAX_S));
+        self.checks.last_due_ms = self.checks.last_due_ms.max(u64::from(due_s) * 1_000);
         if self.planted == Some(PlantedBug::SpoilOwnShares) {
             found.extranonce[11] ^= 1;
         }

@@ -171,6 +171,8 @@ impl Simulation {
         machine.idle_since_ms = None;
         machine.job_ms = None;
         machine.work_due_ms = None;
+        // Where the clock was set back, numbers of jobs come again.
+        machine.jobs_ms.clear();
         machine.wake_ms = u64::MAX;
         let config = NodeConfig {
             payout_script: machine.script,
@@ -346,6 +348,7 @@ impl Simulation {
                 self.checks.violated(Invariant::OwnShareValid, self.now_ms, format!("node {host}: {report}"));
             }
             Report::OwnShareLost(_) => self.checks.own_shares_lost += 1,
+            Report::BlockReassembled { id, .. } => self.checks.reassembled(host, *id),
             Report::NewTip(id) => {
                 let prefix: [u8; 8] = std::array::from_fn(|at| id.0[at]);
                 self.fingerprint(u64::from_le_bytes(prefix));

@@ -53,6 +53,8 @@ pub enum Invariant {
     OwnShareValid,
     /// A found Bitcoin block reaches at least one live bitcoind.
     BlockReachesBitcoind,
+    /// Peers of a node that found a Bitcoin block have it as well.
+    BlockRelayed,
 }
 
 /// A deliberate bug in the simulated driver or network, one for each invariant.
@@ -78,6 +80,8 @@ pub enum PlantedBug {
     SpoilOwnShares,
     /// Found blocks are neither submitted nor announced: [`Invariant::BlockReachesBitcoind`].
     LoseBlocks,
+    /// Transactions of found blocks are not given: [`Invariant::BlockRelayed`].
+    KeepTransactions,
 }
 
 /// An invariant that did not hold.
@@ -110,13 +114,17 @@ pub struct ShareRecord {
 }
 
 /// A block that a node's miners found.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct BlockRecord {
     pub hash: BlockHash,
     pub host: usize,
     pub found_ms: u64,
     /// When the first bitcoind was seen to have it.
     pub reached_ms: Option<u64>,
+    /// Open connections of its finder.
+    pub connections: Vec<usize>,
+    /// Nodes that have reassembled it.
+    pub reassembled: BTreeSet<usize>,
 }
 
 /// What has been seen, and what was wrong with it.
@@ -128,6 +136,10 @@ pub struct Checks {
     pub own_shares_lost: u64,
     /// Submits on an old Bitcoin block.
     pub stale_submits: u64,
+    /// Transactions of found blocks that peers asked for and got.
+    pub transactions_given: usize,
+    /// When the last share that was found is due everywhere.
+    pub last_due_ms: u64,
     effects_max: usize,
     /// What each node's store has acknowledged.
     acknowledged: Vec<BTreeSet<ShareId>>,
@@ -146,6 +158,8 @@ impl Checks {
             blocks: Vec::new(),
             own_shares_lost: 0,
             stale_submits: 0,
+            transactions_given: 0,
+            last_due_ms: 0,
             effects_max,
             acknowledged: vec![BTreeSet::new(); scenario.hosts.len()],
             tables: BTreeMap::new(),
@@ -179,14 +193,22 @@ impl Checks {
         self.shares.insert(id, record);
     }
 
-    /// A miner found a block.
-    pub fn block_found(&mut self, hash: [u8; 32], host: usize, now_ms: u64) {
-        let hash = BlockHash::from_byte_array(hash);
-        self.blocks.push(BlockRecord { hash, host, found_ms: now_ms, reached_ms: None });
+    /// A node has a block that a peer found.
+    pub fn reassembled(&mut self, host: usize, id: ShareId) {
+        let hash = BlockHash::from_byte_array(id.0);
+        if let Some(block) = self.blocks.iter_mut().rev().find(|block| block.hash == hash) {
+            block.reassembled.insert(host);
+        }
     }
 
     /// A node linked shares.
     pub fn linked(&mut self, host: usize, changes: &Changes, now_ms: u64) {
+        // Its chain was replaced by a separate one, or they were pruned.
+        for id in &changes.delete_shares {
+            if let Some(record) = self.shares.get_mut(id) {
+                record.linked_ms.remove(&host);
+            }
+        }
         for stored in &changes.put_shares {
             if let Some(record) = self.shares.get_mut(&stored.id) {
                 record.linked_ms.entry(host).or_insert(now_ms);
@@ -269,6 +291,20 @@ impl Simulation {
             }
         }
         self.check_blocks(false);
+        self.check_relayed();
+    }
+
+    /// A miner found a block.
+    pub fn block_found(&mut self, host: usize, hash: [u8; 32]) {
+        let connections = self.hosts[host].peers.connections.values().copied().collect();
+        self.checks.blocks.push(BlockRecord {
+            hash: BlockHash::from_byte_array(hash),
+            host,
+            found_ms: self.now_ms,
+            reached_ms: None,
+            connections,
+            reassembled: BTreeSet::new(),
+        });
     }
 
     fn check_tables(&mut self, host: usize) {
@@ -320,13 +356,43 @@ impl Simulation {
                 && finder.up_since_ms().is_some_and(|since| now_ms - since > BLOCK_WITHIN_MS)
                 && self.bitcoinds[finder.settings.bitcoind].up_for_ms(now_ms) > BLOCK_WITHIN_MS;
             if is_due || is_end {
-                missing.push(*block);
+                missing.push((block.hash, block.host, block.found_ms));
                 block.reached_ms = Some(now_ms);
             }
         }
-        for BlockRecord { hash, host, found_ms, .. } in missing {
+        for (hash, host, found_ms) in missing {
             let detail = format!("block {hash} of node {host}, found at {found_ms} ms, is at no bitcoind");
             self.checks.violated(Invariant::BlockReachesBitcoind, now_ms, detail);
+        }
+    }
+
+    /// Peers of a block's finder have it, if they were connected and their bitcoinds ran all the time. Where gossip gets
+    /// lost or hostile peers take their time, this may take longer.
+    fn check_relayed(&mut self) {
+        let is_calm = self.scenario.network.loss == 0.0 && self.hosts.iter().all(Host::is_honest);
+        let now_ms = self.now_ms;
+        let is_due = |block: &&mut BlockRecord| is_calm && now_ms - block.found_ms > BLOCK_WITHIN_MS;
+        let mut missing = Vec::new();
+        for block in self.checks.blocks.iter_mut().filter(is_due) {
+            for connection in std::mem::take(&mut block.connections) {
+                let connection = &self.connections[connection];
+                let peers = connection.ends.iter().map(|end| end.host).filter(|peer| *peer != block.host);
+                let is_partitioned = self.groups.is_some() || self.partitioned_ms >= block.found_ms;
+                missing.extend(
+                    peers
+                        .filter(|_| connection.is_open && !is_partitioned)
+                        .filter(|peer| {
+                            let bitcoind = &self.bitcoinds[self.hosts[*peer].settings.bitcoind];
+                            bitcoind.up_for_ms(now_ms) > now_ms - block.found_ms
+                        })
+                        .filter(|peer| !block.reassembled.contains(peer))
+                        .map(|peer| (block.hash, block.host, peer)),
+                );
+            }
+        }
+        for (hash, host, peer) in missing {
+            let detail = format!("node {peer} does not have block {hash} of its peer {host}");
+            self.checks.violated(Invariant::BlockRelayed, now_ms, detail);
         }
     }
 

@@ -73,11 +73,12 @@ fn run(kind: &str, seed: u64, is_traced: bool) -> bool {
     simulation.run();
     let checks = &simulation.checks;
     println!(
-        "{kind} {seed}: {} nodes, {:.0} s, {} shares, {} blocks, {} steps, {:.2} s, {:016x}, {} violations",
+        "{kind} {seed}: {} nodes, {:.0} s, {} shares, {} blocks, {} transactions fetched, {} steps, {:.2} s, {:016x}, {} violations",
         simulation.hosts.len(),
         simulation.now_ms as f64 / 1_000.0,
         checks.shares.len(),
         checks.blocks.len(),
+        checks.transactions_given,
         simulation.steps,
         started.elapsed().as_secs_f64(),
         simulation.fingerprint_so_far(),

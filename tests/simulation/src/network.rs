@@ -40,8 +40,13 @@ const BAN_MS: u64 = 24 * 3_600_000;
 const FORGIVE_MS: u64 = 30_000;
 /// A node with too few outbound connections dials again after this long.
 const DIAL_EVERY_MS: u64 = 3_000;
-/// Connections that a node has at most.
+/// Connections that a node has at most: in all, with one netgroup, and inbound.
 const CONNECTIONS_MAX: usize = 100;
+const NETGROUP_MAX: usize = 8;
+const INBOUND_MAX: usize = 80;
+/// Inbound peers that may stay; a later one has to leave after some time, unless there is room by then.
+const INBOUND_PERMANENT: usize = INBOUND_MAX - 8;
+const TEMPORARY_MS: u64 = 10_000;
 /// Shares that a peer may send at once, and milliseconds in which one more is allowed.
 const SHARES_BURST: u64 = 100;
 const SHARES_INTERVAL_MS: u64 = 50;
@@ -427,7 +432,13 @@ impl Simulation {
         self.push(host, Event::Request { peer, id: inbound, request });
     }
 
-    fn respond(&mut self, host: usize, peer: PeerHandle, id: RequestId, response: Response) {
+    fn respond(&mut self, host: usize, peer: PeerHandle, id: RequestId, mut response: Response) {
+        if let Response::BlockTransactions(given) = &response {
+            self.checks.transactions_given += given.len();
+            if self.planted == Some(PlantedBug::KeepTransactions) {
+                response = Response::Unknown;
+            }
+        }
         let Some(connection) = self.hosts[host].peers.connections.get(&peer).copied() else { return };
         if let Some(end) = self.connections[connection].ends.iter_mut().find(|end| end.host == host) {
             end.served = end.served.saturating_sub(1);
@@ -519,10 +530,35 @@ impl Simulation {
             && !is_banned(one, other)
             && !is_banned(two, host)
             && two.peers.connections.len() < CONNECTIONS_MAX
+            && self.inbound(other).count() < INBOUND_MAX
+            && self.with_netgroup(host, two.settings.netgroup) < NETGROUP_MAX
+            && self.with_netgroup(other, one.settings.netgroup) < NETGROUP_MAX
             && !one.peers.connections.values().any(|connection| {
                 let ends = &self.connections[*connection].ends;
                 ends[0].host == other || ends[1].host == other
             })
+    }
+
+    /// Connections that others have opened to a node.
+    fn inbound(&self, host: usize) -> impl Iterator<Item = usize> + '_ {
+        let connections = self.hosts[host].peers.connections.values().copied();
+        connections.filter(move |connection| self.connections[*connection].ends[1].host == host)
+    }
+
+    /// Number of connections of a node with a netgroup.
+    fn with_netgroup(&self, host: usize, netgroup: u32) -> usize {
+        let connections = self.hosts[host].peers.connections.values();
+        let others = connections.flat_map(|connection| &self.connections[*connection].ends);
+        others.filter(|end| end.host != host && self.hosts[end.host].settings.netgroup == netgroup).count()
+    }
+
+    /// The time of a peer without a permanent slot is over.
+    pub fn leave_slot(&mut self, connection: usize) {
+        let host = self.connections[connection].ends[1].host;
+        // Connections are numbered in order.
+        if self.inbound(host).filter(|other| *other < connection).count() >= INBOUND_PERMANENT {
+            self.disconnect(connection);
+        }
     }
 
     fn connect(&mut self, host: usize, other: usize) {
@@ -542,8 +578,8 @@ impl Simulation {
             peers.next_serial
         };
         let serials = [serial(host), serial(other)];
-        // A handle's upper bits are the netgroup of the other: each node has one of its own here.
-        let handles = [PeerHandle::new(other as u32 + 1, serials[0]), PeerHandle::new(host as u32 + 1, serials[1])];
+        let netgroup = |host: usize| self.hosts[host].settings.netgroup;
+        let handles = [PeerHandle::new(netgroup(other), serials[0]), PeerHandle::new(netgroup(host), serials[1])];
         let end = |host: usize, peer: PeerHandle| End {
             host,
             peer,
@@ -558,6 +594,9 @@ impl Simulation {
         for (host, peer) in [(host, handles[0]), (other, handles[1])] {
             self.hosts[host].peers.connections.insert(peer, at);
             self.push(host, Event::PeerConnected { peer });
+        }
+        if self.inbound(other).count() > INBOUND_PERMANENT {
+            self.schedule(self.now_ms + TEMPORARY_MS, Action::LeaveSlot { connection: at });
         }
     }
 
@@ -589,6 +628,13 @@ impl Simulation {
     pub fn begin_partition(&mut self, groups: Vec<u8>) {
         self.groups = Some(groups);
         self.schedule(self.now_ms + PING_TIMEOUT_MS, Action::BreakAcross);
+    }
+
+    /// All nodes reach each other again.
+    pub fn end_partition(&mut self) {
+        if self.groups.take().is_some() {
+            self.partitioned_ms = self.now_ms;
+        }
     }
 
     /// Connections between nodes that do not reach each other break.

@@ -7,6 +7,9 @@ use p2pool_core::units::{Bits, Work};
 use crate::hostile::Manner;
 use crate::random::Random;
 
+/// By how much clocks are set at times: a second, a wrong time zone, morning for evening.
+pub const CLOCK_JUMPS_MS: [i64; 5] = [-7_200_000, -1_000, 1_000, 7_200_000, 43_200_000];
+
 /// A fault or change that happens at a fixed moment.
 #[derive(Clone, Debug)]
 pub struct Fault {
@@ -59,6 +62,8 @@ pub struct HostSettings {
     pub miners: Vec<MinerSettings>,
     /// Which bitcoind it uses.
     pub bitcoind: usize,
+    /// Where it is: connections with one netgroup are limited.
+    pub netgroup: u32,
     /// Whether others can connect to it.
     pub is_reachable: bool,
     /// By how much its clock is ahead at the start.
@@ -103,6 +108,10 @@ pub struct BitcoinSettings {
     pub late: f64,
     /// Number of bitcoinds.
     pub bitcoinds: usize,
+    /// Transactions that are sent per second.
+    pub transactions_per_s: f64,
+    /// Part of the transactions that a bitcoind lacks, each of them others.
+    pub transactions_lacking: f64,
 }
 
 /// A simulated pool.
@@ -137,7 +146,8 @@ impl Scenario {
             ..ChainParams::standard(Network::Regtest)
         };
         let hash_rate = hash_rate_for(share_work, share_period_s) / nodes as f64;
-        let host = HostSettings {
+        let host = |number: usize| HostSettings {
+            netgroup: number as u32 + 1,
             miners: vec![MinerSettings { hash_rate, reaction_ms: 1_000 }],
             bitcoind: 0,
             is_reachable: true,
@@ -148,7 +158,7 @@ impl Scenario {
         };
         Self {
             params,
-            hosts: vec![host; nodes],
+            hosts: (0..nodes).map(host).collect(),
             network: NetworkSettings {
                 latency_ms: (20.0, 100.0),
                 jitter_ms: 5.0,
@@ -164,6 +174,8 @@ impl Scenario {
                 propagation_ms: 500.0,
                 late: 0.0,
                 bitcoinds: 1,
+                transactions_per_s: 0.0,
+                transactions_lacking: 0.0,
             },
             faults: Vec::new(),
             tick_s: Intervals::default().tick_s,
@@ -202,6 +214,10 @@ impl Scenario {
         scenario.duration_ms = 40 * 60_000;
         scenario.vary(random);
         scenario.network.outbound = 6;
+        // Now and then nearly all nodes are behind NAT, and those that are not have no slots left.
+        if random.chance(0.3) {
+            scenario.hosts.iter_mut().skip(2).for_each(|host| host.is_reachable = false);
+        }
         scenario.add_hostile(random);
         scenario.add_faults(random);
         scenario
@@ -221,6 +237,8 @@ impl Scenario {
         bitcoin.work = (bitcoin.work as f64 * random.between(0.1, 2.0)) as u128;
         bitcoin.propagation_ms = random.between(100.0, 5_000.0);
         bitcoin.late = [0.0, 0.05][random.below(2) as usize];
+        bitcoin.transactions_per_s = [0.0, 5.0, 40.0][random.below(3) as usize] / bitcoin.interval_s;
+        bitcoin.transactions_lacking = [0.0, 0.05, 0.5][random.below(3) as usize];
         let hash_rate: f64 = self.hosts.iter().flat_map(|host| &host.miners).map(|miner| miner.hash_rate).sum();
         let weights: Vec<f64> = self.hosts.iter().map(|_| random.unit().powi(2) + 0.01).collect();
         let sum: f64 = weights.iter().sum();
@@ -240,9 +258,13 @@ impl Scenario {
 
     fn add_hostile(&mut self, random: &mut Random) {
         let count = random.below(3.min(self.hosts.len() as u64 / 3 + 1)) as usize;
+        // All of them are in one place. Now and then each has several addresses there.
+        let copies = if random.chance(0.1) { 6 } else { 1 };
+        let netgroup = self.hosts.len() as u32 + 1;
         for _ in 0..count {
             let manner = Manner::ALL[random.below(Manner::ALL.len() as u64) as usize];
             let host = HostSettings {
+                netgroup,
                 miners: Vec::new(),
                 bitcoind: 0,
                 is_reachable: true,
@@ -251,7 +273,7 @@ impl Scenario {
                 manner: Some(manner),
                 is_there: true,
             };
-            self.hosts.push(host);
+            self.hosts.extend(std::iter::repeat_n(host, copies));
         }
     }
 
@@ -264,7 +286,7 @@ impl Scenario {
             let at_ms = random.between(0.05, 0.9) * end_ms;
             let for_ms = (random.unit().powi(2) * 0.3 * end_ms).min(0.95 * end_ms - at_ms).max(1_000.0) as u64;
             let host = random.pick(&honest).unwrap_or(0);
-            let kind = match random.below(10) {
+            let kind = match random.below(11) {
                 0 | 1 => FaultKind::Crash { host, after_steps: random.below(8) as u32, down_ms: for_ms },
                 2 => FaultKind::Restart { host, down_ms: for_ms },
                 3 => FaultKind::DiskFull { host, for_ms },
@@ -280,6 +302,13 @@ impl Scenario {
                     is_syncing: random.chance(0.3),
                 },
                 8 => FaultKind::Reorganise { depth: 1 + random.below(6) as u32 },
+                9 => {
+                    // Somebody notices after a while and sets it right.
+                    let by_ms = random.pick(&CLOCK_JUMPS_MS).unwrap_or(0);
+                    let right = FaultKind::SetClock { host, by_ms: -by_ms };
+                    self.faults.push(Fault { at_ms: at_ms as u64 + for_ms, kind: right });
+                    FaultKind::SetClock { host, by_ms }
+                }
                 _ => FaultKind::Disconnect { host },
             };
             self.faults.push(Fault { at_ms: at_ms as u64, kind });

@@ -92,6 +92,14 @@ fn own_shares_that_break_a_rule_are_found() {
 }
 
 #[test]
+fn transactions_that_are_not_given_are_found_by_blocks_that_stay_incomplete() {
+    let mut scenario = pool();
+    scenario.bitcoin.transactions_per_s = 0.1;
+    scenario.bitcoin.transactions_lacking = 0.2;
+    finds(scenario, PlantedBug::KeepTransactions, Invariant::BlockRelayed);
+}
+
+#[test]
 fn lost_blocks_are_found() {
     finds(pool(), PlantedBug::LoseBlocks, Invariant::BlockReachesBitcoind);
 }

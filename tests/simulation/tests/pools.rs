@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Mutex;
 
 use p2pool_test_simulation::engine::Simulation;
-use p2pool_test_simulation::scenario::Scenario;
+use p2pool_test_simulation::scenario::{Fault, FaultKind, Scenario, CLOCK_JUMPS_MS};
 
 /// Seeds of small pools.
 const SMALL: u64 = 200;
@@ -47,6 +47,25 @@ fn small_pools_keep_every_invariant() {
 #[test]
 fn large_pools_keep_every_invariant() {
     run_all("large", &[1, 2]);
+}
+
+/// A clock is set by hours while the node runs, and set right twenty minutes later. Once with a tenth of the hash rate,
+/// and once with more than half of it: then the others follow its chain when its shares are due.
+#[test]
+fn a_clock_that_is_set_by_hours_breaks_nothing() {
+    for by_ms in CLOCK_JUMPS_MS {
+        for part in [0.1, 0.6] {
+            let mut scenario = Scenario::calm(6, 10, 120, 32.0);
+            let all: f64 = scenario.hosts.iter().map(|host| host.miners[0].hash_rate).sum();
+            scenario.hosts.iter_mut().for_each(|host| host.miners[0].hash_rate = all * (1.0 - part) / 5.0);
+            scenario.hosts[2].miners[0].hash_rate = all * part;
+            let fault = |at_ms: u64, by_ms: i64| Fault { at_ms, kind: FaultKind::SetClock { host: 2, by_ms } };
+            scenario.faults = vec![fault(600_000, by_ms), fault(1_800_000, -by_ms)];
+            let mut simulation = Simulation::new(7, scenario);
+            let violations = &simulation.run().violations;
+            assert!(violations.is_empty(), "{by_ms} ms, {part} of the hash rate: {}", violations[0]);
+        }
+    }
 }
 
 /// Two runs of a seed are the same run. The core's hash maps have other keys in each.

@@ -13,7 +13,7 @@ pub use peers::{Direction, PeerDiscovery, PeerStatus, PeersStatus};
 use serde::Serialize;
 
 use crate::sharechain::Tree;
-use crate::sync::SyncState;
+use crate::sync::{Progress, SyncState};
 use crate::units::UnixTime;
 use crate::work::{Job, NoWork};
 
@@ -89,8 +89,10 @@ pub struct ChainStatus {
     pub tree: Arc<Tree>,
     /// The current job of the miners, if any.
     pub job: Option<Arc<Job>>,
-    /// Numbers of deferred shares, which wait for a parent, their time or bitcoind, and of unverified shares.
-    pub waiting: (usize, usize),
+    /// Number of shares that wait for a parent, their time or bitcoind.
+    pub deferred: usize,
+    /// Number of shares of branches that do not claim enough work to be verified yet.
+    pub unverified: usize,
     /// Whether shares wait in memory because they cannot be stored.
     pub unsaved: bool,
     /// Why there is no job; `None` while there is one, and before the first template.
@@ -98,7 +100,7 @@ pub struct ChainStatus {
     /// Whether this node is synced with its peers.
     pub sync: SyncState,
     /// Progress of the download of a sharechain; `None` while there is none.
-    pub syncing: Option<SyncProgress>,
+    pub syncing: Option<Progress>,
     /// Seconds by which the median of the peers' clocks is ahead of this machine's, if known.
     pub clock_ahead_s: Option<i64>,
 }
@@ -109,7 +111,8 @@ impl ChainStatus {
         Self {
             tree,
             job: None,
-            waiting: (0, 0),
+            deferred: 0,
+            unverified: 0,
             unsaved: false,
             no_work: None,
             sync,
@@ -117,13 +120,4 @@ impl ChainStatus {
             clock_ahead_s: None,
         }
     }
-}
-
-/// Progress of a download of shares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SyncProgress {
-    /// Downloaded shares.
-    pub have: u64,
-    /// All shares to download.
-    pub want: u64,
 }

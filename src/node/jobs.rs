@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::report::Report;
 use super::time::Now;
+use crate::config::Config;
 use crate::sharechain::{next_block_height_min, next_share, Sharechain, Tree};
 use crate::sync::{Sync, SyncState};
 use crate::units::{SteadyTime, UnixTime};
@@ -12,6 +13,9 @@ use crate::work::{make_job, Finder, Job, JobId, NextBlock, NoWork, Template, Wor
 /// A job waits this long for bitcoind's response about the block it builds on, which takes a millisecond; then it goes out
 /// all the same, because a found block does not need it.
 const ANCHOR_WAIT_S: u32 = 2;
+/// Miners get a new job this long after the last one: its time advances, and the target eases with it. They are to have it
+/// after 30 s at the latest: a second is left for the way to them.
+const REFRESH_S: u32 = 29;
 /// A process that makes fewer than 2^8 jobs per second, on average, never repeats a job id of a previous process.
 const JOBS_PER_SECOND_BITS: u32 = 8;
 
@@ -19,7 +23,6 @@ const JOBS_PER_SECOND_BITS: u32 = 8;
 #[derive(Debug)]
 pub struct Jobs {
     finder: Finder,
-    refresh_s: u32,
     next_id: u64,
     template: Option<Arc<Template>>,
     /// Since when templates build on the current block.
@@ -37,10 +40,15 @@ pub struct Jobs {
 impl Jobs {
     /// Starts without a template. Job ids start at the time, so that a submit for a job of a previous process is unknown, not
     /// mistaken for another.
-    pub fn new(finder: Finder, refresh_s: u32, now: Now) -> Self {
+    pub fn new(config: &Config, now: Now) -> Self {
+        let finder = Finder {
+            payout_script: config.payout_script,
+            coinbase_tag: config.coinbase_tag.clone(),
+            signal: config.params.rules_version_known,
+            outputs_vote: 0,
+        };
         Self {
             finder,
-            refresh_s,
             next_id: u64::from(now.time.0) << JOBS_PER_SECOND_BITS,
             template: None,
             template_since: now.steady,
@@ -98,7 +106,7 @@ impl Jobs {
     /// When the next job is due; `None` without a template.
     pub fn due_at(&self, tree: &Tree) -> Option<SteadyTime> {
         let prev_block = self.template.as_ref()?.prev_block;
-        let at = if self.is_due { self.made_at } else { self.made_at.plus(self.refresh_s) };
+        let at = if self.is_due { self.made_at } else { self.made_at.plus(REFRESH_S) };
         // A share on a block that bitcoind has not confirmed yet would be deferred, in memory only.
         let is_known = tree.anchor(&prev_block).is_some();
         Some(if is_known { at } else { at.max(self.template_since.plus(ANCHOR_WAIT_S)) })

@@ -29,7 +29,7 @@ mod report;
 mod tests;
 mod time;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bitcoin::consensus::deserialize;
@@ -43,15 +43,16 @@ pub use report::Report;
 pub(crate) use tests::support as tests_support;
 pub use time::Now;
 
+use crate::config::Config;
 use crate::peer::{GossipId, GossipVerdict, InboundId, PeerHandle, RequestFailed, RequestId};
-use crate::share::{CoinbaseTag, PayoutScript, Share};
+use crate::share::Share;
 use crate::sharechain::{self, Need, Sharechain, Source, Tree, Verdict};
-use crate::status::{ChainStatus, SyncProgress};
-use crate::sync::{serve, Route, Sync, SyncAction, SyncState};
+use crate::status::ChainStatus;
+use crate::sync::{serve, Progress, Route, Sync, SyncAction, SyncState};
 use crate::table_size::TableSize;
 use crate::units::SteadyTime;
 use crate::wire::{Agent, Misbehaviour, Request, Response};
-use crate::work::{Finder, FoundShare, WorkUpdate};
+use crate::work::{FoundShare, WorkUpdate};
 use block_relay::{BlockRelay, RelayAction, RelayView};
 use headers::HeaderSources;
 use jobs::Jobs;
@@ -63,40 +64,10 @@ const OWN_REQUESTS_START: u64 = 1 << 63;
 /// Copying the tree for readers takes some milliseconds: not more often than they look.
 const SNAPSHOT_INTERVAL_S: u32 = 2;
 
-/// What the node is configured with.
-#[derive(Clone, Debug)]
-pub struct NodeConfig {
-    /// The script that this node's miners are paid to.
-    pub payout_script: PayoutScript,
-    /// The operator's text in coinbases.
-    pub coinbase_tag: CoinbaseTag,
-    /// Whether this node has ways to find peers: one without mines solo at once.
-    pub looks_for_peers: bool,
-    /// What is done periodically.
-    pub intervals: Intervals,
-}
-
-/// How often things are done that no event triggers.
-#[derive(Clone, Copy, Debug)]
-pub struct Intervals {
-    /// Deferred shares are looked at and unanswered requests are repeated this often.
-    pub tick_s: u32,
-    /// Miners get a new job this long after the last one: its time advances, and the target eases with it.
-    pub job_refresh_s: u32,
-    /// Shares too old for any window are pruned this often.
-    pub prune_s: u32,
-}
-
-impl Default for Intervals {
-    fn default() -> Self {
-        Self {
-            tick_s: 1,
-            // Miners are to have it after 30 s at the latest: a second is left for the way to them.
-            job_refresh_s: 29,
-            prune_s: 300,
-        }
-    }
-}
+/// Deferred shares are looked at and unanswered requests are repeated this often.
+pub const TICK_S: u32 = 1;
+/// Shares too old for any window are pruned this often.
+const PRUNE_S: u32 = 300;
 
 /// The node.
 pub struct Node {
@@ -108,17 +79,16 @@ pub struct Node {
     persistence: Persistence,
     clock: WallClock,
     looks_for_peers: bool,
-    /// The planner's actions that are not done yet.
-    actions: VecDeque<SyncAction>,
     /// Requests in flight that are not the planner's.
     requests: BTreeMap<RequestId, Purpose>,
     next_request: u64,
     effects: Vec<Effect>,
-    intervals: Intervals,
+    /// [`TICK_S`], except in long simulations.
+    pub tick_s: u32,
     tick_at: SteadyTime,
     prune_at: SteadyTime,
     clock_ahead_s: Option<i64>,
-    sync_progress: Option<SyncProgress>,
+    sync_progress: Option<Progress>,
     snapshot: Arc<Tree>,
     snapshot_at: SteadyTime,
     is_snapshot_stale: bool,
@@ -134,27 +104,24 @@ enum Purpose {
 }
 
 impl Node {
-    /// Starts from the stored shares and anchors.
-    pub fn new(config: NodeConfig, tree: Tree, now: Now) -> Self {
-        let NodeConfig { payout_script, coinbase_tag, looks_for_peers, intervals } = config;
+    /// Starts from the stored shares and anchors. A node that has no ways to find peers mines solo at once.
+    pub fn new(config: &Config, looks_for_peers: bool, tree: Tree, now: Now) -> Self {
         let params = Arc::clone(tree.params());
-        let finder = Finder { payout_script, coinbase_tag, signal: params.rules_version_known, outputs_vote: 0 };
         let sync = if looks_for_peers { Sync::new(&params, now.steady) } else { Sync::solo(&params, now.steady) };
         let mut node = Self {
             sync,
             headers: HeaderSources::default(),
             relay: BlockRelay::default(),
-            jobs: Jobs::new(finder, intervals.job_refresh_s, now),
+            jobs: Jobs::new(config, now),
             persistence: Persistence::new(tree.anchors().map(|anchor| anchor.header.block_hash()).collect()),
             clock: WallClock::new(now),
             looks_for_peers,
-            actions: VecDeque::new(),
             requests: BTreeMap::new(),
             next_request: OWN_REQUESTS_START,
             effects: Vec::new(),
-            intervals,
+            tick_s: TICK_S,
             tick_at: now.steady,
-            prune_at: now.steady.plus(intervals.prune_s),
+            prune_at: now.steady.plus(PRUNE_S),
             clock_ahead_s: None,
             sync_progress: None,
             snapshot: Arc::new(Tree::new(params)),
@@ -185,7 +152,7 @@ impl Node {
             Event::Template(template) => {
                 // Looked up now, a share on it need not wait for the response.
                 if self.tree().anchor(&template.prev_block).is_none() {
-                    self.look_up(template.prev_block);
+                    self.look_up(template.prev_block, None);
                 }
                 self.jobs.set_template(template, now.steady);
             }
@@ -198,13 +165,9 @@ impl Node {
             Event::Anchor(lookup) => self.on_anchor(lookup, now),
             Event::PeerConnected { peer } => {
                 self.looks_for_peers = true;
-                let actions = self.sync.peer_connected(peer, now.steady, self.chain.tree());
-                self.actions.extend(actions);
+                self.sync.peer_connected(peer, now.steady);
             }
-            Event::PeerDisconnected { peer } => {
-                let actions = self.sync.peer_disconnected(peer, now.steady, self.chain.tree());
-                self.actions.extend(actions);
-            }
+            Event::PeerDisconnected { peer } => self.sync.peer_disconnected(peer),
             Event::ShareGossiped { peer, share } => {
                 let effects = self.chain.receive(share, Source::Gossip(peer), now.time);
                 self.on_chain(effects, now);
@@ -222,11 +185,11 @@ impl Node {
     /// Does what is due by time, and what follows from the events before.
     pub fn advance(&mut self, now: Now) {
         if now.steady >= self.tick_at {
-            self.tick_at = now.steady.plus(self.intervals.tick_s);
+            self.tick_at = now.steady.plus(self.tick_s);
             self.tick(now);
         }
         if now.steady >= self.prune_at {
-            self.prune_at = now.steady.plus(self.intervals.prune_s);
+            self.prune_at = now.steady.plus(PRUNE_S);
             self.prune();
         }
         self.settle(now);
@@ -274,10 +237,12 @@ impl Node {
             self.snapshot_at = now.plus(SNAPSHOT_INTERVAL_S);
             self.snapshot = Arc::new(self.chain.tree().snapshot());
         }
+        let (deferred, unverified) = self.chain.waiting();
         ChainStatus {
             tree: Arc::clone(&self.snapshot),
             job: self.jobs.job().cloned(),
-            waiting: self.chain.waiting(),
+            deferred,
+            unverified,
             unsaved: self.persistence.is_failing(),
             no_work: self.jobs.no_work(),
             sync: self.sync.state().published(|moment| self.clock.time_of(moment)),
@@ -298,12 +263,11 @@ impl Node {
         // First, so that no flood of lookups for others takes its place.
         let missing = self.jobs.template().map(|template| template.prev_block);
         if let Some(hash) = missing.filter(|hash| self.tree().anchor(hash).is_none()) {
-            self.look_up(hash);
+            self.look_up(hash, None);
         }
         let effects = self.chain.tick(now.time);
         self.on_chain(effects, now);
-        let actions = self.sync.tick(now.steady, self.chain.tree());
-        self.actions.extend(actions);
+        self.sync.tick(now.steady);
         self.clock_ahead_s = self.sync.clock_ahead_s(now.steady, now.time);
         if let Some(ahead_s) = self.sync.clock_report(now.steady, now.time) {
             self.report(Report::ClockOff { ahead_s });
@@ -381,16 +345,12 @@ impl Node {
                 };
                 self.relay.response(of, given, now.steady);
             }
-            None => {
-                let tree = self.chain.tree();
-                let actions = match response {
-                    Ok(response) => self.sync.response(peer, id, response, now.steady, tree),
-                    // A peer that got no request has not failed to respond.
-                    Err(RequestFailed::NotSent) => return self.sync.request_not_sent(id),
-                    Err(_) => self.sync.request_failed(id, now.steady, tree),
-                };
-                self.actions.extend(actions);
-            }
+            None => match response {
+                Ok(response) => self.sync.response(peer, id, response, now.steady, self.chain.tree()),
+                // A peer that was not asked has not failed to respond.
+                Err(RequestFailed::NotSent) => self.sync.request_not_sent(id),
+                Err(_) => self.sync.request_failed(id, now.steady),
+            },
         }
     }
 
@@ -412,54 +372,39 @@ impl Node {
     /// Does what the sharechain's effects ask for.
     fn on_chain(&mut self, effects: Vec<sharechain::Effect>, now: Now) {
         for effect in effects {
-            let actions = match effect {
+            match effect {
                 sharechain::Effect::Verdict { id, digest, source, verdict } => {
-                    let is_rejected = matches!(verdict, Verdict::Rejected { .. });
-                    self.on_verdict(GossipId(digest.0), id, source, verdict);
-                    if !is_rejected {
-                        continue;
+                    if matches!(verdict, Verdict::Rejected { .. }) {
+                        self.sync.share_rejected(&id, source, now.steady);
                     }
-                    self.sync.share_rejected(&id, source, now.steady, self.chain.tree())
+                    self.on_verdict(GossipId(digest.0), id, source, verdict);
                 }
                 sharechain::Effect::Request { need: Need::Share(id), source } => {
-                    self.sync.share_missing(id, source, now.steady, self.chain.tree())
+                    self.sync.share_missing(id, source, now.steady, self.chain.tree());
                 }
-                sharechain::Effect::Request { need: Need::Anchor(hash), source } => {
-                    if let Some(peer) = source.peer() {
-                        self.headers.add(hash, peer);
-                    }
-                    self.look_up(hash);
-                    continue;
-                }
+                sharechain::Effect::Request { need: Need::Anchor(hash), source } => self.look_up(hash, source.peer()),
                 sharechain::Effect::Linked(id) => {
                     self.is_snapshot_stale = true;
                     self.persistence.put_share(&id, self.chain.tree());
                     self.sync.share_linked(&id);
-                    continue;
                 }
                 sharechain::Effect::Unlinked(id) => {
                     self.is_snapshot_stale = true;
                     self.persistence.delete_share(id);
-                    continue;
                 }
                 sharechain::Effect::Replaced { old, new, depth } => {
                     self.report(Report::Reorganised { old, new, depth });
-                    continue;
                 }
                 sharechain::Effect::NewTip(id) => {
                     self.persistence.set_tip(id);
                     self.jobs.set_due();
                     self.report(Report::NewTip(id));
-                    continue;
                 }
                 sharechain::Effect::CandidateJudged { id, outcome } => {
-                    let actions = self.sync.candidate_judged(id, &outcome, now.steady, self.chain.tree());
+                    self.sync.candidate_judged(id, &outcome, now.steady);
                     self.report(Report::CandidateJudged(outcome));
-                    actions
                 }
-            };
-            // Done by `settle`, which runs already or at the end of this step.
-            self.actions.extend(actions);
+            }
         }
     }
 
@@ -497,8 +442,12 @@ impl Node {
 
     /// Does what the planner and the block relay request, until nothing is left.
     fn settle(&mut self, now: Now) {
-        while let Some(action) = self.actions.pop_front() {
-            self.on_sync(action, now);
+        loop {
+            let actions = self.sync.advance(now.steady, self.chain.tree());
+            if actions.is_empty() {
+                break;
+            }
+            actions.into_iter().for_each(|action| self.on_sync(action, now));
         }
         for action in self.relay.take_actions() {
             self.on_relay(action);
@@ -529,7 +478,7 @@ impl Node {
             SyncAction::Drop(candidate) => self.chain.drop_candidate(candidate),
             SyncAction::Penalize { peer, misbehaviour } => self.penalize(peer, misbehaviour),
             SyncAction::Progress(progress) => {
-                self.sync_progress = Some(SyncProgress { have: progress.done.into(), want: progress.total.into() });
+                self.sync_progress = Some(progress);
                 self.report(Report::Fetching(progress));
             }
             SyncAction::State(state) => self.on_sync_state(state),
@@ -563,12 +512,7 @@ impl Node {
             RelayAction::Penalize(peer) => self.penalize(peer, Misbehaviour::FalseBlock),
             RelayAction::Request(peer, of, request) => self.request(peer, Purpose::Transactions(of), request),
             RelayAction::Submit(block) => self.effects.push(Effect::SubmitBlock(block)),
-            RelayAction::LookUp(hash, from) => {
-                if let Some(peer) = from {
-                    self.headers.add(hash, peer);
-                }
-                self.look_up(hash);
-            }
+            RelayAction::LookUp(hash, from) => self.look_up(hash, from),
             RelayAction::RequestHeader(hash, peers) => self.headers.add_other(hash, peers.into_iter()),
             RelayAction::Report(report) => self.report(report),
         }
@@ -589,7 +533,11 @@ impl Node {
         self.network(NetworkCommand::Penalize { peer, misbehaviour });
     }
 
-    fn look_up(&mut self, hash: BlockHash) {
+    /// Looks a header up at bitcoind; the peer that named it, if there is one, can be asked for it.
+    fn look_up(&mut self, hash: BlockHash, from: Option<PeerHandle>) {
+        if let Some(peer) = from {
+            self.headers.add(hash, peer);
+        }
         self.effects.push(Effect::Headers(HeaderCommand::LookUp(hash)));
     }
 

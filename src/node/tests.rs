@@ -10,7 +10,7 @@ use bitcoin::hashes::Hash as _;
 
 use super::*;
 use crate::params::{ChainParams, Network};
-use crate::share::ShareId;
+use crate::share::{PayoutScript, ShareId};
 use crate::sharechain::{Anchor, Rule};
 use crate::units::{Bits, BlockHeight, UnixTime};
 use crate::wire::List;

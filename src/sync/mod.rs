@@ -1,7 +1,7 @@
 //! Chain synchronisation: decides what to request from which peer, and whether this node is synced.
 //!
 //! [`Sync`], the planner, is a state machine. Peers' responses, the sharechain's findings about shares and the passing of
-//! time go in; [`SyncAction`]s come out, and the node performs them.
+//! time go in; [`Sync::advance`] then returns [`SyncAction`]s, which the node performs.
 //!
 //! # How shares are fetched
 //!
@@ -159,6 +159,8 @@ pub struct Sync {
     tracker: SyncTracker,
     progress_due: SteadyTime,
     clock_report_due: SteadyTime,
+    /// Whether there was an input since the last [`Self::advance`].
+    is_due: bool,
     actions: Vec<SyncAction>,
 }
 
@@ -187,6 +189,7 @@ impl Sync {
             tracker,
             progress_due: now,
             clock_report_due: now,
+            is_due: false,
             actions: Vec::new(),
         }
     }
@@ -221,14 +224,15 @@ impl Sync {
     }
 
     /// A peer connected.
-    pub fn peer_connected(&mut self, peer: PeerHandle, now: SteadyTime, view: &impl ChainView) -> Vec<SyncAction> {
+    pub fn peer_connected(&mut self, peer: PeerHandle, now: SteadyTime) {
+        self.is_due = true;
         let before = self.peers.insert(peer, Peer::new(now));
         debug_assert!(before.is_none(), "a peer connects once under one handle");
-        self.advance(now, view)
     }
 
     /// A peer disconnected.
-    pub fn peer_disconnected(&mut self, peer: PeerHandle, now: SteadyTime, view: &impl ChainView) -> Vec<SyncAction> {
+    pub fn peer_disconnected(&mut self, peer: PeerHandle) {
+        self.is_due = true;
         self.requests.retain(|_, request| {
             let is_kept = request.peer != peer;
             if let (false, Purpose::Missing(id)) = (is_kept, &request.purpose) {
@@ -240,7 +244,6 @@ impl Sync {
             plan.remove_server(peer);
         }
         self.peers.remove(&peer);
-        self.advance(now, view)
     }
 
     /// A request could not be sent, because the network thread's inbox was full.
@@ -254,40 +257,31 @@ impl Sync {
     }
 
     /// A request failed without a response.
-    pub fn request_failed(&mut self, id: RequestId, now: SteadyTime, view: &impl ChainView) -> Vec<SyncAction> {
+    pub fn request_failed(&mut self, id: RequestId, now: SteadyTime) {
+        self.is_due = true;
         if let Some(request) = self.requests.remove(&id) {
             self.on_failure(&request, now);
         }
-        self.advance(now, view)
     }
 
     /// An orphan lacks this parent or uncle.
-    pub fn share_missing(
-        &mut self,
-        id: ShareId,
-        source: Source,
-        now: SteadyTime,
-        view: &impl ChainView,
-    ) -> Vec<SyncAction> {
+    ///
+    /// The sharechain repeats the needs of all orphans each second, in a flood hundreds of them: only news are an input.
+    pub fn share_missing(&mut self, id: ShareId, source: Source, now: SteadyTime, view: &impl ChainView) {
         let is_listed = self.plans.values().any(|plan| plan.index_of(&id).is_some());
         if !self.tracker.is_synced || is_listed || view.holds(&id) {
-            return Vec::new();
+            return;
         }
         let sender = source.peer();
-        let mut has_changed = self.missing.add(id, sender);
+        self.is_due |= self.missing.add(id, sender);
         if let Some(peer) = sender.and_then(|sender| self.peers.get_mut(&sender)) {
             peer.missing += 1;
             if peer.missing >= MISSING_BEFORE_STATUS && peer.early_status_at <= now {
                 peer.status_due = now;
                 peer.early_status_at = now.plus(STATUS_INTERVAL_S);
                 peer.missing = 0;
-                has_changed = true;
+                self.is_due = true;
             }
-        }
-        // The sharechain repeats the needs of all orphans each second, in a flood hundreds of them.
-        match has_changed {
-            true => self.advance(now, view),
-            false => Vec::new(),
         }
     }
 
@@ -300,51 +294,38 @@ impl Sync {
     }
 
     /// A share breaks a rule: the shares that follow it are worthless.
-    pub fn share_rejected(
-        &mut self,
-        id: &ShareId,
-        source: Source,
-        now: SteadyTime,
-        view: &impl ChainView,
-    ) -> Vec<SyncAction> {
+    pub fn share_rejected(&mut self, id: &ShareId, source: Source, now: SteadyTime) {
+        self.is_due = true;
         self.plans.retain(|_, plan| plan.route != Route::Tree || plan.index_of(id).is_none());
         self.missing.rejected(id);
         // The sender may have forged a copy of a valid share, so other peers that list the id are asked again.
         if let Some(sender) = source.peer() {
             self.ignore_chain(sender, now.plus(IGNORE_S));
         }
-        self.advance(now, view)
     }
 
     /// The sharechain judged a candidate chain.
-    pub fn candidate_judged(
-        &mut self,
-        candidate: CandidateId,
-        outcome: &CandidateOutcome,
-        now: SteadyTime,
-        view: &impl ChainView,
-    ) -> Vec<SyncAction> {
+    pub fn candidate_judged(&mut self, candidate: CandidateId, outcome: &CandidateOutcome, now: SteadyTime) {
+        self.is_due = true;
         // The plan may have been given up while the outcome was on its way.
-        if let Some(plan) = self.plans.remove(&candidate.0) {
-            match outcome {
-                CandidateOutcome::Adopted => self.peers.values_mut().for_each(|peer| {
-                    peer.joins = None;
-                    peer.own_list = false;
-                }),
-                CandidateOutcome::NotBetter | CandidateOutcome::GivenUp if plan.leader_changed => {
-                    self.led_nowhere(&plan, now);
-                }
-                CandidateOutcome::NotBetter | CandidateOutcome::GivenUp => {
-                    let extra_s = u32::try_from(plan.counts().1 / SHARES_PER_IGNORED_S).unwrap_or(u32::MAX);
-                    let ignore_s = IGNORE_MIN_S.saturating_add(extra_s).min(IGNORE_MAX_S);
-                    self.ignore_chain(plan.leader, now.plus(ignore_s));
-                }
-                CandidateOutcome::Invalid { rule, source, on_base, .. } => {
-                    self.blame(&plan, *rule, *source, *on_base, now);
-                }
+        let Some(plan) = self.plans.remove(&candidate.0) else { return };
+        match outcome {
+            CandidateOutcome::Adopted => self.peers.values_mut().for_each(|peer| {
+                peer.joins = None;
+                peer.own_list = false;
+            }),
+            CandidateOutcome::NotBetter | CandidateOutcome::GivenUp if plan.leader_changed => {
+                self.led_nowhere(&plan, now);
+            }
+            CandidateOutcome::NotBetter | CandidateOutcome::GivenUp => {
+                let extra_s = u32::try_from(plan.counts().1 / SHARES_PER_IGNORED_S).unwrap_or(u32::MAX);
+                let ignore_s = IGNORE_MIN_S.saturating_add(extra_s).min(IGNORE_MAX_S);
+                self.ignore_chain(plan.leader, now.plus(ignore_s));
+            }
+            CandidateOutcome::Invalid { rule, source, on_base, .. } => {
+                self.blame(&plan, *rule, *source, *on_base, now);
             }
         }
-        self.advance(now, view)
     }
 
     /// Penalises the peer that is responsible for a share of a candidate chain that breaks a rule, if there is proof.
@@ -371,7 +352,8 @@ impl Sync {
     }
 
     /// Time passes: called about once a second.
-    pub fn tick(&mut self, now: SteadyTime, view: &impl ChainView) -> Vec<SyncAction> {
+    pub fn tick(&mut self, now: SteadyTime) {
+        self.is_due = true;
         let late: Vec<RequestId> =
             self.requests.iter().filter(|(_, request)| request.deadline <= now).map(|(id, _)| *id).collect();
         for id in late {
@@ -384,7 +366,6 @@ impl Sync {
         self.count_waiting(now);
         self.missing.tick(now);
         self.report_progress(now);
-        self.advance(now, view)
     }
 
     /// A request brought no usable response.

@@ -36,13 +36,13 @@ impl Sync {
         response: Response,
         now: SteadyTime,
         view: &impl ChainView,
-    ) -> Vec<SyncAction> {
+    ) {
+        self.is_due = true;
         // Otherwise it is late, and its request has failed already, or this peer was never asked for it.
         if self.requests.get(&id).is_some_and(|request| request.peer == peer) {
             let request = self.requests.remove(&id).expect("looked up above");
             self.on_response(&request, response, now, view);
         }
-        self.advance(now, view)
     }
 
     fn on_response(&mut self, request: &InFlight, response: Response, now: SteadyTime, view: &impl ChainView) {

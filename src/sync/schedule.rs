@@ -1,4 +1,4 @@
-//! Chooses the next requests: after every input the planner does what is due.
+//! Chooses the next requests: after inputs the planner does what is due.
 
 use super::peer::Peer;
 use super::plan::Plan;
@@ -26,15 +26,17 @@ const PLAN_GUARANTEED_S: u32 = 300;
 const PROGRESS_INTERVAL_S: u32 = 5;
 
 impl Sync {
-    /// Does what is due, and returns all actions since the last call.
-    pub(super) fn advance(&mut self, now: SteadyTime, view: &impl ChainView) -> Vec<SyncAction> {
-        self.request_statuses(now);
-        self.settle_plans(now, view);
-        self.request_lists(now, view);
-        self.request_pages(now);
-        self.request_batches(now);
-        self.request_missing(now);
-        self.update_state(now, view);
+    /// Does what is due after inputs, and returns all actions since the last call.
+    pub fn advance(&mut self, now: SteadyTime, view: &impl ChainView) -> Vec<SyncAction> {
+        if std::mem::take(&mut self.is_due) {
+            self.request_statuses(now);
+            self.settle_plans(now, view);
+            self.request_lists(now, view);
+            self.request_pages(now);
+            self.request_batches(now);
+            self.request_missing(now);
+            self.update_state(now, view);
+        }
         std::mem::take(&mut self.actions)
     }
 

@@ -187,15 +187,6 @@ impl Cluster {
         cluster
     }
 
-    fn config(looks_for_peers: bool) -> NodeConfig {
-        NodeConfig {
-            payout_script: PayoutScript::new(&[&[0x00, 0x14][..], &[7; 20]].concat()).expect("P2WPKH"),
-            coinbase_tag: CoinbaseTag::default(),
-            looks_for_peers,
-            intervals: Intervals::default(),
-        }
-    }
-
     pub fn start(&mut self, looks_for_peers: bool) -> usize {
         let tree = Tree::new(Arc::clone(&self.params));
         self.add(tree, looks_for_peers, START)
@@ -203,7 +194,7 @@ impl Cluster {
 
     pub fn add(&mut self, tree: Tree, looks_for_peers: bool, time: UnixTime) -> usize {
         let now = Now { steady: self.steady, time };
-        let node = Node::new(Self::config(looks_for_peers), tree, now);
+        let node = Node::new(&Config::for_tests((*self.params).clone(), ""), looks_for_peers, tree, now);
         self.nodes.push(DrivenNode { time, ..DrivenNode::new(node) });
         self.nodes.len() - 1
     }
@@ -216,7 +207,8 @@ impl Cluster {
         shares.sort_by_key(|stored| (stored.share.info.share_height, stored.id));
         shares.into_iter().for_each(|stored| tree.restore(Arc::clone(&stored.share), stored.verified));
         anchors.iter().for_each(|anchor| tree.add_anchor(anchor.clone()));
-        let node = Node::new(Self::config(false), tree, Now { steady: self.steady, time: *time });
+        let config = Config::for_tests((*self.params).clone(), "");
+        let node = Node::new(&config, false, tree, Now { steady: self.steady, time: *time });
         let (stored, anchors, time) = (stored.clone(), anchors.clone(), *time);
         self.nodes[at] = DrivenNode { stored, anchors, time, ..DrivenNode::new(node) };
     }

@@ -85,59 +85,58 @@ impl Run {
     fn event<'a>(&mut self, what: u8, detail: u8, rest: &'a [u8]) -> &'a [u8] {
         let peer = PeerHandle(u64::from(detail) % PEERS);
         let mut used = 0;
-        let actions = match what % 12 {
+        match what % 12 {
             0 => {
-                let is_new = self.connected.insert(peer);
-                if is_new {
-                    self.sync.peer_connected(peer, self.now, &self.chain)
-                } else {
-                    Vec::new()
+                if self.connected.insert(peer) {
+                    self.sync.peer_connected(peer, self.now);
                 }
             }
             1 => {
                 self.connected.remove(&peer);
                 self.in_flight.retain(|_, (of, ..)| *of != peer);
-                self.sync.peer_disconnected(peer, self.now, &self.chain)
+                self.sync.peer_disconnected(peer);
             }
             2 => {
                 self.now = self.now.plus(u32::from(detail));
                 // No request stays in flight for longer.
                 self.in_flight.retain(|_, (.., since)| self.now.since(*since) < 30);
                 self.met.extend(self.sync.clock_report(self.now, UnixTime(self.now.as_s())).map(|_| "clock"));
-                self.sync.tick(self.now, &self.chain)
+                self.sync.tick(self.now);
             }
             3 => self.fail(detail),
             4 => {
                 // A share of ours is linked.
                 self.chain.0 = (self.chain.0 + usize::from(detail)).min(IDS.len());
                 self.sync.share_linked(&IDS[self.chain.0.saturating_sub(1)]);
-                Vec::new()
             }
             5 => self.sync.share_missing(IDS[2 * usize::from(detail)], Source::Fetch(peer), self.now, &self.chain),
-            6 => self.sync.share_rejected(&IDS[usize::from(detail)], Source::Fetch(peer), self.now, &self.chain),
+            6 => self.sync.share_rejected(&IDS[usize::from(detail)], Source::Fetch(peer), self.now),
             7 => self.on_outcome(detail),
             8 => {
                 // A response made of the bytes that follow.
                 let len = rest.first().map_or(0, |len| usize::from(*len)).min(rest.len().saturating_sub(1));
                 let bytes = rest.get(1..=len).unwrap_or(&[]);
                 used = (len + 1).min(rest.len());
-                Response::decode(bytes).map_or(Vec::new(), |response| self.respond(detail, |_| response))
+                if let Ok(response) = Response::decode(bytes) {
+                    self.respond(detail, |_| response);
+                }
             }
             9 => self.respond(detail, |_| Response::Busy),
             _ => self.respond(detail, |request| honest(request, detail)),
-        };
+        }
+        let actions = self.sync.advance(self.now, &self.chain);
         self.perform(actions);
         &rest[used..]
     }
 
-    fn fail(&mut self, detail: u8) -> Vec<SyncAction> {
-        let Some(id) = self.pick(detail) else { return Vec::new() };
+    fn fail(&mut self, detail: u8) {
+        let Some(id) = self.pick(detail) else { return };
         self.in_flight.remove(&id);
-        self.sync.request_failed(id, self.now, &self.chain)
+        self.sync.request_failed(id, self.now);
     }
 
-    fn on_outcome(&mut self, detail: u8) -> Vec<SyncAction> {
-        let Some(candidate) = self.open.pop_first() else { return Vec::new() };
+    fn on_outcome(&mut self, detail: u8) {
+        let Some(candidate) = self.open.pop_first() else { return };
         let outcome = match detail % 4 {
             0 => CandidateOutcome::Adopted,
             1 => CandidateOutcome::NotBetter,
@@ -152,17 +151,17 @@ impl Run {
         if outcome == CandidateOutcome::Adopted {
             self.chain.0 = IDS.len();
         }
-        self.sync.candidate_judged(candidate, &outcome, self.now, &self.chain)
+        self.sync.candidate_judged(candidate, &outcome, self.now);
     }
 
     fn pick(&self, detail: u8) -> Option<RequestId> {
         self.in_flight.keys().nth(usize::from(detail) % self.in_flight.len().max(1)).copied()
     }
 
-    fn respond(&mut self, detail: u8, with: impl FnOnce(&Request) -> Response) -> Vec<SyncAction> {
-        let Some(id) = self.pick(detail) else { return Vec::new() };
-        let Some((peer, request, _)) = self.in_flight.remove(&id) else { return Vec::new() };
-        self.sync.response(peer, id, with(&request), self.now, &self.chain)
+    fn respond(&mut self, detail: u8, with: impl FnOnce(&Request) -> Response) {
+        let Some(id) = self.pick(detail) else { return };
+        let Some((peer, request, _)) = self.in_flight.remove(&id) else { return };
+        self.sync.response(peer, id, with(&request), self.now, &self.chain);
     }
 
     fn perform(&mut self, actions: Vec<SyncAction>) {

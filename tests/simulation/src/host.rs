@@ -6,9 +6,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use p2pool_core::node::{Effect, Event, HeaderCommand, Intervals, Node, NodeConfig, Now, Report};
+use p2pool_core::config::Config;
+use p2pool_core::node::{Effect, Event, HeaderCommand, Node, Now, Report};
 use p2pool_core::params::ChainParams;
-use p2pool_core::share::{CoinbaseTag, PayoutScript, ShareId};
+use p2pool_core::share::{PayoutScript, ShareId};
 use p2pool_core::units::{SteadyTime, UnixTime, Work};
 use p2pool_core::work::{make_job, Finder, Job, JobId, NextShare, WorkUpdate};
 
@@ -174,14 +175,11 @@ impl Simulation {
         // Where the clock was set back, numbers of jobs come again.
         machine.jobs_ms.clear();
         machine.wake_ms = u64::MAX;
-        let config = NodeConfig {
-            payout_script: machine.script,
-            coinbase_tag: CoinbaseTag::default(),
-            looks_for_peers: true,
-            intervals: Intervals { tick_s: self.scenario.tick_s, ..Intervals::default() },
-        };
+        let config = Config { payout_script: machine.script, ..Config::for_tests((*params).clone(), "") };
         let tree = machine.store.load(&params);
-        machine.node = Some(Node::new(config, tree, machine.now(now_ms)));
+        let mut node = Node::new(&config, true, tree, machine.now(now_ms));
+        node.tick_s = self.scenario.tick_s;
+        machine.node = Some(node);
         self.checks.started(host, &self.hosts[host], now_ms);
         let boot = self.hosts[host].boot;
         self.schedule_about(now_ms, 1_000, Action::Dial { host, boot });

@@ -1,6 +1,6 @@
 //! What a simulated pool is like: everything that is chosen before it runs.
 
-use p2pool_core::node::Intervals;
+use p2pool_core::node::TICK_S;
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::units::{Bits, Work};
 
@@ -178,7 +178,7 @@ impl Scenario {
                 transactions_lacking: 0.0,
             },
             faults: Vec::new(),
-            tick_s: Intervals::default().tick_s,
+            tick_s: TICK_S,
             duration_ms: 3_600_000,
             quiet_ms: 600_000,
         }

@@ -10,12 +10,6 @@ pub mod export;
 pub mod store;
 mod thread;
 
-use std::path::{Path, PathBuf};
-
 pub use export::{export, ExportError, ExportSummary};
+pub use store::data_file;
 pub use thread::{Chain, ChainError, ChainSinks};
-
-/// Returns the path of the file that holds the sharechain. `chain_dir` is the chain's own folder.
-pub fn store_file(chain_dir: &Path) -> PathBuf {
-    store::data_file(chain_dir)
-}

@@ -3,7 +3,6 @@
 //! All messages that have arrived are stepped together and committed at once. Only then are their effects performed, so a
 //! share is on disk before it is announced.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -11,7 +10,8 @@ use arc_swap::ArcSwap;
 use crossbeam_channel::{never, select, Receiver, Sender};
 use log::{debug, info, log, warn, Level};
 use p2pool_channels::{LatestReceiver, NetworkSender, TemplateUpdate, ToAnchor, ToChain, ToSubmit, WorkSender};
-use p2pool_core::node::{Effect, Event, NetworkCommand, Node, NodeConfig, Now, Report};
+use p2pool_core::config::Config;
+use p2pool_core::node::{Effect, Event, NetworkCommand, Node, Now, Report};
 use p2pool_core::params::ChainParams;
 use p2pool_core::peer::RequestFailed;
 use p2pool_core::sharechain::Tree;
@@ -19,7 +19,7 @@ use p2pool_core::status::ChainStatus;
 use p2pool_core::units::{SteadyTime, UnixTime};
 use thiserror::Error;
 
-use crate::store::{Store, StoreError};
+use crate::store::{Content, Store, StoreError};
 
 /// Number of messages stepped before their effects are performed. It bounds the delay of the first one's effects.
 const MESSAGES_PER_TURN_MAX: usize = 256;
@@ -79,17 +79,16 @@ impl Chain {
     /// # Errors
     /// The store cannot be opened or read.
     pub fn open(
-        params: &Arc<ChainParams>,
-        config: NodeConfig,
-        dir: &Path,
+        config: &Config,
+        looks_for_peers: bool,
         inbox: Receiver<ToChain>,
         templates: LatestReceiver<TemplateUpdate>,
         sinks: ChainSinks,
     ) -> Result<Self, ChainError> {
         let started = Instant::now();
-        let mut store = Store::open(dir, params)?;
-        let tree = load(&mut store, params)?;
-        let mut node = Node::new(config, tree, now(started));
+        let mut store = Store::open(&config.chain_dir, &config.params)?;
+        let tree = load(&mut store, &config.params)?;
+        let mut node = Node::new(config, looks_for_peers, tree, now(started));
         let status = Arc::new(ArcSwap::from_pointee(node.status(SteadyTime::from(started.elapsed()))));
         Ok(Self { node, store, sinks, started, inbox, templates, is_template_slot_closed: false, status })
     }
@@ -225,25 +224,17 @@ fn now(started: Instant) -> Now {
 }
 
 /// Loads the tree from the store.
-fn load(store: &mut Store, params: &Arc<ChainParams>) -> Result<Tree, StoreError> {
+fn load(store: &mut Store, params: &ChainParams) -> Result<Tree, StoreError> {
     let started = Instant::now();
-    let mut tree = Tree::new(Arc::clone(params));
-    let mut anchors = Vec::new();
-    let mut count = 0usize;
-    store.load(
-        |stored| {
-            tree.restore(stored.share, stored.verified);
-            count += 1;
-            if count.is_multiple_of(LOAD_PROGRESS_SHARES) {
-                info!("loading sharechain: {count} shares");
-            }
-            Ok::<(), StoreError>(())
-        },
-        |anchor| {
-            anchors.push(anchor);
-            Ok(())
-        },
-    )?;
+    let Content { shares, anchors, .. } = store.load()?;
+    let mut tree = Tree::new(Arc::new(params.clone()));
+    let count = shares.len();
+    for (loaded, stored) in shares.into_iter().enumerate() {
+        if loaded > 0 && loaded.is_multiple_of(LOAD_PROGRESS_SHARES) {
+            info!("loading sharechain: {loaded} shares");
+        }
+        tree.restore(stored.share, stored.verified);
+    }
     anchors.into_iter().for_each(|anchor| tree.add_anchor(anchor));
     match tree.tip() {
         Some(tip) => info!(

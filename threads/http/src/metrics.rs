@@ -28,13 +28,12 @@ fn derived(snapshot: &Snapshot, uptime_s: u64, store_bytes: Option<u64>) -> Regi
     let flag = |name, help, is_set| gauge(name, help, if is_set { 1.0 } else { 0.0 });
     let (tree, sync) = (snapshot.tree(), snapshot.chain.sync);
     let (side, tip) = (SideShares::count(tree), tree.tip());
-    let (deferred, unverified) = snapshot.chain.waiting;
     let height = tip.map_or(0, |tip| tip.share.info.share_height.0);
     gauge("p2pool_sharechain_height", "Share height of the tip, 0 without a chain.", height.into());
     gauge("p2pool_sharechain_shares", "Shares in the sharechain, side chains included.", tree.len() as f64);
     gauge("p2pool_sharechain_uncles", "Shares in side chains that the main chain credits.", side.uncles as f64);
     gauge("p2pool_sharechain_uncredited", "Shares in side chains without credit.", side.uncredited as f64);
-    for (kind, count) in [("deferred", deferred), ("unverified", unverified)] {
+    for (kind, count) in [("deferred", snapshot.chain.deferred), ("unverified", snapshot.chain.unverified)] {
         let help = "Shares that wait for a parent, their time or bitcoind, and shares of unverified branches.";
         with(Opts::new("p2pool_shares_waiting", help).const_label("kind", kind), count as f64);
     }

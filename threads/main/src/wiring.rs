@@ -11,7 +11,6 @@ use p2pool_chain::{Chain, ChainSinks};
 use p2pool_channels::{latest, ToAnchor, ToChain, ToNetwork, ToSubmit};
 use p2pool_core::config::Config;
 use p2pool_core::metrics::Metrics;
-use p2pool_core::node::{Intervals, NodeConfig};
 use p2pool_core::status::ChainStatus;
 use p2pool_http::{Http, Sources};
 use p2pool_p2p::P2p;
@@ -80,14 +79,7 @@ impl Components {
             submit: to_submit.clone(),
             network: p2p.sender(),
         };
-        let node = NodeConfig {
-            payout_script: config.payout_script,
-            coinbase_tag: config.coinbase_tag.clone(),
-            looks_for_peers: p2p.looks_for_peers(),
-            intervals: Intervals::default(),
-        };
-        let params = Arc::new(config.params.clone());
-        let chain = Chain::open(&params, node, &config.chain_dir, chain_inbox, templates, sinks)
+        let chain = Chain::open(&config, p2p.looks_for_peers(), chain_inbox, templates, sinks)
             .map_err(NodeError::open("sharechain store"))?;
         let sources = Sources {
             metrics: Arc::clone(metrics),
@@ -98,7 +90,7 @@ impl Components {
             blocks: anchor.blocks(),
             own_blocks: submit.own_blocks(),
             tracked: anchor.tracked(),
-            store_file: p2pool_chain::store_file(&config.chain_dir),
+            store_file: p2pool_chain::data_file(&config.chain_dir),
         };
         // The port may be one that the system chose.
         let config = Config { stratum_port: stratum.local_addr().port(), ..config };

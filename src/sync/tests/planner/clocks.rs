@@ -1,13 +1,12 @@
 //! Comparing clocks.
 
-use super::fixtures::{introduce, planner, status, FakeChain, CLOCK, START};
+use super::fixtures::{introduce, planner, status, FakeChain, Planner, CLOCK, START};
 use crate::share::ShareId;
-use crate::sync::Sync;
 use crate::units::UnixTime;
 use crate::wire::Response;
 
 /// Returns a planner with peers whose clocks are this far ahead of ours.
-fn with_peers(peers_ahead_s: &[i64]) -> Sync {
+fn with_peers(peers_ahead_s: &[i64]) -> Planner {
     let (view, mut sync) = (FakeChain::default(), planner());
     for (peer, ahead_s) in (1..).zip(peers_ahead_s) {
         let Response::Status(mut report) = status(ShareId::ZERO, 0) else { unreachable!() };

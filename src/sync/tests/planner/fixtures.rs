@@ -1,11 +1,13 @@
 //! Chains without proof of work, and steps that many tests share.
 
 use crate::peer::{PeerHandle, RequestId};
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use crate::params::{ChainParams, Network};
 use crate::share::encoding::tests::longest_share;
 use crate::share::{Share, ShareId};
+use crate::sharechain::Source;
 use crate::sync::{ChainView, Sync, SyncAction};
 use crate::units::{ShareHeight, SteadyTime, UnixTime, Work};
 use crate::wire::{Agent, List, Misbehaviour, PeerStatus, Request, Response};
@@ -56,8 +58,64 @@ pub fn params() -> ChainParams {
     ChainParams::standard(Network::Regtest)
 }
 
-pub fn planner() -> Sync {
-    Sync::new(&params(), START)
+pub fn planner() -> Planner {
+    Planner(Sync::new(&params(), START))
+}
+
+/// A planner whose driver lets it act after each input.
+pub struct Planner(pub Sync);
+
+impl Deref for Planner {
+    type Target = Sync;
+
+    fn deref(&self) -> &Sync {
+        &self.0
+    }
+}
+
+impl DerefMut for Planner {
+    fn deref_mut(&mut self) -> &mut Sync {
+        &mut self.0
+    }
+}
+
+impl Planner {
+    pub fn peer_connected(&mut self, peer: PeerHandle, now: SteadyTime, view: &FakeChain) -> Vec<SyncAction> {
+        self.0.peer_connected(peer, now);
+        self.advance(now, view)
+    }
+
+    pub fn peer_disconnected(&mut self, peer: PeerHandle, now: SteadyTime, view: &FakeChain) -> Vec<SyncAction> {
+        self.0.peer_disconnected(peer);
+        self.advance(now, view)
+    }
+
+    pub fn response(
+        &mut self,
+        peer: PeerHandle,
+        id: RequestId,
+        response: Response,
+        now: SteadyTime,
+        view: &FakeChain,
+    ) -> Vec<SyncAction> {
+        self.0.response(peer, id, response, now, view);
+        self.advance(now, view)
+    }
+
+    pub fn request_failed(&mut self, id: RequestId, now: SteadyTime, view: &FakeChain) -> Vec<SyncAction> {
+        self.0.request_failed(id, now);
+        self.advance(now, view)
+    }
+
+    pub fn share_missing(&mut self, id: ShareId, source: Source, now: SteadyTime, view: &FakeChain) -> Vec<SyncAction> {
+        self.0.share_missing(id, source, now, view);
+        self.advance(now, view)
+    }
+
+    pub fn tick(&mut self, now: SteadyTime, view: &FakeChain) -> Vec<SyncAction> {
+        self.0.tick(now);
+        self.advance(now, view)
+    }
 }
 
 pub fn status(tip: ShareId, work: u128) -> Response {
@@ -106,14 +164,14 @@ pub fn misbehaviours(actions: &[SyncAction]) -> Vec<(u64, Misbehaviour)> {
 }
 
 /// Connects a peer that reports this status; returns the planner's reaction.
-pub fn introduce(sync: &mut Sync, peer: u64, report: Response, view: &FakeChain) -> Vec<SyncAction> {
+pub fn introduce(sync: &mut Planner, peer: u64, report: Response, view: &FakeChain) -> Vec<SyncAction> {
     let (id, request) = only_request(&sync.peer_connected(PeerHandle(peer), START, view));
     assert_eq!(request, Request::Status);
     sync.response(PeerHandle(peer), id, report, START, view)
 }
 
 /// Connects a peer that gives this list; returns the planner's reaction, the first batches.
-pub fn give_list(sync: &mut Sync, peer: u64, list: &[ShareId], view: &FakeChain) -> Vec<SyncAction> {
+pub fn give_list(sync: &mut Planner, peer: u64, list: &[ShareId], view: &FakeChain) -> Vec<SyncAction> {
     let (id, request) = only_request(&introduce(sync, peer, status(*list.last().unwrap(), 1_000_000), view));
     assert!(matches!(request, Request::Inventory { .. }));
     let after = view.0.last().copied().unwrap_or_default();

@@ -59,7 +59,8 @@ fn a_chain_that_was_not_adopted_is_ignored_in_proportion_to_its_length() {
             SyncAction::Open { candidate, joined: false } => Some(*candidate),
             _ => None,
         });
-        sync.candidate_judged(candidate.unwrap(), &CandidateOutcome::NotBetter, START, &view);
+        sync.candidate_judged(candidate.unwrap(), &CandidateOutcome::NotBetter, START);
+        sync.advance(START, &view);
         assert_eq!(sync.state(), SyncState::Synced);
         let requested_again = (1..700).find(|second| {
             let sent = requests(&sync.tick(START.plus(*second), &view));

@@ -4,10 +4,12 @@ use crate::peer::{PeerHandle, RequestId};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::fixtures::{ids, inventory, misbehaviours, planner, requests, shares, status, FakeChain, START};
+use super::fixtures::{
+    ids, inventory, misbehaviours, planner, requests, shares, status, FakeChain, Planner, START,
+};
 use crate::share::{Share, ShareId};
 use crate::sharechain::{CandidateId, CandidateOutcome};
-use crate::sync::{ChainView, Sync, SyncAction, SyncState};
+use crate::sync::{ChainView, SyncAction, SyncState};
 use crate::units::{ShareHeight, SteadyTime};
 use crate::wire::{List, Misbehaviour, Request, Response};
 
@@ -86,7 +88,7 @@ impl Chain {
 }
 
 pub struct Scenario {
-    pub sync: Sync,
+    pub sync: Planner,
     pub view: FakeChain,
     pub now: SteadyTime,
     /// Shares delivered, with their senders.
@@ -199,7 +201,8 @@ impl Scenario {
                 SyncAction::Finish(candidate) => {
                     self.finished.push(candidate);
                     if let Some(outcome) = self.outcome.clone() {
-                        let actions = self.sync.candidate_judged(candidate, &outcome, self.now, &self.view);
+                        self.sync.candidate_judged(candidate, &outcome, self.now);
+                        let actions = self.sync.advance(self.now, &self.view);
                         self.take(actions);
                     }
                 }

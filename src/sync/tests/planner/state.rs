@@ -1,7 +1,7 @@
 //! The sync state.
 
 use super::fixtures::{
-    give_list, ids, introduce, only_request, params, planner, requests, shares, status, FakeChain, START,
+    give_list, ids, introduce, only_request, params, planner, requests, shares, status, FakeChain, Planner, START,
 };
 use crate::peer::PeerHandle;
 use crate::share::ShareId;
@@ -27,7 +27,7 @@ fn a_node_without_peers_mines_solo_after_a_minute() {
 
 #[test]
 fn a_node_without_ways_to_find_peers_mines_solo_at_once() {
-    let (view, mut sync) = (FakeChain::default(), Sync::solo(&params(), START));
+    let (view, mut sync) = (FakeChain::default(), Planner(Sync::solo(&params(), START)));
     assert_eq!(sync.tick(START, &view), [SyncAction::State(SyncState::Solo { since: START })]);
     assert!(sync.state().may_mine() && sync.may_start_chain());
     // A peer that found it may come back, so it waits after that peer has left.

@@ -8,7 +8,7 @@ use p2pool_core::payouts::{EntrySource, Vote, WindowEntry};
 use p2pool_core::share::{PayoutScript, ShareId};
 use p2pool_core::units::{Bits, ShareHeight, Work};
 
-use crate::store::{StoreError, View};
+use crate::store::{Record, StoreError, View};
 
 /// An index of the shares of one view.
 pub(super) struct Index {
@@ -69,13 +69,11 @@ impl Index {
     /// Builds the index by reading every share once.
     pub(super) fn new(view: &View<'_>, params: &ChainParams) -> Result<Self, StoreError> {
         let mut shares = Vec::new();
-        view.each::<StoreError>(
-            |stored| {
+        view.each(|record| {
+            if let Record::Share(stored) = record {
                 shares.push(Facts::new(&stored));
-                Ok(())
-            },
-            |_| Ok(()),
-        )?;
+            }
+        })?;
         shares.sort_unstable_by_key(|share| (share.height, share.id));
         let tip = view.tip()?;
         Ok(Self {

@@ -21,13 +21,12 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use lmdb::{Database, EnvironmentFlags, RwTransaction, Transaction as _, WriteFlags};
-use p2pool_core::node::{Changes, StoredShare};
+use p2pool_core::node::Changes;
 use p2pool_core::params::ChainParams;
 use p2pool_core::share::ShareId;
-use p2pool_core::sharechain::Anchor;
 
 pub use error::StoreError;
-pub use read::{StoreReader, View};
+pub use read::{Content, Record, StoreReader, View};
 pub use schema::RecordError;
 
 use env::{Env, Paths, DATA_FILE, STORE_DIR};
@@ -43,15 +42,6 @@ const MAP_MAX_BYTES: usize = if usize::BITS == 32 { 1 << 30 } else { 16 << 30 };
 /// Returns the path of the data file. `dir` is the chain's own folder.
 pub fn data_file(dir: &Path) -> PathBuf {
     dir.join(STORE_DIR).join(DATA_FILE)
-}
-
-/// What [`Store::load`] read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Summary {
-    /// The tip last committed; `None` while there is no chain.
-    pub tip: Option<ShareId>,
-    pub shares: usize,
-    pub anchors: usize,
 }
 
 /// A store that is open for writing.
@@ -140,44 +130,13 @@ impl Store {
         self.env().map(drop)
     }
 
-    /// Passes on all anchors, then all shares by ascending share height (then id), so that parents come first.
-    ///
-    /// All shares are in memory at once while they are sorted.
+    /// Reads everything, see [`View::content`].
     ///
     /// # Errors
-    /// The store is unreadable, a record is damaged (the error names it), or a callback failed.
-    pub fn load<E: From<StoreError>>(
-        &mut self,
-        mut each_share: impl FnMut(StoredShare) -> Result<(), E>,
-        mut each_anchor: impl FnMut(Anchor) -> Result<(), E>,
-    ) -> Result<Summary, E> {
+    /// The store is unreadable, or a record is damaged; the error names it.
+    pub fn load(&mut self) -> Result<Content, StoreError> {
         let (env, path) = self.env()?;
-        let view = View::new(env, path)?;
-        let mut summary = Summary { tip: view.tip()?, ..Summary::default() };
-        let mut shares = Vec::new();
-        view.each::<E>(
-            |share| {
-                shares.push(share);
-                Ok(())
-            },
-            |anchor| {
-                summary.anchors += 1;
-                each_anchor(anchor)
-            },
-        )?;
-        summary.shares = shares.len();
-        shares.sort_unstable_by_key(|stored| (stored.share.info.share_height, stored.id));
-        shares.into_iter().try_for_each(&mut each_share)?;
-        Ok(summary)
-    }
-
-    /// Returns the length of the data file.
-    ///
-    /// # Errors
-    /// The file cannot be examined.
-    pub fn size_bytes(&self) -> Result<u64, StoreError> {
-        let data = self.paths.data();
-        fs::metadata(&data).map(|file| file.len()).map_err(|error| StoreError::io("measure", &data, error))
+        View::new(env, path)?.content()
     }
 }
 

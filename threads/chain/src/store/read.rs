@@ -47,6 +47,21 @@ impl StoreReader {
     }
 }
 
+/// The content of a store.
+#[derive(Debug, Default)]
+pub struct Content {
+    /// The tip last committed; `None` while there is no chain.
+    pub tip: Option<ShareId>,
+    pub shares: Vec<StoredShare>,
+    pub anchors: Vec<Anchor>,
+}
+
+/// A share or an anchor of a store.
+pub enum Record {
+    Share(StoredShare),
+    Anchor(Anchor),
+}
+
 /// The store at one moment.
 pub struct View<'env> {
     txn: RoTransaction<'env>,
@@ -84,25 +99,35 @@ impl<'env> View<'env> {
         }
     }
 
+    /// Reads everything. Shares ascend by share height (then id), so that parents come first.
+    ///
+    /// # Errors
+    /// The store is unreadable, or a record is damaged; the error names it.
+    pub fn content(&self) -> Result<Content, StoreError> {
+        let mut content = Content { tip: self.tip()?, ..Content::default() };
+        self.each(|record| match record {
+            Record::Share(stored) => content.shares.push(stored),
+            Record::Anchor(anchor) => content.anchors.push(anchor),
+        })?;
+        content.shares.sort_unstable_by_key(|stored| (stored.share.info.share_height, stored.id));
+        Ok(content)
+    }
+
     /// Passes on every record in the order of keys: anchors, then shares by the bytes of their ids.
     ///
     /// # Errors
-    /// The store is unreadable or damaged, or a callback failed.
-    pub fn each<E: From<StoreError>>(
-        &self,
-        mut each_share: impl FnMut(StoredShare) -> Result<(), E>,
-        mut each_anchor: impl FnMut(Anchor) -> Result<(), E>,
-    ) -> Result<(), E> {
+    /// The store is unreadable or damaged.
+    pub fn each(&self, mut each: impl FnMut(Record)) -> Result<(), StoreError> {
         let unreadable = |error| StoreError::lmdb("read", self.path, error);
         let mut cursor = self.txn.open_ro_cursor(self.db).map_err(unreadable)?;
         for record in cursor.iter_start() {
             let (key, value) = record.map_err(unreadable)?;
             let damaged = |source| self.damaged(key, source);
             match key.first() {
-                Some(&SHARE_PREFIX) => each_share(schema::decode_share(key, value).map_err(damaged)?)?,
-                Some(&ANCHOR_PREFIX) => each_anchor(schema::decode_anchor(key, value).map_err(damaged)?)?,
+                Some(&SHARE_PREFIX) => each(Record::Share(schema::decode_share(key, value).map_err(damaged)?)),
+                Some(&ANCHOR_PREFIX) => each(Record::Anchor(schema::decode_anchor(key, value).map_err(damaged)?)),
                 _ if key == META_KEY || key == TIP_KEY => (),
-                _ => return Err(damaged(RecordError::Key).into()),
+                _ => return Err(damaged(RecordError::Key)),
             }
         }
         Ok(())

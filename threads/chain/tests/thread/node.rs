@@ -13,9 +13,10 @@ use p2pool_chain::{export, Chain, ChainError, ChainSinks};
 use p2pool_channels::{
     latest, InboxFull, LatestReceiver, LatestSender, NetworkSender, TemplateUpdate, ToChain, WorkSender,
 };
-use p2pool_core::node::{AnchorLookup, AnchorResult, Event, Intervals, NodeConfig};
+use p2pool_core::config::Config;
+use p2pool_core::node::{AnchorLookup, AnchorResult, Event};
 use p2pool_core::params::{ChainParams, Network};
-use p2pool_core::share::{CoinbaseTag, PayoutScript, EXTRANONCE_LEN};
+use p2pool_core::share::EXTRANONCE_LEN;
 use p2pool_core::sharechain::Anchor;
 use p2pool_core::status::ChainStatus;
 use p2pool_core::units::{Bits, BlockHeight, UnixTime};
@@ -69,13 +70,8 @@ impl TestChain {
         let (wake, woken) = unbounded();
         let stratum = WorkSender::new(slot, Arc::new(move || wake.send(()).unwrap_or_default()));
         let sinks = ChainSinks { stratum, anchor: bounded(16).0, submit: bounded(16).0, network };
-        let config = NodeConfig {
-            payout_script: PayoutScript::new(&[&[0x00, 0x14][..], &[7; 20]].concat()).expect("P2WPKH"),
-            coinbase_tag: CoinbaseTag::default(),
-            looks_for_peers: false,
-            intervals: Intervals::default(),
-        };
-        let chain = Chain::open(&Arc::new(params()), config, dir, inbox, updates, sinks).expect("opens");
+        let config = Config::for_tests(params(), dir);
+        let chain = Chain::open(&config, false, inbox, updates, sinks).expect("opens");
         let status = chain.status();
         let thread = std::thread::spawn(move || chain.run());
         Self { to_chain, templates, work, woken, status, clock: Cell::new(UnixTime(0)), thread }

@@ -3,9 +3,8 @@
 mod bitcoind;
 mod solo;
 
-use p2pool_core::status::SyncProgress;
 use p2pool_core::stratum::display_name;
-use p2pool_core::sync::SyncState;
+use p2pool_core::sync::{Progress, SyncState};
 use p2pool_core::units::UnixTime;
 use p2pool_core::work::NoWork;
 use serde::Serialize;
@@ -149,8 +148,9 @@ fn network(snapshot: &Snapshot) -> Option<Notice> {
         SyncState::Synced if chain.no_work != Some(NoWork::Syncing) => None,
         SyncState::Synced | SyncState::Syncing => {
             let text = match chain.syncing {
-                Some(SyncProgress { have, want }) => {
-                    format!("Downloading the sharechain: {} of {} shares.", percent_of(have, want), count(want))
+                Some(Progress { done, total, .. }) => {
+                    let (done, total) = (done.into(), total.into());
+                    format!("Downloading the sharechain: {} of {} shares.", percent_of(done, total), count(total))
                 }
                 None => "Comparing the sharechain with those of peers.".to_owned(),
             };

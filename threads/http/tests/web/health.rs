@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::sharechain::Tree;
-use p2pool_core::status::{BitcoindError, BitcoindStatus, MinersStatus, PeerDiscovery, PeersStatus, SyncProgress};
-use p2pool_core::sync::SyncState;
+use p2pool_core::status::{BitcoindError, BitcoindStatus, MinersStatus, PeerDiscovery, PeersStatus};
+use p2pool_core::sync::{Progress, SyncState};
 use p2pool_core::work::NoWork;
 use serde_json::Value;
 
@@ -85,7 +85,7 @@ fn a_syncing_node_is_unhealthy() {
     without_job(&node, SyncState::Syncing, NoWork::Syncing);
     let (status, response) = health(&node);
     assert_eq!((status, &response["reasons"][0]), (503, &"Comparing the sharechain with those of peers.".into()));
-    node.publish(|chain| chain.syncing = Some(SyncProgress { have: 430, want: 1_000 }));
+    node.publish(|chain| chain.syncing = Some(Progress { done: 430, total: 1_000, rate_per_s: 1.0, eta_s: Some(570) }));
     let (status, response) = health(&node);
     assert_eq!(
         (status, &response["reasons"]),

@@ -193,7 +193,7 @@ impl Node {
 
     fn start_with(recording: Recording, tree: Arc<Tree>, job: Option<Arc<Job>>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let chain = ChainStatus { job, waiting: (1, 2), ..ChainStatus::new(tree, SyncState::Synced) };
+        let chain = ChainStatus { job, deferred: 1, unverified: 2, ..ChainStatus::new(tree, SyncState::Synced) };
         let mut node = Self::start_in(folder.path(), recording, chain);
         node._folder = Some(folder);
         node

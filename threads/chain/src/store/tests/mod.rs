@@ -5,8 +5,10 @@ use std::fs;
 use bitcoin::block::{Header, Version};
 use bitcoin::hashes::Hash as _;
 use bitcoin::{BlockHash, CompactTarget, TxMerkleNode};
+use p2pool_core::node::StoredShare;
 use p2pool_core::params::Network;
 use p2pool_core::share::{CoinbaseTag, PayoutScript, Share, ShareInfo};
+use p2pool_core::sharechain::Anchor;
 use p2pool_core::units::{Bits, BlockHeight, Sats, ShareHeight, UnixTime, Work};
 use tempfile::TempDir;
 
@@ -70,22 +72,9 @@ pub(super) fn anchor(number: u32) -> Anchor {
     }
 }
 
-/// Everything in the store, in the order in which it is loaded.
-fn content(store: &mut Store) -> (Summary, Vec<StoredShare>, Vec<Anchor>) {
-    let (mut shares, mut anchors) = (Vec::new(), Vec::new());
-    let summary = store
-        .load::<StoreError>(
-            |share| {
-                shares.push(share);
-                Ok(())
-            },
-            |anchor| {
-                anchors.push(anchor);
-                Ok(())
-            },
-        )
-        .unwrap();
-    (summary, shares, anchors)
+/// Length of the data file of a store in `dir`.
+fn data_len(dir: &Path) -> u64 {
+    fs::metadata(data_file(dir)).unwrap().len()
 }
 
 /// The error text of an operation that must fail.
@@ -98,7 +87,8 @@ fn committed_shares_are_loaded_parents_first() {
     let dir = TempDir::new().unwrap();
     let all: Vec<StoredShare> = (0..300).map(share).collect();
     let mut store = Store::open(dir.path(), &params()).unwrap();
-    assert_eq!(content(&mut store).0, Summary::default());
+    let Content { tip, shares, anchors } = store.load().unwrap();
+    assert!(tip.is_none() && shares.is_empty() && anchors.is_empty());
     // Newest first, in uneven batches: loading must order by height.
     for shares in all.rchunks(77) {
         let batch = Changes { put_shares: shares.to_vec(), tip: Some(shares[0].id), ..Changes::default() };
@@ -108,8 +98,8 @@ fn committed_shares_are_loaded_parents_first() {
     store.commit(&Changes::default()).unwrap();
     drop(store);
 
-    let (summary, shares, mut anchors) = content(&mut Store::open(dir.path(), &params()).unwrap());
-    assert_eq!(summary, Summary { tip: Some(all[0].id), shares: 300, anchors: 5 });
+    let Content { tip, shares, mut anchors } = Store::open(dir.path(), &params()).unwrap().load().unwrap();
+    assert_eq!(tip, Some(all[0].id));
     assert_eq!(shares, all);
     anchors.sort_by_key(|anchor| anchor.height);
     assert_eq!(anchors, (0..5).map(anchor).collect::<Vec<_>>());
@@ -135,36 +125,15 @@ fn records_are_deleted_and_replaced() {
         ..Changes::default()
     };
     store.commit(&change).unwrap();
-    let (summary, shares, anchors) = content(&mut store);
-    assert_eq!(summary, Summary { tip: Some(share(9).id), shares: 7, anchors: 3 });
+    let Content { tip, shares, anchors } = store.load().unwrap();
+    assert_eq!((tip, anchors.len()), (Some(share(9).id), 3));
     assert_eq!(shares.iter().map(|share| share.share.info.share_height.0).collect::<Vec<_>>(), [3, 4, 5, 6, 7, 8, 9]);
     assert_eq!(shares[2], changed);
     assert!(!anchors.contains(&anchor(0)));
 
     store.commit(&Changes { tip: Some(ShareId::ZERO), ..Changes::default() }).unwrap();
     store.commit(&Changes { tip: Some(ShareId::ZERO), ..Changes::default() }).unwrap();
-    assert_eq!(content(&mut store).0.tip, None);
-}
-
-#[test]
-fn a_callback_can_stop_loading() {
-    let dir = TempDir::new().unwrap();
-    let mut store = Store::open(dir.path(), &params()).unwrap();
-    store.commit(&Changes { put_shares: (0..3).map(share).collect(), ..Changes::default() }).unwrap();
-    let mut seen = 0;
-    let stopped = store.load(
-        |_| {
-            seen += 1;
-            if seen == 2 {
-                Err(StoreError::Readers("stop".into()))
-            } else {
-                Ok(())
-            }
-        },
-        |_| Ok(()),
-    );
-    assert!(matches!(stopped, Err(StoreError::Readers(_))));
-    assert_eq!(seen, 2);
+    assert_eq!(store.load().unwrap().tip, None);
 }
 
 #[test]
@@ -178,13 +147,13 @@ fn the_map_grows_by_itself() {
     }
     let map_bytes = store.env().unwrap().0.env.info().unwrap().map_size();
     assert!(map_bytes >= 4 * TINY_MAP_BYTES, "{map_bytes} bytes");
-    assert!(store.size_bytes().unwrap() as usize > 3 * TINY_MAP_BYTES);
-    assert_eq!(content(&mut store).1, all);
+    assert!(data_len(dir.path()) as usize > 3 * TINY_MAP_BYTES);
+    assert_eq!(store.load().unwrap().shares, all);
     drop(store);
     // Opened again with a map smaller than its content, it still takes more.
     let mut store = Store::open_sized(dir.path(), &params(), TINY_MAP_BYTES).unwrap();
     store.commit(&Changes { put_shares: (3_000..4_000).map(share).collect(), ..Changes::default() }).unwrap();
-    assert_eq!(content(&mut store).1.len(), 4_000);
+    assert_eq!(store.load().unwrap().shares.len(), 4_000);
 }
 
 #[test]
@@ -194,7 +163,7 @@ fn freed_space_is_reused() {
     for number in 0..400 {
         store.commit(&churn(number)).unwrap();
     }
-    assert!(store.size_bytes().unwrap() <= 1 << 20, "{} bytes", store.size_bytes().unwrap());
+    assert!(data_len(dir.path()) <= 1 << 20, "{} bytes", data_len(dir.path()));
 }
 
 /// Number of shares in a batch of [`churn`], and number of batches that are kept.
@@ -219,8 +188,9 @@ fn churn(number: u32) -> Changes {
 }
 
 /// Returns the number of the last batch of [`churn`] in the store, and asserts that the store is as it was after that batch.
-fn last_churn(summary: &Summary, shares: &[StoredShare], anchors: &[Anchor]) -> Option<u32> {
-    let Some(tip) = summary.tip else {
+fn last_churn(content: &Content) -> Option<u32> {
+    let Content { tip, shares, anchors } = content;
+    let Some(tip) = *tip else {
         assert!(shares.is_empty() && anchors.is_empty(), "half a batch");
         return None;
     };
@@ -229,7 +199,7 @@ fn last_churn(summary: &Summary, shares: &[StoredShare], anchors: &[Anchor]) -> 
     let number = newest.share.info.share_height.0 / CHURN_SHARES;
     let first = (number + 1).saturating_sub(CHURN_KEPT);
     let expected: Vec<StoredShare> = (churn_heights(first).start..churn_heights(number).end).map(share).collect();
-    assert_eq!(shares, expected, "half a batch");
+    assert_eq!(*shares, expected, "half a batch");
     let mut heights: Vec<u32> = anchors.iter().map(|anchor| anchor.height.0).collect();
     heights.sort_unstable();
     assert_eq!(heights, (first..=number).collect::<Vec<_>>(), "half a batch");
@@ -311,7 +281,7 @@ fn the_error_names_a_damaged_record() {
             value
         });
         let mut store = Store::open(dir.path(), &params()).unwrap();
-        let text = error_of(store.load::<StoreError>(|_| Ok(()), |_| Ok(())));
+        let text = error_of(store.load());
         assert!(text.contains(name), "{text}");
     }
 }
@@ -354,8 +324,7 @@ fn a_truncated_file_is_an_error_and_no_crash() {
     let whole = fs::read(&data).unwrap();
     for cut in [whole.len() - 4_096, whole.len() / 2, 3 * 4_096] {
         fs::write(&data, &whole[..cut]).unwrap();
-        let result =
-            Store::open(dir.path(), &params()).and_then(|mut store| store.load::<StoreError>(|_| Ok(()), |_| Ok(())));
+        let result = Store::open(dir.path(), &params()).and_then(|mut store| store.load());
         assert!(matches!(result, Err(StoreError::Damaged { .. })), "{result:?}");
     }
 }

@@ -94,8 +94,7 @@ impl Drop for Other {
 }
 
 fn last_committed(store: &mut Store) -> Option<u32> {
-    let (summary, shares, anchors) = content(store);
-    last_churn(&summary, &shares, &anchors)
+    last_churn(&store.load().unwrap())
 }
 
 /// Commits one batch after another and reports each. Ends when its output is closed.
@@ -185,8 +184,8 @@ fn fill_up(store: &mut Store) -> u32 {
 
 /// Asserts that the store has all batches before `number`, and nothing of that one.
 fn assert_filled(store: &mut Store, number: u32) {
-    let (summary, shares, _) = content(store);
-    assert_eq!(summary.tip, addition(number - 1).tip);
+    let Content { tip, shares, .. } = store.load().unwrap();
+    assert_eq!(tip, addition(number - 1).tip);
     assert_eq!(shares, (0..number * 20).map(share).collect::<Vec<_>>());
 }
 
@@ -262,22 +261,9 @@ fn obey_reads(dir: &Path) {
 }
 
 fn seen(view: &View<'_>) -> Option<u32> {
-    let (mut shares, mut anchors) = (Vec::new(), Vec::new());
-    view.each::<StoreError>(
-        |share| {
-            shares.push(share);
-            Ok(())
-        },
-        |anchor| {
-            anchors.push(anchor);
-            Ok(())
-        },
-    )
-    .unwrap();
-    shares.sort_by_key(|share| share.share.info.share_height);
-    assert!(shares.iter().all(|share| view.share(&share.id).unwrap().as_ref() == Some(share)));
-    let summary = Summary { tip: view.tip().unwrap(), shares: shares.len(), anchors: anchors.len() };
-    last_churn(&summary, &shares, &anchors)
+    let content = view.content().unwrap();
+    assert!(content.shares.iter().all(|share| view.share(&share.id).unwrap().as_ref() == Some(share)));
+    last_churn(&content)
 }
 
 #[test]
@@ -298,7 +284,7 @@ fn a_reader_sees_complete_batches_while_the_map_grows() {
     assert_eq!(reader.request("release"), "true");
     // Far more than the initial map of either process. The reader's has the usual size.
     store.commit(&Changes { put_shares: (1_000_000..1_100_000).map(share).collect(), ..Changes::default() }).unwrap();
-    assert!(store.size_bytes().unwrap() as usize > MAP_START_BYTES);
+    assert!(data_len(dir.path()) as usize > MAP_START_BYTES);
     store
         .commit(&Changes { delete_shares: (1_000_000..1_100_000).map(header_id).collect(), ..Changes::default() })
         .unwrap();
@@ -342,5 +328,5 @@ fn a_reader_killed_while_reading_does_not_make_the_file_grow_forever() {
     for number in 1..400 {
         store.commit(&churn(number)).unwrap();
     }
-    assert!(store.size_bytes().unwrap() <= 1 << 20, "{} bytes", store.size_bytes().unwrap());
+    assert!(data_len(dir.path()) <= 1 << 20, "{} bytes", data_len(dir.path()));
 }

@@ -36,15 +36,14 @@ pub struct ChainPart {
 impl ChainPart {
     /// Makes the part from the published sharechain.
     pub fn new(snapshot: &Snapshot) -> Self {
-        let (tree, share_bits, (deferred, unverified)) =
-            (snapshot.tree(), snapshot.share_bits(), snapshot.chain.waiting);
+        let (tree, share_bits) = (snapshot.tree(), snapshot.share_bits());
         let (side, tip) = (SideShares::count(tree), tree.tip());
         Self {
             share_count: tree.len(),
             sharechain_height: tip.map(|tip| tip.share.info.share_height.0),
             uncle_count: side.uncles,
             uncredited_count: side.uncredited,
-            shares_waiting: deferred.saturating_add(unverified),
+            shares_waiting: snapshot.chain.deferred.saturating_add(snapshot.chain.unverified),
             difficulty: difficulty(share_bits),
             target_bits: share_bits.to_string(),
             tip_hash: tip.map(|tip| tip.id.to_string()),

@@ -11,45 +11,47 @@ pub struct Asset {
     pub etag: String,
 }
 
-macro_rules! assets {
-    ($($path:literal => $file:literal, $content_type:expr;)*) => {
-        [$(($path, $content_type, include_bytes!(concat!("../assets/", $file)).as_slice())),*]
+macro_rules! files {
+    [$($file:literal),* $(,)?] => {
+        [$((concat!("/", $file), include_bytes!(concat!("../assets/", $file)).as_slice())),*]
     };
 }
-
-const HTML: &str = "text/html; charset=utf-8";
-const CSS: &str = "text/css; charset=utf-8";
-const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
-const SVG: &str = "image/svg+xml";
 
 /// Returns all files.
 pub fn all() -> Vec<Asset> {
-    let table = assets! {
-        "/" => "index.html", HTML;
-        "/style.css" => "style.css", CSS;
-        "/icon.svg" => "icon.svg", SVG;
-        "/api.js" => "api.js", JAVASCRIPT;
-        "/app.js" => "app.js", JAVASCRIPT;
-        "/blocks.js" => "blocks.js", JAVASCRIPT;
-        "/cards.js" => "cards.js", JAVASCRIPT;
-        "/dialog.js" => "dialog.js", JAVASCRIPT;
-        "/dom.js" => "dom.js", JAVASCRIPT;
-        "/format.js" => "format.js", JAVASCRIPT;
-        "/graphs.js" => "graphs.js", JAVASCRIPT;
-        "/identity.js" => "identity.js", JAVASCRIPT;
-        "/miners.js" => "miners.js", JAVASCRIPT;
-        "/more.js" => "more.js", JAVASCRIPT;
-        "/payouts.js" => "payouts.js", JAVASCRIPT;
-        "/peers.js" => "peers.js", JAVASCRIPT;
-        "/problems.js" => "problems.js", JAVASCRIPT;
-        "/shares.js" => "shares.js", JAVASCRIPT;
-        "/silence.js" => "silence.js", JAVASCRIPT;
-        "/tree.js" => "tree.js", JAVASCRIPT;
-    };
-    table.into_iter().map(|(path, content_type, bytes)| asset(path, content_type, bytes)).collect()
+    let table = files![
+        "index.html",
+        "style.css",
+        "icon.svg",
+        "api.js",
+        "app.js",
+        "blocks.js",
+        "cards.js",
+        "dialog.js",
+        "dom.js",
+        "format.js",
+        "graphs.js",
+        "identity.js",
+        "miners.js",
+        "more.js",
+        "payouts.js",
+        "peers.js",
+        "problems.js",
+        "shares.js",
+        "silence.js",
+        "tree.js",
+    ];
+    table.into_iter().map(|(path, bytes)| asset(path, bytes)).collect()
 }
 
-fn asset(path: &'static str, content_type: &'static str, bytes: &'static [u8]) -> Asset {
+fn asset(path: &'static str, bytes: &'static [u8]) -> Asset {
+    let content_type = match path.rsplit('.').next() {
+        Some("html") => "text/html; charset=utf-8",
+        Some("css") => "text/css; charset=utf-8",
+        Some("svg") => "image/svg+xml",
+        _ => "text/javascript; charset=utf-8",
+    };
+    let path = if path == "/index.html" { "/" } else { path };
     let etag = format!("\"{:.16}\"", sha256::Hash::hash(bytes).to_string());
     Asset { path, content_type, bytes, etag }
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bitcoin::hashes::Hash as _;
+use bitcoin::BlockHash;
 use p2pool_core::metrics::Metrics;
 use p2pool_core::payouts::EntrySource as _;
 use p2pool_core::share::ShareId;
@@ -139,15 +141,7 @@ pub fn difficulty_of(target: &Target) -> f64 {
 
 /// Parses a share id from 64 hexadecimal digits, last byte first.
 pub fn parse_id(text: &str) -> Option<ShareId> {
-    let mut id = [0; 32];
-    let digits = text.as_bytes();
-    if digits.len() != 64 || !digits.iter().all(u8::is_ascii_hexdigit) {
-        return None;
-    }
-    for (place, pair) in id.iter_mut().rev().zip(digits.chunks_exact(2)) {
-        *place = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(ShareId(id))
+    text.parse().ok().map(|hash: BlockHash| ShareId(hash.to_byte_array()))
 }
 
 #[cfg(test)]

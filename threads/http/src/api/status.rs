@@ -32,21 +32,6 @@ pub struct StatusDocument {
     problems: Vec<Notice>,
     #[serde(flatten)]
     chain: ChainPart,
-    #[serde(flatten)]
-    settings: SettingsPart,
-    #[serde(flatten)]
-    rates: RatesPart,
-    #[serde(flatten)]
-    blocks: BlocksPart,
-    #[serde(flatten)]
-    payouts: PayoutsPart,
-    #[serde(flatten)]
-    connections: ConnectionsPart,
-}
-
-/// Settings and chain parameters, and ages.
-#[derive(Serialize)]
-struct SettingsPart {
     network: &'static str,
     chain_name: String,
     stratum_port: u16,
@@ -55,30 +40,18 @@ struct SettingsPart {
     pplns_window_size: u32,
     uptime_secs: u64,
     template_age_secs: Option<u32>,
-}
-
-/// Hash rates now and in the last minutes.
-#[derive(Serialize)]
-struct RatesPart {
     pool_hashrate: f64,
     local_hashrate: f64,
+    /// Hash rates in the last minutes.
     history: Vec<Point>,
-}
-
-/// The Bitcoin block that is being mined, and the last one found.
-#[derive(Serialize)]
-struct BlocksPart {
+    /// The Bitcoin block that is being mined, and the last one found.
     block_height: Option<u32>,
     block_difficulty: Option<f64>,
     est_time_to_block: Option<f64>,
     last_block_found_time: Option<u32>,
     last_block_found_hash: Option<String>,
     blocks_found: u64,
-}
-
-/// The payouts of that block, as in [`PayoutsDocument`] under other names.
-#[derive(Serialize)]
-struct PayoutsPart {
+    /// The payouts of that block, as in [`PayoutsDocument`] under other names.
     our_address: String,
     our_payout: u64,
     our_payout_without_fee: u64,
@@ -90,11 +63,6 @@ struct PayoutsPart {
     miner_weights: BTreeMap<String, f64>,
     miner_weights_omitted: usize,
     window_shares: Option<usize>,
-}
-
-/// The miners of this node, and its peers.
-#[derive(Serialize)]
-struct ConnectionsPart {
     miner_count: usize,
     miners: Vec<Miner>,
     shares_accepted: u64,
@@ -122,25 +90,15 @@ impl StatusDocument {
         let state = problems.first().cloned().unwrap_or_else(Notice::ok);
         problems.retain(|notice| *notice != Notice::ok());
         let payouts = PayoutsDocument::new(snapshot, window, &config.payout_script, &config.payout_address);
+        let weights = payouts.weights.into_iter();
+        let (params, job, last) = (snapshot.tree().params(), snapshot.job(), block_log.newest());
+        let (miners, peers, metrics) = (&snapshot.miners.miners, &snapshot.peers, &snapshot.metrics);
         Self {
             time: snapshot.now.0,
             version: env!("CARGO_PKG_VERSION"),
             state,
             problems,
             chain: ChainPart::new(snapshot),
-            settings: SettingsPart::new(snapshot, config, uptime_secs),
-            rates: RatesPart::new(snapshot, history),
-            blocks: BlocksPart::new(snapshot, block_log),
-            payouts: payouts.into(),
-            connections: ConnectionsPart::new(snapshot),
-        }
-    }
-}
-
-impl SettingsPart {
-    fn new(snapshot: &Snapshot, config: &Config, uptime_secs: u64) -> Self {
-        let params = snapshot.tree().params();
-        Self {
             network: params.network.name(),
             chain_name: params.chain_name.clone(),
             stratum_port: config.stratum_port,
@@ -149,38 +107,15 @@ impl SettingsPart {
             pplns_window_size: params.payout_window,
             uptime_secs,
             template_age_secs: snapshot.template_age_s(),
-        }
-    }
-}
-
-impl RatesPart {
-    fn new(snapshot: &Snapshot, history: &History) -> Self {
-        Self {
             pool_hashrate: snapshot.pool_hashes_per_s(),
             local_hashrate: snapshot.local_hashes_per_s(),
             history: history.live(),
-        }
-    }
-}
-
-impl BlocksPart {
-    fn new(snapshot: &Snapshot, block_log: &BlockLog) -> Self {
-        let (job, last) = (snapshot.job(), block_log.newest());
-        Self {
             block_height: job.map(|job| job.block_height.0),
             block_difficulty: job.map(|job| difficulty_of(&job.block_target)),
             est_time_to_block: snapshot.block_time_s(),
             last_block_found_time: last.map(|block| block.time),
             last_block_found_hash: last.map(|block| block.id.to_string()),
-            blocks_found: snapshot.metrics.blocks_found.get(),
-        }
-    }
-}
-
-impl From<PayoutsDocument> for PayoutsPart {
-    fn from(payouts: PayoutsDocument) -> Self {
-        let weights = payouts.weights.into_iter();
-        Self {
+            blocks_found: metrics.blocks_found.get(),
             our_address: payouts.our_address,
             our_payout: payouts.our_amount,
             our_payout_without_fee: payouts.our_amount_without_fee,
@@ -191,14 +126,6 @@ impl From<PayoutsDocument> for PayoutsPart {
             miner_weights: weights.map(|weight| (weight.address, weight.pct / 100.0)).collect(),
             miner_weights_omitted: payouts.weights_omitted,
             window_shares: payouts.window_shares,
-        }
-    }
-}
-
-impl ConnectionsPart {
-    fn new(snapshot: &Snapshot) -> Self {
-        let (miners, peers, metrics) = (&snapshot.miners.miners, &snapshot.peers, &snapshot.metrics);
-        Self {
             miner_count: miners.len(),
             miners: Miner::fastest(snapshot, MINERS_MAX),
             shares_accepted: metrics.shares_accepted.get(),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 
-use super::head::{parse, ForwardedRequest, Parsed, HEAD_LEN_MAX};
+use super::head::{parse, ForwardedRequest, HEAD_LEN_MAX};
 use super::hosts::AllowedHosts;
 use super::refusal::Refusal;
 
@@ -172,17 +172,17 @@ impl Connection {
     fn read_request(&mut self, hosts: &AllowedHosts, now: Instant) -> Option<Step> {
         loop {
             match parse(&self.input, hosts) {
-                Parsed::Request(request) => {
+                Ok(Some(request)) => {
                     self.input.drain(..request.head_len);
                     self.close_after = !request.keep_alive;
                     self.enter(Phase::Waiting, now);
                     return Some(Step::Forward(request));
                 }
-                Parsed::Refused(refusal) => {
+                Err(refusal) => {
                     self.refuse(refusal, now);
                     return Some(Step::Refused(refusal));
                 }
-                Parsed::Incomplete => {}
+                Ok(None) => {}
             }
             match self.read(now) {
                 Ok(0) => return None,

@@ -24,28 +24,12 @@ pub struct ForwardedRequest {
     pub bytes: Vec<u8>,
 }
 
-/// Result of parsing the bytes received so far.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Parsed {
-    /// An incomplete head, valid so far.
-    Incomplete,
-    /// A valid request.
-    Request(ForwardedRequest),
-    /// An invalid request.
-    Refused(Refusal),
-}
-
-/// Parses a request at the start of `bytes`.
-pub fn parse(bytes: &[u8], hosts: &AllowedHosts) -> Parsed {
-    match head_len(bytes) {
-        Ok(None) if bytes.len() < HEAD_LEN_MAX => Parsed::Incomplete,
-        Ok(None) => Parsed::Refused(Refusal::HeadersTooLarge),
-        Ok(Some(len)) if len > HEAD_LEN_MAX => Parsed::Refused(Refusal::HeadersTooLarge),
-        Ok(Some(len)) => match parse_head(bytes.get(..len).unwrap_or_default(), hosts) {
-            Ok(request) => Parsed::Request(request),
-            Err(refusal) => Parsed::Refused(refusal),
-        },
-        Err(refusal) => Parsed::Refused(refusal),
+/// Parses a request at the start of `bytes`; `None` if the head is incomplete, but valid so far.
+pub fn parse(bytes: &[u8], hosts: &AllowedHosts) -> Result<Option<ForwardedRequest>, Refusal> {
+    match head_len(bytes)? {
+        None if bytes.len() < HEAD_LEN_MAX => Ok(None),
+        Some(len) if len <= HEAD_LEN_MAX => parse_head(bytes.get(..len).unwrap_or_default(), hosts).map(Some),
+        _ => Err(Refusal::HeadersTooLarge),
     }
 }
 

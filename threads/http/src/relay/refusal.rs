@@ -24,43 +24,36 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    const fn status(self) -> &'static str {
+    /// The status and the reason.
+    const fn texts(self) -> (&'static str, &'static str) {
         match self {
-            Self::BadRequest(_) => "400 Bad Request",
-            Self::MethodNotAllowed => "405 Method Not Allowed",
-            Self::Timeout => "408 Request Timeout",
-            Self::Misdirected => "421 Misdirected Request",
-            Self::HeadersTooLarge => "431 Request Header Fields Too Large",
-            Self::BadGateway => "502 Bad Gateway",
-            Self::Busy => "503 Service Unavailable",
-            Self::GatewayTimeout => "504 Gateway Timeout",
-            Self::Version => "505 HTTP Version Not Supported",
-        }
-    }
-
-    const fn why(self) -> &'static str {
-        match self {
-            Self::BadRequest(why) => why,
-            Self::MethodNotAllowed => "only GET and HEAD are supported",
-            Self::Timeout => "the request did not arrive in time",
-            Self::Misdirected => "this host name is not allowed: use the IP address, or allow the name with -web-hosts",
-            Self::HeadersTooLarge => "the head is larger than 8192 bytes or has more than 64 headers",
-            Self::BadGateway => "the server failed",
-            Self::Busy => "too many connections",
-            Self::GatewayTimeout => "the server did not respond in time",
-            Self::Version => "only HTTP/1.0 and HTTP/1.1 are supported",
+            Self::BadRequest(why) => ("400 Bad Request", why),
+            Self::MethodNotAllowed => ("405 Method Not Allowed", "only GET and HEAD are supported"),
+            Self::Timeout => ("408 Request Timeout", "the request did not arrive in time"),
+            Self::Misdirected => (
+                "421 Misdirected Request",
+                "this host name is not allowed: use the IP address, or allow the name with -web-hosts",
+            ),
+            Self::HeadersTooLarge => (
+                "431 Request Header Fields Too Large",
+                "the head is larger than 8192 bytes or has more than 64 headers",
+            ),
+            Self::BadGateway => ("502 Bad Gateway", "the server failed"),
+            Self::Busy => ("503 Service Unavailable", "too many connections"),
+            Self::GatewayTimeout => ("504 Gateway Timeout", "the server did not respond in time"),
+            Self::Version => ("505 HTTP Version Not Supported", "only HTTP/1.0 and HTTP/1.1 are supported"),
         }
     }
 
     /// Returns the response, after which the connection closes.
     pub fn response(self) -> Vec<u8> {
         // The reasons contain no characters that JSON would have to escape.
-        let body = format!("{{\"error\":\"{}\"}}", self.why());
+        let (status, why) = self.texts();
+        let body = format!("{{\"error\":\"{why}\"}}");
         let allow = if self == Self::MethodNotAllowed { "Allow: GET, HEAD\r\n" } else { "" };
         format!(
-            "HTTP/1.1 {}\r\n{allow}Content-Type: application/json\r\nContent-Length: {}\r\n\
+            "HTTP/1.1 {status}\r\n{allow}Content-Type: application/json\r\nContent-Length: {}\r\n\
              X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n{body}",
-            self.status(),
             body.len(),
         )
         .into_bytes()

@@ -4,20 +4,20 @@ fn hosts() -> AllowedHosts {
     AllowedHosts::new("garage", &[])
 }
 
-fn parsed(head: &str) -> Parsed {
+fn parsed(head: &str) -> Result<Option<ForwardedRequest>, Refusal> {
     parse(head.as_bytes(), &hosts())
 }
 
 fn refused(head: &str) -> Refusal {
     match parsed(head) {
-        Parsed::Refused(refusal) => refusal,
+        Err(refusal) => refusal,
         other => panic!("{head:?} is not refused: {other:?}"),
     }
 }
 
 fn accepted(head: &str) -> ForwardedRequest {
     match parsed(head) {
-        Parsed::Request(request) => request,
+        Ok(Some(request)) => request,
         other => panic!("{head:?} is not accepted: {other:?}"),
     }
 }
@@ -53,7 +53,7 @@ fn connections_are_kept_alive_only_for_http_1_1_without_close() {
 fn a_head_may_arrive_byte_by_byte() {
     let head = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
     for len in 0..head.len() {
-        assert_eq!(parsed(&head[..len]), Parsed::Incomplete, "{len}");
+        assert_eq!(parsed(&head[..len]), Ok(None), "{len}");
     }
     assert_eq!(accepted(head).head_len, head.len());
 }
@@ -136,7 +136,7 @@ fn unknown_host_names_are_refused() {
 fn heads_are_bounded() {
     let fill = |len: usize| format!("GET / HTTP/1.1\r\nHost: localhost\r\nX: {}", "a".repeat(len));
     assert_eq!(refused(&fill(HEAD_LEN_MAX)), Refusal::HeadersTooLarge);
-    assert_eq!(parsed(&fill(HEAD_LEN_MAX - 100)), Parsed::Incomplete);
+    assert_eq!(parsed(&fill(HEAD_LEN_MAX - 100)), Ok(None));
     let whole = fill(HEAD_LEN_MAX - 38) + "\r\n\r\n";
     assert!(whole.len() > HEAD_LEN_MAX);
     assert_eq!(refused(&whole), Refusal::HeadersTooLarge);
@@ -176,7 +176,7 @@ fn mutated_input_yields_only_plain_requests() {
                 _ => bytes.iter_mut().skip(at).take(1).for_each(|byte| *byte ^= 1 << numbers.below(8)),
             }
         }
-        let Parsed::Request(request) = parse(&bytes, &hosts) else { continue };
+        let Ok(Some(request)) = parse(&bytes, &hosts) else { continue };
         accepted += 1;
         let head = &bytes[..request.head_len];
         let shown = String::from_utf8_lossy(head);

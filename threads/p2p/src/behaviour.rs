@@ -11,6 +11,7 @@ use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::{connection_limits, identify, mdns, noise, ping, tcp, yamux, Swarm, SwarmBuilder};
 use log::warn;
+use p2pool_core::config::Config;
 use p2pool_core::metrics::Metrics;
 
 use crate::codec::SyncCodec;
@@ -79,24 +80,6 @@ pub struct Behaviour {
     pub mdns: Toggle<mdns::tokio::Behaviour>,
 }
 
-/// What a swarm is built from.
-pub struct Setup {
-    /// Key pair of this node.
-    pub key: Keypair,
-    /// Names of the chain.
-    pub names: Names,
-    /// Decides who may connect.
-    pub gater: ConnectionGater,
-    /// Whether to look for peers on the local network.
-    pub mdns: bool,
-    /// Whether to serve the DHT before anybody has confirmed that this node is reachable.
-    pub dht_server: bool,
-    /// Timeout of requests, on both sides.
-    pub request_timeout: Duration,
-    /// Where bytes are counted.
-    pub metrics: Arc<Metrics>,
-}
-
 fn limits() -> connection_limits::ConnectionLimits {
     connection_limits::ConnectionLimits::default()
         .with_max_established(Some(CONNECTIONS_MAX))
@@ -107,28 +90,34 @@ fn limits() -> connection_limits::ConnectionLimits {
         .with_max_pending_outgoing(Some(PENDING_MAX))
 }
 
-fn behaviour(setup: Setup) -> Result<Behaviour, P2pError> {
-    let our_id = setup.key.public().to_peer_id();
-    let mdns = setup
+fn behaviour(
+    config: &Config,
+    key: &Keypair,
+    names: &Names,
+    gater: ConnectionGater,
+    request_timeout: Duration,
+) -> Result<Behaviour, P2pError> {
+    let our_id = key.public().to_peer_id();
+    let mdns = config
         .mdns
         .then(|| mdns::tokio::Behaviour::new(mdns::Config::default(), our_id))
         .transpose()
         .map_err(|error| failed(&error))?;
-    let identify = identify::Config::new(setup.names.identify.clone(), setup.key.public())
+    let identify = identify::Config::new(names.identify.clone(), key.public())
         .with_agent_version(names::agent())
         .with_push_listen_addr_updates(true);
     let sync = request_response::Config::default()
-        .with_request_timeout(setup.request_timeout)
+        .with_request_timeout(request_timeout)
         .with_max_concurrent_streams(SYNC_STREAMS_MAX);
     Ok(Behaviour {
         limits: connection_limits::Behaviour::new(limits()),
-        gossip: Gossip::new(&setup.names)?,
-        sync: request_response::Behaviour::new([(setup.names.sync.clone(), ProtocolSupport::Full)], sync),
-        dht: Dht::new(our_id, setup.names.dht.clone(), setup.dht_server),
+        gossip: Gossip::new(names)?,
+        sync: request_response::Behaviour::new([(names.sync.clone(), ProtocolSupport::Full)], sync),
+        dht: Dht::new(our_id, names.dht.clone(), config.dht_server),
         identify: identify::Behaviour::new(identify),
         ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_INTERVAL).with_timeout(PING_TIMEOUT)),
         mdns: mdns.into(),
-        gater: setup.gater,
+        gater,
     })
 }
 
@@ -149,11 +138,16 @@ fn with_tcp_user_timeout(stream: tcp::tokio::TcpStream) -> tcp::tokio::TcpStream
 ///
 /// # Errors
 /// The operating system or libp2p refuses something that no setting changes.
-pub fn build_swarm(setup: Setup) -> Result<Swarm<Behaviour>, P2pError> {
-    let key = setup.key.clone();
-    let prologue = setup.names.noise_prologue.clone();
-    let metrics = Arc::clone(&setup.metrics);
-    let behaviour = behaviour(setup)?;
+pub fn build_swarm(
+    config: &Config,
+    key: Keypair,
+    names: &Names,
+    gater: ConnectionGater,
+    request_timeout: Duration,
+    metrics: Arc<Metrics>,
+) -> Result<Swarm<Behaviour>, P2pError> {
+    let prologue = names.noise_prologue.clone();
+    let behaviour = behaviour(config, &key, names, gater, request_timeout)?;
     let builder = SwarmBuilder::with_existing_identity(key)
         .with_tokio()
         // Not `with_tcp`, which has no place for the byte counters.

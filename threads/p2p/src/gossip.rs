@@ -199,10 +199,6 @@ impl ConnectionHandler for CountingHandler {
         self.inner.poll(cx).map(|event| event.map_custom(HandlerEvent::Inner))
     }
 
-    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Option<Self::ToBehaviour>> {
-        self.inner.poll_close(cx).map(|event| event.map(HandlerEvent::Inner))
-    }
-
     fn on_behaviour_event(&mut self, event: Self::FromBehaviour) {
         self.inner.on_behaviour_event(event);
     }
@@ -228,15 +224,6 @@ impl NetworkBehaviour for Gossip {
     type ConnectionHandler = CountingHandler;
     type ToSwarm = GossipEvent;
 
-    fn handle_pending_inbound_connection(
-        &mut self,
-        connection: ConnectionId,
-        local: &Multiaddr,
-        remote: &Multiaddr,
-    ) -> Result<(), ConnectionDenied> {
-        self.inner.handle_pending_inbound_connection(connection, local, remote)
-    }
-
     fn handle_established_inbound_connection(
         &mut self,
         connection: ConnectionId,
@@ -245,16 +232,6 @@ impl NetworkBehaviour for Gossip {
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
         self.inner.handle_established_inbound_connection(connection, peer, local, remote).map(CountingHandler::new)
-    }
-
-    fn handle_pending_outbound_connection(
-        &mut self,
-        connection: ConnectionId,
-        peer: Option<PeerId>,
-        addresses: &[Multiaddr],
-        role: Endpoint,
-    ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
-        self.inner.handle_pending_outbound_connection(connection, peer, addresses, role)
     }
 
     fn handle_established_outbound_connection(

@@ -27,20 +27,18 @@ pub struct Names {
 
 impl Names {
     /// Builds the names of a chain.
-    ///
-    /// # Errors
-    /// None for any id: a stream protocol's name needs a leading slash, which these have.
-    pub fn new(chain_id: &ChainId) -> Result<Self, libp2p::swarm::InvalidProtocol> {
+    pub fn new(chain_id: &ChainId) -> Self {
         let prefix = chain_id.prefix();
         let name = |what: &str| format!("/p2pool/{what}/{PROTOCOL_VERSION}/{prefix}");
-        Ok(Self {
+        let protocol = |what| StreamProtocol::try_from_owned(name(what)).expect("the name has a leading slash");
+        Self {
             shares: IdentTopic::new(name("shares")),
             blocks: IdentTopic::new(name("blocks")),
-            sync: StreamProtocol::try_from_owned(name("sync"))?,
-            dht: StreamProtocol::try_from_owned(name("dht"))?,
+            sync: protocol("sync"),
+            dht: protocol("dht"),
             identify: name("node"),
             noise_prologue: [name("noise").as_bytes(), &chain_id.0].concat(),
-        })
+        }
     }
 }
 

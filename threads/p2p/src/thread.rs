@@ -78,11 +78,8 @@ impl P2p {
         Arc::clone(self.driver.status())
     }
 
-    /// Runs until it is stopped or the chain thread has ended.
-    ///
-    /// # Errors
-    /// None at present: failures while running are logged and retried.
-    pub fn run(self) -> Result<(), P2pError> {
+    /// Runs until it is stopped or the chain thread has ended. Failures meanwhile are logged and retried.
+    pub fn run(self) {
         let Self { runtime, mut driver, mut inbox, mut stop, sender } = self;
         // The inbox closes only when no sender is left.
         drop(sender);
@@ -97,7 +94,6 @@ impl P2p {
         }
         runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
         debug!("network thread stopped");
-        Ok(())
     }
 }
 

@@ -22,7 +22,7 @@ use super::requests::Requests;
 use super::SwarmDriver;
 use crate::address::split_peer_id;
 use crate::bans::Bans;
-use crate::behaviour::{build_swarm, Behaviour, Setup, INBOUND_SLOTS};
+use crate::behaviour::{build_swarm, Behaviour, INBOUND_SLOTS};
 use crate::connection_gater::{Clock, ConnectionGater};
 use crate::dialer::Dialer;
 use crate::error::P2pError;
@@ -74,18 +74,11 @@ impl SwarmDriver {
         let Config { params, chain_dir, .. } = config;
         let key = identity::load_or_generate(chain_dir)?;
         let our_id = key.public().to_peer_id();
-        let names = Names::new(&params.chain_id()).map_err(|error| P2pError::Setup(error.to_string()))?;
+        let names = Names::new(&params.chain_id());
         let bans = load_bans(chain_dir, (tuning.clock)())?;
         let known = load_text(&chain_dir.join(PEERS_FILE))?;
-        let mut swarm = build_swarm(Setup {
-            key,
-            names: names.clone(),
-            gater: ConnectionGater::new(bans, Arc::clone(&tuning.clock)),
-            mdns: config.mdns,
-            dht_server: config.dht_server,
-            request_timeout: tuning.request_timeout,
-            metrics: Arc::clone(&metrics),
-        })?;
+        let gater = ConnectionGater::new(bans, Arc::clone(&tuning.clock));
+        let mut swarm = build_swarm(config, key, &names, gater, tuning.request_timeout, Arc::clone(&metrics))?;
         listen(&mut swarm, config.p2p_port)?;
         let discovery = PeerDiscovery { bootnodes: !bootnodes.is_empty(), mdns: config.mdns, known: !known.is_empty() };
         let status = PeersStatus { our_id: our_id.to_string(), discovery, ..Default::default() };

@@ -20,7 +20,7 @@ struct Behaviour {
 }
 
 fn build() -> Swarm<Behaviour> {
-    let names = Names::new(&params().chain_id()).unwrap();
+    let names = Names::new(&params().chain_id());
     let key = Keypair::generate_ed25519();
     let id = key.public().to_peer_id();
     let identify = identify::Behaviour::new(identify::Config::new(names.identify, key.public()));

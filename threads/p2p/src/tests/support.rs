@@ -86,7 +86,7 @@ impl Start {
     pub fn go(self) -> TestNode {
         let (p2p, inbox) = self.open().unwrap();
         let (sender, status) = (p2p.sender(), p2p.status());
-        let thread = std::thread::spawn(move || p2p.run().unwrap());
+        let thread = std::thread::spawn(move || p2p.run());
         let mut node =
             TestNode { sender, inbox, status, start: self, thread: Some(thread), address: Multiaddr::empty() };
         node.address = until("the node to listen", || node.loopback_address());

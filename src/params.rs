@@ -51,6 +51,8 @@ pub enum Network {
 }
 
 impl Network {
+    pub const ALL: [Self; 5] = [Self::Mainnet, Self::Testnet3, Self::Testnet4, Self::Signet, Self::Regtest];
+
     /// The name used in flags and directories.
     pub const fn name(self) -> &'static str {
         match self {

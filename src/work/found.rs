@@ -1,6 +1,9 @@
 //! Shares and blocks found by this node's miners.
 
+use std::fmt;
 use std::sync::Arc;
+
+use bitcoin::hex::DisplayHex as _;
 
 use super::Job;
 use crate::share::EXTRANONCE_LEN;
@@ -27,4 +30,12 @@ pub struct FoundBlock {
     pub extranonce: [u8; EXTRANONCE_LEN],
     /// The worker's name, for log lines.
     pub worker: Arc<str>,
+}
+
+/// What a block can be assembled from by hand.
+impl fmt::Display for FoundBlock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { job, header, extranonce, .. } = self;
+        write!(f, "job {}, header {}, extranonce {}", job.id, header.as_hex(), extranonce.as_hex())
+    }
 }

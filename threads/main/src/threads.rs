@@ -27,26 +27,10 @@ pub enum ThreadName {
     Web,
 }
 
-impl ThreadName {
-    /// Returns the name that the system shows.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Signals => "p2pool-signals",
-            Self::Chain => "p2pool-chain",
-            Self::Stratum => "p2pool-stratum",
-            Self::Poll => "p2pool-poll",
-            Self::Submit => "p2pool-submit",
-            Self::Anchor => "p2pool-anchor",
-            Self::P2p => "p2pool-p2p",
-            Self::Relay => "p2pool-relay",
-            Self::Web => "p2pool-web",
-        }
-    }
-}
-
+/// Writes the name that the system shows.
 impl fmt::Display for ThreadName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        write!(f, "p2pool-{}", format!("{self:?}").to_lowercase())
     }
 }
 
@@ -111,7 +95,7 @@ impl Threads {
         body: impl FnOnce() -> Result<(), E> + Send + 'static,
     ) -> io::Result<()> {
         let sender = self.sender.clone();
-        let handle = Builder::new().name(name.as_str().to_owned()).spawn(move || {
+        let handle = Builder::new().name(name.to_string()).spawn(move || {
             // Unwind safety: nothing that the body owned is used afterwards.
             let exit = match catch_unwind(AssertUnwindSafe(body)) {
                 Ok(Ok(())) => ThreadExit::Finished,
@@ -191,7 +175,7 @@ mod tests {
     #[test]
     fn thread_names_fit_the_limit_of_linux() {
         for name in ALL {
-            assert!(name.as_str().len() <= 15, "{name}");
+            assert!(name.to_string().len() <= 15, "{name}");
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! All parts are opened before the first thread starts, so that every error at start is found before any work is done.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -115,13 +116,13 @@ impl Components {
         let (to_p2p, stratum_stop, web_stop) = (p2p.sender(), stratum.stop_handle(), web.stop_handle());
         let Http { relay, server, .. } = web;
         threads.spawn(ThreadName::Chain, move || chain.run())?;
-        threads.spawn(ThreadName::Anchor, move || anchor.run())?;
-        threads.spawn(ThreadName::Submit, move || submit.run())?;
-        threads.spawn(ThreadName::P2p, move || p2p.run())?;
+        threads.spawn(ThreadName::Anchor, move || never_fails(anchor.run()))?;
+        threads.spawn(ThreadName::Submit, move || never_fails(submit.run()))?;
+        threads.spawn(ThreadName::P2p, move || never_fails(p2p.run()))?;
         threads.spawn(ThreadName::Web, move || server.run())?;
         threads.spawn(ThreadName::Relay, move || relay.run())?;
         threads.spawn(ThreadName::Stratum, move || stratum.run())?;
-        threads.spawn(ThreadName::Poll, move || poll.run())?;
+        threads.spawn(ThreadName::Poll, move || never_fails(poll.run()))?;
         let stop_inputs = move || {
             stratum_stop.stop();
             poll_stopper.stop();
@@ -131,6 +132,11 @@ impl Components {
         };
         Ok(stages(inboxes, stop_inputs))
     }
+}
+
+/// The result of a thread that ends only when it is asked to.
+const fn never_fails((): ()) -> Result<(), Infallible> {
+    Ok(())
 }
 
 /// Returns the stages of the shutdown. `stop_inputs` stops all threads that receive anything from outside.

@@ -81,19 +81,16 @@ impl AnchorThread {
 
     /// The list of blocks whose confirmations are tracked, for another thread to set.
     pub fn tracked(&self) -> Arc<ArcSwap<TrackedBlocks>> {
-        self.confirmations.tracked()
+        Arc::clone(&self.confirmations.tracked)
     }
 
     /// The published confirmations.
     pub fn blocks(&self) -> Arc<ArcSwap<BlocksStatus>> {
-        self.confirmations.published()
+        Arc::clone(&self.confirmations.published)
     }
 
     /// Handles messages until asked to stop. Each lookup gets exactly one result.
-    ///
-    /// # Errors
-    /// Never; the signature is that of all threads.
-    pub fn run(mut self) -> Result<(), RpcError> {
+    pub fn run(mut self) {
         loop {
             match self.inbox.recv_timeout(TICK) {
                 Ok(ToAnchor::Command(HeaderCommand::LookUp(hash))) => self.respond(hash, &[]),
@@ -102,7 +99,7 @@ impl AnchorThread {
                         self.respond(last.block_hash(), &headers);
                     }
                 }
-                Ok(ToAnchor::Stop) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                Ok(ToAnchor::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {}
             }
             self.refresh.tick(&mut self.bitcoind, Instant::now);

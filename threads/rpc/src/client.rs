@@ -1,6 +1,8 @@
 //! JSON-RPC over HTTP/1.1, as bitcoind implements it: one connection, one request at a time.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
 use std::time::Duration;
 
 use p2pool_core::config::Config;
@@ -14,7 +16,7 @@ use ureq::Agent;
 
 use crate::credentials::{Credentials, Keyring};
 use crate::error::{self, excerpt, RpcError};
-use crate::transport::{Connections, KeepaliveConnector};
+use crate::transport::KeepaliveConnector;
 
 /// Timeout for the lookup of a host name, and for the connection: bitcoind is on this machine or network.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -51,7 +53,8 @@ impl ResponseLimits {
 /// A JSON-RPC client of one bitcoind.
 pub(crate) struct Client {
     agent: Agent,
-    connections: Connections,
+    /// Number of connections made so far.
+    connections: Arc<AtomicU64>,
     url: String,
     keyring: Keyring,
     next_id: u64,
@@ -98,7 +101,7 @@ impl Client {
         if host.is_empty() || !url.parse().is_ok_and(|uri| is_whole_host(&uri)) {
             return Err(RpcError::Host(config.rpc_host.clone()));
         }
-        let connections = Connections::default();
+        let connections = Arc::<AtomicU64>::default();
         let agent_config = Agent::config_builder()
             .http_status_as_error(false)
             // Credentials and blocks go to bitcoind only, whatever environment variables or a redirect say.
@@ -114,7 +117,7 @@ impl Client {
             .max_idle_age(IDLE_AGE_MAX)
             .build();
         let agent =
-            Agent::with_parts(agent_config, KeepaliveConnector(connections.clone()), DefaultResolver::default());
+            Agent::with_parts(agent_config, KeepaliveConnector(Arc::clone(&connections)), DefaultResolver::default());
         Ok(Self { agent, connections, url, keyring: Keyring::new(config.rpc_auth.clone()), next_id: 0 })
     }
 
@@ -130,7 +133,7 @@ impl Client {
 
     /// Number of connections made so far. When it grows, another bitcoind may be at the other end.
     pub(crate) fn connections(&self) -> u64 {
-        self.connections.made()
+        self.connections.load(Ordering::Relaxed)
     }
 
     /// Calls a method and returns its result. If bitcoind rejects a cookie, the others are tried.

@@ -21,23 +21,15 @@ const REQUEST_INTERVAL: Duration = Duration::from_secs(30);
 /// Confirmations of the blocks on a list that another thread sets.
 #[derive(Default)]
 pub(crate) struct ConfirmationTracker {
-    tracked: Arc<ArcSwap<TrackedBlocks>>,
-    published: Arc<ArcSwap<BlocksStatus>>,
+    /// The list of blocks to track.
+    pub(crate) tracked: Arc<ArcSwap<TrackedBlocks>>,
+    /// The published confirmations.
+    pub(crate) published: Arc<ArcSwap<BlocksStatus>>,
     /// Time of the last request for each block.
     requested: HashMap<ShareId, Instant>,
 }
 
 impl ConfirmationTracker {
-    /// The list of blocks to track.
-    pub(crate) fn tracked(&self) -> Arc<ArcSwap<TrackedBlocks>> {
-        Arc::clone(&self.tracked)
-    }
-
-    /// The published confirmations.
-    pub(crate) fn published(&self) -> Arc<ArcSwap<BlocksStatus>> {
-        Arc::clone(&self.published)
-    }
-
     /// Sends the requests that are due.
     pub(crate) fn tick(&mut self, bitcoind: &mut VerifiedClient, now: Instant) -> Result<(), BitcoindError> {
         let due = self.due(now);

@@ -68,14 +68,11 @@ impl PollThread {
 
     /// The published status of bitcoind.
     pub fn status(&self) -> Arc<ArcSwap<BitcoindStatus>> {
-        self.reporter.published()
+        Arc::clone(&self.reporter.published)
     }
 
     /// Requests templates until stopped. After an error of bitcoind it waits and retries.
-    ///
-    /// # Errors
-    /// Never; the signature is that of all threads.
-    pub fn run(mut self) -> Result<(), RpcError> {
+    pub fn run(mut self) {
         let mut backoff = Backoff::default();
         let mut longpollid: Option<String> = None;
         while !self.is_stopped() {
@@ -103,7 +100,6 @@ impl PollThread {
                 break;
             }
         }
-        Ok(())
     }
 
     fn is_stopped(&self) -> bool {

@@ -17,17 +17,13 @@ pub(crate) struct StatusReporter {
     url: String,
     /// Whether anything has been reported yet.
     is_known: bool,
-    published: Arc<ArcSwap<BitcoindStatus>>,
+    /// The published status.
+    pub(crate) published: Arc<ArcSwap<BitcoindStatus>>,
 }
 
 impl StatusReporter {
     pub(crate) fn new(url: &str) -> Self {
         Self { url: url.to_owned(), is_known: false, published: Arc::default() }
-    }
-
-    /// The published status.
-    pub(crate) fn published(&self) -> Arc<ArcSwap<BitcoindStatus>> {
-        Arc::clone(&self.published)
     }
 
     /// Reports a template from bitcoind.

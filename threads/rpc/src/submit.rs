@@ -15,8 +15,7 @@ use p2pool_core::node::{Event, PeerBlock};
 use p2pool_core::share::ShareId;
 use p2pool_core::status::{BitcoindError, OwnBlock, OwnBlocksStatus, SubmitOutcome};
 use p2pool_core::units::{BlockHeight, UnixTime};
-use p2pool_core::work::BlockError;
-use p2pool_core::work::FoundBlock;
+use p2pool_core::work::{BlockError, FoundBlock};
 use serde_json::json;
 
 use crate::block_files::{BlockFiles, BlockSummary, Finder};
@@ -100,14 +99,11 @@ impl SubmitThread {
 
     /// The published status of the blocks that this node's miners found.
     pub fn own_blocks(&self) -> Arc<ArcSwap<OwnBlocksStatus>> {
-        self.own.published()
+        Arc::clone(&self.own.0)
     }
 
     /// Submits blocks until asked to stop, and then those that were never tried.
-    ///
-    /// # Errors
-    /// Never; the signature is that of all threads.
-    pub fn run(mut self) -> Result<(), RpcError> {
+    pub fn run(mut self) {
         loop {
             let wait = self.next_due().map_or(IDLE_WAIT, |due| due.saturating_duration_since(Instant::now()));
             match self.inbox.recv_timeout(wait) {
@@ -124,7 +120,6 @@ impl SubmitThread {
             }
         }
         while self.queue.iter().any(|queued| queued.failures == 0) && self.submit_next() {}
-        Ok(())
     }
 
     fn next_due(&self) -> Option<Instant> {
@@ -165,12 +160,7 @@ impl SubmitThread {
             }
             Err(error) => format!("its parts cannot be written to disk ({error})"),
         };
-        error!(
-            "{block} cannot be assembled: {error}; {kept}; job {}, header {}, extranonce {}",
-            found.job.id,
-            found.header.to_lower_hex_string(),
-            found.extranonce.to_lower_hex_string(),
-        );
+        error!("{block} cannot be assembled: {error}; {kept}; {found}");
         self.own.update(block, Some(SubmitOutcome::Rejected(error.to_string())));
     }
 
@@ -290,10 +280,6 @@ impl SubmitThread {
 struct OwnBlocks(Arc<ArcSwap<OwnBlocksStatus>>);
 
 impl OwnBlocks {
-    fn published(&self) -> Arc<ArcSwap<OwnBlocksStatus>> {
-        Arc::clone(&self.0)
-    }
-
     /// Publishes the outcome of a block if it is an own one; `None` keeps an earlier outcome.
     fn update(&self, block: &BlockSummary, outcome: Option<SubmitOutcome>) {
         let BlockSummary { id, finder, time, height, value } = *block;

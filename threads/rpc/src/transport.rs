@@ -21,20 +21,9 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 /// Time between probes; with the usual 9 probes a dead connection breaks within two minutes.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Number of connections made. When it grows, another bitcoind may be at the other end.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Connections(Arc<AtomicU64>);
-
-impl Connections {
-    /// Connections made so far.
-    pub(crate) fn made(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// Opens connections with keepalive.
+/// Opens connections with keepalive, and counts them.
 #[derive(Debug)]
-pub(crate) struct KeepaliveConnector(pub(crate) Connections);
+pub(crate) struct KeepaliveConnector(pub(crate) Arc<AtomicU64>);
 
 impl Connector for KeepaliveConnector {
     type Out = KeepaliveTransport;
@@ -47,7 +36,7 @@ impl Connector for KeepaliveConnector {
         let stream = Arc::new(SharedStream(stream));
         let weak: Weak<SharedStream> = Arc::downgrade(&stream);
         (details.register_shutdown)(weak)?;
-        self.0 .0.fetch_add(1, Ordering::Relaxed);
+        self.0.fetch_add(1, Ordering::Relaxed);
         let buffers = LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
         Ok(Some(KeepaliveTransport { stream, buffers }))
     }

@@ -134,7 +134,7 @@ impl VerifiedClient {
     fn check_network(&self, info: &ChainInfo, genesis: BlockHash) -> Result<(), BitcoindError> {
         let their_challenge = info.signet_challenge.as_deref().unwrap_or_default();
         let ours = describe(self.network.name(), &self.signet_challenge);
-        let theirs = match network_of_chain(&info.chain) {
+        let theirs = match Network::ALL.iter().find(|network| network.to_bitcoin().to_core_arg() == info.chain) {
             Some(network) => describe(network.name(), their_challenge),
             None => format!("an unknown network '{}'", excerpt(&info.chain)),
         };
@@ -155,17 +155,5 @@ fn describe(name: &str, signet_challenge: &str) -> String {
     match signet_challenge {
         "" => name.to_owned(),
         challenge => format!("{name} with the challenge {challenge}"),
-    }
-}
-
-/// Returns the network that bitcoind calls `chain`.
-fn network_of_chain(chain: &str) -> Option<Network> {
-    match chain {
-        "main" => Some(Network::Mainnet),
-        "test" => Some(Network::Testnet3),
-        "testnet4" => Some(Network::Testnet4),
-        "signet" => Some(Network::Signet),
-        "regtest" => Some(Network::Regtest),
-        _ => None,
     }
 }

@@ -1,7 +1,7 @@
 //! Sends shares to the chain thread and blocks to the submit thread, and logs events.
 
 use std::collections::VecDeque;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -107,8 +107,7 @@ impl ChannelSink {
 /// Logs a block that cannot be submitted, so that the operator can still recover it.
 fn log_lost(message: &ToSubmit, why: &str) {
     let ToSubmit::Own(block) = message else { return };
-    let (job, header, extranonce) = (block.job.id, hex(&block.header), hex(&block.extranonce));
-    log::error!("found block not submitted, {why}: job {job}, header {header}, extranonce {extranonce}");
+    log::error!("found block not submitted, {why}: {block}");
 }
 
 impl SessionSink for ChannelSink {
@@ -161,12 +160,4 @@ impl fmt::Display for RemoteAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         SocketAddr::new(self.0.ip().to_canonical(), self.0.port()).fmt(f)
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -81,7 +81,6 @@ fn is_peer_id(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::chain::NETWORKS;
 
     const NODE: &str = "/dns/node.example/tcp/9171/p2p/12D3KooWGzxzKZYveHXtpG6AsrUJBcWxHBFS2HsEoGTxrMLvKXtf";
 
@@ -102,7 +101,7 @@ mod tests {
     #[test]
     fn built_in_bootnodes_are_well_formed() {
         assert_eq!(check(NODE), Ok(()), "the check accepts a correct address");
-        for network in NETWORKS {
+        for network in Network::ALL {
             assert!(built_in(network).iter().all(|node| check(node).is_ok()), "{network:?}");
         }
     }

@@ -5,9 +5,6 @@ use p2pool_core::params::{ChainParams, Network, RETARGET_SHARES_MIN};
 use super::{number, SettingsError};
 use crate::args::Flags;
 
-/// All Bitcoin networks.
-pub const NETWORKS: [Network; 5] =
-    [Network::Mainnet, Network::Testnet3, Network::Testnet4, Network::Signet, Network::Regtest];
 /// Longest name of a private pool, in bytes.
 const CHAIN_NAME_LEN_MAX: usize = 32;
 /// Longest signet challenge in bytes: the largest element that a Bitcoin script can push.
@@ -39,7 +36,7 @@ pub fn resolve(flags: &Flags) -> Result<ChainParams, SettingsError> {
 
 fn network(flags: &Flags) -> Result<Network, SettingsError> {
     let Some(name) = &flags.network else { return Ok(Network::Mainnet) };
-    NETWORKS
+    Network::ALL
         .into_iter()
         .find(|network| network.name() == name)
         .ok_or_else(|| SettingsError::wrong("-network", name, "give mainnet, testnet3, testnet4, signet or regtest"))

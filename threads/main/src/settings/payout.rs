@@ -5,7 +5,6 @@ use bitcoin::Address;
 use p2pool_core::params::Network;
 use p2pool_core::share::PayoutScript;
 
-use super::chain::NETWORKS;
 use super::{given, Environment, SettingsError};
 use crate::args::Flags;
 
@@ -25,7 +24,7 @@ pub fn resolve(
         SettingsError::wrong(given.name, text, hint)
     })?;
     if !address.is_valid_for_network(network.to_bitcoin()) {
-        let valid_for = NETWORKS.iter().filter(|other| address.is_valid_for_network(other.to_bitcoin()));
+        let valid_for = Network::ALL.iter().filter(|other| address.is_valid_for_network(other.to_bitcoin()));
         let belongs_to = valid_for.map(|other| other.name()).collect::<Vec<_>>().join("/");
         return Err(SettingsError::OtherNetworksAddress {
             address: text.to_owned(),

@@ -39,10 +39,7 @@ const fn port_default(network: Network) -> u16 {
 const fn network_dir(network: Network) -> &'static str {
     match network {
         Network::Mainnet => "",
-        Network::Testnet3 => "testnet3",
-        Network::Testnet4 => "testnet4",
-        Network::Signet => "signet",
-        Network::Regtest => "regtest",
+        other => other.name(),
     }
 }
 

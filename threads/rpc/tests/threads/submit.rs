@@ -409,7 +409,7 @@ fn blocks_queued_before_the_stop_are_submitted() {
         to.send(ToSubmit::Own(block.clone())).unwrap();
     }
     to.send(ToSubmit::Stop).unwrap();
-    submit.run().unwrap();
+    submit.run();
     let is_found = |message: &ToChain| matches!(message, ToChain::Event(Event::BlockFound { .. }));
     assert_eq!(chain.try_iter().filter(is_found).count(), 3, "each is announced to peers");
     assert!(own_blocks.load().blocks.iter().all(|block| block.outcome == Some(SubmitOutcome::Accepted)));

@@ -43,25 +43,19 @@ pub struct RequestId(pub u64);
 pub struct InboundId(pub u64);
 
 /// Why a request has no response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestFailed {
     /// The network thread's inbox had no room for it.
-    #[error("the request was not sent")]
     NotSent,
     /// The peer is not connected, or disconnected meanwhile.
-    #[error("the peer disconnected")]
     Disconnected,
     /// Too many requests to this peer are in flight.
-    #[error("too many requests to this peer are in flight")]
     TooMany,
     /// No response in time.
-    #[error("no response in time")]
     TimedOut,
     /// The peer closed the stream without a response.
-    #[error("the peer gave no response")]
     Refused,
     /// The response is too long or not a message; the peer has been penalised already.
-    #[error("the response is not a valid message")]
     Malformed,
 }
 

@@ -73,6 +73,12 @@ impl<T> Rejections<T> {
         let Self { malformed, busy, stale, duplicate, low_difficulty, unauthorised } = self;
         [malformed, busy, stale, duplicate, low_difficulty, unauthorised]
     }
+
+    /// The same, to be changed.
+    pub fn values_mut(&mut self) -> [&mut T; 6] {
+        let Self { malformed, busy, stale, duplicate, low_difficulty, unauthorised } = self;
+        [malformed, busy, stale, duplicate, low_difficulty, unauthorised]
+    }
 }
 
 impl Rejections {

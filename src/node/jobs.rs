@@ -24,15 +24,17 @@ const JOBS_PER_SECOND_BITS: u32 = 8;
 pub struct Jobs {
     finder: Finder,
     next_id: u64,
-    template: Option<Arc<Template>>,
+    /// The current template.
+    pub template: Option<Arc<Template>>,
     /// Since when templates build on the current block.
     template_since: SteadyTime,
-    job: Option<Arc<Job>>,
+    /// The current job.
+    pub job: Option<Arc<Job>>,
     made_at: SteadyTime,
-    /// Something changed that the next job must take into account.
-    is_due: bool,
-    /// Why miners have no job, as last reported to them.
-    no_work: Option<NoWork>,
+    /// Something changed that the next job must take into account: the tip, the sync state, a bound on the job's time.
+    pub is_due: bool,
+    /// Why miners have no job, as last reported to them; `None` while there is one, and before the first template.
+    pub no_work: Option<NoWork>,
     /// The mining policy's last verdict.
     could_mine: bool,
 }
@@ -60,21 +62,6 @@ impl Jobs {
         }
     }
 
-    /// The current template.
-    pub const fn template(&self) -> Option<&Arc<Template>> {
-        self.template.as_ref()
-    }
-
-    /// The current job.
-    pub const fn job(&self) -> Option<&Arc<Job>> {
-        self.job.as_ref()
-    }
-
-    /// Why there is no job; `None` while there is one, and before the first template.
-    pub const fn no_work(&self) -> Option<NoWork> {
-        self.no_work
-    }
-
     /// Takes a new template.
     pub fn set_template(&mut self, template: Arc<Template>, now: SteadyTime) {
         if self.template.as_ref().is_none_or(|before| before.prev_block != template.prev_block) {
@@ -89,11 +76,6 @@ impl Jobs {
         self.template = None;
         self.is_due = false;
         self.set_no_work(NoWork::NoTemplate)
-    }
-
-    /// The tip, the sync state or a bound on the job's time changed: a new job is due.
-    pub fn set_due(&mut self) {
-        self.is_due = true;
     }
 
     /// Notes whether mining is permitted. That can change without the sync state: a node that would start a chain stops as

@@ -173,7 +173,7 @@ impl Node {
                 self.on_chain(effects, now);
             }
             Event::BlockAnnounced { peer, gossip, header, announcement } => {
-                let view = RelayView { tree: self.chain.tree(), template: self.jobs.template().map(|t| &**t) };
+                let view = RelayView { tree: self.chain.tree(), template: self.jobs.template.as_deref() };
                 self.relay.announced(peer, gossip, header, announcement, now.steady, view);
             }
             Event::Request { id, request, .. } => self.respond(id, &request, now),
@@ -222,7 +222,7 @@ impl Node {
 
     /// Everything that waits to be stored, for a last attempt before the end.
     pub fn backlog(&self) -> &Changes {
-        self.persistence.backlog()
+        &self.persistence.pending
     }
 
     /// Returns the effects since the last call, in order.
@@ -240,11 +240,11 @@ impl Node {
         let (deferred, unverified) = self.chain.waiting();
         ChainStatus {
             tree: Arc::clone(&self.snapshot),
-            job: self.jobs.job().cloned(),
+            job: self.jobs.job.clone(),
             deferred,
             unverified,
             unsaved: self.persistence.is_failing(),
-            no_work: self.jobs.no_work(),
+            no_work: self.jobs.no_work,
             sync: self.sync.state().published(|moment| self.clock.time_of(moment)),
             syncing: self.sync_progress,
             clock_ahead_s: self.clock_ahead_s,
@@ -261,7 +261,7 @@ impl Node {
         let set = self.clock.follow(now);
         self.effects.extend(set.map(|by_s| Effect::Report(Report::ClockSet { by_s })));
         // First, so that no flood of lookups for others takes its place.
-        let missing = self.jobs.template().map(|template| template.prev_block);
+        let missing = self.jobs.template.as_ref().map(|template| template.prev_block);
         if let Some(hash) = missing.filter(|hash| self.tree().anchor(hash).is_none()) {
             self.look_up(hash, None);
         }
@@ -298,9 +298,9 @@ impl Node {
         let effects = match result {
             AnchorResult::Known(anchor) => {
                 // On testnets the latest time of a job follows from the block it builds on.
-                let bounds_job = self.jobs.template().is_some_and(|template| template.prev_block == hash);
+                let bounds_job = self.jobs.template.as_ref().is_some_and(|template| template.prev_block == hash);
                 if bounds_job && anchor.next_bits_late.is_some() {
-                    self.jobs.set_due();
+                    self.jobs.is_due = true;
                 }
                 self.chain.anchor_known(anchor, now.time)
             }
@@ -315,7 +315,7 @@ impl Node {
             AnchorResult::Unavailable => return,
         };
         self.on_chain(effects, now);
-        let view = RelayView { tree: self.chain.tree(), template: self.jobs.template().map(|template| &**template) };
+        let view = RelayView { tree: self.chain.tree(), template: self.jobs.template.as_deref() };
         self.relay.anchor_known(view);
     }
 
@@ -396,8 +396,8 @@ impl Node {
                     self.report(Report::Reorganised { old, new, depth });
                 }
                 sharechain::Effect::NewTip(id) => {
-                    self.persistence.set_tip(id);
-                    self.jobs.set_due();
+                    self.persistence.pending.tip = Some(id);
+                    self.jobs.is_due = true;
                     self.report(Report::NewTip(id));
                 }
                 sharechain::Effect::CandidateJudged { id, outcome } => {
@@ -488,7 +488,7 @@ impl Node {
     fn on_sync_state(&mut self, state: SyncState<SteadyTime>) {
         let report = match state {
             SyncState::Solo { .. } => {
-                Report::MiningSolo { looks_for_peers: self.looks_for_peers, has_work: self.jobs.template().is_some() }
+                Report::MiningSolo { looks_for_peers: self.looks_for_peers, has_work: self.jobs.template.is_some() }
             }
             SyncState::Syncing => Report::Syncing,
             SyncState::Synced => Report::Synced {
@@ -502,7 +502,7 @@ impl Node {
         if state != SyncState::Syncing {
             self.sync_progress = None;
         }
-        self.jobs.set_due();
+        self.jobs.is_due = true;
     }
 
     fn on_relay(&mut self, action: RelayAction) {

@@ -60,7 +60,8 @@ impl Changes {
 /// The changes that the store does not have yet.
 #[derive(Debug)]
 pub struct Persistence {
-    pending: Changes,
+    /// Everything that the store does not have.
+    pub pending: Changes,
     /// Anchors in the store, or about to be.
     anchors: HashSet<BlockHash>,
     failing: Option<Failing>,
@@ -85,11 +86,6 @@ impl Persistence {
         self.failing.is_some()
     }
 
-    /// Everything that the store does not have.
-    pub const fn backlog(&self) -> &Changes {
-        &self.pending
-    }
-
     /// Stores a share that was linked, with the anchor it builds on.
     pub fn put_share(&mut self, id: &ShareId, tree: &Tree) {
         let node = tree.get(id).expect("a linked share is in the tree");
@@ -106,11 +102,6 @@ impl Persistence {
     pub fn delete_share(&mut self, id: ShareId) {
         self.pending.put_shares.retain(|stored| stored.id != id);
         self.pending.delete_shares.push(id);
-    }
-
-    /// Stores the tip.
-    pub fn set_tip(&mut self, id: ShareId) {
-        self.pending.tip = Some(id);
     }
 
     /// Deletes what was pruned.
@@ -181,14 +172,14 @@ mod tests {
         assert!(persistence.due(at(10)).is_some(), "new changes are written at once");
         assert!(!persistence.is_failing());
         refused(&mut persistence, 10);
-        persistence.set_tip(ShareId([2; 32]));
+        persistence.pending.tip = Some(ShareId([2; 32]));
         assert!(persistence.due(at(10)).is_none());
         assert_eq!(persistence.wake_at(), Some(at(11)));
         assert_eq!(persistence.due(at(11)).map(|changes| changes.delete_shares.len()), Some(1), "nothing is dropped");
         assert!(matches!(persistence.committed(Ok(()), at(11)), Some(Report::StoreRecovered { shares: 0 })));
         assert_eq!((persistence.is_failing(), persistence.wake_at()), (false, None));
         assert!(persistence.due(at(11)).is_none());
-        persistence.set_tip(ShareId([3; 32]));
+        persistence.pending.tip = Some(ShareId([3; 32]));
         assert!(persistence.due(at(11)).is_some(), "new changes are written at once again");
         assert!(persistence.committed(Ok(()), at(11)).is_none());
     }

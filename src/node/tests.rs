@@ -176,7 +176,7 @@ fn there_is_no_job_on_a_block_so_old_that_its_shares_would_be_refused() {
         cluster.give_anchor(0, anchor);
         cluster.send(0, Event::Template(template));
         match cluster.nodes[0].update() {
-            WorkUpdate::Job(job) => assert!(is_work && job.block_height.0 == height, "{height}"),
+            WorkUpdate::Job(job) => assert!(is_work && job.template.height.0 == height, "{height}"),
             WorkUpdate::NoWork(reason) => assert!(!is_work && reason == NoWork::BitcoindBehind, "{height}"),
         }
     }

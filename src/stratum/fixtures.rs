@@ -83,7 +83,7 @@ pub fn blank_submit(job: &Job, extranonce1: [u8; 4], extranonce2: u64) -> Submit
     let mut extranonce = [0; EXTRANONCE_LEN];
     extranonce[..4].copy_from_slice(&extranonce1);
     extranonce[4..].copy_from_slice(&extranonce2.to_be_bytes());
-    Submit { extranonce, time: job.time.0, nonce: 0, version: job.version }
+    Submit { extranonce, time: job.time.0, nonce: 0, version: job.template.version }
 }
 
 /// The first submit, from the given nonce on, whose hash is wanted.

@@ -64,17 +64,17 @@ impl JobTable {
 
     /// Whether the job is on another Bitcoin tip than the last one.
     pub fn is_new_tip(&self, job: &Job) -> bool {
-        self.known.back().is_none_or(|last| last.job.prev_block != job.prev_block)
+        self.known.back().is_none_or(|last| last.job.template.prev_block != job.template.prev_block)
     }
 
     /// Sets the job that miners work on.
     pub fn announce(&mut self, current: CurrentJob) {
-        let tip = current.job.prev_block;
+        let tip = current.job.template.prev_block;
         self.known.push_back(AnnouncedJob { job: Arc::clone(&current.job), sequence: self.next_sequence });
         self.next_sequence += 1;
         self.current = Some(current);
-        self.forget(CURRENT_TIP_JOBS_MAX, |known| known.job.prev_block == tip);
-        self.forget(STALE_JOBS_MAX, |known| known.job.prev_block != tip);
+        self.forget(CURRENT_TIP_JOBS_MAX, |known| known.job.template.prev_block == tip);
+        self.forget(STALE_JOBS_MAX, |known| known.job.template.prev_block != tip);
     }
 
     /// Withdraws the current job; there is no work until the next one.
@@ -84,7 +84,9 @@ impl JobTable {
 
     pub fn find(&self, id: JobId) -> JobLookup<'_> {
         match (self.known.iter().rev().find(|known| known.job.id == id), &self.current) {
-            (Some(known), Some(current)) if known.job.prev_block == current.job.prev_block => JobLookup::Current(known),
+            (Some(known), Some(current)) if known.job.template.prev_block == current.job.template.prev_block => {
+                JobLookup::Current(known)
+            }
             (Some(known), _) => JobLookup::Stale(known),
             (None, _) => JobLookup::Unknown,
         }

@@ -1,7 +1,5 @@
 //! Reasons to reject a request, and their Stratum error codes.
 
-use std::fmt;
-
 /// Why a request is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reject {
@@ -52,10 +50,16 @@ impl Reject {
             Self::NotSubscribed => "not subscribed",
         }
     }
-}
 
-impl fmt::Display for Reject {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "error {}: {}", self.code(), self.text())
+    /// The position of its count in [`Rejections::values`](crate::status::Rejections::values).
+    pub const fn index(self) -> usize {
+        match self {
+            Self::Malformed(_) => 0,
+            Self::TooMany | Self::Busy => 1,
+            Self::UnknownJob | Self::Stale => 2,
+            Self::Duplicate => 3,
+            Self::LowDifficulty => 4,
+            Self::Unauthorised | Self::NotSubscribed => 5,
+        }
     }
 }

@@ -55,16 +55,7 @@ impl SessionStats {
 
     /// Counts a rejected submit.
     pub fn reject(&mut self, reject: Reject) {
-        let rejected = &mut self.rejected;
-        let count = match reject {
-            Reject::Malformed(_) => &mut rejected.malformed,
-            Reject::TooMany | Reject::Busy => &mut rejected.busy,
-            Reject::UnknownJob | Reject::Stale => &mut rejected.stale,
-            Reject::Duplicate => &mut rejected.duplicate,
-            Reject::LowDifficulty => &mut rejected.low_difficulty,
-            Reject::Unauthorised | Reject::NotSubscribed => &mut rejected.unauthorised,
-        };
-        *count += 1;
+        *self.rejected.values_mut()[reject.index()] += 1;
     }
 
     /// Estimated hash rate over the last five to ten minutes, in hashes per second.

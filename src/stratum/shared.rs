@@ -26,15 +26,15 @@ pub enum Fanout {
 /// The state that all sessions share.
 #[derive(Debug)]
 pub struct SharedState {
-    pub(super) limits: Limits,
+    pub limits: Limits,
     pub(super) start_difficulty: Difficulty,
-    pub(super) jobs: JobTable,
+    pub jobs: JobTable,
     pub(super) seen: SeenHashes,
     pub(super) extranonces: Extranonces,
     pub(super) metrics: Arc<Metrics>,
     /// Why there is no job, if a reason is known.
     pub(super) no_work: Option<NoWork>,
-    recent_blocks: RecentBlocks,
+    pub(super) recent_blocks: RecentBlocks,
     network: Network,
 }
 
@@ -58,15 +58,6 @@ impl SharedState {
             recent_blocks: RecentBlocks::default(),
             network: params.network,
         }
-    }
-
-    pub fn limits(&self) -> &Limits {
-        &self.limits
-    }
-
-    /// Whether the job makes older work stale.
-    pub fn is_new_tip(&self, job: &Job) -> bool {
-        self.jobs.is_new_tip(job)
     }
 
     /// Processes new work; every session must then be stepped with the returned change.
@@ -96,22 +87,18 @@ impl SharedState {
             _ => Difficulty::at_most(&job.share_target.max(job.block_target)),
         }
     }
-
-    /// Remembers the hash of a block; false if it is a recent one.
-    pub(super) fn remember_block(&mut self, hash: &[u8; 32]) -> bool {
-        self.recent_blocks.insert(hash)
-    }
 }
 
 /// The hashes of recent blocks, so that a miner that repeats a submit does not fill the submit queue.
 #[derive(Debug, Default)]
-struct RecentBlocks {
+pub(super) struct RecentBlocks {
     hashes: Vec<[u8; 32]>,
     next: usize,
 }
 
 impl RecentBlocks {
-    fn insert(&mut self, hash: &[u8; 32]) -> bool {
+    /// Remembers the hash of a block; false if it is a recent one.
+    pub(super) fn insert(&mut self, hash: &[u8; 32]) -> bool {
         if self.hashes.contains(hash) {
             return false;
         }

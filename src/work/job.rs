@@ -3,14 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
-use bitcoin::BlockHash;
-
 use super::notify::NotifyLines;
 use super::submit::CoinbaseMidstate;
 use super::Template;
 use crate::share::coinbase::{Coinbase, Payout};
 use crate::share::ShareInfo;
-use crate::units::{Bits, BlockHeight, Target, UnixTime};
+use crate::units::{Target, UnixTime};
 
 /// Identifies a job to miners; unique within a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,7 +26,7 @@ impl fmt::Display for JobId {
 #[derive(Clone, Debug)]
 pub struct Job {
     pub id: JobId,
-    /// The trimmed template: `coinbase_value` and `transactions` are those of the block.
+    /// The trimmed template: its fields are those of the block, `version` without rolled bits.
     pub template: Arc<Template>,
     /// The facts that the share commits to.
     pub info: ShareInfo,
@@ -38,19 +36,13 @@ pub struct Job {
     pub payouts: Arc<[Payout]>,
     /// Merkle branch from the coinbase to the merkle root.
     pub merkle_branch: Vec<[u8; 32]>,
-    /// Block version without rolled bits.
-    pub version: i32,
-    pub prev_block: BlockHash,
-    pub block_height: BlockHeight,
-    /// Bitcoin's target in compact form, as in the header.
-    pub bits: Bits,
     pub block_target: Target,
     pub share_target: Target,
     /// The header time in `mining.notify`, between [`Self::min_time`] and [`Self::max_time`].
     pub time: UnixTime,
     /// Earliest header time that Bitcoin and the sharechain allow.
     pub min_time: UnixTime,
-    /// Latest header time for which [`Self::bits`] is right; only bounded on testnets.
+    /// Latest header time for which the template's bits are right; only bounded on testnets.
     pub max_time: UnixTime,
     pub(super) coinbase_midstate: CoinbaseMidstate,
     pub(super) notify: NotifyLines,

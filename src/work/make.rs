@@ -175,19 +175,14 @@ pub fn make_job(
     let merkle_branch = template.transactions.merkle_branch().to_vec();
     let min_time = earliest_time(chain.network, &template, facts);
     let time = now.max(min_time);
-    let (version, bits, prev_block) = (template.version, template.bits, template.prev_block);
     Ok(Job {
         id,
         coinbase_midstate: CoinbaseMidstate::new(&coinbase),
-        notify: NotifyLines::new(id, &prev_block, &coinbase, &merkle_branch, version, bits, time),
+        notify: NotifyLines::new(id, &template, &coinbase, &merkle_branch, time),
         info,
         coinbase,
         payouts: payouts.into(),
         merkle_branch,
-        version,
-        prev_block,
-        block_height: template.height,
-        bits,
         block_target,
         share_target,
         time,
@@ -207,11 +202,9 @@ impl Job {
             return Err(JobError::NoTime { min: self.min_time, max: max_time });
         }
         let time = self.time.min(max_time);
-        let notify = if time == self.time {
-            self.notify
-        } else {
-            let branch = &self.merkle_branch;
-            NotifyLines::new(self.id, &self.prev_block, &self.coinbase, branch, self.version, self.bits, time)
+        let notify = match time == self.time {
+            true => self.notify,
+            false => NotifyLines::new(self.id, &self.template, &self.coinbase, &self.merkle_branch, time),
         };
         Ok(Self { time, max_time, notify, ..self })
     }

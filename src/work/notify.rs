@@ -7,9 +7,9 @@ use bitcoin::hashes::Hash as _;
 use bitcoin::hex::DisplayHex as _;
 use bitcoin::BlockHash;
 
-use super::{Job, JobId};
+use super::{Job, JobId, Template};
 use crate::share::coinbase::Coinbase;
-use crate::units::{Bits, UnixTime};
+use crate::units::UnixTime;
 
 /// The `mining.notify` lines of a job, with `clean_jobs` false and true.
 #[derive(Clone, Debug)]
@@ -21,13 +21,12 @@ pub(super) struct NotifyLines {
 impl NotifyLines {
     pub fn new(
         id: JobId,
-        prev_block: &BlockHash,
+        template: &Template,
         coinbase: &Coinbase,
         merkle_branch: &[[u8; 32]],
-        version: i32,
-        bits: Bits,
         time: UnixTime,
     ) -> Self {
+        let Template { version, bits, prev_block, .. } = template;
         let branch: Vec<String> = merkle_branch.iter().map(|hash| format!("\"{}\"", hash.as_hex())).collect();
         let start = format!(
             "{{\"id\":null,\"method\":\"mining.notify\",\"params\":[\"{id}\",\"{}\",\"{}\",\"{}\",[{}],\"{version:08x}\",\"{bits}\",\"{:08x}\",",
@@ -111,8 +110,12 @@ mod tests {
     fn firmware_and_node_build_the_same_header() {
         for transactions in [0, 1, 2, 9] {
             let job = job(template(300, (0..transactions).map(|n| tx(n, 1, 2, 3)).collect()), &many_p2tr(5));
-            let submit =
-                Submit { extranonce: *b"serverMINERX", time: job.time.0, nonce: 0xdead_beef, version: job.version };
+            let submit = Submit {
+                extranonce: *b"serverMINERX",
+                time: job.time.0,
+                nonce: 0xdead_beef,
+                version: job.template.version,
+            };
             for clean in [false, true] {
                 let params = params(job.notify_line(clean));
                 let hashed = job.hash_header(&submit);

@@ -73,10 +73,10 @@ impl Job {
     pub fn hash_header(&self, submit: &Submit) -> HashedHeader {
         let mut header = [0; 80];
         header[VERSION].copy_from_slice(&submit.version.to_le_bytes());
-        header[PREV_BLOCK].copy_from_slice(self.prev_block.as_byte_array());
+        header[PREV_BLOCK].copy_from_slice(self.template.prev_block.as_byte_array());
         header[MERKLE_ROOT].copy_from_slice(&self.merkle_root(&submit.extranonce));
         header[TIME].copy_from_slice(&submit.time.to_le_bytes());
-        header[BITS].copy_from_slice(&self.bits.0.to_le_bytes());
+        header[BITS].copy_from_slice(&self.template.bits.0.to_le_bytes());
         header[NONCE].copy_from_slice(&submit.nonce.to_le_bytes());
         HashedHeader { hash: header_hash(&header), header }
     }

@@ -104,10 +104,10 @@ fn hash_naively(job: &Job, submit: &Submit) -> ([u8; 80], [u8; 32]) {
     let root = fold_merkle_branch(job.coinbase.txid(&submit.extranonce), &job.merkle_branch);
     let header = Header {
         version: Version::from_consensus(submit.version),
-        prev_blockhash: job.prev_block,
+        prev_blockhash: job.template.prev_block,
         merkle_root: TxMerkleNode::from_byte_array(root),
         time: submit.time,
-        bits: CompactTarget::from_consensus(job.bits.0),
+        bits: CompactTarget::from_consensus(job.template.bits.0),
         nonce: submit.nonce,
     };
     (serialize(&header).try_into().unwrap(), header.block_hash().to_byte_array())

@@ -50,7 +50,7 @@ impl Session {
                 }
             }
             Err(reject) => {
-                count_rejected(step.shared, reject);
+                step.shared.metrics.shares_rejected.values()[reject.index()].inc();
                 self.stats.reject(reject);
                 reply::error(step.out, id, reject);
             }
@@ -113,7 +113,7 @@ impl Session {
         for (byte, part) in extranonce.iter_mut().zip(extranonce1.into_iter().chain(params.extranonce2)) {
             *byte = part;
         }
-        let version = rolled_version(announced.job.version, self.version_mask, params.version_bits);
+        let version = rolled_version(announced.job.template.version, self.version_mask, params.version_bits);
         let submit = Submit { extranonce, time: params.time, nonce: params.nonce, version };
         let hashed = announced.job.hash_header(&submit);
         Ok(HashedSubmit { announced, is_current, submit, hashed })
@@ -122,7 +122,7 @@ impl Session {
     /// Submits a block before any further check.
     fn submit_block(&self, hashed_submit: &HashedSubmit, step: &mut Step<'_>) {
         let HashedSubmit { announced, submit, hashed: HashedHeader { header, hash }, .. } = hashed_submit;
-        if !announced.job.block_target.is_met_by(hash) || !step.shared.remember_block(hash) {
+        if !announced.job.block_target.is_met_by(hash) || !step.shared.recent_blocks.insert(hash) {
             return;
         }
         let worker = self.finder();
@@ -161,17 +161,4 @@ fn check_time(job: &Job, time: u32, now: Now) -> Result<(), Reject> {
         return Err(Reject::Malformed("ntime too late"));
     }
     Ok(())
-}
-
-fn count_rejected(shared: &SharedState, reject: Reject) {
-    let counters = &shared.metrics.shares_rejected;
-    let counter = match reject {
-        Reject::Malformed(_) => &counters.malformed,
-        Reject::TooMany | Reject::Busy => &counters.busy,
-        Reject::UnknownJob | Reject::Stale => &counters.stale,
-        Reject::Duplicate => &counters.duplicate,
-        Reject::LowDifficulty => &counters.low_difficulty,
-        Reject::Unauthorised | Reject::NotSubscribed => &counters.unauthorised,
-    };
-    counter.inc();
 }

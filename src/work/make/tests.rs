@@ -14,14 +14,14 @@ const NOW: UnixTime = UnixTime(1_700_000_200);
 
 /// The block of a submit for the job, deserialised and checked with every check of the `bitcoin` crate.
 fn checked_block(job: &Job) -> Block {
-    let submit = Submit { extranonce: [0xab; 12], time: job.time.0, nonce: 7, version: job.version };
+    let submit = Submit { extranonce: [0xab; 12], time: job.time.0, nonce: 7, version: job.template.version };
     let hashed = job.hash_header(&submit);
     let bytes = job.block(&hashed.header, &submit.extranonce).unwrap();
     let block: Block = deserialize(&bytes).unwrap();
     assert!(block.check_merkle_root());
     assert!(block.check_witness_commitment());
     assert!(block.weight().to_wu() <= job.template.weight_limit, "{}", block.weight());
-    let height = bitcoin::script::Builder::new().push_int(i64::from(job.block_height.0)).into_script();
+    let height = bitcoin::script::Builder::new().push_int(i64::from(job.template.height.0)).into_script();
     assert!(block.txdata[0].input[0].script_sig.as_bytes().starts_with(height.as_bytes()));
     let paid: u64 = block.txdata[0].output.iter().map(|output| output.value.to_sat()).sum();
     assert_eq!(paid, job.info.coinbase_value.0);
@@ -166,7 +166,7 @@ fn facts_are_copied_to_the_share() {
     assert_eq!(job.coinbase, Coinbase::new(&chain().chain_id(), &expected, &job.payouts));
     assert_eq!(job.share_target, facts.share_bits.target().unwrap());
     assert_eq!(job.block_target, job.template.bits.target().unwrap());
-    assert_eq!((job.id, job.block_height, job.version), (JobId(0x1f), BlockHeight(77), 0x2000_0000));
+    assert_eq!((job.id, job.template.height, job.template.version), (JobId(0x1f), BlockHeight(77), 0x2000_0000));
 }
 
 fn times(network: Network, template: Template, facts_min: u32, now: u32) -> (u32, u32) {

@@ -49,7 +49,7 @@ fn job(template: &Arc<Template>, scripts: &[PayoutScript]) -> Job {
 /// Solves a job for Bitcoin's target: two nonces on average.
 fn solve(job: &Job) -> (Submit, HashedHeader) {
     (0..)
-        .map(|nonce| Submit { extranonce: *b"functional__", time: job.time.0, nonce, version: job.version })
+        .map(|nonce| Submit { extranonce: *b"functional__", time: job.time.0, nonce, version: job.template.version })
         .map(|submit| (submit, job.hash_header(&submit)))
         .find(|(_, hashed)| hashed.meets(&job.block_target))
         .unwrap()

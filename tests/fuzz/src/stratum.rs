@@ -375,7 +375,7 @@ fn submit_block(job: usize) -> String {
     let mut extranonce = [0; 12];
     extranonce[..4].copy_from_slice(&FIRST_EXTRANONCE.to_be_bytes());
     extranonce[11] = 1;
-    let submit = |nonce| Submit { extranonce, time: JOBS[job].time.0, nonce, version: JOBS[job].version };
+    let submit = |nonce| Submit { extranonce, time: JOBS[job].time.0, nonce, version: JOBS[job].template.version };
     let nonce = (0..).find(|nonce| JOBS[job].hash_header(&submit(*nonce)).meets(&target)).unwrap_or(0);
     submit_line(job, nonce, false)
 }

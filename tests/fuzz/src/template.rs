@@ -88,7 +88,7 @@ fn check_job(job: &Job, template: &Template) {
     assert!(sigops <= template.sigops_limit);
     assert!(job.min_time >= template.min_time && job.time >= job.min_time);
 
-    let submit = Submit { extranonce: [7; 12], time: job.time.0, nonce: 7, version: job.version };
+    let submit = Submit { extranonce: [7; 12], time: job.time.0, nonce: 7, version: job.template.version };
     let hashed = job.hash_header(&submit);
     let block = job
         .block(&hashed.header, &submit.extranonce)

@@ -9,6 +9,7 @@ use crossbeam_channel::{bounded, RecvTimeoutError, Sender};
 use p2pool_core::config::Config;
 use p2pool_core::metrics::Metrics;
 use p2pool_core::params::{ChainParams, Network};
+use p2pool_core::stratum::Limits;
 use p2pool_core::units::Bits;
 use p2pool_core::work::WorkUpdate;
 use p2pool_stratum::{StopHandle, Stratum, StratumError, StratumSinks};
@@ -32,7 +33,8 @@ pub fn start(max_sessions: usize) -> Result<OwnServer, StratumError> {
     let (submit, blocks) = bounded(16);
     let config = Config::for_tests(ChainParams::standard(Network::Regtest), "/nowhere");
     let config = Config { start_difficulty: 1e6, max_sessions, ..config };
-    let stratum = Stratum::open(&config, StratumSinks { chain, submit }, Arc::new(Metrics::default()))?;
+    let stratum =
+        Stratum::open(&config, StratumSinks { chain, submit }, Arc::new(Metrics::default()), Limits::default())?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, stratum.local_addr().port()));
     let (stop, work) = (stratum.stop_handle(), stratum.work_sender());
     let (keep, ended) = bounded::<()>(0);

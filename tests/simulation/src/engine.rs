@@ -548,13 +548,13 @@ impl Simulation {
                 self.block_found(host, found.hash);
             }
             if self.planted != Some(PlantedBug::LoseBlocks) {
-                self.push(host, Event::BlockFound { height: job.block_height, block: block.clone() });
+                self.push(host, Event::BlockFound { height: job.template.height, block: block.clone() });
             }
             self.keep_block(host, block);
         }
         // Shares on an old Bitcoin block are stale.
         let is_stale = match &self.hosts[host].work {
-            Some(WorkUpdate::Job(current)) => current.prev_block != job.prev_block,
+            Some(WorkUpdate::Job(current)) => current.template.prev_block != job.template.prev_block,
             _ => true,
         };
         if is_stale {

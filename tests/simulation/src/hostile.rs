@@ -323,7 +323,7 @@ impl Simulation {
         let found = solve(&job, [0xbb; 12]);
         let bytes = job.unchecked_block(&found.header, &found.extranonce);
         let mut block: ::bitcoin::Block = ::bitcoin::consensus::deserialize(&bytes).expect("a block");
-        let mut height = job.block_height;
+        let mut height = job.template.height;
         match round % 4 {
             // Without the work.
             0 => {}

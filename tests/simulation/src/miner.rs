@@ -62,7 +62,7 @@ impl Miner {
 
 /// Tries nonces until a header meets the job's share target.
 pub fn solve(job: &Arc<Job>, extranonce: [u8; EXTRANONCE_LEN]) -> FoundShare {
-    let submit = Submit { extranonce, time: job.time.0, nonce: 0, version: job.version };
+    let submit = Submit { extranonce, time: job.time.0, nonce: 0, version: job.template.version };
     let header = grind(job.hash_header(&submit).header, &job.share_target);
     // What the node would do with the miner's submit must give the same header.
     let nonce = u32::from_le_bytes([header[76], header[77], header[78], header[79]]);

@@ -108,8 +108,8 @@ impl History {
 
     /// Returns the history of the time range with this name; `None` if there is none.
     pub fn window(&self, name: &str, now: UnixTime) -> Option<HistoryDocument> {
-        let ring = self.rings.iter().find(|ring| ring.kind().name == name)?;
-        let RingKind { name, step_s, .. } = ring.kind();
+        let ring = self.rings.iter().find(|ring| ring.kind.name == name)?;
+        let RingKind { name, step_s, .. } = ring.kind;
         Some(HistoryDocument { window: name, step_secs: step_s, points: ring.points(now) })
     }
 }

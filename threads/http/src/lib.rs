@@ -123,13 +123,13 @@ impl Http {
             Arc::clone(&stop_requested),
         )?;
         let server = Server::open(socket_dir, config, sources, Arc::clone(&stop_requested))?;
-        let stop = StopHandle { stop_requested, relay: relay.waker(), server: server.unblocker() };
+        let stop = StopHandle { stop_requested, relay: Arc::clone(&relay.waker), server: Arc::clone(&server.http) };
         Ok(Self { relay, server, stop })
     }
 
     /// Returns the sender with which the stratum thread hands over browser connections.
     pub fn relay_handle(&self) -> BrowserSender {
-        self.relay.sender()
+        self.relay.sender.clone()
     }
 
     /// Returns the handle that stops the threads.

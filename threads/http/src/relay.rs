@@ -53,8 +53,10 @@ pub struct Relay {
     backend: Backend,
     metrics: Arc<Metrics>,
     stop_requested: Arc<AtomicBool>,
-    sender: BrowserSender,
-    waker: Arc<Waker>,
+    /// Hands connections to the relay.
+    pub(crate) sender: BrowserSender,
+    /// Makes the loop check the stop flag.
+    pub(crate) waker: Arc<Waker>,
 }
 
 impl Relay {
@@ -85,16 +87,6 @@ impl Relay {
             sender,
             waker,
         })
-    }
-
-    /// Returns the sender that hands connections to the relay.
-    pub fn sender(&self) -> BrowserSender {
-        self.sender.clone()
-    }
-
-    /// Returns the waker that makes the loop check the stop flag.
-    pub fn waker(&self) -> Arc<Waker> {
-        Arc::clone(&self.waker)
     }
 
     /// Runs until stopped.
@@ -133,7 +125,7 @@ impl Relay {
         let Token(key) = event.token();
         if let Some(connection) = self.connections.get_mut(&key) {
             if event.is_readable() || event.is_read_closed() {
-                connection.set_readable();
+                connection.is_readable = true;
             }
             self.advance(key, now);
         }
@@ -153,7 +145,8 @@ impl Relay {
         let key = self.next_key;
         self.next_key = self.next_key.wrapping_add(1) % BACKEND.0;
         let mut connection = Connection::new(TcpStream::from_std(socket), now);
-        match self.poll.registry().register(connection.socket(), Token(key), Interest::READABLE | Interest::WRITABLE) {
+        match self.poll.registry().register(&mut connection.socket, Token(key), Interest::READABLE | Interest::WRITABLE)
+        {
             Ok(()) => {
                 self.connections.insert(key, connection);
                 self.advance(key, now);
@@ -192,8 +185,7 @@ impl Relay {
             let Some(connection) = self.connections.get_mut(&key) else { continue };
             match result {
                 Ok(response) => {
-                    let closes = connection.closes_after();
-                    connection.respond(response.into_bytes(closes), now);
+                    connection.respond(response.into_bytes(connection.close_after), now);
                 }
                 Err(refusal) => connection.refuse(refusal, now),
             }

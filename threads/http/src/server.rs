@@ -31,7 +31,8 @@ const HEADERS: [(&str, &str); 7] = [
 
 /// The server, opened but not yet running.
 pub struct Server {
-    http: Arc<tiny_http::Server>,
+    /// Its `unblock` ends the wait for requests.
+    pub(crate) http: Arc<tiny_http::Server>,
     site: Site,
     stop_requested: Arc<AtomicBool>,
     /// Dropped, and so removed, after the server.
@@ -54,11 +55,6 @@ impl Server {
         Ok(Self { http: Arc::new(http), site, stop_requested, _socket_dir: socket_dir })
     }
 
-    /// Returns the handle that ends the wait for requests.
-    pub(crate) fn unblocker(&self) -> Arc<tiny_http::Server> {
-        Arc::clone(&self.http)
-    }
-
     /// Runs until stopped.
     ///
     /// # Errors
@@ -75,7 +71,7 @@ impl Server {
                 self.respond(request);
             }
         }
-        self.site.save();
+        self.site.history.save();
         Ok(())
     }
 

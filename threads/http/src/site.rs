@@ -43,7 +43,7 @@ pub struct Site {
     config: Arc<Config>,
     sources: Sources,
     assets: Vec<Asset>,
-    history: History,
+    pub history: History,
     block_log: BlockLog,
     window: Window,
     /// The cached status, and when it was made.
@@ -108,11 +108,6 @@ impl Site {
         if **self.sources.tracked.load() != tracked {
             self.sources.tracked.store(Arc::new(tracked));
         }
-    }
-
-    /// Writes unsaved history to disk.
-    pub fn save(&mut self) {
-        self.history.save();
     }
 
     /// Responds to a request for a path with an optional query.

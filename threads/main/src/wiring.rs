@@ -13,6 +13,7 @@ use p2pool_channels::{latest, ToAnchor, ToChain, ToNetwork, ToSubmit};
 use p2pool_core::config::Config;
 use p2pool_core::metrics::Metrics;
 use p2pool_core::status::ChainStatus;
+use p2pool_core::stratum::Limits;
 use p2pool_http::{Http, Sources};
 use p2pool_p2p::P2p;
 use p2pool_rpc::{AnchorThread, PollStopper, PollThread, SubmitThread};
@@ -70,8 +71,8 @@ impl Components {
         let anchor = AnchorThread::open(&config, anchor_inbox, to_chain.clone(), template_slot, Arc::clone(metrics))
             .map_err(NodeError::open("header lookup"))?;
         let sinks = StratumSinks { chain: to_chain.clone(), submit: to_submit.clone() };
-        let mut stratum =
-            Stratum::open(&config, sinks, Arc::clone(metrics)).map_err(NodeError::open("stratum port"))?;
+        let mut stratum = Stratum::open(&config, sinks, Arc::clone(metrics), Limits::default())
+            .map_err(NodeError::open("stratum port"))?;
         let p2p = P2p::open(&config, to_chain.clone(), Arc::clone(metrics))
             .map_err(NodeError::open("peer-to-peer network"))?;
         let sinks = ChainSinks {

@@ -43,10 +43,12 @@ const PUBLISH_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The swarm and all state around it. The network thread feeds it with events.
 pub struct SwarmDriver {
-    swarm: Swarm<Behaviour>,
+    /// Its next event is to be awaited.
+    pub swarm: Swarm<Behaviour>,
     names: Names,
     clock: Clock,
-    outbox: Outbox,
+    /// The events that wait for room in the chain thread's inbox.
+    pub outbox: Outbox,
     peers: Peers,
     slots: InboundSlots,
     dialer: Dialer,
@@ -61,27 +63,13 @@ pub struct SwarmDriver {
     metrics: Arc<Metrics>,
     /// A peer has identified itself, and the log says so.
     has_joined: bool,
-    status: Arc<ArcSwap<PeersStatus>>,
+    /// The published status.
+    pub status: Arc<ArcSwap<PeersStatus>>,
     status_changed: bool,
     published_at: Instant,
 }
 
 impl SwarmDriver {
-    /// Returns the swarm, whose next event is to be awaited.
-    pub fn swarm(&mut self) -> &mut Swarm<Behaviour> {
-        &mut self.swarm
-    }
-
-    /// Returns the events that wait for room in the chain thread's inbox.
-    pub fn outbox(&mut self) -> &mut Outbox {
-        &mut self.outbox
-    }
-
-    /// Returns the published status.
-    pub fn status(&self) -> &Arc<ArcSwap<PeersStatus>> {
-        &self.status
-    }
-
     /// Handles a message of the inbox.
     pub fn on_message(&mut self, message: ToNetwork) {
         // A stop arrives by another channel, see `thread`.
@@ -169,7 +157,7 @@ impl SwarmDriver {
         let bans = &mut self.swarm.behaviour_mut().gater.bans;
         if bans.take_changed() {
             self.status_changed = true;
-            self.bans_file.mark_dirty();
+            self.bans_file.is_dirty = true;
         }
         self.bans_file.save(|| bans.to_text(), now, force);
         if !force && now.duration_since(self.saved_at) < SAVE_INTERVAL {
@@ -179,7 +167,7 @@ impl SwarmDriver {
         let time = self.time();
         self.dialer.mark_still_connected(self.peers.iter().map(|(id, _)| id), time, force);
         if self.dialer.take_changed() {
-            self.peers_file.mark_dirty();
+            self.peers_file.is_dirty = true;
         }
         self.peers_file.save(|| self.dialer.to_text(), now, force);
     }

@@ -53,27 +53,19 @@ pub struct Peer {
     limiter: RateLimiter,
     connected_at: Instant,
     connected_since: UnixTime,
-    address: Arc<str>,
+    /// Its remote address, for logs.
+    pub address: Arc<str>,
     id: Arc<str>,
     agent: Arc<str>,
-    latency: Option<Duration>,
+    /// Round-trip time of the last ping.
+    pub latency: Option<Duration>,
 }
 
 impl Peer {
-    /// Sets the round-trip time of the last ping.
-    pub fn set_latency(&mut self, latency: Duration) {
-        self.latency = Some(latency);
-    }
-
     /// Sets the agent version, shortened and without control characters.
     pub fn set_agent(&mut self, agent: &str) {
         let agent: String = agent.chars().filter(|char| !char.is_control()).take(AGENT_LEN_MAX).collect();
         self.agent = agent.into();
-    }
-
-    /// Returns the remote address, for logs.
-    pub fn address(&self) -> &Arc<str> {
-        &self.address
     }
 
     fn status(&self) -> PeerStatus {

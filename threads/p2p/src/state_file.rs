@@ -46,7 +46,8 @@ pub fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
 #[derive(Debug)]
 pub struct StateFile {
     path: PathBuf,
-    is_dirty: bool,
+    /// Whether the content has changed since it was written.
+    pub is_dirty: bool,
     failed_at: Option<Instant>,
 }
 
@@ -54,11 +55,6 @@ impl StateFile {
     /// A file whose content is up to date.
     pub const fn new(path: PathBuf) -> Self {
         Self { path, is_dirty: false, failed_at: None }
-    }
-
-    /// Notes that the content has changed.
-    pub fn mark_dirty(&mut self) {
-        self.is_dirty = true;
     }
 
     /// Writes the file if it is dirty and no retry interval is running; `force` ignores the interval.
@@ -97,7 +93,7 @@ mod tests {
         let mut file = StateFile::new(path.clone());
         file.save(|| unreachable!("it is clean"), now, true);
         std::fs::create_dir(&obstacle).unwrap();
-        file.mark_dirty();
+        file.is_dirty = true;
         file.save(|| "one".into(), now, false);
         assert!(!path.exists());
         std::fs::remove_dir(&obstacle).unwrap();
@@ -113,7 +109,7 @@ mod tests {
         let (path, obstacle) = (dir.path().join("bans"), dir.path().join("bans.new"));
         let mut file = StateFile::new(path.clone());
         std::fs::create_dir(&obstacle).unwrap();
-        file.mark_dirty();
+        file.is_dirty = true;
         file.save(|| "one".into(), now, false);
         std::fs::remove_dir(&obstacle).unwrap();
         file.save(|| "one".into(), now, true);

@@ -70,12 +70,12 @@ impl P2p {
 
     /// Whether this node has any way to find peers.
     pub fn looks_for_peers(&self) -> bool {
-        self.driver.status().load().discovery.any()
+        self.driver.status.load().discovery.any()
     }
 
     /// Returns the published status.
     pub fn status(&self) -> Arc<ArcSwap<PeersStatus>> {
-        Arc::clone(self.driver.status())
+        Arc::clone(&self.driver.status)
     }
 
     /// Runs until it is stopped or the chain thread has ended. Failures meanwhile are logged and retried.
@@ -101,7 +101,7 @@ async fn run_loop(driver: &mut SwarmDriver, inbox: &mut mpsc::Receiver<ToNetwork
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let is_waiting = driver.outbox().is_waiting();
+        let is_waiting = driver.outbox.is_waiting();
         tokio::select! {
             // An error means that no sender is left, which is a stop too.
             _ = stop.wait_for(|stop| *stop) => return,
@@ -109,10 +109,10 @@ async fn run_loop(driver: &mut SwarmDriver, inbox: &mut mpsc::Receiver<ToNetwork
                 Some(message) => driver.on_message(message),
                 None => return,
             },
-            event = driver.swarm().select_next_some() => driver.on_event(event),
+            event = driver.swarm.select_next_some() => driver.on_event(event),
             _ = tick.tick() => driver.tick(Instant::now()),
             () = tokio::time::sleep(OUTBOX_RETRY), if is_waiting => {
-                if driver.outbox().flush().is_err() {
+                if driver.outbox.flush().is_err() {
                     return;
                 }
             }

@@ -1,7 +1,7 @@
 //! JSON-RPC over HTTP/1.1, as bitcoind implements it: one connection, one request at a time.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,10 +52,12 @@ impl ResponseLimits {
 
 /// A JSON-RPC client of one bitcoind.
 pub(crate) struct Client {
-    agent: Agent,
-    /// Number of connections made so far.
-    connections: Arc<AtomicU64>,
-    url: String,
+    /// With a clone of it another thread can interrupt a call, by closing the connection.
+    pub(crate) agent: Agent,
+    /// Number of connections made so far. When it grows, another bitcoind may be at the other end.
+    pub(crate) connections: Arc<AtomicU64>,
+    /// URL of bitcoind, without credentials.
+    pub(crate) url: String,
     keyring: Keyring,
     next_id: u64,
 }
@@ -119,21 +121,6 @@ impl Client {
         let agent =
             Agent::with_parts(agent_config, KeepaliveConnector(Arc::clone(&connections)), DefaultResolver::default());
         Ok(Self { agent, connections, url, keyring: Keyring::new(config.rpc_auth.clone()), next_id: 0 })
-    }
-
-    /// URL of bitcoind, without credentials.
-    pub(crate) fn url(&self) -> &str {
-        &self.url
-    }
-
-    /// Returns a handle with which another thread can interrupt a call, by closing the connection.
-    pub(crate) fn agent(&self) -> Agent {
-        self.agent.clone()
-    }
-
-    /// Number of connections made so far. When it grows, another bitcoind may be at the other end.
-    pub(crate) fn connections(&self) -> u64 {
-        self.connections.load(Ordering::Relaxed)
     }
 
     /// Calls a method and returns its result. If bitcoind rejects a cookie, the others are tried.

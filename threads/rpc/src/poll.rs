@@ -60,9 +60,9 @@ impl PollThread {
     ) -> Result<(Self, PollStopper), RpcError> {
         let bitcoind = VerifiedClient::new(config)?;
         let (sender, stop) = bounded(0);
-        let stopper = PollStopper { agent: bitcoind.agent(), stop: sender };
+        let stopper = PollStopper { agent: bitcoind.client.agent.clone(), stop: sender };
         let sink = TemplateSink::new(templates, Arc::clone(&metrics));
-        let reporter = StatusReporter::new(bitcoind.url());
+        let reporter = StatusReporter::new(&bitcoind.client.url);
         Ok((Self { bitcoind, sink, metrics, reporter, stop }, stopper))
     }
 

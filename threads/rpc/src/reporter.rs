@@ -62,7 +62,7 @@ mod tests {
     #[test]
     fn the_latest_error_is_published_with_the_time_of_the_first() {
         let mut reporter = StatusReporter::new("nowhere");
-        let published = reporter.published();
+        let published = Arc::clone(&reporter.published);
         assert_eq!(*published.load_full(), BitcoindStatus::default());
         assert!(reporter.report_down(BitcoindError::Unreachable("refused".to_owned())));
         let since = published.load().since;

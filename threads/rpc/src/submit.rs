@@ -132,7 +132,7 @@ impl SubmitThread {
             id: ShareId(found.hash),
             finder: Finder::Own,
             time: header_time(&found.header),
-            height: found.job.block_height,
+            height: found.job.template.height,
             value: found.job.info.coinbase_value,
         };
         if self.is_queued(block.id) {

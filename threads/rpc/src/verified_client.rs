@@ -1,5 +1,7 @@
 //! The client with a check of bitcoind's network, and the calls that several threads make.
 
+use std::sync::atomic::Ordering;
+
 use bitcoin::blockdata::constants::genesis_block;
 use bitcoin::hex::DisplayHex as _;
 use bitcoin::BlockHash;
@@ -11,7 +13,6 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
-use ureq::Agent;
 
 use crate::client::{Client, ResponseLimits};
 use crate::error::{excerpt, is_response, RpcError};
@@ -20,7 +21,7 @@ use crate::text::Text;
 /// A client that checks the network after each connect: no response of a bitcoind on another network is used.
 #[derive(Debug)]
 pub(crate) struct VerifiedClient {
-    client: Client,
+    pub(crate) client: Client,
     network: Network,
     signet_challenge: String,
     /// Number of the connection whose other end is known to be on this node's network.
@@ -63,16 +64,6 @@ impl VerifiedClient {
             signet_challenge: config.params.signet_challenge.to_lower_hex_string(),
             verified: None,
         })
-    }
-
-    /// See [`Client::url`].
-    pub(crate) fn url(&self) -> &str {
-        self.client.url()
-    }
-
-    /// See [`Client::agent`].
-    pub(crate) fn agent(&self) -> Agent {
-        self.client.agent()
     }
 
     /// Calls a method. Returns an error if the response is from a bitcoind on another network.
@@ -118,13 +109,13 @@ impl VerifiedClient {
 
     /// Checks bitcoind's network, unless it has been checked on this connection.
     fn verify_network(&mut self) -> Result<(), BitcoindError> {
-        let connection = self.client.connections();
+        let connection = self.client.connections.load(Ordering::Relaxed);
         if self.verified == Some(connection) && connection > 0 {
             return Ok(());
         }
         self.verified = None;
         let info: ChainInfo = self.client.call("getblockchaininfo", json!([]), ResponseLimits::SMALL)?;
-        let connection = self.client.connections();
+        let connection = self.client.connections.load(Ordering::Relaxed);
         let Text(genesis): Text<BlockHash> = self.client.call("getblockhash", json!([0]), ResponseLimits::SMALL)?;
         self.check_network(&info, genesis)?;
         self.verified = Some(connection);

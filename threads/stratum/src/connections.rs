@@ -21,7 +21,6 @@ use crate::listener::Listener;
 use crate::log_limiter::LogKind;
 use crate::protocol::{detect, Protocol, PEEK_LEN};
 use crate::sink::{ChannelSink, RemoteAddress};
-use crate::StratumError;
 
 /// Largest number of bytes read from a socket before the next one's turn: some hundred submits.
 const READ_LEN: usize = 16 * 1024;
@@ -42,10 +41,10 @@ pub struct Connections {
     may_accept: bool,
     /// Keys of connections that may have bytes to read.
     queue: VecDeque<usize>,
-    shared: SharedState,
-    sink: ChannelSink,
+    pub shared: SharedState,
+    pub sink: ChannelSink,
     /// The web threads; without them, browsers' connections are closed.
-    web: Option<BrowserSender>,
+    pub web: Option<BrowserSender>,
     metrics: Arc<Metrics>,
     now: Now,
     input: Box<[u8]>,
@@ -63,7 +62,7 @@ impl Connections {
         Self {
             listener,
             connections: Slab::new(),
-            addresses: AddressCounts::new(shared.limits().private_addresses_exempt),
+            addresses: AddressCounts::new(shared.limits.private_addresses_exempt),
             sessions_max,
             may_accept: false,
             queue: VecDeque::new(),
@@ -77,33 +76,9 @@ impl Connections {
         }
     }
 
-    /// Passes browsers' connections to the web threads from now on.
-    pub fn send_browsers_to(&mut self, web: BrowserSender) {
-        self.web = Some(web);
-    }
-
-    pub fn shared(&self) -> &SharedState {
-        &self.shared
-    }
-
     /// Whether the loop should not wait for events.
     pub fn has_work(&self) -> bool {
         self.may_accept || (!self.queue.is_empty() && !self.sink.is_congested())
-    }
-
-    /// Whether blocks wait for the submit thread.
-    pub fn has_waiting_blocks(&self) -> bool {
-        self.sink.has_waiting_blocks()
-    }
-
-    /// Offers waiting blocks to the submit thread again.
-    pub fn flush_blocks(&mut self) {
-        self.sink.flush_blocks();
-    }
-
-    /// Returns an error if a thread that shares or blocks go to has ended.
-    pub fn check_sinks(&mut self) -> Result<(), StratumError> {
-        self.sink.check()
     }
 
     /// Sets the time of the following steps.
@@ -138,7 +113,7 @@ impl Connections {
         if self.connections.len() >= self.sessions_max.saturating_add(EXTRA_CONNECTIONS) {
             return self.log_refused(remote, &ConnectionLimit::Total(self.sessions_max));
         }
-        let per_address_max = self.shared.limits().sessions_per_address_max;
+        let per_address_max = self.shared.limits.sessions_per_address_max;
         if !self.addresses.enter(remote.ip(), per_address_max.saturating_add(EXTRA_PER_ADDRESS)) {
             return self.log_refused(remote, &ConnectionLimit::PerAddress(per_address_max));
         }
@@ -155,7 +130,7 @@ impl Connections {
 
     /// The limit that a connection exceeds as a miner, if any. The connection itself is counted already.
     fn exceeded_limit(&self, remote: SocketAddr) -> Option<ConnectionLimit> {
-        let per_address_max = self.shared.limits().sessions_per_address_max;
+        let per_address_max = self.shared.limits.sessions_per_address_max;
         if self.connections.len() > self.sessions_max {
             return Some(ConnectionLimit::Total(self.sessions_max));
         }
@@ -271,7 +246,7 @@ impl Connections {
 
     /// Checks all timers.
     pub fn tick(&mut self) {
-        let limits = *self.shared.limits();
+        let limits = self.shared.limits;
         let now = self.now.steady;
         let overdue = |connection: &Connection| match connection.state {
             ConnectionState::Unidentified if now.since_ms(connection.opened.steady) > limits.first_byte_ms => {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::ArcSwap;
 use mio::event::Event;
 use mio::{Events, Poll, Token};
-use p2pool_channels::{BrowserSender, LatestReceiver};
+use p2pool_channels::LatestReceiver;
 use p2pool_core::status::MinersStatus;
 use p2pool_core::units::{Now, SteadyTime};
 use p2pool_core::work::WorkUpdate;
@@ -34,7 +34,7 @@ pub struct EventLoop {
     /// An update that waits for [`SAME_TIP_INTERVAL_MS`] to pass.
     pending_update: Option<WorkUpdate>,
     last_update: Option<SteadyTime>,
-    connections: Connections,
+    pub connections: Connections,
     stop_requested: Arc<AtomicBool>,
     miners: Arc<ArcSwap<MinersStatus>>,
     clock: Clock,
@@ -65,11 +65,6 @@ impl EventLoop {
         }
     }
 
-    /// See [`Connections::send_browsers_to`].
-    pub fn send_browsers_to(&mut self, web: BrowserSender) {
-        self.connections.send_browsers_to(web);
-    }
-
     /// Runs until stopped.
     pub fn run(mut self) -> Result<(), StratumError> {
         let result = self.run_until_stopped();
@@ -95,9 +90,9 @@ impl EventLoop {
                 self.on_event(event);
             }
             self.connections.read_queued(self.poll.registry());
-            self.connections.flush_blocks();
+            self.connections.sink.flush_blocks();
             self.check_timers(now);
-            self.connections.check_sinks()?;
+            self.connections.sink.check()?;
         }
     }
 
@@ -111,7 +106,7 @@ impl EventLoop {
             due = due.min(last.plus_ms(SAME_TIP_INTERVAL_MS));
         }
         let timeout = Duration::from_millis(due.since_ms(self.clock.now().steady));
-        match self.connections.has_waiting_blocks() {
+        match self.connections.sink.has_waiting_blocks() {
             true => timeout.min(BLOCK_RETRY),
             false => timeout,
         }
@@ -134,7 +129,7 @@ impl EventLoop {
         }
         let Some(update) = self.pending_update.take() else { return };
         let is_urgent = match &update {
-            WorkUpdate::Job(job) => self.connections.shared().is_new_tip(job),
+            WorkUpdate::Job(job) => self.connections.shared.jobs.is_new_tip(job),
             WorkUpdate::NoWork(_) => true,
         };
         let is_too_soon = self.last_update.is_some_and(|last| now.steady.since_ms(last) < SAME_TIP_INTERVAL_MS);
@@ -150,7 +145,7 @@ impl EventLoop {
         if now.steady < self.next_tick {
             return;
         }
-        let limits = *self.connections.shared().limits();
+        let limits = self.connections.shared.limits;
         self.next_tick = now.steady.plus_ms(limits.tick_ms);
         // There is no further event for connections that could not be accepted earlier.
         self.connections.accept(self.poll.registry());

@@ -95,19 +95,11 @@ impl StopHandle {
 }
 
 impl Stratum {
-    /// Opens the port.
+    /// Opens the port. The program uses the default limits.
     ///
     /// # Errors
     /// See [`StratumError`].
-    pub fn open(config: &Config, sinks: StratumSinks, metrics: Arc<Metrics>) -> Result<Self, StratumError> {
-        Self::open_with_limits(config, sinks, metrics, Limits::default())
-    }
-
-    /// As [`Self::open`] with other limits, for tests.
-    ///
-    /// # Errors
-    /// See [`StratumError`].
-    pub fn open_with_limits(
+    pub fn open(
         config: &Config,
         sinks: StratumSinks,
         metrics: Arc<Metrics>,
@@ -157,7 +149,7 @@ impl Stratum {
 
     /// Passes browsers' connections to the web threads; without this they are closed.
     pub fn send_browsers_to(&mut self, web: BrowserSender) {
-        self.event_loop.send_browsers_to(web);
+        self.event_loop.connections.web = Some(web);
     }
 
     /// Serves miners until stopped.

@@ -325,7 +325,7 @@ fn a_block_is_submitted_even_if_the_submit_is_rejected() {
         submit_params(job, &early)
     });
     block_despite(20, |_, job, found| {
-        let rolled = solve(job, Submit { version: job.version | 0x4000, ..*found }, is_block(job));
+        let rolled = solve(job, Submit { version: job.template.version | 0x4000, ..*found }, is_block(job));
         format!("{},\"00004000\"", submit_params(job, &rolled))
     });
 }

@@ -129,7 +129,7 @@ pub fn solve(job: &Arc<Job>, time: UnixTime, extranonce: u8) -> FoundShare {
     let extranonce = [extranonce; EXTRANONCE_LEN];
     (0..)
         .find_map(|nonce| {
-            let judged = job.hash_header(&Submit { extranonce, time: time.0, nonce, version: job.version });
+            let judged = job.hash_header(&Submit { extranonce, time: time.0, nonce, version: job.template.version });
             let share = FoundShare { job: Arc::clone(job), header: judged.header, hash: judged.hash, extranonce };
             job.share_target.is_met_by(&judged.hash).then_some(share)
         })

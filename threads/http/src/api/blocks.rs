@@ -81,7 +81,7 @@ impl Block {
 impl BlocksDocument {
     pub fn new(log: &BlockLog, snapshot: &Snapshot) -> Self {
         let metrics = &snapshot.metrics;
-        let below_job = snapshot.job().map(|job| job.block_height.0.saturating_sub(1));
+        let below_job = snapshot.job().map(|job| job.template.height.0.saturating_sub(1));
         let tip_height = below_job.max(log.tip_height());
         Self {
             count: log.len(),

@@ -108,7 +108,7 @@ impl WindowSummary {
 fn move_to_next_share(snapshot: &Snapshot, window: &mut Window) -> bool {
     // The tree is published less often than jobs. While it lacks the job's parent, its tip is the best approximation.
     let Some(tip) = snapshot.tree().tip() else { return false };
-    let bits = snapshot.job().map_or(Bits(tip.share.header.bits.to_consensus()), |job| job.bits);
+    let bits = snapshot.job().map_or(Bits(tip.share.header.bits.to_consensus()), |job| job.template.bits);
     let parent = snapshot.job().map(|job| job.info.parent).filter(|parent| snapshot.tree().contains(parent));
     window.move_to(parent.unwrap_or(tip.id), bits, snapshot.tree()).is_ok()
 }
@@ -139,7 +139,7 @@ impl PayoutsDocument {
             our_weight_fraction: summary.our_fraction,
             coinbase_value: job.map(|job| job.info.coinbase_value.0),
             coinbase_bytes: job.map(|job| job.coinbase.len_bytes()),
-            block_height: job.map(|job| job.block_height.0),
+            block_height: job.map(|job| job.template.height.0),
             payout_entries: job.map(|job| PayoutEntry::list(&job.payouts, network)).unwrap_or_default(),
             window_shares: summary.shares,
             window_work: summary.work.map(|work| work.to_string()),

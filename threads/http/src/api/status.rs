@@ -110,7 +110,7 @@ impl StatusDocument {
             pool_hashrate: snapshot.pool_hashes_per_s(),
             local_hashrate: snapshot.local_hashes_per_s(),
             history: history.live(),
-            block_height: job.map(|job| job.block_height.0),
+            block_height: job.map(|job| job.template.height.0),
             block_difficulty: job.map(|job| difficulty_of(&job.block_target)),
             est_time_to_block: snapshot.block_time_s(),
             last_block_found_time: last.map(|block| block.time),

@@ -119,7 +119,7 @@ fn checksum(content: &[u8]) -> [u8; 4] {
 
 /// A ring buffer and its file.
 pub struct Ring {
-    kind: RingKind,
+    pub kind: RingKind,
     slots: Vec<Slot>,
     path: PathBuf,
     /// `None` after an error: the ring is then kept in memory only.
@@ -139,11 +139,6 @@ impl Ring {
             Err(_) => (vec![Slot::default(); kind.slots as usize], None),
         };
         Self { kind, slots, path, file, dirty: BTreeSet::new() }
-    }
-
-    /// Its name and dimensions.
-    pub const fn kind(&self) -> RingKind {
-        self.kind
     }
 
     /// Adds a sample to the slot of its time.

@@ -52,7 +52,8 @@ pub enum Step {
 
 /// The connection of a browser.
 pub struct Connection {
-    socket: TcpStream,
+    /// Registered for events by the relay.
+    pub socket: TcpStream,
     phase: Phase,
     /// Time of the last progress in this phase: in `Writing`, when bytes were last sent; in `Reading`, when the first byte of
     /// the request arrived. Before that, the start of the phase.
@@ -62,11 +63,12 @@ pub struct Connection {
     /// Whether a response was sent before.
     is_kept_alive: bool,
     input: Vec<u8>,
-    /// Whether the socket may have bytes to read.
-    is_readable: bool,
+    /// Whether the socket may have bytes to read, or the browser has closed.
+    pub is_readable: bool,
     output: Vec<u8>,
     sent: usize,
-    close_after: bool,
+    /// Whether the connection closes after the current response.
+    pub close_after: bool,
     discarded: usize,
 }
 
@@ -88,16 +90,6 @@ impl Connection {
         }
     }
 
-    /// Returns the socket, to register it for events.
-    pub fn socket(&mut self) -> &mut TcpStream {
-        &mut self.socket
-    }
-
-    /// Notes that there are bytes to read, or that the browser has closed.
-    pub fn set_readable(&mut self) {
-        self.is_readable = true;
-    }
-
     /// Starts to send a response.
     pub fn respond(&mut self, bytes: Vec<u8>, now: Instant) {
         self.output = bytes;
@@ -109,11 +101,6 @@ impl Connection {
     pub fn refuse(&mut self, refusal: Refusal, now: Instant) {
         self.close_after = true;
         self.respond(refusal.response(), now);
-    }
-
-    /// Whether the connection closes after the current response.
-    pub fn closes_after(&self) -> bool {
-        self.close_after
     }
 
     /// When the current phase times out.

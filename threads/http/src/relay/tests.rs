@@ -30,7 +30,7 @@ impl Setup {
         let (metrics, stop) = (Arc::new(Metrics::default()), Arc::new(AtomicBool::new(false)));
         let relay =
             Relay::open(path, AllowedHosts::new("machine", &[]), Arc::clone(&metrics), Arc::clone(&stop)).unwrap();
-        let (sender, waker) = (relay.sender(), relay.waker());
+        let (sender, waker) = (relay.sender.clone(), Arc::clone(&relay.waker));
         let thread = Some(std::thread::spawn(move || relay.run().unwrap()));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         Self { listener, sender, metrics, server, stop, waker, thread, _folder: folder }

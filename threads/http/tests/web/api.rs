@@ -140,7 +140,7 @@ fn a_block_of_another_node_pays_us_the_same_without_the_fee() {
         let job = job_with_value(value, &tree, ours, now());
         let value = job.info.coinbase_value;
         let mut window = Window::new(&node.recording.params);
-        window.move_to(job.info.parent, job.bits, &tree).unwrap();
+        window.move_to(job.info.parent, job.template.bits, &tree).unwrap();
         let theirs = window.payouts(value, other, 0);
         let expected = theirs.iter().find(|payout| payout.script == ours).map_or(0, |payout| payout.amount.0);
         node.publish(|chain| chain.job = Some(job));

@@ -164,7 +164,7 @@ fn confirmations_are_counted_from_one_tip() {
     // The current job builds on a higher tip.
     let tree = node.recording.empty_tree();
     let job = job(&tree, node.recording.scripts[0], now());
-    let tip = u64::from(job.block_height.0) - 1;
+    let tip = u64::from(job.template.height.0) - 1;
     assert!(tip > 6);
     node.publish(|chain| chain.job = Some(job));
     let from_tip = |height: u64| (height, Some((tip - height + 1).min(100)));

@@ -40,7 +40,7 @@ impl SwarmDriver {
             warn!("bootnode {id} closed the connection, retrying: it may be full or have banned this node");
         }
         if let Some(peer) = self.peers.remove(id) {
-            debug!("peer {id} disconnected: {}", peer.address());
+            debug!("peer {id} disconnected: {}", peer.address);
             self.outbox.send(Event::PeerDisconnected { peer: peer.handle });
             if self.peers.len() == 0 && std::mem::take(&mut self.has_joined) {
                 info!("last peer disconnected");
@@ -65,7 +65,7 @@ impl SwarmDriver {
                     self.status_changed = true;
                     // A peer that refuses this node does so before it identifies itself.
                     if !std::mem::replace(&mut self.has_joined, true) {
-                        info!("connected to the network: {peer_id} at {}", peer.address());
+                        info!("connected to the network: {peer_id} at {}", peer.address);
                     }
                 }
                 self.on_identified(peer_id, &info);
@@ -79,7 +79,7 @@ impl SwarmDriver {
         match &event.result {
             Ok(latency) => {
                 if let Some(peer) = self.peers.get_mut(&event.peer) {
-                    peer.set_latency(*latency);
+                    peer.latency = Some(*latency);
                 }
             }
             // Another implementation; it is alive.
@@ -113,7 +113,7 @@ impl SwarmDriver {
         }
         let time = self.time();
         let (ip, address) = match self.peers.get(id) {
-            Some(peer) => (peer.ip, Arc::clone(peer.address())),
+            Some(peer) => (peer.ip, Arc::clone(&peer.address)),
             None => (None, "unknown address".into()),
         };
         let bans = &mut self.swarm.behaviour_mut().gater.bans;

@@ -105,7 +105,9 @@ fn job(node: &Bitcoind, template: Template, tag: &str) -> Arc<Job> {
 fn solve(job: &Arc<Job>) -> FoundBlock {
     let extranonce = [7; 12];
     let hashed = (0..=u32::MAX)
-        .map(|nonce| job.hash_header(&work::Submit { extranonce, time: job.time.0, nonce, version: job.version }))
+        .map(|nonce| {
+            job.hash_header(&work::Submit { extranonce, time: job.time.0, nonce, version: job.template.version })
+        })
         .find(|hashed| hashed.meets(&job.block_target))
         .unwrap();
     FoundBlock { job: Arc::clone(job), header: hashed.header, hash: hashed.hash, extranonce, worker: "axe".into() }
@@ -342,7 +344,7 @@ fn a_peers_block_is_submitted_and_not_counted_as_an_own_one() {
     let submitting = Submitting::start(config_of(&node, regtest()), &dir);
     let found = find(&node, "");
     let block = found.job.block(&found.header, &found.extranonce).unwrap();
-    let message = ToSubmit::Peer(PeerBlock { id: ShareId(found.hash), height: found.job.block_height, block });
+    let message = ToSubmit::Peer(PeerBlock { id: ShareId(found.hash), height: found.job.template.height, block });
     submitting.to.send(message).unwrap();
     wait_until("the counter", TIMEOUT, || submitting.metrics.peer_blocks.accepted.get() == 1);
     assert_eq!(node.tip(), hash(&found));

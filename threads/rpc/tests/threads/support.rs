@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use p2pool_core::config::{Config, RpcAuth};
 use p2pool_core::params::{ChainParams, Network};
-use p2pool_rpc::RpcError;
 use p2pool_test_bitcoind::{wait_until, Bitcoind};
 
 /// Timeout for anything that a thread does by itself; generous because the machine may be busy.

@@ -214,7 +214,9 @@ fn a_port_in_use_and_an_invalid_difficulty_are_errors() {
         let sinks = StratumSinks { chain: bounded(1).0, submit: bounded(1).0 };
         let config = Config::for_tests(ChainParams::standard(Network::Regtest), "/nowhere");
         let config = Config { stratum_port, start_difficulty, max_sessions: 1, ..config };
-        Stratum::open(&config, sinks, Arc::new(Metrics::default())).err().map(|error| error.to_string())
+        Stratum::open(&config, sinks, Arc::new(Metrics::default()), Limits::default())
+            .err()
+            .map(|error| error.to_string())
     };
     let taken = open(server.address.port(), 1.0).unwrap();
     assert!(taken.contains(&server.address.port().to_string()) && taken.contains("-stratum-port"), "{taken}");

@@ -61,7 +61,7 @@ impl TestServer {
         let (to_chain, chain) = bounded(chain_capacity);
         let (to_submit, submit) = bounded(submit_capacity);
         let metrics = Arc::new(Metrics::default());
-        let mut stratum = Stratum::open_with_limits(
+        let mut stratum = Stratum::open(
             &Config { max_sessions, ..Config::for_tests(ChainParams::standard(Network::Regtest), "/nowhere") },
             StratumSinks { chain: to_chain, submit: to_submit },
             Arc::clone(&metrics),

@@ -106,7 +106,8 @@ fn mine(chain: &mut Sharechain, template: &Arc<Template>, now: UnixTime, number:
 fn solve(job: &Job, now: UnixTime) -> Share {
     let extranonce = [9; EXTRANONCE_LEN];
     for nonce in 0..=u32::MAX {
-        let hashed = job.hash_header(&Submit { extranonce, time: now.0.max(job.time.0), nonce, version: job.version });
+        let hashed =
+            job.hash_header(&Submit { extranonce, time: now.0.max(job.time.0), nonce, version: job.template.version });
         if job.share_target.is_met_by(&hashed.hash) {
             let header = deserialize(&hashed.header).unwrap_or_else(|error| panic!("no header: {error}"));
             return Share { header, info: job.info.clone(), extranonce, merkle_branch: job.merkle_branch.clone() };

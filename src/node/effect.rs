@@ -39,14 +39,9 @@ pub enum NetworkCommand {
     /// that does not wait for one is ignored.
     Verdict { gossip: GossipId, verdict: GossipVerdict },
     /// Count a misbehaviour against a peer; enough of them ban it. Nothing if it disconnected.
-    Penalize {
-        peer: PeerHandle,
-        /// What it did.
-        misbehaviour: Misbehaviour,
-    },
+    Penalize { peer: PeerHandle, misbehaviour: Misbehaviour },
     /// Send a request. Its outcome is one [`Event::Response`](super::Event::Response), within half a minute.
     Request {
-        /// To which peer.
         peer: PeerHandle,
         /// Identifies the response.
         id: RequestId,

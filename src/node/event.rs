@@ -72,7 +72,6 @@ pub enum Event {
 /// bitcoind's response to a header lookup.
 #[derive(Clone, Debug)]
 pub struct AnchorLookup {
-    /// The header's hash.
     pub hash: BlockHash,
     /// What bitcoind knows.
     pub result: AnchorResult,

@@ -32,7 +32,6 @@ pub enum Report {
     Syncing,
     /// This node has what its peers have.
     Synced {
-        /// Connected peers.
         peers: usize,
         /// Height of the tip; `None` without a chain.
         height: Option<ShareHeight>,
@@ -43,9 +42,7 @@ pub enum Report {
     CandidateJudged(CandidateOutcome),
     /// A heavier chain replaced ours.
     Reorganised {
-        /// The tip before.
         old: ShareId,
-        /// The tip now.
         new: ShareId,
         /// Shares of the old chain that were left.
         depth: usize,
@@ -53,19 +50,9 @@ pub enum Report {
     /// A share became the tip.
     NewTip(ShareId),
     /// A verdict on a share.
-    ShareVerdict {
-        id: ShareId,
-        /// Where it came from.
-        source: Source,
-        verdict: Verdict,
-    },
+    ShareVerdict { id: ShareId, source: Source, verdict: Verdict },
     /// A share of this node's miners breaks a rule: a bug, or a clock or bitcoind that changed its mind.
-    OwnShareRejected {
-        id: ShareId,
-        rule: Rule,
-        /// In what way.
-        why: &'static str,
-    },
+    OwnShareRejected { id: ShareId, rule: Rule, why: &'static str },
     /// A share of this node's miners could not be checked in time.
     OwnShareLost(ShareId),
     /// No job can be made.
@@ -74,7 +61,6 @@ pub enum Report {
     NoWindow(String),
     /// bitcoind's template is for a block below those that shares may build on.
     TemplateTooLow {
-        /// The template's height.
         height: BlockHeight,
         /// The lowest height that counts.
         min: BlockHeight,
@@ -86,17 +72,9 @@ pub enum Report {
     /// A peer's Bitcoin block builds on a block that stays unknown.
     BlockUnlinked(BlockHash),
     /// A peer announced a Bitcoin block that is not valid.
-    BlockInvalid {
-        peer: PeerHandle,
-        /// What is wrong.
-        error: BlockError,
-    },
+    BlockInvalid { peer: PeerHandle, error: BlockError },
     /// A block of this node cannot be announced to peers.
-    BlockNotAnnounced {
-        height: BlockHeight,
-        /// What is wrong.
-        error: TooLong,
-    },
+    BlockNotAnnounced { height: BlockHeight, error: TooLong },
     /// The peers' clocks disagree with this machine's.
     ClockOff {
         /// Seconds that theirs are ahead.
@@ -111,9 +89,7 @@ pub enum Report {
     StoreFailing {
         /// Shares that wait in memory.
         shares: usize,
-        /// For how long.
         for_s: u32,
-        /// The store's error.
         cause: String,
     },
     /// The disk takes shares again.

@@ -75,11 +75,7 @@ pub struct Sources {
 pub enum HttpError {
     /// A file or folder in the chain's folder cannot be used.
     #[error("{path} cannot be used: {cause}")]
-    File {
-        path: PathBuf,
-        /// The system's error.
-        cause: std::io::Error,
-    },
+    File { path: PathBuf, cause: std::io::Error },
     /// The system's event queue cannot be created, or has failed.
     #[error("cannot wait for HTTP requests: {0}")]
     Poll(#[from] std::io::Error),

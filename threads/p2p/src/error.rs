@@ -10,12 +10,7 @@ use thiserror::Error;
 pub enum P2pError {
     /// A file in the chain's folder cannot be read or written.
     #[error("{}: {error}", path.display())]
-    File {
-        /// Path of the file.
-        path: PathBuf,
-        /// The error of the file system.
-        error: io::Error,
-    },
+    File { path: PathBuf, error: io::Error },
     /// The identity file holds no valid key.
     #[error("{} holds no valid key: restore it from a backup, or remove it to start with a new peer id", .0.display())]
     Identity(PathBuf),
@@ -24,11 +19,7 @@ pub enum P2pError {
     Bootnode(String),
     /// The TCP port cannot be listened on.
     #[error("cannot listen for peers on port {port}: {error} (choose another port with -p2p-port)")]
-    Listen {
-        port: u16,
-        /// The error of the operating system or of libp2p.
-        error: String,
-    },
+    Listen { port: u16, error: String },
     /// The operating system or libp2p refuses something that no setting changes.
     #[error("cannot set up the peer-to-peer network: {0}")]
     Setup(String),

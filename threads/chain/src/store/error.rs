@@ -26,24 +26,14 @@ pub enum StoreError {
          or remove the folder to fetch the sharechain again",
         .path.display()
     )]
-    Newer {
-        path: PathBuf,
-        /// Schema version of the store.
-        found: u32,
-    },
+    Newer { path: PathBuf, found: u32 },
     /// It holds another chain.
     #[error(
         "store {} holds chain {found}, not {expected}: it was created with another network, chain name or chain \
          parameters; restore them, or choose another data directory",
         .path.display()
     )]
-    OtherChain {
-        path: PathBuf,
-        /// Chain of the store.
-        found: ChainId,
-        /// Chain of this node.
-        expected: ChainId,
-    },
+    OtherChain { path: PathBuf, found: ChainId, expected: ChainId },
     /// It was written on a machine of another word size.
     #[error(
         "store {} was written by a {written}-bit p2pool, this one is {}-bit: export it with the {written}-bit program \

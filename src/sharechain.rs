@@ -61,6 +61,7 @@ pub use rules::{subsidy, AHEAD_MAX_S};
 #[cfg(test)]
 pub(crate) use tests::support as tests_support;
 pub use tree::{LinkedShare, Tree};
+pub use window_reach::WindowReach;
 
 use crate::params::UNCLE_DEPTH_MAX;
 use crate::share::{Share, ShareDigest, ShareId};

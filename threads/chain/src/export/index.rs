@@ -3,9 +3,9 @@
 use std::collections::{HashMap, HashSet};
 
 use p2pool_core::node::StoredShare;
-use p2pool_core::params::ChainParams;
-use p2pool_core::payouts::{EntrySource, Vote, WindowEntry};
+use p2pool_core::payouts::{EntrySource, Vote, Window, WindowEntry};
 use p2pool_core::share::{PayoutScript, ShareId};
+use p2pool_core::sharechain::WindowReach;
 use p2pool_core::units::{Bits, ShareHeight, Work};
 
 use crate::store::{Record, StoreError, View};
@@ -17,24 +17,12 @@ pub(super) struct Index {
     entries: HashMap<ShareId, Entry>,
     main: HashSet<ShareId>,
     tip: Option<ShareId>,
-    payout_window: u32,
-    work_cut_blocks: u32,
 }
 
 struct Entry {
     window: WindowEntry,
-    /// The shares without a gap up to this one.
-    run: Run,
-}
-
-/// A run of shares, each the parent of the next, with all their uncles.
-#[derive(Clone, Copy)]
-struct Run {
-    shares: u32,
-    /// Work of the shares, uncles included.
-    work: Work,
-    /// Whether it begins with a genesis share.
-    whole: bool,
+    /// How far the shares reach down from this one without a gap.
+    reach: WindowReach,
 }
 
 /// The facts of one share, before its uncles are looked up.
@@ -67,7 +55,7 @@ impl Facts {
 
 impl Index {
     /// Builds the index by reading every share once.
-    pub(super) fn new(view: &View<'_>, params: &ChainParams) -> Result<Self, StoreError> {
+    pub(super) fn new(view: &View<'_>) -> Result<Self, StoreError> {
         let mut shares = Vec::new();
         view.each(|record| {
             if let Record::Share(stored) = record {
@@ -81,8 +69,6 @@ impl Index {
             entries: entries(&shares),
             main: main_chain(&shares, tip),
             tip,
-            payout_window: params.payout_window,
-            work_cut_blocks: params.work_cut_blocks,
         })
     }
 
@@ -103,14 +89,8 @@ impl Index {
     /// Whether the window that ends at `parent` may be held. If false, it is not held.
     ///
     /// Otherwise each share of a base would walk through thousands of shares only to find a gap.
-    pub(super) fn may_hold_window(&self, parent: &ShareId, bits: Bits) -> bool {
-        if *parent == ShareId::ZERO {
-            return true;
-        }
-        let Some(Entry { run, .. }) = self.entries.get(parent) else { return false };
-        let cut =
-            bits.work().and_then(|block| block.0.checked_mul(u128::from(self.work_cut_blocks))).filter(|cut| *cut > 0);
-        run.whole || run.shares >= self.payout_window || cut.is_some_and(|cut| run.work.0 >= cut)
+    pub(super) fn may_hold_window(&self, window: &Window, parent: &ShareId, bits: Bits) -> bool {
+        *parent == ShareId::ZERO || self.entries.get(parent).is_some_and(|entry| entry.reach.may_hold(window, bits))
     }
 }
 
@@ -130,16 +110,9 @@ fn entries(shares: &[Facts]) -> HashMap<ShareId, Entry> {
         let (Some(work), Some(uncles)) = (share.work, uncles) else { continue };
         let vote = Vote { work, signal: share.signal, outputs_class: share.outputs_vote };
         let window = WindowEntry::new(share.id, share.parent, share.script, vote, uncles.into_iter());
-        let below = match entries.get(&share.parent) {
-            Some(parent) => parent.run,
-            None => Run { shares: 0, work: Work::ZERO, whole: share.parent == ShareId::ZERO },
-        };
-        let run = Run {
-            shares: below.shares.saturating_add(1),
-            work: Work(below.work.0.saturating_add(window.work_with_uncles.0)),
-            whole: below.whole,
-        };
-        entries.insert(share.id, Entry { window, run });
+        let below = entries.get(&share.parent).map(|parent| parent.reach);
+        let reach = WindowReach::new(Some(&window), below, share.parent == ShareId::ZERO);
+        entries.insert(share.id, Entry { window, reach });
     }
     entries
 }

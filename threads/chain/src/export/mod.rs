@@ -62,7 +62,7 @@ pub enum ExportError {
 pub fn export(dir: &Path, params: &ChainParams, out: &mut dyn Write) -> Result<ExportSummary, ExportError> {
     let reader = StoreReader::open(dir, params)?;
     let view = reader.view()?;
-    let index = Index::new(&view, params)?;
+    let index = Index::new(&view)?;
     let mut summary = ExportSummary::default();
     match write_lines(&view, &index, params, &mut BufWriter::new(out), &mut summary) {
         Err(ExportError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => summary.cut_short = true,
@@ -95,7 +95,7 @@ fn write_lines(
 fn payouts(window: &mut Window, index: &Index, stored: &StoredShare) -> Option<Vec<json::Payout>> {
     let info = &stored.share.info;
     let bits = Bits(stored.share.header.bits.to_consensus());
-    if !index.may_hold_window(&info.parent, bits) {
+    if !index.may_hold_window(window, &info.parent, bits) {
         return None;
     }
     window.move_to(info.parent, bits, index).ok()?;

@@ -53,7 +53,6 @@ impl JobSpec {
             transactions: Vec::new().into(),
             weight_limit: 4_000_000,
             sigops_limit: 80_000,
-            signet_challenge: Vec::new(),
         });
         let p2tr = |n: u8| PayoutScript::new(&[&[0x51, 0x20][..], &[n; 32]].concat()).unwrap();
         let facts = NextShare {

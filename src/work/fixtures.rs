@@ -52,7 +52,6 @@ pub fn template(height: u32, transactions: Vec<TemplateTx>) -> Template {
         transactions: transactions.into(),
         weight_limit: 4_000_000,
         sigops_limit: 80_000,
-        signet_challenge: Vec::new(),
     }
 }
 

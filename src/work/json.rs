@@ -108,11 +108,11 @@ impl Template {
         let raw: RawTemplate = serde_json::from_str(text)?;
         check_rules(&raw)?;
         check_numbers(&raw)?;
-        let signet_challenge = raw.signet_challenge.map(|challenge| challenge.0);
+        let has_challenge = raw.signet_challenge.is_some();
         check(
-            signet_challenge.is_some() == (network == Network::Signet),
+            has_challenge == (network == Network::Signet),
             "signet_challenge",
-            if signet_challenge.is_some() { "present" } else { "absent" },
+            if has_challenge { "present" } else { "absent" },
             if network == Network::Signet { "a challenge on signet" } else { "none outside signet" },
         )?;
         let transactions = transactions(raw.transactions)?;
@@ -136,7 +136,6 @@ impl Template {
             transactions,
             weight_limit: raw.weightlimit,
             sigops_limit: raw.sigoplimit,
-            signet_challenge: signet_challenge.unwrap_or_default(),
         })
     }
 }

@@ -215,12 +215,7 @@ fn trimmed(template: &Arc<Template>, kept: usize, coinbase_value: Sats) -> Arc<T
     if kept >= template.transactions.len() {
         return Arc::clone(template);
     }
-    Arc::new(Template {
-        coinbase_value,
-        transactions: template.transactions.prefix(kept),
-        signet_challenge: template.signet_challenge.clone(),
-        ..**template
-    })
+    Arc::new(Template { coinbase_value, transactions: template.transactions.prefix(kept), ..**template })
 }
 
 fn earliest_time(network: Network, template: &Template, facts: &NextShare) -> UnixTime {

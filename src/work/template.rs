@@ -42,6 +42,4 @@ pub struct Template {
     pub weight_limit: u64,
     /// Largest sigops cost of a block.
     pub sigops_limit: u64,
-    /// The signet's block challenge; empty on other networks.
-    pub signet_challenge: Vec<u8>,
 }

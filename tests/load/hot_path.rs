@@ -83,7 +83,6 @@ impl Random {
             transactions: transactions.into(),
             weight_limit: 4_000_000,
             sigops_limit: 80_000,
-            signet_challenge: Vec::new(),
         };
         let payouts: Vec<_> = (0..payees).map(|_| Payout { script: self.script(), amount: Sats(1_000) }).collect();
         let coinbase_tag = CoinbaseTag::new(&b"a tag of 20 letters."[..self.below(21) as usize]).unwrap();

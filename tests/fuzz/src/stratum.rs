@@ -119,7 +119,6 @@ fn job(number: u8) -> Arc<Job> {
         transactions: Vec::new().into(),
         weight_limit: 4_000_000,
         sigops_limit: 80_000,
-        signet_challenge: Vec::new(),
     });
     let script = PayoutScript::new(&[&[0x51, 0x20][..], &[number; 32]].concat()).expect("a P2TR script");
     let facts = NextShare {

@@ -52,7 +52,7 @@ pub fn check(data: &[u8]) -> Outcome {
             return Outcome::Rejected(Some(error));
         }
     };
-    let chain = ChainParams { signet_challenge: template.signet_challenge.clone(), ..ChainParams::standard(network) };
+    let chain = ChainParams::standard(network);
     let payee = payee();
     let all_to_one = |amount: Sats| match amount {
         Sats(0) => Vec::new(),

@@ -151,7 +151,6 @@ impl Bitcoin {
             transactions: Transactions::new(transactions),
             weight_limit: 4_000_000,
             sigops_limit: 80_000,
-            signet_challenge: Vec::new(),
         }
     }
 }

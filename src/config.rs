@@ -64,28 +64,3 @@ impl fmt::Debug for RpcAuth {
         }
     }
 }
-
-impl Config {
-    /// Returns settings for tests: free ports, no peers, no bitcoind.
-    pub fn for_tests(params: ChainParams, chain_dir: impl Into<PathBuf>) -> Self {
-        let payout_script = PayoutScript::new(&[&[0x00, 0x14][..], &[7; 20]].concat()).expect("P2WPKH");
-        Self {
-            payout_address: payout_script.to_address(params.network),
-            payout_script,
-            coinbase_tag: CoinbaseTag::default(),
-            rpc_host: "127.0.0.1".to_owned(),
-            rpc_port: 1,
-            rpc_auth: RpcAuth::CookieFiles(Vec::new()),
-            stratum_port: 0,
-            start_difficulty: 1.0,
-            max_sessions: 1_000,
-            web_hosts: Vec::new(),
-            p2p_port: 0,
-            bootnodes: Vec::new(),
-            mdns: false,
-            dht_server: false,
-            chain_dir: chain_dir.into(),
-            params,
-        }
-    }
-}

@@ -43,6 +43,8 @@ pub mod status;
 pub mod stratum;
 pub mod sync;
 pub mod table_size;
+#[cfg(any(test, feature = "test-support"))]
+pub mod test_support;
 pub mod token_bucket;
 pub mod units;
 pub mod wire;

@@ -86,14 +86,7 @@ impl Relay {
 }
 
 fn anchor() -> Anchor {
-    let header = bitcoin::blockdata::constants::genesis_block(bitcoin::Network::Regtest).header;
-    Anchor {
-        header,
-        height: BlockHeight(HEIGHT.0 - 1),
-        median_time_past: UnixTime(header.time),
-        next_bits: BITS,
-        next_bits_late: None,
-    }
+    Anchor { height: BlockHeight(HEIGHT.0 - 1), next_bits: BITS, ..crate::test_support::anchor() }
 }
 
 fn announcement(block: &Block) -> Vec<u8> {

@@ -4,50 +4,18 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use bitcoin::block::Header;
-use bitcoin::blockdata::constants::genesis_block;
 use bitcoin::BlockHash;
 
 use crate::node::*;
-use crate::params::{ChainParams, Network};
-use crate::share::{ShareId, EXTRANONCE_LEN};
+use crate::params::ChainParams;
+use crate::share::ShareId;
 use crate::sharechain::Anchor;
-use crate::units::{Bits, BlockHeight, UnixTime};
+pub use crate::test_support::{anchor, params, solve, template};
+use crate::units::UnixTime;
 use crate::wire::Frame as _;
-use crate::work::{Job, Submit, Template};
+use crate::work::Job;
 
 pub const START: UnixTime = UnixTime(1_700_000_000);
-
-pub fn params() -> ChainParams {
-    ChainParams { share_period_s: 1, payout_window: 12, retarget_window: 6, ..ChainParams::standard(Network::Regtest) }
-}
-
-pub fn template() -> Arc<Template> {
-    let text = include_str!("../../../tests/vectors/templates/regtest-height-1.json");
-    Arc::new(Template::from_json(text, Network::Regtest).expect("a recorded template"))
-}
-
-pub fn anchor() -> Anchor {
-    let header = genesis_block(bitcoin::Network::Regtest).header;
-    Anchor {
-        header,
-        height: BlockHeight(0),
-        median_time_past: UnixTime(header.time),
-        next_bits: Bits(0x207f_ffff),
-        next_bits_late: None,
-    }
-}
-
-/// A header that meets a job's share target.
-pub fn solve(job: &Arc<Job>, time: UnixTime, extranonce: u8) -> FoundShare {
-    let extranonce = [extranonce; EXTRANONCE_LEN];
-    (0..)
-        .find_map(|nonce| {
-            let judged = job.hash_header(&Submit { extranonce, time: time.0, nonce, version: job.template.version });
-            let found = FoundShare { job: Arc::clone(job), header: judged.header, hash: judged.hash, extranonce };
-            job.share_target.is_met_by(&judged.hash).then_some(found)
-        })
-        .expect("some nonce meets it")
-}
 
 /// A peer that a test scripts.
 pub trait ScriptedPeer {

@@ -1,15 +1,12 @@
 //! Single missing shares.
 
-use std::cell::Cell;
-
 use super::fixtures::{
     ids, introduce, misbehaviours, only_request, planner, requests, shares, status, FakeChain, START,
 };
 use crate::peer::PeerHandle;
 use crate::share::ShareId;
 use crate::sharechain::Source;
-use crate::sync::{ChainView, Route, SyncAction};
-use crate::units::Work;
+use crate::sync::{Route, SyncAction};
 use crate::wire::{List, Misbehaviour, Request, Response};
 
 #[test]
@@ -72,54 +69,10 @@ fn a_share_that_was_given_and_waits_is_not_requested_each_second() {
         let asked = requests(&sync.share_missing(id, sender, START.plus(after_s), &view));
         assert!(asked.iter().all(|(.., request)| *request == Request::Status), "{after_s} s: {asked:?}");
     }
-    let asked = requests(&sync.share_rejected(&id, sender, START.plus(29), &view));
+    sync.share_rejected(&id, sender, START.plus(29));
+    let asked = requests(&sync.advance(START.plus(29), &view));
     let asked: Vec<u64> = asked.into_iter().map(|(peer, ..)| peer).collect();
     assert_eq!(asked, [2], "a forged copy was rejected, and the other peer may have the true one");
-}
-
-/// Our chain, which counts how often the planner looks at its tip: once whenever it looks for something to do.
-struct CountingChain {
-    chain: FakeChain,
-    looks: Cell<usize>,
-}
-
-impl ChainView for CountingChain {
-    fn holds(&self, id: &ShareId) -> bool {
-        self.chain.holds(id)
-    }
-
-    fn tip(&self) -> Option<(ShareId, Work)> {
-        self.looks.set(self.looks.get() + 1);
-        self.chain.tip()
-    }
-
-    fn locator(&self) -> Vec<ShareId> {
-        self.chain.locator()
-    }
-
-    fn below_tip(&self, id: &ShareId) -> Option<u32> {
-        self.chain.below_tip(id)
-    }
-}
-
-#[test]
-fn a_repeated_need_costs_no_look_at_plans_and_peers() {
-    let (chain, mut sync) = (FakeChain(ids(&shares(0, 5))), planner());
-    introduce(&mut sync, 1, status(chain.0[4], 5), &chain);
-    let view = CountingChain { chain, looks: Cell::new(0) };
-    let source = Source::Fetch(PeerHandle(1));
-    let wanted = [ShareId([7; 32]), ShareId([8; 32])];
-    let mut looks = |id| {
-        view.looks.set(0);
-        sync.share_missing(id, source, START, &view);
-        view.looks.get()
-    };
-    assert!(looks(wanted[0]) > 0);
-    assert_eq!(looks(wanted[0]), 0);
-    assert!(looks(wanted[1]) > 0);
-    // The fourth need of the peer has its status requested early, which is one more look.
-    assert!(looks(wanted[0]) > 0);
-    assert_eq!(looks(wanted[1]), 0);
 }
 
 #[test]

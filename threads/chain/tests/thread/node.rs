@@ -7,7 +7,6 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use bitcoin::blockdata::constants::genesis_block;
 use crossbeam_channel::{bounded, unbounded, Receiver, Sender};
 use p2pool_chain::{export, Chain, ChainError, ChainSinks};
 use p2pool_channels::{
@@ -15,35 +14,13 @@ use p2pool_channels::{
 };
 use p2pool_core::config::Config;
 use p2pool_core::node::{AnchorLookup, AnchorResult, Event};
-use p2pool_core::params::{ChainParams, Network};
-use p2pool_core::share::EXTRANONCE_LEN;
-use p2pool_core::sharechain::Anchor;
 use p2pool_core::status::ChainStatus;
-use p2pool_core::units::{Bits, BlockHeight, UnixTime};
-use p2pool_core::work::{FoundShare, Job, Submit, Template, WorkUpdate};
+pub use p2pool_core::test_support::{anchor, params, solve, template};
+use p2pool_core::units::UnixTime;
+use p2pool_core::work::{Job, WorkUpdate};
 
 /// Nothing in these tests takes this long.
 pub const TIMEOUT: Duration = Duration::from_secs(60);
-
-pub fn params() -> ChainParams {
-    ChainParams { share_period_s: 1, payout_window: 12, retarget_window: 6, ..ChainParams::standard(Network::Regtest) }
-}
-
-pub fn template() -> Arc<Template> {
-    let text = include_str!("../../../../tests/vectors/templates/regtest-height-1.json");
-    Arc::new(Template::from_json(text, Network::Regtest).expect("a recorded template"))
-}
-
-fn anchor() -> Anchor {
-    let header = genesis_block(bitcoin::Network::Regtest).header;
-    Anchor {
-        header,
-        height: BlockHeight(0),
-        median_time_past: UnixTime(header.time),
-        next_bits: Bits(0x207f_ffff),
-        next_bits_late: None,
-    }
-}
 
 /// A chain thread and the ends of its channels.
 pub struct TestChain {
@@ -122,18 +99,6 @@ impl TestChain {
         self.to_chain.send(ToChain::Stop).expect("the thread lives");
         self.thread.join().expect("no panic")
     }
-}
-
-/// Finds a nonce that meets the share target.
-pub fn solve(job: &Arc<Job>, time: UnixTime, extranonce: u8) -> FoundShare {
-    let extranonce = [extranonce; EXTRANONCE_LEN];
-    (0..)
-        .find_map(|nonce| {
-            let judged = job.hash_header(&Submit { extranonce, time: time.0, nonce, version: job.template.version });
-            let share = FoundShare { job: Arc::clone(job), header: judged.header, hash: judged.hash, extranonce };
-            job.share_target.is_met_by(&judged.hash).then_some(share)
-        })
-        .expect("some nonce meets it")
 }
 
 pub fn exported(dir: &Path) -> String {

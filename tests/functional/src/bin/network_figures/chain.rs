@@ -3,15 +3,15 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use bitcoin::blockdata::constants::genesis_block;
 use bitcoin::consensus::deserialize;
 use bitcoin::hashes::{sha256, Hash as _};
 use p2pool_chain::store::Store;
 use p2pool_core::node::{Changes, StoredShare};
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::share::{PayoutScript, Share, EXTRANONCE_LEN};
-use p2pool_core::sharechain::{next_share, Anchor, Effect, Sharechain, Source, Tree};
-use p2pool_core::units::{Bits, BlockHeight, Sats, UnixTime};
+use p2pool_core::sharechain::{next_share, Effect, Sharechain, Source, Tree};
+use p2pool_core::test_support::anchor;
+use p2pool_core::units::{Sats, UnixTime};
 use p2pool_core::work::{make_job, Finder, Job, JobId, NextBlock, Submit, Template, TemplateTx};
 use p2pool_test_bitcoind::Bitcoind;
 use p2pool_test_functional::payees;
@@ -26,8 +26,6 @@ const FEE: Sats = Sats(1_000);
 const WEIGHT: u64 = 1_000;
 /// Shares per commit.
 const BATCH_SHARES: usize = 1_000;
-/// Target of all regtest blocks.
-const BITS: Bits = Bits(0x207f_ffff);
 
 /// Returns the parameters: those of regtest, with the windows of mainnet.
 pub fn params() -> ChainParams {
@@ -39,10 +37,10 @@ pub fn write(bitcoind: &Bitcoind, dir: &Path, shares: u32, end: UnixTime) {
     let params = Arc::new(params());
     let template = template(bitcoind);
     let mut tree = Tree::new(Arc::clone(&params));
-    tree.add_anchor(genesis());
+    tree.add_anchor(anchor());
     let mut chain = Sharechain::new(tree);
     let mut store = Store::open(dir, &params).unwrap_or_else(|error| panic!("no store: {error}"));
-    let mut batch = Changes { put_anchors: vec![genesis()], ..Changes::default() };
+    let mut batch = Changes { put_anchors: vec![anchor()], ..Changes::default() };
     for number in 0..shares {
         let now = end.minus((shares - 1 - number) * params.share_period_s);
         let share = mine(&mut chain, &template, now, number);
@@ -77,18 +75,6 @@ fn template(bitcoind: &Bitcoind) -> Arc<Template> {
 fn transaction(number: u32) -> TemplateTx {
     let id = sha256::Hash::hash(&number.to_le_bytes()).to_byte_array();
     TemplateTx { data: Vec::new(), txid: id, wtxid: id, fee: FEE, weight: WEIGHT, sigops_cost: 0 }
-}
-
-/// The anchor of all shares.
-fn genesis() -> Anchor {
-    let header = genesis_block(bitcoin::Network::Regtest).header;
-    Anchor {
-        header,
-        height: BlockHeight(0),
-        median_time_past: UnixTime(header.time),
-        next_bits: BITS,
-        next_bits_late: None,
-    }
 }
 
 fn mine(chain: &mut Sharechain, template: &Arc<Template>, now: UnixTime, number: u32) -> Share {

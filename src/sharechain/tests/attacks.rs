@@ -101,7 +101,8 @@ fn uncle_work_does_not_inflate_a_branch() {
 #[test]
 fn the_draw_does_not_move_with_value_or_finder() {
     // Many small payees, few outputs: who wins tickets depends on the parent alone.
-    let mut node = TestNode::with(ChainParams { payout_outputs: [8; 4], payout_window: 60, ..super::support::params() });
+    let mut node =
+        TestNode::with(ChainParams { payout_outputs: [8; 4], payout_window: 60, ..super::support::params() });
     for miner in 1..=50 {
         node.miner = script(miner);
         node.extend(1);

@@ -4,9 +4,7 @@ use crate::peer::{PeerHandle, RequestId};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::fixtures::{
-    ids, inventory, misbehaviours, planner, requests, shares, status, FakeChain, Planner, START,
-};
+use super::fixtures::{ids, inventory, misbehaviours, planner, requests, shares, status, FakeChain, Planner, START};
 use crate::share::{Share, ShareId};
 use crate::sharechain::{CandidateId, CandidateOutcome};
 use crate::sync::{ChainView, SyncAction, SyncState};

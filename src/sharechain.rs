@@ -21,10 +21,9 @@
 //! | `branches` | when such a branch is checked |
 //! | `candidate` | chains that are fetched beside ours |
 //! | `takeover` | judging and adopting a chain beside ours |
-//! | `adoption` | when a separate chain is better than ours |
+//! | `fork_choice` | which chain is best |
 //! | `effect` | what the sharechain reports |
 
-mod adoption;
 mod anchor;
 pub mod bitcoin_difficulty;
 mod branches;
@@ -33,6 +32,7 @@ mod deferred;
 pub mod difficulty;
 mod effect;
 mod failure;
+mod fork_choice;
 mod link;
 mod next_share;
 mod pool;
@@ -50,7 +50,6 @@ use std::sync::Arc;
 
 use bitcoin::BlockHash;
 
-pub use adoption::adopts;
 pub use anchor::Anchor;
 pub use candidate::{candidate_shares_max, CandidateId, CandidateOutcome, CANDIDATES_MAX, COMPARE_MAX_S};
 pub use effect::{Effect, Source, Verdict};
@@ -170,6 +169,9 @@ impl Sharechain {
         let need = Need::Anchor(anchor.header.block_hash());
         self.add_anchor_to_candidates(&anchor, now);
         self.tree.add_anchor(anchor);
+        if let Some(tip) = self.tree.choose_tip() {
+            self.after_new_tip(tip);
+        }
         self.queue.extend(self.deferred.release(&need));
         self.drain(now);
         std::mem::take(&mut self.effects)
@@ -239,10 +241,9 @@ impl Sharechain {
         self.tree.is_main(parent) && depth <= UNCLE_DEPTH_MAX
     }
 
-    /// Whether a share would be the tip if everything it claims is true.
+    /// Whether a share would be the tip if everything it claims is true and every share above the fork counts in full.
     fn claims_to_be_tip(&self, pending: &PendingShare) -> bool {
-        let is_better = |tip: &LinkedShare| pending.share.info.is_better_than(&pending.id, tip.info(), &tip.id);
-        self.tree.tip().is_none_or(is_better)
+        self.tree.tip().is_none_or(|tip| pending.rank() > tip.rank())
     }
 
     /// Links a share, after those of its uncles that are in the unverified pool. They were not checked while its branch was
@@ -278,12 +279,16 @@ impl Sharechain {
         self.unverified.remove_id(&pending.id);
         self.queue_waiting_for(&pending.id);
         if is_tip {
-            self.effects.push(Effect::NewTip(pending.id));
-            // Siblings on a branch that became the main chain may become uncles now.
-            let nearest = self.tree.ancestry(&pending.id).skip(1).take(UNCLE_DEPTH_MAX as usize);
-            for id in nearest.map(|ancestor| ancestor.id).collect::<Vec<ShareId>>() {
-                self.queue.extend(self.unverified.remove_children(&id));
-            }
+            self.after_new_tip(pending.id);
+        }
+    }
+
+    fn after_new_tip(&mut self, tip: ShareId) {
+        self.effects.push(Effect::NewTip(tip));
+        // Siblings on a branch that became the main chain may become uncles now.
+        let nearest = self.tree.ancestry(&tip).skip(1).take(UNCLE_DEPTH_MAX as usize);
+        for id in nearest.map(|ancestor| ancestor.id).collect::<Vec<ShareId>>() {
+            self.queue.extend(self.unverified.remove_children(&id));
         }
     }
 

@@ -146,11 +146,6 @@ impl ShareInfo {
         self.parent == ShareId::ZERO
     }
 
-    /// Whether the fork choice prefers this share to `other`: more chain work, then the lower id (rules, section 6).
-    pub fn is_better_than(&self, id: &ShareId, other: &Self, other_id: &ShareId) -> bool {
-        (self.chain_work, std::cmp::Reverse(id)) > (other.chain_work, std::cmp::Reverse(other_id))
-    }
-
     /// The tagged hash `p2pool/share` of chain id and info, which the coinbase contains.
     pub fn commitment(&self, chain_id: &ChainId) -> [u8; 32] {
         let mut data = chain_id.0.to_vec();

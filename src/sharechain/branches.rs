@@ -1,9 +1,8 @@
 //! Branches in the unverified pool: when they are checked, and how (rules, section 5, spam).
 
-use std::cmp::Reverse;
-
 use super::failure::{Failure, Need};
 use super::pool::PendingShare;
+use super::tree::LinkedShare;
 use super::{Checks, Sharechain, Verdict, Wait};
 use crate::units::UnixTime;
 
@@ -18,7 +17,7 @@ impl Sharechain {
         self.report(&pending, Verdict::Unverified);
         let id = pending.id;
         // Branches above may have stood on a copy of this header with other facts: check them again on this one.
-        let tip = self.tree.tip().map(|tip| (tip.info().chain_work, Reverse(tip.id)));
+        let tip = self.tree.tip().map(LinkedShare::rank);
         let above = self.unverified.descendants(&id).into_iter();
         self.grown.extend(above.filter(|(rank, _)| tip.is_none_or(|tip| *rank > tip)));
         self.grown.insert((pending.rank(), pending.digest));

@@ -1,16 +1,16 @@
 //! Candidate chains (rules, section 6): chains that are fetched beside ours and judged when they are complete. They are the
 //! chains offered to a newcomer, chains that share no history with ours, and forks from far below the tip.
 
+use std::cmp::Reverse;
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use bitcoin::BlockHash;
 
-use super::adoption::first_chain_rank;
 use super::anchor::Anchor;
 use super::failure::{Failure, Need, Rule};
 use super::rules::check_alone;
-use super::tree::Tree;
+use super::tree::{LinkedShare, Tree};
 use super::{Checks, Effect, Sharechain, Source, ANCHOR_INVALID, DEFERRED_MAX_S};
 use crate::params::ChainParams;
 use crate::share::Share;
@@ -281,7 +281,10 @@ impl Sharechain {
         }
         // The best one first, so that our tree is not replaced by the others on the way to it.
         let mut complete = self.candidates_where(CandidateChain::is_complete);
-        complete.sort_by_cached_key(|id| std::cmp::Reverse(first_chain_rank(&self.candidates[id].tree)));
+        complete.sort_by_cached_key(|id| {
+            let tree = &self.candidates[id].tree;
+            Reverse((tree.recent_work(), tree.tip().map(LinkedShare::rank)))
+        });
         for id in complete {
             let candidate = self.candidates.remove(&id).expect("judging one candidate removes no other");
             let outcome = match self.replacement_by(candidate.tree, candidate.joined, now) {

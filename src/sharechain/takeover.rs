@@ -3,11 +3,10 @@
 
 use std::sync::Arc;
 
-use super::adoption::adopts;
 use super::tree::{LinkedShare, Tree};
 use super::{Checks, Effect, Sharechain, Verdict};
 use crate::share::{ShareDigest, ShareId};
-use crate::units::{BlockHeight, UnixTime};
+use crate::units::UnixTime;
 
 /// A tree that will replace ours.
 pub(super) enum Replacement {
@@ -18,23 +17,18 @@ pub(super) enum Replacement {
 }
 
 impl Sharechain {
-    /// Returns the tree to adopt if a chain is better than ours by the rule for its kind.
+    /// Returns the tree to adopt if a chain is better than ours.
     ///
     /// `joined`: `theirs` is a copy of our tree and what was linked to it since.
     pub(super) fn replacement_by(&self, theirs: Tree, joined: bool, now: UnixTime) -> Option<Replacement> {
         if joined {
-            return self.is_better(&theirs).then_some(Replacement::Extended(theirs));
+            return self.tree.loses_to(&theirs).then_some(Replacement::Extended(theirs));
         }
         // Ours may have become a part of theirs while theirs was fetched. Then theirs is like any other branch.
         match self.grafted(&theirs, now) {
-            Some(grafted) => self.is_better(&grafted).then_some(Replacement::Extended(grafted)),
-            None => adopts(&self.tree, &theirs, self.bitcoin_height()).then_some(Replacement::Separate(theirs)),
+            Some(grafted) => self.tree.loses_to(&grafted).then_some(Replacement::Extended(grafted)),
+            None => (theirs.is_verified() && self.tree.loses_to(&theirs)).then_some(Replacement::Separate(theirs)),
         }
-    }
-
-    fn is_better(&self, theirs: &Tree) -> bool {
-        let (Some(ours), Some(theirs)) = (self.tree.tip(), theirs.tip()) else { return false };
-        theirs.is_better_than(ours)
     }
 
     /// Returns our tree with all shares of another. `None` if they have no share in common, or if the other's tip cannot
@@ -50,11 +44,6 @@ impl Sharechain {
             let _ = grafted.link(Arc::clone(&linked.share), linked.work, now, Checks::Full);
         }
         grafted.contains(&tip.id).then_some(grafted)
-    }
-
-    /// Height of the highest Bitcoin block known.
-    fn bitcoin_height(&self) -> BlockHeight {
-        self.tree.anchors().map(|anchor| anchor.height).max().unwrap_or_default()
     }
 
     /// Replaces our tree and queues the shares that waited for shares of the new one.

@@ -1,5 +1,6 @@
 //! The tree of valid shares: ancestors, the tip and its main chain, payout windows, pruning.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -7,6 +8,8 @@ use bitcoin::BlockHash;
 
 use super::anchor::Anchor;
 use super::difficulty::RetargetSample;
+use super::fork_choice::Fork;
+use super::pool::Rank;
 use super::window_reach::WindowReach;
 use crate::params::{ChainId, ChainParams};
 use crate::payouts::{EntrySource, Vote, Window, WindowEntry, WindowError};
@@ -23,6 +26,8 @@ pub struct LinkedShare {
     pub work: Work,
     /// The work of its target before easing.
     base_work: Work,
+    /// Median time past of the share's anchor, which proves that the share is younger.
+    pub(super) anchor_time: UnixTime,
     /// Whether rule 8 was checked. It cannot be checked for the base of a pruned chain.
     pub verified: bool,
     /// What the share adds to payout windows; `None` if an uncle it names is not held.
@@ -36,14 +41,14 @@ impl LinkedShare {
         &self.share.info
     }
 
+    /// What decides between chains of equal weight: more chain work, then the lower id. The better one is greater.
+    pub(super) fn rank(&self) -> Rank {
+        (self.info().chain_work, Reverse(self.id))
+    }
+
     /// The header's time.
     pub fn time(&self) -> UnixTime {
         self.share.time()
-    }
-
-    /// Whether fork choice prefers this share to `other` as the tip.
-    pub(super) fn is_better_than(&self, other: &Self) -> bool {
-        self.info().is_better_than(&self.id, other.info(), &other.id)
     }
 
     /// What the retarget reads of the share; `None` if an uncle it names is not held.
@@ -70,7 +75,11 @@ pub struct Tree {
     main: Vec<Arc<LinkedShare>>,
     /// The shares off the main chain, each as its parent's id and its own.
     side: BTreeSet<(ShareId, ShareId)>,
+    /// The branches that the shares off the main chain end.
+    pub(super) forks: HashMap<ShareId, Fork>,
     anchors: HashMap<BlockHash, Anchor>,
+    /// Median time past of the newest Bitcoin block.
+    bitcoin_time: UnixTime,
     window: Window,
 }
 
@@ -95,7 +104,9 @@ impl Tree {
             shares: HashMap::new(),
             main: Vec::new(),
             side: BTreeSet::new(),
+            forks: HashMap::new(),
             anchors: HashMap::new(),
+            bitcoin_time: UnixTime(0),
             window,
         }
     }
@@ -108,14 +119,16 @@ impl Tree {
             shares: self.shares.clone(),
             main: self.main.clone(),
             side: self.side.clone(),
+            forks: self.forks.clone(),
             anchors: self.anchors.clone(),
+            bitcoin_time: self.bitcoin_time,
             window: Window::new(&self.params),
         }
     }
 
     /// An empty tree that knows the same Bitcoin blocks.
     pub(super) fn without_shares(&self) -> Self {
-        Self { anchors: self.anchors.clone(), ..Self::new(Arc::clone(&self.params)) }
+        Self { anchors: self.anchors.clone(), bitcoin_time: self.bitcoin_time, ..Self::new(Arc::clone(&self.params)) }
     }
 
     pub fn params(&self) -> &Arc<ChainParams> {
@@ -156,9 +169,19 @@ impl Tree {
         self.anchors.values()
     }
 
-    /// The share that fork choice prefers: most chain work, then the lowest id.
+    /// The share that the choice between chains prefers.
     pub fn tip(&self) -> Option<&LinkedShare> {
         self.main.last().map(Arc::as_ref)
+    }
+
+    /// The shares off the main chain.
+    pub(super) fn side_shares(&self) -> impl Iterator<Item = &Arc<LinkedShare>> {
+        self.side.iter().map(|(_, id)| self.shares.get(id).expect("a share in `side` is held"))
+    }
+
+    /// Bitcoin's time: the median time past of its newest block.
+    pub(super) const fn bitcoin_time(&self) -> UnixTime {
+        self.bitcoin_time
     }
 
     /// The main chain, as far as it is held: the tip and its ancestors, oldest first.
@@ -217,7 +240,20 @@ impl Tree {
 
     /// Adds a Bitcoin block that bitcoind knows and has not marked invalid.
     pub fn add_anchor(&mut self, anchor: Anchor) {
+        let is_newest = anchor.median_time_past > self.bitcoin_time;
+        self.bitcoin_time = self.bitcoin_time.max(anchor.median_time_past);
         self.anchors.insert(anchor.header.block_hash(), anchor);
+        if is_newest {
+            self.refresh_forks();
+        }
+    }
+
+    /// Makes the best chain the main chain, if it is not. Returns the new tip.
+    pub(super) fn choose_tip(&mut self) -> Option<ShareId> {
+        let tip = self.better_tip().map(|tip| tip.id)?;
+        let tip = Arc::clone(self.shares.get(&tip)?);
+        self.set_tip(&tip);
+        Some(tip.id)
     }
 
     /// The payouts of a share with these facts whose header states `bits`.
@@ -268,13 +304,17 @@ impl Tree {
         let reach =
             WindowReach::new(entry.as_ref(), self.get(&parent).map(|parent| parent.reach), share.info.is_genesis());
         let base_work = share.info.base_bits.work().expect("a linked share's base bits passed rule 1");
-        let linked = Arc::new(LinkedShare { id, share, work, base_work, verified, entry, reach });
+        let anchor_time = self.anchor(&share.header.prev_blockhash).map(|anchor| anchor.median_time_past);
+        let anchor_time = anchor_time.unwrap_or_default();
+        let linked = Arc::new(LinkedShare { id, share, work, base_work, anchor_time, verified, entry, reach });
         self.shares.insert(id, Arc::clone(&linked));
-        let is_tip = self.tip().is_none_or(|tip| linked.is_better_than(tip));
+        let extends_tip = self.tip().is_none_or(|tip| tip.id == parent);
+        let is_tip = extends_tip || {
+            self.side.insert((parent, id));
+            self.note_fork(&linked)
+        };
         if is_tip {
             self.set_tip(&linked);
-        } else {
-            self.side.insert((parent, id));
         }
         self.debug_assert_partition();
         is_tip
@@ -298,12 +338,16 @@ impl Tree {
         }
         let fork = next.and_then(|fork| self.main_index(fork.info().share_height));
         let kept = fork.map_or(0, |index| index + 1);
+        let is_reorganised = kept < self.main.len();
         for left in self.main.drain(kept..) {
             self.side.insert((left.info().parent, left.id));
         }
         for share in branch.into_iter().rev() {
             self.side.remove(&(share.info().parent, share.id));
             self.main.push(share);
+        }
+        if is_reorganised {
+            self.refresh_forks();
         }
     }
 
@@ -325,6 +369,7 @@ impl Tree {
         for key in &pruned {
             self.shares.remove(&key.1);
             self.side.remove(key);
+            self.forks.remove(&key.1);
         }
         self.main.drain(..self.main.partition_point(|share| is_old(share)));
         self.debug_assert_partition();

@@ -73,7 +73,7 @@ use std::collections::BTreeMap;
 
 pub use action::{Progress, Route, SyncAction, SyncState};
 pub use state::SOLO_AFTER_S;
-pub use view::ChainView;
+pub use view::{ChainView, Join};
 
 use crate::params::{ChainId, ChainParams};
 use crate::peer::{PeerHandle, RequestId};
@@ -311,7 +311,7 @@ impl Sync {
         let Some(plan) = self.plans.remove(&candidate.0) else { return };
         match outcome {
             CandidateOutcome::Adopted => self.peers.values_mut().for_each(|peer| {
-                peer.joins = None;
+                peer.join = None;
                 peer.own_list = false;
             }),
             CandidateOutcome::NotBetter | CandidateOutcome::GivenUp if plan.leader_changed => {

@@ -1,6 +1,6 @@
 //! What the planner knows of one peer.
 
-use super::view::ChainView;
+use super::view::{ChainView, Join};
 use super::PAUSE_S;
 use crate::share::ShareId;
 use crate::units::SteadyTime;
@@ -21,8 +21,8 @@ pub(super) struct Peer {
     pub ignored_until: SteadyTime,
     /// Until when nothing but its status is requested from it.
     pub paused_until: SteadyTime,
-    /// Whether its chain grows from a share of ours; `None` before that was found out.
-    pub joins: Option<bool>,
+    /// Where its chain leaves ours, if it does; `None` before that was found out.
+    pub join: Option<Join>,
     /// Whether it has responded to a request for its status, or failed to in time.
     pub has_reported: bool,
     /// Whether its chain is to be fetched by a list of its own: another peer's list, which it helped to serve, led nowhere.
@@ -46,7 +46,7 @@ impl Peer {
             status_due: now,
             ignored_until: SteadyTime::from_s(0),
             paused_until: SteadyTime::from_s(0),
-            joins: None,
+            join: None,
             has_reported: false,
             own_list: false,
             sole_source: false,
@@ -89,7 +89,7 @@ impl Peer {
             return true;
         }
         let Some(status) = &self.status else { return false };
-        let is_lesser_branch = self.joins == Some(true) && !self.is_better_than(view);
+        let is_lesser_branch = self.join == Some(Join::Fresh) && !self.is_better_than(view);
         !status.has_chain() || view.holds(&status.tip) || is_lesser_branch
     }
 }

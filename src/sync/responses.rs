@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::plan::{Batch, BatchOutcome, Plan};
 use super::{
-    ChainView, InFlight, Purpose, Route, Sync, SyncAction, IGNORE_MAX_S, IGNORE_S, PAUSE_S, PLANS_MAX,
+    ChainView, InFlight, Join, Purpose, Route, Sync, SyncAction, IGNORE_MAX_S, IGNORE_S, PAUSE_S, PLANS_MAX,
     RESPONSE_TIMEOUT_S, STATUS_INTERVAL_S,
 };
 use crate::peer::{PeerHandle, RequestId};
@@ -143,14 +143,15 @@ impl Sync {
     fn begin_plan(&mut self, peer: PeerHandle, page: Page, now: SteadyTime, view: &impl ChainView) {
         let joins = page.after != ShareId::ZERO;
         let leader = self.peer_mut(peer);
-        leader.joins = view.tip().is_some().then_some(joins);
-        if joins && !leader.is_better_than(view) {
+        let join = joins.then(|| view.join(&page.after));
+        leader.join = join;
+        if join == Some(Join::TooDeep) || (join == Some(Join::Fresh) && !leader.is_better_than(view)) {
             return;
         }
         let depth = if joins { view.below_tip(&page.after) } else { None };
         let is_direct = depth.is_some_and(|depth| {
             let is_near = depth <= DIRECT_DEPTH_MAX && page.ids.len() <= DIRECT_SHARES_MAX && !page.more;
-            depth == 0 || is_near
+            depth == 0 || (is_near && join == Some(Join::Fresh))
         });
         let ids: Vec<ShareId> = match is_direct {
             true => page.ids.into_iter().filter(|id| !view.holds(id)).collect(),

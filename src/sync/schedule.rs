@@ -3,8 +3,8 @@
 use super::peer::Peer;
 use super::plan::Plan;
 use super::{
-    ChainView, InFlight, Progress, Purpose, Route, Sync, SyncAction, BATCHES_PER_PEER_MAX, IGNORE_MAX_S, IGNORE_S,
-    MISSING_PER_PEER_MAX, PLANS_MAX, STATUS_INTERVAL_S,
+    ChainView, InFlight, Join, Progress, Purpose, Route, Sync, SyncAction, BATCHES_PER_PEER_MAX, IGNORE_MAX_S,
+    IGNORE_S, MISSING_PER_PEER_MAX, PLANS_MAX, STATUS_INTERVAL_S,
 };
 use crate::peer::PeerHandle;
 use crate::share::ShareId;
@@ -192,12 +192,16 @@ impl Sync {
         slowest.map(|number| self.give_up(number, now.plus(IGNORE_MAX_S))).is_some()
     }
 
-    /// Requests a peer's list: from the longest list being fetched, which it may share, or else from our chain.
+    /// Requests a peer's list: from the longest list being fetched, which it may share, or else from our chain. A chain that
+    /// leaves ours too deep is listed from its start.
     fn request_list(&mut self, peer: PeerHandle, now: SteadyTime, view: &impl ChainView) {
-        let is_own = self.peer_mut(peer).wants_own_list();
+        let state = self.peer_mut(peer);
+        let (join, is_own) = (state.join, state.wants_own_list());
         let longest = self.plans.values().filter(|plan| !is_own && !plan.is_judging).max_by_key(|plan| plan.counts().1);
         let mut locator = longest.map(Plan::locator).unwrap_or_default();
-        locator.extend(view.locator());
+        if join != Some(Join::TooDeep) {
+            locator.extend(view.locator());
+        }
         let request = Request::Inventory { locator: List::first_of(locator.iter().copied()) };
         self.request(peer, Purpose::Inventory { plan: None, locator }, request, now);
     }

@@ -6,9 +6,8 @@ use super::support::{anchor, anchor_at, assert_breaks, params, script, verdict_o
 use crate::params::ChainParams;
 use crate::payouts::Window;
 use crate::share::Share;
-use crate::sharechain::adoption::window_work;
-use crate::sharechain::{adopts, CandidateId, Checks, Failure, Rule, Tree, Verdict};
-use crate::units::{Bits, BlockHeight};
+use crate::sharechain::{CandidateId, Checks, Failure, Rule, Tree, Verdict};
+use crate::units::{Bits, UnixTime};
 
 /// A chain of `len` shares, each on a Bitcoin block of its own. Shares that come faster than the share period get harder.
 fn chain(len: u32, miner: u8, period_s: u32) -> TestNode {
@@ -22,6 +21,11 @@ fn chain(len: u32, miner: u8, period_s: u32) -> TestNode {
         assert_eq!(node.give(&share), Verdict::Accepted);
     }
     node
+}
+
+/// Whether a node adopts a separate chain.
+fn adopts(ours: &Tree, theirs: &Tree) -> bool {
+    theirs.is_verified() && ours.loses_to(theirs)
 }
 
 /// A tree with only the newest `kept` shares of a chain.
@@ -44,10 +48,10 @@ fn a_newcomer_adopts_a_pruned_chain_with_a_verified_window() {
     assert_eq!(tree.tip().unwrap().id, theirs.tip());
     let verified = tree.shares().filter(|linked| linked.verified).count();
     assert!(verified >= 20 && verified < kept, "{verified} of {kept}");
-    assert!(adopts(TestNode::new().chain.tree(), &tree, BlockHeight(100)), "whatever its age");
+    assert!(adopts(TestNode::new().chain.tree(), &tree), "whatever its age");
     // Two windows are needed to verify one.
-    assert!(!adopts(TestNode::new().chain.tree(), &from_pruned(&theirs, 39), BlockHeight(100)));
-    assert!(adopts(TestNode::new().chain.tree(), &from_pruned(&theirs, 41), BlockHeight(100)));
+    assert!(!adopts(TestNode::new().chain.tree(), &from_pruned(&theirs, 39)));
+    assert!(adopts(TestNode::new().chain.tree(), &from_pruned(&theirs, 41)));
 }
 
 /// The test whether a window may be held agrees with walking through it, with and without a work cut.
@@ -97,23 +101,22 @@ fn an_invalid_share_above_the_base_is_rejected() {
 }
 
 #[test]
-fn a_node_changes_only_to_a_chain_with_more_work_in_its_last_window() {
+fn a_node_changes_only_to_a_chain_with_more_recent_work() {
     let ours = chain(40, 1, 30);
     let stronger = chain(40, 2, 20);
-    let weaker = chain(70, 3, 30);
-    let height = stronger.chain.tree().tip().unwrap().share.info.block_height;
-    assert!(adopts(ours.chain.tree(), stronger.chain.tree(), height));
-    assert!(!adopts(stronger.chain.tree(), ours.chain.tree(), height));
-    assert!(!adopts(ours.chain.tree(), weaker.chain.tree(), height), "length is not work");
+    let weaker = chain(39, 3, 30);
+    assert!(adopts(ours.chain.tree(), stronger.chain.tree()));
+    assert!(!adopts(stronger.chain.tree(), ours.chain.tree()));
+    assert!(!adopts(ours.chain.tree(), weaker.chain.tree()));
+    // A pruned copy has fewer verified shares, which is no reason to lose: only what both have verified counts.
+    let (long, pruned) = (chain(80, 1, 30), from_pruned(&chain(90, 4, 28), 45));
+    assert!(pruned.recent_work() < long.chain.tree().recent_work() && adopts(long.chain.tree(), &pruned));
 }
 
+/// Work done on old Bitcoin blocks counts little, whatever times the shares state.
 #[test]
-fn a_node_with_a_full_window_does_not_change_to_a_stale_or_rushed_chain() {
-    let ours = chain(40, 1, 30);
-    let stronger = chain(40, 2, 20);
-    let height = stronger.chain.tree().tip().unwrap().share.info.block_height;
-    assert!(!adopts(ours.chain.tree(), stronger.chain.tree(), BlockHeight(height.0 + 11)), "its newest anchor is old");
-    // All shares on one Bitcoin block: the window spans more time than its anchors.
+fn a_chain_mined_on_an_old_block_does_not_replace_a_fresh_one() {
+    let mut ours = chain(40, 1, 30);
     let mut rushed = TestNode::new();
     rushed.miner = script(9);
     for _ in 0..40 {
@@ -121,28 +124,35 @@ fn a_node_with_a_full_window_does_not_change_to_a_stale_or_rushed_chain() {
         let share = rushed.next();
         assert_eq!(rushed.give(&share), Verdict::Accepted);
     }
-    assert!(!adopts(ours.chain.tree(), rushed.chain.tree(), BlockHeight(101)));
-    // The same holds for a short chain with more work than the window: a strong miner needs few shares.
-    let mut strong = TestNode::new();
-    strong.miner = script(8);
-    for _ in 0..19 {
-        strong.now = strong.now.plus(1);
-        let share = strong.next();
-        assert_eq!(strong.give(&share), Verdict::Accepted);
+    assert!(adopts(ours.chain.tree(), rushed.chain.tree()), "as long as that block is new");
+    // Two days later the pool has gone on, and the other chain has one fresh share.
+    let later = anchor_at(400, ours.now.plus(172_800 + 3_600));
+    for node in [&mut ours, &mut rushed] {
+        node.chain.tree_mut().add_anchor(later.clone());
+        node.anchor = later.clone();
+        node.now = UnixTime(later.header.time);
     }
-    assert!(window_work(strong.chain.tree()) > window_work(ours.chain.tree()));
-    assert!(!adopts(ours.chain.tree(), strong.chain.tree(), BlockHeight(101)));
-    // A node without a full window changes.
-    assert!(adopts(TestNode::with_chain(3).chain.tree(), rushed.chain.tree(), BlockHeight(101)));
+    ours.extend(20);
+    rushed.extend(1);
+    assert!(!adopts(ours.chain.tree(), rushed.chain.tree()));
+    assert!(adopts(rushed.chain.tree(), ours.chain.tree()));
 }
 
+/// A pool that slept keeps its credits against one easy share, but not for ever.
 #[test]
-fn a_node_that_was_away_for_two_windows_behaves_like_a_newcomer() {
-    let ours = chain(40, 1, 20);
-    let weaker = chain(40, 2, 30);
-    let height = ours.chain.tree().tip().unwrap().share.info.block_height;
-    assert!(!adopts(ours.chain.tree(), weaker.chain.tree(), BlockHeight(height.0 + 864)));
-    assert!(adopts(ours.chain.tree(), weaker.chain.tree(), BlockHeight(height.0 + 865)));
+fn a_sleeping_pool_is_not_replaced_by_one_easy_share() {
+    let mut ours = chain(40, 1, 2);
+    let mut other = TestNode::new();
+    other.miner = script(2);
+    let later = anchor_at(500, ours.now.plus(172_800));
+    for node in [&mut ours, &mut other] {
+        node.chain.tree_mut().add_anchor(later.clone());
+        node.anchor = later.clone();
+        node.now = UnixTime(later.header.time);
+    }
+    other.extend(1);
+    assert!(!adopts(ours.chain.tree(), other.chain.tree()));
+    assert!(adopts(other.chain.tree(), ours.chain.tree()));
 }
 
 #[test]
@@ -215,15 +225,13 @@ fn a_newcomer_offered_two_siblings_adopts_the_one_with_the_lowest_id() {
 #[test]
 fn young_chains_of_the_easiest_shares_converge() {
     let (shorter, longer) = (chain(6, 1, 30), chain(9, 2, 30));
-    let height = BlockHeight(100);
-    assert!(adopts(shorter.chain.tree(), longer.chain.tree(), height));
-    assert!(!adopts(longer.chain.tree(), shorter.chain.tree(), height));
-    let (one, other) = (chain(6, 1, 30), chain(6, 2, 30));
-    let moves = |ours: &TestNode, theirs: &TestNode| adopts(ours.chain.tree(), theirs.chain.tree(), height);
+    let moves = |ours: &TestNode, theirs: &TestNode| adopts(ours.chain.tree(), theirs.chain.tree());
+    assert!(moves(&shorter, &longer) && !moves(&longer, &shorter));
+    let (one, mut other) = (chain(6, 1, 30), chain(6, 2, 30));
     assert!(moves(&one, &other) != moves(&other, &one), "one of them changes, by the lowest id");
     assert!(!moves(&one, &one));
-    // With full windows on both sides length does not count.
-    assert!(!moves(&chain(25, 1, 30), &chain(30, 2, 30)));
+    other.extend(1);
+    assert!(moves(&one, &other) && !moves(&other, &one));
 }
 
 /// A few shares of a strong miner do not outweigh a window of everybody's work.
@@ -234,12 +242,10 @@ fn a_short_burst_does_not_replace_a_full_window() {
     };
     let (ours, burst) = (chain(40, 1, 30), chain(9, 2, 10));
     assert!(work(&burst, 9) > work(&ours, 9) && work(&burst, 9) < work(&ours, 20));
-    let height = burst.chain.tree().tip().unwrap().share.info.block_height;
-    assert!(!adopts(ours.chain.tree(), burst.chain.tree(), height));
-    assert!(adopts(burst.chain.tree(), ours.chain.tree(), height), "they change to ours");
+    assert!(!adopts(ours.chain.tree(), burst.chain.tree()));
+    assert!(adopts(burst.chain.tree(), ours.chain.tree()), "they change to ours");
     // With more work than the whole window it is adopted.
     let long = chain(19, 2, 10);
     assert!(work(&long, 19) > work(&ours, 20));
-    let height = long.chain.tree().tip().unwrap().share.info.block_height;
-    assert!(adopts(ours.chain.tree(), long.chain.tree(), height));
+    assert!(adopts(ours.chain.tree(), long.chain.tree()));
 }

@@ -318,13 +318,7 @@ fn the_best_of_many_branches_is_the_tip_in_any_order_of_arrival() {
     for _ in 0..8 {
         let all = bush(&mut lcg);
         uncles += all.iter().map(|share| share.info.uncles.len()).sum::<usize>();
-        let best = all.iter().fold(&all[0], |best, share| {
-            if share.info.is_better_than(&share.id(), &best.info, &best.id()) {
-                share
-            } else {
-                best
-            }
-        });
+        let best = all.iter().max_by_key(|share| (share.info.chain_work, std::cmp::Reverse(share.id()))).unwrap();
         for _ in 0..12 {
             let mut order: Vec<&Share> = all.iter().skip(1).collect();
             (1..order.len()).rev().for_each(|at| order.swap(at, lcg.below(at + 1)));

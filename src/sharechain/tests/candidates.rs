@@ -71,9 +71,8 @@ fn our_chain_is_unchanged_until_the_candidate_is_judged() {
     }
     assert_eq!(ours.tip(), before);
     let effects = ours.chain.finish_candidate(ID, ours.now);
-    // Equal work in full windows is no reason to change.
-    assert_eq!(outcomes(&effects), [(ID, CandidateOutcome::NotBetter)]);
-    assert_eq!(ours.tip(), before);
+    assert_eq!(outcomes(&effects), [(ID, CandidateOutcome::Adopted)]);
+    assert_eq!(ours.tip(), theirs.tip());
 }
 
 #[test]

@@ -7,7 +7,7 @@ use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::peer::{PeerHandle, RequestId};
 use p2pool_core::share::{Share, ShareId};
 use p2pool_core::sharechain::{CandidateId, CandidateOutcome, Rule, Source, CANDIDATES_MAX};
-use p2pool_core::sync::{ChainView, Sync, SyncAction};
+use p2pool_core::sync::{ChainView, Join, Sync, SyncAction};
 use p2pool_core::units::{ShareHeight, SteadyTime, UnixTime, Work};
 use p2pool_core::wire::{Agent, Frame as _, List, PeerStatus, Request, Response};
 
@@ -43,6 +43,10 @@ impl ChainView for OurChain {
 
     fn locator(&self) -> Vec<ShareId> {
         p2pool_core::sync::serve::locator_of(&IDS[..self.0], |id| *id)
+    }
+
+    fn join(&self, _: &ShareId) -> Join {
+        Join::Fresh
     }
 
     fn below_tip(&self, id: &ShareId) -> Option<u32> {

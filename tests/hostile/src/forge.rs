@@ -1,5 +1,6 @@
 //! Shares that follow the rules in their info, coinbase and proof of work, except for what a test makes invalid.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use bitcoin::block::{Header, Version};
@@ -67,12 +68,8 @@ impl Forge {
 
     /// Returns the id of the best share; zero if there is none.
     pub fn tip(&self) -> ShareId {
-        let ids = self.shares.iter().map(|share| (share, share.id()));
-        let best = ids.reduce(|best, other| match other.0.info.is_better_than(&other.1, &best.0.info, &best.1) {
-            true => other,
-            false => best,
-        });
-        best.map_or(ShareId::ZERO, |(_, id)| id)
+        let ranks = self.shares.iter().map(|share| (share.info.chain_work, Reverse(share.id())));
+        ranks.max().map_or(ShareId::ZERO, |(_, Reverse(id))| id)
     }
 
     /// Builds a valid share on a parent, or a genesis share on zero.

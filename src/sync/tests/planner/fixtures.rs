@@ -8,7 +8,7 @@ use crate::params::{ChainParams, Network};
 use crate::share::encoding::tests::longest_share;
 use crate::share::{Share, ShareId};
 use crate::sharechain::Source;
-use crate::sync::{ChainView, Sync, SyncAction};
+use crate::sync::{ChainView, Join, Sync, SyncAction};
 use crate::units::{ShareHeight, SteadyTime, UnixTime, Work};
 use crate::wire::{Agent, List, Misbehaviour, PeerStatus, Request, Response};
 
@@ -31,6 +31,10 @@ impl ChainView for FakeChain {
 
     fn locator(&self) -> Vec<ShareId> {
         crate::sync::serve::locator_of(&self.0, |id| *id)
+    }
+
+    fn join(&self, _: &ShareId) -> Join {
+        Join::Fresh
     }
 
     fn below_tip(&self, id: &ShareId) -> Option<u32> {

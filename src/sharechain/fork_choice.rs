@@ -1,0 +1,155 @@
+//! The choice between chains: the one with more recent work, dated by anchors (rules, section 6).
+//!
+//! An anchor proves that a share is younger than its block; nothing else in a share proves its age.
+
+use std::sync::Arc;
+
+use super::tree::{LinkedShare, Tree};
+use crate::share::ShareId;
+use crate::units::{Bits, ShareHeight, UnixTime, Work};
+
+/// Binary digits that a share's work loses with each step of age: a sixteenth counts.
+const BITS_PER_AGE_STEP: u32 = 4;
+
+/// A branch off the main chain.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fork {
+    /// Height of the main-chain share that it leaves.
+    join: ShareHeight,
+    /// The weight of its shares, up to the one that this belongs to.
+    weight: u128,
+}
+
+/// Returns what a share's work counts, given Bitcoin's time and that of the share's anchor.
+pub fn weight(work: Work, anchor_time: UnixTime, bitcoin_time: UnixTime, age_step_s: u32) -> u128 {
+    let steps = bitcoin_time.since(anchor_time).checked_div(age_step_s).unwrap_or(0);
+    steps.checked_mul(BITS_PER_AGE_STEP).and_then(|bits| work.0.checked_shr(bits)).unwrap_or(0)
+}
+
+impl Tree {
+    /// What a share counts in the choice between chains.
+    pub(super) fn weight(&self, share: &LinkedShare) -> u128 {
+        weight(share.work, share.anchor_time, self.bitcoin_time(), self.params().age_step_s)
+    }
+
+    /// The weight of the main chain above a height.
+    fn weight_above(&self, height: ShareHeight) -> u128 {
+        let above = self.main_chain().iter().rev().take_while(|share| share.info().share_height > height);
+        above.fold(0u128, |sum, share| sum.saturating_add(self.weight(share)))
+    }
+
+    /// The weight of the verified shares of a main chain whose anchors are not older than `oldest`.
+    ///
+    /// This tree's clock weighs both chains of a comparison: they may have learnt of Bitcoin's newest block one after the
+    /// other.
+    fn recent_work_of(&self, chain: &Self, oldest: UnixTime) -> u128 {
+        let verified = chain.main_chain().iter().rev().take_while(|share| share.verified);
+        let counted = verified.filter(|share| share.anchor_time >= oldest);
+        counted.fold(0u128, |sum, share| sum.saturating_add(self.weight(share)))
+    }
+
+    /// The time from which on this chain is verified: that of the oldest verified share's anchor; the beginning of time for
+    /// a chain that is verified from its genesis share on.
+    fn verified_since(&self) -> UnixTime {
+        let oldest = self.main_chain().iter().rev().take_while(|share| share.verified).last();
+        oldest.filter(|share| !share.info().is_genesis()).map_or(UnixTime(0), |share| share.anchor_time)
+    }
+
+    /// The weight of all verified shares of the main chain.
+    pub fn recent_work(&self) -> u128 {
+        self.recent_work_of(self, UnixTime(0))
+    }
+
+    /// Where the branch of a share leaves the main chain: nowhere for a share of the main chain itself.
+    fn fork_at(&self, parent: &ShareId) -> Option<Fork> {
+        match self.get(parent) {
+            Some(parent) if self.is_main(parent) => Some(Fork { join: parent.info().share_height, weight: 0 }),
+            _ => self.forks.get(parent).copied(),
+        }
+    }
+
+    /// The branch that a share off the main chain ends, given its parent.
+    fn fork_of(&self, share: &LinkedShare) -> Option<Fork> {
+        let below = self.fork_at(&share.info().parent)?;
+        Some(Fork { weight: below.weight.saturating_add(self.weight(share)), ..below })
+    }
+
+    /// Notes the branch that a share off the main chain ends. Returns whether it is better than the main chain.
+    pub(super) fn note_fork(&mut self, share: &LinkedShare) -> bool {
+        let Some(fork) = self.fork_of(share) else { return false };
+        self.forks.insert(share.id, fork);
+        self.is_better(fork, share)
+    }
+
+    /// Whether the branch that ends with this share is better than the main chain.
+    fn is_better(&self, fork: Fork, last: &LinkedShare) -> bool {
+        let Some(tip) = self.tip() else { return true };
+        // Both sides count from where they part, so that part must be verified.
+        if !self.main_at(fork.join).is_some_and(|join| join.verified) {
+            return false;
+        }
+        (fork.weight, last.rank()) > (self.weight_above(fork.join), tip.rank())
+    }
+
+    /// Whether every share of the main chain above this one counts in full, so that chain work alone tells which of two
+    /// branches from there is better.
+    pub fn is_fresh_above(&self, share: &LinkedShare) -> bool {
+        let tip_work = self.tip().map_or(Work::ZERO, |tip| tip.info().chain_work);
+        let work = tip_work.0.saturating_sub(share.info().chain_work.0);
+        self.weight_above(share.info().share_height) == work
+    }
+
+    /// Whether branches that leave the main chain at this share can be verified: the payout window that ends there is held.
+    pub fn can_verify_above(&self, share: &LinkedShare) -> bool {
+        share.verified && self.may_hold_window(&share.id, Bits(share.share.header.bits.to_consensus()))
+    }
+
+    /// Computes all branches again, after the main chain or Bitcoin's time has changed.
+    pub(super) fn refresh_forks(&mut self) {
+        self.forks.clear();
+        let mut side: Vec<Arc<LinkedShare>> = self.side_shares().cloned().collect();
+        side.sort_unstable_by_key(|share| share.info().share_height);
+        for share in side {
+            if let Some(fork) = self.fork_of(&share) {
+                self.forks.insert(share.id, fork);
+            }
+        }
+    }
+
+    /// The best share that is better than the tip, if there is one. Bitcoin's time changes what shares count.
+    pub(super) fn better_tip(&self) -> Option<&LinkedShare> {
+        let better = self.forks.iter().filter_map(|(id, fork)| {
+            let share = self.get(id)?;
+            self.is_better(*fork, share).then_some((share, *fork))
+        });
+        // Each weight counts from another height: the sums over the whole chains differ by the main chain's part below.
+        let total = |(share, fork): &(&LinkedShare, Fork)| {
+            let main = self.weight_above(ShareHeight(0)).saturating_sub(self.weight_above(fork.join));
+            (main.saturating_add(fork.weight), share.rank())
+        };
+        better.max_by_key(total).map(|(share, _)| share)
+    }
+
+    /// Whether `theirs`, all of whose shares were checked as far as possible, is better than this tree's chain: its
+    /// verified shares weigh more. Of equal ones that with more chain work is better, so that a descendant beats its
+    /// ancestor, and then the tip with the lower id. This orders all chains: there are no cycles.
+    ///
+    /// Only the time counts for which both are verified. Otherwise a chain would win by having been followed for longer.
+    pub fn loses_to(&self, theirs: &Self) -> bool {
+        let (Some(our_tip), Some(their_tip)) = (self.tip(), theirs.tip()) else { return theirs.tip().is_some() };
+        let oldest = self.verified_since().max(theirs.verified_since());
+        let rank = |chain: &Self, tip: &LinkedShare| (self.recent_work_of(chain, oldest), tip.rank());
+        rank(theirs, their_tip) > rank(self, our_tip)
+    }
+
+    /// Whether a whole payout window is verified, or everything from the genesis share on. No other chain is adopted.
+    pub(super) fn is_verified(&self) -> bool {
+        let window = self.params().payout_window as usize;
+        let newest = self.main_chain().iter().rev().take(window);
+        let verified: Vec<&Arc<LinkedShare>> = newest.take_while(|share| share.verified).collect();
+        verified.len() == window || verified.last().is_some_and(|oldest| oldest.info().is_genesis())
+    }
+}
+
+#[cfg(test)]
+mod tests;

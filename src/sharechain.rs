@@ -12,6 +12,7 @@
 //! | `votes` | what the payout window decides for the next share |
 //! | `window_reach` | how much of a payout window is held |
 //! | `anchor` | the Bitcoin blocks that shares build on |
+//! | `header_index` | which of them are known, and bitcoind's best chain |
 //! | `bitcoin_difficulty` | the target of the next Bitcoin block |
 //! | `difficulty` | the target of the next share |
 //! | `next_share` | what this node's next share is built on |
@@ -33,6 +34,7 @@ pub mod difficulty;
 mod effect;
 mod failure;
 mod fork_choice;
+mod header_index;
 mod link;
 mod next_share;
 mod pool;
@@ -48,12 +50,13 @@ mod window_reach;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use bitcoin::BlockHash;
+use bitcoin::block::Header;
 
-pub use anchor::Anchor;
+pub use anchor::{meets_own_bits, Anchor, HeaderFault, RecentTimes};
 pub use candidate::{candidate_shares_max, CandidateId, CandidateOutcome, CANDIDATES_MAX, COMPARE_MAX_S};
 pub use effect::{Effect, Source, Verdict};
 pub use failure::{Failure, Need, Rule};
+pub use header_index::{BestChain, Branch, HeaderIndex, HeadersVerdict, BEST_CHAIN_DEPTH, FETCHED_LEN_MAX};
 pub use link::Checks;
 pub use next_share::{next_block_height_min, next_share};
 pub use rules::{subsidy, AHEAD_MAX_S};
@@ -63,6 +66,7 @@ pub use tree::{LinkedShare, Tree};
 pub use window_reach::WindowReach;
 
 use crate::params::UNCLE_DEPTH_MAX;
+use crate::peer::PeerHandle;
 use crate::share::{Share, ShareDigest, ShareId};
 use crate::table_size::TableSize;
 use crate::units::UnixTime;
@@ -75,8 +79,6 @@ use unverified::UnverifiedPool;
 pub const DEFERRED_MAX_S: u32 = 600;
 /// Number of shares that come between two prunings of the tree: far more than a pool of any size makes.
 const SHARES_BETWEEN_PRUNINGS_MAX: usize = 1_000;
-/// Why a share on an invalid Bitcoin block is rejected.
-const ANCHOR_INVALID: &str = "anchor is an invalid Bitcoin block";
 
 /// The sharechain and everything that waits to become part of it.
 pub struct Sharechain {
@@ -118,11 +120,9 @@ impl Sharechain {
         &mut self.tree
     }
 
-    /// Removes shares too far below the tip, and anchors of no share, the unverified ones included.
-    ///
-    /// Returns the ids of both, for the store.
-    pub fn prune(&mut self) -> (Vec<ShareId>, Vec<BlockHash>) {
-        self.tree.prune_except(&self.unverified.anchors())
+    /// Removes shares too far below the tip, and Bitcoin blocks that no share builds on. Returns the ids of the shares.
+    pub fn prune(&mut self) -> Vec<ShareId> {
+        self.tree.prune()
     }
 
     /// Number of shares in the deferred pool and in the unverified pool.
@@ -164,25 +164,48 @@ impl Sharechain {
         std::mem::take(&mut self.effects)
     }
 
-    /// Notes that bitcoind knows a Bitcoin block and has not marked it invalid.
+    /// Follows bitcoind's best chain.
+    pub fn follow_best_chain(&mut self, report: BestChain, now: UnixTime) -> Vec<Effect> {
+        let was_settled = self.tree.headers().is_settled();
+        self.tree.headers_mut().follow(report);
+        if self.tree.headers().is_settled() && !was_settled {
+            // Separate chains were not judged before.
+            self.grown.extend(self.unverified.ranks());
+        }
+        self.after_new_headers(now)
+    }
+
+    /// Adds a block of bitcoind's best chain that is older than those it reports.
     pub fn anchor_known(&mut self, anchor: Anchor, now: UnixTime) -> Vec<Effect> {
-        let need = Need::Anchor(anchor.header.block_hash());
-        self.add_anchor_to_candidates(&anchor, now);
-        self.tree.add_anchor(anchor);
+        self.tree.headers_mut().add_best_below(anchor);
+        self.after_new_headers(now)
+    }
+
+    /// Receives Bitcoin headers from a peer, oldest first, each the parent of the next.
+    pub fn receive_headers(
+        &mut self,
+        headers: &[Header],
+        sender: PeerHandle,
+        branch: Branch,
+        now: UnixTime,
+    ) -> (Vec<Effect>, HeadersVerdict) {
+        let verdict = self.tree.headers_mut().receive(headers, sender, branch, now);
+        (self.after_new_headers(now), verdict)
+    }
+
+    /// Continues with the shares that waited for headers.
+    fn after_new_headers(&mut self, now: UnixTime) -> Vec<Effect> {
+        // Bitcoin's time changes what shares count.
         if let Some(tip) = self.tree.choose_tip() {
             self.after_new_tip(tip);
         }
-        self.queue.extend(self.deferred.release(&need));
-        self.drain(now);
-        std::mem::take(&mut self.effects)
-    }
-
-    /// Notes that bitcoind has marked a Bitcoin block invalid.
-    pub fn anchor_invalid(&mut self, hash: BlockHash) -> Vec<Effect> {
-        for pending in self.deferred.release(&Need::Anchor(hash)) {
-            self.fail(&pending, &Failure::broken(Rule::Anchor, ANCHOR_INVALID));
+        for hash in self.deferred.anchors() {
+            if self.tree.anchor(&hash).is_some() {
+                self.queue.extend(self.deferred.release(&Need::Anchor(hash)));
+            }
         }
-        self.end_candidates_on(hash);
+        self.drain(now);
+        self.update_candidates_headers(now);
         std::mem::take(&mut self.effects)
     }
 

@@ -8,7 +8,8 @@ use bitcoin::blockdata::constants::genesis_block;
 use crate::config::{Config, RpcAuth};
 use crate::params::{ChainParams, Network};
 use crate::share::{CoinbaseTag, PayoutScript, EXTRANONCE_LEN};
-use crate::sharechain::Anchor;
+use crate::sharechain::bitcoin_difficulty::PeriodStart;
+use crate::sharechain::{Anchor, RecentTimes};
 use crate::units::{Bits, BlockHeight, UnixTime};
 use crate::work::{FoundShare, Job, Submit, Template};
 
@@ -26,13 +27,9 @@ pub fn template() -> Arc<Template> {
 /// The block that it builds on.
 pub fn anchor() -> Anchor {
     let header = genesis_block(bitcoin::Network::Regtest).header;
-    Anchor {
-        header,
-        height: BlockHeight(0),
-        median_time_past: UnixTime(header.time),
-        next_bits: Bits(0x207f_ffff),
-        next_bits_late: None,
-    }
+    let (time, bits) = (UnixTime(header.time), Bits(0x207f_ffff));
+    let period_start = PeriodStart { time, bits };
+    Anchor::new(Network::Regtest, header, BlockHeight(0), RecentTimes::new([time]), period_start, bits)
 }
 
 /// A header that meets a job's share target.

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bitcoin::block::Header;
 use bitcoin::BlockHash;
 
 use super::report::Report;
@@ -17,8 +16,9 @@ use crate::work::WorkUpdate;
 pub enum Effect {
     /// A command to the network.
     Network(NetworkCommand),
-    /// A command to bitcoind, about headers.
-    Headers(HeaderCommand),
+    /// Look a Bitcoin block up, after reporting bitcoind's best chain if that has changed. The outcome is one
+    /// [`Event::Anchor`](super::Event::Anchor).
+    LookUp(BlockHash),
     /// Submit a block that a peer found to bitcoind.
     SubmitBlock(PeerBlock),
     /// Give work to the miners, or take it from them.
@@ -49,15 +49,6 @@ pub enum NetworkCommand {
     },
     /// Respond to a peer's request.
     Respond { to: InboundId, response: Response },
-}
-
-/// A command about headers to bitcoind.
-#[derive(Clone, Debug)]
-pub enum HeaderCommand {
-    /// Look a header up. The outcome is one [`Event::Anchor`](super::Event::Anchor).
-    LookUp(BlockHash),
-    /// Give bitcoind headers that another node's bitcoind knows, oldest first, then look up the last.
-    Submit(Vec<Header>),
 }
 
 /// A Bitcoin block that a peer found and this node reassembled.

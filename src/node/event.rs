@@ -7,7 +7,7 @@ use bitcoin::BlockHash;
 
 use crate::peer::{GossipId, InboundId, PeerHandle, RequestFailed, RequestId};
 use crate::share::Share;
-use crate::sharechain::Anchor;
+use crate::sharechain::{Anchor, BestChain};
 use crate::units::BlockHeight;
 use crate::wire::{Request, Response};
 use crate::work::{FoundShare, Template};
@@ -27,7 +27,9 @@ pub enum Event {
         /// Serialised with witnesses.
         block: Vec<u8>,
     },
-    /// bitcoind's response to a header lookup.
+    /// bitcoind's best chain, or whether bitcoind has caught up, changed.
+    BestChain(BestChain),
+    /// bitcoind's response to a block lookup.
     Anchor(AnchorLookup),
     /// A peer on this chain connected. Precedes every other event of the peer.
     PeerConnected {
@@ -69,7 +71,7 @@ pub enum Event {
     },
 }
 
-/// bitcoind's response to a header lookup.
+/// bitcoind's response to a block lookup.
 #[derive(Clone, Debug)]
 pub struct AnchorLookup {
     pub hash: BlockHash,
@@ -77,14 +79,12 @@ pub struct AnchorLookup {
     pub result: AnchorResult,
 }
 
-/// What bitcoind knows about a Bitcoin header.
+/// What bitcoind knows about a Bitcoin block.
 #[derive(Clone, Debug)]
 pub enum AnchorResult {
-    /// Known and not marked invalid (rules, section 5, rule 6).
-    Known(Anchor),
-    /// Known and marked invalid.
-    Invalid,
-    /// Not known.
+    /// It is on bitcoind's best chain.
+    Known(Box<Anchor>),
+    /// It is not on bitcoind's best chain, or not known at all.
     Unknown,
     /// bitcoind could not be reached; the lookup is repeated later.
     Unavailable,

@@ -1,4 +1,4 @@
-//! Tracks which peers can be asked for Bitcoin headers that this node's bitcoind does not know.
+//! Tracks which peers can be asked for Bitcoin headers that are unknown here.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -7,7 +7,7 @@ use bitcoin::BlockHash;
 
 use super::TableSize;
 use crate::peer::PeerHandle;
-use crate::sharechain::Tree;
+use crate::sharechain::{Branch, Tree};
 use crate::units::SteadyTime;
 use crate::wire::limits::HEADERS_MAX;
 use crate::wire::{List, Response};
@@ -29,6 +29,8 @@ pub struct HeaderSources {
 #[derive(Debug, Default)]
 struct Sources {
     peers: VecDeque<PeerHandle>,
+    /// Whether a share of a fetched chain names it.
+    is_fetched: bool,
     /// When the next may be asked.
     next_at: SteadyTime,
 }
@@ -40,12 +42,13 @@ impl HeaderSources {
         TableSize::new("header sources", self.by_hash.len(), HEADERS_TRACKED_MAX + SOURCES_PER_HEADER_MAX)
     }
 
-    /// Remembers that a peer named a block.
-    pub fn add(&mut self, hash: BlockHash, peer: PeerHandle) {
+    /// Remembers that a peer named a block, and under what.
+    pub fn add(&mut self, hash: BlockHash, peer: PeerHandle, branch: Branch) {
         if self.by_hash.len() >= HEADERS_TRACKED_MAX {
             self.by_hash.clear();
         }
         let sources = self.by_hash.entry(hash).or_default();
+        sources.is_fetched |= branch == Branch::Fetched;
         if !sources.peers.contains(&peer) {
             sources.peers.push_back(peer);
             if sources.peers.len() > SOURCES_PER_HEADER_MAX {
@@ -66,7 +69,13 @@ impl HeaderSources {
         }
     }
 
-    /// Chooses the peer to ask for a header that bitcoind does not know; `None` if there is none, or one was asked just now.
+    /// Under which limits a header is taken.
+    pub fn branch(&self, hash: &BlockHash) -> Branch {
+        let is_fetched = self.by_hash.get(hash).is_some_and(|sources| sources.is_fetched);
+        if is_fetched { Branch::Fetched } else { Branch::Gossiped }
+    }
+
+    /// Chooses the peer to ask for a header that is unknown here; `None` if there is none, or one was asked just now.
     pub fn next(&mut self, hash: &BlockHash, now: SteadyTime) -> Option<PeerHandle> {
         let sources = self.by_hash.get_mut(hash).filter(|sources| now >= sources.next_at)?;
         let peer = sources.peers.pop_front()?;
@@ -82,6 +91,12 @@ impl HeaderSources {
             sources.next_at = SteadyTime::default();
         }
     }
+}
+
+/// Whether headers are a branch that ends with the requested one.
+pub fn is_branch_to(headers: &[Header], hash: &BlockHash) -> bool {
+    let is_linked = |pair: &[Header]| matches!(pair, [parent, child] if child.prev_blockhash == parent.block_hash());
+    headers.last().is_some_and(|last| last.block_hash() == *hash) && headers.windows(2).all(is_linked)
 }
 
 /// Responds with a header and up to six before it, oldest first, as far as they are known here.

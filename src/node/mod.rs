@@ -35,7 +35,7 @@ use std::sync::Arc;
 use bitcoin::consensus::deserialize;
 use bitcoin::BlockHash;
 
-pub use effect::{Effect, HeaderCommand, NetworkCommand, PeerBlock};
+pub use effect::{Effect, NetworkCommand, PeerBlock};
 pub use event::{AnchorLookup, AnchorResult, Event};
 pub use persistence::{Changes, StoredShare};
 pub use report::Report;
@@ -46,7 +46,7 @@ pub use time::Now;
 use crate::config::Config;
 use crate::peer::{GossipId, GossipVerdict, InboundId, PeerHandle, RequestFailed, RequestId};
 use crate::share::Share;
-use crate::sharechain::{self, Need, Sharechain, Source, Tree, Verdict};
+use crate::sharechain::{self, BestChain, Branch, HeadersVerdict, Need, Sharechain, Source, Tree, Verdict};
 use crate::status::ChainStatus;
 use crate::sync::{serve, Progress, Route, Sync, SyncAction, SyncState};
 use crate::table_size::TableSize;
@@ -113,7 +113,7 @@ impl Node {
             headers: HeaderSources::default(),
             relay: BlockRelay::default(),
             jobs: Jobs::new(config, now),
-            persistence: Persistence::new(tree.anchors().map(|anchor| anchor.header.block_hash()).collect()),
+            persistence: Persistence::new(tree.headers().named().map(|(hash, _)| *hash).collect()),
             clock: WallClock::new(now),
             looks_for_peers,
             requests: BTreeMap::new(),
@@ -162,6 +162,7 @@ impl Node {
             }
             Event::ShareFound(found) => self.on_share_found(&found, now),
             Event::BlockFound { height, block } => self.relay.announce(height, &block),
+            Event::BestChain(report) => self.on_best_chain(report, now),
             Event::Anchor(lookup) => self.on_anchor(lookup, now),
             Event::PeerConnected { peer } => {
                 self.looks_for_peers = true;
@@ -278,8 +279,8 @@ impl Node {
     }
 
     fn prune(&mut self) {
-        let (shares, anchors) = self.chain.prune();
-        self.persistence.prune(shares, anchors);
+        let shares = self.chain.prune();
+        self.persistence.prune(shares, self.chain.tree().headers());
     }
 
     fn on_share_found(&mut self, found: &FoundShare, now: Now) {
@@ -293,27 +294,42 @@ impl Node {
         self.on_chain(effects, now);
     }
 
+    fn on_best_chain(&mut self, report: BestChain, now: Now) {
+        let was_known = self.knows_template_block();
+        let effects = self.chain.follow_best_chain(report, now.time);
+        self.persistence.put_headers(self.chain.tree().headers());
+        self.on_new_headers(was_known, effects, now);
+    }
+
     fn on_anchor(&mut self, lookup: AnchorLookup, now: Now) {
         let AnchorLookup { hash, result } = lookup;
-        let effects = match result {
-            AnchorResult::Known(anchor) => {
-                // On testnets the latest time of a job follows from the block it builds on.
-                let bounds_job = self.jobs.template.as_ref().is_some_and(|template| template.prev_block == hash);
-                if bounds_job && anchor.next_bits_late.is_some() {
-                    self.jobs.is_due = true;
-                }
-                self.chain.anchor_known(anchor, now.time)
+        match result {
+            AnchorResult::Known(anchor) if self.tree().anchor(&hash).is_none() => {
+                let was_known = self.knows_template_block();
+                let effects = self.chain.anchor_known(*anchor, now.time);
+                self.on_new_headers(was_known, effects, now);
             }
-            AnchorResult::Invalid => self.chain.anchor_invalid(hash),
+            // What waits for it goes on waiting; the next tick looks it up again.
+            AnchorResult::Known(_) | AnchorResult::Unavailable => {}
             AnchorResult::Unknown => {
                 if let Some(peer) = self.headers.next(&hash, now.steady) {
                     self.request(peer, Purpose::Header(hash), Request::Headers { last: hash });
                 }
-                return;
             }
-            // What waits for it goes on waiting; the next tick looks it up again.
-            AnchorResult::Unavailable => return,
-        };
+        }
+    }
+
+    /// Whether the block that the template builds on is known.
+    fn knows_template_block(&self) -> bool {
+        self.jobs.template.as_ref().is_some_and(|template| self.tree().anchor(&template.prev_block).is_some())
+    }
+
+    /// Bitcoin blocks became known: does what the sharechain's effects ask for and what else waited for them.
+    fn on_new_headers(&mut self, was_known: bool, effects: Vec<sharechain::Effect>, now: Now) {
+        // On testnets the latest time of a job follows from the block it builds on.
+        if !was_known && self.knows_template_block() {
+            self.jobs.is_due = true;
+        }
         self.on_chain(effects, now);
         let view = RelayView { tree: self.chain.tree(), template: self.jobs.template.as_deref() };
         self.relay.anchor_known(view);
@@ -333,7 +349,7 @@ impl Node {
 
     fn on_response(&mut self, peer: PeerHandle, id: RequestId, response: Result<Response, RequestFailed>, now: Now) {
         match self.requests.remove(&id) {
-            Some(Purpose::Header(hash)) => self.on_headers(peer, hash, response),
+            Some(Purpose::Header(hash)) => self.on_headers(peer, hash, response, now),
             Some(Purpose::Transactions(of)) => {
                 let given = match &response {
                     Ok(Response::BlockTransactions(given)) => Some(&given[..]),
@@ -354,12 +370,29 @@ impl Node {
         }
     }
 
-    /// bitcoind checks headers; one that it takes becomes an anchor.
-    fn on_headers(&mut self, peer: PeerHandle, hash: BlockHash, response: Result<Response, RequestFailed>) {
+    /// A peer responded to a request for a Bitcoin header.
+    fn on_headers(
+        &mut self,
+        peer: PeerHandle,
+        hash: BlockHash,
+        response: Result<Response, RequestFailed>,
+        now: Now,
+    ) {
         match response {
-            Ok(Response::Headers(headers)) if headers.last().is_some_and(|header| header.block_hash() == hash) => {
-                self.effects.push(Effect::Headers(HeaderCommand::Submit(headers.into_vec())));
-                return;
+            Ok(Response::Headers(headers)) if headers::is_branch_to(&headers, &hash) => {
+                let was_known = self.knows_template_block();
+                let branch = self.headers.branch(&hash);
+                let (effects, verdict) = self.chain.receive_headers(&headers, peer, branch, now.time);
+                self.on_new_headers(was_known, effects, now);
+                match verdict {
+                    HeadersVerdict::Held => return,
+                    // It may be held later, and asked for again.
+                    HeadersVerdict::Beyond | HeadersVerdict::Unlinked(_) => return,
+                    HeadersVerdict::Faulty(fault) => {
+                        self.report(Report::HeaderInvalid { peer, requested: hash, fault });
+                        self.penalize(peer, Misbehaviour::FalseHeader);
+                    }
+                }
             }
             // It got no request: its turn comes again.
             Err(RequestFailed::NotSent) => return,
@@ -382,7 +415,14 @@ impl Node {
                 sharechain::Effect::Request { need: Need::Share(id), source } => {
                     self.sync.share_missing(id, source, now.steady, self.chain.tree());
                 }
-                sharechain::Effect::Request { need: Need::Anchor(hash), source } => self.look_up(hash, source.peer()),
+                sharechain::Effect::Request { need: Need::Anchor(hash), source } => {
+                    let from = match source {
+                        Source::Local => None,
+                        Source::Gossip(peer) => Some((peer, Branch::Gossiped)),
+                        Source::Fetch(peer) => Some((peer, Branch::Fetched)),
+                    };
+                    self.look_up(hash, from);
+                }
                 sharechain::Effect::Linked(id) => {
                     self.is_snapshot_stale = true;
                     self.persistence.put_share(&id, self.chain.tree());
@@ -512,7 +552,7 @@ impl Node {
             RelayAction::Penalize(peer) => self.penalize(peer, Misbehaviour::FalseBlock),
             RelayAction::Request(peer, of, request) => self.request(peer, Purpose::Transactions(of), request),
             RelayAction::Submit(block) => self.effects.push(Effect::SubmitBlock(block)),
-            RelayAction::LookUp(hash, from) => self.look_up(hash, from),
+            RelayAction::LookUp(hash, from) => self.look_up(hash, from.map(|peer| (peer, Branch::Gossiped))),
             RelayAction::RequestHeader(hash, peers) => self.headers.add_other(hash, peers.into_iter()),
             RelayAction::Report(report) => self.report(report),
         }
@@ -533,12 +573,12 @@ impl Node {
         self.network(NetworkCommand::Penalize { peer, misbehaviour });
     }
 
-    /// Looks a header up at bitcoind; the peer that named it, if there is one, can be asked for it.
-    fn look_up(&mut self, hash: BlockHash, from: Option<PeerHandle>) {
-        if let Some(peer) = from {
-            self.headers.add(hash, peer);
+    /// Looks a block up at bitcoind; the peer that named it, if there is one, can be asked for its header.
+    fn look_up(&mut self, hash: BlockHash, from: Option<(PeerHandle, Branch)>) {
+        if let Some((peer, branch)) = from {
+            self.headers.add(hash, peer, branch);
         }
-        self.effects.push(Effect::Headers(HeaderCommand::LookUp(hash)));
+        self.effects.push(Effect::LookUp(hash));
     }
 
     fn send_work(&mut self, update: Option<WorkUpdate>) {

@@ -4,14 +4,14 @@
 //! announced. While the disk refuses shares they wait in memory and are announced all the same: peers are the safest place
 //! left for them, and a share that is announced three shares later counts nowhere.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bitcoin::BlockHash;
 
 use super::report::Report;
 use crate::share::{Share, ShareId};
-use crate::sharechain::{Anchor, Tree};
+use crate::sharechain::{Anchor, HeaderIndex, Tree};
 use crate::units::SteadyTime;
 
 /// A refused commit is repeated after this many seconds: each attempt reopens the store and writes the whole backlog.
@@ -63,7 +63,7 @@ pub struct Persistence {
     /// Everything that the store does not have.
     pub pending: Changes,
     /// Anchors in the store, or about to be.
-    anchors: HashSet<BlockHash>,
+    anchors: BTreeSet<BlockHash>,
     failing: Option<Failing>,
 }
 
@@ -77,7 +77,7 @@ struct Failing {
 
 impl Persistence {
     /// Starts from a store that holds these anchors.
-    pub fn new(anchors: HashSet<BlockHash>) -> Self {
+    pub fn new(anchors: BTreeSet<BlockHash>) -> Self {
         Self { pending: Changes::default(), anchors, failing: None }
     }
 
@@ -86,16 +86,28 @@ impl Persistence {
         self.failing.is_some()
     }
 
-    /// Stores a share that was linked, with the anchor it builds on.
+    /// Stores a share that was linked, with the anchor it builds on and the side headers below that.
     pub fn put_share(&mut self, id: &ShareId, tree: &Tree) {
         let node = tree.get(id).expect("a linked share is in the tree");
-        let hash = node.share.header.prev_blockhash;
-        let anchor = tree.anchor(&hash).expect("a linked share's anchor is known (rule 6)");
-        if self.anchors.insert(hash) {
+        let mut hash = node.share.header.prev_blockhash;
+        while let Some(anchor) = tree.anchor(&hash).filter(|_| tree.headers().is_named(&hash)) {
+            if !self.anchors.insert(hash) {
+                break;
+            }
             self.pending.put_anchors.push(anchor.clone());
+            hash = anchor.header.prev_blockhash;
         }
         // Deletions come first: what was left and comes back stays.
         self.pending.put_shares.push(StoredShare { id: *id, share: Arc::clone(&node.share), verified: node.verified });
+    }
+
+    /// Stores the headers that shares need since bitcoind's best chain changed.
+    pub fn put_headers(&mut self, headers: &HeaderIndex) {
+        for (hash, anchor) in headers.named() {
+            if self.anchors.insert(*hash) {
+                self.pending.put_anchors.push(anchor.clone());
+            }
+        }
     }
 
     /// Deletes a share whose chain was left.
@@ -104,13 +116,14 @@ impl Persistence {
         self.pending.delete_shares.push(id);
     }
 
-    /// Deletes what was pruned.
-    pub fn prune(&mut self, shares: Vec<ShareId>, anchors: Vec<BlockHash>) {
+    /// Deletes what was pruned: these shares, and the headers that no share needs any more.
+    pub fn prune(&mut self, shares: Vec<ShareId>, headers: &HeaderIndex) {
         self.pending.put_shares.retain(|stored| !shares.contains(&stored.id));
         self.pending.delete_shares.extend(shares);
-        self.pending.put_anchors.retain(|anchor| !anchors.contains(&anchor.header.block_hash()));
-        self.anchors.retain(|hash| !anchors.contains(hash));
-        self.pending.delete_anchors.extend(anchors);
+        self.pending.put_anchors.retain(|anchor| headers.is_named(&anchor.header.block_hash()));
+        let unused = self.anchors.iter().filter(|hash| !headers.is_named(hash));
+        self.pending.delete_anchors.extend(unused);
+        self.anchors.retain(|hash| headers.is_named(hash));
     }
 
     /// What to commit now, if anything.
@@ -160,7 +173,7 @@ mod tests {
 
     /// With something to write.
     fn waiting() -> Persistence {
-        let mut persistence = Persistence::new(HashSet::new());
+        let mut persistence = Persistence::new(BTreeSet::new());
         persistence.delete_share(ShareId([1; 32]));
         persistence
     }

@@ -11,7 +11,8 @@ use bitcoin::hashes::Hash as _;
 use super::*;
 use crate::params::{ChainParams, Network};
 use crate::share::{PayoutScript, ShareId};
-use crate::sharechain::{Anchor, Rule};
+use crate::sharechain::tests_support::best_chain;
+use crate::sharechain::{Anchor, Branch, Rule};
 use crate::units::{Bits, BlockHeight, UnixTime};
 use crate::wire::List;
 use crate::work::{NoWork, Template};
@@ -291,20 +292,38 @@ fn an_invalid_share_is_rejected_and_its_sender_penalised() {
     assert_eq!(cluster.nodes[0].misbehaviours, [(peer, Misbehaviour::BrokenRule(Rule::Payouts))]);
 }
 
+/// A regtest header on a block.
+fn header_on(parent: &Anchor) -> Header {
+    let mut header = Header { prev_blockhash: parent.header.block_hash(), nonce: 0, ..parent.header };
+    header.version = bitcoin::block::Version::from_consensus(0x2000_0000);
+    header.time = parent.header.time + 600;
+    while !crate::sharechain::meets_own_bits(&header) {
+        header.nonce += 1;
+    }
+    header
+}
+
 #[test]
 fn a_bitcoin_header_that_bitcoind_does_not_know_is_fetched_from_the_peer() {
-    let mut cluster = Cluster::solo();
-    cluster.mine_many(0, 3);
+    let mut cluster = Cluster::new(params());
+    cluster.start(false);
     cluster.start(true);
+    let header = header_on(&anchor());
+    for (node, headers) in [(0, vec![header]), (1, Vec::new())] {
+        cluster.send(node, Event::BestChain(BestChain { headers, ..best_chain(anchor()) }));
+    }
+    let template = Template { prev_block: header.block_hash(), height: BlockHeight(2), ..(*template()).clone() };
+    cluster.send(0, Event::Template(Arc::new(template)));
+    cluster.mine_many(0, 3);
     cluster.connect(0, 1);
-    let hash = anchor().header.block_hash();
+    let hash = header.block_hash();
     assert!(cluster.nodes[1].lookups.contains(&hash));
+    assert!(cluster.nodes[1].tree().anchor(&hash).is_none());
     cluster.send(1, Event::Anchor(AnchorLookup { hash, result: AnchorResult::Unknown }));
     assert_eq!(cluster.nodes[1].header_requests, [PeerHandle(0)]);
-    assert_eq!(cluster.nodes[1].submitted_headers, [vec![anchor().header]]);
-    cluster.give_anchor(1, anchor());
     cluster.pass(2);
     assert_eq!(cluster.nodes[1].tip(), cluster.nodes[0].tip());
+    assert_eq!(cluster.nodes[1].misbehaviours, []);
 }
 
 #[test]
@@ -314,7 +333,7 @@ fn headers_that_were_not_requested_are_penalised_and_the_next_source_is_asked() 
     let hash = BlockHash::from_byte_array([7; 32]);
     let peers = [PeerHandle(8), PeerHandle(9)];
     for peer in peers {
-        cluster.nodes[0].node.headers.add(hash, peer);
+        cluster.nodes[0].node.headers.add(hash, peer, Branch::Gossiped);
     }
     let unknown = || Event::Anchor(AnchorLookup { hash, result: AnchorResult::Unknown });
     cluster.send(0, unknown());
@@ -324,7 +343,6 @@ fn headers_that_were_not_requested_are_penalised_and_the_next_source_is_asked() 
     let (_, id) = cluster.requests[&InboundId(cluster.requests_made)];
     cluster.send(0, Event::Response { peer: peers[0], id, response: Ok(headers) });
     assert_eq!(cluster.nodes[0].misbehaviours, [(peers[0], Misbehaviour::Unrequested)]);
-    assert!(cluster.nodes[0].submitted_headers.is_empty());
     cluster.send(0, unknown());
     assert_eq!(cluster.nodes[0].header_requests, peers);
 }
@@ -335,7 +353,7 @@ fn requests_that_find_no_room_are_forgotten_and_repeated() {
     cluster.mine_many(0, 1);
     let hash = BlockHash::from_byte_array([7; 32]);
     cluster.nodes[0].is_network_full = true;
-    cluster.nodes[0].node.headers.add(hash, PeerHandle(9));
+    cluster.nodes[0].node.headers.add(hash, PeerHandle(9), Branch::Gossiped);
     cluster.send(0, Event::Anchor(AnchorLookup { hash, result: AnchorResult::Unknown }));
     assert!(cluster.nodes[0].node.requests.is_empty(), "there will be no response, so nothing would ever remove it");
     cluster.pass(headers::NEXT_SOURCE_S);

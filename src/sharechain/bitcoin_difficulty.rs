@@ -57,36 +57,41 @@ fn pow_rules(network: Network) -> Option<PowRules> {
     }
 }
 
+/// What the difficulty rules read of the first block of a period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeriodStart {
+    /// The header's time.
+    pub time: UnixTime,
+    /// The target that the header states.
+    pub bits: Bits,
+}
+
+/// Whether the block at a height is the first of its period.
+pub const fn starts_period(height: BlockHeight) -> bool {
+    height.0.is_multiple_of(RETARGET_INTERVAL_BLOCKS)
+}
+
+/// The target that late blocks have on networks with the 20-minute rule: the easiest one.
+pub fn late_bits(network: Network) -> Option<Bits> {
+    pow_rules(network).filter(|rules| rules.late_blocks_easy).map(|rules| rules.limit)
+}
+
 /// Returns the target that the child of `parent` must have.
 ///
-/// `ancestor` returns the block at a lower height on `parent`'s own branch. At the end of a period it is called for the
-/// period's first block. Otherwise it is called only on testnets, for one block after another downwards while they have
-/// the easiest target. There are at most [`RETARGET_INTERVAL_BLOCKS`] - 1 calls.
-///
-/// # Errors
-/// The error of `ancestor`.
-pub fn next_bits<E>(
-    network: Network,
-    parent: BlockFacts,
-    mut ancestor: impl FnMut(BlockHeight) -> Result<BlockFacts, E>,
-) -> Result<NextBits, E> {
+/// `period_start` is the first block of the parent's period. `lasting_bits` matter on networks with the 20-minute rule only:
+/// the target of the last block up to the parent that is not the easiest one, or of the period's first block.
+pub fn next_bits(network: Network, parent: BlockFacts, period_start: PeriodStart, lasting_bits: Bits) -> NextBits {
     // On regtest every block has the easiest target.
-    let Some(rules) = pow_rules(network) else { return Ok(NextBits { bits: parent.bits, late: None }) };
-    let offset = parent.height.0 % RETARGET_INTERVAL_BLOCKS;
-    if offset == RETARGET_INTERVAL_BLOCKS - 1 {
-        let first = ancestor(BlockHeight(parent.height.0.saturating_sub(offset)))?;
-        let base = if rules.from_first_block { first.bits } else { parent.bits };
-        let span_s = i64::from(parent.time.0) - i64::from(first.time.0);
-        return Ok(NextBits { bits: retarget(base, span_s, rules.limit), late: None });
+    let Some(rules) = pow_rules(network) else { return NextBits { bits: parent.bits, late: None } };
+    if starts_period(BlockHeight(parent.height.0.saturating_add(1))) {
+        let base = if rules.from_first_block { period_start.bits } else { parent.bits };
+        let span_s = i64::from(parent.time.0) - i64::from(period_start.time.0);
+        return NextBits { bits: retarget(base, span_s, rules.limit), late: None };
     }
     if !rules.late_blocks_easy {
-        return Ok(NextBits { bits: parent.bits, late: None });
+        return NextBits { bits: parent.bits, late: None };
     }
-    let mut block = parent;
-    while block.bits == rules.limit && !block.height.0.is_multiple_of(RETARGET_INTERVAL_BLOCKS) {
-        block = ancestor(BlockHeight(block.height.0.saturating_sub(1)))?;
-    }
-    Ok(NextBits { bits: block.bits, late: Some(rules.limit) })
+    NextBits { bits: lasting_bits, late: Some(rules.limit) }
 }
 
 /// Returns `base` scaled by the time that the period took, within limits.
@@ -94,7 +99,7 @@ fn retarget(base: Bits, span_s: i64, limit: Bits) -> Bits {
     let shortest = RETARGET_SPAN_S / RETARGET_STEP_MAX;
     let longest = RETARGET_SPAN_S.saturating_mul(RETARGET_STEP_MAX);
     let span_s = u32::try_from(span_s.max(0)).unwrap_or(u32::MAX).clamp(shortest, longest);
-    let target = base.target().expect("bitcoind accepts only headers with canonical bits");
+    let target = base.target().unwrap_or(Target::MAX);
     let limit_target = limit.target().expect("a network's easiest bits are canonical");
     // The product is below 2^234 times 2^23. Signet's limit was chosen so that it just fits 256 bits.
     let scaled = target.0.wrapping_mul(U256::from(span_s)) / U256::from(RETARGET_SPAN_S);

@@ -49,7 +49,7 @@ impl Sharechain {
         let joins_tree = branch.iter().any(|pending| self.tree.contains(&pending.share.info.parent));
         if joins_tree || !branch.iter().any(|pending| pending.share.info.is_genesis()) {
             self.link_branch(branch, now);
-        } else if self.unverified.has_grown_since_judged(&branch) {
+        } else if self.tree.headers().is_settled() && self.unverified.has_grown_since_judged(&branch) {
             self.judge_separate_chain(top, now);
         }
     }

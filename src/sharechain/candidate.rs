@@ -7,11 +7,10 @@ use std::sync::Arc;
 
 use bitcoin::BlockHash;
 
-use super::anchor::Anchor;
 use super::failure::{Failure, Need, Rule};
 use super::rules::check_alone;
 use super::tree::{LinkedShare, Tree};
-use super::{Checks, Effect, Sharechain, Source, ANCHOR_INVALID, DEFERRED_MAX_S};
+use super::{Checks, Effect, Sharechain, Source, DEFERRED_MAX_S};
 use crate::params::ChainParams;
 use crate::share::Share;
 use crate::units::{UnixTime, Work};
@@ -202,26 +201,12 @@ impl Sharechain {
         self.candidates.remove(&id);
     }
 
-    /// Adds an anchor that became known to all candidates.
-    pub(super) fn add_anchor_to_candidates(&mut self, anchor: &Anchor, now: UnixTime) {
+    /// Gives all candidates the Bitcoin blocks that are known now.
+    pub(super) fn update_candidates_headers(&mut self, now: UnixTime) {
         for candidate in self.candidates.values_mut() {
-            candidate.tree.add_anchor(anchor.clone());
+            candidate.tree.update_headers(&self.tree);
         }
         self.advance_candidates(now);
-    }
-
-    /// Ends the candidates with a share on an invalid Bitcoin block.
-    pub(super) fn end_candidates_on(&mut self, invalid: BlockHash) {
-        let is_on_it = |waiting: &&WaitingShare| waiting.share.header.prev_blockhash == invalid;
-        let hit: Vec<(CandidateId, Source)> = self
-            .candidates
-            .iter()
-            .filter_map(|(id, candidate)| Some((*id, candidate.waiting.iter().find(is_on_it)?.source)))
-            .collect();
-        for (id, source) in hit {
-            let outcome = CandidateOutcome::Invalid { rule: Rule::Anchor, why: ANCHOR_INVALID, source, on_base: false };
-            self.end_candidate(id, outcome);
-        }
     }
 
     /// Repeats requests, and gives up candidates that make no progress.
@@ -269,8 +254,11 @@ impl Sharechain {
         self.effects.push(Effect::CandidateJudged { id, outcome });
     }
 
-    /// Judges the candidates that are complete.
+    /// Judges the candidates that are complete, once bitcoind has caught up.
     fn judge_candidates(&mut self, now: UnixTime) {
+        if !self.tree.headers().is_settled() {
+            return;
+        }
         if self.tree.is_empty() {
             let complete = self.candidates.values().filter(|candidate| candidate.is_complete());
             let Some(since) = complete.filter_map(|candidate| candidate.complete_since).min() else { return };

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use bitcoin::BlockHash;
+
 use super::failure::Need;
 use super::pool::{BoundedPool, PendingShare};
 use super::Source;
@@ -121,6 +123,17 @@ impl DeferredPool {
         let Wait::For(need) = *wait else { return None };
         let (first, _) = self.by_wait.range((*wait, 0)..).next().expect("a share in the pool is indexed");
         (*first == (*wait, *arrival)).then_some(need)
+    }
+
+    /// The Bitcoin blocks that shares wait for.
+    pub fn anchors(&self) -> Vec<BlockHash> {
+        let anchor = |wait: &Wait| match wait {
+            Wait::For(Need::Anchor(hash)) => Some(*hash),
+            _ => None,
+        };
+        let mut anchors: Vec<BlockHash> = self.by_wait.keys().filter_map(|(wait, _)| anchor(wait)).collect();
+        anchors.dedup();
+        anchors
     }
 
     /// Removes and returns the shares with these keys, in order of arrival, which is the order they are linked in.

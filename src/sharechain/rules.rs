@@ -19,7 +19,7 @@ const MEDIAN_SHARES: usize = 11;
 const BEFORE_PARENT_MAX_S: u32 = 600;
 /// Seconds that a share may be ahead of the node's clock. A later one is deferred until it is due.
 pub const AHEAD_MAX_S: u32 = 120;
-/// Number of Bitcoin blocks that a mainnet share may lag behind the highest one of its recent ancestors.
+/// Number of Bitcoin blocks that a share may lag behind the median of its recent ancestors.
 const BLOCK_LAG_MAX: u32 = 2;
 /// Subsidy before the first halving.
 const FIRST_SUBSIDY: Sats = Sats(50 * 100_000_000);
@@ -152,12 +152,21 @@ pub(super) fn check_anchor<'a>(
     Ok(anchor)
 }
 
-/// Returns the least block height of a share with this parent (rule 6). Only mainnet has one.
+/// Returns the least block height of a share with this parent (rule 6). Regtest has none.
+///
+/// It is taken from the median of the last shares, because the greatest could be lifted by one share. Near the start of a base
+/// the median is unknown.
 pub(super) fn block_height_min(tree: &Tree, parent: Option<&LinkedShare>) -> BlockHeight {
-    let Some(parent) = parent.filter(|_| tree.params().network == Network::Mainnet) else { return BlockHeight(0) };
-    let recent = tree.ancestry(&parent.id).take(tree.params().retarget_window as usize);
-    let highest = recent.map(|share| share.info().block_height.0).max().unwrap_or(0);
-    BlockHeight(highest.saturating_sub(BLOCK_LAG_MAX))
+    let Some(parent) = parent.filter(|_| tree.params().network != Network::Regtest) else { return BlockHeight(0) };
+    let ancestors = parent.info().share_height.0.saturating_add(1);
+    let len = tree.params().retarget_window.min(ancestors) as usize;
+    let mut heights: Vec<u32> =
+        tree.ancestry(&parent.id).take(len).map(|share| share.info().block_height.0).collect();
+    if heights.len() < len {
+        return BlockHeight(0);
+    }
+    heights.sort_unstable();
+    BlockHeight(heights.get(len / 2).copied().unwrap_or(0).saturating_sub(BLOCK_LAG_MAX))
 }
 
 /// Checks rule 7.

@@ -39,6 +39,7 @@ impl Sharechain {
         // A base may have a copy of our share with other facts.
         common.filter(|(theirs, ours)| theirs.share.digest() == ours.share.digest())?;
         let mut grafted = self.tree.snapshot();
+        grafted.headers_mut().absorb(theirs.headers());
         for linked in oldest_first(theirs.shares().filter(|linked| !self.tree.contains(&linked.id))) {
             // If an ancestor of their tip fails, the tip fails too, which is looked at below.
             let _ = grafted.link(Arc::clone(&linked.share), linked.work, now, Checks::Full);
@@ -67,7 +68,7 @@ impl Sharechain {
 
     /// Adds the shares and anchors that `extended` has more than our tree. Returns the new shares, oldest first.
     fn join(&mut self, extended: &Tree) -> Vec<(ShareId, ShareDigest)> {
-        extended.anchors().for_each(|anchor| self.tree.add_anchor(anchor.clone()));
+        self.tree.headers_mut().absorb(extended.headers());
         let mut joined = Vec::new();
         for linked in oldest_first(extended.shares()) {
             // A share whose parent is not held was pruned from our tree meanwhile: it is too old.
@@ -80,7 +81,8 @@ impl Sharechain {
     }
 
     /// Makes a separate tree ours. Returns its shares, oldest first.
-    fn replace_tree(&mut self, separate: Tree) -> Vec<(ShareId, ShareDigest)> {
+    fn replace_tree(&mut self, mut separate: Tree) -> Vec<(ShareId, ShareDigest)> {
+        separate.update_headers(&self.tree);
         let left = std::mem::replace(&mut self.tree, separate);
         let new = self.tree.tip().expect("an adopted chain has a tip");
         if let Some(old) = left.tip() {

@@ -9,6 +9,7 @@ use bitcoin::BlockHash;
 use super::anchor::Anchor;
 use super::difficulty::RetargetSample;
 use super::fork_choice::Fork;
+use super::header_index::HeaderIndex;
 use super::pool::Rank;
 use super::window_reach::WindowReach;
 use crate::params::{ChainId, ChainParams};
@@ -77,9 +78,7 @@ pub struct Tree {
     side: BTreeSet<(ShareId, ShareId)>,
     /// The branches that the shares off the main chain end.
     pub(super) forks: HashMap<ShareId, Fork>,
-    anchors: HashMap<BlockHash, Anchor>,
-    /// Median time past of the newest Bitcoin block.
-    bitcoin_time: UnixTime,
+    headers: Arc<HeaderIndex>,
     window: Window,
 }
 
@@ -98,6 +97,7 @@ impl EntrySource for Tree {
 impl Tree {
     pub fn new(params: Arc<ChainParams>) -> Self {
         let (chain_id, window) = (params.chain_id(), Window::new(&params));
+        let headers = Arc::new(HeaderIndex::new(params.network));
         Self {
             params,
             chain_id,
@@ -105,8 +105,7 @@ impl Tree {
             main: Vec::new(),
             side: BTreeSet::new(),
             forks: HashMap::new(),
-            anchors: HashMap::new(),
-            bitcoin_time: UnixTime(0),
+            headers,
             window,
         }
     }
@@ -120,15 +119,14 @@ impl Tree {
             main: self.main.clone(),
             side: self.side.clone(),
             forks: self.forks.clone(),
-            anchors: self.anchors.clone(),
-            bitcoin_time: self.bitcoin_time,
+            headers: Arc::clone(&self.headers),
             window: Window::new(&self.params),
         }
     }
 
     /// An empty tree that knows the same Bitcoin blocks.
     pub(super) fn without_shares(&self) -> Self {
-        Self { anchors: self.anchors.clone(), bitcoin_time: self.bitcoin_time, ..Self::new(Arc::clone(&self.params)) }
+        Self { headers: Arc::clone(&self.headers), ..Self::new(Arc::clone(&self.params)) }
     }
 
     pub fn params(&self) -> &Arc<ChainParams> {
@@ -164,9 +162,22 @@ impl Tree {
         self.shares.values().map(Arc::as_ref)
     }
 
-    /// All Bitcoin blocks known, in no particular order.
-    pub fn anchors(&self) -> impl Iterator<Item = &Anchor> {
-        self.anchors.values()
+    /// The Bitcoin blocks that shares may build on.
+    pub fn headers(&self) -> &HeaderIndex {
+        &self.headers
+    }
+
+    /// The same, to change. Snapshots keep what they have.
+    pub fn headers_mut(&mut self) -> &mut HeaderIndex {
+        Arc::make_mut(&mut self.headers)
+    }
+
+    /// Takes over another tree's Bitcoin blocks; those that shares of this tree name stay.
+    pub(super) fn update_headers(&mut self, from: &Self) {
+        let old = std::mem::replace(&mut self.headers, Arc::clone(&from.headers));
+        if old.named().any(|(hash, _)| !self.headers.is_named(hash)) {
+            self.headers_mut().absorb(&old);
+        }
     }
 
     /// The share that the choice between chains prefers.
@@ -180,8 +191,8 @@ impl Tree {
     }
 
     /// Bitcoin's time: the median time past of its newest block.
-    pub(super) const fn bitcoin_time(&self) -> UnixTime {
-        self.bitcoin_time
+    pub(super) fn bitcoin_time(&self) -> UnixTime {
+        self.headers.best().map(|block| block.median_time_past).unwrap_or_default()
     }
 
     /// The main chain, as far as it is held: the tip and its ancestors, oldest first.
@@ -233,23 +244,19 @@ impl Tree {
         (samples.len() == len).then_some(samples)
     }
 
-    /// A Bitcoin block that is known and not invalid.
+    /// A Bitcoin block that is known.
     pub fn anchor(&self, hash: &BlockHash) -> Option<&Anchor> {
-        self.anchors.get(hash)
+        self.headers.get(hash)
     }
 
-    /// Adds a Bitcoin block that bitcoind knows and has not marked invalid.
+    /// Puts back a Bitcoin block that held shares build on, without judging it again.
     pub fn add_anchor(&mut self, anchor: Anchor) {
-        let is_newest = anchor.median_time_past > self.bitcoin_time;
-        self.bitcoin_time = self.bitcoin_time.max(anchor.median_time_past);
-        self.anchors.insert(anchor.header.block_hash(), anchor);
-        if is_newest {
-            self.refresh_forks();
-        }
+        self.headers_mut().restore(anchor);
     }
 
-    /// Makes the best chain the main chain, if it is not. Returns the new tip.
+    /// Weighs all branches by Bitcoin's time of now, and makes the best one the main chain. Returns the tip if it is new.
     pub(super) fn choose_tip(&mut self) -> Option<ShareId> {
+        self.refresh_forks();
         let tip = self.better_tip().map(|tip| tip.id)?;
         let tip = Arc::clone(self.shares.get(&tip)?);
         self.set_tip(&tip);
@@ -300,6 +307,10 @@ impl Tree {
             return false;
         }
         let parent = share.info.parent;
+        let anchor = share.header.prev_blockhash;
+        if !self.headers.is_named(&anchor) {
+            self.headers_mut().name(&anchor);
+        }
         let entry = self.window_entry(id, &share, work);
         let reach =
             WindowReach::new(entry.as_ref(), self.get(&parent).map(|parent| parent.reach), share.info.is_genesis());
@@ -351,15 +362,9 @@ impl Tree {
         }
     }
 
-    /// Removes shares too far below the tip, and Bitcoin blocks that no share builds on any more.
-    ///
-    /// Returns the ids of both, for the store.
-    pub fn prune(&mut self) -> (Vec<ShareId>, Vec<BlockHash>) {
-        self.prune_except(&HashSet::new())
-    }
-
-    /// Like [`Self::prune`], but keeps the Bitcoin blocks in `needed`.
-    pub(super) fn prune_except(&mut self, needed: &HashSet<BlockHash>) -> (Vec<ShareId>, Vec<BlockHash>) {
+    /// Removes shares too far below the tip, and Bitcoin blocks that no share builds on any more. Returns the ids of the
+    /// shares.
+    pub fn prune(&mut self) -> Vec<ShareId> {
         let Some(tip) = self.tip() else { return Default::default() };
         let depth = self.params.shares_kept().saturating_sub(1);
         let oldest = ShareHeight(tip.info().share_height.0.saturating_sub(depth));
@@ -373,20 +378,9 @@ impl Tree {
         }
         self.main.drain(..self.main.partition_point(|share| is_old(share)));
         self.debug_assert_partition();
-        (pruned.into_iter().map(|(_, id)| id).collect(), self.prune_anchors(needed))
-    }
-
-    fn prune_anchors(&mut self, needed: &HashSet<BlockHash>) -> Vec<BlockHash> {
         let used: HashSet<BlockHash> = self.shares().map(|share| share.share.header.prev_blockhash).collect();
-        // The next shares may build on the newest ones.
-        let newest = self.anchors().map(|anchor| anchor.height).max().unwrap_or_default();
-        let is_unused = |hash: &BlockHash| !used.contains(hash) && !needed.contains(hash);
-        let unused = self.anchors.iter().filter(|(hash, anchor)| is_unused(hash) && anchor.height < newest);
-        let pruned: Vec<BlockHash> = unused.map(|(hash, _)| *hash).collect();
-        for hash in &pruned {
-            self.anchors.remove(hash);
-        }
-        pruned
+        self.headers_mut().prune(&used);
+        pruned.into_iter().map(|(_, id)| id).collect()
     }
 
     fn debug_assert_partition(&self) {

@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use bitcoin::BlockHash;
-
 use super::pool::{BoundedPool, PendingShare, Rank};
 use super::Source;
 use crate::share::{Share, ShareDigest, ShareId};
@@ -54,11 +52,6 @@ impl UnverifiedPool {
     /// The claims of all shares.
     pub fn ranks(&self) -> impl Iterator<Item = (Rank, ShareDigest)> + '_ {
         self.pool.shares().map(|pending| (pending.rank(), pending.digest))
-    }
-
-    /// The anchors of all shares.
-    pub fn anchors(&self) -> HashSet<BlockHash> {
-        self.pool.shares().map(|pending| pending.share.header.prev_blockhash).collect()
     }
 
     /// Inserts a share. Returns the shares that no longer fit.

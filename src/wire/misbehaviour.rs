@@ -18,6 +18,8 @@ pub enum Misbehaviour {
     FalseChain,
     /// It announced a Bitcoin block without the required work, or sent parts that do not make the block.
     FalseBlock,
+    /// It sent a Bitcoin header that Bitcoin can never accept.
+    FalseHeader,
     /// It sent a malformed message.
     Malformed,
     /// It sent a message longer than its kind may be.
@@ -45,7 +47,12 @@ impl Misbehaviour {
         match self {
             Self::BrokenRule(rule) if !rule.proves_fault() => 0,
             Self::FalseChain | Self::OtherChain => BAN_THRESHOLD,
-            Self::BrokenRule(_) | Self::FalseBlock | Self::Malformed | Self::Oversize | Self::Unrequested => 50,
+            Self::BrokenRule(_)
+            | Self::FalseBlock
+            | Self::FalseHeader
+            | Self::Malformed
+            | Self::Oversize
+            | Self::Unrequested => 50,
             Self::Late | Self::Unread | Self::Useless => 10,
             Self::TooManyRequests => 5,
         }
@@ -58,6 +65,7 @@ impl fmt::Display for Misbehaviour {
             Self::BrokenRule(rule) => write!(f, "sent a share that breaks rule {}", *rule as u8),
             Self::FalseChain => f.write_str("offered an invalid chain"),
             Self::FalseBlock => f.write_str("announced an invalid Bitcoin block"),
+            Self::FalseHeader => f.write_str("sent an invalid Bitcoin header"),
             Self::Malformed => f.write_str("sent a malformed message"),
             Self::Oversize => f.write_str("sent an oversized message"),
             Self::Unrequested => f.write_str("sent an unrequested response"),

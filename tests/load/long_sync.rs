@@ -16,7 +16,10 @@ use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::peer::PeerHandle;
 use p2pool_core::share::coinbase::{fold_merkle_branch, Coinbase};
 use p2pool_core::share::{PayoutScript, Share, ShareId};
-use p2pool_core::sharechain::{next_share, Anchor, CandidateId, CandidateOutcome, Effect, Sharechain, Source, Tree};
+use p2pool_core::sharechain::bitcoin_difficulty::PeriodStart;
+use p2pool_core::sharechain::{
+    next_share, Anchor, BestChain, CandidateId, CandidateOutcome, Effect, RecentTimes, Sharechain, Source, Tree,
+};
 use p2pool_core::units::{Bits, BlockHeight, Sats, UnixTime};
 use p2pool_core::work::{Finder, NextBlock};
 
@@ -32,20 +35,18 @@ const SHARES_PER_BLOCK: u32 = 20;
 const MINERS: u32 = 300;
 
 fn anchor(number: u32) -> Anchor {
-    Anchor {
-        header: Header {
-            version: Version::from_consensus(0x2000_0000),
-            prev_blockhash: BlockHash::all_zeros(),
-            merkle_root: TxMerkleNode::all_zeros(),
-            time: START.plus(600 * number).0,
-            bits: CompactTarget::from_consensus(BITS.0),
-            nonce: number,
-        },
-        height: BlockHeight(100 + number),
-        median_time_past: START.plus(600 * number).minus(3_600),
-        next_bits: BITS,
-        next_bits_late: None,
-    }
+    let time = START.plus(600 * number);
+    let header = Header {
+        version: Version::from_consensus(0x2000_0000),
+        prev_blockhash: BlockHash::all_zeros(),
+        merkle_root: TxMerkleNode::all_zeros(),
+        time: time.0,
+        bits: CompactTarget::from_consensus(BITS.0),
+        nonce: number,
+    };
+    let times = RecentTimes::new((0..11).map(|back| time.minus(600 * back)));
+    let period_start = PeriodStart { time, bits: BITS };
+    Anchor::new(Network::Regtest, header, BlockHeight(100 + number), times, period_start, BITS)
 }
 
 fn payee(number: u32) -> PayoutScript {
@@ -58,6 +59,8 @@ fn payee(number: u32) -> PayoutScript {
 fn chain_with(anchors: u32) -> Sharechain {
     let mut tree = Tree::new(Arc::new(ChainParams::standard(Network::Regtest)));
     (0..anchors).for_each(|number| tree.add_anchor(anchor(number)));
+    let tip = Some(Box::new(anchor(anchors - 1)));
+    tree.headers_mut().follow(BestChain { is_settled: true, root: tip, headers: Vec::new() });
     Sharechain::new(tree)
 }
 

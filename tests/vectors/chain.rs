@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use bitcoin::block::Header;
-use p2pool_core::params::ChainParams;
+use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::share::{PayoutScript, Share, ShareId};
-use p2pool_core::sharechain::{Anchor, Effect, Rule, Sharechain, Source, Tree, Verdict};
+use p2pool_core::sharechain::bitcoin_difficulty::PeriodStart;
+use p2pool_core::sharechain::{Anchor, Effect, RecentTimes, Rule, Sharechain, Source, Tree, Verdict};
 use p2pool_core::units::{Bits, BlockHeight, UnixTime};
 use serde::Deserialize;
 
@@ -77,13 +78,10 @@ impl ChainVector {
         for anchor in &self.anchors {
             let header: Header = bitcoin::consensus::deserialize(&hex(&anchor.header)).unwrap();
             assert_eq!(header.block_hash().to_string(), anchor.hash);
-            let anchor = Anchor {
-                header,
-                height: BlockHeight(anchor.height),
-                median_time_past: UnixTime(anchor.median_time_past),
-                next_bits: bits(&anchor.next_bits),
-                next_bits_late: None,
-            };
+            let times = RecentTimes::new([UnixTime(anchor.median_time_past)]);
+            let bits = bits(&anchor.next_bits);
+            let period_start = PeriodStart { time: UnixTime(header.time), bits };
+            let anchor = Anchor::new(Network::Regtest, header, BlockHeight(anchor.height), times, period_start, bits);
             chain.anchor_known(anchor, self.now());
         }
         chain

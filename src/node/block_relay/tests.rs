@@ -8,6 +8,7 @@ use bitcoin::{
 
 use super::*;
 use crate::params::{ChainParams, Network};
+use crate::sharechain::tests_support::anchor_of;
 use crate::sharechain::Anchor;
 use crate::units::Bits;
 use crate::wire::Frame as _;
@@ -86,7 +87,8 @@ impl Relay {
 }
 
 fn anchor() -> Anchor {
-    Anchor { height: BlockHeight(HEIGHT.0 - 1), next_bits: BITS, ..crate::test_support::anchor() }
+    let header = crate::test_support::anchor().header;
+    anchor_of(header, HEIGHT.0 - 1, UnixTime(header.time))
 }
 
 fn announcement(block: &Block) -> Vec<u8> {

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-use bitcoin::block::Header;
 use bitcoin::BlockHash;
 
 use crate::node::*;
 use crate::params::ChainParams;
 use crate::share::ShareId;
+use crate::sharechain::tests_support::best_chain;
 use crate::sharechain::Anchor;
 pub use crate::test_support::{anchor, params, solve, template};
 use crate::units::UnixTime;
@@ -31,7 +31,6 @@ pub struct DrivenNode {
     /// Headers looked up at bitcoind.
     pub lookups: Vec<BlockHash>,
     /// Headers given to bitcoind.
-    pub submitted_headers: Vec<Vec<Header>>,
     /// Peers' blocks given to bitcoind.
     pub blocks: Vec<PeerBlock>,
     pub verdicts: Vec<GossipVerdict>,
@@ -55,7 +54,6 @@ impl DrivenNode {
             node,
             work: VecDeque::new(),
             lookups: Vec::new(),
-            submitted_headers: Vec::new(),
             blocks: Vec::new(),
             verdicts: Vec::new(),
             misbehaviours: Vec::new(),
@@ -164,7 +162,9 @@ impl Cluster {
         let now = Now { steady: self.steady, time };
         let node = Node::new(&Config::for_tests((*self.params).clone(), ""), looks_for_peers, tree, now);
         self.nodes.push(DrivenNode { time, ..DrivenNode::new(node) });
-        self.nodes.len() - 1
+        let at = self.nodes.len() - 1;
+        self.report_best_chain(at);
+        at
     }
 
     /// Replaces a node by one that has what its store holds.
@@ -179,6 +179,19 @@ impl Cluster {
         let node = Node::new(&config, false, tree, Now { steady: self.steady, time: *time });
         let (stored, anchors, time) = (stored.clone(), anchors.clone(), *time);
         self.nodes[at] = DrivenNode { stored, anchors, time, ..DrivenNode::new(node) };
+        self.report_best_chain(at);
+    }
+
+    /// bitcoind has caught up. Of the blocks that every bitcoind knows, the newest is its tip.
+    fn report_best_chain(&mut self, at: usize) {
+        let now = self.nodes[at].time;
+        let past = self.bitcoin.iter().flat_map(HashMap::values).filter(|anchor| anchor.header.time <= now.0);
+        let tip = past.max_by_key(|anchor| anchor.height).cloned();
+        let is_known = tip.as_ref() == self.nodes[at].tree().headers().best();
+        if !is_known || !self.nodes[at].tree().headers().is_settled() {
+            let report = BestChain { is_settled: true, root: tip.map(Box::new), headers: Vec::new() };
+            self.send(at, Event::BestChain(report));
+        }
     }
 
     pub fn connect(&mut self, one: usize, other: usize) {
@@ -208,8 +221,7 @@ impl Cluster {
     }
 
     pub fn give_anchor(&mut self, node: usize, anchor: Anchor) {
-        let hash = anchor.header.block_hash();
-        self.send(node, Event::Anchor(AnchorLookup { hash, result: AnchorResult::Known(anchor) }));
+        self.send(node, Event::BestChain(best_chain(anchor)));
     }
 
     pub fn give_work(&mut self, node: usize) {
@@ -239,6 +251,9 @@ impl Cluster {
         for _ in 0..seconds {
             self.steady = self.steady.plus(1);
             self.nodes.iter_mut().for_each(|driven| driven.time = driven.time.plus(1));
+            if self.bitcoin.is_some() {
+                (0..self.nodes.len()).for_each(|at| self.report_best_chain(at));
+            }
             self.deliver();
             self.settle();
         }
@@ -301,14 +316,13 @@ impl Cluster {
         let driven = &mut self.nodes[at];
         match effect {
             Effect::Work(update) => driven.work.push_back(update),
-            Effect::Headers(HeaderCommand::LookUp(hash)) => {
+            Effect::LookUp(hash) => {
                 driven.lookups.push(hash);
                 if let Some(known) = &self.bitcoin {
-                    let result = known.get(&hash).cloned().map_or(AnchorResult::Unknown, AnchorResult::Known);
+                    let result = known.get(&hash).cloned().map_or(AnchorResult::Unknown, |anchor| AnchorResult::Known(Box::new(anchor)));
                     self.events.push_back((at, Event::Anchor(AnchorLookup { hash, result })));
                 }
             }
-            Effect::Headers(HeaderCommand::Submit(headers)) => driven.submitted_headers.push(headers),
             Effect::SubmitBlock(block) => driven.blocks.push(block),
             Effect::Report(report) => driven.reports.push(report),
             Effect::Network(NetworkCommand::Request { peer, id, .. }) if driven.is_network_full => {

@@ -31,7 +31,7 @@ fn adopts(ours: &Tree, theirs: &Tree) -> bool {
 /// A tree with only the newest `kept` shares of a chain.
 fn from_pruned(node: &TestNode, kept: usize) -> Tree {
     let mut tree = Tree::new(Arc::clone(node.chain.tree().params()));
-    node.chain.tree().anchors().for_each(|anchor| tree.add_anchor(anchor.clone()));
+    node.chain.tree().headers().iter().for_each(|anchor| tree.add_anchor(anchor.clone()));
     let all = node.main_shares();
     for share in &all[all.len() - kept..] {
         let work = share.info.share_bits.target().unwrap().work().unwrap();

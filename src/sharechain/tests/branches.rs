@@ -264,24 +264,6 @@ fn a_flood_by_many_peers_does_not_evict_shares_of_our_own_miners() {
     assert_eq!(verdict_on(&effects, &own), Verdict::Accepted);
 }
 
-#[test]
-fn pruning_keeps_the_anchors_of_unverified_branches() {
-    let Fork { mut ours, mut theirs, first, second, .. } = fork();
-    // Their second share has an anchor that no share of the tree has.
-    theirs.anchor = anchor(101);
-    let (newer, newest) = (anchor(101), anchor(102));
-    for node in [&mut ours, &mut theirs] {
-        node.chain.anchor_known(newer.clone(), node.now);
-        node.chain.anchor_known(newest.clone(), node.now);
-    }
-    let next = theirs.edited(&first.id(), |share| share.info.uncles.clear());
-    let next = if next.id() > ours.tip() { next } else { second };
-    ours.give(&first);
-    assert_eq!(ours.give(&next), Verdict::Unverified);
-    ours.chain.prune();
-    assert!(ours.chain.tree().anchor(&next.header.prev_blockhash).is_some());
-}
-
 struct Lcg(u64);
 
 impl Lcg {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::support::{anchor, script, TestNode, PEER};
+use super::support::{anchor, best_chain, script, TestNode, PEER};
 use crate::peer::PeerHandle;
 use crate::sharechain::{
     candidate_shares_max, CandidateId, CandidateOutcome, Effect, Need, Rule, Sharechain, Source, Tree, CANDIDATES_MAX,
@@ -167,22 +167,6 @@ fn anchors_are_requested_a_few_at_a_time() {
 }
 
 #[test]
-fn a_candidate_on_an_invalid_bitcoin_block_is_invalid() {
-    let theirs = on_many_blocks(5);
-    let mut node = TestNode::new();
-    node.now = theirs.now;
-    node.chain.open_candidate(ID, false, node.now);
-    for share in theirs.main_shares() {
-        node.chain.receive_candidate(ID, share, PEER, node.now);
-    }
-    let effects = node.chain.anchor_invalid(theirs.main_shares()[3].header.prev_blockhash);
-    assert!(
-        matches!(outcomes(&effects)[..], [(ID, CandidateOutcome::Invalid { rule: Rule::Anchor, .. })]),
-        "{effects:?}"
-    );
-}
-
-#[test]
 fn a_candidate_without_progress_is_given_up() {
     let theirs = on_many_blocks(5);
     let mut node = TestNode::new();
@@ -228,7 +212,7 @@ fn a_newcomer_adopts_the_best_of_the_complete_candidates() {
     }
     for order in [[&plain, &strong], [&strong, &plain]] {
         let mut chain = Sharechain::new(Tree::new(Arc::clone(plain.chain.tree().params())));
-        chain.tree_mut().add_anchor(anchor(100));
+        chain.tree_mut().headers_mut().follow(best_chain(anchor(100)));
         for (id, node) in (0..).zip(order) {
             chain.open_candidate(CandidateId(id), false, plain.now);
             for share in node.main_shares() {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::support::{anchor_at, params, script, TestNode, PEER, START};
+use super::support::{anchor_at, best_chain, params, script, TestNode, PEER, START};
 use crate::share::{Share, ShareId};
 use crate::sharechain::CandidateId;
 use crate::units::UnixTime;
@@ -30,7 +30,9 @@ impl Rng {
 }
 
 fn with_anchors(mut node: TestNode) -> TestNode {
-    (0..=(END.since(START) / BLOCK_EVERY_S)).for_each(|at| node.chain.tree_mut().add_anchor(block(at)));
+    let last = END.since(START) / BLOCK_EVERY_S;
+    (0..last).for_each(|at| node.chain.tree_mut().add_anchor(block(at)));
+    node.chain.tree_mut().headers_mut().follow(best_chain(block(last)));
     node
 }
 

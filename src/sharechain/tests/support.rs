@@ -11,7 +11,8 @@ use crate::peer::PeerHandle;
 use crate::share::coinbase::{fold_merkle_branch, Coinbase, Payout};
 use crate::share::{PayoutScript, Share, ShareId};
 use crate::sharechain::next_share::next_share_on;
-use crate::sharechain::{Anchor, Effect, Rule, Sharechain, Source, Tree, Verdict};
+use crate::sharechain::bitcoin_difficulty::PeriodStart;
+use crate::sharechain::{Anchor, BestChain, Effect, RecentTimes, Rule, Sharechain, Source, Tree, Verdict};
 use crate::units::{Bits, BlockHeight, Sats, UnixTime};
 use crate::work::{Finder, NextBlock, NextShare};
 
@@ -35,20 +36,28 @@ pub fn anchor(height: u32) -> Anchor {
 
 /// A Bitcoin block at `height`, mined at `time`.
 pub fn anchor_at(height: u32, time: UnixTime) -> Anchor {
-    Anchor {
-        header: Header {
-            version: Version::from_consensus(0x2000_0000),
-            prev_blockhash: BlockHash::all_zeros(),
-            merkle_root: TxMerkleNode::all_zeros(),
-            time: time.0,
-            bits: CompactTarget::from_consensus(BITS.0),
-            nonce: height,
-        },
-        height: BlockHeight(height),
-        median_time_past: time.minus(3_600),
-        next_bits: BITS,
-        next_bits_late: None,
-    }
+    let header = Header {
+        version: Version::from_consensus(0x2000_0000),
+        prev_blockhash: BlockHash::all_zeros(),
+        merkle_root: TxMerkleNode::all_zeros(),
+        time: time.0,
+        bits: CompactTarget::from_consensus(BITS.0),
+        nonce: height,
+    };
+    anchor_of(header, height, time.minus(3_600))
+}
+
+/// A Bitcoin block of regtest with this median time past, which is not after the header's time.
+pub fn anchor_of(header: Header, height: u32, median_time_past: UnixTime) -> Anchor {
+    let times = RecentTimes::new(std::iter::once(UnixTime(header.time)).chain([median_time_past; 10]));
+    let bits = Bits(header.bits.to_consensus());
+    let period_start = PeriodStart { time: median_time_past, bits };
+    Anchor::new(Network::Regtest, header, BlockHeight(height), times, period_start, bits)
+}
+
+/// The report of a bitcoind that has caught up and whose best chain is this block.
+pub fn best_chain(tip: Anchor) -> BestChain {
+    BestChain { is_settled: true, root: Some(Box::new(tip)), headers: Vec::new() }
 }
 
 /// A sharechain with a clock, a current anchor and a miner.
@@ -67,7 +76,7 @@ impl TestNode {
 
     pub fn with(params: ChainParams) -> Self {
         let mut tree = Tree::new(Arc::new(params));
-        tree.add_anchor(anchor(100));
+        tree.headers_mut().follow(best_chain(anchor(100)));
         Self {
             chain: Sharechain::new(tree),
             now: START.plus(60),

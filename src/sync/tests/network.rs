@@ -316,7 +316,7 @@ fn a_stale_share_of_the_losing_side_is_fetched_when_it_is_named_as_an_uncle() {
     mine(&mut losing, 1, 2, 30);
     mine(&mut winning, 3, 3, 30);
     let stale = losing.tip();
-    winning.chain.tree().anchors().for_each(|anchor| losing.chain.tree_mut().add_anchor(anchor.clone()));
+    winning.chain.tree().headers().iter().for_each(|anchor| losing.chain.tree_mut().add_anchor(anchor.clone()));
     for share in &winning.main_shares()[30..] {
         assert_eq!(losing.give_at(share), Verdict::Accepted);
     }

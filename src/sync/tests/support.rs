@@ -94,7 +94,7 @@ pub fn chain(params: ChainParams, len: u32, miner: u8, period_s: u32) -> TestNod
 pub fn copy(of: &TestNode, len: usize) -> TestNode {
     let theirs = of.chain.tree();
     let mut tree = Tree::new(Arc::clone(theirs.params()));
-    theirs.anchors().for_each(|anchor| tree.add_anchor(anchor.clone()));
+    theirs.headers().iter().for_each(|anchor| tree.add_anchor(anchor.clone()));
     for node in &theirs.main_chain()[..len] {
         tree.restore(Arc::clone(&node.share), node.verified);
     }

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bitcoin::consensus::encode::deserialize_hex;
 use libp2p::Multiaddr;
-use p2pool_core::params::ChainId;
+use p2pool_core::params::{ChainId, Network};
 use p2pool_core::share::{Share, ShareId};
-use p2pool_core::sharechain::Anchor;
+use p2pool_core::sharechain::bitcoin_difficulty::PeriodStart;
+use p2pool_core::sharechain::{Anchor, RecentTimes};
 use p2pool_core::units::{Bits, BlockHeight, ShareHeight, UnixTime, Work};
 use p2pool_core::wire::{Agent, Frame as _, GossipShare, List, PeerStatus, Request, Response};
 use p2pool_test_bitcoind::{self as bitcoind, Bitcoind, Chain};
@@ -155,13 +156,10 @@ fn anchor(bitcoind: &Bitcoind, height: u32) -> Anchor {
     let hex = bitcoind.call("getblockheader", json!([hash, false]));
     let header: bitcoin::block::Header = deserialize_hex(hex.as_str().unwrap()).unwrap();
     let number = |name: &str| u32::try_from(info[name].as_u64().unwrap()).unwrap();
-    Anchor {
-        next_bits: Bits(header.bits.to_consensus()),
-        header,
-        height: BlockHeight(number("height")),
-        median_time_past: UnixTime(number("mediantime")),
-        next_bits_late: None,
-    }
+    // Whatever the eleven times are, only their median matters here.
+    let times = RecentTimes::new([UnixTime(number("mediantime"))]);
+    let (time, bits) = (UnixTime(header.time), Bits(header.bits.to_consensus()));
+    Anchor::new(Network::Signet, header, BlockHeight(number("height")), times, PeriodStart { time, bits }, bits)
 }
 
 /// Returns the status of a node of this chain without shares.

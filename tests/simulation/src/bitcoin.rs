@@ -12,7 +12,8 @@ use ::bitcoin::{
 };
 use p2pool_core::node::AnchorResult;
 use p2pool_core::params::Network;
-use p2pool_core::sharechain::{subsidy, Anchor};
+use p2pool_core::sharechain::bitcoin_difficulty::PeriodStart;
+use p2pool_core::sharechain::{meets_own_bits, subsidy, Anchor, BestChain, RecentTimes};
 use p2pool_core::units::{Bits, BlockHeight, Sats, UnixTime};
 use p2pool_core::work::{Template, TemplateTx, Transactions};
 
@@ -22,8 +23,6 @@ use crate::scenario::BitcoinSettings;
 
 /// Height of the first block: past the first halvings of regtest, and with a median time of its own.
 const FIRST_HEIGHT: u32 = 1_000;
-/// Blocks whose median time a child must exceed.
-const MEDIAN_BLOCKS: usize = 11;
 /// Blocks that exist before the simulation starts.
 pub const BLOCKS_BEFORE: u32 = 12;
 /// A bitcoind refuses a block that is more seconds ahead of its clock than this.
@@ -81,44 +80,64 @@ impl Bitcoin {
         at
     }
 
-    /// Adds a block that others found. Their work is not simulated.
+    /// Adds a block that others found.
     pub fn add_other(&mut self, parent: BlockHash, time: UnixTime, merkle_root: [u8; 32]) -> BlockHash {
         self.others += 1;
         let earliest = self.anchors.get(&parent).map_or(UnixTime(0), |anchor| anchor.median_time_past.plus(1));
-        self.add(Header {
+        let mut header = Header {
             version: Version::from_consensus(0x2000_0000),
             prev_blockhash: parent,
             merkle_root: TxMerkleNode::from_byte_array(merkle_root),
             time: time.max(earliest).0,
             bits: CompactTarget::from_consensus(self.bits.0),
             nonce: 0,
-        })
+        };
+        // Nodes judge headers beside their bitcoind's best chain.
+        while !meets_own_bits(&header) {
+            header.nonce += 1;
+        }
+        self.add(header)
     }
 
     /// Adds a block whose parent exists, if any block has a parent.
     pub fn add(&mut self, header: Header) -> BlockHash {
         let hash = header.block_hash();
-        let mut times: Vec<u32> = std::iter::successors(self.anchors.get(&header.prev_blockhash), |anchor| {
-            self.anchors.get(&anchor.header.prev_blockhash)
-        })
-        .take(MEDIAN_BLOCKS - 1)
-        .map(|anchor| anchor.header.time)
-        .chain([header.time])
-        .collect();
-        times.sort_unstable();
-        let height = match self.anchors.get(&header.prev_blockhash) {
-            Some(parent) => BlockHeight(parent.height.0 + 1),
-            None => BlockHeight(FIRST_HEIGHT),
-        };
-        let anchor = Anchor {
-            header,
-            height,
-            median_time_past: UnixTime(times[times.len() / 2]),
-            next_bits: self.bits,
-            next_bits_late: None,
+        let anchor = match self.anchors.get(&header.prev_blockhash) {
+            Some(parent) => parent.extended(self.network, header),
+            None => {
+                let time = UnixTime(header.time);
+                let period_start = PeriodStart { time, bits: self.bits };
+                let times = RecentTimes::new([time]);
+                Anchor::new(self.network, header, BlockHeight(FIRST_HEIGHT), times, period_start, self.bits)
+            }
         };
         self.anchors.entry(hash).or_insert(anchor);
         hash
+    }
+
+    /// Whether a block is another one or below it.
+    pub fn is_ancestor(&self, hash: &BlockHash, of: &BlockHash) -> bool {
+        let depth = self.height(of).checked_sub(self.height(hash));
+        depth.is_some_and(|depth| self.ancestor(*of, depth) == *hash)
+    }
+
+    /// What a bitcoind reports whose best chain ended with `before` and ends with `tip` now.
+    pub fn report(&self, before: Option<BlockHash>, tip: BlockHash, is_settled: bool) -> BestChain {
+        let mut headers = Vec::new();
+        let mut at = tip;
+        loop {
+            if before.is_some_and(|before| self.is_ancestor(&at, &before)) {
+                headers.reverse();
+                return BestChain { is_settled, root: None, headers };
+            }
+            let anchor = &self.anchors[&at];
+            if !self.anchors.contains_key(&anchor.header.prev_blockhash) {
+                headers.reverse();
+                return BestChain { is_settled, root: Some(Box::new(anchor.clone())), headers };
+            }
+            headers.push(anchor.header);
+            at = anchor.header.prev_blockhash;
+        }
     }
 
     /// Transactions that a bitcoind has and that came after its tip. Which ones it lacks follows from their numbers.
@@ -187,8 +206,6 @@ pub fn is_valid(block: &Block, now: UnixTime) -> bool {
 
 /// One bitcoind: what it knows, and whether it responds.
 pub struct Bitcoind {
-    /// Headers that it knows.
-    headers: BTreeSet<BlockHash>,
     /// Blocks that it has, with all below them.
     blocks: BTreeSet<BlockHash>,
     /// Blocks that arrived while it was down.
@@ -206,7 +223,6 @@ impl Bitcoind {
     /// One that has a block and all below it.
     pub fn new(bitcoin: &Bitcoin, tip: BlockHash) -> Self {
         let mut bitcoind = Self {
-            headers: BTreeSet::new(),
             blocks: BTreeSet::new(),
             missed: Vec::new(),
             tip,
@@ -245,7 +261,6 @@ impl Bitcoind {
         }
         let mut at = block;
         while let Some(anchor) = bitcoin.get(&at).filter(|_| self.blocks.insert(at)) {
-            self.headers.insert(at);
             at = anchor.header.prev_blockhash;
         }
         let is_higher = bitcoin.height(&block) > bitcoin.height(&self.tip);
@@ -265,21 +280,23 @@ impl Bitcoind {
         }
     }
 
-    /// Takes headers that connect to what it knows; only real ones exist.
-    pub fn take_headers(&mut self, bitcoin: &Bitcoin, headers: &[Header]) {
-        for header in headers {
-            if self.headers.contains(&header.prev_blockhash) && bitcoin.get(&header.block_hash()).is_some() {
-                self.headers.insert(header.block_hash());
-            }
-        }
-    }
-
-    /// What it says about a header.
+    /// What it says about a block.
     pub fn look_up(&self, bitcoin: &Bitcoin, hash: &BlockHash) -> AnchorResult {
         match bitcoin.get(hash) {
             _ if !self.is_up() && !self.is_syncing => AnchorResult::Unavailable,
-            Some(anchor) if self.headers.contains(hash) => AnchorResult::Known(anchor.clone()),
+            Some(anchor) if bitcoin.is_ancestor(hash, &self.tip) => AnchorResult::Known(Box::new(anchor.clone())),
             _ => AnchorResult::Unknown,
+        }
+    }
+
+    /// Whether it has caught up with the network; `None` if it does not respond.
+    pub const fn is_settled(&self) -> Option<bool> {
+        if self.is_up() {
+            Some(true)
+        } else if self.is_syncing {
+            Some(false)
+        } else {
+            None
         }
     }
 }

@@ -26,6 +26,8 @@ use crate::scenario::{FaultKind, Scenario};
 const CHECK_EVERY_MS: u64 = 5_000;
 /// bitcoind gives a template this often although nothing changed.
 const TEMPLATE_EVERY_MS: u64 = 60_000;
+/// A node looks at its bitcoind's best chain this often.
+const FOLLOW_EVERY_MS: u64 = 1_000;
 /// Templates are withdrawn when bitcoind has not responded for this long.
 const WITHDRAWN_MS: u64 = 60_000;
 /// A found block that bitcoind has not taken is given to it again after this long.
@@ -43,6 +45,7 @@ pub enum Action {
     BreakAcross,
     EndPartition,
     LookUp { host: usize, boot: u32, hash: BlockHash },
+    Follow { host: usize, boot: u32 },
     Template { host: usize, boot: u32 },
     SubmitBlocks { host: usize, boot: u32 },
     BitcoinBlock,
@@ -231,13 +234,14 @@ impl Simulation {
             Action::BreakAcross => self.break_across(),
             Action::EndPartition => self.end_partition(),
             Action::LookUp { host, boot, hash } => self.look_up(host, boot, hash),
+            Action::Follow { host, boot } => self.follow(host, boot),
             Action::Template { host, boot } => self.template(host, boot, true),
             Action::SubmitBlocks { host, boot } => self.submit_blocks(host, boot),
             Action::BitcoinBlock => self.others_find_block(),
             Action::BlockArrives { bitcoind, block } => self.block_arrives(bitcoind, block),
             Action::BitcoindUp { bitcoind } => {
                 self.bitcoinds[bitcoind].come_back(&self.bitcoin, self.now_ms);
-                self.templates(bitcoind);
+                self.best_chain_changed(bitcoind);
             }
             Action::TemplatesOver { bitcoind } => self.templates_over(bitcoind),
             Action::PickUp { miner, life, job } => self.pick_up(miner, life, job),
@@ -265,7 +269,7 @@ impl Simulation {
         for bitcoind in 0..self.bitcoinds.len() {
             if !self.bitcoinds[bitcoind].is_up() {
                 self.bitcoinds[bitcoind].come_back(&self.bitcoin, self.now_ms);
-                self.templates(bitcoind);
+                self.best_chain_changed(bitcoind);
             }
         }
         for host in 0..self.hosts.len() {
@@ -306,6 +310,7 @@ impl Simulation {
             FaultKind::BitcoindDown { bitcoind, for_ms, is_syncing } => {
                 self.bitcoinds[bitcoind].is_syncing = is_syncing;
                 self.bitcoinds[bitcoind].down_since_ms = Some(now_ms);
+                self.best_chain_changed(bitcoind);
                 self.schedule(now_ms + WITHDRAWN_MS, Action::TemplatesOver { bitcoind });
                 self.schedule(now_ms + for_ms, Action::BitcoindUp { bitcoind });
             }
@@ -377,7 +382,36 @@ impl Simulation {
 
     fn block_arrives(&mut self, bitcoind: usize, block: BlockHash) {
         if self.bitcoinds[bitcoind].take(&self.bitcoin, block) {
-            self.templates(bitcoind);
+            self.best_chain_changed(bitcoind);
+        }
+    }
+
+    /// All nodes of a bitcoind get its template at once, and look at its best chain within a second.
+    fn best_chain_changed(&mut self, bitcoind: usize) {
+        self.templates(bitcoind);
+        for host in 0..self.hosts.len() {
+            if self.hosts[host].settings.bitcoind == bitcoind {
+                let boot = self.hosts[host].boot;
+                let at_ms = self.now_ms + 1 + self.random.below(FOLLOW_EVERY_MS);
+                self.schedule(at_ms, Action::Follow { host, boot });
+            }
+        }
+    }
+
+    /// A node's look at its bitcoind's best chain.
+    fn follow(&mut self, host: usize, boot: u32) {
+        let machine = &self.hosts[host];
+        if machine.boot != boot || machine.node.is_none() {
+            return;
+        }
+        let bitcoind = &self.bitcoinds[machine.settings.bitcoind];
+        let Some(is_settled) = bitcoind.is_settled() else { return };
+        let best = Some((bitcoind.tip, is_settled));
+        if machine.best != best {
+            let before = machine.best.map(|(tip, _)| tip);
+            let report = self.bitcoin.report(before, bitcoind.tip, is_settled);
+            self.hosts[host].best = best;
+            self.push(host, Event::BestChain(report));
         }
     }
 
@@ -421,6 +455,7 @@ impl Simulation {
     }
 
     fn look_up(&mut self, host: usize, boot: u32, hash: BlockHash) {
+        self.follow(host, boot);
         if self.hosts[host].boot == boot {
             let bitcoind = &self.bitcoinds[self.hosts[host].settings.bitcoind];
             let result = bitcoind.look_up(&self.bitcoin, &hash);

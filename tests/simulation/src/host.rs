@@ -6,8 +6,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use ::bitcoin::BlockHash;
 use p2pool_core::config::Config;
-use p2pool_core::node::{Effect, Event, HeaderCommand, Node, Now, Report};
+use p2pool_core::node::{Effect, Event, Node, Now, Report};
 use p2pool_core::params::ChainParams;
 use p2pool_core::share::{PayoutScript, ShareId};
 use p2pool_core::units::{SteadyTime, UnixTime, Work};
@@ -60,6 +61,8 @@ pub struct Host {
     pub crash_after: Option<(u32, u64)>,
     /// Found blocks that its bitcoind does not have yet: on disk, so they survive a crash.
     pub blocks: Vec<Vec<u8>>,
+    /// What was last reported to it of its bitcoind: the tip, and whether it had caught up.
+    pub best: Option<(BlockHash, bool)>,
     /// What a hostile node does besides.
     pub actor: Option<Actor>,
     /// The most effects of one turn.
@@ -74,6 +77,7 @@ impl Host {
             settings,
             node: None,
             boot: 0,
+            best: None,
             started_ms: 0,
             inbox: VecDeque::new(),
             wake_ms: u64::MAX,
@@ -183,6 +187,8 @@ impl Simulation {
         self.checks.started(host, &self.hosts[host], now_ms);
         let boot = self.hosts[host].boot;
         self.schedule_about(now_ms, 1_000, Action::Dial { host, boot });
+        self.hosts[host].best = None;
+        self.schedule_about(now_ms, 300, Action::Follow { host, boot });
         self.schedule_about(now_ms + 200, 300, Action::Template { host, boot });
         self.schedule(now_ms + 1_000, Action::SubmitBlocks { host, boot });
         if self.hosts[host].actor.is_some() {
@@ -317,22 +323,10 @@ impl Simulation {
     fn perform(&mut self, host: usize, effect: Effect) {
         match effect {
             Effect::Network(command) => self.network_command(host, command),
-            Effect::Headers(command) => {
+            Effect::LookUp(hash) => {
                 let boot = self.hosts[host].boot;
                 let at_ms = self.now_ms + 1 + self.random.below(10);
-                if let HeaderCommand::Submit(headers) = &command {
-                    let bitcoind = self.hosts[host].settings.bitcoind;
-                    if self.bitcoinds[bitcoind].is_up() {
-                        self.bitcoinds[bitcoind].take_headers(&self.bitcoin, headers);
-                    }
-                }
-                let hash = match command {
-                    HeaderCommand::LookUp(hash) => Some(hash),
-                    HeaderCommand::Submit(headers) => headers.last().map(|header| header.block_hash()),
-                };
-                if let Some(hash) = hash {
-                    self.schedule(at_ms, Action::LookUp { host, boot, hash });
-                }
+                self.schedule(at_ms, Action::LookUp { host, boot, hash });
             }
             Effect::SubmitBlock(block) => self.keep_block(host, block.block),
             Effect::Work(update) => self.give_work(host, update),

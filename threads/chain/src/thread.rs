@@ -30,7 +30,7 @@ const LOAD_PROGRESS_SHARES: usize = 5_000;
 pub struct ChainSinks {
     /// Work for miners.
     pub stratum: WorkSender,
-    /// Header lookups at bitcoind.
+    /// Block lookups at bitcoind.
     pub anchor: Sender<ToAnchor>,
     /// Bitcoin blocks found by peers.
     pub submit: Sender<ToSubmit>,
@@ -169,9 +169,9 @@ impl Chain {
         match effect {
             Effect::Work(update) => self.sinks.stratum.put(update),
             Effect::Report(report) => log!(level(&report), "{report}"),
-            Effect::Headers(command) => {
-                if self.sinks.anchor.try_send(ToAnchor::Command(command)).is_err() {
-                    debug!("header lookup dropped: inbox full, repeated at the next tick");
+            Effect::LookUp(hash) => {
+                if self.sinks.anchor.try_send(ToAnchor::LookUp(hash)).is_err() {
+                    debug!("block lookup dropped: inbox full, repeated at the next tick");
                 }
             }
             Effect::SubmitBlock(block) => {
@@ -274,6 +274,7 @@ fn level(report: &Report) -> Level {
         | Report::ShareVerdict { .. }
         | Report::BlockIncomplete(_)
         | Report::BlockUnlinked(_)
-        | Report::BlockInvalid { .. } => Level::Debug,
+        | Report::BlockInvalid { .. }
+        | Report::HeaderInvalid { .. } => Level::Debug,
     }
 }

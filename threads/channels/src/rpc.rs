@@ -1,13 +1,14 @@
 //! The inboxes of the threads that call bitcoind.
 
-use p2pool_core::node::{HeaderCommand, PeerBlock};
+use bitcoin::BlockHash;
+use p2pool_core::node::PeerBlock;
 use p2pool_core::work::FoundBlock;
 
 /// A message to the anchor thread.
 #[derive(Debug)]
 pub enum ToAnchor {
-    /// Look headers up at bitcoind, or give it some.
-    Command(HeaderCommand),
+    /// Look a block up at bitcoind.
+    LookUp(BlockHash),
     /// End the thread.
     Stop,
 }

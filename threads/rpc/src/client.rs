@@ -26,6 +26,8 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(60);
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// Age at which idle connections are closed. bitcoind closes them after 30 s; a request must not meet that moment.
 const IDLE_AGE_MAX: Duration = Duration::from_secs(20);
+/// Number of requests in a batch: a day of headers, some 40 KB.
+const BATCH_MAX: usize = 144;
 /// HTTP status for wrong credentials.
 const UNAUTHORISED: u16 = 401;
 
@@ -135,7 +137,37 @@ impl Client {
         let request =
             serde_json::to_vec(&request).map_err(|error| BitcoindError::InvalidResponse(error.to_string()))?;
         let (status, body) = self.exchange(&request, limits).inspect_err(|_| self.keyring.forget_cookie())?;
-        self.parse_response(method, status, &body)
+        let response = serde_json::from_slice(&body).map_err(|error| unreadable(method, status, &body, &error))?;
+        result_of(method, self.next_id, response)
+    }
+
+    /// Calls a method once for each of `params`, in batches. Returns the results in the same order.
+    pub(crate) fn call_all<T: DeserializeOwned, P: Serialize>(
+        &mut self,
+        method: &str,
+        params: impl IntoIterator<Item = P>,
+        limits: ResponseLimits,
+    ) -> Result<Vec<T>, BitcoindError> {
+        let mut params = params.into_iter().peekable();
+        let mut results = Vec::new();
+        while params.peek().is_some() {
+            let first_id = self.next_id.wrapping_add(1);
+            let request = |(id, params)| Request { jsonrpc: "2.0", id, method, params };
+            let batch: Vec<_> = (first_id..).zip(params.by_ref().take(BATCH_MAX)).map(request).collect();
+            self.next_id = self.next_id.wrapping_add(batch.len() as u64);
+            let request =
+                serde_json::to_vec(&batch).map_err(|error| BitcoindError::InvalidResponse(error.to_string()))?;
+            let (status, body) = self.exchange(&request, limits).inspect_err(|_| self.keyring.forget_cookie())?;
+            let responses: Vec<Response<'_>> =
+                serde_json::from_slice(&body).map_err(|error| unreadable(method, status, &body, &error))?;
+            if responses.len() != batch.len() {
+                return Err(invalid(method, "not as many responses as requests"));
+            }
+            for (response, id) in responses.into_iter().zip(first_id..) {
+                results.push(result_of(method, id, response)?);
+            }
+        }
+        Ok(results)
     }
 
     /// Sends a request with one credentials after the other until bitcoind accepts some. Returns the HTTP status and the
@@ -171,24 +203,31 @@ impl Client {
         let body = response.body_mut().with_config().limit(limits.bytes_max).read_to_vec().map_err(transport_error)?;
         Ok(Some((status, body)))
     }
+}
 
-    fn parse_response<T: DeserializeOwned>(&self, method: &str, status: u16, body: &[u8]) -> Result<T, BitcoindError> {
-        let invalid = |reason: &str| BitcoindError::InvalidResponse(format!("to {method}: {}", excerpt(reason)));
-        let response: Response<'_> = match serde_json::from_slice(body) {
-            Ok(response) => response,
-            // bitcoind's own errors have another status than 200 too, but they have JSON.
-            Err(_) if status != 200 => return Err(error::of_http_status(status, body)),
-            Err(error) => return Err(invalid(&error.to_string())),
-        };
-        if let Some(ErrorObject { code, message }) = response.error {
-            return Err(error::of_code(code, excerpt(&message)));
-        }
-        if response.id != Some(self.next_id) {
-            return Err(invalid("a response to another request"));
-        }
-        let result = response.result.map_or("null", RawValue::get);
-        serde_json::from_str(result).map_err(|error| invalid(&error.to_string()))
+/// Returns the result in a response.
+fn result_of<T: DeserializeOwned>(method: &str, id: u64, response: Response<'_>) -> Result<T, BitcoindError> {
+    if let Some(ErrorObject { code, message }) = response.error {
+        return Err(error::of_code(code, excerpt(&message)));
     }
+    if response.id != Some(id) {
+        return Err(invalid(method, "a response to another request"));
+    }
+    let result = response.result.map_or("null", RawValue::get);
+    serde_json::from_str(result).map_err(|error| invalid(method, &error.to_string()))
+}
+
+/// The error for a body that is not what was expected. bitcoind's own errors have another status than 200 too, but they have
+/// JSON.
+fn unreadable(method: &str, status: u16, body: &[u8], error: &serde_json::Error) -> BitcoindError {
+    match status {
+        200 => invalid(method, &error.to_string()),
+        _ => error::of_http_status(status, body),
+    }
+}
+
+fn invalid(method: &str, reason: &str) -> BitcoindError {
+    BitcoindError::InvalidResponse(format!("to {method}: {}", excerpt(reason)))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use bitcoin::BlockHash;
 use p2pool_core::share::ShareId;
 use p2pool_core::status::{BitcoindError, BlockStatus, BlocksStatus, TrackedBlocks};
 
-use crate::headers;
+use crate::best_chain;
 use crate::verified_client::VerifiedClient;
 
 /// Most requests per turn of the thread, so that shares do not wait for more than these. A turn takes a second at most.
@@ -67,7 +67,7 @@ impl ConfirmationTracker {
 }
 
 fn request_status(bitcoind: &mut VerifiedClient, id: ShareId) -> Result<BlockStatus, BitcoindError> {
-    Ok(match headers::confirmations(bitcoind, BlockHash::from_byte_array(id.0))? {
+    Ok(match best_chain::confirmations(bitcoind, BlockHash::from_byte_array(id.0))? {
         None => BlockStatus::Unknown,
         Some(confirmations) => match u32::try_from(confirmations) {
             Ok(confirmations @ 1..) => BlockStatus::Confirmed { confirmations },

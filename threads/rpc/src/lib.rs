@@ -6,19 +6,19 @@
 //! |---|---|---|---|
 //! | [`PollThread`] | templates of the long poll | `TemplateUpdate`, `BitcoindStatus` | [`PollStopper::stop`] |
 //! | [`SubmitThread`] | `ToSubmit` | blocks to bitcoind, `Event::BlockFound`, `OwnBlocksStatus` | `ToSubmit::Stop` |
-//! | [`AnchorThread`] | `ToAnchor` | `Event::Anchor`, `BlocksStatus`, a template if [`PollThread`] has none | `ToAnchor::Stop` |
+//! | [`AnchorThread`] | `ToAnchor` | `Event::BestChain`, `Event::Anchor`, `BlocksStatus`, a template if [`PollThread`] has none | `ToAnchor::Stop` |
 //!
 //! `open` does not connect, so a node may start before its bitcoind. Each thread has a connection of its own because a
 //! long poll or the validation of a block occupies one. The threads share nothing but metrics and published status.
 
 mod anchor;
 mod backoff;
+mod best_chain;
 mod block_files;
 mod client;
 mod confirmations;
 mod credentials;
 mod error;
-mod headers;
 mod poll;
 mod refresh;
 mod reporter;

@@ -73,8 +73,24 @@ impl VerifiedClient {
         params: impl Serialize,
         limits: ResponseLimits,
     ) -> Result<T, BitcoindError> {
+        self.verified(|client| client.call(method, params, limits))
+    }
+
+    /// Calls a method once for each of `params`; each response is small.
+    pub(crate) fn call_all<T: DeserializeOwned, P: Serialize>(
+        &mut self,
+        method: &str,
+        params: impl IntoIterator<Item = P>,
+    ) -> Result<Vec<T>, BitcoindError> {
+        self.verified(|client| client.call_all(method, params, ResponseLimits::SMALL))
+    }
+
+    fn verified<T>(
+        &mut self,
+        call: impl FnOnce(&mut Client) -> Result<T, BitcoindError>,
+    ) -> Result<T, BitcoindError> {
         self.verify_network()?;
-        let result = self.client.call(method, params, limits);
+        let result = call(&mut self.client);
         match &result {
             Err(error) if !is_response(error) => self.verified = None,
             // The client may have replaced an idle connection without an error, and bitcoind may be another one now.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use lmdb::{Database, Environment, EnvironmentFlags, RoTransaction, Transaction as _, WriteFlags};
 use p2pool_core::params::ChainId;
 
-use super::schema::{self, Meta, META_KEY};
+use super::schema::{self, Meta, META_KEY, SCHEMA_VERSION};
 use super::StoreError;
 
 /// LMDB's folder in the chain's own folder.
@@ -86,6 +86,7 @@ impl Env {
         match schema::decode_meta(value) {
             Ok(Meta::Ours(found)) if found == *chain_id => Ok(()),
             Ok(Meta::Ours(found)) => Err(StoreError::OtherChain { path: path(), found, expected: *chain_id }),
+            Ok(Meta::OtherSchema(found)) if found < SCHEMA_VERSION => Err(StoreError::Older { path: path(), found }),
             Ok(Meta::OtherSchema(found)) => Err(StoreError::Newer { path: path(), found }),
             Err(source) => Err(StoreError::Record { path: path(), key: "M".to_owned(), source }),
         }

@@ -27,6 +27,13 @@ pub enum StoreError {
         .path.display()
     )]
     Newer { path: PathBuf, found: u32 },
+    /// It has a schema that this program does not read any more.
+    #[error(
+        "store {} was written by an older p2pool (schema {found}, this one reads {SCHEMA_VERSION}): remove the folder to \
+         fetch the sharechain again",
+        .path.display()
+    )]
+    Older { path: PathBuf, found: u32 },
     /// It holds another chain.
     #[error(
         "store {} holds chain {found}, not {expected}: it was created with another network, chain name or chain \

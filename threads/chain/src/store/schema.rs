@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | `M` | schema version u32 · chain id 32 | one |
 //! | `T` | format u8 = 1 · share id 32 | one; none while there is no chain |
-//! | `A` · block hash 32 | format u8 = 1 · header 80 · height u32 · median time past u32 · next bits u32 · 0, or 1 · late bits u32 | one per anchor |
+//! | `A` · block hash 32 | format u8 = 1 · header 80 · height u32 · times u8, u32 each · time u32 and bits u32 of the period's first block · lasting bits u32 · next bits u32 · 0, or 1 · late bits u32 | one per anchor |
 //! | `S` · share id 32 | format u8 = 1 · flags u8 (bit 0: verified) · canonical share | one per share |
 //!
 //! Each value is its body and a checksum: the first four bytes of SHA256(key · body). LMDB itself has no checksums. Without
@@ -28,12 +28,13 @@ use p2pool_core::node::StoredShare;
 use p2pool_core::params::ChainId;
 use p2pool_core::share::encoding::DecodeError;
 use p2pool_core::share::{Share, ShareId};
-use p2pool_core::sharechain::Anchor;
+use p2pool_core::sharechain::bitcoin_difficulty::PeriodStart;
+use p2pool_core::sharechain::{Anchor, RecentTimes};
 use p2pool_core::units::{Bits, BlockHeight, UnixTime};
 use thiserror::Error;
 
 /// Version of this layout. A store with another version is rejected.
-pub(super) const SCHEMA_VERSION: u32 = 1;
+pub(super) const SCHEMA_VERSION: u32 = 2;
 /// Key of the record with schema version and chain id.
 pub(super) const META_KEY: [u8; 1] = *b"M";
 /// Key of the record with the tip.
@@ -137,8 +138,15 @@ pub(super) fn encode_anchor(key: &[u8], anchor: &Anchor) -> Vec<u8> {
     let mut body = vec![FORMAT];
     body.extend_from_slice(&encode::serialize(&anchor.header));
     body.extend_from_slice(&anchor.height.0.to_le_bytes());
-    body.extend_from_slice(&anchor.median_time_past.0.to_le_bytes());
-    body.extend_from_slice(&anchor.next_bits.0.to_le_bytes());
+    let times = anchor.times.as_slice();
+    // At most eleven.
+    body.push(times.len() as u8);
+    times.iter().for_each(|time| body.extend_from_slice(&time.0.to_le_bytes()));
+    for field in
+        [anchor.period_start.time.0, anchor.period_start.bits.0, anchor.lasting_bits.0, anchor.next_bits.0]
+    {
+        body.extend_from_slice(&field.to_le_bytes());
+    }
     match anchor.next_bits_late {
         None => body.push(0),
         Some(late) => {
@@ -154,7 +162,11 @@ pub(super) fn decode_anchor(key: &[u8], value: &[u8]) -> Result<Anchor, RecordEr
     let mut reader = Fields::of_record(key, value)?;
     let header: Header = encode::deserialize(&reader.array::<80>()?).map_err(|_| RecordError::Header)?;
     let height = BlockHeight(reader.u32()?);
-    let median_time_past = UnixTime(reader.u32()?);
+    let [count] = reader.array()?;
+    let times = (0..count).map(|_| reader.u32().map(UnixTime)).collect::<Result<Vec<UnixTime>, RecordError>>()?;
+    let times = RecentTimes::new(times);
+    let period_start = PeriodStart { time: UnixTime(reader.u32()?), bits: Bits(reader.u32()?) };
+    let lasting_bits = Bits(reader.u32()?);
     let next_bits = Bits(reader.u32()?);
     let next_bits_late = match reader.array::<1>()? {
         [0] => None,
@@ -165,7 +177,8 @@ pub(super) fn decode_anchor(key: &[u8], value: &[u8]) -> Result<Anchor, RecordEr
     if key != anchor_key(&header.block_hash()) {
         return Err(RecordError::Misplaced);
     }
-    Ok(Anchor { header, height, median_time_past, next_bits, next_bits_late })
+    let median_time_past = times.median();
+    Ok(Anchor { header, height, median_time_past, next_bits, next_bits_late, times, period_start, lasting_bits })
 }
 
 /// Encodes the value of a share. `key` is its [`share_key`].

@@ -13,7 +13,8 @@ use p2pool_channels::{
     latest, InboxFull, LatestReceiver, LatestSender, NetworkSender, TemplateUpdate, ToChain, WorkSender,
 };
 use p2pool_core::config::Config;
-use p2pool_core::node::{AnchorLookup, AnchorResult, Event};
+use p2pool_core::node::Event;
+use p2pool_core::sharechain::BestChain;
 use p2pool_core::status::ChainStatus;
 pub use p2pool_core::test_support::{anchor, params, solve, template};
 use p2pool_core::units::UnixTime;
@@ -56,8 +57,8 @@ impl TestChain {
 
     /// Sends the anchor and a template, and waits for the job.
     pub fn give_work(&self) -> Arc<Job> {
-        let lookup = AnchorLookup { hash: anchor().header.block_hash(), result: AnchorResult::Known(anchor()) };
-        self.send(Event::Anchor(lookup));
+        let root = Some(Box::new(anchor()));
+        self.send(Event::BestChain(BestChain { is_settled: true, root, headers: Vec::new() }));
         self.templates.put(TemplateUpdate::Template(template()));
         self.job()
     }

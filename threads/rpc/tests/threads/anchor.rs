@@ -1,34 +1,35 @@
 //! Lookups of the blocks that shares are built on, and confirmations of found blocks.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bitcoin::block::Header;
-use bitcoin::consensus::encode::deserialize_hex;
+use bitcoin::consensus::encode::{deserialize_hex, serialize_hex};
 use bitcoin::hashes::Hash as _;
 use bitcoin::BlockHash;
 use crossbeam_channel::{unbounded, Receiver, Sender};
 use p2pool_channels::{latest, LatestReceiver, TemplateUpdate, ToAnchor, ToChain};
 use p2pool_core::config::{Config, RpcAuth};
 use p2pool_core::metrics::Metrics;
-use p2pool_core::node::AnchorResult;
-use p2pool_core::node::{Event, HeaderCommand};
+use p2pool_core::node::{AnchorLookup, AnchorResult, Event};
 use p2pool_core::params::ChainParams;
 use p2pool_core::share::ShareId;
-use p2pool_core::sharechain::Anchor;
+use p2pool_core::sharechain::{Anchor, HeaderIndex, BEST_CHAIN_DEPTH};
 use p2pool_core::status::{BlockStatus, BlocksStatus, TrackedBlocks};
-use p2pool_core::units::{Bits, BlockHeight, UnixTime};
+use p2pool_core::units::Bits;
 use p2pool_rpc::AnchorThread;
 use p2pool_test_bitcoind::{wait_until, Bitcoind, Chain, Options};
 use serde_json::json;
 
 use crate::support::{config, config_of, op_true_signet, regtest, Fault, Log, Proxy, Running, TIMEOUT};
 
-/// A running anchor thread.
+/// A running anchor thread, and what it has reported.
 struct Anchoring {
     to: Sender<ToAnchor>,
     chain: Receiver<ToChain>,
+    index: RefCell<HeaderIndex>,
     templates: LatestReceiver<TemplateUpdate>,
     metrics: Arc<Metrics>,
     tracked: Arc<ArcSwap<TrackedBlocks>>,
@@ -49,30 +50,51 @@ impl Anchoring {
         let metrics = Arc::new(Metrics::default());
         let thread = AnchorThread::open(config, inbox, sender, slot, Arc::clone(&metrics)).unwrap();
         let (tracked, blocks) = (thread.tracked(), thread.blocks());
-        Self { to, chain, templates, metrics, tracked, blocks, thread: Running::start(|| thread.run()) }
+        let index = RefCell::new(HeaderIndex::new(config.params.network));
+        Self { to, chain, index, templates, metrics, tracked, blocks, thread: Running::start(|| thread.run()) }
     }
 
+    /// Waits for the next event. Reports of the best chain go to the index.
     #[track_caller]
-    fn result(&self, hash: BlockHash) -> AnchorResult {
-        match self.chain.recv_timeout(TIMEOUT).expect("the result of a lookup") {
-            ToChain::Event(Event::Anchor(lookup)) => {
-                assert_eq!(lookup.hash, hash);
-                lookup.result
+    fn event(&self) -> Option<AnchorLookup> {
+        match self.chain.recv_timeout(TIMEOUT).expect("an event") {
+            ToChain::Event(Event::Anchor(lookup)) => Some(lookup),
+            ToChain::Event(Event::BestChain(report)) => {
+                assert!(self.index.borrow_mut().follow(report), "every report fits the one before");
+                None
             }
             other => panic!("{other:?}"),
         }
     }
 
+    /// Waits until the reported best chain ends with this block.
+    #[track_caller]
+    fn follow_to(&self, tip: BlockHash) {
+        self.follow_until(|index| index.best().is_some_and(|best| best.header.block_hash() == tip));
+    }
+
+    #[track_caller]
+    fn follow_until(&self, is_done: impl Fn(&HeaderIndex) -> bool) {
+        while !is_done(&self.index.borrow()) {
+            assert!(self.event().is_none(), "no lookup was requested");
+        }
+    }
+
     #[track_caller]
     fn look_up(&self, hash: BlockHash) -> AnchorResult {
-        self.to.send(ToAnchor::Command(HeaderCommand::LookUp(hash))).unwrap();
-        self.result(hash)
+        self.to.send(ToAnchor::LookUp(hash)).unwrap();
+        loop {
+            if let Some(lookup) = self.event() {
+                assert_eq!(lookup.hash, hash);
+                return lookup.result;
+            }
+        }
     }
 
     #[track_caller]
     fn known(&self, hash: BlockHash) -> Anchor {
         match self.look_up(hash) {
-            AnchorResult::Known(anchor) => anchor,
+            AnchorResult::Known(anchor) => *anchor,
             other => panic!("{hash}: {other:?}"),
         }
     }
@@ -90,17 +112,11 @@ impl Anchoring {
     }
 
     #[track_caller]
-    fn submit(&self, headers: Vec<Header>) -> AnchorResult {
-        let hash = headers.last().unwrap().block_hash();
-        self.to.send(ToAnchor::Command(HeaderCommand::Submit(headers))).unwrap();
-        self.result(hash)
-    }
-
-    #[track_caller]
     fn stop(self) {
         self.to.send(ToAnchor::Stop).unwrap();
         self.thread.join_within(Duration::from_secs(5));
-        assert_eq!(self.chain.try_iter().count(), 0);
+        let is_lookup = |message: &ToChain| matches!(message, ToChain::Event(Event::Anchor(_)));
+        assert!(!self.chain.try_iter().any(|message| is_lookup(&message)), "each lookup has one result");
         assert!(self.templates.take().is_none(), "no template within half a minute");
     }
 }
@@ -115,16 +131,14 @@ fn header(node: &Bitcoind, hash: BlockHash) -> Header {
     deserialize_hex(node.call("getblockheader", json!([hash.to_string(), false])).as_str().unwrap()).unwrap()
 }
 
-/// The anchor as this test determines it.
-fn expected(node: &Bitcoind, hash: BlockHash, next_bits: u32) -> Anchor {
+/// Asserts that an anchor is what bitcoind says of this block, and that its children are to state `next_bits`.
+#[track_caller]
+fn assert_is(anchor: &Anchor, node: &Bitcoind, hash: BlockHash, next_bits: u32) {
     let facts = node.call("getblockheader", json!([hash.to_string()]));
-    Anchor {
-        header: header(node, hash),
-        height: BlockHeight(facts["height"].as_u64().unwrap() as u32),
-        median_time_past: UnixTime(facts["mediantime"].as_u64().unwrap() as u32),
-        next_bits: Bits(next_bits),
-        next_bits_late: None,
-    }
+    assert_eq!(anchor.header, header(node, hash));
+    assert_eq!(anchor.height.0, facts["height"].as_u64().unwrap() as u32);
+    assert_eq!(anchor.median_time_past.0, facts["mediantime"].as_u64().unwrap() as u32);
+    assert_eq!((anchor.next_bits, anchor.next_bits_late), (Bits(next_bits), None));
 }
 
 /// The target of the next block, from a template.
@@ -134,16 +148,26 @@ fn template_bits(node: &Bitcoind) -> u32 {
 }
 
 #[test]
-fn tip_and_ancestors_are_known() {
+fn the_best_chain_is_reported_from_its_root_on_and_older_blocks_are_looked_up() {
     let node = Bitcoind::start(Chain::Regtest);
-    node.mine(200);
+    node.mine(BEST_CHAIN_DEPTH + 30);
     let anchoring = Anchoring::start(&node, regtest());
-    assert_eq!(anchoring.known(node.tip()), expected(&node, node.tip(), template_bits(&node)));
-    for height in [0, 1, 10, 143, 199, 200] {
-        let hash = node.block_hash(height);
-        let anchor = anchoring.known(hash);
-        assert_eq!(anchor, expected(&node, hash, 0x207f_ffff));
-        assert_eq!(anchor.height.0, height);
+    anchoring.follow_to(node.tip());
+    for more in [1, 3, 200] {
+        node.mine(more);
+        anchoring.follow_to(node.tip());
+    }
+    let height = BEST_CHAIN_DEPTH + 30 + 204;
+    let index = anchoring.index.borrow().clone();
+    assert_eq!((index.len() as u32, index.is_settled()), (BEST_CHAIN_DEPTH + 1, true));
+    for above in [0, 1, 7, BEST_CHAIN_DEPTH - 1, BEST_CHAIN_DEPTH] {
+        let hash = node.block_hash(height - BEST_CHAIN_DEPTH + above);
+        assert_is(index.get(&hash).unwrap(), &node, hash, template_bits(&node));
+    }
+    for below in [0, 1, 9, 10, 11, 229] {
+        let hash = node.block_hash(below);
+        assert!(index.get(&hash).is_none());
+        assert_is(&anchoring.known(hash), &node, hash, 0x207f_ffff);
     }
     anchoring.stop();
 }
@@ -152,70 +176,92 @@ fn tip_and_ancestors_are_known() {
 fn signet_keeps_its_target_within_a_period() {
     let node = Bitcoind::start(Chain::OpTrueSignet);
     let anchoring = Anchoring::start(&node, op_true_signet());
-    assert_eq!(anchoring.known(node.tip()), expected(&node, node.tip(), template_bits(&node)));
-    node.mine(1);
-    assert_eq!(anchoring.known(node.tip()), expected(&node, node.tip(), template_bits(&node)));
+    for _ in 0..2 {
+        let tip = node.tip();
+        assert_is(&anchoring.known(tip), &node, tip, template_bits(&node));
+        anchoring.follow_to(tip);
+        node.mine(1);
+    }
     assert_eq!(template_bits(&node), 0x1e03_77ae);
     anchoring.stop();
 }
 
 #[test]
-fn headers_that_bitcoind_rejects_stay_unknown() {
-    let (ours, theirs) = (Bitcoind::start(Chain::Regtest), Bitcoind::start(Chain::Regtest));
-    ours.mine(2);
-    let headers: Vec<Header> = mine_others(&theirs, 7).into_iter().map(|hash| header(&theirs, hash)).collect();
-    let anchoring = Anchoring::start(&ours, regtest());
-    assert!(matches!(anchoring.look_up(headers[6].block_hash()), AnchorResult::Unknown));
-    // The first one is missing, so bitcoind cannot verify the rest.
-    assert!(matches!(anchoring.submit(headers[1..].to_vec()), AnchorResult::Unknown));
-    // A header without proof of work is rejected.
-    let mut forged = headers[0];
-    while bitcoin::Target::from_compact(forged.bits).is_met_by(forged.block_hash()) {
-        forged.nonce += 1;
+fn reorganisations_are_followed_however_deep() {
+    let node = Bitcoind::start(Chain::Regtest);
+    node.mine(BEST_CHAIN_DEPTH + 60);
+    let anchoring = Anchoring::start(&node, regtest());
+    anchoring.follow_to(node.tip());
+    for depth in [1, 2, 6, 24, 25, 49, 80, BEST_CHAIN_DEPTH + 5] {
+        let height = node.height();
+        let left = node.block_hash(height - depth + 1);
+        node.call("invalidateblock", json!([left.to_string()]));
+        mine_others(&node, depth + 1);
+        let tip = node.tip();
+        anchoring.follow_to(tip);
+        let index = anchoring.index.borrow();
+        assert_is(index.best().unwrap(), &node, tip, 0x207f_ffff);
+        let root = node.block_hash(height + 1 - BEST_CHAIN_DEPTH);
+        assert!(index.get(&root).is_some(), "{depth}");
     }
-    assert!(matches!(anchoring.submit(vec![forged]), AnchorResult::Unknown));
-    // No headers, no result.
-    anchoring.to.send(ToAnchor::Command(HeaderCommand::Submit(Vec::new()))).unwrap();
+    // A best chain that ends earlier, for a moment.
+    let tip = node.tip();
+    let before = header(&node, tip).prev_blockhash;
+    node.call("invalidateblock", json!([tip.to_string()]));
+    anchoring.follow_to(before);
+    node.call("reconsiderblock", json!([tip.to_string()]));
+    anchoring.follow_to(tip);
     anchoring.stop();
 }
 
 #[test]
-fn headers_of_a_fork_are_known_without_their_blocks() {
+fn a_bitcoind_whose_headers_lead_its_blocks_has_not_caught_up() {
     let (ours, theirs) = (Bitcoind::start(Chain::Regtest), Bitcoind::start(Chain::Regtest));
     ours.mine(2);
-    let headers: Vec<Header> = mine_others(&theirs, 7).into_iter().map(|hash| header(&theirs, hash)).collect();
+    let headers: Vec<BlockHash> = mine_others(&theirs, 9);
     let anchoring = Anchoring::start(&ours, regtest());
-    let AnchorResult::Known(anchor) = anchoring.submit(headers.clone()) else {
-        panic!("seven headers on the genesis block")
-    };
-    assert_eq!(anchor, expected(&theirs, headers[6].block_hash(), 0x207f_ffff));
-    assert_eq!(ours.height(), 2, "headers alone do not change the best chain");
-    for header in &headers {
-        assert_eq!(anchoring.known(header.block_hash()).header, *header);
+    anchoring.follow_to(ours.tip());
+    for (count, is_settled) in [(8, true), (9, false)] {
+        for hash in &headers[..count] {
+            ours.call("submitheader", json!([serialize_hex(&header(&theirs, *hash))]));
+        }
+        anchoring.follow_until(|index| index.is_settled() == is_settled);
+    }
+    assert!(matches!(anchoring.look_up(headers[0]), AnchorResult::Unknown), "a header alone is not on the best chain");
+    for hash in &headers {
+        let block = theirs.call("getblock", json!([hash.to_string(), 0]));
+        ours.call("submitblock", json!([block]));
+    }
+    anchoring.follow_until(HeaderIndex::is_settled);
+    anchoring.follow_to(headers[8]);
+    anchoring.stop();
+}
+
+#[test]
+fn a_new_block_is_reported_before_it_is_looked_up() {
+    let node = Bitcoind::start(Chain::Regtest);
+    let anchoring = Anchoring::start(&node, regtest());
+    for _ in 0..5 {
+        let tip = node.mine(1)[0];
+        assert_is(&anchoring.known(tip), &node, tip, 0x207f_ffff);
+        assert!(anchoring.index.borrow().get(&tip).is_some());
     }
     anchoring.stop();
 }
 
 #[test]
-fn a_block_off_the_best_chain_is_known_and_one_marked_invalid_is_not() {
+fn blocks_beside_the_best_chain_are_unknown() {
     let node = Bitcoind::start(Chain::Regtest);
     node.mine(3);
     let fork = node.mine(2);
     let anchoring = Anchoring::start(&node, regtest());
-    assert!(matches!(anchoring.look_up(fork[0]), AnchorResult::Known(_)));
-
+    anchoring.known(fork[0]);
     node.call("invalidateblock", json!([fork[0].to_string()]));
-    for hash in &fork {
-        assert!(matches!(anchoring.look_up(*hash), AnchorResult::Invalid), "{hash}");
-        assert!(matches!(anchoring.submit(vec![header(&node, *hash)]), AnchorResult::Invalid), "{hash}");
-    }
     let best = mine_others(&node, 4);
-
-    node.call("reconsiderblock", json!([fork[0].to_string()]));
-    assert_eq!(node.tip(), best[3]);
-    for hash in &fork {
-        assert_eq!(anchoring.known(*hash), expected(&node, *hash, 0x207f_ffff));
+    for hash in [fork[0], fork[1], BlockHash::from_byte_array([7; 32])] {
+        assert!(matches!(anchoring.look_up(hash), AnchorResult::Unknown), "{hash}");
     }
+    anchoring.known(best[3]);
     anchoring.stop();
 }
 

@@ -8,7 +8,8 @@ use bitcoin::{BlockHash, CompactTarget, TxMerkleNode};
 use p2pool_core::node::StoredShare;
 use p2pool_core::params::Network;
 use p2pool_core::share::{CoinbaseTag, PayoutScript, Share, ShareInfo};
-use p2pool_core::sharechain::Anchor;
+use p2pool_core::sharechain::bitcoin_difficulty::PeriodStart;
+use p2pool_core::sharechain::{Anchor, RecentTimes};
 use p2pool_core::units::{Bits, BlockHeight, Sats, ShareHeight, UnixTime, Work};
 use tempfile::TempDir;
 
@@ -63,13 +64,11 @@ fn header_id(number: u32) -> ShareId {
 }
 
 pub(super) fn anchor(number: u32) -> Anchor {
-    Anchor {
-        header: header(number),
-        height: BlockHeight(number),
-        median_time_past: UnixTime(1_699_999_000 + number),
-        next_bits: Bits(0x207f_ffff),
-        next_bits_late: (number % 2 == 1).then_some(Bits(0x1d00_ffff)),
-    }
+    let header = header(number);
+    let times = RecentTimes::new((0..=number.min(10)).map(|back| UnixTime(header.time).minus(600 * back)));
+    let period_start = PeriodStart { time: UnixTime(1_699_999_000), bits: Bits(0x1d00_1000) };
+    let network = if number % 2 == 1 { Network::Testnet4 } else { Network::Regtest };
+    Anchor::new(network, header, BlockHeight(number), times, period_start, Bits(0x1d00_2000))
 }
 
 /// Length of the data file of a store in `dir`.

@@ -1,13 +1,13 @@
 //! Tracks which peers can be asked for Bitcoin headers that are unknown here.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use bitcoin::block::Header;
 use bitcoin::BlockHash;
 
 use super::TableSize;
 use crate::peer::PeerHandle;
-use crate::sharechain::{Branch, Tree};
+use crate::sharechain::{Branch, Tree, FETCHED_LEN_MAX};
 use crate::units::SteadyTime;
 use crate::wire::limits::HEADERS_MAX;
 use crate::wire::{List, Response};
@@ -18,11 +18,25 @@ const HEADERS_TRACKED_MAX: usize = 1_024;
 const SOURCES_PER_HEADER_MAX: usize = 8;
 /// Seconds after which the next source is asked when one does not respond.
 pub const NEXT_SOURCE_S: u32 = 10;
+/// Seconds without progress after which a branch of a fetched chain makes room for another of the same peer.
+const PARTIAL_MAX_S: u32 = 3 * NEXT_SOURCE_S;
 
 /// Peers that named a Bitcoin block, by its hash.
 #[derive(Debug, Default)]
 pub struct HeaderSources {
     by_hash: HashMap<BlockHash, Sources>,
+    /// Branches of fetched chains that do not reach down to a known header yet: one per peer.
+    partial: BTreeMap<PeerHandle, PartialBranch>,
+}
+
+/// Headers of one branch, oldest first.
+#[derive(Debug)]
+struct PartialBranch {
+    /// The parent of the oldest.
+    missing: BlockHash,
+    headers: Vec<Header>,
+    /// When it last grew.
+    grown: SteadyTime,
 }
 
 /// The peers that can be asked for one header, the next one first.
@@ -72,7 +86,51 @@ impl HeaderSources {
     /// Under which limits a header is taken.
     pub fn branch(&self, hash: &BlockHash) -> Branch {
         let is_fetched = self.by_hash.get(hash).is_some_and(|sources| sources.is_fetched);
-        if is_fetched { Branch::Fetched } else { Branch::Gossiped }
+        if is_fetched {
+            Branch::Fetched
+        } else {
+            Branch::Gossiped
+        }
+    }
+
+    /// Joins the headers that a peer gave up to `hash` with those above it, if the peer gave these before.
+    pub fn join(&mut self, peer: PeerHandle, hash: &BlockHash, mut headers: Vec<Header>) -> Vec<Header> {
+        if self.partial.get(&peer).is_some_and(|partial| partial.missing == *hash) {
+            headers.extend(self.partial.remove(&peer).into_iter().flat_map(|partial| partial.headers));
+        }
+        headers
+    }
+
+    /// Keeps the headers of a fetched branch whose oldest has an unknown parent. Returns the header to look for next; `None` if
+    /// the branch is too long, or the peer has another one that grows.
+    pub fn keep(
+        &mut self,
+        peer: PeerHandle,
+        missing: BlockHash,
+        headers: Vec<Header>,
+        now: SteadyTime,
+    ) -> Option<BlockHash> {
+        if headers.len() >= FETCHED_LEN_MAX {
+            return None;
+        }
+        if let Some(kept) = self.partial.get(&peer).filter(|kept| now.since(kept.grown) < PARTIAL_MAX_S) {
+            return (kept.headers.last() == headers.last()).then_some(kept.missing);
+        }
+        self.partial.insert(peer, PartialBranch { missing, headers, grown: now });
+        Some(missing)
+    }
+
+    /// Takes the branches whose missing header is known now.
+    pub fn take_linked(&mut self, is_known: impl Fn(&BlockHash) -> bool) -> Vec<(PeerHandle, Vec<Header>)> {
+        let linked = self.partial.iter().filter(|(_, partial)| is_known(&partial.missing));
+        let linked: Vec<PeerHandle> = linked.map(|(peer, _)| *peer).collect();
+        let take = |peer| Some((peer, self.partial.remove(&peer)?.headers));
+        linked.into_iter().filter_map(take).collect()
+    }
+
+    /// Forgets what a peer gave that disconnected.
+    pub fn peer_disconnected(&mut self, peer: PeerHandle) {
+        self.partial.remove(&peer);
     }
 
     /// Chooses the peer to ask for a header that is unknown here; `None` if there is none, or one was asked just now.

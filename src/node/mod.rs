@@ -32,6 +32,7 @@ mod time;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bitcoin::block::Header;
 use bitcoin::consensus::deserialize;
 use bitcoin::BlockHash;
 
@@ -168,7 +169,10 @@ impl Node {
                 self.looks_for_peers = true;
                 self.sync.peer_connected(peer, now.steady);
             }
-            Event::PeerDisconnected { peer } => self.sync.peer_disconnected(peer),
+            Event::PeerDisconnected { peer } => {
+                self.headers.peer_disconnected(peer);
+                self.sync.peer_disconnected(peer);
+            }
             Event::ShareGossiped { peer, share } => {
                 let effects = self.chain.receive(share, Source::Gossip(peer), now.time);
                 self.on_chain(effects, now);
@@ -333,6 +337,10 @@ impl Node {
         self.on_chain(effects, now);
         let view = RelayView { tree: self.chain.tree(), template: self.jobs.template.as_deref() };
         self.relay.anchor_known(view);
+        let tree = self.chain.tree();
+        for (peer, headers) in self.headers.take_linked(|hash| tree.anchor(hash).is_some()) {
+            self.take_headers(peer, headers, Branch::Fetched, now);
+        }
     }
 
     fn respond(&mut self, to: InboundId, request: &Request, now: Now) {
@@ -370,28 +378,38 @@ impl Node {
         }
     }
 
+    /// Judges the headers of a branch. Returns false if the peer gave an invalid one.
+    fn take_headers(&mut self, peer: PeerHandle, headers: Vec<Header>, branch: Branch, now: Now) -> bool {
+        let was_known = self.knows_template_block();
+        let (effects, verdict) = self.chain.receive_headers(&headers, peer, branch, now.time);
+        self.on_new_headers(was_known, effects, now);
+        match verdict {
+            // What is beyond a limit may be held later.
+            HeadersVerdict::Held | HeadersVerdict::Beyond => {}
+            HeadersVerdict::Unlinked(missing) => {
+                if branch == Branch::Fetched {
+                    if let Some(next) = self.headers.keep(peer, missing, headers, now.steady) {
+                        self.look_up(next, Some((peer, branch)));
+                    }
+                }
+            }
+            HeadersVerdict::Faulty(fault) => {
+                self.report(Report::HeaderInvalid { peer, fault });
+                self.penalize(peer, Misbehaviour::FalseHeader);
+                return false;
+            }
+        }
+        true
+    }
+
     /// A peer responded to a request for a Bitcoin header.
-    fn on_headers(
-        &mut self,
-        peer: PeerHandle,
-        hash: BlockHash,
-        response: Result<Response, RequestFailed>,
-        now: Now,
-    ) {
+    fn on_headers(&mut self, peer: PeerHandle, hash: BlockHash, response: Result<Response, RequestFailed>, now: Now) {
         match response {
             Ok(Response::Headers(headers)) if headers::is_branch_to(&headers, &hash) => {
-                let was_known = self.knows_template_block();
                 let branch = self.headers.branch(&hash);
-                let (effects, verdict) = self.chain.receive_headers(&headers, peer, branch, now.time);
-                self.on_new_headers(was_known, effects, now);
-                match verdict {
-                    HeadersVerdict::Held => return,
-                    // It may be held later, and asked for again.
-                    HeadersVerdict::Beyond | HeadersVerdict::Unlinked(_) => return,
-                    HeadersVerdict::Faulty(fault) => {
-                        self.report(Report::HeaderInvalid { peer, requested: hash, fault });
-                        self.penalize(peer, Misbehaviour::FalseHeader);
-                    }
+                let headers = self.headers.join(peer, &hash, headers.into_vec());
+                if self.take_headers(peer, headers, branch, now) {
+                    return;
                 }
             }
             // It got no request: its turn comes again.

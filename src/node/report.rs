@@ -73,8 +73,8 @@ pub enum Report {
     BlockUnlinked(BlockHash),
     /// A peer announced a Bitcoin block that is not valid.
     BlockInvalid { peer: PeerHandle, error: BlockError },
-    /// A peer sent a Bitcoin header that Bitcoin can never accept, on the way to the one that was requested.
-    HeaderInvalid { peer: PeerHandle, requested: BlockHash, fault: HeaderFault },
+    /// A peer sent a Bitcoin header that Bitcoin can never accept.
+    HeaderInvalid { peer: PeerHandle, fault: HeaderFault },
     /// A block of this node cannot be announced to peers.
     BlockNotAnnounced { height: BlockHeight, error: TooLong },
     /// The peers' clocks disagree with this machine's.
@@ -158,9 +158,7 @@ impl fmt::Display for Report {
             }
             Self::BlockUnlinked(id) => write!(f, "peer's Bitcoin block {id} given up: its parent is unknown"),
             Self::BlockInvalid { peer, error } => write!(f, "peer {peer} announced an invalid Bitcoin block: {error}"),
-            Self::HeaderInvalid { peer, requested, fault } => {
-                write!(f, "peer {peer} sent an invalid Bitcoin header for block {requested}: {fault}")
-            }
+            Self::HeaderInvalid { peer, fault } => write!(f, "peer {peer} sent an invalid Bitcoin header: {fault}"),
             Self::BlockNotAnnounced { height, error } => {
                 write!(f, "own block at height {height} not announced to peers: {error}")
             }

@@ -326,6 +326,61 @@ fn a_bitcoin_header_that_bitcoind_does_not_know_is_fetched_from_the_peer() {
     assert_eq!(cluster.nodes[1].misbehaviours, []);
 }
 
+/// The shares of a pool name a block that Bitcoin left 20 blocks ago. A newcomer's bitcoind never had it.
+#[test]
+fn a_newcomer_fetches_a_long_branch_of_headers_step_by_step() {
+    let branch = |len: usize, first_s: u32| {
+        let mut blocks = vec![anchor()];
+        for _ in 0..len {
+            let parent = blocks.last().expect("the genesis block");
+            let mut header = header_on(parent);
+            // The two branches differ in their first block.
+            header.time += if blocks.len() == 1 { first_s } else { 0 };
+            while !crate::sharechain::meets_own_bits(&header) {
+                header.nonce += 1;
+            }
+            blocks.push(parent.child(Network::Regtest, header).expect("a valid header"));
+        }
+        blocks
+    };
+    let (side, best) = (branch(20, 1), branch(21, 2));
+    let headers = |blocks: &[Anchor]| blocks[1..].iter().map(|block| block.header).collect::<Vec<Header>>();
+    let mut cluster = Cluster::new(params());
+    cluster.start(false);
+    cluster.send(0, Event::BestChain(BestChain { headers: headers(&side), ..best_chain(anchor()) }));
+    let (prev_block, height) = (side[20].header.block_hash(), BlockHeight(21));
+    let min_time = side[20].median_time_past.plus(1);
+    cluster.send(0, Event::Template(Arc::new(Template { prev_block, height, min_time, ..(*template()).clone() })));
+    cluster.mine_many(0, 3);
+    cluster.send(0, Event::BestChain(BestChain { is_settled: true, root: None, headers: headers(&best) }));
+    cluster.bitcoin = Some(best.into_iter().map(|block| (block.header.block_hash(), block)).collect());
+    cluster.start(true);
+    cluster.connect(0, 1);
+    cluster.pass(5);
+    assert_eq!(cluster.nodes[1].tip(), cluster.nodes[0].tip());
+    assert_eq!(cluster.nodes[1].misbehaviours, []);
+    assert_eq!(cluster.nodes[1].header_requests, [PeerHandle(0); 3], "7 headers, 7 more, and the last 6");
+    assert_eq!(cluster.nodes[1].anchors.len(), 20, "the branch is stored");
+}
+
+#[test]
+fn a_peer_that_gives_a_header_without_work_is_penalised() {
+    let mut cluster = Cluster::solo();
+    cluster.mine_many(0, 1);
+    let mut header = header_on(&anchor());
+    while crate::sharechain::meets_own_bits(&header) {
+        header.nonce += 1;
+    }
+    let (hash, peer) = (header.block_hash(), PeerHandle(8));
+    cluster.nodes[0].node.headers.add(hash, peer, Branch::Gossiped);
+    cluster.send(0, Event::Anchor(AnchorLookup { hash, result: AnchorResult::Unknown }));
+    let (_, id) = cluster.requests[&InboundId(cluster.requests_made)];
+    let response = Ok(Response::Headers(List::first_of([header])));
+    cluster.send(0, Event::Response { peer, id, response });
+    assert_eq!(cluster.nodes[0].misbehaviours, [(peer, Misbehaviour::FalseHeader)]);
+    assert!(cluster.nodes[0].tree().anchor(&hash).is_none());
+}
+
 #[test]
 fn headers_that_were_not_requested_are_penalised_and_the_next_source_is_asked() {
     let mut cluster = Cluster::solo();

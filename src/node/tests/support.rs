@@ -319,7 +319,10 @@ impl Cluster {
             Effect::LookUp(hash) => {
                 driven.lookups.push(hash);
                 if let Some(known) = &self.bitcoin {
-                    let result = known.get(&hash).cloned().map_or(AnchorResult::Unknown, |anchor| AnchorResult::Known(Box::new(anchor)));
+                    let result = known
+                        .get(&hash)
+                        .cloned()
+                        .map_or(AnchorResult::Unknown, |anchor| AnchorResult::Known(Box::new(anchor)));
                     self.events.push_back((at, Event::Anchor(AnchorLookup { hash, result })));
                 }
             }

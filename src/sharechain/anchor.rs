@@ -124,18 +124,24 @@ impl Anchor {
     /// # Panics
     /// The header does not build on this block.
     pub fn child(&self, network: Network, header: Header) -> Result<Self, HeaderFault> {
+        if !meets_own_bits(&header) {
+            return Err(HeaderFault::Hash);
+        }
+        self.check_next(network, &header)?;
+        Ok(self.extended(network, header))
+    }
+
+    /// Checks what a child states against this block.
+    fn check_next(&self, network: Network, header: &Header) -> Result<(), HeaderFault> {
         let time = UnixTime(header.time);
         let require = |condition, fault| if condition { Ok(()) } else { Err(fault) };
-        require(meets_own_bits(&header), HeaderFault::Hash)?;
         require(header.bits.to_consensus() == self.required_bits(time).0, HeaderFault::Bits)?;
         require(time > self.median_time_past, HeaderFault::Time)?;
         let starts_period = bitcoin_difficulty::starts_period(self.next_height());
-        let is_warped = network == Network::Testnet4
-            && starts_period
-            && time.0 < UnixTime(self.header.time).minus(TIMEWARP_MAX_S).0;
+        let earliest = UnixTime(self.header.time).minus(TIMEWARP_MAX_S);
+        let is_warped = network == Network::Testnet4 && starts_period && time < earliest;
         require(!is_warped, HeaderFault::Timewarp)?;
-        require(header.version.to_consensus() >= HEADER_VERSION_MIN, HeaderFault::Version)?;
-        Ok(self.extended(network, header))
+        require(header.version.to_consensus() >= HEADER_VERSION_MIN, HeaderFault::Version)
     }
 
     /// The child with this header, of which nothing but the link is checked: bitcoind has checked the blocks of its best
@@ -179,4 +185,70 @@ impl Anchor {
 pub fn meets_own_bits(header: &Header) -> bool {
     let target = Bits(header.bits.to_consensus()).target();
     target.is_ok_and(|target| target.is_met_by(header.block_hash().as_byte_array()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_support::anchor;
+
+    fn at(network: Network, height: u32, bits: u32, lasting: u32) -> Anchor {
+        let bits_of_block = bitcoin::CompactTarget::from_consensus(bits);
+        let header = Header { time: 1_700_000_000, bits: bits_of_block, ..anchor().header };
+        let times = RecentTimes::new((0..11).map(|back| UnixTime(header.time - 600 * back)));
+        let period_start = PeriodStart { time: UnixTime(header.time - 1_209_600), bits: Bits(0x1c00_ffff) };
+        Anchor::new(network, header, BlockHeight(height), times, period_start, Bits(lasting))
+    }
+
+    fn child_of(parent: &Anchor, after_s: i64, bits: u32) -> Header {
+        Header {
+            version: bitcoin::block::Version::from_consensus(4),
+            prev_blockhash: parent.header.block_hash(),
+            time: u32::try_from(i64::from(parent.header.time) + after_s).unwrap(),
+            bits: bitcoin::CompactTarget::from_consensus(bits),
+            ..parent.header
+        }
+    }
+
+    #[test]
+    fn the_first_block_of_a_period_is_at_most_600_s_older_than_its_parent_on_testnet4() {
+        for (network, height, after_s, expected) in [
+            (Network::Testnet4, 4_031, -600, Ok(())),
+            (Network::Testnet4, 4_031, -601, Err(HeaderFault::Timewarp)),
+            (Network::Testnet4, 4_030, -601, Ok(())),
+            (Network::Testnet3, 4_031, -601, Ok(())),
+            (Network::Mainnet, 4_031, -601, Ok(())),
+        ] {
+            let parent = at(network, height, 0x1c00_ffff, 0x1c00_ffff);
+            let child = child_of(&parent, after_s, parent.next_bits.0);
+            assert_eq!(parent.check_next(network, &child), expected, "{network} {height} {after_s}");
+        }
+    }
+
+    #[test]
+    fn late_blocks_of_testnets_state_the_easiest_target_and_the_next_ones_the_lasting_one() {
+        let parent = at(Network::Testnet4, 5_000, 0x1c00_ffff, 0x1c00_ffff);
+        let check = |after_s, bits| parent.check_next(Network::Testnet4, &child_of(&parent, after_s, bits));
+        assert_eq!(check(1_200, 0x1c00_ffff), Ok(()));
+        assert_eq!(check(1_200, 0x1d00_ffff), Err(HeaderFault::Bits));
+        assert_eq!(check(1_201, 0x1d00_ffff), Ok(()));
+        assert_eq!(check(1_201, 0x1c00_ffff), Err(HeaderFault::Bits));
+        let late = parent.extended(Network::Testnet4, child_of(&parent, 1_201, 0x1d00_ffff));
+        let later = late.extended(Network::Testnet4, child_of(&late, 1_201, 0x1d00_ffff));
+        assert_eq!(later.required_bits(UnixTime(later.header.time)), Bits(0x1c00_ffff));
+        // On mainnet there is no such exception.
+        let parent = at(Network::Mainnet, 5_000, 0x1c00_ffff, 0);
+        assert_eq!(parent.check_next(Network::Mainnet, &child_of(&parent, 9_999, 0x1c00_ffff)), Ok(()));
+    }
+
+    #[test]
+    fn a_child_is_later_than_the_median_of_eleven_and_has_version_4() {
+        let parent = at(Network::Mainnet, 5_000, 0x1c00_ffff, 0);
+        assert_eq!(parent.median_time_past, UnixTime(parent.header.time - 3_000));
+        let check = |child: &Header| parent.check_next(Network::Mainnet, child);
+        assert_eq!(check(&child_of(&parent, -2_999, 0x1c00_ffff)), Ok(()));
+        assert_eq!(check(&child_of(&parent, -3_000, 0x1c00_ffff)), Err(HeaderFault::Time));
+        let old = Header { version: bitcoin::block::Version::from_consensus(3), ..child_of(&parent, 1, 0x1c00_ffff) };
+        assert_eq!(check(&old), Err(HeaderFault::Version));
+    }
 }

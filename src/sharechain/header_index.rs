@@ -189,7 +189,9 @@ impl HeaderIndex {
         let kept = match (&report.root, report.headers.first()) {
             (Some(_), _) => 0,
             (None, Some(first)) => match self.get(&first.prev_blockhash).filter(|fork| self.is_in_best(fork)) {
-                Some(fork) => self.best.iter().position(|hash| *hash == fork.header.block_hash()).map_or(0, |at| at + 1),
+                Some(fork) => {
+                    self.best.iter().position(|hash| *hash == fork.header.block_hash()).map_or(0, |at| at + 1)
+                }
                 None => return false,
             },
             (None, None) => return true,
@@ -232,13 +234,7 @@ impl HeaderIndex {
     }
 
     /// Takes headers of a peer, oldest first, each the parent of the next.
-    pub fn receive(
-        &mut self,
-        headers: &[Header],
-        sender: PeerHandle,
-        branch: Branch,
-        now: UnixTime,
-    ) -> HeadersVerdict {
+    pub fn receive(&mut self, headers: &[Header], sender: PeerHandle, branch: Branch, now: UnixTime) -> HeadersVerdict {
         let faulty = |index: &Self, fault| match index.is_settled {
             true => HeadersVerdict::Faulty(fault),
             false => HeadersVerdict::Beyond,
@@ -385,3 +381,6 @@ fn work(anchor: &Anchor) -> u128 {
     let target = Bits(anchor.header.bits.to_consensus()).target().ok();
     target.and_then(|target| target.work()).map_or(u128::MAX, |work| work.0)
 }
+
+#[cfg(test)]
+mod tests;

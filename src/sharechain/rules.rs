@@ -160,8 +160,7 @@ pub(super) fn block_height_min(tree: &Tree, parent: Option<&LinkedShare>) -> Blo
     let Some(parent) = parent.filter(|_| tree.params().network != Network::Regtest) else { return BlockHeight(0) };
     let ancestors = parent.info().share_height.0.saturating_add(1);
     let len = tree.params().retarget_window.min(ancestors) as usize;
-    let mut heights: Vec<u32> =
-        tree.ancestry(&parent.id).take(len).map(|share| share.info().block_height.0).collect();
+    let mut heights: Vec<u32> = tree.ancestry(&parent.id).take(len).map(|share| share.info().block_height.0).collect();
     if heights.len() < len {
         return BlockHeight(0);
     }

@@ -6,6 +6,7 @@ mod branches;
 mod candidates;
 mod convergence;
 mod forks;
+mod headers;
 mod pools;
 mod rules;
 mod spam;

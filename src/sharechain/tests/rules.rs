@@ -3,7 +3,7 @@
 use bitcoin::block::Version;
 use bitcoin::CompactTarget;
 
-use super::support::{anchor, assert_breaks, grind, params, verdict_on, TestNode, BITS, PEER, START};
+use super::support::{anchor, assert_breaks, grind, verdict_on, TestNode, BITS, PEER, START};
 use crate::params::{ChainParams, Network};
 use crate::share::{Share, ShareId};
 use crate::sharechain::{next_block_height_min, subsidy, Effect, Need, Rule, Verdict};
@@ -191,15 +191,17 @@ fn rule_6_testnets_require_their_easiest_target_after_twenty_minutes() {
 }
 
 #[test]
-fn rule_6_mainnet_rejects_shares_on_old_bitcoin_blocks() {
-    let mainnet = ChainParams {
-        easiest_bits: BITS,
-        payout_window: 20,
-        retarget_window: 8,
-        ..ChainParams::standard(Network::Mainnet)
-    };
+fn rule_6_all_networks_but_regtest_reject_shares_on_old_bitcoin_blocks() {
+    let networks = [Network::Mainnet, Network::Testnet3, Network::Testnet4, Network::Signet, Network::Regtest];
     for (behind, accepted) in [(2, true), (3, false)] {
-        for (params, bound) in [(mainnet.clone(), true), (params(), false)] {
+        for network in networks {
+            let bound = network != Network::Regtest;
+            let params = ChainParams {
+                easiest_bits: BITS,
+                payout_window: 20,
+                retarget_window: 8,
+                ..ChainParams::standard(network)
+            };
             let mut node = TestNode::with(params);
             (101..=110).for_each(|height| node.chain.tree_mut().add_anchor(anchor(height)));
             node.now = START.plus(6_000);

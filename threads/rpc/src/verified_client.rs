@@ -85,10 +85,7 @@ impl VerifiedClient {
         self.verified(|client| client.call_all(method, params, ResponseLimits::SMALL))
     }
 
-    fn verified<T>(
-        &mut self,
-        call: impl FnOnce(&mut Client) -> Result<T, BitcoindError>,
-    ) -> Result<T, BitcoindError> {
+    fn verified<T>(&mut self, call: impl FnOnce(&mut Client) -> Result<T, BitcoindError>) -> Result<T, BitcoindError> {
         self.verify_network()?;
         let result = call(&mut self.client);
         match &result {

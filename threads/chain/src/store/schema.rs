@@ -142,9 +142,7 @@ pub(super) fn encode_anchor(key: &[u8], anchor: &Anchor) -> Vec<u8> {
     // At most eleven.
     body.push(times.len() as u8);
     times.iter().for_each(|time| body.extend_from_slice(&time.0.to_le_bytes()));
-    for field in
-        [anchor.period_start.time.0, anchor.period_start.bits.0, anchor.lasting_bits.0, anchor.next_bits.0]
-    {
+    for field in [anchor.period_start.time.0, anchor.period_start.bits.0, anchor.lasting_bits.0, anchor.next_bits.0] {
         body.extend_from_slice(&field.to_le_bytes());
     }
     match anchor.next_bits_late {

@@ -249,11 +249,15 @@ fn tamper(dir: &Path, key: &[u8], change: impl FnOnce(Option<Vec<u8>>) -> Vec<u8
 }
 
 #[test]
-fn a_newer_schema_is_rejected() {
-    let dir = TempDir::new().unwrap();
-    tamper(dir.path(), &schema::META_KEY, |_| vec![2, 0, 0, 0, 0xaa]);
-    let text = error_of(Store::open(dir.path(), &params()));
-    assert!(text.contains("written by a newer p2pool (schema 2, this one reads 1)"), "{text}");
+fn another_schema_is_rejected() {
+    for (schema, expected) in
+        [(3, "a newer p2pool (schema 3, this one reads 2)"), (1, "an older p2pool (schema 1, this one reads 2)")]
+    {
+        let dir = TempDir::new().unwrap();
+        tamper(dir.path(), &schema::META_KEY, |_| vec![schema, 0, 0, 0, 0xaa]);
+        let text = error_of(Store::open(dir.path(), &params()));
+        assert!(text.contains(&format!("written by {expected}")), "{text}");
+    }
 }
 
 #[test]

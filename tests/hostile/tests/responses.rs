@@ -6,9 +6,10 @@ use std::time::Duration;
 use bitcoin::hashes::Hash as _;
 use p2pool_core::params::ChainId;
 use p2pool_core::share::{Share, ShareId};
-use p2pool_core::units::{ShareHeight, Work};
+use p2pool_core::units::{Bits, ShareHeight, Work};
 use p2pool_core::wire::limits::INVENTORY_MAX;
 use p2pool_core::wire::{Frame as _, List, PeerStatus, Request, Response};
+use p2pool_test_hostile::forge::grind_header;
 use p2pool_test_hostile::raw::RawMessage;
 use p2pool_test_hostile::scripted_peer::{PeerConfig, Reply};
 
@@ -30,6 +31,7 @@ type Respond = fn(&Stock, &Request) -> Option<Response>;
 /// ban score that it is to be logged with. Score 0 stands for an immediate ban.
 struct Case(&'static str, Respond, Option<fn(&mut TestNetwork) -> Share>, Option<(&'static str, u32)>);
 
+const INVALID_HEADER: Option<(&str, u32)> = Some(("sent an invalid Bitcoin header", 50));
 const UNREQUESTED: Option<(&str, u32)> = Some(("sent an unrequested response", 50));
 
 /// A status that claims more work than any chain has.
@@ -87,7 +89,21 @@ fn header_without_work(stock: &Stock) -> bitcoin::block::Header {
     bitcoin::block::Header { nonce: 0, merkle_root: bitcoin::TxMerkleNode::all_zeros(), ..stock.old[0].header }
 }
 
+/// A header on the genesis block with the work that it states, which is too little.
+fn easy_header(stock: &Stock) -> bitcoin::block::Header {
+    let bits = Bits(0x207f_ffff);
+    let compact = bitcoin::CompactTarget::from_consensus(bits.0);
+    grind_header(bitcoin::block::Header { bits: compact, ..header_without_work(stock) }, bits.target().unwrap())
+}
+
 /// A share on such a header.
+fn on_easy_header(network: &mut TestNetwork) -> Share {
+    let tip = network.forge.tip();
+    let stock = stock(network);
+    network.forge.build_edited(&tip, |share| share.header.prev_blockhash = easy_header(&stock).block_hash())
+}
+
+/// A share on a header without work.
 fn on_header_without_work(network: &mut TestNetwork) -> Share {
     let tip = network.forge.tip();
     let stock = stock(network);
@@ -195,7 +211,16 @@ const CASES: &[Case] = &[
             _ => None,
         },
         Some(on_header_without_work),
-        None,
+        INVALID_HEADER,
+    ),
+    Case(
+        "a header with less work than Bitcoin requires",
+        |stock, request| match request {
+            Request::Headers { .. } => Some(Response::Headers(List::first_of([easy_header(stock)]))),
+            _ => None,
+        },
+        Some(on_easy_header),
+        INVALID_HEADER,
     ),
 ];
 

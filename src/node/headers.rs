@@ -32,8 +32,8 @@ pub struct HeaderSources {
 /// Headers of one branch, oldest first.
 #[derive(Debug)]
 struct PartialBranch {
-    /// The parent of the oldest.
-    missing: BlockHash,
+    /// The hash of the oldest.
+    oldest: BlockHash,
     headers: Vec<Header>,
     /// When it last grew.
     grown: SteadyTime,
@@ -95,34 +95,29 @@ impl HeaderSources {
 
     /// Joins the headers that a peer gave up to `hash` with those above it, if the peer gave these before.
     pub fn join(&mut self, peer: PeerHandle, hash: &BlockHash, mut headers: Vec<Header>) -> Vec<Header> {
-        if self.partial.get(&peer).is_some_and(|partial| partial.missing == *hash) {
-            headers.extend(self.partial.remove(&peer).into_iter().flat_map(|partial| partial.headers));
+        if self.partial.get(&peer).is_some_and(|partial| partial.oldest == *hash) {
+            let above = self.partial.remove(&peer).into_iter().flat_map(|partial| partial.headers);
+            headers.extend(above.skip(1));
         }
         headers
     }
 
-    /// Keeps the headers of a fetched branch whose oldest has an unknown parent. Returns the header to look for next; `None` if
-    /// the branch is too long, or the peer has another one that grows.
-    pub fn keep(
-        &mut self,
-        peer: PeerHandle,
-        missing: BlockHash,
-        headers: Vec<Header>,
-        now: SteadyTime,
-    ) -> Option<BlockHash> {
-        if headers.len() >= FETCHED_LEN_MAX {
-            return None;
-        }
+    /// Keeps the headers of a fetched branch whose oldest has an unknown parent. Returns the block to look up next: the oldest
+    /// may be on bitcoind's best chain, or else those before it are requested. `None` if the branch is too long, or the peer
+    /// has another one that grows.
+    pub fn keep(&mut self, peer: PeerHandle, headers: Vec<Header>, now: SteadyTime) -> Option<BlockHash> {
+        // The last response may have brought blocks below the branch.
+        let oldest = headers.first().filter(|_| headers.len() < FETCHED_LEN_MAX + HEADERS_MAX)?.block_hash();
         if let Some(kept) = self.partial.get(&peer).filter(|kept| now.since(kept.grown) < PARTIAL_MAX_S) {
-            return (kept.headers.last() == headers.last()).then_some(kept.missing);
+            return (kept.headers.last() == headers.last()).then_some(kept.oldest);
         }
-        self.partial.insert(peer, PartialBranch { missing, headers, grown: now });
-        Some(missing)
+        self.partial.insert(peer, PartialBranch { oldest, headers, grown: now });
+        Some(oldest)
     }
 
-    /// Takes the branches whose missing header is known now.
+    /// Takes the branches whose oldest header is known now.
     pub fn take_linked(&mut self, is_known: impl Fn(&BlockHash) -> bool) -> Vec<(PeerHandle, Vec<Header>)> {
-        let linked = self.partial.iter().filter(|(_, partial)| is_known(&partial.missing));
+        let linked = self.partial.iter().filter(|(_, partial)| is_known(&partial.oldest));
         let linked: Vec<PeerHandle> = linked.map(|(peer, _)| *peer).collect();
         let take = |peer| Some((peer, self.partial.remove(&peer)?.headers));
         linked.into_iter().filter_map(take).collect()

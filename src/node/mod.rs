@@ -386,9 +386,9 @@ impl Node {
         match verdict {
             // What is beyond a limit may be held later.
             HeadersVerdict::Held | HeadersVerdict::Beyond => {}
-            HeadersVerdict::Unlinked(missing) => {
+            HeadersVerdict::Unlinked => {
                 if branch == Branch::Fetched {
-                    if let Some(next) = self.headers.keep(peer, missing, headers, now.steady) {
+                    if let Some(next) = self.headers.keep(peer, headers, now.steady) {
                         self.look_up(next, Some((peer, branch)));
                     }
                 }

@@ -63,7 +63,7 @@ pub enum HeadersVerdict {
     /// The last one is held.
     Held,
     /// Not held: the parent of the oldest one is unknown.
-    Unlinked(BlockHash),
+    Unlinked,
     /// Not held: beyond a limit, or too far ahead of the clock. It may be held later.
     Beyond,
     /// Bitcoin can never accept one of them.
@@ -242,15 +242,15 @@ impl HeaderIndex {
         if !headers.iter().all(meets_own_bits) {
             return faulty(self, HeaderFault::Hash);
         }
-        let mut unlinked = None;
+        let mut is_linked = true;
         for header in headers {
             let hash = header.block_hash();
             if self.headers.contains_key(&hash) {
-                unlinked = None;
+                is_linked = true;
                 continue;
             }
             let Some(parent) = self.headers.get(&header.prev_blockhash) else {
-                unlinked = unlinked.or(Some(header.prev_blockhash));
+                is_linked = false;
                 continue;
             };
             let child = match parent.anchor.child(self.network, *header) {
@@ -269,7 +269,11 @@ impl HeaderIndex {
             self.evict(branch, Some(sender), per_peer, Some(hash));
             self.evict(branch, None, in_all, Some(hash));
         }
-        unlinked.map_or(HeadersVerdict::Held, HeadersVerdict::Unlinked)
+        if is_linked {
+            HeadersVerdict::Held
+        } else {
+            HeadersVerdict::Unlinked
+        }
     }
 
     /// Whether a side header that is not held yet is within the limits of its kind of branch.

@@ -40,6 +40,9 @@ const BAN_MS: u64 = 24 * 3_600_000;
 const FORGIVE_MS: u64 = 30_000;
 /// A node with too few outbound connections dials again after this long.
 const DIAL_EVERY_MS: u64 = 3_000;
+/// The bootnode. It is always dialled, once a minute, because it can rejoin two halves of a network.
+const BOOTNODE: usize = 0;
+const BOOTNODE_EVERY_MS: u64 = 60_000;
 /// Connections that a node has at most: in all, with one netgroup, and inbound.
 const CONNECTIONS_MAX: usize = 100;
 const NETGROUP_MAX: usize = 8;
@@ -513,6 +516,8 @@ impl Simulation {
             if let Some(other) = self.random.pick(&candidates) {
                 self.connect(host, other);
             }
+        } else if self.can_dial(host, BOOTNODE) && self.random.chance(DIAL_EVERY_MS as f64 / BOOTNODE_EVERY_MS as f64) {
+            self.connect(host, BOOTNODE);
         }
         let next = self.now_ms + if outbound + 1 < self.scenario.network.outbound { 300 } else { DIAL_EVERY_MS };
         self.schedule_about(next, 500, Action::Dial { host, boot });

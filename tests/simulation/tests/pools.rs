@@ -68,6 +68,19 @@ fn a_clock_that_is_set_by_hours_breaks_nothing() {
     }
 }
 
+/// When each half of a network has as many peers as it wants, a bootnode still rejoins them (seed `large 40150`).
+#[test]
+fn halves_that_have_enough_peers_find_each_other_again() {
+    let mut scenario = Scenario::calm(24, 10, 120, 32.0);
+    scenario.network.outbound = 3;
+    let groups = (0..24).map(|host| host % 2).collect();
+    scenario.faults = vec![Fault { at_ms: 600_000, kind: FaultKind::Partition { groups, for_ms: 600_000 } }];
+    scenario.duration_ms = 1_500_000;
+    let mut simulation = Simulation::new(7, scenario);
+    let violations = &simulation.run().violations;
+    assert!(violations.is_empty(), "{}", violations[0]);
+}
+
 /// Two runs of a seed are the same run. The core's hash maps have other keys in each.
 #[test]
 fn a_seed_replays_exactly() {

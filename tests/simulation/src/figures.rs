@@ -1,10 +1,11 @@
-//! Figures about the pool as a whole: tables and text plots, printed and written into `tests/simulation/README.md`.
+//! Figures about the pool as a whole: tables and plots, printed and written into `tests/simulation/README.md`.
 //!
 //! Figures come from pools of real nodes; where a statistic needs more shares than nodes can make, it comes from a model
 //! that uses the core's own payout functions, and says so.
 
 mod income;
 mod partitions;
+mod plot;
 mod selfish;
 mod sync;
 mod traffic;
@@ -17,11 +18,13 @@ use std::time::Instant;
 const BEGIN: &str = "<!-- figures begin -->\n";
 const END: &str = "<!-- figures end -->\n";
 const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+/// Where the plots are.
+const PLOTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/figures");
 
 /// Measures one figure.
 type Measure = fn() -> Figure;
 
-/// One table with a text plot of one of its columns.
+/// One table with plots of one of its columns.
 pub struct Figure {
     pub title: &'static str,
     /// What was measured, and how.
@@ -33,7 +36,7 @@ pub struct Figure {
 }
 
 impl Figure {
-    fn markdown(&self) -> String {
+    fn markdown(&self, name: &str) -> String {
         let mut out = format!("### {}\n\n{}\n\n", self.title, self.text);
         // Writing to a string does not fail.
         let _ = writeln!(out, "| {} |", self.columns.join(" | "));
@@ -49,7 +52,7 @@ impl Figure {
                 let bar = "#".repeat((value / max * 50.0).round().max(0.0) as usize);
                 let _ = writeln!(out, "{label:width$} {bar} {value:.3}");
             }
-            out.push_str("```\n");
+            let _ = writeln!(out, "```\n\n![{}](figures/{name}.svg)", self.title);
         }
         out
     }
@@ -90,24 +93,32 @@ pub fn print(only: Option<&str>) {
         ("traffic", traffic::figure),
     ];
     let mut text = String::new();
-    for (_, measure) in all.iter().filter(|(name, _)| only.is_none_or(|only| only == *name)) {
+    for (name, measure) in all.iter().filter(|(name, _)| only.is_none_or(|only| only == *name)) {
         let started = Instant::now();
-        let part = measure().markdown();
+        let figure = measure();
+        let part = figure.markdown(name);
         println!("{part}\n({:.0} s)\n", started.elapsed().as_secs_f64());
         text.push_str(&part);
         text.push('\n');
+        if only.is_none() && !figure.bars.is_empty() {
+            write(&format!("{PLOTS}/{name}.svg"), &plot::bars(figure.title, &figure.bars));
+        }
     }
     if only.is_none() {
-        write(&text);
+        write_readme(&text);
     }
 }
 
-fn write(figures: &str) {
+fn write_readme(figures: &str) {
     let text = std::fs::read_to_string(README).unwrap_or_default();
     let before = text.split(BEGIN).next().unwrap_or_default();
     let after = text.split(END).nth(1).unwrap_or_default();
-    let text = format!("{before}{BEGIN}\n{figures}{END}{after}");
-    if let Err(error) = std::fs::write(README, text) {
-        eprintln!("{README} not written: {error}");
+    write(README, &format!("{before}{BEGIN}\n{figures}{END}{after}"));
+}
+
+fn write(path: &str, text: &str) {
+    let folder = std::fs::create_dir_all(PLOTS);
+    if let Err(error) = folder.and_then(|()| std::fs::write(path, text)) {
+        eprintln!("{path} not written: {error}");
     }
 }

@@ -258,8 +258,8 @@ impl Scenario {
 
     fn add_hostile(&mut self, random: &mut Random) {
         let count = random.below(3.min(self.hosts.len() as u64 / 3 + 1)) as usize;
-        // All of them are in one place. Now and then each has several addresses there.
-        let copies = if random.chance(0.1) { 6 } else { 1 };
+        // All of them are in one place. Each seldom has several addresses there: floods by many take long to simulate.
+        let copies = if random.chance(0.02) { 6 } else { 1 };
         let netgroup = self.hosts.len() as u32 + 1;
         for _ in 0..count {
             let manner = Manner::ALL[random.below(Manner::ALL.len() as u64) as usize];

@@ -480,9 +480,11 @@ impl Node {
             match source {
                 Source::Gossip(_) => self.network(NetworkCommand::Verdict { gossip, verdict: gossip_verdict }),
                 Source::Local if verdict == Verdict::Accepted => {
-                    let node = self.chain.tree().get(&id).expect("an accepted share is in the tree");
-                    let share = Arc::clone(&node.share);
-                    self.network(NetworkCommand::Announce(share));
+                    // Unless a separate chain replaced the share's in the same input.
+                    if let Some(linked) = self.chain.tree().get(&id) {
+                        let share = Arc::clone(&linked.share);
+                        self.network(NetworkCommand::Announce(share));
+                    }
                 }
                 Source::Local | Source::Fetch(_) => {}
             }

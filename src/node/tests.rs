@@ -68,6 +68,36 @@ fn a_job_goes_out_after_two_seconds_without_a_response_about_its_block_and_its_s
 }
 
 #[test]
+fn an_own_share_whose_chain_is_left_in_the_same_input_is_neither_stored_nor_announced() {
+    let mut theirs = Cluster::solo();
+    theirs.mine_many(0, 3);
+    let mut cluster = Cluster::new(params());
+    let (ours, other) = (cluster.start(false), cluster.start(false));
+    cluster.give_template(ours);
+    cluster.pass(2);
+    let job = cluster.nodes[ours].job();
+    let own = solve(&job, job.time.plus(1), 8);
+    let id = ShareId(own.hash);
+    // All of them wait for the same Bitcoin block, the own share first.
+    cluster.send(ours, Event::ShareFound(own));
+    for linked in theirs.nodes[0].tree().main_chain() {
+        let event = Event::ShareGossiped { peer: PeerHandle(9), share: Arc::clone(&linked.share) };
+        cluster.nodes[ours].time = cluster.nodes[ours].time.max(linked.time());
+        cluster.send(ours, event);
+    }
+    assert_eq!(cluster.nodes[ours].waiting(), (4, 0));
+    cluster.give_anchor(ours, anchor());
+    let ours = &cluster.nodes[ours];
+    let is_accepted = |report: &Report| {
+        matches!(report, Report::ShareVerdict { id: of, verdict: Verdict::Accepted, .. } if *of == id)
+    };
+    assert!(ours.reports.iter().any(is_accepted), "it was linked");
+    assert_eq!((ours.tip(), ours.stored.len()), (theirs.nodes[0].tip(), 3));
+    assert!(!ours.stored.contains_key(&id));
+    assert_eq!(cluster.nodes[other].waiting(), (0, 0));
+}
+
+#[test]
 fn a_restart_continues_where_the_node_stopped_also_after_pruning() {
     let mut cluster = Cluster::solo();
     for round in 1..=4 {

@@ -70,7 +70,7 @@ pub enum Effect {
         need: Need,
         source: Source,
     },
-    /// A share was linked. It must be stored.
+    /// A share was linked and is in the tree when the input has been processed. It must be stored.
     Linked(ShareId),
     /// A share was unlinked because its chain was left. It must be deleted.
     Unlinked(ShareId),

@@ -85,6 +85,8 @@ impl Sharechain {
         separate.update_headers(&self.tree);
         let left = std::mem::replace(&mut self.tree, separate);
         let new = self.tree.tip().expect("an adopted chain has a tip");
+        // What the same input linked before is left as well. Its owner must not look for it in the new tree.
+        self.effects.retain(|effect| !matches!(effect, Effect::Linked(_)));
         if let Some(old) = left.tip() {
             self.effects.push(Effect::Replaced { old: old.id, new: new.id, depth: left.len() });
         }

@@ -1,5 +1,6 @@
 //! Pools drawn from seeds: every invariant holds in all of them.
 
+use std::panic::catch_unwind;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Mutex;
 
@@ -13,11 +14,14 @@ const FOUND: [u64; 0] = [];
 
 /// Runs a pool; what was wrong, and how to see it again.
 fn run(kind: &str, seed: u64) -> Option<String> {
-    let scenario = if kind == "small" { Scenario::small(seed) } else { Scenario::large(seed) };
-    let mut simulation = Simulation::new(seed, scenario);
-    let violations = &simulation.run().violations;
-    let command = format!("cargo run --release -p p2pool-test-simulation -- {kind} {seed} trace");
-    violations.first().map(|first| format!("{} violations, first {first}\n  replay: {command}", violations.len()))
+    let wrong = catch_unwind(|| {
+        let scenario = if kind == "small" { Scenario::small(seed) } else { Scenario::large(seed) };
+        let mut simulation = Simulation::new(seed, scenario);
+        let violations = &simulation.run().violations;
+        violations.first().map(|first| format!("{} violations, first {first}", violations.len()))
+    });
+    let wrong = wrong.unwrap_or_else(|_| Some("a panic, printed above".to_owned()))?;
+    Some(format!("{wrong}\n  replay: cargo run --release -p p2pool-test-simulation -- {kind} {seed} trace"))
 }
 
 /// Runs pools on two threads.

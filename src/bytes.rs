@@ -1,8 +1,8 @@
-//! Tagged hashes, length-prefixed byte strings and hexadecimal output.
+//! Tagged hashes, CompactSize numbers and length-prefixed byte strings.
 
-use std::fmt;
-
+use bitcoin::consensus::Encodable as _;
 use bitcoin::hashes::{sha256, Hash as _, HashEngine as _};
+use bitcoin::VarInt;
 
 /// The tagged hash of BIP-0340: `SHA256(SHA256(tag) || SHA256(tag) || data)`.
 pub fn tagged_hash(tag: &[u8], data: &[u8]) -> [u8; 32] {
@@ -20,25 +20,19 @@ pub(crate) fn tagged_engine(tag: &[u8]) -> sha256::HashEngine {
     engine
 }
 
-/// Writes bytes as hexadecimal.
-pub(crate) fn write_hex<'a>(f: &mut fmt::Formatter<'_>, bytes: impl Iterator<Item = &'a u8>) -> fmt::Result {
-    for byte in bytes {
-        write!(f, "{byte:02x}")?;
-    }
-    Ok(())
+/// Appends a number as a CompactSize.
+pub(crate) fn put_compact_size(out: &mut Vec<u8>, number: usize) {
+    VarInt::from(number).consensus_encode(out).expect("writing to a vector does not fail");
+}
+
+/// Returns the length of a number as a CompactSize, in bytes.
+pub(crate) fn compact_size_len(number: usize) -> usize {
+    VarInt::from(number).size()
 }
 
 /// Appends the length as a CompactSize, then the bytes.
-///
-/// All strings in a share are shorter than 253 bytes; only the preimage of a chain id may need the three-byte length.
-pub fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    match u8::try_from(bytes.len()) {
-        Ok(len) if len < 0xfd => out.push(len),
-        _ => {
-            out.push(0xfd);
-            out.extend_from_slice(&u16::try_from(bytes.len()).unwrap_or(u16::MAX).to_le_bytes());
-        }
-    }
+pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_compact_size(out, bytes.len());
     out.extend_from_slice(bytes);
 }
 

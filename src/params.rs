@@ -1,9 +1,10 @@
 //! The parameters of a sharechain and the chain id derived from them (rules, section 2).
 
 use bitcoin::hashes::Hash as _;
+use bitcoin::hex::DisplayHex as _;
 use serde::{Deserialize, Serialize};
 
-use crate::bytes::{put_bytes, tagged_hash, write_hex};
+use crate::bytes::{put_bytes, tagged_hash};
 use crate::units::{Bits, BlockHeight};
 
 /// The first version of the rules. Chain ids are computed with its parameters for ever (rules, section 10).
@@ -260,7 +261,7 @@ impl ChainId {
 
 impl std::fmt::Display for ChainId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write_hex(f, self.0.iter())
+        self.0.as_hex().fmt(f)
     }
 }
 

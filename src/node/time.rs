@@ -3,7 +3,7 @@
 pub use crate::units::Now;
 use crate::units::{SteadyTime, UnixTime};
 
-/// Seconds by which the two clocks may drift candidate between two readings: reading takes time, and there are leap seconds.
+/// Seconds by which the two clocks may drift apart between two readings: reading takes time, and there are leap seconds.
 const READING_S: u32 = 2;
 
 /// Converts moments of the steady clock to times of day.

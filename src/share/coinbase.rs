@@ -6,6 +6,7 @@
 use bitcoin::hashes::{sha256d, Hash as _, HashEngine as _};
 
 use super::{PayoutScript, ShareInfo, EXTRANONCE_LEN};
+use crate::bytes::put_compact_size;
 use crate::params::ChainId;
 use crate::units::Sats;
 
@@ -122,17 +123,6 @@ fn put_height(script: &mut Vec<u8>, height: u32) {
             if sign {
                 script.push(0);
             }
-        }
-    }
-}
-
-/// Appends a count as a CompactSize; a coinbase has at most 1,001 outputs.
-fn put_compact_size(out: &mut Vec<u8>, count: usize) {
-    match u8::try_from(count) {
-        Ok(count) if count < 0xfd => out.push(count),
-        _ => {
-            out.push(0xfd);
-            out.extend_from_slice(&u16::try_from(count).unwrap_or(u16::MAX).to_le_bytes());
         }
     }
 }

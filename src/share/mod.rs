@@ -9,10 +9,11 @@ use std::fmt;
 
 use bitcoin::block::Header;
 use bitcoin::hashes::{sha256, sha256d, Hash as _};
+use bitcoin::BlockHash;
 
 pub use payout_script::{PayoutScript, PayoutScriptError};
 
-use crate::bytes::{tagged_hash, write_hex};
+use crate::bytes::tagged_hash;
 use crate::params::ChainId;
 use crate::units::{Bits, BlockHeight, Sats, ShareHeight, UnixTime, Work};
 
@@ -54,7 +55,7 @@ impl PartialOrd for ShareId {
 
 impl fmt::Display for ShareId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_hex(f, self.0.iter().rev())
+        BlockHash::from_byte_array(self.0).fmt(f)
     }
 }
 

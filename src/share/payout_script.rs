@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use bitcoin::hex::DisplayHex as _;
 use bitcoin::{Address, Script};
 
 use crate::params::Network;
@@ -70,7 +71,7 @@ impl PartialOrd for PayoutScript {
 
 impl fmt::Display for PayoutScript {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        crate::bytes::write_hex(f, self.as_bytes().iter())
+        self.as_bytes().as_hex().fmt(f)
     }
 }
 

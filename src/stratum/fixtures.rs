@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use bitcoin::hashes::Hash as _;
+use bitcoin::hex::DisplayHex as _;
 use bitcoin::BlockHash;
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::share::coinbase::Payout;
@@ -95,6 +96,6 @@ pub fn solve(job: &Job, mut submit: Submit, wanted: impl Fn(&HashedHeader) -> bo
 
 /// The `mining.submit` parameters of a miner that does not roll versions.
 pub fn submit_params(job: &Job, submit: &Submit) -> String {
-    let extranonce2: String = submit.extranonce[4..].iter().map(|byte| format!("{byte:02x}")).collect();
+    let extranonce2 = submit.extranonce[4..].as_hex();
     format!(r#""worker","{}","{extranonce2}","{:08x}","{:08x}""#, job.id, submit.time, submit.nonce)
 }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use bitcoin::hex::FromHex;
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -108,7 +109,8 @@ impl SubmitParams {
         let texts: SubmitFields<'_> =
             serde_json::from_str(params).map_err(|_| Reject::Malformed("submit needs 5 or 6 strings"))?;
         Ok(Self {
-            extranonce2: hex_bytes(texts.extranonce2).ok_or(Reject::Malformed("extranonce2 is not 16 hex digits"))?,
+            extranonce2: FromHex::from_hex(texts.extranonce2)
+                .map_err(|_| Reject::Malformed("extranonce2 is not 16 hex digits"))?,
             time: hex_u32(texts.time).ok_or(Reject::Malformed("ntime is not 8 hex digits"))?,
             nonce: hex_u32(texts.nonce).ok_or(Reject::Malformed("nonce is not 8 hex digits"))?,
             version_bits: match texts.version_bits {
@@ -168,19 +170,6 @@ fn hex_u64(text: &str) -> Option<u64> {
     // `from_str_radix` accepts a sign too.
     let digits = text.bytes().all(|byte| byte.is_ascii_hexdigit());
     (digits && text.len() <= 16).then(|| u64::from_str_radix(text, 16).ok()).flatten()
-}
-
-/// Exactly `2 * N` hex digits.
-pub fn hex_bytes<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let mut bytes = [0; N];
-    if text.len() != 2 * N {
-        return None;
-    }
-    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-        let digit = |index: usize| char::from(*pair.get(index)?).to_digit(16);
-        *byte = u8::try_from(digit(0)? << 4 | digit(1)?).ok()?;
-    }
-    Some(bytes)
 }
 
 #[cfg(test)]

@@ -1,12 +1,11 @@
 //! The serialised block of a submit, as `submitblock` takes it.
 
-use bitcoin::consensus::Encodable as _;
 use bitcoin::hex::DisplayHex as _;
-use bitcoin::VarInt;
 use thiserror::Error;
 
 use super::submit::MERKLE_ROOT;
 use super::{merkle, Job};
+use crate::bytes::{compact_size_len, put_compact_size};
 use crate::share::EXTRANONCE_LEN;
 
 /// Why a header and a job do not form a block.
@@ -46,11 +45,11 @@ impl Job {
     pub fn unchecked_block(&self, header: &[u8; 80], extranonce: &[u8; EXTRANONCE_LEN]) -> Vec<u8> {
         let transactions = &self.template.transactions;
         let coinbase = self.coinbase.with_witness(extranonce);
-        let count = VarInt::from(transactions.len().saturating_add(1));
+        let count = transactions.len().saturating_add(1);
         let data_len: usize = transactions.iter().map(|tx| tx.data.len()).sum();
-        let mut block = Vec::with_capacity(header.len() + count.size() + coinbase.len() + data_len);
+        let mut block = Vec::with_capacity(header.len() + compact_size_len(count) + coinbase.len() + data_len);
         block.extend_from_slice(header);
-        count.consensus_encode(&mut block).expect("writing to a vector does not fail");
+        put_compact_size(&mut block, count);
         block.extend_from_slice(&coinbase);
         for tx in transactions.iter() {
             block.extend_from_slice(&tx.data);

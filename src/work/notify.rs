@@ -1,6 +1,5 @@
 //! The `mining.notify` line of a job: formatted once, the same for all sessions.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use bitcoin::hashes::Hash as _;
@@ -42,14 +41,9 @@ impl NotifyLines {
 
 /// The previous block's hash in Stratum's byte order: internal order with the bytes of each 32-bit word reversed.
 fn word_swapped(hash: &BlockHash) -> String {
-    let mut text = String::with_capacity(64);
-    for word in hash.as_byte_array().chunks(4) {
-        for byte in word.iter().rev() {
-            // Writing to a string cannot fail.
-            let _ = write!(text, "{byte:02x}");
-        }
-    }
-    text
+    let mut bytes = hash.to_byte_array();
+    bytes.chunks_mut(4).for_each(<[u8]>::reverse);
+    bytes.to_lower_hex_string()
 }
 
 impl Job {

@@ -1,8 +1,7 @@
 //! Computes how many of a template's transactions fit into a block with a given coinbase.
 
-use bitcoin::VarInt;
-
 use super::{Template, TemplateTx};
+use crate::bytes::compact_size_len;
 use crate::share::coinbase::{Coinbase, Payout};
 
 /// Weight units per non-witness byte (BIP-0141).
@@ -50,7 +49,7 @@ fn count(number: usize) -> u64 {
 /// Only a tail is left out. Since parents precede children, no child loses its parent.
 pub fn fitting(template: &Template, coinbase: CoinbaseCost) -> Option<usize> {
     let fits = |transactions: usize, weight: u64, sigops_cost: u64| {
-        let count_weight = count(VarInt::from(transactions.saturating_add(1)).size()).saturating_mul(WITNESS_SCALE);
+        let count_weight = count(compact_size_len(transactions.saturating_add(1))).saturating_mul(WITNESS_SCALE);
         weight.saturating_add(HEADER_WEIGHT).saturating_add(count_weight) <= template.weight_limit
             && sigops_cost <= template.sigops_limit
     };

@@ -2,6 +2,7 @@
 
 use bitcoin::block::{Header, Version};
 use bitcoin::hashes::Hash as _;
+use bitcoin::hex::FromHex as _;
 use bitcoin::{BlockHash, CompactTarget, TxMerkleNode};
 use p2pool_core::params::{Activation, ChainParams, Network, RULES_VERSION_FIRST};
 use p2pool_core::share::coinbase::Payout;
@@ -17,8 +18,7 @@ pub fn read<T: for<'a> Deserialize<'a>>(name: &str) -> T {
 }
 
 pub fn hex(text: &str) -> Vec<u8> {
-    assert_eq!(text.len() % 2, 0, "odd number of digits: {text}");
-    (0..text.len() / 2).map(|i| u8::from_str_radix(&text[2 * i..2 * i + 2], 16).unwrap()).collect()
+    Vec::from_hex(text).unwrap()
 }
 
 pub fn hex_array<const N: usize>(text: &str) -> [u8; N] {
@@ -27,9 +27,7 @@ pub fn hex_array<const N: usize>(text: &str) -> [u8; N] {
 
 /// A hash in Bitcoin's display order, last byte first.
 pub fn hash_from_display(text: &str) -> [u8; 32] {
-    let mut bytes: [u8; 32] = hex_array(text);
-    bytes.reverse();
-    bytes
+    text.parse::<BlockHash>().unwrap().to_byte_array()
 }
 
 pub fn bits(text: &str) -> Bits {

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+use bitcoin::hex::FromHex as _;
 use serde_json::value::RawValue;
 use serde_json::{json, Map, Value};
 
@@ -13,7 +14,7 @@ use crate::stratum::label::sanitized_label;
 use crate::stratum::limits::LABEL_LEN_MAX;
 use crate::stratum::reject::Reject;
 use crate::stratum::reply;
-use crate::stratum::request::{elements, hex_bytes, hex_u32, number, string};
+use crate::stratum::request::{elements, hex_u32, number, string};
 use crate::stratum::user_agents::firmware_for;
 
 /// Version bits that miners may roll: 13 to 28 (BIP-0310, BIP-0320).
@@ -74,7 +75,7 @@ impl Session {
             }
         }
         let extranonce1 = *self.extranonce1.get_or_insert_with(|| {
-            let resumed = string(params.get(1)).and_then(|session| hex_bytes::<EXTRANONCE1_LEN>(&session));
+            let resumed = string(params.get(1)).and_then(|session| <[u8; EXTRANONCE1_LEN]>::from_hex(&session).ok());
             match resumed.filter(|extranonce1| step.shared.extranonces.resume(*extranonce1)) {
                 Some(extranonce1) => extranonce1,
                 None => step.shared.extranonces.allocate(),

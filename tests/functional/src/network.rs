@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bitcoin::hashes::Hash as _;
+use bitcoin::BlockHash;
 use p2pool_miner::job::Job;
 use p2pool_miner::session::{Error, Rejection, Session};
 use p2pool_miner::target::Target;
@@ -215,5 +217,5 @@ impl ManualMiner {
 
 /// Returns a hash in the usual notation: reversed bytes in hexadecimal.
 pub fn hash_hex(hash: &[u8; 32]) -> String {
-    hash.iter().rev().map(|byte| format!("{byte:02x}")).collect()
+    BlockHash::from_byte_array(*hash).to_string()
 }

@@ -26,7 +26,7 @@ pub struct Names {
 impl Names {
     /// Builds the names of a chain.
     pub fn of(chain: &ChainId) -> Self {
-        let prefix: String = chain.0.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let prefix = chain.prefix();
         let name = |what: &str| format!("/p2pool/{what}/2.0.0/{prefix}");
         let protocol = |what: &str| StreamProtocol::try_from_owned(name(what)).unwrap();
         Self {

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bitcoin::consensus::encode::deserialize_hex;
+use bitcoin::hashes::Hash as _;
+use bitcoin::BlockHash;
 use libp2p::Multiaddr;
 use p2pool_core::params::{ChainId, Network};
 use p2pool_core::share::{Share, ShareId};
@@ -289,9 +291,8 @@ impl TestNetwork {
         for _ in 0..ATTEMPTS {
             let id = self.miners[finder].find();
             let found = Instant::now();
-            let mut bytes: [u8; 32] = bitcoin::hex::FromHex::from_hex(&id).unwrap();
-            bytes.reverse();
-            if self.wait_one_tip_with(ShareId(bytes)) == ShareId(bytes) {
+            let id = ShareId(id.parse::<BlockHash>().unwrap().to_byte_array());
+            if self.wait_one_tip_with(id) == id {
                 return found.elapsed();
             }
         }

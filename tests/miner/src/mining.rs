@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use bitcoin::hashes::Hash as _;
+use bitcoin::BlockHash;
 use crossbeam_channel::{bounded, select, unbounded, Receiver, Sender};
 use serde_json::json;
 
@@ -92,8 +94,8 @@ impl fmt::Display for Event {
 
 impl fmt::Display for SentShare {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ", if self.is_block { "block" } else { "share" })?;
-        self.hash.iter().rev().try_for_each(|byte| write!(f, "{byte:02x}"))
+        let kind = if self.is_block { "block" } else { "share" };
+        write!(f, "{kind} {}", BlockHash::from_byte_array(self.hash))
     }
 }
 

@@ -101,9 +101,7 @@ fn text(line: &Value, field: &str) -> String {
 
 /// Parses a hash in display order.
 fn parse_hash(digits: &str) -> [u8; 32] {
-    let mut bytes = <[u8; 32]>::from_hex(digits).unwrap();
-    bytes.reverse();
-    bytes
+    digits.parse::<BlockHash>().unwrap().to_byte_array()
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use bitcoin::hex::DisplayHex as _;
 use lmdb::{Cursor as _, Database, EnvironmentFlags, RoTransaction, Transaction as _};
 use p2pool_core::node::StoredShare;
 use p2pool_core::params::ChainParams;
@@ -140,15 +141,11 @@ impl<'env> View<'env> {
 
 /// Formats a key for operators: the letter of its kind, then the hash in display order.
 fn show_key(key: &[u8]) -> String {
-    use std::fmt::Write as _;
     let Some((kind, id)) = key.split_first() else { return "(empty key)".to_owned() };
-    let mut shown = char::from(*kind).escape_default().to_string();
-    if !id.is_empty() {
-        shown.push(' ');
+    let kind = char::from(*kind).escape_default();
+    if id.is_empty() {
+        return kind.to_string();
     }
-    for byte in id.iter().rev() {
-        // Writing to a String cannot fail.
-        let _ = write!(shown, "{byte:02x}");
-    }
-    shown
+    let id: Vec<u8> = id.iter().rev().copied().collect();
+    format!("{kind} {}", id.as_hex())
 }

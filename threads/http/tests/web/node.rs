@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
+use bitcoin::hex::FromHex as _;
 use p2pool_channels::BrowserConnection;
 use p2pool_core::config::Config;
 use p2pool_core::metrics::Metrics;
@@ -73,14 +74,16 @@ impl Recording {
             payout_window: params.payout_window,
             ..ChainParams::standard(Network::Regtest)
         };
-        let scripts = scripts.iter().map(|script| PayoutScript::new(&hex(script)).unwrap()).collect();
+        let scripts =
+            scripts.iter().map(|script| PayoutScript::new(&Vec::from_hex(script).unwrap()).unwrap()).collect();
         Self { params, scripts, shares }
     }
 
     /// Returns the tree of all shares, including those that were not accepted at once.
     pub fn tree(&self) -> Tree {
         let mut tree = self.empty_tree();
-        let mut shares: Vec<Share> = self.shares.iter().map(|share| Share::decode(&hex(&share.raw)).unwrap()).collect();
+        let mut shares: Vec<Share> =
+            self.shares.iter().map(|share| Share::decode(&Vec::from_hex(&share.raw).unwrap()).unwrap()).collect();
         // Parents first.
         shares.sort_by_key(|share| share.info.share_height);
         for share in shares {
@@ -98,10 +101,6 @@ impl Recording {
 fn vectors(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors").join(name);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-fn hex(text: &str) -> Vec<u8> {
-    (0..text.len() / 2).map(|at| u8::from_str_radix(&text[2 * at..2 * at + 2], 16).unwrap()).collect()
 }
 
 pub fn now() -> UnixTime {

@@ -118,6 +118,19 @@ impl Pool {
         self.child.as_ref().map_or_else(|| panic!("this p2pool is not running"), Child::id)
     }
 
+    /// Returns the resident memory of the process in bytes: private memory, then mapped files, such as the program and the
+    /// store.
+    #[track_caller]
+    pub fn resident_bytes(&self) -> (u64, u64) {
+        let path = format!("/proc/{}/status", self.process_id());
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let bytes_of = |name: &str| {
+            let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB"));
+            value.and_then(|kib| kib.parse::<u64>().ok()).map_or_else(|| panic!("no {name} in {path}"), |kib| kib << 10)
+        };
+        (bytes_of("RssAnon:"), bytes_of("RssFile:"))
+    }
+
     /// Returns the exit status if the node has ended.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.as_mut().and_then(|child| child.try_wait().ok().flatten())

@@ -63,6 +63,11 @@ pub fn measure(plan: &Plan) {
         bytes_in / f64::from(plan.shares)
     );
     println!("in its API, which is updated every two seconds, {seen_s:.1} s after the start of the process");
+    for (name, node) in [("server", &server), ("new node", &new)] {
+        let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+        let (private, files) = node.resident_bytes();
+        println!("RSS of the {name}: {:.1} MiB, {:.1} of it mapped files", mib(private + files), mib(files));
+    }
     println!("load at the end: {}", load_averages());
 }
 

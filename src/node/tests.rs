@@ -88,9 +88,7 @@ fn an_own_share_whose_chain_is_left_in_the_same_input_is_neither_stored_nor_anno
     assert_eq!(cluster.nodes[ours].waiting(), (4, 0));
     cluster.give_anchor(ours, anchor());
     let ours = &cluster.nodes[ours];
-    let is_accepted = |report: &Report| {
-        matches!(report, Report::ShareVerdict { id: of, verdict: Verdict::Accepted, .. } if *of == id)
-    };
+    let is_accepted = |report: &Report| matches!(report, Report::ShareVerdict { id: of, verdict: Verdict::Accepted, .. } if *of == id);
     assert!(ours.reports.iter().any(is_accepted), "it was linked");
     assert_eq!((ours.tip(), ours.stored.len()), (theirs.nodes[0].tip(), 3));
     assert!(!ours.stored.contains_key(&id));

@@ -183,6 +183,7 @@ class Audit:
             # The payouts cannot be computed from the export, so the node cannot have known them.
             expect("payouts", listed, None)
             return
+        self.chain.check_votes(share)
         payouts = self.chain.check_coinbase(share, credits=window)
         if listed is None:
             raise Difference("payouts are missing although the payout window is in the export")

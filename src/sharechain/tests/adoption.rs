@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::support::{anchor, anchor_at, assert_breaks, params, script, verdict_on, TestNode, BITS, PEER};
+use super::support::{anchor, anchor_at, assert_breaks, best_chain, params, script, verdict_on, TestNode, BITS, PEER};
 use crate::params::ChainParams;
 use crate::payouts::Window;
 use crate::share::Share;
@@ -128,7 +128,7 @@ fn a_chain_mined_on_an_old_block_does_not_replace_a_fresh_one() {
     // Two days later the pool has gone on, and the other chain has one fresh share.
     let later = anchor_at(400, ours.now.plus(172_800 + 3_600));
     for node in [&mut ours, &mut rushed] {
-        node.chain.tree_mut().add_anchor(later.clone());
+        node.chain.tree_mut().headers_mut().follow(best_chain(later.clone()));
         node.anchor = later.clone();
         node.now = UnixTime(later.header.time);
     }
@@ -146,7 +146,7 @@ fn a_sleeping_pool_is_not_replaced_by_one_easy_share() {
     other.miner = script(2);
     let later = anchor_at(500, ours.now.plus(172_800));
     for node in [&mut ours, &mut other] {
-        node.chain.tree_mut().add_anchor(later.clone());
+        node.chain.tree_mut().headers_mut().follow(best_chain(later.clone()));
         node.anchor = later.clone();
         node.now = UnixTime(later.header.time);
     }

@@ -24,7 +24,6 @@ from .targets import bits_to_target, work_of_bits
 MEDIAN_SHARES = 11
 BACKWARDS_MAX_S = 600
 AHEAD_MAX_S = 120
-HEIGHT_FLOOR_SHARES = 72
 HEIGHT_FLOOR_SLACK = 2
 VALUE_MAX = 21 * 10**14
 SPAM_DEPTH = 4
@@ -284,9 +283,9 @@ class Chain:
 
     def check_height_floor(self, share: Share):
         info = share.info
-        if self.params.network == "mainnet" and info.parent != ZERO_ID:
-            before = self.last(info.parent, HEIGHT_FLOOR_SHARES)
-            floor = max(other.info.block_height for other in before) - HEIGHT_FLOOR_SLACK
+        if self.params.network != "regtest" and info.parent != ZERO_ID:
+            before = self.last(info.parent, self.params.retarget_window)
+            floor = median(other.info.block_height for other in before) - HEIGHT_FLOOR_SLACK
             if info.block_height < floor:
                 raise Rejected(6, f"block_height {info.block_height} is below the floor of {floor}")
 

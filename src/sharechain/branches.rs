@@ -1,12 +1,14 @@
 //! Branches in the unverified pool: when they are checked, and how (rules, section 5, spam).
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use super::failure::{Failure, Need};
 use super::pool::PendingShare;
 use super::tree::LinkedShare;
 use super::{Checks, Sharechain, Verdict, Wait};
+use crate::share::ShareId;
 use crate::units::UnixTime;
-
-use std::sync::Arc;
 
 impl Sharechain {
     /// Keeps a share unverified, or drops it if its sender has sent too many copies of its header.
@@ -56,24 +58,33 @@ impl Sharechain {
 
     /// Links a branch that grows from the tree, oldest share first.
     ///
-    /// A share whose parent is not linked waits for it. A share below that was rejected may have been a copy with other
-    /// facts, sent ahead of the true one.
+    /// A share whose parent is unknown waits for it. A share below that was rejected may have been a copy with other facts,
+    /// sent ahead of the true one. Shares above one that waits stay unverified: if they were deferred, the whole branch
+    /// would change pools for each uncle that it lacks.
     fn link_branch(&mut self, branch: Vec<PendingShare>, now: UnixTime) {
         // All of them first: linking a share queues those above it that are still in the pool, and from there they would come
         // back to it, the whole branch for each share linked.
         for pending in &branch {
             self.unverified.remove(&pending.digest);
         }
+        let mut waiting: HashSet<ShareId> = HashSet::new();
         for pending in branch {
-            let parent = pending.share.info.parent;
-            if self.tree.contains(&pending.id) {
+            let (id, digest, parent) = (pending.id, pending.digest, pending.share.info.parent);
+            if self.tree.contains(&id) {
                 // Another copy of its header was linked.
                 continue;
             }
             if self.tree.contains(&parent) {
                 self.link(pending, now);
+            } else if waiting.contains(&parent) {
+                for evicted in self.unverified.insert(pending) {
+                    self.report(&evicted, Verdict::Dropped);
+                }
             } else {
                 self.defer(pending, Wait::For(Need::Share(parent)));
+            }
+            if self.deferred.contains(&digest) || self.unverified.contains(&digest) {
+                waiting.insert(id);
             }
         }
     }

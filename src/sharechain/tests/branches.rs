@@ -198,6 +198,36 @@ fn shares_above_one_that_is_not_due_wait_with_it() {
 }
 
 #[test]
+fn a_branch_that_lacks_many_uncles_changes_pools_once_for_each_share() {
+    let common = TestNode::with_chain(10).main_shares();
+    let (mut ours, mut theirs) = (following(&common), following(&common));
+    ours.extend(12);
+    while theirs.main_ids().len() < 40 {
+        let parent = theirs.tip();
+        theirs.now = theirs.now.plus(30);
+        for miner in [2, 3] {
+            theirs.miner = script(miner);
+            let share = theirs.on(&parent);
+            assert_eq!(theirs.give(&share), Verdict::Accepted);
+        }
+    }
+    ours.now = theirs.now;
+    let main = theirs.main_shares().split_off(10);
+    let mut uncles: Vec<Arc<Share>> = main
+        .iter()
+        .flat_map(|share| &share.info.uncles)
+        .map(|id| Arc::clone(&theirs.chain.tree().get(id).expect("it was linked").share))
+        .collect();
+    assert!(uncles.len() > 25, "{}", uncles.len());
+    let missing_last = uncles.pop().expect("there are some");
+    let effects: usize = main.iter().chain(&uncles).map(|share| ours.effects(share).len()).sum();
+    assert!(effects < 8 * (main.len() + uncles.len()), "{effects} effects of {} shares", main.len() + uncles.len());
+    ours.effects(&missing_last);
+    assert_eq!(ours.tip(), theirs.tip());
+    assert_eq!(ours.chain.waiting(), (0, 0));
+}
+
+#[test]
 fn forged_claims_on_unknown_anchors_cost_little_and_expire() {
     let mut node = TestNode::with_chain(3);
     let mut forged = node.edited(&ShareId::ZERO, |share| {

@@ -451,6 +451,12 @@ impl Node {
                     self.persistence.delete_share(id);
                 }
                 sharechain::Effect::Replaced { old, new, depth } => {
+                    // An own share that this turn linked and left is not stored, so it must not be announced either.
+                    let tree = self.chain.tree();
+                    self.effects.retain(|effect| match effect {
+                        Effect::Network(NetworkCommand::Announce(share)) => tree.contains(&share.id()),
+                        _ => true,
+                    });
                     self.report(Report::Reorganised { old, new, depth });
                 }
                 sharechain::Effect::NewTip(id) => {

@@ -96,6 +96,28 @@ fn an_own_share_whose_chain_is_left_in_the_same_input_is_neither_stored_nor_anno
 }
 
 #[test]
+fn an_own_share_whose_chain_is_left_in_the_same_turn_is_not_announced() {
+    let mut theirs = Cluster::solo();
+    theirs.mine_many(0, 3);
+    let mut cluster = Cluster::solo();
+    let other = cluster.start(false);
+    let job = cluster.nodes[0].job();
+    let mut now = Now { steady: cluster.steady, time: theirs.nodes[0].time };
+    now.time = now.time.max(job.time.plus(1));
+    cluster.nodes[0].time = now.time;
+    let node = &mut cluster.nodes[0].node;
+    node.step(Event::ShareFound(solve(&job, job.time.plus(1), 8)), now);
+    assert_eq!(node.tree().len(), 1);
+    for linked in theirs.nodes[0].tree().main_chain() {
+        node.step(Event::ShareGossiped { peer: PeerHandle(9), share: Arc::clone(&linked.share) }, now);
+    }
+    cluster.settle();
+    let ours = &cluster.nodes[0];
+    assert_eq!((ours.tip(), ours.stored.len()), (theirs.nodes[0].tip(), 3));
+    assert_eq!(cluster.nodes[other].waiting(), (0, 0));
+}
+
+#[test]
 fn a_restart_continues_where_the_node_stopped_also_after_pruning() {
     let mut cluster = Cluster::solo();
     for round in 1..=4 {

@@ -86,8 +86,8 @@ impl Chain {
         sinks: ChainSinks,
     ) -> Result<Self, ChainError> {
         let started = Instant::now();
-        let mut store = Store::open(&config.chain_dir, &config.params)?;
-        let tree = load(&mut store, &config.params)?;
+        let store = Store::open(&config.chain_dir, &config.params)?;
+        let tree = load(&store, &config.params)?;
         let mut node = Node::new(config, looks_for_peers, tree, now(started));
         let status = Arc::new(ArcSwap::from_pointee(node.status(SteadyTime::from(started.elapsed()))));
         Ok(Self { node, store, sinks, started, inbox, templates, is_template_slot_closed: false, status })
@@ -224,7 +224,7 @@ fn now(started: Instant) -> Now {
 }
 
 /// Loads the tree from the store.
-fn load(store: &mut Store, params: &ChainParams) -> Result<Tree, StoreError> {
+fn load(store: &Store, params: &ChainParams) -> Result<Tree, StoreError> {
     let started = Instant::now();
     let Content { shares, anchors, .. } = store.load()?;
     let mut tree = Tree::new(Arc::new(params.clone()));

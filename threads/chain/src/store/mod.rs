@@ -44,13 +44,13 @@ pub fn data_file(dir: &Path) -> PathBuf {
     dir.join(STORE_DIR).join(DATA_FILE)
 }
 
-/// A store that is open for writing.
+/// A store that this process may write.
+///
+/// The LMDB environment is open only during a call. An open one holds memory: every page that was read, after a while the whole
+/// file, and the buffers of its largest transaction. It also refuses to write after a failed write of its head.
 pub struct Store {
-    /// `None` after a failure, until the next use reopens it.
-    env: Option<Env>,
     map_bytes: usize,
     paths: Paths,
-    // These come last so that they are released after the environment is closed.
     _guard: ProcessGuard,
     _writer_lock: File,
 }
@@ -76,20 +76,16 @@ impl Store {
             env::remove_hollow(&paths)?;
             env::create(&paths, map_bytes, &chain_id)?;
         }
-        let mut store = Self { env: None, map_bytes, paths, _guard: guard, _writer_lock: writer_lock };
-        let (env, path) = store.env()?;
-        env::check_length(env, path)?;
-        env.check(path, &chain_id)?;
+        let store = Self { map_bytes, paths, _guard: guard, _writer_lock: writer_lock };
+        let env = store.env()?;
+        env::check_length(&env, &store.paths.store)?;
+        env.check(&store.paths.store, &chain_id)?;
         Ok(store)
     }
 
-    /// Returns the environment. Opens it if it is closed.
-    fn env(&mut self) -> Result<(&Env, &Path), StoreError> {
-        let env = match self.env.take() {
-            Some(env) => env,
-            None => Env::open(&self.paths.store, self.map_bytes, EnvironmentFlags::empty())?,
-        };
-        Ok((self.env.insert(env), &self.paths.store))
+    /// Opens the environment.
+    fn env(&self) -> Result<Env, StoreError> {
+        Env::open(&self.paths.store, self.map_bytes, EnvironmentFlags::empty())
     }
 
     /// Writes changes in one transaction and waits until they are on disk.
@@ -101,42 +97,33 @@ impl Store {
             return Ok(());
         }
         loop {
-            let (env, path) = self.env()?;
-            match write(env, changes) {
-                Ok(()) => return Ok(()),
-                Err(lmdb::Error::MapFull) => self.grow()?,
-                Err(error) => {
-                    let error = StoreError::lmdb("write", path, error);
-                    // LMDB refuses to write to an environment after a failed write of its head: reopen it next time.
-                    self.env = None;
-                    return Err(error);
-                }
+            let env = self.env()?;
+            match write(&env, changes) {
+                Err(lmdb::Error::MapFull) => self.map_bytes = self.larger_map(&env)?,
+                written => return written.map_err(|error| StoreError::lmdb("write", &self.paths.store, error)),
             }
         }
     }
 
-    /// Doubles the map by closing and reopening the environment.
+    /// Returns twice the size of the map, for the next time it is opened.
     ///
     /// `set_map_size` would suffice. But opening the environment as its only user also frees the reader slots of processes that
     /// were killed while reading; otherwise those keep freed pages from being reused.
-    fn grow(&mut self) -> Result<(), StoreError> {
-        let (env, path) = self.env()?;
+    fn larger_map(&self, env: &Env) -> Result<usize, StoreError> {
+        let path = &self.paths.store;
         let info = env.env.info().map_err(|error| StoreError::lmdb("measure", path, error))?;
         if info.map_size() >= MAP_MAX_BYTES {
-            return Err(StoreError::MapLimit { path: path.to_owned(), limit_bytes: MAP_MAX_BYTES });
+            return Err(StoreError::MapLimit { path: path.clone(), limit_bytes: MAP_MAX_BYTES });
         }
-        self.map_bytes = info.map_size().saturating_mul(2).min(MAP_MAX_BYTES);
-        self.env = None;
-        self.env().map(drop)
+        Ok(info.map_size().saturating_mul(2).min(MAP_MAX_BYTES))
     }
 
     /// Reads everything, see [`View::content`].
     ///
     /// # Errors
     /// The store is unreadable, or a record is damaged; the error names it.
-    pub fn load(&mut self) -> Result<Content, StoreError> {
-        let (env, path) = self.env()?;
-        View::new(env, path)?.content()
+    pub fn load(&self) -> Result<Content, StoreError> {
+        View::new(&self.env()?, &self.paths.store)?.content()
     }
 }
 

@@ -144,7 +144,7 @@ fn the_map_grows_by_itself() {
     for shares in [&all[..100], &all[100..2_500], &all[2_500..]] {
         store.commit(&Changes { put_shares: shares.to_vec(), ..Changes::default() }).unwrap();
     }
-    let map_bytes = store.env().unwrap().0.env.info().unwrap().map_size();
+    let map_bytes = store.env().unwrap().env.info().unwrap().map_size();
     assert!(map_bytes >= 4 * TINY_MAP_BYTES, "{map_bytes} bytes");
     assert!(data_len(dir.path()) as usize > 3 * TINY_MAP_BYTES);
     assert_eq!(store.load().unwrap().shares, all);
@@ -240,8 +240,8 @@ fn a_store_of_another_chain_is_rejected() {
 
 /// Changes a raw record, as a newer program or a failing disk would.
 fn tamper(dir: &Path, key: &[u8], change: impl FnOnce(Option<Vec<u8>>) -> Vec<u8>) {
-    let mut store = Store::open(dir, &params()).unwrap();
-    let (env, _) = store.env().unwrap();
+    let store = Store::open(dir, &params()).unwrap();
+    let env = store.env().unwrap();
     let mut txn = env.env.begin_rw_txn().unwrap();
     let value = change(txn.get(env.db, &key).ok().map(<[u8]>::to_vec));
     txn.put(env.db, &key, &value, WriteFlags::empty()).unwrap();
@@ -283,7 +283,7 @@ fn the_error_names_a_damaged_record() {
             value.iter_mut().take(1).for_each(|byte| *byte ^= 1);
             value
         });
-        let mut store = Store::open(dir.path(), &params()).unwrap();
+        let store = Store::open(dir.path(), &params()).unwrap();
         let text = error_of(store.load());
         assert!(text.contains(name), "{text}");
     }
@@ -327,7 +327,7 @@ fn a_truncated_file_is_an_error_and_no_crash() {
     let whole = fs::read(&data).unwrap();
     for cut in [whole.len() - 4_096, whole.len() / 2, 3 * 4_096] {
         fs::write(&data, &whole[..cut]).unwrap();
-        let result = Store::open(dir.path(), &params()).and_then(|mut store| store.load());
+        let result = Store::open(dir.path(), &params()).and_then(|store| store.load());
         assert!(matches!(result, Err(StoreError::Damaged { .. })), "{result:?}");
     }
 }

@@ -4,101 +4,29 @@
 #![allow(clippy::unwrap_used)]
 
 mod allocations;
+mod full_chain;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use allocations::bytes_held_by;
-use bitcoin::block::{Header, Version};
 use bitcoin::hashes::Hash as _;
-use bitcoin::{BlockHash, CompactTarget, TxMerkleNode};
+use bitcoin::TxMerkleNode;
+use full_chain::{chain_with, grind, share, share_time, SHARES_PER_BLOCK, START};
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::peer::PeerHandle;
-use p2pool_core::share::coinbase::{fold_merkle_branch, Coinbase};
-use p2pool_core::share::{PayoutScript, Share, ShareId};
-use p2pool_core::sharechain::bitcoin_difficulty::PeriodStart;
-use p2pool_core::sharechain::{
-    next_share, Anchor, BestChain, CandidateId, CandidateOutcome, Effect, RecentTimes, Sharechain, Source, Tree,
-};
-use p2pool_core::units::{Bits, BlockHeight, Sats, UnixTime};
-use p2pool_core::work::{Finder, NextBlock};
+use p2pool_core::share::{Share, ShareId};
+use p2pool_core::sharechain::{CandidateId, CandidateOutcome, Effect, Source};
 
-const START: UnixTime = UnixTime(1_700_000_000);
-const BITS: Bits = Bits(0x207f_ffff);
 /// The rules' limit on the memory of each kind of waiting shares.
 const POOL_BYTES: i64 = 16 << 20;
 /// What a share of a chain kept apart may take.
 const APART_SHARE_BYTES: i64 = 1_800;
-/// Shares per Bitcoin block.
-const SHARES_PER_BLOCK: u32 = 20;
-/// Number of miners in the window, enough to make payouts expensive.
-const MINERS: u32 = 300;
-
-fn anchor(number: u32) -> Anchor {
-    let time = START.plus(600 * number);
-    let header = Header {
-        version: Version::from_consensus(0x2000_0000),
-        prev_blockhash: BlockHash::all_zeros(),
-        merkle_root: TxMerkleNode::all_zeros(),
-        time: time.0,
-        bits: CompactTarget::from_consensus(BITS.0),
-        nonce: number,
-    };
-    let times = RecentTimes::new((0..11).map(|back| time.minus(600 * back)));
-    let period_start = PeriodStart { time, bits: BITS };
-    Anchor::new(Network::Regtest, header, BlockHeight(100 + number), times, period_start, BITS)
-}
-
-fn payee(number: u32) -> PayoutScript {
-    let mut script = vec![0x00, 0x14];
-    script.extend([7; 16]);
-    script.extend(number.to_be_bytes());
-    PayoutScript::new(&script).unwrap()
-}
-
-fn chain_with(anchors: u32) -> Sharechain {
-    let mut tree = Tree::new(Arc::new(ChainParams::standard(Network::Regtest)));
-    (0..anchors).for_each(|number| tree.add_anchor(anchor(number)));
-    let tip = Some(Box::new(anchor(anchors - 1)));
-    tree.headers_mut().follow(BestChain { is_settled: true, root: tip, headers: Vec::new() });
-    Sharechain::new(tree)
-}
-
-fn grind(mut share: Share) -> Share {
-    let target = share.info.share_bits.target().unwrap();
-    while !target.is_met_by(&share.id().0) {
-        share.header.nonce += 1;
-    }
-    share
-}
 
 /// CPU time of the current thread, which other programs do not influence.
 fn cpu_time() -> Duration {
     let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
     Duration::from_nanos(stat.split(' ').next().unwrap().parse().unwrap())
-}
-
-/// A valid share on the tip.
-fn share(chain: &mut Sharechain, number: u32) -> Share {
-    let tree = chain.tree_mut();
-    let anchor = anchor(number / SHARES_PER_BLOCK);
-    let time = START.plus(60 + 30 * number);
-    let height = BlockHeight(anchor.height.0 + 1);
-    let facts = next_share(tree, NextBlock { height, bits: BITS }, time, &Finder::new(payee(number % MINERS)));
-    let info = facts.info(height, Sats(5_000_001_000), [7; 32]).unwrap();
-    let payouts = tree.payouts(&info, BITS).unwrap();
-    let coinbase = Coinbase::new(tree.chain_id(), &info, &payouts);
-    let merkle_branch = vec![[5; 32]; 11];
-    let root = fold_merkle_branch(coinbase.txid(&[3; 12]), &merkle_branch);
-    let header = Header {
-        version: Version::from_consensus(0x2000_0000),
-        prev_blockhash: anchor.header.block_hash(),
-        merkle_root: TxMerkleNode::from_byte_array(root),
-        time: time.0,
-        bits: CompactTarget::from_consensus(BITS.0),
-        nonce: 0,
-    };
-    grind(Share { header, info, extranonce: [3; 12], merkle_branch })
 }
 
 /// A new node receives a pruned chain of full length from one peer. The cost of a share must not grow with their number.
@@ -109,7 +37,7 @@ fn a_chain_of_full_length_is_received_in_seconds() {
     let total = kept + 300;
     let anchors = total / SHARES_PER_BLOCK + 1;
     let mut theirs = chain_with(anchors);
-    let now = START.plus(60 + 30 * total);
+    let now = share_time(total);
     let mut shares = Vec::new();
     for number in 0..total {
         let share = share(&mut theirs, number);

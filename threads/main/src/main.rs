@@ -6,6 +6,7 @@ mod data_dir;
 mod error;
 mod export;
 mod logging;
+mod memory;
 mod settings;
 mod shutdown;
 mod signals;
@@ -24,6 +25,7 @@ use settings::Environment;
 const STATUS_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
+    memory::return_large_blocks();
     let words: Vec<String> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     match args::parse(&words) {
         Ok(Command::Print(text)) => print(&text),

@@ -27,9 +27,12 @@ pub fn weight(work: Work, anchor_time: UnixTime, bitcoin_time: UnixTime, age_ste
 }
 
 impl Tree {
-    /// What a share counts in the choice between chains.
-    pub(super) fn weight(&self, share: &LinkedShare) -> u128 {
-        weight(share.work, share.anchor_time, self.bitcoin_time(), self.params().age_step_s)
+    /// What a share counts in the choice between chains. The shares of a base count nothing.
+    fn weight(&self, share: &LinkedShare) -> u128 {
+        match share.verified {
+            true => weight(share.work, share.anchor_time, self.bitcoin_time(), self.params().age_step_s),
+            false => 0,
+        }
     }
 
     /// The weight of the main chain above a height.
@@ -84,10 +87,6 @@ impl Tree {
     /// Whether the branch that ends with this share is better than the main chain.
     fn is_better(&self, fork: Fork, last: &LinkedShare) -> bool {
         let Some(tip) = self.tip() else { return true };
-        // Both sides count from where they part, so that part must be verified.
-        if !self.main_at(fork.join).is_some_and(|join| join.verified) {
-            return false;
-        }
         (fork.weight, last.rank()) > (self.weight_above(fork.join), tip.rank())
     }
 

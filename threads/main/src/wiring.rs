@@ -117,13 +117,13 @@ impl Components {
         let (to_p2p, stratum_stop, web_stop) = (p2p.sender(), stratum.stop_handle(), web.stop_handle());
         let Http { relay, server, .. } = web;
         threads.spawn(ThreadName::Chain, move || chain.run())?;
-        threads.spawn(ThreadName::Anchor, move || never_fails(anchor.run()))?;
-        threads.spawn(ThreadName::Submit, move || never_fails(submit.run()))?;
-        threads.spawn(ThreadName::P2p, move || never_fails(p2p.run()))?;
+        threads.spawn(ThreadName::Anchor, move || until_asked(|| anchor.run()))?;
+        threads.spawn(ThreadName::Submit, move || until_asked(|| submit.run()))?;
+        threads.spawn(ThreadName::P2p, move || until_asked(|| p2p.run()))?;
         threads.spawn(ThreadName::Web, move || server.run())?;
         threads.spawn(ThreadName::Relay, move || relay.run())?;
         threads.spawn(ThreadName::Stratum, move || stratum.run())?;
-        threads.spawn(ThreadName::Poll, move || never_fails(poll.run()))?;
+        threads.spawn(ThreadName::Poll, move || until_asked(|| poll.run()))?;
         let stop_inputs = move || {
             stratum_stop.stop();
             poll_stopper.stop();
@@ -135,8 +135,9 @@ impl Components {
     }
 }
 
-/// The result of a thread that ends only when it is asked to.
-const fn never_fails((): ()) -> Result<(), Infallible> {
+/// Runs a thread that ends only when it is asked to.
+fn until_asked(run: impl FnOnce()) -> Result<(), Infallible> {
+    run();
     Ok(())
 }
 

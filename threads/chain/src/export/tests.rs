@@ -149,6 +149,10 @@ fn every_field_matches_the_raw_share() {
         assert_eq!(line["share_height"], info.share_height.0);
         assert_eq!(text(line, "chain_work"), info.chain_work.0.to_string());
         assert_eq!(text(line, "share_bits"), format!("{:08x}", info.share_bits.0));
+        assert_eq!(text(line, "base_bits"), format!("{:08x}", info.base_bits.0));
+        let votes = ["rules_version", "signal", "outputs_vote", "outputs_class"].map(|field| line[field].as_u64());
+        let expected = [info.rules_version, info.signal, info.outputs_vote, info.outputs_class];
+        assert_eq!(votes, expected.map(|vote| Some(vote.into())));
         assert_eq!(line["block_height"], info.block_height.0);
         assert_eq!(line["coinbase_value"], info.coinbase_value.0);
         assert_eq!(Vec::from_hex(&text(line, "payout_script")).unwrap(), info.payout_script.as_bytes());
@@ -169,7 +173,7 @@ fn every_field_matches_the_raw_share() {
         let is_block = header.target().is_met_by(header.block_hash());
         assert_eq!(line["is_block"], is_block);
         blocks += usize::from(is_block);
-        assert_eq!(line.as_object().unwrap().len(), 26, "every field but the payouts is compared");
+        assert_eq!(line.as_object().unwrap().len(), 31, "every field but the payouts is compared");
     }
     assert!(blocks > 0 && blocks < shares.len(), "{blocks} blocks: both cases must occur");
     let order: Vec<(u64, [u8; 32])> = lines[1..]

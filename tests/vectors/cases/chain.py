@@ -22,7 +22,7 @@ class Recorder:
     def __init__(self):
         params = standard("regtest").with_(chain_name="vectors", retarget_window=8, payout_window=20)
         self.chain = Chain(params)
-        self.seeded = Seeded("chain")
+        self.seeded = Seeded("chain g")
         self.payees = [script(SCRIPT_KINDS[i % 5], self.seeded.bytes(8)) for i in range(7)]
         self.shares = []
         self.now = START

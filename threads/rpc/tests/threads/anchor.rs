@@ -1,6 +1,7 @@
 //! Lookups of the blocks that shares are built on, and confirmations of found blocks.
 
 use std::cell::RefCell;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -121,9 +122,13 @@ impl Anchoring {
     }
 }
 
-/// Mines blocks that differ from those of [`Bitcoind::mine`], which may be the same on two nodes within one second.
+/// Mines blocks that differ from all others: those of [`Bitcoind::mine`], which may be the same on two nodes within one
+/// second, and those of earlier calls, which may have been invalidated.
 fn mine_others(node: &Bitcoind, count: u32) -> Vec<BlockHash> {
-    let hashes = node.call("generatetodescriptor", json!([count, "raw(51)"]));
+    static CALLS: AtomicU32 = AtomicU32::new(0);
+    // A push of the number, then OP_TRUE.
+    let script = format!("raw(04{:08x}51)", CALLS.fetch_add(1, Ordering::Relaxed));
+    let hashes = node.call("generatetodescriptor", json!([count, script]));
     hashes.as_array().unwrap().iter().map(|hash| hash.as_str().unwrap().parse().unwrap()).collect()
 }
 

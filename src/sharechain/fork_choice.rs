@@ -14,8 +14,8 @@ const BITS_PER_AGE_STEP: u32 = 4;
 /// A branch off the main chain.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fork {
-    /// Height of the main-chain share that it leaves.
-    join: ShareHeight,
+    /// Height of the main-chain share that it leaves; `None` if that is pruned, or if there is none.
+    join: Option<ShareHeight>,
     /// The weight of its shares, up to the one that this belongs to.
     weight: u128,
 }
@@ -35,9 +35,10 @@ impl Tree {
         }
     }
 
-    /// The weight of the main chain above a height.
-    fn weight_above(&self, height: ShareHeight) -> u128 {
-        let above = self.main_chain().iter().rev().take_while(|share| share.info().share_height > height);
+    /// The weight of the main chain above a height, or of all of it.
+    fn weight_above(&self, height: Option<ShareHeight>) -> u128 {
+        let is_above = |share: &&Arc<LinkedShare>| height.is_none_or(|height| share.info().share_height > height);
+        let above = self.main_chain().iter().rev().take_while(is_above);
         above.fold(0u128, |sum, share| sum.saturating_add(self.weight(share)))
     }
 
@@ -63,11 +64,13 @@ impl Tree {
         self.recent_work_of(self, UnixTime(0))
     }
 
-    /// Where the branch of a share leaves the main chain: nowhere for a share of the main chain itself.
+    /// The branch that a share with this parent continues, or begins.
     fn fork_at(&self, parent: &ShareId) -> Option<Fork> {
         match self.get(parent) {
-            Some(parent) if self.is_main(parent) => Some(Fork { join: parent.info().share_height, weight: 0 }),
-            _ => self.forks.get(parent).copied(),
+            // The oldest shares of a pruned chain have siblings.
+            None => Some(Fork { join: None, weight: 0 }),
+            Some(parent) if self.is_main(parent) => Some(Fork { join: Some(parent.info().share_height), weight: 0 }),
+            Some(parent) => self.forks.get(&parent.id).copied(),
         }
     }
 
@@ -95,7 +98,7 @@ impl Tree {
     pub fn is_fresh_above(&self, share: &LinkedShare) -> bool {
         let tip_work = self.tip().map_or(Work::ZERO, |tip| tip.info().chain_work);
         let work = tip_work.0.saturating_sub(share.info().chain_work.0);
-        self.weight_above(share.info().share_height) == work
+        self.weight_above(Some(share.info().share_height)) == work
     }
 
     /// Whether branches that leave the main chain at this share can be verified: the payout window that ends there is held.
@@ -123,7 +126,7 @@ impl Tree {
         });
         // Each weight counts from another height: the sums over the whole chains differ by the main chain's part below.
         let total = |(share, fork): &(&LinkedShare, Fork)| {
-            let main = self.weight_above(ShareHeight(0)).saturating_sub(self.weight_above(fork.join));
+            let main = self.weight_above(None).saturating_sub(self.weight_above(fork.join));
             (main.saturating_add(fork.weight), share.rank())
         };
         better.max_by_key(total).map(|(share, _)| share)

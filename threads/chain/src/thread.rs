@@ -229,13 +229,13 @@ fn load(store: &Store, params: &ChainParams) -> Result<Tree, StoreError> {
     let Content { shares, anchors, .. } = store.load()?;
     let mut tree = Tree::new(Arc::new(params.clone()));
     let count = shares.len();
+    anchors.into_iter().for_each(|anchor| tree.add_anchor(anchor));
     for (loaded, stored) in shares.into_iter().enumerate() {
         if loaded > 0 && loaded.is_multiple_of(LOAD_PROGRESS_SHARES) {
             info!("loading sharechain: {loaded} shares");
         }
         tree.restore(stored.share, stored.verified);
     }
-    anchors.into_iter().for_each(|anchor| tree.add_anchor(anchor));
     match tree.tip() {
         Some(tip) => info!(
             "sharechain loaded: {count} shares in {} ms, tip {} at share height {}",

@@ -172,6 +172,10 @@ impl Sharechain {
             // Separate chains were not judged before.
             self.grown.extend(self.unverified.ranks());
         }
+        // Bitcoin's time changes what shares count.
+        if let Some(tip) = self.tree.choose_tip() {
+            self.after_new_tip(tip);
+        }
         self.after_new_headers(now)
     }
 
@@ -195,10 +199,6 @@ impl Sharechain {
 
     /// Continues with the shares that waited for headers.
     fn after_new_headers(&mut self, now: UnixTime) -> Vec<Effect> {
-        // Bitcoin's time changes what shares count.
-        if let Some(tip) = self.tree.choose_tip() {
-            self.after_new_tip(tip);
-        }
         for hash in self.deferred.anchors() {
             if self.tree.anchor(&hash).is_some() {
                 self.queue.extend(self.deferred.release(&Need::Anchor(hash)));

@@ -2,6 +2,7 @@
 //!
 //! An anchor proves that a share is younger than its block; nothing else in a share proves its age.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::tree::{LinkedShare, Tree};
@@ -27,10 +28,11 @@ pub fn weight(work: Work, anchor_time: UnixTime, bitcoin_time: UnixTime, age_ste
 }
 
 impl Tree {
-    /// What a share counts in the choice between chains. The shares of a base count nothing.
-    fn weight(&self, share: &LinkedShare) -> u128 {
-        match share.verified {
-            true => weight(share.work, share.anchor_time, self.bitcoin_time(), self.params().age_step_s),
+    /// What shares count in the choice between chains, by Bitcoin's time of now. The shares of a base count nothing.
+    fn weigher(&self) -> impl Fn(&LinkedShare) -> u128 + use<> {
+        let (bitcoin_time, age_step_s) = (self.bitcoin_time(), self.params().age_step_s);
+        move |share| match share.verified {
+            true => weight(share.work, share.anchor_time, bitcoin_time, age_step_s),
             false => 0,
         }
     }
@@ -38,8 +40,9 @@ impl Tree {
     /// The weight of the main chain above a height, or of all of it.
     fn weight_above(&self, height: Option<ShareHeight>) -> u128 {
         let is_above = |share: &&Arc<LinkedShare>| height.is_none_or(|height| share.info().share_height > height);
+        let weigh = self.weigher();
         let above = self.main_chain().iter().rev().take_while(is_above);
-        above.fold(0u128, |sum, share| sum.saturating_add(self.weight(share)))
+        above.fold(0u128, |sum, share| sum.saturating_add(weigh(share)))
     }
 
     /// The weight of the verified shares of a main chain whose anchors are not older than `oldest`.
@@ -47,9 +50,10 @@ impl Tree {
     /// This tree's clock weighs both chains of a comparison: they may have learnt of Bitcoin's newest block one after the
     /// other.
     fn recent_work_of(&self, chain: &Self, oldest: UnixTime) -> u128 {
+        let weigh = self.weigher();
         let verified = chain.main_chain().iter().rev().take_while(|share| share.verified);
         let counted = verified.filter(|share| share.anchor_time >= oldest);
-        counted.fold(0u128, |sum, share| sum.saturating_add(self.weight(share)))
+        counted.fold(0u128, |sum, share| sum.saturating_add(weigh(share)))
     }
 
     /// The time from which on this chain is verified: that of the oldest verified share's anchor; the beginning of time for
@@ -77,7 +81,7 @@ impl Tree {
     /// The branch that a share off the main chain ends, given its parent.
     fn fork_of(&self, share: &LinkedShare) -> Option<Fork> {
         let below = self.fork_at(&share.info().parent)?;
-        Some(Fork { weight: below.weight.saturating_add(self.weight(share)), ..below })
+        Some(Fork { weight: below.weight.saturating_add(self.weigher()(share)), ..below })
     }
 
     /// Notes the branch that a share off the main chain ends. Returns whether it is better than the main chain.
@@ -120,21 +124,29 @@ impl Tree {
 
     /// The best share that is better than the tip, if there is one. Bitcoin's time changes what shares count.
     pub(super) fn better_tip(&self) -> Option<&LinkedShare> {
-        let better = self.forks.iter().filter_map(|(id, fork)| {
-            let share = self.get(id)?;
-            self.is_better(*fork, share).then_some((share, *fork))
-        });
-        // Each weight counts from another height: the sums over the whole chains differ by the main chain's part below.
-        let total = |(share, fork): &(&LinkedShare, Fork)| {
-            let main = self.weight_above(None).saturating_sub(self.weight_above(fork.join));
-            (main.saturating_add(fork.weight), share.rank())
+        let tip = self.tip()?;
+        // The weight of the main chain up to each height, so that the cost is that of the main chain and its branches.
+        let (weigh, mut sum) = (self.weigher(), 0u128);
+        let up_to: BTreeMap<ShareHeight, u128> = self
+            .main_chain()
+            .iter()
+            .map(|share| {
+                sum = sum.saturating_add(weigh(share));
+                (share.info().share_height, sum)
+            })
+            .collect();
+        let total = |fork: &Fork| {
+            let below = fork.join.and_then(|join| up_to.get(&join)).copied().unwrap_or(0);
+            below.saturating_add(fork.weight)
         };
-        better.max_by_key(total).map(|(share, _)| share)
+        let branches = self.forks.iter().filter_map(|(id, fork)| Some((self.get(id)?, total(fork))));
+        let best = branches.max_by_key(|(share, total)| (*total, share.rank()));
+        best.filter(|(share, total)| (*total, share.rank()) > (sum, tip.rank())).map(|(share, _)| share)
     }
 
     /// Whether `theirs`, all of whose shares were checked as far as possible, is better than this tree's chain: its
     /// verified shares weigh more. Of equal ones that with more chain work is better, so that a descendant beats its
-    /// ancestor, and then the tip with the lower id. This orders all chains: there are no cycles.
+    /// ancestor, and then the tip with the lower id. This orders all chains that are verified over the same time.
     ///
     /// Only the time counts for which both are verified. Otherwise a chain would win by having been followed for longer.
     pub fn loses_to(&self, theirs: &Self) -> bool {

@@ -207,8 +207,8 @@ fn check_uncle(tree: &Tree, share: &Share, uncle: &LinkedShare) -> Result<(), Fa
     require(has_parent_of_uncle, Rule::Uncles, "uncle's parent is not an ancestor")
 }
 
-/// Checks that the share has the version and the class of payout outputs that the window at its parent decides (rules 4
-/// and 7 of sections 10 and 7).
+/// Checks the part of rule 4 that the payout window at the parent decides: the rules version (section 10) and the class of
+/// payout outputs (section 7).
 pub(super) fn check_votes(
     params: &ChainParams,
     share: &Share,

@@ -20,6 +20,27 @@ fn work_counts_in_full_for_two_days_and_a_sixteenth_with_each_two_more() {
     assert_eq!(weight(Work(7), START.plus(9), START, STEP_S), 7, "a newer anchor than Bitcoin's tip is not old");
 }
 
+#[test]
+fn a_branch_on_a_newer_block_becomes_the_main_chain_when_the_other_one_has_aged() {
+    let mut node = TestNode::with_chain(5);
+    let (fork, older) = (node.tip(), node.anchor.clone());
+    node.extend(2);
+    let main = node.tip();
+    node.chain.tree_mut().add_anchor(anchor(101));
+    node.anchor = anchor(101);
+    node.miner = script(9);
+    let branch = node.on(&fork);
+    node.give(&branch);
+    assert_eq!(node.tip(), main, "two shares against one");
+    let mut bitcoin_at = |age_s: u32| {
+        let block = anchor_at(400, UnixTime(older.header.time).plus(age_s));
+        node.chain.follow_best_chain(best_chain(block), node.now);
+        node.tip()
+    };
+    assert_eq!(bitcoin_at(STEP_S - 1), main);
+    assert_eq!(bitcoin_at(STEP_S), branch.id());
+}
+
 /// The oldest shares of a pruned chain have siblings, whose parent is not held either.
 #[test]
 fn a_restored_tree_has_the_same_tip_whatever_lies_beside_its_oldest_share() {

@@ -342,6 +342,7 @@ impl Sharechain {
                 self.rejected.insert(digest);
                 Verdict::Rejected { rule: *rule, why }
             }
+            Failure::NewerRules(version) => Verdict::NewerRules(*version),
             _ => Verdict::Dropped,
         };
         self.effects.push(Effect::Verdict { id, digest, source, verdict });

@@ -103,6 +103,8 @@ pub struct ChainStatus {
     pub unsaved: bool,
     /// Why there is no job; `None` while there is one, and before the first template.
     pub no_work: Option<NoWork>,
+    /// The version of the rules that the pool follows, if this software does not know it: its miners have no work.
+    pub rules_version_needed: Option<u8>,
     /// Whether this node is synced with its peers.
     pub sync: SyncState,
     /// Progress of the download of a sharechain; `None` while there is none.
@@ -121,6 +123,7 @@ impl ChainStatus {
             unverified: 0,
             unsaved: false,
             no_work: None,
+            rules_version_needed: None,
             sync,
             syncing: None,
             clock_ahead_s: None,

@@ -37,6 +37,8 @@ pub struct Jobs {
     pub no_work: Option<NoWork>,
     /// The mining policy's last verdict.
     could_mine: bool,
+    /// Whether the pool follows rules that this software does not know.
+    is_outdated: bool,
 }
 
 impl Jobs {
@@ -59,6 +61,7 @@ impl Jobs {
             is_due: false,
             no_work: None,
             could_mine: false,
+            is_outdated: false,
         }
     }
 
@@ -85,6 +88,12 @@ impl Jobs {
         self.is_due |= std::mem::replace(&mut self.could_mine, may_mine) != may_mine;
     }
 
+    /// Takes the version of the rules that the pool follows, if this software does not know it.
+    pub fn set_rules_version_needed(&mut self, needed: Option<u8>) {
+        self.is_outdated = needed.is_some();
+        self.is_due = true;
+    }
+
     /// When the next job is due; `None` without a template.
     pub fn due_at(&self, tree: &Tree) -> Option<SteadyTime> {
         let prev_block = self.template.as_ref()?.prev_block;
@@ -99,6 +108,9 @@ impl Jobs {
         let Some(template) = self.template.clone() else { return (None, None) };
         self.is_due = false;
         self.made_at = now.steady;
+        if self.is_outdated {
+            return (self.set_no_work(NoWork::Outdated), None);
+        }
         if !may_mine(chain.tree(), sync) {
             let is_looking = matches!(sync.state(), SyncState::NoPeers { .. });
             return (self.set_no_work(if is_looking { NoWork::NoPeers } else { NoWork::Syncing }), None);

@@ -10,6 +10,7 @@
 //! | `headers` | which peer to ask for a Bitcoin header |
 //! | `block_relay` | what to do with found Bitcoin blocks of this node and of peers |
 //! | `jobs` | whether miners may work, and on what |
+//! | `newer_rules` | whether the pool follows rules that this software does not know |
 //! | `persistence` | what to store, and what to do while the disk refuses it |
 //! | `time` | how the two clocks relate |
 //! | `report` | the log lines |
@@ -23,6 +24,7 @@ mod effect;
 mod event;
 mod headers;
 mod jobs;
+mod newer_rules;
 mod persistence;
 mod report;
 #[cfg(test)]
@@ -57,6 +59,7 @@ use crate::work::{FoundShare, WorkUpdate};
 use block_relay::{BlockRelay, RelayAction, RelayView};
 use headers::HeaderSources;
 use jobs::Jobs;
+use newer_rules::NewerRules;
 use persistence::Persistence;
 use time::WallClock;
 
@@ -77,6 +80,7 @@ pub struct Node {
     headers: HeaderSources,
     relay: BlockRelay,
     jobs: Jobs,
+    newer_rules: NewerRules,
     persistence: Persistence,
     clock: WallClock,
     looks_for_peers: bool,
@@ -102,6 +106,8 @@ enum Purpose {
     Header(BlockHash),
     /// Missing transactions of this announcement's block.
     Transactions(GossipId),
+    /// Envelopes of shares with newer rules.
+    Envelopes,
 }
 
 impl Node {
@@ -114,6 +120,7 @@ impl Node {
             headers: HeaderSources::default(),
             relay: BlockRelay::default(),
             jobs: Jobs::new(config, now),
+            newer_rules: NewerRules::default(),
             persistence: Persistence::new(tree.headers().named().map(|(hash, _)| *hash).collect()),
             clock: WallClock::new(now),
             looks_for_peers,
@@ -250,6 +257,7 @@ impl Node {
             unverified,
             unsaved: self.persistence.is_failing(),
             no_work: self.jobs.no_work,
+            rules_version_needed: self.newer_rules.needed(),
             sync: self.sync.state().published(|moment| self.clock.time_of(moment)),
             syncing: self.sync_progress,
             clock_ahead_s: self.clock_ahead_s,
@@ -258,7 +266,7 @@ impl Node {
 
     /// The sizes of all tables that grow with what peers send.
     pub fn tables(&self) -> impl Iterator<Item = TableSize> {
-        let tables = [self.headers.table()].into_iter().chain(self.relay.tables());
+        let tables = [self.headers.table(), self.newer_rules.table()].into_iter().chain(self.relay.tables());
         tables.chain(self.chain.tables()).chain(self.sync.tables())
     }
 
@@ -280,6 +288,20 @@ impl Node {
         self.settle(now);
         let peers: Vec<PeerHandle> = self.sync.peers().collect();
         self.relay.tick(&peers, now.steady);
+        self.judge_newer_rules();
+        let request = self.newer_rules.due(&peers, self.chain.tree().params(), now.steady);
+        if let Some((peer, request)) = request {
+            self.request(peer, Purpose::Envelopes, request);
+        }
+    }
+
+    /// Takes the work from miners whose shares would count nowhere, and gives it back if the others' were not real.
+    fn judge_newer_rules(&mut self) {
+        if self.newer_rules.judge(self.chain.tree_mut()) {
+            let (needed, known) = (self.newer_rules.needed(), self.chain.tree().params().rules_version_known);
+            self.report(Report::RulesVersionNeeded { needed, known });
+            self.jobs.set_rules_version_needed(needed);
+        }
     }
 
     fn prune(&mut self) {
@@ -346,6 +368,7 @@ impl Node {
     fn respond(&mut self, to: InboundId, request: &Request, now: Now) {
         let tree = self.chain.tree();
         let response = match request {
+            Request::Envelopes { above, after } => self.newer_rules.respond(self.chain.tree_mut(), *above, after),
             Request::Status => Response::Status(serve::status(tree, now.time, agent())),
             Request::Inventory { locator } => serve::inventory(tree, locator),
             Request::Shares { ids } => serve::shares(tree, ids),
@@ -358,6 +381,7 @@ impl Node {
     fn on_response(&mut self, peer: PeerHandle, id: RequestId, response: Result<Response, RequestFailed>, now: Now) {
         match self.requests.remove(&id) {
             Some(Purpose::Header(hash)) => self.on_headers(peer, hash, response, now),
+            Some(Purpose::Envelopes) => self.on_envelopes(peer, response),
             Some(Purpose::Transactions(of)) => {
                 let given = match &response {
                     Ok(Response::BlockTransactions(given)) => Some(&given[..]),
@@ -375,6 +399,20 @@ impl Node {
                 Err(RequestFailed::NotSent) => self.sync.request_not_sent(id),
                 Err(_) => self.sync.request_failed(id, now.steady),
             },
+        }
+    }
+
+    /// A peer responded to a request for envelopes, or does not speak their protocol.
+    fn on_envelopes(&mut self, peer: PeerHandle, response: Result<Response, RequestFailed>) {
+        match response {
+            Ok(Response::Envelopes(envelopes)) => {
+                if let Err(error) = self.newer_rules.receive(&envelopes, self.chain.tree()) {
+                    self.report(Report::EnvelopeInvalid { peer, error });
+                    self.penalize(peer, Misbehaviour::FalseEnvelope);
+                }
+            }
+            Ok(Response::Unknown | Response::Busy) | Err(_) => {}
+            Ok(_) => self.penalize(peer, Misbehaviour::Unrequested),
         }
     }
 
@@ -425,8 +463,10 @@ impl Node {
         for effect in effects {
             match effect {
                 sharechain::Effect::Verdict { id, digest, source, verdict } => {
-                    if matches!(verdict, Verdict::Rejected { .. }) {
-                        self.sync.share_rejected(&id, source, now.steady);
+                    match (&verdict, source) {
+                        (Verdict::Rejected { .. }, _) => self.sync.share_rejected(&id, source, now.steady),
+                        (Verdict::NewerRules(_), Source::Fetch(peer)) => self.sync.newer_rules(peer, now.steady),
+                        _ => {}
                     }
                     self.on_verdict(GossipId(digest.0), id, source, verdict);
                 }

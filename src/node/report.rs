@@ -5,6 +5,7 @@ use std::fmt;
 use bitcoin::BlockHash;
 
 use crate::peer::PeerHandle;
+use crate::share::envelope::EnvelopeError;
 use crate::share::ShareId;
 use crate::sharechain::{CandidateOutcome, HeaderFault, Rule, Source, Verdict};
 use crate::sync::{Progress, SOLO_AFTER_S};
@@ -75,6 +76,14 @@ pub enum Report {
     BlockInvalid { peer: PeerHandle, error: BlockError },
     /// A peer sent a Bitcoin header that Bitcoin can never accept.
     HeaderInvalid { peer: PeerHandle, fault: HeaderFault },
+    /// A peer sent an envelope that is invalid under all versions of the rules.
+    EnvelopeInvalid { peer: PeerHandle, error: EnvelopeError },
+    /// The pool's work follows rules that this software does not know; `None` if it does no longer.
+    RulesVersionNeeded {
+        needed: Option<u8>,
+        /// The newest version that this software knows.
+        known: u8,
+    },
     /// A block of this node cannot be announced to peers.
     BlockNotAnnounced { height: BlockHeight, error: TooLong },
     /// The peers' clocks disagree with this machine's.
@@ -159,6 +168,15 @@ impl fmt::Display for Report {
             Self::BlockUnlinked(id) => write!(f, "peer's Bitcoin block {id} given up: its parent is unknown"),
             Self::BlockInvalid { peer, error } => write!(f, "peer {peer} announced an invalid Bitcoin block: {error}"),
             Self::HeaderInvalid { peer, fault } => write!(f, "peer {peer} sent an invalid Bitcoin header: {fault}"),
+            Self::EnvelopeInvalid { peer, error } => write!(f, "peer {peer} sent an invalid envelope: {error}"),
+            Self::RulesVersionNeeded { needed: Some(needed), known } => write!(
+                f,
+                "OUTDATED SOFTWARE: the pool follows version {needed} of the rules, this software knows {known}; miners \
+                 are disconnected, because their work would not be paid: update p2pool"
+            ),
+            Self::RulesVersionNeeded { needed: None, known } => {
+                write!(f, "the pool follows version {known} of the rules again, mining resumes")
+            }
             Self::BlockNotAnnounced { height, error } => {
                 write!(f, "own block at height {height} not announced to peers: {error}")
             }

@@ -11,7 +11,7 @@ use crate::params::ChainId;
 use crate::units::Sats;
 
 /// Prefix of the commitment within its push.
-const COMMITMENT_PREFIX: &[u8] = b"p2pool";
+pub(super) const COMMITMENT_PREFIX: &[u8] = b"p2pool";
 /// Start of the witness commitment output's script (BIP-0141).
 const WITNESS_COMMITMENT_PREFIX: [u8; 6] = [0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed];
 /// The input's sequence number, with which nLockTime is enforced (BIP-0054).
@@ -73,6 +73,11 @@ impl Coinbase {
         engine.input(extranonce);
         engine.input(&self.suffix);
         sha256d::Hash::from_engine(engine).to_byte_array()
+    }
+
+    /// The serialised transaction without its witness, whose hash is the transaction id.
+    pub fn without_witness(&self, extranonce: &[u8; EXTRANONCE_LEN]) -> Vec<u8> {
+        [&self.prefix[..], extranonce, &self.suffix].concat()
     }
 
     /// The serialised transaction with its witness, the reserved value of 32 zero bytes (BIP-0141).

@@ -2,11 +2,12 @@
 
 use bitcoin::block::Header;
 use bitcoin::consensus::encode;
+use bitcoin::VarInt;
 use thiserror::Error;
 
 use super::{CoinbaseTag, PayoutScript, Share, ShareId, ShareInfo, EXTRANONCE_LEN, MERKLE_BRANCH_MAX};
 use crate::bytes::put_bytes;
-use crate::params::{OUTPUTS_CLASSES, RULES_VERSION_FIRST, RULES_VERSION_TEST, UNCLES_MAX};
+use crate::params::{OUTPUTS_CLASSES, RULES_VERSION_FIRST, UNCLES_MAX};
 use crate::units::{Bits, BlockHeight, Sats, ShareHeight, Work};
 
 /// Largest length of a canonical share in bytes: header, longest info, extranonce and longest merkle branch.
@@ -39,8 +40,7 @@ pub enum DecodeError {
     /// The length of the named field exceeds its limit, or is not a minimal CompactSize.
     #[error("{0} has an invalid length")]
     Length(&'static str),
-    /// Newer shares are well-formed for newer software: their sender has done nothing wrong.
-    #[error("rules version {0}, expected {RULES_VERSION_FIRST}")]
+    #[error("rules version {0}, expected {RULES_VERSION_FIRST} or a later one")]
     RulesVersion(u8),
     #[error("signal {signal} below the rules version {version}")]
     Signal { signal: u8, version: u8 },
@@ -81,7 +81,7 @@ impl ShareInfo {
 
     fn decode_from(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let [rules_version] = reader.array()?;
-        if ![RULES_VERSION_FIRST, RULES_VERSION_TEST].contains(&rules_version) {
+        if rules_version < RULES_VERSION_FIRST {
             return Err(DecodeError::RulesVersion(rules_version));
         }
         let parent = ShareId(reader.array()?);
@@ -136,7 +136,7 @@ impl Share {
     /// # Errors
     /// If `bytes` are not the output of [`Self::encode`].
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let mut reader = Reader { rest: bytes };
+        let mut reader = Reader::new(bytes);
         let header: Header = encode::deserialize(&reader.array::<80>()?).map_err(|_| DecodeError::Short)?;
         let info = ShareInfo::decode_from(&mut reader)?;
         let extranonce = reader.array()?;
@@ -149,18 +149,26 @@ impl Share {
 }
 
 /// Reads fields from the front of a byte string. Claimed lengths are checked against limits before allocation.
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
+    pub const fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes }
+    }
+
+    pub const fn is_at_end(&self) -> bool {
+        self.rest.is_empty()
+    }
+
     fn take(&mut self, len: usize) -> Result<&'a [u8], DecodeError> {
         let (taken, rest) = self.rest.split_at_checked(len).ok_or(DecodeError::Short)?;
         self.rest = rest;
         Ok(taken)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         self.take(N)?.try_into().map_err(|_| DecodeError::Short)
     }
 
@@ -178,7 +186,15 @@ impl<'a> Reader<'a> {
         self.take(len)
     }
 
-    fn hashes(&mut self, field: &'static str, max: usize) -> Result<Vec<[u8; 32]>, DecodeError> {
+    /// Reads a byte string whose length may need more than one byte.
+    pub fn long_bytes(&mut self, field: &'static str, max: usize) -> Result<&'a [u8], DecodeError> {
+        let (len, size) = encode::deserialize_partial::<VarInt>(self.rest).map_err(|_| DecodeError::Length(field))?;
+        let len = usize::try_from(len.0).ok().filter(|len| *len <= max).ok_or(DecodeError::Length(field))?;
+        self.take(size)?;
+        self.take(len)
+    }
+
+    pub fn hashes(&mut self, field: &'static str, max: usize) -> Result<Vec<[u8; 32]>, DecodeError> {
         let count = self.length(field, max)?;
         (0..count).map(|_| self.array()).collect()
     }
@@ -262,7 +278,8 @@ pub(crate) mod tests {
 
     #[test]
     fn each_field_rule_has_its_error() {
-        assert_eq!(with_info(|info| info.rules_version = 3), Err(DecodeError::RulesVersion(3)));
+        assert_eq!(with_info(|info| info.rules_version = 1), Err(DecodeError::RulesVersion(1)));
+        assert!(with_info(|info| (info.rules_version, info.signal) = (3, 3)).is_ok(), "newer rules, the same form");
         assert_eq!(with_info(|info| info.signal = 1), Err(DecodeError::Signal { signal: 1, version: 2 }));
         assert_eq!(with_info(|info| info.outputs_vote = 4), Err(DecodeError::OutputsClass(4)));
         assert_eq!(with_info(|info| info.outputs_class = 5), Err(DecodeError::OutputsClass(5)));

@@ -2,6 +2,7 @@
 
 pub mod coinbase;
 pub mod encoding;
+pub mod envelope;
 mod payout_script;
 
 use std::cmp::Ordering;
@@ -39,6 +40,11 @@ pub struct ShareId(pub [u8; 32]);
 impl ShareId {
     /// The parent of a genesis share.
     pub const ZERO: Self = Self([0; 32]);
+
+    /// The id of the share with this header.
+    pub fn of(header: &Header) -> Self {
+        Self(header.block_hash().to_byte_array())
+    }
 }
 
 impl Ord for ShareId {
@@ -170,7 +176,7 @@ pub struct Share {
 
 impl Share {
     pub fn id(&self) -> ShareId {
-        ShareId(self.header.block_hash().to_byte_array())
+        ShareId::of(&self.header)
     }
 
     pub fn time(&self) -> UnixTime {

@@ -51,6 +51,8 @@ pub enum Verdict {
     Unverified,
     /// It was dropped undecided: it cannot be verified, waited too long, or was evicted from a full pool.
     Dropped,
+    /// It follows rules of this version, which this software does not know.
+    NewerRules(u8),
     /// It breaks a rule.
     Rejected { rule: Rule, why: &'static str },
 }

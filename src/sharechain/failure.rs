@@ -6,7 +6,7 @@ use thiserror::Error;
 use crate::share::ShareId;
 use crate::units::UnixTime;
 
-/// A validity rule (rules, section 5), by its number. Rule 3 makes a share wait and cannot be broken.
+/// A validity rule (rules, section 5, except the last), by its number. Rule 3 makes a share wait and cannot be broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Rule {
     /// 1: form and field ranges.
@@ -23,12 +23,15 @@ pub enum Rule {
     Uncles = 7,
     /// 8: coinbase and payouts.
     Payouts = 8,
+    /// Section 10: the rules that the share follows are no longer in force.
+    Version = 10,
 }
 
 impl Rule {
-    /// Whether breaking the rule proves that the sender misbehaves. An honest node may break the others by bad luck.
+    /// Whether breaking the rule proves that the sender misbehaves. An honest node may break the others by bad luck, or because
+    /// its software is old.
     pub const fn proves_fault(self) -> bool {
-        !matches!(self, Self::Time | Self::Anchor)
+        !matches!(self, Self::Time | Self::Anchor | Self::Version)
     }
 }
 

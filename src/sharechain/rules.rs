@@ -217,7 +217,8 @@ pub(super) fn check_votes(
 ) -> Result<(), Failure> {
     let (info, parent) = (&share.info, parent.map(LinkedShare::info));
     let version = votes::rules_version(params, parent, info.block_height, window.ballot());
-    require(info.rules_version == version, Rule::Lineage, "rules version is not the one in force")?;
+    require(info.rules_version >= version, Rule::Version, "rules version is no longer in force")?;
+    require(info.rules_version == version, Rule::Lineage, "rules version is not in force yet")?;
     let class = votes::outputs_class(params, parent, window.ballot());
     require(info.outputs_class == class, Rule::Lineage, "class of payout outputs is not the one in force")
 }

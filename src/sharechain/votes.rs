@@ -39,7 +39,7 @@ pub fn outputs_class(params: &ChainParams, parent: Option<&ShareInfo>, ballot: &
 }
 
 /// Returns the version of the rules of a child of `parent` with this block height. `ballot` is that of the window that ends
-/// at the parent.
+/// at the parent. Versions that this software does not know do not begin here.
 pub fn rules_version(
     params: &ChainParams,
     parent: Option<&ShareInfo>,
@@ -51,7 +51,8 @@ pub fn rules_version(
         since >= ACTIVATION_DELAY_MAX_BLOCKS
             || ballot.is_at_least(ballot.signalling(activation.version), SIGNAL_PERCENT)
     };
-    let begun = params.activations.iter().filter(begins).map(|activation| activation.version).max();
+    let known = params.activations.iter().filter(|activation| activation.version <= params.rules_version_known);
+    let begun = known.filter(begins).map(|activation| activation.version).max();
     let before = parent.map_or(RULES_VERSION_FIRST, |parent| parent.rules_version);
     begun.map_or(before, |version| version.max(before))
 }

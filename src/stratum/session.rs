@@ -46,6 +46,8 @@ pub enum CloseReason {
     NotAuthorised,
     /// The idle timeout expired.
     Idle,
+    /// This node can have no work before its software is updated, so the miner should turn to its next pool.
+    Outdated,
 }
 
 impl fmt::Display for CloseReason {
@@ -55,6 +57,7 @@ impl fmt::Display for CloseReason {
             Self::InvalidLines => write!(f, "{INVALID_LINES_MAX} lines are not requests"),
             Self::NotAuthorised => f.write_str("no authorize in time"),
             Self::Idle => f.write_str("idle for too long"),
+            Self::Outdated => f.write_str("this node is outdated and has no work"),
         }
     }
 }
@@ -139,6 +142,9 @@ impl Session {
         }
         if !self.is_working {
             return self.check_idle(step);
+        }
+        if step.shared.no_work == Some(NoWork::Outdated) {
+            return Err(CloseReason::Outdated);
         }
         if step.shared.jobs.current().is_none() {
             // Without work, silence is no reason to close the session or to lower the difficulty.
@@ -296,5 +302,6 @@ const fn no_work_text(why: NoWork) -> &'static str {
             "No work: the node is looking for peers, for a minute at most. Mining will resume automatically."
         }
         NoWork::Syncing => "No work: the node is syncing with its peers. Mining will resume automatically.",
+        NoWork::Outdated => "No work: the pool's rules have changed. The node's operator must update p2pool.",
     }
 }

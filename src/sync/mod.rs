@@ -304,6 +304,13 @@ impl Sync {
         }
     }
 
+    /// A peer's chain follows rules that this software does not know: fetching it is useless.
+    pub fn newer_rules(&mut self, peer: PeerHandle, now: SteadyTime) {
+        self.is_due = true;
+        self.plans.retain(|_, plan| plan.route != Route::Tree || plan.leader != peer);
+        self.ignore_chain(peer, now.plus(IGNORE_MAX_S));
+    }
+
     /// The sharechain judged a candidate chain.
     pub fn candidate_judged(&mut self, candidate: CandidateId, outcome: &CandidateOutcome, now: SteadyTime) {
         self.is_due = true;

@@ -14,6 +14,7 @@ use super::cbor::Field;
 use super::limits::AGENT_LEN_MAX;
 use super::list::read_bytes;
 use crate::params::ChainId;
+use crate::share::envelope::Envelope;
 use crate::share::{Share, ShareId};
 use crate::units::{BlockHeight, ShareHeight, UnixTime, Work};
 
@@ -42,6 +43,7 @@ byte_field!(Work, "work", |work| work.0.to_le_bytes(), |bytes| bytes
     .map(u128::from_le_bytes)
     .map(Self));
 byte_field!(Header, "a block header", encode::serialize, |bytes| encode::deserialize(bytes).ok());
+byte_field!(Arc<Envelope>, "an envelope", |envelope| envelope.encode(), |bytes| Envelope::decode(bytes).map(Arc::new));
 byte_field!(Arc<Share>, "a share", |share| share.encode(), |bytes| Share::decode(bytes).ok().map(Arc::new));
 
 /// Implements [`Field`] for newtypes of integers.

@@ -7,7 +7,11 @@ use serde::ser::SerializeMap;
 
 use super::cbor::{get_entry, put_entry, Frame, Map};
 use super::limits::SHARE_MESSAGE_LEN_MAX;
+use crate::params::RULES_VERSION_FIRST;
 use crate::share::Share;
+
+/// Bytes of a block header.
+const HEADER_LEN: usize = 80;
 
 /// A gossiped share. Nodes relay it only after their sharechain has accepted it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +30,15 @@ impl GossipShare {
             _ => return None,
         };
         (len >= len_min && share.len() == usize::from(len)).then_some(share)
+    }
+}
+
+impl GossipShare {
+    /// Whether a message contains a share with rules of another version than the first, whatever its form is: the version
+    /// follows the header in all of them.
+    pub fn has_newer_rules(message: &[u8]) -> bool {
+        let version = Self::share_bytes(message).and_then(|share| share.get(HEADER_LEN));
+        version.is_some_and(|version| *version > RULES_VERSION_FIRST)
     }
 }
 
@@ -52,6 +65,20 @@ impl Frame for GossipShare {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_version_of_a_share_is_found_whatever_its_form() {
+        let message = |version: u8| {
+            let share = [&[7; 80][..], &[version], &[9; 300]].concat();
+            [&[0xa1, 0, 0x59, 1, 125][..], &share].concat()
+        };
+        assert_eq!(
+            [1, 2, 3, 200].map(|version| GossipShare::has_newer_rules(&message(version))),
+            [false, false, true, true]
+        );
+        assert!(GossipShare::decode(&message(3)).is_err());
+        assert!(!GossipShare::has_newer_rules(&[0xa1, 0]));
+    }
     use crate::share::encoding::tests::longest_share;
     use crate::share::{CoinbaseTag, PayoutScript};
 

@@ -17,6 +17,8 @@ pub const INVENTORY_MAX: usize = 8_192;
 pub const SHARES_MAX: usize = 256;
 /// Bitcoin headers in one response: the requested one and up to six before it (rules, section 5, rule 6).
 pub const HEADERS_MAX: usize = 7;
+/// Envelopes in one response: at most 400 KB, and usually 10 KB.
+pub const ENVELOPES_MAX: usize = 4;
 /// Transactions of a block without its coinbase. A merkle branch of sixteen hashes has no more leaves.
 pub const BLOCK_TRANSACTIONS_MAX: usize = u16::MAX as usize;
 /// Transactions in one request: more than the largest blocks so far have.

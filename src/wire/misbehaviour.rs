@@ -20,6 +20,8 @@ pub enum Misbehaviour {
     FalseBlock,
     /// It sent a Bitcoin header that Bitcoin can never accept.
     FalseHeader,
+    /// It sent an envelope that is invalid under all versions of the rules.
+    FalseEnvelope,
     /// It sent a malformed message.
     Malformed,
     /// It sent a message longer than its kind may be.
@@ -50,6 +52,7 @@ impl Misbehaviour {
             Self::BrokenRule(_)
             | Self::FalseBlock
             | Self::FalseHeader
+            | Self::FalseEnvelope
             | Self::Malformed
             | Self::Oversize
             | Self::Unrequested => 50,
@@ -66,6 +69,7 @@ impl fmt::Display for Misbehaviour {
             Self::FalseChain => f.write_str("offered an invalid chain"),
             Self::FalseBlock => f.write_str("announced an invalid Bitcoin block"),
             Self::FalseHeader => f.write_str("sent an invalid Bitcoin header"),
+            Self::FalseEnvelope => f.write_str("sent an invalid envelope"),
             Self::Malformed => f.write_str("sent a malformed message"),
             Self::Oversize => f.write_str("sent an oversized message"),
             Self::Unrequested => f.write_str("sent an unrequested response"),

@@ -36,6 +36,14 @@ pub enum Request {
         /// Indexes in the block in ascending order; the coinbase has index 0.
         indexes: List<u16, TRANSACTIONS_REQUESTED_MAX>,
     },
+    /// Requests the envelopes of the newest shares of the peer's chain. The only request of the protocol of envelopes, which
+    /// stays the same for all versions of the rules.
+    Envelopes {
+        /// Only of shares with a rules version above this one.
+        above: u8,
+        /// Only of shares after this one, if it is among the newest; [`ShareId::ZERO`] for all.
+        after: ShareId,
+    },
 }
 
 impl Request {
@@ -46,6 +54,7 @@ impl Request {
             Self::Shares { .. } => 2,
             Self::Headers { .. } => 3,
             Self::BlockTransactions { .. } => 4,
+            Self::Envelopes { .. } => 5,
         }
     }
 }
@@ -57,7 +66,7 @@ impl Map for Request {
         match self {
             Self::Status => 1,
             Self::Inventory { .. } | Self::Shares { .. } | Self::Headers { .. } => 2,
-            Self::BlockTransactions { .. } => 3,
+            Self::BlockTransactions { .. } | Self::Envelopes { .. } => 3,
         }
     }
 
@@ -72,6 +81,10 @@ impl Map for Request {
                 put_entry(map, 1, block)?;
                 put_entry(map, 2, indexes)
             }
+            Self::Envelopes { above, after } => {
+                put_entry(map, 1, above)?;
+                put_entry(map, 2, after)
+            }
         }
     }
 
@@ -82,6 +95,7 @@ impl Map for Request {
             2 => Self::Shares { ids: get_entry(map, 1)? },
             3 => Self::Headers { last: get_entry(map, 1)? },
             4 => Self::BlockTransactions { block: get_entry(map, 1)?, indexes: get_entry(map, 2)? },
+            5 => Self::Envelopes { above: get_entry(map, 1)?, after: get_entry(map, 2)? },
             kind => return Err(A::Error::custom(format_args!("unknown request kind {kind}"))),
         })
     }

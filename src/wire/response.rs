@@ -9,10 +9,12 @@ use serde::ser::SerializeMap;
 use super::cbor::{get_entry, put_entry, Frame, Map};
 use super::fields::Agent;
 use super::limits::{
-    HEADERS_MAX, INVENTORY_MAX, RESPONSE_LEN_MAX, SHARES_MAX, TRANSACTIONS_REQUESTED_MAX, TRANSACTION_LEN_MAX,
+    ENVELOPES_MAX, HEADERS_MAX, INVENTORY_MAX, RESPONSE_LEN_MAX, SHARES_MAX, TRANSACTIONS_REQUESTED_MAX,
+    TRANSACTION_LEN_MAX,
 };
 use super::list::{Bytes, List};
 use crate::params::ChainId;
+use crate::share::envelope::Envelope;
 use crate::share::{Share, ShareId};
 use crate::units::{ShareHeight, UnixTime, Work};
 
@@ -77,6 +79,8 @@ pub enum Response {
     Unknown,
     /// The node has too many requests. The requester may retry later.
     Busy,
+    /// The requested envelopes, newest share first.
+    Envelopes(List<Arc<Envelope>, ENVELOPES_MAX>),
 }
 
 impl Response {
@@ -99,6 +103,7 @@ impl Response {
             Self::BlockTransactions(_) => 4,
             Self::Unknown => 5,
             Self::Busy => 6,
+            Self::Envelopes(_) => 7,
         }
     }
 }
@@ -110,7 +115,7 @@ impl Map for Response {
         match self {
             Self::Status(_) => 8,
             Self::Inventory { .. } => 5,
-            Self::Shares(_) | Self::Headers(_) | Self::BlockTransactions(_) => 2,
+            Self::Shares(_) | Self::Headers(_) | Self::BlockTransactions(_) | Self::Envelopes(_) => 2,
             Self::Unknown | Self::Busy => 1,
         }
     }
@@ -128,6 +133,7 @@ impl Map for Response {
             Self::Shares(shares) => put_entry(map, 1, shares),
             Self::Headers(headers) => put_entry(map, 1, headers),
             Self::BlockTransactions(transactions) => put_entry(map, 1, transactions),
+            Self::Envelopes(envelopes) => put_entry(map, 1, envelopes),
             Self::Unknown | Self::Busy => Ok(()),
         }
     }
@@ -146,6 +152,7 @@ impl Map for Response {
             4 => Self::BlockTransactions(get_entry(map, 1)?),
             5 => Self::Unknown,
             6 => Self::Busy,
+            7 => Self::Envelopes(get_entry(map, 1)?),
             kind => return Err(A::Error::custom(format_args!("unknown response kind {kind}"))),
         })
     }

@@ -10,7 +10,7 @@ use super::Job;
 #[derive(Clone, Debug)]
 pub enum WorkUpdate {
     Job(Arc<Job>),
-    /// There is nothing to mine; sessions stay open.
+    /// There is nothing to mine.
     NoWork(NoWork),
 }
 
@@ -25,4 +25,6 @@ pub enum NoWork {
     NoPeers,
     /// The sharechain is behind that of connected peers.
     Syncing,
+    /// The pool follows rules that this software does not know. Only an update helps, so sessions are closed.
+    Outdated,
 }

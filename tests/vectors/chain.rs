@@ -122,7 +122,7 @@ fn outcome(verdict: &Verdict) -> (&'static str, Option<u8>) {
         Verdict::Known => ("known", None),
         Verdict::Deferred => ("deferred", None),
         Verdict::Unverified => ("unverified", None),
-        Verdict::Dropped => ("dropped", None),
+        Verdict::Dropped | Verdict::NewerRules(_) => ("dropped", None),
         Verdict::Rejected { rule, .. } => ("rejected", Some(*rule as u8)),
     }
 }

@@ -4,6 +4,7 @@ use bitcoin::hashes::{sha256d, Hash as _};
 use p2pool_core::params::ChainId;
 use p2pool_core::share::coinbase::{fold_merkle_branch, Coinbase};
 use p2pool_core::share::encoding::SHARE_LEN_MAX;
+use p2pool_core::share::envelope::Envelope;
 use p2pool_core::share::{Share, ShareId, HEADER_VERSION_MIN};
 use serde::Deserialize;
 
@@ -41,6 +42,7 @@ struct ShareVector {
     coinbase_suffix: String,
     coinbase_txid: String,
     coinbase_with_witness_hash: String,
+    envelope_hash: String,
     folded_merkle_root: String,
 }
 
@@ -74,6 +76,9 @@ fn coinbases_match_the_model() {
         let with_witness = coinbase.with_witness(&share.extranonce);
         let hash = sha256d::Hash::hash(&with_witness).to_byte_array();
         assert_eq!(hash, hash_from_display(&vector.coinbase_with_witness_hash), "{}", vector.id);
+        let envelope = Envelope::new(&chain_id, &share, &payouts(&vector.payouts)).encode();
+        let hash = sha256d::Hash::hash(&envelope).to_byte_array();
+        assert_eq!(hash, hash_from_display(&vector.envelope_hash), "{}", vector.id);
         let root = fold_merkle_branch(txid, &share.merkle_branch);
         assert_eq!(root, hash_from_display(&vector.folded_merkle_root), "{}", vector.id);
     }

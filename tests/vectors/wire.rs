@@ -7,6 +7,7 @@ use bitcoin::consensus::deserialize;
 use bitcoin::hashes::Hash as _;
 use bitcoin::BlockHash;
 use p2pool_core::params::ChainId;
+use p2pool_core::share::envelope::Envelope;
 use p2pool_core::share::{Share, ShareId};
 use p2pool_core::units::{BlockHeight, ShareHeight, UnixTime, Work};
 use p2pool_core::wire::{Agent, BlockAnnouncement, Frame, GossipShare, List, PeerStatus, Request, Response, WireError};
@@ -67,6 +68,10 @@ fn request(kind: &str, fields: &Fields<'_>) -> Request {
             indexes: List::try_from(fields.list("indexes", |index| index.as_u64().unwrap().try_into().unwrap()))
                 .unwrap(),
         },
+        "envelopes" => Request::Envelopes {
+            above: fields.number("above").try_into().unwrap(),
+            after: ShareId(fields.hash("after")),
+        },
         other => panic!("no request {other}"),
     }
 }
@@ -99,6 +104,10 @@ fn response(kind: &str, fields: &Fields<'_>) -> Response {
         "block transactions" => {
             let all = fields.list("transactions", |raw| hex(raw.as_str().unwrap()));
             Response::block_transactions(all.iter().map(Vec::as_slice))
+        }
+        "envelopes" => {
+            let envelope = |raw: &Value| Arc::new(Envelope::decode(&hex(raw.as_str().unwrap())).unwrap());
+            Response::Envelopes(fields.list("envelopes", envelope).try_into().unwrap())
         }
         "unknown" => Response::Unknown,
         "busy" => Response::Busy,

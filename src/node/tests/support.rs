@@ -160,7 +160,8 @@ impl Cluster {
 
     pub fn add(&mut self, tree: Tree, looks_for_peers: bool, time: UnixTime) -> usize {
         let now = Now { steady: self.steady, time };
-        let node = Node::new(&Config::for_tests((*self.params).clone(), ""), looks_for_peers, tree, now);
+        let config = Config::for_tests(ChainParams::clone(tree.params()), "");
+        let node = Node::new(&config, looks_for_peers, tree, now);
         self.nodes.push(DrivenNode { time, ..DrivenNode::new(node) });
         let at = self.nodes.len() - 1;
         self.report_best_chain(at);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::support::{anchor, best_chain, params, script, TestNode, BITS};
 use crate::share::Share;
-use crate::sharechain::{Checks, Sharechain, Tree, Verdict};
+use crate::sharechain::{Checks, Tree, Verdict};
 use crate::units::{Sats, ShareHeight};
 
 /// All shares of a node, oldest first.
@@ -143,13 +143,7 @@ fn a_restart_restores_tip_window_and_uncles() {
         tree.restore(Arc::new(share), true);
     }
     tree.add_anchor(anchor(100));
-    let mut after = TestNode {
-        chain: Sharechain::new(tree),
-        now: before.now,
-        anchor: anchor(100),
-        miner: script(1),
-        outputs_vote: 0,
-    };
+    let mut after = TestNode::of(tree, before.now, anchor(100));
     assert_eq!(after.main_ids(), before.main_ids());
     let tip = before.tip();
     let payouts = |node: &mut TestNode| {

@@ -67,6 +67,7 @@ pub struct TestNode {
     pub anchor: Anchor,
     pub miner: PayoutScript,
     pub outputs_vote: u8,
+    pub signal: u8,
 }
 
 impl TestNode {
@@ -77,13 +78,13 @@ impl TestNode {
     pub fn with(params: ChainParams) -> Self {
         let mut tree = Tree::new(Arc::new(params));
         tree.headers_mut().follow(best_chain(anchor(100)));
-        Self {
-            chain: Sharechain::new(tree),
-            now: START.plus(60),
-            anchor: anchor(100),
-            miner: script(1),
-            outputs_vote: 0,
-        }
+        Self::of(tree, START.plus(60), anchor(100))
+    }
+
+    /// A node that holds these shares and mines on this Bitcoin block.
+    pub fn of(tree: Tree, now: UnixTime, anchor: Anchor) -> Self {
+        let signal = tree.params().rules_version_known;
+        Self { chain: Sharechain::new(tree), now, anchor, miner: script(1), outputs_vote: 0, signal }
     }
 
     /// A node whose chain is `shares` long.
@@ -151,11 +152,7 @@ impl TestNode {
     }
 
     fn finder(&self) -> Finder {
-        Finder {
-            signal: self.chain.tree().params().rules_version_known,
-            outputs_vote: self.outputs_vote,
-            ..Finder::new(self.miner)
-        }
+        Finder { signal: self.signal, outputs_vote: self.outputs_vote, ..Finder::new(self.miner) }
     }
 
     /// Receives a share from a peer and returns its last verdict.

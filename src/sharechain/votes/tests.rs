@@ -3,13 +3,15 @@ use crate::params::Network;
 use crate::params::{RULES_VERSION_TEST, TEST_UNCLES_MAX};
 use crate::payouts::Vote;
 use crate::share::encoding::tests::longest_share;
+use crate::share::ShareId;
 use crate::sharechain::tests::support::*;
 use crate::sharechain::{Rule, Verdict};
 use crate::units::{ShareHeight, Work};
 
 fn params() -> ChainParams {
     let activations = vec![Activation { version: RULES_VERSION_TEST, height: BlockHeight(1_000) }];
-    ChainParams { activations, ..ChainParams::standard(Network::Regtest) }
+    let standard = ChainParams::standard(Network::Regtest);
+    ChainParams { activations, rules_version_known: RULES_VERSION_TEST, ..standard }
 }
 
 /// The facts of a parent whose child has this height.
@@ -97,7 +99,8 @@ fn a_chain_crosses_the_activation_and_credits_from_before_count() {
     let versions: Vec<u8> = main.iter().map(|share| share.info.rules_version).collect();
     assert_eq!(versions, [2, 255, 255, 255, 255], "the genesis share's parent has no window that could signal");
     let wrong = node.edited(&node.tip(), |share| share.info.rules_version = RULES_VERSION_FIRST);
-    assert_breaks(&node.give(&wrong), Rule::Lineage);
+    assert_breaks(&node.give(&wrong), Rule::Version);
+    assert!(!Rule::Version.proves_fault(), "its sender is outdated, and no attacker");
     let tip = node.tip();
     let window = node.chain.tree_mut().window(tip, BITS).unwrap();
     assert_eq!(window.len(), 5, "the window spans both versions");
@@ -110,8 +113,11 @@ fn a_version_does_not_begin_early() {
     let early = node.edited(&tip, |share| {
         (share.info.rules_version, share.info.signal) = (RULES_VERSION_TEST, RULES_VERSION_TEST);
     });
-    assert_eq!(node.give(&early), Verdict::Dropped, "its sender may be right: software that knows more");
+    let newer = Verdict::NewerRules(RULES_VERSION_TEST);
+    assert_eq!(node.give(&early), newer, "its sender may be right: software that knows more");
     let mut node = node_with_activation(RULES_VERSION_TEST);
+    let early = node.edited(&ShareId::ZERO, |share| share.info.rules_version = RULES_VERSION_TEST);
+    assert_breaks(&node.give(&early), Rule::Lineage);
     node.extend(1);
     assert_eq!(node.main_shares()[0].info.rules_version, RULES_VERSION_FIRST);
 }
@@ -125,7 +131,7 @@ fn a_share_of_newer_rules_is_no_fault_of_its_sender() {
     let [genesis, later] = new.main_shares().try_into().unwrap();
     old.now = new.now;
     assert_eq!(old.give(&genesis), Verdict::Accepted);
-    assert_eq!(old.give(&later), Verdict::Dropped);
+    assert_eq!(old.give(&later), Verdict::NewerRules(RULES_VERSION_TEST));
 }
 
 #[test]

@@ -165,8 +165,8 @@ fn a_chain_that_does_not_join_ours_is_judged_by_the_rules() {
     cluster.pass(300);
     assert_eq!(cluster.nodes[0].tip(), tip(&stronger));
     assert_eq!(sync_state(&cluster), SyncState::Synced, "mining continues meanwhile");
-    // Six statuses; every twelve seconds or so a list and a batch.
-    assert!(cluster.requests_made < 6 + 2 * 300 / 11, "{} requests", cluster.requests_made);
+    // Six statuses; every twelve seconds or so a list and a batch; every fifteen a request for envelopes.
+    assert!(cluster.requests_made < 6 + 2 * 300 / 11 + 300 / 15, "{} requests", cluster.requests_made);
 }
 
 #[test]

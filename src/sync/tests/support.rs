@@ -10,7 +10,7 @@ use crate::params::ChainParams;
 use crate::peer::RequestFailed;
 use crate::share::ShareId;
 use crate::sharechain::tests_support::{anchor_at, script, TestNode, START};
-use crate::sharechain::{Anchor, Sharechain, Tree, Verdict};
+use crate::sharechain::{Anchor, Tree, Verdict};
 use crate::sync::serve;
 use crate::units::{ShareHeight, UnixTime};
 use crate::wire::{Agent, List, Request, Response};
@@ -99,7 +99,7 @@ pub fn copy(of: &TestNode, len: usize) -> TestNode {
         tree.restore(Arc::clone(&node.share), node.verified);
     }
     let now = tree.tip().map_or(START.plus(60), |tip| tip.share.time());
-    TestNode { chain: Sharechain::new(tree), now, anchor: block_at(now), miner: script(1), outputs_vote: 0 }
+    TestNode::of(tree, now, block_at(now))
 }
 
 /// Prunes all shares that a node need not keep.
@@ -160,7 +160,9 @@ impl Remote {
                 serve::shares(&self.tree, &[self.tree.main_chain()[0].id])
             }
             Request::Shares { ids } => serve::shares(&self.tree, ids),
-            Request::Headers { .. } | Request::BlockTransactions { .. } => Response::Unknown,
+            Request::Headers { .. } | Request::BlockTransactions { .. } | Request::Envelopes { .. } => {
+                Response::Unknown
+            }
         };
         match (self.manner, response) {
             (Manner::Forger, Response::Shares(shares)) => {

@@ -239,7 +239,7 @@ fn honest(request: &Request, detail: u8) -> Response {
             let of = |id: &ShareId| IDS.iter().position(|other| other == id).map(|at| Arc::clone(&SHARES[at]));
             Response::Shares(List::first_of(ids.iter().filter_map(of)))
         }
-        Request::Headers { .. } | Request::BlockTransactions { .. } => Response::Unknown,
+        Request::Headers { .. } | Request::BlockTransactions { .. } | Request::Envelopes { .. } => Response::Unknown,
     }
 }
 

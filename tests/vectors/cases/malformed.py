@@ -80,7 +80,7 @@ def build() -> list:
         "header version -1": encode_by_hand(share, header=struct.pack("<i", -1) + header[4:]),
         "header version with only the sign bit": encode_by_hand(share, header=struct.pack("<I", 1 << 31) + header[4:]),
         "rules version 1": encode_by_hand(share, rules_version=b"\x01"),
-        "rules version 3": encode_by_hand(share, rules_version=b"\x03"),
+        "rules version 0": encode_by_hand(share, rules_version=b"\x00"),
         "signal below the rules version": encode_by_hand(share, signal=bytes([share.info.rules_version - 1])),
         "a vote for class 4": encode_by_hand(share, outputs_vote=b"\x04"),
         "class 4": encode_by_hand(share, outputs_class=b"\x04"),

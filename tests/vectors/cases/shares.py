@@ -1,6 +1,6 @@
 """shares.json: shares with all their hashed bytes."""
 
-from model.coinbase import coinbase_parts, fold, with_witness
+from model.coinbase import coinbase_parts, envelope, fold, with_witness
 from model.hashing import as_number, double_sha256, display
 from model.params import EASIEST, standard
 from model.share import Header, Info, Share
@@ -72,6 +72,7 @@ def describe(params, share: Share, payouts: list) -> dict:
         "coinbase_suffix": suffix.hex(),
         "coinbase_txid": display(txid),
         "coinbase_with_witness_hash": display(double_sha256(with_witness(transaction))),
+        "envelope_hash": display(double_sha256(envelope(chain_id, share, payouts))),
         "folded_merkle_root": display(fold(txid, share.merkle_branch)),
     }
 

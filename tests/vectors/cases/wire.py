@@ -2,8 +2,11 @@
 
 from model import cbor
 
+from model.coinbase import envelope
+from model.params import standard
+
 from .seeded import Seeded
-from .shares import random_share
+from .shares import random_payouts, random_share
 
 AGENT = b"p2pool/0.1.0"
 
@@ -26,6 +29,8 @@ def build_messages() -> list:
     seeded = Seeded("wire")
     shares = [random_share(seeded, number).encode() for number in (0, 1, 16, 19)]
     ids = [seeded.bytes(32) for _ in range(70)]
+    chain_id = standard("mainnet").chain_id()
+    envelopes = [envelope(chain_id, random_share(seeded, n), random_payouts(seeded, n)) for n in range(7, 11)]
     header = shares[0][:80]
     status = {
         0: 0,
@@ -57,6 +62,9 @@ def build_messages() -> list:
         described("response", "shares", ["shares"], {0: 2, 1: shares}),
         described("response", "headers", ["headers"], {0: 3, 1: [header] * 7}),
         described("response", "block transactions", ["transactions"], {0: 4, 1: [b"", b"\x01" * 23, b"\x02" * 256]}),
+        described("request", "envelopes", ["above", "after"], {0: 5, 1: 2, 2: ids[7]}),
+        described("response", "envelopes", ["envelopes"], {0: 7, 1: envelopes}),
+        described("response", "envelopes", ["envelopes"], {0: 7, 1: []}),
         described("response", "unknown", [], {0: 5}),
         described("response", "busy", [], {0: 6}),
         described("block announcement", "block", block_names, {0: header, 1: 840_000, 2: b"\x03" * 300, 3: b"\x04" * 18}),
@@ -77,6 +85,7 @@ def build_rejected() -> list:
     status = {0: 0, 1: one, 2: one, 3: 1, 4: bytes(16), 5: 0, 6: 1, 7: AGENT}
     block = {0: share[:80], 1: 1, 2: b"", 3: bytes(6)}
     good = encode(inventory)
+    small = envelope(standard("mainnet").chain_id(), random_share(seeded, 0), [])
     return [
         rejected("request", "nothing", b""),
         rejected("request", "a byte is missing", good[:-1]),
@@ -84,7 +93,7 @@ def build_rejected() -> list:
         rejected("request", "an array instead of a map", encode([1, [one]])),
         rejected("request", "a text key", b"\xa1\x61\x30\x00"),
         rejected("request", "a negative key", b"\xa1\x20\x00"),
-        rejected("request", "an unknown kind", encode({0: 5})),
+        rejected("request", "an unknown kind", encode({0: 6})),
         rejected("request", "a kind of 256", encode({0: 256})),
         rejected("request", "no kind", encode({1: [one]})),
         rejected("request", "an empty map", encode({})),
@@ -113,7 +122,9 @@ def build_rejected() -> list:
         rejected("request", "a list that claims 2^63 items", b"\xa2\x00\x02\x01\x9b\x80" + bytes(7)),
         rejected("request", "bytes that claim 2^63", b"\xa2\x00\x03\x01\x5b\x80" + bytes(7)),
         rejected("request", "a thousand nested lists", b"\xa2\x00\x02\x01" + b"\x81" * 1000),
-        rejected("response", "an unknown kind", encode({0: 7})),
+        rejected("response", "an unknown kind", encode({0: 8})),
+        rejected("response", "an envelope of 118 bytes", encode({0: 7, 1: [bytes(118)]})),
+        rejected("response", "five envelopes", encode({0: 7, 1: [small] * 5})),
         rejected("response", "a height of 2^32", encode({**status, 3: 2**32})),
         rejected("response", "work of 15 bytes", encode({**status, 4: bytes(15)})),
         rejected("response", "an agent of 65 bytes", encode({**status, 7: b"a" * 65})),

@@ -292,6 +292,8 @@ class Chain:
     def check_votes(self, share: Share):
         info, bits = share.info, share.header.bits
         version = self.rules_version(info.parent, info.block_height, bits)
+        if info.rules_version < version:
+            raise Rejected(10, f"rules_version is {info.rules_version}, {version} is in force")
         if info.rules_version != version:
             raise Rejected(4, f"rules_version is {info.rules_version}, {version} is in force")
         class_ = self.outputs_class(info.parent, bits)

@@ -2,9 +2,9 @@
 
 import struct
 
-from .codec import compact_size
+from .codec import compact_size, with_length
 from .hashing import double_sha256
-from .share import EXTRANONCE_LEN, Info
+from .share import EXTRANONCE_LEN, Info, Share
 
 WITNESS_COMMITMENT_MAGIC = bytes.fromhex("6a24aa21a9ed")
 COINBASE_VERSION = 2
@@ -28,6 +28,18 @@ def height_push(height: int) -> bytes:
         # The highest bit is a sign.
         number += b"\x00"
     return push(number)
+
+
+def envelope(chain_id: bytes, share: Share, payouts) -> bytes:
+    """The encoded envelope of a share (rules, section 10)."""
+    prefix, suffix = coinbase_parts(chain_id, share.info, payouts)
+    return (
+        share.header.encode()
+        + with_length(share.info.encode())
+        + with_length(prefix + share.extranonce + suffix)
+        + compact_size(len(share.merkle_branch))
+        + b"".join(share.merkle_branch)
+    )
 
 
 def outputs(info: Info, payouts) -> list:

@@ -5,7 +5,7 @@ import struct
 
 from .codec import Malformed, Reader, compact_size, with_length
 from .hashing import as_number, double_sha256, sha256, display, tagged_hash, from_display
-from .params import RULES_VERSION, TEST_RULES_VERSION, UNCLES_MAX
+from .params import RULES_VERSION, UNCLES_MAX
 from .targets import WORK_BITS_MAX, work_of_bits
 
 ZERO_ID = bytes(32)
@@ -99,8 +99,8 @@ class Info:
     @staticmethod
     def read(reader: Reader) -> "Info":
         version = reader.integer(1)
-        if version not in (RULES_VERSION, TEST_RULES_VERSION):
-            raise Malformed(f"rules version {version}, expected {RULES_VERSION}")
+        if version < RULES_VERSION:
+            raise Malformed(f"rules version {version}, expected {RULES_VERSION} or a later one")
         parent = reader.take(32)
         share_bits, base_bits = reader.integer(4), reader.integer(4)
         for bits in (share_bits, base_bits):

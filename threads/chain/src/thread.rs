@@ -251,7 +251,10 @@ fn load(store: &Store, params: &ChainParams) -> Result<Tree, StoreError> {
 /// The log level of a report: at `info` and above, one line per event that matters to an operator, never one per share.
 fn level(report: &Report) -> Level {
     match report {
-        Report::StoreFailing { .. } | Report::JobFailed(_) | Report::NoWindow(_) => Level::Error,
+        Report::StoreFailing { .. }
+        | Report::RulesVersionNeeded { needed: Some(_), .. }
+        | Report::JobFailed(_)
+        | Report::NoWindow(_) => Level::Error,
         Report::LastPeerGone
         | Report::NoPeerYet
         | Report::MiningSolo { looks_for_peers: true, .. }
@@ -268,6 +271,7 @@ fn level(report: &Report) -> Level {
         | Report::Fetching(_)
         | Report::CandidateJudged(_)
         | Report::Reorganised { .. }
+        | Report::RulesVersionNeeded { needed: None, .. }
         | Report::BlockReassembled { .. }
         | Report::StoreRecovered { .. } => Level::Info,
         Report::NewTip(_)
@@ -275,6 +279,7 @@ fn level(report: &Report) -> Level {
         | Report::BlockIncomplete(_)
         | Report::BlockUnlinked(_)
         | Report::BlockInvalid { .. }
-        | Report::HeaderInvalid { .. } => Level::Debug,
+        | Report::HeaderInvalid { .. }
+        | Report::EnvelopeInvalid { .. } => Level::Debug,
     }
 }

@@ -9,7 +9,7 @@ use libp2p::identity::Keypair;
 use libp2p::request_response::{self, ProtocolSupport};
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::swarm::NetworkBehaviour;
-use libp2p::{connection_limits, identify, mdns, noise, ping, tcp, yamux, Swarm, SwarmBuilder};
+use libp2p::{connection_limits, identify, mdns, noise, ping, tcp, yamux, StreamProtocol, Swarm, SwarmBuilder};
 use log::warn;
 use p2pool_core::config::Config;
 use p2pool_core::metrics::Metrics;
@@ -45,6 +45,8 @@ const STREAMS_MAX: usize = 64;
 const NEGOTIATING_MAX: usize = 16;
 /// Requests in flight per connection in both directions.
 const SYNC_STREAMS_MAX: usize = 24;
+/// The same for requests for envelopes: one in each direction, and one that is late.
+const ENVELOPES_STREAMS_MAX: usize = 3;
 /// Time between pings. A peer that does not respond within [`PING_TIMEOUT`] is disconnected.
 const PING_INTERVAL: Duration = Duration::from_secs(15);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
@@ -70,6 +72,8 @@ pub struct Behaviour {
     pub gossip: Gossip,
     /// Requests and responses.
     pub sync: request_response::Behaviour<SyncCodec>,
+    /// Requests for envelopes and their responses.
+    pub envelopes: request_response::Behaviour<SyncCodec>,
     /// Peer discovery.
     pub dht: Dht,
     /// Exchanges protocols, agent versions and listen addresses.
@@ -106,13 +110,17 @@ fn behaviour(
     let identify = identify::Config::new(names.identify.clone(), key.public())
         .with_agent_version(names::agent())
         .with_push_listen_addr_updates(true);
-    let sync = request_response::Config::default()
-        .with_request_timeout(request_timeout)
-        .with_max_concurrent_streams(SYNC_STREAMS_MAX);
+    let requests = |protocol: &StreamProtocol, streams_max| {
+        let config = request_response::Config::default()
+            .with_request_timeout(request_timeout)
+            .with_max_concurrent_streams(streams_max);
+        request_response::Behaviour::new([(protocol.clone(), ProtocolSupport::Full)], config)
+    };
     Ok(Behaviour {
         limits: connection_limits::Behaviour::new(limits()),
         gossip: Gossip::new(names)?,
-        sync: request_response::Behaviour::new([(names.sync.clone(), ProtocolSupport::Full)], sync),
+        sync: requests(&names.sync, SYNC_STREAMS_MAX),
+        envelopes: requests(&names.envelopes, ENVELOPES_STREAMS_MAX),
         dht: Dht::new(our_id, names.dht.clone(), config.dht_server),
         identify: identify::Behaviour::new(identify),
         ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_INTERVAL).with_timeout(PING_TIMEOUT)),

@@ -32,9 +32,9 @@ use gossip::PendingVerdicts;
 pub use open::Tuning;
 #[cfg(test)]
 pub use open::{BANS_FILE, PEERS_FILE};
-use requests::Requests;
 #[cfg(test)]
 pub use requests::OUTBOUND_PER_PEER_MAX;
+use requests::{Protocol, Requests};
 
 /// Shortest time between two writes of the known peers. Bans are written at once.
 const SAVE_INTERVAL: Duration = Duration::from_secs(30);
@@ -128,7 +128,8 @@ impl SwarmDriver {
     fn on_behaviour(&mut self, event: BehaviourEvent) {
         match event {
             BehaviourEvent::Gossip(event) => self.on_gossip(event),
-            BehaviourEvent::Sync(event) => self.on_sync(event),
+            BehaviourEvent::Sync(event) => self.on_request_event(Protocol::Sync, event),
+            BehaviourEvent::Envelopes(event) => self.on_request_event(Protocol::Envelopes, event),
             BehaviourEvent::Identify(event) => self.on_identify(event),
             BehaviourEvent::Ping(event) => self.on_ping(&event),
             BehaviourEvent::Mdns(event) => self.on_mdns(event),

@@ -4,8 +4,11 @@ use libp2p::gossipsub::IdentTopic;
 use libp2p::StreamProtocol;
 use p2pool_core::params::ChainId;
 
-/// Version of all protocols between nodes.
+/// Version of all protocols between nodes but that of envelopes. A new message, or a new form of shares, needs a new version
+/// of its protocol; nodes speak the old one beside it for a time, and leave out there what it has no form for.
 pub const PROTOCOL_VERSION: &str = "2.0.0";
+/// Version of the protocol of envelopes, which nodes of all versions of the rules understand (rules, section 10).
+const ENVELOPES_VERSION: &str = "1.0.0";
 
 /// The protocol and topic names of one chain.
 #[derive(Clone, Debug)]
@@ -16,6 +19,8 @@ pub struct Names {
     pub blocks: IdentTopic,
     /// Protocol of requests and responses.
     pub sync: StreamProtocol,
+    /// Protocol of requests for envelopes.
+    pub envelopes: StreamProtocol,
     /// Protocol of the DHT by which nodes discover each other.
     pub dht: StreamProtocol,
     /// Protocol version that identify announces.
@@ -29,13 +34,15 @@ impl Names {
     /// Builds the names of a chain.
     pub fn new(chain_id: &ChainId) -> Self {
         let prefix = chain_id.prefix();
-        let name = |what: &str| format!("/p2pool/{what}/{PROTOCOL_VERSION}/{prefix}");
-        let protocol = |what| StreamProtocol::try_from_owned(name(what)).expect("the name has a leading slash");
+        let name_of = |what: &str, version: &str| format!("/p2pool/{what}/{version}/{prefix}");
+        let name = |what: &str| name_of(what, PROTOCOL_VERSION);
+        let protocol = |name| StreamProtocol::try_from_owned(name).expect("the name has a leading slash");
         Self {
             shares: IdentTopic::new(name("shares")),
             blocks: IdentTopic::new(name("blocks")),
-            sync: protocol("sync"),
-            dht: protocol("dht"),
+            sync: protocol(name("sync")),
+            envelopes: protocol(name_of("envelopes", ENVELOPES_VERSION)),
+            dht: protocol(name("dht")),
             identify: name("node"),
             noise_prologue: [name("noise").as_bytes(), &chain_id.0].concat(),
         }

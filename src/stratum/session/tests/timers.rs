@@ -171,6 +171,18 @@ fn sessions_without_work_are_not_idle() {
 }
 
 #[test]
+fn an_outdated_node_closes_sessions_and_says_why() {
+    let mut server = TestServer::new();
+    server.job(HARD);
+    server.worker("a");
+    let sent = server.withdraw(NoWork::Outdated);
+    assert_eq!(methods(&sent["a"]), ["client.show_message"]);
+    assert_eq!(server.tick_for("a", 1), Err(CloseReason::Outdated));
+    server.worker("b");
+    assert_eq!(server.tick_for("b", 1), Err(CloseReason::Outdated));
+}
+
+#[test]
 fn a_much_too_high_rate_of_shares_raises_the_difficulty_at_once() {
     let mut server = TestServer::new();
     // One hash in 43,000 meets the floor; the ceiling is far above.

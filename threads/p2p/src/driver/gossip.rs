@@ -13,7 +13,7 @@ use p2pool_core::node::Event;
 use p2pool_core::peer::{GossipId, GossipVerdict, PeerHandle};
 use p2pool_core::share::Share;
 use p2pool_core::units::Bits;
-use p2pool_core::wire::{BlockAnnouncement, Frame as _, GossipShare, Misbehaviour};
+use p2pool_core::wire::{BlockAnnouncement, Frame as _, GossipShare, Misbehaviour, WireError};
 
 use super::SwarmDriver;
 use crate::gossip::{GossipEvent, GRAYLIST_SCORE, VERDICT_HEARTBEATS};
@@ -78,15 +78,19 @@ fn meets_own_bits(header: &Header) -> bool {
     Bits(header.bits.to_consensus()).target().is_ok_and(|target| target.is_met_by(&hash))
 }
 
-fn share_event(peer: PeerHandle, message: &[u8]) -> Result<Event, Misbehaviour> {
-    let GossipShare { share } = GossipShare::decode(message).map_err(|error| Misbehaviour::from(&error))?;
-    Ok(Event::ShareGossiped { peer, share })
+/// The event of a gossiped share; `None` if it is of newer rules and has a form that is unknown here.
+fn share_event(peer: PeerHandle, message: &[u8]) -> Result<Option<Event>, Misbehaviour> {
+    match GossipShare::decode(message) {
+        Ok(GossipShare { share }) => Ok(Some(Event::ShareGossiped { peer, share })),
+        Err(WireError::Malformed(_)) if GossipShare::has_newer_rules(message) => Ok(None),
+        Err(error) => Err(Misbehaviour::from(&error)),
+    }
 }
 
-fn block_event(peer: PeerHandle, gossip: GossipId, message: Vec<u8>) -> Result<Event, Misbehaviour> {
+fn block_event(peer: PeerHandle, gossip: GossipId, message: Vec<u8>) -> Result<Option<Event>, Misbehaviour> {
     match BlockAnnouncement::decode_header(&message) {
         Ok(header) if meets_own_bits(&header) => {
-            Ok(Event::BlockAnnounced { peer, gossip, header, announcement: message })
+            Ok(Some(Event::BlockAnnounced { peer, gossip, header, announcement: message }))
         }
         Ok(_) => Err(Misbehaviour::FalseBlock),
         Err(error) => Err(Misbehaviour::from(&error)),
@@ -188,7 +192,8 @@ impl SwarmDriver {
         }
         let event = if is_block { block_event(peer, gossip, message.data) } else { share_event(peer, &message.data) };
         match event {
-            Ok(event) => self.offer(from, gossip, is_block, event),
+            Ok(Some(event)) => self.offer(from, gossip, is_block, event),
+            Ok(None) => Some(MessageAcceptance::Ignore),
             Err(misbehaviour) => {
                 self.penalize(&from, misbehaviour);
                 Some(MessageAcceptance::Reject)

@@ -25,11 +25,28 @@ type DecodedRequest = Result<Request, WireError>;
 type DecodedResponse = Result<Response, BadResponse>;
 type Channel = ResponseChannel<DecodedResponse>;
 
+/// The protocols of requests. The library numbers the requests of each by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Protocol {
+    Sync,
+    Envelopes,
+}
+
+impl Protocol {
+    /// The protocol that a request belongs to.
+    const fn of(request: &Request) -> Self {
+        match request {
+            Request::Envelopes { .. } => Self::Envelopes,
+            _ => Self::Sync,
+        }
+    }
+}
+
 /// All requests in flight.
 #[derive(Default)]
 pub(super) struct Requests {
-    outbound: HashMap<OutboundRequestId, OutboundRequest>,
-    inbound: HashMap<InboundRequestId, InboundRequest>,
+    outbound: HashMap<(Protocol, OutboundRequestId), OutboundRequest>,
+    inbound: HashMap<(Protocol, InboundRequestId), InboundRequest>,
     slots: RequestSlots,
 }
 
@@ -55,8 +72,13 @@ impl SwarmDriver {
         if self.requests.outbound.values().filter(|outbound| outbound.to == to).count() >= OUTBOUND_PER_PEER_MAX {
             return self.finish(peer, id, Err(RequestFailed::TooMany));
         }
-        let number = self.swarm.behaviour_mut().sync.send_request(&to, Ok(request));
-        self.requests.outbound.insert(number, OutboundRequest { to, peer, id });
+        let protocol = Protocol::of(&request);
+        let behaviour = self.swarm.behaviour_mut();
+        let number = match protocol {
+            Protocol::Sync => behaviour.sync.send_request(&to, Ok(request)),
+            Protocol::Envelopes => behaviour.envelopes.send_request(&to, Ok(request)),
+        };
+        self.requests.outbound.insert((protocol, number), OutboundRequest { to, peer, id });
     }
 
     /// Responds to a peer's request.
@@ -69,7 +91,7 @@ impl SwarmDriver {
     }
 
     fn send_on(&mut self, channel: Channel, response: Response) {
-        // An event reports whether it was sent.
+        // An event reports whether it was sent. The channel leads to the request, whatever its protocol.
         drop(self.swarm.behaviour_mut().sync.send_response(channel, Ok(response)));
     }
 
@@ -78,35 +100,48 @@ impl SwarmDriver {
         self.outbox.send(Event::Response { peer, id, response });
     }
 
-    pub(super) fn on_sync(&mut self, event: request_response::Event<DecodedRequest, DecodedResponse>) {
+    pub(super) fn on_request_event(
+        &mut self,
+        protocol: Protocol,
+        event: request_response::Event<DecodedRequest, DecodedResponse>,
+    ) {
         match event {
             request_response::Event::Message { peer, message, .. } => match message {
                 request_response::Message::Request { request_id, request, channel } => {
-                    self.on_request(peer, request_id, request, channel);
+                    self.on_request(peer, (protocol, request_id), request, channel);
                 }
-                request_response::Message::Response { request_id, response } => self.on_response(request_id, response),
+                request_response::Message::Response { request_id, response } => {
+                    self.on_response((protocol, request_id), response);
+                }
             },
             request_response::Event::OutboundFailure { request_id, error, .. } => {
-                self.on_request_failed(request_id, &error);
+                self.on_request_failed((protocol, request_id), &error);
             }
             // There is no event for a request that does not arrive completely within the timeout. Until then it holds one
             // of the connection's streams.
             request_response::Event::InboundFailure { peer, request_id, error, .. } => {
                 debug!("request of peer {peer} failed: {error}");
-                let has_response = self.end_inbound(request_id);
+                let has_response = self.end_inbound((protocol, request_id));
                 if has_response && matches!(error, InboundFailure::Timeout) {
                     self.penalize_unread(&peer);
                 }
             }
             request_response::Event::ResponseSent { request_id, .. } => {
-                self.end_inbound(request_id);
+                self.end_inbound((protocol, request_id));
             }
         }
     }
 
-    fn on_request(&mut self, from: PeerId, number: InboundRequestId, request: DecodedRequest, channel: Channel) {
+    fn on_request(
+        &mut self,
+        from: PeerId,
+        number: (Protocol, InboundRequestId),
+        request: DecodedRequest,
+        channel: Channel,
+    ) {
         let request = match request {
-            Ok(request) => request,
+            Ok(request) if Protocol::of(&request) == number.0 => request,
+            Ok(_) => return self.penalize(&from, Misbehaviour::Malformed),
             Err(error) => {
                 debug!("invalid request of peer {from}: {error}");
                 return self.penalize(&from, Misbehaviour::from(&error));
@@ -136,13 +171,13 @@ impl SwarmDriver {
     }
 
     /// Forgets a peer's request that is no longer in flight. Returns whether it had a response.
-    fn end_inbound(&mut self, number: InboundRequestId) -> bool {
+    fn end_inbound(&mut self, number: (Protocol, InboundRequestId)) -> bool {
         let Some(inbound) = self.requests.inbound.remove(&number) else { return false };
         self.requests.slots.free(inbound.id);
         inbound.channel.is_none()
     }
 
-    fn on_response(&mut self, number: OutboundRequestId, response: DecodedResponse) {
+    fn on_response(&mut self, number: (Protocol, OutboundRequestId), response: DecodedResponse) {
         let Some(OutboundRequest { to, peer, id }) = self.requests.outbound.remove(&number) else { return };
         let response = response.map_err(|error| match error {
             BadResponse::Empty => RequestFailed::Refused,
@@ -155,7 +190,7 @@ impl SwarmDriver {
         self.finish(peer, id, response);
     }
 
-    fn on_request_failed(&mut self, number: OutboundRequestId, error: &OutboundFailure) {
+    fn on_request_failed(&mut self, number: (Protocol, OutboundRequestId), error: &OutboundFailure) {
         let Some(OutboundRequest { to, peer, id }) = self.requests.outbound.remove(&number) else { return };
         debug!("request to peer {to} failed: {error}");
         let failed = match error {

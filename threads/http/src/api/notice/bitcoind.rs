@@ -65,8 +65,8 @@ const fn code(error: &BitcoindError) -> Code {
 /// Makes the notice that there is a template but no job.
 fn no_work(why: Option<NoWork>) -> Option<Notice> {
     let (text, advice) = match why {
-        // The notice about the network explains these.
-        Some(NoWork::NoPeers | NoWork::Syncing) => return None,
+        // Other notices explain these.
+        Some(NoWork::NoPeers | NoWork::Syncing | NoWork::Outdated) => return None,
         Some(NoWork::BitcoindBehind) => (
             "There is no work for miners: bitcoind is behind the blocks that the pool's shares build on.",
             "Wait until bitcoind has caught up, and check that it has peers.",

@@ -17,6 +17,8 @@ pub struct Config {
     pub payout_address: String,
     /// Operator's text in the coinbase of blocks found by this node.
     pub coinbase_tag: CoinbaseTag,
+    /// The class of payout outputs that shares of this node vote for; `None` for what its miners' firmware bears.
+    pub outputs_vote: Option<u8>,
     /// Host name or IP address of bitcoind.
     pub rpc_host: String,
     /// RPC port of bitcoind.

@@ -5,6 +5,7 @@ use bitcoin::hex::DisplayHex as _;
 use serde::{Deserialize, Serialize};
 
 use crate::bytes::{put_bytes, tagged_hash};
+use crate::share::coinbase::Coinbase;
 use crate::units::{Bits, BlockHeight};
 
 /// The first version of the rules. Chain ids are computed with its parameters for ever (rules, section 10).
@@ -172,6 +173,14 @@ impl ChainParams {
     pub fn payout_outputs_max(&self, class: u8) -> u32 {
         let [least, ..] = self.payout_outputs;
         self.payout_outputs.get(usize::from(class)).copied().unwrap_or(least)
+    }
+
+    /// The greatest class whose largest coinbase has at most this number of bytes, without witness; 0 if there is none.
+    pub fn outputs_class_within(&self, coinbase_len_max: usize) -> u8 {
+        let fits =
+            |outputs: &&u32| Coinbase::len_max(usize::try_from(**outputs).unwrap_or(usize::MAX)) <= coinbase_len_max;
+        let fitting = self.payout_outputs.iter().take_while(fits).count();
+        u8::try_from(fitting.saturating_sub(1)).unwrap_or(0)
     }
 
     /// Whether this is a signet other than the public one.

@@ -24,6 +24,19 @@ pub struct MinersStatus {
     pub time: UnixTime,
     /// Authorised sessions.
     pub miners: Vec<MinerStatus>,
+    /// The firmware that did the work of the last day, most first.
+    pub firmware: Vec<FirmwareStatus>,
+}
+
+/// The part of a firmware in the work of this node's miners.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FirmwareStatus {
+    /// Its name in the table of known firmware.
+    pub name: &'static str,
+    /// The greatest class of payout outputs that it bears.
+    pub outputs_class: u8,
+    /// Per cent of the work, greater than 0.
+    pub work_percent: f64,
 }
 
 /// A session of a miner. Its names are untrusted, but bounded and without control characters.
@@ -105,6 +118,8 @@ pub struct ChainStatus {
     pub no_work: Option<NoWork>,
     /// The version of the rules that the pool follows, if this software does not know it: its miners have no work.
     pub rules_version_needed: Option<u8>,
+    /// The class of payout outputs that this node's next job votes for.
+    pub outputs_vote: u8,
     /// Whether this node is synced with its peers.
     pub sync: SyncState,
     /// Progress of the download of a sharechain; `None` while there is none.
@@ -124,6 +139,7 @@ impl ChainStatus {
             unsaved: false,
             no_work: None,
             rules_version_needed: None,
+            outputs_vote: 0,
             sync,
             syncing: None,
             clock_ahead_s: None,

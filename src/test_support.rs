@@ -53,6 +53,7 @@ impl Config {
             payout_address: payout_script.to_address(params.network),
             payout_script,
             coinbase_tag: CoinbaseTag::default(),
+            outputs_vote: None,
             rpc_host: "127.0.0.1".to_owned(),
             rpc_port: 1,
             rpc_auth: RpcAuth::CookieFiles(Vec::new()),

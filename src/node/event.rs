@@ -21,6 +21,8 @@ pub enum Event {
     TemplateWithdrawn,
     /// A miner of this node met the share target.
     ShareFound(FoundShare),
+    /// The class of payout outputs that the firmware of this node's miners bears has changed; 0 before the first.
+    FirmwareClass(u8),
     /// A block of this node is on its way to bitcoind.
     BlockFound {
         height: BlockHeight,

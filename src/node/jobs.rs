@@ -23,6 +23,8 @@ const JOBS_PER_SECOND_BITS: u32 = 8;
 #[derive(Debug)]
 pub struct Jobs {
     finder: Finder,
+    /// Whether the operator chose what the shares vote for.
+    is_vote_fixed: bool,
     next_id: u64,
     /// The current template.
     pub template: Option<Arc<Template>>,
@@ -49,10 +51,12 @@ impl Jobs {
             payout_script: config.payout_script,
             coinbase_tag: config.coinbase_tag.clone(),
             signal: config.params.rules_version_known,
-            outputs_vote: 0,
+            // Without work nothing is known of the miners, and no share is found either.
+            outputs_vote: config.outputs_vote.unwrap_or(0),
         };
         Self {
             finder,
+            is_vote_fixed: config.outputs_vote.is_some(),
             next_id: u64::from(now.time.0) << JOBS_PER_SECOND_BITS,
             template: None,
             template_since: now.steady,
@@ -62,6 +66,18 @@ impl Jobs {
             no_work: None,
             could_mine: false,
             is_outdated: false,
+        }
+    }
+
+    /// The class of payout outputs that the next job votes for.
+    pub const fn outputs_vote(&self) -> u8 {
+        self.finder.outputs_vote
+    }
+
+    /// Takes the class that the miners' firmware bears. Miners need no new job for it: it counts from the next one on.
+    pub fn set_firmware_class(&mut self, class: u8) {
+        if !self.is_vote_fixed {
+            self.finder.outputs_vote = class;
         }
     }
 

@@ -169,6 +169,7 @@ impl Node {
                 self.send_work(update);
             }
             Event::ShareFound(found) => self.on_share_found(&found, now),
+            Event::FirmwareClass(class) => self.jobs.set_firmware_class(class),
             Event::BlockFound { height, block } => self.relay.announce(height, &block),
             Event::BestChain(report) => self.on_best_chain(report, now),
             Event::Anchor(lookup) => self.on_anchor(lookup, now),
@@ -258,6 +259,7 @@ impl Node {
             unsaved: self.persistence.is_failing(),
             no_work: self.jobs.no_work,
             rules_version_needed: self.newer_rules.needed(),
+            outputs_vote: self.jobs.outputs_vote(),
             sync: self.sync.state().published(|moment| self.clock.time_of(moment)),
             syncing: self.sync_progress,
             clock_ahead_s: self.clock_ahead_s,

@@ -178,6 +178,38 @@ fn a_job_is_refreshed_before_it_is_thirty_seconds_old() {
 }
 
 #[test]
+fn the_vote_follows_the_miners_firmware_from_the_next_job_on() {
+    let mut cluster = Cluster::solo();
+    let job = cluster.nodes[0].job();
+    assert_eq!(job.info.outputs_vote, 0, "without work");
+    cluster.send(0, Event::FirmwareClass(2));
+    cluster.pass(28);
+    assert!(cluster.nodes[0].work.is_empty(), "no job for its sake");
+    assert_eq!(cluster.nodes[0].node.status(cluster.steady).outputs_vote, 2);
+    let job = cluster.mine(0, &job);
+    assert_eq!(job.info.outputs_vote, 2);
+    let tip = cluster.nodes[0].tree().tip().unwrap();
+    assert_eq!((tip.share.info.outputs_vote, job.info.parent), (0, tip.id), "the first job's share");
+    cluster.mine(0, &job);
+    assert_eq!(cluster.nodes[0].tree().tip().unwrap().share.info.outputs_vote, 2);
+}
+
+#[test]
+fn the_operators_vote_stays_whatever_the_firmware() {
+    let mut cluster = Cluster::new(params());
+    let tree = Tree::new(Arc::clone(&cluster.params));
+    let config = Config { outputs_vote: Some(3), ..Config::for_tests(params(), "") };
+    let node = Node::new(&config, false, tree, Now { steady: cluster.steady, time: START });
+    cluster.nodes.push(support::DrivenNode::new(node));
+    cluster.give_work(0);
+    assert_eq!(cluster.nodes[0].job().info.outputs_vote, 3);
+    cluster.send(0, Event::FirmwareClass(1));
+    cluster.pass(29);
+    assert_eq!(cluster.nodes[0].job().info.outputs_vote, 3);
+    assert_eq!(cluster.nodes[0].node.status(cluster.steady).outputs_vote, 3);
+}
+
+#[test]
 fn a_lookup_that_bitcoind_did_not_answer_is_repeated_each_second() {
     let mut cluster = Cluster::new(params());
     cluster.start(false);

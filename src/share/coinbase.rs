@@ -6,7 +6,7 @@
 use bitcoin::hashes::{sha256d, Hash as _, HashEngine as _};
 
 use super::{PayoutScript, ShareInfo, EXTRANONCE_LEN};
-use crate::bytes::put_compact_size;
+use crate::bytes::{compact_size_len, put_compact_size};
 use crate::params::ChainId;
 use crate::units::Sats;
 
@@ -16,6 +16,9 @@ pub(super) const COMMITMENT_PREFIX: &[u8] = b"p2pool";
 const WITNESS_COMMITMENT_PREFIX: [u8; 6] = [0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed];
 /// The input's sequence number, with which nLockTime is enforced (BIP-0054).
 const SEQUENCE: u32 = 0xffff_fffe;
+
+/// Length of the longest scriptSig: height (below 2^31), commitment, tag and extranonce, each with its length.
+const SCRIPT_SIG_LEN_MAX: usize = 5 + 39 + 21 + 13;
 
 /// A payout output of a coinbase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +45,7 @@ impl Coinbase {
         prefix.push(1);
         prefix.extend_from_slice(&[0; 32]);
         prefix.extend_from_slice(&[0xff; 4]);
-        // At most 5 + 39 + 21 + 13 = 78 bytes: below 253 and below consensus' limit of 100.
+        // Below 253 and below consensus' limit of 100.
         prefix.push(len_u8(script_sig_start.len() + EXTRANONCE_LEN));
         prefix.extend_from_slice(&script_sig_start);
 
@@ -60,6 +63,15 @@ impl Coinbase {
         suffix.extend_from_slice(&info.witness_commitment);
         suffix.extend_from_slice(&info.block_height.0.saturating_sub(1).to_le_bytes());
         Self { prefix, suffix }
+    }
+
+    /// Greatest length of a transaction with this number of payouts, without witness.
+    pub fn len_max(payouts: usize) -> usize {
+        // Version, number of inputs, outpoint, length of the scriptSig and the longest one; sequence number.
+        let input = 4 + 1 + 36 + 1 + SCRIPT_SIG_LEN_MAX + 4;
+        // An amount, the length of a P2TR or P2WSH script and the script; the witness commitment output; the lock time.
+        let outputs = compact_size_len(payouts.saturating_add(1)) + payouts.saturating_mul(8 + 1 + 34) + (8 + 1 + 38);
+        input + outputs + 4
     }
 
     /// Length of the transaction without witness.
@@ -187,7 +199,24 @@ mod tests {
         assert_eq!(pushes[1][6..], info.commitment(&ChainParams::standard(Network::Mainnet).chain_id()));
         assert_eq!(pushes[2], [b'x'; 20]);
         assert_eq!(pushes[3], [7; 12]);
-        assert!(coinbase.len_bytes() <= 2_250, "{} bytes", coinbase.len_bytes());
+    }
+
+    #[test]
+    fn the_coinbase_of_each_class_has_the_length_that_firmware_bears() {
+        let params = ChainParams::standard(Network::Mainnet);
+        for (outputs, most) in params.payout_outputs.into_iter().zip([2_250, 6_500, 16_000, 43_500]) {
+            let outputs = usize::try_from(outputs).unwrap();
+            // With a script of the longest type, a tag of the greatest length, and a height of four bytes.
+            let (longest, _) = coinbase(|info| info.block_height = BlockHeight(0x7fff_ffff), outputs);
+            assert_eq!(longest.len_bytes(), Coinbase::len_max(outputs), "{outputs} outputs");
+            assert!(Coinbase::len_max(outputs) <= most, "{outputs} outputs");
+        }
+        let within = |len: usize| params.outputs_class_within(len);
+        assert_eq!(
+            [0, 2_239, 2_240, 6_453, 6_454, 15_915, 15_916, 43_177, 43_178].map(within),
+            [0, 0, 0, 0, 1, 1, 2, 2, 3]
+        );
+        assert_eq!(within(usize::MAX), 3);
     }
 
     #[test]

@@ -31,8 +31,8 @@ pub struct JobSpec {
     pub block_bits: Bits,
     pub share_bits: Bits,
     pub version: i32,
-    /// Number of payees.
-    pub payees: u8,
+    /// Number of payees; the class of payout outputs is the least that has room for them.
+    pub payees: u32,
 }
 
 impl Default for JobSpec {
@@ -55,20 +55,22 @@ impl JobSpec {
             weight_limit: 4_000_000,
             sigops_limit: 80_000,
         });
-        let p2tr = |n: u8| PayoutScript::new(&[&[0x51, 0x20][..], &[n; 32]].concat()).unwrap();
+        let p2tr = |n: u32| PayoutScript::new(&[&[0x51, 0x20][..], &n.to_le_bytes().repeat(8)].concat()).unwrap();
+        let chain = ChainParams::standard(Network::Regtest);
+        let outputs_class = chain.payout_outputs.iter().position(|max| self.payees <= *max).unwrap() as u8;
         let facts = NextShare {
             parent: ShareId([5; 32]),
             share_height: ShareHeight(1_000),
             parent_work: Work(123_456),
             min_time: MIN_TIME,
+            outputs_class,
             ..NextShare::genesis(self.share_bits, Finder::new(p2tr(9)))
         };
         let payees = u64::from(self.payees);
         let payouts = |value: Sats| {
-            let amount = |n: u8| Sats(value.0 / payees + if n == 0 { value.0 % payees } else { 0 });
+            let amount = |n: u32| Sats(value.0 / payees + if n == 0 { value.0 % payees } else { 0 });
             (0..self.payees).map(|n| Payout { script: p2tr(n), amount: amount(n) }).collect()
         };
-        let chain = ChainParams::standard(Network::Regtest);
         Arc::new(make_job(JobId(self.id), &chain, &template, &facts, JOB_TIME, payouts).unwrap())
     }
 }

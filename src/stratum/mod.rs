@@ -17,6 +17,7 @@
 //! | [`seen_hashes`] | hashes of earlier submits |
 //! | [`extranonces`] | assignment of extranonces to sessions |
 //! | [`user_agents`] | known firmware |
+//! | [`firmware_work`] | the work of a day by firmware, and the vote for a number of payout outputs |
 //! | `session_stats` | counts and hash rate of a session |
 //! | `shared` | the state that all sessions share |
 //! | `sink` | the destination of shares, blocks and events |
@@ -24,6 +25,7 @@
 pub mod difficulty;
 mod difficulty_history;
 pub mod extranonces;
+pub mod firmware_work;
 pub mod job_table;
 mod label;
 pub mod limits;

@@ -23,7 +23,7 @@ use super::user_agents::{firmware_for, Firmware};
 use crate::status::MinerStatus;
 use crate::token_bucket::TokenBucket;
 use crate::units::{Now, SteadyTime};
-use crate::work::NoWork;
+use crate::work::{Job, NoWork};
 use difficulty::{SessionDifficulty, ShareHistory};
 
 /// The context of a session's step.
@@ -266,8 +266,8 @@ impl Session {
         if let Some(difficulty) = self.difficulty.on_job(current.ceiling, from_job, step.now.steady) {
             reply::set_difficulty(step.out, difficulty);
         }
-        step.out.extend_from_slice(job.notify_line(clean || is_first).as_bytes());
-        self.check_coinbase(job.coinbase.len_bytes(), step);
+        job.write_notify(clean || is_first, step.out);
+        self.check_coinbase(&job, step);
     }
 
     /// Announces a changed difficulty; it applies from the next job on.
@@ -278,15 +278,18 @@ impl Session {
         }
     }
 
-    /// Warns the miner and the operator when the coinbase becomes too large for the firmware.
-    fn check_coinbase(&mut self, len: usize, step: &mut Step<'_>) {
-        let len_max = self.firmware.coinbase_len_max;
+    /// Warns the miner when the coinbase becomes too large for the firmware, and the operator once for each firmware.
+    fn check_coinbase(&mut self, job: &Job, step: &mut Step<'_>) {
+        let (len, len_max) = (job.coinbase.len_bytes(), self.firmware.coinbase_len_max);
         let was_too_large = std::mem::replace(&mut self.coinbase_too_large, len > len_max);
         let (false, true, Some(worker)) = (was_too_large, self.coinbase_too_large, &self.worker) else { return };
         let text = format!(
             "The coinbase has {len} bytes; this firmware is known to support up to {len_max}. This may be the reason if it finds no shares."
         );
         reply::show_message(step.out, &text);
+        if !step.shared.coinbase_warnings.is_due(self.firmware.id, job.info.outputs_class) {
+            return;
+        }
         let (worker, user_agent) = (display_name(worker), &*self.user_agent);
         step.sink.report(SessionEvent::CoinbaseTooLarge { worker, user_agent, len, len_max });
     }

@@ -1,12 +1,15 @@
 //! The state that all sessions share.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::difficulty::Difficulty;
 use super::extranonces::Extranonces;
+use super::firmware_work::FirmwareWork;
 use super::job_table::{CurrentJob, JobTable};
 use super::limits::Limits;
 use super::seen_hashes::SeenHashes;
+use super::user_agents::FirmwareId;
 use crate::metrics::Metrics;
 use crate::params::{ChainParams, Network};
 use crate::work::{Job, NoWork, WorkUpdate};
@@ -35,6 +38,9 @@ pub struct SharedState {
     /// Why there is no job, if a reason is known.
     pub(super) no_work: Option<NoWork>,
     pub(super) recent_blocks: RecentBlocks,
+    /// The work of the last day by firmware.
+    pub firmware_work: FirmwareWork,
+    pub(super) coinbase_warnings: CoinbaseWarnings,
     network: Network,
 }
 
@@ -56,6 +62,8 @@ impl SharedState {
             metrics,
             no_work: None,
             recent_blocks: RecentBlocks::default(),
+            firmware_work: FirmwareWork::new(params),
+            coinbase_warnings: CoinbaseWarnings::default(),
             network: params.network,
         }
     }
@@ -108,6 +116,17 @@ impl RecentBlocks {
         }
         self.next = (self.next + 1) % RECENT_BLOCKS_MAX;
         true
+    }
+}
+
+/// The firmware whose coinbase limit was reported as exceeded, with the class of payout outputs in force then.
+#[derive(Debug, Default)]
+pub(super) struct CoinbaseWarnings(BTreeMap<FirmwareId, u8>);
+
+impl CoinbaseWarnings {
+    /// Whether to report a firmware: once under each class.
+    pub(super) fn is_due(&mut self, firmware: FirmwareId, outputs_class: u8) -> bool {
+        self.0.insert(firmware, outputs_class) != Some(outputs_class)
     }
 }
 

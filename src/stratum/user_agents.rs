@@ -4,10 +4,19 @@ use super::difficulty::Difficulty;
 
 /// The table. It is short, so each new session parses it.
 const TABLE: &str = include_str!("user_agents.txt");
+/// Name of what matches no other line.
+const UNKNOWN: &str = "unknown firmware";
+
+/// A line of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FirmwareId(pub(super) usize);
 
 /// Properties of a firmware.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Firmware {
+    pub id: FirmwareId,
+    /// Its name for people: the pattern of its user agents.
+    pub name: &'static str,
     /// Largest coinbase that it is known to support, in bytes without witness.
     pub coinbase_len_max: usize,
     /// Start difficulty, used if it is below the operator's.
@@ -16,17 +25,28 @@ pub struct Firmware {
 
 /// Looks up a user agent.
 pub fn firmware_for(user_agent: &str) -> Firmware {
+    let unknown = Firmware { id: FirmwareId(0), name: UNKNOWN, coinbase_len_max: 0, start_difficulty: None };
+    table().find(|(pattern, _)| matches(pattern, user_agent)).map_or(unknown, |(_, firmware)| firmware)
+}
+
+/// All firmware of the table, each at its [`FirmwareId`].
+pub fn all_firmware() -> impl Iterator<Item = Firmware> {
+    table().map(|(_, firmware)| firmware)
+}
+
+/// The patterns of user agents with their firmware.
+fn table() -> impl Iterator<Item = (&'static str, Firmware)> {
     lines()
         .filter_map(parse)
-        .find(|(pattern, _)| matches(pattern, user_agent))
-        .map_or(Firmware { coinbase_len_max: 0, start_difficulty: None }, |(_, firmware)| firmware)
+        .enumerate()
+        .map(|(at, (pattern, firmware))| (pattern, Firmware { id: FirmwareId(at), ..firmware }))
 }
 
 fn lines() -> impl Iterator<Item = &'static str> {
     TABLE.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#'))
 }
 
-fn parse(line: &str) -> Option<(&str, Firmware)> {
+fn parse(line: &'static str) -> Option<(&'static str, Firmware)> {
     let mut fields = line.split('|').map(str::trim);
     let pattern = fields.next()?;
     let coinbase_len_max = fields.next()?.parse().ok()?;
@@ -34,7 +54,12 @@ fn parse(line: &str) -> Option<(&str, Firmware)> {
         "-" => None,
         number => Some(Difficulty::new(number.parse().ok()?)?),
     };
-    fields.next().is_none().then_some((pattern, Firmware { coinbase_len_max, start_difficulty }))
+    let name = match pattern.trim_matches(['*', '/', '-']) {
+        "" => UNKNOWN,
+        name => name,
+    };
+    let firmware = Firmware { id: FirmwareId(0), name, coinbase_len_max, start_difficulty };
+    fields.next().is_none().then_some((pattern, firmware))
 }
 
 fn matches(pattern: &str, user_agent: &str) -> bool {
@@ -53,6 +78,7 @@ fn matches(pattern: &str, user_agent: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::params::{ChainParams, Network};
 
     #[test]
     fn every_line_of_the_table_parses() {
@@ -60,6 +86,26 @@ mod tests {
             assert!(parse(line).is_some(), "{line}");
         }
         assert_eq!(lines().last().and_then(parse).unwrap().0, "*", "the last line matches all");
+    }
+
+    #[test]
+    fn each_firmware_bears_a_class_of_outputs() {
+        let params = ChainParams::standard(Network::Mainnet);
+        for (user_agent, class) in [
+            ("NerdMinerV2", 0),
+            ("NiceHash/1.0", 0),
+            ("unknown", 0),
+            ("Antminer S21/x", 0),
+            ("bosminer", 0),
+            ("whatsminer", 1),
+            ("bitaxe", 1),
+            ("xminer", 2),
+            ("vnish", 2),
+        ] {
+            let firmware = firmware_for(user_agent);
+            assert_eq!(params.outputs_class_within(firmware.coinbase_len_max), class, "{user_agent}");
+            assert_eq!(all_firmware().nth(firmware.id.0), Some(firmware));
+        }
     }
 
     #[test]

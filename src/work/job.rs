@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::notify::NotifyLines;
+use super::notify::NotifyLine;
 use super::submit::CoinbaseMidstate;
 use super::Template;
 use crate::share::coinbase::{Coinbase, Payout};
@@ -45,5 +45,5 @@ pub struct Job {
     /// Latest header time for which the template's bits are right; only bounded on testnets.
     pub max_time: UnixTime,
     pub(super) coinbase_midstate: CoinbaseMidstate,
-    pub(super) notify: NotifyLines,
+    pub(super) notify: NotifyLine,
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::notify::NotifyLines;
+use super::notify::NotifyLine;
 use super::submit::CoinbaseMidstate;
 use super::trim::{fitting, CoinbaseCost};
 use super::{Job, JobId, Template};
@@ -178,7 +178,7 @@ pub fn make_job(
     Ok(Job {
         id,
         coinbase_midstate: CoinbaseMidstate::new(&coinbase),
-        notify: NotifyLines::new(id, &template, &coinbase, &merkle_branch, time),
+        notify: NotifyLine::new(id, &template, &coinbase, &merkle_branch, time),
         info,
         coinbase,
         payouts: payouts.into(),
@@ -204,7 +204,7 @@ impl Job {
         let time = self.time.min(max_time);
         let notify = match time == self.time {
             true => self.notify,
-            false => NotifyLines::new(self.id, &self.template, &self.coinbase, &self.merkle_branch, time),
+            false => NotifyLine::new(self.id, &self.template, &self.coinbase, &self.merkle_branch, time),
         };
         Ok(Self { time, max_time, notify, ..self })
     }

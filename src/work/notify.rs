@@ -1,6 +1,6 @@
 //! The `mining.notify` line of a job: formatted once, the same for all sessions.
 
-use std::sync::Arc;
+use std::fmt::Write as _;
 
 use bitcoin::hashes::Hash as _;
 use bitcoin::hex::DisplayHex as _;
@@ -10,14 +10,16 @@ use super::{Job, JobId, Template};
 use crate::share::coinbase::Coinbase;
 use crate::units::UnixTime;
 
-/// The `mining.notify` lines of a job, with `clean_jobs` false and true.
-#[derive(Clone, Debug)]
-pub(super) struct NotifyLines {
-    keep: Arc<str>,
-    clean: Arc<str>,
-}
+/// Length of a line without coinbase and merkle branch, with room to spare.
+const FIELDS_LEN: usize = 256;
+/// Length of a hash of the merkle branch with its quotes and comma.
+const HASH_LEN: usize = 67;
 
-impl NotifyLines {
+/// The `mining.notify` line of a job up to its last parameter, `clean_jobs`.
+#[derive(Clone, Debug)]
+pub(super) struct NotifyLine(String);
+
+impl NotifyLine {
     pub fn new(
         id: JobId,
         template: &Template,
@@ -26,16 +28,19 @@ impl NotifyLines {
         time: UnixTime,
     ) -> Self {
         let Template { version, bits, prev_block, .. } = template;
-        let branch: Vec<String> = merkle_branch.iter().map(|hash| format!("\"{}\"", hash.as_hex())).collect();
-        let start = format!(
-            "{{\"id\":null,\"method\":\"mining.notify\",\"params\":[\"{id}\",\"{}\",\"{}\",\"{}\",[{}],\"{version:08x}\",\"{bits}\",\"{:08x}\",",
+        let (prefix, suffix) = (coinbase.prefix.as_hex(), coinbase.suffix.as_hex());
+        let mut line = String::with_capacity(FIELDS_LEN + 2 * coinbase.len_bytes() + HASH_LEN * merkle_branch.len());
+        // Writing to a string cannot fail.
+        let _ = write!(
+            line,
+            r#"{{"id":null,"method":"mining.notify","params":["{id}","{}","{prefix}","{suffix}",["#,
             word_swapped(prev_block),
-            coinbase.prefix.as_hex(),
-            coinbase.suffix.as_hex(),
-            branch.join(","),
-            time.0,
         );
-        Self { keep: (start.clone() + "false]}\n").into(), clean: (start + "true]}\n").into() }
+        for (at, hash) in merkle_branch.iter().enumerate() {
+            let _ = write!(line, r#"{}"{}""#, if at == 0 { "" } else { "," }, hash.as_hex());
+        }
+        let _ = write!(line, r#"],"{version:08x}","{bits}","{:08x}","#, time.0);
+        Self(line)
     }
 }
 
@@ -47,13 +52,15 @@ fn word_swapped(hash: &BlockHash) -> String {
 }
 
 impl Job {
-    /// The `mining.notify` line with its line feed; `clean` makes miners discard their current work.
-    pub fn notify_line(&self, clean: bool) -> &Arc<str> {
-        if clean {
-            &self.notify.clean
-        } else {
-            &self.notify.keep
-        }
+    /// Appends the `mining.notify` line with its line feed; `clean` makes miners discard their current work.
+    pub fn write_notify(&self, clean: bool, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.notify.0.as_bytes());
+        out.extend_from_slice(if clean { &b"true]}\n"[..] } else { b"false]}\n" });
+    }
+
+    /// Length of the longer [`Self::write_notify`] in bytes.
+    pub fn notify_len_max(&self) -> usize {
+        self.notify.0.len() + b"false]}\n".len()
     }
 }
 
@@ -67,6 +74,13 @@ mod tests {
     use super::*;
     use crate::share::coinbase::fold_merkle_branch;
     use crate::share::header_hash;
+
+    fn line(job: &Job, clean: bool) -> String {
+        let mut line = Vec::new();
+        job.write_notify(clean, &mut line);
+        assert!((job.notify_len_max() - 1..=job.notify_len_max()).contains(&line.len()));
+        String::from_utf8(line).unwrap()
+    }
 
     fn params(line: &str) -> Vec<Value> {
         let value: Value = serde_json::from_str(line).unwrap();
@@ -111,7 +125,7 @@ mod tests {
                 version: job.template.version,
             };
             for clean in [false, true] {
-                let params = params(job.notify_line(clean));
+                let params = params(&line(&job, clean));
                 let hashed = job.hash_header(&submit);
                 assert_eq!(header_by_firmware(&params, &submit), hashed.header);
                 assert_eq!(header_hash(&hashed.header), hashed.hash);
@@ -124,7 +138,7 @@ mod tests {
     #[test]
     fn the_line_has_the_format_of_the_protocol() {
         let job = job(template(300, vec![]), &[p2tr(1)]);
-        let line = job.notify_line(true);
+        let line = line(&job, true);
         assert!(line.starts_with(r#"{"id":null,"method":"mining.notify","params":["1f",""#));
         assert!(line.ends_with(&format!(r#"",[],"20000000","207fffff","{:08x}",true]}}{}"#, job.time.0, "\n")));
         assert_eq!(line.matches('\n').count(), 1);

@@ -44,6 +44,7 @@ impl Session {
             Ok((credit, hash)) => {
                 step.shared.metrics.shares_accepted.inc();
                 self.stats.accept(credit, &hash, step.now);
+                step.shared.firmware_work.add(self.firmware.id, credit, step.now.steady);
                 reply::result(step.out, id, "true");
                 if self.difficulty.on_share(credit, step.now.steady) {
                     self.announce_difficulty(step);

@@ -88,6 +88,9 @@ pub struct Flags {
     /// text in the coinbase of blocks found by this node, at most 20 ASCII characters (default none)
     #[argh(option, arg_name = "text")]
     pub coinbase_tag: Option<String>,
+    /// payouts per block that this node votes for: 48, 146, 366 or 1000 (default: what its miners' firmware supports)
+    #[argh(option, arg_name = "count")]
+    pub coinbase_outputs: Option<String>,
     /// name of a private pool; only nodes with the same name connect to each other (default main)
     #[argh(option, arg_name = "name")]
     pub chain_name: Option<String>,

@@ -138,6 +138,7 @@ pub fn resolve(
         payout_script,
         payout_address,
         coinbase_tag: coinbase_tag(flags)?,
+        outputs_vote: outputs_vote(flags, &params)?,
         rpc_port: rpc::port(flags, params.network)?,
         rpc_auth: rpc::auth(flags, environment, params.network, &rpc_host, exists)?,
         rpc_host,
@@ -164,6 +165,17 @@ pub fn resolve(
 fn coinbase_tag(flags: &Flags) -> Result<CoinbaseTag, SettingsError> {
     let text = flags.coinbase_tag.as_deref().unwrap_or_default();
     CoinbaseTag::new(text.as_bytes()).map_err(|error| SettingsError::wrong("-coinbase-tag", text, error.to_string()))
+}
+
+/// Returns the class of payout outputs that the operator chose.
+fn outputs_vote(flags: &Flags, params: &ChainParams) -> Result<Option<u8>, SettingsError> {
+    let Some(text) = &flags.coinbase_outputs else { return Ok(None) };
+    let outputs: Option<u32> = text.trim().parse().ok();
+    let class = params.payout_outputs.iter().zip(0..).find(|(max, _)| Some(**max) == outputs);
+    class.map(|(_, class)| Some(class)).ok_or_else(|| {
+        let hint = "give 48, 146, 366 or 1000, or leave it out to follow the firmware of your miners";
+        SettingsError::wrong("-coinbase-outputs", text, hint)
+    })
 }
 
 fn log_level(flags: &Flags, environment: &Environment) -> Result<LevelFilter, SettingsError> {

@@ -8,8 +8,6 @@ use mio::net::TcpStream;
 use p2pool_core::stratum::{CloseReason, Session};
 use p2pool_core::units::{Now, SteadyTime};
 
-/// Largest number of bytes that wait for a socket, in addition to the system's buffer: about ten of the largest jobs.
-const PENDING_MAX: usize = 64 * 1024;
 /// Capacity that the buffer of waiting bytes keeps when it is empty.
 const PENDING_KEPT: usize = 4 * 1024;
 
@@ -112,8 +110,8 @@ impl Connection {
         received(|| self.socket.read(buffer))
     }
 
-    /// Sends bytes, or buffers them until the socket is writable.
-    pub fn send(&mut self, mut bytes: &[u8], now: SteadyTime) -> Result<(), DisconnectReason> {
+    /// Sends bytes, or buffers up to `pending_max` of them until the socket is writable.
+    pub fn send(&mut self, mut bytes: &[u8], pending_max: usize, now: SteadyTime) -> Result<(), DisconnectReason> {
         if self.pending.is_empty() {
             let sent = self.write(bytes)?;
             bytes = bytes.get(sent..).unwrap_or_default();
@@ -121,7 +119,7 @@ impl Connection {
         if bytes.is_empty() {
             return Ok(());
         }
-        if self.pending.len() + bytes.len() > PENDING_MAX {
+        if self.pending.len() + bytes.len() > pending_max {
             return Err(DisconnectReason::SlowReader);
         }
         self.pending.extend_from_slice(bytes);
@@ -188,6 +186,8 @@ mod tests {
 
     use super::*;
 
+    const PENDING_MAX: usize = 64 * 1024;
+
     fn at(ms: u64) -> SteadyTime {
         SteadyTime::from_ms(ms)
     }
@@ -210,7 +210,7 @@ mod tests {
         let chunk = [b'x'; 1_000];
         let mut len = 0;
         while connection.pending.is_empty() {
-            connection.send(&chunk, now).unwrap();
+            connection.send(&chunk, PENDING_MAX, now).unwrap();
             len += chunk.len();
         }
         len
@@ -241,7 +241,7 @@ mod tests {
         fill(&mut connection, at(0));
         let mut result = Ok(());
         for _ in 0..PENDING_MAX / 1_000 + 1 {
-            result = connection.send(&[b'x'; 1_000], at(0));
+            result = connection.send(&[b'x'; 1_000], PENDING_MAX, at(0));
             assert!(connection.pending.len() <= PENDING_MAX);
         }
         assert!(matches!(result, Err(DisconnectReason::SlowReader)));

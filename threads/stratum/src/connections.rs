@@ -10,6 +10,7 @@ use mio::{Interest, Registry, Token};
 use p2pool_channels::{BrowserConnection, BrowserSender};
 use p2pool_core::metrics::Metrics;
 use p2pool_core::status::MinersStatus;
+use p2pool_core::stratum::firmware_work::outputs_vote;
 use p2pool_core::stratum::{display_name, CloseReason, Session, SharedState, Step};
 use p2pool_core::units::{Now, SteadyTime, UnixTime};
 use p2pool_core::work::WorkUpdate;
@@ -30,6 +31,11 @@ const ACCEPTS_MAX: usize = 64;
 /// web threads take, and as one household opens at once.
 const EXTRA_CONNECTIONS: usize = 32;
 const EXTRA_PER_ADDRESS: usize = 8;
+/// Largest number of bytes that wait for a socket, in addition to the system's buffer, unless the jobs are larger: about ten
+/// jobs with 48 payouts.
+const PENDING_MAX: usize = 64 * 1024;
+/// Number of current jobs that may wait for a socket, however large they are: 176 KB with 1,000 payouts.
+const JOBS_PENDING_MAX: usize = 2;
 
 /// All connections, with the state that they share.
 pub struct Connections {
@@ -47,6 +53,8 @@ pub struct Connections {
     pub web: Option<BrowserSender>,
     metrics: Arc<Metrics>,
     now: Now,
+    /// Largest number of bytes that may wait for a socket.
+    pending_max: usize,
     input: Box<[u8]>,
     output: Vec<u8>,
 }
@@ -71,6 +79,7 @@ impl Connections {
             web: None,
             metrics,
             now: Now { steady: SteadyTime::default(), time: UnixTime(0) },
+            pending_max: PENDING_MAX,
             input: vec![0; READ_LEN].into(),
             output: Vec::new(),
         }
@@ -223,7 +232,7 @@ impl Connections {
         let (start, submits_before) = (Instant::now(), submits(&self.metrics));
         let mut step = Step { shared: &mut self.shared, now: self.now, out: &mut self.output, sink: &mut self.sink };
         let result = session.on_bytes(bytes, &mut step);
-        connection.send(&self.output, self.now.steady)?;
+        connection.send(&self.output, self.pending_max, self.now.steady)?;
         let latency = start.elapsed();
         self.metrics.stratum_bytes_out.inc_by(self.output.len() as u64);
         for _ in submits_before..submits(&self.metrics) {
@@ -236,6 +245,10 @@ impl Connections {
     /// Notifies all miners of a job or of its absence.
     pub fn fan_out(&mut self, update: WorkUpdate) {
         let start = Instant::now();
+        self.pending_max = match &update {
+            WorkUpdate::Job(job) => PENDING_MAX.max(JOBS_PENDING_MAX.saturating_mul(job.notify_len_max())),
+            WorkUpdate::NoWork(_) => PENDING_MAX,
+        };
         let fanout = self.shared.update(update);
         self.step_all(|session, step| {
             session.on_fanout(fanout, step);
@@ -274,7 +287,7 @@ impl Connections {
                 Step { shared: &mut self.shared, now: self.now, out: &mut self.output, sink: &mut self.sink };
             let result = advance(session, &mut step).map_err(DisconnectReason::Session);
             self.metrics.stratum_bytes_out.inc_by(self.output.len() as u64);
-            if let Err(reason) = connection.send(&self.output, self.now.steady).and(result) {
+            if let Err(reason) = connection.send(&self.output, self.pending_max, self.now.steady).and(result) {
                 failed.push((key, reason));
             }
         }
@@ -283,14 +296,17 @@ impl Connections {
         }
     }
 
-    /// The status of the miners for publication.
+    /// The status of the miners for publication; reports the class of payout outputs that their firmware bears.
     pub fn status(&mut self) -> MinersStatus {
         let now = self.now;
         let miners = self.connections.iter_mut().filter_map(|(_, connection)| match &mut connection.state {
             ConnectionState::Miner(session) => session.status(now.steady),
             ConnectionState::Unidentified => None,
         });
-        MinersStatus { time: now.time, miners: miners.collect() }
+        let miners = miners.collect();
+        let firmware = self.shared.firmware_work.status(now.steady);
+        self.sink.report_firmware_class(outputs_vote(&firmware));
+        MinersStatus { time: now.time, miners, firmware }
     }
 
     /// Closes a connection, logs the reason and ends its session.

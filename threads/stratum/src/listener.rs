@@ -13,7 +13,7 @@ const BACKLOG: i32 = 1024;
 /// TCP keepalive: an idle connection is probed after the first time and then at the second interval.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-/// Size of the system's send buffer in bytes: a few dozen jobs. The default is megabytes.
+/// Size of the system's send buffer in bytes: a dozen jobs with 48 payouts, most of one with 1,000. The default is megabytes.
 const SEND_BUFFER_LEN: usize = 64 * 1024;
 
 /// The listening socket.

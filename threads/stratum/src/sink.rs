@@ -33,6 +33,8 @@ pub struct ChannelSink {
     /// Set when a thread that shares or blocks go to has ended.
     ended: Option<StratumError>,
     log_limiter: LogLimiter,
+    /// The last class of payout outputs that the chain thread was told the miners' firmware bears.
+    firmware_class: u8,
     /// The time of the current step.
     pub now: SteadyTime,
     /// The remote address of the current step's connection.
@@ -47,6 +49,7 @@ impl ChannelSink {
             waiting: VecDeque::new(),
             ended: None,
             log_limiter: LogLimiter::default(),
+            firmware_class: 0,
             now: SteadyTime::default(),
             remote: None,
         }
@@ -55,6 +58,14 @@ impl ChannelSink {
     /// Logs a line, rate-limited by kind.
     pub fn log(&mut self, kind: LogKind, line: fmt::Arguments<'_>) {
         self.log_limiter.log(kind, self.now, line);
+    }
+
+    /// Reports the class of payout outputs that the miners' firmware bears, if it has changed. While the chain thread's inbox
+    /// is full, it is reported with the next status.
+    pub fn report_firmware_class(&mut self, class: u8) {
+        if class != self.firmware_class && self.channels.chain.try_send(Event::FirmwareClass(class).into()).is_ok() {
+            self.firmware_class = class;
+        }
     }
 
     /// Offers waiting blocks to the submit thread again.

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::support::*;
 use crate::params::Network;
+use crate::stratum::firmware_work::outputs_vote;
 use crate::stratum::fixtures::*;
 use crate::units::Bits;
 use crate::work::NoWork;
@@ -32,10 +33,9 @@ fn a_miner_subscribes_authorizes_and_gets_work() {
     let sent = server.send("a", r#"{"id":2,"method":"mining.authorize","params":["a.b","x"]}"#);
     assert_eq!(methods(&sent), ["response", "mining.set_difficulty", "mining.notify"]);
     assert_eq!(sent[0], json!({"id": 2, "result": true, "error": null}));
-    assert_eq!(
-        sent[2].to_string(),
-        serde_json::from_str::<serde_json::Value>(job.notify_line(true)).unwrap().to_string()
-    );
+    let mut line = Vec::new();
+    job.write_notify(true, &mut line);
+    assert_eq!(sent[2], serde_json::from_slice::<serde_json::Value>(&line).unwrap());
     assert_eq!(server.sink.events, [r#"Authorised { worker: "a.b", user_agent: "cpuminer/2.5.1" }"#]);
     let status = server.status("a");
     assert_eq!((&*status.worker, &*status.user_agent, status.difficulty), ("a.b", "cpuminer/2.5.1", 0.001));
@@ -297,7 +297,7 @@ fn a_coinbase_too_large_for_the_firmware_is_reported_once() {
     let mut server = TestServer::new();
     let large = JobSpec { payees: 48, ..EASY_SHARES };
     server.job(EASY_SHARES);
-    for (name, user_agent) in [("stock", "bmminer/2.0"), ("bitaxe", "bitaxe/BM1370")] {
+    for (name, user_agent) in [("stock", "bmminer/2.0"), ("other", "bmminer/2.0"), ("bitaxe", "bitaxe/BM1370")] {
         server.connect(name);
         server.call(name, "mining.subscribe", &format!(r#"["{user_agent}"]"#)).unwrap();
         server.call(name, "mining.authorize", &format!(r#"["{name}"]"#)).unwrap();
@@ -309,10 +309,11 @@ fn a_coinbase_too_large_for_the_firmware_is_reported_once() {
     let sent = server.announce(&job);
     assert_eq!(methods(&sent["bitaxe"]), ["mining.notify"]);
     assert_eq!(methods(&sent["stock"]), ["mining.notify", "client.show_message"]);
+    assert_eq!(methods(&sent["other"]), ["mining.notify", "client.show_message"]);
     let text = sent["stock"][1]["params"][0].as_str().unwrap();
     assert!(text.contains(&len.to_string()) && text.contains("755"), "{text}");
-    assert_eq!(server.sink.events.len(), 1);
-    assert!(server.sink.events[0].starts_with("CoinbaseTooLarge { worker: \"stock\""), "{}", server.sink.events[0]);
+    assert_eq!(server.sink.events.len(), 1, "once for both, whose firmware is the same");
+    assert!(server.sink.events[0].starts_with("CoinbaseTooLarge { worker: \""), "{}", server.sink.events[0]);
     assert!(server.status("stock").coinbase_too_large && !server.status("bitaxe").coinbase_too_large);
     let sent = server.announce(&JobSpec { id: 3, ..large }.make());
     assert_eq!(methods(&sent["stock"]), ["mining.notify"], "once");
@@ -320,6 +321,41 @@ fn a_coinbase_too_large_for_the_firmware_is_reported_once() {
     assert!(!server.status("stock").coinbase_too_large);
     let sent = server.announce(&JobSpec { id: 5, ..large }.make());
     assert_eq!(methods(&sent["stock"]), ["mining.notify", "client.show_message"], "and again after it was small");
+    assert_eq!(server.sink.events.len(), 1, "the operator knows");
+    let sent = server.announce(&JobSpec { id: 6, payees: 200, ..EASY_SHARES }.make());
+    assert_eq!(methods(&sent["stock"]), ["mining.notify"]);
+    assert_eq!(methods(&sent["bitaxe"]), ["mining.notify", "client.show_message"]);
+    assert_eq!(server.sink.events.len(), 2);
+    server.announce(&JobSpec { id: 7, ..EASY_SHARES }.make());
+    server.announce(&JobSpec { id: 8, payees: 147, ..EASY_SHARES }.make());
+    assert_eq!(
+        server.sink.events.len(),
+        3,
+        "again for the stock firmware under a higher class, {:?}",
+        server.sink.events
+    );
+}
+
+#[test]
+fn accepted_work_counts_for_the_firmware_that_did_it() {
+    let mut server = TestServer::new();
+    let job = server.job(JobSpec { share_bits: EASIEST, ..EASY_SHARES });
+    for (name, user_agent, credit) in [("a", "vnish 1.2", 1), ("b", "bitaxe/BM1370", 3), ("c", "bmminer/2.0", 0)] {
+        server.connect(name);
+        server.call(name, "mining.subscribe", &format!(r#"["{user_agent}"]"#)).unwrap();
+        server.call(name, "mining.authorize", &format!(r#"["{name}","d=0.00001"]"#)).unwrap();
+        let extranonce1 = server.extranonce1(name);
+        for extranonce2 in 0..credit {
+            let submit =
+                solve(&job, blank_submit(&job, extranonce1, extranonce2), |hashed| hashed.meets(&job.share_target));
+            server.send_submit(name, &job, &submit).unwrap();
+            server.send_submit(name, &job, &submit).unwrap_err();
+        }
+    }
+    let firmware = server.shared.firmware_work.status(server.now.steady);
+    let parts: Vec<_> = firmware.iter().map(|part| (part.name, part.work_percent)).collect();
+    assert_eq!(parts, [("bitaxe", 75.0), ("vnish", 25.0)]);
+    assert_eq!(outputs_vote(&firmware), 1);
 }
 
 #[test]

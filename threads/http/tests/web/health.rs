@@ -194,7 +194,7 @@ fn minor_problems_leave_a_node_healthy() {
     let node = Node::start();
     let mut too_small = miner("attic", 1e12);
     too_small.coinbase_too_large = true;
-    node.sources.miners.store(Arc::new(MinersStatus { time: now(), miners: vec![too_small] }));
+    node.sources.miners.store(Arc::new(MinersStatus { time: now(), miners: vec![too_small], firmware: Vec::new() }));
     let recording = &node.recording;
     let late = job(&recording.tree(), recording.scripts[0], now().minus(600));
     node.publish(|chain| chain.job = Some(late));

@@ -17,7 +17,9 @@ use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::payouts::Window;
 use p2pool_core::share::{PayoutScript, Share};
 use p2pool_core::sharechain::{next_share, Tree};
-use p2pool_core::status::{ChainStatus, Direction, MinerStatus, MinersStatus, PeerStatus, PeersStatus, Rejections};
+use p2pool_core::status::{
+    ChainStatus, Direction, FirmwareStatus, MinerStatus, MinersStatus, PeerStatus, PeersStatus, Rejections,
+};
 use p2pool_core::sync::SyncState;
 use p2pool_core::units::{Sats, UnixTime};
 use p2pool_core::work::{make_job, Finder, Job, JobId, NextBlock, Template};
@@ -172,7 +174,9 @@ impl Node {
         let node = Self::start_with(recording, tree, Some(job));
         node.sources.metrics.template_time_s.set(now().0.into());
         let miners = vec![miner("garage.1", 1e12), miner("<img src=x onerror=alert(1)>", 5e11)];
-        node.sources.miners.store(Arc::new(MinersStatus { time: now(), miners }));
+        let part = |name, outputs_class, work_percent| FirmwareStatus { name, outputs_class, work_percent };
+        let firmware = vec![part("bitaxe", 1, 99.5), part("unknown firmware", 0, 0.5)];
+        node.sources.miners.store(Arc::new(MinersStatus { time: now(), miners, firmware }));
         let peers =
             vec![peer("12D3KooWA", Direction::Outbound, Some(900)), peer("12D3KooWB", Direction::Inbound, None)];
         node.sources.peers.store(Arc::new(PeersStatus {
@@ -192,7 +196,13 @@ impl Node {
 
     fn start_with(recording: Recording, tree: Arc<Tree>, job: Option<Arc<Job>>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let chain = ChainStatus { job, deferred: 1, unverified: 2, ..ChainStatus::new(tree, SyncState::Synced) };
+        let chain = ChainStatus {
+            job,
+            deferred: 1,
+            unverified: 2,
+            outputs_vote: 1,
+            ..ChainStatus::new(tree, SyncState::Synced)
+        };
         let mut node = Self::start_in(folder.path(), recording, chain);
         node._folder = Some(folder);
         node

@@ -45,7 +45,11 @@ fn found_blocks_survive_a_restart() {
 fn history_survives_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let node = start(folder.path(), true);
-    node.sources.miners.store(Arc::new(MinersStatus { time: now(), miners: vec![miner("one", 1e12)] }));
+    node.sources.miners.store(Arc::new(MinersStatus {
+        time: now(),
+        miners: vec![miner("one", 1e12)],
+        firmware: Vec::new(),
+    }));
     node.wait_for("a sample with a miner", |status| {
         status["history"].as_array().unwrap().iter().any(|point| point["lh"].as_f64().unwrap() > 0.0)
     });

@@ -73,6 +73,7 @@ fn defaults_match_the_help() {
     assert_eq!(config.max_sessions, 1_000);
     assert_eq!((config.p2p_port, config.mdns, config.dht_server), (9171, true, false));
     assert!(config.bootnodes.is_empty() && config.coinbase_tag.as_bytes().is_empty());
+    assert_eq!(config.outputs_vote, None);
     assert_eq!(log_level, LevelFilter::Info);
     let chain_dir = format!(".p2pool/mainnet-{}", config.params.chain_id().prefix());
     assert_eq!(config.chain_dir, PathBuf::from(chain_dir));
@@ -119,6 +120,7 @@ fn flags_reach_the_config() {
         "-data-dir=/srv/pool",
         "-log-level=debug",
         "-coinbase-tag=garage",
+        "-coinbase-outputs=366",
         "-chain-name=garage-1",
         "-share-period=1",
         "-payout-window=20",
@@ -134,7 +136,7 @@ fn flags_reach_the_config() {
     assert_eq!(config.bootnodes, [node]);
     assert!(config.chain_dir.starts_with("/srv/pool"));
     assert_eq!(log_level, LevelFilter::Debug);
-    assert_eq!(config.coinbase_tag.as_bytes(), b"garage");
+    assert_eq!((config.coinbase_tag.as_bytes(), config.outputs_vote), (&b"garage"[..], Some(2)));
     let params = &config.params;
     assert_eq!((params.chain_name.as_str(), params.share_period_s), ("garage-1", 1));
     assert_eq!((params.payout_window, params.retarget_window), (20, 6));
@@ -227,6 +229,9 @@ fn errors_name_the_flag_its_value_and_what_to_give_instead() {
         (&["-log-level", "off"], &["-log-level is \"off\""]),
         (&["-coinbase-tag", "a text that is longer"], &["-coinbase-tag", "21 bytes exceed the limit of 20"]),
         (&["-coinbase-tag", "caf\u{e9}"], &["-coinbase-tag", "not printable ASCII"]),
+        (&["-coinbase-outputs", "100"], &["-coinbase-outputs is \"100\"", "48, 146, 366 or 1000"]),
+        (&["-coinbase-outputs", "0"], &["-coinbase-outputs is \"0\""]),
+        (&["-coinbase-outputs", "all"], &["-coinbase-outputs is \"all\""]),
         (&["-chain-name", "My Pool"], &["-chain-name is \"My Pool\"", "a-z, 0-9 and -"]),
         (&["-chain-name", ""], &["-chain-name is \"\""]),
         (&["-data-dir", ""], &["-data-dir is \"\"", "name a directory"]),

@@ -17,7 +17,7 @@ use socket2::SockRef;
 use crate::fixtures::JobSpec;
 use crate::support::*;
 
-/// The largest coinbase of the default chain.
+/// The largest coinbase of the least class of outputs.
 const LARGE: JobSpec = JobSpec { payees: 48, ..BASE };
 const BASE: JobSpec = JobSpec {
     id: 1,
@@ -128,6 +128,26 @@ fn a_miner_that_does_not_read_is_disconnected_and_delays_no_other() {
     }
     assert_eq!(good.call("mining.ping", &json!([]))["result"], "pong");
     server.wait_for_sessions(1);
+}
+
+#[test]
+fn a_slow_miner_gets_two_jobs_with_the_most_outputs() {
+    let server = TestServer::start(Setup::default());
+    let largest = JobSpec { payees: 1_000, ..BASE };
+    server.job(largest);
+    let socket = TcpStream::connect(server.address).unwrap();
+    SockRef::from(&socket).set_recv_buffer_size(4_096).unwrap();
+    let mut slow = TestConnection::new(socket);
+    slow.subscribe_and_authorize();
+    // The first job is larger than the buffers of both sides, and the miner has not read it.
+    let job = server.job(JobSpec { id: 2, tip: 2, ..largest });
+    assert!(job.notify_len_max() > 86_000);
+    wait_until("the second job", || server.metrics.job_fanout.get_sample_count() == 2);
+    for id in ["1", "2"] {
+        let params = slow.next("mining.notify");
+        assert_eq!((&params[0], params[3].as_str().unwrap().len()), (&json!(id), 2 * job.coinbase.suffix.len()));
+    }
+    assert_eq!(slow.call("mining.ping", &json!([]))["result"], "pong");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::TryRecvError;
 use p2pool_channels::{ToChain, ToSubmit};
 use p2pool_core::node::Event;
 use p2pool_core::share::header_hash;
@@ -208,6 +209,41 @@ fn the_status_of_miners_is_published() {
     assert!(status.coinbase_too_large, "48 payees are too many for unknown firmware");
     drop(miner);
     wait_until("the miner's end", || server.miners.load().miners.is_empty());
+}
+
+#[test]
+fn the_class_that_the_miners_firmware_bears_is_reported_when_it_changes() {
+    let server = TestServer::start(Setup::default());
+    let job = server.job(SHARES);
+    let worker = |user_agent: &str| {
+        let mut miner = server.connect();
+        miner.subscribe_and_authorize();
+        miner.call("mining.subscribe", &json!([user_agent]));
+        miner
+    };
+    let reported = |class: u8| {
+        wait_until(&format!("class {class}"), || match server.chain.try_recv() {
+            Ok(ToChain::Event(Event::FirmwareClass(reported))) => {
+                assert_eq!(reported, class);
+                true
+            }
+            Ok(ToChain::Event(Event::ShareFound(_))) | Err(TryRecvError::Empty) => false,
+            other => panic!("{other:?}"),
+        });
+    };
+    let mine = |miner: &mut TestConnection, seed| {
+        let submit = miner.solution(&job, seed);
+        miner.write(submit.as_bytes());
+        assert_eq!(miner.response()["result"], true);
+    };
+    let (mut large, mut small) = (worker("vnish"), worker("bitaxe"));
+    mine(&mut large, 1);
+    reported(2);
+    mine(&mut small, 2);
+    reported(1);
+    wait_until("the snapshot", || server.miners.load().firmware.len() == 2);
+    assert_eq!(server.miners.load().firmware.iter().map(|part| part.work_percent).sum::<f64>(), 100.0);
+    assert!(server.chain.is_empty(), "not again while it stays");
 }
 
 #[test]

@@ -15,6 +15,7 @@ export function showPayouts(status) {
   const ours = status.our_address;
   setText($('payouts-note'), entries.length ? `${btc(status.coinbase_value)} to ${plural(entries.length, 'address', 'addresses')}` : '');
   setText($('payouts-why'), explain(status));
+  setText($('payouts-limit'), explainLimit(status.payout_outputs));
   show($('payouts-empty'), entries.length === 0);
   setText($('payouts-empty'), `No payouts yet: ${whyNoWork(status)}.`);
 
@@ -35,6 +36,18 @@ function explain(status) {
   if (value === null || whole <= paid) return work;
   return `${work} The finder of the block gets ${btc(whole - paid)} more (${percent((100 * (whole - paid)) / value)}, the finder’s fee). The list assumes that this node finds it.`;
 }
+
+/** Explains how many payouts a block may have, and what this node votes for and why. */
+function explainLimit({ max, vote, vote_is_fixed: isFixed, firmware, votes }) {
+  const least = firmware.filter(part => part.counts && part.outputs === vote).map(part => `${part.name} (${percent(part.work_pct)} of your miners’ work)`);
+  const why = isFixed ? 'as set with -coinbase-outputs' : least.length ? `the most that is sure to work with ${list(least)}` : 'until its miners have done some work';
+  const parts = votes.filter(part => part.work_pct > 0).map(part => `${count(part.outputs)}: ${percent(part.work_pct)}`);
+  const stand = parts.length ? ` Votes by work: ${parts.join(', ')}.` : '';
+  return `A block pays at most ${count(max)} addresses. This node votes for ${count(vote)}, ${why}.${stand}`;
+}
+
+/** "a", "a and b", "a, b and c" */
+const list = words => (words.length > 1 ? `${words.slice(0, -1).join(', ')} and ${words.at(-1)}` : words[0]);
 
 function create({ address }) {
   return el('li', { class: 'payout' },

@@ -8,6 +8,7 @@ mod format;
 pub mod health;
 pub mod miners;
 pub mod notice;
+pub mod outputs;
 pub mod payouts;
 pub mod peers;
 pub mod share;

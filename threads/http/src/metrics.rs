@@ -4,6 +4,7 @@ use p2pool_core::metrics::register;
 use p2pool_core::sync::SyncState;
 use prometheus::{Encoder as _, Gauge, IntCounter, Opts, Registry, TextEncoder};
 
+use crate::api::outputs::PayoutOutputs;
 use crate::api::status::SideShares;
 use crate::snapshot::{difficulty, Snapshot};
 
@@ -11,8 +12,9 @@ use crate::snapshot::{difficulty, Snapshot};
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Returns all metrics. `store_bytes` is the size of the sharechain's file, if it can be read.
-pub fn text(snapshot: &Snapshot, uptime_s: u64, store_bytes: Option<u64>) -> Vec<u8> {
-    let families = [snapshot.metrics.registry.gather(), derived(snapshot, uptime_s, store_bytes).gather()].concat();
+pub fn text(snapshot: &Snapshot, outputs: &PayoutOutputs, uptime_s: u64, store_bytes: Option<u64>) -> Vec<u8> {
+    let derived = derived(snapshot, outputs, uptime_s, store_bytes);
+    let families = [snapshot.metrics.registry.gather(), derived.gather()].concat();
     let mut text = Vec::new();
     if let Err(error) = TextEncoder::new().encode(&families, &mut text) {
         log::warn!("cannot write metrics: {error}");
@@ -21,7 +23,7 @@ pub fn text(snapshot: &Snapshot, uptime_s: u64, store_bytes: Option<u64>) -> Vec
 }
 
 /// Returns the metrics that follow from the snapshots.
-fn derived(snapshot: &Snapshot, uptime_s: u64, store_bytes: Option<u64>) -> Registry {
+fn derived(snapshot: &Snapshot, outputs: &PayoutOutputs, uptime_s: u64, store_bytes: Option<u64>) -> Registry {
     let registry = Registry::new();
     let with = |options: Opts, value: f64| register(&registry, Gauge::with_opts(options)).set(value);
     let gauge = |name, help, value| with(Opts::new(name, help), value);
@@ -36,6 +38,13 @@ fn derived(snapshot: &Snapshot, uptime_s: u64, store_bytes: Option<u64>) -> Regi
     for (kind, count) in [("deferred", snapshot.chain.deferred), ("unverified", snapshot.chain.unverified)] {
         let help = "Shares that wait for a parent, their time or bitcoind, and shares of unverified branches.";
         with(Opts::new("p2pool_shares_waiting", help).const_label("kind", kind), count as f64);
+    }
+    gauge("p2pool_payout_outputs_max", "Most payout outputs of a coinbase.", outputs.max.into());
+    gauge("p2pool_payout_outputs_vote", "Number of payout outputs that this node votes for.", outputs.vote.into());
+    for votes in &outputs.votes {
+        let options =
+            Opts::new("p2pool_payout_outputs_votes", "Part of the work in the payout window by its vote, 0 to 1.");
+        with(options.const_label("outputs", votes.outputs.to_string()), votes.work_pct / 100.0);
     }
     gauge("p2pool_share_difficulty", "Difficulty of the next share.", difficulty(snapshot.share_bits()));
     gauge("p2pool_pool_hashrate", "Hashes per second of the pool, from its shares.", snapshot.pool_hashes_per_s());

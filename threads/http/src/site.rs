@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::api::blocks::BlocksDocument;
 use crate::api::health::Health;
 use crate::api::miners::MinersDocument;
-use crate::api::payouts::PayoutsDocument;
+use crate::api::payouts::{payout_outputs, PayoutsDocument};
 use crate::api::peers::PeersDocument;
 use crate::api::share::ShareDocument;
 use crate::api::status::{StatusDocument, StatusSources};
@@ -124,10 +124,7 @@ impl Site {
         let snapshot = self.snapshot();
         match path {
             "/api/status" => self.status(&snapshot, now),
-            "/api/payouts" => {
-                let Config { payout_script, payout_address, .. } = &*self.config;
-                json(200, &PayoutsDocument::new(&snapshot, &mut self.window, payout_script, payout_address))
-            }
+            "/api/payouts" => json(200, &PayoutsDocument::new(&snapshot, &mut self.window, &self.config)),
             "/api/miners" => json(200, &MinersDocument::new(&snapshot)),
             "/api/peers" => json(200, &PeersDocument::new(&snapshot)),
             "/api/blocks" => {
@@ -194,9 +191,10 @@ impl Site {
         }
     }
 
-    fn metrics(&self, snapshot: &Snapshot, now: Instant) -> Reply {
+    fn metrics(&mut self, snapshot: &Snapshot, now: Instant) -> Reply {
+        let outputs = payout_outputs(snapshot, &mut self.window, &self.config);
         let store_bytes = std::fs::metadata(&self.sources.store_file).ok().map(|data| data.len());
-        let body = metrics::text(snapshot, self.uptime_secs(now), store_bytes);
+        let body = metrics::text(snapshot, &outputs, self.uptime_secs(now), store_bytes);
         Reply { code: 200, content_type: metrics::CONTENT_TYPE, body, etag: None }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 
+use p2pool_core::config::Config;
 use p2pool_core::params::{Network, DUST_LIMIT_SATS};
 use p2pool_core::payouts::{finder_fee, Window};
 use p2pool_core::share::{PayoutScript, ShareId};
@@ -9,6 +10,7 @@ use p2pool_core::units::{Bits, Work};
 use p2pool_core::work::Job;
 use serde::Serialize;
 
+use super::outputs::PayoutOutputs;
 use super::{percent, PayoutEntry};
 use crate::snapshot::Snapshot;
 
@@ -32,6 +34,8 @@ pub struct PayoutsDocument {
     pub coinbase_bytes: Option<usize>,
     /// Height of the block; `None` without a job.
     pub block_height: Option<u32>,
+    /// The limit on the number of payouts, and the votes that change it.
+    pub payout_outputs: PayoutOutputs,
     /// The payouts, largest first.
     pub payout_entries: Vec<PayoutEntry>,
     /// Shares in the window; `None` while this node does not have all of them, or does not know yet which they are.
@@ -104,6 +108,12 @@ impl WindowSummary {
     }
 }
 
+/// Describes the votes for the number of payout outputs, and moves `window` to that of the next share.
+pub fn payout_outputs(snapshot: &Snapshot, window: &mut Window, config: &Config) -> PayoutOutputs {
+    let is_known = move_to_next_share(snapshot, window);
+    PayoutOutputs::new(snapshot, config, is_known.then(|| window.ballot()))
+}
+
 /// Moves the window to the one of the next share; false if not all of its shares are stored.
 fn move_to_next_share(snapshot: &Snapshot, window: &mut Window) -> bool {
     // The tree is published less often than jobs. While it lacks the job's parent, its tip is the best approximation.
@@ -126,13 +136,13 @@ fn our_amounts(job: &Job, our_script: &PayoutScript) -> (u64, u64) {
 
 impl PayoutsDocument {
     /// Makes the document, and moves `window` to that of the next share.
-    pub fn new(snapshot: &Snapshot, window: &mut Window, our_script: &PayoutScript, our_address: &str) -> Self {
-        let network = snapshot.tree().params().network;
+    pub fn new(snapshot: &Snapshot, window: &mut Window, config: &Config) -> Self {
+        let (our_script, network) = (&config.payout_script, config.params.network);
         let job = snapshot.job();
         let summary = WindowSummary::of_next_share(snapshot, window, our_script);
         let (our_amount, our_amount_without_fee) = job.map_or((0, 0), |job| our_amounts(job, our_script));
         Self {
-            our_address: our_address.to_owned(),
+            our_address: config.payout_address.clone(),
             our_amount,
             our_amount_without_fee,
             our_pct: percent(our_amount, job.map_or(0, |job| job.info.coinbase_value.0)),
@@ -140,6 +150,7 @@ impl PayoutsDocument {
             coinbase_value: job.map(|job| job.info.coinbase_value.0),
             coinbase_bytes: job.map(|job| job.coinbase.len_bytes()),
             block_height: job.map(|job| job.template.height.0),
+            payout_outputs: PayoutOutputs::new(snapshot, config, summary.shares.map(|_| window.ballot())),
             payout_entries: job.map(|job| PayoutEntry::list(&job.payouts, network)).unwrap_or_default(),
             window_shares: summary.shares,
             window_work: summary.work.map(|work| work.to_string()),

@@ -13,6 +13,7 @@ pub use chain::SideShares;
 
 use super::miners::Miner;
 use super::notice::{notices, Notice};
+use super::outputs::PayoutOutputs;
 use super::payouts::PayoutsDocument;
 use super::peers::Peer;
 use super::PayoutEntry;
@@ -58,6 +59,7 @@ pub struct StatusDocument {
     our_weight_fraction: Option<f64>,
     coinbase_value: Option<u64>,
     coinbase_bytes: Option<usize>,
+    payout_outputs: PayoutOutputs,
     payout_entries: Vec<PayoutEntry>,
     /// Fractions of the work in the payout window by address; their sum is 1 unless some are omitted.
     miner_weights: BTreeMap<String, f64>,
@@ -89,7 +91,7 @@ impl StatusDocument {
         let mut problems = notices(snapshot);
         let state = problems.first().cloned().unwrap_or_else(Notice::ok);
         problems.retain(|notice| *notice != Notice::ok());
-        let payouts = PayoutsDocument::new(snapshot, window, &config.payout_script, &config.payout_address);
+        let payouts = PayoutsDocument::new(snapshot, window, config);
         let weights = payouts.weights.into_iter();
         let (params, job, last) = (snapshot.tree().params(), snapshot.job(), block_log.newest());
         let (miners, peers, metrics) = (&snapshot.miners.miners, &snapshot.peers, &snapshot.metrics);
@@ -122,6 +124,7 @@ impl StatusDocument {
             our_weight_fraction: payouts.our_weight_fraction,
             coinbase_value: payouts.coinbase_value,
             coinbase_bytes: payouts.coinbase_bytes,
+            payout_outputs: payouts.payout_outputs,
             payout_entries: payouts.payout_entries,
             miner_weights: weights.map(|weight| (weight.address, weight.pct / 100.0)).collect(),
             miner_weights_omitted: payouts.weights_omitted,

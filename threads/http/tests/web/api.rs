@@ -7,7 +7,7 @@ use p2pool_core::share::{PayoutScript, ShareId};
 use p2pool_core::sync::SyncState;
 use p2pool_core::units::Sats;
 use p2pool_core::work::NoWork;
-use serde_json::Value;
+use serde_json::{json, Value};
 
 use crate::client::send;
 use crate::node::{job, job_with_value, now, Node};
@@ -127,6 +127,30 @@ fn payouts_add_up() {
     let weights: f64 = status["miner_weights"].as_object().unwrap().values().map(|part| part.as_f64().unwrap()).sum();
     assert!((weights - 1.0).abs() < 1e-9, "{weights}");
     assert_eq!(payouts["window_shares"], node.recording.params.payout_window);
+}
+
+#[test]
+fn the_votes_for_payout_outputs_are_shown() {
+    let node = Node::start();
+    let (status, payouts) = (node.json("/api/status"), node.json("/api/payouts"));
+    let outputs = &status["payout_outputs"];
+    assert_eq!(*outputs, payouts["payout_outputs"]);
+    assert_eq!(
+        (&outputs["max"], &outputs["vote"], &outputs["vote_is_fixed"]),
+        (&48.into(), &146.into(), &false.into())
+    );
+    let bitaxe = json!({"name": "bitaxe", "outputs": 146, "work_pct": 99.5, "counts": true});
+    let unknown = json!({"name": "unknown firmware", "outputs": 48, "work_pct": 0.5, "counts": false});
+    assert_eq!(outputs["firmware"], json!([bitaxe, unknown]));
+    // Of the recorded shares in the window, each votes for class 0.
+    let votes = outputs["votes"].as_array().unwrap().iter();
+    let votes: Vec<_> =
+        votes.map(|votes| (votes["outputs"].as_u64().unwrap(), votes["work_pct"].as_f64().unwrap())).collect();
+    assert_eq!(votes, [(48, 100.0), (146, 0.0), (366, 0.0), (1_000, 0.0)]);
+    assert_eq!(node.metric("p2pool_payout_outputs_max"), Some(48.0));
+    assert_eq!(node.metric("p2pool_payout_outputs_vote"), Some(146.0));
+    assert_eq!(node.metric("p2pool_payout_outputs_votes{outputs=\"48\"}"), Some(1.0));
+    assert_eq!(node.metric("p2pool_payout_outputs_votes{outputs=\"1000\"}"), Some(0.0));
 }
 
 #[test]

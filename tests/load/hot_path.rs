@@ -8,7 +8,7 @@ mod allocations;
 use std::hint::black_box;
 use std::sync::Arc;
 
-use allocations::allocations_of;
+use allocations::{allocations_of, bytes_held_by};
 use bitcoin::block::{Header, Version};
 use bitcoin::consensus::serialize;
 use bitcoin::hashes::Hash as _;
@@ -85,15 +85,16 @@ impl Random {
             sigops_limit: 80_000,
         };
         let payouts: Vec<_> = (0..payees).map(|_| Payout { script: self.script(), amount: Sats(1_000) }).collect();
+        let chain = ChainParams::standard(Network::Mainnet);
         let coinbase_tag = CoinbaseTag::new(&b"a tag of 20 letters."[..self.below(21) as usize]).unwrap();
         let finder = Finder { coinbase_tag, ..Finder::new(self.script()) };
         let facts = NextShare {
             parent: ShareId(self.bytes()),
             share_height: ShareHeight(self.number()),
             parent_work: Work(u128::from(self.number())),
+            outputs_class: chain.payout_outputs.iter().position(|max| payees <= *max).unwrap() as u8,
             ..NextShare::genesis(Bits(0x1d00_ffff), finder)
         };
-        let chain = ChainParams::standard(Network::Mainnet);
         make_job(JobId(self.0), &chain, &Arc::new(template), &facts, UnixTime(3), |_| payouts.clone()).unwrap()
     }
 }
@@ -113,22 +114,35 @@ fn hash_naively(job: &Job, submit: &Submit) -> ([u8; 80], [u8; 32]) {
 }
 
 #[test]
-fn hashing_a_hundred_thousand_submits_does_not_allocate() {
+fn hashing_submits_does_not_allocate_in_any_class_of_outputs() {
     let mut random = Random(0);
-    let job = random.job(3_000, 48);
-    assert_eq!(job.merkle_branch.len(), 12);
-    let submits: Vec<Submit> = (0..1_000).map(|_| random.submit()).collect();
-    let mut met = 0u32;
-    let allocations = allocations_of(|| {
-        for _ in 0..100 {
-            for submit in &submits {
-                let hashed = job.hash_header(black_box(submit));
-                met += u32::from(hashed.meets(&Target::MAX));
-                black_box((hashed.id(), hashed.meets(&job.share_target), hashed.meets(&job.block_target)));
+    for (payees, rounds) in [(48, 100), (146, 10), (366, 5), (1_000, 2)] {
+        let job = random.job(3_000, payees);
+        assert_eq!((job.merkle_branch.len(), job.payouts.len()), (12, payees as usize));
+        let submits: Vec<Submit> = (0..1_000).map(|_| random.submit()).collect();
+        let mut met = 0u32;
+        let allocations = allocations_of(|| {
+            for _ in 0..rounds {
+                for submit in &submits {
+                    let hashed = job.hash_header(black_box(submit));
+                    met += u32::from(hashed.meets(&Target::MAX));
+                    black_box((hashed.id(), hashed.meets(&job.share_target), hashed.meets(&job.block_target)));
+                }
             }
-        }
-    });
-    assert_eq!((met, allocations), (100_000, 0));
+        });
+        assert_eq!((met, allocations), (1_000 * rounds, 0));
+    }
+}
+
+/// Stratum keeps up to 72 jobs. Each has its coinbase, twice as many bytes in its `mining.notify` line, and its payouts.
+#[test]
+fn a_job_with_the_most_outputs_takes_two_hundred_kilobytes() {
+    let mut random = Random(0);
+    for (payees, bytes_max) in [(48, 16_000), (146, 40_000), (366, 90_000), (1_000, 200_000)] {
+        let (bytes, _job) = bytes_held_by(|| random.job(0, payees));
+        println!("{payees} payouts: {bytes} bytes");
+        assert!(bytes <= bytes_max, "{payees} payouts: {bytes} bytes");
+    }
 }
 
 #[test]
@@ -145,6 +159,7 @@ fn hot_path_and_naive_implementation_agree() {
         let (transactions, payees) = match round {
             0 => (0, 0),
             1 => (5_000, 48),
+            2..=9 => (random.below(40), random.below(1_001)),
             _ => (random.below(40), random.below(49)),
         };
         let job = random.job(transactions, payees);

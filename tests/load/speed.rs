@@ -1,9 +1,11 @@
-//! Measures what miners wait for: the hash of a submit, and the job on a share that has been found.
+//! Measures what miners wait for: the hash of a submit, and the job on a share that has been found; both with the outputs of
+//! every class.
 
 // Test code, helpers included.
 #![allow(clippy::unwrap_used)]
 
 mod full_chain;
+mod large_window;
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -12,10 +14,11 @@ use std::time::{Duration, Instant};
 use bitcoin::hashes::{sha256, Hash as _};
 use full_chain::{anchor, chain_with, payee, share, share_time, BITS, SHARES_PER_BLOCK};
 use p2pool_core::bytes::tagged_hash;
+use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::share::{EXTRANONCE_LEN, HEADER_VERSION_MIN};
 use p2pool_core::sharechain::{next_share, Sharechain, Source};
 use p2pool_core::units::{BlockHeight, Sats, UnixTime};
-use p2pool_core::work::{make_job, Finder, Job, JobId, NextBlock, Submit, Template, TemplateTx};
+use p2pool_core::work::{make_job, Finder, Job, JobId, NextBlock, NextShare, Submit, Template, TemplateTx};
 
 /// Shares before the first one measured: a full payout window.
 const SHARES: u32 = 8_640;
@@ -23,9 +26,12 @@ const SHARES: u32 = 8_640;
 const TRANSACTIONS: u32 = 3_000;
 /// Number of jobs measured.
 const JOBS: u32 = 200;
-/// Number of measurements of submits, and of submits in each.
+/// Number of measurements of submits.
 const ROUNDS: u32 = 21;
-const SUBMITS: u32 = 20_000;
+/// Number of blocks of SHA-256 in each measurement of submits, at least: some tens of milliseconds.
+const BLOCKS_PER_ROUND: usize = 1_000_000;
+/// Number of payees of the largest window.
+const PAYEES: u32 = 5_000;
 /// Length in bytes of a block of SHA-256.
 const BLOCK_LEN: usize = 64;
 /// Least number of bytes that SHA-256 appends to a message.
@@ -34,6 +40,7 @@ const PADDING_LEN_MIN: usize = 9;
 fn main() {
     let job = measure_jobs();
     measure_submits(&job);
+    measure_classes();
 }
 
 /// Measures from the arrival of a share to the job on it.
@@ -95,17 +102,46 @@ fn job_on_tip(chain: &mut Sharechain, template: &Arc<Template>, now: UnixTime) -
     make_job(JobId(1), &params, template, &facts, now, payouts).unwrap()
 }
 
+/// Measures lists, jobs and submits of every class of payout outputs.
+fn measure_classes() {
+    let params = ChainParams::standard(Network::Regtest);
+    let window = large_window::window(&params, PAYEES);
+    let template = template(0);
+    let finder = Finder::new(large_window::p2tr(0));
+    for (outputs_class, outputs) in (0..).zip(params.payout_outputs) {
+        let list = |value| window.payouts(value, finder.payout_script, outputs_class);
+        let lists = median((0..JOBS).map(|_| timed(|| list(template.coinbase_value)).0).collect());
+        let facts = NextShare { outputs_class, ..NextShare::genesis(BITS, finder.clone()) };
+        let make = || make_job(JobId(1), &params, &template, &facts, UnixTime(0), list).unwrap();
+        let jobs = median((0..JOBS).map(|_| timed(make).0).collect());
+        let job = make();
+        assert_eq!(u32::try_from(job.payouts.len()), Ok(outputs));
+        let (coinbase, notify) = (job.coinbase.len_bytes(), job.notify_len_max());
+        println!("{outputs} outputs for {PAYEES} payees: coinbase of {coinbase} bytes, notify of {notify} bytes");
+        println!("  list in {lists:?}, job with its list in {jobs:?}");
+        print!("  ");
+        measure_submits(&job);
+    }
+}
+
+fn timed<T>(work: impl FnOnce() -> T) -> (Duration, T) {
+    let start = Instant::now();
+    let result = black_box(work());
+    (start.elapsed(), result)
+}
+
 /// Measures the hash of a submit, and its SHA-256 alone.
 fn measure_submits(job: &Job) {
+    let submits = u32::try_from(BLOCKS_PER_ROUND / compressions(job)).unwrap();
     let submit = |nonce| Submit { extranonce: [7; EXTRANONCE_LEN], time: job.time.0, nonce, version: 4 };
-    let hashed = per_submit(|| {
-        for nonce in 0..SUBMITS {
+    let hashed = per_submit(submits, || {
+        for nonce in 0..submits {
             black_box(job.hash_header(&submit(black_box(nonce))));
         }
     });
     let message = vec![0; BLOCK_LEN * compressions(job) - PADDING_LEN_MIN];
-    let floor = per_submit(|| {
-        for _ in 0..SUBMITS {
+    let floor = per_submit(submits, || {
+        for _ in 0..submits {
             black_box(sha256::Hash::hash(black_box(&message)));
         }
     });
@@ -121,13 +157,8 @@ fn compressions(job: &Job) -> usize {
     (coinbase + 1) + job.merkle_branch.len() * (2 + 1) + (2 + 1)
 }
 
-fn per_submit(work: impl Fn()) -> Duration {
-    let timed = |_| {
-        let start = Instant::now();
-        work();
-        start.elapsed()
-    };
-    median((0..ROUNDS).map(timed).collect()) / SUBMITS
+fn per_submit(submits: u32, work: impl Fn()) -> Duration {
+    median((0..ROUNDS).map(|_| timed(&work).0).collect()) / submits
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {

@@ -118,7 +118,7 @@ fn submits_of_every_kind_do_not_allocate() {
     // Submits that meet the session's difficulty, but are not shares.
     let job = miner.announce(JobSpec { id: 2, share_bits: HARDEST, ..spec });
     miner.send(br#"{"id":3,"method":"mining.suggest_difficulty","params":[0.00001]}"#);
-    let job = miner.announce(JobSpec { id: job.id.0 + 1, share_bits: HARDEST, payees: 47, ..spec });
+    let job = miner.announce(JobSpec { id: job.id.0 + 1, share_bits: HARDEST, payees: 1_000, ..spec });
     let floor = Difficulty::FLOOR.target();
     let work = lines(&job, 10, |hashed| hashed.meets(&floor));
     assert_eq!(sends_without_allocating(&mut miner, &work, accepted), 0);

@@ -18,11 +18,12 @@ use std::time::Duration;
 use argh::FromArgs;
 
 use load::{Load, Plan};
+use own_server::ServerProcess;
 
 /// Load a stratum port with many sessions and print measurements.
 #[derive(FromArgs)]
 struct Arguments {
-    /// the port to load, host:port (default: a stratum thread within this program, with synthetic jobs)
+    /// the port to load, host:port (default: a stratum thread in another process, with synthetic jobs)
     #[argh(option)]
     address: Option<String>,
     /// number of sessions (default 200)
@@ -34,6 +35,12 @@ struct Arguments {
     /// submits per second, all sessions together (default: each session submits as soon as it got a response)
     #[argh(option)]
     rate: Option<f64>,
+    /// number of payouts in the synthetic jobs (default 48)
+    #[argh(option, default = "48")]
+    payees: u32,
+    /// only run the stratum thread with synthetic jobs, until the input ends
+    #[argh(switch)]
+    serve: bool,
     /// seconds to measure (default 10)
     #[argh(option, default = "10")]
     seconds: u64,
@@ -51,21 +58,25 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
-    let own = match arguments.address {
-        Some(_) => None,
-        None => Some(own_server::start(arguments.sessions)?),
-    };
-    let address = match (&arguments.address, &own) {
-        (Some(address), _) => address.clone(),
-        (None, own) => own.as_ref().map(|own| own.address.to_string()).unwrap_or_default(),
-    };
+    if arguments.serve {
+        return Ok(own_server::serve(arguments.sessions, arguments.payees)?);
+    }
     let plan = Plan {
         sessions: arguments.sessions,
         working: arguments.working.unwrap_or(arguments.sessions).min(arguments.sessions),
         submits_per_s: arguments.rate,
         duration: Duration::from_secs(arguments.seconds),
     };
-    println!("{}", Load::connect(&address, plan)?.run()?);
+    if let Some(address) = &arguments.address {
+        println!("{}", Load::connect(address, plan)?.run()?);
+        return Ok(());
+    }
+    let server = ServerProcess::start(arguments.sessions, arguments.payees)?;
+    let (before, _) = server.resident_bytes()?;
+    println!("{}", Load::connect(&server.address, plan)?.run()?);
+    let (_, most) = server.resident_bytes()?;
+    println!("memory of the server: {} KiB before the sessions, at most {} KiB", before >> 10, most >> 10);
+    println!("{}", server.finish()?);
     Ok(())
 }
 
@@ -75,7 +86,7 @@ mod tests {
 
     #[test]
     fn a_small_load_is_measured() {
-        let own = own_server::start(20).unwrap();
+        let own = own_server::start(20, 1_000).unwrap();
         let plan =
             Plan { sessions: 20, working: 10, submits_per_s: Some(200.0), duration: Duration::from_millis(2_500) };
         let report = Load::connect(&own.address.to_string(), plan).unwrap().run().unwrap();

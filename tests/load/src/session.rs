@@ -74,25 +74,30 @@ impl Session {
                 Err(error) => return Err(error),
             }
         }
-        while let Some(end) = self.unread.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = self.unread.drain(..=end).collect();
-            if let Some(received) = self.on_line(&serde_json::from_slice(&line)?) {
+        let mut lines = std::mem::take(&mut self.unread);
+        let complete = lines.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        for line in lines.get(..complete).unwrap_or_default().split_inclusive(|byte| *byte == b'\n') {
+            if let Some(received) = self.on_line(std::str::from_utf8(line).map_err(io::Error::other)?)? {
                 on_received(received);
             }
         }
+        lines.drain(..complete);
+        self.unread = lines;
         Ok(())
     }
 
-    fn on_line(&mut self, line: &Value) -> Option<Received> {
-        if line["method"] == "mining.notify" {
-            let text = |index: usize| line["params"][index].as_str().map(str::to_owned);
-            let (job, time) = (text(0)?, text(7)?);
-            self.job = Some((job.clone(), time));
-            return Some(Received::Job(job));
+    fn on_line(&mut self, line: &str) -> io::Result<Option<Received>> {
+        if line.contains("\"method\":\"mining.notify\"") {
+            // Only the first and the eighth parameter are needed, and the line may have 88 KB.
+            let job = line.split('"').nth(9);
+            let time = line.rsplit('"').nth(1);
+            let (Some(job), Some(time)) = (job, time) else { return Ok(None) };
+            self.job = Some((job.to_owned(), time.to_owned()));
+            return Ok(Some(Received::Job(job.to_owned())));
         }
-        if line["id"] == SUBMIT_ID {
-            return Some(Received::Response(line["error"][0].as_u64().unwrap_or(0), self.sent.take()?));
-        }
-        None
+        let line: Value = serde_json::from_str(line)?;
+        let is_response = line["id"] == SUBMIT_ID;
+        let sent = is_response.then(|| self.sent.take()).flatten();
+        Ok(sent.map(|sent| Received::Response(line["error"][0].as_u64().unwrap_or(0), sent)))
     }
 }

@@ -37,6 +37,7 @@ fn errors_name_the_flag_and_what_to_give_instead() {
         ("-start-difficulty=-1", &["start-difficulty", "-1"]),
         ("-log-level=loud", &["log-level", "loud", "info"]),
         ("-coinbase-tag=much longer than twenty", &["coinbase-tag", "20"]),
+        ("-coinbase-outputs=47", &["coinbase-outputs", "47", "48, 146, 366 or 1000"]),
         ("-mdns=perhaps", &["mdns", "perhaps", "true"]),
         ("-share-period=31", &["share-period", "31", "30"]),
         ("-signet-challenge=51", &["signet"]),

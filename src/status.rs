@@ -12,6 +12,7 @@ pub use peers::{Direction, PeerDiscovery, PeerStatus, PeersStatus};
 
 use serde::Serialize;
 
+use crate::params::RULES_VERSION_FIRST;
 use crate::sharechain::Tree;
 use crate::sync::{Progress, SyncState};
 use crate::units::UnixTime;
@@ -116,8 +117,7 @@ pub struct ChainStatus {
     pub unsaved: bool,
     /// Why there is no job; `None` while there is one, and before the first template.
     pub no_work: Option<NoWork>,
-    /// The version of the rules that the pool follows, if this software does not know it: its miners have no work.
-    pub rules_version_needed: Option<u8>,
+    pub rules: RulesStatus,
     /// The class of payout outputs that this node's next job votes for.
     pub outputs_vote: u8,
     /// Whether this node is synced with its peers.
@@ -126,6 +126,24 @@ pub struct ChainStatus {
     pub syncing: Option<Progress>,
     /// Seconds by which the median of the peers' clocks is ahead of this machine's, if known.
     pub clock_ahead_s: Option<i64>,
+}
+
+/// The versions of the rules (rules, section 10).
+#[derive(Clone, Debug, PartialEq)]
+pub struct RulesStatus {
+    /// The newest version that this software knows.
+    pub known: u8,
+    /// The version that the pool follows, if this software does not know it: its miners have no work.
+    pub needed: Option<u8>,
+    /// The versions after the first that finders of shares in the payout window at the tip know, ascending; with each the per
+    /// cent of the work whose finders know it or a later one.
+    pub signals: Vec<(u8, f64)>,
+}
+
+impl Default for RulesStatus {
+    fn default() -> Self {
+        Self { known: RULES_VERSION_FIRST, needed: None, signals: Vec::new() }
+    }
 }
 
 impl ChainStatus {
@@ -138,7 +156,7 @@ impl ChainStatus {
             unverified: 0,
             unsaved: false,
             no_work: None,
-            rules_version_needed: None,
+            rules: RulesStatus::default(),
             outputs_vote: 0,
             sync,
             syncing: None,

@@ -50,7 +50,7 @@ use crate::config::Config;
 use crate::peer::{GossipId, GossipVerdict, InboundId, PeerHandle, RequestFailed, RequestId};
 use crate::share::Share;
 use crate::sharechain::{self, BestChain, Branch, HeadersVerdict, Need, Sharechain, Source, Tree, Verdict};
-use crate::status::ChainStatus;
+use crate::status::{ChainStatus, RulesStatus};
 use crate::sync::{serve, Progress, Route, Sync, SyncAction, SyncState};
 use crate::table_size::TableSize;
 use crate::units::SteadyTime;
@@ -97,6 +97,8 @@ pub struct Node {
     snapshot: Arc<Tree>,
     snapshot_at: SteadyTime,
     is_snapshot_stale: bool,
+    /// See [`RulesStatus::signals`]; taken with the snapshot.
+    signals: Vec<(u8, f64)>,
 }
 
 /// What a request that is not the planner's is for.
@@ -135,6 +137,7 @@ impl Node {
             snapshot: Arc::new(Tree::new(params)),
             snapshot_at: now.steady,
             is_snapshot_stale: true,
+            signals: Vec::new(),
             chain: Sharechain::new(tree),
         };
         node.prune();
@@ -249,6 +252,7 @@ impl Node {
             self.is_snapshot_stale = false;
             self.snapshot_at = now.plus(SNAPSHOT_INTERVAL_S);
             self.snapshot = Arc::new(self.chain.tree().snapshot());
+            self.signals = newer_rules::signals(self.chain.tree_mut());
         }
         let (deferred, unverified) = self.chain.waiting();
         ChainStatus {
@@ -258,7 +262,11 @@ impl Node {
             unverified,
             unsaved: self.persistence.is_failing(),
             no_work: self.jobs.no_work,
-            rules_version_needed: self.newer_rules.needed(),
+            rules: RulesStatus {
+                known: self.chain.tree().params().rules_version_known,
+                needed: self.newer_rules.needed(),
+                signals: self.signals.clone(),
+            },
             outputs_vote: self.jobs.outputs_vote(),
             sync: self.sync.state().published(|moment| self.clock.time_of(moment)),
             syncing: self.sync_progress,

@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::TableSize;
-use crate::params::ChainParams;
+use crate::params::{ChainParams, RULES_VERSION_FIRST};
+use crate::payouts::{Ballot, Window};
 use crate::peer::PeerHandle;
 use crate::share::envelope::{Envelope, EnvelopeError, ProvenWork};
 use crate::share::ShareId;
@@ -178,12 +179,21 @@ fn verified_work(tree: &Tree) -> Work {
 /// window has no work for miners and nothing to lose.
 fn most_work_signals_newer(tree: &mut Tree) -> bool {
     let newer = tree.params().rules_version_known.saturating_add(1);
-    let Some((tip, bits)) = tree.tip().map(|tip| (tip.id, Bits(tip.share.header.bits.to_consensus()))) else {
-        return true;
-    };
-    let Ok(window) = tree.window(tip, bits) else { return true };
-    let ballot = window.ballot();
-    ballot.is_at_least(ballot.signalling(newer), SIGNAL_PERCENT)
+    ballot(tree).is_none_or(|ballot| ballot.is_at_least(ballot.signalling(newer), SIGNAL_PERCENT))
+}
+
+/// The votes in the payout window at the tip, if it is held.
+fn ballot(tree: &mut Tree) -> Option<&Ballot> {
+    let tip = tree.tip()?;
+    let (id, bits) = (tip.id, Bits(tip.share.header.bits.to_consensus()));
+    tree.window(id, bits).ok().map(Window::ballot)
+}
+
+/// See [`RulesStatus::signals`](crate::status::RulesStatus::signals).
+pub fn signals(tree: &mut Tree) -> Vec<(u8, f64)> {
+    let Some(ballot) = ballot(tree).filter(|ballot| ballot.total() > Work::ZERO) else { return Vec::new() };
+    let later = ballot.signals().filter(|(version, _)| *version > RULES_VERSION_FIRST);
+    later.map(|(version, work)| (version, work.0 as f64 * 100.0 / ballot.total().0 as f64)).collect()
 }
 
 #[cfg(test)]

@@ -600,7 +600,9 @@ fn a_node_that_does_not_know_the_rules_in_force_stops_and_says_which_it_needs() 
     let needs =
         |report: &&Report| matches!(report, Report::RulesVersionNeeded { needed: Some(RULES_VERSION_TEST), known: 2 });
     assert_eq!(cluster.nodes[2].reports.iter().filter(needs).count(), 1);
-    assert_eq!(cluster.nodes[2].node.status(cluster.steady.plus(60)).rules_version_needed, Some(RULES_VERSION_TEST));
+    let rules = cluster.nodes[2].node.status(cluster.steady.plus(60)).rules;
+    assert_eq!((rules.known, rules.needed), (RULES_VERSION_FIRST, Some(RULES_VERSION_TEST)));
+    assert_eq!(rules.signals, [(RULES_VERSION_TEST, 50.0)], "one share of another node, one of its own");
     cluster.pass(300);
     for node in &cluster.nodes {
         assert_eq!(node.misbehaviours, [], "no side is scored for its software's age");

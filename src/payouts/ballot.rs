@@ -55,6 +55,11 @@ impl Ballot {
         sum(self.signals.range(version..).map(|(_, work)| work))
     }
 
+    /// The versions that some work signals, ascending; with each the work that signals it or a later one.
+    pub fn signals(&self) -> impl Iterator<Item = (u8, Work)> + '_ {
+        self.signals.keys().map(|version| (*version, self.signalling(*version)))
+    }
+
     /// Whether `part` is at least `percent` per cent of all work. Nothing is a part of no work.
     pub fn is_at_least(&self, part: Work, percent: u8) -> bool {
         // Sums over a window have fewer than 2^122 units, so the products fit (see `WORK_BITS_MAX`).
@@ -80,6 +85,10 @@ mod tests {
         let mut ballot = Ballot::default();
         votes.iter().for_each(|vote| ballot.add(vote));
         assert_eq!([0, 1, 2, 3, 4].map(|class| ballot.outputs_at_least(class).0), [100, 95, 5, 4, 0]);
+        assert_eq!(
+            ballot.signals().map(|(version, work)| (version, work.0)).collect::<Vec<_>>(),
+            [(2, 100), (3, 5), (4, 1)]
+        );
         assert_eq!([2, 3, 4, 5].map(|version| ballot.signalling(version).0), [100, 5, 1, 0]);
         assert!(ballot.is_at_least(ballot.outputs_at_least(1), 95));
         assert!(!ballot.is_at_least(Work(94), 95));

@@ -161,6 +161,7 @@ function busy(scenario = 'busy') {
       payout_entries: entries,
       coinbase_value: value,
       coinbase_bytes: 1832,
+      rules: { in_force: 2, known: 3, needed: null, signals: [{ version: 3, work_pct: 41.7 }] },
       payout_outputs: {
         max: 48,
         vote: 48,
@@ -213,7 +214,7 @@ function nothing(problems, fields) {
       sharechain_height: null, uncle_count: 0, uncredited_count: 0, miner_weights_omitted: 0, window_shares: null, shares_accepted: 0, shares_rejected: 0, blocks_found: 0,
       share_count: 0, miner_count: 0, peer_count: 0, tip_hash: null, tip_miner: null, tip_time: null, recent_shares: [], miner_weights: {}, our_weight_fraction: null,
       uptime_secs: 4, pool_hashrate: 0, local_hashrate: 0, last_block_found_time: null, last_block_found_hash: null, est_time_to_block: null,
-      history: [], payout_entries: [], coinbase_value: null, our_peer_id: '', coinbase_bytes: null, payout_outputs: { ...status.payout_outputs, firmware: [], votes: [] }, our_payout: 0, our_payout_without_fee: 0, block_height: null, block_difficulty: null, template_age_secs: null,
+      history: [], payout_entries: [], coinbase_value: null, our_peer_id: '', coinbase_bytes: null, payout_outputs: { ...status.payout_outputs, firmware: [], votes: [] }, rules: { in_force: null, known: 3, needed: null, signals: [] }, our_payout: 0, our_payout_without_fee: 0, block_height: null, block_difficulty: null, template_age_secs: null,
       tree_shares: [], peers: [], miners: [], difficulty: 0.00024414,
       ...fields,
     },

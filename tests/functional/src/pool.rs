@@ -224,9 +224,17 @@ impl Pool {
     /// Flags that identify the sharechain and its data directory.
     fn chain_flags(&self) -> Vec<String> {
         let of_chain = |flag: &&String| {
-            ["-network", "-signet-challenge", "-share-period", "-payout-window", "-retarget-window", "-chain-name"]
-                .iter()
-                .any(|name| flag.starts_with(&format!("{name}=")))
+            [
+                "-network",
+                "-signet-challenge",
+                "-share-period",
+                "-payout-window",
+                "-retarget-window",
+                "-activation-height",
+                "-chain-name",
+            ]
+            .iter()
+            .any(|name| flag.starts_with(&format!("{name}=")))
         };
         let mut flags = vec![format!("-data-dir={}", self.data_dir().display())];
         flags.extend(self.bitcoind.iter().chain(&self.options.flags).filter(of_chain).cloned());

@@ -10,6 +10,7 @@ mod full_disk;
 mod idle_sessions;
 mod kill_loop;
 mod network;
+mod network_activation;
 mod network_blocks;
 mod network_clock;
 mod network_faults;

@@ -1,11 +1,12 @@
-// The addresses of this node, in full and ready to copy.
+// The addresses of this node, in full and ready to copy, and the versions of the pool's rules.
 
 import { $, setText, show } from './dom.js';
+import { percent } from './format.js';
 import { stratumAddress } from './problems.js';
 
 const LOOPBACK = /^(localhost|127\..*|\[::1\])$/;
 
-/** Updates all addresses. */
+/** Updates the addresses and the rules. */
 export function showNode(status) {
   const { our_address: address, our_peer_id: id, p2p_port: port } = status;
   setText($('node-address'), address);
@@ -15,7 +16,16 @@ export function showNode(status) {
   setText($('node-boot-note'), LOOPBACK.test(location.hostname)
     ? `On another machine, replace ${location.hostname} with the address of this one.`
     : `With the address that this browser uses. From the internet, use your router’s public address and forward port ${port} to this machine.`);
+  setText($('node-rules'), explainRules(status.rules));
   for (const button of buttons) show(button, id !== '' || !['node-id', 'node-boot'].includes(button.getAttribute('aria-describedby')));
+}
+
+/** Says which version of the rules is in force, and what part of the pool is ready for later ones. */
+function explainRules({ in_force: inForce, known, needed, signals }) {
+  const now = needed ? `The pool follows version ${needed}` : inForce ? `Version ${inForce}` : 'No share yet';
+  const later = signals.filter(({ version }) => version > (inForce ?? 0));
+  const ready = later.map(({ version, work_pct: part }) => ` ${percent(part)} of the pool’s work is ready for version ${version}.`);
+  return `${now}; this node knows version ${known}.${ready.join('')}`;
 }
 
 /** Returns the multiaddress of a host and TCP port. */

@@ -11,6 +11,7 @@ pub mod notice;
 pub mod outputs;
 pub mod payouts;
 pub mod peers;
+pub mod rules;
 pub mod share;
 pub mod status;
 

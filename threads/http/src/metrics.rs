@@ -39,6 +39,17 @@ fn derived(snapshot: &Snapshot, outputs: &PayoutOutputs, uptime_s: u64, store_by
         let help = "Shares that wait for a parent, their time or bitcoind, and shares of unverified branches.";
         with(Opts::new("p2pool_shares_waiting", help).const_label("kind", kind), count as f64);
     }
+    let rules = &snapshot.chain.rules;
+    gauge("p2pool_rules_version_known", "Newest version of the rules that this node knows.", rules.known.into());
+    if let Some(needed) = rules.needed {
+        let help = "Version of the rules that the pool follows, while this node does not know it.";
+        gauge("p2pool_rules_version_needed", help, needed.into());
+    }
+    for (version, work_percent) in &rules.signals {
+        let help = "Part of the work in the payout window whose finders know this version of the rules, 0 to 1.";
+        let options = Opts::new("p2pool_rules_version_signalled", help).const_label("version", version.to_string());
+        with(options, work_percent / 100.0);
+    }
     gauge("p2pool_payout_outputs_max", "Most payout outputs of a coinbase.", outputs.max.into());
     gauge("p2pool_payout_outputs_vote", "Number of payout outputs that this node votes for.", outputs.vote.into());
     for votes in &outputs.votes {

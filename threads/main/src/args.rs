@@ -106,6 +106,13 @@ pub struct Flags {
     /// shares in the difficulty window, 6 to 72, for tests on regtest and custom signets (default 72)
     #[argh(option, arg_name = "shares")]
     pub retarget_window: Option<String>,
+    /// block height from which version 255 of the rules may begin, for tests on regtest and custom signets (default none)
+    #[argh(option, arg_name = "height")]
+    pub activation_height: Option<String>,
+    /// newest version of the rules that this node knows, 2 or 255, for tests on regtest and custom signets (default 255 with
+    /// -activation-height, 2 without)
+    #[argh(option, arg_name = "version")]
+    pub rules_version: Option<String>,
     /// print name and version and exit
     #[argh(switch)]
     pub version: bool,

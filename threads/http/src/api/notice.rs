@@ -14,6 +14,8 @@ use crate::snapshot::Snapshot;
 
 /// Age in seconds from which a block template is too old. bitcoind gives a new one at least every minute.
 pub const TEMPLATE_AGE_MAX_S: u32 = 120;
+/// Per cent of the pool's work done by newer software from which an update is advised. The rules change at 80.
+const UPDATE_DUE_PERCENT: f64 = 50.0;
 /// Clocks that differ by more seconds than this are not synchronised.
 const CLOCK_DIFFERENCE_MAX_S: u64 = 60;
 
@@ -69,6 +71,8 @@ codes! {
     PeersGone => "peers_gone",
     Solo => "solo",
     Syncing => "syncing",
+    Outdated => "outdated",
+    UpdateDue => "update_due",
     DiskFull => "disk_full",
     SignetUnsigned => "signet_unsigned",
     ClockOff => "clock_off",
@@ -115,6 +119,7 @@ pub fn notices(snapshot: &Snapshot) -> Vec<Notice> {
     let all = [
         bitcoind::no_fresh_work(snapshot),
         network(snapshot),
+        rules(snapshot),
         disk(snapshot),
         signature(snapshot),
         clock(snapshot),
@@ -157,6 +162,27 @@ fn network(snapshot: &Snapshot) -> Option<Notice> {
             Some(Notice::new(Code::Syncing, Level::Error, text, "Wait: miners get work when this is done."))
         }
     }
+}
+
+/// Notes that this node does not know the rules of the pool, or soon will not.
+fn rules(snapshot: &Snapshot) -> Option<Notice> {
+    let rules = &snapshot.chain.rules;
+    let known = rules.known;
+    if let Some(needed) = rules.needed {
+        let text = format!(
+            "This node is outdated: the pool follows version {needed} of the rules, and this software knows {known}. Miners \
+             are disconnected, because their work would not be paid."
+        );
+        return Some(Notice::new(Code::Outdated, Level::Error, text, "Update p2pool."));
+    }
+    let newer = rules.signals.iter().find(|(version, _)| *version > known);
+    let (version, work_percent) = newer.filter(|(_, percent)| *percent >= UPDATE_DUE_PERCENT)?;
+    let text = format!(
+        "New rules are on their way: {work_percent:.0} % of the pool's work is done by software that knows version {version}, \
+         and this software knows {known}."
+    );
+    let advice = "Update p2pool in the next days: when the new rules begin, work of older software is no longer paid.";
+    Some(Notice::new(Code::UpdateDue, Level::Warning, text, advice))
 }
 
 fn disk(snapshot: &Snapshot) -> Option<Notice> {

@@ -16,6 +16,7 @@ use super::notice::{notices, Notice};
 use super::outputs::PayoutOutputs;
 use super::payouts::PayoutsDocument;
 use super::peers::Peer;
+use super::rules::RulesVersions;
 use super::PayoutEntry;
 use crate::block_log::BlockLog;
 use crate::history::{History, Point};
@@ -33,6 +34,7 @@ pub struct StatusDocument {
     problems: Vec<Notice>,
     #[serde(flatten)]
     chain: ChainPart,
+    rules: RulesVersions,
     network: &'static str,
     chain_name: String,
     stratum_port: u16,
@@ -101,6 +103,7 @@ impl StatusDocument {
             state,
             problems,
             chain: ChainPart::new(snapshot),
+            rules: RulesVersions::new(snapshot),
             network: params.network.name(),
             chain_name: params.chain_name.clone(),
             stratum_port: config.stratum_port,

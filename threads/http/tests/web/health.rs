@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::sharechain::Tree;
-use p2pool_core::status::{BitcoindError, BitcoindStatus, MinersStatus, PeerDiscovery, PeersStatus};
+use p2pool_core::status::{BitcoindError, BitcoindStatus, MinersStatus, PeerDiscovery, PeersStatus, RulesStatus};
 use p2pool_core::sync::{Progress, SyncState};
 use p2pool_core::work::NoWork;
 use serde_json::Value;
@@ -187,6 +187,35 @@ fn a_clock_that_differs_from_the_peers_is_reported() {
     let node = Node::start();
     node.publish(|chain| chain.clock_ahead_s = Some(60));
     assert_eq!(codes(&node.json("/api/status")), [""; 0]);
+}
+
+#[test]
+fn an_outdated_node_is_unhealthy_and_one_that_will_be_is_warned() {
+    let with = |needed, signals: &[(u8, f64)]| {
+        let node = Node::start();
+        node.publish(|chain| chain.rules = RulesStatus { known: 3, needed, signals: signals.to_vec() });
+        let status = node.json("/api/status");
+        (node, status)
+    };
+    assert_eq!(codes(&with(None, &[(3, 100.0), (4, 49.9)]).1), [""; 0]);
+    let (node, status) = with(None, &[(3, 100.0), (4, 50.0)]);
+    assert_eq!(codes(&status), ["update_due"]);
+    assert_eq!(status["rules"]["signals"][1], serde_json::json!({"version": 4, "work_pct": 50.0}));
+    assert_eq!(health(&node).0, 200);
+    let (node, status) = with(Some(4), &[(4, 60.0)]);
+    assert_eq!(codes(&status), ["outdated"]);
+    assert_eq!((&status["rules"]["known"], &status["rules"]["needed"]), (&3.into(), &4.into()));
+    let (code, body) = health(&node);
+    assert_eq!(code, 503);
+    assert!(body["reasons"][0].as_str().unwrap().contains("follows version 4 of the rules"), "{body}");
+    let metrics = node.get("/metrics");
+    for line in [
+        "p2pool_rules_version_known 3",
+        "p2pool_rules_version_needed 4",
+        "p2pool_rules_version_signalled{version=\"4\"} 0.6",
+    ] {
+        assert!(metrics.text().contains(line), "{line}");
+    }
 }
 
 #[test]

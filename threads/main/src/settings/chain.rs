@@ -1,12 +1,17 @@
 //! Parameters of the sharechain.
 
-use p2pool_core::params::{ChainParams, Network, RETARGET_SHARES_MIN};
+use p2pool_core::params::{
+    Activation, ChainParams, Network, RETARGET_SHARES_MIN, RULES_VERSION_FIRST, RULES_VERSION_TEST,
+};
+use p2pool_core::units::BlockHeight;
 
 use super::{number, SettingsError};
 use crate::args::Flags;
 
 /// Longest name of a private pool, in bytes.
 const CHAIN_NAME_LEN_MAX: usize = 32;
+/// Highest block height, as nLockTime reads it (BIP-0054).
+const BLOCK_HEIGHT_MAX: u32 = 499_999_999;
 /// Longest signet challenge in bytes: the largest element that a Bitcoin script can push.
 const CHALLENGE_LEN_MAX: usize = 520;
 
@@ -30,6 +35,21 @@ pub fn resolve(flags: &Flags) -> Result<ChainParams, SettingsError> {
         }
         // Only shorter values than the default: bounds on memory and time assume the default.
         *param = number(name, flag, *param, min..=*param)?;
+    }
+    for (flag, name) in [(&flags.activation_height, "-activation-height"), (&flags.rules_version, "-rules-version")] {
+        if flag.is_some() && !is_test_chain {
+            return Err(SettingsError::NotATestChain { flag: name });
+        }
+    }
+    if flags.activation_height.is_some() {
+        let height = BlockHeight(number("-activation-height", &flags.activation_height, 0, 0..=BLOCK_HEIGHT_MAX)?);
+        params.activations = vec![Activation { version: RULES_VERSION_TEST, height }];
+        params.rules_version_known = RULES_VERSION_TEST;
+    }
+    if let Some(version) = &flags.rules_version {
+        let known = [RULES_VERSION_FIRST, RULES_VERSION_TEST].into_iter().find(|known| known.to_string() == *version);
+        let wrong = || SettingsError::wrong("-rules-version", version, "give 2 or 255");
+        params.rules_version_known = known.ok_or_else(wrong)?;
     }
     Ok(params)
 }

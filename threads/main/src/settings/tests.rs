@@ -1,5 +1,6 @@
 use p2pool_core::config::RpcAuth;
-use p2pool_core::params::Network;
+use p2pool_core::params::{Activation, Network, RULES_VERSION_TEST};
+use p2pool_core::units::BlockHeight;
 
 use super::*;
 use crate::args::ENVIRONMENT;
@@ -125,6 +126,7 @@ fn flags_reach_the_config() {
         "-share-period=1",
         "-payout-window=20",
         "-retarget-window=6",
+        "-activation-height=150",
     ]);
     assert_eq!((config.rpc_host.as_str(), config.rpc_port), ("bitcoind.lan", 1234));
     assert!(
@@ -140,6 +142,22 @@ fn flags_reach_the_config() {
     let params = &config.params;
     assert_eq!((params.chain_name.as_str(), params.share_period_s), ("garage-1", 1));
     assert_eq!((params.payout_window, params.retarget_window), (20, 6));
+    let activation = Activation { version: RULES_VERSION_TEST, height: BlockHeight(150) };
+    assert_eq!((&params.activations[..], params.rules_version_known), (&[activation][..], RULES_VERSION_TEST));
+}
+
+#[test]
+fn a_node_may_know_fewer_rules_than_its_chain_has_for_tests() {
+    let known = |flags: &[&str]| config(flags).params.rules_version_known;
+    assert_eq!(known(&[]), 2);
+    assert_eq!(known(&["-activation-height=150", "-rules-version=2"]), 2);
+    let chain_id = |flags: &[&str]| config(flags).params.chain_id();
+    assert_eq!(
+        chain_id(&["-activation-height=150"]),
+        chain_id(&["-activation-height=150", "-rules-version=2"]),
+        "both are nodes of one chain"
+    );
+    assert_ne!(chain_id(&[]), chain_id(&["-activation-height=150"]));
 }
 
 #[test]
@@ -242,6 +260,8 @@ fn errors_name_the_flag_its_value_and_what_to_give_instead() {
         (&["-share-period", "0"], &["-share-period is \"0\"", "1 to 30"]),
         (&["-payout-window", "8641"], &["-payout-window is \"8641\"", "1 to 8640"]),
         (&["-retarget-window", "5"], &["-retarget-window is \"5\"", "6 to 72"]),
+        (&["-activation-height", "500000000"], &["-activation-height is \"500000000\"", "0 to 499999999"]),
+        (&["-rules-version", "3"], &["-rules-version is \"3\"", "2 or 255"]),
         (&["-rpc-cookie-file", ""], &["-rpc-cookie-file is \"\""]),
     ] {
         let line = error_line(words);
@@ -259,12 +279,18 @@ fn an_error_in_a_variable_names_the_variable() {
 
 #[test]
 fn test_parameters_are_allowed_on_test_chains_only() {
-    for flag in ["-share-period", "-payout-window", "-retarget-window"] {
+    for (flag, value) in [
+        ("-share-period", "10"),
+        ("-payout-window", "10"),
+        ("-retarget-window", "10"),
+        ("-activation-height", "10"),
+        ("-rules-version", "2"),
+    ] {
         for (network, address) in [("mainnet", MAINNET), ("testnet3", TEST), ("testnet4", TEST), ("signet", TEST)] {
-            let line = error_line(&["-network", network, "-address", address, flag, "10"]);
+            let line = error_line(&["-network", network, "-address", address, flag, value]);
             assert!(line.starts_with(&format!("{flag} is only for tests on regtest")), "{line}");
         }
-        config(&["-network", "signet", "-address", TEST, "-signet-challenge", "51", flag, "10"]);
+        config(&["-network", "signet", "-address", TEST, "-signet-challenge", "51", flag, value]);
     }
 }
 

@@ -119,6 +119,29 @@ fn rejected_shares_ban_only_with_penalties() {
     until("the ban", || (node.status.load().banned == 1).then_some(()));
 }
 
+#[test]
+fn a_share_with_newer_rules_and_of_unknown_form_is_no_misbehaviour() {
+    let node = TestNode::start(&[]);
+    let mut remote = ScriptedPeer::new(gossiping());
+    connect(&mut remote, &node);
+    remote.join_mesh();
+    let topic = names().shares;
+    let unknown = |version: u8, nonce: u8| {
+        let share = [&[nonce; 80][..], &[version], &[9; 300]].concat();
+        [&[0xa1, 0, 0x59, 1, 125][..], &share].concat()
+    };
+    (0..5).for_each(|nonce| remote.gossip(&topic, unknown(3, nonce)));
+    remote.gossip(&topic, bytes(1));
+    remote.run_until("the share after them to arrive", || {
+        node.inbox.try_iter().find_map(|message| matches!(message, Event::ShareGossiped { .. }).then_some(()))
+    });
+    assert!(node.has_peer(&remote.id.to_string()));
+    // Those of the first version have a known form.
+    (5..7).for_each(|nonce| remote.gossip(&topic, unknown(2, nonce)));
+    remote.await_disconnect();
+    until("the ban", || (node.status.load().banned == 1).then_some(()));
+}
+
 fn block(bits: u32) -> BlockAnnouncement {
     let with = |nonce| bitcoin::block::Header { bits: bitcoin::CompactTarget::from_consensus(bits), ..header(nonce) };
     let is_met = |nonce: &u32| Bits(bits).target().unwrap().is_met_by(&with(*nonce).block_hash().to_byte_array());

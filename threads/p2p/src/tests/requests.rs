@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use p2pool_core::node::{Event, NetworkCommand};
 use p2pool_core::peer::{InboundId, PeerHandle, RequestFailed, RequestId};
+use p2pool_core::share::ShareId;
 use p2pool_core::wire::limits::TRANSACTION_LEN_MAX;
 use p2pool_core::wire::{Frame as _, List, Request, Response};
 
 use super::scripted_peer::{connect, requesting, Reply, ScriptedPeer};
-use super::support::{Start, TestNode};
+use super::support::{params, Start, TestNode};
 use crate::driver::OUTBOUND_PER_PEER_MAX;
+use crate::names::Names;
 
 fn expect_request(node: &TestNode) -> (PeerHandle, InboundId, Request) {
     node.expect("a request", |message| match message {
@@ -44,6 +46,51 @@ fn requests_get_their_responses_up_to_the_longest() {
     assert!(longest.encode().len() > 998_000);
     one.send(NetworkCommand::Respond { to, response: longest.clone() });
     assert_eq!(expect_outcome(&two), (RequestId(7), Ok(longest)));
+}
+
+#[test]
+fn envelopes_have_a_protocol_of_their_own() {
+    let one = TestNode::start(&[]);
+    let two = TestNode::start(&[&one.address]);
+    let peer = two.expect_connected();
+    let envelopes = Request::Envelopes { above: 2, after: ShareId([7; 32]) };
+    // Both libraries' numbers of the requests are the same.
+    request(&two, peer, 1);
+    two.send(NetworkCommand::Request { peer, id: RequestId(2), request: envelopes.clone() });
+    for _ in 0..2 {
+        let (_, to, received) = expect_request(&one);
+        let response = match received {
+            Request::Status => Response::Unknown,
+            other => {
+                assert_eq!(other, envelopes);
+                Response::Envelopes(List::default())
+            }
+        };
+        one.send(NetworkCommand::Respond { to, response });
+    }
+    let mut outcomes = [expect_outcome(&two), expect_outcome(&two)];
+    outcomes.sort_by_key(|(id, _)| *id);
+    let [first, second] = outcomes;
+    assert_eq!(first, (RequestId(1), Ok(Response::Unknown)));
+    assert_eq!(second, (RequestId(2), Ok(Response::Envelopes(List::default()))));
+}
+
+#[test]
+fn a_request_on_the_protocol_of_others_is_misbehaviour() {
+    let protocols = Names::new(&params().chain_id());
+    for (protocol, request) in [
+        (protocols.envelopes, Request::Status),
+        (protocols.sync, Request::Envelopes { above: 2, after: ShareId::ZERO }),
+    ] {
+        let node = TestNode::start(&[]);
+        let mut remote = ScriptedPeer::new(requesting().with_protocol(protocol));
+        connect(&mut remote, &node);
+        for _ in 0..2 {
+            remote.send_request(&node.address, request.encode());
+        }
+        remote.await_disconnect();
+        assert!(!node.inbox.try_iter().any(|message| matches!(message, Event::Request { .. })));
+    }
 }
 
 #[test]

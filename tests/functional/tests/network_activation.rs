@@ -8,8 +8,8 @@ use p2pool_test_functional::payees;
 
 use crate::network::options;
 
-/// Number of shares before the new rules begin.
-const SHARES_BEFORE: usize = 3;
+/// Number of shares of the new software before the new rules begin: with one of the old, more than 80 per cent of the work.
+const SHARES_BEFORE: usize = 6;
 
 #[test]
 fn a_pool_crosses_an_activation_and_an_outdated_node_stops() {
@@ -38,14 +38,14 @@ fn a_pool_crosses_an_activation_and_an_outdated_node_stops() {
 
     bitcoind.mine(1);
     let last_common = share;
-    for _ in 0..3 * SHARES_BEFORE {
+    for _ in 0..2 * SHARES_BEFORE {
         let share = miner.mine(&first);
         wait_tip(&[&second], &share);
     }
     let versions: Vec<u64> =
         second.shares().iter().map(|share| share["rules_version"].as_u64().unwrap_or_default()).collect();
     assert_eq!(versions[..=SHARES_BEFORE], [2; SHARES_BEFORE + 1]);
-    assert_eq!(versions[SHARES_BEFORE + 1..], [255; 3 * SHARES_BEFORE]);
+    assert_eq!(versions[SHARES_BEFORE + 1..], [255; 2 * SHARES_BEFORE]);
     assert_eq!(tip(&old), Some(last_common), "it cannot follow");
 
     old.wait_log("OUTDATED SOFTWARE: the pool follows version 255 of the rules, this software knows 2", TIMEOUT);
@@ -56,8 +56,8 @@ fn a_pool_crosses_an_activation_and_an_outdated_node_stops() {
     assert!(told, "{:?}", outdated.session().messages());
     let codes = |node| -> Vec<String> {
         let status = status(node);
-        let notices = status["notices"].as_array().into_iter().flatten();
-        notices.filter_map(|notice| notice["code"].as_str().map(str::to_owned)).collect()
+        let problems = status["problems"].as_array().into_iter().flatten();
+        problems.filter_map(|notice| notice["code"].as_str().map(str::to_owned)).collect()
     };
     assert!(codes(&old).contains(&"outdated".to_owned()), "{:?}", codes(&old));
     assert_eq!(old.metric("p2pool_rules_version_needed"), Some(255.0));

@@ -122,7 +122,10 @@ impl CandidateChain {
     fn advance(&mut self, now: UnixTime) -> Result<(), CandidateOutcome> {
         let checks = if self.joined { Checks::Full } else { Checks::Base };
         while let Some(WaitingShare { share, work, source }) = self.waiting.front() {
-            match self.tree.link(Arc::clone(share), *work, now, checks) {
+            // Shares of ours that the peer's list repeats may be too old to be verified again.
+            let is_held = self.tree.contains(&share.id());
+            let linked = if is_held { Ok(false) } else { self.tree.link(Arc::clone(share), *work, now, checks) };
+            match linked {
                 // A share without its parent or uncle is no part of this chain, which will be judged without it.
                 Ok(_) | Err(Failure::Missing(Need::Share(_))) => {}
                 Err(Failure::Missing(Need::Anchor(_)) | Failure::Early(_)) => return Ok(()),

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::tree::{LinkedShare, Tree};
+use crate::payouts::Window;
 use crate::share::ShareId;
 use crate::units::{Bits, ShareHeight, UnixTime, Work};
 
@@ -106,8 +107,12 @@ impl Tree {
     }
 
     /// Whether branches that leave the main chain at this share can be verified: the payout window that ends there is held.
+    ///
+    /// It is walked through: that it may be held is not enough after pruning, and a branch without its window is not fetched
+    /// over and over.
     pub fn can_verify_above(&self, share: &LinkedShare) -> bool {
-        share.verified && self.may_hold_window(&share.id, Bits(share.share.header.bits.to_consensus()))
+        let bits = Bits(share.share.header.bits.to_consensus());
+        share.verified && Window::new(self.params()).move_to(share.id, bits, self).is_ok()
     }
 
     /// Computes all branches again, after the main chain or Bitcoin's time has changed.

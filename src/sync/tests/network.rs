@@ -461,3 +461,52 @@ fn setting_the_clock_during_a_sync_delays_nothing_and_penalises_no_peer() {
         assert!(matches!(sync_state(&cluster), SyncState::Solo { .. }));
     }
 }
+
+/// A partition after a common chain: we made so many shares meanwhile, and the others a ninth more. The windows and the age step
+/// are those of the rules, shortened 21.6-fold, so 133 shares are a day.
+fn rejoin(ours_len: u32) {
+    let params = ChainParams { age_step_s: 8_000, ..long() };
+    let base = chain(params, 900, 1, 30);
+    let (mut ours, mut theirs) = (copy(&base, 900), copy(&base, 900));
+    mine(&mut ours, ours_len, 2, 30);
+    mine(&mut theirs, ours_len * 10 / 9, 3, 27);
+    let (mut ours, theirs) = (pruned(ours), pruned(theirs));
+    ours.now = ours.now.max(theirs.now);
+    let mut cluster = node(&ours, ours.now);
+    (1..=3).for_each(|peer| connect(&mut cluster, peer, Remote::new(&theirs, Manner::Honest)));
+    reach(&mut cluster, 60, &theirs);
+    cluster.pass(600);
+    assert_eq!(cluster.nodes[0].tip(), tip(&theirs));
+    assert_eq!(sync_state(&cluster), SyncState::Synced);
+    assert_only_penalised(&cluster, &[]);
+}
+
+/// The payout window is 400 shares: the one that ends at the fork is held in full, in part, or not at all, and peers share
+/// more or fewer of the oldest ones that we hold.
+#[test]
+fn nodes_rejoin_however_long_they_were_apart() {
+    [300, 350, 384, 400, 430, 463, 500, 560, 780, 900, 1_000].into_iter().for_each(rejoin);
+}
+
+/// Three honest peers, and one with a chain that a small miner made in as much time as the pool its own.
+#[test]
+fn a_small_miners_chain_is_not_adopted_whoever_serves_it() {
+    let pool = chain(params(), 600, 1, 30);
+    let mut private = chain(params(), 25, 66, 20);
+    private.now = pool.now;
+    mine(&mut private, 1, 66, 1);
+    let mut cluster = node(&copy(&pool, 600), private.now);
+    (1..=3).for_each(|peer| connect(&mut cluster, peer, Remote::new(&pool, Manner::Honest)));
+    cluster.pass(5);
+    connect(&mut cluster, 4, Remote::new(&private, Manner::Honest));
+    cluster.pass(700);
+    assert_eq!(cluster.nodes[0].tip(), tip(&pool));
+    assert_eq!(sync_state(&cluster), SyncState::Synced);
+    // A newcomer that meets it first follows the pool as well.
+    let mut cluster = newcomer(params(), private.now);
+    connect(&mut cluster, 4, Remote::new(&private, Manner::Honest));
+    cluster.pass(100);
+    assert_eq!(cluster.nodes[0].tip(), tip(&private));
+    connect(&mut cluster, 1, Remote::new(&pool, Manner::Honest));
+    reach(&mut cluster, 120, &pool);
+}

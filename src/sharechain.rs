@@ -9,6 +9,7 @@
 //! | `failure` | why a share cannot be linked |
 //! | `link` | which rules a share must pass to enter the tree |
 //! | `tree` | valid shares, main chain, payout windows, pruning |
+//! | `side_shares` | which shares off the main chain are kept |
 //! | `votes` | what the payout window decides for the next share |
 //! | `window_reach` | how much of a payout window is held |
 //! | `anchor` | the Bitcoin blocks that shares build on |
@@ -39,6 +40,7 @@ mod link;
 mod next_share;
 mod pool;
 mod rules;
+mod side_shares;
 mod takeover;
 #[cfg(test)]
 mod tests;
@@ -91,6 +93,8 @@ pub struct Sharechain {
     queue: VecDeque<PendingShare>,
     /// The last shares of unverified branches to look at when the queue is empty, the best one last.
     grown: BTreeSet<(Rank, ShareDigest)>,
+    /// The parents of the shares that were linked since the limit of their children was applied.
+    grown_parents: BTreeSet<ShareId>,
     /// The effects of the current input.
     effects: Vec<Effect>,
 }
@@ -106,6 +110,7 @@ impl Sharechain {
             candidates: BTreeMap::new(),
             queue: VecDeque::new(),
             grown: BTreeSet::new(),
+            grown_parents: BTreeSet::new(),
             effects: Vec::new(),
         }
     }
@@ -120,7 +125,8 @@ impl Sharechain {
         &mut self.tree
     }
 
-    /// Removes shares too far below the tip, and Bitcoin blocks that no share builds on. Returns the ids of the shares.
+    /// Removes shares too far below the tip, side shares that are not kept, and Bitcoin blocks that no share builds on. Returns
+    /// the ids of the shares.
     pub fn prune(&mut self) -> Vec<ShareId> {
         self.tree.prune()
     }
@@ -228,7 +234,9 @@ impl Sharechain {
         loop {
             while let Some(pending) = self.queue.pop_front() {
                 self.process(pending, now);
+                self.remove_excess_children();
             }
+            self.remove_excess_children();
             let Some(top) = self.best_grown_branch() else { return };
             self.check_branch(&top, now);
         }
@@ -239,14 +247,15 @@ impl Sharechain {
         let is_parent_linked = self.tree.contains(&info.parent);
         if self.tree.contains(&pending.id) {
             self.report(&pending, Verdict::Known);
-        } else if self.is_recent(&info.parent) || (is_parent_linked && self.claims_to_be_tip(&pending)) {
+        } else if (self.is_recent(&info.parent) && self.tree.has_room_beside(&pending))
+            || (is_parent_linked && self.claims_to_be_tip(&pending))
+        {
             self.link(pending, now);
         } else if info.is_genesis() || is_parent_linked || self.unverified.contains_id(&info.parent) {
-            // Rule 6 comes first: a share whose anchor is unknown must not take the place of one whose anchor is known.
-            let anchor = pending.share.header.prev_blockhash;
-            match self.tree.anchor(&anchor) {
-                Some(_) => self.keep_unverified(pending),
-                None => self.defer(pending, Wait::For(Need::Anchor(anchor))),
+            // What waits must not take the place of a share that could be kept, nor must a false claim.
+            match self.tree.check_claims(&pending.share, pending.work, now) {
+                Ok(()) => self.keep_unverified(pending),
+                Err(failure) => self.fail(pending, &failure),
             }
         } else {
             let need = Need::Share(info.parent);
@@ -254,14 +263,15 @@ impl Sharechain {
         }
     }
 
-    /// Whether a parent is so near the tip that its children may still become uncles. These are checked at once.
+    /// Whether a parent, or where its branch leaves the main chain, is so near the tip that its children may still become
+    /// uncles. These are checked at once.
     ///
     /// The older a parent, the more its children's target may be eased, until a share costs next to nothing.
     fn is_recent(&self, parent: &ShareId) -> bool {
         let Some(tip) = self.tree.tip() else { return *parent == ShareId::ZERO };
-        let Some(parent) = self.tree.get(parent) else { return false };
-        let depth = tip.info().share_height.0.saturating_sub(parent.info().share_height.0);
-        self.tree.is_main(parent) && depth <= UNCLE_DEPTH_MAX
+        let mut branch = self.tree.ancestry(parent).take(UNCLE_DEPTH_MAX as usize);
+        let Some(fork) = branch.find(|share| self.tree.is_main(share)) else { return false };
+        tip.info().share_height.0.saturating_sub(fork.info().share_height.0) <= UNCLE_DEPTH_MAX
     }
 
     /// Whether a share would be the tip if everything it claims is true and every share above the fork counts in full.
@@ -276,28 +286,36 @@ impl Sharechain {
         while let Some(pending) = nephews.pop() {
             match self.tree.link(Arc::clone(&pending.share), pending.work, now, Checks::Full) {
                 Ok(is_tip) => self.after_link(&pending, is_tip),
-                Err(Failure::Missing(need)) => match self.take_unverified_uncle(&need) {
+                Err(failure @ Failure::Missing(Need::Share(_))) => match self.take_unverified_uncle(&pending.share) {
                     Some(uncle) => nephews.extend([pending, uncle]),
-                    None => self.defer(pending, Wait::For(need)),
+                    None => {
+                        // An uncle in the pool waits for the one that it is built on.
+                        let need = pending.share.info.uncles.iter().find(|uncle| !self.holds(uncle));
+                        let failure = need.map_or(failure, |need| Failure::Missing(Need::Share(*need)));
+                        self.fail(pending, &failure);
+                    }
                 },
-                Err(Failure::Early(due)) => self.defer(pending, Wait::Until(due)),
-                Err(failure) => self.fail(&pending, &failure),
+                Err(failure) => self.fail(pending, &failure),
             }
         }
     }
 
-    /// Takes a needed share out of the unverified pool if it can be checked now.
-    fn take_unverified_uncle(&mut self, need: &Need) -> Option<PendingShare> {
-        let Need::Share(id) = need else { return None };
-        let mut copies = self.unverified.with_id(id);
-        let digest = copies.find(|uncle| self.tree.contains(&uncle.share.info.parent))?.digest;
-        drop(copies);
+    /// Whether a share is in the tree or in the unverified pool.
+    fn holds(&self, id: &ShareId) -> bool {
+        self.tree.contains(id) || self.unverified.contains_id(id)
+    }
+
+    /// Takes an uncle of this share out of the unverified pool if it can be checked now. One may be built on another.
+    fn take_unverified_uncle(&mut self, nephew: &Share) -> Option<PendingShare> {
+        let copies = nephew.info.uncles.iter().flat_map(|id| self.unverified.with_id(id));
+        let digest = copies.into_iter().find(|uncle| self.tree.contains(&uncle.share.info.parent))?.digest;
         self.unverified.remove(&digest)
     }
 
     fn after_link(&mut self, pending: &PendingShare, is_tip: bool) {
         self.effects.push(Effect::Linked(pending.id));
         self.report(pending, Verdict::Accepted);
+        self.grown_parents.insert(pending.share.info.parent);
         // A copy with other facts under the same header can never be valid now.
         self.unverified.remove_id(&pending.id);
         self.queue_waiting_for(&pending.id);
@@ -308,9 +326,10 @@ impl Sharechain {
 
     fn after_new_tip(&mut self, tip: ShareId) {
         self.effects.push(Effect::NewTip(tip));
-        // Siblings on a branch that became the main chain may become uncles now.
+        // Shares beside a branch that became the main chain may become uncles now.
         let nearest = self.tree.ancestry(&tip).skip(1).take(UNCLE_DEPTH_MAX as usize);
-        for id in nearest.map(|ancestor| ancestor.id).collect::<Vec<ShareId>>() {
+        let nearest = nearest.flat_map(|ancestor| self.tree.with_side_branches(&ancestor.id));
+        for id in nearest.collect::<Vec<ShareId>>() {
             self.queue.extend(self.unverified.remove_children(&id));
         }
     }
@@ -319,6 +338,20 @@ impl Sharechain {
     fn queue_waiting_for(&mut self, id: &ShareId) {
         self.queue.extend(self.deferred.release(&Need::Share(*id)));
         self.queue.extend(self.unverified.remove_children(id));
+    }
+
+    /// Removes the children that are too many on the parents whose children have grown in number.
+    ///
+    /// Not before a whole branch is linked: its first share may have the lowest rank until then.
+    fn remove_excess_children(&mut self) {
+        let parents = std::mem::take(&mut self.grown_parents);
+        let mut removed: BTreeSet<ShareId> =
+            parents.iter().flat_map(|parent| self.tree.remove_excess_children(parent)).collect();
+        if !removed.is_empty() {
+            // Who stores what was linked must not look for what the same input removed.
+            self.effects.retain(|effect| !matches!(effect, Effect::Linked(id) if removed.remove(id)));
+            self.effects.extend(removed.into_iter().map(Effect::Unlinked));
+        }
     }
 
     fn defer(&mut self, pending: PendingShare, wait: Wait) {
@@ -331,9 +364,13 @@ impl Sharechain {
         }
     }
 
-    /// Rejects a share that breaks a rule; drops one that cannot be verified.
-    fn fail(&mut self, pending: &PendingShare, failure: &Failure) {
-        self.fail_share(pending.id, pending.digest, pending.source, failure);
+    /// Rejects a share that breaks a rule, defers one that waits, and drops one that cannot be verified.
+    fn fail(&mut self, pending: PendingShare, failure: &Failure) {
+        match failure {
+            Failure::Missing(need) => self.defer(pending, Wait::For(*need)),
+            Failure::Early(due) => self.defer(pending, Wait::Until(*due)),
+            _ => self.fail_share(pending.id, pending.digest, pending.source, failure),
+        }
     }
 
     fn fail_share(&mut self, id: ShareId, digest: ShareDigest, source: Source, failure: &Failure) {

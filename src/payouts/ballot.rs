@@ -16,6 +16,13 @@ pub struct Ballot {
 }
 
 impl Ballot {
+    /// All votes for the highest class and the newest version.
+    pub fn unanimous() -> Self {
+        let mut ballot = Self::default();
+        ballot.add(&Vote { work: Work(1), signal: u8::MAX, outputs_class: OUTPUTS_CLASSES as u8 - 1 });
+        ballot
+    }
+
     /// Adds a share's vote.
     pub fn add(&mut self, vote: &Vote) {
         self.total.0 = self.total.0.saturating_add(vote.work.0);

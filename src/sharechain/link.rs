@@ -42,6 +42,31 @@ impl Tree {
         Ok(self.insert(share, work, verified))
     }
 
+    /// Checks a share that passed rules 1 and 2 before it takes room among the unverified: rule 6, rules 4 and 5 if its parent
+    /// is verified, or if it is a genesis share.
+    ///
+    /// Not checked are its uncles, which may be unknown, and whatever needs the payout window at its parent: moving the window
+    /// there costs up to two windows of steps, which a share with hardly any work must not cause. So the rules version and
+    /// the class of payout outputs, which the window's votes decide, need only be possible.
+    ///
+    /// # Errors
+    /// The share breaks a rule or waits for something.
+    pub(super) fn check_claims(&self, share: &Share, work: Work, now: UnixTime) -> Result<(), Failure> {
+        let parent = self.get(&share.info.parent);
+        let anchor = rules::known_anchor(self, share)?;
+        if !parent.map_or(share.info.is_genesis(), |parent| parent.verified) {
+            return Ok(());
+        }
+        match rules::check_lineage(self, share, work, parent, false) {
+            Err(Failure::Unverifiable) => return Ok(()),
+            checked => checked?,
+        }
+        rules::check_possible_votes(self.params(), share, parent)?;
+        rules::check_time(self, share, parent)?;
+        rules::check_anchor(self, share, parent)?;
+        rules::check_due(share, anchor, now)
+    }
+
     /// Checks rule 8 and what the window decides. Returns false for a share of a base whose payout window is not held.
     fn verify_payouts(&mut self, share: &Share, checks: Checks) -> Result<bool, Failure> {
         let parent = share.info.parent;

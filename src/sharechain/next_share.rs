@@ -1,5 +1,6 @@
 //! What this node's next share is built on (rules, sections 5 to 7).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::tree::{LinkedShare, Tree};
@@ -57,21 +58,31 @@ pub(super) fn next_share_on(
 }
 
 /// Returns the uncles that a child of `parent` names, ascending. Of more than fit it takes the oldest, which will soon
-/// be too old, and then those with the lowest ids.
+/// be too old, and then those with the lowest ids. An uncle may be built on another one.
 fn uncles(tree: &Tree, parent: &LinkedShare, rules_version: u8) -> Vec<ShareId> {
     let height = parent.info().share_height.0.saturating_add(1);
-    // Back to the parents of the oldest possible uncles.
-    let ancestors: Vec<&LinkedShare> = tree.ancestry(&parent.id).take(UNCLE_DEPTH_MAX as usize + 1).collect();
-    let is_taken = |id: &ShareId| ancestors.iter().any(|share| share.id == *id || share.info().uncles.contains(id));
-    let mut found: Vec<(ShareHeight, ShareId)> = ancestors
-        .iter()
-        .flat_map(|ancestor| tree.children(&ancestor.id))
-        .filter(|uncle| !is_taken(&uncle.id) && uncle.info().rules_version <= rules_version)
-        .map(|uncle| (uncle.info().share_height, uncle.id))
-        .filter(|(uncle, _)| uncle.0 < height && height - uncle.0 <= UNCLE_DEPTH_MAX)
-        .collect();
-    found.sort_unstable();
-    let mut uncles: Vec<ShareId> = found.into_iter().take(rules::uncles_max(rules_version)).map(|(_, id)| id).collect();
+    let ancestors = rules::recent_ancestors(tree, &parent.id);
+    let named: Vec<ShareId> = ancestors.iter().flat_map(|share| share.info().uncles.iter().copied()).collect();
+    let is_taken = |id: &ShareId| named.contains(id) || ancestors.iter().any(|share| share.id == *id);
+    let children = |id: &ShareId| {
+        let children: Vec<(ShareHeight, ShareId)> = tree
+            .children(id)
+            .filter(|uncle| !is_taken(&uncle.id) && uncle.info().rules_version <= rules_version)
+            .map(|uncle| (uncle.info().share_height, uncle.id))
+            .filter(|(uncle, _)| uncle.0 < height && height - uncle.0 <= UNCLE_DEPTH_MAX)
+            .collect();
+        children
+    };
+    let mut found: BTreeSet<(ShareHeight, ShareId)> =
+        ancestors.iter().map(|share| &share.id).chain(&named).flat_map(children).collect();
+    let mut uncles: Vec<ShareId> = Vec::new();
+    while let Some((_, id)) = found.pop_first().filter(|_| uncles.len() < rules::uncles_max(rules_version)) {
+        let Some(uncle) = tree.get(&id) else { continue };
+        if rules::may_have_uncles(tree, &ancestors, &uncles, uncle.info().parent) {
+            uncles.push(id);
+            found.extend(children(&id));
+        }
+    }
     uncles.sort_unstable();
     uncles
 }

@@ -47,7 +47,9 @@ impl PendingShare {
     }
 }
 
-/// Pending shares within byte limits. When room is short, the one with the lowest key is evicted.
+/// Pending shares within byte limits. When room is short, the one with the lowest key is evicted of the peer or netgroup whose part
+/// is too large, or else of the one that has the largest part. So a flood does not displace the few shares of others, whatever
+/// it claims.
 pub(super) struct BoundedPool<K> {
     items: HashMap<ShareDigest, (PendingShare, K)>,
     /// The shares of peers only: those of our own miners are never evicted for them.
@@ -148,9 +150,20 @@ impl<K: Ord + Copy> BoundedPool<K> {
     /// The next share to evict after one from `source` was inserted.
     fn victim(&self, source: Source) -> Option<ShareDigest> {
         let part = |owner: Owner| self.by_owner.get(&owner).filter(|part| part.bytes > owner.bytes_max());
-        let too_large = Owner::all_of(source).find_map(part).map(|part| &part.order);
-        let order = too_large.or((self.bytes > POOL_BYTES_MAX).then_some(&self.order))?;
-        order.first().map(|(_, digest)| *digest)
+        let too_large = Owner::all_of(source).find_map(part);
+        let is_full = self.bytes > POOL_BYTES_MAX;
+        let part = too_large.or_else(|| self.largest_part().filter(|_| is_full))?;
+        part.order.first().map(|(_, digest)| *digest)
+    }
+
+    /// The largest part of a netgroup, or of a peer without one. Our own miners' does not count.
+    fn largest_part(&self) -> Option<&OwnedPart<K>> {
+        let is_whole = |owner: &Owner| match owner {
+            Owner::Peer(peer) => peer.is_some_and(|peer| peer.netgroup().is_none()),
+            Owner::Netgroup(_) => true,
+        };
+        let parts = self.by_owner.iter().filter(|(owner, _)| is_whole(owner));
+        parts.map(|(_, part)| part).max_by_key(|part| (part.bytes, part.order.first().map(Reverse)))
     }
 
     pub fn remove(&mut self, digest: &ShareDigest) -> Option<(PendingShare, K)> {

@@ -8,7 +8,7 @@ use super::failure::{require, Failure, Need, Rule};
 use super::tree::{LinkedShare, Tree};
 use super::votes;
 use crate::params::{ChainId, ChainParams, Network, RULES_VERSION_TEST, TEST_UNCLES_MAX, UNCLES_MAX, UNCLE_DEPTH_MAX};
-use crate::payouts::Window;
+use crate::payouts::{Ballot, Window};
 use crate::share::coinbase::{fold_merkle_branch, Coinbase};
 use crate::share::{Share, ShareId, HEADER_VERSION_MIN};
 use crate::units::{Bits, BlockHeight, Sats, UnixTime, Work, MAX_MONEY};
@@ -131,14 +131,19 @@ pub(super) fn check_due(share: &Share, anchor: &Anchor, now: UnixTime) -> Result
     Ok(())
 }
 
+/// Returns the share's anchor, for which it waits if it is unknown.
+pub(super) fn known_anchor<'a>(tree: &'a Tree, share: &Share) -> Result<&'a Anchor, Failure> {
+    let prev_block = share.header.prev_blockhash;
+    tree.anchor(&prev_block).ok_or(Failure::Missing(Need::Anchor(prev_block)))
+}
+
 /// Checks rule 6 and returns the anchor, which must be known.
 pub(super) fn check_anchor<'a>(
     tree: &'a Tree,
     share: &Share,
     parent: Option<&LinkedShare>,
 ) -> Result<&'a Anchor, Failure> {
-    let prev_block = share.header.prev_blockhash;
-    let anchor = tree.anchor(&prev_block).ok_or(Failure::Missing(Need::Anchor(prev_block)))?;
+    let anchor = known_anchor(tree, share)?;
     let height = share.info.block_height;
     require(
         anchor.height.0.checked_add(1) == Some(height.0),
@@ -194,17 +199,59 @@ fn check_uncle(tree: &Tree, share: &Share, uncle: &LinkedShare) -> Result<(), Fa
     require(is_known, Rule::Uncles, "uncle has a newer rules version than its nephew")?;
     let in_range = uncle_height < height && height - uncle_height <= UNCLE_DEPTH_MAX;
     require(in_range, Rule::Uncles, "uncle is not one to three heights below")?;
-    let mut has_parent_of_uncle = false;
-    // Older ancestors than the uncle's parent can be neither the uncle nor its parent, nor name the uncle.
-    for ancestor in tree
-        .ancestry(&share.info.parent)
-        .take_while(|ancestor| ancestor.info().share_height.0.saturating_add(1) >= uncle_height)
-    {
-        require(ancestor.id != uncle.id, Rule::Uncles, "uncle is an ancestor")?;
-        require(!ancestor.info().uncles.contains(&uncle.id), Rule::Uncles, "uncle is named by an ancestor")?;
-        has_parent_of_uncle |= ancestor.id == uncle.info().parent;
+    // Older ancestors can be neither an uncle nor where its branch leaves, nor name it.
+    let ancestors = recent_ancestors(tree, &share.info.parent);
+    require(ancestors.iter().all(|ancestor| ancestor.id != uncle.id), Rule::Uncles, "uncle is an ancestor")?;
+    require(!is_named(&ancestors, &uncle.id), Rule::Uncles, "uncle is named by an ancestor")?;
+    require(
+        may_have_uncles(tree, &ancestors, &share.info.uncles, uncle.info().parent),
+        Rule::Uncles,
+        "uncle's parent is neither a recent ancestor nor an uncle of the share or of an ancestor",
+    )
+}
+
+fn is_named(ancestors: &[&LinkedShare], uncle: &ShareId) -> bool {
+    ancestors.iter().any(|ancestor| ancestor.info().uncles.contains(uncle))
+}
+
+/// Whether a child of this share may be an uncle: it is one of the recent ancestors, or an uncle that the nephew or one of
+/// these ancestors names and that is built on such a share.
+///
+/// So a branch of uncles leaves the ancestors where the oldest single uncle does. Otherwise a branch of any length could be
+/// named while it grows, and who does not hold its first share could not verify any of the nephews.
+pub(super) fn may_have_uncles(tree: &Tree, ancestors: &[&LinkedShare], uncles: &[ShareId], id: ShareId) -> bool {
+    let mut below = Some(id);
+    while let Some(id) = below {
+        if ancestors.iter().any(|ancestor| ancestor.id == id) {
+            return true;
+        }
+        let is_uncle = uncles.contains(&id) || is_named(ancestors, &id);
+        below = tree.get(&id).filter(|_| is_uncle).map(|share| share.info().parent);
     }
-    require(has_parent_of_uncle, Rule::Uncles, "uncle's parent is not an ancestor")
+    false
+}
+
+/// The ancestors of a child of `parent` that its uncles depend on, newest first.
+pub(super) fn recent_ancestors<'a>(tree: &'a Tree, parent: &ShareId) -> Vec<&'a LinkedShare> {
+    tree.ancestry(parent).take(UNCLE_DEPTH_MAX as usize + 1).collect()
+}
+
+/// Checks that votes in the payout window at the parent may decide for the rules version and the class of payout outputs that
+/// a share states.
+pub(super) fn check_possible_votes(
+    params: &ChainParams,
+    share: &Share,
+    parent: Option<&LinkedShare>,
+) -> Result<(), Failure> {
+    let (info, parent) = (&share.info, parent.map(LinkedShare::info));
+    let (nobody, everybody) = (Ballot::default(), Ballot::unanimous());
+    let version = |ballot| votes::rules_version(params, parent, info.block_height, ballot);
+    let (least, most) = (version(&nobody), version(&everybody));
+    require(info.rules_version >= least, Rule::Version, "rules version is no longer in force")?;
+    require(info.rules_version <= most, Rule::Lineage, "rules version cannot be in force yet")?;
+    let class = |ballot| votes::outputs_class(params, parent, ballot);
+    let classes = class(&nobody)..=class(&everybody);
+    require(classes.contains(&info.outputs_class), Rule::Lineage, "class of payout outputs cannot be in force")
 }
 
 /// Checks the part of rule 4 that the payout window at the parent decides: the rules version (section 10) and the class of

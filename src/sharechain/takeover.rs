@@ -55,6 +55,7 @@ impl Sharechain {
         };
         for (id, digest) in linked {
             self.effects.push(Effect::Linked(id));
+            self.grown_parents.extend(self.tree.get(&id).map(|share| share.info().parent));
             for pending in self.unverified.remove_id(&id).iter().filter(|pending| pending.digest == digest) {
                 self.report(pending, Verdict::Accepted);
             }

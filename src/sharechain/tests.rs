@@ -9,6 +9,7 @@ mod forks;
 mod headers;
 mod pools;
 mod rules;
+mod side_shares;
 mod spam;
 pub(crate) mod support;
 mod uncles;

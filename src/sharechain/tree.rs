@@ -229,8 +229,13 @@ impl Tree {
             Some(_) => None,
             None => self.main.first().filter(|oldest| oldest.info().parent == *id).map(Arc::as_ref),
         };
+        main.into_iter().chain(self.side_children(id))
+    }
+
+    /// The shares off the main chain that are built directly on one, by ascending id.
+    pub(super) fn side_children<'a>(&'a self, id: &ShareId) -> impl Iterator<Item = &'a LinkedShare> {
         let side = self.side.range((*id, ShareId::ZERO)..=(*id, ShareId([u8::MAX; 32])));
-        main.into_iter().chain(side.map(|(_, child)| self.get(child).expect("a share in `side` is held")))
+        side.map(|(_, child)| self.get(child).expect("a share in `side` is held"))
     }
 
     /// What the retarget after `from` reads: that share and its ancestors, at most a retarget window.
@@ -362,25 +367,32 @@ impl Tree {
         }
     }
 
-    /// Removes shares too far below the tip, and Bitcoin blocks that no share builds on any more. Returns the ids of the
-    /// shares.
+    /// Removes shares too far below the tip, side shares that are not kept, and Bitcoin blocks that no share builds on any
+    /// more. Returns the ids of the shares.
     pub fn prune(&mut self) -> Vec<ShareId> {
         let Some(tip) = self.tip() else { return Default::default() };
         let depth = self.params.shares_kept().saturating_sub(1);
         let oldest = ShareHeight(tip.info().share_height.0.saturating_sub(depth));
         let is_old = |share: &LinkedShare| share.info().share_height < oldest;
-        let pruned: Vec<(ShareId, ShareId)> =
-            self.shares().filter(|share| is_old(share)).map(|share| (share.info().parent, share.id)).collect();
-        for key in &pruned {
-            self.shares.remove(&key.1);
-            self.side.remove(key);
-            self.forks.remove(&key.1);
+        let mut pruned: Vec<ShareId> = self.shares().filter(|share| is_old(share)).map(|share| share.id).collect();
+        pruned.iter().for_each(|id| self.remove_side(id));
+        for old in self.main.drain(..self.main.partition_point(|share| is_old(share))) {
+            self.shares.remove(&old.id);
         }
-        self.main.drain(..self.main.partition_point(|share| is_old(share)));
+        pruned.extend(self.prune_side());
         self.debug_assert_partition();
         let used: HashSet<BlockHash> = self.shares().map(|share| share.share.header.prev_blockhash).collect();
         self.headers_mut().prune(&used);
-        pruned.into_iter().map(|(_, id)| id).collect()
+        pruned
+    }
+
+    /// Removes a share, unless it is on the main chain.
+    pub(super) fn remove_side(&mut self, id: &ShareId) {
+        let Some(parent) = self.get(id).map(|share| share.info().parent) else { return };
+        if self.side.remove(&(parent, *id)) {
+            self.shares.remove(id);
+            self.forks.remove(id);
+        }
     }
 
     fn debug_assert_partition(&self) {

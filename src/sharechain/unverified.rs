@@ -1,8 +1,10 @@
 //! The unverified pool: shares of branches that do not claim to be better than the tip's.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashSet};
 
 use super::pool::{BoundedPool, PendingShare, Rank};
+use super::side_shares::SIDE_CHILDREN_MAX;
 use super::Source;
 use crate::share::{Share, ShareDigest, ShareId};
 
@@ -10,7 +12,7 @@ use crate::share::{Share, ShareDigest, ShareId};
 /// each makes the node look again at all shares above it.
 const COPIES_MAX: usize = 4;
 
-/// Unverified shares. When room is short, those that claim the least work are evicted.
+/// Unverified shares. When room is short, those that claim the least work are evicted of whoever has the most.
 pub struct UnverifiedPool {
     pool: BoundedPool<Rank>,
     by_id: BTreeSet<(ShareId, ShareDigest)>,
@@ -71,10 +73,15 @@ impl UnverifiedPool {
         Some(pending)
     }
 
-    /// Removes and returns all shares that name this one as their parent.
+    /// Removes and returns the shares that name this one as their parent, the best claim first. Of a flood only as many headers
+    /// are taken as could be kept: it would be processed again with each new tip.
     pub fn remove_children(&mut self, id: &ShareId) -> Vec<PendingShare> {
-        let children: Vec<ShareDigest> = digests_under(&self.by_parent, id).collect();
-        children.iter().filter_map(|digest| self.remove(digest)).collect()
+        let mut children: Vec<(Rank, ShareDigest)> =
+            self.children(id).map(|child| (child.rank(), child.digest)).collect();
+        children.sort_unstable_by_key(|(rank, _)| Reverse(*rank));
+        let copies = children.chunk_by(|(rank, _), (next, _)| rank == next);
+        let best = copies.take(SIDE_CHILDREN_MAX).flatten();
+        best.filter_map(|(_, digest)| self.remove(digest)).collect()
     }
 
     /// Removes and returns all shares with this header.

@@ -58,7 +58,7 @@ pub fn inventory(tree: &Tree, locator: &Locator) -> Response {
     let mut more = false;
     for share in chain.iter().skip((start - oldest) as usize) {
         let before = ids.len();
-        ids.extend(linkable_uncles(tree, share, oldest).chain([share.id]));
+        ids.extend(linkable_uncles(tree, share).into_iter().chain([share.id]));
         if ids.len() > INVENTORY_MAX {
             ids.truncate(before);
             more = true;
@@ -73,10 +73,14 @@ pub fn inventory(tree: &Tree, locator: &Locator) -> Response {
     }
 }
 
-/// Returns the uncles that a share names, except those that a node which starts with our oldest share cannot link.
-fn linkable_uncles<'a>(tree: &'a Tree, node: &'a LinkedShare, oldest: u32) -> impl Iterator<Item = ShareId> + 'a {
-    let is_linkable = move |uncle: &&LinkedShare| uncle.share.info.share_height.0 > oldest;
-    node.share.info.uncles.iter().filter_map(|id| tree.get(id)).filter(is_linkable).map(|uncle| uncle.id)
+/// Returns the uncles that a share names, each after the one it may be built on, except those that a node which starts with our
+/// oldest share cannot link.
+fn linkable_uncles(tree: &Tree, node: &LinkedShare) -> Vec<ShareId> {
+    let is_linkable = |uncle: &&LinkedShare| tree.ancestry(&uncle.id).any(|share| tree.is_main(share));
+    let uncles = node.share.info.uncles.iter().filter_map(|id| tree.get(id)).filter(is_linkable);
+    let mut uncles: Vec<&LinkedShare> = uncles.collect();
+    uncles.sort_by_key(|uncle| uncle.share.info.share_height);
+    uncles.into_iter().map(|uncle| uncle.id).collect()
 }
 
 /// Returns the requested shares that we have, in the order requested.

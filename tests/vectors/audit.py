@@ -165,11 +165,23 @@ class Audit:
     def check_uncle(self, share: Share, uncle: bytes):
         held = self.chain.shares.get(uncle)
         if held is not None:
-            # The parent of an uncle of the oldest height may be pruned.
-            if held.info.parent == ZERO_ID or held.info.parent in self.chain.shares:
+            if self.has_fork(share, held):
                 self.chain.check_uncle(share.info, uncle)
-        elif share.info.share_height - UNCLE_DEPTH_MAX >= self.oldest_height:
+        # Uncles on branches that leave below the oldest share may be pruned.
+        elif self.oldest_height == 0 or share.info.share_height - UNCLE_DEPTH_MAX > self.oldest_height:
             raise Difference(f"uncle {display(uncle)} is not among the shares before it")
+
+    def has_fork(self, share: Share, uncle: Share) -> bool:
+        """Whether the share where the uncle's branch leaves the ancestors of its nephew is not pruned."""
+        before = self.chain.recent_ancestors(share.info.parent)
+        for _ in range(UNCLE_DEPTH_MAX):
+            parent = uncle.info.parent
+            if parent == ZERO_ID or parent in before:
+                return True
+            if parent not in self.chain.shares:
+                return False
+            uncle = self.chain.shares[parent]
+        return True
 
     def check_payouts(self, share: Share, line: dict):
         """Rule 8."""

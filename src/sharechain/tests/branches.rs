@@ -1,5 +1,6 @@
 //! Branches in the unverified pool: the best one becomes the tip in any order of arrival, whatever else is sent.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bitcoin::hashes::Hash as _;
@@ -146,18 +147,23 @@ fn stale_shares_of_a_branch_that_became_the_main_chain_can_be_uncles() {
 
 #[test]
 fn a_mutant_in_the_middle_of_a_branch_does_not_remove_the_shares_above_it() {
-    let Fork { mut ours, mut theirs, first, second, .. } = fork();
-    let child = theirs.next();
-    let uncle = child.info.uncles.clone();
-    let child = theirs.edited(&second.id(), |share| share.info.uncles.clear());
-    assert_eq!(uncle.len(), 1);
-    let mut mutant = second.clone();
+    let common = TestNode::with_chain(10).main_shares();
+    let mut ours = following(&common);
+    ours.extend(5);
+    let mut theirs = following(&common);
+    theirs.miner = script(2);
+    theirs.extend(6);
+    ours.now = theirs.now;
+    let branch = theirs.main_shares().split_off(10);
+    let mut mutant = (*branch[2]).clone();
     mutant.extranonce[0] ^= 1;
-    assert_eq!(ours.give(&first), Verdict::Accepted);
-    assert_eq!(ours.give(&mutant), Verdict::Unverified);
-    assert_eq!(ours.give(&child), Verdict::Deferred, "its parent was rejected, but the true one may come");
-    ours.give(&second);
-    assert_eq!(ours.tip(), child.id());
+    for share in [&branch[0], &branch[1], &Arc::new(mutant), &branch[3], &branch[4]] {
+        assert_eq!(ours.give(share), Verdict::Unverified);
+    }
+    assert_eq!(ours.give(&branch[5]), Verdict::Unverified, "one below it was rejected, but the true one may come");
+    assert!(ours.chain.tree().contains(&branch[1].id()) && !ours.chain.tree().contains(&branch[2].id()));
+    ours.give(&branch[2]);
+    assert_eq!(ours.tip(), branch[5].id());
     assert_eq!(ours.chain.waiting(), (0, 0));
 }
 
@@ -166,8 +172,7 @@ fn a_mutant_with_an_unlinked_parent_does_not_remove_the_shares_above_it() {
     let Fork { mut ours, mut theirs, first, second, .. } = fork();
     let child = theirs.edited(&second.id(), |share| share.info.uncles.clear());
     // The mutant gets into the pool because its parent is in the pool, and is then removed.
-    let mut root = theirs.edited(&ShareId::ZERO, |_| ());
-    root.info.chain_work = Work(1);
+    let root = theirs.edited(&ShareId::ZERO, |_| ());
     let mut mutant = second.clone();
     mutant.info.parent = root.id();
     assert_eq!(ours.give(&root), Verdict::Unverified);
@@ -326,9 +331,12 @@ fn bush(lcg: &mut Lcg) -> Vec<Share> {
 #[test]
 fn the_best_of_many_branches_is_the_tip_in_any_order_of_arrival() {
     let mut lcg = Lcg(7);
-    let mut uncles = 0;
+    let (mut uncles, mut nested) = (0, 0);
     for _ in 0..8 {
         let all = bush(&mut lcg);
+        let by_id: HashMap<ShareId, &Share> = all.iter().map(|share| (share.id(), share)).collect();
+        let is_nested = |id: &ShareId, nephew: &Share| nephew.info.uncles.contains(&by_id[id].info.parent);
+        nested += all.iter().flat_map(|share| share.info.uncles.iter().filter(|id| is_nested(id, share))).count();
         uncles += all.iter().map(|share| share.info.uncles.len()).sum::<usize>();
         let best = all.iter().max_by_key(|share| (share.info.chain_work, std::cmp::Reverse(share.id()))).unwrap();
         for _ in 0..12 {
@@ -344,5 +352,5 @@ fn the_best_of_many_branches_is_the_tip_in_any_order_of_arrival() {
             assert_eq!(node.tip(), best.id());
         }
     }
-    assert!(uncles > 100, "{uncles}");
+    assert!(uncles > 100 && nested > 5, "{uncles} uncles, {nested} on another one of the same share");
 }

@@ -94,6 +94,15 @@ impl TestNode {
         node
     }
 
+    /// A node with these shares, which knows the given one's anchors.
+    pub fn following(other: &Self, shares: &[Arc<Share>]) -> Self {
+        let mut node = Self::with((**other.chain.tree().params()).clone());
+        other.chain.tree().headers().iter().for_each(|anchor| node.chain.tree_mut().add_anchor(anchor.clone()));
+        shares.iter().for_each(|share| assert_eq!(node.give_at(share), Verdict::Accepted));
+        node.anchor = other.anchor.clone();
+        node
+    }
+
     /// Mines shares on the tip, one every share period.
     pub fn extend(&mut self, shares: u32) {
         for _ in 0..shares {

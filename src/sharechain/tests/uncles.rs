@@ -1,5 +1,7 @@
 //! Rule 7, and how uncles are credited.
 
+use std::sync::Arc;
+
 use super::support::{assert_breaks, script, TestNode};
 use crate::share::{Share, ShareId};
 use crate::sharechain::{Effect, Need, Rule, Verdict};
@@ -101,27 +103,123 @@ fn an_uncle_is_neither_ancestor_nor_sibling_and_is_named_once() {
     assert_breaks(&node.give(&again), Rule::Uncles);
 }
 
+/// A fork after ten shares: a node with `main` more, and a stale branch of `stale` shares that it does not have.
+fn fork(main: u32, stale: u32, miner: u8) -> (TestNode, Vec<Arc<Share>>) {
+    let mut node = TestNode::with_chain(10);
+    let mut other = TestNode::following(&node, &node.main_shares());
+    other.miner = script(miner);
+    other.extend(stale);
+    node.extend(main);
+    node.now = node.now.max(other.now);
+    (node, other.main_shares().split_off(10))
+}
+
+/// Mines a share that names these uncles.
+fn extend_naming(node: &mut TestNode, uncles: &[&Arc<Share>]) -> Verdict {
+    node.now = node.now.plus(30);
+    let tip = node.tip();
+    let mut ids: Vec<ShareId> = uncles.iter().map(|uncle| uncle.id()).collect();
+    ids.sort_unstable();
+    let share = naming(node, &tip, ids);
+    node.give(&share)
+}
+
 #[test]
-fn the_parent_of_an_uncle_is_an_ancestor() {
-    let (mut node, stale) = with_stale();
-    // A child of the stale share: its parent is not on the main chain.
-    let mut other = TestNode::with_chain(0);
-    for share in node.main_shares() {
-        if share.info.parent != stale.info.parent {
-            assert_eq!(other.give_at(&share), Verdict::Accepted);
+fn an_uncle_may_be_built_on_another_uncle_of_the_same_share() {
+    let (mut node, stale) = fork(3, 2, 2);
+    stale.iter().for_each(|share| assert_eq!(node.give(share), Verdict::Accepted));
+    assert_breaks(&extend_naming(&mut node, &[&stale[1]]), Rule::Uncles);
+    let next = node.next();
+    let mut both = [stale[0].id(), stale[1].id()];
+    both.sort_unstable();
+    assert_eq!(next.info.uncles, both);
+    assert_eq!(node.give(&next), Verdict::Accepted);
+    let window = node.chain.tree_mut().window(next.id(), super::support::BITS).unwrap();
+    assert_eq!(window.total_work(), Work(2 * 16), "fourteen shares and two uncles of two hashes each");
+    assert!(node.next().info.uncles.is_empty(), "each is named once");
+}
+
+/// A fork of which a share two heights above the first stale one has named that one, and the second one is known.
+fn fork_with_one_named() -> (TestNode, Vec<Arc<Share>>) {
+    let (mut node, stale) = fork(2, 4, 2);
+    assert_eq!(node.give(&stale[0]), Verdict::Accepted);
+    assert_eq!(extend_naming(&mut node, &[&stale[0]]), Verdict::Accepted);
+    assert_eq!(node.give(&stale[1]), Verdict::Accepted);
+    (node, stale)
+}
+
+#[test]
+fn an_uncle_may_be_built_on_an_uncle_of_an_ancestor() {
+    let (mut node, stale) = fork_with_one_named();
+    assert_eq!(node.next().info.uncles, [stale[1].id()]);
+    assert_eq!(extend_naming(&mut node, &[&stale[1]]), Verdict::Accepted);
+}
+
+/// The branch leaves the ancestors where the oldest single uncle does.
+#[test]
+fn the_branch_of_an_uncle_leaves_at_most_four_heights_below() {
+    let (mut node, stale) = fork_with_one_named();
+    assert_eq!(extend_naming(&mut node, &[]), Verdict::Accepted);
+    assert!(node.next().info.uncles.is_empty());
+    // It is three heights below, but its branch leaves five below.
+    assert_breaks(&extend_naming(&mut node, &[&stale[1]]), Rule::Uncles);
+}
+
+/// Otherwise a second chain of any length would be paid beside the main chain, and newcomers could verify neither.
+#[test]
+fn a_parallel_branch_is_not_named_share_by_share_for_ever() {
+    let (mut node, stale) = fork_with_one_named();
+    node.now = node.now.plus(30);
+    assert_eq!(node.chain.tree().tip().unwrap().share.info.share_height, stale[2].info.share_height);
+    let tip = node.tip();
+    // The third one becomes known when the fourth main-chain share is made, which names it.
+    let mut nephew = vec![stale[1].id(), stale[2].id()];
+    nephew.sort_unstable();
+    let nephew = naming(&mut node, &tip, nephew);
+    assert_eq!(node.give(&nephew), Verdict::Deferred);
+    node.give(&stale[2]);
+    assert_eq!(node.tip(), nephew.id());
+    assert_eq!(extend_naming(&mut node, &[]), Verdict::Accepted);
+    assert_eq!(node.give(&stale[3]), Verdict::Unverified);
+    assert!(node.next().info.uncles.is_empty());
+    // It is checked because it is named, and is valid itself.
+    assert_breaks(&extend_naming(&mut node, &[&stale[3]]), Rule::Uncles);
+    assert!(node.chain.tree().contains(&stale[3].id()));
+}
+
+/// Whatever is given first, and whichever of the two has the lower id.
+#[test]
+fn a_share_waits_for_an_uncle_and_the_one_it_is_built_on() {
+    let mut orders = std::collections::BTreeSet::new();
+    for main in [3, 9] {
+        for miner in 3..9 {
+            let (mut with, stale) = fork(3, 2, miner);
+            stale.iter().for_each(|share| assert_eq!(with.give(share), Verdict::Accepted));
+            with.now = with.now.plus(30);
+            let nephew = with.next();
+            assert_eq!(nephew.info.uncles.len(), 2);
+            orders.insert(stale[0].id() < stale[1].id());
+            let known = with.main_shares();
+            with.give(&nephew);
+            with.extend(7);
+            // A node on the same chain, and one on a branch of its own.
+            let mut node = TestNode::following(&with, if main == 3 { &known } else { &known[..10] });
+            node.miner = script(20);
+            node.extend(main - 3);
+            node.now = with.now;
+            let rest = with.main_shares().split_off(node.main_ids().len().min(10));
+            let mut wanted: Vec<Arc<Share>> = rest;
+            while let Some(share) = wanted.pop() {
+                for effect in node.effects(&share) {
+                    let Effect::Request { need: Need::Share(id), .. } = effect else { continue };
+                    wanted.extend(with.chain.tree().get(&id).map(|linked| Arc::clone(&linked.share)));
+                }
+            }
+            assert_eq!(node.tip(), with.tip(), "{main} {miner}");
+            assert_eq!(node.chain.waiting(), (0, 0));
         }
     }
-    other.now = node.now.plus(30);
-    assert_eq!(other.give(&stale), Verdict::Accepted);
-    let child = other.on(&stale.id());
-    node.now = node.now.plus(30);
-    node.extend(2);
-    assert!(matches!(node.give(&child), Verdict::Unverified));
-    let tip = node.tip();
-    let share = naming(&mut node, &tip, vec![child.id()]);
-    // It was not checked before, because its branch claims no more work. Now it is, because it is named as an uncle.
-    assert_breaks(&node.give(&share), Rule::Uncles);
-    assert!(node.chain.tree().contains(&child.id()));
+    assert_eq!(orders.len(), 2);
 }
 
 #[test]

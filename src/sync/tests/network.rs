@@ -510,3 +510,57 @@ fn a_small_miners_chain_is_not_adopted_whoever_serves_it() {
     connect(&mut cluster, 1, Remote::new(&pool, Manner::Honest));
     reach(&mut cluster, 120, &pool);
 }
+
+/// What has no room at a node is not requested over and over.
+#[test]
+fn a_share_that_is_not_kept_is_not_requested_again_and_again() {
+    let mut ours = chain(params(), 30, 1, 30);
+    let parent = ours.main_ids()[28];
+    let mut all: Vec<Share> =
+        (10..30).map(|number| ours.edited(&parent, |share| share.extranonce[0] = number)).collect();
+    all.sort_by_key(Share::id);
+    let last = all.pop().expect("there are more");
+    // The peer has not seen the others, nor our tip.
+    let mut theirs = copy(&ours, 29);
+    assert_eq!(theirs.give_at(&last), Verdict::Accepted);
+    all.iter().for_each(|share| _ = ours.give_at(share));
+    ours.extend(1);
+    let mut cluster = node(&ours, ours.now);
+    connect(&mut cluster, 1, Remote::new(&theirs, Manner::Honest));
+    gossip(&mut cluster, 1, Arc::new(last.clone()));
+    cluster.pass(600);
+    assert!(!cluster.nodes[0].tree().contains(&last.id()));
+    assert_eq!(sync_state(&cluster), SyncState::Synced);
+    // Eleven statuses.
+    assert!(cluster.requests_made <= 15, "{} requests", cluster.requests_made);
+    assert_only_penalised(&cluster, &[]);
+}
+
+/// The losing side names both of its stale shares, the second of which is built on the first. Nodes of the other side fetch
+/// both, and newcomers get them in an order in which they can be linked.
+#[test]
+fn a_stale_branch_of_two_is_fetched_when_it_is_named() {
+    let mut ascending = [false; 2];
+    for miner in 2..8 {
+        let common = chain(params(), 30, 1, 30);
+        let (mut losing, mut winning) = (copy(&common, 30), copy(&common, 30));
+        mine(&mut losing, 2, miner, 30);
+        mine(&mut winning, 3, 20, 30);
+        let stale = losing.main_ids().split_off(30);
+        ascending[usize::from(stale[0] < stale[1])] = true;
+        winning.chain.tree().headers().iter().for_each(|anchor| losing.chain.tree_mut().add_anchor(anchor.clone()));
+        winning.main_shares()[30..].iter().for_each(|share| assert_eq!(losing.give_at(share), Verdict::Accepted));
+        losing.now = winning.now;
+        mine(&mut losing, 1, miner, 30);
+        let nephew = Arc::clone(&losing.chain.tree().tip().unwrap().share);
+        assert_eq!(nephew.info.uncles.len(), 2);
+        mine(&mut losing, 30, miner, 30);
+        for start in [copy(&winning, 33), copy(&winning, 0)] {
+            let mut cluster = node(&start, losing.now);
+            connect(&mut cluster, 1, Remote::new(&losing, Manner::Honest));
+            reach(&mut cluster, 10, &losing);
+            assert!(stale.iter().all(|share| cluster.nodes[0].tree().contains(share)));
+        }
+    }
+    assert_eq!(ascending, [true; 2]);
+}

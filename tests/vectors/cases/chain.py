@@ -133,21 +133,42 @@ def mine_branch(recorder: Recorder, root: bytes, count: int, k=None) -> list:
 
 
 def overtaken_fork(recorder: Recorder) -> dict:
-    """A fork of two shares against three, which win.
+    """A fork of five shares against six, which win.
 
-    The second of the three does not claim more work than the tip and is not on the main chain, so it stays unverified.
+    It leaves so far below the tip that the first five of the six stay unverified until the sixth claims more work than the tip.
     """
-    root = recorder.tip
-    left = recorder.grow(root, recorder.next_time(root))
-    left = recorder.grow(left, recorder.next_time(left))
-    branch = mine_branch(recorder, root, 3)
-    while rank(branch[1]) > rank(recorder.chain.shares[left]):
-        branch = mine_branch(recorder, root, 3)
+    root = left = recorder.tip
+    for _ in range(5):
+        left = recorder.grow(left, recorder.next_time(left))
+    branch = mine_branch(recorder, root, 6)
+    while rank(branch[4]) > rank(recorder.chain.shares[left]):
+        branch = mine_branch(recorder, root, 6)
     for share in branch:
         right = recorder.add(share)
-    assert [share["verdict"] for share in recorder.shares[-3:]] == ["accepted", "unverified", "accepted"]
+    assert [share["verdict"] for share in recorder.shares[-6:]] == ["unverified"] * 5 + ["accepted"]
     assert recorder.tip == right
     return {"left": left, "right": right}
+
+
+def branches_of_uncles(recorder: Recorder) -> dict:
+    """Two stale branches of two shares. The second share of one is named by the next share after the one that names the first;
+    both shares of the other are named by one share."""
+    ids = {}
+    for together in (False, True):
+        main = recorder.grow(recorder.tip, recorder.next_time(recorder.tip))
+        first = recorder.stale_sibling(main)
+        recorder.grow(recorder.tip, recorder.next_time(recorder.tip))
+        nephew = recorder.grow(recorder.tip, recorder.next_time(recorder.tip), uncles=[] if together else [first])
+        second = recorder.grow(first, recorder.next_time(first))
+        assert recorder.tip == nephew
+        if together:
+            recorder.grow(recorder.tip, recorder.next_time(recorder.tip), uncles=[first, second])
+        else:
+            ids = {"on_named": second, "nephew": nephew}
+            ids["after_nephew"] = recorder.grow(recorder.tip, recorder.next_time(recorder.tip))
+            recorder.extend(1)
+        ids |= {"pair": [first, second], "before_pair": nephew} if together else {}
+    return ids
 
 
 def even_fork(recorder: Recorder):
@@ -197,8 +218,9 @@ def record() -> Recorder:
     hash_rate_leaves(recorder)
     recorder.extend(8)
     three_uncles(recorder)
-    recorder.named_ids = {**fork, **mutants.prepare(recorder)}
-    recorder.extend(4)
+    branches = branches_of_uncles(recorder)
+    recorder.named_ids = {**fork, **branches, **mutants.prepare(recorder)}
+    recorder.extend(14)
     tie(recorder)
     recorder.extend(1)
     even_fork(recorder)
@@ -217,8 +239,9 @@ def check_shuffled(recorder: Recorder):
         chain.anchors = recorder.chain.anchors
         waiting = recorder.seeded.shuffle([share["raw"] for share in recorder.shares])
         before = None
-        while before != len(waiting):
-            before = len(waiting)
+        # Unverified shares help those above them on.
+        while before != (len(waiting), len(chain.unverified)):
+            before = len(waiting), len(chain.unverified)
             verdicts = [mutants.verdict_of(chain, raw, recorder.now) for raw in waiting]
             waiting = [raw for raw, verdict in zip(waiting, verdicts) if verdict not in ("accepted", "known")]
         assert chain.tip() == recorder.tip

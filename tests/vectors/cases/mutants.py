@@ -203,9 +203,15 @@ def rule_7(mutants: Mutants, make: ShareFactory):
     mutants.add("uncle is the parent", 7, naming(parent))
     mutants.add("uncle is the grandparent", 7, naming(recorder.parent(parent)))
     mutants.add("uncle named by an ancestor", 7, naming(ids["named"]))
-    # The losing fork: its second share was the tip, and its first is not an ancestor of the winning shares.
+    # The losing fork: its last share was the tip.
     winner = ShareFactory(recorder, ids["right"])
     mutants.add("uncle on a stale share", 7, winner.child(info={"uncles": [ids["left"]]}))
+    after_nephew, later = ShareFactory(recorder, ids["nephew"]), ShareFactory(recorder, ids["after_nephew"])
+    mutants.add("uncle on an uncle of an ancestor", "accepted", after_nephew.child(info={"uncles": [ids["on_named"]]}))
+    mutants.add("uncle whose branch leaves five heights below", 7, later.child(info={"uncles": [ids["on_named"]]}))
+    pair = ShareFactory(recorder, ids["before_pair"])
+    mutants.add("uncle on another uncle", "accepted", pair.child(info={"uncles": ids["pair"]}))
+    mutants.add("uncle on a share that is not named", 7, pair.child(info={"uncles": ids["pair"][1:]}))
     main_child = next(id_ for id_, share in recorder.chain.shares.items() if share.info.parent == parent)
     mutants.add("uncle is a sibling", 7, naming(main_child))
     mutants.add("uncle unknown", "deferred", naming(make.seeded.bytes(32)))

@@ -1,7 +1,7 @@
 """The tree of valid shares: rules 1 to 8 (section 5) and the tip (section 6)."""
 
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import islice
 
 from .coinbase import merkle_root
 from .difficulty import RetargetSample, allowed_bits, base_bits
@@ -190,17 +190,21 @@ class Chain:
         """Rules 3 to 8."""
         self.check_parent(share)
         if spam:
-            self.check_spam(share)
-        self.check_links(share)
-        self.check_bits(share)
-        self.check_time(share)
-        self.check_due(share, now)
-        self.check_anchor(share)
+            self.check_spam(share, now)
+        self.check_before_uncles(share, now)
         self.check_uncles(share, now)
         self.check_votes(share)
         self.check_coinbase(share)
         self.unverified.pop(share.id(), None)
         self.shares[share.id()] = share
+
+    def check_before_uncles(self, share: Share, now: int):
+        """Rules 4 to 6, apart from what the payout window decides."""
+        self.check_links(share)
+        self.check_bits(share)
+        self.check_time(share)
+        self.check_due(share, now)
+        self.check_anchor(share)
 
     def verify_branch(self, share: Share, now: int):
         """Verifies a share on unverified ones together with them once the branch claims to be better than the tip's."""
@@ -304,7 +308,9 @@ class Chain:
         limit = TEST_UNCLES_MAX if share.info.rules_version == TEST_RULES_VERSION else UNCLES_MAX
         if len(share.info.uncles) > limit:
             raise Rejected(7, f"{len(share.info.uncles)} uncles, at most {limit} in this version")
-        for id_ in share.info.uncles:
+        # One that another is built on first.
+        height = {id_: uncle.info.share_height for id_, uncle in self.unverified.items()}
+        for id_ in sorted(share.info.uncles, key=lambda id_: height.get(id_, 0)):
             if id_ in self.unverified and self.claims_better(share):
                 self.verify(self.unverified[id_], now, spam=False)
             if id_ not in self.shares:
@@ -319,29 +325,36 @@ class Chain:
             raise Rejected(7, "an uncle has a newer rules version")
         if not info.share_height - UNCLE_DEPTH_MAX <= uncle.share_height <= info.share_height - 1:
             raise Rejected(7, f"an uncle has height {uncle.share_height}, the share {info.share_height}")
-        # The ancestors down to the height of the uncle's parent; older ones can neither be nor name the uncle.
-        before = [
-            (ancestor, other.info)
-            for ancestor, other in takewhile(
-                lambda entry: entry[1].info.share_height >= uncle.share_height - 1, self.newest_first(info.parent)
-            )
-        ]
-        if any(ancestor == id_ for ancestor, _ in before):
+        # Older ancestors can neither be nor name the uncle, nor may its branch leave there.
+        before = self.recent_ancestors(info.parent)
+        named = {other for ancestor in before.values() for other in ancestor.info.uncles}
+        if id_ in before:
             raise Rejected(7, "an uncle is an ancestor")
-        if any(id_ in other.uncles for _, other in before):
+        if id_ in named:
             raise Rejected(7, "an uncle is named by an ancestor")
-        if all(ancestor != uncle.parent for ancestor, _ in before):
-            raise Rejected(7, "an uncle's parent is not an ancestor")
+        below = uncle.parent
+        while below not in before:
+            if below not in named and below not in info.uncles:
+                raise Rejected(7, "an uncle's parent is neither a recent ancestor nor an uncle")
+            if below not in self.shares:
+                raise Deferred(f"uncle {display(below)} is unknown")
+            below = self.shares[below].info.parent
 
-    def check_spam(self, share: Share):
+    def recent_ancestors(self, parent: bytes) -> dict:
+        """The share and its ancestors that the uncles of a child depend on, by id."""
+        return dict(islice(self.newest_first(parent), UNCLE_DEPTH_MAX + 1))
+
+    def check_spam(self, share: Share, now: int):
         if self.claims_better(share):
             return
         if share.header.prev_block not in self.anchors:
             raise Deferred(f"Bitcoin block {display(share.header.prev_block)} is unknown")
-        recent = [id_ for _, (id_, _) in zip(range(SPAM_DEPTH), self.newest_first(self.tip()))]
-        if share.info.parent not in recent:
+        recent = [id_ for id_, _ in islice(self.newest_first(self.tip()), SPAM_DEPTH)]
+        if not any(id_ in recent for id_, _ in islice(self.newest_first(share.info.parent), UNCLE_DEPTH_MAX)):
+            # Its claims are checked as far as they need no payout window.
+            self.check_before_uncles(share, now)
             self.unverified[share.id()] = share
-            raise Unverified("neither on a recent share of the main chain nor better than the tip")
+            raise Unverified("on no recent share or uncle of the main chain and not better than the tip")
 
     def check_coinbase(self, share: Share, credits=None) -> list:
         """Returns the payouts. `credits` are those of the payout window, if the caller has computed them."""

@@ -344,3 +344,23 @@ fn the_largest_window_of_maximal_works_does_not_overflow() {
     let paid: u64 = window.payouts(crate::units::MAX_MONEY, script(1), 0).iter().map(|payout| payout.amount.0).sum();
     assert_eq!(paid, crate::units::MAX_MONEY.0);
 }
+
+/// However many scripts a window credits, a list has as many outputs as its class allows, and its sum is exact.
+#[test]
+fn thousands_of_payees_get_no_more_outputs_than_the_class_allows() {
+    let params = ChainParams::standard(Network::Testnet4);
+    for payees in [100, 1_000, 5_000, 8_640] {
+        let mut tree = Tree::default();
+        (0..8_640).for_each(|number| tree.add(number, parent_of(number), number % payees, 1 << 60, &[]));
+        let mut window = Window::new(&params);
+        window.move_to(id(8_639), Bits(0), &tree).unwrap();
+        assert_eq!(window.credits().count(), payees as usize);
+        for (class, outputs_max) in (0..).zip(params.payout_outputs) {
+            let payouts = window.payouts(Sats(312_500_000), script(1), class);
+            // One output is kept for the finder's fee, which may not need it.
+            let outputs = (payees.min(outputs_max - 1) as usize)..=outputs_max as usize;
+            assert!(outputs.contains(&payouts.len()), "{payees} payees, class {class}: {}", payouts.len());
+            assert_eq!(payouts.iter().map(|payout| payout.amount.0).sum::<u64>(), 312_500_000);
+        }
+    }
+}

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use super::support::{anchor, anchor_at, assert_breaks, best_chain, params, script, verdict_on, TestNode, BITS, PEER};
+use super::support::{
+    anchor, anchor_at, assert_breaks, best_chain, params, script, verdict_on, TestNode, BITS, PEER, START,
+};
 use crate::params::ChainParams;
 use crate::payouts::Window;
 use crate::share::Share;
-use crate::sharechain::{CandidateId, Checks, Failure, Rule, Tree, Verdict};
+use crate::sharechain::{difficulty, CandidateId, Checks, Failure, Rule, Tree, Verdict};
 use crate::units::{Bits, UnixTime};
 
 /// A chain of `len` shares, each on a Bitcoin block of its own. Shares that come faster than the share period get harder.
@@ -248,4 +250,100 @@ fn a_short_burst_does_not_replace_a_full_window() {
     let long = chain(19, 2, 10);
     assert!(work(&long, 19) > work(&ours, 20));
     assert!(adopts(ours.chain.tree(), long.chain.tree()));
+}
+
+/// The work of the newest shares of a chain.
+fn newest_work(node: &TestNode, shares: usize) -> u128 {
+    node.main_ids().iter().rev().take(shares).filter_map(|id| node.chain.tree().get(id)).map(|share| share.work.0).sum()
+}
+
+/// Offers all shares of a chain as a separate candidate. Returns whether the node adopted it.
+fn adopts_candidate(ours: &mut TestNode, theirs: &TestNode) -> bool {
+    let (id, before) = (CandidateId(1), ours.tip());
+    ours.chain.open_candidate(id, false, ours.now);
+    theirs.main_shares().into_iter().for_each(|share| drop(ours.chain.receive_candidate(id, share, PEER, ours.now)));
+    ours.chain.finish_candidate(id, ours.now);
+    assert!(ours.tip() == before || ours.tip() == theirs.tip());
+    ours.tip() != before
+}
+
+/// The last shares of a miner with a small part of the hash rate, whose clock is slow, have more work than the last window of
+/// the pool. They once replaced it.
+#[test]
+fn a_slow_private_chain_does_not_replace_the_pool() {
+    let mut ours = chain(600, 1, 30);
+    let mut private = TestNode::new();
+    private.miner = script(66);
+    for _ in 0..25 {
+        private.now = private.now.plus(20);
+        let share = private.next();
+        assert_eq!(private.give(&share), Verdict::Accepted);
+    }
+    (private.now, private.anchor) = (ours.now, ours.anchor.clone());
+    private.chain.tree_mut().add_anchor(private.anchor.clone());
+    let share = private.next();
+    assert_eq!(private.give(&share), Verdict::Accepted);
+    assert!(newest_work(&private, 20) > newest_work(&ours, 20));
+    let (all, of_pool) = (newest_work(&private, 26), newest_work(&ours, 600));
+    assert!(all * 5 < of_pool, "{all} hashes, the pool's {of_pool}");
+    assert!(!adopts_candidate(&mut ours, &private));
+    // Nor does it if Bitcoin's newest block is younger by days.
+    let later = anchor_at(2_000, ours.now.plus(2 * 172_800));
+    ours.chain.follow_best_chain(best_chain(later), ours.now);
+    assert!(!adopts_candidate(&mut ours, &private));
+}
+
+/// A miner with a tenth of the hash rate mines a chain of its own, always on the newest Bitcoin block: meanwhile it loses
+/// nothing, because each of its blocks pays it alone. Clusters of hard shares after an eased one once gave it a last window
+/// that outweighed the pool's.
+#[test]
+fn a_tenth_of_the_hash_rate_does_not_replace_the_pool() {
+    let params = ChainParams { payout_window: 200, ..ChainParams::standard(crate::params::Network::Regtest) };
+    let block_at = |now: UnixTime| {
+        let number = now.since(START) / 600;
+        anchor_at(100 + number, START.plus(600 * number))
+    };
+    let mine = |node: &mut TestNode, edit: &dyn Fn(&mut Share), block_time: UnixTime| {
+        node.anchor = block_at(block_time);
+        node.chain.tree_mut().add_anchor(node.anchor.clone());
+        let tip = node.tip();
+        let share = node.edited(&tip, edit);
+        assert_eq!(node.give(&share), Verdict::Accepted);
+    };
+    let mut pool = TestNode::with(params.clone());
+    for at in 0..2_570 {
+        pool.now = pool.now.plus(if at < 20 { 1 } else { 30 });
+        let now = pool.now;
+        mine(&mut pool, &|_| (), now);
+    }
+    let started = pool.chain.tree().main_chain()[270].time();
+    let work = newest_work(&pool, 2_300) / 2_300;
+    let s_per_hash = 30.0 / work as f64 * 9.0;
+    let mut private = TestNode::with(params.clone());
+    private.miner = script(66);
+    let (mut real, mut heaviest) = (f64::from(started.0), 0);
+    private.now = started.plus(8_000);
+    while real < f64::from(pool.now.0) {
+        let last = private.chain.tree().tip().map_or(0, |tip| tip.work.0);
+        // A new cluster: its first share is later than the last one, and so eased to a sixth of a share of the pool.
+        let mut easings = 0;
+        if last > 6 * work || private.now.plus(3_000) < UnixTime(real as u32) {
+            private.now = UnixTime(real as u32 + 8_000).max(private.now.plus(4_800));
+            easings = (0..8).find(|easings| (last >> easings) * 6 < work).unwrap_or(8);
+        }
+        let ease = |share: &mut Share| {
+            share.info.chain_work.0 -= share.info.share_bits.work().unwrap().0;
+            share.info.share_bits = difficulty::eased_bits(&params, share.info.base_bits, easings);
+            share.info.chain_work.0 += share.info.share_bits.work().unwrap().0;
+        };
+        mine(&mut private, &ease, UnixTime(real as u32));
+        real += private.chain.tree().tip().unwrap().work.0 as f64 * s_per_hash;
+        heaviest = heaviest.max(newest_work(&private, 200));
+    }
+    // Whatever its last window is worth, all that it did is a ninth of what the pool did meanwhile.
+    let (all, of_pool) = (newest_work(&private, usize::MAX), newest_work(&pool, 2_300));
+    assert!(all * 8 < of_pool && of_pool < all * 10, "{all} hashes, the pool's {of_pool}");
+    println!("the pool's last window: {}, the heaviest private one: {heaviest}", newest_work(&pool, 200));
+    pool.now = pool.now.max(private.now);
+    assert!(!adopts_candidate(&mut pool, &private));
 }

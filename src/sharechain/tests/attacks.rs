@@ -3,7 +3,7 @@
 use bitcoin::consensus::deserialize;
 
 use super::support::{assert_breaks, grind, script, TestNode};
-use crate::params::ChainParams;
+use crate::params::{ChainParams, Network};
 use crate::share::{Share, ShareId};
 use crate::sharechain::{Rule, Verdict};
 use crate::units::{Bits, Sats, Work};
@@ -143,4 +143,50 @@ fn share_bits_cannot_be_chosen() {
         share.info.chain_work.0 += share.info.share_bits.target().unwrap().work().unwrap().0 - 2;
     });
     assert_breaks(&node.give(&share), Rule::Lineage);
+}
+
+/// Twenty shares with ever more work, of which the last was as much as 16 times harder than the one six before, once replaced
+/// two hundred shares: one lucky share was enough.
+#[test]
+fn a_private_ramp_removes_no_honest_shares() {
+    let params = ChainParams { payout_window: 400, ..ChainParams::standard(Network::Regtest) };
+    let mut honest = TestNode::with(params);
+    let grow = |node: &mut TestNode, shares: u32, period_s: u32| {
+        for _ in 0..shares {
+            node.now = node.now.plus(period_s);
+            let share = node.next();
+            assert_eq!(node.give(&share), Verdict::Accepted);
+        }
+    };
+    grow(&mut honest, 22, 1);
+    grow(&mut honest, 150, 30);
+    let mut private = TestNode::following(&honest, &honest.main_shares());
+    private.miner = script(66);
+    let fork = honest.chain.tree().tip().unwrap();
+    let (fork_time, fork_work, own_work) = (fork.time(), fork.share.info.chain_work.0, fork.work.0);
+    grow(&mut honest, 200, 30);
+    let (tip, tip_work) = (honest.tip(), honest.chain.tree().tip().unwrap().share.info.chain_work.0);
+    // The first share is dated ahead, so that it is eased below a quarter; all are in the past when they are published.
+    private.now = fork_time.plus(3_000);
+    let mut hardest = 0;
+    for _ in 0..20 {
+        let share = private.next();
+        assert_eq!(private.give(&share), Verdict::Accepted);
+        hardest = hardest.max(private.chain.tree().tip().unwrap().work.0);
+        private.now = private.now.plus(1);
+        honest.give(&share);
+        assert_eq!(honest.tip(), tip);
+    }
+    assert!(hardest <= 5 * own_work, "{hardest} hashes, an honest share has {own_work}");
+    let private_work = private.chain.tree().tip().unwrap().share.info.chain_work.0 - fork_work;
+    assert!(2 * private_work < tip_work - fork_work, "{private_work} of {}", tip_work - fork_work);
+    // On and on, it takes the work of the two hundred, in shares that each are at most four times as hard.
+    let mut shares = 20;
+    while private.chain.tree().tip().unwrap().share.info.chain_work.0 <= tip_work {
+        grow(&mut private, 1, 1);
+        shares += 1;
+        hardest = hardest.max(private.chain.tree().tip().unwrap().work.0);
+        assert!(shares < 72 || hardest <= 16 * own_work, "{hardest}");
+    }
+    assert!(shares >= 200 / 5, "{shares} shares");
 }

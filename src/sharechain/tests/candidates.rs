@@ -227,3 +227,21 @@ fn a_newcomer_adopts_the_best_of_the_complete_candidates() {
         assert_eq!(chain.tree().tip().unwrap().id, strong.tip());
     }
 }
+
+/// A list may begin far below the fork, where the payout windows are not held any more.
+#[test]
+fn shares_of_ours_in_a_candidate_are_not_verified_again() {
+    let mut theirs = chain(200, 1);
+    let mut node = TestNode::following(&theirs, &theirs.main_shares());
+    node.chain.prune();
+    theirs.extend(1);
+    let list = theirs.main_shares().split_off(200 - node.main_ids().len());
+    node.now = theirs.now;
+    node.chain.open_candidate(ID, true, node.now);
+    for share in list {
+        assert_eq!(node.chain.receive_candidate(ID, share, PEER, node.now), []);
+    }
+    let effects = node.chain.finish_candidate(ID, node.now);
+    assert_eq!(outcomes(&effects), [(ID, CandidateOutcome::Adopted)]);
+    assert_eq!(node.tip(), theirs.tip());
+}

@@ -247,3 +247,41 @@ fn a_share_waits_for_an_unknown_uncle() {
     assert_eq!(super::support::verdict_on(&effects, &nephew), Verdict::Accepted);
     assert_eq!(node.tip(), nephew.id());
 }
+
+/// An uncle is built on another one, whose mutant was sent ahead. The share waits for the true one, although the uncle that it
+/// lacks first is in the pool.
+#[test]
+fn a_share_whose_uncle_is_built_on_a_mutant_waits_for_the_true_share() {
+    let common = TestNode::with_chain(10);
+    let mut orders = std::collections::BTreeSet::new();
+    for miner in 3..11 {
+        let mut theirs = TestNode::following(&common, &common.main_shares());
+        theirs.miner = script(20);
+        theirs.extend(2);
+        let mut other = TestNode::following(&theirs, &theirs.main_shares());
+        other.miner = script(miner);
+        other.extend(2);
+        let stale = other.main_shares().split_off(12);
+        orders.insert(stale[0].id() < stale[1].id());
+        theirs.extend(3);
+        theirs.now = theirs.now.max(other.now);
+        stale.iter().for_each(|share| assert_eq!(theirs.give(share), Verdict::Accepted));
+        theirs.extend(1);
+        let branch = theirs.main_shares().split_off(10);
+        assert_eq!(branch[5].info.uncles.len(), 2);
+        let mut node = TestNode::following(&common, &common.main_shares());
+        node.extend(5);
+        node.now = theirs.now;
+        branch[..5].iter().for_each(|share| drop(node.effects(share)));
+        let mut mutant = (*stale[0]).clone();
+        mutant.extranonce[0] ^= 1;
+        for share in [&mutant, &stale[1], &branch[5]] {
+            node.effects(share);
+        }
+        assert_ne!(node.tip(), theirs.tip());
+        node.effects(&stale[0]);
+        assert_eq!(node.tip(), theirs.tip(), "{miner}");
+        assert_eq!(node.chain.waiting(), (0, 0));
+    }
+    assert_eq!(orders.len(), 2);
+}

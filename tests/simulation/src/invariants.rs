@@ -246,15 +246,13 @@ impl Checks {
 
     /// A node started from its store.
     pub fn started(&mut self, host: usize, machine: &Host, now_ms: u64) {
-        let Some(tree) = machine.node.as_ref().map(|node| node.tree()) else { return };
-        let kept = tree.params().shares_kept();
-        let tip = tree.tip().map_or(0, |tip| tip.share.info.share_height.0);
-        let lost: Vec<ShareId> = self.acknowledged[host]
-            .iter()
-            .filter(|id| !tree.contains(id))
-            .filter(|id| self.shares.get(id).is_none_or(|record| record.height + kept > tip))
-            .copied()
-            .collect();
+        let Some(node) = &machine.node else { return };
+        let tree = node.tree();
+        // It prunes what it read before anything else.
+        let pruned: BTreeSet<ShareId> = node.backlog().delete_shares.iter().copied().collect();
+        let acknowledged = self.acknowledged[host].iter();
+        let lost: Vec<ShareId> =
+            acknowledged.filter(|id| !tree.contains(id) && !pruned.contains(id)).copied().collect();
         if let Some(id) = lost.first() {
             let detail = format!("node {host} has lost {} committed shares, {id} for one", lost.len());
             self.violated(Invariant::Durability, now_ms, detail);

@@ -128,6 +128,8 @@ pub struct Cluster {
     /// Inbound requests by their id: the index of the requester, and the id that it gave.
     pub requests: HashMap<InboundId, (usize, RequestId)>,
     pub requests_made: u64,
+    /// Requests without those for envelopes, which are made at a fixed rate.
+    pub fetches: u64,
 }
 
 impl Cluster {
@@ -142,6 +144,7 @@ impl Cluster {
             bitcoin: None,
             requests: HashMap::new(),
             requests_made: 0,
+            fetches: 0,
         }
     }
 
@@ -345,6 +348,7 @@ impl Cluster {
                     self.nodes[from].header_requests.push(to);
                 }
                 self.requests_made += 1;
+                self.fetches += u64::from(!matches!(request, Request::Envelopes { .. }));
                 if let Some(scripted) = self.scripted.get_mut(&to) {
                     // Everything that travels goes through its bytes.
                     let request = Request::decode(&request.encode()).expect("a valid request");

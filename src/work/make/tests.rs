@@ -55,20 +55,32 @@ fn a_template_that_fits_is_not_copied() {
 }
 
 #[test]
-fn a_full_template_with_48_p2tr_payouts_makes_a_valid_block() {
+fn a_full_template_with_the_most_p2tr_payouts_of_a_class_makes_a_valid_block() {
     let full = full_template(840_000);
     let before = full.transactions.len();
     let one_payee = job(full.clone(), &[p2tr(0)]);
     assert_eq!(one_payee.template.transactions.len(), before, "Bitcoin Core's reserved weight is enough for one payee");
     checked_block(&one_payee);
 
-    let job = job(full.clone(), &many_p2tr(48));
-    assert!(job.template.transactions.len() < before, "the template is trimmed");
-    assert_eq!(job.template.transactions[..], full.transactions[..job.template.transactions.len()]);
-    assert!(job.coinbase.len_bytes() <= 2_250, "{} bytes", job.coinbase.len_bytes());
-    let weight = checked_block(&job).weight().to_wu();
-    let next = full.transactions[job.template.transactions.len()].weight;
-    assert!(weight + next > 4_000_000, "{weight} leaves room for {next}");
+    let full = Arc::new(full);
+    let p2tr = |n: u32| PayoutScript::new(&[&[0x51, 0x20][..], &n.to_le_bytes().repeat(8)].concat()).unwrap();
+    for (outputs_class, outputs) in (0..).zip(chain().payout_outputs) {
+        let facts = NextShare { outputs_class, ..next_share() };
+        let make = |payees: u32| {
+            let scripts: Vec<_> = (0..payees).map(p2tr).collect();
+            make_job(JobId(1), &chain(), &full, &facts, NOW, |value| split(value, &scripts))
+        };
+        let job = make(outputs).unwrap();
+        assert!(job.template.transactions.len() < before, "the template is trimmed");
+        assert_eq!(job.template.transactions[..], full.transactions[..job.template.transactions.len()]);
+        assert!(job.coinbase.len_bytes() <= Coinbase::len_max(outputs as usize), "{outputs} outputs");
+        let block = checked_block(&job);
+        assert_eq!(block.txdata[0].output.len(), outputs as usize + 1);
+        let next = full.transactions[job.template.transactions.len()].weight;
+        assert!(block.weight().to_wu() + next > 4_000_000, "{} leaves room for {next}", block.weight());
+        let (count, max) = (outputs as usize + 1, outputs as usize);
+        assert_eq!(make(outputs + 1).unwrap_err(), JobError::TooManyPayouts { count, max });
+    }
 }
 
 #[test]

@@ -8,8 +8,18 @@ use mio::net::TcpStream;
 use p2pool_core::stratum::{CloseReason, Session};
 use p2pool_core::units::{Now, SteadyTime};
 
+/// Largest number of bytes that wait for a socket besides the newest jobs, in addition to the system's buffer: about ten jobs
+/// with 48 payouts.
+const PENDING_MAX: usize = 64 * 1024;
+/// Number of jobs of any size that may wait too: a new tip and the first share on it come within a second.
+const JOBS_PENDING_MAX: usize = 2;
 /// Capacity that the buffer of waiting bytes keeps when it is empty.
 const PENDING_KEPT: usize = 4 * 1024;
+
+/// Returns the largest number of bytes that may wait for a socket while jobs have `job_len` bytes: 240 KB with 1,000 payouts.
+pub const fn pending_max(job_len: usize) -> usize {
+    PENDING_MAX.saturating_add(job_len.saturating_mul(JOBS_PENDING_MAX))
+}
 
 /// What a connection is used for.
 pub enum ConnectionState {
@@ -186,8 +196,6 @@ mod tests {
 
     use super::*;
 
-    const PENDING_MAX: usize = 64 * 1024;
-
     fn at(ms: u64) -> SteadyTime {
         SteadyTime::from_ms(ms)
     }
@@ -233,6 +241,20 @@ mod tests {
         assert!(reader.join().unwrap());
         assert_eq!(connection.stalled_ms(at(9_000)), 0);
         assert!(connection.pending.capacity() <= PENDING_KEPT);
+    }
+
+    #[test]
+    fn two_jobs_of_any_size_may_wait() {
+        let job = vec![b'x'; 88_000];
+        for (pending_max, fits) in [(PENDING_MAX, false), (pending_max(job.len()), true)] {
+            let (mut connection, _remote) = pair();
+            fill(&mut connection, at(0));
+            connection.send(&[b'x'; 60_000], pending_max, at(0)).unwrap();
+            for _ in 0..JOBS_PENDING_MAX {
+                assert_eq!(connection.send(&job, pending_max, at(0)).is_ok(), fits);
+            }
+            assert!(connection.send(&job, pending_max, at(0)).is_err());
+        }
     }
 
     #[test]

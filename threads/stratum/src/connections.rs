@@ -17,7 +17,7 @@ use p2pool_core::work::WorkUpdate;
 use slab::Slab;
 
 use crate::address_counts::AddressCounts;
-use crate::connection::{Connection, ConnectionLimit, ConnectionState, DisconnectReason};
+use crate::connection::{pending_max, Connection, ConnectionLimit, ConnectionState, DisconnectReason};
 use crate::listener::Listener;
 use crate::log_limiter::LogKind;
 use crate::protocol::{detect, Protocol, PEEK_LEN};
@@ -31,11 +31,6 @@ const ACCEPTS_MAX: usize = 64;
 /// web threads take, and as one household opens at once.
 const EXTRA_CONNECTIONS: usize = 32;
 const EXTRA_PER_ADDRESS: usize = 8;
-/// Largest number of bytes that wait for a socket, in addition to the system's buffer, unless the jobs are larger: about ten
-/// jobs with 48 payouts.
-const PENDING_MAX: usize = 64 * 1024;
-/// Number of current jobs that may wait for a socket, however large they are: 176 KB with 1,000 payouts.
-const JOBS_PENDING_MAX: usize = 2;
 
 /// All connections, with the state that they share.
 pub struct Connections {
@@ -79,7 +74,7 @@ impl Connections {
             web: None,
             metrics,
             now: Now { steady: SteadyTime::default(), time: UnixTime(0) },
-            pending_max: PENDING_MAX,
+            pending_max: pending_max(0),
             input: vec![0; READ_LEN].into(),
             output: Vec::new(),
         }
@@ -245,10 +240,9 @@ impl Connections {
     /// Notifies all miners of a job or of its absence.
     pub fn fan_out(&mut self, update: WorkUpdate) {
         let start = Instant::now();
-        self.pending_max = match &update {
-            WorkUpdate::Job(job) => PENDING_MAX.max(JOBS_PENDING_MAX.saturating_mul(job.notify_len_max())),
-            WorkUpdate::NoWork(_) => PENDING_MAX,
-        };
+        if let WorkUpdate::Job(job) = &update {
+            self.pending_max = pending_max(job.notify_len_max());
+        }
         let fanout = self.shared.update(update);
         self.step_all(|session, step| {
             session.on_fanout(fanout, step);

@@ -131,7 +131,7 @@ fn a_miner_that_does_not_read_is_disconnected_and_delays_no_other() {
 }
 
 #[test]
-fn a_slow_miner_gets_two_jobs_with_the_most_outputs() {
+fn a_slow_miner_gets_jobs_with_the_most_outputs_whole() {
     let server = TestServer::start(Setup::default());
     let largest = JobSpec { payees: 1_000, ..BASE };
     server.job(largest);

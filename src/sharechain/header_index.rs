@@ -190,7 +190,8 @@ impl HeaderIndex {
             (Some(_), _) => 0,
             (None, Some(first)) => match self.get(&first.prev_blockhash).filter(|fork| self.is_in_best(fork)) {
                 Some(fork) => {
-                    self.best.iter().position(|hash| *hash == fork.header.block_hash()).map_or(0, |at| at + 1)
+                    let fork = fork.header.block_hash();
+                    self.best.iter().rposition(|hash| *hash == fork).map_or(0, |at| at + 1)
                 }
                 None => return false,
             },

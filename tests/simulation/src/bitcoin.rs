@@ -216,6 +216,8 @@ pub struct Bitcoind {
     pub down_since_ms: Option<u64>,
     /// It is in initial download.
     pub is_syncing: bool,
+    /// It takes a block only when so many have arrived after it.
+    pub lag: usize,
     up_since_ms: u64,
 }
 
@@ -228,6 +230,7 @@ impl Bitcoind {
             tip,
             down_since_ms: None,
             is_syncing: false,
+            lag: 0,
             up_since_ms: 0,
         };
         bitcoind.take(bitcoin, tip);
@@ -259,6 +262,16 @@ impl Bitcoind {
             self.missed.push(block);
             return false;
         }
+        if self.lag > 0 {
+            self.missed.push(block);
+            let due = self.missed.len().saturating_sub(self.lag);
+            let due: Vec<BlockHash> = self.missed.drain(..due).collect();
+            return due.into_iter().fold(false, |is_higher, block| self.take_now(bitcoin, block) || is_higher);
+        }
+        self.take_now(bitcoin, block)
+    }
+
+    fn take_now(&mut self, bitcoin: &Bitcoin, block: BlockHash) -> bool {
         let mut at = block;
         while let Some(anchor) = bitcoin.get(&at).filter(|_| self.blocks.insert(at)) {
             at = anchor.header.prev_blockhash;
@@ -270,10 +283,11 @@ impl Bitcoind {
         is_higher
     }
 
-    /// It responds again, and catches up with what it missed.
+    /// It responds again, or lags no more, and catches up with what it missed.
     pub fn come_back(&mut self, bitcoin: &Bitcoin, now_ms: u64) {
         self.down_since_ms = None;
         self.is_syncing = false;
+        self.lag = 0;
         self.up_since_ms = now_ms;
         for block in std::mem::take(&mut self.missed) {
             self.take(bitcoin, block);

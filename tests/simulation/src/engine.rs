@@ -94,10 +94,15 @@ pub struct Simulation {
     pub connections: Vec<Connection>,
     /// Which nodes reach each other; all while this is `None`.
     pub groups: Option<Vec<u8>>,
-    /// When the last partition ended.
+    /// When the last partition ended, and when it was to end.
     pub partitioned_ms: u64,
+    pub partition_ends_ms: u64,
     pub bitcoin: Bitcoin,
     pub bitcoinds: Vec<Bitcoind>,
+    /// The mean interval of Bitcoin's blocks now, over the scenario's.
+    pub pace: f64,
+    /// Shares left with which Bitcoin forks.
+    pub forks_left: u32,
     pub miners: Vec<Miner>,
     /// Whether mining and faults are over.
     pub is_quiet: bool,
@@ -129,8 +134,11 @@ impl Simulation {
             connections: Vec::new(),
             groups: None,
             partitioned_ms: 0,
+            partition_ends_ms: 0,
             bitcoin,
             bitcoinds,
+            pace: 1.0,
+            forks_left: 0,
             miners: Vec::new(),
             hosts,
             is_quiet: false,
@@ -225,7 +233,7 @@ impl Simulation {
             Action::RequestTimeout { connection, host, id } => self.request_timeout(connection, host, id),
             Action::LeaveSlot { connection } => self.leave_slot(connection),
             Action::BreakAcross => self.break_across(),
-            Action::EndPartition => self.end_partition(),
+            Action::EndPartition => self.partition_is_over(),
             Action::LookUp { host, boot, hash } => self.look_up(host, boot, hash),
             Action::Follow { host, boot } => self.follow(host, boot),
             Action::Template { host, boot } => self.template(host, boot, true),

@@ -3,6 +3,7 @@
 //! Figures come from pools of real nodes; where a statistic needs more shares than nodes can make, it comes from a model
 //! that uses the core's own payout functions, and says so.
 
+pub mod difficulty;
 mod income;
 mod partitions;
 mod plot;
@@ -83,7 +84,8 @@ pub fn parallel<T: Sync, R: Send>(inputs: &[T], work: impl Fn(&T) -> R + Sync) -
 
 /// Measures everything, or only what has this name; prints it, and rewrites the README if it is everything.
 pub fn print(only: Option<&str>) {
-    let all: [(&str, Measure); 7] = [
+    let all: [(&str, Measure); 8] = [
+        ("difficulty", difficulty::figure),
         ("partitions", partitions::figure),
         ("uncles", uncles::figure),
         ("income", income::figure),

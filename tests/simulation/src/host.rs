@@ -120,6 +120,11 @@ impl Host {
         self.node.as_ref().map(|_| self.started_ms)
     }
 
+    /// Whether it follows the newest rules that the chain has.
+    pub fn is_updated(&self, params: &ChainParams) -> bool {
+        params.activations.iter().all(|activation| activation.version <= self.settings.rules_version_known)
+    }
+
     /// The tip of its node.
     pub fn tip(&self) -> Option<ShareId> {
         self.node.as_ref()?.tree().tip().map(|tip| tip.id)
@@ -136,13 +141,13 @@ pub fn script(number: usize) -> PayoutScript {
     PayoutScript::new(&bytes).expect("P2WPKH")
 }
 
-/// The same job without uncles.
-fn without_uncles(job: &Job, params: &ChainParams) -> Job {
+/// The same job with other facts.
+fn with_facts(job: &Job, params: &ChainParams, edit: impl FnOnce(&mut NextShare)) -> Job {
     let own = job.share_target.work().unwrap_or(Work::ZERO);
-    let facts = NextShare {
+    let mut facts = NextShare {
         rules_version: job.info.rules_version,
         parent: job.info.parent,
-        uncles: Vec::new(),
+        uncles: job.info.uncles.clone(),
         share_height: job.info.share_height,
         parent_work: Work(job.info.chain_work.0 - own.0),
         share_bits: job.info.share_bits,
@@ -156,6 +161,7 @@ fn without_uncles(job: &Job, params: &ChainParams) -> Job {
         },
         min_time: job.min_time,
     };
+    edit(&mut facts);
     make_job(job.id, params, &job.template, &facts, job.time, |_| job.payouts.to_vec()).expect("the job could be made")
 }
 
@@ -163,8 +169,9 @@ impl Simulation {
     /// Starts a node from its store.
     pub fn start(&mut self, host: usize) {
         let now_ms = self.now_ms;
-        let params = Arc::clone(&self.params);
         let machine = &mut self.hosts[host];
+        let rules_version_known = machine.settings.rules_version_known;
+        let params = Arc::new(ChainParams { rules_version_known, ..(*self.params).clone() });
         if machine.node.is_some() {
             return;
         }
@@ -358,9 +365,13 @@ impl Simulation {
             return;
         }
         let machine = &mut self.hosts[host];
+        let vote = machine.settings.outputs_vote;
         let update = match update {
             WorkUpdate::Job(job) if self.planted == Some(PlantedBug::NameNoUncles) => {
-                WorkUpdate::Job(Arc::new(without_uncles(&job, &self.params)))
+                WorkUpdate::Job(Arc::new(with_facts(&job, &self.params, |facts| facts.uncles.clear())))
+            }
+            WorkUpdate::Job(job) if job.info.outputs_vote != vote => {
+                WorkUpdate::Job(Arc::new(with_facts(&job, &self.params, |facts| facts.finder.outputs_vote = vote)))
             }
             update => update,
         };

@@ -63,6 +63,8 @@ pub enum Manner {
     Replays,
     /// Is always busy.
     Busy,
+    /// Mines a chain of its own, which it serves, and listens to nobody. Only chosen by worlds.
+    Private,
     /// Keeps its shares back to make others' work stale. Only chosen by figures.
     Selfish,
     /// Keeps found blocks to itself. Only chosen by figures.
@@ -89,7 +91,7 @@ impl Manner {
     ];
 
     const fn is_miner(self) -> bool {
-        matches!(self, Self::Selfish | Self::WithholdsBlocks)
+        matches!(self, Self::Private | Self::Selfish | Self::WithholdsBlocks)
     }
 }
 
@@ -111,6 +113,11 @@ impl Simulation {
     /// Whether a node relays nothing.
     pub fn is_silent(&self, host: usize) -> bool {
         self.hosts[host].settings.manner == Some(Manner::Silent)
+    }
+
+    /// Whether a node hears of its peers and of what they gossip.
+    pub fn listens(&self, host: usize) -> bool {
+        self.hosts[host].settings.manner != Some(Manner::Private)
     }
 
     /// Whether a node gives the blocks that it finds to bitcoind.

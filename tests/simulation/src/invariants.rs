@@ -109,6 +109,9 @@ pub struct ShareRecord {
     pub height: u32,
     pub uncles: Vec<ShareId>,
     pub work: u128,
+    pub rules_version: u8,
+    /// The class of payout outputs in force, and the one voted for.
+    pub outputs: (u8, u8),
     /// When nodes linked it.
     pub linked_ms: BTreeMap<usize, u64>,
 }
@@ -140,6 +143,9 @@ pub struct Checks {
     pub transactions_given: usize,
     /// When the last share that was found is due everywhere.
     pub last_due_ms: u64,
+    /// How often a node that does not know the newest rules scored an honest one that does, and the other way round.
+    pub scored_by_outdated: u32,
+    pub scored_outdated: u32,
     effects_max: usize,
     /// What each node's store has acknowledged.
     acknowledged: Vec<BTreeSet<ShareId>>,
@@ -160,6 +166,8 @@ impl Checks {
             stale_submits: 0,
             transactions_given: 0,
             last_due_ms: 0,
+            scored_by_outdated: 0,
+            scored_outdated: 0,
             effects_max,
             acknowledged: vec![BTreeSet::new(); scenario.hosts.len()],
             tables: BTreeMap::new(),
@@ -188,6 +196,8 @@ impl Checks {
             height: job.info.share_height.0,
             uncles: job.info.uncles.clone(),
             work: job.share_target.work().map_or(0, |work| work.0),
+            rules_version: job.info.rules_version,
+            outputs: (job.info.outputs_class, job.info.outputs_vote),
             linked_ms: BTreeMap::new(),
         };
         self.shares.insert(id, record);
@@ -402,9 +412,10 @@ impl Simulation {
         self.check_left_out();
     }
 
-    /// The honest nodes that run.
+    /// The honest nodes that run and know the newest rules: those that must agree.
     pub fn honest(&self) -> Vec<usize> {
-        (0..self.hosts.len()).filter(|host| self.hosts[*host].is_honest() && self.hosts[*host].node.is_some()).collect()
+        let is_one = |host: &Host| host.is_honest() && host.is_updated(&self.params) && host.node.is_some();
+        (0..self.hosts.len()).filter(|host| is_one(&self.hosts[*host])).collect()
     }
 
     /// Whether all honest nodes have one tip.

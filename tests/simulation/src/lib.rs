@@ -11,6 +11,7 @@
 //! | `hostile` | peers that break the rules |
 //! | `invariants` | what must always hold, and a planted bug for each |
 //! | `scenario` | what a pool is like, drawn from a seed |
+//! | `worlds` | pools to which one thing happens, and what must hold then |
 //! | `figures` | tables for the README |
 //! | `rules` | difficulty and payouts over time, without nodes |
 
@@ -26,3 +27,4 @@ pub mod random;
 pub mod rules;
 pub mod scenario;
 pub mod store;
+pub mod worlds;

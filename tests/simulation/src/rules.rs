@@ -4,8 +4,11 @@
 //! the targets that the rules ask for. The core's own functions decide targets and payouts; nothing of theirs is
 //! repeated here.
 
+pub mod attack;
 pub mod fairness;
 pub mod measure;
 pub mod pool;
+pub mod race;
 pub mod report;
+pub mod retarget;
 pub mod strategy;

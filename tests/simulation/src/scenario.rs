@@ -1,7 +1,7 @@
 //! What a simulated pool is like: everything that is chosen before it runs.
 
 use p2pool_core::node::TICK_S;
-use p2pool_core::params::{ChainParams, Network};
+use p2pool_core::params::{ChainParams, Network, RULES_VERSION_FIRST};
 use p2pool_core::units::{Bits, Work};
 
 use crate::hostile::Manner;
@@ -31,15 +31,23 @@ pub enum FaultKind {
     DiskFull { host: usize, for_ms: u64 },
     /// The node's clock is set by some milliseconds.
     SetClock { host: usize, by_ms: i64 },
-    /// The network falls into groups that do not reach each other.
+    /// The network falls into groups: a node reaches those with which it shares a binary digit.
     Partition { groups: Vec<u8>, for_ms: u64 },
     /// The node's miners stop for some time.
     MinersFail { host: usize, for_ms: u64 },
     /// The bitcoind does not respond for some time, or is in initial download: then it responds about the headers that it
     /// knows, and does nothing else.
     BitcoindDown { bitcoind: usize, for_ms: u64, is_syncing: bool },
+    /// The bitcoind stays so many blocks behind for some time.
+    BitcoindLags { bitcoind: usize, blocks: usize, for_ms: u64 },
     /// Bitcoin leaves this many blocks for a longer branch.
     Reorganise { depth: u32 },
+    /// Bitcoin forks with each of the next shares, at the same moment: half of the bitcoinds have one block first.
+    ForkAtShares { count: u32 },
+    /// Bitcoin's blocks come in this many times the mean interval from now on.
+    BitcoinPace { interval: f64 },
+    /// The node votes for another class of payout outputs from now on.
+    Vote { host: usize, class: u8 },
     /// A connection of this node breaks.
     Disconnect { host: usize },
     /// A hostile peer, or a new node, joins now rather than at the start.
@@ -72,6 +80,10 @@ pub struct HostSettings {
     pub clock_drift_ppm: i64,
     /// `None` for an honest node.
     pub manner: Option<Manner>,
+    /// The newest version of the rules that it knows.
+    pub rules_version_known: u8,
+    /// The class of payout outputs that it votes for.
+    pub outputs_vote: u8,
     /// Whether it runs from the start; otherwise a [`FaultKind::Join`] starts it.
     pub is_there: bool,
 }
@@ -154,6 +166,8 @@ impl Scenario {
             clock_ahead_ms: 0,
             clock_drift_ppm: 0,
             manner: None,
+            rules_version_known: RULES_VERSION_FIRST,
+            outputs_vote: 0,
             is_there: true,
         };
         Self {
@@ -271,6 +285,8 @@ impl Scenario {
                 clock_ahead_ms: 0,
                 clock_drift_ppm: 0,
                 manner: Some(manner),
+                rules_version_known: RULES_VERSION_FIRST,
+                outputs_vote: 0,
                 is_there: true,
             };
             self.hosts.extend(std::iter::repeat_n(host, copies));
@@ -292,7 +308,7 @@ impl Scenario {
                 3 => FaultKind::DiskFull { host, for_ms },
                 4 => FaultKind::SetClock { host, by_ms: random.between(-90_000.0, 90_000.0) as i64 },
                 5 => {
-                    let groups = self.hosts.iter().map(|_| random.below(2) as u8).collect();
+                    let groups = self.hosts.iter().map(|_| 1 << random.below(2)).collect();
                     FaultKind::Partition { groups, for_ms }
                 }
                 6 => FaultKind::MinersFail { host, for_ms },

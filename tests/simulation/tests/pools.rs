@@ -77,7 +77,7 @@ fn a_clock_that_is_set_by_hours_breaks_nothing() {
 fn halves_that_have_enough_peers_find_each_other_again() {
     let mut scenario = Scenario::calm(24, 10, 120, 32.0);
     scenario.network.outbound = 3;
-    let groups = (0..24).map(|host| host % 2).collect();
+    let groups = (0..24).map(|host| 1 << (host % 2)).collect();
     scenario.faults = vec![Fault { at_ms: 600_000, kind: FaultKind::Partition { groups, for_ms: 600_000 } }];
     scenario.duration_ms = 1_500_000;
     let mut simulation = Simulation::new(7, scenario);

@@ -2,14 +2,16 @@
 
 use p2pool_test_simulation::rules::fairness::fairness;
 use p2pool_test_simulation::rules::measure::{mean, moved, recovery, steady, SEEDS};
+use p2pool_test_simulation::rules::retarget::Retarget;
 use p2pool_test_simulation::rules::strategy::Strategy;
 
+const RULE: Retarget = Retarget::Bounded;
 const HONEST: (f64, Strategy) = (0.0, Strategy::Honest);
 
 #[test]
 fn a_steady_hash_rate_finds_shares_in_time() {
     for seed in SEEDS {
-        let run = steady(seed, 20_000, HONEST);
+        let run = steady(seed, RULE, 20_000, HONEST);
         assert!((29.4..=30.6).contains(&run.interval_s), "seed {seed}: {run:?}");
         assert!(run.variation <= 0.15, "seed {seed}: {run:?}");
         // One second in thirty is enough for a sibling: if there were none, uncles would not be tested here.
@@ -20,7 +22,7 @@ fn a_steady_hash_rate_finds_shares_in_time() {
 #[test]
 fn a_thousandfold_hash_rate_is_met_within_250_shares() {
     for seed in SEEDS {
-        let run = recovery(seed, 1_000.0).expect("the target becomes right");
+        let run = recovery(seed, RULE, 1_000.0).expect("the target becomes right");
         assert!(run.shares > 0 && run.shares <= 250, "seed {seed}: {run:?}");
         assert!((0.8..=1.2).contains(&run.then), "seed {seed}: {run:?}");
     }
@@ -30,7 +32,7 @@ fn a_thousandfold_hash_rate_is_met_within_250_shares() {
 fn a_hash_rate_that_leaves_is_met_within_hours() {
     for (factor, hours) in [(0.1, 2.0), (0.01, 3.0), (0.001, 3.5)] {
         for seed in SEEDS {
-            let run = recovery(seed, factor).expect("the target becomes right");
+            let run = recovery(seed, RULE, factor).expect("the target becomes right");
             assert!(run.shares > 0 && run.seconds <= hours * 3_600.0, "x {factor}, seed {seed}: {run:?}");
             assert!((0.8..=1.2).contains(&run.then), "x {factor}, seed {seed}: {run:?}");
         }
@@ -41,7 +43,7 @@ fn a_hash_rate_that_leaves_is_met_within_hours() {
 fn false_timestamps_hardly_move_the_interval() {
     for strategy in Strategy::ATTACKS {
         for seed in SEEDS {
-            let by = moved(seed, 5_000, strategy);
+            let by = moved(seed, RULE, 5_000, strategy);
             assert!(by.abs() <= 0.03, "{strategy:?}, seed {seed}: {by}");
         }
     }
@@ -50,8 +52,8 @@ fn false_timestamps_hardly_move_the_interval() {
 /// The measure itself sees what it is to see: a pool whose miners all lie does get another interval.
 #[test]
 fn the_measure_sees_a_pool_that_lies() {
-    let honest = steady(1, 3_000, HONEST);
-    let lying = steady(1, 3_000, (1.0, Strategy::EasingClaims));
+    let honest = steady(1, RULE, 3_000, HONEST);
+    let lying = steady(1, RULE, 3_000, (1.0, Strategy::EasingClaims));
     assert!((lying.interval_s / honest.interval_s - 1.0).abs() > 0.03, "{honest:?} {lying:?}");
 }
 

@@ -26,7 +26,7 @@ impl Simulation {
     }
 
     pub(super) fn schedule_bitcoin_block(&mut self) {
-        let wait_s = self.random.exponential(1.0 / self.scenario.bitcoin.interval_s);
+        let wait_s = self.random.exponential(1.0 / (self.scenario.bitcoin.interval_s * self.pace));
         self.schedule(self.now_ms + 1 + (wait_s * 1_000.0) as u64, Action::BitcoinBlock);
     }
 
@@ -60,6 +60,19 @@ impl Simulation {
             let at_ms = self.now_ms + 1 + (self.random.unit() * settings.propagation_ms) as u64 + late_ms;
             self.schedule(at_ms, Action::BlockArrives { bitcoind, block });
         }
+    }
+
+    /// Two blocks are found at once, and each reaches half of the bitcoinds first.
+    pub(super) fn fork_bitcoin(&mut self) {
+        let (parent, time) = (self.best_block(), self.time());
+        let blocks = [0, 1].map(|_| {
+            let merkle_root = self.random.bytes();
+            self.bitcoin.add_other(parent, time, merkle_root)
+        });
+        for bitcoind in 0..self.bitcoinds.len() {
+            self.block_arrives(bitcoind, blocks[bitcoind % 2]);
+        }
+        blocks.into_iter().for_each(|block| self.spread_block(block));
     }
 
     /// Bitcoin leaves its last blocks for a branch that is one longer.

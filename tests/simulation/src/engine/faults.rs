@@ -11,7 +11,7 @@ impl Simulation {
         self.end_partition();
         self.miners.iter_mut().for_each(Miner::lose_work);
         for bitcoind in 0..self.bitcoinds.len() {
-            if !self.bitcoinds[bitcoind].is_up() {
+            if !self.bitcoinds[bitcoind].is_up() || self.bitcoinds[bitcoind].lag > 0 {
                 self.bitcoinds[bitcoind].come_back(&self.bitcoin, self.now_ms);
                 self.best_chain_changed(bitcoind);
             }
@@ -44,8 +44,7 @@ impl Simulation {
             }
             FaultKind::SetClock { host, by_ms } => self.hosts[host].clock_set_ms += by_ms,
             FaultKind::Partition { groups, for_ms } => {
-                self.begin_partition(groups);
-                self.schedule(now_ms + for_ms, Action::EndPartition);
+                self.begin_partition(groups, for_ms);
             }
             FaultKind::MinersFail { host, for_ms } => {
                 self.set_miners_down(host, true);
@@ -58,7 +57,14 @@ impl Simulation {
                 self.schedule(now_ms + WITHDRAWN_MS, Action::TemplatesOver { bitcoind });
                 self.schedule(now_ms + for_ms, Action::BitcoindUp { bitcoind });
             }
+            FaultKind::BitcoindLags { bitcoind, blocks, for_ms } => {
+                self.bitcoinds[bitcoind].lag = blocks;
+                self.schedule(now_ms + for_ms, Action::BitcoindUp { bitcoind });
+            }
             FaultKind::Reorganise { depth } => self.reorganise(depth),
+            FaultKind::ForkAtShares { count } => self.forks_left = count,
+            FaultKind::BitcoinPace { interval } => self.pace = interval,
+            FaultKind::Vote { host, class } => self.hosts[host].settings.outputs_vote = class,
             FaultKind::Disconnect { host } => {
                 let connections: Vec<usize> = self.hosts[host].peers.connections.values().copied().collect();
                 if let Some(connection) = self.random.pick(&connections) {

@@ -117,5 +117,9 @@ impl Simulation {
             found.extranonce[11] ^= 1;
         }
         self.push(host, Event::ShareFound(found));
+        if self.forks_left > 0 {
+            self.forks_left -= 1;
+            self.fork_bitcoin();
+        }
     }
 }

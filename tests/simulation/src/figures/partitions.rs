@@ -15,7 +15,7 @@ const AFTER_MS: u64 = 3_600_000;
 fn measure(seed: u64, minutes: u64) -> (f64, f64) {
     let mut scenario = Scenario::calm(NODES, 30, 2_000, 32.0);
     let for_ms = minutes * 60_000;
-    let groups = (0..NODES).map(|host| u8::from(host >= NODES / 2)).collect();
+    let groups = (0..NODES).map(|host| 1 + u8::from(host >= NODES / 2)).collect();
     scenario.faults = vec![Fault { at_ms: BEFORE_MS, kind: FaultKind::Partition { groups, for_ms } }];
     scenario.duration_ms = BEFORE_MS + for_ms + 2 * AFTER_MS;
     let mut simulation = Simulation::new(seed, scenario);

@@ -27,7 +27,7 @@ const TEMPORARY_MS: u64 = 10_000;
 impl Simulation {
     /// Whether a partition keeps two nodes apart.
     pub fn are_apart(&self, one: usize, other: usize) -> bool {
-        self.groups.as_ref().is_some_and(|groups| groups[one] != groups[other])
+        self.groups.as_ref().is_some_and(|groups| groups[one] & groups[other] == 0)
     }
 
     /// A node looks for more peers.
@@ -124,7 +124,9 @@ impl Simulation {
         self.connections.push(Connection { ends, is_open: true, latency_ms, is_mesh });
         for (host, peer) in [(host, handles[0]), (other, handles[1])] {
             self.hosts[host].peers.connections.insert(peer, at);
-            self.push(host, Event::PeerConnected { peer });
+            if self.listens(host) {
+                self.push(host, Event::PeerConnected { peer });
+            }
         }
         if self.inbound(other).count() > INBOUND_PERMANENT {
             self.schedule(self.now_ms + TEMPORARY_MS, Action::LeaveSlot { connection: at });
@@ -143,7 +145,7 @@ impl Simulation {
                 self.push(host, Event::Response { peer, id, response: Err(RequestFailed::Disconnected) });
             }
             self.hosts[host].peers.connections.remove(&peer);
-            if self.planted != Some(PlantedBug::ForgetDisconnects) {
+            if self.planted != Some(PlantedBug::ForgetDisconnects) && self.listens(host) {
                 self.push(host, Event::PeerDisconnected { peer });
             }
         }
@@ -156,9 +158,18 @@ impl Simulation {
     }
 
     /// A partition begins: connections across it break when pings fail.
-    pub fn begin_partition(&mut self, groups: Vec<u8>) {
+    pub fn begin_partition(&mut self, groups: Vec<u8>, for_ms: u64) {
         self.groups = Some(groups);
+        self.partition_ends_ms = self.now_ms + for_ms;
+        self.schedule(self.partition_ends_ms, Action::EndPartition);
         self.schedule(self.now_ms + PING_TIMEOUT_MS, Action::BreakAcross);
+    }
+
+    /// All nodes reach each other again, unless another partition has begun meanwhile.
+    pub fn partition_is_over(&mut self) {
+        if self.now_ms >= self.partition_ends_ms {
+            self.end_partition();
+        }
     }
 
     /// All nodes reach each other again.

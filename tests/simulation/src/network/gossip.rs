@@ -103,7 +103,7 @@ impl Simulation {
 
     pub(super) fn on_gossip(&mut self, connection: usize, end: usize, gossip: Rc<Gossip>) {
         let (host, peer) = (self.connections[connection].ends[end].host, self.connections[connection].ends[end].peer);
-        if self.hosts[host].node.is_none() {
+        if self.hosts[host].node.is_none() || !self.listens(host) {
             return;
         }
         self.hosts[host].peers.seen.insert(gossip.id, self.now_ms + REMEMBERED_MS);

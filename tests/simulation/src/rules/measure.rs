@@ -1,6 +1,7 @@
 //! What the bars of section 6 speak of, measured.
 
 use super::pool::{Found, Pool};
+use super::retarget::Retarget;
 use super::strategy::Strategy;
 
 /// Seeds of every measure.
@@ -28,8 +29,8 @@ pub struct Steady {
 }
 
 /// Runs a pool of steady hash rate.
-pub fn steady(seed: u64, shares: usize, attacker: (f64, Strategy)) -> Steady {
-    let mut pool = Pool::new(seed, HASH_RATE, attacker);
+pub fn steady(seed: u64, rule: Retarget, shares: usize, attacker: (f64, Strategy)) -> Steady {
+    let mut pool = Pool::new(seed, rule, HASH_RATE, attacker);
     pool.run(WARM_UP_SHARES);
     let start_s = pool.now_s();
     let found = pool.run(shares);
@@ -58,8 +59,8 @@ pub struct Recovery {
 /// Multiplies the hash rate and waits until the work of the next shares averages what is right.
 ///
 /// `None` if that does not come about within 1,500 shares.
-pub fn recovery(seed: u64, factor: f64) -> Option<Recovery> {
-    let mut pool = Pool::new(seed, HASH_RATE, (0.0, Strategy::Honest));
+pub fn recovery(seed: u64, rule: Retarget, factor: f64) -> Option<Recovery> {
+    let mut pool = Pool::new(seed, rule, HASH_RATE, (0.0, Strategy::Honest));
     pool.run(WARM_UP_SHARES);
     let start_s = pool.now_s();
     pool.set_hash_rate(HASH_RATE * factor);
@@ -77,9 +78,9 @@ pub fn recovery(seed: u64, factor: f64) -> Option<Recovery> {
 }
 
 /// How much an attacker's times move the mean interval: 0.01 if it grows by one percent.
-pub fn moved(seed: u64, shares: usize, strategy: Strategy) -> f64 {
-    let honest = steady(seed, shares, (ATTACKER, Strategy::Honest));
-    let attacked = steady(seed, shares, (ATTACKER, strategy));
+pub fn moved(seed: u64, rule: Retarget, shares: usize, strategy: Strategy) -> f64 {
+    let honest = steady(seed, rule, shares, (ATTACKER, Strategy::Honest));
+    let attacked = steady(seed, rule, shares, (ATTACKER, strategy));
     attacked.interval_s / honest.interval_s - 1.0
 }
 

@@ -1,22 +1,23 @@
 //! A pool over time: who finds the next share when, what its target is, and which shares become uncles.
 
 use p2pool_core::params::{ChainParams, Network, UNCLES_MAX, UNCLE_DEPTH_MAX};
-use p2pool_core::sharechain::difficulty::{base_bits, eased_bits, easings_allowed, is_allowed, RetargetSample};
+use p2pool_core::sharechain::difficulty::{eased_bits, easings_allowed, is_allowed, RetargetSample};
 use p2pool_core::units::{Bits, ShareHeight, UnixTime, Work};
 
+use super::retarget::Retarget;
 use super::strategy::{Situation, Strategy};
 use crate::random::Random;
 
 /// After this long everybody has a new share and works on it.
-const PROPAGATION_S: f64 = 1.0;
+pub(super) const PROPAGATION_S: f64 = 1.0;
 /// Interval at which jobs are renewed, and with them their time and easing.
-const JOB_REFRESH_S: f64 = 30.0;
+pub(super) const JOB_REFRESH_S: f64 = 30.0;
 /// Ancestors whose median time a share must exceed (rules, section 5, rule 5).
-const MEDIAN_SHARES: usize = 11;
+pub(super) const MEDIAN_SHARES: usize = 11;
 /// A share is at most this much older than its parent (rules, section 5, rule 5).
-const BEFORE_PARENT_MAX_S: u32 = 600;
+pub(super) const BEFORE_PARENT_MAX_S: u32 = 600;
 /// When the simulated pool begins.
-const START_S: u32 = 1_700_000_000;
+pub(super) const START_S: u32 = 1_700_000_000;
 
 /// One share of the main chain, for the measures.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +46,7 @@ struct Stale {
 /// The pool.
 pub struct Pool {
     params: ChainParams,
+    rule: Retarget,
     random: Random,
     /// Hashes a second, of all miners.
     hash_rate: f64,
@@ -60,7 +62,7 @@ pub struct Pool {
 
 impl Pool {
     /// A pool on mainnet's parameters that has found shares at the right target for one window.
-    pub fn new(seed: u64, hash_rate: f64, attacker: (f64, Strategy)) -> Self {
+    pub fn new(seed: u64, rule: Retarget, hash_rate: f64, attacker: (f64, Strategy)) -> Self {
         let params = ChainParams::standard(Network::Mainnet);
         let right = Work((hash_rate * f64::from(params.share_period_s)) as u128);
         let count = params.retarget_window;
@@ -72,9 +74,20 @@ impl Pool {
             work_with_uncles: right,
         };
         let window: Vec<RetargetSample> = (0..count).map(pace).collect();
-        let base = base_bits(&params, &window);
+        let base = rule.base_bits(&params, &window);
         let random = Random::new(seed);
-        Self { params, random, hash_rate, attacker, attacker_found: 0, now_s: 0.0, window, base, stale: Vec::new() }
+        Self {
+            params,
+            rule,
+            random,
+            hash_rate,
+            attacker,
+            attacker_found: 0,
+            now_s: 0.0,
+            window,
+            base,
+            stale: Vec::new(),
+        }
     }
 
     /// Changes the hash rate from now on.
@@ -179,7 +192,7 @@ impl Pool {
         };
         self.window.insert(0, pace);
         self.window.truncate(self.params.retarget_window as usize);
-        self.base = base_bits(&self.params, &self.window);
+        self.base = self.rule.base_bits(&self.params, &self.window);
         Found { at_s: self.now_s, work: job.work.0 as f64, uncles: named as u32 }
     }
 }

@@ -2,11 +2,12 @@
 
 use super::fairness::fairness;
 use super::measure::{greatest, mean, moved, recovery, steady, SEEDS};
+use super::retarget::Retarget;
 use super::strategy::Strategy;
 
 /// Prints all of them.
 pub fn print() {
-    let runs: Vec<_> = SEEDS.map(|seed| steady(seed, 20_000, (0.0, Strategy::Honest))).collect();
+    let runs: Vec<_> = SEEDS.map(|seed| steady(seed, Retarget::Bounded, 20_000, (0.0, Strategy::Honest))).collect();
     let intervals: Vec<f64> = runs.iter().map(|run| run.interval_s).collect();
     let lowest = -greatest(intervals.iter().map(|interval| -interval));
     println!("steady, {} seeds of 20,000 shares", runs.len());
@@ -18,7 +19,7 @@ pub fn print() {
     println!("  variation of difficulty: at most {:.3}", greatest(runs.iter().map(|run| run.variation)));
     println!("  uncles per share: at most {:.3}", greatest(runs.iter().map(|run| run.uncles)));
     for factor in [1_000.0, 0.1, 0.01, 0.001] {
-        let runs: Vec<_> = SEEDS.map(|seed| recovery(seed, factor)).collect();
+        let runs: Vec<_> = SEEDS.map(|seed| recovery(seed, Retarget::Bounded, factor)).collect();
         let all: Vec<_> = runs.iter().flatten().collect();
         println!(
             "hash rate x {factor}: right after at most {} shares, {:.2} h, then off by at most {:.1} % ({} of {} seeds)",
@@ -30,7 +31,7 @@ pub fn print() {
         );
     }
     for strategy in Strategy::ATTACKS {
-        let moves: Vec<f64> = SEEDS.map(|seed| moved(seed, 10_000, strategy)).collect();
+        let moves: Vec<f64> = SEEDS.map(|seed| moved(seed, Retarget::Bounded, 10_000, strategy)).collect();
         println!(
             "30 % with {strategy:?} times move the interval by {:+.2} %, at most {:.2} %",
             100.0 * mean(&moves),

@@ -1,0 +1,245 @@
+//! What an attacker may do within the rules, and a search for what pays best.
+
+use p2pool_core::units::UnixTime;
+
+use super::race::Race;
+use super::retarget::Retarget;
+use super::strategy::{Situation, Strategy, AHEAD_MAX_S};
+use crate::figures::{mean_and_error, parallel};
+use crate::random::Random;
+
+/// How an attacker sets header times.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Times {
+    /// As for shares that are published at once.
+    Like(Strategy),
+    /// A fixed number of seconds after the parent, another one for the first share of a private branch; as far as the rules
+    /// allow when the branch is published, so many seconds from now.
+    Steps { first_s: u32, then_s: u32, future_s: u32 },
+}
+
+impl Times {
+    /// The header time of a share that is found now.
+    pub fn of(self, situation: Situation, is_first: bool) -> UnixTime {
+        match self {
+            Self::Like(strategy) => strategy.time(situation),
+            Self::Steps { first_s, then_s, future_s } => {
+                let latest = situation.now.plus(AHEAD_MAX_S + future_s).max(situation.earliest);
+                let step_s = if is_first { first_s } else { then_s };
+                situation.parent.plus(step_s).max(situation.earliest).min(latest)
+            }
+        }
+    }
+}
+
+/// Which uncles an attacker names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Names {
+    All,
+    Own,
+    None,
+}
+
+/// What an attacker does.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Attack {
+    /// The times of the shares that it publishes at once, and of those that it keeps back.
+    pub public_times: Times,
+    pub private_times: Times,
+    /// Whether it eases its targets as far as its times allow.
+    pub eases: bool,
+    pub names: Names,
+    /// It keeps back a share on the public tip if its id is in this lowest part: nearly all siblings lose to such a share.
+    pub withholds: f64,
+    /// It publishes its branch when it has so many shares,
+    pub length_max: u32,
+    /// or when its lead over a public branch is at most so many shares,
+    pub margin: f64,
+    /// or as much of it as beats the public branch.
+    pub reveals: bool,
+    /// It gives its branch up when that is so many shares behind.
+    pub gives_up: f64,
+}
+
+/// What a search may vary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Means {
+    /// Times and easing, all shares published at once.
+    Times,
+    /// Keeping shares back, with honest times.
+    Withholding,
+    /// Both: among them ramps.
+    All,
+}
+
+impl Attack {
+    /// What the honest do.
+    pub const fn honest() -> Self {
+        Self {
+            public_times: Times::Like(Strategy::Honest),
+            private_times: Times::Like(Strategy::Honest),
+            eases: true,
+            names: Names::All,
+            withholds: 0.0,
+            length_max: u32::MAX,
+            margin: 0.0,
+            reveals: false,
+            gives_up: 0.0,
+        }
+    }
+
+    /// One at random.
+    fn random(random: &mut Random, means: Means) -> Self {
+        let mut attack = Self::honest();
+        for part in 0..Self::PARTS {
+            attack.vary(random, means, part);
+        }
+        attack
+    }
+
+    const PARTS: u64 = 9;
+
+    /// Draws one of its settings again.
+    fn vary(&mut self, random: &mut Random, means: Means, part: u64) {
+        let mut pick = |values: &[f64]| random.pick(values).unwrap_or(0.0);
+        match (part, means) {
+            (2, _) => self.names = [Names::All, Names::All, Names::Own, Names::None][random.below(4) as usize],
+            (0, Means::Times | Means::All) => self.public_times = Self::times(random, false),
+            (1, Means::Times | Means::All) => self.eases = random.chance(0.7),
+            (3, Means::All) => self.private_times = Self::times(random, true),
+            (4, Means::Withholding | Means::All) => {
+                self.withholds = pick(&[0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.0, 1.0]);
+            }
+            (5, Means::Withholding | Means::All) => {
+                self.length_max = pick(&[2.0, 3.0, 4.0, 6.0, 10.0, 20.0, 1e9, 1e9, 1e9]) as u32;
+            }
+            (6, Means::Withholding | Means::All) => {
+                self.margin = pick(&[-1.0, 0.0, 0.5, 1.0, 1.0, 1.1, 1.5, 2.0, 3.0, 5.0]);
+            }
+            (7, Means::Withholding | Means::All) => self.reveals = random.chance(0.5),
+            (8, Means::Withholding | Means::All) => {
+                self.gives_up = pick(&[0.0, 0.0, 0.1, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0]);
+            }
+            _ => {}
+        }
+    }
+
+    fn times(random: &mut Random, is_private: bool) -> Times {
+        const LIKE: [Strategy; 5] =
+            [Strategy::Honest, Strategy::Latest, Strategy::Earliest, Strategy::Alternate, Strategy::EasingClaims];
+        if random.chance(0.4) {
+            return Times::Like(random.pick(&LIKE).unwrap_or(Strategy::Honest));
+        }
+        let mut pick = |values: &[u32]| random.pick(values).unwrap_or(0);
+        let then_s = pick(&[0, 0, 1, 3, 7, 10, 15, 20, 30, 60, 120, 600]);
+        let first_s = pick(&[then_s, then_s, 0, 120, 600, 1_200, 1_800, 3_600, 7_200]);
+        let future_s = if is_private { pick(&[0, 0, 600, 3_600]) } else { 0 };
+        Times::Steps { first_s, then_s, future_s }
+    }
+
+    /// The same without giving up soon: a hundred shares are to be removed.
+    fn as_ramp(self) -> Self {
+        Self { gives_up: 10.0 + 4.0 * self.gives_up, ..self }
+    }
+
+    /// One that differs in some settings.
+    fn mutated(mut self, random: &mut Random, means: Means) -> Self {
+        for _ in 0..1 + random.below(3) {
+            let part = random.below(Self::PARTS);
+            self.vary(random, means, part);
+        }
+        self
+    }
+}
+
+/// How long each round of a search takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Effort {
+    /// Attacks drawn at random, the best that go on, and the variants that are then made of these.
+    pub drawn: usize,
+    pub kept: usize,
+    pub varied: usize,
+    /// What is spent on each: main-chain shares, or tries.
+    pub first: u32,
+    pub then: u32,
+    /// On each of the seeds, at the end, for the best three.
+    pub last: u32,
+    pub seeds: u64,
+}
+
+impl Effort {
+    /// What the figures spend.
+    pub const FULL: Self =
+        Self { drawn: 160, kept: 12, varied: 120, first: 10_000, then: 30_000, last: 40_000, seeds: 20 };
+}
+
+/// The best attack found, and what it gains: mean and half width of the 95 % interval over fresh seeds.
+#[derive(Clone, Copy, Debug)]
+pub struct Best {
+    pub attack: Attack,
+    pub gain: (f64, f64),
+}
+
+/// Searches for the attacks with the highest score, among `known` ones and others; the best three. `score` gets a seed, an attack and what to spend.
+fn search(
+    seed: u64,
+    means: Means,
+    effort: Effort,
+    known: &[Attack],
+    score: impl Fn(u64, Attack, u32) -> f64 + Sync,
+) -> Vec<Attack> {
+    let mut random = Random::new(seed);
+    let rank = |attacks: Vec<Attack>, seed: u64, spent: u32| {
+        let scores = parallel(&attacks, |attack| score(seed, *attack, spent));
+        let mut ranked: Vec<(Attack, f64)> = attacks.into_iter().zip(scores).collect();
+        ranked.sort_by(|one, other| other.1.total_cmp(&one.1));
+        ranked.into_iter().map(|(attack, _)| attack)
+    };
+    let drawn = (0..effort.drawn).map(|_| Attack::random(&mut random, means));
+    let all = known.iter().copied().chain(drawn).collect();
+    let kept: Vec<Attack> = rank(all, 1, effort.first).take(effort.kept).collect();
+    let varied = (0..effort.varied).map(|at| kept[at % kept.len()].mutated(&mut random, means));
+    let all: Vec<Attack> = varied.chain(kept.iter().copied()).chain(known.iter().copied()).collect();
+    let second: Vec<Attack> = rank(all, 2, effort.then).take(effort.kept).collect();
+    rank(second, 3, effort.then).take(3).collect()
+}
+
+/// The best of the finalists, on seeds that the search has not seen, so that it is not merely lucky.
+fn best(finalists: Vec<Attack>, effort: Effort, score: impl Fn(u64, Attack) -> f64 + Sync) -> Best {
+    let seeds: Vec<u64> = (100..100 + effort.seeds).collect();
+    let scored = finalists.into_iter().map(|attack| {
+        let gains = parallel(&seeds, |seed| score(*seed, attack));
+        Best { attack, gain: mean_and_error(&gains) }
+    });
+    scored.max_by(|one, other| one.gain.0.total_cmp(&other.gain.0)).expect("there are finalists")
+}
+
+/// What this part of the hash rate gains by the best attack with some means. `known` attacks are tried as well.
+pub fn best_gain(rule: Retarget, part: f64, means: Means, known: &[Attack], effort: Effort) -> Best {
+    let score = |seed: u64, attack: Attack, shares: u32| Race::new(seed, rule, part, attack).gain(shares);
+    let finalists = search(1, means, effort, known, score);
+    let finalists = finalists.into_iter().chain(known.iter().copied()).collect();
+    best(finalists, effort, |seed, attack| score(seed, attack, effort.last))
+}
+
+/// What this part of the hash rate gets when it is honest: it hears of shares before the others do.
+pub fn honest_gain(rule: Retarget, part: f64, effort: Effort) -> Best {
+    best(vec![Attack::honest()], effort, |seed, attack| Race::new(seed, rule, part, attack).gain(effort.last))
+}
+
+/// How often this part of the hash rate removes at least `shares` shares by the best ramp: the part of the tries.
+///
+/// The search is for what most often removes a fifth of that, because the event itself is too rare to be searched for.
+pub fn best_ramp(rule: Retarget, part: f64, shares: u32, effort: Effort) -> Best {
+    let removed = |seed: u64, attack: Attack, tries: u32, shares: u32| {
+        let seeds = (0..u64::from(tries)).map(|number| seed << 32 | number);
+        let removed = seeds.filter(|seed| Race::new(*seed, rule, part, attack).removes(shares)).count();
+        removed as f64 / f64::from(tries)
+    };
+    let search_effort = Effort { first: effort.first / 100, then: effort.then / 100, ..effort };
+    let finalists = search(2, Means::All, search_effort, &[], |seed, attack, tries| {
+        removed(seed, attack.as_ramp(), tries, shares / 5)
+    });
+    let finalists = finalists.into_iter().map(Attack::as_ramp).collect();
+    best(finalists, effort, |seed, attack| removed(seed, attack, effort.last / 40, shares))
+}

@@ -67,9 +67,17 @@ fn a_restored_tree_has_the_same_tip_whatever_lies_beside_its_oldest_share() {
 
 /// Shares of a random forest, without proof of work, as facts to restore.
 struct Forest {
-    params: Arc<ChainParams>,
+    /// A tree without shares that knows nine days of Bitcoin blocks, half a day apart.
+    empty: Tree,
     anchors: Vec<Anchor>,
-    shares: Vec<Arc<Share>>,
+    shares: Vec<ForestShare>,
+}
+
+struct ForestShare {
+    id: ShareId,
+    parent: Option<usize>,
+    anchor: usize,
+    share: Arc<Share>,
 }
 
 struct Lcg(u64);
@@ -82,55 +90,57 @@ impl Lcg {
 }
 
 impl Forest {
-    fn random(lcg: &mut Lcg, params: &Arc<ChainParams>) -> Self {
-        // Bitcoin blocks of nine days, half a day apart.
-        let anchors = (0..18).map(|n| anchor_at(100 + n, START.plus(n * STEP_S / 4))).collect();
-        let mut forest = Self { params: Arc::clone(params), anchors, shares: Vec::new() };
+    fn new(params: &Arc<ChainParams>) -> Self {
+        let anchors: Vec<Anchor> = (0..18).map(|n| anchor_at(100 + n, START.plus(n * STEP_S / 4))).collect();
+        let mut empty = Tree::new(Arc::clone(params));
+        anchors.iter().for_each(|anchor| empty.add_anchor(anchor.clone()));
+        empty.headers_mut().follow(best_chain(anchors[17].clone()));
+        Self { empty, anchors, shares: Vec::new() }
+    }
+
+    /// Other shares.
+    fn renew(&mut self, lcg: &mut Lcg) {
+        self.shares.clear();
         for _ in 0..3 + lcg.below(40) {
             // Mostly one chain grows on; sometimes a branch or another chain begins.
-            let parent = match (lcg.below(12), forest.shares.len()) {
+            let parent = match (lcg.below(12), self.shares.len()) {
                 (_, 0) | (0, _) => None,
                 (1..4, len) => Some(lcg.below(len)),
                 (_, len) => Some(len - 1 - lcg.below(len.min(3))),
             };
-            forest.grow(lcg, parent);
+            self.grow(lcg, parent);
         }
-        forest
     }
 
     fn grow(&mut self, lcg: &mut Lcg, parent: Option<usize>) -> usize {
-        let mut share = Share::clone(&longest_share_without_uncles());
-        let below = parent.map(|at| Arc::clone(&self.shares[at]));
-        share.info.parent = below.as_ref().map_or(ShareId::ZERO, |below| below.id());
-        share.info.share_height = ShareHeight(below.as_ref().map_or(0, |below| below.info.share_height.0 + 1));
+        let mut share = longest_share_without_uncles();
+        let below = parent.map(|at| &self.shares[at]);
+        share.info.parent = below.map_or(ShareId::ZERO, |below| below.id);
+        share.info.share_height = ShareHeight(below.map_or(0, |below| below.share.info.share_height.0 + 1));
         let work = 16 << lcg.below(6);
         share.info.share_bits = Work(work).target().min(Target::MAX).to_bits();
         share.info.base_bits = share.info.share_bits;
         let own = share.info.share_bits.work().unwrap().0;
-        share.info.chain_work = Work(below.as_ref().map_or(0, |below| below.info.chain_work.0) + own);
+        share.info.chain_work = Work(below.map_or(0, |below| below.share.info.chain_work.0) + own);
         // Anchors do not fall by more than two blocks along a chain.
-        let oldest = below.as_ref().map_or(0, |below| self.anchor_of(below).saturating_sub(2));
+        let oldest = below.map_or(0, |below| below.anchor.saturating_sub(2));
         let anchor = (oldest + lcg.below(4)).min(self.anchors.len() - 1);
         share.header.prev_blockhash = self.anchors[anchor].header.block_hash();
         share.header.nonce = lcg.below(1 << 31) as u32;
-        self.shares.push(Arc::new(share));
+        self.shares.push(ForestShare { id: share.id(), parent, anchor, share: Arc::new(share) });
         self.shares.len() - 1
     }
 
-    fn anchor_of(&self, share: &Share) -> usize {
-        let is_anchor = |anchor: &Anchor| anchor.header.block_hash() == share.header.prev_blockhash;
-        self.anchors.iter().position(is_anchor).unwrap()
+    /// One share and its ancestors, newest first.
+    fn ancestry(&self, tip: usize) -> Vec<Arc<Share>> {
+        let ancestry = std::iter::successors(Some(tip), |at| self.shares[*at].parent);
+        ancestry.map(|at| Arc::clone(&self.shares[at].share)).collect()
     }
 
-    /// A tree of one share and its ancestors, of which so many of the newest are verified.
-    fn chain(&self, tip: usize, verified: usize) -> Tree {
-        let mut newest_first = vec![Arc::clone(&self.shares[tip])];
-        while let Some(parent) = newest_first.last().map(|share| share.info.parent).filter(|id| *id != ShareId::ZERO) {
-            newest_first.extend(self.shares.iter().find(|share| share.id() == parent).cloned());
-        }
-        let mut tree = Tree::new(Arc::clone(&self.params));
-        self.anchors.iter().for_each(|anchor| tree.add_anchor(anchor.clone()));
-        for (age, share) in newest_first.into_iter().enumerate().rev() {
+    /// A tree of so many shares that end with this one, of which so many of the newest are verified.
+    fn chain(&self, tip: usize, held: usize, verified: usize) -> Tree {
+        let mut tree = self.empty.snapshot();
+        for (age, share) in self.ancestry(tip).into_iter().enumerate().take(held).rev() {
             tree.restore(share, age < verified);
         }
         tree
@@ -148,26 +158,152 @@ fn triples() -> usize {
     std::env::var("P2POOL_TRIPLES").ok().and_then(|count| count.parse().ok()).unwrap_or(20_000)
 }
 
+/// Counts something in random triples on two threads: sums of what `of` returns for a forest with new shares.
+fn count<const N: usize>(window: u32, of: impl Fn(&mut Lcg, &mut Forest) -> [usize; N] + Sync) -> [usize; N] {
+    let params = ChainParams { payout_window: window, retarget_window: 6, ..ChainParams::standard(Network::Regtest) };
+    let params = Arc::new(params);
+    let part = |seed: u64| {
+        let (mut lcg, mut forest, mut sums) = (Lcg(seed), Forest::new(&params), [0; N]);
+        for _ in 0..triples() / 2 {
+            forest.renew(&mut lcg);
+            let counted = of(&mut lcg, &mut forest);
+            sums.iter_mut().zip(counted).for_each(|(sum, counted)| *sum += counted);
+        }
+        sums
+    };
+    let sums =
+        std::thread::scope(|scope| [1, 2].map(|seed| scope.spawn(move || part(seed))).map(|half| half.join().unwrap()));
+    std::array::from_fn(|at| sums[0][at] + sums[1][at])
+}
+
+fn is_circle(a: &Tree, b: &Tree, c: &Tree) -> bool {
+    let loses = [a.loses_to(b), b.loses_to(c), c.loses_to(a)];
+    let back = [b.loses_to(a), c.loses_to(b), a.loses_to(c)];
+    loses == [true; 3] || back == [true; 3]
+}
+
 #[test]
 fn the_order_has_no_cycles_and_extending_a_chain_never_makes_it_lose() {
-    let params = Arc::new(ChainParams { payout_window: 8, ..ChainParams::standard(Network::Regtest) });
-    let mut lcg = Lcg(1);
-    let (mut cycles, mut losses, mut decided) = (0, 0, 0);
-    for _ in 0..triples() {
-        let mut forest = Forest::random(&mut lcg, &params);
+    let [decided, aged, cycles, losses] = count(8, |lcg, forest| {
         let len = forest.shares.len();
         let tips = [lcg.below(len), lcg.below(len), lcg.below(len)];
-        let [a, b, c] = tips.map(|tip| forest.chain(tip, usize::MAX));
+        let [a, b, c] = tips.map(|tip| forest.chain(tip, usize::MAX, usize::MAX));
         let loses = [a.loses_to(&b), b.loses_to(&c), c.loses_to(&a)];
         let back = [b.loses_to(&a), c.loses_to(&b), a.loses_to(&c)];
-        decided += loses.iter().chain(&back).filter(|loses| **loses).count();
-        cycles += usize::from(loses == [true; 3] || back == [true; 3]);
         assert!(loses.iter().zip(&back).all(|(one, other)| !(*one && *other)), "each of two chains loses to the other");
-        let extended = forest.grow(&mut lcg, Some(tips[0]));
-        let longer = forest.chain(extended, usize::MAX);
+        let extended = forest.grow(lcg, Some(tips[0]));
+        let longer = forest.chain(extended, usize::MAX, usize::MAX);
         assert!(a.loses_to(&longer) && !longer.loses_to(&a), "a descendant beats its ancestor");
-        losses += usize::from(b.loses_to(&a) && !b.loses_to(&longer));
-    }
-    println!("{} triples, {decided} comparisons with a loser: {cycles} cycles, {losses} lost by extending", triples());
+        let decided = loses.iter().chain(&back).filter(|loses| **loses).count();
+        let is_aged = a.recent_work() < a.tip().unwrap().info().chain_work.0;
+        let lost = b.loses_to(&a) && !b.loses_to(&longer);
+        [decided, usize::from(is_aged), usize::from(is_circle(&a, &b, &c)), usize::from(lost)]
+    });
+    println!(
+        "{} triples, {decided} comparisons with a loser, {aged} chains with aged shares: {cycles} cycles, {losses} lost by \
+         extending",
+        triples()
+    );
+    assert!(aged > triples() / 4, "{aged} chains with aged shares");
     assert_eq!((cycles, losses), (0, 0));
+}
+
+/// Payout window of the chains that are verified over different times.
+const WINDOW: u32 = 4;
+
+/// Shares that a node keeps.
+const KEPT: usize = 3 * WINDOW as usize;
+
+/// What a node gets that fetches another's chain: as many shares as are kept, the oldest of them unverified.
+fn fetched(forest: &Forest, theirs: &Tree) -> Tree {
+    let mut tree = forest.empty.snapshot();
+    let main = theirs.main_chain();
+    let main = &main[main.len().saturating_sub(KEPT)..];
+    for (at, share) in main.iter().enumerate() {
+        let is_verified = main[0].info().is_genesis() || at >= WINDOW as usize;
+        tree.restore(Arc::clone(&share.share), is_verified);
+    }
+    tree
+}
+
+/// What a node adopts of another's chain, if that is better: as `Sharechain::replacement_by`.
+fn replacement(forest: &Forest, ours: &Tree, theirs: &Tree) -> Option<Tree> {
+    let main = theirs.main_chain();
+    let join = main.iter().rposition(|share| ours.contains(&share.id));
+    let is_verifiable = join.is_some_and(|join| {
+        let below = ours.ancestry(&main[join].id).count();
+        below >= WINDOW as usize || ours.main_chain()[0].info().is_genesis()
+    });
+    let replacement = match join.filter(|_| is_verifiable) {
+        Some(join) => {
+            let mut grafted = ours.snapshot();
+            main[join + 1..].iter().for_each(|share| grafted.restore(Arc::clone(&share.share), true));
+            grafted
+        }
+        None => fetched(forest, theirs),
+    };
+    (replacement.is_verified() && ours.loses_to(&replacement)).then_some(replacement)
+}
+
+/// Has nodes exchange their chains until none adopts another's. Returns how often one did; `None` if there is no end of it.
+fn exchange(lcg: &mut Lcg, forest: &Forest, nodes: &mut [Tree; 3]) -> Option<usize> {
+    const PAIRS: [(usize, usize); 6] = [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)];
+    for adopted in 0..60 {
+        // They hear of each other in any order.
+        let first = lcg.below(PAIRS.len());
+        let pairs = PAIRS.iter().cycle().skip(first).take(PAIRS.len());
+        let mut better =
+            pairs.filter_map(|(one, other)| Some((*one, replacement(forest, &nodes[*one], &nodes[*other])?)));
+        let Some((one, adopted_tree)) = better.next() else { return Some(adopted) };
+        drop(better);
+        nodes[one] = adopted_tree;
+    }
+    None
+}
+
+fn are_apart(nodes: &[Tree; 3]) -> bool {
+    let tips = nodes.each_ref().map(|node| node.tip().unwrap().id);
+    tips.iter().any(|tip| *tip != tips[0])
+}
+
+/// Each of two nodes may prefer its own chain, near a tie: each judges by the time for which it has the other's chain
+/// verified. They never swap chains for ever, and are together soon if somebody finds shares.
+#[test]
+fn nodes_with_chains_verified_over_different_times_agree_in_the_end() {
+    let [circles, swaps, apart, shares, endless] = count(WINDOW, |lcg, forest| {
+        let len = forest.shares.len();
+        let mut nodes = [(); 3].map(|()| {
+            let tip = lcg.below(len);
+            let all = forest.ancestry(tip).len();
+            // As after a fetch, or later: at least those above the first window are verified.
+            let held = all.min(2 * WINDOW as usize + lcg.below(WINDOW as usize));
+            let verified = if held == all { all } else { held - lcg.below(WINDOW as usize + 1) };
+            forest.chain(tip, held, verified)
+        });
+        let [a, b, c] = &nodes;
+        let circle = is_circle(a, b, c);
+        let Some(adopted) = exchange(lcg, forest, &mut nodes) else { return [usize::from(circle), 0, 0, 0, 1] };
+        let is_apart = are_apart(&nodes);
+        let mut found = 0;
+        while are_apart(&nodes) && found < 1_000 {
+            let node = lcg.below(3);
+            let tip = nodes[node].tip().unwrap().id;
+            let at = forest.shares.iter().position(|share| share.id == tip).unwrap();
+            let next = forest.grow(lcg, Some(at));
+            nodes[node].restore(Arc::clone(&forest.shares[next].share), true);
+            found += 1;
+            if exchange(lcg, forest, &mut nodes).is_none() {
+                found = 1_000;
+            }
+        }
+        let endless = found == 1_000;
+        [usize::from(circle), adopted, usize::from(is_apart), found, usize::from(endless)]
+    });
+    println!(
+        "{} triples verified over different times: {circles} circles, {swaps} adoptions, {apart} apart after them and together \
+         after {shares} more shares in all, {endless} without an end",
+        triples()
+    );
+    assert!(apart > 0, "no chains near a tie");
+    assert_eq!(endless, 0);
 }

@@ -20,6 +20,8 @@ use crate::random::Random;
 
 /// Shares that are found before anything counts.
 const WARM_UP_SHARES: u32 = 200;
+/// The same before a ramp, of which there are many tries.
+const RAMP_WARM_UP_SHARES: u32 = 40;
 /// A ramp that has not overtaken by so many times the shares that it is to remove never will.
 const GIVES_UP_AFTER: u32 = 10;
 const UNCLES: usize = UNCLES_MAX as usize;
@@ -38,8 +40,9 @@ struct Share {
     is_attackers: bool,
     is_published: bool,
     uncles: [Option<At>; UNCLES],
-    /// The target of its children before easing, and the earliest time that they may have.
+    /// The target of its children before easing, its work, and the earliest time that they may have.
     child_bits: Bits,
+    child_work: Work,
     child_earliest: UnixTime,
 }
 
@@ -113,6 +116,7 @@ impl Race {
                 is_published: true,
                 uncles: [None; UNCLES],
                 child_bits: right.target().to_bits(),
+                child_work: right,
                 child_earliest: time.plus(1),
             };
             race.shares.push(share);
@@ -120,9 +124,7 @@ impl Race {
         race.public = race.shares.len() - 1;
         race.honest = race.public;
         race.fork = race.public;
-        let (bits, earliest) = race.children(race.public);
-        race.shares[race.public].child_bits = bits;
-        race.shares[race.public].child_earliest = earliest;
+        race.prepare_children(race.public);
         race
     }
 
@@ -152,7 +154,7 @@ impl Race {
     /// before the attacker gives up.
     pub fn removes(mut self, shares: u32) -> bool {
         let attack = std::mem::replace(&mut self.attack, Attack::honest());
-        let from = self.height(self.public) + WARM_UP_SHARES;
+        let from = self.height(self.public) + RAMP_WARM_UP_SHARES;
         while self.height(self.public) < from {
             self.step();
         }
@@ -183,14 +185,17 @@ impl Race {
         std::iter::successors(Some(from), |at| Some(self.shares[*at].parent).filter(|parent| parent < at))
     }
 
-    /// The target of a share's children, and their earliest time.
-    fn children(&self, at: At) -> (Bits, UnixTime) {
+    /// Notes the target of a share's children, and their earliest time.
+    fn prepare_children(&mut self, at: At) {
         let samples: Vec<RetargetSample> =
             self.ancestry(at).take(self.params.retarget_window as usize).map(|at| self.shares[at].sample).collect();
         let mut times: Vec<UnixTime> = samples.iter().take(MEDIAN_SHARES).map(|sample| sample.time).collect();
         times.sort_unstable();
         let earliest = times[times.len() / 2].plus(1).max(samples[0].time.minus(BEFORE_PARENT_MAX_S));
-        (self.rule.base_bits(&self.params, &samples), earliest)
+        let share = &mut self.shares[at];
+        share.child_bits = self.rule.base_bits(&self.params, &samples);
+        share.child_work = work_of(share.child_bits);
+        share.child_earliest = earliest;
     }
 
     fn clock(&self) -> UnixTime {
@@ -215,8 +220,11 @@ impl Race {
             false => (Strategy::Honest.time(situation), true),
         };
         let allowed = if eases { easings_allowed(&self.params, time.since(share.sample.time)) } else { 0 };
-        let bits = eased_bits(&self.params, share.child_bits, allowed);
-        Job { parent, time, work: bits.work().expect("the rules give only canonical targets") }
+        let work = match allowed {
+            0 => share.child_work,
+            _ => work_of(eased_bits(&self.params, share.child_bits, allowed)),
+        };
+        Job { parent, time, work }
     }
 
     /// Something happens: a share is found, the honest miners hear of one, or jobs are renewed.
@@ -282,7 +290,7 @@ impl Race {
             *place = Some(uncle);
             work_with_uncles.0 += self.shares[uncle].sample.work.0;
         }
-        let base_work = self.shares[job.parent].child_bits.work().expect("the rules give only canonical targets");
+        let base_work = self.shares[job.parent].child_work;
         let sample =
             RetargetSample { time: job.time, height: ShareHeight(height), work: job.work, base_work, work_with_uncles };
         let at = self.shares.len();
@@ -295,11 +303,10 @@ impl Race {
             is_published: false,
             uncles,
             child_bits: Bits(0),
+            child_work: Work::ZERO,
             child_earliest: UnixTime(0),
         });
-        let (bits, earliest) = self.children(at);
-        self.shares[at].child_bits = bits;
-        self.shares[at].child_earliest = earliest;
+        self.prepare_children(at);
         self.recent.push(at);
         if self.recent.len() > 64 {
             let oldest = self.private.map_or(self.public, |_| self.fork).min(self.public);
@@ -368,4 +375,8 @@ impl Race {
             self.private = None;
         }
     }
+}
+
+fn work_of(bits: Bits) -> Work {
+    bits.work().expect("the rules give only canonical targets")
 }

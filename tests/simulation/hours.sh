@@ -3,8 +3,8 @@
 #
 # usage: tests/simulation/hours.sh [HOURS] [FIRST_SEED] [PROCESSES]
 #
-# Each process takes a hundred small pools and a large one at a time. Each failure is printed with the command that
-# replays it, and kept in the log.
+# Each process takes a hundred small pools, a large one, all worlds of five seeds and the long ones of one at a time. Each failure
+# is printed with the command that replays it, and kept in the log.
 set -eu
 hours=${1:-8}
 seed=${2:-1000}
@@ -22,12 +22,16 @@ echo "running until $(date -d "@$end"), log: $log"
 while [ "$(date +%s)" -lt "$end" ]; do
     first=$seed
     for _ in $(seq "$processes"); do
-        "$program" seeds "$seed" "$((seed + 100))" >>"$log" &
+        {
+            "$program" seeds "$seed" "$((seed + 100))" || true
+            "$program" worlds "$seed" "$((seed + 5))" || true
+            "$program" worlds "$seed" "$((seed + 1))" long || true
+        } >>"$log" &
         seed=$((seed + 100))
     done
     wait
     awk -v time="$(date +%T)" -v range="$first to $((seed - 1))" '
-        /^(small|large) / { pools++; seconds += $5 }
+        /^[a-z-]+ [0-9]+: / { pools++; seconds += $5 }
         /replay:/ { failures++ }
         END { printf "%s seeds %s done; so far %d pools, %.0f virtual hours, %d failures\n",
                      time, range, pools, seconds / 3600, failures }' "$log"

@@ -4,7 +4,7 @@ use super::{anything, main_chain, require, Length, World};
 use crate::engine::Simulation;
 use crate::random::Random;
 use crate::scenario::Scenario;
-use p2pool_core::params::{Activation, RULES_VERSION_FIRST, RULES_VERSION_TEST};
+use p2pool_core::params::{Activation, Network, RULES_VERSION_FIRST, RULES_VERSION_TEST};
 use p2pool_core::units::BlockHeight;
 
 pub const WORLD: World = World { name: "activation", scenario, before_quiet: anything, at_end };
@@ -12,12 +12,14 @@ pub const WORLD: World = World { name: "activation", scenario, before_quiet: any
 const NODES: usize = 5;
 const UPDATED: usize = 3;
 /// Bitcoin's height from which the version may begin; the simulated one starts at about 1,011.
-const HEIGHT: u32 = 1_040;
+const HEIGHT: u32 = 1_500;
 
 fn scenario(random: &mut Random, length: Length) -> Scenario {
     let mut scenario = Scenario::calm(NODES, 30, if length == Length::Short { 120 } else { 2_000 }, 16.0);
     // On slow lines, so that there are uncles: the version allows two.
     scenario.network.latency_ms = (100.0, 1_500.0);
+    // Only there the table of versions is no part of the chain id, so that older software has the same one.
+    scenario.params.network = Network::Mainnet;
     let activation = Activation { version: RULES_VERSION_TEST, height: BlockHeight(HEIGHT) };
     scenario.params.activations = vec![activation];
     let outdated = [0.2, 1.0 / 3.0, 0.5][random.below(3) as usize];

@@ -157,6 +157,11 @@ impl Node {
         self.sync.state()
     }
 
+    /// The version of the rules that the pool follows, if this software does not know it.
+    pub const fn rules_version_needed(&self) -> Option<u8> {
+        self.newer_rules.needed()
+    }
+
     /// Takes one event.
     pub fn step(&mut self, event: Event, now: Now) {
         match event {

@@ -171,10 +171,7 @@ impl Simulation {
         let now_ms = self.now_ms;
         let machine = &mut self.hosts[host];
         let rules_version_known = machine.settings.rules_version_known;
-        let mut params = ChainParams { rules_version_known, ..(*self.params).clone() };
-        // Software that does not know a version does not know when it begins either.
-        params.activations.retain(|activation| activation.version <= rules_version_known);
-        let params = Arc::new(params);
+        let params = Arc::new(ChainParams { rules_version_known, ..(*self.params).clone() });
         if machine.node.is_some() {
             return;
         }

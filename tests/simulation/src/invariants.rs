@@ -144,8 +144,7 @@ pub struct Checks {
     /// When the last share that was found is due everywhere.
     pub last_due_ms: u64,
     /// How often a node that does not know the newest rules scored an honest one that does, and the other way round.
-    pub scored_by_outdated: u32,
-    pub scored_outdated: u32,
+    pub scored_across_versions: u32,
     effects_max: usize,
     /// What each node's store has acknowledged.
     acknowledged: Vec<BTreeSet<ShareId>>,
@@ -166,8 +165,7 @@ impl Checks {
             stale_submits: 0,
             transactions_given: 0,
             last_due_ms: 0,
-            scored_by_outdated: 0,
-            scored_outdated: 0,
+            scored_across_versions: 0,
             effects_max,
             acknowledged: vec![BTreeSet::new(); scenario.hosts.len()],
             tables: BTreeMap::new(),
@@ -337,6 +335,7 @@ impl Simulation {
         let should_work = bitcoind.is_up()
             && !node.tree().is_empty()
             && node.sync_state().may_mine()
+            && node.rules_version_needed().is_none()
             && height >= next_block_height_min(node.tree());
         let machine = &mut self.hosts[host];
         let since = match should_work {

@@ -97,9 +97,6 @@ fn run_world(world: &World, seed: u64, length: Length, is_traced: bool) -> bool 
         simulation.fingerprint_so_far(),
         wrong.len(),
     );
-    if simulation.checks.scored_outdated > 0 {
-        println!("  updated nodes scored outdated ones {} times", simulation.checks.scored_outdated);
-    }
     wrong.iter().take(10).for_each(|wrong| println!("  {wrong}"));
     if !wrong.is_empty() {
         println!("  replay: {}", world.replay(seed, length));

@@ -1,7 +1,9 @@
 //! The simulation bars of the rules, section 6, and the fairness of payouts, section 7.
 
+use p2pool_test_simulation::rules::attack::{Attack, Times};
 use p2pool_test_simulation::rules::fairness::fairness;
 use p2pool_test_simulation::rules::measure::{mean, moved, recovery, steady, SEEDS};
+use p2pool_test_simulation::rules::race::Race;
 use p2pool_test_simulation::rules::retarget::Retarget;
 use p2pool_test_simulation::rules::strategy::Strategy;
 
@@ -55,6 +57,43 @@ fn the_measure_sees_a_pool_that_lies() {
     let honest = steady(1, RULE, 3_000, HONEST);
     let lying = steady(1, RULE, 3_000, (1.0, Strategy::EasingClaims));
     assert!((lying.interval_s / honest.interval_s - 1.0).abs() > 0.03, "{honest:?} {lying:?}");
+}
+
+/// Mean gain of an attack over ten seeds: 1 is fair.
+fn gain(part: f64, attack: Attack) -> f64 {
+    mean(&(0..10).map(|seed| Race::new(seed, RULE, part, attack).gain(10_000)).collect::<Vec<_>>())
+}
+
+#[test]
+fn false_times_and_easing_gain_nothing() {
+    let like = Strategy::ATTACKS.map(Times::Like);
+    let steps = [(0, 0), (0, 600), (1_800, 120)].map(|(first_s, then_s)| Times::Steps { first_s, then_s, future_s: 0 });
+    for times in like.into_iter().chain(steps) {
+        for eases in [true, false] {
+            let gain = gain(0.3, Attack { public_times: times, eases, ..Attack::honest() });
+            assert!((0.97..1.02).contains(&gain), "{times:?}, eases {eases}: {gain}");
+        }
+    }
+}
+
+/// The measure sees the known: a selfish miner gains with much of the hash rate, and loses with little.
+#[test]
+fn the_race_is_fair_to_the_honest_and_sees_selfish_mining() {
+    let selfish = Attack { withholds: 1.0, margin: 1.0, reveals: true, ..Attack::honest() };
+    for part in [0.1, 0.45] {
+        let honest = gain(part, Attack::honest());
+        assert!((0.98..1.03).contains(&honest), "{part}: {honest}");
+    }
+    let gains = [0.1, 0.45].map(|part| gain(part, selfish));
+    assert!(gains[0] < 0.995 && gains[1] > 1.2, "{gains:?}");
+}
+
+#[test]
+fn a_ramp_seldom_removes_twenty_shares_and_a_majority_does() {
+    let ramp = Attack { private_times: Times::Like(Strategy::Earliest), gives_up: 20.0, ..Attack::honest() };
+    let removed = |part| (0..100).filter(|seed| Race::new(*seed, RULE, part, ramp).removes(20)).count();
+    let (minority, majority) = (removed(0.3), removed(0.6));
+    assert!(minority <= 20 && majority >= 50, "{minority} and {majority} of 100");
 }
 
 #[test]

@@ -170,7 +170,7 @@ pub struct Effort {
 impl Effort {
     /// What the figures spend.
     pub const FULL: Self =
-        Self { drawn: 160, kept: 12, varied: 120, first: 10_000, then: 30_000, last: 40_000, seeds: 20 };
+        Self { drawn: 160, kept: 10, varied: 100, first: 5_000, then: 15_000, last: 20_000, seeds: 20 };
 }
 
 /// The best attack found, and what it gains: mean and half width of the 95 % interval over fresh seeds.

@@ -106,7 +106,8 @@ fn heavier_part_wins(simulation: &Simulation) -> Result<(), String> {
     // What counts is the work of the last steps of age.
     let counted_ms = u64::from(simulation.params.age_step_s) * 1_000;
     let expected = (*for_ms).min(counted_ms) as f64 / 1_000.0 / f64::from(simulation.params.share_period_s);
-    let margin = 4.0 / expected.sqrt();
+    // Four standard deviations of the difference of what the parts find.
+    let margin = 2.0 / expected.sqrt();
     if (part - 0.5).abs() < margin {
         return Ok(());
     }

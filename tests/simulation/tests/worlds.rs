@@ -10,9 +10,13 @@ use p2pool_test_simulation::worlds::{Length, World, ALL};
 const SEEDS: u64 = 4;
 const SLOW: [(&str, u64); 3] = [("activation", 1), ("idle", 2), ("newcomer", 2)];
 
-fn seeds(world: &World) -> std::ops::Range<u64> {
+/// A long split into parts of which one clearly has more hash rate, which few seeds draw.
+const CLEAR: (&str, u64) = ("split", 18);
+
+fn seeds(world: &World) -> impl Iterator<Item = u64> {
     let slow = SLOW.iter().find(|(name, _)| *name == world.name);
-    0..slow.map_or(SEEDS, |(_, seeds)| *seeds)
+    let clear = (world.name == CLEAR.0).then_some(CLEAR.1);
+    (0..slow.map_or(SEEDS, |(_, seeds)| *seeds)).chain(clear)
 }
 
 /// Runs a world; what was wrong, and how to see it again.

@@ -266,7 +266,11 @@ impl Bitcoind {
             self.missed.push(block);
             let due = self.missed.len().saturating_sub(self.lag);
             let due: Vec<BlockHash> = self.missed.drain(..due).collect();
-            return due.into_iter().fold(false, |is_higher, block| self.take_now(bitcoin, block) || is_higher);
+            let before = self.tip;
+            due.into_iter().for_each(|block| {
+                self.take_now(bitcoin, block);
+            });
+            return self.tip != before;
         }
         self.take_now(bitcoin, block)
     }

@@ -63,7 +63,7 @@ pub fn by_name(name: &str) -> Option<&'static World> {
 impl World {
     /// Runs the world of a seed. Returns the simulation and what was wrong.
     pub fn run(&self, seed: u64, length: Length, is_traced: bool) -> (Simulation, Vec<String>) {
-        let scenario = (self.scenario)(&mut Random::new(seed ^ 0x0a11_d5), length);
+        let scenario = (self.scenario)(&mut Random::new(seed ^ 0x000a_11d5), length);
         let end_ms = scenario.duration_ms;
         let mut simulation = Simulation::new(seed, scenario);
         simulation.is_traced = is_traced;

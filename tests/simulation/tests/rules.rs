@@ -79,7 +79,7 @@ fn false_times_and_easing_gain_nothing() {
 /// The measure sees the known: a selfish miner gains with much of the hash rate, and loses with little.
 #[test]
 fn the_race_is_fair_to_the_honest_and_sees_selfish_mining() {
-    let selfish = Attack { withholds: 1.0, margin: 1.0, reveals: true, ..Attack::honest() };
+    let selfish = Attack { withholds: 1.0, margin: 0.5, gives_up: 1.0, ..Attack::honest() };
     for part in [0.1, 0.45] {
         let honest = gain(part, Attack::honest());
         assert!((0.98..1.03).contains(&honest), "{part}: {honest}");

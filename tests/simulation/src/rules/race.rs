@@ -237,7 +237,7 @@ impl Race {
         let news_s = self.news.front().map_or(f64::INFINITY, |(at_s, _)| at_s - self.now_s);
         // Waiting has no memory, so what was drawn beyond the next change can be forgotten.
         if wait_s > news_s.min(JOB_REFRESH_S) {
-            self.now_s += news_s.min(JOB_REFRESH_S).max(0.0);
+            self.now_s += news_s.clamp(0.0, JOB_REFRESH_S);
             if news_s <= JOB_REFRESH_S {
                 self.honest = self.news.pop_front().map_or(self.honest, |(_, tip)| tip);
             }

@@ -9,8 +9,11 @@ is no difference, 1 at the first difference, which is printed, 2 if the input is
 
 A pruned export does not contain everything. Parents, targets and times of the oldest shares are not checked where too
 few shares precede them, nor payouts where a share or an uncle of the payout window is missing; the result says how many
-were checked. Whether the Bitcoin blocks that shares build on are valid needs a Bitcoin node; here they must only be
-consistent.
+were checked. Whether the Bitcoin blocks that shares build on are valid, and their median times past, needs a Bitcoin node;
+here they must only be consistent.
+
+The tip must be the best by recent work (section 6). Bitcoin's time at the moment of the export is not in it: the tip must be
+the best at some time from that of the newest Bitcoin block that a share builds on to two days (an age step) later.
 """
 
 import json
@@ -20,7 +23,7 @@ import sys
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from model.chain import MEDIAN_SHARES, Chain, Rejected  # noqa: E402
+from model.chain import MEDIAN_SHARES, Chain, Rejected, rank  # noqa: E402
 from model.hashing import as_number, display  # noqa: E402
 from model.params import UNCLE_DEPTH_MAX, Params  # noqa: E402
 from model.share import ZERO_ID, Share, header_to_json, info_to_json  # noqa: E402
@@ -69,7 +72,8 @@ def is_block(share: Share) -> bool:
 
 
 # Fields that are the node's view, or another form of other fields.
-OTHER_FIELDS = {"payout_address", "main_chain", "verified", "payouts", "raw"}
+OTHER_FIELDS = {"anchor_median_time_past", "payout_address", "main_chain", "verified", "payouts", "raw"}
+BITS_PER_AGE_STEP = 4
 
 
 class Audit:
@@ -86,9 +90,11 @@ class Audit:
         self.window = Window(self.chain)
         self.oldest_height = None
         self.last_order = None
-        # Height of the child of each Bitcoin block.
+        # Of each Bitcoin block that shares build on: the height of its child, and its median time past.
         self.blocks = {}
+        self.anchor_times = {}
         self.main_flags = {}
+        self.verified = {}
         self.payouts_checked = self.targets_checked = 0
 
     def line(self, line: dict):
@@ -99,11 +105,13 @@ class Audit:
         self.check_order(share)
         try:
             self.check_rules(share)
+            self.check_anchor_time(share, line)
             self.check_payouts(share, line)
         except Rejected as rejected:
             raise Difference(str(rejected)) from rejected
         self.chain.shares[id_] = share
         self.main_flags[id_] = line.get("main_chain")
+        self.verified[id_] = line.get("verified")
 
     def read(self, line: dict) -> Share:
         """Decodes the raw share and compares the other fields with it."""
@@ -162,6 +170,15 @@ class Audit:
             expect("block_height", height, self.chain.shares[prev_block].info.block_height + 1)
         expect("block_height", height, self.blocks.setdefault(prev_block, height))
 
+    def check_anchor_time(self, share: Share, line: dict):
+        """The median time past of the Bitcoin block below is the same in all lines, and before the share (rule 6)."""
+        time = line.get("anchor_median_time_past")
+        if type(time) is not int:
+            raise Difference(f"anchor_median_time_past is {time!r}")
+        expect("anchor_median_time_past", time, self.anchor_times.setdefault(share.header.prev_block, time))
+        if share.header.time <= time:
+            raise Difference(f"rule 6: time {share.header.time} is not later than the median time past")
+
     def check_uncle(self, share: Share, uncle: bytes):
         held = self.chain.shares.get(uncle)
         if held is not None:
@@ -204,13 +221,56 @@ class Audit:
         self.payouts_checked += 1
 
     def finish(self):
-        """Checks the tip and the main chain."""
-        tip = self.chain.tip()
-        expect("tip", self.tip, None if tip is None else display(tip))
-        main = {id_ for id_, _ in self.chain.newest_first(tip)} if tip else set()
+        """Checks the main chain, and that no branch is better."""
+        shares = self.chain.shares
+        tip = next((id_ for id_ in shares if display(id_) == self.tip), None)
+        if tip is None and (shares or self.tip is not None):
+            raise Difference(f"tip {self.tip!r} is not among the shares")
+        main = dict(self.chain.newest_first(tip))
         for id_, flag in self.main_flags.items():
             expect(f"main_chain of {display(id_)}", flag, id_ in main)
         self.main_len = len(main)
+        if tip is not None:
+            self.check_choice(tip, main)
+
+    def check_choice(self, tip: bytes, main: dict):
+        """No branch has more recent work than the tip's, at some time of Bitcoin."""
+        newest = max(self.anchor_times.values())
+        step = self.params.age_step_s
+        # Weights change when a share's age becomes a multiple of the step.
+        ages = {(time - newest) % step for time in self.anchor_times.values()}
+        better = None
+        for later in sorted(ages | {0}):
+            found = self.better_branch(tip, main, newest + later)
+            if found is None:
+                return
+            better = better or found
+        raise Difference(f"tip {self.tip} has less recent work than the branch of {display(better)}")
+
+    def better_branch(self, tip: bytes, main: dict, bitcoin_time: int):
+        """The first share whose branch is better than the main chain at this time of Bitcoin, or None."""
+        shares = self.chain.shares
+
+        def weight(id_: bytes) -> int:
+            age = max(0, bitcoin_time - self.anchor_times[shares[id_].header.prev_block])
+            return self.chain.work(id_) >> BITS_PER_AGE_STEP * (age // self.params.age_step_s) if self.verified[id_] else 0
+
+        # What the main chain weighs above each of its shares; above none of them if a branch leaves below the oldest.
+        above, total = {}, 0
+        for id_ in main:
+            above[id_] = total
+            total += weight(id_)
+        branches = {}
+        # Parents come before their children.
+        for id_, share in shares.items():
+            if id_ in above:
+                continue
+            parent = share.info.parent
+            join, sum_ = branches.get(parent, (above.get(parent, total), 0))
+            branches[id_] = join, sum_ + weight(id_)
+            if (branches[id_][1], rank(share)) > (join, rank(shares[tip])):
+                return id_
+        return None
 
     def verdict(self) -> str:
         return (

@@ -10,7 +10,7 @@ sys.dont_write_bytecode = True
 
 from audit import Audit, Difference, NotAnExport, audit, facts  # noqa: E402
 from model.chain import Chain  # noqa: E402
-from model.hashing import display  # noqa: E402
+from model.hashing import display, from_display  # noqa: E402
 from model.params import Params  # noqa: E402
 from model.share import Share  # noqa: E402
 from model.targets import work_of_bits  # noqa: E402
@@ -29,11 +29,13 @@ def true_export(oldest: int = 0) -> list:
     main = {id_ for id_, _ in chain.newest_first(chain.tip())}
     lines = [{**params.to_json(), "chain_id": params.chain_id().hex(), "tip": VECTOR["tip"]}]
     window = Window(chain)
+    anchor_times = {anchor["hash"]: anchor["median_time_past"] for anchor in VECTOR["anchors"]}
     for share in sorted(chain.shares.values(), key=lambda share: (share.info.share_height, display(share.id()))):
         held = window.at(share.info.parent, work_of_bits(share.header.bits)) is not None
         payouts = [{"script": VECTOR["scripts"][payee], "address": "", "amount": amount}
                    for payee, amount in listed[display(share.id())]]  # fmt: skip
-        lines.append({**facts(share), "payout_address": "", "main_chain": share.id() in main, "verified": True,
+        lines.append({**facts(share), "anchor_median_time_past": anchor_times[display(share.header.prev_block)],
+                      "payout_address": "", "main_chain": share.id() in main, "verified": True,
                       "payouts": payouts if held else None, "raw": share.encode().hex()})  # fmt: skip
     return lines
 
@@ -156,11 +158,57 @@ class Differences(unittest.TestCase):
 
     def test_tip_and_main_chain(self):
         lines = true_export()
-        lines[0]["tip"] = lines[-1]["id"]
+        lines[0]["tip"] = "00" * 32
         self.assert_difference(lines, "tip")
+        # A tip with a better share on it, and one beside it.
+        chain = run(true_export()).chain
+        parent = next(line["parent"] for line in lines[1:] if line["id"] == VECTOR["tip"])
+        beside = next(line["id"] for line in reversed(lines) if not line["main_chain"])
+        for tip in (parent, beside):
+            lines = true_export()
+            lines[0]["tip"] = tip
+            self.assert_difference(lines, "main_chain of")
+            main = {display(id_) for id_, _ in chain.newest_first(from_display(tip))}
+            for line in lines[1:]:
+                line["main_chain"] = line["id"] in main
+            self.assert_difference(lines, f"tip {tip} has less recent work")
         lines = true_export()
         lines[7]["main_chain"] = not lines[7]["main_chain"]
         self.assert_difference(lines, "main_chain", lines[7]["id"])
+
+    def test_recent_work(self):
+        """A branch whose Bitcoin block is two age steps newer is better than the main chain, unless it may age as well."""
+        lines = true_export()
+        branch = next(line for line in reversed(lines) if line["share_height"] == 26 and not line["main_chain"])
+        newest, step = lines[1]["anchor_median_time_past"], lines[0]["age_step_s"]
+
+        def date(branch_time: int):
+            for line in lines[1:]:
+                time = newest if line["prev_block"] == lines[1]["prev_block"] else newest - 2 * step
+                line["anchor_median_time_past"] = branch_time if line["prev_block"] == branch["prev_block"] else time
+
+        date(newest)
+        run(lines)
+        # Shares that the node has not verified weigh nothing: here those of the main chain on the same Bitcoin block.
+        for line in lines[1:]:
+            line["verified"] = not line["main_chain"] or line["prev_block"] != branch["prev_block"]
+        self.assert_difference(lines, "less recent work")
+        date(newest - step + 1000)
+        run(lines)
+
+    def test_anchor_times(self):
+        for change in (1, -1):
+            lines = true_export()
+            lines[50]["anchor_median_time_past"] += change
+            self.assert_difference(lines, "line", "anchor_median_time_past")
+        for value in (None, "1", True):
+            lines = true_export()
+            lines[50]["anchor_median_time_past"] = value
+            self.assert_difference(lines, "line 51", "anchor_median_time_past")
+        lines = true_export()
+        for line in lines[1:]:
+            line["anchor_median_time_past"] = max(line["time"] for line in lines[1:])
+        self.assert_difference(lines, "line 2", "rule 6")
 
     def test_mutants_of_the_recorded_chain(self):
         """Each share that breaks a rule, in place of a valid one, is rejected by that rule.
@@ -177,7 +225,9 @@ class Differences(unittest.TestCase):
                 height = share.info.share_height
             except ValueError:
                 share, height = None, 0
-            line = {**(facts(share) if share else {}), "main_chain": False, "payouts": [], "raw": mutant["raw"]}
+            times = [other["anchor_median_time_past"] for other in lines[1:] if share
+                     and other["prev_block"] == display(share.header.prev_block)]  # fmt: skip
+            line = {**(facts(share) if share else {}), "anchor_median_time_past": next(iter(times), 0), "main_chain": False, "payouts": [], "raw": mutant["raw"]}
             # The first of its height, so that a false height does not violate the order first.
             place = next((i for i, other in enumerate(lines[1:], 1) if other["share_height"] >= height), len(lines))
             parent = share and display(share.info.parent)

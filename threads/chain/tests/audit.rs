@@ -3,22 +3,47 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use bitcoin::block::Header;
+use bitcoin::consensus::encode::deserialize_hex;
 use bitcoin::hex::FromHex as _;
 use p2pool_chain::export::export;
 use p2pool_chain::store::Store;
 use p2pool_core::node::{Changes, StoredShare};
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::share::{Share, ShareId};
+use p2pool_core::sharechain::bitcoin_difficulty::PeriodStart;
+use p2pool_core::sharechain::{Anchor, RecentTimes};
+use p2pool_core::units::{Bits, BlockHeight, UnixTime};
 use serde_json::Value;
 
 fn vectors() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors")
 }
 
+fn vector() -> Value {
+    let text = std::fs::read_to_string(vectors().join("chain.json")).expect("the vectors are in the repository");
+    serde_json::from_str(&text).expect("the vectors are JSON")
+}
+
+/// The recorded Bitcoin blocks. Of what only their children depend on, nothing is recorded.
+fn anchors() -> Vec<Anchor> {
+    let chain = vector();
+    let number = |recorded: &Value, field: &str| {
+        let number = recorded[field].as_u64().expect("a number");
+        u32::try_from(number).expect("32 bits")
+    };
+    let anchor = |recorded: &Value| {
+        let header: Header = deserialize_hex(recorded["header"].as_str().expect("a header")).expect("a header");
+        let times = RecentTimes::new([UnixTime(number(recorded, "median_time_past"))]);
+        let start = PeriodStart { time: UnixTime(0), bits: Bits(header.bits.to_consensus()) };
+        Anchor::new(Network::Regtest, header, BlockHeight(number(recorded, "height")), times, start, start.bits)
+    };
+    chain["anchors"].as_array().expect("anchors").iter().map(anchor).collect()
+}
+
 /// The recorded chain of the model: its parameters, tip and shares.
 fn recorded() -> (ChainParams, ShareId, Vec<StoredShare>) {
-    let text = std::fs::read_to_string(vectors().join("chain.json")).expect("the vectors are in the repository");
-    let chain: Value = serde_json::from_str(&text).expect("the vectors are JSON");
+    let chain = vector();
     let params = ChainParams {
         chain_name: chain["params"]["chain_name"].as_str().expect("chain name").to_owned(),
         retarget_window: 8,
@@ -39,7 +64,7 @@ fn recorded() -> (ChainParams, ShareId, Vec<StoredShare>) {
 /// Stores the shares, exports them and audits the export.
 fn audit(params: &ChainParams, tip: ShareId, shares: Vec<StoredShare>) -> Output {
     let dir = tempfile::tempdir().expect("a folder for the store");
-    let batch = Changes { put_shares: shares, tip: Some(tip), ..Changes::default() };
+    let batch = Changes { put_shares: shares, put_anchors: anchors(), tip: Some(tip), ..Changes::default() };
     Store::open(dir.path(), params).expect("a new store").commit(&batch).expect("room for the shares");
     let mut lines = Vec::new();
     export(dir.path(), params, &mut lines).expect("an export");

@@ -2,11 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 
+use bitcoin::BlockHash;
 use p2pool_core::node::StoredShare;
 use p2pool_core::payouts::{EntrySource, Vote, Window, WindowEntry};
 use p2pool_core::share::{PayoutScript, ShareId};
 use p2pool_core::sharechain::WindowReach;
-use p2pool_core::units::{Bits, ShareHeight, Work};
+use p2pool_core::units::{Bits, ShareHeight, UnixTime, Work};
 
 use crate::store::{Record, StoreError, View};
 
@@ -17,6 +18,8 @@ pub(super) struct Index {
     entries: HashMap<ShareId, Entry>,
     main: HashSet<ShareId>,
     tip: Option<ShareId>,
+    /// Median times past of the anchors.
+    anchor_times: HashMap<BlockHash, UnixTime>,
 }
 
 struct Entry {
@@ -56,10 +59,11 @@ impl Facts {
 impl Index {
     /// Builds the index by reading every share once.
     pub(super) fn new(view: &View<'_>) -> Result<Self, StoreError> {
-        let mut shares = Vec::new();
-        view.each(|record| {
-            if let Record::Share(stored) = record {
-                shares.push(Facts::new(&stored));
+        let (mut shares, mut anchor_times) = (Vec::new(), HashMap::new());
+        view.each(|record| match record {
+            Record::Share(stored) => shares.push(Facts::new(&stored)),
+            Record::Anchor(anchor) => {
+                anchor_times.insert(anchor.header.block_hash(), anchor.median_time_past);
             }
         })?;
         shares.sort_unstable_by_key(|share| (share.height, share.id));
@@ -69,6 +73,7 @@ impl Index {
             entries: entries(&shares),
             main: main_chain(&shares, tip),
             tip,
+            anchor_times,
         })
     }
 
@@ -79,6 +84,11 @@ impl Index {
 
     pub(super) const fn tip(&self) -> Option<ShareId> {
         self.tip
+    }
+
+    /// Returns the median time past of the block with this hash, if shares build on it.
+    pub(super) fn anchor_time(&self, hash: &BlockHash) -> Option<UnixTime> {
+        self.anchor_times.get(hash).copied()
     }
 
     /// Whether the share is the tip or an ancestor of it.

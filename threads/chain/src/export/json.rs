@@ -5,7 +5,7 @@ use bitcoin::hex::DisplayHex as _;
 use p2pool_core::node::StoredShare;
 use p2pool_core::params::{ChainParams, Network, OUTPUTS_CLASSES};
 use p2pool_core::share::ShareId;
-use p2pool_core::units::Bits;
+use p2pool_core::units::{Bits, UnixTime};
 use serde::Serialize;
 
 pub(super) use p2pool_core::share::coinbase::Payout;
@@ -60,6 +60,8 @@ pub(super) struct ShareLine {
     bits: String,
     nonce: u32,
     header: String,
+    /// In seconds since 1970; `None` if the store lacks the anchor.
+    anchor_median_time_past: Option<u32>,
     rules_version: u8,
     parent: String,
     uncles: Vec<String>,
@@ -103,6 +105,7 @@ impl ShareLine {
     pub(super) fn new(
         params: &ChainParams,
         stored: &StoredShare,
+        anchor_time: Option<UnixTime>,
         main_chain: bool,
         payouts: Option<&[Payout]>,
     ) -> Self {
@@ -117,6 +120,7 @@ impl ShareLine {
             bits: bits.to_string(),
             nonce: header.nonce,
             header: encode::serialize_hex(header),
+            anchor_median_time_past: anchor_time.map(|time| time.0),
             rules_version: info.rules_version,
             parent: info.parent.to_string(),
             uncles: info.uncles.iter().map(ShareId::to_string).collect(),

@@ -13,7 +13,8 @@
 //! | `payouts` | the outputs of the coinbase in their order; `null` if the payout window is not held |
 //!
 //! `main_chain` says whether the share is the tip or one of its ancestors, `verified` whether the node checked it by all rules,
-//! and `is_block` whether its header meets Bitcoin's target.
+//! and `is_block` whether its header meets Bitcoin's target. `anchor_median_time_past` is that of the Bitcoin block that the share
+//! builds on, which dates its work in the choice between chains.
 
 mod index;
 mod json;
@@ -83,7 +84,8 @@ fn write_lines(
     for id in index.ids() {
         let stored = view.share(&id)?.expect("a view does not change, so it still has an indexed share");
         let payouts = payouts(&mut window, index, &stored);
-        line(out, &json::ShareLine::new(params, &stored, index.is_main(&id), payouts.as_deref()))?;
+        let anchor_time = index.anchor_time(&stored.share.header.prev_blockhash);
+        line(out, &json::ShareLine::new(params, &stored, anchor_time, index.is_main(&id), payouts.as_deref()))?;
         summary.shares += 1;
         summary.with_payouts += usize::from(payouts.is_some());
     }

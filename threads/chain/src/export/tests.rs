@@ -9,7 +9,9 @@ use bitcoin::{BlockHash, CompactTarget, TxMerkleNode};
 use p2pool_core::params::Network;
 use p2pool_core::payouts::payout_list;
 use p2pool_core::share::{CoinbaseTag, PayoutScript, Share, ShareId, ShareInfo};
-use p2pool_core::units::{BlockHeight, Sats, ShareHeight, Work};
+use p2pool_core::sharechain::bitcoin_difficulty::PeriodStart;
+use p2pool_core::sharechain::{Anchor, RecentTimes};
+use p2pool_core::units::{BlockHeight, Sats, ShareHeight, UnixTime, Work};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -173,7 +175,7 @@ fn every_field_matches_the_raw_share() {
         let is_block = header.target().is_met_by(header.block_hash());
         assert_eq!(line["is_block"], is_block);
         blocks += usize::from(is_block);
-        assert_eq!(line.as_object().unwrap().len(), 31, "every field but the payouts is compared");
+        assert_eq!(line.as_object().unwrap().len(), 32, "all but payouts and anchor time are compared");
     }
     assert!(blocks > 0 && blocks < shares.len(), "{blocks} blocks: both cases must occur");
     let order: Vec<(u64, [u8; 32])> = lines[1..]
@@ -185,6 +187,24 @@ fn every_field_matches_the_raw_share() {
         })
         .collect();
     assert!(order.is_sorted(), "oldest first");
+}
+
+#[test]
+fn shares_have_the_time_of_their_anchor() {
+    let (dir, params) = (TempDir::new().unwrap(), params());
+    let (other, mut above) = (share(None, &[], 0), share(None, &[], 1));
+    let header = Header { time: 1_600_000_000, ..other.share.header };
+    let times = RecentTimes::new([header.time, 7, header.time - 1].map(UnixTime));
+    let start = PeriodStart { time: UnixTime(0), bits: Bits(0x207f_ffff) };
+    let anchor = Anchor::new(Network::Regtest, header, BlockHeight(3), times, start, start.bits);
+    std::sync::Arc::make_mut(&mut above.share).header.prev_blockhash = header.block_hash();
+    above.id = above.share.id();
+    let expected = HashMap::from([(other.id.to_string(), None), (above.id.to_string(), Some(1_599_999_999))]);
+    let batch = Changes { put_shares: vec![other, above], put_anchors: vec![anchor], ..Changes::default() };
+    Store::open(dir.path(), &params).unwrap().commit(&batch).unwrap();
+    let (_, lines) = exported(dir.path(), &params);
+    let found = lines[1..].iter().map(|line| (text(line, "id"), line["anchor_median_time_past"].as_u64()));
+    assert_eq!(found.collect::<HashMap<_, _>>(), expected);
 }
 
 /// The payouts as the rules describe them: walk back and list every credit. `None` if the walk finds a gap.

@@ -31,8 +31,8 @@ def pays_as_some_child(chain, pays: list, bits: int) -> bool:
     value = sum(amount for _, amount in pays)
     finders = {share.info.payout_script for share in chain.shares.values()}
     for parent in [*(id_ for id_, _ in chain.newest_first(chain.tip())), ZERO_ID]:
-        credits = chain.credits(parent, bits)
-        if any(pays == payout_list(chain.params, credits, value, finder, parent) for finder in finders):
+        credits, limit = chain.credits(parent, bits), chain.params.payout_outputs[chain.outputs_class(parent, bits)]
+        if any(pays == payout_list(limit, credits, value, finder, parent) for finder in finders):
             return True
     return False
 

@@ -25,7 +25,7 @@ function explainRules({ in_force: inForce, known, needed, signals }) {
   const now = needed ? `The pool follows version ${needed}` : inForce ? `Version ${inForce}` : 'No share yet';
   const later = signals.filter(({ version }) => version > (inForce ?? 0));
   const ready = later.map(({ version, work_pct: part }) => ` ${percent(part)} of the pool’s work is ready for version ${version}.`);
-  return `${now}; this node knows version ${known}.${ready.join('')}`;
+  return `${now}. This node supports versions up to ${known}.${ready.join('')}`;
 }
 
 /** Returns the multiaddress of a host and TCP port. */

@@ -50,6 +50,9 @@ fn derived(snapshot: &Snapshot, outputs: &PayoutOutputs, uptime_s: u64, store_by
         let options = Opts::new("p2pool_rules_version_signalled", help).const_label("version", version.to_string());
         with(options, work_percent / 100.0);
     }
+    let help = "Part of the work in the payout window whose finders know later rules than this node, 0 to 1.";
+    let unsupported = rules.signals.iter().find(|(version, _)| *version > rules.known);
+    gauge("p2pool_rules_unsupported_signalled", help, unsupported.map_or(0.0, |(_, percent)| percent / 100.0));
     gauge("p2pool_payout_outputs_max", "Most payout outputs of a coinbase.", outputs.max.into());
     gauge("p2pool_payout_outputs_vote", "Number of payout outputs that this node votes for.", outputs.vote.into());
     for votes in &outputs.votes {

@@ -213,6 +213,7 @@ fn an_outdated_node_is_unhealthy_and_one_that_will_be_is_warned() {
         "p2pool_rules_version_known 3",
         "p2pool_rules_version_needed 4",
         "p2pool_rules_version_signalled{version=\"4\"} 0.6",
+        "p2pool_rules_unsupported_signalled 0.6",
     ] {
         assert!(metrics.text().contains(line), "{line}");
     }

@@ -28,6 +28,8 @@ mapfile -t scripts < <(git ls-files 2>/dev/null | grep -E '\.sh$|^\.ci/run$' || 
 shellcheck --external-sources --source-path=SCRIPTDIR "${scripts[@]}"
 step "links"
 contrib/check-links.sh
+step "threats"
+contrib/check-threats.sh
 step "dependencies"
 contrib/check-dependencies.sh
 

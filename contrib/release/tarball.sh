@@ -15,6 +15,7 @@ readonly CONTENTS=(
     LICENSE
     README.md
     contrib/CONTRIBUTING.md
+    contrib/EXPECTATIONS.md
     contrib/appliance.md
     contrib/docker
     contrib/grafana

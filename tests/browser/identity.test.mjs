@@ -23,7 +23,7 @@ describe('this node', () => {
 
   it('shows the versions of the rules, and what part of the pool is ready for a later one', async () => {
     const responses = await visit();
-    assert.equal(await text(page, '#node-rules'), 'Version 2. This node supports versions up to 3. 41.7\u00a0% of the pool’s work is ready for version 3.');
+    assert.equal(await text(page, '#node-rules'), 'Version 2. This node supports versions up to 3. 41.7 % of the pool’s work is ready for version 3.');
     responses.status.rules = { in_force: 2, known: 2, needed: 3, signals: [] };
     await visit(responses);
     assert.equal(await text(page, '#node-rules'), 'The pool follows version 3. This node supports versions up to 2.');

@@ -59,9 +59,11 @@ pub fn print_attack(rule: &str, part: f64, means: &str) -> bool {
     true
 }
 
-/// One row for both rules.
+/// One row for both rules; it is shown at once, for it takes minutes until all are there.
 fn row(name: String, of: impl Fn(Retarget) -> String) -> Vec<String> {
-    std::iter::once(name).chain(RULES.map(of)).collect()
+    let row: Vec<String> = std::iter::once(name).chain(RULES.map(of)).collect();
+    eprintln!("{}", row.join(" | "));
+    row
 }
 
 /// Everything.
@@ -85,7 +87,6 @@ pub fn figure() -> Figure {
             .map(|strategy| mean(&parallel(&seeds(), |seed| moved(*seed, rule, 10_000, strategy))).abs());
         format!("{:.1} %", 100.0 * greatest(by))
     }));
-    let mut attacks = Vec::new();
     for part in PARTS {
         let percent = format!("{:.0} %", 100.0 * part);
         rows.push(row(format!("{percent}, honest"), |rule| gain(&honest_gain(rule, part, Effort::FULL))));
@@ -96,7 +97,7 @@ pub fn figure() -> Figure {
             let known_before = if means == Means::All { known.clone() } else { RULES.map(|_| Vec::new()) };
             let bests = RULES.map(|rule| best_gain(rule, part, means, &known_before[at(rule)], Effort::FULL));
             rows.push(row(format!("{percent}, {name}"), |rule| gain(&bests[at(rule)])));
-            attacks.push(format!("{percent}, {name}: {:?}", bests[0]));
+            eprintln!("  {:?}", bests[0].attack);
             known.iter_mut().zip(bests).for_each(|(known, best)| known.push(best.attack));
         }
     }
@@ -107,10 +108,8 @@ pub fn figure() -> Figure {
             let (mean, error) = bests[at(rule)].gain;
             format!("{:.2} ± {:.2}", 1_000.0 * mean, 1_000.0 * error)
         }));
-        attacks.push(format!("{:.0} % ramp: {:?}", 100.0 * part, bests[0]));
+        eprintln!("  {:?}", bests[0].attack);
     }
-    // Which attacks these are, for who reads the output.
-    attacks.iter().for_each(|attack| eprintln!("{attack}"));
     Figure {
         title: "Difficulty: the bounded window and ASERT",
         text: format!(

@@ -170,7 +170,7 @@ pub struct Effort {
 impl Effort {
     /// What the figures spend.
     pub const FULL: Self =
-        Self { drawn: 160, kept: 10, varied: 100, first: 5_000, then: 15_000, last: 20_000, seeds: 20 };
+        Self { drawn: 160, kept: 10, varied: 80, first: 4_000, then: 10_000, last: 20_000, seeds: 16 };
 }
 
 /// The best attack found, and what it gains: mean and half width of the 95 % interval over fresh seeds.

@@ -280,15 +280,18 @@ impl Race {
             is_known
                 && is_wanted
                 && (uncle_height < height && height - uncle_height <= UNCLE_DEPTH_MAX)
-                && near.contains(&share.parent)
                 && !near.iter().any(is_named)
         };
-        let mut named: Vec<At> = self.recent.iter().copied().filter(is_nameable).collect();
-        named.sort_by_key(|at| self.height(*at));
+        let mut candidates: Vec<At> = self.recent.iter().copied().filter(is_nameable).collect();
+        candidates.sort_by_key(|at| self.height(*at));
         let mut work_with_uncles = job.work;
-        for (place, uncle) in uncles.iter_mut().zip(named) {
-            *place = Some(uncle);
-            work_with_uncles.0 += self.shares[uncle].sample.work.0;
+        let mut count = 0;
+        for uncle in candidates {
+            if count < UNCLES && self.may_have_uncles(&near, &uncles, self.shares[uncle].parent) {
+                uncles[count] = Some(uncle);
+                count += 1;
+                work_with_uncles.0 += self.shares[uncle].sample.work.0;
+            }
         }
         let base_work = self.shares[job.parent].child_work;
         let sample =
@@ -314,6 +317,19 @@ impl Race {
             self.recent.retain(|at| self.shares[*at].sample.height.0 >= oldest);
         }
         at
+    }
+
+    /// Whether a child of a share may be an uncle: the share is one of the nephew's nearest ancestors, or an uncle of the nephew
+    /// or of one of these, on such a share in turn.
+    fn may_have_uncles(&self, near: &[At], uncles: &[Option<At>; UNCLES], mut below: At) -> bool {
+        while !near.contains(&below) {
+            let is_named = |ancestor: &At| self.shares[*ancestor].uncles.contains(&Some(below));
+            if !uncles.contains(&Some(below)) && !near.iter().any(is_named) {
+                return false;
+            }
+            below = self.shares[below].parent;
+        }
+        true
     }
 
     /// Whether nodes prefer a share to another.

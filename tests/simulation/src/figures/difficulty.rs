@@ -1,7 +1,7 @@
 //! The rules for the next target side by side: how fast they adapt, how much they vary, and what they let an attacker gain.
 
 use super::{mean_and_error, parallel, Figure};
-use crate::rules::attack::{best_gain, best_ramp, honest_gain, Best, Effort, Means};
+use crate::rules::attack::{best_attacks, best_gain, best_ramp, Attack, Best, Effort, Means};
 use crate::rules::measure::{greatest, mean, moved, recovery, steady, SEEDS};
 use crate::rules::retarget::Retarget;
 use crate::rules::strategy::Strategy;
@@ -44,18 +44,18 @@ pub fn print_attack(rule: &str, part: f64, means: &str) -> bool {
     let Some(rule) = RULES.into_iter().find(|known| format!("{known:?}").eq_ignore_ascii_case(rule)) else {
         return false;
     };
-    let gained = |means| best_gain(rule, part, means, &[], Effort::FULL);
-    let best = match means {
-        "times" => gained(Means::Times),
-        "withholding" => gained(Means::Withholding),
-        "all" => {
-            let known = [gained(Means::Times).attack, gained(Means::Withholding).attack];
-            best_gain(rule, part, Means::All, &known, Effort::FULL)
+    let means = match means {
+        "times" => Means::Times,
+        "withholding" => Means::Withholding,
+        "all" => Means::All,
+        "ramp" => {
+            println!("{:?}", best_ramp(rule, part, REMOVED, Effort::FULL));
+            return true;
         }
-        "ramp" => best_ramp(rule, part, REMOVED, Effort::FULL),
         _ => return false,
     };
-    println!("{:.5} ± {:.5}: {:?}", best.gain.0, best.gain.1, best.attack);
+    let attacks = best_attacks(rule, part, means, &[], Effort::FULL);
+    println!("{:?}", best_gain(rule, part, attacks, Effort::FULL));
     true
 }
 
@@ -89,16 +89,21 @@ pub fn figure() -> Figure {
     }));
     for part in PARTS {
         let percent = format!("{:.0} %", 100.0 * part);
-        rows.push(row(format!("{percent}, honest"), |rule| gain(&honest_gain(rule, part, Effort::FULL))));
-        let mut known = RULES.map(|_| Vec::new());
+        let mut known = vec![Attack::honest()];
+        let gains = |attacks: &[Attack]| RULES.map(|rule| best_gain(rule, part, attacks.to_vec(), Effort::FULL));
+        let honest = gains(&known);
+        rows.push(row(format!("{percent}, honest"), |rule| gain(&honest[at(rule)])));
         for (means, name) in
             [(Means::Times, "times and easing"), (Means::Withholding, "withholding"), (Means::All, "both, with ramps")]
         {
-            let known_before = if means == Means::All { known.clone() } else { RULES.map(|_| Vec::new()) };
-            let bests = RULES.map(|rule| best_gain(rule, part, means, &known_before[at(rule)], Effort::FULL));
+            // Both rules face what was found against either, and by other means.
+            let start: &[Attack] = if means == Means::All { &known } else { &[] };
+            let found: Vec<Attack> =
+                RULES.iter().flat_map(|rule| best_attacks(*rule, part, means, start, Effort::FULL)).collect();
+            let bests = gains(&[start, &found].concat());
             rows.push(row(format!("{percent}, {name}"), |rule| gain(&bests[at(rule)])));
             eprintln!("  {:?}", bests[0].attack);
-            known.iter_mut().zip(bests).for_each(|(known, best)| known.push(best.attack));
+            known.extend(bests.map(|best| best.attack));
         }
     }
     for part in RAMPING {

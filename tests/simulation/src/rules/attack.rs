@@ -88,6 +88,18 @@ impl Attack {
         }
     }
 
+    /// Selfish mining as it is known: it begins with any share, holds a lead of one or races for it, and gives up at once or
+    /// when it is one share behind.
+    const fn selfish() -> [Self; 4] {
+        let selfish = Self { withholds: 1.0, ..Self::honest() };
+        [
+            Self { margin: 1.0, gives_up: 0.1, names: Names::Own, ..selfish },
+            Self { margin: 1.0, reveals: true, ..selfish },
+            Self { margin: 0.5, gives_up: 1.0, ..selfish },
+            Self { margin: 0.5, gives_up: 1.0, reveals: true, ..selfish },
+        ]
+    }
+
     /// One at random.
     fn random(random: &mut Random, means: Means) -> Self {
         let mut attack = Self::honest();
@@ -214,17 +226,16 @@ fn best(finalists: Vec<Attack>, effort: Effort, score: impl Fn(u64, Attack) -> f
     scored.max_by(|one, other| one.gain.0.total_cmp(&other.gain.0)).expect("there are finalists")
 }
 
-/// What this part of the hash rate gains by the best attack with some means. `known` attacks are tried as well.
-pub fn best_gain(rule: Retarget, part: f64, means: Means, known: &[Attack], effort: Effort) -> Best {
-    let score = |seed: u64, attack: Attack, shares: u32| Race::new(seed, rule, part, attack).gain(shares);
-    let finalists = search(1, means, effort, known, score);
-    let finalists = finalists.into_iter().chain(known.iter().copied()).collect();
-    best(finalists, effort, |seed, attack| score(seed, attack, effort.last))
+/// The attacks with some means that gain this part of the hash rate the most, of those found and of `known` ones.
+pub fn best_attacks(rule: Retarget, part: f64, means: Means, known: &[Attack], effort: Effort) -> Vec<Attack> {
+    let selfish = if means == Means::Times { Vec::new() } else { Attack::selfish().to_vec() };
+    let known = [known, &selfish].concat();
+    search(1, means, effort, &known, |seed, attack, shares| Race::new(seed, rule, part, attack).gain(shares))
 }
 
-/// What this part of the hash rate gets when it is honest: it hears of shares before the others do.
-pub fn honest_gain(rule: Retarget, part: f64, effort: Effort) -> Best {
-    best(vec![Attack::honest()], effort, |seed, attack| Race::new(seed, rule, part, attack).gain(effort.last))
+/// What this part of the hash rate gains by the best of some attacks.
+pub fn best_gain(rule: Retarget, part: f64, attacks: Vec<Attack>, effort: Effort) -> Best {
+    best(attacks, effort, |seed, attack| Race::new(seed, rule, part, attack).gain(effort.last))
 }
 
 /// How often this part of the hash rate removes at least `shares` shares by the best ramp: the part of the tries.

@@ -79,7 +79,7 @@ describe('values', () => {
     assert.equal(await page.locator('#payouts-list li').count(), 48);
     const part = percent(status.our_weight_fraction);
     assert.equal(await text(page, '#payouts-why'), `You did ${part} of the work in the payout window (the last 1 236 shares). The finder of the block gets 0.01564235 BTC more (0.50 %, the finder’s fee). The list assumes that this node finds it.`);
-    assert.equal(await text(page, '#payouts-limit'), 'A block pays at most 48 addresses. This node votes for 48, the most that is known to work with unknown firmware (97.3 % of your miners’ work). Votes by work: 48: 12.5 %, 146: 87.5 %.');
+    assert.equal(await text(page, '#payouts-limit'), 'A block pays at most 48 addresses. This node votes for 48: no more is known to work with unknown firmware (97.3 % of your miners’ work). Votes by work: 12.5 % for 48, 87.5 % for 146.');
     const amounts = await page.locator('#payouts-list .amount').allTextContents();
     const sum = amounts.reduce((total, amount) => total + Math.round(Number(amount.replace(/[^0-9.]/g, '')) * 1e8), 0);
     assert.equal(sum, status.coinbase_value);

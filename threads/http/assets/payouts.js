@@ -40,10 +40,10 @@ function explain(status) {
 /** Explains how many payouts a block may have, and what this node votes for and why. */
 function explainLimit({ max, vote, vote_is_fixed: isFixed, firmware, votes }) {
   const least = firmware.filter(part => part.counts && part.outputs === vote).map(part => `${part.name} (${percent(part.work_pct)} of your miners’ work)`);
-  const why = isFixed ? 'as set with -coinbase-outputs' : least.length ? `the most that is known to work with ${list(least)}` : 'until its miners have done some work';
-  const parts = votes.filter(part => part.work_pct > 0).map(part => `${count(part.outputs)}: ${percent(part.work_pct)}`);
+  const why = isFixed ? ', as set with -coinbase-outputs' : least.length ? `: no more is known to work with ${list(least)}` : ' until its miners have done some work';
+  const parts = votes.filter(part => part.work_pct > 0).map(part => `${percent(part.work_pct)} for ${count(part.outputs)}`);
   const stand = parts.length ? ` Votes by work: ${parts.join(', ')}.` : '';
-  return `A block pays at most ${count(max)} addresses. This node votes for ${count(vote)}, ${why}.${stand}`;
+  return `A block pays at most ${count(max)} addresses. This node votes for ${count(vote)}${why}.${stand}`;
 }
 
 /** "a", "a and b", "a, b and c" */

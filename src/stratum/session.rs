@@ -5,6 +5,7 @@ mod setup;
 mod submit;
 #[cfg(test)]
 mod tests;
+mod version_rolling;
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use crate::token_bucket::TokenBucket;
 use crate::units::{Now, SteadyTime};
 use crate::work::{Job, NoWork};
 use difficulty::{SessionDifficulty, ShareHistory};
+use version_rolling::VersionRolling;
 
 /// The context of a session's step.
 pub struct Step<'a> {
@@ -79,8 +81,7 @@ pub struct Session {
     firmware: Firmware,
     extranonce1: Option<Extranonce1>,
     worker: Option<Arc<str>>,
-    /// Version bits that the miner may roll (BIP-0310); none until it negotiates them.
-    version_mask: u32,
+    version_rolling: VersionRolling,
     /// Subscribed and authorised, so that it gets jobs.
     is_working: bool,
     difficulty: SessionDifficulty,
@@ -100,7 +101,7 @@ impl Session {
             firmware: firmware_for(""),
             extranonce1: None,
             worker: None,
-            version_mask: 0,
+            version_rolling: VersionRolling::default(),
             is_working: false,
             difficulty: SessionDifficulty::new(shared.start_difficulty, opened.steady),
             submits: TokenBucket::new(shared.limits.submits, opened.steady),
@@ -266,7 +267,7 @@ impl Session {
         if let Some(difficulty) = self.difficulty.on_job(current.ceiling, from_job, step.now.steady) {
             reply::set_difficulty(step.out, difficulty);
         }
-        job.write_notify(clean || is_first, step.out);
+        job.write_notify(self.version_rolling.mask(), clean || is_first, step.out);
         self.check_coinbase(&job, step);
     }
 

@@ -1,6 +1,7 @@
-//! The `mining.notify` line of a job: formatted once, the same for all sessions.
+//! The `mining.notify` line of a job: formatted once, the same for all sessions except for the version bits that they roll.
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 
 use bitcoin::hashes::Hash as _;
 use bitcoin::hex::DisplayHex as _;
@@ -15,9 +16,12 @@ const FIELDS_LEN: usize = 256;
 /// Length of a hash of the merkle branch with its quotes and comma.
 const HASH_LEN: usize = 67;
 
-/// The `mining.notify` line of a job up to its last parameter, `clean_jobs`.
+/// The `mining.notify` line of a job without its version and its last parameter, `clean_jobs`.
 #[derive(Clone, Debug)]
-pub(super) struct NotifyLine(String);
+pub(super) struct NotifyLine {
+    before_version: String,
+    after_version: String,
+}
 
 impl NotifyLine {
     pub fn new(
@@ -27,7 +31,7 @@ impl NotifyLine {
         merkle_branch: &[[u8; 32]],
         time: UnixTime,
     ) -> Self {
-        let Template { version, bits, prev_block, .. } = template;
+        let Template { bits, prev_block, .. } = template;
         let (prefix, suffix) = (coinbase.prefix.as_hex(), coinbase.suffix.as_hex());
         let mut line = String::with_capacity(FIELDS_LEN + 2 * coinbase.len_bytes() + HASH_LEN * merkle_branch.len());
         // Writing to a string cannot fail.
@@ -39,8 +43,8 @@ impl NotifyLine {
         for (at, hash) in merkle_branch.iter().enumerate() {
             let _ = write!(line, r#"{}"{}""#, if at == 0 { "" } else { "," }, hash.as_hex());
         }
-        let _ = write!(line, r#"],"{version:08x}","{bits}","{:08x}","#, time.0);
-        Self(line)
+        line.push_str(r#"],""#);
+        Self { before_version: line, after_version: format!(r#"","{bits}","{:08x}","#, time.0) }
     }
 }
 
@@ -53,14 +57,26 @@ fn word_swapped(hash: &BlockHash) -> String {
 
 impl Job {
     /// Appends the `mining.notify` line with its line feed; `clean` makes miners discard their current work.
-    pub fn write_notify(&self, clean: bool, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.notify.0.as_bytes());
+    ///
+    /// The version has no bit of `version_mask`, the bits that the miner rolls. Firmware differs in what it submits: the
+    /// rolled bits (BIP-0310), or the rolled version XOR the job's. Both are the same if the job's bits are zero.
+    pub fn write_notify(&self, version_mask: u32, clean: bool, out: &mut Vec<u8>) {
+        let NotifyLine { before_version, after_version } = &self.notify;
+        out.extend_from_slice(before_version.as_bytes());
+        // Writing to a vector cannot fail.
+        let _ = write!(out, "{:08x}", self.version_without(version_mask));
+        out.extend_from_slice(after_version.as_bytes());
         out.extend_from_slice(if clean { &b"true]}\n"[..] } else { b"false]}\n" });
     }
 
     /// Length of the longer [`Self::write_notify`] in bytes.
     pub fn notify_len_max(&self) -> usize {
-        self.notify.0.len() + b"false]}\n".len()
+        self.notify.before_version.len() + "00000000".len() + self.notify.after_version.len() + b"false]}\n".len()
+    }
+
+    /// The block version without the bits of a mask.
+    pub fn version_without(&self, version_mask: u32) -> i32 {
+        self.template.version & !version_mask as i32
     }
 }
 
@@ -77,7 +93,7 @@ mod tests {
 
     fn line(job: &Job, clean: bool) -> String {
         let mut line = Vec::new();
-        job.write_notify(clean, &mut line);
+        job.write_notify(0, clean, &mut line);
         assert!((job.notify_len_max() - 1..=job.notify_len_max()).contains(&line.len()));
         String::from_utf8(line).unwrap()
     }
@@ -142,6 +158,19 @@ mod tests {
         assert!(line.starts_with(r#"{"id":null,"method":"mining.notify","params":["1f",""#));
         assert!(line.ends_with(&format!(r#"",[],"20000000","207fffff","{:08x}",true]}}{}"#, job.time.0, "\n")));
         assert_eq!(line.matches('\n').count(), 1);
+    }
+
+    #[test]
+    fn the_version_has_no_bit_that_the_miner_rolls() {
+        let job = job(Template { version: 0x3fff_e004, ..template(300, vec![]) }, &[p2tr(1)]);
+        let version = |mask: u32| {
+            let mut line = Vec::new();
+            job.write_notify(mask, true, &mut line);
+            params(std::str::from_utf8(&line).unwrap())[5].clone()
+        };
+        assert_eq!(version(0), "3fffe004");
+        assert_eq!(version(0x1fff_e000), "20000004");
+        assert_eq!(version(0x00ff_e000), "3f000004");
     }
 
     #[test]

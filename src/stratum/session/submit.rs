@@ -76,7 +76,7 @@ impl Session {
         if !is_within_rate {
             return Err(Reject::TooMany);
         }
-        if params.version_bits.is_some_and(|bits| bits & !self.version_mask != 0) {
+        if params.version_bits.is_some_and(|bits| bits & !self.version_rolling.mask() != 0) {
             return Err(Reject::Malformed("version bits outside the mask"));
         }
         check_time(&announced.job, submit.time, step.now)?;
@@ -114,7 +114,7 @@ impl Session {
         for (byte, part) in extranonce.iter_mut().zip(extranonce1.into_iter().chain(params.extranonce2)) {
             *byte = part;
         }
-        let version = rolled_version(announced.job.template.version, self.version_mask, params.version_bits);
+        let version = self.version_rolling.header_version(&announced.job, announced.sequence, params.version_bits);
         let submit = Submit { extranonce, time: params.time, nonce: params.nonce, version };
         let hashed = announced.job.hash_header(&submit);
         Ok(HashedSubmit { announced, is_current, submit, hashed })
@@ -139,17 +139,6 @@ impl Session {
             Some(nameless) => display_name(nameless).into(),
             None => "unauthorised".into(),
         }
-    }
-}
-
-/// The header's version (BIP-0310): the job's, with the bits under the mask replaced by the miner's.
-///
-/// Bits outside the mask are rejected later. Here they are used as sent, since the miner hashed them and a block must not
-/// be lost.
-fn rolled_version(version: i32, mask: u32, bits: Option<u32>) -> i32 {
-    match bits {
-        Some(bits) => ((version as u32 & !mask) | bits) as i32,
-        None => version,
     }
 }
 

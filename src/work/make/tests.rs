@@ -203,7 +203,7 @@ fn header_time_is_now_but_not_before_the_earliest_allowed() {
 /// The header time in the job's `mining.notify`.
 fn notified_time(job: &Job) -> u32 {
     let mut line = Vec::new();
-    job.write_notify(false, &mut line);
+    job.write_notify(0, false, &mut line);
     let text = String::from_utf8(line).unwrap().rsplit('"').nth(1).unwrap().to_owned();
     u32::from_str_radix(&text, 16).unwrap()
 }

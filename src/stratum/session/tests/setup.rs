@@ -34,7 +34,7 @@ fn a_miner_subscribes_authorizes_and_gets_work() {
     assert_eq!(methods(&sent), ["response", "mining.set_difficulty", "mining.notify"]);
     assert_eq!(sent[0], json!({"id": 2, "result": true, "error": null}));
     let mut line = Vec::new();
-    job.write_notify(true, &mut line);
+    job.write_notify(0, true, &mut line);
     assert_eq!(sent[2], serde_json::from_slice::<serde_json::Value>(&line).unwrap());
     assert_eq!(server.sink.events, [r#"Authorised { worker: "a.b", user_agent: "cpuminer/2.5.1" }"#]);
     let status = server.status("a");

@@ -150,6 +150,78 @@ fn version_bits_are_only_accepted_within_the_mask() {
     assert_eq!(versions[1], [0x00, 0x60, 0x00, 0x20]);
 }
 
+/// Mines with a version of the job as it was received, and submits the rolled bits or `rolled XOR job`, as firmware does.
+fn submit_rolled(
+    server: &mut TestServer,
+    job: &Job,
+    extranonce2: u64,
+    version: u32,
+    bits: Option<u32>,
+) -> Result<(), u64> {
+    let start = blank_submit(job, server.extranonce1("a"), extranonce2);
+    let found = solve(job, Submit { version: version as i32, ..start }, is_share(job));
+    let params = submit_params(job, &found);
+    server.submit("a", &bits.map_or(params.clone(), |bits| format!("{params},\"{bits:08x}\"")))
+}
+
+/// The block version of the last job in these lines.
+fn notified_version(lines: &[serde_json::Value]) -> u32 {
+    let notify = lines.iter().rev().find(|line| line["method"] == "mining.notify").unwrap();
+    u32::from_str_radix(notify["params"][5].as_str().unwrap(), 16).unwrap()
+}
+
+#[test]
+fn both_conventions_of_version_rolling_work_whatever_bits_the_template_sets() {
+    const MASK: u32 = 0x1fff_e000;
+    // The second is regtest's above height 144.
+    for version in [0x3fff_e000u32, 0x3000_0000, 0x2000_0000, 0x3fff_e004] {
+        let mut server = TestServer::new();
+        let spec = JobSpec { version: version as i32, ..SHARES };
+        server.connect("a");
+        server.call("a", "mining.configure", r#"[["version-rolling"]]"#).unwrap();
+        server.call("a", "mining.subscribe", "[]").unwrap();
+        server.call("a", "mining.authorize", r#"["w"]"#).unwrap();
+        let job = spec.make();
+        let notified = notified_version(&server.announce(&job)["a"]);
+        assert_eq!(notified, version & !MASK);
+        for rolled in [0, 0x2000, 0x1000_0000, 0x1fff_e000] {
+            let header = (notified & !MASK) | rolled;
+            assert_eq!(
+                submit_rolled(&mut server, &job, 1, header, Some(header & MASK)),
+                Ok(()),
+                "{version:x} {rolled:x}"
+            );
+            // The same header, in the other convention.
+            assert_eq!(submit_rolled(&mut server, &job, 1, header, Some(header ^ notified)), Err(22));
+        }
+        assert_eq!(submit_rolled(&mut server, &job, 2, notified, None), Ok(()), "a submit without rolled bits");
+        let header = &server.sink.shares.last().unwrap().header;
+        assert_eq!(header[..4], (version & !MASK).to_le_bytes());
+    }
+}
+
+#[test]
+fn a_mask_negotiated_later_applies_from_the_next_job_on() {
+    let mut server = TestServer::new();
+    let spec = JobSpec { version: 0x3000_0000, ..SHARES };
+    let first = server.job(spec);
+    assert_eq!(notified_version(&server.worker("a")), 0x3000_0000, "a miner that does not roll signals");
+    for extranonce2 in 0..2 {
+        server.call("a", "mining.configure", r#"[["version-rolling"]]"#).unwrap();
+        assert_eq!(submit_rolled(&mut server, &first, extranonce2, 0x3000_0000, None), Ok(()));
+    }
+    assert_eq!(submit_rolled(&mut server, &first, 2, 0x2000_4000, Some(0x4000)), Ok(()));
+    let second = JobSpec { id: 2, payees: 2, ..spec }.make();
+    assert_eq!(notified_version(&server.announce(&second)["a"]), 0x2000_0000);
+    assert_eq!(submit_rolled(&mut server, &second, 1, 0x2000_0000, None), Ok(()));
+    assert_eq!(submit_rolled(&mut server, &first, 3, 0x3000_0000, None), Ok(()), "an earlier job keeps its version");
+    // The mask is withdrawn.
+    server.call("a", "mining.configure", r#"[["version-rolling"],{"version-rolling.mask":"00000000"}]"#).unwrap();
+    let third = JobSpec { id: 3, payees: 3, ..spec }.make();
+    assert_eq!(notified_version(&server.announce(&third)["a"]), 0x3000_0000);
+    assert_eq!(submit_rolled(&mut server, &third, 1, 0x3000_0000, None), Ok(()));
+}
+
 #[test]
 fn error_21_unknown_and_stale_jobs() {
     let mut server = TestServer::new();

@@ -9,7 +9,7 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use p2pool_channels::{BrowserConnection, BrowserSender};
 use p2pool_core::metrics::Metrics;
-use p2pool_core::status::MinersStatus;
+use p2pool_core::status::{MinerStatus, MinersStatus};
 use p2pool_core::stratum::firmware_work::outputs_vote;
 use p2pool_core::stratum::{display_name, CloseReason, Session, SharedState, Step};
 use p2pool_core::units::{Now, SteadyTime, UnixTime};
@@ -27,10 +27,20 @@ use crate::sink::{ChannelSink, RemoteAddress};
 const READ_LEN: usize = 16 * 1024;
 /// Largest number of connections accepted per turn of the loop.
 const ACCEPTS_MAX: usize = 64;
+/// Number of connections whose timers are checked per turn of the loop; submits are read in between.
+const TICK_SLICE: usize = 64;
 /// Connections accepted beyond the limits on miners, in all and per address, since they may be browsers: as many as the
 /// web threads take, and as one household opens at once.
 const EXTRA_CONNECTIONS: usize = 32;
 const EXTRA_PER_ADDRESS: usize = 8;
+
+/// A check of the timers of all connections, in slices.
+struct Tick {
+    /// Key of the next connection.
+    next_key: usize,
+    /// The status of the miners so far, if it is to be published.
+    miners: Option<Vec<MinerStatus>>,
+}
 
 /// All connections, with the state that they share.
 pub struct Connections {
@@ -42,6 +52,8 @@ pub struct Connections {
     may_accept: bool,
     /// Keys of connections that may have bytes to read.
     queue: VecDeque<usize>,
+    /// The check of all timers in progress.
+    tick: Option<Tick>,
     pub shared: SharedState,
     pub sink: ChannelSink,
     /// The web threads; without them, browsers' connections are closed.
@@ -69,6 +81,7 @@ impl Connections {
             sessions_max,
             may_accept: false,
             queue: VecDeque::new(),
+            tick: None,
             shared,
             sink,
             web: None,
@@ -82,7 +95,7 @@ impl Connections {
 
     /// Whether the loop should not wait for events.
     pub fn has_work(&self) -> bool {
-        self.may_accept || (!self.queue.is_empty() && !self.sink.is_congested())
+        self.may_accept || self.tick.is_some() || (!self.queue.is_empty() && !self.sink.is_congested())
     }
 
     /// Sets the time of the following steps.
@@ -91,24 +104,27 @@ impl Connections {
         self.sink.now = now.steady;
     }
 
-    /// Accepts new connections, at most [`ACCEPTS_MAX`].
+    /// Notes that connections may wait to be accepted.
+    pub fn on_incoming(&mut self) {
+        self.may_accept = true;
+    }
+
+    /// Accepts waiting connections, at most [`ACCEPTS_MAX`]; the others have the next turn.
     pub fn accept(&mut self, registry: &Registry) {
         for _ in 0..ACCEPTS_MAX {
+            if !self.may_accept {
+                return;
+            }
             match self.listener.accept() {
                 Ok(Some((socket, remote))) => self.admit(socket, remote, registry),
-                Ok(None) => {
-                    self.may_accept = false;
-                    return;
-                }
+                Ok(None) => self.may_accept = false,
                 Err(error) => {
                     // Most likely no file descriptor is free; the next tick tries again.
                     self.sink.log(LogKind::Accept, format_args!("cannot accept miner connections: {error}"));
                     self.may_accept = false;
-                    return;
                 }
             }
         }
-        self.may_accept = true;
     }
 
     /// Registers a new connection. The limits here are slightly above those on miners, so that browsers can connect to a
@@ -251,53 +267,86 @@ impl Connections {
         self.metrics.job_fanout.observe(start.elapsed().as_secs_f64());
     }
 
-    /// Checks all timers.
-    pub fn tick(&mut self) {
-        let limits = self.shared.limits;
-        let now = self.now.steady;
-        let overdue = |connection: &Connection| match connection.state {
-            ConnectionState::Unidentified if now.since_ms(connection.opened.steady) > limits.first_byte_ms => {
-                Some(DisconnectReason::NothingReceived)
+    /// Whether a check of all timers is in progress.
+    pub fn is_ticking(&self) -> bool {
+        self.tick.is_some()
+    }
+
+    /// Begins to check all timers and, on request, to gather the miners' status; [`Self::continue_tick`] does it.
+    pub fn begin_tick(&mut self, with_status: bool) {
+        let miners = with_status.then(|| Vec::with_capacity(self.connections.len()));
+        self.tick = Some(Tick { next_key: 0, miners });
+    }
+
+    /// Checks the timers of the next [`TICK_SLICE`] connections. Returns the miners' status once all are checked, if it was
+    /// requested.
+    pub fn continue_tick(&mut self) -> Option<MinersStatus> {
+        let mut tick = self.tick.take()?;
+        let end = tick.next_key.saturating_add(TICK_SLICE);
+        for key in tick.next_key..end {
+            match self.check_connection(key) {
+                Ok(()) => self.gather_status(key, &mut tick),
+                Err(reason) => self.close(key, &reason),
             }
-            _ if connection.stalled_ms(now) > limits.write_stall_ms => Some(DisconnectReason::SlowReader),
-            _ => None,
-        };
-        let overdue: Vec<(usize, DisconnectReason)> =
-            self.connections.iter().filter_map(|(key, connection)| Some((key, overdue(connection)?))).collect();
-        for (key, reason) in overdue {
-            self.close(key, &reason);
         }
-        self.step_all(|session, step| session.on_tick(step));
+        // No key is beyond the capacity.
+        if end < self.connections.capacity() {
+            self.tick = Some(Tick { next_key: end, ..tick });
+            return None;
+        }
+        tick.miners.map(|miners| self.status(miners))
+    }
+
+    /// Checks the timers of a connection.
+    fn check_connection(&mut self, key: usize) -> Result<(), DisconnectReason> {
+        let Some(connection) = self.connections.get(key) else { return Ok(()) };
+        let (limits, now) = (&self.shared.limits, self.now.steady);
+        let is_unidentified = matches!(connection.state, ConnectionState::Unidentified);
+        if is_unidentified && now.since_ms(connection.opened.steady) > limits.first_byte_ms {
+            return Err(DisconnectReason::NothingReceived);
+        }
+        if connection.stalled_ms(now) > limits.write_stall_ms {
+            return Err(DisconnectReason::SlowReader);
+        }
+        self.step(key, |session, step| session.on_tick(step))
     }
 
     /// Steps every session and sends its output.
     fn step_all(&mut self, mut advance: impl FnMut(&mut Session, &mut Step<'_>) -> Result<(), CloseReason>) {
-        let mut failed = Vec::new();
-        for (key, connection) in &mut self.connections {
-            let ConnectionState::Miner(session) = &mut connection.state else { continue };
-            self.output.clear();
-            self.sink.remote = Some(connection.remote);
-            let mut step =
-                Step { shared: &mut self.shared, now: self.now, out: &mut self.output, sink: &mut self.sink };
-            let result = advance(session, &mut step).map_err(DisconnectReason::Session);
-            self.metrics.stratum_bytes_out.inc_by(self.output.len() as u64);
-            if let Err(reason) = connection.send(&self.output, self.pending_max, self.now.steady).and(result) {
-                failed.push((key, reason));
+        for key in 0..self.connections.capacity() {
+            if let Err(reason) = self.step(key, &mut advance) {
+                self.close(key, &reason);
             }
-        }
-        for (key, reason) in failed {
-            self.close(key, &reason);
         }
     }
 
-    /// The status of the miners for publication; reports the class of payout outputs that their firmware bears.
-    pub fn status(&mut self) -> MinersStatus {
+    /// Steps a session, if there is one with this key, and sends its output.
+    fn step(
+        &mut self,
+        key: usize,
+        advance: impl FnOnce(&mut Session, &mut Step<'_>) -> Result<(), CloseReason>,
+    ) -> Result<(), DisconnectReason> {
+        let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
+        let ConnectionState::Miner(session) = &mut connection.state else { return Ok(()) };
+        self.output.clear();
+        self.sink.remote = Some(connection.remote);
+        let mut step = Step { shared: &mut self.shared, now: self.now, out: &mut self.output, sink: &mut self.sink };
+        let result = advance(session, &mut step).map_err(DisconnectReason::Session);
+        self.metrics.stratum_bytes_out.inc_by(self.output.len() as u64);
+        connection.send(&self.output, self.pending_max, self.now.steady).and(result)
+    }
+
+    /// Adds a session's status to those gathered.
+    fn gather_status(&mut self, key: usize, tick: &mut Tick) {
+        let (Some(miners), Some(connection)) = (&mut tick.miners, self.connections.get_mut(key)) else { return };
+        if let ConnectionState::Miner(session) = &mut connection.state {
+            miners.extend(session.status(self.now.steady));
+        }
+    }
+
+    /// The status for publication; reports the class of payout outputs that the miners' firmware bears.
+    fn status(&mut self, miners: Vec<MinerStatus>) -> MinersStatus {
         let now = self.now;
-        let miners = self.connections.iter_mut().filter_map(|(_, connection)| match &mut connection.state {
-            ConnectionState::Miner(session) => session.status(now.steady),
-            ConnectionState::Unidentified => None,
-        });
-        let miners = miners.collect();
         let firmware = self.shared.firmware_work.status(now.steady);
         self.sink.report_firmware_class(outputs_vote(&firmware));
         MinersStatus { time: now.time, miners, firmware }
@@ -343,4 +392,60 @@ impl Connections {
 /// Number of submits so far.
 fn submits(metrics: &Metrics) -> u64 {
     metrics.shares_accepted.get().saturating_add(metrics.shares_rejected.total())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use crossbeam_channel::bounded;
+    use mio::Poll;
+    use p2pool_core::params::{ChainParams, Network};
+    use p2pool_core::stratum::{Difficulty, Limits};
+
+    use super::*;
+    use crate::StratumSinks;
+
+    fn connections(registry: &Registry) -> Connections {
+        let metrics = Arc::new(Metrics::default());
+        let params = ChainParams::standard(Network::Regtest);
+        let limits = Limits { first_byte_ms: 10_000, ..Limits::default() };
+        let start = Difficulty::new(1.0).unwrap();
+        let shared = SharedState::new(&params, start, limits, 0, Arc::clone(&metrics));
+        let sink = ChannelSink::new(StratumSinks { chain: bounded(1).0, submit: bounded(1).0 }, Arc::clone(&metrics));
+        let listener = Listener::open(0, registry, Token(usize::MAX)).unwrap();
+        Connections::new(listener, shared, sink, metrics, 1_000)
+    }
+
+    #[test]
+    fn timers_are_checked_in_slices() {
+        const COUNT: usize = 3 * TICK_SLICE;
+        let poll = Poll::new().unwrap();
+        let mut all = connections(poll.registry());
+        let port = all.listener.local_addr().unwrap().port();
+        let remotes: Vec<_> =
+            (0..COUNT).map(|_| std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap()).collect();
+        while all.connections.len() < COUNT {
+            all.on_incoming();
+            all.accept(poll.registry());
+        }
+        // All are overdue at once.
+        all.begin_turn(Now { steady: SteadyTime::from_s(20), time: UnixTime(0) });
+        all.begin_tick(true);
+        let (mut turns, mut status) = (0, None);
+        while all.is_ticking() {
+            assert!(all.has_work() && status.is_none());
+            let before = all.connections.len();
+            status = all.continue_tick();
+            assert!(before - all.connections.len() <= TICK_SLICE, "of {before}");
+            turns += 1;
+        }
+        assert_eq!((all.connections.len(), status.unwrap().miners.len()), (0, 0));
+        assert!(turns >= 3, "{turns}");
+        all.begin_tick(false);
+        while all.is_ticking() {
+            assert!(all.continue_tick().is_none(), "no status was requested");
+        }
+        drop(remotes);
+    }
 }

@@ -90,6 +90,7 @@ impl EventLoop {
                 self.on_event(event);
             }
             self.connections.read_queued(self.poll.registry());
+            self.connections.accept(self.poll.registry());
             self.connections.sink.flush_blocks();
             self.check_timers(now);
             self.connections.sink.check()?;
@@ -115,7 +116,7 @@ impl EventLoop {
     fn on_event(&mut self, event: &Event) {
         match event.token() {
             WAKER => {}
-            LISTENER => self.connections.accept(self.poll.registry()),
+            LISTENER => self.connections.on_incoming(),
             Token(key) => {
                 self.connections.on_event(key, event.is_readable() || event.is_read_closed(), event.is_writable())
             }
@@ -142,17 +143,19 @@ impl EventLoop {
     }
 
     fn check_timers(&mut self, now: Now) {
-        if now.steady < self.next_tick {
-            return;
+        if now.steady >= self.next_tick && !self.connections.is_ticking() {
+            let limits = self.connections.shared.limits;
+            self.next_tick = now.steady.plus_ms(limits.tick_ms);
+            // There is no further event for connections that could not be accepted earlier.
+            self.connections.on_incoming();
+            let is_status_due = now.steady >= self.next_status;
+            if is_status_due {
+                self.next_status = now.steady.plus_ms(limits.status_ms);
+            }
+            self.connections.begin_tick(is_status_due);
         }
-        let limits = self.connections.shared.limits;
-        self.next_tick = now.steady.plus_ms(limits.tick_ms);
-        // There is no further event for connections that could not be accepted earlier.
-        self.connections.accept(self.poll.registry());
-        self.connections.tick();
-        if now.steady >= self.next_status {
-            self.next_status = now.steady.plus_ms(limits.status_ms);
-            self.miners.store(Arc::new(self.connections.status()));
+        if let Some(status) = self.connections.continue_tick() {
+            self.miners.store(Arc::new(status));
         }
     }
 }

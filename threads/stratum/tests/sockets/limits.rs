@@ -151,6 +151,23 @@ fn a_slow_miner_gets_jobs_with_the_most_outputs_whole() {
 }
 
 #[test]
+fn all_miners_that_wait_are_accepted_at_once() {
+    const COUNT: usize = 300;
+    let mut setup = Setup::default();
+    // Only the first tick comes during the test.
+    setup.limits.tick_ms = 3_600_000;
+    let mut miners = Vec::new();
+    // The system reports all of them with one event.
+    let server = TestServer::start_after(setup, |address| {
+        miners.extend((0..COUNT).map(|_| TcpStream::connect(address).unwrap()));
+    });
+    server.wait_for_sessions(COUNT as i64);
+    // More come later.
+    miners.extend((0..COUNT).map(|_| TcpStream::connect(server.address).unwrap()));
+    server.wait_for_sessions(2 * COUNT as i64);
+}
+
+#[test]
 fn the_number_of_sessions_is_limited() {
     let server = TestServer::start(Setup { sessions_max: 3, ..Setup::default() });
     server.job(BASE);

@@ -57,6 +57,11 @@ pub struct TestServer {
 
 impl TestServer {
     pub fn start(setup: Setup) -> Self {
+        Self::start_after(setup, |_| ())
+    }
+
+    /// Opens the port, calls `prepare` with its address, and starts the thread then.
+    pub fn start_after(setup: Setup, prepare: impl FnOnce(SocketAddr)) -> Self {
         let Setup { sessions_max: max_sessions, chain_capacity, submit_capacity, web_capacity, limits } = setup;
         let (to_chain, chain) = bounded(chain_capacity);
         let (to_submit, submit) = bounded(submit_capacity);
@@ -74,6 +79,7 @@ impl TestServer {
         }
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, stratum.local_addr().port()));
         let (work, miners, stop) = (stratum.work_sender(), stratum.miners(), stratum.stop_handle());
+        prepare(address);
         let thread = Some(std::thread::spawn(move || stratum.run()));
         Self { address, work, chain, submit, web, metrics, miners, stop, thread }
     }

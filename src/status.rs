@@ -23,7 +23,7 @@ use crate::work::{Job, NoWork};
 pub struct MinersStatus {
     /// When it was made.
     pub time: UnixTime,
-    /// Authorised sessions.
+    /// The workers of authorised sessions.
     pub miners: Vec<MinerStatus>,
     /// The firmware that did the work of the last day, most first.
     pub firmware: Vec<FirmwareStatus>,

@@ -18,7 +18,7 @@
 //! | [`extranonces`] | assignment of extranonces to sessions |
 //! | [`user_agents`] | known firmware |
 //! | [`firmware_work`] | the work of a day by firmware, and the vote for a number of payout outputs |
-//! | `session_stats` | counts and hash rate of a session |
+//! | `session_stats` | counts and hash rate of a worker of a session |
 //! | `shared` | the state that all sessions share |
 //! | `sink` | the destination of shares, blocks and events |
 

@@ -88,9 +88,10 @@ pub fn number(param: Option<&&RawValue>) -> Option<f64> {
 
 /// The parameters of `mining.submit`: `[worker, job id, extranonce2, ntime, nonce, rolled version bits]`.
 ///
-/// The worker's name is ignored; authorize has set it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SubmitParams {
+pub struct SubmitParams<'a> {
+    /// The worker's name as JSON text of any type.
+    worker: &'a str,
     pub job: u64,
     /// The miner's part of the extranonce.
     pub extranonce2: [u8; EXTRANONCE2_LEN],
@@ -100,15 +101,21 @@ pub struct SubmitParams {
     pub version_bits: Option<u32>,
 }
 
-impl SubmitParams {
+impl<'a> SubmitParams<'a> {
+    /// The worker's name, borrowed unless it has escapes; `None` if it is not a string.
+    pub fn worker(&self) -> Option<Cow<'a, str>> {
+        text(self.worker)
+    }
+
     /// Parses the parameters.
     ///
     /// # Errors
     /// Error 20 if they are malformed; error 21 for a job id that this server never assigns.
-    pub fn parse(params: &str) -> Result<Self, Reject> {
+    pub fn parse(params: &'a str) -> Result<Self, Reject> {
         let texts: SubmitFields<'_> =
             serde_json::from_str(params).map_err(|_| Reject::Malformed("submit needs 5 or 6 strings"))?;
         Ok(Self {
+            worker: texts.worker,
             extranonce2: FromHex::from_hex(texts.extranonce2)
                 .map_err(|_| Reject::Malformed("extranonce2 is not 16 hex digits"))?,
             time: hex_u32(texts.time).ok_or(Reject::Malformed("ntime is not 8 hex digits"))?,
@@ -123,6 +130,7 @@ impl SubmitParams {
 }
 
 struct SubmitFields<'a> {
+    worker: &'a str,
     job: &'a str,
     extranonce2: &'a str,
     time: &'a str,
@@ -147,8 +155,8 @@ impl<'de> Visitor<'de> for SubmitVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
         let short = |len| move || serde::de::Error::invalid_length(len, &SubmitVisitor);
-        list.next_element::<IgnoredAny>()?.ok_or_else(short(0))?;
         let texts = SubmitFields {
+            worker: list.next_element::<&RawValue>()?.ok_or_else(short(0))?.get(),
             job: list.next_element()?.ok_or_else(short(1))?,
             extranonce2: list.next_element()?.ok_or_else(short(2))?,
             time: list.next_element()?.ok_or_else(short(3))?,
@@ -207,6 +215,7 @@ mod tests {
     #[test]
     fn submits_are_parsed() {
         let submit = SubmitParams {
+            worker: "\"w\"",
             job: 0x1f,
             extranonce2: [0, 1, 2, 3, 4, 5, 0xab, 0xcd],
             time: 0x6553f100,
@@ -216,7 +225,13 @@ mod tests {
         let parse = SubmitParams::parse;
         assert_eq!(parse(r#"["w","1f","000102030405abcd","6553f100","0000dead"]"#), Ok(submit));
         assert_eq!(parse(r#"["w","1F","000102030405ABCD","6553F100","DEAD"]"#), Ok(submit), "case, leading zeros");
-        assert_eq!(parse(r#"[null,"1f","000102030405abcd","6553f100","dead",null,"more",1]"#), Ok(submit));
+        assert_eq!(
+            parse(r#"[null,"1f","000102030405abcd","6553f100","dead",null,"more",1]"#),
+            Ok(SubmitParams { worker: "null", ..submit })
+        );
+        assert_eq!(submit.worker().as_deref(), Some("w"));
+        assert_eq!(SubmitParams { worker: r#""\u00e9""#, ..submit }.worker().as_deref(), Some("é"));
+        assert_eq!(SubmitParams { worker: "5", ..submit }.worker(), None);
         assert_eq!(
             parse(r#"["w","1f","000102030405abcd","6553f100","dead","1fffe000"]"#),
             Ok(SubmitParams { version_bits: Some(0x1fffe000), ..submit })

@@ -6,6 +6,7 @@ mod submit;
 #[cfg(test)]
 mod tests;
 mod version_rolling;
+mod workers;
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,16 +18,16 @@ use super::line::{LineBuffer, LineTooLong};
 use super::reject::Reject;
 use super::reply;
 use super::request::{Line, RpcRequest};
-use super::session_stats::SessionStats;
 use super::shared::{Fanout, SharedState};
 use super::sink::{SessionEvent, SessionSink};
 use super::user_agents::{firmware_for, Firmware};
 use crate::status::MinerStatus;
-use crate::token_bucket::TokenBucket;
+use crate::token_bucket::{Rate, TokenBucket};
 use crate::units::{Now, SteadyTime};
 use crate::work::{Job, NoWork};
 use difficulty::{SessionDifficulty, ShareHistory};
 use version_rolling::VersionRolling;
+use workers::{WorkerIndex, Workers};
 
 /// The context of a session's step.
 pub struct Step<'a> {
@@ -80,13 +81,14 @@ pub struct Session {
     user_agent: Arc<str>,
     firmware: Firmware,
     extranonce1: Option<Extranonce1>,
-    worker: Option<Arc<str>>,
+    workers: Workers,
     version_rolling: VersionRolling,
     /// Subscribed and authorised, so that it gets jobs.
     is_working: bool,
     difficulty: SessionDifficulty,
+    /// The rate limit of submits at the announced difficulty.
+    submits_rate: Rate,
     submits: TokenBucket<SteadyTime>,
-    stats: SessionStats,
     coinbase_too_large: bool,
 }
 
@@ -100,12 +102,12 @@ impl Session {
             user_agent: "".into(),
             firmware: firmware_for(""),
             extranonce1: None,
-            worker: None,
+            workers: Workers::new(opened.steady),
             version_rolling: VersionRolling::default(),
             is_working: false,
             difficulty: SessionDifficulty::new(shared.start_difficulty, opened.steady),
+            submits_rate: shared.limits.submits,
             submits: TokenBucket::new(shared.limits.submits, opened.steady),
-            stats: SessionStats::new(opened.steady),
             coinbase_too_large: false,
         }
     }
@@ -138,7 +140,7 @@ impl Session {
     /// If the connection should be closed.
     pub fn on_tick(&mut self, step: &mut Step<'_>) -> Result<(), CloseReason> {
         let now = step.now.steady;
-        if self.worker.is_none() && now.since_ms(self.opened.steady) > step.shared.limits.authorize_ms {
+        if self.workers.is_empty() && now.since_ms(self.opened.steady) > step.shared.limits.authorize_ms {
             return Err(CloseReason::NotAuthorised);
         }
         if !self.is_working {
@@ -166,25 +168,29 @@ impl Session {
         }
     }
 
-    /// The published status; `None` until the session is authorised.
-    pub fn status(&mut self, now: SteadyTime) -> Option<MinerStatus> {
-        Some(MinerStatus {
-            worker: Arc::clone(self.worker.as_ref()?),
-            user_agent: Arc::clone(&self.user_agent),
-            connected_since: self.opened.time,
-            difficulty: self.difficulty.announced().map_or(0.0, |difficulty| difficulty.get()),
-            hashes_per_s: self.stats.hashes_per_s(now),
-            accepted: self.stats.accepted,
-            rejected: self.stats.rejected,
-            last_share: self.stats.last_share,
-            best_difficulty: self.stats.best_difficulty,
-            coinbase_too_large: self.coinbase_too_large,
+    /// The published status of each worker that has authorized.
+    pub fn status(&mut self, now: SteadyTime) -> impl Iterator<Item = MinerStatus> + '_ {
+        let Self { opened, user_agent, coinbase_too_large, difficulty, .. } = &*self;
+        let (user_agent, connected_since) = (Arc::clone(user_agent), opened.time);
+        let coinbase_too_large = *coinbase_too_large;
+        let difficulty = difficulty.announced().map_or(0.0, |difficulty| difficulty.get());
+        self.workers.iter_mut().map(move |worker| MinerStatus {
+            worker: Arc::clone(&worker.name),
+            user_agent: Arc::clone(&user_agent),
+            connected_since,
+            difficulty,
+            hashes_per_s: worker.stats.hashes_per_s(now),
+            accepted: worker.stats.accepted,
+            rejected: worker.stats.rejected,
+            last_share: worker.stats.last_share,
+            best_difficulty: worker.stats.best_difficulty,
+            coinbase_too_large,
         })
     }
 
-    /// The worker's name, which may be empty; `None` until the session is authorised.
+    /// The first worker's name, which may be empty; `None` until the session is authorised.
     pub fn worker(&self) -> Option<&Arc<str>> {
-        self.worker.as_ref()
+        self.workers.name(WorkerIndex::FIRST)
     }
 
     /// Bytes allocated for an incomplete line.
@@ -197,7 +203,7 @@ impl Session {
         let idle_since = self.last_line.max(self.difficulty.effective_since());
         let mined_s = |until: SteadyTime| until.since_ms(self.opened.steady) as f64 / 1_000.0;
         let history = ShareHistory {
-            credited: self.stats.credited,
+            credited: self.workers.credited(),
             mined_s: mined_s(step.now.steady),
             until_silence_s: mined_s(self.last_line),
         };
@@ -248,13 +254,21 @@ impl Session {
 
     /// Starts to send work, once subscribed and authorised.
     fn start(&mut self, step: &mut Step<'_>) {
-        let (false, Some(_), Some(worker)) = (self.is_working, &self.extranonce1, &self.worker) else { return };
+        if self.is_working || self.extranonce1.is_none() || self.workers.is_empty() {
+            return;
+        }
         self.is_working = true;
-        step.sink.report(SessionEvent::Authorised { worker: display_name(worker), user_agent: &self.user_agent });
+        for worker in self.workers.iter() {
+            self.report_worker(&worker.name, step);
+        }
         match step.shared.no_work {
             Some(why) => reply::show_message(step.out, no_work_text(why)),
             None => self.send_job(true, step),
         }
+    }
+
+    fn report_worker(&self, worker: &str, step: &mut Step<'_>) {
+        step.sink.report(SessionEvent::Authorised { worker: display_name(worker), user_agent: &self.user_agent });
     }
 
     /// Sends the difficulty if it changed, then the current job.
@@ -266,9 +280,18 @@ impl Session {
         let from_job = if is_first { 0 } else { step.shared.jobs.next_sequence().saturating_sub(1) };
         if let Some(difficulty) = self.difficulty.on_job(current.ceiling, from_job, step.now.steady) {
             reply::set_difficulty(step.out, difficulty);
+            self.limit_submits(step.shared.limits.submits_at(difficulty), step.now.steady);
         }
         job.write_notify(self.version_rolling.mask(), clean || is_first, step.out);
         self.check_coinbase(&job, step);
+    }
+
+    /// Limits the rate of submits; an unchanged limit keeps its state.
+    fn limit_submits(&mut self, rate: Rate, now: SteadyTime) {
+        if rate != self.submits_rate {
+            self.submits_rate = rate;
+            self.submits = TokenBucket::new(rate, now);
+        }
     }
 
     /// Announces a changed difficulty; it applies from the next job on.
@@ -283,7 +306,7 @@ impl Session {
     fn check_coinbase(&mut self, job: &Job, step: &mut Step<'_>) {
         let (len, len_max) = (job.coinbase.len_bytes(), self.firmware.coinbase_len_max);
         let was_too_large = std::mem::replace(&mut self.coinbase_too_large, len > len_max);
-        let (false, true, Some(worker)) = (was_too_large, self.coinbase_too_large, &self.worker) else { return };
+        let (false, true, Some(worker)) = (was_too_large, self.coinbase_too_large, self.worker()) else { return };
         let text = format!(
             "The coinbase has {len} bytes; this firmware is known to support up to {len_max}. This may be the reason if it finds no shares."
         );

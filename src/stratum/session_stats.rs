@@ -1,4 +1,4 @@
-//! Counts and hash rate of a session.
+//! Counts and hash rate of a worker of a session.
 
 use super::difficulty::{Difficulty, HASHES_PER_DIFFICULTY};
 use super::reject::Reject;
@@ -8,7 +8,7 @@ use crate::units::{Now, SteadyTime, UnixTime};
 /// The hash rate is estimated over one to two of these spans. At 10 s per share its error is about 15 %.
 const RATE_SPAN_MS: u64 = 300_000;
 
-/// Counts of a session.
+/// Counts of a worker of a session.
 #[derive(Clone, Debug)]
 pub struct SessionStats {
     pub accepted: u64,

@@ -55,6 +55,8 @@ impl Miner {
         let (sender, inbox) = bounded(1024);
         let mut miner = Self { shared, session, now, out: Vec::new(), sink: Channel(sender), inbox, metrics };
         miner.send(br#"{"id":1,"method":"mining.subscribe","params":["x"]}"#);
+        // The submits are those of the second of two workers.
+        miner.send(br#"{"id":2,"method":"mining.authorize","params":["another","x"]}"#);
         miner.send(br#"{"id":2,"method":"mining.authorize","params":["worker","x"]}"#);
         miner
     }

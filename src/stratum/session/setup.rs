@@ -97,13 +97,20 @@ impl Session {
         let Some(worker) = string(params.first()) else {
             return reply::error(step.out, id, Reject::Malformed("authorize needs a worker name"));
         };
-        self.worker = Some(sanitized_label(&worker, LABEL_LEN_MAX).into());
+        let Ok(is_new) = self.workers.authorize(&worker, step.now.steady) else {
+            return reply::error(step.out, id, Reject::Malformed("too many workers on one connection"));
+        };
         if let Some(difficulty) = string(params.get(1)).and_then(|password| fixed_difficulty(&password)) {
             self.difficulty.fix(difficulty);
         }
         reply::result(step.out, id, "true");
         match self.is_working {
-            true => self.announce_difficulty(step),
+            true => {
+                if is_new {
+                    self.report_worker(&sanitized_label(&worker, LABEL_LEN_MAX), step);
+                }
+                self.announce_difficulty(step);
+            }
             false => self.start(step),
         }
     }

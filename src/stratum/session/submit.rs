@@ -10,6 +10,7 @@
 
 use std::sync::Arc;
 
+use super::workers::WorkerIndex;
 use super::{Session, Step};
 use crate::share::EXTRANONCE_LEN;
 use crate::stratum::difficulty::Difficulty;
@@ -40,10 +41,13 @@ impl Session {
     /// `mining.submit`. Does not allocate.
     pub(super) fn submit(&mut self, id: &str, params: &str, step: &mut Step<'_>) {
         let is_within_rate = self.submits.take(step.now.steady);
-        match self.check_submit(params, is_within_rate, step) {
+        let params = SubmitParams::parse(params);
+        let stated = params.as_ref().ok().and_then(SubmitParams::worker);
+        let worker = stated.map_or(WorkerIndex::FIRST, |name| self.workers.named(&name));
+        match self.check_submit(params, worker, is_within_rate, step) {
             Ok((credit, hash)) => {
                 step.shared.metrics.shares_accepted.inc();
-                self.stats.accept(credit, &hash, step.now);
+                self.workers.stats_mut(worker).accept(credit, &hash, step.now);
                 step.shared.firmware_work.add(self.firmware.id, credit, step.now.steady);
                 reply::result(step.out, id, "true");
                 if self.difficulty.on_share(credit, step.now.steady) {
@@ -52,7 +56,7 @@ impl Session {
             }
             Err(reject) => {
                 step.shared.metrics.shares_rejected.values()[reject.index()].inc();
-                self.stats.reject(reject);
+                self.workers.stats_mut(worker).reject(reject);
                 reply::error(step.out, id, reject);
             }
         }
@@ -61,16 +65,17 @@ impl Session {
     /// Steps 1 to 4. Returns the credited difficulty and the hash.
     fn check_submit(
         &self,
-        params: &str,
+        params: Result<SubmitParams<'_>, Reject>,
+        worker: WorkerIndex,
         is_within_rate: bool,
         step: &mut Step<'_>,
     ) -> Result<(Difficulty, [u8; 32]), Reject> {
-        let params = SubmitParams::parse(params)?;
+        let params = params?;
         let hashed_submit = self.hash_submit(&params, step.shared)?;
-        self.submit_block(&hashed_submit, step);
+        self.submit_block(&hashed_submit, worker, step);
 
         let HashedSubmit { announced, is_current, submit, hashed } = hashed_submit;
-        if self.worker.is_none() {
+        if self.workers.is_empty() {
             return Err(Reject::Unauthorised);
         }
         if !is_within_rate {
@@ -103,7 +108,7 @@ impl Session {
     }
 
     /// Rebuilds and hashes the header.
-    fn hash_submit(&self, params: &SubmitParams, shared: &SharedState) -> Result<HashedSubmit, Reject> {
+    fn hash_submit(&self, params: &SubmitParams<'_>, shared: &SharedState) -> Result<HashedSubmit, Reject> {
         let extranonce1 = self.extranonce1.ok_or(Reject::NotSubscribed)?;
         let (announced, is_current) = match shared.jobs.find(JobId(params.job)) {
             JobLookup::Current(announced) => (announced.clone(), true),
@@ -121,20 +126,20 @@ impl Session {
     }
 
     /// Submits a block before any further check.
-    fn submit_block(&self, hashed_submit: &HashedSubmit, step: &mut Step<'_>) {
+    fn submit_block(&self, hashed_submit: &HashedSubmit, worker: WorkerIndex, step: &mut Step<'_>) {
         let HashedSubmit { announced, submit, hashed: HashedHeader { header, hash }, .. } = hashed_submit;
         if !announced.job.block_target.is_met_by(hash) || !step.shared.recent_blocks.insert(hash) {
             return;
         }
-        let worker = self.finder();
+        let worker = self.finder(worker);
         let (job, extranonce) = (Arc::clone(&announced.job), submit.extranonce);
         step.sink.submit_block(FoundBlock { job, header: *header, hash: *hash, extranonce, worker });
         step.shared.metrics.blocks_found.inc();
     }
 
     /// The finder of a block, for log lines.
-    fn finder(&self) -> Arc<str> {
-        match &self.worker {
+    fn finder(&self, worker: WorkerIndex) -> Arc<str> {
+        match self.workers.name(worker) {
             Some(worker) if !worker.is_empty() => Arc::clone(worker),
             Some(nameless) => display_name(nameless).into(),
             None => "unauthorised".into(),

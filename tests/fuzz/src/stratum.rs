@@ -301,7 +301,7 @@ impl Scenario {
     }
 
     fn end(mut self) -> Outcome {
-        if let Some(status) = self.session.status(self.now.steady) {
+        for status in self.session.status(self.now.steady) {
             assert!(status.hashes_per_s.is_finite() && status.hashes_per_s >= 0.0);
             assert!(status.difficulty.is_finite() && status.best_difficulty >= 0.0);
         }

@@ -1,11 +1,13 @@
 //! Submits: every result, and the shares and blocks they produce.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::support::*;
 use crate::params::Network;
 use crate::stratum::fixtures::*;
 use crate::stratum::Difficulty;
+use crate::token_bucket::Rate;
 use crate::units::{Bits, Target};
 use crate::work::NoWork;
 use crate::work::{HashedHeader, Job, Submit};
@@ -320,6 +322,8 @@ fn error_24_before_authorize_and_25_before_subscribe() {
 #[test]
 fn error_20_too_many_submits() {
     let mut server = TestServer::new();
+    // Shares are so easy that the limit is twenty times this.
+    server.shared.limits.submits = Rate { burst: 1, interval: Duration::from_millis(200) };
     let job = server.job(SHARES);
     server.worker("a");
     server.worker("b");
@@ -343,6 +347,59 @@ fn error_20_too_many_submits() {
         })
         .collect();
     assert_eq!(results, [vec![Ok(()); 5], vec![Err(20); 1]].concat());
+}
+
+#[test]
+fn a_cpu_may_submit_all_it_finds_on_a_new_sharechain() {
+    let mut server = TestServer::new();
+    let job = server.job(JobSpec { share_bits: EASIEST, ..SHARES });
+    server.worker("a");
+    let mut found = solved(&mut server, "a", &job, is_share(&job));
+    // 10 MH/s at the lowest difficulty that vardiff assigns, 0.00001.
+    for _ in 0..1_000 {
+        server.pass(0.005);
+        server.now.time = JOB_TIME;
+        assert_eq!(server.send_submit("a", &job, &found), Ok(()));
+        found = another(&job, &found, is_share(&job));
+    }
+}
+
+#[test]
+fn each_submit_counts_for_its_own_worker() {
+    let mut server = TestServer::new();
+    let job = server.job(JobSpec { block_bits: SHARES.share_bits, ..SHARES });
+    server.connect("a");
+    server.call("a", "mining.subscribe", r#"["proxy"]"#).unwrap();
+    for name in ["one", "two", "é\\n", "one"] {
+        server.call("a", "mining.authorize", &format!(r#"["{name}"]"#)).unwrap();
+    }
+    let authorised = |name: &str| format!(r#"Authorised {{ worker: "{name}", user_agent: "proxy" }}"#);
+    assert_eq!(server.sink.events, ["one", "two", "é"].map(authorised));
+    let mut found = solved(&mut server, "a", &job, is_share(&job));
+    for (name, count) in [("one", 1), ("two", 3), ("\\u00e9\\n", 2), ("another name", 1)] {
+        for _ in 0..count {
+            let params = submit_params(&job, &found).replace("worker", name);
+            assert_eq!(server.submit("a", &params), Ok(()));
+            assert_eq!(server.submit("a", &params), Err(22));
+            found = another(&job, &found, is_share(&job));
+        }
+    }
+    let counts = [("one", 2, 2), ("two", 3, 3), ("é", 2, 2)].map(|(name, a, b)| (name.to_owned(), a, b));
+    assert_eq!(server.worker_counts("a"), counts, "an unknown name counts for the first worker");
+    let finders: Vec<&str> = server.sink.blocks.iter().map(|block| &*block.worker).collect();
+    assert_eq!(finders, ["one", "two", "two", "two", "é", "é", "one"]);
+}
+
+#[test]
+fn the_number_of_workers_of_a_session_is_bounded() {
+    let mut server = TestServer::new();
+    server.worker("a");
+    for number in 1..64 {
+        server.call("a", "mining.authorize", &format!(r#"["{number}"]"#)).unwrap();
+    }
+    assert_eq!(server.call("a", "mining.authorize", r#"["64"]"#).unwrap_err().0, 20);
+    assert!(server.call("a", "mining.authorize", r#"["63"]"#).is_ok());
+    assert_eq!(server.worker_counts("a").len(), 64);
 }
 
 #[test]

@@ -188,8 +188,18 @@ impl TestServer {
         u32::from_str_radix(result[1].as_str().unwrap(), 16).unwrap().to_be_bytes()
     }
 
+    /// The numbers of accepted and rejected submits of each of a session's workers.
+    pub fn worker_counts(&mut self, name: &'static str) -> Vec<(String, u64, u64)> {
+        let counts = |miner: crate::status::MinerStatus| {
+            let rejected = miner.rejected.values().iter().copied().copied().sum();
+            (miner.worker.to_string(), miner.accepted, rejected)
+        };
+        self.sessions.get_mut(name).unwrap().status(self.now.steady).map(counts).collect()
+    }
+
+    /// The status of a session's first worker.
     pub fn status(&mut self, name: &'static str) -> crate::status::MinerStatus {
-        self.sessions.get_mut(name).unwrap().status(self.now.steady).unwrap()
+        self.sessions.get_mut(name).unwrap().status(self.now.steady).next().unwrap()
     }
 }
 

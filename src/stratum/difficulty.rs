@@ -24,6 +24,9 @@ impl Difficulty {
     /// The lowest difficulty for miners, unless shares are even easier. A CPU core meets it within moments.
     pub const FLOOR: Self = Self(0.000_01);
 
+    /// The lowest integer: about 2^32 hashes.
+    pub const ONE: Self = Self(1.0);
+
     /// Creates a difficulty, clamped to the supported range; `None` if it is not a positive number.
     pub fn new(difficulty: f64) -> Option<Self> {
         (difficulty.is_finite() && difficulty > 0.0).then(|| Self(difficulty.clamp(RANGE.0, RANGE.1)))
@@ -53,33 +56,39 @@ impl Difficulty {
         difficulty
     }
 
-    /// Rounds down to an announceable difficulty: an integer from 1 on, three significant digits below 1.
+    /// Rounds down to an announceable difficulty: a number of at most three significant digits or a power of two, and an
+    /// integer from 1 on.
     ///
-    /// Some firmware only reads integers, and all firmware reads short numbers alike.
+    /// All firmware represents these numbers exactly; some only reads integers.
     pub fn announced(self) -> Self {
-        let scale = self.digits_scale();
-        let nearest = (self.0 * scale).round();
-        let digits = if nearest / scale > self.0 { nearest - 1.0 } else { nearest };
-        Self((digits / scale).max(RANGE.0))
+        let (nearest, exponent) = self.nearest_digits();
+        let digits = if scaled(nearest, exponent) > self.0 { nearest - 1.0 } else { nearest };
+        let power = if self.0 < 1.0 { RANGE.0 } else { self.power_of_two() };
+        Self(scaled(digits, exponent).max(power))
     }
 
     /// As [`Self::announced`], but rounds up.
     pub fn announced_up(self) -> Self {
-        let scale = self.digits_scale();
-        let nearest = (self.0 * scale).round();
-        let digits = if nearest / scale < self.0 { nearest + 1.0 } else { nearest };
-        Self(digits / scale)
+        let (nearest, exponent) = self.nearest_digits();
+        let digits = if scaled(nearest, exponent) < self.0 { nearest + 1.0 } else { nearest };
+        let power = match self.power_of_two() {
+            _ if self.0 < 1.0 => f64::INFINITY,
+            power if power < self.0 => 2.0 * power,
+            power => power,
+        };
+        Self(scaled(digits, exponent).min(power))
     }
 
-    /// The power of ten that makes the announced digits an integer.
-    ///
-    /// Dividing that integer by the power of ten gives the double nearest to the decimal, since both are exact. It prints
-    /// short, and rounding it again does not change it.
-    fn digits_scale(self) -> f64 {
-        match self.0 >= 1.0 {
-            true => 1.0,
-            false => 10f64.powi(2 - self.0.log10().floor() as i32),
-        }
+    /// The nearest number of three significant digits (an integer from 1 on): the digits, and the power of ten to scale by.
+    fn nearest_digits(self) -> (f64, i32) {
+        let exponent = self.0.log10().floor() as i32 - 2;
+        let exponent = if self.0 >= 1.0 { exponent.max(0) } else { exponent };
+        (scaled(self.0, -exponent).round(), exponent)
+    }
+
+    /// The greatest power of two that is not greater: the number without its mantissa.
+    fn power_of_two(self) -> f64 {
+        f64::from_bits(self.0.to_bits() >> 52 << 52)
     }
 
     /// The target of this difficulty: `0xffff * 2^208 / difficulty`, rounded down.
@@ -116,6 +125,17 @@ impl fmt::Display for Difficulty {
     /// Formats without an exponent, which not all firmware can parse.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+/// `number * 10^exponent`.
+///
+/// If the number is an integer of three digits, both factors are exact up to 10^22, so that the result is the double nearest
+/// to the decimal. It prints short, and rounding it again does not change it.
+fn scaled(number: f64, exponent: i32) -> f64 {
+    match exponent < 0 {
+        true => number / 10f64.powi(-exponent),
+        false => number * 10f64.powi(exponent),
     }
 }
 
@@ -170,9 +190,12 @@ mod tests {
     }
 
     #[test]
-    fn announced_numbers_are_integers_from_one_on_and_short_decimals_below() {
+    fn announced_numbers_are_short_or_powers_of_two_and_integers_from_one_on() {
         let text = |difficulty: f64| Difficulty(difficulty).announced().to_string();
-        assert_eq!(text(465_661.29), "465661");
+        assert_eq!(text(465_661.29), "465000");
+        assert_eq!((text(1_234_567.0), text(999.9), text(1_009.0)), ("1230000".into(), "999".into(), "1000".into()));
+        assert_eq!((text(65_536.0), text(524_290.5), text(4_096.7)), ("65536".into(), "524288".into(), "4096".into()));
+        assert_eq!((text(4_100.0), text(1_048_575.0)), ("4100".into(), "1040000".into()));
         assert_eq!(text(1.999), "1");
         assert_eq!(text(1e21), "1000000000000000000000");
         assert_eq!(text(0.002_339_9), "0.00233");
@@ -184,11 +207,13 @@ mod tests {
     #[test]
     fn rounding_keeps_short_numbers() {
         let shorts = (1..1_000).map(|digits| f64::from(digits) / 1_000.0).chain((1..1_000).map(f64::from));
-        for short in shorts.chain([0.002_85, 0.000_01, 1e21]) {
+        for short in shorts.chain([0.002_85, 0.000_01, 1e21, 12_300.0, 65_536.0, 524_288.0, 2_147_483_648.0]) {
             assert_eq!(Difficulty(short).announced().0, short);
             assert_eq!(Difficulty(short).announced_up().0, short);
         }
         assert_eq!(Difficulty(1.9).announced_up().0, 2.0);
+        assert_eq!(Difficulty(1_234_567.0).announced_up().0, 1_240_000.0);
+        assert_eq!(Difficulty(65_500.5).announced_up().0, 65_536.0);
         assert_eq!(Difficulty(0.999_9).announced_up().0, 1.0);
         assert_eq!(Difficulty(0.002_331).announced_up().0, 0.002_34);
     }

@@ -156,7 +156,7 @@ impl Session {
             return Ok(());
         }
         if self.difficulty.on_tick(now) {
-            self.announce_difficulty(step);
+            self.difficulty.await_job_if_changed();
         }
         self.check_idle(step)
     }
@@ -271,7 +271,7 @@ impl Session {
         step.sink.report(SessionEvent::Authorised { worker: display_name(worker), user_agent: &self.user_agent });
     }
 
-    /// Sends the difficulty if it changed, then the current job.
+    /// Sends the current job, directly after the difficulty if that changed.
     fn send_job(&mut self, clean: bool, step: &mut Step<'_>) {
         let Some(current) = step.shared.jobs.current() else { return };
         let job = Arc::clone(&current.job);
@@ -291,14 +291,6 @@ impl Session {
         if rate != self.submits_rate {
             self.submits_rate = rate;
             self.submits = TokenBucket::new(rate, now);
-        }
-    }
-
-    /// Announces a changed difficulty; it applies from the next job on.
-    fn announce_difficulty(&mut self, step: &mut Step<'_>) {
-        let (true, Some(current)) = (self.is_working, step.shared.jobs.current()) else { return };
-        if let Some(difficulty) = self.difficulty.announce(current.ceiling, step.shared.jobs.next_sequence()) {
-            reply::set_difficulty(step.out, difficulty);
         }
     }
 

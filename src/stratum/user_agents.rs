@@ -11,6 +11,24 @@ const UNKNOWN: &str = "unknown firmware";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FirmwareId(pub(super) usize);
 
+/// The difficulties that a firmware needs.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct DifficultyRange {
+    /// The lowest difficulty that suits it. A lower share difficulty counts more, see [`Self::least`].
+    pub floor: Option<Difficulty>,
+    /// The greatest difficulty that it represents.
+    pub ceiling: Option<Difficulty>,
+}
+
+impl DifficultyRange {
+    /// The lowest difficulty that it is ever sent: its floor, but not above 1, which is the lowest integer.
+    ///
+    /// Above the share difficulty a miner does not submit all shares that it finds, so that its owner is paid less.
+    pub fn least(&self) -> Option<Difficulty> {
+        self.floor.map(|floor| floor.min(Difficulty::ONE))
+    }
+}
+
 /// Properties of a firmware.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Firmware {
@@ -21,11 +39,18 @@ pub struct Firmware {
     pub coinbase_len_max: usize,
     /// Start difficulty, used if it is below the operator's.
     pub start_difficulty: Option<Difficulty>,
+    pub difficulties: DifficultyRange,
 }
 
 /// Looks up a user agent.
 pub fn firmware_for(user_agent: &str) -> Firmware {
-    let unknown = Firmware { id: FirmwareId(0), name: UNKNOWN, coinbase_len_max: 0, start_difficulty: None };
+    let unknown = Firmware {
+        id: FirmwareId(0),
+        name: UNKNOWN,
+        coinbase_len_max: 0,
+        start_difficulty: None,
+        difficulties: DifficultyRange::default(),
+    };
     table().find(|(pattern, _)| matches(pattern, user_agent)).map_or(unknown, |(_, firmware)| firmware)
 }
 
@@ -50,15 +75,17 @@ fn parse(line: &'static str) -> Option<(&'static str, Firmware)> {
     let mut fields = line.split('|').map(str::trim);
     let pattern = fields.next()?;
     let coinbase_len_max = fields.next()?.parse().ok()?;
-    let start_difficulty = match fields.next()? {
-        "-" => None,
-        number => Some(Difficulty::new(number.parse().ok()?)?),
+    let mut difficulty = || match fields.next()? {
+        "-" => Some(None),
+        number => Difficulty::new(number.parse().ok()?).map(Some),
     };
+    let (start_difficulty, floor, ceiling) = (difficulty()?, difficulty()?, difficulty()?);
+    let difficulties = DifficultyRange { floor, ceiling };
     let name = match pattern.trim_matches(['*', '/', '-']) {
         "" => UNKNOWN,
         name => name,
     };
-    let firmware = Firmware { id: FirmwareId(0), name, coinbase_len_max, start_difficulty };
+    let firmware = Firmware { id: FirmwareId(0), name, coinbase_len_max, start_difficulty, difficulties };
     fields.next().is_none().then_some((pattern, firmware))
 }
 
@@ -83,7 +110,12 @@ mod tests {
     #[test]
     fn every_line_of_the_table_parses() {
         for line in lines() {
-            assert!(parse(line).is_some(), "{line}");
+            let (_, firmware) = parse(line).unwrap_or_else(|| panic!("{line}"));
+            let DifficultyRange { floor, ceiling } = firmware.difficulties;
+            for difficulty in [firmware.start_difficulty, floor, ceiling].into_iter().flatten() {
+                assert_eq!(difficulty, difficulty.announced(), "{line}");
+            }
+            assert!(floor.zip(ceiling).is_none_or(|(floor, ceiling)| floor < ceiling), "{line}");
         }
         assert_eq!(lines().last().and_then(parse).unwrap().0, "*", "the last line matches all");
     }
@@ -106,6 +138,26 @@ mod tests {
             assert_eq!(params.outputs_class_within(firmware.coinbase_len_max), class, "{user_agent}");
             assert_eq!(all_firmware().nth(firmware.id.0), Some(firmware));
         }
+    }
+
+    #[test]
+    fn asics_have_a_floor() {
+        let range = |user_agent| {
+            let DifficultyRange { floor, ceiling } = firmware_for(user_agent).difficulties;
+            (floor.map(Difficulty::get), ceiling.map(Difficulty::get))
+        };
+        assert_eq!(range("NiceHash/1.0.0"), (Some(524_288.0), None));
+        for asic in ["whatsminer/v1.0", "Antminer S21/x", "bosminer", "Braiins OS", "xminer", "vnish", "bmminer/2.0.0"]
+        {
+            assert_eq!(range(asic), (Some(1.0), None), "{asic}");
+        }
+        for integers in ["bitaxe/BM1370", "NerdQAxe++", "NerdAxe", "NerdOCTAXE", "LuckyMiner"] {
+            assert_eq!(range(integers), (Some(1.0), Some(2_140_000_000.0)), "{integers}");
+        }
+        for small in ["cpuminer/2.5.1", "NerdMinerV2", "p2pool-miner", "unknown", ""] {
+            assert_eq!(range(small), (None, None), "{small}");
+        }
+        assert_eq!(firmware_for("NiceHash/1.0.0").difficulties.least(), Some(Difficulty::ONE));
     }
 
     #[test]

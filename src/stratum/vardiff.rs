@@ -80,11 +80,6 @@ impl Vardiff {
         self.difficulty = self.difficulty.max(self.floor);
     }
 
-    /// Whether the difficulty is at the miner's own floor, so that silence cannot lower it further.
-    pub fn is_at_own_floor(&self) -> bool {
-        self.floor > Difficulty::FLOOR && self.difficulty <= self.floor
-    }
-
     /// Suspends the evaluation after a change was announced, until [`Self::restart`].
     pub fn await_job(&mut self) {
         self.awaits_job = true;

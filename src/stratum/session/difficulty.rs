@@ -7,6 +7,7 @@
 use crate::stratum::difficulty::{Difficulty, HASHES_PER_DIFFICULTY};
 use crate::stratum::difficulty_history::DifficultyHistory;
 use crate::stratum::limits::{Limits, ASSUMED_HASHES_PER_S, IDLE_MS_MAX};
+use crate::stratum::user_agents::DifficultyRange;
 use crate::stratum::vardiff::{Vardiff, TARGET_INTERVAL_S};
 use crate::units::SteadyTime;
 
@@ -16,7 +17,11 @@ pub struct SessionDifficulty {
     vardiff: Vardiff,
     /// The difficulty that the miner's operator fixed.
     fixed: Option<Difficulty>,
-    /// The suitable difficulty at the last [`Self::announce`].
+    /// The lowest difficulty that the miner accepts; [`Difficulty::FLOOR`] if it accepts any.
+    own_floor: Difficulty,
+    /// The range of difficulties that its firmware is known to need.
+    firmware: DifficultyRange,
+    /// The suitable difficulty at the last [`Self::on_job`].
     last_suitable: Option<Difficulty>,
     history: DifficultyHistory,
     effective_since: SteadyTime,
@@ -27,6 +32,8 @@ impl SessionDifficulty {
         Self {
             vardiff: Vardiff::new(start, now),
             fixed: None,
+            own_floor: Difficulty::FLOOR,
+            firmware: DifficultyRange::default(),
             last_suitable: None,
             history: DifficultyHistory::default(),
             effective_since: now,
@@ -64,33 +71,45 @@ impl SessionDifficulty {
     ///
     /// The ceiling may still be lower: above it, the miner would not submit all shares.
     pub fn set_floor(&mut self, floor: Difficulty) {
-        self.vardiff.set_floor(floor.announced_up());
+        self.own_floor = floor.announced_up();
+        self.apply_floors();
     }
 
-    /// Returns the suitable difficulty under the ceiling for announcement, if it differs from the last announced one. It
-    /// applies from the job with sequence number `from_job` on.
-    pub fn announce(&mut self, ceiling: Difficulty, from_job: u64) -> Option<Difficulty> {
+    /// Sets the range of difficulties that the miner's firmware is known to need.
+    pub fn set_firmware_range(&mut self, range: DifficultyRange) {
+        self.firmware = range;
+        self.apply_floors();
+    }
+
+    fn apply_floors(&mut self) {
+        self.vardiff.set_floor(self.firmware.floor.map_or(self.own_floor, |floor| floor.max(self.own_floor)));
+    }
+
+    /// Suspends vardiff until the next job if the suitable difficulty has changed.
+    ///
+    /// The change is announced with that job and not before: some firmware judges work in progress by the last difficulty
+    /// it received. Nor is the current job sent again, since firmware would begin it again with the same nonces.
+    pub fn await_job_if_changed(&mut self) {
+        if self.last_suitable.is_some_and(|last| last != self.suitable()) {
+            self.vardiff.await_job();
+        }
+    }
+
+    /// Returns the difficulty to announce directly before a job, if it differs from the last announced one. It applies from
+    /// the job with sequence number `from_job` on.
+    pub fn on_job(&mut self, ceiling: Difficulty, from_job: u64, now: SteadyTime) -> Option<Difficulty> {
         let suitable = self.suitable();
-        let last_suitable = self.last_suitable.replace(suitable);
+        if self.last_suitable.replace(suitable) != Some(suitable) || self.vardiff.awaits_job() {
+            self.vardiff.restart(now);
+            self.effective_since = now;
+        }
         let difficulty = suitable.min(ceiling);
+        let difficulty = self.firmware.least().map_or(difficulty, |least| difficulty.max(least));
         if self.announced() == Some(difficulty) {
             return None;
         }
         self.history.announce(from_job, difficulty);
-        if last_suitable != Some(suitable) {
-            self.vardiff.await_job();
-        }
         Some(difficulty)
-    }
-
-    /// As [`Self::announce`], directly before a job is sent; an earlier announcement takes effect with the job.
-    pub fn on_job(&mut self, ceiling: Difficulty, from_job: u64, now: SteadyTime) -> Option<Difficulty> {
-        let announced = self.announce(ceiling, from_job);
-        if self.vardiff.awaits_job() {
-            self.vardiff.restart(now);
-            self.effective_since = now;
-        }
-        announced
     }
 
     /// The difficulty that a hash is credited with for a job, if any.
@@ -123,7 +142,7 @@ impl SessionDifficulty {
         if history.credited > 0.0 {
             let mined_ms = |mined_s: f64| shares_ms(difficulty * mined_s / history.credited);
             bounded(mined_ms(history.mined_s), IDLE_MS_MAX.max(mined_ms(history.until_silence_s)))
-        } else if self.fixed.is_some() || self.vardiff.is_at_own_floor() {
+        } else if self.fixed.is_some() || self.is_at_own_floor() {
             bounded(shares_ms(difficulty * HASHES_PER_DIFFICULTY / ASSUMED_HASHES_PER_S), IDLE_MS_MAX)
         } else {
             // Vardiff lowers the difficulty of a silent session until it suits; each change restarts the idle timer.
@@ -131,9 +150,15 @@ impl SessionDifficulty {
         }
     }
 
-    /// The difficulty without the ceiling.
+    /// Whether the difficulty is at the miner's own floor, so that silence cannot lower it further.
+    fn is_at_own_floor(&self) -> bool {
+        self.own_floor > Difficulty::FLOOR && self.vardiff.difficulty() <= self.own_floor
+    }
+
+    /// The difficulty without the share difficulty as its ceiling.
     fn suitable(&self) -> Difficulty {
-        self.fixed.unwrap_or(self.vardiff.difficulty()).announced().max(self.vardiff.floor())
+        let suitable = self.fixed.unwrap_or(self.vardiff.difficulty()).announced().max(self.vardiff.floor());
+        self.firmware.ceiling.map_or(suitable, |ceiling| suitable.min(ceiling))
     }
 }
 

@@ -40,7 +40,7 @@ impl Session {
             self.configure_one(&name, &options, next_job, &mut result);
         }
         reply::result(step.out, id, &Value::Object(result).to_string());
-        self.announce_difficulty(step);
+        self.difficulty.await_job_if_changed();
     }
 
     fn configure_one(&mut self, name: &str, options: &Options<'_>, next_job: u64, result: &mut Map<String, Value>) {
@@ -72,6 +72,7 @@ impl Session {
         if let Some(user_agent) = string(params.first()) {
             self.user_agent = sanitized_label(&user_agent, LABEL_LEN_MAX).into();
             self.firmware = firmware_for(&self.user_agent);
+            self.difficulty.set_firmware_range(self.firmware.difficulties);
             if let Some(difficulty) = self.firmware.start_difficulty.filter(|_| !self.is_working) {
                 self.difficulty.suggest_at_most(difficulty, step.now.steady);
             }
@@ -109,7 +110,7 @@ impl Session {
                 if is_new {
                     self.report_worker(&sanitized_label(&worker, LABEL_LEN_MAX), step);
                 }
-                self.announce_difficulty(step);
+                self.difficulty.await_job_if_changed();
             }
             false => self.start(step),
         }
@@ -122,7 +123,7 @@ impl Session {
         };
         self.difficulty.suggest(difficulty, step.now.steady);
         reply::result(step.out, id, "true");
-        self.announce_difficulty(step);
+        self.difficulty.await_job_if_changed();
     }
 }
 

@@ -51,7 +51,7 @@ impl Session {
                 step.shared.firmware_work.add(self.firmware.id, credit, step.now.steady);
                 reply::result(step.out, id, "true");
                 if self.difficulty.on_share(credit, step.now.steady) {
-                    self.announce_difficulty(step);
+                    self.difficulty.await_job_if_changed();
                 }
             }
             Err(reject) => {

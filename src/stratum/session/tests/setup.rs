@@ -246,38 +246,75 @@ fn the_start_difficulty_depends_on_flag_firmware_suggestion_and_ceiling() {
         difficulty(&sent).unwrap()
     };
     let main = Network::Mainnet;
-    assert_eq!(start(main, 100_000.0, "bmminer/2.0", &[], "x", HARD_SHARES), 100_000.0, "the flag");
+    assert_eq!(start(main, 100_000.0, "tester", &[], "x", HARD_SHARES), 100_000.0, "the flag");
     assert_eq!(start(main, 100_000.0, "bitaxe/BM1370", &[], "x", HARD_SHARES), 1_000.0, "a small miner");
     assert_eq!(start(main, 10.0, "bitaxe/BM1370", &[], "x", HARD_SHARES), 10.0, "the flag is even lower");
     let suggestion = [("mining.suggest_difficulty", "[512]")];
-    assert_eq!(start(main, 100_000.0, "bmminer/2.0", &suggestion, "x", HARD_SHARES), 512.0, "a suggestion");
-    assert_eq!(start(main, 100_000.0, "bmminer/2.0", &suggestion, "d=64", HARD_SHARES), 64.0, "fixed by the password");
-    assert_eq!(start(main, 100_000.0, "bmminer/2.0", &[], "d=0.0000001", HARD_SHARES), 0.000_01, "the floor");
-    assert_eq!(start(main, 100_000.0, "bmminer/2.0", &[], "x", EASY_SHARES), 1.0, "the share difficulty");
-    assert_eq!(start(main, 100_000.0, "bmminer/2.0", &[], "d=64", EASY_SHARES), 1.0, "even if fixed");
+    assert_eq!(start(main, 100_000.0, "tester", &suggestion, "x", HARD_SHARES), 512.0, "a suggestion");
+    assert_eq!(start(main, 100_000.0, "tester", &suggestion, "d=64", HARD_SHARES), 64.0, "fixed by the password");
+    assert_eq!(start(main, 100_000.0, "tester", &[], "d=0.0000001", HARD_SHARES), 0.000_01, "the floor");
+    assert_eq!(start(main, 100_000.0, "tester", &[], "x", EASY_SHARES), 1.0, "the share difficulty");
+    assert_eq!(start(main, 100_000.0, "tester", &[], "d=64", EASY_SHARES), 1.0, "even if fixed");
     let easy_block = JobSpec { block_bits: Bits(0x1d00_ffff), ..HARD_SHARES };
-    assert_eq!(start(main, 100_000.0, "bmminer/2.0", &[], "x", easy_block), 1.0, "the network's difficulty");
-    assert_eq!(
-        start(Network::Regtest, 100_000.0, "bmminer/2.0", &[], "x", easy_block),
-        100_000.0,
-        "but not on regtest"
-    );
+    assert_eq!(start(main, 100_000.0, "tester", &[], "x", easy_block), 1.0, "the network's difficulty");
+    assert_eq!(start(Network::Regtest, 100_000.0, "tester", &[], "x", easy_block), 100_000.0, "but not on regtest");
     let easiest = JobSpec { share_bits: EASIEST, ..HARD_SHARES };
-    assert_eq!(start(Network::Regtest, 100_000.0, "bmminer/2.0", &[], "x", easiest), 4.65e-10, "even below the floor");
+    assert_eq!(start(Network::Regtest, 100_000.0, "tester", &[], "x", easiest), 4.65e-10, "even below the floor");
 }
 
 #[test]
-fn suggestions_after_authorize_are_announced_at_once() {
+fn changes_after_authorize_are_announced_with_the_next_job() {
     let mut server = TestServer::new();
     server.job(HARD_SHARES);
     server.worker("a");
-    let sent = server.send("a", r#"{"id":3,"method":"mining.suggest_difficulty","params":[4096.7]}"#);
-    assert_eq!(difficulty(&sent), Some(4_096.0));
-    let sent = server.send("a", r#"{"id":3,"method":"mining.authorize","params":["w","d=8"]}"#);
-    assert_eq!(difficulty(&sent), Some(8.0));
-    assert!(sent[1].to_string().contains("[8]"), "integers have no decimal point: {}", sent[1]);
-    let sent = server.send("a", r#"{"id":3,"method":"mining.suggest_difficulty","params":[2]}"#);
-    assert_eq!(difficulty(&sent), None, "a fixed difficulty does not change");
+    let mut id = 1;
+    let mut next_job = |server: &mut TestServer| {
+        id += 1;
+        server.announce(&JobSpec { id, ..HARD_SHARES }.make()).remove("a").unwrap()
+    };
+    for (method, params, expected) in [
+        ("mining.suggest_difficulty", "[4096.7]", Some(4_096.0)),
+        ("mining.suggest_difficulty", "[4100.7]", Some(4_100.0)),
+        ("mining.suggest_difficulty", "[4100]", None),
+        ("mining.configure", r#"[["minimum-difficulty"],{"minimum-difficulty.value":8192}]"#, Some(8_192.0)),
+        ("mining.authorize", r#"["w","d=65536"]"#, Some(65_536.0)),
+        ("mining.suggest_difficulty", "[2]", None),
+    ] {
+        let sent = server.send("a", &format!(r#"{{"id":3,"method":"{method}","params":{params}}}"#));
+        assert_eq!(methods(&sent), ["response"], "no difficulty without a job");
+        let sent = next_job(&mut server);
+        assert_eq!(difficulty(&sent), expected, "{method} {params}");
+        match expected {
+            Some(_) => assert_eq!(methods(&sent), ["mining.set_difficulty", "mining.notify"]),
+            None => assert_eq!(methods(&sent), ["mining.notify"]),
+        }
+    }
+    server.call("a", "mining.authorize", r#"["w","d=8192"]"#).unwrap();
+    let sent = next_job(&mut server);
+    assert!(sent[0].to_string().contains("[8192]"), "integers have no decimal point: {}", sent[0]);
+}
+
+#[test]
+fn firmware_is_sent_only_difficulties_that_it_bears() {
+    let start = |user_agent: &str, password: &str, spec: JobSpec| {
+        let mut server = TestServer::with(Network::Mainnet, 100_000.0);
+        server.job(spec);
+        server.connect("a");
+        server.call("a", "mining.suggest_difficulty", "[0.25]").unwrap();
+        server.call("a", "mining.subscribe", &format!(r#"["{user_agent}"]"#)).unwrap();
+        let sent = server.send("a", &format!(r#"{{"id":2,"method":"mining.authorize","params":["w","{password}"]}}"#));
+        difficulty(&sent).unwrap()
+    };
+    let (easiest, hardest) = (JobSpec { share_bits: EASIEST, block_bits: EASIEST, ..HARD_SHARES }, Bits(0x1703_31db));
+    let hardest = JobSpec { share_bits: hardest, block_bits: hardest, ..HARD_SHARES };
+    assert_eq!(start("tester", "x", HARD_SHARES), 0.25);
+    assert_eq!(start("whatsminer/v1.0", "x", HARD_SHARES), 1.0, "an ASIC");
+    assert_eq!(start("whatsminer/v1.0", "d=0.5", HARD_SHARES), 1.0, "even if fixed");
+    assert_eq!(start("bitaxe/BM1370", "x", easiest), 1.0, "even if shares are easier");
+    assert_eq!(start("bitaxe/BM1370", "d=99999999999", hardest), 2_140_000_000.0, "what it represents");
+    assert_eq!(start("bmminer/2.0", "d=99999999999", hardest), 99_900_000_000.0);
+    assert_eq!(start("NiceHash/1.0.0", "d=64", HARD_SHARES), 524_288.0, "NiceHash refuses less");
+    assert_eq!(start("NiceHash/1.0.0", "d=64", EASY_SHARES), 1.0, "but every share is submitted");
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn run_with(
 }
 
 fn moving(id: u64) -> JobSpec {
-    JobSpec { share_bits: Bits(0x1b04_0000 + (id / 30 % 7) as u32 * 0x100), ..HARD }
+    JobSpec { share_bits: Bits(0x1b04_0000 + (id / 30 % 7) as u32 * 0x800), ..HARD }
 }
 
 #[test]
@@ -71,6 +71,19 @@ fn a_silent_session_gets_easier_work_and_is_finally_closed() {
     let sent = run(&mut server, "a", 480).unwrap();
     assert_eq!(difficulty(&sent), Some(0.000_01), "finally the floor");
     assert_eq!(run(&mut server, "a", 400), Err(CloseReason::Idle), "but not forever");
+}
+
+#[test]
+fn a_silent_asic_is_not_driven_below_difficulty_1() {
+    let mut server = TestServer::with(crate::params::Network::Mainnet, 100_000.0);
+    server.job(HARD);
+    server.connect("a");
+    server.call("a", "mining.subscribe", r#"["whatsminer/v1.0"]"#).unwrap();
+    server.call("a", "mining.authorize", r#"["w"]"#).unwrap();
+    let sent = run(&mut server, "a", 480).unwrap();
+    assert_eq!(difficulty(&sent), Some(1.0));
+    let closed = run(&mut server, "a", 400);
+    assert_eq!(closed, Err(CloseReason::Idle), "a silent ASIC at the lowest difficulty has failed");
 }
 
 #[test]
@@ -190,16 +203,15 @@ fn a_much_too_high_rate_of_shares_raises_the_difficulty_at_once() {
     server.worker_at("a", 0.000_01);
     let target = crate::stratum::Difficulty::FLOOR.target();
     let mut found = blank_submit(&job, server.extranonce1("a"), 1);
-    let mut sent = Vec::new();
     for share in 0..8 {
         server.pass(0.5);
         found = solve(&job, crate::work::Submit { nonce: found.nonce + 1, ..found }, |hashed| hashed.meets(&target));
         let line = format!(r#"{{"id":4,"method":"mining.submit","params":[{}]}}"#, submit_params(&job, &found));
-        sent = server.send("a", &line);
-        assert_eq!(sent[0]["result"], true);
-        assert_eq!(sent.len(), if share < 7 { 1 } else { 2 });
+        let sent = server.send("a", &line);
+        assert_eq!((methods(&sent), &sent[0]["result"]), (vec!["response"], &true.into()), "share {share}");
     }
-    assert_eq!(methods(&sent), ["response", "mining.set_difficulty"], "the response comes first");
+    let sent = server.announce(&JobSpec { id: 2, block_bits: HARDEST, share_bits: HARDEST, ..HARD }.make());
+    assert_eq!(methods(&sent["a"]), ["mining.set_difficulty", "mining.notify"]);
     // Eight shares in 4 s are 20 times the target rate.
-    assert_eq!(difficulty(&sent), Some(0.0002));
+    assert_eq!(difficulty(&sent["a"]), Some(0.0002));
 }

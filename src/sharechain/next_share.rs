@@ -78,7 +78,9 @@ fn uncles(tree: &Tree, parent: &LinkedShare, rules_version: u8) -> Vec<ShareId> 
     let mut uncles: Vec<ShareId> = Vec::new();
     while let Some((_, id)) = found.pop_first().filter(|_| uncles.len() < rules::uncles_max(rules_version)) {
         let Some(uncle) = tree.get(&id) else { continue };
-        if rules::may_have_uncles(tree, &ancestors, &uncles, uncle.info().parent) {
+        if rules::may_have_uncles(tree, &ancestors, &uncles, uncle.info().parent)
+            && rules::are_uncles_named(tree, &parent.id, &uncles, uncle)
+        {
             uncles.push(id);
             found.extend(children(&id));
         }

@@ -208,9 +208,29 @@ fn check_uncle(tree: &Tree, share: &Share, uncle: &LinkedShare) -> Result<(), Fa
         Rule::Uncles,
         "uncle's parent is neither a recent ancestor nor an uncle of the share or of an ancestor",
     )
+    )?;
+    require(
+        are_uncles_named(tree, &share.info.parent, &share.info.uncles, uncle),
+        Rule::Uncles,
+        "uncle names an uncle that neither the share nor an ancestor names",
 }
 
 fn is_named(ancestors: &[&LinkedShare], uncle: &ShareId) -> bool {
+/// Whether each uncle that an uncle names is an ancestor of the nephew, or an uncle that the nephew or an ancestor names.
+///
+/// So a node that has the main chain and its uncles has all that these name in turn. Otherwise an uncle could make every node
+/// follow it through uncles of uncles, down to shares so old that they cost next to nothing.
+pub(super) fn are_uncles_named(tree: &Tree, parent: &ShareId, uncles: &[ShareId], uncle: &LinkedShare) -> bool {
+    let ancestors: Vec<&LinkedShare> = tree.ancestry(parent).take(2 * UNCLE_DEPTH_MAX as usize).collect();
+    // Near the start of a base they are unknown.
+    let is_whole = ancestors.len() == 2 * UNCLE_DEPTH_MAX as usize
+        || ancestors.last().is_some_and(|oldest| oldest.info().is_genesis());
+    let is_known = |id: &ShareId| {
+        uncles.contains(id) || is_named(&ancestors, id) || ancestors.iter().any(|ancestor| ancestor.id == *id)
+    };
+    !is_whole || uncle.info().uncles.iter().all(is_known)
+}
+
     ancestors.iter().any(|ancestor| ancestor.info().uncles.contains(uncle))
 }
 

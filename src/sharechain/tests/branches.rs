@@ -123,7 +123,8 @@ fn an_uncle_of_an_uncle_is_found_among_the_unverified() {
         assert_eq!(theirs.give(share), Verdict::Accepted);
     }
     theirs.now = theirs.now.plus(30);
-    let nephew = theirs.edited(&main.id(), |share| share.info.uncles = vec![aside.id()]);
+    let nephew = theirs.on(&main.id());
+    assert!(nephew.info.uncles.contains(&aside.id()) && nephew.info.uncles.contains(&stale.id()));
     assert_eq!(theirs.give(&nephew), Verdict::Accepted);
     ours.extend(1);
     ours.now = theirs.now;

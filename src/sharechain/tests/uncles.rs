@@ -285,3 +285,59 @@ fn a_share_whose_uncle_is_built_on_a_mutant_waits_for_the_true_share() {
     }
     assert_eq!(orders.len(), 2);
 }
+
+/// A chain with a stale share and another one, a height above, that names it. No share of the main chain names either.
+fn with_uncle_of_an_uncle() -> (TestNode, Arc<Share>, Arc<Share>) {
+    let mut node = TestNode::with_chain(10);
+    let parent = node.tip();
+    assert_eq!(extend_naming(&mut node, &[]), Verdict::Accepted);
+    let before = node.tip();
+    (0..2).for_each(|_| assert_eq!(extend_naming(&mut node, &[]), Verdict::Accepted));
+    node.miner = script(2);
+    let oldest = node.on(&parent);
+    assert_eq!(node.give(&oldest), Verdict::Accepted);
+    let uncle = naming(&mut node, &before, vec![oldest.id()]);
+    assert_eq!(node.give(&uncle), Verdict::Accepted);
+    (node, Arc::new(oldest), Arc::new(uncle))
+}
+
+/// Otherwise one uncle makes every node follow it through uncles of uncles, down to shares that cost next to nothing, and a node
+/// that fetches the main chain with its uncles lacks some.
+#[test]
+fn an_uncle_names_only_uncles_that_its_nephew_or_an_ancestor_names() {
+    let (mut node, oldest, uncle) = with_uncle_of_an_uncle();
+    let mut both = vec![oldest.id(), uncle.id()];
+    both.sort_unstable();
+    assert_eq!(node.next().info.uncles, both);
+    assert_breaks(&extend_naming(&mut node, &[&uncle]), Rule::Uncles);
+    assert_eq!(extend_naming(&mut node, &[&oldest, &uncle]), Verdict::Accepted);
+
+    let (mut node, oldest, uncle) = with_uncle_of_an_uncle();
+    assert_eq!(extend_naming(&mut node, &[&oldest]), Verdict::Accepted);
+    assert_eq!(node.next().info.uncles, [uncle.id()]);
+    assert_eq!(extend_naming(&mut node, &[&uncle]), Verdict::Accepted, "an ancestor names the other one");
+
+    let (mut node, _, uncle) = with_uncle_of_an_uncle();
+    assert_eq!(extend_naming(&mut node, &[]), Verdict::Accepted);
+    assert!(node.next().info.uncles.is_empty(), "the older one cannot be named any more");
+    assert_breaks(&extend_naming(&mut node, &[&uncle]), Rule::Uncles);
+}
+
+#[test]
+fn an_uncle_may_name_an_ancestor_of_its_nephew() {
+    let mut node = TestNode::with_chain(10);
+    let parent = node.tip();
+    assert_eq!(extend_naming(&mut node, &[]), Verdict::Accepted);
+    let ancestor = node.tip();
+    (0..2).for_each(|_| assert_eq!(extend_naming(&mut node, &[]), Verdict::Accepted));
+    node.miner = script(2);
+    let below = node.on(&parent);
+    assert_eq!(node.give(&below), Verdict::Accepted);
+    let uncle = naming(&mut node, &below.id(), vec![ancestor]);
+    assert_eq!(node.give(&uncle), Verdict::Accepted);
+    let mut both = vec![below.id(), uncle.id()];
+    both.sort_unstable();
+    let next = node.next();
+    assert_eq!(next.info.uncles, both);
+    assert_eq!(node.give(&next), Verdict::Accepted);
+}

@@ -106,12 +106,12 @@ class Recorder:
             id_ = self.chain.shares[id_].info.parent
         return id_
 
-    def stale_sibling(self, of: bytes) -> bytes:
+    def stale_sibling(self, of: bytes, **changes) -> bytes:
         """Adds a sibling of `of` that does not become the tip: it has the same work and a higher id."""
         parent, time = self.parent(of), self.time(of) + 1
         k = 0 if self.chain.shares[of].info.share_bits == self.make_bits(parent, time, 0) else None
         while True:
-            share = self.make(parent, time, k)
+            share = self.make(parent, time, k, **changes)
             if as_number(share.id()) > as_number(of):
                 return self.add(share)
 
@@ -171,6 +171,14 @@ def branches_of_uncles(recorder: Recorder) -> dict:
     return ids
 
 
+def uncle_of_an_uncle(recorder: Recorder) -> dict:
+    """A stale share that names another one, and the main chain's share beside it. No share of the main chain names either."""
+    oldest = recorder.stale_sibling(recorder.grow(recorder.tip, recorder.next_time(recorder.tip)))
+    recorder.grow(recorder.tip, recorder.next_time(recorder.tip))
+    beside = recorder.grow(recorder.tip, recorder.next_time(recorder.tip))
+    return {"named_aside": oldest, "names_aside": recorder.stale_sibling(beside, uncles=[oldest]), "beside": beside}
+
+
 def even_fork(recorder: Recorder):
     """Two branches of two shares with equal work: the lower id wins, although it is received last."""
     root = recorder.tip
@@ -219,6 +227,7 @@ def record() -> Recorder:
     recorder.extend(8)
     three_uncles(recorder)
     branches = branches_of_uncles(recorder)
+    branches |= uncle_of_an_uncle(recorder)
     recorder.named_ids = {**fork, **branches, **mutants.prepare(recorder)}
     recorder.extend(14)
     tie(recorder)

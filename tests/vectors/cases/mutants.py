@@ -212,6 +212,9 @@ def rule_7(mutants: Mutants, make: ShareFactory):
     pair = ShareFactory(recorder, ids["before_pair"])
     mutants.add("uncle on another uncle", "accepted", pair.child(info={"uncles": ids["pair"]}))
     mutants.add("uncle on a share that is not named", 7, pair.child(info={"uncles": ids["pair"][1:]}))
+    beside, both = ShareFactory(recorder, ids["beside"]), [ids["named_aside"], ids["names_aside"]]
+    mutants.add("uncle that names another uncle", "accepted", beside.child(info={"uncles": both}))
+    mutants.add("uncle that names one which no share of the chain names", 7, beside.child(info={"uncles": both[1:]}))
     main_child = next(id_ for id_, share in recorder.chain.shares.items() if share.info.parent == parent)
     mutants.add("uncle is a sibling", 7, naming(main_child))
     mutants.add("uncle unknown", "deferred", naming(make.seeded.bytes(32)))

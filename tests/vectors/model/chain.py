@@ -339,6 +339,11 @@ class Chain:
             if below not in self.shares:
                 raise Deferred(f"uncle {display(below)} is unknown")
             below = self.shares[below].info.parent
+        # What an uncle names must be on the main chain already, or beside it with the same share at the latest.
+        near = dict(islice(self.newest_first(info.parent), 2 * UNCLE_DEPTH_MAX))
+        known = set(near) | set(info.uncles) | {other for ancestor in near.values() for other in ancestor.info.uncles}
+        if not known.issuperset(uncle.uncles):
+            raise Rejected(7, "an uncle names an uncle that neither the share nor an ancestor names")
 
     def recent_ancestors(self, parent: bytes) -> dict:
         """The share and its ancestors that the uncles of a child depend on, by id."""

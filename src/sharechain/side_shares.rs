@@ -15,6 +15,9 @@ use crate::units::ShareHeight;
 /// Number of children beside the main chain that are kept of one parent, not counting those whose branch has an uncle that
 /// another kept share names.
 pub(super) const SIDE_CHILDREN_MAX: usize = 16;
+/// Number of shares on all branches that leave the main chain at one share, from which on these branches do not grow. Children
+/// that side shares name do not count among the sixteen, so that limit alone does not bound them.
+const SIDE_SHARES_MAX: usize = 64;
 
 impl Tree {
     /// Whether a share on a linked parent would be kept among the children of that parent.
@@ -25,7 +28,10 @@ impl Tree {
         let parent = &pending.share.info.parent;
         if self.side_children(parent).nth(SIDE_CHILDREN_MAX - 1).is_none() {
             let branch = self.ancestry(parent).take_while(|share| !self.is_main(share)).last();
-            return branch.is_none_or(|branch| self.with_side_branches(&branch.id).len() < SIDE_CHILDREN_MAX);
+            return branch.is_none_or(|branch| {
+                self.with_side_branches(&branch.id).len() < SIDE_CHILDREN_MAX
+                    && self.with_side_branches(&branch.info().parent).len() <= SIDE_SHARES_MAX
+            });
         }
         let better = self.ranked_children(parent).into_iter().filter(|(rank, _)| *rank > pending.rank());
         better.count() < SIDE_CHILDREN_MAX

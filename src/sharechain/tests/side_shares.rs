@@ -293,3 +293,37 @@ fn an_adopted_branch_keeps_sixteen_children_of_a_share() {
     assert_eq!(linked.len(), 3 + 16, "what is not kept is not stored");
     assert!(!effects.iter().any(|effect| matches!(effect, Effect::Unlinked(_))));
 }
+
+/// Shares that other side shares name do not count among the sixteen children of a share.
+#[test]
+fn side_shares_that_name_each_other_do_not_multiply() {
+    let mut node = TestNode::with_chain(20);
+    let parent = below_tip(&node, 3);
+    let all = siblings(&mut node, &parent, 400);
+    let (first, rest) = all.split_at(16);
+    let mut stored = Stored::new(node);
+    first.iter().for_each(|share| assert_eq!(stored.give(share), Verdict::Accepted));
+    let mut children = first.to_vec();
+    for (at, named) in rest.chunks_exact(3).enumerate() {
+        named.iter().for_each(|share| _ = stored.give(share));
+        let nephew = stored.node.edited(&children[at / 15].id(), |share| {
+            share.info.uncles = named.iter().map(Share::id).collect();
+            share.extranonce[5] = at as u8;
+        });
+        if stored.give(&nephew) == Verdict::Accepted {
+            children.extend(named.to_vec());
+        }
+    }
+    let kept = stored.node.chain.tree().len() - 20;
+    assert!(kept < 64 + 1 + 3, "one nephew with its uncles is taken before the limit: {kept}");
+    // A branch that finds no room is followed when it is the best.
+    let mut other = TestNode::following(&stored.node, &stored.node.main_shares()[..17]);
+    assert_eq!(other.give_at(&children[5]), Verdict::Accepted);
+    other.now = stored.node.now;
+    other.extend(3);
+    stored.node.now = other.now;
+    let branch = other.main_shares().split_off(18);
+    assert_eq!(stored.give(&branch[0]), Verdict::Unverified);
+    branch[1..].iter().for_each(|share| _ = stored.give(share));
+    assert_eq!(stored.node.tip(), other.tip());
+}

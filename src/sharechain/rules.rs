@@ -31,23 +31,24 @@ const FIRST_SUBSIDY: Sats = Sats(50 * 100_000_000);
 pub fn check_alone(params: &ChainParams, share: &Share, id: &ShareId) -> Result<Work, Failure> {
     require(share.header.version.to_consensus() >= HEADER_VERSION_MIN, Rule::Form, "header version below 4")?;
     require(*id != ShareId::ZERO, Rule::Form, "share id zero, which means no parent")?;
-    if share.info.rules_version > params.rules_version_known {
-        return Err(Failure::NewerRules(share.info.rules_version));
-    }
     let target = share.info.share_bits.target();
     let target = target.map_err(|_| Failure::broken(Rule::Form, "share bits are not canonical"))?;
     let work = target.work().ok_or(Failure::broken(Rule::Form, "work of the share bits is 2^108 or more"))?;
-    require(
-        share.info.base_bits.work().is_some(),
-        Rule::Form,
-        "base bits are no canonical target with work below 2^108",
-    )?;
     require(
         target <= difficulty::easiest_target(params),
         Rule::ProofOfWork,
         "share target easier than the chain's easiest",
     )?;
     require(target.is_met_by(&id.0), Rule::ProofOfWork, "header hash above the share target")?;
+    // What comes before is the same in all versions. Otherwise shares without work would cost nothing, not even the ban score.
+    if share.info.rules_version > params.rules_version_known {
+        return Err(Failure::NewerRules(share.info.rules_version));
+    }
+    require(
+        share.info.base_bits.work().is_some(),
+        Rule::Form,
+        "base bits are no canonical target with work below 2^108",
+    )?;
     Ok(work)
 }
 
@@ -207,15 +208,14 @@ fn check_uncle(tree: &Tree, share: &Share, uncle: &LinkedShare) -> Result<(), Fa
         may_have_uncles(tree, &ancestors, &share.info.uncles, uncle.info().parent),
         Rule::Uncles,
         "uncle's parent is neither a recent ancestor nor an uncle of the share or of an ancestor",
-    )
     )?;
     require(
         are_uncles_named(tree, &share.info.parent, &share.info.uncles, uncle),
         Rule::Uncles,
         "uncle names an uncle that neither the share nor an ancestor names",
+    )
 }
 
-fn is_named(ancestors: &[&LinkedShare], uncle: &ShareId) -> bool {
 /// Whether each uncle that an uncle names is an ancestor of the nephew, or an uncle that the nephew or an ancestor names.
 ///
 /// So a node that has the main chain and its uncles has all that these name in turn. Otherwise an uncle could make every node
@@ -231,6 +231,7 @@ pub(super) fn are_uncles_named(tree: &Tree, parent: &ShareId, uncles: &[ShareId]
     !is_whole || uncle.info().uncles.iter().all(is_known)
 }
 
+fn is_named(ancestors: &[&LinkedShare], uncle: &ShareId) -> bool {
     ancestors.iter().any(|ancestor| ancestor.info().uncles.contains(uncle))
 }
 

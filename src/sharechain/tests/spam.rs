@@ -183,3 +183,17 @@ fn forged_claims_do_not_keep_a_better_branch_out() {
     theirs.main_shares()[30..].iter().for_each(|share| _ = ours.give(share));
     assert_eq!(ours.tip(), theirs.tip());
 }
+
+/// A share of an unknown version is held against nobody, but its work is checked.
+#[test]
+fn a_share_of_an_unknown_version_without_work_is_rejected() {
+    let mut node = TestNode::with_chain(3);
+    let mut share = node.next();
+    (share.info.rules_version, share.info.signal) = (200, 200);
+    let target = share.info.share_bits.target().unwrap();
+    while target.is_met_by(&share.id().0) {
+        share.header.nonce += 1;
+    }
+    assert_breaks(&node.give(&share), Rule::ProofOfWork);
+    assert_eq!(node.give(&grind(share)), Verdict::NewerRules(200));
+}

@@ -105,10 +105,11 @@ impl NewerRules {
             let verified = verified_work(tree);
             if Work(newer) > verified && most_work_signals_newer(tree) {
                 self.needed = self.main_version();
-            } else if verified > Work(newer) {
+            } else if verified > Work(newer) || (newer == 0 && tree.is_empty()) {
                 self.needed = None;
             }
-            // With equal works, such as none, nothing is learnt.
+            // With equal works, such as none, nothing is learnt, unless there is no chain: one share of any version would keep
+            // a pool from ever beginning.
         }
         self.needed != before
     }

@@ -194,3 +194,18 @@ fn peers_are_asked_in_turn() {
     assert_eq!(asked, [3, 5, 8, 3]);
     assert_eq!(rules.due(&[], &params, now.plus(60)), None);
 }
+
+/// Whoever has made one share stops no pool that is still to begin.
+#[test]
+fn a_node_without_a_chain_is_outdated_only_as_long_as_there_is_newer_work() {
+    let (mut new, _) = new_and_old(1);
+    let mut old = node(RULES_VERSION_FIRST);
+    let mut rules = NewerRules::default();
+    rules.receive(&newest(&mut new), old.chain.tree()).unwrap();
+    assert!(rules.judge(old.chain.tree_mut()));
+    let now = old.now;
+    old.chain.tree_mut().add_anchor(anchor(100));
+    old.chain.follow_best_chain(best_chain(anchor(106)), now);
+    assert!(rules.judge(old.chain.tree_mut()));
+    assert_eq!(rules.needed(), None);
+}

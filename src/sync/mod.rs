@@ -325,9 +325,15 @@ impl Sync {
                 self.led_nowhere(&plan, now);
             }
             CandidateOutcome::NotBetter | CandidateOutcome::GivenUp => {
-                let extra_s = u32::try_from(plan.counts().1 / SHARES_PER_IGNORED_S).unwrap_or(u32::MAX);
+                let was_spoilt = plan.was_helped && *outcome == CandidateOutcome::GivenUp;
+                let shares = if was_spoilt { 0 } else { plan.counts().1 };
+                let extra_s = u32::try_from(shares / SHARES_PER_IGNORED_S).unwrap_or(u32::MAX);
                 let ignore_s = IGNORE_MIN_S.saturating_add(extra_s).min(IGNORE_MAX_S);
                 self.ignore_chain(plan.leader, now.plus(ignore_s));
+                if let Some(leader) = self.peers.get_mut(&plan.leader) {
+                    // A helper may have changed facts of a share, such as its parent or its version. Its work does not show it.
+                    leader.sole_source |= plan.was_helped;
+                }
             }
             CandidateOutcome::Invalid { rule, source, on_base, .. } => {
                 self.blame(&plan, *rule, *source, *on_base, now);
@@ -350,10 +356,11 @@ impl Sync {
                 if is_chain_false { Misbehaviour::FalseChain } else { Misbehaviour::BrokenRule(rule) },
             );
             if sender == plan.leader {
-                self.ignore_chain(sender, now.plus(IGNORE_MAX_S));
+                return self.ignore_chain(sender, now.plus(IGNORE_MAX_S));
             }
-        } else if let Some(leader) = self.peers.get_mut(&plan.leader) {
-            // If one peer serves all of the chain, the next failure proves who is at fault.
+        }
+        // If one peer serves all of the chain, the next failure proves who is at fault, and no helper causes one.
+        if let Some(leader) = self.peers.get_mut(&plan.leader) {
             leader.sole_source = true;
         }
     }

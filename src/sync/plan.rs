@@ -89,6 +89,8 @@ pub(super) struct Plan {
     pub leader_changed: bool,
     /// Whether only the leader serves it.
     pub sole_source: bool,
+    /// Whether another peer than the leader gave some of its shares.
+    pub was_helped: bool,
     /// Whether the list has another page.
     pub has_more: bool,
     /// Whether all of it was delivered and is being judged.
@@ -136,6 +138,7 @@ impl Plan {
             leader,
             leader_changed: false,
             sole_source: false,
+            was_helped: false,
             has_more: false,
             is_judging: false,
             since: now,
@@ -272,6 +275,7 @@ impl Plan {
             return BatchOutcome::Partial;
         }
         self.pending.remove(&batch.start);
+        self.was_helped |= peer != self.leader;
         self.progressed_at = now;
         self.server_mut(peer).rate.gave(len);
         self.received.insert(batch.start, (peer, shares.iter().take(len).map(Arc::clone).collect()));

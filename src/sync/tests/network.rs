@@ -244,6 +244,21 @@ fn a_helper_that_forges_single_shares_does_not_stop_a_sync() {
     assert_only_penalised(&cluster, &[2]);
 }
 
+/// The proof of work of what they give is valid, and nothing of it proves a fault.
+#[test]
+fn helpers_that_change_facts_which_prove_no_fault_do_not_stop_a_sync() {
+    for manner in [Manner::Newer, Manner::Orphaner, Manner::Unlucky] {
+        let theirs = chain(long(), 880, 1, 30);
+        for start in [newcomer(long(), theirs.now), node(&copy(&theirs, 20), theirs.now)] {
+            let mut cluster = start;
+            connect(&mut cluster, 1, Remote::new(&theirs, Manner::Slow(1)));
+            (2..8).for_each(|peer| connect(&mut cluster, peer, Remote::new(&theirs, manner)));
+            reach(&mut cluster, 200, &theirs);
+            assert!(cluster.nodes[0].misbehaviours.iter().all(|(_, misbehaviour)| misbehaviour.ban_score() == 0));
+        }
+    }
+}
+
 #[test]
 fn a_forged_share_on_our_chain_is_rejected_and_the_true_one_is_fetched_from_another_peer() {
     let theirs = chain(params(), 60, 1, 30);

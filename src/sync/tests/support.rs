@@ -8,7 +8,7 @@ use bitcoin::BlockHash;
 use crate::node::tests_support::{Cluster, ScriptedPeer};
 use crate::params::ChainParams;
 use crate::peer::RequestFailed;
-use crate::share::ShareId;
+use crate::share::{Share, ShareId};
 use crate::sharechain::tests_support::{anchor_at, script, TestNode, START};
 use crate::sharechain::{Anchor, Tree, Verdict};
 use crate::sync::serve;
@@ -47,6 +47,12 @@ pub enum Manner {
     Substitute,
     /// Changes the payee of every share it gives; the proof of work stays valid.
     Forger,
+    /// Gives every share as one of unknown rules; the proof of work stays valid.
+    Newer,
+    /// Gives every share with another parent; the proof of work stays valid.
+    Orphaner,
+    /// Gives every share with another block height, which may be bad luck; the proof of work stays valid.
+    Unlucky,
     /// Responds that it has none of the shares it listed.
     Empty,
     /// Responds to everything that it is busy.
@@ -165,17 +171,31 @@ impl Remote {
             }
         };
         match (self.manner, response) {
-            (Manner::Forger, Response::Shares(shares)) => {
-                Response::Shares(List::first_of(shares.iter().map(|share| {
-                    let mut forged = (**share).clone();
-                    forged.info.payout_script = script(0xff);
-                    Arc::new(forged)
-                })))
-            }
+            (Manner::Forger, Response::Shares(shares)) => edited(&shares, |share| {
+                share.info.payout_script = script(0xff);
+            }),
+            (Manner::Newer, Response::Shares(shares)) => edited(&shares, |share| {
+                (share.info.rules_version, share.info.signal) = (200, 200);
+            }),
+            (Manner::Unlucky, Response::Shares(shares)) => edited(&shares, |share| {
+                share.info.block_height.0 += 1;
+            }),
+            (Manner::Orphaner, Response::Shares(shares)) => edited(&shares, |share| {
+                share.info.parent = ShareId([7; 32]);
+            }),
             (Manner::Busy, _) => Response::Busy,
             (_, response) => response,
         }
     }
+}
+
+/// A response with copies of these shares, each with the same edit.
+fn edited(shares: &[Arc<Share>], edit: impl Fn(&mut Share)) -> Response {
+    Response::Shares(List::first_of(shares.iter().map(|share| {
+        let mut copy = (**share).clone();
+        edit(&mut copy);
+        Arc::new(copy)
+    })))
 }
 
 impl ScriptedPeer for Remote {

@@ -1,7 +1,7 @@
 //! The unverified pool: shares of branches that do not claim to be better than the tip's.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 
 use super::pool::{BoundedPool, PendingShare, Rank};
 use super::side_shares::SIDE_CHILDREN_MAX;
@@ -11,6 +11,8 @@ use crate::share::{Share, ShareDigest, ShareId};
 /// Number of copies of one header with different facts that are kept from one peer. Copies cost the peer nothing, and
 /// each makes the node look again at all shares above it.
 const COPIES_MAX: usize = 4;
+/// Number of shares above a new one that are looked at again.
+const DESCENDANTS_MAX: usize = 1_024;
 
 /// Unverified shares. When room is short, those that claim the least work are evicted of whoever has the most.
 pub struct UnverifiedPool {
@@ -117,17 +119,21 @@ impl UnverifiedPool {
         chain.len() - judged > judged / 16
     }
 
-    /// The claims of all shares above this one.
+    /// The claims of the shares above this one, the nearest first. There are no more than a branch may have that is not a candidate
+    /// chain: forged parents would make each copy of a share cost a walk through the whole pool.
     pub fn descendants(&self, id: &ShareId) -> Vec<(Rank, ShareDigest)> {
         // Forged parents may form a circle.
         let mut seen = HashSet::from([*id]);
         let mut descendants = Vec::new();
-        let mut parents = vec![*id];
-        while let Some(parent) = parents.pop() {
+        let mut parents = VecDeque::from([*id]);
+        while let Some(parent) = parents.pop_front() {
             for child in self.children(&parent) {
+                if descendants.len() == DESCENDANTS_MAX {
+                    return descendants;
+                }
                 descendants.push((child.rank(), child.digest));
                 if seen.insert(child.id) {
-                    parents.push(child.id);
+                    parents.push_back(child.id);
                 }
             }
         }

@@ -184,6 +184,30 @@ fn forged_claims_do_not_keep_a_better_branch_out() {
     assert_eq!(ours.tip(), theirs.tip());
 }
 
+fn copy(share: &Share, number: u32) -> Share {
+    let mut copy = share.clone();
+    copy.extranonce[..4].copy_from_slice(&number.to_le_bytes());
+    copy
+}
+
+/// Forged parents put any number of shares above an unverified one, and each copy of it makes the node look at them again.
+#[test]
+fn a_copy_of_an_unverified_share_costs_a_bounded_walk_through_the_pool() {
+    let mut node = TestNode::with_chain(30);
+    let old = node.main_ids()[10];
+    let root = node.on(&old);
+    assert_eq!(node.give(&root), Verdict::Unverified);
+    let mut child = node.on(&old);
+    child.info.parent = root.id();
+    let child = grind(child);
+    for number in 0..2_000u32 {
+        let source = Source::Fetch(PeerHandle::new(1, u64::from(number / 4)));
+        assert_eq!(node.give_from(&copy(&child, number), source), Verdict::Unverified);
+    }
+    assert_eq!(node.chain.waiting(), (0, 2_001));
+    assert_eq!(node.chain.unverified.descendants(&root.id()).len(), 1_024);
+}
+
 /// A share of an unknown version is held against nobody, but its work is checked.
 #[test]
 fn a_share_of_an_unknown_version_without_work_is_rejected() {

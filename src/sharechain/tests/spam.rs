@@ -208,6 +208,17 @@ fn a_copy_of_an_unverified_share_costs_a_bounded_walk_through_the_pool() {
     assert_eq!(node.chain.unverified.descendants(&root.id()).len(), 1_024);
 }
 
+#[test]
+fn a_share_of_an_old_version_is_known_when_it_comes_again() {
+    let mut node = TestNode::with_chain(30);
+    for height in [29, 27, 20] {
+        let parent = node.main_ids()[height];
+        let old = node.edited(&parent, |share| share.info.rules_version = 1);
+        assert_breaks(&node.give(&old), Rule::Version);
+        assert_eq!(node.give(&old), Verdict::Known);
+    }
+}
+
 /// A share of an unknown version is held against nobody, but its work is checked.
 #[test]
 fn a_share_of_an_unknown_version_without_work_is_rejected() {

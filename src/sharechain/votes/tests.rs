@@ -1,11 +1,13 @@
+use std::sync::Arc;
+
 use super::*;
 use crate::params::Network;
 use crate::params::{RULES_VERSION_TEST, TEST_UNCLES_MAX};
 use crate::payouts::Vote;
 use crate::share::encoding::tests::longest_share;
-use crate::share::ShareId;
+use crate::share::{Share, ShareId};
 use crate::sharechain::tests::support::*;
-use crate::sharechain::{Rule, Verdict};
+use crate::sharechain::{Checks, Failure, Rule, Tree, Verdict};
 use crate::units::{ShareHeight, Work};
 
 fn params() -> ChainParams {
@@ -200,4 +202,87 @@ fn the_class_in_force_is_checked() {
     }
     let next = node.next();
     assert_eq!(node.give(&next), Verdict::Accepted);
+}
+
+/// A branch that has crossed the activation and one that has not, in any order of arrival, and back again.
+#[test]
+fn nodes_reorganise_across_the_activation_in_either_direction() {
+    let with_activation = || {
+        let mut node = TestNode::with(ChainParams {
+            activations: vec![Activation { version: RULES_VERSION_TEST, height: BlockHeight(102) }],
+            rules_version_known: RULES_VERSION_TEST,
+            ..super::super::tests::support::params()
+        });
+        node.chain.tree_mut().add_anchor(anchor(101));
+        node
+    };
+    let mut base = with_activation();
+    base.extend(4);
+    let branch = |block: u32, miner: u8, len: u32| {
+        let mut node = with_activation();
+        base.main_shares().iter().for_each(|share| assert_eq!(node.give_at(share), Verdict::Accepted));
+        (node.anchor, node.miner) = (anchor(block), script(miner));
+        node.extend(len);
+        node.main_shares().split_off(4)
+    };
+    let (old, new) = (branch(100, 2, 6), branch(101, 3, 4));
+    assert!(old.iter().all(|share| share.info.rules_version == RULES_VERSION_FIRST));
+    assert!(new.iter().all(|share| share.info.rules_version == RULES_VERSION_TEST));
+    for order in 0..2 {
+        let mut node = with_activation();
+        base.main_shares().iter().for_each(|share| assert_eq!(node.give_at(share), Verdict::Accepted));
+        let firsts = [&old[..3], &new[..]];
+        firsts[order].iter().chain(firsts[1 - order]).for_each(|share| _ = node.give_at(share));
+        assert_eq!(node.tip(), new[3].id());
+        old[3..].iter().for_each(|share| _ = node.give_at(share));
+        assert_eq!(node.tip(), old[5].id());
+        node.anchor = anchor(101);
+        node.extend(1);
+        let tip = node.chain.tree().tip().unwrap();
+        assert_eq!(tip.share.info.rules_version, RULES_VERSION_TEST, "and across it again");
+    }
+}
+
+/// A tree with the newest shares of a chain, edited.
+fn base_of(node: &TestNode, kept: usize, edit: impl Fn(&mut Share)) -> Result<Tree, Failure> {
+    let mut tree = Tree::new(Arc::clone(node.chain.tree().params()));
+    node.chain.tree().headers().iter().for_each(|anchor| tree.add_anchor(anchor.clone()));
+    let all = node.main_shares();
+    for share in &all[all.len() - kept..] {
+        let mut share = (**share).clone();
+        edit(&mut share);
+        let work = share.info.share_bits.work().unwrap();
+        tree.link(Arc::new(share), work, node.now, Checks::Base)?;
+    }
+    Ok(tree)
+}
+
+#[test]
+fn a_base_across_the_activation_is_followed_and_one_that_invents_it_is_not() {
+    let mut node = node_with_activation(RULES_VERSION_TEST);
+    node.extend(150);
+    let tree = base_of(&node, 60, |_| ()).unwrap();
+    assert!(tree.tip().unwrap().verified);
+    let mut newcomer = TestNode::of(tree, node.now, node.anchor.clone());
+    newcomer.extend(1);
+    assert_eq!(newcomer.chain.tree().tip().unwrap().share.info.rules_version, RULES_VERSION_TEST);
+    // Shares of the first version, whose copies in the base claim the later one, or signal it.
+    let mut node = node_with_activation(RULES_VERSION_TEST);
+    node.signal = RULES_VERSION_FIRST;
+    node.extend(150);
+    assert!(base_of(&node, 60, |_| ()).unwrap().tip().unwrap().verified);
+    let oldest = node.main_shares()[90].info.share_height.0;
+    let claims = |share: &mut Share| {
+        if share.info.share_height.0 < oldest + 20 {
+            (share.info.rules_version, share.info.signal) = (RULES_VERSION_TEST, RULES_VERSION_TEST);
+        }
+    };
+    let signals = |share: &mut Share| {
+        if share.info.share_height.0 < oldest + 20 {
+            share.info.signal = RULES_VERSION_TEST;
+        }
+    };
+    for forged in [base_of(&node, 60, claims), base_of(&node, 60, signals)] {
+        assert!(matches!(forged.err(), Some(Failure::Broken { rule: Rule::Version, .. })));
+    }
 }

@@ -68,10 +68,30 @@ fn text(json: &str) -> Option<Cow<'_, str>> {
     }
 }
 
-/// The elements of an array of parameters as JSON text; empty if it is not an array.
-pub fn elements<'a>(params: &'a str) -> Vec<&'a RawValue> {
-    serde_json::from_str::<Vec<&'a RawValue>>(params).unwrap_or_default()
+/// The elements of an array of parameters as JSON text; `None` if it is not an array.
+pub fn array<'a>(params: &'a str) -> Option<Vec<&'a RawValue>> {
+    serde_json::from_str::<Vec<&'a RawValue>>(params).ok()
 }
+
+/// As [`array`]; empty if it is not an array.
+pub fn elements(params: &str) -> Vec<&RawValue> {
+    array(params).unwrap_or_default()
+}
+
+/// The value of a string parameter that may be missing or null.
+///
+/// # Errors
+/// If it has another type.
+pub fn optional_string<'a>(param: Option<&&'a RawValue>) -> Result<Option<Cow<'a, str>>, WrongType> {
+    match param.map(|param| param.get()) {
+        None | Some("null") => Ok(None),
+        Some(json) => text(json).map(Some).ok_or(WrongType),
+    }
+}
+
+/// The error of a parameter of the wrong type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WrongType;
 
 /// The value of a string parameter.
 pub fn string<'a>(param: Option<&&'a RawValue>) -> Option<Cow<'a, str>> {
@@ -119,7 +139,9 @@ impl<'a> SubmitParams<'a> {
             extranonce2: FromHex::from_hex(texts.extranonce2)
                 .map_err(|_| Reject::Malformed("extranonce2 is not 16 hex digits"))?,
             time: hex_u32(texts.time).ok_or(Reject::Malformed("ntime is not 8 hex digits"))?,
-            nonce: hex_u32(texts.nonce).ok_or(Reject::Malformed("nonce is not 8 hex digits"))?,
+            nonce: hex_u32(texts.nonce)
+                .filter(|_| texts.nonce.len() == 8)
+                .ok_or(Reject::Malformed("nonce is not 8 hex digits"))?,
             version_bits: match texts.version_bits {
                 Some(bits) => Some(hex_u32(bits).ok_or(Reject::Malformed("version bits are not 8 hex digits"))?),
                 None => None,
@@ -224,16 +246,16 @@ mod tests {
         };
         let parse = SubmitParams::parse;
         assert_eq!(parse(r#"["w","1f","000102030405abcd","6553f100","0000dead"]"#), Ok(submit));
-        assert_eq!(parse(r#"["w","1F","000102030405ABCD","6553F100","DEAD"]"#), Ok(submit), "case, leading zeros");
+        assert_eq!(parse(r#"["w","1F","000102030405ABCD","6553F100","0000DEAD"]"#), Ok(submit), "case");
         assert_eq!(
-            parse(r#"[null,"1f","000102030405abcd","6553f100","dead",null,"more",1]"#),
+            parse(r#"[null,"1f","000102030405abcd","6553f100","0000dead",null,"more",1]"#),
             Ok(SubmitParams { worker: "null", ..submit })
         );
         assert_eq!(submit.worker().as_deref(), Some("w"));
         assert_eq!(SubmitParams { worker: r#""\u00e9""#, ..submit }.worker().as_deref(), Some("é"));
         assert_eq!(SubmitParams { worker: "5", ..submit }.worker(), None);
         assert_eq!(
-            parse(r#"["w","1f","000102030405abcd","6553f100","dead","1fffe000"]"#),
+            parse(r#"["w","1f","000102030405abcd","6553f100","0000dead","1fffe000"]"#),
             Ok(SubmitParams { version_bits: Some(0x1fffe000), ..submit })
         );
     }
@@ -251,13 +273,16 @@ mod tests {
             (r#"["w","1","00010203040506é","6553f100","0"]"#, "extranonce2 is not 16 hex digits"),
             (r#"["w","1","0001020304050607","6553f1000","0"]"#, "ntime is not 8 hex digits"),
             (r#"["w","1","0001020304050607","","0"]"#, "ntime is not 8 hex digits"),
-            (r#"["w","1","0001020304050607","0","+1"]"#, "nonce is not 8 hex digits"),
-            (r#"["w","1","0001020304050607","0","1","-1"]"#, "version bits are not 8 hex digits"),
+            (r#"["w","1","0001020304050607","0","+0000001"]"#, "nonce is not 8 hex digits"),
+            (r#"["w","1","0001020304050607","0","dead"]"#, "nonce is not 8 hex digits"),
+            (r#"["w","1","0001020304050607","0","00000dead"]"#, "nonce is not 8 hex digits"),
+            (r#"["w","1","000102030405060708","0","0000dead"]"#, "extranonce2 is not 16 hex digits"),
+            (r#"["w","1","0001020304050607","0","00000001","-1"]"#, "version bits are not 8 hex digits"),
         ] {
             assert_eq!(SubmitParams::parse(params), Err(Reject::Malformed(text)), "{params}");
         }
         for job in ["", "xyz", "-1", "00000000000000001"] {
-            let params = format!(r#"["w","{job}","0001020304050607","0","0"]"#);
+            let params = format!(r#"["w","{job}","0001020304050607","0","00000000"]"#);
             assert_eq!(SubmitParams::parse(&params), Err(Reject::UnknownJob));
         }
     }

@@ -14,7 +14,7 @@ use crate::stratum::label::sanitized_label;
 use crate::stratum::limits::LABEL_LEN_MAX;
 use crate::stratum::reject::Reject;
 use crate::stratum::reply;
-use crate::stratum::request::{elements, hex_u32, number, string};
+use crate::stratum::request::{array, elements, hex_u32, number, optional_string, string, WrongType};
 use crate::stratum::user_agents::firmware_for;
 
 /// Version bits that miners may roll: 13 to 28 (BIP-0310, BIP-0320).
@@ -68,8 +68,10 @@ impl Session {
 
     /// `mining.subscribe`: `[user agent, id of the session to resume]`.
     pub(super) fn subscribe(&mut self, id: &str, params: &str, step: &mut Step<'_>) {
-        let params = elements(params);
-        if let Some(user_agent) = string(params.first()) {
+        let Ok([user_agent, resumed]) = subscribe_params(params) else {
+            return reply::error(step.out, id, Reject::Malformed("subscribe takes a user agent and a session id"));
+        };
+        if let Some(user_agent) = user_agent {
             self.user_agent = sanitized_label(&user_agent, LABEL_LEN_MAX).into();
             self.firmware = firmware_for(&self.user_agent);
             self.difficulty.set_firmware_range(self.firmware.difficulties);
@@ -78,7 +80,7 @@ impl Session {
             }
         }
         let extranonce1 = *self.extranonce1.get_or_insert_with(|| {
-            let resumed = string(params.get(1)).and_then(|session| <[u8; EXTRANONCE1_LEN]>::from_hex(&session).ok());
+            let resumed = resumed.and_then(|session| <[u8; EXTRANONCE1_LEN]>::from_hex(&session).ok());
             match resumed.filter(|extranonce1| step.shared.extranonces.resume(*extranonce1)) {
                 Some(extranonce1) => extranonce1,
                 None => step.shared.extranonces.allocate(),
@@ -125,6 +127,12 @@ impl Session {
         reply::result(step.out, id, "true");
         self.difficulty.await_job_if_changed();
     }
+}
+
+/// The parameters of `mining.subscribe`: user agent and session id, of which each may be missing.
+fn subscribe_params(params: &str) -> Result<[Option<Cow<'_, str>>; 2], WrongType> {
+    let params = array(params).ok_or(WrongType)?;
+    Ok([optional_string(params.first())?, optional_string(params.get(1))?])
 }
 
 /// The version mask that a miner requests: all bits without a mask, none if the mask is invalid.

@@ -1,6 +1,7 @@
 //! `mining.submit`: hashes the header first, submits blocks and shares, then responds.
 //!
-//! 1. Parse the parameters. Without an extranonce or a known job there is no header.
+//! 1. Parse the parameters. Without an extranonce or a known job there is no header. Before subscribe and authorize, this is
+//!    the error, whatever the parameters are.
 //! 2. Rebuild and hash the header. If it is a Bitcoin block, it goes to bitcoind, whatever step 3 finds: a stale job,
 //!    no authorize, bits outside the mask, too many submits.
 //! 3. Check that the session may submit, that time and version are allowed, that the job is on the current Bitcoin tip,
@@ -14,6 +15,7 @@ use super::workers::WorkerIndex;
 use super::{Session, Step};
 use crate::share::EXTRANONCE_LEN;
 use crate::stratum::difficulty::Difficulty;
+use crate::stratum::extranonces::Extranonce1;
 use crate::stratum::job_table::{AnnouncedJob, JobLookup};
 use crate::stratum::label::display_name;
 use crate::stratum::reject::Reject;
@@ -70,14 +72,16 @@ impl Session {
         is_within_rate: bool,
         step: &mut Step<'_>,
     ) -> Result<(Difficulty, [u8; 32]), Reject> {
-        let params = params?;
-        let hashed_submit = self.hash_submit(&params, step.shared)?;
-        self.submit_block(&hashed_submit, worker, step);
-
-        let HashedSubmit { announced, is_current, submit, hashed } = hashed_submit;
+        let extranonce1 = self.extranonce1.ok_or(Reject::NotSubscribed)?;
+        let hashed_submit =
+            params.and_then(|params| Ok((params, self.hash_submit(extranonce1, &params, step.shared)?)));
+        if let Ok((_, hashed_submit)) = &hashed_submit {
+            self.submit_block(hashed_submit, worker, step);
+        }
         if self.workers.is_empty() {
             return Err(Reject::Unauthorised);
         }
+        let (params, HashedSubmit { announced, is_current, submit, hashed }) = hashed_submit?;
         if !is_within_rate {
             return Err(Reject::TooMany);
         }
@@ -108,8 +112,12 @@ impl Session {
     }
 
     /// Rebuilds and hashes the header.
-    fn hash_submit(&self, params: &SubmitParams<'_>, shared: &SharedState) -> Result<HashedSubmit, Reject> {
-        let extranonce1 = self.extranonce1.ok_or(Reject::NotSubscribed)?;
+    fn hash_submit(
+        &self,
+        extranonce1: Extranonce1,
+        params: &SubmitParams<'_>,
+        shared: &SharedState,
+    ) -> Result<HashedSubmit, Reject> {
         let (announced, is_current) = match shared.jobs.find(JobId(params.job)) {
             JobLookup::Current(announced) => (announced.clone(), true),
             JobLookup::Stale(announced) => (announced.clone(), false),

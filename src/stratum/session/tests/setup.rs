@@ -210,11 +210,23 @@ fn a_session_is_resumed_with_its_extranonce() {
     assert_eq!(server.call("c", "mining.subscribe", &resume).unwrap()[1], session);
     server.connect("d");
     assert_ne!(server.call("d", "mining.subscribe", &resume).unwrap()[1], session, "only once");
-    for unknown in [r#""""#, r#""zzzzzzzz""#, r#""00000001""#, "5", "null"] {
+    for unknown in [r#""""#, r#""zzzzzzzz""#, r#""00000001""#, "null"] {
         server.connect("e");
         let params = format!(r#"["agent",{unknown}]"#);
         assert_ne!(server.call("e", "mining.subscribe", &params).unwrap()[1], "00000001");
         server.disconnect("e");
+    }
+}
+
+#[test]
+fn a_subscribe_with_parameters_of_the_wrong_type_is_rejected() {
+    let mut server = TestServer::new();
+    server.connect("a");
+    for wrong in ["{}", "5", "\"x\"", "[5]", "[{}]", "[[]]", "[true]", r#"["x",5]"#, r#"["x",["00000001"]]"#] {
+        assert_eq!(server.call("a", "mining.subscribe", wrong).unwrap_err().0, 20, "{wrong}");
+    }
+    for right in ["[]", "null", "[null]", r#"["x"]"#, r#"["x",null]"#, r#"["x","",5]"#, r#"["x",null,"host",3333]"#] {
+        assert!(server.call("a", "mining.subscribe", right).is_ok(), "{right}");
     }
 }
 

@@ -310,13 +310,19 @@ fn error_24_before_authorize_and_25_before_subscribe() {
     let job = server.job(SHARES);
     server.connect("a");
     let found = solve(&job, blank_submit(&job, [0; 4], 1), is_share(&job));
+    let malformed = submit_params(&job, &found).replace("\"00", "\"0");
+    let unknown = submit_params(&job, &found).replace("\"1\"", "\"2\"");
+    let bad = [malformed.as_str(), &unknown, "", "5"];
     assert_eq!(server.send_submit("a", &job, &found), Err(25));
+    assert_eq!(bad.map(|params| server.submit("a", params)), [Err(25); 4], "whatever the parameters are");
     let found = solved(&mut server, "a", &job, is_share(&job));
     assert_eq!(server.send_submit("a", &job, &found), Err(24));
+    assert_eq!(bad.map(|params| server.submit("a", params)), [Err(24); 4]);
     assert!(server.sink.shares.is_empty());
     server.call("a", "mining.authorize", r#"["w"]"#).unwrap();
     assert_eq!(server.send_submit("a", &job, &found), Ok(()));
-    assert_eq!(server.status("a").rejected.unauthorised, 2);
+    assert_eq!(server.status("a").rejected.unauthorised, 10);
+    assert_eq!(bad.map(|params| server.submit("a", params)), [Err(20), Err(21), Err(20), Err(20)]);
 }
 
 #[test]

@@ -29,7 +29,8 @@ impl fmt::Display for Times {
         let mut sorted = self.0.clone();
         sorted.sort_unstable();
         let ms = |part| Self::percentile(&sorted, part).as_secs_f64() * 1_000.0;
-        write!(f, "p50 {:.3} ms, p90 {:.3} ms, p99 {:.3} ms, max {:.3} ms", ms(0.5), ms(0.9), ms(0.99), ms(1.0))
+        let [p50, p90, p99, p999, max] = [0.5, 0.9, 0.99, 0.999, 1.0].map(ms);
+        write!(f, "p50 {p50:.3} ms, p90 {p90:.3} ms, p99 {p99:.3} ms, p99.9 {p999:.3} ms, max {max:.3} ms")
     }
 }
 
@@ -74,10 +75,10 @@ mod tests {
     #[test]
     fn percentiles_are_those_of_the_sorted_times() {
         let mut times = Times::default();
-        assert_eq!(times.to_string(), "p50 0.000 ms, p90 0.000 ms, p99 0.000 ms, max 0.000 ms");
+        assert_eq!(times.to_string(), "p50 0.000 ms, p90 0.000 ms, p99 0.000 ms, p99.9 0.000 ms, max 0.000 ms");
         for ms in (1..=100).rev() {
             times.add(Duration::from_millis(ms));
         }
-        assert_eq!(times.to_string(), "p50 50.000 ms, p90 90.000 ms, p99 99.000 ms, max 100.000 ms");
+        assert_eq!(times.to_string(), "p50 50.000 ms, p90 90.000 ms, p99 99.000 ms, p99.9 100.000 ms, max 100.000 ms");
     }
 }

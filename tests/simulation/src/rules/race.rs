@@ -312,8 +312,9 @@ impl Race {
         self.prepare_children(at);
         self.recent.push(at);
         if self.recent.len() > 64 {
-            let oldest = self.private.map_or(self.public, |_| self.fork).min(self.public);
-            let oldest = self.height(oldest).saturating_sub(UNCLE_DEPTH_MAX);
+            // Nobody works far below the public tip and the attacker's.
+            let lowest = self.private.map_or(u32::MAX, |tip| self.height(tip)).min(self.height(self.public));
+            let oldest = lowest.saturating_sub(2 * UNCLE_DEPTH_MAX);
             self.recent.retain(|at| self.shares[*at].sample.height.0 >= oldest);
         }
         at

@@ -312,10 +312,11 @@ impl Race {
         self.prepare_children(at);
         self.recent.push(at);
         if self.recent.len() > 64 {
-            // Nobody works far below the public tip and the attacker's.
-            let lowest = self.private.map_or(u32::MAX, |tip| self.height(tip)).min(self.height(self.public));
-            let oldest = lowest.saturating_sub(2 * UNCLE_DEPTH_MAX);
-            self.recent.retain(|at| self.shares[*at].sample.height.0 >= oldest);
+            // What can still be named is near the public tip or the attacker's, and beside the ancestors of one.
+            let tips = [self.public, self.private.unwrap_or(self.public)].map(|tip| self.height(tip));
+            let is_near =
+                |at: &At| tips.iter().any(|tip| tip.abs_diff(self.shares[*at].sample.height.0) <= 2 * UNCLE_DEPTH_MAX);
+            self.recent.retain(is_near);
         }
         at
     }

@@ -13,6 +13,7 @@ mod traffic;
 mod uncles;
 
 use std::fmt::Write as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 /// Where the figures stand in the README.
@@ -72,14 +73,19 @@ pub fn shown((mean, error): (f64, f64)) -> String {
     format!("{mean:.3} ± {error:.3}")
 }
 
-/// Does something for each input on two threads; the results are in the order of the inputs.
+/// Does something for each input on two threads, whichever is free; the results are in the order of the inputs.
 pub fn parallel<T: Sync, R: Send>(inputs: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let half = inputs.len().div_ceil(2).max(1);
-    std::thread::scope(|scope| {
-        let threads: Vec<_> =
-            inputs.chunks(half).map(|chunk| scope.spawn(|| chunk.iter().map(&work).collect::<Vec<R>>())).collect();
-        threads.into_iter().flat_map(|thread| thread.join().expect("no figure panics")).collect()
-    })
+    let next = AtomicUsize::new(0);
+    let one_after_the_other = || {
+        let numbers = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
+        numbers.map_while(|at| Some((at, work(inputs.get(at)?)))).collect::<Vec<(usize, R)>>()
+    };
+    let mut results = std::thread::scope(|scope| {
+        let threads = [(); 2].map(|()| scope.spawn(one_after_the_other));
+        threads.into_iter().flat_map(|thread| thread.join().expect("no figure panics")).collect::<Vec<(usize, R)>>()
+    });
+    results.sort_by_key(|(at, _)| *at);
+    results.into_iter().map(|(_, result)| result).collect()
 }
 
 /// Measures everything, or only what has this name; prints it, and rewrites the README if it is everything.

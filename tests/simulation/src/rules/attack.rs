@@ -252,5 +252,5 @@ pub fn best_ramp(rule: Retarget, part: f64, shares: u32, effort: Effort) -> Best
         removed(seed, attack.as_ramp(), tries, shares / 5)
     });
     let finalists = finalists.into_iter().map(Attack::as_ramp).collect();
-    best(finalists, effort, |seed, attack| removed(seed, attack, effort.last / 40, shares))
+    best(finalists, effort, |seed, attack| removed(seed, attack, effort.last / 10, shares))
 }

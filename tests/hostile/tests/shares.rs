@@ -319,11 +319,15 @@ fn mutated_copies_sent_ahead_do_not_keep_out_a_share() {
     let second_genesis = copy(|share| share.info.parent = ShareId::ZERO);
     let mut attacker = network.attacker();
     let line = format!("share {} from", share.id());
-    for (copy, verdict) in [(&refused, "Rejected"), (&orphan, "Deferred"), (&second_genesis, "Unverified")] {
+    for (copy, verdict) in [(&refused, "Rejected"), (&orphan, "Deferred")] {
         attacker.gossip(copy);
         network.await_log(&mut attacker, &[&line, verdict]);
     }
     network.await_score(&mut attacker, "sent a share that breaks rule 8", 50);
+    // Its height and work are not those of a genesis share.
+    let mut other = network.attacker();
+    other.gossip(&second_genesis);
+    network.await_score(&mut other, "sent a share that breaks rule 4", 50);
     let mut honest = network.attacker();
     honest.gossip(&share);
     network.await_log(&mut honest, &[&line, "Accepted"]);

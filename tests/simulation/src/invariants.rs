@@ -227,7 +227,9 @@ impl Checks {
     /// A node's store says that it has a change.
     pub fn acknowledged(&mut self, host: usize, changes: &Changes) {
         let acknowledged = &mut self.acknowledged[host];
-        acknowledged.retain(|id| !changes.delete_shares.contains(id));
+        changes.delete_shares.iter().for_each(|id| {
+            acknowledged.remove(id);
+        });
         acknowledged.extend(changes.put_shares.iter().map(|stored| stored.id));
     }
 

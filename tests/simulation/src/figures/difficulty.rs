@@ -1,7 +1,7 @@
 //! The rules for the next target side by side: how fast they adapt, how much they vary, and what they let an attacker gain.
 
 use super::{mean_and_error, parallel, Figure};
-use crate::rules::attack::{best_attacks, best_gain, best_ramp, Attack, Best, Effort, Means};
+use crate::rules::attack::{best_attacks, best_gain, best_ramps, best_removal, Attack, Best, Effort, Means};
 use crate::rules::measure::{greatest, mean, moved, recovery, steady, SEEDS};
 use crate::rules::retarget::Retarget;
 use crate::rules::strategy::Strategy;
@@ -49,7 +49,8 @@ pub fn print_attack(rule: &str, part: f64, means: &str) -> bool {
         "withholding" => Means::Withholding,
         "all" => Means::All,
         "ramp" => {
-            println!("{:?}", best_ramp(rule, part, REMOVED, Effort::FULL));
+            let ramps = best_ramps(rule, part, REMOVED, Effort::FULL);
+            println!("{:?}", best_removal(rule, part, REMOVED, ramps, Effort::FULL));
             return true;
         }
         _ => return false,
@@ -107,13 +108,20 @@ pub fn figure() -> Figure {
         }
     }
     for part in RAMPING {
-        let name = format!("{:.0} %: a ramp removes {REMOVED} shares or more, of 1,000 tries", 100.0 * part);
-        let bests = RULES.map(|rule| best_ramp(rule, part, REMOVED, Effort::FULL));
-        rows.push(row(name, |rule| {
-            let (mean, error) = bests[at(rule)].gain;
-            format!("{:.2} ± {:.2}", 1_000.0 * mean, 1_000.0 * error)
-        }));
-        eprintln!("  {:?}", bests[0].attack);
+        let percent = format!("{:.0} %", 100.0 * part);
+        let odds = |name: &str, attacks: &[Attack]| {
+            let bests = RULES.map(|rule| best_removal(rule, part, REMOVED, attacks.to_vec(), Effort::FULL));
+            let shown = |rule| {
+                let (mean, error) = bests[at(rule)].gain;
+                format!("{:.2} ± {:.2}", 1_000.0 * mean, 1_000.0 * error)
+            };
+            let row = row(format!("{percent}: {name} removes {REMOVED} shares or more, of 1,000 tries"), shown);
+            eprintln!("  {:?}", bests[0].attack);
+            row
+        };
+        rows.push(odds("a branch with honest times", &Attack::patient()));
+        let ramps: Vec<Attack> = RULES.iter().flat_map(|rule| best_ramps(*rule, part, REMOVED, Effort::FULL)).collect();
+        rows.push(odds("a ramp", &ramps));
     }
     Figure {
         title: "Difficulty: the bounded window and ASERT",

@@ -149,6 +149,11 @@ impl Attack {
         Times::Steps { first_s, then_s, future_s }
     }
 
+    /// Private branches with honest times, given up sooner or later.
+    pub fn patient() -> Vec<Self> {
+        [20.0, 50.0, 130.0].map(|gives_up| Self { gives_up, ..Self::honest() }).to_vec()
+    }
+
     /// The same without giving up soon: a hundred shares are to be removed.
     fn as_ramp(self) -> Self {
         Self { gives_up: 10.0 + 4.0 * self.gives_up, ..self }
@@ -238,19 +243,24 @@ pub fn best_gain(rule: Retarget, part: f64, attacks: Vec<Attack>, effort: Effort
     best(attacks, effort, |seed, attack| Race::new(seed, rule, part, attack).gain(effort.last))
 }
 
-/// How often this part of the hash rate removes at least `shares` shares by the best ramp: the part of the tries.
-///
-/// The search is for what most often removes a fifth of that, because the event itself is too rare to be searched for.
-pub fn best_ramp(rule: Retarget, part: f64, shares: u32, effort: Effort) -> Best {
-    let removed = |seed: u64, attack: Attack, tries: u32, shares: u32| {
-        let seeds = (0..u64::from(tries)).map(|number| seed << 32 | number);
-        let removed = seeds.filter(|seed| Race::new(*seed, rule, part, attack).removes(shares)).count();
-        removed as f64 / f64::from(tries)
-    };
-    let search_effort = Effort { first: effort.first / 100, then: effort.then / 100, ..effort };
-    let finalists = search(2, Means::All, search_effort, &[], |seed, attack, tries| {
-        removed(seed, attack.as_ramp(), tries, shares / 5)
+/// In what part of so many tries a private branch removes at least `shares` shares.
+fn removed(rule: Retarget, part: f64, shares: u32, seed: u64, attack: Attack, tries: u32) -> f64 {
+    let seeds = (0..u64::from(tries)).map(|number| seed << 32 | number);
+    let removed = seeds.filter(|seed| Race::new(*seed, rule, part, attack).removes(shares)).count();
+    removed as f64 / f64::from(tries)
+}
+
+/// The ramps with which this part of the hash rate most often removes a fifth of `shares` shares: to remove all of them is too
+/// rare to be searched for.
+pub fn best_ramps(rule: Retarget, part: f64, shares: u32, effort: Effort) -> Vec<Attack> {
+    let effort = Effort { first: effort.first / 100, then: effort.then / 100, ..effort };
+    let ramps = search(2, Means::All, effort, &[], |seed, attack, tries| {
+        removed(rule, part, shares / 5, seed, attack.as_ramp(), tries)
     });
-    let finalists = finalists.into_iter().map(Attack::as_ramp).collect();
-    best(finalists, effort, |seed, attack| removed(seed, attack, effort.last / 10, shares))
+    ramps.into_iter().map(Attack::as_ramp).collect()
+}
+
+/// How often the best of some attacks removes at least `shares` shares: the part of the tries.
+pub fn best_removal(rule: Retarget, part: f64, shares: u32, attacks: Vec<Attack>, effort: Effort) -> Best {
+    best(attacks, effort, |seed, attack| removed(rule, part, shares, seed, attack, effort.last / 10))
 }

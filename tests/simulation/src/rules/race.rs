@@ -24,6 +24,8 @@ const WARM_UP_SHARES: u32 = 200;
 const RAMP_WARM_UP_SHARES: u32 = 40;
 /// A ramp that has not overtaken by so many times the shares that it is to remove never will.
 const GIVES_UP_AFTER: u32 = 10;
+/// Shares that are looked at for uncles.
+const RECENT_MAX: usize = 64;
 const UNCLES: usize = UNCLES_MAX as usize;
 
 /// The place of a share in [`Race::shares`].
@@ -311,12 +313,15 @@ impl Race {
         });
         self.prepare_children(at);
         self.recent.push(at);
-        if self.recent.len() > 64 {
+        if self.recent.len() > RECENT_MAX {
             // What can still be named is near the public tip or the attacker's, and beside the ancestors of one.
             let tips = [self.public, self.private.unwrap_or(self.public)].map(|tip| self.height(tip));
             let is_near =
                 |at: &At| tips.iter().any(|tip| tip.abs_diff(self.shares[*at].sample.height.0) <= 2 * UNCLE_DEPTH_MAX);
             self.recent.retain(is_near);
+            // Where false times have made shares very easy, hundreds are siblings: more than are ever named.
+            let first = self.recent.len().saturating_sub(RECENT_MAX / 2);
+            self.recent.drain(..first);
         }
         at
     }

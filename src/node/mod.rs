@@ -14,6 +14,7 @@
 //! | `persistence` | what to store, and what to do while the disk refuses it |
 //! | `time` | how the two clocks relate |
 //! | `report` | the log lines |
+//! | `requests` | responses to peers, and what the responses to its own requests mean |
 //!
 //! One turn of a driver: [`Node::step`] for each event that has arrived, [`Node::advance`], commit
 //! [`Node::changes`] and report the outcome to [`Node::committed`], then perform [`Node::take_effects`] in order. So a share
@@ -27,6 +28,7 @@ mod jobs;
 mod newer_rules;
 mod persistence;
 mod report;
+mod requests;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -34,9 +36,7 @@ mod time;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bitcoin::block::Header;
 use bitcoin::consensus::deserialize;
-use bitcoin::BlockHash;
 
 pub use effect::{Effect, NetworkCommand, PeerBlock};
 pub use event::{AnchorLookup, AnchorResult, Event};
@@ -47,20 +47,21 @@ pub(crate) use tests::support as tests_support;
 pub use time::Now;
 
 use crate::config::Config;
-use crate::peer::{GossipId, GossipVerdict, InboundId, PeerHandle, RequestFailed, RequestId};
+use crate::peer::{GossipId, GossipVerdict, PeerHandle, RequestId};
 use crate::share::Share;
-use crate::sharechain::{self, BestChain, Branch, HeadersVerdict, Need, Sharechain, Source, Tree, Verdict};
+use crate::sharechain::{self, BestChain, Branch, Need, Sharechain, Source, Tree, Verdict};
 use crate::status::{ChainStatus, RulesStatus};
-use crate::sync::{serve, Progress, Route, Sync, SyncAction, SyncState};
+use crate::sync::{Progress, Route, Sync, SyncAction, SyncState};
 use crate::table_size::TableSize;
 use crate::units::SteadyTime;
-use crate::wire::{Agent, Misbehaviour, Request, Response};
+use crate::wire::{Misbehaviour, Request};
 use crate::work::{FoundShare, WorkUpdate};
 use block_relay::{BlockRelay, RelayAction, RelayView};
 use headers::HeaderSources;
 use jobs::Jobs;
 use newer_rules::NewerRules;
 use persistence::Persistence;
+use requests::Purpose;
 use time::WallClock;
 
 /// Request ids that are not the planner's start here; the planner counts from one.
@@ -99,17 +100,6 @@ pub struct Node {
     is_snapshot_stale: bool,
     /// See [`RulesStatus::signals`]; taken with the snapshot.
     signals: Vec<(u8, f64)>,
-}
-
-/// What a request that is not the planner's is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Purpose {
-    /// The header of this Bitcoin block.
-    Header(BlockHash),
-    /// Missing transactions of this announcement's block.
-    Transactions(GossipId),
-    /// Envelopes of shares with newer rules.
-    Envelopes,
 }
 
 impl Node {
@@ -380,99 +370,6 @@ impl Node {
         }
     }
 
-    fn respond(&mut self, to: InboundId, request: &Request, now: Now) {
-        let tree = self.chain.tree();
-        let response = match request {
-            Request::Envelopes { above, after } => self.newer_rules.respond(self.chain.tree_mut(), *above, after),
-            Request::Status => Response::Status(serve::status(tree, now.time, agent())),
-            Request::Inventory { locator } => serve::inventory(tree, locator),
-            Request::Shares { ids } => serve::shares(tree, ids),
-            Request::Headers { last } => headers::respond(tree, last),
-            Request::BlockTransactions { block, indexes } => self.relay.respond(block, indexes),
-        };
-        self.network(NetworkCommand::Respond { to, response });
-    }
-
-    fn on_response(&mut self, peer: PeerHandle, id: RequestId, response: Result<Response, RequestFailed>, now: Now) {
-        match self.requests.remove(&id) {
-            Some(Purpose::Header(hash)) => self.on_headers(peer, hash, response, now),
-            Some(Purpose::Envelopes) => self.on_envelopes(peer, response),
-            Some(Purpose::Transactions(of)) => {
-                let given = match &response {
-                    Ok(Response::BlockTransactions(given)) => Some(&given[..]),
-                    Ok(Response::Unknown | Response::Busy) | Err(_) => None,
-                    Ok(_) => {
-                        self.penalize(peer, Misbehaviour::Unrequested);
-                        None
-                    }
-                };
-                self.relay.response(of, given, now.steady);
-            }
-            None => match response {
-                Ok(response) => self.sync.response(peer, id, response, now.steady, self.chain.tree()),
-                // A peer that was not asked has not failed to respond.
-                Err(RequestFailed::NotSent) => self.sync.request_not_sent(id),
-                Err(_) => self.sync.request_failed(id, now.steady),
-            },
-        }
-    }
-
-    /// A peer responded to a request for envelopes, or does not speak their protocol.
-    fn on_envelopes(&mut self, peer: PeerHandle, response: Result<Response, RequestFailed>) {
-        match response {
-            Ok(Response::Envelopes(envelopes)) => {
-                if let Err(error) = self.newer_rules.receive(&envelopes, self.chain.tree()) {
-                    self.report(Report::EnvelopeInvalid { peer, error });
-                    self.penalize(peer, Misbehaviour::FalseEnvelope);
-                }
-            }
-            Ok(Response::Unknown | Response::Busy) | Err(_) => {}
-            Ok(_) => self.penalize(peer, Misbehaviour::Unrequested),
-        }
-    }
-
-    /// Judges the headers of a branch. Returns false if the peer gave an invalid one.
-    fn take_headers(&mut self, peer: PeerHandle, headers: Vec<Header>, branch: Branch, now: Now) -> bool {
-        let was_known = self.knows_template_block();
-        let (effects, verdict) = self.chain.receive_headers(&headers, peer, branch, now.time);
-        self.on_new_headers(was_known, effects, now);
-        match verdict {
-            // What is beyond a limit may be held later.
-            HeadersVerdict::Held | HeadersVerdict::Beyond => {}
-            HeadersVerdict::Unlinked => {
-                if branch == Branch::Fetched {
-                    if let Some(next) = self.headers.keep(peer, headers, now.steady) {
-                        self.look_up(next, Some((peer, branch)));
-                    }
-                }
-            }
-            HeadersVerdict::Faulty(fault) => {
-                self.report(Report::HeaderInvalid { peer, fault });
-                self.penalize(peer, Misbehaviour::FalseHeader);
-                return false;
-            }
-        }
-        true
-    }
-
-    /// A peer responded to a request for a Bitcoin header.
-    fn on_headers(&mut self, peer: PeerHandle, hash: BlockHash, response: Result<Response, RequestFailed>, now: Now) {
-        match response {
-            Ok(Response::Headers(headers)) if headers::is_branch_to(&headers, &hash) => {
-                let branch = self.headers.branch(&hash);
-                let headers = self.headers.join(peer, &hash, headers.into_vec());
-                if self.take_headers(peer, headers, branch, now) {
-                    return;
-                }
-            }
-            // It got no request: its turn comes again.
-            Err(RequestFailed::NotSent) => return,
-            Ok(Response::Unknown | Response::Busy) | Err(_) => {}
-            Ok(_) => self.penalize(peer, Misbehaviour::Unrequested),
-        }
-        self.headers.remove(&hash, peer);
-    }
-
     /// Does what the sharechain's effects ask for.
     fn on_chain(&mut self, effects: Vec<sharechain::Effect>, now: Now) {
         for effect in effects {
@@ -643,23 +540,8 @@ impl Node {
         self.effects.push(Effect::Network(command));
     }
 
-    fn request(&mut self, peer: PeerHandle, purpose: Purpose, request: Request) {
-        let id = RequestId(self.next_request);
-        self.next_request += 1;
-        self.requests.insert(id, purpose);
-        self.network(NetworkCommand::Request { peer, id, request });
-    }
-
     fn penalize(&mut self, peer: PeerHandle, misbehaviour: Misbehaviour) {
         self.network(NetworkCommand::Penalize { peer, misbehaviour });
-    }
-
-    /// Looks a block up at bitcoind; the peer that named it, if there is one, can be asked for its header.
-    fn look_up(&mut self, hash: BlockHash, from: Option<(PeerHandle, Branch)>) {
-        if let Some((peer, branch)) = from {
-            self.headers.add(hash, peer, branch);
-        }
-        self.effects.push(Effect::LookUp(hash));
     }
 
     fn send_work(&mut self, update: Option<WorkUpdate>) {
@@ -669,9 +551,4 @@ impl Node {
     fn report(&mut self, report: Report) {
         self.effects.push(Effect::Report(report));
     }
-}
-
-/// The software that this node reports to peers.
-fn agent() -> Agent {
-    Agent::new(concat!("p2pool/", env!("CARGO_PKG_VERSION"))).unwrap_or_default()
 }

@@ -7,14 +7,16 @@ use std::sync::Arc;
 use bitcoin::block::Header;
 use bitcoin::consensus::{deserialize, serialize};
 use bitcoin::hashes::Hash as _;
+use bitcoin::BlockHash;
 
 use super::*;
 use crate::params::{Activation, ChainParams, Network, RULES_VERSION_FIRST, RULES_VERSION_TEST};
+use crate::peer::{InboundId, RequestFailed};
 use crate::share::{PayoutScript, ShareId};
 use crate::sharechain::tests_support::best_chain;
 use crate::sharechain::{Anchor, Branch, Rule};
 use crate::units::{Bits, BlockHeight, UnixTime};
-use crate::wire::List;
+use crate::wire::{Agent, List, Response};
 use crate::work::{NoWork, Template};
 use support::{anchor, params, solve, template, Cluster, START};
 

@@ -7,12 +7,13 @@ use bitcoin::BlockHash;
 
 use crate::node::*;
 use crate::params::ChainParams;
+use crate::peer::{InboundId, RequestFailed};
 use crate::share::ShareId;
 use crate::sharechain::tests_support::best_chain;
 use crate::sharechain::Anchor;
 pub use crate::test_support::{anchor, params, solve, template};
 use crate::units::UnixTime;
-use crate::wire::Frame as _;
+use crate::wire::{Frame as _, Response};
 use crate::work::Job;
 
 pub const START: UnixTime = UnixTime(1_700_000_000);

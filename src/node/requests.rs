@@ -1,0 +1,145 @@
+//! Requests of peers, and the node's own requests with their outcomes, except the planner's.
+
+use bitcoin::block::Header;
+use bitcoin::BlockHash;
+
+use super::effect::{Effect, NetworkCommand};
+use super::report::Report;
+use super::time::Now;
+use super::{headers, Node};
+use crate::peer::{GossipId, InboundId, PeerHandle, RequestFailed, RequestId};
+use crate::sharechain::{Branch, HeadersVerdict};
+use crate::sync::serve;
+use crate::wire::{Agent, Misbehaviour, Request, Response};
+
+/// What a request that is not the planner's is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// The header of this Bitcoin block.
+    Header(BlockHash),
+    /// Missing transactions of this announcement's block.
+    Transactions(GossipId),
+    /// Envelopes of shares with newer rules.
+    Envelopes,
+}
+
+impl Node {
+    pub(super) fn respond(&mut self, to: InboundId, request: &Request, now: Now) {
+        let tree = self.chain.tree();
+        let response = match request {
+            Request::Envelopes { above, after } => self.newer_rules.respond(self.chain.tree_mut(), *above, after),
+            Request::Status => Response::Status(serve::status(tree, now.time, agent())),
+            Request::Inventory { locator } => serve::inventory(tree, locator),
+            Request::Shares { ids } => serve::shares(tree, ids),
+            Request::Headers { last } => headers::respond(tree, last),
+            Request::BlockTransactions { block, indexes } => self.relay.respond(block, indexes),
+        };
+        self.network(NetworkCommand::Respond { to, response });
+    }
+
+    pub(super) fn on_response(
+        &mut self,
+        peer: PeerHandle,
+        id: RequestId,
+        response: Result<Response, RequestFailed>,
+        now: Now,
+    ) {
+        match self.requests.remove(&id) {
+            Some(Purpose::Header(hash)) => self.on_headers(peer, hash, response, now),
+            Some(Purpose::Envelopes) => self.on_envelopes(peer, response),
+            Some(Purpose::Transactions(of)) => {
+                let given = match &response {
+                    Ok(Response::BlockTransactions(given)) => Some(&given[..]),
+                    Ok(Response::Unknown | Response::Busy) | Err(_) => None,
+                    Ok(_) => {
+                        self.penalize(peer, Misbehaviour::Unrequested);
+                        None
+                    }
+                };
+                self.relay.response(of, given, now.steady);
+            }
+            None => match response {
+                Ok(response) => self.sync.response(peer, id, response, now.steady, self.chain.tree()),
+                // A peer that was not asked has not failed to respond.
+                Err(RequestFailed::NotSent) => self.sync.request_not_sent(id),
+                Err(_) => self.sync.request_failed(id, now.steady),
+            },
+        }
+    }
+
+    /// A peer responded to a request for envelopes, or does not speak their protocol.
+    fn on_envelopes(&mut self, peer: PeerHandle, response: Result<Response, RequestFailed>) {
+        match response {
+            Ok(Response::Envelopes(envelopes)) => {
+                if let Err(error) = self.newer_rules.receive(&envelopes, self.chain.tree()) {
+                    self.report(Report::EnvelopeInvalid { peer, error });
+                    self.penalize(peer, Misbehaviour::FalseEnvelope);
+                }
+            }
+            Ok(Response::Unknown | Response::Busy) | Err(_) => {}
+            Ok(_) => self.penalize(peer, Misbehaviour::Unrequested),
+        }
+    }
+
+    /// Judges the headers of a branch. Returns false if the peer gave an invalid one.
+    pub(super) fn take_headers(&mut self, peer: PeerHandle, headers: Vec<Header>, branch: Branch, now: Now) -> bool {
+        let was_known = self.knows_template_block();
+        let (effects, verdict) = self.chain.receive_headers(&headers, peer, branch, now.time);
+        self.on_new_headers(was_known, effects, now);
+        match verdict {
+            // What is beyond a limit may be held later.
+            HeadersVerdict::Held | HeadersVerdict::Beyond => {}
+            HeadersVerdict::Unlinked => {
+                if branch == Branch::Fetched {
+                    if let Some(next) = self.headers.keep(peer, headers, now.steady) {
+                        self.look_up(next, Some((peer, branch)));
+                    }
+                }
+            }
+            HeadersVerdict::Faulty(fault) => {
+                self.report(Report::HeaderInvalid { peer, fault });
+                self.penalize(peer, Misbehaviour::FalseHeader);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// A peer responded to a request for a Bitcoin header.
+    fn on_headers(&mut self, peer: PeerHandle, hash: BlockHash, response: Result<Response, RequestFailed>, now: Now) {
+        match response {
+            Ok(Response::Headers(headers)) if headers::is_branch_to(&headers, &hash) => {
+                let branch = self.headers.branch(&hash);
+                let headers = self.headers.join(peer, &hash, headers.into_vec());
+                if self.take_headers(peer, headers, branch, now) {
+                    return;
+                }
+            }
+            // It got no request: its turn comes again.
+            Err(RequestFailed::NotSent) => return,
+            Ok(Response::Unknown | Response::Busy) | Err(_) => {}
+            Ok(_) => self.penalize(peer, Misbehaviour::Unrequested),
+        }
+        self.headers.remove(&hash, peer);
+    }
+
+    pub(super) fn request(&mut self, peer: PeerHandle, purpose: Purpose, request: Request) {
+        let id = RequestId(self.next_request);
+        self.next_request += 1;
+        self.requests.insert(id, purpose);
+        self.network(NetworkCommand::Request { peer, id, request });
+    }
+
+    /// Looks a block up at bitcoind; the peer that named it, if there is one, can be asked for its header.
+    pub(super) fn look_up(&mut self, hash: BlockHash, from: Option<(PeerHandle, Branch)>) {
+        if let Some((peer, branch)) = from {
+            self.headers.add(hash, peer, branch);
+        }
+        self.effects.push(Effect::LookUp(hash));
+    }
+}
+
+/// The software that this node reports to peers.
+fn agent() -> Agent {
+    Agent::new(concat!("p2pool/", env!("CARGO_PKG_VERSION"))).unwrap_or_default()
+}

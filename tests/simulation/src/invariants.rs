@@ -10,7 +10,7 @@ use p2pool_core::node::Changes;
 use p2pool_core::params::UNCLES_MAX;
 use p2pool_core::share::coinbase::Payout;
 use p2pool_core::share::{Share, ShareId};
-use p2pool_core::sharechain::next_block_height_min;
+use p2pool_core::sharechain::{next_block_height_min, LinkedShare};
 use p2pool_core::units::{BlockHeight, Sats};
 use p2pool_core::work::Job;
 
@@ -466,22 +466,32 @@ impl Simulation {
         };
         let main: BTreeMap<u32, ShareId> =
             tree.main_chain().iter().map(|node| (node.share.info.share_height.0, node.id)).collect();
-        let named: BTreeSet<ShareId> = main
-            .values()
-            .filter_map(|id| tree.get(id))
-            .flat_map(|node| node.share.info.uncles.iter().copied())
-            .collect();
+        let nephews = main.values().filter_map(|id| tree.get(id));
+        let uncles_of = |node: &LinkedShare| {
+            let height = node.share.info.share_height.0;
+            node.share.info.uncles.iter().map(move |uncle| (*uncle, height)).collect::<Vec<_>>()
+        };
+        // By the uncle, the height of its nephew.
+        let named: BTreeMap<ShareId, u32> = nephews.flat_map(uncles_of).collect();
         let mut left_out = Vec::new();
         for (id, record) in &self.checks.shares {
             let is_on_main = main.get(&record.height) == Some(id);
             let has_main_parent = record.height > 0 && main.get(&(record.height - 1)) == Some(&record.parent);
-            if is_on_main || !has_main_parent || named.contains(id) || !self.hosts[record.host].is_honest() {
+            if is_on_main || !has_main_parent || named.contains_key(id) || !self.hosts[record.host].is_honest() {
                 continue;
             }
             for nephew in (1..=3).filter_map(|above| main.get(&(record.height + above))) {
                 let Some(nephew) = self.checks.shares.get(nephew) else { continue };
                 let had_it = record.linked_ms.get(&nephew.host).is_some_and(|linked| *linked < nephew.job_ms);
                 let is_honest = self.hosts[nephew.host].is_honest();
+                // What an uncle names itself must be named on the nephew's chain, or be on it (rule 7).
+                let is_near = |height: &u32| (nephew.height.saturating_sub(6)..=nephew.height).contains(height);
+                let is_held = |uncle: &ShareId| {
+                    named.get(uncle).is_some_and(is_near) || tree.get(uncle).is_some_and(|share| tree.is_main(share))
+                };
+                if !record.uncles.iter().all(is_held) {
+                    continue;
+                }
                 if had_it && is_honest && nephew.uncles.len() < UNCLES_MAX as usize {
                     left_out.push(format!(
                         "share {id} at height {} was linked by node {} before it made the job of {}, which does not name it",

@@ -10,7 +10,7 @@ const RULES: [Retarget; 2] = [Retarget::Bounded, Retarget::Asert];
 const PARTS: [f64; 4] = [0.10, 0.20, 0.30, 0.45];
 /// Shares that a ramp is to remove, and who tries.
 const REMOVED: u32 = 100;
-const RAMPING: [f64; 3] = [0.30, 0.40, 0.45];
+const RAMPING: [f64; 2] = [0.30, 0.40];
 
 /// The column of a rule.
 fn at(rule: Retarget) -> usize {

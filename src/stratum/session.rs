@@ -83,8 +83,12 @@ pub struct Session {
     extranonce1: Option<Extranonce1>,
     workers: Workers,
     version_rolling: VersionRolling,
+    /// The version mask for which bits outside it were reported.
+    reported_mask: Option<u32>,
     /// Subscribed and authorised, so that it gets jobs.
     is_working: bool,
+    /// The number of jobs announced up to the last one that it got, or that was withheld from it.
+    jobs_seen: u64,
     difficulty: SessionDifficulty,
     /// The rate limit of submits at the announced difficulty.
     submits_rate: Rate,
@@ -104,7 +108,9 @@ impl Session {
             extranonce1: None,
             workers: Workers::new(opened.steady),
             version_rolling: VersionRolling::default(),
+            reported_mask: None,
             is_working: false,
+            jobs_seen: 0,
             difficulty: SessionDifficulty::new(shared.start_difficulty, opened.steady),
             submits_rate: shared.limits.submits,
             submits: TokenBucket::new(shared.limits.submits, opened.steady),
@@ -123,12 +129,13 @@ impl Session {
         result
     }
 
-    /// Notifies the miner of a change of work.
+    /// Notifies the miner of a change of work, unless it started with this job after the job was announced.
     pub fn on_fanout(&mut self, fanout: Fanout, step: &mut Step<'_>) {
         if !self.is_working {
             return;
         }
         match fanout {
+            Fanout::Job { .. } if self.jobs_seen == step.shared.jobs.next_sequence() => {}
             Fanout::Job { clean } => self.send_job(clean, step),
             Fanout::NoWork(why) => reply::show_message(step.out, no_work_text(why)),
         }
@@ -271,18 +278,22 @@ impl Session {
         step.sink.report(SessionEvent::Authorised { worker: display_name(worker), user_agent: &self.user_agent });
     }
 
-    /// Sends the current job, directly after the difficulty if that changed.
+    /// Sends the current job, directly after the difficulty if that changed. Sends none whose coinbase would break the firmware.
     fn send_job(&mut self, clean: bool, step: &mut Step<'_>) {
         let Some(current) = step.shared.jobs.current() else { return };
-        let job = Arc::clone(&current.job);
-        let is_first = self.difficulty.announced().is_none();
-        // The first difficulty also applies to earlier jobs, which the miner may know from before a reconnect.
-        let from_job = if is_first { 0 } else { step.shared.jobs.next_sequence().saturating_sub(1) };
-        if let Some(difficulty) = self.difficulty.on_job(current.ceiling, from_job, step.now.steady) {
-            reply::set_difficulty(step.out, difficulty);
-            self.limit_submits(step.shared.limits.submits_at(difficulty), step.now.steady);
+        let (job, ceiling) = (Arc::clone(&current.job), current.ceiling);
+        self.jobs_seen = step.shared.jobs.next_sequence();
+        let is_withheld = self.firmware.is_len_strict && job.coinbase.len_bytes() > self.firmware.coinbase_len_max;
+        if !is_withheld {
+            let is_first = self.difficulty.announced().is_none();
+            // The first difficulty also applies to earlier jobs, which the miner may know from before a reconnect.
+            let from_job = if is_first { 0 } else { step.shared.jobs.next_sequence().saturating_sub(1) };
+            if let Some(difficulty) = self.difficulty.on_job(ceiling, from_job, step.now.steady) {
+                reply::set_difficulty(step.out, difficulty);
+                self.limit_submits(step.shared.limits.submits_at(difficulty), step.now.steady);
+            }
+            job.write_notify(self.version_rolling.mask(), clean || is_first, step.out);
         }
-        job.write_notify(self.version_rolling.mask(), clean || is_first, step.out);
         self.check_coinbase(&job, step);
     }
 
@@ -296,18 +307,23 @@ impl Session {
 
     /// Warns the miner when the coinbase becomes too large for the firmware, and the operator once for each firmware.
     fn check_coinbase(&mut self, job: &Job, step: &mut Step<'_>) {
-        let (len, len_max) = (job.coinbase.len_bytes(), self.firmware.coinbase_len_max);
+        let Firmware { id, coinbase_len_max: len_max, is_len_strict, .. } = self.firmware;
+        let len = job.coinbase.len_bytes();
         let was_too_large = std::mem::replace(&mut self.coinbase_too_large, len > len_max);
         let (false, true, Some(worker)) = (was_too_large, self.coinbase_too_large, self.worker()) else { return };
-        let text = format!(
-            "The coinbase has {len} bytes; this firmware is known to support up to {len_max}. This may be the reason if it finds no shares."
-        );
+        let consequence = match is_len_strict {
+            true => "It gets no work while the coinbase is that large.",
+            false => "This may be the reason if it finds no shares.",
+        };
+        let text =
+            format!("The coinbase has {len} bytes; this firmware is known to support up to {len_max}. {consequence}");
         reply::show_message(step.out, &text);
-        if !step.shared.coinbase_warnings.is_due(self.firmware.id, job.info.outputs_class) {
+        if !step.shared.coinbase_warnings.is_due(id, job.info.outputs_class) {
             return;
         }
         let (worker, user_agent) = (display_name(worker), &*self.user_agent);
-        step.sink.report(SessionEvent::CoinbaseTooLarge { worker, user_agent, len, len_max });
+        let is_withheld = is_len_strict;
+        step.sink.report(SessionEvent::CoinbaseTooLarge { worker, user_agent, len, len_max, is_withheld });
     }
 }
 

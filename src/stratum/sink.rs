@@ -26,6 +26,9 @@ pub trait SessionSink {
 pub enum SessionEvent<'a> {
     /// A miner has subscribed and authorized.
     Authorised { worker: &'a str, user_agent: &'a str },
+    /// A submit has version bits outside the mask that the session negotiated, which is zero without `mining.configure`.
+    VersionBits { worker: &'a str, user_agent: &'a str, bits: u32, mask: u32 },
     /// The coinbase of `len` bytes, without witness, exceeds the `len_max` that the miner's firmware is known to support.
-    CoinbaseTooLarge { worker: &'a str, user_agent: &'a str, len: usize, len_max: usize },
+    /// `is_withheld`: the miner is sent no such job.
+    CoinbaseTooLarge { worker: &'a str, user_agent: &'a str, len: usize, len_max: usize, is_withheld: bool },
 }

@@ -37,6 +37,8 @@ pub struct Firmware {
     pub name: &'static str,
     /// Largest coinbase that it is known to support, in bytes without witness.
     pub coinbase_len_max: usize,
+    /// Whether a larger coinbase makes its work worthless or damages it, so that it is sent no such job.
+    pub is_len_strict: bool,
     /// Start difficulty, used if it is below the operator's.
     pub start_difficulty: Option<Difficulty>,
     pub difficulties: DifficultyRange,
@@ -48,6 +50,7 @@ pub fn firmware_for(user_agent: &str) -> Firmware {
         id: FirmwareId(0),
         name: UNKNOWN,
         coinbase_len_max: 0,
+        is_len_strict: false,
         start_difficulty: None,
         difficulties: DifficultyRange::default(),
     };
@@ -74,7 +77,9 @@ fn lines() -> impl Iterator<Item = &'static str> {
 fn parse(line: &'static str) -> Option<(&'static str, Firmware)> {
     let mut fields = line.split('|').map(str::trim);
     let pattern = fields.next()?;
-    let coinbase_len_max = fields.next()?.parse().ok()?;
+    let coinbase_len_max = fields.next()?;
+    let is_len_strict = coinbase_len_max.ends_with('!');
+    let coinbase_len_max = coinbase_len_max.trim_end_matches('!').parse().ok()?;
     let mut difficulty = || match fields.next()? {
         "-" => Some(None),
         number => Difficulty::new(number.parse().ok()?).map(Some),
@@ -85,7 +90,8 @@ fn parse(line: &'static str) -> Option<(&'static str, Firmware)> {
         "" => UNKNOWN,
         name => name,
     };
-    let firmware = Firmware { id: FirmwareId(0), name, coinbase_len_max, start_difficulty, difficulties };
+    let firmware =
+        Firmware { id: FirmwareId(0), name, coinbase_len_max, is_len_strict, start_difficulty, difficulties };
     fields.next().is_none().then_some((pattern, firmware))
 }
 
@@ -147,17 +153,40 @@ mod tests {
             (floor.map(Difficulty::get), ceiling.map(Difficulty::get))
         };
         assert_eq!(range("NiceHash/1.0.0"), (Some(524_288.0), None));
-        for asic in ["whatsminer/v1.0", "Antminer S21/x", "bosminer", "Braiins OS", "xminer", "vnish", "bmminer/2.0.0"]
-        {
+        for asic in [
+            "whatsminer/v1.0",
+            "Antminer S21/x",
+            "Antminer S19 XP/x",
+            "bosminer",
+            "Braiins OS",
+            "xminer",
+            "vnish",
+            "bmminer/2.0.0",
+            "cgminer/4.11.1",
+        ] {
             assert_eq!(range(asic), (Some(1.0), None), "{asic}");
         }
-        for integers in ["bitaxe/BM1370", "NerdQAxe++", "NerdAxe", "NerdOCTAXE", "LuckyMiner"] {
+        for integers in ["bitaxe/BM1370", "NerdQAxe++", "NerdAxe", "NerdOCTAXE", "NerdQX/BM1370/x", "LuckyMiner"] {
             assert_eq!(range(integers), (Some(1.0), Some(2_140_000_000.0)), "{integers}");
         }
         for small in ["cpuminer/2.5.1", "NerdMinerV2", "p2pool-miner", "unknown", ""] {
             assert_eq!(range(small), (None, None), "{small}");
         }
         assert_eq!(firmware_for("NiceHash/1.0.0").difficulties.least(), Some(Difficulty::ONE));
+    }
+
+    #[test]
+    fn microcontrollers_have_strict_limits() {
+        for (user_agent, is_strict) in [
+            ("NerdMinerV2/V1.8.3", true),
+            ("HAN_SOLOminer/V1.8.3", true),
+            ("SparkMiner/v2.9.5", true),
+            ("NMMiner", false),
+            ("Antminer S19", false),
+            ("unknown", false),
+        ] {
+            assert_eq!(firmware_for(user_agent).is_len_strict, is_strict, "{user_agent}");
+        }
     }
 
     #[test]
@@ -177,6 +206,18 @@ mod tests {
             ("bmminer/2.0.0", 755, None),
             ("not a bitaxe", 755, None),
             ("γ", 755, None),
+            ("Antminer S21 Pro/Fri Aug 30 2024", 755, None),
+            ("Antminer S21|LUXminer 2026.3.2", 755, None),
+            ("cgminer/4.11.1", 6_144, None),
+            ("bfgminer/5.4.2", 2_250, None),
+            ("ckpool/0.9.9", 2_250, None),
+            ("NerdHaxe-γ/BM1370/v1.0.37", 6_500, Some(1_000.0)),
+            ("NerdEKO/BM1370/v1.0.37", 6_500, Some(1_000.0)),
+            ("Q1373/BM1373/v1.1.0", 6_500, Some(1_000.0)),
+            ("Zyber8S/BM1368/Zyber-v2.8.0-TCH", 6_500, Some(1_000.0)),
+            ("HAN_SOLOminer/V1.8.3", 255, Some(0.001)),
+            ("SparkMiner/v2.9.5", 190, Some(0.001)),
+            ("NMMiner", 755, Some(0.001)),
             ("", 755, None),
         ] {
             let firmware = firmware_for(user_agent);

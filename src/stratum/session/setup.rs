@@ -34,20 +34,19 @@ impl Session {
         }
         let options: Options<'_> =
             params.get(1).and_then(|options| serde_json::from_str(options.get()).ok()).unwrap_or_default();
-        let next_job = if self.is_working { step.shared.jobs.next_sequence() } else { 0 };
         let mut result = Map::new();
         for name in names.iter().take(EXTENSIONS_MAX).filter_map(|name| string(Some(name))) {
-            self.configure_one(&name, &options, next_job, &mut result);
+            self.configure_one(&name, &options, &mut result);
         }
         reply::result(step.out, id, &Value::Object(result).to_string());
         self.difficulty.await_job_if_changed();
     }
 
-    fn configure_one(&mut self, name: &str, options: &Options<'_>, next_job: u64, result: &mut Map<String, Value>) {
+    fn configure_one(&mut self, name: &str, options: &Options<'_>, result: &mut Map<String, Value>) {
         let is_on = match name {
             "version-rolling" => {
                 let mask = VERSION_MASK & requested_mask(options);
-                self.version_rolling.negotiate(mask, next_job);
+                self.version_rolling.negotiate(mask, self.jobs_seen);
                 if mask != 0 {
                     result.insert("version-rolling.mask".into(), format!("{mask:08x}").into());
                 }

@@ -21,6 +21,7 @@ use crate::stratum::label::display_name;
 use crate::stratum::reject::Reject;
 use crate::stratum::reply;
 use crate::stratum::request::SubmitParams;
+use crate::stratum::sink::SessionEvent;
 use crate::stratum::SharedState;
 use crate::units::Now;
 use crate::work::{FoundBlock, FoundShare, HashedHeader, Job, JobId, Submit};
@@ -66,7 +67,7 @@ impl Session {
 
     /// Steps 1 to 4. Returns the credited difficulty and the hash.
     fn check_submit(
-        &self,
+        &mut self,
         params: Result<SubmitParams<'_>, Reject>,
         worker: WorkerIndex,
         is_within_rate: bool,
@@ -85,7 +86,9 @@ impl Session {
         if !is_within_rate {
             return Err(Reject::TooMany);
         }
-        if params.version_bits.is_some_and(|bits| bits & !self.version_rolling.mask() != 0) {
+        let mask = self.version_rolling.mask();
+        if let Some(bits) = params.version_bits.filter(|bits| bits & !mask != 0) {
+            self.report_version_bits(worker, bits, mask, step);
             return Err(Reject::Malformed("version bits outside the mask"));
         }
         check_time(&announced.job, submit.time, step.now)?;
@@ -109,6 +112,15 @@ impl Session {
         }
         step.shared.seen.insert(&hashed.hash);
         Ok((credit, hashed.hash))
+    }
+
+    /// Reports version bits outside the mask to the operator, once for each mask of the session.
+    fn report_version_bits(&mut self, worker: WorkerIndex, bits: u32, mask: u32, step: &mut Step<'_>) {
+        if self.reported_mask.replace(mask) == Some(mask) {
+            return;
+        }
+        let (worker, user_agent) = (self.workers.name(worker).map_or("", |name| display_name(name)), &*self.user_agent);
+        step.sink.report(SessionEvent::VersionBits { worker, user_agent, bits, mask });
     }
 
     /// Rebuilds and hashes the header.

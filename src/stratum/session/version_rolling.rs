@@ -20,7 +20,7 @@ impl VersionRolling {
         self.mask
     }
 
-    /// Sets the bits that the miner may roll. `next_job` is the sequence number of the next job, or 0 if none was sent.
+    /// Sets the bits that the miner may roll. `next_job` is the sequence number of the next job that is sent to it, or less; 0 if none was sent.
     pub fn negotiate(&mut self, mask: u32, next_job: u64) {
         if self.from_job < next_job {
             self.earlier_mask = self.mask;

@@ -8,6 +8,8 @@ use mio::net::TcpStream;
 use p2pool_core::stratum::{CloseReason, Session};
 use p2pool_core::units::{Now, SteadyTime};
 
+use crate::protocol::Foreign;
+
 /// Largest number of bytes that wait for a socket besides the newest jobs, in addition to the system's buffer: about ten jobs
 /// with 48 payouts.
 const PENDING_MAX: usize = 64 * 1024;
@@ -36,7 +38,7 @@ pub enum DisconnectReason {
     /// Too few bytes were received in time.
     NothingReceived,
     /// The protocol is neither Stratum nor HTTP.
-    UnknownProtocol,
+    Foreign(Foreign),
     /// It is a browser's, which the web threads serve.
     Browser,
     /// The session closed it.
@@ -59,7 +61,7 @@ impl fmt::Display for DisconnectReason {
         match self {
             Self::ClosedByRemote => f.write_str("closed by the remote side"),
             Self::NothingReceived => f.write_str("nothing received in time"),
-            Self::UnknownProtocol => f.write_str("neither Stratum nor HTTP"),
+            Self::Foreign(protocol) => protocol.fmt(f),
             Self::Browser => f.write_str("a browser"),
             Self::Session(reason) => reason.fmt(f),
             Self::Refused(limit) => limit.fmt(f),

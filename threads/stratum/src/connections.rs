@@ -11,7 +11,7 @@ use p2pool_channels::{BrowserConnection, BrowserSender};
 use p2pool_core::metrics::Metrics;
 use p2pool_core::status::{MinerStatus, MinersStatus};
 use p2pool_core::stratum::firmware_work::outputs_vote;
-use p2pool_core::stratum::{display_name, CloseReason, Session, SharedState, Step};
+use p2pool_core::stratum::{display_name, CloseReason, Fanout, Session, SharedState, Step};
 use p2pool_core::units::{Now, SteadyTime, UnixTime};
 use p2pool_core::work::WorkUpdate;
 use slab::Slab;
@@ -27,12 +27,20 @@ use crate::sink::{ChannelSink, RemoteAddress};
 const READ_LEN: usize = 16 * 1024;
 /// Largest number of connections accepted per turn of the loop.
 const ACCEPTS_MAX: usize = 64;
-/// Number of connections whose timers are checked per turn of the loop; submits are read in between.
-const TICK_SLICE: usize = 64;
+/// Number of connections that get a job, or whose timers are checked, per turn of the loop; submits are read in between.
+const SLICE: usize = 64;
 /// Connections accepted beyond the limits on miners, in all and per address, since they may be browsers: as many as the
 /// web threads take, and as one household opens at once.
 const EXTRA_CONNECTIONS: usize = 32;
 const EXTRA_PER_ADDRESS: usize = 8;
+
+/// A notification of all sessions, in slices.
+struct FanOut {
+    fanout: Fanout,
+    /// Key of the next connection.
+    next_key: usize,
+    start: Instant,
+}
 
 /// A check of the timers of all connections, in slices.
 struct Tick {
@@ -52,6 +60,8 @@ pub struct Connections {
     may_accept: bool,
     /// Keys of connections that may have bytes to read.
     queue: VecDeque<usize>,
+    /// The notification of all sessions in progress.
+    fan_out: Option<FanOut>,
     /// The check of all timers in progress.
     tick: Option<Tick>,
     pub shared: SharedState,
@@ -81,6 +91,7 @@ impl Connections {
             sessions_max,
             may_accept: false,
             queue: VecDeque::new(),
+            fan_out: None,
             tick: None,
             shared,
             sink,
@@ -95,7 +106,10 @@ impl Connections {
 
     /// Whether the loop should not wait for events.
     pub fn has_work(&self) -> bool {
-        self.may_accept || self.tick.is_some() || (!self.queue.is_empty() && !self.sink.is_congested())
+        self.may_accept
+            || self.fan_out.is_some()
+            || self.tick.is_some()
+            || (!self.queue.is_empty() && !self.sink.is_congested())
     }
 
     /// Sets the time of the following steps.
@@ -216,7 +230,7 @@ impl Connections {
             Protocol::Stratum => {}
             Protocol::Http => return Err(DisconnectReason::Browser),
             Protocol::Undecided => return Ok(false),
-            Protocol::Unknown => return Err(DisconnectReason::UnknownProtocol),
+            Protocol::Foreign(protocol) => return Err(DisconnectReason::Foreign(protocol)),
         }
         if let Some(limit) = self.exceeded_limit(connection.remote) {
             return Err(DisconnectReason::Refused(limit));
@@ -253,18 +267,43 @@ impl Connections {
         Ok(true)
     }
 
-    /// Notifies all miners of a job or of its absence.
+    /// Notifies all miners of a job or of its absence: at once if it makes older work stale, else in slices, of which
+    /// [`Self::continue_fan_out`] does one.
     pub fn fan_out(&mut self, update: WorkUpdate) {
+        // Sessions that have not got the last job would else miss that it made older work stale.
+        while self.fan_out.is_some() {
+            self.continue_fan_out();
+        }
         let start = Instant::now();
         if let WorkUpdate::Job(job) = &update {
             self.pending_max = pending_max(job.notify_len_max());
         }
         let fanout = self.shared.update(update);
-        self.step_all(|session, step| {
-            session.on_fanout(fanout, step);
-            Ok(())
-        });
-        self.metrics.job_fanout.observe(start.elapsed().as_secs_f64());
+        self.fan_out = Some(FanOut { fanout, next_key: 0, start });
+        while fanout != (Fanout::Job { clean: false }) && self.fan_out.is_some() {
+            self.continue_fan_out();
+        }
+    }
+
+    /// Notifies the next [`SLICE`] connections.
+    pub fn continue_fan_out(&mut self) {
+        let Some(FanOut { fanout, next_key, start }) = self.fan_out.take() else { return };
+        let end = next_key.saturating_add(SLICE);
+        for key in next_key..end {
+            let result = self.step(key, |session, step| {
+                session.on_fanout(fanout, step);
+                Ok(())
+            });
+            if let Err(reason) = result {
+                self.close(key, &reason);
+            }
+        }
+        // No key is beyond the capacity.
+        if end < self.connections.capacity() {
+            self.fan_out = Some(FanOut { fanout, next_key: end, start });
+        } else {
+            self.metrics.job_fanout.observe(start.elapsed().as_secs_f64());
+        }
     }
 
     /// Whether a check of all timers is in progress.
@@ -278,11 +317,11 @@ impl Connections {
         self.tick = Some(Tick { next_key: 0, miners });
     }
 
-    /// Checks the timers of the next [`TICK_SLICE`] connections. Returns the miners' status once all are checked, if it was
+    /// Checks the timers of the next [`SLICE`] connections. Returns the miners' status once all are checked, if it was
     /// requested.
     pub fn continue_tick(&mut self) -> Option<MinersStatus> {
         let mut tick = self.tick.take()?;
-        let end = tick.next_key.saturating_add(TICK_SLICE);
+        let end = tick.next_key.saturating_add(SLICE);
         for key in tick.next_key..end {
             match self.check_connection(key) {
                 Ok(()) => self.gather_status(key, &mut tick),
@@ -309,15 +348,6 @@ impl Connections {
             return Err(DisconnectReason::SlowReader);
         }
         self.step(key, |session, step| session.on_tick(step))
-    }
-
-    /// Steps every session and sends its output.
-    fn step_all(&mut self, mut advance: impl FnMut(&mut Session, &mut Step<'_>) -> Result<(), CloseReason>) {
-        for key in 0..self.connections.capacity() {
-            if let Err(reason) = self.step(key, &mut advance) {
-                self.close(key, &reason);
-            }
-        }
     }
 
     /// Steps a session, if there is one with this key, and sends its output.
@@ -357,8 +387,14 @@ impl Connections {
         let Some(connection) = self.remove(key) else { return };
         let address = RemoteAddress(connection.remote);
         log::debug!("connection from {address} closed: {reason}");
-        if let DisconnectReason::Refused(limit) = reason {
-            self.log_refused(connection.remote, limit);
+        match reason {
+            DisconnectReason::Refused(limit) => self.log_refused(connection.remote, limit),
+            DisconnectReason::Foreign(protocol) => self.sink.log_once(
+                LogKind::Foreign,
+                connection.remote.ip(),
+                format_args!("client at {address} disconnected: {protocol}"),
+            ),
+            _ => {}
         }
         if let ConnectionState::Miner(session) = connection.state {
             if reason.is_noteworthy() {
@@ -395,6 +431,10 @@ fn submits(metrics: &Metrics) -> u64 {
 }
 
 #[cfg(test)]
+#[path = "../../../src/stratum/fixtures.rs"]
+mod fixtures;
+
+#[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
 
@@ -403,6 +443,7 @@ mod tests {
     use p2pool_core::params::{ChainParams, Network};
     use p2pool_core::stratum::{Difficulty, Limits};
 
+    use super::fixtures::JobSpec;
     use super::*;
     use crate::StratumSinks;
 
@@ -417,18 +458,65 @@ mod tests {
         Connections::new(listener, shared, sink, metrics, 1_000)
     }
 
-    #[test]
-    fn timers_are_checked_in_slices() {
-        const COUNT: usize = 3 * TICK_SLICE;
-        let poll = Poll::new().unwrap();
-        let mut all = connections(poll.registry());
+    /// Accepts `count` connections; returns their remote sides.
+    fn connect(all: &mut Connections, count: usize, registry: &Registry) -> Vec<std::net::TcpStream> {
         let port = all.listener.local_addr().unwrap().port();
         let remotes: Vec<_> =
-            (0..COUNT).map(|_| std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap()).collect();
-        while all.connections.len() < COUNT {
+            (0..count).map(|_| std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap()).collect();
+        while all.connections.len() < count {
             all.on_incoming();
-            all.accept(poll.registry());
+            all.accept(registry);
         }
+        remotes
+    }
+
+    #[test]
+    fn a_job_that_makes_nothing_stale_is_sent_in_slices() {
+        const COUNT: usize = 3 * SLICE;
+        let poll = Poll::new().unwrap();
+        let mut all = connections(poll.registry());
+        let remotes = connect(&mut all, COUNT, poll.registry());
+        let hello = b"{\"id\":1,\"method\":\"mining.subscribe\",\"params\":[]}\n{\"id\":2,\"method\":\"mining.authorize\",\"params\":[\"a\"]}\n";
+        for mut remote in &remotes {
+            std::io::Write::write_all(&mut remote, hello).unwrap();
+        }
+        let is_working = |all: &Connections| {
+            all.connections.iter().all(|(_, connection)| match &connection.state {
+                ConnectionState::Miner(session) => session.worker().is_some(),
+                ConnectionState::Unidentified => false,
+            })
+        };
+        while !is_working(&all) {
+            (0..COUNT).for_each(|key| all.on_event(key, true, false));
+            all.read_queued(poll.registry());
+        }
+        let job = |id, tip| WorkUpdate::Job(JobSpec { id, tip, ..JobSpec::default() }.make());
+        let sent = |all: &Connections| all.metrics.stratum_bytes_out.get();
+        all.fan_out(job(1, 1));
+        assert!(all.fan_out.is_none(), "a job on a new tip is sent at once");
+        let before = sent(&all);
+        all.fan_out(job(2, 1));
+        assert!(sent(&all) == before && all.has_work());
+        let mut turns = 0;
+        while all.fan_out.is_some() {
+            all.continue_fan_out();
+            turns += 1;
+        }
+        let one_job = sent(&all) - before;
+        assert!(turns >= 3 && one_job >= COUNT as u64 * 200, "{turns} turns, {one_job} bytes");
+        all.fan_out(job(3, 1));
+        all.continue_fan_out();
+        all.fan_out(job(4, 2));
+        assert!(all.fan_out.is_none());
+        assert!(2 * (sent(&all) - before) > 5 * one_job, "both jobs reached all");
+    }
+
+    #[test]
+    fn timers_are_checked_in_slices() {
+        const COUNT: usize = 3 * SLICE;
+        let poll = Poll::new().unwrap();
+        let mut all = connections(poll.registry());
+        let remotes = connect(&mut all, COUNT, poll.registry());
         // All are overdue at once.
         all.begin_turn(Now { steady: SteadyTime::from_s(20), time: UnixTime(0) });
         all.begin_tick(true);
@@ -437,7 +525,7 @@ mod tests {
             assert!(all.has_work() && status.is_none());
             let before = all.connections.len();
             status = all.continue_tick();
-            assert!(before - all.connections.len() <= TICK_SLICE, "of {before}");
+            assert!(before - all.connections.len() <= SLICE, "of {before}");
             turns += 1;
         }
         assert_eq!((all.connections.len(), status.unwrap().miners.len()), (0, 0));

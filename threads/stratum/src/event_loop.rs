@@ -86,6 +86,7 @@ impl EventLoop {
             self.connections.begin_turn(now);
             // New work first, so that miners stop working on a stale job as soon as possible.
             self.take_update(now);
+            self.connections.continue_fan_out();
             for event in &events {
                 self.on_event(event);
             }

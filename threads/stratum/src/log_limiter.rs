@@ -1,21 +1,30 @@
 //! Rate-limited log lines, so that remote sides cannot flood the log: a few of each kind per minute, with the number of
 //! suppressed ones.
 
+use std::collections::HashSet;
 use std::fmt;
+use std::net::IpAddr;
 
 use log::Level;
+use p2pool_core::netgroup::subscriber;
 use p2pool_core::units::SteadyTime;
 
 /// The span in which the lines of a kind are counted.
 const SPAN_S: u32 = 60;
+/// Number of addresses remembered for lines that each address causes once; then all are forgotten.
+const ADDRESSES_MAX: usize = 256;
 
 /// The kinds of log lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LogKind {
     /// A miner subscribed and authorized.
     Connected,
     /// The coinbase is too large for a miner.
     CoinbaseTooLarge,
+    /// A miner rolls version bits that it did not negotiate.
+    VersionBits,
+    /// A connection speaks another protocol.
+    Foreign,
     /// The server closed a miner's connection.
     Closed,
     /// A miner was refused because of a limit.
@@ -33,7 +42,7 @@ impl LogKind {
 
     fn level(self) -> Level {
         match self {
-            Self::Connected => Level::Info,
+            Self::Connected | Self::Foreign => Level::Info,
             _ => Level::Warn,
         }
     }
@@ -43,8 +52,8 @@ impl LogKind {
         match self {
             // Shows a small farm completely when it starts.
             Self::Connected => 20,
-            // Each line is about another miner.
-            Self::CoinbaseTooLarge => 10,
+            // Each line is about another miner or address.
+            Self::CoinbaseTooLarge | Self::VersionBits | Self::Foreign => 10,
             _ => 1,
         }
     }
@@ -61,6 +70,8 @@ struct Span {
 #[derive(Debug, Default)]
 pub struct LogLimiter {
     spans: [Span; LogKind::COUNT],
+    /// The addresses that had their line.
+    addresses: HashSet<(LogKind, IpAddr)>,
 }
 
 impl LogLimiter {
@@ -71,6 +82,21 @@ impl LogLimiter {
             Some(0) => log::log!(kind.level(), "{line}"),
             Some(suppressed) => log::log!(kind.level(), "{line} ({suppressed} similar lines suppressed)"),
         }
+    }
+
+    /// Logs a line that an address causes once; the limit of its kind applies too.
+    pub fn log_once(&mut self, kind: LogKind, address: IpAddr, now: SteadyTime, line: fmt::Arguments<'_>) {
+        if self.is_first(kind, address) {
+            self.log(kind, now, line);
+        }
+    }
+
+    /// Whether an address is not remembered yet; remembers it.
+    fn is_first(&mut self, kind: LogKind, address: IpAddr) -> bool {
+        if self.addresses.len() >= ADDRESSES_MAX {
+            self.addresses.clear();
+        }
+        self.addresses.insert((kind, subscriber(address)))
     }
 
     /// Counts a line. Returns the number of lines suppressed before it, or `None` if it must be suppressed too.
@@ -106,5 +132,18 @@ mod tests {
         assert_eq!(admitted(LogKind::ChainBusy, 60_000), Some(2), "suppressed lines are counted");
         assert_eq!(admitted(LogKind::ChainBusy, 60_001), None);
         assert_eq!((0..30).filter(|_| admitted(LogKind::Connected, 5).is_some()).count(), 20);
+    }
+
+    #[test]
+    fn an_address_has_a_line_once() {
+        let mut limiter = LogLimiter::default();
+        let address = |number: u32| IpAddr::from(number.to_be_bytes());
+        assert!(limiter.is_first(LogKind::Foreign, address(1)));
+        assert!(!limiter.is_first(LogKind::Foreign, address(1)));
+        assert!(limiter.is_first(LogKind::Foreign, address(2)));
+        for number in 0..10 * ADDRESSES_MAX as u32 {
+            limiter.is_first(LogKind::Foreign, address(number));
+            assert!(limiter.addresses.len() <= ADDRESSES_MAX);
+        }
     }
 }

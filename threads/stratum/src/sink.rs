@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -58,6 +58,11 @@ impl ChannelSink {
     /// Logs a line, rate-limited by kind.
     pub fn log(&mut self, kind: LogKind, line: fmt::Arguments<'_>) {
         self.log_limiter.log(kind, self.now, line);
+    }
+
+    /// Logs a line that an address causes once, rate-limited by kind.
+    pub fn log_once(&mut self, kind: LogKind, address: IpAddr, line: fmt::Arguments<'_>) {
+        self.log_limiter.log_once(kind, address, self.now, line);
     }
 
     /// Reports the class of payout outputs that the miners' firmware bears, if it has changed. While the chain thread's inbox
@@ -154,12 +159,21 @@ impl SessionSink for ChannelSink {
                     format_args!("miner {worker} ({user_agent}) connected from {address}, connections: {connections}"),
                 );
             }
-            SessionEvent::CoinbaseTooLarge { worker, user_agent, len, len_max } => self.log(
-                LogKind::CoinbaseTooLarge,
+            SessionEvent::VersionBits { worker, user_agent, bits, mask } => self.log(
+                LogKind::VersionBits,
                 format_args!(
-                    "coinbase too large for miner {worker} ({user_agent}) at {address}: {len} bytes, its firmware is known to support up to {len_max}"
+                    "shares of miner {worker} ({user_agent}) at {address} rejected: it rolls version bits {bits:08x}, but has negotiated {mask:08x} with mining.configure"
                 ),
             ),
+            SessionEvent::CoinbaseTooLarge { worker, user_agent, len, len_max, is_withheld } => {
+                let consequence = if is_withheld { ", so it gets no work" } else { "" };
+                self.log(
+                    LogKind::CoinbaseTooLarge,
+                    format_args!(
+                        "coinbase too large for miner {worker} ({user_agent}) at {address}: {len} bytes, its firmware is known to support up to {len_max}{consequence}"
+                    ),
+                );
+            }
         }
     }
 }

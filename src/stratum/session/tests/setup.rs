@@ -342,6 +342,27 @@ fn a_change_of_the_ceiling_is_announced_before_the_job() {
 }
 
 #[test]
+fn firmware_with_a_strict_limit_gets_no_job_above_it() {
+    let mut server = TestServer::new();
+    let large = JobSpec { payees: 4, ..EASY_SHARES };
+    let too_large = server.job(large).coinbase.len_bytes();
+    for (name, user_agent) in [("nerd", "NerdMinerV2/V1.8.3"), ("stock", "bmminer/2.0")] {
+        server.connect(name);
+        server.call(name, "mining.subscribe", &format!(r#"["{user_agent}"]"#)).unwrap();
+        server.call(name, "mining.authorize", &format!(r#"["{name}"]"#)).unwrap();
+    }
+    assert!((256..755).contains(&too_large), "{too_large}");
+    assert!(server.status("nerd").coinbase_too_large && !server.status("stock").coinbase_too_large);
+    assert_eq!(server.status("nerd").difficulty, 0.0, "no job yet");
+    assert!(server.sink.events.iter().any(|event| event.contains("is_withheld: true")), "{:?}", server.sink.events);
+    let sent = server.announce(&JobSpec { id: 2, payees: 1, ..EASY_SHARES }.make());
+    assert_eq!(methods(&sent["nerd"]), ["mining.set_difficulty", "mining.notify"], "its first job");
+    let sent = server.announce(&JobSpec { id: 3, ..large }.make());
+    assert_eq!(methods(&sent["nerd"]), ["client.show_message"]);
+    assert_eq!(methods(&sent["stock"]), ["mining.notify"]);
+}
+
+#[test]
 fn a_coinbase_too_large_for_the_firmware_is_reported_once() {
     let mut server = TestServer::new();
     let large = JobSpec { payees: 48, ..EASY_SHARES };

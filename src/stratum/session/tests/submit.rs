@@ -9,8 +9,7 @@ use crate::stratum::fixtures::*;
 use crate::stratum::Difficulty;
 use crate::token_bucket::Rate;
 use crate::units::{Bits, Target};
-use crate::work::NoWork;
-use crate::work::{HashedHeader, Job, Submit};
+use crate::work::{HashedHeader, Job, NoWork, Submit, WorkUpdate};
 
 /// One hash in 256 is a share, none is a block.
 const SHARES: JobSpec =
@@ -140,7 +139,12 @@ fn version_bits_are_only_accepted_within_the_mask() {
         server.submit("a", &bits.map_or(params.clone(), |bits| format!("{params},\"{bits}\"")))
     };
     assert_eq!(submit(&mut server, 0x2000_4000, None), Ok(()), "neither negotiated nor rolled");
-    assert_eq!(submit(&mut server, 0x2000_6000, Some("00006000")), Err(20), "rolled without negotiation");
+    server.sink.events.clear();
+    for _ in 0..3 {
+        assert_eq!(submit(&mut server, 0x2000_6000, Some("00006000")), Err(20), "rolled without negotiation");
+    }
+    assert_eq!(server.sink.events.len(), 1, "the operator is told once");
+    assert!(server.sink.events[0].contains("bits: 24576, mask: 0 }"), "{}", server.sink.events[0]);
     server.call("a", "mining.configure", r#"[["version-rolling"],{"version-rolling.mask":"00ffffff"}]"#).unwrap();
     assert_eq!(submit(&mut server, 0x2000_6000, Some("00006000")), Ok(()));
     assert_eq!(submit(&mut server, 0x2000_0000, Some("00000000")), Ok(()), "all bits of the mask cleared");
@@ -222,6 +226,22 @@ fn a_mask_negotiated_later_applies_from_the_next_job_on() {
     let third = JobSpec { id: 3, payees: 3, ..spec }.make();
     assert_eq!(notified_version(&server.announce(&third)["a"]), 0x3000_0000);
     assert_eq!(submit_rolled(&mut server, &third, 1, 0x3000_0000, None), Ok(()));
+}
+
+#[test]
+fn a_job_that_reaches_a_session_late_has_the_mask_negotiated_meanwhile() {
+    let mut server = TestServer::new();
+    let spec = JobSpec { version: 0x3000_0000, ..SHARES };
+    server.job(spec);
+    server.worker("a");
+    let second = JobSpec { id: 2, ..spec }.make();
+    let fanout = server.shared.update(WorkUpdate::Job(Arc::clone(&second)));
+    server.call("a", "mining.configure", r#"[["version-rolling"]]"#).unwrap();
+    server.worker("b");
+    let sent = server.deliver(fanout);
+    assert_eq!(notified_version(&sent["a"]), 0x2000_0000);
+    assert_eq!(submit_rolled(&mut server, &second, 1, 0x2000_0000, None), Ok(()));
+    assert!(sent["b"].is_empty(), "it began with this job");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::params::{ChainParams, Network};
 use crate::stratum::extranonces::Extranonce1;
 use crate::stratum::fixtures::{submit_params, JobSpec, JOB_TIME};
 use crate::stratum::{
-    ChainBusy, CloseReason, Difficulty, Limits, Session, SessionEvent, SessionSink, SharedState, Step,
+    ChainBusy, CloseReason, Difficulty, Fanout, Limits, Session, SessionEvent, SessionSink, SharedState, Step,
 };
 use crate::units::{Now, SteadyTime};
 use crate::work::{FoundBlock, FoundShare, Job, NoWork, Submit, WorkUpdate};
@@ -174,6 +174,11 @@ impl TestServer {
 
     fn fan_out(&mut self, update: WorkUpdate) -> HashMap<&'static str, Vec<Value>> {
         let fanout = self.shared.update(update);
+        self.deliver(fanout)
+    }
+
+    /// Notifies all sessions of a change of work.
+    pub fn deliver(&mut self, fanout: Fanout) -> HashMap<&'static str, Vec<Value>> {
         let names: Vec<&'static str> = self.sessions.keys().copied().collect();
         let sent = names.into_iter().map(|name| {
             let mut out = Vec::new();

@@ -71,7 +71,8 @@ fn parse_head(head: &[u8], hosts: &AllowedHosts) -> Result<ForwardedRequest, Ref
     check_names(parsed.headers)?;
     let host = text_of(parsed.headers, "host")?.ok_or(Refusal::BadRequest("a Host header is required"))?;
     if !hosts.allows(host) {
-        return Err(Refusal::Misdirected);
+        let accept = text_of(parsed.headers, "accept")?.unwrap_or_default();
+        return Err(Refusal::Misdirected { as_page: accept.contains("text/html") });
     }
     let connection = text_of(parsed.headers, "connection")?.unwrap_or_default().to_ascii_lowercase();
     let mut options = connection.split(',').map(str::trim);

@@ -1,5 +1,8 @@
 //! The relay's own error responses.
 
+/// The page for a browser that uses a host name that is not allowed.
+const MISDIRECTED_PAGE: &str = include_str!("misdirected.html");
+
 /// Reason for an error response of the relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -9,8 +12,8 @@ pub enum Refusal {
     MethodNotAllowed,
     /// The request did not arrive in time.
     Timeout,
-    /// The host name is not allowed.
-    Misdirected,
+    /// The host name is not allowed; the response is a page if the client is a browser.
+    Misdirected { as_page: bool },
     /// Too many or too long headers.
     HeadersTooLarge,
     /// The server behind the relay failed.
@@ -30,7 +33,7 @@ impl Refusal {
             Self::BadRequest(why) => ("400 Bad Request", why),
             Self::MethodNotAllowed => ("405 Method Not Allowed", "only GET and HEAD are supported"),
             Self::Timeout => ("408 Request Timeout", "the request did not arrive in time"),
-            Self::Misdirected => (
+            Self::Misdirected { .. } => (
                 "421 Misdirected Request",
                 "this host name is not allowed: use the IP address, or allow the name with -web-hosts",
             ),
@@ -49,10 +52,13 @@ impl Refusal {
     pub fn response(self) -> Vec<u8> {
         // The reasons contain no characters that JSON would have to escape.
         let (status, why) = self.texts();
-        let body = format!("{{\"error\":\"{why}\"}}");
+        let (content_type, body) = match self {
+            Self::Misdirected { as_page: true } => ("text/html; charset=utf-8", MISDIRECTED_PAGE.to_owned()),
+            _ => ("application/json", format!("{{\"error\":\"{why}\"}}")),
+        };
         let allow = if self == Self::MethodNotAllowed { "Allow: GET, HEAD\r\n" } else { "" };
         format!(
-            "HTTP/1.1 {status}\r\n{allow}Content-Type: application/json\r\nContent-Length: {}\r\n\
+            "HTTP/1.1 {status}\r\n{allow}Content-Type: {content_type}\r\nContent-Length: {}\r\n\
              X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n{body}",
             body.len(),
         )
@@ -70,7 +76,7 @@ mod tests {
             Refusal::BadRequest("a body is not allowed"),
             Refusal::MethodNotAllowed,
             Refusal::Timeout,
-            Refusal::Misdirected,
+            Refusal::Misdirected { as_page: false },
             Refusal::HeadersTooLarge,
             Refusal::BadGateway,
             Refusal::Busy,
@@ -84,5 +90,14 @@ mod tests {
             let json: serde_json::Value = serde_json::from_str(body).unwrap();
             assert!(json["error"].is_string());
         }
+    }
+
+    #[test]
+    fn a_browser_with_a_wrong_host_name_gets_a_page() {
+        let text = String::from_utf8(Refusal::Misdirected { as_page: true }.response()).unwrap();
+        let (head, page) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 421 ") && head.contains("\r\nContent-Type: text/html"), "{head}");
+        assert!(head.contains(&format!("\r\nContent-Length: {}\r\n", page.len())), "{head}");
+        assert!(page.starts_with("<!doctype html>") && page.contains("-web-hosts"), "{page}");
     }
 }

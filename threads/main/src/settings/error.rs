@@ -32,8 +32,18 @@ pub enum SettingsError {
 }
 
 impl SettingsError {
-    /// Makes a [`Self::Wrong`].
+    /// Makes a [`Self::Wrong`]. If the value is in quotation marks, which some readers of env files keep, they are what is wrong.
     pub fn wrong(name: &'static str, value: &str, hint: impl Into<String>) -> Self {
-        Self::Wrong { name, value: value.to_owned(), hint: hint.into() }
+        let hint = match is_quoted(value) {
+            true => "leave out the quotation marks, which are part of the value here".to_owned(),
+            false => hint.into(),
+        };
+        Self::Wrong { name, value: value.to_owned(), hint }
     }
+}
+
+/// Whether a text is in quotation marks.
+pub fn is_quoted(text: &str) -> bool {
+    let mut ends = ['"', '\''].into_iter();
+    text.len() > 1 && ends.any(|mark| text.starts_with(mark) && text.ends_with(mark))
 }

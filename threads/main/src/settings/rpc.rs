@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use p2pool_core::config::RpcAuth;
 use p2pool_core::params::Network;
 
+use super::error::is_quoted;
 use super::{given, number, Environment, SettingsError};
 use crate::args::Flags;
 
@@ -95,7 +96,7 @@ pub fn auth(
             Err(SettingsError::PasswordAndCookie { password: password.name })
         }
         (_, Some(password)) if password.text.is_empty() => Err(SettingsError::EmptyPassword(password.name)),
-        (Some(user), Some(_)) if user.text.is_empty() || user.text.contains(':') => {
+        (Some(user), Some(_)) if user.text.is_empty() || user.text.contains(':') || is_quoted(user.text) => {
             Err(SettingsError::wrong(user.name, user.text, "give a name without a colon"))
         }
         (Some(user), Some(password)) => {

@@ -217,9 +217,23 @@ fn an_address_must_belong_to_the_network() {
 
 #[test]
 fn an_invalid_address_is_rejected() {
-    for address in ["", "me", "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt081", "bc1qw508\nd6qe"] {
+    for (address, mistake) in [
+        ("", "not a Bitcoin address"),
+        ("me", "not a Bitcoin address"),
+        ("bc1qw508\nd6qe", "not a Bitcoin address"),
+        ("bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt081", "checksum is wrong"),
+        ("bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt08", "checksum is wrong"),
+        ("BCRT1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080", "mixes capital and small letters"),
+        ("mipcBbFg9gMiCh81Kj8tqqdgoZub1ZJRfm", "checksum is wrong"),
+    ] {
         let line = error_line(&["-address", address]);
-        assert!(line.contains("not a Bitcoin address") && line.contains("starts with bcrt1"), "{line}");
+        assert!(line.contains(mistake) && line.contains("starts with bcrt1"), "{line}");
+    }
+    for mark in ['"', '\''] {
+        let line = error_line(&["-address", &format!("{mark}{REGTEST}{mark}")]);
+        assert!(line.contains("leave out the quotation marks"), "{line}");
+        let line = error_line(&["-rpc-user", &format!("{mark}me{mark}"), "-rpc-password", "secret"]);
+        assert!(line.contains("leave out the quotation marks") && !line.contains("secret"), "{line}");
     }
     // A witness version that the rules of the sharechain do not allow.
     let line = error_line(&["-network", "mainnet", "-address", "bc1zw508d6qejxtdg4y5r3zarvaryvaxxpcs"]);

@@ -70,10 +70,11 @@ impl SwarmDriver {
         metrics: Arc<Metrics>,
         tuning: Tuning,
     ) -> Result<Self, P2pError> {
-        let bootnodes = parse_bootnodes(config)?;
+        let mut bootnodes = parse_bootnodes(config)?;
         let Config { params, chain_dir, .. } = config;
         let key = identity::load_or_generate(chain_dir)?;
         let our_id = key.public().to_peer_id();
+        remove_own(&mut bootnodes, our_id);
         let names = Names::new(&params.chain_id());
         let bans = load_bans(chain_dir, (tuning.clock)())?;
         let known = load_text(&chain_dir.join(PEERS_FILE))?;
@@ -129,6 +130,15 @@ fn parse_bootnodes(config: &Config) -> Result<Vec<(PeerId, Multiaddr)>, P2pError
         .collect()
 }
 
+/// Removes this node's own address from the bootnodes: every bootnode starts with the same list.
+fn remove_own(bootnodes: &mut Vec<(PeerId, Multiaddr)>, our_id: PeerId) {
+    let count = bootnodes.len();
+    bootnodes.retain(|(peer, _)| *peer != our_id);
+    if bootnodes.is_empty() && count > 0 {
+        warn!("the only bootnode is this node's own address: give another node's with -bootnodes to find the pool");
+    }
+}
+
 fn load_text(path: &Path) -> Result<String, P2pError> {
     let bytes = state_file::read(path).map_err(|error| P2pError::File { path: path.to_owned(), error })?;
     Ok(String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned())
@@ -141,4 +151,21 @@ fn load_bans(chain_dir: &Path, now: UnixTime) -> Result<Bans, P2pError> {
         warn!("{}: {malformed} malformed lines ignored", path.display());
     }
     Ok(bans)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_own_address_is_no_bootnode() {
+        let node = |peer| (peer, "/ip4/192.0.2.1/tcp/9171".parse::<Multiaddr>().unwrap());
+        let (us, other) = (PeerId::random(), PeerId::random());
+        let mut bootnodes = vec![node(us), node(other), node(us)];
+        remove_own(&mut bootnodes, us);
+        assert_eq!(bootnodes, [node(other)]);
+        let mut bootnodes = vec![node(us)];
+        remove_own(&mut bootnodes, us);
+        assert!(bootnodes.is_empty());
+    }
 }

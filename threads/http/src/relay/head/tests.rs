@@ -128,8 +128,12 @@ fn other_versions_are_refused() {
 
 #[test]
 fn unknown_host_names_are_refused() {
-    assert_eq!(refused("GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n"), Refusal::Misdirected);
-    assert_eq!(refused("GET / HTTP/1.1\r\nHost:\r\n\r\n"), Refusal::Misdirected);
+    assert_eq!(refused("GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n"), Refusal::Misdirected { as_page: false });
+    assert_eq!(refused("GET / HTTP/1.1\r\nHost:\r\n\r\n"), Refusal::Misdirected { as_page: false });
+    assert_eq!(
+        refused("GET / HTTP/1.1\r\nHost: evil.example\r\nAccept: text/html,*/*\r\n\r\n"),
+        Refusal::Misdirected { as_page: true }
+    );
 }
 
 #[test]

@@ -313,3 +313,34 @@ fn maximal_works_do_not_overflow() {
     let list = list(&[u128::MAX, u128::MAX, u128::MAX], 3_000_000, FINDER, 1, 48);
     assert_eq!(amounts(&list), [995_000, 995_000, 995_000, 15_000]);
 }
+
+/// The rows of a table in a guide: the cells of each line that starts with the name of a miner.
+fn rows(section: &str) -> Vec<Vec<&str>> {
+    let is_row = |line: &&str| line.len() > 4 && line.starts_with("| ") && line.as_bytes().get(3) == Some(&b' ');
+    section.lines().filter(is_row).map(|line| line.trim_matches('|').split('|').map(str::trim).collect()).collect()
+}
+
+#[test]
+fn the_example_of_the_guide_is_right() {
+    const GUIDE: &str = include_str!("../../../contrib/docs/payouts.md");
+    const OUTPUTS_MAX: u32 = 5;
+    let number = |text: &str| text.replace(',', "").parse::<u64>().unwrap();
+    let miner = |name: &str| script(u32::from(name.as_bytes()[0] - b'A'));
+    let (before, after) = GUIDE.split_once("**5. The coinbase**").unwrap();
+    let credits = rows(before);
+    let works: Vec<u128> = credits.iter().map(|row| row[1].parse().unwrap()).collect();
+    assert_eq!(works.len(), 6);
+    let stated: Vec<(PayoutScript, u64)> = credits.iter().map(|row| (miner(row[0]), number(row[3]))).collect();
+    assert_eq!(stated, naive_amounts(&works, 312_500_000).into_iter().collect::<Vec<_>>());
+    let stated: Vec<(PayoutScript, u64)> = rows(after).iter().map(|row| (miner(row[0]), number(row[1]))).collect();
+    let winners: Vec<Vec<Payout>> = (0..200).map(|parent| list(&works, 312_500_000, 1, parent, OUTPUTS_MAX)).collect();
+    let stated_list: Vec<Payout> =
+        stated.iter().map(|(script, sats)| Payout { script: *script, amount: Sats(*sats) }).collect();
+    let count =
+        |winner: &str| winners.iter().filter(|list| list.iter().any(|paid| paid.script == miner(winner))).count();
+    assert!(winners.contains(&stated_list), "{:?}", winners[0]);
+    // 60, 30 and 10 % of 200, within four standard deviations.
+    for (winner, range) in [("D", 92..=148), ("E", 34..=86), ("F", 3..=37)] {
+        assert!(range.contains(&count(winner)), "{winner} wins {} of 200", count(winner));
+    }
+}

@@ -27,7 +27,8 @@ use crate::sink::{ChannelSink, RemoteAddress};
 const READ_LEN: usize = 16 * 1024;
 /// Largest number of connections accepted per turn of the loop.
 const ACCEPTS_MAX: usize = 64;
-/// Number of connections that get a job, or whose timers are checked, per turn of the loop; submits are read in between.
+/// Number of connections that are read, get a job, or whose timers are checked, per turn of the loop. So none of these waits until
+/// another is done for all.
 const SLICE: usize = 64;
 /// Connections accepted beyond the limits on miners, in all and per address, since they may be browsers: as many as the
 /// web threads take, and as one household opens at once.
@@ -190,9 +191,10 @@ impl Connections {
         }
     }
 
-    /// Reads once from each connection that has bytes; those with more wait for the next turn.
+    /// Reads once from each of the next [`SLICE`] connections that have bytes; the others, and those with more, wait for the next
+    /// turn.
     pub fn read_queued(&mut self, registry: &Registry) {
-        for _ in 0..self.queue.len() {
+        for _ in 0..self.queue.len().min(SLICE) {
             if self.sink.is_congested() {
                 return;
             }
@@ -486,6 +488,9 @@ mod tests {
                 ConnectionState::Unidentified => false,
             })
         };
+        (0..COUNT).for_each(|key| all.on_event(key, true, false));
+        all.read_queued(poll.registry());
+        assert!(all.queue.len() >= COUNT - SLICE && all.has_work(), "read in slices too");
         while !is_working(&all) {
             (0..COUNT).for_each(|key| all.on_event(key, true, false));
             all.read_queued(poll.registry());

@@ -3,12 +3,14 @@
 mod bitcoind;
 mod blocks;
 mod peers;
+mod submission;
 
 use std::sync::Arc;
 
 pub use bitcoind::{BitcoindError, BitcoindStatus};
 pub use blocks::{BlockStatus, BlocksStatus, OwnBlock, OwnBlocksStatus, SubmitOutcome, TrackedBlocks};
 pub use peers::{Direction, PeerDiscovery, PeerStatus, PeersStatus};
+pub use submission::SubmissionStatus;
 
 use serde::Serialize;
 

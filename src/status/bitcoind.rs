@@ -14,6 +14,16 @@ pub struct BitcoindStatus {
     pub error: Option<BitcoindError>,
     /// When it began to give templates, or stopped giving them, even if the reason has changed meanwhile.
     pub since: UnixTime,
+    /// Since when templates are polled at an interval: a long poll left bitcoind no thread for other requests. `None` while
+    /// they come by long poll.
+    pub long_poll_off_since: Option<UnixTime>,
+}
+
+impl BitcoindStatus {
+    /// What the operator can do about [`Self::long_poll_off_since`].
+    pub const LONG_POLL_OFF_ADVICE: &'static str =
+        "Raise rpcthreads= in bitcoin.conf (Bitcoin Core's default is 16), and \
+        look for other programs that occupy its threads.";
 }
 
 /// Why a call of bitcoind failed.
@@ -51,9 +61,9 @@ pub enum BitcoindError {
     /// It rejects the credentials; the text says which were tried.
     #[error("rejects the credentials (HTTP status 401): {0}")]
     Unauthorised(String),
-    /// It rejects this address (`rpcallowip`) or the method (`rpcwhitelist`).
-    #[error("rejects this machine or the method (HTTP status 403): {0}")]
-    Forbidden(String),
+    /// It refuses the method (`rpcwhitelist`), or every request of this machine (`rpcallowip`).
+    #[error("refuses the method {method} (HTTP status 403): {reason}")]
+    Forbidden { method: &'static str, reason: String },
     /// The response is no JSON-RPC, or not one to this request.
     #[error("sent an invalid response: {0}")]
     InvalidResponse(String),
@@ -74,8 +84,8 @@ impl BitcoindError {
                  -rpc-port are right."
             }
             Self::NoResponse(_) => {
-                "bitcoind may be busy: wait a moment. If this persists, look into its debug.log, and restart it if it \
-                 hangs."
+                "bitcoind may be busy: wait a moment. If this persists, raise rpcthreads= and rpcworkqueue= in bitcoin.conf, \
+                 look into its debug.log, and restart it if it hangs."
             }
             Self::Starting(_) => "Wait: miners get work as soon as bitcoind has started.",
             Self::Stopping => "Nothing is needed if bitcoind is being restarted; otherwise start it again.",
@@ -99,9 +109,10 @@ impl BitcoindError {
                 "Give the user and password that bitcoind knows in -rpc-user and BITCOIN_RPC_PASSWORD, or the cookie of \
                  this bitcoind in -rpc-cookie-file."
             }
-            Self::Forbidden(_) => {
-                "Allow this machine's address with rpcallowip= in bitcoin.conf, and this node's user all methods if \
-                 there is an rpcwhitelist=."
+            Self::Forbidden { .. } => {
+                "If bitcoin.conf has an rpcwhitelist= for this node's user, it must have getblockchaininfo, getblockhash, \
+                 getblockheader, getblocktemplate and submitblock. Otherwise allow this machine's address with rpcallowip=. \
+                 Then restart bitcoind."
             }
             Self::InvalidResponse(_) => {
                 "Check that -rpc-host and -rpc-port lead to bitcoind and not to another program; its debug.log may say \

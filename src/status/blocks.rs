@@ -47,6 +47,8 @@ pub struct OwnBlock {
     pub height: BlockHeight,
     /// Value of its coinbase.
     pub value: Sats,
+    /// When it was found, or loaded from disk at the start, by this node's clock.
+    pub queued: UnixTime,
     /// Result of the last attempt to submit it; `None` before the first.
     pub outcome: Option<SubmitOutcome>,
 }
@@ -58,6 +60,6 @@ pub enum SubmitOutcome {
     Accepted,
     /// bitcoind rejected it for this reason.
     Rejected(String),
-    /// bitcoind could not be reached; the block is on disk and will be submitted again.
+    /// bitcoind has not accepted it for this reason; the block is kept and submitted again until bitcoind responds.
     Failed(String),
 }

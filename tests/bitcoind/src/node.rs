@@ -105,6 +105,11 @@ impl Bitcoind {
         }
     }
 
+    /// Further arguments for the next start.
+    pub fn arguments_mut(&mut self) -> &mut Vec<String> {
+        &mut self.options.arguments
+    }
+
     /// Kills the node without warning (SIGKILL) and waits for its end.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {

@@ -7,7 +7,7 @@ import { shortened } from './more.js';
 /** The node counts no further: the coinbase of such a block is mature. */
 const CONFIRMATIONS_MAX = 100;
 
-const SIGNS = { submitted: '…', confirmed: '✓', rejected: '✕', orphaned: '✕' };
+const SIGNS = { submitted: '…', not_accepted: '✕', confirmed: '✓', rejected: '✕', orphaned: '✕' };
 
 let last = null;
 const firstOf = shortened('blocks-more', { wide: 5, phone: 3 }, () => showBlocks(...last));
@@ -48,6 +48,7 @@ function update(row, block, now) {
 
 function describe({ status, confirmations, reason }) {
   if (status === 'rejected') return `rejected: ${reason}`;
+  if (status === 'not_accepted') return `not accepted yet: ${reason}`;
   if (status === 'confirmed') return confirmations >= CONFIRMATIONS_MAX ? `${CONFIRMATIONS_MAX}+\u00a0confirmations` : plural(confirmations, 'confirmation');
   return status;
 }

@@ -15,6 +15,7 @@ use p2pool_core::params::Network;
 use p2pool_core::share::{PayoutScript, ShareId};
 use p2pool_core::sharechain::{LinkedShare, Tree};
 use p2pool_core::status::{BlockStatus, BlocksStatus, OwnBlock, OwnBlocksStatus, SubmitOutcome, TrackedBlocks};
+use p2pool_core::units::UnixTime;
 use serde::{Deserialize, Serialize};
 
 use crate::snapshot::{is_block, parse_id};
@@ -25,6 +26,11 @@ const BLOCKS_MAX: usize = 1_000;
 const LINES_MAX: usize = 4 * BLOCKS_MAX;
 /// Most blocks whose confirmations are tracked: each costs bitcoind a request now and then.
 const TRACKED_MAX: usize = 100;
+/// Seconds without a response of bitcoind after which an own block counts as not accepted. The validation of a block takes
+/// seconds, on a small computer with a cold cache some more.
+const RESPONSE_TIME_MAX_S: u32 = 30;
+/// Seconds for which a rejected block is a problem: until an operator has looked.
+const REJECTED_S: u32 = 86_400;
 /// Confirmations after which a coinbase can be spent (`COINBASE_MATURITY`); such blocks are no longer tracked.
 pub const COINBASE_MATURITY: u32 = 100;
 const FILE: &str = "blocks.jsonl";
@@ -58,6 +64,19 @@ pub struct BlockDetails {
     pub ours: bool,
     /// Value of its coinbase in satoshis.
     pub coinbase_value: u64,
+}
+
+/// A block of this node's miners that bitcoind has not accepted, although it should have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlockNotAccepted {
+    /// The block's hash.
+    pub id: ShareId,
+    /// Height of the block.
+    pub height: u32,
+    /// When it was found, or loaded from disk at the start.
+    pub queued: UnixTime,
+    /// Why the last attempt failed, or why it is rejected.
+    pub reason: String,
 }
 
 /// A line of the file.
@@ -242,6 +261,40 @@ impl BlockLog {
         TrackedBlocks(open.take(TRACKED_MAX).map(|block| block.id).collect())
     }
 
+    /// Returns the own blocks in `status` that bitcoind has not accepted, oldest first. A block that it knows, because a peer
+    /// has submitted it, is none of them.
+    pub fn not_accepted(&self, status: &OwnBlocksStatus, now: UnixTime) -> Vec<BlockNotAccepted> {
+        let is_known = |own: &OwnBlock| {
+            let block = self.blocks.iter().find(|block| block.id == own.id);
+            matches!(block.and_then(|block| block.status), Some(BlockStatus::Confirmed { .. } | BlockStatus::Orphaned))
+        };
+        let not_accepted = status.blocks.iter().filter_map(|own| {
+            let reason = match &own.outcome {
+                Some(SubmitOutcome::Failed(reason)) => reason.clone(),
+                None if now.since(own.queued) > RESPONSE_TIME_MAX_S => "no response yet".to_owned(),
+                _ => return None,
+            };
+            (!is_known(own)).then_some(BlockNotAccepted {
+                id: own.id,
+                height: own.height.0,
+                queued: own.queued,
+                reason,
+            })
+        });
+        not_accepted.collect()
+    }
+
+    /// Returns the blocks of this node's miners that bitcoind has rejected within a day, oldest first.
+    pub fn rejected(&self, now: UnixTime) -> Vec<BlockNotAccepted> {
+        let is_recent = |block: &&BlockRecord| block.details.ours && now.since(UnixTime(block.time)) < REJECTED_S;
+        let rejected = self.blocks.iter().filter(is_recent).filter_map(|block| {
+            let reason = block.reject_reason.clone().filter(|_| !is_confirmed(block.status))?;
+            let queued = UnixTime(block.time);
+            Some(BlockNotAccepted { id: block.id, height: block.details.block_height, queued, reason })
+        });
+        rejected.collect()
+    }
+
     /// Iterates over the blocks, newest first.
     pub fn newest_first(&self) -> impl Iterator<Item = &BlockRecord> {
         self.blocks.iter().rev()
@@ -329,6 +382,10 @@ fn order(block: &BlockRecord) -> (u32, u32, ShareId) {
 
 const fn is_orphaned(status: Option<BlockStatus>) -> bool {
     matches!(status, Some(BlockStatus::Orphaned))
+}
+
+const fn is_confirmed(status: Option<BlockStatus>) -> bool {
+    matches!(status, Some(BlockStatus::Confirmed { .. }))
 }
 
 const fn is_mature(status: Option<BlockStatus>) -> bool {

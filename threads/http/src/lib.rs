@@ -38,7 +38,8 @@ use p2pool_channels::BrowserSender;
 use p2pool_core::config::Config;
 use p2pool_core::metrics::Metrics;
 use p2pool_core::status::{
-    BitcoindStatus, BlocksStatus, ChainStatus, MinersStatus, OwnBlocksStatus, PeersStatus, TrackedBlocks,
+    BitcoindStatus, BlocksStatus, ChainStatus, MinersStatus, OwnBlocksStatus, PeersStatus, SubmissionStatus,
+    TrackedBlocks,
 };
 use thiserror::Error;
 
@@ -64,6 +65,8 @@ pub struct Sources {
     pub blocks: Arc<ArcSwap<BlocksStatus>>,
     /// Published by rpc/submit: blocks of this node's miners.
     pub own_blocks: Arc<ArcSwap<OwnBlocksStatus>>,
+    /// Published by rpc/submit: whether bitcoind would accept a block.
+    pub submission: Arc<ArcSwap<SubmissionStatus>>,
     /// Published by the server: blocks whose status rpc/anchor is to track.
     pub tracked: Arc<ArcSwap<TrackedBlocks>>,
     /// File of the sharechain, whose size is a metric.

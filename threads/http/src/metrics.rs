@@ -72,6 +72,13 @@ fn derived(snapshot: &Snapshot, outputs: &PayoutOutputs, uptime_s: u64, store_by
     flag("p2pool_synced", "1 while this node is synced with its peers.", sync == SyncState::Synced);
     let is_solo = matches!(sync, SyncState::Solo { .. });
     flag("p2pool_mining_solo", "1 while this node mines solo because it has no peers.", is_solo);
+    let not_accepted = snapshot.blocks_not_accepted.len();
+    let help = "Blocks found by this node's miners that bitcoind has not accepted yet.";
+    gauge("p2pool_blocks_not_accepted", help, not_accepted as f64);
+    let help = "1 while bitcoind would accept a block, by a test every few seconds.";
+    flag("p2pool_submission_ready", help, snapshot.submission.is_ready());
+    let help = "1 while templates come by long poll, 0 while bitcoind has no RPC thread left for one.";
+    flag("p2pool_long_poll", help, snapshot.bitcoind.long_poll_off_since.is_none());
     gauge("p2pool_uptime_seconds", "Time since the node started.", uptime_s as f64);
     // An unknown value is left out: 0 would be wrong, and an alert can watch for absence.
     if let Some(age_s) = snapshot.template_age_s() {

@@ -146,7 +146,7 @@ impl Site {
     }
 
     fn snapshot(&self) -> Snapshot {
-        Snapshot::load(&self.sources, UnixTime::from(SystemTime::now()))
+        Snapshot::load(&self.sources, &self.block_log, UnixTime::from(SystemTime::now()))
     }
 
     fn uptime_secs(&self, now: Instant) -> u64 {

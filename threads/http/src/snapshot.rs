@@ -8,13 +8,14 @@ use p2pool_core::metrics::Metrics;
 use p2pool_core::payouts::EntrySource as _;
 use p2pool_core::share::ShareId;
 use p2pool_core::sharechain::{LinkedShare, Tree};
-use p2pool_core::status::{BitcoindStatus, ChainStatus, MinersStatus, PeersStatus};
+use p2pool_core::status::{BitcoindStatus, ChainStatus, MinersStatus, PeersStatus, SubmissionStatus};
 use p2pool_core::stratum::Difficulty;
 use p2pool_core::sync::SyncState;
 use p2pool_core::units::{Bits, Target, UnixTime};
 use p2pool_core::work::Job;
 use p2pool_core::work::NoWork;
 
+use crate::block_log::{BlockLog, BlockNotAccepted};
 use crate::Sources;
 
 /// Longest time in seconds over which the pool's hash rate is estimated.
@@ -30,11 +31,16 @@ pub struct Snapshot {
     pub miners: Arc<MinersStatus>,
     pub peers: Arc<PeersStatus>,
     pub bitcoind: Arc<BitcoindStatus>,
+    pub submission: Arc<SubmissionStatus>,
+    /// Blocks of this node's miners that bitcoind has not accepted, oldest first.
+    pub blocks_not_accepted: Vec<BlockNotAccepted>,
+    /// Blocks of this node's miners that bitcoind has rejected lately, oldest first.
+    pub blocks_rejected: Vec<BlockNotAccepted>,
 }
 
 impl Snapshot {
     /// Takes a snapshot at `now`.
-    pub fn load(sources: &Sources, now: UnixTime) -> Self {
+    pub fn load(sources: &Sources, block_log: &BlockLog, now: UnixTime) -> Self {
         Self {
             now,
             metrics: Arc::clone(&sources.metrics),
@@ -42,6 +48,9 @@ impl Snapshot {
             miners: sources.miners.load_full(),
             peers: sources.peers.load_full(),
             bitcoind: sources.bitcoind.load_full(),
+            submission: sources.submission.load_full(),
+            blocks_rejected: block_log.rejected(now),
+            blocks_not_accepted: block_log.not_accepted(&sources.own_blocks.load(), now),
         }
     }
 

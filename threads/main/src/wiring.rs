@@ -66,7 +66,8 @@ impl Components {
         let (template_slot, templates) = latest();
         let (poll, poll_stopper) = PollThread::open(&config, template_slot.clone(), Arc::clone(metrics))
             .map_err(NodeError::open("template poll"))?;
-        let submit = SubmitThread::open(&config, submit_inbox, to_chain.clone(), Arc::clone(metrics))
+        let watch = poll.long_poll_watch();
+        let submit = SubmitThread::open(&config, submit_inbox, to_chain.clone(), Arc::clone(metrics), watch)
             .map_err(NodeError::open("block submission"))?;
         let anchor = AnchorThread::open(&config, anchor_inbox, to_chain.clone(), template_slot, Arc::clone(metrics))
             .map_err(NodeError::open("header lookup"))?;
@@ -91,6 +92,7 @@ impl Components {
             bitcoind: poll.status(),
             blocks: anchor.blocks(),
             own_blocks: submit.own_blocks(),
+            submission: submit.readiness(),
             tracked: anchor.tracked(),
             store_file: p2pool_chain::data_file(&config.chain_dir),
         };

@@ -9,16 +9,16 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use bitcoin::BlockHash;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
-use log::debug;
+use log::{debug, info, warn};
 use p2pool_channels::{LatestSender, TemplateUpdate, ToAnchor, ToChain};
 use p2pool_core::config::Config;
 use p2pool_core::metrics::Metrics;
 use p2pool_core::node::{AnchorLookup, AnchorResult, Event};
-use p2pool_core::status::{BlocksStatus, TrackedBlocks};
+use p2pool_core::status::{BitcoindError, BlocksStatus, TrackedBlocks};
 
 use crate::best_chain::BestChainFollower;
 use crate::confirmations::ConfirmationTracker;
-use crate::error::RpcError;
+use crate::error::{is_restart, RpcError};
 use crate::refresh::TemplateRefresh;
 use crate::template_sink::TemplateSink;
 use crate::verified_client::VerifiedClient;
@@ -28,12 +28,19 @@ const TICK: Duration = Duration::from_secs(1);
 /// Pause after a failure. Lookups fail at once during it, so that a full inbox does not wait for one timeout after the
 /// other.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
+/// Time without a look at bitcoind's best chain from which the log says so: shares that build on new blocks wait meanwhile.
+const FOLLOW_ALARM: Duration = Duration::from_secs(30);
+
 /// The anchor thread.
 pub struct AnchorThread {
     bitcoind: VerifiedClient,
     best_chain: BestChainFollower,
     /// When the best chain is looked at next.
     follow_at: Instant,
+    /// When it was last looked at with success.
+    followed_at: Instant,
+    /// Whether the log says that it is not.
+    is_alarmed: bool,
     inbox: Receiver<ToAnchor>,
     chain: Sender<ToChain>,
     metrics: Arc<Metrics>,
@@ -58,6 +65,8 @@ impl AnchorThread {
             bitcoind: VerifiedClient::new(config)?,
             best_chain: BestChainFollower::new(config.params.network),
             follow_at: Instant::now(),
+            followed_at: Instant::now(),
+            is_alarmed: false,
             inbox,
             chain,
             refresh: TemplateRefresh::new(TemplateSink::new(templates, Arc::clone(&metrics)), Instant::now()),
@@ -122,11 +131,31 @@ impl AnchorThread {
             return;
         }
         match self.best_chain.follow(&mut self.bitcoind) {
-            Ok(report) => report.into_iter().for_each(|report| self.send(Event::BestChain(report))),
+            Ok(report) => {
+                report.into_iter().for_each(|report| self.send(Event::BestChain(report)));
+                self.followed_at = Instant::now();
+                if std::mem::take(&mut self.is_alarmed) {
+                    info!("bitcoind's best chain followed again at {}", self.bitcoind.client.url);
+                }
+            }
             Err(error) => {
-                debug!("bitcoind's best chain not followed: bitcoind {error}");
+                self.report_not_followed(&error);
                 self.pause();
             }
+        }
+    }
+
+    /// Logs that bitcoind's best chain is not followed, once it lasts. That bitcoind is down, the poll thread says.
+    fn report_not_followed(&mut self, error: &BitcoindError) {
+        debug!("bitcoind's best chain not followed: bitcoind {error}");
+        let age = self.followed_at.elapsed();
+        if age >= FOLLOW_ALARM && !is_restart(error) && !std::mem::replace(&mut self.is_alarmed, true) {
+            warn!(
+                "bitcoind's best chain not followed for {} s, shares on new blocks wait: bitcoind at {} {error}. {}",
+                age.as_secs(),
+                self.bitcoind.client.url,
+                error.advice()
+            );
         }
     }
 

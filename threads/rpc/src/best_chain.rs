@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::client::ResponseLimits;
+use crate::method::Method;
 use crate::text::Text;
 use crate::verified_client::VerifiedClient;
 
@@ -47,7 +48,7 @@ struct ChainInfo {
 
 /// Requests confirmations and height of a block; `None` if bitcoind does not know it.
 fn request_header(bitcoind: &mut VerifiedClient, hash: BlockHash) -> Result<Option<HeaderResponse>, BitcoindError> {
-    match bitcoind.call("getblockheader", json!([hash.to_string(), true]), ResponseLimits::SMALL) {
+    match bitcoind.call(Method::GetBlockHeader, json!([hash.to_string(), true]), ResponseLimits::SMALL) {
         Ok(response) => Ok(Some(response)),
         Err(BitcoindError::Rpc { code: UNKNOWN_BLOCK, .. }) => Ok(None),
         Err(error) => Err(error),
@@ -77,7 +78,7 @@ impl BestChainFollower {
 
     /// Returns what changed since the last report; `None` if nothing did.
     pub(crate) fn follow(&mut self, bitcoind: &mut VerifiedClient) -> Result<Option<BestChain>, BitcoindError> {
-        let info: ChainInfo = bitcoind.call("getblockchaininfo", json!([]), ResponseLimits::SMALL)?;
+        let info: ChainInfo = bitcoind.call(Method::GetBlockchainInfo, json!([]), ResponseLimits::SMALL)?;
         let is_behind = info.headers.saturating_sub(info.blocks) > LEAD_MAX_BLOCKS;
         // A test network may have had no block for a day, which bitcoind calls initial download as well; it gives work all
         // the same.
@@ -214,9 +215,10 @@ fn headers_at(
     bitcoind: &mut VerifiedClient,
     heights: std::ops::RangeInclusive<u32>,
 ) -> Result<Vec<Header>, BitcoindError> {
-    let hashes: Vec<Text<BlockHash>> = bitcoind.call_all("getblockhash", heights.map(|height| json!([height])))?;
+    let hashes: Vec<Text<BlockHash>> =
+        bitcoind.call_all(Method::GetBlockHash, heights.map(|height| json!([height])))?;
     let params = hashes.iter().map(|Text(hash)| json!([hash.to_string(), false]));
-    let headers: Vec<String> = bitcoind.call_all("getblockheader", params)?;
+    let headers: Vec<String> = bitcoind.call_all(Method::GetBlockHeader, params)?;
     let headers = headers.iter().zip(hashes).map(|(hex, Text(hash))| {
         let header: Header = deserialize_hex(hex).ok()?;
         (header.block_hash() == hash).then_some(header)

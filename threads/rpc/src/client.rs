@@ -16,6 +16,7 @@ use ureq::Agent;
 
 use crate::credentials::{Credentials, Keyring};
 use crate::error::{self, excerpt, RpcError};
+use crate::method::Method;
 use crate::transport::KeepaliveConnector;
 
 /// Timeout for the lookup of a host name, and for the connection: bitcoind is on this machine or network.
@@ -48,6 +49,9 @@ impl ResponseLimits {
     pub(crate) const TEMPLATE: Self = Self { timeout: Some(Duration::from_secs(30)), bytes_max: 64 << 20 };
     /// A long poll, see [`crate::transport`].
     pub(crate) const LONG_POLL: Self = Self { timeout: None, ..Self::TEMPLATE };
+    /// A call that bitcoind rejects without any work. Longer than a scheduler's or a network's hiccup, and short enough that
+    /// a stop of this program, which waits for the submit thread, does not exceed its time.
+    pub(crate) const TEST: Self = Self { timeout: Some(Duration::from_secs(3)), ..Self::SMALL };
     /// The validation of a block, on a small computer with a cold cache.
     pub(crate) const BLOCK: Self = Self { timeout: Some(Duration::from_secs(120)), bytes_max: 1 << 20 };
 }
@@ -128,12 +132,12 @@ impl Client {
     /// Calls a method and returns its result. If bitcoind rejects a cookie, the others are tried.
     pub(crate) fn call<T: DeserializeOwned>(
         &mut self,
-        method: &str,
+        method: Method,
         params: impl Serialize,
         limits: ResponseLimits,
     ) -> Result<T, BitcoindError> {
         self.next_id = self.next_id.wrapping_add(1);
-        let request = Request { jsonrpc: "2.0", id: self.next_id, method, params };
+        let request = Request { jsonrpc: "2.0", id: self.next_id, method: method.name(), params };
         let request =
             serde_json::to_vec(&request).map_err(|error| BitcoindError::InvalidResponse(error.to_string()))?;
         let (status, body) = self.exchange(&request, limits).inspect_err(|_| self.keyring.forget_cookie())?;
@@ -144,7 +148,7 @@ impl Client {
     /// Calls a method once for each of `params`, in batches. Returns the results in the same order.
     pub(crate) fn call_all<T: DeserializeOwned, P: Serialize>(
         &mut self,
-        method: &str,
+        method: Method,
         params: impl IntoIterator<Item = P>,
         limits: ResponseLimits,
     ) -> Result<Vec<T>, BitcoindError> {
@@ -152,7 +156,7 @@ impl Client {
         let mut results = Vec::new();
         while params.peek().is_some() {
             let first_id = self.next_id.wrapping_add(1);
-            let request = |(id, params)| Request { jsonrpc: "2.0", id, method, params };
+            let request = |(id, params)| Request { jsonrpc: "2.0", id, method: method.name(), params };
             let batch: Vec<_> = (first_id..).zip(params.by_ref().take(BATCH_MAX)).map(request).collect();
             self.next_id = self.next_id.wrapping_add(batch.len() as u64);
             let request =
@@ -206,7 +210,7 @@ impl Client {
 }
 
 /// Returns the result in a response.
-fn result_of<T: DeserializeOwned>(method: &str, id: u64, response: Response<'_>) -> Result<T, BitcoindError> {
+fn result_of<T: DeserializeOwned>(method: Method, id: u64, response: Response<'_>) -> Result<T, BitcoindError> {
     if let Some(ErrorObject { code, message }) = response.error {
         return Err(error::of_code(code, excerpt(&message)));
     }
@@ -219,15 +223,15 @@ fn result_of<T: DeserializeOwned>(method: &str, id: u64, response: Response<'_>)
 
 /// The error for a body that is not what was expected. bitcoind's own errors have another status than 200 too, but they have
 /// JSON.
-fn unreadable(method: &str, status: u16, body: &[u8], error: &serde_json::Error) -> BitcoindError {
+fn unreadable(method: Method, status: u16, body: &[u8], error: &serde_json::Error) -> BitcoindError {
     match status {
         200 => invalid(method, &error.to_string()),
-        _ => error::of_http_status(status, body),
+        _ => error::of_http_status(method, status, body),
     }
 }
 
-fn invalid(method: &str, reason: &str) -> BitcoindError {
-    BitcoindError::InvalidResponse(format!("to {method}: {}", excerpt(reason)))
+fn invalid(method: Method, reason: &str) -> BitcoindError {
+    BitcoindError::InvalidResponse(format!("to {}: {}", method.name(), excerpt(reason)))
 }
 
 #[cfg(test)]

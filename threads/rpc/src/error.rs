@@ -7,6 +7,8 @@ use std::time::Duration;
 use p2pool_core::status::BitcoindError;
 use thiserror::Error;
 
+use crate::method::Method;
+
 /// Why a thread of this crate cannot be opened.
 #[derive(Debug, Error)]
 pub enum RpcError {
@@ -39,13 +41,21 @@ pub(crate) fn of_code(code: i64, message: String) -> BitcoindError {
     }
 }
 
-/// Classifies a response without JSON by its HTTP status.
-pub(crate) fn of_http_status(status: u16, body: &[u8]) -> BitcoindError {
+/// Classifies a response without JSON by its HTTP status. bitcoind's 403 has an empty body, and so has its 503 while it shuts
+/// down: then the text says what the status means.
+pub(crate) fn of_http_status(method: Method, status: u16, body: &[u8]) -> BitcoindError {
     let body = excerpt(&String::from_utf8_lossy(body));
+    let or = |meaning: &str| if body.is_empty() { meaning.to_owned() } else { body.clone() };
     match status {
-        403 => BitcoindError::Forbidden(body),
-        503 => BitcoindError::NoResponse(format!("HTTP status {status}: {body}")),
-        _ => BitcoindError::InvalidResponse(format!("HTTP status {status}: {body}")),
+        403 => BitcoindError::Forbidden {
+            method: method.name(),
+            reason: or("its -rpcwhitelist lacks it, or its -rpcallowip lacks this machine"),
+        },
+        503 => {
+            let why = or("its work queue is full (-rpcworkqueue), or it is shutting down");
+            BitcoindError::NoResponse(format!("HTTP status {status}: {why}"))
+        }
+        _ => BitcoindError::InvalidResponse(format!("HTTP status {status}: {}", or("no text"))),
     }
 }
 
@@ -77,6 +87,28 @@ pub(crate) fn is_same_state(one: &BitcoindError, other: &BitcoindError) -> bool 
 /// Returns whether bitcoind understood the request and sent this error: the connection is in order.
 pub(crate) fn is_response(error: &BitcoindError) -> bool {
     matches!(error, BitcoindError::Syncing { .. } | BitcoindError::Rpc { .. })
+}
+
+/// Returns whether the error means that bitcoind has ended or is about to: the next response is of another process, which
+/// may have other settings.
+pub(crate) fn is_restart(error: &BitcoindError) -> bool {
+    match error {
+        BitcoindError::Unreachable(_)
+        | BitcoindError::Stopping
+        | BitcoindError::Starting(_)
+        // It removes its cookie at the end, and writes another one at the start.
+        | BitcoindError::NoCookie(_)
+        | BitcoindError::CookieUnreadable { .. }
+        | BitcoindError::Unauthorised(_) => true,
+        BitcoindError::NoResponse(_)
+        | BitcoindError::Syncing { .. }
+        | BitcoindError::NoPeers(_)
+        | BitcoindError::WrongNetwork { .. }
+        | BitcoindError::Forbidden { .. }
+        | BitcoindError::InvalidResponse(_)
+        | BitcoindError::UnusableTemplate(_)
+        | BitcoindError::Rpc { .. } => false,
+    }
 }
 
 /// The system's message without the error number.

@@ -5,11 +5,12 @@
 //! | thread | input | output | stopped by |
 //! |---|---|---|---|
 //! | [`PollThread`] | templates of the long poll | `TemplateUpdate`, `BitcoindStatus` | [`PollStopper::stop`] |
-//! | [`SubmitThread`] | `ToSubmit` | blocks to bitcoind, `Event::BlockFound`, `OwnBlocksStatus` | `ToSubmit::Stop` |
+//! | [`SubmitThread`] | `ToSubmit` | blocks to bitcoind, `Event::BlockFound`, `OwnBlocksStatus`, `SubmissionStatus` | `ToSubmit::Stop` |
 //! | [`AnchorThread`] | `ToAnchor` | `Event::BestChain`, `Event::Anchor`, `BlocksStatus`, a template if [`PollThread`] has none | `ToAnchor::Stop` |
 //!
 //! `open` does not connect, so a node may start before its bitcoind. Each thread has a connection of its own because a
-//! long poll or the validation of a block occupies one. The threads share nothing but metrics and published status.
+//! long poll or the validation of a block occupies one. The threads share nothing but metrics, published status and the
+//! flags of [`LongPollWatch`].
 
 mod anchor;
 mod backoff;
@@ -19,7 +20,10 @@ mod client;
 mod confirmations;
 mod credentials;
 mod error;
+mod long_poll;
+mod method;
 mod poll;
+mod readiness;
 mod refresh;
 mod reporter;
 mod submit;
@@ -30,5 +34,6 @@ mod verified_client;
 
 pub use anchor::AnchorThread;
 pub use error::RpcError;
+pub use long_poll::LongPollWatch;
 pub use poll::{PollStopper, PollThread};
 pub use submit::SubmitThread;

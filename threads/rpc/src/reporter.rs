@@ -1,7 +1,7 @@
 //! Publishes the state of bitcoind and logs its changes: one line per change, none per retry.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use log::{info, warn};
@@ -33,7 +33,7 @@ impl StatusReporter {
         if is_first || was_down {
             let again = if was_down { " again" } else { "" };
             info!("bitcoind reachable{again} at {}, block template for height {}", self.url, template.height);
-            self.published.store(Arc::new(BitcoindStatus { error: None, since: now() }));
+            self.publish(|status| (status.error, status.since) = (None, now()));
         }
     }
 
@@ -46,8 +46,36 @@ impl StatusReporter {
         if is_change {
             warn!("bitcoind at {} {error}; retrying. {}", self.url, error.advice());
         }
-        self.published.store(Arc::new(BitcoindStatus { error: Some(error), since }));
+        self.publish(|status| (status.error, status.since) = (Some(error), since));
         is_change
+    }
+
+    /// Reports that templates are polled from now on, because a long poll left bitcoind no thread for other requests.
+    pub(crate) fn report_long_poll_off(&self, interval: Duration) {
+        warn!(
+            "long poll off: bitcoind at {} responds to no other request while one waits, templates are polled every {} s. {}",
+            self.url,
+            interval.as_secs(),
+            BitcoindStatus::LONG_POLL_OFF_ADVICE
+        );
+        self.publish(|status| status.long_poll_off_since = Some(now()));
+    }
+
+    /// Reports that templates come by long poll again.
+    pub(crate) fn report_long_poll_on(&self) {
+        info!("long poll on again: bitcoind at {} responds to other requests meanwhile", self.url);
+        self.forget_long_poll_off();
+    }
+
+    /// Publishes that templates come by long poll, as far as is known: bitcoind has been restarted.
+    pub(crate) fn forget_long_poll_off(&self) {
+        self.publish(|status| status.long_poll_off_since = None);
+    }
+
+    fn publish(&self, change: impl FnOnce(&mut BitcoindStatus)) {
+        let mut status = BitcoindStatus::clone(&self.published.load());
+        change(&mut status);
+        self.published.store(Arc::new(status));
     }
 }
 
@@ -69,7 +97,8 @@ mod tests {
         assert!(since.0 > 0);
         assert!(reporter.report_down(BitcoindError::Syncing { percent: Some(43) }));
         assert!(!reporter.report_down(BitcoindError::Syncing { percent: Some(44) }), "no log line for progress");
-        let expected = BitcoindStatus { error: Some(BitcoindError::Syncing { percent: Some(44) }), since };
+        let error = Some(BitcoindError::Syncing { percent: Some(44) });
+        let expected = BitcoindStatus { error, since, ..BitcoindStatus::default() };
         assert_eq!(*published.load_full(), expected);
     }
 }

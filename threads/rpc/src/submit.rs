@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use bitcoin::hex::DisplayHex as _;
@@ -13,7 +13,7 @@ use p2pool_core::config::Config;
 use p2pool_core::metrics::{Metrics, SubmitCounters};
 use p2pool_core::node::{Event, PeerBlock};
 use p2pool_core::share::ShareId;
-use p2pool_core::status::{BitcoindError, OwnBlock, OwnBlocksStatus, SubmitOutcome};
+use p2pool_core::status::{BitcoindError, OwnBlock, OwnBlocksStatus, SubmissionStatus, SubmitOutcome};
 use p2pool_core::units::{BlockHeight, UnixTime};
 use p2pool_core::work::{BlockError, FoundBlock};
 use serde_json::json;
@@ -21,6 +21,9 @@ use serde_json::json;
 use crate::block_files::{BlockFiles, BlockSummary, Finder};
 use crate::client::ResponseLimits;
 use crate::error::{excerpt, RpcError};
+use crate::long_poll::LongPollWatch;
+use crate::method::Method;
+use crate::readiness::Readiness;
 use crate::verified_client::VerifiedClient;
 
 /// Subdirectory of the chain's directory for found blocks.
@@ -30,8 +33,9 @@ const BLOCKS_DIR: &str = "blocks";
 const RETRY_WAITS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
 /// Wait before each later try, until bitcoind responds: the block may still win after bitcoind is back.
 const LATER_WAIT: Duration = Duration::from_secs(10);
-/// Longest wait for a message if no block is pending.
-const IDLE_WAIT: Duration = Duration::from_secs(3_600);
+/// Number of failed tries from which a block is said to be kept, and between two lines that say so: an hour.
+const FAILURES_KEPT: usize = RETRY_WAITS.len() + 1;
+const FAILURES_PER_LINE: usize = 360;
 /// Most own blocks in the published status. Readers poll it every second or two and keep what they have seen.
 const OWN_BLOCKS_MAX: usize = 64;
 /// bitcoind's error code for bytes that are not a block (its `rpc/protocol.h`: `RPC_DESERIALIZATION_ERROR`).
@@ -46,6 +50,7 @@ pub struct SubmitThread {
     metrics: Arc<Metrics>,
     queue: Vec<QueuedBlock>,
     own: OwnBlocks,
+    readiness: Readiness,
 }
 
 /// A block that bitcoind has not responded to.
@@ -83,6 +88,7 @@ impl SubmitThread {
         inbox: Receiver<ToSubmit>,
         chain: Sender<ToChain>,
         metrics: Arc<Metrics>,
+        long_poll: Arc<LongPollWatch>,
     ) -> Result<Self, RpcError> {
         let bitcoind = VerifiedClient::new(config)?;
         let files = BlockFiles::open(&config.chain_dir.join(BLOCKS_DIR))?;
@@ -94,7 +100,13 @@ impl SubmitThread {
             QueuedBlock { block, bytes: None, is_on_disk: true, failures: 0, due }
         };
         let queue = files.waiting().into_iter().map(load).collect();
-        Ok(Self { bitcoind, files, inbox, chain, metrics, queue, own })
+        let readiness = Readiness::new(&bitcoind.client.url, long_poll, due);
+        Ok(Self { bitcoind, files, inbox, chain, metrics, queue, own, readiness })
+    }
+
+    /// The published result of the tests whether bitcoind would accept a block.
+    pub fn readiness(&self) -> Arc<ArcSwap<SubmissionStatus>> {
+        Arc::clone(&self.readiness.published)
     }
 
     /// The published status of the blocks that this node's miners found.
@@ -105,8 +117,7 @@ impl SubmitThread {
     /// Submits blocks until asked to stop, and then those that were never tried.
     pub fn run(mut self) {
         loop {
-            let wait = self.next_due().map_or(IDLE_WAIT, |due| due.saturating_duration_since(Instant::now()));
-            match self.inbox.recv_timeout(wait) {
+            match self.inbox.recv_deadline(self.next_due()) {
                 Ok(ToSubmit::Own(found)) => {
                     self.add_own(&found);
                     self.submit_next();
@@ -116,14 +127,24 @@ impl SubmitThread {
                     self.submit_next();
                 }
                 Ok(ToSubmit::Stop) | Err(RecvTimeoutError::Disconnected) => break,
-                Err(RecvTimeoutError::Timeout) => drop(self.submit_next()),
+                Err(RecvTimeoutError::Timeout) => self.do_due(),
             }
         }
         while self.queue.iter().any(|queued| queued.failures == 0) && self.submit_next() {}
     }
 
-    fn next_due(&self) -> Option<Instant> {
-        self.queue.iter().map(|queued| queued.due).min()
+    fn next_due(&self) -> Instant {
+        self.queue.iter().map(|queued| queued.due).fold(self.readiness.due, Instant::min)
+    }
+
+    /// Submits a block that is due, or tests bitcoind.
+    fn do_due(&mut self) {
+        let now = Instant::now();
+        if self.queue.iter().any(|queued| queued.due <= now) {
+            self.submit_next();
+        } else if now >= self.readiness.due && self.readiness.test(&mut self.bitcoind) {
+            self.queue.iter_mut().for_each(|queued| queued.due = now);
+        }
     }
 
     /// Assembles a block that this node's miners found, announces it to peers and adds it to the queue.
@@ -241,7 +262,8 @@ impl SubmitThread {
                 Err(error) => return SubmitResult::Retry(format!("its file cannot be read: {error}")),
             },
         };
-        let response = self.bitcoind.call("submitblock", json!([bytes.to_lower_hex_string()]), ResponseLimits::BLOCK);
+        let response =
+            self.bitcoind.call(Method::SubmitBlock, json!([bytes.to_lower_hex_string()]), ResponseLimits::BLOCK);
         if !queued.is_on_disk {
             queued.bytes = Some(bytes);
         }
@@ -256,14 +278,14 @@ impl SubmitThread {
         queued.due = Instant::now() + wait;
         match queued.failures {
             1 => warn!("{block} not submitted yet, retrying: {reason}"),
-            failures if failures == RETRY_WAITS.len() + 1 => {
+            failures if failures % FAILURES_PER_LINE == FAILURES_KEPT => {
                 let place = if queued.is_on_disk { "on disk" } else { "in memory only" };
                 let retry_s = LATER_WAIT.as_secs();
                 error!("{block} not submitted, kept {place}, retrying every {retry_s} s: {reason}");
-                self.own.update(&block, Some(SubmitOutcome::Failed(reason)));
             }
             _ => debug!("{block} not submitted yet: {reason}"),
         }
+        self.own.update(&block, Some(SubmitOutcome::Failed(reason)));
         self.queue.push(queued);
     }
 
@@ -289,10 +311,16 @@ impl OwnBlocks {
         let mut blocks = self.0.load().blocks.clone();
         match blocks.iter_mut().find(|known| known.id == id) {
             Some(known) => known.outcome = outcome.or(known.outcome.take()),
-            None => blocks.push(OwnBlock { id, time, height, value, outcome }),
+            None => {
+                let queued = UnixTime::from(SystemTime::now());
+                blocks.push(OwnBlock { id, time, height, value, queued, outcome });
+            }
         }
-        let surplus = blocks.len().saturating_sub(OWN_BLOCKS_MAX);
-        blocks.drain(..surplus);
+        while blocks.len() > OWN_BLOCKS_MAX {
+            // A block that bitcoind has not accepted yet is kept longest.
+            let is_done = |block: &OwnBlock| !matches!(block.outcome, None | Some(SubmitOutcome::Failed(_)));
+            blocks.remove(blocks.iter().position(is_done).unwrap_or(0));
+        }
         self.0.store(Arc::new(OwnBlocksStatus { blocks }));
     }
 }
@@ -320,5 +348,40 @@ fn submit_result(response: Result<Option<String>, BitcoindError>) -> SubmitResul
         },
         Err(BitcoindError::Rpc { code: DESERIALIZATION_ERROR, message }) => SubmitResult::Rejected(message),
         Err(error) => SubmitResult::Retry(format!("bitcoind {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use p2pool_core::units::Sats;
+
+    use super::*;
+
+    fn block(number: u8) -> BlockSummary {
+        BlockSummary {
+            id: ShareId([number; 32]),
+            finder: Finder::Own,
+            time: UnixTime(1),
+            height: BlockHeight(number.into()),
+            value: Sats(1),
+        }
+    }
+
+    #[test]
+    fn blocks_without_a_response_stay_in_the_status_longest() {
+        let own = OwnBlocks::default();
+        let most = u8::try_from(OWN_BLOCKS_MAX).unwrap();
+        own.update(&block(0), Some(SubmitOutcome::Failed("why".to_owned())));
+        own.update(&block(1), None);
+        for number in 2..2 * most {
+            own.update(&block(number), Some(SubmitOutcome::Accepted));
+        }
+        let blocks = own.0.load_full().blocks.clone();
+        let heights: Vec<u32> = blocks.iter().map(|block| block.height.0).collect();
+        let newest = u32::from(most) + 2..2 * u32::from(most);
+        assert_eq!(heights, [0, 1].into_iter().chain(newest).collect::<Vec<_>>());
+        // A later outcome replaces the failure.
+        own.update(&block(0), Some(SubmitOutcome::Accepted));
+        assert_eq!(own.0.load().blocks[0].outcome, Some(SubmitOutcome::Accepted));
     }
 }

@@ -16,6 +16,7 @@ use serde_json::value::RawValue;
 
 use crate::client::{Client, ResponseLimits};
 use crate::error::{excerpt, is_response, RpcError};
+use crate::method::Method;
 use crate::text::Text;
 
 /// A client that checks the network after each connect: no response of a bitcoind on another network is used.
@@ -69,7 +70,7 @@ impl VerifiedClient {
     /// Calls a method. Returns an error if the response is from a bitcoind on another network.
     pub(crate) fn call<T: DeserializeOwned>(
         &mut self,
-        method: &str,
+        method: Method,
         params: impl Serialize,
         limits: ResponseLimits,
     ) -> Result<T, BitcoindError> {
@@ -79,7 +80,7 @@ impl VerifiedClient {
     /// Calls a method once for each of `params`; each response is small.
     pub(crate) fn call_all<T: DeserializeOwned, P: Serialize>(
         &mut self,
-        method: &str,
+        method: Method,
         params: impl IntoIterator<Item = P>,
     ) -> Result<Vec<T>, BitcoindError> {
         self.verified(|client| client.call_all(method, params, ResponseLimits::SMALL))
@@ -101,7 +102,7 @@ impl VerifiedClient {
         let rules: &[&str] = if self.network == Network::Signet { &["segwit", "signet"] } else { &["segwit"] };
         let limits = if longpollid.is_some() { ResponseLimits::LONG_POLL } else { ResponseLimits::TEMPLATE };
         let request = (TemplateRequest { rules, longpollid },);
-        let response: Box<RawValue> = self.call("getblocktemplate", request, limits)?;
+        let response: Box<RawValue> = self.call(Method::GetBlockTemplate, request, limits)?;
         let unusable = |error: String| BitcoindError::UnusableTemplate(excerpt(&error));
         let LongPollId { longpollid } =
             serde_json::from_str(response.get()).map_err(|error| unusable(error.to_string()))?;
@@ -110,26 +111,38 @@ impl VerifiedClient {
         Ok(TemplateResponse { template, longpollid })
     }
 
+    /// Requests the hash of bitcoind's best block.
+    pub(crate) fn tip(&mut self) -> Result<BlockHash, BitcoindError> {
+        #[derive(Deserialize)]
+        struct Tip {
+            bestblockhash: Text<BlockHash>,
+        }
+        let Tip { bestblockhash: Text(tip) } =
+            self.call(Method::GetBlockchainInfo, json!([]), ResponseLimits::SMALL)?;
+        Ok(tip)
+    }
+
     /// Requests the verified part of the block chain by bitcoind's own estimate; `None` if the call fails.
     pub(crate) fn verified_percent(&mut self) -> Option<u8> {
         #[derive(Deserialize)]
         struct Progress {
             verificationprogress: f64,
         }
-        let progress: Progress = self.call("getblockchaininfo", json!([]), ResponseLimits::SMALL).ok()?;
+        let progress: Progress = self.call(Method::GetBlockchainInfo, json!([]), ResponseLimits::SMALL).ok()?;
         Some((progress.verificationprogress.clamp(0.0, 1.0) * 100.0) as u8)
     }
 
     /// Checks bitcoind's network, unless it has been checked on this connection.
-    fn verify_network(&mut self) -> Result<(), BitcoindError> {
+    pub(crate) fn verify_network(&mut self) -> Result<(), BitcoindError> {
         let connection = self.client.connections.load(Ordering::Relaxed);
         if self.verified == Some(connection) && connection > 0 {
             return Ok(());
         }
         self.verified = None;
-        let info: ChainInfo = self.client.call("getblockchaininfo", json!([]), ResponseLimits::SMALL)?;
+        let info: ChainInfo = self.client.call(Method::GetBlockchainInfo, json!([]), ResponseLimits::SMALL)?;
         let connection = self.client.connections.load(Ordering::Relaxed);
-        let Text(genesis): Text<BlockHash> = self.client.call("getblockhash", json!([0]), ResponseLimits::SMALL)?;
+        let Text(genesis): Text<BlockHash> =
+            self.client.call(Method::GetBlockHash, json!([0]), ResponseLimits::SMALL)?;
         self.check_network(&info, genesis)?;
         self.verified = Some(connection);
         Ok(())

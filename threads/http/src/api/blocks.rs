@@ -1,6 +1,5 @@
 //! `/api/blocks`: the found Bitcoin blocks.
 
-use p2pool_core::sharechain::Tree;
 use p2pool_core::status::BlockStatus;
 use serde::Serialize;
 
@@ -44,13 +43,15 @@ struct Block {
     value: u64,
     status: &'static str,
     confirmations: Option<u32>,
-    /// Why bitcoind rejected it.
+    /// Why bitcoind rejected it, or has not accepted it yet.
     reason: Option<String>,
 }
 
 impl Block {
     /// Counts confirmations up to `tip_height`: bitcoind reports them one block after the other, so with different tips.
-    fn new(block: &BlockRecord, tree: &Tree, tip_height: Option<u32>) -> Self {
+    fn new(block: &BlockRecord, snapshot: &Snapshot, tip_height: Option<u32>) -> Self {
+        let mut not_accepted = snapshot.blocks_not_accepted.iter();
+        let not_accepted = not_accepted.find(|one| one.id == block.id).map(|one| one.reason.clone());
         // bitcoind also knows the header of a rejected block, as one that is not in the best chain.
         let (status, confirmations, reason) = match (block.status, &block.reject_reason) {
             (Some(BlockStatus::Confirmed { .. }), _) => {
@@ -59,6 +60,7 @@ impl Block {
             }
             (_, Some(reason)) => ("rejected", None, Some(reason.clone())),
             (Some(BlockStatus::Orphaned), None) => ("orphaned", None, None),
+            (None | Some(BlockStatus::Unknown), None) if not_accepted.is_some() => ("not_accepted", None, not_accepted),
             (None | Some(BlockStatus::Unknown), None) => ("submitted", None, None),
         };
         let details = block.details.clone();
@@ -67,7 +69,7 @@ impl Block {
             time: block.time,
             height: details.block_height,
             share_height: details.share_height,
-            share_stored: tree.contains(&block.id),
+            share_stored: snapshot.tree().contains(&block.id),
             miner: details.miner,
             ours: details.ours,
             value: details.coinbase_value,
@@ -91,11 +93,7 @@ impl BlocksDocument {
                 rejected: metrics.own_blocks.rejected.get(),
                 failed: metrics.own_blocks.failed.get(),
             },
-            blocks: log
-                .newest_first()
-                .take(LISTED_MAX)
-                .map(|block| Block::new(block, snapshot.tree(), tip_height))
-                .collect(),
+            blocks: log.newest_first().take(LISTED_MAX).map(|block| Block::new(block, snapshot, tip_height)).collect(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod bitcoind;
 mod solo;
+mod submission;
 
 use p2pool_core::stratum::display_name;
 use p2pool_core::sync::{Progress, SyncState};
@@ -45,7 +46,7 @@ pub enum Level {
     Info,
     /// Something does not work correctly.
     Warning,
-    /// Miners earn nothing while it lasts.
+    /// Miners earn nothing while it lasts, or a block may be lost.
     Error,
 }
 
@@ -64,6 +65,11 @@ codes! {
     BitcoindForbidden => "bitcoind_forbidden",
     BitcoindInvalidResponse => "bitcoind_invalid_response",
     BitcoindFailing => "bitcoind_failing",
+    BlockNotAccepted => "block_not_accepted",
+    BlockRejected => "block_rejected",
+    MethodsRefused => "methods_refused",
+    SubmissionFailing => "submission_failing",
+    LongPollOff => "long_poll_off",
     NoWorkYet => "no_work_yet",
     TemplateOld => "template_old",
     NoWork => "no_work",
@@ -117,7 +123,11 @@ impl Notice {
 /// Returns all current notices, most severe first; never empty.
 pub fn notices(snapshot: &Snapshot) -> Vec<Notice> {
     let all = [
+        submission::blocks_not_accepted(snapshot),
+        submission::blocks_rejected(snapshot),
         bitcoind::no_fresh_work(snapshot),
+        submission::not_ready(snapshot),
+        submission::long_poll_off(snapshot),
         network(snapshot),
         rules(snapshot),
         disk(snapshot),

@@ -129,7 +129,8 @@ fn without_a_usable_file_the_log_is_kept_in_memory() {
 
 fn own(number: u32, outcome: Option<SubmitOutcome>) -> OwnBlock {
     let (height, value) = (p2pool_core::units::BlockHeight(number), p2pool_core::units::Sats(50));
-    OwnBlock { id: id(number), time: p2pool_core::units::UnixTime(number), height, value, outcome }
+    let (time, queued) = (UnixTime(number), UnixTime(1_000 + number));
+    OwnBlock { id: id(number), time, height, value, queued, outcome }
 }
 
 fn own_status(blocks: Vec<OwnBlock>) -> Arc<OwnBlocksStatus> {

@@ -19,6 +19,7 @@ fn site(folder: &std::path::Path) -> (Site, Arc<Metrics>) {
         bitcoind: Arc::default(),
         blocks: Arc::default(),
         own_blocks: Arc::default(),
+        submission: Arc::default(),
         tracked: Arc::default(),
         store_file: folder.join("sharechain"),
     };

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::node::{job, miner, now, Node};
 
-fn health(node: &Node) -> (u16, Value) {
+pub fn health(node: &Node) -> (u16, Value) {
     let response = node.get("/healthz");
     (response.status, response.json())
 }
@@ -20,7 +20,7 @@ fn set_discovery(node: &Node, discovery: PeerDiscovery) {
     node.sources.peers.store(Arc::new(PeersStatus { discovery, ..PeersStatus::default() }));
 }
 
-fn codes(status: &Value) -> Vec<&str> {
+pub fn codes(status: &Value) -> Vec<&str> {
     status["problems"].as_array().unwrap().iter().map(|state| state["code"].as_str().unwrap()).collect()
 }
 
@@ -56,7 +56,11 @@ fn a_node_with_an_old_template_is_unhealthy() {
 fn errors_of_bitcoind_are_warnings_until_the_job_is_gone() {
     let node = Node::start();
     let error = Some(BitcoindError::Unreachable("Connection refused".to_owned()));
-    node.sources.bitcoind.store(Arc::new(BitcoindStatus { error, since: now().minus(30) }));
+    node.sources.bitcoind.store(Arc::new(BitcoindStatus {
+        error,
+        since: now().minus(30),
+        ..BitcoindStatus::default()
+    }));
     // The current job is still good for a while.
     assert_eq!(health(&node).0, 200);
     let status = node.json("/api/status");

@@ -12,3 +12,4 @@ mod monitoring;
 mod node;
 mod openapi;
 mod storage;
+mod submission;

@@ -220,6 +220,7 @@ impl Node {
             bitcoind: Arc::default(),
             blocks: Arc::default(),
             own_blocks: Arc::default(),
+            submission: Arc::default(),
             tracked: Arc::default(),
             store_file: chain_dir.join(STORE_FILE),
         };

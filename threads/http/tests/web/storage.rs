@@ -111,6 +111,7 @@ fn an_own_block_that_is_not_a_share_is_shown_with_its_status() {
             time: UnixTime(1_700_000_000 + height),
             height: BlockHeight(height),
             value: Sats(5_000_000_000),
+            queued: now(),
             outcome,
         };
         let [one, other] = outcomes;
@@ -149,6 +150,7 @@ fn confirmations_are_counted_from_one_tip() {
         time: UnixTime(1_700_000_000),
         height: BlockHeight(4 + index as u32),
         value: Sats(1),
+        queued: now(),
         outcome: Some(SubmitOutcome::Accepted),
     };
     let blocks = ids.iter().enumerate().map(block).collect();

@@ -24,7 +24,11 @@ fn password_config(host: &str, port: u16, password: &str) -> Config {
 }
 
 fn height(client: &mut Client) -> Result<u32, BitcoindError> {
-    client.call("getblockcount", json!([]), ResponseLimits::SMALL)
+    #[derive(Deserialize)]
+    struct Info {
+        blocks: u32,
+    }
+    Ok(client.call::<Info>(Method::GetBlockchainInfo, json!([]), ResponseLimits::SMALL)?.blocks)
 }
 
 #[test]
@@ -114,7 +118,7 @@ fn a_block_of_four_megabytes_can_be_sent() {
     let node = Bitcoind::start(Chain::Regtest);
     let mut client = Client::new(&cookie_config(node.rpc_port(), &[&node.cookie_file()])).unwrap();
     let hex = "ff".repeat(4_000_000);
-    let response = client.call::<Option<String>>("submitblock", json!([hex]), ResponseLimits::BLOCK);
+    let response = client.call::<Option<String>>(Method::SubmitBlock, json!([hex]), ResponseLimits::BLOCK);
     assert_eq!(response, Err(BitcoindError::Rpc { code: -22, message: "Block decode failed".to_owned() }));
 }
 
@@ -125,7 +129,7 @@ fn a_missing_response_times_out() {
     let mut client = Client::new(&password_config("localhost", port, PASSWORD)).unwrap();
     // The system accepts the connection, and no one reads from it.
     let limits = ResponseLimits { timeout: Some(Duration::from_millis(100)), ..ResponseLimits::SMALL };
-    let response = client.call::<u32>("getblockcount", json!([]), limits);
+    let response = client.call::<u32>(Method::GetBlockHash, json!([]), limits);
     assert!(matches!(response, Err(BitcoindError::NoResponse(_))), "{response:?}");
 }
 
@@ -135,7 +139,8 @@ fn another_thread_can_interrupt_a_call_without_timeout() {
     let port = listener.local_addr().unwrap().port();
     let mut client = Client::new(&password_config("localhost", port, PASSWORD)).unwrap();
     let agent = client.agent.clone();
-    let waiting = std::thread::spawn(move || client.call::<u32>("getblockcount", json!([]), ResponseLimits::LONG_POLL));
+    let waiting =
+        std::thread::spawn(move || client.call::<u32>(Method::GetBlockHash, json!([]), ResponseLimits::LONG_POLL));
     let (_connection, _) = listener.accept().unwrap();
     agent.shutdown();
     assert!(waiting.join().unwrap().is_err());

@@ -3,11 +3,12 @@ use super::*;
 #[test]
 fn errors_are_classified_by_what_the_operator_has_to_do() {
     let not_connected = |message: &str| of_code(-9, message.to_owned());
+    let of_status = |status, body: &[u8]| of_http_status(Method::SubmitBlock, status, body);
     let text = str::to_owned;
     for (error, expected) in [
-        (of_http_status(403, b"forbidden\n"), BitcoindError::Forbidden(text("forbidden"))),
-        (of_http_status(503, b"queue full"), BitcoindError::NoResponse(text("HTTP status 503: queue full"))),
-        (of_http_status(500, b"<html>"), BitcoindError::InvalidResponse(text("HTTP status 500: <html>"))),
+        (of_status(403, b"no entry\n"), BitcoindError::Forbidden { method: "submitblock", reason: text("no entry") }),
+        (of_status(503, b"queue full"), BitcoindError::NoResponse(text("HTTP status 503: queue full"))),
+        (of_status(500, b"<html>"), BitcoindError::InvalidResponse(text("HTTP status 500: <html>"))),
         (of_code(-28, text("Verifying blocks…")), BitcoindError::Starting(text("Verifying blocks…"))),
         (of_code(-10, text("in initial sync")), BitcoindError::Syncing { percent: None }),
         (
@@ -33,6 +34,18 @@ fn errors_are_classified_by_what_the_operator_has_to_do() {
         ),
     ] {
         assert_eq!(error, expected);
+    }
+}
+
+#[test]
+fn an_empty_body_is_explained() {
+    for (status, expected) in [
+        (403, "refuses the method getblockhash (HTTP status 403): its -rpcwhitelist lacks it, or its -rpcallowip lacks this \
+               machine"),
+        (503, "does not respond: HTTP status 503: its work queue is full (-rpcworkqueue), or it is shutting down"),
+        (502, "sent an invalid response: HTTP status 502: no text"),
+    ] {
+        assert_eq!(of_http_status(Method::GetBlockHash, status, b"\r\n").to_string(), expected);
     }
 }
 

@@ -328,6 +328,23 @@ fn invalid_responses_make_lookups_fail() {
 }
 
 #[test]
+fn a_best_chain_that_cannot_be_followed_is_reported_once() {
+    let node = Bitcoind::start(Chain::Regtest);
+    let proxy = Proxy::start(node.rpc_port(), Fault::Http("500 Internal Server Error", ""));
+    let url = format!(":{}/", proxy.port());
+    let anchoring = Anchoring::start_at(&config(proxy.port(), &node.cookie_file(), regtest()));
+    let lines = || Log::with(&["WARN", &url, "bitcoind's best chain not followed for "]);
+    // It is reported after half a minute.
+    wait_until("a warning", 3 * TIMEOUT, || !lines().is_empty());
+    assert!(lines()[0].contains("sent an invalid response: HTTP status 500: no text. Check that"), "{:?}", lines());
+    proxy.set(Fault::None);
+    anchoring.follow_to(node.tip());
+    Log::wait(&["INFO", &url, "bitcoind's best chain followed again"]);
+    assert_eq!(lines().len(), 1);
+    anchoring.stop();
+}
+
+#[test]
 fn a_bitcoind_on_another_network_is_not_used() {
     let node = Bitcoind::start(Chain::Regtest);
     let anchoring = Anchoring::start(&node, op_true_signet());

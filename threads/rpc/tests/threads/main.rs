@@ -3,6 +3,8 @@
 
 mod anchor;
 mod faults;
+mod long_poll;
 mod poll;
+mod readiness;
 mod submit;
 mod support;

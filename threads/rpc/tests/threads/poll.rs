@@ -11,7 +11,7 @@ use p2pool_core::metrics::Metrics;
 use p2pool_core::params::ChainParams;
 use p2pool_core::status::{BitcoindError, BitcoindStatus};
 use p2pool_core::work::Template;
-use p2pool_rpc::{PollStopper, PollThread};
+use p2pool_rpc::{LongPollWatch, PollStopper, PollThread};
 use p2pool_test_bitcoind::{wait_until, Bitcoind, Chain};
 
 use crate::support::{config_of, op_true_signet, regtest, Log, Running, TIMEOUT};
@@ -21,6 +21,7 @@ pub struct Polling {
     pub templates: LatestReceiver<TemplateUpdate>,
     pub metrics: Arc<Metrics>,
     pub bitcoind: Arc<ArcSwap<BitcoindStatus>>,
+    pub watch: Arc<LongPollWatch>,
     stopper: PollStopper,
     thread: Running,
 }
@@ -31,8 +32,8 @@ impl Polling {
         let (sender, templates) = latest();
         let metrics = Arc::new(Metrics::default());
         let (poll, stopper) = PollThread::open(config, sender, Arc::clone(&metrics)).unwrap();
-        let bitcoind = poll.status();
-        Self { templates, metrics, bitcoind, stopper, thread: Running::start(|| poll.run()) }
+        let (bitcoind, watch) = (poll.status(), poll.long_poll_watch());
+        Self { templates, metrics, bitcoind, watch, stopper, thread: Running::start(|| poll.run()) }
     }
 
     /// Waits for a template that builds on `tip`.

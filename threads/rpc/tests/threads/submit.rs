@@ -18,11 +18,11 @@ use p2pool_core::node::{Event, PeerBlock};
 use p2pool_core::params::Network;
 use p2pool_core::share::coinbase::Payout;
 use p2pool_core::share::{CoinbaseTag, PayoutScript, ShareId};
-use p2pool_core::status::{OwnBlock, OwnBlocksStatus, SubmitOutcome};
+use p2pool_core::status::{OwnBlock, OwnBlocksStatus, SubmissionStatus, SubmitOutcome};
 use p2pool_core::units::{Bits, Sats, UnixTime};
 use p2pool_core::work::FoundBlock;
 use p2pool_core::work::{self, make_job, Finder, Job, JobId, NextShare, Template};
-use p2pool_rpc::SubmitThread;
+use p2pool_rpc::{LongPollWatch, SubmitThread};
 use p2pool_test_bitcoind::{anyone_can_spend_address, wait_for, wait_until, Bitcoind, Chain, MempoolFiller};
 use serde_json::json;
 use tempfile::TempDir;
@@ -30,26 +30,32 @@ use tempfile::TempDir;
 use crate::support::{config, config_of, op_true_signet, regtest, Fault, Log, Proxy, Running, TIMEOUT};
 
 /// A running submit thread.
-struct Submitting {
+pub struct Submitting {
     to: Sender<ToSubmit>,
     chain: Receiver<ToChain>,
     metrics: Arc<Metrics>,
     own_blocks: Arc<ArcSwap<OwnBlocksStatus>>,
+    pub readiness: Arc<ArcSwap<SubmissionStatus>>,
     thread: Running,
 }
 
 impl Submitting {
-    fn start(config: Config, dir: &TempDir) -> Self {
+    pub fn start(config: Config, dir: &TempDir) -> Self {
+        Self::start_beside(Arc::default(), config, dir)
+    }
+
+    /// Starts a thread beside a poll thread.
+    pub fn start_beside(watch: Arc<LongPollWatch>, config: Config, dir: &TempDir) -> Self {
         Log::capture();
         let (to, inbox) = bounded(16);
         let (sender, chain) = unbounded();
         let metrics = Arc::new(Metrics::default());
-        let submit = SubmitThread::open(&in_dir(config, dir), inbox, sender, Arc::clone(&metrics)).unwrap();
-        let own_blocks = submit.own_blocks();
-        Self { to, chain, metrics, own_blocks, thread: Running::start(|| submit.run()) }
+        let submit = SubmitThread::open(&in_dir(config, dir), inbox, sender, Arc::clone(&metrics), watch).unwrap();
+        let (own_blocks, readiness) = (submit.own_blocks(), submit.readiness());
+        Self { to, chain, metrics, own_blocks, readiness, thread: Running::start(|| submit.run()) }
     }
 
-    fn submit(&self, found: &FoundBlock) {
+    pub fn submit(&self, found: &FoundBlock) {
         self.to.send(ToSubmit::Own(found.clone())).unwrap();
     }
 
@@ -60,7 +66,7 @@ impl Submitting {
 
     /// Waits until the outcome of a block is published; returns height, value and outcome.
     #[track_caller]
-    fn outcome(&self, found: &FoundBlock) -> (u32, u64, SubmitOutcome) {
+    pub fn outcome(&self, found: &FoundBlock) -> (u32, u64, SubmitOutcome) {
         let outcome = || {
             let OwnBlock { time, height, value, outcome, .. } = self.published(hash(found))?;
             assert_eq!(time.0.to_le_bytes(), found.header[68..72]);
@@ -71,13 +77,13 @@ impl Submitting {
 
     /// Waits until bitcoind has accepted a block.
     #[track_caller]
-    fn accepted(&self, found: &FoundBlock) {
+    pub fn accepted(&self, found: &FoundBlock) {
         wait_until("the block to be accepted", TIMEOUT, || self.outcome(found).2 == SubmitOutcome::Accepted);
     }
 
     /// Stops the thread.
     #[track_caller]
-    fn stop(self) {
+    pub fn stop(self) {
         self.to.send(ToSubmit::Stop).unwrap();
         self.thread.join_within(TIMEOUT);
     }
@@ -114,7 +120,7 @@ fn solve(job: &Arc<Job>) -> FoundBlock {
 }
 
 /// Finds a block.
-fn find(node: &Bitcoind, tag: &str) -> FoundBlock {
+pub fn find(node: &Bitcoind, tag: &str) -> FoundBlock {
     solve(&job(node, template(node), tag))
 }
 
@@ -122,7 +128,7 @@ fn hash_of(id: ShareId) -> BlockHash {
     BlockHash::from_byte_array(id.0)
 }
 
-fn hash(found: &FoundBlock) -> BlockHash {
+pub fn hash(found: &FoundBlock) -> BlockHash {
     BlockHash::from_byte_array(found.hash)
 }
 
@@ -130,6 +136,9 @@ fn hash(found: &FoundBlock) -> BlockHash {
 fn in_dir(config: Config, dir: &TempDir) -> Config {
     Config { chain_dir: dir.path().join("chain"), ..config }
 }
+
+/// What only the submission of a block contains: the beginning of its version.
+const SUBMISSION: &str = r#""submitblock","params":["0"#;
 
 /// A file of the directory for found blocks.
 fn file(dir: &TempDir, name: impl AsRef<Path>) -> PathBuf {
@@ -238,7 +247,7 @@ fn a_block_that_cannot_be_assembled_is_not_submitted() {
 #[test]
 fn a_block_is_on_disk_before_the_first_submission() {
     let (node, dir) = (Bitcoind::start(Chain::Regtest), TempDir::new().unwrap());
-    let proxy = Proxy::start(node.rpc_port(), Fault::Withhold("submitblock"));
+    let proxy = Proxy::start(node.rpc_port(), Fault::Withhold(SUBMISSION));
     let config = config(proxy.port(), &node.cookie_file(), regtest());
     let submitting = Submitting::start(config, &dir);
     let found = find(&node, "");
@@ -301,8 +310,9 @@ fn a_block_survives_the_end_of_bitcoind_and_of_this_program() {
     wait_until("the block to be queued", TIMEOUT, || submitting.published(hash(&first)).is_some());
     let (_, _, outcome) = submitting.outcome(&first);
     assert!(matches!(&outcome, SubmitOutcome::Failed(why) if why.contains("cannot be reached")), "{outcome:?}");
+    assert!(submitting.metrics.own_blocks.failed.get() < 4, "the first failure is published");
+    wait_until("the fourth try", TIMEOUT, || submitting.metrics.own_blocks.failed.get() == 4);
     assert!(killed.elapsed() >= Duration::from_secs(7), "tries 1, 2 and 4 s apart, not {:?}", killed.elapsed());
-    assert_eq!(submitting.metrics.own_blocks.failed.get(), 4);
     assert_eq!(fs::read(stored(&first)).unwrap(), first.job.block(&first.header, &first.extranonce).unwrap());
     // A second block is queued, and the program ends.
     submitting.submit(&second);
@@ -404,7 +414,8 @@ fn blocks_queued_before_the_stop_are_submitted() {
     let (to, inbox) = bounded(16);
     let (sender, chain) = unbounded();
     let metrics = Arc::new(Metrics::default());
-    let submit = SubmitThread::open(&in_dir(config_of(&node, regtest()), &dir), inbox, sender, metrics).unwrap();
+    let config = in_dir(config_of(&node, regtest()), &dir);
+    let submit = SubmitThread::open(&config, inbox, sender, metrics, Arc::default()).unwrap();
     let own_blocks = submit.own_blocks();
     let found = [find(&node, "a"), find(&node, "b"), find(&node, "c")];
     for block in &found {
@@ -427,6 +438,6 @@ fn an_unusable_directory_is_named_at_open() {
     let (_to, inbox) = bounded(16);
     let (sender, _chain) = unbounded();
     let config = in_dir(config(1, Path::new("/nowhere"), regtest()), &dir);
-    let error = SubmitThread::open(&config, inbox, sender, Arc::default()).err().unwrap();
+    let error = SubmitThread::open(&config, inbox, sender, Arc::default(), Arc::default()).err().unwrap();
     assert!(error.to_string().contains("chain/blocks"), "{error}");
 }

@@ -56,7 +56,7 @@ const fn code(error: &BitcoindError) -> Code {
         BitcoindError::NoCookie(_) => Code::BitcoindNoCookie,
         BitcoindError::CookieUnreadable { .. } => Code::BitcoindCookieUnreadable,
         BitcoindError::Unauthorised(_) => Code::BitcoindUnauthorised,
-        BitcoindError::Forbidden(_) => Code::BitcoindForbidden,
+        BitcoindError::Forbidden { .. } => Code::BitcoindForbidden,
         BitcoindError::InvalidResponse(_) => Code::BitcoindInvalidResponse,
         BitcoindError::UnusableTemplate(_) | BitcoindError::Rpc { .. } => Code::BitcoindFailing,
     }

@@ -18,7 +18,10 @@ fn snapshot(error: BitcoindError) -> Snapshot {
         chain: Arc::new(ChainStatus::new(tree, SyncState::Synced)),
         miners: Arc::default(),
         peers: Arc::default(),
-        bitcoind: Arc::new(BitcoindStatus { error: Some(error), since: NOW.minus(30) }),
+        bitcoind: Arc::new(BitcoindStatus { error: Some(error), since: NOW.minus(30), ..BitcoindStatus::default() }),
+        submission: Arc::default(),
+        blocks_not_accepted: Vec::new(),
+        blocks_rejected: Vec::new(),
     }
 }
 
@@ -56,7 +59,7 @@ fn each_error_of_bitcoind_has_its_own_code_and_advice() {
             "rpccookieperms=group",
         ),
         (BitcoindError::Unauthorised(why()), Code::BitcoindUnauthorised, "BITCOIN_RPC_PASSWORD"),
-        (BitcoindError::Forbidden(why()), Code::BitcoindForbidden, "rpcallowip="),
+        (BitcoindError::Forbidden { method: "submitblock", reason: why() }, Code::BitcoindForbidden, "rpcallowip="),
         (BitcoindError::InvalidResponse(why()), Code::BitcoindInvalidResponse, "not to another program"),
         (BitcoindError::UnusableTemplate(why()), Code::BitcoindFailing, "debug.log"),
     ];

@@ -99,7 +99,7 @@ describe('values', () => {
     const peers = (await page.locator('#peers-list li').allInnerTexts()).map(plain);
     assert.deepEqual(peers.map(peer => /(412 µs|18 ms|231 ms|–)/.exec(peer)?.[1]), ['412 µs', '18 ms', '231 ms', '–']);
     assert.match(peers[0], /p2pool\/0\.1\.0, inbound, connected for 1 h/);
-    assert.deepEqual((await page.locator('#blocks-list .status').allTextContents()).map(plain), ['… submitted', '✓ 15 confirmations', '✕ rejected: bad-cb-amount', '✕ orphaned']);
+    assert.deepEqual((await page.locator('#blocks-list .status').allTextContents()).map(plain), ['… submitted', '✓ 15 confirmations', '✕ rejected: bad-cb-amount', '✕ orphaned', '✕ not accepted yet: bitcoind does not respond: HTTP status 503: Work queue depth exceeded']);
   });
 
   it('are explained when missing, on a node without work', async () => {

@@ -193,6 +193,7 @@ function busy(scenario = 'busy') {
       { hash: main.at(-14).hash, height: 91812, share_height: 1201, share_stored: true, time: now - 1700, status: 'confirmed', confirmations: 15, reason: null, miner: OURS, ours: true, value: 312500000 },
       { hash: hex('rejected block'), height: 91500, share_height: null, share_stored: false, time: now - 40000, status: 'rejected', confirmations: null, reason: 'bad-cb-amount', miner: OURS, ours: true, value: 312500001 },
       { hash: hex('orphaned block'), height: 91002, share_height: 17, share_stored: false, time: now - 86400, status: 'orphaned', confirmations: null, reason: null, miner: payees[2], ours: false, value: 312500000 },
+      { hash: hex('block not accepted'), height: 90950, share_height: null, share_stored: false, time: now - 90000, status: 'not_accepted', confirmations: null, reason: 'bitcoind does not respond: HTTP status 503: Work queue depth exceeded', miner: OURS, ours: true, value },
     ],
     tree,
     entries,

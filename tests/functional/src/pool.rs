@@ -164,6 +164,16 @@ impl Pool {
         response.body_mut().read_to_string().ok()
     }
 
+    /// Requests the health check; returns its status and reasons.
+    pub fn health(&self) -> Option<(u16, Vec<String>)> {
+        let config = ureq::Agent::config_builder().timeout_global(Some(API_TIMEOUT)).http_status_as_error(false);
+        let agent = ureq::Agent::new_with_config(config.max_idle_connections(0).build());
+        let mut response = agent.get(format!("http://{}/healthz", self.address())).call().ok()?;
+        let health: Value = serde_json::from_str(&response.body_mut().read_to_string().ok()?).ok()?;
+        let reasons = health["reasons"].as_array()?.iter().filter_map(|reason| reason.as_str().map(str::to_owned));
+        Some((response.status().as_u16(), reasons.collect()))
+    }
+
     /// Requests a metric by its name with labels; `None` if the node does not respond.
     pub fn metric(&self, name: &str) -> Option<f64> {
         let text = self.get("/metrics")?;

@@ -19,6 +19,7 @@ mod network_partition;
 mod network_pruned;
 mod network_solo;
 mod regtest;
+mod rpc_rights;
 mod signet;
 mod transactions;
 mod two_miners;

@@ -117,6 +117,15 @@ describe('values', () => {
     assert.deepEqual(violations, []);
   });
 
+  it('name the cause of missing work also behind another error', async () => {
+    const responses = scenario('empty');
+    const { status } = responses;
+    status.state = { code: 'block_not_accepted', level: 'error', text: 'Block 00 is not accepted by bitcoind: why.', advice: '', since: null };
+    status.problems.unshift(status.state);
+    await visit(responses);
+    assert.equal(await text(page, '#card-payout-note'), 'bitcoind is not synced yet');
+  });
+
   for (const [state, why] of [['waiting', 'this node is still looking for peers'], ['syncing', 'this node is downloading shares from its peers']]) {
     it(`of a ${state} node do not suggest an empty pool`, async () => {
       await visit(scenario(state));

@@ -99,11 +99,13 @@ function withSince({ text, since }, now) {
 }
 
 /** Why there is no work for miners, in a few words: the problem itself is shown above. */
-export function whyNoWork({ state: { code, level } }) {
-  if (code === 'waiting_for_peers') return 'waiting for peers';
-  if (code === 'syncing') return 'downloading the sharechain';
-  if (code === 'bitcoind_syncing') return 'bitcoind is not synced yet';
-  if (code.startsWith('bitcoind_') && level === 'error') return 'no block template from bitcoind';
+export function whyNoWork({ problems }) {
+  for (const { code, level } of problems) {
+    if (code === 'waiting_for_peers') return 'waiting for peers';
+    if (code === 'syncing') return 'downloading the sharechain';
+    if (code === 'bitcoind_syncing') return 'bitcoind is not synced yet';
+    if (code.startsWith('bitcoind_') && level === 'error') return 'no block template from bitcoind';
+  }
   return 'no work yet';
 }
 

@@ -10,7 +10,8 @@
 //! - [`bounded_id`] makes each long poll end after a minute. What remains is one thread for at most a minute after each end
 //!   of this program.
 //! - While a long poll waits, the submit thread tests every few seconds whether bitcoind responds to another request. If
-//!   not, [`LongPollMode`] has templates polled at an interval instead.
+//!   not, [`LongPollMode`] has templates polled at an interval instead. What remains, on a bitcoind with a single free
+//!   thread: a block found during the first long poll waits for its end, at most a minute.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};

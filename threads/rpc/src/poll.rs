@@ -203,3 +203,49 @@ impl PollThread {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use p2pool_core::params::{ChainParams, Network};
+
+    use super::*;
+
+    #[test]
+    fn the_long_poll_is_off_from_the_first_harm_until_one_does_none() {
+        let config = Config::for_tests(ChainParams::standard(Network::Regtest), "/nowhere");
+        let (mut poll, _stopper) = PollThread::open(&config, p2pool_channels::latest().0, Arc::default()).unwrap();
+        let (watch, status, now) = (poll.long_poll_watch(), poll.status(), Instant::now());
+        let hour = now + Duration::from_secs(3_600);
+        let is_off = || status.load().long_poll_off_since.is_some();
+        watch.note_harmless();
+        poll.update_mode(now);
+        assert!(poll.mode.is_allowed(now) && !is_off());
+        // A test had a response before the long poll took the last thread.
+        watch.note_harmless();
+        watch.note_starving();
+        poll.update_mode(now);
+        assert!(!poll.mode.is_allowed(now) && is_off());
+        // It is tried again, and remains off for the operator until it has done no harm.
+        assert!(poll.mode.is_allowed(hour));
+        poll.update_mode(hour);
+        assert!(is_off());
+        watch.note_harmless();
+        poll.update_mode(hour);
+        assert!(poll.mode.is_allowed(now) && !is_off());
+    }
+
+    #[test]
+    fn bitcoind_is_taken_to_be_restarted_when_a_connection_ends_without_a_timeout() {
+        let config = Config::for_tests(ChainParams::standard(Network::Regtest), "/nowhere");
+        let (mut poll, _stopper) = PollThread::open(&config, p2pool_channels::latest().0, Arc::default()).unwrap();
+        let connections = Arc::clone(&poll.bitcoind.client.connections);
+        let responds = Ok(Duration::ZERO);
+        assert!(!poll.is_restarted(&responds) && !poll.is_restarted(&responds));
+        connections.fetch_add(1, Ordering::Relaxed);
+        assert!(poll.is_restarted(&responds) && !poll.is_restarted(&responds));
+        assert!(!poll.is_restarted(&Err(BitcoindError::NoResponse("timeout".to_owned()))));
+        connections.fetch_add(1, Ordering::Relaxed);
+        assert!(!poll.is_restarted(&responds), "the timeout ended the connection");
+        assert!(poll.is_restarted(&Err(BitcoindError::NoCookie(Vec::new()))));
+    }
+}

@@ -8,7 +8,7 @@ use crate::snapshot::Snapshot;
 /// The result of the health check.
 #[derive(Serialize)]
 pub struct Health {
-    /// Whether miners have fresh work on a synced or solo chain, and shares are stored.
+    /// Whether miners have fresh work on a synced or solo chain, shares are stored, and bitcoind accepts blocks.
     pub healthy: bool,
     /// What is wrong.
     reasons: Vec<String>,

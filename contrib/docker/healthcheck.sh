@@ -2,10 +2,21 @@
 # Requests the health of the node on this machine; needs no program but bash. Exit status 0: the node is healthy; 1: it is not,
 # and the output says why; 2: it does not respond.
 #
-#   healthcheck.sh [PORT]     PORT, or $STRATUM_PORT, is the node's -stratum-port (default 3333)
+#   healthcheck.sh [PORT]     PORT is the node's -stratum-port; default: that of process 1, as in a container, or 3333
 set -u
 
-port=${1:-${STRATUM_PORT:-3333}}
+# Prints the port that process 1 has on its command line.
+port_of_process_1() {
+    local port=3333 word previous=
+    while IFS= read -r -d '' word; do
+        case $previous in -stratum-port | --stratum-port) port=$word ;; esac
+        case $word in -stratum-port=* | --stratum-port=*) port=${word#*=} ;; esac
+        previous=$word
+    done </proc/1/cmdline
+    printf '%s\n' "$port"
+}
+
+port=${1:-$(port_of_process_1)}
 if ! { exec 3<>"/dev/tcp/127.0.0.1/$port"; } 2>/dev/null; then
     echo "nothing listens on port $port"
     exit 2

@@ -25,6 +25,25 @@ install_packages() {
     fi
 }
 
+# Makes a Debian 12 with systemd by debootstrap, once per machine, and prints the path of its tar file.
+debian_root() {
+    local cache=${P2POOL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/p2pool} dir
+    local tar=$cache/bookworm.tar
+    if [ ! -f "$tar" ]; then
+        say "== making a Debian 12, once"
+        mkdir -p "$cache"
+        dir=$(mktemp -d "$cache/bookworm.XXXXXX")
+        if debootstrap --variant=minbase --include=systemd,systemd-sysv bookworm "$dir/root" >"$dir/log" 2>&1; then
+            rm -rf "$dir/root/var/cache/apt/archives" "$dir/root/var/lib/apt/lists"
+            tar -C "$dir/root" -cf "$dir/tar" . && mv "$dir/tar" "$tar"
+        else
+            tail -n 3 "$dir/log" >&2
+        fi
+        rm -rf "$dir"
+    fi
+    [ -f "$tar" ] && printf '%s\n' "$tar"
+}
+
 # Checks that cargo and its components are installed.
 need_rust() {
     command -v cargo >/dev/null || die "no cargo on PATH; install Rust from https://rustup.rs and try again"

@@ -1,0 +1,213 @@
+#!/usr/bin/env bash
+# Tests p2pool in Docker as README.md describes it, with the program of target/debug: wrong settings, bitcoind in a container, a
+# block, health, restart, upgrade, a reboot of the machine, a data directory of the host. Uses the engine that runs, or starts one
+# (root). Is skipped if there is none.
+#
+#   contrib/docker/test.sh [COMPOSE...]     Compose to use, for instance: docker compose (default: docker-compose if installed)
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+. contrib/common.sh
+
+# What the Dockerfile starts from; made by debootstrap where it cannot be pulled.
+readonly BASE=debian:bookworm-slim
+readonly PULL_TIMEOUT_S=120
+# An engine, a container or a block comes within seconds.
+readonly WAIT_S=60
+
+skip() {
+    local skipped="skipped: contrib/docker/test.sh: $1"
+    say "$skipped"
+    [ -z "${P2POOL_TEST_SKIPS:-}" ] || echo "$skipped" >>"$P2POOL_TEST_SKIPS"
+    exit 0
+}
+
+# shellcheck disable=SC2015 # either of both
+(install_packages docker.io docker-compose debootstrap iproute2 jq python3 binutils) && command -v dockerd >/dev/null ||
+    skip "needs the packages docker.io, docker-compose and debootstrap"
+compose=(docker compose)
+! command -v docker-compose >/dev/null || compose=(docker-compose)
+[ $# = 0 ] || compose=("$@")
+cache=${P2POOL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/p2pool}
+target=$(cargo metadata --locked --no-deps --format-version 1 | jq -r .target_directory)/debug
+bitcoind=$(tests/bitcoind/bitcoind.sh)
+
+work=$(mktemp -d)
+clone=$work/clone
+project=p2pool-test-$$
+all_files=contrib/docker/compose.yaml:contrib/docker/bitcoind.yaml:$work/override.yaml:$work/fast.yaml
+engine=
+miner=
+# Device that an engine makes and leaves behind.
+had_bridge=$(ip -o link show docker0 2>/dev/null || true)
+clean_up() {
+    trap - EXIT INT TERM
+    [ -z "$miner" ] || kill "$miner" 2>/dev/null || true
+    if [ -d "$clone" ] && docker info >/dev/null 2>&1; then
+        (cd "$clone" && set_env COMPOSE_FILE="$all_files" && "${compose[@]}" down --volumes --timeout 10) >/dev/null 2>&1 || true
+        docker image rm --force "$project" "$project-bitcoind" >/dev/null 2>&1 || true
+        docker image prune --force >/dev/null
+    fi
+    if [ -n "$engine" ]; then
+        kill "$engine"
+        wait "$engine" || true
+        umount "$work"/run/netns/* 2>/dev/null || true
+        [ -n "$had_bridge" ] || ip link delete docker0 2>/dev/null || true
+    fi
+    rm -rf "$work"
+}
+trap clean_up EXIT
+trap 'exit 130' INT TERM
+
+# Waits until a command succeeds; prints nothing.
+succeeds() {
+    local _
+    for _ in $(seq $((WAIT_S * 5))); do
+        if "$@" >/dev/null 2>&1; then return; fi
+        sleep 0.2
+    done
+    return 1
+}
+fail() {
+    (cd "$clone" && "${compose[@]}" logs --no-color --tail 30) >&2 || true
+    die "$*; the log is above"
+}
+
+# An engine of this test. Its containers use the network of the machine, so it leaves the firewall alone.
+start_engine() {
+    dockerd --data-root "$cache/docker" --exec-root "$work/run" --pidfile "$work/docker.pid" --host "unix://$work/docker.sock" \
+        --iptables=false >"$work/dockerd.log" 2>&1 &
+    engine=$!
+    succeeds docker info
+}
+if ! docker info >/dev/null 2>&1; then
+    [ "$(id -u)" = 0 ] || skip "no Docker engine runs, and only root can start one"
+    export DOCKER_HOST=unix://$work/docker.sock
+    start_engine || skip "no Docker engine can be started: $(tail -n 1 "$work/dockerd.log")"
+fi
+
+if ! docker image inspect $BASE >/dev/null 2>&1 && ! timeout $PULL_TIMEOUT_S docker pull -q $BASE >/dev/null 2>&1; then
+    [ "$(id -u)" = 0 ] || skip "$BASE cannot be pulled, and only root can make one"
+    root=$(debian_root) || skip "$BASE can neither be pulled nor made by debootstrap"
+    docker import "$root" $BASE >/dev/null
+fi
+
+# A checkout as git would make it, and this program in it, without its debug information.
+mkdir "$clone"
+git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t "$clone"
+strip -o "$clone/p2pool" "$target/p2pool"
+cd "$clone"
+
+# bitcoind with the libraries that a Debian lacks.
+mkdir "$work/bitcoind"
+cp "$bitcoind" "$(dirname "$bitcoind")/bitcoin-cli" "$work/bitcoind/"
+ldd "$bitcoind" | awk '$2 == "=>" && $3 !~ /\/(libc|libm|ld-linux[^/]*)\.so/ { print $3 }' | xargs -r cp -L -t "$work/bitcoind"
+printf 'FROM %s\nENV LD_LIBRARY_PATH=/usr/local/bin\nCOPY * /usr/local/bin/\n' $BASE |
+    docker build -q -t "$project-bitcoind" -f - "$work/bitcoind" >/dev/null
+
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+rpc_port=$(free_port)
+port=$(free_port)
+password=secret
+hmac=$(python3 -c 'import hmac; print(hmac.new(b"salt", b"'$password'", "sha256").hexdigest())')
+cat >"$work/override.yaml" <<END
+services:
+  bitcoind:
+    command: [-regtest, "-rpcport=$rpc_port", -listen=0, "-rpcauth=pool:salt\$\$$hmac"]
+END
+# Faster than on a real machine: few restarts, frequent checks of the health.
+cat >"$work/fast.yaml" <<END
+services:
+  p2pool:
+    restart: on-failure:2
+    healthcheck: { interval: 1s }
+END
+
+# Writes settings to .env, each in place of its line or, if it is commented out or missing, at the end.
+set_env() {
+    local setting
+    for setting in "$@"; do
+        sed -i "/^${setting%%=*}=/d" .env
+        printf '%s\n' "$setting" >>.env
+    done
+}
+up() { "${compose[@]}" up --build -d >"$work/up.log" 2>&1 || { cat "$work/up.log" >&2; die "compose up fails"; }; }
+container() { docker ps -aq --filter "label=com.docker.compose.project=$project" --filter label=com.docker.compose.service=p2pool; }
+# State of the container, by docker's template.
+state() { docker inspect -f "$1" "$(container)"; }
+is() { [ "$(state "$1")" = "$2" ]; }
+logged() { docker logs "$(container)" 2>&1 | grep -- "$1" >/dev/null; }
+# Fetches a value of the API.
+api() {
+    exec 3<>"/dev/tcp/127.0.0.1/$port" && printf 'GET /api/status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' >&3 &&
+        sed '1,/^\r$/d' <&3 | jq -er "$1"
+}
+has_share() { [ "$(api '.sharechain_height // -1')" -ge "$1" ]; }
+
+say "== no address: one clear line, and an end of the restarts"
+cp .env.example .env
+set_env COMPOSE_PROJECT_NAME="$project" BUILD_IMAGE=$BASE P2POOL_BINARY=p2pool \
+    COMPOSE_FILE="contrib/docker/compose.yaml:$work/fast.yaml"
+"${compose[@]}" config | grep 'restart: on-failure:2' >/dev/null || die "the compose file is not read"
+up
+succeeds is '{{.State.Status}} {{.State.ExitCode}} {{.RestartCount}}' 'exited 2 2' || fail "the container is not given up: $(state '{{json .State}}')"
+logged 'PAYOUT_ADDRESS' || fail "the log does not name PAYOUT_ADDRESS"
+
+say "== with bitcoind in a container, by its cookie: a block"
+install -d -o 1000 -g 1000 "$work/bitcoin"
+set_env PAYOUT_ADDRESS=bcrt1qqypqxpq9qcrsszg2pvxq6rs0zqg3yyc5phstwt BITCOIND_IMAGE="$project-bitcoind" BITCOIN_DIR="$work/bitcoin" \
+    COMPOSE_FILE="$all_files" \
+    P2POOL_FLAGS="-network regtest -rpc-port $rpc_port -stratum-port $port -p2p-port 0 -mdns=false"
+up
+"$target/p2pool-miner" -o "127.0.0.1:$port" -u docker --hashrate-limit 20 >"$work/miner.log" 2>&1 &
+miner=$!
+cli() { "${compose[@]}" exec -T bitcoind bitcoin-cli -regtest -rpcport="$rpc_port" -rpccookiefile=/cookie/cookie "$@"; }
+has_block() { [ "$(cli getblockcount)" -ge 1 ]; }
+succeeds has_block || fail "no block"
+succeeds has_share 0 || fail "no share"
+# The check finds the port, which is not the default.
+succeeds is '{{.State.Health.Status}}' healthy || fail "not healthy: $(state '{{json .State.Health}}')"
+kill "$miner"
+wait "$miner" || true
+miner=
+height=$(api .sharechain_height)
+
+say "== without bitcoind's file, by user and password; the volume is kept, and an upgrade too"
+id=$(state '{{.Image}}')
+printf ' ' >>p2pool
+set_env COMPOSE_FILE="contrib/docker/compose.yaml:$work/fast.yaml" BITCOIN_RPC_USER=pool BITCOIN_RPC_PASSWORD=$password
+up
+! is '{{.Image}}' "$id" || fail "the image is not built again"
+succeeds has_share "$height" || fail "the shares are not kept"
+succeeds is '{{.State.Health.Status}}' healthy || fail "not healthy by user and password: $(state '{{json .State.Health}}')"
+! logged $password || fail "the log has the password"
+
+say "== restart, down and up"
+"${compose[@]}" restart >/dev/null 2>&1
+logged 'shutdown complete' || fail "the node does not stop in order"
+succeeds has_share "$height" || fail "the shares are not kept by a restart"
+"${compose[@]}" down >/dev/null 2>&1
+up
+succeeds has_share "$height" || fail "the shares are not kept by down and up"
+
+if [ -n "$engine" ]; then
+    say "== reboot"
+    kill "$engine"
+    wait "$engine" || true
+    rm -f "$work/docker.pid"
+    start_engine || { tail "$work/dockerd.log" >&2; die "the engine does not start again"; }
+    succeeds has_share "$height" || fail "the node does not start with the engine: $(state '{{json .State}}')"
+fi
+
+say "== a directory of the host"
+mkdir "$work/data"
+set_env P2POOL_DATA="$work/data"
+up
+succeeds logged '/data' || fail "no message about the directory"
+if [ "$(id -u)" = 0 ]; then
+    succeeds is '{{.State.Status}}' exited || fail "the node runs without a directory that it may write"
+    logged 'uid 9171' || fail "the log does not say who must own the directory"
+    chown 9171:9171 "$work/data"
+    up
+    succeeds is '{{.State.Health.Status}}' healthy || fail "the node does not start with its directory"
+fi
+say "the image builds, and the node works in a container"

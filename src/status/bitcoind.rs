@@ -1,7 +1,7 @@
 //! The state of bitcoind, as the threads that call it publish it.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
@@ -55,9 +55,10 @@ pub enum BitcoindError {
     /// None of these cookie files exists.
     #[error("has left no cookie in {}", list(.0))]
     NoCookie(Vec<PathBuf>),
-    /// A cookie file exists, but this process may not read it, and no other one can be read.
-    #[error("has a cookie that this node may not read: {}: {reason}", .path.display())]
-    CookieUnreadable { path: PathBuf, reason: String },
+    /// This process may not read a cookie file, because of its own permissions or because it may not enter the directory
+    /// `closed` above it, and no other one can be read.
+    #[error("has a cookie that this node may not read: {}: {reason}{}", .path.display(), Closed(.closed.as_deref()))]
+    CookieUnreadable { path: PathBuf, reason: String, closed: Option<PathBuf> },
     /// It rejects the credentials; the text says which were tried.
     #[error("rejects the credentials (HTTP status 401): {0}")]
     Unauthorised(String),
@@ -101,9 +102,15 @@ impl BitcoindError {
                 "Check that bitcoind runs. If its data directory is elsewhere, give -rpc-cookie-file; if it has a \
                  password instead, give -rpc-user and BITCOIN_RPC_PASSWORD."
             }
-            Self::CookieUnreadable { .. } => {
+            Self::CookieUnreadable { closed: None, .. } => {
                 "Let this node read it: run it with bitcoind's group and set rpccookieperms=group in bitcoin.conf, or \
                  give -rpc-cookie-file."
+            }
+            Self::CookieUnreadable { closed: Some(_), .. } => {
+                "Permissions of the cookie alone are not enough: this node must enter all directories above it. Let bitcoind \
+                 write the cookie to a directory of its own, with rpccookiefile=/run/bitcoind/cookie and \
+                 rpccookieperms=group in bitcoin.conf, and give -rpc-cookie-file; or open the closed directory to \
+                 bitcoind's group with chmod g+x. This node runs with that group in both cases."
             }
             Self::Unauthorised(_) => {
                 "Give the user and password that bitcoind knows in -rpc-user and BITCOIN_RPC_PASSWORD, or the cookie of \
@@ -131,6 +138,15 @@ struct Progress(Option<u8>);
 impl fmt::Display for Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.map_or(Ok(()), |percent| write!(f, ": {percent}\u{a0}% done"))
+    }
+}
+
+/// Writes which directory is closed, if it is one.
+struct Closed<'a>(Option<&'a Path>);
+
+impl fmt::Display for Closed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |dir| write!(f, ", because the directory {} is closed to it", dir.display()))
     }
 }
 

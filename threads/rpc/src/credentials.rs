@@ -64,12 +64,10 @@ impl Keyring {
             Ok(Some(credentials)) => Ok(self.cached.insert(credentials).clone()),
             Ok(None) => Err(BitcoindError::Unauthorised(origins(rejected))),
             // The right cookie may be in the unreadable file.
-            Err(BitcoindError::CookieUnreadable { path, reason }) if !rejected.is_empty() => {
-                Err(BitcoindError::Unauthorised(format!(
-                    "{}; {} cannot be read: {reason}",
-                    origins(rejected),
-                    path.display()
-                )))
+            Err(BitcoindError::CookieUnreadable { path, reason, closed }) if !rejected.is_empty() => {
+                let place = closed.map_or_else(String::new, |dir| format!(" of {}", dir.display()));
+                let (tried, path) = (origins(rejected), path.display());
+                Err(BitcoindError::Unauthorised(format!("{tried}; {path} cannot be read: {reason}{place}")))
             }
             Err(error) => Err(error),
         }
@@ -122,8 +120,8 @@ fn read_cookie(
             }
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => {
-                let reason = io_message(&error);
-                unreadable.get_or_insert(BitcoindError::CookieUnreadable { path: path.clone(), reason });
+                let (reason, closed) = (io_message(&error), closed_directory(path));
+                unreadable.get_or_insert(BitcoindError::CookieUnreadable { path: path.clone(), reason, closed });
             }
         }
     }
@@ -138,6 +136,16 @@ fn read_line(path: &Path) -> std::io::Result<String> {
     let mut cookie = String::new();
     File::open(path)?.take(COOKIE_BYTES_MAX).read_to_string(&mut cookie)?;
     Ok(cookie.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// Returns the first directory above a file, from the root, that this process may not enter.
+fn closed_directory(file: &Path) -> Option<PathBuf> {
+    let above: Vec<&Path> = file.ancestors().skip(1).filter(|dir| !dir.as_os_str().is_empty()).collect();
+    let is_closed = |dir: &Path| {
+        // Metadata of an entry, unlike that of the directory, needs the right to enter it.
+        dir.join(".").metadata().is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
+    };
+    above.into_iter().rev().find(|dir| is_closed(dir)).map(Path::to_owned)
 }
 
 /// Returns the header value of HTTP basic authentication (RFC 7617).

@@ -56,9 +56,18 @@ fn texts_say_what_is_wrong_and_not_what_to_do() {
     assert_eq!(refused.to_string(), "cannot be reached: Connection refused");
     let no_cookie = BitcoindError::NoCookie(vec!["/a".into(), "/b".into()]);
     assert_eq!(no_cookie.to_string(), "has left no cookie in /a, /b");
-    let unreadable =
-        BitcoindError::CookieUnreadable { path: "/a/.cookie".into(), reason: "permission denied".to_owned() };
-    assert_eq!(unreadable.to_string(), "has a cookie that this node may not read: /a/.cookie: permission denied");
+    let unreadable = |closed| BitcoindError::CookieUnreadable {
+        path: "/a/b/.cookie".into(),
+        reason: "permission denied".to_owned(),
+        closed,
+    };
+    assert_eq!(
+        unreadable(None).to_string(),
+        "has a cookie that this node may not read: /a/b/.cookie: permission denied"
+    );
+    let closed = unreadable(Some("/a".into()));
+    assert!(closed.to_string().ends_with(": permission denied, because the directory /a is closed to it"), "{closed}");
+    assert!(closed.advice().contains("rpccookiefile=") && closed.advice() != unreadable(None).advice());
     let elsewhere = BitcoindError::WrongNetwork { ours: "signet".to_owned(), theirs: "regtest".to_owned() };
     assert_eq!(elsewhere.to_string(), "is on regtest, but this node is on signet");
     let syncing = BitcoindError::Syncing { percent: Some(43) };

@@ -54,7 +54,7 @@ fn each_error_of_bitcoind_has_its_own_code_and_advice() {
         (BitcoindError::WrongNetwork { ours: why(), theirs: why() }, Code::BitcoindWrongNetwork, "-network"),
         (BitcoindError::NoCookie(Vec::new()), Code::BitcoindNoCookie, "-rpc-cookie-file"),
         (
-            BitcoindError::CookieUnreadable { path: "/a".into(), reason: why() },
+            BitcoindError::CookieUnreadable { path: "/a".into(), reason: why(), closed: None },
             Code::BitcoindCookieUnreadable,
             "rpccookieperms=group",
         ),

@@ -4,6 +4,8 @@ use std::collections::HashSet;
 
 use argh::{ArgsInfo, FromArgs};
 
+/// Version and commit of the program.
+pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (commit ", env!("P2POOL_COMMIT"), ")");
 /// Replaces argh's usage line, which names all flags.
 const USAGE: &str = "Usage: p2pool -address <address> [flags]\n       p2pool export [flags]";
 
@@ -113,7 +115,7 @@ pub struct Flags {
     /// -activation-height, 2 without)
     #[argh(option, arg_name = "version")]
     pub rules_version: Option<String>,
-    /// print name and version and exit
+    /// print name, version and commit, and exit
     #[argh(switch)]
     pub version: bool,
 }
@@ -155,7 +157,7 @@ pub fn parse(words: &[String]) -> Result<Command, UsageError> {
     let Normalised { words, export, help } = normalise(words)?;
     let words: Vec<&str> = if help { vec!["--help"] } else { words.iter().map(String::as_str).collect() };
     match Flags::from_args(&["p2pool"], &words) {
-        Ok(flags) if flags.version => Ok(Command::Print(format!("p2pool {}\n", env!("CARGO_PKG_VERSION")))),
+        Ok(flags) if flags.version => Ok(Command::Print(format!("p2pool {VERSION}\n"))),
         Ok(flags) if export => Ok(Command::Export(flags)),
         Ok(flags) => Ok(Command::Run(flags)),
         Err(exit) if exit.status.is_ok() => Ok(Command::Print(help_text(&exit.output))),

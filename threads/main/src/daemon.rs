@@ -6,8 +6,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use p2pool_core::config::{Config, RpcAuth};
 use p2pool_core::metrics::Metrics;
 
+use crate::args::VERSION;
 use crate::data_dir::DataDirLock;
 use crate::error::NodeError;
+use crate::service_manager::{Progress, ServiceManager};
 use crate::shutdown;
 use crate::signals;
 use crate::status_line::{ChainFigures, StatusLine, STATUS_INTERVAL};
@@ -21,6 +23,7 @@ use crate::wiring::Components;
 /// stop in time.
 pub fn run(config: Config) -> Result<(), NodeError> {
     log_settings(&config);
+    let manager = ServiceManager::from_environment();
     let _lock = DataDirLock::acquire(&config.chain_dir)?;
     let mut threads = Threads::new();
     let signals = signals::open().map_err(NodeError::open("signal handlers"))?;
@@ -30,11 +33,28 @@ pub fn run(config: Config) -> Result<(), NodeError> {
     let metrics = Arc::new(Metrics::default());
     let components = Components::open(config, &metrics)?;
     let chain = components.chain_status();
+    let mut progress = (Progress::of(Arc::clone(&chain)), Progress::of(components.miners_status()));
     let stages = components.start(&mut threads)?;
+    manager.ready();
     let mut status = StatusLine::default();
-    let result = wait_for_stop(&mut threads, STATUS_INTERVAL, || {
-        status.next(&metrics, ChainFigures::from(&**chain.load()), unix_now_s())
-    });
+    let mut chores = vec![Chore::new(STATUS_INTERVAL, || {
+        // Outside the macro, which evaluates nothing if the level is off.
+        let line = status.next(&metrics, ChainFigures::from(&**chain.load()), unix_now_s());
+        log::info!("{line}");
+        manager.status(&line);
+    })];
+    if let (Some(interval), manager) = (manager.watchdog_interval(), &manager) {
+        chores.push(Chore::new(interval, move || {
+            let working = [(ThreadName::Chain, progress.0.is_made()), (ThreadName::Stratum, progress.1.is_made())];
+            match working.into_iter().find(|(_, is_working)| !is_working) {
+                None => manager.alive(),
+                Some((name, _)) => log::error!("thread {name} hangs: no progress for {} s", interval.as_secs()),
+            }
+        }));
+    }
+    let result = wait_for_stop(&mut threads, &mut chores);
+    drop(chores);
+    manager.stopping();
     let report = shutdown::run(&mut threads, stages);
     result?;
     if report.failed.is_empty() && !report.timed_out.contains(&ThreadName::Chain) {
@@ -50,7 +70,7 @@ fn log_settings(config: &Config) {
     let params = &config.params;
     log::info!(
         "p2pool {} on {}, chain {} (id {}), payout address {}, data directory {}",
-        env!("CARGO_PKG_VERSION"),
+        VERSION,
         params.network,
         params.chain_name,
         params.chain_id().prefix(),
@@ -74,20 +94,30 @@ fn describe_auth(auth: &RpcAuth) -> String {
     }
 }
 
-/// Waits for a signal and logs the status line at each interval. Returns an error if a thread exits by itself.
-fn wait_for_stop(
-    threads: &mut Threads,
+/// Something that the main thread does at intervals.
+struct Chore<'a> {
     interval: Duration,
-    mut status: impl FnMut() -> String,
-) -> Result<(), NodeError> {
-    let mut next_status = Instant::now() + interval;
+    due: Instant,
+    run: Box<dyn FnMut() + 'a>,
+}
+
+impl<'a> Chore<'a> {
+    /// Is due for the first time after one interval.
+    fn new(interval: Duration, run: impl FnMut() + 'a) -> Self {
+        Self { interval, due: Instant::now() + interval, run: Box::new(run) }
+    }
+}
+
+/// Waits for a signal and does the chores meanwhile. Returns an error if a thread exits by itself.
+fn wait_for_stop(threads: &mut Threads, chores: &mut [Chore<'_>]) -> Result<(), NodeError> {
     loop {
-        match threads.next_event(next_status) {
+        let due = chores.iter().map(|chore| chore.due).min().unwrap_or_else(|| Instant::now() + STATUS_INTERVAL);
+        match threads.next_event(due) {
             None => {
-                // Outside the macro, which evaluates nothing if the level is off.
-                let line = status();
-                log::info!("{line}");
-                next_status += interval;
+                for chore in chores.iter_mut().filter(|chore| chore.due <= due) {
+                    (chore.run)();
+                    chore.due += chore.interval;
+                }
             }
             Some(MainEvent::Signal(name)) => {
                 log::info!("{name} received, shutting down");
@@ -108,6 +138,7 @@ fn unix_now_s() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::io;
 
     use super::*;
@@ -117,29 +148,33 @@ mod tests {
     fn a_signal_ends_the_wait() {
         let mut threads = Threads::new();
         threads.sender().send(MainEvent::Signal("SIGTERM")).unwrap();
-        assert!(wait_for_stop(&mut threads, STATUS_INTERVAL, String::new).is_ok());
+        assert!(wait_for_stop(&mut threads, &mut []).is_ok());
     }
 
     #[test]
     fn a_thread_that_exits_by_itself_ends_the_wait_with_an_error() {
         let mut threads = Threads::new();
         threads.spawn(ThreadName::Anchor, || Ok::<(), io::Error>(())).unwrap();
-        let error = wait_for_stop(&mut threads, STATUS_INTERVAL, String::new).unwrap_err();
+        let error = wait_for_stop(&mut threads, &mut []).unwrap_err();
         assert!(matches!(error, NodeError::ThreadExited(ThreadName::Anchor, ThreadExit::Finished)), "{error}");
     }
 
     #[test]
-    fn the_status_line_is_logged_at_each_interval() {
+    fn each_chore_is_done_at_its_interval() {
         let mut threads = Threads::new();
-        let (sender, mut lines) = (threads.sender(), 0);
-        let status = || {
-            lines += 1;
-            if lines == 3 {
-                sender.send(MainEvent::Signal("SIGINT")).unwrap();
-            }
-            String::new()
-        };
-        wait_for_stop(&mut threads, Duration::from_millis(1), status).unwrap();
-        assert!(lines >= 3);
+        let (sender, often, seldom) = (threads.sender(), Cell::new(0), Cell::new(0));
+        let mut chores = [
+            Chore::new(Duration::from_millis(1), || often.set(often.get() + 1)),
+            Chore::new(Duration::from_millis(5), || {
+                seldom.set(seldom.get() + 1);
+                if seldom.get() == 3 {
+                    sender.send(MainEvent::Signal("SIGINT")).unwrap();
+                }
+            }),
+        ];
+        wait_for_stop(&mut threads, &mut chores).unwrap();
+        drop(chores);
+        // Due times do not depend on how long a chore takes.
+        assert!(seldom.get() >= 3 && often.get() >= 5 * (seldom.get() - 1), "{often:?} {seldom:?}");
     }
 }

@@ -21,7 +21,7 @@ pub struct DataDirLock {
 /// Why a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
-    #[error("cannot use the data directory {}: {cause}; check -data-dir and who owns it", .path.display())]
+    #[error("cannot use the data directory {}: {cause}; check -data-dir, which uid {} must own", .path.display(), own_uid())]
     Unusable { path: PathBuf, cause: io::Error },
     #[error("another p2pool uses the data directory {}: stop it, or give this one another -data-dir", .0.display())]
     InUse(PathBuf),
@@ -44,6 +44,11 @@ impl DataDirLock {
             Err(error) => Err(unusable(error.into())),
         }
     }
+}
+
+/// The user that this process runs as.
+fn own_uid() -> u32 {
+    rustix::process::geteuid().as_raw()
 }
 
 #[cfg(test)]
@@ -77,5 +82,6 @@ mod tests {
         std::fs::write(&file, "").unwrap();
         let error = DataDirLock::acquire(&file.join("chain")).unwrap_err().to_string();
         assert!(error.starts_with("cannot use the data directory") && error.contains("file/chain"), "{error}");
+        assert!(error.contains(&format!("uid {} must", own_uid())), "{error}");
     }
 }

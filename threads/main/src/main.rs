@@ -7,6 +7,7 @@ mod error;
 mod export;
 mod logging;
 mod memory;
+mod service_manager;
 mod settings;
 mod shutdown;
 mod signals;

@@ -12,7 +12,7 @@ use p2pool_chain::{Chain, ChainSinks};
 use p2pool_channels::{latest, ToAnchor, ToChain, ToNetwork, ToSubmit};
 use p2pool_core::config::Config;
 use p2pool_core::metrics::Metrics;
-use p2pool_core::status::ChainStatus;
+use p2pool_core::status::{ChainStatus, MinersStatus};
 use p2pool_core::stratum::Limits;
 use p2pool_http::{Http, Sources};
 use p2pool_p2p::P2p;
@@ -108,6 +108,11 @@ impl Components {
     /// The status that the chain thread will publish.
     pub fn chain_status(&self) -> Arc<ArcSwap<ChainStatus>> {
         self.chain.status()
+    }
+
+    /// The status that the stratum thread will publish.
+    pub fn miners_status(&self) -> Arc<ArcSwap<MinersStatus>> {
+        self.stratum.miners()
     }
 
     /// Starts the threads and returns the stages of the shutdown.

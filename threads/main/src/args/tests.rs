@@ -120,7 +120,7 @@ fn help_wins_over_other_flags() {
 
 #[test]
 fn version_prints_name_and_version() {
-    let text = format!("p2pool {}\n", env!("CARGO_PKG_VERSION"));
+    let text = format!("p2pool {VERSION}\n");
     assert_eq!(parse_words(&["-version"]), Ok(Command::Print(text.clone())));
     assert_eq!(parse_words(&["--version"]), Ok(Command::Print(text)));
 }

@@ -1,5 +1,6 @@
 //! The real program as a process, without bitcoind: exit status, one-line errors, log, shutdown.
 
+mod service;
 mod support;
 
 use std::net::TcpListener;
@@ -23,7 +24,10 @@ fn help_and_version_exit_with_status_0() {
     }
     let output = run(home.path(), &["-version"]);
     assert_eq!(output.status.code(), Some(0));
-    assert_eq!(String::from_utf8(output.stdout).unwrap(), concat!("p2pool ", env!("CARGO_PKG_VERSION"), "\n"));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let commit = text.strip_prefix(concat!("p2pool ", env!("CARGO_PKG_VERSION"), " (commit ")).unwrap();
+    let commit = commit.strip_suffix(")\n").unwrap();
+    assert!(commit == "unknown" || commit.len() == 12 && commit.bytes().all(|byte| byte.is_ascii_hexdigit()), "{text}");
 }
 
 #[test]

@@ -12,7 +12,11 @@ pub const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Returns a command that runs the program with a clean environment.
 pub fn p2pool(home: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_p2pool"));
+    at(Path::new(env!("CARGO_BIN_EXE_p2pool")), home)
+}
+
+fn at(program: &Path, home: &Path) -> Command {
+    let mut command = Command::new(program);
     command.env_clear().env("HOME", home).current_dir(home);
     command
 }
@@ -38,9 +42,14 @@ pub struct Node {
 impl Node {
     /// Starts the program with its log in the file `name` of `home`.
     pub fn start(home: &Path, name: &str, adapt: impl FnOnce(&mut Command)) -> Self {
-        let log = home.join(name);
+        Self::start_program(Path::new(env!("CARGO_BIN_EXE_p2pool")), home, name, adapt)
+    }
+
+    /// Starts a copy of the program.
+    pub fn start_program(program: &Path, home: &Path, name: &str, adapt: impl FnOnce(&mut Command)) -> Self {
+        let log = home.join(name).with_extension("log");
         let file = File::create(&log).expect("a log file");
-        let mut command = p2pool(home);
+        let mut command = at(program, home);
         command.args(["-network", "regtest", "-address", ADDRESS, "-stratum-port", "0", "-p2p-port", "0"]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
         adapt(&mut command);

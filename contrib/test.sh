@@ -51,6 +51,11 @@ cargo test --locked --workspace --no-run
 step "systemd unit"
 contrib/systemd/test.sh
 
+step "installation"
+contrib/install-test.sh
+step "container"
+contrib/docker/test.sh
+
 step "demonstration"
 contrib/demo-test.sh
 

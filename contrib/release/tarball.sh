@@ -1,27 +1,38 @@
 #!/usr/bin/env bash
-# Builds p2pool-VERSION-TARGET.tar.gz and its sha256 in `dist` of cargo's target directory: the program, and all files that
-# README.md refers operators to, at the same paths as in the source.
+# Builds a release in `dist` of cargo's target directory: p2pool-VERSION-TARGET.tar.gz with the program and all files that
+# README.md refers operators to, at the same paths as in the source; a package for Debian of the same files; a .provenance.json,
+# which says what they were built from and by; and a .sha256 of all three.
 #
-#   contrib/release/tarball.sh           builds it and prints its path
-#   contrib/release/tarball.sh --list    prints its contents, without building anything
+#   contrib/release/tarball.sh           builds it and prints the paths
+#   contrib/release/tarball.sh --list    prints the contents of the tarball, without building anything
 #
-# The build is reproducible: the same commit, compiler and target give the same tarball. Paths of this machine are mapped
+# The build is reproducible: the same commit, compiler and target give the same files. Paths of this machine are mapped
 # away, and names, owners and times are fixed (the time is that of the commit, or $SOURCE_DATE_EPOCH). $TARGET cross-compiles:
 # see contrib/release/README.md.
 set -euo pipefail
 
 # Files and directories of the source in the tarball.
 readonly CONTENTS=(
+    .dockerignore
+    .env.example
     LICENSE
     README.md
     contrib/CONTRIBUTING.md
     contrib/EXPECTATIONS.md
     contrib/appliance.md
-    contrib/docker
+    contrib/docker/Dockerfile
+    contrib/docker/bitcoind.yaml
+    contrib/docker/compose.yaml
+    contrib/docker/entrypoint.sh
+    contrib/docker/healthcheck.sh
     contrib/grafana
+    contrib/install.sh
     contrib/release/README.md
-    contrib/screenshots/desktop.png
+    contrib/screenshots
     contrib/systemd/p2pool.service
+    contrib/systemd/p2pool.sysusers
+    contrib/systemd/p2pool.tmpfiles
+    contrib/uninstall.sh
     src/consensus.md
     src/stratum/user_agents.txt
     tests/vectors/audit.py
@@ -29,6 +40,8 @@ readonly CONTENTS=(
     threads/README.md
     threads/http/openapi.json
 )
+# Files that are made here.
+readonly MADE=(p2pool THIRD-PARTY-LICENCES.txt)
 # Source of Rust's standard library in Debian's rust-web-src.
 readonly RUST_SRC=/usr/lib/rustlib/src/rust/library
 
@@ -46,7 +59,7 @@ for content in "${CONTENTS[@]}"; do
 done
 mapfile -t files < <(git ls-files "${CONTENTS[@]}")
 case ${1-} in
-    --list) printf '%s\n' p2pool "${files[@]}" | sort; exit ;;
+    --list) printf '%s\n' "${MADE[@]}" "${files[@]}" | sort; exit ;;
     ?*) die "there is no option '$1'; the only one is --list" ;;
 esac
 
@@ -56,7 +69,13 @@ version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Carg
 [ -n "$version" ] || die "no version in Cargo.toml"
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
 export SOURCE_DATE_EPOCH
-[ -z "$(git status --porcelain)" ] || warn "files differ from the commit; the tarball is not reproducible"
+# What `p2pool -version` says.
+P2POOL_COMMIT=$(git rev-parse HEAD)
+if [ -n "$(git status --porcelain)" ]; then
+    warn "files differ from the commit; the build is not reproducible"
+    P2POOL_COMMIT=unknown
+fi
+export P2POOL_COMMIT
 
 cargo=cargo
 build=(build --release --locked --target "$target" -p p2pool)
@@ -95,9 +114,25 @@ rm -rf "${dist:?}/$name"
 mkdir -p "$dist/$name"
 cp --parents "${files[@]}" "$dist/$name/"
 install -m 0755 "$target_dir/$target/release/p2pool" "$dist/$name/p2pool"
+contrib/release/licences.py "$target" >"$dist/$name/THIRD-PARTY-LICENCES.txt"
+# In a tarball, an image takes its program instead of compiling one.
+sed -i -E 's/^#(BUILD_IMAGE|P2POOL_BINARY)=/\1=/' "$dist/$name/.env.example"
+deb=$(contrib/release/deb.sh "$dist/$name" "$target" "$version")
 
 cd "$dist"
 tar --sort=name --mode=u=rwX,go=rX --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" -cf - "$name" | gzip -n -9 >"$name.tar.gz"
-sha256sum "$name.tar.gz" >"$name.tar.gz.sha256"
+c_compiler=CC_${target//-/_}
+jq -n --arg version "$version" --arg commit "$P2POOL_COMMIT" --arg target "$target" --argjson time "$SOURCE_DATE_EPOCH" \
+    --arg rustc "$("${RUSTC:-rustc}" -vV)" --arg cargo "$("$cargo" -V)" --arg cc "$("${!c_compiler:-cc}" --version | head -n 1)" \
+    --arg system "$(. /etc/os-release && echo "$PRETTY_NAME")" --arg build "${build[*]}" --arg lto "${CARGO_PROFILE_RELEASE_LTO:-thin}" \
+    --arg lock "$(sha256sum <"$root/Cargo.lock" | cut -d' ' -f1)" --arg root "$root" --arg home "$cargo_home" \
+    --arg program "$(sha256sum <"$name/p2pool" | cut -d' ' -f1)" \
+    --arg tarball "$(sha256sum <"$name.tar.gz" | cut -d' ' -f1)" --arg deb "$(sha256sum <"$deb" | cut -d' ' -f1)" \
+    '{version: $version, commit: $commit, target: $target, source_date_epoch: $time,
+      built_with: {rustc: ($rustc / "\n"), cargo: $cargo, c_compiler: $cc, system: $system, cargo_arguments: $build, lto: $lto,
+        source_directory: $root, cargo_directory: $home},
+      sha256: {"Cargo.lock": $lock, program: $program, tarball: $tarball, deb: $deb}}' >"$name.provenance.json"
+made=("$name.tar.gz" "${deb##*/}" "$name.provenance.json")
+sha256sum "${made[@]}" >"$name.sha256"
 rm -rf "${dist:?}/$name"
-printf '%s\n' "$dist/$name.tar.gz"
+printf '%s\n' "${made[@]/#/$dist/}" "$dist/$name.sha256"

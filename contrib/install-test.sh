@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# Tests installation as README.md describes it on a Debian 12 with a running systemd, in a container of systemd-nspawn: the
+# installer, wrong settings, bitcoind's cookie in a home directory, upgrade, data on another disk, a node that hangs, removal, and the
+# Debian package. Uses the program of target/debug. Is skipped where such a container cannot run.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. contrib/common.sh
+
+# The steps take a minute; the watchdog's alone 20 s.
+readonly TIMEOUT_S=300
+
+skip() {
+    local skipped="skipped: contrib/install-test.sh: $1"
+    say "$skipped"
+    [ -z "${P2POOL_TEST_SKIPS:-}" ] || echo "$skipped" >>"$P2POOL_TEST_SKIPS"
+    exit 0
+}
+
+[ "$(id -u)" = 0 ] || skip "needs root"
+(install_packages systemd-container debootstrap binutils jq python3) || skip "needs the packages systemd-container and debootstrap"
+target=$(cargo metadata --locked --no-deps --format-version 1 | jq -r .target_directory)/debug
+bitcoind=$(tests/bitcoind/bitcoind.sh)
+base=$(debian_root) || skip "debootstrap cannot make a Debian 12"
+
+work=$(mktemp -d)
+trap 'rm -rf --one-file-system "$work"' EXIT
+root=$work/root
+mkdir "$root"
+tar -C "$root" -xf "$base"
+
+# A release tarball and package with this program.
+staged=$root/release
+SOURCE_DATE_EPOCH=$(date +%s)
+export SOURCE_DATE_EPOCH
+mapfile -t files < <(contrib/release/tarball.sh --list | xargs -d '\n' -I{} sh -c '[ ! -f "{}" ] || printf "%s\n" "{}"')
+mkdir "$staged"
+cp --parents "${files[@]}" "$staged/"
+strip -o "$staged/p2pool" "$target/p2pool"
+echo "licences" >"$staged/THIRD-PARTY-LICENCES.txt"
+contrib/release/deb.sh "$staged" "$(rustc -vV | sed -n 's/^host: //p')" 0.0.1 >/dev/null
+mkdir "$root/bitcoind"
+cp "$bitcoind" "$(dirname "$bitcoind")/bitcoin-cli" "$root/bitcoind/"
+ldd "$bitcoind" | awk '$2 == "=>" && $3 !~ /\/(libc|libm|ld-linux[^/]*)\.so/ { print $3 }' | xargs -r cp -L -t "$root/bitcoind"
+
+# The commands of the README, as a reader would copy them.
+# shellcheck disable=SC2016 # a literal backquote
+sed -n '/<!-- test: cookie -->/,/^```$/{/^[^<`]/p}' README.md | sed 's/\bsudo //g' >"$root/cookie.sh"
+[ -s "$root/cookie.sh" ] || die "README.md has no commands for the cookie"
+
+cp contrib/systemd/install-steps.sh "$root/steps.sh"
+cat >"$root/etc/systemd/system/steps.service" <<'END'
+[Service]
+Type=oneshot
+ExecStart=/bin/bash -c 'bash /steps.sh >/steps.log 2>&1; echo $? >/steps.status; systemctl poweroff --force --force'
+END
+ln -s ../steps.service "$root/etc/systemd/system/multi-user.target.wants/" 2>/dev/null ||
+    { mkdir -p "$root/etc/systemd/system/multi-user.target.wants" && ln -s ../steps.service "$root/etc/systemd/system/multi-user.target.wants/"; }
+
+timeout --foreground $TIMEOUT_S systemd-nspawn --quiet --register=no --keep-unit --private-network --directory "$root" --boot \
+    </dev/null >"$work/console" 2>&1 || true
+[ -f "$root/steps.log" ] || { tail -n 5 "$work/console" >&2; skip "systemd does not start in a container here"; }
+status=$(cat "$root/steps.status" 2>/dev/null || echo "none after $TIMEOUT_S s")
+[ "$status" = 0 ] || { cat "$root/steps.log" >&2; die "the steps end with status $status"; }
+grep '^== ' "$root/steps.log" >&2
+say "p2pool installs, runs, is upgraded and removed on a Debian 12"

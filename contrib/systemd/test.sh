@@ -33,22 +33,34 @@ for forbidden in 'nice -n 5 true' 'chroot / true'; do
     fi
 done
 
+# Receives what the node reports to systemd, and ends when it is ready.
+python3 -c 'import socket, sys
+manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+manager.bind(sys.argv[1])
+while manager.recv(999) != b"READY=1": pass
+open(sys.argv[1] + ".ready", "w").close()' "$dir/notify" &
+manager=$!
+trap 'kill "$manager" 2>/dev/null || true; rm -rf "$dir"' EXIT
+until [ -S "$dir/notify" ]; do sleep 0.1; done
+
 # With peer discovery, which the demonstration does not use, and with a limit on open files that has to be raised.
 port=$(shuf -i 20000-30000 -n 1)
 export PAYOUT_ADDRESS=bcrt1qqypqxpq9qcrsszg2pvxq6rs0zqg3yyc5phstwt
 (
     ulimit -S -n 256
+    export NOTIFY_SOCKET=$dir/notify
     # shellcheck disable=SC2086 # words of a command
     exec $confined "$target/p2pool" -network regtest -rpc-port "$port" -rpc-user nobody -rpc-password none -stratum-port 0 -p2p-port 0 \
         -bootnodes "/dns4/localhost/tcp/$port/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN" -data-dir "$dir/p2pool"
 ) 2>"$dir/log" &
 pid=$!
 for _ in $(seq $((START_TIMEOUT_S * 10))); do
-    ! grep -q 'listening on /ip4/' "$dir/log" || break
+    ! { grep -q 'listening on /ip4/' "$dir/log" && [ -e "$dir/notify.ready" ]; } || break
     kill -0 "$pid" 2>/dev/null || break
     sleep 0.1
 done
 grep -q 'listening on /ip4/' "$dir/log" || { cat "$dir/log" >&2; die "the node does not start under the filter"; }
+[ -e "$dir/notify.ready" ] || { cat "$dir/log" >&2; die "systemd is not notified under the filter"; }
 kill -TERM "$pid"
 status=0
 wait "$pid" || status=$?

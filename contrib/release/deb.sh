@@ -17,6 +17,9 @@ case $target in
     armv7-*) architecture=armhf ;;
     *) die "no name of Debian for '$target'" ;;
 esac
+glibc=$(readelf -W --version-info "$staged/p2pool" | grep -oE 'GLIBC_[0-9.]+' | sort -uV | tail -n 1)
+libgcc=
+! readelf -W --dynamic "$staged/p2pool" | grep libgcc_s >/dev/null || libgcc=", libgcc-s1"
 
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
@@ -41,7 +44,7 @@ Package: p2pool
 Version: $version
 Architecture: $architecture
 Maintainer: the p2pool developers <noreply@localhost>
-Depends: libc6 (>= 2.34), libgcc-s1, systemd
+Depends: libc6 (>= ${glibc#GLIBC_})$libgcc, systemd
 Section: net
 Priority: optional
 Description: Bitcoin mining pool without an operator

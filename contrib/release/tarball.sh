@@ -8,7 +8,8 @@
 #
 # The build is reproducible: the same commit, compiler and target give the same files. Paths of this machine are mapped
 # away, and names, owners and times are fixed (the time is that of the commit, or $SOURCE_DATE_EPOCH). $TARGET cross-compiles:
-# see contrib/release/README.md.
+# see contrib/release/README.md. $GLIBC=2.31 builds for this glibc or a later one and without libgcc_s, by zig's C compiler:
+# pip install cargo-zigbuild ziglang.
 set -euo pipefail
 
 # Files and directories of the source in the tarball.
@@ -42,6 +43,8 @@ readonly CONTENTS=(
 )
 # Files that are made here.
 readonly MADE=(p2pool THIRD-PARTY-LICENCES.txt)
+# The newest glibc that a program may need: what README.md says.
+readonly GLIBC_MAX=${GLIBC:-2.34}
 # Source of Rust's standard library in Debian's rust-web-src.
 readonly RUST_SRC=/usr/lib/rustlib/src/rust/library
 
@@ -50,7 +53,7 @@ warn() { printf 'tarball.sh: warning: %s\n' "$*" >&2; }
 
 cd "$(dirname "$0")/../.."
 root=$PWD
-for tool in cargo git jq tar gzip sha256sum; do
+for tool in cargo git jq python3 readelf tar gzip sha256sum; do
     command -v "$tool" >/dev/null || die "$tool is missing"
 done
 
@@ -82,7 +85,7 @@ build=(build --release --locked --target "$target" -p p2pool)
 
 # Sets up a cross build: the C compiler, and Rust's standard library, from rustup or built from source.
 cross() {
-    local prefix upper=${target^^}
+    local upper=${target^^}
     case $target in
         aarch64-unknown-linux-gnu) prefix=aarch64-linux-gnu ;;
         armv7-unknown-linux-gnueabihf) prefix=arm-linux-gnueabihf ;;
@@ -99,7 +102,16 @@ cross() {
     export RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 CARGO_PROFILE_RELEASE_LTO=off
     build+=(-Z build-std="std,panic_abort")
 }
-[ "$target" = "$host" ] || cross
+if [ -n "${GLIBC:-}" ]; then
+    command -v cargo-zigbuild >/dev/null || die "cargo-zigbuild is missing: pip install cargo-zigbuild ziglang"
+    build=(zigbuild --release --locked --target "$target.$GLIBC" -p p2pool)
+    c_compiler="zig $(python3 -m ziglang version)"
+elif [ "$target" = "$host" ]; then
+    c_compiler=$(cc --version | head -n 1)
+else
+    cross
+    c_compiler=$("$prefix-gcc" --version | head -n 1)
+fi
 
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
 export RUSTFLAGS="${RUSTFLAGS:-} --remap-path-prefix=$root=. --remap-path-prefix=$cargo_home=cargo"
@@ -108,12 +120,16 @@ export CFLAGS="${CFLAGS:-} -ffile-prefix-map=$root=. -ffile-prefix-map=$cargo_ho
 
 # CARGO_TARGET_DIR and the like may change the path.
 target_dir=$(cargo metadata --locked --no-deps --format-version 1 | jq -r .target_directory)
-name=p2pool-$version-$target
+program=$target_dir/$target/release/p2pool
+needed=$(readelf -W --version-info "$program" | grep -oE 'GLIBC_[0-9.]+' | sort -uV | tail -n 1)
+[ "$(printf '%s\n' "${needed#GLIBC_}" "$GLIBC_MAX" | sort -V | tail -n 1)" = "$GLIBC_MAX" ] ||
+    die "the program needs ${needed/_/ }, not $GLIBC_MAX as README.md says"
+name=p2pool-$version-$target${GLIBC:+-glibc$GLIBC}
 dist=$target_dir/dist
 rm -rf "${dist:?}/$name"
 mkdir -p "$dist/$name"
 cp --parents "${files[@]}" "$dist/$name/"
-install -m 0755 "$target_dir/$target/release/p2pool" "$dist/$name/p2pool"
+install -m 0755 "$program" "$dist/$name/p2pool"
 contrib/release/licences.py "$target" >"$dist/$name/THIRD-PARTY-LICENCES.txt"
 # In a tarball, an image takes its program instead of compiling one.
 sed -i -E 's/^#(BUILD_IMAGE|P2POOL_BINARY)=/\1=/' "$dist/$name/.env.example"
@@ -121,9 +137,8 @@ deb=$(contrib/release/deb.sh "$dist/$name" "$target" "$version")
 
 cd "$dist"
 tar --sort=name --mode=u=rwX,go=rX --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" -cf - "$name" | gzip -n -9 >"$name.tar.gz"
-c_compiler=CC_${target//-/_}
 jq -n --arg version "$version" --arg commit "$P2POOL_COMMIT" --arg target "$target" --argjson time "$SOURCE_DATE_EPOCH" \
-    --arg rustc "$("${RUSTC:-rustc}" -vV)" --arg cargo "$("$cargo" -V)" --arg cc "$("${!c_compiler:-cc}" --version | head -n 1)" \
+    --arg rustc "$("${RUSTC:-rustc}" -vV)" --arg cargo "$("$cargo" -V)" --arg cc "$c_compiler" \
     --arg system "$(. /etc/os-release && echo "$PRETTY_NAME")" --arg build "${build[*]}" --arg lto "${CARGO_PROFILE_RELEASE_LTO:-thin}" \
     --arg lock "$(sha256sum <"$root/Cargo.lock" | cut -d' ' -f1)" --arg root "$root" --arg home "$cargo_home" \
     --arg program "$(sha256sum <"$name/p2pool" | cut -d' ' -f1)" \

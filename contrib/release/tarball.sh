@@ -133,7 +133,7 @@ install -m 0755 "$program" "$dist/$name/p2pool"
 contrib/release/licences.py "$target" >"$dist/$name/THIRD-PARTY-LICENCES.txt"
 # In a tarball, an image takes its program instead of compiling one.
 sed -i -E 's/^#(BUILD_IMAGE|P2POOL_BINARY)=/\1=/' "$dist/$name/.env.example"
-deb=$(contrib/release/deb.sh "$dist/$name" "$target" "$version")
+deb=$(contrib/release/deb.sh "$dist/$name" "$target" "$version${GLIBC:++glibc$GLIBC}")
 
 cd "$dist"
 tar --sort=name --mode=u=rwX,go=rX --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" -cf - "$name" | gzip -n -9 >"$name.tar.gz"

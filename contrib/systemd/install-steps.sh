@@ -46,6 +46,12 @@ ExecStart=/bitcoind/bitcoind
 END
 systemctl start bitcoind
 
+# Data of version 0.1, whose service had a user that existed only while it ran.
+install -d -m 0700 /var/lib/private
+install -d -m 0700 -o 61184 -g 61184 /var/lib/private/p2pool
+install -m 0600 -o 61184 -g 61184 /dev/null /var/lib/private/p2pool/old
+ln -s private/p2pool /var/lib/p2pool
+
 echo "== the installer asks for an address and installs nothing half"
 ! contrib/install.sh </dev/null >/out 2>&1 || fail "it needs no address"
 gone /usr/local/bin/p2pool /etc/p2pool
@@ -71,6 +77,7 @@ rm $settings
 PAYOUT_ADDRESS=$address P2POOL_FLAGS=$flags contrib/install.sh || fail "it does not install"
 is ActiveState active || fail "it does not run"
 [ "$(stat -c '%a %U' /var/lib/p2pool)" = "700 p2pool" ] || fail "others can read the data"
+[ "$(stat -c %U /var/lib/p2pool/old)" = p2pool ] || fail "the data of version 0.1 is not taken over: $(ls -ld /var/lib/p2pool /var/lib/p2pool/*)"
 
 echo "== the cookie: the hint names what is closed, and the README's commands open it"
 await logged 'the directory /home/bitcoin is closed to it' || fail "the log does not name the closed directory"

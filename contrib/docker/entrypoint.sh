@@ -1,7 +1,7 @@
 #!/bin/bash
 # Runs p2pool as the first process of a container. A stop by SIGTERM has exit status 143, not 0: with `restart: on-failure`, the
-# engine starts a container again after a reboot of the machine only if its last exit status was not 0. (It does not start one
-# that was stopped by its user, whatever the status.)
+# engine starts a container again after a reboot of the machine only if its last exit status was not 0. (It starts one that was
+# stopped by `docker compose stop` as well, as with `restart: always`; `docker compose down` removes it.)
 set -u
 
 stopped=

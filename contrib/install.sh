@@ -86,4 +86,5 @@ if ! systemctl restart p2pool; then
     journalctl --unit p2pool --lines 20 --no-pager --output cat >&2
     die "p2pool is installed but does not start: correct $settings and run systemctl restart p2pool"
 fi
-say "$version runs. Log: journalctl -fu p2pool   Dashboard: http://$(hostname):3333/   Settings: $settings"
+port=$(sed -n 's/^P2POOL_FLAGS=.*-stratum-port[= ]\([0-9]*\).*/\1/p' "$settings")
+say "$version runs. Log: journalctl -fu p2pool   Dashboard: http://$(uname -n):${port:-3333}/   Settings: $settings"

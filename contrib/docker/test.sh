@@ -153,8 +153,13 @@ succeeds is '{{.State.Status}} {{.State.ExitCode}} {{.RestartCount}}' 'exited 2 
 logged 'PAYOUT_ADDRESS' || fail "the log does not name PAYOUT_ADDRESS"
 
 say "== with bitcoind in a container, by its cookie: a block"
-install -d -o 1000 -g 1000 "$work/bitcoin"
-set_env PAYOUT_ADDRESS=bcrt1qqypqxpq9qcrsszg2pvxq6rs0zqg3yyc5phstwt BITCOIND_IMAGE="$project-bitcoind" BITCOIN_DIR="$work/bitcoin" \
+mkdir "$work/bitcoin"
+uid=$(id -u)
+if [ "$uid" = 0 ]; then
+    uid=1000
+    chown $uid:$uid "$work/bitcoin"
+fi
+set_env PAYOUT_ADDRESS=bcrt1qqypqxpq9qcrsszg2pvxq6rs0zqg3yyc5phstwt BITCOIND_IMAGE="$project-bitcoind" BITCOIN_DIR="$work/bitcoin" BITCOIN_UID="$uid" BITCOIN_GID="$uid" \
     COMPOSE_FILE="$all_files" \
     P2POOL_FLAGS="-network regtest -rpc-port $rpc_port -stratum-port $port -p2p-port 0 -mdns=false"
 up

@@ -107,10 +107,9 @@ impl BitcoindError {
                  give -rpc-cookie-file."
             }
             Self::CookieUnreadable { closed: Some(_), .. } => {
-                "Permissions of the cookie alone are not enough: this node must enter all directories above it. Let bitcoind \
-                 write the cookie to a directory of its own, with rpccookiefile=/run/bitcoind/cookie and \
-                 rpccookieperms=group in bitcoin.conf, and give -rpc-cookie-file; or open the closed directory to \
-                 bitcoind's group with chmod g+x. This node runs with that group in both cases."
+                "Permissions of the cookie alone are not enough: this node must enter all directories above it. Run it with \
+                 bitcoind's group, set rpccookieperms=group in bitcoin.conf, and open the directory to the group with chmod \
+                 g+x; or let bitcoind write the cookie elsewhere, with rpccookiefile=, and give -rpc-cookie-file."
             }
             Self::Unauthorised(_) => {
                 "Give the user and password that bitcoind knows in -rpc-user and BITCOIN_RPC_PASSWORD, or the cookie of \

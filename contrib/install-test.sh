@@ -36,8 +36,10 @@ mapfile -t files < <(contrib/release/tarball.sh --list | xargs -d '\n' -I{} sh -
 mkdir "$staged"
 cp --parents "${files[@]}" "$staged/"
 strip -o "$staged/p2pool" "$target/p2pool"
-echo "licences" >"$staged/THIRD-PARTY-LICENCES.txt"
-contrib/release/deb.sh "$staged" "$(rustc -vV | sed -n 's/^host: //p')" 0.0.1 >/dev/null
+host=$(rustc -vV | sed -n 's/^host: //p')
+contrib/release/licences.py "$host" >"$staged/THIRD-PARTY-LICENCES.txt"
+grep -q 'The OpenLDAP Public License' "$staged/THIRD-PARTY-LICENCES.txt" || die "the licence of LMDB is missing"
+contrib/release/deb.sh "$staged" "$host" 0.0.1 >/dev/null
 mkdir "$root/bitcoind"
 cp "$bitcoind" "$(dirname "$bitcoind")/bitcoin-cli" "$root/bitcoind/"
 ldd "$bitcoind" | awk '$2 == "=>" && $3 !~ /\/(libc|libm|ld-linux[^/]*)\.so/ { print $3 }' | xargs -r cp -L -t "$root/bitcoind"

@@ -64,6 +64,11 @@ if [ ! -e "$settings" ]; then
 fi
 
 if [ -n "${P2POOL_DATA_DIR:-}" ]; then
+    old=$(sed -n 's/^ReadWritePaths=//p' "$drop_in" 2>/dev/null || true)
+    old=${old:-/var/lib/p2pool}
+    if [ "$old" != "$P2POOL_DATA_DIR" ] && [ -n "$(find "$old" -name identity 2>/dev/null)" ]; then
+        say "The data in $old is not moved. To keep it: stop the service, move the contents to $P2POOL_DATA_DIR, start it."
+    fi
     install -d -m 0700 -o p2pool -g p2pool "$P2POOL_DATA_DIR"
     install -d -m 0755 "${drop_in%/*}"
     cat >"$drop_in" <<END

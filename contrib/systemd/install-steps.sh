@@ -83,7 +83,8 @@ echo "== the cookie: the hint names what is closed, and the README's commands op
 await logged 'the directory /home/bitcoin is closed to it' || fail "the log does not name the closed directory"
 chmod g+x /home/bitcoin/.bitcoin/regtest
 bash -euxo pipefail /cookie.sh || fail "the README's commands fail"
-bitcoin-cli -datadir=/home/bitcoin/.bitcoin -rpccookiefile=/home/bitcoin/.bitcoin/regtest/.cookie -rpcwait generatetodescriptor 1 'raw(51)' >/dev/null
+mine() { bitcoin-cli -regtest -rpccookiefile=/home/bitcoin/.bitcoin/regtest/.cookie generatetodescriptor 1 'raw(51)'; }
+await mine || fail "bitcoind does not start again"
 await healthy || fail "it cannot read the cookie: $(healthy)"
 
 echo "== an upgrade keeps settings and data"
@@ -97,7 +98,8 @@ await healthy || fail "it is not healthy after the upgrade"
 echo "== data on another disk"
 mkdir /mnt/disk
 mount -t tmpfs tmpfs /mnt/disk
-P2POOL_DATA_DIR=/mnt/disk/p2pool contrib/install.sh || fail "it does not run with its data there"
+P2POOL_DATA_DIR=/mnt/disk/p2pool contrib/install.sh >/out || fail "it does not run with its data there"
+grep -q 'data in /var/lib/p2pool is not moved' /out || fail "it does not say where the data was: $(cat /out)"
 [ "$(chains /mnt/disk/p2pool)" = 1 ] || fail "the data is not there"
 await healthy || fail "it is not healthy there"
 

@@ -21,9 +21,10 @@ skip() {
     exit 0
 }
 
-# shellcheck disable=SC2015 # either of both
-(install_packages docker.io docker-compose debootstrap iproute2 jq python3 binutils) && command -v dockerd >/dev/null ||
-    skip "needs the packages docker.io, docker-compose and debootstrap"
+# Debian's packages only where there is no other Docker, with which they conflict.
+has_docker() { command -v docker && { command -v docker-compose || docker compose version; }; } >/dev/null 2>&1
+has_docker || (install_packages docker.io docker-compose) || skip "needs the packages docker.io and docker-compose"
+(install_packages iproute2 jq python3 binutils) || skip "needs the packages iproute2, jq, python3 and binutils"
 compose=(docker compose)
 ! command -v docker-compose >/dev/null || compose=(docker-compose)
 [ $# = 0 ] || compose=("$@")
@@ -81,13 +82,14 @@ start_engine() {
 }
 if ! docker info >/dev/null 2>&1; then
     [ "$(id -u)" = 0 ] || skip "no Docker engine runs, and only root can start one"
+    command -v dockerd >/dev/null || skip "no Docker engine runs, and there is no dockerd to start one"
     export DOCKER_HOST=unix://$work/docker.sock
     start_engine || skip "no Docker engine can be started: $(tail -n 1 "$work/dockerd.log")"
 fi
 
 if ! docker image inspect $BASE >/dev/null 2>&1 && ! timeout $PULL_TIMEOUT_S docker pull -q $BASE >/dev/null 2>&1; then
     [ "$(id -u)" = 0 ] || skip "$BASE cannot be pulled, and only root can make one"
-    root=$(debian_root) || skip "$BASE can neither be pulled nor made by debootstrap"
+    root=$( (install_packages debootstrap) && debian_root) || skip "$BASE can neither be pulled nor made by debootstrap"
     docker import "$root" $BASE >/dev/null
 fi
 

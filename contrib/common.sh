@@ -4,6 +4,14 @@
 say() { printf '%s\n' "$*" >&2; }
 die() { say "${0##*/}: $*"; exit 1; }
 
+# Ends a test script that cannot run here, with the reason; contrib/test.sh lists it.
+skip() {
+    local skipped="skipped: $1: $2"
+    say "$skipped"
+    [ -z "${P2POOL_TEST_SKIPS:-}" ] || echo "$skipped" >>"$P2POOL_TEST_SKIPS"
+    exit 0
+}
+
 # Installs missing Debian packages as root; otherwise prints the command to run.
 install_packages() {
     local missing=() package log

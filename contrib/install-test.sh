@@ -9,18 +9,11 @@ cd "$(dirname "$0")/.."
 # The steps take a minute; the watchdog's alone 20 s.
 readonly TIMEOUT_S=300
 
-skip() {
-    local skipped="skipped: contrib/install-test.sh: $1"
-    say "$skipped"
-    [ -z "${P2POOL_TEST_SKIPS:-}" ] || echo "$skipped" >>"$P2POOL_TEST_SKIPS"
-    exit 0
-}
-
-[ "$(id -u)" = 0 ] || skip "needs root"
-(install_packages systemd-container debootstrap binutils jq python3) || skip "needs the packages systemd-container and debootstrap"
+[ "$(id -u)" = 0 ] || skip contrib/install-test.sh "needs root"
+(install_packages systemd-container debootstrap binutils jq python3) || skip contrib/install-test.sh "needs the packages systemd-container and debootstrap"
 target=$(cargo metadata --locked --no-deps --format-version 1 | jq -r .target_directory)/debug
 bitcoind=$(tests/bitcoind/bitcoind.sh)
-base=$(debian_root) || skip "debootstrap cannot make a Debian 12"
+base=$(debian_root) || skip contrib/install-test.sh "debootstrap cannot make a Debian 12"
 
 work=$(mktemp -d)
 trap 'rm -rf --one-file-system "$work"' EXIT
@@ -60,7 +53,7 @@ ln -s ../steps.service "$root/etc/systemd/system/multi-user.target.wants/" 2>/de
 
 timeout --foreground $TIMEOUT_S systemd-nspawn --quiet --register=no --keep-unit --private-network --directory "$root" --boot \
     </dev/null >"$work/console" 2>&1 || true
-[ -f "$root/steps.log" ] || { tail -n 5 "$work/console" >&2; skip "systemd does not start in a container here"; }
+[ -f "$root/steps.log" ] || { tail -n 5 "$work/console" >&2; skip contrib/install-test.sh "systemd does not start in a container here"; }
 status=$(cat "$root/steps.status" 2>/dev/null || echo "none after $TIMEOUT_S s")
 [ "$status" = 0 ] || { cat "$root/steps.log" >&2; die "the steps end with status $status"; }
 grep '^== ' "$root/steps.log" >&2

@@ -14,17 +14,10 @@ readonly PULL_TIMEOUT_S=120
 # An engine, a container or a block comes within seconds.
 readonly WAIT_S=60
 
-skip() {
-    local skipped="skipped: contrib/docker/test.sh: $1"
-    say "$skipped"
-    [ -z "${P2POOL_TEST_SKIPS:-}" ] || echo "$skipped" >>"$P2POOL_TEST_SKIPS"
-    exit 0
-}
-
 # Debian's packages only where there is no other Docker, with which they conflict.
 has_docker() { command -v docker && { command -v docker-compose || docker compose version; }; } >/dev/null 2>&1
-has_docker || (install_packages docker.io docker-compose) || skip "needs the packages docker.io and docker-compose"
-(install_packages iproute2 jq python3 binutils) || skip "needs the packages iproute2, jq, python3 and binutils"
+has_docker || (install_packages docker.io docker-compose) || skip contrib/docker/test.sh "needs the packages docker.io and docker-compose"
+(install_packages iproute2 jq python3 binutils) || skip contrib/docker/test.sh "needs the packages iproute2, jq, python3 and binutils"
 compose=(docker compose)
 ! command -v docker-compose >/dev/null || compose=(docker-compose)
 [ $# = 0 ] || compose=("$@")
@@ -46,9 +39,10 @@ clean_up() {
     if [ -d "$clone" ] && docker info >/dev/null 2>&1; then
         (cd "$clone" && set_env COMPOSE_FILE="$all_files" && "${compose[@]}" down --volumes --timeout 10) >/dev/null 2>&1 || true
         docker image rm --force "$project" "$project-bitcoind" >/dev/null 2>&1 || true
-        docker image prune --force >/dev/null
     fi
     if [ -n "$engine" ]; then
+        # What is left of the builds.
+        { docker image prune --force && docker builder prune --force; } >/dev/null 2>&1 || true
         kill "$engine"
         wait "$engine" || true
         umount "$work"/run/netns/* 2>/dev/null || true
@@ -81,15 +75,15 @@ start_engine() {
     succeeds docker info
 }
 if ! docker info >/dev/null 2>&1; then
-    [ "$(id -u)" = 0 ] || skip "no Docker engine runs, and only root can start one"
-    command -v dockerd >/dev/null || skip "no Docker engine runs, and there is no dockerd to start one"
+    [ "$(id -u)" = 0 ] || skip contrib/docker/test.sh "no Docker engine runs, and only root can start one"
+    command -v dockerd >/dev/null || skip contrib/docker/test.sh "no Docker engine runs, and there is no dockerd to start one"
     export DOCKER_HOST=unix://$work/docker.sock
-    start_engine || skip "no Docker engine can be started: $(tail -n 1 "$work/dockerd.log")"
+    start_engine || skip contrib/docker/test.sh "no Docker engine can be started: $(tail -n 1 "$work/dockerd.log")"
 fi
 
 if ! docker image inspect $BASE >/dev/null 2>&1 && ! timeout $PULL_TIMEOUT_S docker pull -q $BASE >/dev/null 2>&1; then
-    [ "$(id -u)" = 0 ] || skip "$BASE cannot be pulled, and only root can make one"
-    root=$( (install_packages debootstrap) && debian_root) || skip "$BASE can neither be pulled nor made by debootstrap"
+    [ "$(id -u)" = 0 ] || skip contrib/docker/test.sh "$BASE cannot be pulled, and only root can make one"
+    root=$( (install_packages debootstrap) && debian_root) || skip contrib/docker/test.sh "$BASE can neither be pulled nor made by debootstrap"
     docker import "$root" $BASE >/dev/null
 fi
 

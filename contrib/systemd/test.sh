@@ -9,10 +9,7 @@ cd "$(dirname "$0")/../.."
 readonly START_TIMEOUT_S=30
 
 if ! (install_packages systemd python3-seccomp jq); then
-    skipped="skipped: contrib/systemd/test.sh: needs the packages systemd, python3-seccomp and jq"
-    say "$skipped"
-    [ -z "${P2POOL_TEST_SKIPS:-}" ] || echo "$skipped" >>"$P2POOL_TEST_SKIPS"
-    exit 0
+    skip contrib/systemd/test.sh "needs the packages systemd, python3-seccomp and jq"
 fi
 target=$(cargo metadata --locked --no-deps --format-version 1 | jq -r .target_directory)/debug
 dir=$(mktemp -d)

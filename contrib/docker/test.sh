@@ -103,8 +103,10 @@ printf 'FROM %s\nENV LD_LIBRARY_PATH=/usr/local/bin\nCOPY * /usr/local/bin/\n' $
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 rpc_port=$(free_port)
 port=$(free_port)
-password=secret
-hmac=$(python3 -c 'import hmac; print(hmac.new(b"salt", b"'$password'", "sha256").hexdigest())')
+# With characters that shells and Compose treat specially.
+# shellcheck disable=SC2016 # meant literally
+password='se$c"r e#t'
+hmac=$(python3 -c 'import hmac, sys; print(hmac.new(b"salt", sys.argv[1].encode(), "sha256").hexdigest())' "$password")
 cat >"$work/override.yaml" <<END
 services:
   bitcoind:
@@ -131,7 +133,7 @@ container() { docker ps -aq --filter "label=com.docker.compose.project=$project"
 # State of the container, by docker's template.
 state() { docker inspect -f "$1" "$(container)"; }
 is() { [ "$(state "$1")" = "$2" ]; }
-logged() { docker logs "$(container)" 2>&1 | grep -- "$1" >/dev/null; }
+logged() { docker logs "$(container)" 2>&1 | grep -F -- "$1" >/dev/null; }
 # Fetches a value of the API.
 api() {
     exec 3<>"/dev/tcp/127.0.0.1/$port" && printf 'GET /api/status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' >&3 &&
@@ -175,12 +177,12 @@ height=$(api .sharechain_height)
 say "== without bitcoind's file, by user and password; the volume is kept, and an upgrade too"
 id=$(state '{{.Image}}')
 printf ' ' >>p2pool
-set_env COMPOSE_FILE="contrib/docker/compose.yaml:$work/fast.yaml" BITCOIN_RPC_USER=pool BITCOIN_RPC_PASSWORD=$password
+set_env COMPOSE_FILE="contrib/docker/compose.yaml:$work/fast.yaml" BITCOIN_RPC_USER=pool BITCOIN_RPC_PASSWORD="'$password'"
 up
 ! is '{{.Image}}' "$id" || fail "the image is not built again"
 succeeds has_share "$height" || fail "the shares are not kept"
 succeeds is '{{.State.Health.Status}}' healthy || fail "not healthy by user and password: $(state '{{json .State.Health}}')"
-! logged $password || fail "the log has the password"
+! logged "$password" || fail "the log has the password"
 
 say "== restart, down and up"
 "${compose[@]}" restart >/dev/null 2>&1

@@ -49,6 +49,14 @@ pub struct Metrics {
     pub p2p_bytes_in: IntCounter,
     /// Bytes sent to peers, with encryption and framing (p2p).
     pub p2p_bytes_out: IntCounter,
+    /// Peers that have subscribed to shares; this node sends shares to them alone (p2p).
+    pub peers_subscribed: IntGauge,
+    /// Peers that this node exchanges shares with directly (p2p).
+    pub mesh_peers: IntGauge,
+    /// Connections that were replaced by a new one of the same peer (p2p).
+    pub peer_connections_replaced: IntCounter,
+    /// Peers that were disconnected because they did not subscribe to shares (p2p).
+    pub peer_reconnects: IntCounter,
     /// Misbehaviours of peers that raised a ban score (p2p).
     pub peer_misbehaviours: IntCounter,
     /// Bans of peers (p2p).
@@ -153,6 +161,16 @@ impl Default for Metrics {
             template_time_s: valid(IntGauge::new("p2pool_template_time_seconds", "Time of the newest template.")),
             p2p_bytes_in: p2p_bytes("in"),
             p2p_bytes_out: p2p_bytes("out"),
+            peers_subscribed: gauge("p2pool_peers_subscribed", "Connected peers that have subscribed to shares."),
+            mesh_peers: gauge("p2pool_gossip_mesh_peers", "Peers that shares are exchanged with directly."),
+            peer_connections_replaced: counter(
+                "p2pool_peer_connections_replaced_total",
+                "Connections of peers that were replaced by a new one of the same peer.",
+            ),
+            peer_reconnects: counter(
+                "p2pool_peer_reconnects_total",
+                "Peers that were disconnected because they did not subscribe to shares.",
+            ),
             peer_misbehaviours: counter(
                 "p2pool_peer_misbehaviours_total",
                 "Misbehaviours of peers that raised a ban score.",

@@ -16,6 +16,7 @@ mod coins;
 mod executable;
 mod node;
 mod ports;
+mod relay;
 mod rpc;
 mod skip;
 mod wait;
@@ -24,6 +25,7 @@ pub use coins::{anyone_can_spend, anyone_can_spend_address, Coin, MempoolFiller}
 pub use executable::bitcoind_exe;
 pub use node::{Bitcoind, Chain, Options};
 pub use ports::Port;
+pub use relay::Relay;
 pub use rpc::{RpcClient, RpcError};
 pub use skip::skip;
 pub use wait::{wait_for, wait_until};

@@ -113,24 +113,50 @@ impl TwoSides {
         result.unwrap_or_else(|error| panic!("cannot enter the {} side: {error}", side.name()))
     }
 
+    /// Runs a function on the router, which is the neighbour of each side's machine.
+    pub fn inside_router<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        inside(&self.router(), work).unwrap_or_else(|error| panic!("cannot enter the router: {error}"))
+    }
+
+    /// Puts a side behind a NAT that gives each connection a random port and drops packets of those that it does not know,
+    /// or reports that the test is skipped.
+    pub fn nat_or_skip(&self, side: Side) -> Option<Nat<'_>> {
+        let other = Side::BOTH.into_iter().find(|other| *other != side)?.name();
+        // No connection is made from outside, and what comes for an unknown one gets no response.
+        let rules = format!(
+            "table ip nat {{\n\
+             chain postrouting {{ type nat hook postrouting priority 100; oifname \"{other}\" masquerade fully-random; }}\n\
+             chain forward {{\n\
+             type filter hook forward priority 0; ct state invalid drop; iifname \"{other}\" ct state new drop;\n\
+             }}\n\
+             chain input {{ type filter hook input priority 0; iifname \"{other}\" drop; }}\n\
+             }}\n"
+        );
+        let set = self.inside_router(|| {
+            nft(&rules)?;
+            // A packet in the middle of a connection makes no new mapping.
+            std::fs::write("/proc/sys/net/netfilter/nf_conntrack_tcp_loose", "0").map_err(|error| error.to_string())?;
+            std::fs::read_to_string(ESTABLISHED_TIMEOUT).map_err(|error| error.to_string())
+        });
+        match set {
+            Ok(timeout) => Some(Nat { sides: self, timeout }),
+            Err(error) => {
+                p2pool_test_bitcoind::skip(&format!("network address translation (root, nftables): {error}"));
+                None
+            }
+        }
+    }
+
     /// Makes a local port of this process reachable as the same local port of a side, unaffected by partitions.
     #[track_caller]
     pub fn forward_port(&self, side: Side, port: u16) -> ForwardedPort {
-        let listener = self.inside(side, || TcpListener::bind(("127.0.0.1", port)));
-        let listener = listener.unwrap_or_else(|error| panic!("port {port} on the {} side: {error}", side.name()));
-        let ended = Arc::new(AtomicBool::new(false));
-        let accepting = Arc::clone(&ended);
-        let thread = std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                if accepting.load(Ordering::Relaxed) {
-                    return;
-                }
-                if let Ok(ours) = TcpStream::connect(("127.0.0.1", port)) {
-                    join(stream, ours);
-                }
-            }
-        });
-        ForwardedPort { namespace: self.name(side), port, ended, thread: Some(thread) }
+        forward_port(self.name(side), port)
+    }
+
+    /// The same for the router.
+    #[track_caller]
+    pub fn forward_port_to_router(&self, port: u16) -> ForwardedPort {
+        forward_port(self.router(), port)
     }
 
     fn forward(&self, on: bool) -> Result<(), String> {
@@ -156,6 +182,35 @@ impl Drop for TwoSides {
     }
 }
 
+/// Time for which the router keeps a mapping without packets, in seconds.
+const ESTABLISHED_TIMEOUT: &str = "/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established";
+
+/// A NAT between the two networks.
+#[derive(Debug)]
+pub struct Nat<'a> {
+    sides: &'a TwoSides,
+    /// The system's own timeout of mappings.
+    timeout: String,
+}
+
+impl Nat<'_> {
+    /// Forgets the mappings of connections that `work` uses. Connections made later get mappings that last.
+    #[track_caller]
+    pub fn forget_mappings(&self, work: impl FnOnce()) {
+        self.set_timeout("1");
+        work();
+        // No packet meanwhile: pings are 15 s apart.
+        std::thread::sleep(std::time::Duration::from_secs(3));
+        self.set_timeout(&self.timeout);
+    }
+
+    #[track_caller]
+    fn set_timeout(&self, timeout: &str) {
+        let written = self.sides.inside_router(|| std::fs::write(ESTABLISHED_TIMEOUT, timeout));
+        written.unwrap_or_else(|error| panic!("{ESTABLISHED_TIMEOUT}: {error}"));
+    }
+}
+
 /// A port that is forwarded to a side; closed when dropped.
 #[derive(Debug)]
 pub struct ForwardedPort {
@@ -174,6 +229,27 @@ impl Drop for ForwardedPort {
             drop(thread.join());
         }
     }
+}
+
+/// Makes a local port of this process reachable in a namespace.
+#[track_caller]
+fn forward_port(namespace: String, port: u16) -> ForwardedPort {
+    let listener = inside(&namespace, || TcpListener::bind(("127.0.0.1", port)));
+    let listener =
+        listener.and_then(|bound| bound).unwrap_or_else(|error| panic!("port {port} in {namespace}: {error}"));
+    let ended = Arc::new(AtomicBool::new(false));
+    let accepting = Arc::clone(&ended);
+    let thread = std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            if accepting.load(Ordering::Relaxed) {
+                return;
+            }
+            if let Ok(ours) = TcpStream::connect(("127.0.0.1", port)) {
+                join(stream, ours);
+            }
+        }
+    });
+    ForwardedPort { namespace, port, ended, thread: Some(thread) }
 }
 
 /// Forwards bytes in both directions until both ends are closed.
@@ -208,4 +284,15 @@ fn ip(arguments: &[&str]) -> Result<(), String> {
     let output = Command::new("ip").args(arguments).output().map_err(|error| format!("ip: {error}"))?;
     let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     output.status.success().then_some(()).ok_or_else(|| format!("ip {}: {message}", arguments.join(" ")))
+}
+
+/// Adds these rules of the packet filter.
+fn nft(rules: &str) -> Result<(), String> {
+    let path = std::env::temp_dir().join(format!("p2pool-nft-{}", std::process::id()));
+    std::fs::write(&path, rules).map_err(|error| format!("{}: {error}", path.display()))?;
+    let output = Command::new("nft").arg("-f").arg(&path).output().map_err(|error| format!("nft: {error}"));
+    drop(std::fs::remove_file(&path));
+    let output = output?;
+    let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    output.status.success().then_some(()).ok_or_else(|| format!("nft: {message}"))
 }

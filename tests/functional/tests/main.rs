@@ -17,6 +17,7 @@ mod network_faults;
 mod network_gossip;
 mod network_partition;
 mod network_pruned;
+mod network_reconnect;
 mod network_solo;
 mod regtest;
 mod rpc_rights;

@@ -20,20 +20,26 @@ use crate::dht::Dht;
 use crate::error::P2pError;
 use crate::gossip::Gossip;
 use crate::names::{self, Names};
+use crate::one_connection::{OneConnection, PeerLimits};
 use crate::peers::InboundSlots;
 use crate::traffic::CountedStream;
 
-/// Connections in total.
+/// Connected peers in total.
 pub const CONNECTIONS_MAX: u32 = 100;
-/// Outbound connections.
+/// Peers with an outbound connection.
 const OUTBOUND_MAX: u32 = 50;
-/// Inbound connections. Fewer than [`CONNECTIONS_MAX`], so that inbound peers alone never use up all connections.
+/// Peers with an inbound connection. Fewer than [`CONNECTIONS_MAX`], so that inbound peers alone never use up all
+/// connections.
 pub const INBOUND_MAX: u32 = 80;
 /// The last eight inbound slots are temporary, so that a bootnode helps new nodes however many peers it has.
 pub const INBOUND_SLOTS: InboundSlots =
     InboundSlots { permanent: INBOUND_MAX as usize - 8, temporary_for: Duration::from_secs(10) };
-/// Connections per peer. Two nodes that dial each other at the same time have two for a while.
-const PER_PEER_MAX: u32 = 2;
+/// Connections per peer: the one in use, and replaced ones that are being closed. That takes up to [`UNACKNOWLEDGED_MAX`]
+/// if the other end is gone and bytes wait for it.
+const PER_PEER_MAX: u32 = 4;
+/// Connections with those that are being closed. After an outage all peers may return while this node closes the
+/// connections that they had.
+const ESTABLISHED_MAX: u32 = 2 * CONNECTIONS_MAX;
 /// Pending connections in each direction. A handshake costs this node more than the other side.
 pub const PENDING_MAX: u32 = 32;
 /// Timeout of connecting and the handshake.
@@ -61,13 +67,20 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3_600);
 /// Resolver configuration of the system. A small appliance may have none.
 const RESOLVER_FILE: &str = "/etc/resolv.conf";
 
-/// All protocols.
+/// Who may connect, and all protocols.
 #[derive(NetworkBehaviour)]
 pub struct Behaviour {
     /// First, because it refuses connections before the other behaviours see them.
     pub gater: ConnectionGater,
-    /// Limits the number of connections.
+    /// Limits the number of pending connections, and of those that are being closed.
     pub limits: connection_limits::Behaviour,
+    /// What runs on the one connection that each peer has.
+    pub peers: OneConnection<Protocols>,
+}
+
+/// The protocols between connected peers.
+#[derive(NetworkBehaviour)]
+pub struct Protocols {
     /// Gossip of shares and found blocks.
     pub gossip: Gossip,
     /// Requests and responses.
@@ -86,9 +99,7 @@ pub struct Behaviour {
 
 fn limits() -> connection_limits::ConnectionLimits {
     connection_limits::ConnectionLimits::default()
-        .with_max_established(Some(CONNECTIONS_MAX))
-        .with_max_established_outgoing(Some(OUTBOUND_MAX))
-        .with_max_established_incoming(Some(INBOUND_MAX))
+        .with_max_established(Some(ESTABLISHED_MAX))
         .with_max_established_per_peer(Some(PER_PEER_MAX))
         .with_max_pending_incoming(Some(PENDING_MAX))
         .with_max_pending_outgoing(Some(PENDING_MAX))
@@ -116,8 +127,7 @@ fn behaviour(
             .with_max_concurrent_streams(streams_max);
         request_response::Behaviour::new([(protocol.clone(), ProtocolSupport::Full)], config)
     };
-    Ok(Behaviour {
-        limits: connection_limits::Behaviour::new(limits()),
+    let protocols = Protocols {
         gossip: Gossip::new(names)?,
         sync: requests(&names.sync, SYNC_STREAMS_MAX),
         envelopes: requests(&names.envelopes, ENVELOPES_STREAMS_MAX),
@@ -125,7 +135,13 @@ fn behaviour(
         identify: identify::Behaviour::new(identify),
         ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_INTERVAL).with_timeout(PING_TIMEOUT)),
         mdns: mdns.into(),
+    };
+    let limits_of_peers =
+        PeerLimits { inbound: INBOUND_MAX as usize, outbound: OUTBOUND_MAX as usize, total: CONNECTIONS_MAX as usize };
+    Ok(Behaviour {
         gater,
+        limits: connection_limits::Behaviour::new(limits()),
+        peers: OneConnection::new(protocols, our_id, limits_of_peers),
     })
 }
 

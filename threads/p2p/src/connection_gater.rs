@@ -1,6 +1,6 @@
 //! Decides who may connect: no banned peer, and not too many from one netgroup.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -22,8 +22,8 @@ use crate::address::ip_of;
 use crate::bans::{BanSubject, Bans};
 use crate::rate_limits::{Action, NetgroupLimiter};
 
-/// Connections with one netgroup (IPv4 /24, IPv6 /48) in both directions. The few nodes of a farm behind one address fit;
-/// to fill a node's hundred connections, an attacker needs thirteen netgroups.
+/// Connected peers of one netgroup (IPv4 /24, IPv6 /48) in both directions, and as many inbound handshakes. The few nodes of
+/// a farm behind one address fit; to fill a node's hundred connections, an attacker needs thirteen netgroups.
 pub const CONNECTIONS_PER_NETGROUP_MAX: usize = 8;
 
 /// The system's clock, or a test's.
@@ -43,13 +43,20 @@ pub enum Refusal {
     TooFrequent,
 }
 
+/// A connection that counts for its netgroup.
+struct Counted {
+    netgroup: Netgroup,
+    /// The peer at the other end; `None` during the handshake.
+    peer: Option<PeerId>,
+}
+
 /// Refuses connections. It is the first behaviour of the swarm, so that no other sees a refused peer.
 pub struct ConnectionGater {
     /// The banned peers and addresses.
     pub bans: Bans,
     clock: Clock,
-    /// Netgroups of pending and established connections.
-    counted: HashMap<ConnectionId, Netgroup>,
+    /// Netgroups of pending inbound connections and of all established ones.
+    counted: HashMap<ConnectionId, Counted>,
     attempts: NetgroupLimiter,
 }
 
@@ -71,18 +78,33 @@ impl ConnectionGater {
         Ok(())
     }
 
-    /// Checks the remote address of a connection and counts it for its netgroup.
-    fn admit(&mut self, connection: ConnectionId, address: Option<IpAddr>) -> Result<(), ConnectionDenied> {
+    /// Checks the remote address of a connection and counts it for its netgroup. `peer` is who is at the other end, once
+    /// that is known. Several connections of one peer count once: a peer may return before this node notices that its last
+    /// connection is dead, and all peers of a netgroup do after an outage.
+    fn admit(
+        &mut self,
+        connection: ConnectionId,
+        address: Option<IpAddr>,
+        peer: Option<PeerId>,
+    ) -> Result<(), ConnectionDenied> {
         let Some(address) = address else { return Ok(()) };
         if self.bans.is_banned_at(address, (self.clock)()) {
             return Err(ConnectionDenied::new(Refusal::Banned));
         }
         let Some(netgroup) = Netgroup::of(address) else { return Ok(()) };
         // As many entries as the swarm allows connections: few enough to count.
-        if self.counted.values().filter(|counted| **counted == netgroup).count() >= CONNECTIONS_PER_NETGROUP_MAX {
+        let of_netgroup = self.counted.iter().filter(|(id, other)| **id != connection && other.netgroup == netgroup);
+        let others = match peer {
+            None => of_netgroup.filter(|(_, other)| other.peer.is_none()).count(),
+            Some(_) => {
+                let peers = of_netgroup.filter_map(|(_, other)| other.peer.filter(|other| Some(*other) != peer));
+                peers.collect::<HashSet<PeerId>>().len()
+            }
+        };
+        if others >= CONNECTIONS_PER_NETGROUP_MAX {
             return Err(ConnectionDenied::new(Refusal::NetgroupFull));
         }
-        self.counted.insert(connection, netgroup);
+        self.counted.insert(connection, Counted { netgroup, peer });
         Ok(())
     }
 
@@ -106,17 +128,18 @@ impl NetworkBehaviour for ConnectionGater {
         remote: &Multiaddr,
     ) -> Result<(), ConnectionDenied> {
         self.check_frequency(ip_of(remote), Instant::now())?;
-        self.admit(connection, ip_of(remote))
+        self.admit(connection, ip_of(remote), None)
     }
 
     fn handle_established_inbound_connection(
         &mut self,
-        _: ConnectionId,
+        connection: ConnectionId,
         peer: PeerId,
         _: &Multiaddr,
-        _: &Multiaddr,
+        remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
         self.check_peer(&peer)?;
+        self.admit(connection, ip_of(remote), Some(peer))?;
         Ok(dummy::ConnectionHandler)
     }
 
@@ -142,7 +165,7 @@ impl NetworkBehaviour for ConnectionGater {
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
         self.check_peer(&peer)?;
-        self.admit(connection, ip_of(address))?;
+        self.admit(connection, ip_of(address), Some(peer))?;
         Ok(dummy::ConnectionHandler)
     }
 
@@ -208,6 +231,30 @@ mod tests {
         assert_eq!(attempt(&mut gater, 104, "/ip4/8.8.8.99"), Some(Refusal::NetgroupFull));
     }
 
+    /// A connection whose handshake has succeeded; why it is refused.
+    fn establish(gater: &mut ConnectionGater, number: usize, from: &str, peer: PeerId) -> Option<Refusal> {
+        let local = "/ip4/192.0.2.1/tcp/9171".parse().unwrap();
+        let remote = format!("{from}/tcp/{}", 1_000 + number).parse().unwrap();
+        let denied = gater.handle_established_inbound_connection(id(number), peer, &local, &remote).err()?;
+        Some(denied.downcast::<Refusal>().unwrap())
+    }
+
+    #[test]
+    fn all_peers_of_a_full_netgroup_may_return_before_their_dead_connections_are_closed() {
+        let mut gater = gater();
+        let peers: Vec<PeerId> = (0..CONNECTIONS_PER_NETGROUP_MAX).map(|_| PeerId::random()).collect();
+        for round in 0..2 {
+            for (number, peer) in peers.iter().enumerate() {
+                let number = 100 * round + number;
+                assert_eq!(attempt(&mut gater, number, "/ip4/8.8.8.8"), None);
+                assert_eq!(establish(&mut gater, number, "/ip4/8.8.8.8", *peer), None);
+            }
+        }
+        assert_eq!(attempt(&mut gater, 300, "/ip4/8.8.8.8"), None, "it is not yet known which peer this is");
+        assert_eq!(establish(&mut gater, 300, "/ip4/8.8.8.8", PeerId::random()), Some(Refusal::NetgroupFull));
+        assert_eq!(gater.counted.len(), 2 * peers.len() + 1);
+    }
+
     #[test]
     fn a_netgroup_that_connects_too_often_has_to_wait() {
         let (mut gater, now) = (gater(), Instant::now());
@@ -220,7 +267,7 @@ mod tests {
         let address = Some("8.8.8.8".parse().unwrap());
         assert!(gater.check_frequency(address, now + INTERVAL * 2).is_ok());
         // Outbound connections are not limited in frequency.
-        assert!(gater.admit(id(102), address).is_ok());
+        assert!(gater.admit(id(102), address, Some(PeerId::random())).is_ok());
     }
 
     #[test]

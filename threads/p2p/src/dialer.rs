@@ -186,10 +186,11 @@ impl Dialer {
         self.connected(peer, false, now, time);
     }
 
+    /// A connection replaces the one before, which says no more about the peer.
     fn connected(&mut self, peer: &PeerId, is_dialer: bool, now: Instant, time: UnixTime) {
         if let Some(known) = self.peers.get_mut(peer) {
             known.is_dialling = false;
-            known.connected.get_or_insert((now, false)).1 |= is_dialer;
+            known.connected = Some((now, is_dialer));
         }
         self.mark_seen(peer, time);
     }
@@ -216,7 +217,14 @@ impl Dialer {
         }
     }
 
-    /// Notes that a peer's last connection has closed. Returns true if a bootnode has evicted this node for the first time.
+    /// Notes that this node is about to close a peer's connection, whose end then says nothing about the peer.
+    pub fn disconnecting(&mut self, peer: &PeerId) {
+        if let Some(known) = self.peers.get_mut(peer) {
+            known.connected = None;
+        }
+    }
+
+    /// Notes that a peer's connection has closed. Returns true if a bootnode has evicted this node for the first time.
     pub fn disconnected(&mut self, peer: &PeerId, now: Instant) -> bool {
         let Some(known) = self.peers.get_mut(peer) else { return false };
         known.next_try = known.next_try.max(now + BACKOFF_MIN);
@@ -232,6 +240,13 @@ impl Dialer {
             Some((_, false)) | None => {}
         }
         false
+    }
+
+    /// Notes the end of a dial that says nothing about the peer.
+    pub fn dial_ended(&mut self, peer: &PeerId, now: Instant) {
+        let Some(known) = self.peers.get_mut(peer) else { return };
+        known.is_dialling = false;
+        known.next_try = known.next_try.max(now + BACKOFF_MIN);
     }
 
     /// Notes a failed dial. Returns true if it is the first failure of a bootnode.

@@ -6,6 +6,7 @@ mod open;
 mod peers;
 mod request_slots;
 mod requests;
+mod subscriptions;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,7 +21,7 @@ use p2pool_core::node::NetworkCommand;
 use p2pool_core::status::{PeerDiscovery, PeersStatus};
 use p2pool_core::units::UnixTime;
 
-use crate::behaviour::{Behaviour, BehaviourEvent};
+use crate::behaviour::{Behaviour, BehaviourEvent, ProtocolsEvent};
 use crate::connection_gater::Clock;
 use crate::dialer::Dialer;
 use crate::names::Names;
@@ -35,6 +36,7 @@ pub use open::{BANS_FILE, PEERS_FILE};
 #[cfg(test)]
 pub use requests::OUTBOUND_PER_PEER_MAX;
 use requests::{Protocol, Requests};
+use subscriptions::Reconnects;
 
 /// Shortest time between two writes of the known peers. Bans are written at once.
 const SAVE_INTERVAL: Duration = Duration::from_secs(30);
@@ -54,6 +56,7 @@ pub struct SwarmDriver {
     dialer: Dialer,
     pending_verdicts: PendingVerdicts,
     requests: Requests,
+    reconnects: Reconnects,
     /// The operator says that this node is reachable from the Internet.
     is_dht_server: bool,
     listening: Vec<Multiaddr>,
@@ -92,12 +95,13 @@ impl SwarmDriver {
     pub fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
             SwarmEvent::Behaviour(event) => self.on_behaviour(event),
-            SwarmEvent::ConnectionEstablished { peer_id, endpoint, num_established, .. } => {
-                self.on_connected(peer_id, &endpoint, num_established.get());
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
+                self.on_connected(peer_id, connection_id, &endpoint);
             }
-            SwarmEvent::ConnectionClosed { peer_id, num_established, cause, .. } => {
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, cause, .. } => {
                 debug!("connection to {peer_id} closed: {cause:?}");
-                if num_established == 0 {
+                // Others have been replaced.
+                if self.peers.get(&peer_id).is_some_and(|peer| peer.connection == connection_id) {
                     self.on_disconnected(&peer_id);
                 }
             }
@@ -127,13 +131,15 @@ impl SwarmDriver {
 
     fn on_behaviour(&mut self, event: BehaviourEvent) {
         match event {
-            BehaviourEvent::Gossip(event) => self.on_gossip(event),
-            BehaviourEvent::Sync(event) => self.on_request_event(Protocol::Sync, event),
-            BehaviourEvent::Envelopes(event) => self.on_request_event(Protocol::Envelopes, event),
-            BehaviourEvent::Identify(event) => self.on_identify(event),
-            BehaviourEvent::Ping(event) => self.on_ping(&event),
-            BehaviourEvent::Mdns(event) => self.on_mdns(event),
-            BehaviourEvent::Dht(event) => log::trace!("dht: {event:?}"),
+            BehaviourEvent::Peers(event) => match event {
+                ProtocolsEvent::Gossip(event) => self.on_gossip(event),
+                ProtocolsEvent::Sync(event) => self.on_request_event(Protocol::Sync, event),
+                ProtocolsEvent::Envelopes(event) => self.on_request_event(Protocol::Envelopes, event),
+                ProtocolsEvent::Identify(event) => self.on_identify(event),
+                ProtocolsEvent::Ping(event) => self.on_ping(&event),
+                ProtocolsEvent::Mdns(event) => self.on_mdns(event),
+                ProtocolsEvent::Dht(event) => log::trace!("dht: {event:?}"),
+            },
             BehaviourEvent::Gater(never) | BehaviourEvent::Limits(never) => match never {},
         }
     }
@@ -146,6 +152,7 @@ impl SwarmDriver {
         self.report_ban_scores();
         self.penalize_graylisted();
         self.free_temporary_slots(now);
+        self.reconnect_unsubscribed(now);
         self.dial(now);
         self.save(now, false);
         if self.status_changed || now.duration_since(self.published_at) >= PUBLISH_INTERVAL {
@@ -176,6 +183,11 @@ impl SwarmDriver {
     fn publish(&mut self, now: Instant) {
         self.published_at = now;
         self.status_changed = false;
+        let gossip = &self.swarm.behaviour().peers.inner.gossip;
+        let shares = self.names.shares.hash();
+        let subscribed = gossip.speakers(&shares).filter(|(_, is_subscribed)| *is_subscribed).count();
+        self.metrics.peers_subscribed.set(subscribed as i64);
+        self.metrics.mesh_peers.set(gossip.inner.mesh_peers(&shares).count() as i64);
         let our_id = self.swarm.local_peer_id().to_string();
         self.status.store(Arc::new(PeersStatus {
             listening: self.listening.iter().map(|address| format!("{address}/p2p/{our_id}")).collect(),

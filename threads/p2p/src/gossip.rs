@@ -149,6 +149,14 @@ impl Gossip {
         }
         Ok(Self { inner, broken: VecDeque::new() })
     }
+
+    /// Returns the connected peers that speak GossipSub, each with whether it has subscribed to a topic.
+    pub fn speakers<'a>(&'a self, topic: &'a TopicHash) -> impl Iterator<Item = (&'a PeerId, bool)> {
+        // Both iterate over the same map. The type of the kinds has no public name.
+        let peers = self.inner.all_peers().zip(self.inner.peer_protocol());
+        let speakers = peers.filter(|(_, (_, kind))| kind.as_static_ref().starts_with("Gossipsub"));
+        speakers.map(move |((peer, topics), _)| (peer, topics.contains(&topic)))
+    }
 }
 
 /// GossipSub's handler of one connection, with a count of inbound streams.

@@ -27,6 +27,7 @@ mod error;
 mod gossip;
 mod identity;
 mod names;
+mod one_connection;
 mod outbox;
 mod peers;
 mod rate_limits;

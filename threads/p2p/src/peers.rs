@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use libp2p::swarm::ConnectionId;
 use libp2p::{Multiaddr, PeerId};
 use p2pool_core::netgroup::Netgroup;
 use p2pool_core::peer::PeerHandle;
@@ -38,6 +39,8 @@ pub struct InboundSlots {
 pub struct Peer {
     /// Its handle in the chain thread.
     pub handle: PeerHandle,
+    /// Its connection; others of the same peer are being closed.
+    pub connection: ConnectionId,
     /// Its IP address; `None` if it was dialled by name.
     pub ip: Option<IpAddr>,
     /// Who dialled.
@@ -51,7 +54,10 @@ pub struct Peer {
     /// Ban score that GossipSub last got as part of its own score.
     pub reported_score: Option<u32>,
     limiter: RateLimiter,
-    connected_at: Instant,
+    /// When it took its inbound slot, perhaps by an earlier connection.
+    slot_since: Instant,
+    /// When it connected.
+    pub connected_at: Instant,
     connected_since: UnixTime,
     /// Its remote address, for logs.
     pub address: Arc<str>,
@@ -62,6 +68,40 @@ pub struct Peer {
 }
 
 impl Peer {
+    /// A peer that has just connected. It gets its handle when it is added to the others.
+    pub fn new(
+        id: PeerId,
+        connection: ConnectionId,
+        address: &Multiaddr,
+        direction: Direction,
+        time: UnixTime,
+        now: Instant,
+    ) -> Self {
+        Self {
+            handle: PeerHandle(0),
+            connection,
+            ip: ip_of(address),
+            direction,
+            rate_penalty: TokenBucket::new(RATE_PENALTY, now),
+            unread_penalty: TokenBucket::new(UNREAD_PENALTY, now),
+            is_graylisted: false,
+            reported_score: None,
+            limiter: RateLimiter::new(1, now),
+            slot_since: now,
+            connected_at: now,
+            connected_since: time,
+            address: address.to_string().into(),
+            id: id.to_string().into(),
+            agent: "".into(),
+            latency: None,
+        }
+    }
+
+    /// Takes the slot of a connection of the same peer that this one replaces.
+    pub const fn keep_slot_of(&mut self, old: &Self) {
+        self.slot_since = old.slot_since;
+    }
+
     /// Sets the agent version, shortened and without control characters.
     pub fn set_agent(&mut self, agent: &str) {
         let agent: String = agent.chars().filter(|char| !char.is_control()).take(AGENT_LEN_MAX).collect();
@@ -79,9 +119,9 @@ impl Peer {
         }
     }
 
-    /// Returns the key that sorts peers by the time at which they connected.
+    /// Returns the key that sorts peers by the time at which they connected first.
     const fn order(&self) -> (Instant, PeerHandle) {
-        (self.connected_at, self.handle)
+        (self.slot_since, self.handle)
     }
 }
 
@@ -97,35 +137,12 @@ pub struct Peers {
 }
 
 impl Peers {
-    /// Adds a peer with its first connection and returns its handle.
-    pub fn add(
-        &mut self,
-        id: PeerId,
-        address: &Multiaddr,
-        direction: Direction,
-        time: UnixTime,
-        now: Instant,
-    ) -> PeerHandle {
-        let ip = ip_of(address);
-        let handle = PeerHandle::new(self.netgroup_number(ip), self.next_serial);
+    /// Adds a peer that was not connected, and returns its handle.
+    pub fn add(&mut self, id: PeerId, mut peer: Peer) -> PeerHandle {
+        let handle = PeerHandle::new(self.netgroup_number(peer.ip), self.next_serial);
         self.next_serial += 1;
         self.by_handle.insert(handle, id);
-        let peer = Peer {
-            handle,
-            ip,
-            direction,
-            rate_penalty: TokenBucket::new(RATE_PENALTY, now),
-            unread_penalty: TokenBucket::new(UNREAD_PENALTY, now),
-            is_graylisted: false,
-            reported_score: None,
-            limiter: RateLimiter::new(1, now),
-            connected_at: now,
-            connected_since: time,
-            address: address.to_string().into(),
-            id: id.to_string().into(),
-            agent: "".into(),
-            latency: None,
-        };
+        peer.handle = handle;
         let previous = self.by_id.insert(id, peer);
         debug_assert!(previous.is_none(), "{id} was connected already");
         handle
@@ -150,7 +167,7 @@ impl Peers {
         self.netgroup_limiter.give_back(peer.ip, action);
     }
 
-    /// Removes a peer whose last connection has closed.
+    /// Removes a peer whose connection has closed or is replaced.
     pub fn remove(&mut self, id: &PeerId) -> Option<Peer> {
         let peer = self.by_id.remove(id)?;
         self.by_handle.remove(&peer.handle);
@@ -179,12 +196,12 @@ impl Peers {
     }
 
     /// Returns the peers whose temporary slot has expired. The permanent slots belong to those that connected first; when
-    /// one of them leaves, the next in order moves up.
+    /// one of them leaves, the next in order moves up, and one that connects again keeps its place.
     pub fn expired_temporary(&self, slots: InboundSlots, now: Instant) -> Vec<PeerId> {
         let mut inbound: Vec<_> = self.iter().filter(|(_, peer)| peer.direction == Direction::Inbound).collect();
         inbound.sort_unstable_by_key(|(_, peer)| peer.order());
         let temporary = inbound.into_iter().skip(slots.permanent);
-        let expired = temporary.filter(|(_, peer)| now.duration_since(peer.connected_at) >= slots.temporary_for);
+        let expired = temporary.filter(|(_, peer)| now.duration_since(peer.slot_since) >= slots.temporary_for);
         expired.map(|(id, _)| *id).collect()
     }
 

@@ -5,6 +5,7 @@ mod gossip;
 mod identify;
 mod limits;
 mod network;
+mod overlap;
 mod requests;
 mod scripted_peer;
 mod support;

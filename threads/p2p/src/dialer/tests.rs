@@ -209,3 +209,40 @@ fn this_node_and_connected_peers_are_not_dialled() {
     assert!(dialer.due(now, 0, |peer| *peer == one).is_empty());
     assert_eq!(due(&mut dialer, now, 0), [one]);
 }
+
+#[test]
+fn a_dial_that_was_overtaken_by_another_connection_is_no_failure() {
+    let (now, boot) = (Instant::now(), PeerId::random());
+    let mut dialer = Dialer::new(PeerId::random(), vec![(boot, address(1))], "", now);
+    assert_eq!(due(&mut dialer, now, 0), [boot]);
+    dialer.dial_ended(&boot, now);
+    let known = &dialer.peers[&boot];
+    assert_eq!((known.failures, known.is_dialling, known.next_try), (0, false, now + BACKOFF_MIN));
+    assert_eq!(due(&mut dialer, now + BACKOFF_MIN, 0), [boot]);
+}
+
+#[test]
+fn the_end_of_a_connection_that_this_node_closes_is_no_eviction() {
+    let (now, boot) = (Instant::now(), PeerId::random());
+    let mut dialer = Dialer::new(PeerId::random(), vec![(boot, address(1))], "", now);
+    dialer.outbound_connected(boot, &address(1), now, TIME);
+    dialer.disconnecting(&boot);
+    assert!(!dialer.disconnected(&boot, now), "nothing to report");
+    let known = &dialer.peers[&boot];
+    assert_eq!((known.failures, known.evicted_us, known.next_try), (0, false, now + BACKOFF_MIN));
+}
+
+#[test]
+fn of_two_connections_the_later_one_counts() {
+    let (now, boot) = (Instant::now(), PeerId::random());
+    let mut dialer = Dialer::new(PeerId::random(), vec![(boot, address(1))], "", now);
+    dialer.outbound_connected(boot, &address(1), now, TIME);
+    let later = now + Duration::from_secs(1);
+    dialer.inbound_connected(&boot, later, TIME);
+    dialer.disconnected(&boot, later);
+    assert!(!dialer.peers[&boot].evicted_us, "the outbound one was replaced, and the inbound one says nothing");
+    dialer.inbound_connected(&boot, later, TIME);
+    dialer.outbound_connected(boot, &address(1), later, TIME);
+    dialer.disconnected(&boot, later);
+    assert!(dialer.peers[&boot].evicted_us);
+}

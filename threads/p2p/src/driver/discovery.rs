@@ -33,6 +33,10 @@ impl SwarmDriver {
     pub(super) fn on_dial_failed(&mut self, peer: Option<PeerId>, error: &DialError) {
         let Some(peer) = peer else { return };
         debug!("dial of peer {peer} failed: {error}");
+        // The peer has connected meanwhile, or another dial of it, perhaps by the DHT, is under way.
+        if self.peers.get(&peer).is_some() || matches!(error, DialError::DialPeerConditionFalse(_)) {
+            return self.dialer.dial_ended(&peer, Instant::now());
+        }
         if matches!(error, DialError::LocalPeerId { .. }) {
             return self.dialer.forget(&peer);
         }
@@ -61,7 +65,7 @@ impl SwarmDriver {
             .take(ADDRESSES_PER_PEER_MAX)
             .collect();
         let is_server = info.protocols.contains(&self.names.dht);
-        self.swarm.behaviour_mut().dht.set_addresses(id, if is_server { &addresses } else { &[] });
+        self.swarm.behaviour_mut().peers.inner.dht.set_addresses(id, if is_server { &addresses } else { &[] });
         self.dialer.add_advertised(id, addresses, Instant::now(), self.time());
         self.consider_external(&info.observed_addr, direction);
     }

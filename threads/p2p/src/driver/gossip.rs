@@ -109,7 +109,7 @@ impl SwarmDriver {
     }
 
     fn publish_on(&mut self, topic: &IdentTopic, bytes: Vec<u8>) {
-        match self.swarm.behaviour_mut().gossip.inner.publish(topic.clone(), bytes) {
+        match self.swarm.behaviour_mut().peers.inner.gossip.inner.publish(topic.clone(), bytes) {
             // Without peers, or if all have the message already, there is nothing to do.
             Ok(_) | Err(PublishError::NoPeersSubscribedToTopic | PublishError::Duplicate) => {}
             Err(error) => warn!("announcement on {topic} failed: {error}"),
@@ -133,13 +133,13 @@ impl SwarmDriver {
 
     fn report_verdict(&mut self, gossip: GossipId, from: &PeerId, acceptance: MessageAcceptance) {
         let id = MessageId::new(&gossip.0);
-        self.swarm.behaviour_mut().gossip.inner.report_message_validation_result(&id, from, acceptance);
+        self.swarm.behaviour_mut().peers.inner.gossip.inner.report_message_validation_result(&id, from, acceptance);
     }
 
     /// Penalises peers that GossipSub has graylisted for what only it sees, such as messages that it rejects as malformed.
     /// Its score includes the ban score that this node gave it, which is subtracted so that it does not count twice.
     pub(super) fn penalize_graylisted(&mut self) {
-        let gossip = &self.swarm.behaviour().gossip.inner;
+        let gossip = &self.swarm.behaviour().peers.inner.gossip.inner;
         let mut graylisted = Vec::new();
         for (id, peer) in self.peers.iter_mut().filter(|(_, peer)| !peer.is_graylisted) {
             let reported = f64::from(peer.reported_score.unwrap_or_default());
@@ -161,7 +161,7 @@ impl SwarmDriver {
             let score = behaviour.gater.bans.score(*id, time);
             if peer.reported_score != Some(score) {
                 peer.reported_score = Some(score);
-                behaviour.gossip.inner.set_application_score(id, -f64::from(score));
+                behaviour.peers.inner.gossip.inner.set_application_score(id, -f64::from(score));
             }
         }
     }

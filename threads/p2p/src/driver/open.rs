@@ -19,6 +19,7 @@ use p2pool_core::units::UnixTime;
 
 use super::gossip::PendingVerdicts;
 use super::requests::Requests;
+use super::subscriptions::Reconnects;
 use super::SwarmDriver;
 use crate::address::split_peer_id;
 use crate::bans::Bans;
@@ -94,6 +95,7 @@ impl SwarmDriver {
             dialer: Dialer::new(our_id, bootnodes, &known, now),
             pending_verdicts: PendingVerdicts::default(),
             requests: Requests::default(),
+            reconnects: Reconnects::default(),
             is_dht_server: config.dht_server,
             listening: Vec::new(),
             bans_file: StateFile::new(chain_dir.join(BANS_FILE)),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use libp2p::core::ConnectedPoint;
+use libp2p::swarm::ConnectionId;
 use libp2p::{identify, ping, PeerId};
 use log::{debug, info, warn};
 use p2pool_core::node::Event;
@@ -12,10 +13,13 @@ use p2pool_core::wire::Misbehaviour;
 
 use super::SwarmDriver;
 use crate::address::without_peer_id;
+use crate::peers::Peer;
 use crate::rate_limits::Action;
 
 impl SwarmDriver {
-    pub(super) fn on_connected(&mut self, id: PeerId, endpoint: &ConnectedPoint, connections: u32) {
+    /// Handles a new connection. If the peer was connected, it replaces the old one, which is being closed: the peer may
+    /// have been started again, so nothing of the old connection remains.
+    pub(super) fn on_connected(&mut self, id: PeerId, connection: ConnectionId, endpoint: &ConnectedPoint) {
         let (time, now) = (self.time(), Instant::now());
         // Addresses that were dialled end in the peer id.
         let address = without_peer_id(endpoint.get_remote_address());
@@ -24,24 +28,36 @@ impl SwarmDriver {
             Direction::Outbound => self.dialer.outbound_connected(id, &address, now, time),
             Direction::Inbound => self.dialer.inbound_connected(&id, now, time),
         }
-        if connections > 1 {
-            return;
+        let replaced = self.remove_peer(&id);
+        if let Some(old) = &replaced {
+            self.metrics.peer_connections_replaced.inc();
+            debug!("peer {id} connected again: its connection from {} is replaced", old.address);
         }
-        let peer = self.peers.add(id, &address, direction, time, now);
-        debug!("peer {id} connected: {address}, {direction:?}, handle {peer}");
-        self.outbox.send(Event::PeerConnected { peer });
+        let mut peer = Peer::new(id, connection, &address, direction, time, now);
+        if let Some(old) = replaced.filter(|old| old.direction == direction) {
+            peer.keep_slot_of(&old);
+        }
+        let handle = self.peers.add(id, peer);
+        debug!("peer {id} connected: {address}, {direction:?}, handle {handle}");
+        self.outbox.send(Event::PeerConnected { peer: handle });
         self.status_changed = true;
     }
 
-    /// Handles the end of a peer's last connection.
-    pub(super) fn on_disconnected(&mut self, id: &PeerId) {
+    /// Removes a peer and all that is in flight on its connection.
+    fn remove_peer(&mut self, id: &PeerId) -> Option<Peer> {
         self.end_requests_of(id);
+        let peer = self.peers.remove(id)?;
+        self.outbox.send(Event::PeerDisconnected { peer: peer.handle });
+        Some(peer)
+    }
+
+    /// Handles the end of a peer's connection.
+    pub(super) fn on_disconnected(&mut self, id: &PeerId) {
         if self.dialer.disconnected(id, Instant::now()) {
             warn!("bootnode {id} closed the connection, retrying: it may be full or have banned this node");
         }
-        if let Some(peer) = self.peers.remove(id) {
+        if let Some(peer) = self.remove_peer(id) {
             debug!("peer {id} disconnected: {}", peer.address);
-            self.outbox.send(Event::PeerDisconnected { peer: peer.handle });
             if self.peers.len() == 0 && std::mem::take(&mut self.has_joined) {
                 info!("last peer disconnected");
             }
@@ -137,7 +153,7 @@ impl SwarmDriver {
         let banned: Vec<PeerId> = banned.map(|(id, _)| *id).collect();
         for id in banned {
             self.dialer.forget(&id);
-            self.swarm.behaviour_mut().dht.remove(&id);
+            self.swarm.behaviour_mut().peers.inner.dht.remove(&id);
             self.disconnect(id);
         }
     }
@@ -150,7 +166,7 @@ impl SwarmDriver {
         }
     }
 
-    fn disconnect(&mut self, id: PeerId) {
+    pub(super) fn disconnect(&mut self, id: PeerId) {
         // An error means that it has disconnected already.
         let _ = self.swarm.disconnect_peer_id(id);
     }

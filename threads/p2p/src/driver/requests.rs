@@ -73,10 +73,10 @@ impl SwarmDriver {
             return self.finish(peer, id, Err(RequestFailed::TooMany));
         }
         let protocol = Protocol::of(&request);
-        let behaviour = self.swarm.behaviour_mut();
+        let protocols = &mut self.swarm.behaviour_mut().peers.inner;
         let number = match protocol {
-            Protocol::Sync => behaviour.sync.send_request(&to, Ok(request)),
-            Protocol::Envelopes => behaviour.envelopes.send_request(&to, Ok(request)),
+            Protocol::Sync => protocols.sync.send_request(&to, Ok(request)),
+            Protocol::Envelopes => protocols.envelopes.send_request(&to, Ok(request)),
         };
         self.requests.outbound.insert((protocol, number), OutboundRequest { to, peer, id });
     }
@@ -92,7 +92,7 @@ impl SwarmDriver {
 
     fn send_on(&mut self, channel: Channel, response: Response) {
         // An event reports whether it was sent. The channel leads to the request, whatever its protocol.
-        drop(self.swarm.behaviour_mut().sync.send_response(channel, Ok(response)));
+        drop(self.swarm.behaviour_mut().peers.inner.sync.send_response(channel, Ok(response)));
     }
 
     /// Gives the chain thread the outcome of a request of this node.

@@ -1,0 +1,286 @@
+//! One connection per peer: a new connection of a connected peer replaces the one before.
+//!
+//! A peer that dials again no longer has the old connection, even if this node still holds it: the peer was killed and
+//! started again, or a router between the two forgot the connection. The handshake proves that it is the same peer. The
+//! behaviours of this network's protocols keep what they know of a peer until its last connection closes (GossipSub sends
+//! its subscriptions only on the first), so they see a replacement as a disconnect and a connect.
+
+use std::collections::{HashMap, VecDeque};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use libp2p::core::transport::PortUse;
+use libp2p::core::{ConnectedPoint, Endpoint};
+use libp2p::swarm::behaviour::ConnectionEstablished;
+use libp2p::swarm::{
+    CloseConnection, ConnectionClosed, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, NotifyHandler,
+    THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
+};
+use libp2p::{Multiaddr, PeerId};
+use thiserror::Error;
+
+/// Two nodes that dial each other at the same time may see the two connections in different orders, if these are
+/// established within the time that packets travel. Connections that are further apart have the same order at both ends.
+const SIMULTANEOUS: Duration = Duration::from_secs(5);
+
+/// Why a connection is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Surplus {
+    /// Both nodes dialled, and the other connection stays.
+    #[error("the peer is connected")]
+    Connected,
+    /// There are as many inbound connections, outbound connections, or both, as there may be.
+    #[error("too many connections")]
+    TooMany,
+}
+
+/// Most peers by the direction of their connection.
+#[derive(Clone, Copy, Debug)]
+pub struct PeerLimits {
+    pub inbound: usize,
+    pub outbound: usize,
+    pub total: usize,
+}
+
+#[derive(Debug)]
+struct Current {
+    id: ConnectionId,
+    endpoint: ConnectedPoint,
+    since: Instant,
+}
+
+/// Shows each peer's newest connection to the protocols in it, and closes the others.
+pub struct OneConnection<B> {
+    /// The protocols.
+    pub inner: B,
+    our_id: PeerId,
+    limits: PeerLimits,
+    current: HashMap<PeerId, Current>,
+    replaced: VecDeque<(PeerId, ConnectionId)>,
+}
+
+impl<B: NetworkBehaviour> OneConnection<B> {
+    pub fn new(inner: B, our_id: PeerId, limits: PeerLimits) -> Self {
+        Self { inner, our_id, limits, current: HashMap::new(), replaced: VecDeque::new() }
+    }
+
+    fn is_current(&self, peer: &PeerId, connection: ConnectionId) -> bool {
+        self.current.get(peer).is_some_and(|current| current.id == connection)
+    }
+
+    /// Decides whether a new connection is used. If two nodes dialled each other at the same time, both keep the connection
+    /// that the node with the smaller id dialled.
+    fn check(&self, peer: &PeerId, is_dialer: bool, now: Instant) -> Result<(), Surplus> {
+        if let Some(current) = self.current.get(peer) {
+            let is_simultaneous =
+                now.duration_since(current.since) < SIMULTANEOUS && current.endpoint.is_dialer() != is_dialer;
+            if is_simultaneous && is_dialer != (self.our_id < *peer) {
+                return Err(Surplus::Connected);
+            }
+        }
+        let others = self.current.iter().filter(|(other, _)| *other != peer);
+        let (outbound, inbound): (Vec<_>, Vec<_>) = others.partition(|(_, current)| current.endpoint.is_dialer());
+        let (same, limit) =
+            if is_dialer { (outbound.len(), self.limits.outbound) } else { (inbound.len(), self.limits.inbound) };
+        if same >= limit || outbound.len() + inbound.len() >= self.limits.total {
+            return Err(Surplus::TooMany);
+        }
+        Ok(())
+    }
+
+    /// Uses a new connection from now on, if [`Self::check`] permits.
+    fn admit(&mut self, id: ConnectionId, peer: PeerId, endpoint: ConnectedPoint) -> Result<(), ConnectionDenied> {
+        let since = Instant::now();
+        self.check(&peer, endpoint.is_dialer(), since).map_err(ConnectionDenied::new)?;
+        let Some(old) = self.current.insert(peer, Current { id, endpoint, since }) else { return Ok(()) };
+        self.inner.on_swarm_event(FromSwarm::ConnectionClosed(ConnectionClosed {
+            peer_id: peer,
+            connection_id: old.id,
+            endpoint: &old.endpoint,
+            cause: None,
+            remaining_established: 0,
+        }));
+        self.replaced.push_back((peer, old.id));
+        Ok(())
+    }
+}
+
+impl<B: NetworkBehaviour> NetworkBehaviour for OneConnection<B> {
+    type ConnectionHandler = B::ConnectionHandler;
+    type ToSwarm = B::ToSwarm;
+
+    fn handle_pending_inbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        local: &Multiaddr,
+        remote: &Multiaddr,
+    ) -> Result<(), ConnectionDenied> {
+        self.inner.handle_pending_inbound_connection(connection, local, remote)
+    }
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        peer: PeerId,
+        local: &Multiaddr,
+        remote: &Multiaddr,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        let endpoint = ConnectedPoint::Listener { local_addr: local.clone(), send_back_addr: remote.clone() };
+        self.admit(connection, peer, endpoint)?;
+        self.inner.handle_established_inbound_connection(connection, peer, local, remote)
+    }
+
+    fn handle_pending_outbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        peer: Option<PeerId>,
+        addresses: &[Multiaddr],
+        role: Endpoint,
+    ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
+        self.inner.handle_pending_outbound_connection(connection, peer, addresses, role)
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        peer: PeerId,
+        address: &Multiaddr,
+        role_override: Endpoint,
+        port_use: PortUse,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        let endpoint = ConnectedPoint::Dialer { address: address.clone(), role_override, port_use };
+        self.admit(connection, peer, endpoint)?;
+        self.inner.handle_established_outbound_connection(connection, peer, address, role_override, port_use)
+    }
+
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        match event {
+            FromSwarm::ConnectionEstablished(made) => {
+                let made = ConnectionEstablished { other_established: 0, ..made };
+                self.inner.on_swarm_event(FromSwarm::ConnectionEstablished(made));
+            }
+            FromSwarm::ConnectionClosed(closed) if self.is_current(&closed.peer_id, closed.connection_id) => {
+                self.current.remove(&closed.peer_id);
+                let closed = ConnectionClosed { remaining_established: 0, ..closed };
+                self.inner.on_swarm_event(FromSwarm::ConnectionClosed(closed));
+            }
+            // The protocols have seen the end of this connection.
+            FromSwarm::ConnectionClosed(_) => {}
+            FromSwarm::AddressChange(change) if !self.is_current(&change.peer_id, change.connection_id) => {}
+            // A peer that is connected is not unreachable, whatever became of another dial.
+            FromSwarm::DialFailure(failure) if failure.peer_id.is_some_and(|peer| self.current.contains_key(&peer)) => {
+            }
+            event => self.inner.on_swarm_event(event),
+        }
+    }
+
+    fn on_connection_handler_event(&mut self, peer: PeerId, connection: ConnectionId, event: THandlerOutEvent<Self>) {
+        if self.is_current(&peer, connection) {
+            self.inner.on_connection_handler_event(peer, connection, event);
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+        if let Some((peer_id, id)) = self.replaced.pop_front() {
+            return Poll::Ready(ToSwarm::CloseConnection { peer_id, connection: CloseConnection::One(id) });
+        }
+        self.inner.poll(cx).map(|event| match event {
+            ToSwarm::NotifyHandler { peer_id, handler: NotifyHandler::Any, event } => {
+                let current = self.current.get(&peer_id);
+                let handler = current.map_or(NotifyHandler::Any, |current| NotifyHandler::One(current.id));
+                ToSwarm::NotifyHandler { peer_id, handler, event }
+            }
+            event => event,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use libp2p::swarm::dummy;
+
+    use super::*;
+
+    const LIMITS: PeerLimits = PeerLimits { inbound: 3, outbound: 2, total: 4 };
+
+    fn endpoint(is_dialer: bool) -> ConnectedPoint {
+        let address: Multiaddr = "/ip4/192.0.2.1/tcp/9171".parse().unwrap();
+        if is_dialer {
+            ConnectedPoint::Dialer { address, role_override: Endpoint::Dialer, port_use: PortUse::Reuse }
+        } else {
+            ConnectedPoint::Listener { local_addr: address.clone(), send_back_addr: address }
+        }
+    }
+
+    fn id(number: usize) -> ConnectionId {
+        ConnectionId::new_unchecked(number)
+    }
+
+    /// Two peer ids, the smaller first.
+    fn ids() -> (PeerId, PeerId) {
+        let (one, two) = (PeerId::random(), PeerId::random());
+        (one.min(two), one.max(two))
+    }
+
+    fn node(our_id: PeerId) -> OneConnection<dummy::Behaviour> {
+        OneConnection::new(dummy::Behaviour, our_id, LIMITS)
+    }
+
+    #[test]
+    fn of_two_simultaneous_connections_both_ends_keep_the_same_in_any_order() {
+        let (small, large) = ids();
+        // The connection that the smaller id dialled is number 1, the other number 2.
+        for (at_small, at_large) in [([1, 2], [1, 2]), ([1, 2], [2, 1]), ([2, 1], [1, 2]), ([2, 1], [2, 1])] {
+            let kept = |our_id, peer, order: [usize; 2]| {
+                let mut node = node(our_id);
+                for number in order {
+                    // The result is whether it is refused.
+                    let _ = node.admit(id(number), peer, endpoint((number == 1) == (our_id == small)));
+                }
+                node.current[&peer].id
+            };
+            assert_eq!(kept(small, large, at_small), id(1));
+            assert_eq!(kept(large, small, at_large), id(1));
+        }
+    }
+
+    #[test]
+    fn a_peer_that_dials_again_replaces_its_connection_at_once() {
+        let (small, large) = ids();
+        for (our_id, peer) in [(small, large), (large, small)] {
+            let mut node = node(our_id);
+            node.admit(id(1), peer, endpoint(false)).unwrap();
+            node.admit(id(2), peer, endpoint(false)).unwrap();
+            assert!(node.is_current(&peer, id(2)) && !node.is_current(&peer, id(1)));
+            assert_eq!(node.replaced, [(peer, id(1))]);
+        }
+    }
+
+    #[test]
+    fn a_connection_replaces_an_old_one_in_the_other_direction() {
+        let (small, large) = ids();
+        for (our_id, peer, was_dialer) in [(small, large, true), (large, small, false)] {
+            let mut node = node(our_id);
+            node.admit(id(1), peer, endpoint(was_dialer)).unwrap();
+            let since = node.current[&peer].since;
+            let just_before = since + SIMULTANEOUS - Duration::from_millis(1);
+            assert_eq!(node.check(&peer, !was_dialer, just_before), Err(Surplus::Connected));
+            assert_eq!(node.check(&peer, !was_dialer, since + SIMULTANEOUS), Ok(()));
+        }
+    }
+
+    #[test]
+    fn limits_count_peers_and_never_refuse_one_that_returns() {
+        let our_id = PeerId::random();
+        let mut node = node(our_id);
+        let peers: Vec<PeerId> = (0..LIMITS.inbound).map(|_| PeerId::random()).collect();
+        for (number, peer) in peers.iter().enumerate() {
+            node.admit(id(number), *peer, endpoint(false)).unwrap();
+        }
+        let now = Instant::now();
+        assert_eq!(node.check(&PeerId::random(), false, now), Err(Surplus::TooMany));
+        assert_eq!(node.check(&peers[0], false, now), Ok(()));
+        node.admit(id(10), PeerId::random(), endpoint(true)).unwrap();
+        assert_eq!(node.check(&PeerId::random(), true, now), Err(Surplus::TooMany), "four in total");
+    }
+}

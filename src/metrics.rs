@@ -57,6 +57,8 @@ pub struct Metrics {
     pub peer_connections_replaced: IntCounter,
     /// Peers that were disconnected because they did not subscribe to shares (p2p).
     pub peer_reconnects: IntCounter,
+    /// 1 while another running node has this node's identity (p2p).
+    pub identity_duplicated: IntGauge,
     /// Misbehaviours of peers that raised a ban score (p2p).
     pub peer_misbehaviours: IntCounter,
     /// Bans of peers (p2p).
@@ -170,6 +172,10 @@ impl Default for Metrics {
             peer_reconnects: counter(
                 "p2pool_peer_reconnects_total",
                 "Peers that were disconnected because they did not subscribe to shares.",
+            ),
+            identity_duplicated: gauge(
+                "p2pool_identity_duplicated",
+                "1 while another running node has this node's identity.",
             ),
             peer_misbehaviours: counter(
                 "p2pool_peer_misbehaviours_total",

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 pub use bitcoind::{BitcoindError, BitcoindStatus};
 pub use blocks::{BlockStatus, BlocksStatus, OwnBlock, OwnBlocksStatus, SubmitOutcome, TrackedBlocks};
-pub use peers::{Direction, PeerDiscovery, PeerStatus, PeersStatus};
+pub use peers::{Direction, DuplicateIdentity, PeerDiscovery, PeerStatus, PeersStatus};
 pub use submission::SubmissionStatus;
 
 use serde::Serialize;

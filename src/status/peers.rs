@@ -16,6 +16,16 @@ pub struct PeersStatus {
     pub peers: Vec<PeerStatus>,
     /// Number of banned peers and addresses.
     pub banned: usize,
+    /// Another running node has this node's identity.
+    pub duplicate: Option<DuplicateIdentity>,
+}
+
+/// Proof that another running node has this node's identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DuplicateIdentity {
+    pub since: UnixTime,
+    /// Path of this node's identity file.
+    pub file: String,
 }
 
 /// The ways in which this node can find peers.

@@ -27,7 +27,7 @@ const EXE_VARIABLE: &str = "P2POOL_EXE";
 #[derive(Clone, Debug)]
 pub struct Options {
     pub address: String,
-    /// Flags besides those for bitcoind, data and ports, each `-name=value`.
+    /// Flags besides those for bitcoind, data and ports, each `-name=value`. mDNS is off without `-mdns=true`.
     pub flags: Vec<String>,
     /// All environment variables of the node.
     pub environment: Vec<(String, String)>,
@@ -260,7 +260,7 @@ impl Pool {
             .arg(format!("-data-dir={}", self.data_dir().display()))
             .arg(format!("-stratum-port={}", self.port.number()))
             .arg(format!("-p2p-port={}", self.p2p_port.number()))
-            .arg("-mdns=false")
+            .args(Some("-mdns=false").filter(|_| !self.options.flags.iter().any(|flag| flag.starts_with("-mdns="))))
             .args(&self.options.flags)
             // Environment variables of the test would override flags.
             .env_clear()

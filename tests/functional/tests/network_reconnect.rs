@@ -1,4 +1,4 @@
-//! Nodes that return while a peer still holds their dead connection.
+//! Nodes that return while a peer still holds their dead connection, and two nodes with one identity.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use p2pool_test_bitcoind::{self as bitcoind, wait_for, wait_until, Bitcoind, Chain, Relay};
 use p2pool_test_functional::journal::{journeys, Journey};
 use p2pool_test_functional::namespaces::{Side, TwoSides};
-use p2pool_test_functional::network::{peers, start, wait_connected, wait_tip, ManualMiner, TIMEOUT};
+use p2pool_test_functional::network::{id, peers, start, status, wait_connected, wait_tip, ManualMiner, TIMEOUT};
 use p2pool_test_functional::pool::{Options, Pool};
 
 use crate::network::options;
@@ -126,4 +126,81 @@ fn a_share_that_is_found_as_a_nat_mapping_vanishes_arrives_with_the_reconnect() 
 /// Folder of a node's sharechain.
 fn chain_dir(node: &Pool) -> PathBuf {
     std::fs::read_dir(node.data_dir()).unwrap().next().unwrap().unwrap().path()
+}
+
+/// Path of a node's identity file.
+fn identity_file(node: &Pool) -> PathBuf {
+    chain_dir(node).join("identity")
+}
+
+/// Stops a node and gives it the identity of another.
+fn copy_identity(from: &Pool, to: &mut Pool) {
+    assert!(to.terminate().success());
+    std::fs::copy(identity_file(from), identity_file(to)).unwrap();
+}
+
+/// Whether log, page, health check and metric of a node say that its identity is used twice, and what to do.
+fn has_noticed(node: &Pool) -> bool {
+    let status = status(node);
+    let problems = status["problems"].as_array().into_iter().flatten();
+    let notices: Vec<&str> = problems
+        .filter(|problem| problem["code"] == "duplicate_identity")
+        .filter_map(|problem| problem["advice"].as_str())
+        .collect();
+    if notices.is_empty() {
+        return false;
+    }
+    let file = identity_file(node).display().to_string();
+    assert!(notices[0].contains(&file), "{notices:?}");
+    assert!(node.log().contains("IDENTITY USED TWICE") && node.log().contains(&file));
+    assert_eq!(node.metric("p2pool_identity_duplicated"), Some(1.0));
+    // The health check responds with an error.
+    assert!(node.api("/healthz").is_none());
+    true
+}
+
+#[test]
+fn two_nodes_with_one_identity_that_share_a_peer_say_so() {
+    let bitcoind = bitcoind();
+    let shared = start(&bitcoind, options_with(1, &[]), &[]);
+    let one = start(&bitcoind, options_with(2, &[]), &[&shared]);
+    let mut two = start(&bitcoind, options_with(3, &[]), &[&shared]);
+    wait_connected(&[&shared, &one, &two]);
+    copy_identity(&one, &mut two);
+    two.launch();
+    for node in [&one, &two] {
+        wait_until("a node to notice the other", TIMEOUT, || has_noticed(node));
+    }
+    assert!(!has_noticed(&shared));
+
+    // What the notice says helps.
+    assert!(two.terminate().success());
+    std::fs::remove_file(identity_file(&two)).unwrap();
+    two.launch();
+    wait_until("a new identity", TIMEOUT, || status(&two)["our_peer_id"] != status(&one)["our_peer_id"]);
+    wait_until("the new node to be a peer", TIMEOUT, || peers(&two).contains(&id(&shared)));
+    assert!(!has_noticed(&two));
+}
+
+#[test]
+fn two_nodes_with_one_identity_on_a_local_network_say_so() {
+    let Some(sides) = TwoSides::new_or_skip() else { return };
+    let bitcoind = bitcoind();
+    let _ports =
+        [sides.forward_port(Side::Left, bitcoind.rpc_port()), sides.forward_port_to_router(bitcoind.rpc_port())];
+    let mut options = [options_with(1, &[]), options_with(2, &[])];
+    for options in &mut options {
+        options.flags.push("-mdns=true".to_owned());
+    }
+    let [one, two] = options;
+    let one = sides.inside(Side::Left, || start(&bitcoind, one, &[]));
+    // The router is the neighbour of this machine.
+    let two = sides.inside_router(|| {
+        let mut two = start(&bitcoind, two, &[]);
+        copy_identity(&one, &mut two);
+        two.launch();
+        two
+    });
+    sides.inside(Side::Left, || wait_until("a node to notice the other", TIMEOUT, || has_noticed(&one)));
+    sides.inside_router(|| wait_until("a node to notice the other", TIMEOUT, || has_noticed(&two)));
 }

@@ -14,7 +14,7 @@ use log::warn;
 use p2pool_core::config::Config;
 use p2pool_core::metrics::Metrics;
 
-use crate::codec::SyncCodec;
+use crate::codec::{StatementCodec, SyncCodec};
 use crate::connection_gater::ConnectionGater;
 use crate::dht::Dht;
 use crate::error::P2pError;
@@ -53,6 +53,8 @@ const NEGOTIATING_MAX: usize = 16;
 const SYNC_STREAMS_MAX: usize = 24;
 /// The same for requests for envelopes: one in each direction, and one that is late.
 const ENVELOPES_STREAMS_MAX: usize = 3;
+/// The same for statements of instances: one in each direction, and one that is late.
+const INSTANCE_STREAMS_MAX: usize = 3;
 /// Time between pings. A peer that does not respond within [`PING_TIMEOUT`] is disconnected.
 const PING_INTERVAL: Duration = Duration::from_secs(15);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
@@ -87,6 +89,8 @@ pub struct Protocols {
     pub sync: request_response::Behaviour<SyncCodec>,
     /// Requests for envelopes and their responses.
     pub envelopes: request_response::Behaviour<SyncCodec>,
+    /// Statements of instances.
+    pub instance: request_response::Behaviour<StatementCodec>,
     /// Peer discovery.
     pub dht: Dht,
     /// Exchanges protocols, agent versions and listen addresses.
@@ -131,6 +135,10 @@ fn behaviour(
         gossip: Gossip::new(names)?,
         sync: requests(&names.sync, SYNC_STREAMS_MAX),
         envelopes: requests(&names.envelopes, ENVELOPES_STREAMS_MAX),
+        instance: request_response::Behaviour::new(
+            [(names.instance.clone(), ProtocolSupport::Full)],
+            request_response::Config::default().with_max_concurrent_streams(INSTANCE_STREAMS_MAX),
+        ),
         dht: Dht::new(our_id, names.dht.clone(), config.dht_server),
         identify: identify::Behaviour::new(identify),
         ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_INTERVAL).with_timeout(PING_TIMEOUT)),

@@ -7,6 +7,8 @@ use libp2p::request_response::Codec;
 use libp2p::StreamProtocol;
 use p2pool_core::wire::{Frame, Request, Response, WireError};
 
+use crate::instance::STATEMENT_LEN;
+
 /// Reads and writes requests and responses.
 ///
 /// A malformed message is returned as an error of its own rather than as a broken stream, so that its sender can be
@@ -61,10 +63,14 @@ impl Codec for SyncCodec {
     }
 }
 
-/// Reads to the end of the stream, but at most one byte more than the longest message, which shows that it is too long.
 async fn read_frame<F: Frame, T: AsyncRead + Unpin + Send>(io: &mut T) -> io::Result<Vec<u8>> {
+    read_at_most(F::LEN_MAX, io).await
+}
+
+/// Reads to the end of the stream, but at most one byte more than the longest message, which shows that it is too long.
+async fn read_at_most<T: AsyncRead + Unpin + Send>(len_max: usize, io: &mut T) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    io.take(F::LEN_MAX as u64 + 1).read_to_end(&mut bytes).await?;
+    io.take(len_max as u64 + 1).read_to_end(&mut bytes).await?;
     Ok(bytes)
 }
 
@@ -76,4 +82,42 @@ async fn write_frame<F: Frame + Sync, T: AsyncWrite + Unpin + Send>(io: &mut T, 
         return Err(io::Error::other("message too long"));
     }
     io.write_all(&bytes).await
+}
+
+/// Reads and writes statements of instances, and empty responses. [`crate::instance`] judges their form.
+#[derive(Clone, Debug, Default)]
+pub struct StatementCodec;
+
+impl Codec for StatementCodec {
+    type Protocol = StreamProtocol;
+    type Request = Vec<u8>;
+    type Response = Vec<u8>;
+
+    async fn read_request<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Vec<u8>>
+    where
+        T: AsyncRead + Unpin + Send,
+    {
+        read_at_most(STATEMENT_LEN, io).await
+    }
+
+    async fn read_response<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Vec<u8>>
+    where
+        T: AsyncRead + Unpin + Send,
+    {
+        read_at_most(STATEMENT_LEN, io).await
+    }
+
+    async fn write_request<T>(&mut self, _: &StreamProtocol, io: &mut T, request: Vec<u8>) -> io::Result<()>
+    where
+        T: AsyncWrite + Unpin + Send,
+    {
+        io.write_all(&request).await
+    }
+
+    async fn write_response<T>(&mut self, _: &StreamProtocol, io: &mut T, response: Vec<u8>) -> io::Result<()>
+    where
+        T: AsyncWrite + Unpin + Send,
+    {
+        io.write_all(&response).await
+    }
 }

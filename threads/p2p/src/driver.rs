@@ -2,12 +2,14 @@
 
 mod discovery;
 mod gossip;
+mod identity;
 mod open;
 mod peers;
 mod request_slots;
 mod requests;
 mod subscriptions;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,12 +20,14 @@ use log::{debug, error, info};
 use p2pool_channels::ToNetwork;
 use p2pool_core::metrics::Metrics;
 use p2pool_core::node::NetworkCommand;
-use p2pool_core::status::{PeerDiscovery, PeersStatus};
+use p2pool_core::status::{DuplicateIdentity, PeerDiscovery, PeersStatus};
 use p2pool_core::units::UnixTime;
 
 use crate::behaviour::{Behaviour, BehaviourEvent, ProtocolsEvent};
 use crate::connection_gater::Clock;
 use crate::dialer::Dialer;
+use crate::instance::{OwnInstance, Statements};
+use crate::lan::Lan;
 use crate::names::Names;
 use crate::outbox::Outbox;
 use crate::peers::{InboundSlots, Peers};
@@ -57,6 +61,13 @@ pub struct SwarmDriver {
     pending_verdicts: PendingVerdicts,
     requests: Requests,
     reconnects: Reconnects,
+    instance: OwnInstance,
+    statements: Statements,
+    /// The local network; `None` if mDNS is off or not available. Its next statement is to be awaited.
+    pub lan: Option<Lan>,
+    identity_file: PathBuf,
+    /// Another running node has this node's identity.
+    duplicate: Option<DuplicateIdentity>,
     /// The operator says that this node is reachable from the Internet.
     is_dht_server: bool,
     listening: Vec<Multiaddr>,
@@ -111,16 +122,25 @@ impl SwarmDriver {
             }
             SwarmEvent::NewListenAddr { address, .. } => {
                 info!("listening on {address}/p2p/{}", self.swarm.local_peer_id());
+                if let Some(lan) = &mut self.lan {
+                    lan.join(&address);
+                }
                 self.listening.push(address);
                 self.status_changed = true;
             }
             SwarmEvent::ExpiredListenAddr { address, .. } => {
+                if let Some(lan) = &mut self.lan {
+                    lan.leave(&address);
+                }
                 self.listening.retain(|listening| *listening != address);
                 self.status_changed = true;
             }
             SwarmEvent::ListenerClosed { addresses, reason, .. } => {
                 if let Err(error) = reason {
                     error!("no longer listening on {addresses:?}: {error}");
+                }
+                if let Some(lan) = &mut self.lan {
+                    addresses.iter().for_each(|address| lan.leave(address));
                 }
                 self.listening.retain(|listening| !addresses.contains(listening));
                 self.status_changed = true;
@@ -138,6 +158,7 @@ impl SwarmDriver {
                 ProtocolsEvent::Identify(event) => self.on_identify(event),
                 ProtocolsEvent::Ping(event) => self.on_ping(&event),
                 ProtocolsEvent::Mdns(event) => self.on_mdns(event),
+                ProtocolsEvent::Instance(event) => self.on_statement_event(event),
                 ProtocolsEvent::Dht(event) => log::trace!("dht: {event:?}"),
             },
             BehaviourEvent::Gater(never) | BehaviourEvent::Limits(never) => match never {},
@@ -153,6 +174,7 @@ impl SwarmDriver {
         self.penalize_graylisted();
         self.free_temporary_slots(now);
         self.reconnect_unsubscribed(now);
+        self.check_identity(now);
         self.dial(now);
         self.save(now, false);
         if self.status_changed || now.duration_since(self.published_at) >= PUBLISH_INTERVAL {
@@ -193,6 +215,7 @@ impl SwarmDriver {
             listening: self.listening.iter().map(|address| format!("{address}/p2p/{our_id}")).collect(),
             discovery: PeerDiscovery { known: self.dialer.knows_other_peers(), ..self.status.load().discovery },
             peers: self.peers.statuses(),
+            duplicate: self.duplicate.clone(),
             banned: self.swarm.behaviour().gater.bans.len(),
             our_id,
         }));

@@ -5,6 +5,7 @@ use std::path::Path;
 use libp2p::identity::Keypair;
 
 use crate::error::P2pError;
+use crate::instance::Nonce;
 use crate::state_file;
 
 /// Name of the key file in the chain's folder: an ed25519 key in libp2p's protobuf encoding.
@@ -25,6 +26,12 @@ pub fn load_or_generate(chain_dir: &Path) -> Result<Keypair, P2pError> {
     let bytes = key.to_protobuf_encoding().map_err(|_| P2pError::Identity(path.clone()))?;
     state_file::replace(&path, &bytes).map_err(failed)?;
     Ok(key)
+}
+
+/// Returns 16 random bytes: half of the public key of a new key pair, which is as random as the key.
+pub fn random() -> Nonce {
+    let id = Keypair::generate_ed25519().public().to_peer_id().to_bytes();
+    id.last_chunk().copied().unwrap_or_default()
 }
 
 #[cfg(test)]

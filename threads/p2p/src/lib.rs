@@ -26,6 +26,8 @@ mod driver;
 mod error;
 mod gossip;
 mod identity;
+mod instance;
+mod lan;
 mod names;
 mod one_connection;
 mod outbox;

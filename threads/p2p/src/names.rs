@@ -4,11 +4,13 @@ use libp2p::gossipsub::IdentTopic;
 use libp2p::StreamProtocol;
 use p2pool_core::params::ChainId;
 
-/// Version of all protocols between nodes but that of envelopes. A new message, or a new form of shares, needs a new version
+/// Version of all protocols between nodes but those below. A new message, or a new form of shares, needs a new version
 /// of its protocol; nodes speak the old one beside it for a time, and leave out there what it has no form for.
 pub const PROTOCOL_VERSION: &str = "2.0.0";
 /// Version of the protocol of envelopes, which nodes of all versions of the rules understand (rules, section 10).
 const ENVELOPES_VERSION: &str = "1.0.0";
+/// Version of the protocol of statements, see `instance`.
+const INSTANCE_VERSION: &str = "1.0.0";
 
 /// The protocol and topic names of one chain.
 #[derive(Clone, Debug)]
@@ -21,6 +23,8 @@ pub struct Names {
     pub sync: StreamProtocol,
     /// Protocol of requests for envelopes.
     pub envelopes: StreamProtocol,
+    /// Protocol of statements of instances.
+    pub instance: StreamProtocol,
     /// Protocol of the DHT by which nodes discover each other.
     pub dht: StreamProtocol,
     /// Protocol version that identify announces.
@@ -42,6 +46,7 @@ impl Names {
             blocks: IdentTopic::new(name("blocks")),
             sync: protocol(name("sync")),
             envelopes: protocol(name_of("envelopes", ENVELOPES_VERSION)),
+            instance: protocol(name_of("instance", INSTANCE_VERSION)),
             dht: protocol(name("dht")),
             identify: name("node"),
             noise_prologue: [name("noise").as_bytes(), &chain_id.0].concat(),

@@ -22,6 +22,9 @@ const RATE_PENALTY: Rate = Rate { burst: 1, interval: Duration::from_secs(1) };
 /// A peer is penalised for unread responses at most once in this time, the timeout of one: a slow line has several in
 /// flight.
 const UNREAD_PENALTY: Rate = Rate { burst: 1, interval: Duration::from_secs(30) };
+/// Statements of this node's instance that a peer gets on one connection: the second repeats a challenge that the peer
+/// passed on in response to the first, see `instance`.
+const STATEMENTS_MAX: u8 = 2;
 /// Characters of a peer's agent version that are kept.
 const AGENT_LEN_MAX: usize = 64;
 
@@ -63,6 +66,8 @@ pub struct Peer {
     pub address: Arc<str>,
     id: Arc<str>,
     agent: Arc<str>,
+    /// How often this node may still send it a statement of its instance.
+    pub statements_left: u8,
     /// Round-trip time of the last ping.
     pub latency: Option<Duration>,
 }
@@ -94,6 +99,7 @@ impl Peer {
             id: id.to_string().into(),
             agent: "".into(),
             latency: None,
+            statements_left: STATEMENTS_MAX,
         }
     }
 

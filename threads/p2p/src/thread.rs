@@ -17,6 +17,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::driver::{SwarmDriver, Tuning};
 use crate::error::P2pError;
+use crate::lan::Lan;
 
 /// Messages that wait for the network thread. A full inbox loses announcements and requests; peers catch up by inventory.
 const INBOX_LEN: usize = 256;
@@ -109,6 +110,7 @@ async fn run_loop(driver: &mut SwarmDriver, inbox: &mut mpsc::Receiver<ToNetwork
                 Some(message) => driver.on_message(message),
                 None => return,
             },
+            statement = Lan::next_statement(&mut driver.lan) => driver.on_lan_statement(&statement),
             event = driver.swarm.select_next_some() => driver.on_event(event),
             _ = tick.tick() => driver.tick(Instant::now()),
             () = tokio::time::sleep(OUTBOX_RETRY), if is_waiting => {

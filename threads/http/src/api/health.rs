@@ -8,7 +8,8 @@ use crate::snapshot::Snapshot;
 /// The result of the health check.
 #[derive(Serialize)]
 pub struct Health {
-    /// Whether miners have fresh work on a synced or solo chain, shares are stored, and bitcoind accepts blocks.
+    /// Whether miners have fresh work on a synced or solo chain, shares are stored, bitcoind accepts blocks, and the identity is this
+    /// node's alone.
     pub healthy: bool,
     /// What is wrong.
     reasons: Vec<String>,

@@ -82,6 +82,7 @@ codes! {
     DiskFull => "disk_full",
     SignetUnsigned => "signet_unsigned",
     ClockOff => "clock_off",
+    DuplicateIdentity => "duplicate_identity",
     FirmwareTooSmall => "firmware_too_small",
     NoMiner => "no_miner",
 }
@@ -112,7 +113,7 @@ impl Notice {
 
     /// Whether it makes the node unhealthy: miners earn nothing, or what they earn may be lost.
     pub fn is_unhealthy(&self) -> bool {
-        self.level == Level::Error || self.code == Code::DiskFull
+        self.level == Level::Error || matches!(self.code, Code::DiskFull | Code::DuplicateIdentity)
     }
 
     fn since(self, since: UnixTime) -> Self {
@@ -133,6 +134,7 @@ pub fn notices(snapshot: &Snapshot) -> Vec<Notice> {
         disk(snapshot),
         signature(snapshot),
         clock(snapshot),
+        identity(snapshot),
         firmware(snapshot),
         no_miner(snapshot),
     ];
@@ -220,6 +222,20 @@ fn clock(snapshot: &Snapshot) -> Option<Notice> {
     let text = format!("This machine's clock is {} {relation} {whose}.", duration(difference_s));
     let advice = "Synchronise the clock with NTP (timedatectl set-ntp true): shares with a wrong time are rejected.";
     Some(Notice::new(Code::ClockOff, Level::Warning, text, advice))
+}
+
+/// Notes that two running nodes have the same identity.
+fn identity(snapshot: &Snapshot) -> Option<Notice> {
+    let duplicate = snapshot.peers.duplicate.as_ref()?;
+    let text = format!(
+        "Another running node has the identity of this one, {}: shares of both reach other nodes late or never.",
+        snapshot.peers.our_id
+    );
+    let advice = format!(
+        "Was a disk copied? Stop one of the two nodes, delete its file {}, and start it again: it makes a new identity.",
+        duplicate.file
+    );
+    Some(Notice::new(Code::DuplicateIdentity, Level::Warning, text, &advice).since(duplicate.since))
 }
 
 fn clock_ahead_of_bitcoind_s(snapshot: &Snapshot) -> Option<i64> {

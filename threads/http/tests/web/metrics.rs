@@ -33,6 +33,7 @@ fn metrics_have_their_names_and_kinds() {
         "p2pool_peers_connected",
         "p2pool_peers_subscribed",
         "p2pool_gossip_mesh_peers",
+        "p2pool_identity_duplicated",
         "p2pool_share_difficulty",
         "p2pool_pool_hashrate",
         "p2pool_local_hashrate",

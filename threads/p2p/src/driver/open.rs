@@ -28,6 +28,8 @@ use crate::connection_gater::{Clock, ConnectionGater};
 use crate::dialer::Dialer;
 use crate::error::P2pError;
 use crate::identity;
+use crate::instance::{OwnInstance, Statements};
+use crate::lan::Lan;
 use crate::names::Names;
 use crate::outbox::Outbox;
 use crate::peers::{InboundSlots, Peers};
@@ -80,11 +82,15 @@ impl SwarmDriver {
         let bans = load_bans(chain_dir, (tuning.clock)())?;
         let known = load_text(&chain_dir.join(PEERS_FILE))?;
         let gater = ConnectionGater::new(bans, Arc::clone(&tuning.clock));
+        let now = Instant::now();
+        let random = identity::random;
+        let identity_file = chain_dir.join(identity::FILE_NAME);
+        let instance = OwnInstance::new(key.clone(), params.chain_id(), random(), random(), now);
+        let lan = config.mdns.then(|| open_lan(our_id, now)).flatten();
         let mut swarm = build_swarm(config, key, &names, gater, tuning.request_timeout, Arc::clone(&metrics))?;
         listen(&mut swarm, config.p2p_port)?;
         let discovery = PeerDiscovery { bootnodes: !bootnodes.is_empty(), mdns: config.mdns, known: !known.is_empty() };
         let status = PeersStatus { our_id: our_id.to_string(), discovery, ..Default::default() };
-        let now = Instant::now();
         Ok(Self {
             swarm,
             names,
@@ -96,6 +102,11 @@ impl SwarmDriver {
             pending_verdicts: PendingVerdicts::default(),
             requests: Requests::default(),
             reconnects: Reconnects::default(),
+            instance,
+            statements: Statements::default(),
+            lan,
+            identity_file: std::path::absolute(&identity_file).unwrap_or(identity_file),
+            duplicate: None,
             is_dht_server: config.dht_server,
             listening: Vec::new(),
             bans_file: StateFile::new(chain_dir.join(BANS_FILE)),
@@ -108,6 +119,12 @@ impl SwarmDriver {
             published_at: now,
         })
     }
+}
+
+/// Opens the exchange of statements on the local network, without which the node works as well.
+fn open_lan(our_id: PeerId, now: Instant) -> Option<Lan> {
+    let opened = Lan::open(our_id, now);
+    opened.inspect_err(|error| warn!("mDNS not available, a node with this identity may go unnoticed: {error}")).ok()
 }
 
 /// Listens on all IPv4 and IPv6 addresses. A machine without IPv6 does without.

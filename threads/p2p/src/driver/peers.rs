@@ -40,6 +40,7 @@ impl SwarmDriver {
         let handle = self.peers.add(id, peer);
         debug!("peer {id} connected: {address}, {direction:?}, handle {handle}");
         self.outbox.send(Event::PeerConnected { peer: handle });
+        self.send_statement(&id);
         self.status_changed = true;
     }
 

@@ -8,10 +8,12 @@ use p2pool_core::peer::{RequestFailed, RequestId};
 use p2pool_core::wire::Request;
 use p2pool_test_bitcoind::{Port, Relay};
 
-use super::scripted_peer::{connect, gossiping, requesting, ScriptedPeer};
-use super::support::{share, until, Start, TestNode};
+use super::scripted_peer::{connect, gossiping, requesting, PeerConfig, ScriptedPeer};
+use super::support::{params, share, until, Start, TestNode};
 use crate::driver::PEERS_FILE;
 use crate::identity;
+use crate::instance::STATEMENT_LEN;
+use crate::names::Names;
 
 /// Below the time after which a dead connection is noticed by pings.
 const SOON: Duration = Duration::from_secs(15);
@@ -157,4 +159,91 @@ fn a_peer_that_does_not_subscribe_is_disconnected_and_one_without_gossip_is_not(
     assert_eq!(node.metrics().peer_misbehaviours.get(), 0);
     other.run_briefly();
     assert!(other.is_connected());
+}
+
+/// A node with the identity of another.
+fn clone_of(node: &TestNode, bootnodes: &[&Multiaddr]) -> TestNode {
+    let start = Start::with(bootnodes);
+    std::fs::copy(node.start.dir.path().join(identity::FILE_NAME), start.dir.path().join(identity::FILE_NAME)).unwrap();
+    let clone = start.go();
+    assert_eq!(clone.id(), node.id());
+    clone
+}
+
+fn is_duplicated(node: &TestNode) -> bool {
+    let duplicate = node.status.load().duplicate.clone();
+    assert_eq!(node.metrics().identity_duplicated.get(), i64::from(duplicate.is_some()));
+    duplicate.is_some_and(|duplicate| {
+        assert_eq!(duplicate.file, node.start.dir.path().join(identity::FILE_NAME).display().to_string());
+        true
+    })
+}
+
+#[test]
+fn two_nodes_with_one_identity_notice_each_other_through_a_peer_that_they_share() {
+    let shared = TestNode::start(&[]);
+    let one = TestNode::start(&[&shared.address]);
+    shared.await_peer(&one.id());
+    let mut two = clone_of(&one, &[&shared.address]);
+    for node in [&one, &two] {
+        until("the notice", || is_duplicated(node).then_some(()));
+    }
+    assert!(!is_duplicated(&shared));
+    // They take each other's place ever more rarely.
+    let replaced = shared.metrics().peer_connections_replaced.get();
+    assert!((1..20).contains(&replaced), "{replaced}");
+    // One of them gets a new identity, the other is started again: both are well.
+    two.stop();
+    std::fs::remove_file(two.start.dir.path().join(identity::FILE_NAME)).unwrap();
+    let two = two.stop_for_restart(&[&shared.address]).go();
+    let one = one.stop_for_restart(&[&shared.address]).go();
+    assert_ne!(one.id(), two.id());
+    for node in [&one, &two] {
+        shared.await_peer(&node.id());
+        node.await_peer(&shared.id());
+    }
+    // What the shared peer still has of the old instances proves nothing.
+    until("the exchange", || (shared.metrics().peers_subscribed.get() == 2).then_some(()));
+    assert!(!is_duplicated(&one) && !is_duplicated(&two));
+}
+
+#[test]
+fn a_node_that_is_started_again_and_again_is_not_taken_for_two() {
+    let shared = TestNode::start(&[]);
+    let relay = Relay::to(port(&shared.address));
+    let by_relay = through(&relay, &shared);
+    let mut node = TestNode::start(&[&by_relay]);
+    for run in 1..=4 {
+        until("the subscription", || (shared.metrics().peers_subscribed.get() == 1).then_some(()));
+        node.await_peer(&shared.id());
+        node = restart(node, &by_relay);
+        node.await_peer(&shared.id());
+        until("the replacement", || (shared.metrics().peer_connections_replaced.get() == run).then_some(()));
+        assert!(!is_duplicated(&node));
+    }
+    until("the agent", || shared.status.load().peers.first().filter(|peer| !peer.agent.is_empty()).map(|_| ()));
+    assert!(!is_duplicated(&node) && !is_duplicated(&shared));
+}
+
+#[test]
+fn arbitrary_statements_get_empty_responses_and_a_flood_of_them_is_penalised() {
+    let node = TestNode::start(&[]);
+    let protocol = Names::new(&params().chain_id()).instance;
+    let mut remote = ScriptedPeer::new(PeerConfig { protocol, ..requesting() });
+    connect(&mut remote, &node);
+    for statement in [vec![], vec![1; STATEMENT_LEN], vec![2; STATEMENT_LEN + 1], vec![3; 1 << 10]] {
+        let sent = remote.send_request(&node.address, statement);
+        assert_eq!(remote.response(sent).unwrap_or_default(), Vec::<u8>::new());
+    }
+    // A statement of another instance of the same peer is returned.
+    let sent = remote.send_request(&node.address, vec![4; STATEMENT_LEN]);
+    assert_eq!(remote.response(sent), Some(vec![1; STATEMENT_LEN]));
+    assert_eq!(node.metrics().peer_misbehaviours.get(), 0);
+    for _ in 0..30 {
+        let sent = remote.send_request(&node.address, vec![5; STATEMENT_LEN]);
+        // One by one: of concurrent ones, some are refused by the limit of streams.
+        remote.response(sent);
+    }
+    remote.run_until("the penalty", || (node.metrics().peer_misbehaviours.get() > 0).then_some(()));
+    assert!(!is_duplicated(&node));
 }

@@ -100,3 +100,16 @@ fn an_error_of_bitcoind_is_shown_as_one_sentence() {
         "bitcoind is still downloading the block chain. There has been no block template yet."
     );
 }
+
+#[test]
+fn a_second_node_with_this_identity_makes_the_node_unhealthy_and_the_advice_names_the_file() {
+    use p2pool_core::status::{DuplicateIdentity, PeersStatus};
+    let file = "/srv/p2pool/mainnet-0123456789abcdef/identity".to_owned();
+    let duplicate = Some(DuplicateIdentity { since: NOW.minus(7), file: file.clone() });
+    let peers = PeersStatus { our_id: "12D3KooWours".to_owned(), duplicate, ..PeersStatus::default() };
+    let snapshot = Snapshot { peers: Arc::new(peers), ..snapshot(BitcoindError::Stopping) };
+    let notice = notices(&snapshot).into_iter().find(|notice| notice.code == Code::DuplicateIdentity).unwrap();
+    assert_eq!((notice.level, notice.since), (Level::Warning, Some(NOW.0 - 7)));
+    assert!(notice.text.contains("12D3KooWours") && notice.advice.contains(&file), "{notice:?}");
+    assert!(notice.is_unhealthy());
+}

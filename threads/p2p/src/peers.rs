@@ -242,4 +242,23 @@ mod tests {
         let numbers: std::collections::HashSet<u32> = (0..100).map(|third| number(&format!("8.8.{third}.8"))).collect();
         assert!(numbers.len() > 95 && numbers.iter().all(|number| (1..1 << 24).contains(number)));
     }
+
+    #[test]
+    fn a_peer_that_connects_again_keeps_its_inbound_slot_and_gets_a_new_handle() {
+        let (mut peers, start) = (Peers::default(), Instant::now());
+        let ids: Vec<PeerId> = (0..3).map(|_| PeerId::random()).collect();
+        let connect = |number: usize, at: Instant| {
+            let (connection, address) = (ConnectionId::new_unchecked(number), "/ip4/8.8.8.8/tcp/1".parse().unwrap());
+            Peer::new(ids[number % 3], connection, &address, Direction::Inbound, UnixTime(0), at)
+        };
+        let second = |number: usize| start + Duration::from_secs(number as u64);
+        let handles: Vec<PeerHandle> = (0..3).map(|n| peers.add(ids[n], connect(n, second(n)))).collect();
+        let mut again = connect(3, second(3));
+        let old = peers.remove(&ids[0]).unwrap();
+        again.keep_slot_of(&old);
+        let handle = peers.add(ids[0], again);
+        assert!(!handles.contains(&handle) && peers.id(handles[0]).is_none());
+        let slots = InboundSlots { permanent: 2, temporary_for: Duration::from_secs(10) };
+        assert_eq!(peers.expired_temporary(slots, second(20)), [ids[2]]);
+    }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::params::ChainParams;
 use crate::share::{CoinbaseTag, PayoutScript};
+use crate::work::NoWorkTimeout;
 
 /// All settings of a node. Each thread is opened with all of them and reads what it needs.
 #[derive(Clone, Debug)]
@@ -31,6 +32,8 @@ pub struct Config {
     pub start_difficulty: f64,
     /// Most miners connected at once.
     pub max_sessions: usize,
+    /// How long miners may be without valid work before they are disconnected.
+    pub no_work_timeout: NoWorkTimeout,
     /// Host names that browsers may use besides IP addresses, `localhost` and the machine's own name.
     pub web_hosts: Vec<String>,
     /// TCP port for peers, on all addresses; 0 lets the system choose.

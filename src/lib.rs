@@ -13,6 +13,7 @@
 //! | [`payouts`] | the PPLNS window and the payout list |
 //! | [`work`] | from a Bitcoin block template to a job, and from a miner's submit to a header and block |
 //! | [`stratum`] | Stratum v1: line codec, session state machine, vardiff |
+//! | [`worker_roster`] | which workers of this node's miners are gone |
 //! | [`sync`] | what to request from which peer to stay synced |
 //! | [`table_size`] | how full bounded tables are |
 //! | [`wire`] | the messages between peers, as types with limits, and their CBOR |
@@ -49,3 +50,4 @@ pub mod token_bucket;
 pub mod units;
 pub mod wire;
 pub mod work;
+pub mod worker_roster;

@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use crate::params::RULES_VERSION_FIRST;
 use crate::sharechain::Tree;
+use crate::stratum::NamedAddress;
 use crate::sync::{Progress, SyncState};
 use crate::units::UnixTime;
 use crate::work::{Job, NoWork};
@@ -29,6 +30,20 @@ pub struct MinersStatus {
     pub miners: Vec<MinerStatus>,
     /// The firmware that did the work of the last day, most first.
     pub firmware: Vec<FirmwareStatus>,
+    /// `None` while there is work.
+    pub no_work: Option<NoWorkStatus>,
+}
+
+/// The absence of work for miners.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoWorkStatus {
+    pub why: NoWork,
+    /// When there was valid work last, or when this node started; 0 in the first second.
+    pub since: UnixTime,
+    /// Whether new connections of miners are refused.
+    pub refuses: bool,
+    /// Whether sessions are closed too.
+    pub closes: bool,
 }
 
 /// The part of a firmware in the work of this node's miners.
@@ -62,8 +77,21 @@ pub struct MinerStatus {
     pub last_share: Option<UnixTime>,
     /// Highest difficulty of an accepted submit; 0 before the first.
     pub best_difficulty: f64,
+    /// Sum of the difficulties of its accepted submits.
+    pub credited: f64,
+    /// For how many seconds it has found nothing, if chance does not explain it.
+    pub silent_s: Option<u32>,
+    /// The address that its name begins with.
+    pub named_address: NamedAddress,
     /// Whether the current coinbase is larger than its firmware is known to support.
     pub coinbase_too_large: bool,
+}
+
+impl MinerStatus {
+    /// Whether the operator should look after it.
+    pub fn needs_attention(&self) -> bool {
+        self.silent_s.is_some() || self.coinbase_too_large || self.named_address.is_unpaid()
+    }
 }
 
 /// One value for each reason to reject a submit: a count by default.
@@ -117,7 +145,7 @@ pub struct ChainStatus {
     pub unverified: usize,
     /// Whether shares wait in memory because they cannot be stored.
     pub unsaved: bool,
-    /// Why there is no job; `None` while there is one, and before the first template.
+    /// Why there is no job; `None` while there is one.
     pub no_work: Option<NoWork>,
     pub rules: RulesStatus,
     /// The class of payout outputs that this node's next job votes for.

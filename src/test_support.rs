@@ -10,8 +10,10 @@ use crate::params::{ChainParams, Network};
 use crate::share::{CoinbaseTag, PayoutScript, EXTRANONCE_LEN};
 use crate::sharechain::bitcoin_difficulty::PeriodStart;
 use crate::sharechain::{Anchor, RecentTimes};
+use crate::status::{MinerStatus, Rejections};
+use crate::stratum::NamedAddress;
 use crate::units::{Bits, BlockHeight, UnixTime};
-use crate::work::{FoundShare, Job, Submit, Template};
+use crate::work::{FoundShare, Job, NoWorkTimeout, Submit, Template};
 
 /// A chain with short windows, whose shares are easy to find.
 pub fn params() -> ChainParams {
@@ -45,6 +47,27 @@ pub fn solve(job: &Arc<Job>, time: UnixTime, extranonce: u8) -> FoundShare {
         .expect("some nonce meets it")
 }
 
+impl MinerStatus {
+    /// Returns a session without a name that has done nothing.
+    pub fn for_tests() -> Self {
+        Self {
+            worker: "".into(),
+            user_agent: "tester".into(),
+            connected_since: UnixTime(0),
+            difficulty: 1.0,
+            hashes_per_s: 0.0,
+            accepted: 0,
+            rejected: Rejections::default(),
+            last_share: None,
+            best_difficulty: 0.0,
+            credited: 0.0,
+            silent_s: None,
+            named_address: NamedAddress::None,
+            coinbase_too_large: false,
+        }
+    }
+}
+
 impl Config {
     /// Returns settings for tests: free ports, no peers, no bitcoind.
     pub fn for_tests(params: ChainParams, chain_dir: impl Into<PathBuf>) -> Self {
@@ -60,6 +83,8 @@ impl Config {
             stratum_port: 0,
             start_difficulty: 1.0,
             max_sessions: 1_000,
+            // Most tests have miners before they have work.
+            no_work_timeout: NoWorkTimeout::NEVER,
             web_hosts: Vec::new(),
             p2p_port: 0,
             bootnodes: Vec::new(),

@@ -10,15 +10,15 @@ use crate::share::Share;
 use crate::sharechain::{Anchor, BestChain};
 use crate::units::BlockHeight;
 use crate::wire::{Request, Response};
-use crate::work::{FoundShare, Template};
+use crate::work::{FoundShare, NoWork, Template};
 
 /// One input of the node.
 #[derive(Debug)]
 pub enum Event {
     /// bitcoind has new work.
     Template(Arc<Template>),
-    /// bitcoind has given no template for too long: the last one is worthless.
-    TemplateWithdrawn,
+    /// The last template is worthless, because of this state of bitcoind.
+    TemplateWithdrawn(NoWork),
     /// A miner of this node met the share target.
     ShareFound(FoundShare),
     /// The class of payout outputs that the firmware of this node's miners bears has changed; 0 before the first.

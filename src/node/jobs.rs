@@ -35,7 +35,7 @@ pub struct Jobs {
     made_at: SteadyTime,
     /// Something changed that the next job must take into account: the tip, the sync state, a bound on the job's time.
     pub is_due: bool,
-    /// Why miners have no job, as last reported to them; `None` while there is one, and before the first template.
+    /// Why miners have no job, as last reported to them; `None` while there is one.
     pub no_work: Option<NoWork>,
     /// The mining policy's last verdict.
     could_mine: bool,
@@ -63,7 +63,7 @@ impl Jobs {
             job: None,
             made_at: now.steady,
             is_due: false,
-            no_work: None,
+            no_work: Some(NoWork::NoTemplateYet),
             could_mine: false,
             is_outdated: false,
         }
@@ -90,11 +90,16 @@ impl Jobs {
         self.is_due = true;
     }
 
-    /// bitcoind has given no template for too long.
-    pub fn withdraw_template(&mut self) -> Option<WorkUpdate> {
-        self.template = None;
+    /// The template is worthless for this reason.
+    pub fn withdraw_template(&mut self, why: NoWork) -> Option<WorkUpdate> {
         self.is_due = false;
-        self.set_no_work(NoWork::NoTemplate)
+        let had_template = self.template.take().is_some();
+        // Without a template, an earlier reason says more than that there is none for a while.
+        let is_known = !had_template && why == NoWork::NoTemplate && self.no_work.is_some();
+        if is_known {
+            return None;
+        }
+        self.set_no_work(why)
     }
 
     /// Notes whether mining is permitted. That can change without the sync state: a node that would start a chain stops as
@@ -144,7 +149,12 @@ impl Jobs {
                 self.no_work = None;
                 (Some(WorkUpdate::Job(job)), None)
             }
-            Err(report) => (None, Some(report)),
+            Err(report) => {
+                // On another block the old job is stale; on the same one it is still good.
+                let is_stale = self.job.as_ref().is_none_or(|job| job.template.prev_block != template.prev_block);
+                let update = if is_stale { self.set_no_work(NoWork::JobFailed) } else { None };
+                (update, Some(report))
+            }
         }
     }
 

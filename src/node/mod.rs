@@ -162,8 +162,8 @@ impl Node {
                 }
                 self.jobs.set_template(template, now.steady);
             }
-            Event::TemplateWithdrawn => {
-                let update = self.jobs.withdraw_template();
+            Event::TemplateWithdrawn(why) => {
+                let update = self.jobs.withdraw_template(why);
                 self.send_work(update);
             }
             Event::ShareFound(found) => self.on_share_found(&found, now),

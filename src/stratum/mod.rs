@@ -18,6 +18,9 @@
 //! | [`extranonces`] | assignment of extranonces to sessions |
 //! | [`user_agents`] | known firmware |
 //! | [`firmware_work`] | the work of a day by firmware, and the vote for a number of payout outputs |
+//! | `silence` | whether a connected worker finds nothing |
+//! | `user_name` | payout addresses in user names |
+//! | `work_gate` | when miners are refused and disconnected because there is no work |
 //! | `session_stats` | counts and hash rate of a worker of a session |
 //! | `shared` | the state that all sessions share |
 //! | `sink` | the destination of shares, blocks and events |
@@ -37,9 +40,12 @@ pub mod seen_hashes;
 mod session;
 mod session_stats;
 mod shared;
+mod silence;
 mod sink;
 pub mod user_agents;
+mod user_name;
 pub mod vardiff;
+mod work_gate;
 
 #[cfg(test)]
 mod fixtures;
@@ -51,3 +57,5 @@ pub use reject::Reject;
 pub use session::{CloseReason, Session, Step};
 pub use shared::{Fanout, SharedState};
 pub use sink::{ChainBusy, SessionEvent, SessionSink};
+pub use user_name::NamedAddress;
+pub use work_gate::{GateReport, WorkGate};

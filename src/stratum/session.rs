@@ -21,13 +21,14 @@ use super::request::{Line, RpcRequest};
 use super::shared::{Fanout, SharedState};
 use super::sink::{SessionEvent, SessionSink};
 use super::user_agents::{firmware_for, Firmware};
+use super::user_name::address_part;
 use crate::status::MinerStatus;
 use crate::token_bucket::{Rate, TokenBucket};
 use crate::units::{Now, SteadyTime};
 use crate::work::{Job, NoWork};
 use difficulty::{SessionDifficulty, ShareHistory};
 use version_rolling::VersionRolling;
-use workers::{WorkerIndex, Workers};
+use workers::{Worker, WorkerIndex, Workers};
 
 /// The context of a session's step.
 pub struct Step<'a> {
@@ -49,8 +50,8 @@ pub enum CloseReason {
     NotAuthorised,
     /// The idle timeout expired.
     Idle,
-    /// This node can have no work before its software is updated, so the miner should turn to its next pool.
-    Outdated,
+    /// There is no work, so that the miner should use its backup pool.
+    NoWork(NoWork),
 }
 
 impl fmt::Display for CloseReason {
@@ -60,7 +61,7 @@ impl fmt::Display for CloseReason {
             Self::InvalidLines => write!(f, "{INVALID_LINES_MAX} lines are not requests"),
             Self::NotAuthorised => f.write_str("no authorize in time"),
             Self::Idle => f.write_str("idle for too long"),
-            Self::Outdated => f.write_str("this node is outdated and has no work"),
+            Self::NoWork(why) => write!(f, "no work: {}", why.text()),
         }
     }
 }
@@ -94,6 +95,8 @@ pub struct Session {
     submits_rate: Rate,
     submits: TokenBucket<SteadyTime>,
     coinbase_too_large: bool,
+    /// When there was no work last.
+    without_work_at: SteadyTime,
 }
 
 impl Session {
@@ -115,6 +118,7 @@ impl Session {
             submits_rate: shared.limits.submits,
             submits: TokenBucket::new(shared.limits.submits, opened.steady),
             coinbase_too_large: false,
+            without_work_at: opened.steady,
         }
     }
 
@@ -137,7 +141,7 @@ impl Session {
         match fanout {
             Fanout::Job { .. } if self.jobs_seen == step.shared.jobs.next_sequence() => {}
             Fanout::Job { clean } => self.send_job(clean, step),
-            Fanout::NoWork(why) => reply::show_message(step.out, no_work_text(why)),
+            Fanout::NoWork(why) => self.show(&no_work_text(why), step),
         }
     }
 
@@ -147,18 +151,19 @@ impl Session {
     /// If the connection should be closed.
     pub fn on_tick(&mut self, step: &mut Step<'_>) -> Result<(), CloseReason> {
         let now = step.now.steady;
+        if let Some(why) = step.shared.gate.closes() {
+            return Err(CloseReason::NoWork(why));
+        }
         if self.workers.is_empty() && now.since_ms(self.opened.steady) > step.shared.limits.authorize_ms {
             return Err(CloseReason::NotAuthorised);
         }
         if !self.is_working {
             return self.check_idle(step);
         }
-        if step.shared.no_work == Some(NoWork::Outdated) {
-            return Err(CloseReason::Outdated);
-        }
         if step.shared.jobs.current().is_none() {
             // Without work, silence is no reason to close the session or to lower the difficulty.
             self.last_line = now;
+            self.without_work_at = now;
             self.difficulty.pause(now);
             return Ok(());
         }
@@ -177,9 +182,9 @@ impl Session {
 
     /// The published status of each worker that has authorized.
     pub fn status(&mut self, now: SteadyTime) -> impl Iterator<Item = MinerStatus> + '_ {
-        let Self { opened, user_agent, coinbase_too_large, difficulty, .. } = &*self;
+        let Self { opened, user_agent, coinbase_too_large, difficulty, without_work_at, .. } = &*self;
         let (user_agent, connected_since) = (Arc::clone(user_agent), opened.time);
-        let coinbase_too_large = *coinbase_too_large;
+        let (coinbase_too_large, able_since) = (*coinbase_too_large, *without_work_at);
         let difficulty = difficulty.announced().map_or(0.0, |difficulty| difficulty.get());
         self.workers.iter_mut().map(move |worker| MinerStatus {
             worker: Arc::clone(&worker.name),
@@ -191,6 +196,9 @@ impl Session {
             rejected: worker.stats.rejected,
             last_share: worker.stats.last_share,
             best_difficulty: worker.stats.best_difficulty,
+            credited: worker.stats.credited,
+            silent_s: worker.stats.activity(difficulty, able_since, now).silent_s(),
+            named_address: worker.named_address,
             coinbase_too_large,
         })
     }
@@ -266,16 +274,32 @@ impl Session {
         }
         self.is_working = true;
         for worker in self.workers.iter() {
-            self.report_worker(&worker.name, step);
+            self.report_worker(worker, step);
         }
-        match step.shared.no_work {
-            Some(why) => reply::show_message(step.out, no_work_text(why)),
+        match step.shared.gate.why() {
+            Some(why) => self.show(&no_work_text(why), step),
             None => self.send_job(true, step),
         }
     }
 
-    fn report_worker(&self, worker: &str, step: &mut Step<'_>) {
-        step.sink.report(SessionEvent::Authorised { worker: display_name(worker), user_agent: &self.user_agent });
+    /// Reports a new worker, and tells it if its name has an address that is not paid.
+    fn report_worker(&self, worker: &Worker, step: &mut Step<'_>) {
+        let (name, user_agent, named) = (display_name(&worker.name), &*self.user_agent, worker.named_address);
+        step.sink.report(SessionEvent::Authorised { worker: name, user_agent });
+        let Some(payee) = step.shared.payee.as_ref().filter(|_| named.is_unpaid()) else { return };
+        let paid = Arc::clone(&payee.address);
+        let fault = named.fault();
+        self.show(&format!("Your user name has {fault}. This pool pays only {paid}. Use {paid}.name"), step);
+        if step.shared.address_warnings.is_due(address_part(&worker.name)) {
+            step.sink.report(SessionEvent::UnpaidAddress { worker: name, user_agent, fault, paid: &paid });
+        }
+    }
+
+    /// Shows a text to the miner's operator, if the firmware bears messages.
+    fn show(&self, text: &str, step: &mut Step<'_>) {
+        if self.firmware.bears_messages {
+            reply::show_message(step.out, text);
+        }
     }
 
     /// Sends the current job, directly after the difficulty if that changed. Sends none whose coinbase would break the firmware.
@@ -317,7 +341,7 @@ impl Session {
         };
         let text =
             format!("The coinbase has {len} bytes; this firmware is known to support up to {len_max}. {consequence}");
-        reply::show_message(step.out, &text);
+        self.show(&text, step);
         if !step.shared.coinbase_warnings.is_due(id, job.info.outputs_class) {
             return;
         }
@@ -327,16 +351,8 @@ impl Session {
     }
 }
 
-const fn no_work_text(why: NoWork) -> &'static str {
-    match why {
-        NoWork::NoTemplate => {
-            "No work: bitcoind has sent no block template for too long. Mining will resume automatically."
-        }
-        NoWork::BitcoindBehind => "No work: bitcoind is behind the pool. Mining will resume automatically.",
-        NoWork::NoPeers => {
-            "No work: the node is looking for peers, for a minute at most. Mining will resume automatically."
-        }
-        NoWork::Syncing => "No work: the node is syncing with its peers. Mining will resume automatically.",
-        NoWork::Outdated => "No work: the pool's rules have changed. The node's operator must update p2pool.",
-    }
+/// The message for miners without work.
+fn no_work_text(why: NoWork) -> String {
+    let end = if why.is_final() { "" } else { " Mining will resume automatically." };
+    format!("No work: {}.{end}", why.text())
 }

@@ -2,6 +2,7 @@
 
 use super::difficulty::{Difficulty, HASHES_PER_DIFFICULTY};
 use super::reject::Reject;
+use super::silence::Activity;
 use crate::status::Rejections;
 use crate::units::{Now, SteadyTime, UnixTime};
 
@@ -17,6 +18,9 @@ pub struct SessionStats {
     pub best_difficulty: f64,
     /// Time of the last accepted submit.
     pub last_share: Option<UnixTime>,
+    /// The same by the steady clock.
+    last_accepted: Option<SteadyTime>,
+    started: SteadyTime,
     /// Sum of the credited difficulties.
     pub credited: f64,
     /// The current span, and the one before it.
@@ -37,6 +41,8 @@ impl SessionStats {
             rejected: Rejections::default(),
             best_difficulty: 0.0,
             last_share: None,
+            last_accepted: None,
+            started: now,
             credited: 0.0,
             current: Span { start: now, credited: 0.0 },
             previous: None,
@@ -50,12 +56,25 @@ impl SessionStats {
         self.credited += credit.get();
         self.current.credited += credit.get();
         self.last_share = Some(now.time);
+        self.last_accepted = Some(now.steady);
         self.best_difficulty = self.best_difficulty.max(Difficulty::of_hash(hash).get());
     }
 
     /// Counts a rejected submit.
     pub fn reject(&mut self, reject: Reject) {
         *self.rejected.values_mut()[reject.index()] += 1;
+    }
+
+    /// What the worker has done at this difficulty; it could submit nothing before `able_since`.
+    pub fn activity(&self, difficulty: f64, able_since: SteadyTime, now: SteadyTime) -> Activity {
+        let last = self.last_accepted.unwrap_or(self.started);
+        Activity {
+            quiet_s: now.since(last.max(able_since)),
+            mined_s: last.since(self.started),
+            accepted: self.accepted,
+            credited: self.credited,
+            difficulty,
+        }
     }
 
     /// Estimated hash rate over the last five to ten minutes, in hashes per second.

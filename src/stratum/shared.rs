@@ -1,6 +1,6 @@
 //! The state that all sessions share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::difficulty::Difficulty;
@@ -10,12 +10,19 @@ use super::job_table::{CurrentJob, JobTable};
 use super::limits::Limits;
 use super::seen_hashes::SeenHashes;
 use super::user_agents::FirmwareId;
+use super::user_name::NamedAddress;
+use super::work_gate::WorkGate;
+use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::params::{ChainParams, Network};
-use crate::work::{Job, NoWork, WorkUpdate};
+use crate::share::PayoutScript;
+use crate::work::{Job, NoWork, NoWorkTimeout, WorkUpdate};
 
 /// Number of recent blocks whose hashes are remembered. On real networks all miners together find one in ten minutes.
 const RECENT_BLOCKS_MAX: usize = 64;
+
+/// Number of addresses in user names that are remembered; each worker of a farm may have one.
+const ADDRESS_WARNINGS_MAX: usize = 64;
 
 /// A change of work that every session must be notified of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,17 +42,20 @@ pub struct SharedState {
     pub(super) seen: SeenHashes,
     pub(super) extranonces: Extranonces,
     pub(super) metrics: Arc<Metrics>,
-    /// Why there is no job, if a reason is known.
-    pub(super) no_work: Option<NoWork>,
+    /// Whether miners are let in.
+    pub gate: WorkGate,
     pub(super) recent_blocks: RecentBlocks,
     /// The work of the last day by firmware.
     pub firmware_work: FirmwareWork,
     pub(super) coinbase_warnings: CoinbaseWarnings,
+    pub(super) address_warnings: AddressWarnings,
+    pub(super) payee: Option<Payee>,
     network: Network,
 }
 
 impl SharedState {
-    /// Starts without jobs and sessions. Extranonces are counted from `first_extranonce`, which should be random.
+    /// Starts without jobs and sessions. Extranonces are counted from `first_extranonce`, which should be random. Miners are let
+    /// in without work, and addresses in their user names are not judged, unless [`Self::with_config`] says otherwise.
     pub fn new(
         params: &ChainParams,
         start_difficulty: Difficulty,
@@ -60,12 +70,19 @@ impl SharedState {
             seen: SeenHashes::new(),
             extranonces: Extranonces::new(first_extranonce),
             metrics,
-            no_work: None,
+            gate: WorkGate::new(NoWorkTimeout::NEVER),
             recent_blocks: RecentBlocks::default(),
             firmware_work: FirmwareWork::new(params),
             coinbase_warnings: CoinbaseWarnings::default(),
+            address_warnings: AddressWarnings::default(),
+            payee: None,
             network: params.network,
         }
+    }
+
+    /// Takes the operator's settings.
+    pub fn with_config(self, config: &Config) -> Self {
+        Self { gate: WorkGate::new(config.no_work_timeout), payee: Some(Payee::new(config)), ..self }
     }
 
     /// Processes new work; every session must then be stepped with the returned change.
@@ -75,12 +92,12 @@ impl SharedState {
                 let clean = self.jobs.is_new_tip(&job);
                 let ceiling = self.ceiling(&job);
                 self.jobs.announce(CurrentJob { job, ceiling });
-                self.no_work = None;
+                self.gate.open();
                 Fanout::Job { clean }
             }
             WorkUpdate::NoWork(why) => {
                 self.jobs.withdraw();
-                self.no_work = Some(why);
+                self.gate.withdraw(why);
                 Fanout::NoWork(why)
             }
         }
@@ -127,6 +144,48 @@ impl CoinbaseWarnings {
     /// Whether to report a firmware: once under each class.
     pub(super) fn is_due(&mut self, firmware: FirmwareId, outputs_class: u8) -> bool {
         self.0.insert(firmware, outputs_class) != Some(outputs_class)
+    }
+}
+
+/// Whom this node's miners work for.
+#[derive(Debug)]
+pub(super) struct Payee {
+    pub(super) address: Arc<str>,
+    script: PayoutScript,
+    network: Network,
+}
+
+impl Payee {
+    fn new(config: &Config) -> Self {
+        let Config { payout_address, payout_script, params, .. } = config;
+        Self { address: payout_address.as_str().into(), script: *payout_script, network: params.network }
+    }
+
+    /// The address at the start of a user name.
+    pub(super) fn named_address(&self, user_name: &str) -> NamedAddress {
+        NamedAddress::of(user_name, &self.script, self.network)
+    }
+}
+
+/// The addresses in user names of which the operator was warned.
+#[derive(Debug, Default)]
+pub(super) struct AddressWarnings(BTreeSet<Box<str>>);
+
+impl AddressWarnings {
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether to warn of an address: once, as long as there are not too many.
+    pub(super) fn is_due(&mut self, address: &str) -> bool {
+        if self.0.contains(address) {
+            return false;
+        }
+        if self.0.len() >= ADDRESS_WARNINGS_MAX {
+            self.0.clear();
+        }
+        self.0.insert(address.into())
     }
 }
 

@@ -26,6 +26,8 @@ pub trait SessionSink {
 pub enum SessionEvent<'a> {
     /// A miner has subscribed and authorized.
     Authorised { worker: &'a str, user_agent: &'a str },
+    /// The worker's name has an address that is not paid, with what is wrong; all its work pays `paid`.
+    UnpaidAddress { worker: &'a str, user_agent: &'a str, fault: &'a str, paid: &'a str },
     /// A submit has version bits outside the mask that the session negotiated, which is zero without `mining.configure`.
     VersionBits { worker: &'a str, user_agent: &'a str, bits: u32, mask: u32 },
     /// The coinbase of `len` bytes, without witness, exceeds the `len_max` that the miner's firmware is known to support.

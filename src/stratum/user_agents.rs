@@ -4,6 +4,9 @@ use super::difficulty::Difficulty;
 
 /// The table. It is short, so each new session parses it.
 const TABLE: &str = include_str!("user_agents.txt");
+/// Beginnings of the user agents of firmware that is not sent messages: a proxy that has nobody to show them to, and a
+/// parser that copies lines into small buffers.
+const WITHOUT_MESSAGES: [&str; 4] = ["NiceHash/", "NerdMiner", "HAN_SOLOminer", "SparkMiner"];
 /// Name of what matches no other line.
 const UNKNOWN: &str = "unknown firmware";
 
@@ -42,6 +45,8 @@ pub struct Firmware {
     /// Start difficulty, used if it is below the operator's.
     pub start_difficulty: Option<Difficulty>,
     pub difficulties: DifficultyRange,
+    /// Whether it can be sent `client.show_message`.
+    pub bears_messages: bool,
 }
 
 /// Looks up a user agent.
@@ -53,6 +58,7 @@ pub fn firmware_for(user_agent: &str) -> Firmware {
         is_len_strict: false,
         start_difficulty: None,
         difficulties: DifficultyRange::default(),
+        bears_messages: true,
     };
     table().find(|(pattern, _)| matches(pattern, user_agent)).map_or(unknown, |(_, firmware)| firmware)
 }
@@ -90,8 +96,15 @@ fn parse(line: &'static str) -> Option<(&'static str, Firmware)> {
         "" => UNKNOWN,
         name => name,
     };
-    let firmware =
-        Firmware { id: FirmwareId(0), name, coinbase_len_max, is_len_strict, start_difficulty, difficulties };
+    let firmware = Firmware {
+        id: FirmwareId(0),
+        name,
+        coinbase_len_max,
+        is_len_strict,
+        start_difficulty,
+        difficulties,
+        bears_messages: !WITHOUT_MESSAGES.contains(&pattern),
+    };
     fields.next().is_none().then_some((pattern, firmware))
 }
 

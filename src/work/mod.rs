@@ -36,4 +36,4 @@ pub use make::{make_job, Finder, JobError, NextBlock, NextShare};
 pub use submit::{HashedHeader, Submit};
 pub use template::{Template, TemplateTx};
 pub use transactions::Transactions;
-pub use update::{NoWork, WorkUpdate};
+pub use update::{NoWork, NoWorkTimeout, WorkUpdate};

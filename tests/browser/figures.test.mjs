@@ -106,7 +106,7 @@ describe('values', () => {
     await visit(scenario('empty'));
     const words = plain(await page.locator('body').innerText());
     for (const sentence of [
-      'No peer is connected.', 'No miner is connected. Point a miner at stratum+tcp://127.0.0.1:3333 with any user name and password.', 'No shares yet', 'No blocks found yet',
+      'No peer is connected.', `No miner is connected. Point a miner at stratum+tcp://127.0.0.1:3333 with user name ${scenario('busy').status.our_address}.name and any password.`, 'No shares yet', 'No blocks found yet',
       'No miner is connected. Point one at stratum+tcp://127.0.0.1:3333', 'The sharechain is empty: it begins with the first share', 'The first point appears within seconds',
       'bitcoind is not synced yet', 'No payouts yet: bitcoind is not synced yet.', 'The payout window is empty: the finder of a block now gets all of it.',
     ]) assert.ok(words.includes(sentence), `'${sentence}' is not in: ${words}`);

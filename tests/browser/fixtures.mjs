@@ -96,6 +96,9 @@ function miner(worker, fields) {
     rejected: 0,
     rejected_by_reason: { malformed: 0, busy: 0, stale: 0, duplicate: 0, low_difficulty: 0, unauthorised: 0 },
     coinbase_too_large: false,
+    needs_attention: false,
+    silent_secs: null,
+    named_address: 'none',
     last_share_time: NOW() - 6,
     connected_secs: 93784,
     ...fields,
@@ -105,7 +108,7 @@ function miner(worker, fields) {
 const MINERS = [
   miner('garage.bitaxe-1', {}),
   miner('garage.bitaxe-2', { hashrate: 1.21e12, shares: 6014, best_difficulty: 2.1e9, rejected: 20, rejected_by_reason: { malformed: 0, busy: 0, stale: 7, duplicate: 2, low_difficulty: 11, unauthorised: 0 } }),
-  miner('attic.s19', { user_agent: 'bmminer/2.0.0', hashrate: 9.6e13, difficulty: 131072, shares: 812, coinbase_too_large: true, connected_secs: 3731 }),
+  miner('attic.s19', { user_agent: 'bmminer/2.0.0', hashrate: 9.6e13, difficulty: 131072, shares: 812, coinbase_too_large: true, needs_attention: true, connected_secs: 3731 }),
   miner(HOSTILE_NAME, { user_agent: '<script>alert(2)</script>', hashrate: 2.1e5, difficulty: 0.0012, shares: 0, best_difficulty: 0, last_share_time: null, connected_secs: 12 }),
   miner('a-worker-whose-name-was-chosen-by-somebody-who-likes-long-names-without-any-space.and.some.more.of.it', { user_agent: 'cgminer/4.12.1 with a very long description of itself', connected_secs: 2 }),
 ];
@@ -185,8 +188,12 @@ function busy(scenario = 'busy') {
         { id: peerId('c'), latency_us: 231000, address: '/ip6/2001:db8:85a3:8d3:1319:8a2e:370:7348/tcp/9333/p2p/a-long-relay-name', direction: 'outbound', agent: 'p2pool/0.2.0-dev', connected_secs: 40 },
         { id: peerId('d'), latency_us: null, address: '', direction: 'inbound', agent: '', connected_secs: 1 },
       ],
+      silent_count: 0,
       miners: MINERS,
+      gone_count: 0,
+      gone_miners: [],
       problems: [],
+      no_work: null,
     },
     blocks: [
       { hash: block.hash, height: 91827, share_height: block.share_height, share_stored: true, time: block.timestamp, status: 'submitted', confirmations: null, reason: null, miner: block.miner, ours: false, value },

@@ -38,42 +38,52 @@ describe('miners', () => {
   });
 
   it('that need attention come first, with a text', async () => {
-    const { time } = scenario('busy').status;
-    await visit(withMiners(25, (_, number) => ({ 20: { last_share_time: time - 4000 }, 23: { coinbase_too_large: true } })[number]));
-    assert.deepEqual((await workers()).slice(0, 3), ['rig-20', 'rig-23', 'rig-1']);
+    const attention = { needs_attention: true };
+    await visit(withMiners(25, (_, number) => ({
+      20: { ...attention, silent_secs: 4000 },
+      22: { ...attention, named_address: 'mistyped' },
+      23: { ...attention, coinbase_too_large: true },
+    })[number]));
+    assert.deepEqual((await workers()).slice(0, 4), ['rig-20', 'rig-22', 'rig-23', 'rig-1']);
     assert.deepEqual(await silent(), ['rig-20']);
     assert.match(await text(page, '#miners-body .silent:visible'), /^⚠ Silent for 1 h/);
-    assert.match(await text(page, '#miners-note'), /^25 sessions, 1\.24 TH\/s; ⚠ 2 need attention$/);
-    assert.match(await text(page, '#problems'), /1 miner is connected, but silent: rig-20\./);
-    assert.ok(!(await text(page, '#problems')).includes('Everything works'));
+    assert.match(await text(page, '#miners-body .address:visible'), /^⚠ The user name has a mistyped address\./);
+    assert.match(await text(page, '#miners-note'), /^25 sessions, 1\.24 TH\/s; ⚠ 3 need attention$/);
   });
 
-  it('are silent only if chance does not explain it', async () => {
-    await visit();
-    const { time } = server.responses.status;
-    // The mean pause is 15 s, both by shares and by difficulty and hash rate.
-    const usual = { shares: 1000, connected_secs: 15000, hashrate: 2 ** 32, difficulty: 15, last_share_time: time - 5 };
-    const cases = [
-      [usual, null],
-      [{ ...usual, last_share_time: time - 170 }, null],
-      [{ ...usual, last_share_time: time - 300 }, 300],
-      // A slower miner with longer pauses.
-      [{ ...usual, shares: 100, last_share_time: time - 300 }, null],
-      [{ ...usual, shares: 100, last_share_time: time - 2400 }, 2400],
-      // Its estimated hash rate has fallen to zero.
-      [{ ...usual, hashrate: 0, last_share_time: time - 3000 }, 3000],
-      // Without any share: silent after a while.
-      [{ ...usual, shares: 0, hashrate: 0, last_share_time: null, connected_secs: 170 }, null],
-      [{ ...usual, shares: 0, hashrate: 0, last_share_time: null, connected_secs: 400 }, 400],
-      // A new session counts for itself.
-      [{ ...usual, shares: 0, connected_secs: 20, last_share_time: time - 3000 }, null],
-    ];
-    const found = await page.evaluate(async ([miners, now]) => {
-      const { silentFor } = await import(new URL('silence.js', location.href));
-      return { with: miners.map(miner => silentFor(miner, { coinbase_value: 1 }, now)), without: miners.map(miner => silentFor(miner, { coinbase_value: null }, now)) };
-    }, [cases.map(([miner]) => miner), time]);
-    assert.deepEqual(found.with, cases.map(([, wanted]) => wanted));
-    assert.deepEqual(found.without, cases.map(() => null), 'without work no miner is silent');
+  it('are judged by the node alone', async () => {
+    const { time } = scenario('busy').status;
+    // The page has no opinion of its own on a share that is days old.
+    await visit(withMiners(3, () => ({ last_share_time: time - 400000 })));
+    assert.deepEqual(await silent(), []);
+    assert.match(await text(page, '#problems'), /Everything works/);
+  });
+
+  it('that are gone are listed: those that need attention first, retired ones last', async () => {
+    const responses = withMiners(2);
+    const gone = (worker, secs, needs) => ({ worker, user_agent: 'bitaxe', hashrate: 1e12, last_share_time: responses.status.time - secs - 9, last_seen_time: responses.status.time - secs, gone_secs: secs, needs_attention: needs });
+    responses.status.gone_miners = [gone('<b>dead</b>', 7300, true), gone('retired', 200000, false)];
+    responses.status.gone_count = 1;
+    responses.status.problems = [{ code: 'miners_gone', level: 'warning', text: 'No longer connected: <b>dead</b>.', advice: 'Check their power.', since: null }];
+    await visit(responses);
+    assert.deepEqual(await workers(), ['<b>dead</b>', 'rig-1', 'rig-2', 'retired']);
+    const lines = await page.locator('#miners-body .gone:visible').allTextContents();
+    assert.deepEqual(lines.map(plain), ['⚠ Gone for 2 h: not connected.', 'Gone for 2 d: not connected.']);
+    assert.match(await text(page, '#miners-note'), /^2 sessions, 1\.24 TH\/s; 2 gone; ⚠ 1 needs attention$/);
+    assert.ok(!(await text(page, '#problems')).includes('Everything works'));
+    // It comes back.
+    responses.status.gone_miners = [];
+    await nextPoll();
+    assert.deepEqual(await workers(), ['rig-1', 'rig-2']);
+    assert.deepEqual(violations, []);
+  });
+
+  it('that are gone are listed even if no miner is connected', async () => {
+    const responses = withMiners(0);
+    responses.status.gone_miners = [{ worker: 'dead', user_agent: '', hashrate: 0, last_share_time: null, last_seen_time: 1, gone_secs: 400, needs_attention: true }];
+    await visit(responses);
+    assert.deepEqual(await workers(), ['dead']);
+    assert.match(await text(page, '#miners-empty'), new RegExp(`with user name ${responses.status.our_address}\\.name and any password\\.$`));
   });
 
   it('without a name are labelled so', async () => {

@@ -16,6 +16,7 @@ use crate::stratum::reject::Reject;
 use crate::stratum::reply;
 use crate::stratum::request::{array, elements, hex_u32, number, optional_string, string, WrongType};
 use crate::stratum::user_agents::firmware_for;
+use crate::stratum::user_name::NamedAddress;
 
 /// Version bits that miners may roll: 13 to 28 (BIP-0310, BIP-0320).
 pub const VERSION_MASK: u32 = 0x1fff_e000;
@@ -99,7 +100,9 @@ impl Session {
         let Some(worker) = string(params.first()) else {
             return reply::error(step.out, id, Reject::Malformed("authorize needs a worker name"));
         };
-        let Ok(is_new) = self.workers.authorize(&worker, step.now.steady) else {
+        let payee = step.shared.payee.as_ref();
+        let named_address = payee.map_or(NamedAddress::None, |payee| payee.named_address(&worker));
+        let Ok(is_new) = self.workers.authorize(&worker, named_address, step.now.steady) else {
             return reply::error(step.out, id, Reject::Malformed("too many workers on one connection"));
         };
         if let Some(difficulty) = string(params.get(1)).and_then(|password| fixed_difficulty(&password)) {
@@ -108,8 +111,8 @@ impl Session {
         reply::result(step.out, id, "true");
         match self.is_working {
             true => {
-                if is_new {
-                    self.report_worker(&sanitized_label(&worker, LABEL_LEN_MAX), step);
+                if let Some(worker) = self.workers.newest().filter(|_| is_new) {
+                    self.report_worker(worker, step);
                 }
                 self.difficulty.await_job_if_changed();
             }

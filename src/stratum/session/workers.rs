@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::stratum::label::sanitized_label;
 use crate::stratum::limits::{LABEL_LEN_MAX, WORKERS_MAX};
 use crate::stratum::session_stats::SessionStats;
+use crate::stratum::user_name::NamedAddress;
 use crate::units::SteadyTime;
 
 /// Number of bytes of a name that tell workers apart.
@@ -17,6 +18,8 @@ pub struct Worker {
     sent: Box<[u8]>,
     /// The name for people, which may be empty.
     pub name: Arc<str>,
+    /// The address that the name begins with.
+    pub named_address: NamedAddress,
     pub stats: SessionStats,
 }
 
@@ -50,7 +53,12 @@ impl Workers {
     ///
     /// # Errors
     /// If there are [`WORKERS_MAX`] already.
-    pub fn authorize(&mut self, sent: &str, now: SteadyTime) -> Result<bool, TooManyWorkers> {
+    pub fn authorize(
+        &mut self,
+        sent: &str,
+        named_address: NamedAddress,
+        now: SteadyTime,
+    ) -> Result<bool, TooManyWorkers> {
         if self.find(sent).is_some() {
             return Ok(false);
         }
@@ -59,7 +67,7 @@ impl Workers {
         }
         let stats = if self.list.is_empty() { self.anonymous.clone() } else { SessionStats::new(now) };
         let name = sanitized_label(sent, LABEL_LEN_MAX).into();
-        self.list.push(Worker { sent: compared(sent).into(), name, stats });
+        self.list.push(Worker { sent: compared(sent).into(), name, named_address, stats });
         Ok(true)
     }
 
@@ -86,6 +94,11 @@ impl Workers {
             Some(worker) => &mut worker.stats,
             None => &mut self.anonymous,
         }
+    }
+
+    /// The worker that authorized last.
+    pub fn newest(&self) -> Option<&Worker> {
+        self.list.last()
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Worker> {

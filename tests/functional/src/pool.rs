@@ -14,6 +14,8 @@ use tempfile::TempDir;
 
 /// Timeout until miners can connect, which takes a fraction of a second on an idle machine.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// Timeout until there is work; a node that finds no peer waits for a minute.
+const WORK_TIMEOUT: Duration = Duration::from_secs(120);
 /// Timeout for the end after SIGTERM. The program ends within 5 s; the rest is for a busy machine.
 const END_TIMEOUT: Duration = Duration::from_secs(15);
 /// Timeout for one request to its API.
@@ -180,7 +182,7 @@ impl Pool {
         text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
     }
 
-    /// Opens a session, ready for jobs.
+    /// Opens a session as soon as the node accepts miners, which it does when there is work.
     #[track_caller]
     pub fn session(&self, worker: &str) -> Session {
         self.session_with(worker, "x")
@@ -189,8 +191,7 @@ impl Pool {
     /// Opens a session with options in the password, such as `d=0.01`.
     #[track_caller]
     pub fn session_with(&self, worker: &str, password: &str) -> Session {
-        let session = Session::open(&self.address(), "p2pool-test", worker, password);
-        session.unwrap_or_else(|error| panic!("no session: {error}"))
+        wait_for("a session", WORK_TIMEOUT, || Session::open(&self.address(), "p2pool-test", worker, password).ok())
     }
 
     /// Returns the output of `p2pool export`; the node may be running.

@@ -1,5 +1,6 @@
 //! bitcoind is killed while miners work, and restarts.
 
+use p2pool_miner::session::Session;
 use p2pool_test_bitcoind::{Bitcoind, Chain};
 use p2pool_test_functional::pool::Pool;
 
@@ -36,16 +37,17 @@ fn p2pool_may_start_before_bitcoind() {
     let mut bitcoind = Bitcoind::start(Chain::Regtest);
     bitcoind.kill();
     let pool = Pool::start(&bitcoind, options(Chain::Regtest));
-    let mut session = pool.session("worker");
-    assert!(session.job().is_none());
+    // Miners are refused, so that they use their backup pools.
+    assert!(Session::open(&pool.address(), "p2pool-test", "worker", "x").is_err());
+    pool.wait_log("refused: no work: bitcoind has sent no block template yet", TIMEOUT);
     bitcoind.launch();
-    mine_one(&mut session, &bitcoind);
+    mine_one(&mut pool.session("worker"), &bitcoind);
     assert_eq!(bitcoind.height(), 1);
 }
 
 /// Finds a block on the newest job; returns its hash in internal byte order.
 #[track_caller]
-fn mine_one(session: &mut p2pool_miner::session::Session, bitcoind: &Bitcoind) -> [u8; 32] {
+fn mine_one(session: &mut Session, bitcoind: &Bitcoind) -> [u8; 32] {
     let job = session.wait_job(TIMEOUT, |_| true).unwrap();
     let (submit, hash) = session.solve_for(&job, 1_000, &job.submit_and_block_target());
     session.submit(&submit).unwrap();

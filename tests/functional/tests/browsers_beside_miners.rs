@@ -106,7 +106,7 @@ struct Submitter {
 
 impl Submitter {
     fn open(pool: &Pool) -> Self {
-        let session = Session::open(&pool.address(), "p2pool-test", "measured", EASIEST).unwrap();
+        let session = pool.session_with("measured", EASIEST);
         Self { session, idle: Session::connect(&idle_pool()).unwrap(), search: 0, last: Instant::now(), accepted: 0 }
     }
 

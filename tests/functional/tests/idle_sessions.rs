@@ -18,9 +18,8 @@ fn a_thousand_idle_sessions_do_not_disturb_a_miner() {
     let mut options = options(Chain::Regtest);
     options.flags.push(format!("-max-sessions={}", IDLE + 1));
     let pool = Pool::start(&bitcoind, options);
-    let mut idle: Vec<_> = (0..IDLE).map(|number| idle_session(&pool, number)).collect();
-
     let mut worker = pool.session("worker");
+    let mut idle: Vec<_> = (0..IDLE).map(|number| idle_session(&pool, number)).collect();
     for _ in 0..3 {
         let job = worker.wait_job(TIMEOUT, |_| true).unwrap();
         let (submit, hash) = worker.solve_for(&job, 0, &job.submit_and_block_target());

@@ -19,12 +19,14 @@ mod network_partition;
 mod network_pruned;
 mod network_reconnect;
 mod network_solo;
+mod no_work;
 mod regtest;
 mod rpc_rights;
 mod signet;
 mod transactions;
 mod two_miners;
 mod work;
+mod workers;
 mod wrong_flags;
 
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! Two miners with different difficulties.
 
-use p2pool_miner::session::{Error, Rejection, Session};
+use p2pool_miner::session::{Error, Rejection};
 use p2pool_test_bitcoind::{Bitcoind, Chain};
 use p2pool_test_functional::pool::Pool;
 
@@ -17,7 +17,7 @@ fn each_miner_has_its_own_difficulty() {
     let pool = Pool::start(&bitcoind, options(Chain::OpTrueSignet));
     let open = |difficulty: f64| {
         let password = format!("d={difficulty}");
-        let mut session = Session::open(&pool.address(), "p2pool-test", "worker", &password).unwrap();
+        let mut session = pool.session_with("worker", &password);
         let job = session.wait_job(TIMEOUT, |job| job.difficulty == difficulty).unwrap();
         (session, job)
     };

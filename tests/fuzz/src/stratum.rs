@@ -172,6 +172,7 @@ impl SessionSink for CheckingSink {
 
     fn report(&mut self, event: SessionEvent<'_>) {
         let (SessionEvent::Authorised { worker, user_agent }
+        | SessionEvent::UnpaidAddress { worker, user_agent, .. }
         | SessionEvent::VersionBits { worker, user_agent, .. }
         | SessionEvent::CoinbaseTooLarge { worker, user_agent, .. }) = event;
         assert!(!worker.contains(char::is_control) && !user_agent.contains(char::is_control), "{event:?}");

@@ -140,7 +140,7 @@ impl Chain {
             recv(templates) -> update => {
                 match update {
                     Ok(TemplateUpdate::Template(template)) => self.step(Event::Template(template)),
-                    Ok(TemplateUpdate::Withdrawn) => self.step(Event::TemplateWithdrawn),
+                    Ok(TemplateUpdate::Withdrawn(why)) => self.step(Event::TemplateWithdrawn(why)),
                     Err(_) => self.is_template_slot_closed = true,
                 }
                 Turn::Continue

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use p2pool_core::node::Event;
-use p2pool_core::work::Template;
+use p2pool_core::work::{NoWork, Template};
 
 /// A message to the chain thread. Templates arrive in a slot of their own, see [`TemplateUpdate`].
 #[derive(Debug)]
@@ -25,6 +25,6 @@ impl From<Event> for ToChain {
 pub enum TemplateUpdate {
     /// Work for the miners.
     Template(Arc<Template>),
-    /// bitcoind has given none for too long: the last one is worthless.
-    Withdrawn,
+    /// The last one is worthless, because of this state of bitcoind.
+    Withdrawn(NoWork),
 }

@@ -3,8 +3,7 @@
 import { $, el, keyed, setAttr, setText, show } from './dom.js';
 import { NONE, ago, count, difficulty, duration, fullTime, hashrate, plural } from './format.js';
 import { shortened } from './more.js';
-import { stratumAddress } from './problems.js';
-import { silentFor } from './silence.js';
+import { minerSettings } from './problems.js';
 
 /** Reasons for a rejection; stale shares have their own column. */
 const REASONS = {
@@ -32,53 +31,76 @@ const { compare } = new Intl.Collator(undefined, { numeric: true });
 let last = null;
 const firstOf = shortened('miners-more', { wide: 12, phone: 6 }, () => showMiners(...last));
 
-/** Shows the sessions; those that need attention come first. */
+/** What is wrong with the address in a user name. */
+const FAULTS = {
+  other: 'another address than this node’s',
+  other_network: 'an address of another Bitcoin network',
+  mistyped: 'a mistyped address',
+};
+
+/** Shows the sessions and the workers that are gone; those that need attention come first. */
 export function showMiners(status, now) {
   last = [status, now];
-  const { miners } = status;
-  show($('miners-table'), miners.length > 0);
+  const { miners, gone_miners: gone } = status;
+  const rows = [...miners.map(miner => ({ ...miner, is_gone: false })), ...gone.map(worker => ({ ...worker, is_gone: true }))];
+  show($('miners-table'), rows.length > 0);
   show($('miners-empty'), miners.length === 0);
-  setText($('miners-empty'), `No miner is connected. Point one at ${stratumAddress(status)} with any user name and password.`);
-  const shown = miners.length < status.miner_count ? `the fastest ${count(miners.length)} of ` : '';
-  const rows = miners.map(miner => ({ ...miner, silent_secs: silentFor(miner, status, now) }));
-  const needsAttention = miner => miner.coinbase_too_large || miner.silent_secs !== null;
-  const marked = rows.filter(needsAttention).length;
-  const note = `${shown}${plural(status.miner_count, 'session')}, ${hashrate(status.local_hashrate)}`;
-  setText($('miners-note'), miners.length ? `${note}${marked ? `; ⚠ ${count(marked)} need${marked === 1 ? 's' : ''} attention` : ''}` : '');
+  setText($('miners-empty'), `No miner is connected. Point one at ${minerSettings(status)}.`);
+  setText($('miners-note'), rows.length > 0 ? note(status, rows.filter(row => row.needs_attention).length) : '');
   // Sessions may share a name: the older one keeps its row.
-  rows.sort((a, b) => needsAttention(b) - needsAttention(a) || compare(a.worker, b.worker) || b.connected_secs - a.connected_secs);
-  keyed($('miners-body'), firstOf(rows, () => `Show all ${count(rows.length)}`, needsAttention), miner => miner.worker, create, (row, miner) => update(row, miner, status, now));
+  const age = row => row.connected_secs ?? -row.gone_secs;
+  rows.sort((a, b) => b.needs_attention - a.needs_attention || a.is_gone - b.is_gone || compare(a.worker, b.worker) || age(b) - age(a));
+  keyed($('miners-body'), firstOf(rows, () => `Show all ${count(rows.length)}`, row => row.needs_attention), row => row.worker, create, (node, row) => update(node, row, status, now));
+}
+
+function note(status, marked) {
+  const { miners, miner_count: sessions, gone_miners: gone, local_hashrate: local } = status;
+  const parts = [`${miners.length < sessions ? `${count(miners.length)} of ` : ''}${plural(sessions, 'session')}, ${hashrate(local)}`];
+  if (gone.length > 0) parts.push(`${count(gone.length)} gone`);
+  if (marked > 0) parts.push(`⚠ ${count(marked)} need${marked === 1 ? 's' : ''} attention`);
+  return parts.join('; ');
 }
 
 function create() {
-  const row = el('tr', {}, el('th', { scope: 'row' }, el('span', { class: 'worker' }), el('span', { class: 'agent note' }), el('span', { class: 'warn', hidden: '' }), el('span', { class: 'warn silent', hidden: '' })));
+  const row = el('tr', {}, el('th', { scope: 'row' }, el('span', { class: 'worker' }), el('span', { class: 'agent note' }), el('span', { class: 'warn firmware', hidden: '' }), el('span', { class: 'warn address', hidden: '' }), el('span', { class: 'warn silent', hidden: '' }), el('span', { class: 'warn gone', hidden: '' })));
   for (const [name, label, kind] of COLUMNS) row.append(el('td', { class: `${kind} c-${name}`, 'data-label': label }));
   return row;
 }
 
-function update(row, miner, status, now) {
-  const rejected = miner.rejected_by_reason;
-  setText(row.querySelector('.worker'), miner.worker || '(no name)');
-  setText(row.querySelector('.agent'), miner.user_agent);
-  const warn = row.querySelector('.warn');
-  show(warn, miner.coinbase_too_large);
+function update(node, row, status, now) {
+  setText(node.querySelector('.worker'), row.worker || '(no name)');
+  setText(node.querySelector('.agent'), row.user_agent);
+  setAttr(node, 'data-gone', row.is_gone ? '' : null);
+  const warn = (name, text) => {
+    const line = node.querySelector(`.${name}`);
+    show(line, text !== null);
+    setText(line, text ?? '');
+  };
+  const sign = row.needs_attention ? '⚠ ' : '';
+  warn('gone', row.is_gone ? `${sign}Gone for ${duration(row.gone_secs, 1)}: not connected.` : null);
+  warn('silent', row.is_gone || row.silent_secs === null ? null : `⚠ Silent for ${duration(row.silent_secs, 1)}: connected, but no shares.`);
   const size = status.coinbase_bytes ? `of ${count(status.coinbase_bytes)} bytes ` : '';
-  setText(warn, `⚠ The coinbase ${size}is larger than this firmware is known to support: its work may be wasted. Update the firmware.`);
+  warn('firmware', row.coinbase_too_large ? `⚠ The coinbase ${size}is larger than this firmware is known to support: its work may be wasted. Update the firmware.` : null);
+  const fault = FAULTS[row.named_address];
+  warn('address', fault ? `⚠ The user name has ${fault}. All work here pays the address of this node.` : null);
 
-  const silent = row.querySelector('.silent');
-  show(silent, miner.silent_secs !== null);
-  setText(silent, miner.silent_secs === null ? '' : `⚠ Silent for ${duration(miner.silent_secs, 1)}: connected, but no shares.`);
+  const figures = row.is_gone ? {} : figuresOf(row);
+  figures.last = row.last_share_time ? ago(row.last_share_time, now) : 'none yet';
+  for (const [name] of COLUMNS) setText(node.querySelector(`.c-${name}`), figures[name] ?? NONE);
+  setAttr(node.querySelector('.c-last'), 'title', row.last_share_time ? fullTime(row.last_share_time) : null);
+}
 
-  const set = (name, text) => setText(row.querySelector(`.c-${name}`), text);
-  set('hashrate', hashrate(miner.hashrate));
-  set('difficulty', miner.difficulty ? difficulty(miner.difficulty) : NONE);
-  set('accepted', count(miner.shares));
-  set('stale', withPercent(rejected.stale, miner.shares + miner.rejected));
-  set('rejected', rejections(rejected));
-  set('best', miner.best_difficulty ? difficulty(miner.best_difficulty) : NONE);
-  set('last', miner.last_share_time ? ago(miner.last_share_time, now) : 'none yet');
-  set('connected', duration(miner.connected_secs));
-  setAttr(row.querySelector('.c-last'), 'title', miner.last_share_time ? fullTime(miner.last_share_time) : null);
+function figuresOf(miner) {
+  const rejected = miner.rejected_by_reason;
+  return {
+    hashrate: hashrate(miner.hashrate),
+    difficulty: miner.difficulty ? difficulty(miner.difficulty) : NONE,
+    accepted: count(miner.shares),
+    stale: withPercent(rejected.stale, miner.shares + miner.rejected),
+    rejected: rejections(rejected),
+    best: miner.best_difficulty ? difficulty(miner.best_difficulty) : NONE,
+    connected: duration(miner.connected_secs),
+  };
 }
 
 /** Formats stale shares with their percentage of all submitted shares: "3 (0.12 %)". */

@@ -2,7 +2,6 @@
 
 import { $, el, keyed, setAttr, setText } from './dom.js';
 import { duration, moment, plural } from './format.js';
-import { silentFor } from './silence.js';
 
 /** Synchronised clocks differ by less than this. */
 const SKEW_MAX_S = 60;
@@ -61,7 +60,7 @@ function pollFailure({ failure, respondedAt }, localTime) {
   };
 }
 
-/** Returns the problems that the node reports, and those that only this page can detect. */
+/** Returns the problems that the node reports, and the one that only this page can detect. */
 export function problemsOf({ status, skew }, localTime) {
   const found = status.problems.map(problem => ({ ...problem, text: withSince(problem, localTime + skew), advice: advice(problem, status) }));
   if (Math.abs(skew) > SKEW_MAX_S && !found.some(problem => problem.code === 'clock_off')) {
@@ -72,16 +71,6 @@ export function problemsOf({ status, skew }, localTime) {
       advice: 'One of the two is wrong. If it is the node’s, synchronise it with NTP: shares with a wrong time are rejected.',
     });
   }
-  const silent = status.miners.filter(miner => silentFor(miner, status, localTime + skew) !== null);
-  if (silent.length > 0) {
-    const names = silent.slice(0, 3).map(({ worker }) => worker || '(no name)').join(', ');
-    found.push({
-      code: 'miner_silent',
-      level: 'warning',
-      text: `${plural(silent.length, 'miner')} ${silent.length === 1 ? 'is' : 'are'} connected, but silent: ${names}${silent.length > 3 ? ', …' : ''}.`,
-      advice: silent.length === 1 ? 'Check that it is hashing, and restart it if not.' : 'Check that they are hashing, and restart those that are not.',
-    });
-  }
   return found;
 }
 
@@ -89,9 +78,10 @@ function everythingWorks({ status: { miner_count: miners, peer_count: peers } })
   return { code: 'ok', level: 'ok', text: `Everything works: ${plural(miners, 'miner')} and ${plural(peers, 'peer')} connected.`, advice: '' };
 }
 
-/** Completes the advice with the address by which the browser reaches the node; only the page knows it. */
+/** Completes the advice with the addresses of the node; only the page knows by which one this browser reaches it. */
 function advice({ code, advice }, status) {
-  return code === 'no_miner' ? `Point a miner at ${stratumAddress(status)} with any user name and password.` : advice;
+  if (code === 'no_miner') return `Point a miner at ${minerSettings(status)}.`;
+  return code === 'unpaid_address' ? `${advice} Here: ${userName(status)}.` : advice;
 }
 
 function withSince({ text, since }, now) {
@@ -120,6 +110,15 @@ export function whyNoShares({ problems }) {
 /** The address for miners, with the host name by which this browser reaches the node. */
 export function stratumAddress(status) {
   return `stratum+tcp://${location.hostname}:${status.stratum_port}`;
+}
+
+/** The settings of a miner. Firmware that looks for its user name in the coinbase finds the address there. */
+export function minerSettings(status) {
+  return `${stratumAddress(status)} with user name ${userName(status)} and any password`;
+}
+
+function userName({ our_address: address }) {
+  return `${address}.name`;
 }
 
 function create() {

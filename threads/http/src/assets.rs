@@ -38,7 +38,6 @@ pub fn all() -> Vec<Asset> {
         "peers.js",
         "problems.js",
         "shares.js",
-        "silence.js",
         "tree.js",
     ];
     table.into_iter().map(|(path, bytes)| asset(path, bytes)).collect()

@@ -14,6 +14,7 @@
 //! | `metrics` | the metrics for Prometheus |
 //! | `history` | the history of hash rates, on disk |
 //! | `block_log` | the found Bitcoin blocks, on disk |
+//! | `worker_log` | the workers of this node's miners, on disk |
 //! | `assets` | the files of the dashboard |
 //! | `socket_dir` | the folder of the Unix socket |
 
@@ -27,6 +28,7 @@ mod server;
 mod site;
 mod snapshot;
 mod socket_dir;
+mod worker_log;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};

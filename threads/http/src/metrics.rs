@@ -4,6 +4,7 @@ use p2pool_core::metrics::register;
 use p2pool_core::sync::SyncState;
 use prometheus::{Encoder as _, Gauge, IntCounter, Opts, Registry, TextEncoder};
 
+use crate::api::miners::Troubled;
 use crate::api::outputs::PayoutOutputs;
 use crate::api::status::SideShares;
 use crate::snapshot::{difficulty, Snapshot};
@@ -65,6 +66,19 @@ fn derived(snapshot: &Snapshot, outputs: &PayoutOutputs, uptime_s: u64, store_by
     gauge("p2pool_local_hashrate", "Hashes per second of this node's miners.", snapshot.local_hashes_per_s());
     flag("p2pool_store_failing", "1 while shares cannot be stored and wait in memory.", snapshot.chain.unsaved);
     gauge("p2pool_miners_connected", "Authorised miners.", snapshot.miners.miners.len() as f64);
+    let Troubled { silent, gone, retired, unpaid_address } = Troubled::count(snapshot);
+    for (state, count) in [("silent", silent), ("gone", gone), ("retired", retired), ("unpaid_address", unpaid_address)]
+    {
+        let help = "Workers that are connected but silent; gone for a day at most; gone for longer or after a short visit; and with a user name that has an address which is not paid.";
+        with(Opts::new("p2pool_workers_troubled", help).const_label("state", state), count as f64);
+    }
+    let no_work = snapshot.miners.no_work;
+    let is_refused = no_work.is_some_and(|no_work| no_work.refuses);
+    flag("p2pool_miners_refused", "1 while miners are refused because there is no work.", is_refused);
+    if let Some(no_work) = no_work {
+        let options = Opts::new("p2pool_no_work", "1 while there is no work for miners, with the reason.");
+        with(options.const_label("reason", no_work.why.name()), 1.0);
+    }
     let rejected = IntCounter::new("p2pool_stratum_shares_rejected_total", "Rejected submits.");
     register(&registry, rejected).inc_by(snapshot.metrics.shares_rejected.total());
     gauge("p2pool_peers_connected", "Connected peers.", snapshot.peers.peers.len() as f64);

@@ -71,7 +71,7 @@ impl Server {
                 self.respond(request);
             }
         }
-        self.site.history.save();
+        self.site.save();
         Ok(())
     }
 

@@ -21,6 +21,7 @@ use crate::block_log::BlockLog;
 use crate::history::{History, Sample, DIR as HISTORY_DIR, SAMPLE_INTERVAL};
 use crate::metrics;
 use crate::snapshot::{parse_id, Snapshot};
+use crate::worker_log::WorkerLog;
 use crate::{HttpError, Sources};
 
 /// Time for which the status is cached, whatever the number of browsers.
@@ -43,8 +44,9 @@ pub struct Site {
     config: Arc<Config>,
     sources: Sources,
     assets: Vec<Asset>,
-    pub history: History,
+    history: History,
     block_log: BlockLog,
+    worker_log: WorkerLog,
     window: Window,
     /// The cached status, and when it was made.
     status: Option<(Instant, Vec<u8>)>,
@@ -61,7 +63,8 @@ impl Site {
     /// The folder for them cannot be created.
     pub fn open(config: Arc<Config>, sources: Sources) -> Result<Self, HttpError> {
         let history = History::open(&config.chain_dir)?;
-        let block_log = BlockLog::open(&config.chain_dir.join(HISTORY_DIR));
+        let dir = config.chain_dir.join(HISTORY_DIR);
+        let (block_log, worker_log) = (BlockLog::open(&dir), WorkerLog::open(&dir, unix_now()));
         let now = Instant::now();
         Ok(Self {
             window: Window::new(&config.params),
@@ -70,6 +73,7 @@ impl Site {
             assets: assets::all(),
             history,
             block_log,
+            worker_log,
             status: None,
             started: now,
             sample_due: now,
@@ -77,9 +81,10 @@ impl Site {
         })
     }
 
-    /// Does the periodic work: history samples and found blocks.
+    /// Does the periodic work: history samples, found blocks and workers.
     pub fn tick(&mut self) {
         let snapshot = self.snapshot();
+        self.worker_log.update(&snapshot.miners, snapshot.now);
         self.update_block_log(&snapshot);
         if Instant::now() >= self.sample_due {
             self.sample_due = Instant::now() + SAMPLE_INTERVAL;
@@ -93,6 +98,12 @@ impl Site {
             };
             self.history.add(snapshot.now, sample);
         }
+    }
+
+    /// Writes to disk what would be lost otherwise.
+    pub fn save(&mut self) {
+        self.history.save();
+        self.worker_log.save();
     }
 
     fn update_block_log(&mut self, snapshot: &Snapshot) {
@@ -146,7 +157,8 @@ impl Site {
     }
 
     fn snapshot(&self) -> Snapshot {
-        Snapshot::load(&self.sources, &self.block_log, UnixTime::from(SystemTime::now()))
+        let now = unix_now();
+        Snapshot::load(&self.sources, &self.block_log, self.worker_log.gone(now), now)
     }
 
     fn uptime_secs(&self, now: Instant) -> u64 {
@@ -197,6 +209,10 @@ impl Site {
         let body = metrics::text(snapshot, &outputs, self.uptime_secs(now), store_bytes);
         Reply { code: 200, content_type: metrics::CONTENT_TYPE, body, etag: None }
     }
+}
+
+fn unix_now() -> UnixTime {
+    UnixTime::from(SystemTime::now())
 }
 
 fn json(code: u16, document: &impl Serialize) -> Reply {

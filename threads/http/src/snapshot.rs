@@ -14,6 +14,7 @@ use p2pool_core::sync::SyncState;
 use p2pool_core::units::{Bits, Target, UnixTime};
 use p2pool_core::work::Job;
 use p2pool_core::work::NoWork;
+use p2pool_core::worker_roster::GoneWorker;
 
 use crate::block_log::{BlockLog, BlockNotAccepted};
 use crate::Sources;
@@ -36,11 +37,13 @@ pub struct Snapshot {
     pub blocks_not_accepted: Vec<BlockNotAccepted>,
     /// Blocks of this node's miners that bitcoind has rejected lately, oldest first.
     pub blocks_rejected: Vec<BlockNotAccepted>,
+    /// The workers that are gone, as the roster orders them.
+    pub gone: Vec<GoneWorker>,
 }
 
 impl Snapshot {
-    /// Takes a snapshot at `now`.
-    pub fn load(sources: &Sources, block_log: &BlockLog, now: UnixTime) -> Self {
+    /// Takes a snapshot at `now`. `gone` lists the workers that are gone.
+    pub fn load(sources: &Sources, block_log: &BlockLog, gone: Vec<GoneWorker>, now: UnixTime) -> Self {
         Self {
             now,
             metrics: Arc::clone(&sources.metrics),
@@ -51,6 +54,7 @@ impl Snapshot {
             submission: sources.submission.load_full(),
             blocks_rejected: block_log.rejected(now),
             blocks_not_accepted: block_log.not_accepted(&sources.own_blocks.load(), now),
+            gone,
         }
     }
 

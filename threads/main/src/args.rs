@@ -65,6 +65,10 @@ pub struct Flags {
     /// most miners connected at once (default 1000)
     #[argh(option, arg_name = "count")]
     pub max_sessions: Option<String>,
+    /// seconds without valid work after which miners are disconnected and refused, so that they use their backup pools, 0 or 45
+    /// to 86400; 0 means never (default 90)
+    #[argh(option, arg_name = "seconds")]
+    pub no_work_timeout: Option<String>,
     /// host names, separated by commas, that browsers may use besides this machine's IP addresses and own name
     /// (default none)
     #[argh(option, arg_name = "list")]

@@ -17,6 +17,7 @@ use log::LevelFilter;
 use p2pool_core::config::Config;
 use p2pool_core::params::ChainParams;
 use p2pool_core::share::CoinbaseTag;
+use p2pool_core::work::NoWorkTimeout;
 
 use crate::args::{Flags, ENVIRONMENT};
 pub use error::SettingsError;
@@ -32,6 +33,11 @@ const SESSIONS_DEFAULT: usize = 1_000;
 /// Maximum of `-max-sessions`, set by the memory of a small computer. The four bytes of extranonce per session and the
 /// file descriptors of a process allow more.
 const SESSIONS_MAX: usize = 20_000;
+/// Default of `-no-work-timeout`: longer than an ordinary restart of bitcoind.
+const NO_WORK_TIMEOUT_DEFAULT_S: u32 = 90;
+/// Range of `-no-work-timeout` besides 0. On a quiet chain bitcoind confirms its template after 30 s, or 40 s if the first
+/// request fails.
+const NO_WORK_TIMEOUT_RANGE_S: RangeInclusive<u32> = 45..=86_400;
 /// Default of `-p2p-port`.
 const P2P_PORT_DEFAULT: u16 = 9171;
 /// Default of `-data-dir`.
@@ -150,6 +156,7 @@ pub fn resolve(
             START_DIFFICULTY_RANGE,
         )?,
         max_sessions: number("-max-sessions", &flags.max_sessions, SESSIONS_DEFAULT, 1..=SESSIONS_MAX)?,
+        no_work_timeout: no_work_timeout(flags)?,
         web_hosts: web::hosts(flags)?,
         p2p_port: number("-p2p-port", &flags.p2p_port, P2P_PORT_DEFAULT, 0..=u16::MAX)?,
         bootnodes: bootnodes::resolve(flags, environment, built_in)?,
@@ -160,6 +167,19 @@ pub fn resolve(
     };
     check_ports(&config)?;
     Ok(Settings { config, log_level })
+}
+
+/// Returns how long miners may be without work.
+fn no_work_timeout(flags: &Flags) -> Result<NoWorkTimeout, SettingsError> {
+    let Some(text) = &flags.no_work_timeout else { return Ok(NoWorkTimeout::from_s(NO_WORK_TIMEOUT_DEFAULT_S)) };
+    let range = NO_WORK_TIMEOUT_RANGE_S;
+    match text.trim().parse() {
+        Ok(seconds) if seconds == 0 || range.contains(&seconds) => Ok(NoWorkTimeout::from_s(seconds)),
+        _ => {
+            let hint = format!("give seconds from {} to {}, or 0 for never", range.start(), range.end());
+            Err(SettingsError::wrong("-no-work-timeout", text, hint))
+        }
+    }
 }
 
 fn coinbase_tag(flags: &Flags) -> Result<CoinbaseTag, SettingsError> {

@@ -69,7 +69,11 @@ impl AnchorThread {
             is_alarmed: false,
             inbox,
             chain,
-            refresh: TemplateRefresh::new(TemplateSink::new(templates, Arc::clone(&metrics)), Instant::now()),
+            refresh: TemplateRefresh::new(
+                TemplateSink::new(templates, Arc::clone(&metrics)),
+                config.no_work_timeout,
+                Instant::now(),
+            ),
             metrics,
             confirmations: ConfirmationTracker::default(),
             paused_until: None,

@@ -12,6 +12,7 @@ use p2pool_channels::{LatestSender, TemplateUpdate};
 use p2pool_core::config::Config;
 use p2pool_core::metrics::Metrics;
 use p2pool_core::status::{BitcoindError, BitcoindStatus};
+use p2pool_core::work::NoWork;
 use ureq::Agent;
 
 use crate::backoff::Backoff;
@@ -199,7 +200,7 @@ impl PollThread {
         }
         let is_wrong_network = matches!(error, BitcoindError::WrongNetwork { .. });
         if self.reporter.report_down(error) && is_wrong_network {
-            self.sink.withdraw();
+            self.sink.withdraw(NoWork::WrongNetwork);
         }
     }
 }

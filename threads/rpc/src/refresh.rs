@@ -1,4 +1,4 @@
-//! Requests a template when the long poll returns none, and logs an alarm when there is none at all.
+//! Requests a template when the long poll returns none, and withdraws the work when there is none at all.
 //!
 //! On a quiet chain a long poll does not return, and neither does one whose connection hangs. A plain request each half
 //! minute keeps the age of the template meaningful in the first case and bounds the damage in the second.
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use log::{debug, error, info, warn};
 use p2pool_core::status::BitcoindError;
+use p2pool_core::work::{NoWork, NoWorkTimeout};
 
 use crate::template_sink::TemplateSink;
 use crate::verified_client::VerifiedClient;
@@ -20,16 +21,16 @@ use crate::verified_client::VerifiedClient;
 const REFRESH_AGE: Duration = Duration::from_secs(30);
 /// Time between two refreshes.
 const RETRY_INTERVAL: Duration = Duration::from_secs(10);
-/// Age of the last template at which an alarm is logged.
+/// Age of the last template at which an alarm is logged, unless the work is withdrawn earlier.
 const ALARM_AGE: Duration = Duration::from_secs(120);
-/// Age of the last template at which the work is withdrawn: about the interval between two blocks.
-const WITHDRAW_AGE: Duration = Duration::from_secs(600);
 /// Most requests in a row if the long poll puts templates in between, which is rare.
 const ATTEMPTS_MAX: usize = 3;
 
 /// Decides what is due by the age of the newest template.
 #[derive(Debug)]
 struct Schedule {
+    /// Age of the last template at which the work is withdrawn.
+    withdraw_age: Duration,
     count: u64,
     fresh_at: Instant,
     retry_at: Instant,
@@ -46,8 +47,8 @@ struct Due {
 }
 
 impl Schedule {
-    fn new(count: u64, now: Instant) -> Self {
-        Self { count, fresh_at: now, retry_at: now, is_alarmed: false, is_withdrawn: false }
+    fn new(withdraw_age: Duration, count: u64, now: Instant) -> Self {
+        Self { withdraw_age, count, fresh_at: now, retry_at: now, is_alarmed: false, is_withdrawn: false }
     }
 
     fn age(&self, now: Instant) -> Duration {
@@ -67,12 +68,13 @@ impl Schedule {
     fn due(&mut self, count: u64, now: Instant) -> Due {
         if count != self.count {
             let recovered = self.is_alarmed;
-            *self = Self::new(count, now);
+            *self = Self::new(self.withdraw_age, count, now);
             return Due { recovered, ..Due::default() };
         }
         let age = self.age(now);
         let (was_alarmed, was_withdrawn) = (self.is_alarmed, self.is_withdrawn);
-        (self.is_alarmed, self.is_withdrawn) = (age >= ALARM_AGE, age >= WITHDRAW_AGE);
+        self.is_withdrawn = age >= self.withdraw_age;
+        self.is_alarmed = age >= ALARM_AGE || self.is_withdrawn;
         let (alarm, withdraw) = (self.is_alarmed && !was_alarmed, self.is_withdrawn && !was_withdrawn);
         Due { recovered: false, alarm, withdraw }
     }
@@ -86,8 +88,9 @@ pub(crate) struct TemplateRefresh {
 }
 
 impl TemplateRefresh {
-    pub(crate) fn new(sink: TemplateSink, now: Instant) -> Self {
-        Self { schedule: Schedule::new(sink.count(), now), sink, last_error: None }
+    pub(crate) fn new(sink: TemplateSink, timeout: NoWorkTimeout, now: Instant) -> Self {
+        let withdraw_age = Duration::from_secs(timeout.template_age_max_s().into());
+        Self { schedule: Schedule::new(withdraw_age, sink.count(), now), sink, last_error: None }
     }
 
     /// Does what is due; to be called about once a second. A request to bitcoind takes time, so the clock is read again after
@@ -108,12 +111,19 @@ impl TemplateRefresh {
         }
         if due.alarm {
             let why = self.last_error.as_ref().map_or("no error".to_owned(), |error| format!("bitcoind {error}"));
-            error!("no new block template for {} s: {why} (miners are working on a stale job)", age.as_secs());
+            let had_template = self.sink.count() > 0;
+            let (new, work) = match (had_template, due.withdraw) {
+                (false, _) => ("", "miners have no work"),
+                (true, false) => ("new ", "miners are working on a stale job"),
+                (true, true) => ("new ", "jobs withdrawn, miners have no work"),
+            };
+            error!("no {new}block template for {} s: {why} ({work})", age.as_secs());
+        } else if due.withdraw {
+            warn!("no new block template for {} s: jobs withdrawn, miners have no work", age.as_secs());
         }
         if due.withdraw {
-            warn!("no new block template for {} s: jobs withdrawn, miners have no work", age.as_secs());
             let before = self.sink.count();
-            self.sink.withdraw();
+            self.sink.withdraw(NoWork::NoTemplate);
             if self.sink.count() != before {
                 // The withdrawal may have replaced a template that the long poll put at the same moment.
                 drop(self.refresh(bitcoind));

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use p2pool_channels::{LatestSender, TemplateUpdate};
 use p2pool_core::metrics::Metrics;
 use p2pool_core::units::UnixTime;
-use p2pool_core::work::Template;
+use p2pool_core::work::{NoWork, Template};
 
 /// The slot for the newest template, and the count of templates.
 ///
@@ -36,7 +36,7 @@ impl TemplateSink {
     }
 
     /// Withdraws the last template: work on it is worthless.
-    pub(crate) fn withdraw(&self) {
-        self.slot.put(TemplateUpdate::Withdrawn);
+    pub(crate) fn withdraw(&self, why: NoWork) {
+        self.slot.put(TemplateUpdate::Withdrawn(why));
     }
 }

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use mio::net::TcpStream;
 use p2pool_core::stratum::{CloseReason, Session};
 use p2pool_core::units::{Now, SteadyTime};
+use p2pool_core::work::NoWork;
 
 use crate::protocol::Foreign;
 
@@ -45,6 +46,8 @@ pub enum DisconnectReason {
     Session(CloseReason),
     /// It is a miner's and exceeds a limit.
     Refused(ConnectionLimit),
+    /// It is a miner's, and there is no work.
+    NoWork(NoWork),
     /// The remote side does not read.
     SlowReader,
 }
@@ -52,7 +55,9 @@ pub enum DisconnectReason {
 impl DisconnectReason {
     /// Whether the reason is logged for the operator.
     pub fn is_noteworthy(&self) -> bool {
-        matches!(self, Self::Session(_) | Self::SlowReader)
+        // The absence of work is logged once for all miners.
+        matches!(self, Self::Session(reason) if !matches!(reason, CloseReason::NoWork(_)))
+            || matches!(self, Self::SlowReader)
     }
 }
 
@@ -65,6 +70,7 @@ impl fmt::Display for DisconnectReason {
             Self::Browser => f.write_str("a browser"),
             Self::Session(reason) => reason.fmt(f),
             Self::Refused(limit) => limit.fmt(f),
+            Self::NoWork(why) => write!(f, "no work: {}", why.text()),
             Self::SlowReader => f.write_str("it does not read what it is sent"),
         }
     }

@@ -234,6 +234,9 @@ impl Connections {
             Protocol::Undecided => return Ok(false),
             Protocol::Foreign(protocol) => return Err(DisconnectReason::Foreign(protocol)),
         }
+        if let Some(why) = self.shared.gate.refuses() {
+            return Err(DisconnectReason::NoWork(why));
+        }
         if let Some(limit) = self.exceeded_limit(connection.remote) {
             return Err(DisconnectReason::Refused(limit));
         }
@@ -315,6 +318,9 @@ impl Connections {
 
     /// Begins to check all timers and, on request, to gather the miners' status; [`Self::continue_tick`] does it.
     pub fn begin_tick(&mut self, with_status: bool) {
+        if let Some(report) = self.shared.gate.tick(self.now) {
+            self.sink.log(LogKind::Work, format_args!("{report}"));
+        }
         let miners = with_status.then(|| Vec::with_capacity(self.connections.len()));
         self.tick = Some(Tick { next_key: 0, miners });
     }
@@ -381,7 +387,7 @@ impl Connections {
         let now = self.now;
         let firmware = self.shared.firmware_work.status(now.steady);
         self.sink.report_firmware_class(outputs_vote(&firmware));
-        MinersStatus { time: now.time, miners, firmware }
+        MinersStatus { time: now.time, miners, firmware, no_work: self.shared.gate.status() }
     }
 
     /// Closes a connection, logs the reason and ends its session.
@@ -396,6 +402,9 @@ impl Connections {
                 connection.remote.ip(),
                 format_args!("client at {address} disconnected: {protocol}"),
             ),
+            DisconnectReason::NoWork(_) => {
+                self.sink.log(LogKind::RefusedNoWork, format_args!("miner at {address} refused: {reason}"));
+            }
             _ => {}
         }
         if let ConnectionState::Miner(session) = connection.state {

@@ -123,6 +123,7 @@ impl Stratum {
         // `RandomState` has a random seed, so each run of the program starts at another extranonce.
         let first_extranonce = RandomState::new().hash_one(local_addr) as u32;
         let shared = SharedState::new(&config.params, start_difficulty, limits, first_extranonce, Arc::clone(&metrics));
+        let shared = shared.with_config(config);
         let sink = ChannelSink::new(sinks, Arc::clone(&metrics));
         let connections = Connections::new(listener, shared, sink, metrics, config.max_sessions);
         let event_loop = EventLoop::new(poll, updates, connections, Arc::clone(&stop.requested), Arc::clone(&miners));

@@ -21,6 +21,8 @@ pub enum LogKind {
     Connected,
     /// The coinbase is too large for a miner.
     CoinbaseTooLarge,
+    /// A miner's user name has an address that is not paid.
+    UnpaidAddress,
     /// A miner rolls version bits that it did not negotiate.
     VersionBits,
     /// A connection speaks another protocol.
@@ -29,6 +31,10 @@ pub enum LogKind {
     Closed,
     /// A miner was refused because of a limit.
     Refused,
+    /// A miner was refused because there is no work.
+    RefusedNoWork,
+    /// Miners are refused or disconnected because there is no work, or accepted again.
+    Work,
     /// The system could not accept or register a connection.
     Accept,
     /// A share was rejected because the chain thread is busy.
@@ -53,7 +59,9 @@ impl LogKind {
             // Shows a small farm completely when it starts.
             Self::Connected => 20,
             // Each line is about another miner or address.
-            Self::CoinbaseTooLarge | Self::VersionBits | Self::Foreign => 10,
+            Self::CoinbaseTooLarge | Self::UnpaidAddress | Self::VersionBits | Self::Foreign => 10,
+            // Each says what happens to all miners now.
+            Self::Work => 6,
             _ => 1,
         }
     }

@@ -159,6 +159,12 @@ impl SessionSink for ChannelSink {
                     format_args!("miner {worker} ({user_agent}) connected from {address}, connections: {connections}"),
                 );
             }
+            SessionEvent::UnpaidAddress { worker, user_agent, fault, paid } => self.log(
+                LogKind::UnpaidAddress,
+                format_args!(
+                    "user name of miner {worker} ({user_agent}) at {address} has {fault}: all work here pays {paid}, so use {paid}.name as user name"
+                ),
+            ),
             SessionEvent::VersionBits { worker, user_agent, bits, mask } => self.log(
                 LogKind::VersionBits,
                 format_args!(

@@ -3,9 +3,12 @@
 use serde_json::json;
 
 use super::support::*;
-use crate::params::Network;
+use crate::config::Config;
+use crate::params::{ChainParams, Network};
 use crate::stratum::firmware_work::outputs_vote;
 use crate::stratum::fixtures::*;
+use crate::stratum::shared::AddressWarnings;
+use crate::stratum::NamedAddress;
 use crate::units::Bits;
 use crate::work::NoWork;
 
@@ -56,7 +59,10 @@ fn the_order_of_the_first_requests_does_not_matter() {
 #[test]
 fn a_miner_without_work_gets_the_next_job() {
     let mut server = TestServer::new();
-    assert_eq!(methods(&server.worker("a")), ["response", "response"]);
+    let sent = server.worker("a");
+    assert_eq!(methods(&sent), ["response", "response", "client.show_message"]);
+    let text = "No work: bitcoind has sent no block template yet. Mining will resume automatically.";
+    assert_eq!(sent[2]["params"][0], text, "a miner that comes before the first template");
     let job = EASY_SHARES.make();
     let sent = server.announce(&job);
     assert_eq!(methods(&sent["a"]), ["mining.set_difficulty", "mining.notify"]);
@@ -74,6 +80,85 @@ fn a_miner_without_work_gets_the_next_job() {
     );
     let sent = server.announce(&JobSpec { id: 4, tip: 2, ..EASY_SHARES }.make());
     assert_eq!(sent["a"][0]["params"][8], false);
+}
+
+/// An address of regtest that is not the node's.
+const OTHER_ADDRESS: &str = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
+
+/// Authorises a worker; returns the texts of the messages to it.
+fn messages_after_authorize(server: &mut TestServer, user_agent: &str, workers: &[&str]) -> Vec<String> {
+    server.connect("a");
+    let mut sent = server.send("a", &format!(r#"{{"id":1,"method":"mining.subscribe","params":["{user_agent}"]}}"#));
+    for worker in workers {
+        sent.extend(server.send("a", &format!(r#"{{"id":2,"method":"mining.authorize","params":["{worker}","x"]}}"#)));
+    }
+    let texts = sent.iter().filter(|line| line["method"] == "client.show_message");
+    texts.map(|line| line["params"][0].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn an_address_in_a_user_name_that_is_not_paid_is_told_once() {
+    let mut server = TestServer::new();
+    server.job(EASY_SHARES);
+    let ours = Config::for_tests(ChainParams::standard(Network::Regtest), "/nowhere").payout_address;
+    let mistyped = OTHER_ADDRESS.replace("w508", "w509");
+    for (worker, fault, named) in [
+        (format!("{OTHER_ADDRESS}.rig"), "another address than this node's", NamedAddress::Other),
+        (
+            "1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa".to_owned(),
+            "an address of another Bitcoin network",
+            NamedAddress::OtherNetwork,
+        ),
+        (format!("{mistyped}_rig"), "a mistyped address", NamedAddress::Mistyped),
+    ] {
+        // The second authorize is a repetition.
+        let sent = messages_after_authorize(&mut server, "bitaxe", &[&worker, &worker]);
+        assert_eq!(sent, [format!("Your user name has {fault}. This pool pays only {ours}. Use {ours}.name")]);
+        assert_eq!(server.status("a").named_address, named);
+        assert!(server.status("a").needs_attention());
+        let reports = |server: &TestServer| server.sink.events.iter().filter(|event| event.contains(fault)).count();
+        assert_eq!(reports(&server), 1);
+        server.disconnect("a");
+        messages_after_authorize(&mut server, "bitaxe", &[&worker]);
+        assert_eq!(reports(&server), 1, "the operator is not warned of one address at each reconnect");
+        server.disconnect("a");
+    }
+    for worker in [format!("{ours}.rig"), "rig".to_owned(), String::new()] {
+        assert_eq!(messages_after_authorize(&mut server, "bitaxe", &[&worker]), [""; 0], "{worker}");
+        assert!(!server.status("a").needs_attention());
+        server.disconnect("a");
+    }
+}
+
+#[test]
+fn each_worker_of_a_connection_is_told_about_its_own_name() {
+    let mut server = TestServer::new();
+    server.job(EASY_SHARES);
+    let second = format!("{OTHER_ADDRESS}.2");
+    assert_eq!(messages_after_authorize(&mut server, "proxy", &["first", &second, "third"]).len(), 1);
+    let session = server.sessions.get_mut("a").unwrap();
+    let named: Vec<NamedAddress> = session.status(server.now.steady).map(|miner| miner.named_address).collect();
+    assert_eq!(named, [NamedAddress::None, NamedAddress::Other, NamedAddress::None]);
+}
+
+#[test]
+fn firmware_that_does_not_bear_messages_gets_none() {
+    for user_agent in ["NiceHash/1.0", "NerdMinerV2"] {
+        let mut server = TestServer::new();
+        let sent = messages_after_authorize(&mut server, user_agent, &[OTHER_ADDRESS]);
+        assert_eq!(sent, [""; 0], "{user_agent}, neither about its name nor about the absence of work");
+        assert_eq!(server.status("a").named_address, NamedAddress::Other);
+    }
+}
+
+#[test]
+fn warnings_of_invented_addresses_are_bounded_in_memory() {
+    let mut warnings = AddressWarnings::default();
+    for number in 0..10_000 {
+        assert!(warnings.is_due(&number.to_string()));
+        assert!(!warnings.is_due(&number.to_string()));
+        assert!(warnings.len() <= 64);
+    }
 }
 
 #[test]
@@ -358,7 +443,7 @@ fn firmware_with_a_strict_limit_gets_no_job_above_it() {
     let sent = server.announce(&JobSpec { id: 2, payees: 1, ..EASY_SHARES }.make());
     assert_eq!(methods(&sent["nerd"]), ["mining.set_difficulty", "mining.notify"], "its first job");
     let sent = server.announce(&JobSpec { id: 3, ..large }.make());
-    assert_eq!(methods(&sent["nerd"]), ["client.show_message"]);
+    assert!(sent["nerd"].is_empty());
     assert_eq!(methods(&sent["stock"]), ["mining.notify"]);
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::params::{ChainParams, Network};
 use crate::stratum::extranonces::Extranonce1;
@@ -61,9 +62,10 @@ impl TestServer {
     pub fn with(network: Network, start_difficulty: f64) -> Self {
         let metrics = Arc::new(Metrics::default());
         let start = Difficulty::new(start_difficulty).unwrap();
-        let params = ChainParams::standard(network);
+        let config = Config::for_tests(ChainParams::standard(network), "/nowhere");
         Self {
-            shared: SharedState::new(&params, start, Limits::default(), 0xa0b0_c0d0, Arc::clone(&metrics)),
+            shared: SharedState::new(&config.params, start, Limits::default(), 0xa0b0_c0d0, Arc::clone(&metrics))
+                .with_config(&config),
             metrics,
             sink: RecordingSink::default(),
             now: Now { steady: START, time: JOB_TIME },
@@ -82,6 +84,7 @@ impl TestServer {
         let mut out = Vec::new();
         for _ in 0..seconds {
             self.pass(1.0);
+            self.shared.gate.tick(self.now);
             self.with_session(name, &mut out, |session, step| session.on_tick(step))?;
         }
         Ok(values(&out))

@@ -2,9 +2,9 @@
 
 use super::support::*;
 use crate::stratum::fixtures::*;
-use crate::stratum::CloseReason;
+use crate::stratum::{CloseReason, WorkGate};
 use crate::units::Bits;
-use crate::work::NoWork;
+use crate::work::{NoWork, NoWorkTimeout};
 
 /// A share target that no test meets.
 const HARD: JobSpec = JobSpec {
@@ -184,15 +184,77 @@ fn sessions_without_work_are_not_idle() {
 }
 
 #[test]
+fn a_session_is_silent_only_while_it_has_work() {
+    let mut server = TestServer::new();
+    server.job(HARD);
+    server.connect("a");
+    server.call("a", "mining.subscribe", "[]").unwrap();
+    server.call("a", "mining.authorize", r#"["w","d=100000"]"#).unwrap();
+    run(&mut server, "a", 180).unwrap();
+    assert_eq!(server.status("a").silent_s, None);
+    run(&mut server, "a", 60).unwrap();
+    assert_eq!(server.status("a").silent_s, Some(240));
+    server.withdraw(NoWork::Syncing);
+    server.tick_for("a", 600).unwrap();
+    assert_eq!(server.status("a").silent_s, None, "without work");
+    server.job(JobSpec { id: 2, ..HARD });
+    server.tick_for("a", 180).unwrap();
+    assert_eq!(server.status("a").silent_s, None, "its silence begins with the work");
+    server.tick_for("a", 1).unwrap();
+    assert_eq!(server.status("a").silent_s, Some(181));
+}
+
+#[test]
+fn a_session_that_found_something_is_silent_after_twelve_usual_pauses() {
+    let mut server = TestServer::new();
+    let job = server.job(JobSpec { share_bits: EASIEST, ..HARD });
+    server.worker("a");
+    for second in 0..20 {
+        server.pass(30.0);
+        let submit = blank_submit(&job, server.extranonce1("a"), second);
+        let submit = solve(&job, submit, |hashed| hashed.meets(&job.share_target));
+        server.send_submit("a", &job, &submit).unwrap();
+    }
+    server.pass(360.0);
+    assert_eq!(server.status("a").silent_s, None);
+    // The clock is set back a day and ahead again: silence follows the steady clock.
+    server.now.time = server.now.time.minus(86_400);
+    server.pass(1.0);
+    assert_eq!(server.status("a").silent_s, Some(361));
+    assert_eq!(server.status("a").credited, server.status("a").accepted as f64 * server.status("a").difficulty);
+}
+
+#[test]
+fn sessions_without_work_are_closed_after_the_timeout_and_say_why() {
+    let mut server = TestServer::new();
+    server.shared.gate = WorkGate::new(NoWorkTimeout::from_s(90));
+    server.job(HARD);
+    server.worker("a");
+    server.connect("unauthorised");
+    let sent = server.withdraw(NoWork::Syncing);
+    assert_eq!(
+        sent["a"][0]["params"][0],
+        "No work: the node is syncing with its peers. Mining will resume automatically."
+    );
+    assert_eq!(server.tick_for("a", 90).unwrap(), [] as [serde_json::Value; 0]);
+    assert_eq!(server.tick_for("a", 1), Err(CloseReason::NoWork(NoWork::Syncing)));
+    let closed = server.with_session("unauthorised", &mut Vec::new(), |session, step| session.on_tick(step));
+    assert_eq!(closed, Err(CloseReason::NoWork(NoWork::Syncing)));
+    server.job(JobSpec { id: 2, ..HARD });
+    server.worker("b");
+    assert!(server.tick_for("b", 100).is_ok());
+}
+
+#[test]
 fn an_outdated_node_closes_sessions_and_says_why() {
     let mut server = TestServer::new();
     server.job(HARD);
     server.worker("a");
     let sent = server.withdraw(NoWork::Outdated);
     assert_eq!(methods(&sent["a"]), ["client.show_message"]);
-    assert_eq!(server.tick_for("a", 1), Err(CloseReason::Outdated));
+    assert_eq!(server.tick_for("a", 1), Err(CloseReason::NoWork(NoWork::Outdated)));
     server.worker("b");
-    assert_eq!(server.tick_for("b", 1), Err(CloseReason::Outdated));
+    assert_eq!(server.tick_for("b", 1), Err(CloseReason::NoWork(NoWork::Outdated)));
 }
 
 #[test]

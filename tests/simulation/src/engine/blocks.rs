@@ -6,6 +6,7 @@ use ::bitcoin::consensus::deserialize;
 use ::bitcoin::BlockHash;
 use p2pool_core::node::{AnchorLookup, Event};
 use p2pool_core::units::UnixTime;
+use p2pool_core::work::NoWork;
 
 use super::{Action, Simulation, WITHDRAWN_MS};
 use crate::bitcoin::is_valid;
@@ -155,7 +156,7 @@ impl Simulation {
         }
         for host in 0..self.hosts.len() {
             if self.hosts[host].settings.bitcoind == bitcoind {
-                self.push(host, Event::TemplateWithdrawn);
+                self.push(host, Event::TemplateWithdrawn(NoWork::NoTemplate));
             }
         }
     }

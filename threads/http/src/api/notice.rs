@@ -1,10 +1,10 @@
 //! The notices about the state of the node: what is wrong, and what the operator can do about it.
 
 mod bitcoind;
+mod miners;
 mod solo;
 mod submission;
 
-use p2pool_core::stratum::display_name;
 use p2pool_core::sync::{Progress, SyncState};
 use p2pool_core::units::UnixTime;
 use p2pool_core::work::NoWork;
@@ -73,6 +73,7 @@ codes! {
     NoWorkYet => "no_work_yet",
     TemplateOld => "template_old",
     NoWork => "no_work",
+    MinersRefused => "miners_refused",
     WaitingForPeers => "waiting_for_peers",
     PeersGone => "peers_gone",
     Solo => "solo",
@@ -84,6 +85,9 @@ codes! {
     ClockOff => "clock_off",
     DuplicateIdentity => "duplicate_identity",
     FirmwareTooSmall => "firmware_too_small",
+    UnpaidAddress => "unpaid_address",
+    MinersSilent => "miners_silent",
+    MinersGone => "miners_gone",
     NoMiner => "no_miner",
 }
 
@@ -131,12 +135,16 @@ pub fn notices(snapshot: &Snapshot) -> Vec<Notice> {
         submission::long_poll_off(snapshot),
         network(snapshot),
         rules(snapshot),
+        miners::refused(snapshot),
         disk(snapshot),
         signature(snapshot),
         clock(snapshot),
         identity(snapshot),
-        firmware(snapshot),
-        no_miner(snapshot),
+        miners::silent(snapshot),
+        miners::gone(snapshot),
+        miners::firmware(snapshot),
+        miners::unpaid_address(snapshot),
+        miners::no_miner(snapshot),
     ];
     let mut notices: Vec<Notice> = all.into_iter().flatten().collect();
     // The sort is stable: notices of one level stay in the order above.
@@ -242,24 +250,6 @@ fn clock_ahead_of_bitcoind_s(snapshot: &Snapshot) -> Option<i64> {
     // The metric may be of a newer template than the job's: the error is at most the interval between templates.
     let arrived = snapshot.now.minus(snapshot.template_age_s()?);
     Some(i64::from(arrived.0) - i64::from(snapshot.job()?.template.cur_time.0))
-}
-
-fn firmware(snapshot: &Snapshot) -> Option<Notice> {
-    let too_small = snapshot.miners.miners.iter().filter(|miner| miner.coinbase_too_large);
-    let too_small: Vec<&str> = too_small.map(|miner| display_name(&miner.worker)).collect();
-    let (first, others) = too_small.split_first()?;
-    let who = match others.len() {
-        0 => format!("Miner {first} has"),
-        count => format!("Miner {first} and {count} more have"),
-    };
-    let text = format!("{who} firmware that is known not to support a coinbase as large as the current one.");
-    let advice = "Update the firmware, or point that miner elsewhere: its work may be wasted.";
-    Some(Notice::new(Code::FirmwareTooSmall, Level::Warning, text, advice))
-}
-
-fn no_miner(snapshot: &Snapshot) -> Option<Notice> {
-    let advice = "Point a miner at stratum+tcp://, the name or address of this machine, and the port of this page.";
-    snapshot.miners.miners.is_empty().then(|| Notice::new(Code::NoMiner, Level::Info, "No miner is connected.", advice))
 }
 
 #[cfg(test)]

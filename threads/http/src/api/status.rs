@@ -11,7 +11,7 @@ use serde::Serialize;
 use chain::ChainPart;
 pub use chain::SideShares;
 
-use super::miners::Miner;
+use super::miners::{Gone, Miner, NoWork, Troubled};
 use super::notice::{notices, Notice};
 use super::outputs::PayoutOutputs;
 use super::payouts::PayoutsDocument;
@@ -22,7 +22,7 @@ use crate::block_log::BlockLog;
 use crate::history::{History, Point};
 use crate::snapshot::{difficulty_of, Snapshot};
 
-/// Most miners in the document; `/api/miners` lists all.
+/// Most miners in the document, connected and gone ones each; `/api/miners` lists all.
 const MINERS_MAX: usize = 100;
 
 /// The whole state of the node, as one flat object.
@@ -32,6 +32,7 @@ pub struct StatusDocument {
     version: &'static str,
     state: Notice,
     problems: Vec<Notice>,
+    no_work: Option<NoWork>,
     #[serde(flatten)]
     chain: ChainPart,
     rules: RulesVersions,
@@ -68,7 +69,10 @@ pub struct StatusDocument {
     miner_weights_omitted: usize,
     window_shares: Option<usize>,
     miner_count: usize,
+    silent_count: usize,
     miners: Vec<Miner>,
+    gone_count: usize,
+    gone_miners: Vec<Gone>,
     shares_accepted: u64,
     shares_rejected: u64,
     our_peer_id: String,
@@ -95,6 +99,7 @@ impl StatusDocument {
         problems.retain(|notice| *notice != Notice::ok());
         let payouts = PayoutsDocument::new(snapshot, window, config);
         let weights = payouts.weights.into_iter();
+        let troubled = Troubled::count(snapshot);
         let (params, job, last) = (snapshot.tree().params(), snapshot.job(), block_log.newest());
         let (miners, peers, metrics) = (&snapshot.miners.miners, &snapshot.peers, &snapshot.metrics);
         Self {
@@ -102,6 +107,7 @@ impl StatusDocument {
             version: env!("CARGO_PKG_VERSION"),
             state,
             problems,
+            no_work: snapshot.miners.no_work.as_ref().map(NoWork::new),
             chain: ChainPart::new(snapshot),
             rules: RulesVersions::new(snapshot),
             network: params.network.name(),
@@ -133,7 +139,10 @@ impl StatusDocument {
             miner_weights_omitted: payouts.weights_omitted,
             window_shares: payouts.window_shares,
             miner_count: miners.len(),
-            miners: Miner::fastest(snapshot, MINERS_MAX),
+            silent_count: troubled.silent,
+            miners: Miner::list(snapshot, MINERS_MAX),
+            gone_count: troubled.gone,
+            gone_miners: Gone::list(snapshot, MINERS_MAX),
             shares_accepted: metrics.shares_accepted.get(),
             shares_rejected: metrics.shares_rejected.total(),
             our_peer_id: peers.our_id.clone(),

@@ -50,6 +50,11 @@ fn a_node_with_an_old_template_is_unhealthy() {
     node.sources.metrics.template_time_s.set(i64::from(now().0) - 130);
     let (status, health) = health(&node);
     assert_eq!((status, &health["reasons"][0]), (503, &"The newest block template is 2\u{a0}min old.".into()));
+    // The operator may want miners to leave earlier.
+    node.sources.metrics.template_time_s.set(i64::from(now().0) - 100);
+    node.publish(|chain| (chain.job, chain.no_work) = (None, Some(NoWork::NoTemplate)));
+    let status = node.wait_for("the notice", |status| status["template_age_secs"].as_u64() < Some(120));
+    assert_eq!(codes(&status), ["template_old"]);
 }
 
 #[test]
@@ -228,7 +233,11 @@ fn minor_problems_leave_a_node_healthy() {
     let node = Node::start();
     let mut too_small = miner("attic", 1e12);
     too_small.coinbase_too_large = true;
-    node.sources.miners.store(Arc::new(MinersStatus { time: now(), miners: vec![too_small], firmware: Vec::new() }));
+    node.sources.miners.store(Arc::new(MinersStatus {
+        time: now(),
+        miners: vec![too_small],
+        ..MinersStatus::default()
+    }));
     let recording = &node.recording;
     let late = job(&recording.tree(), recording.scripts[0], now().minus(600));
     node.publish(|chain| chain.job = Some(late));
@@ -236,7 +245,7 @@ fn minor_problems_leave_a_node_healthy() {
     assert_eq!(codes(&status), ["clock_off", "firmware_too_small"]);
     let texts = status["problems"].to_string();
     assert!(texts.contains("This machine's clock is 10\u{a0}min ahead of bitcoind's clock."), "{texts}");
-    assert!(texts.contains("Miner attic has firmware"), "{texts}");
+    assert!(texts.contains("is known to support: attic."), "{texts}");
     assert_eq!(health(&node).0, 200);
 }
 

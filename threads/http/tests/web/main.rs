@@ -13,3 +13,4 @@ mod node;
 mod openapi;
 mod storage;
 mod submission;
+mod workers;

@@ -20,6 +20,7 @@ use p2pool_core::sharechain::{next_share, Tree};
 use p2pool_core::status::{
     ChainStatus, Direction, FirmwareStatus, MinerStatus, MinersStatus, PeerStatus, PeersStatus, Rejections,
 };
+use p2pool_core::stratum::NamedAddress;
 use p2pool_core::sync::SyncState;
 use p2pool_core::units::{Sats, UnixTime};
 use p2pool_core::work::{make_job, Finder, Job, JobId, NextBlock, Template};
@@ -138,6 +139,9 @@ pub fn miner(worker: &str, hashes_per_s: f64) -> MinerStatus {
         rejected: Rejections { stale: 2, duplicate: 1, ..Rejections::default() },
         last_share: Some(now().minus(5)),
         best_difficulty: 12_345.5,
+        credited: 7_168.0,
+        silent_s: None,
+        named_address: NamedAddress::None,
         coinbase_too_large: false,
     }
 }
@@ -176,7 +180,7 @@ impl Node {
         let miners = vec![miner("garage.1", 1e12), miner("<img src=x onerror=alert(1)>", 5e11)];
         let part = |name, outputs_class, work_percent| FirmwareStatus { name, outputs_class, work_percent };
         let firmware = vec![part("bitaxe", 1, 99.5), part("unknown firmware", 0, 0.5)];
-        node.sources.miners.store(Arc::new(MinersStatus { time: now(), miners, firmware }));
+        node.sources.miners.store(Arc::new(MinersStatus { time: now(), miners, firmware, no_work: None }));
         let peers =
             vec![peer("12D3KooWA", Direction::Outbound, Some(900)), peer("12D3KooWB", Direction::Inbound, None)];
         node.sources.peers.store(Arc::new(PeersStatus {

@@ -48,7 +48,7 @@ fn history_survives_a_restart() {
     node.sources.miners.store(Arc::new(MinersStatus {
         time: now(),
         miners: vec![miner("one", 1e12)],
-        firmware: Vec::new(),
+        ..MinersStatus::default()
     }));
     node.wait_for("a sample with a miner", |status| {
         status["history"].as_array().unwrap().iter().any(|point| point["lh"].as_f64().unwrap() > 0.0)

@@ -72,6 +72,7 @@ fn defaults_match_the_help() {
     assert_eq!(config.stratum_port, 3333);
     assert_eq!(config.start_difficulty, 100_000.0);
     assert_eq!(config.max_sessions, 1_000);
+    assert_eq!(config.no_work_timeout, NoWorkTimeout::from_s(90));
     assert_eq!((config.p2p_port, config.mdns, config.dht_server), (9171, true, false));
     assert!(config.bootnodes.is_empty() && config.coinbase_tag.as_bytes().is_empty());
     assert_eq!(config.outputs_vote, None);
@@ -112,6 +113,7 @@ fn flags_reach_the_config() {
         "-rpc-password=secret",
         "-stratum-port=0",
         "-start-difficulty=0.5",
+        "-no-work-timeout=0",
         "-max-sessions=5",
         "-p2p-port=9",
         "-bootnodes",
@@ -134,6 +136,7 @@ fn flags_reach_the_config() {
     );
     assert!(!format!("{config:?}").contains("secret"));
     assert_eq!((config.stratum_port, config.start_difficulty, config.max_sessions), (0, 0.5, 5));
+    assert_eq!(config.no_work_timeout, NoWorkTimeout::NEVER);
     assert_eq!((config.p2p_port, config.mdns, config.dht_server), (9, false, true));
     assert_eq!(config.bootnodes, [node]);
     assert!(config.chain_dir.starts_with("/srv/pool"));
@@ -251,6 +254,9 @@ fn errors_name_the_flag_its_value_and_what_to_give_instead() {
         (&["-rpc-port", "http"], &["-rpc-port is \"http\"", "1 to 65535"]),
         (&["-stratum-port", "65536"], &["-stratum-port is \"65536\"", "0 to 65535"]),
         (&["-p2p-port", "-1"], &["-p2p-port is \"-1\"", "0 to 65535"]),
+        (&["-no-work-timeout", "44"], &["-no-work-timeout is \"44\"", "from 45 to 86400, or 0 for never"]),
+        (&["-no-work-timeout", "never"], &["-no-work-timeout is \"never\""]),
+        (&["-no-work-timeout", "-1"], &["-no-work-timeout is \"-1\""]),
         (&["-start-difficulty", "0"], &["-start-difficulty is \"0\"", "from 0.00001"]),
         (&["-start-difficulty", "NaN"], &["-start-difficulty is \"NaN\""]),
         (&["-start-difficulty", "inf"], &["-start-difficulty is \"inf\""]),

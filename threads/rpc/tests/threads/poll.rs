@@ -10,7 +10,7 @@ use p2pool_core::config::Config;
 use p2pool_core::metrics::Metrics;
 use p2pool_core::params::ChainParams;
 use p2pool_core::status::{BitcoindError, BitcoindStatus};
-use p2pool_core::work::Template;
+use p2pool_core::work::{NoWork, Template};
 use p2pool_rpc::{LongPollWatch, PollStopper, PollThread};
 use p2pool_test_bitcoind::{wait_until, Bitcoind, Chain};
 
@@ -140,7 +140,7 @@ fn templates_of_another_network_are_rejected() {
     let line = Log::wait(&["WARN", &port, "is on regtest"]);
     assert!(line.contains("this node is on signet with the challenge 51"), "{line}");
     wait_until("retries", TIMEOUT, || polling.metrics.rpc_errors.get() >= 3);
-    assert!(matches!(polling.templates.take(), Some(TemplateUpdate::Withdrawn)));
+    assert!(matches!(polling.templates.take(), Some(TemplateUpdate::Withdrawn(NoWork::WrongNetwork))));
     assert_eq!(polling.metrics.templates.get(), 0);
     polling.stop();
 }

@@ -7,5 +7,6 @@
 mod fixtures;
 mod limits;
 mod mining;
+mod no_work;
 mod protocols;
 mod support;

@@ -14,8 +14,7 @@ use p2pool_core::metrics::Metrics;
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::status::MinersStatus;
 use p2pool_core::stratum::Limits;
-use p2pool_core::work::Job;
-use p2pool_core::work::WorkUpdate;
+use p2pool_core::work::{Job, NoWorkTimeout, WorkUpdate};
 use p2pool_stratum::{StopHandle, Stratum, StratumError, StratumSinks};
 use serde_json::{json, Value};
 use socket2::{Domain, Socket, Type};
@@ -32,13 +31,21 @@ pub struct Setup {
     pub submit_capacity: usize,
     /// `None` for a thread without web threads.
     pub web_capacity: Option<usize>,
+    pub no_work_timeout: NoWorkTimeout,
     pub limits: Limits,
 }
 
 impl Default for Setup {
     fn default() -> Self {
         let limits = Limits { tick_ms: 20, status_ms: 20, ..Limits::default() };
-        Self { sessions_max: 1_000, chain_capacity: 1_024, submit_capacity: 16, web_capacity: None, limits }
+        Self {
+            sessions_max: 1_000,
+            chain_capacity: 1_024,
+            submit_capacity: 16,
+            web_capacity: None,
+            no_work_timeout: NoWorkTimeout::NEVER,
+            limits,
+        }
     }
 }
 
@@ -62,12 +69,23 @@ impl TestServer {
 
     /// Opens the port, calls `prepare` with its address, and starts the thread then.
     pub fn start_after(setup: Setup, prepare: impl FnOnce(SocketAddr)) -> Self {
-        let Setup { sessions_max: max_sessions, chain_capacity, submit_capacity, web_capacity, limits } = setup;
+        let Setup {
+            sessions_max: max_sessions,
+            chain_capacity,
+            submit_capacity,
+            web_capacity,
+            no_work_timeout,
+            limits,
+        } = setup;
         let (to_chain, chain) = bounded(chain_capacity);
         let (to_submit, submit) = bounded(submit_capacity);
         let metrics = Arc::new(Metrics::default());
         let mut stratum = Stratum::open(
-            &Config { max_sessions, ..Config::for_tests(ChainParams::standard(Network::Regtest), "/nowhere") },
+            &Config {
+                max_sessions,
+                no_work_timeout,
+                ..Config::for_tests(ChainParams::standard(Network::Regtest), "/nowhere")
+            },
             StratumSinks { chain: to_chain, submit: to_submit },
             Arc::clone(&metrics),
             limits,

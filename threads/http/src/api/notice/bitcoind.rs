@@ -17,7 +17,8 @@ pub(super) fn no_fresh_work(snapshot: &Snapshot) -> Option<Notice> {
         let advice = "Wait a moment. If this persists, bitcoind does not respond: see its debug.log.";
         return Some(Notice::new(Code::NoWorkYet, Level::Error, "No block template from bitcoind yet.", advice));
     };
-    if age_s > TEMPLATE_AGE_MAX_S {
+    // The work may be withdrawn earlier.
+    if age_s > TEMPLATE_AGE_MAX_S || snapshot.chain.no_work == Some(NoWork::NoTemplate) {
         let advice = "bitcoind is connected but gives no new template: see its debug.log, and restart it if it hangs.";
         let notice = Notice::new(Code::TemplateOld, Level::Error, age_text(age_s), advice);
         return Some(notice.since(snapshot.now.minus(age_s)));
@@ -71,7 +72,13 @@ fn no_work(why: Option<NoWork>) -> Option<Notice> {
             "There is no work for miners: bitcoind is behind the blocks that the pool's shares build on.",
             "Wait until bitcoind has caught up, and check that it has peers.",
         ),
-        Some(NoWork::NoTemplate) | None => ("There is no work for miners.", "See the log for the reason."),
+        Some(NoWork::JobFailed) => (
+            "There is no work for miners: no job can be made from bitcoind's block template.",
+            "See the log for the reason.",
+        ),
+        Some(NoWork::NoTemplateYet | NoWork::NoTemplate | NoWork::WrongNetwork) | None => {
+            ("There is no work for miners.", "See the log for the reason.")
+        }
     };
     Some(Notice::new(Code::NoWork, Level::Error, text, advice))
 }

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::sharechain::Tree;
 use p2pool_core::status::{BitcoindError, BitcoindStatus, ChainStatus};
+use p2pool_core::worker_roster::{GoneWorker, WorkerRecord};
 
 use super::*;
 use crate::api::health::Health;
@@ -18,6 +19,7 @@ fn snapshot(error: BitcoindError) -> Snapshot {
         chain: Arc::new(ChainStatus::new(tree, SyncState::Synced)),
         miners: Arc::default(),
         peers: Arc::default(),
+        gone: Vec::new(),
         bitcoind: Arc::new(BitcoindStatus { error: Some(error), since: NOW.minus(30), ..BitcoindStatus::default() }),
         submission: Arc::default(),
         blocks_not_accepted: Vec::new(),
@@ -112,4 +114,30 @@ fn a_second_node_with_this_identity_makes_the_node_unhealthy_and_the_advice_name
     assert_eq!((notice.level, notice.since), (Level::Warning, Some(NOW.0 - 7)));
     assert!(notice.text.contains("12D3KooWours") && notice.advice.contains(&file), "{notice:?}");
     assert!(notice.is_unhealthy());
+}
+
+#[test]
+fn workers_that_are_gone_are_problems_until_they_are_retired() {
+    let gone = |name: &str, is_problem| GoneWorker {
+        name: name.into(),
+        record: WorkerRecord {
+            user_agent: "".into(),
+            last_seen: NOW.minus(400),
+            last_share: None,
+            hashes_per_s: 1e12,
+            work: 1.0,
+            connected_s: 1_000,
+        },
+        gone_s: 400,
+        is_problem,
+    };
+    let notice_of = |gone| {
+        let snapshot = Snapshot { gone, ..snapshot(BitcoindError::Stopping) };
+        notices(&snapshot).into_iter().find(|notice| notice.code == Code::MinersGone)
+    };
+    let four = ["a", "b", "c", "d"].map(|name| gone(name, true));
+    let notice = notice_of(four.into_iter().chain([gone("retired", false)]).collect()).unwrap();
+    assert_eq!((&*notice.text, notice.level), ("No longer connected: a, b, c and 1 more.", Level::Warning));
+    assert!(!notice.is_unhealthy());
+    assert_eq!(notice_of(vec![gone("retired", false)]), None);
 }

@@ -28,7 +28,7 @@ fn miners_leave_a_node_whose_bitcoind_is_away_and_come_home_when_it_is_back() {
     let pool = Pool::start(&bitcoind, options);
     let mut session = pool.session("worker");
     session.wait_job(TIMEOUT, |_| true).unwrap();
-    assert_eq!(pool.metric("p2pool_miners_refused"), Some(0.0));
+    wait_until("the metric", TIMEOUT, || pool.metric("p2pool_miners_refused") == Some(0.0));
 
     // An ordinary restart closes nothing.
     bitcoind.restart();
@@ -60,8 +60,8 @@ fn miners_leave_a_node_whose_bitcoind_is_away_and_come_home_when_it_is_back() {
     let mut session = pool.session("worker");
     session.wait_job(TIMEOUT, |_| true).unwrap();
     pool.wait_log("work for miners available", TIMEOUT);
-    wait_until("the page to recover", TIMEOUT, || pool.metric("p2pool_miners_refused") == Some(0.0));
-    assert_eq!(pool.api("/api/status").unwrap()["no_work"], Value::Null);
+    wait_until("the metric to recover", TIMEOUT, || pool.metric("p2pool_miners_refused") == Some(0.0));
+    wait_until("the page to recover", TIMEOUT, || pool.api("/api/status").is_some_and(|all| all["no_work"].is_null()));
 }
 
 #[test]

@@ -25,6 +25,8 @@ pub struct Metrics {
     pub shares_rejected: Rejections<IntCounter>,
     /// Open connections on the miners' port (stratum).
     pub sessions: IntGauge,
+    /// Connections of miners refused because of a limit (stratum).
+    pub sessions_refused: IntCounter,
     /// Bytes received from miners (stratum).
     pub stratum_bytes_in: IntCounter,
     /// Bytes sent to miners (stratum).
@@ -139,6 +141,10 @@ impl Default for Metrics {
                 unauthorised: rejects("unauthorised"),
             },
             sessions: gauge("p2pool_stratum_connections", "Open connections on the miners' port."),
+            sessions_refused: counter(
+                "p2pool_stratum_refused_total",
+                "Connections of miners refused because of a limit on their number.",
+            ),
             stratum_bytes_in: stratum_bytes("in"),
             stratum_bytes_out: stratum_bytes("out"),
             submit_latency: latency(

@@ -32,6 +32,8 @@ pub struct MinersStatus {
     pub firmware: Vec<FirmwareStatus>,
     /// `None` while there is work.
     pub no_work: Option<NoWorkStatus>,
+    /// When a miner was refused because of a limit last, with the limit.
+    pub limit_reached: Option<(UnixTime, String)>,
 }
 
 /// The absence of work for miners.

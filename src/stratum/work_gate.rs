@@ -11,10 +11,15 @@ use crate::status::NoWorkStatus;
 use crate::units::{Now, SteadyTime, UnixTime};
 use crate::work::{NoWork, NoWorkTimeout};
 
+/// Shortest time without a new job after which the node is taken to hang. It makes one every 30 s.
+const STALLED_S_MIN: u32 = 90;
+
 /// Whether miners are let in.
 #[derive(Debug)]
 pub struct WorkGate {
     timeout: NoWorkTimeout,
+    /// The first tick after the newest job.
+    newest_job: Option<SteadyTime>,
     absence: Option<Absence>,
     reported: Stage,
 }
@@ -67,12 +72,12 @@ impl WorkGate {
         let absence = Absence { why: NoWork::NoTemplateYet, since: None, age_s: Some(0), is_over_time: false };
         // There are no sessions yet, and other log lines say what the node waits for.
         let reported = if timeout == NoWorkTimeout::NEVER { Stage::Open } else { Stage::Closed };
-        Self { timeout, absence: Some(absence), reported }
+        Self { timeout, newest_job: None, absence: Some(absence), reported }
     }
 
-    /// Notes that there is work.
+    /// Notes that there is a new job.
     pub(super) fn open(&mut self) {
-        self.absence = None;
+        (self.absence, self.newest_job) = (None, None);
     }
 
     /// Notes that there is no work.
@@ -81,6 +86,11 @@ impl WorkGate {
             NoWork::NoTemplate => self.timeout.template_age_max_s(),
             _ => 0,
         };
+        self.note_absence(why, age_s);
+    }
+
+    /// Notes that there has been no work for this time.
+    fn note_absence(&mut self, why: NoWork, age_s: u32) {
         let before = self.absence.unwrap_or(Absence { why, since: None, age_s: None, is_over_time: false });
         self.absence = Some(Absence { why, age_s: before.age_s.max(Some(age_s)), ..before });
     }
@@ -103,6 +113,13 @@ impl WorkGate {
 
     /// Checks the timeout; to be called about once a second. Returns a change that should be logged.
     pub fn tick(&mut self, now: Now) -> Option<GateReport> {
+        if self.absence.is_none() {
+            let job_age_s = now.steady.since(*self.newest_job.get_or_insert(now.steady));
+            let is_stalled = |timeout_s: u32| job_age_s >= timeout_s.max(STALLED_S_MIN);
+            if self.timeout.seconds().is_some_and(is_stalled) {
+                self.note_absence(NoWork::Stalled, job_age_s);
+            }
+        }
         let mut without_work_s = 0;
         if let Some(absence) = &mut self.absence {
             let age_s = absence.age_s.take();
@@ -200,7 +217,7 @@ mod tests {
         assert_eq!((clocked.pass(1), clocked.gate.refuses()), (Vec::new(), Some(NoWork::Syncing)));
         clocked.gate.open();
         assert_eq!((clocked.gate.refuses(), clocked.gate.closes()), (None, None), "accepted with the first work");
-        assert_eq!(clocked.pass(100), [(1, GateReport::Open)]);
+        assert_eq!(clocked.pass(80), [(1, GateReport::Open)]);
     }
 
     #[test]
@@ -248,6 +265,23 @@ mod tests {
         clocked.gate.withdraw(NoWork::NoTemplate);
         let reports = clocked.pass(10_000);
         assert_eq!(reports.last(), Some(&(3_001, closed(3_600))), "{reports:?}");
+    }
+
+    #[test]
+    fn a_node_that_makes_no_new_jobs_is_stalled() {
+        for (timeout_s, stalled_s) in [(45, 90), (90, 90), (600, 600)] {
+            let mut clocked = Clocked::open(timeout_s);
+            for _ in 0..100 {
+                assert_eq!(clocked.pass(30), [], "a job every 30 s");
+                clocked.gate.open();
+            }
+            let closed = GateReport::Closed { why: NoWork::Stalled, without_work_s: stalled_s };
+            assert_eq!(clocked.pass(stalled_s + 1), [(stalled_s + 1, closed)]);
+            assert_eq!((clocked.gate.refuses(), clocked.gate.closes()), (Some(NoWork::Stalled), Some(NoWork::Stalled)));
+            clocked.gate.open();
+            assert_eq!(clocked.pass(1), [(1, GateReport::Open)]);
+        }
+        assert_eq!(Clocked::open(0).pass(10_000), []);
     }
 
     #[test]

@@ -33,6 +33,8 @@ pub enum NoWork {
     Syncing,
     /// The pool follows rules that this software does not know.
     Outdated,
+    /// The chain thread has sent neither a job nor a reason for too long.
+    Stalled,
 }
 
 impl NoWork {
@@ -47,6 +49,7 @@ impl NoWork {
             Self::NoPeers => "no_peers",
             Self::Syncing => "syncing",
             Self::Outdated => "outdated",
+            Self::Stalled => "stalled",
         }
     }
 
@@ -61,6 +64,7 @@ impl NoWork {
             Self::NoPeers => "the node is looking for peers, for a minute at most",
             Self::Syncing => "the node is syncing with its peers",
             Self::Outdated => "the pool's rules have changed and the node's operator must update p2pool",
+            Self::Stalled => "the node has made no new job for too long",
         }
     }
 

@@ -77,7 +77,7 @@ impl fmt::Display for DisconnectReason {
 }
 
 /// A limit on connections, with its value.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum ConnectionLimit {
     Total(usize),
     PerAddress(usize),

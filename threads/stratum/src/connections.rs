@@ -70,6 +70,8 @@ pub struct Connections {
     /// The web threads; without them, browsers' connections are closed.
     pub web: Option<BrowserSender>,
     metrics: Arc<Metrics>,
+    /// When a miner was refused because of a limit last.
+    limit_reached: Option<(UnixTime, ConnectionLimit)>,
     now: Now,
     /// Largest number of bytes that may wait for a socket.
     pending_max: usize,
@@ -98,6 +100,7 @@ impl Connections {
             sink,
             web: None,
             metrics,
+            limit_reached: None,
             now: Now { steady: SteadyTime::default(), time: UnixTime(0) },
             pending_max: pending_max(0),
             input: vec![0; READ_LEN].into(),
@@ -146,11 +149,11 @@ impl Connections {
     /// node that has no room for further miners.
     fn admit(&mut self, mut socket: TcpStream, remote: SocketAddr, registry: &Registry) {
         if self.connections.len() >= self.sessions_max.saturating_add(EXTRA_CONNECTIONS) {
-            return self.log_refused(remote, &ConnectionLimit::Total(self.sessions_max));
+            return self.note_refused(remote, ConnectionLimit::Total(self.sessions_max));
         }
         let per_address_max = self.shared.limits.sessions_per_address_max;
         if !self.addresses.enter(remote.ip(), per_address_max.saturating_add(EXTRA_PER_ADDRESS)) {
-            return self.log_refused(remote, &ConnectionLimit::PerAddress(per_address_max));
+            return self.note_refused(remote, ConnectionLimit::PerAddress(per_address_max));
         }
         let entry = self.connections.vacant_entry();
         if let Err(error) = registry.register(&mut socket, Token(entry.key()), Interest::READABLE | Interest::WRITABLE)
@@ -172,8 +175,10 @@ impl Connections {
         (self.addresses.count(remote.ip()) > per_address_max).then_some(ConnectionLimit::PerAddress(per_address_max))
     }
 
-    fn log_refused(&mut self, remote: SocketAddr, limit: &ConnectionLimit) {
+    fn note_refused(&mut self, remote: SocketAddr, limit: ConnectionLimit) {
         let address = RemoteAddress(remote);
+        self.metrics.sessions_refused.inc();
+        self.limit_reached = Some((self.now.time, limit));
         self.sink.log(LogKind::Refused, format_args!("miner at {address} refused: {limit}"));
     }
 
@@ -387,7 +392,8 @@ impl Connections {
         let now = self.now;
         let firmware = self.shared.firmware_work.status(now.steady);
         self.sink.report_firmware_class(outputs_vote(&firmware));
-        MinersStatus { time: now.time, miners, firmware, no_work: self.shared.gate.status() }
+        let limit_reached = self.limit_reached.map(|(time, limit)| (time, limit.to_string()));
+        MinersStatus { time: now.time, miners, firmware, no_work: self.shared.gate.status(), limit_reached }
     }
 
     /// Closes a connection, logs the reason and ends its session.
@@ -396,7 +402,7 @@ impl Connections {
         let address = RemoteAddress(connection.remote);
         log::debug!("connection from {address} closed: {reason}");
         match reason {
-            DisconnectReason::Refused(limit) => self.log_refused(connection.remote, limit),
+            DisconnectReason::Refused(limit) => self.note_refused(connection.remote, *limit),
             DisconnectReason::Foreign(protocol) => self.sink.log_once(
                 LogKind::Foreign,
                 connection.remote.ip(),

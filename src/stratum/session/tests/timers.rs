@@ -242,7 +242,7 @@ fn sessions_without_work_are_closed_after_the_timeout_and_say_why() {
     assert_eq!(closed, Err(CloseReason::NoWork(NoWork::Syncing)));
     server.job(JobSpec { id: 2, ..HARD });
     server.worker("b");
-    assert!(server.tick_for("b", 100).is_ok());
+    assert!(server.tick_for("b", 80).is_ok());
 }
 
 #[test]

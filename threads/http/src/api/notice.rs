@@ -86,6 +86,7 @@ codes! {
     DuplicateIdentity => "duplicate_identity",
     FirmwareTooSmall => "firmware_too_small",
     UnpaidAddress => "unpaid_address",
+    MinersLimit => "miners_limit",
     MinersSilent => "miners_silent",
     MinersGone => "miners_gone",
     NoMiner => "no_miner",
@@ -144,6 +145,7 @@ pub fn notices(snapshot: &Snapshot) -> Vec<Notice> {
         miners::gone(snapshot),
         miners::firmware(snapshot),
         miners::unpaid_address(snapshot),
+        miners::limit(snapshot),
         miners::no_miner(snapshot),
     ];
     let mut notices: Vec<Notice> = all.into_iter().flatten().collect();

@@ -180,7 +180,7 @@ impl Node {
         let miners = vec![miner("garage.1", 1e12), miner("<img src=x onerror=alert(1)>", 5e11)];
         let part = |name, outputs_class, work_percent| FirmwareStatus { name, outputs_class, work_percent };
         let firmware = vec![part("bitaxe", 1, 99.5), part("unknown firmware", 0, 0.5)];
-        node.sources.miners.store(Arc::new(MinersStatus { time: now(), miners, firmware, no_work: None }));
+        node.sources.miners.store(Arc::new(MinersStatus { time: now(), miners, firmware, ..MinersStatus::default() }));
         let peers =
             vec![peer("12D3KooWA", Direction::Outbound, Some(900)), peer("12D3KooWB", Direction::Inbound, None)];
         node.sources.peers.store(Arc::new(PeersStatus {

@@ -92,6 +92,26 @@ fn a_user_name_with_an_address_that_is_not_paid_is_a_problem() {
 }
 
 #[test]
+fn miners_that_exceed_a_limit_are_a_problem_for_some_minutes() {
+    let node = Node::start();
+    let reached = |ago_s| {
+        let limit_reached = Some((now().minus(ago_s), "the limit of 1000 connections is reached".to_owned()));
+        let miners = vec![miner("one", 1e12)];
+        node.sources.miners.store(Arc::new(MinersStatus {
+            time: now(),
+            miners,
+            limit_reached,
+            ..MinersStatus::default()
+        }));
+    };
+    reached(500);
+    let status = node.wait_for("the problem", |status| status["problems"][0]["code"] == "miners_limit");
+    assert_eq!(notice(&status, "miners_limit"), Some("Miners are refused: the limit of 1000 connections is reached."));
+    reached(601);
+    node.wait_for("its end", |status| status["problems"].as_array().unwrap().is_empty());
+}
+
+#[test]
 fn refused_miners_are_reported_with_the_reason() {
     let node = Node::start();
     let refused = |why, closes| {
@@ -105,7 +125,10 @@ fn refused_miners_are_reported_with_the_reason() {
         (&status["no_work"]["reason"], &status["no_work"]["disconnected"]),
         (&json!("bitcoind_behind"), &json!(false))
     );
-    assert_eq!(notice(&status, "miners_refused"), Some("Miners that connect are refused until there is work."));
+    assert_eq!(
+        notice(&status, "miners_refused"),
+        Some("Miners that connect are refused until there is work: bitcoind is behind the pool.")
+    );
     assert_eq!(status["state"]["code"], "no_work", "the cause comes first");
     assert_eq!(notice(&status, "no_miner"), None, "no operator should point a miner here now");
     assert_eq!(node.metric("p2pool_miners_refused"), Some(1.0));

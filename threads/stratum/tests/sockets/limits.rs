@@ -178,6 +178,11 @@ fn the_number_of_sessions_is_limited() {
     fourth.write(b"{\"id\":1,\"method\":\"mining.subscribe\",\"params\":[]}\n");
     assert!(fourth.is_closed());
     server.wait_for_sessions(3);
+    assert_eq!(server.metrics.sessions_refused.get(), 1);
+    wait_until("the operator to see it", || {
+        let miners = server.miners.load();
+        miners.limit_reached.as_ref().is_some_and(|(_, limit)| limit == "the limit of 3 connections is reached")
+    });
     drop(first);
     server.wait_for_sessions(2);
     server.worker();

@@ -10,15 +10,16 @@ use crate::snapshot::Snapshot;
 
 /// Most workers that a notice names.
 const NAMED_MAX: usize = 3;
+/// For how many seconds a refusal because of a limit is shown: firmware retries more often.
+const LIMIT_SHOWN_S: u32 = 600;
 
 /// Notes that miners are refused; other notices say why there is no work.
 pub(super) fn refused(snapshot: &Snapshot) -> Option<Notice> {
     let no_work = snapshot.miners.no_work.filter(|no_work| no_work.refuses && !no_work.why.is_final())?;
+    let why = no_work.why.text();
     let text = match no_work.closes {
-        true => {
-            "Miners are disconnected and refused because there is no valid work, so that they use their backup pools."
-        }
-        false => "Miners that connect are refused until there is work.",
+        true => format!("Miners are disconnected and refused, so that they use their backup pools: {why}."),
+        false => format!("Miners that connect are refused until there is work: {why}."),
     };
     let advice = "They are accepted as soon as there is work. Give each miner a backup pool.";
     Some(Notice::new(Code::MinersRefused, Level::Error, text, advice).since(no_work.since))
@@ -58,6 +59,16 @@ pub(super) fn unpaid_address(snapshot: &Snapshot) -> Option<Notice> {
         "All work of this node's miners pays the address of the node. Use that address, a dot and any name as user \
                   name, or a name without an address.";
     Some(Notice::new(Code::UnpaidAddress, Level::Warning, text, advice))
+}
+
+/// Notes that miners are refused because there are too many.
+pub(super) fn limit(snapshot: &Snapshot) -> Option<Notice> {
+    let (time, limit) = snapshot.miners.limit_reached.as_ref()?;
+    let advice =
+        "If these are your miners, raise -max-sessions, or let a proxy share one connection among several of them.";
+    let text = format!("Miners are refused: {limit}.");
+    let is_recent = snapshot.now.since(*time) < LIMIT_SHOWN_S;
+    is_recent.then(|| Notice::new(Code::MinersLimit, Level::Warning, text, advice).since(*time))
 }
 
 pub(super) fn no_miner(snapshot: &Snapshot) -> Option<Notice> {

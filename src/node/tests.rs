@@ -1,5 +1,6 @@
 //! Whole nodes: what they give miners, peers, bitcoind and the store.
 
+mod jobs;
 pub mod support;
 
 use std::sync::Arc;
@@ -239,37 +240,6 @@ fn where_late_blocks_are_easier_a_job_ends_when_its_target_does() {
     assert_eq!((job.time, job.max_time), (end, end));
     cluster.send(0, Event::ShareFound(solve(&job, job.min_time, 9)));
     assert_eq!(cluster.nodes[0].job().info.share_height.0, 1, "its shares are valid");
-}
-
-#[test]
-fn a_job_on_an_old_block_is_taken_back_if_no_job_can_be_made_on_the_new_one() {
-    let mut cluster = Cluster::solo();
-    let job = cluster.nodes[0].job();
-    let unusable = |prev_block| Arc::new(Template { prev_block, weight_limit: 10, ..(*template()).clone() });
-    cluster.send(0, Event::Template(unusable(job.template.prev_block)));
-    assert!(cluster.nodes[0].work.is_empty(), "the job on the same block is still good");
-    cluster.send(0, Event::Template(unusable(BlockHash::from_byte_array([7; 32]))));
-    cluster.pass(3);
-    assert!(matches!(cluster.nodes[0].update(), WorkUpdate::NoWork(NoWork::JobFailed)));
-    cluster.pass(100);
-    assert!(cluster.nodes[0].work.is_empty(), "reported once");
-    cluster.give_template(0);
-    cluster.nodes[0].job();
-}
-
-#[test]
-fn the_reason_for_no_work_is_known_from_the_start() {
-    let mut cluster = Cluster::new(params());
-    cluster.start(false);
-    let no_work = |cluster: &mut Cluster| cluster.nodes[0].node.status(cluster.steady).no_work;
-    assert_eq!(no_work(&mut cluster), Some(NoWork::NoTemplateYet));
-    cluster.send(0, Event::TemplateWithdrawn(NoWork::NoTemplate));
-    assert!(cluster.nodes[0].work.is_empty(), "there was none");
-    assert_eq!(no_work(&mut cluster), Some(NoWork::NoTemplateYet));
-    cluster.send(0, Event::TemplateWithdrawn(NoWork::WrongNetwork));
-    assert!(matches!(cluster.nodes[0].update(), WorkUpdate::NoWork(NoWork::WrongNetwork)));
-    cluster.send(0, Event::TemplateWithdrawn(NoWork::NoTemplate));
-    assert_eq!(no_work(&mut cluster), Some(NoWork::WrongNetwork), "which says more");
 }
 
 #[test]

@@ -62,6 +62,16 @@ struct Ban {
     reason: String,
 }
 
+impl Ban {
+    /// Lets it last no longer than one that begins now. Returns whether that changes it.
+    fn shorten(&mut self, now: UnixTime) -> bool {
+        let latest = now.plus(BAN_S);
+        let is_longer = self.until > latest;
+        self.until = self.until.min(latest);
+        is_longer
+    }
+}
+
 /// A ban score as it was at some time; it decays.
 #[derive(Clone, Copy, Debug)]
 struct Score {
@@ -76,7 +86,7 @@ impl Score {
 }
 
 /// Ban scores and bans.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Bans {
     scores: HashMap<BanSubject, Score>,
     banned: HashMap<BanSubject, Ban>,
@@ -90,7 +100,8 @@ impl Bans {
         let mut malformed = 0;
         for line in text.lines() {
             match parse_line(line) {
-                Some((subject, ban)) if ban.until > now && bans.banned.len() < BANS_MAX => {
+                Some((subject, mut ban)) if ban.until > now && bans.banned.len() < BANS_MAX => {
+                    bans.changed |= ban.shorten(now);
                     bans.banned.insert(subject, ban);
                 }
                 Some(_) => bans.changed = true,
@@ -152,9 +163,14 @@ impl Bans {
         self.banned.len()
     }
 
-    /// Drops bans that have ended and scores that have decayed.
+    /// Drops bans that have ended and scores that have decayed. What was noted while the clock was ahead lasts from now on no
+    /// longer than if it were noted now.
     pub fn expire(&mut self, now: UnixTime) {
+        self.scores.values_mut().for_each(|score| score.at = score.at.min(now));
         self.scores.retain(|_, score| score.at(now) > 0);
+        for ban in self.banned.values_mut() {
+            self.changed |= ban.shorten(now);
+        }
         let before = self.banned.len();
         self.banned.retain(|_, ban| ban.until > now);
         self.changed |= self.banned.len() != before;
@@ -265,6 +281,22 @@ mod tests {
         assert_eq!(loaded.len(), 0);
         assert!(loaded.take_changed());
         assert_eq!(Bans::from_text(&bans.to_text(), NOW.plus(BAN_S)).0.len(), 0);
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_prolongs_neither_bans_nor_scores() {
+        let (ahead, mut bans) = (NOW.plus(30 * BAN_S), Bans::default());
+        let (banned, scored) = (PeerId::random(), PeerId::random());
+        bans.penalize(banned, None, Misbehaviour::FalseChain, ahead);
+        bans.penalize(scored, None, Misbehaviour::Malformed, ahead);
+        let text = bans.to_text();
+        bans.expire(NOW);
+        for (mut bans, what) in [(bans.clone(), "while running"), (Bans::from_text(&text, NOW).0, "at the start")] {
+            assert!(bans.take_changed(), "{what}");
+            assert!(bans.is_banned(&BanSubject::Peer(banned), NOW.plus(BAN_S - 1)), "{what}");
+            assert!(!bans.is_banned(&BanSubject::Peer(banned), NOW.plus(BAN_S)), "{what}");
+        }
+        assert_eq!(bans.score(scored, NOW.plus(20 * SCORE_DECAY_S)), 30, "it decays from now on");
     }
 
     #[test]

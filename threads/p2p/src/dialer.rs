@@ -199,7 +199,7 @@ impl Dialer {
     pub fn mark_still_connected<'a>(&mut self, peers: impl Iterator<Item = &'a PeerId>, time: UnixTime, force: bool) {
         let peers: Vec<&PeerId> = peers.collect();
         let seen = |peer: &&PeerId| self.peers.get(*peer).and_then(|known| known.seen);
-        if !force && !peers.iter().filter_map(seen).any(|seen| time.since(seen) >= SEEN_STEP_S) {
+        if !force && !peers.iter().filter_map(seen).any(|seen| is_step(seen, time)) {
             return;
         }
         for peer in peers {
@@ -211,7 +211,7 @@ impl Dialer {
 
     fn mark_seen(&mut self, peer: &PeerId, time: UnixTime) {
         let Some(known) = self.peers.get_mut(peer) else { return };
-        if known.seen.is_none_or(|seen| time.since(seen) >= SEEN_STEP_S) {
+        if known.seen.is_none_or(|seen| is_step(seen, time)) {
             known.seen = Some(time);
             self.changed = true;
         }
@@ -354,6 +354,11 @@ impl Dialer {
             self.peers.remove(&oldest);
         }
     }
+}
+
+/// Whether the time has moved enough to note it. It moves back when a clock that was ahead is set.
+const fn is_step(seen: UnixTime, time: UnixTime) -> bool {
+    time.0.abs_diff(seen.0) >= SEEN_STEP_S
 }
 
 fn parse_line(line: &str) -> Option<(UnixTime, PeerId, Multiaddr)> {

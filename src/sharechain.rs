@@ -18,6 +18,7 @@
 //! | `difficulty` | the target of the next share |
 //! | `next_share` | what this node's next share is built on |
 //! | `pool` | limits for shares that wait outside the tree |
+//! | `early` | linked shares that are in the future since the clock was set back |
 //! | `deferred` | shares that wait for something unknown or until they are due |
 //! | `unverified` | shares of branches that do not claim enough work |
 //! | `branches` | when such a branch is checked |
@@ -32,6 +33,7 @@ mod branches;
 mod candidate;
 mod deferred;
 pub mod difficulty;
+mod early;
 mod effect;
 mod failure;
 mod fork_choice;
@@ -74,6 +76,7 @@ use crate::table_size::TableSize;
 use crate::units::UnixTime;
 use candidate::CandidateChain;
 use deferred::{DeferredPool, Wait};
+use early::EarlyShares;
 use pool::{PendingShare, Rank, RejectedDigests};
 use unverified::UnverifiedPool;
 
@@ -86,6 +89,7 @@ const SHARES_BETWEEN_PRUNINGS_MAX: usize = 1_000;
 pub struct Sharechain {
     tree: Tree,
     deferred: DeferredPool,
+    early: EarlyShares,
     unverified: UnverifiedPool,
     rejected: RejectedDigests,
     candidates: BTreeMap<CandidateId, CandidateChain>,
@@ -105,6 +109,7 @@ impl Sharechain {
         Self {
             tree,
             deferred: DeferredPool::new(),
+            early: EarlyShares::default(),
             unverified: UnverifiedPool::new(),
             rejected: RejectedDigests::new(),
             candidates: BTreeMap::new(),
@@ -128,21 +133,24 @@ impl Sharechain {
     /// Removes shares too far below the tip, side shares that are not kept, and Bitcoin blocks that no share builds on. Returns
     /// the ids of the shares.
     pub fn prune(&mut self) -> Vec<ShareId> {
-        self.tree.prune()
+        let mut pruned = self.early.prune(self.tree.oldest_kept());
+        pruned.extend(self.tree.prune(self.early.anchors()));
+        pruned
     }
 
     /// Number of shares in the deferred pool and in the unverified pool.
     pub fn waiting(&self) -> (usize, usize) {
-        (self.deferred.len(), self.unverified.len())
+        (self.deferred.len() + self.early.len(), self.unverified.len())
     }
 
     /// The sizes of the tables.
-    pub fn tables(&self) -> [TableSize; 5] {
+    pub fn tables(&self) -> [TableSize; 6] {
         let kept = self.tree.params().shares_kept() as usize;
         [
             // The main chain, its uncles, and what came since the last pruning.
             TableSize::new("shares", self.tree.len(), 4 * kept + SHARES_BETWEEN_PRUNINGS_MAX),
             TableSize::new("deferred shares", self.deferred.len(), DeferredPool::LEN_MAX),
+            TableSize::new("early shares", self.early.len(), self.early_max()),
             TableSize::new("unverified shares", self.unverified.len(), UnverifiedPool::LEN_MAX),
             TableSize::new("rejected shares", self.rejected.len(), RejectedDigests::LEN_MAX),
             TableSize::new("candidate chains", self.candidates.len(), CANDIDATES_MAX),
@@ -154,6 +162,7 @@ impl Sharechain {
         debug_assert!(self.queue.is_empty() && self.effects.is_empty(), "every input is processed to its end");
         let (id, digest) = (share.id(), share.digest());
         let is_known = self.tree.contains(&id)
+            || self.early.contains(&id, &digest)
             || self.deferred.contains(&digest)
             || self.unverified.contains(&digest)
             || self.rejected.contains(&digest);
@@ -215,8 +224,15 @@ impl Sharechain {
         std::mem::take(&mut self.effects)
     }
 
+    /// The clock was set forward: what waits has not waited longer for it.
+    pub fn clock_set_forward(&mut self, by_s: u32, now: UnixTime) {
+        self.deferred.delay_arrivals(by_s, now);
+        self.candidates.values_mut().for_each(|candidate| candidate.delay(by_s, now));
+    }
+
     /// Processes shares that are due, drops those that waited too long, and requests again what is missing.
     pub fn tick(&mut self, now: UnixTime) -> Vec<Effect> {
+        self.restore_due(now);
         self.queue.extend(self.deferred.release_due(now));
         self.deferred.clamp_arrivals(now);
         for pending in self.deferred.expire(now.minus(DEFERRED_MAX_S)) {
@@ -258,8 +274,14 @@ impl Sharechain {
                 Err(failure) => self.fail(pending, &failure),
             }
         } else {
-            let need = Need::Share(info.parent);
-            self.defer(pending, Wait::For(need));
+            // One that is not due need not ask for its parent, which mostly is not due either.
+            let early = rules::known_anchor(&self.tree, &pending.share)
+                .and_then(|anchor| rules::check_due(&pending.share, anchor, now));
+            let wait = match early {
+                Err(Failure::Early(due)) => Wait::Until(due),
+                _ => Wait::For(Need::Share(info.parent)),
+            };
+            self.defer(pending, wait);
         }
     }
 

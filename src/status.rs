@@ -2,6 +2,7 @@
 
 mod bitcoind;
 mod blocks;
+mod clock;
 mod peers;
 mod submission;
 
@@ -9,6 +10,7 @@ use std::sync::Arc;
 
 pub use bitcoind::{BitcoindError, BitcoindStatus};
 pub use blocks::{BlockStatus, BlocksStatus, OwnBlock, OwnBlocksStatus, SubmitOutcome, TrackedBlocks};
+pub use clock::{ClockFault, ClockStatus, ClockWitness};
 pub use peers::{Direction, DuplicateIdentity, PeerDiscovery, PeerStatus, PeersStatus};
 pub use submission::SubmissionStatus;
 
@@ -156,8 +158,8 @@ pub struct ChainStatus {
     pub sync: SyncState,
     /// Progress of the download of a sharechain; `None` while there is none.
     pub syncing: Option<Progress>,
-    /// Seconds by which the median of the peers' clocks is ahead of this machine's, if known.
-    pub clock_ahead_s: Option<i64>,
+    /// How this machine's clock compares with others.
+    pub clock: ClockStatus,
 }
 
 /// The versions of the rules (rules, section 10).
@@ -192,7 +194,7 @@ impl ChainStatus {
             outputs_vote: 0,
             sync,
             syncing: None,
-            clock_ahead_s: None,
+            clock: ClockStatus::default(),
         }
     }
 }

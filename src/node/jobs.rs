@@ -41,6 +41,8 @@ pub struct Jobs {
     could_mine: bool,
     /// Whether the pool follows rules that this software does not know.
     is_outdated: bool,
+    /// Whether this machine's clock is wrong.
+    is_clock_off: bool,
 }
 
 impl Jobs {
@@ -66,6 +68,7 @@ impl Jobs {
             no_work: Some(NoWork::NoTemplateYet),
             could_mine: false,
             is_outdated: false,
+            is_clock_off: false,
         }
     }
 
@@ -115,6 +118,12 @@ impl Jobs {
         self.is_due = true;
     }
 
+    /// Notes whether this machine's clock is wrong.
+    pub fn set_clock_off(&mut self, is_off: bool) {
+        self.is_clock_off = is_off;
+        self.is_due = true;
+    }
+
     /// When the next job is due; `None` without a template.
     pub fn due_at(&self, tree: &Tree) -> Option<SteadyTime> {
         let prev_block = self.template.as_ref()?.prev_block;
@@ -131,6 +140,9 @@ impl Jobs {
         self.made_at = now.steady;
         if self.is_outdated {
             return (self.set_no_work(NoWork::Outdated), None);
+        }
+        if self.is_clock_off {
+            return (self.set_no_work(NoWork::ClockOff), None);
         }
         if !may_mine(chain.tree(), sync) {
             let is_looking = matches!(sync.state(), SyncState::NoPeers { .. });

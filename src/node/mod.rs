@@ -11,6 +11,7 @@
 //! | `block_relay` | what to do with found Bitcoin blocks of this node and of peers |
 //! | `jobs` | whether miners may work, and on what |
 //! | `newer_rules` | whether the pool follows rules that this software does not know |
+//! | `clock` | whether this machine's clock is right |
 //! | `persistence` | what to store, and what to do while the disk refuses it |
 //! | `time` | how the two clocks relate |
 //! | `report` | the log lines |
@@ -21,6 +22,7 @@
 //! is on disk before it is announced.
 
 mod block_relay;
+mod clock;
 mod effect;
 mod event;
 mod headers;
@@ -48,7 +50,7 @@ pub use time::Now;
 
 use crate::config::Config;
 use crate::peer::{GossipId, GossipVerdict, PeerHandle, RequestId};
-use crate::share::Share;
+use crate::share::{Share, ShareId};
 use crate::sharechain::{self, BestChain, Branch, Need, Sharechain, Source, Tree, Verdict};
 use crate::status::{ChainStatus, RulesStatus};
 use crate::sync::{Progress, Route, Sync, SyncAction, SyncState};
@@ -57,6 +59,7 @@ use crate::units::SteadyTime;
 use crate::wire::{Misbehaviour, Request};
 use crate::work::{FoundShare, WorkUpdate};
 use block_relay::{BlockRelay, RelayAction, RelayView};
+use clock::ClockJudge;
 use headers::HeaderSources;
 use jobs::Jobs;
 use newer_rules::NewerRules;
@@ -84,6 +87,7 @@ pub struct Node {
     newer_rules: NewerRules,
     persistence: Persistence,
     clock: WallClock,
+    clock_judge: ClockJudge,
     looks_for_peers: bool,
     /// Requests in flight that are not the planner's.
     requests: BTreeMap<RequestId, Purpose>,
@@ -93,7 +97,6 @@ pub struct Node {
     pub tick_s: u32,
     tick_at: SteadyTime,
     prune_at: SteadyTime,
-    clock_ahead_s: Option<i64>,
     sync_progress: Option<Progress>,
     snapshot: Arc<Tree>,
     snapshot_at: SteadyTime,
@@ -115,6 +118,7 @@ impl Node {
             newer_rules: NewerRules::default(),
             persistence: Persistence::new(tree.headers().named().map(|(hash, _)| *hash).collect()),
             clock: WallClock::new(now),
+            clock_judge: ClockJudge::default(),
             looks_for_peers,
             requests: BTreeMap::new(),
             next_request: OWN_REQUESTS_START,
@@ -122,7 +126,6 @@ impl Node {
             tick_s: TICK_S,
             tick_at: now.steady,
             prune_at: now.steady.plus(PRUNE_S),
-            clock_ahead_s: None,
             sync_progress: None,
             snapshot: Arc::new(Tree::new(params)),
             snapshot_at: now.steady,
@@ -160,6 +163,7 @@ impl Node {
                 if self.tree().anchor(&template.prev_block).is_none() {
                     self.look_up(template.prev_block, None);
                 }
+                self.clock_judge.template(&template, now);
                 self.jobs.set_template(template, now.steady);
             }
             Event::TemplateWithdrawn(why) => {
@@ -203,6 +207,7 @@ impl Node {
             self.prune_at = now.steady.plus(PRUNE_S);
             self.prune();
         }
+        self.judge_clock(now);
         self.settle(now);
         self.jobs.note_policy(self.chain.tree(), &self.sync);
         if self.jobs.due_at(self.chain.tree()).is_some_and(|at| now.steady >= at) {
@@ -265,7 +270,7 @@ impl Node {
             outputs_vote: self.jobs.outputs_vote(),
             sync: self.sync.state().published(|moment| self.clock.time_of(moment)),
             syncing: self.sync_progress,
-            clock_ahead_s: self.clock_ahead_s,
+            clock: self.clock_judge.status,
         }
     }
 
@@ -276,8 +281,10 @@ impl Node {
     }
 
     fn tick(&mut self, now: Now) {
-        let set = self.clock.follow(now);
-        self.effects.extend(set.map(|by_s| Effect::Report(Report::ClockSet { by_s })));
+        if let Some(by_s) = self.clock.follow(now) {
+            self.report(Report::ClockSet { by_s });
+            self.chain.clock_set_forward(u32::try_from(by_s).unwrap_or(0), now.time);
+        }
         // First, so that no flood of lookups for others takes its place.
         let missing = self.jobs.template.as_ref().map(|template| template.prev_block);
         if let Some(hash) = missing.filter(|hash| self.tree().anchor(hash).is_none()) {
@@ -286,7 +293,7 @@ impl Node {
         let effects = self.chain.tick(now.time);
         self.on_chain(effects, now);
         self.sync.tick(now.steady);
-        self.clock_ahead_s = self.sync.clock_ahead_s(now.steady, now.time);
+        self.clock_judge.ahead_of_peers_s = self.sync.clock_ahead_s(now.steady, now.time);
         if let Some(ahead_s) = self.sync.clock_report(now.steady, now.time) {
             self.report(Report::ClockOff { ahead_s });
         }
@@ -297,6 +304,20 @@ impl Node {
         let request = self.newer_rules.due(&peers, self.chain.tree().params(), now.steady);
         if let Some((peer, request)) = request {
             self.request(peer, Purpose::Envelopes, request);
+        }
+    }
+
+    /// Takes the work from miners while the clock is wrong. Shares that are early by a clock that is right wait again.
+    fn judge_clock(&mut self, now: Now) {
+        let tree = self.chain.tree();
+        let newest = tree.headers().best().filter(|_| tree.headers().is_settled());
+        if let Some(fault) = self.clock_judge.judge(now, tree.params().network, newest) {
+            self.report(Report::ClockFault(fault));
+            self.jobs.set_clock_off(fault.is_some());
+        }
+        if self.clock_judge.is_right() {
+            let effects = self.chain.take_early(now.time);
+            self.on_chain(effects, now);
         }
     }
 
@@ -402,6 +423,13 @@ impl Node {
                     self.is_snapshot_stale = true;
                     self.persistence.delete_share(id);
                 }
+                sharechain::Effect::Early { shares, tip, last_due } => {
+                    self.is_snapshot_stale = true;
+                    // They stay in the store, and are found to be early again after a restart.
+                    self.persistence.pending.tip = Some(tip.unwrap_or(ShareId::ZERO));
+                    self.jobs.is_due = true;
+                    self.report(Report::SharesEarly { shares, tip, for_s: last_due.since(now.time) });
+                }
                 sharechain::Effect::Replaced { old, new, depth } => {
                     // An own share that this turn linked and left is not stored, so it must not be announced either.
                     let tree = self.chain.tree();
@@ -425,7 +453,7 @@ impl Node {
     }
 
     /// Reports a verdict to the network, and announces an accepted share of ours.
-    fn on_verdict(&mut self, gossip: GossipId, id: crate::share::ShareId, source: Source, verdict: Verdict) {
+    fn on_verdict(&mut self, gossip: GossipId, id: ShareId, source: Source, verdict: Verdict) {
         // Often only bitcoind's response is missing, which takes milliseconds.
         if verdict != Verdict::Deferred {
             let (gossip_verdict, misbehaviour) = match verdict {

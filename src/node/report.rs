@@ -8,6 +8,7 @@ use crate::peer::PeerHandle;
 use crate::share::envelope::EnvelopeError;
 use crate::share::ShareId;
 use crate::sharechain::{CandidateOutcome, HeaderFault, Rule, Source, Verdict};
+use crate::status::ClockFault;
 use crate::sync::{Progress, SOLO_AFTER_S};
 use crate::units::{BlockHeight, ShareHeight};
 use crate::wire::{BlockError, TooLong};
@@ -88,8 +89,18 @@ pub enum Report {
     BlockNotAnnounced { height: BlockHeight, error: TooLong },
     /// The peers' clocks disagree with this machine's.
     ClockOff {
-        /// Seconds that theirs are ahead.
+        /// Seconds that it is ahead.
         ahead_s: i64,
+    },
+    /// This machine's clock is so wrong that miners get no work; `None` if it no longer is.
+    ClockFault(Option<ClockFault>),
+    /// By a clock that was set back, or by the right one after a start, shares have times in the future: they wait again.
+    SharesEarly {
+        shares: usize,
+        /// The last share that has not.
+        tip: Option<ShareId>,
+        /// Seconds until the last of them is due.
+        for_s: u32,
     },
     /// This machine's clock was set.
     ClockSet {
@@ -181,7 +192,19 @@ impl fmt::Display for Report {
                 write!(f, "own block at height {height} not announced to peers: {error}")
             }
             Self::ClockOff { ahead_s } => {
-                write!(f, "system clock is off: peers agree on a time {ahead_s} s ahead of it; set it (NTP)")
+                let relation = if *ahead_s < 0 { "behind" } else { "ahead of" };
+                write!(f, "system clock is off: {} s {relation} the peers'; set it (NTP)", ahead_s.unsigned_abs())
+            }
+            Self::ClockFault(Some(fault)) => {
+                write!(f, "SYSTEM CLOCK IS WRONG: no work for miners until it is set (NTP): it is {fault}")
+            }
+            Self::ClockFault(None) => f.write_str("system clock agrees with bitcoind's again"),
+            Self::SharesEarly { shares, tip, for_s } => {
+                write!(f, "{shares} shares are from the future, as the clock was ahead: deferred for up to {for_s} s, ")?;
+                match tip {
+                    Some(tip) => write!(f, "the pool continues at share {tip}"),
+                    None => f.write_str("the sharechain starts again with a genesis share"),
+                }
             }
             Self::ClockSet { by_s } => write!(f, "system clock was set by {by_s} s"),
             Self::StoreFailing { shares, for_s, cause } => write!(

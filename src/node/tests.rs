@@ -1,5 +1,6 @@
 //! Whole nodes: what they give miners, peers, bitcoind and the store.
 
+mod clocks;
 mod jobs;
 pub mod support;
 
@@ -248,19 +249,19 @@ fn there_is_no_job_on_a_block_so_old_that_its_shares_would_be_refused() {
     cluster.start(false);
     let at = |height: u32| {
         let mut header = anchor().header;
-        header.nonce = height;
+        (header.nonce, header.time) = (height, START.0);
         let anchor = Anchor { header, height: BlockHeight(height - 1), ..anchor() };
         let prev_block = anchor.header.block_hash();
-        (anchor, Arc::new(Template { prev_block, height: BlockHeight(height), ..(*template()).clone() }))
+        (anchor, Template { prev_block, height: BlockHeight(height), ..(*template()).clone() })
     };
     let (anchor, template) = at(10);
     cluster.give_anchor(0, anchor);
-    cluster.send(0, Event::Template(template));
+    cluster.send_template(0, template);
     cluster.mine_many(0, 1);
     for (height, is_work) in [(8, true), (7, false), (9, true)] {
         let (anchor, template) = at(height);
         cluster.give_anchor(0, anchor);
-        cluster.send(0, Event::Template(template));
+        cluster.send_template(0, template);
         match cluster.nodes[0].update() {
             WorkUpdate::Job(job) => assert!(is_work && job.template.height.0 == height, "{height}"),
             WorkUpdate::NoWork(reason) => assert!(!is_work && reason == NoWork::BitcoindBehind, "{height}"),
@@ -398,7 +399,7 @@ fn a_bitcoin_header_that_bitcoind_does_not_know_is_fetched_from_the_peer() {
         cluster.send(node, Event::BestChain(BestChain { headers, ..best_chain(anchor()) }));
     }
     let template = Template { prev_block: header.block_hash(), height: BlockHeight(2), ..(*template()).clone() };
-    cluster.send(0, Event::Template(Arc::new(template)));
+    cluster.send_template(0, template);
     cluster.mine_many(0, 3);
     cluster.connect(0, 1);
     let hash = header.block_hash();
@@ -435,7 +436,7 @@ fn a_newcomer_fetches_a_long_branch_of_headers_step_by_step() {
     cluster.send(0, Event::BestChain(BestChain { headers: headers(&side), ..best_chain(anchor()) }));
     let (prev_block, height) = (side[20].header.block_hash(), BlockHeight(21));
     let min_time = side[20].median_time_past.plus(1);
-    cluster.send(0, Event::Template(Arc::new(Template { prev_block, height, min_time, ..(*template()).clone() })));
+    cluster.send_template(0, Template { prev_block, height, min_time, ..(*template()).clone() });
     cluster.mine_many(0, 3);
     cluster.send(0, Event::BestChain(BestChain { is_settled: true, root: None, headers: headers(&best) }));
     cluster.bitcoin = Some(best.into_iter().map(|block| (block.header.block_hash(), block)).collect());

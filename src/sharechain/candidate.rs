@@ -47,6 +47,8 @@ pub enum CandidateOutcome {
     Adopted,
     /// It is valid as far as it can be verified, but not better than ours.
     NotBetter,
+    /// None of its shares is due: by our clock it is no chain yet.
+    NotDue,
     /// A share of it breaks a rule.
     Invalid {
         rule: Rule,
@@ -75,6 +77,8 @@ pub(super) struct CandidateChain {
     waiting: VecDeque<WaitingShare>,
     /// Number of shares received.
     received: usize,
+    /// Whether shares were left out that are not due in time.
+    has_early: bool,
     /// When the last share came; `None` while more are expected.
     complete_since: Option<UnixTime>,
     /// When it last made progress.
@@ -90,9 +94,17 @@ impl CandidateChain {
             joined,
             waiting: VecDeque::new(),
             received: 0,
+            has_early: false,
             complete_since: None,
             progressed: now,
             requested: HashSet::new(),
+        }
+    }
+
+    /// The clock was set forward: what the chain waits for has not taken longer for it.
+    pub fn delay(&mut self, by_s: u32, now: UnixTime) {
+        for since in std::iter::once(&mut self.progressed).chain(&mut self.complete_since) {
+            *since = since.plus(by_s).min(now);
         }
     }
 
@@ -118,7 +130,7 @@ impl CandidateChain {
         self.advance(now)
     }
 
-    /// Links the waiting shares in order, up to the first whose anchor is unknown or which is not due.
+    /// Links the waiting shares in order, up to the first whose anchor is unknown or which is due soon.
     fn advance(&mut self, now: UnixTime) -> Result<(), CandidateOutcome> {
         let checks = if self.joined { Checks::Full } else { Checks::Base };
         while let Some(WaitingShare { share, work, source }) = self.waiting.front() {
@@ -128,6 +140,8 @@ impl CandidateChain {
             match linked {
                 // A share without its parent or uncle is no part of this chain, which will be judged without it.
                 Ok(_) | Err(Failure::Missing(Need::Share(_))) => {}
+                // It is due after a candidate is given up that makes no progress: the rest is judged without it.
+                Err(Failure::Early(due)) if due.since(now) > DEFERRED_MAX_S => self.has_early = true,
                 Err(Failure::Missing(Need::Anchor(_)) | Failure::Early(_)) => return Ok(()),
                 Err(failure) => return Err(self.failed(share, *source, &failure)),
             }
@@ -278,11 +292,13 @@ impl Sharechain {
         });
         for id in complete {
             let candidate = self.candidates.remove(&id).expect("judging one candidate removes no other");
+            let is_early = candidate.tree.is_empty() && candidate.has_early;
             let outcome = match self.replacement_by(candidate.tree, candidate.joined, now) {
                 Some(replacement) => {
                     self.adopt(replacement);
                     CandidateOutcome::Adopted
                 }
+                None if is_early => CandidateOutcome::NotDue,
                 None => CandidateOutcome::NotBetter,
             };
             self.effects.push(Effect::CandidateJudged { id, outcome });

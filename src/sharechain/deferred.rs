@@ -98,6 +98,13 @@ impl DeferredPool {
         }
     }
 
+    /// Lets all shares have arrived this much later, but not after `now`: the clock was set forward.
+    pub fn delay_arrivals(&mut self, by_s: u32, now: UnixTime) {
+        for pending in self.pool.shares_mut() {
+            pending.since = pending.since.plus(by_s).min(now);
+        }
+    }
+
     /// Returns the needs to request again, each with the sender of the first share that waits for it.
     ///
     /// The needs of our own miners' shares come first, all of them, then the next [`NEEDS_AT_ONCE_MAX`] of peers' in turn.

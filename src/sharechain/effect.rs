@@ -6,6 +6,7 @@ use super::candidate::{CandidateId, CandidateOutcome};
 use super::failure::{Need, Rule};
 use crate::peer::PeerHandle;
 use crate::share::{ShareDigest, ShareId};
+use crate::units::UnixTime;
 
 /// Where a share came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -76,6 +77,15 @@ pub enum Effect {
     Linked(ShareId),
     /// A share was unlinked because its chain was left. It must be deleted.
     Unlinked(ShareId),
+    /// Shares are early by a clock that was set back. They are no longer in the tree, and stay stored until they are due.
+    Early {
+        /// Number of these shares.
+        shares: usize,
+        /// The tip that is left.
+        tip: Option<ShareId>,
+        /// When the last of them is due.
+        last_due: UnixTime,
+    },
     /// A separate chain replaced ours.
     Replaced {
         old: ShareId,

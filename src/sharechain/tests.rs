@@ -5,6 +5,7 @@ mod attacks;
 mod branches;
 mod candidates;
 mod convergence;
+mod early;
 mod forks;
 mod headers;
 mod pools;

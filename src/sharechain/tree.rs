@@ -8,9 +8,11 @@ use bitcoin::BlockHash;
 
 use super::anchor::Anchor;
 use super::difficulty::RetargetSample;
+use super::early::EarlyShare;
 use super::fork_choice::Fork;
 use super::header_index::HeaderIndex;
 use super::pool::Rank;
+use super::rules::AHEAD_MAX_S;
 use super::window_reach::WindowReach;
 use crate::params::{ChainId, ChainParams};
 use crate::payouts::{EntrySource, Vote, Window, WindowEntry, WindowError};
@@ -52,6 +54,14 @@ impl LinkedShare {
         self.share.time()
     }
 
+    /// From when on rule 5 lets a node link the share.
+    fn due(&self) -> UnixTime {
+        match self.time() > self.anchor_time.plus(1) {
+            true => self.time().minus(AHEAD_MAX_S),
+            false => UnixTime(0),
+        }
+    }
+
     /// What the retarget reads of the share; `None` if an uncle it names is not held.
     fn retarget_sample(&self) -> Option<RetargetSample> {
         let work_with_uncles = self.entry.as_ref()?.work_with_uncles;
@@ -80,6 +90,9 @@ pub struct Tree {
     pub(super) forks: HashMap<ShareId, Fork>,
     headers: Arc<HeaderIndex>,
     window: Window,
+    /// When the last of the shares is due by rule 5, or was before it was removed. None is early before the clock is set back
+    /// behind this.
+    last_due: UnixTime,
 }
 
 impl EntrySource for HashMap<ShareId, Arc<LinkedShare>> {
@@ -107,6 +120,7 @@ impl Tree {
             forks: HashMap::new(),
             headers,
             window,
+            last_due: UnixTime(0),
         }
     }
 
@@ -121,6 +135,7 @@ impl Tree {
             forks: self.forks.clone(),
             headers: Arc::clone(&self.headers),
             window: Window::new(&self.params),
+            last_due: self.last_due,
         }
     }
 
@@ -323,6 +338,7 @@ impl Tree {
         let anchor_time = self.anchor(&share.header.prev_blockhash).map(|anchor| anchor.median_time_past);
         let anchor_time = anchor_time.unwrap_or_default();
         let linked = Arc::new(LinkedShare { id, share, work, base_work, anchor_time, verified, entry, reach });
+        self.last_due = self.last_due.max(linked.due());
         self.shares.insert(id, Arc::clone(&linked));
         let extends_tip = self.tip().is_none_or(|tip| tip.id == parent);
         let is_tip = extends_tip || {
@@ -367,12 +383,57 @@ impl Tree {
         }
     }
 
+    /// Removes the shares that are early by this clock, with all that build on them or name them, and makes the best of the
+    /// rest the main chain. Returns them, parents first.
+    pub(super) fn unlink_early(&mut self, now: UnixTime) -> Vec<EarlyShare> {
+        if self.last_due <= now {
+            return Vec::new();
+        }
+        let mut shares: Vec<Arc<LinkedShare>> = self.shares.values().cloned().collect();
+        shares.sort_unstable_by_key(|share| (share.info().share_height, share.id));
+        let mut dues: HashMap<ShareId, UnixTime> = HashMap::new();
+        self.last_due = UnixTime(0);
+        for share in &shares {
+            let needed = share.info().uncles.iter().chain([&share.info().parent]);
+            let due = needed.filter_map(|id| dues.get(id)).max().copied().unwrap_or_default().max(share.due());
+            if due > now {
+                dues.insert(share.id, due);
+            } else {
+                self.last_due = self.last_due.max(due);
+            }
+        }
+        let is_early = |share: &LinkedShare| dues.contains_key(&share.id);
+        // All above the first one on the main chain build on it.
+        let kept = self.main.iter().position(|share| is_early(share)).unwrap_or(self.main.len());
+        self.main.truncate(kept);
+        self.side.retain(|(_, id)| !dues.contains_key(id));
+        self.shares.retain(|id, _| !dues.contains_key(id));
+        self.window.clear();
+        if self.main.is_empty() {
+            // Branches that left the main chain below its oldest share.
+            if let Some(best) = self.side_shares().max_by_key(|share| share.rank()).cloned() {
+                self.set_tip(&best);
+            }
+        }
+        self.choose_tip();
+        self.debug_assert_partition();
+        let early = shares.into_iter().filter_map(|linked| Some(EarlyShare { due: *dues.get(&linked.id)?, linked }));
+        early.collect()
+    }
+
+    /// The least height of the shares that are kept.
+    pub(super) fn oldest_kept(&self) -> ShareHeight {
+        let tip = self.tip().map_or(0, |tip| tip.info().share_height.0);
+        ShareHeight(tip.saturating_sub(self.params.shares_kept().saturating_sub(1)))
+    }
+
     /// Removes shares too far below the tip, side shares that are not kept, and Bitcoin blocks that no share builds on any
-    /// more. Returns the ids of the shares.
-    pub fn prune(&mut self) -> Vec<ShareId> {
-        let Some(tip) = self.tip() else { return Default::default() };
-        let depth = self.params.shares_kept().saturating_sub(1);
-        let oldest = ShareHeight(tip.info().share_height.0.saturating_sub(depth));
+    /// more, nor one of `others`. Returns the ids of the shares.
+    pub fn prune(&mut self, others: impl Iterator<Item = BlockHash>) -> Vec<ShareId> {
+        if self.main.is_empty() {
+            return Vec::new();
+        }
+        let oldest = self.oldest_kept();
         let is_old = |share: &LinkedShare| share.info().share_height < oldest;
         let mut pruned: Vec<ShareId> = self.shares().filter(|share| is_old(share)).map(|share| share.id).collect();
         pruned.iter().for_each(|id| self.remove_side(id));
@@ -381,7 +442,8 @@ impl Tree {
         }
         pruned.extend(self.prune_side());
         self.debug_assert_partition();
-        let used: HashSet<BlockHash> = self.shares().map(|share| share.share.header.prev_blockhash).collect();
+        let used = self.shares().map(|share| share.share.header.prev_blockhash).chain(others);
+        let used: HashSet<BlockHash> = used.collect();
         self.headers_mut().prune(&used);
         pruned
     }

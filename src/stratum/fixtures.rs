@@ -50,6 +50,7 @@ impl JobSpec {
             bits: self.block_bits,
             min_time: MIN_TIME,
             cur_time: JOB_TIME,
+            response_s: 0,
             coinbase_value: Sats(5_000_000_000),
             transactions: Vec::new().into(),
             weight_limit: 4_000_000,

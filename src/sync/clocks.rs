@@ -1,32 +1,39 @@
 //! Compares this machine's clock with the peers' clocks. Nothing else in the planner depends on the time of day.
 
+use std::collections::BTreeMap;
+
 use super::Sync;
+use crate::peer::PeerHandle;
 use crate::units::{SteadyTime, UnixTime};
 
 /// A clock this many seconds off is reported.
 const CLOCK_OFF_S: u64 = 60;
-/// Among fewer peers a single one, or two that disagree, would decide whose clock is wrong.
-const CLOCK_PEERS_MIN: usize = 3;
+/// Among fewer netgroups a single one, or two that disagree, would decide whose clock is wrong.
+const CLOCK_GROUPS_MIN: usize = 3;
 /// Seconds between two reports.
 const CLOCK_REPORT_INTERVAL_S: u32 = 600;
 
 impl Sync {
-    /// Returns by how many seconds the peers' median clock is ahead of ours, which shows `clock`; `None` while too few peers
-    /// have reported theirs.
+    /// Returns by how many seconds our clock, which shows `clock`, is ahead of the peers' median; `None` while too few have
+    /// reported theirs.
     ///
-    /// Of two middle clocks the one nearer to ours counts, so that half of the peers cannot put ours in the wrong.
+    /// Peers of one netgroup count as one, whose clock is the median of theirs. Of two middle clocks the one nearer to ours
+    /// counts, so that half of the peers cannot put ours in the wrong.
     pub fn clock_ahead_s(&self, now: SteadyTime, clock: UnixTime) -> Option<i64> {
-        let reported = self.peers.values().filter_map(|peer| Some((peer.status.as_ref()?, peer.status_at)));
-        // The peers' clocks advanced since their reports. Ours is read now: when it is set, the result is right at once.
-        let mut ahead_s: Vec<i64> = reported
-            .map(|(status, at)| i64::from(status.clock.0) + i64::from(now.since(at)) - i64::from(clock.0))
-            .collect();
-        if ahead_s.len() < CLOCK_PEERS_MIN {
+        let mut groups: BTreeMap<(Option<u64>, Option<PeerHandle>), Vec<i64>> = BTreeMap::new();
+        for (id, peer) in &self.peers {
+            let Some(status) = &peer.status else { continue };
+            // The peers' clocks advanced since their reports. Ours is read now: when it is set, the result is right at once.
+            let theirs = i64::from(status.clock.0) + i64::from(now.since(peer.status_at));
+            let group = id.netgroup();
+            // Peers on the operator's own network share no limits.
+            let own = group.is_none().then_some(*id);
+            groups.entry((group, own)).or_default().push(i64::from(clock.0) - theirs);
+        }
+        if groups.len() < CLOCK_GROUPS_MIN {
             return None;
         }
-        ahead_s.sort_unstable();
-        let middle = [(ahead_s.len() - 1) / 2, ahead_s.len() / 2];
-        middle.into_iter().map(|at| ahead_s[at]).min_by_key(|ahead_s| ahead_s.unsigned_abs())
+        median_nearest_zero(groups.into_values().filter_map(median_nearest_zero).collect())
     }
 
     /// Returns the same if our clock is off and no report was made for a while.
@@ -38,4 +45,11 @@ impl Sync {
         self.clock_report_due = now.plus(CLOCK_REPORT_INTERVAL_S);
         Some(ahead_s)
     }
+}
+
+/// The median; of two in the middle the one nearer to zero.
+fn median_nearest_zero(mut values: Vec<i64>) -> Option<i64> {
+    values.sort_unstable();
+    let middle = [values.len().saturating_sub(1) / 2, values.len() / 2];
+    middle.into_iter().filter_map(|at| values.get(at)).min_by_key(|value| value.unsigned_abs()).copied()
 }

@@ -199,10 +199,10 @@ impl Sync {
         self.tracker.state
     }
 
-    /// Whether a genesis share may be made: no connected peer has a chain (rules, section 6), and none is awaited that
-    /// has not reported yet.
+    /// Whether a genesis share may be made: no connected peer has a chain that is due (rules, section 6), and none is awaited
+    /// that has not reported yet.
     pub fn may_start_chain(&self) -> bool {
-        let has_chain = |peer: &Peer| peer.status.as_ref().is_some_and(|status| status.has_chain());
+        let has_chain = |peer: &Peer| !peer.is_not_due && peer.status.as_ref().is_some_and(|status| status.has_chain());
         self.state().may_mine() && !self.tracker.awaits_status && !self.peers.values().any(has_chain)
     }
 
@@ -316,11 +316,16 @@ impl Sync {
         self.is_due = true;
         // The plan may have been given up while the outcome was on its way.
         let Some(plan) = self.plans.remove(&candidate.0) else { return };
+        if let Some(leader) = self.peers.get_mut(&plan.leader) {
+            // Whoever else serves it may have another chain above shares that a liar put in front of its tip.
+            leader.is_not_due = *outcome == CandidateOutcome::NotDue && !plan.leader_changed;
+        }
         match outcome {
             CandidateOutcome::Adopted => self.peers.values_mut().for_each(|peer| {
                 peer.join = None;
                 peer.own_list = false;
             }),
+            CandidateOutcome::NotDue => self.led_nowhere(&plan, now.plus(IGNORE_MAX_S)),
             CandidateOutcome::NotBetter | CandidateOutcome::GivenUp if plan.leader_changed => {
                 self.led_nowhere(&plan, now);
             }

@@ -21,6 +21,8 @@ pub(super) struct Peer {
     pub ignored_until: SteadyTime,
     /// Until when nothing but its status is requested from it.
     pub paused_until: SteadyTime,
+    /// Whether no share of its chain was due when that was fetched last: to us it has no chain.
+    pub is_not_due: bool,
     /// Where its chain leaves ours, if it does; `None` before that was found out.
     pub join: Option<Join>,
     /// Whether it has responded to a request for its status, or failed to in time.
@@ -46,6 +48,7 @@ impl Peer {
             status_due: now,
             ignored_until: SteadyTime::from_s(0),
             paused_until: SteadyTime::from_s(0),
+            is_not_due: false,
             join: None,
             has_reported: false,
             own_list: false,

@@ -48,6 +48,7 @@ pub fn template(height: u32, transactions: Vec<TemplateTx>) -> Template {
         bits: Bits(0x207f_ffff),
         min_time: UnixTime(1_700_000_000),
         cur_time: UnixTime(1_700_000_100),
+        response_s: 0,
         coinbase_value: Sats(SUBSIDY + fees),
         transactions: transactions.into(),
         weight_limit: 4_000_000,

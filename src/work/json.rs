@@ -132,6 +132,7 @@ impl Template {
             bits: Bits(u32::from_be_bytes(raw.bits.0)),
             min_time: UnixTime(raw.mintime),
             cur_time: UnixTime(raw.curtime),
+            response_s: 0,
             coinbase_value: Sats(raw.coinbasevalue),
             transactions,
             weight_limit: raw.weightlimit,

@@ -32,8 +32,10 @@ pub struct Template {
     pub bits: Bits,
     /// Earliest header time allowed: median time past plus one second.
     pub min_time: UnixTime,
-    /// bitcoind's time when it made the template.
+    /// bitcoind's time when it made the template, or [`Self::min_time`] if that is later.
     pub cur_time: UnixTime,
+    /// Seconds for which the response may have been on its way since.
+    pub response_s: u32,
     /// Subsidy plus all fees.
     pub coinbase_value: Sats,
     /// Transactions without the coinbase, parents before children.

@@ -31,6 +31,8 @@ pub enum NoWork {
     NoPeers,
     /// The sharechain is behind that of connected peers.
     Syncing,
+    /// This machine's clock is wrong.
+    ClockOff,
     /// The pool follows rules that this software does not know.
     Outdated,
     /// The chain thread has sent neither a job nor a reason for too long.
@@ -48,6 +50,7 @@ impl NoWork {
             Self::JobFailed => "job_failed",
             Self::NoPeers => "no_peers",
             Self::Syncing => "syncing",
+            Self::ClockOff => "clock_off",
             Self::Outdated => "outdated",
             Self::Stalled => "stalled",
         }
@@ -63,6 +66,7 @@ impl NoWork {
             Self::JobFailed => "bitcoind's block template cannot be used",
             Self::NoPeers => "the node is looking for peers, for a minute at most",
             Self::Syncing => "the node is syncing with its peers",
+            Self::ClockOff => "the clock of the node's machine is wrong and its operator must set it",
             Self::Outdated => "the pool's rules have changed and the node's operator must update p2pool",
             Self::Stalled => "the node has made no new job for too long",
         }

@@ -79,6 +79,7 @@ impl Random {
             bits: Bits(0x1703_31db),
             min_time: UnixTime(1),
             cur_time: UnixTime(2),
+            response_s: 0,
             coinbase_value: Sats(u64::from(payees) * 1_000),
             transactions: transactions.into(),
             weight_limit: 4_000_000,

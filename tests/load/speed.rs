@@ -81,6 +81,7 @@ fn template(number: u32) -> Arc<Template> {
         bits: BITS,
         min_time: UnixTime(0),
         cur_time: share_time(number),
+        response_s: 0,
         coinbase_value: Sats(5_000_001_000),
         transactions: transactions.into(),
         weight_limit: 4_000_000,

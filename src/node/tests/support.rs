@@ -14,7 +14,7 @@ use crate::sharechain::Anchor;
 pub use crate::test_support::{anchor, params, solve, template};
 use crate::units::UnixTime;
 use crate::wire::{Frame as _, Response};
-use crate::work::Job;
+use crate::work::{Job, Template};
 
 pub const START: UnixTime = UnixTime(1_700_000_000);
 
@@ -222,7 +222,13 @@ impl Cluster {
     }
 
     pub fn give_template(&mut self, node: usize) {
-        self.send(node, Event::Template(template()));
+        self.send_template(node, (*template()).clone());
+    }
+
+    /// Sends a template of a bitcoind whose clock is the node's.
+    pub fn send_template(&mut self, node: usize, template: Template) {
+        let cur_time = self.nodes[node].time.max(template.min_time);
+        self.send(node, Event::Template(Arc::new(Template { cur_time, ..template })));
     }
 
     pub fn give_anchor(&mut self, node: usize, anchor: Anchor) {

@@ -201,6 +201,26 @@ fn timeouts_start_again_when_the_clock_is_set_back() {
 }
 
 #[test]
+fn nothing_has_waited_longer_when_the_clock_is_set_forward() {
+    let (theirs, orphans) = (on_many_blocks(5), chain(3, 1));
+    let mut node = TestNode::new();
+    node.now = theirs.now.max(orphans.now);
+    node.chain.open_candidate(ID, false, node.now);
+    for share in theirs.main_shares() {
+        node.chain.receive_candidate(ID, share, PEER, node.now);
+    }
+    node.chain.finish_candidate(ID, node.now);
+    node.give(&orphans.main_shares()[2]);
+    // The machine started without a battery, and now it has the time.
+    let set = node.now.plus(43_200);
+    node.chain.clock_set_forward(43_200, set);
+    assert!(outcomes(&node.chain.tick(set.plus(600))).is_empty());
+    assert_eq!(node.chain.waiting(), (1, 0));
+    assert_eq!(outcomes(&node.chain.tick(set.plus(601))), [(ID, CandidateOutcome::GivenUp)]);
+    assert_eq!(node.chain.waiting(), (0, 0));
+}
+
+#[test]
 fn a_newcomer_adopts_the_best_of_the_complete_candidates() {
     let plain = chain(30, 1);
     let mut strong = TestNode::new();

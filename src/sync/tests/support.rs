@@ -110,7 +110,7 @@ pub fn copy(of: &TestNode, len: usize) -> TestNode {
 
 /// Prunes all shares that a node need not keep.
 pub fn pruned(mut of: TestNode) -> TestNode {
-    of.chain.tree_mut().prune();
+    of.chain.tree_mut().prune(std::iter::empty());
     of
 }
 

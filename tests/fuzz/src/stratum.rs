@@ -115,6 +115,7 @@ fn job(number: u8) -> Arc<Job> {
         bits: BLOCK_BITS,
         min_time: UnixTime(START.time.0 - 100),
         cur_time: START.time,
+        response_s: 0,
         coinbase_value: Sats(5_000_000_000),
         transactions: Vec::new().into(),
         weight_limit: 4_000_000,

@@ -63,6 +63,11 @@ impl Bitcoin {
         self.anchors.get(hash).map_or(0, |anchor| anchor.height.0)
     }
 
+    /// Header time of a block.
+    pub fn time(&self, hash: &BlockHash) -> UnixTime {
+        self.anchors.get(hash).map_or(START, |anchor| UnixTime(anchor.header.time))
+    }
+
     /// Number of blocks that the pool found and submitted.
     pub fn found_by_pool(&self) -> usize {
         self.anchors.len() - self.others
@@ -166,6 +171,7 @@ impl Bitcoin {
             bits: self.bits,
             min_time: anchor.median_time_past.plus(1),
             cur_time: now.max(anchor.median_time_past.plus(1)),
+            response_s: 0,
             coinbase_value: Sats(subsidy(self.network, height).0 + fees),
             transactions: Transactions::new(transactions),
             weight_limit: 4_000_000,

@@ -4,6 +4,8 @@ mod blocks;
 mod faults;
 mod mining;
 
+pub use blocks::TEMPLATE_EVERY_MS;
+
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;

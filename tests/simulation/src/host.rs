@@ -11,10 +11,11 @@ use p2pool_core::config::Config;
 use p2pool_core::node::{Effect, Event, Node, Now, Report};
 use p2pool_core::params::ChainParams;
 use p2pool_core::share::{PayoutScript, ShareId};
+use p2pool_core::sharechain::AHEAD_MAX_S;
 use p2pool_core::units::{SteadyTime, UnixTime, Work};
 use p2pool_core::work::{make_job, Finder, Job, JobId, NextShare, WorkUpdate};
 
-use crate::engine::{Action, Simulation};
+use crate::engine::{Action, Simulation, TEMPLATE_EVERY_MS};
 use crate::hostile::Actor;
 use crate::invariants::{Invariant, PlantedBug};
 use crate::network::Peers;
@@ -27,6 +28,8 @@ const EVENTS_PER_TURN_MAX: usize = 256;
 const REACTION_MS: u64 = 4;
 /// Time of day when the simulation starts.
 pub const START: UnixTime = UnixTime(1_700_000_000);
+/// Nodes judge clocks to the second, and not at once.
+const CLOCK_MARGIN_S: u64 = 10;
 /// Jobs whose time of making is remembered.
 const JOBS_REMEMBERED: usize = 2_000;
 
@@ -41,8 +44,9 @@ pub struct Host {
     pub inbox: VecDeque<Event>,
     wake_ms: u64,
     pub store: Store,
-    /// By how much its clock was set since the start.
+    /// By how much its clock was set since the start, and when that was last.
     pub clock_set_ms: i64,
+    pub clock_changed_ms: u64,
     pub peers: Peers,
     /// Where its miners are paid.
     pub script: PayoutScript,
@@ -83,6 +87,7 @@ impl Host {
             wake_ms: u64::MAX,
             store: Store::default(),
             clock_set_ms: 0,
+            clock_changed_ms: 0,
             peers: Peers::default(),
             script: script(number),
             miners: Vec::new(),
@@ -109,6 +114,15 @@ impl Host {
         let ahead_ms = self.settings.clock_ahead_ms + self.clock_set_ms + drift_ms;
         let time_ms = i64::from(START.0) * 1_000 + now_ms as i64 + ahead_ms;
         Now { steady: self.steady(now_ms), time: UnixTime((time_ms / 1_000) as u32) }
+    }
+
+    /// Whether its clock has been as right as nodes ask for since its bitcoind gave a template.
+    pub fn has_right_clock(&self, now_ms: u64) -> bool {
+        let right = i64::from(START.0) + now_ms as i64 / 1_000;
+        let ahead_s = i64::from(self.now(now_ms).time.0) - right;
+        // Until then the two clocks of one machine are not known to agree.
+        let is_known = !self.settings.is_bitcoinds_clock || now_ms > self.clock_changed_ms + TEMPLATE_EVERY_MS;
+        ahead_s.unsigned_abs() < u64::from(AHEAD_MAX_S) - CLOCK_MARGIN_S && is_known
     }
 
     const fn steady(&self, now_ms: u64) -> SteadyTime {
@@ -347,6 +361,7 @@ impl Simulation {
                 self.checks.violated(Invariant::OwnShareValid, self.now_ms, format!("node {host}: {report}"));
             }
             Report::OwnShareLost(_) => self.checks.own_shares_lost += 1,
+            Report::SharesEarly { .. } => self.checks.early(host, &self.hosts[host]),
             Report::BlockReassembled { id, .. } => self.checks.reassembled(host, *id),
             Report::NewTip(id) => {
                 let prefix: [u8; 8] = std::array::from_fn(|at| id.0[at]);
@@ -370,6 +385,10 @@ impl Simulation {
             WorkUpdate::Job(job) if self.planted == Some(PlantedBug::NameNoUncles) => {
                 WorkUpdate::Job(Arc::new(with_facts(&job, &self.params, |facts| facts.uncles.clear())))
             }
+            WorkUpdate::Job(job) if self.planted == Some(PlantedBug::DateAhead) => {
+                let min_time = job.time.plus(3_600);
+                WorkUpdate::Job(Arc::new(with_facts(&job, &self.params, |facts| facts.min_time = min_time)))
+            }
             WorkUpdate::Job(job) if job.info.outputs_vote != vote => {
                 WorkUpdate::Job(Arc::new(with_facts(&job, &self.params, |facts| facts.finder.outputs_vote = vote)))
             }
@@ -387,6 +406,7 @@ impl Simulation {
             WorkUpdate::NoWork(_) => machine.idle_since_ms = machine.idle_since_ms.or(Some(now_ms)),
         }
         machine.work = Some(update);
+        self.check_job_times(host);
         self.miners_get_work(host);
     }
 }

@@ -10,9 +10,9 @@ use p2pool_core::node::Changes;
 use p2pool_core::params::UNCLES_MAX;
 use p2pool_core::share::coinbase::Payout;
 use p2pool_core::share::{Share, ShareId};
-use p2pool_core::sharechain::{next_block_height_min, LinkedShare};
-use p2pool_core::units::{BlockHeight, Sats};
-use p2pool_core::work::Job;
+use p2pool_core::sharechain::{next_block_height_min, LinkedShare, AHEAD_MAX_S};
+use p2pool_core::units::{BlockHeight, Sats, UnixTime};
+use p2pool_core::work::{Job, WorkUpdate};
 
 use crate::engine::Simulation;
 use crate::host::Host;
@@ -21,6 +21,8 @@ use crate::scenario::Scenario;
 
 /// A node that may mine has a job that is at most this old: it makes one every 29 s, and may wait 2 s for an anchor.
 const JOB_AGE_MAX_MS: u64 = 60_000;
+/// If Bitcoin's newest block is this old, a node on mainnet doubts its clock.
+const BLOCK_AGE_MAX_S: u32 = 14_400;
 /// A found block is at some bitcoind after this long, if its finder and its finder's bitcoind run.
 const BLOCK_WITHIN_MS: u64 = 60_000;
 /// Effects of a turn: a constant, so many per event, and so many per share that a node keeps, for a chain that replaces
@@ -43,8 +45,10 @@ pub enum Invariant {
     NoHonestBan,
     /// An honest share that an honest miner's node had in time is on the main chain or an uncle.
     NoShareLeftOut,
-    /// A synced node with a chain and a template gives its miners jobs.
+    /// A synced node with a chain, a template and a right clock gives its miners jobs.
     WorkAvailable,
+    /// The jobs of a node with a right clock have no time in the future, and name no share that has.
+    PresentTimes,
     /// Every table stays within its bound.
     TableBounds,
     /// The number of effects of one turn is bounded.
@@ -70,6 +74,8 @@ pub enum PlantedBug {
     NameNoUncles,
     /// Miners get no new jobs after ten minutes: [`Invariant::WorkAvailable`].
     WithholdWork,
+    /// Jobs have a time an hour ahead: [`Invariant::PresentTimes`].
+    DateAhead,
     /// Nodes do not hear of disconnects: [`Invariant::TableBounds`].
     ForgetDisconnects,
     /// Messages that wait for a verdict are kept for ever: [`Invariant::TableBounds`].
@@ -254,6 +260,14 @@ impl Checks {
         }
     }
 
+    /// Shares that a node had linked are early by its clock and wait again.
+    pub fn early(&mut self, host: usize, machine: &Host) {
+        let Some(node) = &machine.node else { return };
+        for (_, record) in self.shares.iter_mut().filter(|(id, _)| !node.tree().contains(id)) {
+            record.linked_ms.remove(&host);
+        }
+    }
+
     /// A node started from its store.
     pub fn started(&mut self, host: usize, machine: &Host, now_ms: u64) {
         let Some(node) = &machine.node else { return };
@@ -338,6 +352,8 @@ impl Simulation {
             && !node.tree().is_empty()
             && node.sync_state().may_mine()
             && node.rules_version_needed().is_none()
+            && machine.has_right_clock(self.now_ms)
+            && self.time().since(self.bitcoin.time(&bitcoind.tip)) < BLOCK_AGE_MAX_S
             && height >= next_block_height_min(node.tree());
         let machine = &mut self.hosts[host];
         let since = match should_work {
@@ -349,6 +365,26 @@ impl Simulation {
             let detail = format!("node {host} may mine and has had no new job for {} s", (self.now_ms - last) / 1_000);
             machine.work_due_ms = None;
             self.checks.violated(Invariant::WorkAvailable, self.now_ms, detail);
+        }
+    }
+
+    /// A node gave its miners work.
+    pub fn check_job_times(&mut self, host: usize) {
+        let machine = &self.hosts[host];
+        let (Some(WorkUpdate::Job(job)), Some(node)) = (&machine.work, &machine.node) else { return };
+        if !machine.is_honest() || !machine.has_right_clock(self.now_ms) {
+            return;
+        }
+        // By the bound of rule 5. A job's time may be just after those of shares that are as much ahead.
+        let is_future = |time: UnixTime| {
+            let bitcoin = node.tree().anchor(&job.template.prev_block).map(|anchor| anchor.median_time_past.plus(1));
+            time > machine.now(self.now_ms).time.plus(AHEAD_MAX_S + 1).max(bitcoin.unwrap_or_default())
+        };
+        let uncles = job.info.uncles.iter().filter_map(|uncle| node.tree().get(uncle)).map(LinkedShare::time);
+        let times = uncles.chain([job.time]).filter(|time| is_future(*time));
+        if let Some(time) = times.max() {
+            let detail = format!("a job of node {host} has or names time {time}, the clock shows {}", self.time());
+            self.checks.violated(Invariant::PresentTimes, self.now_ms, detail);
         }
     }
 

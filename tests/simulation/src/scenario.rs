@@ -78,6 +78,8 @@ pub struct HostSettings {
     pub clock_ahead_ms: i64,
     /// By how much its clock runs too fast, in parts per million.
     pub clock_drift_ppm: i64,
+    /// Whether its bitcoind has the same clock, as one on the same machine. Otherwise that has the right one.
+    pub is_bitcoinds_clock: bool,
     /// `None` for an honest node.
     pub manner: Option<Manner>,
     /// The newest version of the rules that it knows.
@@ -165,6 +167,7 @@ impl Scenario {
             is_reachable: true,
             clock_ahead_ms: 0,
             clock_drift_ppm: 0,
+            is_bitcoinds_clock: false,
             manner: None,
             rules_version_known: RULES_VERSION_FIRST,
             outputs_vote: 0,
@@ -217,6 +220,9 @@ impl Scenario {
         scenario.vary(random);
         scenario.add_hostile(random);
         scenario.add_faults(random);
+        // From a generator of its own, so that the rest of a seed's pool stays.
+        let mut clocks = Random::new(seed ^ 0xc10c_0000);
+        scenario.hosts.iter_mut().for_each(|host| host.is_bitcoinds_clock = clocks.chance(0.5));
         scenario
     }
 
@@ -284,6 +290,7 @@ impl Scenario {
                 is_reachable: true,
                 clock_ahead_ms: 0,
                 clock_drift_ppm: 0,
+                is_bitcoinds_clock: false,
                 manner: Some(manner),
                 rules_version_known: RULES_VERSION_FIRST,
                 outputs_vote: 0,

@@ -4,6 +4,7 @@
 
 mod activation;
 mod bitcoinds;
+mod clocks;
 mod idle;
 mod newcomer;
 mod splits;
@@ -43,12 +44,13 @@ pub struct World {
 }
 
 /// All worlds.
-pub const ALL: [World; 9] = [
+pub const ALL: [World; 10] = [
     newcomer::WORLD,
     splits::TWO,
     splits::THREE,
     splits::WEEKS,
     bitcoinds::WORLD,
+    clocks::WORLD,
     idle::WORLD,
     activation::WORLD,
     votes::BORDERS,

@@ -68,6 +68,11 @@ fn miners_without_new_jobs_are_found() {
 }
 
 #[test]
+fn jobs_of_the_future_are_found() {
+    finds(pool(), PlantedBug::DateAhead, Invariant::PresentTimes);
+}
+
+#[test]
 fn peers_that_are_never_forgotten_are_found_by_the_size_of_a_table() {
     let restarts =
         vec![FaultKind::Restart { host: 1, down_ms: 10_000 }, FaultKind::Restart { host: 2, down_ms: 10_000 }];

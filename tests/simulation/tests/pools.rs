@@ -53,16 +53,18 @@ fn large_pools_keep_every_invariant() {
     run_all("large", &[1, 2]);
 }
 
-/// A clock is set by hours while the node runs, and set right twenty minutes later. Once with a tenth of the hash rate,
-/// and once with more than half of it: then the others follow its chain when its shares are due.
+/// A clock is set by hours while the node runs, and set right twenty minutes later, with a tenth of the hash rate and with more
+/// than half of it. If bitcoind's clock is another, the node has no work meanwhile; if it is the same, its shares wait until they
+/// are due, also with the node itself.
 #[test]
 fn a_clock_that_is_set_by_hours_breaks_nothing() {
     for by_ms in CLOCK_JUMPS_MS {
-        for part in [0.1, 0.6] {
+        for (part, is_bitcoinds_clock) in [(0.1, false), (0.6, false), (0.1, true), (0.6, true)] {
             let mut scenario = Scenario::calm(6, 10, 120, 32.0);
             let all: f64 = scenario.hosts.iter().map(|host| host.miners[0].hash_rate).sum();
             scenario.hosts.iter_mut().for_each(|host| host.miners[0].hash_rate = all * (1.0 - part) / 5.0);
             scenario.hosts[2].miners[0].hash_rate = all * part;
+            scenario.hosts[2].is_bitcoinds_clock = is_bitcoinds_clock;
             let fault = |at_ms: u64, by_ms: i64| Fault { at_ms, kind: FaultKind::SetClock { host: 2, by_ms } };
             scenario.faults = vec![fault(600_000, by_ms), fault(1_800_000, -by_ms)];
             let mut simulation = Simulation::new(7, scenario);

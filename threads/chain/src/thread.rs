@@ -253,6 +253,7 @@ fn level(report: &Report) -> Level {
     match report {
         Report::StoreFailing { .. }
         | Report::RulesVersionNeeded { needed: Some(_), .. }
+        | Report::ClockFault(Some(_))
         | Report::JobFailed(_)
         | Report::NoWindow(_) => Level::Error,
         Report::LastPeerGone
@@ -263,7 +264,8 @@ fn level(report: &Report) -> Level {
         | Report::TemplateTooLow { .. }
         | Report::BlockNotAnnounced { .. }
         | Report::ClockOff { .. }
-        | Report::ClockSet { .. } => Level::Warn,
+        | Report::ClockSet { .. }
+        | Report::SharesEarly { .. } => Level::Warn,
         Report::LookingForPeers
         | Report::MiningSolo { looks_for_peers: false, .. }
         | Report::Syncing
@@ -272,6 +274,7 @@ fn level(report: &Report) -> Level {
         | Report::CandidateJudged(_)
         | Report::Reorganised { .. }
         | Report::RulesVersionNeeded { needed: None, .. }
+        | Report::ClockFault(None)
         | Report::BlockReassembled { .. }
         | Report::StoreRecovered { .. } => Level::Info,
         Report::NewTip(_)

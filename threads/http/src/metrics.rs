@@ -94,7 +94,15 @@ fn derived(snapshot: &Snapshot, outputs: &PayoutOutputs, uptime_s: u64, store_by
     let help = "1 while templates come by long poll, 0 while bitcoind has no RPC thread left for one.";
     flag("p2pool_long_poll", help, snapshot.bitcoind.long_poll_off_since.is_none());
     gauge("p2pool_uptime_seconds", "Time since the node started.", uptime_s as f64);
+    let clock = &snapshot.chain.clock;
+    flag("p2pool_clock_wrong", "1 while miners get no work because the clock is wrong.", clock.fault.is_some());
     // An unknown value is left out: 0 would be wrong, and an alert can watch for absence.
+    for (than, ahead_s) in [("bitcoind", clock.ahead_of_bitcoind_s), ("peers", clock.ahead_of_peers_s)] {
+        let help = "Seconds that this machine's clock is ahead of bitcoind's, and of the peers'.";
+        if let Some(ahead_s) = ahead_s {
+            with(Opts::new("p2pool_clock_ahead_seconds", help).const_label("of", than), ahead_s as f64);
+        }
+    }
     if let Some(age_s) = snapshot.template_age_s() {
         gauge("p2pool_template_age_seconds", "Age of the newest block template.", age_s.into());
     }

@@ -96,7 +96,10 @@ impl Site {
                 miners: count(snapshot.miners.miners.len()),
                 peers: count(snapshot.peers.peers.len()),
             };
-            self.history.add(snapshot.now, sample);
+            // Under a wrong time it would replace what is stored of other days, and appear there when these come.
+            if snapshot.chain.clock.fault.is_none() {
+                self.history.add(snapshot.now, sample);
+            }
         }
     }
 

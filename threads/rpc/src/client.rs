@@ -24,7 +24,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Timeout for sending a request: a full block in hex is 8 MB.
 const SEND_TIMEOUT: Duration = Duration::from_secs(60);
 /// Timeout for the body of a response.
-const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// Age at which idle connections are closed. bitcoind closes them after 30 s; a request must not meet that moment.
 const IDLE_AGE_MAX: Duration = Duration::from_secs(20);
 /// Number of requests in a batch: a day of headers, some 40 KB.

@@ -1,6 +1,7 @@
 //! The client with a check of bitcoind's network, and the calls that several threads make.
 
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use bitcoin::blockdata::constants::genesis_block;
 use bitcoin::hex::DisplayHex as _;
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use crate::client::{Client, ResponseLimits};
+use crate::client::{Client, ResponseLimits, BODY_TIMEOUT};
 use crate::error::{excerpt, is_response, RpcError};
 use crate::method::Method;
 use crate::text::Text;
@@ -102,12 +103,16 @@ impl VerifiedClient {
         let rules: &[&str] = if self.network == Network::Signet { &["segwit", "signet"] } else { &["segwit"] };
         let limits = if longpollid.is_some() { ResponseLimits::LONG_POLL } else { ResponseLimits::TEMPLATE };
         let request = (TemplateRequest { rules, longpollid },);
+        let started = Instant::now();
         let response: Box<RawValue> = self.call(Method::GetBlockTemplate, request, limits)?;
+        // After a long poll only the response itself counts, which comes in time or not at all.
+        let response_s = started.elapsed().min(BODY_TIMEOUT).as_secs();
         let unusable = |error: String| BitcoindError::UnusableTemplate(excerpt(&error));
         let LongPollId { longpollid } =
             serde_json::from_str(response.get()).map_err(|error| unusable(error.to_string()))?;
         let template =
             Template::from_json(response.get(), self.network).map_err(|error| unusable(error.to_string()))?;
+        let template = Template { response_s: u32::try_from(response_s).unwrap_or(u32::MAX), ..template };
         Ok(TemplateResponse { template, longpollid })
     }
 

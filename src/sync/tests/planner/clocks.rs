@@ -1,6 +1,7 @@
 //! Comparing clocks.
 
 use super::fixtures::{introduce, planner, status, FakeChain, Planner, CLOCK, START};
+use crate::peer::PeerHandle;
 use crate::share::ShareId;
 use crate::units::UnixTime;
 use crate::wire::Response;
@@ -24,8 +25,8 @@ fn clock_off(peers_ahead_s: &[i64]) -> [Option<i64>; 2] {
 
 #[test]
 fn a_clock_that_differs_from_the_peers_median_is_reported_once() {
-    assert_eq!(clock_off(&[5_000, -61, -70]), [Some(-61), None]);
-    assert_eq!(clock_off(&[600, 601, 599, 602]), [Some(600), None]);
+    assert_eq!(clock_off(&[5_000, -61, -70]), [Some(61), None]);
+    assert_eq!(clock_off(&[600, 601, 599, 602]), [Some(-600), None]);
     assert_eq!(clock_off(&[0, 60, -60]), [None, None]);
 }
 
@@ -37,10 +38,30 @@ fn few_peers_or_half_of_them_cannot_put_our_clock_in_the_wrong() {
 }
 
 #[test]
+fn many_peers_of_few_netgroups_cannot_put_our_clock_in_the_wrong() {
+    let (view, mut sync) = (FakeChain::default(), planner());
+    let introduce_from = |sync: &mut Planner, netgroup: u32, ahead_s: u32| {
+        for serial in 0..10 {
+            let Response::Status(mut report) = status(ShareId::ZERO, 0) else { unreachable!() };
+            report.clock = CLOCK.plus(ahead_s);
+            let peer = PeerHandle::new(netgroup, u64::from(netgroup) * 100 + serial).0;
+            introduce(sync, peer, Response::Status(report), &view);
+        }
+    };
+    introduce_from(&mut sync, 1, 43_200);
+    introduce_from(&mut sync, 2, 43_200);
+    introduce_from(&mut sync, 3, 0);
+    introduce_from(&mut sync, 4, 1);
+    assert_eq!(sync.clock_ahead_s(START, CLOCK), Some(-1), "two of four netgroups, the nearer one counts");
+    introduce_from(&mut sync, 5, 43_200);
+    assert_eq!(sync.clock_ahead_s(START, CLOCK), Some(-43_200));
+}
+
+#[test]
 fn a_clock_that_was_set_is_compared_at_once() {
     let sync = with_peers(&[7_200, 7_201, 7_199]);
-    assert_eq!(sync.clock_ahead_s(START.plus(30), CLOCK.plus(30)), Some(7_200));
+    assert_eq!(sync.clock_ahead_s(START.plus(30), CLOCK.plus(30)), Some(-7_200));
     // No status was requested since.
     assert_eq!(sync.clock_ahead_s(START.plus(31), CLOCK.plus(7_231)), Some(0));
-    assert_eq!(sync.clock_ahead_s(START.plus(32), CLOCK.minus(7_200).plus(32)), Some(14_400));
+    assert_eq!(sync.clock_ahead_s(START.plus(32), CLOCK.minus(7_200).plus(32)), Some(-14_400));
 }

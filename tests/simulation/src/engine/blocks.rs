@@ -14,7 +14,7 @@ use crate::host::START;
 use crate::invariants::PlantedBug;
 
 /// bitcoind gives a template this often although nothing changed.
-const TEMPLATE_EVERY_MS: u64 = 60_000;
+pub const TEMPLATE_EVERY_MS: u64 = 60_000;
 /// A node looks at its bitcoind's best chain this often.
 const FOLLOW_EVERY_MS: u64 = 1_000;
 /// A found block that bitcoind has not taken is given to it again after this long.
@@ -141,7 +141,9 @@ impl Simulation {
             self.schedule(self.now_ms + TEMPLATE_EVERY_MS, Action::Template { host, boot });
         }
         let number = self.hosts[host].settings.bitcoind;
-        let (bitcoind, now) = (&self.bitcoinds[number], self.time());
+        let bitcoind = &self.bitcoinds[number];
+        let machine = &self.hosts[host];
+        let now = if machine.settings.is_bitcoinds_clock { machine.now(self.now_ms).time } else { self.time() };
         if bitcoind.is_up() {
             let fees = self.random.below(10_000_000);
             let template = self.bitcoin.template(number, &bitcoind.tip, now, fees);

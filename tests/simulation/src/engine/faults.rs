@@ -42,7 +42,10 @@ impl Simulation {
                 self.hosts[host].store.is_full = true;
                 self.schedule(now_ms + for_ms, Action::DiskFree { host });
             }
-            FaultKind::SetClock { host, by_ms } => self.hosts[host].clock_set_ms += by_ms,
+            FaultKind::SetClock { host, by_ms } => {
+                self.hosts[host].clock_set_ms += by_ms;
+                self.hosts[host].clock_changed_ms = now_ms;
+            }
             FaultKind::Partition { groups, for_ms } => {
                 self.begin_partition(groups, for_ms);
             }

@@ -5,6 +5,7 @@ mod miners;
 mod solo;
 mod submission;
 
+use p2pool_core::status::{ClockFault, ClockStatus, ClockWitness};
 use p2pool_core::sync::{Progress, SyncState};
 use p2pool_core::units::UnixTime;
 use p2pool_core::work::NoWork;
@@ -221,17 +222,27 @@ fn signature(snapshot: &Snapshot) -> Option<Notice> {
     needs.then(|| Notice::new(Code::SignetUnsigned, Level::Warning, text, advice))
 }
 
-/// Compares the clock with those of the peers, and else with bitcoind's, which is often this machine's own.
+/// Notes that the clock is wrong: an error while miners get no work for it.
 fn clock(snapshot: &Snapshot) -> Option<Notice> {
-    let by_peers = snapshot.chain.clock_ahead_s.map(|ahead_s| (ahead_s.saturating_neg(), "its peers' clocks"));
-    let by_bitcoind = || clock_ahead_of_bitcoind_s(snapshot).map(|ahead_s| (ahead_s, "bitcoind's clock"));
-    let is_off = |(ahead_s, _): &(i64, &str)| ahead_s.unsigned_abs() > CLOCK_DIFFERENCE_MAX_S;
-    let (ahead_s, whose) = by_peers.filter(is_off).or_else(|| by_bitcoind().filter(is_off))?;
-    let difference_s = u32::try_from(ahead_s.unsigned_abs()).unwrap_or(u32::MAX);
-    let relation = if ahead_s < 0 { "behind" } else { "ahead of" };
-    let text = format!("This machine's clock is {} {relation} {whose}.", duration(difference_s));
+    let ClockStatus { ahead_of_bitcoind_s, ahead_of_peers_s, fault } = snapshot.chain.clock;
     let advice = "Synchronise the clock with NTP (timedatectl set-ntp true): shares with a wrong time are rejected.";
-    Some(Notice::new(Code::ClockOff, Level::Warning, text, advice))
+    if let Some(ClockFault { ahead_s, witness }) = fault {
+        let (whose, advice) = match witness {
+            ClockWitness::Bitcoind => ("bitcoind's clock", "Synchronise this machine's clock, and bitcoind's, with NTP."),
+            ClockWitness::Peers => ("its peers' clocks and Bitcoin's newest block", advice),
+            ClockWitness::Blocks => (
+                "Bitcoin's newest block",
+                "Synchronise the clock with NTP. If it is right, bitcoind has received no block for hours: see its debug.log.",
+            ),
+        };
+        let text = format!("{} There is no work for miners.", difference(ahead_s, whose));
+        return Some(Notice::new(Code::ClockOff, Level::Error, text, advice));
+    }
+    let is_off = |ahead_s: &i64| ahead_s.unsigned_abs() > CLOCK_DIFFERENCE_MAX_S;
+    let by_peers = ahead_of_peers_s.filter(is_off).map(|ahead_s| (ahead_s, "its peers' clocks"));
+    let by_bitcoind = ahead_of_bitcoind_s.filter(is_off).map(|ahead_s| (ahead_s, "bitcoind's clock"));
+    let (ahead_s, whose) = by_peers.or(by_bitcoind)?;
+    Some(Notice::new(Code::ClockOff, Level::Warning, difference(ahead_s, whose), advice))
 }
 
 /// Notes that two running nodes have the same identity.
@@ -248,10 +259,10 @@ fn identity(snapshot: &Snapshot) -> Option<Notice> {
     Some(Notice::new(Code::DuplicateIdentity, Level::Warning, text, &advice).since(duplicate.since))
 }
 
-fn clock_ahead_of_bitcoind_s(snapshot: &Snapshot) -> Option<i64> {
-    // The metric may be of a newer template than the job's: the error is at most the interval between templates.
-    let arrived = snapshot.now.minus(snapshot.template_age_s()?);
-    Some(i64::from(arrived.0) - i64::from(snapshot.job()?.template.cur_time.0))
+fn difference(ahead_s: i64, whose: &str) -> String {
+    let difference_s = u32::try_from(ahead_s.unsigned_abs()).unwrap_or(u32::MAX);
+    let relation = if ahead_s < 0 { "behind" } else { "ahead of" };
+    format!("This machine's clock is {} {relation} {whose}.", duration(difference_s))
 }
 
 #[cfg(test)]

@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::sharechain::Tree;
-use p2pool_core::status::{BitcoindError, BitcoindStatus, MinersStatus, PeerDiscovery, PeersStatus, RulesStatus};
+use p2pool_core::status::{
+    BitcoindError, BitcoindStatus, ClockFault, ClockStatus, ClockWitness, MinersStatus, PeerDiscovery, PeersStatus,
+    RulesStatus,
+};
 use p2pool_core::sync::{Progress, SyncState};
 use p2pool_core::work::NoWork;
 use serde_json::Value;
 
-use crate::node::{job, miner, now, Node};
+use crate::node::{miner, now, Node};
 
 pub fn health(node: &Node) -> (u16, Value) {
     let response = node.get("/healthz");
@@ -184,18 +187,44 @@ fn a_bitcoind_behind_the_pool_is_reported() {
 #[test]
 fn a_clock_that_differs_from_the_peers_is_reported() {
     for (ahead_s, words) in
-        [(600, "10\u{a0}min behind its peers' clocks"), (-90, "90\u{a0}s ahead of its peers' clocks")]
+        [(-600, "10\u{a0}min behind its peers' clocks"), (90, "90\u{a0}s ahead of its peers' clocks")]
     {
         let node = Node::start();
-        node.publish(|chain| chain.clock_ahead_s = Some(ahead_s));
+        node.publish(|chain| chain.clock.ahead_of_peers_s = Some(ahead_s));
         let status = node.json("/api/status");
         assert_eq!(codes(&status), ["clock_off"]);
         assert!(status["state"]["text"].as_str().unwrap().contains(words), "{status}");
         assert!(status["state"]["advice"].as_str().unwrap().contains("NTP"));
     }
     let node = Node::start();
-    node.publish(|chain| chain.clock_ahead_s = Some(60));
+    node.publish(|chain| chain.clock.ahead_of_peers_s = Some(60));
     assert_eq!(codes(&node.json("/api/status")), [""; 0]);
+}
+
+#[test]
+fn a_clock_so_wrong_that_miners_get_no_work_is_an_error() {
+    let witnesses = [
+        (ClockWitness::Bitcoind, "12\u{a0}h ahead of bitcoind's clock"),
+        (ClockWitness::Peers, "12\u{a0}h ahead of its peers' clocks and Bitcoin's newest block"),
+        (ClockWitness::Blocks, "12\u{a0}h ahead of Bitcoin's newest block"),
+    ];
+    for (witness, words) in witnesses {
+        let node = Node::start();
+        assert_eq!(node.metric("p2pool_clock_wrong"), Some(0.0));
+        without_job(&node, SyncState::Synced, NoWork::ClockOff);
+        let fault = Some(ClockFault { ahead_s: 43_200, witness });
+        node.publish(|chain| {
+            chain.clock = ClockStatus { ahead_of_bitcoind_s: Some(43_200), ahead_of_peers_s: None, fault }
+        });
+        let (code, body) = health(&node);
+        let reason = body["reasons"][0].as_str().unwrap();
+        assert!(code == 503 && reason.contains(words) && reason.contains("no work for miners"), "{reason}");
+        let status = node.json("/api/status");
+        assert_eq!((codes(&status), &status["state"]["level"]), (vec!["clock_off"], &"error".into()));
+        assert_eq!(node.metric("p2pool_clock_wrong"), Some(1.0));
+        assert_eq!(node.metric("p2pool_clock_ahead_seconds{of=\"bitcoind\"}"), Some(43_200.0));
+        assert_eq!(node.metric("p2pool_clock_ahead_seconds{of=\"peers\"}"), None, "unknown");
+    }
 }
 
 #[test]
@@ -238,9 +267,7 @@ fn minor_problems_leave_a_node_healthy() {
         miners: vec![too_small],
         ..MinersStatus::default()
     }));
-    let recording = &node.recording;
-    let late = job(&recording.tree(), recording.scripts[0], now().minus(600));
-    node.publish(|chain| chain.job = Some(late));
+    node.publish(|chain| chain.clock.ahead_of_bitcoind_s = Some(600));
     let status = node.json("/api/status");
     assert_eq!(codes(&status), ["clock_off", "firmware_too_small"]);
     let texts = status["problems"].to_string();

@@ -9,23 +9,28 @@
 //! - *Peers* never alone. bitcoind mostly runs on the same machine and agrees with a clock that is wrong, so peers are heard;
 //!   but anybody can be a peer, and many. That peers could stop a node is worse than that a clock stays wrong that peers, log,
 //!   page and metrics show to be. So they only warn, unless Bitcoin's blocks testify as well.
-//! - *Bitcoin's newest block* beside the peers, on the networks whose blocks come steadily with honest times. Strangers cannot
-//!   forge it: a gap of two hours comes once in three years, and few blocks are ten minutes ahead. On mainnet a gap of four hours
-//!   suffices alone (once in 400,000 years): either the clock is wrong, or bitcoind lacks the blocks that it should build on.
+//! - *Bitcoin's newest blocks* beside the peers, on the networks whose blocks come steadily with honest times. Strangers cannot
+//!   forge them: a gap of two hours comes once in three years, and two of three blocks are not ten minutes ahead. (One may be, if
+//!   a miner of the pool found it whose clock is.) On mainnet a gap of four hours suffices alone (once in 400,000 years): either the
+//!   clock is wrong, or bitcoind lacks the blocks that it should build on.
 
 use crate::params::Network;
 use crate::sharechain::{bitcoin_difficulty, Anchor, AHEAD_MAX_S};
 use crate::status::{ClockFault, ClockStatus, ClockWitness};
-use crate::units::{Now, UnixTime};
+use crate::units::{Now, SteadyTime, UnixTime};
 use crate::work::Template;
 
 /// A clock that is off by more seconds than this is wrong: beyond it, shares wait where the clock is behind.
 pub const CLOCK_OFF_MAX_S: u32 = AHEAD_MAX_S;
 /// Beside the peers, a newest block that is more seconds old testifies that the clock is ahead.
 const BLOCK_AGE_MAX_S: u32 = 7_200;
-/// Beside the peers, a newest block that is more seconds in the future testifies that the clock is behind. Miners' times are
-/// a few minutes off.
+/// Beside the peers, two of the newest blocks that are more seconds in the future testify that the clock is behind. Miners'
+/// times are a few minutes off.
 const BLOCK_AHEAD_MAX_S: u32 = 600;
+/// Clocks are read to the second, one after the other.
+const READING_S: u32 = 2;
+/// Number of newest blocks that are heard.
+const BLOCKS_HEARD: usize = 3;
 /// On mainnet, a newest block that is more seconds old testifies alone.
 const BLOCK_AGE_ALONE_MAX_S: u32 = 14_400;
 
@@ -67,6 +72,8 @@ impl Offset {
 pub struct ClockJudge {
     /// By the last templates, and when that was computed.
     offset: Option<(Offset, Now)>,
+    /// The time of the last template, and when it arrived.
+    last: Option<(UnixTime, SteadyTime)>,
     /// Seconds that this machine's clock is ahead of the peers', if enough of them report.
     pub ahead_of_peers_s: Option<i64>,
     /// The last verdict.
@@ -80,10 +87,14 @@ impl ClockJudge {
     /// what earlier templates showed more exactly counts as long as it fits.
     pub fn template(&mut self, template: &Template, now: Now) {
         let since_s = i64::from(now.time.0) - i64::from(template.cur_time.0);
+        let is_stale = self.last.is_some_and(|(last, at)| is_stale(template, last, now.steady.since(at)));
+        self.last = Some((template.cur_time, now.steady));
         // BIP-0094 moves the time of a period's first block, and older bitcoinds do not say so by `mintime`.
-        let is_clock = template.cur_time > template.min_time && !bitcoin_difficulty::starts_period(template.height);
+        let may_be_later = template.cur_time <= template.min_time || bitcoin_difficulty::starts_period(template.height);
+        let is_clock = !is_stale && !may_be_later;
         let new = Offset { min_s: since_s - i64::from(template.response_s), max_s: is_clock.then_some(since_s) };
-        let offset = self.offset_at(now).and_then(|before| before.and(new)).unwrap_or(new);
+        let before = self.offset_at(now).filter(|_| !is_stale);
+        let offset = before.and_then(|before| before.and(new)).unwrap_or(new);
         self.offset = Some((offset, now));
     }
 
@@ -103,7 +114,7 @@ impl ClockJudge {
         let ahead_of_peers_s = self.ahead_of_peers_s;
         let fault = is_off(ahead_of_bitcoind_s)
             .map(|ahead_s| ClockFault { ahead_s, witness: ClockWitness::Bitcoind })
-            .or_else(|| by_blocks(ahead_of_peers_s, now.time, network, UnixTime(newest?.header.time)));
+            .or_else(|| by_blocks(ahead_of_peers_s, now.time, network, newest?));
         let status = ClockStatus { ahead_of_bitcoind_s, ahead_of_peers_s, fault };
         let before = std::mem::replace(&mut self.status, status).fault;
         // The seconds may change with each template.
@@ -116,17 +127,32 @@ impl ClockJudge {
     }
 }
 
+/// Whether a template has an old time, given the one `passed_s` before.
+///
+/// As long as bitcoind has no reason for a new template it gives the old one, whose time only ever advances. So after its clock was
+/// set back, the time stands still until the next block, and says only that its clock is not later.
+fn is_stale(template: &Template, last: UnixTime, passed_s: u32) -> bool {
+    let latest = template.cur_time.plus(template.response_s).plus(READING_S);
+    passed_s >= READING_S && (template.cur_time <= last || latest < last.plus(passed_s))
+}
+
 /// The offset, if it is more than a right clock's.
 fn is_off(ahead_s: Option<i64>) -> Option<i64> {
     ahead_s.filter(|ahead_s| ahead_s.unsigned_abs() > u64::from(CLOCK_OFF_MAX_S))
 }
 
-/// What Bitcoin's newest block testifies, beside the peers or alone.
-fn by_blocks(ahead_of_peers_s: Option<i64>, now: UnixTime, network: Network, newest: UnixTime) -> Option<ClockFault> {
-    let age_s = now.since(newest);
+/// What Bitcoin's newest blocks testify, beside the peers or alone.
+fn by_blocks(ahead_of_peers_s: Option<i64>, now: UnixTime, network: Network, newest: &Anchor) -> Option<ClockFault> {
+    let before = newest.times.as_slice().iter().skip(1).copied();
+    let mut times: Vec<UnixTime> =
+        std::iter::once(UnixTime(newest.header.time)).chain(before).take(BLOCKS_HEARD).collect();
+    times.sort_unstable();
+    let latest = *times.last()?;
+    let second = times.iter().rev().nth(1).copied().unwrap_or(latest);
+    let age_s = now.since(latest);
     let is_confirmed = |ahead_s: &i64| match *ahead_s > 0 {
         true => age_s > BLOCK_AGE_MAX_S,
-        false => newest.since(now) > BLOCK_AHEAD_MAX_S,
+        false => second.since(now) > BLOCK_AHEAD_MAX_S,
     };
     let has_steady_blocks = matches!(network, Network::Mainnet | Network::Signet);
     if let Some(ahead_s) = is_off(ahead_of_peers_s).filter(|ahead_s| has_steady_blocks && is_confirmed(ahead_s)) {

@@ -402,6 +402,9 @@ impl Tree {
                 self.last_due = self.last_due.max(due);
             }
         }
+        if dues.is_empty() {
+            return Vec::new();
+        }
         let is_early = |share: &LinkedShare| dues.contains_key(&share.id);
         // All above the first one on the main chain build on it.
         let kept = self.main.iter().position(|share| is_early(share)).unwrap_or(self.main.len());

@@ -37,7 +37,7 @@ impl fmt::Display for ClockFault {
         let (by_s, relation) = (ahead_s.unsigned_abs(), if *ahead_s < 0 { "behind" } else { "ahead of" });
         match witness {
             ClockWitness::Bitcoind => write!(f, "{by_s} s {relation} bitcoind's"),
-            ClockWitness::Peers => write!(f, "{by_s} s {relation} the peers', and Bitcoin's newest block confirms it"),
+            ClockWitness::Peers => write!(f, "{by_s} s {relation} the peers', and Bitcoin's newest blocks confirm it"),
             ClockWitness::Blocks => write!(f, "{by_s} s ahead of Bitcoin's newest block, or bitcoind lacks blocks"),
         }
     }

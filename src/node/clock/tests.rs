@@ -1,4 +1,5 @@
 use super::*;
+use crate::sharechain::RecentTimes;
 use crate::test_support::{anchor, template};
 use crate::units::{BlockHeight, SteadyTime};
 
@@ -17,10 +18,11 @@ fn template_at(steady_s: u32, response_s: u32) -> Template {
     Template { cur_time, min_time: UnixTime(1), response_s, ..(*template()).clone() }
 }
 
-/// A block found this many seconds before the start.
+/// A block found this many seconds before the start, and one ten minutes before each.
 fn block(age_s: i64) -> Anchor {
     let mut block = anchor();
     block.header.time = u32::try_from(i64::from(TIME.0) - age_s).unwrap();
+    block.times = RecentTimes::new((0..11).map(|back| UnixTime(block.header.time - 600 * back)));
     block
 }
 
@@ -91,6 +93,25 @@ fn the_time_that_a_response_took_puts_no_clock_in_the_wrong() {
 }
 
 #[test]
+fn a_template_whose_time_stands_still_puts_no_clock_in_the_wrong() {
+    // bitcoind made the template while its clock, which is this machine's, was half a day ahead.
+    let ahead = Template { cur_time: now(0, 12 * HOUR_S).time, ..template_at(0, 0) };
+    let mut judge = ClockJudge::default();
+    judge.template(&ahead, now(0, 12 * HOUR_S));
+    for at_s in [30, 60, 90] {
+        judge.judge(now(at_s - 1, 0), Network::Regtest, None);
+        judge.template(&Template { response_s: 60, ..ahead.clone() }, now(at_s, 0));
+        assert_eq!(witness_at(&mut judge, now(at_s, 0), Network::Regtest, &block(0)), None, "after {at_s} s");
+        assert_eq!(judge.status.ahead_of_bitcoind_s, None);
+    }
+    // A bitcoind whose clock is behind is noticed all the same.
+    judge.template(&template_at(0, 0), now(120, 0));
+    judge.template(&Template { cur_time: now(150, -HOUR_S).time, ..ahead }, now(150, 0));
+    let fault = witness_at(&mut judge, now(150, 0), Network::Regtest, &block(0));
+    assert_eq!(fault, Some((ClockWitness::Bitcoind, HOUR_S)));
+}
+
+#[test]
 fn a_median_time_past_that_runs_ahead_puts_no_clock_in_the_wrong() {
     let ahead = now(0, 12 * HOUR_S).time;
     let template = Template { cur_time: ahead, min_time: ahead, ..template_at(0, 0) };
@@ -120,6 +141,18 @@ fn peers_alone_never_stop_a_node_whose_bitcoind_agrees_with_it() {
             assert_eq!(judge.status.ahead_of_peers_s, Some(ahead_s), "it is shown");
         }
     }
+}
+
+#[test]
+fn one_block_that_is_ahead_puts_no_clock_in_the_wrong() {
+    let mut judge = compared(0);
+    judge.ahead_of_peers_s = Some(-2 * HOUR_S);
+    let mut newest = block(600);
+    newest.header.time = TIME.plus(7_200).0;
+    assert_eq!(witness_at(&mut judge, now(0, 0), Network::Mainnet, &newest), None, "a peer may have found it");
+    newest.times = RecentTimes::new([TIME.plus(7_200), TIME.plus(7_100), TIME.minus(600)]);
+    let expected = Some((ClockWitness::Peers, -2 * HOUR_S));
+    assert_eq!(witness_at(&mut judge, now(0, 0), Network::Mainnet, &newest), expected);
 }
 
 #[test]

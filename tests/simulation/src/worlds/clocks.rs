@@ -23,10 +23,10 @@ fn scenario(random: &mut Random, length: Length) -> Scenario {
     if random.chance(0.5) {
         scenario.params.network = Network::Mainnet;
     }
-    let everybody = random.chance(0.3);
+    let everybody = random.chance(0.5);
     for host in 0..NODES {
         let settings = &mut scenario.hosts[host];
-        settings.is_bitcoinds_clock = random.chance(0.6);
+        settings.is_bitcoinds_clock = random.chance(0.8);
         if !everybody && random.chance(0.5) {
             continue;
         }

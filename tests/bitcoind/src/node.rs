@@ -62,6 +62,7 @@ pub struct Options {
 #[derive(Debug)]
 pub struct Bitcoind {
     options: Options,
+    environment: Vec<(String, String)>,
     folder: TempDir,
     rpc_port: Port,
     p2p_port: Port,
@@ -77,13 +78,18 @@ impl Bitcoind {
 
     /// Starts a node and waits until it responds.
     pub fn start_with(options: Options) -> Self {
+        Self::start_in(options, Vec::new())
+    }
+
+    /// As [`Self::start_with`], with these environment variables besides the test's.
+    pub fn start_in(options: Options, environment: Vec<(String, String)>) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("p2pool-bitcoind-")
             .tempdir()
             .unwrap_or_else(|error| panic!("no temporary folder: {error}"));
         let client = RpcClient::new(0, PathBuf::new());
         let (rpc_port, p2p_port) = (Port::reserve(), Port::reserve());
-        let mut node = Self { options, folder, rpc_port, p2p_port, child: None, client };
+        let mut node = Self { options, environment, folder, rpc_port, p2p_port, child: None, client };
         let mut failures = Vec::new();
         for _ in 0..START_ATTEMPTS_MAX {
             node.client = RpcClient::new(node.rpc_port(), node.cookie_file());
@@ -256,6 +262,7 @@ impl Bitcoind {
             })
             .args(["-server=1", "-printtoconsole=1", "-logtimemicros=1", "-dnsseed=0", "-fixedseeds=0"])
             .args(&self.options.arguments)
+            .envs(self.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(stdout)
             .stderr(stderr)

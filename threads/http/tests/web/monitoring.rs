@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use p2pool_core::status::RulesStatus;
+use p2pool_core::status::{ClockStatus, RulesStatus};
 use serde_json::Value;
 
 use crate::node::{Node, STORE_FILE};
@@ -55,7 +55,10 @@ fn expressions(value: &Value, found: &mut Vec<String>) {
 /// Returns the metrics that a node exposes, with their labels.
 fn exposed() -> Vec<Selector> {
     let node = Node::start();
-    node.publish(|chain| chain.rules = RulesStatus { known: 2, needed: Some(3), signals: vec![(3, 60.0)] });
+    node.publish(|chain| {
+        chain.rules = RulesStatus { known: 2, needed: Some(3), signals: vec![(3, 60.0)] };
+        chain.clock = ClockStatus { ahead_of_bitcoind_s: Some(0), ahead_of_peers_s: Some(0), fault: None };
+    });
     std::fs::write(node.chain_dir.join(STORE_FILE), [0; 4096]).unwrap();
     let text = node.get("/metrics").text().to_owned();
     let lines = text.lines().filter(|line| !line.starts_with('#'));

@@ -67,9 +67,7 @@ const fn code(error: &BitcoindError) -> Code {
 fn no_work(why: Option<NoWork>) -> Option<Notice> {
     let (text, advice) = match why {
         // Other notices explain these.
-        Some(
-            NoWork::NoPeers | NoWork::Syncing | NoWork::ClockOff | NoWork::Outdated | NoWork::Stalled,
-        ) => return None,
+        Some(NoWork::NoPeers | NoWork::Syncing | NoWork::ClockOff | NoWork::Outdated | NoWork::Stalled) => return None,
         Some(NoWork::BitcoindBehind) => (
             "There is no work for miners: bitcoind is behind the blocks that the pool's shares build on.",
             "Wait until bitcoind has caught up, and check that it has peers.",

@@ -57,5 +57,5 @@ pub use reject::Reject;
 pub use session::{CloseReason, Session, Step};
 pub use shared::{Fanout, SharedState};
 pub use sink::{ChainBusy, SessionEvent, SessionSink};
-pub use user_name::NamedAddress;
+pub use user_name::{looks_like_an_address, NamedAddress};
 pub use work_gate::{GateReport, WorkGate};

@@ -73,8 +73,8 @@ pub fn address_part(user_name: &str) -> &str {
     user_name.trim().split(SEPARATORS).next().unwrap_or_default()
 }
 
-/// Whether a text that is no address has the form of one.
-fn looks_like_an_address(text: &str) -> bool {
+/// Whether a text that is no address has the form of one, so it is mistyped.
+pub fn looks_like_an_address(text: &str) -> bool {
     if text.len() < ADDRESS_LEN_MIN || !text.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
         return false;
     }

@@ -1,17 +1,13 @@
 //! Payout address of this node's miners.
 
-use std::ops::RangeInclusive;
-
 use bitcoin::address::NetworkUnchecked;
 use bitcoin::Address;
 use p2pool_core::params::Network;
 use p2pool_core::share::PayoutScript;
+use p2pool_core::stratum::looks_like_an_address;
 
 use super::{given, Environment, SettingsError};
 use crate::args::Flags;
-
-/// Lengths of addresses in base58.
-const BASE58_LEN: RangeInclusive<usize> = 26..=35;
 
 /// Returns the payout address as written, and its script.
 pub fn resolve(
@@ -44,21 +40,14 @@ pub fn resolve(
 
 /// Returns what is wrong with a text that is not an address.
 fn mistake(text: &str) -> &'static str {
-    const CHECKSUM: &str = "its checksum is wrong, so a character is mistyped or missing: copy the address again";
     let lower = text.to_ascii_lowercase();
-    let is_segwit = ["bc1", "tb1", "bcrt1"].iter().any(|start| lower.starts_with(start));
-    let is_base58 = || {
-        let has_length = BASE58_LEN.contains(&text.len());
-        has_length && text.starts_with(['1', '3', 'm', 'n', '2']) && bitcoin::base58::decode(text).is_ok()
-    };
-    if !text.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+    let is_bech32 = ["bc1", "tb1", "bcrt1"].iter().any(|start| lower.starts_with(start));
+    if !looks_like_an_address(text) {
         "not a Bitcoin address"
-    } else if is_segwit && lower != text && text.to_ascii_uppercase() != text {
+    } else if is_bech32 && lower != text && text.to_ascii_uppercase() != text {
         "it mixes capital and small letters"
-    } else if is_segwit || is_base58() {
-        CHECKSUM
     } else {
-        "not a Bitcoin address"
+        "its checksum is wrong, so a character is mistyped or missing: copy the address again"
     }
 }
 

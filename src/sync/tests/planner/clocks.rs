@@ -40,21 +40,22 @@ fn few_peers_or_half_of_them_cannot_put_our_clock_in_the_wrong() {
 #[test]
 fn many_peers_of_few_netgroups_cannot_put_our_clock_in_the_wrong() {
     let (view, mut sync) = (FakeChain::default(), planner());
-    let introduce_from = |sync: &mut Planner, netgroup: u32, ahead_s: u32| {
-        for serial in 0..10 {
+    let introduce_from = |sync: &mut Planner, netgroup: u32, count: u64, ahead_s: u32| {
+        for serial in 0..count {
             let Response::Status(mut report) = status(ShareId::ZERO, 0) else { unreachable!() };
             report.clock = CLOCK.plus(ahead_s);
             let peer = PeerHandle::new(netgroup, u64::from(netgroup) * 100 + serial).0;
             introduce(sync, peer, Response::Status(report), &view);
         }
     };
-    introduce_from(&mut sync, 1, 43_200);
-    introduce_from(&mut sync, 2, 43_200);
-    introduce_from(&mut sync, 3, 0);
-    introduce_from(&mut sync, 4, 1);
-    assert_eq!(sync.clock_ahead_s(START, CLOCK), Some(-1), "two of four netgroups, the nearer one counts");
-    introduce_from(&mut sync, 5, 43_200);
-    assert_eq!(sync.clock_ahead_s(START, CLOCK), Some(-43_200));
+    introduce_from(&mut sync, 1, 30, 43_200);
+    assert_eq!(sync.clock_ahead_s(START, CLOCK), None, "one netgroup is one voice");
+    for (netgroup, ahead_s) in [(2, 0), (3, 1), (4, 1)] {
+        introduce_from(&mut sync, netgroup, 1, ahead_s);
+    }
+    assert_eq!(sync.clock_ahead_s(START, CLOCK), Some(-1));
+    introduce_from(&mut sync, 5, 1, 43_200);
+    assert_eq!(sync.clock_ahead_s(START, CLOCK), Some(-1));
 }
 
 #[test]

@@ -1,7 +1,5 @@
 //! When miners have no job, and why.
 
-use std::sync::Arc;
-
 use bitcoin::hashes::Hash as _;
 use bitcoin::BlockHash;
 
@@ -13,10 +11,10 @@ use crate::work::{NoWork, Template, WorkUpdate};
 fn a_job_on_an_old_block_is_taken_back_if_no_job_can_be_made_on_the_new_one() {
     let mut cluster = Cluster::solo();
     let job = cluster.nodes[0].job();
-    let unusable = |prev_block| Arc::new(Template { prev_block, weight_limit: 10, ..(*template()).clone() });
-    cluster.send(0, Event::Template(unusable(job.template.prev_block)));
+    let unusable = |prev_block| Template { prev_block, weight_limit: 10, ..(*template()).clone() };
+    cluster.send_template(0, unusable(job.template.prev_block));
     assert!(cluster.nodes[0].work.is_empty(), "the job on the same block is still good");
-    cluster.send(0, Event::Template(unusable(BlockHash::from_byte_array([7; 32]))));
+    cluster.send_template(0, unusable(BlockHash::from_byte_array([7; 32])));
     cluster.pass(3);
     assert!(matches!(cluster.nodes[0].update(), WorkUpdate::NoWork(NoWork::JobFailed)));
     cluster.pass(100);

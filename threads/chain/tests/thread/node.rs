@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use crossbeam_channel::{bounded, unbounded, Receiver, Sender};
@@ -18,7 +18,7 @@ use p2pool_core::sharechain::BestChain;
 use p2pool_core::status::ChainStatus;
 pub use p2pool_core::test_support::{anchor, params, solve, template};
 use p2pool_core::units::UnixTime;
-use p2pool_core::work::{Job, WorkUpdate};
+use p2pool_core::work::{Job, Template, WorkUpdate};
 
 /// Nothing in these tests takes this long.
 pub const TIMEOUT: Duration = Duration::from_secs(60);
@@ -59,7 +59,9 @@ impl TestChain {
     pub fn give_work(&self) -> Arc<Job> {
         let root = Some(Box::new(anchor()));
         self.send(Event::BestChain(BestChain { is_settled: true, root, headers: Vec::new() }));
-        self.templates.put(TemplateUpdate::Template(template()));
+        // Of a bitcoind whose clock is this machine's.
+        let cur_time = UnixTime::from(SystemTime::now());
+        self.templates.put(TemplateUpdate::Template(Arc::new(Template { cur_time, ..(*template()).clone() })));
         self.job()
     }
 

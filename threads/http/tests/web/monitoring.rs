@@ -24,8 +24,11 @@ fn in_name(c: char) -> bool {
 
 /// Finds all selectors in a text.
 fn selectors(text: &str) -> BTreeSet<Selector> {
-    let starts = text.match_indices("p2pool_").map(|(at, _)| at);
-    let names = starts.filter(|at| !text[..*at].ends_with(in_name));
+    const PREFIX: &str = "p2pool_";
+    let starts = text.match_indices(PREFIX).map(|(at, _)| at);
+    // Other names begin like that too, such as those of packages.
+    let is_metric = |at: &usize| text[at + PREFIX.len()..].starts_with(|c: char| c.is_ascii_lowercase());
+    let names = starts.filter(|at| !text[..*at].ends_with(in_name)).filter(is_metric);
     names
         .map(|at| {
             let (name, rest) = text[at..].split_at(text[at..].find(|c| !in_name(c)).unwrap_or(text.len() - at));

@@ -36,6 +36,10 @@ fi
 case ${P2POOL_DATA_DIR:-/} in
     *[!A-Za-z0-9/._-]* | [!/]*) die "P2POOL_DATA_DIR is '$P2POOL_DATA_DIR'; give an absolute path without spaces" ;;
 esac
+# The directory gets another owner and is closed to all others, which must not happen to /mnt/ssd or / itself.
+if [ -d "${P2POOL_DATA_DIR:-}" ] && [ "$(stat -L -c %U "$P2POOL_DATA_DIR")" != p2pool ] && [ -n "$(ls -A "$P2POOL_DATA_DIR/")" ]; then
+    die "P2POOL_DATA_DIR is '$P2POOL_DATA_DIR', which is not p2pool's and not empty; give a directory of its own, as ${P2POOL_DATA_DIR%/}/p2pool"
+fi
 [ -z "${BITCOIN_GROUP:-}" ] || getent group "$BITCOIN_GROUP" >/dev/null || die "there is no group '$BITCOIN_GROUP'"
 
 install -D -m 0755 p2pool /usr/local/bin/p2pool

@@ -15,8 +15,11 @@ fi
 rm -f /usr/local/bin/p2pool /etc/systemd/system/p2pool.service /etc/sysusers.d/p2pool.conf /etc/tmpfiles.d/p2pool.conf
 if [ "${1-}" = --purge ]; then
     rm -rf /etc/p2pool /var/lib/p2pool "${drop_in%/*}"
-    # Only what the node writes: the directory of another disk may hold more.
-    [ -z "$data" ] || rm -rf "$data"/*-????????????????
+    # Only what the node writes, a directory for each chain: the directory of another disk may hold more.
+    for chain in ${data:+"$data"/mainnet-* "$data"/testnet[34]-* "$data"/signet-* "$data"/regtest-*}; do
+        id=${chain##*-}
+        case $id in *[!0-9a-f]*) ;; ????????????????) rm -rf "$chain" ;; esac
+    done
     if getent passwd p2pool >/dev/null; then userdel p2pool; fi
 else
     echo "kept: /etc/p2pool, ${data:-/var/lib/p2pool}, and the user p2pool; --purge removes them"

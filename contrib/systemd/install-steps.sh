@@ -98,6 +98,12 @@ await healthy || fail "it is not healthy after the upgrade"
 echo "== data on another disk"
 mkdir /mnt/disk
 mount -t tmpfs tmpfs /mnt/disk
+touch /mnt/disk/other
+for others in /mnt/disk / /mnt/disk/../..; do
+    ! P2POOL_DATA_DIR=$others contrib/install.sh >/out 2>&1 || fail "it takes $others from its owner"
+    grep -q "give a directory of its own" /out || fail "it does not say what to give: $(cat /out)"
+    [ "$(stat -c '%U' "$others")" = root ] || fail "$others has another owner"
+done
 P2POOL_DATA_DIR=/mnt/disk/p2pool contrib/install.sh >/out || fail "it does not run with its data there"
 grep -q 'data in /var/lib/p2pool is not moved' /out || fail "it does not say where the data was: $(cat /out)"
 [ "$(chains /mnt/disk/p2pool)" = 1 ] || fail "the data is not there"
@@ -122,8 +128,10 @@ echo "== removal"
 contrib/uninstall.sh
 gone /usr/local/bin/p2pool /etc/systemd/system/p2pool.service
 [ "$(ls $settings && chains /var/lib/p2pool)" = "$settings"$'\n1' ] || fail "settings or data are gone"
+mkdir /mnt/disk/p2pool/family-photographs-2024 /mnt/disk/p2pool/mainnet-photographs-2024
 contrib/uninstall.sh --purge
 gone /etc/p2pool /var/lib/p2pool
+[ "$(find /mnt/disk/p2pool -name '*-photographs-2024' | wc -l)" = 2 ] || fail "it removes what the node did not write"
 ! getent passwd p2pool || fail "the user is left"
 [ "$(chains /mnt/disk/p2pool)" = 0 ] || fail "data is left on the other disk"
 

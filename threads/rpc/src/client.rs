@@ -19,7 +19,8 @@ use crate::error::{self, excerpt, RpcError};
 use crate::method::Method;
 use crate::transport::KeepaliveConnector;
 
-/// Timeout for the lookup of a host name, and for the connection: bitcoind is on this machine or network.
+/// Timeout for the lookup of a host name, and for the connection, unless that of the response is shorter: bitcoind is on this
+/// machine or network.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Timeout for sending a request: a full block in hex is 8 MB.
 const SEND_TIMEOUT: Duration = Duration::from_secs(60);
@@ -116,8 +117,6 @@ impl Client {
             .proxy(None)
             .max_redirects(0)
             .user_agent(concat!("p2pool/", env!("CARGO_PKG_VERSION")))
-            .timeout_resolve(Some(CONNECT_TIMEOUT))
-            .timeout_connect(Some(CONNECT_TIMEOUT))
             .timeout_send_request(Some(SEND_TIMEOUT))
             .timeout_send_body(Some(SEND_TIMEOUT))
             .timeout_recv_body(Some(BODY_TIMEOUT))
@@ -198,7 +197,9 @@ impl Client {
         let transport_error = |error| error::of_transport(error, limits.timeout);
         let post = self.agent.post(&self.url).header(AUTHORIZATION, credentials.authorization.clone());
         let post = post.header(CONTENT_TYPE, "application/json");
-        let post = post.config().timeout_recv_response(limits.timeout).build();
+        let connect_timeout = Some(limits.timeout.map_or(CONNECT_TIMEOUT, |timeout| timeout.min(CONNECT_TIMEOUT)));
+        let post = post.config().timeout_resolve(connect_timeout).timeout_connect(connect_timeout);
+        let post = post.timeout_recv_response(limits.timeout).build();
         let mut response = post.send(request).map_err(transport_error)?;
         let status = response.status().as_u16();
         if status == UNAUTHORISED {

@@ -1,9 +1,12 @@
 //! Whether bitcoind would accept a block is known before one is found.
 
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use p2pool_core::status::{BitcoindError, SubmitOutcome};
 use p2pool_test_bitcoind::{wait_until, Bitcoind, Chain, Options};
+use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
 use crate::submit::{find, hash, Submitting};
@@ -86,5 +89,26 @@ fn a_connection_is_kept_ready_for_a_block() {
     submitting.submit(&found);
     submitting.accepted(&found);
     assert_eq!(proxy.connections(), connections, "the block needs no new connection");
+    submitting.stop();
+}
+
+/// A found block waits for the end of a test, and so does the end of the program, which gives this thread four seconds.
+#[test]
+fn a_test_of_a_host_that_does_not_respond_takes_three_seconds() {
+    let (dir, socket) = (TempDir::new().unwrap(), Socket::new(Domain::IPV4, Type::STREAM, None).unwrap());
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    socket.listen(0).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    // With its queue full, the system drops further connections as those to a host that is off.
+    let connect = || TcpStream::connect_timeout(&address, Duration::from_millis(300)).ok();
+    let _queue: Vec<TcpStream> = std::iter::from_fn(connect).collect();
+    let cookie_file = dir.path().join("cookie");
+    std::fs::write(&cookie_file, "__cookie__:0").unwrap();
+    let started = Instant::now();
+    let submitting = Submitting::start(config(address.port(), &cookie_file, regtest()), &dir);
+    wait_until("the first test", TIMEOUT, || submitting.readiness.load().error.is_some());
+    let (error, took) = (submitting.readiness.load().error.clone(), started.elapsed());
+    assert!(matches!(error, Some(BitcoindError::Unreachable(_))), "{error:?}");
+    assert!(took < Duration::from_secs(4), "{took:?}");
     submitting.stop();
 }

@@ -88,6 +88,8 @@ impl WorkerRoster {
 
     /// Takes a snapshot of the miners. Returns whether a worker came, left or was forgotten.
     pub fn update(&mut self, miners: &MinersStatus, now: UnixTime) -> bool {
+        // By a clock that was ahead and is set back, nobody would be gone until it is as late again.
+        self.accepting_since = self.accepting_since.min(now);
         if miners.no_work.is_some_and(|no_work| no_work.refuses) {
             self.accepting_since = now;
         }
@@ -101,7 +103,10 @@ impl WorkerRoster {
             has_changed |= entry.is_connected != sessions.is_some();
             match sessions {
                 Some(sessions) => entry.update(&sessions, now),
-                None => (entry.is_connected, entry.credited) = (false, 0.0),
+                None => {
+                    (entry.is_connected, entry.credited) = (false, 0.0);
+                    entry.record.last_seen = entry.record.last_seen.min(now);
+                }
             }
         }
         let before = self.workers.len();

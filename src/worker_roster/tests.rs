@@ -77,6 +77,17 @@ fn a_worker_that_returns_is_not_gone() {
 }
 
 #[test]
+fn a_worker_is_gone_although_the_clock_was_ahead_when_it_left() {
+    let mut clocked = Clocked::new();
+    clocked.run(900, [("leaves", 5.0)]);
+    clocked.now = START.minus(12 * 3_600);
+    clocked.run(300, []);
+    assert_eq!(clocked.gone(), []);
+    clocked.run(3, []);
+    assert_eq!(clocked.gone(), [("leaves".to_owned(), true)]);
+}
+
+#[test]
 fn workers_that_do_not_return_after_a_restart_are_gone() {
     let mut clocked = Clocked::new();
     clocked.run(900, [("returns", 5.0), ("does not", 7.0)]);

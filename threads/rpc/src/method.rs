@@ -28,12 +28,13 @@ impl Method {
     }
 
     /// Parameters for a call that only shows whether bitcoind responds and allows the method. bitcoind rejects them (error
-    /// -22, -8, -3 or -8) before it takes its lock of the block chain, which the validation of a block holds for seconds.
+    /// -22, -3, -3 or -8) before it takes its lock of the block chain, which the validation of a block holds for seconds. (An
+    /// unknown mode of `getblocktemplate` is rejected after it, up to version 30.)
     /// `getblockchaininfo` has no parameters to reject; it costs microseconds.
     pub(crate) fn harmless_params(self) -> Value {
         match self {
             Self::SubmitBlock => json!([""]),
-            Self::GetBlockTemplate => json!([{"mode": "none"}]),
+            Self::GetBlockTemplate => json!(["none"]),
             Self::GetBlockchainInfo => json!([]),
             Self::GetBlockHash => json!(["none"]),
             Self::GetBlockHeader => json!([""]),
@@ -46,6 +47,16 @@ mod tests {
     use p2pool_core::status::BitcoindError;
 
     use super::*;
+
+    #[test]
+    fn harmless_calls_are_rejected_by_their_parameters() {
+        for method in Method::ALL.into_iter().filter(|method| *method != Method::GetBlockchainInfo) {
+            // For a template and a height of another type than bitcoind's own; else no block and no hash.
+            let params = method.harmless_params();
+            let text = params[0].as_str().unwrap_or_else(|| panic!("{method:?}: {params}"));
+            assert!(matches!(text, "" | "none"), "{method:?}: {text}");
+        }
+    }
 
     #[test]
     fn the_advice_for_a_refused_method_names_all_methods() {

@@ -8,7 +8,11 @@ use serde::Serialize;
 
 use crate::snapshot::Snapshot;
 
-/// All sessions of miners, and the workers that are gone.
+/// Most workers in the list: five for each session of a full node. With the longest names they take 5 MB of the 8 MiB that a
+/// response may have.
+const LISTED_MAX: usize = 5_000;
+
+/// The workers of all sessions, and those that are gone.
 #[derive(Serialize)]
 pub struct MinersDocument {
     time: u32,
@@ -155,8 +159,8 @@ impl MinersDocument {
             time: snapshot.miners.time.0,
             count: snapshot.miners.miners.len(),
             hashrate: snapshot.local_hashes_per_s(),
-            miners: Miner::list(snapshot, usize::MAX),
-            gone: Gone::list(snapshot, usize::MAX),
+            miners: Miner::list(snapshot, LISTED_MAX),
+            gone: Gone::list(snapshot, LISTED_MAX),
         }
     }
 }

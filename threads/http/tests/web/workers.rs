@@ -144,3 +144,22 @@ fn refused_miners_are_reported_with_the_reason() {
     );
     assert_eq!(node.metric("p2pool_miners_refused"), Some(0.0));
 }
+
+/// A session may have 64 workers, and a name of 128 bytes takes twice as many if all of them are escaped.
+#[test]
+fn strangers_with_thousands_of_workers_leave_the_list_of_miners_usable() {
+    let node = Node::start();
+    let quotes: Arc<str> = "\"".repeat(128).into();
+    let invented =
+        MinerStatus { user_agent: Arc::clone(&quotes), silent_s: Some(200), credited: 0.0, ..miner(&quotes, 0.0) };
+    let mut miners = vec![invented; 64_000];
+    miners.extend(farm());
+    publish(&node, miners);
+    node.wait_for("the miners", |status| status["miner_count"] == 64_107);
+    let response = node.get("/api/miners");
+    assert_eq!(response.status, 200);
+    let listed: Value = serde_json::from_slice(&response.body).unwrap();
+    let names = names(&listed["miners"]);
+    assert_eq!((&listed["count"], names[0]), (&json!(64_107), "rig-107"));
+    assert_eq!(names.iter().filter(|name| name.starts_with("rig-")).count(), 107);
+}

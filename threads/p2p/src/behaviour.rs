@@ -40,6 +40,9 @@ const PER_PEER_MAX: u32 = 4;
 /// Connections with those that are being closed. After an outage all peers may return while this node closes the
 /// connections that they had.
 const ESTABLISHED_MAX: u32 = 2 * CONNECTIONS_MAX;
+/// Inbound ones of these. Peers can keep connections from closing by reading slowly, and must not keep this node from
+/// dialling others.
+const ESTABLISHED_INBOUND_MAX: u32 = 2 * INBOUND_MAX;
 /// Pending connections in each direction. A handshake costs this node more than the other side.
 pub const PENDING_MAX: u32 = 32;
 /// Timeout of connecting and the handshake.
@@ -104,6 +107,7 @@ pub struct Protocols {
 fn limits() -> connection_limits::ConnectionLimits {
     connection_limits::ConnectionLimits::default()
         .with_max_established(Some(ESTABLISHED_MAX))
+        .with_max_established_incoming(Some(ESTABLISHED_INBOUND_MAX))
         .with_max_established_per_peer(Some(PER_PEER_MAX))
         .with_max_pending_incoming(Some(PENDING_MAX))
         .with_max_pending_outgoing(Some(PENDING_MAX))
@@ -215,4 +219,40 @@ pub fn build_swarm(
             finish!(builder)
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use libp2p::core::transport::PortUse;
+    use libp2p::core::{ConnectedPoint, Endpoint};
+    use libp2p::swarm::behaviour::ConnectionEstablished;
+    use libp2p::swarm::{ConnectionId, FromSwarm};
+    use libp2p::{Multiaddr, PeerId};
+
+    use super::*;
+
+    #[test]
+    fn inbound_connections_that_do_not_end_leave_room_to_dial() {
+        let mut limits = connection_limits::Behaviour::new(limits());
+        let address: Multiaddr = "/ip4/192.0.2.1/tcp/9171".parse().unwrap();
+        let endpoint = ConnectedPoint::Listener { local_addr: address.clone(), send_back_addr: address.clone() };
+        let mut accept = |number: usize| {
+            let (connection_id, peer_id) = (ConnectionId::new_unchecked(number), PeerId::random());
+            limits.handle_established_inbound_connection(connection_id, peer_id, &address, &address).ok()?;
+            let made = ConnectionEstablished {
+                peer_id,
+                connection_id,
+                endpoint: &endpoint,
+                failed_addresses: &[],
+                other_established: 0,
+            };
+            limits.on_swarm_event(FromSwarm::ConnectionEstablished(made));
+            Some(())
+        };
+        let accepted = (0..1_000).map_while(&mut accept).count();
+        assert_eq!(accepted, ESTABLISHED_INBOUND_MAX as usize);
+        let (id, role, port) = (ConnectionId::new_unchecked(2_000), Endpoint::Dialer, PortUse::Reuse);
+        let dialled = limits.handle_established_outbound_connection(id, PeerId::random(), &address, role, port);
+        assert!(dialled.is_ok());
+    }
 }

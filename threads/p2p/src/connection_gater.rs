@@ -25,6 +25,9 @@ use crate::rate_limits::{Action, NetgroupLimiter};
 /// Connected peers of one netgroup (IPv4 /24, IPv6 /48) in both directions, and as many inbound handshakes. The few nodes of
 /// a farm behind one address fit; to fill a node's hundred connections, an attacker needs thirteen netgroups.
 pub const CONNECTIONS_PER_NETGROUP_MAX: usize = 8;
+/// Established connections of one netgroup, with those that its peers have replaced. A peer that reads slowly can keep a
+/// replaced connection from closing for hours, so these count as well.
+const ESTABLISHED_PER_NETGROUP_MAX: usize = 2 * CONNECTIONS_PER_NETGROUP_MAX;
 
 /// The system's clock, or a test's.
 pub type Clock = Arc<dyn Fn() -> UnixTime + Send + Sync>;
@@ -94,14 +97,15 @@ impl ConnectionGater {
         let Some(netgroup) = Netgroup::of(address) else { return Ok(()) };
         // As many entries as the swarm allows connections: few enough to count.
         let of_netgroup = self.counted.iter().filter(|(id, other)| **id != connection && other.netgroup == netgroup);
-        let others = match peer {
-            None => of_netgroup.filter(|(_, other)| other.peer.is_none()).count(),
+        let is_full = match peer {
+            None => of_netgroup.filter(|(_, other)| other.peer.is_none()).count() >= CONNECTIONS_PER_NETGROUP_MAX,
             Some(_) => {
-                let peers = of_netgroup.filter_map(|(_, other)| other.peer.filter(|other| Some(*other) != peer));
-                peers.collect::<HashSet<PeerId>>().len()
+                let established: Vec<PeerId> = of_netgroup.filter_map(|(_, other)| other.peer).collect();
+                let others: HashSet<&PeerId> = established.iter().filter(|other| Some(**other) != peer).collect();
+                others.len() >= CONNECTIONS_PER_NETGROUP_MAX || established.len() >= ESTABLISHED_PER_NETGROUP_MAX
             }
         };
-        if others >= CONNECTIONS_PER_NETGROUP_MAX {
+        if is_full {
             return Err(ConnectionDenied::new(Refusal::NetgroupFull));
         }
         self.counted.insert(connection, Counted { netgroup, peer });
@@ -253,6 +257,19 @@ mod tests {
         assert_eq!(attempt(&mut gater, 300, "/ip4/8.8.8.8"), None, "it is not yet known which peer this is");
         assert_eq!(establish(&mut gater, 300, "/ip4/8.8.8.8", PeerId::random()), Some(Refusal::NetgroupFull));
         assert_eq!(gater.counted.len(), 2 * peers.len() + 1);
+    }
+
+    #[test]
+    fn connections_that_do_not_end_give_a_netgroup_no_more_of_them() {
+        let mut gater = gater();
+        let peers: Vec<PeerId> = (0..CONNECTIONS_PER_NETGROUP_MAX).map(|_| PeerId::random()).collect();
+        for number in 0..ESTABLISHED_PER_NETGROUP_MAX {
+            assert_eq!(establish(&mut gater, number, "/ip4/8.8.8.8", peers[number % peers.len()]), None);
+        }
+        assert_eq!(establish(&mut gater, 100, "/ip4/8.8.8.8", peers[0]), Some(Refusal::NetgroupFull));
+        assert_eq!(establish(&mut gater, 101, "/ip4/8.8.9.8", PeerId::random()), None);
+        gater.counted.remove(&id(0));
+        assert_eq!(establish(&mut gater, 102, "/ip4/8.8.8.8", peers[0]), None);
     }
 
     #[test]

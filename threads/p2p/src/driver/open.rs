@@ -101,7 +101,7 @@ impl SwarmDriver {
             dialer: Dialer::new(our_id, bootnodes, &known, now),
             pending_verdicts: PendingVerdicts::default(),
             requests: Requests::default(),
-            reconnects: Reconnects::default(),
+            reconnects: Reconnects::new(now),
             instance,
             statements: Statements::default(),
             lan,

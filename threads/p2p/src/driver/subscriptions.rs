@@ -6,8 +6,10 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use libp2p::swarm::ConnectionId;
 use libp2p::PeerId;
-use log::info;
+use log::{log, Level};
+use p2pool_core::token_bucket::{Rate, TokenBucket};
 
 use super::SwarmDriver;
 
@@ -18,24 +20,38 @@ const SUBSCRIBE_TIMEOUT_MAX: Duration = Duration::from_secs(600);
 /// Peers whose reconnects are remembered: more than may be connected.
 const REMEMBERED_MAX: usize = 256;
 
+/// Log lines about them: any stranger may connect and not subscribe.
+const LOGGED: Rate = Rate { burst: 10, interval: Duration::from_secs(60) };
+
 /// How often peers were connected again.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Reconnects {
-    counts: HashMap<PeerId, u32>,
+    /// With the last connection that was closed for it, which may take its time.
+    counts: HashMap<PeerId, (u32, ConnectionId)>,
+    logged: TokenBucket<Instant>,
 }
 
 impl Reconnects {
-    /// Whether a peer has had its time to subscribe.
-    fn is_due(&self, peer: &PeerId, connected_for: Duration) -> bool {
-        let count = self.counts.get(peer).copied().unwrap_or_default();
+    pub(super) fn new(now: Instant) -> Self {
+        Self { counts: HashMap::new(), logged: TokenBucket::new(LOGGED, now) }
+    }
+
+    /// Whether a peer has had its time to subscribe on a connection that is not being closed yet.
+    fn is_due(&self, peer: &PeerId, connection: ConnectionId, connected_for: Duration) -> bool {
+        let count = match self.counts.get(peer) {
+            Some((_, closed)) if *closed == connection => return false,
+            Some((count, _)) => *count,
+            None => 0,
+        };
         connected_for >= (SUBSCRIBE_TIMEOUT * (1 << count.min(16))).min(SUBSCRIBE_TIMEOUT_MAX)
     }
 
-    fn reconnected(&mut self, peer: PeerId) {
+    fn reconnected(&mut self, peer: PeerId, connection: ConnectionId) {
         if self.counts.len() >= REMEMBERED_MAX && !self.counts.contains_key(&peer) {
             self.counts.clear();
         }
-        *self.counts.entry(peer).or_default() += 1;
+        let (count, closed) = self.counts.entry(peer).or_insert((0, connection));
+        (*count, *closed) = (count.saturating_add(1), connection);
     }
 
     fn subscribed(&mut self, peer: &PeerId) {
@@ -52,14 +68,15 @@ impl SwarmDriver {
             let Some(peer) = self.peers.get(id) else { continue };
             if is_subscribed {
                 self.reconnects.subscribed(id);
-            } else if self.reconnects.is_due(id, now.duration_since(peer.connected_at)) {
-                silent.push(*id);
+            } else if self.reconnects.is_due(id, peer.connection, now.duration_since(peer.connected_at)) {
+                silent.push((*id, peer.connection));
             }
         }
-        for id in silent {
-            self.reconnects.reconnected(id);
+        for (id, connection) in silent {
+            self.reconnects.reconnected(id, connection);
             self.metrics.peer_reconnects.inc();
-            info!("peer {id} connected again: it has not subscribed to shares");
+            let level = if self.reconnects.logged.take(now) { Level::Info } else { Level::Debug };
+            log!(level, "peer {id} connected again: it has not subscribed to shares");
             self.dialer.disconnecting(&id);
             self.disconnect(id);
         }
@@ -70,28 +87,43 @@ impl SwarmDriver {
 mod tests {
     use super::*;
 
+    fn id(number: usize) -> ConnectionId {
+        ConnectionId::new_unchecked(number)
+    }
+
     #[test]
     fn a_peer_that_never_subscribes_is_reconnected_ever_more_rarely_and_others_at_once() {
-        let (mut reconnects, silent, other) = (Reconnects::default(), PeerId::random(), PeerId::random());
-        let wait_s = |reconnects: &Reconnects, peer: &PeerId| {
-            (0..).find(|seconds| reconnects.is_due(peer, Duration::from_secs(*seconds))).unwrap()
+        let (mut reconnects, silent, other) = (Reconnects::new(Instant::now()), PeerId::random(), PeerId::random());
+        let wait_s = |reconnects: &Reconnects, peer: &PeerId, connection: usize| {
+            (0..).find(|seconds| reconnects.is_due(peer, id(connection), Duration::from_secs(*seconds))).unwrap()
         };
         let mut waits_s = Vec::new();
-        for _ in 0..9 {
-            waits_s.push(wait_s(&reconnects, &silent));
-            reconnects.reconnected(silent);
+        for connection in 0..9 {
+            waits_s.push(wait_s(&reconnects, &silent, connection));
+            reconnects.reconnected(silent, id(connection));
         }
         assert_eq!(waits_s, [10, 20, 40, 80, 160, 320, 600, 600, 600]);
-        assert_eq!(wait_s(&reconnects, &other), 10);
+        assert_eq!(wait_s(&reconnects, &other, 9), 10);
         reconnects.subscribed(&silent);
-        assert_eq!(wait_s(&reconnects, &silent), 10);
+        assert_eq!(wait_s(&reconnects, &silent, 10), 10);
+    }
+
+    #[test]
+    fn a_connection_that_takes_hours_to_close_is_closed_once() {
+        let (mut reconnects, silent) = (Reconnects::new(Instant::now()), PeerId::random());
+        let hours = Duration::from_secs(36_000);
+        for connection in 0..9 {
+            assert!(reconnects.is_due(&silent, id(connection), hours));
+            reconnects.reconnected(silent, id(connection));
+            assert!(!reconnects.is_due(&silent, id(connection), hours));
+        }
     }
 
     #[test]
     fn remembered_reconnects_are_bounded() {
-        let mut reconnects = Reconnects::default();
-        for _ in 0..2 * REMEMBERED_MAX {
-            reconnects.reconnected(PeerId::random());
+        let mut reconnects = Reconnects::new(Instant::now());
+        for connection in 0..2 * REMEMBERED_MAX {
+            reconnects.reconnected(PeerId::random(), id(connection));
         }
         assert!(reconnects.counts.len() <= REMEMBERED_MAX);
     }

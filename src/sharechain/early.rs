@@ -112,7 +112,10 @@ impl Sharechain {
         let tip = self.tree.tip().map(|tip| tip.id);
         for linked in due {
             let (id, info) = (linked.id, linked.info());
-            let is_linkable = info.is_genesis() || self.tree.is_empty() || self.tree.contains(&info.parent);
+            // The oldest shares of a pruned chain, which have siblings, are linked without their parent, as when they are loaded.
+            let oldest = self.tree.main_chain().first().map(|oldest| oldest.info().share_height);
+            let is_oldest = oldest.is_none_or(|oldest| info.share_height <= oldest);
+            let is_linkable = info.is_genesis() || is_oldest || self.tree.contains(&info.parent);
             let has_uncles = !linked.verified || info.uncles.iter().all(|uncle| self.tree.contains(uncle));
             if self.tree.contains(&id) {
                 continue;

@@ -155,6 +155,30 @@ fn a_chain_that_is_wholly_from_the_future_gives_way_to_a_new_one_and_is_compared
 }
 
 #[test]
+fn a_pruned_chain_that_is_wholly_from_the_future_comes_back_with_the_siblings_of_its_oldest_share() {
+    let mut node = TestNode::with_chain(6);
+    let parent = node.tip();
+    node.extend(1);
+    for number in 10..14 {
+        let stale = node.edited(&parent, |share| share.extranonce = [number; 12]);
+        assert_eq!(node.give(&stale), Verdict::Accepted);
+    }
+    let kept = node.chain.tree().params().shares_kept();
+    node.extend(kept - 1);
+    node.chain.prune();
+    let (ids, len, now) = (node.main_ids(), node.chain.tree().len(), node.now);
+    assert_eq!((ids.len(), len), (kept as usize, kept as usize + 4));
+    // A clock without a battery.
+    node.now = UnixTime(0);
+    follow_clock(&mut node);
+    assert!(node.chain.tree().is_empty());
+    node.now = now;
+    let effects = follow_clock(&mut node);
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Unlinked(_))));
+    assert_eq!((node.main_ids(), node.chain.tree().len()), (ids, len));
+}
+
+#[test]
 fn pruning_keeps_the_bitcoin_blocks_that_waiting_shares_build_on() {
     let mut node = TestNode::with_chain(6);
     let right = node.now;

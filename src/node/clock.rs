@@ -12,7 +12,8 @@
 //! - *Bitcoin's newest blocks* beside the peers, on the networks whose blocks come steadily with honest times. Strangers cannot
 //!   forge them: a gap of two hours comes once in three years, and two of three blocks are not ten minutes ahead. (One may be, if
 //!   a miner of the pool found it whose clock is.) On mainnet a gap of four hours suffices alone (once in 400,000 years): either the
-//!   clock is wrong, or bitcoind lacks the blocks that it should build on.
+//!   clock is wrong, or bitcoind lacks the blocks that it should build on. So does a median time past that is later than the clock:
+//!   it is an hour old, and only most of the hash rate could set it ahead. A bitcoind with the same clock says nothing then.
 
 use crate::params::Network;
 use crate::sharechain::{bitcoin_difficulty, Anchor, AHEAD_MAX_S};
@@ -158,8 +159,10 @@ fn by_blocks(ahead_of_peers_s: Option<i64>, now: UnixTime, network: Network, new
     if let Some(ahead_s) = is_off(ahead_of_peers_s).filter(|ahead_s| has_steady_blocks && is_confirmed(ahead_s)) {
         return Some(ClockFault { ahead_s, witness: ClockWitness::Peers });
     }
-    let is_old = network == Network::Mainnet && age_s > BLOCK_AGE_ALONE_MAX_S;
-    is_old.then_some(ClockFault { ahead_s: age_s.into(), witness: ClockWitness::Blocks })
+    let behind_s = newest.median_time_past.since(now);
+    let ahead_s = if behind_s > CLOCK_OFF_MAX_S { -i64::from(behind_s) } else { age_s.into() };
+    let is_wrong = network == Network::Mainnet && (ahead_s < 0 || age_s > BLOCK_AGE_ALONE_MAX_S);
+    is_wrong.then_some(ClockFault { ahead_s, witness: ClockWitness::Blocks })
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ pub enum ClockWitness {
     Bitcoind,
     /// Most peers, and the time of Bitcoin's newest block.
     Peers,
-    /// The time of Bitcoin's newest block alone: either the clock is ahead, or bitcoind lacks blocks.
+    /// The times of Bitcoin's newest blocks alone: the clock is behind their median, or it is ahead, or bitcoind lacks blocks.
     Blocks,
 }
 
@@ -38,6 +38,7 @@ impl fmt::Display for ClockFault {
         match witness {
             ClockWitness::Bitcoind => write!(f, "{by_s} s {relation} bitcoind's"),
             ClockWitness::Peers => write!(f, "{by_s} s {relation} the peers', and Bitcoin's newest blocks confirm it"),
+            ClockWitness::Blocks if *ahead_s < 0 => write!(f, "more than {by_s} s behind Bitcoin's newest blocks"),
             ClockWitness::Blocks => write!(f, "{by_s} s ahead of Bitcoin's newest block, or bitcoind lacks blocks"),
         }
     }

@@ -23,6 +23,7 @@ fn block(age_s: i64) -> Anchor {
     let mut block = anchor();
     block.header.time = u32::try_from(i64::from(TIME.0) - age_s).unwrap();
     block.times = RecentTimes::new((0..11).map(|back| UnixTime(block.header.time - 600 * back)));
+    block.median_time_past = block.times.median();
     block
 }
 
@@ -119,6 +120,7 @@ fn a_median_time_past_that_runs_ahead_puts_no_clock_in_the_wrong() {
     judge.template(&template, now(0, 0));
     let mut newest = block(0);
     newest.header.time = ahead.0;
+    newest.median_time_past = ahead;
     assert_eq!(witness_at(&mut judge, now(0, 0), Network::Testnet4, &newest), None);
     assert!(judge.is_right());
     assert_eq!(judge.status.ahead_of_bitcoind_s, None, "nothing is known");
@@ -173,7 +175,10 @@ fn peers_and_bitcoins_newest_block_stop_a_node_whose_bitcoind_has_the_same_wrong
         for (network, has_steady_blocks) in
             [(Network::Mainnet, true), (Network::Signet, true), (Network::Testnet4, false)]
         {
-            let is_alone = network == Network::Mainnet && ahead_s + age_s > 4 * HOUR_S;
+            // The median of the newest blocks is fifty minutes older.
+            let before_median_s = ahead_s + age_s + 3_000;
+            let alone_s = if before_median_s < 0 { before_median_s } else { ahead_s + age_s };
+            let is_alone = network == Network::Mainnet && (before_median_s < 0 || alone_s > 4 * HOUR_S);
             let expected = (is_seen && has_steady_blocks).then_some((ClockWitness::Peers, ahead_s));
             assert_eq!(
                 witness_at(&mut judge, now(0, ahead_s), network, &block(age_s)),
@@ -181,9 +186,26 @@ fn peers_and_bitcoins_newest_block_stop_a_node_whose_bitcoind_has_the_same_wrong
                 "{ahead_s} {network:?}"
             );
             judge.ahead_of_peers_s = None;
-            let alone = is_alone.then_some((ClockWitness::Blocks, ahead_s + age_s));
+            let alone = is_alone.then_some((ClockWitness::Blocks, alone_s));
             assert_eq!(witness_at(&mut judge, now(0, ahead_s), network, &block(age_s)), alone, "without peers");
             judge.ahead_of_peers_s = Some(ahead_s);
         }
     }
+}
+
+#[test]
+fn a_clock_behind_the_median_time_past_is_wrong_though_bitcoind_says_nothing() {
+    let newest = block(0);
+    let template = Template { cur_time: newest.median_time_past.plus(1), ..template_at(0, 0) };
+    let template = Template { min_time: template.cur_time, ..template };
+    let behind_s = |judge: &mut ClockJudge, ahead_s: i64| {
+        judge.template(&template, now(0, ahead_s));
+        witness_at(judge, now(0, ahead_s), Network::Mainnet, &newest).map(|(witness, ahead_s)| {
+            assert_eq!((witness, judge.is_right()), (ClockWitness::Blocks, false));
+            -ahead_s
+        })
+    };
+    assert_eq!(behind_s(&mut ClockJudge::default(), -3_120), None);
+    assert_eq!(behind_s(&mut ClockJudge::default(), -3_121), Some(121));
+    assert_eq!(behind_s(&mut ClockJudge::default(), -72 * HOUR_S), Some(72 * HOUR_S - 3_000));
 }

@@ -230,6 +230,7 @@ fn clock(snapshot: &Snapshot) -> Option<Notice> {
         let (whose, advice) = match witness {
             ClockWitness::Bitcoind => ("bitcoind's clock", "Synchronise this machine's clock, and bitcoind's, with NTP."),
             ClockWitness::Peers => ("its peers' clocks and Bitcoin's newest block", advice),
+            ClockWitness::Blocks if ahead_s < 0 => ("the median time of Bitcoin's newest blocks", advice),
             ClockWitness::Blocks => (
                 "Bitcoin's newest block",
                 "Synchronise the clock with NTP. If it is right, bitcoind has received no block for hours: see its debug.log.",

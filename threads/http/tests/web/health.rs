@@ -204,15 +204,16 @@ fn a_clock_that_differs_from_the_peers_is_reported() {
 #[test]
 fn a_clock_so_wrong_that_miners_get_no_work_is_an_error() {
     let witnesses = [
-        (ClockWitness::Bitcoind, "12\u{a0}h ahead of bitcoind's clock"),
-        (ClockWitness::Peers, "12\u{a0}h ahead of its peers' clocks and Bitcoin's newest block"),
-        (ClockWitness::Blocks, "12\u{a0}h ahead of Bitcoin's newest block"),
+        (43_200, ClockWitness::Bitcoind, "12\u{a0}h ahead of bitcoind's clock"),
+        (43_200, ClockWitness::Peers, "12\u{a0}h ahead of its peers' clocks and Bitcoin's newest block"),
+        (43_200, ClockWitness::Blocks, "12\u{a0}h ahead of Bitcoin's newest block"),
+        (-43_200, ClockWitness::Blocks, "12\u{a0}h behind the median time of Bitcoin's newest blocks"),
     ];
-    for (witness, words) in witnesses {
+    for (ahead_s, witness, words) in witnesses {
         let node = Node::start();
         assert_eq!(node.metric("p2pool_clock_wrong"), Some(0.0));
         without_job(&node, SyncState::Synced, NoWork::ClockOff);
-        let fault = Some(ClockFault { ahead_s: 43_200, witness });
+        let fault = Some(ClockFault { ahead_s, witness });
         node.publish(|chain| {
             chain.clock = ClockStatus { ahead_of_bitcoind_s: Some(43_200), ahead_of_peers_s: None, fault }
         });

@@ -1,6 +1,7 @@
 //! Tests of the whole program with a real bitcoind.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
+mod absent_workers;
 mod bitcoind_restart;
 mod browsers_beside_miners;
 mod dashboard;
@@ -25,8 +26,8 @@ mod rpc_rights;
 mod signet;
 mod transactions;
 mod two_miners;
+mod user_names;
 mod work;
-mod workers;
 mod wrong_flags;
 
 use std::time::Duration;

@@ -5,8 +5,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . contrib/common.sh
 
-# Catches tests that hang; the tests take less than a quarter of this.
-readonly TESTS_TIMEOUT_S=1500
+# Catches tests that hang; the tests take about half of this.
+readonly TESTS_TIMEOUT_S=2400
 
 # Tests that cannot run here add a line to this file; cargo counts them as passed and hides their output.
 P2POOL_TEST_SKIPS=$(mktemp)

@@ -118,20 +118,27 @@ mod tests {
         let relay = Relay::to(server.local_addr().unwrap().port());
         let connect = || {
             let client = TcpStream::connect(("127.0.0.1", relay.port())).unwrap();
-            client.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+            client.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
             (client, server.accept().unwrap().0)
+        };
+        let receives_nothing = |client: &mut TcpStream| {
+            client.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+            client.read(&mut [0; 3]).unwrap_err();
         };
         let ((mut client, mut accepted), mut buffer) = (connect(), [0; 3]);
         accepted.write_all(b"one").unwrap();
         client.read_exact(&mut buffer).unwrap();
         assert_eq!(&buffer, b"one");
         drop(accepted);
-        client.read(&mut buffer).unwrap_err();
+        receives_nothing(&mut client);
 
-        let ((mut client, mut accepted), mut second) = (connect(), [0; 3]);
+        let (mut client, mut accepted) = connect();
+        while relay.accepted() < 2 {
+            std::thread::yield_now();
+        }
         relay.forget_connections();
         accepted.write_all(b"two").unwrap();
-        client.read(&mut second).unwrap_err();
+        receives_nothing(&mut client);
         let (mut client, mut accepted) = connect();
         accepted.write_all(b"new").unwrap();
         client.read_exact(&mut buffer).unwrap();

@@ -11,7 +11,7 @@ use p2pool_channels::{BrowserConnection, BrowserSender};
 use p2pool_core::metrics::Metrics;
 use p2pool_core::status::{MinerStatus, MinersStatus};
 use p2pool_core::stratum::firmware_work::outputs_vote;
-use p2pool_core::stratum::{display_name, CloseReason, Fanout, Session, SharedState, Step};
+use p2pool_core::stratum::{display_name, CloseReason, Fanout, GateReport, Session, SharedState, Step};
 use p2pool_core::units::{Now, SteadyTime, UnixTime};
 use p2pool_core::work::WorkUpdate;
 use slab::Slab;
@@ -324,7 +324,8 @@ impl Connections {
     /// Begins to check all timers and, on request, to gather the miners' status; [`Self::continue_tick`] does it.
     pub fn begin_tick(&mut self, with_status: bool) {
         if let Some(report) = self.shared.gate.tick(self.now) {
-            self.sink.log(LogKind::Work, format_args!("{report}"));
+            let is_good = report == GateReport::Open;
+            self.sink.log(if is_good { LogKind::WorkAvailable } else { LogKind::Work }, format_args!("{report}"));
         }
         let miners = with_status.then(|| Vec::with_capacity(self.connections.len()));
         self.tick = Some(Tick { next_key: 0, miners });

@@ -35,6 +35,8 @@ pub enum LogKind {
     RefusedNoWork,
     /// Miners are refused or disconnected because there is no work, or accepted again.
     Work,
+    /// There is work for miners again, or for the first time.
+    WorkAvailable,
     /// The system could not accept or register a connection.
     Accept,
     /// A share was rejected because the chain thread is busy.
@@ -48,7 +50,7 @@ impl LogKind {
 
     fn level(self) -> Level {
         match self {
-            Self::Connected | Self::Foreign => Level::Info,
+            Self::Connected | Self::Foreign | Self::WorkAvailable => Level::Info,
             _ => Level::Warn,
         }
     }
@@ -61,7 +63,7 @@ impl LogKind {
             // Each line is about another miner or address.
             Self::CoinbaseTooLarge | Self::UnpaidAddress | Self::VersionBits | Self::Foreign => 10,
             // Each says what happens to all miners now.
-            Self::Work => 6,
+            Self::Work | Self::WorkAvailable => 6,
             _ => 1,
         }
     }

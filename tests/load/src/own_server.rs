@@ -18,8 +18,10 @@ use p2pool_stratum::{StopHandle, Stratum, StratumError, StratumSinks};
 
 use crate::fixtures::{JobSpec, HARDEST};
 
-/// Interval of new jobs, each on another Bitcoin block, so that each is sent at once.
+/// Interval of new jobs.
 const JOB_INTERVAL: Duration = Duration::from_secs(1);
+/// Number of jobs on the same Bitcoin tip, as on mainnet: a share in 30 s, a block in 600 s.
+const JOBS_PER_TIP: u64 = 20;
 
 /// A running stratum thread, stopped on drop.
 pub struct OwnServer {
@@ -46,7 +48,14 @@ pub fn start(max_sessions: usize, payees: u32) -> Result<OwnServer, StratumError
         let _inboxes = (shares, blocks);
         for id in 1.. {
             let share_bits = Bits(0x1a00_ffff);
-            let spec = JobSpec { id, tip: id as u8, block_bits: HARDEST, share_bits, payees, ..JobSpec::default() };
+            let spec = JobSpec {
+                id,
+                tip: (id / JOBS_PER_TIP) as u8,
+                block_bits: HARDEST,
+                share_bits,
+                payees,
+                ..JobSpec::default()
+            };
             work.put(WorkUpdate::Job(spec.make()));
             if ended.recv_timeout(JOB_INTERVAL) != Err(RecvTimeoutError::Timeout) {
                 return;

@@ -29,7 +29,7 @@ const READ_LEN: usize = 16 * 1024;
 const ACCEPTS_MAX: usize = 64;
 /// Number of connections that are read, get a job, or whose timers are checked, per turn of the loop. So none of these waits until
 /// another is done for all.
-const SLICE: usize = 64;
+const SLICE: usize = 16;
 /// Connections accepted beyond the limits on miners, in all and per address, since they may be browsers: as many as the
 /// web threads take, and as one household opens at once.
 const EXTRA_CONNECTIONS: usize = 32;

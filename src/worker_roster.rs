@@ -54,7 +54,7 @@ pub struct GoneWorker {
 #[derive(Debug)]
 pub struct WorkerRoster {
     workers: BTreeMap<Arc<str>, Entry>,
-    /// Since when miners are let in; nobody is gone before that.
+    /// Since when miners are let in; no worker is gone before that.
     accepting_since: UnixTime,
 }
 
@@ -88,7 +88,7 @@ impl WorkerRoster {
 
     /// Takes a snapshot of the miners. Returns whether a worker came, left or was forgotten.
     pub fn update(&mut self, miners: &MinersStatus, now: UnixTime) -> bool {
-        // By a clock that was ahead and is set back, nobody would be gone until it is as late again.
+        // By a clock that was ahead and is set back, no worker would be gone until it is as late again.
         self.accepting_since = self.accepting_since.min(now);
         if miners.no_work.is_some_and(|no_work| no_work.refuses) {
             self.accepting_since = now;

@@ -4,7 +4,7 @@ use super::difficulty::Difficulty;
 
 /// The table. It is short, so each new session parses it.
 const TABLE: &str = include_str!("user_agents.txt");
-/// Beginnings of the user agents of firmware that is not sent messages: a proxy that has nobody to show them to, and a
+/// Beginnings of the user agents of firmware that is not sent messages: a proxy without a display, and a
 /// parser that copies lines into small buffers.
 const WITHOUT_MESSAGES: [&str; 4] = ["NiceHash/", "NerdMiner", "HAN_SOLOminer", "SparkMiner"];
 /// Name of what matches no other line.

@@ -317,7 +317,7 @@ impl Sync {
         // The plan may have been given up while the outcome was on its way.
         let Some(plan) = self.plans.remove(&candidate.0) else { return };
         if let Some(leader) = self.peers.get_mut(&plan.leader) {
-            // Whoever else serves it may have another chain above shares that a liar put in front of its tip.
+            // Another peer that serves it may have another chain above shares that a liar put in front of its tip.
             leader.is_not_due = *outcome == CandidateOutcome::NotDue && !plan.leader_changed;
         }
         match outcome {

@@ -143,7 +143,7 @@ fn version_bits_are_only_accepted_within_the_mask() {
     for _ in 0..3 {
         assert_eq!(submit(&mut server, 0x2000_6000, Some("00006000")), Err(20), "rolled without negotiation");
     }
-    assert_eq!(server.sink.events.len(), 1, "the operator is told once");
+    assert_eq!(server.sink.events.len(), 1, "reported once");
     assert!(server.sink.events[0].contains("bits: 24576, mask: 0 }"), "{}", server.sink.events[0]);
     server.call("a", "mining.configure", r#"[["version-rolling"],{"version-rolling.mask":"00ffffff"}]"#).unwrap();
     assert_eq!(submit(&mut server, 0x2000_6000, Some("00006000")), Ok(()));

@@ -1,6 +1,7 @@
 //! Settings of a node, resolved and checked once at start.
 
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::params::ChainParams;
@@ -26,7 +27,9 @@ pub struct Config {
     pub rpc_port: u16,
     /// Credentials for bitcoind.
     pub rpc_auth: RpcAuth,
-    /// TCP port for miners and browsers, on all addresses; 0 lets the system choose.
+    /// IP address to listen on for miners; `None` for all.
+    pub stratum_bind: Option<IpAddr>,
+    /// TCP port for miners; 0 lets the system choose.
     pub stratum_port: u16,
     /// Difficulty that a new session starts with.
     pub start_difficulty: f64,
@@ -34,6 +37,8 @@ pub struct Config {
     pub max_sessions: usize,
     /// How long miners may be without valid work before they are disconnected.
     pub no_work_timeout: NoWorkTimeout,
+    /// Where browsers connect.
+    pub web_bind: WebBind,
     /// Host names that browsers may use besides IP addresses, `localhost` and the machine's own name.
     pub web_hosts: Vec<String>,
     /// TCP port for peers, on all addresses; 0 lets the system choose.
@@ -46,6 +51,17 @@ pub struct Config {
     pub dht_server: bool,
     /// Data directory of this sharechain: store, found blocks, identity, history.
     pub chain_dir: PathBuf,
+}
+
+/// Where the dashboard, the API and the metrics are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WebBind {
+    /// On the miners' port.
+    MinersPort,
+    /// On an address and port of its own; port 0 lets the system choose.
+    Own(SocketAddr),
+    /// Nowhere.
+    Off,
 }
 
 /// Credentials for bitcoind.

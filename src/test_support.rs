@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bitcoin::blockdata::constants::genesis_block;
 
-use crate::config::{Config, RpcAuth};
+use crate::config::{Config, RpcAuth, WebBind};
 use crate::params::{ChainParams, Network};
 use crate::share::{CoinbaseTag, PayoutScript, EXTRANONCE_LEN};
 use crate::sharechain::bitcoin_difficulty::PeriodStart;
@@ -80,11 +80,13 @@ impl Config {
             rpc_host: "127.0.0.1".to_owned(),
             rpc_port: 1,
             rpc_auth: RpcAuth::CookieFiles(Vec::new()),
+            stratum_bind: None,
             stratum_port: 0,
             start_difficulty: 1.0,
             max_sessions: 1_000,
             // Most tests have miners before they have work.
             no_work_timeout: NoWorkTimeout::NEVER,
+            web_bind: WebBind::MinersPort,
             web_hosts: Vec::new(),
             p2p_port: 0,
             bootnodes: Vec::new(),

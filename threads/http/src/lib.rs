@@ -30,14 +30,16 @@ mod snapshot;
 mod socket_dir;
 mod worker_log;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use mio::net::TcpListener;
 use mio::Waker;
 use p2pool_channels::BrowserSender;
-use p2pool_core::config::Config;
+use p2pool_core::config::{Config, WebBind};
 use p2pool_core::metrics::Metrics;
 use p2pool_core::status::{
     BitcoindStatus, BlocksStatus, ChainStatus, MinersStatus, OwnBlocksStatus, PeersStatus, SubmissionStatus,
@@ -84,6 +86,9 @@ pub enum HttpError {
     /// The system's event queue cannot be created, or has failed.
     #[error("cannot wait for HTTP requests: {0}")]
     Poll(#[from] std::io::Error),
+    /// The address of `-web-bind` cannot be used.
+    #[error("cannot listen for browsers on {address}: {cause}; check -web-bind")]
+    Listen { address: SocketAddr, cause: std::io::Error },
     /// tiny_http cannot start.
     #[error("cannot start the HTTP server: {0}")]
     Server(String),
@@ -95,6 +100,7 @@ pub struct Http {
     pub relay: Relay,
     /// Runs on a thread of its own.
     pub server: Server,
+    local_addr: Option<SocketAddr>,
     stop: StopHandle,
 }
 
@@ -117,7 +123,15 @@ impl Http {
         let hosts = AllowedHosts::new(&machine, &config.web_hosts);
         let stop_requested = Arc::new(AtomicBool::new(false));
         let socket_dir = SocketDir::create(&config.chain_dir)?;
+        let listener = match config.web_bind {
+            WebBind::Own(address) => {
+                Some(TcpListener::bind(address).map_err(|cause| HttpError::Listen { address, cause })?)
+            }
+            WebBind::MinersPort | WebBind::Off => None,
+        };
+        let local_addr = listener.as_ref().map(TcpListener::local_addr).transpose()?;
         let relay = Relay::open(
+            listener,
             socket_dir.socket_path().to_owned(),
             hosts,
             Arc::clone(&sources.metrics),
@@ -125,7 +139,12 @@ impl Http {
         )?;
         let server = Server::open(socket_dir, config, sources, Arc::clone(&stop_requested))?;
         let stop = StopHandle { stop_requested, relay: Arc::clone(&relay.waker), server: Arc::clone(&server.http) };
-        Ok(Self { relay, server, stop })
+        Ok(Self { relay, server, local_addr, stop })
+    }
+
+    /// Returns its own address, if it does not share the miners' port.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.local_addr
     }
 
     /// Returns the sender with which the stratum thread hands over browser connections.

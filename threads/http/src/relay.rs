@@ -17,6 +17,7 @@ mod refusal;
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{bounded, Receiver};
 use mio::event::Event;
-use mio::net::TcpStream;
+use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 use p2pool_channels::{BrowserConnection, BrowserSender};
 use p2pool_core::metrics::Metrics;
@@ -42,11 +43,18 @@ const INBOX_CAPACITY: usize = 64;
 const EVENTS_MAX: usize = 128;
 const WAKER: Token = Token(usize::MAX);
 const BACKEND: Token = Token(usize::MAX - 1);
+const LISTENER: Token = Token(usize::MAX - 2);
+/// Interval between tries to accept connections when the system cannot, for lack of descriptors.
+const ACCEPT_RETRY: Duration = Duration::from_secs(1);
 
 /// The relay, opened but not yet running.
 pub struct Relay {
     poll: Poll,
     inbox: Receiver<BrowserConnection>,
+    /// With `-web-bind` an address of its own.
+    listener: Option<TcpListener>,
+    /// When to accept again after an error.
+    accept_retry: Option<Instant>,
     hosts: AllowedHosts,
     connections: BTreeMap<usize, Connection>,
     next_key: usize,
@@ -62,6 +70,7 @@ pub struct Relay {
 impl Relay {
     /// Opens the relay in front of the server that listens on the Unix socket at `path`.
     pub fn open(
+        mut listener: Option<TcpListener>,
         path: PathBuf,
         hosts: AllowedHosts,
         metrics: Arc<Metrics>,
@@ -74,10 +83,15 @@ impl Relay {
             let waker = Arc::clone(&waker);
             BrowserSender::new(inbox_sender, Arc::new(move || wake(&waker)))
         };
+        if let Some(listener) = &mut listener {
+            poll.registry().register(listener, LISTENER, Interest::READABLE)?;
+        }
         let backend = Backend::new(path, BACKEND, poll.registry().try_clone()?);
         Ok(Self {
             poll,
             inbox,
+            listener,
+            accept_retry: None,
             hosts,
             connections: BTreeMap::new(),
             next_key: 0,
@@ -104,8 +118,12 @@ impl Relay {
             for event in &events {
                 self.on_event(event, now);
             }
+            if self.accept_retry.is_some_and(|due| due <= now) {
+                self.accept(now);
+            }
             while let Ok(connection) = self.inbox.try_recv() {
-                self.admit(connection, now);
+                let BrowserConnection { socket, peer } = connection;
+                self.admit(TcpStream::from_std(socket), peer, now);
             }
             self.forward_responses(now);
             self.end_overdue(now);
@@ -116,13 +134,16 @@ impl Relay {
 
     fn timeout(&self) -> Option<Duration> {
         let deadlines = self.connections.values().filter_map(Connection::deadline);
-        let next = deadlines.chain(self.backend.deadline()).min()?;
+        let next = deadlines.chain(self.backend.deadline()).chain(self.accept_retry).min()?;
         Some(next.saturating_duration_since(Instant::now()))
     }
 
     fn on_event(&mut self, event: &Event, now: Instant) {
         // The waker and the backend need no handling here: each turn of the loop looks at them.
         let Token(key) = event.token();
+        if event.token() == LISTENER {
+            return self.accept(now);
+        }
         if let Some(connection) = self.connections.get_mut(&key) {
             if event.is_readable() || event.is_read_closed() {
                 connection.is_readable = true;
@@ -131,8 +152,24 @@ impl Relay {
         }
     }
 
-    fn admit(&mut self, connection: BrowserConnection, now: Instant) {
-        let BrowserConnection { socket, peer } = connection;
+    /// Accepts what waits at its own port.
+    fn accept(&mut self, now: Instant) {
+        self.accept_retry = None;
+        while let Some(result) = self.listener.as_ref().map(TcpListener::accept) {
+            match result {
+                Ok((socket, peer)) => self.admit(socket, peer, now),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
+                Err(error) => {
+                    log::debug!("browsers cannot be accepted: {error}");
+                    self.accept_retry = Some(now + ACCEPT_RETRY);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn admit(&mut self, socket: TcpStream, peer: SocketAddr, now: Instant) {
         if self.connections.len() >= CONNECTIONS_MAX {
             self.metrics.web_limit_reached.inc();
             if !self.evict_one(now) {
@@ -143,8 +180,8 @@ impl Relay {
             }
         }
         let key = self.next_key;
-        self.next_key = self.next_key.wrapping_add(1) % BACKEND.0;
-        let mut connection = Connection::new(TcpStream::from_std(socket), now);
+        self.next_key = self.next_key.wrapping_add(1) % LISTENER.0;
+        let mut connection = Connection::new(socket, now);
         match self.poll.registry().register(&mut connection.socket, Token(key), Interest::READABLE | Interest::WRITABLE)
         {
             Ok(()) => {

@@ -1,43 +1,81 @@
-//! The command line: its flags, and Go's notation for them.
+//! The flags, each of which can also be given by an environment variable and in the settings file.
+//!
+//! [`Flags`] is the one source of names and descriptions: help, man page, completions, the example of a settings file and the
+//! table of the guide are made from it (`reference.rs`).
 
-use std::collections::HashSet;
+mod command_line;
+mod help;
+#[cfg(test)]
+mod reference;
 
-use argh::{ArgsInfo, FromArgs};
+use std::borrow::Cow;
+
+use argh::{ArgsInfo, FlagInfoKind, FromArgs};
+
+pub use command_line::{parse, Command, Given};
 
 /// Version and commit of the program.
 pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (commit ", env!("P2POOL_COMMIT"), ")");
-/// Replaces argh's usage line, which names all flags.
-const USAGE: &str = "Usage: p2pool -address <address> [flags]\n       p2pool export [flags]";
 
-/// Environment variables and the flags they override.
-pub const ENVIRONMENT: [(&str, &str); 7] = [
+/// Environment variables with names of their own, and their flags. The variable of any other flag is `P2POOL_`, then the flag
+/// in capitals.
+const VARIABLES: [(&str, &str); 5] = [
     ("PAYOUT_ADDRESS", "address"),
     ("BITCOIN_RPC_HOST", "rpc-host"),
     ("BITCOIN_RPC_USER", "rpc-user"),
     ("BITCOIN_RPC_PASSWORD", "rpc-password"),
-    ("P2POOL_DATA_DIR", "data-dir"),
-    ("P2POOL_BOOTNODES", "bootnodes"),
     ("LOG_LEVEL", "log-level"),
 ];
-/// Flags whose value defaults to true if omitted.
-const BOOLEAN_FLAGS: [&str; 2] = ["mdns", "dht-server"];
-/// Flags without a value.
-const SWITCHES: [&str; 1] = ["version"];
-/// The command that prints the sharechain instead of running a node.
-const EXPORT: &str = "export";
+/// Start of the names of the other variables.
+pub const VARIABLE_PREFIX: &str = "P2POOL_";
 
-/// A node of a decentralised Bitcoin mining pool. `p2pool export` takes the same flags, prints the stored
-/// sharechain as JSON lines, oldest share first, and exits; it may run beside the node.
+/// Flags that belong together.
+#[derive(Debug)]
+pub struct Group {
+    pub name: &'static str,
+    pub about: &'static str,
+    /// The first flag; the group ends where the next begins.
+    first: &'static str,
+}
+
+/// All groups, in the order of [`Flags`].
+pub const GROUPS: [Group; 6] = [
+    Group { name: "miners", about: "who is paid, and how miners connect", first: "address" },
+    Group { name: "bitcoind", about: "the Bitcoin network and node", first: "network" },
+    Group { name: "network", about: "connections to other nodes", first: "p2p-port" },
+    Group { name: "web", about: "dashboard, API and metrics", first: "web-bind" },
+    Group { name: "files", about: "settings, data and log", first: "config" },
+    Group { name: "testing", about: "for tests on regtest and custom signets", first: "share-period" },
+];
+
+/// A node of a decentralised Bitcoin mining pool.
 #[derive(FromArgs, ArgsInfo, Debug, Default, PartialEq, Eq)]
-#[argh(
-    note = "-flag value, -flag=value, --flag value and --flag=value are equivalent.",
-    example = "{command_name} -address bc1... -rpc-cookie-file /var/lib/bitcoind/.cookie",
-    example = "{command_name} export -data-dir /var/lib/p2pool > shares.jsonl"
-)]
 pub struct Flags {
     /// payout address of this node's miners: any standard address of the network (required)
     #[argh(option, arg_name = "address")]
     pub address: Option<String>,
+    /// TCP port for miners and browsers (default 3333; 0 takes a free one)
+    #[argh(option, arg_name = "port")]
+    pub stratum_port: Option<String>,
+    /// IP address to listen on for miners (default: all addresses)
+    #[argh(option, arg_name = "address")]
+    pub stratum_bind: Option<String>,
+    /// difficulty a new miner starts with (default 100000)
+    #[argh(option, arg_name = "number")]
+    pub start_difficulty: Option<String>,
+    /// most miners connected at once (default 1000)
+    #[argh(option, arg_name = "count")]
+    pub max_sessions: Option<String>,
+    /// seconds without valid work after which miners are disconnected and refused, so that they use their backup pools, 0 or 45
+    /// to 86400; 0 means never (default 90)
+    #[argh(option, arg_name = "seconds")]
+    pub no_work_timeout: Option<String>,
+    /// text in the coinbase of blocks found by this node, at most 20 ASCII characters (default none)
+    #[argh(option, arg_name = "text")]
+    pub coinbase_tag: Option<String>,
+    /// payouts per block that this node votes for: 48, 146, 366 or 1000 (default: what its miners' firmware supports)
+    #[argh(option, arg_name = "count")]
+    pub coinbase_outputs: Option<String>,
     /// bitcoin network: mainnet, testnet3, testnet4, signet or regtest (default mainnet)
     #[argh(option, arg_name = "name")]
     pub network: Option<String>,
@@ -56,23 +94,9 @@ pub struct Flags {
     /// cookie file of bitcoind (default: search the usual places)
     #[argh(option, arg_name = "file")]
     pub rpc_cookie_file: Option<String>,
-    /// TCP port for miners and browsers (default 3333; 0 takes a free one)
-    #[argh(option, arg_name = "port")]
-    pub stratum_port: Option<String>,
-    /// difficulty a new miner starts with (default 100000)
-    #[argh(option, arg_name = "number")]
-    pub start_difficulty: Option<String>,
-    /// most miners connected at once (default 1000)
-    #[argh(option, arg_name = "count")]
-    pub max_sessions: Option<String>,
-    /// seconds without valid work after which miners are disconnected and refused, so that they use their backup pools, 0 or 45
-    /// to 86400; 0 means never (default 90)
-    #[argh(option, arg_name = "seconds")]
-    pub no_work_timeout: Option<String>,
-    /// host names, separated by commas, that browsers may use besides this machine's IP addresses and own name
-    /// (default none)
-    #[argh(option, arg_name = "list")]
-    pub web_hosts: Option<String>,
+    /// block challenge of a custom signet in hex, 51 for one that needs no signature (default: the public signet's)
+    #[argh(option, arg_name = "hex")]
+    pub signet_challenge: Option<String>,
     /// TCP port for peers (default 9171)
     #[argh(option, arg_name = "port")]
     pub p2p_port: Option<String>,
@@ -85,24 +109,28 @@ pub struct Flags {
     /// serve DHT queries even if this node is not known to be reachable (default false)
     #[argh(option, arg_name = "true|false")]
     pub dht_server: Option<String>,
+    /// name of a private pool; only nodes with the same name connect to each other (default main)
+    #[argh(option, arg_name = "name")]
+    pub chain_name: Option<String>,
+    /// address and port of the dashboard, as 127.0.0.1:8080, or off (default: the miners' port)
+    #[argh(option, arg_name = "address:port")]
+    pub web_bind: Option<String>,
+    /// host names, separated by commas, that browsers may use besides this machine's IP addresses and own name
+    /// (default none)
+    #[argh(option, arg_name = "list")]
+    pub web_hosts: Option<String>,
+    /// settings file (default: p2pool.toml in the data directory, else /etc/p2pool/p2pool.toml)
+    #[argh(option, arg_name = "file")]
+    pub config: Option<String>,
     /// data directory, with one subdirectory per sharechain (default .p2pool)
     #[argh(option, arg_name = "directory")]
     pub data_dir: Option<String>,
     /// log level: error, warn, info, debug or trace (default info)
     #[argh(option, arg_name = "level")]
     pub log_level: Option<String>,
-    /// text in the coinbase of blocks found by this node, at most 20 ASCII characters (default none)
-    #[argh(option, arg_name = "text")]
-    pub coinbase_tag: Option<String>,
-    /// payouts per block that this node votes for: 48, 146, 366 or 1000 (default: what its miners' firmware supports)
-    #[argh(option, arg_name = "count")]
-    pub coinbase_outputs: Option<String>,
-    /// name of a private pool; only nodes with the same name connect to each other (default main)
-    #[argh(option, arg_name = "name")]
-    pub chain_name: Option<String>,
-    /// block challenge of a custom signet in hex, 51 for one that needs no signature (default: the public signet's)
-    #[argh(option, arg_name = "hex")]
-    pub signet_challenge: Option<String>,
+    /// print name, version and commit, and exit
+    #[argh(switch)]
+    pub version: bool,
     /// seconds between shares, 1 to 30, for tests on regtest and custom signets (default 30)
     #[argh(option, arg_name = "seconds")]
     pub share_period: Option<String>,
@@ -119,146 +147,78 @@ pub struct Flags {
     /// -activation-height, 2 without)
     #[argh(option, arg_name = "version")]
     pub rules_version: Option<String>,
-    /// print name, version and commit, and exit
-    #[argh(switch)]
-    pub version: bool,
 }
 
-/// What the command line asks for.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Command {
-    /// Run the node.
-    Run(Flags),
-    /// Print the stored sharechain.
-    Export(Flags),
-    /// Print this text and exit.
-    Print(String),
+/// Returns the values as [`Flags`].
+pub fn flags_of(values: &Given) -> Flags {
+    let words: Vec<String> = values.iter().flat_map(|(flag, value)| [format!("--{flag}"), value.clone()]).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    Flags::from_args(&["p2pool"], &words).expect("the names are those of the fields, and each has a value")
 }
 
-/// A command line that cannot be parsed. The message is one line, without any value: a value may be a password.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum UsageError {
-    #[error("there is no flag -{given}; did you mean -{nearest}? (p2pool -help lists all)")]
-    UnknownFlag { given: String, nearest: &'static str },
-    /// The word itself is not repeated: it may be the second half of a password.
-    #[error("unexpected word {place}; a value with spaces needs quotes, and the only command is `export`")]
-    StrayWord { place: String },
-    #[error("-{0} takes no value")]
-    NeedsNoValue(String),
-    #[error("-{0} is given twice: keep one of them")]
-    Repeated(String),
-    #[error("-{0} needs a value (p2pool -help lists all flags)")]
-    NeedsValue(String),
-    #[error("{0} (p2pool -help lists all flags)")]
-    Argh(String),
+/// What is known of one flag.
+#[derive(Clone, Copy, Debug)]
+pub struct FlagInfo {
+    /// Name without dash.
+    pub name: &'static str,
+    /// Placeholder of its value; `None` if it takes none.
+    pub value: Option<&'static str>,
+    /// What it means.
+    pub about: &'static str,
 }
 
-/// Parses the words after the program's name.
-///
-/// # Errors
-/// Unknown or repeated flags, missing values, stray words.
-pub fn parse(words: &[String]) -> Result<Command, UsageError> {
-    let Normalised { words, export, help } = normalise(words)?;
-    let words: Vec<&str> = if help { vec!["--help"] } else { words.iter().map(String::as_str).collect() };
-    match Flags::from_args(&["p2pool"], &words) {
-        Ok(flags) if flags.version => Ok(Command::Print(format!("p2pool {VERSION}\n"))),
-        Ok(flags) if export => Ok(Command::Export(flags)),
-        Ok(flags) => Ok(Command::Run(flags)),
-        Err(exit) if exit.status.is_ok() => Ok(Command::Print(help_text(&exit.output))),
-        Err(exit) => Err(UsageError::Argh(exit.output.trim().replace('\n', "; ").replace("--", "-"))),
+impl FlagInfo {
+    /// Returns whether its value is true or false.
+    fn is_boolean(self) -> bool {
+        self.value == Some("true|false")
     }
-}
 
-/// Returns argh's help with a short usage line, flags with one dash, and the environment variables.
-fn help_text(argh_help: &str) -> String {
-    let body = argh_help.split_once("\n\n").map_or(argh_help, |(_usage, body)| body).replace("  --", "   -");
-    let mut text = format!("{USAGE}\n\n{body}\nEnvironment variables:\n");
-    for (variable, flag) in ENVIRONMENT {
-        text += &format!("  {variable:<22}overrides -{flag}\n");
-    }
-    text
-}
-
-/// Names and descriptions of all flags, in the order of the help.
-pub fn flag_descriptions() -> impl Iterator<Item = (&'static str, &'static str)> {
-    Flags::get_args_info().flags.iter().filter(|flag| !flag.hidden).map(|flag| {
-        let name = flag.long.trim_start_matches('-');
-        (name, flag.description)
-    })
-}
-
-/// A command line in argh's notation.
-struct Normalised {
-    words: Vec<String>,
-    export: bool,
-    help: bool,
-}
-
-/// Converts Go's notation of flags to argh's: two dashes, and the value as a word of its own.
-fn normalise(words: &[String]) -> Result<Normalised, UsageError> {
-    let mut normalised = Normalised { words: Vec::new(), export: false, help: false };
-    let mut seen = HashSet::new();
-    let mut rest = words.iter().peekable();
-    let mut place = "at the start".to_owned();
-    while let Some(word) = rest.next() {
-        let Some((name, value)) = split_flag(word) else {
-            match word.as_str() {
-                "help" => normalised.help = true,
-                EXPORT if !normalised.export => normalised.export = true,
-                _ => return Err(UsageError::StrayWord { place }),
-            }
-            place = format!("after {word}");
-            continue;
-        };
-        place = format!("after the value of -{name}");
-        if name == "help" || name == "h" {
-            normalised.help = true;
-        } else if SWITCHES.contains(&name) {
-            match value {
-                None => normalised.words.push(format!("--{name}")),
-                Some(_) => return Err(UsageError::NeedsNoValue(name.to_owned())),
-            }
-        } else {
-            check_name(name)?;
-            let value = match value {
-                Some(value) => Some(value.to_owned()),
-                None if BOOLEAN_FLAGS.contains(&name) => Some(
-                    rest.next_if(|next| matches!(next.as_str(), "true" | "false" | "1" | "0"))
-                        .map_or_else(|| "true".to_owned(), Clone::clone),
-                ),
-                None => rest.next().cloned(),
-            };
-            if !seen.insert(name) {
-                return Err(UsageError::Repeated(name.to_owned()));
-            }
-            let Some(value) = value else { return Err(UsageError::NeedsValue(name.to_owned())) };
-            normalised.words.extend([format!("--{name}"), value]);
+    /// Returns the name of its environment variable.
+    pub fn variable(self) -> Cow<'static, str> {
+        match VARIABLES.iter().find(|(_, flag)| *flag == self.name) {
+            Some((variable, _)) => Cow::Borrowed(variable),
+            None => Cow::Owned(self.prefixed_variable()),
         }
     }
-    Ok(normalised)
-}
 
-/// Splits `-name`, `--name`, `-name=value` and `--name=value`.
-fn split_flag(word: &str) -> Option<(&str, Option<&str>)> {
-    let flag = word.strip_prefix("--").or_else(|| word.strip_prefix('-')).filter(|flag| !flag.is_empty())?;
-    Some(match flag.split_once('=') {
-        Some((name, value)) => (name, Some(value)),
-        None => (flag, None),
-    })
-}
-
-/// Checks that a flag exists; the error names the most similar one.
-fn check_name(name: &str) -> Result<(), UsageError> {
-    let distance = |flag: &str| strsim::damerau_levenshtein(name, flag);
-    let flags = flag_descriptions().map(|(flag, _)| flag);
-    match flags.min_by_key(|flag| distance(flag)) {
-        Some(nearest) if nearest == name => Ok(()),
-        nearest => Err(UsageError::UnknownFlag {
-            given: name.escape_default().to_string(),
-            nearest: nearest.unwrap_or("help"),
-        }),
+    /// Returns the name that its environment variable has by the rule, which is understood even if it has one of its own.
+    pub fn prefixed_variable(self) -> String {
+        format!("{VARIABLE_PREFIX}{}", self.name.to_ascii_uppercase().replace('-', "_"))
     }
 }
 
-#[cfg(test)]
-mod tests;
+/// Returns the settings: all flags that take a value.
+pub fn settings() -> impl Iterator<Item = FlagInfo> {
+    all().filter(|flag| flag.value.is_some())
+}
+
+/// Returns all flags but `-help` in the order of the help.
+pub fn all() -> impl Iterator<Item = FlagInfo> {
+    Flags::get_args_info().flags.iter().filter(|flag| flag.long != "--help").map(|flag| FlagInfo {
+        name: flag.long.trim_start_matches('-'),
+        value: match flag.kind {
+            FlagInfoKind::Switch => None,
+            FlagInfoKind::Option { arg_name } => Some(arg_name),
+        },
+        about: flag.description,
+    })
+}
+
+/// Returns the flag of this name.
+pub fn find(name: &str) -> Option<FlagInfo> {
+    all().find(|flag| flag.name == name)
+}
+
+/// Returns the name that is most similar to `given`.
+pub fn nearest<N: AsRef<str>>(given: &str, names: impl Iterator<Item = N>) -> Option<N> {
+    names.min_by_key(|name| strsim::damerau_levenshtein(given, name.as_ref()))
+}
+
+impl Group {
+    /// Returns its flags.
+    pub fn flags(&self) -> Vec<FlagInfo> {
+        let starts_other =
+            |flag: &FlagInfo| GROUPS.iter().any(|group| group.first == flag.name && group.name != self.name);
+        all().skip_while(|flag| flag.name != self.first).take_while(|flag| !starts_other(flag)).collect()
+    }
+}

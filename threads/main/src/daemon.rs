@@ -1,5 +1,6 @@
 //! Runs the node: opens and starts its threads, waits for a stop request, stops the threads.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -7,7 +8,7 @@ use p2pool_core::config::{Config, RpcAuth};
 use p2pool_core::metrics::Metrics;
 
 use crate::args::VERSION;
-use crate::data_dir::DataDirLock;
+use crate::data_dir::{self, DataDirLock};
 use crate::error::NodeError;
 use crate::service_manager::{Progress, ServiceManager};
 use crate::shutdown;
@@ -16,13 +17,22 @@ use crate::status_line::{ChainFigures, StatusLine, STATUS_INTERVAL};
 use crate::threads::{MainEvent, ThreadName, Threads};
 use crate::wiring::Components;
 
-/// Runs the node until it is asked to stop.
+/// Runs the node until it is asked to stop. `settings_file` is the one that was read, `home` the user's home directory.
 ///
 /// # Errors
 /// Something cannot be opened, a thread exits by itself, a thread fails while stopping, or the chain thread does not
 /// stop in time.
-pub fn run(config: Config) -> Result<(), NodeError> {
-    log_settings(&config);
+pub fn run(mut config: Config, settings_file: Option<&Path>, home: Option<&Path>) -> Result<(), NodeError> {
+    config.chain_dir = std::path::absolute(&config.chain_dir).unwrap_or(config.chain_dir);
+    log_settings(&config, settings_file);
+    if let Some(other) = data_dir::elsewhere(&config.chain_dir, home) {
+        log::warn!(
+            "new sharechain in {}, although there is one of this pool in {}: give -data-dir {} to go on with it",
+            config.chain_dir.display(),
+            other.display(),
+            other.parent().unwrap_or(&other).display(),
+        );
+    }
     let manager = ServiceManager::from_environment();
     let _lock = DataDirLock::acquire(&config.chain_dir)?;
     let mut threads = Threads::new();
@@ -66,7 +76,7 @@ pub fn run(config: Config) -> Result<(), NodeError> {
 }
 
 /// Logs what runs with which settings.
-fn log_settings(config: &Config) {
+fn log_settings(config: &Config, settings_file: Option<&Path>) {
     let params = &config.params;
     log::info!(
         "p2pool {} on {}, chain {} (id {}), payout address {}, data directory {}",
@@ -77,6 +87,9 @@ fn log_settings(config: &Config) {
         config.payout_address,
         config.chain_dir.display(),
     );
+    if let Some(file) = settings_file {
+        log::info!("settings file {}", file.display());
+    }
     log::info!("bitcoind: {} port {}, {}", config.rpc_host, config.rpc_port, describe_auth(&config.rpc_auth));
     if params.needs_block_signature() {
         log::warn!(

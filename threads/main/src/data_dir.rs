@@ -11,6 +11,24 @@ use rustix::io::Errno;
 /// File that is locked while a process uses the directory.
 const LOCK_FILE: &str = "p2pool.lock";
 
+/// Data directory of the service.
+const SERVICE_DIR: &str = "/var/lib/p2pool";
+/// Data directory in a user's home directory.
+const HOME_DIR: &str = ".p2pool";
+
+/// Returns the directory in one of the usual places that has this sharechain, if the one to be used does not exist yet: the
+/// default is relative to where the program is started, which may be another directory than the last time.
+pub fn elsewhere(chain_dir: &Path, home: Option<&Path>) -> Option<PathBuf> {
+    let chain = chain_dir.file_name()?;
+    let places = home.map(|home| home.join(HOME_DIR)).into_iter().chain([PathBuf::from(SERVICE_DIR)]);
+    let mut others = places.map(|place| place.join(chain)).filter(|other| other != chain_dir && other.is_dir());
+    if chain_dir.exists() {
+        None
+    } else {
+        others.next()
+    }
+}
+
 /// The lock on a data directory, released when dropped or when the process ends.
 #[derive(Debug)]
 pub struct DataDirLock {
@@ -63,6 +81,19 @@ mod tests {
         let path = parent.path().join("data/regtest-0011");
         let _lock = DataDirLock::acquire(&path).unwrap();
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_sharechain_in_the_home_directory_is_found_when_a_new_one_would_begin() {
+        let home = tempfile::tempdir().unwrap();
+        let old = home.path().join(".p2pool/regtest-00");
+        let new = home.path().join("elsewhere/.p2pool/regtest-00");
+        assert_eq!(elsewhere(&new, Some(home.path())), None);
+        std::fs::create_dir_all(&old).unwrap();
+        assert_eq!(elsewhere(&new, Some(home.path())), Some(old.clone()));
+        assert_eq!(elsewhere(&old, Some(home.path())), None);
+        std::fs::create_dir_all(&new).unwrap();
+        assert_eq!(elsewhere(&new, Some(home.path())), None);
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod daemon;
 mod data_dir;
 mod error;
 mod export;
+mod health;
 mod logging;
 mod memory;
 mod service_manager;
@@ -16,11 +17,13 @@ mod threads;
 mod wiring;
 
 use std::error::Error;
+use std::fmt::Display;
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use args::{Command, Flags};
-use settings::Environment;
+use args::{Command, Given};
+use settings::{Environment, SettingsError, Sources};
 
 /// Exit status for a wrong command line or setting.
 const STATUS_USAGE: u8 = 2;
@@ -30,35 +33,49 @@ fn main() -> ExitCode {
     let words: Vec<String> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     match args::parse(&words) {
         Ok(Command::Print(text)) => print(&text),
-        Ok(Command::Run(flags)) => run(&flags),
-        Ok(Command::Export(flags)) => export(&flags),
+        Ok(Command::Run(given)) => with_settings(&given, run),
+        Ok(Command::Export(given)) => with_settings(&given, export),
+        Ok(Command::Health(given)) => with_settings(&given, health),
         Err(error) => usage_error(&error),
     }
 }
 
-fn run(flags: &Flags) -> ExitCode {
-    match settings::resolve(flags, &environment(), &|path| path.is_file()) {
-        Ok(settings) => {
-            logging::start(settings.log_level);
-            exit_code(daemon::run(settings.config))
-        }
+/// Calls a command with the settings from all sources, and reports an error in them.
+fn with_settings(given: &Given, command: fn(&Sources) -> Result<ExitCode, SettingsError>) -> ExitCode {
+    match settings::merge(given, &environment(), &settings::read_file) {
+        Ok(sources) => command(&sources).unwrap_or_else(|error| usage_error(&error.message(&sources))),
         Err(error) => usage_error(&error),
     }
 }
 
-fn export(flags: &Flags) -> ExitCode {
-    match settings::resolve_export(flags, &environment()) {
-        Ok(settings) => {
-            logging::start(settings.log_level);
-            exit_code(export::run(&settings))
-        }
-        Err(error) => usage_error(&error),
+fn run(sources: &Sources) -> Result<ExitCode, SettingsError> {
+    let home = home();
+    let settings = settings::resolve(&sources.flags, home.as_deref(), &|path| path.is_file())?;
+    logging::start(settings.log_level);
+    for warning in &sources.warnings {
+        log::warn!("{warning}");
     }
+    Ok(exit_code(daemon::run(settings.config, sources.file.as_deref(), home.as_deref())))
+}
+
+fn export(sources: &Sources) -> Result<ExitCode, SettingsError> {
+    let settings = settings::resolve_export(&sources.flags)?;
+    logging::start(settings.log_level);
+    Ok(exit_code(export::run(&settings)))
+}
+
+fn health(sources: &Sources) -> Result<ExitCode, SettingsError> {
+    Ok(health::report(&health::check(settings::resolve_ports(&sources.flags)?)))
 }
 
 fn environment() -> Environment {
     let lossy = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
     std::env::vars_os().map(|(name, value)| (lossy(name), lossy(value))).collect()
+}
+
+/// Returns the user's home directory; a service may have none.
+fn home() -> Option<PathBuf> {
+    std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from)
 }
 
 fn print(text: &str) -> ExitCode {
@@ -69,7 +86,7 @@ fn print(text: &str) -> ExitCode {
 }
 
 /// Prints an error from before logging has started.
-fn usage_error(error: &dyn Error) -> ExitCode {
+fn usage_error(error: &dyn Display) -> ExitCode {
     eprintln!("p2pool: {error}");
     ExitCode::from(STATUS_USAGE)
 }

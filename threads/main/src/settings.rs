@@ -1,29 +1,33 @@
-//! Resolves flags and environment variables to a checked [`Config`]. Pure: files are looked up by a function argument.
+//! Resolves what was given ([`sources`]) to a checked [`Config`]. Pure: files are read and looked up by function arguments.
 
 mod bootnodes;
 mod chain;
 mod error;
+mod file;
 mod payout;
 mod rpc;
+mod sources;
 mod web;
 
-use std::collections::HashMap;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use log::LevelFilter;
-use p2pool_core::config::Config;
+use p2pool_core::config::{Config, WebBind};
 use p2pool_core::params::ChainParams;
 use p2pool_core::share::CoinbaseTag;
 use p2pool_core::work::NoWorkTimeout;
 
-use crate::args::{Flags, ENVIRONMENT};
+use crate::args::Flags;
 pub use error::SettingsError;
+pub use file::read as read_file;
+#[cfg(test)]
+pub use file::{parse as parse_file, Content};
+pub use sources::{merge, Environment, Sources};
+pub use web::{ports as resolve_ports, Ports};
 
-/// Default of `-stratum-port`.
-const STRATUM_PORT_DEFAULT: u16 = 3333;
 /// Default of `-start-difficulty`: a 1.2 TH/s miner submits once in 6 minutes, until vardiff adjusts it.
 const START_DIFFICULTY_DEFAULT: f64 = 100_000.0;
 /// Range of `-start-difficulty`: from vardiff's minimum to far more than any miner needs.
@@ -43,9 +47,6 @@ const P2P_PORT_DEFAULT: u16 = 9171;
 /// Default of `-data-dir`.
 const DATA_DIR_DEFAULT: &str = ".p2pool";
 
-/// Environment variables of the process, or of a test.
-pub type Environment = HashMap<String, String>;
-
 /// Settings of a node.
 #[derive(Debug)]
 pub struct Settings {
@@ -64,22 +65,6 @@ pub struct ExportSettings {
     pub chain_dir: PathBuf,
     /// Log level of this program's own crates.
     pub log_level: LevelFilter,
-}
-
-/// The text of a setting and where it was given.
-struct Given<'a> {
-    /// `-flag` or `VARIABLE`.
-    name: &'static str,
-    text: &'a str,
-}
-
-/// Returns the environment variable that overrides `flag` if it is set and not empty, else the flag. An empty variable
-/// counts as not set because some appliances set all variables they know.
-fn given<'a>(flag: &'static str, value: &'a Option<String>, environment: &'a Environment) -> Option<Given<'a>> {
-    let variable = ENVIRONMENT.iter().find(|(_, name)| flag.strip_prefix('-') == Some(name));
-    let override_of = |&(name, _): &(&'static str, _)| Some(Given { name, text: environment.get(name)? });
-    let overridden = variable.and_then(override_of).filter(|given| !given.text.is_empty());
-    overridden.or_else(|| Some(Given { name: flag, text: value.as_deref()? }))
 }
 
 /// Returns a number within a range, or the default if the flag is absent.
@@ -113,42 +98,38 @@ fn boolean(flag: &'static str, value: &Option<String>, default: bool) -> Result<
 ///
 /// # Errors
 /// Says in one line which setting is wrong and what would be right.
-pub fn resolve_export(flags: &Flags, environment: &Environment) -> Result<ExportSettings, SettingsError> {
+pub fn resolve_export(flags: &Flags) -> Result<ExportSettings, SettingsError> {
     let params = chain::resolve(flags)?;
-    let data_dir = match given("-data-dir", &flags.data_dir, environment) {
-        None => DATA_DIR_DEFAULT,
-        Some(Given { name, text: "" }) => {
-            return Err(SettingsError::wrong(name, "", "name a directory, or leave it out"));
-        }
-        Some(data_dir) => data_dir.text,
-    };
+    let data_dir = flags.data_dir.as_deref().unwrap_or(DATA_DIR_DEFAULT);
+    if data_dir.is_empty() {
+        return Err(SettingsError::wrong("-data-dir", "", "name a directory, or leave it out"));
+    }
     let chain_dir = Path::new(data_dir).join(format!("{}-{}", params.network, params.chain_id().prefix()));
-    Ok(ExportSettings { params, chain_dir, log_level: log_level(flags, environment)? })
+    Ok(ExportSettings { params, chain_dir, log_level: log_level(flags)? })
 }
 
-/// Resolves the settings of a node. `exists` says whether a file exists at a path; it serves to find bitcoind's cookie.
+/// Resolves the settings of a node. The user's home directory, and `exists`, which says whether a file exists at a path, serve
+/// to find bitcoind's cookie.
 ///
 /// # Errors
 /// Says in one line which setting is wrong, or which two contradict each other, and what would be right.
-pub fn resolve(
-    flags: &Flags,
-    environment: &Environment,
-    exists: &dyn Fn(&Path) -> bool,
-) -> Result<Settings, SettingsError> {
-    let ExportSettings { params, chain_dir, log_level } = resolve_export(flags, environment)?;
-    let (payout_address, payout_script) = payout::resolve(flags, environment, params.network)?;
+pub fn resolve(flags: &Flags, home: Option<&Path>, exists: &dyn Fn(&Path) -> bool) -> Result<Settings, SettingsError> {
+    let ExportSettings { params, chain_dir, log_level } = resolve_export(flags)?;
+    let (payout_address, payout_script) = payout::resolve(flags, params.network)?;
     let is_public_pool = params == ChainParams::standard(params.network);
     let built_in = if is_public_pool { bootnodes::built_in(params.network) } else { &[] };
-    let rpc_host = rpc::host(flags, environment)?;
+    let rpc_host = rpc::host(flags)?;
+    let ports = web::ports(flags)?;
     let config = Config {
         payout_script,
         payout_address,
         coinbase_tag: coinbase_tag(flags)?,
         outputs_vote: outputs_vote(flags, &params)?,
         rpc_port: rpc::port(flags, params.network)?,
-        rpc_auth: rpc::auth(flags, environment, params.network, &rpc_host, exists)?,
+        rpc_auth: rpc::auth(flags, home, params.network, &rpc_host, exists)?,
         rpc_host,
-        stratum_port: number("-stratum-port", &flags.stratum_port, STRATUM_PORT_DEFAULT, 0..=u16::MAX)?,
+        stratum_bind: ports.stratum_bind,
+        stratum_port: ports.stratum_port,
         start_difficulty: number(
             "-start-difficulty",
             &flags.start_difficulty,
@@ -157,9 +138,10 @@ pub fn resolve(
         )?,
         max_sessions: number("-max-sessions", &flags.max_sessions, SESSIONS_DEFAULT, 1..=SESSIONS_MAX)?,
         no_work_timeout: no_work_timeout(flags)?,
+        web_bind: ports.web_bind,
         web_hosts: web::hosts(flags)?,
         p2p_port: number("-p2p-port", &flags.p2p_port, P2P_PORT_DEFAULT, 0..=u16::MAX)?,
-        bootnodes: bootnodes::resolve(flags, environment, built_in)?,
+        bootnodes: bootnodes::resolve(flags, built_in)?,
         mdns: boolean("-mdns", &flags.mdns, true)?,
         dht_server: boolean("-dht-server", &flags.dht_server, false)?,
         params,
@@ -198,13 +180,11 @@ fn outputs_vote(flags: &Flags, params: &ChainParams) -> Result<Option<u8>, Setti
     })
 }
 
-fn log_level(flags: &Flags, environment: &Environment) -> Result<LevelFilter, SettingsError> {
-    let Some(Given { name, text }) = given("-log-level", &flags.log_level, environment) else {
-        return Ok(LevelFilter::Info);
-    };
+fn log_level(flags: &Flags) -> Result<LevelFilter, SettingsError> {
+    let Some(text) = &flags.log_level else { return Ok(LevelFilter::Info) };
     match text.parse() {
         Ok(LevelFilter::Off) | Err(_) => {
-            Err(SettingsError::wrong(name, text, "give error, warn, info, debug or trace"))
+            Err(SettingsError::wrong("-log-level", text, "give error, warn, info, debug or trace"))
         }
         Ok(level) => Ok(level),
     }
@@ -216,8 +196,15 @@ fn check_ports(config: &Config) -> Result<(), SettingsError> {
     if stratum != 0 && stratum == config.p2p_port {
         return Err(SettingsError::SamePort { one: "-stratum-port", other: "-p2p-port", port: stratum });
     }
+    let web = match config.web_bind {
+        WebBind::Own(address) => address.port(),
+        WebBind::MinersPort | WebBind::Off => 0,
+    };
+    if web != 0 && web == config.p2p_port {
+        return Err(SettingsError::SamePort { one: "-web-bind", other: "-p2p-port", port: web });
+    }
     if rpc::is_this_machine(&config.rpc_host) {
-        for (name, port) in [("-stratum-port", stratum), ("-p2p-port", config.p2p_port)] {
+        for (name, port) in [("-stratum-port", stratum), ("-web-bind", web), ("-p2p-port", config.p2p_port)] {
             if port == config.rpc_port {
                 return Err(SettingsError::SamePort { one: name, other: "bitcoind's -rpc-port", port });
             }

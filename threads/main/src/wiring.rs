@@ -3,6 +3,7 @@
 //! All parts are opened before the first thread starts, so that every error at start is found before any work is done.
 
 use std::convert::Infallible;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use arc_swap::ArcSwap;
 use crossbeam_channel::{bounded, SendTimeoutError, Sender};
 use p2pool_chain::{Chain, ChainSinks};
 use p2pool_channels::{latest, ToAnchor, ToChain, ToNetwork, ToSubmit};
-use p2pool_core::config::Config;
+use p2pool_core::config::{Config, WebBind};
 use p2pool_core::metrics::Metrics;
 use p2pool_core::status::{ChainStatus, MinersStatus};
 use p2pool_core::stratum::Limits;
@@ -31,6 +32,8 @@ const TO_CHAIN_CAPACITY: usize = 1_024;
 const TO_SUBMIT_CAPACITY: usize = 16;
 /// Capacity of the anchor thread's inbox; further requests wait in the chain thread.
 const TO_ANCHOR_CAPACITY: usize = 64;
+/// An address outside of every local network (TEST-NET-3, RFC 5737). Nothing is sent to it.
+const ELSEWHERE: (Ipv4Addr, u16) = (Ipv4Addr::new(203, 0, 113, 1), 9);
 /// How long a stop message waits for room in an inbox.
 const STOP_SEND_TIMEOUT: Duration = Duration::from_millis(300);
 
@@ -97,10 +100,18 @@ impl Components {
             store_file: p2pool_chain::data_file(&config.chain_dir),
         };
         // The port may be one that the system chose.
-        let config = Config { stratum_port: stratum.local_addr().port(), ..config };
+        let stratum_addr = stratum.local_addr();
+        let config = Config { stratum_port: stratum_addr.port(), ..config };
+        let web_bind = config.web_bind;
         let web = Http::open(Arc::new(config), sources).map_err(NodeError::open("web server"))?;
-        stratum.send_browsers_to(web.relay_handle());
-        log::info!("listening for miners and browsers on {}", stratum.local_addr());
+        if web_bind == WebBind::MinersPort {
+            stratum.send_browsers_to(web.relay_handle());
+        }
+        log::info!("listening for miners on {stratum_addr}: stratum+tcp://{}", reachable(stratum_addr));
+        match (web_bind, web.local_addr()) {
+            (WebBind::Off, _) => log::info!("dashboard, API and metrics are off (-web-bind off)"),
+            (_, own) => log::info!("dashboard: http://{}/", reachable(own.unwrap_or(stratum_addr))),
+        }
         let inboxes = Inboxes { chain: to_chain, submit: to_submit, anchor: to_anchor };
         Ok(Self { poll, poll_stopper, submit, anchor, stratum, p2p, chain, web, inboxes })
     }
@@ -140,6 +151,21 @@ impl Components {
         };
         Ok(stages(inboxes, stop_inputs))
     }
+}
+
+/// Returns an address of this machine that others may reach a listener at: its own, or that of the default route.
+fn reachable(listener: SocketAddr) -> SocketAddr {
+    if !listener.ip().is_unspecified() {
+        return listener;
+    }
+    // The system chooses the route; a datagram socket sends nothing when it connects.
+    let route = || {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+        socket.connect(ELSEWHERE)?;
+        socket.local_addr()
+    };
+    let ip = route().map_or(Ipv4Addr::LOCALHOST.into(), |address| address.ip());
+    SocketAddr::new(ip, listener.port())
 }
 
 /// Runs a thread that ends only when it is asked to.

@@ -27,7 +27,7 @@ mod protocol;
 mod sink;
 
 use std::hash::{BuildHasher as _, RandomState};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
@@ -60,6 +60,8 @@ pub struct StratumSinks {
 pub enum StratumError {
     #[error("cannot listen for miners on TCP port {port}: {cause}; free it or choose another with -stratum-port")]
     Listen { port: u16, cause: std::io::Error },
+    #[error("cannot listen for miners on {address} port {port}: {cause}; check -stratum-bind and -stratum-port")]
+    ListenOn { address: IpAddr, port: u16, cause: std::io::Error },
     #[error("start difficulty {0} is not a positive number")]
     StartDifficulty(f64),
     #[error("cannot wait for socket events: {0}")]
@@ -110,8 +112,11 @@ impl Stratum {
         file_limit::raise_for(config.max_sessions);
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), event_loop::WAKER)?);
-        let listener = Listener::open(config.stratum_port, poll.registry(), event_loop::LISTENER)
-            .map_err(|cause| StratumError::Listen { port: config.stratum_port, cause })?;
+        let listener = Listener::open(config.stratum_bind, config.stratum_port, poll.registry(), event_loop::LISTENER)
+            .map_err(|cause| match (config.stratum_bind, config.stratum_port) {
+                (None, port) => StratumError::Listen { port, cause },
+                (Some(address), port) => StratumError::ListenOn { address, port, cause },
+            })?;
         let local_addr = listener.local_addr()?;
         let (slot, updates) = latest();
         let work = {

@@ -1,7 +1,7 @@
 //! The miners' port: one listening socket for IPv4 and IPv6, and the socket options of connections.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use mio::net::{TcpListener, TcpStream};
@@ -23,13 +23,16 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Listens on all addresses, or only on IPv4 ones if the system has no IPv6. Events have `token`.
-    pub fn open(port: u16, registry: &Registry, token: Token) -> io::Result<Self> {
-        let v6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
-        let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
-        let socket = match listen(v6) {
-            Err(error) if error.kind() != io::ErrorKind::AddrInUse => listen(v4),
-            result => result,
+    /// Listens on one address, or on all: only on IPv4 ones if the system has no IPv6. Events have `token`.
+    pub fn open(bind: Option<IpAddr>, port: u16, registry: &Registry, token: Token) -> io::Result<Self> {
+        let socket = match bind {
+            Some(address) => listen(SocketAddr::from((address, port))),
+            None => match listen(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))) {
+                Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+                    listen(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))
+                }
+                result => result,
+            },
         }?;
         let mut socket = TcpListener::from_std(socket.into());
         registry.register(&mut socket, token, Interest::READABLE)?;
@@ -88,9 +91,20 @@ mod tests {
     use mio::{Events, Poll};
 
     #[test]
+    fn one_address_excludes_the_others() {
+        let poll = Poll::new().unwrap();
+        let bind = IpAddr::from([127, 0, 0, 2]);
+        let listener = Listener::open(Some(bind), 0, poll.registry(), Token(0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        assert_eq!(address.ip(), bind);
+        std::net::TcpStream::connect(address).unwrap();
+        std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, address.port())).unwrap_err();
+    }
+
+    #[test]
     fn accepted_connections_are_probed_after_30_seconds() {
         let mut poll = Poll::new().unwrap();
-        let listener = Listener::open(0, poll.registry(), Token(0)).unwrap();
+        let listener = Listener::open(None, 0, poll.registry(), Token(0)).unwrap();
         let _remote =
             std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, listener.local_addr().unwrap().port())).unwrap();
         poll.poll(&mut Events::with_capacity(1), None).unwrap();

@@ -28,8 +28,8 @@ impl Setup {
         let path = folder.path().join("socket");
         let server = UnixListener::bind(&path).unwrap();
         let (metrics, stop) = (Arc::new(Metrics::default()), Arc::new(AtomicBool::new(false)));
-        let relay =
-            Relay::open(path, AllowedHosts::new("machine", &[]), Arc::clone(&metrics), Arc::clone(&stop)).unwrap();
+        let relay = Relay::open(None, path, AllowedHosts::new("machine", &[]), Arc::clone(&metrics), Arc::clone(&stop))
+            .unwrap();
         let (sender, waker) = (relay.sender.clone(), Arc::clone(&relay.waker));
         let thread = Some(std::thread::spawn(move || relay.run().unwrap()));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -4,9 +4,10 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use p2pool_core::params::Network;
 
-use super::{given, Environment, SettingsError};
+use super::SettingsError;
 use crate::args::Flags;
 
+const FLAG: &str = "-bootnodes";
 /// Most bootnodes: one is enough to find the other peers.
 const BOOTNODES_MAX: usize = 64;
 
@@ -19,19 +20,19 @@ pub const fn built_in(network: Network) -> &'static [&'static str] {
 
 /// Returns the bootnodes, each of the form `/ip4|ip6|dns|dns4|dns6/HOST/tcp/PORT/p2p/PEER`: those given, else those in
 /// `built_in`. An empty flag means none.
-pub fn resolve(flags: &Flags, environment: &Environment, built_in: &[&str]) -> Result<Vec<String>, SettingsError> {
-    let Some(given) = given("-bootnodes", &flags.bootnodes, environment) else {
+pub fn resolve(flags: &Flags, built_in: &[&str]) -> Result<Vec<String>, SettingsError> {
+    let Some(list) = &flags.bootnodes else {
         return Ok(built_in.iter().map(|node| (*node).to_owned()).collect());
     };
-    let nodes: Vec<&str> = given.text.split(',').map(str::trim).filter(|node| !node.is_empty()).collect();
+    let nodes: Vec<&str> = list.split(',').map(str::trim).filter(|node| !node.is_empty()).collect();
     if nodes.len() > BOOTNODES_MAX {
         let hint = format!("give at most {BOOTNODES_MAX}");
-        return Err(SettingsError::wrong(given.name, &format!("a list of {} nodes", nodes.len()), hint));
+        return Err(SettingsError::wrong(FLAG, &format!("a list of {} nodes", nodes.len()), hint));
     }
     for node in &nodes {
         check(node).map_err(|wrong| {
             let hint = format!("{wrong}; give /ip4/1.2.3.4/tcp/9171/p2p/12D3... or /dns/name/tcp/9171/p2p/12D3...");
-            SettingsError::wrong(given.name, node, hint)
+            SettingsError::wrong(FLAG, node, hint)
         })?;
     }
     Ok(nodes.into_iter().map(str::to_owned).collect())
@@ -88,7 +89,7 @@ mod tests {
     fn built_in_bootnodes_apply_only_if_none_are_given() {
         let list = |bootnodes: Option<&str>| {
             let flags = Flags { bootnodes: bootnodes.map(str::to_owned), ..Flags::default() };
-            resolve(&flags, &Environment::new(), &[NODE]).unwrap()
+            resolve(&flags, &[NODE]).unwrap()
         };
         assert_eq!(list(None), [NODE]);
         assert_eq!(

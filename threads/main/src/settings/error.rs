@@ -2,32 +2,21 @@
 
 use p2pool_core::params::Network;
 
-/// A wrong or contradictory setting. The message is one line; values in it are quoted and escaped. Settings are named as
-/// given, `-flag` or `VARIABLE`; passwords are never part of it.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+use super::file::FILE_NAME;
+use super::Sources;
+
+/// A wrong or contradictory setting. Settings are named by their flags here, as `-rpc-host`.
+#[derive(Debug, PartialEq, Eq)]
 pub enum SettingsError {
-    #[error("{name} is {value:?}: {hint}")]
     Wrong { name: &'static str, value: String, hint: String },
-    #[error("no payout address: give -address (or set PAYOUT_ADDRESS) to a {0} address of your own")]
     NoAddress(Network),
-    #[error("{address} is a {belongs_to} address, but -network is {network}: give one that starts with {starts}")]
     OtherNetworksAddress { address: String, belongs_to: String, network: Network, starts: &'static str },
-    #[error("{flag} is only for tests on regtest and on signets with a -signet-challenge of their own: leave it out")]
     NotATestChain { flag: &'static str },
-    #[error("-signet-challenge is given, but -network is {0}: leave it out, or use -network signet")]
     ChallengeWithoutSignet(Network),
-    #[error("{given} is given without {missing}: give both, or neither to use bitcoind's cookie")]
     HalfCredentials { given: &'static str, missing: &'static str },
-    #[error("both {password} and -rpc-cookie-file are given: keep one of them")]
-    PasswordAndCookie { password: &'static str },
-    #[error("{0} is empty: give bitcoind's password, or leave user and password out to use its cookie")]
-    EmptyPassword(&'static str),
-    #[error(
-        "no credentials for bitcoind on {host}: give -rpc-user with -rpc-password (or BITCOIN_RPC_USER with \
-         BITCOIN_RPC_PASSWORD), or -rpc-cookie-file"
-    )]
+    PasswordAndCookie,
+    EmptyPassword,
     NoCredentials { host: String },
-    #[error("{one} and {other} are both {port}: give one of them another port")]
     SamePort { one: &'static str, other: &'static str, port: u16 },
 }
 
@@ -39,6 +28,51 @@ impl SettingsError {
             false => hint.into(),
         };
         Self::Wrong { name, value: value.to_owned(), hint }
+    }
+
+    /// Returns the error as one line, with settings named as they were given: `-flag`, `VARIABLE` or `key in FILE`. Values are
+    /// quoted and escaped; passwords are never part of it.
+    pub fn message(&self, sources: &Sources) -> String {
+        let name = |flag: &str| sources.name_of(flag);
+        match self {
+            Self::Wrong { name: flag, value, hint } => format!("{} is {value:?}: {hint}", name(flag)),
+            Self::NoAddress(network) => format!(
+                "no payout address: give -address (or PAYOUT_ADDRESS, or address in {FILE_NAME}) a {network} address of your own"
+            ),
+            Self::OtherNetworksAddress { address, belongs_to, network, starts } => format!(
+                "{address} is a {belongs_to} address, but {} is {network}: give one that starts with {starts}",
+                name("-network")
+            ),
+            Self::NotATestChain { flag } => format!(
+                "{} is only for tests on regtest and on signets with a -signet-challenge of their own: leave it out",
+                name(flag)
+            ),
+            Self::ChallengeWithoutSignet(network) => format!(
+                "{} is given, but {} is {network}: leave it out, or use -network signet",
+                name("-signet-challenge"),
+                name("-network")
+            ),
+            Self::HalfCredentials { given, missing } => format!(
+                "{} is given without {missing}: give both, or neither to use bitcoind's cookie",
+                name(given)
+            ),
+            Self::PasswordAndCookie => format!(
+                "both {} and {} are given: keep one of them",
+                name("-rpc-password"),
+                name("-rpc-cookie-file")
+            ),
+            Self::EmptyPassword => format!(
+                "{} is empty: give bitcoind's password, or leave user and password out to use its cookie",
+                name("-rpc-password")
+            ),
+            Self::NoCredentials { host } => format!(
+                "no credentials for bitcoind on {host}: give -rpc-user with -rpc-password (or BITCOIN_RPC_USER with \
+                 BITCOIN_RPC_PASSWORD), or -rpc-cookie-file"
+            ),
+            Self::SamePort { one, other, port } => {
+                format!("{} and {} are both {port}: give one of them another port", name(one), name(other))
+            }
+        }
     }
 }
 

@@ -6,22 +6,17 @@ use p2pool_core::params::Network;
 use p2pool_core::share::PayoutScript;
 use p2pool_core::stratum::looks_like_an_address;
 
-use super::{given, Environment, SettingsError};
+use super::SettingsError;
 use crate::args::Flags;
 
+const FLAG: &str = "-address";
+
 /// Returns the payout address as written, and its script.
-pub fn resolve(
-    flags: &Flags,
-    environment: &Environment,
-    network: Network,
-) -> Result<(String, PayoutScript), SettingsError> {
-    let Some(given) = given("-address", &flags.address, environment) else {
-        return Err(SettingsError::NoAddress(network));
-    };
-    let text = given.text.trim();
+pub fn resolve(flags: &Flags, network: Network) -> Result<(String, PayoutScript), SettingsError> {
+    let text = flags.address.as_deref().ok_or(SettingsError::NoAddress(network))?.trim();
     let address: Address<NetworkUnchecked> = text.parse().map_err(|_| {
         let hint = format!("{}; give a {network} address, it starts with {}", mistake(text), starts(network));
-        SettingsError::wrong(given.name, text, hint)
+        SettingsError::wrong(FLAG, text, hint)
     })?;
     if !address.is_valid_for_network(network.to_bitcoin()) {
         let valid_for = Network::ALL.iter().filter(|other| address.is_valid_for_network(other.to_bitcoin()));
@@ -34,7 +29,7 @@ pub fn resolve(
         });
     }
     let script = PayoutScript::new(address.assume_checked().script_pubkey().as_bytes())
-        .map_err(|error| SettingsError::wrong(given.name, text, error.to_string()))?;
+        .map_err(|error| SettingsError::wrong(FLAG, text, error.to_string()))?;
     Ok((text.to_owned(), script))
 }
 

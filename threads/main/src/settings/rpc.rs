@@ -7,7 +7,7 @@ use p2pool_core::config::RpcAuth;
 use p2pool_core::params::Network;
 
 use super::error::is_quoted;
-use super::{given, number, Environment, SettingsError};
+use super::{number, SettingsError};
 use crate::args::Flags;
 
 /// Default of `-rpc-host`.
@@ -51,11 +51,8 @@ pub fn port(flags: &Flags, network: Network) -> Result<u16, SettingsError> {
 
 /// Returns bitcoind's host: a name or an address, IPv6 without brackets. Errors distinguish scheme, port and path because
 /// these mistakes are common.
-pub fn host(flags: &Flags, environment: &Environment) -> Result<String, SettingsError> {
-    let Some(given) = given("-rpc-host", &flags.rpc_host, environment) else {
-        return Ok(RPC_HOST_DEFAULT.to_owned());
-    };
-    let text = given.text.trim();
+pub fn host(flags: &Flags) -> Result<String, SettingsError> {
+    let text = flags.rpc_host.as_deref().unwrap_or(RPC_HOST_DEFAULT).trim();
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     if bare.parse::<Ipv6Addr>().is_ok() {
         return Ok(bare.to_owned());
@@ -70,7 +67,7 @@ pub fn host(flags: &Flags, environment: &Environment) -> Result<String, Settings
     } else {
         return Ok(text.to_owned());
     };
-    Err(SettingsError::wrong(given.name, text, hint))
+    Err(SettingsError::wrong("-rpc-host", text, hint))
 }
 
 /// Returns whether a host is certainly this machine.
@@ -81,26 +78,22 @@ pub fn is_this_machine(host: &str) -> bool {
 /// Returns bitcoind's credentials: user and password if they are given, else cookie files.
 pub fn auth(
     flags: &Flags,
-    environment: &Environment,
+    home: Option<&Path>,
     network: Network,
     host: &str,
     exists: &dyn Fn(&Path) -> bool,
 ) -> Result<RpcAuth, SettingsError> {
-    let user = given("-rpc-user", &flags.rpc_user, environment);
-    let password = given("-rpc-password", &flags.rpc_password, environment);
-    match (user, password) {
-        (None, None) => cookie(flags, environment, network, host, exists),
-        (Some(user), None) => Err(SettingsError::HalfCredentials { given: user.name, missing: "-rpc-password" }),
-        (None, Some(password)) => Err(SettingsError::HalfCredentials { given: password.name, missing: "-rpc-user" }),
-        (_, Some(password)) if flags.rpc_cookie_file.is_some() => {
-            Err(SettingsError::PasswordAndCookie { password: password.name })
-        }
-        (_, Some(password)) if password.text.is_empty() => Err(SettingsError::EmptyPassword(password.name)),
-        (Some(user), Some(_)) if user.text.is_empty() || user.text.contains(':') || is_quoted(user.text) => {
-            Err(SettingsError::wrong(user.name, user.text, "give a name without a colon"))
+    match (flags.rpc_user.as_deref(), flags.rpc_password.as_deref()) {
+        (None, None) => cookie(flags, home, network, host, exists),
+        (Some(_), None) => Err(SettingsError::HalfCredentials { given: "-rpc-user", missing: "-rpc-password" }),
+        (None, Some(_)) => Err(SettingsError::HalfCredentials { given: "-rpc-password", missing: "-rpc-user" }),
+        (_, Some(_)) if flags.rpc_cookie_file.is_some() => Err(SettingsError::PasswordAndCookie),
+        (_, Some("")) => Err(SettingsError::EmptyPassword),
+        (Some(user), Some(_)) if user.is_empty() || user.contains(':') || is_quoted(user) => {
+            Err(SettingsError::wrong("-rpc-user", user, "give a name without a colon"))
         }
         (Some(user), Some(password)) => {
-            Ok(RpcAuth::UserPassword { user: user.text.to_owned(), password: password.text.to_owned() })
+            Ok(RpcAuth::UserPassword { user: user.to_owned(), password: password.to_owned() })
         }
     }
 }
@@ -109,7 +102,7 @@ pub fn auth(
 /// another machine leaves no cookie here, unless it shares a volume, and then the cookie exists already.
 fn cookie(
     flags: &Flags,
-    environment: &Environment,
+    home: Option<&Path>,
     network: Network,
     host: &str,
     exists: &dyn Fn(&Path) -> bool,
@@ -122,8 +115,7 @@ fn cookie(
         Some(file) => return Ok(RpcAuth::CookieFiles(vec![PathBuf::from(file)])),
         None => {}
     }
-    let home = environment.get("HOME").filter(|home| !home.is_empty()).map(|home| Path::new(home).join(".bitcoin"));
-    let dirs = home.into_iter().chain(BITCOIN_DIRS.iter().map(PathBuf::from));
+    let dirs = home.map(|home| home.join(".bitcoin")).into_iter().chain(BITCOIN_DIRS.iter().map(PathBuf::from));
     let files: Vec<PathBuf> = dirs.map(|dir| cookie_in(&dir, network)).collect();
     if is_this_machine(host) || files.iter().any(|path| exists(path)) {
         Ok(RpcAuth::CookieFiles(files))

@@ -2,38 +2,43 @@ use p2pool_core::config::RpcAuth;
 use p2pool_core::params::{Activation, Network, RULES_VERSION_TEST};
 use p2pool_core::units::BlockHeight;
 
+mod merging;
+
+use super::sources::SourceError;
 use super::*;
-use crate::args::ENVIRONMENT;
+use crate::args::{self, Command};
 
 const MAINNET: &str = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4";
 const REGTEST: &str = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
 const TEST: &str = "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx";
 const PEER: &str = "12D3KooWGzxzKZYveHXtpG6AsrUJBcWxHBFS2HsEoGTxrMLvKXtf";
 
-/// Parses a command line; network and address default to those of regtest.
-fn flags(words: &[&str]) -> Flags {
-    let mut words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-    let has = |words: &[String], flag: &str| words.iter().any(|word| word == flag);
-    if !has(&words, "-network") {
-        words.extend(["-network", "regtest"].map(String::from));
-    }
-    if !has(&words, "-address") {
-        words.extend(["-address", REGTEST].map(String::from));
-    }
-    match crate::args::parse(&words) {
-        Ok(crate::args::Command::Run(flags)) => flags,
-        other => panic!("{words:?}: {other:?}"),
-    }
+/// The sources of a command line and variables; network and address default to those of regtest.
+fn sources(words: &[&str], pairs: &[(&str, &str)], files: &[(&str, &str)]) -> Result<Sources, SourceError> {
+    let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+    let Ok(Command::Run(mut given)) = args::parse(&words) else { panic!("{words:?}") };
+    given.entry("network").or_insert("regtest".to_owned());
+    given.entry("address").or_insert(REGTEST.to_owned());
+    let environment = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    merge(&given, &environment, &|path| {
+        let file = files.iter().find(|(file, _)| Path::new(file) == path);
+        let (_, text) = file.ok_or(std::io::ErrorKind::NotFound)?;
+        match *text {
+            "closed" => Err(std::io::ErrorKind::PermissionDenied.into()),
+            text => Ok(file::Content {
+                text: text.trim_start_matches("public").to_owned(),
+                is_public: text.starts_with("public"),
+            }),
+        }
+    })
 }
 
-fn environment(pairs: &[(&str, &str)]) -> Environment {
-    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
-}
-
-fn with(words: &[&str], pairs: &[(&str, &str)], files: &[&str]) -> Result<Settings, SettingsError> {
-    let mut environment = environment(pairs);
-    environment.entry("HOME".to_owned()).or_insert_with(|| "/home/me".to_owned());
-    resolve(&flags(words), &environment, &|path| files.iter().any(|file| Path::new(file) == path))
+/// Resolves them for a user whose home directory is `/home/me`; `cookies` exist. An error is its line.
+fn with(words: &[&str], pairs: &[(&str, &str)], cookies: &[&str]) -> Result<Settings, String> {
+    let sources = sources(words, pairs, &[]).map_err(|error| error.to_string())?;
+    let exists = |path: &Path| cookies.iter().any(|file| Path::new(file) == path);
+    let result = resolve(&sources.flags, Some(Path::new("/home/me")), &exists);
+    result.map_err(|error| one_line(error.message(&sources)))
 }
 
 fn settings(words: &[&str]) -> Settings {
@@ -46,11 +51,10 @@ fn config(words: &[&str]) -> Config {
 
 /// The error that `words` give, which must be one line.
 fn error_line(words: &[&str]) -> String {
-    line(with(words, &[], &[]).expect_err("rejected"))
+    with(words, &[], &[]).expect_err("rejected")
 }
 
-fn line(error: SettingsError) -> String {
-    let line = error.to_string();
+fn one_line(line: String) -> String {
     assert!(!line.contains('\n'), "{line}");
     line
 }
@@ -69,7 +73,7 @@ fn defaults_match_the_help() {
     assert_eq!(config.payout_address, MAINNET);
     assert_eq!(config.rpc_host, "127.0.0.1");
     assert_eq!(config.rpc_port, 8332);
-    assert_eq!(config.stratum_port, 3333);
+    assert_eq!((config.stratum_bind, config.stratum_port, config.web_bind), (None, 3333, WebBind::MinersPort));
     assert_eq!(config.start_difficulty, 100_000.0);
     assert_eq!(config.max_sessions, 1_000);
     assert_eq!(config.no_work_timeout, NoWorkTimeout::from_s(90));
@@ -84,7 +88,7 @@ fn defaults_match_the_help() {
 #[test]
 fn the_default_network_is_mainnet() {
     let flags = Flags { address: Some(MAINNET.into()), ..Flags::default() };
-    let config = resolve(&flags, &environment(&[("HOME", "/home/me")]), &|_| false).unwrap().config;
+    let config = resolve(&flags, Some(Path::new("/home/me")), &|_| false).unwrap().config;
     assert_eq!(config.params.network, Network::Mainnet);
 }
 
@@ -111,7 +115,9 @@ fn flags_reach_the_config() {
         "-rpc-port=1234",
         "-rpc-user=me",
         "-rpc-password=secret",
+        "-stratum-bind=192.168.1.5",
         "-stratum-port=0",
+        "-web-bind=[::1]:8080",
         "-start-difficulty=0.5",
         "-no-work-timeout=0",
         "-max-sessions=5",
@@ -135,6 +141,8 @@ fn flags_reach_the_config() {
         matches!(&config.rpc_auth, RpcAuth::UserPassword { user, password } if user == "me" && password == "secret")
     );
     assert!(!format!("{config:?}").contains("secret"));
+    assert_eq!(config.stratum_bind, Some([192, 168, 1, 5].into()));
+    assert_eq!(config.web_bind, WebBind::Own("[::1]:8080".parse().unwrap()));
     assert_eq!((config.stratum_port, config.start_difficulty, config.max_sessions), (0, 0.5, 5));
     assert_eq!(config.no_work_timeout, NoWorkTimeout::NEVER);
     assert_eq!((config.p2p_port, config.mdns, config.dht_server), (9, false, true));
@@ -161,39 +169,6 @@ fn a_node_may_know_fewer_rules_than_its_chain_has_for_tests() {
         "both are nodes of one chain"
     );
     assert_ne!(chain_id(&[]), chain_id(&["-activation-height=150"]));
-}
-
-#[test]
-fn environment_variables_override_flags() {
-    let other = "bcrt1qrp33g0q5c5txsp9arysrx4k6zdkfs4nce4xj0gdcccefvpysxf3qzf4jry";
-    let node = format!("/dns/pool.example/tcp/9171/p2p/{PEER}");
-    let Settings { config, log_level } = with(
-        &["-rpc-host=a", "-rpc-user=b", "-rpc-password=c", "-data-dir=d", "-log-level=warn", "-bootnodes=/x"],
-        &[
-            ("PAYOUT_ADDRESS", other),
-            ("BITCOIN_RPC_HOST", "h"),
-            ("BITCOIN_RPC_USER", "u"),
-            ("BITCOIN_RPC_PASSWORD", "p"),
-            ("P2POOL_DATA_DIR", "/e"),
-            ("P2POOL_BOOTNODES", &node),
-            ("LOG_LEVEL", "trace"),
-        ],
-        &[],
-    )
-    .unwrap();
-    assert_eq!(config.payout_address, other);
-    assert_eq!(config.rpc_host, "h");
-    assert!(matches!(&config.rpc_auth, RpcAuth::UserPassword { user, password } if user == "u" && password == "p"));
-    assert!(config.chain_dir.starts_with("/e"));
-    assert_eq!(config.bootnodes, [node]);
-    assert_eq!(log_level, LevelFilter::Trace);
-}
-
-#[test]
-fn an_empty_variable_counts_as_not_set() {
-    let pairs: Vec<(&str, &str)> = ENVIRONMENT.iter().map(|(variable, _)| (*variable, "")).collect();
-    let config = with(&["-rpc-host=a.lan", "-rpc-user=b", "-rpc-password=c"], &pairs, &[]).unwrap().config;
-    assert_eq!((config.rpc_host.as_str(), config.payout_address.as_str()), ("a.lan", REGTEST));
 }
 
 #[test]
@@ -241,9 +216,10 @@ fn an_invalid_address_is_rejected() {
     // A witness version that the rules of the sharechain do not allow.
     let line = error_line(&["-network", "mainnet", "-address", "bc1zw508d6qejxtdg4y5r3zarvaryvaxxpcs"]);
     assert!(line.contains("not a P2PKH, P2SH, P2WPKH, P2WSH or P2TR script"), "{line}");
-    let none = Flags { network: Some("regtest".into()), ..Flags::default() };
-    let line = self::line(resolve(&none, &environment(&[]), &|_| false).unwrap_err());
-    assert!(line.contains("give -address (or set PAYOUT_ADDRESS) to a regtest address"), "{line}");
+    let mut sources = sources(&[], &[], &[]).unwrap();
+    sources.flags.address = None;
+    let line = one_line(resolve(&sources.flags, None, &|_| false).unwrap_err().message(&sources));
+    assert!(line.contains("give -address (or PAYOUT_ADDRESS, or address in p2pool.toml) a regtest address"), "{line}");
 }
 
 #[test]
@@ -253,6 +229,9 @@ fn errors_name_the_flag_its_value_and_what_to_give_instead() {
         (&["-rpc-port", "0"], &["-rpc-port is \"0\"", "1 to 65535"]),
         (&["-rpc-port", "http"], &["-rpc-port is \"http\"", "1 to 65535"]),
         (&["-stratum-port", "65536"], &["-stratum-port is \"65536\"", "0 to 65535"]),
+        (&["-stratum-bind", "eth0"], &["-stratum-bind is \"eth0\"", "192.168.1.5"]),
+        (&["-stratum-bind", "192.168.1.5:3333"], &["-stratum-bind is", "the port goes into -stratum-port"]),
+        (&["-web-bind", "8080"], &["-web-bind is \"8080\"", "127.0.0.1:8080", "or off"]),
         (&["-p2p-port", "-1"], &["-p2p-port is \"-1\"", "0 to 65535"]),
         (&["-no-work-timeout", "44"], &["-no-work-timeout is \"44\"", "from 45 to 86400, or 0 for never"]),
         (&["-no-work-timeout", "never"], &["-no-work-timeout is \"never\""]),
@@ -289,12 +268,6 @@ fn errors_name_the_flag_its_value_and_what_to_give_instead() {
             assert!(line.contains(part), "{words:?}: {line}");
         }
     }
-}
-
-#[test]
-fn an_error_in_a_variable_names_the_variable() {
-    let line = line(with(&["-log-level=info"], &[("LOG_LEVEL", "loud")], &[]).unwrap_err());
-    assert!(line.starts_with("LOG_LEVEL is \"loud\""), "{line}");
 }
 
 #[test]
@@ -345,11 +318,9 @@ fn the_cookie_is_searched_in_all_usual_places() {
         // A bitcoind on another machine may share a volume.
         assert_eq!(cookies(&with(&["-rpc-host", "bitcoind"], &[], &[file]).unwrap().config), places);
     }
-    assert_eq!(
-        cookies(&with(&[], &[("HOME", "")], &[]).unwrap().config),
-        places[1..],
-        "a service may have no home directory"
-    );
+    let sources = sources(&[], &[], &[]).unwrap();
+    let homeless = resolve(&sources.flags, None, &|_| false).unwrap();
+    assert_eq!(cookies(&homeless.config), places[1..], "a service may have no home directory");
     let given = with(&["-rpc-cookie-file", "/tmp/not-there-yet"], &[], &places).unwrap();
     assert_eq!(
         cookies(&given.config),
@@ -383,7 +354,7 @@ fn contradictory_credentials_are_rejected_without_showing_them() {
         (&["-rpc-user=me", "-rpc-password="], &[], "-rpc-password is empty"),
         (&["-rpc-user=m:e", "-rpc-password=hunter2"], &[], "without a colon"),
     ] {
-        let line = line(with(words, pairs, &[]).unwrap_err());
+        let line = with(words, pairs, &[]).unwrap_err();
         assert!(line.contains(part) && !line.contains("hunter2"), "{line}");
     }
 }
@@ -412,6 +383,12 @@ fn two_listeners_cannot_share_a_port() {
     let line = error_line(&["-stratum-port", "18443"]);
     assert!(line.contains("bitcoind's -rpc-port are both 18443"), "{line}");
     config(&["-stratum-port", "0", "-p2p-port", "0"]);
+    let line = error_line(&["-web-bind", "127.0.0.1:3333"]);
+    assert!(line.contains("-web-bind and -stratum-port are both 3333"), "{line}");
+    config(&["-web-bind", "127.0.0.1:3333", "-stratum-bind", "192.168.1.5"]);
+    let line = error_line(&["-web-bind", "127.0.0.1:9171"]);
+    assert!(line.contains("-web-bind and -p2p-port are both 9171"), "{line}");
+    assert_eq!(config(&["-web-bind", "off"]).web_bind, WebBind::Off);
     config(&["-stratum-port", "18443", "-rpc-host", "other", "-rpc-user", "u", "-rpc-password", "p"]);
 }
 
@@ -442,6 +419,6 @@ fn bootnodes_are_multiaddrs_with_a_peer_id() {
 #[test]
 fn export_needs_no_address() {
     let flags = Flags { network: Some("regtest".into()), data_dir: Some("/d".into()), ..Flags::default() };
-    let chain = resolve_export(&flags, &environment(&[])).unwrap();
+    let chain = resolve_export(&flags).unwrap();
     assert_eq!(chain.chain_dir, PathBuf::from(format!("/d/regtest-{}", chain.params.chain_id().prefix())));
 }

@@ -1,6 +1,7 @@
 //! The real program as a process, without bitcoind: exit status, one-line errors, log, shutdown.
 
 mod service;
+mod settings;
 mod support;
 
 use std::net::TcpListener;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use support::{one_line, p2pool, run, Node, ADDRESS};
 
 /// Part of the line that the program logs when all parts are open.
-const OPEN: &str = "listening for miners and browsers on";
+const OPEN: &str = "listening for miners on";
 
 #[test]
 fn help_and_version_exit_with_status_0() {
@@ -42,7 +43,8 @@ fn wrong_settings_exit_with_status_2_and_one_line() {
         (&["-network", "regtest", "-address", ADDRESS, "-rpc-user", "me"], "without -rpc-password"),
         (&["-address", mainnet, "-share-period", "1"], "-share-period is only for tests"),
         (&["export", "-network", "mars"], "-network is \"mars\""),
-        (&["mine"], "unexpected word"),
+        (&["mine"], "unexpected word \"mine\""),
+        (&["help", "minors"], "no group \"minors\""),
     ] {
         let output = run(home.path(), words);
         let line = one_line(&output);
@@ -161,7 +163,13 @@ fn a_second_node_on_the_same_data_directory_is_rejected() {
     let mut second = Node::start(home.path(), "second.log", |_| ());
     let (status, _) = second.wait();
     assert_eq!(status.code(), Some(1), "{}", second.log());
-    assert!(second.log().contains("another p2pool uses the data directory .p2pool/regtest-"), "{}", second.log());
+    assert!(
+        second
+            .log()
+            .contains(&format!("another p2pool uses the data directory {}/.p2pool/regtest-", home.path().display())),
+        "{}",
+        second.log()
+    );
     let mut third = Node::start(home.path(), "third.log", |command| {
         command.args(["-chain-name", "other"]);
     });

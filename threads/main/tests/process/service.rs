@@ -37,7 +37,7 @@ fn systemd_is_notified_when_the_node_is_ready_while_it_works_and_when_it_stops()
         command.env("NOTIFY_SOCKET", &socket).env("WATCHDOG_USEC", WATCHDOG_US.to_string());
     });
     assert_eq!(received(&manager), "READY=1");
-    assert!(node.log().contains("listening for miners and browsers on"), "{}", node.log());
+    assert!(node.log().contains("listening for miners on"), "{}", node.log());
     assert_eq!(received(&manager), "WATCHDOG=1");
     node.signal("TERM");
     let last = loop {

@@ -17,7 +17,8 @@ pub fn p2pool(home: &Path) -> Command {
 
 fn at(program: &Path, home: &Path) -> Command {
     let mut command = Command::new(program);
-    command.env_clear().env("HOME", home).current_dir(home);
+    // The machine may have a settings file.
+    command.env_clear().env("HOME", home).env("P2POOL_CONFIG", "/dev/null").current_dir(home);
     command
 }
 

@@ -1,0 +1,71 @@
+//! The help, which fits a terminal of 80 columns.
+
+use super::{FlagInfo, Group, GROUPS};
+
+/// Columns of a line.
+const WIDTH: usize = 80;
+/// Column where the descriptions start.
+const INDENT: usize = 24;
+
+/// Returns the help on everything.
+pub fn all_flags() -> String {
+    let mut text = "A node of a decentralised Bitcoin mining pool.
+
+Usage: p2pool -address <address> [flags]   run the node
+       p2pool export [flags]               print the stored sharechain as JSON lines
+       p2pool health [flags]               ask the running node whether it is healthy
+       p2pool help <group>                 help on one group of flags
+"
+    .to_owned();
+    for group in &GROUPS {
+        text += "\n";
+        text += &self::group(group);
+    }
+    text += "
+-flag value, -flag=value, --flag value and --flag=value are equivalent. Each
+flag can also be given by an environment variable, which has precedence
+(-rpc-port: P2POOL_RPC_PORT), and in the settings file (rpc-port = 8332). These
+variables have other names:
+";
+    for (variable, flag) in super::VARIABLES {
+        text += &format!("  {variable:<22}-{flag}\n");
+    }
+    text += "
+Example: p2pool -address bc1... -rpc-cookie-file /var/lib/bitcoind/.cookie
+";
+    text
+}
+
+/// Returns the help on a group of flags.
+pub fn group(group: &Group) -> String {
+    let mut text = format!("{} ({}):\n", group.name, group.about);
+    for flag in group.flags() {
+        text += &described(flag);
+    }
+    text
+}
+
+/// Returns the lines of a flag: its name, and its description beside or below it.
+fn described(flag: FlagInfo) -> String {
+    let name = match flag.value {
+        None => format!("  -{}", flag.name),
+        Some(value) => format!("  -{} <{value}>", flag.name),
+    };
+    let mut lines = vec![name];
+    if lines[0].len() + 2 > INDENT {
+        lines.push(String::new());
+    }
+    for word in flag.about.split_whitespace() {
+        let last = lines.len() - 1;
+        if lines[last].len() > INDENT && lines[last].len() + 1 + word.len() > WIDTH {
+            lines.push(String::new());
+        }
+        let last = lines.len() - 1;
+        match lines[last].len() > INDENT {
+            true => lines[last] += " ",
+            false => lines[last] = format!("{:<INDENT$}", lines[last]),
+        }
+        lines[last] += word;
+    }
+    lines.join("\n") + "\n"
+}

@@ -6,13 +6,14 @@
 #
 # It asks for the payout address, and nothing if that is in the environment:
 #
-#   PAYOUT_ADDRESS         written to /etc/p2pool/p2pool.env, as is every variable in the README's list that is set
+#   PAYOUT_ADDRESS         written to /etc/p2pool/p2pool.toml, as is every variable of a setting: BITCOIN_RPC_HOST, P2POOL_NETWORK, ...
 #   P2POOL_DATA_DIR        data directory (default /var/lib/p2pool), for instance on another disk
 #   BITCOIN_GROUP          group that may read bitcoind's cookie (default: bitcoin, if there is one)
 set -eu
 
 cd "$(dirname "$0")/.."
-settings=/etc/p2pool/p2pool.env
+settings=/etc/p2pool/p2pool.toml
+data=/var/lib/p2pool
 drop_in=/etc/systemd/system/p2pool.service.d/data.conf
 
 die() { printf 'install.sh: %s\n' "$*" >&2; exit 1; }
@@ -43,6 +44,10 @@ fi
 [ -z "${BITCOIN_GROUP:-}" ] || getent group "$BITCOIN_GROUP" >/dev/null || die "there is no group '$BITCOIN_GROUP'"
 
 install -D -m 0755 p2pool /usr/local/bin/p2pool
+install -D -m 0644 contrib/p2pool.1 /usr/local/share/man/man1/p2pool.1
+install -D -m 0644 contrib/completions/p2pool.bash /usr/local/share/bash-completion/completions/p2pool
+install -D -m 0644 contrib/completions/_p2pool /usr/local/share/zsh/site-functions/_p2pool
+install -D -m 0644 contrib/completions/p2pool.fish /usr/local/share/fish/vendor_completions.d/p2pool.fish
 install -D -m 0644 contrib/systemd/p2pool.service /etc/systemd/system/p2pool.service
 install -D -m 0644 contrib/systemd/p2pool.sysusers /etc/sysusers.d/p2pool.conf
 install -D -m 0644 contrib/systemd/p2pool.tmpfiles /etc/tmpfiles.d/p2pool.conf
@@ -52,37 +57,59 @@ systemd-tmpfiles --create p2pool.conf
 # To read bitcoind's cookie.
 if getent group "${BITCOIN_GROUP:-bitcoin}" >/dev/null; then usermod -aG "${BITCOIN_GROUP:-bitcoin}" p2pool; fi
 
-if [ ! -e "$settings" ]; then
-    (
-        umask 077
-        {
-            say "# Settings of p2pool: variables of the README, and flags in P2POOL_FLAGS. After a change: systemctl restart p2pool"
-            for name in PAYOUT_ADDRESS BITCOIN_RPC_HOST BITCOIN_RPC_USER BITCOIN_RPC_PASSWORD P2POOL_BOOTNODES LOG_LEVEL P2POOL_FLAGS; do
-                eval "value=\${$name:-}"
-                # In quotes systemd takes backslashes and quotes in a value as they are only if they are escaped.
-                [ -z "$value" ] || say "$name=\"$(printf %s "$value" | sed 's/[\\"$`]/\\&/g')\""
-            done
-        } >"$settings.new"
-        mv "$settings.new" "$settings"
-    )
-fi
+# Prints the example of a settings file with the settings that the environment has.
+with_settings() {
+    P2POOL_ADDRESS=${P2POOL_ADDRESS:-${PAYOUT_ADDRESS:-}} P2POOL_RPC_HOST=${P2POOL_RPC_HOST:-${BITCOIN_RPC_HOST:-}} \
+        P2POOL_RPC_USER=${P2POOL_RPC_USER:-${BITCOIN_RPC_USER:-}} P2POOL_LOG_LEVEL=${P2POOL_LOG_LEVEL:-${LOG_LEVEL:-}} \
+        P2POOL_RPC_PASSWORD=${P2POOL_RPC_PASSWORD:-${BITCOIN_RPC_PASSWORD:-}} P2POOL_DATA_DIR=$data \
+        awk '/^#[a-z0-9-]+ = / {
+            key = substr($1, 2)
+            name = "P2POOL_" toupper(key)
+            gsub(/-/, "_", name)
+            value = ENVIRON[name]
+            if (value != "") {
+                quoted = ""
+                for (i = 1; i <= length(value); i++) {
+                    c = substr(value, i, 1)
+                    quoted = quoted (c == "\\" || c == "\"" ? "\\" : "") c
+                }
+                printf "%s = \"%s\"\n", key, quoted
+                next
+            }
+        }
+        { print }' contrib/p2pool.toml
+}
 
-if [ -n "${P2POOL_DATA_DIR:-}" ]; then
-    old=$(sed -n 's/^ReadWritePaths=//p' "$drop_in" 2>/dev/null || true)
-    old=${old:-/var/lib/p2pool}
-    if [ "$old" != "$P2POOL_DATA_DIR" ] && [ -n "$(find "$old" -name identity 2>/dev/null)" ]; then
-        say "The data in $old is not moved. To keep it: stop the service, move the contents to $P2POOL_DATA_DIR, start it."
-    fi
-    install -d -m 0700 -o p2pool -g p2pool "$P2POOL_DATA_DIR"
+old=$(sed -n 's/^data-dir = "\(.*\)"$/\1/p' "$settings" 2>/dev/null || true)
+old=${old:-$data}
+data=${P2POOL_DATA_DIR:-$old}
+if [ "$old" != "$data" ] && [ -n "$(find "$old" -name identity 2>/dev/null)" ]; then
+    say "The data in $old is not moved. To keep it: stop the service, move the contents to $data, start it."
+fi
+if [ ! -e "$settings" ]; then
+    (umask 077 && with_settings >"$settings.new")
+elif [ "$old" != "$data" ]; then
+    grep -q '^data-dir = ".*"$' "$settings" || die "give the data directory in $settings: data-dir = \"$data\""
+    (umask 077 && sed "s|^data-dir = \".*\"\$|data-dir = \"$data\"|" "$settings" >"$settings.new")
+fi
+if [ -e "$settings.new" ]; then
+    # The service reads it, and cannot change it. It may have bitcoind's password.
+    chown root:p2pool "$settings.new"
+    chmod 0640 "$settings.new"
+    mv "$settings.new" "$settings"
+fi
+if [ "$data" != /var/lib/p2pool ]; then
+    install -d -m 0700 -o p2pool -g p2pool "$data"
     install -d -m 0755 "${drop_in%/*}"
     cat >"$drop_in" <<END
 [Unit]
-RequiresMountsFor=$P2POOL_DATA_DIR
+RequiresMountsFor=$data
 
 [Service]
-Environment=P2POOL_DATA_DIR=$P2POOL_DATA_DIR
-ReadWritePaths=$P2POOL_DATA_DIR
+ReadWritePaths=$data
 END
+else
+    rm -f "$drop_in"
 fi
 
 if ! is_booted; then
@@ -95,5 +122,5 @@ if ! systemctl restart p2pool; then
     journalctl --unit p2pool --lines 20 --no-pager --output cat >&2
     die "p2pool is installed but does not start: correct $settings and run systemctl restart p2pool"
 fi
-port=$(sed -n 's/^P2POOL_FLAGS=.*-stratum-port[= ]\([0-9]*\).*/\1/p' "$settings")
-say "$version runs. Log: journalctl -fu p2pool   Dashboard: http://$(uname -n):${port:-3333}/   Settings: $settings"
+dashboard=$(journalctl --unit p2pool --lines 50 --no-pager --output cat | sed -n 's/.*dashboard: //p' | tail -n 1)
+say "$version runs. Log: journalctl -fu p2pool   Dashboard: ${dashboard:-off}   Settings: $settings"

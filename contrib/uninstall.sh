@@ -12,6 +12,8 @@ data=$(sed -n 's/^ReadWritePaths=//p' "$drop_in" 2>/dev/null || true)
 if [ -d /run/systemd/system ]; then
     systemctl disable --now --quiet p2pool 2>/dev/null || true
 fi
+rm -f /usr/local/share/man/man1/p2pool.1 /usr/local/share/bash-completion/completions/p2pool \
+    /usr/local/share/zsh/site-functions/_p2pool /usr/local/share/fish/vendor_completions.d/p2pool.fish
 rm -f /usr/local/bin/p2pool /etc/systemd/system/p2pool.service /etc/sysusers.d/p2pool.conf /etc/tmpfiles.d/p2pool.conf
 if [ "${1-}" = --purge ]; then
     rm -rf /etc/p2pool /var/lib/p2pool "${drop_in%/*}"

@@ -159,7 +159,7 @@ if [ "$uid" = 0 ]; then
 fi
 set_env PAYOUT_ADDRESS=bcrt1qqypqxpq9qcrsszg2pvxq6rs0zqg3yyc5phstwt BITCOIND_IMAGE="$project-bitcoind" BITCOIN_DIR="$work/bitcoin" BITCOIN_UID="$uid" BITCOIN_GID="$uid" \
     COMPOSE_FILE="$all_files" \
-    P2POOL_FLAGS="-network regtest -rpc-port $rpc_port -stratum-port $port -p2p-port 0 -mdns=false"
+    P2POOL_NETWORK=regtest P2POOL_RPC_PORT="$rpc_port" P2POOL_STRATUM_PORT="$port" P2POOL_P2P_PORT=0 P2POOL_MDNS=false
 up
 "$target/p2pool-miner" -o "127.0.0.1:$port" -u docker --hashrate-limit 20 >"$work/miner.log" 2>&1 &
 miner=$!

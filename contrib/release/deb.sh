@@ -31,6 +31,12 @@ install -D -m 0644 "$systemd/p2pool.service" "$root/usr/lib/systemd/system/p2poo
 sed -i 's|^ExecStart=/usr/local/bin/|ExecStart=/usr/bin/|' "$root/usr/lib/systemd/system/p2pool.service"
 install -D -m 0644 "$systemd/p2pool.sysusers" "$root/usr/lib/sysusers.d/p2pool.conf"
 install -D -m 0644 "$systemd/p2pool.tmpfiles" "$root/usr/lib/tmpfiles.d/p2pool.conf"
+install -D -m 0644 "$staged/contrib/p2pool.toml" "$root/usr/share/p2pool/p2pool.toml"
+install -D -m 0644 "$staged/contrib/completions/p2pool.bash" "$root/usr/share/bash-completion/completions/p2pool"
+install -D -m 0644 "$staged/contrib/completions/_p2pool" "$root/usr/share/zsh/vendor-completions/_p2pool"
+install -D -m 0644 "$staged/contrib/completions/p2pool.fish" "$root/usr/share/fish/vendor_completions.d/p2pool.fish"
+install -d "$root/usr/share/man/man1"
+gzip -n -9 <"$staged/contrib/p2pool.1" >"$root/usr/share/man/man1/p2pool.1.gz"
 mkdir -p "$doc"
 # The documents link to each other by these paths.
 cp -r "$staged/." "$doc/"
@@ -55,20 +61,21 @@ cat >"$root/DEBIAN/postinst" <<'END'
 #!/bin/sh
 set -e
 [ "$1" = configure ] || exit 0
-settings=/etc/p2pool/p2pool.env
+settings=/etc/p2pool/p2pool.toml
 systemd-sysusers p2pool.conf
 systemd-tmpfiles --create p2pool.conf
 if getent group bitcoin >/dev/null; then usermod -aG bitcoin p2pool; fi
 if [ ! -e "$settings" ]; then
-    (umask 077 && printf '%s\n' '# Settings of p2pool: variables of /usr/share/doc/p2pool/README.md, and flags in P2POOL_FLAGS.' \
-        '# Then: systemctl enable --now p2pool' 'PAYOUT_ADDRESS=' >"$settings")
+    (umask 077 && sed 's|^#data-dir = .*|data-dir = "/var/lib/p2pool"|' /usr/share/p2pool/p2pool.toml >"$settings")
+    chown root:p2pool "$settings"
+    chmod 0640 "$settings"
 fi
 if [ -d /run/systemd/system ]; then
     systemctl daemon-reload
     # Only an upgrade finds it running. A service that does not start must not leave the package half installed.
     systemctl try-restart p2pool || true
 fi
-grep -q '^PAYOUT_ADDRESS=.' "$settings" || echo "p2pool: give the payout address in $settings, then: systemctl enable --now p2pool"
+grep -q '^address = ' "$settings" || echo "p2pool: give the payout address in $settings, then: systemctl enable --now p2pool"
 END
 cat >"$root/DEBIAN/prerm" <<'END'
 #!/bin/sh

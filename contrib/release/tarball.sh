@@ -21,13 +21,15 @@ readonly CONTENTS=(
     contrib/CONTRIBUTING.md
     contrib/EXPECTATIONS.md
     contrib/appliance.md
+    contrib/completions
     contrib/docker/Dockerfile
     contrib/docker/bitcoind.yaml
     contrib/docker/compose.yaml
     contrib/docker/entrypoint.sh
-    contrib/docker/healthcheck.sh
     contrib/grafana
     contrib/install.sh
+    contrib/p2pool.1
+    contrib/p2pool.toml
     contrib/release/README.md
     contrib/screenshots
     contrib/systemd/p2pool.service

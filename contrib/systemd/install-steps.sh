@@ -4,9 +4,9 @@ set -euo pipefail
 
 readonly WAIT_S=60
 address=bcrt1qqypqxpq9qcrsszg2pvxq6rs0zqg3yyc5phstwt
-settings=/etc/p2pool/p2pool.env
+settings=/etc/p2pool/p2pool.toml
 # bitcoind is on regtest; the cookie's place is that of regtest then.
-flags="-network regtest -mdns=false"
+export P2POOL_NETWORK=regtest P2POOL_MDNS=false
 
 fail() {
     echo "FAILED: $*"
@@ -24,7 +24,7 @@ await() {
 logged() { journalctl --unit p2pool --output cat | grep -- "$1" >/dev/null; }
 # A value that systemd knows about the service.
 is() { [ "$(systemctl show p2pool --property "$1" --value)" = "$2" ]; }
-healthy() { bash /release/contrib/docker/healthcheck.sh 3333; }
+healthy() { p2pool health; }
 chains() { find "$1" -maxdepth 1 -name 'regtest-*' | wc -l; }
 
 gone() { for path in "$@"; do [ ! -e "$path" ] || fail "$path exists"; done; }
@@ -58,23 +58,25 @@ gone /usr/local/bin/p2pool /etc/p2pool
 grep -q 'PAYOUT_ADDRESS=' /out || fail "it does not say what to give: $(cat /out)"
 
 echo "== an address of another network: systemctl start fails, and there is no restart"
-! PAYOUT_ADDRESS=$address contrib/install.sh >/out 2>&1 || fail "it accepts an address of regtest on mainnet"
+! P2POOL_NETWORK='' PAYOUT_ADDRESS=$address contrib/install.sh >/out 2>&1 || fail "it accepts an address of regtest on mainnet"
 grep -q 'is a regtest address, but -network is mainnet' /out || fail "it does not say what is wrong: $(cat /out)"
 is ActiveState failed || fail "the service did not fail"
 is NRestarts 0 || fail "it restarts"
-[ "$(stat -c '%a %U' $settings)" = "600 root" ] || fail "others can read the settings"
+[ "$(stat -c '%a %U %G' $settings)" = "640 root p2pool" ] || fail "others can read the settings"
 
 echo "== a password of all characters that shells and systemd treat specially"
 rm $settings
 # shellcheck disable=SC2016 # meant literally
 password='a"b\c`d $e '"'f#"
-PAYOUT_ADDRESS=$address P2POOL_FLAGS=$flags BITCOIN_RPC_USER=me BITCOIN_RPC_PASSWORD=$password contrib/install.sh || fail "it does not install"
-tr '\0' '\n' <"/proc/$(systemctl show p2pool --property MainPID --value)/environ" | grep -Fx "BITCOIN_RPC_PASSWORD=$password" >/dev/null ||
+PAYOUT_ADDRESS=$address BITCOIN_RPC_USER=me BITCOIN_RPC_PASSWORD=$password contrib/install.sh || fail "it does not install"
+# shellcheck disable=SC2016 # meant literally
+grep -Fx 'rpc-password = "a\"b\\c`d $e '"'f#"'"' $settings >/dev/null ||
     fail "the password arrives differently: $(cat $settings)"
 
 echo "== the right settings"
 rm $settings
-PAYOUT_ADDRESS=$address P2POOL_FLAGS=$flags contrib/install.sh || fail "it does not install"
+PAYOUT_ADDRESS=$address contrib/install.sh >/out || fail "it does not install"
+grep -q 'Dashboard: http://.*:3333/' /out || fail "it does not say where the dashboard is: $(cat /out)"
 is ActiveState active || fail "it does not run"
 [ "$(stat -c '%a %U' /var/lib/p2pool)" = "700 p2pool" ] || fail "others can read the data"
 [ "$(stat -c %U /var/lib/p2pool/old)" = p2pool ] || fail "the data of version 0.1 is not taken over: $(ls -ld /var/lib/p2pool /var/lib/p2pool/*)"
@@ -137,9 +139,8 @@ gone /etc/p2pool /var/lib/p2pool
 
 echo "== the Debian package"
 dpkg -i /p2pool_0.0.1_*.deb || fail "the package does not install"
-[ "$(stat -c '%a %U' $settings)" = "600 root" ] || fail "no settings"
-sed -i "s|^PAYOUT_ADDRESS=.*|PAYOUT_ADDRESS=$address|" $settings
-echo "P2POOL_FLAGS=$flags" >>$settings
+[ "$(stat -c '%a %U %G' $settings)" = "640 root p2pool" ] || fail "no settings"
+sed -i "s|^#address = .*|address = '$address'|; s|^#network = .*|network = 'regtest'|; s|^#mdns = .*|mdns = false|" $settings
 systemctl enable --now p2pool || fail "it does not run"
 await healthy || fail "it is not healthy"
 pid=$(systemctl show p2pool --property MainPID --value)

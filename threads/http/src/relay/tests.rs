@@ -24,12 +24,17 @@ struct Setup {
 
 impl Setup {
     fn start() -> Self {
+        Self::start_with(None)
+    }
+
+    fn start_with(own_port: Option<mio::net::TcpListener>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("socket");
         let server = UnixListener::bind(&path).unwrap();
         let (metrics, stop) = (Arc::new(Metrics::default()), Arc::new(AtomicBool::new(false)));
-        let relay = Relay::open(None, path, AllowedHosts::new("machine", &[]), Arc::clone(&metrics), Arc::clone(&stop))
-            .unwrap();
+        let relay =
+            Relay::open(own_port, path, AllowedHosts::new("machine", &[]), Arc::clone(&metrics), Arc::clone(&stop))
+                .unwrap();
         let (sender, waker) = (relay.sender.clone(), Arc::clone(&relay.waker));
         let thread = Some(std::thread::spawn(move || relay.run().unwrap()));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -57,6 +62,23 @@ impl Setup {
             std::thread::sleep(Duration::from_millis(2));
         }
         assert!(self.metrics.web_connections.get() <= 32, "{:?}", self.metrics);
+    }
+}
+
+#[test]
+fn browsers_at_the_relays_own_port_are_served_beside_those_of_the_miners_port() {
+    let own = mio::net::TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = own.local_addr().unwrap();
+    let setup = Setup::start_with(Some(own));
+    let own = StdStream::connect(address).unwrap();
+    own.set_read_timeout(Some(SOON)).unwrap();
+    let mut server = None;
+    for mut browser in [own, setup.browser()] {
+        browser.write_all(REQUEST).unwrap();
+        respond_to_one(server.get_or_insert_with(|| setup.server.accept().unwrap().0));
+        let mut text = [0; 4_096];
+        let len = browser.read(&mut text).unwrap();
+        assert!(String::from_utf8_lossy(&text[..len]).starts_with("HTTP/1.1 200"));
     }
 }
 

@@ -223,16 +223,29 @@ fn tables() -> String {
     text
 }
 
-/// The guide with the tables between these lines.
-const GUIDE: &str = "contrib/docs/settings.md";
-const TABLES_START: &str = "<!-- made from the flags: start -->\n";
-const TABLES_END: &str = "<!-- made from the flags: end -->\n";
+/// Returns the variables that Compose passes to the container. The data directory is fixed there.
+fn container_variables() -> String {
+    let mut text = "    environment:\n".to_owned();
+    for flag in settings().filter(|flag| !["config", "data-dir"].contains(&flag.name)) {
+        text += &format!("      {0}: ${{{0}:-}}\n", flag.variable());
+    }
+    text
+}
 
-/// Returns the guide with the tables of the present flags.
-fn guide(present: &str) -> String {
-    let (before, rest) = present.split_once(TABLES_START).expect("the guide has a place for the tables");
-    let (_, after) = rest.split_once(TABLES_END).expect("the place ends");
-    format!("{before}{TABLES_START}{}\n{TABLES_END}{after}", tables())
+/// Files with a part that is made from the flags, between two lines with these texts.
+const GUIDE: &str = "contrib/docs/settings.md";
+const COMPOSE: &str = "contrib/docker/compose.yaml";
+const START: &str = "made from the flags: start";
+const END: &str = "made from the flags: end";
+
+/// Returns a file with its part in a new state.
+fn with_part(present: &str, part: &str) -> String {
+    let is = |line: &&str, mark: &str| line.contains(mark);
+    let before: Vec<&str> = present.split_inclusive('\n').take_while(|line| !is(line, START)).collect();
+    let marks: Vec<&str> = present.split_inclusive('\n').filter(|line| is(line, START) || is(line, END)).collect();
+    let after: Vec<&str> = present.split_inclusive('\n').skip_while(|line| !is(line, END)).skip(1).collect();
+    let [start, end] = marks[..] else { panic!("no lines with {START:?} and {END:?}") };
+    [&before.concat(), start, part, end, &after.concat()].concat()
 }
 
 #[test]
@@ -245,7 +258,8 @@ fn the_files_made_from_the_flags_are_current() {
         ("contrib/completions/p2pool.bash", bash()),
         ("contrib/completions/_p2pool", zsh()),
         ("contrib/completions/p2pool.fish", fish()),
-        (GUIDE, guide(&read(GUIDE))),
+        (GUIDE, with_part(&read(GUIDE), &(tables() + "\n"))),
+        (COMPOSE, with_part(&read(COMPOSE), &container_variables())),
     ] {
         if std::env::var_os(WRITE).is_some() {
             std::fs::create_dir_all(top.join(path).parent().unwrap()).unwrap();

@@ -139,6 +139,8 @@ gone /etc/p2pool /var/lib/p2pool
 
 echo "== the Debian package"
 dpkg -i /p2pool_0.0.1_*.deb || fail "the package does not install"
+# The program is in another place now.
+hash -r
 [ "$(stat -c '%a %U %G' $settings)" = "640 root p2pool" ] || fail "no settings"
 sed -i "s|^#address = .*|address = '$address'|; s|^#network = .*|network = 'regtest'|; s|^#mdns = .*|mdns = false|" $settings
 systemctl enable --now p2pool || fail "it does not run"

@@ -38,6 +38,15 @@ pub struct MinersStatus {
     pub limit_reached: Option<(UnixTime, String)>,
 }
 
+impl MinersStatus {
+    /// Returns the hashes per second of all workers.
+    pub fn hashes_per_s(&self) -> f64 {
+        // Not `sum`: an empty one is -0.
+        let rates = self.miners.iter().map(|miner| miner.hashes_per_s).filter(|rate| rate.is_finite());
+        rates.fold(0.0, std::ops::Add::add)
+    }
+}
+
 /// The absence of work for miners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoWorkStatus {

@@ -82,7 +82,8 @@ impl BitcoindError {
         match self {
             Self::Unreachable(_) => {
                 "Check that bitcoind runs, with server=1 in its bitcoin.conf, and that this node's -rpc-host and \
-                 -rpc-port are right."
+                 -rpc-port are right. A bitcoind on another machine needs rpcbind= with its own address and rpcallowip= with \
+                 this machine's."
             }
             Self::NoResponse(_) => {
                 "bitcoind may be busy: wait a moment. If this persists, raise rpcthreads= and rpcworkqueue= in bitcoin.conf, \
@@ -112,8 +113,8 @@ impl BitcoindError {
                  g+x; or let bitcoind write the cookie elsewhere, with rpccookiefile=, and give -rpc-cookie-file."
             }
             Self::Unauthorised(_) => {
-                "Give the user and password that bitcoind knows in -rpc-user and BITCOIN_RPC_PASSWORD, or the cookie of \
-                 this bitcoind in -rpc-cookie-file."
+                "A bitcoind with rpcauth= or rpcpassword= in its bitcoin.conf needs -rpc-user and BITCOIN_RPC_PASSWORD; one \
+                 without, its cookie: leave out user and password, or give its -rpc-cookie-file."
             }
             Self::Forbidden { .. } => {
                 "If bitcoin.conf has an rpcwhitelist= for this node's user, it must have getblockchaininfo, getblockhash, \

@@ -94,13 +94,7 @@ impl Snapshot {
 
     /// Returns the hashes per second of this node's miners.
     pub fn local_hashes_per_s(&self) -> f64 {
-        // Not `sum`: an empty one is -0.
-        self.miners
-            .miners
-            .iter()
-            .map(|miner| miner.hashes_per_s)
-            .filter(|rate| rate.is_finite())
-            .fold(0.0, std::ops::Add::add)
+        self.miners.hashes_per_s()
     }
 
     /// Returns the expected seconds until the pool finds a block; `None` without a job or hash rate.

@@ -13,7 +13,7 @@ use crate::error::NodeError;
 use crate::service_manager::{Progress, ServiceManager};
 use crate::shutdown;
 use crate::signals;
-use crate::status_line::{ChainFigures, StatusLine, STATUS_INTERVAL};
+use crate::status_line::{Figures, StatusLine, STATUS_INTERVAL};
 use crate::threads::{MainEvent, ThreadName, Threads};
 use crate::wiring::Components;
 
@@ -41,15 +41,17 @@ pub fn run(mut config: Config, settings_file: Option<&Path>, home: Option<&Path>
     threads.spawn(ThreadName::Signals, move || signals::run(signals, &events))?;
 
     let metrics = Arc::new(Metrics::default());
+    let payout_script = config.payout_script.clone();
     let components = Components::open(config, &metrics)?;
-    let chain = components.chain_status();
-    let mut progress = (Progress::of(Arc::clone(&chain)), Progress::of(components.miners_status()));
+    let (chain, miners) = (components.chain_status(), components.miners_status());
+    let mut progress = (Progress::of(Arc::clone(&chain)), Progress::of(Arc::clone(&miners)));
     let stages = components.start(&mut threads)?;
     manager.ready();
     let mut status = StatusLine::default();
     let mut chores = vec![Chore::new(STATUS_INTERVAL, || {
         // Outside the macro, which evaluates nothing if the level is off.
-        let line = status.next(&metrics, ChainFigures::from(&**chain.load()), unix_now_s());
+        let figures = Figures::new(&chain.load(), &miners.load(), &payout_script);
+        let line = status.next(&metrics, figures, unix_now_s());
         log::info!("{line}");
         manager.status(&line);
     })];

@@ -4,9 +4,6 @@ use super::difficulty::Difficulty;
 
 /// The table. It is short, so each new session parses it.
 const TABLE: &str = include_str!("user_agents.txt");
-/// Beginnings of the user agents of firmware that is not sent messages: a proxy without a display, and a
-/// parser that copies lines into small buffers.
-const WITHOUT_MESSAGES: [&str; 4] = ["NiceHash/", "NerdMiner", "HAN_SOLOminer", "SparkMiner"];
 /// Name of what matches no other line.
 const UNKNOWN: &str = "unknown firmware";
 
@@ -92,6 +89,11 @@ fn parse(line: &'static str) -> Option<(&'static str, Firmware)> {
     };
     let (start_difficulty, floor, ceiling) = (difficulty()?, difficulty()?, difficulty()?);
     let difficulties = DifficultyRange { floor, ceiling };
+    let bears_messages = match fields.next()? {
+        "yes" => true,
+        "no" => false,
+        _ => return None,
+    };
     let name = match pattern.trim_matches(['*', '/', '-']) {
         "" => UNKNOWN,
         name => name,
@@ -103,7 +105,7 @@ fn parse(line: &'static str) -> Option<(&'static str, Firmware)> {
         is_len_strict,
         start_difficulty,
         difficulties,
-        bears_messages: !WITHOUT_MESSAGES.contains(&pattern),
+        bears_messages,
     };
     fields.next().is_none().then_some((pattern, firmware))
 }

@@ -1,0 +1,128 @@
+//! Bitcoin headers that bitcoind does not know, requested from peers.
+
+use super::*;
+
+/// A regtest header on a block.
+fn header_on(parent: &Anchor) -> Header {
+    let mut header = Header { prev_blockhash: parent.header.block_hash(), nonce: 0, ..parent.header };
+    header.version = bitcoin::block::Version::from_consensus(0x2000_0000);
+    header.time = parent.header.time + 600;
+    while !crate::sharechain::meets_own_bits(&header) {
+        header.nonce += 1;
+    }
+    header
+}
+
+#[test]
+fn a_bitcoin_header_that_bitcoind_does_not_know_is_fetched_from_the_peer() {
+    let mut cluster = Cluster::new(params());
+    cluster.start(false);
+    cluster.start(true);
+    let header = header_on(&anchor());
+    for (node, headers) in [(0, vec![header]), (1, Vec::new())] {
+        cluster.send(node, Event::BestChain(BestChain { headers, ..best_chain(anchor()) }));
+    }
+    let template = Template { prev_block: header.block_hash(), height: BlockHeight(2), ..(*template()).clone() };
+    cluster.send_template(0, template);
+    cluster.mine_many(0, 3);
+    cluster.connect(0, 1);
+    let hash = header.block_hash();
+    assert!(cluster.nodes[1].lookups.contains(&hash));
+    assert!(cluster.nodes[1].tree().anchor(&hash).is_none());
+    cluster.send(1, Event::Anchor(AnchorLookup { hash, result: AnchorResult::Unknown }));
+    assert_eq!(cluster.nodes[1].header_requests, [PeerHandle(0)]);
+    cluster.pass(2);
+    assert_eq!(cluster.nodes[1].tip(), cluster.nodes[0].tip());
+    assert_eq!(cluster.nodes[1].misbehaviours, []);
+}
+
+/// The shares of a pool name a block that Bitcoin left 20 blocks ago. A newcomer's bitcoind never had it.
+#[test]
+fn a_newcomer_fetches_a_long_branch_of_headers_step_by_step() {
+    let branch = |len: usize, first_s: u32| {
+        let mut blocks = vec![anchor()];
+        for _ in 0..len {
+            let parent = blocks.last().expect("the genesis block");
+            let mut header = header_on(parent);
+            // The two branches differ in their first block.
+            header.time += if blocks.len() == 1 { first_s } else { 0 };
+            while !crate::sharechain::meets_own_bits(&header) {
+                header.nonce += 1;
+            }
+            blocks.push(parent.child(Network::Regtest, header).expect("a valid header"));
+        }
+        blocks
+    };
+    let (side, best) = (branch(20, 1), branch(21, 2));
+    let headers = |blocks: &[Anchor]| blocks[1..].iter().map(|block| block.header).collect::<Vec<Header>>();
+    let mut cluster = Cluster::new(params());
+    cluster.start(false);
+    cluster.send(0, Event::BestChain(BestChain { headers: headers(&side), ..best_chain(anchor()) }));
+    let (prev_block, height) = (side[20].header.block_hash(), BlockHeight(21));
+    let min_time = side[20].median_time_past.plus(1);
+    cluster.send_template(0, Template { prev_block, height, min_time, ..(*template()).clone() });
+    cluster.mine_many(0, 3);
+    cluster.send(0, Event::BestChain(BestChain { is_settled: true, root: None, headers: headers(&best) }));
+    cluster.bitcoin = Some(best.into_iter().map(|block| (block.header.block_hash(), block)).collect());
+    cluster.start(true);
+    cluster.connect(0, 1);
+    cluster.pass(5);
+    assert_eq!(cluster.nodes[1].tip(), cluster.nodes[0].tip());
+    assert_eq!(cluster.nodes[1].misbehaviours, []);
+    assert_eq!(cluster.nodes[1].header_requests, [PeerHandle(0); 4], "up to 7 headers at a time, 6 of them new");
+    assert_eq!(cluster.nodes[1].anchors.len(), 20, "the branch is stored");
+}
+
+#[test]
+fn a_peer_that_gives_a_header_without_work_is_penalised() {
+    let mut cluster = Cluster::solo();
+    cluster.mine_many(0, 1);
+    let mut header = header_on(&anchor());
+    while crate::sharechain::meets_own_bits(&header) {
+        header.nonce += 1;
+    }
+    let (hash, peer) = (header.block_hash(), PeerHandle(8));
+    cluster.nodes[0].node.headers.add(hash, peer, Branch::Gossiped);
+    cluster.send(0, Event::Anchor(AnchorLookup { hash, result: AnchorResult::Unknown }));
+    let (_, id) = cluster.requests[&InboundId(cluster.requests_made)];
+    let response = Ok(Response::Headers(List::first_of([header])));
+    cluster.send(0, Event::Response { peer, id, response });
+    assert_eq!(cluster.nodes[0].misbehaviours, [(peer, Misbehaviour::FalseHeader)]);
+    assert!(cluster.nodes[0].tree().anchor(&hash).is_none());
+}
+
+#[test]
+fn headers_that_were_not_requested_are_penalised_and_the_next_source_is_asked() {
+    let mut cluster = Cluster::solo();
+    cluster.mine_many(0, 1);
+    let hash = BlockHash::from_byte_array([7; 32]);
+    let peers = [PeerHandle(8), PeerHandle(9)];
+    for peer in peers {
+        cluster.nodes[0].node.headers.add(hash, peer, Branch::Gossiped);
+    }
+    let unknown = || Event::Anchor(AnchorLookup { hash, result: AnchorResult::Unknown });
+    cluster.send(0, unknown());
+    cluster.send(0, unknown());
+    assert_eq!(cluster.nodes[0].header_requests, [peers[0]], "the other only after a while");
+    let headers = Response::Headers(List::first_of([anchor().header]));
+    let (_, id) = cluster.requests[&InboundId(cluster.requests_made)];
+    cluster.send(0, Event::Response { peer: peers[0], id, response: Ok(headers) });
+    assert_eq!(cluster.nodes[0].misbehaviours, [(peers[0], Misbehaviour::Unrequested)]);
+    cluster.send(0, unknown());
+    assert_eq!(cluster.nodes[0].header_requests, peers);
+}
+
+#[test]
+fn requests_that_find_no_room_are_forgotten_and_repeated() {
+    let mut cluster = Cluster::solo();
+    cluster.mine_many(0, 1);
+    let hash = BlockHash::from_byte_array([7; 32]);
+    cluster.nodes[0].is_network_full = true;
+    cluster.nodes[0].node.headers.add(hash, PeerHandle(9), Branch::Gossiped);
+    cluster.send(0, Event::Anchor(AnchorLookup { hash, result: AnchorResult::Unknown }));
+    assert!(cluster.nodes[0].node.requests.is_empty(), "there will be no response, so nothing would ever remove it");
+    cluster.pass(crate::node::headers::NEXT_SOURCE_S);
+    cluster.nodes[0].is_network_full = false;
+    cluster.send(0, Event::Anchor(AnchorLookup { hash, result: AnchorResult::Unknown }));
+    assert_eq!(cluster.nodes[0].header_requests, [PeerHandle(9)], "it got no request: it is still a source");
+}

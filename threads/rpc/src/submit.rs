@@ -36,6 +36,8 @@ const LATER_WAIT: Duration = Duration::from_secs(10);
 /// Number of failed tries from which a block is said to be kept, and between two lines that say so: an hour.
 const FAILURES_KEPT: usize = RETRY_WAITS.len() + 1;
 const FAILURES_PER_LINE: usize = 360;
+/// Most blocks of peers that wait for bitcoind: more than are found while it restarts. Their finders keep them too.
+const PEER_BLOCKS_MAX: usize = 4;
 /// Most own blocks in the published status. Readers poll it every second or two and keep what they have seen.
 const OWN_BLOCKS_MAX: usize = 64;
 /// bitcoind's error code for bytes that are not a block (its `rpc/protocol.h`: `RPC_DESERIALIZATION_ERROR`).
@@ -192,6 +194,20 @@ impl SubmitThread {
                 return error!("block {id} at height {height}, found by a peer, cannot be parsed");
             };
             self.enqueue(BlockSummary { id, height, ..block }, bytes);
+            self.bound_peers();
+        }
+    }
+
+    /// Drops the oldest block of a peer if too many wait, so that they cannot fill the disk while bitcoind is away.
+    fn bound_peers(&mut self) {
+        let of_peers = self.queue.iter().enumerate().filter(|(_, queued)| queued.block.finder == Finder::Peer);
+        if of_peers.clone().count() > PEER_BLOCKS_MAX {
+            let oldest = of_peers.min_by_key(|(_, queued)| (queued.block.height, queued.block.time));
+            if let Some((index, _)) = oldest {
+                let block = self.queue.swap_remove(index).block;
+                warn!("{block} of a peer dropped: {PEER_BLOCKS_MAX} newer ones wait for bitcoind");
+                self.files.remove(&block);
+            }
         }
     }
 
@@ -215,12 +231,15 @@ impl SubmitThread {
         });
     }
 
-    /// Submits the most urgent block that is due: the one with the fewest tries, then the one due first, then the lowest.
+    /// Submits the most urgent block that is due: own ones first, then the one with the fewest tries, then the one due first,
+    /// then the lowest.
     /// Returns whether bitcoind responded.
     fn submit_next(&mut self) -> bool {
         let now = Instant::now();
         let due = self.queue.iter().enumerate().filter(|(_, queued)| queued.due <= now);
-        let urgency = |(_, queued): &(usize, &QueuedBlock)| (queued.failures, queued.due, queued.block.height);
+        let urgency = |(_, queued): &(usize, &QueuedBlock)| {
+            (queued.block.finder, queued.failures, queued.due, queued.block.height)
+        };
         let Some((index, _)) = due.min_by_key(urgency) else { return false };
         let mut queued = self.queue.swap_remove(index);
         let block = queued.block;

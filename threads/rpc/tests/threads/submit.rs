@@ -365,6 +365,31 @@ fn a_peers_block_is_submitted_and_not_counted_as_an_own_one() {
 }
 
 #[test]
+fn peers_blocks_do_not_pile_up_while_bitcoind_is_away() {
+    let (mut node, dir) = (Bitcoind::start(Chain::Regtest), TempDir::new().unwrap());
+    let own = find(&node, "own");
+    let of_peers: Vec<FoundBlock> = (0..7).map(|number| find(&node, &format!("peer {number}"))).collect();
+    let submitting = Submitting::start(config_of(&node, regtest()), &dir);
+    node.kill();
+    submitting.submit(&own);
+    for found in &of_peers {
+        let block = found.job.block(&found.header, &found.extranonce).unwrap();
+        let message = ToSubmit::Peer(PeerBlock { id: ShareId(found.hash), height: found.job.template.height, block });
+        submitting.to.send(message).unwrap();
+    }
+    wait_until("three to be dropped", TIMEOUT, || {
+        Log::with(&["WARN", "of a peer dropped: 4 newer ones wait"]).len() == 3
+    });
+    assert_eq!(files(&dir).len(), 5);
+    assert!(files(&dir).contains(&block_file(&dir, &own, "block")));
+    node.launch();
+    submitting.accepted(&own);
+    wait_until("the queue to be empty", TIMEOUT, || files(&dir).is_empty());
+    assert_eq!(node.tip(), hash(&own), "it goes first");
+    submitting.stop();
+}
+
+#[test]
 fn temporary_faults_are_retried() {
     let (node, dir) = (Bitcoind::start(Chain::Regtest), TempDir::new().unwrap());
     let proxy = Proxy::start(node.rpc_port(), Fault::Http("503 Service Unavailable", "queue full"));

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # Builds a release in `dist` of cargo's target directory: p2pool-VERSION-TARGET.tar.gz with the program and all files that
 # README.md refers operators to, at the same paths as in the source; a package for Debian of the same files; a .provenance.json,
-# which says what they were built from and by; and a .sha256 of all three.
+# which says what they were built from and by; and a .sha256 of them.
 #
 #   contrib/release/tarball.sh           builds it and prints the paths
 #   contrib/release/tarball.sh --list    prints the contents of the tarball, without building anything
 #
 # The build is reproducible: the same commit, compiler and target give the same files. Paths of this machine are mapped
 # away, and names, owners and times are fixed (the time is that of the commit, or $SOURCE_DATE_EPOCH). $TARGET cross-compiles:
-# see contrib/release/README.md. $GLIBC=2.31 builds for this glibc or a later one and without libgcc_s, by zig's C compiler:
+# see contrib/release/README.md. $GLIBC=2.31 builds for this glibc or a later one and without libgcc_s, and
+# TARGET=x86_64-unknown-linux-musl a static program, without a package for Debian; both by zig's C compiler:
 # pip install cargo-zigbuild ziglang.
 set -euo pipefail
 
@@ -85,16 +86,8 @@ export P2POOL_COMMIT
 cargo=cargo
 build=(build --release --locked --target "$target" -p p2pool)
 
-# Sets up a cross build: the C compiler, and Rust's standard library, from rustup or built from source.
-cross() {
-    local upper=${target^^}
-    case $target in
-        aarch64-unknown-linux-gnu) prefix=aarch64-linux-gnu ;;
-        armv7-unknown-linux-gnueabihf) prefix=arm-linux-gnueabihf ;;
-        *) die "unknown target '$target'; known are aarch64-unknown-linux-gnu and armv7-unknown-linux-gnueabihf" ;;
-    esac
-    command -v "$prefix-gcc" >/dev/null || die "$prefix-gcc is missing; see contrib/release/README.md"
-    export "CARGO_TARGET_${upper//-/_}_LINKER=$prefix-gcc" "CC_${target//-/_}=$prefix-gcc"
+# Has Rust's standard library for the target built from Debian's source if rustup has not installed it.
+need_library() {
     [ ! -d "$(rustc --print target-libdir --target "$target")" ] || return 0
     if [ ! -x /usr/bin/rustc ] || [ ! -x /usr/bin/cargo ] || [ ! -d "$RUST_SRC" ]; then
         die "Rust's library for $target is missing; run rustup target add $target, or see contrib/release/README.md"
@@ -104,16 +97,38 @@ cross() {
     export RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 CARGO_PROFILE_RELEASE_LTO=off
     build+=(-Z build-std="std,panic_abort")
 }
-if [ -n "${GLIBC:-}" ]; then
+# Sets up a build by zig's C compiler, for a target as cargo-zigbuild writes it.
+zig() {
     command -v cargo-zigbuild >/dev/null || die "cargo-zigbuild is missing: pip install cargo-zigbuild ziglang"
-    build=(zigbuild --release --locked --target "$target.$GLIBC" -p p2pool)
+    build=(zigbuild --release --locked --target "$1" -p p2pool)
     c_compiler="zig $(python3 -m ziglang version)"
-elif [ "$target" = "$host" ]; then
-    c_compiler=$(cc --version | head -n 1)
-else
-    cross
+    need_library
+}
+# Sets up a cross build by the C compiler of Debian.
+cross() {
+    local upper=${target^^} prefix
+    case $target in
+        aarch64-unknown-linux-gnu) prefix=aarch64-linux-gnu ;;
+        armv7-unknown-linux-gnueabihf) prefix=arm-linux-gnueabihf ;;
+        *) die "unknown target '$target'; known are aarch64-unknown-linux-gnu, armv7-unknown-linux-gnueabihf and x86_64-unknown-linux-musl" ;;
+    esac
+    command -v "$prefix-gcc" >/dev/null || die "$prefix-gcc is missing; see contrib/release/README.md"
+    export "CARGO_TARGET_${upper//-/_}_LINKER=$prefix-gcc" "CC_${target//-/_}=$prefix-gcc"
     c_compiler=$("$prefix-gcc" --version | head -n 1)
-fi
+    need_library
+}
+is_static=
+case ${GLIBC:+glibc}:$target in
+    glibc:*) zig "$target.$GLIBC" ;;
+    *-musl)
+        is_static=1
+        zig "$target"
+        # zig has the C library and the unwinder.
+        RUSTFLAGS="${RUSTFLAGS:-} -C link-self-contained=no -C target-feature=+crt-static"
+        ;;
+    :"$host") c_compiler=$(cc --version | head -n 1) ;;
+    *) cross ;;
+esac
 
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
 export RUSTFLAGS="${RUSTFLAGS:-} --remap-path-prefix=$root=. --remap-path-prefix=$cargo_home=cargo"
@@ -123,9 +138,13 @@ export CFLAGS="${CFLAGS:-} -ffile-prefix-map=$root=. -ffile-prefix-map=$cargo_ho
 # CARGO_TARGET_DIR and the like may change the path.
 target_dir=$(cargo metadata --locked --no-deps --format-version 1 | jq -r .target_directory)
 program=$target_dir/$target/release/p2pool
-needed=$(readelf -W --version-info "$program" | grep -oE 'GLIBC_[0-9.]+' | sort -uV | tail -n 1)
-[ "$(printf '%s\n' "${needed#GLIBC_}" "$GLIBC_MAX" | sort -V | tail -n 1)" = "$GLIBC_MAX" ] ||
-    die "the program needs ${needed/_/ }, not $GLIBC_MAX as README.md says"
+if [ -n "$is_static" ]; then
+    ! readelf -W --dynamic "$program" | grep NEEDED >&2 || die "the program is not static"
+else
+    needed=$(readelf -W --version-info "$program" | grep -oE 'GLIBC_[0-9.]+' | sort -uV | tail -n 1)
+    [ "$(printf '%s\n' "${needed#GLIBC_}" "$GLIBC_MAX" | sort -V | tail -n 1)" = "$GLIBC_MAX" ] ||
+        die "the program needs ${needed/_/ }, not $GLIBC_MAX as README.md says"
+fi
 name=p2pool-$version-$target${GLIBC:+-glibc$GLIBC}
 dist=$target_dir/dist
 rm -rf "${dist:?}/$name"
@@ -135,21 +154,25 @@ install -m 0755 "$program" "$dist/$name/p2pool"
 contrib/release/licences.py "$target" >"$dist/$name/THIRD-PARTY-LICENCES.txt"
 # In a tarball, an image takes its program instead of compiling one.
 sed -i -E 's/^#(BUILD_IMAGE|P2POOL_BINARY)=/\1=/' "$dist/$name/.env.example"
-deb=$(contrib/release/deb.sh "$dist/$name" "$target" "$version${GLIBC:++glibc$GLIBC}")
+packages=()
+if [ -z "$is_static" ]; then
+    packages+=("$(contrib/release/deb.sh "$dist/$name" "$target" "$version${GLIBC:++glibc$GLIBC}")")
+fi
 
 cd "$dist"
 tar --sort=name --mode=u=rwX,go=rX --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" -cf - "$name" | gzip -n -9 >"$name.tar.gz"
+made=("$name.tar.gz" "${packages[@]##*/}")
+hashes=$(sha256sum "${made[@]}" | jq -R 'split("  ") | { (.[1]): .[0] }' | jq -s add)
 jq -n --arg version "$version" --arg commit "$P2POOL_COMMIT" --arg target "$target" --argjson time "$SOURCE_DATE_EPOCH" \
     --arg rustc "$("${RUSTC:-rustc}" -vV)" --arg cargo "$("$cargo" -V)" --arg cc "$c_compiler" \
     --arg system "$(. /etc/os-release && echo "$PRETTY_NAME")" --arg build "${build[*]}" --arg lto "${CARGO_PROFILE_RELEASE_LTO:-thin}" \
     --arg lock "$(sha256sum <"$root/Cargo.lock" | cut -d' ' -f1)" --arg root "$root" --arg home "$cargo_home" \
-    --arg program "$(sha256sum <"$name/p2pool" | cut -d' ' -f1)" \
-    --arg tarball "$(sha256sum <"$name.tar.gz" | cut -d' ' -f1)" --arg deb "$(sha256sum <"$deb" | cut -d' ' -f1)" \
+    --arg program "$(sha256sum <"$name/p2pool" | cut -d' ' -f1)" --argjson hashes "$hashes" \
     '{version: $version, commit: $commit, target: $target, source_date_epoch: $time,
       built_with: {rustc: ($rustc / "\n"), cargo: $cargo, c_compiler: $cc, system: $system, cargo_arguments: $build, lto: $lto,
         source_directory: $root, cargo_directory: $home},
-      sha256: {"Cargo.lock": $lock, program: $program, tarball: $tarball, deb: $deb}}' >"$name.provenance.json"
-made=("$name.tar.gz" "${deb##*/}" "$name.provenance.json")
+      sha256: ({"Cargo.lock": $lock, p2pool: $program} + $hashes)}' >"$name.provenance.json"
+made+=("$name.provenance.json")
 sha256sum "${made[@]}" >"$name.sha256"
 rm -rf "${dist:?}/$name"
 printf '%s\n' "${made[@]/#/$dist/}" "$dist/$name.sha256"

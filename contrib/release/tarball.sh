@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds a release in `dist` of cargo's target directory: p2pool-VERSION-TARGET.tar.gz with the program and all files that
-# README.md refers operators to, at the same paths as in the source; a package for Debian of the same files; a .provenance.json,
-# which says what they were built from and by; and a .sha256 of them.
+# README.md refers operators to, at the same paths as in the source; packages of the same files for Debian and, if rpmbuild is
+# installed, for Fedora; a .provenance.json, which says what they were built from and by; and a .sha256 of them.
 #
 #   contrib/release/tarball.sh           builds it and prints the paths
 #   contrib/release/tarball.sh --list    prints the contents of the tarball, without building anything
@@ -9,7 +9,7 @@
 # The build is reproducible: the same commit, compiler and target give the same files. Paths of this machine are mapped
 # away, and names, owners and times are fixed (the time is that of the commit, or $SOURCE_DATE_EPOCH). $TARGET cross-compiles:
 # see contrib/release/README.md. $GLIBC=2.31 builds for this glibc or a later one and without libgcc_s, and
-# TARGET=x86_64-unknown-linux-musl a static program, without a package for Debian; both by zig's C compiler:
+# TARGET=x86_64-unknown-linux-musl a static program, without packages; both by zig's C compiler:
 # pip install cargo-zigbuild ziglang.
 set -euo pipefail
 
@@ -156,7 +156,9 @@ contrib/release/licences.py "$target" >"$dist/$name/THIRD-PARTY-LICENCES.txt"
 sed -i -E 's/^#(BUILD_IMAGE|P2POOL_BINARY)=/\1=/' "$dist/$name/.env.example"
 packages=()
 if [ -z "$is_static" ]; then
-    packages+=("$(contrib/release/deb.sh "$dist/$name" "$target" "$version${GLIBC:++glibc$GLIBC}")")
+    full_version=$version${GLIBC:++glibc$GLIBC}
+    packages=("$(contrib/release/deb.sh "$dist/$name" "$target" "$full_version")")
+    ! command -v rpmbuild >/dev/null || packages+=("$(contrib/release/rpm.sh "${packages[0]}" "$target" "$full_version")")
 fi
 
 cd "$dist"

@@ -33,15 +33,17 @@ install_packages() {
     fi
 }
 
-# Makes a Debian 12 with systemd by debootstrap, once per machine, and prints the path of its tar file.
+# Makes a Debian with systemd by debootstrap, once per machine, and prints the path of its tar file.
+#
+#   debian_root SUITE     bookworm for Debian 12
 debian_root() {
-    local cache=${P2POOL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/p2pool} dir
-    local tar=$cache/bookworm.tar
+    local suite=$1 cache=${P2POOL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/p2pool} dir
+    local tar=$cache/$suite.tar
     if [ ! -f "$tar" ]; then
-        say "== making a Debian 12, once"
+        say "== making a Debian ($suite), once"
         mkdir -p "$cache"
-        dir=$(mktemp -d "$cache/bookworm.XXXXXX")
-        if debootstrap --variant=minbase --include=systemd,systemd-sysv bookworm "$dir/root" >"$dir/log" 2>&1; then
+        dir=$(mktemp -d "$cache/$suite.XXXXXX")
+        if debootstrap --variant=minbase --include=systemd,systemd-sysv "$suite" "$dir/root" >"$dir/log" 2>&1; then
             rm -rf "$dir/root/var/cache/apt/archives" "$dir/root/var/lib/apt/lists"
             tar -C "$dir/root" -cf "$dir/tar" . && mv "$dir/tar" "$tar"
         else
@@ -51,6 +53,57 @@ debian_root() {
     fi
     [ -f "$tar" ] && printf '%s\n' "$tar"
 }
+
+# Boots the Debian in a directory with systemd, runs the commands of its file /steps.sh as root and shuts down. They print to
+# /steps.log. Prints their exit status, or nothing if they do not end in time; fails if systemd does not start in a container here.
+#
+#   run_steps DIRECTORY TIMEOUT_S
+run_steps() {
+    local root=$1 units=$1/etc/systemd/system
+    cat >"$units/steps.service" <<'END'
+[Service]
+Type=oneshot
+ExecStart=/bin/bash -c 'bash /steps.sh >/steps.log 2>&1; echo $? >/steps.status; systemctl poweroff --force --force'
+END
+    mkdir -p "$units/multi-user.target.wants"
+    ln -s ../steps.service "$units/multi-user.target.wants/"
+    timeout --foreground "$2" systemd-nspawn --quiet --register=no --keep-unit --private-network --directory "$root" --boot \
+        </dev/null >"$root/console" 2>&1 || true
+    [ -f "$root/steps.log" ] || { tail -n 5 "$root/console" >&2; return 1; }
+    [ ! -f "$root/steps.status" ] || cat "$root/steps.status"
+}
+
+# Copies bitcoind and bitcoin-cli with the libraries that a minimal Debian lacks.
+#
+#   copy_bitcoind BITCOIND DIRECTORY     an existing directory
+copy_bitcoind() {
+    cp "$1" "$(dirname "$1")/bitcoin-cli" "$2/"
+    ldd "$1" | awk '$2 == "=>" && $3 !~ /\/(libc|libm|ld-linux[^/]*)\.so/ { print $3 }' | xargs -r cp -L -t "$2"
+}
+
+# Waits until a command succeeds, at most $WAIT_S seconds; prints nothing.
+await() {
+    local _
+    for _ in $(seq $((WAIT_S * 5))); do
+        if "$@" >/dev/null 2>&1; then return; fi
+        sleep 0.2
+    done
+    return 1
+}
+
+# Prints the time in milliseconds since 1970.
+now_ms() { printf '%s\n' "$((${EPOCHREALTIME/[.,]/} / 1000))"; }
+
+# Prints the response to a request to a node on this machine, without its head.
+#
+#   request PORT PATH
+request() (
+    exec 3<>"/dev/tcp/127.0.0.1/$1" && printf 'GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' "$2" >&3 &&
+        sed '1,/^\r$/d' <&3
+)
+
+# Prints a free TCP port.
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
 # Checks that cargo and its components are installed.
 need_rust() {

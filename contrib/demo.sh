@@ -119,18 +119,11 @@ check_p2pool() {
     exit 130
 }
 
-# Requests a path of the node's API.
-request() {
-    exec 3<>"/dev/tcp/127.0.0.1/$port"
-    printf 'GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' "$1" >&3
-    sed '1,/^\r$/d' <&3
-}
-
 # Prints the share with this hash. On regtest shares are harder than blocks, so most finds are both.
 show_share() {
     local hash=$1
     for _ in $(seq $((SHARE_WAIT_S * 10))); do
-        if request "/api/share/$hash" 2>/dev/null | jq -er '.info | select(. != null) |
+        if request "$port" "/api/share/$hash" 2>/dev/null | jq -er '.info | select(. != null) |
             "== share found at height \(.share_height) of the sharechain, for \(.payout_address)"' 2>/dev/null; then
             return
         fi

@@ -13,7 +13,7 @@ readonly TIMEOUT_S=300
 (install_packages systemd-container debootstrap binutils jq python3) || skip contrib/install-test.sh "needs the packages systemd-container and debootstrap"
 target=$(cargo metadata --locked --no-deps --format-version 1 | jq -r .target_directory)/debug
 bitcoind=$(tests/bitcoind/bitcoind.sh)
-base=$(debian_root) || skip contrib/install-test.sh "debootstrap cannot make a Debian 12"
+base=$(debian_root bookworm) || skip contrib/install-test.sh "debootstrap cannot make a Debian 12"
 
 work=$(mktemp -d)
 trap 'rm -rf --one-file-system "$work"' EXIT
@@ -34,27 +34,16 @@ contrib/release/licences.py "$host" >"$staged/THIRD-PARTY-LICENCES.txt"
 grep -q 'The OpenLDAP Public License' "$staged/THIRD-PARTY-LICENCES.txt" || die "the licence of LMDB is missing"
 contrib/release/deb.sh "$staged" "$host" 0.0.1 >/dev/null
 mkdir "$root/bitcoind"
-cp "$bitcoind" "$(dirname "$bitcoind")/bitcoin-cli" "$root/bitcoind/"
-ldd "$bitcoind" | awk '$2 == "=>" && $3 !~ /\/(libc|libm|ld-linux[^/]*)\.so/ { print $3 }' | xargs -r cp -L -t "$root/bitcoind"
+copy_bitcoind "$bitcoind" "$root/bitcoind"
 
 # The commands of the README, as a reader would copy them.
 # shellcheck disable=SC2016 # a literal backquote
 sed -n '/<!-- test: cookie -->/,/^```$/{/^[^<`]/p}' README.md | sed 's/\bsudo //g' >"$root/cookie.sh"
 [ -s "$root/cookie.sh" ] || die "README.md has no commands for the cookie"
 
+cp contrib/common.sh "$root/"
 cp contrib/systemd/install-steps.sh "$root/steps.sh"
-cat >"$root/etc/systemd/system/steps.service" <<'END'
-[Service]
-Type=oneshot
-ExecStart=/bin/bash -c 'bash /steps.sh >/steps.log 2>&1; echo $? >/steps.status; systemctl poweroff --force --force'
-END
-ln -s ../steps.service "$root/etc/systemd/system/multi-user.target.wants/" 2>/dev/null ||
-    { mkdir -p "$root/etc/systemd/system/multi-user.target.wants" && ln -s ../steps.service "$root/etc/systemd/system/multi-user.target.wants/"; }
-
-timeout --foreground $TIMEOUT_S systemd-nspawn --quiet --register=no --keep-unit --private-network --directory "$root" --boot \
-    </dev/null >"$work/console" 2>&1 || true
-[ -f "$root/steps.log" ] || { tail -n 5 "$work/console" >&2; skip contrib/install-test.sh "systemd does not start in a container here"; }
-status=$(cat "$root/steps.status" 2>/dev/null || echo "none after $TIMEOUT_S s")
-[ "$status" = 0 ] || { cat "$root/steps.log" >&2; die "the steps end with status $status"; }
+status=$(run_steps "$root" $TIMEOUT_S) || skip contrib/install-test.sh "systemd does not start in a container here"
+[ "$status" = 0 ] || { cat "$root/steps.log" >&2; die "the steps end with status ${status:-none after $TIMEOUT_S s}"; }
 grep '^== ' "$root/steps.log" >&2
 say "p2pool installs, runs, is upgraded and removed on a Debian 12"

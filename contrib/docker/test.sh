@@ -53,15 +53,6 @@ clean_up() {
 trap clean_up EXIT
 trap 'exit 130' INT TERM
 
-# Waits until a command succeeds; prints nothing.
-succeeds() {
-    local _
-    for _ in $(seq $((WAIT_S * 5))); do
-        if "$@" >/dev/null 2>&1; then return; fi
-        sleep 0.2
-    done
-    return 1
-}
 fail() {
     (cd "$clone" && "${compose[@]}" logs --no-color --tail 30) >&2 || true
     die "$*; the log is above"
@@ -72,7 +63,7 @@ start_engine() {
     dockerd --data-root "$cache/docker" --exec-root "$work/run" --pidfile "$work/docker.pid" --host "unix://$work/docker.sock" \
         --iptables=false >"$work/dockerd.log" 2>&1 &
     engine=$!
-    succeeds docker info
+    await docker info
 }
 if ! docker info >/dev/null 2>&1; then
     [ "$(id -u)" = 0 ] || skip contrib/docker/test.sh "no Docker engine runs, and only root can start one"
@@ -83,7 +74,7 @@ fi
 
 if ! docker image inspect $BASE >/dev/null 2>&1 && ! timeout $PULL_TIMEOUT_S docker pull -q $BASE >/dev/null 2>&1; then
     [ "$(id -u)" = 0 ] || skip contrib/docker/test.sh "$BASE cannot be pulled, and only root can make one"
-    root=$( (install_packages debootstrap) && debian_root) || skip contrib/docker/test.sh "$BASE can neither be pulled nor made by debootstrap"
+    root=$( (install_packages debootstrap) && debian_root bookworm) || skip contrib/docker/test.sh "$BASE can neither be pulled nor made by debootstrap"
     docker import "$root" $BASE >/dev/null
 fi
 
@@ -95,12 +86,10 @@ cd "$clone"
 
 # bitcoind with the libraries that a Debian lacks.
 mkdir "$work/bitcoind"
-cp "$bitcoind" "$(dirname "$bitcoind")/bitcoin-cli" "$work/bitcoind/"
-ldd "$bitcoind" | awk '$2 == "=>" && $3 !~ /\/(libc|libm|ld-linux[^/]*)\.so/ { print $3 }' | xargs -r cp -L -t "$work/bitcoind"
+copy_bitcoind "$bitcoind" "$work/bitcoind"
 printf 'FROM %s\nENV LD_LIBRARY_PATH=/usr/local/bin\nCOPY * /usr/local/bin/\n' $BASE |
     docker build -q -t "$project-bitcoind" -f - "$work/bitcoind" >/dev/null
 
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 rpc_port=$(free_port)
 port=$(free_port)
 # With characters that shells and Compose treat specially.
@@ -134,11 +123,8 @@ container() { docker ps -aq --filter "label=com.docker.compose.project=$project"
 state() { docker inspect -f "$1" "$(container)"; }
 is() { [ "$(state "$1")" = "$2" ]; }
 logged() { docker logs "$(container)" 2>&1 | grep -F -- "$1" >/dev/null; }
-# Fetches a value of the API.
-api() {
-    exec 3<>"/dev/tcp/127.0.0.1/$port" && printf 'GET /api/status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' >&3 &&
-        sed '1,/^\r$/d' <&3 | jq -er "$1"
-}
+# Prints a value of the API.
+api() { request "$port" /api/status | jq -er "$1"; }
 has_share() { [ "$(api '.sharechain_height // -1')" -ge "$1" ]; }
 
 say "== no address: one clear line, and an end of the restarts"
@@ -147,7 +133,7 @@ set_env COMPOSE_PROJECT_NAME="$project" BUILD_IMAGE=$BASE P2POOL_BINARY=p2pool \
     COMPOSE_FILE="contrib/docker/compose.yaml:$work/fast.yaml"
 "${compose[@]}" config | grep 'restart: on-failure:2' >/dev/null || die "the compose file is not read"
 up
-succeeds is '{{.State.Status}} {{.State.ExitCode}} {{.RestartCount}}' 'exited 2 2' || fail "the container is not given up: $(state '{{json .State}}')"
+await is '{{.State.Status}} {{.State.ExitCode}} {{.RestartCount}}' 'exited 2 2' || fail "the container is not given up: $(state '{{json .State}}')"
 logged 'PAYOUT_ADDRESS' || fail "the log does not name PAYOUT_ADDRESS"
 
 say "== with bitcoind in a container, by its cookie: a block"
@@ -165,10 +151,10 @@ up
 miner=$!
 cli() { "${compose[@]}" exec -T bitcoind bitcoin-cli -regtest -rpcport="$rpc_port" -rpccookiefile=/cookie/cookie "$@"; }
 has_block() { [ "$(cli getblockcount)" -ge 1 ]; }
-succeeds has_block || fail "no block"
-succeeds has_share 0 || fail "no share"
+await has_block || fail "no block"
+await has_share 0 || fail "no share"
 # The check finds the port, which is not the default.
-succeeds is '{{.State.Health.Status}}' healthy || fail "not healthy: $(state '{{json .State.Health}}')"
+await is '{{.State.Health.Status}}' healthy || fail "not healthy: $(state '{{json .State.Health}}')"
 kill "$miner"
 wait "$miner" || true
 miner=
@@ -180,17 +166,17 @@ printf ' ' >>p2pool
 set_env COMPOSE_FILE="contrib/docker/compose.yaml:$work/fast.yaml" BITCOIN_RPC_USER=pool BITCOIN_RPC_PASSWORD="'$password'"
 up
 ! is '{{.Image}}' "$id" || fail "the image is not built again"
-succeeds has_share "$height" || fail "the shares are not kept"
-succeeds is '{{.State.Health.Status}}' healthy || fail "not healthy by user and password: $(state '{{json .State.Health}}')"
+await has_share "$height" || fail "the shares are not kept"
+await is '{{.State.Health.Status}}' healthy || fail "not healthy by user and password: $(state '{{json .State.Health}}')"
 ! logged "$password" || fail "the log has the password"
 
 say "== restart, down and up"
 "${compose[@]}" restart >/dev/null 2>&1
 logged 'shutdown complete' || fail "the node does not stop in order"
-succeeds has_share "$height" || fail "the shares are not kept by a restart"
+await has_share "$height" || fail "the shares are not kept by a restart"
 "${compose[@]}" down >/dev/null 2>&1
 up
-succeeds has_share "$height" || fail "the shares are not kept by down and up"
+await has_share "$height" || fail "the shares are not kept by down and up"
 
 if [ -n "$engine" ]; then
     say "== reboot"
@@ -198,19 +184,19 @@ if [ -n "$engine" ]; then
     wait "$engine" || true
     rm -f "$work/docker.pid"
     start_engine || { tail "$work/dockerd.log" >&2; die "the engine does not start again"; }
-    succeeds has_share "$height" || fail "the node does not start with the engine: $(state '{{json .State}}')"
+    await has_share "$height" || fail "the node does not start with the engine: $(state '{{json .State}}')"
 fi
 
 say "== a directory of the host"
 mkdir "$work/data"
 set_env P2POOL_DATA="$work/data"
 up
-succeeds logged '/data' || fail "no message about the directory"
+await logged '/data' || fail "no message about the directory"
 if [ "$(id -u)" = 0 ]; then
-    succeeds is '{{.State.Status}}' exited || fail "the node runs without a directory that it may write"
+    await is '{{.State.Status}}' exited || fail "the node runs without a directory that it may write"
     logged 'uid 9171' || fail "the log does not say who must own the directory"
     chown 9171:9171 "$work/data"
     up
-    succeeds is '{{.State.Health.Status}}' healthy || fail "the node does not start with its directory"
+    await is '{{.State.Health.Status}}' healthy || fail "the node does not start with its directory"
 fi
 say "the image builds, and the node works in a container"

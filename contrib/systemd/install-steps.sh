@@ -1,6 +1,9 @@
-# The steps of contrib/install-test.sh: runs as root in its container, with a release in /release and bitcoind in /bitcoind.
+# The steps of contrib/install-test.sh: runs as root in its container, with a release in /release, bitcoind in /bitcoind and
+# contrib/common.sh in /.
 # shellcheck shell=bash
 set -euo pipefail
+# shellcheck source=../common.sh
+. /common.sh
 
 readonly WAIT_S=60
 address=bcrt1qqypqxpq9qcrsszg2pvxq6rs0zqg3yyc5phstwt
@@ -12,14 +15,6 @@ fail() {
     echo "FAILED: $*"
     systemctl status p2pool --no-pager --lines 20 || true
     exit 1
-}
-await() {
-    local _
-    for _ in $(seq $((WAIT_S * 5))); do
-        if "$@" >/dev/null 2>&1; then return; fi
-        sleep 0.2
-    done
-    return 1
 }
 logged() { journalctl --unit p2pool --output cat | grep -- "$1" >/dev/null; }
 # A value that systemd knows about the service.

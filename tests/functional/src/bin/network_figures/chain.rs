@@ -1,22 +1,27 @@
 //! Makes a long sharechain at once, with times as the rules allow; all shares are verified.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use bitcoin::consensus::deserialize;
-use bitcoin::hashes::{sha256, Hash as _};
+use bitcoin::constants::genesis_block;
+use bitcoin::hashes::{sha256, sha256d, Hash as _};
 use p2pool_chain::store::Store;
 use p2pool_core::node::{Changes, StoredShare};
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::share::{PayoutScript, Share, EXTRANONCE_LEN};
-use p2pool_core::sharechain::{next_share, Effect, Sharechain, Source, Tree};
-use p2pool_core::test_support::anchor;
-use p2pool_core::units::{Sats, UnixTime};
+use p2pool_core::sharechain::bitcoin_difficulty::PeriodStart;
+use p2pool_core::sharechain::{next_share, Anchor, Effect, RecentTimes, Sharechain, Source, Tree};
+use p2pool_core::units::{Bits, BlockHeight, Sats, UnixTime};
 use p2pool_core::work::{make_job, Finder, Job, JobId, NextBlock, Submit, Template, TemplateTx};
-use p2pool_test_bitcoind::Bitcoind;
+use p2pool_test_bitcoind::{Bitcoind, Chain};
 use p2pool_test_functional::payees;
+use p2pool_test_functional::pool::Pool;
 use serde_json::json;
 
+/// Length of a header; its last four bytes are the nonce.
+const HEADER_LEN: usize = 80;
+/// Challenge of a signet without signatures.
+const OP_TRUE: [u8; 1] = [0x51];
 /// Number of miners, who take turns; more than a coinbase pays.
 const MINERS: u32 = 100;
 /// Transactions per block, as in a full one of mainnet: their merkle branch is 384 bytes of a share.
@@ -27,20 +32,28 @@ const WEIGHT: u64 = 1_000;
 /// Shares per commit.
 const BATCH_SHARES: usize = 1_000;
 
-/// Returns the parameters: those of regtest, with the windows of mainnet.
-pub fn params() -> ChainParams {
-    ChainParams::standard(Network::Regtest)
+/// Returns the standard parameters of a network.
+pub fn params(chain: Chain) -> ChainParams {
+    match chain {
+        Chain::Regtest => ChainParams::standard(Network::Regtest),
+        Chain::OpTrueSignet => {
+            ChainParams { signet_challenge: OP_TRUE.to_vec(), ..ChainParams::standard(Network::Signet) }
+        }
+    }
 }
 
-/// Writes a chain into a node's data directory, one share per share period, the newest found at `end`.
-pub fn write(bitcoind: &Bitcoind, dir: &Path, shares: u32, end: UnixTime) {
-    let params = Arc::new(params());
-    let template = template(bitcoind);
+/// Writes a chain on the genesis block into a stopped node's data directory, one share per share period, the newest found at
+/// `end`. A share takes two hashes on regtest, where each is a block too, and 65,536 on a signet.
+pub fn write(bitcoind: &Bitcoind, node: &Pool, params: ChainParams, shares: u32, end: UnixTime) {
+    let params = Arc::new(params);
+    let dir = node.data_dir().join(format!("{}-{}", params.network, params.chain_id().prefix()));
+    let anchor = genesis(params.network);
+    let template = template(bitcoind, params.network);
     let mut tree = Tree::new(Arc::clone(&params));
-    tree.add_anchor(anchor());
+    tree.add_anchor(anchor.clone());
     let mut chain = Sharechain::new(tree);
-    let mut store = Store::open(dir, &params).unwrap_or_else(|error| panic!("no store: {error}"));
-    let mut batch = Changes { put_anchors: vec![anchor()], ..Changes::default() };
+    let mut store = Store::open(&dir, &params).unwrap_or_else(|error| panic!("no store: {error}"));
+    let mut batch = Changes { put_anchors: vec![anchor], ..Changes::default() };
     for number in 0..shares {
         let now = end.minus((shares - 1 - number) * params.share_period_s);
         let share = mine(&mut chain, &template, now, number);
@@ -61,10 +74,16 @@ pub fn write(bitcoind: &Bitcoind, dir: &Path, shares: u32, end: UnixTime) {
     }
 }
 
-fn template(bitcoind: &Bitcoind) -> Arc<Template> {
-    let json = bitcoind.call("getblocktemplate", json!([{ "rules": ["segwit"] }])).to_string();
-    let mut template =
-        Template::from_json(&json, Network::Regtest).unwrap_or_else(|error| panic!("no template: {error}"));
+/// Returns the network's genesis block.
+fn genesis(network: Network) -> Anchor {
+    let header = genesis_block(network.to_bitcoin()).header;
+    let (time, bits) = (UnixTime(header.time), Bits(header.bits.to_consensus()));
+    Anchor::new(network, header, BlockHeight(0), RecentTimes::new([time]), PeriodStart { time, bits }, bits)
+}
+
+fn template(bitcoind: &Bitcoind, network: Network) -> Arc<Template> {
+    let json = bitcoind.call("getblocktemplate", json!([{ "rules": ["segwit", "signet"] }])).to_string();
+    let mut template = Template::from_json(&json, network).unwrap_or_else(|error| panic!("no template: {error}"));
     let transactions: Vec<TemplateTx> = (0..TRANSACTIONS).map(transaction).collect();
     template.coinbase_value.0 += FEE.0 * u64::from(TRANSACTIONS);
     template.transactions = transactions.into();
@@ -91,11 +110,12 @@ fn mine(chain: &mut Sharechain, template: &Arc<Template>, now: UnixTime, number:
 
 fn solve(job: &Job, now: UnixTime) -> Share {
     let extranonce = [9; EXTRANONCE_LEN];
+    let first = Submit { extranonce, time: now.0.max(job.time.0), nonce: 0, version: job.template.version };
+    let mut header = job.hash_header(&first).header;
     for nonce in 0..=u32::MAX {
-        let hashed =
-            job.hash_header(&Submit { extranonce, time: now.0.max(job.time.0), nonce, version: job.template.version });
-        if job.share_target.is_met_by(&hashed.hash) {
-            let header = deserialize(&hashed.header).unwrap_or_else(|error| panic!("no header: {error}"));
+        header[HEADER_LEN - 4..].copy_from_slice(&nonce.to_le_bytes());
+        if job.share_target.is_met_by(&sha256d::Hash::hash(&header).to_byte_array()) {
+            let header = deserialize(&header).unwrap_or_else(|error| panic!("no header: {error}"));
             return Share { header, info: job.info.clone(), extranonce, merkle_branch: job.merkle_branch.clone() };
         }
     }

@@ -1,6 +1,5 @@
 //! Measures how fast a new node fetches a long chain from one peer.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 use argh::FromArgs;
@@ -9,9 +8,9 @@ use p2pool_test_bitcoind::{wait_for, wait_until, Bitcoind, Chain};
 use p2pool_test_functional::journal::{entries, Event};
 use p2pool_test_functional::network::{share_count, start, TIMEOUT};
 use p2pool_test_functional::payees;
-use p2pool_test_functional::pool::{Options, Pool};
+use p2pool_test_functional::pool::Options;
 
-use crate::{chain, load_averages};
+use crate::{chain, load_averages, resident_memory};
 
 /// Timeout of the fetch.
 const SYNC_TIMEOUT: Duration = Duration::from_secs(1_800);
@@ -36,7 +35,7 @@ pub fn measure(plan: &Plan) {
     assert!(server.terminate().success());
     let begun = Instant::now();
     let end = UnixTime::from(SystemTime::now()).minus(60);
-    chain::write(&bitcoind, &chain_dir(&server), plan.shares, end);
+    chain::write(&bitcoind, &server, chain::params(Chain::Regtest), plan.shares, end);
     println!("{} shares made in {:.1} s", plan.shares, begun.elapsed().as_secs_f64());
     server.launch();
     wait_until("the chain to be loaded", TIMEOUT, || share_count(&server) == u64::from(plan.shares));
@@ -64,14 +63,7 @@ pub fn measure(plan: &Plan) {
     );
     println!("in its API, which is updated every two seconds, {seen_s:.1} s after the start of the process");
     for (name, node) in [("server", &server), ("new node", &new)] {
-        let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-        let (private, files) = node.resident_bytes();
-        println!("RSS of the {name}: {:.1} MiB, {:.1} of it mapped files", mib(private + files), mib(files));
+        println!("RSS of the {name}: {}", resident_memory(node));
     }
     println!("load at the end: {}", load_averages());
-}
-
-/// Returns the data directory of a node's sharechain.
-fn chain_dir(node: &Pool) -> PathBuf {
-    node.data_dir().join(format!("regtest-{}", chain::params().chain_id().prefix()))
 }

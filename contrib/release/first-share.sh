@@ -52,9 +52,9 @@ tar xzf p2pool.tar.gz
 cd p2pool-*/
 step "unpack the tarball"
 PAYOUT_ADDRESS=bcrt1qqypqxpq9qcrsszg2pvxq6rs0zqg3yyc5phstwt BITCOIN_RPC_USER=me BITCOIN_RPC_PASSWORD=secret \
-    P2POOL_FLAGS="-network regtest -mdns=false" contrib/install.sh
+    P2POOL_NETWORK=regtest P2POOL_MDNS=false contrib/install.sh
 step "contrib/install.sh, until systemd has the service started"
-await bash contrib/docker/healthcheck.sh 3333 || die "not healthy: $(bash contrib/docker/healthcheck.sh 3333)"
+await p2pool health || die "not healthy: $(p2pool health)"
 step "/healthz says 200: work for miners"
 /p2pool-miner -o 127.0.0.1:3333 -u first --hashrate-limit 20 >/miner.log &
 await grep -q '^accepted' /miner.log || die "no submit is accepted: $(cat /miner.log)"

@@ -1,5 +1,5 @@
 # Completion of p2pool for fish.
-complete -c p2pool -f -n __fish_use_subcommand -a 'export health help'
+complete -c p2pool -f -n __fish_use_subcommand -a 'export help health status miners peers payouts blocks'
 complete -c p2pool -f -n '__fish_seen_subcommand_from help' -a 'miners bitcoind network web files testing'
 complete -c p2pool -o address -x -d 'payout address of this node\'s miners: any standard address of the network (required)'
 complete -c p2pool -o stratum-port -x -d 'TCP port for miners and browsers (default 3333; 0 takes a free one)'

@@ -94,7 +94,7 @@ start() {
     await healthy || fail "the node is not healthy"
     say "healthy after $(($(now_ms) - begun)) ms"
 }
-healthy() { p2pool health -stratum-port "$port"; }
+healthy() { p2pool health "${chain[@]}"; }
 # Mines that many blocks, and waits until bitcoind has them.
 mine() {
     local before begun

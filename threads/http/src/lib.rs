@@ -1,4 +1,4 @@
-//! The dashboard, the JSON API and the metrics, on the miners' port.
+//! The dashboard, the JSON API and the metrics, on the miners' port or one of their own.
 //!
 //! Two threads, and a few of tiny_http: the stratum thread hands connections whose first bytes are HTTP to the
 //! [relay](Relay), which parses requests strictly and forwards valid ones to the [server](Server) behind a Unix socket. The
@@ -50,6 +50,7 @@ use thiserror::Error;
 use relay::AllowedHosts;
 pub use relay::Relay;
 pub use server::Server;
+pub use socket_dir::connect;
 use socket_dir::SocketDir;
 
 /// What other threads publish, and what the server publishes for them.

@@ -1,4 +1,4 @@
-//! The server's loop: requests from the relay, and periodic work.
+//! The server's loop: requests from the relay and from the program's own commands, and periodic work.
 
 use std::io::Cursor;
 use std::os::unix::net::UnixListener;

@@ -1,11 +1,11 @@
 //! A node of a decentralised Bitcoin mining pool.
 
 mod args;
+mod ask;
 mod daemon;
 mod data_dir;
 mod error;
 mod export;
-mod health;
 mod logging;
 mod memory;
 mod service_manager;
@@ -22,6 +22,8 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use log::LevelFilter;
+
 use args::{Command, Given};
 use settings::{Environment, SettingsError, Sources};
 
@@ -35,13 +37,16 @@ fn main() -> ExitCode {
         Ok(Command::Print(text)) => print(&text),
         Ok(Command::Run(given)) => with_settings(&given, run),
         Ok(Command::Export(given)) => with_settings(&given, export),
-        Ok(Command::Health(given)) => with_settings(&given, health),
+        Ok(Command::Ask { question, given, as_json }) => with_settings(&given, |sources| {
+            let settings = settings::resolve_export(&sources.flags)?;
+            Ok(ask::run(question, as_json, &settings.chain_dir))
+        }),
         Err(error) => usage_error(&error),
     }
 }
 
 /// Calls a command with the settings from all sources, and reports an error in them.
-fn with_settings(given: &Given, command: fn(&Sources) -> Result<ExitCode, SettingsError>) -> ExitCode {
+fn with_settings(given: &Given, command: impl FnOnce(&Sources) -> Result<ExitCode, SettingsError>) -> ExitCode {
     match settings::merge(given, &environment(), &settings::read_file) {
         Ok(sources) => command(&sources).unwrap_or_else(|error| usage_error(&error.message(&sources))),
         Err(error) => usage_error(&error),
@@ -51,21 +56,21 @@ fn with_settings(given: &Given, command: fn(&Sources) -> Result<ExitCode, Settin
 fn run(sources: &Sources) -> Result<ExitCode, SettingsError> {
     let home = home();
     let settings = settings::resolve(&sources.flags, home.as_deref(), &|path| path.is_file())?;
-    logging::start(settings.log_level);
-    for warning in &sources.warnings {
-        log::warn!("{warning}");
-    }
+    start_logging(settings.log_level, sources);
     Ok(exit_code(daemon::run(settings.config, sources.file.as_deref(), home.as_deref())))
 }
 
 fn export(sources: &Sources) -> Result<ExitCode, SettingsError> {
     let settings = settings::resolve_export(&sources.flags)?;
-    logging::start(settings.log_level);
+    start_logging(settings.log_level, sources);
     Ok(exit_code(export::run(&settings)))
 }
 
-fn health(sources: &Sources) -> Result<ExitCode, SettingsError> {
-    Ok(health::report(&health::check(settings::resolve_ports(&sources.flags)?)))
+fn start_logging(level: LevelFilter, sources: &Sources) {
+    logging::start(level);
+    for warning in &sources.warnings {
+        log::warn!("{warning}");
+    }
 }
 
 fn environment() -> Environment {

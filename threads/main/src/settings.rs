@@ -26,7 +26,6 @@ pub use file::read as read_file;
 #[cfg(test)]
 pub use file::{parse as parse_file, Content};
 pub use sources::{merge, Environment, Sources};
-pub use web::{ports as resolve_ports, Ports};
 
 /// Default of `-start-difficulty`: a 1.2 TH/s miner submits once in 6 minutes, until vardiff adjusts it.
 const START_DIFFICULTY_DEFAULT: f64 = 100_000.0;
@@ -56,7 +55,7 @@ pub struct Settings {
     pub log_level: LevelFilter,
 }
 
-/// Settings of `p2pool export`.
+/// Settings of the commands that need only the sharechain's place.
 #[derive(Debug)]
 pub struct ExportSettings {
     /// Parameters of the sharechain.
@@ -94,7 +93,7 @@ fn boolean(flag: &'static str, value: &Option<String>, default: bool) -> Result<
     }
 }
 
-/// Resolves the settings that `p2pool export` needs.
+/// Resolves the settings that `p2pool export` and the questions to a running node need.
 ///
 /// # Errors
 /// Says in one line which setting is wrong and what would be right.

@@ -92,7 +92,7 @@ impl StatusLine {
 }
 
 /// Formats a hash rate with three digits.
-fn hash_rate(hashes_per_s: f64) -> String {
+pub fn hash_rate(hashes_per_s: f64) -> String {
     let (mut value, mut unit) = (hashes_per_s, "H/s");
     for larger in ["kH/s", "MH/s", "GH/s", "TH/s", "PH/s", "EH/s"] {
         if value < 1_000.0 {

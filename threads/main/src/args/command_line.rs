@@ -6,8 +6,6 @@ use super::{all, find, help, nearest, FlagInfo, GROUPS, VERSION};
 
 /// The command that prints the sharechain instead of running a node.
 const EXPORT: &str = "export";
-/// The command that asks the running node whether it is healthy.
-const HEALTH: &str = "health";
 /// The flag with the password: the word after its value may be the password's second half, and is not repeated in an error.
 const SECRET: &str = "rpc-password";
 
@@ -21,10 +19,67 @@ pub enum Command {
     Run(Given),
     /// Print the stored sharechain.
     Export(Given),
-    /// Ask the running node whether it is healthy.
-    Health(Given),
+    /// Ask the running node.
+    Ask { question: Question, given: Given, as_json: bool },
     /// Print this text and exit.
     Print(String),
+}
+
+/// What can be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Question {
+    Health,
+    Status,
+    Miners,
+    Peers,
+    Payouts,
+    Blocks,
+}
+
+impl Question {
+    pub const ALL: [Self; 6] = [Self::Health, Self::Status, Self::Miners, Self::Peers, Self::Payouts, Self::Blocks];
+
+    /// Returns the command.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Health => "health",
+            Self::Status => "status",
+            Self::Miners => "miners",
+            Self::Peers => "peers",
+            Self::Payouts => "payouts",
+            Self::Blocks => "blocks",
+        }
+    }
+
+    /// Returns what the command prints.
+    pub const fn about(self) -> &'static str {
+        match self {
+            Self::Health => "whether it is healthy, and why not",
+            Self::Status => "what it does, what is wrong, what it earns",
+            Self::Miners => "its miners, those in trouble first",
+            Self::Peers => "the nodes that it is connected to",
+            Self::Payouts => "who a block found now would pay",
+            Self::Blocks => "the found Bitcoin blocks",
+        }
+    }
+}
+
+/// A command of the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verb {
+    Export,
+    Ask(Question),
+}
+
+impl Verb {
+    fn of(word: &str) -> Option<Self> {
+        let question = || Question::ALL.into_iter().find(|question| question.name() == word);
+        if word == EXPORT {
+            Some(Self::Export)
+        } else {
+            question().map(Self::Ask)
+        }
+    }
 }
 
 /// A command line that cannot be parsed. The message is one line, without a value of a flag, which may be a password.
@@ -33,17 +88,24 @@ pub enum UsageError {
     #[error("there is no flag -{given}; did you mean -{nearest}? (p2pool -help lists all)")]
     UnknownFlag { given: String, nearest: &'static str },
     #[error(
-        "unexpected word {word}{place}: a value with spaces needs quotes; the commands are export, health and help"
+        "unexpected word {word}{place}: a value with spaces needs quotes; the commands are {}", command_names().join(", ")
     )]
     StrayWord { word: String, place: String },
     #[error("there is no group {given:?} of flags; the groups are {}", group_names())]
     UnknownGroup { given: String },
+    #[error("-json needs one of the commands {}", Question::ALL.map(Question::name).join(", "))]
+    NeedsQuestion,
     #[error("-{0} takes no value")]
     NeedsNoValue(String),
     #[error("-{0} is given twice: keep one of them")]
     Repeated(String),
     #[error("-{0} needs a value (p2pool -help lists all flags)")]
     NeedsValue(String),
+}
+
+/// Returns the words that are commands.
+pub fn command_names() -> Vec<&'static str> {
+    [EXPORT, "help"].into_iter().chain(Question::ALL.map(Question::name)).collect()
 }
 
 fn group_names() -> String {
@@ -57,24 +119,24 @@ fn group_names() -> String {
 pub fn parse(words: &[String]) -> Result<Command, UsageError> {
     let mut given = Given::new();
     let mut command = None;
-    let mut asks_version = false;
+    let (mut asks_version, mut as_json) = (false, false);
     let mut previous = Previous::Nothing;
     let mut rest = words.iter().peekable();
     while let Some(word) = rest.next() {
         let Some((name, value)) = split_flag(word) else {
-            match (word.as_str(), &command) {
-                ("help", _) => return help_on(rest.next()),
-                (EXPORT, None) => command = Some(EXPORT),
-                (HEALTH, None) => command = Some(HEALTH),
-                _ => return Err(stray(word, previous)),
+            match Verb::of(word).filter(|_| command.is_none()) {
+                Some(verb) => command = Some(verb),
+                None if word == "help" => return help_on(rest.next()),
+                None => return Err(stray(word, previous)),
             }
             previous = Previous::Command(word);
             continue;
         };
         match name {
             "help" | "h" => return help_on(value.map(str::to_owned).as_ref().or_else(|| rest.next())),
-            "version" if value.is_some() => return Err(UsageError::NeedsNoValue(name.to_owned())),
+            "version" | "json" if value.is_some() => return Err(UsageError::NeedsNoValue(name.to_owned())),
             "version" => asks_version = true,
+            "json" => as_json = true,
             _ => {
                 let flag = known(name)?;
                 let value = match value {
@@ -95,8 +157,9 @@ pub fn parse(words: &[String]) -> Result<Command, UsageError> {
     }
     Ok(match command {
         _ if asks_version => Command::Print(format!("p2pool {VERSION}\n")),
-        Some(EXPORT) => Command::Export(given),
-        Some(_) => Command::Health(given),
+        Some(Verb::Ask(question)) => Command::Ask { question, given, as_json },
+        _ if as_json => return Err(UsageError::NeedsQuestion),
+        Some(Verb::Export) => Command::Export(given),
         None => Command::Run(given),
     })
 }

@@ -1,6 +1,6 @@
 //! The help, which fits a terminal of 80 columns.
 
-use super::{FlagInfo, Group, GROUPS};
+use super::{FlagInfo, Group, Question, GROUPS};
 
 /// Columns of a line.
 const WIDTH: usize = 80;
@@ -13,10 +13,14 @@ pub fn all_flags() -> String {
 
 Usage: p2pool -address <address> [flags]   run the node
        p2pool export [flags]               print the stored sharechain as JSON lines
-       p2pool health [flags]               ask the running node whether it is healthy
        p2pool help <group>                 help on one group of flags
+
+To ask the running node, with its own flags (-json prints the API's document):
 "
     .to_owned();
+    for question in Question::ALL {
+        text += &format!("       p2pool {:<29}{}\n", question.name(), question.about());
+    }
     for group in &GROUPS {
         text += "\n";
         text += &self::group(group);

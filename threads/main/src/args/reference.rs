@@ -4,7 +4,8 @@
 
 use std::path::Path;
 
-use super::{all, settings, FlagInfo, GROUPS, VARIABLES};
+use super::command_line::command_names;
+use super::{all, settings, FlagInfo, Question, GROUPS, VARIABLES};
 use crate::settings::{parse_file, resolve, Content};
 
 /// Variable that makes the test write the files.
@@ -95,8 +96,8 @@ p2pool \\- node of a decentralised Bitcoin mining pool
 .B p2pool export
 [\\fIflags\\fR]
 .br
-.B p2pool health
-[\\fIflags\\fR]
+.B p2pool health\\fR|\\fBstatus\\fR|\\fBminers\\fR|\\fBpeers\\fR|\\fBpayouts\\fR|\\fBblocks
+[\\fB\\-json\\fR] [\\fIflags\\fR]
 .br
 .B p2pool help
 [\\fIgroup\\fR]
@@ -108,13 +109,15 @@ blocks pay all of the pool's miners. The miners' port also serves a dashboard, a
 .B export
 Prints the stored sharechain as JSON lines, oldest share first; may run beside the node.
 .TP
-.B health
-Asks the running node whether it is healthy, and prints the reasons if it is not.
-.TP
 .B help
 Prints all flags, or those of a group.
+.PP
+These ask the node that runs with the same settings, as its user or root; with \\fB\\-json\\fR they print what the API has.
 "
     .to_owned();
+    for question in Question::ALL {
+        text += &format!(".TP\n.B {}\nPrints {}.\n", question.name(), question.about());
+    }
     for group in &GROUPS {
         text += &format!(".SH FLAGS: {}\n", group.name.to_uppercase());
         for flag in group.flags() {
@@ -137,8 +140,9 @@ other names:
 Settings, if there is no p2pool.toml in the data directory. The keys are the names of the flags.
 .SH EXIT STATUS
 0 after a stop by SIGTERM or SIGINT; 1 after a failure; 2 if a setting is wrong. Of
-.BR health :
-0 if the node is healthy, 1 if it is not, 2 if it does not respond.
+the commands that ask a node: 0, or 2 if none runs; of
+.B health
+1 if the node is not healthy.
 ";
     text
 }
@@ -163,12 +167,13 @@ _p2pool() {{
     -network) mapfile -t COMPREPLY < <(compgen -W \"mainnet testnet3 testnet4 signet regtest\" -- \"$word\") ;;
     -log-level) mapfile -t COMPREPLY < <(compgen -W \"error warn info debug trace\" -- \"$word\") ;;
     {files}) mapfile -t COMPREPLY < <(compgen -f -- \"$word\") ;;
-    *) mapfile -t COMPREPLY < <(compgen -W \"export health help {flags}\" -- \"$word\") ;;
+    *) mapfile -t COMPREPLY < <(compgen -W \"{commands} {flags}\" -- \"$word\") ;;
     esac
 }}
 complete -F _p2pool p2pool
 ",
         groups = group_names(),
+        commands = command_names().join(" "),
         files = path_flags().join(" | "),
         flags = flag_words().join(" "),
     )
@@ -192,13 +197,12 @@ fn zsh() -> String {
         };
         text += &format!("  '-{}[{about}]{value}' \\\n", flag.name);
     }
-    text + &format!("  '1:command:(export health help)' '2:group:({})'\n", group_names())
+    text + &format!("  '1:command:({})' '2:group:({})'\n", command_names().join(" "), group_names())
 }
 
 fn fish() -> String {
-    let mut text =
-        "# Completion of p2pool for fish.\ncomplete -c p2pool -f -n __fish_use_subcommand -a 'export health help'\n"
-            .to_owned();
+    let mut text = "# Completion of p2pool for fish.\n".to_owned();
+    text += &format!("complete -c p2pool -f -n __fish_use_subcommand -a '{}'\n", command_names().join(" "));
     text += &format!("complete -c p2pool -f -n '__fish_seen_subcommand_from help' -a '{}'\n", group_names());
     for flag in all() {
         let value = match flag.value {

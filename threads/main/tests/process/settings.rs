@@ -87,24 +87,37 @@ fn the_dashboard_can_be_off() {
     let (mut node, port) = start(home.path(), "off");
     node.await_log("dashboard, API and metrics are off");
     assert_eq!(response(SocketAddr::from(([127, 0, 0, 1], port))), "");
-    let output = run(home.path(), &["health", "-stratum-port", &port.to_string(), "-web-bind", "off"]);
-    assert!(output.status.success() && String::from_utf8_lossy(&output.stdout).contains("accepts miners"));
+    let output = run(home.path(), &["health", "-network", "regtest"]);
+    assert_eq!(output.status.code(), Some(1), "it can be asked all the same");
 }
 
 #[test]
-fn health_has_the_reasons_and_an_exit_status() {
+fn a_running_node_can_be_asked() {
     let home = tempfile::tempdir().unwrap();
-    let (mut node, port) = start(home.path(), "");
-    node.await_log(&format!("dashboard: http://127.0.0.1:{port}/"));
-    let flags = ["health", "-stratum-port", &port.to_string()];
-    let output = run(home.path(), &flags);
-    assert_eq!(output.status.code(), Some(1), "it has no template");
-    let body = String::from_utf8(output.stdout).unwrap();
-    assert!(body.contains("\"healthy\"") && body.contains("template"), "{body}");
+    let (mut node, _) = start(home.path(), "");
+    let ask = |words: &[&str]| {
+        let output = run(home.path(), &[words, &["-network", "regtest"]].concat());
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (status, text) = ask(&["health"]);
+    assert!(status == Some(1) && text.starts_with("not healthy\n") && text.contains("template"), "{text}");
+    let (status, text) = ask(&["health", "-json"]);
+    assert!(status == Some(1) && text.starts_with('{') && text.contains("\"healthy\":false"), "{text}");
+    for (word, part) in [
+        ("status", "chain         main on regtest\n"),
+        ("miners", "worker  hash rate"),
+        ("peers", "address  direction"),
+        ("payouts", "address  payout"),
+        ("blocks", "height  status"),
+    ] {
+        let (status, text) = ask(&[word]);
+        assert!(status == Some(0) && text.contains(part), "{word}: {text}");
+        let (status, text) = ask(&[word, "--json"]);
+        assert!(status == Some(0) && serde_json::from_str::<serde_json::Value>(&text).is_ok(), "{word}: {text}");
+    }
     node.signal("TERM");
     node.wait();
-    let output = run(home.path(), &flags);
+    let output = run(home.path(), &["status", "-network", "regtest"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(one_line(&output).starts_with(&format!("p2pool: no response from a node on 127.0.0.1:{port}: ")));
-    assert_eq!(run(home.path(), &["health", "-stratum-port", "0"]).status.code(), Some(2));
+    assert!(one_line(&output).contains("no node runs with its data in .p2pool/regtest-"));
 }

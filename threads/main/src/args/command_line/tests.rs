@@ -60,7 +60,12 @@ fn a_command_may_precede_or_follow_its_flags() {
     for words in [["export", "-network", "regtest"], ["-network", "regtest", "export"]] {
         assert_eq!(parse_words(&words), Ok(Command::Export(expected.clone())), "{words:?}");
     }
-    assert_eq!(parse_words(&["health", "-network=regtest"]), Ok(Command::Health(expected)));
+    for question in Question::ALL {
+        let ask = |as_json| Ok(Command::Ask { question, given: expected.clone(), as_json });
+        assert_eq!(parse_words(&[question.name(), "-network=regtest"]), ask(false));
+        assert_eq!(parse_words(&[question.name(), "--json", "-network=regtest"]), ask(true));
+    }
+    assert_eq!(parse_words(&["export", "-json"]), Err(UsageError::NeedsQuestion));
 }
 
 #[test]

@@ -118,7 +118,11 @@ if ! is_booted; then
 fi
 systemctl daemon-reload
 systemctl enable --quiet p2pool
-if ! systemctl restart p2pool; then
+is_started=1
+systemctl restart p2pool || is_started=
+# The last lines may still be on their way to the journal.
+journalctl --sync 2>/dev/null || true
+if [ -z "$is_started" ]; then
     journalctl --unit p2pool --lines 20 --no-pager --output cat >&2
     die "p2pool is installed but does not start: correct $settings and run systemctl restart p2pool"
 fi

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Tests installation as README.md describes it on a Debian 12 with a running systemd, in a container of systemd-nspawn: the
+# Tests installation as contrib/docs/installing.md describes it on a Debian 12 with a running systemd, in a container of systemd-nspawn: the
 # installer, wrong settings, bitcoind's cookie in a home directory, upgrade, data on another disk, a node that hangs, removal, and the
 # Debian package. Uses the program of target/debug. Is skipped where such a container cannot run.
 set -euo pipefail
@@ -36,10 +36,10 @@ contrib/release/deb.sh "$staged" "$host" 0.0.1 >/dev/null
 mkdir "$root/bitcoind"
 copy_bitcoind "$bitcoind" "$root/bitcoind"
 
-# The commands of the README, as a reader would copy them.
+# The commands of the guide, as a reader would copy them.
 # shellcheck disable=SC2016 # a literal backquote
-sed -n '/<!-- test: cookie -->/,/^```$/{/^[^<`]/p}' README.md | sed 's/\bsudo //g' >"$root/cookie.sh"
-[ -s "$root/cookie.sh" ] || die "README.md has no commands for the cookie"
+sed -n '/<!-- test: cookie -->/,/^```$/{/^[^<`]/p}' contrib/docs/installing.md | sed 's/\bsudo //g' >"$root/cookie.sh"
+[ -s "$root/cookie.sh" ] || die "installing.md has no commands for the cookie"
 
 cp contrib/common.sh "$root/"
 cp contrib/systemd/install-steps.sh "$root/steps.sh"

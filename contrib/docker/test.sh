@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Tests p2pool in Docker as README.md describes it, with the program of target/debug: wrong settings, bitcoind in a container, a
+# Tests p2pool in Docker as contrib/docs/docker.md describes it, with the program of target/debug: wrong settings, bitcoind in a container, a
 # block, health, restart, upgrade, a reboot of the machine, a data directory of the host. Uses the engine that runs, or starts one
 # (root). Is skipped if there is none.
 #

@@ -20,13 +20,12 @@ readonly CONTENTS=(
     LICENSE
     README.md
     contrib/CONTRIBUTING.md
-    contrib/EXPECTATIONS.md
-    contrib/appliance.md
     contrib/completions
     contrib/docker/Dockerfile
     contrib/docker/bitcoind.yaml
     contrib/docker/compose.yaml
     contrib/docker/entrypoint.sh
+    'contrib/docs/*.md'
     contrib/grafana
     contrib/install.sh
     contrib/p2pool.1

@@ -1,4 +1,4 @@
-//! The Grafana dashboard, the Prometheus alerts and the README use only metrics that `/metrics` exposes.
+//! The Grafana dashboard, the Prometheus alerts and the guide use only metrics that `/metrics` exposes.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -9,7 +9,7 @@ use crate::node::{Node, STORE_FILE};
 
 const DASHBOARD: &str = include_str!("../../../../contrib/grafana/dashboard.json");
 const ALERTS: &str = include_str!("../../../../contrib/grafana/alerts.yml");
-const README: &str = include_str!("../../../../README.md");
+const GUIDE: &str = include_str!("../../../../contrib/docs/monitoring.md");
 
 /// Labels that Prometheus adds.
 const LABELS_OF_PROMETHEUS: [&str; 2] = ["instance", "job"];
@@ -108,9 +108,9 @@ fn the_dashboard_uses_exposed_metrics() {
 }
 
 #[test]
-fn the_alerts_and_the_readme_use_exposed_metrics() {
+fn the_alerts_and_the_guide_use_exposed_metrics() {
     let exposed = exposed();
     assert_eq!(missing(ALERTS, &exposed), None);
     assert!(selectors(ALERTS).len() >= 8, "the alerts have expressions");
-    assert_eq!(missing(README, &exposed), None);
+    assert_eq!(missing(GUIDE, &exposed), None);
 }

@@ -11,7 +11,7 @@ pub(super) fn blocks_not_accepted(snapshot: &Snapshot) -> Option<Notice> {
     let (oldest, text) = describe(&snapshot.blocks_not_accepted, "not accepted")?;
     let advice =
         "Remove the cause at once, because each minute may cost the block. This node submits it again every few \
-                  seconds. To submit it by hand, see \"With bitcoind\" in the README.";
+                  seconds. To submit it by hand, see contrib/docs/troubleshooting.md.";
     Some(Notice::new(Code::BlockNotAccepted, Level::Error, text, advice).since(oldest.queued))
 }
 

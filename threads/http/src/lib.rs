@@ -12,6 +12,7 @@
 //! | `snapshot` | what other threads have published |
 //! | `api` | the JSON documents, described in `openapi.json` |
 //! | `metrics` | the metrics for Prometheus |
+//! | `process` | those of them that are about the process |
 //! | `history` | the history of hash rates, on disk |
 //! | `block_log` | the found Bitcoin blocks, on disk |
 //! | `worker_log` | the workers of this node's miners, on disk |
@@ -23,6 +24,7 @@ mod assets;
 mod block_log;
 mod history;
 mod metrics;
+mod process;
 mod relay;
 mod server;
 mod site;

@@ -7,6 +7,7 @@ use prometheus::{Encoder as _, Gauge, IntCounter, Opts, Registry, TextEncoder};
 use crate::api::miners::Troubled;
 use crate::api::outputs::PayoutOutputs;
 use crate::api::status::SideShares;
+use crate::process;
 use crate::snapshot::{difficulty, Snapshot};
 
 /// The format's media type.
@@ -94,6 +95,7 @@ fn derived(snapshot: &Snapshot, outputs: &PayoutOutputs, uptime_s: u64, store_by
     let help = "1 while templates come by long poll, 0 while bitcoind has no RPC thread left for one.";
     flag("p2pool_long_poll", help, snapshot.bitcoind.long_poll_off_since.is_none());
     gauge("p2pool_uptime_seconds", "Time since the node started.", uptime_s as f64);
+    process::register_metrics(&registry, snapshot.now, uptime_s);
     let clock = &snapshot.chain.clock;
     flag("p2pool_clock_wrong", "1 while miners get no work because the clock is wrong.", clock.fault.is_some());
     // An unknown value is left out: 0 would be wrong, and an alert can watch for absence.

@@ -38,6 +38,10 @@ fn metrics_have_their_names_and_kinds() {
         "p2pool_pool_hashrate",
         "p2pool_local_hashrate",
         "p2pool_uptime_seconds",
+        "process_resident_memory_bytes",
+        "process_open_fds",
+        "process_max_fds",
+        "process_start_time_seconds",
     ] {
         assert_eq!(kinds.get(name).map(String::as_str), Some("gauge"), "{name}");
         assert!(values.contains_key(name), "{name}");
@@ -56,6 +60,7 @@ fn metrics_have_their_names_and_kinds() {
         "p2pool_peer_block_submissions_total{result=\"rejected\"}",
         "p2pool_p2p_bytes_total{direction=\"in\"}",
         "p2pool_p2p_bytes_total{direction=\"out\"}",
+        "process_cpu_seconds_total",
     ] {
         let family = name.split('{').next().unwrap();
         assert_eq!(kinds.get(family).map(String::as_str), Some("counter"), "{name}");
@@ -66,6 +71,18 @@ fn metrics_have_their_names_and_kinds() {
         assert!(values.contains_key(&format!("{name}_bucket{{le=\"+Inf\"}}")), "{name}");
     }
     assert_eq!(values[concat!("p2pool_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"}")], 1.0);
+}
+
+#[test]
+fn the_process_is_measured() {
+    let node = Node::start();
+    let (values, _) = parse(node.get("/metrics").text());
+    let now = f64::from(crate::node::now().0);
+    assert!((1e6..1e11).contains(&values["process_resident_memory_bytes"]), "{values:?}");
+    // Standard input, output and error, and the node's sockets.
+    assert!((4.0..=values["process_max_fds"]).contains(&values["process_open_fds"]), "{values:?}");
+    assert!((now - 600.0..=now).contains(&values["process_start_time_seconds"]), "{values:?}");
+    assert!(values["process_cpu_seconds_total"] < 600.0 * 64.0, "{values:?}");
 }
 
 #[test]

@@ -24,13 +24,15 @@ fn in_name(c: char) -> bool {
 
 /// Finds all selectors in a text.
 fn selectors(text: &str) -> BTreeSet<Selector> {
-    const PREFIX: &str = "p2pool_";
-    let starts = text.match_indices(PREFIX).map(|(at, _)| at);
+    let starts = |prefix| text.match_indices(prefix);
     // Other names begin like that too, such as those of packages.
-    let is_metric = |at: &usize| text[at + PREFIX.len()..].starts_with(|c: char| c.is_ascii_lowercase());
-    let names = starts.filter(|at| !text[..*at].ends_with(in_name)).filter(is_metric);
-    names
-        .map(|at| {
+    let is_metric = |(at, prefix): &(usize, &str)| {
+        !text[..*at].ends_with(in_name) && text[at + prefix.len()..].starts_with(|c: char| c.is_ascii_lowercase())
+    };
+    starts("p2pool_")
+        .chain(starts("process_"))
+        .filter(is_metric)
+        .map(|(at, _)| {
             let (name, rest) = text[at..].split_at(text[at..].find(|c| !in_name(c)).unwrap_or(text.len() - at));
             let labels = rest.strip_prefix('{').and_then(|rest| rest.split_once('}')).map_or("", |(labels, _)| labels);
             let label = |one: &str| one.split(['=', '!']).next().unwrap().trim().to_owned();

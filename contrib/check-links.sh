@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Checks that the target of each relative link in the documents exists, in the source and in the release tarball.
+# Checks that the target of each relative link in the documents exists, in the source and in the release tarball, and that a
+# section which a link names is in its document.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . contrib/common.sh
@@ -29,9 +30,28 @@ check() {
     done < <(links "$@")
 }
 
+# Prints the names of a document's sections, as GitHub makes them.
+sections() { sed -nE 's/^#+ //p' "$1" | tr '[:upper:]' '[:lower:]' | sed -E 's/[^[:alnum:]_ -]//g; s/ /-/g'; }
+# Looks up the sections that links name.
+check_sections() {
+    local document link target
+    for document in "$@"; do
+        while read -r link; do
+            case $link in *://* | mailto:* | '') continue ;; esac
+            target=$document
+            [ -z "${link%%#*}" ] || target=$(dirname "$document")/${link%%#*}
+            case $target in *.md) ;; *) continue ;; esac
+            sections "$target" | grep -xF -- "${link#*#}" >/dev/null && continue
+            say "  $document links to $link, where there is no such section"
+            problems=$((problems + 1))
+        done < <(grep -oE '\]\([^) ]*#[^) ]+' "$document" | sed 's/^](//')
+    done
+}
+
 source_files=$(git ls-files)
 mapfile -t documents < <(grep '\.md$' <<<"$source_files")
 check "the source" "$source_files" "${documents[@]}"
+check_sections "${documents[@]}"
 tarball_files=$(contrib/release/tarball.sh --list)
 mapfile -t shipped < <(grep '\.md$' <<<"$tarball_files")
 check "the tarball" "$tarball_files" "${shipped[@]}"

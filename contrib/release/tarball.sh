@@ -19,6 +19,7 @@ readonly CONTENTS=(
     .env.example
     LICENSE
     README.md
+    contrib/CHANGELOG.md
     contrib/CONTRIBUTING.md
     contrib/completions
     contrib/docker/Dockerfile
@@ -26,7 +27,9 @@ readonly CONTENTS=(
     contrib/docker/compose.yaml
     contrib/docker/entrypoint.sh
     'contrib/docs/*.md'
-    contrib/grafana
+    contrib/docs/figures.py
+    contrib/grafana/alerts.yml
+    contrib/grafana/dashboard.json
     contrib/install.sh
     contrib/p2pool.1
     contrib/p2pool.toml

@@ -35,15 +35,15 @@ install_packages() {
 
 # Makes a Debian with systemd by debootstrap, once per machine, and prints the path of its tar file.
 #
-#   debian_root SUITE     bookworm for Debian 12
+#   debian_root SUITE [NAME PACKAGES]     bookworm for Debian 12; NAME is for one with more packages, separated by commas
 debian_root() {
     local suite=$1 cache=${P2POOL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/p2pool} dir
-    local tar=$cache/$suite.tar
+    local tar=$cache/$suite${2:+-$2}.tar
     if [ ! -f "$tar" ]; then
-        say "== making a Debian ($suite), once"
+        say "== making a Debian ($suite${2:+, $2}), once"
         mkdir -p "$cache"
         dir=$(mktemp -d "$cache/$suite.XXXXXX")
-        if debootstrap --variant=minbase --include=systemd,systemd-sysv "$suite" "$dir/root" >"$dir/log" 2>&1; then
+        if debootstrap --variant=minbase --include=systemd,systemd-sysv"${3:+,$3}" "$suite" "$dir/root" >"$dir/log" 2>&1; then
             rm -rf "$dir/root/var/cache/apt/archives" "$dir/root/var/lib/apt/lists"
             tar -C "$dir/root" -cf "$dir/tar" . && mv "$dir/tar" "$tar"
         else
@@ -79,6 +79,33 @@ END
 copy_bitcoind() {
     cp "$1" "$(dirname "$1")/bitcoin-cli" "$2/"
     ldd "$1" | awk '$2 == "=>" && $3 !~ /\/(libc|libm|ld-linux[^/]*)\.so/ { print $3 }' | xargs -r cp -L -t "$2"
+}
+
+# Puts the contents of a release tarball with the program of target/debug into a new directory, and the Debian package beside it.
+#
+#   stage_release DIRECTORY
+stage_release() {
+    local target host files
+    target=$(cargo metadata --locked --no-deps --format-version 1 | jq -r .target_directory)/debug
+    SOURCE_DATE_EPOCH=$(date +%s)
+    export SOURCE_DATE_EPOCH
+    mapfile -t files < <(contrib/release/tarball.sh --list | xargs -d '\n' -I{} sh -c '[ ! -f "{}" ] || printf "%s\n" "{}"')
+    mkdir "$1"
+    cp --parents "${files[@]}" "$1/"
+    strip -o "$1/p2pool" "$target/p2pool"
+    host=$(rustc -vV | sed -n 's/^host: //p')
+    contrib/release/licences.py "$host" >"$1/THIRD-PARTY-LICENCES.txt"
+    grep -q 'The OpenLDAP Public License' "$1/THIRD-PARTY-LICENCES.txt" || die "the licence of LMDB is missing"
+    contrib/release/deb.sh "$1" "$host" 0.0.1 >/dev/null
+}
+
+# Prints the commands of a guide that follow the line <!-- test: NAME -->, as a reader would copy them.
+#
+#   guide_block FILE NAME
+guide_block() {
+    # shellcheck disable=SC2016 # literal backquotes
+    awk -v mark="<!-- test: $2 -->" '$0 == mark { on = 1; next } on && /^```/ { if (inside) exit; inside = 1; next } inside' "$1" |
+        grep . || die "$1 has no block '$2'"
 }
 
 # Waits until a command succeeds, at most $WAIT_S seconds; prints nothing.

@@ -11,7 +11,6 @@ readonly TIMEOUT_S=300
 
 [ "$(id -u)" = 0 ] || skip contrib/install-test.sh "needs root"
 (install_packages systemd-container debootstrap binutils jq python3) || skip contrib/install-test.sh "needs the packages systemd-container and debootstrap"
-target=$(cargo metadata --locked --no-deps --format-version 1 | jq -r .target_directory)/debug
 bitcoind=$(tests/bitcoind/bitcoind.sh)
 base=$(debian_root bookworm) || skip contrib/install-test.sh "debootstrap cannot make a Debian 12"
 
@@ -21,26 +20,10 @@ root=$work/root
 mkdir "$root"
 tar -C "$root" -xf "$base"
 
-# A release tarball and package with this program.
-staged=$root/release
-SOURCE_DATE_EPOCH=$(date +%s)
-export SOURCE_DATE_EPOCH
-mapfile -t files < <(contrib/release/tarball.sh --list | xargs -d '\n' -I{} sh -c '[ ! -f "{}" ] || printf "%s\n" "{}"')
-mkdir "$staged"
-cp --parents "${files[@]}" "$staged/"
-strip -o "$staged/p2pool" "$target/p2pool"
-host=$(rustc -vV | sed -n 's/^host: //p')
-contrib/release/licences.py "$host" >"$staged/THIRD-PARTY-LICENCES.txt"
-grep -q 'The OpenLDAP Public License' "$staged/THIRD-PARTY-LICENCES.txt" || die "the licence of LMDB is missing"
-contrib/release/deb.sh "$staged" "$host" 0.0.1 >/dev/null
+stage_release "$root/release"
 mkdir "$root/bitcoind"
 copy_bitcoind "$bitcoind" "$root/bitcoind"
-
-# The commands of the guide, as a reader would copy them.
-# shellcheck disable=SC2016 # a literal backquote
-sed -n '/<!-- test: cookie -->/,/^```$/{/^[^<`]/p}' contrib/docs/installing.md | sed 's/\bsudo //g' >"$root/cookie.sh"
-[ -s "$root/cookie.sh" ] || die "installing.md has no commands for the cookie"
-
+guide_block contrib/docs/installing.md cookie | sed 's/\bsudo //g' >"$root/cookie.sh"
 cp contrib/common.sh "$root/"
 cp contrib/systemd/install-steps.sh "$root/steps.sh"
 status=$(run_steps "$root" $TIMEOUT_S) || skip contrib/install-test.sh "systemd does not start in a container here"

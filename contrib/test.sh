@@ -56,6 +56,11 @@ contrib/install-test.sh
 step "container"
 contrib/docker/test.sh
 
+step "guides"
+contrib/docs/test.sh
+step "monitoring"
+contrib/grafana/test.sh
+
 step "demonstration"
 contrib/demo-test.sh
 

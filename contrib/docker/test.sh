@@ -84,6 +84,13 @@ git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t 
 strip -o "$clone/p2pool" "$target/p2pool"
 cd "$clone"
 
+# Prints the commands of a block of the guide, with this machine's Compose and directory, or of the README.
+guide_commands() {
+    # shellcheck disable=SC2016 # expanded where the commands run
+    guide_block "${2:-contrib/docs/docker.md}" "$1" | sed 's/docker compose/"${compose[@]}"/; s/^sudo //; s|/srv/p2pool|"$work/data"|; s/ *#.*//'
+}
+[ "$(guide_commands docker README.md)" = "$(guide_commands up; guide_commands logs)" ] || die "README.md and docker.md have different commands"
+
 # bitcoind with the libraries that a Debian lacks.
 mkdir "$work/bitcoind"
 copy_bitcoind "$bitcoind" "$work/bitcoind"
@@ -128,11 +135,10 @@ api() { request "$port" /api/status | jq -er "$1"; }
 has_share() { [ "$(api '.sharechain_height // -1')" -ge "$1" ]; }
 
 say "== no address: one clear line, and an end of the restarts"
-cp .env.example .env
-set_env COMPOSE_PROJECT_NAME="$project" BUILD_IMAGE=$BASE P2POOL_BINARY=p2pool \
-    COMPOSE_FILE="contrib/docker/compose.yaml:$work/fast.yaml"
+# The reader's editor; the address stays empty.
+nano() { set_env COMPOSE_PROJECT_NAME="$project" BUILD_IMAGE=$BASE P2POOL_BINARY=p2pool COMPOSE_FILE="contrib/docker/compose.yaml:$work/fast.yaml"; }
+eval "$(guide_commands up)" >"$work/up.log" 2>&1 || { cat "$work/up.log" >&2; die "the guide's commands fail"; }
 "${compose[@]}" config | grep 'restart: on-failure:2' >/dev/null || die "the compose file is not read"
-up
 await is '{{.State.Status}} {{.State.ExitCode}} {{.RestartCount}}' 'exited 2 2' || fail "the container is not given up: $(state '{{json .State}}')"
 logged 'PAYOUT_ADDRESS' || fail "the log does not name PAYOUT_ADDRESS"
 
@@ -170,11 +176,15 @@ await has_share "$height" || fail "the shares are not kept"
 await is '{{.State.Health.Status}}' healthy || fail "not healthy by user and password: $(state '{{json .State.Health}}')"
 ! logged "$password" || fail "the log has the password"
 
-say "== restart, down and up"
+say "== the log, restart, down and up"
+eval "exec $(guide_commands logs)" >"$work/logs" 2>&1 &
+reader=$!
+await grep 'payout address' "$work/logs" || fail "the log does not come: $(cat "$work/logs")"
+kill "$reader"
 "${compose[@]}" restart >/dev/null 2>&1
 logged 'shutdown complete' || fail "the node does not stop in order"
 await has_share "$height" || fail "the shares are not kept by a restart"
-"${compose[@]}" down >/dev/null 2>&1
+eval "$(guide_commands down)" >/dev/null 2>&1
 up
 await has_share "$height" || fail "the shares are not kept by down and up"
 
@@ -195,7 +205,7 @@ await logged '/data' || fail "no message about the directory"
 if [ "$(id -u)" = 0 ]; then
     await is '{{.State.Status}}' exited || fail "the node runs without a directory that it may write"
     logged 'uid 9171' || fail "the log does not say who must own the directory"
-    chown 9171:9171 "$work/data"
+    eval "$(guide_commands directory)"
     up
     await is '{{.State.Health.Status}}' healthy || fail "the node does not start with its directory"
 fi

@@ -2,7 +2,7 @@
 """Computes the tables of expectations.md.
 
   figures.py            prints them
-  figures.py --check    exits with status 1 if the guide has others
+  figures.py --check    exits with status 1 if the guide, or the README's summary of it, has other figures
 """
 import math
 import pathlib
@@ -116,9 +116,13 @@ def main():
         print("\n\n".join("\n".join(rows) for rows in tables))
         return 0
     guide = pathlib.Path(__file__).with_name("expectations.md").read_text().splitlines()
-    wrong = [line for rows in tables for line in rows if line not in guide]
+    wrong = [f"expectations.md: {line}" for rows in tables for line in rows if line not in guide]
+    readme = (pathlib.Path(__file__).parents[2] / "README.md").read_text()
+    per_day_sat = DAY_S / BLOCK_S * SUBSIDY_SAT * MINERS["1 TH/s"] / NETWORK_HASHES_PER_S
+    summary = [f"{time(block_s(pool))}" for pool in POOLS.values()] + [f"{per_day_sat:.0f} sat a day for each TH/s"]
+    wrong += [f"README.md: {figure}" for figure in summary if figure not in readme]
     for line in wrong:
-        print(f"expectations.md has no line: {line}", file=sys.stderr)
+        print(f"missing in {line}", file=sys.stderr)
     return 1 if wrong else 0
 
 

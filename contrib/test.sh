@@ -60,6 +60,8 @@ step "guides"
 contrib/docs/test.sh
 step "monitoring"
 contrib/grafana/test.sh
+step "packages for appliances"
+contrib/packages/test.sh
 
 step "demonstration"
 contrib/demo-test.sh

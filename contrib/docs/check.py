@@ -8,6 +8,7 @@ import tomllib
 
 # Guides with commands of which none is tested, and why.
 UNTESTED = {
+    "appliances": "Start9's and Buildroot's tools download from the internet; contrib/packages/test.sh tests the rest",
     "measured": "the measurements take minutes to hours",
 }
 # Beginnings of quotations in troubleshooting.md that are not messages of the program.

@@ -33,6 +33,9 @@ readonly CONTENTS=(
     contrib/install.sh
     contrib/p2pool.1
     contrib/p2pool.toml
+    contrib/packages/buildroot
+    contrib/packages/start9
+    contrib/packages/umbrel
     contrib/release/README.md
     contrib/screenshots
     contrib/systemd/p2pool.service

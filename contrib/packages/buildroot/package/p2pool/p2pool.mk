@@ -4,7 +4,7 @@
 #
 ################################################################################
 
-P2POOL_VERSION = 0.1.0
+P2POOL_VERSION = 0.2.0
 # The checkout that this directory is in. To build a release instead, set
 # P2POOL_SITE to its source and add a p2pool.hash.
 P2POOL_SITE = $(BR2_EXTERNAL_P2POOL_PATH)/../../..

@@ -14,6 +14,8 @@
 
 mod coins;
 mod executable;
+pub mod internet;
+pub mod namespace;
 mod node;
 mod ports;
 mod relay;

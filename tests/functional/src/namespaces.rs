@@ -3,16 +3,13 @@
 //! A partition is silent, as on the internet: packets are lost, and no connection closes. Processes and sockets belong to
 //! the side in which their thread created them; see [`TwoSides::inside`].
 
-use std::fs::File;
 use std::io;
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::AsFd as _;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use rustix::thread::{move_into_link_name_space, LinkNameSpaceType};
+use p2pool_test_bitcoind::namespace::{inside, ip, nft};
 
 /// One of the two networks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -264,35 +261,4 @@ fn join(theirs: TcpStream, ours: TcpStream) {
     };
     copy(&theirs, &ours);
     copy(&ours, &theirs);
-}
-
-/// Runs a function in a thread that is in this namespace.
-fn inside<T: Send>(namespace: &str, work: impl FnOnce() -> T + Send) -> io::Result<T> {
-    let file = File::open(format!("/run/netns/{namespace}"))?;
-    let caller = std::thread::current().name().unwrap_or("inside").to_owned();
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().name(caller).spawn_scoped(scope, || {
-            move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?;
-            Ok(work())
-        })?;
-        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
-}
-
-/// Runs `ip` with these arguments.
-fn ip(arguments: &[&str]) -> Result<(), String> {
-    let output = Command::new("ip").args(arguments).output().map_err(|error| format!("ip: {error}"))?;
-    let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    output.status.success().then_some(()).ok_or_else(|| format!("ip {}: {message}", arguments.join(" ")))
-}
-
-/// Adds these rules of the packet filter.
-fn nft(rules: &str) -> Result<(), String> {
-    let path = std::env::temp_dir().join(format!("p2pool-nft-{}", std::process::id()));
-    std::fs::write(&path, rules).map_err(|error| format!("{}: {error}", path.display()))?;
-    let output = Command::new("nft").arg("-f").arg(&path).output().map_err(|error| format!("nft: {error}"));
-    drop(std::fs::remove_file(&path));
-    let output = output?;
-    let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    output.status.success().then_some(()).ok_or_else(|| format!("nft: {message}"))
 }

@@ -47,6 +47,8 @@ pub struct Config {
     pub bootnodes: Vec<String>,
     /// Whether to look for peers on the local network.
     pub mdns: bool,
+    /// Whether to ask the router for a port by UPnP.
+    pub upnp: bool,
     /// Whether to serve DHT queries even if this node is not known to be reachable.
     pub dht_server: bool,
     /// Data directory of this sharechain: store, found blocks, identity, history.

@@ -61,6 +61,16 @@ pub struct Metrics {
     pub peer_reconnects: IntCounter,
     /// 1 while another running node has this node's identity (p2p).
     pub identity_duplicated: IntGauge,
+    /// 1 while this node is known to be reachable from the Internet (p2p).
+    pub reachable: IntGauge,
+    /// Peers that relay connections to this node (p2p).
+    pub relays: IntGauge,
+    /// Peers that this node relays connections to (p2p).
+    pub relayed_for: IntGauge,
+    /// Connected peers whose connection is relayed (p2p).
+    pub peers_relayed: IntGauge,
+    /// Connected peers to which a hole was made through routers (p2p).
+    pub peers_punched: IntGauge,
     /// Misbehaviours of peers that raised a ban score (p2p).
     pub peer_misbehaviours: IntCounter,
     /// Bans of peers (p2p).
@@ -182,6 +192,14 @@ impl Default for Metrics {
             identity_duplicated: gauge(
                 "p2pool_identity_duplicated",
                 "1 while another running node has this node's identity.",
+            ),
+            reachable: gauge("p2pool_reachable", "1 while this node is known to be reachable from the Internet."),
+            relays: gauge("p2pool_relays", "Peers that relay connections to this node."),
+            relayed_for: gauge("p2pool_relayed_for", "Peers that this node relays connections to."),
+            peers_relayed: gauge("p2pool_peers_relayed", "Connected peers whose connection is relayed."),
+            peers_punched: gauge(
+                "p2pool_peers_punched",
+                "Connected peers that were relayed before a direct connection through both routers was made.",
             ),
             peer_misbehaviours: counter(
                 "p2pool_peer_misbehaviours_total",

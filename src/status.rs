@@ -11,7 +11,9 @@ use std::sync::Arc;
 pub use bitcoind::{BitcoindError, BitcoindStatus};
 pub use blocks::{BlockStatus, BlocksStatus, OwnBlock, OwnBlocksStatus, SubmitOutcome, TrackedBlocks};
 pub use clock::{ClockFault, ClockStatus, ClockWitness};
-pub use peers::{Direction, DuplicateIdentity, PeerDiscovery, PeerStatus, PeersStatus};
+pub use peers::{
+    Direction, DuplicateIdentity, PeerDiscovery, PeerStatus, PeersStatus, ReachStatus, Reachability, Route,
+};
 pub use submission::SubmissionStatus;
 
 use serde::Serialize;

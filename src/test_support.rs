@@ -91,6 +91,7 @@ impl Config {
             p2p_port: 0,
             bootnodes: Vec::new(),
             mdns: false,
+            upnp: false,
             dht_server: false,
             chain_dir: chain_dir.into(),
             params,

@@ -18,6 +18,40 @@ pub struct PeersStatus {
     pub banned: usize,
     /// Another running node has this node's identity.
     pub duplicate: Option<DuplicateIdentity>,
+    /// How others get through to this node.
+    pub reach: ReachStatus,
+}
+
+/// How other nodes get through to this node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReachStatus {
+    pub reachability: Reachability,
+    /// Port that peers connect to, on this machine; 0 if it does not listen.
+    pub port: u16,
+    /// Whether peers are dialled through a proxy, so that no address of this node is announced but a hidden service's.
+    pub has_proxy: bool,
+    /// Addresses at which this node is announced to be reachable.
+    pub addresses: Vec<String>,
+    /// Whether the router forwards the port because this node asked it to (UPnP).
+    pub is_mapped: bool,
+    /// Peers that relay connections to this node.
+    pub relays: usize,
+    /// Peers that this node relays connections to.
+    pub relayed_for: usize,
+}
+
+/// Whether other nodes can connect to this node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reachability {
+    /// Not found out yet.
+    #[default]
+    Unknown,
+    /// They can.
+    Reachable,
+    /// Only through the peers that relay for it, or by a hole through its router that both sides make.
+    Relayed,
+    /// They cannot.
+    OutboundOnly,
 }
 
 /// Proof that another running node has this node's identity.
@@ -53,12 +87,26 @@ pub struct PeerStatus {
     pub address: Arc<str>,
     /// Which side opened the connection.
     pub direction: Direction,
+    /// How the connection was made.
+    pub route: Route,
     /// Round-trip time of the last ping in microseconds; `None` before the first.
     pub latency_us: Option<u64>,
     /// When it connected.
     pub connected_since: UnixTime,
     /// Agent version; empty before the peer has identified itself.
     pub agent: Arc<str>,
+}
+
+/// How a connection was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Route {
+    /// One side dialled the other.
+    #[default]
+    Direct,
+    /// A third node relays it.
+    Relayed,
+    /// Directly, after a third node relayed it (hole punching).
+    Punched,
 }
 
 /// Which side opened a connection.

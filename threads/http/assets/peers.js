@@ -13,6 +13,7 @@ export function showPeers(status) {
   setText($('peers-note'), peers.length ? plural(peers.length, 'peer') : '');
   show($('peers-empty'), peers.length === 0);
   setText($('peers-empty'), 'No peer is connected.');
+  setText($('peers-reach'), status.reach.advice);
   last = status;
   const shown = firstOf(peers, hidden => `Show ${count(hidden.length)} more`);
   keyed($('peers-list'), shown, peer => peer.id, create, (row, peer) => {
@@ -30,8 +31,10 @@ function create({ id }) {
     el('span', { class: 'agent note' }));
 }
 
-function describe({ agent, direction, connected_secs: connected }) {
-  return `${agent || 'unknown version'}, ${direction}, connected for ${duration(connected, 1)}`;
+const ROUTES = { direct: '', relayed: ', relayed', punched: ', through both routers' };
+
+function describe({ agent, direction, route, connected_secs: connected }) {
+  return `${agent || 'unknown version'}, ${direction}${ROUTES[route] ?? ''}, connected for ${duration(connected, 1)}`;
 }
 
 function latency(us) {

@@ -106,7 +106,10 @@ pub struct Flags {
     /// look for peers on the local network (default true)
     #[argh(option, arg_name = "true|false")]
     pub mdns: Option<String>,
-    /// serve DHT queries even if this node is not known to be reachable (default false)
+    /// ask the router for a port by UPnP (default true)
+    #[argh(option, arg_name = "true|false")]
+    pub upnp: Option<String>,
+    /// serve DHT queries and relay for others even if this node is not known to be reachable (default false)
     #[argh(option, arg_name = "true|false")]
     pub dht_server: Option<String>,
     /// name of a private pool; only nodes with the same name connect to each other (default main)

@@ -142,6 +142,7 @@ pub fn resolve(flags: &Flags, home: Option<&Path>, exists: &dyn Fn(&Path) -> boo
         p2p_port: number("-p2p-port", &flags.p2p_port, P2P_PORT_DEFAULT, 0..=u16::MAX)?,
         bootnodes: bootnodes::resolve(flags, built_in)?,
         mdns: boolean("-mdns", &flags.mdns, true)?,
+        upnp: boolean("-upnp", &flags.upnp, true)?,
         dht_server: boolean("-dht-server", &flags.dht_server, false)?,
         params,
         chain_dir,

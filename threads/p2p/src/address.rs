@@ -6,13 +6,22 @@ use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 use p2pool_core::netgroup::is_own_network;
 
-/// Returns the IP address that a multiaddr starts with, an IPv4-mapped IPv6 address as IPv4.
+/// Returns the IP address that a multiaddr starts with, an IPv4-mapped IPv6 address as IPv4; `None` for an address through a
+/// relay, which starts with the relay's.
 pub fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
+    if is_relayed(address) {
+        return None;
+    }
     match address.iter().next()? {
         Protocol::Ip4(v4) => Some(IpAddr::V4(v4)),
         Protocol::Ip6(v6) => Some(IpAddr::V6(v6).to_canonical()),
         _ => None,
     }
+}
+
+/// Whether an address leads through a relay.
+pub fn is_relayed(address: &Multiaddr) -> bool {
+    address.iter().any(|part| part == Protocol::P2pCircuit)
 }
 
 /// Splits an address that ends in a peer id.
@@ -66,6 +75,13 @@ mod tests {
     fn mapped_ipv4_addresses_are_ipv4() {
         assert_eq!(ip_of(&address("/ip6/::ffff:8.8.8.8/tcp/1")), Some(ip("8.8.8.8")));
         assert_eq!(ip_of(&address("/dns4/example.org/tcp/1")), None);
+    }
+
+    #[test]
+    fn a_relayed_address_has_not_the_ip_address_of_the_relay() {
+        let relayed = address(&format!("/ip4/8.8.8.8/tcp/1/p2p/{}/p2p-circuit", PeerId::random()));
+        assert_eq!(ip_of(&relayed), None);
+        assert!(!may_advertise(Some(ip("9.9.9.9")), &relayed));
     }
 
     #[test]

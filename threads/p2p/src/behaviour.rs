@@ -3,18 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::upgrade::Version;
 use libp2p::core::Transport as _;
 use libp2p::identity::Keypair;
 use libp2p::request_response::{self, ProtocolSupport};
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::swarm::NetworkBehaviour;
-use libp2p::{connection_limits, identify, mdns, noise, ping, tcp, yamux, StreamProtocol, Swarm, SwarmBuilder};
+use libp2p::{
+    connection_limits, identify, mdns, noise, ping, relay, tcp, yamux, PeerId, StreamProtocol, Swarm, SwarmBuilder,
+};
 use log::warn;
 use p2pool_core::config::Config;
 use p2pool_core::metrics::Metrics;
 
-use crate::codec::{StatementCodec, SyncCodec};
+use crate::codec::{BytesCodec, StatementCodec, SyncCodec};
 use crate::connection_gater::ConnectionGater;
 use crate::dht::Dht;
 use crate::error::P2pError;
@@ -22,6 +25,8 @@ use crate::gossip::Gossip;
 use crate::names::{self, Names};
 use crate::one_connection::{OneConnection, PeerLimits};
 use crate::peers::InboundSlots;
+use crate::reach::Reach;
+use crate::reachability::{NAMED_WANTED, NAMES_LEN_MAX};
 use crate::traffic::CountedStream;
 
 /// Connected peers in total.
@@ -31,6 +36,8 @@ const OUTBOUND_MAX: u32 = 50;
 /// Peers with an inbound connection. Fewer than [`CONNECTIONS_MAX`], so that inbound peers alone never use up all
 /// connections.
 pub const INBOUND_MAX: u32 = 80;
+/// Connected peers that a relay named, or that it named this node to, whether a hole was made or not.
+const RELAYED_MAX: usize = 2 * NAMED_WANTED;
 /// The last eight inbound slots are temporary, so that a bootnode helps new nodes however many peers it has.
 pub const INBOUND_SLOTS: InboundSlots =
     InboundSlots { permanent: INBOUND_MAX as usize - 8, temporary_for: Duration::from_secs(10) };
@@ -58,6 +65,8 @@ const SYNC_STREAMS_MAX: usize = 24;
 const ENVELOPES_STREAMS_MAX: usize = 3;
 /// The same for statements of instances: one in each direction, and one that is late.
 const INSTANCE_STREAMS_MAX: usize = 3;
+/// The same for names of relayed peers.
+const RELAYED_STREAMS_MAX: usize = 3;
 /// Time between pings. A peer that does not respond within [`PING_TIMEOUT`] is disconnected.
 const PING_INTERVAL: Duration = Duration::from_secs(15);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
@@ -81,6 +90,8 @@ pub struct Behaviour {
     pub limits: connection_limits::Behaviour,
     /// What runs on the one connection that each peer has.
     pub peers: OneConnection<Protocols>,
+    /// Reachability. Last, because it must not see connections that the others refuse.
+    pub reach: Reach,
 }
 
 /// The protocols between connected peers.
@@ -94,6 +105,8 @@ pub struct Protocols {
     pub envelopes: request_response::Behaviour<SyncCodec>,
     /// Statements of instances.
     pub instance: request_response::Behaviour<StatementCodec>,
+    /// Names of peers that a relay relays for.
+    pub relayed: request_response::Behaviour<BytesCodec<NAMES_LEN_MAX>>,
     /// Peer discovery.
     pub dht: Dht,
     /// Exchanges protocols, agent versions and listen addresses.
@@ -118,6 +131,7 @@ fn behaviour(
     key: &Keypair,
     names: &Names,
     gater: ConnectionGater,
+    relay_client: relay::client::Behaviour,
     request_timeout: Duration,
 ) -> Result<Behaviour, P2pError> {
     let our_id = key.public().to_peer_id();
@@ -143,17 +157,26 @@ fn behaviour(
             [(names.instance.clone(), ProtocolSupport::Full)],
             request_response::Config::default().with_max_concurrent_streams(INSTANCE_STREAMS_MAX),
         ),
+        relayed: request_response::Behaviour::new(
+            [(names.relayed.clone(), ProtocolSupport::Full)],
+            request_response::Config::default().with_max_concurrent_streams(RELAYED_STREAMS_MAX),
+        ),
         dht: Dht::new(our_id, names.dht.clone(), config.dht_server),
         identify: identify::Behaviour::new(identify),
         ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_INTERVAL).with_timeout(PING_TIMEOUT)),
         mdns: mdns.into(),
     };
-    let limits_of_peers =
-        PeerLimits { inbound: INBOUND_MAX as usize, outbound: OUTBOUND_MAX as usize, total: CONNECTIONS_MAX as usize };
+    let limits_of_peers = PeerLimits {
+        inbound: INBOUND_MAX as usize,
+        outbound: OUTBOUND_MAX as usize,
+        total: CONNECTIONS_MAX as usize,
+        relayed: RELAYED_MAX,
+    };
     Ok(Behaviour {
         gater,
         limits: connection_limits::Behaviour::new(limits()),
         peers: OneConnection::new(protocols, our_id, limits_of_peers),
+        reach: Reach::new(our_id, relay_client, config.upnp),
     })
 }
 
@@ -183,18 +206,28 @@ pub fn build_swarm(
     metrics: Arc<Metrics>,
 ) -> Result<Swarm<Behaviour>, P2pError> {
     let prologue = names.noise_prologue.clone();
-    let behaviour = behaviour(config, &key, names, gater, request_timeout)?;
+    let (relay_transport, relay_client) = relay::client::new(key.public().to_peer_id());
+    let behaviour = behaviour(config, &key, names, gater, relay_client, request_timeout)?;
     let builder = SwarmBuilder::with_existing_identity(key)
         .with_tokio()
         // Not `with_tcp`, which has no place for the byte counters.
         .with_other_transport(|key: &Keypair| -> Result<_, Box<dyn std::error::Error + Send + Sync>> {
             let mut muxer = yamux::Config::default();
             muxer.set_max_num_streams(STREAMS_MAX);
-            Ok(tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
+            let noise = noise::Config::new(key)?.with_prologue(prologue);
+            let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
                 .map(move |stream, _| CountedStream::new(with_tcp_user_timeout(stream), Arc::clone(&metrics)))
                 .upgrade(Version::V1Lazy)
-                .authenticate(noise::Config::new(key)?.with_prologue(prologue))
-                .multiplex(muxer))
+                .authenticate(noise.clone())
+                .multiplex(muxer.clone())
+                .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+            let relayed = relay_transport
+                .upgrade(Version::V1Lazy)
+                .authenticate(noise)
+                .multiplex(muxer)
+                .map(|(peer, muxer): (PeerId, _), _| (peer, StreamMuxerBox::new(muxer)));
+            // The relay's transport refuses other addresses than its own, TCP would dial the relay instead.
+            Ok(relayed.or_transport(tcp).map(|either, _| either.into_inner()))
         })
         .map_err(|error| failed(&error))?;
     // The type of the builder differs with and without DNS.

@@ -84,11 +84,14 @@ async fn write_frame<F: Frame + Sync, T: AsyncWrite + Unpin + Send>(io: &mut T, 
     io.write_all(&bytes).await
 }
 
-/// Reads and writes statements of instances, and empty responses. [`crate::instance`] judges their form.
+/// Reads and writes bytes, of which longer messages than `LEN_MAX` are cut to one byte more.
 #[derive(Clone, Debug, Default)]
-pub struct StatementCodec;
+pub struct BytesCodec<const LEN_MAX: usize>;
 
-impl Codec for StatementCodec {
+/// Reads and writes statements of instances, and empty responses. [`crate::instance`] judges their form.
+pub type StatementCodec = BytesCodec<STATEMENT_LEN>;
+
+impl<const LEN_MAX: usize> Codec for BytesCodec<LEN_MAX> {
     type Protocol = StreamProtocol;
     type Request = Vec<u8>;
     type Response = Vec<u8>;
@@ -97,14 +100,14 @@ impl Codec for StatementCodec {
     where
         T: AsyncRead + Unpin + Send,
     {
-        read_at_most(STATEMENT_LEN, io).await
+        read_at_most(LEN_MAX, io).await
     }
 
     async fn read_response<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Vec<u8>>
     where
         T: AsyncRead + Unpin + Send,
     {
-        read_at_most(STATEMENT_LEN, io).await
+        read_at_most(LEN_MAX, io).await
     }
 
     async fn write_request<T>(&mut self, _: &StreamProtocol, io: &mut T, request: Vec<u8>) -> io::Result<()>

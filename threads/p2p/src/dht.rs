@@ -13,7 +13,7 @@ use libp2p::swarm::{
 };
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 
-use crate::address::{ip_of, is_plain, may_advertise};
+use crate::address::{ip_of, is_plain, is_relayed, may_advertise};
 
 /// Interval of lookups of this node's own id, which fill the routing table.
 const REFRESH: Duration = Duration::from_secs(60);
@@ -132,6 +132,8 @@ impl NetworkBehaviour for Dht {
                 self.connected.extend(ip.map(|ip| (made.connection_id, ip)));
             }
             FromSwarm::ConnectionClosed(closed) => self.connected.retain(|(id, _)| *id != closed.connection_id),
+            // A node that is reachable only through relays would cost them more than it is worth as a server.
+            FromSwarm::ExternalAddrConfirmed(confirmed) if is_relayed(confirmed.addr) => return,
             _ => {}
         }
         self.inner.on_swarm_event(event);

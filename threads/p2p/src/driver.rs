@@ -5,6 +5,7 @@ mod gossip;
 mod identity;
 mod open;
 mod peers;
+mod reach;
 mod request_slots;
 mod requests;
 mod subscriptions;
@@ -23,6 +24,7 @@ use p2pool_core::node::NetworkCommand;
 use p2pool_core::status::{DuplicateIdentity, PeerDiscovery, PeersStatus};
 use p2pool_core::units::UnixTime;
 
+use crate::address::is_relayed;
 use crate::behaviour::{Behaviour, BehaviourEvent, ProtocolsEvent};
 use crate::connection_gater::Clock;
 use crate::dialer::Dialer;
@@ -31,6 +33,7 @@ use crate::lan::Lan;
 use crate::names::Names;
 use crate::outbox::Outbox;
 use crate::peers::{InboundSlots, Peers};
+use crate::reachability::ReachState;
 use crate::state_file::StateFile;
 
 use gossip::PendingVerdicts;
@@ -71,6 +74,7 @@ pub struct SwarmDriver {
     /// The operator says that this node is reachable from the Internet.
     is_dht_server: bool,
     listening: Vec<Multiaddr>,
+    reach: ReachState,
     bans_file: StateFile,
     peers_file: StateFile,
     saved_at: Instant,
@@ -106,6 +110,11 @@ impl SwarmDriver {
     pub fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
             SwarmEvent::Behaviour(event) => self.on_behaviour(event),
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, .. }
+                if self.swarm.behaviour().peers.is_test(connection_id) =>
+            {
+                debug!("test of reachability with {peer_id}");
+            }
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.on_connected(peer_id, connection_id, &endpoint);
             }
@@ -119,6 +128,9 @@ impl SwarmDriver {
             SwarmEvent::OutgoingConnectionError { peer_id, error, .. } => self.on_dial_failed(peer_id, &error),
             SwarmEvent::IncomingConnectionError { send_back_addr, error, .. } => {
                 debug!("inbound connection from {send_back_addr} failed: {error}");
+            }
+            SwarmEvent::NewListenAddr { address, listener_id } if is_relayed(&address) => {
+                self.on_relayed_address(listener_id, &address);
             }
             SwarmEvent::NewListenAddr { address, .. } => {
                 info!("listening on {address}/p2p/{}", self.swarm.local_peer_id());
@@ -134,6 +146,9 @@ impl SwarmDriver {
                 }
                 self.listening.retain(|listening| *listening != address);
                 self.status_changed = true;
+            }
+            SwarmEvent::ListenerClosed { listener_id, reason, .. } if self.on_relay_ended(listener_id) => {
+                debug!("no longer reachable through a relay: {reason:?}");
             }
             SwarmEvent::ListenerClosed { addresses, reason, .. } => {
                 if let Err(error) = reason {
@@ -159,8 +174,10 @@ impl SwarmDriver {
                 ProtocolsEvent::Ping(event) => self.on_ping(&event),
                 ProtocolsEvent::Mdns(event) => self.on_mdns(event),
                 ProtocolsEvent::Instance(event) => self.on_statement_event(event),
+                ProtocolsEvent::Relayed(event) => self.on_relayed_event(event),
                 ProtocolsEvent::Dht(event) => log::trace!("dht: {event:?}"),
             },
+            BehaviourEvent::Reach(event) => self.on_reach(event),
             BehaviourEvent::Gater(never) | BehaviourEvent::Limits(never) => match never {},
         }
     }
@@ -175,6 +192,7 @@ impl SwarmDriver {
         self.free_temporary_slots(now);
         self.reconnect_unsubscribed(now);
         self.check_identity(now);
+        self.check_reach(now);
         self.dial(now);
         self.save(now, false);
         if self.status_changed || now.duration_since(self.published_at) >= PUBLISH_INTERVAL {
@@ -209,6 +227,7 @@ impl SwarmDriver {
         let shares = self.names.shares.hash();
         let subscribed = gossip.speakers(&shares).filter(|(_, is_subscribed)| *is_subscribed).count();
         self.metrics.peers_subscribed.set(subscribed as i64);
+        self.count_reach(now);
         self.metrics.mesh_peers.set(gossip.inner.mesh_peers(&shares).count() as i64);
         let our_id = self.swarm.local_peer_id().to_string();
         self.status.store(Arc::new(PeersStatus {
@@ -217,6 +236,7 @@ impl SwarmDriver {
             peers: self.peers.statuses(),
             duplicate: self.duplicate.clone(),
             banned: self.swarm.behaviour().gater.bans.len(),
+            reach: self.reach_status(now),
             our_id,
         }));
     }

@@ -33,6 +33,8 @@ mod one_connection;
 mod outbox;
 mod peers;
 mod rate_limits;
+mod reach;
+mod reachability;
 mod state_file;
 mod thread;
 mod traffic;

@@ -9,6 +9,8 @@ use p2pool_core::params::ChainId;
 pub const PROTOCOL_VERSION: &str = "2.0.0";
 /// Version of the protocol of envelopes, which nodes of all versions of the rules understand (rules, section 10).
 const ENVELOPES_VERSION: &str = "1.0.0";
+/// Version of the protocol by which a relay names others that it relays for, see `relays`.
+const RELAYED_VERSION: &str = "1.0.0";
 /// Version of the protocol of statements, see `instance`.
 const INSTANCE_VERSION: &str = "1.0.0";
 
@@ -25,6 +27,8 @@ pub struct Names {
     pub envelopes: StreamProtocol,
     /// Protocol of statements of instances.
     pub instance: StreamProtocol,
+    /// Protocol by which a relay names others that it relays for.
+    pub relayed: StreamProtocol,
     /// Protocol of the DHT by which nodes discover each other.
     pub dht: StreamProtocol,
     /// Protocol version that identify announces.
@@ -47,6 +51,7 @@ impl Names {
             sync: protocol(name("sync")),
             envelopes: protocol(name_of("envelopes", ENVELOPES_VERSION)),
             instance: protocol(name_of("instance", INSTANCE_VERSION)),
+            relayed: protocol(name_of("relayed", RELAYED_VERSION)),
             dht: protocol(name("dht")),
             identify: name("node"),
             noise_prologue: [name("noise").as_bytes(), &chain_id.0].concat(),

@@ -4,17 +4,21 @@
 //! started again, or a router between the two forgot the connection. The handshake proves that it is the same peer. The
 //! behaviours of this network's protocols keep what they know of a peer until its last connection closes (GossipSub sends
 //! its subscriptions only on the first), so they see a replacement as a disconnect and a connect.
+//!
+//! A direct connection replaces a relayed one in any case (hole punching). Connections by which a peer tests whether this node
+//! is reachable, or this node a peer, replace nothing: no protocol runs on them.
 
 use std::collections::{HashMap, VecDeque};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use either::Either;
 use libp2p::core::transport::PortUse;
 use libp2p::core::{ConnectedPoint, Endpoint};
 use libp2p::swarm::behaviour::ConnectionEstablished;
 use libp2p::swarm::{
-    CloseConnection, ConnectionClosed, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, NotifyHandler,
-    THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
+    dummy, CloseConnection, ConnectionClosed, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour,
+    NotifyHandler, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
 };
 use libp2p::{Multiaddr, PeerId};
 use thiserror::Error;
@@ -22,6 +26,12 @@ use thiserror::Error;
 /// Two nodes that dial each other at the same time may see the two connections in different orders, if these are
 /// established within the time that packets travel. Connections that are further apart have the same order at both ends.
 const SIMULTANEOUS: Duration = Duration::from_secs(5);
+
+/// Time after which a test of reachability is closed. The other end closes it as soon as it is established.
+const TEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for which an inbound connection of a peer that was asked for a test is taken for the test: the peer's timeout of a
+/// dial, and a reserve.
+const TEST_EXPECTED: Duration = Duration::from_secs(15);
 
 /// Why a connection is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -40,6 +50,9 @@ pub struct PeerLimits {
     pub inbound: usize,
     pub outbound: usize,
     pub total: usize,
+    /// Those that are connected through a relay, or were until a direct connection replaced it. The relay chooses who they
+    /// are.
+    pub relayed: usize,
 }
 
 #[derive(Debug)]
@@ -47,6 +60,8 @@ struct Current {
     id: ConnectionId,
     endpoint: ConnectedPoint,
     since: Instant,
+    /// It is relayed, or has replaced a relayed one.
+    was_relayed: bool,
 }
 
 /// Shows each peer's newest connection to the protocols in it, and closes the others.
@@ -57,11 +72,55 @@ pub struct OneConnection<B> {
     limits: PeerLimits,
     current: HashMap<PeerId, Current>,
     replaced: VecDeque<(PeerId, ConnectionId)>,
+    /// Tests of reachability, with the time at which they were established.
+    tests: HashMap<ConnectionId, (PeerId, Instant)>,
+    /// The peer that this node has asked for a test, and when.
+    test_expected: Option<(PeerId, Instant)>,
 }
 
 impl<B: NetworkBehaviour> OneConnection<B> {
     pub fn new(inner: B, our_id: PeerId, limits: PeerLimits) -> Self {
-        Self { inner, our_id, limits, current: HashMap::new(), replaced: VecDeque::new() }
+        Self {
+            inner,
+            our_id,
+            limits,
+            current: HashMap::new(),
+            replaced: VecDeque::new(),
+            tests: HashMap::new(),
+            test_expected: None,
+        }
+    }
+
+    /// Notes that a peer was asked to dial this node.
+    pub const fn expect_test(&mut self, from: PeerId, now: Instant) {
+        self.test_expected = Some((from, now));
+    }
+
+    /// Notes that the peer has responded.
+    pub const fn end_test(&mut self) {
+        self.test_expected = None;
+    }
+
+    /// Whether a connection is a test of reachability.
+    pub fn is_test(&self, connection: ConnectionId) -> bool {
+        self.tests.contains_key(&connection)
+    }
+
+    /// Closes the tests that the other end has not closed.
+    pub fn close_old_tests(&mut self, now: Instant) {
+        let old = self.tests.extract_if(|_, (_, since)| now.duration_since(*since) >= TEST_TIMEOUT);
+        self.replaced.extend(old.map(|(id, (peer, _))| (peer, id)));
+    }
+
+    /// Whether a connection only tests reachability: AutoNAT alone dials from a new port, and is asked for inbound ones.
+    fn is_for_test(&self, peer: &PeerId, endpoint: &ConnectedPoint, now: Instant) -> bool {
+        match endpoint {
+            ConnectedPoint::Dialer { port_use, .. } => *port_use == PortUse::New,
+            ConnectedPoint::Listener { .. } => {
+                let is_from = |(from, at): (PeerId, Instant)| from == *peer && now.duration_since(at) < TEST_EXPECTED;
+                !endpoint.is_relayed() && self.current.contains_key(peer) && self.test_expected.is_some_and(is_from)
+            }
+        }
     }
 
     fn is_current(&self, peer: &PeerId, connection: ConnectionId) -> bool {
@@ -70,13 +129,24 @@ impl<B: NetworkBehaviour> OneConnection<B> {
 
     /// Decides whether a new connection is used. If two nodes dialled each other at the same time, both keep the connection
     /// that the node with the smaller id dialled.
-    fn check(&self, peer: &PeerId, is_dialer: bool, now: Instant) -> Result<(), Surplus> {
+    fn check(&self, peer: &PeerId, endpoint: &ConnectedPoint, now: Instant) -> Result<(), Surplus> {
+        let (is_dialer, is_relayed) = (endpoint.is_dialer(), endpoint.is_relayed());
+        let mut was_relayed = is_relayed;
         if let Some(current) = self.current.get(peer) {
-            let is_simultaneous =
-                now.duration_since(current.since) < SIMULTANEOUS && current.endpoint.is_dialer() != is_dialer;
-            if is_simultaneous && is_dialer != (self.our_id < *peer) {
+            was_relayed |= current.was_relayed;
+            let is_recent = now.duration_since(current.since) < SIMULTANEOUS;
+            let is_refused = match (current.endpoint.is_relayed(), is_relayed) {
+                (true, false) => false,
+                (false, true) => is_recent,
+                _ => is_recent && current.endpoint.is_dialer() != is_dialer && is_dialer != (self.our_id < *peer),
+            };
+            if is_refused {
                 return Err(Surplus::Connected);
             }
+        }
+        let relayed = self.current.iter().filter(|(other, current)| *other != peer && current.was_relayed).count();
+        if was_relayed && relayed >= self.limits.relayed {
+            return Err(Surplus::TooMany);
         }
         let others = self.current.iter().filter(|(other, _)| *other != peer);
         let (outbound, inbound): (Vec<_>, Vec<_>) = others.partition(|(_, current)| current.endpoint.is_dialer());
@@ -88,11 +158,18 @@ impl<B: NetworkBehaviour> OneConnection<B> {
         Ok(())
     }
 
-    /// Uses a new connection from now on, if [`Self::check`] permits.
-    fn admit(&mut self, id: ConnectionId, peer: PeerId, endpoint: ConnectedPoint) -> Result<(), ConnectionDenied> {
+    /// Uses a new connection from now on, if [`Self::check`] permits. Returns false for a test, which is not used.
+    fn admit(&mut self, id: ConnectionId, peer: PeerId, endpoint: ConnectedPoint) -> Result<bool, ConnectionDenied> {
         let since = Instant::now();
-        self.check(&peer, endpoint.is_dialer(), since).map_err(ConnectionDenied::new)?;
-        let Some(old) = self.current.insert(peer, Current { id, endpoint, since }) else { return Ok(()) };
+        if self.is_for_test(&peer, &endpoint, since) {
+            self.tests.insert(id, (peer, since));
+            return Ok(false);
+        }
+        self.check(&peer, &endpoint, since).map_err(ConnectionDenied::new)?;
+        let was_relayed = endpoint.is_relayed() || self.current.get(&peer).is_some_and(|current| current.was_relayed);
+        let Some(old) = self.current.insert(peer, Current { id, endpoint, since, was_relayed }) else {
+            return Ok(true);
+        };
         self.inner.on_swarm_event(FromSwarm::ConnectionClosed(ConnectionClosed {
             peer_id: peer,
             connection_id: old.id,
@@ -101,12 +178,12 @@ impl<B: NetworkBehaviour> OneConnection<B> {
             remaining_established: 0,
         }));
         self.replaced.push_back((peer, old.id));
-        Ok(())
+        Ok(true)
     }
 }
 
 impl<B: NetworkBehaviour> NetworkBehaviour for OneConnection<B> {
-    type ConnectionHandler = B::ConnectionHandler;
+    type ConnectionHandler = Either<B::ConnectionHandler, dummy::ConnectionHandler>;
     type ToSwarm = B::ToSwarm;
 
     fn handle_pending_inbound_connection(
@@ -126,8 +203,10 @@ impl<B: NetworkBehaviour> NetworkBehaviour for OneConnection<B> {
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
         let endpoint = ConnectedPoint::Listener { local_addr: local.clone(), send_back_addr: remote.clone() };
-        self.admit(connection, peer, endpoint)?;
-        self.inner.handle_established_inbound_connection(connection, peer, local, remote)
+        if !self.admit(connection, peer, endpoint)? {
+            return Ok(Either::Right(dummy::ConnectionHandler));
+        }
+        self.inner.handle_established_inbound_connection(connection, peer, local, remote).map(Either::Left)
     }
 
     fn handle_pending_outbound_connection(
@@ -149,12 +228,22 @@ impl<B: NetworkBehaviour> NetworkBehaviour for OneConnection<B> {
         port_use: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
         let endpoint = ConnectedPoint::Dialer { address: address.clone(), role_override, port_use };
-        self.admit(connection, peer, endpoint)?;
-        self.inner.handle_established_outbound_connection(connection, peer, address, role_override, port_use)
+        if !self.admit(connection, peer, endpoint)? {
+            return Ok(Either::Right(dummy::ConnectionHandler));
+        }
+        let handler =
+            self.inner.handle_established_outbound_connection(connection, peer, address, role_override, port_use);
+        handler.map(Either::Left)
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         match event {
+            FromSwarm::ConnectionEstablished(made) if self.is_test(made.connection_id) => {
+                // The peer that dialled has its result; closing takes no more than this.
+                if made.endpoint.is_listener() {
+                    self.replaced.push_back((made.peer_id, made.connection_id));
+                }
+            }
             FromSwarm::ConnectionEstablished(made) => {
                 let made = ConnectionEstablished { other_established: 0, ..made };
                 self.inner.on_swarm_event(FromSwarm::ConnectionEstablished(made));
@@ -164,8 +253,10 @@ impl<B: NetworkBehaviour> NetworkBehaviour for OneConnection<B> {
                 let closed = ConnectionClosed { remaining_established: 0, ..closed };
                 self.inner.on_swarm_event(FromSwarm::ConnectionClosed(closed));
             }
-            // The protocols have seen the end of this connection.
-            FromSwarm::ConnectionClosed(_) => {}
+            // The protocols have seen the end of this connection, or never saw it.
+            FromSwarm::ConnectionClosed(closed) => {
+                self.tests.remove(&closed.connection_id);
+            }
             FromSwarm::AddressChange(change) if !self.is_current(&change.peer_id, change.connection_id) => {}
             // A peer that is connected is not unreachable, whatever became of another dial.
             FromSwarm::DialFailure(failure) if failure.peer_id.is_some_and(|peer| self.current.contains_key(&peer)) => {
@@ -175,8 +266,12 @@ impl<B: NetworkBehaviour> NetworkBehaviour for OneConnection<B> {
     }
 
     fn on_connection_handler_event(&mut self, peer: PeerId, connection: ConnectionId, event: THandlerOutEvent<Self>) {
-        if self.is_current(&peer, connection) {
-            self.inner.on_connection_handler_event(peer, connection, event);
+        match event {
+            Either::Left(event) if self.is_current(&peer, connection) => {
+                self.inner.on_connection_handler_event(peer, connection, event);
+            }
+            Either::Left(_) => {}
+            Either::Right(never) => match never {},
         }
     }
 
@@ -184,7 +279,7 @@ impl<B: NetworkBehaviour> NetworkBehaviour for OneConnection<B> {
         if let Some((peer_id, id)) = self.replaced.pop_front() {
             return Poll::Ready(ToSwarm::CloseConnection { peer_id, connection: CloseConnection::One(id) });
         }
-        self.inner.poll(cx).map(|event| match event {
+        self.inner.poll(cx).map(|event| match event.map_in(Either::Left) {
             ToSwarm::NotifyHandler { peer_id, handler: NotifyHandler::Any, event } => {
                 let current = self.current.get(&peer_id);
                 let handler = current.map_or(NotifyHandler::Any, |current| NotifyHandler::One(current.id));
@@ -201,7 +296,7 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: PeerLimits = PeerLimits { inbound: 3, outbound: 2, total: 4 };
+    const LIMITS: PeerLimits = PeerLimits { inbound: 3, outbound: 2, total: 4, relayed: 1 };
 
     fn endpoint(is_dialer: bool) -> ConnectedPoint {
         let address: Multiaddr = "/ip4/192.0.2.1/tcp/9171".parse().unwrap();
@@ -209,6 +304,20 @@ mod tests {
             ConnectedPoint::Dialer { address, role_override: Endpoint::Dialer, port_use: PortUse::Reuse }
         } else {
             ConnectedPoint::Listener { local_addr: address.clone(), send_back_addr: address }
+        }
+    }
+
+    /// The end of a relayed connection.
+    fn relayed(is_dialer: bool) -> ConnectedPoint {
+        let address: Multiaddr =
+            format!("/ip4/192.0.2.1/tcp/9171/p2p/{}/p2p-circuit", PeerId::random()).parse().unwrap();
+        match endpoint(is_dialer) {
+            ConnectedPoint::Dialer { role_override, port_use, .. } => {
+                ConnectedPoint::Dialer { address, role_override, port_use }
+            }
+            ConnectedPoint::Listener { send_back_addr, .. } => {
+                ConnectedPoint::Listener { local_addr: address, send_back_addr }
+            }
         }
     }
 
@@ -264,8 +373,8 @@ mod tests {
             node.admit(id(1), peer, endpoint(was_dialer)).unwrap();
             let since = node.current[&peer].since;
             let just_before = since + SIMULTANEOUS - Duration::from_millis(1);
-            assert_eq!(node.check(&peer, !was_dialer, just_before), Err(Surplus::Connected));
-            assert_eq!(node.check(&peer, !was_dialer, since + SIMULTANEOUS), Ok(()));
+            assert_eq!(node.check(&peer, &endpoint(!was_dialer), just_before), Err(Surplus::Connected));
+            assert_eq!(node.check(&peer, &endpoint(!was_dialer), since + SIMULTANEOUS), Ok(()));
         }
     }
 
@@ -278,9 +387,62 @@ mod tests {
             node.admit(id(number), *peer, endpoint(false)).unwrap();
         }
         let now = Instant::now();
-        assert_eq!(node.check(&PeerId::random(), false, now), Err(Surplus::TooMany));
-        assert_eq!(node.check(&peers[0], false, now), Ok(()));
+        assert_eq!(node.check(&PeerId::random(), &endpoint(false), now), Err(Surplus::TooMany));
+        assert_eq!(node.check(&peers[0], &endpoint(false), now), Ok(()));
         node.admit(id(10), PeerId::random(), endpoint(true)).unwrap();
-        assert_eq!(node.check(&PeerId::random(), true, now), Err(Surplus::TooMany), "four in total");
+        assert_eq!(node.check(&PeerId::random(), &endpoint(true), now), Err(Surplus::TooMany), "four in total");
+    }
+
+    #[test]
+    fn a_direct_connection_replaces_a_relayed_one_at_once_and_not_the_other_way_round() {
+        let (small, large) = ids();
+        for (our_id, peer) in [(small, large), (large, small)] {
+            for (was_dialer, is_dialer) in [(true, true), (true, false), (false, true), (false, false)] {
+                let mut node = node(our_id);
+                assert!(node.admit(id(1), peer, relayed(was_dialer)).unwrap());
+                assert!(node.admit(id(2), peer, endpoint(is_dialer)).unwrap());
+                assert!(node.is_current(&peer, id(2)));
+                assert_eq!(node.replaced, [(peer, id(1))]);
+                let since = node.current[&peer].since;
+                assert_eq!(node.check(&peer, &relayed(is_dialer), since), Err(Surplus::Connected));
+                assert_eq!(node.check(&peer, &relayed(is_dialer), since + SIMULTANEOUS), Ok(()));
+            }
+        }
+    }
+
+    #[test]
+    fn peers_that_relays_chose_are_few_even_if_they_are_connected_directly_later() {
+        let mut node = node(PeerId::random());
+        let (first, now) = (PeerId::random(), Instant::now());
+        node.admit(id(1), first, relayed(false)).unwrap();
+        assert_eq!(node.check(&PeerId::random(), &relayed(false), now), Err(Surplus::TooMany));
+        node.admit(id(2), first, endpoint(true)).unwrap();
+        assert_eq!(node.check(&PeerId::random(), &relayed(true), now), Err(Surplus::TooMany));
+        assert_eq!(node.check(&PeerId::random(), &endpoint(true), now), Ok(()));
+    }
+
+    #[test]
+    fn tests_of_reachability_replace_nothing_and_end() {
+        let (our_id, peer) = (PeerId::random(), PeerId::random());
+        let mut node = node(our_id);
+        node.admit(id(1), peer, endpoint(true)).unwrap();
+        let address: Multiaddr = "/ip4/192.0.2.1/tcp/9171".parse().unwrap();
+        let from_new_port = ConnectedPoint::Dialer { address, role_override: Endpoint::Dialer, port_use: PortUse::New };
+        assert!(!node.admit(id(2), peer, from_new_port).unwrap());
+        assert!(node.is_current(&peer, id(1)) && node.is_test(id(2)));
+        let now = Instant::now();
+        node.close_old_tests(now);
+        assert!(node.replaced.is_empty());
+        node.close_old_tests(now + TEST_TIMEOUT);
+        assert_eq!(node.replaced, [(peer, id(2))]);
+
+        // The test that this node has asked for, from that peer alone, until it has ended.
+        node.expect_test(peer, now);
+        assert!(!node.admit(id(3), peer, endpoint(false)).unwrap());
+        assert!(node.admit(id(4), PeerId::random(), endpoint(false)).unwrap());
+        assert!(!node.is_for_test(&peer, &endpoint(false), now + TEST_EXPECTED));
+        node.end_test();
+        assert!(!node.is_for_test(&peer, &endpoint(false), now));
+        assert!(node.is_current(&peer, id(1)));
     }
 }

@@ -10,7 +10,7 @@ use libp2p::swarm::ConnectionId;
 use libp2p::{Multiaddr, PeerId};
 use p2pool_core::netgroup::Netgroup;
 use p2pool_core::peer::PeerHandle;
-use p2pool_core::status::{Direction, PeerStatus};
+use p2pool_core::status::{Direction, PeerStatus, Route};
 use p2pool_core::token_bucket::{Rate, TokenBucket};
 use p2pool_core::units::UnixTime;
 
@@ -48,6 +48,8 @@ pub struct Peer {
     pub ip: Option<IpAddr>,
     /// Who dialled.
     pub direction: Direction,
+    /// How the connection was made.
+    pub route: Route,
     /// Limits how often the peer is penalised for exceeding its rate limits.
     pub rate_penalty: TokenBucket<Instant>,
     /// Limits how often the peer is penalised for unread responses.
@@ -87,6 +89,7 @@ impl Peer {
             connection,
             ip: ip_of(address),
             direction,
+            route: Route::Direct,
             rate_penalty: TokenBucket::new(RATE_PENALTY, now),
             unread_penalty: TokenBucket::new(UNREAD_PENALTY, now),
             is_graylisted: false,
@@ -119,6 +122,7 @@ impl Peer {
             id: Arc::clone(&self.id),
             address: Arc::clone(&self.address),
             direction: self.direction,
+            route: self.route,
             latency_us: self.latency.map(|latency| u64::try_from(latency.as_micros()).unwrap_or(u64::MAX)),
             connected_since: self.connected_since,
             agent: Arc::clone(&self.agent),
@@ -215,9 +219,10 @@ impl Peers {
         self.by_id.len()
     }
 
-    /// Number of peers that this node dialled.
+    /// Number of peers that this node dialled, without those that a relay named.
     pub fn outbound(&self) -> usize {
-        self.by_id.values().filter(|peer| peer.direction == Direction::Outbound).count()
+        let is_chosen = |peer: &&Peer| peer.direction == Direction::Outbound && peer.route == Route::Direct;
+        self.by_id.values().filter(is_chosen).count()
     }
 
     /// Returns the published status of all peers, in the order in which they connected.

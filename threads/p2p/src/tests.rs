@@ -2,6 +2,7 @@
 
 mod abuse;
 mod gossip;
+mod homes;
 mod identify;
 mod limits;
 mod network;

@@ -1,6 +1,6 @@
 //! `/api/peers`: the connected peers.
 
-use p2pool_core::status::{Direction, PeerStatus, PeersStatus};
+use p2pool_core::status::{Direction, PeerStatus, PeersStatus, ReachStatus, Reachability, Route};
 use p2pool_core::units::UnixTime;
 use serde::Serialize;
 
@@ -14,7 +14,56 @@ pub struct PeersDocument {
     listening: Vec<String>,
     count: usize,
     banned: usize,
+    reach: Reach,
     peers: Vec<Peer>,
+}
+
+/// How other nodes get through to this node.
+#[derive(Serialize)]
+pub struct Reach {
+    state: &'static str,
+    /// What that means, and what the operator can do.
+    advice: String,
+    /// Multiaddresses at which this node is announced.
+    addresses: Vec<String>,
+    port_mapped: bool,
+    relays: usize,
+    relayed_for: usize,
+}
+
+impl Reach {
+    pub fn new(reach: &ReachStatus) -> Self {
+        let ReachStatus { reachability, port, has_proxy, addresses, is_mapped, relays, relayed_for } = reach;
+        let forward = format!("To be reachable, forward TCP port {port} of the router to this machine.");
+        let (state, advice) = match reachability {
+            Reachability::Unknown => ("unknown", "Not found out yet whether other nodes can connect.".to_owned()),
+            Reachability::Reachable => ("reachable", "Other nodes can connect to this node.".to_owned()),
+            Reachability::Relayed => {
+                let peers = if *relays == 1 { "1 peer".to_owned() } else { format!("{relays} peers") };
+                ("relayed", format!("Behind a router: other nodes connect through {peers}. {forward}"))
+            }
+            Reachability::OutboundOnly if *has_proxy => {
+                let advice = "Behind a proxy, this node only connects to others. To be reachable, make a hidden service of Tor and \
+                              give its name with -onion-address.";
+                ("outbound_only", advice.to_owned())
+            }
+            Reachability::OutboundOnly if *port == 0 => {
+                ("outbound_only", "This node accepts no connections (-no-listen).".to_owned())
+            }
+            Reachability::OutboundOnly => (
+                "outbound_only",
+                format!("No other node can connect to this node, it only connects to others. {forward}"),
+            ),
+        };
+        Self {
+            state,
+            advice,
+            addresses: addresses.clone(),
+            port_mapped: *is_mapped,
+            relays: *relays,
+            relayed_for: *relayed_for,
+        }
+    }
 }
 
 /// A connected peer.
@@ -24,6 +73,7 @@ pub struct Peer {
     latency_us: Option<u64>,
     address: String,
     direction: &'static str,
+    route: &'static str,
     agent: String,
     connected_secs: u32,
 }
@@ -38,6 +88,11 @@ impl Peer {
             direction: match peer.direction {
                 Direction::Inbound => "inbound",
                 Direction::Outbound => "outbound",
+            },
+            route: match peer.route {
+                Route::Direct => "direct",
+                Route::Relayed => "relayed",
+                Route::Punched => "punched",
             },
             agent: peer.agent.to_string(),
             connected_secs: now.since(peer.connected_since),
@@ -54,6 +109,7 @@ impl PeersDocument {
             listening: peers.listening.clone(),
             count: peers.peers.len(),
             banned: peers.banned,
+            reach: Reach::new(&peers.reach),
             peers: Peer::list(peers, snapshot.now),
         }
     }

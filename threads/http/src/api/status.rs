@@ -15,7 +15,7 @@ use super::miners::{Gone, Miner, NoWork, Troubled};
 use super::notice::{notices, Notice};
 use super::outputs::PayoutOutputs;
 use super::payouts::PayoutsDocument;
-use super::peers::Peer;
+use super::peers::{Peer, Reach};
 use super::rules::RulesVersions;
 use super::PayoutEntry;
 use crate::block_log::BlockLog;
@@ -77,6 +77,7 @@ pub struct StatusDocument {
     shares_rejected: u64,
     our_peer_id: String,
     peer_count: usize,
+    reach: Reach,
     peers: Vec<Peer>,
 }
 
@@ -147,6 +148,7 @@ impl StatusDocument {
             shares_rejected: metrics.shares_rejected.total(),
             our_peer_id: peers.our_id.clone(),
             peer_count: peers.peers.len(),
+            reach: Reach::new(&peers.reach),
             peers: Peer::list(peers, snapshot.now),
         }
     }

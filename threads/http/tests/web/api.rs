@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use p2pool_core::payouts::Window;
 use p2pool_core::share::{PayoutScript, ShareId};
+use p2pool_core::status::{PeersStatus, ReachStatus, Reachability};
 use p2pool_core::sync::SyncState;
 use p2pool_core::units::Sats;
 use p2pool_core::work::NoWork;
@@ -376,5 +377,29 @@ fn head_has_the_headers_of_get() {
         let head = send(node.address, &head);
         assert_eq!((head.status, head.body.len()), (get.status, 0));
         assert_eq!(head.header("content-length"), get.header("content-length"));
+    }
+}
+
+#[test]
+fn the_status_says_how_others_get_through_and_what_to_do() {
+    let node = Node::start();
+    let reach = |reachability, relays, has_proxy, port| {
+        let reach = ReachStatus { reachability, relays, has_proxy, port, ..ReachStatus::default() };
+        node.sources.peers.store(Arc::new(PeersStatus { reach, ..PeersStatus::default() }));
+        let peers = node.get("/api/peers").json();
+        (peers["reach"]["state"].as_str().unwrap().to_owned(), peers["reach"]["advice"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(node.get("/api/status").json()["reach"], node.get("/api/peers").json()["reach"]);
+    for (reachability, relays, has_proxy, port, state, advice) in [
+        (Reachability::Unknown, 0, false, 9171, "unknown", "Not found out"),
+        (Reachability::Reachable, 0, false, 9171, "reachable", "can connect"),
+        (Reachability::Relayed, 1, false, 9171, "relayed", "through 1 peer. To be reachable, forward TCP port 9171"),
+        (Reachability::OutboundOnly, 0, false, 9171, "outbound_only", "forward TCP port 9171"),
+        (Reachability::OutboundOnly, 0, true, 9171, "outbound_only", "-onion-address"),
+        (Reachability::OutboundOnly, 0, false, 0, "outbound_only", "-no-listen"),
+    ] {
+        let (shown, text) = reach(reachability, relays, has_proxy, port);
+        assert_eq!(shown, state);
+        assert!(text.contains(advice), "{text}");
     }
 }

@@ -42,6 +42,11 @@ fn metrics_have_their_names_and_kinds() {
         "process_open_fds",
         "process_max_fds",
         "process_start_time_seconds",
+        "p2pool_reachable",
+        "p2pool_relays",
+        "p2pool_relayed_for",
+        "p2pool_peers_relayed",
+        "p2pool_peers_punched",
     ] {
         assert_eq!(kinds.get(name).map(String::as_str), Some("gauge"), "{name}");
         assert!(values.contains_key(name), "{name}");

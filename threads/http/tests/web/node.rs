@@ -18,7 +18,7 @@ use p2pool_core::payouts::Window;
 use p2pool_core::share::{PayoutScript, Share};
 use p2pool_core::sharechain::{next_share, Tree};
 use p2pool_core::status::{
-    ChainStatus, Direction, FirmwareStatus, MinerStatus, MinersStatus, PeerStatus, PeersStatus, Rejections,
+    ChainStatus, Direction, FirmwareStatus, MinerStatus, MinersStatus, PeerStatus, PeersStatus, Rejections, Route,
 };
 use p2pool_core::stratum::NamedAddress;
 use p2pool_core::sync::SyncState;
@@ -151,6 +151,7 @@ pub fn peer(id: &str, direction: Direction, latency_us: Option<u64>) -> PeerStat
         id: id.into(),
         address: "/ip4/10.0.0.1/tcp/9171".into(),
         direction,
+        route: Route::Direct,
         latency_us,
         connected_since: now().minus(60),
         agent: "p2pool/0.1.0".into(),

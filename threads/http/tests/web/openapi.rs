@@ -171,8 +171,10 @@ fn the_validator_detects_errors() {
     assert_eq!(errors(&|status| status["recent_shares"][0]["hash"] = "00".into()), 1);
     assert_eq!(errors(&|status| status["network"] = "litecoin".into()), 1);
     assert_eq!(errors(&|status| status["state"]["code"] = "fine".into()), 1);
+    assert_eq!(errors(&|status| status["reach"]["state"] = "somehow".into()), 1);
     for peer in 0..2 {
         assert_eq!(errors(&|status| status["peers"][peer]["latency_us"] = "fast".into()), 1);
         assert_eq!(errors(&|status| status["peers"][peer]["direction"] = "sideways".into()), 1);
+        assert_eq!(errors(&|status| status["peers"][peer]["route"] = "scenic".into()), 1);
     }
 }

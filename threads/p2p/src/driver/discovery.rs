@@ -8,10 +8,11 @@ use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::DialError;
 use libp2p::{identify, mdns, Multiaddr, PeerId};
 use log::{debug, warn};
+use p2pool_core::netgroup::is_own_network;
 use p2pool_core::status::Direction;
 
 use super::SwarmDriver;
-use crate::address::{ip_of, is_plain, may_advertise, split_peer_id, without_peer_id};
+use crate::address::{ip_of, is_plain, is_relayed, may_advertise, split_peer_id, without_peer_id};
 use crate::dht::ADDRESSES_PER_PEER_MAX;
 
 /// External addresses that this node advertises beside those it listens on.
@@ -68,13 +69,14 @@ impl SwarmDriver {
         self.swarm.behaviour_mut().peers.inner.dht.set_addresses(id, if is_server { &addresses } else { &[] });
         self.dialer.add_advertised(id, addresses, Instant::now(), self.time());
         self.consider_external(&info.observed_addr, direction);
+        self.on_identified_reach(id, info);
     }
 
     /// Advertises the address at which a peer sees this node, if it can be believed. With an external address this node
     /// serves the DHT.
     fn consider_external(&mut self, observed: &Multiaddr, direction: Direction) {
         let Some(address) = external(observed, &self.listening, self.is_dht_server, direction) else { return };
-        if self.swarm.external_addresses().count() >= EXTERNAL_MAX {
+        if self.swarm.external_addresses().filter(|known| !is_relayed(known)).count() >= EXTERNAL_MAX {
             return;
         }
         if !self.swarm.external_addresses().any(|known| *known == address) {
@@ -97,8 +99,9 @@ impl SwarmDriver {
 
 /// Returns the address at which this node is reachable if a peer sees it at `observed`.
 ///
-/// An address of an own interface needs no confirmation. Any other is believed only from peers that this node chose to
-/// dial, and only if the operator says that it is reachable.
+/// An address of an own interface on an own network needs no confirmation. A public one may be behind a firewall: `reach`
+/// decides about it. Any other is believed only from peers that this node chose to dial, and only if the operator says that it
+/// is reachable.
 fn external(
     observed: &Multiaddr,
     listening: &[Multiaddr],
@@ -106,7 +109,7 @@ fn external(
     direction: Direction,
 ) -> Option<Multiaddr> {
     let ip = ip_of(observed)?;
-    let is_interface = listening.iter().any(|address| ip_of(address) == Some(ip));
+    let is_interface = is_own_network(ip) && listening.iter().any(|address| ip_of(address) == Some(ip));
     let is_believed = is_dht_server && direction == Direction::Outbound;
     if !is_interface && !is_believed {
         return None;

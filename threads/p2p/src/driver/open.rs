@@ -33,6 +33,7 @@ use crate::lan::Lan;
 use crate::names::Names;
 use crate::outbox::Outbox;
 use crate::peers::{InboundSlots, Peers};
+use crate::reachability::ReachState;
 use crate::state_file::{self, StateFile};
 
 /// Name of the file of bans in the chain's folder.
@@ -109,6 +110,7 @@ impl SwarmDriver {
             duplicate: None,
             is_dht_server: config.dht_server,
             listening: Vec::new(),
+            reach: ReachState::new(config.dht_server),
             bans_file: StateFile::new(chain_dir.join(BANS_FILE)),
             peers_file: StateFile::new(chain_dir.join(PEERS_FILE)),
             saved_at: now,

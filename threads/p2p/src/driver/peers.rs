@@ -8,7 +8,7 @@ use libp2p::swarm::ConnectionId;
 use libp2p::{identify, ping, PeerId};
 use log::{debug, info, warn};
 use p2pool_core::node::Event;
-use p2pool_core::status::Direction;
+use p2pool_core::status::{Direction, Route};
 use p2pool_core::wire::Misbehaviour;
 
 use super::SwarmDriver;
@@ -22,11 +22,17 @@ impl SwarmDriver {
     pub(super) fn on_connected(&mut self, id: PeerId, connection: ConnectionId, endpoint: &ConnectedPoint) {
         let (time, now) = (self.time(), Instant::now());
         // Addresses that were dialled end in the peer id.
-        let address = without_peer_id(endpoint.get_remote_address());
+        let address = without_peer_id(match endpoint {
+            ConnectedPoint::Listener { local_addr, .. } if endpoint.is_relayed() => local_addr,
+            _ => endpoint.get_remote_address(),
+        });
         let direction = if endpoint.is_dialer() { Direction::Outbound } else { Direction::Inbound };
-        match direction {
-            Direction::Outbound => self.dialer.outbound_connected(id, &address, now, time),
-            Direction::Inbound => self.dialer.inbound_connected(&id, now, time),
+        let route = self.route_of(&id, connection, endpoint);
+        // The dialer could not use the other routes again.
+        match (route, direction) {
+            (Route::Direct, Direction::Outbound) => self.dialer.outbound_connected(id, &address, now, time),
+            (Route::Direct, Direction::Inbound) => self.dialer.inbound_connected(&id, now, time),
+            (Route::Relayed | Route::Punched, _) => {}
         }
         let replaced = self.remove_peer(&id);
         if let Some(old) = &replaced {
@@ -34,11 +40,15 @@ impl SwarmDriver {
             debug!("peer {id} connected again: its connection from {} is replaced", old.address);
         }
         let mut peer = Peer::new(id, connection, &address, direction, time, now);
+        peer.route = route;
         if let Some(old) = replaced.filter(|old| old.direction == direction) {
             peer.keep_slot_of(&old);
         }
         let handle = self.peers.add(id, peer);
-        debug!("peer {id} connected: {address}, {direction:?}, handle {handle}");
+        debug!("peer {id} connected: {address}, {direction:?}, {route:?}, handle {handle}");
+        if route == Route::Direct {
+            self.on_direct(id, endpoint, now);
+        }
         self.outbox.send(Event::PeerConnected { peer: handle });
         self.send_statement(&id);
         self.status_changed = true;
@@ -47,6 +57,7 @@ impl SwarmDriver {
     /// Removes a peer and all that is in flight on its connection.
     fn remove_peer(&mut self, id: &PeerId) -> Option<Peer> {
         self.end_requests_of(id);
+        self.reach_disconnected(id);
         let peer = self.peers.remove(id)?;
         self.outbox.send(Event::PeerDisconnected { peer: peer.handle });
         Some(peer)

@@ -234,8 +234,13 @@ pub fn read(dir: &Path, name: &str) -> String {
 }
 
 /// Waits for a condition that another thread brings about.
-pub fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + TIMEOUT;
+pub fn until<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
+    until_in(TIMEOUT, what, condition)
+}
+
+/// The same with another timeout.
+pub fn until_in<T>(timeout: Duration, what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + timeout;
     loop {
         if let Some(value) = condition() {
             return value;

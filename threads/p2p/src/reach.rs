@@ -1,0 +1,290 @@
+//! Reachability behind routers: tests of it (AutoNAT), port mapping (UPnP), relays, and holes through two routers (DCUtR).
+//!
+//! All of it is libp2p's own. The wrappers here keep peers from choosing what this node dials and announces: the driver
+//! decides which addresses are announced, and gives hole punching its candidates.
+
+use std::collections::HashSet;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use libp2p::core::transport::PortUse;
+use libp2p::core::Endpoint;
+use libp2p::swarm::behaviour::toggle::Toggle;
+use libp2p::swarm::{
+    ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, NewExternalAddrCandidate, THandler, THandlerInEvent,
+    THandlerOutEvent, ToSwarm,
+};
+use libp2p::{autonat, dcutr, relay, upnp, Multiaddr, PeerId};
+use thiserror::Error;
+
+use crate::address::{is_plain, may_advertise};
+use crate::behaviour::INBOUND_MAX;
+
+/// Peers that this node relays for at most: as many as may be connected. A reservation is an entry in a table.
+const RESERVATIONS_MAX: usize = INBOUND_MAX as usize;
+/// A reservation lasts as long as the connection that it is made on; this is the longest that the protocol can express
+/// without doubt. (If it ended while the peer renews it, libp2p-relay 0.22 could panic.)
+const RESERVATION_TIME: Duration = Duration::from_secs(365 * 24 * 3_600);
+/// Relayed connections in all. Most last some seconds, until both sides have made a hole.
+const CIRCUITS_MAX: usize = 16;
+/// Relayed connections that one peer opens: one to each of the others that it wants, see `reachability`.
+const CIRCUITS_PER_PEER_MAX: usize = 4;
+/// Longest time of a relayed connection. Peers that cannot make a hole open the next.
+const CIRCUIT_TIME_MAX: Duration = Duration::from_secs(3_600);
+/// Bytes of a relayed connection in both directions. Gossip of shares takes some hundred KB an hour, a found block up to 1 MB.
+/// All circuits together then use at most 64 MiB an hour, 150 kbit/s, on average.
+const CIRCUIT_BYTES_MAX: u64 = 4 << 20;
+
+/// Time before the first test: a node has peers by then.
+const TEST_DELAY: Duration = Duration::from_secs(5);
+/// Time between tests until three in a row had the same result.
+const TEST_INTERVAL: Duration = Duration::from_secs(20);
+/// Time between tests after that.
+const TEST_INTERVAL_LONG: Duration = Duration::from_secs(15 * 60);
+/// One peer is asked at most once in this time.
+const TEST_INTERVAL_PER_PEER: Duration = Duration::from_secs(60);
+/// Tests for others in the same time: each is a dial of the address that the peer has.
+const TESTS_FOR_OTHERS_MAX: usize = 30;
+const TESTS_PER_PEER_MAX: usize = 2;
+/// Ports of a peer that one test dials, one after the other.
+const TEST_ADDRESSES_MAX: usize = 4;
+
+/// Addresses at which a peer may ask to be dialled for a hole. libp2p offers up to 20, this node far fewer.
+const PUNCH_ADDRESSES_MAX: usize = 20;
+
+/// All that makes this node reachable.
+#[derive(NetworkBehaviour)]
+pub struct Reach {
+    /// Relays for others.
+    pub relay: relay::Behaviour,
+    /// Has others relay for this node.
+    pub relay_client: relay::client::Behaviour,
+    /// Turns relayed connections into direct ones.
+    pub punch: HolePunching,
+    /// Tests whether this node is reachable, and others.
+    pub tests: Unannounced<autonat::Behaviour>,
+    /// Port mapping.
+    pub upnp: Toggle<Unannounced<upnp::tokio::Behaviour>>,
+}
+
+impl Reach {
+    /// Must be called inside a tokio runtime.
+    pub fn new(our_id: PeerId, relay_client: relay::client::Behaviour, upnp: bool) -> Self {
+        let relay = relay::Config {
+            max_reservations: RESERVATIONS_MAX,
+            // One connection is in use, others are being closed.
+            max_reservations_per_peer: 1,
+            reservation_duration: RESERVATION_TIME,
+            max_circuits: CIRCUITS_MAX,
+            max_circuits_per_peer: CIRCUITS_PER_PEER_MAX,
+            max_circuit_duration: CIRCUIT_TIME_MAX,
+            max_circuit_bytes: CIRCUIT_BYTES_MAX,
+            ..relay::Config::default()
+        };
+        let mut relay = relay::Behaviour::new(our_id, relay);
+        // The driver enables it.
+        relay.set_status(Some(relay::Status::Disable));
+        let tests = autonat::Config {
+            boot_delay: TEST_DELAY,
+            retry_interval: TEST_INTERVAL,
+            refresh_interval: TEST_INTERVAL_LONG,
+            throttle_server_period: TEST_INTERVAL_PER_PEER,
+            // The driver names those that this node chose to dial.
+            use_connected: false,
+            max_peer_addresses: TEST_ADDRESSES_MAX,
+            throttle_clients_global_max: TESTS_FOR_OTHERS_MAX,
+            throttle_clients_peer_max: TESTS_PER_PEER_MAX,
+            throttle_clients_period: TEST_INTERVAL_PER_PEER,
+            ..autonat::Config::default()
+        };
+        Self {
+            relay,
+            relay_client,
+            punch: HolePunching { inner: dcutr::Behaviour::new(our_id), dials: HashSet::new() },
+            tests: Unannounced(autonat::Behaviour::new(our_id, tests)),
+            upnp: Toggle::from(upnp.then(|| Unannounced(upnp::tokio::Behaviour::default()))),
+        }
+    }
+}
+
+/// A behaviour that neither hears which addresses peers claim to see, nor announces any by itself.
+pub struct Unannounced<B>(pub B);
+
+impl<B: NetworkBehaviour> NetworkBehaviour for Unannounced<B> {
+    type ConnectionHandler = B::ConnectionHandler;
+    type ToSwarm = B::ToSwarm;
+
+    fn handle_pending_inbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        local: &Multiaddr,
+        remote: &Multiaddr,
+    ) -> Result<(), ConnectionDenied> {
+        self.0.handle_pending_inbound_connection(connection, local, remote)
+    }
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        peer: PeerId,
+        local: &Multiaddr,
+        remote: &Multiaddr,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.0.handle_established_inbound_connection(connection, peer, local, remote)
+    }
+
+    fn handle_pending_outbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        peer: Option<PeerId>,
+        addresses: &[Multiaddr],
+        role: Endpoint,
+    ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
+        self.0.handle_pending_outbound_connection(connection, peer, addresses, role)
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        peer: PeerId,
+        address: &Multiaddr,
+        role: Endpoint,
+        port: PortUse,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.0.handle_established_outbound_connection(connection, peer, address, role, port)
+    }
+
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        if !matches!(event, FromSwarm::NewExternalAddrCandidate(_)) {
+            self.0.on_swarm_event(event);
+        }
+    }
+
+    fn on_connection_handler_event(&mut self, peer: PeerId, connection: ConnectionId, event: THandlerOutEvent<Self>) {
+        self.0.on_connection_handler_event(peer, connection, event);
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+        loop {
+            match self.0.poll(cx) {
+                Poll::Ready(ToSwarm::ExternalAddrConfirmed(_) | ToSwarm::ExternalAddrExpired(_)) => {}
+                other => return other,
+            }
+        }
+    }
+}
+
+/// Why this node makes no hole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the peer asks for a dial of addresses that are not its own on the Internet")]
+pub struct BadPunch;
+
+/// Hole punching that dials only addresses on the Internet.
+pub struct HolePunching {
+    inner: dcutr::Behaviour,
+    /// Its dials and the connections that came of them.
+    dials: HashSet<ConnectionId>,
+}
+
+impl HolePunching {
+    /// Whether a connection was dialled to make a hole.
+    pub fn has_dialled(&self, connection: ConnectionId) -> bool {
+        self.dials.contains(&connection)
+    }
+
+    /// Takes an address at which a peer sees this node.
+    pub fn add_candidate(&mut self, address: &Multiaddr) {
+        let event = NewExternalAddrCandidate { addr: address };
+        self.inner.on_swarm_event(FromSwarm::NewExternalAddrCandidate(event));
+    }
+}
+
+/// Whether a peer may have this node dial these addresses.
+fn may_punch(addresses: &[Multiaddr]) -> bool {
+    let is_good = |address: &Multiaddr| is_plain(address) && may_advertise(None, address);
+    addresses.len() <= PUNCH_ADDRESSES_MAX && addresses.iter().all(is_good)
+}
+
+impl NetworkBehaviour for HolePunching {
+    type ConnectionHandler = <dcutr::Behaviour as NetworkBehaviour>::ConnectionHandler;
+    type ToSwarm = dcutr::Event;
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        peer: PeerId,
+        local: &Multiaddr,
+        remote: &Multiaddr,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.inner.handle_established_inbound_connection(connection, peer, local, remote)
+    }
+
+    fn handle_pending_outbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        _: Option<PeerId>,
+        addresses: &[Multiaddr],
+        _: Endpoint,
+    ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
+        if self.has_dialled(connection) && !may_punch(addresses) {
+            return Err(ConnectionDenied::new(BadPunch));
+        }
+        Ok(Vec::new())
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        peer: PeerId,
+        address: &Multiaddr,
+        role: Endpoint,
+        port: PortUse,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.inner.handle_established_outbound_connection(connection, peer, address, role, port)
+    }
+
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        match &event {
+            FromSwarm::NewExternalAddrCandidate(_) => return,
+            FromSwarm::ConnectionClosed(closed) => self.dials.remove(&closed.connection_id),
+            FromSwarm::DialFailure(failure) => self.dials.remove(&failure.connection_id),
+            _ => false,
+        };
+        self.inner.on_swarm_event(event);
+    }
+
+    fn on_connection_handler_event(&mut self, peer: PeerId, connection: ConnectionId, event: THandlerOutEvent<Self>) {
+        self.inner.on_connection_handler_event(peer, connection, event);
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+        let event = self.inner.poll(cx);
+        if let Poll::Ready(ToSwarm::Dial { opts }) = &event {
+            self.dials.insert(opts.connection_id());
+        }
+        event
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn holes_are_made_only_to_addresses_on_the_internet() {
+        let at = |text: &str| vec![text.parse::<Multiaddr>().unwrap()];
+        assert!(may_punch(&at("/ip4/8.8.8.8/tcp/9171")));
+        assert!(may_punch(&at("/ip6/2a00::1/tcp/9171")));
+        for bad in [
+            "/ip4/192.168.1.1/tcp/80",
+            "/ip4/127.0.0.1/tcp/8332",
+            "/ip4/224.0.0.1/tcp/80",
+            "/ip4/8.8.8.8/udp/53",
+            "/dns4/example.org/tcp/80",
+        ] {
+            assert!(!may_punch(&at(bad)), "{bad}");
+            assert!(!may_punch(&[at("/ip4/8.8.8.8/tcp/9171"), at(bad)].concat()), "{bad}");
+        }
+        assert!(!may_punch(&vec![at("/ip4/8.8.8.8/tcp/9171"); PUNCH_ADDRESSES_MAX + 1].concat()));
+    }
+}

@@ -43,6 +43,14 @@ pub struct Config {
     pub web_hosts: Vec<String>,
     /// TCP port for peers, on all addresses; 0 lets the system choose.
     pub p2p_port: u16,
+    /// Where to listen for peers: `None` for all addresses and `p2p_port`, an empty list for nowhere.
+    pub p2p_bind: Option<Vec<SocketAddr>>,
+    /// Addresses at which peers reach this node, as multiaddrs without a peer id.
+    pub external_addresses: Vec<String>,
+    /// Peers to stay connected to, as multiaddrs without a peer id.
+    pub added_peers: Vec<String>,
+    /// SOCKS5 proxy through which peers are dialled, and nothing beside it.
+    pub proxy: Option<Proxy>,
     /// Peers to start from, as multiaddrs that end in `/p2p/<peer id>`.
     pub bootnodes: Vec<String>,
     /// Whether to look for peers on the local network.
@@ -64,6 +72,24 @@ pub enum WebBind {
     Own(SocketAddr),
     /// Nowhere.
     Off,
+}
+
+/// A SOCKS5 proxy, such as Tor's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proxy {
+    /// `host:port`.
+    pub address: String,
+    /// The only kind of addresses that is dialled; `None` for both.
+    pub only: Option<AddressKind>,
+}
+
+/// Kinds of addresses of peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressKind {
+    /// IP addresses, and names that stand for them.
+    Ip,
+    /// Tor's hidden services.
+    Onion,
 }
 
 /// Credentials for bitcoind.

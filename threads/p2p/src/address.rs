@@ -46,6 +46,13 @@ pub fn is_plain(address: &Multiaddr) -> bool {
     is_ip && is_tcp && matches!(parts.next(), None | Some(Protocol::P2p(_))) && parts.next().is_none()
 }
 
+/// Whether an address is that of a hidden service, with at most a peer id.
+pub fn is_onion(address: &Multiaddr) -> bool {
+    let mut parts = address.iter();
+    let is_onion = matches!(parts.next(), Some(Protocol::Onion3(_)));
+    is_onion && matches!(parts.next(), None | Some(Protocol::P2p(_))) && parts.next().is_none()
+}
+
 /// Whether a peer at `from` may advertise `address`: a peer on the Internet must not make this node dial hosts of an own
 /// network, nor a peer on an own network its loopback ports.
 pub fn may_advertise(from: Option<IpAddr>, address: &Multiaddr) -> bool {

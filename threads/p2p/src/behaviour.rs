@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use libp2p::core::muxing::StreamMuxerBox;
+use libp2p::core::transport::Boxed;
 use libp2p::core::upgrade::Version;
 use libp2p::core::Transport as _;
 use libp2p::identity::Keypair;
@@ -14,7 +15,7 @@ use libp2p::{
     connection_limits, identify, mdns, noise, ping, relay, tcp, yamux, PeerId, StreamProtocol, Swarm, SwarmBuilder,
 };
 use log::warn;
-use p2pool_core::config::Config;
+use p2pool_core::config::{AddressKind, Config};
 use p2pool_core::metrics::Metrics;
 
 use crate::codec::{BytesCodec, StatementCodec, SyncCodec};
@@ -25,6 +26,7 @@ use crate::gossip::Gossip;
 use crate::names::{self, Names};
 use crate::one_connection::{OneConnection, PeerLimits};
 use crate::peers::InboundSlots;
+use crate::proxy::ProxiedTcp;
 use crate::reach::Reach;
 use crate::reachability::{NAMED_WANTED, NAMES_LEN_MAX};
 use crate::traffic::CountedStream;
@@ -142,6 +144,7 @@ fn behaviour(
         .map_err(|error| failed(&error))?;
     let identify = identify::Config::new(names.identify.clone(), key.public())
         .with_agent_version(names::agent())
+        .with_hide_listen_addrs(config.proxy.is_some())
         .with_push_listen_addr_updates(true);
     let requests = |protocol: &StreamProtocol, streams_max| {
         let config = request_response::Config::default()
@@ -161,7 +164,7 @@ fn behaviour(
             [(names.relayed.clone(), ProtocolSupport::Full)],
             request_response::Config::default().with_max_concurrent_streams(RELAYED_STREAMS_MAX),
         ),
-        dht: Dht::new(our_id, names.dht.clone(), config.dht_server),
+        dht: Dht::new(our_id, names.dht.clone(), config.dht_server, dials_onion(config), is_hidden(config)),
         identify: identify::Behaviour::new(identify),
         ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_INTERVAL).with_timeout(PING_TIMEOUT)),
         mdns: mdns.into(),
@@ -180,6 +183,16 @@ fn behaviour(
     })
 }
 
+/// Whether peers at hidden services are dialled.
+pub fn dials_onion(config: &Config) -> bool {
+    config.proxy.as_ref().is_some_and(|proxy| proxy.only != Some(AddressKind::Ip))
+}
+
+/// Whether peers may come through Tor: their connections have this machine's own address, which says nothing about them.
+pub fn is_hidden(config: &Config) -> bool {
+    config.proxy.is_some() || config.external_addresses.iter().any(|address| address.starts_with("/onion3/"))
+}
+
 fn failed(what: &dyn std::fmt::Display) -> P2pError {
     P2pError::Setup(what.to_string())
 }
@@ -191,6 +204,27 @@ fn with_tcp_user_timeout(stream: tcp::tokio::TcpStream) -> tcp::tokio::TcpStream
         warn!("TCP_USER_TIMEOUT not set, dead connections are noticed late: {error}");
     }
     stream
+}
+
+/// Adds byte counters, encryption and streams to TCP.
+fn upgraded<T>(
+    tcp: T,
+    noise: noise::Config,
+    muxer: yamux::Config,
+    metrics: Arc<Metrics>,
+) -> Boxed<(PeerId, StreamMuxerBox)>
+where
+    T: libp2p::Transport<Output = tcp::tokio::TcpStream> + Send + Unpin + 'static,
+    T::Dial: Send + 'static,
+    T::ListenerUpgrade: Send + 'static,
+    T::Error: Send + Sync + 'static,
+{
+    tcp.map(move |stream, _| CountedStream::new(with_tcp_user_timeout(stream), Arc::clone(&metrics)))
+        .upgrade(Version::V1Lazy)
+        .authenticate(noise)
+        .multiplex(muxer)
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
+        .boxed()
 }
 
 /// Builds the swarm. Must be called inside a tokio runtime.
@@ -205,7 +239,7 @@ pub fn build_swarm(
     request_timeout: Duration,
     metrics: Arc<Metrics>,
 ) -> Result<Swarm<Behaviour>, P2pError> {
-    let prologue = names.noise_prologue.clone();
+    let (prologue, proxy) = (names.noise_prologue.clone(), config.proxy.clone());
     let (relay_transport, relay_client) = relay::client::new(key.public().to_peer_id());
     let behaviour = behaviour(config, &key, names, gater, relay_client, request_timeout)?;
     let builder = SwarmBuilder::with_existing_identity(key)
@@ -215,12 +249,11 @@ pub fn build_swarm(
             let mut muxer = yamux::Config::default();
             muxer.set_max_num_streams(STREAMS_MAX);
             let noise = noise::Config::new(key)?.with_prologue(prologue);
-            let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
-                .map(move |stream, _| CountedStream::new(with_tcp_user_timeout(stream), Arc::clone(&metrics)))
-                .upgrade(Version::V1Lazy)
-                .authenticate(noise.clone())
-                .multiplex(muxer.clone())
-                .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+            let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
+            let tcp = match proxy {
+                None => upgraded(tcp, noise.clone(), muxer.clone(), metrics),
+                Some(proxy) => upgraded(ProxiedTcp::new(tcp, proxy), noise.clone(), muxer.clone(), metrics),
+            };
             let relayed = relay_transport
                 .upgrade(Version::V1Lazy)
                 .authenticate(noise)
@@ -244,6 +277,10 @@ pub fn build_swarm(
                 .with_connection_timeout(CONNECT_TIMEOUT)
                 .build()
         };
+    }
+    if config.proxy.is_some() {
+        // Names are left to the proxy.
+        return Ok(finish!(builder));
     }
     Ok(match std::fs::metadata(RESOLVER_FILE) {
         Ok(_) => finish!(builder.with_dns().map_err(|error| failed(&error))?),

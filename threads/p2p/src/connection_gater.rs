@@ -61,12 +61,14 @@ pub struct ConnectionGater {
     /// Netgroups of pending inbound connections and of all established ones.
     counted: HashMap<ConnectionId, Counted>,
     attempts: NetgroupLimiter,
+    /// Dials of peers that the operator added: neither banned nor limited.
+    pub exempt: HashSet<ConnectionId>,
 }
 
 impl ConnectionGater {
     /// Starts with the bans of an earlier run.
     pub fn new(bans: Bans, clock: Clock) -> Self {
-        Self { bans, clock, counted: HashMap::new(), attempts: NetgroupLimiter::default() }
+        Self { bans, clock, counted: HashMap::new(), attempts: NetgroupLimiter::default(), exempt: HashSet::new() }
     }
 
     /// Whether a peer is banned now.
@@ -168,6 +170,9 @@ impl NetworkBehaviour for ConnectionGater {
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
+        if self.exempt.contains(&connection) {
+            return Ok(dummy::ConnectionHandler);
+        }
         self.check_peer(&peer)?;
         self.admit(connection, ip_of(address), Some(peer))?;
         Ok(dummy::ConnectionHandler)
@@ -181,6 +186,7 @@ impl NetworkBehaviour for ConnectionGater {
             _ => return,
         };
         self.counted.remove(&ended);
+        self.exempt.remove(&ended);
     }
 
     fn on_connection_handler_event(&mut self, _: PeerId, _: ConnectionId, event: THandlerOutEvent<Self>) {

@@ -13,11 +13,11 @@ use libp2p::swarm::{
 };
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 
-use crate::address::{ip_of, is_plain, is_relayed, may_advertise};
+use crate::address::{ip_of, is_onion, is_plain, is_relayed, may_advertise};
 
 /// Interval of lookups of this node's own id, which fill the routing table.
 const REFRESH: Duration = Duration::from_secs(60);
-/// Bytes of a DHT packet: twenty nodes with [`ADDRESSES_PER_PEER_MAX`] addresses of at most 70 bytes each.
+/// Bytes of a DHT packet: twenty nodes with [`ADDRESSES_PER_PEER_MAX`] addresses of at most 80 bytes each.
 const PACKET_LEN_MAX: usize = 16 << 10;
 /// Addresses kept per node.
 pub const ADDRESSES_PER_PEER_MAX: usize = 8;
@@ -29,11 +29,15 @@ pub struct Dht {
     inner: Inner,
     /// IP addresses of the connected peers.
     connected: Vec<(ConnectionId, IpAddr)>,
+    /// Addresses of hidden services are dialled, by a proxy.
+    dials_onion: bool,
+    /// Peers may come through Tor, from this machine's own address.
+    is_hidden: bool,
 }
 
 impl Dht {
     /// Joins the DHT of this name, as a server from the start or once an external address is known.
-    pub fn new(our_id: PeerId, name: StreamProtocol, is_server: bool) -> Self {
+    pub fn new(our_id: PeerId, name: StreamProtocol, is_server: bool, dials_onion: bool, is_hidden: bool) -> Self {
         let mut config = kad::Config::new(name);
         config
             .set_periodic_bootstrap_interval(Some(REFRESH))
@@ -49,7 +53,7 @@ impl Dht {
         if is_server {
             inner.set_mode(Some(Mode::Server));
         }
-        Self { inner, connected: Vec::new() }
+        Self { inner, connected: Vec::new(), dials_onion, is_hidden }
     }
 
     /// Replaces the addresses of a node, whereas the library only adds to them.
@@ -81,6 +85,9 @@ impl Dht {
     /// Whether to dial an address that a DHT lookup returned. It is not known which peer it came from, so at least one
     /// connected peer must be allowed to advertise it.
     fn may_dial(&self, address: &Multiaddr) -> bool {
+        if is_onion(address) {
+            return self.dials_onion;
+        }
         is_plain(address) && self.connected.iter().any(|(_, from)| may_advertise(Some(*from), address))
     }
 }
@@ -109,7 +116,7 @@ impl NetworkBehaviour for Dht {
         let mut addresses = self.inner.handle_pending_outbound_connection(connection, peer, addresses, role)?;
         // `driver::discovery` has checked the addresses in the routing table.
         let known = peer.map(|peer| self.addresses(&peer)).unwrap_or_default();
-        addresses.retain(|address| known.contains(address) || self.may_dial(address));
+        addresses.retain(|address| (known.contains(address) && !is_onion(address)) || self.may_dial(address));
         addresses.truncate(ADDRESSES_PER_PEER_MAX);
         Ok(addresses)
     }
@@ -129,6 +136,7 @@ impl NetworkBehaviour for Dht {
         match &event {
             FromSwarm::ConnectionEstablished(made) => {
                 let ip = ip_of(made.endpoint.get_remote_address());
+                let ip = ip.filter(|ip| !(self.is_hidden && ip.is_loopback()));
                 self.connected.extend(ip.map(|ip| (made.connection_id, ip)));
             }
             FromSwarm::ConnectionClosed(closed) => self.connected.retain(|(id, _)| *id != closed.connection_id),
@@ -153,7 +161,7 @@ mod tests {
     use super::*;
 
     fn dht(is_server: bool) -> Dht {
-        Dht::new(PeerId::random(), StreamProtocol::new("/test"), is_server)
+        Dht::new(PeerId::random(), StreamProtocol::new("/test"), is_server, false, false)
     }
 
     fn at(text: &str) -> Multiaddr {
@@ -183,7 +191,8 @@ mod tests {
 
     #[test]
     fn twenty_nodes_with_all_their_addresses_fit_a_packet() {
-        let longest = at("/ip6/2001:db8:ffff:ffff:ffff:ffff:ffff:ffff/tcp/65535").with_p2p(PeerId::random()).unwrap();
+        let onion = "vww6ybal4bd7szmgncyruucpgfkqahzddi37ktceo3ah7ngmcopnpyyd";
+        let longest = at(&format!("/onion3/{onion}:65535")).with_p2p(PeerId::random()).unwrap();
         // Includes field numbers and lengths of the protobuf, the node's id and its kind of connection.
         let node = ADDRESSES_PER_PEER_MAX * (longest.len() + 4) + 64;
         assert!(20 * node < PACKET_LEN_MAX, "{}", 20 * node);
@@ -204,6 +213,10 @@ mod tests {
         {
             assert!(!dht.may_dial(&at(bad)), "{bad}");
         }
+        let onion = at("/onion3/vww6ybal4bd7szmgncyruucpgfkqahzddi37ktceo3ah7ngmcopnpyyd:9171");
+        assert!(!dht.may_dial(&onion));
+        dht.dials_onion = true;
+        assert!(dht.may_dial(&onion));
         connect(&mut dht, 2, "192.168.1.7");
         assert!(dht.may_dial(&at("/ip4/192.168.1.1/tcp/80")));
         assert!(!dht.may_dial(&at("/ip4/127.0.0.1/tcp/8332")));

@@ -1,5 +1,6 @@
 //! The driver of the swarm: acts on events of the swarm and on commands of the chain thread.
 
+mod added;
 mod discovery;
 mod gossip;
 mod identity;
@@ -24,6 +25,7 @@ use p2pool_core::node::NetworkCommand;
 use p2pool_core::status::{DuplicateIdentity, PeerDiscovery, PeersStatus};
 use p2pool_core::units::UnixTime;
 
+use crate::added_peers::AddedPeers;
 use crate::address::is_relayed;
 use crate::behaviour::{Behaviour, BehaviourEvent, ProtocolsEvent};
 use crate::connection_gater::Clock;
@@ -75,6 +77,15 @@ pub struct SwarmDriver {
     is_dht_server: bool,
     listening: Vec<Multiaddr>,
     reach: ReachState,
+    added: AddedPeers,
+    /// Peers are dialled through a proxy.
+    has_proxy: bool,
+    /// Peers at hidden services are dialled.
+    dials_onion: bool,
+    /// Peers at IP addresses are dialled.
+    dials_ip: bool,
+    /// Peers may come through Tor, from this machine's own address.
+    is_hidden: bool,
     bans_file: StateFile,
     peers_file: StateFile,
     saved_at: Instant,
@@ -116,16 +127,21 @@ impl SwarmDriver {
                 debug!("test of reachability with {peer_id}");
             }
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
+                self.added.connected(peer_id, connection_id, Instant::now());
                 self.on_connected(peer_id, connection_id, &endpoint);
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, cause, .. } => {
                 debug!("connection to {peer_id} closed: {cause:?}");
+                self.added_ended(connection_id, &"connection closed");
                 // Others have been replaced.
                 if self.peers.get(&peer_id).is_some_and(|peer| peer.connection == connection_id) {
                     self.on_disconnected(&peer_id);
                 }
             }
-            SwarmEvent::OutgoingConnectionError { peer_id, error, .. } => self.on_dial_failed(peer_id, &error),
+            SwarmEvent::OutgoingConnectionError { peer_id, connection_id, error } => {
+                self.added_ended(connection_id, &error);
+                self.on_dial_failed(peer_id, &error);
+            }
             SwarmEvent::IncomingConnectionError { send_back_addr, error, .. } => {
                 debug!("inbound connection from {send_back_addr} failed: {error}");
             }
@@ -193,6 +209,7 @@ impl SwarmDriver {
         self.reconnect_unsubscribed(now);
         self.check_identity(now);
         self.check_reach(now);
+        self.dial_added(now);
         self.dial(now);
         self.save(now, false);
         if self.status_changed || now.duration_since(self.published_at) >= PUBLISH_INTERVAL {

@@ -14,6 +14,9 @@ pub enum P2pError {
     /// The identity file holds no valid key.
     #[error("{} holds no valid key: restore it from a backup, or remove it to start with a new peer id", .0.display())]
     Identity(PathBuf),
+    /// An address is malformed.
+    #[error("{0} is no address")]
+    Address(String),
     /// A bootnode's address is malformed or has no peer id.
     #[error("invalid bootnode address {0:?}: expected something like /ip4/203.0.113.7/tcp/9171/p2p/12D3Koo...")]
     Bootnode(String),

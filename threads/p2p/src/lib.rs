@@ -15,6 +15,7 @@
 //! The names of all protocols contain the chain id, and so does the Noise handshake: nodes of different chains cannot
 //! connect. The chain's folder holds `identity` (the key pair), `peers` (the known peers) and `bans`.
 
+mod added_peers;
 mod address;
 mod bans;
 mod behaviour;
@@ -32,6 +33,7 @@ mod names;
 mod one_connection;
 mod outbox;
 mod peers;
+mod proxy;
 mod rate_limits;
 mod reach;
 mod reachability;

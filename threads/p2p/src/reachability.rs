@@ -53,6 +53,8 @@ struct Relay {
 pub struct ReachState {
     /// The operator says that this node is reachable.
     is_assured: bool,
+    /// Whether this node is reachable, and how, is found out.
+    finds_out: bool,
     /// The router forwards the port, by UPnP.
     pub is_mapped: bool,
     /// The result of the last tests.
@@ -73,9 +75,15 @@ pub struct ReachState {
 }
 
 impl ReachState {
-    /// Nothing is known but what the operator says.
-    pub fn new(is_assured: bool) -> Self {
-        Self { is_assured, ..Self::default() }
+    /// Nothing is known but what the operator says. `finds_out` is false for a node behind a proxy, and for one that does not
+    /// listen: it neither tests anything nor has itself relayed.
+    pub fn new(is_assured: bool, finds_out: bool) -> Self {
+        Self { is_assured, finds_out, ..Self::default() }
+    }
+
+    /// Whether this node is reachable, and how, is found out.
+    pub const fn finds_out(&self) -> bool {
+        self.finds_out
     }
 
     /// Whether this node is reachable; `None` if it is not known.
@@ -84,7 +92,11 @@ impl ReachState {
         if self.is_assured || has_proof {
             return Some(true);
         }
-        self.tested
+        if self.finds_out {
+            self.tested
+        } else {
+            Some(false)
+        }
     }
 
     /// Notes the result of tests.
@@ -149,7 +161,7 @@ impl ReachState {
 
     /// Returns the peers to be asked to relay, those of other netgroups than the present relays first.
     pub fn wanted_relays(&self, candidates: Vec<RelayCandidate>, now: Instant) -> Vec<RelayCandidate> {
-        if self.is_reachable(now) != Some(false) {
+        if !self.finds_out || self.is_reachable(now) != Some(false) {
             return Vec::new();
         }
         let active = |relay: &&Relay| relay.listener.is_some();
@@ -260,7 +272,7 @@ mod tests {
     }
 
     fn unreachable() -> ReachState {
-        let mut state = ReachState::default();
+        let mut state = ReachState::new(false, true);
         state.tested(Some(false));
         state
     }
@@ -278,7 +290,7 @@ mod tests {
 
     #[test]
     fn tests_the_operator_and_inbound_connections_show_reachability() {
-        let (mut state, now) = (ReachState::default(), Instant::now());
+        let (mut state, now) = (ReachState::new(false, true), Instant::now());
         assert_eq!(state.reachability(now), Reachability::Unknown);
         state.tested(Some(false));
         assert_eq!(state.reachability(now), Reachability::OutboundOnly);
@@ -287,8 +299,8 @@ mod tests {
         assert_eq!(state.reachability(now + INBOUND_PROOF_TIME), Reachability::OutboundOnly);
         state.tested(Some(true));
         assert_eq!(state.reachability(now + INBOUND_PROOF_TIME), Reachability::Reachable);
-        let assured = ReachState { is_assured: true, ..unreachable() };
-        assert_eq!(assured.reachability(now), Reachability::Reachable);
+        assert_eq!(ReachState::new(true, false).reachability(now), Reachability::Reachable);
+        assert_eq!(ReachState::new(false, false).reachability(now), Reachability::OutboundOnly);
         assert_eq!(state.take_changed(now), Some(Reachability::Reachable));
         assert_eq!(state.take_changed(now), None);
     }
@@ -300,10 +312,11 @@ mod tests {
         let ids = |wanted: Vec<RelayCandidate>| wanted.iter().map(|relay| relay.id).collect::<Vec<_>>();
         let expected = [candidates[0].id, candidates[2].id, candidates[3].id];
         assert_eq!(ids(unreachable().wanted_relays(candidates.clone(), now)), expected);
+        assert!(ReachState::new(false, false).wanted_relays(candidates.clone(), now).is_empty(), "it has a proxy");
         let mut reachable = unreachable();
         reachable.tested(Some(true));
         assert!(reachable.wanted_relays(candidates.clone(), now).is_empty());
-        assert!(ReachState::default().wanted_relays(candidates.clone(), now).is_empty(), "it is not known");
+        assert!(ReachState::new(false, true).wanted_relays(candidates.clone(), now).is_empty(), "it is not known");
         let (state, _) = relayed_by(&candidates[..2], now);
         assert_eq!(ids(state.wanted_relays(candidates.clone(), now)), [candidates[2].id]);
     }
@@ -337,7 +350,7 @@ mod tests {
 
     #[test]
     fn a_relay_names_few_peers_and_only_to_those_that_it_relays_for() {
-        let (mut relay, now, us) = (ReachState::default(), Instant::now(), candidate(1));
+        let (mut relay, now, us) = (ReachState::new(true, true), Instant::now(), candidate(1));
         let ed25519 = || libp2p::identity::Keypair::generate_ed25519().public().to_peer_id();
         let others: Vec<PeerId> = (0..20).map(|_| ed25519()).collect();
         let asking = ed25519();

@@ -1,12 +1,14 @@
 //! Real swarms on loopback: nodes as users run them, and scripted peers that send anything.
 
 mod abuse;
+mod addresses;
 mod gossip;
 mod homes;
 mod identify;
 mod limits;
 mod network;
 mod overlap;
+mod proxy;
 mod requests;
 mod scripted_peer;
 mod support;

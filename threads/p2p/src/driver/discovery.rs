@@ -12,7 +12,7 @@ use p2pool_core::netgroup::is_own_network;
 use p2pool_core::status::Direction;
 
 use super::SwarmDriver;
-use crate::address::{ip_of, is_plain, is_relayed, may_advertise, split_peer_id, without_peer_id};
+use crate::address::{ip_of, is_onion, is_plain, is_relayed, may_advertise, split_peer_id, without_peer_id};
 use crate::dht::ADDRESSES_PER_PEER_MAX;
 
 /// External addresses that this node advertises beside those it listens on.
@@ -57,7 +57,7 @@ impl SwarmDriver {
         let addresses: Vec<Multiaddr> = info
             .listen_addrs
             .iter()
-            .filter(|address| is_plain(address) && may_advertise(ip, address))
+            .filter(|address| is_onion(address) || is_plain(address) && may_advertise(ip, address))
             .filter_map(|address| match split_peer_id(address.clone()) {
                 // Some implementations append the peer id, which must be the peer's own.
                 Some((claimed, address)) => (claimed == id).then_some(address),
@@ -67,7 +67,9 @@ impl SwarmDriver {
             .collect();
         let is_server = info.protocols.contains(&self.names.dht);
         self.swarm.behaviour_mut().peers.inner.dht.set_addresses(id, if is_server { &addresses } else { &[] });
-        self.dialer.add_advertised(id, addresses, Instant::now(), self.time());
+        let is_dialled = |address: &Multiaddr| if is_onion(address) { self.dials_onion } else { self.dials_ip };
+        let dialled = addresses.into_iter().filter(is_dialled).collect();
+        self.dialer.add_advertised(id, dialled, Instant::now(), self.time());
         self.consider_external(&info.observed_addr, direction);
         self.on_identified_reach(id, info);
     }
@@ -75,6 +77,9 @@ impl SwarmDriver {
     /// Advertises the address at which a peer sees this node, if it can be believed. With an external address this node
     /// serves the DHT.
     fn consider_external(&mut self, observed: &Multiaddr, direction: Direction) {
+        if !self.reach.finds_out() {
+            return;
+        }
         let Some(address) = external(observed, &self.listening, self.is_dht_server, direction) else { return };
         if self.swarm.external_addresses().filter(|known| !is_relayed(known)).count() >= EXTERNAL_MAX {
             return;

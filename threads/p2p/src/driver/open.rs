@@ -1,7 +1,7 @@
 //! Opens a driver: loads its files, builds the swarm, listens.
 
 use std::fmt::Display;
-use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -12,7 +12,7 @@ use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId, Swarm};
 use log::warn;
 use p2pool_channels::ToChain;
-use p2pool_core::config::Config;
+use p2pool_core::config::{AddressKind, Config};
 use p2pool_core::metrics::Metrics;
 use p2pool_core::status::{PeerDiscovery, PeersStatus};
 use p2pool_core::units::UnixTime;
@@ -21,9 +21,10 @@ use super::gossip::PendingVerdicts;
 use super::requests::Requests;
 use super::subscriptions::Reconnects;
 use super::SwarmDriver;
+use crate::added_peers::AddedPeers;
 use crate::address::split_peer_id;
 use crate::bans::Bans;
-use crate::behaviour::{build_swarm, Behaviour, INBOUND_SLOTS};
+use crate::behaviour::{build_swarm, dials_onion, is_hidden, Behaviour, INBOUND_SLOTS};
 use crate::connection_gater::{Clock, ConnectionGater};
 use crate::dialer::Dialer;
 use crate::error::P2pError;
@@ -89,8 +90,18 @@ impl SwarmDriver {
         let instance = OwnInstance::new(key.clone(), params.chain_id(), random(), random(), now);
         let lan = config.mdns.then(|| open_lan(our_id, now)).flatten();
         let mut swarm = build_swarm(config, key, &names, gater, tuning.request_timeout, Arc::clone(&metrics))?;
-        listen(&mut swarm, config.p2p_port)?;
-        let discovery = PeerDiscovery { bootnodes: !bootnodes.is_empty(), mdns: config.mdns, known: !known.is_empty() };
+        match &config.p2p_bind {
+            None => listen(&mut swarm, config.p2p_port)?,
+            Some(addresses) => listen_at(&mut swarm, addresses)?,
+        }
+        for external in parse(&config.external_addresses)? {
+            swarm.add_external_address(external);
+        }
+        let added = parse(&config.added_peers)?;
+        let has_bootnodes = !bootnodes.is_empty() || !added.is_empty();
+        let discovery = PeerDiscovery { bootnodes: has_bootnodes, mdns: config.mdns, known: !known.is_empty() };
+        let listens = config.p2p_bind.as_ref().is_none_or(|addresses| !addresses.is_empty());
+        let is_assured = config.dht_server || !config.external_addresses.is_empty();
         let status = PeersStatus { our_id: our_id.to_string(), discovery, ..Default::default() };
         Ok(Self {
             swarm,
@@ -110,7 +121,12 @@ impl SwarmDriver {
             duplicate: None,
             is_dht_server: config.dht_server,
             listening: Vec::new(),
-            reach: ReachState::new(config.dht_server),
+            reach: ReachState::new(is_assured, config.proxy.is_none() && listens),
+            added: AddedPeers::new(added, now),
+            has_proxy: config.proxy.is_some(),
+            dials_onion: dials_onion(config),
+            dials_ip: config.proxy.as_ref().is_none_or(|proxy| proxy.only != Some(AddressKind::Onion)),
+            is_hidden: is_hidden(config),
             bans_file: StateFile::new(chain_dir.join(BANS_FILE)),
             peers_file: StateFile::new(chain_dir.join(PEERS_FILE)),
             saved_at: now,
@@ -141,6 +157,22 @@ fn listen(swarm: &mut Swarm<Behaviour>, port: u16) -> Result<(), P2pError> {
         warn!("IPv6 not available, listening on IPv4 only: {error}");
     }
     Ok(())
+}
+
+/// Listens on the addresses that the operator named.
+fn listen_at(swarm: &mut Swarm<Behaviour>, addresses: &[SocketAddr]) -> Result<(), P2pError> {
+    for address in addresses {
+        let failed =
+            |error: &dyn Display| P2pError::Listen { port: address.port(), error: format!("{address}: {error}") };
+        drop(TcpListener::bind(address).map_err(|error| failed(&error))?);
+        let multiaddr = Multiaddr::from(address.ip()).with(Protocol::Tcp(address.port()));
+        swarm.listen_on(multiaddr).map_err(|error| failed(&error))?;
+    }
+    Ok(())
+}
+
+fn parse(addresses: &[String]) -> Result<Vec<Multiaddr>, P2pError> {
+    addresses.iter().map(|text| text.parse().map_err(|_| P2pError::Address(text.clone()))).collect()
 }
 
 fn parse_bootnodes(config: &Config) -> Result<Vec<(PeerId, Multiaddr)>, P2pError> {

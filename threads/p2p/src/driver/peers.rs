@@ -41,6 +41,9 @@ impl SwarmDriver {
         }
         let mut peer = Peer::new(id, connection, &address, direction, time, now);
         peer.route = route;
+        if self.is_hidden && peer.ip.is_some_and(|ip| ip.is_loopback()) {
+            peer.ip = None;
+        }
         if let Some(old) = replaced.filter(|old| old.direction == direction) {
             peer.keep_slot_of(&old);
         }
@@ -139,6 +142,9 @@ impl SwarmDriver {
         if misbehaviour.ban_score() == 0 {
             return;
         }
+        if self.added.contains(id) {
+            return debug!("added peer {id} misbehaved, which is not held against it: {misbehaviour}");
+        }
         let time = self.time();
         let (ip, address) = match self.peers.get(id) {
             Some(peer) => (peer.ip, Arc::clone(&peer.address)),
@@ -162,7 +168,7 @@ impl SwarmDriver {
         let gater = &self.swarm.behaviour().gater;
         let is_banned_at = |ip| gater.bans.is_banned_at(ip, time);
         let banned = self.peers.iter().filter(|(id, peer)| gater.is_banned(id) || peer.ip.is_some_and(is_banned_at));
-        let banned: Vec<PeerId> = banned.map(|(id, _)| *id).collect();
+        let banned: Vec<PeerId> = banned.map(|(id, _)| *id).filter(|id| !self.added.contains(id)).collect();
         for id in banned {
             self.dialer.forget(&id);
             self.swarm.behaviour_mut().peers.inner.dht.remove(&id);

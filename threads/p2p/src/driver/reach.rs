@@ -11,11 +11,11 @@ use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::ConnectionId;
 use libp2p::{identify, relay, upnp, Multiaddr, PeerId};
 use log::{debug, info};
-use p2pool_core::netgroup::Netgroup;
+use p2pool_core::netgroup::{is_own_network, Netgroup};
 use p2pool_core::status::{Direction, ReachStatus, Reachability, Route};
 
 use super::SwarmDriver;
-use crate::address::{ip_of, is_plain, without_peer_id};
+use crate::address::{ip_of, is_plain, is_relayed, without_peer_id};
 use crate::identity;
 use crate::rate_limits::Action;
 use crate::reach::ReachEvent;
@@ -40,6 +40,7 @@ impl SwarmDriver {
     /// Takes note of a new direct connection: it may test this node, or show that this node is reachable.
     pub(super) fn on_direct(&mut self, id: PeerId, endpoint: &ConnectedPoint, now: Instant) {
         match endpoint {
+            _ if !self.reach.finds_out() => {}
             ConnectedPoint::Dialer { .. } => {
                 self.swarm.behaviour_mut().reach.tests.0.add_server(id, None);
             }
@@ -210,7 +211,8 @@ impl SwarmDriver {
 
     fn on_reachability(&mut self, reachability: Reachability) {
         let is_reachable = reachability == Reachability::Reachable;
-        let status = if is_reachable { relay::Status::Enable } else { relay::Status::Disable };
+        let status =
+            if is_reachable && self.reach.finds_out() { relay::Status::Enable } else { relay::Status::Disable };
         self.swarm.behaviour_mut().reach.relay.set_status(Some(status));
         self.status_changed = true;
         if is_reachable || reachability == Reachability::Unknown {
@@ -219,7 +221,7 @@ impl SwarmDriver {
         for address in std::mem::take(&mut self.reach.announced) {
             self.swarm.remove_external_address(&address);
         }
-        if reachability == Reachability::OutboundOnly {
+        if reachability == Reachability::OutboundOnly && self.reach.finds_out() {
             let port = self.reach_status(Instant::now()).port;
             info!("not reachable from the Internet: forward TCP port {port} of the router to this machine");
         }
@@ -269,8 +271,13 @@ impl SwarmDriver {
         ReachStatus {
             reachability: self.reach.reachability(now),
             port: port.unwrap_or_default(),
-            has_proxy: false,
-            addresses: self.reach.announced.iter().map(ToString::to_string).collect(),
+            has_proxy: self.has_proxy,
+            addresses: self
+                .swarm
+                .external_addresses()
+                .filter(|address| !is_relayed(address) && !ip_of(address).is_some_and(is_own_network))
+                .map(ToString::to_string)
+                .collect(),
             is_mapped: self.reach.is_mapped,
             relays: self.reach.relays(),
             relayed_for: self.reach.relayed_for(),

@@ -100,15 +100,37 @@ pub struct Flags {
     /// TCP port for peers (default 9171)
     #[argh(option, arg_name = "port")]
     pub p2p_port: Option<String>,
+    /// addresses to listen on for peers, separated by commas, each IP or IP:PORT (default all, IPv4 and IPv6, with -p2p-port;
+    /// 127.0.0.1 with -proxy)
+    #[argh(option, arg_name = "list")]
+    pub p2p_bind: Option<String>,
+    /// accept no connections of peers (default false)
+    #[argh(option, arg_name = "true|false")]
+    pub no_listen: Option<String>,
+    /// addresses at which peers reach this node, separated by commas, each IP or IP:PORT (default: found out)
+    #[argh(option, arg_name = "list")]
+    pub external_address: Option<String>,
+    /// ask the router for a port by UPnP (default true, false with -proxy)
+    #[argh(option, arg_name = "true|false")]
+    pub upnp: Option<String>,
+    /// peers to stay connected to, separated by commas, each HOST:PORT; never banned (default none)
+    #[argh(option, arg_name = "list")]
+    pub add_peer: Option<String>,
+    /// SOCKS5 proxy, HOST:PORT, for all connections to peers, and for names; for Tor 127.0.0.1:9050 (default none)
+    #[argh(option, arg_name = "address")]
+    pub proxy: Option<String>,
+    /// the only kind of peers' addresses to dial through the proxy: ip or onion (default both)
+    #[argh(option, arg_name = "kind")]
+    pub onlynet: Option<String>,
+    /// address of the hidden service that leads to this node's port for peers, NAME.onion or NAME.onion:PORT (default none)
+    #[argh(option, arg_name = "address")]
+    pub onion_address: Option<String>,
     /// peers to start from, separated by commas, each /ip4/.../tcp/.../p2p/... (default none)
     #[argh(option, arg_name = "list")]
     pub bootnodes: Option<String>,
-    /// look for peers on the local network (default true)
+    /// look for peers on the local network (default true, false with -proxy)
     #[argh(option, arg_name = "true|false")]
     pub mdns: Option<String>,
-    /// ask the router for a port by UPnP (default true)
-    #[argh(option, arg_name = "true|false")]
-    pub upnp: Option<String>,
     /// serve DHT queries and relay for others even if this node is not known to be reachable (default false)
     #[argh(option, arg_name = "true|false")]
     pub dht_server: Option<String>,

@@ -4,6 +4,7 @@ mod bootnodes;
 mod chain;
 mod error;
 mod file;
+mod network;
 mod payout;
 mod rpc;
 mod sources;
@@ -119,6 +120,8 @@ pub fn resolve(flags: &Flags, home: Option<&Path>, exists: &dyn Fn(&Path) -> boo
     let built_in = if is_public_pool { bootnodes::built_in(params.network) } else { &[] };
     let rpc_host = rpc::host(flags)?;
     let ports = web::ports(flags)?;
+    let p2p_port = number("-p2p-port", &flags.p2p_port, P2P_PORT_DEFAULT, 0..=u16::MAX)?;
+    let network = network::resolve(flags, p2p_port)?;
     let config = Config {
         payout_script,
         payout_address,
@@ -139,14 +142,14 @@ pub fn resolve(flags: &Flags, home: Option<&Path>, exists: &dyn Fn(&Path) -> boo
         no_work_timeout: no_work_timeout(flags)?,
         web_bind: ports.web_bind,
         web_hosts: web::hosts(flags)?,
-        p2p_port: number("-p2p-port", &flags.p2p_port, P2P_PORT_DEFAULT, 0..=u16::MAX)?,
-        p2p_bind: None,
-        external_addresses: Vec::new(),
-        added_peers: Vec::new(),
-        proxy: None,
+        p2p_port,
+        p2p_bind: network.bind,
+        external_addresses: network.external,
+        added_peers: network.added_peers,
+        proxy: network.proxy,
         bootnodes: bootnodes::resolve(flags, built_in)?,
-        mdns: boolean("-mdns", &flags.mdns, true)?,
-        upnp: boolean("-upnp", &flags.upnp, true)?,
+        mdns: network.mdns,
+        upnp: network.upnp,
         dht_server: boolean("-dht-server", &flags.dht_server, false)?,
         params,
         chain_dir,

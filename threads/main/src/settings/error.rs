@@ -17,6 +17,8 @@ pub enum SettingsError {
     PasswordAndCookie,
     EmptyPassword,
     NoCredentials { host: String },
+    Contradiction { one: &'static str, other: &'static str, why: &'static str },
+    Missing { given: &'static str, missing: &'static str },
     SamePort { one: &'static str, other: &'static str, port: u16 },
 }
 
@@ -69,6 +71,11 @@ impl SettingsError {
                 "no credentials for bitcoind on {host}: give -rpc-user with -rpc-password (or BITCOIN_RPC_USER with \
                  BITCOIN_RPC_PASSWORD), or -rpc-cookie-file"
             ),
+            Self::Contradiction { one, other, why } => {
+                let (one, other) = (name(one), name(other));
+                format!("{one} and {other} contradict each other, because {why}: leave out one of them")
+            }
+            Self::Missing { given, missing } => format!("{} is given without {missing}", name(given)),
             Self::SamePort { one, other, port } => {
                 format!("{} and {} are both {port}: give one of them another port", name(one), name(other))
             }

@@ -125,7 +125,7 @@ pub struct Flags {
     /// address of the hidden service that leads to this node's port for peers, NAME.onion or NAME.onion:PORT (default none)
     #[argh(option, arg_name = "address")]
     pub onion_address: Option<String>,
-    /// peers to start from, separated by commas, each /ip4/.../tcp/.../p2p/... (default none)
+    /// peers to start from besides the built-in ones, separated by commas, each /ip4/.../tcp/.../p2p/...; none at all if empty
     #[argh(option, arg_name = "list")]
     pub bootnodes: Option<String>,
     /// look for peers on the local network (default true, false with -proxy)

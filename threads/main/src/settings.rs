@@ -117,7 +117,7 @@ pub fn resolve(flags: &Flags, home: Option<&Path>, exists: &dyn Fn(&Path) -> boo
     let ExportSettings { params, chain_dir, log_level } = resolve_export(flags)?;
     let (payout_address, payout_script) = payout::resolve(flags, params.network)?;
     let is_public_pool = params == ChainParams::standard(params.network);
-    let built_in = if is_public_pool { bootnodes::built_in(params.network) } else { &[] };
+    let built_in = if is_public_pool { bootnodes::built_in(params.network) } else { Vec::new() };
     let rpc_host = rpc::host(flags)?;
     let ports = web::ports(flags)?;
     let p2p_port = number("-p2p-port", &flags.p2p_port, P2P_PORT_DEFAULT, 0..=u16::MAX)?;
@@ -147,7 +147,7 @@ pub fn resolve(flags: &Flags, home: Option<&Path>, exists: &dyn Fn(&Path) -> boo
         external_addresses: network.external,
         added_peers: network.added_peers,
         proxy: network.proxy,
-        bootnodes: bootnodes::resolve(flags, built_in)?,
+        bootnodes: bootnodes::resolve(flags, &built_in)?,
         mdns: network.mdns,
         upnp: network.upnp,
         dht_server: boolean("-dht-server", &flags.dht_server, false)?,

@@ -11,20 +11,30 @@ const FLAG: &str = "-bootnodes";
 /// Most bootnodes: one is enough to find the other peers.
 const BOOTNODES_MAX: usize = 64;
 
-/// Bootnodes of the public pool of a network. There are none yet. Private pools have none.
-pub const fn built_in(network: Network) -> &'static [&'static str] {
-    match network {
-        Network::Mainnet | Network::Testnet3 | Network::Testnet4 | Network::Signet | Network::Regtest => &[],
-    }
+/// Bootnodes of all public pools. Private pools have none.
+const BUILT_IN: &str = include_str!("bootnodes.txt");
+
+/// Returns the bootnodes of the public pool of a network.
+pub fn built_in(network: Network) -> Vec<&'static str> {
+    lines(BUILT_IN).filter(|(name, _)| *name == network.to_string()).map(|(_, node)| node).collect()
 }
 
-/// Returns the bootnodes, each of the form `/ip4|ip6|dns|dns4|dns6/HOST/tcp/PORT/p2p/PEER`: those given, else those in
-/// `built_in`. An empty flag means none.
+/// Returns the networks and addresses in a list of bootnodes.
+fn lines(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.map(|line| line.split_once(' ').unwrap_or((line, "")))
+}
+
+/// Returns the bootnodes, each of the form `/ip4|ip6|dns|dns4|dns6/HOST/tcp/PORT/p2p/PEER`: those given, and those in
+/// `built_in`. An empty flag means none at all.
 pub fn resolve(flags: &Flags, built_in: &[&str]) -> Result<Vec<String>, SettingsError> {
     let Some(list) = &flags.bootnodes else {
         return Ok(built_in.iter().map(|node| (*node).to_owned()).collect());
     };
     let nodes: Vec<&str> = list.split(',').map(str::trim).filter(|node| !node.is_empty()).collect();
+    if nodes.is_empty() {
+        return Ok(Vec::new());
+    }
     if nodes.len() > BOOTNODES_MAX {
         let hint = format!("give at most {BOOTNODES_MAX}");
         return Err(SettingsError::wrong(FLAG, &format!("a list of {} nodes", nodes.len()), hint));
@@ -35,7 +45,8 @@ pub fn resolve(flags: &Flags, built_in: &[&str]) -> Result<Vec<String>, Settings
             SettingsError::wrong(FLAG, node, hint)
         })?;
     }
-    Ok(nodes.into_iter().map(str::to_owned).collect())
+    let more = built_in.iter().filter(|node| !nodes.contains(*node));
+    Ok(nodes.iter().chain(more).map(|node| (*node).to_owned()).collect())
 }
 
 /// Checks one multiaddr.
@@ -86,24 +97,28 @@ mod tests {
     const NODE: &str = "/dns/node.example/tcp/9171/p2p/12D3KooWGzxzKZYveHXtpG6AsrUJBcWxHBFS2HsEoGTxrMLvKXtf";
 
     #[test]
-    fn built_in_bootnodes_apply_only_if_none_are_given() {
+    fn given_bootnodes_are_added_to_the_built_in_ones_and_an_empty_list_means_none() {
         let list = |bootnodes: Option<&str>| {
             let flags = Flags { bootnodes: bootnodes.map(str::to_owned), ..Flags::default() };
             resolve(&flags, &[NODE]).unwrap()
         };
         assert_eq!(list(None), [NODE]);
-        assert_eq!(
-            list(Some("/ip4/192.0.2.1/tcp/1/p2p/12D3KooWGzxzKZYveHXtpG6AsrUJBcWxHBFS2HsEoGTxrMLvKXtf")).len(),
-            1
-        );
+        let other = "/ip4/192.0.2.1/tcp/1/p2p/12D3KooWGzxzKZYveHXtpG6AsrUJBcWxHBFS2HsEoGTxrMLvKXtf";
+        assert_eq!(list(Some(other)), [other, NODE]);
+        assert_eq!(list(Some(NODE)), [NODE]);
         assert!(list(Some("")).is_empty());
     }
 
     #[test]
     fn built_in_bootnodes_are_well_formed() {
-        assert_eq!(check(NODE), Ok(()), "the check accepts a correct address");
-        for network in Network::ALL {
-            assert!(built_in(network).iter().all(|node| check(node).is_ok()), "{network:?}");
+        fn wrong(text: &str) -> Option<(&str, &str)> {
+            let is_network = |name: &str| Network::ALL.iter().any(|network| network.to_string() == name);
+            lines(text).find(|(name, node)| !is_network(name) || check(node).is_err())
         }
+        assert_eq!(check(NODE), Ok(()), "the check accepts a correct address");
+        assert_eq!(wrong(BUILT_IN), None);
+        assert_eq!(wrong(&format!("# comment\n\nmainnet {NODE}\n")), None);
+        assert_eq!(wrong(&format!("mainet {NODE}")), Some(("mainet", NODE)));
+        assert_eq!(wrong(NODE), Some((NODE, "")));
     }
 }

@@ -161,6 +161,9 @@ impl SwarmDriver {
                     lan.leave(&address);
                 }
                 self.listening.retain(|listening| *listening != address);
+                if !is_relayed(&address) {
+                    self.unannounce(&address);
+                }
                 self.status_changed = true;
             }
             SwarmEvent::ListenerClosed { listener_id, reason, .. } if self.on_relay_ended(listener_id) => {

@@ -4,6 +4,7 @@
 //! decides which addresses are announced, and gives hole punching its candidates.
 
 use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use libp2p::swarm::{
 use libp2p::{autonat, dcutr, relay, upnp, Multiaddr, PeerId};
 use thiserror::Error;
 
-use crate::address::{is_plain, may_advertise};
+use crate::address::{ip_of, is_plain, may_advertise};
 use crate::behaviour::INBOUND_MAX;
 
 /// Peers that this node relays for at most: as many as may be connected. A reservation is an entry in a table.
@@ -101,14 +102,29 @@ impl Reach {
             relay,
             relay_client,
             punch: HolePunching { inner: dcutr::Behaviour::new(our_id), dials: HashSet::new() },
-            tests: Unannounced(autonat::Behaviour::new(our_id, tests)),
-            upnp: Toggle::from(upnp.then(|| Unannounced(upnp::tokio::Behaviour::default()))),
+            tests: Unannounced { inner: autonat::Behaviour::new(our_id, tests), only: None },
+            upnp: Toggle::from(
+                upnp.then(|| Unannounced { inner: upnp::tokio::Behaviour::default(), only: default_ip() }),
+            ),
         }
     }
 }
 
+/// Returns this machine's address on the network that leads to the Internet. Others, such as those of containers, are of no
+/// use to the router. No packet is sent.
+fn default_ip() -> Option<IpAddr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    // A documentation address (RFC 5737).
+    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
+    socket.local_addr().ok().map(|address| address.ip())
+}
+
 /// A behaviour that neither hears which addresses peers claim to see, nor announces any by itself.
-pub struct Unannounced<B>(pub B);
+pub struct Unannounced<B> {
+    pub inner: B,
+    /// The only address of this machine that it hears of; `None` for all.
+    only: Option<IpAddr>,
+}
 
 impl<B: NetworkBehaviour> NetworkBehaviour for Unannounced<B> {
     type ConnectionHandler = B::ConnectionHandler;
@@ -120,7 +136,7 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Unannounced<B> {
         local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<(), ConnectionDenied> {
-        self.0.handle_pending_inbound_connection(connection, local, remote)
+        self.inner.handle_pending_inbound_connection(connection, local, remote)
     }
 
     fn handle_established_inbound_connection(
@@ -130,7 +146,7 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Unannounced<B> {
         local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.0.handle_established_inbound_connection(connection, peer, local, remote)
+        self.inner.handle_established_inbound_connection(connection, peer, local, remote)
     }
 
     fn handle_pending_outbound_connection(
@@ -140,7 +156,7 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Unannounced<B> {
         addresses: &[Multiaddr],
         role: Endpoint,
     ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
-        self.0.handle_pending_outbound_connection(connection, peer, addresses, role)
+        self.inner.handle_pending_outbound_connection(connection, peer, addresses, role)
     }
 
     fn handle_established_outbound_connection(
@@ -151,22 +167,27 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Unannounced<B> {
         role: Endpoint,
         port: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.0.handle_established_outbound_connection(connection, peer, address, role, port)
+        self.inner.handle_established_outbound_connection(connection, peer, address, role, port)
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
-        if !matches!(event, FromSwarm::NewExternalAddrCandidate(_)) {
-            self.0.on_swarm_event(event);
+        let is_of_interest = match &event {
+            FromSwarm::NewExternalAddrCandidate(_) => false,
+            FromSwarm::NewListenAddr(new) => self.only.is_none_or(|only| ip_of(new.addr) == Some(only)),
+            _ => true,
+        };
+        if is_of_interest {
+            self.inner.on_swarm_event(event);
         }
     }
 
     fn on_connection_handler_event(&mut self, peer: PeerId, connection: ConnectionId, event: THandlerOutEvent<Self>) {
-        self.0.on_connection_handler_event(peer, connection, event);
+        self.inner.on_connection_handler_event(peer, connection, event);
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
         loop {
-            match self.0.poll(cx) {
+            match self.inner.poll(cx) {
                 Poll::Ready(ToSwarm::ExternalAddrConfirmed(_) | ToSwarm::ExternalAddrExpired(_)) => {}
                 other => return other,
             }

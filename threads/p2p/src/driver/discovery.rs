@@ -16,7 +16,7 @@ use crate::address::{ip_of, is_onion, is_plain, is_relayed, may_advertise, split
 use crate::dht::ADDRESSES_PER_PEER_MAX;
 
 /// External addresses that this node advertises beside those it listens on.
-const EXTERNAL_MAX: usize = 4;
+pub(super) const EXTERNAL_MAX: usize = 4;
 /// Characters of a dial error that are logged.
 const REASON_LEN_MAX: usize = 200;
 

@@ -14,6 +14,7 @@ use log::{debug, info};
 use p2pool_core::netgroup::{is_own_network, Netgroup};
 use p2pool_core::status::{Direction, ReachStatus, Reachability, Route};
 
+use super::discovery::EXTERNAL_MAX;
 use super::SwarmDriver;
 use crate::address::{ip_of, is_plain, is_relayed, without_peer_id};
 use crate::identity;
@@ -42,7 +43,7 @@ impl SwarmDriver {
         match endpoint {
             _ if !self.reach.finds_out() => {}
             ConnectedPoint::Dialer { .. } => {
-                self.swarm.behaviour_mut().reach.tests.0.add_server(id, None);
+                self.swarm.behaviour_mut().reach.tests.inner.add_server(id, None);
             }
             ConnectedPoint::Listener { local_addr, send_back_addr } => {
                 let is_public = |address| ip_of(address).is_some_and(|ip| Netgroup::of(ip).is_some());
@@ -57,7 +58,7 @@ impl SwarmDriver {
     /// Forgets what was agreed on a connection that has ended.
     pub(super) fn reach_disconnected(&mut self, id: &PeerId) {
         self.reach.disconnected(id);
-        self.swarm.behaviour_mut().reach.tests.0.remove_server(id);
+        self.swarm.behaviour_mut().reach.tests.inner.remove_server(id);
     }
 
     /// Takes what a peer says about relaying, and the address at which a peer that this node dialled sees it: the candidate
@@ -105,7 +106,7 @@ impl SwarmDriver {
                 if let OutboundProbeEvent::Response { address, .. } = event {
                     self.announce(without_peer_id(&address));
                 }
-                let status = self.swarm.behaviour().reach.tests.0.nat_status();
+                let status = self.swarm.behaviour().reach.tests.inner.nat_status();
                 self.reach.tested(match status {
                     NatStatus::Public(_) => Some(true),
                     NatStatus::Private => Some(false),
@@ -122,7 +123,7 @@ impl SwarmDriver {
                 info!("router forwards {external_addr} to this node (UPnP)");
                 self.reach.is_mapped = true;
                 // The address is announced when a test has shown that it leads here.
-                self.swarm.behaviour_mut().reach.tests.0.probe_address(external_addr);
+                self.swarm.behaviour_mut().reach.tests.inner.probe_address(external_addr);
             }
             upnp::Event::ExpiredExternalAddr { external_addr, .. } => {
                 info!("router no longer forwards {external_addr} to this node (UPnP)");
@@ -147,19 +148,32 @@ impl SwarmDriver {
         if !is_plain(&address) || !is_public || !is_ours || self.reach.announced.contains(&address) {
             return;
         }
-        // Of each family the last: addresses of home lines change.
-        let is_same_family = |other: &Multiaddr| {
+        // Those of interfaces, and of each family one of the router: addresses of home lines change.
+        let is_interface = |address: &Multiaddr| self.listening.iter().any(|other| ip_of(other) == ip_of(address));
+        if !is_interface(&address) {
             let family = |address: &Multiaddr| ip_of(address).map(|ip| ip.is_ipv4());
-            family(other) == family(&address)
-        };
-        let old: Vec<Multiaddr> = self.reach.announced.extract_if(.., |other| is_same_family(other)).collect();
-        for old in old {
-            self.swarm.remove_external_address(&old);
+            let is_old = |other: &mut Multiaddr| !is_interface(other) && family(other) == family(&address);
+            let old: Vec<Multiaddr> = self.reach.announced.extract_if(.., is_old).collect();
+            for old in old {
+                self.swarm.remove_external_address(&old);
+            }
+        }
+        if self.reach.announced.len() >= EXTERNAL_MAX {
+            return;
         }
         info!("reachable at {address}");
         self.swarm.add_external_address(address.clone());
         self.reach.announced.push(address);
         self.status_changed = true;
+    }
+
+    /// Notes that an interface has lost its address.
+    pub(super) fn unannounce(&mut self, listening: &Multiaddr) {
+        let is_gone = |address: &mut Multiaddr| ip_of(address) == ip_of(listening);
+        let gone: Vec<Multiaddr> = self.reach.announced.extract_if(.., is_gone).collect();
+        for address in gone {
+            self.swarm.remove_external_address(&address);
+        }
     }
 
     /// Notes an address of this node through a relay.

@@ -121,7 +121,7 @@ fn a_node_behind_a_proxy_sends_nothing_beside_it() {
     assert_eq!(packets_beside(&host), 0);
     assert_eq!(hidden.status.load().reach.reachability, Reachability::OutboundOnly);
     assert!(hidden.status.load().reach.addresses.is_empty());
-    // The other node knows no address of it.
+    // The other node has heard of no address of it.
     let mut first = first;
     first.stop();
     let known = first.file(crate::driver::PEERS_FILE);
@@ -162,4 +162,9 @@ fn hidden_services_are_announced_and_dialled_through_the_proxy_alone() {
     });
     strict.await_peer(&hidden.id());
     assert!(!strict.has_peer(&first.id()));
+    // The first node has heard of no other address.
+    let mut first = first;
+    first.stop();
+    let known = first.file(crate::driver::PEERS_FILE);
+    assert!(!known.contains(&service.address.to_string()), "{known}");
 }

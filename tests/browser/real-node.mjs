@@ -143,7 +143,7 @@ export class RealNode {
   async startPool() {
     this.pool = await this.run('p2pool', this.programs.p2pool, [
       '-network=signet', `-signet-challenge=${CHALLENGE}`, `-address=${this.address}`, `-rpc-port=${this.rpcPort}`, `-rpc-cookie-file=${this.cookie}`, `-stratum-port=${this.port}`,
-      `-p2p-port=${this.p2pPort}`, '-mdns=false', `-data-dir=${path.join(this.folder, 'p2pool')}`, '-start-difficulty=0.00001', '-share-period=2', ...this.bootnodes,
+      `-p2p-port=${this.p2pPort}`, '-mdns=false', '-upnp=false', `-data-dir=${path.join(this.folder, 'p2pool')}`, '-start-difficulty=0.00001', '-share-period=2', ...this.bootnodes,
     ]);
     await waitFor('p2pool', () => this.status(), this.pool);
   }

@@ -262,6 +262,8 @@ impl Pool {
             .arg(format!("-stratum-port={}", self.port.number()))
             .arg(format!("-p2p-port={}", self.p2p_port.number()))
             .args(Some("-mdns=false").filter(|_| !self.options.flags.iter().any(|flag| flag.starts_with("-mdns="))))
+            // Nodes under test ask no router for a port.
+            .arg("-upnp=false")
             .args(&self.options.flags)
             // Environment variables of the test would override flags.
             .env_clear()

@@ -110,7 +110,7 @@ pub struct Flags {
     /// addresses at which peers reach this node, separated by commas, each IP or IP:PORT (default: found out)
     #[argh(option, arg_name = "list")]
     pub external_address: Option<String>,
-    /// ask the router for a port by UPnP (default true, false with -proxy)
+    /// ask the router for a port by UPnP (default true, false with -proxy and on regtest)
     #[argh(option, arg_name = "true|false")]
     pub upnp: Option<String>,
     /// peers to stay connected to, separated by commas, each HOST:PORT; never banned (default none)

@@ -121,7 +121,7 @@ pub fn resolve(flags: &Flags, home: Option<&Path>, exists: &dyn Fn(&Path) -> boo
     let rpc_host = rpc::host(flags)?;
     let ports = web::ports(flags)?;
     let p2p_port = number("-p2p-port", &flags.p2p_port, P2P_PORT_DEFAULT, 0..=u16::MAX)?;
-    let network = network::resolve(flags, p2p_port)?;
+    let network = network::resolve(flags, p2p_port, params.network)?;
     let config = Config {
         payout_script,
         payout_address,

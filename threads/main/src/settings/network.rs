@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use p2pool_core::config::{AddressKind, Proxy};
+use p2pool_core::params::Network;
 
 use super::{boolean, SettingsError};
 use crate::args::Flags;
@@ -24,11 +25,12 @@ pub struct NetworkSettings {
 }
 
 /// Resolves and compares them.
-pub fn resolve(flags: &Flags, port: u16) -> Result<NetworkSettings, SettingsError> {
+pub fn resolve(flags: &Flags, port: u16, network: Network) -> Result<NetworkSettings, SettingsError> {
     let proxy = proxy(flags)?;
     let has_proxy = proxy.is_some();
     let no_listen = boolean("-no-listen", &flags.no_listen, false)?;
-    let upnp = boolean("-upnp", &flags.upnp, !has_proxy && !no_listen)?;
+    // Nodes on regtest are for tests, on one machine.
+    let upnp = boolean("-upnp", &flags.upnp, !has_proxy && !no_listen && network != Network::Regtest)?;
     let mdns = boolean("-mdns", &flags.mdns, !has_proxy)?;
     for (flag, is_on) in [("-upnp", upnp), ("-mdns", mdns)] {
         if has_proxy && is_on {
@@ -169,7 +171,7 @@ mod tests {
     fn settings(change: impl FnOnce(&mut Flags)) -> Result<NetworkSettings, SettingsError> {
         let mut flags = Flags::default();
         change(&mut flags);
-        resolve(&flags, 9171)
+        resolve(&flags, 9171, Network::Mainnet)
     }
 
     fn some(text: &str) -> Option<String> {
@@ -187,6 +189,7 @@ mod tests {
             mdns: true,
         };
         assert_eq!(settings(|_| {}).unwrap(), expected);
+        assert!(!resolve(&Flags::default(), 9171, Network::Regtest).unwrap().upnp);
     }
 
     #[test]

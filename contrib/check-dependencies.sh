@@ -30,6 +30,7 @@ readonly LICENCES=(
     'MIT OR BSD-3-Clause'
     'MIT / Apache-2.0'
     'MIT/Apache-2.0'
+    'MPL-2.0' # attohttpc, under the UPnP of libp2p: used unchanged, its source is on crates.io
     'MITNFA' # hex_lit: MIT with a no-false-attribution clause
     'Unicode-3.0'
     'Unlicense OR MIT'
@@ -40,6 +41,7 @@ readonly LICENCES=(
 
 # Crates that are in the program in two versions, as "name: why". Build-time crates are not checked.
 readonly TWICE=(
+    'base64: attohttpc, under the UPnP of libp2p, needs 0.22'
     'bitflags: lmdb-rkv needs 1, rustix 2'
     'block-buffer: with both versions of digest'
     'chacha20: snow (Noise) needs 0.9, rand 0.10 needs 0.10'

@@ -17,7 +17,8 @@ trap 'rm -f "$log" "$P2POOL_TEST_SKIPS"' EXIT
 step() { say "== $* ($((SECONDS / 60)) min $((SECONDS % 60)) s since the start)"; }
 
 step "packages"
-install_packages gcc libc6-dev iproute2 libfaketime shellcheck python3 jq
+# The package miniupnpd would start a daemon: its test is skipped where it is not installed.
+install_packages gcc libc6-dev iproute2 libfaketime microsocks nftables shellcheck python3 jq
 need_rust fmt clippy
 cargo fetch --locked --quiet
 

@@ -230,7 +230,7 @@ impl Drop for ForwardedPort {
 
 /// Makes a local port of this process reachable in a namespace.
 #[track_caller]
-fn forward_port(namespace: String, port: u16) -> ForwardedPort {
+pub fn forward_port(namespace: String, port: u16) -> ForwardedPort {
     let listener = inside(&namespace, || TcpListener::bind(("127.0.0.1", port)));
     let listener =
         listener.and_then(|bound| bound).unwrap_or_else(|error| panic!("port {port} in {namespace}: {error}"));

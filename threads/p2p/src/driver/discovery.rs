@@ -123,7 +123,7 @@ fn external(
 }
 
 /// Returns the port that this node listens on for addresses of the same family.
-fn listen_port(ip: IpAddr, listening: &[Multiaddr]) -> Option<u16> {
+pub(super) fn listen_port(ip: IpAddr, listening: &[Multiaddr]) -> Option<u16> {
     listening.iter().find_map(|address| {
         let mut parts = address.iter();
         match (parts.next()?, parts.next()?) {

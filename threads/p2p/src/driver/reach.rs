@@ -14,7 +14,7 @@ use log::{debug, info};
 use p2pool_core::netgroup::{is_own_network, Netgroup};
 use p2pool_core::status::{Direction, ReachStatus, Reachability, Route};
 
-use super::discovery::EXTERNAL_MAX;
+use super::discovery::{listen_port, EXTERNAL_MAX};
 use super::SwarmDriver;
 use crate::address::{ip_of, is_plain, is_relayed, without_peer_id};
 use crate::identity;
@@ -69,8 +69,13 @@ impl SwarmDriver {
             |peer: &crate::peers::Peer| peer.direction == Direction::Outbound && peer.route == Route::Direct;
         if self.peers.get(&id).is_some_and(is_chosen) && is_plain(&info.observed_addr) {
             let observed = without_peer_id(&info.observed_addr);
-            if ip_of(&observed).is_some_and(|ip| Netgroup::of(ip).is_some()) {
-                self.swarm.behaviour_mut().reach.punch.add_candidate(&observed);
+            let Some(ip) = ip_of(&observed).filter(|ip| Netgroup::of(*ip).is_some()) else { return };
+            // The first connections may be dialled before this node listens, from another port than holes are made from.
+            let kept = listen_port(ip, &self.listening).map(|port| Multiaddr::from(ip).with(Protocol::Tcp(port)));
+            let punch = &mut self.swarm.behaviour_mut().reach.punch;
+            punch.add_candidate(&observed);
+            if let Some(kept) = kept.filter(|kept| *kept != observed) {
+                punch.add_candidate(&kept);
             }
         }
     }

@@ -2,8 +2,9 @@
 
 /// Bytes of a gossiped share: at most 859 of the share and a few of the frame, with room to spare.
 pub const SHARE_MESSAGE_LEN_MAX: usize = 4_096;
-/// Bytes of a block announcement. The short ids of the largest block have 400 KB.
-pub const BLOCK_MESSAGE_LEN_MAX: usize = 1_000_000;
+/// Bytes of a block announcement. The short ids of the largest block have 393,210 bytes and its coinbase [`COINBASE_LEN_MAX`]; a
+/// peer that sends no more than the beginning occupies as much memory until it disconnects.
+pub const BLOCK_MESSAGE_LEN_MAX: usize = 450_000;
 /// Bytes of a request. The longest requests transactions, with three bytes each.
 pub const REQUEST_LEN_MAX: usize = 64 << 10;
 /// Bytes of a response. What does not fit has to be requested again.

@@ -10,6 +10,8 @@ use p2pool_core::wire::{Frame as _, Request, Response};
 use p2pool_test_bitcoind::{wait_for, wait_until};
 use p2pool_test_functional::network::TIMEOUT;
 use p2pool_test_hostile::background_peer::BackgroundPeer;
+use p2pool_test_hostile::flooder::Flooder;
+use p2pool_test_hostile::names::Names;
 use p2pool_test_hostile::scripted_peer::{PeerConfig, ScriptedPeer};
 
 use crate::test_network::{invented_ids, respond_without_shares, TestNetwork, VICTIM};
@@ -23,6 +25,12 @@ const ALLOWED_PER_S: f64 = 20.0;
 const RSS_MAX_KIB: u64 = 48 << 10;
 /// Longest propagation of an honest share during a flood, on a machine that is busy with other tests.
 const SHARE_MAX: Duration = Duration::from_secs(10);
+
+/// Memory of the victim during a flood of bytes by fifty connections, and what may remain of it afterwards.
+const FLOODED_RSS_MAX_KIB: u64 = 128 << 10;
+const RSS_KEPT_MAX_KIB: u64 = 16 << 10;
+/// Length of a flood of bytes: a connection that is not read responds to no ping, and is closed after half a minute.
+const FLOOD: Duration = Duration::from_secs(20);
 
 /// Returns copies of a share with different info under one proof of work. Before rule 8 each counts as a different share.
 fn variants(share: &Share, edit: fn(&mut Share, u32)) -> Vec<Share> {
@@ -142,4 +150,26 @@ fn a_flood_of_connections_leaves_honest_nodes_theirs() {
     assert!(connected > INBOUND_MAX / 2, "only {connected} peers are connected");
     network.mine_share();
     network.mine_share();
+}
+
+#[test]
+fn fifty_connections_that_push_bytes_do_not_fill_the_memory() {
+    let mut network = TestNetwork::start(2);
+    let port = network.addresses[VICTIM].to_string().split('/').nth(4).unwrap().parse().unwrap();
+    let before = network.rss_kib();
+    let flooder = Flooder::start(([127, 0, 0, 1], port).into(), &Names::of(&network.chain), 50);
+    wait_until("all connections", TIMEOUT, || network.metric("p2pool_peers_connected") >= 50.0);
+    let (begun, mut most) = (Instant::now(), 0);
+    while begun.elapsed() < FLOOD {
+        std::thread::sleep(Duration::from_millis(100));
+        most = most.max(network.rss_kib());
+    }
+    let took = network.mine_share();
+    drop(flooder);
+    wait_until("the memory to return", TIMEOUT, || network.rss_kib() <= before + RSS_KEPT_MAX_KIB);
+    eprintln!(
+        "memory: {before} KiB before, {most} KiB at most, {} KiB after; a share took {took:?}",
+        network.rss_kib()
+    );
+    assert!(most <= FLOODED_RSS_MAX_KIB, "{most} KiB");
 }

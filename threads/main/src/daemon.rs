@@ -10,12 +10,16 @@ use p2pool_core::metrics::Metrics;
 use crate::args::VERSION;
 use crate::data_dir::{self, DataDirLock};
 use crate::error::NodeError;
+use crate::memory;
 use crate::service_manager::{Progress, ServiceManager};
 use crate::shutdown;
 use crate::signals;
 use crate::status_line::{Figures, StatusLine, STATUS_INTERVAL};
 use crate::threads::{MainEvent, ThreadName, Threads};
 use crate::wiring::Components;
+
+/// Time between two returns of free memory. It takes a millisecond or so, and a flood is over in a minute.
+const FREE_PAGES_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Runs the node until it is asked to stop. `settings_file` is the one that was read, `home` the user's home directory.
 ///
@@ -55,6 +59,7 @@ pub fn run(mut config: Config, settings_file: Option<&Path>, home: Option<&Path>
         log::info!("{line}");
         manager.status(&line);
     })];
+    chores.push(Chore::new(FREE_PAGES_INTERVAL, memory::return_free_pages));
     if let (Some(interval), manager) = (manager.watchdog_interval(), &manager) {
         chores.push(Chore::new(interval, move || {
             let working = [(ThreadName::Chain, progress.0.is_made()), (ThreadName::Stratum, progress.1.is_made())];

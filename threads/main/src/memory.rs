@@ -1,4 +1,4 @@
-//! The setting of the C library's allocator that keeps the node small.
+//! What keeps the heap of the C library's allocator small.
 
 /// Size in bytes from which a block of memory has a mapping of its own, which goes back to the system when the block is freed.
 /// It is glibc's initial value.
@@ -17,5 +17,17 @@ pub fn return_large_blocks() {
     debug_assert_eq!(is_set, 1, "glibc accepts up to 32 MiB");
 }
 
+/// Returns free pages between blocks that are in use to the system. By itself glibc returns only those at the end of a heap: a
+/// few small blocks that are in use would keep all that floods of peers have ever occupied.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[allow(unsafe_code, reason = "there is no other way")]
+pub fn return_free_pages() {
+    // SAFETY: malloc_trim locks one heap after the other.
+    unsafe { libc::malloc_trim(0) };
+}
+
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub fn return_large_blocks() {}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+pub fn return_free_pages() {}

@@ -12,7 +12,7 @@ use libp2p::request_response::{self, ProtocolSupport};
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::{
-    connection_limits, identify, mdns, noise, ping, relay, tcp, yamux, PeerId, StreamProtocol, Swarm, SwarmBuilder,
+    connection_limits, identify, mdns, noise, ping, relay, tcp, PeerId, StreamProtocol, Swarm, SwarmBuilder,
 };
 use log::warn;
 use p2pool_core::config::{AddressKind, Config};
@@ -23,6 +23,7 @@ use crate::connection_gater::ConnectionGater;
 use crate::dht::Dht;
 use crate::error::P2pError;
 use crate::gossip::Gossip;
+use crate::muxer;
 use crate::names::{self, Names};
 use crate::one_connection::{OneConnection, PeerLimits};
 use crate::peers::InboundSlots;
@@ -56,9 +57,6 @@ const ESTABLISHED_INBOUND_MAX: u32 = 2 * INBOUND_MAX;
 pub const PENDING_MAX: u32 = 32;
 /// Timeout of connecting and the handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Open streams per connection in both directions: gossip, DHT, identify, ping and [`SYNC_STREAMS_MAX`] requests. Each may
-/// buffer 256 KiB.
-const STREAMS_MAX: usize = 64;
 /// Streams per connection whose protocol is being negotiated.
 const NEGOTIATING_MAX: usize = 16;
 /// Requests in flight per connection in both directions.
@@ -210,7 +208,7 @@ fn with_tcp_user_timeout(stream: tcp::tokio::TcpStream) -> tcp::tokio::TcpStream
 fn upgraded<T>(
     tcp: T,
     noise: noise::Config,
-    muxer: yamux::Config,
+    muxer: muxer::Config,
     metrics: Arc<Metrics>,
 ) -> Boxed<(PeerId, StreamMuxerBox)>
 where
@@ -246,8 +244,8 @@ pub fn build_swarm(
         .with_tokio()
         // Not `with_tcp`, which has no place for the byte counters.
         .with_other_transport(|key: &Keypair| -> Result<_, Box<dyn std::error::Error + Send + Sync>> {
-            let mut muxer = yamux::Config::default();
-            muxer.set_max_num_streams(STREAMS_MAX);
+            // One for all connections, which share its bound on memory.
+            let muxer = muxer::Config::default();
             let noise = noise::Config::new(key)?.with_prologue(prologue);
             let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
             let tcp = match proxy {

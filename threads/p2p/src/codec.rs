@@ -1,20 +1,37 @@
 //! Encoding of requests and responses on a stream: one message in each direction, ended by the end of the stream.
 
 use std::io;
+use std::sync::Arc;
 
 use futures::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use libp2p::request_response::Codec;
 use libp2p::StreamProtocol;
 use p2pool_core::wire::{Frame, Request, Response, WireError};
+use tokio::sync::Semaphore;
 
 use crate::instance::STATEMENT_LEN;
+
+/// Longest request that each stream may hold while it arrives. Only requests for more than 5,000 transactions are longer.
+const SHORT_REQUEST_LEN_MAX: usize = 16 << 10;
+/// Longer requests that may arrive at the same time, of all peers: a megabyte. More are refused; a node requests the
+/// transactions of a block from other peers too.
+const LONG_REQUESTS_MAX: usize = 16;
 
 /// Reads and writes requests and responses.
 ///
 /// A malformed message is returned as an error of its own rather than as a broken stream, so that its sender can be
 /// penalised. Only `Ok(Request)` and `Ok(Response)` are ever written.
-#[derive(Clone, Debug, Default)]
-pub struct SyncCodec;
+#[derive(Clone, Debug)]
+pub struct SyncCodec {
+    /// Taken while a long request arrives.
+    long_requests: Arc<Semaphore>,
+}
+
+impl Default for SyncCodec {
+    fn default() -> Self {
+        Self { long_requests: Arc::new(Semaphore::new(LONG_REQUESTS_MAX)) }
+    }
+}
 
 /// Why a response could not be read.
 #[derive(Debug)]
@@ -34,14 +51,19 @@ impl Codec for SyncCodec {
     where
         T: AsyncRead + Unpin + Send,
     {
-        Ok(Request::decode(&read_frame::<Request, _>(io).await?))
+        let mut bytes = read_at_most(SHORT_REQUEST_LEN_MAX, io).await?;
+        if bytes.len() > SHORT_REQUEST_LEN_MAX {
+            let _slot = self.long_requests.try_acquire().map_err(io::Error::other)?;
+            bytes.extend(read_at_most(Request::LEN_MAX - bytes.len(), io).await?);
+        }
+        Ok(Request::decode(&bytes))
     }
 
     async fn read_response<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Self::Response>
     where
         T: AsyncRead + Unpin + Send,
     {
-        let bytes = read_frame::<Response, _>(io).await?;
+        let bytes = read_at_most(Response::LEN_MAX, io).await?;
         if bytes.is_empty() {
             return Ok(Err(BadResponse::Empty));
         }
@@ -61,10 +83,6 @@ impl Codec for SyncCodec {
     {
         write_frame(io, &response.map_err(|_| io::Error::other("no response"))?).await
     }
-}
-
-async fn read_frame<F: Frame, T: AsyncRead + Unpin + Send>(io: &mut T) -> io::Result<Vec<u8>> {
-    read_at_most(F::LEN_MAX, io).await
 }
 
 /// Reads to the end of the stream, but at most one byte more than the longest message, which shows that it is too long.
@@ -122,5 +140,37 @@ impl<const LEN_MAX: usize> Codec for BytesCodec<LEN_MAX> {
         T: AsyncWrite + Unpin + Send,
     {
         io.write_all(&response).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::executor::block_on;
+    use futures::io::Cursor;
+    use futures::{stream, FutureExt as _, StreamExt as _, TryStreamExt as _};
+
+    use super::*;
+
+    #[test]
+    fn few_long_requests_arrive_at_the_same_time() {
+        let (codec, protocol) = (SyncCodec::default(), StreamProtocol::new("/test"));
+        let begin = |len: usize| {
+            let (mut codec, protocol) = (codec.clone(), protocol.clone());
+            // The end of the stream does not come.
+            let stream = stream::iter([Ok::<_, io::Error>(vec![0; len])]).chain(stream::pending());
+            async move { codec.read_request(&protocol, &mut Box::pin(stream).into_async_read()).await }.boxed()
+        };
+        let mut long: Vec<_> = (0..LONG_REQUESTS_MAX).map(|_| begin(SHORT_REQUEST_LEN_MAX + 1)).collect();
+        assert!(long.iter_mut().all(|request| request.now_or_never().is_none()), "they wait for the rest");
+        let refused = begin(SHORT_REQUEST_LEN_MAX + 1).now_or_never();
+        assert!(refused.is_some_and(|result| result.is_err()));
+        assert!(begin(SHORT_REQUEST_LEN_MAX).now_or_never().is_none(), "a short one still arrives");
+        let whole = |len: usize| {
+            let mut codec = codec.clone();
+            block_on(codec.read_request(&protocol, &mut Cursor::new(vec![0; len])))
+        };
+        assert!(whole(SHORT_REQUEST_LEN_MAX).is_ok() && whole(SHORT_REQUEST_LEN_MAX + 1).is_err());
+        drop(long.pop());
+        assert!(matches!(whole(Request::LEN_MAX + 1), Ok(Err(_))), "too long, which is penalised");
     }
 }

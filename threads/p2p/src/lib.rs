@@ -29,6 +29,7 @@ mod gossip;
 mod identity;
 mod instance;
 mod lan;
+mod muxer;
 mod names;
 mod one_connection;
 mod outbox;

@@ -10,13 +10,23 @@ use p2pool_core::peer::InboundId;
 const PER_PEER_MAX: usize = 8;
 /// Requests in flight per netgroup: as much as two peers. To take all slots, an attacker needs four netgroups.
 const PER_NETGROUP_MAX: usize = 16;
-/// Requests in flight in total. Each response may hold a megabyte until a slow peer has read it.
+/// Requests in flight in total. Each response may hold 280 KB until a slow peer has read it.
 const TOTAL_MAX: usize = 64;
+/// Slots that a request takes whose response may have a megabyte.
+pub const LONG: usize = 4;
+
+/// What a request in flight takes.
+#[derive(Debug)]
+struct Taken {
+    from: PeerId,
+    netgroup: Option<Netgroup>,
+    slots: usize,
+}
 
 /// Slots that requests of peers take while they are in flight.
 #[derive(Debug, Default)]
 pub struct RequestSlots {
-    taken: HashMap<InboundId, (PeerId, Option<Netgroup>)>,
+    taken: HashMap<InboundId, Taken>,
     next_id: u64,
 }
 
@@ -28,20 +38,25 @@ impl RequestSlots {
         id
     }
 
-    /// Takes a slot for a request; `None` if the peer, its netgroup or all peers together have too many. Peers on own
+    /// Takes slots for a request; `None` if the peer, its netgroup or all peers together have too many. Peers on own
     /// networks have no netgroup.
-    pub fn take(&mut self, from: PeerId, netgroup: Option<Netgroup>) -> Option<InboundId> {
-        let of_peer = self.taken.values().filter(|(peer, _)| *peer == from).count();
-        let of_netgroup = self.taken.values().filter(|(_, other)| netgroup.is_some() && *other == netgroup).count();
-        if of_peer >= PER_PEER_MAX || of_netgroup >= PER_NETGROUP_MAX || self.taken.len() >= TOTAL_MAX {
+    pub fn take(&mut self, from: PeerId, netgroup: Option<Netgroup>, slots: usize) -> Option<InboundId> {
+        let taken = |is_counted: &dyn Fn(&Taken) -> bool| -> usize {
+            slots + self.taken.values().filter(|taken| is_counted(taken)).map(|taken| taken.slots).sum::<usize>()
+        };
+        let of_netgroup = taken(&|taken| netgroup.is_some() && taken.netgroup == netgroup);
+        if taken(&|taken| taken.from == from) > PER_PEER_MAX
+            || of_netgroup > PER_NETGROUP_MAX
+            || taken(&|_| true) > TOTAL_MAX
+        {
             return None;
         }
         let id = self.without_slot();
-        self.taken.insert(id, (from, netgroup));
+        self.taken.insert(id, Taken { from, netgroup, slots });
         Some(id)
     }
 
-    /// Frees the slot of a request that is no longer in flight, if it has one.
+    /// Frees the slots of a request that is no longer in flight, if it has any.
     pub fn free(&mut self, id: InboundId) {
         self.taken.remove(&id);
     }
@@ -58,7 +73,7 @@ mod tests {
     /// Takes as many slots as peers of a netgroup get.
     fn fill(slots: &mut RequestSlots, peers: usize, netgroup: Option<Netgroup>) -> Vec<InboundId> {
         let ids: Vec<PeerId> = (0..peers).map(|_| PeerId::random()).collect();
-        ids.into_iter().flat_map(|id| std::iter::from_fn(|| slots.take(id, netgroup)).collect::<Vec<_>>()).collect()
+        ids.into_iter().flat_map(|id| std::iter::from_fn(|| slots.take(id, netgroup, 1)).collect::<Vec<_>>()).collect()
     }
 
     #[test]
@@ -74,9 +89,17 @@ mod tests {
         let mut slots = RequestSlots::default();
         let taken = fill(&mut slots, 100, None);
         assert_eq!(taken.len(), TOTAL_MAX);
-        assert_eq!(slots.take(PeerId::random(), netgroup(1)), None);
+        assert_eq!(slots.take(PeerId::random(), netgroup(1), 1), None);
         slots.free(taken[7]);
-        assert!(slots.take(PeerId::random(), netgroup(1)).is_some_and(|id| !taken.contains(&id)));
+        assert!(slots.take(PeerId::random(), netgroup(1), 1).is_some_and(|id| !taken.contains(&id)));
         assert_eq!(slots.taken.len(), TOTAL_MAX);
+    }
+    #[test]
+    fn long_responses_take_the_slots_of_several() {
+        let (mut slots, peer) = (RequestSlots::default(), PeerId::random());
+        assert!(slots.take(peer, None, LONG).is_some() && slots.take(peer, None, LONG).is_some());
+        assert_eq!(slots.take(peer, None, 1), None);
+        let long = std::iter::from_fn(|| slots.take(PeerId::random(), None, LONG)).count();
+        assert_eq!(2 + long, TOTAL_MAX / LONG);
     }
 }

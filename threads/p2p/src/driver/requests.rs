@@ -13,7 +13,7 @@ use p2pool_core::node::Event;
 use p2pool_core::peer::{InboundId, PeerHandle, RequestFailed, RequestId};
 use p2pool_core::wire::{Misbehaviour, Request, Response, WireError};
 
-use super::request_slots::RequestSlots;
+use super::request_slots::{self, RequestSlots};
 use super::SwarmDriver;
 use crate::codec::BadResponse;
 use crate::rate_limits::Action;
@@ -158,7 +158,8 @@ impl SwarmDriver {
             // Every peer's first request. Its response takes no memory, and the limits above and those of the connection
             // bound their number.
             Request::Status => Some(slots.without_slot()),
-            _ => slots.take(from, netgroup),
+            Request::BlockTransactions { .. } => slots.take(from, netgroup, request_slots::LONG),
+            _ => slots.take(from, netgroup, 1),
         };
         let Some(id) = id else { return self.send_on(channel, Response::Busy) };
         let channel = if self.outbox.offer(Event::Request { peer, id, request }) {

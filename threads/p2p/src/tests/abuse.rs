@@ -68,7 +68,7 @@ fn malformed_shares_ban() {
 
 #[test]
 fn oversized_shares_ban() {
-    gossip_until_banned(gossiping(), &[vec![1; SHARE_MESSAGE_LEN_MAX + 1], vec![2; 900_000]]);
+    gossip_until_banned(gossiping(), &[vec![1; SHARE_MESSAGE_LEN_MAX + 1], vec![2; 400_000]]);
 }
 
 #[test]

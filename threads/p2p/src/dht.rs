@@ -1,19 +1,26 @@
 //! The DHT by which nodes discover each other, with limits on what it learns.
+//!
+//! The library dials every node that it hears of, and its connections stay. Here it asks only the peers that are connected;
+//! the others are reported, and the dialer decides.
 
+use std::collections::VecDeque;
 use std::net::IpAddr;
-use std::task::{Context, Poll};
+use std::task::{ready, Context, Poll};
 use std::time::Duration;
 
 use libp2p::core::transport::PortUse;
 use libp2p::core::Endpoint;
 use libp2p::kad::store::{MemoryStore, MemoryStoreConfig};
 use libp2p::kad::{self, Mode};
+use libp2p::swarm::behaviour::DialFailure;
+use libp2p::swarm::dial_opts::DialOpts;
 use libp2p::swarm::{
-    ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
+    ConnectionDenied, ConnectionId, DialError, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
+    THandlerOutEvent, ToSwarm,
 };
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 
-use crate::address::{ip_of, is_onion, is_plain, is_relayed, may_advertise};
+use crate::address::{ip_of, is_onion, is_plain, is_relayed, may_advertise, without_peer_id};
 
 /// Interval of lookups of this node's own id, which fill the routing table.
 const REFRESH: Duration = Duration::from_secs(60);
@@ -33,6 +40,24 @@ pub struct Dht {
     dials_onion: bool,
     /// Peers may come through Tor, from this machine's own address.
     is_hidden: bool,
+    /// Nodes to be reported.
+    heard: VecDeque<Heard>,
+}
+
+/// A node that the DHT has heard of, and is not connected.
+#[derive(Debug)]
+pub struct Heard {
+    pub peer: PeerId,
+    pub addresses: Vec<Multiaddr>,
+}
+
+/// An event of [`Dht`].
+#[derive(Debug)]
+pub enum DhtEvent {
+    /// A node to dial.
+    Heard(Heard),
+    /// An event of the library.
+    Inner(kad::Event),
 }
 
 impl Dht {
@@ -53,7 +78,7 @@ impl Dht {
         if is_server {
             inner.set_mode(Some(Mode::Server));
         }
-        Self { inner, connected: Vec::new(), dials_onion, is_hidden }
+        Self { inner, connected: Vec::new(), dials_onion, is_hidden, heard: VecDeque::new() }
     }
 
     /// Replaces the addresses of a node, whereas the library only adds to them.
@@ -90,11 +115,40 @@ impl Dht {
         }
         is_plain(address) && self.connected.iter().any(|(_, from)| may_advertise(Some(*from), address))
     }
+
+    /// Returns the addresses of a node that may be dialled.
+    fn addresses_to_dial(
+        &mut self,
+        connection: ConnectionId,
+        peer: Option<PeerId>,
+        addresses: &[Multiaddr],
+        role: Endpoint,
+    ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
+        let mut addresses = self.inner.handle_pending_outbound_connection(connection, peer, addresses, role)?;
+        // `driver::discovery` has checked the addresses in the routing table.
+        let known = peer.map(|peer| self.addresses(&peer)).unwrap_or_default();
+        addresses.retain(|address| (known.contains(address) && !is_onion(address)) || self.may_dial(address));
+        addresses.truncate(ADDRESSES_PER_PEER_MAX);
+        Ok(addresses)
+    }
+
+    /// Reports a node that the library would dial, and ends that dial.
+    fn report(&mut self, dial: &DialOpts) {
+        let Some(peer) = dial.get_peer_id() else { return };
+        let connection_id = dial.connection_id();
+        let addresses = self.addresses_to_dial(connection_id, Some(peer), &[], Endpoint::Dialer).unwrap_or_default();
+        if !addresses.is_empty() {
+            let plain = addresses.iter().map(without_peer_id).collect();
+            self.heard.push_back(Heard { peer, addresses: plain });
+        }
+        let failure = DialFailure { peer_id: Some(peer), error: &DialError::Aborted, connection_id };
+        self.inner.on_swarm_event(FromSwarm::DialFailure(failure));
+    }
 }
 
 impl NetworkBehaviour for Dht {
     type ConnectionHandler = <Inner as NetworkBehaviour>::ConnectionHandler;
-    type ToSwarm = kad::Event;
+    type ToSwarm = DhtEvent;
 
     fn handle_established_inbound_connection(
         &mut self,
@@ -113,12 +167,7 @@ impl NetworkBehaviour for Dht {
         addresses: &[Multiaddr],
         role: Endpoint,
     ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
-        let mut addresses = self.inner.handle_pending_outbound_connection(connection, peer, addresses, role)?;
-        // `driver::discovery` has checked the addresses in the routing table.
-        let known = peer.map(|peer| self.addresses(&peer)).unwrap_or_default();
-        addresses.retain(|address| (known.contains(address) && !is_onion(address)) || self.may_dial(address));
-        addresses.truncate(ADDRESSES_PER_PEER_MAX);
-        Ok(addresses)
+        self.addresses_to_dial(connection, peer, addresses, role)
     }
 
     fn handle_established_outbound_connection(
@@ -151,8 +200,16 @@ impl NetworkBehaviour for Dht {
         self.inner.on_connection_handler_event(peer, connection, event);
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
-        self.inner.poll(cx)
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<DhtEvent, THandlerInEvent<Self>>> {
+        loop {
+            if let Some(heard) = self.heard.pop_front() {
+                return Poll::Ready(ToSwarm::GenerateEvent(DhtEvent::Heard(heard)));
+            }
+            match ready!(self.inner.poll(cx)) {
+                ToSwarm::Dial { opts } => self.report(&opts),
+                event => return Poll::Ready(event.map_out(DhtEvent::Inner)),
+            }
+        }
     }
 }
 

@@ -1,8 +1,15 @@
-//! Decides which peers to dial and when to retry. Pure: time is an argument, and the caller dials.
+//! Decides which peers to remember, which to dial, and when to retry. Pure: time and randomness are arguments, and the caller
+//! dials.
+//!
+//! What strangers say must not displace what this node has found out: peers that it has dialled (tried) and those it has
+//! only heard of (new) are in tables of their own, in which the addresses of one network reach few buckets (`buckets`).
+//! Connected peers are never displaced. Outbound connections go to one peer per group of addresses, and after a restart
+//! first to the anchors, the two with the longest connections.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use libp2p::{Multiaddr, PeerId};
@@ -10,11 +17,21 @@ use p2pool_core::netgroup::is_own_network;
 use p2pool_core::units::UnixTime;
 
 use crate::address::{ip_of, split_peer_id};
+use crate::buckets::{group, Bucket, Group, HeardFrom, Key, BUCKET_LEN};
 
 /// Outbound connections that this node wants, so that inbound peers are never all it knows. Eight as in bitcoind.
 pub const OUTBOUND_TARGET: usize = 8;
-/// Known peers: a file of 50 KB.
-const PEERS_MAX: usize = 500;
+/// Outbound connections that are remembered across restarts, so that a restart alone gives no attacker all of them. Two as
+/// in bitcoind.
+const ANCHORS: usize = 2;
+/// Age of a connection from which its peer may be an anchor.
+const ANCHOR_AGE: Duration = Duration::from_secs(60);
+/// Peers of the local network; others are bounded by their buckets.
+const LOCAL_MAX: usize = 500;
+/// Lines of the file that are read: twice what the tables hold.
+const LINES_MAX: usize = 8_192;
+/// Consecutive failures after which a peer gives up its place to another one.
+const FAILURES_BAD: u32 = 3;
 /// Addresses remembered per peer.
 const ADDRESSES_MAX: usize = 4;
 /// Concurrent dials, so that a list of dead peers does not use up the limit of pending connections.
@@ -43,8 +60,8 @@ enum Source {
     Bootnode,
     /// Found on the local network: always dialled.
     Local,
-    /// Connected before, or advertised: dialled while there are too few outbound connections.
-    Learned,
+    /// In one of the tables: dialled while there are too few outbound connections.
+    Table(Bucket),
 }
 
 /// How good an address is; the worst are dropped first. A peer may advertise anything, so what this node has found out
@@ -88,9 +105,29 @@ struct KnownPeer {
     /// Since when it is connected, and whether this node dialled.
     connected: Option<(Instant, bool)>,
     is_dialling: bool,
+    /// It was an anchor of an earlier run, and has not been dialled since.
+    was_anchor: bool,
 }
 
 impl KnownPeer {
+    /// Returns the group of its best address.
+    fn group(&self) -> Group {
+        group(self.addresses.first().and_then(|(_, address)| ip_of(address)))
+    }
+
+    /// Returns its group if there is to be one outbound connection at most to that: peers on own networks and configured
+    /// ones are exempt.
+    fn exclusive_group(&self) -> Group {
+        let ip = self.addresses.first().and_then(|(_, address)| ip_of(address))?;
+        let is_exclusive = matches!(self.source, Source::Table(_)) && !is_own_network(ip);
+        is_exclusive.then(|| group(Some(ip))).flatten()
+    }
+
+    /// Whether it may be displaced by another peer of its bucket.
+    const fn is_bad(&self) -> bool {
+        self.failures >= FAILURES_BAD && self.connected.is_none() && !self.is_dialling
+    }
+
     /// Whether it may be dialled now. A full bootnode's slots are left to nodes that need them more while this one has
     /// enough outbound connections.
     fn is_due(&self, now: Instant, outbound: usize) -> bool {
@@ -104,20 +141,27 @@ impl KnownPeer {
 #[derive(Debug)]
 pub struct Dialer {
     our_id: PeerId,
+    key: Key,
     peers: HashMap<PeerId, KnownPeer>,
     changed: bool,
+    /// The anchors that were written last.
+    anchors: Vec<PeerId>,
 }
 
 impl Dialer {
     /// Starts with the configured bootnodes and the peers that [`Self::to_text`] wrote in an earlier run.
-    pub fn new(our_id: PeerId, bootnodes: Vec<(PeerId, Multiaddr)>, known: &str, now: Instant) -> Self {
-        let mut dialer = Self { our_id, peers: HashMap::new(), changed: false };
-        let known: Vec<_> = known.lines().filter_map(parse_line).take(PEERS_MAX * ADDRESSES_MAX).collect();
+    pub fn new(our_id: PeerId, key: Key, bootnodes: Vec<(PeerId, Multiaddr)>, known: &str, now: Instant) -> Self {
+        let mut dialer = Self { our_id, key, peers: HashMap::new(), changed: false, anchors: Vec::new() };
+        let known: Vec<_> = known.lines().filter_map(parse_line).take(LINES_MAX).collect();
         // An address that is added later ranks higher.
-        for (seen, peer, address) in known.into_iter().rev() {
-            dialer.add(peer, address, Source::Learned, now);
+        for SavedPeer { kind, seen, peer, address } in known.into_iter().rev() {
+            if kind != Kind::New {
+                dialer.add_tried(peer, address.clone(), now);
+            }
+            let from = HeardFrom::Peer(group(ip_of(&address)));
+            dialer.add_new(peer, address, from, now);
             if let Some(known) = dialer.peers.get_mut(&peer) {
-                known.seen = Some(seen);
+                (known.seen, known.was_anchor) = (Some(seen), kind == Kind::Anchor);
             }
         }
         let wait = if dialer.peers.is_empty() { Duration::ZERO } else { BOOTNODES_WAIT };
@@ -128,18 +172,50 @@ impl Dialer {
         dialer
     }
 
-    /// Writes one line per address: the Unix time of the last connection, the address with the peer id. Latest first.
+    /// Writes one line per address: which table the peer is in, the Unix time of the last connection, the address with the
+    /// peer id. Anchors first, then the latest.
     pub fn to_text(&self) -> String {
-        let mut seen: Vec<_> = self.peers.iter().filter_map(|(peer, known)| Some((known.seen?, peer, known))).collect();
-        seen.sort_by_key(|(seen, peer, _)| (Reverse(*seen), **peer));
+        let kind = |peer: &PeerId, known: &KnownPeer| match known.source {
+            _ if self.anchors.contains(peer) => Kind::Anchor,
+            Source::Table(Bucket::New(_)) => Kind::New,
+            _ => Kind::Tried,
+        };
+        let seen = self.peers.iter().filter_map(|(peer, known)| Some((kind(peer, known), known.seen?, peer, known)));
+        let mut seen: Vec<_> = seen.collect();
+        seen.sort_by_key(|(kind, seen, peer, _)| (*kind != Kind::Anchor, Reverse(*seen), **peer));
         let mut text = String::new();
-        for (seen, peer, known) in seen {
+        for (kind, seen, peer, known) in seen {
             for (_, address) in &known.addresses {
                 // Writing to a string does not fail.
-                let _ = writeln!(text, "{seen} {address}/p2p/{peer}");
+                let _ = writeln!(text, "{} {seen} {address}/p2p/{peer}", kind.name());
             }
         }
         text
+    }
+
+    /// Notes the anchors: the outbound peers with the longest connections, of different groups. True if they have changed,
+    /// which is to be written at once: the next restart may be a crash.
+    pub fn update_anchors(&mut self, now: Instant) -> bool {
+        let mut outbound: Vec<_> = self
+            .peers
+            .iter()
+            .filter(|(_, known)| matches!(known.source, Source::Table(_)))
+            .filter_map(|(peer, known)| match known.connected {
+                Some((since, true)) if now.duration_since(since) >= ANCHOR_AGE => Some((since, peer, known.group())),
+                _ => None,
+            })
+            .collect();
+        outbound.sort_unstable();
+        let mut groups = HashSet::new();
+        let longest = outbound.into_iter().filter(|(_, _, group)| groups.insert(*group));
+        let anchors: Vec<PeerId> = longest.map(|(_, peer, _)| *peer).take(ANCHORS).collect();
+        // While none is old enough, as after an outage, the last ones stay.
+        if anchors.is_empty() || anchors == self.anchors {
+            return false;
+        }
+        self.anchors = anchors;
+        self.changed = true;
+        true
     }
 
     /// Whether the result of [`Self::to_text`] has changed since the last call.
@@ -157,17 +233,32 @@ impl Dialer {
         self.add(peer, address, Source::Local, now);
     }
 
-    /// Adds addresses that a connected peer advertises for itself.
-    pub fn add_advertised(&mut self, peer: PeerId, addresses: Vec<Multiaddr>, now: Instant, time: UnixTime) {
+    /// Adds addresses that a peer, connected from `ip`, advertises for itself.
+    pub fn add_advertised(
+        &mut self,
+        peer: PeerId,
+        ip: Option<IpAddr>,
+        addresses: Vec<Multiaddr>,
+        now: Instant,
+        time: UnixTime,
+    ) {
         for address in addresses {
-            self.add(peer, address, Source::Learned, now);
+            self.add_new(peer, address, HeardFrom::Peer(group(ip)), now);
         }
         self.mark_seen(&peer, time);
     }
 
+    /// Adds addresses of a peer that the DHT knows.
+    pub fn add_heard(&mut self, peer: PeerId, addresses: Vec<Multiaddr>, now: Instant) {
+        for address in addresses {
+            self.add_new(peer, address, HeardFrom::Dht, now);
+        }
+    }
+
     /// Notes an outbound connection.
     pub fn outbound_connected(&mut self, peer: PeerId, address: &Multiaddr, now: Instant, time: UnixTime) {
-        self.add(peer, address.clone(), Source::Learned, now);
+        self.add_tried(peer, address.clone(), now);
+        self.add_new(peer, address.clone(), HeardFrom::Peer(group(ip_of(address))), now);
         if let Some(known) = self.peers.get_mut(&peer) {
             let before = known.addresses.clone();
             for (rank, known_address) in &mut known.addresses {
@@ -189,7 +280,7 @@ impl Dialer {
     /// A connection replaces the one before, which says no more about the peer.
     fn connected(&mut self, peer: &PeerId, is_dialer: bool, now: Instant, time: UnixTime) {
         if let Some(known) = self.peers.get_mut(peer) {
-            known.is_dialling = false;
+            (known.is_dialling, known.was_anchor) = (false, false);
             known.connected = Some((now, is_dialer));
         }
         self.mark_seen(peer, time);
@@ -252,7 +343,7 @@ impl Dialer {
     /// Notes a failed dial. Returns true if it is the first failure of a bootnode.
     pub fn dial_failed(&mut self, peer: &PeerId, now: Instant) -> bool {
         let Some(known) = self.peers.get_mut(peer) else { return false };
-        (known.is_dialling, known.evicted_us) = (false, false);
+        (known.is_dialling, known.was_anchor, known.evicted_us) = (false, false, false);
         for (rank, address) in known.addresses.iter_mut().filter(|(rank, _)| *rank == Rank::Dialled) {
             *rank = Rank::of(address);
         }
@@ -281,44 +372,113 @@ impl Dialer {
         }
     }
 
-    /// Returns the peers to dial now, given the number of outbound connections, and marks them as being dialled.
+    /// Returns the peers to dial now, given the number of outbound connections, and marks them as being dialled. `random`
+    /// decides between peers of the tables.
     pub fn due(
         &mut self,
         now: Instant,
         outbound: usize,
+        random: impl FnOnce() -> [u8; 16],
         is_connected: impl Fn(&PeerId) -> bool,
     ) -> Vec<(PeerId, Vec<Multiaddr>)> {
+        let is_ready =
+            |peer: &PeerId, known: &KnownPeer| !known.is_dialling && known.is_due(now, outbound) && !is_connected(peer);
         let dialling = self.peers.values().filter(|known| known.is_dialling).count();
-        let mut wanted = OUTBOUND_TARGET.saturating_sub(outbound + dialling);
-        let mut ready: Vec<_> = self
-            .peers
-            .iter_mut()
-            .filter(|(peer, known)| !known.is_dialling && known.is_due(now, outbound) && !is_connected(peer))
-            .collect();
-        ready.sort_by_key(|(_, known)| (known.failures, Reverse(known.seen)));
-        let mut due = Vec::new();
-        for (peer, known) in ready {
-            if due.len() + dialling >= DIALS_MAX && known.source != Source::Bootnode {
-                continue;
+        let is_configured = |known: &KnownPeer| !matches!(known.source, Source::Table(_));
+        let mut due: Vec<PeerId> = Vec::new();
+        let mut configured: Vec<_> =
+            self.peers.iter().filter(|(peer, known)| is_configured(known) && is_ready(peer, known)).collect();
+        configured.sort_by_key(|(_, known)| (known.failures, Reverse(known.seen)));
+        for (peer, known) in configured {
+            if known.source == Source::Bootnode || due.len() + dialling < DIALS_MAX {
+                due.push(*peer);
             }
-            if known.source == Source::Learned {
-                if wanted == 0 {
-                    continue;
-                }
-                wanted -= 1;
-            }
-            known.is_dialling = true;
-            due.push((*peer, known.addresses.iter().map(|(_, address)| address.clone()).collect()));
         }
-        due
+        let wanted = OUTBOUND_TARGET.saturating_sub(outbound + dialling);
+        let wanted = wanted.min(DIALS_MAX.saturating_sub(due.len() + dialling));
+        if wanted > 0 {
+            due.extend(self.choose(wanted, random(), is_ready));
+        }
+        due.into_iter()
+            .filter_map(|peer| {
+                let known = self.peers.get_mut(&peer)?;
+                known.is_dialling = true;
+                Some((peer, known.addresses.iter().map(|(_, address)| address.clone()).collect()))
+            })
+            .collect()
+    }
+
+    /// Chooses peers of the tables: anchors first, then by turns from both tables, each time a random bucket and a random
+    /// peer of it; so the number of an attacker's peers does not decide. One peer per group.
+    fn choose(&self, wanted: usize, random: [u8; 16], is_ready: impl Fn(&PeerId, &KnownPeer) -> bool) -> Vec<PeerId> {
+        let is_outbound = |known: &&KnownPeer| known.is_dialling || matches!(known.connected, Some((_, true)));
+        let mut groups: HashSet<Group> =
+            self.peers.values().filter(is_outbound).map(KnownPeer::exclusive_group).collect();
+        groups.remove(&None);
+        let mut ready: Vec<(Bucket, &PeerId, &KnownPeer)> = self
+            .peers
+            .iter()
+            .filter_map(|(peer, known)| match known.source {
+                Source::Table(bucket) if is_ready(peer, known) => Some((bucket, peer, known)),
+                _ => None,
+            })
+            .collect();
+        let mut chosen = Vec::new();
+        let random = Key(random);
+        for turn in 0..wanted {
+            // `None`, which exempts, is in no set.
+            ready.retain(|(_, _, known)| !groups.contains(&known.exclusive_group()));
+            let turn = turn.to_be_bytes();
+            let is_new_first = random.hash(&[b"table", &turn]) % 2 == 0;
+            // Within a bucket, one that has failed less often comes first.
+            let order = |(bucket, peer, known): &&(Bucket, &PeerId, &KnownPeer)| {
+                let (is_new, number) = match bucket {
+                    Bucket::New(number) => (true, *number),
+                    Bucket::Tried(number) => (false, *number),
+                };
+                let of_bucket = random.hash(&[b"bucket", &turn, &[number]]);
+                let of_peer = random.hash(&[b"peer", &turn, &peer.to_bytes()]);
+                (!known.was_anchor, is_new != is_new_first, of_bucket, known.failures, of_peer)
+            };
+            let Some(&(_, peer, known)) = ready.iter().min_by_key(order) else { break };
+            chosen.push(*peer);
+            groups.extend(Some(known.exclusive_group()).filter(Option::is_some));
+            ready.retain(|(_, other, _)| *other != peer);
+        }
+        chosen
+    }
+
+    /// Adds an address of a peer, and the peer to the new table if it is not known and its bucket has room.
+    fn add_new(&mut self, peer: PeerId, address: Multiaddr, from: HeardFrom, now: Instant) {
+        let bucket = self.key.new_bucket(group(ip_of(&address)), from);
+        if self.peers.contains_key(&peer) || self.make_room(bucket) {
+            self.add(peer, address, Source::Table(bucket), now);
+        }
+    }
+
+    /// Adds a peer that was dialled to the tried table, or moves it there, if its bucket has room.
+    fn add_tried(&mut self, peer: PeerId, address: Multiaddr, now: Instant) {
+        let at = self.peers.get(&peer).map_or_else(|| group(ip_of(&address)), KnownPeer::group);
+        let bucket = self.key.tried_bucket(at, &peer.to_bytes());
+        let is_tried = |known: &KnownPeer| !matches!(known.source, Source::Table(Bucket::New(_)));
+        if self.peers.get(&peer).is_some_and(is_tried) || !self.make_room(bucket) {
+            return;
+        }
+        match self.peers.get_mut(&peer) {
+            Some(known) => {
+                known.source = Source::Table(bucket);
+                self.changed = true;
+            }
+            None => self.add(peer, address, Source::Table(bucket), now),
+        }
     }
 
     fn add(&mut self, peer: PeerId, address: Multiaddr, source: Source, next_try: Instant) {
         if peer == self.our_id {
             return;
         }
-        if !self.peers.contains_key(&peer) && source != Source::Bootnode {
-            self.make_room();
+        if source == Source::Local && !self.peers.contains_key(&peer) {
+            self.make_room_for_local();
         }
         let known = self.peers.entry(peer).or_insert(KnownPeer {
             source,
@@ -329,8 +489,9 @@ impl Dialer {
             evicted_us: false,
             connected: None,
             is_dialling: false,
+            was_anchor: false,
         });
-        if known.source == Source::Learned {
+        if matches!((known.source, source), (Source::Table(_), Source::Bootnode | Source::Local)) {
             known.source = source;
         }
         if known.addresses.iter().all(|(_, known_address)| *known_address != address) {
@@ -344,13 +505,28 @@ impl Dialer {
         }
     }
 
-    /// Forgets the peer that has not been connected for the longest time if there are too many.
-    fn make_room(&mut self) {
-        if self.peers.len() < PEERS_MAX {
+    /// Whether a bucket has room, perhaps after the peer with the most failures has left it. Good peers stay: a newcomer
+    /// has shown nothing yet.
+    fn make_room(&mut self, bucket: Bucket) -> bool {
+        let source = Source::Table(bucket);
+        let members = || self.peers.iter().filter(|(_, known)| known.source == source);
+        if members().count() < BUCKET_LEN {
+            return true;
+        }
+        let worst = members().filter(|(_, known)| known.is_bad()).max_by_key(|(_, known)| known.failures);
+        let Some(worst) = worst.map(|(peer, _)| *peer) else { return false };
+        self.peers.remove(&worst);
+        true
+    }
+
+    /// Forgets the local peer that has not been connected for the longest time if there are too many.
+    fn make_room_for_local(&mut self) {
+        let local = || self.peers.iter().filter(|(_, known)| known.source == Source::Local);
+        if local().count() < LOCAL_MAX {
             return;
         }
-        let others = self.peers.iter().filter(|(_, known)| known.source != Source::Bootnode);
-        if let Some(oldest) = others.min_by_key(|(_, known)| known.seen).map(|(peer, _)| *peer) {
+        let idle = local().filter(|(_, known)| known.connected.is_none());
+        if let Some(oldest) = idle.min_by_key(|(_, known)| known.seen).map(|(peer, _)| *peer) {
             self.peers.remove(&oldest);
         }
     }
@@ -361,10 +537,41 @@ const fn is_step(seen: UnixTime, time: UnixTime) -> bool {
     time.0.abs_diff(seen.0) >= SEEN_STEP_S
 }
 
-fn parse_line(line: &str) -> Option<(UnixTime, PeerId, Multiaddr)> {
-    let (seen, address) = line.split_once(' ')?;
+/// What the file says about a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Anchor,
+    Tried,
+    New,
+}
+
+impl Kind {
+    const ALL: [Self; 3] = [Self::Anchor, Self::Tried, Self::New];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Anchor => "anchor",
+            Self::Tried => "tried",
+            Self::New => "new",
+        }
+    }
+}
+
+/// A line of the file.
+struct SavedPeer {
+    kind: Kind,
+    seen: UnixTime,
+    peer: PeerId,
+    address: Multiaddr,
+}
+
+/// Reads a line of this version or of older ones, which wrote all peers that had ever been connected without the kind.
+fn parse_line(line: &str) -> Option<SavedPeer> {
+    let kind = Kind::ALL.into_iter().find(|kind| line.split(' ').next() == Some(kind.name()));
+    let rest = kind.map_or(Some(line), |kind| line.get(kind.name().len() + 1..))?;
+    let (seen, address) = rest.split_once(' ')?;
     let (peer, address) = split_peer_id(address.parse().ok()?)?;
-    Some((UnixTime(seen.parse().ok()?), peer, address))
+    Some(SavedPeer { kind: kind.unwrap_or(Kind::New), seen: UnixTime(seen.parse().ok()?), peer, address })
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ use crate::added_peers::AddedPeers;
 use crate::address::is_relayed;
 use crate::behaviour::{Behaviour, BehaviourEvent, ProtocolsEvent};
 use crate::connection_gater::Clock;
+use crate::dht::DhtEvent;
 use crate::dialer::Dialer;
 use crate::instance::{OwnInstance, Statements};
 use crate::lan::Lan;
@@ -47,7 +48,7 @@ pub use requests::OUTBOUND_PER_PEER_MAX;
 use requests::{Protocol, Requests};
 use subscriptions::Reconnects;
 
-/// Shortest time between two writes of the known peers. Bans are written at once.
+/// Shortest time between two writes of the known peers. Bans and new anchors are written at once.
 const SAVE_INTERVAL: Duration = Duration::from_secs(30);
 /// Longest time between two published statuses.
 const PUBLISH_INTERVAL: Duration = Duration::from_secs(2);
@@ -194,7 +195,8 @@ impl SwarmDriver {
                 ProtocolsEvent::Mdns(event) => self.on_mdns(event),
                 ProtocolsEvent::Instance(event) => self.on_statement_event(event),
                 ProtocolsEvent::Relayed(event) => self.on_relayed_event(event),
-                ProtocolsEvent::Dht(event) => log::trace!("dht: {event:?}"),
+                ProtocolsEvent::Dht(DhtEvent::Heard(heard)) => self.on_heard(heard),
+                ProtocolsEvent::Dht(DhtEvent::Inner(event)) => log::trace!("dht: {event:?}"),
             },
             BehaviourEvent::Reach(event) => self.on_reach(event),
             BehaviourEvent::Gater(never) | BehaviourEvent::Limits(never) => match never {},
@@ -228,7 +230,7 @@ impl SwarmDriver {
             self.bans_file.is_dirty = true;
         }
         self.bans_file.save(|| bans.to_text(), now, force);
-        if !force && now.duration_since(self.saved_at) < SAVE_INTERVAL {
+        if !force && !self.dialer.update_anchors(now) && now.duration_since(self.saved_at) < SAVE_INTERVAL {
             return;
         }
         self.saved_at = now;

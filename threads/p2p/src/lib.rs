@@ -19,6 +19,7 @@ mod added_peers;
 mod address;
 mod bans;
 mod behaviour;
+mod buckets;
 mod codec;
 mod connection_gater;
 mod dht;

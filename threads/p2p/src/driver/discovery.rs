@@ -13,7 +13,8 @@ use p2pool_core::status::Direction;
 
 use super::SwarmDriver;
 use crate::address::{ip_of, is_onion, is_plain, is_relayed, may_advertise, split_peer_id, without_peer_id};
-use crate::dht::ADDRESSES_PER_PEER_MAX;
+use crate::dht::{Heard, ADDRESSES_PER_PEER_MAX};
+use crate::identity;
 
 /// External addresses that this node advertises beside those it listens on.
 pub(super) const EXTERNAL_MAX: usize = 4;
@@ -23,7 +24,8 @@ const REASON_LEN_MAX: usize = 200;
 impl SwarmDriver {
     pub(super) fn dial(&mut self, now: Instant) {
         let peers = &self.peers;
-        for (id, addresses) in self.dialer.due(now, peers.outbound(), |id| peers.get(id).is_some()) {
+        let is_connected = |id: &PeerId| peers.get(id).is_some();
+        for (id, addresses) in self.dialer.due(now, peers.outbound(), identity::random, is_connected) {
             let opts = DialOpts::peer_id(id).condition(PeerCondition::DisconnectedAndNotDialing).addresses(addresses);
             if let Err(error) = self.swarm.dial(opts.build()) {
                 self.on_dial_failed(Some(id), &error);
@@ -67,11 +69,23 @@ impl SwarmDriver {
             .collect();
         let is_server = info.protocols.contains(&self.names.dht);
         self.swarm.behaviour_mut().peers.inner.dht.set_addresses(id, if is_server { &addresses } else { &[] });
-        let is_dialled = |address: &Multiaddr| if is_onion(address) { self.dials_onion } else { self.dials_ip };
-        let dialled = addresses.into_iter().filter(is_dialled).collect();
-        self.dialer.add_advertised(id, dialled, Instant::now(), self.time());
+        let dialled = addresses.into_iter().filter(|address| self.is_dialled(address)).collect();
+        self.dialer.add_advertised(id, ip, dialled, Instant::now(), self.time());
         self.consider_external(&info.observed_addr, direction);
         self.on_identified_reach(id, info);
+    }
+
+    /// Remembers a node that the DHT has heard of.
+    pub(super) fn on_heard(&mut self, heard: Heard) {
+        if self.peers.get(&heard.peer).is_none() && !self.swarm.behaviour().gater.is_banned(&heard.peer) {
+            let dialled = heard.addresses.into_iter().filter(|address| self.is_dialled(address)).collect();
+            self.dialer.add_heard(heard.peer, dialled, Instant::now());
+        }
+    }
+
+    /// Whether addresses of this kind are dialled: with a proxy, the operator may have chosen one kind.
+    fn is_dialled(&self, address: &Multiaddr) -> bool {
+        if is_onion(address) { self.dials_onion } else { self.dials_ip }
     }
 
     /// Advertises the address at which a peer sees this node, if it can be believed. With an external address this node

@@ -25,6 +25,7 @@ use crate::added_peers::AddedPeers;
 use crate::address::split_peer_id;
 use crate::bans::Bans;
 use crate::behaviour::{build_swarm, dials_onion, is_hidden, Behaviour, INBOUND_SLOTS};
+use crate::buckets::Key;
 use crate::connection_gater::{Clock, ConnectionGater};
 use crate::dialer::Dialer;
 use crate::error::P2pError;
@@ -110,7 +111,7 @@ impl SwarmDriver {
             outbox: Outbox::new(to_chain),
             peers: Peers::default(),
             slots: tuning.slots,
-            dialer: Dialer::new(our_id, bootnodes, &known, now),
+            dialer: Dialer::new(our_id, Key(random()), bootnodes, &known, now),
             pending_verdicts: PendingVerdicts::default(),
             requests: Requests::default(),
             reconnects: Reconnects::new(now),

@@ -75,6 +75,8 @@ pub struct Metrics {
     pub peer_misbehaviours: IntCounter,
     /// Bans of peers (p2p).
     pub peer_bans: IntCounter,
+    /// Inbound peers that were evicted to make room for others (p2p).
+    pub peer_evictions: IntCounter,
     /// Open connections of browsers (http/relay).
     pub web_connections: IntGauge,
     /// HTTP requests passed to the server (http/relay).
@@ -206,6 +208,7 @@ impl Default for Metrics {
                 "Misbehaviours of peers that raised a ban score.",
             ),
             peer_bans: counter("p2pool_peer_bans_total", "Bans of peers."),
+            peer_evictions: counter("p2pool_peer_evictions_total", "Inbound peers that made room for others."),
             web_connections: gauge("p2pool_web_connections", "Open connections of browsers."),
             web_requests: counter("p2pool_web_requests_total", "HTTP requests passed to the server."),
             web_refused: counter("p2pool_web_refused_total", "HTTP requests refused as malformed."),

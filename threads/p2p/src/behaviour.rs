@@ -41,7 +41,7 @@ const OUTBOUND_MAX: u32 = 50;
 pub const INBOUND_MAX: u32 = 80;
 /// Connected peers that a relay named, or that it named this node to, whether a hole was made or not.
 const RELAYED_MAX: usize = 2 * NAMED_WANTED;
-/// The last eight inbound slots are temporary, so that a bootnode helps new nodes however many peers it has.
+/// Inbound slots of peers that may stay. The other eight are for newcomers until one of all peers is evicted.
 pub const INBOUND_SLOTS: InboundSlots =
     InboundSlots { permanent: INBOUND_MAX as usize - 8, temporary_for: Duration::from_secs(10) };
 /// Connections per peer: the one in use, and replaced ones that are being closed. That takes up to [`UNACKNOWLEDGED_MAX`]

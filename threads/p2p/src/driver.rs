@@ -28,6 +28,7 @@ use p2pool_core::units::UnixTime;
 use crate::added_peers::AddedPeers;
 use crate::address::is_relayed;
 use crate::behaviour::{Behaviour, BehaviourEvent, ProtocolsEvent};
+use crate::buckets::Key;
 use crate::connection_gater::Clock;
 use crate::dht::DhtEvent;
 use crate::dialer::Dialer;
@@ -63,6 +64,7 @@ pub struct SwarmDriver {
     pub outbox: Outbox,
     peers: Peers,
     slots: InboundSlots,
+    eviction_key: Key,
     dialer: Dialer,
     pending_verdicts: PendingVerdicts,
     requests: Requests,
@@ -210,7 +212,7 @@ impl SwarmDriver {
         self.swarm.behaviour_mut().gater.bans.expire(time);
         self.report_ban_scores();
         self.penalize_graylisted();
-        self.free_temporary_slots(now);
+        self.evict(now);
         self.reconnect_unsubscribed(now);
         self.check_identity(now);
         self.check_reach(now);

@@ -26,6 +26,7 @@ mod dht;
 mod dialer;
 mod driver;
 mod error;
+mod eviction;
 mod gossip;
 mod identity;
 mod instance;

@@ -15,6 +15,8 @@ use p2pool_core::token_bucket::{Rate, TokenBucket};
 use p2pool_core::units::UnixTime;
 
 use crate::address::ip_of;
+use crate::buckets::Key;
+use crate::eviction::{self, Candidate, Evicted};
 use crate::rate_limits::{Action, NetgroupLimiter, RateLimiter};
 
 /// A peer is penalised for exceeding its rate limits at most once in this time: a burst is one misbehaviour.
@@ -31,9 +33,10 @@ const AGENT_LEN_MAX: usize = 64;
 /// How many inbound peers may stay.
 #[derive(Clone, Copy, Debug)]
 pub struct InboundSlots {
-    /// Slots whose peers may stay. Peers that connect later get a temporary slot until one of these is free.
+    /// Slots whose peers may stay. One more peer evicts another, see `eviction`.
     pub permanent: usize,
-    /// Time after which a peer in a temporary slot is disconnected. It suffices to learn about other nodes.
+    /// Time for which a peer may stay if it would be evicted although its netgroup is not crowded. It suffices to learn about
+    /// other nodes.
     pub temporary_for: Duration,
 }
 
@@ -72,6 +75,14 @@ pub struct Peer {
     pub statements_left: u8,
     /// Round-trip time of the last ping.
     pub latency: Option<Duration>,
+    /// Shortest round-trip time of a ping.
+    pub latency_min: Option<Duration>,
+    /// It has been evicted, and its connection is being closed.
+    pub is_leaving: bool,
+    /// When it last sent a share that was new and accepted.
+    pub shared_at: Option<Instant>,
+    /// When it last sent a found block that was new and accepted.
+    pub found_at: Option<Instant>,
 }
 
 impl Peer {
@@ -102,13 +113,29 @@ impl Peer {
             id: id.to_string().into(),
             agent: "".into(),
             latency: None,
+            latency_min: None,
+            is_leaving: false,
+            shared_at: None,
+            found_at: None,
             statements_left: STATEMENTS_MAX,
         }
     }
 
-    /// Takes the slot of a connection of the same peer that this one replaces.
+    /// Takes the slot of a connection of the same peer that this one replaces, with what protects it.
     pub const fn keep_slot_of(&mut self, old: &Self) {
         self.slot_since = old.slot_since;
+        (self.shared_at, self.found_at) = (old.shared_at, old.found_at);
+    }
+
+    fn candidate(&self, id: PeerId) -> Candidate<PeerId> {
+        Candidate {
+            id,
+            netgroup: self.ip.and_then(Netgroup::of),
+            latency: self.latency_min,
+            shared_at: self.shared_at,
+            found_at: self.found_at,
+            since: self.slot_since,
+        }
     }
 
     /// Sets the agent version, shortened and without control characters.
@@ -205,14 +232,23 @@ impl Peers {
         self.by_id.iter_mut()
     }
 
-    /// Returns the peers whose temporary slot has expired. The permanent slots belong to those that connected first; when
-    /// one of them leaves, the next in order moves up, and one that connects again keeps its place.
-    pub fn expired_temporary(&self, slots: InboundSlots, now: Instant) -> Vec<PeerId> {
-        let mut inbound: Vec<_> = self.iter().filter(|(_, peer)| peer.direction == Direction::Inbound).collect();
-        inbound.sort_unstable_by_key(|(_, peer)| peer.order());
-        let temporary = inbound.into_iter().skip(slots.permanent);
-        let expired = temporary.filter(|(_, peer)| now.duration_since(peer.slot_since) >= slots.temporary_for);
-        expired.map(|(id, _)| *id).collect()
+    /// Returns the inbound peers to evict, until no more than the permanent slots are taken. One whose netgroup is crowded goes
+    /// at once; otherwise the newest has its time.
+    pub fn to_evict(&self, slots: InboundSlots, key: &Key, now: Instant) -> Vec<PeerId> {
+        let inbound = self.iter().filter(|(_, peer)| peer.direction == Direction::Inbound && !peer.is_leaving);
+        let mut inbound: Vec<Candidate<PeerId>> = inbound.map(|(id, peer)| peer.candidate(*id)).collect();
+        let mut evicted = Vec::new();
+        while inbound.len() > slots.permanent {
+            let newest = || inbound.iter().max_by_key(|peer| (peer.since, peer.id));
+            let newest = || newest().map(|peer| Evicted { id: peer.id, since: peer.since, crowd: 1 });
+            let Some(next) = eviction::choose(inbound.clone(), key).or_else(newest) else { break };
+            if next.crowd == 1 && now.duration_since(next.since) < slots.temporary_for {
+                break;
+            }
+            inbound.retain(|peer| peer.id != next.id);
+            evicted.push(next.id);
+        }
+        evicted
     }
 
     pub fn len(&self) -> usize {
@@ -248,6 +284,39 @@ mod tests {
         assert!(numbers.len() > 95 && numbers.iter().all(|number| (1..1 << 24).contains(number)));
     }
 
+    /// Adds an inbound peer that connected at this time from this address.
+    fn connect(peers: &mut Peers, id: PeerId, address: &str, at: Instant) {
+        let address = format!("{address}/tcp/1").parse().unwrap();
+        let peer = Peer::new(id, ConnectionId::new_unchecked(1), &address, Direction::Inbound, UnixTime(0), at);
+        peers.add(id, peer);
+    }
+
+    #[test]
+    fn a_newcomer_evicts_a_stranger_of_a_crowded_netgroup_at_once_and_otherwise_has_its_time() {
+        let (mut peers, start, key) = (Peers::default(), Instant::now(), Key([7; 16]));
+        let slots = InboundSlots { permanent: 72, temporary_for: Duration::from_secs(10) };
+        let second = |number: u64| start + Duration::from_secs(number);
+        let strangers: Vec<PeerId> = (0..72).map(|_| PeerId::random()).collect();
+        for (number, id) in strangers.iter().enumerate() {
+            connect(&mut peers, *id, &format!("/ip4/8.8.{}.8", number % 9), second(number as u64));
+        }
+        assert!(peers.to_evict(slots, &key, second(100)).is_empty());
+        for number in 0..20 {
+            let newcomer = PeerId::random();
+            connect(&mut peers, newcomer, &format!("/ip4/9.9.{number}.9"), second(100 + number));
+            let evicted = peers.to_evict(slots, &key, second(100 + number));
+            assert!(evicted.len() == 1 && strangers.contains(&evicted[0]), "newcomer {number}");
+            peers.remove(&evicted[0]);
+        }
+        // The same from as many netgroups as there are peers.
+        let mut peers = Peers::default();
+        for number in 0..73 {
+            connect(&mut peers, PeerId::random(), &format!("/ip4/8.8.{number}.8"), second(number));
+        }
+        assert!(peers.to_evict(slots, &key, second(72 + 9)).is_empty());
+        assert_eq!(peers.to_evict(slots, &key, second(72 + 10)).len(), 1);
+    }
+
     #[test]
     fn a_peer_that_connects_again_keeps_its_inbound_slot_and_gets_a_new_handle() {
         let (mut peers, start) = (Peers::default(), Instant::now());
@@ -264,6 +333,6 @@ mod tests {
         let handle = peers.add(ids[0], again);
         assert!(!handles.contains(&handle) && peers.id(handles[0]).is_none());
         let slots = InboundSlots { permanent: 2, temporary_for: Duration::from_secs(10) };
-        assert_eq!(peers.expired_temporary(slots, second(20)), [ids[2]]);
+        assert_eq!(peers.to_evict(slots, &Key([7; 16]), second(20)), [ids[2]]);
     }
 }

@@ -59,6 +59,7 @@ fn metrics_have_their_names_and_kinds() {
         "p2pool_peer_reconnects_total",
         "p2pool_peer_misbehaviours_total",
         "p2pool_peer_bans_total",
+        "p2pool_peer_evictions_total",
         "p2pool_block_submissions_total{result=\"success\"}",
         "p2pool_block_submissions_total{result=\"rejected\"}",
         "p2pool_block_submissions_total{result=\"failed\"}",

@@ -125,8 +125,14 @@ impl SwarmDriver {
             GossipVerdict::Ignore => MessageAcceptance::Ignore,
             GossipVerdict::Reject => MessageAcceptance::Reject,
         };
-        if verdict == GossipVerdict::Accept && !message.is_block {
-            self.peers.give_back(&message.from, Action::Share);
+        if verdict == GossipVerdict::Accept {
+            if !message.is_block {
+                self.peers.give_back(&message.from, Action::Share);
+            }
+            if let Some(peer) = self.peers.get_mut(&message.from) {
+                let useful = if message.is_block { &mut peer.found_at } else { &mut peer.shared_at };
+                *useful = Some(Instant::now());
+            }
         }
         self.report_verdict(gossip, &message.from, acceptance);
     }

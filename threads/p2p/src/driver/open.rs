@@ -111,6 +111,7 @@ impl SwarmDriver {
             outbox: Outbox::new(to_chain),
             peers: Peers::default(),
             slots: tuning.slots,
+            eviction_key: Key(random()),
             dialer: Dialer::new(our_id, Key(random()), bootnodes, &known, now),
             pending_verdicts: PendingVerdicts::default(),
             requests: Requests::default(),

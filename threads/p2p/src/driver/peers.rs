@@ -55,6 +55,7 @@ impl SwarmDriver {
         self.outbox.send(Event::PeerConnected { peer: handle });
         self.send_statement(&id);
         self.status_changed = true;
+        self.evict(now);
     }
 
     /// Removes a peer and all that is in flight on its connection.
@@ -111,6 +112,7 @@ impl SwarmDriver {
             Ok(latency) => {
                 if let Some(peer) = self.peers.get_mut(&event.peer) {
                     peer.latency = Some(*latency);
+                    peer.latency_min = Some(peer.latency_min.map_or(*latency, |min| min.min(*latency)));
                 }
             }
             // Another implementation; it is alive.
@@ -176,10 +178,14 @@ impl SwarmDriver {
         }
     }
 
-    /// Disconnects inbound peers whose temporary slot has expired. By then they know other nodes.
-    pub(super) fn free_temporary_slots(&mut self, now: Instant) {
-        for id in self.peers.expired_temporary(self.slots, now) {
-            debug!("peer {id} evicted: its temporary slot has expired");
+    /// Evicts inbound peers while there are more than may stay.
+    pub(super) fn evict(&mut self, now: Instant) {
+        for id in self.peers.to_evict(self.slots, &self.eviction_key, now) {
+            if let Some(peer) = self.peers.get_mut(&id) {
+                peer.is_leaving = true;
+            }
+            self.metrics.peer_evictions.inc();
+            debug!("peer {id} evicted: inbound slots full");
             self.disconnect(id);
         }
     }

@@ -4,7 +4,9 @@
 //! What strangers say must not displace what this node has found out: peers that it has dialled (tried) and those it has
 //! only heard of (new) are in tables of their own, in which the addresses of one network reach few buckets (`buckets`).
 //! Connected peers are never displaced. Outbound connections go to one peer per group of addresses, and after a restart
-//! first to the anchors, the two with the longest connections.
+//! first to the anchors. While there are enough, feelers find out which of the new peers can be reached.
+
+mod file;
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
@@ -16,14 +18,21 @@ use libp2p::{Multiaddr, PeerId};
 use p2pool_core::netgroup::is_own_network;
 use p2pool_core::units::UnixTime;
 
-use crate::address::{ip_of, split_peer_id};
+use crate::address::ip_of;
 use crate::buckets::{group, Bucket, Group, HeardFrom, Key, BUCKET_LEN};
+
+use file::{parse_line, Kind, SavedPeer};
 
 /// Outbound connections that this node wants, so that inbound peers are never all it knows. Eight as in bitcoind.
 pub const OUTBOUND_TARGET: usize = 8;
-/// Outbound connections that are remembered across restarts, so that a restart alone gives no attacker all of them. Two as
-/// in bitcoind.
+/// Further outbound connections, whose peers this node does not list in the DHT: others cannot find out which they are, and so
+/// not attack them to isolate this node. Two as in bitcoind.
+pub const UNLISTED_TARGET: usize = 2;
+/// Outbound peers that are remembered across restarts as anchors, so that a restart alone gives no attacker all connections.
+/// Unlisted ones if possible, as in bitcoind.
 const ANCHORS: usize = 2;
+/// Time between two dials of new peers that only find out whether they can be reached. As in bitcoind.
+const FEELER_INTERVAL: Duration = Duration::from_secs(120);
 /// Age of a connection from which its peer may be an anchor.
 const ANCHOR_AGE: Duration = Duration::from_secs(60);
 /// Peers of the local network; others are bounded by their buckets.
@@ -62,6 +71,17 @@ enum Source {
     Local,
     /// In one of the tables: dialled while there are too few outbound connections.
     Table(Bucket),
+}
+
+/// What an outbound connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Everything.
+    Full,
+    /// Everything, but the DHT does not list the peer.
+    Unlisted,
+    /// To find out whether the peer can be reached; it is disconnected at once.
+    Feeler,
 }
 
 /// How good an address is; the worst are dropped first. A peer may advertise anything, so what this node has found out
@@ -107,6 +127,8 @@ struct KnownPeer {
     is_dialling: bool,
     /// It was an anchor of an earlier run, and has not been dialled since.
     was_anchor: bool,
+    /// What the last dial was for.
+    purpose: Purpose,
 }
 
 impl KnownPeer {
@@ -121,6 +143,11 @@ impl KnownPeer {
         let ip = self.addresses.first().and_then(|(_, address)| ip_of(address))?;
         let is_exclusive = matches!(self.source, Source::Table(_)) && !is_own_network(ip);
         is_exclusive.then(|| group(Some(ip))).flatten()
+    }
+
+    /// Whether this node dialled it or is dialling it, for this purpose.
+    fn is_outbound(&self, purpose: Purpose) -> bool {
+        self.purpose == purpose && (self.is_dialling || matches!(self.connected, Some((_, true))))
     }
 
     /// Whether it may be displaced by another peer of its bucket.
@@ -146,12 +173,14 @@ pub struct Dialer {
     changed: bool,
     /// The anchors that were written last.
     anchors: Vec<PeerId>,
+    feeler_at: Instant,
 }
 
 impl Dialer {
     /// Starts with the configured bootnodes and the peers that [`Self::to_text`] wrote in an earlier run.
     pub fn new(our_id: PeerId, key: Key, bootnodes: Vec<(PeerId, Multiaddr)>, known: &str, now: Instant) -> Self {
-        let mut dialer = Self { our_id, key, peers: HashMap::new(), changed: false, anchors: Vec::new() };
+        let mut dialer =
+            Self { our_id, key, peers: HashMap::new(), changed: false, anchors: Vec::new(), feeler_at: now };
         let known: Vec<_> = known.lines().filter_map(parse_line).take(LINES_MAX).collect();
         // An address that is added later ranks higher.
         for SavedPeer { kind, seen, peer, address } in known.into_iter().rev() {
@@ -193,22 +222,24 @@ impl Dialer {
         text
     }
 
-    /// Notes the anchors: the outbound peers with the longest connections, of different groups. True if they have changed,
-    /// which is to be written at once: the next restart may be a crash.
+    /// Notes the anchors: the outbound peers with the longest connections, of different groups, unlisted ones first. True if
+    /// they have changed, which is to be written at once: the next restart may be a crash.
     pub fn update_anchors(&mut self, now: Instant) -> bool {
         let mut outbound: Vec<_> = self
             .peers
             .iter()
             .filter(|(_, known)| matches!(known.source, Source::Table(_)))
             .filter_map(|(peer, known)| match known.connected {
-                Some((since, true)) if now.duration_since(since) >= ANCHOR_AGE => Some((since, peer, known.group())),
+                Some((since, true)) if now.duration_since(since) >= ANCHOR_AGE => {
+                    Some((known.purpose != Purpose::Unlisted, since, peer, known.group()))
+                }
                 _ => None,
             })
             .collect();
         outbound.sort_unstable();
         let mut groups = HashSet::new();
-        let longest = outbound.into_iter().filter(|(_, _, group)| groups.insert(*group));
-        let anchors: Vec<PeerId> = longest.map(|(_, peer, _)| *peer).take(ANCHORS).collect();
+        let longest = outbound.into_iter().filter(|(_, _, _, group)| groups.insert(*group));
+        let anchors: Vec<PeerId> = longest.map(|(_, _, peer, _)| *peer).take(ANCHORS).collect();
         // While none is old enough, as after an outage, the last ones stay.
         if anchors.is_empty() || anchors == self.anchors {
             return false;
@@ -270,6 +301,11 @@ impl Dialer {
             self.changed |= known.addresses != before;
         }
         self.connected(&peer, true, now, time);
+    }
+
+    /// Returns what an outbound connection of a peer is for.
+    pub fn purpose(&self, peer: &PeerId) -> Purpose {
+        self.peers.get(peer).map_or(Purpose::Full, |known| known.purpose)
     }
 
     /// Notes an inbound connection.
@@ -385,32 +421,47 @@ impl Dialer {
             |peer: &PeerId, known: &KnownPeer| !known.is_dialling && known.is_due(now, outbound) && !is_connected(peer);
         let dialling = self.peers.values().filter(|known| known.is_dialling).count();
         let is_configured = |known: &KnownPeer| !matches!(known.source, Source::Table(_));
-        let mut due: Vec<PeerId> = Vec::new();
+        let mut due: Vec<(PeerId, Purpose)> = Vec::new();
         let mut configured: Vec<_> =
             self.peers.iter().filter(|(peer, known)| is_configured(known) && is_ready(peer, known)).collect();
         configured.sort_by_key(|(_, known)| (known.failures, Reverse(known.seen)));
         for (peer, known) in configured {
             if known.source == Source::Bootnode || due.len() + dialling < DIALS_MAX {
-                due.push(*peer);
+                due.push((*peer, Purpose::Full));
             }
         }
-        let wanted = OUTBOUND_TARGET.saturating_sub(outbound + dialling);
-        let wanted = wanted.min(DIALS_MAX.saturating_sub(due.len() + dialling));
-        if wanted > 0 {
-            due.extend(self.choose(wanted, random(), is_ready));
+        let room = DIALS_MAX.saturating_sub(due.len() + dialling);
+        let count = |purpose| self.peers.values().filter(|known| known.is_outbound(purpose)).count();
+        let (unlisted, feelers) = (count(Purpose::Unlisted), count(Purpose::Feeler));
+        let missing = (OUTBOUND_TARGET + UNLISTED_TARGET).saturating_sub(outbound + dialling).min(room);
+        if missing > 0 {
+            due.extend(self.choose(missing, unlisted, random(), is_ready));
+        } else if feelers == 0 && room > 0 && self.feeler_at + FEELER_INTERVAL <= now {
+            self.feeler_at = now;
+            let is_new = |known: &KnownPeer| matches!(known.source, Source::Table(Bucket::New(_)));
+            let is_ready = |peer: &PeerId, known: &KnownPeer| is_new(known) && is_ready(peer, known);
+            let feeler = self.choose(1, UNLISTED_TARGET, random(), is_ready);
+            due.extend(feeler.into_iter().map(|(peer, _)| (peer, Purpose::Feeler)));
         }
         due.into_iter()
-            .filter_map(|peer| {
+            .filter_map(|(peer, purpose)| {
                 let known = self.peers.get_mut(&peer)?;
-                known.is_dialling = true;
+                (known.is_dialling, known.purpose) = (true, purpose);
                 Some((peer, known.addresses.iter().map(|(_, address)| address.clone()).collect()))
             })
             .collect()
     }
 
     /// Chooses peers of the tables: anchors first, then by turns from both tables, each time a random bucket and a random
-    /// peer of it; so the number of an attacker's peers does not decide. One peer per group.
-    fn choose(&self, wanted: usize, random: [u8; 16], is_ready: impl Fn(&PeerId, &KnownPeer) -> bool) -> Vec<PeerId> {
+    /// peer of it; so the number of an attacker's peers does not decide. One peer per group. Anchors, and the last ones, become
+    /// unlisted, as long as there are too few of these.
+    fn choose(
+        &self,
+        wanted: usize,
+        mut unlisted: usize,
+        random: [u8; 16],
+        is_ready: impl Fn(&PeerId, &KnownPeer) -> bool,
+    ) -> Vec<(PeerId, Purpose)> {
         let is_outbound = |known: &&KnownPeer| known.is_dialling || matches!(known.connected, Some((_, true)));
         let mut groups: HashSet<Group> =
             self.peers.values().filter(is_outbound).map(KnownPeer::exclusive_group).collect();
@@ -428,6 +479,7 @@ impl Dialer {
         for turn in 0..wanted {
             // `None`, which exempts, is in no set.
             ready.retain(|(_, _, known)| !groups.contains(&known.exclusive_group()));
+            let left = wanted - turn;
             let turn = turn.to_be_bytes();
             let is_new_first = random.hash(&[b"table", &turn]) % 2 == 0;
             // Within a bucket, one that has failed less often comes first.
@@ -441,7 +493,9 @@ impl Dialer {
                 (!known.was_anchor, is_new != is_new_first, of_bucket, known.failures, of_peer)
             };
             let Some(&(_, peer, known)) = ready.iter().min_by_key(order) else { break };
-            chosen.push(*peer);
+            let is_unlisted = unlisted < UNLISTED_TARGET && (known.was_anchor || left + unlisted <= UNLISTED_TARGET);
+            unlisted += usize::from(is_unlisted);
+            chosen.push((*peer, if is_unlisted { Purpose::Unlisted } else { Purpose::Full }));
             groups.extend(Some(known.exclusive_group()).filter(Option::is_some));
             ready.retain(|(_, other, _)| *other != peer);
         }
@@ -490,6 +544,7 @@ impl Dialer {
             connected: None,
             is_dialling: false,
             was_anchor: false,
+            purpose: Purpose::Full,
         });
         if matches!((known.source, source), (Source::Table(_), Source::Bootnode | Source::Local)) {
             known.source = source;
@@ -535,43 +590,6 @@ impl Dialer {
 /// Whether the time has moved enough to note it. It moves back when a clock that was ahead is set.
 const fn is_step(seen: UnixTime, time: UnixTime) -> bool {
     time.0.abs_diff(seen.0) >= SEEN_STEP_S
-}
-
-/// What the file says about a peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Anchor,
-    Tried,
-    New,
-}
-
-impl Kind {
-    const ALL: [Self; 3] = [Self::Anchor, Self::Tried, Self::New];
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Anchor => "anchor",
-            Self::Tried => "tried",
-            Self::New => "new",
-        }
-    }
-}
-
-/// A line of the file.
-struct SavedPeer {
-    kind: Kind,
-    seen: UnixTime,
-    peer: PeerId,
-    address: Multiaddr,
-}
-
-/// Reads a line of this version or of older ones, which wrote all peers that had ever been connected without the kind.
-fn parse_line(line: &str) -> Option<SavedPeer> {
-    let kind = Kind::ALL.into_iter().find(|kind| line.split(' ').next() == Some(kind.name()));
-    let rest = kind.map_or(Some(line), |kind| line.get(kind.name().len() + 1..))?;
-    let (seen, address) = rest.split_once(' ')?;
-    let (peer, address) = split_peer_id(address.parse().ok()?)?;
-    Some(SavedPeer { kind: kind.unwrap_or(Kind::New), seen: UnixTime(seen.parse().ok()?), peer, address })
 }
 
 #[cfg(test)]

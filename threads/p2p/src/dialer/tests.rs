@@ -2,6 +2,8 @@ use super::*;
 
 const TIME: UnixTime = UnixTime(1_700_000_000);
 const KEY: Key = Key([7; 16]);
+/// Outbound connections of which none is missing.
+const ALL: usize = OUTBOUND_TARGET + UNLISTED_TARGET;
 
 /// An address in a group of its own.
 fn address(number: usize) -> Multiaddr {
@@ -131,7 +133,7 @@ fn known_peers_are_dialled_first_and_only_while_there_are_too_few_connections() 
     let (start, boot, known) = (Instant::now(), PeerId::random(), PeerId::random());
     let text = format!("17 {}/p2p/{known}\nnonsense\n", address(2));
     let mut dialer = node(&[(boot, address(1))], &text, start);
-    assert!(due(&mut dialer, start, OUTBOUND_TARGET).is_empty());
+    assert!(due(&mut dialer, start, ALL).is_empty());
     assert_eq!(due(&mut dialer, start, 0), [known]);
     assert_eq!(due(&mut dialer, start + BOOTNODES_WAIT, 0), [boot]);
 }
@@ -189,6 +191,56 @@ fn peers_addresses_and_dials_are_bounded() {
     assert_eq!(dialer.peers[&one].addresses.len(), ADDRESSES_MAX);
     assert!(dialer.peers.contains_key(&boot));
     assert!(due(&mut dialer, now, 0).len() <= DIALS_MAX + 1);
+}
+
+#[test]
+fn the_last_two_outbound_peers_are_unlisted_and_become_anchors() {
+    let (now, boot) = (Instant::now(), PeerId::random());
+    let file: String = (2..50).map(|number| format!("17 {}/p2p/{}\n", address(number), PeerId::random())).collect();
+    let mut dialer = node(&[(boot, address(1))], &file, now);
+    let mut purposes = Vec::new();
+    for outbound in 0..ALL {
+        let dialled = due(&mut dialer, now, outbound);
+        // It dials as many as are missing, and one of the dials succeeds.
+        for (number, peer) in dialled.iter().enumerate() {
+            match number {
+                0 => {
+                    purposes.push(dialer.purpose(peer));
+                    let address = dialer.peers[peer].addresses[0].1.clone();
+                    dialer.outbound_connected(*peer, &address, now + Duration::from_secs(outbound as u64), TIME);
+                }
+                _ => dialer.dial_ended(peer, now - BACKOFF_MIN),
+            }
+        }
+    }
+    assert_eq!(purposes, [[Purpose::Full; OUTBOUND_TARGET].as_slice(), &[Purpose::Unlisted; UNLISTED_TARGET]].concat());
+    assert!(dialer.update_anchors(now + 2 * ANCHOR_AGE));
+    assert!(dialer.anchors.iter().all(|peer| dialer.purpose(peer) == Purpose::Unlisted));
+    // After a restart they are dialled first, as unlisted ones again.
+    let anchors: HashSet<PeerId> = dialer.anchors.iter().copied().collect();
+    let mut restarted = node(&[], &dialer.to_text(), now);
+    let dialled = due(&mut restarted, now, 0);
+    assert_eq!(dialled[..ANCHORS].iter().copied().collect::<HashSet<_>>(), anchors);
+    let unlisted = dialled.iter().filter(|peer| restarted.purpose(peer) == Purpose::Unlisted);
+    assert_eq!(unlisted.copied().collect::<HashSet<_>>(), anchors);
+}
+
+#[test]
+fn feelers_dial_one_new_peer_at_a_time_while_no_connection_is_missing() {
+    let (start, heard, tried) = (Instant::now(), PeerId::random(), PeerId::random());
+    let mut dialer = node(&[], &format!("tried 17 {}/p2p/{tried}\n", address(2)), start);
+    dialer.add_heard(heard, vec![address(1)], start);
+    let mut now = start + FEELER_INTERVAL;
+    assert!(due(&mut dialer, now - Duration::from_millis(1), ALL).is_empty());
+    assert_eq!(due(&mut dialer, now, ALL), [heard]);
+    assert_eq!(dialer.purpose(&heard), Purpose::Feeler);
+    now += FEELER_INTERVAL;
+    assert!(due(&mut dialer, now, ALL).is_empty(), "it is being dialled");
+    dialer.outbound_connected(heard, &address(1), now, TIME);
+    dialer.disconnecting(&heard);
+    now += FEELER_INTERVAL;
+    assert!(due(&mut dialer, now, ALL).is_empty(), "it has been tried");
+    assert!(dialer.to_text().contains(&format!("tried {TIME} {}/p2p/{heard}", address(1))));
 }
 
 /// Honest peers in groups of their own, which this node has dialled, and as many connected ones that it has only heard of.
@@ -295,7 +347,7 @@ fn the_outbound_peers_with_the_longest_connections_are_dialled_first_after_a_res
     assert!(text.lines().take(2).all(|line| line.starts_with("anchor ")), "{text}");
     let restart = |text: &str| {
         let mut restarted = node(&[], text, now);
-        due(&mut restarted, now, OUTBOUND_TARGET - ANCHORS)
+        due(&mut restarted, now, ALL - ANCHORS)
     };
     let first: HashSet<PeerId> = restart(&text).into_iter().collect();
     assert_eq!(first, HashSet::from([peers[0], peers[1]]));

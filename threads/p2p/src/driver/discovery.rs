@@ -14,6 +14,7 @@ use p2pool_core::status::Direction;
 use super::SwarmDriver;
 use crate::address::{ip_of, is_onion, is_plain, is_relayed, may_advertise, split_peer_id, without_peer_id};
 use crate::dht::{Heard, ADDRESSES_PER_PEER_MAX};
+use crate::dialer::Purpose;
 use crate::identity;
 
 /// External addresses that this node advertises beside those it listens on.
@@ -67,8 +68,9 @@ impl SwarmDriver {
             })
             .take(ADDRESSES_PER_PEER_MAX)
             .collect();
-        let is_server = info.protocols.contains(&self.names.dht);
-        self.swarm.behaviour_mut().peers.inner.dht.set_addresses(id, if is_server { &addresses } else { &[] });
+        let is_unlisted = direction == Direction::Outbound && self.dialer.purpose(&id) == Purpose::Unlisted;
+        let is_listed = info.protocols.contains(&self.names.dht) && !is_unlisted;
+        self.swarm.behaviour_mut().peers.inner.dht.set_addresses(id, if is_listed { &addresses } else { &[] });
         let dialled = addresses.into_iter().filter(|address| self.is_dialled(address)).collect();
         self.dialer.add_advertised(id, ip, dialled, Instant::now(), self.time());
         self.consider_external(&info.observed_addr, direction);

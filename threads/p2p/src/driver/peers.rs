@@ -13,6 +13,7 @@ use p2pool_core::wire::Misbehaviour;
 
 use super::SwarmDriver;
 use crate::address::without_peer_id;
+use crate::dialer::Purpose;
 use crate::peers::Peer;
 use crate::rate_limits::Action;
 
@@ -30,7 +31,14 @@ impl SwarmDriver {
         let route = self.route_of(&id, connection, endpoint);
         // The dialer could not use the other routes again.
         match (route, direction) {
-            (Route::Direct, Direction::Outbound) => self.dialer.outbound_connected(id, &address, now, time),
+            (Route::Direct, Direction::Outbound) => {
+                self.dialer.outbound_connected(id, &address, now, time);
+                if self.dialer.purpose(&id) == Purpose::Feeler && self.peers.get(&id).is_none() {
+                    debug!("peer {id} can be reached: {address}");
+                    self.dialer.disconnecting(&id);
+                    return self.disconnect(id);
+                }
+            }
             (Route::Direct, Direction::Inbound) => self.dialer.inbound_connected(&id, now, time),
             (Route::Relayed | Route::Punched, _) => {}
         }

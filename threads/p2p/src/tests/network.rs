@@ -12,6 +12,7 @@ use p2pool_test_bitcoind::{skip, Port};
 
 use super::scripted_peer::{connect, requesting, Names, PeerConfig, ScriptedPeer};
 use super::support::{params, read, share, until, Start, TestNode};
+use crate::dialer::{OUTBOUND_TARGET, UNLISTED_TARGET};
 use crate::driver::PEERS_FILE;
 use crate::peers::InboundSlots;
 
@@ -23,6 +24,21 @@ fn a_third_node_discovers_the_second_through_the_bootnode() {
     let third = TestNode::start(&[&boot.address]);
     third.await_peer(&second.id());
     second.await_peer(&third.id());
+}
+
+#[test]
+fn the_dht_gives_no_node_more_outbound_connections_than_it_wants() {
+    let boot = TestNode::start(&[]);
+    let nodes: Vec<TestNode> = (0..20).map(|_| TestNode::start(&[&boot.address])).collect();
+    let count = |node: &TestNode, is_counted: fn(Direction) -> bool| {
+        node.status.load().peers.iter().filter(|peer| is_counted(peer.direction)).count()
+    };
+    until("all nodes to have enough connections", || {
+        nodes.iter().all(|node| count(node, |_| true) >= OUTBOUND_TARGET).then_some(())
+    });
+    let outbound: Vec<usize> =
+        nodes.iter().map(|node| count(node, |direction| direction == Direction::Outbound)).collect();
+    assert!(outbound.iter().all(|count| *count <= OUTBOUND_TARGET + UNLISTED_TARGET), "{outbound:?}");
 }
 
 #[test]

@@ -3,10 +3,10 @@
 //! The library dials every node that it hears of, and its connections stay. Here it asks only the peers that are connected;
 //! the others are reported, and the dialer decides.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::task::{ready, Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use libp2p::core::transport::PortUse;
 use libp2p::core::Endpoint;
@@ -21,6 +21,7 @@ use libp2p::swarm::{
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 
 use crate::address::{ip_of, is_onion, is_plain, is_relayed, may_advertise, without_peer_id};
+use crate::rate_limits::{Action, NetgroupLimiter, RateLimiter};
 
 /// Interval of lookups of this node's own id, which fill the routing table.
 const REFRESH: Duration = Duration::from_secs(60);
@@ -42,6 +43,8 @@ pub struct Dht {
     is_hidden: bool,
     /// Nodes to be reported.
     heard: VecDeque<Heard>,
+    connection_limiters: HashMap<ConnectionId, RateLimiter>,
+    netgroup_limiter: NetgroupLimiter,
 }
 
 /// A node that the DHT has heard of, and is not connected.
@@ -78,7 +81,15 @@ impl Dht {
         if is_server {
             inner.set_mode(Some(Mode::Server));
         }
-        Self { inner, connected: Vec::new(), dials_onion, is_hidden, heard: VecDeque::new() }
+        Self {
+            inner,
+            connected: Vec::new(),
+            dials_onion,
+            is_hidden,
+            heard: VecDeque::new(),
+            connection_limiters: HashMap::new(),
+            netgroup_limiter: NetgroupLimiter::default(),
+        }
     }
 
     /// Replaces the addresses of a node, whereas the library only adds to them.
@@ -114,6 +125,14 @@ impl Dht {
             return self.dials_onion;
         }
         is_plain(address) && self.connected.iter().any(|(_, from)| may_advertise(Some(*from), address))
+    }
+
+    /// Takes a token of a connection and one of its netgroup; false if one of the two has none. What the peer sent is ignored
+    /// then: a request gets no response, and its stream ends by the library's timeout.
+    fn take(&mut self, connection: ConnectionId, now: Instant) -> bool {
+        let ip = self.connected.iter().find(|(id, _)| *id == connection).map(|(_, ip)| *ip);
+        let limiter = self.connection_limiters.entry(connection).or_insert_with(|| RateLimiter::new(1, now));
+        limiter.take(Action::Dht, now) && self.netgroup_limiter.take(ip, Action::Dht, now)
     }
 
     /// Returns the addresses of a node that may be dialled.
@@ -188,7 +207,10 @@ impl NetworkBehaviour for Dht {
                 let ip = ip.filter(|ip| !(self.is_hidden && ip.is_loopback()));
                 self.connected.extend(ip.map(|ip| (made.connection_id, ip)));
             }
-            FromSwarm::ConnectionClosed(closed) => self.connected.retain(|(id, _)| *id != closed.connection_id),
+            FromSwarm::ConnectionClosed(closed) => {
+                self.connected.retain(|(id, _)| *id != closed.connection_id);
+                self.connection_limiters.remove(&closed.connection_id);
+            }
             // A node that is reachable only through relays would cost them more than it is worth as a server.
             FromSwarm::ExternalAddrConfirmed(confirmed) if is_relayed(confirmed.addr) => return,
             _ => {}
@@ -197,7 +219,9 @@ impl NetworkBehaviour for Dht {
     }
 
     fn on_connection_handler_event(&mut self, peer: PeerId, connection: ConnectionId, event: THandlerOutEvent<Self>) {
-        self.inner.on_connection_handler_event(peer, connection, event);
+        if self.take(connection, Instant::now()) {
+            self.inner.on_connection_handler_event(peer, connection, event);
+        }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<DhtEvent, THandlerInEvent<Self>>> {
@@ -277,5 +301,18 @@ mod tests {
         connect(&mut dht, 2, "192.168.1.7");
         assert!(dht.may_dial(&at("/ip4/192.168.1.1/tcp/80")));
         assert!(!dht.may_dial(&at("/ip4/127.0.0.1/tcp/8332")));
+    }
+    #[test]
+    fn a_connection_and_its_netgroup_may_send_so_much() {
+        let (mut dht, now) = (dht(true), Instant::now());
+        let mut taken_by = |number: usize, from: &str| {
+            connect(&mut dht, number, from);
+            (0..1_000).take_while(|_| dht.take(ConnectionId::new_unchecked(number), now)).count()
+        };
+        let of_connection = taken_by(1, "192.168.1.7");
+        assert!(of_connection < 100, "{of_connection}");
+        let of_netgroup: usize = (2..20).map(|number| taken_by(number, "8.8.8.8")).sum();
+        assert!((of_connection..5 * of_connection).contains(&of_netgroup), "{of_netgroup}");
+        assert_eq!(taken_by(20, "8.8.9.8"), of_connection);
     }
 }

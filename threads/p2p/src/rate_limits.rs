@@ -25,10 +25,12 @@ pub enum Action {
     Block,
     /// Sending identify information.
     Identify,
+    /// Sending a request or a response of the DHT.
+    Dht,
 }
 
 impl Action {
-    const ALL: [Self; 5] = [Self::Connect, Self::Request, Self::Share, Self::Block, Self::Identify];
+    const ALL: [Self; 6] = [Self::Connect, Self::Request, Self::Share, Self::Block, Self::Identify, Self::Dht];
 
     /// Returns the rate limit of one peer.
     const fn rate(self) -> Rate {
@@ -44,6 +46,8 @@ impl Action {
             Self::Block => (10, 2_000),
             // Once per connection, once in five minutes, and whenever the peer's addresses change.
             Self::Identify => (20, 10_000),
+            // A node looks for others once a minute, with some ten requests to each of its peers. A response has up to 16 KB.
+            Self::Dht => (60, 1_000),
         };
         Rate { burst, interval: Duration::from_millis(interval_ms) }
     }

@@ -59,6 +59,8 @@ pub struct Config {
     pub upnp: bool,
     /// Whether to serve DHT queries even if this node is not known to be reachable.
     pub dht_server: bool,
+    /// Bytes per second of responses to peers on the Internet, after a burst.
+    pub max_upload_per_s: u64,
     /// Data directory of this sharechain: store, found blocks, identity, history.
     pub chain_dir: PathBuf,
 }

@@ -97,6 +97,7 @@ impl Config {
             added_peers: Vec::new(),
             proxy: None,
             dht_server: false,
+            max_upload_per_s: 1_000_000,
             chain_dir: chain_dir.into(),
             params,
         }

@@ -134,6 +134,9 @@ pub struct Flags {
     /// serve DHT queries and relay for others even if this node is not known to be reachable (default false)
     #[argh(option, arg_name = "true|false")]
     pub dht_server: Option<String>,
+    /// upload of responses to peers on the Internet in Mbit/s, 1 to 10000 (default 5)
+    #[argh(option, arg_name = "number")]
+    pub max_upload: Option<String>,
     /// name of a private pool; only nodes with the same name connect to each other (default main)
     #[argh(option, arg_name = "name")]
     pub chain_name: Option<String>,

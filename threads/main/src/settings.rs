@@ -37,6 +37,11 @@ const SESSIONS_DEFAULT: usize = 1_000;
 /// Maximum of `-max-sessions`, set by the memory of a small computer. The four bytes of extranonce per session and the
 /// file descriptors of a process allow more.
 const SESSIONS_MAX: usize = 20_000;
+/// Default of `-max-upload`: half of a slow home line's upload.
+const MAX_UPLOAD_DEFAULT_MBIT: u64 = 5;
+/// Range of `-max-upload`.
+const MAX_UPLOAD_RANGE_MBIT: RangeInclusive<u64> = 1..=10_000;
+const BYTES_PER_MBIT: u64 = 125_000;
 /// Default of `-no-work-timeout`: longer than an ordinary restart of bitcoind.
 const NO_WORK_TIMEOUT_DEFAULT_S: u32 = 90;
 /// Range of `-no-work-timeout` besides 0. On a quiet chain bitcoind confirms its template after 30 s, or 40 s if the first
@@ -151,6 +156,8 @@ pub fn resolve(flags: &Flags, home: Option<&Path>, exists: &dyn Fn(&Path) -> boo
         mdns: network.mdns,
         upnp: network.upnp,
         dht_server: boolean("-dht-server", &flags.dht_server, false)?,
+        max_upload_per_s: BYTES_PER_MBIT
+            * number("-max-upload", &flags.max_upload, MAX_UPLOAD_DEFAULT_MBIT, MAX_UPLOAD_RANGE_MBIT)?,
         params,
         chain_dir,
     };

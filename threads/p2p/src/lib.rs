@@ -43,6 +43,7 @@ mod reachability;
 mod state_file;
 mod thread;
 mod traffic;
+mod upload;
 
 #[cfg(test)]
 mod tests;

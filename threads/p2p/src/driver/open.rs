@@ -114,7 +114,7 @@ impl SwarmDriver {
             eviction_key: Key(random()),
             dialer: Dialer::new(our_id, Key(random()), bootnodes, &known, now),
             pending_verdicts: PendingVerdicts::default(),
-            requests: Requests::default(),
+            requests: Requests::new(config.max_upload_per_s, now),
             reconnects: Reconnects::new(now),
             instance,
             statements: Statements::default(),

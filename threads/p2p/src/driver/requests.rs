@@ -11,12 +11,13 @@ use log::debug;
 use p2pool_core::netgroup::Netgroup;
 use p2pool_core::node::Event;
 use p2pool_core::peer::{InboundId, PeerHandle, RequestFailed, RequestId};
-use p2pool_core::wire::{Misbehaviour, Request, Response, WireError};
+use p2pool_core::wire::{Frame as _, Misbehaviour, Request, Response, WireError};
 
 use super::request_slots::{self, RequestSlots};
 use super::SwarmDriver;
 use crate::codec::BadResponse;
 use crate::rate_limits::Action;
+use crate::upload::Uploads;
 
 /// Requests of this node in flight per peer. More would only queue up on the peer's line.
 pub const OUTBOUND_PER_PEER_MAX: usize = 8;
@@ -43,11 +44,23 @@ impl Protocol {
 }
 
 /// All requests in flight.
-#[derive(Default)]
 pub(super) struct Requests {
     outbound: HashMap<(Protocol, OutboundRequestId), OutboundRequest>,
     inbound: HashMap<(Protocol, InboundRequestId), InboundRequest>,
     slots: RequestSlots,
+    uploads: Uploads,
+}
+
+impl Requests {
+    /// `upload_per_s`: bytes of responses per second.
+    pub fn new(upload_per_s: u64, now: Instant) -> Self {
+        Self {
+            outbound: HashMap::new(),
+            inbound: HashMap::new(),
+            slots: RequestSlots::default(),
+            uploads: Uploads::new(upload_per_s, now),
+        }
+    }
 }
 
 /// A request of this node.
@@ -84,10 +97,12 @@ impl SwarmDriver {
     /// Responds to a peer's request.
     pub(super) fn send_response(&mut self, to: InboundId, response: Response) {
         let inbound = self.requests.inbound.values_mut().find(|inbound| inbound.id == to);
-        match inbound.and_then(|inbound| inbound.channel.take()) {
-            Some(channel) => self.send_on(channel, response),
-            None => debug!("response dropped: the request is no longer in flight"),
-        }
+        let Some((from, channel)) = inbound.and_then(|inbound| Some((inbound.from, inbound.channel.take()?))) else {
+            return debug!("response dropped: the request is no longer in flight");
+        };
+        let ip = self.peers.get(&from).and_then(|peer| peer.ip);
+        self.requests.uploads.charge(from, ip, response.encode().len() as u64, Instant::now());
+        self.send_on(channel, response);
     }
 
     fn send_on(&mut self, channel: Channel, response: Response) {
@@ -152,7 +167,11 @@ impl SwarmDriver {
             return self.send_on(channel, Response::Busy);
         }
         let Some(peer) = self.peers.get(&from) else { return };
-        let (peer, netgroup) = (peer.handle, peer.ip.and_then(Netgroup::of));
+        let (peer, ip) = (peer.handle, peer.ip);
+        if request != Request::Status && !self.requests.uploads.has_room(&from, ip, Instant::now()) {
+            return self.send_on(channel, Response::Busy);
+        }
+        let netgroup = ip.and_then(Netgroup::of);
         let slots = &mut self.requests.slots;
         let id = match request {
             // Every peer's first request. Its response takes no memory, and the limits above and those of the connection

@@ -40,8 +40,8 @@ pub fn subscriber(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Whether an address belongs to an own network rather than to the public Internet: loopback, private, link-local,
-/// shared by a provider's customers, reserved for documentation or benchmarks, or unspecified.
+/// Whether an address belongs to an own network rather than to strangers: loopback, private, link-local, reserved for
+/// documentation or benchmarks, or unspecified.
 pub fn is_own_network(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(v4) => is_own_network_v4(v4),
@@ -51,11 +51,15 @@ pub fn is_own_network(address: IpAddr) -> bool {
 
 fn is_own_network_v4(v4: Ipv4Addr) -> bool {
     let [a, b, ..] = v4.octets();
-    // RFC 6598; overlay networks use it too.
-    let is_shared = a == 100 && b & 0xc0 == 64;
     // RFC 5737 and RFC 2544; test networks use them, and they are not routed on the Internet.
     let is_test_network = v4.is_documentation() || (a == 198 && b & 0xfe == 18);
-    v4.is_loopback() || v4.is_private() || v4.is_link_local() || v4.is_unspecified() || is_shared || is_test_network
+    v4.is_loopback() || v4.is_private() || v4.is_link_local() || v4.is_unspecified() || is_test_network
+}
+
+/// Whether the customers of one provider share an address (RFC 6598): its hosts are strangers, but not reachable from the
+/// Internet. Overlay networks use such addresses too.
+pub fn is_shared(address: IpAddr) -> bool {
+    matches!(address.to_canonical(), IpAddr::V4(v4) if v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64)
 }
 
 #[cfg(test)]
@@ -93,8 +97,6 @@ mod tests {
             "172.31.255.255",
             "192.168.1.1",
             "169.254.1.1",
-            "100.64.0.1",
-            "100.127.255.255",
             "192.0.2.1",
             "198.51.100.1",
             "203.0.113.1",
@@ -112,8 +114,8 @@ mod tests {
         for public in [
             "8.8.8.8",
             "172.32.0.1",
-            "100.63.0.1",
-            "100.128.0.1",
+            "100.64.0.1",
+            "100.127.255.255",
             "192.0.3.1",
             "192.169.0.1",
             "198.20.0.1",
@@ -121,6 +123,18 @@ mod tests {
             "fec0::1",
         ] {
             assert!(Netgroup::of(ip(public)).is_some(), "{public}");
+        }
+    }
+    #[test]
+    fn addresses_that_customers_share_are_those_of_rfc_6598() {
+        for (address, expected) in [
+            ("100.64.0.1", true),
+            ("::ffff:100.127.255.255", true),
+            ("100.63.255.255", false),
+            ("100.128.0.1", false),
+            ("2001:db8::1", false),
+        ] {
+            assert_eq!(is_shared(ip(address)), expected, "{address}");
         }
     }
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
-use p2pool_core::netgroup::is_own_network;
+use p2pool_core::netgroup::{is_own_network, is_shared};
 
 /// Returns the IP address that a multiaddr starts with, an IPv4-mapped IPv6 address as IPv4; `None` for an address through a
 /// relay, which starts with the relay's.
@@ -63,7 +63,12 @@ pub fn may_advertise(from: Option<IpAddr>, address: &Multiaddr) -> bool {
     if target.is_loopback() {
         return from.is_some_and(|from| from.is_loopback());
     }
-    !is_own_network(target) || from.is_some_and(is_own_network)
+    !is_unreachable(target) || from.is_some_and(is_unreachable)
+}
+
+/// Whether an address cannot be reached from the Internet.
+pub fn is_unreachable(ip: IpAddr) -> bool {
+    is_own_network(ip) || is_shared(ip)
 }
 
 #[cfg(test)]
@@ -123,6 +128,7 @@ mod tests {
         assert!(!may("8.8.8.8", "/ip4/192.168.1.1/tcp/1"));
         assert!(!may("8.8.8.8", "/ip4/127.0.0.1/tcp/1"));
         assert!(!may("8.8.8.8", "/ip4/0.0.0.0/tcp/1"));
+        assert!(!may("8.8.8.8", "/ip4/100.64.0.1/tcp/1") && may("100.64.0.2", "/ip4/100.64.0.1/tcp/1"));
         assert!(may("192.168.1.7", "/ip4/192.168.1.1/tcp/1"));
         assert!(!may("192.168.1.7", "/ip4/127.0.0.1/tcp/1"));
         assert!(may("127.0.0.1", "/ip4/127.0.0.1/tcp/1"));

@@ -3,16 +3,23 @@
 use std::collections::HashMap;
 use std::fmt::{self, Write as _};
 use std::hash::Hash;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
 use libp2p::PeerId;
-use p2pool_core::netgroup::{is_own_network, subscriber};
+use p2pool_core::netgroup::{is_own_network, subscriber, Netgroup};
 use p2pool_core::units::UnixTime;
 use p2pool_core::wire::{Misbehaviour, BAN_THRESHOLD};
 
 /// Length of a ban. It ends after a day, as bitcoind's do, because addresses change hands and software gets fixed.
 pub const BAN_S: u32 = 24 * 3_600;
+/// Score from which an address is banned. Many share one, behind the router of a provider or in a VPN, so one bad peer does
+/// not ban the others at its address.
+const ADDRESS_BAN_THRESHOLD: u32 = 2 * BAN_THRESHOLD;
+/// Score from which an address is graylisted: it may have one connection. After the ban of one peer that lasts 25 minutes.
+const GRAYLIST_THRESHOLD: u32 = BAN_THRESHOLD / 2;
+/// Banned /64s from which the IPv6 /48 around them is banned: a site has 65,536 of them for nothing.
+const SUBNETS_BANNED_MAX: usize = 4;
 /// Time in which a ban score decays by one, so that the occasional timeouts of a slow line (10 each) never add up to a ban.
 const SCORE_DECAY_S: u32 = 30;
 /// Bans kept. Past that the one that ends first is dropped. 1,000 lines of a file, far more peers than connect in a day.
@@ -30,12 +37,30 @@ pub enum BanSubject {
     Peer(PeerId),
     /// An IPv4 address, or the /64 of an IPv6 address.
     Address(IpAddr),
+    /// An IPv6 /48.
+    Site([u16; 3]),
 }
 
 impl BanSubject {
     /// Returns the subject of a public address.
     pub fn at(address: IpAddr) -> Option<Self> {
         (!is_own_network(address)).then(|| Self::Address(subscriber(address)))
+    }
+
+    /// Returns the site around an IPv6 address.
+    fn site(&self) -> Option<Self> {
+        let Self::Address(address) = self else { return None };
+        match Netgroup::of(*address)? {
+            Netgroup::V6(site) => Some(Self::Site(site)),
+            Netgroup::V4(_) => None,
+        }
+    }
+
+    const fn threshold(&self) -> u32 {
+        match self {
+            Self::Peer(_) => BAN_THRESHOLD,
+            Self::Address(_) | Self::Site(_) => ADDRESS_BAN_THRESHOLD,
+        }
     }
 }
 
@@ -44,6 +69,7 @@ impl fmt::Display for BanSubject {
         match self {
             Self::Peer(peer) => peer.fmt(f),
             Self::Address(address) => address.fmt(f),
+            Self::Site([a, b, c]) => write!(f, "{}/48", Ipv6Addr::new(*a, *b, *c, 0, 0, 0, 0, 0)),
         }
     }
 }
@@ -52,6 +78,10 @@ impl FromStr for BanSubject {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
+        if let Some(site) = text.strip_suffix("/48") {
+            let [a, b, c, ..] = site.parse::<Ipv6Addr>().map_err(|_| ())?.segments();
+            return Ok(Self::Site([a, b, c]));
+        }
         text.parse().map(Self::Address).or_else(|_| text.parse().map(Self::Peer)).map_err(|_| ())
     }
 }
@@ -136,8 +166,10 @@ impl Bans {
     ) -> bool {
         let mut banned = false;
         for subject in std::iter::once(BanSubject::Peer(peer)).chain(address.and_then(BanSubject::at)) {
-            if misbehaviour.ban_score() > 0 && self.add_score(subject, misbehaviour.ban_score(), now) >= BAN_THRESHOLD {
+            let score = misbehaviour.ban_score();
+            if score > 0 && self.add_score(subject, score, now) >= subject.threshold() {
                 banned |= self.ban(subject, misbehaviour.to_string(), now);
+                self.ban_site(subject, now);
             }
         }
         banned
@@ -153,9 +185,17 @@ impl Bans {
         self.banned.get(subject).is_some_and(|ban| ban.until > now)
     }
 
-    /// Whether the subscriber behind an address is banned.
+    /// Whether the subscriber behind an address, or the site around it, is banned.
     pub fn is_banned_at(&self, address: IpAddr, now: UnixTime) -> bool {
-        BanSubject::at(address).is_some_and(|subject| self.is_banned(&subject, now))
+        let subject = BanSubject::at(address);
+        let subjects = [subject, subject.and_then(|subject| subject.site())];
+        subjects.iter().flatten().any(|subject| self.is_banned(subject, now))
+    }
+
+    /// Whether the subscriber behind an address may have one connection only.
+    pub fn is_graylisted_at(&self, address: IpAddr, now: UnixTime) -> bool {
+        let score = BanSubject::at(address).and_then(|subject| self.scores.get(&subject));
+        score.is_some_and(|score| score.at(now) >= GRAYLIST_THRESHOLD)
     }
 
     /// Number of bans in force.
@@ -181,6 +221,15 @@ impl Bans {
         make_room(&mut self.scores, SCORES_MAX, &subject, |score| score.at(now));
         self.scores.insert(subject, Score { value, at: now });
         value
+    }
+
+    /// Bans the site around a banned address if too many of its addresses are.
+    fn ban_site(&mut self, address: BanSubject, now: UnixTime) {
+        let Some(site) = address.site() else { return };
+        let of_site = |subject: &&BanSubject| subject.site() == Some(site) && self.is_banned(subject, now);
+        if self.banned.keys().filter(of_site).count() >= SUBNETS_BANNED_MAX {
+            self.ban(site, "many banned addresses".to_owned(), now);
+        }
     }
 
     fn ban(&mut self, subject: BanSubject, reason: String, now: UnixTime) -> bool {
@@ -222,22 +271,42 @@ mod tests {
     }
 
     #[test]
-    fn two_serious_misbehaviours_ban_the_peer_and_its_address() {
+    fn two_serious_misbehaviours_ban_the_peer_and_graylist_its_address() {
         let (mut bans, peer) = (Bans::default(), PeerId::random());
+        assert!(!bans.is_graylisted_at(public().unwrap(), NOW));
         assert!(!bans.penalize(peer, public(), Misbehaviour::Malformed, NOW));
         assert!(!bans.is_banned(&BanSubject::Peer(peer), NOW));
         assert!(bans.penalize(peer, public(), Misbehaviour::Oversize, NOW));
         assert!(bans.is_banned(&BanSubject::Peer(peer), NOW));
-        assert!(bans.is_banned(&BanSubject::at(public().unwrap()).unwrap(), NOW));
+        assert!(bans.is_graylisted_at(public().unwrap(), NOW) && !bans.is_banned_at(public().unwrap(), NOW));
+        let ends = NOW.plus(SCORE_DECAY_S * (GRAYLIST_THRESHOLD + 1));
+        assert!(!bans.is_graylisted_at(public().unwrap(), ends), "it decays");
         assert!(!bans.penalize(peer, None, Misbehaviour::FalseChain, NOW), "already banned");
     }
 
     #[test]
     fn scores_of_an_address_add_up_across_peer_ids() {
         let mut bans = Bans::default();
-        assert!(!bans.penalize(PeerId::random(), public(), Misbehaviour::Malformed, NOW));
-        assert!(bans.penalize(PeerId::random(), public(), Misbehaviour::Malformed, NOW));
+        let mut misbehave = || bans.penalize(PeerId::random(), public(), Misbehaviour::Malformed, NOW);
+        assert_eq!([misbehave(), misbehave(), misbehave(), misbehave()], [false, false, false, true]);
+        assert!(bans.is_banned_at(public().unwrap(), NOW));
         assert!(!bans.is_banned(&BanSubject::Address("8.8.8.9".parse().unwrap()), NOW));
+    }
+
+    #[test]
+    fn a_site_whose_addresses_are_banned_one_after_the_other_is_banned() {
+        let mut bans = Bans::default();
+        let at = |subnet: u16| Some(format!("2001:db8:7:{subnet:x}::1").parse().unwrap());
+        let mut ban = |subnet| {
+            for _ in 0..2 {
+                bans.penalize(PeerId::random(), at(subnet), Misbehaviour::FalseChain, NOW);
+            }
+            bans.is_banned_at(at(0xffff).unwrap(), NOW)
+        };
+        assert_eq!((0..SUBNETS_BANNED_MAX as u16).map(&mut ban).collect::<Vec<_>>(), [false, false, false, true]);
+        assert!(!bans.is_banned_at("2001:db8:8::1".parse().unwrap(), NOW));
+        let (loaded, malformed) = Bans::from_text(&bans.to_text(), NOW);
+        assert!(loaded.is_banned_at(at(0xfffe).unwrap(), NOW) && malformed == 0);
     }
 
     #[test]
@@ -271,6 +340,7 @@ mod tests {
     #[test]
     fn bans_survive_a_restart_and_end() {
         let (mut bans, peer) = (Bans::default(), PeerId::random());
+        bans.penalize(peer, public(), Misbehaviour::FalseChain, NOW);
         bans.penalize(peer, public(), Misbehaviour::FalseChain, NOW);
         assert!(bans.take_changed() && !bans.take_changed());
         let (mut loaded, malformed) = Bans::from_text(&bans.to_text(), NOW.plus(BAN_S - 1));

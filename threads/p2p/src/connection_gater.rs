@@ -14,7 +14,7 @@ use libp2p::swarm::{
     ToSwarm,
 };
 use libp2p::{Multiaddr, PeerId};
-use p2pool_core::netgroup::Netgroup;
+use p2pool_core::netgroup::{subscriber, Netgroup};
 use p2pool_core::units::UnixTime;
 use thiserror::Error;
 
@@ -38,6 +38,9 @@ pub enum Refusal {
     /// The peer or its address is banned.
     #[error("banned")]
     Banned,
+    /// Another peer at its address, which is graylisted, is connected.
+    #[error("another peer at its graylisted address is connected")]
+    Graylisted,
     /// Its netgroup has [`CONNECTIONS_PER_NETGROUP_MAX`] connections.
     #[error("too many connections from its netgroup")]
     NetgroupFull,
@@ -49,6 +52,8 @@ pub enum Refusal {
 /// A connection that counts for its netgroup.
 struct Counted {
     netgroup: Netgroup,
+    /// Its address, as it is counted, see [`subscriber`].
+    address: IpAddr,
     /// The peer at the other end; `None` during the handshake.
     peer: Option<PeerId>,
 }
@@ -93,10 +98,17 @@ impl ConnectionGater {
         peer: Option<PeerId>,
     ) -> Result<(), ConnectionDenied> {
         let Some(address) = address else { return Ok(()) };
-        if self.bans.is_banned_at(address, (self.clock)()) {
+        let time = (self.clock)();
+        if self.bans.is_banned_at(address, time) {
             return Err(ConnectionDenied::new(Refusal::Banned));
         }
         let Some(netgroup) = Netgroup::of(address) else { return Ok(()) };
+        let is_graylisted = self.bans.is_graylisted_at(address, time);
+        let address = subscriber(address);
+        let is_other = |other: &Counted| other.address == address && other.peer.is_some() && other.peer != peer;
+        if is_graylisted && self.counted.values().any(is_other) {
+            return Err(ConnectionDenied::new(Refusal::Graylisted));
+        }
         // As many entries as the swarm allows connections: few enough to count.
         let of_netgroup = self.counted.iter().filter(|(id, other)| **id != connection && other.netgroup == netgroup);
         let is_full = match peer {
@@ -110,7 +122,7 @@ impl ConnectionGater {
         if is_full {
             return Err(ConnectionDenied::new(Refusal::NetgroupFull));
         }
-        self.counted.insert(connection, Counted { netgroup, peer });
+        self.counted.insert(connection, Counted { netgroup, address, peer });
         Ok(())
     }
 
@@ -313,10 +325,21 @@ mod tests {
     }
 
     #[test]
+    fn a_graylisted_address_has_one_connection() {
+        let (mut gater, one) = (gater(), PeerId::random());
+        gater.bans.penalize(PeerId::random(), Some([8, 8, 8, 8].into()), Misbehaviour::FalseChain, NOW);
+        assert_eq!(establish(&mut gater, 1, "/ip4/8.8.8.8", one), None);
+        assert_eq!(establish(&mut gater, 2, "/ip4/8.8.8.8", PeerId::random()), Some(Refusal::Graylisted));
+        assert_eq!(establish(&mut gater, 3, "/ip4/8.8.8.8", one), None, "it replaces its connection");
+        assert_eq!(establish(&mut gater, 4, "/ip4/8.8.8.9", PeerId::random()), None);
+    }
+
+    #[test]
     fn a_ban_refuses_the_peer_id_and_the_address() {
         let mut gater = gater();
         let peer = PeerId::random();
-        assert!(gater.bans.penalize(peer, ip_of(&"/ip4/8.8.8.8".parse().unwrap()), Misbehaviour::FalseChain, NOW));
+        let mut misbehave = || gater.bans.penalize(peer, Some([8, 8, 8, 8].into()), Misbehaviour::FalseChain, NOW);
+        assert!(misbehave() && misbehave());
         assert_eq!(attempt(&mut gater, 1, "/ip4/8.8.8.8"), Some(Refusal::Banned));
         assert_eq!(attempt(&mut gater, 2, "/ip4/8.8.8.9"), None);
         assert!(gater.check_peer(&peer).is_err());

@@ -18,7 +18,7 @@ use libp2p::{Multiaddr, PeerId};
 use p2pool_core::netgroup::is_own_network;
 use p2pool_core::units::UnixTime;
 
-use crate::address::ip_of;
+use crate::address::{ip_of, is_unreachable};
 use crate::buckets::{group, Bucket, Group, HeardFrom, Key, BUCKET_LEN};
 
 use file::{parse_line, Kind, SavedPeer};
@@ -104,7 +104,7 @@ impl Rank {
     fn of(address: &Multiaddr) -> Self {
         match ip_of(address) {
             Some(ip) if ip.is_loopback() => Self::Loopback,
-            Some(ip) if !is_own_network(ip) => Self::Public,
+            Some(ip) if !is_unreachable(ip) => Self::Public,
             _ => Self::Own,
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use p2pool_core::netgroup::{is_own_network, subscriber};
+use p2pool_core::netgroup::{is_own_network, is_shared, subscriber};
 
 /// Number of connections by address.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ impl AddressCounts {
 
     /// The subscriber that an address is counted for; `None` if it is exempt.
     fn group(&self, address: IpAddr) -> Option<IpAddr> {
-        (!(self.private_exempt && is_own_network(address))).then(|| subscriber(address))
+        (!(self.private_exempt && (is_own_network(address) || is_shared(address)))).then(|| subscriber(address))
     }
 }
 

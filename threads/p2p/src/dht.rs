@@ -60,7 +60,7 @@ pub enum DhtEvent {
     /// A node to dial.
     Heard(Heard),
     /// An event of the library.
-    Inner(kad::Event),
+    Inner(Box<kad::Event>),
 }
 
 impl Dht {
@@ -231,7 +231,7 @@ impl NetworkBehaviour for Dht {
             }
             match ready!(self.inner.poll(cx)) {
                 ToSwarm::Dial { opts } => self.report(&opts),
-                event => return Poll::Ready(event.map_out(DhtEvent::Inner)),
+                event => return Poll::Ready(event.map_out(|event| DhtEvent::Inner(Box::new(event)))),
             }
         }
     }

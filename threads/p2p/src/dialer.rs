@@ -481,7 +481,7 @@ impl Dialer {
             ready.retain(|(_, _, known)| !groups.contains(&known.exclusive_group()));
             let left = wanted - turn;
             let turn = turn.to_be_bytes();
-            let is_new_first = random.hash(&[b"table", &turn]) % 2 == 0;
+            let is_new_first = random.hash(&[b"table", &turn]).is_multiple_of(2);
             // Within a bucket, one that has failed less often comes first.
             let order = |(bucket, peer, known): &&(Bucket, &PeerId, &KnownPeer)| {
                 let (is_new, number) = match bucket {

@@ -103,7 +103,7 @@ mod tests {
     fn the_newest_of_the_most_crowded_netgroup_is_evicted() {
         let start = Instant::now();
         // Netgroup 1 has peers all the time, the others have one each.
-        let third = |second: u32| if second % 3 == 0 { 1 } else { 100 + second as u8 };
+        let third = |second: u32| if second.is_multiple_of(3) { 1 } else { 100 + second as u8 };
         let peers: Vec<_> = (0..60).map(|second| peer(start, third(second), second)).collect();
         let evicted = choose(peers, &KEY).unwrap();
         assert_eq!((evicted.id, evicted.crowd > 1), (57, true));
@@ -114,8 +114,8 @@ mod tests {
         let start = Instant::now();
         // All in one netgroup, so that only the netgroup's first four are protected for it.
         let mut peers: Vec<_> = (0..80).map(|second| peer(start, 1, second)).collect();
-        for near in 70..78 {
-            peers[near].latency = Some(Duration::from_millis(2));
+        for near in &mut peers[70..78] {
+            near.latency = Some(Duration::from_millis(2));
         }
         peers[78].shared_at = Some(start);
         peers[79].found_at = Some(start);

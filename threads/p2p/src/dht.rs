@@ -15,7 +15,7 @@ use libp2p::kad::{self, Mode};
 use libp2p::swarm::behaviour::DialFailure;
 use libp2p::swarm::dial_opts::DialOpts;
 use libp2p::swarm::{
-    ConnectionDenied, ConnectionId, DialError, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
+    CloseConnection, ConnectionDenied, ConnectionId, DialError, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
     THandlerOutEvent, ToSwarm,
 };
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
@@ -43,6 +43,8 @@ pub struct Dht {
     is_hidden: bool,
     /// Nodes to be reported.
     heard: VecDeque<Heard>,
+    /// Connections to be closed.
+    closing: VecDeque<(PeerId, ConnectionId)>,
     connection_limiters: HashMap<ConnectionId, RateLimiter>,
     netgroup_limiter: NetgroupLimiter,
 }
@@ -87,6 +89,7 @@ impl Dht {
             dials_onion,
             is_hidden,
             heard: VecDeque::new(),
+            closing: VecDeque::new(),
             connection_limiters: HashMap::new(),
             netgroup_limiter: NetgroupLimiter::default(),
         }
@@ -127,12 +130,17 @@ impl Dht {
         is_plain(address) && self.connected.iter().any(|(_, from)| may_advertise(Some(*from), address))
     }
 
-    /// Takes a token of a connection and one of its netgroup; false if one of the two has none. What the peer sent is ignored
-    /// then: a request gets no response, and its stream ends by the library's timeout.
-    fn take(&mut self, connection: ConnectionId, now: Instant) -> bool {
+    /// Takes a token of a connection and one of its netgroup. False if one of the two has none: what the peer sent is ignored,
+    /// and because the library would keep the stream of a request without a response, the connection is closed.
+    fn admit(&mut self, peer: PeerId, connection: ConnectionId, now: Instant) -> bool {
         let ip = self.connected.iter().find(|(id, _)| *id == connection).map(|(_, ip)| *ip);
         let limiter = self.connection_limiters.entry(connection).or_insert_with(|| RateLimiter::new(1, now));
-        limiter.take(Action::Dht, now) && self.netgroup_limiter.take(ip, Action::Dht, now)
+        let is_admitted = limiter.take(Action::Dht, now) && self.netgroup_limiter.take(ip, Action::Dht, now);
+        if !is_admitted && !self.closing.contains(&(peer, connection)) {
+            log::debug!("peer {peer} is disconnected: too many messages of the DHT");
+            self.closing.push_back((peer, connection));
+        }
+        is_admitted
     }
 
     /// Returns the addresses of a node that may be dialled.
@@ -219,13 +227,17 @@ impl NetworkBehaviour for Dht {
     }
 
     fn on_connection_handler_event(&mut self, peer: PeerId, connection: ConnectionId, event: THandlerOutEvent<Self>) {
-        if self.take(connection, Instant::now()) {
+        if self.admit(peer, connection, Instant::now()) {
             self.inner.on_connection_handler_event(peer, connection, event);
         }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<DhtEvent, THandlerInEvent<Self>>> {
         loop {
+            if let Some((peer_id, connection)) = self.closing.pop_front() {
+                let connection = CloseConnection::One(connection);
+                return Poll::Ready(ToSwarm::CloseConnection { peer_id, connection });
+            }
             if let Some(heard) = self.heard.pop_front() {
                 return Poll::Ready(ToSwarm::GenerateEvent(DhtEvent::Heard(heard)));
             }
@@ -304,15 +316,16 @@ mod tests {
     }
     #[test]
     fn a_connection_and_its_netgroup_may_send_so_much() {
-        let (mut dht, now) = (dht(true), Instant::now());
+        let (mut dht, peer, now) = (dht(true), PeerId::random(), Instant::now());
         let mut taken_by = |number: usize, from: &str| {
             connect(&mut dht, number, from);
-            (0..1_000).take_while(|_| dht.take(ConnectionId::new_unchecked(number), now)).count()
+            (0..1_000).take_while(|_| dht.admit(peer, ConnectionId::new_unchecked(number), now)).count()
         };
         let of_connection = taken_by(1, "192.168.1.7");
         assert!(of_connection < 100, "{of_connection}");
         let of_netgroup: usize = (2..20).map(|number| taken_by(number, "8.8.8.8")).sum();
         assert!((of_connection..5 * of_connection).contains(&of_netgroup), "{of_netgroup}");
         assert_eq!(taken_by(20, "8.8.9.8"), of_connection);
+        assert_eq!(dht.closing.len(), 20, "each is closed, once");
     }
 }

@@ -1,6 +1,5 @@
 # The steps of contrib/docs/test.sh: runs as root in its container. /download has what a reader has downloaded, /guides the commands
-# of the guides, one file for each block; /p2pool is the
-# program, /common.sh contrib/common.sh.
+# of the guides, one file for each block; /common.sh is contrib/common.sh.
 # shellcheck shell=bash
 set -euo pipefail
 # shellcheck source=../common.sh
@@ -44,9 +43,8 @@ end() {
 }
 is_active() { systemctl is-active --quiet p2pool; }
 is_gone() { [ ! -e /usr/local/bin/p2pool ] && [ ! -e /usr/bin/p2pool ]; }
-# Exit status 1 is a node that responds, but has no work.
-responds() { local status=0; /p2pool health -stratum-port "$1" || status=$?; [ $status -le 1 ]; }
-healthy() { /p2pool health -stratum-port "$1"; }
+responds() { request "$1" /healthz | grep '"healthy":' >/dev/null; }
+healthy() { request "$1" /healthz | grep '"healthy":true' >/dev/null; }
 
 ip link set lo up
 export PATH=$PATH:/bitcoind LD_LIBRARY_PATH=/bitcoind HOME=/root

@@ -33,7 +33,6 @@ download=$root/download
 name=p2pool-0.0.1-$(rustc -vV | sed -n 's/^host: //p')
 mkdir "$download"
 stage_release "$download/$name"
-cp "$download/$name/p2pool" "$root/"
 (cd "$download" && tar -czf "$name.tar.gz" "$name" && sha256sum ./*.tar.gz ./*.deb >"$name.sha256" && rm -r "$name")
 mkdir "$root/bitcoind"
 copy_bitcoind "$bitcoind" "$root/bitcoind"

@@ -472,7 +472,7 @@ mod tests {
         let start = Difficulty::new(1.0).unwrap();
         let shared = SharedState::new(&params, start, limits, 0, Arc::clone(&metrics));
         let sink = ChannelSink::new(StratumSinks { chain: bounded(1).0, submit: bounded(1).0 }, Arc::clone(&metrics));
-        let listener = Listener::open(0, registry, Token(usize::MAX)).unwrap();
+        let listener = Listener::open(None, 0, registry, Token(usize::MAX)).unwrap();
         Connections::new(listener, shared, sink, metrics, 1_000)
     }
 

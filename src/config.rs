@@ -59,6 +59,10 @@ pub struct Config {
     pub upnp: bool,
     /// Whether to serve DHT queries even if this node is not known to be reachable.
     pub dht_server: bool,
+    /// Most peers that may have connected to this node; at most as many as the network thread allows.
+    pub max_inbound: usize,
+    /// Connections that this node makes by itself, beside those to bootnodes and to peers on the local network.
+    pub max_outbound: usize,
     /// Bytes per second of responses to peers on the Internet, after a burst.
     pub max_upload_per_s: u64,
     /// Data directory of this sharechain: store, found blocks, identity, history.

@@ -97,6 +97,8 @@ impl Config {
             added_peers: Vec::new(),
             proxy: None,
             dht_server: false,
+            max_inbound: 80,
+            max_outbound: 10,
             max_upload_per_s: 1_000_000,
             chain_dir: chain_dir.into(),
             params,

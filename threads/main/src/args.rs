@@ -134,6 +134,12 @@ pub struct Flags {
     /// serve DHT queries and relay for others even if this node is not known to be reachable (default false)
     #[argh(option, arg_name = "true|false")]
     pub dht_server: Option<String>,
+    /// most peers that connect to this node, 0 to 80 (default 80)
+    #[argh(option, arg_name = "count")]
+    pub max_inbound: Option<String>,
+    /// peers that this node connects to by itself, besides bootnodes and the local network, 0 to 40 (default 10)
+    #[argh(option, arg_name = "count")]
+    pub max_outbound: Option<String>,
     /// upload of responses to peers on the Internet in Mbit/s, 1 to 10000 (default 5)
     #[argh(option, arg_name = "number")]
     pub max_upload: Option<String>,

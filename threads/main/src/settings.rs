@@ -37,6 +37,12 @@ const SESSIONS_DEFAULT: usize = 1_000;
 /// Maximum of `-max-sessions`, set by the memory of a small computer. The four bytes of extranonce per session and the
 /// file descriptors of a process allow more.
 const SESSIONS_MAX: usize = 20_000;
+/// Default and maximum of `-max-inbound`. The network thread leaves twenty of its hundred connections to outbound ones.
+const INBOUND_MAX: usize = 80;
+/// Default of `-max-outbound`: ten as in bitcoind, two of them unlisted.
+const OUTBOUND_DEFAULT: usize = 10;
+/// Maximum of `-max-outbound`: inbound slots of other nodes are scarce.
+const OUTBOUND_MAX: usize = 40;
 /// Default of `-max-upload`: half of a slow home line's upload.
 const MAX_UPLOAD_DEFAULT_MBIT: u64 = 5;
 /// Range of `-max-upload`.
@@ -156,6 +162,8 @@ pub fn resolve(flags: &Flags, home: Option<&Path>, exists: &dyn Fn(&Path) -> boo
         mdns: network.mdns,
         upnp: network.upnp,
         dht_server: boolean("-dht-server", &flags.dht_server, false)?,
+        max_inbound: number("-max-inbound", &flags.max_inbound, INBOUND_MAX, 0..=INBOUND_MAX)?,
+        max_outbound: number("-max-outbound", &flags.max_outbound, OUTBOUND_DEFAULT, 0..=OUTBOUND_MAX)?,
         max_upload_per_s: BYTES_PER_MBIT
             * number("-max-upload", &flags.max_upload, MAX_UPLOAD_DEFAULT_MBIT, MAX_UPLOAD_RANGE_MBIT)?,
         params,

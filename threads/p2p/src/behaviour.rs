@@ -168,7 +168,7 @@ fn behaviour(
         mdns: mdns.into(),
     };
     let limits_of_peers = PeerLimits {
-        inbound: INBOUND_MAX as usize,
+        inbound: config.max_inbound.min(INBOUND_MAX as usize),
         outbound: OUTBOUND_MAX as usize,
         total: CONNECTIONS_MAX as usize,
         relayed: RELAYED_MAX,

@@ -7,6 +7,7 @@
 //! first to the anchors. While there are enough, feelers find out which of the new peers can be reached.
 
 mod file;
+mod rank;
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
@@ -18,16 +19,15 @@ use libp2p::{Multiaddr, PeerId};
 use p2pool_core::netgroup::is_own_network;
 use p2pool_core::units::UnixTime;
 
-use crate::address::{ip_of, is_unreachable};
+use crate::address::ip_of;
 use crate::buckets::{group, Bucket, Group, HeardFrom, Key, BUCKET_LEN};
 
 use file::{parse_line, Kind, SavedPeer};
+use rank::Rank;
 
-/// Outbound connections that this node wants, so that inbound peers are never all it knows. Eight as in bitcoind.
-pub const OUTBOUND_TARGET: usize = 8;
-/// Further outbound connections, whose peers this node does not list in the DHT: others cannot find out which they are, and so
-/// not attack them to isolate this node. Two as in bitcoind.
-pub const UNLISTED_TARGET: usize = 2;
+/// The last of the outbound connections, whose peers this node does not list in the DHT: others cannot find out which they
+/// are, and so not attack them to isolate this node. Two as in bitcoind.
+const UNLISTED_TARGET: usize = 2;
 /// Outbound peers that are remembered across restarts as anchors, so that a restart alone gives no attacker all connections.
 /// Unlisted ones if possible, as in bitcoind.
 const ANCHORS: usize = 2;
@@ -84,32 +84,6 @@ pub enum Purpose {
     Feeler,
 }
 
-/// How good an address is; the worst are dropped first. A peer may advertise anything, so what this node has found out
-/// itself ranks first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Rank {
-    /// Configured for a bootnode.
-    Configured,
-    /// The last dial of it succeeded.
-    Dialled,
-    /// On the Internet.
-    Public,
-    /// On an own network, or a DNS name.
-    Own,
-    /// On this machine.
-    Loopback,
-}
-
-impl Rank {
-    fn of(address: &Multiaddr) -> Self {
-        match ip_of(address) {
-            Some(ip) if ip.is_loopback() => Self::Loopback,
-            Some(ip) if !is_unreachable(ip) => Self::Public,
-            _ => Self::Own,
-        }
-    }
-}
-
 #[derive(Clone, Debug)]
 struct KnownPeer {
     source: Source,
@@ -157,8 +131,8 @@ impl KnownPeer {
 
     /// Whether it may be dialled now. A full bootnode's slots are left to nodes that need them more while this one has
     /// enough outbound connections.
-    fn is_due(&self, now: Instant, outbound: usize) -> bool {
-        let is_spared = self.source == Source::Bootnode && self.evicted_us && outbound >= OUTBOUND_TARGET;
+    fn is_due(&self, now: Instant, has_enough: bool) -> bool {
+        let is_spared = self.source == Source::Bootnode && self.evicted_us && has_enough;
         let wait = if is_spared { BACKOFF_MAX } else { Duration::ZERO };
         self.next_try + wait <= now
     }
@@ -169,6 +143,8 @@ impl KnownPeer {
 pub struct Dialer {
     our_id: PeerId,
     key: Key,
+    /// Outbound connections that this node wants, so that inbound peers are never all it knows.
+    outbound_target: usize,
     peers: HashMap<PeerId, KnownPeer>,
     changed: bool,
     /// The anchors that were written last.
@@ -178,9 +154,23 @@ pub struct Dialer {
 
 impl Dialer {
     /// Starts with the configured bootnodes and the peers that [`Self::to_text`] wrote in an earlier run.
-    pub fn new(our_id: PeerId, key: Key, bootnodes: Vec<(PeerId, Multiaddr)>, known: &str, now: Instant) -> Self {
-        let mut dialer =
-            Self { our_id, key, peers: HashMap::new(), changed: false, anchors: Vec::new(), feeler_at: now };
+    pub fn new(
+        our_id: PeerId,
+        key: Key,
+        outbound_target: usize,
+        bootnodes: Vec<(PeerId, Multiaddr)>,
+        known: &str,
+        now: Instant,
+    ) -> Self {
+        let mut dialer = Self {
+            our_id,
+            key,
+            outbound_target,
+            peers: HashMap::new(),
+            changed: false,
+            anchors: Vec::new(),
+            feeler_at: now,
+        };
         let known: Vec<_> = known.lines().filter_map(parse_line).take(LINES_MAX).collect();
         // An address that is added later ranks higher.
         for SavedPeer { kind, seen, peer, address } in known.into_iter().rev() {
@@ -417,8 +407,10 @@ impl Dialer {
         random: impl FnOnce() -> [u8; 16],
         is_connected: impl Fn(&PeerId) -> bool,
     ) -> Vec<(PeerId, Vec<Multiaddr>)> {
-        let is_ready =
-            |peer: &PeerId, known: &KnownPeer| !known.is_dialling && known.is_due(now, outbound) && !is_connected(peer);
+        let has_enough = outbound + UNLISTED_TARGET >= self.outbound_target;
+        let is_ready = |peer: &PeerId, known: &KnownPeer| {
+            !known.is_dialling && known.is_due(now, has_enough) && !is_connected(peer)
+        };
         let dialling = self.peers.values().filter(|known| known.is_dialling).count();
         let is_configured = |known: &KnownPeer| !matches!(known.source, Source::Table(_));
         let mut due: Vec<(PeerId, Purpose)> = Vec::new();
@@ -433,7 +425,7 @@ impl Dialer {
         let room = DIALS_MAX.saturating_sub(due.len() + dialling);
         let count = |purpose| self.peers.values().filter(|known| known.is_outbound(purpose)).count();
         let (unlisted, feelers) = (count(Purpose::Unlisted), count(Purpose::Feeler));
-        let missing = (OUTBOUND_TARGET + UNLISTED_TARGET).saturating_sub(outbound + dialling).min(room);
+        let missing = self.outbound_target.saturating_sub(outbound + dialling).min(room);
         if missing > 0 {
             due.extend(self.choose(missing, unlisted, random(), is_ready));
         } else if feelers == 0 && room > 0 && self.feeler_at + FEELER_INTERVAL <= now {

@@ -40,6 +40,13 @@ pub struct InboundSlots {
     pub temporary_for: Duration,
 }
 
+impl InboundSlots {
+    /// The slots of a node with so many inbound peers at most: a tenth is for newcomers.
+    pub fn of_at_most(self, inbound: usize) -> Self {
+        Self { permanent: self.permanent.min(inbound - inbound / 10), ..self }
+    }
+}
+
 /// A connected peer.
 #[derive(Debug)]
 pub struct Peer {

@@ -78,7 +78,7 @@ fn defaults_match_the_help() {
     assert_eq!(config.max_sessions, 1_000);
     assert_eq!(config.no_work_timeout, NoWorkTimeout::from_s(90));
     assert_eq!((config.p2p_port, config.mdns, config.dht_server), (9171, true, false));
-    assert_eq!(config.max_upload_per_s, 625_000);
+    assert_eq!((config.max_inbound, config.max_outbound, config.max_upload_per_s), (80, 10, 625_000));
     assert!(config.bootnodes.is_empty() && config.coinbase_tag.as_bytes().is_empty());
     assert_eq!(config.outputs_vote, None);
     assert_eq!(log_level, LevelFilter::Info);
@@ -127,6 +127,8 @@ fn flags_reach_the_config() {
         &node,
         "-mdns=false",
         "-dht-server",
+        "-max-inbound=0",
+        "-max-outbound=4",
         "-max-upload=8",
         "-data-dir=/srv/pool",
         "-log-level=debug",
@@ -148,7 +150,7 @@ fn flags_reach_the_config() {
     assert_eq!((config.stratum_port, config.start_difficulty, config.max_sessions), (0, 0.5, 5));
     assert_eq!(config.no_work_timeout, NoWorkTimeout::NEVER);
     assert_eq!((config.p2p_port, config.mdns, config.dht_server), (9, false, true));
-    assert_eq!(config.max_upload_per_s, 1_000_000);
+    assert_eq!((config.max_inbound, config.max_outbound, config.max_upload_per_s), (0, 4, 1_000_000));
     assert_eq!(config.bootnodes, [node]);
     assert!(config.chain_dir.starts_with("/srv/pool"));
     assert_eq!(log_level, LevelFilter::Debug);
@@ -244,6 +246,8 @@ fn errors_name_the_flag_its_value_and_what_to_give_instead() {
         (&["-start-difficulty", "inf"], &["-start-difficulty is \"inf\""]),
         (&["-max-sessions", "0"], &["-max-sessions is \"0\"", "1 to 20000"]),
         (&["-mdns", "-dht-server=maybe"], &["-dht-server is \"maybe\"", "true or false"]),
+        (&["-max-inbound", "81"], &["-max-inbound is \"81\"", "0 to 80"]),
+        (&["-max-outbound", "41"], &["-max-outbound is \"41\"", "0 to 40"]),
         (&["-max-upload", "0"], &["-max-upload is \"0\"", "1 to 10000"]),
         (&["-mdns=yes"], &["-mdns is \"yes\"", "true or false"]),
         (&["-log-level", "loud"], &["-log-level is \"loud\"", "error, warn, info, debug or trace"]),

@@ -3,7 +3,8 @@ use super::*;
 const TIME: UnixTime = UnixTime(1_700_000_000);
 const KEY: Key = Key([7; 16]);
 /// Outbound connections of which none is missing.
-const ALL: usize = OUTBOUND_TARGET + UNLISTED_TARGET;
+const ALL: usize = 10;
+const OUTBOUND_TARGET: usize = ALL - UNLISTED_TARGET;
 
 /// An address in a group of its own.
 fn address(number: usize) -> Multiaddr {
@@ -12,7 +13,7 @@ fn address(number: usize) -> Multiaddr {
 
 /// A node with this bootnode and file.
 fn node(bootnodes: &[(PeerId, Multiaddr)], known: &str, now: Instant) -> Dialer {
-    Dialer::new(PeerId::random(), KEY, bootnodes.to_vec(), known, now)
+    Dialer::new(PeerId::random(), KEY, ALL, bootnodes.to_vec(), known, now)
 }
 
 fn due(dialer: &mut Dialer, now: Instant, outbound: usize) -> Vec<PeerId> {
@@ -48,7 +49,7 @@ fn a_full_bootnode_is_retried_rarely_while_there_are_enough_outbound_connections
     assert_eq!(due(&mut dialer, now, 50), [boot]);
     dialer.outbound_connected(boot, &address(1), now, TIME);
     dialer.disconnected(&boot, now);
-    assert!(dialer.peers[&boot].is_due(now + BACKOFF_MIN, OUTBOUND_TARGET - 1));
+    assert!(dialer.peers[&boot].is_due(now + BACKOFF_MIN, false));
     assert!(due(&mut dialer, now + BACKOFF_MAX, OUTBOUND_TARGET).is_empty());
     assert_eq!(due(&mut dialer, now + BACKOFF_MAX + BACKOFF_MIN, OUTBOUND_TARGET), [boot]);
 }
@@ -63,7 +64,7 @@ fn waits_after(stays: Duration, peer: PeerId, dialer: &mut Dialer, mut now: Inst
         dialer.disconnected(&peer, now);
         let seconds = (0..).find(|seconds| {
             let later = now + Duration::from_secs(*seconds);
-            dialer.peers[&peer].is_due(later, 0)
+            dialer.peers[&peer].is_due(later, false)
         });
         waits.extend(seconds);
         now += Duration::from_secs(seconds.unwrap());
@@ -223,6 +224,16 @@ fn the_last_two_outbound_peers_are_unlisted_and_become_anchors() {
     assert_eq!(dialled[..ANCHORS].iter().copied().collect::<HashSet<_>>(), anchors);
     let unlisted = dialled.iter().filter(|peer| restarted.purpose(peer) == Purpose::Unlisted);
     assert_eq!(unlisted.copied().collect::<HashSet<_>>(), anchors);
+}
+
+#[test]
+fn the_operator_limits_outbound_connections_but_not_those_to_bootnodes() {
+    let (now, boot) = (Instant::now(), PeerId::random());
+    let file: String = (2..50).map(|number| format!("17 {}/p2p/{}\n", address(number), PeerId::random())).collect();
+    let limited = |target| Dialer::new(PeerId::random(), KEY, target, vec![(boot, address(1))], &file, now);
+    assert_eq!(due(&mut limited(3), now, 0).len(), 3);
+    assert_eq!(due(&mut limited(3), now, 2).len(), 1);
+    assert_eq!(due(&mut limited(0), now + BOOTNODES_WAIT, 0), [boot]);
 }
 
 #[test]
@@ -400,7 +411,7 @@ fn the_configured_address_of_a_bootnode_stays_first() {
 #[test]
 fn this_node_and_connected_peers_are_not_dialled() {
     let (now, us, one) = (Instant::now(), PeerId::random(), PeerId::random());
-    let mut dialer = Dialer::new(us, KEY, vec![(us, address(1))], "", now);
+    let mut dialer = Dialer::new(us, KEY, ALL, vec![(us, address(1))], "", now);
     dialer.add_advertised(one, None, vec![address(2)], now, TIME);
     assert!(dialer.due(now, 0, || [9; 16], |peer| *peer == one).is_empty());
     assert_eq!(due(&mut dialer, now, 0), [one]);

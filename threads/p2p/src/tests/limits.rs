@@ -111,6 +111,18 @@ fn inbound_peers_never_use_up_all_connections() {
 }
 
 #[test]
+fn the_operator_limits_inbound_peers() {
+    let mut start = Start::with(&[]);
+    start.config.max_inbound = 1;
+    let node = start.go();
+    let mut only = ScriptedPeer::new(requesting());
+    connect(&mut only, &node);
+    assert!(!ScriptedPeer::new(requesting()).is_accepted_by(&node.address));
+    only.run_briefly();
+    assert!(only.is_connected());
+}
+
+#[test]
 fn temporary_slots_expire_and_the_next_peer_in_order_gets_a_free_permanent_slot() {
     let slots = InboundSlots { permanent: 2, temporary_for: Duration::from_secs(1) };
     let node = Start { slots, ..Start::with(&[]) }.go();

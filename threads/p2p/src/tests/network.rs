@@ -12,7 +12,6 @@ use p2pool_test_bitcoind::{skip, Port};
 
 use super::scripted_peer::{connect, requesting, Names, PeerConfig, ScriptedPeer};
 use super::support::{params, read, share, until, Start, TestNode};
-use crate::dialer::{OUTBOUND_TARGET, UNLISTED_TARGET};
 use crate::driver::PEERS_FILE;
 use crate::peers::InboundSlots;
 
@@ -33,12 +32,10 @@ fn the_dht_gives_no_node_more_outbound_connections_than_it_wants() {
     let count = |node: &TestNode, is_counted: fn(Direction) -> bool| {
         node.status.load().peers.iter().filter(|peer| is_counted(peer.direction)).count()
     };
-    until("all nodes to have enough connections", || {
-        nodes.iter().all(|node| count(node, |_| true) >= OUTBOUND_TARGET).then_some(())
-    });
+    until("all nodes to have enough connections", || nodes.iter().all(|node| count(node, |_| true) > 8).then_some(()));
     let outbound: Vec<usize> =
         nodes.iter().map(|node| count(node, |direction| direction == Direction::Outbound)).collect();
-    assert!(outbound.iter().all(|count| *count <= OUTBOUND_TARGET + UNLISTED_TARGET), "{outbound:?}");
+    assert!(outbound.iter().all(|count| *count <= nodes[0].start.config.max_outbound), "{outbound:?}");
 }
 
 #[test]

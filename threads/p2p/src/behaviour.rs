@@ -11,9 +11,7 @@ use libp2p::identity::Keypair;
 use libp2p::request_response::{self, ProtocolSupport};
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::swarm::NetworkBehaviour;
-use libp2p::{
-    connection_limits, identify, mdns, noise, ping, relay, tcp, PeerId, StreamProtocol, Swarm, SwarmBuilder,
-};
+use libp2p::{connection_limits, identify, mdns, noise, ping, relay, tcp, PeerId, StreamProtocol, Swarm, SwarmBuilder};
 use log::warn;
 use p2pool_core::config::{AddressKind, Config};
 use p2pool_core::metrics::Metrics;

@@ -13,7 +13,7 @@ const WRITE: &str = "P2POOL_WRITE_REFERENCE";
 /// Columns of the example's comments.
 const WIDTH: usize = 100;
 /// Example values of flags whose description has no default that could stand there.
-const EXAMPLES: [(&str, &str); 13] = [
+const EXAMPLES: &[(&str, &str)] = &[
     ("address", "\"bc1q...\""),
     ("stratum-bind", "\"192.168.1.5\""),
     ("coinbase-tag", "\"garage\""),
@@ -24,6 +24,12 @@ const EXAMPLES: [(&str, &str); 13] = [
     ("rpc-cookie-file", "\"/home/bitcoin/.bitcoin/.cookie\""),
     ("signet-challenge", "\"51\""),
     ("bootnodes", "[\"/ip4/192.0.2.1/tcp/9171/p2p/12D3KooWGzxzKZYveHXtpG6AsrUJBcWxHBFS2HsEoGTxrMLvKXtf\"]"),
+    ("p2p-bind", "[\"192.168.1.5\"]"),
+    ("external-address", "[\"203.0.113.5\"]"),
+    ("add-peer", "[\"node.example:9171\"]"),
+    ("proxy", "\"127.0.0.1:9050\""),
+    ("onlynet", "\"ip\""),
+    ("onion-address", "\"vww6ybal4bd7szmgncyruucpgfkqahzddi37ktceo3ah7ngmcopnpyyd.onion\""),
     ("web-bind", "\"127.0.0.1:8080\""),
     ("web-hosts", "[\"pool.example.org\"]"),
     ("activation-height", "1000"),
@@ -35,7 +41,7 @@ fn example(flag: FlagInfo) -> String {
         return (*example).to_owned();
     }
     let (_, default) = flag.about.rsplit_once("(default ").unwrap_or_else(|| panic!("-{} has no example", flag.name));
-    let default = default.split([')', ';', ' ']).next().unwrap();
+    let default = default.split([')', ';', ' ', ',']).next().unwrap();
     match default.parse::<f64>().is_ok() || ["true", "false"].contains(&default) {
         true => default.to_owned(),
         false => format!("\"{default}\""),

@@ -87,7 +87,11 @@ impl SwarmDriver {
 
     /// Whether addresses of this kind are dialled: with a proxy, the operator may have chosen one kind.
     fn is_dialled(&self, address: &Multiaddr) -> bool {
-        if is_onion(address) { self.dials_onion } else { self.dials_ip }
+        if is_onion(address) {
+            self.dials_onion
+        } else {
+            self.dials_ip
+        }
     }
 
     /// Advertises the address at which a peer sees this node, if it can be believed. With an external address this node

@@ -21,7 +21,7 @@ say() { printf '%s\n' "$*"; }
 
 [ "$(id -u)" = 0 ] || die "run it as root: sudo contrib/install.sh"
 [ -f p2pool ] || die "there is no program in $PWD: run it in an unpacked release tarball, or copy target/release/p2pool here"
-command -v systemctl >/dev/null || die "this machine has no systemd; start the program by other means (contrib/appliance.md)"
+command -v systemctl >/dev/null || die "this machine has no systemd; start the program by other means (contrib/docs/appliances.md)"
 # Fails on another processor or with an older glibc, before anything is changed.
 version=$(./p2pool -version) || die "the program does not run on this machine ($(uname -m)); see the message above"
 # Whether systemd is this machine's init, as it is not in a chroot.

@@ -76,10 +76,10 @@ is ActiveState active || fail "it does not run"
 [ "$(stat -c '%a %U' /var/lib/p2pool)" = "700 p2pool" ] || fail "others can read the data"
 [ "$(stat -c %U /var/lib/p2pool/old)" = p2pool ] || fail "the data of version 0.1 is not taken over: $(ls -ld /var/lib/p2pool /var/lib/p2pool/*)"
 
-echo "== the cookie: the hint names what is closed, and the README's commands open it"
+echo "== the cookie: the hint names what is closed, and the guide's commands open it"
 await logged 'the directory /home/bitcoin is closed to it' || fail "the log does not name the closed directory"
 chmod g+x /home/bitcoin/.bitcoin/regtest
-bash -euxo pipefail /cookie.sh || fail "the README's commands fail"
+bash -euxo pipefail /cookie.sh || fail "the guide's commands fail"
 mine() { bitcoin-cli -regtest -rpccookiefile=/home/bitcoin/.bitcoin/regtest/.cookie generatetodescriptor 1 'raw(51)'; }
 await mine || fail "bitcoind does not start again"
 await healthy || fail "it cannot read the cookie: $(healthy)"

@@ -45,7 +45,7 @@ pub fn run(mut config: Config, settings_file: Option<&Path>, home: Option<&Path>
     threads.spawn(ThreadName::Signals, move || signals::run(signals, &events))?;
 
     let metrics = Arc::new(Metrics::default());
-    let payout_script = config.payout_script.clone();
+    let payout_script = config.payout_script;
     let components = Components::open(config, &metrics)?;
     let (chain, miners) = (components.chain_status(), components.miners_status());
     let mut progress = (Progress::of(Arc::clone(&chain)), Progress::of(Arc::clone(&miners)));

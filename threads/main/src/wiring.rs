@@ -3,7 +3,7 @@
 //! All parts are opened before the first thread starts, so that every error at start is found before any work is done.
 
 use std::convert::Infallible;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use p2pool_core::metrics::Metrics;
 use p2pool_core::status::{ChainStatus, MinersStatus};
 use p2pool_core::stratum::Limits;
 use p2pool_http::{Http, Sources};
-use p2pool_p2p::P2p;
+use p2pool_p2p::{default_ip, P2p};
 use p2pool_rpc::{AnchorThread, PollStopper, PollThread, SubmitThread};
 use p2pool_stratum::{Stratum, StratumSinks};
 
@@ -32,8 +32,6 @@ const TO_CHAIN_CAPACITY: usize = 1_024;
 const TO_SUBMIT_CAPACITY: usize = 16;
 /// Capacity of the anchor thread's inbox; further requests wait in the chain thread.
 const TO_ANCHOR_CAPACITY: usize = 64;
-/// An address outside of every local network (TEST-NET-3, RFC 5737). Nothing is sent to it.
-const ELSEWHERE: (Ipv4Addr, u16) = (Ipv4Addr::new(203, 0, 113, 1), 9);
 /// How long a stop message waits for room in an inbox.
 const STOP_SEND_TIMEOUT: Duration = Duration::from_millis(300);
 
@@ -153,19 +151,12 @@ impl Components {
     }
 }
 
-/// Returns an address of this machine that others may reach a listener at: its own, or that of the default route.
+/// Returns an address of this machine that others may reach a listener at: its own, or that of the network that leads to the Internet.
 fn reachable(listener: SocketAddr) -> SocketAddr {
     if !listener.ip().is_unspecified() {
         return listener;
     }
-    // The system chooses the route; a datagram socket sends nothing when it connects.
-    let route = || {
-        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
-        socket.connect(ELSEWHERE)?;
-        socket.local_addr()
-    };
-    let ip = route().map_or(Ipv4Addr::LOCALHOST.into(), |address| address.ip());
-    SocketAddr::new(ip, listener.port())
+    SocketAddr::new(default_ip().unwrap_or(Ipv4Addr::LOCALHOST.into()), listener.port())
 }
 
 /// Runs a thread that ends only when it is asked to.

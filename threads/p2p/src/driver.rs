@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use libp2p::swarm::SwarmEvent;
 use libp2p::{Multiaddr, Swarm};
-use log::{debug, error, info};
+use log::{debug, error};
 use p2pool_channels::ToNetwork;
 use p2pool_core::metrics::Metrics;
 use p2pool_core::node::NetworkCommand;
@@ -26,7 +26,7 @@ use p2pool_core::status::{DuplicateIdentity, PeerDiscovery, PeersStatus};
 use p2pool_core::units::UnixTime;
 
 use crate::added_peers::AddedPeers;
-use crate::address::is_relayed;
+use crate::address::{ip_of, is_relayed};
 use crate::behaviour::{Behaviour, BehaviourEvent, ProtocolsEvent};
 use crate::buckets::Key;
 use crate::connection_gater::Clock;
@@ -37,6 +37,7 @@ use crate::lan::Lan;
 use crate::names::Names;
 use crate::outbox::Outbox;
 use crate::peers::{InboundSlots, Peers};
+use crate::reach::default_ip;
 use crate::reachability::ReachState;
 use crate::state_file::StateFile;
 
@@ -152,7 +153,10 @@ impl SwarmDriver {
                 self.on_relayed_address(listener_id, &address);
             }
             SwarmEvent::NewListenAddr { address, .. } => {
-                info!("listening on {address}/p2p/{}", self.swarm.local_peer_id());
+                // One that others can use, and not those of all interfaces.
+                let is_useful = self.listening.is_empty() || ip_of(&address) == default_ip();
+                let level = if is_useful { log::Level::Info } else { log::Level::Debug };
+                log::log!(level, "listening on {address}/p2p/{}", self.swarm.local_peer_id());
                 if let Some(lan) = &mut self.lan {
                     lan.join(&address);
                 }

@@ -49,4 +49,5 @@ mod upload;
 mod tests;
 
 pub use error::P2pError;
+pub use reach::default_ip;
 pub use thread::P2p;

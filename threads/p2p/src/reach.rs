@@ -112,7 +112,7 @@ impl Reach {
 
 /// Returns this machine's address on the network that leads to the Internet. Others, such as those of containers, are of no
 /// use to the router. No packet is sent.
-fn default_ip() -> Option<IpAddr> {
+pub fn default_ip() -> Option<IpAddr> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
     // A documentation address (RFC 5737).
     socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;

@@ -45,9 +45,9 @@ fn a_new_sharechain_beside_an_older_one_is_warned_of() {
 
 /// Requests the health over HTTP; the response is empty if the connection is closed.
 fn response(address: SocketAddr) -> String {
-    let mut socket = TcpStream::connect(address).unwrap();
-    socket.set_read_timeout(Some(TIMEOUT)).unwrap();
-    write!(socket, "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut socket = TcpStream::connect(address).expect("the node listens");
+    socket.set_read_timeout(Some(TIMEOUT)).expect("a timeout");
+    write!(socket, "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").expect("a request");
     let mut text = String::new();
     // A close with unread bytes is a reset.
     drop(socket.read_to_string(&mut text));
@@ -56,7 +56,7 @@ fn response(address: SocketAddr) -> String {
 
 /// Returns a port that is free now.
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
 }
 
 /// Starts a node; returns it with its port for miners.

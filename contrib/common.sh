@@ -8,7 +8,7 @@ die() { say "${0##*/}: $*"; exit 1; }
 skip() {
     local skipped="skipped: $1: $2"
     say "$skipped"
-    [ -z "${P2POOL_TEST_SKIPS:-}" ] || echo "$skipped" >>"$P2POOL_TEST_SKIPS"
+    [ -z "${SKIPPED_TESTS_FILE:-}" ] || echo "$skipped" >>"$SKIPPED_TESTS_FILE"
     exit 0
 }
 

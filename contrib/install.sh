@@ -7,6 +7,7 @@
 # It asks for the payout address, and nothing if that is in the environment:
 #
 #   PAYOUT_ADDRESS         written to /etc/p2pool/p2pool.toml, as is every variable of a setting: BITCOIN_RPC_HOST, P2POOL_NETWORK, ...
+#                          (not the password, which other users see in sudo's command line: write it into that file)
 #   P2POOL_DATA_DIR        data directory (default /var/lib/p2pool), for instance on another disk
 #   BITCOIN_GROUP          group that may read bitcoind's cookie (default: bitcoin, if there is one)
 set -eu
@@ -27,6 +28,20 @@ version=$(./p2pool -version) || die "the program does not run on this machine ($
 # Whether systemd is this machine's init, as it is not in a chroot.
 is_booted() { [ -d /run/systemd/system ]; }
 
+[ ! -e /usr/lib/systemd/system/p2pool.service ] || die "p2pool is installed as a package: upgrade it with apt or dnf, or remove it first"
+[ -e "$settings" ] || [ ! -e /etc/p2pool/p2pool.env ] ||
+    die "the settings of version 0.1 in /etc/p2pool/p2pool.env are not read any more: write them into $settings (example: contrib/p2pool.toml)"
+# The data directory in the settings, with or without a comment behind it.
+data_dir="^data-dir *= *[\"']\\([^\"']*\\)[\"'] *\\(#.*\\)\\{0,1\\}\$"
+old=$(sed -n "s/$data_dir/\\1/p" "$settings" 2>/dev/null || true)
+if [ -z "$old" ] && [ -e "$settings" ] && grep -q '^ *data-dir' "$settings"; then
+    die "data-dir in $settings is not understood: write it as data-dir = \"/path\""
+fi
+old=${old:-$data}
+data=${P2POOL_DATA_DIR:-$old}
+if [ "$old" != "$data" ] && [ -e "$settings" ] && ! grep -q "$data_dir" "$settings"; then
+    die "write data-dir = \"$data\" into $settings"
+fi
 if [ ! -e "$settings" ]; then
     if [ -z "${PAYOUT_ADDRESS:-}" ] && [ -t 0 ]; then
         printf 'Payout address of your miners: '
@@ -67,6 +82,10 @@ with_settings() {
             name = "P2POOL_" toupper(key)
             gsub(/-/, "_", name)
             value = ENVIRON[name]
+            if (value ~ /[\001-\037\177]/) {
+                print "install.sh: " name " has a control character" >"/dev/stderr"
+                exit 1
+            }
             if (value != "") {
                 quoted = ""
                 for (i = 1; i <= length(value); i++) {
@@ -80,17 +99,17 @@ with_settings() {
         { print }' contrib/p2pool.toml
 }
 
-old=$(sed -n 's/^data-dir = "\(.*\)"$/\1/p' "$settings" 2>/dev/null || true)
-old=${old:-$data}
-data=${P2POOL_DATA_DIR:-$old}
 if [ "$old" != "$data" ] && [ -n "$(find "$old" -name identity 2>/dev/null)" ]; then
     say "The data in $old is not moved. To keep it: stop the service, move the contents to $data, start it."
 fi
+# Of a run that was interrupted.
+rm -f "$settings.new"
 if [ ! -e "$settings" ]; then
     (umask 077 && with_settings >"$settings.new")
 elif [ "$old" != "$data" ]; then
-    grep -q '^data-dir = ".*"$' "$settings" || die "give the data directory in $settings: data-dir = \"$data\""
-    (umask 077 && sed "s|^data-dir = \".*\"\$|data-dir = \"$data\"|" "$settings" >"$settings.new")
+    (umask 077 && sed "s|$data_dir|data-dir = \"$data\"|" "$settings" >"$settings.new")
+elif [ -n "${PAYOUT_ADDRESS:-}" ] && ! grep -qF "$PAYOUT_ADDRESS" "$settings"; then
+    say "The settings in $settings are kept; PAYOUT_ADDRESS is not used."
 fi
 if [ -e "$settings.new" ]; then
     # The service reads it, and cannot change it. It may have bitcoind's password.

@@ -9,10 +9,10 @@ cd "$(dirname "$0")/.."
 readonly TESTS_TIMEOUT_S=2400
 
 # Tests that cannot run here add a line to this file; cargo counts them as passed and hides their output.
-P2POOL_TEST_SKIPS=$(mktemp)
-export P2POOL_TEST_SKIPS
+SKIPPED_TESTS_FILE=$(mktemp)
+export SKIPPED_TESTS_FILE
 log=$(mktemp)
-trap 'rm -f "$log" "$P2POOL_TEST_SKIPS"' EXIT
+trap 'rm -f "$log" "$SKIPPED_TESTS_FILE"' EXIT
 
 step() { say "== $* ($((SECONDS / 60)) min $((SECONDS % 60)) s since the start)"; }
 
@@ -74,11 +74,11 @@ step "dashboard in a browser"
 tests/browser/run.sh 2>&1 | tee -a "$log" || status=$?
 
 # Skipped scripts are not in cargo's count.
-sum=$(awk -v skips="$P2POOL_TEST_SKIPS" '/^test result: / { passed += $4; failed += $6; ignored += $8 }
+sum=$(awk -v skips="$SKIPPED_TESTS_FILE" '/^test result: / { passed += $4; failed += $6; ignored += $8 }
     END { while ((getline line <skips) > 0) { skipped++; if (line !~ /^skipped: contrib\//) passed-- }
         printf "%d passed; %d failed; %d ignored; %d skipped", passed, failed, ignored, skipped }' "$log")
 step "done"
-cat "$P2POOL_TEST_SKIPS"
+cat "$SKIPPED_TESTS_FILE"
 if [ "$status" = 0 ]; then
     echo "test result: ok. $sum; all other checks passed"
 else

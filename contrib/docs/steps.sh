@@ -116,6 +116,9 @@ run installing package
 is_active || fail "it does not run"
 run upgrading package
 is_active || fail "it does not run after the upgrade"
+run installing package-disk
+is_active || fail "it does not run"
+await test -e /mnt/ssd/p2pool/mainnet-*/identity || fail "there is no data on the other disk"
 systemctl stop p2pool
 
 echo "== raspberry-pi"

@@ -40,7 +40,7 @@ gzip -n -9 <"$staged/contrib/p2pool.1" >"$root/usr/share/man/man1/p2pool.1.gz"
 mkdir -p "$doc"
 # The documents link to each other by these paths.
 cp -r "$staged/." "$doc/"
-rm -rf "$doc/p2pool" "$doc/contrib/install.sh" "$doc/contrib/uninstall.sh" "$doc/contrib/docker" "$doc/.env.example"
+rm -rf "$doc/p2pool" "$doc/contrib/install.sh" "$doc/contrib/uninstall.sh"
 cat "$staged/LICENSE" "$staged/THIRD-PARTY-LICENCES.txt" >"$doc/copyright"
 rm "$doc/THIRD-PARTY-LICENCES.txt"
 
@@ -69,6 +69,9 @@ if [ ! -e "$settings" ]; then
     (umask 077 && sed 's|^#data-dir = .*|data-dir = "/var/lib/p2pool"|' /usr/share/p2pool/p2pool.toml >"$settings")
     chown root:p2pool "$settings"
     chmod 0640 "$settings"
+fi
+if [ -e /usr/local/bin/p2pool ]; then
+    echo "p2pool: the program and the unit of a tarball are used instead of this package's; remove them with its contrib/uninstall.sh" >&2
 fi
 if [ -d /run/systemd/system ]; then
     systemctl daemon-reload

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 /// Names the file that gets a line for each skipped test; `contrib/test.sh` sets it and prints them in the end.
-const VARIABLE: &str = "P2POOL_TEST_SKIPS";
+const VARIABLE: &str = "SKIPPED_TESTS_FILE";
 
 /// Says that the calling test is skipped, and what it `needs`. Call it on the test's own thread, which has its name.
 ///
@@ -43,7 +43,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "P2POOL_TEST_SKIPS is /nowhere/skips")]
+    #[should_panic(expected = "SKIPPED_TESTS_FILE is /nowhere/skips")]
     fn a_skip_that_nobody_would_see_fails_the_test() {
         append(Path::new("/nowhere/skips"), "skipped: this");
     }

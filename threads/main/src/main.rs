@@ -39,6 +39,9 @@ fn main() -> ExitCode {
         Ok(Command::Export(given)) => with_settings(&given, export),
         Ok(Command::Ask { question, given, as_json }) => with_settings(&given, |sources| {
             let settings = settings::resolve_export(&sources.flags)?;
+            for warning in &sources.warnings {
+                eprintln!("p2pool: {warning}");
+            }
             Ok(ask::run(question, as_json, &settings.chain_dir))
         }),
         Err(error) => usage_error(&error),

@@ -138,7 +138,11 @@ pub fn parse(words: &[String]) -> Result<Command, UsageError> {
             "version" => asks_version = true,
             "json" => as_json = true,
             _ => {
-                let flag = known(name)?;
+                // After a password with a space it may be the rest of it.
+                let flag = match (known(name), &previous) {
+                    (Err(_), Previous::ValueOf(SECRET)) => return Err(stray(word, previous)),
+                    (flag, _) => flag?,
+                };
                 let value = match value {
                     Some(value) => Some(value.to_owned()),
                     None if flag.is_boolean() => {
@@ -205,7 +209,12 @@ fn split_flag(word: &str) -> Option<(&str, Option<&str>)> {
 /// Returns the flag of this name; the error names the most similar one.
 fn known(name: &str) -> Result<FlagInfo, UsageError> {
     find(name).ok_or_else(|| UsageError::UnknownFlag {
-        given: name.escape_default().to_string(),
+        // A value that is attached wrongly is not repeated.
+        given: name
+            .split(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_')
+            .next()
+            .unwrap_or_default()
+            .to_owned(),
         nearest: nearest(name, all().map(|flag| flag.name)).unwrap_or("help"),
     })
 }

@@ -25,6 +25,8 @@ pub enum SettingsError {
 impl SettingsError {
     /// Makes a [`Self::Wrong`]. If the value is in quotation marks, which some readers of env files keep, they are what is wrong.
     pub fn wrong(name: &'static str, value: &str, hint: impl Into<String>) -> Self {
+        // What precedes an @ in an address may be a password.
+        let value = &value.rsplit_once('@').map_or_else(|| value.to_owned(), |(_, after)| format!("...@{after}"));
         let hint = match is_quoted(value) {
             true => "leave out the quotation marks, which are part of the value here".to_owned(),
             false => hint.into(),

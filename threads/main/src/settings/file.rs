@@ -37,7 +37,10 @@ pub enum FileError {
     TooLong(PathBuf),
     #[error("{} line {line}: {problem}", .path.display())]
     Syntax { path: PathBuf, line: usize, problem: String },
-    #[error("{}: [{section}] is a section, which settings files of p2pool do not have: remove this line", .path.display())]
+    #[error(
+        "{}: {section} is a section or a dotted key, which settings files of p2pool do not have: the keys are names of flags",
+        .path.display()
+    )]
     Section { path: PathBuf, section: String },
     #[error("{}: {key} needs {expected}", .path.display())]
     WrongType { path: PathBuf, key: &'static str, expected: &'static str },
@@ -87,11 +90,14 @@ pub fn parse(
         if flag.name == "config" {
             return Err(FileError::NamesAnother(path.to_owned()));
         }
-        let text = text_of(value).ok_or_else(|| FileError::WrongType {
-            path: path.to_owned(),
-            key: flag.name,
-            expected: "a text in quotation marks, a number, true, false, or a list of texts",
-        })?;
+        // A number would not be read as it is written, as 0x10 or 1_000.
+        let is_text = matches!(flag.value, Some("password" | "name" | "text" | "address"));
+        let (text, expected) = match is_text {
+            true => (value.as_str().map(str::to_owned), "a text in quotation marks"),
+            false => (text_of(value), "a text in quotation marks, a number, true, false, or a list of texts"),
+        };
+        let wrong = || FileError::WrongType { path: path.to_owned(), key: flag.name, expected };
+        let text = text.ok_or_else(wrong)?;
         settings.insert(flag.name, text);
     }
     if content.is_public && settings.contains_key("rpc-password") {

@@ -90,7 +90,9 @@ pub fn auth(
         (_, Some(_)) if flags.rpc_cookie_file.is_some() => Err(SettingsError::PasswordAndCookie),
         (_, Some("")) => Err(SettingsError::EmptyPassword),
         (Some(user), Some(_)) if user.is_empty() || user.contains(':') || is_quoted(user) => {
-            Err(SettingsError::wrong("-rpc-user", user, "give a name without a colon"))
+            // After a colon may be the password.
+            let shown = user.split_inclusive(':').next().unwrap_or_default();
+            Err(SettingsError::wrong("-rpc-user", shown, "give a name without a colon"))
         }
         (Some(user), Some(password)) => {
             Ok(RpcAuth::UserPassword { user: user.to_owned(), password: password.to_owned() })

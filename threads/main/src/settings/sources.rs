@@ -164,8 +164,8 @@ fn search(
             },
             Err(cause) => match cause.kind() {
                 io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {}
-                // The service's settings are closed to other users, who may run a node of their own.
-                io::ErrorKind::PermissionDenied if path == Path::new(SYSTEM_FILE) => {
+                // The service's settings are closed to other users, who may run a node of their own, and so is its data.
+                io::ErrorKind::PermissionDenied => {
                     warnings.push(Warning::UnreadableFile { path });
                 }
                 _ => return Err(FileError::Unreadable { path, cause }),

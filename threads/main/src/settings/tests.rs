@@ -360,7 +360,9 @@ fn contradictory_credentials_are_rejected_without_showing_them() {
             "both BITCOIN_RPC_PASSWORD and -rpc-cookie-file",
         ),
         (&["-rpc-user=me", "-rpc-password="], &[], "-rpc-password is empty"),
-        (&["-rpc-user=m:e", "-rpc-password=hunter2"], &[], "without a colon"),
+        (&["-rpc-user=m:hunter2", "-rpc-password=hunter2"], &[], "-rpc-user is \"m:\": give a name without a colon"),
+        (&["-rpc-host=http://me:hunter2@10.0.0.1:8332"], &[], "-rpc-host is \"...@10.0.0.1:8332\""),
+        (&["-proxy=me:hunter2@127.0.0.1:9050"], &[], "-proxy is \"...@127.0.0.1:9050\""),
     ] {
         let line = with(words, pairs, &[]).unwrap_err();
         assert!(line.contains(part) && !line.contains("hunter2"), "{line}");

@@ -87,8 +87,12 @@ fn an_unknown_flag_gets_the_nearest_one_as_suggestion() {
 fn a_stray_word_is_named_unless_it_may_belong_to_a_password() {
     let line = parse_words(&["-coinbase-tag", "my", "garage"]).unwrap_err().to_string();
     assert!(line.starts_with("unexpected word \"garage\" after the value of -coinbase-tag: "), "{line}");
-    let line = parse_words(&["-rpc-password", "correct", "horse"]).unwrap_err().to_string();
-    assert!(line.contains("after the value of -rpc-password") && !line.contains("horse"), "{line}");
+    for rest in ["horse", "-horse"] {
+        let line = parse_words(&["-rpc-password", "correct", rest]).unwrap_err().to_string();
+        assert!(line.contains("after the value of -rpc-password") && !line.contains("horse"), "{line}");
+    }
+    let line = parse_words(&["-rpc-password:hunter2"]).unwrap_err().to_string();
+    assert!(line.contains("there is no flag -rpc-password;") && !line.contains("hunter2"), "{line}");
 }
 
 #[test]

@@ -95,7 +95,9 @@ fn a_wrong_file_is_named_without_what_it_holds() {
         ("address = 'x'\nrpc-password = hunter2\n", "/f line 2: "),
         ("rpc-password = 'hunter2", "/f line 1: "),
         ("rpc-password = 'hunter2'\nrpc-password = 'hunter3'", "/f line 2: "),
-        ("[bitcoind]\nrpc-password = 'hunter2'", "/f: [bitcoind] is a section"),
+        ("[bitcoind]\nrpc-password = 'hunter2'", "/f: bitcoind is a section or a dotted key"),
+        ("rpc.password = 'hunter2'", "/f: rpc is a section or a dotted key"),
+        ("rpc-password = 0x10", "/f: rpc-password needs a text in quotation marks"),
         ("web-hosts = ['a', 1]", "/f: web-hosts needs a text in quotation marks"),
         ("rpc-port = 2001-01-01", "/f: rpc-port needs a text"),
         ("config = '/other'", "/f: a settings file cannot name another one"),
@@ -136,7 +138,9 @@ fn the_first_file_of_the_usual_places_is_used() {
 fn a_closed_file_of_the_service_does_not_stop_another_user() {
     let sources = sources(&[], &[], &[(SYSTEM_FILE, "closed")]).unwrap();
     assert_eq!(warnings(&sources), [format!("settings file {SYSTEM_FILE} ignored: this user may not read it")]);
-    assert!(error(&[], &[], &[(DATA_FILE, "closed")]).starts_with("cannot read the settings file .p2pool/p2pool.toml"));
+    let sources = super::sources(&[], &[], &[(DATA_FILE, "closed")]).unwrap();
+    assert_eq!(warnings(&sources), [format!("settings file {DATA_FILE} ignored: this user may not read it")]);
+    assert!(error(&["-config=/f"], &[], &[("/f", "closed")]).starts_with("cannot read the settings file /f"));
 }
 
 #[test]

@@ -29,7 +29,7 @@ complete -c p2pool -o bootnodes -x -d 'peers to start from besides the built-in 
 complete -c p2pool -o mdns -x -d 'look for peers on the local network (default true, false with -proxy)'
 complete -c p2pool -o dht-server -x -d 'serve DHT queries and relay for others even if this node is not known to be reachable (default false)'
 complete -c p2pool -o max-inbound -x -d 'most peers that connect to this node, 0 to 80 (default 80)'
-complete -c p2pool -o max-outbound -x -d 'peers that this node connects to by itself, besides bootnodes and the local network, 0 to 40 (default 10)'
+complete -c p2pool -o max-outbound -x -d 'peers that this node connects to by itself, 0 to 40 (default 10); bootnodes, added peers and the local network count, and are dialled beyond it'
 complete -c p2pool -o max-upload -x -d 'upload of responses to peers on the Internet in Mbit/s, 1 to 10000 (default 5)'
 complete -c p2pool -o chain-name -x -d 'name of a private pool; only nodes with the same name connect to each other (default main)'
 complete -c p2pool -o web-bind -x -d 'address and port of the dashboard, as 127.0.0.1:8080, or off (default: the miners\' port)'

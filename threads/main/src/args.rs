@@ -137,7 +137,8 @@ pub struct Flags {
     /// most peers that connect to this node, 0 to 80 (default 80)
     #[argh(option, arg_name = "count")]
     pub max_inbound: Option<String>,
-    /// peers that this node connects to by itself, besides bootnodes and the local network, 0 to 40 (default 10)
+    /// peers that this node connects to by itself, 0 to 40 (default 10); bootnodes, added peers and the local network count, and are
+    /// dialled beyond it
     #[argh(option, arg_name = "count")]
     pub max_outbound: Option<String>,
     /// upload of responses to peers on the Internet in Mbit/s, 1 to 10000 (default 5)

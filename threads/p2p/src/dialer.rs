@@ -272,6 +272,10 @@ impl Dialer {
     /// Adds addresses of a peer that the DHT knows.
     pub fn add_heard(&mut self, peer: PeerId, addresses: Vec<Multiaddr>, now: Instant) {
         for address in addresses {
+            // What others say of a peer displaces no address of it.
+            if self.peers.get(&peer).is_some_and(|known| known.addresses.len() >= ADDRESSES_MAX) {
+                break;
+            }
             self.add_new(peer, address, HeardFrom::Dht, now);
         }
     }

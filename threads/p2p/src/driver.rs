@@ -11,12 +11,13 @@ mod request_slots;
 mod requests;
 mod subscriptions;
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use libp2p::swarm::SwarmEvent;
+use libp2p::swarm::{ConnectionId, SwarmEvent};
 use libp2p::{Multiaddr, Swarm};
 use log::{debug, error};
 use p2pool_channels::ToNetwork;
@@ -67,6 +68,8 @@ pub struct SwarmDriver {
     slots: InboundSlots,
     eviction_key: Key,
     dialer: Dialer,
+    /// Dials that the dialer decided on and that are under way. Others say nothing about its peers.
+    dials: HashSet<ConnectionId>,
     pending_verdicts: PendingVerdicts,
     requests: Requests,
     reconnects: Reconnects,
@@ -144,7 +147,9 @@ impl SwarmDriver {
             }
             SwarmEvent::OutgoingConnectionError { peer_id, connection_id, error } => {
                 self.added_ended(connection_id, &error);
-                self.on_dial_failed(peer_id, &error);
+                if self.dials.remove(&connection_id) {
+                    self.on_dial_failed(peer_id, &error);
+                }
             }
             SwarmEvent::IncomingConnectionError { send_back_addr, error, .. } => {
                 debug!("inbound connection from {send_back_addr} failed: {error}");

@@ -28,6 +28,7 @@ mod driver;
 mod error;
 mod eviction;
 mod gossip;
+mod guarded;
 mod identity;
 mod instance;
 mod lan;

@@ -39,8 +39,9 @@ const HEADER_LEN: usize = 12;
 /// Types of frames that belong to a stream.
 const DATA: u8 = 0;
 const WINDOW_UPDATE: u8 = 1;
-/// The flag of a stream's first frame.
+/// The flags of a stream's first frame, and of one that resets it.
 const SYN: u16 = 1;
+const RST: u16 = 8;
 
 /// What a stream reports to the [`Gate`] of its connection.
 enum Report {
@@ -83,6 +84,8 @@ impl Part {
 /// A connection below Yamux that counts what is unread, and stops reading when that is too much.
 struct Gate<C> {
     io: C,
+    /// Which end this node is: clients open odd streams, servers even ones.
+    mode: Mode,
     part: Part,
     /// Unread bytes of the open streams.
     unread: HashMap<u32, usize>,
@@ -95,10 +98,11 @@ struct Gate<C> {
 }
 
 impl<C> Gate<C> {
-    fn new(io: C, total: Arc<AtomicUsize>) -> (Self, Reports) {
+    fn new(io: C, mode: Mode, total: Arc<AtomicUsize>) -> (Self, Reports) {
         let ((sender, reports), waiting) = (channel(), Arc::new(AtomicWaker::new()));
         let gate = Self {
             io,
+            mode,
             part: Part::START,
             unread: HashMap::new(),
             unread_sum: 0,
@@ -177,8 +181,16 @@ impl<C> Gate<C> {
     fn begin(&mut self, kind: u8, flags: u16, stream: u32, len: u32) -> io::Result<()> {
         let failed = |what: String| Err(io::Error::new(io::ErrorKind::InvalidData, what));
         self.part = Part::START;
-        if matches!(kind, DATA | WINDOW_UPDATE) && flags & SYN != 0 {
-            self.unread.entry(stream).or_default();
+        if matches!(kind, DATA | WINDOW_UPDATE) && flags & (SYN | RST) == SYN {
+            // Yamux refuses these streams without ending the connection, and what arrives for them would never be read.
+            let is_even = stream.is_multiple_of(2);
+            let is_too_much = kind == WINDOW_UPDATE && len > u32::MAX - DEFAULT_CREDIT;
+            if stream == 0 || is_even != (self.mode == Mode::Client) || is_too_much {
+                return failed(format!("stream {stream} opened against the protocol"));
+            }
+            if self.unread.insert(stream, 0).is_some() {
+                return failed(format!("stream {stream} opened twice"));
+            }
             if self.unread.len() > STREAMS_MAX {
                 return failed(format!("more than {STREAMS_MAX} streams"));
             }
@@ -307,7 +319,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Muxer<C> {
         config.set_max_num_streams(STREAMS_MAX);
         // What the streams' first windows add up to: none of them grows.
         config.set_max_connection_receive_window(Some(STREAMS_MAX * DEFAULT_CREDIT as usize));
-        let (gate, reports) = Gate::new(io, total);
+        let (gate, reports) = Gate::new(io, mode, total);
         Self { connection: Connection::new(gate, config, mode), reports, inbound: Vec::new(), inbound_waker: None }
     }
 
@@ -432,7 +444,7 @@ mod tests {
     }
 
     fn gate(bytes: Vec<u8>, total: &Arc<AtomicUsize>) -> (Gate<Cursor<Vec<u8>>>, Reports) {
-        Gate::new(Cursor::new(bytes), Arc::clone(total))
+        Gate::new(Cursor::new(bytes), Mode::Server, Arc::clone(total))
     }
 
     #[test]
@@ -490,5 +502,16 @@ mod tests {
         assert!(matches!(read_all(&mut most), (_, Poll::Ready(Ok(())))));
         let (mut more, _reports) = gate(many(STREAMS_MAX as u32 + 1), &total);
         assert!(matches!(read_all(&mut more), (_, Poll::Ready(Err(_)))));
+    }
+
+    #[test]
+    fn streams_that_yamux_refuses_end_the_connection_and_are_not_counted() {
+        let total = Arc::default();
+        for refused in [frames(2, &[1_000]), frames(0, &[1_000]), [frames(1, &[1_000]), frames(1, &[1_000])].concat()] {
+            let (mut gate, _reports) = gate(refused, &total);
+            assert!(matches!(read_all(&mut gate), (_, Poll::Ready(Err(_)))));
+            drop(gate);
+            assert_eq!(total.load(Ordering::Relaxed), 0);
+        }
     }
 }

@@ -43,7 +43,7 @@ pub struct InboundSlots {
 impl InboundSlots {
     /// The slots of a node with so many inbound peers at most: a tenth is for newcomers.
     pub fn of_at_most(self, inbound: usize) -> Self {
-        Self { permanent: self.permanent.min(inbound - inbound / 10), ..self }
+        Self { permanent: self.permanent.min(inbound - (inbound / 10).max(usize::from(inbound > 1))), ..self }
     }
 }
 

@@ -47,7 +47,7 @@ impl Action {
             // Once per connection, once in five minutes, and whenever the peer's addresses change.
             Self::Identify => (20, 10_000),
             // A node looks for others once a minute, with some ten requests to each of its peers. A response has up to 16 KB.
-            Self::Dht => (60, 1_000),
+            Self::Dht => (600, 200),
         };
         Rate { burst, interval: Duration::from_millis(interval_ms) }
     }

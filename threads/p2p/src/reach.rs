@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::num::NonZeroU32;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use thiserror::Error;
 
 use crate::address::{ip_of, is_plain, may_advertise};
 use crate::behaviour::INBOUND_MAX;
+use crate::guarded::Guarded;
 
 /// Peers that this node relays for at most: as many as may be connected. A reservation is an entry in a table.
 const RESERVATIONS_MAX: usize = INBOUND_MAX as usize;
@@ -33,8 +35,11 @@ const CIRCUITS_PER_PEER_MAX: usize = 4;
 /// Longest time of a relayed connection. Peers that cannot make a hole open the next.
 const CIRCUIT_TIME_MAX: Duration = Duration::from_secs(3_600);
 /// Bytes of a relayed connection in both directions. Gossip of shares takes some hundred KB an hour, a found block up to 1 MB.
-/// All circuits together then use at most 64 MiB an hour, 150 kbit/s, on average.
 const CIRCUIT_BYTES_MAX: u64 = 4 << 20;
+/// Relayed connections that one peer, or one address, opens at once, and the time until it may open one more: 80 MiB in an hour.
+/// A peer opens four when it starts.
+const CIRCUITS_BURST: NonZeroU32 = NonZeroU32::new(8).expect("8 > 0");
+const CIRCUIT_INTERVAL: Duration = Duration::from_secs(300);
 
 /// Time before the first test: a node has peers by then.
 const TEST_DELAY: Duration = Duration::from_secs(5);
@@ -53,15 +58,19 @@ const TEST_ADDRESSES_MAX: usize = 4;
 /// Addresses at which a peer may ask to be dialled for a hole. libp2p offers up to 20, this node far fewer.
 const PUNCH_ADDRESSES_MAX: usize = 20;
 
+/// Dials for holes that are under way at once, an eighth of all. A relayed peer may ask for one after the other, of addresses that
+/// never respond.
+const PENDING_PUNCHES_MAX: usize = 4;
+
 /// All that makes this node reachable.
 #[derive(NetworkBehaviour)]
 pub struct Reach {
     /// Relays for others.
     pub relay: relay::Behaviour,
     /// Has others relay for this node.
-    pub relay_client: relay::client::Behaviour,
+    pub relay_client: Guarded<relay::client::Behaviour>,
     /// Turns relayed connections into direct ones.
-    pub punch: HolePunching,
+    pub punch: Guarded<HolePunching>,
     /// Tests whether this node is reachable, and others.
     pub tests: Unannounced<autonat::Behaviour>,
     /// Port mapping.
@@ -80,8 +89,12 @@ impl Reach {
             max_circuits_per_peer: CIRCUITS_PER_PEER_MAX,
             max_circuit_duration: CIRCUIT_TIME_MAX,
             max_circuit_bytes: CIRCUIT_BYTES_MAX,
+            circuit_src_rate_limiters: Vec::new(),
             ..relay::Config::default()
         };
+        let relay = relay
+            .circuit_src_per_peer(CIRCUITS_BURST, CIRCUIT_INTERVAL)
+            .circuit_src_per_ip(CIRCUITS_BURST, CIRCUIT_INTERVAL);
         let mut relay = relay::Behaviour::new(our_id, relay);
         // The driver enables it.
         relay.set_status(Some(relay::Status::Disable));
@@ -100,8 +113,8 @@ impl Reach {
         };
         Self {
             relay,
-            relay_client,
-            punch: HolePunching { inner: dcutr::Behaviour::new(our_id), dials: HashSet::new() },
+            relay_client: Guarded::new(relay_client),
+            punch: Guarded::new(HolePunching::new(our_id)),
             tests: Unannounced { inner: autonat::Behaviour::new(our_id, tests), only: None },
             upnp: Toggle::from(
                 upnp.then(|| Unannounced { inner: upnp::tokio::Behaviour::default(), only: default_ip() }),
@@ -197,17 +210,27 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Unannounced<B> {
 
 /// Why this node makes no hole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("the peer asks for a dial of addresses that are not its own on the Internet")]
-pub struct BadPunch;
+pub enum BadPunch {
+    #[error("the peer asks for a dial of addresses that are not its own on the Internet")]
+    Addresses,
+    #[error("{PENDING_PUNCHES_MAX} dials for holes are under way")]
+    TooMany,
+}
 
 /// Hole punching that dials only addresses on the Internet.
 pub struct HolePunching {
     inner: dcutr::Behaviour,
     /// Its dials and the connections that came of them.
     dials: HashSet<ConnectionId>,
+    /// Those of them that are under way.
+    pending: HashSet<ConnectionId>,
 }
 
 impl HolePunching {
+    fn new(our_id: PeerId) -> Self {
+        Self { inner: dcutr::Behaviour::new(our_id), dials: HashSet::new(), pending: HashSet::new() }
+    }
+
     /// Whether a connection was dialled to make a hole.
     pub fn has_dialled(&self, connection: ConnectionId) -> bool {
         self.dials.contains(&connection)
@@ -247,8 +270,14 @@ impl NetworkBehaviour for HolePunching {
         addresses: &[Multiaddr],
         _: Endpoint,
     ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
-        if self.has_dialled(connection) && !may_punch(addresses) {
-            return Err(ConnectionDenied::new(BadPunch));
+        if self.has_dialled(connection) {
+            if !may_punch(addresses) {
+                return Err(ConnectionDenied::new(BadPunch::Addresses));
+            }
+            if self.pending.len() >= PENDING_PUNCHES_MAX {
+                return Err(ConnectionDenied::new(BadPunch::TooMany));
+            }
+            self.pending.insert(connection);
         }
         Ok(Vec::new())
     }
@@ -261,6 +290,7 @@ impl NetworkBehaviour for HolePunching {
         role: Endpoint,
         port: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.pending.remove(&connection);
         self.inner.handle_established_outbound_connection(connection, peer, address, role, port)
     }
 
@@ -268,7 +298,10 @@ impl NetworkBehaviour for HolePunching {
         match &event {
             FromSwarm::NewExternalAddrCandidate(_) => return,
             FromSwarm::ConnectionClosed(closed) => self.dials.remove(&closed.connection_id),
-            FromSwarm::DialFailure(failure) => self.dials.remove(&failure.connection_id),
+            FromSwarm::DialFailure(failure) => {
+                self.pending.remove(&failure.connection_id);
+                self.dials.remove(&failure.connection_id)
+            }
             _ => false,
         };
         self.inner.on_swarm_event(event);

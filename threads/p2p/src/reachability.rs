@@ -2,6 +2,7 @@
 //! caller acts.
 
 use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use libp2p::core::transport::ListenerId;
@@ -70,6 +71,8 @@ pub struct ReachState {
     relayed_for: HashSet<PeerId>,
     names_asked_at: Option<Instant>,
     names_asked: usize,
+    /// The addresses at which peers that this node dialled see it.
+    observed: HashMap<PeerId, IpAddr>,
     /// What was last reported.
     reported: Option<Reachability>,
 }
@@ -97,6 +100,18 @@ impl ReachState {
         } else {
             Some(false)
         }
+    }
+
+    /// Notes the address at which a peer that this node dialled sees it.
+    pub fn observed(&mut self, peer: PeerId, ip: IpAddr) {
+        self.observed.insert(peer, ip);
+    }
+
+    /// Whether an address that a test by this peer has shown to be reachable can be this node's: if there are others that this
+    /// node dialled, one of them must see it there. One peer alone could have others sent anywhere.
+    pub fn is_confirmed(&self, tester: &PeerId, ip: IpAddr) -> bool {
+        let mut others = self.observed.iter().filter(|(peer, _)| *peer != tester).map(|(_, seen)| *seen).peekable();
+        others.peek().is_none() || others.any(|seen| seen == ip)
     }
 
     /// Notes the result of tests.
@@ -150,6 +165,7 @@ impl ReachState {
 
     /// Forgets a peer whose connection has ended, with what was agreed on it.
     pub fn disconnected(&mut self, peer: &PeerId) {
+        self.observed.remove(peer);
         self.offers.remove(peer);
         self.relayed_for.remove(peer);
     }
@@ -303,6 +319,19 @@ mod tests {
         assert_eq!(ReachState::new(false, false).reachability(now), Reachability::OutboundOnly);
         assert_eq!(state.take_changed(now), Some(Reachability::Reachable));
         assert_eq!(state.take_changed(now), None);
+    }
+
+    #[test]
+    fn one_peer_alone_does_not_choose_the_announced_address() {
+        let (mut state, tester, other) = (ReachState::new(false, true), PeerId::random(), PeerId::random());
+        let (ours, false_one) = (IpAddr::from([20, 0, 0, 1]), IpAddr::from([20, 0, 0, 2]));
+        state.observed(tester, false_one);
+        assert!(state.is_confirmed(&tester, false_one), "there is no other peer");
+        state.observed(other, ours);
+        assert!(!state.is_confirmed(&tester, false_one));
+        assert!(state.is_confirmed(&tester, ours));
+        state.disconnected(&other);
+        assert!(state.is_confirmed(&tester, false_one));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use libp2p::PeerId;
-use p2pool_core::netgroup::Netgroup;
+use p2pool_core::netgroup::{is_own_network, Netgroup};
 
 /// Bytes at once to one peer: a newcomer's sync of 17,280 shares takes 12 MB.
 const PEER_BURST: u64 = 16 << 20;
@@ -71,16 +71,24 @@ impl Uploads {
 
     /// Whether a request of a peer may get a response. Peers on own networks do not use the line.
     pub fn has_room(&self, peer: &PeerId, ip: Option<IpAddr>, now: Instant) -> bool {
-        let Some(netgroup) = ip.and_then(Netgroup::of) else { return true };
-        let budgets = [self.peers.get(peer), self.netgroups.get(&netgroup), Some(&self.total)];
+        if ip.is_some_and(is_own_network) {
+            return true;
+        }
+        let netgroup = ip.and_then(Netgroup::of).and_then(|netgroup| self.netgroups.get(&netgroup));
+        let budgets = [self.peers.get(peer), netgroup, Some(&self.total)];
         budgets.into_iter().flatten().all(|budget| budget.has_room(now))
     }
 
     /// Charges a response.
     pub fn charge(&mut self, peer: PeerId, ip: Option<IpAddr>, bytes: u64, now: Instant) {
-        let Some(netgroup) = ip.and_then(Netgroup::of) else { return };
+        if ip.is_some_and(is_own_network) {
+            return;
+        }
         charge(&mut self.peers, peer, Budget::new(self.per_s / PEER_PART, PEER_BURST, now), bytes, now);
-        charge(&mut self.netgroups, netgroup, Budget::new(self.per_s / NETGROUP_PART, NETGROUP_BURST, now), bytes, now);
+        if let Some(netgroup) = ip.and_then(Netgroup::of) {
+            let fresh = Budget::new(self.per_s / NETGROUP_PART, NETGROUP_BURST, now);
+            charge(&mut self.netgroups, netgroup, fresh, bytes, now);
+        }
         self.total.charge(bytes, now);
     }
 }

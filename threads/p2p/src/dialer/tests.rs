@@ -453,3 +453,30 @@ fn of_two_connections_the_later_one_counts() {
     dialer.disconnected(&boot, later);
     assert!(dialer.peers[&boot].evicted_us);
 }
+
+#[test]
+fn what_the_dht_says_of_a_tried_peer_displaces_none_of_its_addresses() {
+    let (now, tried) = (Instant::now(), PeerId::random());
+    let mut dialer = node(&[], &format!("tried 17 {}/p2p/{tried}\n", address(2)), now);
+    dialer.add_heard(tried, (0..4).map(|number| address(100 + number)).collect(), now);
+    assert!(addresses(&dialer, &tried).contains(&address(2).to_string()), "{:?}", addresses(&dialer, &tried));
+}
+
+#[test]
+fn dials_that_end_as_relayed_connections_make_room_for_others() {
+    let mut now = Instant::now();
+    let mut dialer = node(&[], "", now);
+    for number in 0..40 {
+        let peer = PeerId::random();
+        advertise(&mut dialer, peer, address(number), now, TIME);
+        dialer.disconnected(&peer, now);
+    }
+    let mut dials = 0;
+    for _ in 0..10 {
+        now += Duration::from_secs(3_600);
+        let due = due(&mut dialer, now, 0);
+        dials += due.len();
+        due.iter().for_each(|peer| dialer.dial_ended(peer, now));
+    }
+    assert!(dials > 30, "{dials}");
+}

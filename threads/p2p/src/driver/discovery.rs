@@ -28,8 +28,11 @@ impl SwarmDriver {
         let is_connected = |id: &PeerId| peers.get(id).is_some();
         for (id, addresses) in self.dialer.due(now, peers.outbound(), identity::random, is_connected) {
             let opts = DialOpts::peer_id(id).condition(PeerCondition::DisconnectedAndNotDialing).addresses(addresses);
-            if let Err(error) = self.swarm.dial(opts.build()) {
-                self.on_dial_failed(Some(id), &error);
+            let opts = opts.build();
+            let connection = opts.connection_id();
+            match self.swarm.dial(opts) {
+                Ok(()) => drop(self.dials.insert(connection)),
+                Err(error) => self.on_dial_failed(Some(id), &error),
             }
         }
     }
@@ -38,7 +41,9 @@ impl SwarmDriver {
         let Some(peer) = peer else { return };
         debug!("dial of peer {peer} failed: {error}");
         // The peer has connected meanwhile, or another dial of it, perhaps by the DHT, is under way.
-        if self.peers.get(&peer).is_some() || matches!(error, DialError::DialPeerConditionFalse(_)) {
+        // This node's own limits say nothing about the peer, unless it is banned.
+        let is_own_limit = matches!(error, DialError::Denied { .. }) && !self.swarm.behaviour().gater.is_banned(&peer);
+        if self.peers.get(&peer).is_some() || is_own_limit || matches!(error, DialError::DialPeerConditionFalse(_)) {
             return self.dialer.dial_ended(&peer, Instant::now());
         }
         if matches!(error, DialError::LocalPeerId { .. }) {

@@ -1,5 +1,6 @@
 //! Opens a driver: loads its files, builds the swarm, listens.
 
+use std::collections::HashSet;
 use std::fmt::Display;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::Path;
@@ -113,6 +114,7 @@ impl SwarmDriver {
             slots: tuning.slots.of_at_most(config.max_inbound),
             eviction_key: Key(random()),
             dialer: Dialer::new(our_id, Key(random()), config.max_outbound, bootnodes, &known, now),
+            dials: HashSet::new(),
             pending_verdicts: PendingVerdicts::default(),
             requests: Requests::new(config.max_upload_per_s, now),
             reconnects: Reconnects::new(now),

@@ -29,17 +29,19 @@ impl SwarmDriver {
         });
         let direction = if endpoint.is_dialer() { Direction::Outbound } else { Direction::Inbound };
         let route = self.route_of(&id, connection, endpoint);
+        let is_dial = self.dials.remove(&connection);
         // The dialer could not use the other routes again.
         match (route, direction) {
             (Route::Direct, Direction::Outbound) => {
                 self.dialer.outbound_connected(id, &address, now, time);
-                if self.dialer.purpose(&id) == Purpose::Feeler && self.peers.get(&id).is_none() {
+                if is_dial && self.dialer.purpose(&id) == Purpose::Feeler && self.peers.get(&id).is_none() {
                     debug!("peer {id} can be reached: {address}");
                     self.dialer.disconnecting(&id);
                     return self.disconnect(id);
                 }
             }
             (Route::Direct, Direction::Inbound) => self.dialer.inbound_connected(&id, now, time),
+            (Route::Relayed | Route::Punched, _) if is_dial => self.dialer.dial_ended(&id, now),
             (Route::Relayed | Route::Punched, _) => {}
         }
         let replaced = self.remove_peer(&id);

@@ -11,12 +11,12 @@ use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::ConnectionId;
 use libp2p::{identify, relay, upnp, Multiaddr, PeerId};
 use log::{debug, info};
-use p2pool_core::netgroup::{is_own_network, Netgroup};
+use p2pool_core::netgroup::Netgroup;
 use p2pool_core::status::{Direction, ReachStatus, Reachability, Route};
 
 use super::discovery::{listen_port, EXTERNAL_MAX};
 use super::SwarmDriver;
-use crate::address::{ip_of, is_plain, is_relayed, without_peer_id};
+use crate::address::{ip_of, is_plain, is_relayed, is_unreachable, without_peer_id};
 use crate::identity;
 use crate::rate_limits::Action;
 use crate::reach::ReachEvent;
@@ -31,7 +31,7 @@ impl SwarmDriver {
         let was_relayed = self.peers.get(id).is_some_and(|peer| peer.route != Route::Direct);
         if endpoint.is_relayed() {
             Route::Relayed
-        } else if was_relayed || self.swarm.behaviour().reach.punch.has_dialled(connection) {
+        } else if was_relayed || self.swarm.behaviour().reach.punch.inner.has_dialled(connection) {
             Route::Punched
         } else {
             Route::Direct
@@ -46,7 +46,7 @@ impl SwarmDriver {
                 self.swarm.behaviour_mut().reach.tests.inner.add_server(id, None);
             }
             ConnectedPoint::Listener { local_addr, send_back_addr } => {
-                let is_public = |address| ip_of(address).is_some_and(|ip| Netgroup::of(ip).is_some());
+                let is_public = |address| ip_of(address).is_some_and(|ip| !is_unreachable(ip));
                 if is_public(local_addr) && is_public(send_back_addr) {
                     self.reach.inbound(now);
                     self.announce(local_addr.clone());
@@ -69,10 +69,11 @@ impl SwarmDriver {
             |peer: &crate::peers::Peer| peer.direction == Direction::Outbound && peer.route == Route::Direct;
         if self.peers.get(&id).is_some_and(is_chosen) && is_plain(&info.observed_addr) {
             let observed = without_peer_id(&info.observed_addr);
-            let Some(ip) = ip_of(&observed).filter(|ip| Netgroup::of(*ip).is_some()) else { return };
+            let Some(ip) = ip_of(&observed).filter(|ip| !is_unreachable(*ip)) else { return };
+            self.reach.observed(id, ip);
             // The first connections may be dialled before this node listens, from another port than holes are made from.
             let kept = listen_port(ip, &self.listening).map(|port| Multiaddr::from(ip).with(Protocol::Tcp(port)));
-            let punch = &mut self.swarm.behaviour_mut().reach.punch;
+            let punch = &mut self.swarm.behaviour_mut().reach.punch.inner;
             punch.add_candidate(&observed);
             if let Some(kept) = kept.filter(|kept| *kept != observed) {
                 punch.add_candidate(&kept);
@@ -108,8 +109,10 @@ impl SwarmDriver {
             autonat::Event::OutboundProbe(event) => {
                 debug!("test of reachability: {event:?}");
                 peers.end_test();
-                if let OutboundProbeEvent::Response { address, .. } = event {
-                    self.announce(without_peer_id(&address));
+                if let OutboundProbeEvent::Response { address, peer, .. } = event {
+                    if ip_of(&address).is_some_and(|ip| self.reach.is_confirmed(&peer, ip)) {
+                        self.announce(without_peer_id(&address));
+                    }
                 }
                 let status = self.swarm.behaviour().reach.tests.inner.nat_status();
                 self.reach.tested(match status {
@@ -148,7 +151,7 @@ impl SwarmDriver {
                 _ => None,
             })
         };
-        let is_public = ip_of(&address).is_some_and(|ip| Netgroup::of(ip).is_some());
+        let is_public = ip_of(&address).is_some_and(|ip| !is_unreachable(ip));
         let is_ours = self.listening.iter().any(|listening| port(listening) == port(&address));
         if !is_plain(&address) || !is_public || !is_ours || self.reach.announced.contains(&address) {
             return;
@@ -294,7 +297,7 @@ impl SwarmDriver {
             addresses: self
                 .swarm
                 .external_addresses()
-                .filter(|address| !is_relayed(address) && !ip_of(address).is_some_and(is_own_network))
+                .filter(|address| !is_relayed(address) && !ip_of(address).is_some_and(is_unreachable))
                 .map(ToString::to_string)
                 .collect(),
             is_mapped: self.reach.is_mapped,

@@ -107,7 +107,9 @@ fn a_dead_connection_in_the_other_direction_is_replaced_too() {
     gossip_arrives(&one, &two, &mut nonces);
     gossip_arrives(&two, &one, &mut nonces);
     let took = begun.elapsed();
-    assert!(took < SOON, "{took:?}");
+    // The first try may be taken for a simultaneous dial, the second for a response to a test of reachability; the third comes
+    // after 15 s. The dead connection is not noticed before: then the first node would dial again.
+    assert!(took < SOON + Duration::from_secs(5), "{took:?}");
     assert_eq!(relay.accepted(), 1);
 }
 

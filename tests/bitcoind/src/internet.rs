@@ -11,7 +11,7 @@ use crate::skip;
 /// How a home's router translates addresses. All drop what no host of the home has asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Nat {
-    /// Keeps the port of a connection, whoever it is made to: holes can be made.
+    /// Keeps the port of a connection to all destinations: holes can be made.
     KeepsPorts,
     /// Gives each connection a random port: no hole can be made.
     RandomPorts,

@@ -39,10 +39,12 @@ pub struct Group {
 }
 
 /// All groups, in the order of [`Flags`].
-pub const GROUPS: [Group; 6] = [
+pub const GROUPS: [Group; 8] = [
     Group { name: "miners", about: "who is paid, and how miners connect", first: "address" },
     Group { name: "bitcoind", about: "the Bitcoin network and node", first: "network" },
-    Group { name: "network", about: "connections to other nodes", first: "p2p-port" },
+    Group { name: "network", about: "how other nodes reach this one", first: "p2p-port" },
+    Group { name: "tor", about: "peers through a proxy", first: "proxy" },
+    Group { name: "peers", about: "which nodes this one connects to", first: "bootnodes" },
     Group { name: "web", about: "dashboard, API and metrics", first: "web-bind" },
     Group { name: "files", about: "settings, data and log", first: "config" },
     Group { name: "testing", about: "for tests on regtest and custom signets", first: "share-period" },
@@ -113,9 +115,6 @@ pub struct Flags {
     /// ask the router for a port by UPnP (default true, false with -proxy and on regtest)
     #[argh(option, arg_name = "true|false")]
     pub upnp: Option<String>,
-    /// peers to stay connected to, separated by commas, each HOST:PORT; never banned (default none)
-    #[argh(option, arg_name = "list")]
-    pub add_peer: Option<String>,
     /// SOCKS5 proxy, HOST:PORT, for all connections to peers, and for names; for Tor 127.0.0.1:9050 (default none)
     #[argh(option, arg_name = "address")]
     pub proxy: Option<String>,
@@ -128,6 +127,9 @@ pub struct Flags {
     /// peers to start from besides the built-in ones, separated by commas, each /ip4/.../tcp/.../p2p/...; none at all if empty
     #[argh(option, arg_name = "list")]
     pub bootnodes: Option<String>,
+    /// peers to stay connected to, separated by commas, each HOST:PORT; never banned (default none)
+    #[argh(option, arg_name = "list")]
+    pub add_peer: Option<String>,
     /// look for peers on the local network (default true, false with -proxy)
     #[argh(option, arg_name = "true|false")]
     pub mdns: Option<String>,

@@ -4,11 +4,11 @@ mod bootnodes;
 mod chain;
 mod error;
 mod file;
+mod listeners;
 mod network;
 mod payout;
 mod rpc;
 mod sources;
-mod web;
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -130,7 +130,7 @@ pub fn resolve(flags: &Flags, home: Option<&Path>, exists: &dyn Fn(&Path) -> boo
     let is_public_pool = params == ChainParams::standard(params.network);
     let built_in = if is_public_pool { bootnodes::built_in(params.network) } else { Vec::new() };
     let rpc_host = rpc::host(flags)?;
-    let ports = web::ports(flags)?;
+    let listeners = listeners::resolve(flags)?;
     let p2p_port = number("-p2p-port", &flags.p2p_port, P2P_PORT_DEFAULT, 0..=u16::MAX)?;
     let network = network::resolve(flags, p2p_port, params.network)?;
     let config = Config {
@@ -141,8 +141,8 @@ pub fn resolve(flags: &Flags, home: Option<&Path>, exists: &dyn Fn(&Path) -> boo
         rpc_port: rpc::port(flags, params.network)?,
         rpc_auth: rpc::auth(flags, home, params.network, &rpc_host, exists)?,
         rpc_host,
-        stratum_bind: ports.stratum_bind,
-        stratum_port: ports.stratum_port,
+        stratum_bind: listeners.stratum_bind,
+        stratum_port: listeners.stratum_port,
         start_difficulty: number(
             "-start-difficulty",
             &flags.start_difficulty,
@@ -151,8 +151,8 @@ pub fn resolve(flags: &Flags, home: Option<&Path>, exists: &dyn Fn(&Path) -> boo
         )?,
         max_sessions: number("-max-sessions", &flags.max_sessions, SESSIONS_DEFAULT, 1..=SESSIONS_MAX)?,
         no_work_timeout: no_work_timeout(flags)?,
-        web_bind: ports.web_bind,
-        web_hosts: web::hosts(flags)?,
+        web_bind: listeners.web_bind,
+        web_hosts: listeners::web_hosts(flags)?,
         p2p_port,
         p2p_bind: network.bind,
         external_addresses: network.external,

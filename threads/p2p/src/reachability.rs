@@ -25,8 +25,8 @@ const NAMES_MAX: usize = 8;
 const ID_LEN: usize = 38;
 /// Bytes of a response with names.
 pub const NAMES_LEN_MAX: usize = NAMES_MAX * ID_LEN;
-/// Time for which an inbound connection from the Internet shows that this node is reachable. A node that all dial and that
-/// dials nobody, as the first bootnode does, knows it by nothing else.
+/// Time for which an inbound connection from the Internet shows that this node is reachable. A node that all others
+/// dial and that dials none, such as the first bootnode, knows it by nothing else.
 const INBOUND_PROOF_TIME: Duration = Duration::from_secs(6 * 3_600);
 
 /// A peer that may relay for this node.

@@ -14,7 +14,7 @@ const NAME_LEN_MAX: usize = 253;
 
 /// Listeners of the node that are not for peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ports {
+pub struct Listeners {
     /// Address for miners; `None` for all.
     pub stratum_bind: Option<IpAddr>,
     /// Port for miners; 0 lets the system choose.
@@ -23,9 +23,9 @@ pub struct Ports {
     pub web_bind: WebBind,
 }
 
-impl Ports {
+impl Listeners {
     /// Returns the miners' address; unspecified if it is all.
-    pub fn stratum(&self) -> SocketAddr {
+    fn stratum(&self) -> SocketAddr {
         SocketAddr::new(self.stratum_bind.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), self.stratum_port)
     }
 
@@ -41,14 +41,14 @@ impl Ports {
 ///
 /// # Errors
 /// A value is wrong, or two are the same.
-pub fn ports(flags: &Flags) -> Result<Ports, SettingsError> {
-    let ports = Ports {
+pub fn resolve(flags: &Flags) -> Result<Listeners, SettingsError> {
+    let listeners = Listeners {
         stratum_bind: stratum_bind(flags)?,
         stratum_port: number("-stratum-port", &flags.stratum_port, STRATUM_PORT_DEFAULT, 0..=u16::MAX)?,
         web_bind: web_bind(flags)?,
     };
-    match ports.clash() {
-        None => Ok(ports),
+    match listeners.clash() {
+        None => Ok(listeners),
         Some(port) => Err(SettingsError::SamePort { one: "-web-bind", other: "-stratum-port", port }),
     }
 }
@@ -74,7 +74,7 @@ fn web_bind(flags: &Flags) -> Result<WebBind, SettingsError> {
 ///
 /// # Errors
 /// One is no host name.
-pub fn hosts(flags: &Flags) -> Result<Vec<String>, SettingsError> {
+pub fn web_hosts(flags: &Flags) -> Result<Vec<String>, SettingsError> {
     let list = flags.web_hosts.as_deref().unwrap_or_default();
     let names: Vec<&str> = list.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
     match names.iter().find(|name| !is_host_name(name)) {

@@ -104,6 +104,8 @@ fn config(names: &Names) -> Result<gossipsub::Config, gossipsub::ConfigBuilderEr
     gossipsub::ConfigBuilder::default()
         .validate_messages()
         .validation_mode(ValidationMode::Anonymous)
+        // To the mesh, which relays it: a block of half a megabyte to a hundred peers at once fills a home's uplink for minutes.
+        .flood_publish(false)
         .message_id_fn(move |message| message_id(&shares, message))
         .max_transmit_size(PACKET_LEN_MAX)
         .max_publish_messages(MESSAGES_PER_PACKET_MAX)

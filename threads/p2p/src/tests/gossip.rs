@@ -171,6 +171,27 @@ fn a_found_block_is_relayed_like_a_share() {
 }
 
 #[test]
+fn an_announcement_goes_to_a_few_peers_which_relay_it() {
+    const PEERS: usize = 30;
+    // GossipSub's mesh has at most 12 peers, and a heartbeat meanwhile names the message to 6 more.
+    const RECEIVERS_MAX: usize = 18;
+    let finder = TestNode::start(&[]);
+    let peers: Vec<TestNode> = (0..PEERS).map(|_| TestNode::start(&[&finder.address])).collect();
+    peers.iter().for_each(|peer| peer.await_peer(&finder.id()));
+    let found = Arc::new(block(0x207f_ffff));
+    let is_block = |event: &Event| matches!(event, Event::BlockAnnounced { .. });
+    let count = || peers.iter().filter(|peer| peer.inbox.try_iter().any(|event| is_block(&event))).count();
+    let first = until("the block to arrive", || {
+        finder.send(NetworkCommand::AnnounceBlock(Arc::clone(&found)));
+        Some(count()).filter(|count| *count > 0)
+    });
+    // Those to which it was sent at once get it within milliseconds.
+    std::thread::sleep(Duration::from_millis(300));
+    let receivers = first + count();
+    assert!(receivers <= RECEIVERS_MAX, "sent to {receivers} of {PEERS} peers");
+}
+
+#[test]
 fn a_block_that_does_not_meet_its_own_bits_is_refused_and_scored() {
     let node = TestNode::start(&[]);
     let mut remote = ScriptedPeer::new(gossiping());

@@ -1,11 +1,16 @@
 //! Relays found Bitcoin blocks: announces this node's, reassembles those of peers and gives them to this node's bitcoind,
 //! so that a block is not lost with its finder's node.
+//!
+//! Only a block of this pool counts: one that is a share in the tree, on the tip of bitcoind's best chain or one below. Any
+//! other Bitcoin block is no reason to make bitcoind store it, or this node relay it.
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bitcoin::block::Header;
 use bitcoin::consensus::{deserialize, serialize};
+use bitcoin::hashes::Hash as _;
 use bitcoin::{Block, BlockHash};
 
 use super::effect::PeerBlock;
@@ -13,7 +18,8 @@ use super::headers::NEXT_SOURCE_S;
 use super::report::Report;
 use super::TableSize;
 use crate::peer::{GossipId, GossipVerdict, PeerHandle};
-use crate::sharechain::Tree;
+use crate::share::ShareId;
+use crate::sharechain::{Anchor, Tree};
 use crate::units::{BlockHeight, SteadyTime, UnixTime};
 use crate::wire::{BlockAnnouncement, BlockError, Reassembly, Request, Response, TransactionBytes};
 use crate::work::Template;
@@ -24,11 +30,11 @@ const SERVED_MAX: usize = 4;
 /// announce the header of an old block with other parts, and must not displace valid announcements.
 const PARTIAL_MAX: usize = 8;
 const PARTIAL_PER_PEER_MAX: usize = 2;
-/// Announced blocks that wait for bitcoind to know their parent.
-const UNLINKED_MAX: usize = 4;
-/// Seconds that one waits for its parent: the network thread forgets its gossip then, and a found block is everywhere by
-/// that time.
-pub const UNLINKED_MAX_S: u32 = 120;
+/// Announced blocks that wait for their parent or their share, one per netgroup. Usually they come in any order within
+/// milliseconds.
+const WAITING_MAX: usize = 8;
+/// Seconds that one waits: the network thread forgets its gossip then, and a found block is everywhere by that time.
+const WAITING_MAX_S: u32 = 120;
 /// Seconds from a request for transactions that failed to the next: a peer that relayed an announcement may still be
 /// fetching them itself.
 const RETRY_S: u32 = 2;
@@ -53,17 +59,51 @@ pub enum RelayAction {
     LookUp(BlockHash, Option<PeerHandle>),
     /// Request this header from one more peer, the first of these that got no such request.
     RequestHeader(BlockHash, Vec<PeerHandle>),
+    /// Request this share, which the peer should have.
+    RequestShare(ShareId, PeerHandle),
     /// Write a line to the log.
     Report(Report),
 }
 
 /// What the relay must know of the node.
-#[derive(Clone, Copy)]
-pub struct RelayView<'a> {
-    /// The sharechain, for the anchors it knows.
-    pub tree: &'a Tree,
-    /// The current template, whose transactions need not be requested.
-    pub template: Option<&'a Template>,
+pub trait ChainView {
+    /// A Bitcoin block that is known.
+    fn anchor(&self, hash: &BlockHash) -> Option<&Anchor>;
+    /// Where a new block on this one would stand.
+    fn standing(&self, parent: &BlockHash) -> Standing;
+    /// Whether a share is in the tree.
+    fn has_share(&self, id: &ShareId) -> bool;
+}
+
+/// Where a block stands, by its parent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// On the tip of bitcoind's best chain, or one below.
+    New,
+    /// Further below.
+    Old,
+    /// The parent is not on the best chain, which may have yet to reach it.
+    Unknown,
+}
+
+impl ChainView for Tree {
+    fn anchor(&self, hash: &BlockHash) -> Option<&Anchor> {
+        self.anchor(hash)
+    }
+
+    fn standing(&self, parent: &BlockHash) -> Standing {
+        let headers = self.headers();
+        let Some(tip) = headers.best().filter(|_| headers.is_settled()) else { return Standing::Unknown };
+        match (tip.header.block_hash(), tip.header.prev_blockhash) {
+            (hash, before) if *parent == hash || *parent == before => Standing::New,
+            _ if headers.is_on_best(parent) => Standing::Old,
+            _ => Standing::Unknown,
+        }
+    }
+
+    fn has_share(&self, id: &ShareId) -> bool {
+        self.contains(id)
+    }
 }
 
 /// The state of the block relay.
@@ -71,21 +111,30 @@ pub struct RelayView<'a> {
 pub struct BlockRelay {
     served: VecDeque<(BlockHash, Block)>,
     partial: VecDeque<Partial>,
-    unlinked: VecDeque<Unlinked>,
+    waiting: VecDeque<Waiting>,
     actions: Vec<RelayAction>,
 }
 
-/// An announced block whose parent is unknown here.
+/// An announced block whose parent or share is unknown here.
 #[derive(Debug)]
-struct Unlinked {
+struct Waiting {
     peer: PeerHandle,
     gossip: GossipId,
     header: Header,
     announcement: Vec<u8>,
+    /// Whether only its share is missing: the announcement is valid, with a Bitcoin block's work.
+    is_valid: bool,
     since: SteadyTime,
     /// Number of other peers chosen so far as sources of the parent's header, and when the next one is chosen.
     others: usize,
     other_at: SteadyTime,
+}
+
+impl Waiting {
+    /// Whether its announcer is of the same netgroup as this peer, or the peer itself on the operator's own network.
+    fn is_of(&self, peer: PeerHandle) -> bool {
+        self.peer == peer || self.peer.netgroup().is_some_and(|netgroup| peer.netgroup() == Some(netgroup))
+    }
 }
 
 /// An announced block of which transactions are missing.
@@ -132,7 +181,7 @@ impl BlockRelay {
         [
             TableSize::new("served blocks", self.served.len(), SERVED_MAX),
             TableSize::new("incomplete blocks", self.partial.len(), PARTIAL_MAX),
-            TableSize::new("unlinked blocks", self.unlinked.len(), UNLINKED_MAX),
+            TableSize::new("waiting blocks", self.waiting.len(), WAITING_MAX),
         ]
     }
 
@@ -167,35 +216,33 @@ impl BlockRelay {
         header: Header,
         announcement: Vec<u8>,
         now: SteadyTime,
-        view: RelayView<'_>,
+        view: &impl ChainView,
+        template: Option<&Template>,
     ) {
         if self.knows(&header.block_hash(), peer) {
             self.actions.push(RelayAction::Verdict(gossip, GossipVerdict::Ignore));
             return;
         }
         let other_at = now.plus(NEXT_SOURCE_S);
-        let unlinked = Unlinked { peer, gossip, header, announcement, since: now, others: 0, other_at };
-        if view.tree.anchor(&header.prev_blockhash).is_some() {
-            self.link(unlinked, view);
-            return;
+        let waiting =
+            Waiting { peer, gossip, header, announcement, is_valid: false, since: now, others: 0, other_at };
+        let Some(waiting) = self.take(waiting, view, template) else { return };
+        self.request_missing(&waiting, Some(peer), view);
+        // A netgroup cannot use up the places of others.
+        if let Some(at) = self.waiting.iter().position(|other| other.is_of(peer)) {
+            self.stop_waiting(at);
         }
-        self.actions.push(RelayAction::LookUp(header.prev_blockhash, Some(peer)));
-        // One per peer: a peer cannot use up the slots of others.
-        self.unlinked.retain(|unlinked| unlinked.peer != peer);
-        self.unlinked.push_back(unlinked);
-        if self.unlinked.len() > UNLINKED_MAX {
-            self.unlinked.pop_front();
+        self.waiting.push_back(waiting);
+        if self.waiting.len() > WAITING_MAX {
+            self.stop_waiting(self.least_worthy());
         }
     }
 
-    /// A Bitcoin block became known: announcements may have waited for it.
-    pub fn anchor_known(&mut self, view: RelayView<'_>) {
-        for unlinked in std::mem::take(&mut self.unlinked) {
-            if view.tree.anchor(&unlinked.header.prev_blockhash).is_some() {
-                self.link(unlinked, view);
-            } else {
-                self.unlinked.push_back(unlinked);
-            }
+    /// Bitcoin blocks or shares may have become known that announcements wait for.
+    pub fn settle(&mut self, view: &impl ChainView, template: Option<&Template>) {
+        for waiting in std::mem::take(&mut self.waiting) {
+            let still = self.take(waiting, view, template);
+            self.waiting.extend(still);
         }
     }
 
@@ -221,10 +268,10 @@ impl BlockRelay {
         }
     }
 
-    /// Time passes. What the last peer did not send is requested from another one. The parents of unlinked blocks are looked
-    /// up again, and every [`NEXT_SOURCE_S`] one more peer becomes a source of each, because the announcer need not have it
-    /// and requests get lost.
-    pub fn tick(&mut self, peers: &[PeerHandle], now: SteadyTime) {
+    /// Time passes. What the last peer did not send is requested from another one. What waiting blocks lack is looked up
+    /// again, and every [`NEXT_SOURCE_S`] one more peer becomes a source of each unknown parent, because the announcer need
+    /// not have it and requests get lost.
+    pub fn tick(&mut self, peers: &[PeerHandle], now: SteadyTime, view: &impl ChainView) {
         for partial in self.partial.iter_mut().filter(|partial| partial.requested.is_empty() && partial.retry_at <= now)
         {
             // By turns: a peer that relayed the announcement has it sooner or later.
@@ -233,23 +280,23 @@ impl BlockRelay {
                 self.actions.push(partial.request());
             }
         }
-        for mut unlinked in std::mem::take(&mut self.unlinked) {
-            if now.since(unlinked.since) >= UNLINKED_MAX_S {
-                self.actions.push(RelayAction::Report(Report::BlockUnlinked(unlinked.header.block_hash())));
-                self.actions.push(RelayAction::Verdict(unlinked.gossip, GossipVerdict::Ignore));
+        for mut waiting in std::mem::take(&mut self.waiting) {
+            if now.since(waiting.since) >= WAITING_MAX_S {
+                self.actions.push(RelayAction::Report(Report::BlockNotOfThisPool(waiting.header.block_hash())));
+                self.actions.push(RelayAction::Verdict(waiting.gossip, GossipVerdict::Ignore));
                 continue;
             }
-            let parent = unlinked.header.prev_blockhash;
-            if now >= unlinked.other_at {
-                unlinked.other_at = now.plus(NEXT_SOURCE_S);
+            let parent = waiting.header.prev_blockhash;
+            if now >= waiting.other_at && view.anchor(&parent).is_none() {
+                waiting.other_at = now.plus(NEXT_SOURCE_S);
                 // By turns: earlier sources do not come first again.
-                let from = unlinked.others % peers.len().max(1);
+                let from = waiting.others % peers.len().max(1);
                 let others = peers.iter().cycle().skip(from).take(peers.len()).copied().collect();
                 self.actions.push(RelayAction::RequestHeader(parent, others));
-                unlinked.others += 1;
+                waiting.others += 1;
             }
-            self.actions.push(RelayAction::LookUp(parent, None));
-            self.unlinked.push_back(unlinked);
+            self.request_missing(&waiting, None, view);
+            self.waiting.push_back(waiting);
         }
     }
 
@@ -260,19 +307,67 @@ impl BlockRelay {
             || self.partial.iter().any(|partial| partial.hash == *hash && partial.announcer == peer)
     }
 
-    /// Checks an announcement whose parent is known.
-    fn link(&mut self, unlinked: Unlinked, view: RelayView<'_>) {
-        let Unlinked { peer, gossip, header, announcement, .. } = unlinked;
-        let anchor = view.tree.anchor(&header.prev_blockhash).expect("the caller looked the parent up");
-        let required = anchor.required_bits(UnixTime(header.time));
-        let checked = BlockAnnouncement::validate(&announcement, required);
-        match checked.and_then(|announcement| Partial::new(peer, gossip, announcement, view.template)) {
-            Ok(partial) => self.advance(partial),
-            Err(error) => {
-                self.actions.push(RelayAction::Verdict(gossip, GossipVerdict::Reject));
-                self.invalid(peer, error);
+    /// Checks an announcement as far as its parent and its share are known. Returns it if it has to wait.
+    fn take(
+        &mut self,
+        mut waiting: Waiting,
+        view: &impl ChainView,
+        template: Option<&Template>,
+    ) -> Option<Waiting> {
+        match view.standing(&waiting.header.prev_blockhash) {
+            Standing::Unknown => return Some(waiting),
+            Standing::Old => {
+                self.actions.push(RelayAction::Verdict(waiting.gossip, GossipVerdict::Ignore));
+                return None;
             }
+            Standing::New => {}
         }
+        let has_share = view.has_share(&ShareId(waiting.header.block_hash().to_byte_array()));
+        if waiting.is_valid && !has_share {
+            return Some(waiting);
+        }
+        let Some(anchor) = view.anchor(&waiting.header.prev_blockhash) else { return Some(waiting) };
+        let required = anchor.required_bits(UnixTime(waiting.header.time));
+        let (peer, gossip) = (waiting.peer, waiting.gossip);
+        let checked = BlockAnnouncement::validate(&waiting.announcement, required);
+        match checked {
+            Ok(_) if !has_share => {
+                waiting.is_valid = true;
+                return Some(waiting);
+            }
+            checked => match checked.and_then(|valid| Partial::new(peer, gossip, valid, template)) {
+                Ok(partial) => self.advance(partial),
+                Err(error) => {
+                    self.actions.push(RelayAction::Verdict(gossip, GossipVerdict::Reject));
+                    self.invalid(peer, error);
+                }
+            },
+        }
+        None
+    }
+
+    /// Requests what a waiting block lacks; `named_by` is the peer that has just named it.
+    fn request_missing(&mut self, waiting: &Waiting, named_by: Option<PeerHandle>, view: &impl ChainView) {
+        let parent = waiting.header.prev_blockhash;
+        if waiting.is_valid {
+            let id = ShareId(waiting.header.block_hash().to_byte_array());
+            self.actions.push(RelayAction::RequestShare(id, waiting.peer));
+        } else if view.anchor(&parent).is_none() {
+            self.actions.push(RelayAction::LookUp(parent, named_by));
+        }
+    }
+
+    fn stop_waiting(&mut self, at: usize) {
+        let stopped = self.waiting.remove(at);
+        self.actions.extend(stopped.map(|stopped| RelayAction::Verdict(stopped.gossip, GossipVerdict::Ignore)));
+    }
+
+    /// The waiting block to drop: the oldest of those whose work is unchecked, or else of the block that most announcements
+    /// name. Bitcoin blocks of others are few, so they do not displace one of this pool that waits for its share.
+    fn least_worthy(&self) -> usize {
+        let named = |hash: BlockHash| self.waiting.iter().filter(|other| other.header.block_hash() == hash).count();
+        let worst = |(at, waiting): &(usize, &Waiting)| (!waiting.is_valid, named(waiting.header.block_hash()), Reverse(*at));
+        self.waiting.iter().enumerate().max_by_key(worst).map_or(0, |(at, _)| at)
     }
 
     /// Completes a block, or requests what it lacks.

@@ -58,7 +58,7 @@ use crate::table_size::TableSize;
 use crate::units::SteadyTime;
 use crate::wire::{Misbehaviour, Request};
 use crate::work::{FoundShare, WorkUpdate};
-use block_relay::{BlockRelay, RelayAction, RelayView};
+use block_relay::{BlockRelay, RelayAction};
 use clock::ClockJudge;
 use headers::HeaderSources;
 use jobs::Jobs;
@@ -188,8 +188,8 @@ impl Node {
                 self.on_chain(effects, now);
             }
             Event::BlockAnnounced { peer, gossip, header, announcement } => {
-                let view = RelayView { tree: self.chain.tree(), template: self.jobs.template.as_deref() };
-                self.relay.announced(peer, gossip, header, announcement, now.steady, view);
+                let (tree, template) = (self.chain.tree(), self.jobs.template.as_deref());
+                self.relay.announced(peer, gossip, header, announcement, now.steady, tree, template);
             }
             Event::Request { id, request, .. } => self.respond(id, &request, now),
             Event::Response { peer, id, response } => self.on_response(peer, id, response, now),
@@ -299,7 +299,7 @@ impl Node {
         }
         self.settle(now);
         let peers: Vec<PeerHandle> = self.sync.peers().collect();
-        self.relay.tick(&peers, now.steady);
+        self.relay.tick(&peers, now.steady, self.chain.tree());
         self.judge_newer_rules();
         let request = self.newer_rules.due(&peers, self.chain.tree().params(), now.steady);
         if let Some((peer, request)) = request {
@@ -383,8 +383,6 @@ impl Node {
             self.jobs.is_due = true;
         }
         self.on_chain(effects, now);
-        let view = RelayView { tree: self.chain.tree(), template: self.jobs.template.as_deref() };
-        self.relay.anchor_known(view);
         let tree = self.chain.tree();
         for (peer, headers) in self.headers.take_linked(|hash| tree.anchor(hash).is_some()) {
             self.take_headers(peer, headers, Branch::Fetched, now);
@@ -488,15 +486,22 @@ impl Node {
 
     /// Does what the planner and the block relay request, until nothing is left.
     fn settle(&mut self, now: Now) {
+        self.settle_sync(now);
+        self.relay.settle(self.chain.tree(), self.jobs.template.as_deref());
+        let actions = self.relay.take_actions();
+        if !actions.is_empty() {
+            actions.into_iter().for_each(|action| self.on_relay(action, now));
+            self.settle_sync(now);
+        }
+    }
+
+    fn settle_sync(&mut self, now: Now) {
         loop {
             let actions = self.sync.advance(now.steady, self.chain.tree());
             if actions.is_empty() {
                 break;
             }
             actions.into_iter().for_each(|action| self.on_sync(action, now));
-        }
-        for action in self.relay.take_actions() {
-            self.on_relay(action);
         }
     }
 
@@ -551,7 +556,7 @@ impl Node {
         self.jobs.is_due = true;
     }
 
-    fn on_relay(&mut self, action: RelayAction) {
+    fn on_relay(&mut self, action: RelayAction, now: Now) {
         match action {
             RelayAction::Announce(announcement) => self.network(NetworkCommand::AnnounceBlock(announcement)),
             RelayAction::Verdict(gossip, verdict) => self.network(NetworkCommand::Verdict { gossip, verdict }),
@@ -560,6 +565,9 @@ impl Node {
             RelayAction::Submit(block) => self.effects.push(Effect::SubmitBlock(block)),
             RelayAction::LookUp(hash, from) => self.look_up(hash, from.map(|peer| (peer, Branch::Gossiped))),
             RelayAction::RequestHeader(hash, peers) => self.headers.add_other(hash, peers.into_iter()),
+            RelayAction::RequestShare(id, peer) => {
+                self.sync.share_missing(id, Source::Gossip(peer), now.steady, self.chain.tree());
+            }
             RelayAction::Report(report) => self.report(report),
         }
     }

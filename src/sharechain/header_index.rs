@@ -152,6 +152,11 @@ impl HeaderIndex {
         self.get(self.best.get(height.0.checked_sub(root.0)? as usize)?)
     }
 
+    /// Whether a block is on the part of the best chain that is held without gaps.
+    pub fn is_on_best(&self, hash: &BlockHash) -> bool {
+        self.get(hash).is_some_and(|anchor| self.is_in_best(anchor))
+    }
+
     /// Whether a header is on the part of the best chain that is held without gaps.
     fn is_in_best(&self, anchor: &Anchor) -> bool {
         self.best_at(anchor.height).is_some_and(|best| best.header == anchor.header)

@@ -1,3 +1,5 @@
+use std::collections::{HashMap, HashSet};
+
 use bitcoin::absolute::LockTime;
 use bitcoin::block::{Header, Version};
 use bitcoin::hashes::Hash as _;
@@ -9,7 +11,7 @@ use bitcoin::{
 use super::*;
 use crate::params::{ChainParams, Network};
 use crate::sharechain::tests_support::anchor_of;
-use crate::sharechain::Anchor;
+use crate::sharechain::{Anchor, BestChain};
 use crate::units::Bits;
 use crate::wire::Frame as _;
 
@@ -51,27 +53,60 @@ fn block() -> Block {
     block
 }
 
-fn tree() -> Tree {
-    Tree::new(Arc::new(ChainParams::standard(Network::Regtest)))
+/// What the relay knows of the node.
+#[derive(Default)]
+struct View {
+    anchors: HashMap<BlockHash, (Anchor, Standing)>,
+    shares: HashSet<ShareId>,
 }
 
-/// A relay that knows the parent of the tests' blocks.
+impl View {
+    fn add(&mut self, anchor: Anchor, standing: Standing) {
+        self.anchors.insert(anchor.header.block_hash(), (anchor, standing));
+    }
+}
+
+impl ChainView for View {
+    fn anchor(&self, hash: &BlockHash) -> Option<&Anchor> {
+        self.anchors.get(hash).map(|(anchor, _)| anchor)
+    }
+
+    fn standing(&self, parent: &BlockHash) -> Standing {
+        self.anchors.get(parent).map_or(Standing::Unknown, |(_, standing)| *standing)
+    }
+
+    fn has_share(&self, id: &ShareId) -> bool {
+        self.shares.contains(id)
+    }
+}
+
+/// A relay that knows the tests' block as a share, and its parent as bitcoind's tip.
 struct Relay {
     relay: BlockRelay,
-    tree: Tree,
+    view: View,
 }
 
 impl Relay {
     fn new() -> Self {
-        let mut tree = tree();
-        tree.add_anchor(anchor());
-        Self { relay: BlockRelay::default(), tree }
+        let mut relay = Self::without_share();
+        relay.view.shares.insert(share_of(&block()));
+        relay
+    }
+
+    fn without_share() -> Self {
+        let mut view = View::default();
+        view.add(anchor(), Standing::New);
+        Self { relay: BlockRelay::default(), view }
     }
 
     fn announced(&mut self, peer: PeerHandle, gossip: GossipId, bytes: &[u8]) -> Vec<RelayAction> {
         let header = BlockAnnouncement::decode_header(bytes).expect("an announcement");
-        let view = RelayView { tree: &self.tree, template: None };
-        self.relay.announced(peer, gossip, header, bytes.to_vec(), START, view);
+        self.relay.announced(peer, gossip, header, bytes.to_vec(), START, &self.view, None);
+        self.relay.take_actions()
+    }
+
+    fn settle(&mut self) -> Vec<RelayAction> {
+        self.relay.settle(&self.view, None);
         self.relay.take_actions()
     }
 
@@ -81,7 +116,7 @@ impl Relay {
     }
 
     fn tick(&mut self, peers: &[PeerHandle], now: SteadyTime) -> Vec<RelayAction> {
-        self.relay.tick(peers, now);
+        self.relay.tick(peers, now, &self.view);
         self.relay.take_actions()
     }
 }
@@ -89,6 +124,20 @@ impl Relay {
 fn anchor() -> Anchor {
     let header = crate::test_support::anchor().header;
     anchor_of(header, HEIGHT.0 - 1, UnixTime(header.time))
+}
+
+fn share_of(block: &Block) -> ShareId {
+    ShareId(block.block_hash().to_byte_array())
+}
+
+/// The block with another nonce, and the work that it claims.
+fn with_other_nonce(block: &Block, number: u32) -> Block {
+    let mut other = block.clone();
+    other.header.nonce += 1_000 * (1 + number);
+    while other.header.validate_pow(other.header.target()).is_err() {
+        other.header.nonce += 1;
+    }
+    other
 }
 
 fn announcement(block: &Block) -> Vec<u8> {
@@ -233,11 +282,8 @@ fn one_peers_announcements_do_not_take_the_room_of_others() {
     let (_, mut relay) = announced(&block);
     let mut given_up = 0;
     for number in 0..20 {
-        let mut other = block.clone();
-        other.header.nonce += 1_000 * (1 + u32::from(number));
-        while other.header.validate_pow(other.header.target()).is_err() {
-            other.header.nonce += 1;
-        }
+        let mut other = with_other_nonce(&block, u32::from(number));
+        relay.view.shares.insert(share_of(&other));
         other.txdata[1] = transaction(OutPoint::new(Txid::from_byte_array([number; 32]), 0), ScriptBuf::new(), 8);
         let actions = relay.announced(LIAR, GossipId([100 + number; 32]), &announcement(&other));
         given_up += verdicts(&actions).len();
@@ -250,11 +296,97 @@ fn one_peers_announcements_do_not_take_the_room_of_others() {
 #[test]
 fn a_block_on_an_unknown_one_waits_for_its_parent() {
     let block = block();
-    let mut relay = Relay { relay: BlockRelay::default(), tree: tree() };
+    let mut relay = Relay::new();
+    relay.view.anchors.clear();
     let parent = block.header.prev_blockhash;
     let actions = relay.announced(FINDER, GOSSIP, &announcement(&block));
     assert!(matches!(actions[..], [RelayAction::LookUp(hash, Some(FINDER))] if hash == parent));
-    relay.tree.add_anchor(anchor());
-    relay.relay.anchor_known(RelayView { tree: &relay.tree, template: None });
-    assert_eq!(requested(&relay.relay.take_actions()), Some(FINDER));
+    assert!(relay.settle().is_empty());
+    relay.view.add(anchor(), Standing::Unknown);
+    assert!(relay.settle().is_empty(), "bitcoind has not reached it yet");
+    relay.view.add(anchor(), Standing::New);
+    assert_eq!(requested(&relay.settle()), Some(FINDER));
+}
+
+#[test]
+fn a_block_waits_for_its_share_and_without_it_is_neither_fetched_nor_relayed_nor_penalised() {
+    let block = block();
+    let mut relay = Relay::without_share();
+    let is_request = |actions: &[RelayAction]| {
+        matches!(actions, [RelayAction::RequestShare(id, FINDER)] if *id == share_of(&block))
+    };
+    assert!(is_request(&relay.announced(FINDER, GOSSIP, &announcement(&block))));
+    assert!(relay.settle().is_empty());
+    assert!(is_request(&relay.tick(&OTHERS, START.plus(1))));
+    relay.view.shares.insert(share_of(&block));
+    assert_eq!(requested(&relay.settle()), Some(FINDER));
+
+    let mut relay = Relay::without_share();
+    relay.announced(FINDER, GOSSIP, &announcement(&block));
+    assert!(is_request(&relay.tick(&OTHERS, START.plus(WAITING_MAX_S - 1))));
+    let actions = relay.tick(&OTHERS, START.plus(WAITING_MAX_S));
+    assert_eq!((verdicts(&actions), penalised(&actions)), (vec![(GOSSIP, GossipVerdict::Ignore)], None));
+    assert!(submitted(&actions).is_none() && relay.relay.waiting.is_empty());
+}
+
+#[test]
+fn an_old_block_is_ignored_even_if_it_is_a_share() {
+    let mut relay = Relay::new();
+    relay.view.add(anchor(), Standing::Old);
+    let actions = relay.announced(FINDER, GOSSIP, &announcement(&block()));
+    assert!(matches!(actions[..], [RelayAction::Verdict(GOSSIP, GossipVerdict::Ignore)]));
+}
+
+#[test]
+fn an_invalid_block_is_penalised_before_its_share_is_known() {
+    let mut other = block();
+    other.header.bits = CompactTarget::from_consensus(0x207f_fffe);
+    let mut relay = Relay::without_share();
+    let actions = relay.announced(LIAR, GOSSIP, &announcement(&other));
+    assert_eq!((verdicts(&actions), penalised(&actions)), (vec![(GOSSIP, GossipVerdict::Reject)], Some(LIAR)));
+}
+
+#[test]
+fn blocks_of_others_do_not_displace_one_that_waits_for_its_share() {
+    let mut relay = Relay::without_share();
+    let own = block();
+    relay.announced(FINDER, GOSSIP, &announcement(&own));
+    let foreign = with_other_nonce(&own, 0);
+    let mut unlinked = own.clone();
+    unlinked.header.prev_blockhash = foreign.block_hash();
+    for number in 1..=20 {
+        let netgroup = PeerHandle::new(number, number.into());
+        for bytes in [announcement(&foreign), announcement(&unlinked)] {
+            // A netgroup has one place: the second displaces the first, unless it is worth less than all others.
+            relay.announced(PeerHandle::new(100 + number, 1), GossipId([1 + number as u8; 32]), &bytes);
+            relay.announced(netgroup, GossipId([100 + number as u8; 32]), &bytes);
+        }
+    }
+    assert_eq!(relay.relay.waiting.len(), WAITING_MAX);
+    relay.view.shares.insert(share_of(&own));
+    assert_eq!(requested(&relay.settle()), Some(FINDER));
+}
+
+#[test]
+fn a_block_stands_by_the_two_newest_blocks_of_bitcoinds_best_chain() {
+    let mut tree = Tree::new(Arc::new(ChainParams::standard(Network::Regtest)));
+    let root = anchor();
+    let mut headers = vec![root.header];
+    for _ in 0..3 {
+        let parent = headers.last().expect("the root");
+        let time = parent.time + 1;
+        headers.push(Header { prev_blockhash: parent.block_hash(), time, ..*parent });
+    }
+    let hashes: Vec<BlockHash> = headers.iter().map(Header::block_hash).collect();
+    let report = |is_settled, root: Option<&Anchor>, above: &[Header]| BestChain {
+        is_settled,
+        root: root.cloned().map(Box::new),
+        headers: above.to_vec(),
+    };
+    let standing = |tree: &Tree| hashes.iter().map(|hash| tree.standing(hash)).collect::<Vec<_>>();
+    assert_eq!(standing(&tree), [Standing::Unknown; 4]);
+    tree.headers_mut().follow(report(true, Some(&root), &headers[1..]));
+    assert_eq!(standing(&tree), [Standing::Old, Standing::Old, Standing::New, Standing::New]);
+    tree.headers_mut().follow(report(false, None, &[]));
+    assert_eq!(standing(&tree), [Standing::Unknown; 4], "bitcoind has not caught up");
 }

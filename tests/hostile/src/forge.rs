@@ -4,8 +4,9 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 
 use bitcoin::block::{Header, Version};
+use bitcoin::consensus::deserialize;
 use bitcoin::hashes::{sha256, Hash as _};
-use bitcoin::{CompactTarget, TxMerkleNode};
+use bitcoin::{Block, CompactTarget, Transaction, TxMerkleNode};
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::share::coinbase::{fold_merkle_branch, Coinbase, Payout};
 use p2pool_core::share::{PayoutScript, Share, ShareId, ShareInfo};
@@ -102,6 +103,25 @@ impl Forge {
         let root = fold_merkle_branch(coinbase.txid(&share.extranonce), &share.merkle_branch);
         share.header.merkle_root = TxMerkleNode::from_byte_array(root);
         grind(share)
+    }
+
+    /// Builds a share that is also a Bitcoin block with at most one transaction beside its coinbase.
+    pub fn build_block(&mut self, parent: &ShareId, transaction: Option<&Transaction>) -> (Share, Block) {
+        let mut paid = Vec::new();
+        let wtxids = transaction.map(|transaction| transaction.compute_wtxid().to_byte_array());
+        let witness_root = wtxids.map_or([0; 32], |wtxid| fold_merkle_branch([0; 32], &[wtxid]));
+        let edit = |share: &mut Share| {
+            share.info.witness_commitment = fold_merkle_branch(witness_root, &[[0; 32]]);
+            let txids = transaction.map(|transaction| transaction.compute_txid().to_byte_array());
+            share.merkle_branch = txids.into_iter().collect();
+        };
+        let mut share = self.build_paying(parent, edit, |payouts| paid.clone_from(payouts));
+        share.header = grind_header(share.header, self.anchor.next_bits.target().unwrap());
+        let coinbase = Coinbase::new(&self.params.chain_id(), &share.info, &paid).with_witness(&share.extranonce);
+        let txdata = std::iter::once(deserialize(&coinbase).unwrap()).chain(transaction.cloned()).collect();
+        let block = Block { header: share.header, txdata };
+        assert!(block.check_merkle_root() && block.check_witness_commitment());
+        (share, block)
     }
 
     /// Returns a tree of a share with its ancestors and their uncles. It has no siblings, which would become uncles.

@@ -42,11 +42,21 @@ const CASES: &[Case] = &[
     }),
 ];
 
-/// Returns an edited announcement of the block at `height`, which must be one that no node found and announced.
-fn announcement(network: &TestNetwork, height: u32, edit: impl Fn(&mut Block)) -> Vec<u8> {
-    let mut block = network.bitcoind.block(&network.bitcoind.block_hash(height));
+/// Returns an announcement of an edited block.
+fn announcement(network: &TestNetwork, block: &Block, edit: impl Fn(&mut Block)) -> Vec<u8> {
+    let mut block = block.clone();
     edit(&mut block);
-    BlockAnnouncement::from_block(&block, BlockHeight(height)).unwrap().encode()
+    BlockAnnouncement::from_block(&block, BlockHeight(network.bitcoind.height() + 1)).unwrap().encode()
+}
+
+/// Returns a block of the pool that no node has yet, with at most one transaction. All nodes have its share.
+fn block_of_the_pool(network: &mut TestNetwork, transaction: Option<&Transaction>) -> Block {
+    network.update_forge();
+    let tip = network.forge.tip();
+    let (share, block) = network.forge.build_block(&tip, transaction);
+    network.attacker().gossip(&share);
+    network.wait_tip(share.id());
+    block
 }
 
 /// A peer of the other node, which receives what the victim relays.
@@ -71,8 +81,8 @@ fn announcements(listener: &BackgroundPeer, time: Duration) -> Vec<Vec<u8>> {
     received
 }
 
-/// Announces a block with a transaction that only the attacker has, and sends this response to the request for it.
-fn unresolved(network: &mut TestNetwork, height: u32, number: u32, response: Response) -> Attacker {
+/// Announces an edited block with a transaction that only the attacker has, and sends this response to the request for it.
+fn unresolved(network: &mut TestNetwork, block: &Block, edit: impl Fn(&mut Block), response: Response) -> Attacker {
     let mut attacker = network.attacker_with(PeerConfig::of(&network.chain));
     let mut otherwise = respond_without_shares(network.chain);
     attacker.peer.set_responder(move |request| match Request::decode(request) {
@@ -81,8 +91,7 @@ fn unresolved(network: &mut TestNetwork, height: u32, number: u32, response: Res
     });
     attacker.connect(&network.addresses[0]);
     attacker.peer.subscribe();
-    let bytes = announcement(network, height, |block| block.txdata.push(unknown_transaction(number)));
-    attacker.peer.gossip_block(bytes);
+    attacker.peer.gossip_block(announcement(network, block, edit));
     let is_for_transactions = |request: &Request| matches!(request, Request::BlockTransactions { .. });
     attacker.peer.await_request("a request for transactions", is_for_transactions);
     attacker
@@ -92,12 +101,11 @@ fn unresolved(network: &mut TestNetwork, height: u32, number: u32, response: Res
 fn invalid_blocks_are_refused_scored_and_not_relayed() {
     const INVALID: &str = "announced an invalid Bitcoin block";
     let mut network = TestNetwork::start(2);
-    network.bitcoind.mine(1);
-    let height = network.bitcoind.height();
     let listener = listener(&network);
+    let block = block_of_the_pool(&mut network, None);
     for Case(name, edit) in CASES {
         let mut attacker = network.attacker();
-        attacker.peer.gossip_block(announcement(&network, height, edit));
+        attacker.peer.gossip_block(announcement(&network, &block, edit));
         network.await_score(&mut attacker, INVALID, 50);
         let again = |block: &mut Block| {
             edit(block);
@@ -106,30 +114,31 @@ fn invalid_blocks_are_refused_scored_and_not_relayed() {
         };
         // With valid work and unknown transactions, the transactions are requested first: that is tested below.
         if !name.contains("does not cover") {
-            attacker.peer.gossip_block(announcement(&network, height, again));
+            attacker.peer.gossip_block(announcement(&network, &block, again));
             network.await_ban(&mut attacker, INVALID);
         }
-        network.mine_share();
         eprintln!("{name}");
     }
 
+    let block = block_of_the_pool(&mut network, Some(&unknown_transaction(1)));
+    let announce_other = |number| move |block: &mut Block| block.txdata[1] = unknown_transaction(number);
     // Short ids that match no transaction: not the fault of the peer that relayed the announcement.
-    let attacker = unresolved(&mut network, height, 1, Response::Unknown);
+    let attacker = unresolved(&mut network, &block, |_| (), Response::Unknown);
     network.mine_share();
     network.assert_not_scored(&attacker);
     // Transactions with other short ids.
-    let mut attacker =
-        unresolved(&mut network, height, 2, Response::block_transactions([&serialize(&unknown_transaction(3))[..]]));
+    let other = Response::block_transactions([&serialize(&unknown_transaction(3))[..]]);
+    let mut attacker = unresolved(&mut network, &block, announce_other(2), other);
     network.await_score(&mut attacker, INVALID, 50);
     // The announced transactions, which do not make the block.
-    let mut attacker =
-        unresolved(&mut network, height, 4, Response::block_transactions([&serialize(&unknown_transaction(4))[..]]));
+    let announced = Response::block_transactions([&serialize(&unknown_transaction(4))[..]]);
+    let mut attacker = unresolved(&mut network, &block, announce_other(4), announced);
     network.await_score(&mut attacker, INVALID, 50);
     // More transactions than requested, one of them malformed.
     let two = [&serialize(&unknown_transaction(5))[..], &[1, 2, 3]];
-    let mut attacker = unresolved(&mut network, height, 5, Response::block_transactions(two));
+    let mut attacker = unresolved(&mut network, &block, announce_other(5), Response::block_transactions(two));
     network.await_score(&mut attacker, INVALID, 50);
-    let mut attacker = unresolved(&mut network, height, 6, Response::Headers(Default::default()));
+    let mut attacker = unresolved(&mut network, &block, announce_other(6), Response::Headers(Default::default()));
     network.await_score(&mut attacker, "sent an unrequested response", 50);
     network.mine_share();
     assert_eq!(
@@ -139,12 +148,51 @@ fn invalid_blocks_are_refused_scored_and_not_relayed() {
     );
 
     // The invalid announcements do not keep out the valid one.
-    let mut honest = network.attacker();
-    let valid = announcement(&network, height, |_| ());
-    honest.peer.gossip_block(valid.clone());
+    let transactions = Response::block_transactions([&serialize(&block.txdata[1])[..]]);
+    let mut honest = unresolved(&mut network, &block, |_| (), transactions);
+    let valid = announcement(&network, &block, |_| ());
     honest.peer.run_until("the block to be relayed", || {
         (announcements(&listener, Duration::ZERO) == [valid.clone()]).then_some(())
     });
     network.assert_not_scored(&honest);
     network.mine_share();
+}
+
+#[test]
+fn bitcoin_blocks_that_are_not_the_pools_or_old_are_neither_fetched_nor_relayed_and_no_peer_is_scored_for_them() {
+    let mut network = TestNetwork::start(2);
+    let listener = listener(&network);
+    // The pool's own block, which two others follow.
+    let old = block_of_the_pool(&mut network, Some(&unknown_transaction(1)));
+    let old = announcement(&network, &old, |_| ());
+    network.bitcoind.mine(3);
+    let height = network.bitcoind.height();
+    let of_bitcoin = |height| {
+        let mut block = network.bitcoind.block(&network.bitcoind.block_hash(height));
+        // Otherwise it would be complete without a request.
+        block.txdata.push(unknown_transaction(2));
+        BlockAnnouncement::from_block(&block, BlockHeight(height)).unwrap().encode()
+    };
+    let blocks: Vec<Vec<u8>> = [height, height - 1, height - 2, 1].into_iter().map(of_bitcoin).chain([old]).collect();
+    network.mine_share();
+    let mut attackers: Vec<Attacker> = Vec::new();
+    for bytes in blocks {
+        let mut attacker = network.attacker();
+        attacker.peer.set_responder({
+            let mut otherwise = respond_without_shares(network.chain);
+            move |request| match Request::decode(request) {
+                Ok(Request::BlockTransactions { .. }) => panic!("its transactions are requested"),
+                _ => otherwise(request),
+            }
+        });
+        attacker.peer.gossip_block(bytes);
+        attackers.push(attacker);
+    }
+    network.mine_share();
+    for attacker in &mut attackers {
+        attacker.peer.run_briefly();
+    }
+    assert_eq!(announcements(&listener, Duration::from_millis(500)), Vec::<Vec<u8>>::new());
+    network.mine_share();
+    attackers.iter().for_each(|attacker| network.assert_not_scored(attacker));
 }

@@ -280,7 +280,7 @@ fn level(report: &Report) -> Level {
         Report::NewTip(_)
         | Report::ShareVerdict { .. }
         | Report::BlockIncomplete(_)
-        | Report::BlockUnlinked(_)
+        | Report::BlockNotOfThisPool(_)
         | Report::BlockInvalid { .. }
         | Report::HeaderInvalid { .. }
         | Report::EnvelopeInvalid { .. } => Level::Debug,

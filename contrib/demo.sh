@@ -123,7 +123,7 @@ check_p2pool() {
 show_share() {
     local hash=$1
     for _ in $(seq $((SHARE_WAIT_S * 10))); do
-        if request "$port" "/api/share/$hash" 2>/dev/null | jq -er '.info | select(. != null) |
+        if request "$port" "/api/v1/share/$hash" 2>/dev/null | jq -er '.info | select(. != null) |
             "== share found at height \(.share_height) of the sharechain, for \(.payout_address)"' 2>/dev/null; then
             return
         fi

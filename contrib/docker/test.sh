@@ -131,7 +131,7 @@ state() { docker inspect -f "$1" "$(container)"; }
 is() { [ "$(state "$1")" = "$2" ]; }
 logged() { docker logs "$(container)" 2>&1 | grep -F -- "$1" >/dev/null; }
 # Prints a value of the API.
-api() { request "$port" /api/status | jq -er "$1"; }
+api() { request "$port" /api/v1/status | jq -er "$1"; }
 has_share() { [ "$(api '.sharechain_height // -1')" -ge "$1" ]; }
 
 say "== no address: one clear line, and an end of the restarts"

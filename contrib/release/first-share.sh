@@ -45,7 +45,7 @@ step() {
     total=$((total + now - begun))
     begun=$(now_ms)
 }
-has_share() { request 3333 /api/status | grep '"share_count":[1-9]'; }
+has_share() { request 3333 /api/v1/status | grep '"share_count":[1-9]'; }
 begun=$(now_ms)
 cd /root
 tar xzf p2pool.tar.gz

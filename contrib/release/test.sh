@@ -105,7 +105,7 @@ mine() {
     await has_blocks "$1" || fail "bitcoind has no block of the node"
     say "$1 more blocks in $(($(now_ms) - begun)) ms"
 }
-has_share() { [ "$(request "$port" /api/status | jq '.sharechain_height // -1')" -ge "$1" ]; }
+has_share() { [ "$(request "$port" /api/v1/status | jq '.sharechain_height // -1')" -ge "$1" ]; }
 ids() { p2pool export "${chain[@]}" | jq -r 'select(.id) | .id' | sort; }
 
 start
@@ -118,7 +118,7 @@ ids >"$work/before"
 [ "$(wc -l <"$work/before")" -ge $BLOCKS ] || fail "the shares are not stored"
 
 start
-height=$(request "$port" /api/status | jq '.sharechain_height // -1')
+height=$(request "$port" /api/v1/status | jq '.sharechain_height // -1')
 mine 1
 await has_share $((height + 1)) || fail "the sharechain does not continue"
 kill -TERM "$node"

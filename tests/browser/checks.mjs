@@ -75,7 +75,7 @@ export async function nothingClipped(page) {
   assert.deepEqual(clipped, []);
 }
 
-/** Checks that the cards show the values of /api/status, in the page's own format. */
+/** Checks that the cards show the values of /api/v1/status, in the page's own format. */
 export async function cardsMatch(page, status) {
   const expected = await page.evaluate(async status => {
     const format = await import(new URL('format.js', location.href));

@@ -47,10 +47,10 @@ async function respond({ responses }, url, response) {
 }
 
 function json(responses, url) {
-  if (url.pathname === '/api/status') return responses.status;
-  if (url.pathname === '/api/blocks') return responses.blocks;
-  if (url.pathname === '/api/history') return responses.history(url.searchParams.get('window')) ?? null;
-  const share = /^\/api\/share\/([0-9a-f]{64})$/.exec(url.pathname);
+  if (url.pathname === '/api/v1/status') return responses.status;
+  if (url.pathname === '/api/v1/blocks') return responses.blocks;
+  if (url.pathname === '/api/v1/history') return responses.history(url.searchParams.get('window')) ?? null;
+  const share = /^\/api\/v1\/share\/([0-9a-f]{64})$/.exec(url.pathname);
   return share ? responses.share(share[1]) : undefined;
 }
 

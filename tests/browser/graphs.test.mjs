@@ -19,7 +19,7 @@ describe('graphs', () => {
     const before = await drawn(page, '#graph-pool canvas');
     let last = before.sum;
     for (const [label, window] of [['1 hour', '1h'], ['1 day', '1d'], ['7 days', '7d'], ['30 days', '30d']]) {
-      const response = page.waitForResponse(received => received.url().endsWith(`/api/history?window=${window}`));
+      const response = page.waitForResponse(received => received.url().endsWith(`/api/v1/history?window=${window}`));
       await page.getByText(label, { exact: true }).click();
       await response;
       await eventually(async () => assert.notEqual((await drawn(page, '#graph-pool canvas')).sum, last, window));

@@ -83,23 +83,23 @@ describe('a real node', () => {
   check('matches the OpenAPI description', async () => {
     const root = await description();
     await visit();
-    assert.deepEqual(differences(root.components.schemas.Status, received['/api/status'], root), []);
-    assert.deepEqual(differences(root.components.schemas.Blocks, received['/api/blocks'], root), []);
+    assert.deepEqual(differences(root.components.schemas.Status, received['/api/v1/status'], root), []);
+    assert.deepEqual(differences(root.components.schemas.Blocks, received['/api/v1/blocks'], root), []);
   });
 
-  check('cards match /api/status', async () => {
+  check('cards match /api/v1/status', async () => {
     await visit();
     // The page polls every few seconds, and shows the last response.
-    await eventually(() => cardsMatch(page, received['/api/status']));
-    assert.ok(received['/api/status'].share_count > 0);
-    assert.equal(await text(page, '#network'), received['/api/status'].network);
+    await eventually(() => cardsMatch(page, received['/api/v1/status']));
+    assert.ok(received['/api/v1/status'].share_count > 0);
+    assert.equal(await text(page, '#network'), received['/api/v1/status'].network);
     assert.deepEqual(violations, []);
   });
 
   check('lists its shares, blocks, payouts and miners', async () => {
     await visit();
     await eventually(async () => {
-      const status = received['/api/status'];
+      const status = received['/api/v1/status'];
       // Expand long lists.
       for (const list of ['shares', 'blocks']) {
         const more = page.locator(`#${list}-more[aria-expanded="false"]:visible`);
@@ -111,21 +111,21 @@ describe('a real node', () => {
       assert.equal(await page.locator('#tree .node').count(), status.tree_shares.length);
       assert.equal(await page.locator('#payouts-list li').count(), Math.min(12, status.payout_entries.length));
       assert.deepEqual((await page.locator('#miners-body .worker').allTextContents()).sort(), status.miners.map(one => one.worker).sort());
-      assert.equal(await page.locator('#blocks-list li').count(), received['/api/blocks'].blocks.length);
+      assert.equal(await page.locator('#blocks-list li').count(), received['/api/v1/blocks'].blocks.length);
     });
   });
 
   check('draws graphs of its history', async () => {
-    await waitFor('two points of history', async () => (await (await fetch(new URL('api/status', url))).json()).history.length >= 2, { timeoutMs: POINTS_MS });
+    await waitFor('two points of history', async () => (await (await fetch(new URL('api/v1/status', url))).json()).history.length >= 2, { timeoutMs: POINTS_MS });
     await visit();
     for (const name of ['pool', 'local', 'shares']) {
       await eventually(async () => assert.ok((await drawn(page, `#graph-${name} canvas`)).part > 0.02, name));
     }
     const before = (await drawn(page, '#graph-pool canvas')).sum;
     await page.getByText('1 hour', { exact: true }).click();
-    await eventually(() => assert.ok(received['/api/history']));
+    await eventually(() => assert.ok(received['/api/v1/history']));
     const root = await description();
-    assert.deepEqual(differences(root.components.schemas.History, received['/api/history'], root), []);
+    assert.deepEqual(differences(root.components.schemas.History, received['/api/v1/history'], root), []);
     await eventually(async () => assert.notEqual((await drawn(page, '#graph-pool canvas')).sum, before));
   });
 
@@ -135,13 +135,13 @@ describe('a real node', () => {
     const opened = await page.evaluate(() => document.activeElement.textContent);
     await page.keyboard.press('Enter');
     await page.waitForSelector('dialog[open] table');
-    const share = received[`/api/share/${opened}`];
+    const share = received[`/api/v1/share/${opened}`];
     const root = await description();
     assert.deepEqual(differences(root.components.schemas.Share, share, root), []);
     await dialogShows(page, share);
     await page.click(`dialog[open] dd a[href="#share=${share.info.parent}"]`);
     await eventually(async () => assert.equal(await text(page, '#share-body .whole'), share.info.parent));
-    await eventually(() => dialogShows(page, received[`/api/share/${share.info.parent}`]));
+    await eventually(() => dialogShows(page, received[`/api/v1/share/${share.info.parent}`]));
     await page.keyboard.press('Escape');
     await dialogCloses(page);
     assert.deepEqual(violations, []);
@@ -214,15 +214,15 @@ describe('a real node', () => {
 
   check('shows that it is offline, and after a restart the same shares and history', { skip: GIVEN_URL ? 'that node must not be stopped' : false }, async () => {
     await visit();
-    const before = received['/api/status'];
+    const before = received['/api/v1/status'];
     await node.end(node.pool);
     await page.waitForSelector('#connection[data-state="offline"]', { timeout: 30000 });
     assert.match(await text(page, '#problems'), /The node has not responded since/);
     await node.startPool();
     await page.waitForSelector('#connection[data-state="live"]', { timeout: 30000 });
-    await eventually(() => assert.ok(received['/api/status'].uptime_secs < before.uptime_secs));
-    assert.ok(received['/api/status'].share_count >= before.share_count);
-    const { points } = await (await fetch(new URL('api/history?window=1h', url))).json();
+    await eventually(() => assert.ok(received['/api/v1/status'].uptime_secs < before.uptime_secs));
+    assert.ok(received['/api/v1/status'].share_count >= before.share_count);
+    const { points } = await (await fetch(new URL('api/v1/history?window=1h', url))).json();
     assert.ok(points.some(point => point.t <= before.time), 'the history from before the restart is lost');
   });
 });

@@ -148,9 +148,9 @@ export class RealNode {
     await waitFor('p2pool', () => this.status(), this.pool);
   }
 
-  /** Fetches /api/status. */
+  /** Fetches /api/v1/status. */
   async status() {
-    return (await fetch(new URL('api/status', this.url), { signal: AbortSignal.timeout(5000) })).json();
+    return (await fetch(new URL('api/v1/status', this.url), { signal: AbortSignal.timeout(5000) })).json();
   }
 
   /** Starts a miner; `rate` is in hashes per second. */

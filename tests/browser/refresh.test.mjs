@@ -46,14 +46,14 @@ describe('polling', () => {
       window.polls = 0;
       const { fetch } = window;
       window.fetch = path => {
-        window.polls += path === '/api/status';
+        window.polls += path === '/api/v1/status';
         return fetch(path);
       };
     }) });
     const polls = () => page.evaluate(() => window.polls);
     // Each response has a number, which shows when the page has received it.
     const { status } = server.responses;
-    const number = () => server.requests.filter(path => path === '/api/status').length;
+    const number = () => server.requests.filter(path => path === '/api/v1/status').length;
     Object.defineProperty(server.responses, 'status', { get: () => ({ ...status, share_count: 2000 + number() }) });
     const received = () => page.waitForFunction(() => Number(document.querySelector('#card-shares').textContent.replace(/\D/g, '')) === 2000 + window.polls, undefined, { polling: 20 });
     // From here on, only this test advances the clock.
@@ -157,7 +157,7 @@ describe('polling', () => {
     await visit();
     await nextPoll();
     const requested = new Set(server.requests.filter(path => path.startsWith('/api/')));
-    assert.deepEqual([...requested].sort(), ['/api/blocks', '/api/status']);
+    assert.deepEqual([...requested].sort(), ['/api/v1/blocks', '/api/v1/status']);
     assert.deepEqual(violations, []);
   });
 });

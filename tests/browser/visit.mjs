@@ -46,7 +46,7 @@ export async function visit(responses = server.responses, { viewport = DESKTOP, 
 
 /** Lets the page poll again, and waits for the response. */
 export async function nextPoll() {
-  const polled = page.waitForEvent('requestfinished', request => request.url().includes('/api/blocks'));
+  const polled = page.waitForEvent('requestfinished', request => request.url().includes('/api/v1/blocks'));
   await page.clock.fastForward(NEXT_POLL_MS);
   await polled;
 }

@@ -48,7 +48,7 @@ pub fn id(node: &Pool) -> String {
 /// Requests the status of a node.
 #[track_caller]
 pub fn status(node: &Pool) -> Value {
-    wait_for("the status of a node", TIMEOUT, || node.api("/api/status"))
+    wait_for("the status of a node", TIMEOUT, || node.api("/api/v1/status"))
 }
 
 /// Returns the peer ids of the peers of a node.

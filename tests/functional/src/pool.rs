@@ -154,7 +154,7 @@ impl Pool {
         })
     }
 
-    /// Requests a document of its API, such as `/api/status`; `None` if the node does not respond.
+    /// Requests a document of its API, such as `/api/v1/status`; `None` if the node does not respond.
     pub fn api(&self, path: &str) -> Option<Value> {
         serde_json::from_str(&self.get(path)?).ok()
     }

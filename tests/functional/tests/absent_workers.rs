@@ -17,7 +17,7 @@ use crate::{options, TIMEOUT};
 const REPORT_TIMEOUT: Duration = Duration::from_secs(420);
 
 fn status(pool: &Pool) -> Value {
-    pool.api("/api/status").unwrap_or_default()
+    pool.api("/api/v1/status").unwrap_or_default()
 }
 
 #[test]

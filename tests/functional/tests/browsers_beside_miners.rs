@@ -21,12 +21,12 @@ use crate::{options, EASIEST, TIMEOUT};
 const BROWSERS: usize = 32;
 /// All paths that the page requests, and all others whose response is computed per request.
 const PATHS: [&str; 9] = [
-    "/api/status",
-    "/api/blocks",
-    "/api/payouts",
-    "/api/miners",
-    "/api/peers",
-    "/api/history?window=1d",
+    "/api/v1/status",
+    "/api/v1/blocks",
+    "/api/v1/payouts",
+    "/api/v1/miners",
+    "/api/v1/peers",
+    "/api/v1/history?window=1d",
     "/metrics",
     "/healthz",
     "/",
@@ -57,7 +57,7 @@ fn browsers_do_not_slow_miners() {
     let bitcoind = Bitcoind::start(Chain::OpTrueSignet);
     let pool = Pool::start(&bitcoind, options(Chain::OpTrueSignet));
     let miner = Miner::start(Settings { password: EASIEST.to_owned(), ..settings(&pool.address(), "before") });
-    let shares = || pool.api("/api/status").and_then(|status| status["share_count"].as_u64());
+    let shares = || pool.api("/api/v1/status").and_then(|status| status["share_count"].as_u64());
     wait_until("shares", 2 * TIMEOUT, || shares() >= Some(SHARES));
     miner.stop();
 

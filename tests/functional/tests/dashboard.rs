@@ -44,7 +44,7 @@ fn the_api_agrees_with_bitcoind_and_the_store() {
         Miner::start(Settings { hash_rate_max: Some(HASHES_PER_S), ..settings(&pool.address(), "<b>garage</b>") });
     wait_until("blocks to be mined", TIMEOUT, || bitcoind.height() >= 12);
     let status = wait_for("the miner in the API", TIMEOUT, || {
-        let status = json_at(&pool, "/api/status");
+        let status = json_at(&pool, "/api/v1/status");
         (status["miners"][0]["shares"].as_u64() > Some(0)).then_some(status)
     });
     assert_eq!(status["miners"][0]["worker"], "<b>garage</b>");
@@ -53,13 +53,13 @@ fn the_api_agrees_with_bitcoind_and_the_store() {
     // The tree is published every two seconds, confirmations are requested a few at a time, and the last blocks may not
     // have reached store and bitcoind yet.
     let (shares, blocks) = wait_for("all shares and blocks in the API, and all blocks confirmed", TIMEOUT, || {
-        let document = json_at(&pool, "/api/blocks");
+        let document = json_at(&pool, "/api/v1/blocks");
         let blocks = document["blocks"].clone();
         let is_complete = document["found_since_start"] == hashes(&blocks).len();
         let is_open = blocks.as_array()?.iter().any(|block| block["status"] == "submitted");
         let shares: BTreeSet<String> =
             pool.shares().iter().map(|share| share["id"].as_str().unwrap().to_owned()).collect();
-        let is_shown = json_at(&pool, "/api/status")["share_count"] == shares.len();
+        let is_shown = json_at(&pool, "/api/v1/status")["share_count"] == shares.len();
         (is_complete && !is_open && is_shown).then_some((shares, blocks))
     });
     let metrics = get(&pool, "/metrics").1;
@@ -80,7 +80,7 @@ fn the_api_agrees_with_bitcoind_and_the_store() {
             continue;
         }
         // The payouts that the page shows are those of the coinbase that bitcoind has.
-        let share = json_at(&pool, &format!("/api/share/{}", block["hash"].as_str().unwrap()));
+        let share = json_at(&pool, &format!("/api/v1/share/{}", block["hash"].as_str().unwrap()));
         let coinbase = bitcoind.call("getblock", json!([block["hash"], 2]))["tx"][0].clone();
         let outputs: Vec<(String, u64)> = coinbase["vout"]
             .as_array()
@@ -101,8 +101,8 @@ fn the_api_agrees_with_bitcoind_and_the_store() {
 
     // After a restart the node knows its blocks before any request.
     pool.launch();
-    assert_eq!(hashes(&json_at(&pool, "/api/blocks")["blocks"]), found);
-    assert!(!json_at(&pool, "/api/history?window=1d")["points"].as_array().unwrap().is_empty());
+    assert_eq!(hashes(&json_at(&pool, "/api/v1/blocks")["blocks"]), found);
+    assert!(!json_at(&pool, "/api/v1/history?window=1d")["points"].as_array().unwrap().is_empty());
 }
 
 /// Converts an amount in bitcoins to satoshis.
@@ -117,7 +117,7 @@ fn an_unreachable_bitcoind_is_reported() {
     wait_until("work", TIMEOUT, || get(&pool, "/healthz").0 == 200);
     bitcoind.kill();
     let state = wait_for("the state", TIMEOUT, || {
-        let state = json_at(&pool, "/api/status")["state"].clone();
+        let state = json_at(&pool, "/api/v1/status")["state"].clone();
         (state["code"] == "bitcoind_unreachable").then_some(state)
     });
     let text = state["text"].as_str().unwrap();
@@ -128,6 +128,6 @@ fn an_unreachable_bitcoind_is_reported() {
     assert!(state["advice"].as_str().unwrap().contains("server=1") && state["since"].is_u64(), "{state}");
     bitcoind.launch();
     wait_until("the state to recover", TIMEOUT, || {
-        json_at(&pool, "/api/status")["state"]["code"] != "bitcoind_unreachable"
+        json_at(&pool, "/api/v1/status")["state"]["code"] != "bitcoind_unreachable"
     });
 }

@@ -25,7 +25,7 @@ fn error_code(result: Result<(), Error>) -> i64 {
 /// Waits until the API lists a block with this status, whether or not it is a share.
 fn wait_listed(pool: &Pool, hash: &str, status: &str) -> Value {
     wait_for("the block in the API", TIMEOUT, || {
-        let blocks = pool.api("/api/blocks")?["blocks"].as_array()?.clone();
+        let blocks = pool.api("/api/v1/blocks")?["blocks"].as_array()?.clone();
         blocks.into_iter().find(|block| block["hash"] == hash && block["status"] == status)
     })
 }
@@ -83,7 +83,7 @@ fn a_block_below_the_share_target_reaches_bitcoind() {
         (&true.into(), &Value::Null, &1.into())
     );
     wait_for("the block to be the last one", TIMEOUT, || {
-        (pool.api("/api/status")?["last_block_found_hash"] == hash.to_string()).then_some(())
+        (pool.api("/api/v1/status")?["last_block_found_hash"] == hash.to_string()).then_some(())
     });
     // The same submit is not a second block.
     assert!([DUPLICATE, STALE, LOW_DIFFICULTY].contains(&error_code(session.submit(&submit))));

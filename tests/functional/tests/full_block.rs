@@ -85,7 +85,7 @@ fn a_full_block_with_many_payees_is_valid() {
     let audited = audit(&pool, &bitcoind, height..=height);
     assert_eq!((audited.outputs_max, audited.blocks_that_are_shares), (u64::from(PAYEES), 1), "{audited:?}");
     assert_eq!(audited.main_chain, u64::from(CLASS_INTERVAL) + 1, "{audited:?}");
-    let outputs = &pool.api("/api/status").unwrap()["payout_outputs"];
+    let outputs = &pool.api("/api/v1/status").unwrap()["payout_outputs"];
     assert_eq!(
         (&outputs["max"], &outputs["vote"], &outputs["vote_is_fixed"]),
         (&146.into(), &146.into(), &true.into())

@@ -43,11 +43,11 @@ fn a_stop_with_a_full_disk_reports_the_lost_shares_and_fails() {
         pool.log().contains("SHARES ARE NOT STORED")
     });
     wait_until("the state", TIMEOUT, || {
-        let status = pool.api("/api/status").unwrap_or_default();
+        let status = pool.api("/api/v1/status").unwrap_or_default();
         status["problems"].as_array().is_some_and(|all| all.iter().any(|state| state["code"] == "disk_full"))
     });
     // The chain still grows.
-    let height = || pool.api("/api/status").and_then(|status| status["sharechain_height"].as_u64());
+    let height = || pool.api("/api/v1/status").and_then(|status| status["sharechain_height"].as_u64());
     let before = height();
     wait_until("a share in memory", TIMEOUT, || height() > before);
     miner.stop();

@@ -71,7 +71,7 @@ fn a_pool_crosses_an_activation_and_an_outdated_node_stops() {
         assert_eq!(node.metric("p2pool_peers_banned"), Some(0.0));
     }
     wait_connected(&nodes);
-    let payouts = first.api("/api/payouts").unwrap();
+    let payouts = first.api("/api/v1/payouts").unwrap();
     let payees: Vec<&str> =
         payouts["payout_entries"].as_array().unwrap().iter().filter_map(|entry| entry["address"].as_str()).collect();
     assert!(payees.contains(&payees::p2tr_address(Chain::OpTrueSignet, 3).as_str()), "{payees:?}");

@@ -189,7 +189,7 @@ fn a_clock_that_was_half_a_day_ahead_with_bitcoinds_does_not_stop_the_pool_when_
     wait_right(&node);
     assert_eq!(tip(&node).as_deref(), Some(&good[..]));
     let share = miner.mine(&node);
-    let parent = node.api(&format!("/api/share/{share}")).unwrap();
+    let parent = node.api(&format!("/api/v1/share/{share}")).unwrap();
     assert!(parent.to_string().contains(&good) && !parent.to_string().contains(&future[2]), "{parent}");
     assert!(!is_unhealthy(&node));
 

@@ -48,11 +48,11 @@ fn miners_leave_a_node_whose_bitcoind_is_away_and_come_home_when_it_is_back() {
     assert!(refused(&pool));
     pool.wait_log("miners disconnected: no valid work for ", TIMEOUT);
     wait_until("the page to say so", TIMEOUT, || {
-        let status = pool.api("/api/status").unwrap_or_default();
+        let status = pool.api("/api/v1/status").unwrap_or_default();
         let is_refused = status["no_work"]["refused"] == true && status["no_work"]["disconnected"] == true;
         is_refused && codes(&status).contains(&"miners_refused") && !codes(&status).contains(&"no_miner")
     });
-    assert_eq!(pool.api("/api/status").unwrap()["no_work"]["reason"], "no_template");
+    assert_eq!(pool.api("/api/v1/status").unwrap()["no_work"]["reason"], "no_template");
     assert_eq!(pool.metric("p2pool_miners_refused"), Some(1.0));
     assert_eq!(pool.metric("p2pool_no_work{reason=\"no_template\"}"), Some(1.0));
 
@@ -61,7 +61,9 @@ fn miners_leave_a_node_whose_bitcoind_is_away_and_come_home_when_it_is_back() {
     session.wait_job(TIMEOUT, |_| true).unwrap();
     pool.wait_log("work for miners available", TIMEOUT);
     wait_until("the metric to recover", TIMEOUT, || pool.metric("p2pool_miners_refused") == Some(0.0));
-    wait_until("the page to recover", TIMEOUT, || pool.api("/api/status").is_some_and(|all| all["no_work"].is_null()));
+    wait_until("the page to recover", TIMEOUT, || {
+        pool.api("/api/v1/status").is_some_and(|all| all["no_work"].is_null())
+    });
 }
 
 #[test]

@@ -21,7 +21,7 @@ fn start(arguments: Vec<String>) -> Bitcoind {
 
 /// The codes of the problems that the page shows.
 fn problems(pool: &Pool) -> Option<Vec<String>> {
-    let problems = pool.api("/api/status")?["problems"].as_array()?.clone();
+    let problems = pool.api("/api/v1/status")?["problems"].as_array()?.clone();
     Some(problems.iter().filter_map(|problem| problem["code"].as_str().map(str::to_owned)).collect())
 }
 
@@ -47,7 +47,7 @@ fn find(pool: &Pool) -> String {
 #[track_caller]
 fn wait_listed(pool: &Pool, hash: &str, status: &str) -> Value {
     wait_for(&format!("block {hash} {status}"), TIMEOUT, || {
-        let blocks = pool.api("/api/blocks")?["blocks"].as_array()?.clone();
+        let blocks = pool.api("/api/v1/blocks")?["blocks"].as_array()?.clone();
         blocks.into_iter().find(|block| block["hash"] == hash && block["status"] == status)
     })
 }

@@ -8,7 +8,7 @@ use serde_json::{json, Value};
 use crate::{options, TIMEOUT};
 
 fn status(pool: &Pool) -> Value {
-    pool.api("/api/status").unwrap_or_default()
+    pool.api("/api/v1/status").unwrap_or_default()
 }
 
 #[test]

@@ -49,7 +49,7 @@ const nodeTime = () => localTime() + state.skew;
 
 async function poll() {
   try {
-    const [status, blocks] = await Promise.all([fetchJson('/api/status'), fetchJson('/api/blocks')]);
+    const [status, blocks] = await Promise.all([fetchJson('/api/v1/status'), fetchJson('/api/v1/blocks')]);
     reloadOnUpgrade(status);
     state.status = status;
     state.blocks = blocks;
@@ -136,7 +136,7 @@ function showConnection() {
 async function loadHistory() {
   const requested = range;
   try {
-    const { points, step_secs: step } = await fetchJson(`/api/history?window=${requested}`);
+    const { points, step_secs: step } = await fetchJson(`/api/v1/history?window=${requested}`);
     // The user may have chosen another range meanwhile.
     if (range !== requested) return;
     historyRequestedAt = localTime();

@@ -31,7 +31,7 @@ export async function openDialog(hash, context) {
   $('share-body').replaceChildren(el('p', { class: 'hash whole' }, hash), el('p', { class: 'empty' }, 'Loading …'));
   if (!dialog.open) dialog.showModal();
   try {
-    const share = await fetchJson(`/api/share/${hash}`);
+    const share = await fetchJson(`/api/v1/share/${hash}`);
     if (requested === hash) showShare(share, context());
   } catch (error) {
     if (requested === hash) showFailure(hash, error);

@@ -50,7 +50,7 @@ pub struct Point {
     pub peers: u32,
 }
 
-/// `/api/history`: the history of one time range.
+/// `/api/v1/history`: the history of one time range.
 #[derive(Serialize)]
 pub struct HistoryDocument {
     window: &'static str,

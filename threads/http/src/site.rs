@@ -137,23 +137,24 @@ impl Site {
         }
         let snapshot = self.snapshot();
         match path {
-            "/api/status" => self.status(&snapshot, now),
-            "/api/payouts" => json(200, &PayoutsDocument::new(&snapshot, &mut self.window, &self.config)),
-            "/api/miners" => json(200, &MinersDocument::new(&snapshot)),
-            "/api/peers" => json(200, &PeersDocument::new(&snapshot)),
-            "/api/blocks" => {
+            "/api/v1/status" => self.status(&snapshot, now),
+            "/api/v1/payouts" => json(200, &PayoutsDocument::new(&snapshot, &mut self.window, &self.config)),
+            "/api/v1/miners" => json(200, &MinersDocument::new(&snapshot)),
+            "/api/v1/peers" => json(200, &PeersDocument::new(&snapshot)),
+            "/api/v1/blocks" => {
                 self.update_block_log(&snapshot);
                 json(200, &BlocksDocument::new(&self.block_log, &snapshot))
             }
-            "/api/history" => self.history(query, snapshot.now),
-            "/api/openapi.json" => Reply { code: 200, content_type: JSON, body: OPENAPI.into(), etag: None },
+            "/api/v1/history" => self.history(query, snapshot.now),
+            "/api/v1/openapi.json" => Reply { code: 200, content_type: JSON, body: OPENAPI.into(), etag: None },
             "/healthz" => {
                 let health = Health::new(&snapshot);
                 json(if health.healthy { 200 } else { 503 }, &health)
             }
             "/metrics" => self.metrics(&snapshot, now),
-            _ => match path.strip_prefix("/api/share/") {
+            _ => match path.strip_prefix("/api/v1/share/") {
                 Some(hash) => self.share(&snapshot, hash),
+                None if path.starts_with("/api/") => error(404, "unknown path: see /api/v1/openapi.json"),
                 None => error(404, "unknown path"),
             },
         }

@@ -64,11 +64,11 @@ pub fn run(question: Question, as_json: bool, chain_dir: &Path) -> ExitCode {
 const fn path(question: Question) -> &'static str {
     match question {
         Question::Health => "/healthz",
-        Question::Status => "/api/status",
-        Question::Miners => "/api/miners",
-        Question::Peers => "/api/peers",
-        Question::Payouts => "/api/payouts",
-        Question::Blocks => "/api/blocks",
+        Question::Status => "/api/v1/status",
+        Question::Miners => "/api/v1/miners",
+        Question::Peers => "/api/v1/peers",
+        Question::Payouts => "/api/v1/payouts",
+        Question::Blocks => "/api/v1/blocks",
     }
 }
 

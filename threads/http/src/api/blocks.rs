@@ -1,4 +1,4 @@
-//! `/api/blocks`: the found Bitcoin blocks.
+//! `/api/v1/blocks`: the found Bitcoin blocks.
 
 use p2pool_core::status::BlockStatus;
 use serde::Serialize;
@@ -35,7 +35,7 @@ struct Block {
     height: u32,
     /// `None` unless it is known to be a share.
     share_height: Option<u32>,
-    /// Whether `/api/share/{hash}` still has its share.
+    /// Whether `/api/v1/share/{hash}` still has its share.
     share_stored: bool,
     miner: String,
     ours: bool,

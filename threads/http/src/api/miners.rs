@@ -1,4 +1,4 @@
-//! `/api/miners`: the miners of this node.
+//! `/api/v1/miners`: the miners of this node.
 
 use p2pool_core::status::{MinerStatus, NoWorkStatus, Rejections};
 use p2pool_core::stratum::NamedAddress;

@@ -1,4 +1,4 @@
-//! `/api/payouts`: the payouts of a block found now, and the work they are based on.
+//! `/api/v1/payouts`: the payouts of a block found now, and the work they are based on.
 
 use std::cmp::Reverse;
 

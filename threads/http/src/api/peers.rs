@@ -1,4 +1,4 @@
-//! `/api/peers`: the connected peers.
+//! `/api/v1/peers`: the connected peers.
 
 use p2pool_core::status::{Direction, PeerStatus, PeersStatus, ReachStatus, Reachability, Route};
 use p2pool_core::units::UnixTime;

@@ -1,4 +1,4 @@
-//! `/api/share/{hash}`: a share with all fields, its relatives and its payouts.
+//! `/api/v1/share/{hash}`: a share with all fields, its relatives and its payouts.
 
 use bitcoin::consensus::encode::serialize_hex;
 use bitcoin::hex::DisplayHex as _;

@@ -1,4 +1,4 @@
-//! `/api/status`: the whole state of the node in one document, so one request of the page shows one moment.
+//! `/api/v1/status`: the whole state of the node in one document, so one request of the page shows one moment.
 
 mod chain;
 
@@ -22,7 +22,7 @@ use crate::block_log::BlockLog;
 use crate::history::{History, Point};
 use crate::snapshot::{difficulty_of, Snapshot};
 
-/// Most miners in the document, connected and gone ones each; `/api/miners` lists all.
+/// Most miners in the document, connected and gone ones each; `/api/v1/miners` lists all.
 const MINERS_MAX: usize = 100;
 
 /// The whole state of the node, as one flat object.

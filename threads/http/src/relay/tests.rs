@@ -8,7 +8,7 @@ use super::*;
 
 /// Timeout for what takes a moment, even on a busy machine; shorter than the relay's timeouts.
 const SOON: Duration = Duration::from_secs(4);
-const REQUEST: &[u8] = b"GET /api/peers HTTP/1.1\r\nHost: localhost\r\n\r\n";
+const REQUEST: &[u8] = b"GET /api/v1/peers HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 /// A relay in front of a server that responds only on demand.
 struct Setup {

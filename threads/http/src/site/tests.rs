@@ -32,7 +32,7 @@ fn the_status_is_cached_for_two_seconds() {
     let folder = tempfile::tempdir().unwrap();
     let (mut site, metrics) = site(folder.path());
     let start = Instant::now();
-    let mut status = |after_ms| site.reply("/api/status", start + Duration::from_millis(after_ms)).body;
+    let mut status = |after_ms| site.reply("/api/v1/status", start + Duration::from_millis(after_ms)).body;
     let accepted = |body: &[u8]| {
         let status: serde_json::Value = serde_json::from_slice(body).unwrap();
         status["shares_accepted"].as_u64().unwrap()

@@ -85,7 +85,7 @@ fn the_status_has_all_fields() {
 fn the_status_describes_the_sharechain() {
     let node = Node::start();
     let tree = node.recording.tree();
-    let (status, tip) = (node.json("/api/status"), tree.tip().unwrap());
+    let (status, tip) = (node.json("/api/v1/status"), tree.tip().unwrap());
     assert_eq!(status["share_count"], tree.len());
     assert_eq!(status["tip_hash"], tip.id.to_string());
     assert_eq!(status["sharechain_height"], tip.share.info.share_height.0);
@@ -114,7 +114,7 @@ fn the_status_describes_the_sharechain() {
 #[test]
 fn payouts_add_up() {
     let node = Node::start();
-    let (status, payouts) = (node.json("/api/status"), node.json("/api/payouts"));
+    let (status, payouts) = (node.json("/api/v1/status"), node.json("/api/v1/payouts"));
     let value = status["coinbase_value"].as_u64().unwrap();
     for document in [&status, &payouts] {
         let entries = document["payout_entries"].as_array().unwrap();
@@ -133,7 +133,7 @@ fn payouts_add_up() {
 #[test]
 fn the_votes_for_payout_outputs_are_shown() {
     let node = Node::start();
-    let (status, payouts) = (node.json("/api/status"), node.json("/api/payouts"));
+    let (status, payouts) = (node.json("/api/v1/status"), node.json("/api/v1/payouts"));
     let outputs = &status["payout_outputs"];
     assert_eq!(*outputs, payouts["payout_outputs"]);
     assert_eq!(
@@ -169,7 +169,7 @@ fn a_block_of_another_node_pays_us_the_same_without_the_fee() {
         let theirs = window.payouts(value, other, 0);
         let expected = theirs.iter().find(|payout| payout.script == ours).map_or(0, |payout| payout.amount.0);
         node.publish(|chain| chain.job = Some(job));
-        let shown = node.json("/api/payouts");
+        let shown = node.json("/api/v1/payouts");
         assert_eq!(shown["our_amount_without_fee"], expected, "value {value:?}");
         assert_eq!(expected > 0, is_paid, "value {value:?}");
         let fee = shown["our_amount"].as_u64().unwrap() - expected;
@@ -185,7 +185,7 @@ fn a_block_of_another_node_pays_us_the_same_without_the_fee() {
             }
         );
     }
-    let status = Node::start().json("/api/status");
+    let status = Node::start().json("/api/v1/status");
     let (with, without) = (status["our_payout"].as_u64().unwrap(), status["our_payout_without_fee"].as_u64().unwrap());
     assert_eq!(with - without, status["coinbase_value"].as_u64().unwrap() * 5 / 1_000);
 }
@@ -196,14 +196,14 @@ fn the_finder_of_a_pools_first_block_gets_everything() {
     let job = job(&node.recording.empty_tree(), node.recording.scripts[0], now());
     let value = job.info.coinbase_value.0;
     node.publish(|chain| chain.job = Some(job));
-    let payouts = node.json("/api/payouts");
+    let payouts = node.json("/api/v1/payouts");
     assert_eq!((&payouts["our_amount"], &payouts["our_amount_without_fee"]), (&value.into(), &0.into()));
 }
 
 #[test]
 fn our_weight_is_that_of_our_address() {
     let node = Node::start();
-    let (status, payouts) = (node.json("/api/status"), node.json("/api/payouts"));
+    let (status, payouts) = (node.json("/api/v1/status"), node.json("/api/v1/payouts"));
     let ours = status["our_address"].as_str().unwrap();
     assert!(status["our_weight_fraction"].as_f64().unwrap() > 0.0);
     assert_eq!(status["our_weight_fraction"], status["miner_weights"][ours]);
@@ -222,13 +222,13 @@ fn the_window_is_null_while_unknown_and_zero_when_empty() {
         (SyncState::Synced, 0.into()),
     ] {
         node.publish(|chain| chain.sync = sync);
-        let payouts = node.json("/api/payouts");
+        let payouts = node.json("/api/v1/payouts");
         assert_eq!(payouts["window_shares"], window, "{sync:?}");
         assert_eq!(payouts["our_weight_fraction"].is_null(), window.is_null(), "{sync:?}");
         assert_eq!(payouts["window_work"].is_null(), window.is_null(), "{sync:?}");
     }
     node.publish(|chain| chain.no_work = Some(NoWork::Syncing));
-    let status = node.json("/api/status");
+    let status = node.json("/api/v1/status");
     assert_eq!((&status["window_shares"], &status["our_weight_fraction"]), (&Value::Null, &Value::Null));
     assert_eq!(status["state"]["code"], "no_work_yet");
 
@@ -238,7 +238,7 @@ fn the_window_is_null_while_unknown_and_zero_when_empty() {
     let newest = whole.main_chain().iter().rev().take(3).rev();
     newest.for_each(|linked| pruned.restore(Arc::clone(&linked.share), false));
     node.publish(|chain| (chain.tree, chain.no_work) = (Arc::new(pruned), None));
-    assert_eq!(node.json("/api/payouts")["window_shares"], Value::Null);
+    assert_eq!(node.json("/api/v1/payouts")["window_shares"], Value::Null);
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn payouts_of_each_share_equal_those_of_the_model() {
     let mut compared = 0;
     // In both directions, so the window moves back and forth and across forks.
     for recorded in recording.shares.iter().rev().chain(&recording.shares) {
-        let share = node.json(&format!("/api/share/{}", recorded.id));
+        let share = node.json(&format!("/api/v1/share/{}", recorded.id));
         assert_eq!(share["hash"], recorded.id);
         let shown: Vec<(String, u64)> = share["payouts"]
             .as_array()
@@ -272,15 +272,15 @@ fn a_share_links_to_its_relatives() {
     let node = Node::start();
     let tree = node.recording.tree();
     let nephew = tree.shares().find(|node| tree.is_main(node) && !node.share.info.uncles.is_empty()).unwrap();
-    let shown = node.json(&format!("/api/share/{}", nephew.id));
+    let shown = node.json(&format!("/api/v1/share/{}", nephew.id));
     assert_eq!(shown["info"]["parent"], nephew.share.info.parent.to_string());
     let uncle = shown["info"]["uncles"][0].as_str().unwrap();
-    let uncle = node.json(&format!("/api/share/{uncle}"));
+    let uncle = node.json(&format!("/api/v1/share/{uncle}"));
     assert_eq!(uncle["named_by"], nephew.id.to_string());
     assert_eq!((&uncle["main_chain"], &uncle["confirmations"]), (&false.into(), &Value::Null));
-    let parent = node.json(&format!("/api/share/{}", nephew.share.info.parent));
+    let parent = node.json(&format!("/api/v1/share/{}", nephew.share.info.parent));
     assert!(parent["children"].as_array().unwrap().contains(&nephew.id.to_string().into()));
-    let genesis = node.json(&format!("/api/share/{}", tree.main_chain()[0].id));
+    let genesis = node.json(&format!("/api/v1/share/{}", tree.main_chain()[0].id));
     assert_eq!(genesis["info"]["parent"], Value::Null);
     assert_eq!(genesis["confirmations"], tree.main_chain().len() - 1);
     assert_eq!(nephew.share.header.merkle_root.to_string(), shown["header"]["merkle_root"].as_str().unwrap());
@@ -289,7 +289,7 @@ fn a_share_links_to_its_relatives() {
 #[test]
 fn untrusted_text_is_not_altered() {
     let node = Node::start();
-    let response = node.get("/api/miners");
+    let response = node.get("/api/v1/miners");
     assert_eq!(response.header("content-type"), Some("application/json"));
     assert_eq!(response.header("x-content-type-options"), Some("nosniff"));
     let miners = response.json();
@@ -304,14 +304,15 @@ fn errors_are_json() {
     for (path, status) in [
         ("/nothing", 404),
         ("/api/", 404),
-        ("/api/status/", 404),
+        ("/api/status", 404),
+        ("/api/v1/status/", 404),
         ("/../etc/passwd", 404),
-        ("/api/share/", 400),
-        ("/api/share/zz", 400),
-        (&format!("/api/share/{}", "g".repeat(64)), 400),
-        (&format!("/api/share/{}", "0".repeat(65)), 400),
-        (&format!("/api/share/{}", "0".repeat(64)), 404),
-        ("/api/history?window=1y", 400),
+        ("/api/v1/share/", 400),
+        ("/api/v1/share/zz", 400),
+        (&format!("/api/v1/share/{}", "g".repeat(64)), 400),
+        (&format!("/api/v1/share/{}", "0".repeat(65)), 400),
+        (&format!("/api/v1/share/{}", "0".repeat(64)), 404),
+        ("/api/v1/history?window=1y", 400),
     ] {
         let response = node.get(path);
         assert_eq!((response.status, response.header("content-type")), (status, Some("application/json")), "{path}");
@@ -320,9 +321,16 @@ fn errors_are_json() {
 }
 
 #[test]
+fn a_path_without_the_version_is_an_error_that_names_the_description() {
+    let node = Node::start_empty();
+    assert!(node.get("/api/status").error().contains("/api/v1/openapi.json"));
+    assert_eq!(node.get("/api/v1/openapi.json").status, 200);
+}
+
+#[test]
 fn every_response_has_security_headers() {
     let node = Node::start_empty();
-    for path in ["/", "/api/status", "/nothing", "/metrics"] {
+    for path in ["/", "/api/v1/status", "/nothing", "/metrics"] {
         let response = node.get(path);
         let policy = response.header("content-security-policy").unwrap();
         assert!(policy.starts_with("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{policy}");
@@ -371,7 +379,7 @@ fn all_files_of_the_dashboard_are_served() {
 #[test]
 fn head_has_the_headers_of_get() {
     let node = Node::start_empty();
-    for path in ["/", "/api/peers", "/nothing"] {
+    for path in ["/", "/api/v1/peers", "/nothing"] {
         let get = node.get(path);
         let head = format!("HEAD {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         let head = send(node.address, &head);
@@ -386,10 +394,10 @@ fn the_status_says_how_others_get_through_and_what_to_do() {
     let reach = |reachability, relays, has_proxy, port| {
         let reach = ReachStatus { reachability, relays, has_proxy, port, ..ReachStatus::default() };
         node.sources.peers.store(Arc::new(PeersStatus { reach, ..PeersStatus::default() }));
-        let peers = node.get("/api/peers").json();
+        let peers = node.get("/api/v1/peers").json();
         (peers["reach"]["state"].as_str().unwrap().to_owned(), peers["reach"]["advice"].as_str().unwrap().to_owned())
     };
-    assert_eq!(node.get("/api/status").json()["reach"], node.get("/api/peers").json()["reach"]);
+    assert_eq!(node.get("/api/v1/status").json()["reach"], node.get("/api/v1/peers").json()["reach"]);
     for (reachability, relays, has_proxy, port, state, advice) in [
         (Reachability::Unknown, 0, false, 9171, "unknown", "Not found out"),
         (Reachability::Reachable, 0, false, 9171, "reachable", "can connect"),

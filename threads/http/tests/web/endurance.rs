@@ -16,7 +16,15 @@ fn size() -> (usize, usize) {
 }
 
 fn send_requests(node: &Node, requests: usize) {
-    let paths = ["/api/status", "/api/peers", "/", "/metrics", "/nothing", "/api/payouts", "/api/history?window=1d"];
+    let paths = [
+        "/api/v1/status",
+        "/api/v1/peers",
+        "/",
+        "/metrics",
+        "/nothing",
+        "/api/v1/payouts",
+        "/api/v1/history?window=1d",
+    ];
     let mut client = Client::connect(node.address);
     for (index, path) in paths.iter().cycle().take(requests).enumerate() {
         // Now and then, abandon the connection in the middle of a request and open a new one.

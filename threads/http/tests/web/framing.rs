@@ -12,7 +12,7 @@ const TIMEOUT: Duration = Duration::from_secs(25);
 
 fn with_headers(lines: &[&str]) -> String {
     format!(
-        "GET /api/peers HTTP/1.1\r\nHost: 127.0.0.1\r\n{}\r\n",
+        "GET /api/v1/peers HTTP/1.1\r\nHost: 127.0.0.1\r\n{}\r\n",
         lines.iter().map(|line| format!("{line}\r\n")).collect::<String>()
     )
 }
@@ -20,7 +20,7 @@ fn with_headers(lines: &[&str]) -> String {
 #[test]
 fn smuggled_requests_get_one_error_and_no_other_response() {
     let node = Node::start_empty();
-    let second = "GET /api/miners HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
+    let second = "GET /api/v1/miners HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
     for (headers, body) in [
         (vec!["Content-Length: 44"], second),
         (vec!["Content-Length: 99999999999"], ""),
@@ -35,7 +35,7 @@ fn smuggled_requests_get_one_error_and_no_other_response() {
         (vec!["Transfer-Encoding: chunked", "Content-Length: 4"], "0\r\n\r\n"),
         (vec!["Transfer-Encoding:\u{b}chunked"], "0\r\n\r\n"),
         (vec!["X: a\r\n Transfer-Encoding: chunked"], second),
-        (vec!["X: a\n\nGET /api/miners HTTP/1.1"], ""),
+        (vec!["X: a\n\nGET /api/v1/miners HTTP/1.1"], ""),
         (vec!["Host: localhost"], ""),
         (vec!["Expect: 100-continue"], ""),
         (vec!["Upgrade: h2c", "Connection: Upgrade"], ""),
@@ -49,7 +49,7 @@ fn smuggled_requests_get_one_error_and_no_other_response() {
         assert!(client.is_closed(), "{headers:?}: a second response");
     }
     // The node still works.
-    assert_eq!(node.get("/api/peers").status, 200);
+    assert_eq!(node.get("/api/v1/peers").status, 200);
 }
 
 #[test]
@@ -59,8 +59,8 @@ fn each_refusal_has_its_status() {
     for (request, status) in [
         ("POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5\r\n\r\nhello".to_owned(), 405),
         ("OPTIONS * HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".to_owned(), 405),
-        ("DELETE /api/status HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".to_owned(), 405),
-        ("PROPFIND /api/status HTTP/1.1\r\nHost: 127.0.0.1\r\nDepth: 1\r\n\r\n".to_owned(), 405),
+        ("DELETE /api/v1/status HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".to_owned(), 405),
+        ("PROPFIND /api/v1/status HTTP/1.1\r\nHost: 127.0.0.1\r\nDepth: 1\r\n\r\n".to_owned(), 405),
         ("GET / HTTP/1.1\r\n\r\n".to_owned(), 400),
         ("GET http://127.0.0.1/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".to_owned(), 400),
         ("GET / HTTP/1.1\nHost: 127.0.0.1\n\n".to_owned(), 400),
@@ -81,7 +81,7 @@ fn each_refusal_has_its_status() {
 fn only_allowed_host_names_are_served() {
     let node = Node::start_empty();
     let status = |host: &str| {
-        let request = format!("GET /api/peers HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        let request = format!("GET /api/v1/peers HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
         send(node.address, &request).status
     };
     for host in ["127.0.0.1:3333", "[::1]:3333", "10.0.0.7", "localhost", "LocalHost:80", CONFIGURED_NAME] {
@@ -100,10 +100,10 @@ fn slow_clients_time_out_without_delaying_others() {
     let start = Instant::now();
     let mut slow: Vec<Client> = (0..31).map(|_| Client::connect(node.address)).collect();
     for client in &mut slow {
-        client.send("GET /api/peers HTTP/1.1\r\nHost: 127.");
+        client.send("GET /api/v1/peers HTTP/1.1\r\nHost: 127.");
     }
     let good = Instant::now();
-    assert_eq!(node.get("/api/peers").status, 200);
+    assert_eq!(node.get("/api/v1/peers").status, 200);
     assert!(good.elapsed() < SOON, "{:?}", good.elapsed());
     // Another byte after one second does not extend the timeout of five seconds.
     std::thread::sleep(Duration::from_secs(1));
@@ -130,7 +130,7 @@ fn a_flood_of_connections_evicts_its_own() {
         .collect();
     for _ in 0..10 {
         let good = Instant::now();
-        assert_eq!(node.get("/api/peers").status, 200);
+        assert_eq!(node.get("/api/v1/peers").status, 200);
         assert!(good.elapsed() < SOON, "{:?}", good.elapsed());
     }
     // The oldest is evicted first.
@@ -154,7 +154,7 @@ fn silent_clients_are_closed_without_a_response() {
 fn requests_may_be_pipelined_and_arrive_byte_by_byte() {
     let node = Node::start_empty();
     let mut client = Client::connect(node.address);
-    let one = "GET /api/peers HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
+    let one = "GET /api/v1/peers HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
     client.send(one.repeat(20));
     for _ in 0..20 {
         let response = client.receive(true).unwrap();
@@ -164,11 +164,11 @@ fn requests_may_be_pipelined_and_arrive_byte_by_byte() {
         client.send([byte]);
     }
     assert_eq!(client.receive(true).unwrap().status, 200);
-    client.send("HEAD /api/peers HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
+    client.send("HEAD /api/v1/peers HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
     let head = client.receive(false).unwrap();
     assert!(head.header("content-length").unwrap().parse::<usize>().unwrap() > 10);
     // HTTP/1.0 has no keep-alive.
-    client.send("GET /api/peers HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n");
+    client.send("GET /api/v1/peers HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n");
     assert_eq!(client.receive(true).unwrap().header("connection"), Some("close"));
     assert!(client.is_closed());
 }
@@ -177,7 +177,7 @@ fn requests_may_be_pipelined_and_arrive_byte_by_byte() {
 fn an_idle_connection_is_kept_for_15_seconds() {
     let node = Node::start_empty();
     let mut client = Client::connect(node.address);
-    client.send("GET /api/peers HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
+    client.send("GET /api/v1/peers HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
     assert_eq!(client.receive(true).unwrap().status, 200);
     let start = Instant::now();
     assert!(client.is_closed());
@@ -190,11 +190,11 @@ fn clients_that_do_not_read_do_not_delay_others() {
     let mut greedy: Vec<Client> = (0..31).map(|_| Client::connect(node.address)).collect();
     for client in &mut greedy {
         // Far more responses than socket buffers hold.
-        client.try_send("GET /api/status HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".repeat(100).as_bytes());
+        client.try_send("GET /api/v1/status HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".repeat(100).as_bytes());
     }
     for _ in 0..20 {
         let good = Instant::now();
-        assert_eq!(get(node.address, "/api/peers").status, 200);
+        assert_eq!(get(node.address, "/api/v1/peers").status, 200);
         assert!(good.elapsed() < SOON, "{:?}", good.elapsed());
     }
 }

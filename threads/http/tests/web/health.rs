@@ -31,7 +31,7 @@ pub fn codes(status: &Value) -> Vec<&str> {
 fn a_working_node_is_healthy() {
     let node = Node::start();
     assert_eq!(health(&node), (200, serde_json::json!({"healthy": true, "reasons": []})));
-    let status = node.json("/api/status");
+    let status = node.json("/api/v1/status");
     assert_eq!(codes(&status), [""; 0]);
     assert_eq!((&status["state"]["code"], &status["state"]["level"]), (&"ok".into(), &"ok".into()));
 }
@@ -42,7 +42,7 @@ fn a_node_without_work_is_unhealthy() {
     let (status, health) = health(&node);
     assert_eq!((status, &health["healthy"]), (503, &false.into()));
     assert_eq!(health["reasons"], serde_json::json!(["No block template from bitcoind yet."]));
-    assert_eq!(codes(&node.json("/api/status")), ["no_work_yet", "no_miner"]);
+    assert_eq!(codes(&node.json("/api/v1/status")), ["no_work_yet", "no_miner"]);
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn errors_of_bitcoind_are_warnings_until_the_job_is_gone() {
     }));
     // The current job is still good for a while.
     assert_eq!(health(&node).0, 200);
-    let status = node.json("/api/status");
+    let status = node.json("/api/v1/status");
     assert_eq!(
         (&status["state"]["code"], &status["state"]["level"]),
         (&"bitcoind_unreachable".into(), &"warning".into())
@@ -103,7 +103,7 @@ fn a_syncing_node_is_unhealthy() {
         (status, &response["reasons"]),
         (503, &serde_json::json!(["Downloading the sharechain: 43\u{a0}% of 1\u{202f}000 shares."]))
     );
-    assert_eq!(codes(&node.json("/api/status")), ["syncing"]);
+    assert_eq!(codes(&node.json("/api/v1/status")), ["syncing"]);
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn a_new_node_waits_for_peers() {
     let node = Node::start();
     let since = now().minus(20);
     without_job(&node, SyncState::NoPeers { since, was_synced: false }, NoWork::NoPeers);
-    let status = node.json("/api/status");
+    let status = node.json("/api/v1/status");
     assert_eq!(codes(&status), ["waiting_for_peers"]);
     let state = &status["state"];
     assert_eq!((&state["level"], &state["since"]), (&"error".into(), &since.0.into()));
@@ -128,7 +128,7 @@ fn mining_solo_is_a_warning_with_advice_and_a_metric() {
     assert_eq!(metrics(), [0.0, 1.0]);
     node.publish(|chain| chain.sync = SyncState::Solo { since: now().minus(90) });
     assert_eq!(metrics(), [1.0, 0.0]);
-    let status = node.json("/api/status");
+    let status = node.json("/api/v1/status");
     assert_eq!((codes(&status), &status["state"]["level"]), (vec!["solo"], &"warning".into()));
     assert!(status["state"]["text"].as_str().unwrap().contains("Mining solo"));
     assert!(status["state"]["advice"].as_str().unwrap().contains("the nodes in -bootnodes are running"));
@@ -147,7 +147,7 @@ fn advice_for_a_solo_node_depends_on_its_peer_discovery() {
         let node = Node::start();
         node.publish(|chain| chain.sync = SyncState::Solo { since: now() });
         set_discovery(&node, discovery);
-        let state = node.json("/api/status")["state"].clone();
+        let state = node.json("/api/v1/status")["state"].clone();
         assert_eq!((&state["code"], &state["level"]), (&"solo".into(), &level.into()), "{discovery:?}");
         assert!(state["advice"].as_str().unwrap().contains(words), "{state}");
         assert!(state["text"].as_str().unwrap().starts_with("Mining solo: "), "{state}");
@@ -160,7 +160,7 @@ fn without_a_job_the_text_does_not_say_mining_solo() {
         let node = Node::start_empty();
         node.publish(|chain| chain.sync = SyncState::Solo { since: now() });
         set_discovery(&node, PeerDiscovery { bootnodes, ..PeerDiscovery::default() });
-        let status = node.json("/api/status");
+        let status = node.json("/api/v1/status");
         assert_eq!(status["state"]["code"], "no_work_yet");
         let problems = status["problems"].as_array().unwrap();
         let solo = problems.iter().find(|state| state["code"] == "solo").unwrap();
@@ -172,7 +172,7 @@ fn without_a_job_the_text_does_not_say_mining_solo() {
 fn losing_the_last_peer_is_a_warning_before_mining_solo() {
     let node = Node::start();
     node.publish(|chain| chain.sync = SyncState::NoPeers { since: now(), was_synced: true });
-    assert_eq!(codes(&node.json("/api/status")), ["peers_gone"]);
+    assert_eq!(codes(&node.json("/api/v1/status")), ["peers_gone"]);
     assert_eq!(health(&node).0, 200, "miners keep working");
 }
 
@@ -191,14 +191,14 @@ fn a_clock_that_differs_from_the_peers_is_reported() {
     {
         let node = Node::start();
         node.publish(|chain| chain.clock.ahead_of_peers_s = Some(ahead_s));
-        let status = node.json("/api/status");
+        let status = node.json("/api/v1/status");
         assert_eq!(codes(&status), ["clock_off"]);
         assert!(status["state"]["text"].as_str().unwrap().contains(words), "{status}");
         assert!(status["state"]["advice"].as_str().unwrap().contains("NTP"));
     }
     let node = Node::start();
     node.publish(|chain| chain.clock.ahead_of_peers_s = Some(60));
-    assert_eq!(codes(&node.json("/api/status")), [""; 0]);
+    assert_eq!(codes(&node.json("/api/v1/status")), [""; 0]);
 }
 
 #[test]
@@ -220,7 +220,7 @@ fn a_clock_so_wrong_that_miners_get_no_work_is_an_error() {
         let (code, body) = health(&node);
         let reason = body["reasons"][0].as_str().unwrap();
         assert!(code == 503 && reason.contains(words) && reason.contains("no work for miners"), "{reason}");
-        let status = node.json("/api/status");
+        let status = node.json("/api/v1/status");
         assert_eq!((codes(&status), &status["state"]["level"]), (vec!["clock_off"], &"error".into()));
         assert_eq!(node.metric("p2pool_clock_wrong"), Some(1.0));
         assert_eq!(node.metric("p2pool_clock_ahead_seconds{of=\"bitcoind\"}"), Some(43_200.0));
@@ -233,7 +233,7 @@ fn an_outdated_node_is_unhealthy_and_one_that_will_be_is_warned() {
     let with = |needed, signals: &[(u8, f64)]| {
         let node = Node::start();
         node.publish(|chain| chain.rules = RulesStatus { known: 3, needed, signals: signals.to_vec() });
-        let status = node.json("/api/status");
+        let status = node.json("/api/v1/status");
         (node, status)
     };
     assert_eq!(codes(&with(None, &[(3, 100.0), (4, 49.9)]).1), [""; 0]);
@@ -269,7 +269,7 @@ fn minor_problems_leave_a_node_healthy() {
         ..MinersStatus::default()
     }));
     node.publish(|chain| chain.clock.ahead_of_bitcoind_s = Some(600));
-    let status = node.json("/api/status");
+    let status = node.json("/api/v1/status");
     assert_eq!(codes(&status), ["clock_off", "firmware_too_small"]);
     let texts = status["problems"].to_string();
     assert!(texts.contains("This machine's clock is 10\u{a0}min ahead of bitcoind's clock."), "{texts}");
@@ -282,7 +282,7 @@ fn a_failing_store_is_a_warning_but_unhealthy() {
     let node = Node::start();
     assert_eq!(node.metric("p2pool_store_failing"), Some(0.0));
     node.publish(|chain| chain.unsaved = true);
-    let status = node.json("/api/status");
+    let status = node.json("/api/v1/status");
     assert_eq!((codes(&status), &status["state"]["level"]), (vec!["disk_full"], &"warning".into()));
     let (code, health) = health(&node);
     let reason = health["reasons"][0].as_str().unwrap();
@@ -295,5 +295,5 @@ fn a_signet_with_signed_blocks_is_reported() {
     let node = Node::start();
     let signet = Tree::new(Arc::new(ChainParams::standard(Network::Signet)));
     node.publish(|chain| chain.tree = Arc::new(signet));
-    assert!(codes(&node.json("/api/status")).contains(&"signet_unsigned"));
+    assert!(codes(&node.json("/api/v1/status")).contains(&"signet_unsigned"));
 }

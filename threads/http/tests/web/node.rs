@@ -294,7 +294,7 @@ impl Node {
     pub fn wait_for(&self, what: &str, condition: impl Fn(&Value) -> bool) -> Value {
         let end = Instant::now() + TIMEOUT;
         loop {
-            let status = self.json("/api/status");
+            let status = self.json("/api/v1/status");
             if condition(&status) {
                 return status;
             }

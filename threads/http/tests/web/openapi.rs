@@ -89,17 +89,21 @@ fn is_kind(value: &Value, kind: &str) -> bool {
 
 /// Requests every described path and validates the responses.
 fn check_all_paths(node: &Node, share: &str) {
-    let description = Description(node.json("/api/openapi.json"));
+    let description = Description(node.json("/api/v1/openapi.json"));
     let paths = description.0["paths"].as_object().unwrap();
     let mut count = 0;
     for (path, methods) in paths {
         let responses = methods["get"]["responses"].as_object().unwrap();
         let requests = match path.as_str() {
-            "/api/share/{hash}" => {
-                vec![format!("/api/share/{share}"), format!("/api/share/{}", "0".repeat(64)), "/api/share/1".into()]
+            "/api/v1/share/{hash}" => {
+                vec![
+                    format!("/api/v1/share/{share}"),
+                    format!("/api/v1/share/{}", "0".repeat(64)),
+                    "/api/v1/share/1".into(),
+                ]
             }
-            "/api/history" => {
-                vec!["/api/history".into(), "/api/history?window=30d".into(), "/api/history?window=2h".into()]
+            "/api/v1/history" => {
+                vec!["/api/v1/history".into(), "/api/v1/history?window=30d".into(), "/api/v1/history?window=2h".into()]
             }
             path => vec![path.to_owned()],
         };
@@ -123,7 +127,7 @@ fn check_all_paths(node: &Node, share: &str) {
 #[test]
 fn responses_of_a_working_node_match_the_description() {
     let node = Node::start();
-    let tip = node.json("/api/status")["tip_hash"].as_str().unwrap().to_owned();
+    let tip = node.json("/api/v1/status")["tip_hash"].as_str().unwrap().to_owned();
     check_all_paths(&node, &tip);
 }
 
@@ -136,14 +140,14 @@ fn responses_of_an_empty_node_match_the_description() {
 #[test]
 fn every_path_is_described() {
     let node = Node::start_empty();
-    let description = node.json("/api/openapi.json");
+    let description = node.json("/api/v1/openapi.json");
     for path in [
-        "/api/status",
-        "/api/payouts",
-        "/api/miners",
-        "/api/peers",
-        "/api/blocks",
-        "/api/history",
+        "/api/v1/status",
+        "/api/v1/payouts",
+        "/api/v1/miners",
+        "/api/v1/peers",
+        "/api/v1/blocks",
+        "/api/v1/history",
         "/healthz",
         "/metrics",
     ] {
@@ -154,9 +158,9 @@ fn every_path_is_described() {
 #[test]
 fn the_validator_detects_errors() {
     let node = Node::start();
-    let description = Description(node.json("/api/openapi.json"));
+    let description = Description(node.json("/api/v1/openapi.json"));
     let schema = serde_json::json!({"$ref": "#/components/schemas/Status"});
-    let status = node.json("/api/status");
+    let status = node.json("/api/v1/status");
     let errors = |change: &dyn Fn(&mut Value)| {
         let (mut changed, mut errors) = (status.clone(), Vec::new());
         change(&mut changed);

@@ -25,9 +25,9 @@ fn start(folder: &std::path::Path, with_shares: bool) -> Node {
 fn found_blocks_survive_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let node = start(folder.path(), true);
-    let blocks = node.json("/api/blocks")["blocks"].as_array().unwrap().clone();
+    let blocks = node.json("/api/v1/blocks")["blocks"].as_array().unwrap().clone();
     assert!(!blocks.is_empty(), "some of the shares are regtest blocks");
-    let share = format!("/api/share/{}", blocks[0]["hash"].as_str().unwrap());
+    let share = format!("/api/v1/share/{}", blocks[0]["hash"].as_str().unwrap());
     assert!(blocks.iter().all(|block| block["share_stored"] == true));
     assert_eq!(node.get(&share).status, 200);
     drop(node);
@@ -36,9 +36,9 @@ fn found_blocks_survive_a_restart() {
     let node = start(folder.path(), false);
     let mut expected = blocks.clone();
     expected.iter_mut().for_each(|block| block["share_stored"] = false.into());
-    assert_eq!(node.json("/api/blocks")["blocks"].as_array().unwrap(), &expected);
+    assert_eq!(node.json("/api/v1/blocks")["blocks"].as_array().unwrap(), &expected);
     assert_eq!(node.get(&share).status, 404);
-    assert_eq!(node.json("/api/status")["last_block_found_hash"], blocks[0]["hash"]);
+    assert_eq!(node.json("/api/v1/status")["last_block_found_hash"], blocks[0]["hash"]);
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn history_survives_a_restart() {
     // The second run has no miner: rates above zero are of the first.
     let node = start(folder.path(), false);
     for window in ["1h", "1d", "7d", "30d"] {
-        let history = node.json(&format!("/api/history?window={window}"));
+        let history = node.json(&format!("/api/v1/history?window={window}"));
         let mut points = history["points"].as_array().unwrap().iter();
         assert!(points.any(|point| point["lh"].as_f64().unwrap() > 0.0), "{window}: {history}");
     }
@@ -81,7 +81,7 @@ fn workers_are_remembered_over_a_restart_and_only_their_owner_can_read_them() {
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     // The second run has no miner, and stores what it has read.
     let node = start(folder.path(), true);
-    assert_eq!(node.json("/api/status")["gone_miners"].as_array().unwrap().len(), 0, "it has time to return");
+    assert_eq!(node.json("/api/v1/status")["gone_miners"].as_array().unwrap().len(), 0, "it has time to return");
     std::fs::remove_file(&file).unwrap();
     drop(node);
     assert!(is_stored());
@@ -91,7 +91,7 @@ fn workers_are_remembered_over_a_restart_and_only_their_owner_can_read_them() {
 fn the_status_of_blocks_is_tracked_and_shown() {
     let folder = tempfile::tempdir().unwrap();
     let node = start(folder.path(), true);
-    let block = |index: usize| node.json("/api/blocks")["blocks"][index].clone();
+    let block = |index: usize| node.json("/api/v1/blocks")["blocks"][index].clone();
     assert_eq!((&block(0)["status"], &block(0)["confirmations"]), (&"submitted".into(), &serde_json::Value::Null));
     let tracked = node.sources.tracked.load_full();
     let ids: Vec<ShareId> = tracked.0.iter().take(3).copied().collect();
@@ -109,7 +109,7 @@ fn the_status_of_blocks_is_tracked_and_shown() {
     assert!(!node.sources.tracked.load().0.contains(&ids[2]), "a mature block is no longer tracked");
     drop(node);
     let node = start(folder.path(), false);
-    let blocks = node.json("/api/blocks")["blocks"].clone();
+    let blocks = node.json("/api/v1/blocks")["blocks"].clone();
     assert_eq!((&blocks[0]["status"], &blocks[2]["confirmations"]), (&"orphaned".into(), &100.into()));
 }
 
@@ -119,7 +119,7 @@ fn folders_are_private_and_the_socket_is_removed() {
     let node = start(folder.path(), false);
     let mode = |name: &str| std::fs::metadata(folder.path().join(name)).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode("web"), mode("history")), (0o700, 0o700));
-    assert_eq!(node.get("/api/peers").status, 200);
+    assert_eq!(node.get("/api/v1/peers").status, 200);
     drop(node);
     assert!(!folder.path().join("web").exists());
 }
@@ -143,11 +143,11 @@ fn an_own_block_that_is_not_a_share_is_shown_with_its_status() {
         node.sources.own_blocks.store(Arc::new(OwnBlocksStatus { blocks }));
     };
     publish([None, None]);
-    let listed = || node.json("/api/blocks")["blocks"].clone();
+    let listed = || node.json("/api/v1/blocks")["blocks"].clone();
     let newest = listed()[0].clone();
     assert_eq!((&newest["hash"], &newest["status"]), (&second.to_string().into(), &"submitted".into()));
     assert_eq!((&newest["ours"], &newest["share_height"], &newest["height"]), (&true.into(), &Value::Null, &8.into()));
-    let ours = node.json("/api/status")["our_address"].clone();
+    let ours = node.json("/api/v1/status")["our_address"].clone();
     assert_eq!((&newest["miner"], &newest["value"]), (&ours, &5_000_000_000_u64.into()));
     assert!(node.sources.tracked.load().0.contains(&second), "its confirmations are tracked");
 
@@ -161,7 +161,7 @@ fn an_own_block_that_is_not_a_share_is_shown_with_its_status() {
     node.wait_for("the last block", |status| status["last_block_found_hash"] == first.to_string());
     drop(node);
     let node = start(folder.path(), false);
-    assert_eq!(node.json("/api/blocks")["blocks"][0]["status"], "rejected");
+    assert_eq!(node.json("/api/v1/blocks")["blocks"][0]["status"], "rejected");
 }
 
 /// bitcoind reports blocks one after the other, so possibly with different tips.
@@ -180,7 +180,7 @@ fn confirmations_are_counted_from_one_tip() {
     let blocks = ids.iter().enumerate().map(block).collect();
     node.sources.own_blocks.store(Arc::new(OwnBlocksStatus { blocks }));
     let confirmations = || {
-        let blocks = node.json("/api/blocks")["blocks"].clone();
+        let blocks = node.json("/api/v1/blocks")["blocks"].clone();
         let of = |block: &Value| (block["height"].as_u64().unwrap(), block["confirmations"].as_u64());
         blocks.as_array().unwrap().iter().map(of).collect::<Vec<_>>()
     };

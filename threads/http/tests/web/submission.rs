@@ -31,7 +31,7 @@ fn a_block_that_bitcoind_does_not_accept_is_an_error_until_it_does() {
     let publish = |blocks: Vec<OwnBlock>| node.sources.own_blocks.store(Arc::new(OwnBlocksStatus { blocks }));
     let reason = "bitcoind refuses the method submitblock (HTTP status 403): why";
     let listed = |number: u8| {
-        let blocks = node.json("/api/blocks")["blocks"].clone();
+        let blocks = node.json("/api/v1/blocks")["blocks"].clone();
         let hash = ShareId([number; 32]).to_string();
         let block = blocks.as_array().unwrap().iter().find(|block| block["hash"] == hash).cloned().unwrap();
         (block["status"].clone(), block["reason"].clone())
@@ -89,7 +89,7 @@ fn a_block_just_found_is_no_problem() {
     let node = Node::start();
     let block = OwnBlock { queued: now().minus(20), ..own_block(1, None) };
     node.sources.own_blocks.store(Arc::new(OwnBlocksStatus { blocks: vec![block] }));
-    let newest = node.json("/api/blocks")["blocks"][0].clone();
+    let newest = node.json("/api/v1/blocks")["blocks"][0].clone();
     assert_eq!((&newest["height"], &newest["status"]), (&900_001.into(), &"submitted".into()));
     assert_eq!(health(&node).0, 200);
 }
@@ -100,7 +100,7 @@ fn a_bitcoind_that_would_accept_no_block_is_an_error() {
     let publish = |status: SubmissionStatus| node.sources.submission.store(Arc::new(status));
     let since = now().minus(7);
     publish(SubmissionStatus { refused: vec!["submitblock", "getblockheader"], error: None, since });
-    let status = node.json("/api/status");
+    let status = node.json("/api/v1/status");
     let state = &status["state"];
     assert_eq!((codes(&status), &state["since"]), (vec!["methods_refused"], &since.0.into()));
     assert!(state["text"].as_str().unwrap().ends_with("(HTTP status 403): submitblock, getblockheader."), "{state}");
@@ -131,7 +131,7 @@ fn polling_without_a_long_poll_is_a_warning() {
     assert_eq!(node.metric("p2pool_long_poll"), Some(1.0));
     let long_poll_off_since = Some(now().minus(7));
     node.sources.bitcoind.store(Arc::new(BitcoindStatus { long_poll_off_since, ..BitcoindStatus::default() }));
-    let status = node.json("/api/status");
+    let status = node.json("/api/v1/status");
     assert_eq!((codes(&status), &status["state"]["level"]), (vec!["long_poll_off"], &"warning".into()));
     assert!(status["state"]["advice"].as_str().unwrap().contains("rpcthreads="), "{status}");
     assert_eq!((health(&node).0, node.metric("p2pool_long_poll")), (200, Some(0.0)));

@@ -49,7 +49,7 @@ fn silent_miners_come_first_in_a_list_that_is_cut() {
     assert_eq!(notice(&status, "miners_silent"), Some("Connected, but silent: rig-107, rig-106, rig-105 and 1 more."));
     assert_eq!(status["state"]["code"], "miners_silent", "all is not well");
     assert_eq!(node.metric("p2pool_workers_troubled{state=\"silent\"}"), Some(4.0));
-    assert_eq!(node.json("/api/miners")["miners"].as_array().unwrap().len(), 107);
+    assert_eq!(node.json("/api/v1/miners")["miners"].as_array().unwrap().len(), 107);
     assert_eq!(node.get("/healthz").status, 200);
 }
 
@@ -156,7 +156,7 @@ fn strangers_with_thousands_of_workers_leave_the_list_of_miners_usable() {
     miners.extend(farm());
     publish(&node, miners);
     node.wait_for("the miners", |status| status["miner_count"] == 64_107);
-    let response = node.get("/api/miners");
+    let response = node.get("/api/v1/miners");
     assert_eq!(response.status, 200);
     let listed: Value = serde_json::from_slice(&response.body).unwrap();
     let names = names(&listed["miners"]);

@@ -25,11 +25,11 @@ fn accepted(head: &str) -> ForwardedRequest {
 #[test]
 fn a_request_is_forwarded_without_other_headers() {
     let head =
-        "GET /api/status?x=1 HTTP/1.1\r\nHost: 127.0.0.1:3333\r\nUser-Agent: a\r\nTE: chunked\r\nAccept: */*\r\n\r\n";
+        "GET /api/v1/status?x=1 HTTP/1.1\r\nHost: 127.0.0.1:3333\r\nUser-Agent: a\r\nTE: chunked\r\nAccept: */*\r\n\r\n";
     let request = accepted(&format!("{head}GET /next"));
     assert_eq!(request.head_len, head.len());
     assert!(request.keep_alive && !request.is_head);
-    assert_eq!(request.bytes, b"GET /api/status?x=1 HTTP/1.1\r\nHost: p2pool\r\n\r\n");
+    assert_eq!(request.bytes, b"GET /api/v1/status?x=1 HTTP/1.1\r\nHost: p2pool\r\n\r\n");
 }
 
 #[test]
@@ -163,7 +163,7 @@ impl Numbers {
 #[test]
 fn mutated_input_yields_only_plain_requests() {
     let heads: [&[u8]; 4] = [
-        b"GET /api/status?x=1 HTTP/1.1\r\nHost: localhost\r\nIf-None-Match: \"a\"\r\nConnection: close\r\n\r\n",
+        b"GET /api/v1/status?x=1 HTTP/1.1\r\nHost: localhost\r\nIf-None-Match: \"a\"\r\nConnection: close\r\n\r\n",
         b"HEAD / HTTP/1.0\r\nHost: [::1]:3333\r\nContent-Length: 0\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         b"POST / HTTP/1.1\r\nHost: garage\r\nContent-Length: 4\r\n\r\nabcdGET / HTTP/1.1\r\n",

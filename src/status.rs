@@ -12,7 +12,8 @@ pub use bitcoind::{BitcoindError, BitcoindStatus};
 pub use blocks::{BlockStatus, BlocksStatus, OwnBlock, OwnBlocksStatus, SubmitOutcome, TrackedBlocks};
 pub use clock::{ClockFault, ClockStatus, ClockWitness};
 pub use peers::{
-    Direction, DuplicateIdentity, PeerDiscovery, PeerStatus, PeersStatus, ReachStatus, Reachability, Route,
+    BanKind, BanStatus, Direction, DuplicateIdentity, PeerDiscovery, PeerStatus, PeersStatus, ReachStatus,
+    Reachability, Route,
 };
 pub use submission::SubmissionStatus;
 

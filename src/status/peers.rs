@@ -14,8 +14,8 @@ pub struct PeersStatus {
     /// Ways to find peers.
     pub discovery: PeerDiscovery,
     pub peers: Vec<PeerStatus>,
-    /// Number of banned peers and addresses.
-    pub banned: usize,
+    /// Banned and graylisted peers and addresses, those whose end is last first.
+    pub bans: Vec<BanStatus>,
     /// Another running node has this node's identity.
     pub duplicate: Option<DuplicateIdentity>,
     /// How others get through to this node.
@@ -73,6 +73,13 @@ pub struct PeerDiscovery {
     pub known: bool,
 }
 
+impl PeersStatus {
+    /// Returns the number of bans in force.
+    pub fn banned(&self) -> usize {
+        self.bans.iter().filter(|ban| ban.kind == BanKind::Banned).count()
+    }
+}
+
 impl PeerDiscovery {
     /// Whether there is any way: a node without one mines solo on purpose, or waits for peers to connect.
     pub const fn any(self) -> bool {
@@ -95,6 +102,26 @@ pub struct PeerStatus {
     pub connected_since: UnixTime,
     /// Agent version; empty before the peer has identified itself.
     pub agent: Arc<str>,
+}
+
+/// A peer id, an address or a site that is banned or graylisted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BanStatus {
+    /// The peer id, the IPv4 address, or the IPv6 /64 or /48.
+    pub subject: String,
+    pub kind: BanKind,
+    /// Bounded and without control characters.
+    pub reason: String,
+    pub until: UnixTime,
+}
+
+/// What a peer id or address may not do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BanKind {
+    /// It may not connect.
+    Banned,
+    /// Its address may have one connection.
+    Graylisted,
 }
 
 /// How a connection was made.

@@ -99,6 +99,12 @@ describe('values', () => {
     const peers = (await page.locator('#peers-list li').allInnerTexts()).map(plain);
     assert.deepEqual(peers.map(peer => /(412 µs|18 ms|231 ms|–)/.exec(peer)?.[1]), ['412 µs', '18 ms', '231 ms', '–']);
     assert.match(peers[0], /p2pool\/0\.1\.0, inbound, connected for 1 h/);
+    assert.equal(plain(await page.locator('#bans-count').innerText()), '3 peers and addresses banned or graylisted');
+    assert.equal(await page.locator('#bans-list li:visible').count(), 0);
+    await page.click('#bans-count');
+    const bans = (await page.locator('#bans-list li').allInnerTexts()).map(plain);
+    assert.match(bans[1], /2001:db8:85a3::\/48 many banned addresses banned for 23 h/);
+    assert.match(bans[2], /198\.51\.100\.7 ban score 60 graylisted for 5 min/);
     assert.deepEqual((await page.locator('#blocks-list .status').allTextContents()).map(plain), ['… submitted', '✓ 15 confirmations', '✕ rejected: bad-cb-amount', '✕ orphaned', '✕ not accepted yet: bitcoind does not respond: HTTP status 503: Work queue depth exceeded']);
   });
 

@@ -1,4 +1,4 @@
-// The list of connected peers.
+// The lists of connected and of banned peers.
 
 import { $, el, keyed, setText, show } from './dom.js';
 import { NONE, count, duration, plural, shorten } from './format.js';
@@ -21,6 +21,24 @@ export function showPeers(status) {
     setText(row.querySelector('.agent'), describe(peer));
     setText(row.querySelector('.latency'), latency(peer.latency_us));
   });
+  showBans(status);
+}
+
+function showBans({ ban_count: all, bans }) {
+  show($('bans'), all > 0);
+  const listed = bans.length < all ? `, ${count(bans.length)} of them listed` : '';
+  setText($('bans-count'), `${plural(all, 'peer or address', 'peers and addresses')} banned or graylisted${listed}`);
+  keyed($('bans-list'), bans, ban => ban.subject, createBan, (row, ban) => {
+    setText(row.querySelector('.address'), ban.reason);
+    setText(row.querySelector('.agent'), `${ban.state} for ${duration(ban.remaining_secs, 1)}`);
+  });
+}
+
+function createBan({ subject }) {
+  return el('li', { class: 'peer' },
+    el('span', { class: 'mono', title: subject }, shorten(subject, 12, 8)),
+    el('span', { class: 'address note' }),
+    el('span', { class: 'agent note' }));
 }
 
 function create({ id }) {

@@ -3,6 +3,7 @@
 //! Hashes are hexadecimal in Bitcoin's display order, last byte first. Amounts are in satoshis, times in Unix seconds, rates
 //! in hashes per second. Unknown values are `null`.
 
+pub mod bans;
 pub mod blocks;
 mod format;
 pub mod health;

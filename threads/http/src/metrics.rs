@@ -83,7 +83,7 @@ fn derived(snapshot: &Snapshot, outputs: &PayoutOutputs, uptime_s: u64, store_by
     let rejected = IntCounter::new("p2pool_stratum_shares_rejected_total", "Rejected submits.");
     register(&registry, rejected).inc_by(snapshot.metrics.shares_rejected.total());
     gauge("p2pool_peers_connected", "Connected peers.", snapshot.peers.peers.len() as f64);
-    gauge("p2pool_peers_banned", "Banned peers and addresses.", snapshot.peers.banned as f64);
+    gauge("p2pool_peers_banned", "Banned peers and addresses.", snapshot.peers.banned() as f64);
     flag("p2pool_synced", "1 while this node is synced with its peers.", sync == SyncState::Synced);
     let is_solo = matches!(sync, SyncState::Solo { .. });
     flag("p2pool_mining_solo", "1 while this node mines solo because it has no peers.", is_solo);

@@ -8,6 +8,7 @@ use p2pool_core::payouts::Window;
 use p2pool_core::units::UnixTime;
 use serde::Serialize;
 
+use crate::api::bans::BansDocument;
 use crate::api::blocks::BlocksDocument;
 use crate::api::health::Health;
 use crate::api::miners::MinersDocument;
@@ -141,6 +142,7 @@ impl Site {
             "/api/v1/payouts" => json(200, &PayoutsDocument::new(&snapshot, &mut self.window, &self.config)),
             "/api/v1/miners" => json(200, &MinersDocument::new(&snapshot)),
             "/api/v1/peers" => json(200, &PeersDocument::new(&snapshot)),
+            "/api/v1/bans" => json(200, &BansDocument::new(&snapshot)),
             "/api/v1/blocks" => {
                 self.update_block_log(&snapshot);
                 json(200, &BlocksDocument::new(&self.block_log, &snapshot))

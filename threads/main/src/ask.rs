@@ -1,4 +1,4 @@
-//! `p2pool health`, `status`, `miners`, `peers`, `payouts` and `blocks`: what the running node says, from the JSON API, through the
+//! `p2pool health`, `status`, `miners`, `peers`, `bans`, `payouts` and `blocks`: what the running node says, from the JSON API, through the
 //! Unix socket in its data directory.
 
 mod table;
@@ -67,6 +67,7 @@ const fn path(question: Question) -> &'static str {
         Question::Status => "/api/v1/status",
         Question::Miners => "/api/v1/miners",
         Question::Peers => "/api/v1/peers",
+        Question::Bans => "/api/v1/bans",
         Question::Payouts => "/api/v1/payouts",
         Question::Blocks => "/api/v1/blocks",
     }

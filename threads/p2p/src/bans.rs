@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use libp2p::PeerId;
 use p2pool_core::netgroup::{is_own_network, subscriber, Netgroup};
+use p2pool_core::status::{BanKind, BanStatus};
 use p2pool_core::units::UnixTime;
 use p2pool_core::wire::{Misbehaviour, BAN_THRESHOLD};
 
@@ -68,7 +69,8 @@ impl fmt::Display for BanSubject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Peer(peer) => peer.fmt(f),
-            Self::Address(address) => address.fmt(f),
+            Self::Address(IpAddr::V4(address)) => address.fmt(f),
+            Self::Address(IpAddr::V6(subnet)) => write!(f, "{subnet}/64"),
             Self::Site([a, b, c]) => write!(f, "{}/48", Ipv6Addr::new(*a, *b, *c, 0, 0, 0, 0, 0)),
         }
     }
@@ -82,7 +84,11 @@ impl FromStr for BanSubject {
             let [a, b, c, ..] = site.parse::<Ipv6Addr>().map_err(|_| ())?.segments();
             return Ok(Self::Site([a, b, c]));
         }
-        text.parse().map(Self::Address).or_else(|_| text.parse().map(Self::Peer)).map_err(|_| ())
+        if let Some(subnet) = text.strip_suffix("/64") {
+            return subnet.parse().map(|subnet: Ipv6Addr| Self::Address(subscriber(subnet.into()))).map_err(|_| ());
+        }
+        let address = text.parse().map(|address| Self::Address(subscriber(address)));
+        address.or_else(|_| text.parse().map(Self::Peer)).map_err(|_| ())
     }
 }
 
@@ -112,6 +118,12 @@ struct Score {
 impl Score {
     fn at(&self, now: UnixTime) -> u32 {
         self.value.saturating_sub(now.since(self.at) / SCORE_DECAY_S)
+    }
+
+    /// Returns when it falls below a threshold, unless it is below it.
+    fn falls_below(&self, threshold: u32) -> Option<UnixTime> {
+        let above = self.value.checked_sub(threshold)?;
+        Some(self.at.plus(above.saturating_add(1).saturating_mul(SCORE_DECAY_S)))
     }
 }
 
@@ -198,9 +210,24 @@ impl Bans {
         score.is_some_and(|score| score.at(now) >= GRAYLIST_THRESHOLD)
     }
 
-    /// Number of bans in force.
-    pub fn len(&self) -> usize {
-        self.banned.len()
+    /// Returns what is published: bans and graylisted addresses, those whose end is last first.
+    pub fn statuses(&self, now: UnixTime) -> Vec<BanStatus> {
+        let banned = self.banned.iter().filter(|(_, ban)| ban.until > now);
+        let banned = banned.map(|(subject, Ban { until, reason })| (BanKind::Banned, subject, *until, reason.clone()));
+        let graylisted = self.scores.iter().filter_map(|(subject, score)| {
+            let until = score.falls_below(GRAYLIST_THRESHOLD)?;
+            let is_graylisted = matches!(subject, BanSubject::Address(_)) && until > now;
+            is_graylisted.then(|| (BanKind::Graylisted, subject, until, format!("ban score {}", score.at(now))))
+        });
+        let status = |(kind, subject, until, reason): (_, &BanSubject, _, _)| BanStatus {
+            subject: subject.to_string(),
+            kind,
+            reason,
+            until,
+        };
+        let mut all: Vec<BanStatus> = banned.chain(graylisted).map(status).collect();
+        all.sort_unstable_by(|one, other| (other.until, &one.subject).cmp(&(one.until, &other.subject)));
+        all
     }
 
     /// Drops bans that have ended and scores that have decayed. What was noted while the clock was ahead lasts from now on no
@@ -310,6 +337,46 @@ mod tests {
     }
 
     #[test]
+    fn what_is_published_has_subject_reason_and_end_of_bans_and_graylisted_addresses() {
+        let (mut bans, peer) = (Bans::default(), PeerId::random());
+        let subnet: IpAddr = "2001:db8:7:1::5".parse().unwrap();
+        bans.penalize(PeerId::random(), Some(subnet), Misbehaviour::Malformed, NOW);
+        bans.penalize(peer, None, Misbehaviour::FalseChain, NOW.plus(1));
+        let later = NOW.plus(SCORE_DECAY_S / 2);
+        let status = |subject: String, kind, reason: String, until| BanStatus { subject, kind, reason, until };
+        let ban = status(peer.to_string(), BanKind::Banned, Misbehaviour::FalseChain.to_string(), NOW.plus(1 + BAN_S));
+        let grey = status(
+            "2001:db8:7:1::/64".to_owned(),
+            BanKind::Graylisted,
+            "ban score 50".to_owned(),
+            NOW.plus(SCORE_DECAY_S),
+        );
+        assert_eq!(bans.statuses(later), [ban.clone(), grey]);
+        assert!(bans.is_graylisted_at(subnet, NOW.plus(SCORE_DECAY_S - 1)));
+        assert!(!bans.is_graylisted_at(subnet, NOW.plus(SCORE_DECAY_S)));
+        assert_eq!(bans.statuses(NOW.plus(SCORE_DECAY_S)), [ban]);
+        assert_eq!(bans.statuses(NOW.plus(1 + BAN_S)), []);
+    }
+
+    #[test]
+    fn a_subject_is_read_as_it_is_written() {
+        let peer = PeerId::random().to_string();
+        for (text, written) in [
+            ("8.8.8.8", "8.8.8.8"),
+            ("::ffff:8.8.8.8", "8.8.8.8"),
+            ("2001:db8::5", "2001:db8::/64"),
+            ("2001:db8::/64", "2001:db8::/64"),
+            ("2001:db8:7::/48", "2001:db8:7::/48"),
+            (&peer, &peer),
+        ] {
+            assert_eq!(text.parse::<BanSubject>().unwrap().to_string(), written);
+        }
+        for wrong in ["", "8.8.8.8/64", "2001:db8::/65", "somebody", "12D3KooW"] {
+            assert!(wrong.parse::<BanSubject>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn addresses_of_own_networks_are_never_banned() {
         for own in ["127.0.0.1", "192.168.0.7", "fd00::1"] {
             assert_eq!(BanSubject::at(own.parse().unwrap()), None);
@@ -344,13 +411,13 @@ mod tests {
         bans.penalize(peer, public(), Misbehaviour::FalseChain, NOW);
         assert!(bans.take_changed() && !bans.take_changed());
         let (mut loaded, malformed) = Bans::from_text(&bans.to_text(), NOW.plus(BAN_S - 1));
-        assert_eq!((loaded.len(), malformed), (2, 0));
+        assert_eq!((loaded.banned.len(), malformed), (2, 0));
         assert!(loaded.is_banned(&BanSubject::Peer(peer), NOW.plus(BAN_S - 1)));
         assert!(!loaded.is_banned(&BanSubject::Peer(peer), NOW.plus(BAN_S)));
         loaded.expire(NOW.plus(BAN_S));
-        assert_eq!(loaded.len(), 0);
+        assert_eq!(loaded.banned.len(), 0);
         assert!(loaded.take_changed());
-        assert_eq!(Bans::from_text(&bans.to_text(), NOW.plus(BAN_S)).0.len(), 0);
+        assert_eq!(Bans::from_text(&bans.to_text(), NOW.plus(BAN_S)).0.banned.len(), 0);
     }
 
     #[test]
@@ -373,7 +440,7 @@ mod tests {
     fn malformed_lines_are_counted_and_skipped() {
         let text = format!("nonsense\n99 \n{} 8.8.8.8 sent spam\n4000000000 somebody x\n", u32::MAX);
         let (bans, malformed) = Bans::from_text(&text, NOW);
-        assert_eq!((bans.len(), malformed), (1, 3));
+        assert_eq!((bans.banned.len(), malformed), (1, 3));
     }
 
     #[test]

@@ -268,7 +268,7 @@ impl SwarmDriver {
             discovery: PeerDiscovery { known: self.dialer.knows_other_peers(), ..self.status.load().discovery },
             peers: self.peers.statuses(),
             duplicate: self.duplicate.clone(),
-            banned: self.swarm.behaviour().gater.bans.len(),
+            bans: self.swarm.behaviour().gater.bans.statuses(self.time()),
             reach: self.reach_status(now),
             our_id,
         }));

@@ -108,7 +108,7 @@ impl PeersDocument {
             our_peer_id: peers.our_id.clone(),
             listening: peers.listening.clone(),
             count: peers.peers.len(),
-            banned: peers.banned,
+            banned: peers.banned(),
             reach: Reach::new(&peers.reach),
             peers: Peer::list(peers, snapshot.now),
         }

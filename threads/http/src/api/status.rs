@@ -11,6 +11,7 @@ use serde::Serialize;
 use chain::ChainPart;
 pub use chain::SideShares;
 
+use super::bans::Ban;
 use super::miners::{Gone, Miner, NoWork, Troubled};
 use super::notice::{notices, Notice};
 use super::outputs::PayoutOutputs;
@@ -24,6 +25,8 @@ use crate::snapshot::{difficulty_of, Snapshot};
 
 /// Most miners in the document, connected and gone ones each; `/api/v1/miners` lists all.
 const MINERS_MAX: usize = 100;
+/// Most bans in the document; `/api/v1/bans` lists all.
+const BANS_MAX: usize = 20;
 
 /// The whole state of the node, as one flat object.
 #[derive(Serialize)]
@@ -79,6 +82,8 @@ pub struct StatusDocument {
     peer_count: usize,
     reach: Reach,
     peers: Vec<Peer>,
+    ban_count: usize,
+    bans: Vec<Ban>,
 }
 
 /// Sources of the status besides the snapshot.
@@ -150,6 +155,8 @@ impl StatusDocument {
             peer_count: peers.peers.len(),
             reach: Reach::new(&peers.reach),
             peers: Peer::list(peers, snapshot.now),
+            ban_count: peers.bans.len(),
+            bans: Ban::list(&peers.bans, BANS_MAX, snapshot.now),
         }
     }
 }

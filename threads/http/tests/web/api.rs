@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use p2pool_core::payouts::Window;
 use p2pool_core::share::{PayoutScript, ShareId};
-use p2pool_core::status::{PeersStatus, ReachStatus, Reachability};
+use p2pool_core::status::{BanKind, PeersStatus, ReachStatus, Reachability};
 use p2pool_core::sync::SyncState;
 use p2pool_core::units::Sats;
 use p2pool_core::work::NoWork;
 use serde_json::{json, Value};
 
 use crate::client::send;
-use crate::node::{job, job_with_value, now, Node};
+use crate::node::{ban, job, job_with_value, now, Node};
 
 /// Field names that existing programs depend on.
 const STATUS_NAMES: [&str; 31] = [
@@ -386,6 +386,26 @@ fn head_has_the_headers_of_get() {
         assert_eq!((head.status, head.body.len()), (get.status, 0));
         assert_eq!(head.header("content-length"), get.header("content-length"));
     }
+}
+
+#[test]
+fn bans_have_a_reason_and_an_end_and_the_status_lists_few() {
+    let node = Node::start();
+    let bans = node.json("/api/v1/bans");
+    assert_eq!((&bans["banned"], bans["bans"].as_array().unwrap().len()), (&1.into(), 2));
+    let first = &bans["bans"][0];
+    assert_eq!((&first["subject"], &first["reason"]), (&"12D3KooWD".into(), &"gave a false chain".into()));
+    let end = i64::from(now().0) + first["remaining_secs"].as_i64().unwrap();
+    assert!((first["until"].as_i64().unwrap() - end).abs() < 5, "{first}");
+    assert_eq!(bans["bans"][1]["state"], "graylisted");
+    assert_eq!(node.json("/api/v1/peers")["banned"], 1);
+
+    let node = Node::start_empty();
+    let bans = (0..100).map(|n| ban(&format!("203.0.113.{n}"), BanKind::Banned, "spam", 100)).collect();
+    node.sources.peers.store(Arc::new(PeersStatus { bans, ..PeersStatus::default() }));
+    let status = node.json("/api/v1/status");
+    assert_eq!((&status["ban_count"], status["bans"].as_array().unwrap().len()), (&100.into(), 20));
+    assert_eq!(node.json("/api/v1/bans")["bans"].as_array().unwrap().len(), 100);
 }
 
 #[test]

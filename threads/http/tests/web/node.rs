@@ -18,7 +18,8 @@ use p2pool_core::payouts::Window;
 use p2pool_core::share::{PayoutScript, Share};
 use p2pool_core::sharechain::{next_share, Tree};
 use p2pool_core::status::{
-    ChainStatus, Direction, FirmwareStatus, MinerStatus, MinersStatus, PeerStatus, PeersStatus, Rejections, Route,
+    BanKind, BanStatus, ChainStatus, Direction, FirmwareStatus, MinerStatus, MinersStatus, PeerStatus, PeersStatus,
+    Rejections, Route,
 };
 use p2pool_core::stratum::NamedAddress;
 use p2pool_core::sync::SyncState;
@@ -158,6 +159,10 @@ pub fn peer(id: &str, direction: Direction, latency_us: Option<u64>) -> PeerStat
     }
 }
 
+pub fn ban(subject: &str, kind: BanKind, reason: &str, remaining_s: u32) -> BanStatus {
+    BanStatus { subject: subject.to_owned(), kind, reason: reason.to_owned(), until: now().plus(remaining_s) }
+}
+
 /// The HTTP threads, and a thread that accepts connections in place of the stratum thread.
 pub struct Node {
     pub address: SocketAddr,
@@ -187,6 +192,10 @@ impl Node {
         node.sources.peers.store(Arc::new(PeersStatus {
             our_id: "12D3KooWC".to_owned(),
             peers,
+            bans: vec![
+                ban("12D3KooWD", BanKind::Banned, "gave a false chain", 86_000),
+                ban("203.0.113.7", BanKind::Graylisted, "ban score 60", 330),
+            ],
             ..PeersStatus::default()
         }));
         node

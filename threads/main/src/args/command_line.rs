@@ -32,12 +32,14 @@ pub enum Question {
     Status,
     Miners,
     Peers,
+    Bans,
     Payouts,
     Blocks,
 }
 
 impl Question {
-    pub const ALL: [Self; 6] = [Self::Health, Self::Status, Self::Miners, Self::Peers, Self::Payouts, Self::Blocks];
+    pub const ALL: [Self; 7] =
+        [Self::Health, Self::Status, Self::Miners, Self::Peers, Self::Bans, Self::Payouts, Self::Blocks];
 
     /// Returns the command.
     pub const fn name(self) -> &'static str {
@@ -46,6 +48,7 @@ impl Question {
             Self::Status => "status",
             Self::Miners => "miners",
             Self::Peers => "peers",
+            Self::Bans => "bans",
             Self::Payouts => "payouts",
             Self::Blocks => "blocks",
         }
@@ -58,6 +61,7 @@ impl Question {
             Self::Status => "what it does, what is wrong, what it earns",
             Self::Miners => "its miners, those in trouble first",
             Self::Peers => "the nodes that it is connected to",
+            Self::Bans => "the banned peers and addresses, and why",
             Self::Payouts => "who a block found now would pay",
             Self::Blocks => "the found Bitcoin blocks",
         }

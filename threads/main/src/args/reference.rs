@@ -102,7 +102,7 @@ p2pool \\- node of a decentralised Bitcoin mining pool
 .B p2pool export
 [\\fIflags\\fR]
 .br
-.B p2pool health\\fR|\\fBstatus\\fR|\\fBminers\\fR|\\fBpeers\\fR|\\fBpayouts\\fR|\\fBblocks
+.B p2pool health\\fR|\\fBstatus\\fR|\\fBminers\\fR|\\fBpeers\\fR|\\fBbans\\fR|\\fBpayouts\\fR|\\fBblocks
 [\\fB\\-json\\fR] [\\fIflags\\fR]
 .br
 .B p2pool help

@@ -17,6 +17,7 @@ pub fn text(question: Question, document: &Value) -> String {
         Question::Status => status(document),
         Question::Miners => miners(document),
         Question::Peers => peers(document),
+        Question::Bans => bans(document),
         Question::Payouts => payouts(document),
         Question::Blocks => blocks(document),
     }
@@ -131,6 +132,15 @@ fn peers(document: &Value) -> String {
     aligned(&rows)
 }
 
+fn bans(document: &Value) -> String {
+    let mut rows = vec![heads(&["peer or address", "state", "ends in", "reason"])];
+    for ban in list(&document["bans"]) {
+        let ends = number(&ban["remaining_secs"]).map_or(NONE.to_owned(), duration);
+        rows.push(vec![string(&ban["subject"]), string(&ban["state"]), ends, string(&ban["reason"])]);
+    }
+    aligned(&rows)
+}
+
 fn payouts(document: &Value) -> String {
     let mut rows = vec![heads(&["address", "payout", "per cent", ""])];
     for entry in list(&document["payout_entries"]) {
@@ -234,6 +244,19 @@ mod tests {
              garage\u{fffd}[2J  1.20 TH/s  1000.0      5         1         10 s ago    bitaxe\n\
              b           500 kH/s   1           0         0         -           -         needs attention\n\
              c           1 H/s      -           -         -         10 min ago  x         gone for 10 min\n"
+        );
+    }
+
+    #[test]
+    fn bans_have_their_end_and_reason() {
+        let document = json!({ "banned": 1, "bans": [
+            { "subject": "203.0.113.7", "state": "banned", "reason": "sent\nspam", "until": 9, "remaining_secs": 86_300 },
+            { "subject": "2001:db8::/64", "state": "graylisted", "reason": "ban score 60", "until": 9, "remaining_secs": 330 } ] });
+        assert_eq!(
+            text(Question::Bans, &document),
+            "peer or address  state       ends in  reason\n\
+             203.0.113.7      banned      23 h     sent\u{fffd}spam\n\
+             2001:db8::/64    graylisted  5 min    ban score 60\n"
         );
     }
 

@@ -23,7 +23,7 @@ fn send_until_banned(config: PeerConfig, garbage: &[Vec<u8>]) {
         assert!(response.unwrap_or_default().len() < 100);
     }
     remote.await_disconnect();
-    until("the ban", || (node.status.load().banned == 1).then_some(()));
+    until("the ban", || (node.status.load().banned() == 1).then_some(()));
     assert!(node.file(BANS_FILE).contains(&remote.id.to_string()));
     let other = TestNode::start(&[&node.address]);
     node.await_peer(&other.id());
@@ -86,7 +86,7 @@ fn signed_gossip_is_ignored_and_scored() {
     // Graylisting gives half the ban score, these penalties give the rest.
     remote.run_until("the ban", || {
         node.send(NetworkCommand::Penalize { peer, misbehaviour: Misbehaviour::TooManyRequests });
-        (node.status.load().banned == 1).then_some(())
+        (node.status.load().banned() == 1).then_some(())
     });
     assert!(!node.inbox.try_iter().any(|message| matches!(message, Event::ShareGossiped { .. })));
 }
@@ -106,9 +106,9 @@ fn a_ban_survives_a_restart_and_ends() {
 
     let node = node.stop_for_restart(&[]).go();
     assert!(!same_peer().is_accepted_by(&node.address));
-    until("the ban", || (node.status.load().banned == 1).then_some(()));
+    until("the ban", || (node.status.load().banned() == 1).then_some(()));
     node.advance_clock(BAN_S);
-    until("the end of the ban", || (node.status.load().banned == 0).then_some(()));
+    until("the end of the ban", || (node.status.load().banned() == 0).then_some(()));
     let mut remote = same_peer();
     connect(&mut remote, &node);
     assert_eq!(node.file(BANS_FILE), "");
@@ -124,10 +124,10 @@ fn a_graylist_entry_caused_by_the_ban_score_is_not_penalised_again() {
     // More than the graylist threshold, less than a ban.
     (0..19).for_each(|_| penalize());
     remote.run_until("all penalties", || (node.metrics().peer_misbehaviours.get() >= 19).then_some(()));
-    assert_eq!((node.metrics().peer_misbehaviours.get(), node.status.load().banned), (19, 0));
+    assert_eq!((node.metrics().peer_misbehaviours.get(), node.status.load().banned()), (19, 0));
     penalize();
     remote.await_disconnect();
-    until("the ban", || (node.status.load().banned == 1).then_some(()));
+    until("the ban", || (node.status.load().banned() == 1).then_some(()));
     assert!(node.file(BANS_FILE).trim_end().ends_with(&Misbehaviour::TooManyRequests.to_string()));
 }
 
@@ -142,5 +142,5 @@ fn penalties_for_unknown_peers_are_ignored() {
     remote.set_responder(|_| Reply::bytes(Response::Unknown.encode()));
     connect(&mut remote, &node);
     node.expect_connected();
-    assert_eq!(node.status.load().banned, 0);
+    assert_eq!(node.status.load().banned(), 0);
 }

@@ -111,12 +111,12 @@ fn rejected_shares_ban_only_with_penalties() {
                 _ => None,
             })
         });
-        assert_eq!(node.status.load().banned, 0);
+        assert_eq!(node.status.load().banned(), 0);
         node.send(NetworkCommand::Verdict { gossip, verdict: GossipVerdict::Reject });
         node.send(NetworkCommand::Penalize { peer, misbehaviour: Misbehaviour::BrokenRule(Rule::Payouts) });
     }
     remote.await_disconnect();
-    until("the ban", || (node.status.load().banned == 1).then_some(()));
+    until("the ban", || (node.status.load().banned() == 1).then_some(()));
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn a_share_with_newer_rules_and_of_unknown_form_is_no_misbehaviour() {
     // Those of the first version have a known form.
     (5..7).for_each(|nonce| remote.gossip(&topic, unknown(2, nonce)));
     remote.await_disconnect();
-    until("the ban", || (node.status.load().banned == 1).then_some(()));
+    until("the ban", || (node.status.load().banned() == 1).then_some(()));
 }
 
 fn block(bits: u32) -> BlockAnnouncement {

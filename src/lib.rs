@@ -21,6 +21,7 @@
 //! | [`netgroup`] | groups of IP addresses that limits apply to |
 //! | [`token_bucket`] | rate limits |
 //! | [`node`] | the node as one state machine |
+//! | [`operator`] | what the operator asks of the node |
 //! | [`metrics`] | counters, gauges and histograms for Prometheus |
 //! | [`status`] | the published snapshots |
 //! | [`config`] | the validated settings as plain data |
@@ -35,6 +36,7 @@ pub mod config;
 pub mod metrics;
 pub mod netgroup;
 pub mod node;
+pub mod operator;
 pub mod params;
 pub mod payouts;
 pub mod peer;

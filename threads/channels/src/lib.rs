@@ -7,6 +7,7 @@ mod browser;
 mod chain;
 mod latest;
 mod network;
+mod operator;
 mod rpc;
 mod stratum;
 
@@ -16,6 +17,7 @@ pub use browser::{BrowserConnection, BrowserSender};
 pub use chain::{TemplateUpdate, ToChain};
 pub use latest::{latest, LatestReceiver, LatestSender};
 pub use network::{InboxFull, NetworkSender, ToNetwork};
+pub use operator::{CommandRefused, OperatorSender};
 pub use rpc::{ToAnchor, ToSubmit};
 pub use stratum::WorkSender;
 

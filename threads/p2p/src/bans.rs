@@ -1,18 +1,20 @@
 //! Ban scores and bans. Pure: time is an argument, and the caller stores the text.
 
+mod subject;
+
 use std::collections::HashMap;
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 use std::hash::Hash;
-use std::net::{IpAddr, Ipv6Addr};
-use std::str::FromStr;
+use std::net::IpAddr;
 
 use libp2p::PeerId;
-use p2pool_core::netgroup::{is_own_network, subscriber, Netgroup};
 use p2pool_core::status::{BanKind, BanStatus};
 use p2pool_core::units::UnixTime;
 use p2pool_core::wire::{Misbehaviour, BAN_THRESHOLD};
 
-/// Length of a ban. It ends after a day, as bitcoind's do, because addresses change hands and software gets fixed.
+pub use subject::BanSubject;
+
+/// Length of a ban for misbehaviour. It ends after a day, as bitcoind's do, because addresses change hands and software gets fixed.
 pub const BAN_S: u32 = 24 * 3_600;
 /// Score from which an address is banned. Many share one, behind the router of a provider or in a VPN, so one bad peer does
 /// not ban the others at its address.
@@ -27,84 +29,35 @@ const SCORE_DECAY_S: u32 = 30;
 const BANS_MAX: usize = 1_000;
 /// Ban scores kept. Past that the lowest is dropped.
 const SCORES_MAX: usize = 1_000;
+/// Reason of a ban by the operator.
+const BY_OPERATOR: &str = "by the operator";
 /// Characters of a ban's reason that are kept.
 const REASON_LEN_MAX: usize = 100;
-
-/// What ban scores and bans apply to. A peer id costs nothing to make, so they apply to its public address too; not to
-/// addresses of own networks, behind which all nodes of a site may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum BanSubject {
-    /// A peer.
-    Peer(PeerId),
-    /// An IPv4 address, or the /64 of an IPv6 address.
-    Address(IpAddr),
-    /// An IPv6 /48.
-    Site([u16; 3]),
-}
-
-impl BanSubject {
-    /// Returns the subject of a public address.
-    pub fn at(address: IpAddr) -> Option<Self> {
-        (!is_own_network(address)).then(|| Self::Address(subscriber(address)))
-    }
-
-    /// Returns the site around an IPv6 address.
-    fn site(&self) -> Option<Self> {
-        let Self::Address(address) = self else { return None };
-        match Netgroup::of(*address)? {
-            Netgroup::V6(site) => Some(Self::Site(site)),
-            Netgroup::V4(_) => None,
-        }
-    }
-
-    const fn threshold(&self) -> u32 {
-        match self {
-            Self::Peer(_) => BAN_THRESHOLD,
-            Self::Address(_) | Self::Site(_) => ADDRESS_BAN_THRESHOLD,
-        }
-    }
-}
-
-impl fmt::Display for BanSubject {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Peer(peer) => peer.fmt(f),
-            Self::Address(IpAddr::V4(address)) => address.fmt(f),
-            Self::Address(IpAddr::V6(subnet)) => write!(f, "{subnet}/64"),
-            Self::Site([a, b, c]) => write!(f, "{}/48", Ipv6Addr::new(*a, *b, *c, 0, 0, 0, 0, 0)),
-        }
-    }
-}
-
-impl FromStr for BanSubject {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        if let Some(site) = text.strip_suffix("/48") {
-            let [a, b, c, ..] = site.parse::<Ipv6Addr>().map_err(|_| ())?.segments();
-            return Ok(Self::Site([a, b, c]));
-        }
-        if let Some(subnet) = text.strip_suffix("/64") {
-            return subnet.parse().map(|subnet: Ipv6Addr| Self::Address(subscriber(subnet.into()))).map_err(|_| ());
-        }
-        let address = text.parse().map(|address| Self::Address(subscriber(address)));
-        address.or_else(|_| text.parse().map(Self::Peer)).map_err(|_| ())
-    }
-}
 
 #[derive(Clone, Debug)]
 struct Ban {
     until: UnixTime,
+    /// Its whole length.
+    length_s: u32,
     reason: String,
 }
 
 impl Ban {
     /// Lets it last no longer than one that begins now. Returns whether that changes it.
     fn shorten(&mut self, now: UnixTime) -> bool {
-        let latest = now.plus(BAN_S);
+        let latest = now.plus(self.length_s);
         let is_longer = self.until > latest;
         self.until = self.until.min(latest);
         is_longer
+    }
+
+    /// Returns how long it is kept when there are too many bans: those by the operator are not displaced by others.
+    fn rank(&self) -> u32 {
+        if self.reason == BY_OPERATOR {
+            u32::MAX
+        } else {
+            self.until.0
+        }
     }
 }
 
@@ -153,12 +106,12 @@ impl Bans {
         (bans, malformed)
     }
 
-    /// Writes one line per ban: the Unix time of its end, the subject, the reason.
+    /// Writes one line per ban: the Unix time of its end, the subject, its length in seconds, the reason.
     pub fn to_text(&self) -> String {
         let mut text = String::new();
         for (subject, ban) in &self.banned {
             // Writing to a string does not fail.
-            let _ = writeln!(text, "{} {subject} {}", ban.until, ban.reason);
+            let _ = writeln!(text, "{} {subject} {} {}", ban.until, ban.length_s, ban.reason);
         }
         text
     }
@@ -180,11 +133,25 @@ impl Bans {
         for subject in std::iter::once(BanSubject::Peer(peer)).chain(address.and_then(BanSubject::at)) {
             let score = misbehaviour.ban_score();
             if score > 0 && self.add_score(subject, score, now) >= subject.threshold() {
-                banned |= self.ban(subject, misbehaviour.to_string(), now);
+                banned |= self.ban(subject, misbehaviour.to_string(), BAN_S, now);
                 self.ban_site(subject, now);
             }
         }
         banned
+    }
+
+    /// Bans because the operator wants it.
+    pub fn ban_by_operator(&mut self, subject: BanSubject, length_s: u32, now: UnixTime) {
+        self.ban(subject, BY_OPERATOR.to_owned(), length_s, now);
+    }
+
+    /// Lifts a ban, with that of a site those of its addresses, and forgets the ban score; `None` means all.
+    pub fn lift(&mut self, subject: Option<BanSubject>) {
+        let is_lifted =
+            |other: &BanSubject| subject.is_none_or(|subject| *other == subject || other.site() == Some(subject));
+        self.scores.retain(|other, _| !is_lifted(other));
+        self.banned.retain(|other, _| !is_lifted(other));
+        self.changed = true;
     }
 
     /// Returns the ban score of a peer.
@@ -213,7 +180,8 @@ impl Bans {
     /// Returns what is published: bans and graylisted addresses, those whose end is last first.
     pub fn statuses(&self, now: UnixTime) -> Vec<BanStatus> {
         let banned = self.banned.iter().filter(|(_, ban)| ban.until > now);
-        let banned = banned.map(|(subject, Ban { until, reason })| (BanKind::Banned, subject, *until, reason.clone()));
+        let banned =
+            banned.map(|(subject, Ban { until, reason, .. })| (BanKind::Banned, subject, *until, reason.clone()));
         let graylisted = self.scores.iter().filter_map(|(subject, score)| {
             let until = score.falls_below(GRAYLIST_THRESHOLD)?;
             let is_graylisted = matches!(subject, BanSubject::Address(_)) && until > now;
@@ -255,16 +223,21 @@ impl Bans {
         let Some(site) = address.site() else { return };
         let of_site = |subject: &&BanSubject| subject.site() == Some(site) && self.is_banned(subject, now);
         if self.banned.keys().filter(of_site).count() >= SUBNETS_BANNED_MAX {
-            self.ban(site, "many banned addresses".to_owned(), now);
+            self.ban(site, "many banned addresses".to_owned(), BAN_S, now);
         }
     }
 
-    fn ban(&mut self, subject: BanSubject, reason: String, now: UnixTime) -> bool {
+    fn ban(&mut self, subject: BanSubject, reason: String, length_s: u32, now: UnixTime) -> bool {
         let reason = reason.chars().filter(|char| !char.is_control()).take(REASON_LEN_MAX).collect();
         self.scores.remove(&subject);
-        make_room(&mut self.banned, BANS_MAX, &subject, |ban| ban.until.0);
+        let is_longer = |before: &Ban| before.until > now.plus(length_s);
+        if reason != BY_OPERATOR && self.banned.get(&subject).is_some_and(is_longer) {
+            return false;
+        }
+        make_room(&mut self.banned, BANS_MAX, &subject, Ban::rank);
         self.changed = true;
-        self.banned.insert(subject, Ban { until: now.plus(BAN_S), reason }).is_none_or(|before| before.until <= now)
+        let ban = Ban { until: now.plus(length_s), length_s, reason };
+        self.banned.insert(subject, ban).is_none_or(|before| before.until <= now)
     }
 }
 
@@ -280,11 +253,12 @@ fn make_room<K: Copy + Eq + Hash, V>(map: &mut HashMap<K, V>, max: usize, key: &
 }
 
 fn parse_line(line: &str) -> Option<(BanSubject, Ban)> {
-    let mut words = line.splitn(3, ' ');
+    let mut words = line.splitn(4, ' ');
     let until = UnixTime(words.next()?.parse().ok()?);
     let subject = words.next()?.parse().ok()?;
+    let length_s = words.next()?.parse().ok()?;
     let reason = words.next()?.chars().take(REASON_LEN_MAX).collect();
-    Some((subject, Ban { until, reason }))
+    Some((subject, Ban { until, length_s, reason }))
 }
 
 #[cfg(test)]
@@ -359,37 +333,6 @@ mod tests {
     }
 
     #[test]
-    fn a_subject_is_read_as_it_is_written() {
-        let peer = PeerId::random().to_string();
-        for (text, written) in [
-            ("8.8.8.8", "8.8.8.8"),
-            ("::ffff:8.8.8.8", "8.8.8.8"),
-            ("2001:db8::5", "2001:db8::/64"),
-            ("2001:db8::/64", "2001:db8::/64"),
-            ("2001:db8:7::/48", "2001:db8:7::/48"),
-            (&peer, &peer),
-        ] {
-            assert_eq!(text.parse::<BanSubject>().unwrap().to_string(), written);
-        }
-        for wrong in ["", "8.8.8.8/64", "2001:db8::/65", "somebody", "12D3KooW"] {
-            assert!(wrong.parse::<BanSubject>().is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn addresses_of_own_networks_are_never_banned() {
-        for own in ["127.0.0.1", "192.168.0.7", "fd00::1"] {
-            assert_eq!(BanSubject::at(own.parse().unwrap()), None);
-        }
-    }
-
-    #[test]
-    fn an_ipv6_subscriber_is_one_subject() {
-        assert_eq!(BanSubject::at("2001:db8::1".parse().unwrap()), BanSubject::at("2001:db8::ffff:1".parse().unwrap()));
-        assert_ne!(BanSubject::at("2001:db8::1".parse().unwrap()), BanSubject::at("2001:db8:0:1::1".parse().unwrap()));
-    }
-
-    #[test]
     fn scores_decay_and_occasional_timeouts_never_ban() {
         let (mut bans, peer) = (Bans::default(), PeerId::random());
         bans.penalize(peer, None, Misbehaviour::Malformed, NOW);
@@ -437,8 +380,52 @@ mod tests {
     }
 
     #[test]
+    fn a_ban_by_the_operator_is_as_long_as_wanted_survives_a_restart_and_is_not_displaced() {
+        let (mut bans, peer) = (Bans::default(), PeerId::random());
+        let subject = BanSubject::Peer(peer);
+        bans.ban_by_operator(subject, 2 * BAN_S, NOW);
+        bans.ban_by_operator(BanSubject::at(public().unwrap()).unwrap(), 30 * BAN_S, NOW);
+        for _ in 0..2 * BANS_MAX {
+            bans.penalize(PeerId::random(), None, Misbehaviour::FalseChain, NOW);
+        }
+        for _ in 0..2 {
+            bans.penalize(peer, public(), Misbehaviour::FalseChain, NOW);
+        }
+        let (mut loaded, malformed) = Bans::from_text(&bans.to_text(), NOW.plus(1));
+        loaded.expire(NOW.plus(1));
+        assert_eq!((loaded.banned.len(), malformed), (BANS_MAX, 0));
+        assert!(
+            loaded.is_banned(&subject, NOW.plus(2 * BAN_S - 1)) && !loaded.is_banned(&subject, NOW.plus(2 * BAN_S))
+        );
+        assert!(loaded.is_banned_at(public().unwrap(), NOW.plus(30 * BAN_S - 1)), "more than a day");
+        assert_eq!(loaded.statuses(NOW.plus(1))[0].reason, BY_OPERATOR);
+    }
+
+    #[test]
+    fn a_lifted_ban_takes_the_score_and_that_of_a_site_the_bans_of_its_addresses_with_it() {
+        let mut bans = Bans::default();
+        let at = |subnet: u16| format!("2001:db8:7:{subnet:x}::1").parse().unwrap();
+        for subnet in 0..SUBNETS_BANNED_MAX as u16 {
+            for _ in 0..2 {
+                bans.penalize(PeerId::random(), Some(at(subnet)), Misbehaviour::FalseChain, NOW);
+            }
+        }
+        bans.penalize(PeerId::random(), public(), Misbehaviour::FalseChain, NOW);
+        bans.lift("2001:db8:7:1::/64".parse().ok());
+        assert!(bans.is_banned_at(at(1), NOW), "by the site's ban");
+        bans.lift("2001:db8:7::/48".parse().ok());
+        assert!((0..10).all(|subnet| !bans.is_banned_at(at(subnet), NOW)));
+        assert!(bans.is_graylisted_at(public().unwrap(), NOW));
+        bans.lift(BanSubject::at(public().unwrap()));
+        assert!(!bans.is_graylisted_at(public().unwrap(), NOW));
+        assert!(!bans.banned.is_empty() && bans.take_changed());
+        bans.lift(None);
+        assert!(bans.banned.is_empty() && bans.scores.is_empty());
+    }
+
+    #[test]
     fn malformed_lines_are_counted_and_skipped() {
-        let text = format!("nonsense\n99 \n{} 8.8.8.8 sent spam\n4000000000 somebody x\n", u32::MAX);
+        let text = format!("nonsense\n99 \n{} 8.8.8.8 86400 sent spam\n4000000000 somebody 1 x\n", u32::MAX);
         let (bans, malformed) = Bans::from_text(&text, NOW);
         assert_eq!((bans.banned.len(), malformed), (1, 3));
     }

@@ -345,6 +345,13 @@ impl Dialer {
         }
     }
 
+    /// Leaves a peer alone for a while, because the operator has it disconnected.
+    pub fn leave_alone(&mut self, peer: &PeerId, now: Instant) {
+        if let Some(known) = self.peers.get_mut(peer) {
+            (known.connected, known.next_try) = (None, now + BACKOFF_MAX);
+        }
+    }
+
     /// Notes that a peer's connection has closed. Returns true if a bootnode has evicted this node for the first time.
     pub fn disconnected(&mut self, peer: &PeerId, now: Instant) -> bool {
         let Some(known) = self.peers.get_mut(peer) else { return false };

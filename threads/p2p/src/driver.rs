@@ -5,13 +5,14 @@ mod discovery;
 mod gossip;
 mod identity;
 mod open;
+mod orders;
 mod peers;
 mod reach;
 mod request_slots;
 mod requests;
 mod subscriptions;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -70,6 +71,8 @@ pub struct SwarmDriver {
     dialer: Dialer,
     /// Dials that the dialer decided on and that are under way. Others say nothing about its peers.
     dials: HashSet<ConnectionId>,
+    /// Dials for the operator that are under way.
+    ordered: HashMap<ConnectionId, Multiaddr>,
     pending_verdicts: PendingVerdicts,
     requests: Requests,
     reconnects: Reconnects,
@@ -135,6 +138,7 @@ impl SwarmDriver {
             }
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.added.connected(peer_id, connection_id, Instant::now());
+                self.ordered_ended(connection_id, Ok(peer_id));
                 self.on_connected(peer_id, connection_id, &endpoint);
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, cause, .. } => {
@@ -147,6 +151,7 @@ impl SwarmDriver {
             }
             SwarmEvent::OutgoingConnectionError { peer_id, connection_id, error } => {
                 self.added_ended(connection_id, &error);
+                self.ordered_ended(connection_id, Err(&error));
                 if self.dials.remove(&connection_id) {
                     self.on_dial_failed(peer_id, &error);
                 }

@@ -7,6 +7,7 @@
 //! | message | way | when the inbox is full |
 //! |---|---|---|
 //! | command | [`NetworkSender`](p2pool_channels::NetworkSender) to this thread, 256 messages | lost; peers catch up by inventory |
+//! | command of the operator | [`OperatorSender`](p2pool_channels::OperatorSender) to this thread, 16 messages | refused |
 //! | share, block, request of a peer | to the chain thread, while fewer than 256 messages wait there | gossip is ignored, a request gets the response "busy" |
 //! | connect, disconnect, response of a peer | to the chain thread | waits here in order; their number is bounded |
 //!
@@ -35,6 +36,7 @@ mod lan;
 mod muxer;
 mod names;
 mod one_connection;
+mod order;
 mod outbox;
 mod peers;
 mod proxy;

@@ -7,6 +7,7 @@ mod homes;
 mod identify;
 mod limits;
 mod network;
+mod orders;
 mod overlap;
 mod proxy;
 mod requests;

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use crossbeam_channel::Sender;
 use futures::StreamExt as _;
 use log::debug;
-use p2pool_channels::{InboxFull, NetworkSender, ToChain, ToNetwork};
+use p2pool_channels::{InboxFull, NetworkSender, OperatorSender, ToChain, ToNetwork};
 use p2pool_core::config::Config;
 use p2pool_core::metrics::Metrics;
 use p2pool_core::status::PeersStatus;
@@ -18,9 +18,12 @@ use tokio::time::MissedTickBehavior;
 use crate::driver::{SwarmDriver, Tuning};
 use crate::error::P2pError;
 use crate::lan::Lan;
+use crate::order::Order;
 
 /// Messages that wait for the network thread. A full inbox loses announcements and requests; peers catch up by inventory.
 const INBOX_LEN: usize = 256;
+/// Commands of the operator that wait for the network thread: people type them.
+const ORDERS_LEN: usize = 16;
 /// Interval at which dials, expired verdicts, files and the like are looked at.
 const TICK: Duration = Duration::from_millis(200);
 /// Wait before a full inbox of the chain thread is retried.
@@ -33,8 +36,10 @@ pub struct P2p {
     runtime: Runtime,
     driver: SwarmDriver,
     inbox: mpsc::Receiver<ToNetwork>,
+    orders: mpsc::Receiver<Order>,
     stop: watch::Receiver<bool>,
     sender: NetworkSender,
+    operator: OperatorSender,
 }
 
 impl P2p {
@@ -61,12 +66,18 @@ impl P2p {
             SwarmDriver::open(config, to_chain, metrics, tuning)?
         };
         let (sender, inbox, stop) = inbox();
-        Ok(Self { runtime, driver, inbox, stop, sender })
+        let (operator, orders) = orders(Arc::clone(&driver.status));
+        Ok(Self { runtime, driver, inbox, orders, stop, sender, operator })
     }
 
     /// Returns the sender for the thread's inbox.
     pub fn sender(&self) -> NetworkSender {
         self.sender.clone()
+    }
+
+    /// Returns the sender for the operator's commands.
+    pub fn operator(&self) -> OperatorSender {
+        self.operator.clone()
     }
 
     /// Whether this node has any way to find peers.
@@ -81,11 +92,11 @@ impl P2p {
 
     /// Runs until it is stopped or the chain thread has ended. Failures meanwhile are logged and retried.
     pub fn run(self) {
-        let Self { runtime, mut driver, mut inbox, mut stop, sender } = self;
+        let Self { runtime, mut driver, mut inbox, mut orders, mut stop, sender, operator } = self;
         // The inbox closes only when no sender is left.
-        drop(sender);
+        drop((sender, operator));
         runtime.block_on(async {
-            run_loop(&mut driver, &mut inbox, &mut stop).await;
+            run_loop(&mut driver, &mut inbox, &mut orders, &mut stop).await;
             driver.save(Instant::now(), true);
         });
         {
@@ -98,7 +109,12 @@ impl P2p {
     }
 }
 
-async fn run_loop(driver: &mut SwarmDriver, inbox: &mut mpsc::Receiver<ToNetwork>, stop: &mut watch::Receiver<bool>) {
+async fn run_loop(
+    driver: &mut SwarmDriver,
+    inbox: &mut mpsc::Receiver<ToNetwork>,
+    orders: &mut mpsc::Receiver<Order>,
+    stop: &mut watch::Receiver<bool>,
+) {
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -110,6 +126,8 @@ async fn run_loop(driver: &mut SwarmDriver, inbox: &mut mpsc::Receiver<ToNetwork
                 Some(message) => driver.on_message(message),
                 None => return,
             },
+            // Closed when no sender is left.
+            Some(order) = orders.recv() => driver.on_order(order),
             statement = Lan::next_statement(&mut driver.lan) => driver.on_lan_statement(&statement),
             event = driver.swarm.select_next_some() => driver.on_event(event),
             _ = tick.tick() => driver.tick(Instant::now()),
@@ -131,4 +149,15 @@ fn inbox() -> (NetworkSender, mpsc::Receiver<ToNetwork>, watch::Receiver<bool>) 
         message => messages.try_send(message).map_err(|_| InboxFull),
     });
     (sender, inbox, stop)
+}
+
+/// Makes the way of the operator's commands, which are read before they wait.
+fn orders(status: Arc<ArcSwap<PeersStatus>>) -> (OperatorSender, mpsc::Receiver<Order>) {
+    let (orders, inbox) = mpsc::channel(ORDERS_LEN);
+    let sender = OperatorSender::new(move |command| {
+        let (order, text) = Order::read(command, &status.load())?;
+        orders.try_send(order).map_err(|_| InboxFull)?;
+        Ok(text)
+    });
+    (sender, inbox)
 }

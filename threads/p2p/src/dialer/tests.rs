@@ -480,3 +480,15 @@ fn dials_that_end_as_relayed_connections_make_room_for_others() {
     }
     assert!(dials > 30, "{dials}");
 }
+
+#[test]
+fn a_peer_that_the_operator_disconnects_is_left_alone_for_a_while() {
+    let (now, boot) = (Instant::now(), PeerId::random());
+    let mut dialer = node(&[(boot, address(1))], "", now);
+    assert_eq!(due(&mut dialer, now, 0), [boot]);
+    dialer.outbound_connected(boot, &address(1), now, TIME);
+    dialer.leave_alone(&boot, now);
+    assert!(!dialer.disconnected(&boot, now), "it is no failure of the bootnode");
+    assert!(due(&mut dialer, now + BACKOFF_MAX - BACKOFF_MIN, 0).is_empty());
+    assert_eq!(due(&mut dialer, now + BACKOFF_MAX, 0), [boot]);
+}

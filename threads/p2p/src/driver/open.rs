@@ -1,6 +1,6 @@
 //! Opens a driver: loads its files, builds the swarm, listens.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::Path;
@@ -115,6 +115,7 @@ impl SwarmDriver {
             eviction_key: Key(random()),
             dialer: Dialer::new(our_id, Key(random()), config.max_outbound, bootnodes, &known, now),
             dials: HashSet::new(),
+            ordered: HashMap::new(),
             pending_verdicts: PendingVerdicts::default(),
             requests: Requests::new(config.max_upload_per_s, now),
             reconnects: Reconnects::new(now),

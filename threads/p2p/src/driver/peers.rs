@@ -175,7 +175,7 @@ impl SwarmDriver {
         self.status_changed = true;
     }
 
-    fn disconnect_banned(&mut self) {
+    pub(super) fn disconnect_banned(&mut self) {
         let time = self.time();
         let gater = &self.swarm.behaviour().gater;
         let is_banned_at = |ip| gater.bans.is_banned_at(ip, time);

@@ -12,7 +12,7 @@ use bitcoin::hashes::Hash as _;
 use bitcoin::{BlockHash, CompactTarget, TxMerkleNode};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use libp2p::Multiaddr;
-use p2pool_channels::{NetworkSender, ToChain, ToNetwork};
+use p2pool_channels::{NetworkSender, OperatorSender, ToChain, ToNetwork};
 use p2pool_core::config::Config;
 use p2pool_core::metrics::Metrics;
 use p2pool_core::node::Event;
@@ -85,10 +85,17 @@ impl Start {
 
     pub fn go(self) -> TestNode {
         let (p2p, inbox) = self.open().unwrap();
-        let (sender, status) = (p2p.sender(), p2p.status());
+        let (sender, operator, status) = (p2p.sender(), p2p.operator(), p2p.status());
         let thread = std::thread::spawn(move || p2p.run());
-        let mut node =
-            TestNode { sender, inbox, status, start: self, thread: Some(thread), address: Multiaddr::empty() };
+        let mut node = TestNode {
+            sender,
+            operator,
+            inbox,
+            status,
+            start: self,
+            thread: Some(thread),
+            address: Multiaddr::empty(),
+        };
         node.address = until("the node to listen", || node.loopback_address());
         node
     }
@@ -122,6 +129,7 @@ fn event(message: ToChain) -> Event {
 /// A running node, and the chain thread's side of it.
 pub struct TestNode {
     pub sender: NetworkSender,
+    pub operator: OperatorSender,
     pub inbox: Inbox,
     pub status: Arc<ArcSwap<PeersStatus>>,
     pub start: Start,

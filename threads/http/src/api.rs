@@ -14,6 +14,7 @@ pub mod payouts;
 pub mod peers;
 pub mod rules;
 pub mod share;
+pub mod shares;
 pub mod status;
 
 use p2pool_core::params::Network;

@@ -2,7 +2,8 @@
 //!
 //! Two threads, and a few of tiny_http: the stratum thread hands connections whose first bytes are HTTP to the
 //! [relay](Relay), which parses requests strictly and forwards valid ones to the [server](Server) behind a Unix socket. The
-//! server responds from what other threads publish, and sends them no requests. No HTTP request changes any state.
+//! server responds from what other threads publish. No HTTP request of a browser changes any state; commands of the operator, which
+//! arrive at the same Unix socket, do.
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -12,6 +13,7 @@
 //! | `snapshot` | what other threads have published |
 //! | `api` | the JSON documents, described in `openapi.json` |
 //! | `metrics` | the metrics for Prometheus |
+//! | `operator` | the operator's commands |
 //! | `process` | those of them that are about the process |
 //! | `history` | the history of hash rates, on disk |
 //! | `block_log` | the found Bitcoin blocks, on disk |
@@ -24,6 +26,7 @@ mod assets;
 mod block_log;
 mod history;
 mod metrics;
+mod operator;
 mod process;
 mod relay;
 mod server;
@@ -40,7 +43,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use mio::net::TcpListener;
 use mio::Waker;
-use p2pool_channels::BrowserSender;
+use p2pool_channels::{BrowserSender, OperatorSender};
 use p2pool_core::config::{Config, WebBind};
 use p2pool_core::metrics::Metrics;
 use p2pool_core::status::{
@@ -76,6 +79,8 @@ pub struct Sources {
     pub submission: Arc<ArcSwap<SubmissionStatus>>,
     /// Published by the server: blocks whose status rpc/anchor is to track.
     pub tracked: Arc<ArcSwap<TrackedBlocks>>,
+    /// Takes the operator's commands for the network thread.
+    pub operator: OperatorSender,
     /// File of the sharechain, whose size is a metric.
     pub store_file: PathBuf,
 }

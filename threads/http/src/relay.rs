@@ -32,6 +32,7 @@ use p2pool_core::metrics::Metrics;
 
 use backend::Backend;
 use connection::{Connection, Step};
+pub use head::FORWARDED_HOST;
 pub use hosts::AllowedHosts;
 use refusal::Refusal;
 

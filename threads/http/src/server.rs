@@ -6,10 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use p2pool_channels::OperatorSender;
 use p2pool_core::config::Config;
 use tiny_http::{Header, Method, Request, Response, StatusCode};
 
-use crate::site::{Reply, Site};
+use crate::operator;
+use crate::relay::FORWARDED_HOST;
+use crate::site::{error, Reply, Site};
 use crate::socket_dir::SocketDir;
 use crate::{HttpError, Sources};
 
@@ -34,6 +37,7 @@ pub struct Server {
     /// Its `unblock` ends the wait for requests.
     pub(crate) http: Arc<tiny_http::Server>,
     site: Site,
+    operator: OperatorSender,
     stop_requested: Arc<AtomicBool>,
     /// Dropped, and so removed, after the server.
     _socket_dir: SocketDir,
@@ -47,12 +51,13 @@ impl Server {
         sources: Sources,
         stop_requested: Arc<AtomicBool>,
     ) -> Result<Self, HttpError> {
+        let operator = sources.operator.clone();
         let site = Site::open(config, sources)?;
         let failed = |cause| HttpError::File { path: socket_dir.socket_path().to_owned(), cause };
         let listener = UnixListener::bind(socket_dir.socket_path()).map_err(failed)?;
         let http =
             tiny_http::Server::from_listener(listener, None).map_err(|cause| HttpError::Server(cause.to_string()))?;
-        Ok(Self { http: Arc::new(http), site, stop_requested, _socket_dir: socket_dir })
+        Ok(Self { http: Arc::new(http), site, operator, stop_requested, _socket_dir: socket_dir })
     }
 
     /// Runs until stopped.
@@ -76,16 +81,22 @@ impl Server {
     }
 
     fn respond(&mut self, request: Request) {
-        // The relay forwards no other methods.
         let reply = match request.method() {
             Method::Get | Method::Head => self.site.reply(request.url(), Instant::now()),
-            _ => return,
+            Method::Post if !is_forwarded(&request) => operator::reply(request.url(), &self.operator),
+            _ => error(405, "only GET and HEAD are supported"),
         };
         let response = response(reply, if_none_match(&request));
         if let Err(error) = request.respond(response) {
             log::debug!("cannot send an HTTP response to the relay: {error}");
         }
     }
+}
+
+/// Whether a request may come from a browser, through the relay: one without a host is not taken for one of this program's.
+fn is_forwarded(request: &Request) -> bool {
+    let host = request.headers().iter().find(|header| header.field.equiv("Host"));
+    host.is_none_or(|host| host.value.as_str() == FORWARDED_HOST)
 }
 
 fn if_none_match(request: &Request) -> Option<&str> {

@@ -15,6 +15,7 @@ use crate::api::miners::MinersDocument;
 use crate::api::payouts::{payout_outputs, PayoutsDocument};
 use crate::api::peers::PeersDocument;
 use crate::api::share::ShareDocument;
+use crate::api::shares::SharesDocument;
 use crate::api::status::{StatusDocument, StatusSources};
 use crate::api::ErrorDocument;
 use crate::assets::{self, Asset};
@@ -143,6 +144,7 @@ impl Site {
             "/api/v1/miners" => json(200, &MinersDocument::new(&snapshot)),
             "/api/v1/peers" => json(200, &PeersDocument::new(&snapshot)),
             "/api/v1/bans" => json(200, &BansDocument::new(&snapshot)),
+            "/api/v1/shares" => json(200, &SharesDocument::new(&snapshot, &self.config.payout_script)),
             "/api/v1/blocks" => {
                 self.update_block_log(&snapshot);
                 json(200, &BlocksDocument::new(&self.block_log, &snapshot))
@@ -221,7 +223,7 @@ fn unix_now() -> UnixTime {
     UnixTime::from(SystemTime::now())
 }
 
-fn json(code: u16, document: &impl Serialize) -> Reply {
+pub fn json(code: u16, document: &impl Serialize) -> Reply {
     match serde_json::to_vec(document) {
         Ok(body) => Reply { code, content_type: JSON, body, etag: None },
         Err(cause) => {
@@ -231,7 +233,7 @@ fn json(code: u16, document: &impl Serialize) -> Reply {
     }
 }
 
-fn error(code: u16, why: &str) -> Reply {
+pub fn error(code: u16, why: &str) -> Reply {
     // Serialising a single string cannot fail.
     let body = serde_json::to_vec(&ErrorDocument { error: why }).unwrap_or_default();
     Reply { code, content_type: JSON, body, etag: None }

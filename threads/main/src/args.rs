@@ -12,7 +12,7 @@ use std::borrow::Cow;
 
 use argh::{ArgsInfo, FlagInfoKind, FromArgs};
 
-pub use command_line::{parse, Command, Given, Question};
+pub use command_line::{parse, Command, Given, Instruction, InstructionKind, Question};
 
 /// Version and commit of the program.
 pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (commit ", env!("P2POOL_COMMIT"), ")");

@@ -18,14 +18,15 @@ enum Style {
 }
 
 /// Starts logging. Crates of this program log at `level`, others at `warn` at most: they might log requests with
-/// credentials.
+/// credentials. `log::set_max_level` changes the level later.
 pub fn start(level: LevelFilter) {
     let style = style();
     Builder::new()
-        .filter_level(level.min(LevelFilter::Warn))
-        .filter_module("p2pool", level)
-        .format(move |out, record| write_line(out, record, style, level))
+        .filter_level(LevelFilter::Warn)
+        .filter_module("p2pool", LevelFilter::Trace)
+        .format(move |out, record| write_line(out, record, style))
         .init();
+    log::set_max_level(level);
     std::panic::set_hook(Box::new(|panic| {
         let thread = std::thread::current();
         let name = thread.name().unwrap_or("unnamed");
@@ -34,14 +35,14 @@ pub fn start(level: LevelFilter) {
     }));
 }
 
-fn write_line(out: &mut Formatter, record: &Record<'_>, style: Style, max_level: LevelFilter) -> std::io::Result<()> {
+fn write_line(out: &mut Formatter, record: &Record<'_>, style: Style) -> std::io::Result<()> {
     let (target, text) = (short_target(record.target()), one_line(&record.args().to_string()));
     match style {
         Style::Journal => writeln!(out, "<{}>{target} {text}", priority(record.level())),
         Style::Plain => {
             let color = out.default_level_style(record.level());
             // Debug logs serve to measure durations too.
-            let is_precise = max_level >= LevelFilter::Debug;
+            let is_precise = log::max_level() >= LevelFilter::Debug;
             let time = if is_precise { out.timestamp_micros() } else { out.timestamp_seconds() };
             writeln!(out, "{time} {color}{:<5}{color:#} {target} {text}", record.level())
         }

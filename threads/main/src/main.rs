@@ -19,7 +19,7 @@ mod wiring;
 use std::error::Error;
 use std::fmt::Display;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use log::LevelFilter;
@@ -37,15 +37,23 @@ fn main() -> ExitCode {
         Ok(Command::Print(text)) => print(&text),
         Ok(Command::Run(given)) => with_settings(&given, run),
         Ok(Command::Export(given)) => with_settings(&given, export),
-        Ok(Command::Ask { question, given, as_json }) => with_settings(&given, |sources| {
-            let settings = settings::resolve_export(&sources.flags)?;
-            for warning in &sources.warnings {
-                eprintln!("p2pool: {warning}");
-            }
-            Ok(ask::run(question, as_json, &settings.chain_dir))
+        Ok(Command::Ask { question, given, as_json }) => {
+            with_settings(&given, |sources| ask_with(sources, |chain_dir| ask::run(question, as_json, chain_dir)))
+        }
+        Ok(Command::Instruct { instruction, hours, given, as_json }) => with_settings(&given, |sources| {
+            ask_with(sources, |chain_dir| ask::instruct(&instruction, hours, as_json, chain_dir))
         }),
         Err(error) => usage_error(&error),
     }
+}
+
+/// Calls what asks the running node, with its directory.
+fn ask_with(sources: &Sources, ask: impl FnOnce(&Path) -> ExitCode) -> Result<ExitCode, SettingsError> {
+    let settings = settings::resolve_export(&sources.flags)?;
+    for warning in &sources.warnings {
+        eprintln!("p2pool: {warning}");
+    }
+    Ok(ask(&settings.chain_dir))
 }
 
 /// Calls a command with the settings from all sources, and reports an error in them.

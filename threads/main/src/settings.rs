@@ -26,6 +26,7 @@ pub use error::SettingsError;
 pub use file::read as read_file;
 #[cfg(test)]
 pub use file::{parse as parse_file, Content};
+pub use network::peer_multiaddr;
 pub use sources::{merge, Environment, Sources};
 
 /// Default of `-start-difficulty`: a 1.2 TH/s miner submits once in 6 minutes, until vardiff adjusts it.

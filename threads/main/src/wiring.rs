@@ -95,6 +95,7 @@ impl Components {
             own_blocks: submit.own_blocks(),
             submission: submit.readiness(),
             tracked: anchor.tracked(),
+            operator: p2p.operator(),
             store_file: p2pool_chain::data_file(&config.chain_dir),
         };
         // The port may be one that the system chose.

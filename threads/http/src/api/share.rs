@@ -114,7 +114,7 @@ impl InfoFields {
 }
 
 /// Returns the main-chain share that names `node` as an uncle.
-fn named_by(node: &LinkedShare, tree: &Tree) -> Option<String> {
+pub(super) fn named_by(node: &LinkedShare, tree: &Tree) -> Option<String> {
     let height = node.share.info.share_height.0;
     let nephews = (1..=UNCLE_DEPTH_MAX).filter_map(|above| tree.main_at(ShareHeight(height.checked_add(above)?)));
     let names_it = |nephew: &&LinkedShare| nephew.share.info.uncles.contains(&node.id);

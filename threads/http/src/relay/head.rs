@@ -8,6 +8,8 @@ use super::refusal::Refusal;
 pub const HEAD_LEN_MAX: usize = 8 * 1024;
 /// Most headers of a request. Browsers send about fifteen.
 const HEADERS_MAX: usize = 64;
+/// The host of all requests to the server, by which it recognises them.
+pub const FORWARDED_HOST: &str = "p2pool";
 /// Longest `If-None-Match` value that is forwarded; the server's tags are shorter.
 const ETAG_LEN_MAX: usize = 80;
 
@@ -81,7 +83,7 @@ fn parse_head(head: &[u8], hosts: &AllowedHosts) -> Result<ForwardedRequest, Ref
     }
     let keep_alive = parsed.version == Some(1) && !options.any(|option| option == "close");
     let method = if is_head { "HEAD" } else { "GET" };
-    let mut request = format!("{method} {target} HTTP/1.1\r\nHost: p2pool\r\n");
+    let mut request = format!("{method} {target} HTTP/1.1\r\nHost: {FORWARDED_HOST}\r\n");
     if let Some(etag) = text_of(parsed.headers, "if-none-match")?.filter(|etag| etag.len() <= ETAG_LEN_MAX) {
         request.push_str("If-None-Match: ");
         request.push_str(etag);

@@ -1,4 +1,5 @@
 use arc_swap::ArcSwap;
+use p2pool_channels::OperatorSender;
 use p2pool_core::metrics::Metrics;
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::sharechain::Tree;
@@ -21,6 +22,7 @@ fn site(folder: &std::path::Path) -> (Site, Arc<Metrics>) {
         own_blocks: Arc::default(),
         submission: Arc::default(),
         tracked: Arc::default(),
+        operator: OperatorSender::new(|_| Ok(String::new())),
         store_file: folder.join("sharechain"),
     };
     let config = Config::for_tests(params, folder);

@@ -389,6 +389,31 @@ fn head_has_the_headers_of_get() {
 }
 
 #[test]
+fn shares_are_the_latest_of_the_main_chain_and_those_that_pay_this_node() {
+    let node = Node::start();
+    let (tree, document) = (node.recording.tree(), node.json("/api/v1/shares"));
+    let listed = document["shares"].as_array().unwrap();
+    let main: Vec<String> = tree.main_chain().iter().rev().take(50).map(|node| node.id.to_string()).collect();
+    assert_eq!(listed.iter().map(|share| share["hash"].as_str().unwrap()).collect::<Vec<_>>(), main);
+    assert!(listed.iter().all(|share| share["state"] == "main"));
+    let own = tree.shares().filter(|share| share.info().payout_script == node.recording.scripts[0]).count();
+    assert_eq!((&document["own_count"], own > 0), (&own.into(), true));
+    for share in document["own"].as_array().unwrap() {
+        let detail = node.json(&format!("/api/v1/share/{}", share["hash"].as_str().unwrap()));
+        assert_eq!(
+            (&share["ours"], &share["miner"], &share["work"]),
+            (&true.into(), &detail["miner"], &detail["work"])
+        );
+        let expected = match (detail["main_chain"] == true, detail["named_by"].is_string()) {
+            (true, _) => "main",
+            (false, true) => "uncle",
+            (false, false) => "uncredited",
+        };
+        assert_eq!(share["state"], expected);
+    }
+}
+
+#[test]
 fn bans_have_a_reason_and_an_end_and_the_status_lists_few() {
     let node = Node::start();
     let bans = node.json("/api/v1/bans");

@@ -11,6 +11,7 @@ mod metrics;
 mod monitoring;
 mod node;
 mod openapi;
+mod operator;
 mod storage;
 mod submission;
 mod workers;

@@ -4,15 +4,17 @@ use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{channel, Receiver};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use bitcoin::hex::FromHex as _;
-use p2pool_channels::BrowserConnection;
+use p2pool_channels::{BrowserConnection, CommandRefused, InboxFull, OperatorSender};
 use p2pool_core::config::Config;
 use p2pool_core::metrics::Metrics;
+use p2pool_core::operator::OperatorCommand;
 use p2pool_core::params::{ChainParams, Network};
 use p2pool_core::payouts::Window;
 use p2pool_core::share::{PayoutScript, Share};
@@ -169,6 +171,8 @@ pub struct Node {
     pub sources: Sources,
     pub recording: Recording,
     pub chain_dir: PathBuf,
+    /// The operator's commands for the network thread.
+    pub commands: Receiver<OperatorCommand>,
     stop: Option<StopHandle>,
     stop_accepting: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
@@ -226,6 +230,16 @@ impl Node {
     pub fn start_in(chain_dir: &Path, recording: Recording, chain: ChainStatus) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
+        let (sender, commands) = channel();
+        let operator = OperatorSender::new(move |command| {
+            sender.send(command.clone()).unwrap();
+            match command {
+                OperatorCommand::Unban { .. } => Err(CommandRefused::NotFound("it is not banned".to_owned())),
+                OperatorCommand::Connect { .. } => Err(CommandRefused::Wrong("it is no multiaddr".to_owned())),
+                OperatorCommand::Disconnect { .. } => Err(InboxFull.into()),
+                OperatorCommand::Ban { .. } => Ok("it is banned".to_owned()),
+            }
+        });
         let sources = Sources {
             metrics: Arc::new(Metrics::default()),
             chain: Arc::new(ArcSwap::from_pointee(chain)),
@@ -236,6 +250,7 @@ impl Node {
             own_blocks: Arc::default(),
             submission: Arc::default(),
             tracked: Arc::default(),
+            operator,
             store_file: chain_dir.join(STORE_FILE),
         };
         let config = Config {
@@ -271,7 +286,17 @@ impl Node {
             std::thread::spawn(move || server.run().unwrap()),
         ];
         let chain_dir = chain_dir.to_owned();
-        Self { address, sources, recording, chain_dir, stop: Some(stop), stop_accepting, threads, _folder: None }
+        Self {
+            address,
+            sources,
+            recording,
+            chain_dir,
+            commands,
+            stop: Some(stop),
+            stop_accepting,
+            threads,
+            _folder: None,
+        }
     }
 
     pub fn get(&self, path: &str) -> Response {

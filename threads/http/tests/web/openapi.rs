@@ -145,6 +145,7 @@ fn every_path_is_described() {
         "/api/v1/status",
         "/api/v1/payouts",
         "/api/v1/miners",
+        "/api/v1/shares",
         "/api/v1/peers",
         "/api/v1/bans",
         "/api/v1/blocks",

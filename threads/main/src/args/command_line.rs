@@ -21,6 +21,8 @@ pub enum Command {
     Export(Given),
     /// Ask the running node.
     Ask { question: Question, given: Given, as_json: bool },
+    /// Have the running node do something.
+    Instruct { instruction: Instruction, hours: Option<u32>, given: Given, as_json: bool },
     /// Print this text and exit.
     Print(String),
 }
@@ -33,13 +35,14 @@ pub enum Question {
     Miners,
     Peers,
     Bans,
+    Shares,
     Payouts,
     Blocks,
 }
 
 impl Question {
-    pub const ALL: [Self; 7] =
-        [Self::Health, Self::Status, Self::Miners, Self::Peers, Self::Bans, Self::Payouts, Self::Blocks];
+    pub const ALL: [Self; 8] =
+        [Self::Health, Self::Status, Self::Miners, Self::Peers, Self::Bans, Self::Shares, Self::Payouts, Self::Blocks];
 
     /// Returns the command.
     pub const fn name(self) -> &'static str {
@@ -49,6 +52,7 @@ impl Question {
             Self::Miners => "miners",
             Self::Peers => "peers",
             Self::Bans => "bans",
+            Self::Shares => "shares",
             Self::Payouts => "payouts",
             Self::Blocks => "blocks",
         }
@@ -62,8 +66,62 @@ impl Question {
             Self::Miners => "its miners, those in trouble first",
             Self::Peers => "the nodes that it is connected to",
             Self::Bans => "the banned peers and addresses, and why",
+            Self::Shares => "the latest shares, and its own ones",
             Self::Payouts => "who a block found now would pay",
             Self::Blocks => "the found Bitcoin blocks",
+        }
+    }
+}
+
+/// What the running node can be made to do, each with the word that it is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instruction {
+    pub kind: InstructionKind,
+    pub word: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InstructionKind {
+    Ban,
+    Unban,
+    Connect,
+    Disconnect,
+    LogLevel,
+}
+
+impl InstructionKind {
+    pub const ALL: [Self; 5] = [Self::Ban, Self::Unban, Self::Connect, Self::Disconnect, Self::LogLevel];
+
+    /// Returns the command.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ban => "ban",
+            Self::Unban => "unban",
+            Self::Connect => "connect",
+            Self::Disconnect => "disconnect",
+            Self::LogLevel => "log-level",
+        }
+    }
+
+    /// Returns the placeholder of its word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Ban => "<peer|address>",
+            Self::Unban => "<peer|address|all>",
+            Self::Connect => "<host:port|multiaddr>",
+            Self::Disconnect => "<peer>",
+            Self::LogLevel => "<level>",
+        }
+    }
+
+    /// Returns what the node does.
+    pub const fn about(self) -> &'static str {
+        match self {
+            Self::Ban => "keep out a peer or an address for -hours (24)",
+            Self::Unban => "lift a ban, or all",
+            Self::Connect => "dial a peer once, beyond the limits",
+            Self::Disconnect => "close a connection",
+            Self::LogLevel => "change the log level until the next start",
         }
     }
 }
@@ -73,16 +131,15 @@ impl Question {
 enum Verb {
     Export,
     Ask(Question),
+    Instruct(InstructionKind),
 }
 
 impl Verb {
     fn of(word: &str) -> Option<Self> {
-        let question = || Question::ALL.into_iter().find(|question| question.name() == word);
-        if word == EXPORT {
-            Some(Self::Export)
-        } else {
-            question().map(Self::Ask)
-        }
+        let question = Question::ALL.into_iter().find(|question| question.name() == word);
+        let instruction = InstructionKind::ALL.into_iter().find(|instruction| instruction.name() == word);
+        let export = (word == EXPORT).then_some(Self::Export);
+        export.or(question.map(Self::Ask)).or(instruction.map(Self::Instruct))
     }
 }
 
@@ -97,8 +154,12 @@ pub enum UsageError {
     StrayWord { word: String, place: String },
     #[error("there is no group {given:?} of flags; the groups are {}", group_names())]
     UnknownGroup { given: String },
-    #[error("-json needs one of the commands {}", Question::ALL.map(Question::name).join(", "))]
+    #[error("-json needs one of the commands {}", command_names()[2..].join(", "))]
     NeedsQuestion,
+    #[error("-hours needs the command ban, and a number")]
+    WrongHours,
+    #[error("{} needs {}", .0.name(), .0.word())]
+    NeedsWord(InstructionKind),
     #[error("-{0} takes no value")]
     NeedsNoValue(String),
     #[error("-{0} is given twice: keep one of them")]
@@ -109,7 +170,8 @@ pub enum UsageError {
 
 /// Returns the words that are commands.
 pub fn command_names() -> Vec<&'static str> {
-    [EXPORT, "help"].into_iter().chain(Question::ALL.map(Question::name)).collect()
+    let of_nodes = Question::ALL.map(Question::name).into_iter().chain(InstructionKind::ALL.map(InstructionKind::name));
+    [EXPORT, "help"].into_iter().chain(of_nodes).collect()
 }
 
 fn group_names() -> String {
@@ -123,6 +185,7 @@ fn group_names() -> String {
 pub fn parse(words: &[String]) -> Result<Command, UsageError> {
     let mut given = Given::new();
     let mut command = None;
+    let (mut object, mut hours) = (None, None);
     let (mut asks_version, mut as_json) = (false, false);
     let mut previous = Previous::Nothing;
     let mut rest = words.iter().peekable();
@@ -130,6 +193,7 @@ pub fn parse(words: &[String]) -> Result<Command, UsageError> {
         let Some((name, value)) = split_flag(word) else {
             match Verb::of(word).filter(|_| command.is_none()) {
                 Some(verb) => command = Some(verb),
+                None if object.is_none() && matches!(command, Some(Verb::Instruct(_))) => object = Some(word.clone()),
                 None if word == "help" => return help_on(rest.next()),
                 None => return Err(stray(word, previous)),
             }
@@ -141,6 +205,10 @@ pub fn parse(words: &[String]) -> Result<Command, UsageError> {
             "version" | "json" if value.is_some() => return Err(UsageError::NeedsNoValue(name.to_owned())),
             "version" => asks_version = true,
             "json" => as_json = true,
+            "hours" => {
+                let value = value.or_else(|| rest.next().map(String::as_str));
+                hours = Some(value.and_then(|value| value.parse().ok()).ok_or(UsageError::WrongHours)?);
+            }
             _ => {
                 // After a password with a space it may be the rest of it.
                 let flag = match (known(name), &previous) {
@@ -163,9 +231,16 @@ pub fn parse(words: &[String]) -> Result<Command, UsageError> {
             }
         }
     }
+    if hours.is_some() && command != Some(Verb::Instruct(InstructionKind::Ban)) {
+        return Err(UsageError::WrongHours);
+    }
     Ok(match command {
         _ if asks_version => Command::Print(format!("p2pool {VERSION}\n")),
         Some(Verb::Ask(question)) => Command::Ask { question, given, as_json },
+        Some(Verb::Instruct(kind)) => {
+            let word = object.ok_or(UsageError::NeedsWord(kind))?;
+            Command::Instruct { instruction: Instruction { kind, word }, hours, given, as_json }
+        }
         _ if as_json => return Err(UsageError::NeedsQuestion),
         Some(Verb::Export) => Command::Export(given),
         None => Command::Run(given),

@@ -1,6 +1,6 @@
 //! The help, which fits a terminal of 80 columns.
 
-use super::{FlagInfo, Group, Question, GROUPS};
+use super::{FlagInfo, Group, InstructionKind, Question, GROUPS};
 
 /// Columns of a line.
 const WIDTH: usize = 80;
@@ -20,6 +20,11 @@ To ask the running node, with its own flags (-json prints the API's document):
     .to_owned();
     for question in Question::ALL {
         text += &format!("       p2pool {:<29}{}\n", question.name(), question.about());
+    }
+    text += "\nTo make it do something:\n";
+    for kind in InstructionKind::ALL {
+        let command = format!("{} {}", kind.name(), kind.word());
+        text += &format!("       p2pool {command:<29}{}\n", kind.about());
     }
     for group in &GROUPS {
         text += "\n";

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use super::command_line::command_names;
-use super::{all, settings, FlagInfo, Question, GROUPS, VARIABLES};
+use super::{all, settings, FlagInfo, InstructionKind, Question, GROUPS, VARIABLES};
 use crate::settings::{parse_file, resolve, Content};
 
 /// Variable that makes the test write the files.
@@ -85,6 +85,11 @@ fn settings_file() -> String {
     text
 }
 
+fn capitalised(text: &str) -> String {
+    let (first, rest) = text.split_at(1);
+    first.to_uppercase() + rest
+}
+
 /// Escapes a text for troff.
 fn troff(text: &str) -> String {
     text.replace('\\', "\\e").replace('-', "\\-")
@@ -102,8 +107,11 @@ p2pool \\- node of a decentralised Bitcoin mining pool
 .B p2pool export
 [\\fIflags\\fR]
 .br
-.B p2pool health\\fR|\\fBstatus\\fR|\\fBminers\\fR|\\fBpeers\\fR|\\fBbans\\fR|\\fBpayouts\\fR|\\fBblocks
+.B p2pool health\\fR|\\fBstatus\\fR|\\fBminers\\fR|\\fBpeers\\fR|\\fBbans\\fR|\\fBshares\\fR|\\fBpayouts\\fR|\\fBblocks
 [\\fB\\-json\\fR] [\\fIflags\\fR]
+.br
+.B p2pool ban\\fR|\\fBunban\\fR|\\fBconnect\\fR|\\fBdisconnect\\fR|\\fBlog\\-level
+\\fIvalue\\fR [\\fB\\-hours\\fR \\fInumber\\fR] [\\fB\\-json\\fR] [\\fIflags\\fR]
 .br
 .B p2pool help
 [\\fIgroup\\fR]
@@ -123,6 +131,11 @@ These ask the node that runs with the same settings, as its user or root; with \
     .to_owned();
     for question in Question::ALL {
         text += &format!(".TP\n.B {}\nPrints {}.\n", question.name(), question.about());
+    }
+    text += ".PP\nThese make it do something:\n";
+    for kind in InstructionKind::ALL {
+        let (name, word) = (troff(kind.name()), troff(kind.word()));
+        text += &format!(".TP\n\\fB{name}\\fR \\fI{word}\\fR\n{}.\n", troff(&capitalised(kind.about())));
     }
     for group in &GROUPS {
         text += &format!(".SH FLAGS: {}\n", group.name.to_uppercase());
@@ -146,9 +159,9 @@ other names:
 Settings, if there is no p2pool.toml in the data directory. The keys are the names of the flags.
 .SH EXIT STATUS
 0 after a stop by SIGTERM or SIGINT; 1 after a failure; 2 if a setting is wrong. Of
-the commands that ask a node: 0, or 2 if none runs; of
+the commands that ask a node or make it do something: 0, or 2 if none runs; 1 if it refuses that, and of
 .B health
-1 if the node is not healthy.
+if the node is not healthy.
 ";
     text
 }

@@ -18,6 +18,7 @@ pub fn text(question: Question, document: &Value) -> String {
         Question::Miners => miners(document),
         Question::Peers => peers(document),
         Question::Bans => bans(document),
+        Question::Shares => shares(document),
         Question::Payouts => payouts(document),
         Question::Blocks => blocks(document),
     }
@@ -139,6 +140,28 @@ fn bans(document: &Value) -> String {
         rows.push(vec![string(&ban["subject"]), string(&ban["state"]), ends, string(&ban["reason"])]);
     }
     aligned(&rows)
+}
+
+fn shares(document: &Value) -> String {
+    let table = |shares: &Value| {
+        let mut rows = vec![heads(&["height", "age", "state", "difficulty", "miner", "share", ""])];
+        for share in list(shares) {
+            let block = if share["is_block"] == true { "Bitcoin block" } else { "" };
+            rows.push(vec![
+                string(&share["share_height"]),
+                number(&share["age_secs"]).map_or(NONE.to_owned(), duration),
+                string(&share["state"]),
+                number(&share["share_difficulty"]).map_or(NONE.to_owned(), |difficulty| format!("{difficulty:.6}")),
+                if share["ours"] == true { "this node".to_owned() } else { string(&share["miner"]) },
+                string(&share["hash"]),
+                block.to_owned(),
+            ]);
+        }
+        aligned(&rows)
+    };
+    let (count, own) = (string(&document["count"]), string(&document["own_count"]));
+    let own_shares = if list(&document["own"]).is_empty() { String::new() } else { table(&document["own"]) };
+    format!("{count} shares, the latest:\n{}\n{own} of this node\n{own_shares}", table(&document["shares"]))
 }
 
 fn payouts(document: &Value) -> String {

@@ -110,17 +110,19 @@ fn host_and_port(text: &str) -> Option<(&str, u16)> {
     (host.parse::<IpAddr>().is_ok() || is_name(host)).then_some((host, port))
 }
 
+/// Returns the multiaddr of `HOST:PORT`.
+pub fn peer_multiaddr(text: &str) -> Option<String> {
+    let (host, port) = host_and_port(text)?;
+    match (host.parse(), host.strip_suffix(".onion")) {
+        (Ok(ip), _) => Some(multiaddr(SocketAddr::new(ip, port))),
+        (_, Some(name)) => is_onion(name).then(|| format!("/onion3/{name}:{port}")),
+        (_, None) => Some(format!("/dns/{host}/tcp/{port}")),
+    }
+}
+
 fn added_peers(flags: &Flags) -> Result<Vec<String>, SettingsError> {
     let wrong = |item: &str| SettingsError::wrong("-add-peer", item, "give peers as HOST:PORT, without a peer id");
-    let parse = |item: &&str| {
-        let (host, port) = host_and_port(item).ok_or_else(|| wrong(item))?;
-        Ok(match (host.parse(), host.strip_suffix(".onion")) {
-            (Ok(ip), _) => multiaddr(SocketAddr::new(ip, port)),
-            (_, Some(name)) if is_onion(name) => format!("/onion3/{name}:{port}"),
-            (_, Some(_)) => return Err(wrong(item)),
-            (_, None) => format!("/dns/{host}/tcp/{port}"),
-        })
-    };
+    let parse = |item: &&str| peer_multiaddr(item).ok_or_else(|| wrong(item));
     items("-add-peer", flags.add_peer.as_deref().unwrap_or_default())?.iter().map(parse).collect()
 }
 

@@ -1,5 +1,6 @@
 //! The real program as a process, without bitcoind: exit status, one-line errors, log, shutdown.
 
+mod operator;
 mod service;
 mod settings;
 mod support;

@@ -107,6 +107,8 @@ fn a_running_node_can_be_asked() {
         ("status", "chain         main on regtest\n"),
         ("miners", "worker  hash rate"),
         ("peers", "address  direction"),
+        ("bans", "peer or address  state"),
+        ("shares", "0 shares, the latest:\nheight  age"),
         ("payouts", "address  payout"),
         ("blocks", "height  status"),
     ] {

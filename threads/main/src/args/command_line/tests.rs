@@ -65,7 +65,29 @@ fn a_command_may_precede_or_follow_its_flags() {
         assert_eq!(parse_words(&[question.name(), "-network=regtest"]), ask(false));
         assert_eq!(parse_words(&[question.name(), "--json", "-network=regtest"]), ask(true));
     }
+    for kind in InstructionKind::ALL {
+        let instruction = || Instruction { kind, word: "x".to_owned() };
+        let instruct = |hours, as_json| {
+            Ok(Command::Instruct { instruction: instruction(), hours, given: expected.clone(), as_json })
+        };
+        assert_eq!(parse_words(&[kind.name(), "x", "-network=regtest"]), instruct(None, false));
+        assert_eq!(parse_words(&["-network=regtest", kind.name(), "-json", "x"]), instruct(None, true));
+        assert_eq!(parse_words(&[kind.name()]), Err(UsageError::NeedsWord(kind)));
+        let with_hours = [kind.name(), "x", "-network=regtest", "-hours", "5"];
+        match kind {
+            InstructionKind::Ban => assert_eq!(parse_words(&with_hours), instruct(Some(5), false)),
+            _ => assert_eq!(parse_words(&with_hours), Err(UsageError::WrongHours)),
+        }
+    }
     assert_eq!(parse_words(&["export", "-json"]), Err(UsageError::NeedsQuestion));
+    assert_eq!(parse_words(&["status", "-hours=5"]), Err(UsageError::WrongHours));
+}
+
+#[test]
+fn a_word_may_be_that_of_a_command() {
+    let instruction = Instruction { kind: InstructionKind::Unban, word: "status".to_owned() };
+    let expected = Command::Instruct { instruction, hours: None, given: Given::new(), as_json: false };
+    assert_eq!(parse_words(&["unban", "status"]), Ok(expected));
 }
 
 #[test]

@@ -194,6 +194,12 @@ impl Pool {
         wait_for("a session", WORK_TIMEOUT, || Session::open(&self.address(), "p2pool-test", worker, password).ok())
     }
 
+    /// Runs a command of the program for this node, such as `p2pool ban`, to its end.
+    pub fn command(&self, words: &[&str]) -> Output {
+        let flags = self.chain_flags();
+        run_to_end(&words.iter().copied().chain(flags.iter().map(String::as_str)).collect::<Vec<_>>())
+    }
+
     /// Returns the output of `p2pool export`; the node may be running.
     #[track_caller]
     pub fn export_text(&self) -> String {

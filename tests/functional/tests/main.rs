@@ -17,6 +17,7 @@ mod network_clock;
 mod network_faults;
 mod network_gossip;
 mod network_homes;
+mod network_operator;
 mod network_partition;
 mod network_pruned;
 mod network_reconnect;

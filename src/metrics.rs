@@ -53,8 +53,10 @@ pub struct Metrics {
     pub p2p_bytes_out: IntCounter,
     /// Peers that have subscribed to shares; this node sends shares to them alone (p2p).
     pub peers_subscribed: IntGauge,
-    /// Peers that this node exchanges shares with directly (p2p).
-    pub mesh_peers: IntGauge,
+    /// Gossip of shares (p2p).
+    pub share_gossip: GossipMetrics,
+    /// Gossip of found blocks (p2p).
+    pub block_gossip: GossipMetrics,
     /// Connections that were replaced by a new one of the same peer (p2p).
     pub peer_connections_replaced: IntCounter,
     /// Peers that were disconnected because they did not subscribe to shares (p2p).
@@ -77,6 +79,8 @@ pub struct Metrics {
     pub peer_bans: IntCounter,
     /// Inbound peers that were evicted to make room for others (p2p).
     pub peer_evictions: IntCounter,
+    /// Inbound connections that were refused, by reason (p2p).
+    pub connections_refused: RefusalCounters,
     /// Open connections of browsers (http/relay).
     pub web_connections: IntGauge,
     /// HTTP requests passed to the server (http/relay).
@@ -85,6 +89,34 @@ pub struct Metrics {
     pub web_refused: IntCounter,
     /// HTTP connections evicted or refused at the connection limit (http/relay).
     pub web_limit_reached: IntCounter,
+}
+
+/// Gossip on one topic.
+#[derive(Debug)]
+pub struct GossipMetrics {
+    /// Peers that messages are exchanged with directly.
+    pub mesh_peers: IntGauge,
+    /// Messages that this node announced.
+    pub announced: IntCounter,
+    /// Messages of peers, each once.
+    pub received: IntCounter,
+    /// Those that were relayed.
+    pub accepted: IntCounter,
+    /// Those that were not relayed, although their senders may be honest.
+    pub ignored: IntCounter,
+    /// Those for which their senders were penalised.
+    pub rejected: IntCounter,
+}
+
+/// Counts of refused inbound connections, by reason.
+#[derive(Debug)]
+pub struct RefusalCounters {
+    pub banned: IntCounter,
+    pub graylisted: IntCounter,
+    pub netgroup_full: IntCounter,
+    pub too_frequent: IntCounter,
+    /// The limits of all connections.
+    pub full: IntCounter,
 }
 
 /// Counts of blocks handed to bitcoind, by result.
@@ -139,6 +171,28 @@ impl Default for Metrics {
             let help = "Bytes exchanged with peers, with encryption and framing.";
             labelled("p2pool_p2p_bytes_total", help, "direction", direction)
         };
+        let gossip = |topic| {
+            let event = |event| {
+                let help = "Gossip: messages that this node announced; received ones, and what became of them.";
+                let options = Opts::new("p2pool_gossip_messages_total", help);
+                let options = options.const_label("topic", topic).const_label("event", event);
+                register(&registry, IntCounter::with_opts(options))
+            };
+            let help = "Peers that messages of a topic are exchanged with directly.";
+            let mesh = Opts::new("p2pool_gossip_mesh_peers", help).const_label("topic", topic);
+            GossipMetrics {
+                mesh_peers: register(&registry, IntGauge::with_opts(mesh)),
+                announced: event("announced"),
+                received: event("received"),
+                accepted: event("accepted"),
+                ignored: event("ignored"),
+                rejected: event("rejected"),
+            }
+        };
+        let refused = |reason| {
+            let help = "Inbound connections of peers that were refused, by reason.";
+            labelled("p2pool_peer_connections_refused_total", help, "reason", reason)
+        };
         let build = Opts::new("p2pool_build_info", "The program's version.");
         let build = build.const_label("version", env!("CARGO_PKG_VERSION"));
         register(&registry, IntGauge::with_opts(build)).set(1);
@@ -182,7 +236,8 @@ impl Default for Metrics {
             p2p_bytes_in: p2p_bytes("in"),
             p2p_bytes_out: p2p_bytes("out"),
             peers_subscribed: gauge("p2pool_peers_subscribed", "Connected peers that have subscribed to shares."),
-            mesh_peers: gauge("p2pool_gossip_mesh_peers", "Peers that shares are exchanged with directly."),
+            share_gossip: gossip("shares"),
+            block_gossip: gossip("blocks"),
             peer_connections_replaced: counter(
                 "p2pool_peer_connections_replaced_total",
                 "Connections of peers that were replaced by a new one of the same peer.",
@@ -209,6 +264,13 @@ impl Default for Metrics {
             ),
             peer_bans: counter("p2pool_peer_bans_total", "Bans of peers."),
             peer_evictions: counter("p2pool_peer_evictions_total", "Inbound peers that made room for others."),
+            connections_refused: RefusalCounters {
+                banned: refused("banned"),
+                graylisted: refused("graylisted"),
+                netgroup_full: refused("netgroup_full"),
+                too_frequent: refused("too_frequent"),
+                full: refused("full"),
+            },
             web_connections: gauge("p2pool_web_connections", "Open connections of browsers."),
             web_requests: counter("p2pool_web_requests_total", "HTTP requests passed to the server."),
             web_refused: counter("p2pool_web_refused_total", "HTTP requests refused as malformed."),

@@ -144,3 +144,13 @@ pub enum Direction {
     /// This node did.
     Outbound,
 }
+
+impl Direction {
+    /// Returns the name for the API and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Inbound => "inbound",
+            Self::Outbound => "outbound",
+        }
+    }
+}

@@ -1,6 +1,11 @@
 //! The metrics in Prometheus' text format: what threads count, and what follows from the published snapshots.
 
+use std::collections::HashSet;
+use std::net::IpAddr;
+
 use p2pool_core::metrics::register;
+use p2pool_core::netgroup::Netgroup;
+use p2pool_core::status::{Direction, PeerStatus};
 use p2pool_core::sync::SyncState;
 use prometheus::{Encoder as _, Gauge, IntCounter, Opts, Registry, TextEncoder};
 
@@ -22,6 +27,12 @@ pub fn text(snapshot: &Snapshot, outputs: &PayoutOutputs, uptime_s: u64, store_b
         log::warn!("cannot write metrics: {error}");
     }
     text
+}
+
+/// Returns the netgroup of a multiaddr that begins with a peer's own IP address; own networks have none.
+fn netgroup(address: &str) -> Option<Netgroup> {
+    let ip = address.split('/').nth(2)?.parse::<IpAddr>().ok()?;
+    Netgroup::of(ip).filter(|_| !address.contains("/p2p-circuit"))
 }
 
 /// Returns the metrics that follow from the snapshots.
@@ -83,6 +94,15 @@ fn derived(snapshot: &Snapshot, outputs: &PayoutOutputs, uptime_s: u64, store_by
     let rejected = IntCounter::new("p2pool_stratum_shares_rejected_total", "Rejected submits.");
     register(&registry, rejected).inc_by(snapshot.metrics.shares_rejected.total());
     gauge("p2pool_peers_connected", "Connected peers.", snapshot.peers.peers.len() as f64);
+    for direction in [Direction::Inbound, Direction::Outbound] {
+        let peers: Vec<&PeerStatus> = snapshot.peers.peers.iter().filter(|peer| peer.direction == direction).collect();
+        let netgroups: HashSet<Netgroup> = peers.iter().filter_map(|peer| netgroup(&peer.address)).collect();
+        let labelled =
+            |name, help, value| with(Opts::new(name, help).const_label("direction", direction.name()), value);
+        labelled("p2pool_peers_by_direction", "Connected peers, by who dialled.", peers.len() as f64);
+        let help = "Netgroups (IPv4 /24, IPv6 /48) of peers on the Internet, by who dialled.";
+        labelled("p2pool_peer_netgroups", help, netgroups.len() as f64);
+    }
     gauge("p2pool_peers_banned", "Banned peers and addresses.", snapshot.peers.banned() as f64);
     flag("p2pool_synced", "1 while this node is synced with its peers.", sync == SyncState::Synced);
     let is_solo = matches!(sync, SyncState::Solo { .. });
@@ -112,4 +132,24 @@ fn derived(snapshot: &Snapshot, outputs: &PayoutOutputs, uptime_s: u64, store_by
         gauge("p2pool_store_bytes", "Size of the sharechain's file.", bytes as f64);
     }
     registry
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_netgroup_of_a_peer_is_that_of_its_own_public_address() {
+        for (one, other) in [
+            ("/ip4/8.8.8.8/tcp/9171", Some("/ip4/8.8.8.9/tcp/1")),
+            ("/ip6/2001:db8:7::1/tcp/9171", Some("/ip6/2001:db8:7:5::1/tcp/1")),
+            ("/ip4/192.168.1.5/tcp/9171", None),
+            ("/ip4/8.8.8.8/tcp/9171/p2p/12D3/p2p-circuit", None),
+            ("/onion3/vww6ybal4bd7szmgncyruucpgfkqahzddi37ktceo3ah7ngmcopnpyyd:9171", None),
+            ("", None),
+        ] {
+            assert_eq!(netgroup(one), other.and_then(netgroup), "{one}");
+            assert_eq!(netgroup(one).is_some(), other.is_some(), "{one}");
+        }
+    }
 }

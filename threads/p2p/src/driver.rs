@@ -157,6 +157,7 @@ impl SwarmDriver {
                 }
             }
             SwarmEvent::IncomingConnectionError { send_back_addr, error, .. } => {
+                self.count_refusal(&error);
                 debug!("inbound connection from {send_back_addr} failed: {error}");
             }
             SwarmEvent::NewListenAddr { address, listener_id } if is_relayed(&address) => {
@@ -266,7 +267,11 @@ impl SwarmDriver {
         let subscribed = gossip.speakers(&shares).filter(|(_, is_subscribed)| *is_subscribed).count();
         self.metrics.peers_subscribed.set(subscribed as i64);
         self.count_reach(now);
-        self.metrics.mesh_peers.set(gossip.inner.mesh_peers(&shares).count() as i64);
+        for (metrics, topic) in
+            [(&self.metrics.share_gossip, &self.names.shares), (&self.metrics.block_gossip, &self.names.blocks)]
+        {
+            metrics.mesh_peers.set(gossip.inner.mesh_peers(&topic.hash()).count() as i64);
+        }
         let our_id = self.swarm.local_peer_id().to_string();
         self.status.store(Arc::new(PeersStatus {
             listening: self.listening.iter().map(|address| format!("{address}/p2p/{our_id}")).collect(),

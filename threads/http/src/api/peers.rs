@@ -1,6 +1,6 @@
 //! `/api/v1/peers`: the connected peers.
 
-use p2pool_core::status::{Direction, PeerStatus, PeersStatus, ReachStatus, Reachability, Route};
+use p2pool_core::status::{PeerStatus, PeersStatus, ReachStatus, Reachability, Route};
 use p2pool_core::units::UnixTime;
 use serde::Serialize;
 
@@ -85,10 +85,7 @@ impl Peer {
             id: peer.id.to_string(),
             latency_us: peer.latency_us,
             address: peer.address.to_string(),
-            direction: match peer.direction {
-                Direction::Inbound => "inbound",
-                Direction::Outbound => "outbound",
-            },
+            direction: peer.direction.name(),
             route: match peer.route {
                 Route::Direct => "direct",
                 Route::Relayed => "relayed",

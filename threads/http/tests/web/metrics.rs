@@ -32,7 +32,10 @@ fn metrics_have_their_names_and_kinds() {
         "p2pool_miners_connected",
         "p2pool_peers_connected",
         "p2pool_peers_subscribed",
-        "p2pool_gossip_mesh_peers",
+        "p2pool_gossip_mesh_peers{topic=\"shares\"}",
+        "p2pool_gossip_mesh_peers{topic=\"blocks\"}",
+        "p2pool_peers_by_direction{direction=\"inbound\"}",
+        "p2pool_peer_netgroups{direction=\"outbound\"}",
         "p2pool_identity_duplicated",
         "p2pool_share_difficulty",
         "p2pool_pool_hashrate",
@@ -48,7 +51,8 @@ fn metrics_have_their_names_and_kinds() {
         "p2pool_peers_relayed",
         "p2pool_peers_punched",
     ] {
-        assert_eq!(kinds.get(name).map(String::as_str), Some("gauge"), "{name}");
+        let family = name.split('{').next().unwrap();
+        assert_eq!(kinds.get(family).map(String::as_str), Some("gauge"), "{name}");
         assert!(values.contains_key(name), "{name}");
     }
     for name in [
@@ -60,6 +64,10 @@ fn metrics_have_their_names_and_kinds() {
         "p2pool_peer_misbehaviours_total",
         "p2pool_peer_bans_total",
         "p2pool_peer_evictions_total",
+        "p2pool_peer_connections_refused_total{reason=\"banned\"}",
+        "p2pool_peer_connections_refused_total{reason=\"full\"}",
+        "p2pool_gossip_messages_total{event=\"announced\",topic=\"shares\"}",
+        "p2pool_gossip_messages_total{event=\"rejected\",topic=\"blocks\"}",
         "p2pool_block_submissions_total{result=\"success\"}",
         "p2pool_block_submissions_total{result=\"rejected\"}",
         "p2pool_block_submissions_total{result=\"failed\"}",
@@ -128,6 +136,10 @@ fn metrics_show_the_current_values() {
         ("p2pool_stratum_bytes_total{direction=\"in\"}", 1_000.0),
         ("p2pool_miners_connected", 2.0),
         ("p2pool_local_hashrate", 1.5e12),
+        ("p2pool_peers_by_direction{direction=\"inbound\"}", 1.0),
+        ("p2pool_peers_by_direction{direction=\"outbound\"}", 1.0),
+        // The peers have private addresses.
+        ("p2pool_peer_netgroups{direction=\"inbound\"}", 0.0),
         ("p2pool_sharechain_height", f64::from(tree.tip().unwrap().share.info.share_height.0)),
         ("p2pool_sharechain_shares", tree.len() as f64),
         ("p2pool_sharechain_uncles", uncles.len() as f64),

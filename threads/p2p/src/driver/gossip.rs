@@ -9,6 +9,7 @@ use bitcoin::hashes::Hash as _;
 use libp2p::gossipsub::{self, IdentTopic, Message, MessageAcceptance, MessageId, PublishError};
 use libp2p::PeerId;
 use log::{debug, warn};
+use p2pool_core::metrics::GossipMetrics;
 use p2pool_core::node::Event;
 use p2pool_core::peer::{GossipId, GossipVerdict, PeerHandle};
 use p2pool_core::share::Share;
@@ -100,18 +101,19 @@ fn block_event(peer: PeerHandle, gossip: GossipId, message: Vec<u8>) -> Result<O
 impl SwarmDriver {
     pub(super) fn announce_share(&mut self, share: Arc<Share>) {
         let topic = self.names.shares.clone();
-        self.publish_on(&topic, GossipShare { share }.encode());
+        self.publish_on(&topic, GossipShare { share }.encode(), false);
     }
 
     pub(super) fn announce_block(&mut self, block: &BlockAnnouncement) {
         let topic = self.names.blocks.clone();
-        self.publish_on(&topic, block.encode());
+        self.publish_on(&topic, block.encode(), true);
     }
 
-    fn publish_on(&mut self, topic: &IdentTopic, bytes: Vec<u8>) {
+    fn publish_on(&mut self, topic: &IdentTopic, bytes: Vec<u8>, is_block: bool) {
         match self.swarm.behaviour_mut().peers.inner.gossip.inner.publish(topic.clone(), bytes) {
+            Ok(_) => self.gossip_metrics(is_block).announced.inc(),
             // Without peers, or if all have the message already, there is nothing to do.
-            Ok(_) | Err(PublishError::NoPeersSubscribedToTopic | PublishError::Duplicate) => {}
+            Err(PublishError::NoPeersSubscribedToTopic | PublishError::Duplicate) => {}
             Err(error) => warn!("announcement on {topic} failed: {error}"),
         }
     }
@@ -134,10 +136,25 @@ impl SwarmDriver {
                 *useful = Some(Instant::now());
             }
         }
-        self.report_verdict(gossip, &message.from, acceptance);
+        self.report_verdict(gossip, &message.from, message.is_block, acceptance);
     }
 
-    fn report_verdict(&mut self, gossip: GossipId, from: &PeerId, acceptance: MessageAcceptance) {
+    fn gossip_metrics(&self, is_block: bool) -> &GossipMetrics {
+        if is_block {
+            &self.metrics.block_gossip
+        } else {
+            &self.metrics.share_gossip
+        }
+    }
+
+    fn report_verdict(&mut self, gossip: GossipId, from: &PeerId, is_block: bool, acceptance: MessageAcceptance) {
+        let metrics = self.gossip_metrics(is_block);
+        let counter = match acceptance {
+            MessageAcceptance::Accept => &metrics.accepted,
+            MessageAcceptance::Ignore => &metrics.ignored,
+            MessageAcceptance::Reject => &metrics.rejected,
+        };
+        counter.inc();
         let id = MessageId::new(&gossip.0);
         self.swarm.behaviour_mut().peers.inner.gossip.inner.report_message_validation_result(&id, from, acceptance);
     }
@@ -176,9 +193,11 @@ impl SwarmDriver {
         match event {
             GossipEvent::Inner(gossipsub::Event::Message { propagation_source, message_id, message }) => {
                 let gossip = gossip_id(&message_id);
+                let is_block = message.topic != self.names.shares.hash();
+                self.gossip_metrics(is_block).received.inc();
                 // Without an acceptance the chain thread gives a verdict.
-                if let Some(acceptance) = self.on_gossip_message(propagation_source, gossip, message) {
-                    self.report_verdict(gossip, &propagation_source, acceptance);
+                if let Some(acceptance) = self.on_gossip_message(propagation_source, gossip, is_block, message) {
+                    self.report_verdict(gossip, &propagation_source, is_block, acceptance);
                 }
             }
             GossipEvent::Inner(gossipsub::Event::SlowPeer { peer_id, .. }) => {
@@ -189,9 +208,14 @@ impl SwarmDriver {
         }
     }
 
-    fn on_gossip_message(&mut self, from: PeerId, gossip: GossipId, message: Message) -> Option<MessageAcceptance> {
+    fn on_gossip_message(
+        &mut self,
+        from: PeerId,
+        gossip: GossipId,
+        is_block: bool,
+        message: Message,
+    ) -> Option<MessageAcceptance> {
         let Some(peer) = self.peers.get(&from).map(|peer| peer.handle) else { return Some(MessageAcceptance::Ignore) };
-        let is_block = message.topic != self.names.shares.hash();
         if !self.peers.take(&from, if is_block { Action::Block } else { Action::Share }, Instant::now()) {
             self.penalize_rate(&from);
             return Some(MessageAcceptance::Ignore);
@@ -210,7 +234,7 @@ impl SwarmDriver {
     /// Hands a message to the chain thread if it has room.
     fn offer(&mut self, from: PeerId, gossip: GossipId, is_block: bool, event: Event) -> Option<MessageAcceptance> {
         if let Some((displaced, from)) = self.pending_verdicts.add(gossip, from, is_block) {
-            self.report_verdict(displaced, &from, MessageAcceptance::Ignore);
+            self.report_verdict(displaced, &from, is_block, MessageAcceptance::Ignore);
         }
         if self.outbox.offer(event) {
             return None;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use libp2p::core::ConnectedPoint;
-use libp2p::swarm::ConnectionId;
+use libp2p::swarm::{ConnectionId, ListenError};
 use libp2p::{identify, ping, PeerId};
 use log::{debug, info, warn};
 use p2pool_core::node::Event;
@@ -13,6 +13,7 @@ use p2pool_core::wire::Misbehaviour;
 
 use super::SwarmDriver;
 use crate::address::without_peer_id;
+use crate::connection_gater::Refusal;
 use crate::dialer::Purpose;
 use crate::peers::Peer;
 use crate::rate_limits::Action;
@@ -186,6 +187,21 @@ impl SwarmDriver {
             self.swarm.behaviour_mut().peers.inner.dht.remove(&id);
             self.disconnect(id);
         }
+    }
+
+    /// Counts an inbound connection that failed if it was refused.
+    pub(super) fn count_refusal(&self, error: &ListenError) {
+        let ListenError::Denied { cause } = error else { return };
+        let counters = &self.metrics.connections_refused;
+        let counter = match cause.downcast_ref::<Refusal>() {
+            Some(Refusal::Banned) => &counters.banned,
+            Some(Refusal::Graylisted) => &counters.graylisted,
+            Some(Refusal::NetgroupFull) => &counters.netgroup_full,
+            Some(Refusal::TooFrequent) => &counters.too_frequent,
+            // The limits of the swarm.
+            None => &counters.full,
+        };
+        counter.inc();
     }
 
     /// Evicts inbound peers while there are more than may stay.

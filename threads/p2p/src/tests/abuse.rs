@@ -103,6 +103,7 @@ fn a_ban_survives_a_restart_and_ends() {
     remote.await_disconnect();
     assert_eq!(node.expect_disconnected(), peer);
     assert!(!same_peer().is_accepted_by(&node.address));
+    assert_eq!(node.metrics().connections_refused.banned.get(), 1);
 
     let node = node.stop_for_restart(&[]).go();
     assert!(!same_peer().is_accepted_by(&node.address));

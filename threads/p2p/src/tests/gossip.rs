@@ -168,6 +168,8 @@ fn a_found_block_is_relayed_like_a_share() {
     assert_eq!((header, &announcement), (found.header, &found.encode()));
     middle.send(NetworkCommand::Verdict { gossip, verdict: GossipVerdict::Accept });
     assert_eq!(next_gossip(&mut end), found.encode());
+    let (announced, relayed) = (&finder.metrics().block_gossip, &middle.metrics().block_gossip);
+    assert_eq!((announced.announced.get(), relayed.received.get(), relayed.accepted.get()), (1, 1, 1));
 }
 
 #[test]
@@ -200,5 +202,7 @@ fn a_block_that_does_not_meet_its_own_bits_is_refused_and_scored() {
     remote.gossip(&names().blocks, block(0x1d00_ffff).encode());
     remote.gossip(&names().blocks, vec![0xa4; 100]);
     remote.await_disconnect();
+    let gossip = &node.metrics().block_gossip;
+    assert_eq!((gossip.received.get(), gossip.accepted.get(), gossip.rejected.get()), (2, 0, 2));
     assert!(!node.inbox.try_iter().any(|message| matches!(message, Event::BlockAnnounced { .. })));
 }

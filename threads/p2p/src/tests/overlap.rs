@@ -84,7 +84,7 @@ fn gossip_flows_both_ways_soon_after_a_reconnect_that_the_other_end_has_not_noti
     assert_eq!(one.metrics().peer_connections_replaced.get(), 1);
     assert_eq!(relay.accepted(), 2);
     until("the metrics", || (one.metrics().peers_subscribed.get() == 1).then_some(()));
-    until("the metrics", || (one.metrics().mesh_peers.get() == 1).then_some(()));
+    until("the metrics", || (one.metrics().share_gossip.mesh_peers.get() == 1).then_some(()));
 }
 
 #[test]

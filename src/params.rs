@@ -140,6 +140,8 @@ const PUBLIC_SIGNET_CHALLENGE: [u8; 71] = [
 
 /// Name of the default chain.
 pub const MAIN_CHAIN_NAME: &str = "main";
+/// Name of the chain for small miners, whose shares are easier than those of [`MAIN_CHAIN_NAME`] because fewer mine there.
+pub const MINI_CHAIN_NAME: &str = "mini";
 
 impl ChainParams {
     /// The parameters of the default chain on `network`.

@@ -99,6 +99,7 @@ describe('values', () => {
     const peers = (await page.locator('#peers-list li').allInnerTexts()).map(plain);
     assert.deepEqual(peers.map(peer => /(412 µs|18 ms|231 ms|–)/.exec(peer)?.[1]), ['412 µs', '18 ms', '231 ms', '–']);
     assert.match(peers[0], /p2pool\/0\.1\.0, inbound, connected for 1 h/);
+    assert.match(await text(page, '#payouts-fit'), /^A payout window holds about 2 shares of your miners .* “-chain-name mini”/);
     assert.equal(plain(await page.locator('#bans-count').innerText()), '3 peers and addresses banned or graylisted');
     assert.equal(await page.locator('#bans-list li:visible').count(), 0);
     await page.click('#bans-count');

@@ -189,6 +189,7 @@ function busy(scenario = 'busy') {
         { id: peerId('c'), latency_us: 231000, address: '/ip6/2001:db8:85a3:8d3:1319:8a2e:370:7348/tcp/9333/p2p/a-long-relay-name/p2p-circuit', direction: 'outbound', route: 'relayed', agent: 'p2pool/0.2.0-dev', connected_secs: 40 },
         { id: peerId('d'), latency_us: null, address: '', direction: 'inbound', route: 'direct', agent: '', connected_secs: 1 },
       ],
+      chain_fit: { own_shares_per_window: 2.4, fits: 'mini', advice: 'A payout window holds about 2 shares of your miners at their present hash rate. Below 10, what a block pays you varies by more than a third: “-chain-name mini”, for small miners, fits better if others mine there, though its blocks are rarer.' },
       ban_count: 3,
       bans: [
         { subject: peerId('banned'), state: 'banned', reason: 'by the operator', until: NOW() + 604000, remaining_secs: 604000 },
@@ -230,7 +231,7 @@ function nothing(problems, fields) {
       share_count: 0, miner_count: 0, peer_count: 0, tip_hash: null, tip_miner: null, tip_time: null, recent_shares: [], miner_weights: {}, our_weight_fraction: null,
       uptime_secs: 4, pool_hashrate: 0, local_hashrate: 0, last_block_found_time: null, last_block_found_hash: null, est_time_to_block: null,
       history: [], payout_entries: [], coinbase_value: null, our_peer_id: '', coinbase_bytes: null, payout_outputs: { ...status.payout_outputs, firmware: [], votes: [] }, rules: { in_force: null, known: 3, needed: null, signals: [] }, our_payout: 0, our_payout_without_fee: 0, block_height: null, block_difficulty: null, template_age_secs: null,
-      tree_shares: [], peers: [], ban_count: 0, bans: [], miners: [], difficulty: 0.00024414,
+      tree_shares: [], peers: [], ban_count: 0, bans: [], chain_fit: { own_shares_per_window: null, fits: null, advice: null }, miners: [], difficulty: 0.00024414,
       ...fields,
     },
     blocks: [],

@@ -15,6 +15,8 @@ export function showPayouts(status) {
   const ours = status.our_address;
   setText($('payouts-note'), entries.length ? `${btc(status.coinbase_value)} to ${plural(entries.length, 'address', 'addresses')}` : '');
   setText($('payouts-why'), explain(status));
+  show($('payouts-fit'), status.chain_fit.advice !== null);
+  setText($('payouts-fit'), status.chain_fit.advice ?? '');
   setText($('payouts-limit'), explainLimit(status.payout_outputs));
   show($('payouts-empty'), entries.length === 0);
   setText($('payouts-empty'), `No payouts yet: ${whyNoWork(status)}.`);

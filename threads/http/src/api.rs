@@ -5,6 +5,7 @@
 
 pub mod bans;
 pub mod blocks;
+pub mod chain_fit;
 mod format;
 pub mod health;
 pub mod miners;

@@ -146,7 +146,7 @@ pub struct Flags {
     /// upload of responses to peers on the Internet in Mbit/s, 1 to 10000 (default 5)
     #[argh(option, arg_name = "number")]
     pub max_upload: Option<String>,
-    /// name of a private pool; only nodes with the same name connect to each other (default main)
+    /// chain: main, mini for small miners, or the name of a private pool; only nodes with the same name connect to each other (default main)
     #[argh(option, arg_name = "name")]
     pub chain_name: Option<String>,
     /// address and port of the dashboard, as 127.0.0.1:8080, or off (default: the miners' port)

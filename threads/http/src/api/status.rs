@@ -12,6 +12,7 @@ use chain::ChainPart;
 pub use chain::SideShares;
 
 use super::bans::Ban;
+use super::chain_fit::ChainFit;
 use super::miners::{Gone, Miner, NoWork, Troubled};
 use super::notice::{notices, Notice};
 use super::outputs::PayoutOutputs;
@@ -71,6 +72,7 @@ pub struct StatusDocument {
     miner_weights: BTreeMap<String, f64>,
     miner_weights_omitted: usize,
     window_shares: Option<usize>,
+    chain_fit: ChainFit,
     miner_count: usize,
     silent_count: usize,
     miners: Vec<Miner>,
@@ -144,6 +146,7 @@ impl StatusDocument {
             miner_weights: weights.map(|weight| (weight.address, weight.pct / 100.0)).collect(),
             miner_weights_omitted: payouts.weights_omitted,
             window_shares: payouts.window_shares,
+            chain_fit: ChainFit::new(snapshot, payouts.window_shares),
             miner_count: miners.len(),
             silent_count: troubled.silent,
             miners: Miner::list(snapshot, MINERS_MAX),

@@ -414,6 +414,19 @@ fn shares_are_the_latest_of_the_main_chain_and_those_that_pay_this_node() {
 }
 
 #[test]
+fn the_status_says_which_chain_fits() {
+    let node = Node::start();
+    let status = node.json("/api/v1/status");
+    let (local, pool) = (status["local_hashrate"].as_f64().unwrap(), status["pool_hashrate"].as_f64().unwrap());
+    let own = status["chain_fit"]["own_shares_per_window"].as_f64().unwrap();
+    let window = f64::from(node.recording.params.payout_window);
+    let part = local / pool.max(local);
+    assert!((0.5..=1.0).contains(&(own / (window * part))), "{status}");
+    let empty = Node::start_empty();
+    assert_eq!(empty.json("/api/v1/status")["chain_fit"]["own_shares_per_window"], Value::Null);
+}
+
+#[test]
 fn bans_have_a_reason_and_an_end_and_the_status_lists_few() {
     let node = Node::start();
     let bans = node.json("/api/v1/bans");

@@ -1,5 +1,5 @@
 # Completion of p2pool for fish.
-complete -c p2pool -f -n __fish_use_subcommand -a 'export help health status miners peers payouts blocks'
+complete -c p2pool -f -n __fish_use_subcommand -a 'export help health status miners peers bans shares payouts blocks ban unban connect disconnect log-level'
 complete -c p2pool -f -n '__fish_seen_subcommand_from help' -a 'miners bitcoind network tor peers web files testing'
 complete -c p2pool -o address -x -d 'payout address of this node\'s miners: any standard address of the network (required)'
 complete -c p2pool -o stratum-port -x -d 'TCP port for miners and browsers (default 3333; 0 takes a free one)'
@@ -31,7 +31,7 @@ complete -c p2pool -o dht-server -x -d 'serve DHT queries and relay for others e
 complete -c p2pool -o max-inbound -x -d 'most peers that connect to this node, 0 to 80 (default 80)'
 complete -c p2pool -o max-outbound -x -d 'peers that this node connects to by itself, 0 to 40 (default 10); bootnodes, added peers and the local network count, and are dialled beyond it'
 complete -c p2pool -o max-upload -x -d 'upload of responses to peers on the Internet in Mbit/s, 1 to 10000 (default 5)'
-complete -c p2pool -o chain-name -x -d 'name of a private pool; only nodes with the same name connect to each other (default main)'
+complete -c p2pool -o chain-name -x -d 'chain: main, mini for small miners, or the name of a private pool; only nodes with the same name connect to each other (default main)'
 complete -c p2pool -o web-bind -x -d 'address and port of the dashboard, as 127.0.0.1:8080, or off (default: the miners\' port)'
 complete -c p2pool -o web-hosts -x -d 'host names, separated by commas, that browsers may use besides this machine\'s IP addresses and own name (default none)'
 complete -c p2pool -o config -r -F -d 'settings file (default: p2pool.toml in the data directory, else /etc/p2pool/p2pool.toml)'

@@ -1,7 +1,7 @@
 //! The operator's commands: what `p2pool ban` and the like send over the Unix socket, and browsers cannot.
 //!
 //! They are POST requests. The relay passes on nothing but GET and HEAD, and writes the requests that it passes on itself, with
-//! [`FORWARDED_HOST`](crate::relay::FORWARDED_HOST); so this module refuses a request of that host although there can be none.
+//! [`FORWARDED_HOST`](crate::relay::FORWARDED_HOST); the server refuses a command with that host, although there can be none.
 //! All of a command is in the request's target: there is no body to read.
 
 use log::LevelFilter;

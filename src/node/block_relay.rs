@@ -224,8 +224,7 @@ impl BlockRelay {
             return;
         }
         let other_at = now.plus(NEXT_SOURCE_S);
-        let waiting =
-            Waiting { peer, gossip, header, announcement, is_valid: false, since: now, others: 0, other_at };
+        let waiting = Waiting { peer, gossip, header, announcement, is_valid: false, since: now, others: 0, other_at };
         let Some(waiting) = self.take(waiting, view, template) else { return };
         self.request_missing(&waiting, Some(peer), view);
         // A netgroup cannot use up the places of others.
@@ -308,12 +307,7 @@ impl BlockRelay {
     }
 
     /// Checks an announcement as far as its parent and its share are known. Returns it if it has to wait.
-    fn take(
-        &mut self,
-        mut waiting: Waiting,
-        view: &impl ChainView,
-        template: Option<&Template>,
-    ) -> Option<Waiting> {
+    fn take(&mut self, mut waiting: Waiting, view: &impl ChainView, template: Option<&Template>) -> Option<Waiting> {
         match view.standing(&waiting.header.prev_blockhash) {
             Standing::Unknown => return Some(waiting),
             Standing::Old => {
@@ -366,7 +360,8 @@ impl BlockRelay {
     /// name. Bitcoin blocks of others are few, so they do not displace one of this pool that waits for its share.
     fn least_worthy(&self) -> usize {
         let named = |hash: BlockHash| self.waiting.iter().filter(|other| other.header.block_hash() == hash).count();
-        let worst = |(at, waiting): &(usize, &Waiting)| (!waiting.is_valid, named(waiting.header.block_hash()), Reverse(*at));
+        let worst =
+            |(at, waiting): &(usize, &Waiting)| (!waiting.is_valid, named(waiting.header.block_hash()), Reverse(*at));
         self.waiting.iter().enumerate().max_by_key(worst).map_or(0, |(at, _)| at)
     }
 

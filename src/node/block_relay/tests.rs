@@ -312,9 +312,8 @@ fn a_block_on_an_unknown_one_waits_for_its_parent() {
 fn a_block_waits_for_its_share_and_without_it_is_neither_fetched_nor_relayed_nor_penalised() {
     let block = block();
     let mut relay = Relay::without_share();
-    let is_request = |actions: &[RelayAction]| {
-        matches!(actions, [RelayAction::RequestShare(id, FINDER)] if *id == share_of(&block))
-    };
+    let is_request =
+        |actions: &[RelayAction]| matches!(actions, [RelayAction::RequestShare(id, FINDER)] if *id == share_of(&block));
     assert!(is_request(&relay.announced(FINDER, GOSSIP, &announcement(&block))));
     assert!(relay.settle().is_empty());
     assert!(is_request(&relay.tick(&OTHERS, START.plus(1))));

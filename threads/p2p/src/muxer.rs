@@ -4,13 +4,14 @@
 //! fast as the peer wants: it measures the round-trip time by pings, which the peer may delay. Here windows do not grow, and
 //! a connection with too many unread bytes is not read from until its streams are. Its sender then waits, as with any full
 //! TCP window. A peer that fills streams which this node does not read stops its own pings with them, and is disconnected.
+//! Circuits have a bound of their own.
 
-use std::collections::HashMap;
+mod unread;
+
 use std::future::{ready, Ready};
 use std::io::{self, IoSlice};
 use std::iter;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{channel, Receiver, Sender};
 use std::sync::Arc;
 use std::task::{ready, Context, Poll, Waker};
@@ -21,16 +22,11 @@ use libp2p::core::muxing::{StreamMuxer, StreamMuxerEvent};
 use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade, UpgradeInfo};
 use yamux::{Connection, Mode, DEFAULT_CREDIT};
 
+use unread::{Totals, Unread};
+
 /// Open streams per connection in both directions: gossip, DHT, identify, ping and the requests of
 /// [`behaviour`](crate::behaviour).
 const STREAMS_MAX: usize = 64;
-/// Unread bytes of a connection. Twice the window of a stream, so that one stream whose reader waits for something else
-/// does not stop the others.
-const UNREAD_MAX: usize = 2 * DEFAULT_CREDIT as usize;
-/// Unread bytes of all connections. What honest peers send is read within milliseconds.
-const UNREAD_TOTAL_MAX: usize = 16 << 20;
-/// Unread bytes that each connection may have, however many the others have.
-const UNREAD_MIN: usize = FRAME_LEN_MAX;
 /// Longest frame of data. The library sends 16 KiB, and allocates what a frame claims before it arrives.
 const FRAME_LEN_MAX: usize = 64 << 10;
 
@@ -87,70 +83,35 @@ struct Gate<C> {
     /// Which end this node is: clients open odd streams, servers even ones.
     mode: Mode,
     part: Part,
-    /// Unread bytes of the open streams.
-    unread: HashMap<u32, usize>,
-    /// Their sum.
-    unread_sum: usize,
-    /// The same of all connections.
-    total: Arc<AtomicUsize>,
+    unread: Unread,
     reports: Receiver<Report>,
     waiting: Arc<AtomicWaker>,
 }
 
 impl<C> Gate<C> {
-    fn new(io: C, mode: Mode, total: Arc<AtomicUsize>) -> (Self, Reports) {
+    fn new(io: C, mode: Mode, totals: Arc<Totals>) -> (Self, Reports) {
         let ((sender, reports), waiting) = (channel(), Arc::new(AtomicWaker::new()));
-        let gate = Self {
-            io,
-            mode,
-            part: Part::START,
-            unread: HashMap::new(),
-            unread_sum: 0,
-            total,
-            reports,
-            waiting: Arc::clone(&waiting),
-        };
+        let gate =
+            Self { io, mode, part: Part::START, unread: Unread::new(totals), reports, waiting: Arc::clone(&waiting) };
         (gate, Reports { sender, waiting })
     }
 
     fn take_reports(&mut self) {
         while let Ok(report) = self.reports.try_recv() {
-            let read = match report {
-                Report::Opened(stream) => {
-                    self.unread.insert(stream, 0);
-                    0
-                }
-                Report::Read(stream, len) => self.unread.get_mut(&stream).map_or(0, |unread| {
-                    let read = len.min(*unread);
-                    *unread -= read;
-                    read
-                }),
-                Report::Dropped(stream) => self.unread.remove(&stream).unwrap_or(0),
-            };
-            self.unread_sum -= read;
-            self.total.fetch_sub(read, Ordering::Relaxed);
+            match report {
+                Report::Opened(stream) => drop(self.unread.open(stream)),
+                Report::Read(stream, len) => self.unread.read(stream, len),
+                Report::Dropped(stream) => self.unread.drop_stream(stream),
+            }
         }
     }
 
-    /// Whether so many bytes may be read for an open stream.
-    fn may_read(&self, len: usize) -> bool {
-        let unread = self.unread_sum + len;
-        unread <= UNREAD_MIN || (unread <= UNREAD_MAX && self.total.load(Ordering::Relaxed) + len <= UNREAD_TOTAL_MAX)
-    }
-
-    /// Counts the data that follows if its stream is open; Yamux drops any other. False if it has to wait.
+    /// Counts the data that follows. False if it has to wait.
     fn admit(&mut self) -> bool {
         let Part::Data { stream, left, is_admitted: false } = self.part else { return true };
-        if self.unread.contains_key(&stream) {
-            if !self.may_read(left) {
-                return false;
-            }
-            self.unread.entry(stream).and_modify(|unread| *unread += left);
-            self.unread_sum += left;
-            self.total.fetch_add(left, Ordering::Relaxed);
-        }
-        self.part = Part::Data { stream, left, is_admitted: true };
-        true
+        let is_admitted = self.unread.admit(stream, left);
+        self.part = Part::Data { stream, left, is_admitted };
+        is_admitted
     }
 
     /// Notes bytes that are passed on.
@@ -168,7 +129,8 @@ impl<C> Gate<C> {
                     self.begin(kind, flags, stream, u32::from_be_bytes([l0, l1, l2, l3]))?;
                 }
             }
-            Part::Data { left, .. } => {
+            Part::Data { stream, left, .. } => {
+                self.unread.look_at(*stream, passed);
                 *left -= passed.len();
                 if *left == 0 {
                     self.part = Part::START;
@@ -188,10 +150,10 @@ impl<C> Gate<C> {
             if stream == 0 || is_even != (self.mode == Mode::Client) || is_too_much {
                 return failed(format!("stream {stream} opened against the protocol"));
             }
-            if self.unread.insert(stream, 0).is_some() {
+            if !self.unread.open(stream) {
                 return failed(format!("stream {stream} opened twice"));
             }
-            if self.unread.len() > STREAMS_MAX {
+            if self.unread.streams() > STREAMS_MAX {
                 return failed(format!("more than {STREAMS_MAX} streams"));
             }
         }
@@ -203,12 +165,6 @@ impl<C> Gate<C> {
             self.part = Part::Data { stream, left, is_admitted: false };
         }
         Ok(())
-    }
-}
-
-impl<C> Drop for Gate<C> {
-    fn drop(&mut self) {
-        self.total.fetch_sub(self.unread_sum, Ordering::Relaxed);
     }
 }
 
@@ -314,12 +270,12 @@ pub struct Muxer<C> {
 }
 
 impl<C: AsyncRead + AsyncWrite + Unpin> Muxer<C> {
-    fn new(io: C, mode: Mode, total: Arc<AtomicUsize>) -> Self {
+    fn new(io: C, mode: Mode, totals: Arc<Totals>) -> Self {
         let mut config = yamux::Config::default();
         config.set_max_num_streams(STREAMS_MAX);
         // What the streams' first windows add up to: none of them grows.
         config.set_max_connection_receive_window(Some(STREAMS_MAX * DEFAULT_CREDIT as usize));
-        let (gate, reports) = Gate::new(io, mode, total);
+        let (gate, reports) = Gate::new(io, mode, totals);
         Self { connection: Connection::new(gate, config, mode), reports, inbound: Vec::new(), inbound_waker: None }
     }
 
@@ -377,8 +333,7 @@ fn into_io(error: yamux::ConnectionError) -> io::Error {
 /// Makes a [`Muxer`] of each connection.
 #[derive(Clone, Default)]
 pub struct Config {
-    /// Unread bytes of all connections.
-    total: Arc<AtomicUsize>,
+    totals: Arc<Totals>,
 }
 
 impl UpgradeInfo for Config {
@@ -396,7 +351,7 @@ impl<C: AsyncRead + AsyncWrite + Send + Unpin + 'static> InboundConnectionUpgrad
     type Future = Ready<io::Result<Muxer<C>>>;
 
     fn upgrade_inbound(self, io: C, _: Self::Info) -> Self::Future {
-        ready(Ok(Muxer::new(io, Mode::Server, self.total)))
+        ready(Ok(Muxer::new(io, Mode::Server, self.totals)))
     }
 }
 
@@ -406,7 +361,7 @@ impl<C: AsyncRead + AsyncWrite + Send + Unpin + 'static> OutboundConnectionUpgra
     type Future = Ready<io::Result<Muxer<C>>>;
 
     fn upgrade_outbound(self, io: C, _: Self::Info) -> Self::Future {
-        ready(Ok(Muxer::new(io, Mode::Client, self.total)))
+        ready(Ok(Muxer::new(io, Mode::Client, self.totals)))
     }
 }
 
@@ -415,6 +370,7 @@ mod tests {
     use futures::io::Cursor;
     use futures::task::noop_waker;
 
+    use super::unread::{UNREAD_MAX, UNREAD_MIN, UNREAD_TOTAL_MAX};
     use super::*;
 
     /// Data frames of a stream, the first of which opens it.
@@ -443,13 +399,13 @@ mod tests {
         }
     }
 
-    fn gate(bytes: Vec<u8>, total: &Arc<AtomicUsize>) -> (Gate<Cursor<Vec<u8>>>, Reports) {
+    fn gate(bytes: Vec<u8>, total: &Arc<Totals>) -> (Gate<Cursor<Vec<u8>>>, Reports) {
         Gate::new(Cursor::new(bytes), Mode::Server, Arc::clone(total))
     }
 
     #[test]
     fn a_connection_is_not_read_while_its_streams_are_not() {
-        let total = Arc::default();
+        let total: Arc<Totals> = Arc::default();
         let frame = FRAME_LEN_MAX as u32;
         // Three streams fill their windows.
         let bytes: Vec<u8> = [1, 3, 5].into_iter().flat_map(|stream| frames(stream, &[frame; 4])).collect();
@@ -458,30 +414,30 @@ mod tests {
         assert!(end.is_pending());
         let whole = UNREAD_MAX / FRAME_LEN_MAX;
         assert_eq!(passed, UNREAD_MAX + (whole + 1) * HEADER_LEN, "the next header, but not its data");
-        assert_eq!(total.load(Ordering::Relaxed), UNREAD_MAX);
+        assert_eq!(total.get(), (UNREAD_MAX, 0));
         // One frame is read, so another passes; one stream is dropped, so the rest does.
         reports.send(Report::Read(1, FRAME_LEN_MAX));
         assert_eq!(read_all(&mut gate).0, FRAME_LEN_MAX + HEADER_LEN);
         reports.send(Report::Dropped(3));
         assert!(matches!(read_all(&mut gate), (_, Poll::Ready(Ok(())))));
         drop(gate);
-        assert_eq!(total.load(Ordering::Relaxed), 0);
+        assert_eq!(total.get(), (0, 0));
     }
 
     #[test]
     fn all_connections_together_are_bounded_and_each_may_go_on() {
-        let total: Arc<AtomicUsize> = Arc::new(AtomicUsize::new(UNREAD_TOTAL_MAX));
+        let total = Arc::new(Totals::with(UNREAD_TOTAL_MAX));
         let (mut gate, _reports) = gate(frames(1, &[1_000; 100]), &total);
         let (passed, end) = read_all(&mut gate);
         assert!(end.is_pending());
         assert_eq!(passed, UNREAD_MIN / 1_000 * (1_000 + HEADER_LEN) + HEADER_LEN);
-        total.fetch_sub(100_000, Ordering::Relaxed);
+        total.free(100_000);
         assert!(matches!(read_all(&mut gate), (_, Poll::Ready(Ok(())))));
     }
 
     #[test]
     fn data_of_streams_that_are_not_open_does_not_count() {
-        let total = Arc::default();
+        let total: Arc<Totals> = Arc::default();
         let mut bytes = frames(1, &[1_000; 2]);
         bytes.extend(frames(1, &[1_000; 900]).split_off(1_000 + HEADER_LEN));
         let (mut gate, reports) = gate(bytes, &total);
@@ -489,12 +445,12 @@ mod tests {
         assert!(read_all(&mut gate).1.is_pending());
         reports.send(Report::Dropped(1));
         assert!(matches!(read_all(&mut gate), (_, Poll::Ready(Ok(())))));
-        assert_eq!(total.load(Ordering::Relaxed), 0);
+        assert_eq!(total.get(), (0, 0));
     }
 
     #[test]
     fn long_frames_and_too_many_streams_end_the_connection() {
-        let total = Arc::default();
+        let total: Arc<Totals> = Arc::default();
         let (mut long, _reports) = gate(frames(1, &[FRAME_LEN_MAX as u32 + 1]), &total);
         assert!(matches!(read_all(&mut long), (_, Poll::Ready(Err(_)))));
         let many = |count: u32| (0..count).flat_map(|number| frames(2 * number + 1, &[1])).collect();
@@ -506,12 +462,35 @@ mod tests {
 
     #[test]
     fn streams_that_yamux_refuses_end_the_connection_and_are_not_counted() {
-        let total = Arc::default();
+        let total: Arc<Totals> = Arc::default();
         for refused in [frames(2, &[1_000]), frames(0, &[1_000]), [frames(1, &[1_000]), frames(1, &[1_000])].concat()] {
             let (mut gate, _reports) = gate(refused, &total);
             assert!(matches!(read_all(&mut gate), (_, Poll::Ready(Err(_)))));
             drop(gate);
-            assert_eq!(total.load(Ordering::Relaxed), 0);
+            assert_eq!(total.get(), (0, 0));
         }
+    }
+
+    #[test]
+    fn two_circuits_whose_other_end_takes_nothing_do_not_stop_the_other_streams() {
+        let total: Arc<Totals> = Arc::default();
+        // As a peer opens them to a relay: the name of the protocol, and as much as the window takes.
+        let circuit = |stream: u32| {
+            let mut bytes = frames(stream, &[FRAME_LEN_MAX as u32; 4]);
+            let name = b"\x13/multistream/1.0.0\n\x20/libp2p/circuit/relay/0.2.0/hop\n";
+            bytes[HEADER_LEN..HEADER_LEN + name.len()].copy_from_slice(name);
+            bytes
+        };
+        let filled = 2 * DEFAULT_CREDIT as usize;
+        let (mut gate, reports) =
+            gate([circuit(1), circuit(3), frames(5, &[FRAME_LEN_MAX as u32; 4])].concat(), &total);
+        assert!(matches!(read_all(&mut gate), (_, Poll::Ready(Ok(())))));
+        assert_eq!(total.get(), (DEFAULT_CREDIT as usize, filled));
+        reports.send(Report::Read(1, 1_000));
+        reports.send(Report::Dropped(3));
+        gate.take_reports();
+        assert_eq!(total.get(), (DEFAULT_CREDIT as usize, filled / 2 - 1_000));
+        drop(gate);
+        assert_eq!(total.get(), (0, 0));
     }
 }

@@ -3,7 +3,7 @@
 //! All of it is libp2p's own. The wrappers here keep peers from choosing what this node dials and announces: the driver
 //! decides which addresses are announced, and gives hole punching its candidates.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::num::NonZeroU32;
 use std::task::{Context, Poll};
@@ -19,7 +19,7 @@ use libp2p::swarm::{
 use libp2p::{autonat, dcutr, relay, upnp, Multiaddr, PeerId};
 use thiserror::Error;
 
-use crate::address::{ip_of, is_plain, may_advertise};
+use crate::address::{ip_of, is_plain, is_relayed, may_advertise};
 use crate::behaviour::INBOUND_MAX;
 use crate::guarded::Guarded;
 
@@ -61,6 +61,8 @@ const PUNCH_ADDRESSES_MAX: usize = 20;
 /// Dials for holes that are under way at once, an eighth of all. A relayed peer may ask for one after the other, of addresses that
 /// never respond.
 const PENDING_PUNCHES_MAX: usize = 4;
+/// Dials for holes that are remembered: some 100 bytes of each. libp2p-dcutr 0.15 forgets none.
+const PUNCHES_REMEMBERED_MAX: usize = 1_024;
 
 /// All that makes this node reachable.
 #[derive(NetworkBehaviour)]
@@ -217,9 +219,16 @@ pub enum BadPunch {
     TooMany,
 }
 
-/// Hole punching that dials only addresses on the Internet.
+/// Hole punching that dials only addresses on the Internet, and forgets old attempts.
 pub struct HolePunching {
+    our_id: PeerId,
     inner: dcutr::Behaviour,
+    /// Dials that it has asked for. It keeps something of each for ever, so it starts again after [`PUNCHES_REMEMBERED_MAX`].
+    asked: usize,
+    /// Direct connections that it knows. It must not hear of the end of others.
+    known: HashSet<ConnectionId>,
+    /// The addresses that it offers to peers, those heard last at the end.
+    candidates: VecDeque<Multiaddr>,
     /// Its dials and the connections that came of them.
     dials: HashSet<ConnectionId>,
     /// Those of them that are under way.
@@ -228,7 +237,26 @@ pub struct HolePunching {
 
 impl HolePunching {
     fn new(our_id: PeerId) -> Self {
-        Self { inner: dcutr::Behaviour::new(our_id), dials: HashSet::new(), pending: HashSet::new() }
+        Self {
+            our_id,
+            inner: dcutr::Behaviour::new(our_id),
+            asked: 0,
+            known: HashSet::new(),
+            candidates: VecDeque::new(),
+            dials: HashSet::new(),
+            pending: HashSet::new(),
+        }
+    }
+
+    /// Starts again without what it remembers of old attempts. Those under way go on; no further try follows them.
+    fn forget_attempts(&mut self) {
+        self.inner = dcutr::Behaviour::new(self.our_id);
+        self.asked = 0;
+        self.known.clear();
+        for address in &self.candidates {
+            let event = NewExternalAddrCandidate { addr: address };
+            self.inner.on_swarm_event(FromSwarm::NewExternalAddrCandidate(event));
+        }
     }
 
     /// Whether a connection was dialled to make a hole.
@@ -238,6 +266,11 @@ impl HolePunching {
 
     /// Takes an address at which a peer sees this node.
     pub fn add_candidate(&mut self, address: &Multiaddr) {
+        self.candidates.retain(|known| known != address);
+        self.candidates.push_back(address.clone());
+        if self.candidates.len() > PUNCH_ADDRESSES_MAX {
+            self.candidates.pop_front();
+        }
         let event = NewExternalAddrCandidate { addr: address };
         self.inner.on_swarm_event(FromSwarm::NewExternalAddrCandidate(event));
     }
@@ -260,6 +293,9 @@ impl NetworkBehaviour for HolePunching {
         local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
+        if !is_relayed(local) {
+            self.known.insert(connection);
+        }
         self.inner.handle_established_inbound_connection(connection, peer, local, remote)
     }
 
@@ -291,13 +327,22 @@ impl NetworkBehaviour for HolePunching {
         port: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
         self.pending.remove(&connection);
+        if !is_relayed(address) {
+            self.known.insert(connection);
+        }
         self.inner.handle_established_outbound_connection(connection, peer, address, role, port)
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         match &event {
             FromSwarm::NewExternalAddrCandidate(_) => return,
-            FromSwarm::ConnectionClosed(closed) => self.dials.remove(&closed.connection_id),
+            FromSwarm::ConnectionClosed(closed) => {
+                self.dials.remove(&closed.connection_id);
+                if !self.known.remove(&closed.connection_id) && !closed.endpoint.is_relayed() {
+                    return;
+                }
+                false
+            }
             FromSwarm::DialFailure(failure) => {
                 self.pending.remove(&failure.connection_id);
                 self.dials.remove(&failure.connection_id)
@@ -313,8 +358,14 @@ impl NetworkBehaviour for HolePunching {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
         let event = self.inner.poll(cx);
-        if let Poll::Ready(ToSwarm::Dial { opts }) = &event {
-            self.dials.insert(opts.connection_id());
+        match &event {
+            Poll::Ready(ToSwarm::Dial { opts }) => {
+                self.dials.insert(opts.connection_id());
+                self.asked += 1;
+            }
+            // Nothing of it waits to be done.
+            Poll::Pending if self.asked >= PUNCHES_REMEMBERED_MAX => self.forget_attempts(),
+            Poll::Ready(_) | Poll::Pending => {}
         }
         event
     }
@@ -322,6 +373,9 @@ impl NetworkBehaviour for HolePunching {
 
 #[cfg(test)]
 mod tests {
+    use libp2p::core::ConnectedPoint;
+    use libp2p::swarm::ConnectionClosed;
+
     use super::*;
 
     #[test]
@@ -340,5 +394,31 @@ mod tests {
             assert!(!may_punch(&[at("/ip4/8.8.8.8/tcp/9171"), at(bad)].concat()), "{bad}");
         }
         assert!(!may_punch(&vec![at("/ip4/8.8.8.8/tcp/9171"); PUNCH_ADDRESSES_MAX + 1].concat()));
+    }
+
+    #[test]
+    fn hole_punching_forgets_old_attempts_and_knows_the_connections_that_end_later() {
+        let (mut punch, peer) = (HolePunching::new(PeerId::random()), PeerId::random());
+        let (address, id): (Multiaddr, _) = ("/ip4/8.8.8.8/tcp/9171".parse().unwrap(), ConnectionId::new_unchecked(1));
+        let endpoint = ConnectedPoint::Listener { local_addr: address.clone(), send_back_addr: address.clone() };
+        punch.add_candidate(&address);
+        drop(punch.handle_established_inbound_connection(id, peer, &address, &address).unwrap());
+        punch.asked = PUNCHES_REMEMBERED_MAX;
+        let waker = futures::task::noop_waker();
+        assert!(punch.poll(&mut Context::from_waker(&waker)).is_pending());
+        assert_eq!((punch.asked, punch.candidates.len()), (0, 1));
+        // The library would panic at the end of a connection that it does not know.
+        let closed = ConnectionClosed {
+            peer_id: peer,
+            connection_id: id,
+            endpoint: &endpoint,
+            cause: None,
+            remaining_established: 0,
+        };
+        punch.on_swarm_event(FromSwarm::ConnectionClosed(closed));
+        for number in 0..100 {
+            punch.add_candidate(&format!("/ip4/8.8.8.{number}/tcp/9171").parse().unwrap());
+        }
+        assert_eq!(punch.candidates.len(), PUNCH_ADDRESSES_MAX);
     }
 }

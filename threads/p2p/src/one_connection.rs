@@ -163,6 +163,10 @@ impl<B: NetworkBehaviour> OneConnection<B> {
         let since = Instant::now();
         if self.is_for_test(&peer, &endpoint, since) {
             self.tests.insert(id, (peer, since));
+            if endpoint.is_listener() {
+                // One dial succeeds at most. Another connection is the peer's that has lost the one before.
+                self.end_test();
+            }
             return Ok(false);
         }
         self.check(&peer, &endpoint, since).map_err(ConnectionDenied::new)?;
@@ -439,6 +443,8 @@ mod tests {
         // The test that this node has asked for, from that peer alone, until it has ended.
         node.expect_test(peer, now);
         assert!(!node.admit(id(3), peer, endpoint(false)).unwrap());
+        assert!(!node.is_for_test(&peer, &endpoint(false), now), "there was one");
+        node.expect_test(peer, now);
         assert!(node.admit(id(4), PeerId::random(), endpoint(false)).unwrap());
         assert!(!node.is_for_test(&peer, &endpoint(false), now + TEST_EXPECTED));
         node.end_test();

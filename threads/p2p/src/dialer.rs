@@ -338,6 +338,14 @@ impl Dialer {
         }
     }
 
+    /// Notes that a feeler has reached a peer, and is about to close the connection.
+    pub fn feeler_ended(&mut self, peer: &PeerId) {
+        if let Some(known) = self.peers.get_mut(peer) {
+            (known.failures, known.evicted_us) = (0, false);
+        }
+        self.disconnecting(peer);
+    }
+
     /// Notes that this node is about to close a peer's connection, whose end then says nothing about the peer.
     pub fn disconnecting(&mut self, peer: &PeerId) {
         if let Some(known) = self.peers.get_mut(peer) {

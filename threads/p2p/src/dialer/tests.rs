@@ -247,8 +247,12 @@ fn feelers_dial_one_new_peer_at_a_time_while_no_connection_is_missing() {
     assert_eq!(dialer.purpose(&heard), Purpose::Feeler);
     now += FEELER_INTERVAL;
     assert!(due(&mut dialer, now, ALL).is_empty(), "it is being dialled");
+    dialer.dial_failed(&heard, now);
+    now += FEELER_INTERVAL;
+    assert_eq!(due(&mut dialer, now, ALL), [heard]);
     dialer.outbound_connected(heard, &address(1), now, TIME);
-    dialer.disconnecting(&heard);
+    dialer.feeler_ended(&heard);
+    assert_eq!(dialer.peers[&heard].failures, 0, "it can be reached");
     now += FEELER_INTERVAL;
     assert!(due(&mut dialer, now, ALL).is_empty(), "it has been tried");
     assert!(dialer.to_text().contains(&format!("tried {TIME} {}/p2p/{heard}", address(1))));

@@ -37,7 +37,7 @@ impl SwarmDriver {
                 self.dialer.outbound_connected(id, &address, now, time);
                 if is_dial && self.dialer.purpose(&id) == Purpose::Feeler && self.peers.get(&id).is_none() {
                     debug!("peer {id} can be reached: {address}");
-                    self.dialer.disconnecting(&id);
+                    self.dialer.feeler_ended(&id);
                     return self.disconnect(id);
                 }
             }

@@ -1,18 +1,32 @@
-//! Groups of IP addresses: what one party easily obtains together, and which networks are the operator's own.
+//! Groups of peers: what one party easily obtains together, and which networks are the operator's own.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// A public network whose addresses one party easily obtains together. Limits per netgroup bound what a party with many
-/// addresses can do.
+/// Peers that one party easily has together. Limits per netgroup bound what a party with many addresses can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Netgroup {
     /// An IPv4 /24.
     V4([u8; 3]),
     /// An IPv6 /48.
     V6([u16; 3]),
+    /// All peers that come through Tor: a party has as many as it wants, and nothing distinguishes them.
+    Tor,
+    /// All hidden services that this node dialled. Those that come take none of their room.
+    Onion,
+    /// All peers that a relay connects: it chooses who they are, and their addresses are not known.
+    Relayed,
 }
 
 impl Netgroup {
+    /// Those of [`Self::is_anonymous`].
+    pub const ANONYMOUS: [Self; 3] = [Self::Tor, Self::Onion, Self::Relayed];
+
+    /// Whether its members are strangers to each other who only come the same way. The limits of such a netgroup are wider: they
+    /// leave room to all others, and to honest members beside an attacker.
+    pub const fn is_anonymous(self) -> bool {
+        !matches!(self, Self::V4(_) | Self::V6(_))
+    }
+
     /// Returns the netgroup of an address; `None` on an own network, whose hosts are not limited together.
     pub fn of(address: IpAddr) -> Option<Self> {
         if is_own_network(address) {

@@ -12,14 +12,14 @@ const NETGROUP_SHIFT: u32 = 40;
 pub struct PeerHandle(pub u64);
 
 impl PeerHandle {
-    /// Returns the handle of the `serial`th peer, in a netgroup of 24 bits: zero on the operator's own network, where peers
+    /// Returns the handle of the `serial`th peer, in a netgroup of 24 bits: zero for the operator's own peers, which
     /// share no limits.
     pub const fn new(netgroup: u32, serial: u64) -> Self {
         Self((netgroup as u64) << NETGROUP_SHIFT | serial & ((1 << NETGROUP_SHIFT) - 1))
     }
 
     /// Returns the netgroup, by which peers share limits whose addresses are easily obtained together (an IPv4 /24, an IPv6
-    /// /48), and a peer that reconnects. `None` on the operator's own network.
+    /// /48, all of Tor), and a peer that reconnects. `None` for peers on the operator's own network or that the operator named.
     pub const fn netgroup(self) -> Option<u64> {
         match self.0 >> NETGROUP_SHIFT {
             0 => None,

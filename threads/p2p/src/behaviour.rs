@@ -24,6 +24,7 @@ use crate::gossip::Gossip;
 use crate::muxer;
 use crate::names::{self, Names};
 use crate::one_connection::{OneConnection, PeerLimits};
+use crate::origin::TorAddresses;
 use crate::peers::InboundSlots;
 use crate::proxy::ProxiedTcp;
 use crate::reach::Reach;
@@ -160,7 +161,7 @@ fn behaviour(
             [(names.relayed.clone(), ProtocolSupport::Full)],
             request_response::Config::default().with_max_concurrent_streams(RELAYED_STREAMS_MAX),
         ),
-        dht: Dht::new(our_id, names.dht.clone(), config.dht_server, dials_onion(config), is_hidden(config)),
+        dht: Dht::new(our_id, names.dht.clone(), config.dht_server, dials_onion(config), TorAddresses::new(config)),
         identify: identify::Behaviour::new(identify),
         ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_INTERVAL).with_timeout(PING_TIMEOUT)),
         mdns: mdns.into(),
@@ -182,11 +183,6 @@ fn behaviour(
 /// Whether peers at hidden services are dialled.
 pub fn dials_onion(config: &Config) -> bool {
     config.proxy.as_ref().is_some_and(|proxy| proxy.only != Some(AddressKind::Ip))
-}
-
-/// Whether peers may come through Tor: their connections have this machine's own address, which says nothing about them.
-pub fn is_hidden(config: &Config) -> bool {
-    config.proxy.is_some() || config.external_addresses.iter().any(|address| address.starts_with("/onion3/"))
 }
 
 fn failed(what: &dyn std::fmt::Display) -> P2pError {

@@ -18,8 +18,8 @@ use p2pool_core::netgroup::{subscriber, Netgroup};
 use p2pool_core::units::UnixTime;
 use thiserror::Error;
 
-use crate::address::ip_of;
 use crate::bans::{BanSubject, Bans};
+use crate::origin::{Origin, TorAddresses};
 use crate::rate_limits::{Action, NetgroupLimiter};
 
 /// Connected peers of one netgroup (IPv4 /24, IPv6 /48) in both directions, and as many inbound handshakes. The few nodes of
@@ -28,6 +28,11 @@ pub const CONNECTIONS_PER_NETGROUP_MAX: usize = 8;
 /// Established connections of one netgroup, with those that its peers have replaced. A peer that reads slowly can keep a
 /// replaced connection from closing for hours, so these count as well.
 const ESTABLISHED_PER_NETGROUP_MAX: usize = 2 * CONNECTIONS_PER_NETGROUP_MAX;
+/// How many times as much inbound connections of an anonymous netgroup may have: its part of the slots, and newcomers until one
+/// of them is evicted, see `peers`.
+const ANONYMOUS_FACTOR: usize = 4;
+/// Inbound handshakes of an anonymous netgroup: half of all.
+const ANONYMOUS_PENDING_MAX: usize = 2 * CONNECTIONS_PER_NETGROUP_MAX;
 
 /// The system's clock, or a test's.
 pub type Clock = Arc<dyn Fn() -> UnixTime + Send + Sync>;
@@ -52,8 +57,8 @@ pub enum Refusal {
 /// A connection that counts for its netgroup.
 struct Counted {
     netgroup: Netgroup,
-    /// Its address, as it is counted, see [`subscriber`].
-    address: IpAddr,
+    /// Its address, as it is counted, see [`subscriber`]; `None` if it is not known.
+    address: Option<IpAddr>,
     /// The peer at the other end; `None` during the handshake.
     peer: Option<PeerId>,
 }
@@ -66,14 +71,16 @@ pub struct ConnectionGater {
     /// Netgroups of pending inbound connections and of all established ones.
     counted: HashMap<ConnectionId, Counted>,
     attempts: NetgroupLimiter,
+    tor: TorAddresses,
     /// Dials of peers that the operator added: neither banned nor limited.
     pub exempt: HashSet<ConnectionId>,
 }
 
 impl ConnectionGater {
     /// Starts with the bans of an earlier run.
-    pub fn new(bans: Bans, clock: Clock) -> Self {
-        Self { bans, clock, counted: HashMap::new(), attempts: NetgroupLimiter::default(), exempt: HashSet::new() }
+    pub fn new(bans: Bans, clock: Clock, tor: TorAddresses) -> Self {
+        let (counted, attempts) = (HashMap::new(), NetgroupLimiter::default());
+        Self { bans, clock, counted, attempts, tor, exempt: HashSet::new() }
     }
 
     /// Whether a peer is banned now.
@@ -88,35 +95,39 @@ impl ConnectionGater {
         Ok(())
     }
 
-    /// Checks the remote address of a connection and counts it for its netgroup. `peer` is who is at the other end, once
+    /// Checks the other end of a connection and counts it for its netgroup. `peer` is who is at the other end, once
     /// that is known. Several connections of one peer count once: a peer may return before this node notices that its last
     /// connection is dead, and all peers of a netgroup do after an outage.
     fn admit(
         &mut self,
         connection: ConnectionId,
-        address: Option<IpAddr>,
+        origin: Origin,
         peer: Option<PeerId>,
     ) -> Result<(), ConnectionDenied> {
-        let Some(address) = address else { return Ok(()) };
         let time = (self.clock)();
-        if self.bans.is_banned_at(address, time) {
+        if origin.ip.is_some_and(|ip| self.bans.is_banned_at(ip, time)) {
             return Err(ConnectionDenied::new(Refusal::Banned));
         }
-        let Some(netgroup) = Netgroup::of(address) else { return Ok(()) };
-        let is_graylisted = self.bans.is_graylisted_at(address, time);
-        let address = subscriber(address);
+        let Some(netgroup) = origin.netgroup else { return Ok(()) };
+        let is_graylisted = origin.ip.is_some_and(|ip| self.bans.is_graylisted_at(ip, time));
+        let address = origin.ip.map(subscriber);
         let is_other = |other: &Counted| other.address == address && other.peer.is_some() && other.peer != peer;
         if is_graylisted && self.counted.values().any(is_other) {
             return Err(ConnectionDenied::new(Refusal::Graylisted));
         }
         // As many entries as the swarm allows connections: few enough to count.
         let of_netgroup = self.counted.iter().filter(|(id, other)| **id != connection && other.netgroup == netgroup);
+        let (pending_max, factor) = match netgroup.is_anonymous() {
+            true => (ANONYMOUS_PENDING_MAX, ANONYMOUS_FACTOR),
+            false => (CONNECTIONS_PER_NETGROUP_MAX, 1),
+        };
         let is_full = match peer {
-            None => of_netgroup.filter(|(_, other)| other.peer.is_none()).count() >= CONNECTIONS_PER_NETGROUP_MAX,
+            None => of_netgroup.filter(|(_, other)| other.peer.is_none()).count() >= pending_max,
             Some(_) => {
                 let established: Vec<PeerId> = of_netgroup.filter_map(|(_, other)| other.peer).collect();
                 let others: HashSet<&PeerId> = established.iter().filter(|other| Some(**other) != peer).collect();
-                others.len() >= CONNECTIONS_PER_NETGROUP_MAX || established.len() >= ESTABLISHED_PER_NETGROUP_MAX
+                others.len() >= factor * CONNECTIONS_PER_NETGROUP_MAX
+                    || established.len() >= factor * ESTABLISHED_PER_NETGROUP_MAX
             }
         };
         if is_full {
@@ -127,8 +138,8 @@ impl ConnectionGater {
     }
 
     /// Checks how often a netgroup has connected to this node.
-    fn check_frequency(&mut self, address: Option<IpAddr>, now: Instant) -> Result<(), ConnectionDenied> {
-        if !self.attempts.take(address, Action::Connect, now) {
+    fn check_frequency(&mut self, origin: Origin, now: Instant) -> Result<(), ConnectionDenied> {
+        if !self.attempts.take(origin.netgroup, Action::Connect, now) {
             return Err(ConnectionDenied::new(Refusal::TooFrequent));
         }
         Ok(())
@@ -142,22 +153,23 @@ impl NetworkBehaviour for ConnectionGater {
     fn handle_pending_inbound_connection(
         &mut self,
         connection: ConnectionId,
-        _: &Multiaddr,
+        local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<(), ConnectionDenied> {
-        self.check_frequency(ip_of(remote), Instant::now())?;
-        self.admit(connection, ip_of(remote), None)
+        let origin = Origin::inbound(local, remote, &self.tor);
+        self.check_frequency(origin, Instant::now())?;
+        self.admit(connection, origin, None)
     }
 
     fn handle_established_inbound_connection(
         &mut self,
         connection: ConnectionId,
         peer: PeerId,
-        _: &Multiaddr,
+        local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
         self.check_peer(&peer)?;
-        self.admit(connection, ip_of(remote), Some(peer))?;
+        self.admit(connection, Origin::inbound(local, remote, &self.tor), Some(peer))?;
         Ok(dummy::ConnectionHandler)
     }
 
@@ -186,7 +198,11 @@ impl NetworkBehaviour for ConnectionGater {
             return Ok(dummy::ConnectionHandler);
         }
         self.check_peer(&peer)?;
-        self.admit(connection, ip_of(address), Some(peer))?;
+        let origin = Origin::at(address, &self.tor);
+        // Inbound strangers must not keep this node from dialling others that are reached the same way.
+        if !origin.netgroup.is_some_and(Netgroup::is_anonymous) {
+            self.admit(connection, origin, Some(peer))?;
+        }
         Ok(dummy::ConnectionHandler)
     }
 
@@ -214,6 +230,8 @@ impl NetworkBehaviour for ConnectionGater {
 mod tests {
     use std::time::Duration;
 
+    use p2pool_core::config::Config;
+    use p2pool_core::params::{ChainParams, Network};
     use p2pool_core::wire::Misbehaviour;
 
     use super::*;
@@ -224,7 +242,7 @@ mod tests {
     const INTERVAL: Duration = Duration::from_secs(5);
 
     fn gater() -> ConnectionGater {
-        ConnectionGater::new(Bans::default(), Arc::new(|| NOW))
+        ConnectionGater::new(Bans::default(), Arc::new(|| NOW), TorAddresses::default())
     }
 
     fn id(number: usize) -> ConnectionId {
@@ -299,10 +317,10 @@ mod tests {
         }
         assert_eq!(attempt(&mut gater, 100, "/ip4/8.8.8.99"), Some(Refusal::TooFrequent));
         assert_eq!(attempt(&mut gater, 101, "/ip4/8.8.9.8"), None);
-        let address = Some("8.8.8.8".parse().unwrap());
-        assert!(gater.check_frequency(address, now + INTERVAL * 2).is_ok());
+        let origin = Origin::at(&"/ip4/8.8.8.8/tcp/1".parse().unwrap(), &TorAddresses::default());
+        assert!(gater.check_frequency(origin, now + INTERVAL * 2).is_ok());
         // Outbound connections are not limited in frequency.
-        assert!(gater.admit(id(102), address, Some(PeerId::random())).is_ok());
+        assert!(gater.admit(id(102), origin, Some(PeerId::random())).is_ok());
     }
 
     #[test]
@@ -322,6 +340,26 @@ mod tests {
             assert_eq!(attempt(&mut gater, number, "/ip4/127.0.0.1"), None);
             assert_eq!(attempt(&mut gater, 1_000 + number, "/ip4/192.168.1.2"), None);
         }
+    }
+
+    #[test]
+    fn strangers_through_tor_have_limits_of_their_own_and_keep_no_dial_from_others() {
+        let mut config = Config::for_tests(ChainParams::standard(Network::Regtest), "/nowhere");
+        let onion = "/onion3/vww6ybal4bd7szmgncyruucpgfkqahzddi37ktceo3ah7ngmcopnpyyd:9171";
+        config.external_addresses = vec![onion.to_owned()];
+        let mut gater = gater();
+        gater.tor = TorAddresses::new(&config);
+        let pending = (0..100).take_while(|number| attempt(&mut gater, *number, "/ip4/127.0.0.1").is_none()).count();
+        assert_eq!(pending, ANONYMOUS_PENDING_MAX);
+        gater.counted.clear();
+        let connected = |number: &usize| establish(&mut gater, *number, "/ip4/127.0.0.1", PeerId::random()).is_none();
+        assert_eq!((0..100).take_while(connected).count(), ANONYMOUS_FACTOR * CONNECTIONS_PER_NETGROUP_MAX);
+        assert_eq!(establish(&mut gater, 200, "/ip4/8.8.8.8", PeerId::random()), None);
+        assert_eq!(establish(&mut gater, 201, "/ip4/192.168.1.2", PeerId::random()), None);
+        let (onion, peer) = (onion.parse().unwrap(), PeerId::random());
+        let dialled =
+            gater.handle_established_outbound_connection(id(202), peer, &onion, Endpoint::Dialer, PortUse::Reuse);
+        assert!(dialled.is_ok());
     }
 
     #[test]

@@ -4,7 +4,6 @@
 //! the others are reported, and the dialer decides.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::IpAddr;
 use std::task::{ready, Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -20,7 +19,8 @@ use libp2p::swarm::{
 };
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 
-use crate::address::{ip_of, is_onion, is_plain, is_relayed, may_advertise, without_peer_id};
+use crate::address::{is_onion, is_plain, is_relayed, may_advertise, without_peer_id};
+use crate::origin::{Origin, TorAddresses};
 use crate::rate_limits::{Action, NetgroupLimiter, RateLimiter};
 
 /// Interval of lookups of this node's own id, which fill the routing table.
@@ -35,12 +35,11 @@ type Inner = kad::Behaviour<MemoryStore>;
 /// Kademlia with limits on the addresses that a node may spread and on those that peers can make this node dial.
 pub struct Dht {
     inner: Inner,
-    /// IP addresses of the connected peers.
-    connected: Vec<(ConnectionId, IpAddr)>,
+    /// The connected peers.
+    connected: HashMap<ConnectionId, Origin>,
     /// Addresses of hidden services are dialled, by a proxy.
     dials_onion: bool,
-    /// Peers may come through Tor, from this machine's own address.
-    is_hidden: bool,
+    tor: TorAddresses,
     /// Nodes to be reported.
     heard: VecDeque<Heard>,
     /// Connections to be closed.
@@ -67,7 +66,7 @@ pub enum DhtEvent {
 
 impl Dht {
     /// Joins the DHT of this name, as a server from the start or once an external address is known.
-    pub fn new(our_id: PeerId, name: StreamProtocol, is_server: bool, dials_onion: bool, is_hidden: bool) -> Self {
+    pub fn new(our_id: PeerId, name: StreamProtocol, is_server: bool, dials_onion: bool, tor: TorAddresses) -> Self {
         let mut config = kad::Config::new(name);
         config
             .set_periodic_bootstrap_interval(Some(REFRESH))
@@ -85,9 +84,9 @@ impl Dht {
         }
         Self {
             inner,
-            connected: Vec::new(),
+            connected: HashMap::new(),
             dials_onion,
-            is_hidden,
+            tor,
             heard: VecDeque::new(),
             closing: VecDeque::new(),
             connection_limiters: HashMap::new(),
@@ -130,15 +129,15 @@ impl Dht {
         if is_onion(address) {
             return self.dials_onion;
         }
-        is_plain(address) && self.connected.iter().any(|(_, from)| may_advertise(Some(*from), address))
+        is_plain(address) && self.connected.values().any(|from| from.ip.is_some() && may_advertise(from.ip, address))
     }
 
     /// Takes a token of a connection and one of its netgroup. False if one of the two has none: what the peer sent is ignored,
     /// and because the library would keep the stream of a request without a response, the connection is closed.
     fn admit(&mut self, peer: PeerId, connection: ConnectionId, now: Instant) -> bool {
-        let ip = self.connected.iter().find(|(id, _)| *id == connection).map(|(_, ip)| *ip);
+        let netgroup = self.connected.get(&connection).and_then(|origin| origin.netgroup);
         let limiter = self.connection_limiters.entry(connection).or_insert_with(|| RateLimiter::new(1, now));
-        let is_admitted = limiter.take(Action::Dht, now) && self.netgroup_limiter.take(ip, Action::Dht, now);
+        let is_admitted = limiter.take(Action::Dht, now) && self.netgroup_limiter.take(netgroup, Action::Dht, now);
         if !is_admitted && !self.closing.contains(&(peer, connection)) {
             log::debug!("peer {peer} is disconnected: too many messages of the DHT");
             self.closing.push_back((peer, connection));
@@ -214,12 +213,10 @@ impl NetworkBehaviour for Dht {
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         match &event {
             FromSwarm::ConnectionEstablished(made) => {
-                let ip = ip_of(made.endpoint.get_remote_address());
-                let ip = ip.filter(|ip| !(self.is_hidden && ip.is_loopback()));
-                self.connected.extend(ip.map(|ip| (made.connection_id, ip)));
+                self.connected.insert(made.connection_id, Origin::of(made.endpoint, &self.tor));
             }
             FromSwarm::ConnectionClosed(closed) => {
-                self.connected.retain(|(id, _)| *id != closed.connection_id);
+                self.connected.remove(&closed.connection_id);
                 self.connection_limiters.remove(&closed.connection_id);
             }
             // A node that is reachable only through relays would cost them more than it is worth as a server.
@@ -257,7 +254,7 @@ mod tests {
     use super::*;
 
     fn dht(is_server: bool) -> Dht {
-        Dht::new(PeerId::random(), StreamProtocol::new("/test"), is_server, false, false)
+        Dht::new(PeerId::random(), StreamProtocol::new("/test"), is_server, false, TorAddresses::default())
     }
 
     fn at(text: &str) -> Multiaddr {
@@ -295,8 +292,8 @@ mod tests {
     }
 
     fn connect(dht: &mut Dht, number: usize, from: &str) {
-        let id = ConnectionId::new_unchecked(number);
-        dht.connected.push((id, from.parse().unwrap()));
+        let origin = Origin::at(&at(&format!("/ip4/{from}/tcp/1")), &TorAddresses::default());
+        dht.connected.insert(ConnectionId::new_unchecked(number), origin);
     }
 
     #[test]

@@ -37,6 +37,7 @@ use crate::dialer::Dialer;
 use crate::instance::{OwnInstance, Statements};
 use crate::lan::Lan;
 use crate::names::Names;
+use crate::origin::TorAddresses;
 use crate::outbox::Outbox;
 use crate::peers::{InboundSlots, Peers};
 use crate::reach::default_ip;
@@ -94,8 +95,7 @@ pub struct SwarmDriver {
     dials_onion: bool,
     /// Peers at IP addresses are dialled.
     dials_ip: bool,
-    /// Peers may come through Tor, from this machine's own address.
-    is_hidden: bool,
+    tor: TorAddresses,
     bans_file: StateFile,
     peers_file: StateFile,
     saved_at: Instant,

@@ -1,12 +1,14 @@
 //! Which inbound peer makes room for another, as in Bitcoin Core. Pure.
 //!
 //! An attacker cannot take all inbound slots, because each protection needs something else: addresses in other netgroups,
-//! a short way, work, or time. Of the rest, the netgroup with the most peers loses its newest.
+//! a short way, work, or time. Of the rest, the netgroup with the most peers loses its newest. Strangers that only come the same way
+//! (Tor, relays) share a part of the slots: beyond it they make room for each other, whoever they are.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use libp2p::PeerId;
 use p2pool_core::netgroup::Netgroup;
 
 use crate::buckets::Key;
@@ -37,7 +39,7 @@ pub struct Candidate<T> {
 pub struct Evicted<T> {
     pub id: T,
     pub since: Instant,
-    /// Unprotected peers of its netgroup, with itself.
+    /// Unprotected peers of its netgroup, with itself. Strangers that only come the same way are not counted together.
     pub crowd: usize,
 }
 
@@ -49,18 +51,41 @@ fn protect<T, K: Ord>(peers: &mut Vec<Candidate<T>>, count: usize, key: impl Fn(
     peers.drain(..protected);
 }
 
+/// Removes the peers that are protected whatever the age of their connection.
+fn protect_useful<T: Copy + Ord>(peers: &mut Vec<Candidate<T>>, key: &Key) {
+    protect(peers, BY_NETGROUP, |peer| Some((key.hash(&[&netgroup_bytes(peer.netgroup?)]), peer.since, peer.id)));
+    protect(peers, BY_LATENCY, |peer| Some((peer.latency?, peer.since, peer.id)));
+    protect(peers, BY_SHARES, |peer| Some((Reverse(peer.shared_at?), peer.since, peer.id)));
+    protect(peers, BY_BLOCKS, |peer| Some((Reverse(peer.found_at?), peer.since, peer.id)));
+}
+
+/// Removes the half that has been connected for longer.
+fn protect_old<T: Copy + Ord>(peers: &mut Vec<Candidate<T>>) {
+    let half = peers.len() / 2;
+    protect(peers, half, |peer| Some((peer.since, peer.id)));
+}
+
+/// Returns the member of an anonymous netgroup to evict; `None` if it has none. Any of those that are not protected: neither the
+/// newest, which attackers that came first would keep out, nor always the same, which attackers could drive out one by one.
+pub fn choose_member(netgroup: Netgroup, mut peers: Vec<Candidate<PeerId>>, key: &Key, random: &Key) -> Option<PeerId> {
+    let is_member = |peer: &Candidate<PeerId>| peer.netgroup == Some(netgroup);
+    let newest =
+        peers.iter().filter(|peer| is_member(peer)).max_by_key(|peer| (peer.since, peer.id)).map(|peer| peer.id);
+    protect_useful(&mut peers, key);
+    peers.retain(is_member);
+    protect_old(&mut peers);
+    peers.iter().map(|peer| peer.id).min_by_key(|id| random.hash(&[&id.to_bytes()])).or(newest)
+}
+
 /// Returns the peer to evict; `None` if all are protected.
 pub fn choose<T: Copy + Ord>(mut peers: Vec<Candidate<T>>, key: &Key) -> Option<Evicted<T>> {
-    protect(&mut peers, BY_NETGROUP, |peer| Some((key.hash(&[&netgroup_bytes(peer.netgroup?)]), peer.since, peer.id)));
-    protect(&mut peers, BY_LATENCY, |peer| Some((peer.latency?, peer.since, peer.id)));
-    protect(&mut peers, BY_SHARES, |peer| Some((Reverse(peer.shared_at?), peer.since, peer.id)));
-    protect(&mut peers, BY_BLOCKS, |peer| Some((Reverse(peer.found_at?), peer.since, peer.id)));
-    let half = peers.len() / 2;
-    protect(&mut peers, half, |peer| Some((peer.since, peer.id)));
+    protect_useful(&mut peers, key);
+    protect_old(&mut peers);
+    let crowded = |peer: &Candidate<T>| peer.netgroup.filter(|netgroup| !netgroup.is_anonymous());
     let mut crowds: HashMap<Netgroup, usize> = HashMap::new();
-    peers.iter().filter_map(|peer| peer.netgroup).for_each(|netgroup| *crowds.entry(netgroup).or_default() += 1);
+    peers.iter().filter_map(crowded).for_each(|netgroup| *crowds.entry(netgroup).or_default() += 1);
     let crowd =
-        |peer: &Candidate<T>| peer.netgroup.and_then(|netgroup| crowds.get(&netgroup)).map_or(1, |crowd| *crowd);
+        |peer: &Candidate<T>| crowded(peer).and_then(|netgroup| crowds.get(&netgroup)).map_or(1, |crowd| *crowd);
     // Of two netgroups with as many peers, the one with the newest.
     let evicted = peers.iter().max_by_key(|peer| (crowd(peer), peer.since, peer.id))?;
     Some(Evicted { id: evicted.id, since: evicted.since, crowd: crowd(evicted) })
@@ -70,6 +95,9 @@ fn netgroup_bytes(netgroup: Netgroup) -> Vec<u8> {
     match netgroup {
         Netgroup::V4(bytes) => bytes.to_vec(),
         Netgroup::V6(parts) => parts.iter().flat_map(|part| part.to_be_bytes()).collect(),
+        Netgroup::Tor => b"tor".to_vec(),
+        Netgroup::Onion => b"onion".to_vec(),
+        Netgroup::Relayed => b"relayed".to_vec(),
     }
 }
 

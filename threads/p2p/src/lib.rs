@@ -37,6 +37,7 @@ mod muxer;
 mod names;
 mod one_connection;
 mod order;
+mod origin;
 mod outbox;
 mod peers;
 mod proxy;

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,9 +13,9 @@ use p2pool_core::status::{Direction, PeerStatus, Route};
 use p2pool_core::token_bucket::{Rate, TokenBucket};
 use p2pool_core::units::UnixTime;
 
-use crate::address::ip_of;
 use crate::buckets::Key;
 use crate::eviction::{self, Candidate, Evicted};
+use crate::origin::Origin;
 use crate::rate_limits::{Action, NetgroupLimiter, RateLimiter};
 
 /// A peer is penalised for exceeding its rate limits at most once in this time: a burst is one misbehaviour.
@@ -40,11 +39,33 @@ pub struct InboundSlots {
     pub temporary_for: Duration,
 }
 
+/// Part of the permanent slots that one anonymous netgroup may take: strangers through Tor leave two thirds to all others.
+const ANONYMOUS_PART: usize = 3;
+
 impl InboundSlots {
+    /// Slots that the members of one netgroup may take at most before one of them makes room for the next.
+    fn of_netgroup(self, netgroup: Netgroup) -> usize {
+        // The connection gater limits the others.
+        if netgroup.is_anonymous() {
+            (self.permanent / ANONYMOUS_PART).max(1)
+        } else {
+            self.permanent
+        }
+    }
+
     /// The slots of a node with so many inbound peers at most: a tenth is for newcomers.
     pub fn of_at_most(self, inbound: usize) -> Self {
         Self { permanent: self.permanent.min(inbound - (inbound / 10).max(usize::from(inbound > 1))), ..self }
     }
+}
+
+/// Which rate limit is exceeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OverLimit {
+    /// The peer's own.
+    Peer,
+    /// That of its netgroup, perhaps by others.
+    Netgroup,
 }
 
 /// A connected peer.
@@ -54,8 +75,8 @@ pub struct Peer {
     pub handle: PeerHandle,
     /// Its connection; others of the same peer are being closed.
     pub connection: ConnectionId,
-    /// Its IP address; `None` if it was dialled by name.
-    pub ip: Option<IpAddr>,
+    /// Where it is.
+    pub origin: Origin,
     /// Who dialled.
     pub direction: Direction,
     /// How the connection was made.
@@ -84,8 +105,8 @@ pub struct Peer {
     pub latency: Option<Duration>,
     /// Shortest round-trip time of a ping.
     pub latency_min: Option<Duration>,
-    /// It has been evicted, and its connection is being closed.
-    pub is_leaving: bool,
+    /// When it was evicted. Its connection is being closed.
+    pub leaving_since: Option<Instant>,
     /// When it last sent a share that was new and accepted.
     pub shared_at: Option<Instant>,
     /// When it last sent a found block that was new and accepted.
@@ -98,6 +119,7 @@ impl Peer {
         id: PeerId,
         connection: ConnectionId,
         address: &Multiaddr,
+        origin: Origin,
         direction: Direction,
         time: UnixTime,
         now: Instant,
@@ -105,7 +127,7 @@ impl Peer {
         Self {
             handle: PeerHandle(0),
             connection,
-            ip: ip_of(address),
+            origin,
             direction,
             route: Route::Direct,
             rate_penalty: TokenBucket::new(RATE_PENALTY, now),
@@ -121,7 +143,7 @@ impl Peer {
             agent: "".into(),
             latency: None,
             latency_min: None,
-            is_leaving: false,
+            leaving_since: None,
             shared_at: None,
             found_at: None,
             statements_left: STATEMENTS_MAX,
@@ -137,7 +159,7 @@ impl Peer {
     fn candidate(&self, id: PeerId) -> Candidate<PeerId> {
         Candidate {
             id,
-            netgroup: self.ip.and_then(Netgroup::of),
+            netgroup: self.origin.netgroup,
             latency: self.latency_min,
             shared_at: self.shared_at,
             found_at: self.found_at,
@@ -183,7 +205,7 @@ pub struct Peers {
 impl Peers {
     /// Adds a peer that was not connected, and returns its handle.
     pub fn add(&mut self, id: PeerId, mut peer: Peer) -> PeerHandle {
-        let handle = PeerHandle::new(self.netgroup_number(peer.ip), self.next_serial);
+        let handle = PeerHandle::new(self.netgroup_number(peer.origin.netgroup), self.next_serial);
         self.next_serial += 1;
         self.by_handle.insert(handle, id);
         peer.handle = handle;
@@ -192,23 +214,27 @@ impl Peers {
         handle
     }
 
-    /// Returns the number of 24 bits that stands for a netgroup in a handle; zero for own networks. Two netgroups with the
-    /// same number share some of the chain thread's limits, which does no harm.
-    fn netgroup_number(&self, ip: Option<IpAddr>) -> u32 {
-        ip.and_then(Netgroup::of).map_or(0, |netgroup| (self.hasher.hash_one(netgroup) >> 40).max(1) as u32)
+    /// Returns the number of 24 bits that stands for a netgroup in a handle; zero for none. Two netgroups with the same number
+    /// share some of the chain thread's limits, which does no harm.
+    fn netgroup_number(&self, netgroup: Option<Netgroup>) -> u32 {
+        netgroup.map_or(0, |netgroup| (self.hasher.hash_one(netgroup) >> 40).max(1) as u32)
     }
 
-    /// Takes a token of a peer and one of its netgroup; false if one of the two has none, or the peer is unknown.
-    pub fn take(&mut self, id: &PeerId, action: Action, now: Instant) -> bool {
-        let Some(peer) = self.by_id.get_mut(id) else { return false };
-        peer.limiter.take(action, now) && self.netgroup_limiter.take(peer.ip, action, now)
+    /// Takes a token of a peer and one of its netgroup, unless one of the two has none, or the peer is unknown.
+    pub fn take(&mut self, id: &PeerId, action: Action, now: Instant) -> Result<(), OverLimit> {
+        let Some(peer) = self.by_id.get_mut(id) else { return Err(OverLimit::Netgroup) };
+        if !peer.limiter.take(action, now) {
+            return Err(OverLimit::Peer);
+        }
+        let is_within = self.netgroup_limiter.take(peer.origin.netgroup, action, now);
+        is_within.then_some(()).ok_or(OverLimit::Netgroup)
     }
 
     /// Gives back the tokens of an action that turned out to be useful: much that is valid is not too much.
     pub fn give_back(&mut self, id: &PeerId, action: Action) {
         let Some(peer) = self.by_id.get_mut(id) else { return };
         peer.limiter.give_back(action);
-        self.netgroup_limiter.give_back(peer.ip, action);
+        self.netgroup_limiter.give_back(peer.origin.netgroup, action);
     }
 
     /// Removes a peer whose connection has closed or is replaced.
@@ -239,12 +265,23 @@ impl Peers {
         self.by_id.iter_mut()
     }
 
-    /// Returns the inbound peers to evict, until no more than the permanent slots are taken. One whose netgroup is crowded goes
-    /// at once; otherwise the newest has its time.
-    pub fn to_evict(&self, slots: InboundSlots, key: &Key, now: Instant) -> Vec<PeerId> {
-        let inbound = self.iter().filter(|(_, peer)| peer.direction == Direction::Inbound && !peer.is_leaving);
+    /// Returns the inbound peers to evict, until no more than the permanent slots are taken, and no anonymous netgroup has more
+    /// than its part. One whose netgroup is crowded goes at once; otherwise the newest has its time. `random` decides between the
+    /// members of an anonymous netgroup.
+    pub fn to_evict(&self, slots: InboundSlots, key: &Key, random: impl Fn() -> [u8; 16], now: Instant) -> Vec<PeerId> {
+        let inbound =
+            self.iter().filter(|(_, peer)| peer.direction == Direction::Inbound && peer.leaving_since.is_none());
         let mut inbound: Vec<Candidate<PeerId>> = inbound.map(|(id, peer)| peer.candidate(*id)).collect();
         let mut evicted = Vec::new();
+        for netgroup in Netgroup::ANONYMOUS {
+            let members =
+                |inbound: &[Candidate<PeerId>]| inbound.iter().filter(|peer| peer.netgroup == Some(netgroup)).count();
+            while members(&inbound) > slots.of_netgroup(netgroup) {
+                let Some(id) = eviction::choose_member(netgroup, inbound.clone(), key, &Key(random())) else { break };
+                inbound.retain(|peer| peer.id != id);
+                evicted.push(id);
+            }
+        }
         while inbound.len() > slots.permanent {
             let newest = || inbound.iter().max_by_key(|peer| (peer.since, peer.id));
             let newest = || newest().map(|peer| Evicted { id: peer.id, since: peer.since, crowd: 1 });
@@ -279,23 +316,33 @@ impl Peers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::origin::TorAddresses;
 
     #[test]
     fn netgroups_have_different_numbers_of_24_bits() {
         let peers = Peers::default();
-        let number = |text: &str| peers.netgroup_number(Some(text.parse().unwrap()));
+        let number = |text: &str| peers.netgroup_number(Netgroup::of(text.parse().unwrap()));
         assert_eq!(number("8.8.8.8"), number("8.8.8.9"));
         assert_eq!(number("10.0.0.1"), 0);
-        assert_eq!(peers.netgroup_number(None), 0);
+        assert_ne!(peers.netgroup_number(Some(Netgroup::Tor)), 0);
         let numbers: std::collections::HashSet<u32> = (0..100).map(|third| number(&format!("8.8.{third}.8"))).collect();
         assert!(numbers.len() > 95 && numbers.iter().all(|number| (1..1 << 24).contains(number)));
     }
 
-    /// Adds an inbound peer that connected at this time from this address.
+    /// An inbound peer that connected at this time from this address.
+    fn inbound(id: PeerId, connection: usize, address: &str, at: Instant) -> Peer {
+        let (address, connection) =
+            (format!("{address}/tcp/1").parse().unwrap(), ConnectionId::new_unchecked(connection));
+        let origin = Origin::at(&address, &TorAddresses::default());
+        Peer::new(id, connection, &address, origin, Direction::Inbound, UnixTime(0), at)
+    }
+
     fn connect(peers: &mut Peers, id: PeerId, address: &str, at: Instant) {
-        let address = format!("{address}/tcp/1").parse().unwrap();
-        let peer = Peer::new(id, ConnectionId::new_unchecked(1), &address, Direction::Inbound, UnixTime(0), at);
-        peers.add(id, peer);
+        peers.add(id, inbound(id, 1, address, at));
+    }
+
+    fn random() -> [u8; 16] {
+        PeerId::random().to_bytes()[..16].try_into().unwrap()
     }
 
     #[test]
@@ -307,11 +354,11 @@ mod tests {
         for (number, id) in strangers.iter().enumerate() {
             connect(&mut peers, *id, &format!("/ip4/8.8.{}.8", number % 9), second(number as u64));
         }
-        assert!(peers.to_evict(slots, &key, second(100)).is_empty());
+        assert!(peers.to_evict(slots, &key, random, second(100)).is_empty());
         for number in 0..20 {
             let newcomer = PeerId::random();
             connect(&mut peers, newcomer, &format!("/ip4/9.9.{number}.9"), second(100 + number));
-            let evicted = peers.to_evict(slots, &key, second(100 + number));
+            let evicted = peers.to_evict(slots, &key, random, second(100 + number));
             assert!(evicted.len() == 1 && strangers.contains(&evicted[0]), "newcomer {number}");
             peers.remove(&evicted[0]);
         }
@@ -320,18 +367,15 @@ mod tests {
         for number in 0..73 {
             connect(&mut peers, PeerId::random(), &format!("/ip4/8.8.{number}.8"), second(number));
         }
-        assert!(peers.to_evict(slots, &key, second(72 + 9)).is_empty());
-        assert_eq!(peers.to_evict(slots, &key, second(72 + 10)).len(), 1);
+        assert!(peers.to_evict(slots, &key, random, second(72 + 9)).is_empty());
+        assert_eq!(peers.to_evict(slots, &key, random, second(72 + 10)).len(), 1);
     }
 
     #[test]
     fn a_peer_that_connects_again_keeps_its_inbound_slot_and_gets_a_new_handle() {
         let (mut peers, start) = (Peers::default(), Instant::now());
         let ids: Vec<PeerId> = (0..3).map(|_| PeerId::random()).collect();
-        let connect = |number: usize, at: Instant| {
-            let (connection, address) = (ConnectionId::new_unchecked(number), "/ip4/8.8.8.8/tcp/1".parse().unwrap());
-            Peer::new(ids[number % 3], connection, &address, Direction::Inbound, UnixTime(0), at)
-        };
+        let connect = |number: usize, at: Instant| inbound(ids[number % 3], number, "/ip4/8.8.8.8", at);
         let second = |number: usize| start + Duration::from_secs(number as u64);
         let handles: Vec<PeerHandle> = (0..3).map(|n| peers.add(ids[n], connect(n, second(n)))).collect();
         let mut again = connect(3, second(3));
@@ -340,6 +384,91 @@ mod tests {
         let handle = peers.add(ids[0], again);
         assert!(!handles.contains(&handle) && peers.id(handles[0]).is_none());
         let slots = InboundSlots { permanent: 2, temporary_for: Duration::from_secs(10) };
-        assert_eq!(peers.to_evict(slots, &Key([7; 16]), second(20)), [ids[2]]);
+        assert_eq!(peers.to_evict(slots, &Key([7; 16]), random, second(20)), [ids[2]]);
+    }
+
+    const SLOTS: InboundSlots = InboundSlots { permanent: 72, temporary_for: Duration::from_secs(10) };
+
+    /// Adds an idle stranger of a netgroup at this time, evicts, and returns who went.
+    fn arrive(peers: &mut Peers, netgroup: Option<Netgroup>, at: Instant) -> (PeerId, Vec<PeerId>) {
+        let id = PeerId::random();
+        let mut peer = inbound(id, 1, "/ip4/8.8.8.8", at);
+        peer.origin = Origin { ip: None, netgroup };
+        peers.add(id, peer);
+        let evicted = peers.to_evict(SLOTS, &Key([7; 16]), random, at);
+        for id in &evicted {
+            peers.remove(id);
+        }
+        (id, evicted)
+    }
+
+    fn members(peers: &Peers, netgroup: Netgroup) -> usize {
+        peers.iter().filter(|(_, peer)| peer.origin.netgroup == Some(netgroup)).count()
+    }
+
+    #[test]
+    fn strangers_through_tor_take_a_third_of_the_slots_and_make_room_for_each_other_alone() {
+        let (mut peers, start) = (Peers::default(), Instant::now());
+        let second = |number: u64| start + Duration::from_secs(number);
+        // A node whose slots are full, and no netgroup of which is crowded.
+        let clearnet = |number: u8| Netgroup::of([8, 8, number, 8].into());
+        let others: Vec<PeerId> =
+            (0..48).map(|number| arrive(&mut peers, clearnet(number), second(number.into())).0).collect();
+        for number in 0..200 {
+            let (_, evicted) = arrive(&mut peers, Some(Netgroup::Tor), second(100 + number));
+            assert!(evicted.iter().all(|id| !others.contains(id)), "{number}");
+        }
+        assert_eq!(members(&peers, Netgroup::Tor), 24);
+        assert_eq!(peers.len(), 72);
+        // They neither keep an honest newcomer through Tor out, nor drive it out before long.
+        let mut kept = 0;
+        for number in 0..100 {
+            let (honest, _) = arrive(&mut peers, Some(Netgroup::Tor), second(1_000 + number));
+            kept += usize::from(peers.get(&honest).is_some());
+        }
+        assert!(kept > 60, "{kept} of 100 stayed at first");
+        // One that has sent a share stays, however many come after it.
+        let useful = arrive_until_kept(&mut peers, second(2_000));
+        peers.get_mut(&useful).unwrap().shared_at = Some(second(2_002));
+        for number in 0..500 {
+            arrive(&mut peers, Some(Netgroup::Tor), second(3_000 + number));
+        }
+        assert!(peers.get(&useful).is_some());
+    }
+
+    /// Strangers arrive through Tor until one is not evicted at once.
+    fn arrive_until_kept(peers: &mut Peers, at: Instant) -> PeerId {
+        loop {
+            let (id, _) = arrive(peers, Some(Netgroup::Tor), at);
+            if peers.get(&id).is_some() {
+                return id;
+            }
+        }
+    }
+
+    #[test]
+    fn strangers_through_tor_within_their_part_are_no_crowd() {
+        let (mut peers, start) = (Peers::default(), Instant::now());
+        let second = |number: u64| start + Duration::from_secs(number);
+        for number in 0..60 {
+            arrive(&mut peers, Netgroup::of([8, 8, (number % 9) as u8, 8].into()), second(number));
+        }
+        for number in 0..20 {
+            arrive(&mut peers, Some(Netgroup::Tor), second(100 + number));
+        }
+        // The strangers of nine netgroups went, and not those through Tor.
+        assert_eq!((members(&peers, Netgroup::Tor), peers.len()), (20, 72));
+    }
+
+    #[test]
+    fn what_others_of_a_netgroup_did_is_not_the_peers_fault() {
+        let (mut peers, now) = (Peers::default(), Instant::now());
+        let ids: Vec<PeerId> = (0..5).map(|_| PeerId::random()).collect();
+        ids.iter().for_each(|id| connect(&mut peers, *id, "/ip4/8.8.8.8", now));
+        for id in &ids[..4] {
+            assert!((0..100).all(|_| peers.take(id, Action::Request, now).is_ok()));
+        }
+        assert_eq!(peers.take(&ids[4], Action::Request, now), Err(OverLimit::Netgroup));
+        assert_eq!(peers.take(&ids[0], Action::Request, now), Err(OverLimit::Peer));
     }
 }

@@ -1,7 +1,6 @@
 //! Rate limits of single peers and of whole netgroups.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use p2pool_core::netgroup::Netgroup;
@@ -9,6 +8,8 @@ use p2pool_core::token_bucket::{Rate, TokenBucket};
 
 /// A netgroup may do as much as this many peers: half of those that may be connected from it.
 const PEERS_PER_NETGROUP: u32 = 4;
+/// The same of an anonymous one: all that may be connected from it, so that honest members feel their own limits alone.
+const PEERS_PER_ANONYMOUS: u32 = 8 * PEERS_PER_NETGROUP;
 /// Netgroups that are remembered. Past that, those whose buckets are full are forgotten.
 const NETGROUPS_MAX: usize = 1_024;
 
@@ -80,26 +81,27 @@ impl RateLimiter {
     }
 }
 
-/// A rate limiter for each netgroup, so that a peer gains nothing by reconnecting under a new id. Peers on own networks
-/// are not limited.
+/// A rate limiter for each netgroup, so that a peer gains nothing by reconnecting under a new id. Peers without one are not
+/// limited.
 #[derive(Debug, Default)]
 pub struct NetgroupLimiter {
     limiters: HashMap<Netgroup, RateLimiter>,
 }
 
 impl NetgroupLimiter {
-    /// Takes a token of an address's netgroup; false if there is none.
-    pub fn take(&mut self, ip: Option<IpAddr>, action: Action, now: Instant) -> bool {
-        let Some(netgroup) = ip.and_then(Netgroup::of) else { return true };
+    /// Takes a token of a netgroup; false if there is none.
+    pub fn take(&mut self, netgroup: Option<Netgroup>, action: Action, now: Instant) -> bool {
+        let Some(netgroup) = netgroup else { return true };
         if !self.limiters.contains_key(&netgroup) && self.limiters.len() >= NETGROUPS_MAX {
             self.limiters.retain(|_, limiter| !limiter.is_full(now));
         }
-        self.limiters.entry(netgroup).or_insert_with(|| RateLimiter::new(PEERS_PER_NETGROUP, now)).take(action, now)
+        let peers = if netgroup.is_anonymous() { PEERS_PER_ANONYMOUS } else { PEERS_PER_NETGROUP };
+        self.limiters.entry(netgroup).or_insert_with(|| RateLimiter::new(peers, now)).take(action, now)
     }
 
     /// Gives back a token for an action that turned out to be useful.
-    pub fn give_back(&mut self, ip: Option<IpAddr>, action: Action) {
-        if let Some(limiter) = ip.and_then(Netgroup::of).and_then(|netgroup| self.limiters.get_mut(&netgroup)) {
+    pub fn give_back(&mut self, netgroup: Option<Netgroup>, action: Action) {
+        if let Some(limiter) = netgroup.and_then(|netgroup| self.limiters.get_mut(&netgroup)) {
             limiter.give_back(action);
         }
     }
@@ -109,29 +111,31 @@ impl NetgroupLimiter {
 mod tests {
     use super::*;
 
-    fn ip(text: &str) -> Option<IpAddr> {
-        Some(text.parse().unwrap())
+    fn at(text: &str) -> Option<Netgroup> {
+        Netgroup::of(text.parse().unwrap())
     }
 
     #[test]
     fn a_netgroup_shares_one_limit_per_action() {
         let (mut limiter, now) = (NetgroupLimiter::default(), Instant::now());
-        let taken = (0..1_000).take_while(|_| limiter.take(ip("8.8.8.8"), Action::Request, now)).count();
+        let taken = (0..1_000).take_while(|_| limiter.take(at("8.8.8.8"), Action::Request, now)).count();
         assert_eq!(taken, 400, "as much as four peers");
-        assert!(!limiter.take(ip("8.8.8.200"), Action::Request, now));
-        assert!(limiter.take(ip("8.8.8.200"), Action::Share, now), "actions are counted separately");
-        assert!(limiter.take(ip("8.8.9.8"), Action::Request, now));
-        assert!((0..1_000).all(|_| limiter.take(ip("192.168.1.1"), Action::Request, now)));
-        limiter.give_back(ip("8.8.8.1"), Action::Request);
-        assert!(limiter.take(ip("8.8.8.8"), Action::Request, now));
+        assert!(!limiter.take(at("8.8.8.200"), Action::Request, now));
+        assert!(limiter.take(at("8.8.8.200"), Action::Share, now), "actions are counted separately");
+        assert!(limiter.take(at("8.8.9.8"), Action::Request, now));
+        assert!((0..1_000).all(|_| limiter.take(at("192.168.1.1"), Action::Request, now)));
+        let of_tor = (0..10_000).take_while(|_| limiter.take(Some(Netgroup::Tor), Action::Request, now)).count();
+        assert_eq!(of_tor, 3_200, "as much as 32 peers");
+        limiter.give_back(at("8.8.8.1"), Action::Request);
+        assert!(limiter.take(at("8.8.8.8"), Action::Request, now));
     }
 
     #[test]
     fn netgroups_with_full_buckets_are_forgotten() {
         let (mut limiter, start) = (NetgroupLimiter::default(), Instant::now());
         for number in 0..4 * NETGROUPS_MAX as u32 {
-            let address = IpAddr::from((0x0800_0000 + number * 256).to_be_bytes());
-            assert!(limiter.take(Some(address), Action::Connect, start + Duration::from_secs(5) * number));
+            let netgroup = Netgroup::of((0x0800_0000 + number * 256).to_be_bytes().into());
+            assert!(limiter.take(netgroup, Action::Connect, start + Duration::from_secs(5) * number));
         }
         assert!(limiter.limiters.len() <= NETGROUPS_MAX);
     }

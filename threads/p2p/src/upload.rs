@@ -6,11 +6,12 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use libp2p::PeerId;
 use p2pool_core::netgroup::{is_own_network, Netgroup};
+
+use crate::origin::Origin;
 
 /// Bytes at once to one peer: a newcomer's sync of 17,280 shares takes 12 MB.
 const PEER_BURST: u64 = 16 << 20;
@@ -70,22 +71,22 @@ impl Uploads {
     }
 
     /// Whether a request of a peer may get a response. Peers on own networks do not use the line.
-    pub fn has_room(&self, peer: &PeerId, ip: Option<IpAddr>, now: Instant) -> bool {
-        if ip.is_some_and(is_own_network) {
+    pub fn has_room(&self, peer: &PeerId, origin: Origin, now: Instant) -> bool {
+        if origin.ip.is_some_and(is_own_network) {
             return true;
         }
-        let netgroup = ip.and_then(Netgroup::of).and_then(|netgroup| self.netgroups.get(&netgroup));
+        let netgroup = origin.netgroup.and_then(|netgroup| self.netgroups.get(&netgroup));
         let budgets = [self.peers.get(peer), netgroup, Some(&self.total)];
         budgets.into_iter().flatten().all(|budget| budget.has_room(now))
     }
 
     /// Charges a response.
-    pub fn charge(&mut self, peer: PeerId, ip: Option<IpAddr>, bytes: u64, now: Instant) {
-        if ip.is_some_and(is_own_network) {
+    pub fn charge(&mut self, peer: PeerId, origin: Origin, bytes: u64, now: Instant) {
+        if origin.ip.is_some_and(is_own_network) {
             return;
         }
         charge(&mut self.peers, peer, Budget::new(self.per_s / PEER_PART, PEER_BURST, now), bytes, now);
-        if let Some(netgroup) = ip.and_then(Netgroup::of) {
+        if let Some(netgroup) = origin.netgroup {
             let fresh = Budget::new(self.per_s / NETGROUP_PART, NETGROUP_BURST, now);
             charge(&mut self.netgroups, netgroup, fresh, bytes, now);
         }
@@ -107,15 +108,16 @@ mod tests {
     const PER_S: u64 = 600_000;
     const RESPONSE: u64 = 170_000;
 
-    fn ip(text: &str) -> Option<IpAddr> {
-        Some(text.parse().unwrap())
+    fn at(text: &str) -> Origin {
+        let ip = text.parse().unwrap();
+        Origin { ip: Some(ip), netgroup: Netgroup::of(ip) }
     }
 
     /// Requests until it is refused; returns the bytes of the responses.
     fn drain(uploads: &mut Uploads, peer: PeerId, from: &str, now: Instant) -> u64 {
         let mut bytes = 0;
-        while uploads.has_room(&peer, ip(from), now) {
-            uploads.charge(peer, ip(from), RESPONSE, now);
+        while uploads.has_room(&peer, at(from), now) {
+            uploads.charge(peer, at(from), RESPONSE, now);
             bytes += RESPONSE;
         }
         bytes
@@ -141,7 +143,7 @@ mod tests {
         assert!((NETGROUP_BURST..NETGROUP_BURST + 2 * RESPONSE).contains(&of_netgroup), "{of_netgroup}");
         let others: u64 = (0..50).map(|third| drain_new(format!("9.9.{third}.9"))).sum();
         assert!((of_netgroup + others).abs_diff(TOTAL_BURST) <= 4 * RESPONSE, "{others}");
-        assert!(uploads.has_room(&PeerId::random(), ip("192.168.1.7"), now), "own networks are not limited");
+        assert!(uploads.has_room(&PeerId::random(), at("192.168.1.7"), now), "own networks are not limited");
     }
 
     #[test]
@@ -149,8 +151,9 @@ mod tests {
         let start = Instant::now();
         let mut uploads = Uploads::new(PER_S, start);
         for number in 0..3 * REMEMBERED_MAX as u32 {
-            let (now, address) = (start + Duration::from_secs(1) * number, (0x0800_0000 + number * 256).to_be_bytes());
-            uploads.charge(PeerId::random(), Some(IpAddr::from(address)), 1_000, now);
+            let (now, [a, b, c, _]) =
+                (start + Duration::from_secs(1) * number, (0x0800_0000 + number * 256).to_be_bytes());
+            uploads.charge(PeerId::random(), at(&format!("{a}.{b}.{c}.1")), 1_000, now);
         }
         assert!(uploads.netgroups.len() <= REMEMBERED_MAX && uploads.peers.len() <= REMEMBERED_MAX);
     }

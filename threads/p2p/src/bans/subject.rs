@@ -33,7 +33,7 @@ impl BanSubject {
         let Self::Address(address) = self else { return None };
         match Netgroup::of(*address)? {
             Netgroup::V6(site) => Some(Self::Site(site)),
-            Netgroup::V4(_) => None,
+            Netgroup::V4(_) | Netgroup::Tor | Netgroup::Onion | Netgroup::Relayed => None,
         }
     }
 

@@ -61,7 +61,7 @@ impl SwarmDriver {
 
     /// Takes the addresses and protocols that a peer advertises, and the address at which it sees this node.
     pub(super) fn on_identified(&mut self, id: PeerId, info: &identify::Info) {
-        let Some((ip, direction)) = self.peers.get(&id).map(|peer| (peer.ip, peer.direction)) else { return };
+        let Some((ip, direction)) = self.peers.get(&id).map(|peer| (peer.origin.ip, peer.direction)) else { return };
         let addresses: Vec<Multiaddr> = info
             .listen_addrs
             .iter()

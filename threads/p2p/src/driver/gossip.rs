@@ -216,8 +216,7 @@ impl SwarmDriver {
         message: Message,
     ) -> Option<MessageAcceptance> {
         let Some(peer) = self.peers.get(&from).map(|peer| peer.handle) else { return Some(MessageAcceptance::Ignore) };
-        if !self.peers.take(&from, if is_block { Action::Block } else { Action::Share }, Instant::now()) {
-            self.penalize_rate(&from);
+        if !self.may(&from, if is_block { Action::Block } else { Action::Share }) {
             return Some(MessageAcceptance::Ignore);
         }
         let event = if is_block { block_event(peer, gossip, message.data) } else { share_event(peer, &message.data) };

@@ -29,8 +29,8 @@ impl SwarmDriver {
         let now = Instant::now();
         match message {
             Message::Request { request, channel, .. } => {
-                if !self.peers.take(&peer, Action::Identify, now) {
-                    return self.penalize_rate(&peer);
+                if !self.may(&peer, Action::Identify) {
+                    return;
                 }
                 let other = self.statements.exchange(peer, request, now);
                 // Fails if the peer has disconnected.

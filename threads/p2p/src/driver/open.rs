@@ -25,7 +25,7 @@ use super::SwarmDriver;
 use crate::added_peers::AddedPeers;
 use crate::address::split_peer_id;
 use crate::bans::Bans;
-use crate::behaviour::{build_swarm, dials_onion, is_hidden, Behaviour, INBOUND_SLOTS};
+use crate::behaviour::{build_swarm, dials_onion, Behaviour, INBOUND_SLOTS};
 use crate::buckets::Key;
 use crate::connection_gater::{Clock, ConnectionGater};
 use crate::dialer::Dialer;
@@ -34,6 +34,7 @@ use crate::identity;
 use crate::instance::{OwnInstance, Statements};
 use crate::lan::Lan;
 use crate::names::Names;
+use crate::origin::TorAddresses;
 use crate::outbox::Outbox;
 use crate::peers::{InboundSlots, Peers};
 use crate::reachability::ReachState;
@@ -85,7 +86,7 @@ impl SwarmDriver {
         let names = Names::new(&params.chain_id());
         let bans = load_bans(chain_dir, (tuning.clock)())?;
         let known = load_text(&chain_dir.join(PEERS_FILE))?;
-        let gater = ConnectionGater::new(bans, Arc::clone(&tuning.clock));
+        let gater = ConnectionGater::new(bans, Arc::clone(&tuning.clock), TorAddresses::new(config));
         let now = Instant::now();
         let random = identity::random;
         let identity_file = chain_dir.join(identity::FILE_NAME);
@@ -131,7 +132,7 @@ impl SwarmDriver {
             has_proxy: config.proxy.is_some(),
             dials_onion: dials_onion(config),
             dials_ip: config.proxy.as_ref().is_none_or(|proxy| proxy.only != Some(AddressKind::Onion)),
-            is_hidden: is_hidden(config),
+            tor: TorAddresses::new(config),
             bans_file: StateFile::new(chain_dir.join(BANS_FILE)),
             peers_file: StateFile::new(chain_dir.join(PEERS_FILE)),
             saved_at: now,

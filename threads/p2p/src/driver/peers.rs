@@ -15,7 +15,9 @@ use super::SwarmDriver;
 use crate::address::without_peer_id;
 use crate::connection_gater::Refusal;
 use crate::dialer::Purpose;
-use crate::peers::Peer;
+use crate::identity;
+use crate::origin::Origin;
+use crate::peers::{OverLimit, Peer};
 use crate::rate_limits::Action;
 
 impl SwarmDriver {
@@ -50,11 +52,9 @@ impl SwarmDriver {
             self.metrics.peer_connections_replaced.inc();
             debug!("peer {id} connected again: its connection from {} is replaced", old.address);
         }
-        let mut peer = Peer::new(id, connection, &address, direction, time, now);
+        let origin = Origin::of(endpoint, &self.tor);
+        let mut peer = Peer::new(id, connection, &address, origin, direction, time, now);
         peer.route = route;
-        if self.is_hidden && peer.ip.is_some_and(|ip| ip.is_loopback()) {
-            peer.ip = None;
-        }
         if let Some(old) = replaced.filter(|old| old.direction == direction) {
             peer.keep_slot_of(&old);
         }
@@ -97,12 +97,7 @@ impl SwarmDriver {
             identify::Event::Received { peer_id, info, .. } if info.protocol_version != self.names.identify => {
                 self.penalize(&peer_id, Misbehaviour::OtherChain);
             }
-            identify::Event::Received { peer_id, .. }
-                if !self.peers.take(&peer_id, Action::Identify, Instant::now()) =>
-            {
-                self.penalize_rate(&peer_id);
-            }
-            identify::Event::Received { peer_id, info, .. } => {
+            identify::Event::Received { peer_id, info, .. } if self.may(&peer_id, Action::Identify) => {
                 if let Some(peer) = self.peers.get_mut(&peer_id) {
                     peer.set_agent(&info.agent_version);
                     self.status_changed = true;
@@ -136,11 +131,14 @@ impl SwarmDriver {
         }
     }
 
-    /// Penalises a peer for exceeding its rate limits.
-    pub(super) fn penalize_rate(&mut self, id: &PeerId) {
-        if self.peers.get_mut(id).is_some_and(|peer| peer.rate_penalty.take(Instant::now())) {
+    /// Whether a peer may do something within its rate limits and those of its netgroup. It is penalised for exceeding its own.
+    pub(super) fn may(&mut self, id: &PeerId, action: Action) -> bool {
+        let now = Instant::now();
+        let taken = self.peers.take(id, action, now);
+        if taken == Err(OverLimit::Peer) && self.peers.get_mut(id).is_some_and(|peer| peer.rate_penalty.take(now)) {
             self.penalize(id, Misbehaviour::TooManyRequests);
         }
+        taken.is_ok()
     }
 
     /// Penalises a peer for not reading a response.
@@ -160,7 +158,7 @@ impl SwarmDriver {
         }
         let time = self.time();
         let (ip, address) = match self.peers.get(id) {
-            Some(peer) => (peer.ip, Arc::clone(&peer.address)),
+            Some(peer) => (peer.origin.ip, Arc::clone(&peer.address)),
             None => (None, "unknown address".into()),
         };
         let bans = &mut self.swarm.behaviour_mut().gater.bans;
@@ -180,7 +178,8 @@ impl SwarmDriver {
         let time = self.time();
         let gater = &self.swarm.behaviour().gater;
         let is_banned_at = |ip| gater.bans.is_banned_at(ip, time);
-        let banned = self.peers.iter().filter(|(id, peer)| gater.is_banned(id) || peer.ip.is_some_and(is_banned_at));
+        let banned =
+            self.peers.iter().filter(|(id, peer)| gater.is_banned(id) || peer.origin.ip.is_some_and(is_banned_at));
         let banned: Vec<PeerId> = banned.map(|(id, _)| *id).filter(|id| !self.added.contains(id)).collect();
         for id in banned {
             self.dialer.forget(&id);
@@ -206,9 +205,9 @@ impl SwarmDriver {
 
     /// Evicts inbound peers while there are more than may stay.
     pub(super) fn evict(&mut self, now: Instant) {
-        for id in self.peers.to_evict(self.slots, &self.eviction_key, now) {
+        for id in self.peers.to_evict(self.slots, &self.eviction_key, identity::random, now) {
             if let Some(peer) = self.peers.get_mut(&id) {
-                peer.is_leaving = true;
+                peer.leaving_since = Some(now);
             }
             self.metrics.peer_evictions.inc();
             debug!("peer {id} evicted: inbound slots full");

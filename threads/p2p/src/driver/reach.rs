@@ -11,7 +11,6 @@ use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::ConnectionId;
 use libp2p::{identify, relay, upnp, Multiaddr, PeerId};
 use log::{debug, info};
-use p2pool_core::netgroup::Netgroup;
 use p2pool_core::status::{Direction, ReachStatus, Reachability, Route};
 
 use super::discovery::{listen_port, EXTERNAL_MAX};
@@ -213,7 +212,7 @@ impl SwarmDriver {
             peer.direction == Direction::Outbound && peer.route == Route::Direct && self.reach.offers(id)
         });
         let candidates = candidates.filter_map(|(id, peer)| {
-            let (address, netgroup) = (peer.address.parse().ok()?, peer.ip.and_then(Netgroup::of));
+            let (address, netgroup) = (peer.address.parse().ok()?, peer.origin.netgroup);
             Some(RelayCandidate { id: *id, address, netgroup })
         });
         for relay in self.reach.wanted_relays(candidates.collect(), now) {
@@ -255,8 +254,8 @@ impl SwarmDriver {
         };
         match message {
             Message::Request { channel, .. } => {
-                if !self.peers.take(&peer, Action::Identify, Instant::now()) {
-                    return self.penalize_rate(&peer);
+                if !self.may(&peer, Action::Identify) {
+                    return;
                 }
                 let [random, ..] = identity::random().map(u64::from);
                 let names = self.reach.names_for(&peer, random);

@@ -10,6 +10,8 @@ use p2pool_core::peer::InboundId;
 const PER_PEER_MAX: usize = 8;
 /// Requests in flight per netgroup: as much as two peers. To take all slots, an attacker needs four netgroups.
 const PER_NETGROUP_MAX: usize = 16;
+/// The same of an anonymous netgroup: half of all.
+const PER_ANONYMOUS_MAX: usize = TOTAL_MAX / 2;
 /// Requests in flight in total. Each response may hold 280 KB until a slow peer has read it.
 const TOTAL_MAX: usize = 64;
 /// Slots that a request takes whose response may have a megabyte.
@@ -38,15 +40,16 @@ impl RequestSlots {
         id
     }
 
-    /// Takes slots for a request; `None` if the peer, its netgroup or all peers together have too many. Peers on own
-    /// networks have no netgroup.
+    /// Takes slots for a request; `None` if the peer, its netgroup or all peers together have too many.
     pub fn take(&mut self, from: PeerId, netgroup: Option<Netgroup>, slots: usize) -> Option<InboundId> {
         let taken = |is_counted: &dyn Fn(&Taken) -> bool| -> usize {
             slots + self.taken.values().filter(|taken| is_counted(taken)).map(|taken| taken.slots).sum::<usize>()
         };
         let of_netgroup = taken(&|taken| netgroup.is_some() && taken.netgroup == netgroup);
+        let is_anonymous = netgroup.is_some_and(Netgroup::is_anonymous);
+        let of_netgroup_max = if is_anonymous { PER_ANONYMOUS_MAX } else { PER_NETGROUP_MAX };
         if taken(&|taken| taken.from == from) > PER_PEER_MAX
-            || of_netgroup > PER_NETGROUP_MAX
+            || of_netgroup > of_netgroup_max
             || taken(&|_| true) > TOTAL_MAX
         {
             return None;
@@ -82,6 +85,8 @@ mod tests {
         assert_eq!(fill(&mut slots, 1, netgroup(1)).len(), PER_PEER_MAX);
         assert_eq!(fill(&mut slots, 8, netgroup(1)).len(), PER_NETGROUP_MAX - PER_PEER_MAX);
         assert_eq!(fill(&mut slots, 1, netgroup(2)).len(), PER_PEER_MAX);
+        assert_eq!(fill(&mut slots, 100, Some(Netgroup::Tor)).len(), PER_ANONYMOUS_MAX);
+        assert_eq!(fill(&mut slots, 1, netgroup(3)).len(), PER_PEER_MAX);
     }
 
     #[test]

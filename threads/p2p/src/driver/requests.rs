@@ -8,7 +8,6 @@ use libp2p::request_response::{
 };
 use libp2p::PeerId;
 use log::debug;
-use p2pool_core::netgroup::Netgroup;
 use p2pool_core::node::Event;
 use p2pool_core::peer::{InboundId, PeerHandle, RequestFailed, RequestId};
 use p2pool_core::wire::{Frame as _, Misbehaviour, Request, Response, WireError};
@@ -100,8 +99,9 @@ impl SwarmDriver {
         let Some((from, channel)) = inbound.and_then(|inbound| Some((inbound.from, inbound.channel.take()?))) else {
             return debug!("response dropped: the request is no longer in flight");
         };
-        let ip = self.peers.get(&from).and_then(|peer| peer.ip);
-        self.requests.uploads.charge(from, ip, response.encode().len() as u64, Instant::now());
+        if let Some(peer) = self.peers.get(&from) {
+            self.requests.uploads.charge(from, peer.origin, response.encode().len() as u64, Instant::now());
+        }
         self.send_on(channel, response);
     }
 
@@ -162,17 +162,15 @@ impl SwarmDriver {
                 return self.penalize(&from, Misbehaviour::from(&error));
             }
         };
-        if !self.peers.take(&from, Action::Request, Instant::now()) {
-            self.penalize_rate(&from);
+        if !self.may(&from, Action::Request) {
             return self.send_on(channel, Response::Busy);
         }
         let Some(peer) = self.peers.get(&from) else { return };
-        let (peer, ip) = (peer.handle, peer.ip);
-        if request != Request::Status && !self.requests.uploads.has_room(&from, ip, Instant::now()) {
+        let (peer, origin) = (peer.handle, peer.origin);
+        if request != Request::Status && !self.requests.uploads.has_room(&from, origin, Instant::now()) {
             return self.send_on(channel, Response::Busy);
         }
-        let netgroup = ip.and_then(Netgroup::of);
-        let slots = &mut self.requests.slots;
+        let (netgroup, slots) = (origin.netgroup, &mut self.requests.slots);
         let id = match request {
             // Every peer's first request. Its response takes no memory, and the limits above and those of the connection
             // bound their number.

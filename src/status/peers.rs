@@ -16,6 +16,8 @@ pub struct PeersStatus {
     pub peers: Vec<PeerStatus>,
     /// Banned and graylisted peers and addresses, those whose end is last first.
     pub bans: Vec<BanStatus>,
+    /// Number of known peers that turned this node away because they are full.
+    pub full: usize,
     /// Another running node has this node's identity.
     pub duplicate: Option<DuplicateIdentity>,
     /// How others get through to this node.

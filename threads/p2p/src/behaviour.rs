@@ -20,6 +20,7 @@ use crate::codec::{BytesCodec, StatementCodec, SyncCodec};
 use crate::connection_gater::ConnectionGater;
 use crate::dht::Dht;
 use crate::error::P2pError;
+use crate::full::Full;
 use crate::gossip::Gossip;
 use crate::muxer;
 use crate::names::{self, Names};
@@ -106,6 +107,8 @@ pub struct Protocols {
     pub instance: request_response::Behaviour<StatementCodec>,
     /// Names of peers that a relay relays for.
     pub relayed: request_response::Behaviour<BytesCodec<NAMES_LEN_MAX>>,
+    /// Says and hears that a node is full.
+    pub full: Full,
     /// Peer discovery.
     pub dht: Dht,
     /// Exchanges protocols, agent versions and listen addresses.
@@ -161,6 +164,7 @@ fn behaviour(
             [(names.relayed.clone(), ProtocolSupport::Full)],
             request_response::Config::default().with_max_concurrent_streams(RELAYED_STREAMS_MAX),
         ),
+        full: Full::new(names.full.clone()),
         dht: Dht::new(our_id, names.dht.clone(), config.dht_server, dials_onion(config), TorAddresses::new(config)),
         identify: identify::Behaviour::new(identify),
         ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_INTERVAL).with_timeout(PING_TIMEOUT)),
@@ -175,7 +179,7 @@ fn behaviour(
     Ok(Behaviour {
         gater,
         limits: connection_limits::Behaviour::new(limits()),
-        peers: OneConnection::new(protocols, our_id, limits_of_peers),
+        peers: OneConnection::new(protocols, our_id, limits_of_peers, names.full.clone()),
         reach: Reach::new(our_id, relay_client, config.upnp),
     })
 }

@@ -31,6 +31,8 @@ const UNLISTED_TARGET: usize = 2;
 /// Outbound peers that are remembered across restarts as anchors, so that a restart alone gives no attacker all connections.
 /// Unlisted ones if possible, as in bitcoind.
 const ANCHORS: usize = 2;
+/// Outbound peers that are enough to leave full ones to others: as many as a node that is not reachable wants as relays.
+pub const OUTBOUND_KEPT: usize = 3;
 /// Time between two dials of new peers that only find out whether they can be reached. As in bitcoind.
 const FEELER_INTERVAL: Duration = Duration::from_secs(120);
 /// Age of a connection from which its peer may be an anchor.
@@ -57,6 +59,8 @@ const FAILURES_MAX: u32 = 16;
 /// An outbound connection that the peer closes sooner counts as a failed dial: the peer is full or has banned this node.
 /// Longer than peers stay in a temporary slot, see `behaviour`.
 const SHORT_CONNECTION: Duration = Duration::from_secs(30);
+/// Longest wait before a full peer is retried: a slot may become free at any time.
+const BACKOFF_FULL_MAX: Duration = Duration::from_secs(20);
 /// Seconds after which it is worth a write to the disk (perhaps an SD card) that a peer is still connected.
 const SEEN_STEP_S: u32 = 600;
 /// Wait before bootnodes are dialled if other peers are known, to spare the bootnodes.
@@ -96,6 +100,8 @@ struct KnownPeer {
     failures: u32,
     /// The peer closed the last outbound connection early.
     evicted_us: bool,
+    /// The peer has said on the last connection that it is full.
+    is_full: bool,
     /// Since when it is connected, and whether this node dialled.
     connected: Option<(Instant, bool)>,
     is_dialling: bool,
@@ -129,10 +135,11 @@ impl KnownPeer {
         self.failures >= FAILURES_BAD && self.connected.is_none() && !self.is_dialling
     }
 
-    /// Whether it may be dialled now. A full bootnode's slots are left to nodes that need them more while this one has
-    /// enough outbound connections.
-    fn is_due(&self, now: Instant, has_enough: bool) -> bool {
+    /// Whether it may be dialled now, given the number of outbound connections and whether that is enough. The slots of a full
+    /// peer are left to nodes that need them more while this one has some, those of a bootnode while it has enough.
+    fn is_due(&self, now: Instant, outbound: usize, has_enough: bool) -> bool {
         let is_spared = self.source == Source::Bootnode && self.evicted_us && has_enough;
+        let is_spared = is_spared || (self.is_full && outbound >= OUTBOUND_KEPT);
         let wait = if is_spared { BACKOFF_MAX } else { Duration::ZERO };
         self.next_try + wait <= now
     }
@@ -338,10 +345,34 @@ impl Dialer {
         }
     }
 
+    /// Notes that a peer, which this node dialled, says that it is full. Returns true if it is new.
+    pub fn heard_full(&mut self, peer: &PeerId) -> bool {
+        self.peers.get_mut(peer).is_some_and(|known| !std::mem::replace(&mut known.is_full, true))
+    }
+
+    /// Number of peers that turned this node away because they are full.
+    pub fn full(&self) -> usize {
+        self.peers.values().filter(|known| known.is_full && known.connected.is_none()).count()
+    }
+
+    /// Whether all peers that are known to exist are full: those that have never been connected may not.
+    pub fn knows_only_full(&self) -> bool {
+        let mut seen = self.peers.values().filter(|known| known.seen.is_some()).peekable();
+        seen.peek().is_some() && seen.all(|known| known.is_full)
+    }
+
+    /// Notes that this node is about to leave a full peer to others, for a while.
+    pub fn leaving(&mut self, peer: &PeerId, now: Instant) {
+        self.disconnecting(peer);
+        if let Some(known) = self.peers.get_mut(peer) {
+            known.next_try = now + BACKOFF_MAX;
+        }
+    }
+
     /// Notes that a feeler has reached a peer, and is about to close the connection.
     pub fn feeler_ended(&mut self, peer: &PeerId) {
         if let Some(known) = self.peers.get_mut(peer) {
-            (known.failures, known.evicted_us) = (0, false);
+            (known.failures, known.evicted_us, known.is_full) = (0, false, false);
         }
         self.disconnecting(peer);
     }
@@ -360,17 +391,19 @@ impl Dialer {
         }
     }
 
-    /// Notes that a peer's connection has closed. Returns true if a bootnode has evicted this node for the first time.
+    /// Notes that a peer's connection has closed. Returns true if a bootnode has evicted this node for the first time and
+    /// did not say why.
     pub fn disconnected(&mut self, peer: &PeerId, now: Instant) -> bool {
         let Some(known) = self.peers.get_mut(peer) else { return false };
         known.next_try = known.next_try.max(now + BACKOFF_MIN);
         match known.connected.take() {
             Some((since, _)) if now.duration_since(since) >= SHORT_CONNECTION => {
-                (known.failures, known.evicted_us) = (0, false);
+                (known.failures, known.evicted_us, known.is_full) = (0, false, false);
             }
             Some((_, true)) => {
                 known.evicted_us = true;
-                return self.back_off(peer, now);
+                let is_full = known.is_full;
+                return self.back_off(peer, now) && !is_full;
             }
             // An inbound connection does not show whether the peer would accept an outbound one.
             Some((_, false)) | None => {}
@@ -389,6 +422,7 @@ impl Dialer {
     pub fn dial_failed(&mut self, peer: &PeerId, now: Instant) -> bool {
         let Some(known) = self.peers.get_mut(peer) else { return false };
         (known.is_dialling, known.was_anchor, known.evicted_us) = (false, false, false);
+        known.is_full = false;
         for (rank, address) in known.addresses.iter_mut().filter(|(rank, _)| *rank == Rank::Dialled) {
             *rank = Rank::of(address);
         }
@@ -399,11 +433,16 @@ impl Dialer {
         let Some(known) = self.peers.get_mut(peer) else { return false };
         known.failures = known.failures.saturating_add(1);
         let is_bootnode = known.source == Source::Bootnode;
-        let max = if is_bootnode { BACKOFF_BOOTNODE_MAX } else { BACKOFF_MAX };
+        let max = match (known.is_full, is_bootnode) {
+            (true, _) => BACKOFF_FULL_MAX,
+            (false, true) => BACKOFF_BOOTNODE_MAX,
+            (false, false) => BACKOFF_MAX,
+        };
         let doublings = known.failures.saturating_sub(1).min(16);
         known.next_try = now + (BACKOFF_MIN * (1 << doublings)).min(max);
-        let failures = known.failures;
-        if failures >= FAILURES_MAX {
+        // A peer that is full is a good one.
+        let (failures, is_full) = (known.failures, known.is_full);
+        if failures >= FAILURES_MAX && !is_full {
             self.forget(peer);
         }
         is_bootnode && failures == 1
@@ -428,7 +467,7 @@ impl Dialer {
     ) -> Vec<(PeerId, Vec<Multiaddr>)> {
         let has_enough = outbound + UNLISTED_TARGET >= self.outbound_target;
         let is_ready = |peer: &PeerId, known: &KnownPeer| {
-            !known.is_dialling && known.is_due(now, has_enough) && !is_connected(peer)
+            !known.is_dialling && known.is_due(now, outbound, has_enough) && !is_connected(peer)
         };
         let dialling = self.peers.values().filter(|known| known.is_dialling).count();
         let is_configured = |known: &KnownPeer| !matches!(known.source, Source::Table(_));
@@ -552,6 +591,7 @@ impl Dialer {
             next_try,
             failures: 0,
             evicted_us: false,
+            is_full: false,
             connected: None,
             is_dialling: false,
             was_anchor: false,

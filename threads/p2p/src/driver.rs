@@ -10,6 +10,7 @@ mod peers;
 mod reach;
 mod request_slots;
 mod requests;
+pub mod slots;
 mod subscriptions;
 
 use std::collections::{HashMap, HashSet};
@@ -51,6 +52,7 @@ pub use open::{BANS_FILE, PEERS_FILE};
 #[cfg(test)]
 pub use requests::OUTBOUND_PER_PEER_MAX;
 use requests::{Protocol, Requests};
+use slots::FullSlots;
 use subscriptions::Reconnects;
 
 /// Shortest time between two writes of the known peers. Bans and new anchors are written at once.
@@ -69,6 +71,7 @@ pub struct SwarmDriver {
     peers: Peers,
     slots: InboundSlots,
     eviction_key: Key,
+    full_slots: FullSlots,
     dialer: Dialer,
     /// Dials that the dialer decided on and that are under way. Others say nothing about its peers.
     dials: HashSet<ConnectionId>,
@@ -132,9 +135,9 @@ impl SwarmDriver {
         match event {
             SwarmEvent::Behaviour(event) => self.on_behaviour(event),
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, .. }
-                if self.swarm.behaviour().peers.is_test(connection_id) =>
+                if self.swarm.behaviour().peers.is_unused(connection_id) =>
             {
-                debug!("test of reachability with {peer_id}");
+                debug!("test of reachability with {peer_id}, or it is turned away: inbound slots full");
             }
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.added.connected(peer_id, connection_id, Instant::now());
@@ -212,6 +215,7 @@ impl SwarmDriver {
                 ProtocolsEvent::Mdns(event) => self.on_mdns(event),
                 ProtocolsEvent::Instance(event) => self.on_statement_event(event),
                 ProtocolsEvent::Relayed(event) => self.on_relayed_event(event),
+                ProtocolsEvent::Full(event) => self.on_full(event),
                 ProtocolsEvent::Dht(DhtEvent::Heard(heard)) => self.on_heard(heard),
                 ProtocolsEvent::Dht(DhtEvent::Inner(event)) => log::trace!("dht: {event:?}"),
             },
@@ -227,7 +231,7 @@ impl SwarmDriver {
         self.swarm.behaviour_mut().gater.bans.expire(time);
         self.report_ban_scores();
         self.penalize_graylisted();
-        self.evict(now);
+        self.tick_slots(now);
         self.reconnect_unsubscribed(now);
         self.check_identity(now);
         self.check_reach(now);
@@ -279,6 +283,7 @@ impl SwarmDriver {
             peers: self.peers.statuses(),
             duplicate: self.duplicate.clone(),
             bans: self.swarm.behaviour().gater.bans.statuses(self.time()),
+            full: self.dialer.full(),
             reach: self.reach_status(now),
             our_id,
         }));

@@ -28,6 +28,7 @@ mod dialer;
 mod driver;
 mod error;
 mod eviction;
+mod full;
 mod gossip;
 mod guarded;
 mod identity;

@@ -11,6 +11,8 @@ pub const PROTOCOL_VERSION: &str = "2.0.0";
 const ENVELOPES_VERSION: &str = "1.0.0";
 /// Version of the protocol by which a relay names others that it relays for, see `relays`.
 const RELAYED_VERSION: &str = "1.0.0";
+/// Version of the protocol by which a node says that it is full, see `full`.
+const FULL_VERSION: &str = "1.0.0";
 /// Version of the protocol of statements, see `instance`.
 const INSTANCE_VERSION: &str = "1.0.0";
 
@@ -29,6 +31,8 @@ pub struct Names {
     pub instance: StreamProtocol,
     /// Protocol by which a relay names others that it relays for.
     pub relayed: StreamProtocol,
+    /// Protocol by which a node says that it is full.
+    pub full: StreamProtocol,
     /// Protocol of the DHT by which nodes discover each other.
     pub dht: StreamProtocol,
     /// Protocol version that identify announces.
@@ -52,6 +56,7 @@ impl Names {
             envelopes: protocol(name_of("envelopes", ENVELOPES_VERSION)),
             instance: protocol(name_of("instance", INSTANCE_VERSION)),
             relayed: protocol(name_of("relayed", RELAYED_VERSION)),
+            full: protocol(name_of("full", FULL_VERSION)),
             dht: protocol(name("dht")),
             identify: name("node"),
             noise_prologue: [name("noise").as_bytes(), &chain_id.0].concat(),

@@ -6,7 +6,8 @@
 //! its subscriptions only on the first), so they see a replacement as a disconnect and a connect.
 //!
 //! A direct connection replaces a relayed one in any case (hole punching). Connections by which a peer tests whether this node
-//! is reachable, or this node a peer, replace nothing: no protocol runs on them.
+//! is reachable, or this node a peer, replace nothing: no protocol runs on them. Nor on those of inbound peers that are turned
+//! away, but the one that says why.
 
 use std::collections::{HashMap, VecDeque};
 use std::task::{Context, Poll};
@@ -17,11 +18,13 @@ use libp2p::core::transport::PortUse;
 use libp2p::core::{ConnectedPoint, Endpoint};
 use libp2p::swarm::behaviour::ConnectionEstablished;
 use libp2p::swarm::{
-    dummy, CloseConnection, ConnectionClosed, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour,
-    NotifyHandler, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
+    CloseConnection, ConnectionClosed, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, NotifyHandler,
+    THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
 };
-use libp2p::{Multiaddr, PeerId};
+use libp2p::{Multiaddr, PeerId, StreamProtocol};
 use thiserror::Error;
+
+use crate::full::{FullHandler, FullReport};
 
 /// Two nodes that dial each other at the same time may see the two connections in different orders, if these are
 /// established within the time that packets travel. Connections that are further apart have the same order at both ends.
@@ -32,6 +35,11 @@ const TEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time for which an inbound connection of a peer that was asked for a test is taken for the test: the peer's timeout of a
 /// dial, and a reserve.
 const TEST_EXPECTED: Duration = Duration::from_secs(15);
+
+/// Connections on which inbound peers hear at the same time that there are too many; others are closed without a word.
+const LEAVING_MAX: usize = 16;
+/// Time for that.
+pub const LEAVE_TIME: Duration = Duration::from_secs(1);
 
 /// Why a connection is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -74,12 +82,18 @@ pub struct OneConnection<B> {
     replaced: VecDeque<(PeerId, ConnectionId)>,
     /// Tests of reachability, with the time at which they were established.
     tests: HashMap<ConnectionId, (PeerId, Instant)>,
+    /// Connections of peers that are turned away, with the time at which they were established.
+    leaving: HashMap<ConnectionId, (PeerId, Instant)>,
+    /// Inbound peers were turned away since the last [`Self::take_turned_away`].
+    turned_away: bool,
+    /// The protocol that says why.
+    full: StreamProtocol,
     /// The peer that this node has asked for a test, and when.
     test_expected: Option<(PeerId, Instant)>,
 }
 
 impl<B: NetworkBehaviour> OneConnection<B> {
-    pub fn new(inner: B, our_id: PeerId, limits: PeerLimits) -> Self {
+    pub fn new(inner: B, our_id: PeerId, limits: PeerLimits, full: StreamProtocol) -> Self {
         Self {
             inner,
             our_id,
@@ -87,6 +101,9 @@ impl<B: NetworkBehaviour> OneConnection<B> {
             current: HashMap::new(),
             replaced: VecDeque::new(),
             tests: HashMap::new(),
+            leaving: HashMap::new(),
+            turned_away: false,
+            full,
             test_expected: None,
         }
     }
@@ -101,15 +118,25 @@ impl<B: NetworkBehaviour> OneConnection<B> {
         self.test_expected = None;
     }
 
-    /// Whether a connection is a test of reachability.
-    pub fn is_test(&self, connection: ConnectionId) -> bool {
-        self.tests.contains_key(&connection)
+    /// Whether a connection is a test of reachability, or one of a peer that is turned away.
+    pub fn is_unused(&self, connection: ConnectionId) -> bool {
+        self.tests.contains_key(&connection) || self.leaving.contains_key(&connection)
     }
 
-    /// Closes the tests that the other end has not closed.
-    pub fn close_old_tests(&mut self, now: Instant) {
-        let old = self.tests.extract_if(|_, (_, since)| now.duration_since(*since) >= TEST_TIMEOUT);
-        self.replaced.extend(old.map(|(id, (peer, _))| (peer, id)));
+    /// Whether inbound peers were turned away since the last call.
+    pub const fn take_turned_away(&mut self) -> bool {
+        std::mem::replace(&mut self.turned_away, false)
+    }
+
+    /// Closes tests and connections of peers that are turned away, if the other end has not closed them in time.
+    pub fn close_unused(&mut self, now: Instant) {
+        for (connections, time) in [(&self.tests, TEST_TIMEOUT), (&self.leaving, LEAVE_TIME)] {
+            for (id, (peer, _)) in connections.iter().filter(|(_, (_, since))| now.duration_since(*since) >= time) {
+                if !self.replaced.contains(&(*peer, *id)) {
+                    self.replaced.push_back((*peer, *id));
+                }
+            }
+        }
     }
 
     /// Whether a connection only tests reachability: AutoNAT alone dials from a new port, and is asked for inbound ones.
@@ -121,6 +148,10 @@ impl<B: NetworkBehaviour> OneConnection<B> {
                 !endpoint.is_relayed() && self.current.contains_key(peer) && self.test_expected.is_some_and(is_from)
             }
         }
+    }
+
+    fn unused_handler(&self, connection: ConnectionId) -> FullHandler {
+        FullHandler::new(self.full.clone(), self.leaving.contains_key(&connection))
     }
 
     fn is_current(&self, peer: &PeerId, connection: ConnectionId) -> bool {
@@ -158,7 +189,8 @@ impl<B: NetworkBehaviour> OneConnection<B> {
         Ok(())
     }
 
-    /// Uses a new connection from now on, if [`Self::check`] permits. Returns false for a test, which is not used.
+    /// Uses a new connection from now on, if [`Self::check`] permits. Returns false for one that is not used: a test, or one of a
+    /// peer that is turned away.
     fn admit(&mut self, id: ConnectionId, peer: PeerId, endpoint: ConnectedPoint) -> Result<bool, ConnectionDenied> {
         let since = Instant::now();
         if self.is_for_test(&peer, &endpoint, since) {
@@ -169,7 +201,15 @@ impl<B: NetworkBehaviour> OneConnection<B> {
             }
             return Ok(false);
         }
-        self.check(&peer, &endpoint, since).map_err(ConnectionDenied::new)?;
+        if let Err(surplus) = self.check(&peer, &endpoint, since) {
+            let is_told = surplus == Surplus::TooMany && endpoint.is_listener() && !endpoint.is_relayed();
+            self.turned_away |= is_told;
+            if !is_told || self.leaving.len() >= LEAVING_MAX {
+                return Err(ConnectionDenied::new(surplus));
+            }
+            self.leaving.insert(id, (peer, since));
+            return Ok(false);
+        }
         let was_relayed = endpoint.is_relayed() || self.current.get(&peer).is_some_and(|current| current.was_relayed);
         let Some(old) = self.current.insert(peer, Current { id, endpoint, since, was_relayed }) else {
             return Ok(true);
@@ -187,7 +227,7 @@ impl<B: NetworkBehaviour> OneConnection<B> {
 }
 
 impl<B: NetworkBehaviour> NetworkBehaviour for OneConnection<B> {
-    type ConnectionHandler = Either<B::ConnectionHandler, dummy::ConnectionHandler>;
+    type ConnectionHandler = Either<B::ConnectionHandler, FullHandler>;
     type ToSwarm = B::ToSwarm;
 
     fn handle_pending_inbound_connection(
@@ -208,7 +248,7 @@ impl<B: NetworkBehaviour> NetworkBehaviour for OneConnection<B> {
     ) -> Result<THandler<Self>, ConnectionDenied> {
         let endpoint = ConnectedPoint::Listener { local_addr: local.clone(), send_back_addr: remote.clone() };
         if !self.admit(connection, peer, endpoint)? {
-            return Ok(Either::Right(dummy::ConnectionHandler));
+            return Ok(Either::Right(self.unused_handler(connection)));
         }
         self.inner.handle_established_inbound_connection(connection, peer, local, remote).map(Either::Left)
     }
@@ -233,7 +273,7 @@ impl<B: NetworkBehaviour> NetworkBehaviour for OneConnection<B> {
     ) -> Result<THandler<Self>, ConnectionDenied> {
         let endpoint = ConnectedPoint::Dialer { address: address.clone(), role_override, port_use };
         if !self.admit(connection, peer, endpoint)? {
-            return Ok(Either::Right(dummy::ConnectionHandler));
+            return Ok(Either::Right(self.unused_handler(connection)));
         }
         let handler =
             self.inner.handle_established_outbound_connection(connection, peer, address, role_override, port_use);
@@ -242,9 +282,9 @@ impl<B: NetworkBehaviour> NetworkBehaviour for OneConnection<B> {
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         match event {
-            FromSwarm::ConnectionEstablished(made) if self.is_test(made.connection_id) => {
-                // The peer that dialled has its result; closing takes no more than this.
-                if made.endpoint.is_listener() {
+            FromSwarm::ConnectionEstablished(made) if self.is_unused(made.connection_id) => {
+                // The peer that dialled has the result of its test; closing takes no more than this.
+                if made.endpoint.is_listener() && self.tests.contains_key(&made.connection_id) {
                     self.replaced.push_back((made.peer_id, made.connection_id));
                 }
             }
@@ -260,6 +300,7 @@ impl<B: NetworkBehaviour> NetworkBehaviour for OneConnection<B> {
             // The protocols have seen the end of this connection, or never saw it.
             FromSwarm::ConnectionClosed(closed) => {
                 self.tests.remove(&closed.connection_id);
+                self.leaving.remove(&closed.connection_id);
             }
             FromSwarm::AddressChange(change) if !self.is_current(&change.peer_id, change.connection_id) => {}
             // A peer that is connected is not unreachable, whatever became of another dial.
@@ -274,8 +315,10 @@ impl<B: NetworkBehaviour> NetworkBehaviour for OneConnection<B> {
             Either::Left(event) if self.is_current(&peer, connection) => {
                 self.inner.on_connection_handler_event(peer, connection, event);
             }
-            Either::Left(_) => {}
-            Either::Right(never) => match never {},
+            Either::Right(FullReport::Said) if self.leaving.contains_key(&connection) => {
+                self.replaced.push_back((peer, connection));
+            }
+            Either::Left(_) | Either::Right(_) => {}
         }
     }
 
@@ -336,7 +379,7 @@ mod tests {
     }
 
     fn node(our_id: PeerId) -> OneConnection<dummy::Behaviour> {
-        OneConnection::new(dummy::Behaviour, our_id, LIMITS)
+        OneConnection::new(dummy::Behaviour, our_id, LIMITS, StreamProtocol::new("/full"))
     }
 
     #[test]
@@ -393,6 +436,14 @@ mod tests {
         let now = Instant::now();
         assert_eq!(node.check(&PeerId::random(), &endpoint(false), now), Err(Surplus::TooMany));
         assert_eq!(node.check(&peers[0], &endpoint(false), now), Ok(()));
+        // Some strangers that are turned away hear why, and no more at once.
+        let told = (100..).map(|number| node.admit(id(number), PeerId::random(), endpoint(false)));
+        assert_eq!(told.take_while(Result::is_ok).filter(|used| matches!(used, Ok(false))).count(), LEAVING_MAX);
+        assert!(node.take_turned_away() && !node.take_turned_away());
+        node.close_unused(now);
+        assert!(node.replaced.is_empty() && node.is_unused(id(100)));
+        node.close_unused(Instant::now() + LEAVE_TIME);
+        assert_eq!(node.replaced.len(), LEAVING_MAX);
         node.admit(id(10), PeerId::random(), endpoint(true)).unwrap();
         assert_eq!(node.check(&PeerId::random(), &endpoint(true), now), Err(Surplus::TooMany), "four in total");
     }
@@ -433,11 +484,11 @@ mod tests {
         let address: Multiaddr = "/ip4/192.0.2.1/tcp/9171".parse().unwrap();
         let from_new_port = ConnectedPoint::Dialer { address, role_override: Endpoint::Dialer, port_use: PortUse::New };
         assert!(!node.admit(id(2), peer, from_new_port).unwrap());
-        assert!(node.is_current(&peer, id(1)) && node.is_test(id(2)));
+        assert!(node.is_current(&peer, id(1)) && node.is_unused(id(2)));
         let now = Instant::now();
-        node.close_old_tests(now);
+        node.close_unused(now);
         assert!(node.replaced.is_empty());
-        node.close_old_tests(now + TEST_TIMEOUT);
+        node.close_unused(now + TEST_TIMEOUT);
         assert_eq!(node.replaced, [(peer, id(2))]);
 
         // The test that this node has asked for, from that peer alone, until it has ended.

@@ -295,6 +295,18 @@ impl Peers {
         evicted
     }
 
+    /// Returns some of the inbound peers that stay and have been connected for so long; `random` chooses which.
+    pub fn any_settled(&self, count: usize, random: [u8; 16], age: Duration, now: Instant) -> Vec<PeerId> {
+        let is_settled = |peer: &Peer| {
+            let is_old = now.duration_since(peer.connected_at) >= age;
+            peer.direction == Direction::Inbound && is_old && peer.leaving_since.is_none()
+        };
+        let mut settled: Vec<PeerId> = self.iter().filter(|(_, peer)| is_settled(peer)).map(|(id, _)| *id).collect();
+        settled.sort_by_key(|id| Key(random).hash(&[&id.to_bytes()]));
+        settled.truncate(count);
+        settled
+    }
+
     pub fn len(&self) -> usize {
         self.by_id.len()
     }

@@ -2,6 +2,7 @@
 
 mod abuse;
 mod addresses;
+mod crowd;
 mod gossip;
 mod homes;
 mod identify;

@@ -13,6 +13,7 @@ pub struct PeersDocument {
     /// Multiaddresses that this node listens on.
     listening: Vec<String>,
     count: usize,
+    full: usize,
     banned: usize,
     reach: Reach,
     peers: Vec<Peer>,
@@ -105,6 +106,7 @@ impl PeersDocument {
             our_peer_id: peers.our_id.clone(),
             listening: peers.listening.clone(),
             count: peers.peers.len(),
+            full: peers.full,
             banned: peers.banned(),
             reach: Reach::new(&peers.reach),
             peers: Peer::list(peers, snapshot.now),

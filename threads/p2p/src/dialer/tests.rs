@@ -49,7 +49,7 @@ fn a_full_bootnode_is_retried_rarely_while_there_are_enough_outbound_connections
     assert_eq!(due(&mut dialer, now, 50), [boot]);
     dialer.outbound_connected(boot, &address(1), now, TIME);
     dialer.disconnected(&boot, now);
-    assert!(dialer.peers[&boot].is_due(now + BACKOFF_MIN, false));
+    assert!(dialer.peers[&boot].is_due(now + BACKOFF_MIN, 0, false));
     assert!(due(&mut dialer, now + BACKOFF_MAX, OUTBOUND_TARGET).is_empty());
     assert_eq!(due(&mut dialer, now + BACKOFF_MAX + BACKOFF_MIN, OUTBOUND_TARGET), [boot]);
 }
@@ -64,7 +64,7 @@ fn waits_after(stays: Duration, peer: PeerId, dialer: &mut Dialer, mut now: Inst
         dialer.disconnected(&peer, now);
         let seconds = (0..).find(|seconds| {
             let later = now + Duration::from_secs(*seconds);
-            dialer.peers[&peer].is_due(later, false)
+            dialer.peers[&peer].is_due(later, 0, false)
         });
         waits.extend(seconds);
         now += Duration::from_secs(seconds.unwrap());
@@ -495,4 +495,31 @@ fn a_peer_that_the_operator_disconnects_is_left_alone_for_a_while() {
     assert!(!dialer.disconnected(&boot, now), "it is no failure of the bootnode");
     assert!(due(&mut dialer, now + BACKOFF_MAX - BACKOFF_MIN, 0).is_empty());
     assert_eq!(due(&mut dialer, now + BACKOFF_MAX, 0), [boot]);
+}
+
+#[test]
+fn a_full_peer_is_retried_soon_and_never_forgotten_but_left_to_others_while_this_node_has_some() {
+    let (mut now, full) = (Instant::now(), PeerId::random());
+    let mut dialer = node(&[], &format!("tried 17 {}/p2p/{full}\n", address(1)), now);
+    for round in 0..2 * FAILURES_MAX {
+        assert_eq!(due(&mut dialer, now, 0), [full], "round {round}");
+        dialer.outbound_connected(full, &address(1), now, TIME);
+        assert_eq!(dialer.heard_full(&full), round == 0);
+        dialer.disconnected(&full, now);
+        assert!((dialer.full(), dialer.knows_only_full()) == (1, true));
+        now += BACKOFF_FULL_MAX;
+    }
+    assert!(due(&mut dialer, now, OUTBOUND_KEPT).is_empty());
+    assert_eq!(due(&mut dialer, now + BACKOFF_MAX, OUTBOUND_KEPT), [full]);
+    dialer.outbound_connected(full, &address(1), now, TIME);
+    now += SHORT_CONNECTION;
+    dialer.disconnected(&full, now);
+    assert!((dialer.full(), dialer.knows_only_full()) == (0, false));
+    // What this node leaves to others it does not dial for a while.
+    assert_eq!(due(&mut dialer, now + BACKOFF_MIN, 0), [full]);
+    dialer.outbound_connected(full, &address(1), now, TIME);
+    dialer.leaving(&full, now);
+    dialer.disconnected(&full, now);
+    assert!(due(&mut dialer, now + BACKOFF_MAX - BACKOFF_MIN, 0).is_empty());
+    assert_eq!(due(&mut dialer, now + BACKOFF_MAX, 0), [full]);
 }

@@ -20,6 +20,7 @@ use p2pool_core::units::UnixTime;
 
 use super::gossip::PendingVerdicts;
 use super::requests::Requests;
+use super::slots::FullSlots;
 use super::subscriptions::Reconnects;
 use super::SwarmDriver;
 use crate::added_peers::AddedPeers;
@@ -114,6 +115,7 @@ impl SwarmDriver {
             peers: Peers::default(),
             slots: tuning.slots.of_at_most(config.max_inbound),
             eviction_key: Key(random()),
+            full_slots: FullSlots::new(now),
             dialer: Dialer::new(our_id, Key(random()), config.max_outbound, bootnodes, &known, now),
             dials: HashSet::new(),
             ordered: HashMap::new(),

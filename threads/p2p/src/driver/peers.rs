@@ -15,7 +15,6 @@ use super::SwarmDriver;
 use crate::address::without_peer_id;
 use crate::connection_gater::Refusal;
 use crate::dialer::Purpose;
-use crate::identity;
 use crate::origin::Origin;
 use crate::peers::{OverLimit, Peer};
 use crate::rate_limits::Action;
@@ -81,7 +80,7 @@ impl SwarmDriver {
     /// Handles the end of a peer's connection.
     pub(super) fn on_disconnected(&mut self, id: &PeerId) {
         if self.dialer.disconnected(id, Instant::now()) {
-            warn!("bootnode {id} closed the connection, retrying: it may be full or have banned this node");
+            warn!("bootnode {id} closed the connection, retrying: it may have banned this node, or have no slot");
         }
         if let Some(peer) = self.remove_peer(id) {
             debug!("peer {id} disconnected: {}", peer.address);
@@ -201,18 +200,6 @@ impl SwarmDriver {
             None => &counters.full,
         };
         counter.inc();
-    }
-
-    /// Evicts inbound peers while there are more than may stay.
-    pub(super) fn evict(&mut self, now: Instant) {
-        for id in self.peers.to_evict(self.slots, &self.eviction_key, identity::random, now) {
-            if let Some(peer) = self.peers.get_mut(&id) {
-                peer.leaving_since = Some(now);
-            }
-            self.metrics.peer_evictions.inc();
-            debug!("peer {id} evicted: inbound slots full");
-            self.disconnect(id);
-        }
     }
 
     pub(super) fn disconnect(&mut self, id: PeerId) {

@@ -204,7 +204,7 @@ impl SwarmDriver {
 
     /// Reports changes, reserves relays and looks for peers behind them.
     pub(super) fn check_reach(&mut self, now: Instant) {
-        self.swarm.behaviour_mut().peers.close_old_tests(now);
+        self.swarm.behaviour_mut().peers.close_unused(now);
         if let Some(reachability) = self.reach.take_changed(now) {
             self.on_reachability(reachability);
         }

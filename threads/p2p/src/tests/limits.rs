@@ -123,6 +123,28 @@ fn the_operator_limits_inbound_peers() {
 }
 
 #[test]
+fn a_node_that_is_turned_away_hears_that_the_peer_is_full_and_gets_the_next_free_slot() {
+    // Refused at once, and evicted after a short time.
+    let refused = |start: &mut Start| start.config.max_inbound = 1;
+    let evicted =
+        |start: &mut Start| start.slots = InboundSlots { permanent: 1, temporary_for: Duration::from_secs(1) };
+    for limit in [&refused as &dyn Fn(&mut Start), &evicted] {
+        let mut start = Start::with(&[]);
+        limit(&mut start);
+        let node = start.go();
+        let mut first = TestNode::start(&[&node.address]);
+        first.await_peer(&node.id());
+        let second = TestNode::start(&[&node.address]);
+        until("the second node to hear of it", || (second.status.load().full == 1).then_some(()));
+        second.await_no_peer(&node.id());
+        assert!(node.has_peer(&first.id()) && first.status.load().full == 0);
+        first.stop();
+        second.await_peer(&node.id());
+        assert_eq!(node.metrics().peer_misbehaviours.get() + second.metrics().peer_misbehaviours.get(), 0);
+    }
+}
+
+#[test]
 fn temporary_slots_expire_and_the_next_peer_in_order_gets_a_free_permanent_slot() {
     let slots = InboundSlots { permanent: 2, temporary_for: Duration::from_secs(1) };
     let node = Start { slots, ..Start::with(&[]) }.go();

@@ -5,9 +5,15 @@ use p2pool_core::status::PeerDiscovery;
 use super::{Code, Level, Notice};
 use crate::snapshot::Snapshot;
 
-/// Explains why this node has no peers. The advice depends on how it looks for them.
+/// Explains why this node has no peers. The advice depends on how it looks for them, and on what they said.
 pub fn solo(snapshot: &Snapshot) -> Notice {
     let (level, why, advice) = match snapshot.peers.discovery {
+        _ if snapshot.peers.full > 0 => (
+            Level::Warning,
+            "the peers that respond are full",
+            "Wait: they are retried. Another node in -bootnodes that can be reached helps, and so does a node of your own \
+             that others can reach. Shares found meanwhile may earn less.",
+        ),
         PeerDiscovery { bootnodes: true, .. } => (
             Level::Warning,
             "no peer can be reached",

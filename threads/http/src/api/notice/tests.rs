@@ -104,6 +104,18 @@ fn an_error_of_bitcoind_is_shown_as_one_sentence() {
 }
 
 #[test]
+fn mining_solo_because_all_peers_are_full_is_not_the_same_as_without_peers() {
+    use p2pool_core::status::{PeerDiscovery, PeersStatus};
+    let text = |full| {
+        let discovery = PeerDiscovery { bootnodes: true, ..PeerDiscovery::default() };
+        let peers = PeersStatus { discovery, full, ..PeersStatus::default() };
+        solo::solo(&Snapshot { peers: Arc::new(peers), ..snapshot(BitcoindError::Stopping) }).text
+    };
+    assert_eq!(text(0), "No peer can be reached.");
+    assert_eq!(text(3), "The peers that respond are full.");
+}
+
+#[test]
 fn a_second_node_with_this_identity_makes_the_node_unhealthy_and_the_advice_names_the_file() {
     use p2pool_core::status::{DuplicateIdentity, PeersStatus};
     let file = "/srv/p2pool/mainnet-0123456789abcdef/identity".to_owned();

@@ -15,8 +15,8 @@ use crate::network::options;
 const SOON: Duration = Duration::from_secs(5);
 /// Longest time of a share between two nodes that are connected.
 const SPREAD_MAX_US: i64 = 1_000_000;
-/// Timeout until a node notices that its own connection is dead: 20 s without an acknowledgement, or a ping every 15 s with
-/// a timeout of 20 s; and a reserve.
+/// Timeout until a node notices that its own connection is dead: a ping at the latest after 15 s, and 20 s without an
+/// acknowledgement; and a reserve.
 const NOTICED_TIMEOUT: Duration = Duration::from_secs(60);
 
 fn options_with(payee: u32, flags: &[String]) -> Options {

@@ -67,14 +67,15 @@ const ENVELOPES_STREAMS_MAX: usize = 3;
 const INSTANCE_STREAMS_MAX: usize = 3;
 /// The same for names of relayed peers.
 const RELAYED_STREAMS_MAX: usize = 3;
-/// Time between pings. A peer that does not respond within [`PING_TIMEOUT`] is disconnected.
+/// Time between pings. A peer that does not respond within [`PING_TIMEOUT`] is disconnected: on a slow line, a response of a
+/// megabyte may be ahead of the ping.
 const PING_INTERVAL: Duration = Duration::from_secs(15);
-const PING_TIMEOUT: Duration = Duration::from_secs(20);
+const PING_TIMEOUT: Duration = Duration::from_secs(60);
 /// A connection on which nothing is acknowledged for this long is closed; pings make sure that there is always something
 /// to acknowledge. By default Linux keeps a connection for a quarter of an hour after the other end fell silent, and as
 /// long one that is being closed with unsent bytes.
 #[cfg(target_os = "linux")]
-const UNACKNOWLEDGED_MAX: Duration = PING_TIMEOUT;
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(20);
 /// Idle connections are kept: shares come every half a minute, and requests are rare.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3_600);
 

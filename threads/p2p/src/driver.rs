@@ -6,6 +6,7 @@ mod gossip;
 mod identity;
 mod open;
 mod orders;
+mod pacing;
 mod peers;
 mod reach;
 mod request_slots;

@@ -40,6 +40,7 @@ mod one_connection;
 mod order;
 mod origin;
 mod outbox;
+mod patience;
 mod peers;
 mod proxy;
 mod rate_limits;

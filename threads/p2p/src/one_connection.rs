@@ -25,6 +25,7 @@ use libp2p::{Multiaddr, PeerId, StreamProtocol};
 use thiserror::Error;
 
 use crate::full::{FullHandler, FullReport};
+use crate::patience::PatientHandler;
 
 /// Two nodes that dial each other at the same time may see the two connections in different orders, if these are
 /// established within the time that packets travel. Connections that are further apart have the same order at both ends.
@@ -227,7 +228,7 @@ impl<B: NetworkBehaviour> OneConnection<B> {
 }
 
 impl<B: NetworkBehaviour> NetworkBehaviour for OneConnection<B> {
-    type ConnectionHandler = Either<B::ConnectionHandler, FullHandler>;
+    type ConnectionHandler = Either<PatientHandler<B::ConnectionHandler>, FullHandler>;
     type ToSwarm = B::ToSwarm;
 
     fn handle_pending_inbound_connection(
@@ -250,7 +251,8 @@ impl<B: NetworkBehaviour> NetworkBehaviour for OneConnection<B> {
         if !self.admit(connection, peer, endpoint)? {
             return Ok(Either::Right(self.unused_handler(connection)));
         }
-        self.inner.handle_established_inbound_connection(connection, peer, local, remote).map(Either::Left)
+        let handler = self.inner.handle_established_inbound_connection(connection, peer, local, remote)?;
+        Ok(Either::Left(PatientHandler(handler)))
     }
 
     fn handle_pending_outbound_connection(
@@ -277,7 +279,7 @@ impl<B: NetworkBehaviour> NetworkBehaviour for OneConnection<B> {
         }
         let handler =
             self.inner.handle_established_outbound_connection(connection, peer, address, role_override, port_use);
-        handler.map(Either::Left)
+        handler.map(PatientHandler).map(Either::Left)
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {

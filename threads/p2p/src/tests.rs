@@ -13,4 +13,5 @@ mod overlap;
 mod proxy;
 mod requests;
 mod scripted_peer;
+mod slow_line;
 mod support;

@@ -12,6 +12,7 @@ use p2pool_core::node::Event;
 use p2pool_core::peer::{InboundId, PeerHandle, RequestFailed, RequestId};
 use p2pool_core::wire::{Frame as _, Misbehaviour, Request, Response, WireError};
 
+use super::pacing::{is_long, Pacing, Waiting};
 use super::request_slots::{self, RequestSlots};
 use super::SwarmDriver;
 use crate::codec::BadResponse;
@@ -45,6 +46,7 @@ impl Protocol {
 /// All requests in flight.
 pub(super) struct Requests {
     outbound: HashMap<(Protocol, OutboundRequestId), OutboundRequest>,
+    pacing: Pacing,
     inbound: HashMap<(Protocol, InboundRequestId), InboundRequest>,
     slots: RequestSlots,
     uploads: Uploads,
@@ -55,6 +57,7 @@ impl Requests {
     pub fn new(upload_per_s: u64, now: Instant) -> Self {
         Self {
             outbound: HashMap::new(),
+            pacing: Pacing::default(),
             inbound: HashMap::new(),
             slots: RequestSlots::default(),
             uploads: Uploads::new(upload_per_s, now),
@@ -81,9 +84,19 @@ impl SwarmDriver {
     /// Sends a request of this node.
     pub(super) fn send_request(&mut self, peer: PeerHandle, id: RequestId, request: Request) {
         let Some(to) = self.peers.id(peer) else { return self.finish(peer, id, Err(RequestFailed::Disconnected)) };
-        if self.requests.outbound.values().filter(|outbound| outbound.to == to).count() >= OUTBOUND_PER_PEER_MAX {
+        let Requests { outbound, pacing, .. } = &mut self.requests;
+        let in_flight = outbound.values().filter(|outbound| outbound.to == to).count();
+        if in_flight + pacing.waiting(&to) >= OUTBOUND_PER_PEER_MAX {
             return self.finish(peer, id, Err(RequestFailed::TooMany));
         }
+        let waiting = Waiting { peer, id, request };
+        let next = if is_long(&waiting.request) { pacing.send(to, waiting, Instant::now()) } else { Some(waiting) };
+        if let Some(next) = next {
+            self.send_now(to, next);
+        }
+    }
+
+    fn send_now(&mut self, to: PeerId, Waiting { peer, id, request }: Waiting) {
         let protocol = Protocol::of(&request);
         let protocols = &mut self.swarm.behaviour_mut().peers.inner;
         let number = match protocol {
@@ -113,6 +126,15 @@ impl SwarmDriver {
     /// Gives the chain thread the outcome of a request of this node.
     fn finish(&mut self, peer: PeerHandle, id: RequestId, response: Result<Response, RequestFailed>) {
         self.outbox.send(Event::Response { peer, id, response });
+    }
+
+    /// The same of one that was sent. Others may have waited for it.
+    fn finish_sent(&mut self, sent: OutboundRequest, response: Result<Response, RequestFailed>) {
+        let OutboundRequest { to, peer, id } = sent;
+        for next in self.requests.pacing.ended(&to, id, response.is_ok(), Instant::now()) {
+            self.send_now(to, next);
+        }
+        self.finish(peer, id, response);
     }
 
     pub(super) fn on_request_event(
@@ -196,7 +218,8 @@ impl SwarmDriver {
     }
 
     fn on_response(&mut self, number: (Protocol, OutboundRequestId), response: DecodedResponse) {
-        let Some(OutboundRequest { to, peer, id }) = self.requests.outbound.remove(&number) else { return };
+        let Some(sent) = self.requests.outbound.remove(&number) else { return };
+        let to = sent.to;
         let response = response.map_err(|error| match error {
             BadResponse::Empty => RequestFailed::Refused,
             BadResponse::Wire(error) => {
@@ -205,11 +228,12 @@ impl SwarmDriver {
                 RequestFailed::Malformed
             }
         });
-        self.finish(peer, id, response);
+        self.finish_sent(sent, response);
     }
 
     fn on_request_failed(&mut self, number: (Protocol, OutboundRequestId), error: &OutboundFailure) {
-        let Some(OutboundRequest { to, peer, id }) = self.requests.outbound.remove(&number) else { return };
+        let Some(sent) = self.requests.outbound.remove(&number) else { return };
+        let to = sent.to;
         debug!("request to peer {to} failed: {error}");
         let failed = match error {
             OutboundFailure::Timeout => {
@@ -219,11 +243,14 @@ impl SwarmDriver {
             OutboundFailure::ConnectionClosed | OutboundFailure::DialFailure => RequestFailed::Disconnected,
             OutboundFailure::UnsupportedProtocols | OutboundFailure::Io(_) => RequestFailed::Refused,
         };
-        self.finish(peer, id, Err(failed));
+        self.finish_sent(sent, Err(failed));
     }
 
     /// Fails the requests to a peer that has disconnected and forgets its own.
     pub(super) fn end_requests_of(&mut self, disconnected: &PeerId) {
+        for Waiting { peer, id, .. } in self.requests.pacing.disconnected(disconnected) {
+            self.finish(peer, id, Err(RequestFailed::Disconnected));
+        }
         let failed: Vec<OutboundRequest> = self
             .requests
             .outbound

@@ -85,6 +85,14 @@ impl Internet {
         self.try_public(number).unwrap_or_else(|error| panic!("public host {number}: {error}"))
     }
 
+    /// Adds a public host in another /16 than all others.
+    #[track_caller]
+    pub fn far(&mut self, number: u8) -> Host {
+        let address = Ipv4Addr::new(21, number, 0, 2);
+        let added = self.try_at(&format!("far{number}"), address);
+        added.unwrap_or_else(|error| panic!("far host {number}: {error}"))
+    }
+
     /// Adds a host in a home behind a router.
     #[track_caller]
     pub fn home(&mut self, number: u8, nat: Nat) -> Host {
@@ -92,10 +100,15 @@ impl Internet {
     }
 
     fn try_public(&mut self, number: u8) -> Result<Host, String> {
-        let namespace = self.add(&number.to_string())?;
-        let address = Ipv4Addr::new(20, 0, number, 2);
+        self.try_at(&number.to_string(), Ipv4Addr::new(20, 0, number, 2))
+    }
+
+    /// Adds a public host with this address, the second of its network.
+    fn try_at(&mut self, name: &str, address: Ipv4Addr) -> Result<Host, String> {
+        let namespace = self.add(name)?;
         let backbone = self.namespaces[0].clone();
-        connect((&backbone, &format!("net{number}"), Ipv4Addr::new(20, 0, number, 1)), (&namespace, "eth0", address))?;
+        let router = Ipv4Addr::from_bits(address.to_bits() - 1);
+        connect((&backbone, &format!("net{name}"), router), (&namespace, "eth0", address))?;
         Ok(Host { router: namespace.clone(), namespace, address })
     }
 

@@ -14,4 +14,5 @@ mod proxy;
 mod requests;
 mod scripted_peer;
 mod slow_line;
+mod strangers;
 mod support;

@@ -196,7 +196,8 @@ impl Jobs {
     }
 }
 
-/// Whether mining is permitted: not on a private fork, where work is lost while peers have shares that this node lacks.
+/// Whether mining is permitted: not before this node was synced or has waited for it, and not on a chain of its own while a peer
+/// has one. Otherwise work would be lost.
 fn may_mine(tree: &Tree, sync: &Sync) -> bool {
     sync.state().may_mine() && (!tree.is_empty() || sync.may_start_chain())
 }

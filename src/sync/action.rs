@@ -76,9 +76,9 @@ pub enum SyncState<Time = UnixTime> {
     },
     /// Since then no connected peer has reported its tip, for longer than that: this node mines solo.
     Solo { since: Time },
-    /// Connected peers have, or may have, shares that this node lacks.
+    /// Connected peers have, or may have, shares that this node lacks, and it has not been synced since it started.
     Syncing,
-    /// This node has what its peers have.
+    /// This node has what its peers have, or had it and fetches what they claim to have more.
     Synced,
 }
 
@@ -95,7 +95,7 @@ impl SyncState<SteadyTime> {
 }
 
 impl<Time: Copy> SyncState<Time> {
-    /// Whether miners get jobs. They get none on a chain that peers have left behind.
+    /// Whether miners get jobs. They get none before this node was synced, or has waited long enough for it.
     pub const fn may_mine(self) -> bool {
         match self {
             Self::NoPeers { was_synced, .. } => was_synced,

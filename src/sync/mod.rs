@@ -35,9 +35,10 @@
 //!   and the whole base is penalised for a share that fails on that base, except under rules 1 and 2, which concern the
 //!   share alone. A peer that inherited either is asked for a list of its own instead.
 //! - *Plans expire.* When all plans are in use and another peer waits, the slowest plan is dropped.
-//! - *Waits end.* Miners wait for what peers report or claim, but each wait ends at a fixed time, however many peers come
-//!   meanwhile (`state`).
-//! - *One chain.* A node without a chain starts none while a peer has one, or may still report one.
+//! - *Waits end.* Miners of a node that starts wait for what peers report or claim, but each wait ends at a fixed time, however
+//!   many peers come meanwhile. After that only a better chain takes their work, never a claim to one (`state`).
+//! - *One chain.* A node without a chain starts none while a peer has one, or may still report one, for as long as a chain of full
+//!   length takes to arrive.
 //! - *Setting a clock changes nothing.* All waits use the steady clock.
 //!
 //! | file | subject |
@@ -199,13 +200,6 @@ impl Sync {
         self.tracker.state
     }
 
-    /// Whether a genesis share may be made: no connected peer has a chain that is due (rules, section 6), and none is awaited
-    /// that has not reported yet.
-    pub fn may_start_chain(&self) -> bool {
-        let has_chain = |peer: &Peer| !peer.is_not_due && peer.status.as_ref().is_some_and(|status| status.has_chain());
-        self.state().may_mine() && !self.tracker.awaits_status && !self.peers.values().any(has_chain)
-    }
-
     /// The sizes of the tables.
     pub fn tables(&self) -> [TableSize; 4] {
         let peers = self.peers.len();
@@ -288,9 +282,6 @@ impl Sync {
     /// A share was linked to our chain.
     pub fn share_linked(&mut self, id: &ShareId) {
         self.missing.remove(id);
-        for plan in self.plans.values_mut().filter(|plan| plan.index_of(id).is_some()) {
-            plan.linked += 1;
-        }
     }
 
     /// A share breaks a rule: the shares that follow it are worthless.

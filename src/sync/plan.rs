@@ -99,10 +99,6 @@ pub(super) struct Plan {
     pub since: SteadyTime,
     /// When shares last arrived.
     pub progressed_at: SteadyTime,
-    /// Its shares that were linked to our chain.
-    pub linked: usize,
-    /// Shares delivered before the last tick. Their proof of work was checked: without it the plan would have ended.
-    pub checked: usize,
     /// Height of the first share, as the leader stated it; `None` if the list continues our chain.
     start_height: Option<ShareHeight>,
     /// End of the base. Shares below this height are requested from the leader only.
@@ -143,8 +139,6 @@ impl Plan {
             is_judging: false,
             since: now,
             progressed_at: now,
-            linked: 0,
-            checked: 0,
             start_height,
             base_end,
             ids: Vec::new(),

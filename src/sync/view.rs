@@ -24,6 +24,9 @@ pub trait ChainView {
     /// The tip and its chain work; `None` before the first share.
     fn tip(&self) -> Option<(ShareId, Work)>;
 
+    /// Whether bitcoind has caught up. Before, no chain is adopted.
+    fn may_adopt(&self) -> bool;
+
     /// The locator of the main chain, see [`locator_of`].
     fn locator(&self) -> Vec<ShareId>;
 
@@ -41,6 +44,10 @@ impl ChainView for Tree {
 
     fn tip(&self) -> Option<(ShareId, Work)> {
         self.tip().map(|tip| (tip.id, tip.share.info.chain_work))
+    }
+
+    fn may_adopt(&self) -> bool {
+        self.headers().is_settled()
     }
 
     fn locator(&self) -> Vec<ShareId> {

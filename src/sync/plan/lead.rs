@@ -75,7 +75,6 @@ impl Plan {
     /// Counts the time for which peers were awaited: for batches, and the leader for the list's next page
     /// (`is_page_awaited`).
     pub fn count_waiting(&mut self, is_page_awaited: bool, now: SteadyTime) {
-        self.checked = self.delivered;
         let passed_s = now.since(self.waiting_counted_at);
         self.waiting_counted_at = self.waiting_counted_at.plus(passed_s);
         let passed_s = passed_s.min(COUNTED_MAX_S);

@@ -41,7 +41,7 @@ pub enum Manner {
     Lossy(u64),
     /// Never responds.
     Mute,
-    /// Claims ten times its work and lists ids that do not exist.
+    /// Claims a thousand times its work and lists ids that do not exist.
     Boaster,
     /// Gives other shares than those requested.
     Substitute,
@@ -57,6 +57,8 @@ pub enum Manner {
     Empty,
     /// Responds to everything that it is busy.
     Busy,
+    /// Serves its chain, claims a thousand times its work and lists ids behind it that do not exist.
+    Bait,
 }
 
 /// Seconds between Bitcoin blocks. They are short, as the windows of these chains are.
@@ -148,9 +150,9 @@ impl Remote {
         let response = match request {
             Request::Status => {
                 let mut status = serve::status(&self.tree, now, Agent::default());
-                if self.manner == Manner::Boaster {
+                if matches!(self.manner, Manner::Boaster | Manner::Bait) {
                     status.tip = ShareId([0xee; 32]);
-                    status.chain_work.0 = status.chain_work.0.saturating_mul(10) + 1_000;
+                    status.chain_work.0 = status.chain_work.0.saturating_mul(1_000) + 1_000;
                 }
                 Response::Status(status)
             }
@@ -160,6 +162,9 @@ impl Remote {
                 ids: List::first_of((1..=200u8).map(|n| ShareId([n; 32]))),
                 more: false,
             },
+            Request::Inventory { locator } if self.manner == Manner::Bait => {
+                with_junk(serve::inventory(&self.tree, locator))
+            }
             Request::Inventory { locator } => serve::inventory(&self.tree, locator),
             Request::Shares { .. } if self.manner == Manner::Empty => Response::Unknown,
             Request::Shares { .. } if self.manner == Manner::Substitute => {
@@ -184,9 +189,17 @@ impl Remote {
                 share.info.parent = ShareId([7; 32]);
             }),
             (Manner::Busy, _) => Response::Busy,
+            (Manner::Bait, Response::Shares(shares)) if shares.is_empty() => Response::Busy,
             (_, response) => response,
         }
     }
+}
+
+/// A list with ids behind it that do not exist.
+fn with_junk(response: Response) -> Response {
+    let Response::Inventory { after, start_height, ids, more } = response else { return response };
+    let junk = (1..=200u8).map(|n| ShareId([n; 32]));
+    Response::Inventory { after, start_height, ids: List::first_of(ids.iter().copied().chain(junk)), more }
 }
 
 /// A response with copies of these shares, each with the same edit.

@@ -41,6 +41,10 @@ impl ChainView for OurChain {
         Some((*IDS[..self.0].last()?, Work(self.0 as u128)))
     }
 
+    fn may_adopt(&self) -> bool {
+        true
+    }
+
     fn locator(&self) -> Vec<ShareId> {
         p2pool_core::sync::serve::locator_of(&IDS[..self.0], |id| *id)
     }

@@ -11,6 +11,7 @@ mod selfish;
 mod sync;
 mod traffic;
 mod uncles;
+pub mod withheld;
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -90,7 +91,7 @@ pub fn parallel<T: Sync, R: Send>(inputs: &[T], work: impl Fn(&T) -> R + Sync) -
 
 /// Measures everything, or only what has this name; prints it, and rewrites the README if it is everything.
 pub fn print(only: Option<&str>) {
-    let all: [(&str, Measure); 8] = [
+    let all: [(&str, Measure); 9] = [
         ("difficulty", difficulty::figure),
         ("partitions", partitions::figure),
         ("uncles", uncles::figure),
@@ -99,6 +100,7 @@ pub fn print(only: Option<&str>) {
         ("selfish", selfish::figure),
         ("sync", sync::figure),
         ("traffic", traffic::figure),
+        ("withheld", withheld::figure),
     ];
     let mut text = String::new();
     for (name, measure) in all.iter().filter(|(name, _)| only.is_none_or(|only| only == *name)) {

@@ -29,6 +29,10 @@ const FLOOD_S: u64 = 10;
 const FLOOD_EVERY_S: u64 = 240;
 /// A hostile peer without connections returns under another name after this long, on average.
 const RETURN_MS: u64 = 120_000;
+/// Invented shares behind a chain that is a bait fill up a batch, and the last of its shares are served drop by drop: so
+/// something always arrives of what was requested.
+const BAIT_LEN: usize = 256;
+const DROPS: usize = 40;
 /// Shares that are replayed later.
 const REPLAYED_MAX: usize = 64;
 
@@ -65,6 +69,9 @@ pub enum Manner {
     Busy,
     /// Mines a chain of its own, which it serves, and listens to nobody. Only chosen by worlds.
     Private,
+    /// The same, but claims much more: it lists shares behind its chain that do not exist, and serves the last ones drop by
+    /// drop. Only chosen by figures.
+    Baits,
     /// Keeps its shares back to make others' work stale. Only chosen by figures.
     Selfish,
     /// Keeps found blocks to itself. Only chosen by figures.
@@ -91,7 +98,7 @@ impl Manner {
     ];
 
     const fn is_miner(self) -> bool {
-        matches!(self, Self::Private | Self::Selfish | Self::WithholdsBlocks)
+        matches!(self, Self::Private | Self::Baits | Self::Selfish | Self::WithholdsBlocks)
     }
 }
 
@@ -117,7 +124,7 @@ impl Simulation {
 
     /// Whether a node hears of its peers and of what they gossip.
     pub fn listens(&self, host: usize) -> bool {
-        self.hosts[host].settings.manner != Some(Manner::Private)
+        !matches!(self.hosts[host].settings.manner, Some(Manner::Private | Manner::Baits))
     }
 
     /// Whether a node gives the blocks that it finds to bitcoind.
@@ -135,10 +142,22 @@ impl Simulation {
             (M::Silent, _) | (M::WithholdsShares, Response::Shares(_)) => return None,
             (M::Slow, response) => return Some((response.encode(), 25_000 + random.below(8_000))),
             (M::Busy | M::Selfish, _) => Response::Busy,
-            (M::Boasts, Response::Status(mut status)) => {
+            (M::Boasts | M::Baits, Response::Status(mut status)) => {
                 status.tip = invented(random);
-                status.chain_work.0 = status.chain_work.0.saturating_mul(10) + 1_000;
+                status.chain_work.0 = status.chain_work.0.saturating_mul(1_000) + 1_000;
                 Response::Status(status)
+            }
+            (M::Baits, Response::Inventory { after, start_height, ids, .. }) => {
+                let behind = (ids.len()..BAIT_LEN).map(|_| invented(random));
+                let ids = List::first_of(ids.iter().copied().chain(behind));
+                Response::Inventory { after, start_height, ids, more: false }
+            }
+            (M::Baits, Response::Shares(shares)) if shares.is_empty() => Response::Busy,
+            (M::Baits, Response::Shares(shares)) if shares.len() <= DROPS => {
+                return Some((Response::Shares(List::first_of(shares.iter().take(1).cloned())).encode(), 25_000));
+            }
+            (M::Baits, Response::Shares(shares)) => {
+                Response::Shares(List::first_of(shares.iter().take(shares.len() - DROPS).cloned()))
             }
             (M::Boasts, Response::Inventory { start_height, .. }) => Response::Inventory {
                 after: ShareId::ZERO,

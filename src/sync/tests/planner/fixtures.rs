@@ -29,6 +29,10 @@ impl ChainView for FakeChain {
         self.0.last().map(|tip| (*tip, Work(self.0.len() as u128)))
     }
 
+    fn may_adopt(&self) -> bool {
+        true
+    }
+
     fn locator(&self) -> Vec<ShareId> {
         crate::sync::serve::locator_of(&self.0, |id| *id)
     }

@@ -67,7 +67,7 @@ fn no_chain_is_started_while_a_peer_reports_one() {
 }
 
 #[test]
-fn false_lists_do_not_interrupt_mining_but_valid_shares_do() {
+fn neither_lists_nor_valid_shares_of_a_longer_chain_interrupt_mining() {
     let ours = shares(0, 5);
     let (view, mut sync) = (FakeChain(ids(&ours)), planner());
     introduce(&mut sync, 1, status(*view.0.last().unwrap(), 5), &view);
@@ -87,17 +87,17 @@ fn false_lists_do_not_interrupt_mining_but_valid_shares_do() {
         sync.share_linked(id);
     }
     sync.tick(START.plus(1), &view);
-    assert_eq!(sync.state(), SyncState::Syncing);
+    assert_eq!(sync.state(), SyncState::Synced, "work is on what was linked, and the rest comes within seconds");
 }
 
 #[test]
-fn a_chain_that_is_served_drop_by_drop_delays_mining_for_fifteen_minutes_at_most() {
+fn a_chain_that_is_served_drop_by_drop_delays_mining_for_five_minutes_at_most() {
     let (view, mut sync) = (FakeChain(ids(&shares(0, 5))), planner());
     let theirs = shares(5, 10_000);
     let mut in_flight = requests(&give_list(&mut sync, 1, &ids(&theirs)[..8_000], &view));
     for second in 1..1_000 {
         let now = START.plus(second);
-        assert_eq!(sync.state() == SyncState::Synced, second > 900, "after {second} s");
+        assert_eq!(sync.state() == SyncState::Synced, second > 300, "after {second} s");
         in_flight.extend(requests(&sync.tick(now, &view)));
         // One share of each batch, as late as is not penalised.
         if second % 25 == 0 {

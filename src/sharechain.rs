@@ -196,8 +196,12 @@ impl Sharechain {
 
     /// Adds a block of bitcoind's best chain that is older than those it reports.
     pub fn anchor_known(&mut self, anchor: Anchor, now: UnixTime) -> Vec<Effect> {
+        // A candidate may name thousands: its other headers stay as they are.
+        self.add_to_candidates(&anchor);
         self.tree.headers_mut().add_best_below(anchor);
-        self.after_new_headers(now)
+        self.release_anchored(now);
+        self.advance_candidates(now);
+        std::mem::take(&mut self.effects)
     }
 
     /// Receives Bitcoin headers from a peer, oldest first, each the parent of the next.
@@ -214,14 +218,19 @@ impl Sharechain {
 
     /// Continues with the shares that waited for headers.
     fn after_new_headers(&mut self, now: UnixTime) -> Vec<Effect> {
+        self.release_anchored(now);
+        self.update_candidates_headers(now);
+        std::mem::take(&mut self.effects)
+    }
+
+    /// Processes the shares that waited for headers which are known now.
+    fn release_anchored(&mut self, now: UnixTime) {
         for hash in self.deferred.anchors() {
             if self.tree.anchor(&hash).is_some() {
                 self.queue.extend(self.deferred.release(&Need::Anchor(hash)));
             }
         }
         self.drain(now);
-        self.update_candidates_headers(now);
-        std::mem::take(&mut self.effects)
     }
 
     /// The clock was set forward: what waits has not waited longer for it.

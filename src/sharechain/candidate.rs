@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bitcoin::BlockHash;
 
+use super::anchor::Anchor;
 use super::failure::{Failure, Need, Rule};
 use super::rules::check_alone;
 use super::tree::{LinkedShare, Tree};
@@ -226,6 +227,13 @@ impl Sharechain {
         self.advance_candidates(now);
     }
 
+    /// Gives all candidates a block of the best chain that is below those held without gaps.
+    pub(super) fn add_to_candidates(&mut self, anchor: &Anchor) {
+        for candidate in self.candidates.values_mut() {
+            candidate.tree.headers_mut().add_best_below(anchor.clone());
+        }
+    }
+
     /// Repeats requests, and gives up candidates that make no progress.
     pub(super) fn tick_candidates(&mut self, now: UnixTime) {
         for candidate in self.candidates.values_mut() {
@@ -247,7 +255,7 @@ impl Sharechain {
         self.candidates.iter().filter(|(_, candidate)| wanted(candidate)).map(|(id, _)| *id).collect()
     }
 
-    fn advance_candidates(&mut self, now: UnixTime) {
+    pub(super) fn advance_candidates(&mut self, now: UnixTime) {
         let advanced: Vec<(CandidateId, Result<(), CandidateOutcome>)> =
             self.candidates.iter_mut().map(|(id, candidate)| (*id, candidate.advance(now))).collect();
         for (id, advanced) in advanced {

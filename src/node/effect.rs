@@ -18,13 +18,21 @@ pub enum Effect {
     Network(NetworkCommand),
     /// Look a Bitcoin block up, after reporting bitcoind's best chain if that has changed. The outcome is one
     /// [`Event::Anchor`](super::Event::Anchor).
-    LookUp(BlockHash),
+    LookUp(BlockLookup),
     /// Submit a block that a peer found to bitcoind.
     SubmitBlock(PeerBlock),
     /// Give work to the miners, or take it from them.
     Work(WorkUpdate),
     /// Write a line to the log.
     Report(Report),
+}
+
+/// A Bitcoin block to look up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockLookup {
+    pub hash: BlockHash,
+    /// Whether a block counts that is below the part of the best chain which is held without gaps.
+    pub may_be_old: bool,
 }
 
 /// What the network is to do.

@@ -84,10 +84,12 @@ pub struct AnchorLookup {
 /// What bitcoind knows about a Bitcoin block.
 #[derive(Clone, Debug)]
 pub enum AnchorResult {
-    /// It is on bitcoind's best chain.
+    /// It is on bitcoind's best chain, which has been reported up to it or beyond.
+    Reported,
+    /// It is on bitcoind's best chain, below the part that is reported.
     Known(Box<Anchor>),
-    /// It is not on bitcoind's best chain, or not known at all.
+    /// It is not on bitcoind's best chain, or too old to count, or not known at all.
     Unknown,
-    /// bitcoind could not be reached; the lookup is repeated later.
+    /// bitcoind could not be reached, or was asked too often; the lookup is repeated later.
     Unavailable,
 }

@@ -1,6 +1,7 @@
-//! Tracks which peers can be asked for Bitcoin headers that are unknown here.
+//! Tracks which peers can be asked for Bitcoin headers that are unknown here, and bounds the lookups at bitcoind.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::Duration;
 
 use bitcoin::block::Header;
 use bitcoin::BlockHash;
@@ -8,6 +9,7 @@ use bitcoin::BlockHash;
 use super::TableSize;
 use crate::peer::PeerHandle;
 use crate::sharechain::{Branch, Tree, FETCHED_LEN_MAX};
+use crate::token_bucket::{Rate, TokenBucket};
 use crate::units::SteadyTime;
 use crate::wire::limits::HEADERS_MAX;
 use crate::wire::{List, Response};
@@ -21,12 +23,41 @@ pub const NEXT_SOURCE_S: u32 = 10;
 /// Seconds without progress after which a branch of a fetched chain makes room for another of the same peer.
 const PARTIAL_MAX_S: u32 = 3 * NEXT_SOURCE_S;
 
+/// Seconds after which a block that stays unknown is looked up at bitcoind again. New blocks are reported without a lookup.
+pub const LOOK_UP_AGAIN_S: u32 = 10;
+/// Lookups at bitcoind that the peers of one netgroup cause, or a peer without one, and those that all peers cause by gossip, or
+/// by chains that are fetched. A share that needs one costs its sender nothing: any old Bitcoin header passes for one before rule 8.
+/// A chain that was mined without a pause needs none, except for blocks beside the best chain; one whose shares name 8,000 old
+/// blocks, the shares of two months, is looked up in some four minutes.
+pub const LOOK_UPS_PER_GROUP: Rate = Rate { burst: 512, interval: Duration::from_millis(25) };
+pub const LOOK_UPS: Rate = Rate { burst: 1_024, interval: Duration::from_millis(10) };
+/// Netgroups, and peers without one, whose lookups are counted: more than are connected.
+const GROUPS_MAX: usize = 256;
+
 /// Peers that named a Bitcoin block, by its hash.
 #[derive(Debug, Default)]
 pub struct HeaderSources {
     by_hash: HashMap<BlockHash, Sources>,
     /// Branches of fetched chains that do not reach down to a known header yet: one per peer.
     partial: BTreeMap<PeerHandle, PartialBranch>,
+    /// What is left of the lookups of each group of peers, and of all: for gossip, and for chains that are fetched.
+    by_group: BTreeMap<(Option<u64>, Option<PeerHandle>), TokenBucket<SteadyTime>>,
+    of_gossip: Option<TokenBucket<SteadyTime>>,
+    of_fetches: Option<TokenBucket<SteadyTime>>,
+}
+
+/// What to do about a header that is needed and unknown here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NextStep {
+    /// Look it up at bitcoind.
+    LookUp {
+        /// Whether it counts however far it is below the tip: a fetched share names it.
+        may_be_old: bool,
+    },
+    /// Request it from the next peer that named it.
+    AskPeer,
+    /// Nothing for a while.
+    Wait,
 }
 
 /// Headers of one branch, oldest first.
@@ -47,13 +78,59 @@ struct Sources {
     is_fetched: bool,
     /// When the next may be asked.
     next_at: SteadyTime,
+    /// When bitcoind may be asked again.
+    look_up_at: SteadyTime,
+    /// Whether bitcoind did not know it when it was asked last.
+    is_unknown: bool,
 }
 
 impl HeaderSources {
-    /// The size of the table.
-    pub fn table(&self) -> TableSize {
-        // Blocks that the relay waits for may be added past the bound.
-        TableSize::new("header sources", self.by_hash.len(), HEADERS_TRACKED_MAX + SOURCES_PER_HEADER_MAX)
+    /// The sizes of the tables.
+    pub fn tables(&self) -> [TableSize; 2] {
+        [
+            // Blocks that the relay waits for may be added past the bound.
+            TableSize::new("header sources", self.by_hash.len(), HEADERS_TRACKED_MAX + SOURCES_PER_HEADER_MAX),
+            TableSize::new("groups that cause lookups", self.by_group.len(), GROUPS_MAX),
+        ]
+    }
+
+    /// What to do now about a header that is needed. A peer caused it, or this node itself.
+    pub fn next_step(&mut self, hash: &BlockHash, peer: Option<PeerHandle>, now: SteadyTime) -> NextStep {
+        let may_be_old = self.branch(hash) == Branch::Fetched;
+        let (is_early, is_unknown) =
+            self.by_hash.get(hash).map_or((false, false), |sources| (now < sources.look_up_at, sources.is_unknown));
+        if !is_early && peer.is_none_or(|peer| self.take_look_up(peer, may_be_old, now)) {
+            if let Some(sources) = self.by_hash.get_mut(hash) {
+                sources.look_up_at = now.plus(LOOK_UP_AGAIN_S);
+            }
+            return NextStep::LookUp { may_be_old };
+        }
+        // A flood of lookups must not keep out the header of a new block beside the best chain.
+        match is_unknown || (!is_early && !may_be_old) {
+            true => NextStep::AskPeer,
+            false => NextStep::Wait,
+        }
+    }
+
+    fn take_look_up(&mut self, peer: PeerHandle, may_be_old: bool, now: SteadyTime) -> bool {
+        let group = peer.netgroup();
+        let key = (group, group.is_none().then_some(peer));
+        if !self.by_group.contains_key(&key) && self.by_group.len() >= GROUPS_MAX {
+            self.by_group.retain(|_, bucket| !bucket.is_full(now));
+            if self.by_group.len() >= GROUPS_MAX {
+                return false;
+            }
+        }
+        let of_group = self.by_group.entry(key).or_insert_with(|| TokenBucket::new(LOOK_UPS_PER_GROUP, now));
+        let of_all = if may_be_old { &mut self.of_fetches } else { &mut self.of_gossip };
+        of_group.take(now) && of_all.get_or_insert_with(|| TokenBucket::new(LOOK_UPS, now)).take(now)
+    }
+
+    /// Notes whether bitcoind knew a block.
+    pub fn looked_up(&mut self, hash: &BlockHash, is_unknown: bool) {
+        if let Some(sources) = self.by_hash.get_mut(hash) {
+            sources.is_unknown = is_unknown;
+        }
     }
 
     /// Remembers that a peer named a block, and under what.
@@ -62,7 +139,10 @@ impl HeaderSources {
             self.by_hash.clear();
         }
         let sources = self.by_hash.entry(hash).or_default();
-        sources.is_fetched |= branch == Branch::Fetched;
+        if branch == Branch::Fetched && !sources.is_fetched {
+            // An old block counts from now on.
+            (sources.is_fetched, sources.is_unknown, sources.look_up_at) = (true, false, SteadyTime::default());
+        }
         if !sources.peers.contains(&peer) {
             sources.peers.push_back(peer);
             if sources.peers.len() > SOURCES_PER_HEADER_MAX {
@@ -137,7 +217,7 @@ impl HeaderSources {
         Some(peer)
     }
 
-    /// Removes a peer that does not have a header. The next one is asked after the next lookup at bitcoind.
+    /// Removes a peer that does not have a header. The next one is asked when the header is needed again.
     pub fn remove(&mut self, hash: &BlockHash, peer: PeerHandle) {
         if let Some(sources) = self.by_hash.get_mut(hash) {
             sources.peers.retain(|source| *source != peer);

@@ -40,7 +40,7 @@ use std::sync::Arc;
 
 use bitcoin::consensus::deserialize;
 
-pub use effect::{Effect, NetworkCommand, PeerBlock};
+pub use effect::{BlockLookup, Effect, NetworkCommand, PeerBlock};
 pub use event::{AnchorLookup, AnchorResult, Event};
 pub use persistence::{Changes, StoredShare};
 pub use report::Report;
@@ -56,7 +56,7 @@ use crate::status::{ChainStatus, RulesStatus};
 use crate::sync::{Progress, Route, Sync, SyncAction, SyncState};
 use crate::table_size::TableSize;
 use crate::units::SteadyTime;
-use crate::wire::{Misbehaviour, Request};
+use crate::wire::Misbehaviour;
 use crate::work::{FoundShare, WorkUpdate};
 use block_relay::{BlockRelay, RelayAction};
 use clock::ClockJudge;
@@ -161,7 +161,7 @@ impl Node {
             Event::Template(template) => {
                 // Looked up now, a share on it need not wait for the response.
                 if self.tree().anchor(&template.prev_block).is_none() {
-                    self.look_up(template.prev_block, None);
+                    self.look_up(template.prev_block, None, now.steady);
                 }
                 self.clock_judge.template(&template, now);
                 self.jobs.set_template(template, now.steady);
@@ -276,8 +276,8 @@ impl Node {
 
     /// The sizes of all tables that grow with what peers send.
     pub fn tables(&self) -> impl Iterator<Item = TableSize> {
-        let tables = [self.headers.table(), self.newer_rules.table()].into_iter().chain(self.relay.tables());
-        tables.chain(self.chain.tables()).chain(self.sync.tables())
+        let tables = self.headers.tables().into_iter().chain([self.newer_rules.table()]);
+        tables.chain(self.relay.tables()).chain(self.chain.tables()).chain(self.sync.tables())
     }
 
     fn tick(&mut self, now: Now) {
@@ -288,7 +288,7 @@ impl Node {
         // First, so that no flood of lookups for others takes its place.
         let missing = self.jobs.template.as_ref().map(|template| template.prev_block);
         if let Some(hash) = missing.filter(|hash| self.tree().anchor(hash).is_none()) {
-            self.look_up(hash, None);
+            self.look_up(hash, None, now.steady);
         }
         let effects = self.chain.tick(now.time);
         self.on_chain(effects, now);
@@ -355,19 +355,16 @@ impl Node {
 
     fn on_anchor(&mut self, lookup: AnchorLookup, now: Now) {
         let AnchorLookup { hash, result } = lookup;
+        self.headers.looked_up(&hash, matches!(result, AnchorResult::Unknown));
         match result {
             AnchorResult::Known(anchor) if self.tree().anchor(&hash).is_none() => {
                 let was_known = self.knows_template_block();
                 let effects = self.chain.anchor_known(*anchor, now.time);
                 self.on_new_headers(was_known, effects, now);
             }
-            // What waits for it goes on waiting; the next tick looks it up again.
-            AnchorResult::Known(_) | AnchorResult::Unavailable => {}
-            AnchorResult::Unknown => {
-                if let Some(peer) = self.headers.next(&hash, now.steady) {
-                    self.request(peer, Purpose::Header(hash), Request::Headers { last: hash });
-                }
-            }
+            // What waits for it goes on waiting; it is looked up again later.
+            AnchorResult::Known(_) | AnchorResult::Reported | AnchorResult::Unavailable => {}
+            AnchorResult::Unknown => self.request_header(hash, now.steady),
         }
     }
 
@@ -410,7 +407,7 @@ impl Node {
                         Source::Gossip(peer) => Some((peer, Branch::Gossiped)),
                         Source::Fetch(peer) => Some((peer, Branch::Fetched)),
                     };
-                    self.look_up(hash, from);
+                    self.look_up(hash, from, now.steady);
                 }
                 sharechain::Effect::Linked(id) => {
                     self.is_snapshot_stale = true;
@@ -563,7 +560,9 @@ impl Node {
             RelayAction::Penalize(peer) => self.penalize(peer, Misbehaviour::FalseBlock),
             RelayAction::Request(peer, of, request) => self.request(peer, Purpose::Transactions(of), request),
             RelayAction::Submit(block) => self.effects.push(Effect::SubmitBlock(block)),
-            RelayAction::LookUp(hash, from) => self.look_up(hash, from.map(|peer| (peer, Branch::Gossiped))),
+            RelayAction::LookUp(hash, from) => {
+                self.look_up(hash, from.map(|peer| (peer, Branch::Gossiped)), now.steady);
+            }
             RelayAction::RequestHeader(hash, peers) => self.headers.add_other(hash, peers.into_iter()),
             RelayAction::RequestShare(id, peer) => {
                 self.sync.share_missing(id, Source::Gossip(peer), now.steady, self.chain.tree());

@@ -3,20 +3,25 @@
 use bitcoin::block::Header;
 use bitcoin::BlockHash;
 
-use super::effect::{Effect, NetworkCommand};
+use super::effect::{BlockLookup, Effect, NetworkCommand};
+use super::headers::NextStep;
 use super::report::Report;
 use super::time::Now;
 use super::{headers, Node};
 use crate::peer::{GossipId, InboundId, PeerHandle, RequestFailed, RequestId};
 use crate::sharechain::{Branch, HeadersVerdict};
 use crate::sync::serve;
+use crate::units::SteadyTime;
 use crate::wire::{Agent, Misbehaviour, Request, Response};
+
+/// Headers requested from one peer at once, which gives up to seven for each.
+const HEADERS_PER_PEER_MAX: usize = 4;
 
 /// What a request that is not the planner's is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// The header of this Bitcoin block.
-    Header(BlockHash),
+    /// The header of this Bitcoin block, from this peer.
+    Header(BlockHash, PeerHandle),
     /// Missing transactions of this announcement's block.
     Transactions(GossipId),
     /// Envelopes of shares with newer rules.
@@ -45,7 +50,7 @@ impl Node {
         now: Now,
     ) {
         match self.requests.remove(&id) {
-            Some(Purpose::Header(hash)) => self.on_headers(peer, hash, response, now),
+            Some(Purpose::Header(hash, _)) => self.on_headers(peer, hash, response, now),
             Some(Purpose::Envelopes) => self.on_envelopes(peer, response),
             Some(Purpose::Transactions(of)) => {
                 let given = match &response {
@@ -92,7 +97,7 @@ impl Node {
             HeadersVerdict::Unlinked => {
                 if branch == Branch::Fetched {
                     if let Some(next) = self.headers.keep(peer, headers, now.steady) {
-                        self.look_up(next, Some((peer, branch)));
+                        self.look_up(next, Some((peer, branch)), now.steady);
                     }
                 }
             }
@@ -130,12 +135,26 @@ impl Node {
         self.network(NetworkCommand::Request { peer, id, request });
     }
 
-    /// Looks a block up at bitcoind; the peer that named it, if there is one, can be asked for its header.
-    pub(super) fn look_up(&mut self, hash: BlockHash, from: Option<(PeerHandle, Branch)>) {
+    /// Looks a block up at bitcoind, unless that was done just now, or too often; the peer that named it, if there is one, can be
+    /// asked for its header.
+    pub(super) fn look_up(&mut self, hash: BlockHash, from: Option<(PeerHandle, Branch)>, now: SteadyTime) {
         if let Some((peer, branch)) = from {
             self.headers.add(hash, peer, branch);
         }
-        self.effects.push(Effect::LookUp(hash));
+        match self.headers.next_step(&hash, from.map(|(peer, _)| peer), now) {
+            NextStep::LookUp { may_be_old } => self.effects.push(Effect::LookUp(BlockLookup { hash, may_be_old })),
+            NextStep::AskPeer => self.request_header(hash, now),
+            NextStep::Wait => {}
+        }
+    }
+
+    /// Requests a header from the next peer that named it, if it is its turn and few others are requested from it.
+    pub(super) fn request_header(&mut self, hash: BlockHash, now: SteadyTime) {
+        let Some(peer) = self.headers.next(&hash, now) else { return };
+        let is_from_it = |purpose: &&Purpose| matches!(purpose, Purpose::Header(_, from) if *from == peer);
+        if self.requests.values().filter(is_from_it).count() < HEADERS_PER_PEER_MAX {
+            self.request(peer, Purpose::Header(hash, peer), Request::Headers { last: hash });
+        }
     }
 }
 

@@ -20,7 +20,7 @@ use crate::share::{PayoutScript, ShareId};
 use crate::sharechain::tests_support::best_chain;
 use crate::sharechain::{Anchor, Branch, Rule};
 use crate::units::{Bits, BlockHeight, UnixTime};
-use crate::wire::{Agent, List, Response};
+use crate::wire::{Agent, List, Request, Response};
 use crate::work::{NoWork, Template};
 use support::{anchor, params, solve, template, Cluster, START};
 

@@ -1,6 +1,7 @@
 //! Bitcoin headers that bitcoind does not know, requested from peers.
 
 use super::*;
+use crate::node::headers::NextStep;
 
 /// A regtest header on a block.
 fn header_on(parent: &Anchor) -> Header {
@@ -125,4 +126,122 @@ fn requests_that_find_no_room_are_forgotten_and_repeated() {
     cluster.nodes[0].is_network_full = false;
     cluster.send(0, Event::Anchor(AnchorLookup { hash, result: AnchorResult::Unknown }));
     assert_eq!(cluster.nodes[0].header_requests, [PeerHandle(9)], "it got no request: it is still a source");
+}
+
+/// A share on the node's next job, but on a Bitcoin block that nobody knows. It has its proof of work.
+fn share_on(cluster: &mut Cluster, number: u32) -> Arc<Share> {
+    let job = cluster.nodes[0].job();
+    cluster.nodes[0].work.push_back(WorkUpdate::Job(Arc::clone(&job)));
+    let found = solve(&job, job.time, 9);
+    let mut share = Share {
+        header: deserialize(&found.header).expect("eighty bytes are a header"),
+        info: job.info.clone(),
+        extranonce: found.extranonce,
+        merkle_branch: job.merkle_branch.clone(),
+    };
+    let mut hash = [7; 32];
+    hash[..4].copy_from_slice(&number.to_le_bytes());
+    share.header.prev_blockhash = BlockHash::from_byte_array(hash);
+    while !job.share_target.is_met_by(&share.id().0) {
+        share.header.nonce += 1;
+    }
+    Arc::new(share)
+}
+
+/// Gossips shares on unknown blocks, each on another one, by turns from peers of these netgroups. Returns the last block.
+fn flood(cluster: &mut Cluster, netgroups: &[u32], numbers: std::ops::Range<u32>) -> BlockHash {
+    let mut last = BlockHash::all_zeros();
+    for number in numbers {
+        let peer = PeerHandle::new(netgroups[number as usize % netgroups.len()], u64::from(number % 3));
+        let share = share_on(cluster, number);
+        last = share.header.prev_blockhash;
+        cluster.send(0, Event::ShareGossiped { peer, share });
+    }
+    last
+}
+
+#[test]
+fn a_flood_of_shares_on_unknown_blocks_causes_few_lookups() {
+    let mut cluster = Cluster::solo();
+    cluster.mine_many(0, 1);
+    cluster.give_template(0);
+    let before = cluster.nodes[0].lookups.len();
+    let lookups = |cluster: &Cluster| cluster.nodes[0].lookups.len() - before;
+    // One netgroup, however many peers it has.
+    flood(&mut cluster, &[1], 0..700);
+    assert_eq!(lookups(&cluster), 512);
+    cluster.pass(20);
+    assert!((700..=512 + 40 * 21).contains(&lookups(&cluster)), "{} lookups", lookups(&cluster));
+    // Many of them, until nothing is left for all.
+    let before = lookups(&cluster);
+    flood(&mut cluster, &[2, 3, 4, 5, 6], 700..2_000);
+    let spent = lookups(&cluster) - before;
+    assert!((900..=1_024).contains(&spent), "{spent} lookups");
+    // What an honest peer names then is requested from it, without bitcoind.
+    let honest = PeerHandle::new(77, 1);
+    let share = share_on(&mut cluster, 9_999);
+    cluster.send(0, Event::ShareGossiped { peer: honest, share });
+    assert_eq!(lookups(&cluster) - before, spent);
+    assert!(cluster.nodes[0].header_requests.contains(&honest));
+    let before = lookups(&cluster);
+    cluster.pass(30);
+    assert!(lookups(&cluster) - before <= 100 * 30, "{} lookups", lookups(&cluster) - before);
+}
+
+#[test]
+fn a_block_that_stays_unknown_is_looked_up_every_ten_seconds_and_requested_from_one_peer_after_the_other() {
+    let mut cluster = Cluster::solo();
+    cluster.mine_many(0, 1);
+    cluster.give_template(0);
+    let peers = [1, 2, 3].map(|netgroup| PeerHandle::new(netgroup, 1));
+    let share = share_on(&mut cluster, 1);
+    let hash = share.header.prev_blockhash;
+    cluster.send(0, Event::ShareGossiped { peer: peers[0], share });
+    for peer in peers {
+        cluster.nodes[0].node.headers.add(hash, peer, Branch::Gossiped);
+    }
+    cluster.send(0, Event::Anchor(AnchorLookup { hash, result: AnchorResult::Unknown }));
+    assert_eq!(cluster.nodes[0].header_requests, peers[..1]);
+    let first = cluster.nodes[0].lookups.len();
+    cluster.pass(32);
+    assert_eq!(cluster.nodes[0].lookups[first..], [hash; 3]);
+    assert_eq!(cluster.nodes[0].header_requests, [peers[0], peers[1], peers[2], peers[0]]);
+}
+
+/// Only a chain that is fetched may be older than the part of the best chain that is held.
+#[test]
+fn old_blocks_are_looked_up_for_fetched_shares_only() {
+    let mut headers = HeaderSources::default();
+    let (peer, now) = (PeerHandle::new(1, 1), SteadyTime::from_s(5));
+    for (number, branch, may_be_old) in [(1, Branch::Gossiped, false), (2, Branch::Fetched, true)] {
+        let hash = BlockHash::from_byte_array([number; 32]);
+        headers.add(hash, peer, branch);
+        assert_eq!(headers.next_step(&hash, Some(peer), now), NextStep::LookUp { may_be_old });
+        assert_eq!(headers.next_step(&hash, Some(peer), now), NextStep::Wait);
+        headers.looked_up(&hash, true);
+        assert_eq!(headers.next_step(&hash, Some(peer), now), NextStep::AskPeer);
+    }
+    // Gossip must not hide an old block from a chain that is fetched.
+    let hash = BlockHash::from_byte_array([1; 32]);
+    headers.add(hash, peer, Branch::Fetched);
+    assert_eq!(headers.next_step(&hash, Some(peer), now), NextStep::LookUp { may_be_old: true });
+}
+
+#[test]
+fn few_headers_are_requested_from_one_peer_at_once() {
+    let mut cluster = Cluster::solo();
+    cluster.mine_many(0, 1);
+    let hashes: Vec<BlockHash> = (0..10).map(|number| BlockHash::from_byte_array([number; 32])).collect();
+    let unknown = |hash: &BlockHash| Event::Anchor(AnchorLookup { hash: *hash, result: AnchorResult::Unknown });
+    let peer = PeerHandle(9);
+    for hash in &hashes {
+        cluster.nodes[0].node.headers.add(*hash, peer, Branch::Gossiped);
+        cluster.send(0, unknown(hash));
+    }
+    assert_eq!(cluster.nodes[0].header_requests, [peer; 4]);
+    let (_, id) = cluster.requests[&InboundId(cluster.requests_made)];
+    cluster.send(0, Event::Response { peer, id, response: Err(RequestFailed::TimedOut) });
+    cluster.pass(crate::node::headers::NEXT_SOURCE_S);
+    hashes[4..].iter().for_each(|hash| cluster.send(0, unknown(hash)));
+    assert_eq!(cluster.nodes[0].header_requests, [peer; 5]);
 }

@@ -13,7 +13,7 @@ use crate::sharechain::tests_support::best_chain;
 use crate::sharechain::Anchor;
 pub use crate::test_support::{anchor, params, solve, template};
 use crate::units::UnixTime;
-use crate::wire::{Frame as _, Response};
+use crate::wire::{Frame as _, Request, Response};
 use crate::work::{Job, Template};
 
 pub const START: UnixTime = UnixTime(1_700_000_000);
@@ -327,7 +327,7 @@ impl Cluster {
         let driven = &mut self.nodes[at];
         match effect {
             Effect::Work(update) => driven.work.push_back(update),
-            Effect::LookUp(hash) => {
+            Effect::LookUp(BlockLookup { hash, .. }) => {
                 driven.lookups.push(hash);
                 if let Some(known) = &self.bitcoin {
                     let result = known

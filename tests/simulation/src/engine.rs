@@ -11,6 +11,7 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use ::bitcoin::BlockHash;
+use p2pool_core::node::BlockLookup;
 use p2pool_core::params::ChainParams;
 use p2pool_core::peer::RequestId;
 use p2pool_core::work::Job;
@@ -39,7 +40,7 @@ pub enum Action {
     LeaveSlot { connection: usize },
     BreakAcross,
     EndPartition,
-    LookUp { host: usize, boot: u32, hash: BlockHash },
+    LookUp { host: usize, boot: u32, lookup: BlockLookup },
     Follow { host: usize, boot: u32 },
     Template { host: usize, boot: u32 },
     SubmitBlocks { host: usize, boot: u32 },
@@ -236,7 +237,7 @@ impl Simulation {
             Action::LeaveSlot { connection } => self.leave_slot(connection),
             Action::BreakAcross => self.break_across(),
             Action::EndPartition => self.partition_is_over(),
-            Action::LookUp { host, boot, hash } => self.look_up(host, boot, hash),
+            Action::LookUp { host, boot, lookup } => self.look_up(host, boot, lookup),
             Action::Follow { host, boot } => self.follow(host, boot),
             Action::Template { host, boot } => self.template(host, boot, true),
             Action::SubmitBlocks { host, boot } => self.submit_blocks(host, boot),

@@ -344,10 +344,10 @@ impl Simulation {
     fn perform(&mut self, host: usize, effect: Effect) {
         match effect {
             Effect::Network(command) => self.network_command(host, command),
-            Effect::LookUp(hash) => {
+            Effect::LookUp(lookup) => {
                 let boot = self.hosts[host].boot;
                 let at_ms = self.now_ms + 1 + self.random.below(10);
-                self.schedule(at_ms, Action::LookUp { host, boot, hash });
+                self.schedule(at_ms, Action::LookUp { host, boot, lookup });
             }
             Effect::SubmitBlock(block) => self.keep_block(host, block.block),
             Effect::Work(update) => self.give_work(host, update),

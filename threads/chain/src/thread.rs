@@ -169,8 +169,8 @@ impl Chain {
         match effect {
             Effect::Work(update) => self.sinks.stratum.put(update),
             Effect::Report(report) => log!(level(&report), "{report}"),
-            Effect::LookUp(hash) => {
-                if self.sinks.anchor.try_send(ToAnchor::LookUp(hash)).is_err() {
+            Effect::LookUp(lookup) => {
+                if self.sinks.anchor.try_send(ToAnchor::LookUp(lookup)).is_err() {
                     debug!("block lookup dropped: inbox full, repeated at the next tick");
                 }
             }

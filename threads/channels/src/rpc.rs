@@ -1,14 +1,13 @@
 //! The inboxes of the threads that call bitcoind.
 
-use bitcoin::BlockHash;
-use p2pool_core::node::PeerBlock;
+use p2pool_core::node::{BlockLookup, PeerBlock};
 use p2pool_core::work::FoundBlock;
 
 /// A message to the anchor thread.
 #[derive(Debug)]
 pub enum ToAnchor {
     /// Look a block up at bitcoind.
-    LookUp(BlockHash),
+    LookUp(BlockLookup),
     /// End the thread.
     Stop,
 }

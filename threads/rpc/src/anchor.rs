@@ -1,22 +1,25 @@
 //! The anchor thread: reports bitcoind's best chain and looks up single blocks of it (rules, section 5, rule 6).
 //!
-//! It only reads. Headers are judged by the node, see [`p2pool_core::sharechain::HeaderIndex`]. It also refreshes the template, see [`crate::refresh`], because the poll thread waits in its long poll, and tracks the
-//! confirmations of found blocks.
+//! It only reads. Headers are judged by the node, see [`p2pool_core::sharechain::HeaderIndex`]. It also refreshes the template, see
+//! [`crate::refresh`], because the poll thread waits in its long poll, and tracks the confirmations of found blocks.
+//!
+//! What peers send makes the node look blocks up. So the calls that lookups make are bounded, whatever the blocks are: a lookup
+//! makes one call, for a new block three and a few per header, for an old one some 30 (on test networks up to 4,060, where blocks
+//! of the least difficulty fill a period), and all together [`LOOKUP_CALLS_PER_S`].
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use bitcoin::BlockHash;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use log::{debug, info, warn};
 use p2pool_channels::{LatestSender, TemplateUpdate, ToAnchor, ToChain};
 use p2pool_core::config::Config;
 use p2pool_core::metrics::Metrics;
-use p2pool_core::node::{AnchorLookup, AnchorResult, Event};
+use p2pool_core::node::{AnchorLookup, AnchorResult, BlockLookup, Event};
 use p2pool_core::status::{BitcoindError, BlocksStatus, TrackedBlocks};
 
-use crate::best_chain::BestChainFollower;
+use crate::best_chain::{BestChainFollower, Found};
 use crate::confirmations::ConfirmationTracker;
 use crate::error::{is_restart, RpcError};
 use crate::refresh::TemplateRefresh;
@@ -30,6 +33,12 @@ const TICK: Duration = Duration::from_secs(1);
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// Time without a look at bitcoind's best chain from which the log says so: shares that build on new blocks wait meanwhile.
 const FOLLOW_ALARM: Duration = Duration::from_secs(30);
+
+/// Calls of bitcoind that lookups may make at once, and per second after that. They take a small computer some seconds, and
+/// a tenth of its time. A chain of full length that names another old block with each share is looked up in eight minutes; one
+/// that was mined without a pause names no old block.
+const LOOKUP_CALLS_BURST: u32 = 20_000;
+const LOOKUP_CALLS_PER_S: u32 = 1_000;
 
 /// The anchor thread.
 pub struct AnchorThread {
@@ -47,6 +56,7 @@ pub struct AnchorThread {
     refresh: TemplateRefresh,
     confirmations: ConfirmationTracker,
     paused_until: Option<Instant>,
+    lookup_calls: CallBudget,
 }
 
 impl AnchorThread {
@@ -77,6 +87,7 @@ impl AnchorThread {
             metrics,
             confirmations: ConfirmationTracker::default(),
             paused_until: None,
+            lookup_calls: CallBudget::new(Instant::now()),
         })
     }
 
@@ -94,7 +105,7 @@ impl AnchorThread {
     pub fn run(mut self) {
         loop {
             match self.inbox.recv_deadline(self.follow_at) {
-                Ok(ToAnchor::LookUp(hash)) => self.respond(hash),
+                Ok(ToAnchor::LookUp(lookup)) => self.respond(lookup),
                 Ok(ToAnchor::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {}
             }
@@ -163,22 +174,29 @@ impl AnchorThread {
         }
     }
 
-    /// Looks the hash up and sends the result to the chain thread. If the block is on the best chain, that is reported before:
-    /// the block may be new.
-    fn respond(&mut self, hash: BlockHash) {
+    /// Looks a block up and sends the result to the chain thread. If it is on the best chain and new, that is reported before.
+    fn respond(&mut self, lookup: BlockLookup) {
+        let hash = lookup.hash;
         let mut result = AnchorResult::Unavailable;
-        if !self.is_paused() {
-            match self.best_chain.look_up(&mut self.bitcoind, hash) {
-                Ok(Some(anchor)) => {
+        // Only then does it show which blocks are new.
+        if self.best_chain.is_unreported() && !self.is_paused() {
+            self.follow();
+        }
+        if !self.is_paused() && self.lookup_calls.is_left(Instant::now()) {
+            let before = self.bitcoind.client.calls;
+            match self.best_chain.look_up(&mut self.bitcoind, lookup) {
+                Ok(Found::Recent) => {
                     self.follow();
-                    result = AnchorResult::Known(Box::new(anchor));
+                    result = AnchorResult::Reported;
                 }
-                Ok(None) => result = AnchorResult::Unknown,
+                Ok(Found::Old(anchor)) => result = AnchorResult::Known(anchor),
+                Ok(Found::Elsewhere) => result = AnchorResult::Unknown,
                 Err(error) => {
                     debug!("no lookup of block {hash}: bitcoind {error}");
                     self.pause();
                 }
             }
+            self.lookup_calls.spend(self.bitcoind.client.calls - before);
         }
         self.send(Event::Anchor(AnchorLookup { hash, result }));
     }
@@ -186,5 +204,53 @@ impl AnchorThread {
     fn send(&self, event: Event) {
         // Fails only if the chain thread has exited, and then the process ends.
         drop(self.chain.send(event.into()));
+    }
+}
+
+/// The calls that lookups may still make. The last one may exceed it.
+#[derive(Debug)]
+struct CallBudget {
+    left: i64,
+    /// When it last grew.
+    at: Instant,
+}
+
+impl CallBudget {
+    fn new(now: Instant) -> Self {
+        Self { left: LOOKUP_CALLS_BURST.into(), at: now }
+    }
+
+    fn is_left(&mut self, now: Instant) -> bool {
+        let seconds = now.duration_since(self.at).as_secs();
+        self.at += Duration::from_secs(seconds);
+        let grown = i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(LOOKUP_CALLS_PER_S.into());
+        self.left = self.left.saturating_add(grown).min(LOOKUP_CALLS_BURST.into());
+        self.left > 0
+    }
+
+    fn spend(&mut self, calls: u64) {
+        self.left = self.left.saturating_sub(i64::try_from(calls).unwrap_or(i64::MAX));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lookups_make_so_many_calls_at_once_and_per_second() {
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let mut budget = CallBudget::new(start);
+        budget.spend(u64::from(LOOKUP_CALLS_BURST) - 1);
+        assert!(budget.is_left(start));
+        // The most expensive lookup.
+        budget.spend(4_060);
+        assert!(!budget.is_left(after(4)));
+        assert!(budget.is_left(after(5)));
+        // It never grows beyond what it was at the start.
+        assert!(budget.is_left(after(1_000_000)));
+        budget.spend(LOOKUP_CALLS_BURST.into());
+        assert!(!budget.is_left(after(1_000_000)));
     }
 }

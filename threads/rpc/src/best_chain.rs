@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use bitcoin::block::Header;
 use bitcoin::consensus::encode::deserialize_hex;
 use bitcoin::BlockHash;
+use p2pool_core::node::BlockLookup;
 use p2pool_core::params::Network;
 use p2pool_core::sharechain::bitcoin_difficulty::{self, PeriodStart};
 use p2pool_core::sharechain::{Anchor, BestChain, RecentTimes, BEST_CHAIN_DEPTH};
@@ -46,6 +47,17 @@ struct ChainInfo {
     bestblockhash: Text<BlockHash>,
 }
 
+/// Where a block is.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// On the part of the best chain that is reported.
+    Recent,
+    /// On the best chain, below that part.
+    Old(Box<Anchor>),
+    /// Not on the best chain, or so far below its tip that it does not count.
+    Elsewhere,
+}
+
 /// Requests confirmations and height of a block; `None` if bitcoind does not know it.
 fn request_header(bitcoind: &mut VerifiedClient, hash: BlockHash) -> Result<Option<HeaderResponse>, BitcoindError> {
     match bitcoind.call(Method::GetBlockHeader, json!([hash.to_string(), true]), ResponseLimits::SMALL) {
@@ -74,6 +86,11 @@ pub(crate) struct BestChainFollower {
 impl BestChainFollower {
     pub(crate) const fn new(network: Network) -> Self {
         Self { network, is_settled: None, reported: VecDeque::new(), root_height: 0 }
+    }
+
+    /// Whether nothing was reported yet.
+    pub(crate) fn is_unreported(&self) -> bool {
+        self.reported.is_empty()
     }
 
     /// Returns what changed since the last report; `None` if nothing did.
@@ -153,17 +170,19 @@ impl BestChainFollower {
         }
     }
 
-    /// Looks up a block; `None` if it is not on the best chain.
-    pub(crate) fn look_up(
-        &self,
-        bitcoind: &mut VerifiedClient,
-        hash: BlockHash,
-    ) -> Result<Option<Anchor>, BitcoindError> {
-        let Some(found) = request_header(bitcoind, hash)?.filter(|found| found.confirmations >= 0) else {
-            return Ok(None);
-        };
-        let anchor = anchor_at(bitcoind, self.network, found.height)?;
-        Ok((anchor.header.block_hash() == hash).then_some(anchor))
+    /// Looks up a block.
+    pub(crate) fn look_up(&self, bitcoind: &mut VerifiedClient, lookup: BlockLookup) -> Result<Found, BitcoindError> {
+        let hash = lookup.hash;
+        let found = request_header(bitcoind, hash)?.filter(|found| found.confirmations >= 0);
+        let Some(HeaderResponse { height, .. }) = found else { return Ok(Found::Elsewhere) };
+        if height > self.root_height && !self.is_unreported() {
+            return Ok(Found::Recent);
+        }
+        if !lookup.may_be_old {
+            return Ok(Found::Elsewhere);
+        }
+        let anchor = anchor_at(bitcoind, self.network, height)?;
+        Ok(if anchor.header.block_hash() == hash { Found::Old(Box::new(anchor)) } else { Found::Elsewhere })
     }
 }
 

@@ -67,6 +67,8 @@ pub(crate) struct Client {
     pub(crate) url: String,
     keyring: Keyring,
     next_id: u64,
+    /// Number of calls made so far, each of a batch included.
+    pub(crate) calls: u64,
 }
 
 /// Leaves the credentials out.
@@ -125,7 +127,7 @@ impl Client {
             .build();
         let agent =
             Agent::with_parts(agent_config, KeepaliveConnector(Arc::clone(&connections)), DefaultResolver::default());
-        Ok(Self { agent, connections, url, keyring: Keyring::new(config.rpc_auth.clone()), next_id: 0 })
+        Ok(Self { agent, connections, url, keyring: Keyring::new(config.rpc_auth.clone()), next_id: 0, calls: 0 })
     }
 
     /// Calls a method and returns its result. If bitcoind rejects a cookie, the others are tried.
@@ -136,6 +138,7 @@ impl Client {
         limits: ResponseLimits,
     ) -> Result<T, BitcoindError> {
         self.next_id = self.next_id.wrapping_add(1);
+        self.calls += 1;
         let request = Request { jsonrpc: "2.0", id: self.next_id, method: method.name(), params };
         let request =
             serde_json::to_vec(&request).map_err(|error| BitcoindError::InvalidResponse(error.to_string()))?;
@@ -158,6 +161,7 @@ impl Client {
             let request = |(id, params)| Request { jsonrpc: "2.0", id, method: method.name(), params };
             let batch: Vec<_> = (first_id..).zip(params.by_ref().take(BATCH_MAX)).map(request).collect();
             self.next_id = self.next_id.wrapping_add(batch.len() as u64);
+            self.calls += batch.len() as u64;
             let request =
                 serde_json::to_vec(&batch).map_err(|error| BitcoindError::InvalidResponse(error.to_string()))?;
             let (status, body) = self.exchange(&request, limits).inspect_err(|_| self.keyring.forget_cookie())?;

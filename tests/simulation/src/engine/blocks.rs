@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ::bitcoin::consensus::deserialize;
 use ::bitcoin::BlockHash;
-use p2pool_core::node::{AnchorLookup, Event};
+use p2pool_core::node::{AnchorLookup, AnchorResult, BlockLookup, Event};
 use p2pool_core::units::UnixTime;
 use p2pool_core::work::NoWork;
 
@@ -163,12 +163,15 @@ impl Simulation {
         }
     }
 
-    pub(super) fn look_up(&mut self, host: usize, boot: u32, hash: BlockHash) {
+    pub(super) fn look_up(&mut self, host: usize, boot: u32, lookup: BlockLookup) {
         self.follow(host, boot);
         if self.hosts[host].boot == boot {
             let bitcoind = &self.bitcoinds[self.hosts[host].settings.bitcoind];
-            let result = bitcoind.look_up(&self.bitcoin, &hash);
-            self.push(host, Event::Anchor(AnchorLookup { hash, result }));
+            let result = match bitcoind.look_up(&self.bitcoin, &lookup.hash) {
+                AnchorResult::Known(_) if !lookup.may_be_old => AnchorResult::Reported,
+                result => result,
+            };
+            self.push(host, Event::Anchor(AnchorLookup { hash: lookup.hash, result }));
         }
     }
 

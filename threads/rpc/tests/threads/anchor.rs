@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use bitcoin::block::Header;
@@ -14,7 +14,7 @@ use crossbeam_channel::{unbounded, Receiver, Sender};
 use p2pool_channels::{latest, LatestReceiver, TemplateUpdate, ToAnchor, ToChain};
 use p2pool_core::config::{Config, RpcAuth};
 use p2pool_core::metrics::Metrics;
-use p2pool_core::node::{AnchorLookup, AnchorResult, Event};
+use p2pool_core::node::{AnchorLookup, AnchorResult, BlockLookup, Event};
 use p2pool_core::params::ChainParams;
 use p2pool_core::share::ShareId;
 use p2pool_core::sharechain::{Anchor, HeaderIndex, BEST_CHAIN_DEPTH};
@@ -83,7 +83,13 @@ impl Anchoring {
 
     #[track_caller]
     fn look_up(&self, hash: BlockHash) -> AnchorResult {
-        self.to.send(ToAnchor::LookUp(hash)).unwrap();
+        self.look_up_as(BlockLookup { hash, may_be_old: true })
+    }
+
+    #[track_caller]
+    fn look_up_as(&self, lookup: BlockLookup) -> AnchorResult {
+        let hash = lookup.hash;
+        self.to.send(ToAnchor::LookUp(lookup)).unwrap();
         loop {
             if let Some(lookup) = self.event() {
                 assert_eq!(lookup.hash, hash);
@@ -96,6 +102,7 @@ impl Anchoring {
     fn known(&self, hash: BlockHash) -> Anchor {
         match self.look_up(hash) {
             AnchorResult::Known(anchor) => *anchor,
+            AnchorResult::Reported => self.index.borrow().get(&hash).cloned().expect("it is reported before"),
             other => panic!("{hash}: {other:?}"),
         }
     }
@@ -270,6 +277,66 @@ fn blocks_beside_the_best_chain_are_unknown() {
     anchoring.stop();
 }
 
+/// Peers can have the node look up any block, as often as they like.
+#[test]
+fn lookups_of_blocks_that_peers_name_make_few_calls_of_bitcoind() {
+    let node = Bitcoind::start(Chain::Regtest);
+    node.mine(BEST_CHAIN_DEPTH + 30);
+    let proxy = Proxy::start(node.rpc_port(), Fault::Count);
+    let anchoring = Anchoring::start_at(&config(proxy.port(), &node.cookie_file(), regtest()));
+    anchoring.follow_to(node.tip());
+    let side = node.mine(2);
+    anchoring.follow_to(side[1]);
+    node.call("invalidateblock", json!([side[0].to_string()]));
+    anchoring.follow_to(mine_others(&node, 3)[2]);
+    let calls_for = |hash: BlockHash, may_be_old: bool| {
+        // One look at the best chain may come meanwhile, which makes one call while nothing changes, and calls for templates and
+        // confirmations have other names.
+        let before = proxy.calls(&["getblockheader", "getblockhash"]);
+        let result = anchoring.look_up_as(BlockLookup { hash, may_be_old });
+        (result, proxy.calls(&["getblockheader", "getblockhash"]) - before)
+    };
+    for hash in [BlockHash::from_byte_array([7; 32]), side[0], side[1]] {
+        for may_be_old in [false, true] {
+            assert!(matches!(calls_for(hash, may_be_old), (AnchorResult::Unknown, 1)), "{hash}");
+        }
+    }
+    for height in [0, 1, 20] {
+        let (result, calls) = calls_for(node.block_hash(height), false);
+        assert!(matches!((result, calls), (AnchorResult::Unknown, 1)), "too old for gossip: {calls}");
+        let (result, calls) = calls_for(node.block_hash(height), true);
+        assert!(matches!(result, AnchorResult::Known(_)) && calls <= 30, "{calls} calls");
+    }
+    for height in [100, BEST_CHAIN_DEPTH + 33] {
+        let (result, calls) = calls_for(node.block_hash(height), true);
+        assert!(matches!((result, calls), (AnchorResult::Reported, 1)), "{calls} calls");
+    }
+    anchoring.stop();
+}
+
+/// However many old blocks a fetched chain names.
+#[test]
+fn a_flood_of_lookups_makes_a_bounded_number_of_calls() {
+    let node = Bitcoind::start(Chain::Regtest);
+    node.mine(BEST_CHAIN_DEPTH + 30);
+    let proxy = Proxy::start(node.rpc_port(), Fault::Count);
+    let anchoring = Anchoring::start_at(&config(proxy.port(), &node.cookie_file(), regtest()));
+    anchoring.follow_to(node.tip());
+    let (old, started) = (node.block_hash(12), Instant::now());
+    let before = proxy.calls(&["getblockheader", "getblockhash"]);
+    let lookups = 20_000 / 25 + 100;
+    let refused = (0..lookups).filter(|_| matches!(anchoring.look_up(old), AnchorResult::Unavailable)).count();
+    let calls = proxy.calls(&["getblockheader", "getblockhash"]) - before;
+    let most = 20_000 + 1_000 * (started.elapsed().as_secs() + 1) + 30;
+    assert!(calls <= most, "{calls} calls of at most {most}");
+    assert!(refused > 0 || started.elapsed() > Duration::from_secs(5), "{refused} lookups refused");
+    // The best chain is followed all the same.
+    anchoring.follow_to(node.mine(1)[0]);
+    // A slow machine takes so long that a template is due.
+    anchoring.to.send(ToAnchor::Stop).unwrap();
+    anchoring.thread.join_within(Duration::from_secs(5));
+}
+
 #[test]
 fn confirmations_of_found_blocks_are_published() {
     let node = Bitcoind::start(Chain::Regtest);
@@ -302,7 +369,7 @@ fn lookups_fail_without_bitcoind_and_work_again_later() {
     let mut node = Bitcoind::start(Chain::Regtest);
     let tip = node.tip();
     let anchoring = Anchoring::start(&node, regtest());
-    assert!(matches!(anchoring.look_up(tip), AnchorResult::Known(_)));
+    anchoring.known(tip);
     node.kill();
     for _ in 0..100 {
         assert!(matches!(anchoring.look_up(tip), AnchorResult::Unavailable));
@@ -314,7 +381,7 @@ fn lookups_fail_without_bitcoind_and_work_again_later() {
         std::thread::yield_now();
         result = anchoring.look_up(tip);
     }
-    assert!(matches!(result, AnchorResult::Known(_)), "{result:?}");
+    assert!(matches!(result, AnchorResult::Known(_) | AnchorResult::Reported), "{result:?}");
     anchoring.stop();
 }
 

@@ -128,6 +128,8 @@ pub enum Fault {
     Endless,
     /// Forwards everything except requests that contain this word, which get no response.
     Withhold(&'static str),
+    /// Forwards everything and counts the calls.
+    Count,
 }
 
 /// A proxy between a thread and bitcoind.
@@ -138,6 +140,8 @@ pub struct Proxy {
     open: Arc<Mutex<Vec<TcpStream>>>,
     connections: Arc<AtomicU64>,
     withheld: Arc<AtomicU64>,
+    /// The requests while calls are counted.
+    counted: Arc<Mutex<String>>,
 }
 
 impl Proxy {
@@ -151,9 +155,11 @@ impl Proxy {
             open: Arc::default(),
             connections: Arc::default(),
             withheld: Arc::default(),
+            counted: Arc::default(),
         };
         let (target, fault) = (proxy.target.clone(), proxy.fault.clone());
         let (open, connections, withheld) = (proxy.open.clone(), proxy.connections.clone(), proxy.withheld.clone());
+        let counted = Arc::clone(&proxy.counted);
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 // Locked until the connection is among those that a change of the fault breaks.
@@ -163,13 +169,27 @@ impl Proxy {
                 let fault = *changing;
                 drop(changing);
                 match fault {
-                    Fault::None | Fault::Withhold(_) => {
+                    Fault::None | Fault::Withhold(_) | Fault::Count => {
                         let target = (Ipv4Addr::LOCALHOST, target.load(Ordering::Relaxed));
                         let Ok(server) = TcpStream::connect(target) else { continue };
                         open.lock().unwrap().push(server.try_clone().unwrap());
                         let (from, to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
                         match fault {
-                            Fault::Withhold(word) => pump_requests(from, to, word, Arc::clone(&withheld)),
+                            Fault::Withhold(word) => {
+                                let withheld = Arc::clone(&withheld);
+                                pump_requests(from, to, move |request| {
+                                    let is_forwarded = !request.contains(word);
+                                    withheld.fetch_add(u64::from(!is_forwarded), Ordering::Relaxed);
+                                    is_forwarded
+                                });
+                            }
+                            Fault::Count => {
+                                let counted = Arc::clone(&counted);
+                                pump_requests(from, to, move |request| {
+                                    counted.lock().unwrap().push_str(request);
+                                    true
+                                });
+                            }
                             _ => pump(from, to),
                         }
                         pump(server, client);
@@ -198,6 +218,12 @@ impl Proxy {
     /// Number of requests withheld from bitcoind so far.
     pub fn withheld(&self) -> u64 {
         self.withheld.load(Ordering::Relaxed)
+    }
+
+    /// Number of calls of these methods so far, while they are counted.
+    pub fn calls(&self, methods: &[&str]) -> u64 {
+        let counted = self.counted.lock().unwrap();
+        methods.iter().map(|method| counted.matches(&format!("\"method\":\"{method}\"")).count() as u64).sum()
     }
 
     /// Breaks all connections; new ones go to another bitcoind.
@@ -247,17 +273,15 @@ fn read_request(client: &mut TcpStream) -> Vec<u8> {
     request
 }
 
-/// Forwards requests one by one, except those that contain `word`.
-fn pump_requests(mut from: TcpStream, mut to: TcpStream, word: &'static str, withheld: Arc<AtomicU64>) {
+/// Forwards those requests, one by one, for which `is_forwarded` says so.
+fn pump_requests(mut from: TcpStream, mut to: TcpStream, is_forwarded: impl Fn(&str) -> bool + Send + 'static) {
     thread::spawn(move || loop {
         let request = read_request(&mut from);
         if request.is_empty() {
             drop(to.shutdown(Shutdown::Both));
             return;
         }
-        if String::from_utf8_lossy(&request).contains(word) {
-            withheld.fetch_add(1, Ordering::Relaxed);
-        } else if to.write_all(&request).is_err() {
+        if is_forwarded(&String::from_utf8_lossy(&request)) && to.write_all(&request).is_err() {
             return;
         }
     });

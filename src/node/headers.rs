@@ -23,8 +23,8 @@ pub const NEXT_SOURCE_S: u32 = 10;
 /// Seconds without progress after which a branch of a fetched chain makes room for another of the same peer.
 const PARTIAL_MAX_S: u32 = 3 * NEXT_SOURCE_S;
 
-/// Seconds after which a block that stays unknown is looked up at bitcoind again. New blocks are reported without a lookup.
-pub const LOOK_UP_AGAIN_S: u32 = 10;
+/// Seconds after which a block that stays unknown is looked up at bitcoind again.
+pub const LOOK_UP_AGAIN_S: u32 = 1;
 /// Lookups at bitcoind that the peers of one netgroup cause, or a peer without one, and those that all peers cause by gossip, or
 /// by chains that are fetched. A share that needs one costs its sender nothing: any old Bitcoin header passes for one before rule 8.
 /// A chain that was mined without a pause needs none, except for blocks beside the best chain; one whose shares name 8,000 old
@@ -215,6 +215,13 @@ impl HeaderSources {
         sources.peers.push_back(peer);
         sources.next_at = now.plus(NEXT_SOURCE_S);
         Some(peer)
+    }
+
+    /// The chosen peer was not asked: the next one may be at once.
+    pub fn not_asked(&mut self, hash: &BlockHash) {
+        if let Some(sources) = self.by_hash.get_mut(hash) {
+            sources.next_at = SteadyTime::default();
+        }
     }
 
     /// Removes a peer that does not have a header. The next one is asked when the header is needed again.

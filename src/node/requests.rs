@@ -15,7 +15,7 @@ use crate::units::SteadyTime;
 use crate::wire::{Agent, Misbehaviour, Request, Response};
 
 /// Headers requested from one peer at once, which gives up to seven for each.
-const HEADERS_PER_PEER_MAX: usize = 4;
+const HEADERS_PER_PEER_MAX: usize = 8;
 
 /// What a request that is not the planner's is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,6 +154,8 @@ impl Node {
         let is_from_it = |purpose: &&Purpose| matches!(purpose, Purpose::Header(_, from) if *from == peer);
         if self.requests.values().filter(is_from_it).count() < HEADERS_PER_PEER_MAX {
             self.request(peer, Purpose::Header(hash, peer), Request::Headers { last: hash });
+        } else {
+            self.headers.not_asked(&hash);
         }
     }
 }

@@ -189,7 +189,7 @@ fn a_flood_of_shares_on_unknown_blocks_causes_few_lookups() {
 }
 
 #[test]
-fn a_block_that_stays_unknown_is_looked_up_every_ten_seconds_and_requested_from_one_peer_after_the_other() {
+fn a_block_that_stays_unknown_is_looked_up_once_a_second_and_requested_from_one_peer_after_the_other() {
     let mut cluster = Cluster::solo();
     cluster.mine_many(0, 1);
     cluster.give_template(0);
@@ -200,11 +200,12 @@ fn a_block_that_stays_unknown_is_looked_up_every_ten_seconds_and_requested_from_
     for peer in peers {
         cluster.nodes[0].node.headers.add(hash, peer, Branch::Gossiped);
     }
-    cluster.send(0, Event::Anchor(AnchorLookup { hash, result: AnchorResult::Unknown }));
-    assert_eq!(cluster.nodes[0].header_requests, peers[..1]);
     let first = cluster.nodes[0].lookups.len();
-    cluster.pass(32);
-    assert_eq!(cluster.nodes[0].lookups[first..], [hash; 3]);
+    for _ in 0..31 {
+        cluster.send(0, Event::Anchor(AnchorLookup { hash, result: AnchorResult::Unknown }));
+        cluster.pass(1);
+    }
+    assert_eq!(cluster.nodes[0].lookups[first..], [hash; 31]);
     assert_eq!(cluster.nodes[0].header_requests, [peers[0], peers[1], peers[2], peers[0]]);
 }
 
@@ -238,10 +239,10 @@ fn few_headers_are_requested_from_one_peer_at_once() {
         cluster.nodes[0].node.headers.add(*hash, peer, Branch::Gossiped);
         cluster.send(0, unknown(hash));
     }
-    assert_eq!(cluster.nodes[0].header_requests, [peer; 4]);
+    assert_eq!(cluster.nodes[0].header_requests, [peer; 8]);
     let (_, id) = cluster.requests[&InboundId(cluster.requests_made)];
     cluster.send(0, Event::Response { peer, id, response: Err(RequestFailed::TimedOut) });
     cluster.pass(crate::node::headers::NEXT_SOURCE_S);
-    hashes[4..].iter().for_each(|hash| cluster.send(0, unknown(hash)));
-    assert_eq!(cluster.nodes[0].header_requests, [peer; 5]);
+    hashes[8..].iter().for_each(|hash| cluster.send(0, unknown(hash)));
+    assert_eq!(cluster.nodes[0].header_requests, [peer; 9]);
 }

@@ -53,6 +53,8 @@ pub struct Metrics {
     pub p2p_bytes_out: IntCounter,
     /// Peers that have subscribed to shares; this node sends shares to them alone (p2p).
     pub peers_subscribed: IntGauge,
+    /// Bytes that peers have sent and no stream has read, which connections hold in memory (p2p).
+    pub peers_unread: IntGauge,
     /// Gossip of shares (p2p).
     pub share_gossip: GossipMetrics,
     /// Gossip of found blocks (p2p).
@@ -235,6 +237,7 @@ impl Default for Metrics {
             template_time_s: valid(IntGauge::new("p2pool_template_time_seconds", "Time of the newest template.")),
             p2p_bytes_in: p2p_bytes("in"),
             p2p_bytes_out: p2p_bytes("out"),
+            peers_unread: gauge("p2pool_peer_unread_bytes", "Bytes of peers that are in memory and not read yet."),
             peers_subscribed: gauge("p2pool_peers_subscribed", "Connected peers that have subscribed to shares."),
             share_gossip: gossip("shares"),
             block_gossip: gossip("blocks"),

@@ -159,10 +159,11 @@ fn fifty_connections_that_push_bytes_do_not_fill_the_memory() {
     let before = network.rss_kib();
     let flooder = Flooder::start(([127, 0, 0, 1], port).into(), &Names::of(&network.chain), 50);
     wait_until("all connections", TIMEOUT, || network.metric("p2pool_peers_connected") >= 50.0);
-    let (begun, mut most) = (Instant::now(), 0);
+    let (begun, mut most, mut unread) = (Instant::now(), 0, 0.0_f64);
     while begun.elapsed() < FLOOD {
         std::thread::sleep(Duration::from_millis(100));
         most = most.max(network.rss_kib());
+        unread = unread.max(network.metric("p2pool_peer_unread_bytes"));
     }
     let took = network.mine_share();
     drop(flooder);
@@ -172,4 +173,5 @@ fn fifty_connections_that_push_bytes_do_not_fill_the_memory() {
         network.rss_kib()
     );
     assert!(most <= FLOODED_RSS_MAX_KIB, "{most} KiB");
+    assert!((1e5..=20e6).contains(&unread), "{unread} bytes unread");
 }

@@ -234,6 +234,7 @@ pub fn build_swarm(
     names: &Names,
     gater: ConnectionGater,
     request_timeout: Duration,
+    muxer: muxer::Config,
     metrics: Arc<Metrics>,
 ) -> Result<Swarm<Behaviour>, P2pError> {
     let (prologue, proxy) = (names.noise_prologue.clone(), config.proxy.clone());
@@ -243,8 +244,6 @@ pub fn build_swarm(
         .with_tokio()
         // Not `with_tcp`, which has no place for the byte counters.
         .with_other_transport(|key: &Keypair| -> Result<_, Box<dyn std::error::Error + Send + Sync>> {
-            // One for all connections, which share its bound on memory.
-            let muxer = muxer::Config::default();
             let noise = noise::Config::new(key)?.with_prologue(prologue);
             let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
             let tcp = match proxy {

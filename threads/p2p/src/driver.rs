@@ -38,6 +38,7 @@ use crate::dht::DhtEvent;
 use crate::dialer::Dialer;
 use crate::instance::{OwnInstance, Statements};
 use crate::lan::Lan;
+use crate::muxer;
 use crate::names::Names;
 use crate::origin::TorAddresses;
 use crate::outbox::Outbox;
@@ -72,6 +73,8 @@ pub struct SwarmDriver {
     peers: Peers,
     slots: InboundSlots,
     eviction_key: Key,
+    /// Counts the unread bytes of connections.
+    muxer: muxer::Config,
     full_slots: FullSlots,
     dialer: Dialer,
     /// Dials that the dialer decided on and that are under way. Others say nothing about its peers.
@@ -271,6 +274,7 @@ impl SwarmDriver {
         let shares = self.names.shares.hash();
         let subscribed = gossip.speakers(&shares).filter(|(_, is_subscribed)| *is_subscribed).count();
         self.metrics.peers_subscribed.set(subscribed as i64);
+        self.metrics.peers_unread.set(self.muxer.unread_len() as i64);
         self.count_reach(now);
         for (metrics, topic) in
             [(&self.metrics.share_gossip, &self.names.shares), (&self.metrics.block_gossip, &self.names.blocks)]

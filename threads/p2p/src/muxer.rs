@@ -336,6 +336,13 @@ pub struct Config {
     totals: Arc<Totals>,
 }
 
+impl Config {
+    /// Bytes that the streams of all its connections hold unread.
+    pub fn unread_len(&self) -> usize {
+        self.totals.unread_len()
+    }
+}
+
 impl UpgradeInfo for Config {
     type Info = &'static str;
     type InfoIter = iter::Once<Self::Info>;

@@ -313,8 +313,17 @@ impl Peers {
 
     /// Number of peers that this node dialled, without those that a relay named.
     pub fn outbound(&self) -> usize {
+        self.chosen().count()
+    }
+
+    /// Number of those that connected before this one.
+    pub fn outbound_before(&self, peer: &Peer) -> usize {
+        self.chosen().filter(|other| other.order() < peer.order()).count()
+    }
+
+    fn chosen(&self) -> impl Iterator<Item = &Peer> {
         let is_chosen = |peer: &&Peer| peer.direction == Direction::Outbound && peer.route == Route::Direct;
-        self.by_id.values().filter(is_chosen).count()
+        self.by_id.values().filter(is_chosen)
     }
 
     /// Returns the published status of all peers, in the order in which they connected.

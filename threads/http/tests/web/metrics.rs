@@ -32,6 +32,7 @@ fn metrics_have_their_names_and_kinds() {
         "p2pool_miners_connected",
         "p2pool_peers_connected",
         "p2pool_peers_subscribed",
+        "p2pool_peer_unread_bytes",
         "p2pool_gossip_mesh_peers{topic=\"shares\"}",
         "p2pool_gossip_mesh_peers{topic=\"blocks\"}",
         "p2pool_peers_by_direction{direction=\"inbound\"}",

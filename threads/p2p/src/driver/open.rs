@@ -34,6 +34,7 @@ use crate::error::P2pError;
 use crate::identity;
 use crate::instance::{OwnInstance, Statements};
 use crate::lan::Lan;
+use crate::muxer;
 use crate::names::Names;
 use crate::origin::TorAddresses;
 use crate::outbox::Outbox;
@@ -93,7 +94,10 @@ impl SwarmDriver {
         let identity_file = chain_dir.join(identity::FILE_NAME);
         let instance = OwnInstance::new(key.clone(), params.chain_id(), random(), random(), now);
         let lan = config.mdns.then(|| open_lan(our_id, now)).flatten();
-        let mut swarm = build_swarm(config, key, &names, gater, tuning.request_timeout, Arc::clone(&metrics))?;
+        // One for all connections, which share its bound on memory.
+        let muxer = muxer::Config::default();
+        let counted = Arc::clone(&metrics);
+        let mut swarm = build_swarm(config, key, &names, gater, tuning.request_timeout, muxer.clone(), counted)?;
         match &config.p2p_bind {
             None => listen(&mut swarm, config.p2p_port)?,
             Some(addresses) => listen_at(&mut swarm, addresses)?,
@@ -115,6 +119,7 @@ impl SwarmDriver {
             peers: Peers::default(),
             slots: tuning.slots.of_at_most(config.max_inbound),
             eviction_key: Key(random()),
+            muxer,
             full_slots: FullSlots::new(now),
             dialer: Dialer::new(our_id, Key(random()), config.max_outbound, bootnodes, &known, now),
             dials: HashSet::new(),

@@ -43,9 +43,11 @@ impl FullSlots {
     }
 }
 
-/// Whether a node that hears on a connection of this age that the peer is full may leave it to others.
-pub fn may_leave(connected_for: Duration, outbound: usize, peers: usize) -> bool {
-    connected_for >= SETTLED && outbound > OUTBOUND_KEPT && peers >= PEERS_ENOUGH
+/// Whether a node that hears on a connection of this age that the peer is full may leave it to others. `older` is the number of
+/// outbound connections that are older. Honest nodes are full sooner than an attacker's, which never say so: if the oldest
+/// connections could be left too, those that stay would be the attacker's.
+pub fn may_leave(connected_for: Duration, older: usize, peers: usize) -> bool {
+    connected_for >= SETTLED && older >= OUTBOUND_KEPT && peers >= PEERS_ENOUGH
 }
 
 impl SwarmDriver {
@@ -107,7 +109,7 @@ impl SwarmDriver {
             return;
         }
         let connected_for = now.duration_since(peer.connected_at);
-        if may_leave(connected_for, self.peers.outbound(), self.peers.len()) && !self.added.contains(&id) {
+        if may_leave(connected_for, self.peers.outbound_before(peer), self.peers.len()) && !self.added.contains(&id) {
             debug!("peer {id} is full: leaving it to others");
             self.dialer.leaving(&id, now);
             return self.disconnect(id);
@@ -125,11 +127,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_leaves_one_of_its_last_peers_or_a_peer_that_turns_it_away() {
+    fn a_node_leaves_none_of_its_oldest_or_last_peers_and_none_that_turns_it_away() {
         let just_before = SETTLED - Duration::from_millis(1);
-        assert!(may_leave(SETTLED, OUTBOUND_KEPT + 1, PEERS_ENOUGH));
-        assert!(!may_leave(just_before, OUTBOUND_KEPT + 1, PEERS_ENOUGH));
-        assert!(!may_leave(SETTLED, OUTBOUND_KEPT, 100));
-        assert!(!may_leave(SETTLED, OUTBOUND_KEPT + 1, PEERS_ENOUGH - 1));
+        assert!(may_leave(SETTLED, OUTBOUND_KEPT, PEERS_ENOUGH));
+        assert!(!may_leave(just_before, OUTBOUND_KEPT, PEERS_ENOUGH));
+        assert!(!may_leave(SETTLED, OUTBOUND_KEPT - 1, 100));
+        assert!(!may_leave(SETTLED, OUTBOUND_KEPT, PEERS_ENOUGH - 1));
     }
 }

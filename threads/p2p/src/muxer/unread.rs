@@ -32,6 +32,13 @@ pub struct Totals {
     circuits: AtomicUsize,
 }
 
+impl Totals {
+    /// Unread bytes of all streams, circuits included.
+    pub fn unread_len(&self) -> usize {
+        self.own.load(Ordering::Relaxed) + self.circuits.load(Ordering::Relaxed)
+    }
+}
+
 #[derive(Default)]
 struct Stream {
     unread: usize,

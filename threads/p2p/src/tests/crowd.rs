@@ -201,8 +201,9 @@ impl Crowd {
     fn hear(&mut self, public: usize, peer: &PeerId) {
         let (now, number) = (self.now, self.home_of(peer));
         let home = &mut self.homes[number];
-        let connected_for = now.duration_since(home.direct[&public]);
-        if may_leave(connected_for, home.direct.len(), home.connections()) {
+        let since = home.direct[&public];
+        let older = home.direct.values().filter(|other| **other < since).count();
+        if may_leave(now.duration_since(since), older, home.connections()) {
             home.dialer.leaving(&id(public), now);
             home.closed(public, now);
             self.publics[public].peers.remove(peer);

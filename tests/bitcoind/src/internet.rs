@@ -4,7 +4,9 @@
 
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
+use crate::delay::DelayLine;
 use crate::namespace::{inside, ip, nft};
 use crate::skip;
 
@@ -79,18 +81,18 @@ impl Internet {
         }
     }
 
-    /// Adds a public host. `number` is its network's, 1 to 254.
+    /// Delays all packets between the networks from now on, each by what `delay` returns for the network that it is from.
+    ///
+    /// # Errors
+    /// The message of the system.
+    pub fn delay(&self, delay: impl Fn(u8) -> Duration + Send + 'static) -> Result<DelayLine, String> {
+        DelayLine::start(&self.namespaces[0], move |source| delay(source.octets()[1]))
+    }
+
+    /// Adds a public host. `number` is its network's, 1 to 254; each network is a /16 of its own, as one outbound connection goes to one.
     #[track_caller]
     pub fn public(&mut self, number: u8) -> Host {
         self.try_public(number).unwrap_or_else(|error| panic!("public host {number}: {error}"))
-    }
-
-    /// Adds a public host in another /16 than all others.
-    #[track_caller]
-    pub fn far(&mut self, number: u8) -> Host {
-        let address = Ipv4Addr::new(21, number, 0, 2);
-        let added = self.try_at(&format!("far{number}"), address);
-        added.unwrap_or_else(|error| panic!("far host {number}: {error}"))
     }
 
     /// Adds a host in a home behind a router.
@@ -100,15 +102,10 @@ impl Internet {
     }
 
     fn try_public(&mut self, number: u8) -> Result<Host, String> {
-        self.try_at(&number.to_string(), Ipv4Addr::new(20, 0, number, 2))
-    }
-
-    /// Adds a public host with this address, the second of its network.
-    fn try_at(&mut self, name: &str, address: Ipv4Addr) -> Result<Host, String> {
-        let namespace = self.add(name)?;
+        let namespace = self.add(&number.to_string())?;
+        let address = Ipv4Addr::new(20, number, 0, 2);
         let backbone = self.namespaces[0].clone();
-        let router = Ipv4Addr::from_bits(address.to_bits() - 1);
-        connect((&backbone, &format!("net{name}"), router), (&namespace, "eth0", address))?;
+        connect((&backbone, &format!("net{number}"), Ipv4Addr::new(20, number, 0, 1)), (&namespace, "eth0", address))?;
         Ok(Host { router: namespace.clone(), namespace, address })
     }
 

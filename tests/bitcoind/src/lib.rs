@@ -13,6 +13,7 @@
 #![allow(clippy::panic, reason = "a test's helper fails by panicking, with a message")]
 
 mod coins;
+pub mod delay;
 mod executable;
 pub mod internet;
 pub mod namespace;

@@ -94,8 +94,8 @@ fn throw_away(host: &Host, node: &TestNode, boot: &Multiaddr) -> Vec<TestNode> {
 #[test]
 fn throw_away_identities_of_few_networks_do_not_isolate_a_node_that_restarts() {
     let Some(mut net) = Internet::new_or_skip() else { return };
-    let (home, honest) = (net.far(1), (10..16).map(|number| net.far(number)).collect::<Vec<_>>());
-    let attackers: Vec<Host> = (100..100 + NETWORKS).map(|number| net.far(number)).collect();
+    let (home, honest) = (net.public(1), (10..16).map(|number| net.public(number)).collect::<Vec<_>>());
+    let attackers: Vec<Host> = (100..100 + NETWORKS).map(|number| net.public(number)).collect();
     let server = |start: &mut Start| start.config.dht_server = true;
     let first = start_with(&honest[0], &[], server);
     let boot = address(&first, honest[0].address);

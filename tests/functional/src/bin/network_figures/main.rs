@@ -1,7 +1,8 @@
 //! Measures a network of real nodes, or one node, on this machine and prints the figures.
 //!
-//! `propagation`: nodes with a miner each find shares; measures latency, uncles and orphans, and traffic. `sync`: a new node
-//! fetches a long chain from one peer. `footprint`: what one node needs, start time, memory and writes.
+//! `propagation`: nodes with a miner each find shares; measures latency, uncles and orphans, and traffic. `scale`: the
+//! same with many nodes in networks of their own, latency, NAT, kills and hostile peers. `sync`: a new node fetches a long chain
+//! from one peer. `footprint`: what one node needs, start time, memory and writes.
 //!
 //! The program under test is the `p2pool` of the same profile, or the one in `P2POOL_EXE`.
 #![allow(clippy::panic, reason = "a measurement fails by panicking, with a message")]
@@ -10,6 +11,7 @@ mod chain;
 mod footprint;
 mod propagation;
 mod quantiles;
+mod scale;
 mod sync;
 
 use argh::FromArgs;
@@ -26,6 +28,7 @@ struct Arguments {
 #[argh(subcommand)]
 enum Measurement {
     Propagation(propagation::Plan),
+    Scale(scale::Plan),
     Sync(sync::Plan),
     Footprint(footprint::Plan),
 }
@@ -34,6 +37,7 @@ fn main() {
     let arguments: Arguments = argh::from_env();
     match arguments.measurement {
         Measurement::Propagation(plan) => propagation::measure(&plan),
+        Measurement::Scale(plan) => scale::measure(&plan),
         Measurement::Sync(plan) => sync::measure(&plan),
         Measurement::Footprint(plan) => footprint::measure(&plan),
     }

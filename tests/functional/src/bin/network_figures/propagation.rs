@@ -1,6 +1,7 @@
 //! Measures the latency of shares, uncles and uncredited shares, and traffic.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use argh::FromArgs;
@@ -111,7 +112,7 @@ impl Mining<'_> {
         let journeys = journeys(&logs);
         println!("{} shares found in {elapsed_s:.0} s", journeys.len());
         print_latency(&journeys);
-        print_outcomes(&journeys, &stored);
+        println!("{}", Outcomes::of(&journeys, &stored));
         let share_bytes: usize = stored.iter().filter_map(|share| share["raw"].as_str()).map(|hex| hex.len() / 2).sum();
         println!("size of a share: {} bytes", share_bytes / stored.len().max(1));
         let per_share = rates(self.before, after, (journeys.len() * self.nodes.len()) as f64);
@@ -193,34 +194,52 @@ fn print_latency(journeys: &[Journey]) {
     println!("pairs fetched, not by gossip: {fetched}; missing: {missing}");
 }
 
-/// Prints how many shares are on the main chain, are uncles, or neither.
-fn print_outcomes(journeys: &[Journey], stored: &[Value]) {
-    let height = |share: &Value| share["share_height"].as_u64().unwrap_or_default();
-    let by_id: HashMap<&str, &Value> =
-        stored.iter().filter_map(|share| share["id"].as_str().map(|id| (id, share))).collect();
-    let is_main = |share: &&Value| share["main_chain"] == true;
-    let tip = stored.iter().filter(is_main).map(height).max().unwrap_or_default();
-    let uncle_ids: Vec<&str> = stored
-        .iter()
-        .filter(is_main)
-        .filter_map(|share| share["uncles"].as_array())
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect();
-    let (mut main, mut uncles, mut uncredited) = (0, 0, 0);
-    for journey in journeys {
-        match by_id.get(journey.id.as_str()) {
-            Some(share) if height(share) + UNDECIDED_HEIGHTS > tip => {}
-            Some(share) if is_main(share) => main += 1,
-            _ if uncle_ids.contains(&journey.id.as_str()) => uncles += 1,
-            _ => uncredited += 1,
+/// What became of shares.
+#[derive(Default)]
+pub struct Outcomes {
+    main: u32,
+    uncles: u32,
+    uncredited: u32,
+}
+
+impl Outcomes {
+    /// Counts the shares on the main chain, the uncles, and those that are neither, without the newest.
+    pub fn of(journeys: &[Journey], stored: &[Value]) -> Self {
+        let height = |share: &Value| share["share_height"].as_u64().unwrap_or_default();
+        let by_id: HashMap<&str, &Value> =
+            stored.iter().filter_map(|share| share["id"].as_str().map(|id| (id, share))).collect();
+        let is_main = |share: &&Value| share["main_chain"] == true;
+        let tip = stored.iter().filter(is_main).map(height).max().unwrap_or_default();
+        let uncle_ids: Vec<&str> = stored
+            .iter()
+            .filter(is_main)
+            .filter_map(|share| share["uncles"].as_array())
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
+        let mut outcomes = Self::default();
+        for journey in journeys {
+            match by_id.get(journey.id.as_str()) {
+                Some(share) if height(share) + UNDECIDED_HEIGHTS > tip => {}
+                Some(share) if is_main(share) => outcomes.main += 1,
+                _ if uncle_ids.contains(&journey.id.as_str()) => outcomes.uncles += 1,
+                _ => outcomes.uncredited += 1,
+            }
         }
+        outcomes
     }
-    let percent = |count: i32| 100.0 * f64::from(count) / f64::from(main + uncles + uncredited).max(1.0);
-    println!(
-        "of {} shares {main} on the main chain, {uncles} uncles ({:.2} %), {uncredited} uncredited ({:.2} %)",
-        main + uncles + uncredited,
-        percent(uncles),
-        percent(uncredited)
-    );
+}
+
+impl fmt::Display for Outcomes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { main, uncles, uncredited } = self;
+        let all = main + uncles + uncredited;
+        let percent = |count: u32| 100.0 * f64::from(count) / f64::from(all.max(1));
+        write!(
+            f,
+            "of {all} shares {main} on the main chain, {uncles} uncles ({:.2} %), {uncredited} uncredited ({:.2} %)",
+            percent(*uncles),
+            percent(*uncredited)
+        )
+    }
 }

@@ -5,8 +5,10 @@
 
 pub mod difficulty;
 mod income;
+pub mod joining;
 mod partitions;
 mod plot;
+pub mod scale;
 mod selfish;
 mod sync;
 mod traffic;
@@ -91,7 +93,7 @@ pub fn parallel<T: Sync, R: Send>(inputs: &[T], work: impl Fn(&T) -> R + Sync) -
 
 /// Measures everything, or only what has this name; prints it, and rewrites the README if it is everything.
 pub fn print(only: Option<&str>) {
-    let all: [(&str, Measure); 9] = [
+    let all: [(&str, Measure); 11] = [
         ("difficulty", difficulty::figure),
         ("partitions", partitions::figure),
         ("uncles", uncles::figure),
@@ -101,6 +103,8 @@ pub fn print(only: Option<&str>) {
         ("sync", sync::figure),
         ("traffic", traffic::figure),
         ("withheld", withheld::figure),
+        ("scale", scale::figure),
+        ("joining", joining::figure),
     ];
     let mut text = String::new();
     for (name, measure) in all.iter().filter(|(name, _)| only.is_none_or(|only| only == *name)) {

@@ -96,6 +96,10 @@ pub struct Peers {
     pub bans: BTreeMap<usize, u64>,
     /// Bytes sent and received.
     pub bytes: (u64, u64),
+    /// Messages sent and received.
+    pub messages: (u64, u64),
+    /// Gossiped messages received, each copy of one.
+    pub copies: u64,
 }
 
 impl Peers {
@@ -107,8 +111,8 @@ impl Peers {
 
     /// What a restart leaves: bans, and the numbers that are never used twice.
     pub fn after_restart(&mut self) -> Self {
-        let Self { next_serial, bans, bytes, .. } = std::mem::take(self);
-        Self { next_serial, bans, bytes, ..Self::default() }
+        let Self { next_serial, bans, bytes, messages, copies, .. } = std::mem::take(self);
+        Self { next_serial, bans, bytes, messages, copies, ..Self::default() }
     }
 }
 
@@ -165,6 +169,7 @@ impl Simulation {
         }
         let at_ms = end.free_at_ms + 1 + delay_ms as u64;
         self.hosts[from].peers.bytes.0 += len as u64;
+        self.hosts[from].peers.messages.0 += 1;
         if is_gossip && self.random.chance(settings.loss) {
             return;
         }
@@ -186,17 +191,20 @@ impl Simulation {
         }
         let (host, peer) = (line.ends[end].host, line.ends[end].peer);
         let sender = line.ends[1 - end].host;
+        self.hosts[host].peers.messages.1 += 1;
         match payload {
             Payload::Have(gossip) => {
                 if !self.has_seen(host, &gossip.id) {
                     // The message itself, which `send` has not counted.
                     self.hosts[sender].peers.bytes.0 += gossip.bytes.len() as u64;
                     self.hosts[host].peers.bytes.1 += (gossip.bytes.len() + FRAME_BYTES) as u64;
+                    self.hosts[host].peers.copies += 1;
                     self.on_gossip(connection, end, gossip);
                 }
             }
             Payload::Gossip(gossip) => {
                 self.hosts[host].peers.bytes.1 += (gossip.bytes.len() + FRAME_BYTES) as u64;
+                self.hosts[host].peers.copies += 1;
                 if !self.has_seen(host, &gossip.id) {
                     self.on_gossip(connection, end, gossip);
                 }

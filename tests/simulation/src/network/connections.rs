@@ -23,6 +23,8 @@ const INBOUND_MAX: usize = 80;
 /// Inbound peers that may stay; a later one has to leave after some time, unless there is room by then.
 const INBOUND_PERMANENT: usize = INBOUND_MAX - 8;
 const TEMPORARY_MS: u64 = 10_000;
+/// Nodes of which all are looked at for each dial.
+const CANDIDATES_MAX: usize = 1_000;
 
 impl Simulation {
     /// Whether a partition keeps two nodes apart.
@@ -38,8 +40,7 @@ impl Simulation {
         let outbound = self.hosts[host].peers.connections.values();
         let outbound = outbound.filter(|connection| self.connections[**connection].ends[0].host == host).count();
         if outbound < self.scenario.network.outbound && self.hosts[host].peers.connections.len() < CONNECTIONS_MAX {
-            let candidates: Vec<usize> = (0..self.hosts.len()).filter(|other| self.can_dial(host, *other)).collect();
-            if let Some(other) = self.random.pick(&candidates) {
+            if let Some(other) = self.candidate(host) {
                 self.connect(host, other);
             }
         } else if self.can_dial(host, BOOTNODE) && self.random.chance(DIAL_EVERY_MS as f64 / BOOTNODE_EVERY_MS as f64) {
@@ -47,6 +48,22 @@ impl Simulation {
         }
         let next = self.now_ms + if outbound + 1 < self.scenario.network.outbound { 300 } else { DIAL_EVERY_MS };
         self.schedule_about(next, 500, Action::Dial { host, boot });
+    }
+
+    /// Draws a node to dial. In a large pool only a few are looked at: with all of them, each dial takes time for each node.
+    fn candidate(&mut self, host: usize) -> Option<usize> {
+        if self.hosts.len() > CANDIDATES_MAX {
+            let drawn = self.random.below(self.hosts.len() as u64) as usize;
+            return Some(drawn).filter(|other| self.can_dial(host, *other));
+        }
+        let candidates: Vec<usize> = (0..self.hosts.len()).filter(|other| self.can_dial(host, *other)).collect();
+        self.random.pick(&candidates)
+    }
+
+    /// Number of connections on which a node gets messages at once.
+    pub fn mesh_size(&self, host: usize) -> usize {
+        let connections = self.hosts[host].peers.connections.values();
+        connections.filter(|connection| self.connections[**connection].is_mesh).count()
     }
 
     fn can_dial(&self, host: usize, other: usize) -> bool {
@@ -96,11 +113,7 @@ impl Simulation {
         let (from, to) = self.scenario.network.latency_ms;
         let latency_ms = self.random.between(from, to);
         let at = self.connections.len();
-        let mesh = |simulation: &Self, host: usize| {
-            let connections = simulation.hosts[host].peers.connections.values();
-            connections.filter(|connection| simulation.connections[**connection].is_mesh).count()
-        };
-        let (one, two) = (mesh(self, host), mesh(self, other));
+        let (one, two) = (self.mesh_size(host), self.mesh_size(other));
         let aim = self.scenario.network.mesh;
         let is_mesh = (one < aim && two < 2 * aim) || (two < aim && one < 2 * aim);
         let mut serial = |host: usize| {

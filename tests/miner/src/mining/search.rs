@@ -14,8 +14,9 @@ use crate::target::Target;
 
 /// Number of nonces tried between checks for a newer task: one or two milliseconds.
 const CHUNK: u64 = 1 << 13;
-/// Wakes per second of a searcher with a limited rate.
+/// Wakes per second of a searcher with a limited rate, and the nonces that it tries at least before it sleeps again.
 const WAKES_PER_S: u64 = 50;
+const CHUNK_MIN: u64 = 16;
 /// Wait for the next job after a block was found, which makes the job stale.
 ///
 /// Without the wait, thousands of blocks of the same height would be found on regtest before the first is sent.
@@ -147,7 +148,7 @@ struct RateLimiter {
 
 impl RateLimiter {
     fn new(rate_max: Option<u64>) -> Self {
-        let chunk = rate_max.map_or(CHUNK, |rate| (rate / WAKES_PER_S).clamp(1, CHUNK));
+        let chunk = rate_max.map_or(CHUNK, |rate| (rate / WAKES_PER_S).clamp(CHUNK_MIN, CHUNK));
         Self { rate_max, chunk, start: Instant::now(), hashes: 0 }
     }
 

@@ -127,7 +127,7 @@ fn print_connections(measured: &Measured<'_>) {
 /// Prints who was blamed by whom.
 fn print_blame(members: &[Member], logs: &[String]) {
     let honest: BTreeSet<String> = members.iter().flat_map(|member| [member.id(), member.ip()]).collect();
-    let (mut honest_bans, mut honest_misbehaviours, mut other_bans) = (Vec::new(), BTreeMap::new(), 0);
+    let (mut bans, mut misbehaviours, mut other_bans) = (0, BTreeMap::new(), 0);
     for line in logs.iter().flat_map(|log| log.lines()) {
         let Some((_, reason)) = line.split_once(" misbehaved: ").or_else(|| line.split_once(" banned for 24 h: "))
         else {
@@ -135,19 +135,19 @@ fn print_blame(members: &[Member], logs: &[String]) {
         };
         let is_ban = line.contains(" banned for 24 h: ");
         let is_honest = line.split([' ', '/']).any(|word| honest.contains(word));
-        match (is_ban, is_honest) {
-            (true, true) => honest_bans.push(line),
-            (true, false) => other_bans += 1,
-            (false, true) => {
-                *honest_misbehaviours.entry(reason.split(" (").next().unwrap_or_default()).or_insert(0) += 1;
-            }
-            (false, false) => {}
+        if !is_honest {
+            other_bans += u32::from(is_ban);
+            continue;
         }
+        eprintln!("honest node blamed: {line}");
+        bans += u32::from(is_ban);
+        let reason = reason.split(" (").next().unwrap_or_default().to_owned();
+        *misbehaviours.entry(reason).or_insert(0) += 1;
     }
-    row("honest nodes banned by honest nodes", &honest_bans.len().to_string());
-    row("misbehaviours of honest nodes", &format!("{honest_misbehaviours:?}"));
+    row("honest nodes banned by honest nodes", &bans.to_string());
+    let all: Vec<String> = misbehaviours.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+    row("misbehaviours of honest nodes", if all.is_empty() { "none".to_owned() } else { all.join(", ") }.as_str());
     row("bans of hostile peers", &other_bans.to_string());
-    honest_bans.iter().for_each(|line| eprintln!("honest node banned: {line}"));
 }
 
 /// Least, median and largest of some values.

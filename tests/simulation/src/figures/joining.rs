@@ -3,11 +3,10 @@
 use super::Figure;
 use crate::random::Random;
 
-/// Slots and dials as in `threads/p2p`: inbound peers, those that stay, and the time of the others; outbound connections wanted
+/// Slots and dials as in `threads/p2p`: inbound peers, and those that stay; outbound connections wanted
 /// and dials at a time; seconds before a peer is dialled again, doubled with each failure, for bootnodes and for others.
 const INBOUND_MAX: usize = 80;
 const INBOUND_PERMANENT: usize = 72;
-const TEMPORARY_MS: u64 = 10_000;
 const OUTBOUND: usize = 10;
 const DIALS_MAX: usize = 8;
 const BACKOFF_MIN_MS: u64 = 1_000;
@@ -36,6 +35,8 @@ pub struct Setting {
     pub public: usize,
     pub occupied: usize,
     pub bootnodes: usize,
+    /// Time of those that do not stay; ten seconds in `threads/p2p`.
+    pub temporary_ms: u64,
 }
 
 /// What became of it. Of the bootnodes: that with the most dials.
@@ -248,7 +249,7 @@ impl Model {
         let now_ms = self.now_ms;
         let permanent = INBOUND_PERMANENT.saturating_sub(self.nodes[node].occupied);
         while let Some((other, since_ms)) = self.nodes[node].inbound.get(permanent).copied() {
-            if now_ms < since_ms + TEMPORARY_MS {
+            if now_ms < since_ms + self.setting.temporary_ms {
                 return;
             }
             self.nodes[node].inbound.remove(permanent);
@@ -284,13 +285,14 @@ impl Model {
 
 /// A thousand newcomers, pools of several sizes.
 pub fn figure() -> Figure {
-    let row = |(public, occupied, bootnodes): (usize, usize, usize)| {
-        let joined = join(Setting { newcomers: 1_000, public, occupied, bootnodes }, 1);
+    let row = |(public, occupied, bootnodes, temporary_ms): (usize, usize, usize, u64)| {
+        let joined = join(Setting { newcomers: 1_000, public, occupied, bootnodes, temporary_ms }, 1);
         let at = |permille: usize| joined.enough_s.get((joined.enough_s.len() * permille / 1_000).saturating_sub(1));
         let seconds = |permille: usize| at(permille).map_or("never".to_owned(), |seconds| format!("{seconds} s"));
         vec![
             public.to_string(),
             bootnodes.to_string(),
+            format!("{} s", temporary_ms / 1_000),
             joined.dials.to_string(),
             joined.dials_per_s_max.to_string(),
             joined.inbound_max.to_string(),
@@ -308,14 +310,17 @@ pub fn figure() -> Figure {
         text: "A model without nodes: the slots, dials, waits and lookups of `threads/p2p`; one newcomer of five is public and is \
                named by the DHT a minute after its start; hole punching and relays are left out; a pool's public nodes have \
                half of their slots occupied, a lone bootnode none. Of the bootnode with the most dials: dials, those of the \
-               busiest second, peers at most, dials refused, connections closed after ten seconds to make room, requests for \
+               busiest second, peers at most, dials refused, connections closed after some time (third column) to make room, requests for \
                its status and lookups. Then the time from a newcomer's start until it has four connections."
             .to_owned(),
         columns: vec![
-            "public nodes", "bootnodes", "dials", "in a second", "peers", "refused", "closed", "requests", "median", "p99",
+            "public nodes", "bootnodes", "time", "dials", "in a second", "peers", "refused", "closed", "requests", "median", "p99",
             "all", "without four after 15 min",
         ],
-        rows: [(1, 0, 1), (4, 0, 4), (40, 40, 1), (40, 40, 4), (200, 40, 1), (200, 40, 4)].into_iter().map(row).collect(),
+        rows: [(1, 0, 1, 10_000), (40, 40, 1, 10_000), (40, 40, 4, 10_000), (200, 40, 4, 10_000), (40, 40, 1, 2_000)]
+            .into_iter()
+            .map(row)
+            .collect(),
         bars: Vec::new(),
     }
 }

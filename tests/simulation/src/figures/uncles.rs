@@ -15,15 +15,15 @@ pub struct Outcome {
     pub orphans: usize,
 }
 
-/// Counts what became of the shares found at least four heights below the tip.
-pub fn outcome(simulation: &Simulation) -> Outcome {
+/// Counts what became of the shares found from a time on, at least four heights below the tip.
+pub fn outcome(simulation: &Simulation, from_ms: u64) -> Outcome {
     let mut outcome = Outcome { main: 0, uncles: 0, orphans: 0 };
     let Some(tree) = simulation.hosts[0].node.as_ref().map(|node| node.tree()) else { return outcome };
     let main: BTreeSet<ShareId> = tree.main_chain().iter().map(|share| share.id).collect();
     let uncles: BTreeSet<ShareId> =
         tree.main_chain().iter().flat_map(|share| share.info().uncles.iter().copied()).collect();
     let tip = tree.tip().map_or(0, |tip| tip.share.info.share_height.0);
-    for (id, record) in &simulation.checks.shares {
+    for (id, record) in simulation.checks.shares.iter().filter(|(_, record)| record.found_ms >= from_ms) {
         match record.height + 4 > tip {
             true => {}
             false if main.contains(id) => outcome.main += 1,
@@ -43,7 +43,7 @@ fn measure(nodes: usize, latency_ms: f64, hours: f64) -> Outcome {
     scenario.tick_s = 5;
     let mut simulation = Simulation::new(nodes as u64 ^ latency_ms as u64, scenario);
     simulation.run_until((hours * 3_600_000.0) as u64 + 60_000);
-    outcome(&simulation)
+    outcome(&simulation, 0)
 }
 
 /// Latencies of 0.1 to 5 s, pools of 10 to 1,000 nodes.

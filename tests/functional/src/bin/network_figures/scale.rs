@@ -46,6 +46,8 @@ const KILLED_EVERY: usize = 10;
 /// Hashes of a share at the easiest target, and the hash rate of all miners over what that needs.
 const EASIEST_HASHES: u64 = 1 << 16;
 const HASH_RATE_FACTOR: f64 = 1.5;
+/// Exit status of a run that a signal ended.
+const STATUS_INTERRUPTED: i32 = 130;
 /// Last number of a network of the internet.
 const NETWORKS_MAX: u8 = 254;
 
@@ -110,6 +112,7 @@ pub fn measure(plan: &Plan) {
     }
     if (Run { plan, interrupted }).measure().is_err() {
         eprintln!("interrupted");
+        std::process::exit(STATUS_INTERRUPTED);
     }
 }
 

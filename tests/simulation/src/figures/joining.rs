@@ -3,11 +3,13 @@
 use super::Figure;
 use crate::random::Random;
 
-/// Slots and dials as in `threads/p2p`: inbound peers, and those that stay; outbound connections wanted
-/// and dials at a time; seconds before a peer is dialled again, doubled with each failure, for bootnodes and for others.
+/// Slots and dials as in `threads/p2p`: inbound peers, and those that stay; outbound connections wanted, without how many of
+/// them there are enough, and dials at a time; time before a peer is dialled again, doubled with each failure, for bootnodes
+/// and for others.
 const INBOUND_MAX: usize = 80;
 const INBOUND_PERMANENT: usize = 72;
 const OUTBOUND: usize = 10;
+const UNLISTED: usize = 2;
 const DIALS_MAX: usize = 8;
 const BACKOFF_MIN_MS: u64 = 1_000;
 const BACKOFF_BOOTNODE_MAX_MS: u64 = 60_000;
@@ -60,6 +62,8 @@ struct Known {
     node: usize,
     next_try_ms: u64,
     failures: u32,
+    /// It closed the last connection to make room.
+    evicted_us: bool,
 }
 
 struct Node {
@@ -88,14 +92,15 @@ impl Node {
 
     fn learn(&mut self, node: usize) {
         if !self.known.iter().any(|known| known.node == node) {
-            self.known.push(Known { node, next_try_ms: 0, failures: 0 });
+            self.known.push(Known { node, next_try_ms: 0, failures: 0, evicted_us: false });
         }
     }
 
-    fn failed(&mut self, node: usize, max_ms: u64, now_ms: u64) {
+    fn failed(&mut self, node: usize, max_ms: u64, is_eviction: bool, now_ms: u64) {
         if let Some(known) = self.known.iter_mut().find(|known| known.node == node) {
             known.next_try_ms = now_ms + (BACKOFF_MIN_MS << known.failures.min(16)).min(max_ms);
             known.failures += 1;
+            known.evicted_us = is_eviction;
         }
     }
 }
@@ -176,8 +181,11 @@ impl Model {
             if this.outbound.len() + this.dials.len() >= OUTBOUND || this.dials.len() >= DIALS_MAX {
                 return;
             }
+            // A full bootnode is spared while there are enough others.
+            let has_enough = this.outbound.len() + UNLISTED >= OUTBOUND;
+            let is_spared = |known: &Known| known.evicted_us && has_enough && known.node < self.setting.bootnodes;
             let is_due = |known: &&Known| {
-                known.next_try_ms <= now_ms
+                known.next_try_ms + if is_spared(known) { BACKOFF_MAX_MS } else { 0 } <= now_ms
                     && !this.is_connected(known.node)
                     && !this.dials.iter().any(|(other, _)| *other == known.node)
             };
@@ -196,7 +204,7 @@ impl Model {
         }
         if host.inbound.len() + host.occupied >= INBOUND_MAX {
             host.refused += 1;
-            return self.fail(node, other);
+            return self.fail(node, other, false);
         }
         host.inbound.push((node, now_ms));
         host.inbound_max = host.inbound_max.max(host.inbound.len() + host.occupied);
@@ -209,10 +217,10 @@ impl Model {
         self.ask(node, other);
     }
 
-    fn fail(&mut self, node: usize, other: usize) {
+    fn fail(&mut self, node: usize, other: usize, is_eviction: bool) {
         let max_ms = if other < self.setting.bootnodes { BACKOFF_BOOTNODE_MAX_MS } else { BACKOFF_MAX_MS };
         let now_ms = self.now_ms;
-        self.nodes[node].failed(other, max_ms, now_ms);
+        self.nodes[node].failed(other, max_ms, is_eviction, now_ms);
     }
 
     /// Repeats the lookup at all connected nodes.
@@ -255,7 +263,7 @@ impl Model {
             self.nodes[node].inbound.remove(permanent);
             self.nodes[node].closed += 1;
             self.nodes[other].outbound.retain(|connected| *connected != node);
-            self.fail(other, node);
+            self.fail(other, node, true);
         }
     }
 

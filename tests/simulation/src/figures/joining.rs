@@ -17,8 +17,8 @@ const BACKOFF_MAX_MS: u64 = 600_000;
 /// Nodes that a response of the DHT names, and the interval of lookups.
 const NAMED_MAX: usize = 20;
 const LOOKUP_INTERVAL_MS: u64 = 60_000;
-/// Time of a dial with its handshakes: three round trips.
-const DIAL_MS: u64 = 500;
+/// Time of a dial with its handshakes: three round trips of 20 to 300 ms.
+const DIAL_MS: (u64, u64) = (60, 900);
 /// Time until a public node knows that it is one, and the DHT names it.
 const LISTED_AFTER_MS: u64 = 60_000;
 /// Connections that a node needs to count as connected.
@@ -191,7 +191,8 @@ impl Model {
             };
             let due: Vec<usize> = this.known.iter().filter(is_due).map(|known| known.node).collect();
             let Some(other) = self.random.pick(&due) else { return };
-            self.nodes[node].dials.push((other, now_ms + DIAL_MS));
+            let takes_ms = DIAL_MS.0 + self.random.below(DIAL_MS.1 - DIAL_MS.0);
+            self.nodes[node].dials.push((other, now_ms + takes_ms));
             self.nodes[other].dialled_s.push(now_ms / 1_000);
         }
     }

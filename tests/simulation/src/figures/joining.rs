@@ -123,7 +123,7 @@ pub fn join(setting: Setting, seed: u64) -> Joined {
             starts_ms,
             listed_ms: match is_old {
                 true => Some(0),
-                false => Some(starts_ms + LISTED_AFTER_MS).filter(|_| number % 5 == 0),
+                false => Some(starts_ms + LISTED_AFTER_MS).filter(|_| number.is_multiple_of(5)),
             },
             occupied: if is_old { setting.occupied } else { 0 },
             known: Vec::new(),

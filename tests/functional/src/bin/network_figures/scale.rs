@@ -168,7 +168,7 @@ impl Run<'_> {
         for network in 1..=self.plan.nodes {
             self.check()?;
             let is_public = members.len() < public;
-            let nat = if network % RANDOM_PORTS_EVERY == 0 { Nat::RandomPorts } else { Nat::KeepsPorts };
+            let nat = if network.is_multiple_of(RANDOM_PORTS_EVERY) { Nat::RandomPorts } else { Nat::KeepsPorts };
             let host = if is_public { net.public(network) } else { net.home(network, nat) };
             let bootnodes: Vec<String> = members.iter().take(BOOTNODES).map(Member::address).collect();
             let bitcoind = &bitcoinds[members.len() % bitcoinds.len()];

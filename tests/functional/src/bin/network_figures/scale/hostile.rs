@@ -28,8 +28,11 @@ const PAUSE: Duration = Duration::from_secs(5);
 const UPLINK: &str = "table ip uplink { chain output { type filter hook output priority 0; \
                       oifname \"eth0\" limit rate over 1250 kbytes/second burst 256 kbytes drop; }; }";
 
+/// Attacks one node.
+type Attack = fn(&Target);
+
 /// What a hostile peer does.
-const KINDS: [(&str, fn(&Target)); 10] = [
+const KINDS: [(&str, Attack); 10] = [
     ("silent connections", be_silent),
     ("throw-away identities", change_identities),
     ("bytes without end", push_bytes),

@@ -31,6 +31,8 @@ const REQUEST_LEN: usize = 60_000;
 /// Streams of each kind, a few more than a node serves.
 const REQUESTS: u32 = 28;
 const NEGOTIATIONS: u32 = 18;
+/// Proposals of a negotiation, a few less than end the connection.
+const PROPOSALS: usize = 12;
 
 /// Yamux frames: types and flags.
 const DATA: u8 = 0;
@@ -190,7 +192,9 @@ fn streams(names: &Names) -> BTreeMap<u32, Pushed> {
     let speak = |protocol: &str| [negotiation(NEGOTIATION), negotiation(protocol)].concat();
     let gossip = Pushed::new(speak("/meshsub/1.1.0"), gossip_packet(), usize::MAX);
     let request = |_| Pushed::new(speak(names.sync.as_ref()), vec![0], REQUEST_LEN);
-    let negotiating = |_| Pushed::new(negotiation(NEGOTIATION), negotiation("ls"), usize::MAX);
+    let (begin, proposal) = (negotiation(NEGOTIATION), negotiation("/nothing/1.0.0"));
+    let negotiations_len = begin.len() + PROPOSALS * proposal.len();
+    let negotiating = |_| Pushed::new(begin.clone(), proposal.clone(), negotiations_len);
     let all = std::iter::once(gossip).chain((0..REQUESTS).map(request)).chain((0..NEGOTIATIONS).map(negotiating));
     // A dialler's streams have odd ids.
     (0..).map(|number| 2 * number + 1).zip(all).collect()

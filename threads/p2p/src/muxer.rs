@@ -6,6 +6,7 @@
 //! TCP window. A peer that fills streams which this node does not read stops its own pings with them, and is disconnected.
 //! Circuits have a bound of their own.
 
+mod negotiation;
 mod unread;
 
 use std::future::{ready, Ready};
@@ -130,7 +131,9 @@ impl<C> Gate<C> {
                 }
             }
             Part::Data { stream, left, .. } => {
-                self.unread.look_at(*stream, passed);
+                if !self.unread.look_at(*stream, passed) {
+                    return Err(invalid(format!("negotiation of stream {stream} without end")));
+                }
                 *left -= passed.len();
                 if *left == 0 {
                     self.part = Part::START;
@@ -141,7 +144,7 @@ impl<C> Gate<C> {
     }
 
     fn begin(&mut self, kind: u8, flags: u16, stream: u32, len: u32) -> io::Result<()> {
-        let failed = |what: String| Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        let failed = |what: String| Err(invalid(what));
         self.part = Part::START;
         if matches!(kind, DATA | WINDOW_UPDATE) && flags & (SYN | RST) == SYN {
             // Yamux refuses these streams without ending the connection, and what arrives for them would never be read.
@@ -323,6 +326,10 @@ impl<C: AsyncRead + AsyncWrite + Unpin> StreamMuxer for Muxer<C> {
     }
 }
 
+fn invalid(what: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
 fn into_io(error: yamux::ConnectionError) -> io::Error {
     match error {
         yamux::ConnectionError::Io(error) => error,
@@ -453,6 +460,16 @@ mod tests {
         reports.send(Report::Dropped(1));
         assert!(matches!(read_all(&mut gate), (_, Poll::Ready(Ok(())))));
         assert_eq!(total.get(), (0, 0));
+    }
+
+    #[test]
+    fn a_request_for_the_list_of_protocols_ends_the_connection() {
+        let total: Arc<Totals> = Arc::default();
+        let begin = |text: &[u8]| [&[0, DATA, 0, 1, 0, 0, 0, 1, 0, 0, 0, text.len() as u8], text].concat();
+        let (mut proposed, _reports) = gate(begin(b"\x13/multistream/1.0.0\n\x07/p2pool\n"), &total);
+        assert!(matches!(read_all(&mut proposed), (_, Poll::Ready(Ok(())))));
+        let (mut listed, _reports) = gate(begin(b"\x13/multistream/1.0.0\n\x03ls\n"), &total);
+        assert!(matches!(read_all(&mut listed), (_, Poll::Ready(Err(_)))));
     }
 
     #[test]

@@ -10,6 +10,8 @@ use std::sync::Arc;
 
 use yamux::DEFAULT_CREDIT;
 
+use super::negotiation::{Negotiation, Seen};
+
 /// Unread bytes of a connection. Twice the window of a stream, so that one stream whose reader waits for something else
 /// does not stop the others.
 pub const UNREAD_MAX: usize = 2 * DEFAULT_CREDIT as usize;
@@ -19,11 +21,6 @@ pub const UNREAD_TOTAL_MAX: usize = 16 << 20;
 pub const UNREAD_MIN: usize = 64 << 10;
 /// Unread bytes of all circuits: a full window in both directions of each circuit that a node relays, see `reach`.
 pub const CIRCUITS_UNREAD_MAX: usize = 2 * 16 * DEFAULT_CREDIT as usize;
-
-/// First bytes of a stream that show its protocol: a header, and a name that one end proposes or the other repeats.
-const HEAD_LEN: usize = 64;
-/// What the names of the protocols of circuits start with.
-const CIRCUIT: &[u8] = b"/libp2p/circuit/relay/";
 
 /// Unread bytes of all connections.
 #[derive(Debug, Default)]
@@ -42,7 +39,7 @@ impl Totals {
 #[derive(Default)]
 struct Stream {
     unread: usize,
-    head: Vec<u8>,
+    negotiation: Negotiation,
     is_circuit: bool,
 }
 
@@ -104,19 +101,17 @@ impl Unread {
         may_read
     }
 
-    /// Looks at admitted bytes of a stream, whose first ones show whether it is a circuit.
-    pub fn look_at(&mut self, stream: u32, bytes: &[u8]) {
-        let Some(Stream { unread, head, is_circuit }) = self.streams.get_mut(&stream) else { return };
-        if *is_circuit || head.len() >= HEAD_LEN {
-            return;
-        }
-        head.extend(bytes.iter().take(HEAD_LEN - head.len()));
-        if head.windows(CIRCUIT.len()).any(|part| part == CIRCUIT) {
+    /// Looks at admitted bytes of a stream, whose first ones show what it is. False if they abuse the negotiation.
+    pub fn look_at(&mut self, stream: u32, bytes: &[u8]) -> bool {
+        let Some(Stream { unread, negotiation, is_circuit }) = self.streams.get_mut(&stream) else { return true };
+        let seen = negotiation.read(bytes);
+        if seen == Seen::Circuit {
             *is_circuit = true;
             let unread = *unread;
             self.subtract(unread, false);
             self.add(unread, true);
         }
+        seen != Seen::Abuse
     }
 
     fn add(&mut self, len: usize, is_circuit: bool) {

@@ -126,7 +126,7 @@ impl Member {
     }
 
     pub fn status(&self) -> Option<Value> {
-        self.host.inside(|| self.node.api("/api/status"))
+        self.host.inside(|| self.node.api("/api/v1/status"))
     }
 
     pub fn tip(&self) -> Option<String> {

@@ -106,6 +106,15 @@ impl ChainView for Tree {
     }
 }
 
+/// A peer's announcement as it arrived.
+pub struct Announced {
+    pub peer: PeerHandle,
+    pub gossip: GossipId,
+    pub header: Header,
+    /// See [`Event::BlockAnnounced`](super::Event::BlockAnnounced).
+    pub announcement: Vec<u8>,
+}
+
 /// The state of the block relay.
 #[derive(Debug, Default)]
 pub struct BlockRelay {
@@ -211,10 +220,7 @@ impl BlockRelay {
     /// A peer relayed an announcement.
     pub fn announced(
         &mut self,
-        peer: PeerHandle,
-        gossip: GossipId,
-        header: Header,
-        announcement: Vec<u8>,
+        Announced { peer, gossip, header, announcement }: Announced,
         now: SteadyTime,
         view: &impl ChainView,
         template: Option<&Template>,

@@ -58,7 +58,7 @@ use crate::table_size::TableSize;
 use crate::units::SteadyTime;
 use crate::wire::Misbehaviour;
 use crate::work::{FoundShare, WorkUpdate};
-use block_relay::{BlockRelay, RelayAction};
+use block_relay::{Announced, BlockRelay, RelayAction};
 use clock::ClockJudge;
 use headers::HeaderSources;
 use jobs::Jobs;
@@ -189,7 +189,8 @@ impl Node {
             }
             Event::BlockAnnounced { peer, gossip, header, announcement } => {
                 let (tree, template) = (self.chain.tree(), self.jobs.template.as_deref());
-                self.relay.announced(peer, gossip, header, announcement, now.steady, tree, template);
+                let announced = Announced { peer, gossip, header, announcement };
+                self.relay.announced(announced, now.steady, tree, template);
             }
             Event::Request { id, request, .. } => self.respond(id, &request, now),
             Event::Response { peer, id, response } => self.on_response(peer, id, response, now),

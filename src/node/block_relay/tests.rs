@@ -101,7 +101,8 @@ impl Relay {
 
     fn announced(&mut self, peer: PeerHandle, gossip: GossipId, bytes: &[u8]) -> Vec<RelayAction> {
         let header = BlockAnnouncement::decode_header(bytes).expect("an announcement");
-        self.relay.announced(peer, gossip, header, bytes.to_vec(), START, &self.view, None);
+        let announced = Announced { peer, gossip, header, announcement: bytes.to_vec() };
+        self.relay.announced(announced, START, &self.view, None);
         self.relay.take_actions()
     }
 

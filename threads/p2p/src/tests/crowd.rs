@@ -202,7 +202,7 @@ impl Crowd {
         let (now, number) = (self.now, self.home_of(peer));
         let home = &mut self.homes[number];
         let since = home.direct[&public];
-        let older = home.direct.values().filter(|other| **other < since).count();
+        let older = home.direct.iter().filter(|(number, at)| (**at, **number) < (since, public)).count();
         if may_leave(now.duration_since(since), older, home.connections()) {
             home.dialer.leaving(&id(public), now);
             home.closed(public, now);

@@ -384,7 +384,7 @@ mod tests {
     use futures::io::Cursor;
     use futures::task::noop_waker;
 
-    use super::unread::{UNREAD_MAX, UNREAD_MIN, UNREAD_TOTAL_MAX};
+    use super::unread::{CIRCUITS_PER_CONNECTION_MAX, CIRCUITS_UNREAD_MAX, UNREAD_MAX, UNREAD_MIN, UNREAD_TOTAL_MAX};
     use super::*;
 
     /// Data frames of a stream, the first of which opens it.
@@ -495,16 +495,42 @@ mod tests {
         }
     }
 
+    /// Data frames as a peer sends them to open a circuit to a relay, the first with the name of the protocol: as much as the
+    /// window takes.
+    fn circuit(stream: u32) -> Vec<u8> {
+        let mut bytes = frames(stream, &[FRAME_LEN_MAX as u32; 4]);
+        let name = b"\x13/multistream/1.0.0\n\x20/libp2p/circuit/relay/0.2.0/hop\n";
+        bytes[HEADER_LEN..HEADER_LEN + name.len()].copy_from_slice(name);
+        bytes
+    }
+
+    #[test]
+    fn streams_that_are_named_circuits_are_bounded_and_stop_no_other_connection() {
+        let total: Arc<Totals> = Arc::default();
+        let all: Vec<u8> = (0..STREAMS_MAX as u32).flat_map(|number| circuit(2 * number + 1)).collect();
+        let mut gates: Vec<_> = (0..20).map(|_| gate(all.clone(), &total)).collect();
+        for (gate, _) in &mut gates {
+            let (passed, end) = read_all(gate);
+            let most = CIRCUITS_PER_CONNECTION_MAX + UNREAD_MAX;
+            assert!(end.is_pending() && passed <= most + STREAMS_MAX * 4 * HEADER_LEN, "{passed}");
+        }
+        let (own, circuits) = total.get();
+        assert!(own <= 20 * UNREAD_MAX, "{own}");
+        assert!(circuits <= CIRCUITS_UNREAD_MAX + 20 * UNREAD_MIN, "{circuits}");
+        // Circuits of another connection go on, and its other streams do.
+        let first = circuit(1)[..HEADER_LEN + FRAME_LEN_MAX].to_vec();
+        let (mut other, reports) = gate([first.clone(), frames(3, &[1_000])].concat(), &total);
+        assert!(matches!(read_all(&mut other), (_, Poll::Ready(Ok(())))));
+        reports.send(Report::Dropped(1));
+        other.take_reports();
+        assert_eq!(total.get(), (own + 1_000, circuits));
+        drop((other, gates));
+        assert_eq!(total.get(), (0, 0));
+    }
+
     #[test]
     fn two_circuits_whose_other_end_takes_nothing_do_not_stop_the_other_streams() {
         let total: Arc<Totals> = Arc::default();
-        // As a peer opens them to a relay: the name of the protocol, and as much as the window takes.
-        let circuit = |stream: u32| {
-            let mut bytes = frames(stream, &[FRAME_LEN_MAX as u32; 4]);
-            let name = b"\x13/multistream/1.0.0\n\x20/libp2p/circuit/relay/0.2.0/hop\n";
-            bytes[HEADER_LEN..HEADER_LEN + name.len()].copy_from_slice(name);
-            bytes
-        };
         let filled = 2 * DEFAULT_CREDIT as usize;
         let (mut gate, reports) =
             gate([circuit(1), circuit(3), frames(5, &[FRAME_LEN_MAX as u32; 4])].concat(), &total);

@@ -21,6 +21,9 @@ pub const UNREAD_TOTAL_MAX: usize = 16 << 20;
 pub const UNREAD_MIN: usize = 64 << 10;
 /// Unread bytes of all circuits: a full window in both directions of each circuit that a node relays, see `reach`.
 pub const CIRCUITS_UNREAD_MAX: usize = 2 * 16 * DEFAULT_CREDIT as usize;
+/// The same of one connection: half of it. Any peer can name a stream a circuit, so besides this each connection may have
+/// [`UNREAD_MIN`] of circuits, however many others have.
+pub const CIRCUITS_PER_CONNECTION_MAX: usize = CIRCUITS_UNREAD_MAX / 2;
 
 /// Unread bytes of all connections.
 #[derive(Debug, Default)]
@@ -48,12 +51,14 @@ pub struct Unread {
     streams: HashMap<u32, Stream>,
     /// Sum of those that are no circuits.
     own: usize,
+    /// Sum of those that are.
+    circuits: usize,
     totals: Arc<Totals>,
 }
 
 impl Unread {
     pub fn new(totals: Arc<Totals>) -> Self {
-        Self { streams: HashMap::new(), own: 0, totals }
+        Self { streams: HashMap::new(), own: 0, circuits: 0, totals }
     }
 
     /// Number of open streams.
@@ -85,37 +90,43 @@ impl Unread {
 
     /// Counts bytes that arrive for a stream, if it is open: Yamux drops any others. False if they have to wait.
     pub fn admit(&mut self, stream: u32, len: usize) -> bool {
-        let Some(Stream { unread, is_circuit, .. }) = self.streams.get_mut(&stream) else { return true };
-        let Totals { own, circuits } = &*self.totals;
-        let may_read = if *is_circuit {
-            circuits.load(Ordering::Relaxed) + len <= CIRCUITS_UNREAD_MAX
-        } else {
-            let sum = self.own + len;
-            sum <= UNREAD_MIN || (sum <= UNREAD_MAX && own.load(Ordering::Relaxed) + len <= UNREAD_TOTAL_MAX)
-        };
+        let Some(is_circuit) = self.streams.get(&stream).map(|stream| stream.is_circuit) else { return true };
+        let may_read = self.has_room(len, is_circuit);
         if may_read {
-            *unread += len;
-            let is_circuit = *is_circuit;
             self.add(len, is_circuit);
+            self.streams.entry(stream).or_default().unread += len;
         }
         may_read
     }
 
-    /// Looks at admitted bytes of a stream, whose first ones show what it is. False if they abuse the negotiation.
+    /// Whether so many bytes more may be unread.
+    fn has_room(&self, len: usize, is_circuit: bool) -> bool {
+        let Totals { own, circuits } = &*self.totals;
+        let (sum, max, total, total_max) = if is_circuit {
+            (self.circuits, CIRCUITS_PER_CONNECTION_MAX, circuits, CIRCUITS_UNREAD_MAX)
+        } else {
+            (self.own, UNREAD_MAX, own, UNREAD_TOTAL_MAX)
+        };
+        let sum = sum + len;
+        sum <= UNREAD_MIN || (sum <= max && total.load(Ordering::Relaxed) + len <= total_max)
+    }
+
+    /// Looks at admitted bytes of a stream, whose first ones show what it is. A circuit for which there is no room among those
+    /// counts as any other stream. False if they abuse the negotiation.
     pub fn look_at(&mut self, stream: u32, bytes: &[u8]) -> bool {
-        let Some(Stream { unread, negotiation, is_circuit }) = self.streams.get_mut(&stream) else { return true };
-        let seen = negotiation.read(bytes);
-        if seen == Seen::Circuit {
-            *is_circuit = true;
-            let unread = *unread;
+        let Some(Stream { unread, negotiation, .. }) = self.streams.get_mut(&stream) else { return true };
+        let (seen, unread) = (negotiation.read(bytes), *unread);
+        if seen == Seen::Circuit && self.has_room(unread, true) {
             self.subtract(unread, false);
             self.add(unread, true);
+            self.streams.entry(stream).or_default().is_circuit = true;
         }
         seen != Seen::Abuse
     }
 
     fn add(&mut self, len: usize, is_circuit: bool) {
         if is_circuit {
+            self.circuits += len;
             self.totals.circuits.fetch_add(len, Ordering::Relaxed);
         } else {
             self.own += len;
@@ -125,6 +136,7 @@ impl Unread {
 
     fn subtract(&mut self, len: usize, is_circuit: bool) {
         if is_circuit {
+            self.circuits -= len;
             self.totals.circuits.fetch_sub(len, Ordering::Relaxed);
         } else {
             self.own -= len;

@@ -265,6 +265,12 @@ impl Peers {
         self.by_id.iter_mut()
     }
 
+    /// Whether the inbound peers that stay take all permanent slots.
+    pub fn are_slots_full(&self, slots: InboundSlots) -> bool {
+        let stays = |peer: &&Peer| peer.direction == Direction::Inbound && peer.leaving_since.is_none();
+        self.by_id.values().filter(stays).count() >= slots.permanent
+    }
+
     /// Returns the inbound peers to evict, until no more than the permanent slots are taken, and no anonymous netgroup has more
     /// than its part. One whose netgroup is crowded goes at once; otherwise the newest has its time. `random` decides between the
     /// members of an anonymous netgroup.
@@ -441,6 +447,10 @@ mod tests {
         }
         assert_eq!(members(&peers, Netgroup::Tor), 24);
         assert_eq!(peers.len(), 72);
+        assert!(peers.are_slots_full(SLOTS));
+        peers.remove(&others[0]);
+        arrive(&mut peers, Some(Netgroup::Tor), second(400));
+        assert!(!peers.are_slots_full(SLOTS), "one is free, although one through Tor was evicted");
         // They neither keep an honest newcomer through Tor out, nor drive it out before long.
         let mut kept = 0;
         for number in 0..100 {

@@ -13,7 +13,6 @@ use crate::full::{FullEvent, FullReport};
 use crate::identity;
 use crate::one_connection::LEAVE_TIME;
 use crate::peers::Peer;
-use crate::rate_limits::Action;
 
 /// Peers in all that are enough to leave one.
 pub const PEERS_ENOUGH: usize = 5;
@@ -59,7 +58,8 @@ impl SwarmDriver {
             self.metrics.peer_evictions.inc();
             debug!("peer {id} evicted: inbound slots full");
             self.swarm.behaviour_mut().peers.inner.full.say(id);
-            self.full_slots.turned_away = true;
+            // Strangers through Tor that have only used up their part do not make others leave.
+            self.full_slots.turned_away |= self.peers.are_slots_full(self.slots);
         }
     }
 
@@ -101,9 +101,7 @@ impl SwarmDriver {
 
     fn on_heard_full(&mut self, id: PeerId) {
         let now = Instant::now();
-        if !self.may(&id, Action::Identify) {
-            return;
-        }
+        // Not limited: it costs no more than the stream, and a node with few inbound peers says it to each of them often.
         let Some(peer) = self.peers.get(&id) else { return };
         if (peer.direction, peer.route) != (Direction::Outbound, Route::Direct) {
             return;

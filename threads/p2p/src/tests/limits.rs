@@ -10,8 +10,9 @@ use p2pool_core::units::ShareHeight;
 use p2pool_core::wire::{Frame as _, GossipShare, List, Request, Response};
 
 use super::scripted_peer::{connect, gossiping, names, requesting, PeerConfig, ScriptedPeer};
-use super::support::{share, until, Start, TestNode, TIMEOUT};
+use super::support::{params, share, until, Start, TestNode, TIMEOUT};
 use crate::behaviour::{CONNECTIONS_MAX, INBOUND_MAX, INBOUND_SLOTS, PENDING_MAX};
+use crate::names::Names;
 use crate::peers::InboundSlots;
 
 /// Requests sent together: half of a peer's request slots, because earlier responses may still occupy some.
@@ -142,6 +143,20 @@ fn a_node_that_is_turned_away_hears_that_the_peer_is_full_and_gets_the_next_free
         second.await_peer(&node.id());
         assert_eq!(node.metrics().peer_misbehaviours.get() + second.metrics().peer_misbehaviours.get(), 0);
     }
+}
+
+#[test]
+fn a_peer_that_often_says_that_it_is_full_is_not_penalised() {
+    let node = TestNode::start(&[]);
+    let full = Names::new(&params().chain_id()).full;
+    let mut remote = ScriptedPeer::new(requesting().with_protocol(full));
+    connect(&mut remote, &node);
+    for _ in 0..60 {
+        // The stream is negotiated, and dropped.
+        let said = remote.send_request(&node.address, Vec::new());
+        assert_eq!(remote.response(said).unwrap_or_default(), Vec::<u8>::new());
+    }
+    assert_eq!(node.metrics().peer_misbehaviours.get(), 0);
 }
 
 #[test]

@@ -141,6 +141,9 @@ impl SwarmDriver {
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, .. }
                 if self.swarm.behaviour().peers.is_unused(connection_id) =>
             {
+                if self.swarm.behaviour().peers.is_turned_away(connection_id) {
+                    self.metrics.connections_refused.full.inc();
+                }
                 debug!("test of reachability with {peer_id}, or it is turned away: inbound slots full");
             }
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {

@@ -124,6 +124,11 @@ impl<B: NetworkBehaviour> OneConnection<B> {
         self.tests.contains_key(&connection) || self.leaving.contains_key(&connection)
     }
 
+    /// Whether a connection is one of a peer that is turned away.
+    pub fn is_turned_away(&self, connection: ConnectionId) -> bool {
+        self.leaving.contains_key(&connection)
+    }
+
     /// Whether inbound peers were turned away since the last call.
     pub const fn take_turned_away(&mut self) -> bool {
         std::mem::replace(&mut self.turned_away, false)

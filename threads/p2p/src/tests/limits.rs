@@ -139,6 +139,8 @@ fn a_node_that_is_turned_away_hears_that_the_peer_is_full_and_gets_the_next_free
         until("the second node to hear of it", || (second.status.load().full == 1).then_some(()));
         second.await_no_peer(&node.id());
         assert!(node.has_peer(&first.id()) && first.status.load().full == 0);
+        let (refused, evicted) = (node.metrics().connections_refused.full.get(), node.metrics().peer_evictions.get());
+        assert!(refused + evicted > 0, "it is counted");
         first.stop();
         second.await_peer(&node.id());
         assert_eq!(node.metrics().peer_misbehaviours.get() + second.metrics().peer_misbehaviours.get(), 0);

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use libp2p::core::ConnectedPoint;
 use libp2p::Multiaddr;
 use p2pool_core::config::Config;
-use p2pool_core::netgroup::Netgroup;
+use p2pool_core::netgroup::{is_own_network, Netgroup};
 
 use crate::address::{ip_of, is_onion, is_relayed};
 
@@ -54,6 +54,8 @@ impl Origin {
 pub struct TorAddresses {
     is_on: bool,
     proxy: Option<IpAddr>,
+    /// The proxy was given by name, as a container: it may be anywhere on an own network.
+    has_named_proxy: bool,
 }
 
 impl TorAddresses {
@@ -62,6 +64,7 @@ impl TorAddresses {
         let is_onion = |address: &String| address.starts_with("/onion3/");
         let proxy = config.proxy.as_ref().map(|proxy| proxy.address.parse::<SocketAddr>());
         Self {
+            has_named_proxy: proxy.as_ref().is_some_and(Result::is_err),
             is_on: proxy.is_some() || config.external_addresses.iter().any(is_onion),
             proxy: proxy.and_then(Result::ok).map(|proxy| proxy.ip().to_canonical()),
         }
@@ -69,7 +72,8 @@ impl TorAddresses {
 
     /// Whether a connection with this address may come through Tor.
     pub fn contains(&self, ip: IpAddr) -> bool {
-        self.is_on && (ip.is_loopback() || self.proxy == Some(ip))
+        let is_named = self.has_named_proxy && is_own_network(ip);
+        self.is_on && (ip.is_loopback() || self.proxy == Some(ip) || is_named)
     }
 }
 
@@ -107,6 +111,10 @@ mod tests {
         let behind = TorAddresses::new(&config);
         assert_eq!(inbound("/ip4/172.18.0.2", &behind), Origin { ip: None, netgroup: tor });
         assert_eq!(inbound("/ip4/172.18.0.3", &behind).netgroup, None);
+        config.proxy = Some(Proxy { address: "tor:9050".to_owned(), only: None });
+        let named = TorAddresses::new(&config);
+        assert_eq!(inbound("/ip4/172.18.0.3", &named), Origin { ip: None, netgroup: tor });
+        assert_eq!(inbound("/ip4/8.8.8.8", &named).netgroup, Netgroup::of([8, 8, 8, 8].into()));
         assert_eq!(inbound("/ip4/8.8.8.8", &behind).netgroup, Netgroup::of([8, 8, 8, 8].into()));
         assert_eq!(Origin::at(&at(ONION), &none), Origin { ip: None, netgroup: Some(Netgroup::Onion) });
         assert_eq!(Origin::at(&at("/dns4/node.example/tcp/9171"), &behind), Origin { ip: None, netgroup: None });

@@ -19,12 +19,12 @@ To ask the running node, with its own flags (-json prints the API's document):
 "
     .to_owned();
     for question in Question::ALL {
-        text += &format!("       p2pool {:<29}{}\n", question.name(), question.about());
+        text += &format!("       p2pool {:<30}{}\n", question.name(), question.about());
     }
     text += "\nTo make it do something:\n";
     for kind in InstructionKind::ALL {
         let command = format!("{} {}", kind.name(), kind.word());
-        text += &format!("       p2pool {command:<29}{}\n", kind.about());
+        text += &format!("       p2pool {command:<30}{}\n", kind.about());
     }
     for group in &GROUPS {
         text += "\n";

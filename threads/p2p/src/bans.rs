@@ -253,12 +253,14 @@ fn make_room<K: Copy + Eq + Hash, V>(map: &mut HashMap<K, V>, max: usize, key: &
 }
 
 fn parse_line(line: &str) -> Option<(BanSubject, Ban)> {
-    let mut words = line.splitn(4, ' ');
+    let mut words = line.splitn(3, ' ');
     let until = UnixTime(words.next()?.parse().ok()?);
     let subject = words.next()?.parse().ok()?;
-    let length_s = words.next()?.parse().ok()?;
-    let reason = words.next()?.chars().take(REASON_LEN_MAX).collect();
-    Some((subject, Ban { until, length_s, reason }))
+    let rest = words.next()?;
+    // Up to version 0.2.0 all bans had the same length, and lines had none.
+    let with_length = rest.split_once(' ').and_then(|(length, reason)| Some((length.parse().ok()?, reason)));
+    let (length_s, reason) = with_length.unwrap_or((BAN_S, rest));
+    Some((subject, Ban { until, length_s, reason: reason.chars().take(REASON_LEN_MAX).collect() }))
 }
 
 #[cfg(test)]
@@ -428,6 +430,8 @@ mod tests {
         let text = format!("nonsense\n99 \n{} 8.8.8.8 86400 sent spam\n4000000000 somebody 1 x\n", u32::MAX);
         let (bans, malformed) = Bans::from_text(&text, NOW);
         assert_eq!((bans.banned.len(), malformed), (1, 3));
+        let (old, malformed) = Bans::from_text(&format!("{} 8.8.8.8 sent spam\n", NOW.plus(BAN_S)), NOW);
+        assert_eq!((&*old.statuses(NOW)[0].reason, malformed), ("sent spam", 0));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The operator's commands as the network thread reads them.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use libp2p::{Multiaddr, PeerId};
 use p2pool_channels::CommandRefused;
@@ -37,10 +37,13 @@ impl Order {
             }
             OperatorCommand::Unban { subject } => {
                 let subject: BanSubject = parse_subject(subject)?;
-                if !status.bans.iter().any(|ban| ban.subject == subject.to_string()) {
-                    return Err(CommandRefused::NotFound(format!("{subject} is not banned")));
+                let is_listed = |subject: &BanSubject| status.bans.iter().any(|ban| ban.subject == subject.to_string());
+                let site = subject.site().filter(is_listed);
+                let around = site.map(|site| format!("; {site} around it is banned")).unwrap_or_default();
+                if !is_listed(&subject) {
+                    return Err(CommandRefused::NotFound(format!("{subject} is not banned{around}")));
                 }
-                Ok((Self::Unban(Some(subject)), format!("the ban of {subject} is lifted")))
+                Ok((Self::Unban(Some(subject)), format!("the ban of {subject} is lifted{around}")))
             }
             OperatorCommand::Connect { address } => {
                 let parsed = word(address).and_then(|address| address.parse::<Multiaddr>().ok());
@@ -64,8 +67,10 @@ impl Order {
 
 fn ban(subject: &str, hours: u32, status: &PeersStatus) -> Result<(Order, String), CommandRefused> {
     let subject = parse_subject(subject)?;
-    if let BanSubject::Address(address) = subject {
-        is_public(address)?;
+    match subject {
+        BanSubject::Address(address) => is_public(address)?,
+        BanSubject::Site([a, b, c]) => is_public(Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0).into())?,
+        BanSubject::Peer(_) => {}
     }
     if subject.to_string() == status.our_id {
         return Err(CommandRefused::Wrong(format!("{subject} is this node")));
@@ -129,6 +134,7 @@ mod tests {
         for (wrong, hours) in [
             ("192.168.1.5", 24),
             ("fd00::/64", 24),
+            ("fd00:0:1::/48", 24),
             ("node.example", 24),
             (&long, 24),
             ("8.8.8.8", 0),
@@ -153,10 +159,22 @@ mod tests {
         let subject = "2001:db8:7::/64".parse().unwrap();
         assert_eq!(unban("2001:db8:7::5").unwrap().0, Order::Unban(Some(subject)));
         assert_eq!(unban("all").unwrap().0, Order::Unban(None));
+        assert!(unban("2001:db8:8::/48").is_err());
         assert_eq!(unban("8.8.8.8").unwrap_err(), CommandRefused::NotFound("8.8.8.8 is not banned".to_owned()));
         let peer = PeerId::random().to_string();
         let disconnect = Order::read(&OperatorCommand::Disconnect { peer: peer.clone() }, &status);
         assert_eq!(disconnect.unwrap_err(), CommandRefused::NotFound(format!("{peer} is not connected")));
+    }
+
+    #[test]
+    fn who_unbans_an_address_hears_that_the_site_around_it_is_banned() {
+        let unban = |banned: &[&str]| {
+            Order::read(&OperatorCommand::Unban { subject: "2001:db8:7::5".to_owned() }, &status(banned))
+        };
+        let why = "2001:db8:7::/64 is not banned; 2001:db8:7::/48 around it is banned";
+        assert_eq!(unban(&["2001:db8:7::/48"]).unwrap_err(), CommandRefused::NotFound(why.to_owned()));
+        let (_, text) = unban(&["2001:db8:7::/48", "2001:db8:7::/64"]).unwrap();
+        assert_eq!(text, "the ban of 2001:db8:7::/64 is lifted; 2001:db8:7::/48 around it is banned");
     }
 
     #[test]

@@ -29,7 +29,7 @@ impl BanSubject {
     }
 
     /// Returns the site around an IPv6 address.
-    pub(super) fn site(&self) -> Option<Self> {
+    pub fn site(&self) -> Option<Self> {
         let Self::Address(address) = self else { return None };
         match Netgroup::of(*address)? {
             Netgroup::V6(site) => Some(Self::Site(site)),

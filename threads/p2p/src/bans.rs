@@ -51,13 +51,10 @@ impl Ban {
         is_longer
     }
 
-    /// Returns how long it is kept when there are too many bans: those by the operator are not displaced by others.
-    fn rank(&self) -> u32 {
-        if self.reason == BY_OPERATOR {
-            u32::MAX
-        } else {
-            self.until.0
-        }
+    /// Orders bans when there are too many, those to be dropped first: those by the operator are displaced by no others, and those
+    /// of addresses not by those of peer ids, which cost nothing.
+    fn rank(subject: &BanSubject, ban: &Self) -> (bool, bool, UnixTime) {
+        (ban.reason == BY_OPERATOR, !matches!(subject, BanSubject::Peer(_)), ban.until)
     }
 }
 
@@ -213,7 +210,7 @@ impl Bans {
 
     fn add_score(&mut self, subject: BanSubject, more: u32, now: UnixTime) -> u32 {
         let value = self.scores.get(&subject).map_or(0, |score| score.at(now)).saturating_add(more);
-        make_room(&mut self.scores, SCORES_MAX, &subject, |score| score.at(now));
+        make_room(&mut self.scores, SCORES_MAX, &subject, |_, score| score.at(now));
         self.scores.insert(subject, Score { value, at: now });
         value
     }
@@ -242,11 +239,16 @@ impl Bans {
 }
 
 /// Drops the entry of least value if a new key is to be added to a full map.
-fn make_room<K: Copy + Eq + Hash, V>(map: &mut HashMap<K, V>, max: usize, key: &K, value: impl Fn(&V) -> u32) {
+fn make_room<K: Copy + Eq + Hash, V, T: Ord>(
+    map: &mut HashMap<K, V>,
+    max: usize,
+    key: &K,
+    value: impl Fn(&K, &V) -> T,
+) {
     if map.len() < max || map.contains_key(key) {
         return;
     }
-    let least = map.iter().min_by_key(|(_, entry)| value(entry)).map(|(key, _)| *key);
+    let least = map.iter().min_by_key(|(key, entry)| value(key, entry)).map(|(key, _)| *key);
     if let Some(least) = least {
         map.remove(&least);
     }
@@ -442,5 +444,18 @@ mod tests {
             bans.penalize(PeerId::random(), None, Misbehaviour::Late, NOW.plus(n / 100));
         }
         assert_eq!((bans.scores.len(), bans.banned.len()), (SCORES_MAX, BANS_MAX));
+    }
+
+    #[test]
+    fn bans_of_peer_ids_displace_none_of_an_address() {
+        let mut bans = Bans::default();
+        for _ in 0..2 {
+            bans.penalize(PeerId::random(), public(), Misbehaviour::FalseChain, NOW);
+        }
+        // As strangers through Tor, who have as many ids as they want.
+        for _ in 0..2 * BANS_MAX {
+            bans.penalize(PeerId::random(), None, Misbehaviour::OtherChain, NOW.plus(1));
+        }
+        assert!(bans.is_banned_at(public().unwrap(), NOW.plus(1)));
     }
 }

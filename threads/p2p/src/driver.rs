@@ -27,6 +27,7 @@ use p2pool_channels::ToNetwork;
 use p2pool_core::metrics::Metrics;
 use p2pool_core::node::NetworkCommand;
 use p2pool_core::status::{DuplicateIdentity, PeerDiscovery, PeersStatus};
+use p2pool_core::token_bucket::TokenBucket;
 use p2pool_core::units::UnixTime;
 
 use crate::added_peers::AddedPeers;
@@ -76,6 +77,8 @@ pub struct SwarmDriver {
     /// Counts the unread bytes of connections.
     muxer: muxer::Config,
     full_slots: FullSlots,
+    /// Bounds the warnings of bans.
+    bans_logged: TokenBucket<Instant>,
     dialer: Dialer,
     /// Dials that the dialer decided on and that are under way. Others say nothing about its peers.
     dials: HashSet<ConnectionId>,

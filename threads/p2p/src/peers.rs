@@ -28,6 +28,8 @@ const UNREAD_PENALTY: Rate = Rate { burst: 1, interval: Duration::from_secs(30) 
 const STATEMENTS_MAX: u8 = 2;
 /// Characters of a peer's agent version that are kept.
 const AGENT_LEN_MAX: usize = 64;
+/// Time for which a peer that brought a share is useful: twenty shares of the pool.
+const USEFUL_TIME: Duration = Duration::from_secs(600);
 
 /// How many inbound peers may stay.
 #[derive(Clone, Copy, Debug)]
@@ -186,7 +188,7 @@ impl Peer {
     }
 
     /// Returns the key that sorts peers by the time at which they connected first.
-    const fn order(&self) -> (Instant, PeerHandle) {
+    pub const fn order(&self) -> (Instant, PeerHandle) {
         (self.slot_since, self.handle)
     }
 }
@@ -301,11 +303,13 @@ impl Peers {
         evicted
     }
 
-    /// Returns some of the inbound peers that stay and have been connected for so long; `random` chooses which.
+    /// Returns some of the inbound peers that stay, have been connected for so long and have brought no share that was new here
+    /// lately; `random` chooses which.
     pub fn any_settled(&self, count: usize, random: [u8; 16], age: Duration, now: Instant) -> Vec<PeerId> {
         let is_settled = |peer: &Peer| {
             let is_old = now.duration_since(peer.connected_at) >= age;
-            peer.direction == Direction::Inbound && is_old && peer.leaving_since.is_none()
+            let is_useful = peer.shared_at.is_some_and(|at| now.duration_since(at) < USEFUL_TIME);
+            peer.direction == Direction::Inbound && is_old && !is_useful && peer.leaving_since.is_none()
         };
         let mut settled: Vec<PeerId> = self.iter().filter(|(_, peer)| is_settled(peer)).map(|(id, _)| *id).collect();
         settled.sort_by_key(|id| Key(random).hash(&[&id.to_bytes()]));
@@ -322,14 +326,10 @@ impl Peers {
         self.chosen().count()
     }
 
-    /// Number of those that connected before this one.
-    pub fn outbound_before(&self, peer: &Peer) -> usize {
-        self.chosen().filter(|other| other.order() < peer.order()).count()
-    }
-
-    fn chosen(&self) -> impl Iterator<Item = &Peer> {
-        let is_chosen = |peer: &&Peer| peer.direction == Direction::Outbound && peer.route == Route::Direct;
-        self.by_id.values().filter(is_chosen)
+    /// The peers that [`Self::outbound`] counts.
+    pub fn chosen(&self) -> impl Iterator<Item = (&PeerId, &Peer)> {
+        let is_chosen = |peer: &Peer| peer.direction == Direction::Outbound && peer.route == Route::Direct;
+        self.by_id.iter().filter(move |(_, peer)| is_chosen(peer))
     }
 
     /// Returns the published status of all peers, in the order in which they connected.

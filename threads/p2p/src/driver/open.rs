@@ -16,6 +16,7 @@ use p2pool_channels::ToChain;
 use p2pool_core::config::{AddressKind, Config};
 use p2pool_core::metrics::Metrics;
 use p2pool_core::status::{PeerDiscovery, PeersStatus};
+use p2pool_core::token_bucket::{Rate, TokenBucket};
 use p2pool_core::units::UnixTime;
 
 use super::gossip::PendingVerdicts;
@@ -44,6 +45,8 @@ use crate::state_file::{self, StateFile};
 
 /// Name of the file of bans in the chain's folder.
 pub const BANS_FILE: &str = "bans";
+/// Warnings of bans, of which strangers with new peer ids could cause a hundred thousand a day.
+const BANS_LOGGED: Rate = Rate { burst: 60, interval: Duration::from_secs(60) };
 /// Name of the file of known peers in the chain's folder.
 pub const PEERS_FILE: &str = "peers";
 /// Timeout of a request, on both sides: a megabyte at 300 kbit/s.
@@ -121,6 +124,7 @@ impl SwarmDriver {
             eviction_key: Key(random()),
             muxer,
             full_slots: FullSlots::new(now),
+            bans_logged: TokenBucket::new(BANS_LOGGED, now),
             dialer: Dialer::new(our_id, Key(random()), config.max_outbound, bootnodes, &known, now),
             dials: HashSet::new(),
             ordered: HashMap::new(),

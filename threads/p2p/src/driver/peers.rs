@@ -6,7 +6,7 @@ use std::time::Instant;
 use libp2p::core::ConnectedPoint;
 use libp2p::swarm::{ConnectionId, ListenError};
 use libp2p::{identify, ping, PeerId};
-use log::{debug, info, warn};
+use log::{debug, log, warn, Level};
 use p2pool_core::node::Event;
 use p2pool_core::status::{Direction, Route};
 use p2pool_core::wire::Misbehaviour;
@@ -85,7 +85,7 @@ impl SwarmDriver {
         if let Some(peer) = self.remove_peer(id) {
             debug!("peer {id} disconnected: {}", peer.address);
             if self.peers.len() == 0 && std::mem::take(&mut self.has_joined) {
-                info!("last peer disconnected");
+                log!(self.full_slots.level(), "last peer disconnected");
             }
         }
         self.status_changed = true;
@@ -102,7 +102,7 @@ impl SwarmDriver {
                     self.status_changed = true;
                     // A peer that refuses this node does so before it identifies itself.
                     if !std::mem::replace(&mut self.has_joined, true) {
-                        info!("connected to the network: {peer_id} at {}", peer.address);
+                        log!(self.full_slots.level(), "connected to the network: {peer_id} at {}", peer.address);
                     }
                 }
                 self.on_identified(peer_id, &info);
@@ -168,7 +168,9 @@ impl SwarmDriver {
             return debug!("peer {id} at {address} misbehaved: {misbehaviour} (ban score {score})");
         }
         self.metrics.peer_bans.inc();
-        warn!("peer {id} at {address} banned for 24 h: {misbehaviour}");
+        // Peer ids cost nothing, and through Tor no address is banned with them.
+        let level = if self.bans_logged.take(Instant::now()) { Level::Warn } else { Level::Debug };
+        log!(level, "peer {id} at {address} banned for 24 h: {misbehaviour}");
         self.disconnect_banned();
         self.status_changed = true;
     }

@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use libp2p::PeerId;
-use log::{debug, log, warn, Level};
+use log::{debug, info, log, warn, Level};
 use p2pool_core::status::{Direction, Route};
 use p2pool_core::token_bucket::{Rate, TokenBucket};
 
 use super::SwarmDriver;
-use crate::dialer::OUTBOUND_KEPT;
+use crate::dialer::{Purpose, OUTBOUND_KEPT};
 use crate::full::{FullEvent, FullReport};
 use crate::identity;
 use crate::one_connection::LEAVE_TIME;
@@ -21,7 +21,7 @@ pub const SETTLED: Duration = Duration::from_secs(30);
 /// Time between two words to connected peers while others are turned away, and how many hear each: in a network whose slots are
 /// short, all that have more than they need have heard it after half a minute.
 pub const HINT_INTERVAL: Duration = Duration::from_secs(1);
-pub const HINTED: usize = 4;
+pub const HINTED: usize = 8;
 /// Log lines about full peers.
 const LOGGED: Rate = Rate { burst: 10, interval: Duration::from_secs(60) };
 
@@ -37,16 +37,25 @@ pub(super) struct FullSlots {
 }
 
 impl FullSlots {
+    /// Level of lines on short connections to full peers, which repeat.
+    pub(super) const fn level(&self) -> Level {
+        if self.is_reported {
+            Level::Debug
+        } else {
+            Level::Info
+        }
+    }
+
     pub(super) fn new(now: Instant) -> Self {
         Self { turned_away: false, hinted_at: now, logged: TokenBucket::new(LOGGED, now), is_reported: false }
     }
 }
 
-/// Whether a node that hears on a connection of this age that the peer is full may leave it to others. `older` is the number of
-/// outbound connections that are older. Honest nodes are full sooner than an attacker's, which never say so: if the oldest
+/// Whether a node that hears on a connection of this age that the peer is full may leave it to others. `before` is the number of
+/// outbound peers that are unlisted, or older if this one is not unlisted or they are. Honest nodes are full sooner than an attacker's, which never say so: if the oldest
 /// connections could be left too, those that stay would be the attacker's.
-pub fn may_leave(connected_for: Duration, older: usize, peers: usize) -> bool {
-    connected_for >= SETTLED && older >= OUTBOUND_KEPT && peers >= PEERS_ENOUGH
+pub fn may_leave(connected_for: Duration, before: usize, peers: usize) -> bool {
+    connected_for >= SETTLED && before >= OUTBOUND_KEPT && peers >= PEERS_ENOUGH
 }
 
 impl SwarmDriver {
@@ -84,7 +93,10 @@ impl SwarmDriver {
         let has_settled = self.peers.iter().any(|(_, peer)| now.duration_since(peer.connected_at) >= SETTLED);
         let is_only_full = self.peers.len() == 0 && self.dialer.knows_only_full();
         if is_only_full && !self.full_slots.is_reported {
-            warn!("no peer: all {} known peers are full, retrying", self.dialer.full());
+            warn!("no peer: all known peers are full ({}), retrying", self.dialer.full());
+        }
+        if self.full_slots.is_reported && has_settled {
+            info!("a peer has room again: {} connected", self.peers.len());
         }
         self.full_slots.is_reported = (self.full_slots.is_reported || is_only_full) && !has_settled;
     }
@@ -99,6 +111,13 @@ impl SwarmDriver {
         }
     }
 
+    /// Number of outbound peers that are kept before this one: unlisted ones, then the oldest.
+    fn kept_before(&self, id: &PeerId, peer: &Peer) -> usize {
+        let rank = |id: &PeerId, peer: &Peer| (self.dialer.purpose(id) != Purpose::Unlisted, peer.order());
+        let own = rank(id, peer);
+        self.peers.chosen().filter(|(other, peer)| rank(other, peer) < own).count()
+    }
+
     fn on_heard_full(&mut self, id: PeerId) {
         let now = Instant::now();
         // Not limited: it costs no more than the stream, and a node with few inbound peers says it to each of them often.
@@ -107,7 +126,7 @@ impl SwarmDriver {
             return;
         }
         let connected_for = now.duration_since(peer.connected_at);
-        if may_leave(connected_for, self.peers.outbound_before(peer), self.peers.len()) && !self.added.contains(&id) {
+        if may_leave(connected_for, self.kept_before(&id, peer), self.peers.len()) && !self.added.contains(&id) {
             debug!("peer {id} is full: leaving it to others");
             self.dialer.leaving(&id, now);
             return self.disconnect(id);

@@ -200,10 +200,13 @@ impl Crowd {
 
     fn hear(&mut self, public: usize, peer: &PeerId) {
         let (now, number) = (self.now, self.home_of(peer));
-        let home = &mut self.homes[number];
+        let home = &self.homes[number];
         let since = home.direct[&public];
-        let older = home.direct.iter().filter(|(number, at)| (**at, **number) < (since, public)).count();
-        if may_leave(now.duration_since(since), older, home.connections()) {
+        let rank = |number: usize, at: Instant| (home.dialer.purpose(&id(number)) != Purpose::Unlisted, at, number);
+        let own = rank(public, since);
+        let before = home.direct.iter().filter(|(number, at)| rank(**number, **at) < own).count();
+        if may_leave(now.duration_since(since), before, home.connections()) {
+            let home = &mut self.homes[number];
             home.dialer.leaving(&id(public), now);
             home.closed(public, now);
             self.publics[public].peers.remove(peer);

@@ -13,7 +13,7 @@ use crate::units::Sats;
 /// Prefix of the commitment within its push.
 pub(super) const COMMITMENT_PREFIX: &[u8] = b"p2pool";
 /// Start of the witness commitment output's script (BIP-0141).
-const WITNESS_COMMITMENT_PREFIX: [u8; 6] = [0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed];
+pub const WITNESS_COMMITMENT_PREFIX: [u8; 6] = [0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed];
 /// The input's sequence number, with which nLockTime is enforced (BIP-0054).
 const SEQUENCE: u32 = 0xffff_fffe;
 

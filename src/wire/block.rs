@@ -1,7 +1,7 @@
 //! The announcement of a found Bitcoin block on its own gossip topic: header, coinbase and short ids (BIP-0152). Peers
 //! reassemble and submit the block, so that it is not lost if the finder's bitcoind fails.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use bitcoin::bip152::ShortId;
 use bitcoin::block::Header;
@@ -16,6 +16,7 @@ use thiserror::Error;
 use super::cbor::{get_entry, put_entry, Field, Frame, Map, WireError};
 use super::limits::{BLOCK_MESSAGE_LEN_MAX, BLOCK_TRANSACTIONS_MAX, COINBASE_LEN_MAX, TRANSACTIONS_REQUESTED_MAX};
 use super::list::{read_bytes, Bytes, List, TooLong};
+use crate::share::coinbase::WITNESS_COMMITMENT_PREFIX;
 use crate::share::ShareId;
 use crate::units::{Bits, BlockHeight};
 
@@ -59,7 +60,7 @@ pub enum BlockError {
     /// The header's hash is above its target.
     #[error("header hash above its target")]
     Work,
-    /// The coinbase is not a coinbase transaction, or is one of another height.
+    /// The coinbase is not a coinbase transaction, lacks its witness, or is one of another height.
     #[error("invalid coinbase or coinbase of another height")]
     Coinbase,
     /// A transaction from a peer, given by its index, is malformed or has another short id.
@@ -138,12 +139,26 @@ impl BlockAnnouncement {
         let coinbase: Transaction = encode::deserialize(&self.coinbase).map_err(|_| BlockError::Coinbase)?;
         let height = coinbase.input.first().map(|input| input.script_sig.as_bytes());
         let starts_with_height = height.is_some_and(|script| script.starts_with(&height_push(self.height)));
-        if coinbase.is_coinbase() && starts_with_height {
+        // bitcoind rejects a block without the witnesses that it commits to. It has the hash of the true one, and where no
+        // transaction has a witness the commitment is not checked.
+        let commits = coinbase
+            .output
+            .iter()
+            .any(|output| output.script_pubkey.as_bytes().starts_with(&WITNESS_COMMITMENT_PREFIX));
+        let has_witness = coinbase.input.first().is_some_and(|input| !input.witness.is_empty());
+        if coinbase.is_coinbase() && starts_with_height && (has_witness || !commits) {
             Ok(coinbase)
         } else {
             Err(BlockError::Coinbase)
         }
     }
+}
+
+/// Whether a transaction is in a block twice. A merkle tree whose row has an odd number of nodes repeats the last one, so a
+/// block that repeats its last transactions can have the hash of the true one.
+fn repeats_transactions(block: &Block) -> bool {
+    let mut seen = HashSet::with_capacity(block.txdata.len());
+    !block.txdata.iter().all(|transaction| seen.insert(transaction.compute_txid()))
 }
 
 /// Returns the start of the script of a coinbase (BIP-0034).
@@ -292,7 +307,7 @@ impl Reassembly {
         let Some(others) = self.transactions.iter().cloned().collect::<Option<Vec<_>>>() else { return Ok(None) };
         let txdata = std::iter::once(self.coinbase.clone()).chain(others).collect();
         let block = Block { header: self.announcement.header, txdata };
-        if block.check_merkle_root() && block.check_witness_commitment() {
+        if block.check_merkle_root() && block.check_witness_commitment() && !repeats_transactions(&block) {
             return Ok(Some(encode::serialize(&block)));
         }
         if !self.guessed {

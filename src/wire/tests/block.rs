@@ -166,6 +166,43 @@ fn a_wrong_witness_commitment_is_rejected() {
     assert_eq!(partial.block(), Err(BlockError::MerkleRoot));
 }
 
+/// bitcoind rejects such blocks without another look at the true one, which has the same hash.
+#[test]
+fn a_block_without_the_witnesses_it_commits_to_is_no_block() {
+    for others in [0, 2] {
+        let true_block = block(others);
+        let mut stripped = true_block.clone();
+        stripped.txdata.iter_mut().for_each(|transaction| transaction.input[0].witness.clear());
+        assert_eq!(stripped.block_hash(), true_block.block_hash());
+        assert!(stripped.check_merkle_root() && stripped.check_witness_commitment());
+        assert_eq!(BlockAnnouncement::validate(&announced(&stripped), BITS), Err(BlockError::Coinbase), "{others}");
+    }
+}
+
+#[test]
+fn a_block_that_repeats_its_last_transactions_is_no_block() {
+    // The merkle trees repeat the last node of a row with an odd number of them.
+    for (others, repeated) in [(2, 1), (4, 1), (5, 2)] {
+        let true_block = block(others);
+        let mut longer = true_block.clone();
+        longer.txdata.extend_from_within(true_block.txdata.len() - repeated..);
+        assert!(longer.check_merkle_root());
+        assert_eq!(longer.block_hash(), true_block.block_hash());
+        assert!(longer.check_witness_commitment());
+        let mut partial = reassemble(&longer, &known(&longer, 1..longer.txdata.len()));
+        let missing = partial.missing();
+        partial.fill(&missing, &data(&longer, &missing)).unwrap();
+        // What was matched by short id is requested again before the announcer is at fault.
+        let mut made = partial.block();
+        if made == Ok(None) {
+            let missing = partial.missing();
+            partial.fill(&missing, &data(&longer, &missing)).unwrap();
+            made = partial.block();
+        }
+        assert_eq!(made, Err(BlockError::MerkleRoot), "{others} and {repeated}");
+    }
+}
+
 #[test]
 fn the_work_of_the_header_is_checked_first() {
     let mut block = block(2);

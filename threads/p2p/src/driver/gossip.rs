@@ -1,5 +1,6 @@
 //! Gossip of shares and found blocks. A received message is relayed only after the chain thread's verdict.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,8 +23,9 @@ use crate::rate_limits::Action;
 
 /// Shares that wait for a verdict: twice what the chain thread's inbox holds. GossipSub keeps 4 KB of each.
 const SHARES_PENDING_MAX: usize = 512;
-/// Block announcements that wait for a verdict. Each may have a megabyte, which is kept twice.
-const BLOCKS_PENDING_MAX: usize = 8;
+/// Block announcements that wait for a verdict: as many as wait and are reassembled at the chain thread, which decides what is
+/// worth least. Each may have a megabyte, which is kept twice.
+const BLOCKS_PENDING_MAX: usize = 16;
 /// Time after which GossipSub drops a message without a verdict.
 const VERDICT_TIMEOUT: Duration = Duration::from_secs(VERDICT_HEARTBEATS as u64);
 
@@ -44,7 +46,7 @@ struct PendingMessage {
 
 impl PendingVerdicts {
     /// Adds a message. If too many of its kind wait, the oldest message of the peer with most of them is removed and
-    /// returned: a peer that sends much that cannot be judged displaces only its own messages.
+    /// returned, or the oldest of all if no peer has more: a peer that sends much that cannot be judged displaces only its own.
     fn add(&mut self, id: GossipId, from: PeerId, is_block: bool) -> Option<(GossipId, PeerId)> {
         let max = if is_block { BLOCKS_PENDING_MAX } else { SHARES_PENDING_MAX };
         let (serial, until) = (self.next_serial, Instant::now() + VERDICT_TIMEOUT);
@@ -60,7 +62,8 @@ impl PendingVerdicts {
             return None;
         }
         of_kind.sort_unstable();
-        let most = of_kind.chunk_by(|one, other| one.0 == other.0).max_by_key(|chunk| chunk.len())?;
+        let most =
+            of_kind.chunk_by(|one, other| one.0 == other.0).max_by_key(|chunk| (chunk.len(), Reverse(chunk[0].1)))?;
         let (from, _, oldest) = *most.first()?;
         self.messages.remove(&oldest);
         Some((oldest, from))
@@ -270,5 +273,19 @@ mod tests {
         // Blocks are counted separately.
         assert_eq!(pending.add(id(3_000), honest, true), None);
         assert!(pending.add(id(3_001), honest, false).is_some_and(|(_, from)| from == attacker));
+    }
+
+    #[test]
+    fn peers_with_one_pending_block_each_do_not_displace_the_newest() {
+        let mut peers: Vec<PeerId> = (0..=BLOCKS_PENDING_MAX).map(|_| PeerId::random()).collect();
+        peers.sort_unstable();
+        for is_last in [true, false] {
+            let mut pending = PendingVerdicts::default();
+            let honest = peers[if is_last { BLOCKS_PENDING_MAX } else { 0 }];
+            for (number, attacker) in (1..).zip(peers.iter().filter(|peer| **peer != honest)) {
+                assert_eq!(pending.add(GossipId([number; 32]), *attacker, true), None);
+            }
+            assert!(pending.add(GossipId([0; 32]), honest, true).is_some_and(|(_, from)| from != honest));
+        }
     }
 }

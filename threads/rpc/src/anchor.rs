@@ -5,7 +5,7 @@
 //!
 //! What peers send makes the node look blocks up. So the calls that lookups make are bounded, whatever the blocks are: a lookup
 //! makes one call, for a new block three and a few per header, for an old one some 30 (on test networks up to 4,060, where blocks
-//! of the least difficulty fill a period), and all together [`LOOKUP_CALLS_PER_S`].
+//! of the least difficulty fill a period), and all together [`LOOKUP_CALLS_PER_S`], beyond which old blocks wait.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -182,7 +182,7 @@ impl AnchorThread {
         if self.best_chain.is_unreported() && !self.is_paused() {
             self.follow();
         }
-        if !self.is_paused() && self.lookup_calls.is_left(Instant::now()) {
+        if !self.is_paused() && self.lookup_calls.are_left_for(lookup, Instant::now()) {
             let before = self.bitcoind.client.calls;
             match self.best_chain.look_up(&mut self.bitcoind, lookup) {
                 Ok(Found::Recent) => {
@@ -220,6 +220,12 @@ impl CallBudget {
         Self { left: LOOKUP_CALLS_BURST.into(), at: now }
     }
 
+    /// Whether a lookup may be made. One of a block that may not be old makes a single call, and the node bounds their number: old
+    /// blocks must not keep out those beside the best chain.
+    fn are_left_for(&mut self, lookup: BlockLookup, now: Instant) -> bool {
+        self.is_left(now) || !lookup.may_be_old
+    }
+
     fn is_left(&mut self, now: Instant) -> bool {
         let seconds = now.duration_since(self.at).as_secs();
         self.at += Duration::from_secs(seconds);
@@ -235,6 +241,9 @@ impl CallBudget {
 
 #[cfg(test)]
 mod tests {
+    use bitcoin::hashes::Hash as _;
+    use bitcoin::BlockHash;
+
     use super::*;
 
     #[test]
@@ -247,6 +256,8 @@ mod tests {
         // The most expensive lookup.
         budget.spend(4_060);
         assert!(!budget.is_left(after(4)));
+        let lookup = |may_be_old| BlockLookup { hash: BlockHash::all_zeros(), may_be_old };
+        assert!(!budget.are_left_for(lookup(true), after(4)) && budget.are_left_for(lookup(false), after(4)));
         assert!(budget.is_left(after(5)));
         // It never grows beyond what it was at the start.
         assert!(budget.is_left(after(1_000_000)));

@@ -1,16 +1,15 @@
 //! Relays found Bitcoin blocks: announces this node's, reassembles those of peers and gives them to this node's bitcoind,
 //! so that a block is not lost with its finder's node.
 //!
-//! Only a block of this pool counts: one that is a share in the tree, on the tip of bitcoind's best chain or one below. Any
-//! other Bitcoin block is no reason to make bitcoind store it, or this node relay it.
+//! Only a pool's new block counts: its coinbase has the commitment of a share, and it stands on the tip of bitcoind's best chain,
+//! one below, or beside it no lower than the tip. Any other Bitcoin block is no reason to make bitcoind store it, or this node
+//! relay it. The share itself may still be deferred when its block is found, so it need not be known.
 
-use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bitcoin::block::Header;
 use bitcoin::consensus::{deserialize, serialize};
-use bitcoin::hashes::Hash as _;
 use bitcoin::{Block, BlockHash};
 
 use super::effect::PeerBlock;
@@ -18,7 +17,6 @@ use super::headers::NEXT_SOURCE_S;
 use super::report::Report;
 use super::TableSize;
 use crate::peer::{GossipId, GossipVerdict, PeerHandle};
-use crate::share::ShareId;
 use crate::sharechain::{Anchor, Tree};
 use crate::units::{BlockHeight, SteadyTime, UnixTime};
 use crate::wire::{BlockAnnouncement, BlockError, Reassembly, Request, Response, TransactionBytes};
@@ -30,8 +28,7 @@ const SERVED_MAX: usize = 4;
 /// announce the header of an old block with other parts, and must not displace valid announcements.
 const PARTIAL_MAX: usize = 8;
 const PARTIAL_PER_PEER_MAX: usize = 2;
-/// Announced blocks that wait for their parent or their share, one per netgroup. Usually they come in any order within
-/// milliseconds.
+/// Announced blocks that wait for their parent, one per netgroup.
 const WAITING_MAX: usize = 8;
 /// Seconds that one waits: the network thread forgets its gossip then, and a found block is everywhere by that time.
 const WAITING_MAX_S: u32 = 120;
@@ -59,8 +56,6 @@ pub enum RelayAction {
     LookUp(BlockHash, Option<PeerHandle>),
     /// Request this header from one more peer, the first of these that got no such request.
     RequestHeader(BlockHash, Vec<PeerHandle>),
-    /// Request this share, which the peer should have.
-    RequestShare(ShareId, PeerHandle),
     /// Write a line to the log.
     Report(Report),
 }
@@ -71,18 +66,17 @@ pub trait ChainView {
     fn anchor(&self, hash: &BlockHash) -> Option<&Anchor>;
     /// Where a new block on this one would stand.
     fn standing(&self, parent: &BlockHash) -> Standing;
-    /// Whether a share is in the tree.
-    fn has_share(&self, id: &ShareId) -> bool;
 }
 
 /// Where a block stands, by its parent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// On the tip of bitcoind's best chain, or one below.
+    /// On the tip of bitcoind's best chain, on the one below, or on a known block beside it that is no lower than the tip: then
+    /// it leads to a better chain, whose blocks bitcoind may have yet to get.
     New,
     /// Further below.
     Old,
-    /// The parent is not on the best chain, which may have yet to reach it.
+    /// The parent is unknown, or a lower one beside the best chain.
     Unknown,
 }
 
@@ -97,12 +91,9 @@ impl ChainView for Tree {
         match (tip.header.block_hash(), tip.header.prev_blockhash) {
             (hash, before) if *parent == hash || *parent == before => Standing::New,
             _ if headers.is_on_best(parent) => Standing::Old,
+            _ if headers.get(parent).is_some_and(|beside| beside.height >= tip.height) => Standing::New,
             _ => Standing::Unknown,
         }
-    }
-
-    fn has_share(&self, id: &ShareId) -> bool {
-        self.contains(id)
     }
 }
 
@@ -124,15 +115,13 @@ pub struct BlockRelay {
     actions: Vec<RelayAction>,
 }
 
-/// An announced block whose parent or share is unknown here.
+/// An announced block whose parent is unknown here, or not on the best chain yet.
 #[derive(Debug)]
 struct Waiting {
     peer: PeerHandle,
     gossip: GossipId,
     header: Header,
     announcement: Vec<u8>,
-    /// Whether only its share is missing: the announcement is valid, with a Bitcoin block's work.
-    is_valid: bool,
     since: SteadyTime,
     /// Number of other peers chosen so far as sources of the parent's header, and when the next one is chosen.
     others: usize,
@@ -230,20 +219,20 @@ impl BlockRelay {
             return;
         }
         let other_at = now.plus(NEXT_SOURCE_S);
-        let waiting = Waiting { peer, gossip, header, announcement, is_valid: false, since: now, others: 0, other_at };
+        let waiting = Waiting { peer, gossip, header, announcement, since: now, others: 0, other_at };
         let Some(waiting) = self.take(waiting, view, template) else { return };
-        self.request_missing(&waiting, Some(peer), view);
+        self.look_up_parent(&waiting, Some(peer), view);
         // A netgroup cannot use up the places of others.
         if let Some(at) = self.waiting.iter().position(|other| other.is_of(peer)) {
             self.stop_waiting(at);
         }
         self.waiting.push_back(waiting);
         if self.waiting.len() > WAITING_MAX {
-            self.stop_waiting(self.least_worthy());
+            self.stop_waiting(0);
         }
     }
 
-    /// Bitcoin blocks or shares may have become known that announcements wait for.
+    /// Bitcoin blocks may have become known that announcements wait for.
     pub fn settle(&mut self, view: &impl ChainView, template: Option<&Template>) {
         for waiting in std::mem::take(&mut self.waiting) {
             let still = self.take(waiting, view, template);
@@ -273,7 +262,7 @@ impl BlockRelay {
         }
     }
 
-    /// Time passes. What the last peer did not send is requested from another one. What waiting blocks lack is looked up
+    /// Time passes. What the last peer did not send is requested from another one. The parents of waiting blocks are looked up
     /// again, and every [`NEXT_SOURCE_S`] one more peer becomes a source of each unknown parent, because the announcer need
     /// not have it and requests get lost.
     pub fn tick(&mut self, peers: &[PeerHandle], now: SteadyTime, view: &impl ChainView) {
@@ -287,7 +276,7 @@ impl BlockRelay {
         }
         for mut waiting in std::mem::take(&mut self.waiting) {
             if now.since(waiting.since) >= WAITING_MAX_S {
-                self.actions.push(RelayAction::Report(Report::BlockNotOfThisPool(waiting.header.block_hash())));
+                self.actions.push(RelayAction::Report(Report::BlockUnlinked(waiting.header.block_hash())));
                 self.actions.push(RelayAction::Verdict(waiting.gossip, GossipVerdict::Ignore));
                 continue;
             }
@@ -300,7 +289,7 @@ impl BlockRelay {
                 self.actions.push(RelayAction::RequestHeader(parent, others));
                 waiting.others += 1;
             }
-            self.request_missing(&waiting, None, view);
+            self.look_up_parent(&waiting, None, view);
             self.waiting.push_back(waiting);
         }
     }
@@ -312,47 +301,33 @@ impl BlockRelay {
             || self.partial.iter().any(|partial| partial.hash == *hash && partial.announcer == peer)
     }
 
-    /// Checks an announcement as far as its parent and its share are known. Returns it if it has to wait.
-    fn take(&mut self, mut waiting: Waiting, view: &impl ChainView, template: Option<&Template>) -> Option<Waiting> {
-        match view.standing(&waiting.header.prev_blockhash) {
-            Standing::Unknown => return Some(waiting),
-            Standing::Old => {
+    /// Checks an announcement if its parent is known. Returns it if it has to wait.
+    fn take(&mut self, waiting: Waiting, view: &impl ChainView, template: Option<&Template>) -> Option<Waiting> {
+        let parent = &waiting.header.prev_blockhash;
+        let anchor = match (view.standing(parent), view.anchor(parent)) {
+            (Standing::New, Some(anchor)) => anchor,
+            (Standing::Old, _) => {
                 self.actions.push(RelayAction::Verdict(waiting.gossip, GossipVerdict::Ignore));
                 return None;
             }
-            Standing::New => {}
-        }
-        let has_share = view.has_share(&ShareId(waiting.header.block_hash().to_byte_array()));
-        if waiting.is_valid && !has_share {
-            return Some(waiting);
-        }
-        let Some(anchor) = view.anchor(&waiting.header.prev_blockhash) else { return Some(waiting) };
-        let required = anchor.required_bits(UnixTime(waiting.header.time));
-        let (peer, gossip) = (waiting.peer, waiting.gossip);
-        let checked = BlockAnnouncement::validate(&waiting.announcement, required);
-        match checked {
-            Ok(_) if !has_share => {
-                waiting.is_valid = true;
-                return Some(waiting);
+            _ => return Some(waiting),
+        };
+        let Waiting { peer, gossip, header, announcement, .. } = waiting;
+        let checked = BlockAnnouncement::validate(&announcement, anchor.required_bits(UnixTime(header.time)));
+        match checked.and_then(|announcement| Partial::new(peer, gossip, announcement, template)) {
+            Ok(partial) => self.advance(partial),
+            Err(error) => {
+                self.actions.push(RelayAction::Verdict(gossip, GossipVerdict::Reject));
+                self.invalid(peer, error);
             }
-            checked => match checked.and_then(|valid| Partial::new(peer, gossip, valid, template)) {
-                Ok(partial) => self.advance(partial),
-                Err(error) => {
-                    self.actions.push(RelayAction::Verdict(gossip, GossipVerdict::Reject));
-                    self.invalid(peer, error);
-                }
-            },
         }
         None
     }
 
-    /// Requests what a waiting block lacks; `named_by` is the peer that has just named it.
-    fn request_missing(&mut self, waiting: &Waiting, named_by: Option<PeerHandle>, view: &impl ChainView) {
+    /// Looks the parent of a waiting block up; `named_by` is the peer that has just named it.
+    fn look_up_parent(&mut self, waiting: &Waiting, named_by: Option<PeerHandle>, view: &impl ChainView) {
         let parent = waiting.header.prev_blockhash;
-        if waiting.is_valid {
-            let id = ShareId(waiting.header.block_hash().to_byte_array());
-            self.actions.push(RelayAction::RequestShare(id, waiting.peer));
-        } else if view.anchor(&parent).is_none() {
+        if view.anchor(&parent).is_none() {
             self.actions.push(RelayAction::LookUp(parent, named_by));
         }
     }
@@ -360,15 +335,6 @@ impl BlockRelay {
     fn stop_waiting(&mut self, at: usize) {
         let stopped = self.waiting.remove(at);
         self.actions.extend(stopped.map(|stopped| RelayAction::Verdict(stopped.gossip, GossipVerdict::Ignore)));
-    }
-
-    /// The waiting block to drop: the oldest of those whose work is unchecked, or else of the block that most announcements
-    /// name. Bitcoin blocks of others are few, so they do not displace one of this pool that waits for its share.
-    fn least_worthy(&self) -> usize {
-        let named = |hash: BlockHash| self.waiting.iter().filter(|other| other.header.block_hash() == hash).count();
-        let worst =
-            |(at, waiting): &(usize, &Waiting)| (!waiting.is_valid, named(waiting.header.block_hash()), Reverse(*at));
-        self.waiting.iter().enumerate().max_by_key(worst).map_or(0, |(at, _)| at)
     }
 
     /// Completes a block, or requests what it lacks.

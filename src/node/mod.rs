@@ -484,22 +484,16 @@ impl Node {
 
     /// Does what the planner and the block relay request, until nothing is left.
     fn settle(&mut self, now: Now) {
-        self.settle_sync(now);
-        self.relay.settle(self.chain.tree(), self.jobs.template.as_deref());
-        let actions = self.relay.take_actions();
-        if !actions.is_empty() {
-            actions.into_iter().for_each(|action| self.on_relay(action, now));
-            self.settle_sync(now);
-        }
-    }
-
-    fn settle_sync(&mut self, now: Now) {
         loop {
             let actions = self.sync.advance(now.steady, self.chain.tree());
             if actions.is_empty() {
                 break;
             }
             actions.into_iter().for_each(|action| self.on_sync(action, now));
+        }
+        self.relay.settle(self.chain.tree(), self.jobs.template.as_deref());
+        for action in self.relay.take_actions() {
+            self.on_relay(action, now);
         }
     }
 
@@ -565,9 +559,6 @@ impl Node {
                 self.look_up(hash, from.map(|peer| (peer, Branch::Gossiped)), now.steady);
             }
             RelayAction::RequestHeader(hash, peers) => self.headers.add_other(hash, peers.into_iter()),
-            RelayAction::RequestShare(id, peer) => {
-                self.sync.share_missing(id, Source::Gossip(peer), now.steady, self.chain.tree());
-            }
             RelayAction::Report(report) => self.report(report),
         }
     }

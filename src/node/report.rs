@@ -72,7 +72,7 @@ pub enum Report {
     /// A peer's Bitcoin block cannot be completed: no peer gives what is missing.
     BlockIncomplete(BlockHash),
     /// A peer's Bitcoin block builds on a block that stays unknown.
-    BlockNotOfThisPool(BlockHash),
+    BlockUnlinked(BlockHash),
     /// A peer announced a Bitcoin block that is not valid.
     BlockInvalid { peer: PeerHandle, error: BlockError },
     /// A peer sent a Bitcoin header that Bitcoin can never accept.
@@ -176,7 +176,7 @@ impl fmt::Display for Report {
             Self::BlockIncomplete(id) => {
                 write!(f, "peer's Bitcoin block {id} given up: no peer has its missing transactions")
             }
-            Self::BlockNotOfThisPool(id) => write!(f, "peer's Bitcoin block {id} given up: its share or its parent is unknown"),
+            Self::BlockUnlinked(id) => write!(f, "peer's Bitcoin block {id} given up: its parent is unknown or not on the best chain"),
             Self::BlockInvalid { peer, error } => write!(f, "peer {peer} announced an invalid Bitcoin block: {error}"),
             Self::HeaderInvalid { peer, fault } => write!(f, "peer {peer} sent an invalid Bitcoin header: {fault}"),
             Self::EnvelopeInvalid { peer, error } => write!(f, "peer {peer} sent an invalid envelope: {error}"),

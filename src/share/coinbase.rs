@@ -4,6 +4,8 @@
 //! the header's merkle root commits to exactly these bytes.
 
 use bitcoin::hashes::{sha256d, Hash as _, HashEngine as _};
+use bitcoin::script::Instruction;
+use bitcoin::Script;
 
 use super::{PayoutScript, ShareInfo, EXTRANONCE_LEN};
 use crate::bytes::{compact_size_len, put_compact_size};
@@ -107,6 +109,17 @@ impl Coinbase {
         out.extend_from_slice(locktime);
         out
     }
+}
+
+/// Whether a scriptSig contains the commitment of a share of some chain: of which one follows only from the share.
+pub fn has_commitment(script_sig: &Script) -> bool {
+    let is_commitment = |instruction| match instruction {
+        Instruction::PushBytes(push) => {
+            push.len() == COMMITMENT_PREFIX.len() + 32 && push.as_bytes().starts_with(COMMITMENT_PREFIX)
+        }
+        Instruction::Op(_) => false,
+    };
+    script_sig.instructions().map_while(Result::ok).any(is_commitment)
 }
 
 /// The scriptSig up to the extranonce: BIP-0034 height, commitment, coinbase tag, and the push opcode of the extranonce.

@@ -16,7 +16,7 @@ use thiserror::Error;
 use super::cbor::{get_entry, put_entry, Field, Frame, Map, WireError};
 use super::limits::{BLOCK_MESSAGE_LEN_MAX, BLOCK_TRANSACTIONS_MAX, COINBASE_LEN_MAX, TRANSACTIONS_REQUESTED_MAX};
 use super::list::{read_bytes, Bytes, List, TooLong};
-use crate::share::coinbase::WITNESS_COMMITMENT_PREFIX;
+use crate::share::coinbase::{has_commitment, WITNESS_COMMITMENT_PREFIX};
 use crate::share::ShareId;
 use crate::units::{Bits, BlockHeight};
 
@@ -63,6 +63,9 @@ pub enum BlockError {
     /// The coinbase is not a coinbase transaction, lacks its witness, or is one of another height.
     #[error("invalid coinbase or coinbase of another height")]
     Coinbase,
+    /// The coinbase has no commitment of a share: it is not a pool's block.
+    #[error("no commitment of a share in the coinbase")]
+    Commitment,
     /// A transaction from a peer, given by its index, is malformed or has another short id.
     #[error("transaction {0} is not the announced one")]
     Transaction(u16),
@@ -93,7 +96,8 @@ impl BlockAnnouncement {
     /// ([`crate::sharechain::Anchor::required_bits`] of the previous block).
     ///
     /// # Errors
-    /// The header does not have the work of a Bitcoin block, the bytes are not an announcement, or the coinbase is invalid.
+    /// The header does not have the work of a Bitcoin block, the bytes are not an announcement, or the coinbase is invalid or
+    /// without the commitment of a share.
     pub fn validate(bytes: &[u8], required: Bits) -> Result<Self, BlockError> {
         let header = Self::decode_header(bytes)?;
         let found = Bits(header.bits.to_consensus());
@@ -105,8 +109,11 @@ impl BlockAnnouncement {
             return Err(BlockError::Work);
         }
         let announcement = Self::decode(bytes)?;
-        announcement.coinbase_transaction()?;
-        Ok(announcement)
+        let coinbase = announcement.coinbase_transaction()?;
+        match coinbase.input.first() {
+            Some(input) if has_commitment(&input.script_sig) => Ok(announcement),
+            _ => Err(BlockError::Commitment),
+        }
     }
 
     /// Makes the announcement of a block. Every block that was found with a job of this node fits.

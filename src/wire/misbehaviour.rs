@@ -99,6 +99,7 @@ impl From<&BlockError> for Misbehaviour {
             BlockError::Bits { .. }
             | BlockError::Work
             | BlockError::Coinbase
+            | BlockError::Commitment
             | BlockError::Transaction(_)
             | BlockError::MerkleRoot => Self::FalseBlock,
         }

@@ -1,4 +1,4 @@
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use bitcoin::absolute::LockTime;
 use bitcoin::block::{Header, Version};
@@ -18,6 +18,8 @@ use crate::wire::Frame as _;
 /// Regtest's target, which every second hash meets.
 const BITS: Bits = Bits(0x207f_ffff);
 const HEIGHT: BlockHeight = BlockHeight(200);
+/// The commitment of a share, in form.
+const COMMITMENT: [u8; 38] = *b"p2pool--------------------------------";
 const FINDER: PeerHandle = PeerHandle(7);
 const OTHERS: [PeerHandle; 2] = [PeerHandle(8), PeerHandle(9)];
 const GOSSIP: GossipId = GossipId([1; 32]);
@@ -34,7 +36,7 @@ fn transaction(previous_output: OutPoint, script_sig: ScriptBuf, sats: u64) -> T
 
 /// A block with one transaction that no template has.
 fn block() -> Block {
-    let height = bitcoin::script::Builder::new().push_int(i64::from(HEIGHT.0)).push_int(0).into_script();
+    let height = bitcoin::script::Builder::new().push_int(i64::from(HEIGHT.0)).push_slice(COMMITMENT).into_script();
     let spent = OutPoint::new(Txid::from_byte_array([3; 32]), 0);
     let header = Header {
         version: Version::from_consensus(0x2000_0000),
@@ -57,7 +59,6 @@ fn block() -> Block {
 #[derive(Default)]
 struct View {
     anchors: HashMap<BlockHash, (Anchor, Standing)>,
-    shares: HashSet<ShareId>,
 }
 
 impl View {
@@ -74,13 +75,9 @@ impl ChainView for View {
     fn standing(&self, parent: &BlockHash) -> Standing {
         self.anchors.get(parent).map_or(Standing::Unknown, |(_, standing)| *standing)
     }
-
-    fn has_share(&self, id: &ShareId) -> bool {
-        self.shares.contains(id)
-    }
 }
 
-/// A relay that knows the tests' block as a share, and its parent as bitcoind's tip.
+/// A relay that knows the parent of the tests' block as bitcoind's tip.
 struct Relay {
     relay: BlockRelay,
     view: View,
@@ -88,12 +85,6 @@ struct Relay {
 
 impl Relay {
     fn new() -> Self {
-        let mut relay = Self::without_share();
-        relay.view.shares.insert(share_of(&block()));
-        relay
-    }
-
-    fn without_share() -> Self {
         let mut view = View::default();
         view.add(anchor(), Standing::New);
         Self { relay: BlockRelay::default(), view }
@@ -125,10 +116,6 @@ impl Relay {
 fn anchor() -> Anchor {
     let header = crate::test_support::anchor().header;
     anchor_of(header, HEIGHT.0 - 1, UnixTime(header.time))
-}
-
-fn share_of(block: &Block) -> ShareId {
-    ShareId(block.block_hash().to_byte_array())
 }
 
 /// The block with another nonce, and the work that it claims.
@@ -284,7 +271,6 @@ fn one_peers_announcements_do_not_take_the_room_of_others() {
     let mut given_up = 0;
     for number in 0..20 {
         let mut other = with_other_nonce(&block, u32::from(number));
-        relay.view.shares.insert(share_of(&other));
         other.txdata[1] = transaction(OutPoint::new(Txid::from_byte_array([number; 32]), 0), ScriptBuf::new(), 8);
         let actions = relay.announced(LIAR, GossipId([100 + number; 32]), &announcement(&other));
         given_up += verdicts(&actions).len();
@@ -310,27 +296,18 @@ fn a_block_on_an_unknown_one_waits_for_its_parent() {
 }
 
 #[test]
-fn a_block_waits_for_its_share_and_without_it_is_neither_fetched_nor_relayed_nor_penalised() {
-    let block = block();
-    let mut relay = Relay::without_share();
-    let is_request =
-        |actions: &[RelayAction]| matches!(actions, [RelayAction::RequestShare(id, FINDER)] if *id == share_of(&block));
-    assert!(is_request(&relay.announced(FINDER, GOSSIP, &announcement(&block))));
-    assert!(relay.settle().is_empty());
-    assert!(is_request(&relay.tick(&OTHERS, START.plus(1))));
-    relay.view.shares.insert(share_of(&block));
-    assert_eq!(requested(&relay.settle()), Some(FINDER));
-
-    let mut relay = Relay::without_share();
-    relay.announced(FINDER, GOSSIP, &announcement(&block));
-    assert!(is_request(&relay.tick(&OTHERS, START.plus(WAITING_MAX_S - 1))));
+fn a_block_whose_parent_stays_unknown_is_given_up_and_no_peer_is_penalised() {
+    let mut relay = Relay::new();
+    relay.view.anchors.clear();
+    relay.announced(FINDER, GOSSIP, &announcement(&block()));
+    assert!(relay.tick(&OTHERS, START.plus(WAITING_MAX_S - 1)).len() >= 2);
     let actions = relay.tick(&OTHERS, START.plus(WAITING_MAX_S));
     assert_eq!((verdicts(&actions), penalised(&actions)), (vec![(GOSSIP, GossipVerdict::Ignore)], None));
     assert!(submitted(&actions).is_none() && relay.relay.waiting.is_empty());
 }
 
 #[test]
-fn an_old_block_is_ignored_even_if_it_is_a_share() {
+fn an_old_block_is_ignored_even_if_it_is_the_pools() {
     let mut relay = Relay::new();
     relay.view.add(anchor(), Standing::Old);
     let actions = relay.announced(FINDER, GOSSIP, &announcement(&block()));
@@ -338,33 +315,38 @@ fn an_old_block_is_ignored_even_if_it_is_a_share() {
 }
 
 #[test]
-fn an_invalid_block_is_penalised_before_its_share_is_known() {
+fn a_bitcoin_block_of_others_is_not_the_pools() {
     let mut other = block();
-    other.header.bits = CompactTarget::from_consensus(0x207f_fffe);
-    let mut relay = Relay::without_share();
-    let actions = relay.announced(LIAR, GOSSIP, &announcement(&other));
+    other.txdata[0].input[0].script_sig = ScriptBuf::from_bytes(vec![0x02, 0xc8, 0x00, 0x51]);
+    other.header.merkle_root = other.compute_merkle_root().expect("there are transactions");
+    while other.header.validate_pow(other.header.target()).is_err() {
+        other.header.nonce += 1;
+    }
+    let actions = Relay::new().announced(LIAR, GOSSIP, &announcement(&other));
     assert_eq!((verdicts(&actions), penalised(&actions)), (vec![(GOSSIP, GossipVerdict::Reject)], Some(LIAR)));
+    let is_reason = |action: &RelayAction| {
+        matches!(action, RelayAction::Report(Report::BlockInvalid { error: BlockError::Commitment, .. }))
+    };
+    assert!(actions.iter().any(is_reason), "{actions:?}");
 }
 
 #[test]
-fn blocks_of_others_do_not_displace_one_that_waits_for_its_share() {
-    let mut relay = Relay::without_share();
-    let own = block();
-    relay.announced(FINDER, GOSSIP, &announcement(&own));
-    let foreign = with_other_nonce(&own, 0);
-    let mut unlinked = own.clone();
-    unlinked.header.prev_blockhash = foreign.block_hash();
-    for number in 1..=20 {
-        let netgroup = PeerHandle::new(number, number.into());
-        for bytes in [announcement(&foreign), announcement(&unlinked)] {
-            // A netgroup has one place: the second displaces the first, unless it is worth less than all others.
-            relay.announced(PeerHandle::new(100 + number, 1), GossipId([1 + number as u8; 32]), &bytes);
-            relay.announced(netgroup, GossipId([100 + number as u8; 32]), &bytes);
-        }
+fn a_netgroup_has_one_block_that_waits_and_the_oldest_makes_room() {
+    let (mut relay, bytes) = (Relay::new(), announcement(&block()));
+    relay.view.anchors.clear();
+    let own = PeerHandle::new(1_000, 1);
+    relay.announced(own, GOSSIP, &bytes);
+    for number in 0..20 {
+        let actions = relay.announced(PeerHandle::new(7, number), GossipId([100 + number as u8; 32]), &bytes);
+        assert_eq!(verdicts(&actions).len(), usize::from(number > 0), "the one before makes room");
     }
+    assert_eq!(relay.relay.waiting.len(), 2);
+    let others = (0..WAITING_MAX as u8).map(|number| (PeerHandle::new(u32::from(number) + 10, 1), number));
+    let dropped: Vec<_> = others
+        .flat_map(|(peer, number)| verdicts(&relay.announced(peer, GossipId([200 + number; 32]), &bytes)))
+        .collect();
+    assert_eq!((dropped.first(), dropped.len()), (Some(&(GOSSIP, GossipVerdict::Ignore)), 2));
     assert_eq!(relay.relay.waiting.len(), WAITING_MAX);
-    relay.view.shares.insert(share_of(&own));
-    assert_eq!(requested(&relay.settle()), Some(FINDER));
 }
 
 #[test]
@@ -389,4 +371,13 @@ fn a_block_stands_by_the_two_newest_blocks_of_bitcoinds_best_chain() {
     assert_eq!(standing(&tree), [Standing::Old, Standing::Old, Standing::New, Standing::New]);
     tree.headers_mut().follow(report(false, None, &[]));
     assert_eq!(standing(&tree), [Standing::Unknown; 4], "bitcoind has not caught up");
+    // A fork at the tip: a block on its other branch matters most. One on a lower block beside the best chain waits.
+    tree.headers_mut().follow(report(true, None, &[]));
+    for (below, expected) in [(2, Standing::New), (1, Standing::Unknown)] {
+        let header = Header { prev_blockhash: hashes[below], nonce: 77, ..headers[below + 1] };
+        let beside = anchor_of(header, HEIGHT.0 - 1 + below as u32 + 1, UnixTime(header.time));
+        let hash = header.block_hash();
+        tree.headers_mut().restore(beside);
+        assert_eq!(tree.standing(&hash), expected, "{below}");
+    }
 }

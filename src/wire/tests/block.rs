@@ -16,6 +16,8 @@ use crate::wire::{BlockAnnouncement, BlockError, Frame, Misbehaviour, Reassembly
 
 const BITS: Bits = Bits(0x207f_ffff);
 const HEIGHT: BlockHeight = BlockHeight(840_000);
+/// The commitment of a share, in form.
+const COMMITMENT: [u8; 38] = *b"p2pool--------------------------------";
 
 fn transaction(number: u32) -> Transaction {
     let previous_output = OutPoint { txid: Txid::from_byte_array([1; 32]), vout: number };
@@ -37,7 +39,7 @@ fn grind(block: &mut Block, meets: bool) {
 }
 
 fn block_at(height: BlockHeight, others: u32) -> Block {
-    let script_sig = Builder::new().push_int(i64::from(height.0)).push_slice([9; 12]).into_script();
+    let script_sig = Builder::new().push_int(i64::from(height.0)).push_slice(COMMITMENT).into_script();
     let null = OutPoint::null();
     let witness = Witness::from_slice(&[[0; 32]]);
     let coinbase = Transaction {

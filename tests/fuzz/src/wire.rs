@@ -126,7 +126,10 @@ pub fn seeds() -> Vec<Vec<u8>> {
 fn found_block() -> Vec<u8> {
     let mut block = bitcoin::constants::genesis_block(bitcoin::Network::Regtest);
     let mut coinbase = block.txdata[0].clone();
-    coinbase.input[0].script_sig = bitcoin::script::Builder::new().push_int(200).push_slice([7; 12]).into_script();
+    coinbase.input[0].script_sig = bitcoin::script::Builder::new()
+        .push_int(200)
+        .push_slice(b"p2pool--------------------------------")
+        .into_script();
     block.txdata = vec![coinbase];
     block.header.merkle_root = block.compute_merkle_root().expect("there is a coinbase");
     while block.header.validate_pow(block.header.target()).is_err() {

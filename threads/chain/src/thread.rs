@@ -280,7 +280,7 @@ fn level(report: &Report) -> Level {
         Report::NewTip(_)
         | Report::ShareVerdict { .. }
         | Report::BlockIncomplete(_)
-        | Report::BlockNotOfThisPool(_)
+        | Report::BlockUnlinked(_)
         | Report::BlockInvalid { .. }
         | Report::HeaderInvalid { .. }
         | Report::EnvelopeInvalid { .. } => Level::Debug,

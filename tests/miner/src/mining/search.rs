@@ -175,6 +175,6 @@ mod tests {
         }
         assert!(limiter.start.elapsed() >= Duration::from_millis(100));
         assert_eq!(RateLimiter::new(None).chunk, CHUNK);
-        assert_eq!(RateLimiter::new(Some(1)).chunk, 1);
+        assert_eq!(RateLimiter::new(Some(1)).chunk, CHUNK_MIN);
     }
 }

@@ -202,9 +202,11 @@ impl Crowd {
         let (now, number) = (self.now, self.home_of(peer));
         let home = &self.homes[number];
         let since = home.direct[&public];
-        let rank = |number: usize, at: Instant| (home.dialer.purpose(&id(number)) != Purpose::Unlisted, at, number);
+        // Of those dialled in the same tick, no public node is everybody's oldest.
+        let turn = |public: usize| (public + number) % self.publics.len();
+        let rank = |public, at| (home.dialer.purpose(&id(public)) != Purpose::Unlisted, at, turn(public));
         let own = rank(public, since);
-        let before = home.direct.iter().filter(|(number, at)| rank(**number, **at) < own).count();
+        let before = home.direct.iter().filter(|(other, at)| rank(**other, **at) < own).count();
         if may_leave(now.duration_since(since), before, home.connections()) {
             let home = &mut self.homes[number];
             home.dialer.leaving(&id(public), now);

@@ -81,7 +81,7 @@ fn check_block(bytes: &[u8]) -> Outcome {
             reassemble(announcement);
             Outcome::Block
         }
-        Err(BlockError::Coinbase) => Outcome::NoCoinbase,
+        Err(BlockError::Coinbase | BlockError::Commitment) => Outcome::NoCoinbase,
         Err(BlockError::Work) => Outcome::WithoutWork,
         Err(other) => unreachable!("it was read and has the required bits: {other}"),
     }

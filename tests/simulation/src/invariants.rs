@@ -128,6 +128,8 @@ pub struct BlockRecord {
     pub hash: BlockHash,
     pub host: usize,
     pub found_ms: u64,
+    /// Height of the highest tip of a bitcoind when it was found.
+    pub tip_height: u32,
     /// When the first bitcoind was seen to have it.
     pub reached_ms: Option<u64>,
     /// Open connections of its finder.
@@ -319,10 +321,13 @@ impl Simulation {
     /// A miner found a block.
     pub fn block_found(&mut self, host: usize, hash: [u8; 32]) {
         let connections = self.hosts[host].peers.connections.values().copied().collect();
+        let heights = self.bitcoinds.iter().map(|bitcoind| self.bitcoin.height(&bitcoind.tip));
+        let tip_height = heights.max().unwrap_or(0);
         self.checks.blocks.push(BlockRecord {
             hash: BlockHash::from_byte_array(hash),
             host,
             found_ms: self.now_ms,
+            tip_height,
             reached_ms: None,
             connections,
             reassembled: BTreeSet::new(),
@@ -411,14 +416,18 @@ impl Simulation {
         }
     }
 
-    /// Peers of a block's finder have it, if they were connected and their bitcoinds ran all the time. Where gossip gets
-    /// lost or hostile peers take their time, this may take longer.
+    /// Peers of a block's finder have it, if they were connected and their bitcoinds ran all the time, and it was no stale block
+    /// of a bitcoind that lagged, which is not relayed. Where gossip gets lost or hostile peers take their time, this may take
+    /// longer.
     fn check_relayed(&mut self) {
         let is_calm = self.scenario.network.loss == 0.0 && self.hosts.iter().all(Host::is_honest);
         let now_ms = self.now_ms;
         let is_due = |block: &&mut BlockRecord| is_calm && now_ms - block.found_ms > BLOCK_WITHIN_MS;
         let mut missing = Vec::new();
-        for block in self.checks.blocks.iter_mut().filter(is_due) {
+        let is_stale = |block: &BlockRecord| {
+            self.bitcoin.get(&block.hash).is_some_and(|anchor| anchor.height.0 <= block.tip_height)
+        };
+        for block in self.checks.blocks.iter_mut().filter(is_due).filter(|block| !is_stale(block)) {
             for connection in std::mem::take(&mut block.connections) {
                 let connection = &self.connections[connection];
                 let peers = connection.ends.iter().map(|end| end.host).filter(|peer| *peer != block.host);

@@ -105,8 +105,8 @@ impl Forge {
         grind(share)
     }
 
-    /// Builds a share that is also a Bitcoin block with at most one transaction beside its coinbase.
-    pub fn build_block(&mut self, parent: &ShareId, transaction: Option<&Transaction>) -> (Share, Block) {
+    /// Builds a Bitcoin block that is a share, with at most one transaction beside its coinbase.
+    pub fn build_block(&mut self, parent: &ShareId, transaction: Option<&Transaction>) -> Block {
         let mut paid = Vec::new();
         let wtxids = transaction.map(|transaction| transaction.compute_wtxid().to_byte_array());
         let witness_root = wtxids.map_or([0; 32], |wtxid| fold_merkle_branch([0; 32], &[wtxid]));
@@ -121,7 +121,7 @@ impl Forge {
         let txdata = std::iter::once(deserialize(&coinbase).unwrap()).chain(transaction.cloned()).collect();
         let block = Block { header: share.header, txdata };
         assert!(block.check_merkle_root() && block.check_witness_commitment());
-        (share, block)
+        block
     }
 
     /// Returns a tree of a share with its ancestors and their uncles. It has no siblings, which would become uncles.

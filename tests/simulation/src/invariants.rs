@@ -122,6 +122,9 @@ pub struct ShareRecord {
     pub linked_ms: BTreeMap<usize, u64>,
 }
 
+/// Blocks of Bitcoin within [`BLOCK_WITHIN_MS`] from which on they come too fast for a relay.
+const RUSH_MIN: u32 = 4;
+
 /// A block that a node's miners found.
 #[derive(Clone, Debug)]
 pub struct BlockRecord {
@@ -130,6 +133,8 @@ pub struct BlockRecord {
     pub found_ms: u64,
     /// Height of the highest tip of a bitcoind when it was found.
     pub tip_height: u32,
+    /// The bitcoinds that had a tip of that height.
+    pub abreast: Vec<usize>,
     /// When the first bitcoind was seen to have it.
     pub reached_ms: Option<u64>,
     /// Open connections of its finder.
@@ -323,11 +328,14 @@ impl Simulation {
         let connections = self.hosts[host].peers.connections.values().copied().collect();
         let heights = self.bitcoinds.iter().map(|bitcoind| self.bitcoin.height(&bitcoind.tip));
         let tip_height = heights.max().unwrap_or(0);
+        let is_abreast = |number: &usize| self.bitcoin.height(&self.bitcoinds[*number].tip) == tip_height;
+        let abreast = (0..self.bitcoinds.len()).filter(is_abreast).collect();
         self.checks.blocks.push(BlockRecord {
             hash: BlockHash::from_byte_array(hash),
             host,
             found_ms: self.now_ms,
             tip_height,
+            abreast,
             reached_ms: None,
             connections,
             reassembled: BTreeSet::new(),
@@ -424,8 +432,12 @@ impl Simulation {
         let now_ms = self.now_ms;
         let is_due = |block: &&mut BlockRecord| is_calm && now_ms - block.found_ms > BLOCK_WITHIN_MS;
         let mut missing = Vec::new();
+        // Where Bitcoin's blocks come every few seconds, a block may be old before it arrives.
+        let heights = self.bitcoinds.iter().map(|bitcoind| self.bitcoin.height(&bitcoind.tip));
+        let highest = heights.max().unwrap_or(0);
         let is_stale = |block: &BlockRecord| {
-            self.bitcoin.get(&block.hash).is_some_and(|anchor| anchor.height.0 <= block.tip_height)
+            let height = self.bitcoin.get(&block.hash).map(|anchor| anchor.height.0);
+            height.is_some_and(|height| height <= block.tip_height || height + RUSH_MIN <= highest)
         };
         for block in self.checks.blocks.iter_mut().filter(is_due).filter(|block| !is_stale(block)) {
             for connection in std::mem::take(&mut block.connections) {
@@ -436,8 +448,9 @@ impl Simulation {
                     peers
                         .filter(|_| connection.is_open && !is_partitioned)
                         .filter(|peer| {
-                            let bitcoind = &self.bitcoinds[self.hosts[*peer].settings.bitcoind];
-                            bitcoind.up_for_ms(now_ms) > now_ms - block.found_ms
+                            let number = self.hosts[*peer].settings.bitcoind;
+                            let bitcoind = &self.bitcoinds[number];
+                            block.abreast.contains(&number) && bitcoind.up_for_ms(now_ms) > now_ms - block.found_ms
                         })
                         .filter(|peer| !block.reassembled.contains(peer))
                         .map(|peer| (block.hash, block.host, peer)),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
+use ::bitcoin::block::Header;
 use ::bitcoin::hashes::Hash as _;
 use ::bitcoin::BlockHash;
 use p2pool_core::node::Changes;
@@ -122,23 +123,18 @@ pub struct ShareRecord {
     pub linked_ms: BTreeMap<usize, u64>,
 }
 
-/// Blocks of Bitcoin within [`BLOCK_WITHIN_MS`] from which on they come too fast for a relay.
-const RUSH_MIN: u32 = 4;
-
 /// A block that a node's miners found.
 #[derive(Clone, Debug)]
 pub struct BlockRecord {
     pub hash: BlockHash,
     pub host: usize,
     pub found_ms: u64,
-    /// Height of the highest tip of a bitcoind when it was found.
-    pub tip_height: u32,
-    /// The bitcoinds that had a tip of that height.
-    pub abreast: Vec<usize>,
     /// When the first bitcoind was seen to have it.
     pub reached_ms: Option<u64>,
     /// Open connections of its finder.
     pub connections: Vec<usize>,
+    /// Nodes at which it arrived, each with whether it was new there: nodes relay no others.
+    pub arrived: BTreeMap<usize, bool>,
     /// Nodes that have reassembled it.
     pub reassembled: BTreeSet<usize>,
 }
@@ -326,20 +322,39 @@ impl Simulation {
     /// A miner found a block.
     pub fn block_found(&mut self, host: usize, hash: [u8; 32]) {
         let connections = self.hosts[host].peers.connections.values().copied().collect();
-        let heights = self.bitcoinds.iter().map(|bitcoind| self.bitcoin.height(&bitcoind.tip));
-        let tip_height = heights.max().unwrap_or(0);
-        let is_abreast = |number: &usize| self.bitcoin.height(&self.bitcoinds[*number].tip) == tip_height;
-        let abreast = (0..self.bitcoinds.len()).filter(is_abreast).collect();
         self.checks.blocks.push(BlockRecord {
             hash: BlockHash::from_byte_array(hash),
             host,
             found_ms: self.now_ms,
-            tip_height,
-            abreast,
             reached_ms: None,
             connections,
+            arrived: BTreeMap::new(),
             reassembled: BTreeSet::new(),
         });
+    }
+
+    /// A node got the announcement of a block.
+    pub fn block_arrived(&mut self, host: usize, header: &Header) {
+        let (hash, is_new) = (header.block_hash(), self.is_new_at(host, &header.prev_blockhash));
+        if let Some(block) = self.checks.blocks.iter_mut().find(|block| block.hash == hash) {
+            block.arrived.entry(host).or_insert(is_new);
+        }
+    }
+
+    /// Whether a block on this one is new to a node: on its bitcoind's tip or one below, or beside the best chain no lower than
+    /// the tip, on a branch that is short enough to be held by gossip (rules, section 5, rule 6).
+    fn is_new_at(&self, host: usize, parent: &BlockHash) -> bool {
+        let Some(headers) = self.hosts[host].node.as_ref().map(|node| node.tree().headers()) else { return false };
+        let Some(tip) = headers.best().filter(|_| headers.is_settled()) else { return false };
+        let ancestors =
+            std::iter::successors(self.bitcoin.get(parent), |anchor| self.bitcoin.get(&anchor.header.prev_blockhash));
+        let beside = ancestors.take_while(|anchor| !headers.is_on_best(&anchor.header.block_hash())).take(7).count();
+        let height = self.bitcoin.height(parent);
+        match beside {
+            0 => height + 1 >= tip.height.0,
+            1..=6 => height >= tip.height.0,
+            _ => false,
+        }
     }
 
     fn check_tables(&mut self, host: usize) {
@@ -424,22 +439,15 @@ impl Simulation {
         }
     }
 
-    /// Peers of a block's finder have it, if they were connected and their bitcoinds ran all the time, and it was no stale block
-    /// of a bitcoind that lagged, which is not relayed. Where gossip gets lost or hostile peers take their time, this may take
-    /// longer.
+    /// Peers of a block's finder have it, if they were connected and their bitcoinds ran all the time, unless it was not new when
+    /// it arrived, or did not arrive because it was not new at another node. Where gossip gets lost or hostile peers take their
+    /// time, this may take longer.
     fn check_relayed(&mut self) {
         let is_calm = self.scenario.network.loss == 0.0 && self.hosts.iter().all(Host::is_honest);
         let now_ms = self.now_ms;
         let is_due = |block: &&mut BlockRecord| is_calm && now_ms - block.found_ms > BLOCK_WITHIN_MS;
         let mut missing = Vec::new();
-        // Where Bitcoin's blocks come every few seconds, a block may be old before it arrives.
-        let heights = self.bitcoinds.iter().map(|bitcoind| self.bitcoin.height(&bitcoind.tip));
-        let highest = heights.max().unwrap_or(0);
-        let is_stale = |block: &BlockRecord| {
-            let height = self.bitcoin.get(&block.hash).map(|anchor| anchor.height.0);
-            height.is_some_and(|height| height <= block.tip_height || height + RUSH_MIN <= highest)
-        };
-        for block in self.checks.blocks.iter_mut().filter(is_due).filter(|block| !is_stale(block)) {
+        for block in self.checks.blocks.iter_mut().filter(is_due) {
             for connection in std::mem::take(&mut block.connections) {
                 let connection = &self.connections[connection];
                 let peers = connection.ends.iter().map(|end| end.host).filter(|peer| *peer != block.host);
@@ -448,11 +456,14 @@ impl Simulation {
                     peers
                         .filter(|_| connection.is_open && !is_partitioned)
                         .filter(|peer| {
-                            let number = self.hosts[*peer].settings.bitcoind;
-                            let bitcoind = &self.bitcoinds[number];
-                            block.abreast.contains(&number) && bitcoind.up_for_ms(now_ms) > now_ms - block.found_ms
+                            let bitcoind = &self.bitcoinds[self.hosts[*peer].settings.bitcoind];
+                            bitcoind.up_for_ms(now_ms) > now_ms - block.found_ms
                         })
                         .filter(|peer| !block.reassembled.contains(peer))
+                        .filter(|peer| match block.arrived.get(peer) {
+                            Some(is_new) => *is_new,
+                            None => block.arrived.values().all(|is_new| *is_new),
+                        })
                         .map(|peer| (block.hash, block.host, peer)),
                 );
             }

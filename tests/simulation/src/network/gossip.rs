@@ -132,6 +132,9 @@ impl Simulation {
         if self.hosts[host].inbox.len() >= OFFERED_MAX {
             return;
         }
+        if let Event::BlockAnnounced { header, .. } = &event {
+            self.block_arrived(host, header);
+        }
         let waiting = &mut self.hosts[host].peers.waiting;
         if waiting.len() >= WAITING_MAX && self.planted != Some(PlantedBug::KeepWaiting) {
             let oldest = waiting.iter().min_by_key(|(_, waiting)| waiting.until_ms).map(|(id, _)| *id);

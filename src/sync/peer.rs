@@ -33,10 +33,6 @@ pub(super) struct Peer {
     pub sole_source: bool,
     /// The tip up to which its list was fetched last.
     pub fetched_tip: Option<ShareId>,
-    /// The tip that it reported when it listed its chain last.
-    pub listed_tip: Option<ShareId>,
-    /// The tip of a chain of which it gave none of the shares it had listed: it has left that chain, or never had it.
-    pub doubted_tip: Option<ShareId>,
     /// Shares that were missing below those it sent, since its status was last requested early for that reason.
     pub missing: usize,
     /// When its status may be requested early again.
@@ -58,8 +54,6 @@ impl Peer {
             own_list: false,
             sole_source: false,
             fetched_tip: None,
-            listed_tip: None,
-            doubted_tip: None,
             missing: 0,
             early_status_at: SteadyTime::from_s(0),
         }

@@ -51,8 +51,6 @@ impl Sync {
             (Purpose::Status, Response::Status(status)) => self.on_status(peer, status, now),
             (Purpose::Inventory { plan, locator }, Response::Inventory { after, start_height, ids, more }) => {
                 let page = Page { after, start_height, ids: ids.into_vec(), more };
-                let lister = self.peer_mut(peer);
-                lister.listed_tip = lister.tip();
                 let is_foreign = after != ShareId::ZERO && !locator.contains(&after);
                 if is_foreign || page.ids.contains(&ShareId::ZERO) {
                     self.penalize(peer, Misbehaviour::Unrequested);
@@ -98,11 +96,7 @@ impl Sync {
         if is_same_chain {
             peer.status_due = now.plus(STATUS_INTERVAL_S);
             peer.status_at = now;
-            let is_false = peer.doubted_tip.take() == Some(status.tip);
             peer.status = Some(status);
-            if is_false {
-                self.penalize(id, Misbehaviour::Useless);
-            }
         } else {
             peer.ignore_chain(SteadyTime::NEVER);
             self.penalize(id, Misbehaviour::OtherChain);
@@ -189,11 +183,9 @@ impl Sync {
         // The plan may have ended while the response was on its way.
         let Some(plan) = self.plans.get_mut(&number) else { return };
         match plan.receive(batch, peer, shares, now) {
-            // The author of the list claimed to have these shares. It may have left its chain for another one since: its next
-            // status shows whether it still claims to have them.
+            // The author of the list claimed to have these shares. Part of them may have been pruned or reorganised since.
             BatchOutcome::Partial if shares.is_empty() && plan.is_author(peer) => {
-                let author = self.peer_mut(peer);
-                (author.doubted_tip, author.status_due) = (author.listed_tip, now);
+                self.penalize(peer, Misbehaviour::Useless);
             }
             BatchOutcome::Complete | BatchOutcome::Partial => {}
             BatchOutcome::Unrequested => {

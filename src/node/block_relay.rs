@@ -61,7 +61,7 @@ pub enum RelayAction {
 }
 
 /// What the relay must know of the node.
-pub trait ChainView {
+pub trait BlockView {
     /// A Bitcoin block that is known.
     fn anchor(&self, hash: &BlockHash) -> Option<&Anchor>;
     /// Where a new block on this one would stand.
@@ -80,7 +80,7 @@ pub enum Standing {
     Unknown,
 }
 
-impl ChainView for Tree {
+impl BlockView for Tree {
     fn anchor(&self, hash: &BlockHash) -> Option<&Anchor> {
         self.anchor(hash)
     }
@@ -211,7 +211,7 @@ impl BlockRelay {
         &mut self,
         Announced { peer, gossip, header, announcement }: Announced,
         now: SteadyTime,
-        view: &impl ChainView,
+        view: &impl BlockView,
         template: Option<&Template>,
     ) {
         if self.knows(&header.block_hash(), peer) {
@@ -233,7 +233,7 @@ impl BlockRelay {
     }
 
     /// Bitcoin blocks may have become known that announcements wait for.
-    pub fn settle(&mut self, view: &impl ChainView, template: Option<&Template>) {
+    pub fn settle(&mut self, view: &impl BlockView, template: Option<&Template>) {
         for waiting in std::mem::take(&mut self.waiting) {
             let still = self.take(waiting, view, template);
             self.waiting.extend(still);
@@ -265,7 +265,7 @@ impl BlockRelay {
     /// Time passes. What the last peer did not send is requested from another one. The parents of waiting blocks are looked up
     /// again, and every [`NEXT_SOURCE_S`] one more peer becomes a source of each unknown parent, because the announcer need
     /// not have it and requests get lost.
-    pub fn tick(&mut self, peers: &[PeerHandle], now: SteadyTime, view: &impl ChainView) {
+    pub fn tick(&mut self, peers: &[PeerHandle], now: SteadyTime, view: &impl BlockView) {
         for partial in self.partial.iter_mut().filter(|partial| partial.requested.is_empty() && partial.retry_at <= now)
         {
             // By turns: a peer that relayed the announcement has it sooner or later.
@@ -302,7 +302,7 @@ impl BlockRelay {
     }
 
     /// Checks an announcement if its parent is known. Returns it if it has to wait.
-    fn take(&mut self, waiting: Waiting, view: &impl ChainView, template: Option<&Template>) -> Option<Waiting> {
+    fn take(&mut self, waiting: Waiting, view: &impl BlockView, template: Option<&Template>) -> Option<Waiting> {
         let parent = &waiting.header.prev_blockhash;
         let anchor = match (view.standing(parent), view.anchor(parent)) {
             (Standing::New, Some(anchor)) => anchor,
@@ -325,7 +325,7 @@ impl BlockRelay {
     }
 
     /// Looks the parent of a waiting block up; `named_by` is the peer that has just named it.
-    fn look_up_parent(&mut self, waiting: &Waiting, named_by: Option<PeerHandle>, view: &impl ChainView) {
+    fn look_up_parent(&mut self, waiting: &Waiting, named_by: Option<PeerHandle>, view: &impl BlockView) {
         let parent = waiting.header.prev_blockhash;
         if view.anchor(&parent).is_none() {
             self.actions.push(RelayAction::LookUp(parent, named_by));

@@ -67,7 +67,7 @@ impl View {
     }
 }
 
-impl ChainView for View {
+impl BlockView for View {
     fn anchor(&self, hash: &BlockHash) -> Option<&Anchor> {
         self.anchors.get(hash).map(|(anchor, _)| anchor)
     }

@@ -128,7 +128,7 @@ fn requests_that_find_no_room_are_forgotten_and_repeated() {
     assert_eq!(cluster.nodes[0].header_requests, [PeerHandle(9)], "it got no request: it is still a source");
 }
 
-/// A share on the node's next job, but on a Bitcoin block that nobody knows. It has its proof of work.
+/// A share on the node's next job, but on a Bitcoin block that no node knows. It has its proof of work.
 fn share_on(cluster: &mut Cluster, number: u32) -> Arc<Share> {
     let job = cluster.nodes[0].job();
     cluster.nodes[0].work.push_back(WorkUpdate::Job(Arc::clone(&job)));

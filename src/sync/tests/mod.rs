@@ -4,3 +4,4 @@ mod network;
 mod planner;
 mod serve;
 mod support;
+mod withheld;

@@ -2,34 +2,19 @@
 
 use std::sync::Arc;
 
-use super::support::{chain, copy, mine, newcomer, pruned, start, Manner, Remote, Rng, ANCHORS};
+use super::support::{
+    chain, connect, copy, disconnect, mine, newcomer, node, pruned, sync_state, tip, Manner, Remote, Rng, ANCHORS,
+};
 use crate::node::tests_support::Cluster;
 use crate::node::{Event, Report};
 use crate::params::{ChainParams, Network};
 use crate::peer::PeerHandle;
-use crate::share::{Share, ShareId};
+use crate::share::Share;
 use crate::sharechain::tests_support::{params, TestNode};
 use crate::sharechain::{Rule, Source, Verdict};
 use crate::sync::SyncState;
-use crate::units::{SteadyTime, UnixTime};
+use crate::units::UnixTime;
 use crate::wire::Misbehaviour;
-
-/// Starts a node with this chain.
-fn node(test_node: &TestNode, time: UnixTime) -> Cluster {
-    start(test_node.chain.tree().snapshot(), time)
-}
-
-fn tip(test_node: &TestNode) -> Option<ShareId> {
-    test_node.chain.tree().tip().map(|tip| tip.id)
-}
-
-fn connect(cluster: &mut Cluster, peer: u64, remote: Remote) {
-    cluster.connect_scripted(0, PeerHandle(peer), remote);
-}
-
-fn disconnect(cluster: &mut Cluster, peer: u64) {
-    cluster.disconnect_scripted(0, PeerHandle(peer));
-}
 
 /// Gives a connected peer another chain.
 fn replace(cluster: &mut Cluster, peer: u64, remote: Remote) {
@@ -45,10 +30,6 @@ fn gossip(cluster: &mut Cluster, peer: u64, share: Arc<Share>) {
 /// Passes time until the node has the tip of this chain; returns how many seconds.
 fn reach(cluster: &mut Cluster, seconds_max: u32, test_node: &TestNode) -> u32 {
     cluster.pass_until(seconds_max, |cluster| cluster.nodes[0].tip() == tip(test_node))
-}
-
-fn sync_state(cluster: &Cluster) -> SyncState<SteadyTime> {
-    cluster.nodes[0].node.sync_state()
 }
 
 #[track_caller]
@@ -580,48 +561,4 @@ fn a_stale_branch_of_two_is_fetched_when_it_is_named() {
         }
     }
     assert_eq!(ascending, [true; 2]);
-}
-
-/// Seconds of the next `seconds` for which a node's miners may work, while one peer after the other serves a chain that costs
-/// next to nothing, with a list of shares behind it that do not exist.
-fn mining_s_beside_baits(cluster: &mut Cluster, seconds: u32) -> u32 {
-    let cheap = chain(params(), 60, 66, 20);
-    let mut mining_s = 0;
-    for second in 0..seconds {
-        // A plan ends when its peer gives nothing for a while, so that a new peer keeps it going.
-        if second % 40 == 0 {
-            connect(cluster, 1_000 + u64::from(second), Remote::new(&cheap, Manner::Bait));
-        }
-        if second % 40 == 20 && second > 40 {
-            disconnect(cluster, 1_000 + u64::from(second) - 60);
-        }
-        cluster.pass(1);
-        let node = &cluster.nodes[0];
-        let may_mine = sync_state(cluster).may_mine() && (!node.tree().is_empty() || node.may_start_chain());
-        mining_s += u32::from(may_mine);
-    }
-    mining_s
-}
-
-#[test]
-fn cheap_chains_of_strangers_take_no_work_from_a_lone_node_and_little_from_one_that_starts() {
-    let own = chain(params(), 600, 1, 30);
-    // It has mined solo.
-    let mut cluster = node(&own, own.now);
-    cluster.pass(61);
-    assert_eq!(mining_s_beside_baits(&mut cluster, 1_800), 1_800);
-    assert_eq!(cluster.nodes[0].tip(), tip(&own));
-    // It was synced with a peer, which left.
-    let mut cluster = node(&own, own.now);
-    connect(&mut cluster, 1, Remote::new(&own, Manner::Honest));
-    cluster.pass(5);
-    disconnect(&mut cluster, 1);
-    assert_eq!(mining_s_beside_baits(&mut cluster, 1_800), 1_800);
-    // It starts with its chain, and without one.
-    let mut cluster = node(&own, own.now);
-    let withheld_s = 1_800 - mining_s_beside_baits(&mut cluster, 1_800);
-    assert!(withheld_s <= 301, "{withheld_s} s");
-    let mut cluster = newcomer(params(), own.now);
-    let withheld_s = 1_800 - mining_s_beside_baits(&mut cluster, 1_800);
-    assert!(withheld_s <= 901, "{withheld_s} s");
 }

@@ -7,12 +7,14 @@ use bitcoin::BlockHash;
 
 use crate::node::tests_support::{Cluster, ScriptedPeer};
 use crate::params::ChainParams;
+use crate::peer::PeerHandle;
 use crate::peer::RequestFailed;
 use crate::share::{Share, ShareId};
 use crate::sharechain::tests_support::{anchor_at, script, TestNode, START};
 use crate::sharechain::{Anchor, Tree, Verdict};
 use crate::sync::serve;
-use crate::units::{ShareHeight, UnixTime};
+use crate::sync::SyncState;
+use crate::units::{ShareHeight, SteadyTime, UnixTime};
 use crate::wire::{Agent, List, Request, Response};
 
 /// Pseudo-random numbers (xorshift64*): the same in every run.
@@ -224,4 +226,25 @@ impl ScriptedPeer for Remote {
             _ => Some((0, Ok(self.response(request, now)))),
         }
     }
+}
+
+/// Starts a node with this chain.
+pub fn node(test_node: &TestNode, time: UnixTime) -> Cluster {
+    start(test_node.chain.tree().snapshot(), time)
+}
+
+pub fn tip(test_node: &TestNode) -> Option<ShareId> {
+    test_node.chain.tree().tip().map(|tip| tip.id)
+}
+
+pub fn connect(cluster: &mut Cluster, peer: u64, remote: Remote) {
+    cluster.connect_scripted(0, PeerHandle(peer), remote);
+}
+
+pub fn disconnect(cluster: &mut Cluster, peer: u64) {
+    cluster.disconnect_scripted(0, PeerHandle(peer));
+}
+
+pub fn sync_state(cluster: &Cluster) -> SyncState<SteadyTime> {
+    cluster.nodes[0].node.sync_state()
 }

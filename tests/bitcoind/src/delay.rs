@@ -168,7 +168,7 @@ impl Line {
         let now = Instant::now();
         while self.packets.peek().is_some_and(|Reverse((due, ..))| *due <= now) {
             let Some(Reverse((due, _, packet))) = self.packets.pop() else { return };
-            // A packet that nobody can receive is lost, as on any line.
+            // A packet that no host can receive is lost, as on any line.
             drop(self.tun.write(&packet));
             let late = now - due;
             self.lateness.packets += 1;

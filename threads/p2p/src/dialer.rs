@@ -6,6 +6,7 @@
 //! Connected peers are never displaced. Outbound connections go to one peer per group of addresses, and after a restart
 //! first to the anchors. While there are enough, feelers find out which of the new peers can be reached.
 
+mod choice;
 mod file;
 mod rank;
 
@@ -454,102 +455,6 @@ impl Dialer {
             self.peers.remove(peer);
             self.changed = true;
         }
-    }
-
-    /// Returns the peers to dial now, given the number of outbound connections, and marks them as being dialled. `random`
-    /// decides between peers of the tables.
-    pub fn due(
-        &mut self,
-        now: Instant,
-        outbound: usize,
-        random: impl FnOnce() -> [u8; 16],
-        is_connected: impl Fn(&PeerId) -> bool,
-    ) -> Vec<(PeerId, Vec<Multiaddr>)> {
-        let has_enough = outbound + UNLISTED_TARGET >= self.outbound_target;
-        let is_ready = |peer: &PeerId, known: &KnownPeer| {
-            !known.is_dialling && known.is_due(now, outbound, has_enough) && !is_connected(peer)
-        };
-        let dialling = self.peers.values().filter(|known| known.is_dialling).count();
-        let is_configured = |known: &KnownPeer| !matches!(known.source, Source::Table(_));
-        let mut due: Vec<(PeerId, Purpose)> = Vec::new();
-        let mut configured: Vec<_> =
-            self.peers.iter().filter(|(peer, known)| is_configured(known) && is_ready(peer, known)).collect();
-        configured.sort_by_key(|(_, known)| (known.failures, Reverse(known.seen)));
-        for (peer, known) in configured {
-            if known.source == Source::Bootnode || due.len() + dialling < DIALS_MAX {
-                due.push((*peer, Purpose::Full));
-            }
-        }
-        let room = DIALS_MAX.saturating_sub(due.len() + dialling);
-        let count = |purpose| self.peers.values().filter(|known| known.is_outbound(purpose)).count();
-        let (unlisted, feelers) = (count(Purpose::Unlisted), count(Purpose::Feeler));
-        let missing = self.outbound_target.saturating_sub(outbound + dialling).min(room);
-        if missing > 0 {
-            due.extend(self.choose(missing, unlisted, random(), is_ready));
-        } else if feelers == 0 && room > 0 && self.feeler_at + FEELER_INTERVAL <= now {
-            self.feeler_at = now;
-            let is_new = |known: &KnownPeer| matches!(known.source, Source::Table(Bucket::New(_)));
-            let is_ready = |peer: &PeerId, known: &KnownPeer| is_new(known) && is_ready(peer, known);
-            let feeler = self.choose(1, UNLISTED_TARGET, random(), is_ready);
-            due.extend(feeler.into_iter().map(|(peer, _)| (peer, Purpose::Feeler)));
-        }
-        due.into_iter()
-            .filter_map(|(peer, purpose)| {
-                let known = self.peers.get_mut(&peer)?;
-                (known.is_dialling, known.purpose) = (true, purpose);
-                Some((peer, known.addresses.iter().map(|(_, address)| address.clone()).collect()))
-            })
-            .collect()
-    }
-
-    /// Chooses peers of the tables: anchors first, then by turns from both tables, each time a random bucket and a random
-    /// peer of it; so the number of an attacker's peers does not decide. One peer per group. Anchors, and the last ones, become
-    /// unlisted, as long as there are too few of these.
-    fn choose(
-        &self,
-        wanted: usize,
-        mut unlisted: usize,
-        random: [u8; 16],
-        is_ready: impl Fn(&PeerId, &KnownPeer) -> bool,
-    ) -> Vec<(PeerId, Purpose)> {
-        let is_outbound = |known: &&KnownPeer| known.is_dialling || matches!(known.connected, Some((_, true)));
-        let mut groups: HashSet<Group> =
-            self.peers.values().filter(is_outbound).map(KnownPeer::exclusive_group).collect();
-        groups.remove(&None);
-        let mut ready: Vec<(Bucket, &PeerId, &KnownPeer)> = self
-            .peers
-            .iter()
-            .filter_map(|(peer, known)| match known.source {
-                Source::Table(bucket) if is_ready(peer, known) => Some((bucket, peer, known)),
-                _ => None,
-            })
-            .collect();
-        let mut chosen = Vec::new();
-        let random = Key(random);
-        for turn in 0..wanted {
-            // `None`, which exempts, is in no set.
-            ready.retain(|(_, _, known)| !groups.contains(&known.exclusive_group()));
-            let left = wanted - turn;
-            let turn = turn.to_be_bytes();
-            let is_new_first = random.hash(&[b"table", &turn]).is_multiple_of(2);
-            // Within a bucket, one that has failed less often comes first.
-            let order = |(bucket, peer, known): &&(Bucket, &PeerId, &KnownPeer)| {
-                let (is_new, number) = match bucket {
-                    Bucket::New(number) => (true, *number),
-                    Bucket::Tried(number) => (false, *number),
-                };
-                let of_bucket = random.hash(&[b"bucket", &turn, &[number]]);
-                let of_peer = random.hash(&[b"peer", &turn, &peer.to_bytes()]);
-                (!known.was_anchor, is_new != is_new_first, of_bucket, known.failures, of_peer)
-            };
-            let Some(&(_, peer, known)) = ready.iter().min_by_key(order) else { break };
-            let is_unlisted = unlisted < UNLISTED_TARGET && (known.was_anchor || left + unlisted <= UNLISTED_TARGET);
-            unlisted += usize::from(is_unlisted);
-            chosen.push((*peer, if is_unlisted { Purpose::Unlisted } else { Purpose::Full }));
-            groups.extend(Some(known.exclusive_group()).filter(Option::is_some));
-            ready.retain(|(_, other, _)| *other != peer);
-        }
-        chosen
     }
 
     /// Adds an address of a peer, and the peer to the new table if it is not known and its bucket has room.

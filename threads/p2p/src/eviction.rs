@@ -2,7 +2,7 @@
 //!
 //! An attacker cannot take all inbound slots, because each protection needs something else: addresses in other netgroups,
 //! a short way, work, or time. Of the rest, the netgroup with the most peers loses its newest. Strangers that only come the same way
-//! (Tor, relays) share a part of the slots: beyond it they make room for each other, whoever they are.
+//! (Tor, relays) share a part of the slots: beyond it they make room for each other only.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;

@@ -25,7 +25,7 @@ use libp2p::{Multiaddr, PeerId, StreamProtocol};
 use thiserror::Error;
 
 use crate::full::{FullHandler, FullReport};
-use crate::patience::PatientHandler;
+use crate::negotiation_timeout::SlowLineHandler;
 
 /// Two nodes that dial each other at the same time may see the two connections in different orders, if these are
 /// established within the time that packets travel. Connections that are further apart have the same order at both ends.
@@ -233,7 +233,7 @@ impl<B: NetworkBehaviour> OneConnection<B> {
 }
 
 impl<B: NetworkBehaviour> NetworkBehaviour for OneConnection<B> {
-    type ConnectionHandler = Either<PatientHandler<B::ConnectionHandler>, FullHandler>;
+    type ConnectionHandler = Either<SlowLineHandler<B::ConnectionHandler>, FullHandler>;
     type ToSwarm = B::ToSwarm;
 
     fn handle_pending_inbound_connection(
@@ -257,7 +257,7 @@ impl<B: NetworkBehaviour> NetworkBehaviour for OneConnection<B> {
             return Ok(Either::Right(self.unused_handler(connection)));
         }
         let handler = self.inner.handle_established_inbound_connection(connection, peer, local, remote)?;
-        Ok(Either::Left(PatientHandler(handler)))
+        Ok(Either::Left(SlowLineHandler(handler)))
     }
 
     fn handle_pending_outbound_connection(
@@ -284,7 +284,7 @@ impl<B: NetworkBehaviour> NetworkBehaviour for OneConnection<B> {
         }
         let handler =
             self.inner.handle_established_outbound_connection(connection, peer, address, role_override, port_use);
-        handler.map(PatientHandler).map(Either::Left)
+        handler.map(SlowLineHandler).map(Either::Left)
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {

@@ -30,7 +30,7 @@ const WITHIN: Duration = Duration::from_secs(120);
 const RESERVED_AFTER: Duration = Duration::from_secs(30);
 /// Relays name others that they relay for so often.
 const NAMES_INTERVAL: Duration = Duration::from_secs(30);
-/// Named peers that a node has at most, whoever asked.
+/// Named peers that a node has at most, on both sides of the request.
 const NAMED_MAX: usize = 2 * NAMED_WANTED;
 
 /// A generator of numbers, so that a run can be repeated.
@@ -288,6 +288,6 @@ fn with_twenty_homes_per_public_node_each_has_four_connections_within_two_minute
     let mut selfish = Crowd::new(6, 120, 1, false);
     selfish.run(STARTS + WITHIN);
     let (direct, all) = selfish.connections();
-    println!("if nobody leaves: direct: {}; in all: {}", histogram(&direct), histogram(&all));
-    assert!(all[0] < 4, "nobody needs to leave");
+    println!("if no home leaves: direct: {}; in all: {}", histogram(&direct), histogram(&all));
+    assert!(all[0] < 4, "no home needs to leave");
 }

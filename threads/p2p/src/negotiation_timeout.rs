@@ -13,9 +13,9 @@ use libp2p::swarm::{ConnectionHandler, ConnectionHandlerEvent, SubstreamProtocol
 const NEGOTIATION_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A connection handler whose streams have [`NEGOTIATION_TIMEOUT`].
-pub struct PatientHandler<H>(pub H);
+pub struct SlowLineHandler<H>(pub H);
 
-impl<H: ConnectionHandler> ConnectionHandler for PatientHandler<H> {
+impl<H: ConnectionHandler> ConnectionHandler for SlowLineHandler<H> {
     type FromBehaviour = H::FromBehaviour;
     type ToBehaviour = H::ToBehaviour;
     type InboundProtocol = H::InboundProtocol;

@@ -104,6 +104,8 @@ pub struct PeerStatus {
     pub connected_since: UnixTime,
     /// Agent version; empty before the peer has identified itself.
     pub agent: Arc<str>,
+    /// The operator added it by its address.
+    pub is_added: bool,
 }
 
 /// A peer id, an address or a site that is banned or graylisted.

@@ -26,11 +26,11 @@ const SUBNETS_BANNED_MAX: usize = 4;
 /// Time in which a ban score decays by one, so that the occasional timeouts of a slow line (10 each) never add up to a ban.
 const SCORE_DECAY_S: u32 = 30;
 /// Bans kept. Past that the one that ends first is dropped. 1,000 lines of a file, far more peers than connect in a day.
-const BANS_MAX: usize = 1_000;
+pub const BANS_MAX: usize = 1_000;
 /// Ban scores kept. Past that the lowest is dropped.
 const SCORES_MAX: usize = 1_000;
 /// Reason of a ban by the operator.
-const BY_OPERATOR: &str = "by the operator";
+pub const BY_OPERATOR: &str = "by the operator";
 /// Characters of a ban's reason that are kept.
 const REASON_LEN_MAX: usize = 100;
 

@@ -291,7 +291,7 @@ impl SwarmDriver {
         self.status.store(Arc::new(PeersStatus {
             listening: self.listening.iter().map(|address| format!("{address}/p2p/{our_id}")).collect(),
             discovery: PeerDiscovery { known: self.dialer.knows_other_peers(), ..self.status.load().discovery },
-            peers: self.peers.statuses(),
+            peers: self.peers.statuses(|id| self.added.contains(id)),
             duplicate: self.duplicate.clone(),
             bans: self.swarm.behaviour().gater.bans.statuses(self.time()),
             full: self.dialer.full(),

@@ -7,7 +7,7 @@ use p2pool_channels::CommandRefused;
 use p2pool_core::operator::{OperatorCommand, BAN_HOURS_MAX};
 use p2pool_core::status::PeersStatus;
 
-use crate::bans::BanSubject;
+use crate::bans::{BanSubject, BANS_MAX, BY_OPERATOR};
 
 /// Longest word of a command: a multiaddr with a name.
 const WORD_LEN_MAX: usize = 400;
@@ -75,6 +75,15 @@ fn ban(subject: &str, hours: u32, status: &PeersStatus) -> Result<(Order, String
     if subject.to_string() == status.our_id {
         return Err(CommandRefused::Wrong(format!("{subject} is this node")));
     }
+    if status.peers.iter().any(|peer| peer.is_added && *peer.id == *subject.to_string()) {
+        let why = format!("{subject} is of the flag -add-peer, whose peers are never banned: remove it there");
+        return Err(CommandRefused::Wrong(why));
+    }
+    let by_operator = || status.bans.iter().filter(|ban| ban.reason == BY_OPERATOR);
+    if by_operator().count() >= BANS_MAX && !by_operator().any(|ban| ban.subject == subject.to_string()) {
+        let why = format!("there are {BANS_MAX} bans by the operator, and no more are kept: lift some first");
+        return Err(CommandRefused::Wrong(why));
+    }
     if !(1..=BAN_HOURS_MAX).contains(&hours) {
         return Err(CommandRefused::Wrong(format!("a ban lasts 1 to {BAN_HOURS_MAX} hours, not {hours}")));
     }
@@ -103,7 +112,7 @@ fn shown(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use p2pool_core::status::{BanKind, BanStatus};
+    use p2pool_core::status::{BanKind, BanStatus, Direction, PeerStatus, Route};
     use p2pool_core::units::UnixTime;
 
     use super::*;
@@ -150,6 +159,40 @@ mod tests {
         let status = PeersStatus { our_id: us.clone(), ..PeersStatus::default() };
         let refused = Order::read(&OperatorCommand::Ban { subject: us.clone(), hours: 1 }, &status).unwrap_err();
         assert_eq!(refused, CommandRefused::Wrong(format!("{us} is this node")));
+    }
+
+    #[test]
+    fn a_ban_that_would_not_take_effect_is_refused() {
+        let id = PeerId::random().to_string();
+        let peer = |is_added| PeerStatus {
+            id: id.as_str().into(),
+            address: "/ip4/8.8.8.8/tcp/1".into(),
+            direction: Direction::Outbound,
+            route: Route::Direct,
+            latency_us: None,
+            connected_since: UnixTime(0),
+            agent: "".into(),
+            is_added,
+        };
+        let ban = |status: &PeersStatus| {
+            Order::read(&OperatorCommand::Ban { subject: id.clone(), hours: 1 }, status).map(|(_, text)| text)
+        };
+        let refused = ban(&PeersStatus { peers: vec![peer(true)], ..PeersStatus::default() }).unwrap_err();
+        assert!(matches!(refused, CommandRefused::Wrong(why) if why.contains("-add-peer")));
+        let mut status = PeersStatus { peers: vec![peer(false)], ..PeersStatus::default() };
+        assert!(ban(&status).is_ok());
+        let ban_of = |number: usize, reason: &str| BanStatus {
+            subject: format!("8.8.{}.{}", number / 256, number % 256),
+            kind: BanKind::Banned,
+            reason: reason.to_owned(),
+            until: UnixTime(9),
+        };
+        status.bans = (0..BANS_MAX).map(|number| ban_of(number, "a reason")).collect();
+        assert!(ban(&status).is_ok(), "it displaces another");
+        status.bans = (0..BANS_MAX).map(|number| ban_of(number, BY_OPERATOR)).collect();
+        assert!(matches!(ban(&status), Err(CommandRefused::Wrong(why)) if why.contains("lift some first")));
+        status.bans[7].subject = id.clone();
+        assert!(ban(&status).is_ok(), "one that is there can be changed");
     }
 
     #[test]

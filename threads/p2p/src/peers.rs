@@ -175,7 +175,7 @@ impl Peer {
         self.agent = agent.into();
     }
 
-    fn status(&self) -> PeerStatus {
+    fn status(&self, is_added: bool) -> PeerStatus {
         PeerStatus {
             id: Arc::clone(&self.id),
             address: Arc::clone(&self.address),
@@ -184,6 +184,7 @@ impl Peer {
             latency_us: self.latency.map(|latency| u64::try_from(latency.as_micros()).unwrap_or(u64::MAX)),
             connected_since: self.connected_since,
             agent: Arc::clone(&self.agent),
+            is_added,
         }
     }
 
@@ -333,10 +334,10 @@ impl Peers {
     }
 
     /// Returns the published status of all peers, in the order in which they connected.
-    pub fn statuses(&self) -> Vec<PeerStatus> {
-        let mut all: Vec<&Peer> = self.by_id.values().collect();
-        all.sort_unstable_by_key(|peer| peer.order());
-        all.into_iter().map(Peer::status).collect()
+    pub fn statuses(&self, is_added: impl Fn(&PeerId) -> bool) -> Vec<PeerStatus> {
+        let mut all: Vec<(&PeerId, &Peer)> = self.iter().collect();
+        all.sort_unstable_by_key(|(_, peer)| peer.order());
+        all.into_iter().map(|(id, peer)| peer.status(is_added(id))).collect()
     }
 }
 

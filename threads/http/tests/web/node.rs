@@ -158,6 +158,7 @@ pub fn peer(id: &str, direction: Direction, latency_us: Option<u64>) -> PeerStat
         latency_us,
         connected_since: now().minus(60),
         agent: "p2pool/0.1.0".into(),
+        is_added: false,
     }
 }
 

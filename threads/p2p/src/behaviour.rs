@@ -67,8 +67,8 @@ const ENVELOPES_STREAMS_MAX: usize = 3;
 const INSTANCE_STREAMS_MAX: usize = 3;
 /// The same for names of relayed peers.
 const RELAYED_STREAMS_MAX: usize = 3;
-/// Time between pings. A peer that does not respond within [`PING_TIMEOUT`] is disconnected: on a slow line, a response of a
-/// megabyte may be ahead of the ping.
+/// Time between pings. A peer that does not respond to two in a row within [`PING_TIMEOUT`] each is disconnected: on a slow
+/// line, a response of a megabyte may be ahead of the ping.
 const PING_INTERVAL: Duration = Duration::from_secs(15);
 const PING_TIMEOUT: Duration = Duration::from_secs(60);
 /// A connection on which nothing is acknowledged for this long is closed; pings make sure that there is always something

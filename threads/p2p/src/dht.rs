@@ -14,8 +14,8 @@ use libp2p::kad::{self, Mode};
 use libp2p::swarm::behaviour::DialFailure;
 use libp2p::swarm::dial_opts::DialOpts;
 use libp2p::swarm::{
-    CloseConnection, ConnectionDenied, ConnectionId, DialError, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
-    THandlerOutEvent, ToSwarm,
+    CloseConnection, ConnectionDenied, ConnectionId, DialError, FromSwarm, NetworkBehaviour, NotifyHandler, THandler,
+    THandlerInEvent, THandlerOutEvent, ToSwarm,
 };
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 
@@ -46,6 +46,8 @@ pub struct Dht {
     closing: VecDeque<(PeerId, ConnectionId)>,
     connection_limiters: HashMap<ConnectionId, RateLimiter>,
     netgroup_limiter: NetgroupLimiter,
+    /// When this node first responded to a request on a connection.
+    responded_at: HashMap<ConnectionId, Instant>,
 }
 
 /// A node that the DHT has heard of, and is not connected.
@@ -91,7 +93,13 @@ impl Dht {
             closing: VecDeque::new(),
             connection_limiters: HashMap::new(),
             netgroup_limiter: NetgroupLimiter::default(),
+            responded_at: HashMap::new(),
         }
+    }
+
+    /// Returns when this node first responded to a request on a connection: since then the peer knows other nodes.
+    pub fn responded_at(&self, connection: ConnectionId) -> Option<Instant> {
+        self.responded_at.get(&connection).copied()
     }
 
     /// Replaces the addresses of a node, whereas the library only adds to them.
@@ -218,6 +226,7 @@ impl NetworkBehaviour for Dht {
             FromSwarm::ConnectionClosed(closed) => {
                 self.connected.remove(&closed.connection_id);
                 self.connection_limiters.remove(&closed.connection_id);
+                self.responded_at.remove(&closed.connection_id);
             }
             // A node that is reachable only through relays would cost them more than it is worth as a server.
             FromSwarm::ExternalAddrConfirmed(confirmed) if is_relayed(confirmed.addr) => return,
@@ -243,7 +252,13 @@ impl NetworkBehaviour for Dht {
             }
             match ready!(self.inner.poll(cx)) {
                 ToSwarm::Dial { opts } => self.report(&opts),
-                event => return Poll::Ready(event.map_out(|event| DhtEvent::Inner(Box::new(event)))),
+                event => {
+                    // Of what the library sends, responses alone name the connection, and its rare changes of mode.
+                    if let ToSwarm::NotifyHandler { handler: NotifyHandler::One(connection), .. } = &event {
+                        self.responded_at.entry(*connection).or_insert_with(Instant::now);
+                    }
+                    return Poll::Ready(event.map_out(|event| DhtEvent::Inner(Box::new(event))));
+                }
             }
         }
     }

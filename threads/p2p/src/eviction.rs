@@ -34,15 +34,6 @@ pub struct Candidate<T> {
     pub since: Instant,
 }
 
-/// The peer to evict.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Evicted<T> {
-    pub id: T,
-    pub since: Instant,
-    /// Unprotected peers of its netgroup, with itself. Strangers that only come the same way are not counted together.
-    pub crowd: usize,
-}
-
 /// Removes the first peers by a key, those that deserve it most.
 fn protect<T, K: Ord>(peers: &mut Vec<Candidate<T>>, count: usize, key: impl Fn(&Candidate<T>) -> Option<K>) {
     // Those without a key come last and are not protected.
@@ -77,8 +68,9 @@ pub fn choose_member(netgroup: Netgroup, mut peers: Vec<Candidate<PeerId>>, key:
     peers.iter().map(|peer| peer.id).min_by_key(|id| random.hash(&[&id.to_bytes()])).or(newest)
 }
 
-/// Returns the peer to evict; `None` if all are protected.
-pub fn choose<T: Copy + Ord>(mut peers: Vec<Candidate<T>>, key: &Key) -> Option<Evicted<T>> {
+/// Returns the peer to evict, and the number of unprotected peers of its netgroup, with itself; `None` if all are protected.
+/// Strangers that only come the same way are not counted together.
+pub fn choose<T: Copy + Ord>(mut peers: Vec<Candidate<T>>, key: &Key) -> Option<(Candidate<T>, usize)> {
     protect_useful(&mut peers, key);
     protect_old(&mut peers);
     let crowded = |peer: &Candidate<T>| peer.netgroup.filter(|netgroup| !netgroup.is_anonymous());
@@ -88,7 +80,7 @@ pub fn choose<T: Copy + Ord>(mut peers: Vec<Candidate<T>>, key: &Key) -> Option<
         |peer: &Candidate<T>| crowded(peer).and_then(|netgroup| crowds.get(&netgroup)).map_or(1, |crowd| *crowd);
     // Of two netgroups with as many peers, the one with the newest.
     let evicted = peers.iter().max_by_key(|peer| (crowd(peer), peer.since, peer.id))?;
-    Some(Evicted { id: evicted.id, since: evicted.since, crowd: crowd(evicted) })
+    Some((*evicted, crowd(evicted)))
 }
 
 fn netgroup_bytes(netgroup: Netgroup) -> Vec<u8> {
@@ -123,8 +115,8 @@ mod tests {
     fn few_peers_are_all_protected() {
         let start = Instant::now();
         let peers: Vec<_> = (0..12).map(|second| peer(start, second as u8, second)).collect();
-        assert_eq!(choose(peers, &KEY), None);
-        assert_eq!(choose::<u32>(Vec::new(), &KEY), None);
+        assert!(choose(peers, &KEY).is_none());
+        assert!(choose::<u32>(Vec::new(), &KEY).is_none());
     }
 
     #[test]
@@ -133,8 +125,8 @@ mod tests {
         // Netgroup 1 has peers all the time, the others have one each.
         let third = |second: u32| if second.is_multiple_of(3) { 1 } else { 100 + second as u8 };
         let peers: Vec<_> = (0..60).map(|second| peer(start, third(second), second)).collect();
-        let evicted = choose(peers, &KEY).unwrap();
-        assert_eq!((evicted.id, evicted.crowd > 1), (57, true));
+        let (evicted, crowd) = choose(peers, &KEY).unwrap();
+        assert_eq!((evicted.id, crowd > 1), (57, true));
     }
 
     #[test]
@@ -148,7 +140,7 @@ mod tests {
         peers[78].shared_at = Some(start);
         peers[79].found_at = Some(start);
         let mut order = Vec::new();
-        while let Some(evicted) = choose(peers.clone(), &KEY) {
+        while let Some((evicted, _)) = choose(peers.clone(), &KEY) {
             peers.retain(|peer| peer.id != evicted.id);
             order.push(evicted.id);
         }
@@ -166,8 +158,8 @@ mod tests {
             let mut candidate = peer(start, 50 + newcomer as u8, id);
             candidate.latency = Some(Duration::from_millis(400));
             peers.push(candidate);
-            let evicted = choose(peers.clone(), &KEY).unwrap();
-            assert!(evicted.id < 72 && evicted.crowd > 1, "newcomer {newcomer}: {evicted:?}");
+            let (evicted, crowd) = choose(peers.clone(), &KEY).unwrap();
+            assert!(evicted.id < 72 && crowd > 1, "newcomer {newcomer}: {evicted:?}");
             peers.retain(|peer| peer.id != evicted.id);
         }
         assert_eq!(peers.iter().filter(|peer| peer.id >= 100).count(), 20);

@@ -14,7 +14,7 @@ use p2pool_core::token_bucket::{Rate, TokenBucket};
 use p2pool_core::units::UnixTime;
 
 use crate::buckets::Key;
-use crate::eviction::{self, Candidate, Evicted};
+use crate::eviction::{self, Candidate};
 use crate::origin::Origin;
 use crate::rate_limits::{Action, NetgroupLimiter, RateLimiter};
 
@@ -36,11 +36,13 @@ const USEFUL_TIME: Duration = Duration::from_secs(600);
 pub struct InboundSlots {
     /// Slots whose peers may stay. One more peer evicts another, see `eviction`.
     pub permanent: usize,
-    /// Time for which a peer may stay if it would be evicted although its netgroup is not crowded. It suffices to learn about
-    /// other nodes.
+    /// Time for which a peer may stay that would be evicted although its netgroup is not crowded, unless it has learnt about
+    /// other nodes before, see [`LEARNT_AFTER`].
     pub temporary_for: Duration,
 }
 
+/// Time after the first response of the DHT in which it has arrived, also through Tor.
+const LEARNT_AFTER: Duration = Duration::from_secs(1);
 /// Part of the permanent slots that one anonymous netgroup may take: strangers through Tor leave two thirds to all others.
 const ANONYMOUS_PART: usize = 3;
 
@@ -275,9 +277,16 @@ impl Peers {
     }
 
     /// Returns the inbound peers to evict, until no more than the permanent slots are taken, and no anonymous netgroup has more
-    /// than its part. One whose netgroup is crowded goes at once; otherwise the newest has its time. `random` decides between the
-    /// members of an anonymous netgroup.
-    pub fn to_evict(&self, slots: InboundSlots, key: &Key, random: impl Fn() -> [u8; 16], now: Instant) -> Vec<PeerId> {
+    /// than its part. One whose netgroup is crowded goes at once; otherwise each of the newest has its time. `random` decides
+    /// between the members of an anonymous netgroup; `learnt_at` says when the DHT first responded on a connection.
+    pub fn to_evict(
+        &self,
+        slots: InboundSlots,
+        key: &Key,
+        random: impl Fn() -> [u8; 16],
+        learnt_at: impl Fn(ConnectionId) -> Option<Instant>,
+        now: Instant,
+    ) -> Vec<PeerId> {
         let inbound =
             self.iter().filter(|(_, peer)| peer.direction == Direction::Inbound && peer.leaving_since.is_none());
         let mut inbound: Vec<Candidate<PeerId>> = inbound.map(|(id, peer)| peer.candidate(*id)).collect();
@@ -291,15 +300,15 @@ impl Peers {
                 evicted.push(id);
             }
         }
-        while inbound.len() > slots.permanent {
-            let newest = || inbound.iter().max_by_key(|peer| (peer.since, peer.id));
-            let newest = || newest().map(|peer| Evicted { id: peer.id, since: peer.since, crowd: 1 });
-            let Some(next) = eviction::choose(inbound.clone(), key).or_else(newest) else { break };
-            if next.crowd == 1 && now.duration_since(next.since) < slots.temporary_for {
-                break;
-            }
+        for _ in slots.permanent..inbound.len() {
+            let newest = || inbound.iter().max_by_key(|peer| (peer.since, peer.id)).map(|peer| (*peer, 1));
+            let Some((next, crowd)) = eviction::choose(inbound.clone(), key).or_else(newest) else { break };
             inbound.retain(|peer| peer.id != next.id);
-            evicted.push(next.id);
+            let connection = self.by_id.get(&next.id).map(|peer| peer.connection);
+            let has_learnt = connection.and_then(&learnt_at).is_some_and(|at| now.duration_since(at) >= LEARNT_AFTER);
+            if crowd > 1 || has_learnt || now.duration_since(next.since) >= slots.temporary_for {
+                evicted.push(next.id);
+            }
         }
         evicted
     }
@@ -382,11 +391,11 @@ mod tests {
         for (number, id) in strangers.iter().enumerate() {
             connect(&mut peers, *id, &format!("/ip4/8.8.{}.8", number % 9), second(number as u64));
         }
-        assert!(peers.to_evict(slots, &key, random, second(100)).is_empty());
+        assert!(peers.to_evict(slots, &key, random, |_| None, second(100)).is_empty());
         for number in 0..20 {
             let newcomer = PeerId::random();
             connect(&mut peers, newcomer, &format!("/ip4/9.9.{number}.9"), second(100 + number));
-            let evicted = peers.to_evict(slots, &key, random, second(100 + number));
+            let evicted = peers.to_evict(slots, &key, random, |_| None, second(100 + number));
             assert!(evicted.len() == 1 && strangers.contains(&evicted[0]), "newcomer {number}");
             peers.remove(&evicted[0]);
         }
@@ -395,8 +404,29 @@ mod tests {
         for number in 0..73 {
             connect(&mut peers, PeerId::random(), &format!("/ip4/8.8.{number}.8"), second(number));
         }
-        assert!(peers.to_evict(slots, &key, random, second(72 + 9)).is_empty());
-        assert_eq!(peers.to_evict(slots, &key, random, second(72 + 10)).len(), 1);
+        assert!(peers.to_evict(slots, &key, random, |_| None, second(72 + 9)).is_empty());
+        assert_eq!(peers.to_evict(slots, &key, random, |_| None, second(72 + 10)).len(), 1);
+    }
+
+    #[test]
+    fn newcomers_that_know_other_nodes_leave_before_a_silent_one() {
+        let (mut peers, start) = (Peers::default(), Instant::now());
+        let second = |number: u64| start + Duration::from_secs(number);
+        for number in 0..80 {
+            let peer = inbound(PeerId::random(), number, &format!("/ip4/8.8.{number}.8"), second(number as u64));
+            peers.add(PeerId::random(), peer);
+        }
+        let silent = ConnectionId::new_unchecked(79);
+        let learnt_at = |connection| (connection != silent).then_some(second(80));
+        let mut evicted_at = |at| {
+            let evicted = peers.to_evict(SLOTS, &Key([7; 16]), random, learnt_at, at);
+            let left: Vec<Peer> = evicted.iter().filter_map(|id| peers.remove(id)).collect();
+            (left.len(), left.iter().any(|peer| peer.connection == silent))
+        };
+        assert_eq!(evicted_at(second(80)), (0, false), "the responses are on their way");
+        assert_eq!(evicted_at(second(80) + LEARNT_AFTER), (7, false));
+        assert_eq!(evicted_at(second(79 + 9)), (0, false));
+        assert_eq!(evicted_at(second(79 + 10)), (1, true));
     }
 
     #[test]
@@ -412,7 +442,7 @@ mod tests {
         let handle = peers.add(ids[0], again);
         assert!(!handles.contains(&handle) && peers.id(handles[0]).is_none());
         let slots = InboundSlots { permanent: 2, temporary_for: Duration::from_secs(10) };
-        assert_eq!(peers.to_evict(slots, &Key([7; 16]), random, second(20)), [ids[2]]);
+        assert_eq!(peers.to_evict(slots, &Key([7; 16]), random, |_| None, second(20)), [ids[2]]);
     }
 
     const SLOTS: InboundSlots = InboundSlots { permanent: 72, temporary_for: Duration::from_secs(10) };
@@ -423,7 +453,7 @@ mod tests {
         let mut peer = inbound(id, 1, "/ip4/8.8.8.8", at);
         peer.origin = Origin { ip: None, netgroup };
         peers.add(id, peer);
-        let evicted = peers.to_evict(SLOTS, &Key([7; 16]), random, at);
+        let evicted = peers.to_evict(SLOTS, &Key([7; 16]), random, |_| None, at);
         for id in &evicted {
             peers.remove(id);
         }

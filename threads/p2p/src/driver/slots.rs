@@ -61,7 +61,9 @@ pub fn may_leave(connected_for: Duration, before: usize, peers: usize) -> bool {
 impl SwarmDriver {
     /// Evicts inbound peers while there are more than may stay. They hear why, and are disconnected then.
     pub(super) fn evict(&mut self, now: Instant) {
-        for id in self.peers.to_evict(self.slots, &self.eviction_key, identity::random, now) {
+        let dht = &self.swarm.behaviour().peers.inner.dht;
+        let learnt_at = |connection| dht.responded_at(connection);
+        for id in self.peers.to_evict(self.slots, &self.eviction_key, identity::random, learnt_at, now) {
             let Some(peer) = self.peers.get_mut(&id) else { continue };
             peer.leaving_since = Some(now);
             self.metrics.peer_evictions.inc();

@@ -173,7 +173,11 @@ impl Crowd {
         let now = self.now;
         let random = self.random.bytes();
         let public = &mut self.publics[number];
-        let evicted = public.peers.to_evict(INBOUND_SLOTS, &Key([number as u8; 16]), || random, now);
+        // The DHT responds at once, see `connect`.
+        let learnt: BTreeMap<ConnectionId, Instant> =
+            public.peers.iter().map(|(_, peer)| (peer.connection, peer.connected_at)).collect();
+        let learnt_at = |connection| learnt.get(&connection).copied();
+        let evicted = public.peers.to_evict(INBOUND_SLOTS, &Key([number as u8; 16]), || random, learnt_at, now);
         public.turned_away |= !evicted.is_empty();
         for peer in &evicted {
             public.peers.get_mut(peer).unwrap().leaving_since = Some(now);

@@ -194,7 +194,7 @@ impl Sharechain {
         self.after_new_headers(now)
     }
 
-    /// Adds a block of bitcoind's best chain that is older than those it reports.
+    /// Adds a block of bitcoind's best chain that is older than those it reports, where it is not held.
     pub fn anchor_known(&mut self, anchor: Anchor, now: UnixTime) -> Vec<Effect> {
         // A candidate may name thousands: its other headers stay as they are.
         self.add_to_candidates(&anchor);

@@ -358,13 +358,13 @@ impl Node {
         let AnchorLookup { hash, result } = lookup;
         self.headers.looked_up(&hash, matches!(result, AnchorResult::Unknown));
         match result {
-            AnchorResult::Known(anchor) if self.tree().anchor(&hash).is_none() => {
+            AnchorResult::Known(anchor) => {
                 let was_known = self.knows_template_block();
                 let effects = self.chain.anchor_known(*anchor, now.time);
                 self.on_new_headers(was_known, effects, now);
             }
             // What waits for it goes on waiting; it is looked up again later.
-            AnchorResult::Known(_) | AnchorResult::Reported | AnchorResult::Unavailable => {}
+            AnchorResult::Reported | AnchorResult::Unavailable => {}
             AnchorResult::Unknown => self.request_header(hash, now.steady),
         }
     }

@@ -170,11 +170,11 @@ impl HeaderIndex {
         self.headers.entry(hash).or_insert(entry).is_named = true;
     }
 
-    /// Adds a block of the best chain that is below those held without gaps.
+    /// Adds a block of the best chain that is below those held without gaps. One that is held already stays as it is.
     pub fn add_best_below(&mut self, anchor: Anchor) {
         let hash = anchor.header.block_hash();
         let entry = Entry { anchor: Arc::new(anchor), place: Place::Best, is_named: false };
-        self.headers.entry(hash).or_insert(entry).place = Place::Best;
+        self.headers.entry(hash).or_insert(entry);
         if self.looked_up().count() > LOOKED_UP_MAX {
             let other = self.looked_up().find(|looked_up| **looked_up != hash).copied();
             other.and_then(|other| self.headers.remove(&other));

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::node::headers::NextStep;
+use crate::sharechain::CandidateId;
 
 /// A regtest header on a block.
 fn header_on(parent: &Anchor) -> Header {
@@ -35,6 +36,38 @@ fn a_bitcoin_header_that_bitcoind_does_not_know_is_fetched_from_the_peer() {
     cluster.pass(2);
     assert_eq!(cluster.nodes[1].tip(), cluster.nodes[0].tip());
     assert_eq!(cluster.nodes[1].misbehaviours, []);
+}
+
+/// A separate candidate forgets blocks that only our own shares name.
+#[test]
+fn a_block_that_only_a_candidate_lacks_is_given_to_it() {
+    let mut cluster = Cluster::new(params());
+    cluster.start(false);
+    cluster.start(true);
+    let header = header_on(&anchor());
+    let block = anchor().child(Network::Regtest, header).expect("a valid header");
+    for (node, headers) in [(0, vec![header]), (1, Vec::new())] {
+        cluster.send(node, Event::BestChain(BestChain { headers, ..best_chain(anchor()) }));
+    }
+    cluster.send_template(
+        0,
+        Template { prev_block: header.block_hash(), height: BlockHeight(2), ..(*template()).clone() },
+    );
+    cluster.mine_many(0, 3);
+    let shares: Vec<Arc<Share>> =
+        cluster.nodes[0].tree().main_chain().iter().map(|linked| Arc::clone(&linked.share)).collect();
+    let (id, now) = (CandidateId(99), cluster.nodes[1].time);
+    let chain = &mut cluster.nodes[1].node.chain;
+    chain.open_candidate(id, false, now);
+    chain.tree_mut().add_anchor(block.clone());
+    for share in shares {
+        chain.receive_candidate(id, share, Source::Fetch(PeerHandle(0)), now);
+    }
+    chain.finish_candidate(id, now);
+    let result = AnchorResult::Known(Box::new(block));
+    cluster.send(1, Event::Anchor(AnchorLookup { hash: header.block_hash(), result }));
+    cluster.pass(2);
+    assert_eq!(cluster.nodes[1].tip(), cluster.nodes[0].tip());
 }
 
 /// The shares of a pool name a block that Bitcoin left 20 blocks ago. A newcomer's bitcoind never had it.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::args::{Instruction, InstructionKind, Question};
 use crate::settings::peer_multiaddr;
+use crate::STATUS_USAGE;
 
 /// Timeout of each step; the node responds at once unless it hangs.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -17,7 +18,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const RESPONSE_LEN_MAX: u64 = 16 * 1024 * 1024;
 /// Exit status of `health` if the node is not healthy, and of instructions that it refuses.
 const STATUS_REFUSED: u8 = 1;
-/// Exit status if there is no response.
+/// Exit status if no node runs.
 const STATUS_NO_RESPONSE: u8 = 2;
 
 /// Why there is no answer.
@@ -55,7 +56,7 @@ pub fn run(question: Question, as_json: bool, chain_dir: &Path) -> ExitCode {
 pub fn instruct(instruction: &Instruction, hours: Option<u32>, as_json: bool, chain_dir: &Path) -> ExitCode {
     let Some(target) = target(instruction, hours) else {
         eprintln!("p2pool: {:?} is not {}", instruction.word, instruction.kind.word());
-        return ExitCode::from(STATUS_REFUSED);
+        return ExitCode::from(STATUS_USAGE);
     };
     let (status, body) = match request(chain_dir, "POST", &target) {
         Ok(response) => response,

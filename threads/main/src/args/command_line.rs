@@ -119,9 +119,33 @@ impl InstructionKind {
         match self {
             Self::Ban => "keep out a peer or an address for -hours (24)",
             Self::Unban => "lift a ban, or all",
-            Self::Connect => "dial a peer once, beyond the limits",
+            Self::Connect => "dial a peer once",
             Self::Disconnect => "close a connection",
             Self::LogLevel => "change the log level until the next start",
+        }
+    }
+
+    /// Returns what its help says, in lines that fit a terminal.
+    pub const fn details(self) -> &'static str {
+        match self {
+            Self::Ban => {
+                "\
+Closes the connections to a peer (its id), a public IPv4 address, an IPv6
+address with its /64, or an IPv6 /48, and refuses them for 24 hours or as many
+as -hours says. Peers of the flag -add-peer are never banned."
+            }
+            Self::Unban => "Lifts a ban and forgets the ban score, or all of them.",
+            Self::Connect => {
+                "\
+Dials a peer once, also if there are as many as -max-outbound allows. Bans and
+the limit of peers per netgroup apply. The node's log says what comes of it."
+            }
+            Self::Disconnect => "Closes the connection to a peer, and does not dial it for ten minutes.",
+            Self::LogLevel => {
+                "\
+Changes what is logged until the next start: off, error, warn, info, debug or
+trace."
+            }
         }
     }
 }
@@ -152,7 +176,7 @@ pub enum UsageError {
         "unexpected word {word}{place}: a value with spaces needs quotes; the commands are {}", command_names().join(", ")
     )]
     StrayWord { word: String, place: String },
-    #[error("there is no group {given:?} of flags; the groups are {}", group_names())]
+    #[error("there is no help on {given:?}; the groups of flags are {}", group_names())]
     UnknownGroup { given: String },
     #[error("-json needs one of the commands {}", command_names()[2..].join(", "))]
     NeedsQuestion,
@@ -194,14 +218,14 @@ pub fn parse(words: &[String]) -> Result<Command, UsageError> {
             match Verb::of(word).filter(|_| command.is_none()) {
                 Some(verb) => command = Some(verb),
                 None if object.is_none() && matches!(command, Some(Verb::Instruct(_))) => object = Some(word.clone()),
-                None if word == "help" => return help_on(rest.next()),
+                None if word == "help" => return help_on(rest.next().map(String::as_str), command),
                 None => return Err(stray(word, previous)),
             }
             previous = Previous::Command(word);
             continue;
         };
         match name {
-            "help" | "h" => return help_on(value.map(str::to_owned).as_ref().or_else(|| rest.next())),
+            "help" | "h" => return help_on(value.or_else(|| rest.next().map(String::as_str)), command),
             "version" | "json" if value.is_some() => return Err(UsageError::NeedsNoValue(name.to_owned())),
             "version" => asks_version = true,
             "json" => as_json = true,
@@ -247,15 +271,19 @@ pub fn parse(words: &[String]) -> Result<Command, UsageError> {
     })
 }
 
-/// Returns the help on a group of flags, or all help if no word follows, or a flag.
-fn help_on(topic: Option<&String>) -> Result<Command, UsageError> {
-    match topic.filter(|topic| !topic.starts_with('-')) {
-        None => Ok(Command::Print(help::all_flags())),
-        Some(topic) => match GROUPS.iter().find(|group| group.name == topic) {
-            Some(group) => Ok(Command::Print(help::group(group))),
-            None => Err(UsageError::UnknownGroup { given: topic.clone() }),
-        },
+/// Returns the help on a group of flags or a command; if no word follows, or a flag, that on the command before, or all help.
+fn help_on(topic: Option<&str>, before: Option<Verb>) -> Result<Command, UsageError> {
+    let topic = topic.filter(|topic| !topic.starts_with('-'));
+    if let Some(group) = GROUPS.iter().find(|group| Some(group.name) == topic) {
+        return Ok(Command::Print(help::group(group)));
     }
+    let verb = topic.map_or(before, Verb::of);
+    Ok(Command::Print(match (verb, topic) {
+        (Some(Verb::Ask(question)), _) => help::question(question),
+        (Some(Verb::Instruct(kind)), _) => help::instruction(kind),
+        (Some(Verb::Export), _) | (None, None) => help::all_flags(),
+        (None, Some(topic)) => return Err(UsageError::UnknownGroup { given: topic.to_owned() }),
+    }))
 }
 
 /// What precedes a word.

@@ -7,24 +7,32 @@ const WIDTH: usize = 80;
 /// Column where the descriptions start.
 const INDENT: usize = 24;
 
+/// What all commands of a running node have in common.
+const OF_RUNNING_NODE: &str = "\
+-json prints the document of the API. The node is the one with its data in the
+directory of the flags -network, -data-dir and -chain-name.
+Exit status: 0 if it is done, 1 if the node refuses or is not healthy, 2 if no
+node runs or the command line is wrong.
+";
+
 /// Returns the help on everything.
 pub fn all_flags() -> String {
     let mut text = "A node of a decentralised Bitcoin mining pool.
 
 Usage: p2pool -address <address> [flags]   run the node
-       p2pool export [flags]               print the stored sharechain as JSON lines
+       p2pool export [flags]               print the sharechain as JSON lines
        p2pool help <group>                 help on one group of flags
+       p2pool <command> -help              help on one command
 
 To ask the running node, with its own flags (-json prints the API's document):
 "
     .to_owned();
     for question in Question::ALL {
-        text += &format!("       p2pool {:<30}{}\n", question.name(), question.about());
+        text += &command(question.name(), question.about());
     }
     text += "\nTo make it do something:\n";
     for kind in InstructionKind::ALL {
-        let command = format!("{} {}", kind.name(), kind.word());
-        text += &format!("       p2pool {command:<30}{}\n", kind.about());
+        text += &command(&format!("{} {}", kind.name(), kind.word()), kind.about());
     }
     for group in &GROUPS {
         text += "\n";
@@ -43,6 +51,22 @@ variables have other names:
 Example: p2pool -address bc1... -rpc-cookie-file /var/lib/bitcoind/.cookie
 ";
     text
+}
+
+fn command(command: &str, about: &str) -> String {
+    format!("  {command:<32}{about}\n")
+}
+
+/// Returns the help on a command that prints what the running node says.
+pub fn question(question: Question) -> String {
+    format!("Usage: p2pool {} [-json] [flags]\n\nPrints {}.\n\n{OF_RUNNING_NODE}", question.name(), question.about())
+}
+
+/// Returns the help on a command that makes the running node do something.
+pub fn instruction(kind: InstructionKind) -> String {
+    let hours = if kind == InstructionKind::Ban { " [-hours <count>]" } else { "" };
+    let (name, word) = (kind.name(), kind.word());
+    format!("Usage: p2pool {name} {word}{hours} [-json] [flags]\n\n{}\n\n{OF_RUNNING_NODE}", kind.details())
 }
 
 /// Returns the help on a group of flags.

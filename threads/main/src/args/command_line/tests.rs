@@ -162,8 +162,26 @@ fn help_on_a_group_fits_a_screen() {
 }
 
 #[test]
+fn help_on_a_command_says_what_it_does() {
+    for (words, part) in [
+        (&["ban", "-help"][..], "Usage: p2pool ban <peer|address> [-hours <count>]"),
+        (&["help", "ban"], "-add-peer are never banned"),
+        (&["connect", "1.2.3.4", "-h", "-json"], "Usage: p2pool connect <host:port|multiaddr> [-json]"),
+        (&["peers", "-network", "regtest", "--help"], "Prints the nodes that it is connected to."),
+    ] {
+        let Ok(Command::Print(text)) = parse_words(words) else { panic!("{words:?}") };
+        assert!(text.contains(part), "{words:?}: {text}");
+    }
+    for name in &command_names()[2..] {
+        let Ok(Command::Print(text)) = parse_words(&["help", name]) else { panic!("{name}") };
+        assert!(text.lines().count() <= 24 && text.lines().all(|line| line.len() <= 80), "{text}");
+    }
+}
+
+#[test]
 fn help_has_all_flags_once_and_the_variables() {
     let text = help::all_flags();
+    assert!(text.lines().all(|line| line.len() <= 80), "{text}");
     for flag in all() {
         assert_eq!(
             text.matches(&format!("\n  -{} ", flag.name)).count()

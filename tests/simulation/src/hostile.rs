@@ -67,7 +67,7 @@ pub enum Manner {
     Replays,
     /// Is always busy.
     Busy,
-    /// Mines a chain of its own, which it serves, and listens to nobody. Only chosen by worlds.
+    /// Mines a chain of its own, which it serves, and takes no shares of others. Only chosen by worlds.
     Private,
     /// The same, but claims much more: it lists shares behind its chain that do not exist, and serves the last ones drop by
     /// drop. Only chosen by figures.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ::bitcoin::consensus::deserialize;
 use ::bitcoin::BlockHash;
 use p2pool_core::node::{AnchorLookup, AnchorResult, BlockLookup, Event};
+use p2pool_core::sharechain::BEST_CHAIN_DEPTH;
 use p2pool_core::units::UnixTime;
 use p2pool_core::work::NoWork;
 
@@ -167,8 +168,10 @@ impl Simulation {
         self.follow(host, boot);
         if self.hosts[host].boot == boot {
             let bitcoind = &self.bitcoinds[self.hosts[host].settings.bitcoind];
+            let tip = self.bitcoin.get(&bitcoind.tip).map_or(0, |tip| tip.height.0);
             let result = match bitcoind.look_up(&self.bitcoin, &lookup.hash) {
-                AnchorResult::Known(_) if !lookup.may_be_old => AnchorResult::Reported,
+                AnchorResult::Known(anchor) if anchor.height.0 + BEST_CHAIN_DEPTH > tip => AnchorResult::Reported,
+                AnchorResult::Known(_) if !lookup.may_be_old => AnchorResult::Unknown,
                 result => result,
             };
             self.push(host, Event::Anchor(AnchorLookup { hash: lookup.hash, result }));

@@ -67,7 +67,7 @@ fn finds_shares_in_time(simulation: &Simulation) -> Result<(), String> {
     require((20.0..45.0).contains(&interval_s), || format!("a share every {interval_s:.1} s after the pool woke up"))
 }
 
-/// Nobody's work of before is lost.
+/// No earlier work is lost.
 fn keeps_its_chain(simulation: &Simulation) -> Result<(), String> {
     let chain = main_chain(simulation, 0);
     let asleep_ms = simulation.scenario.faults.first().map_or(0, |fault| fault.at_ms);

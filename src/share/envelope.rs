@@ -95,7 +95,7 @@ impl Envelope {
 
     /// Checks that the work was done for this chain and exactly these facts.
     ///
-    /// The share bits are part of the info, which the coinbase commits to, so nobody can claim more work than was aimed at.
+    /// The share bits are part of the info, which the coinbase commits to, so no sender can claim more work than was aimed at.
     ///
     /// # Errors
     /// What does not hold.

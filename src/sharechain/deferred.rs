@@ -28,7 +28,7 @@ type Arrival = u64;
 /// A share's key in the pool.
 type Key = ((Arrival, Wait), ShareDigest);
 
-/// Shares that wait. When room is short, the oldest are evicted of whoever has the most.
+/// Shares that wait. When room is short, the oldest of the sender with the most are evicted.
 pub struct DeferredPool {
     pool: BoundedPool<(Arrival, Wait)>,
     by_wait: BTreeMap<(Wait, Arrival), ShareDigest>,

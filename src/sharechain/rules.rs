@@ -265,13 +265,13 @@ pub(super) fn check_possible_votes(
     parent: Option<&LinkedShare>,
 ) -> Result<(), Failure> {
     let (info, parent) = (&share.info, parent.map(LinkedShare::info));
-    let (nobody, everybody) = (Ballot::default(), Ballot::unanimous());
+    let (without_votes, unanimous) = (Ballot::default(), Ballot::unanimous());
     let version = |ballot| votes::rules_version(params, parent, info.block_height, ballot);
-    let (least, most) = (version(&nobody), version(&everybody));
+    let (least, most) = (version(&without_votes), version(&unanimous));
     require(info.rules_version >= least, Rule::Version, "rules version is no longer in force")?;
     require(info.rules_version <= most, Rule::Lineage, "rules version cannot be in force yet")?;
     let class = |ballot| votes::outputs_class(params, parent, ballot);
-    let classes = class(&nobody)..=class(&everybody);
+    let classes = class(&without_votes)..=class(&unanimous);
     require(classes.contains(&info.outputs_class), Rule::Lineage, "class of payout outputs cannot be in force")
 }
 

@@ -14,7 +14,7 @@ const COPIES_MAX: usize = 4;
 /// Number of shares above a new one that are looked at again.
 const DESCENDANTS_MAX: usize = 1_024;
 
-/// Unverified shares. When room is short, those that claim the least work are evicted of whoever has the most.
+/// Unverified shares. When room is short, those of the sender with the most that claim the least work are evicted.
 pub struct UnverifiedPool {
     pool: BoundedPool<Rank>,
     by_id: BTreeSet<(ShareId, ShareDigest)>,

@@ -14,7 +14,7 @@ const PART_PERCENT_MIN: f64 = 1.0;
 const HOUR_MS: u64 = 3_600_000;
 
 /// The work of this node's miners in the last 24 to 25 hours by firmware. Of fixed size: it has one sum per hour and line
-/// of the firmware table. It begins anew with the process.
+/// of the firmware table. A restart clears it.
 #[derive(Debug)]
 pub struct FirmwareWork {
     /// The firmware table, with the class that each line bears.

@@ -195,7 +195,7 @@ fn peers_are_asked_in_turn() {
     assert_eq!(rules.due(&[], &params, now.plus(60)), None);
 }
 
-/// Whoever has made one share stops no pool that is still to begin.
+/// One share of newer rules does not keep a pool from beginning.
 #[test]
 fn a_node_without_a_chain_is_outdated_only_as_long_as_there_is_newer_work() {
     let (mut new, _) = new_and_old(1);

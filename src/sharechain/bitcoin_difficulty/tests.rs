@@ -105,7 +105,7 @@ fn random_chains_agree_with_the_naive_rule() {
     for (seed, network) in NETWORKS.into_iter().enumerate() {
         let mut random = Random(seed as u32 + 7);
         let limit = pow_rules(network).map_or(0x207fffff, |rules| rules.limit.0);
-        // Testnets start a little harder than their easiest target, so that the exception can be told from others.
+        // Testnets start a little harder than their easiest target, so that the exception can be distinguished from others.
         let genesis_bits = if network == Network::Regtest { limit } else { limit - 0x1000 };
         let header = |prev_blockhash, time, bits| Header {
             version: Version::from_consensus(4),

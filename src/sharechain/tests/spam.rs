@@ -219,7 +219,7 @@ fn a_share_of_an_old_version_is_known_when_it_comes_again() {
     }
 }
 
-/// A share of an unknown version is held against nobody, but its work is checked.
+/// A share of an unknown version is not held against its sender, but its work is checked.
 #[test]
 fn a_share_of_an_unknown_version_without_work_is_rejected() {
     let mut node = TestNode::with_chain(3);

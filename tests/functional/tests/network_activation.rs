@@ -52,8 +52,8 @@ fn a_pool_crosses_an_activation_and_an_outdated_node_stops() {
     wait_until("the outdated node's miner to be disconnected", TIMEOUT, || {
         outdated.session().next(Duration::from_secs(1)).is_err()
     });
-    let told = outdated.session().messages().iter().any(|message| message.contains("must update p2pool"));
-    assert!(told, "{:?}", outdated.session().messages());
+    let is_notified = outdated.session().messages().iter().any(|message| message.contains("must update p2pool"));
+    assert!(is_notified, "{:?}", outdated.session().messages());
     let codes = |node| -> Vec<String> {
         let status = status(node);
         let problems = status["problems"].as_array().into_iter().flatten();

@@ -43,8 +43,9 @@ fn miners_leave_a_node_whose_bitcoind_is_away_and_come_home_when_it_is_back() {
     let elapsed = killed.elapsed();
     assert!(elapsed >= Duration::from_secs(NO_WORK_S - 31), "after {elapsed:?}");
     assert!(elapsed <= Duration::from_secs(NO_WORK_S + 30), "after {elapsed:?}");
-    let told = session.messages().iter().any(|text| text.starts_with("No work: bitcoind has sent no block template"));
-    assert!(told, "{:?}", session.messages());
+    let is_notified =
+        session.messages().iter().any(|text| text.starts_with("No work: bitcoind has sent no block template"));
+    assert!(is_notified, "{:?}", session.messages());
     assert!(refused(&pool));
     pool.wait_log("miners disconnected: no valid work for ", TIMEOUT);
     wait_until("the page to say so", TIMEOUT, || {

@@ -444,8 +444,8 @@ mod tests {
         assert_eq!(node.check(&PeerId::random(), &endpoint(false), now), Err(Surplus::TooMany));
         assert_eq!(node.check(&peers[0], &endpoint(false), now), Ok(()));
         // Some strangers that are turned away hear why, and no more at once.
-        let told = (100..).map(|number| node.admit(id(number), PeerId::random(), endpoint(false)));
-        assert_eq!(told.take_while(Result::is_ok).filter(|used| matches!(used, Ok(false))).count(), LEAVING_MAX);
+        let admitted = (100..).map(|number| node.admit(id(number), PeerId::random(), endpoint(false)));
+        assert_eq!(admitted.take_while(Result::is_ok).filter(|used| matches!(used, Ok(false))).count(), LEAVING_MAX);
         assert!(node.take_turned_away() && !node.take_turned_away());
         node.close_unused(now);
         assert!(node.replaced.is_empty() && node.is_unused(id(100)));

@@ -33,7 +33,7 @@ pub struct ChannelSink {
     /// Set when a thread that shares or blocks go to has ended.
     ended: Option<StratumError>,
     log_limiter: LogLimiter,
-    /// The last class of payout outputs that the chain thread was told the miners' firmware bears.
+    /// The last class of payout outputs that was reported to the chain thread as what the miners' firmware bears.
     firmware_class: u8,
     /// The time of the current step.
     pub now: SteadyTime,

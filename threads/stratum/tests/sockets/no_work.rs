@@ -55,8 +55,8 @@ fn new_connections_are_refused_at_once_and_sessions_closed_after_the_timeout() {
     let mut miner = server.worker();
     let start = Instant::now();
     server.work.put(WorkUpdate::NoWork(NoWork::Syncing));
-    let told = miner.next("client.show_message");
-    assert!(told[0].as_str().unwrap().starts_with("No work: the node is syncing"), "{told}");
+    let notices = miner.next("client.show_message");
+    assert!(notices[0].as_str().unwrap().starts_with("No work: the node is syncing"), "{notices}");
     assert!(is_refused(&server));
     assert_eq!(miner.call("mining.ping", &json!([]))["result"], "pong", "it has a grace");
     assert!(miner.is_closed());
@@ -99,8 +99,8 @@ fn without_a_timeout_miners_stay_and_are_told_why_there_is_no_work() {
     let server = start(NoWorkTimeout::NEVER);
     let mut miner = server.connect();
     miner.subscribe_and_authorize();
-    let told = miner.next("client.show_message");
-    assert_eq!(told[0], "No work: bitcoind has sent no block template yet. Mining will resume automatically.");
+    let notices = miner.next("client.show_message");
+    assert_eq!(notices[0], "No work: bitcoind has sent no block template yet. Mining will resume automatically.");
     server.work.put(WorkUpdate::NoWork(NoWork::NoTemplate));
     miner.next("client.show_message");
     server.job(JOB);

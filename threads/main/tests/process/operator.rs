@@ -81,10 +81,10 @@ fn the_operator_connects_bans_and_disconnects_peers() {
         (&["unban", "8.8.8.8", "-hours", "1"], 2, "-hours needs the command ban"),
         (&["ban"], 2, "ban needs <peer|address>"),
         (&["ban", "8.8.8.8", "9.9.9.9"], 2, "unexpected word"),
-        (&["connect", "nowhere"], 1, "is not <host:port|multiaddr>"),
+        (&["connect", "nowhere"], 2, "is not <host:port|multiaddr>"),
         (&["connect", "/ip4/nowhere"], 1, "no multiaddr"),
         (&["disconnect", "8.8.8.8"], 1, "no peer id"),
-        (&["ban", "8.8.8.8&hours=1"], 1, "is not <peer|address>"),
+        (&["ban", "8.8.8.8&hours=1"], 2, "is not <peer|address>"),
     ] {
         let output = run(home, &[words, &["-network", "regtest"]].concat());
         let line = one_line(&output);

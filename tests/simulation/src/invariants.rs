@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ::bitcoin::block::Header;
 use ::bitcoin::hashes::Hash as _;
 use ::bitcoin::BlockHash;
-use p2pool_core::node::Changes;
+use p2pool_core::node::{Changes, Event};
 use p2pool_core::params::UNCLES_MAX;
 use p2pool_core::share::coinbase::Payout;
 use p2pool_core::share::{Share, ShareId};
@@ -335,7 +335,9 @@ impl Simulation {
 
     /// A node got the announcement of a block.
     pub fn block_arrived(&mut self, host: usize, header: &Header) {
-        let (hash, is_new) = (header.block_hash(), self.is_new_at(host, &header.prev_blockhash));
+        // A report of bitcoind's best chain that the node reads first may make it old.
+        let is_pending = self.hosts[host].inbox.iter().any(|event| matches!(event, Event::BestChain(_)));
+        let (hash, is_new) = (header.block_hash(), !is_pending && self.is_new_at(host, &header.prev_blockhash));
         if let Some(block) = self.checks.blocks.iter_mut().find(|block| block.hash == hash) {
             block.arrived.entry(host).or_insert(is_new);
         }

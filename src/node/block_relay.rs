@@ -24,10 +24,10 @@ use crate::work::Template;
 
 /// Blocks whose transactions are still served to peers: more than are found in one minute on any network that pays.
 const SERVED_MAX: usize = 4;
-/// Announced blocks that are reassembled at once, and per announcer. Each has Bitcoin's full proof of work, but a peer can
-/// announce the header of an old block with other parts, and must not displace valid announcements.
+/// Announced blocks that are reassembled at once, and per netgroup of announcers. Each has Bitcoin's full proof of work, but a peer
+/// can announce the header of an old block with other parts, and must not displace valid announcements.
 const PARTIAL_MAX: usize = 8;
-const PARTIAL_PER_PEER_MAX: usize = 2;
+const PARTIAL_PER_NETGROUP_MAX: usize = 2;
 /// Announced blocks that wait for their parent, one per netgroup.
 const WAITING_MAX: usize = 8;
 /// Seconds that one waits: the network thread forgets its gossip then, and a found block is everywhere by that time.
@@ -37,6 +37,8 @@ const WAITING_MAX_S: u32 = 120;
 const RETRY_S: u32 = 2;
 /// Maximum number of requests for one block, which takes a minute. After that some bitcoind has it, or none.
 const REQUESTS_MAX: usize = 30;
+/// Number of those in a row that one peer responds to in part: a block of 4 MB takes five responses.
+const REQUESTS_IN_A_ROW: usize = 8;
 
 /// What the node is to do for the relay.
 #[derive(Debug)]
@@ -128,11 +130,9 @@ struct Waiting {
     other_at: SteadyTime,
 }
 
-impl Waiting {
-    /// Whether its announcer is of the same netgroup as this peer, or the peer itself on the operator's own network.
-    fn is_of(&self, peer: PeerHandle) -> bool {
-        self.peer == peer || self.peer.netgroup().is_some_and(|netgroup| peer.netgroup() == Some(netgroup))
-    }
+/// Whether two peers are of one netgroup, or the same peer on the operator's own network.
+fn are_together(one: PeerHandle, other: PeerHandle) -> bool {
+    one == other || one.netgroup().is_some_and(|netgroup| other.netgroup() == Some(netgroup))
 }
 
 /// An announced block of which transactions are missing.
@@ -223,7 +223,7 @@ impl BlockRelay {
         let Some(waiting) = self.take(waiting, view, template) else { return };
         self.look_up_parent(&waiting, Some(peer), view);
         // A netgroup cannot use up the places of others.
-        if let Some(at) = self.waiting.iter().position(|other| other.is_of(peer)) {
+        if let Some(at) = self.waiting.iter().position(|other| are_together(other.peer, peer)) {
             self.stop_waiting(at);
         }
         self.waiting.push_back(waiting);
@@ -252,7 +252,12 @@ impl BlockRelay {
             return self.put_off(partial, now);
         };
         match partial.reassembly.fill(&requested, given) {
-            Ok(()) => self.advance(partial),
+            Ok(()) => self.advance(partial, now),
+            // No peer can complete what is larger than a block.
+            Err(error @ BlockError::TooLarge) => {
+                self.actions.push(RelayAction::Verdict(partial.gossip, GossipVerdict::Reject));
+                self.invalid(announcer, error);
+            }
             Err(error) => {
                 self.put_off(partial, now);
                 if peer == announcer {
@@ -312,10 +317,10 @@ impl BlockRelay {
             }
             _ => return Some(waiting),
         };
-        let Waiting { peer, gossip, header, announcement, .. } = waiting;
+        let Waiting { peer, gossip, header, announcement, since, .. } = waiting;
         let checked = BlockAnnouncement::validate(&announcement, anchor.required_bits(UnixTime(header.time)));
         match checked.and_then(|announcement| Partial::new(peer, gossip, announcement, template)) {
-            Ok(partial) => self.advance(partial),
+            Ok(partial) => self.advance(partial, since),
             Err(error) => {
                 self.actions.push(RelayAction::Verdict(gossip, GossipVerdict::Reject));
                 self.invalid(peer, error);
@@ -337,10 +342,11 @@ impl BlockRelay {
         self.actions.extend(stopped.map(|stopped| RelayAction::Verdict(stopped.gossip, GossipVerdict::Ignore)));
     }
 
-    /// Completes a block, or requests what it lacks.
-    fn advance(&mut self, mut partial: Partial) {
+    /// Completes a block, or requests what it lacks: from the same peer at once, unless that gives it bit by bit.
+    fn advance(&mut self, mut partial: Partial, now: SteadyTime) {
         match partial.reassembly.block() {
             Ok(Some(block)) => self.complete(partial, block),
+            Ok(None) if partial.requests >= REQUESTS_IN_A_ROW => self.put_off(partial, now),
             Ok(None) => {
                 self.actions.push(partial.request());
                 self.keep(partial);
@@ -377,12 +383,12 @@ impl BlockRelay {
         self.partial.push_back(partial);
     }
 
-    /// Keeps an incomplete block; the announcer's oldest makes room for it, or the oldest of all.
+    /// Keeps an incomplete block; the oldest of the announcer's netgroup makes room for it, or the oldest of all.
     fn keep(&mut self, partial: Partial) {
         let announcer = partial.announcer;
         self.partial.push_back(partial);
-        let of_announcer = |partial: &&Partial| partial.announcer == announcer;
-        let is_greedy = self.partial.iter().filter(of_announcer).count() > PARTIAL_PER_PEER_MAX;
+        let of_announcer = |partial: &&Partial| are_together(partial.announcer, announcer);
+        let is_greedy = self.partial.iter().filter(of_announcer).count() > PARTIAL_PER_NETGROUP_MAX;
         let is_full = self.partial.len() > PARTIAL_MAX;
         let oldest = match is_greedy {
             true => self.partial.iter().find(of_announcer),

@@ -14,7 +14,9 @@ use serde::{Deserializer, Serializer};
 use thiserror::Error;
 
 use super::cbor::{get_entry, put_entry, Field, Frame, Map, WireError};
-use super::limits::{BLOCK_MESSAGE_LEN_MAX, BLOCK_TRANSACTIONS_MAX, COINBASE_LEN_MAX, TRANSACTIONS_REQUESTED_MAX};
+use super::limits::{
+    BLOCK_LEN_MAX, BLOCK_MESSAGE_LEN_MAX, BLOCK_TRANSACTIONS_MAX, COINBASE_LEN_MAX, TRANSACTIONS_REQUESTED_MAX,
+};
 use super::list::{read_bytes, Bytes, List, TooLong};
 use crate::share::coinbase::{has_commitment, WITNESS_COMMITMENT_PREFIX};
 use crate::share::ShareId;
@@ -72,6 +74,9 @@ pub enum BlockError {
     /// A peer sent more transactions than were requested.
     #[error("more transactions than requested")]
     TooMany,
+    /// The announced transactions are larger together than any block.
+    #[error("transactions larger than a block")]
+    TooLarge,
     /// All transactions are present, but do not match the merkle root or the witness commitment.
     #[error("transactions do not match the merkle root or the witness commitment")]
     MerkleRoot,
@@ -238,6 +243,8 @@ pub struct Reassembly {
     transactions: Vec<Option<Transaction>>,
     /// Whether some were matched by short id alone, which may have matched the wrong transaction.
     guessed: bool,
+    /// Bytes of the announced transactions that peers sent.
+    received: usize,
 }
 
 impl Reassembly {
@@ -264,7 +271,7 @@ impl Reassembly {
         let transactions: Vec<Option<Transaction>> =
             announcement.short_ids.0.iter().map(|id| wanted.get(id).and_then(Match::transaction)).collect();
         let guessed = transactions.iter().any(Option::is_some);
-        Ok(Self { announcement, coinbase, siphash_keys, transactions, guessed })
+        Ok(Self { announcement, coinbase, siphash_keys, transactions, guessed, received: 0 })
     }
 
     /// Returns the announcement of the block.
@@ -288,7 +295,13 @@ impl Reassembly {
             return Err(BlockError::TooMany);
         }
         for (index, bytes) in requested.iter().zip(received) {
-            self.fill_one(usize::from(*index), bytes.as_ref()).ok_or(BlockError::Transaction(*index))?;
+            let bytes = bytes.as_ref();
+            self.fill_one(usize::from(*index), bytes).ok_or(BlockError::Transaction(*index))?;
+            // What does not have the announced short id is not the announcer's.
+            self.received = self.received.saturating_add(bytes.len());
+            if self.received > BLOCK_LEN_MAX {
+                return Err(BlockError::TooLarge);
+            }
         }
         Ok(())
     }

@@ -24,6 +24,8 @@ pub const ENVELOPES_MAX: usize = 4;
 pub const BLOCK_TRANSACTIONS_MAX: usize = u16::MAX as usize;
 /// Transactions in one request: more than the largest blocks so far have.
 pub const TRANSACTIONS_REQUESTED_MAX: usize = 16_384;
+/// Bytes of a block's transactions: no block has more weight units.
+pub const BLOCK_LEN_MAX: usize = 4_000_000;
 /// Bytes of one transaction. Nodes relay none larger by default (400,000 weight units), and it must fit a response.
 pub const TRANSACTION_LEN_MAX: usize = 900_000;
 /// Bytes of a coinbase with its witness. A chain has at most 1,000 payouts, of 43 bytes each.

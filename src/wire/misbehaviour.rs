@@ -101,7 +101,8 @@ impl From<&BlockError> for Misbehaviour {
             | BlockError::Coinbase
             | BlockError::Commitment
             | BlockError::Transaction(_)
-            | BlockError::MerkleRoot => Self::FalseBlock,
+            | BlockError::MerkleRoot
+            | BlockError::TooLarge => Self::FalseBlock,
         }
     }
 }

@@ -275,9 +275,9 @@ fn one_peers_announcements_do_not_take_the_room_of_others() {
         let actions = relay.announced(LIAR, GossipId([100 + number; 32]), &announcement(&other));
         given_up += verdicts(&actions).len();
     }
-    assert_eq!(relay.relay.partial.len(), 1 + PARTIAL_PER_PEER_MAX);
+    assert_eq!(relay.relay.partial.len(), 1 + PARTIAL_PER_NETGROUP_MAX);
     assert!(relay.relay.knows(&block.block_hash(), FINDER));
-    assert_eq!(given_up, 20 - PARTIAL_PER_PEER_MAX);
+    assert_eq!(given_up, 20 - PARTIAL_PER_NETGROUP_MAX);
 }
 
 #[test]
@@ -380,4 +380,49 @@ fn a_block_stands_by_the_two_newest_blocks_of_bitcoinds_best_chain() {
         tree.headers_mut().restore(beside);
         assert_eq!(tree.standing(&hash), expected, "{below}");
     }
+}
+
+/// An announcement of a block whose transactions the liar makes up: all that is true of it is the header, which may be that of
+/// bitcoind's own tip.
+fn endless_announcement(block: &Block, transactions: usize) -> (Vec<u8>, TransactionBytes) {
+    let mut large = transaction(OutPoint::new(Txid::from_byte_array([5; 32]), 0), ScriptBuf::new(), 9);
+    large.output[0].script_pubkey = ScriptBuf::from_bytes(vec![0x6a; 890_000]);
+    let mut other = block.clone();
+    other.txdata.truncate(1);
+    other.txdata.extend(std::iter::repeat_n(large.clone(), transactions));
+    (announcement(&other), serialize(&large).try_into().expect("short enough"))
+}
+
+#[test]
+fn an_announced_block_never_takes_more_memory_than_a_block_has() {
+    const TRANSACTIONS: usize = 200;
+    let mut relay = Relay::new();
+    let (bytes, large) = endless_announcement(&block(), TRANSACTIONS);
+    let mut actions = relay.announced(LIAR, GOSSIP, &bytes);
+    let (mut kept_bytes, mut responses) = (0, 0);
+    let is_request = |action: &RelayAction| matches!(action, RelayAction::Request(LIAR, ..));
+    while actions.iter().any(is_request) && responses < TRANSACTIONS - 1 {
+        responses += 1;
+        kept_bytes += large.len();
+        actions = relay.response(Some(std::slice::from_ref(&large)), START);
+    }
+    assert!(
+        responses <= REQUESTS_MAX && kept_bytes <= 4_000_000 + large.len(),
+        "{responses} responses, {kept_bytes} bytes"
+    );
+}
+
+#[test]
+fn eight_liars_of_one_netgroup_do_not_take_the_room_of_the_true_block() {
+    let block = block();
+    let (_, mut relay) = announced(&block);
+    let mut given_up = Vec::new();
+    for number in 0..PARTIAL_MAX as u8 {
+        // All of one netgroup.
+        let liar = PeerHandle::new(7, u64::from(number) + 100);
+        let mut other = block.clone();
+        other.txdata[1] = transaction(OutPoint::new(Txid::from_byte_array([number; 32]), 1), ScriptBuf::new(), 8);
+        given_up.extend(verdicts(&relay.announced(liar, GossipId([100 + number; 32]), &announcement(&other))));
+    }
+    assert!(!given_up.contains(&(GOSSIP, GossipVerdict::Ignore)), "{given_up:?}");
 }

@@ -332,6 +332,10 @@ impl Node {
     }
 
     fn prune(&mut self) {
+        // Which chain is best, and so what is too old, depends on Bitcoin's time.
+        if self.chain.tree().headers().best().is_none() {
+            return;
+        }
         let shares = self.chain.prune();
         self.persistence.prune(shares, self.chain.tree().headers());
     }
@@ -349,9 +353,13 @@ impl Node {
 
     fn on_best_chain(&mut self, report: BestChain, now: Now) {
         let was_known = self.knows_template_block();
+        let is_first = self.tree().headers().best().is_none();
         let effects = self.chain.follow_best_chain(report, now.time);
         self.persistence.put_headers(self.chain.tree().headers());
         self.on_new_headers(was_known, effects, now);
+        if is_first {
+            self.prune();
+        }
     }
 
     fn on_anchor(&mut self, lookup: AnchorLookup, now: Now) {

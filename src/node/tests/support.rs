@@ -187,11 +187,12 @@ impl Cluster {
         self.report_best_chain(at);
     }
 
-    /// bitcoind has caught up. Of the blocks that every bitcoind knows, the newest is its tip.
+    /// bitcoind has caught up. Of the blocks that every bitcoind knows, or else of those that are stored, the newest is its tip.
     fn report_best_chain(&mut self, at: usize) {
         let now = self.nodes[at].time;
         let past = self.bitcoin.iter().flat_map(HashMap::values).filter(|anchor| anchor.header.time <= now.0);
-        let tip = past.max_by_key(|anchor| anchor.height).cloned();
+        let stored = || self.nodes[at].anchors.iter().max_by_key(|anchor| anchor.height);
+        let tip = past.max_by_key(|anchor| anchor.height).or_else(stored).cloned();
         let is_known = tip.as_ref() == self.nodes[at].tree().headers().best();
         if !is_known || !self.nodes[at].tree().headers().is_settled() {
             let report = BestChain { is_settled: true, root: tip.map(Box::new), headers: Vec::new() };

@@ -2,6 +2,7 @@
 
 mod network;
 mod planner;
+mod restart;
 mod serve;
 mod support;
 mod withheld;

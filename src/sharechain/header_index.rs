@@ -305,7 +305,10 @@ impl HeaderIndex {
                 self.is_in_best(fork) && depth <= GOSSIP_DEPTH_MAX && len <= GOSSIP_LEN_MAX
             }
             Branch::Fetched => {
-                let measure = self.best_at(side.height).unwrap_or(fork);
+                // Blocks of former years had so little work that headers which claim any time cost nothing on them.
+                let root = self.best.front().and_then(|root| self.get(root));
+                let root = root.filter(|root| side.height < root.height);
+                let measure = self.best_at(side.height).or(root).unwrap_or(fork);
                 work(side).saturating_mul(FETCHED_WORK_DIVISOR) >= work(measure)
             }
         }

@@ -201,6 +201,36 @@ fn fetched_headers_have_a_quarter_of_the_work_of_the_best_chains_block_at_their_
     }
 }
 
+/// Below what is held without gaps the least work of all times is enough, and the headers claim any time.
+#[test]
+fn a_fetched_branch_on_an_old_easy_block_needs_work_of_today() {
+    let hard = Bits(0x1d00_ffff);
+    let header = Header { bits: CompactTarget::from_consensus(hard.0), ..root().header };
+    let times = RecentTimes::new([UnixTime(START); 11]);
+    let root = Anchor::new(
+        Network::Regtest,
+        header,
+        BlockHeight(10_000),
+        times,
+        PeriodStart { time: UnixTime(START), bits: hard },
+        hard,
+    );
+    let mut index = HeaderIndex::new(Network::Regtest);
+    assert!(index.follow(BestChain { is_settled: true, root: Some(Box::new(root)), headers: Vec::new() }));
+    let old = Anchor { height: BlockHeight(100), ..self::root() };
+    let mut parent = old.header;
+    index.add_best_below(old);
+    let side: Vec<Header> = (0..12)
+        .map(|number| {
+            parent = ground(Header { time: NOW.0 - 60 + number, ..plain(&parent, 1) });
+            parent
+        })
+        .collect();
+    let verdict = index.receive(&side, PEER, Branch::Fetched, NOW);
+    let dated = index.get(&side[11].block_hash()).map(|anchor| anchor.median_time_past);
+    assert_eq!((verdict, dated), (HeadersVerdict::Beyond, None));
+}
+
 #[test]
 fn a_peer_has_32_side_headers_and_all_have_256() {
     let (mut index, chain) = index_with(300);

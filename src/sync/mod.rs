@@ -262,7 +262,8 @@ impl Sync {
     ///
     /// The sharechain repeats the needs of all orphans each second, in a flood hundreds of them: only news are an input.
     pub fn share_missing(&mut self, id: ShareId, source: Source, now: SteadyTime, view: &impl ChainView) {
-        let is_listed = self.plans.values().any(|plan| plan.index_of(&id).is_some());
+        let is_coming = |plan: &Plan| now.since(plan.since) < schedule::HELPED_MAX_S && plan.index_of(&id).is_some();
+        let is_listed = self.plans.values().any(is_coming);
         if !self.tracker.is_synced || is_listed || view.holds(&id) {
             return;
         }

@@ -37,6 +37,10 @@ pub(super) struct Peer {
     pub missing: usize,
     /// When its status may be requested early again.
     pub early_status_at: SteadyTime,
+    /// Since when it has had a tip that this node lacks.
+    pub unsettled_since: Option<SteadyTime>,
+    /// When its list was requested last.
+    pub list_asked_at: SteadyTime,
 }
 
 impl Peer {
@@ -56,6 +60,8 @@ impl Peer {
             fetched_tip: None,
             missing: 0,
             early_status_at: SteadyTime::from_s(0),
+            unsettled_since: None,
+            list_asked_at: SteadyTime::from_s(0),
         }
     }
 

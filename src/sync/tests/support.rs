@@ -237,7 +237,7 @@ pub fn tip(test_node: &TestNode) -> Option<ShareId> {
     test_node.chain.tree().tip().map(|tip| tip.id)
 }
 
-pub fn connect(cluster: &mut Cluster, peer: u64, remote: Remote) {
+pub fn connect(cluster: &mut Cluster, peer: u64, remote: impl ScriptedPeer + 'static) {
     cluster.connect_scripted(0, PeerHandle(peer), remote);
 }
 

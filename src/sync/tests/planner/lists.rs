@@ -7,7 +7,9 @@ use crate::peer::PeerHandle;
 use crate::share::ShareId;
 use crate::sharechain::CandidateOutcome;
 use crate::sync::{SyncAction, SyncState};
-use crate::wire::{Locator, Request};
+use crate::wire::{Locator, Request, Response};
+
+use super::scenario::{Chain, Scenario};
 
 #[test]
 fn two_lists_are_requested_at_once_and_one_per_tip() {
@@ -89,4 +91,18 @@ fn two_locators_of_the_longest_chains_fit_in_a_request() {
     );
     assert_eq!(crate::sync::serve::locator_of(&[], |id: &ShareId| *id), []);
     assert_eq!(crate::sync::serve::locator_of(&list[..1], |id| *id), list[..1]);
+}
+
+/// Four strangers claim chains, and are busy when their lists are requested: each says so as late as is not penalised.
+#[test]
+fn busy_strangers_do_not_take_all_requests_for_lists() {
+    let honest = Chain::new(0, 300);
+    let mut scenario = Scenario::new(FakeChain::default());
+    (1..=5).for_each(|peer| scenario.connect(peer));
+    scenario.run(3_600, |peer, request| match (peer, request) {
+        (5, request) => Some((0, honest.response(request))),
+        (_, Request::Status) => Some((0, status(ShareId([peer as u8; 32]), 1_000_000))),
+        _ => Some((37, Response::Busy)),
+    });
+    assert!(scenario.lists_requested_from(5) > 0, "the honest peer's list was never requested");
 }

@@ -427,6 +427,11 @@ impl Dialer {
         for (rank, address) in known.addresses.iter_mut().filter(|(rank, _)| *rank == Rank::Dialled) {
             *rank = Rank::of(address);
         }
+        known.addresses.sort_by_key(|(rank, _)| *rank);
+        // Next time another of the best is first, see `choice`.
+        if let Some(best) = known.addresses.chunk_by_mut(|(one, _), (other, _)| one == other).next() {
+            best.rotate_left(1);
+        }
         self.back_off(peer, now)
     }
 

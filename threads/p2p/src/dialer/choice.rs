@@ -5,9 +5,11 @@ use std::collections::HashSet;
 use std::time::Instant;
 
 use libp2p::{Multiaddr, PeerId};
+use p2pool_core::netgroup::is_own_network;
 
 use super::{Dialer, KnownPeer, Purpose, Source, DIALS_MAX, FEELER_INTERVAL, UNLISTED_TARGET};
-use crate::buckets::{Bucket, Group, Key};
+use crate::address::ip_of;
+use crate::buckets::{self, Bucket, Group, Key};
 
 impl Dialer {
     /// Returns the peers to dial now, given the number of outbound connections, and marks them as being dialled. `random`
@@ -51,7 +53,13 @@ impl Dialer {
             .filter_map(|(peer, purpose)| {
                 let known = self.peers.get_mut(&peer)?;
                 (known.is_dialling, known.purpose) = (true, purpose);
-                Some((peer, known.addresses.iter().map(|(_, address)| address.clone()).collect()))
+                // A peer may invent addresses in other groups. A failed dial puts the next of its own first.
+                let group = known.exclusive_group();
+                let is_dialled = |address: &&Multiaddr| match ip_of(address) {
+                    Some(ip) if group.is_some() && !is_own_network(ip) => buckets::group(Some(ip)) == group,
+                    _ => true,
+                };
+                Some((peer, known.addresses.iter().map(|(_, address)| address).filter(is_dialled).cloned().collect()))
             })
             .collect()
     }

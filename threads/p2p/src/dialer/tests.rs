@@ -1,3 +1,5 @@
+mod decoys;
+
 use super::*;
 
 const TIME: UnixTime = UnixTime(1_700_000_000);

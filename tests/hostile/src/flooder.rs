@@ -37,9 +37,9 @@ const PROPOSALS: usize = 12;
 /// Yamux frames: types and flags.
 const DATA: u8 = 0;
 const WINDOW_UPDATE: u8 = 1;
-const PING: u8 = 2;
+pub const PING: u8 = 2;
 const SYN: u16 = 1;
-const ACK: u16 = 2;
+pub const ACK: u16 = 2;
 
 /// Connections in a thread of their own, until it is dropped.
 pub struct Flooder {
@@ -104,7 +104,8 @@ async fn negotiate(io: &mut (impl AsyncRead + AsyncWrite + Unpin), protocol: &st
     Ok(())
 }
 
-async fn connect(node: SocketAddr, names: &Names) -> io::Result<noise::Output<tcp::tokio::TcpStream>> {
+/// Connects, up to Yamux.
+pub async fn connect(node: SocketAddr, names: &Names) -> io::Result<noise::Output<tcp::tokio::TcpStream>> {
     let mut io = tcp::tokio::TcpStream(TcpStream::connect(node).await?);
     negotiate(&mut io, "/noise").await?;
     let config = noise::Config::new(&Keypair::generate_ed25519()).unwrap();
@@ -200,7 +201,8 @@ fn streams(names: &Names) -> BTreeMap<u32, Pushed> {
     (0..).map(|number| 2 * number + 1).zip(all).collect()
 }
 
-fn header(kind: u8, flags: u16, stream: u32, len: u32) -> Vec<u8> {
+/// Returns a frame of Yamux without data.
+pub fn header(kind: u8, flags: u16, stream: u32, len: u32) -> Vec<u8> {
     [&[0, kind][..], &flags.to_be_bytes(), &stream.to_be_bytes(), &len.to_be_bytes()].concat()
 }
 

@@ -11,6 +11,7 @@
 //! | [`flooder`] | connections that push as many bytes as a node takes |
 //! | [`names`] | names of a chain's protocols |
 //! | [`raw`] | raw bytes on a stream, all at once or one by one |
+//! | [`raw_gossip`] | GossipSub's packets, byte by byte |
 //! | [`forge`] | valid and invalid shares |
 //! | [`malformed`] | malformed variants of messages |
 #![allow(clippy::panic, clippy::unwrap_used, reason = "test support fails by panicking")]
@@ -21,4 +22,5 @@ pub mod forge;
 pub mod malformed;
 pub mod names;
 pub mod raw;
+pub mod raw_gossip;
 pub mod scripted_peer;

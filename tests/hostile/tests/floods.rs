@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use bitcoin::hashes::Hash as _;
+use libp2p::StreamProtocol;
 use p2pool_core::share::{Share, ShareId};
 use p2pool_core::wire::{Frame as _, Request, Response};
 use p2pool_test_bitcoind::{wait_for, wait_until};
@@ -12,6 +13,7 @@ use p2pool_test_functional::network::TIMEOUT;
 use p2pool_test_hostile::background_peer::BackgroundPeer;
 use p2pool_test_hostile::flooder::Flooder;
 use p2pool_test_hostile::names::Names;
+use p2pool_test_hostile::raw_gossip;
 use p2pool_test_hostile::scripted_peer::{PeerConfig, ScriptedPeer};
 
 use crate::test_network::{invented_ids, respond_without_shares, TestNetwork, VICTIM};
@@ -150,6 +152,41 @@ fn a_flood_of_connections_leaves_honest_nodes_theirs() {
     assert!(connected > INBOUND_MAX / 2, "only {connected} peers are connected");
     network.mine_share();
     network.mine_share();
+}
+
+/// GossipSub keeps messages for minutes before it asks the node about them, and those on other topics without asking.
+#[test]
+fn gossip_that_a_node_does_not_want_does_not_fill_its_memory() {
+    let network = TestNetwork::start(2);
+    let names = Names::of(&network.chain);
+    let topic = names.shares.hash().to_string();
+    let victim = network.addresses[VICTIM].clone();
+    let short = |topic: &str, data: &dyn Fn(u32) -> Vec<u8>| -> Vec<u8> {
+        let packet = |first: u32| {
+            let messages = (64 * first..64 * (first + 1)).map(|number| raw_gossip::message(topic, &data(number)));
+            raw_gossip::packet(&messages.collect::<Vec<_>>())
+        };
+        (0..2_500).flat_map(packet).collect()
+    };
+    let long = |number: u32| {
+        let data = [&number.to_be_bytes()[..], &[7; 100_000]].concat();
+        raw_gossip::packet(&[raw_gossip::message("other", &data)])
+    };
+    let floods = [
+        ("long messages on another topic", (0..600).flat_map(long).collect()),
+        ("short messages on another topic", short("", &|number| number.to_be_bytes().to_vec())),
+        ("shares beyond the limit", short(&topic, &|number| raw_gossip::newer_share(number, 0))),
+    ];
+    for (name, bytes) in floods {
+        let before = network.rss_kib();
+        let protocol = StreamProtocol::new("/meshsub/1.1.0");
+        let mut peer = ScriptedPeer::new(PeerConfig { protocol, ..PeerConfig::of(&network.chain).without_gossip() });
+        peer.connect(&victim).unwrap();
+        let (len, sent) = (bytes.len(), peer.send_request(&victim, bytes));
+        drop(peer.response(sent));
+        wait_until("the memory to return", TIMEOUT, || network.rss_kib() <= before + RSS_KEPT_MAX_KIB);
+        eprintln!("{name}: {} KiB sent, {before} KiB before, {} KiB after", len >> 10, network.rss_kib());
+    }
 }
 
 #[test]

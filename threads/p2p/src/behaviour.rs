@@ -43,7 +43,7 @@ pub const INBOUND_MAX: u32 = 80;
 const RELAYED_MAX: usize = 2 * NAMED_WANTED;
 /// Inbound slots of peers that may stay. The other eight are for newcomers until one of all peers is evicted.
 pub const INBOUND_SLOTS: InboundSlots =
-    InboundSlots { permanent: INBOUND_MAX as usize - 8, temporary_for: Duration::from_secs(10) };
+    InboundSlots { permanent: INBOUND_MAX as usize - 8, temporary: 8, temporary_for: Duration::from_secs(10) };
 /// Connections per peer: the one in use, and replaced ones that are being closed. That takes up to [`UNACKNOWLEDGED_MAX`]
 /// if the other end is gone and bytes wait for it.
 const PER_PEER_MAX: u32 = 4;
@@ -146,6 +146,8 @@ fn behaviour(
     let identify = identify::Config::new(names.identify.clone(), key.public())
         .with_agent_version(names::agent())
         .with_hide_listen_addrs(config.proxy.is_some())
+        // The driver keeps addresses; the library's cache would have it dial any that peers name.
+        .with_cache_size(0)
         .with_push_listen_addr_updates(true);
     let requests = |protocol: &StreamProtocol, streams_max| {
         let config = request_response::Config::default()

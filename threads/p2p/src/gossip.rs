@@ -12,8 +12,8 @@ use bitcoin::hashes::{sha256, Hash as _, HashEngine as _};
 use libp2p::core::transport::PortUse;
 use libp2p::core::Endpoint;
 use libp2p::gossipsub::{
-    self, IdentityTransform, Message, MessageAuthenticity, MessageId, PeerScoreParams, PeerScoreThresholds, TopicHash,
-    TopicScoreParams, ValidationMode, WhitelistSubscriptionFilter,
+    self, DataTransform, Message, MessageAuthenticity, MessageId, PeerScoreParams, PeerScoreThresholds, RawMessage,
+    TopicHash, TopicScoreParams, ValidationMode, WhitelistSubscriptionFilter,
 };
 use libp2p::swarm::handler::{ConnectionEvent, ConnectionHandler, ConnectionHandlerEvent, SubstreamProtocol};
 use libp2p::swarm::{
@@ -48,7 +48,25 @@ const RETAIN_SCORE: Duration = Duration::from_secs(600);
 /// that carries invalid bytes or too long a packet.
 const STREAMS_MAX: u32 = 2;
 
-type Inner = gossipsub::Behaviour<IdentityTransform, WhitelistSubscriptionFilter>;
+/// Refuses messages on other topics, which GossipSub would keep for as long as those that wait for a verdict, without asking for
+/// one.
+pub struct KnownTopics(HashSet<TopicHash>);
+
+impl DataTransform for KnownTopics {
+    fn inbound_transform(&self, message: RawMessage) -> std::io::Result<Message> {
+        let RawMessage { source, data, sequence_number, topic, .. } = message;
+        if !self.0.contains(&topic) {
+            return Err(std::io::ErrorKind::InvalidData.into());
+        }
+        Ok(Message { source, data, sequence_number, topic })
+    }
+
+    fn outbound_transform(&self, _: &TopicHash, data: Vec<u8>) -> std::io::Result<Vec<u8>> {
+        Ok(data)
+    }
+}
+
+type Inner = gossipsub::Behaviour<KnownTopics, WhitelistSubscriptionFilter>;
 type InnerHandler = <Inner as NetworkBehaviour>::ConnectionHandler;
 
 /// Returns the id of a message: the digest of a share, or else a hash that no share has.
@@ -95,6 +113,8 @@ fn peer_score(names: &Names) -> PeerScoreParams {
         behaviour_penalty_threshold: 6.0,
         behaviour_penalty_decay: gossipsub::score_parameter_decay(Duration::from_secs(600)),
         retain_score: RETAIN_SCORE,
+        // What others have this node send a peer is not its fault.
+        slow_peer_weight: 0.0,
         ..PeerScoreParams::default()
     }
 }
@@ -140,9 +160,11 @@ impl Gossip {
     /// None for the settings above, which GossipSub validates.
     pub fn new(names: &Names) -> Result<Self, P2pError> {
         let failed = |what: &dyn std::fmt::Display| P2pError::Setup(what.to_string());
-        let filter = WhitelistSubscriptionFilter(HashSet::from([names.shares.hash(), names.blocks.hash()]));
+        let topics = HashSet::from([names.shares.hash(), names.blocks.hash()]);
+        let (filter, transform) = (WhitelistSubscriptionFilter(topics.clone()), KnownTopics(topics));
         let config = config(names).map_err(|error| failed(&error))?;
-        let mut inner = Inner::new_with_subscription_filter(MessageAuthenticity::Anonymous, config, filter)
+        let anonymous = MessageAuthenticity::Anonymous;
+        let mut inner = Inner::new_with_subscription_filter_and_transform(anonymous, config, filter, transform)
             .map_err(|error| failed(&error))?;
         let thresholds = PeerScoreThresholds { graylist_threshold: GRAYLIST_SCORE, ..PeerScoreThresholds::default() };
         inner.with_peer_score(peer_score(names), thresholds).map_err(|error| failed(&error))?;

@@ -16,11 +16,13 @@ use std::pin::Pin;
 use std::sync::mpsc::{channel, Receiver, Sender};
 use std::sync::Arc;
 use std::task::{ready, Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use futures::task::AtomicWaker;
 use futures::{AsyncRead, AsyncWrite};
 use libp2p::core::muxing::{StreamMuxer, StreamMuxerEvent};
 use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade, UpgradeInfo};
+use p2pool_core::token_bucket::{Rate, TokenBucket};
 use yamux::{Connection, Mode, DEFAULT_CREDIT};
 
 use unread::{Totals, Unread};
@@ -36,9 +38,15 @@ const HEADER_LEN: usize = 12;
 /// Types of frames that belong to a stream.
 const DATA: u8 = 0;
 const WINDOW_UPDATE: u8 = 1;
+const PING: u8 = 2;
 /// The flags of a stream's first frame, and of one that resets it.
 const SYN: u16 = 1;
 const RST: u16 = 8;
+const ACK: u16 = 2;
+/// Streams that a peer may open: requests, messages of the DHT and pings.
+const OPENED: Rate = Rate { burst: 1_000, interval: Duration::from_millis(20) };
+/// Yamux sends a ping every ten seconds.
+const PONGS: Rate = Rate { burst: 2, interval: Duration::from_secs(5) };
 
 /// What a stream reports to the [`Gate`] of its connection.
 enum Report {
@@ -87,13 +95,26 @@ struct Gate<C> {
     unread: Unread,
     reports: Receiver<Report>,
     waiting: Arc<AtomicWaker>,
+    /// Streams that the peer may open.
+    opened: TokenBucket<Instant>,
+    /// Responses to pings of Yamux.
+    pongs: TokenBucket<Instant>,
 }
 
 impl<C> Gate<C> {
     fn new(io: C, mode: Mode, totals: Arc<Totals>) -> (Self, Reports) {
         let ((sender, reports), waiting) = (channel(), Arc::new(AtomicWaker::new()));
-        let gate =
-            Self { io, mode, part: Part::START, unread: Unread::new(totals), reports, waiting: Arc::clone(&waiting) };
+        let now = Instant::now();
+        let gate = Self {
+            io,
+            mode,
+            part: Part::START,
+            unread: Unread::new(totals),
+            reports,
+            waiting: Arc::clone(&waiting),
+            opened: TokenBucket::new(OPENED, now),
+            pongs: TokenBucket::new(PONGS, now),
+        };
         (gate, Reports { sender, waiting })
     }
 
@@ -146,6 +167,10 @@ impl<C> Gate<C> {
     fn begin(&mut self, kind: u8, flags: u16, stream: u32, len: u32) -> io::Result<()> {
         let failed = |what: String| Err(invalid(what));
         self.part = Part::START;
+        // Yamux refuses others with a line in the log, and without ending the connection.
+        if kind == PING && flags & ACK != 0 && !self.pongs.take(Instant::now()) {
+            return failed("pongs without pings".to_owned());
+        }
         if matches!(kind, DATA | WINDOW_UPDATE) && flags & (SYN | RST) == SYN {
             // Yamux refuses these streams without ending the connection, and what arrives for them would never be read.
             let is_even = stream.is_multiple_of(2);
@@ -155,6 +180,9 @@ impl<C> Gate<C> {
             }
             if !self.unread.open(stream) {
                 return failed(format!("stream {stream} opened twice"));
+            }
+            if !self.opened.take(Instant::now()) {
+                return failed("too many streams opened".to_owned());
             }
             if self.unread.streams() > STREAMS_MAX {
                 return failed(format!("more than {STREAMS_MAX} streams"));

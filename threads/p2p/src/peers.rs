@@ -36,11 +36,17 @@ const USEFUL_TIME: Duration = Duration::from_secs(600);
 pub struct InboundSlots {
     /// Slots whose peers may stay. One more peer evicts another, see `eviction`.
     pub permanent: usize,
+    /// Slots of newcomers beyond these. While all are taken, silent ones leave sooner, see [`SILENT_FOR`].
+    pub temporary: usize,
     /// Time for which a peer may stay that would be evicted although its netgroup is not crowded, unless it has learnt about
     /// other nodes before, see [`LEARNT_AFTER`].
     pub temporary_for: Duration,
 }
 
+/// Time for which a newcomer may stay that has not asked the DHT, while newcomers take all slots: several round trips.
+const SILENT_FOR: Duration = Duration::from_secs(2);
+/// Part of the temporary slots that strangers through Tor and relays may take.
+const ANONYMOUS_TEMPORARY_PART: usize = 3;
 /// Time after the first response of the DHT in which it has arrived, also through Tor.
 const LEARNT_AFTER: Duration = Duration::from_secs(1);
 /// Part of the permanent slots that one anonymous netgroup may take: strangers through Tor leave two thirds to all others.
@@ -59,7 +65,8 @@ impl InboundSlots {
 
     /// The slots of a node with so many inbound peers at most: a tenth is for newcomers.
     pub fn of_at_most(self, inbound: usize) -> Self {
-        Self { permanent: self.permanent.min(inbound - (inbound / 10).max(usize::from(inbound > 1))), ..self }
+        let permanent = self.permanent.min(inbound - (inbound / 10).max(usize::from(inbound > 1)));
+        Self { permanent, temporary: self.temporary.min(inbound - permanent), ..self }
     }
 }
 
@@ -87,6 +94,8 @@ pub struct Peer {
     pub route: Route,
     /// Limits how often the peer is penalised for exceeding its rate limits.
     pub rate_penalty: TokenBucket<Instant>,
+    /// What it did beyond its rate limits.
+    pub over_limit: u32,
     /// Limits how often the peer is penalised for unread responses.
     pub unread_penalty: TokenBucket<Instant>,
     /// GossipSub has graylisted it, and it has been penalised for that.
@@ -135,6 +144,7 @@ impl Peer {
             direction,
             route: Route::Direct,
             rate_penalty: TokenBucket::new(RATE_PENALTY, now),
+            over_limit: 0,
             unread_penalty: TokenBucket::new(UNREAD_PENALTY, now),
             is_graylisted: false,
             reported_score: None,
@@ -300,14 +310,22 @@ impl Peers {
                 evicted.push(id);
             }
         }
-        for _ in slots.permanent..inbound.len() {
+        let excess = inbound.len().saturating_sub(slots.permanent);
+        let stays_for =
+            if excess >= slots.temporary { slots.temporary_for.min(SILENT_FOR) } else { slots.temporary_for };
+        let mut anonymous = slots.temporary.div_ceil(ANONYMOUS_TEMPORARY_PART);
+        for _ in 0..excess {
             let newest = || inbound.iter().max_by_key(|peer| (peer.since, peer.id)).map(|peer| (*peer, 1));
             let Some((next, crowd)) = eviction::choose(inbound.clone(), key).or_else(newest) else { break };
             inbound.retain(|peer| peer.id != next.id);
             let connection = self.by_id.get(&next.id).map(|peer| peer.connection);
             let has_learnt = connection.and_then(&learnt_at).is_some_and(|at| now.duration_since(at) >= LEARNT_AFTER);
-            if crowd > 1 || has_learnt || now.duration_since(next.since) >= slots.temporary_for {
+            let is_anonymous = next.netgroup.is_some_and(Netgroup::is_anonymous);
+            let has_no_room = is_anonymous && anonymous == 0;
+            if crowd > 1 || has_learnt || has_no_room || now.duration_since(next.since) >= stays_for {
                 evicted.push(next.id);
+            } else if is_anonymous {
+                anonymous -= 1;
             }
         }
         evicted
@@ -385,7 +403,7 @@ mod tests {
     #[test]
     fn a_newcomer_evicts_a_stranger_of_a_crowded_netgroup_at_once_and_otherwise_has_its_time() {
         let (mut peers, start, key) = (Peers::default(), Instant::now(), Key([7; 16]));
-        let slots = InboundSlots { permanent: 72, temporary_for: Duration::from_secs(10) };
+        let slots = InboundSlots { permanent: 72, temporary: 8, temporary_for: Duration::from_secs(10) };
         let second = |number: u64| start + Duration::from_secs(number);
         let strangers: Vec<PeerId> = (0..72).map(|_| PeerId::random()).collect();
         for (number, id) in strangers.iter().enumerate() {
@@ -412,11 +430,11 @@ mod tests {
     fn newcomers_that_know_other_nodes_leave_before_a_silent_one() {
         let (mut peers, start) = (Peers::default(), Instant::now());
         let second = |number: u64| start + Duration::from_secs(number);
-        for number in 0..80 {
+        for number in 0..79 {
             let peer = inbound(PeerId::random(), number, &format!("/ip4/8.8.{number}.8"), second(number as u64));
             peers.add(PeerId::random(), peer);
         }
-        let silent = ConnectionId::new_unchecked(79);
+        let silent = ConnectionId::new_unchecked(78);
         let learnt_at = |connection| (connection != silent).then_some(second(80));
         let mut evicted_at = |at| {
             let evicted = peers.to_evict(SLOTS, &Key([7; 16]), random, learnt_at, at);
@@ -424,9 +442,69 @@ mod tests {
             (left.len(), left.iter().any(|peer| peer.connection == silent))
         };
         assert_eq!(evicted_at(second(80)), (0, false), "the responses are on their way");
-        assert_eq!(evicted_at(second(80) + LEARNT_AFTER), (7, false));
-        assert_eq!(evicted_at(second(79 + 9)), (0, false));
-        assert_eq!(evicted_at(second(79 + 10)), (1, true));
+        assert_eq!(evicted_at(second(80) + LEARNT_AFTER), (6, false));
+        assert_eq!(evicted_at(second(78 + 9)), (0, false));
+        assert_eq!(evicted_at(second(78 + 10)), (1, true));
+    }
+
+    /// Newcomers that got a slot and that were refused, one each second, while strangers that ask the DHT nothing take what they
+    /// can: of eight netgroups each once in five seconds, or through Tor.
+    fn newcomers_beside_silent_strangers(through_tor: bool) -> (usize, usize) {
+        const LEAVE: Duration = Duration::from_secs(1);
+        let (mut peers, start) = (Peers::default(), Instant::now());
+        let ms = |number: u64| start + Duration::from_millis(number);
+        for number in 0..72 {
+            connect(&mut peers, PeerId::random(), &format!("/ip4/8.8.{number}.8"), ms(number));
+        }
+        let (mut admitted, mut refused) = (0, 0);
+        let mut leaving: Vec<Instant> = Vec::new();
+        let mut strangers_at = [0_u64; 8];
+        for now in (100_000..400_000_u64).step_by(250) {
+            leaving.retain(|since| ms(now).duration_since(*since) < LEAVE);
+            let has_room = |peers: &Peers| peers.len() + leaving.len() < 80;
+            let interval = if through_tor { 750 } else { 5_000 };
+            let netgroups = if through_tor { 1 } else { strangers_at.len() };
+            for (number, at) in strangers_at.iter_mut().enumerate().take(netgroups) {
+                if now - *at >= interval && has_room(&peers) {
+                    *at = now;
+                    let mut peer = inbound(PeerId::random(), 1, &format!("/ip4/66.6.{number}.1"), ms(now));
+                    if through_tor {
+                        peer.origin = Origin { ip: None, netgroup: Some(Netgroup::Tor) };
+                    }
+                    peers.add(PeerId::random(), peer);
+                }
+            }
+            if now % 1_000 == 500 && now > 120_000 {
+                if has_room(&peers) {
+                    admitted += 1;
+                    let address = format!("/ip4/77.{}.{}.1", now / 1_000 / 250, now / 1_000 % 250);
+                    // The DHT responds to it at once, known by its number.
+                    let peer = inbound(PeerId::random(), 1_000_000 + now as usize, &address, ms(now));
+                    peers.add(PeerId::random(), peer);
+                } else {
+                    refused += 1;
+                }
+            }
+            let learnt: HashMap<ConnectionId, Instant> = peers
+                .iter()
+                .filter(|(_, peer)| peer.connection > ConnectionId::new_unchecked(1_000_000))
+                .map(|(_, peer)| (peer.connection, peer.connected_at + LEAVE))
+                .collect();
+            let learnt_at = |connection| learnt.get(&connection).copied().filter(|at| *at <= ms(now));
+            for id in peers.to_evict(SLOTS, &Key([7; 16]), random, learnt_at, ms(now)) {
+                peers.remove(&id);
+                leaving.push(ms(now));
+            }
+        }
+        (admitted, refused)
+    }
+
+    #[test]
+    fn silent_strangers_leave_temporary_slots_to_newcomers() {
+        for through_tor in [false, true] {
+            let (admitted, refused) = newcomers_beside_silent_strangers(through_tor);
+            assert!(refused <= admitted, "{admitted} admitted, {refused} refused");
+        }
     }
 
     #[test]
@@ -441,11 +519,11 @@ mod tests {
         again.keep_slot_of(&old);
         let handle = peers.add(ids[0], again);
         assert!(!handles.contains(&handle) && peers.id(handles[0]).is_none());
-        let slots = InboundSlots { permanent: 2, temporary_for: Duration::from_secs(10) };
+        let slots = InboundSlots { permanent: 2, temporary: 8, temporary_for: Duration::from_secs(10) };
         assert_eq!(peers.to_evict(slots, &Key([7; 16]), random, |_| None, second(20)), [ids[2]]);
     }
 
-    const SLOTS: InboundSlots = InboundSlots { permanent: 72, temporary_for: Duration::from_secs(10) };
+    const SLOTS: InboundSlots = InboundSlots { permanent: 72, temporary: 8, temporary_for: Duration::from_secs(10) };
 
     /// Adds an idle stranger of a netgroup at this time, evicts, and returns who went.
     fn arrive(peers: &mut Peers, netgroup: Option<Netgroup>, at: Instant) -> (PeerId, Vec<PeerId>) {

@@ -3,6 +3,7 @@
 mod abuse;
 mod addresses;
 mod crowd;
+mod floods;
 mod gossip;
 mod homes;
 mod identify;

@@ -19,6 +19,10 @@ use crate::origin::Origin;
 use crate::peers::{OverLimit, Peer};
 use crate::rate_limits::Action;
 
+/// What a peer does beyond its rate limits is one misbehaviour a second, and one for so many: GossipSub remembers each message for
+/// minutes.
+const OVER_LIMIT_STEP: u32 = 100;
+
 impl SwarmDriver {
     /// Handles a new connection. If the peer was connected, it replaces the old one, which is being closed: the peer may
     /// have been started again, so nothing of the old connection remains.
@@ -134,7 +138,11 @@ impl SwarmDriver {
     pub(super) fn may(&mut self, id: &PeerId, action: Action) -> bool {
         let now = Instant::now();
         let taken = self.peers.take(id, action, now);
-        if taken == Err(OverLimit::Peer) && self.peers.get_mut(id).is_some_and(|peer| peer.rate_penalty.take(now)) {
+        let is_penalised = |peer: &mut Peer| {
+            peer.over_limit = peer.over_limit.wrapping_add(1);
+            peer.rate_penalty.take(now) || peer.over_limit.is_multiple_of(OVER_LIMIT_STEP)
+        };
+        if taken == Err(OverLimit::Peer) && self.peers.get_mut(id).is_some_and(is_penalised) {
             self.penalize(id, Misbehaviour::TooManyRequests);
         }
         taken.is_ok()

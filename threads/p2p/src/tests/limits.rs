@@ -84,8 +84,9 @@ fn a_full_inbox_of_the_chain_thread_delays_peers_but_loses_no_connect() {
 fn inbound_peers_never_use_up_all_connections() {
     const { assert!(INBOUND_SLOTS.permanent < INBOUND_MAX as usize) };
     const { assert!(INBOUND_MAX < CONNECTIONS_MAX && INBOUND_MAX.is_multiple_of(PENDING_MAX / 2)) };
-    // Temporary slots do not expire in this test.
-    let slots = InboundSlots { temporary_for: Duration::from_secs(3_600), ..INBOUND_SLOTS };
+    // Temporary slots do not expire in this test, and are never all taken.
+    let (temporary, temporary_for) = (INBOUND_MAX as usize, Duration::from_secs(3_600));
+    let slots = InboundSlots { temporary, temporary_for, ..INBOUND_SLOTS };
     let node = Start { slots, ..Start::with(&[]) }.go();
     let mut peers = Vec::new();
     while peers.len() < INBOUND_MAX as usize {
@@ -127,8 +128,9 @@ fn the_operator_limits_inbound_peers() {
 fn a_node_that_is_turned_away_hears_that_the_peer_is_full_and_gets_the_next_free_slot() {
     // Refused at once, and evicted after a short time.
     let refused = |start: &mut Start| start.config.max_inbound = 1;
-    let evicted =
-        |start: &mut Start| start.slots = InboundSlots { permanent: 1, temporary_for: Duration::from_secs(1) };
+    let evicted = |start: &mut Start| {
+        start.slots = InboundSlots { permanent: 1, temporary: 8, temporary_for: Duration::from_secs(1) }
+    };
     for limit in [&refused as &dyn Fn(&mut Start), &evicted] {
         let mut start = Start::with(&[]);
         limit(&mut start);
@@ -163,7 +165,7 @@ fn a_peer_that_often_says_that_it_is_full_is_not_penalised() {
 
 #[test]
 fn temporary_slots_expire_and_the_next_peer_in_order_gets_a_free_permanent_slot() {
-    let slots = InboundSlots { permanent: 2, temporary_for: Duration::from_secs(1) };
+    let slots = InboundSlots { permanent: 2, temporary: 8, temporary_for: Duration::from_secs(1) };
     let node = Start { slots, ..Start::with(&[]) }.go();
     let mut permanent: Vec<ScriptedPeer> = (0..2).map(|_| ScriptedPeer::new(requesting())).collect();
     permanent.iter_mut().for_each(|remote| connect(remote, &node));

@@ -41,7 +41,7 @@ fn the_dht_gives_no_node_more_outbound_connections_than_it_wants() {
 #[test]
 fn a_new_node_at_a_full_bootnode_discovers_others_and_is_evicted() {
     // It leaves because it knows others, not because its time is over.
-    let slots = InboundSlots { permanent: 1, temporary_for: Duration::from_secs(3_600) };
+    let slots = InboundSlots { permanent: 1, temporary: 8, temporary_for: Duration::from_secs(3_600) };
     let boot = Start { slots, ..Start::with(&[]) }.go();
     let second = TestNode::start(&[&boot.address]);
     second.await_peer(&boot.id());

@@ -18,6 +18,7 @@ use libp2p::swarm::{
     THandlerInEvent, THandlerOutEvent, ToSwarm,
 };
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
+use p2pool_core::token_bucket::{Rate, TokenBucket};
 
 use crate::address::{is_onion, is_plain, is_relayed, may_advertise, without_peer_id};
 use crate::origin::{Origin, TorAddresses};
@@ -27,6 +28,10 @@ use crate::rate_limits::{Action, NetgroupLimiter, RateLimiter};
 const REFRESH: Duration = Duration::from_secs(60);
 /// Bytes of a DHT packet: twenty nodes with [`ADDRESSES_PER_PEER_MAX`] addresses of at most 80 bytes each.
 const PACKET_LEN_MAX: usize = 16 << 10;
+/// Messages that a connection may send whatever others of its netgroup send: twice what a node needs that looks for others.
+const OWN: Rate = Rate { burst: 60, interval: Duration::from_secs(3) };
+/// Messages that all connections may send beyond that. A response has up to [`PACKET_LEN_MAX`], mostly a fifth of it.
+const BEYOND: Rate = Rate { burst: 1_200, interval: Duration::from_millis(50) };
 /// Addresses kept per node.
 pub const ADDRESSES_PER_PEER_MAX: usize = 8;
 
@@ -44,8 +49,9 @@ pub struct Dht {
     heard: VecDeque<Heard>,
     /// Connections to be closed.
     closing: VecDeque<(PeerId, ConnectionId)>,
-    connection_limiters: HashMap<ConnectionId, RateLimiter>,
+    connection_limiters: HashMap<ConnectionId, (RateLimiter, TokenBucket<Instant>)>,
     netgroup_limiter: NetgroupLimiter,
+    beyond: TokenBucket<Instant>,
     /// When this node first responded to a request on a connection.
     responded_at: HashMap<ConnectionId, Instant>,
 }
@@ -93,6 +99,7 @@ impl Dht {
             closing: VecDeque::new(),
             connection_limiters: HashMap::new(),
             netgroup_limiter: NetgroupLimiter::default(),
+            beyond: TokenBucket::new(BEYOND, Instant::now()),
             responded_at: HashMap::new(),
         }
     }
@@ -140,12 +147,15 @@ impl Dht {
         is_plain(address) && self.connected.values().any(|from| from.ip.is_some() && may_advertise(from.ip, address))
     }
 
-    /// Takes a token of a connection and one of its netgroup. False if one of the two has none: what the peer sent is ignored,
-    /// and because the library would keep the stream of a request without a response, the connection is closed.
+    /// Takes a token of a connection, and one of its netgroup and of all for what is beyond [`OWN`]. False if one has none: what
+    /// the peer sent is ignored, and because the library would keep the stream of a request without a response, the connection is
+    /// closed. What others send closes none that sends little.
     fn admit(&mut self, peer: PeerId, connection: ConnectionId, now: Instant) -> bool {
         let netgroup = self.connected.get(&connection).and_then(|origin| origin.netgroup);
-        let limiter = self.connection_limiters.entry(connection).or_insert_with(|| RateLimiter::new(1, now));
-        let is_admitted = limiter.take(Action::Dht, now) && self.netgroup_limiter.take(netgroup, Action::Dht, now);
+        let new = || (RateLimiter::new(1, now), TokenBucket::new(OWN, now));
+        let (limiter, own) = self.connection_limiters.entry(connection).or_insert_with(new);
+        let is_admitted = limiter.take(Action::Dht, now)
+            && (own.take(now) || (self.netgroup_limiter.take(netgroup, Action::Dht, now) && self.beyond.take(now)));
         if !is_admitted && !self.closing.contains(&(peer, connection)) {
             log::debug!("peer {peer} is disconnected: too many messages of the DHT");
             self.closing.push_back((peer, connection));
@@ -336,11 +346,25 @@ mod tests {
             connect(&mut dht, number, from);
             (0..1_000).take_while(|_| dht.admit(peer, ConnectionId::new_unchecked(number), now)).count()
         };
-        let of_connection = taken_by(1, "192.168.1.7");
+        let of_connection = taken_by(1, "9.9.9.9");
         assert!((600..700).contains(&of_connection), "{of_connection}");
-        let of_netgroup: usize = (2..20).map(|number| taken_by(number, "8.8.8.8")).sum();
-        assert!((of_connection..5 * of_connection).contains(&of_netgroup), "{of_netgroup}");
-        assert_eq!(taken_by(20, "8.8.9.8"), of_connection);
-        assert_eq!(dht.closing.len(), 20, "each is closed, once");
+        let of_others: Vec<usize> = (2..20).map(|number| taken_by(number, "8.8.8.8")).collect();
+        let beyond: usize = of_connection - 60 + of_others.iter().map(|taken| taken - 60).sum::<usize>();
+        assert!(of_others.iter().all(|taken| *taken >= 60) && (1_200..1_300).contains(&beyond), "{of_others:?}");
+        assert_eq!(dht.closing.len(), 19, "each is closed, once");
+    }
+
+    #[test]
+    fn what_others_of_a_netgroup_did_closes_no_connection_of_a_peer() {
+        let (mut dht, now) = (dht(true), Instant::now());
+        let mut sent_by = |number: usize, messages: usize| {
+            connect(&mut dht, number, "8.8.8.8");
+            let (peer, connection) = (PeerId::random(), ConnectionId::new_unchecked(number));
+            (0..messages).all(|_| dht.admit(peer, connection, now))
+        };
+        // Together they send all that their netgroup may.
+        assert!((1..=8).any(|number| !sent_by(number, 600)));
+        assert!(sent_by(9, 60), "responses to this node perhaps");
+        assert!(!sent_by(9, 1));
     }
 }

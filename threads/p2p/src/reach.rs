@@ -3,11 +3,11 @@
 //! All of it is libp2p's own. The wrappers here keep peers from choosing what this node dials and announces: the driver
 //! decides which addresses are announced, and gives hole punching its candidates.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::num::NonZeroU32;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use libp2p::core::transport::PortUse;
 use libp2p::core::Endpoint;
@@ -17,6 +17,8 @@ use libp2p::swarm::{
     THandlerOutEvent, ToSwarm,
 };
 use libp2p::{autonat, dcutr, relay, upnp, Multiaddr, PeerId};
+use p2pool_core::netgroup::Netgroup;
+use p2pool_core::token_bucket::{Rate, TokenBucket};
 use thiserror::Error;
 
 use crate::address::{ip_of, is_plain, is_relayed, may_advertise};
@@ -36,10 +38,14 @@ const CIRCUITS_PER_PEER_MAX: usize = 4;
 const CIRCUIT_TIME_MAX: Duration = Duration::from_secs(3_600);
 /// Bytes of a relayed connection in both directions. Gossip of shares takes some hundred KB an hour, a found block up to 1 MB.
 const CIRCUIT_BYTES_MAX: u64 = 4 << 20;
-/// Relayed connections that one peer, or one address, opens at once, and the time until it may open one more: 80 MiB in an hour.
+/// Relayed connections that one peer, or one netgroup, opens at once, and the time until it may open one more: 80 MiB in an hour.
 /// A peer opens four when it starts.
 const CIRCUITS_BURST: NonZeroU32 = NonZeroU32::new(8).expect("8 > 0");
 const CIRCUIT_INTERVAL: Duration = Duration::from_secs(300);
+/// Relayed connections that all open: 1 GiB in an hour, if each is used up.
+const CIRCUITS: Rate = Rate { burst: 64, interval: Duration::from_secs(20) };
+/// Netgroups whose relayed connections are counted: more than are connected.
+const CIRCUIT_NETGROUPS_MAX: usize = 1_024;
 
 /// Time before the first test: a node has peers by then.
 const TEST_DELAY: Duration = Duration::from_secs(5);
@@ -79,6 +85,32 @@ pub struct Reach {
     pub upnp: Toggle<Unannounced<upnp::tokio::Behaviour>>,
 }
 
+/// Limits the relayed connections that one netgroup opens, and all. The library's own limiter counts each of the countless addresses
+/// of an IPv6 network.
+fn circuit_limiter() -> impl FnMut(PeerId, &Multiaddr, Instant) -> bool + Send {
+    let rate = Rate { burst: CIRCUITS_BURST.get(), interval: CIRCUIT_INTERVAL };
+    let mut by_netgroup: HashMap<Netgroup, TokenBucket<Instant>> = HashMap::new();
+    let mut of_all = None;
+    move |_, address, now| {
+        if by_netgroup.len() >= CIRCUIT_NETGROUPS_MAX {
+            by_netgroup.retain(|_, bucket| !bucket.is_full(now));
+        }
+        let of_all = of_all.get_or_insert_with(|| TokenBucket::new(CIRCUITS, now));
+        if !of_all.take(now) {
+            return false;
+        }
+        let netgroup = ip_of(address).and_then(Netgroup::of);
+        let is_within = netgroup.is_none_or(|netgroup| {
+            by_netgroup.len() < CIRCUIT_NETGROUPS_MAX
+                && by_netgroup.entry(netgroup).or_insert_with(|| TokenBucket::new(rate, now)).take(now)
+        });
+        if !is_within {
+            of_all.give_back();
+        }
+        is_within
+    }
+}
+
 impl Reach {
     /// Must be called inside a tokio runtime.
     pub fn new(our_id: PeerId, relay_client: relay::client::Behaviour, upnp: bool) -> Self {
@@ -94,9 +126,8 @@ impl Reach {
             circuit_src_rate_limiters: Vec::new(),
             ..relay::Config::default()
         };
-        let relay = relay
-            .circuit_src_per_peer(CIRCUITS_BURST, CIRCUIT_INTERVAL)
-            .circuit_src_per_ip(CIRCUITS_BURST, CIRCUIT_INTERVAL);
+        let mut relay = relay.circuit_src_per_peer(CIRCUITS_BURST, CIRCUIT_INTERVAL);
+        relay.circuit_src_rate_limiters.push(Box::new(circuit_limiter()));
         let mut relay = relay::Behaviour::new(our_id, relay);
         // The driver enables it.
         relay.set_status(Some(relay::Status::Disable));
@@ -394,6 +425,21 @@ mod tests {
             assert!(!may_punch(&[at("/ip4/8.8.8.8/tcp/9171"), at(bad)].concat()), "{bad}");
         }
         assert!(!may_punch(&vec![at("/ip4/8.8.8.8/tcp/9171"); PUNCH_ADDRESSES_MAX + 1].concat()));
+    }
+
+    #[test]
+    fn one_netgroup_opens_few_circuits_and_all_of_them_not_many() {
+        let (mut limiter, now) = (circuit_limiter(), Instant::now());
+        let mut opened = |addresses: Vec<String>| {
+            let mut is_opened = |address: &String| limiter(PeerId::random(), &address.parse().unwrap(), now);
+            addresses.iter().filter(|address| is_opened(address)).count()
+        };
+        // A subscriber's /64 has countless addresses.
+        let of_one = |number: u32| format!("/ip6/2a00:1:2:{:x}::{number:x}/tcp/1", number % 7);
+        assert_eq!(opened((0..1_000).map(of_one).collect()), 8);
+        let of_many = |number: u32| format!("/ip4/8.{}.{}.8/tcp/1", number / 250, number % 250);
+        assert_eq!(opened((0..5_000).map(of_many).collect()), 64 - 8);
+        assert!(limiter(PeerId::random(), &"/ip4/9.9.9.9/tcp/1".parse().unwrap(), now + CIRCUITS.interval));
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub fn start(level: LevelFilter) {
     Builder::new()
         .filter_level(LevelFilter::Warn)
         .filter_module("p2pool", LevelFilter::Trace)
+        // Its errors are what peers did wrong, one line for each frame.
+        .filter_module("yamux", LevelFilter::Off)
         .format(move |out, record| write_line(out, record, style))
         .init();
     log::set_max_level(level);

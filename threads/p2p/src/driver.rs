@@ -58,8 +58,11 @@ use requests::{Protocol, Requests};
 use slots::FullSlots;
 use subscriptions::Reconnects;
 
-/// Shortest time between two writes of the known peers. Bans and new anchors are written at once.
+/// Shortest time between two writes of the known peers. New anchors are written at once.
 const SAVE_INTERVAL: Duration = Duration::from_secs(30);
+/// Shortest time between two writes of the bans, except those by the operator. Strangers can cause one each second, and the file
+/// may have 100 KB.
+const BANS_SAVE_INTERVAL: Duration = Duration::from_secs(30);
 /// Longest time between two published statuses.
 const PUBLISH_INTERVAL: Duration = Duration::from_secs(2);
 

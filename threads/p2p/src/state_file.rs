@@ -48,24 +48,33 @@ pub struct StateFile {
     path: PathBuf,
     /// Whether the content has changed since it was written.
     pub is_dirty: bool,
+    /// Time between two writes.
+    interval: Duration,
+    written_at: Option<Instant>,
     failed_at: Option<Instant>,
 }
 
 impl StateFile {
-    /// A file whose content is up to date.
-    pub const fn new(path: PathBuf) -> Self {
-        Self { path, is_dirty: false, failed_at: None }
+    /// A file whose content is up to date, and which is written once in this time.
+    pub const fn new(path: PathBuf, interval: Duration) -> Self {
+        Self { path, is_dirty: false, interval, written_at: None, failed_at: None }
     }
 
-    /// Writes the file if it is dirty and no retry interval is running; `force` ignores the interval.
+    /// Has the next change written at once.
+    pub const fn expedite(&mut self) {
+        self.written_at = None;
+    }
+
+    /// Writes the file if it is dirty and no interval is running; `force` ignores them.
     pub fn save(&mut self, text: impl FnOnce() -> String, now: Instant, force: bool) {
-        let may_try = force || self.failed_at.is_none_or(|at| now.duration_since(at) >= RETRY);
+        let is_over = |at: Option<Instant>, interval| at.is_none_or(|at| now.duration_since(at) >= interval);
+        let may_try = force || (is_over(self.failed_at, RETRY) && is_over(self.written_at, self.interval));
         if !self.is_dirty || !may_try {
             return;
         }
         match replace(&self.path, text().as_bytes()) {
             Ok(()) => {
-                self.is_dirty = false;
+                (self.is_dirty, self.written_at) = (false, Some(now));
                 if self.failed_at.take().is_some() {
                     info!("{} writable again, saved", self.path.display());
                 }
@@ -90,7 +99,7 @@ mod tests {
     fn a_failed_write_is_retried_after_an_interval_and_a_clean_file_is_not_written() {
         let (dir, now) = (tempfile::tempdir().unwrap(), Instant::now());
         let (path, obstacle) = (dir.path().join("bans"), dir.path().join("bans.new"));
-        let mut file = StateFile::new(path.clone());
+        let mut file = StateFile::new(path.clone(), Duration::ZERO);
         file.save(|| unreachable!("it is clean"), now, true);
         std::fs::create_dir(&obstacle).unwrap();
         file.is_dirty = true;
@@ -104,10 +113,34 @@ mod tests {
     }
 
     #[test]
+    fn a_file_is_written_once_in_its_interval_unless_it_is_expedited() {
+        let (dir, now) = (tempfile::tempdir().unwrap(), Instant::now());
+        let mut file = StateFile::new(dir.path().join("bans"), RETRY);
+        let mut writes = |at: Instant, is_expedited: bool| {
+            let mut is_written = false;
+            file.is_dirty = true;
+            if is_expedited {
+                file.expedite();
+            }
+            file.save(
+                || {
+                    is_written = true;
+                    String::new()
+                },
+                at,
+                false,
+            );
+            is_written
+        };
+        assert!(writes(now, false) && !writes(now + RETRY / 2, false) && writes(now + RETRY, false));
+        assert!(!writes(now + RETRY, false) && writes(now + RETRY, true));
+    }
+
+    #[test]
     fn a_forced_save_does_not_wait_for_the_interval() {
         let (dir, now) = (tempfile::tempdir().unwrap(), Instant::now());
         let (path, obstacle) = (dir.path().join("bans"), dir.path().join("bans.new"));
-        let mut file = StateFile::new(path.clone());
+        let mut file = StateFile::new(path.clone(), Duration::ZERO);
         std::fs::create_dir(&obstacle).unwrap();
         file.is_dirty = true;
         file.save(|| "one".into(), now, false);

@@ -23,7 +23,7 @@ use super::gossip::PendingVerdicts;
 use super::requests::Requests;
 use super::slots::FullSlots;
 use super::subscriptions::Reconnects;
-use super::SwarmDriver;
+use super::{SwarmDriver, BANS_SAVE_INTERVAL};
 use crate::added_peers::AddedPeers;
 use crate::address::split_peer_id;
 use crate::bans::Bans;
@@ -144,8 +144,9 @@ impl SwarmDriver {
             dials_onion: dials_onion(config),
             dials_ip: config.proxy.as_ref().is_none_or(|proxy| proxy.only != Some(AddressKind::Onion)),
             tor: TorAddresses::new(config),
-            bans_file: StateFile::new(chain_dir.join(BANS_FILE)),
-            peers_file: StateFile::new(chain_dir.join(PEERS_FILE)),
+            bans_file: StateFile::new(chain_dir.join(BANS_FILE), BANS_SAVE_INTERVAL),
+            // Asked to write seldom.
+            peers_file: StateFile::new(chain_dir.join(PEERS_FILE), Duration::ZERO),
             saved_at: now,
             metrics,
             has_joined: false,

@@ -19,12 +19,14 @@ impl SwarmDriver {
             Order::Ban { subject, length_s } => {
                 info!("{subject} banned for {} h: by the operator", length_s / 3_600);
                 self.swarm.behaviour_mut().gater.bans.ban_by_operator(subject, length_s, time);
+                self.bans_file.expedite();
                 self.disconnect_banned();
             }
             Order::Unban(subject) => {
                 let what = subject.map_or_else(|| "all bans".to_owned(), |subject| format!("ban of {subject}"));
                 info!("{what} lifted: by the operator");
                 self.swarm.behaviour_mut().gater.bans.lift(subject);
+                self.bans_file.expedite();
             }
             Order::Connect(address) => self.connect(address),
             Order::Disconnect(id) => {

@@ -174,7 +174,7 @@ impl Sharechain {
                 self.queue.push_back(PendingShare { id, digest, share, work, source, since: now });
                 self.drain(now);
             }
-            Err(failure) => self.fail_share(id, digest, source, &failure),
+            Err(failure) => self.fail_share(id, digest, &share, source, &failure),
         }
         std::mem::take(&mut self.effects)
     }
@@ -400,15 +400,15 @@ impl Sharechain {
         match failure {
             Failure::Missing(need) => self.defer(pending, Wait::For(*need)),
             Failure::Early(due) => self.defer(pending, Wait::Until(*due)),
-            _ => self.fail_share(pending.id, pending.digest, pending.source, failure),
+            _ => self.fail_share(pending.id, pending.digest, &pending.share, pending.source, failure),
         }
     }
 
-    fn fail_share(&mut self, id: ShareId, digest: ShareDigest, source: Source, failure: &Failure) {
+    fn fail_share(&mut self, id: ShareId, digest: ShareDigest, share: &Share, source: Source, failure: &Failure) {
         let verdict = match failure {
             Failure::Broken { rule, why } => {
                 self.rejected.insert(digest);
-                Verdict::Rejected { rule: *rule, why }
+                Verdict::Rejected { rule: *rule, why, height: share.info.share_height }
             }
             Failure::NewerRules(version) => Verdict::NewerRules(*version),
             _ => Verdict::Dropped,

@@ -462,8 +462,9 @@ impl Node {
         if verdict != Verdict::Deferred {
             let (gossip_verdict, misbehaviour) = match verdict {
                 Verdict::Accepted => (GossipVerdict::Accept, None),
-                Verdict::Rejected { rule, .. } if rule.proves_fault() => {
-                    (GossipVerdict::Reject, Some(Misbehaviour::BrokenRule(rule)))
+                Verdict::Rejected { rule, height, .. } if rule.proves_fault() => {
+                    let is_excused = self.sync.is_excused(source, rule, height);
+                    (GossipVerdict::Reject, (!is_excused).then_some(Misbehaviour::BrokenRule(rule)))
                 }
                 _ => (GossipVerdict::Ignore, None),
             };
@@ -484,7 +485,7 @@ impl Node {
         }
         self.report(match (source, verdict) {
             // Our own shares are made by our own rules: one that is refused is worth a look.
-            (Source::Local, Verdict::Rejected { rule, why }) => Report::OwnShareRejected { id, rule, why },
+            (Source::Local, Verdict::Rejected { rule, why, .. }) => Report::OwnShareRejected { id, rule, why },
             (Source::Local, Verdict::Dropped) => Report::OwnShareLost(id),
             (_, verdict) => Report::ShareVerdict { id, source, verdict },
         });

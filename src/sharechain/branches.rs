@@ -97,7 +97,7 @@ impl Sharechain {
             let linked = theirs.link(Arc::clone(&pending.share), pending.work, now, Checks::Full);
             if let Err(failure @ Failure::Broken { .. }) = linked {
                 self.unverified.remove(&pending.digest);
-                self.fail_share(pending.id, pending.digest, pending.source, &failure);
+                self.fail_share(pending.id, pending.digest, &pending.share, pending.source, &failure);
             }
         }
         match self.replacement_by(theirs, false, now) {

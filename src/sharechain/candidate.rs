@@ -14,7 +14,7 @@ use super::tree::{LinkedShare, Tree};
 use super::{Checks, Effect, Sharechain, Source, DEFERRED_MAX_S};
 use crate::params::ChainParams;
 use crate::share::Share;
-use crate::units::{UnixTime, Work};
+use crate::units::{ShareHeight, UnixTime, Work};
 
 /// Number of candidate chains at once.
 ///
@@ -54,8 +54,9 @@ pub enum CandidateOutcome {
     Invalid {
         rule: Rule,
         why: &'static str,
-        /// The sender of that share.
+        /// The sender of that share, and its share height.
         source: Source,
+        height: ShareHeight,
         /// Whether that share's payout window has unverified shares. If so, rule 8 may have failed because of those.
         on_base: bool,
     },
@@ -156,7 +157,8 @@ impl CandidateChain {
         let Failure::Broken { rule, why } = failure else { return CandidateOutcome::GivenUp };
         let window = self.tree.params().payout_window as usize;
         let is_unverified = self.tree.ancestry(&share.info.parent).take(window).any(|ancestor| !ancestor.verified);
-        CandidateOutcome::Invalid { rule: *rule, why, source, on_base: !self.joined && is_unverified }
+        let height = share.info.share_height;
+        CandidateOutcome::Invalid { rule: *rule, why, source, height, on_base: !self.joined && is_unverified }
     }
 
     /// Returns requests for the next anchors that are missing and were not requested since the last tick.

@@ -6,7 +6,7 @@ use super::candidate::{CandidateId, CandidateOutcome};
 use super::failure::{Need, Rule};
 use crate::peer::PeerHandle;
 use crate::share::{ShareDigest, ShareId};
-use crate::units::UnixTime;
+use crate::units::{ShareHeight, UnixTime};
 
 /// Where a share came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,8 +54,8 @@ pub enum Verdict {
     Dropped,
     /// It follows rules of this version, which this software does not know.
     NewerRules(u8),
-    /// It breaks a rule.
-    Rejected { rule: Rule, why: &'static str },
+    /// It breaks a rule; `height` is its share height.
+    Rejected { rule: Rule, why: &'static str, height: ShareHeight },
 }
 
 /// A change of the sharechain, or something its owner must do.

@@ -81,11 +81,11 @@ use crate::peer::{PeerHandle, RequestId};
 use crate::share::ShareId;
 use crate::sharechain::{candidate_shares_max, CandidateId, CandidateOutcome, Rule, Source, CANDIDATES_MAX};
 use crate::table_size::TableSize;
-use crate::units::SteadyTime;
+use crate::units::{ShareHeight, SteadyTime};
 use crate::wire::{Misbehaviour, Request};
 use missing::{MissingShares, MISSING_MAX};
 use peer::Peer;
-use plan::{Batch, Plan};
+use plan::{base_end, Batch, Plan};
 use state::SyncTracker;
 
 /// A request without a response fails after this many seconds. The network thread reports a timeout after 30 s; this is
@@ -285,6 +285,16 @@ impl Sync {
         self.missing.remove(id);
     }
 
+    /// Whether a peer that gave an invalid share on request may not know that it is. Rule 8 can only be verified with the payout
+    /// window before it, so a node that joined lately serves what others gave it of the base of its chain.
+    pub fn is_excused(&self, source: Source, rule: Rule, height: ShareHeight) -> bool {
+        let (Rule::Payouts, Source::Fetch(peer)) = (rule, source) else { return false };
+        let status = self.peers.get(&peer).and_then(|peer| peer.status.as_ref());
+        status.is_some_and(|status| {
+            status.oldest_height.0 > 0 && height < base_end(status.oldest_height, self.payout_window)
+        })
+    }
+
     /// A share breaks a rule: the shares that follow it are worthless.
     pub fn share_rejected(&mut self, id: &ShareId, source: Source, now: SteadyTime) {
         self.is_due = true;
@@ -332,8 +342,8 @@ impl Sync {
                     leader.sole_source |= plan.was_helped;
                 }
             }
-            CandidateOutcome::Invalid { rule, source, on_base, .. } => {
-                self.blame(&plan, *rule, *source, *on_base, now);
+            CandidateOutcome::Invalid { rule, source, height, on_base, .. } => {
+                self.blame(&plan, *rule, *source, *height, *on_base, now);
             }
         }
     }
@@ -342,10 +352,12 @@ impl Sync {
     ///
     /// Rules 1 and 2 concern the share alone. All others compare it with the shares below. If those are an unverified
     /// base, either the base or the share is false.
-    fn blame(&mut self, plan: &Plan, rule: Rule, source: Source, on_base: bool, now: SteadyTime) {
+    fn blame(&mut self, plan: &Plan, rule: Rule, source: Source, height: ShareHeight, on_base: bool, now: SteadyTime) {
         let sender = source.peer().unwrap_or(plan.leader);
         let is_share_false = !on_base || matches!(rule, Rule::Form | Rule::ProofOfWork);
-        if is_share_false || plan.is_author(sender) {
+        if plan.continues_ours() && self.is_excused(source, rule, height) {
+            self.ignore_chain(sender, now.plus(IGNORE_MAX_S));
+        } else if is_share_false || plan.is_author(sender) {
             // The author also sent the whole base. Rules 5 and 6 can be broken by bad luck.
             let is_chain_false = !is_share_false && rule.proves_fault();
             self.penalize(

@@ -78,6 +78,11 @@ impl Server {
     }
 }
 
+/// The end of the base of a chain whose oldest share has this height: from there on all can be verified.
+pub(super) fn base_end(oldest: ShareHeight, payout_window: u32) -> ShareHeight {
+    ShareHeight(oldest.0.saturating_add(payout_window.saturating_add(UNCLE_DEPTH_MAX)))
+}
+
 /// One list of shares being fetched.
 #[derive(Debug)]
 pub(super) struct Plan {
@@ -125,10 +130,7 @@ impl Plan {
         now: SteadyTime,
     ) -> Self {
         // A chain from its genesis has no base. Above a base every share's payout window, with its uncles, is on the list.
-        let base_end = start_height.filter(|start| start.0 > 0).map(|start| {
-            let base_len = payout_window.saturating_add(UNCLE_DEPTH_MAX);
-            ShareHeight(start.0.saturating_add(base_len))
-        });
+        let base_end = start_height.filter(|start| start.0 > 0).map(|start| base_end(start, payout_window));
         Self {
             route,
             leader,
@@ -170,6 +172,11 @@ impl Plan {
     /// Returns a share's position on the list.
     pub fn index_of(&self, id: &ShareId) -> Option<usize> {
         self.index.get(id).copied()
+    }
+
+    /// Whether the list continues our chain.
+    pub const fn continues_ours(&self) -> bool {
+        self.start_height.is_none()
     }
 
     /// The newest id on the list.

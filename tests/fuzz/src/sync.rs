@@ -153,6 +153,7 @@ impl Run {
                 rule: Rule::Payouts,
                 why: "",
                 source: Source::Fetch(PeerHandle(u64::from(detail) % PEERS)),
+                height: ShareHeight(detail.into()),
                 on_base: detail > 99,
             },
         };

@@ -24,8 +24,13 @@ fn judged(chain: &Chain, leaves: bool, culprit: u64, rule: Rule) -> Scenario {
     if leaves {
         scenario.disconnect(1);
     }
-    scenario.outcome =
-        Some(CandidateOutcome::Invalid { rule, why: "", source: Source::Fetch(PeerHandle(culprit)), on_base: true });
+    scenario.outcome = Some(CandidateOutcome::Invalid {
+        rule,
+        why: "",
+        source: Source::Fetch(PeerHandle(culprit)),
+        height: ShareHeight(1_000),
+        on_base: true,
+    });
     scenario.run_until(60, |scenario| !scenario.finished.is_empty(), respond);
     scenario
 }

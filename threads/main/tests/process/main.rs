@@ -45,7 +45,7 @@ fn wrong_settings_exit_with_status_2_and_one_line() {
         (&["-address", mainnet, "-share-period", "1"], "-share-period is only for tests"),
         (&["export", "-network", "mars"], "-network is \"mars\""),
         (&["mine"], "unexpected word \"mine\""),
-        (&["help", "minors"], "no group \"minors\""),
+        (&["help", "minors"], "no help on \"minors\""),
     ] {
         let output = run(home.path(), words);
         let line = one_line(&output);

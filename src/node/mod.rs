@@ -337,6 +337,7 @@ impl Node {
             return;
         }
         let shares = self.chain.prune();
+        self.is_snapshot_stale |= !shares.is_empty();
         self.persistence.prune(shares, self.chain.tree().headers());
     }
 

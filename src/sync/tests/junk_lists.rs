@@ -34,7 +34,7 @@ impl JunkLister {
             root[..8].copy_from_slice(&at.to_le_bytes());
             share.header.merkle_root = TxMerkleNode::from_byte_array(root);
             share.info.parent = ShareId([0xdd; 32]);
-            // The last one ends the list before the honest shares, and nobody is blamed for it.
+            // The last one ends the list before the honest shares, and no peer is blamed for it.
             if at + 1 == len {
                 (share.info.rules_version, share.info.signal) = (200, 200);
             }

@@ -133,7 +133,6 @@ impl Node {
             signals: Vec::new(),
             chain: Sharechain::new(tree),
         };
-        node.prune();
         if looks_for_peers {
             node.report(Report::LookingForPeers);
         }
@@ -333,7 +332,7 @@ impl Node {
 
     fn prune(&mut self) {
         // Which chain is best, and so what is too old, depends on Bitcoin's time.
-        if self.chain.tree().headers().best().is_none() {
+        if !self.chain.tree().headers().is_settled() {
             return;
         }
         let shares = self.chain.prune();
@@ -354,11 +353,11 @@ impl Node {
 
     fn on_best_chain(&mut self, report: BestChain, now: Now) {
         let was_known = self.knows_template_block();
-        let is_first = self.tree().headers().best().is_none();
+        let was_settled = self.tree().headers().is_settled();
         let effects = self.chain.follow_best_chain(report, now.time);
         self.persistence.put_headers(self.chain.tree().headers());
         self.on_new_headers(was_known, effects, now);
-        if is_first {
+        if !was_settled {
             self.prune();
         }
     }

@@ -262,8 +262,7 @@ impl Sync {
     ///
     /// The sharechain repeats the needs of all orphans each second, in a flood hundreds of them: only news are an input.
     pub fn share_missing(&mut self, id: ShareId, source: Source, now: SteadyTime, view: &impl ChainView) {
-        let is_coming = |plan: &Plan| now.since(plan.since) < schedule::HELPED_MAX_S && plan.index_of(&id).is_some();
-        let is_listed = self.plans.values().any(is_coming);
+        let is_listed = self.plans.values().any(|plan| plan.index_of(&id).is_some());
         if !self.tracker.is_synced || is_listed || view.holds(&id) {
             return;
         }
@@ -291,7 +290,10 @@ impl Sync {
         let (Rule::Payouts, Source::Fetch(peer)) = (rule, source) else { return false };
         let status = self.peers.get(&peer).and_then(|peer| peer.status.as_ref());
         status.is_some_and(|status| {
-            status.oldest_height.0 > 0 && height < base_end(status.oldest_height, self.payout_window)
+            let end = base_end(status.oldest_height, self.payout_window);
+            // A node keeps more than a window above its base, so a peer cannot excuse itself altogether.
+            let is_likely = end.0.saturating_add(self.payout_window) <= status.share_height.0;
+            status.oldest_height.0 > 0 && is_likely && height < end
         })
     }
 

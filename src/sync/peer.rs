@@ -37,8 +37,6 @@ pub(super) struct Peer {
     pub missing: usize,
     /// When its status may be requested early again.
     pub early_status_at: SteadyTime,
-    /// Since when it has had a tip that this node lacks.
-    pub unsettled_since: Option<SteadyTime>,
     /// When its list was requested last.
     pub list_asked_at: SteadyTime,
 }
@@ -60,7 +58,6 @@ impl Peer {
             fetched_tip: None,
             missing: 0,
             early_status_at: SteadyTime::from_s(0),
-            unsettled_since: None,
             list_asked_at: SteadyTime::from_s(0),
         }
     }

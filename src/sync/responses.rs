@@ -55,9 +55,7 @@ impl Sync {
                 if is_foreign || page.ids.contains(&ShareId::ZERO) {
                     self.penalize(peer, Misbehaviour::Unrequested);
                     self.on_failure(request, now);
-                } else if let Some(number) =
-                    self.plan_with(&after).filter(|_| plan.is_some() || !self.peer_mut(peer).wants_own_list())
-                {
+                } else if let Some(number) = self.plan_with(&after) {
                     self.extend_plan(peer, number, page, now);
                 } else if plan.is_none() {
                     self.begin_plan(peer, page, now, view);

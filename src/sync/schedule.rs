@@ -22,8 +22,6 @@ const ORPHANED_TIMEOUT_S: u32 = DEFERRED_MAX_S;
 /// Seconds for which a plan cannot be dropped in favour of another: in that time a chain of full length, 12 MB, arrives at
 /// half a Mbit/s.
 const PLAN_GUARANTEED_S: u32 = 300;
-/// Seconds for which a peer whose tip this node lacks serves the list of another before it gives its own.
-pub(super) const HELPED_MAX_S: u32 = PLAN_GUARANTEED_S;
 /// Seconds between two reports of progress.
 const PROGRESS_INTERVAL_S: u32 = 5;
 
@@ -155,19 +153,8 @@ impl Sync {
         // In turn, so that none takes the requests of others.
         ids.sort_unstable();
         for (_, id) in ids {
-            let leads = self.plans.values().any(|plan| plan.leader == id && plan.has_server(id));
-            let peer = self.peers.get_mut(&id).expect("requesting lists removes no peer");
-            let Some(tip) = peer.tip().filter(|_| !peer.is_settled(now, view)) else {
-                peer.unsettled_since = None;
-                continue;
-            };
-            let since = *peer.unsettled_since.get_or_insert(now);
-            // Its tip may be on a list that leads nowhere.
-            if !leads && now.since(since) >= HELPED_MAX_S {
-                peer.own_list = true;
-                self.plans.values_mut().for_each(|plan| plan.remove_server(id));
-            }
             let peer = self.peers.get(&id).expect("requesting lists removes no peer");
+            let Some(tip) = peer.tip().filter(|_| !peer.is_settled(now, view)) else { continue };
             let planned = self.plans.values_mut().find_map(|plan| plan.index_of(&tip).map(|at| (plan, at)));
             if let Some((plan, at)) = planned.filter(|_| !peer.wants_own_list()) {
                 plan.add_server(id, at + 1);

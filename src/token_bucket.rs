@@ -41,16 +41,6 @@ impl<T: Copy + Ord + Add<Duration, Output = T> + Sub<Duration, Output = T>> Toke
         self.full_at <= now
     }
 
-    /// Number of tokens that can be taken now.
-    pub fn left(&self, now: T) -> u32
-    where
-        T: Sub<T, Output = Duration>,
-    {
-        let missing = if self.full_at > now { self.full_at - now } else { Duration::ZERO };
-        let missing = missing.as_nanos().div_ceil(self.rate.interval.as_nanos().max(1));
-        self.rate.burst.saturating_sub(u32::try_from(missing).unwrap_or(u32::MAX))
-    }
-
     /// Takes a token; false if there is none.
     pub fn take(&mut self, now: T) -> bool {
         let full_at = self.full_at.max(now) + self.rate.interval;
@@ -87,21 +77,6 @@ mod tests {
         assert!(!bucket.take(later) && !bucket.is_full(later));
         bucket.give_back();
         assert!(bucket.take(later) && !bucket.take(later));
-    }
-
-    #[test]
-    fn so_many_tokens_can_be_taken_as_are_left() {
-        let mut bucket = TokenBucket::new(Rate { burst: 5, interval: Duration::from_secs(2) }, Duration::ZERO);
-        for step_ms in 0..200_u64 {
-            let now = Duration::from_millis(700 * step_ms);
-            let mut copy = bucket;
-            let taken = (0..9).take_while(|_| copy.take(now)).count();
-            assert_eq!(bucket.left(now) as usize, taken, "{step_ms}");
-            // Now more, now less than comes back.
-            for _ in 0..step_ms % 4 {
-                bucket.take(now);
-            }
-        }
     }
 
     #[test]

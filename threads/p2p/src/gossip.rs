@@ -1,14 +1,12 @@
-//! GossipSub with this network's settings, limits on what it reads, and detection of streams that carry no gossip.
+//! GossipSub with this network's settings, and detection of streams that carry no gossip.
 //!
 //! Messages are anonymous and unsigned. A share proves itself (proof of work, commitment), its message id is the hash of
 //! its bytes, and a signature would only reveal which node found it. The peer that relays an invalid message is known
 //! without one: it is at the other end of the connection.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bitcoin::hashes::{sha256, Hash as _, HashEngine as _};
 use libp2p::core::transport::PortUse;
@@ -22,15 +20,12 @@ use libp2p::swarm::{
     ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
 };
 use libp2p::{Multiaddr, PeerId};
-use p2pool_core::netgroup::Netgroup;
 use p2pool_core::sharechain::AHEAD_MAX_S;
 use p2pool_core::wire::limits::BLOCK_MESSAGE_LEN_MAX;
 use p2pool_core::wire::GossipShare;
 
 use crate::error::P2pError;
 use crate::names::Names;
-use crate::origin::{Origin, TorAddresses};
-use crate::rate_limits::{Action, NetgroupLimiter, RateLimiter};
 
 /// Bytes of one packet of the gossip protocol: the longest message, its topic and control messages.
 const PACKET_LEN_MAX: usize = BLOCK_MESSAGE_LEN_MAX + (64 << 10);
@@ -53,51 +48,16 @@ const RETAIN_SCORE: Duration = Duration::from_secs(600);
 /// that carries invalid bytes or too long a packet.
 const STREAMS_MAX: u32 = 2;
 
-/// What stands for all messages beyond a sender's limits.
-const BEYOND: &[u8] = b"beyond the limits";
+/// Refuses messages on other topics, which GossipSub would keep for as long as those that wait for a verdict, without asking for
+/// one.
+pub struct KnownTopics(HashSet<TopicHash>);
 
-/// What the peer whose packet GossipSub reads may still send, and what it sent beyond that.
-#[derive(Debug)]
-struct Allowance {
-    left: AtomicU32,
-    beyond: AtomicU32,
-}
-
-impl Allowance {
-    const fn new() -> Self {
-        Self { left: AtomicU32::new(0), beyond: AtomicU32::new(0) }
-    }
-
-    fn take(&self) -> bool {
-        let is_taken = self.left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok();
-        if !is_taken {
-            self.beyond.fetch_add(1, Relaxed);
-        }
-        is_taken
-    }
-}
-
-/// Looks at messages before GossipSub remembers them for minutes.
-///
-/// On topics other than ours it refuses them: GossipSub would keep them without asking for a verdict. Those beyond the sender's
-/// limits it replaces by one and the same, so that the copies that other peers send are no duplicates.
-#[derive(Debug)]
-pub struct Intake {
-    shares: TopicHash,
-    blocks: TopicHash,
-    allowances: Arc<[Allowance; 2]>,
-}
-
-impl DataTransform for Intake {
+impl DataTransform for KnownTopics {
     fn inbound_transform(&self, message: RawMessage) -> std::io::Result<Message> {
         let RawMessage { source, data, sequence_number, topic, .. } = message;
-        let [shares, blocks] = &*self.allowances;
-        let allowance = match &topic {
-            topic if *topic == self.shares => shares,
-            topic if *topic == self.blocks => blocks,
-            _ => return Err(std::io::ErrorKind::InvalidData.into()),
-        };
-        let data = if allowance.take() { data } else { BEYOND.to_vec() };
+        if !self.0.contains(&topic) {
+            return Err(std::io::ErrorKind::InvalidData.into());
+        }
         Ok(Message { source, data, sequence_number, topic })
     }
 
@@ -106,20 +66,7 @@ impl DataTransform for Intake {
     }
 }
 
-/// Whether a message stands for others beyond their senders' limits.
-pub fn is_beyond(data: &[u8]) -> bool {
-    data == BEYOND
-}
-
-/// A peer that sends gossip.
-#[derive(Debug)]
-struct Sender {
-    peer: PeerId,
-    netgroup: Option<Netgroup>,
-    limiter: RateLimiter,
-}
-
-type Inner = gossipsub::Behaviour<Intake, WhitelistSubscriptionFilter>;
+type Inner = gossipsub::Behaviour<KnownTopics, WhitelistSubscriptionFilter>;
 type InnerHandler = <Inner as NetworkBehaviour>::ConnectionHandler;
 
 /// Returns the id of a message: the digest of a share, or else a hash that no share has.
@@ -189,17 +136,12 @@ fn config(names: &Names) -> Result<gossipsub::Config, gossipsub::ConfigBuilderEr
         .build()
 }
 
-/// GossipSub that limits messages and counts inbound streams.
+/// GossipSub that counts inbound streams.
 pub struct Gossip {
     /// GossipSub itself.
     pub inner: Inner,
-    senders: HashMap<ConnectionId, Sender>,
-    netgroup_limiter: NetgroupLimiter,
-    /// Of shares and blocks, see [`Intake`].
-    allowances: Arc<[Allowance; 2]>,
-    tor: TorAddresses,
-    /// Events to be reported.
-    events: VecDeque<GossipEvent>,
+    /// Peers with too many streams, to be reported.
+    broken: VecDeque<PeerId>,
 }
 
 /// An event of [`Gossip`].
@@ -209,8 +151,6 @@ pub enum GossipEvent {
     Inner(gossipsub::Event),
     /// A peer's streams broke repeatedly: it does not send gossip.
     BrokenStreams(PeerId),
-    /// A peer sent so many messages beyond its own limits, or else those of its netgroup.
-    Beyond { peer: PeerId, action: Action, count: u32, is_own: bool },
 }
 
 impl Gossip {
@@ -218,12 +158,10 @@ impl Gossip {
     ///
     /// # Errors
     /// None for the settings above, which GossipSub validates.
-    pub fn new(names: &Names, tor: TorAddresses) -> Result<Self, P2pError> {
+    pub fn new(names: &Names) -> Result<Self, P2pError> {
         let failed = |what: &dyn std::fmt::Display| P2pError::Setup(what.to_string());
         let topics = HashSet::from([names.shares.hash(), names.blocks.hash()]);
-        let (filter, allowances) = (WhitelistSubscriptionFilter(topics), Arc::new([const { Allowance::new() }; 2]));
-        let (shares, blocks) = (names.shares.hash(), names.blocks.hash());
-        let transform = Intake { shares, blocks, allowances: Arc::clone(&allowances) };
+        let (filter, transform) = (WhitelistSubscriptionFilter(topics.clone()), KnownTopics(topics));
         let config = config(names).map_err(|error| failed(&error))?;
         let anonymous = MessageAuthenticity::Anonymous;
         let mut inner = Inner::new_with_subscription_filter_and_transform(anonymous, config, filter, transform)
@@ -233,43 +171,7 @@ impl Gossip {
         for topic in [&names.shares, &names.blocks] {
             inner.subscribe(topic).map_err(|error| failed(&error))?;
         }
-        let (senders, netgroup_limiter, events) = (HashMap::new(), NetgroupLimiter::default(), VecDeque::new());
-        Ok(Self { inner, senders, netgroup_limiter, allowances, tor, events })
-    }
-
-    /// Gives back the token of a message that turned out to be useful: much that is valid is not too much.
-    pub fn give_back(&mut self, peer: &PeerId, action: Action) {
-        for sender in self.senders.values_mut().filter(|sender| sender.peer == *peer) {
-            sender.limiter.give_back(action);
-            self.netgroup_limiter.give_back(sender.netgroup, action);
-        }
-    }
-
-    /// Has GossipSub read what came on a connection, within the limits of its peer and its netgroup.
-    fn read(&mut self, connection: ConnectionId, read: impl FnOnce(&mut Inner)) {
-        const ACTIONS: [Action; 2] = [Action::Share, Action::Block];
-        let now = Instant::now();
-        let Some(Sender { peer, netgroup, limiter }) = self.senders.get_mut(&connection) else { return };
-        let left = ACTIONS.map(|action| {
-            let own = limiter.left(action, now);
-            (own, self.netgroup_limiter.left(*netgroup, action, now).map_or(own, |left| left.min(own)))
-        });
-        for (allowance, (_, left)) in self.allowances.iter().zip(left) {
-            allowance.left.store(left, Relaxed);
-        }
-        read(&mut self.inner);
-        for ((allowance, action), (own, left)) in self.allowances.iter().zip(ACTIONS).zip(left) {
-            let taken = left.saturating_sub(allowance.left.load(Relaxed));
-            for _ in 0..taken {
-                limiter.take(action, now);
-                self.netgroup_limiter.take(*netgroup, action, now);
-            }
-            let count = allowance.beyond.swap(0, Relaxed);
-            if count > 0 {
-                let is_own = left == own;
-                self.events.push_back(GossipEvent::Beyond { peer: *peer, action, count, is_own });
-            }
-        }
+        Ok(Self { inner, broken: VecDeque::new() })
     }
 
     /// Returns the connected peers that speak GossipSub, each with whether it has subscribed to a topic.
@@ -378,66 +280,20 @@ impl NetworkBehaviour for Gossip {
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
-        match &event {
-            FromSwarm::ConnectionEstablished(made) => {
-                let netgroup = Origin::of(made.endpoint, &self.tor).netgroup;
-                let sender = Sender { peer: made.peer_id, netgroup, limiter: RateLimiter::new(1, Instant::now()) };
-                self.senders.insert(made.connection_id, sender);
-            }
-            FromSwarm::ConnectionClosed(closed) => drop(self.senders.remove(&closed.connection_id)),
-            _ => {}
-        }
         self.inner.on_swarm_event(event);
     }
 
     fn on_connection_handler_event(&mut self, peer: PeerId, connection: ConnectionId, event: THandlerOutEvent<Self>) {
         match event {
-            HandlerEvent::Inner(event) => {
-                self.read(connection, |inner| inner.on_connection_handler_event(peer, connection, event));
-            }
-            HandlerEvent::BrokenStream => self.events.push_back(GossipEvent::BrokenStreams(peer)),
+            HandlerEvent::Inner(event) => self.inner.on_connection_handler_event(peer, connection, event),
+            HandlerEvent::BrokenStream => self.broken.push_back(peer),
         }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
-        if let Some(event) = self.events.pop_front() {
-            return Poll::Ready(ToSwarm::GenerateEvent(event));
+        if let Some(peer) = self.broken.pop_front() {
+            return Poll::Ready(ToSwarm::GenerateEvent(GossipEvent::BrokenStreams(peer)));
         }
         self.inner.poll(cx).map(|event| event.map_out(GossipEvent::Inner))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::names::Names;
-    use p2pool_core::params::{ChainParams, Network};
-
-    #[test]
-    fn messages_beyond_an_allowance_become_one_and_those_on_other_topics_are_refused() {
-        let names = Names::new(&ChainParams::standard(Network::Regtest).chain_id());
-        let allowances = Arc::new([const { Allowance::new() }; 2]);
-        let (shares, blocks) = (names.shares.hash(), names.blocks.hash());
-        let intake = Intake { shares: shares.clone(), blocks: blocks.clone(), allowances: Arc::clone(&allowances) };
-        let read = |topic: &TopicHash, data: u8| {
-            let (signature, key) = (None, None);
-            let raw = RawMessage {
-                source: None,
-                data: vec![data],
-                sequence_number: None,
-                topic: topic.clone(),
-                signature,
-                key,
-                validated: false,
-            };
-            intake.inbound_transform(raw).map(|message| message.data).ok()
-        };
-        let [of_shares, of_blocks] = &*allowances;
-        of_shares.left.store(2, Relaxed);
-        assert_eq!((read(&shares, 1), read(&shares, 2)), (Some(vec![1]), Some(vec![2])));
-        assert!((3..9).all(|data| read(&shares, data).is_some_and(|data| is_beyond(&data))));
-        assert!(read(&blocks, 1).is_some_and(|data| is_beyond(&data)), "blocks have an allowance of their own");
-        assert_eq!((of_shares.beyond.load(Relaxed), of_blocks.beyond.load(Relaxed)), (6, 1));
-        assert_eq!(read(&TopicHash::from_raw("other"), 1), None);
     }
 }

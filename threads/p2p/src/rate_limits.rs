@@ -71,11 +71,6 @@ impl RateLimiter {
         self.buckets[action as usize].take(now)
     }
 
-    /// Number of tokens that can be taken.
-    pub fn left(&self, action: Action, now: Instant) -> u32 {
-        self.buckets[action as usize].left(now)
-    }
-
     /// Gives back a token for an action that turned out to be useful.
     pub fn give_back(&mut self, action: Action) {
         self.buckets[action as usize].give_back();
@@ -94,22 +89,14 @@ pub struct NetgroupLimiter {
 }
 
 impl NetgroupLimiter {
-    /// Number of tokens of a netgroup that can be taken; `None` if it is not limited.
-    pub fn left(&mut self, netgroup: Option<Netgroup>, action: Action, now: Instant) -> Option<u32> {
-        Some(self.limiter(netgroup?, now).left(action, now))
-    }
-
     /// Takes a token of a netgroup; false if there is none.
     pub fn take(&mut self, netgroup: Option<Netgroup>, action: Action, now: Instant) -> bool {
-        netgroup.is_none_or(|netgroup| self.limiter(netgroup, now).take(action, now))
-    }
-
-    fn limiter(&mut self, netgroup: Netgroup, now: Instant) -> &mut RateLimiter {
+        let Some(netgroup) = netgroup else { return true };
         if !self.limiters.contains_key(&netgroup) && self.limiters.len() >= NETGROUPS_MAX {
             self.limiters.retain(|_, limiter| !limiter.is_full(now));
         }
         let peers = if netgroup.is_anonymous() { PEERS_PER_ANONYMOUS } else { PEERS_PER_NETGROUP };
-        self.limiters.entry(netgroup).or_insert_with(|| RateLimiter::new(peers, now))
+        self.limiters.entry(netgroup).or_insert_with(|| RateLimiter::new(peers, now)).take(action, now)
     }
 
     /// Gives back a token for an action that turned out to be useful.

@@ -18,7 +18,7 @@ use p2pool_core::units::Bits;
 use p2pool_core::wire::{BlockAnnouncement, Frame as _, GossipShare, Misbehaviour, WireError};
 
 use super::SwarmDriver;
-use crate::gossip::{is_beyond, GossipEvent, GRAYLIST_SCORE, VERDICT_HEARTBEATS};
+use crate::gossip::{GossipEvent, GRAYLIST_SCORE, VERDICT_HEARTBEATS};
 use crate::rate_limits::Action;
 
 /// Shares that wait for a verdict: twice what the chain thread's inbox holds. GossipSub keeps 4 KB of each.
@@ -132,7 +132,7 @@ impl SwarmDriver {
         };
         if verdict == GossipVerdict::Accept {
             if !message.is_block {
-                self.swarm.behaviour_mut().peers.inner.gossip.give_back(&message.from, Action::Share);
+                self.peers.give_back(&message.from, Action::Share);
             }
             if let Some(peer) = self.peers.get_mut(&message.from) {
                 let useful = if message.is_block { &mut peer.found_at } else { &mut peer.shared_at };
@@ -197,12 +197,6 @@ impl SwarmDriver {
             GossipEvent::Inner(gossipsub::Event::Message { propagation_source, message_id, message }) => {
                 let gossip = gossip_id(&message_id);
                 let is_block = message.topic != self.names.shares.hash();
-                if is_beyond(&message.data) {
-                    let ignore = MessageAcceptance::Ignore;
-                    let gossip = &mut self.swarm.behaviour_mut().peers.inner.gossip.inner;
-                    gossip.report_message_validation_result(&message_id, &propagation_source, ignore);
-                    return;
-                }
                 self.gossip_metrics(is_block).received.inc();
                 // Without an acceptance the chain thread gives a verdict.
                 if let Some(acceptance) = self.on_gossip_message(propagation_source, gossip, is_block, message) {
@@ -214,14 +208,6 @@ impl SwarmDriver {
             }
             GossipEvent::Inner(_) => {}
             GossipEvent::BrokenStreams(peer) => self.penalize(&peer, Misbehaviour::Malformed),
-            GossipEvent::Beyond { peer, action, count, is_own } => {
-                let metrics = self.gossip_metrics(action == Action::Block);
-                metrics.received.inc_by(count.into());
-                metrics.ignored.inc_by(count.into());
-                if is_own {
-                    self.exceeded(&peer, count);
-                }
-            }
         }
     }
 
@@ -233,6 +219,9 @@ impl SwarmDriver {
         message: Message,
     ) -> Option<MessageAcceptance> {
         let Some(peer) = self.peers.get(&from).map(|peer| peer.handle) else { return Some(MessageAcceptance::Ignore) };
+        if !self.may(&from, if is_block { Action::Block } else { Action::Share }) {
+            return Some(MessageAcceptance::Ignore);
+        }
         let event = if is_block { block_event(peer, gossip, message.data) } else { share_event(peer, &message.data) };
         match event {
             Ok(Some(event)) => self.offer(from, gossip, is_block, event),

@@ -19,7 +19,8 @@ use crate::origin::Origin;
 use crate::peers::{OverLimit, Peer};
 use crate::rate_limits::Action;
 
-/// What a peer does beyond its rate limits is one misbehaviour a second, and one for so many.
+/// What a peer does beyond its rate limits is one misbehaviour a second, and one for so many: GossipSub remembers each message for
+/// minutes.
 const OVER_LIMIT_STEP: u32 = 100;
 
 impl SwarmDriver {
@@ -137,22 +138,14 @@ impl SwarmDriver {
     pub(super) fn may(&mut self, id: &PeerId, action: Action) -> bool {
         let now = Instant::now();
         let taken = self.peers.take(id, action, now);
-        if taken == Err(OverLimit::Peer) {
-            self.exceeded(id, 1);
-        }
-        taken.is_ok()
-    }
-
-    /// Notes what a peer did beyond its own limits.
-    pub(super) fn exceeded(&mut self, id: &PeerId, count: u32) {
-        let Some(peer) = self.peers.get_mut(id) else { return };
-        let steps = |count: u32| count / OVER_LIMIT_STEP;
-        let before = steps(peer.over_limit);
-        peer.over_limit = peer.over_limit.saturating_add(count);
-        let penalties = (steps(peer.over_limit) - before).max(u32::from(peer.rate_penalty.take(Instant::now())));
-        for _ in 0..penalties {
+        let is_penalised = |peer: &mut Peer| {
+            peer.over_limit = peer.over_limit.wrapping_add(1);
+            peer.rate_penalty.take(now) || peer.over_limit.is_multiple_of(OVER_LIMIT_STEP)
+        };
+        if taken == Err(OverLimit::Peer) && self.peers.get_mut(id).is_some_and(is_penalised) {
             self.penalize(id, Misbehaviour::TooManyRequests);
         }
+        taken.is_ok()
     }
 
     /// Penalises a peer for not reading a response.

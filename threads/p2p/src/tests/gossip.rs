@@ -9,7 +9,6 @@ use p2pool_core::peer::{GossipId, GossipVerdict};
 use p2pool_core::sharechain::Rule;
 use p2pool_core::units::{Bits, BlockHeight};
 use p2pool_core::wire::{BlockAnnouncement, Frame as _, GossipShare, Misbehaviour, ShortIds};
-use p2pool_test_hostile::raw_gossip;
 
 use super::scripted_peer::{connect, gossiping, names, ScriptedPeer};
 use super::support::{header, share, until, TestNode};
@@ -206,31 +205,4 @@ fn a_block_that_does_not_meet_its_own_bits_is_refused_and_scored() {
     let gossip = &node.metrics().block_gossip;
     assert_eq!((gossip.received.get(), gossip.accepted.get(), gossip.rejected.get()), (2, 0, 2));
     assert!(!node.inbox.try_iter().any(|message| matches!(message, Event::BlockAnnounced { .. })));
-}
-
-/// GossipSub drops the copies of what it has seen.
-#[test]
-fn a_share_that_came_first_from_a_peer_over_its_limit_is_taken_from_another_peer() {
-    let node = TestNode::start(&[]);
-    let (mut flooding, mut honest) = (ScriptedPeer::new(gossiping()), ScriptedPeer::new(gossiping()));
-    connect(&mut flooding, &node);
-    connect(&mut honest, &node);
-    flooding.join_mesh();
-    honest.join_mesh();
-    let topic = names().shares;
-    (0..200).for_each(|number| flooding.gossip(&topic, raw_gossip::newer_share(number, 300)));
-    flooding.gossip(&topic, bytes(1));
-    flooding.run_until("the flood to arrive", || (node.metrics().share_gossip.received.get() >= 201).then_some(()));
-    for nonce in [1, 2] {
-        honest.gossip(&topic, bytes(nonce));
-    }
-    let mut arrived = Vec::new();
-    honest.run_until("the share after it to arrive", || {
-        arrived.extend(node.inbox.try_iter().filter_map(|message| match message {
-            Event::ShareGossiped { share, .. } => Some(share.header.nonce),
-            _ => None,
-        }));
-        arrived.contains(&2).then_some(())
-    });
-    assert_eq!(arrived, [1, 2]);
 }

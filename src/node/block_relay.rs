@@ -37,7 +37,7 @@ const WAITING_MAX_S: u32 = 120;
 const RETRY_S: u32 = 2;
 /// Maximum number of requests for one block, which takes a minute. After that some bitcoind has it, or none.
 const REQUESTS_MAX: usize = 30;
-/// Number of those in a row that one peer responds to in part: a block of 4 MB takes five responses.
+/// Number of those after which other peers are asked for what is still missing: a block of 4 MB takes five responses.
 const REQUESTS_IN_A_ROW: usize = 8;
 
 /// What the node is to do for the relay.
@@ -342,7 +342,7 @@ impl BlockRelay {
         self.actions.extend(stopped.map(|stopped| RelayAction::Verdict(stopped.gossip, GossipVerdict::Ignore)));
     }
 
-    /// Completes a block, or requests what it lacks: from the same peer at once, unless that gives it bit by bit.
+    /// Completes a block, or requests what it lacks: from the same peer at once, unless it has taken many requests.
     fn advance(&mut self, mut partial: Partial, now: SteadyTime) {
         match partial.reassembly.block() {
             Ok(Some(block)) => self.complete(partial, block),

@@ -333,7 +333,7 @@ impl Reassembly {
         if !self.guessed {
             return Err(BlockError::MerkleRoot);
         }
-        self.guessed = false;
+        (self.guessed, self.received) = (false, 0);
         self.transactions.fill(None);
         Ok(None)
     }

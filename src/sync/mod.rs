@@ -28,6 +28,8 @@
 //!
 //! - *A list belongs to its leader.* No other peer adds to it. When the lead passes to another peer, the list is cut to
 //!   what that peer has.
+//! - *A list occupies no peer of another chain.* Each minute a helper is asked for a few shares from all over the list. One that
+//!   lacks them gives its own list instead (`spot_check`).
 //! - *Helpers do no harm.* A helper that fails or is too slow is removed from the plan, and nothing else happens.
 //! - *A leader must keep up.* A leader that fails, or serves less than the lowest useful rate, loses the lead as soon as
 //!   another peer has the list. What was fetched is kept, and the peer that gave the list is ignored for long.
@@ -51,6 +53,7 @@
 //! | `missing` | single shares: parents and uncles that gossiped shares lack |
 //! | `responses` | handles peers' responses |
 //! | `schedule` | chooses the next requests |
+//! | `spot_check` | whether peers have the shares of the lists that they serve |
 //! | `state` | whether this node is synced |
 //! | `clocks` | compares this machine's clock with the peers' |
 //! | `serve` | responds to peers' requests |
@@ -65,6 +68,7 @@ mod responses;
 mod schedule;
 pub mod serve;
 mod serving_rate;
+mod spot_check;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -86,6 +90,7 @@ use crate::wire::{Misbehaviour, Request};
 use missing::{MissingShares, MISSING_MAX};
 use peer::Peer;
 use plan::{base_end, Batch, Plan};
+use schedule::PLAN_GUARANTEED_S;
 use state::SyncTracker;
 
 /// A request without a response fails after this many seconds. The network thread reports a timeout after 30 s; this is
@@ -130,6 +135,11 @@ enum Purpose {
         batch: Batch,
     },
     Missing(ShareId),
+    /// These shares of a plan's list, to see whether the peer has them.
+    SpotCheck {
+        plan: u64,
+        ids: Vec<ShareId>,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -203,7 +213,7 @@ impl Sync {
     /// The sizes of the tables.
     pub fn tables(&self) -> [TableSize; 4] {
         let peers = self.peers.len();
-        let requests_max = peers * (BATCHES_PER_PEER_MAX + MISSING_PER_PEER_MAX + 2);
+        let requests_max = peers * (BATCHES_PER_PEER_MAX + MISSING_PER_PEER_MAX + 3);
         [
             TableSize::new("peers", peers, PEERS_MAX),
             TableSize::new("requests", self.requests.len(), requests_max),
@@ -262,7 +272,8 @@ impl Sync {
     ///
     /// The sharechain repeats the needs of all orphans each second, in a flood hundreds of them: only news are an input.
     pub fn share_missing(&mut self, id: ShareId, source: Source, now: SteadyTime, view: &impl ChainView) {
-        let is_listed = self.plans.values().any(|plan| plan.index_of(&id).is_some());
+        let is_coming = |plan: &Plan| now.since(plan.since) < PLAN_GUARANTEED_S && plan.index_of(&id).is_some();
+        let is_listed = self.plans.values().any(is_coming);
         if !self.tracker.is_synced || is_listed || view.holds(&id) {
             return;
         }
@@ -325,10 +336,7 @@ impl Sync {
             leader.is_not_due = *outcome == CandidateOutcome::NotDue && !plan.leader_changed;
         }
         match outcome {
-            CandidateOutcome::Adopted => self.peers.values_mut().for_each(|peer| {
-                peer.join = None;
-                peer.own_list = false;
-            }),
+            CandidateOutcome::Adopted => self.peers.values_mut().for_each(|peer| peer.join = None),
             CandidateOutcome::NotDue => self.led_nowhere(&plan, now.plus(IGNORE_MAX_S)),
             CandidateOutcome::NotBetter | CandidateOutcome::GivenUp if plan.leader_changed => {
                 self.led_nowhere(&plan, now);
@@ -414,6 +422,7 @@ impl Sync {
                 }
             }
             Purpose::Missing(id) => self.missing.failed(id),
+            Purpose::SpotCheck { .. } => {}
         }
     }
 

@@ -27,8 +27,8 @@ pub(super) struct Peer {
     pub join: Option<Join>,
     /// Whether it has responded to a request for its status, or failed to in time.
     pub has_reported: bool,
-    /// Whether its chain is to be fetched by a list of its own: another peer's list, which it helped to serve, led nowhere.
-    pub own_list: bool,
+    /// The number of the first plan that it may serve without a list of its own: an earlier one led nowhere, or was not of its chain.
+    pub serves_from: u64,
     /// Whether its chain is to be fetched by a list of its own, and from it alone.
     pub sole_source: bool,
     /// The tip up to which its list was fetched last.
@@ -37,8 +37,10 @@ pub(super) struct Peer {
     pub missing: usize,
     /// When its status may be requested early again.
     pub early_status_at: SteadyTime,
-    /// When its list was requested last.
+    /// When its list was requested last, or else when it connected.
     pub list_asked_at: SteadyTime,
+    /// When shares of a list that it serves were last requested to see whether it has them.
+    pub spot_checked_at: SteadyTime,
 }
 
 impl Peer {
@@ -53,12 +55,13 @@ impl Peer {
             is_not_due: false,
             join: None,
             has_reported: false,
-            own_list: false,
+            serves_from: 0,
             sole_source: false,
             fetched_tip: None,
             missing: 0,
             early_status_at: SteadyTime::from_s(0),
-            list_asked_at: SteadyTime::from_s(0),
+            list_asked_at: now,
+            spot_checked_at: SteadyTime::from_s(0),
         }
     }
 
@@ -84,9 +87,9 @@ impl Peer {
         view.tip().is_none_or(|(tip, work)| rank(theirs.tip, theirs.chain_work) > rank(tip, work))
     }
 
-    /// Whether its chain must not be fetched by another peer's list.
-    pub const fn wants_own_list(&self) -> bool {
-        self.own_list || self.sole_source
+    /// Whether its chain may be fetched by this plan, which another peer's list began.
+    pub const fn may_serve(&self, plan: u64) -> bool {
+        plan >= self.serves_from && !self.sole_source
     }
 
     /// Whether it has nothing for this node, as far as is known.

@@ -179,6 +179,12 @@ impl Plan {
         self.start_height.is_none()
     }
 
+    /// What a peer that serves the list has of it.
+    pub fn ids_of(&self, peer: PeerHandle) -> &[ShareId] {
+        let up_to = self.servers.get(&peer).map_or(0, |server| server.up_to);
+        self.ids.get(..up_to).unwrap_or_default()
+    }
+
     /// The newest id on the list.
     pub fn last(&self) -> Option<ShareId> {
         self.ids.last().copied()

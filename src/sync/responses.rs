@@ -55,7 +55,7 @@ impl Sync {
                 if is_foreign || page.ids.contains(&ShareId::ZERO) {
                     self.penalize(peer, Misbehaviour::Unrequested);
                     self.on_failure(request, now);
-                } else if let Some(number) = self.plan_with(&after) {
+                } else if let Some(number) = self.plan_with(&after).filter(|_| plan.is_some() || !view.holds(&after)) {
                     self.extend_plan(peer, number, page, now);
                 } else if plan.is_none() {
                     self.begin_plan(peer, page, now, view);
@@ -70,6 +70,9 @@ impl Sync {
                 self.on_batch(peer, *plan, *batch, &shares, now);
             }
             (Purpose::Missing(id), Response::Shares(shares)) => self.on_missing(peer, id, shares.into_vec(), now),
+            (Purpose::SpotCheck { plan, ids }, Response::Shares(shares)) => {
+                self.on_spot_check(peer, *plan, ids, &shares);
+            }
             (Purpose::Missing(_) | Purpose::Batch { .. } | Purpose::Inventory { .. }, Response::Unknown) => {
                 // A helper never claimed to have the shares of a batch.
                 let is_helper = match &request.purpose {
@@ -81,6 +84,7 @@ impl Sync {
                 }
                 self.on_failure(request, now);
             }
+            (Purpose::SpotCheck { plan, ids }, Response::Unknown) => self.on_spot_check(peer, *plan, ids, &[]),
             (_, Response::Busy) => self.on_busy(request, now),
             _ => {
                 self.penalize(peer, Misbehaviour::Unrequested);
@@ -123,7 +127,7 @@ impl Sync {
         self.plans.iter().find(|(_, plan)| is_listed(plan)).map(|(number, _)| *number)
     }
 
-    /// A peer's list continues a plan's list. The peer serves what both have; only the leader extends the list, because
+    /// A peer's list continues a plan's list, which does not only repeat our chain. The peer serves what both have; only the leader extends the list, because
     /// other peers could spoil it. What another peer has beyond it is requested when the plan is done.
     fn extend_plan(&mut self, peer: PeerHandle, number: u64, page: Page, now: SteadyTime) {
         let plan = self.plans.get_mut(&number).expect("found by the caller");
@@ -172,7 +176,6 @@ impl Sync {
         let start_height = (!joins).then_some(page.start_height);
         let mut plan = Plan::new(route, peer, start_height, self.payout_window, now);
         let leader = self.peer_mut(peer);
-        leader.own_list = false;
         plan.sole_source = std::mem::take(&mut leader.sole_source);
         plan.has_more = page.more;
         plan.extend(ids, self.ids_max);

@@ -21,7 +21,7 @@ const STALLED_TIMEOUT_S: u32 = 45;
 const ORPHANED_TIMEOUT_S: u32 = DEFERRED_MAX_S;
 /// Seconds for which a plan cannot be dropped in favour of another: in that time a chain of full length, 12 MB, arrives at
 /// half a Mbit/s.
-const PLAN_GUARANTEED_S: u32 = 300;
+pub(super) const PLAN_GUARANTEED_S: u32 = 300;
 /// Seconds between two reports of progress.
 const PROGRESS_INTERVAL_S: u32 = 5;
 
@@ -34,6 +34,7 @@ impl Sync {
             self.request_lists(now, view);
             self.request_pages(now);
             self.request_batches(now);
+            self.request_spot_checks(now);
             self.request_missing(now);
             self.update_state(now, view);
         }
@@ -140,7 +141,7 @@ impl Sync {
             if plan.is_author(id) {
                 self.ignore_chain(id, ignored_until);
             } else if let Some(peer) = self.peers.get_mut(&id) {
-                peer.own_list = true;
+                peer.serves_from = self.plans_made + 1;
             }
         }
     }
@@ -155,8 +156,8 @@ impl Sync {
         for (_, id) in ids {
             let peer = self.peers.get(&id).expect("requesting lists removes no peer");
             let Some(tip) = peer.tip().filter(|_| !peer.is_settled(now, view)) else { continue };
-            let planned = self.plans.values_mut().find_map(|plan| plan.index_of(&tip).map(|at| (plan, at)));
-            if let Some((plan, at)) = planned.filter(|_| !peer.wants_own_list()) {
+            let mut served = self.plans.iter_mut().filter(|(number, _)| peer.may_serve(**number));
+            if let Some((plan, at)) = served.find_map(|(_, plan)| plan.index_of(&tip).map(|at| (plan, at))) {
                 plan.add_server(id, at + 1);
                 continue;
             }
@@ -198,10 +199,11 @@ impl Sync {
     /// Requests a peer's list: from the longest list being fetched, which it may share, or else from our chain. A chain that
     /// leaves ours too deep is listed from its start.
     fn request_list(&mut self, peer: PeerHandle, now: SteadyTime, view: &impl ChainView) {
-        let state = self.peer_mut(peer);
-        state.list_asked_at = now;
-        let (join, is_own) = (state.join, state.wants_own_list());
-        let longest = self.plans.values().filter(|plan| !is_own && !plan.is_judging).max_by_key(|plan| plan.counts().1);
+        self.peer_mut(peer).list_asked_at = now;
+        let state = self.peers.get(&peer).expect("looked up above");
+        let join = state.join;
+        let served = self.plans.iter().filter(|(number, plan)| state.may_serve(**number) && !plan.is_judging);
+        let longest = served.map(|(_, plan)| plan).max_by_key(|plan| plan.counts().1);
         let mut locator = longest.map(Plan::locator).unwrap_or_default();
         if join != Some(Join::TooDeep) {
             locator.extend(view.locator());

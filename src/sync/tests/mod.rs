@@ -1,6 +1,7 @@
 //! The planner, in the real node and alone.
 
 mod false_base;
+mod junk_lists;
 mod network;
 mod planner;
 mod restart;

@@ -1,7 +1,7 @@
 //! Single missing shares.
 
 use super::fixtures::{
-    ids, introduce, misbehaviours, only_request, planner, requests, shares, status, FakeChain, START,
+    give_list, ids, introduce, misbehaviours, only_request, planner, requests, shares, status, FakeChain, START,
 };
 use crate::peer::PeerHandle;
 use crate::share::ShareId;
@@ -36,6 +36,21 @@ fn a_missing_share_is_requested_from_the_sender_first_then_from_two_others() {
         "again after a pause"
     );
     assert!(sync.share_missing(view.0[0], Source::Local, START, &view).is_empty(), "it is not missing");
+}
+
+/// The list may never be fetched to its end.
+#[test]
+fn a_missing_share_on_a_list_is_requested_alone_after_five_minutes() {
+    let (view, mut sync) = (FakeChain(ids(&shares(0, 5))), planner());
+    introduce(&mut sync, 1, status(view.0[4], 5), &view);
+    let list = ids(&shares(100, 2_000));
+    give_list(&mut sync, 2, &list, &view);
+    let wanted = *list.last().unwrap();
+    let mut is_requested = |after_s| {
+        let sent = sync.share_missing(wanted, Source::Fetch(PeerHandle(1)), START.plus(after_s), &view);
+        requests(&sent).iter().any(|(.., request)| *request == Request::Shares { ids: List::first_of([wanted]) })
+    };
+    assert_eq!([0, 299, 300].map(&mut is_requested), [false, false, true]);
 }
 
 #[test]

@@ -9,5 +9,6 @@ mod lists;
 mod missing;
 mod responses;
 mod scenario;
+mod spot_checks;
 mod state;
 mod waiting;

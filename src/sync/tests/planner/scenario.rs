@@ -17,6 +17,11 @@ pub type Delayed = Option<(u32, Response)>;
 /// Ids on one page of a list.
 const PAGE: usize = 8_192;
 
+/// Whether a request is for a few shares, as spot checks are.
+pub fn is_spot_check(request: &Request) -> bool {
+    matches!(request, Request::Shares { ids } if ids.len() <= 8)
+}
+
 /// A chain that a peer has.
 pub struct Chain {
     pub list: Vec<ShareId>,
@@ -56,10 +61,12 @@ impl Chain {
         }
     }
 
-    /// The same, but only the first of the requested shares, as late as is not penalised.
+    /// The same, but only the first share of a batch, as late as is not penalised.
     pub fn drip(&self, request: &Request) -> Delayed {
         Some(match request {
-            Request::Shares { ids } => (25, Response::Shares(List::first_of(self.by_id.get(&ids[0]).cloned()))),
+            Request::Shares { ids } if !is_spot_check(request) => {
+                (25, Response::Shares(List::first_of(self.by_id.get(&ids[0]).cloned())))
+            }
             other => (0, self.response(other)),
         })
     }

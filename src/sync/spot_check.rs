@@ -1,0 +1,80 @@
+//! Spot checks of peers that serve another peer's list.
+//!
+//! A peer whose tip is on a plan's list serves that plan and gives no list of its own. But anybody can list the tips of honest
+//! peers behind shares that lead nowhere. So each such peer is asked for a few shares from all over the list, and one that
+//! lacks them gives its own list.
+
+use std::sync::Arc;
+
+use super::plan::Plan;
+use super::{Purpose, Sync};
+use crate::peer::PeerHandle;
+use crate::share::{Share, ShareId};
+use crate::units::SteadyTime;
+use crate::wire::limits::SHARES_MAX;
+use crate::wire::{List, Misbehaviour, Request};
+
+/// Seconds for which a plan is fetched before its servers are checked, and between two checks of a peer. With a list of its own,
+/// a peer whose tip is on a false one has waited for a minute.
+const INTERVAL_S: u32 = 60;
+/// Shares that are requested: 4 KB, so that the checks of ten peers take less than a twentieth of a line of 140 kbit/s.
+const SHARES: usize = 8;
+/// Of these, as many as a peer on the same chain may lack: it has pruned the oldest, or its chain leaves the list near the end.
+const LACKING_MAX: usize = SHARES / 4;
+
+impl Plan {
+    /// Ids spread evenly over what a peer has of the list and was not delivered. The leader does not know which: they depend
+    /// on this node's clock.
+    fn sample(&self, peer: PeerHandle, now: SteadyTime) -> Vec<ShareId> {
+        let (delivered, _) = self.counts();
+        let rest = self.ids_of(peer).get(delivered..).unwrap_or_default();
+        let step = rest.len().div_ceil(SHARES).max(1);
+        rest.iter().skip(now.as_s() as usize % step).step_by(step).copied().collect()
+    }
+}
+
+impl Sync {
+    /// Requests samples from the peers that serve lists of others.
+    pub(super) fn request_spot_checks(&mut self, now: SteadyTime) {
+        let mut due = Vec::new();
+        for (number, plan) in &self.plans {
+            if now.since(plan.since) < INTERVAL_S {
+                continue;
+            }
+            for id in plan.servers().filter(|id| !plan.is_author(*id)) {
+                let peer = self.peers.get_mut(&id).expect("servers are connected");
+                if peer.paused_until > now || now.since(peer.spot_checked_at) < INTERVAL_S {
+                    continue;
+                }
+                let ids = plan.sample(id, now);
+                if !ids.is_empty() {
+                    peer.spot_checked_at = now;
+                    due.push((id, *number, ids));
+                }
+            }
+        }
+        for (peer, plan, ids) in due {
+            let request = Request::Shares { ids: List::<_, SHARES_MAX>::first_of(ids.iter().copied()) };
+            self.request(peer, Purpose::SpotCheck { plan, ids }, request, now);
+        }
+    }
+
+    /// Takes the shares that a peer has of a sample.
+    pub(super) fn on_spot_check(&mut self, id: PeerHandle, plan: u64, ids: &[ShareId], shares: &[Arc<Share>]) {
+        let mut rest = ids.iter();
+        let is_in_order = shares.iter().all(|share| {
+            let given = share.id();
+            rest.any(|id| *id == given)
+        });
+        if !is_in_order {
+            self.penalize(id, Misbehaviour::Unrequested);
+        }
+        if is_in_order && ids.len().saturating_sub(shares.len()) <= LACKING_MAX {
+            return;
+        }
+        if let Some(plan) = self.plans.get_mut(&plan) {
+            plan.remove_server(id);
+            self.peer_mut(id).serves_from = self.plans_made + 1;
+        }
+    }
+}

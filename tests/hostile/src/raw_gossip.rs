@@ -20,6 +20,12 @@ pub fn message(topic: &str, data: &[u8]) -> Vec<u8> {
     field(2, &[field(2, data), field(4, topic.as_bytes())].concat())
 }
 
+/// Returns the part of a packet that names messages that its sender has.
+pub fn ihave(topic: &str, ids: &[[u8; 32]]) -> Vec<u8> {
+    let ids: Vec<u8> = ids.iter().flat_map(|id| field(2, id)).collect();
+    field(3, &field(1, &[field(1, topic.as_bytes()), ids].concat()))
+}
+
 /// Returns a packet of these messages.
 pub fn packet(messages: &[Vec<u8>]) -> Vec<u8> {
     let body = messages.concat();

@@ -156,7 +156,7 @@ fn behaviour(
         request_response::Behaviour::new([(protocol.clone(), ProtocolSupport::Full)], config)
     };
     let protocols = Protocols {
-        gossip: Gossip::new(names)?,
+        gossip: Gossip::new(names, TorAddresses::new(config))?,
         sync: requests(&names.sync, SYNC_STREAMS_MAX),
         envelopes: requests(&names.envelopes, ENVELOPES_STREAMS_MAX),
         instance: request_response::Behaviour::new(

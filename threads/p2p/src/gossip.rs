@@ -1,4 +1,4 @@
-//! GossipSub with this network's settings, and detection of streams that carry no gossip.
+//! GossipSub with this network's settings, limits on what peers send, and detection of streams that carry no gossip.
 //!
 //! Messages are anonymous and unsigned. A share proves itself (proof of work, commitment), its message id is the hash of
 //! its bytes, and a signature would only reveal which node found it. The peer that relays an invalid message is known
@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bitcoin::hashes::{sha256, Hash as _, HashEngine as _};
 use libp2p::core::transport::PortUse;
@@ -20,12 +20,15 @@ use libp2p::swarm::{
     ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
 };
 use libp2p::{Multiaddr, PeerId};
+use p2pool_core::netgroup::Netgroup;
 use p2pool_core::sharechain::AHEAD_MAX_S;
 use p2pool_core::wire::limits::BLOCK_MESSAGE_LEN_MAX;
 use p2pool_core::wire::GossipShare;
 
 use crate::error::P2pError;
 use crate::names::Names;
+use crate::origin::{Origin, TorAddresses};
+use crate::rate_limits::{Action, NetgroupLimiter, RateLimiter};
 
 /// Bytes of one packet of the gossip protocol: the longest message, its topic and control messages.
 const PACKET_LEN_MAX: usize = BLOCK_MESSAGE_LEN_MAX + (64 << 10);
@@ -37,6 +40,9 @@ const MESSAGES_PER_PACKET_MAX: usize = 64;
 pub const VERDICT_HEARTBEATS: usize = AHEAD_MAX_S as usize + 10;
 /// Time for which the same message is a duplicate; longer than it can wait for its verdict.
 const DUPLICATE_CACHE_TIME: Duration = Duration::from_secs(VERDICT_HEARTBEATS as u64 + 30);
+/// Messages of peers that are remembered, to charge no other peer for its copy. Past that all are forgotten, and one more copy of
+/// each costs a token. What a hundred peers may send takes eight seconds to get there.
+const KNOWN_MAX: usize = 16_384;
 /// Messages queued for one slow peer: half of a full inbox of the chain thread.
 const QUEUE_PER_PEER_MAX: usize = 128;
 /// GossipSub ignores a peer whose score is below this: three rejected messages.
@@ -68,15 +74,16 @@ impl DataTransform for KnownTopics {
 
 type Inner = gossipsub::Behaviour<KnownTopics, WhitelistSubscriptionFilter>;
 type InnerHandler = <Inner as NetworkBehaviour>::ConnectionHandler;
+type InnerEvent = <InnerHandler as ConnectionHandler>::ToBehaviour;
 
 /// Returns the id of a message: the digest of a share, or else a hash that no share has.
-fn message_id(shares: &TopicHash, message: &Message) -> MessageId {
-    let share = GossipShare::share_bytes(&message.data).filter(|_| message.topic == *shares);
+fn message_id(shares: &TopicHash, topic: &TopicHash, data: &[u8]) -> MessageId {
+    let share = GossipShare::share_bytes(data).filter(|_| topic == shares);
     let mut engine = sha256::Hash::engine();
     if share.is_none() {
-        engine.input(message.topic.as_str().as_bytes());
+        engine.input(topic.as_str().as_bytes());
     }
-    engine.input(share.unwrap_or(&message.data));
+    engine.input(share.unwrap_or(data));
     MessageId::new(sha256::Hash::from_engine(engine).as_byte_array())
 }
 
@@ -126,7 +133,11 @@ fn config(names: &Names) -> Result<gossipsub::Config, gossipsub::ConfigBuilderEr
         .validation_mode(ValidationMode::Anonymous)
         // To the mesh, which relays it: a block of half a megabyte to a hundred peers at once fills a home's uplink for minutes.
         .flood_publish(false)
-        .message_id_fn(move |message| message_id(&shares, message))
+        .message_id_fn(move |message| match message.source {
+            None => message_id(&shares, &message.topic, &message.data),
+            // See `Gossip::limit`.
+            Some(_) => MessageId::new(&message.data),
+        })
         .max_transmit_size(PACKET_LEN_MAX)
         .max_publish_messages(MESSAGES_PER_PACKET_MAX)
         .heartbeat_initial_delay(Duration::from_millis(100))
@@ -136,12 +147,26 @@ fn config(names: &Names) -> Result<gossipsub::Config, gossipsub::ConfigBuilderEr
         .build()
 }
 
-/// GossipSub that counts inbound streams.
+/// A connected peer.
+struct Sender {
+    netgroup: Option<Netgroup>,
+    limiter: RateLimiter,
+}
+
+/// GossipSub that limits what peers send and counts inbound streams.
 pub struct Gossip {
     /// GossipSub itself.
     pub inner: Inner,
-    /// Peers with too many streams, to be reported.
-    broken: VecDeque<PeerId>,
+    names: Names,
+    tor: TorAddresses,
+    senders: HashMap<PeerId, Sender>,
+    netgroup_limiter: NetgroupLimiter,
+    /// The source of all messages beyond the limits, which GossipSub does not take.
+    no_source: PeerId,
+    /// When GossipSub got messages from peers. It drops the copies as duplicates.
+    known: HashMap<MessageId, Instant>,
+    /// Events to be reported.
+    events: VecDeque<GossipEvent>,
 }
 
 /// An event of [`Gossip`].
@@ -151,6 +176,8 @@ pub enum GossipEvent {
     Inner(gossipsub::Event),
     /// A peer's streams broke repeatedly: it does not send gossip.
     BrokenStreams(PeerId),
+    /// A peer sent a message beyond its own limits, or else those of its netgroup.
+    Beyond { peer: PeerId, action: Action, is_own: bool },
 }
 
 impl Gossip {
@@ -158,7 +185,7 @@ impl Gossip {
     ///
     /// # Errors
     /// None for the settings above, which GossipSub validates.
-    pub fn new(names: &Names) -> Result<Self, P2pError> {
+    pub fn new(names: &Names, tor: TorAddresses) -> Result<Self, P2pError> {
         let failed = |what: &dyn std::fmt::Display| P2pError::Setup(what.to_string());
         let topics = HashSet::from([names.shares.hash(), names.blocks.hash()]);
         let (filter, transform) = (WhitelistSubscriptionFilter(topics.clone()), KnownTopics(topics));
@@ -171,7 +198,57 @@ impl Gossip {
         for topic in [&names.shares, &names.blocks] {
             inner.subscribe(topic).map_err(|error| failed(&error))?;
         }
-        Ok(Self { inner, broken: VecDeque::new() })
+        let no_source = PeerId::random();
+        inner.blacklist_peer(&no_source);
+        Ok(Self {
+            inner,
+            names: names.clone(),
+            tor,
+            senders: HashMap::new(),
+            netgroup_limiter: NetgroupLimiter::default(),
+            no_source,
+            known: HashMap::new(),
+            events: VecDeque::new(),
+        })
+    }
+
+    /// Gives back the tokens of a message that turned out to be useful: much that is valid is not too much.
+    pub fn give_back(&mut self, peer: &PeerId, action: Action) {
+        let Some(sender) = self.senders.get_mut(peer) else { return };
+        sender.limiter.give_back(action);
+        self.netgroup_limiter.give_back(sender.netgroup, action);
+    }
+
+    /// Charges a peer for messages that no peer has sent before.
+    ///
+    /// GossipSub would remember those beyond the limits for minutes and drop the copies of other peers, or ask them for none. So it
+    /// gets the id alone of such a message, from a source that it ignores, and learns from it only that the peer kept its promise
+    /// to send the message.
+    fn limit(&mut self, peer: PeerId, messages: &mut [RawMessage], now: Instant) {
+        let (shares, blocks) = (self.names.shares.hash(), self.names.blocks.hash());
+        for message in messages {
+            let action = match &message.topic {
+                topic if *topic == shares => Action::Share,
+                topic if *topic == blocks => Action::Block,
+                // See `KnownTopics`.
+                _ => continue,
+            };
+            let id = message_id(&shares, &message.topic, &message.data);
+            if self.known.get(&id).is_some_and(|at| now.duration_since(*at) < DUPLICATE_CACHE_TIME) {
+                continue;
+            }
+            let Some(Sender { netgroup, limiter }) = self.senders.get_mut(&peer) else { continue };
+            let is_own = !limiter.take(action, now);
+            if is_own || !self.netgroup_limiter.take(*netgroup, action, now) {
+                (message.source, message.data) = (Some(self.no_source), id.0);
+                self.events.push_back(GossipEvent::Beyond { peer, action, is_own });
+                continue;
+            }
+            if self.known.len() >= KNOWN_MAX {
+                self.known.clear();
+            }
+            self.known.insert(id, now);
+        }
     }
 
     /// Returns the connected peers that speak GossipSub, each with whether it has subscribed to a topic.
@@ -280,20 +357,36 @@ impl NetworkBehaviour for Gossip {
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        match &event {
+            FromSwarm::ConnectionEstablished(made) => {
+                let netgroup = Origin::of(made.endpoint, &self.tor).netgroup;
+                self.senders.insert(made.peer_id, Sender { netgroup, limiter: RateLimiter::new(1, Instant::now()) });
+            }
+            FromSwarm::ConnectionClosed(closed) => drop(self.senders.remove(&closed.peer_id)),
+            _ => {}
+        }
         self.inner.on_swarm_event(event);
     }
 
     fn on_connection_handler_event(&mut self, peer: PeerId, connection: ConnectionId, event: THandlerOutEvent<Self>) {
         match event {
-            HandlerEvent::Inner(event) => self.inner.on_connection_handler_event(peer, connection, event),
-            HandlerEvent::BrokenStream => self.broken.push_back(peer),
+            HandlerEvent::Inner(mut event) => {
+                if let InnerEvent::Message { rpc, .. } = &mut event {
+                    self.limit(peer, &mut rpc.messages, Instant::now());
+                }
+                self.inner.on_connection_handler_event(peer, connection, event);
+            }
+            HandlerEvent::BrokenStream => self.events.push_back(GossipEvent::BrokenStreams(peer)),
         }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
-        if let Some(peer) = self.broken.pop_front() {
-            return Poll::Ready(ToSwarm::GenerateEvent(GossipEvent::BrokenStreams(peer)));
+        if let Some(event) = self.events.pop_front() {
+            return Poll::Ready(ToSwarm::GenerateEvent(event));
         }
         self.inner.poll(cx).map(|event| event.map_out(GossipEvent::Inner))
     }
 }
+
+#[cfg(test)]
+mod tests;

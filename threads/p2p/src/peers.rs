@@ -245,13 +245,6 @@ impl Peers {
         is_within.then_some(()).ok_or(OverLimit::Netgroup)
     }
 
-    /// Gives back the tokens of an action that turned out to be useful: much that is valid is not too much.
-    pub fn give_back(&mut self, id: &PeerId, action: Action) {
-        let Some(peer) = self.by_id.get_mut(id) else { return };
-        peer.limiter.give_back(action);
-        self.netgroup_limiter.give_back(peer.origin.netgroup, action);
-    }
-
     /// Removes a peer whose connection has closed or is replaced.
     pub fn remove(&mut self, id: &PeerId) -> Option<Peer> {
         let peer = self.by_id.remove(id)?;

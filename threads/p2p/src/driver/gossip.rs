@@ -132,7 +132,7 @@ impl SwarmDriver {
         };
         if verdict == GossipVerdict::Accept {
             if !message.is_block {
-                self.peers.give_back(&message.from, Action::Share);
+                self.swarm.behaviour_mut().peers.inner.gossip.give_back(&message.from, Action::Share);
             }
             if let Some(peer) = self.peers.get_mut(&message.from) {
                 let useful = if message.is_block { &mut peer.found_at } else { &mut peer.shared_at };
@@ -208,6 +208,14 @@ impl SwarmDriver {
             }
             GossipEvent::Inner(_) => {}
             GossipEvent::BrokenStreams(peer) => self.penalize(&peer, Misbehaviour::Malformed),
+            GossipEvent::Beyond { peer, action, is_own } => {
+                let metrics = self.gossip_metrics(action == Action::Block);
+                metrics.received.inc();
+                metrics.ignored.inc();
+                if is_own {
+                    self.penalize_excess(&peer);
+                }
+            }
         }
     }
 
@@ -219,9 +227,6 @@ impl SwarmDriver {
         message: Message,
     ) -> Option<MessageAcceptance> {
         let Some(peer) = self.peers.get(&from).map(|peer| peer.handle) else { return Some(MessageAcceptance::Ignore) };
-        if !self.may(&from, if is_block { Action::Block } else { Action::Share }) {
-            return Some(MessageAcceptance::Ignore);
-        }
         let event = if is_block { block_event(peer, gossip, message.data) } else { share_event(peer, &message.data) };
         match event {
             Ok(Some(event)) => self.offer(from, gossip, is_block, event),

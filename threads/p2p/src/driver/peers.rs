@@ -19,8 +19,7 @@ use crate::origin::Origin;
 use crate::peers::{OverLimit, Peer};
 use crate::rate_limits::Action;
 
-/// What a peer does beyond its rate limits is one misbehaviour a second, and one for so many: GossipSub remembers each message for
-/// minutes.
+/// What a peer does beyond its rate limits is one misbehaviour a second, and one for so many.
 const OVER_LIMIT_STEP: u32 = 100;
 
 impl SwarmDriver {
@@ -136,16 +135,22 @@ impl SwarmDriver {
 
     /// Whether a peer may do something within its rate limits and those of its netgroup. It is penalised for exceeding its own.
     pub(super) fn may(&mut self, id: &PeerId, action: Action) -> bool {
-        let now = Instant::now();
-        let taken = self.peers.take(id, action, now);
-        let is_penalised = |peer: &mut Peer| {
-            peer.over_limit = peer.over_limit.wrapping_add(1);
-            peer.rate_penalty.take(now) || peer.over_limit.is_multiple_of(OVER_LIMIT_STEP)
-        };
-        if taken == Err(OverLimit::Peer) && self.peers.get_mut(id).is_some_and(is_penalised) {
-            self.penalize(id, Misbehaviour::TooManyRequests);
+        let taken = self.peers.take(id, action, Instant::now());
+        if taken == Err(OverLimit::Peer) {
+            self.penalize_excess(id);
         }
         taken.is_ok()
+    }
+
+    /// Penalises a peer for exceeding its own rate limits, if it is time for that.
+    pub(super) fn penalize_excess(&mut self, id: &PeerId) {
+        let is_penalised = |peer: &mut Peer| {
+            peer.over_limit = peer.over_limit.wrapping_add(1);
+            peer.rate_penalty.take(Instant::now()) || peer.over_limit.is_multiple_of(OVER_LIMIT_STEP)
+        };
+        if self.peers.get_mut(id).is_some_and(is_penalised) {
+            self.penalize(id, Misbehaviour::TooManyRequests);
+        }
     }
 
     /// Penalises a peer for not reading a response.

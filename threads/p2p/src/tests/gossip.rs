@@ -3,14 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bitcoin::hashes::Hash as _;
+use bitcoin::hashes::{sha256, Hash as _};
+use libp2p::gossipsub::IdentTopic;
+use libp2p::StreamProtocol;
 use p2pool_core::node::{Event, NetworkCommand};
 use p2pool_core::peer::{GossipId, GossipVerdict};
 use p2pool_core::sharechain::Rule;
 use p2pool_core::units::{Bits, BlockHeight};
 use p2pool_core::wire::{BlockAnnouncement, Frame as _, GossipShare, Misbehaviour, ShortIds};
+use p2pool_test_hostile::raw_gossip;
 
-use super::scripted_peer::{connect, gossiping, names, ScriptedPeer};
+use super::scripted_peer::{connect, gossiping, names, requesting, PeerConfig, ScriptedPeer};
 use super::support::{header, share, until, TestNode};
 
 fn bytes(nonce: u32) -> Vec<u8> {
@@ -205,4 +208,101 @@ fn a_block_that_does_not_meet_its_own_bits_is_refused_and_scored() {
     let gossip = &node.metrics().block_gossip;
     assert_eq!((gossip.received.get(), gossip.accepted.get(), gossip.rejected.get()), (2, 0, 2));
     assert!(!node.inbox.try_iter().any(|message| matches!(message, Event::BlockAnnounced { .. })));
+}
+
+/// Returns the gossip that has arrived, as bytes.
+fn arrived(node: &TestNode) -> Vec<Vec<u8>> {
+    let bytes = |event| match event {
+        Event::ShareGossiped { share, .. } => Some(GossipShare { share }.encode()),
+        Event::BlockAnnounced { announcement, .. } => Some(announcement),
+        _ => None,
+    };
+    node.inbox.try_iter().filter_map(bytes).collect()
+}
+
+/// GossipSub drops the copies of what it has seen, and asks its peers not to send them.
+fn is_taken_from_another_peer(topic: &IdentTopic, flood: Vec<Vec<u8>>, [first, next]: [Vec<u8>; 2]) {
+    let node = TestNode::start(&[]);
+    let (mut flooding, mut honest) = (ScriptedPeer::new(gossiping()), ScriptedPeer::new(gossiping()));
+    for peer in [&mut flooding, &mut honest] {
+        connect(peer, &node);
+        peer.join_mesh();
+    }
+    let sent = flood.len() as u64 + 1;
+    flood.into_iter().for_each(|message| flooding.gossip(topic, message));
+    flooding.gossip(topic, first.clone());
+    let received = || node.metrics().share_gossip.received.get() + node.metrics().block_gossip.received.get();
+    flooding.run_until("the flood to arrive", || (received() >= sent).then_some(()));
+    assert!(!arrived(&node).contains(&first), "it is beyond the limit");
+    honest.collect_gossip(Duration::from_millis(300));
+    honest.gossip(topic, first.clone());
+    honest.gossip(topic, next.clone());
+    let mut taken = Vec::new();
+    honest.run_until("the message after it to arrive", || {
+        taken.extend(arrived(&node));
+        taken.contains(&next).then_some(())
+    });
+    assert_eq!(taken, [first, next]);
+}
+
+#[test]
+fn a_share_that_came_first_from_a_peer_over_its_limit_is_taken_from_another_peer() {
+    let flood = (0..200).map(|number| raw_gossip::newer_share(number, 300)).collect();
+    is_taken_from_another_peer(&names().shares, flood, [bytes(1), bytes(2)]);
+}
+
+#[test]
+fn a_found_block_that_came_first_from_a_peer_over_its_limit_is_taken_from_another_peer() {
+    // As long as those that GossipSub asks its peers not to send.
+    let number = |number: u8| {
+        BlockAnnouncement { coinbase: vec![number; 2_000].try_into().unwrap(), ..block(0x207f_ffff) }.encode()
+    };
+    let flood = (10..30).map(number).collect();
+    is_taken_from_another_peer(&names().blocks, flood, [number(1), number(2)]);
+}
+
+/// A peer that sends packets byte by byte.
+fn raw() -> ScriptedPeer {
+    ScriptedPeer::new(PeerConfig { protocol: StreamProtocol::new("/meshsub/1.1.0"), ..requesting() })
+}
+
+fn send_raw(peer: &mut ScriptedPeer, node: &TestNode, messages: impl IntoIterator<Item = Vec<u8>>) {
+    let packets: Vec<u8> = messages.into_iter().flat_map(|message| raw_gossip::packet(&[message])).collect();
+    peer.send_request(&node.address, packets);
+}
+
+#[test]
+fn copies_of_a_message_cost_their_senders_nothing() {
+    let node = TestNode::start(&[]);
+    let (mut first, mut copying) = (ScriptedPeer::new(gossiping()), raw());
+    connect(&mut first, &node);
+    first.join_mesh();
+    first.gossip(&names().shares, bytes(1));
+    first.run_until("the share to arrive", || arrived(&node).contains(&bytes(1)).then_some(()));
+    connect(&mut copying, &node);
+    let topic = names().shares.hash().to_string();
+    let copies = (0..300).map(|_| bytes(1)).chain([bytes(2)]);
+    send_raw(&mut copying, &node, copies.map(|share| raw_gossip::message(&topic, &share)));
+    copying.run_until("the share after them to arrive", || arrived(&node).contains(&bytes(2)).then_some(()));
+    assert_eq!(node.metrics().peer_misbehaviours.get(), 0);
+}
+
+/// GossipSub graylists peers that name messages and do not send them.
+#[test]
+fn a_message_beyond_the_limits_that_this_node_asked_for_is_no_broken_promise() {
+    let node = TestNode::start(&[]);
+    let mut remote = raw();
+    connect(&mut remote, &node);
+    let topic = names().shares.hash().to_string();
+    let share = |number| raw_gossip::newer_share(number, 300);
+    let message = |number| raw_gossip::message(&topic, &share(number));
+    let id = |number| sha256::Hash::hash(GossipShare::share_bytes(&share(number)).unwrap()).to_byte_array();
+    let promised = raw_gossip::ihave(&topic, &(100..160).map(id).collect::<Vec<_>>());
+    send_raw(&mut remote, &node, (0..100).map(message).chain([promised]).chain((100..160).map(message)));
+    let gossip = &node.metrics().share_gossip;
+    remote.run_until("the messages to arrive", || (gossip.received.get() >= 160).then_some(()));
+    // The promises end after three seconds.
+    remote.collect_gossip(Duration::from_secs(5));
+    send_raw(&mut remote, &node, [raw_gossip::message(&topic, &bytes(1))]);
+    remote.run_until("the share after them to arrive", || arrived(&node).contains(&bytes(1)).then_some(()));
 }

@@ -24,12 +24,16 @@ use crate::work::Template;
 
 /// Blocks whose transactions are still served to peers: more than are found in one minute on any network that pays.
 const SERVED_MAX: usize = 4;
-/// Announced blocks that are reassembled at once, and per netgroup of announcers. Each has Bitcoin's full proof of work, but a peer
-/// can announce the header of an old block with other parts, and must not displace valid announcements.
+/// Announced blocks that are reassembled at once. Each has Bitcoin's full proof of work, but a peer can announce the header of an
+/// old block with other parts, and must not displace valid announcements: see [`crowded_out`].
 const PARTIAL_MAX: usize = 8;
-const PARTIAL_PER_NETGROUP_MAX: usize = 2;
-/// Announced blocks that wait for their parent, one per netgroup.
+/// Announced blocks that wait for their parent.
 const WAITING_MAX: usize = 8;
+/// Announced blocks of one peer that wait, and that are reassembled. A pool finds hardly a second one before the first is complete.
+const PER_PEER_MAX: usize = 2;
+/// Seconds from its announcement after which a block is given up that is still incomplete: as long as it may have waited for its
+/// parent, once more. Otherwise peers that respond late could keep one for a quarter of an hour.
+const INCOMPLETE_MAX_S: u32 = 2 * WAITING_MAX_S;
 /// Seconds that one waits: the network thread forgets its gossip then, and a found block is everywhere by that time.
 const WAITING_MAX_S: u32 = 120;
 /// Seconds from a request for transactions that failed to the next: a peer that relayed an announcement may still be
@@ -112,8 +116,12 @@ pub struct Announced {
 #[derive(Debug, Default)]
 pub struct BlockRelay {
     served: VecDeque<(BlockHash, Block)>,
+    /// In order of arrival.
     partial: VecDeque<Partial>,
+    /// In order of arrival.
     waiting: VecDeque<Waiting>,
+    /// Number of blocks that were reassembled or are.
+    arrivals: u64,
     actions: Vec<RelayAction>,
 }
 
@@ -135,9 +143,26 @@ fn are_together(one: PeerHandle, other: PeerHandle) -> bool {
     one == other || one.netgroup().is_some_and(|netgroup| other.netgroup() == Some(netgroup))
 }
 
+/// Returns which of these announcers' blocks, oldest first, makes room if they are too many: of the netgroup with most, the peer
+/// with most loses its oldest one; of peers with equally many, the newest.
+///
+/// So no peer displaces the only block of an earlier one of its netgroup, nor a netgroup the only block of another. A netgroup may
+/// have all places as long as no other needs them, because two peers could keep the others of their netgroup out of a part of them.
+fn crowded_out(announcers: &[PeerHandle], max: usize) -> Option<usize> {
+    let of_peer = |peer| announcers.iter().filter(|other| **other == peer).count();
+    let of_netgroup = |peer| announcers.iter().filter(|other| are_together(**other, peer)).count();
+    let greedy = announcers.iter().find(|peer| of_peer(**peer) > PER_PEER_MAX);
+    let most = || announcers.iter().enumerate().max_by_key(|(at, peer)| (of_netgroup(**peer), of_peer(**peer), *at));
+    let loser = greedy.or_else(|| most().map(|(_, peer)| peer).filter(|_| announcers.len() > max))?;
+    announcers.iter().position(|peer| peer == loser)
+}
+
 /// An announced block of which transactions are missing.
 #[derive(Debug)]
 struct Partial {
+    arrival: u64,
+    /// When it was announced.
+    since: SteadyTime,
     hash: BlockHash,
     gossip: GossipId,
     announcer: PeerHandle,
@@ -153,6 +178,7 @@ struct Partial {
 
 impl Partial {
     fn new(
+        (arrival, since): (u64, SteadyTime),
         announcer: PeerHandle,
         gossip: GossipId,
         announcement: BlockAnnouncement,
@@ -162,7 +188,8 @@ impl Partial {
         let known = template.into_iter().flat_map(|template| template.transactions.iter());
         let reassembly = Reassembly::new(announcement, known.map(|tx| (tx.wtxid, &*tx.data)))?;
         let (peer, retry_at) = (announcer, SteadyTime::default());
-        Ok(Self { hash, gossip, announcer, peer, reassembly, requested: Vec::new(), requests: 0, retry_at })
+        let (requested, requests) = (Vec::new(), 0);
+        Ok(Self { arrival, since, hash, gossip, announcer, peer, reassembly, requested, requests, retry_at })
     }
 
     fn request(&mut self) -> RelayAction {
@@ -221,14 +248,14 @@ impl BlockRelay {
         let other_at = now.plus(NEXT_SOURCE_S);
         let waiting = Waiting { peer, gossip, header, announcement, since: now, others: 0, other_at };
         let Some(waiting) = self.take(waiting, view, template) else { return };
-        self.look_up_parent(&waiting, Some(peer), view);
-        // A netgroup cannot use up the places of others.
-        if let Some(at) = self.waiting.iter().position(|other| are_together(other.peer, peer)) {
-            self.stop_waiting(at);
-        }
         self.waiting.push_back(waiting);
-        if self.waiting.len() > WAITING_MAX {
-            self.stop_waiting(0);
+        let announcers: Vec<PeerHandle> = self.waiting.iter().map(|waiting| waiting.peer).collect();
+        let dropped = crowded_out(&announcers, WAITING_MAX);
+        if dropped != Some(announcers.len() - 1) {
+            self.look_up_parent(header.prev_blockhash, Some(peer), view);
+        }
+        if let Some(dropped) = dropped.and_then(|at| self.waiting.remove(at)) {
+            self.actions.push(RelayAction::Verdict(dropped.gossip, GossipVerdict::Ignore));
         }
     }
 
@@ -271,6 +298,12 @@ impl BlockRelay {
     /// again, and every [`NEXT_SOURCE_S`] one more peer becomes a source of each unknown parent, because the announcer need
     /// not have it and requests get lost.
     pub fn tick(&mut self, peers: &[PeerHandle], now: SteadyTime, view: &impl BlockView) {
+        for partial in std::mem::take(&mut self.partial) {
+            match now.since(partial.since) >= INCOMPLETE_MAX_S {
+                true => self.give_up(&partial),
+                false => self.partial.push_back(partial),
+            }
+        }
         for partial in self.partial.iter_mut().filter(|partial| partial.requested.is_empty() && partial.retry_at <= now)
         {
             // By turns: a peer that relayed the announcement has it sooner or later.
@@ -294,7 +327,7 @@ impl BlockRelay {
                 self.actions.push(RelayAction::RequestHeader(parent, others));
                 waiting.others += 1;
             }
-            self.look_up_parent(&waiting, None, view);
+            self.look_up_parent(parent, None, view);
             self.waiting.push_back(waiting);
         }
     }
@@ -319,7 +352,9 @@ impl BlockRelay {
         };
         let Waiting { peer, gossip, header, announcement, since, .. } = waiting;
         let checked = BlockAnnouncement::validate(&announcement, anchor.required_bits(UnixTime(header.time)));
-        match checked.and_then(|announcement| Partial::new(peer, gossip, announcement, template)) {
+        self.arrivals += 1;
+        let arrival = (self.arrivals, since);
+        match checked.and_then(|announcement| Partial::new(arrival, peer, gossip, announcement, template)) {
             Ok(partial) => self.advance(partial, since),
             Err(error) => {
                 self.actions.push(RelayAction::Verdict(gossip, GossipVerdict::Reject));
@@ -330,16 +365,10 @@ impl BlockRelay {
     }
 
     /// Looks the parent of a waiting block up; `named_by` is the peer that has just named it.
-    fn look_up_parent(&mut self, waiting: &Waiting, named_by: Option<PeerHandle>, view: &impl BlockView) {
-        let parent = waiting.header.prev_blockhash;
+    fn look_up_parent(&mut self, parent: BlockHash, named_by: Option<PeerHandle>, view: &impl BlockView) {
         if view.anchor(&parent).is_none() {
             self.actions.push(RelayAction::LookUp(parent, named_by));
         }
-    }
-
-    fn stop_waiting(&mut self, at: usize) {
-        let stopped = self.waiting.remove(at);
-        self.actions.extend(stopped.map(|stopped| RelayAction::Verdict(stopped.gossip, GossipVerdict::Ignore)));
     }
 
     /// Completes a block, or requests what it lacks: from the same peer at once, unless it has taken many requests.
@@ -348,8 +377,10 @@ impl BlockRelay {
             Ok(Some(block)) => self.complete(partial, block),
             Ok(None) if partial.requests >= REQUESTS_IN_A_ROW => self.put_off(partial, now),
             Ok(None) => {
-                self.actions.push(partial.request());
-                self.keep(partial);
+                let request = partial.request();
+                if self.keep(partial) {
+                    self.actions.push(request);
+                }
             }
             Err(error) => {
                 self.actions.push(RelayAction::Verdict(partial.gossip, GossipVerdict::Reject));
@@ -375,28 +406,32 @@ impl BlockRelay {
 
     fn put_off(&mut self, mut partial: Partial, now: SteadyTime) {
         if partial.requests >= REQUESTS_MAX {
-            self.actions.push(RelayAction::Report(Report::BlockIncomplete(partial.hash)));
-            self.actions.push(RelayAction::Verdict(partial.gossip, GossipVerdict::Ignore));
-            return;
+            return self.give_up(&partial);
         }
         partial.retry_at = now.plus(RETRY_S);
-        self.partial.push_back(partial);
+        self.put_back(partial);
     }
 
-    /// Keeps an incomplete block; the oldest of the announcer's netgroup makes room for it, or the oldest of all.
-    fn keep(&mut self, partial: Partial) {
-        let announcer = partial.announcer;
-        self.partial.push_back(partial);
-        let of_announcer = |partial: &&Partial| are_together(partial.announcer, announcer);
-        let is_greedy = self.partial.iter().filter(of_announcer).count() > PARTIAL_PER_NETGROUP_MAX;
-        let is_full = self.partial.len() > PARTIAL_MAX;
-        let oldest = match is_greedy {
-            true => self.partial.iter().find(of_announcer),
-            false => self.partial.front().filter(|_| is_full),
-        };
-        if let Some(oldest) = oldest.map(|oldest| oldest.gossip) {
-            self.give_up_where(|partial| partial.gossip == oldest);
-        }
+    /// Gives a block up that no peer completes.
+    fn give_up(&mut self, partial: &Partial) {
+        self.actions.push(RelayAction::Report(Report::BlockIncomplete(partial.hash)));
+        self.actions.push(RelayAction::Verdict(partial.gossip, GossipVerdict::Ignore));
+    }
+
+    /// Keeps an incomplete block, for which another one may have to make room. Returns whether it stays itself.
+    fn keep(&mut self, partial: Partial) -> bool {
+        let arrival = partial.arrival;
+        self.put_back(partial);
+        let announcers: Vec<PeerHandle> = self.partial.iter().map(|partial| partial.announcer).collect();
+        let dropped = crowded_out(&announcers, PARTIAL_MAX).and_then(|at| self.partial.remove(at));
+        let Some(dropped) = dropped else { return true };
+        self.actions.push(RelayAction::Verdict(dropped.gossip, GossipVerdict::Ignore));
+        dropped.arrival != arrival
+    }
+
+    fn put_back(&mut self, partial: Partial) {
+        let at = self.partial.partition_point(|other| other.arrival < partial.arrival);
+        self.partial.insert(at, partial);
     }
 
     fn give_up_where(&mut self, is_over: impl Fn(&Partial) -> bool) {

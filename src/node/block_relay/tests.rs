@@ -275,9 +275,9 @@ fn one_peers_announcements_do_not_take_the_room_of_others() {
         let actions = relay.announced(LIAR, GossipId([100 + number; 32]), &announcement(&other));
         given_up += verdicts(&actions).len();
     }
-    assert_eq!(relay.relay.partial.len(), 1 + PARTIAL_PER_NETGROUP_MAX);
+    assert_eq!(relay.relay.partial.len(), 1 + PER_PEER_MAX);
     assert!(relay.relay.knows(&block.block_hash(), FINDER));
-    assert_eq!(given_up, 20 - PARTIAL_PER_NETGROUP_MAX);
+    assert_eq!(given_up, 20 - PER_PEER_MAX);
 }
 
 #[test]
@@ -331,22 +331,89 @@ fn a_bitcoin_block_of_others_is_not_the_pools() {
 }
 
 #[test]
-fn a_netgroup_has_one_block_that_waits_and_the_oldest_makes_room() {
+fn peers_of_its_netgroup_displace_no_block_that_waits_and_other_netgroups_do() {
     let (mut relay, bytes) = (Relay::new(), announcement(&block()));
     relay.view.anchors.clear();
     let own = PeerHandle::new(1_000, 1);
     relay.announced(own, GOSSIP, &bytes);
     for number in 0..20 {
         let actions = relay.announced(PeerHandle::new(7, number), GossipId([100 + number as u8; 32]), &bytes);
-        assert_eq!(verdicts(&actions).len(), usize::from(number > 0), "the one before makes room");
+        let is_dropped = number as usize >= WAITING_MAX - 1;
+        let own_verdict = [(GossipId([100 + number as u8; 32]), GossipVerdict::Ignore)];
+        assert_eq!(verdicts(&actions), own_verdict[..usize::from(is_dropped)], "the newest makes room: itself");
+        assert_eq!(actions.len(), 1, "and what it names is not looked up");
     }
-    assert_eq!(relay.relay.waiting.len(), 2);
+    assert_eq!(relay.relay.waiting.len(), WAITING_MAX);
     let others = (0..WAITING_MAX as u8).map(|number| (PeerHandle::new(u32::from(number) + 10, 1), number));
     let dropped: Vec<_> = others
         .flat_map(|(peer, number)| verdicts(&relay.announced(peer, GossipId([200 + number; 32]), &bytes)))
+        .map(|(gossip, _)| gossip.0[0])
         .collect();
-    assert_eq!((dropped.first(), dropped.len()), (Some(&(GOSSIP, GossipVerdict::Ignore)), 2));
-    assert_eq!(relay.relay.waiting.len(), WAITING_MAX);
+    assert_eq!(dropped, [106, 105, 104, 103, 102, 101, 206, 207], "each netgroup has one, and no room is left");
+    assert!(relay.relay.waiting.iter().any(|waiting| waiting.peer == own));
+    assert!(relay.tick(&[], START.plus(WAITING_MAX_S)).len() >= WAITING_MAX && relay.relay.waiting.is_empty());
+}
+
+/// Peers announce a block with transactions that do not exist. What is not kept is not requested.
+fn announce_falsely(relay: &mut Relay, block: &Block, peers: impl IntoIterator<Item = PeerHandle>) {
+    for peer in peers {
+        let mut number = [0; 32];
+        number[..8].copy_from_slice(&peer.0.to_le_bytes());
+        let mut other = block.clone();
+        other.txdata[1] = transaction(OutPoint::new(Txid::from_byte_array(number), 0), ScriptBuf::new(), 8);
+        let actions = relay.announced(peer, GossipId(number), &announcement(&other));
+        let is_requested = actions.iter().any(|action| matches!(action, RelayAction::Request(..)));
+        assert_eq!(is_requested, relay.relay.knows(&block.block_hash(), peer));
+    }
+}
+
+/// A peer of this netgroup.
+fn peer_of(netgroup: u32) -> impl Fn(u64) -> PeerHandle {
+    move |serial| PeerHandle::new(netgroup, serial)
+}
+
+#[test]
+fn no_peers_of_the_finders_netgroup_displace_its_block_or_keep_it_out() {
+    let (block, finder) = (block(), PeerHandle::new(7, 1));
+    for liars in [2, PARTIAL_MAX as u64, 50] {
+        let mut relay = Relay::new();
+        relay.announced(finder, GOSSIP, &announcement(&block));
+        // What had no response does not count as newer than what came later.
+        announce_falsely(&mut relay, &block, (100..102).map(peer_of(7)));
+        relay.response(None, START);
+        announce_falsely(&mut relay, &block, (200..200 + liars).map(peer_of(7)));
+        assert!(relay.relay.knows(&block.block_hash(), finder), "{liars} liars after it");
+        assert!(relay.relay.partial.len() <= PARTIAL_MAX);
+    }
+    for liars in [2, PARTIAL_MAX as u64 - 1] {
+        let mut relay = Relay::new();
+        announce_falsely(&mut relay, &block, (100..100 + liars).map(peer_of(7)));
+        relay.announced(finder, GOSSIP, &announcement(&block));
+        assert!(relay.relay.knows(&block.block_hash(), finder), "{liars} liars before it");
+    }
+}
+
+#[test]
+fn no_netgroup_displaces_the_only_block_of_another_or_keeps_it_out() {
+    let (block, finder) = (block(), PeerHandle::new(7, 1));
+    let hash = block.block_hash();
+    let mut relay = Relay::new();
+    announce_falsely(&mut relay, &block, (100..100 + PARTIAL_MAX as u64).map(peer_of(8)));
+    relay.announced(finder, GOSSIP, &announcement(&block));
+    assert!(relay.relay.knows(&hash, finder), "one netgroup has all places");
+    announce_falsely(&mut relay, &block, (1..50).map(|netgroup| peer_of(100 + netgroup)(1)));
+    assert!(relay.relay.knows(&hash, finder), "each of many netgroups has one");
+    assert_eq!(relay.relay.partial.len(), PARTIAL_MAX);
+}
+
+#[test]
+fn a_block_that_peers_complete_too_slowly_is_given_up() {
+    let block = block();
+    let (_, mut relay) = announced(&block);
+    assert!(relay.tick(&OTHERS, START.plus(INCOMPLETE_MAX_S - 1)).is_empty(), "a request is in flight");
+    let actions = relay.tick(&OTHERS, START.plus(INCOMPLETE_MAX_S));
+    assert_eq!((verdicts(&actions), penalised(&actions)), (vec![(GOSSIP, GossipVerdict::Ignore)], None));
+    assert!(relay.relay.partial.is_empty());
 }
 
 #[test]

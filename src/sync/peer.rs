@@ -1,7 +1,7 @@
 //! What the planner knows of one peer.
 
 use super::view::{ChainView, Join};
-use super::PAUSE_S;
+use super::{IGNORE_MAX_S, PAUSE_S};
 use crate::share::ShareId;
 use crate::units::SteadyTime;
 use crate::wire::PeerStatus;
@@ -37,6 +37,8 @@ pub(super) struct Peer {
     pub missing: usize,
     /// When its status may be requested early again.
     pub early_status_at: SteadyTime,
+    /// The tip that it had reported when its list was requested last.
+    pub listed_tip: Option<ShareId>,
     /// When its list was requested last, or else when it connected.
     pub list_asked_at: SteadyTime,
     /// When shares of a list that it serves were last requested to see whether it has them.
@@ -60,6 +62,7 @@ impl Peer {
             fetched_tip: None,
             missing: 0,
             early_status_at: SteadyTime::from_s(0),
+            listed_tip: None,
             list_asked_at: now,
             spot_checked_at: SteadyTime::from_s(0),
         }
@@ -98,7 +101,9 @@ impl Peer {
             return true;
         }
         let Some(status) = &self.status else { return false };
-        let is_lesser_branch = self.join == Some(Join::Fresh) && !self.is_better_than(view);
+        // It may have gone over to another chain since, and our shares above the fork age.
+        let is_listed = self.listed_tip == self.tip() && now.since(self.list_asked_at) < IGNORE_MAX_S;
+        let is_lesser_branch = self.join == Some(Join::Fresh) && is_listed && !self.is_better_than(view);
         !status.has_chain() || view.holds(&status.tip) || is_lesser_branch
     }
 }

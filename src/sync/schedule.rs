@@ -199,9 +199,12 @@ impl Sync {
     /// Requests a peer's list: from the longest list being fetched, which it may share, or else from our chain. A chain that
     /// leaves ours too deep is listed from its start.
     fn request_list(&mut self, peer: PeerHandle, now: SteadyTime, view: &impl ChainView) {
-        self.peer_mut(peer).list_asked_at = now;
-        let state = self.peers.get(&peer).expect("looked up above");
+        let state = self.peer_mut(peer);
+        state.list_asked_at = now;
+        state.listed_tip = state.tip();
         let join = state.join;
+        state.join = join.filter(|join| *join == Join::TooDeep);
+        let state = self.peers.get(&peer).expect("looked up above");
         let served = self.plans.iter().filter(|(number, plan)| state.may_serve(**number) && !plan.is_judging);
         let longest = served.map(|(_, plan)| plan).max_by_key(|plan| plan.counts().1);
         let mut locator = longest.map(Plan::locator).unwrap_or_default();

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::fixtures::{
-    give_list, ids, introduce, only_request, params, planner, requests, shares, status, FakeChain, START,
+    give_list, ids, introduce, inventory, only_request, params, planner, requests, shares, status, FakeChain, START,
 };
+use super::scenario::{Chain, Scenario};
 use crate::share::{Share, ShareId};
 use crate::sync::tests::support::Rng;
 use crate::sync::{Route, SyncAction};
@@ -122,4 +123,22 @@ fn progress_has_a_rate_and_an_estimate() {
     assert_eq!((progress.done, progress.total, progress.rate_per_s, progress.eta_s), (512, 600, 128.0, Some(1)));
     let again = sync.tick(START.plus(5), &view);
     assert!(!again.iter().any(|action| matches!(action, SyncAction::Progress(_))), "not every second");
+}
+
+/// Chain work says little of a chain that does not leave ours lately, and nearly all peers were once on a branch that did.
+#[test]
+fn a_peer_that_left_a_lesser_branch_for_another_chain_is_asked_for_that() {
+    let (ours, branch, other) = (ids(&shares(0, 5)), ids(&shares(50, 1))[0], Chain::new(100, 10));
+    let mut scenario = Scenario::new(FakeChain(ours.clone()));
+    scenario.connect(1);
+    scenario.run(700, |_, request| match request {
+        Request::Status => Some((0, status(branch, 3))),
+        _ => Some((0, inventory(ours[2], &[branch]))),
+    });
+    assert_eq!((scenario.delivered.len(), scenario.lists_requested_from(1)), (0, 2), "once in ten minutes");
+    scenario.run(125, |_, request| match request {
+        Request::Status => Some((0, status(other.tip(), 4))),
+        request => Some((0, other.response(request))),
+    });
+    assert_eq!(scenario.ids(), other.list);
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::tree::{LinkedShare, Tree};
 use crate::payouts::Window;
 use crate::share::ShareId;
-use crate::units::{Bits, ShareHeight, UnixTime, Work};
+use crate::units::{Bits, BlockHeight, ShareHeight, UnixTime, Work};
 
 /// Binary digits that a share's work loses with each step of age: a sixteenth counts.
 const BITS_PER_AGE_STEP: u32 = 4;
@@ -22,18 +22,26 @@ pub(super) struct Fork {
     weight: u128,
 }
 
-/// Returns what a share's work counts, given Bitcoin's time and that of the share's anchor.
-pub fn weight(work: Work, anchor_time: UnixTime, bitcoin_time: UnixTime, age_step_s: u32) -> u128 {
-    let steps = bitcoin_time.since(anchor_time).checked_div(age_step_s).unwrap_or(0);
+/// Returns what a share's work counts, given Bitcoin's time and the share's date.
+pub fn weight(work: Work, date: UnixTime, bitcoin_time: UnixTime, age_step_s: u32) -> u128 {
+    let steps = bitcoin_time.since(date).checked_div(age_step_s).unwrap_or(0);
     steps.checked_mul(BITS_PER_AGE_STEP).and_then(|bits| work.0.checked_shr(bits)).unwrap_or(0)
 }
 
 impl Tree {
+    /// The date of a share, of this tree or another one: the median time past of its anchor, or of the best chain's block at that
+    /// height if that is earlier. Blocks beside the best chain can state any time where they cost little.
+    fn date(&self, share: &LinkedShare) -> UnixTime {
+        let anchor_height = BlockHeight(share.info().block_height.0.saturating_sub(1));
+        let best = self.headers().latest_time_at(anchor_height);
+        best.map_or(share.anchor_time, |best| best.min(share.anchor_time))
+    }
+
     /// What shares count in the choice between chains, by Bitcoin's time of now. The shares of a base count nothing.
-    fn weigher(&self) -> impl Fn(&LinkedShare) -> u128 + use<> {
+    fn weigher(&self) -> impl Fn(&LinkedShare) -> u128 + use<'_> {
         let (bitcoin_time, age_step_s) = (self.bitcoin_time(), self.params().age_step_s);
         move |share| match share.verified {
-            true => weight(share.work, share.anchor_time, bitcoin_time, age_step_s),
+            true => weight(share.work, self.date(share), bitcoin_time, age_step_s),
             false => 0,
         }
     }
@@ -46,22 +54,22 @@ impl Tree {
         above.fold(0u128, |sum, share| sum.saturating_add(weigh(share)))
     }
 
-    /// The weight of the verified shares of a main chain whose anchors are not older than `oldest`.
+    /// The weight of the verified shares of a main chain whose dates are not older than `oldest`.
     ///
     /// This tree's clock weighs both chains of a comparison: they may have learnt of Bitcoin's newest block one after the
     /// other.
     fn recent_work_of(&self, chain: &Self, oldest: UnixTime) -> u128 {
         let weigh = self.weigher();
         let verified = chain.main_chain().iter().rev().take_while(|share| share.verified);
-        let counted = verified.filter(|share| share.anchor_time >= oldest);
+        let counted = verified.filter(|share| self.date(share) >= oldest);
         counted.fold(0u128, |sum, share| sum.saturating_add(weigh(share)))
     }
 
-    /// The time from which on this chain is verified: that of the oldest verified share's anchor; the beginning of time for
-    /// a chain that is verified from its genesis share on.
-    fn verified_since(&self) -> UnixTime {
-        let oldest = self.main_chain().iter().rev().take_while(|share| share.verified).last();
-        oldest.filter(|share| !share.info().is_genesis()).map_or(UnixTime(0), |share| share.anchor_time)
+    /// The time from which on a chain is verified: the date of its oldest verified share; the beginning of time for a chain that
+    /// is verified from its genesis share on.
+    fn verified_since(&self, chain: &Self) -> UnixTime {
+        let oldest = chain.main_chain().iter().rev().take_while(|share| share.verified).last();
+        oldest.filter(|share| !share.info().is_genesis()).map_or(UnixTime(0), |share| self.date(share))
     }
 
     /// The weight of all verified shares of the main chain.
@@ -156,7 +164,7 @@ impl Tree {
     /// Only the time counts for which both are verified. Otherwise a chain would win by having been followed for longer.
     pub fn loses_to(&self, theirs: &Self) -> bool {
         let (Some(our_tip), Some(their_tip)) = (self.tip(), theirs.tip()) else { return theirs.tip().is_some() };
-        let oldest = self.verified_since().max(theirs.verified_since());
+        let oldest = self.verified_since(self).max(self.verified_since(theirs));
         let rank = |chain: &Self, tip: &LinkedShare| (self.recent_work_of(chain, oldest), tip.rank());
         rank(theirs, their_tip) > rank(self, our_tip)
     }

@@ -152,6 +152,14 @@ impl HeaderIndex {
         self.get(self.best.get(height.0.checked_sub(root.0)? as usize)?)
     }
 
+    /// The latest median time past that the best chain knows of a height: of its block there, or of the oldest one held without gaps
+    /// if that is above. `None` above its tip.
+    pub fn latest_time_at(&self, height: BlockHeight) -> Option<UnixTime> {
+        let root = self.get(self.best.front()?)?;
+        let best = if height < root.height { Some(root) } else { self.best_at(height) };
+        best.map(|best| best.median_time_past)
+    }
+
     /// Whether a block is on the part of the best chain that is held without gaps.
     pub fn is_on_best(&self, hash: &BlockHash) -> bool {
         self.get(hash).is_some_and(|anchor| self.is_in_best(anchor))

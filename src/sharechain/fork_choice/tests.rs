@@ -1,9 +1,11 @@
+use bitcoin::block::Header;
+
 use super::*;
 use crate::params::{ChainParams, Network};
 use crate::share::encoding::tests::longest_share;
 use crate::share::Share;
 use crate::sharechain::tests::support::*;
-use crate::sharechain::Anchor;
+use crate::sharechain::{Anchor, BestChain, Verdict};
 use crate::units::Target;
 
 const STEP_S: u32 = 172_800;
@@ -39,6 +41,56 @@ fn a_branch_on_a_newer_block_becomes_the_main_chain_when_the_other_one_has_aged(
     };
     assert_eq!(bitcoin_at(STEP_S - 1), main);
     assert_eq!(bitcoin_at(STEP_S), branch.id());
+}
+
+/// Bitcoin's best chain from height 100 to 120: its blocks above 101 are a step of age later.
+fn best_chain_a_step_later() -> BestChain {
+    let mut headers: Vec<Header> = Vec::new();
+    for height in 101..=120 {
+        let below = headers.last().copied().unwrap_or(anchor(100).header);
+        let time = below.time + if height == 102 { STEP_S + 7_200 } else { 1 };
+        headers.push(Header { prev_blockhash: below.block_hash(), time, ..below });
+    }
+    BestChain { is_settled: true, root: Some(Box::new(anchor(100))), headers }
+}
+
+/// On test networks blocks cost next to nothing, and headers beside the best chain may have any time up to now.
+#[test]
+fn a_share_on_a_side_block_is_no_newer_than_the_best_chains_block_at_that_height() {
+    let now = START.plus(2 * STEP_S);
+    for (height, is_newer) in [(50, false), (101, false), (106, false), (107, true), (120, true), (126, true)] {
+        let mut node = TestNode::with_chain(5);
+        let fork = node.tip();
+        node.extend(2);
+        let main = node.tip();
+        node.now = now;
+        let side = anchor_at(height, START.plus(STEP_S + 7_200));
+        node.chain.tree_mut().add_anchor(side.clone());
+        (node.anchor, node.miner) = (side, script(9));
+        let branch = node.on(&fork);
+        assert_eq!(node.give(&branch), Verdict::Accepted);
+        assert_eq!(node.tip(), main, "two shares against one");
+        node.chain.follow_best_chain(best_chain_a_step_later(), now);
+        assert_eq!(node.tip(), if is_newer { branch.id() } else { main }, "{height}");
+    }
+}
+
+/// A chain's oldest verified share is no newer either: otherwise nothing of ours would count.
+#[test]
+fn a_base_on_side_blocks_does_not_limit_what_counts() {
+    let mut ours = TestNode::with_chain(10);
+    ours.chain.follow_best_chain(best_chain_a_step_later(), ours.now);
+    for (height, is_better) in [(101, false), (120, true)] {
+        let mut theirs = TestNode::new();
+        let side = anchor_at(height, START.plus(STEP_S + 7_200));
+        theirs.chain.tree_mut().add_anchor(side.clone());
+        (theirs.anchor, theirs.miner, theirs.now) = (side.clone(), script(9), START.plus(2 * STEP_S));
+        theirs.extend(3);
+        let mut tree = ours.chain.tree().without_shares();
+        tree.add_anchor(side);
+        theirs.main_shares().into_iter().enumerate().for_each(|(at, share)| tree.restore(share, at > 0));
+        assert_eq!(ours.chain.tree().loses_to(&tree), is_better, "{height}");
+    }
 }
 
 /// The oldest shares of a pruned chain have siblings, whose parent is not held either.

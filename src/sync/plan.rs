@@ -306,6 +306,11 @@ impl Plan {
         self.retry_where_all_failed();
     }
 
+    /// Whether no batch before this one is pending.
+    pub fn awaits_first(&self, batch: Batch) -> bool {
+        self.pending.keys().next().is_none_or(|first| *first >= batch.start)
+    }
+
     /// Lets all peers try again where all have failed.
     fn retry_where_all_failed(&mut self) {
         let limits: Vec<(PeerHandle, usize)> =

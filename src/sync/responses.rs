@@ -186,8 +186,9 @@ impl Sync {
         // The plan may have ended while the response was on its way.
         let Some(plan) = self.plans.get_mut(&number) else { return };
         match plan.receive(batch, peer, shares, now) {
-            // The author of the list claimed to have these shares. Part of them may have been pruned or reorganised since.
-            BatchOutcome::Partial if shares.is_empty() && plan.is_author(peer) => {
+            // The author of the list claimed to have these shares. Part of them may have been pruned or reorganised since. Batches in
+            // flight behind the first are not counted: a peer that left its chain has none of them.
+            BatchOutcome::Partial if shares.is_empty() && plan.is_author(peer) && plan.awaits_first(batch) => {
                 self.penalize(peer, Misbehaviour::Useless);
             }
             BatchOutcome::Complete | BatchOutcome::Partial => {}

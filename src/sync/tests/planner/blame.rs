@@ -1,6 +1,6 @@
 //! Blame: no peer is penalised for another peer's lies.
 
-use super::fixtures::FakeChain;
+use super::fixtures::{ids, shares, FakeChain};
 use super::scenario::{Chain, Scenario};
 use crate::peer::PeerHandle;
 use crate::share::ShareId;
@@ -140,5 +140,20 @@ fn helpers_are_not_blamed_for_lacking_shares_they_never_claimed() {
         });
         assert_eq!(scenario.misbehaviours, []);
         assert!(scenario.delivered.iter().any(|(_, id)| *id == chain.tip()), "by a list of its own");
+    }
+}
+
+/// Whether it left its chain or never had it cannot be told apart, so a list costs the same however many batches are in flight.
+#[test]
+fn a_peer_without_any_share_of_its_list_is_scored_four_times() {
+    for len in [10, 256, 257, 3_000] {
+        let other = Chain::new(100, len);
+        let mut scenario = Scenario::new(FakeChain(ids(&shares(0, 5))));
+        scenario.connect(1);
+        scenario.run(50, |_, request| match request {
+            Request::Shares { .. } => Some((0, Response::Shares(List::default()))),
+            request => Some((0, other.response(request))),
+        });
+        assert_eq!((&scenario.misbehaviours[..], scenario.dropped), (&[(1, Misbehaviour::Useless); 4][..], 1), "{len}");
     }
 }

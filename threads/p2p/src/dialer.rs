@@ -110,6 +110,10 @@ struct KnownPeer {
     was_anchor: bool,
     /// What the last dial was for.
     purpose: Purpose,
+    /// The group that the last dial or the outbound connection leads to, if others may not.
+    dialled: Group,
+    /// Groups that have been dialled in vain since the last failure that counts.
+    failed: Vec<Group>,
 }
 
 impl KnownPeer {
@@ -118,12 +122,17 @@ impl KnownPeer {
         group(self.addresses.first().and_then(|(_, address)| ip_of(address)))
     }
 
-    /// Returns its group if there is to be one outbound connection at most to that: peers on own networks and configured
-    /// ones are exempt.
-    fn exclusive_group(&self) -> Group {
-        let ip = self.addresses.first().and_then(|(_, address)| ip_of(address))?;
-        let is_exclusive = matches!(self.source, Source::Table(_)) && !is_own_network(ip);
-        is_exclusive.then(|| group(Some(ip))).flatten()
+    /// Returns the group of an address if there is to be one outbound connection at most to that: own networks and configured
+    /// peers are exempt.
+    fn exclusive_group(&self, address: &Multiaddr) -> Group {
+        let ip = ip_of(address).filter(|ip| matches!(self.source, Source::Table(_)) && !is_own_network(*ip))?;
+        group(Some(ip))
+    }
+
+    /// Returns the group to dial next: that of its best address outside those that have failed.
+    fn next_group(&self) -> Group {
+        let groups = self.addresses.iter().map(|(_, address)| self.exclusive_group(address));
+        groups.filter(Option::is_some).find(|group| !self.failed.contains(group)).flatten()
     }
 
     /// Whether this node dialled it or is dialling it, for this purpose.
@@ -193,7 +202,9 @@ impl Dialer {
         }
         let wait = if dialer.peers.is_empty() { Duration::ZERO } else { BOOTNODES_WAIT };
         for (peer, address) in bootnodes {
-            dialer.add(peer, address, Source::Bootnode, now + wait);
+            let is_first = dialer.peers.get(&peer).is_none_or(|known| known.addresses.is_empty());
+            let rank = if is_first { Rank::Configured } else { Rank::of(&address) };
+            dialer.add(peer, address, rank, Source::Bootnode, now + wait);
         }
         dialer.changed = false;
         dialer
@@ -212,7 +223,8 @@ impl Dialer {
         seen.sort_by_key(|(kind, seen, peer, _)| (*kind != Kind::Anchor, Reverse(*seen), **peer));
         let mut text = String::new();
         for (kind, seen, peer, known) in seen {
-            for (_, address) in &known.addresses {
+            // What the DHT alone reports would come back as the peer's own word.
+            for (_, address) in known.addresses.iter().filter(|(rank, _)| *rank != Rank::Heard) {
                 // Writing to a string does not fail.
                 let _ = writeln!(text, "{} {seen} {address}/p2p/{peer}", kind.name());
             }
@@ -259,7 +271,8 @@ impl Dialer {
 
     /// Adds a peer that was found on the local network.
     pub fn add_local(&mut self, peer: PeerId, address: Multiaddr, now: Instant) {
-        self.add(peer, address, Source::Local, now);
+        let rank = Rank::of(&address);
+        self.add(peer, address, rank, Source::Local, now);
     }
 
     /// Adds addresses that a peer, connected from `ip`, advertises for itself.
@@ -301,6 +314,8 @@ impl Dialer {
             }
             known.addresses.sort_by_key(|(rank, _)| *rank);
             self.changed |= known.addresses != before;
+            known.dialled = known.exclusive_group(address);
+            known.failed.clear();
         }
         self.connected(&peer, true, now, time);
     }
@@ -419,19 +434,23 @@ impl Dialer {
         known.next_try = known.next_try.max(now + BACKOFF_MIN);
     }
 
-    /// Notes a failed dial. Returns true if it is the first failure of a bootnode.
+    /// Notes a failed dial, a failure of the peer once all groups of its addresses have been dialled in vain. Returns true if
+    /// it is the first failure of a bootnode.
     pub fn dial_failed(&mut self, peer: &PeerId, now: Instant) -> bool {
         let Some(known) = self.peers.get_mut(peer) else { return false };
-        (known.is_dialling, known.was_anchor, known.evicted_us) = (false, false, false);
-        known.is_full = false;
+        known.is_dialling = false;
         for (rank, address) in known.addresses.iter_mut().filter(|(rank, _)| *rank == Rank::Dialled) {
             *rank = Rank::of(address);
         }
         known.addresses.sort_by_key(|(rank, _)| *rank);
-        // Next time another of the best is first, see `choice`.
-        if let Some(best) = known.addresses.chunk_by_mut(|(one, _), (other, _)| one == other).next() {
-            best.rotate_left(1);
+        known.failed.extend(known.dialled.take().map(Some));
+        // A peer may advertise new addresses meanwhile.
+        if (1..ADDRESSES_MAX).contains(&known.failed.len()) && known.next_group().is_some() {
+            known.next_try = now + BACKOFF_MIN;
+            return false;
         }
+        (known.was_anchor, known.evicted_us, known.is_full) = (false, false, false);
+        known.failed.clear();
         self.back_off(peer, now)
     }
 
@@ -465,15 +484,15 @@ impl Dialer {
     /// Adds an address of a peer, and the peer to the new table if it is not known and its bucket has room.
     fn add_new(&mut self, peer: PeerId, address: Multiaddr, from: HeardFrom, now: Instant) {
         let bucket = self.key.new_bucket(group(ip_of(&address)), from);
+        let rank = if from == HeardFrom::Dht { Rank::Heard } else { Rank::of(&address) };
         if self.peers.contains_key(&peer) || self.make_room(bucket) {
-            self.add(peer, address, Source::Table(bucket), now);
+            self.add(peer, address, rank, Source::Table(bucket), now);
         }
     }
 
     /// Adds a peer that was dialled to the tried table, or moves it there, if its bucket has room.
     fn add_tried(&mut self, peer: PeerId, address: Multiaddr, now: Instant) {
-        let at = self.peers.get(&peer).map_or_else(|| group(ip_of(&address)), KnownPeer::group);
-        let bucket = self.key.tried_bucket(at, &peer.to_bytes());
+        let bucket = self.key.tried_bucket(group(ip_of(&address)), &peer.to_bytes());
         let is_tried = |known: &KnownPeer| !matches!(known.source, Source::Table(Bucket::New(_)));
         if self.peers.get(&peer).is_some_and(is_tried) || !self.make_room(bucket) {
             return;
@@ -483,11 +502,14 @@ impl Dialer {
                 known.source = Source::Table(bucket);
                 self.changed = true;
             }
-            None => self.add(peer, address, Source::Table(bucket), now),
+            None => {
+                let rank = Rank::of(&address);
+                self.add(peer, address, rank, Source::Table(bucket), now);
+            }
         }
     }
 
-    fn add(&mut self, peer: PeerId, address: Multiaddr, source: Source, next_try: Instant) {
+    fn add(&mut self, peer: PeerId, address: Multiaddr, rank: Rank, source: Source, next_try: Instant) {
         if peer == self.our_id {
             return;
         }
@@ -506,13 +528,15 @@ impl Dialer {
             is_dialling: false,
             was_anchor: false,
             purpose: Purpose::Full,
+            dialled: None,
+            failed: Vec::new(),
         });
         if matches!((known.source, source), (Source::Table(_), Source::Bootnode | Source::Local)) {
             known.source = source;
         }
-        if known.addresses.iter().all(|(_, known_address)| *known_address != address) {
-            let is_configured = source == Source::Bootnode && known.addresses.is_empty();
-            let rank = if is_configured { Rank::Configured } else { Rank::of(&address) };
+        let is_confirmed = |known_rank| known_rank == Rank::Heard && rank != Rank::Heard;
+        if known.addresses.iter().all(|(rank, known_address)| *known_address != address || is_confirmed(*rank)) {
+            known.addresses.retain(|(_, known_address)| *known_address != address);
             // The sort is stable: within a rank the newest address comes first.
             known.addresses.insert(0, (rank, address));
             known.addresses.sort_by_key(|(rank, _)| *rank);

@@ -5,11 +5,9 @@ use std::collections::HashSet;
 use std::time::Instant;
 
 use libp2p::{Multiaddr, PeerId};
-use p2pool_core::netgroup::is_own_network;
 
-use super::{Dialer, KnownPeer, Purpose, Source, DIALS_MAX, FEELER_INTERVAL, UNLISTED_TARGET};
-use crate::address::ip_of;
-use crate::buckets::{self, Bucket, Group, Key};
+use super::{Dialer, KnownPeer, Purpose, Source, BACKOFF_BOOTNODE_MAX, DIALS_MAX, FEELER_INTERVAL, UNLISTED_TARGET};
+use crate::buckets::{Bucket, Group, Key};
 
 impl Dialer {
     /// Returns the peers to dial now, given the number of outbound connections, and marks them as being dialled. `random`
@@ -39,6 +37,7 @@ impl Dialer {
         let room = DIALS_MAX.saturating_sub(due.len() + dialling);
         let count = |purpose| self.peers.values().filter(|known| known.is_outbound(purpose)).count();
         let (unlisted, feelers) = (count(Purpose::Unlisted), count(Purpose::Feeler));
+        self.skip_taken_groups(now);
         let missing = self.outbound_target.saturating_sub(outbound + dialling).min(room);
         if missing > 0 {
             due.extend(self.choose(missing, unlisted, random(), is_ready));
@@ -52,16 +51,34 @@ impl Dialer {
         due.into_iter()
             .filter_map(|(peer, purpose)| {
                 let known = self.peers.get_mut(&peer)?;
-                (known.is_dialling, known.purpose) = (true, purpose);
-                // A peer may invent addresses in other groups. A failed dial puts the next of its own first.
-                let group = known.exclusive_group();
-                let is_dialled = |address: &&Multiaddr| match ip_of(address) {
-                    Some(ip) if group.is_some() && !is_own_network(ip) => buckets::group(Some(ip)) == group,
-                    _ => true,
+                (known.is_dialling, known.purpose, known.dialled) = (true, purpose, known.next_group());
+                // A peer may invent addresses in other groups. These are dialled one after the other.
+                let known = &*known;
+                let is_dialled = |address: &&Multiaddr| {
+                    let group = known.exclusive_group(address);
+                    group.is_none() || group == known.dialled
                 };
                 Some((peer, known.addresses.iter().map(|(_, address)| address).filter(is_dialled).cloned().collect()))
             })
             .collect()
+    }
+
+    /// Returns the groups that outbound connections and dials lead to. `None`, which exempts, is not among them.
+    fn outbound_groups(&self) -> HashSet<Group> {
+        let is_outbound = |known: &&KnownPeer| known.is_dialling || matches!(known.connected, Some((_, true)));
+        self.peers.values().filter(is_outbound).map(|known| known.dialled).filter(Option::is_some).collect()
+    }
+
+    /// Has peers wait whose next group another outbound connection leads to by now, and starts with their best group again: that
+    /// connection may last.
+    fn skip_taken_groups(&mut self, now: Instant) {
+        let groups = self.outbound_groups();
+        for known in self.peers.values_mut().filter(|known| !known.failed.is_empty() && !known.is_dialling) {
+            if groups.contains(&known.next_group()) {
+                known.failed.clear();
+                known.next_try = now + BACKOFF_BOOTNODE_MAX;
+            }
+        }
     }
 
     /// Chooses peers of the tables: anchors first, then by turns from both tables, each time a random bucket and a random
@@ -74,10 +91,7 @@ impl Dialer {
         random: [u8; 16],
         is_ready: impl Fn(&PeerId, &KnownPeer) -> bool,
     ) -> Vec<(PeerId, Purpose)> {
-        let is_outbound = |known: &&KnownPeer| known.is_dialling || matches!(known.connected, Some((_, true)));
-        let mut groups: HashSet<Group> =
-            self.peers.values().filter(is_outbound).map(KnownPeer::exclusive_group).collect();
-        groups.remove(&None);
+        let mut groups = self.outbound_groups();
         let mut ready: Vec<(Bucket, &PeerId, &KnownPeer)> = self
             .peers
             .iter()
@@ -90,7 +104,7 @@ impl Dialer {
         let random = Key(random);
         for turn in 0..wanted {
             // `None`, which exempts, is in no set.
-            ready.retain(|(_, _, known)| !groups.contains(&known.exclusive_group()));
+            ready.retain(|(_, _, known)| !groups.contains(&known.next_group()));
             let left = wanted - turn;
             let turn = turn.to_be_bytes();
             let is_new_first = random.hash(&[b"table", &turn]).is_multiple_of(2);
@@ -108,7 +122,7 @@ impl Dialer {
             let is_unlisted = unlisted < UNLISTED_TARGET && (known.was_anchor || left + unlisted <= UNLISTED_TARGET);
             unlisted += usize::from(is_unlisted);
             chosen.push((*peer, if is_unlisted { Purpose::Unlisted } else { Purpose::Full }));
-            groups.extend(Some(known.exclusive_group()).filter(Option::is_some));
+            groups.extend(Some(known.next_group()).filter(Option::is_some));
             ready.retain(|(_, other, _)| *other != peer);
         }
         chosen

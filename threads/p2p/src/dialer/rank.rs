@@ -18,6 +18,8 @@ pub enum Rank {
     Own,
     /// On this machine.
     Loopback,
+    /// Reported by the DHT alone, anywhere: neither the peer nor a dial has confirmed it.
+    Heard,
 }
 
 impl Rank {

@@ -96,3 +96,99 @@ fn feelers_fill_few_buckets_of_the_tried_table_with_one_group() {
     let tried = dialer.peers.iter().filter(|(peer, known)| attackers.contains(*peer) && is_tried(known)).count();
     assert!(tried <= 32, "{tried} of 512 tried peers are of one /16");
 }
+
+/// Dials a peer's addresses until a failure counts, a second after the last dial each time. Returns what was dialled, dial by dial.
+fn dial_in_vain(dialer: &mut Dialer, peer: &PeerId, now: &mut Instant) -> Vec<Vec<String>> {
+    let (before, mut dialled) = (dialer.peers[peer].failures, Vec::new());
+    while dialer.peers[peer].failures == before {
+        *now += BACKOFF_MIN;
+        let due = dialer.due(*now, 0, || [9; 16], |_| false);
+        assert_eq!(due.len(), 1, "{dialled:?}");
+        dialled.push(due[0].1.iter().map(ToString::to_string).collect());
+        dialer.dial_failed(peer, *now);
+    }
+    dialled
+}
+
+#[test]
+fn decoys_that_the_dht_reports_come_after_a_peers_own_address_and_cost_it_no_failure() {
+    let (mut now, known, tried) = (Instant::now(), PeerId::random(), PeerId::random());
+    let own = [address(1).to_string()];
+    let decoys: Vec<Multiaddr> = (10..14).map(address).collect();
+    // Before and after the peer itself is heard, and after a restart.
+    let mut dialer = node(&[], "", now);
+    dialer.add_heard(known, decoys[..2].to_vec(), now);
+    advertise(&mut dialer, known, address(1), now, TIME);
+    dialer.disconnected(&known, now);
+    dialer.add_heard(known, decoys.clone(), now);
+    assert_eq!(dialer.to_text(), format!("new {TIME} {}/p2p/{known}\n", own[0]));
+    for mut dialer in [node(&[], &dialer.to_text(), now), dialer] {
+        dialer.add_heard(known, decoys.clone(), now);
+        let dialled = dial_in_vain(&mut dialer, &known, &mut now);
+        assert_eq!(dialled[0], own, "then the others");
+        assert_eq!(dialled.len(), ADDRESSES_MAX);
+        assert_eq!((dialer.peers[&known].failures, dialer.peers[&known].is_bad()), (1, false));
+        assert_eq!(dial_in_vain(&mut dialer, &known, &mut now)[0], own);
+    }
+    // One that was dialled, and is down for a moment.
+    let mut dialer = node(&[], "", now);
+    dialer.outbound_connected(tried, &address(1), now, TIME);
+    dialer.disconnecting(&tried);
+    dialer.add_heard(tried, decoys, now);
+    assert_eq!(dial_in_vain(&mut dialer, &tried, &mut now)[0], own);
+    assert_eq!(dial_in_vain(&mut dialer, &tried, &mut now)[0], own);
+}
+
+#[test]
+fn what_the_dht_reports_is_the_peers_own_address_once_the_peer_or_a_dial_confirms_it() {
+    let (now, one, two) = (Instant::now(), PeerId::random(), PeerId::random());
+    let mut dialer = node(&[], "", now);
+    for peer in [one, two] {
+        dialer.add_heard(peer, (1..5).map(address).collect(), now);
+    }
+    dialer.add_advertised(one, None, vec![address(2)], now, TIME);
+    dialer.outbound_connected(two, &address(2), now, TIME);
+    for peer in [one, two] {
+        assert_eq!(addresses(&dialer, &peer).len(), ADDRESSES_MAX);
+        assert_eq!(addresses(&dialer, &peer)[0], address(2).to_string());
+    }
+    assert_eq!(dialer.to_text().lines().count(), 2);
+}
+
+#[test]
+fn an_address_that_this_machine_has_no_route_to_costs_a_peer_no_failure() {
+    let (mut now, peer) = (Instant::now(), PeerId::random());
+    let v6: Multiaddr = "/ip6/2a00:1::1/tcp/1".parse().unwrap();
+    let mut dialer = node(&[], "", now);
+    dialer.add_advertised(peer, None, vec![address(1), v6.clone()], now, TIME);
+    for expected in [v6, address(1)] {
+        now += BACKOFF_MIN;
+        assert_eq!(dialer.due(now, 0, || [9; 16], |_| false), [(peer, vec![expected.clone()])]);
+        match expected == address(1) {
+            true => dialer.outbound_connected(peer, &expected, now, TIME),
+            false => assert!(!dialer.dial_failed(&peer, now)),
+        }
+        assert_eq!(dialer.peers[&peer].failures, 0);
+    }
+    dialer.disconnecting(&peer);
+    let dialled = dialer.due(now + BACKOFF_MIN, 0, || [9; 16], |_| false);
+    assert_eq!(dialled, [(peer, vec![address(1)])], "what can be reached is first from then on");
+}
+
+#[test]
+fn a_decoy_in_a_group_with_a_connection_keeps_no_peer_from_being_dialled_again() {
+    let (now, known, attacker) = (Instant::now(), PeerId::random(), PeerId::random());
+    let mut dialer = node(&[], "", now);
+    advertise(&mut dialer, known, address(1), now, TIME);
+    dialer.disconnected(&known, now);
+    dialer.add_heard(known, vec![address(2)], now);
+    let now = now + BACKOFF_MIN;
+    assert_eq!(due(&mut dialer, now, 0), [known]);
+    dialer.dial_failed(&known, now);
+    dialer.outbound_connected(attacker, &address(2), now, TIME);
+    let later = now + BACKOFF_MIN;
+    assert!(due(&mut dialer, later, 1).is_empty());
+    let dialled = dialer.due(later + BACKOFF_BOOTNODE_MAX, 1, || [9; 16], |_| false);
+    assert_eq!(dialled, [(known, vec![address(1)])]);
+    assert_eq!(dialer.peers[&known].failures, 0, "it was not dialled everywhere");
+}

@@ -22,20 +22,24 @@ use p2pool_core::token_bucket::{Rate, TokenBucket};
 
 use crate::address::{is_onion, is_plain, is_relayed, may_advertise, without_peer_id};
 use crate::origin::{Origin, TorAddresses};
-use crate::rate_limits::{Action, NetgroupLimiter, RateLimiter};
+use crate::rate_limits::{Action, RateLimiter, SharedBucket};
 
 /// Interval of lookups of this node's own id, which fill the routing table.
 const REFRESH: Duration = Duration::from_secs(60);
 /// Bytes of a DHT packet: twenty nodes with [`ADDRESSES_PER_PEER_MAX`] addresses of at most 80 bytes each.
 const PACKET_LEN_MAX: usize = 16 << 10;
-/// Messages that a connection may send whatever others of its netgroup send: twice what a node needs that looks for others.
+/// Messages that a connection may send whatever others send: twice what a node needs that looks for others.
 const OWN: Rate = Rate { burst: 60, interval: Duration::from_secs(3) };
 /// Messages that all connections may send beyond that. A response has up to [`PACKET_LEN_MAX`], mostly a fifth of it.
 const BEYOND: Rate = Rate { burst: 1_200, interval: Duration::from_millis(50) };
+/// Those of one netgroup: an eighth, so that few netgroups do not send what all may.
+const BEYOND_OF_NETGROUP: Rate = Rate { burst: 150, interval: Duration::from_millis(400) };
 /// Addresses kept per node.
 pub const ADDRESSES_PER_PEER_MAX: usize = 8;
 
 type Inner = kad::Behaviour<MemoryStore>;
+/// What the library's handler of a connection reports.
+type Message = THandlerOutEvent<Inner>;
 
 /// Kademlia with limits on the addresses that a node may spread and on those that peers can make this node dial.
 pub struct Dht {
@@ -50,8 +54,7 @@ pub struct Dht {
     /// Connections to be closed.
     closing: VecDeque<(PeerId, ConnectionId)>,
     connection_limiters: HashMap<ConnectionId, (RateLimiter, TokenBucket<Instant>)>,
-    netgroup_limiter: NetgroupLimiter,
-    beyond: TokenBucket<Instant>,
+    beyond: SharedBucket,
     /// When this node first responded to a request on a connection.
     responded_at: HashMap<ConnectionId, Instant>,
 }
@@ -98,8 +101,7 @@ impl Dht {
             heard: VecDeque::new(),
             closing: VecDeque::new(),
             connection_limiters: HashMap::new(),
-            netgroup_limiter: NetgroupLimiter::default(),
-            beyond: TokenBucket::new(BEYOND, Instant::now()),
+            beyond: SharedBucket::new(BEYOND, BEYOND_OF_NETGROUP, Instant::now()),
             responded_at: HashMap::new(),
         }
     }
@@ -154,8 +156,7 @@ impl Dht {
         let netgroup = self.connected.get(&connection).and_then(|origin| origin.netgroup);
         let new = || (RateLimiter::new(1, now), TokenBucket::new(OWN, now));
         let (limiter, own) = self.connection_limiters.entry(connection).or_insert_with(new);
-        let is_admitted = limiter.take(Action::Dht, now)
-            && (own.take(now) || (self.netgroup_limiter.take(netgroup, Action::Dht, now) && self.beyond.take(now)));
+        let is_admitted = limiter.take(Action::Dht, now) && (own.take(now) || self.beyond.take(netgroup, now));
         if !is_admitted && !self.closing.contains(&(peer, connection)) {
             log::debug!("peer {peer} is disconnected: too many messages of the DHT");
             self.closing.push_back((peer, connection));
@@ -191,6 +192,11 @@ impl Dht {
         let failure = DialFailure { peer_id: Some(peer), error: &DialError::Aborted, connection_id };
         self.inner.on_swarm_event(FromSwarm::DialFailure(failure));
     }
+}
+
+/// Whether a message ends a request of this node, which decides how many there are. The handler reports none without one.
+const fn is_response(message: &Message) -> bool {
+    matches!(message, Message::FindNodeRes { .. } | Message::QueryError { .. })
 }
 
 impl NetworkBehaviour for Dht {
@@ -246,7 +252,7 @@ impl NetworkBehaviour for Dht {
     }
 
     fn on_connection_handler_event(&mut self, peer: PeerId, connection: ConnectionId, event: THandlerOutEvent<Self>) {
-        if self.admit(peer, connection, Instant::now()) {
+        if is_response(&event) || self.admit(peer, connection, Instant::now()) {
             self.inner.on_connection_handler_event(peer, connection, event);
         }
     }
@@ -339,6 +345,7 @@ mod tests {
         assert!(dht.may_dial(&at("/ip4/192.168.1.1/tcp/80")));
         assert!(!dht.may_dial(&at("/ip4/127.0.0.1/tcp/8332")));
     }
+
     #[test]
     fn a_connection_and_its_netgroup_may_send_so_much() {
         let (mut dht, peer, now) = (dht(true), PeerId::random(), Instant::now());
@@ -346,12 +353,47 @@ mod tests {
             connect(&mut dht, number, from);
             (0..1_000).take_while(|_| dht.admit(peer, ConnectionId::new_unchecked(number), now)).count()
         };
-        let of_connection = taken_by(1, "9.9.9.9");
-        assert!((600..700).contains(&of_connection), "{of_connection}");
-        let of_others: Vec<usize> = (2..20).map(|number| taken_by(number, "8.8.8.8")).collect();
-        let beyond: usize = of_connection - 60 + of_others.iter().map(|taken| taken - 60).sum::<usize>();
-        assert!(of_others.iter().all(|taken| *taken >= 60) && (1_200..1_300).contains(&beyond), "{of_others:?}");
-        assert_eq!(dht.closing.len(), 19, "each is closed, once");
+        assert_eq!(taken_by(1, "192.168.1.7"), 600);
+        let mut beyond = |numbers: std::ops::Range<usize>, from: fn(usize) -> String| -> usize {
+            let taken: Vec<usize> = numbers.map(|number| taken_by(number, &from(number))).collect();
+            assert!(taken.iter().all(|taken| *taken >= 60), "{taken:?}");
+            taken.iter().map(|taken| taken - 60).sum()
+        };
+        let of_all = 1_200 - (600 - 60);
+        assert_eq!(beyond(2..20, |_| "8.8.8.8".to_owned()), 150);
+        assert_eq!(beyond(20..50, |number| format!("8.8.{number}.8")), of_all - 150);
+        assert_eq!(dht.closing.len(), 49, "each is closed, once");
+    }
+
+    #[test]
+    fn two_netgroups_do_not_take_from_others_what_all_may_send() {
+        let (mut dht, now) = (dht(true), Instant::now());
+        let mut sends = |number: usize, from: &str, messages: usize, now: Instant| {
+            connect(&mut dht, number, from);
+            let (peer, connection) = (PeerId::random(), ConnectionId::new_unchecked(number));
+            (0..messages).all(|_| dht.admit(peer, connection, now))
+        };
+        for second in 0..60 {
+            let now = now + Duration::from_secs(second);
+            for number in 1..=16 {
+                sends(number, if number % 2 == 0 { "8.8.8.8" } else { "9.9.9.9" }, 600, now);
+            }
+        }
+        assert!(sends(17, "7.7.7.7", 60 + 150, now + Duration::from_secs(60)), "its connection stays");
+    }
+
+    #[test]
+    fn responses_to_this_node_close_no_connection() {
+        let (mut dht, peer) = (dht(false), PeerId::random());
+        connect(&mut dht, 1, "8.8.8.8");
+        let (connection, query_id) = (ConnectionId::new_unchecked(1), dht.inner.get_closest_peers(peer));
+        while dht.admit(peer, connection, Instant::now()) {}
+        dht.closing.clear();
+        for _ in 0..1_000 {
+            let response = Message::FindNodeRes { closer_peers: Vec::new(), query_id };
+            dht.on_connection_handler_event(peer, connection, response);
+        }
+        assert!(dht.closing.is_empty());
     }
 
     #[test]

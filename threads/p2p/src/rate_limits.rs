@@ -10,6 +10,8 @@ use p2pool_core::token_bucket::{Rate, TokenBucket};
 const PEERS_PER_NETGROUP: u32 = 4;
 /// The same of an anonymous one: all that may be connected from it, so that honest members feel their own limits alone.
 const PEERS_PER_ANONYMOUS: u32 = 8 * PEERS_PER_NETGROUP;
+/// How many times as much of a [`SharedBucket`] an anonymous netgroup may take: half of it, if the part of others is an eighth.
+const ANONYMOUS_PARTS: u32 = 4;
 /// Netgroups that are remembered. Past that, those whose buckets are full are forgotten.
 const NETGROUPS_MAX: usize = 1_024;
 
@@ -107,6 +109,43 @@ impl NetgroupLimiter {
     }
 }
 
+/// A token bucket of all, of which each netgroup has a part, so that few of them do not use it up. Peers without a netgroup are
+/// limited by that of all alone.
+#[derive(Debug)]
+pub struct SharedBucket {
+    of_all: TokenBucket<Instant>,
+    part: Rate,
+    parts: HashMap<Netgroup, TokenBucket<Instant>>,
+}
+
+impl SharedBucket {
+    /// A full bucket. An anonymous netgroup's part is [`ANONYMOUS_PARTS`] times as large.
+    pub fn new(of_all: Rate, part: Rate, now: Instant) -> Self {
+        Self { of_all: TokenBucket::new(of_all, now), part, parts: HashMap::new() }
+    }
+
+    /// Takes a token of a netgroup's part and of all. False if one has none; then none is taken.
+    pub fn take(&mut self, netgroup: Option<Netgroup>, now: Instant) -> bool {
+        let Some(netgroup) = netgroup else { return self.of_all.take(now) };
+        if !self.parts.contains_key(&netgroup) && self.parts.len() >= NETGROUPS_MAX {
+            self.parts.retain(|_, bucket| !bucket.is_full(now));
+            if self.parts.len() >= NETGROUPS_MAX {
+                return false;
+            }
+        }
+        let rate = if netgroup.is_anonymous() { self.part.times(ANONYMOUS_PARTS) } else { self.part };
+        let part = self.parts.entry(netgroup).or_insert_with(|| TokenBucket::new(rate, now));
+        if !part.take(now) {
+            return false;
+        }
+        let is_taken = self.of_all.take(now);
+        if !is_taken {
+            part.give_back();
+        }
+        is_taken
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,6 +167,19 @@ mod tests {
         assert_eq!(of_tor, 3_200, "as much as 32 peers");
         limiter.give_back(at("8.8.8.1"), Action::Request);
         assert!(limiter.take(at("8.8.8.8"), Action::Request, now));
+    }
+
+    #[test]
+    fn what_is_refused_takes_no_token_of_a_shared_bucket() {
+        let (start, second) = (Instant::now(), Duration::from_secs(1));
+        let rate = |burst, interval| Rate { burst, interval };
+        let mut bucket = SharedBucket::new(rate(16, second), rate(2, 100 * second), start);
+        let mut taken = |netgroup, now| (0..100).filter(|_| bucket.take(netgroup, now)).count();
+        assert_eq!(taken(at("8.8.8.8"), start), 2);
+        assert_eq!(taken(Some(Netgroup::Tor), start), 8);
+        assert_eq!(taken(None, start), 16 - 2 - 8);
+        assert_eq!(taken(at("9.9.9.9"), start), 0);
+        assert_eq!(taken(at("9.9.9.9"), start + 2 * second), 2, "its own part is still full");
     }
 
     #[test]

@@ -183,7 +183,7 @@ fn behaviour(
         gater,
         limits: connection_limits::Behaviour::new(limits()),
         peers: OneConnection::new(protocols, our_id, limits_of_peers, names.full.clone()),
-        reach: Reach::new(our_id, relay_client, config.upnp),
+        reach: Reach::new(our_id, relay_client, config.upnp, TorAddresses::new(config)),
     })
 }
 

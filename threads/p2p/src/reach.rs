@@ -3,7 +3,7 @@
 //! All of it is libp2p's own. The wrappers here keep peers from choosing what this node dials and announces: the driver
 //! decides which addresses are announced, and gives hole punching its candidates.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::num::NonZeroU32;
 use std::task::{Context, Poll};
@@ -17,13 +17,14 @@ use libp2p::swarm::{
     THandlerOutEvent, ToSwarm,
 };
 use libp2p::{autonat, dcutr, relay, upnp, Multiaddr, PeerId};
-use p2pool_core::netgroup::Netgroup;
-use p2pool_core::token_bucket::{Rate, TokenBucket};
+use p2pool_core::token_bucket::Rate;
 use thiserror::Error;
 
 use crate::address::{ip_of, is_plain, is_relayed, may_advertise};
 use crate::behaviour::INBOUND_MAX;
 use crate::guarded::Guarded;
+use crate::origin::{Origin, TorAddresses};
+use crate::rate_limits::SharedBucket;
 
 /// Peers that this node relays for at most: as many as may be connected. A reservation is an entry in a table.
 const RESERVATIONS_MAX: usize = INBOUND_MAX as usize;
@@ -44,8 +45,6 @@ const CIRCUITS_BURST: NonZeroU32 = NonZeroU32::new(8).expect("8 > 0");
 const CIRCUIT_INTERVAL: Duration = Duration::from_secs(300);
 /// Relayed connections that all open: 1 GiB in an hour, if each is used up.
 const CIRCUITS: Rate = Rate { burst: 64, interval: Duration::from_secs(20) };
-/// Netgroups whose relayed connections are counted: more than are connected.
-const CIRCUIT_NETGROUPS_MAX: usize = 1_024;
 
 /// Time before the first test: a node has peers by then.
 const TEST_DELAY: Duration = Duration::from_secs(5);
@@ -86,34 +85,16 @@ pub struct Reach {
 }
 
 /// Limits the relayed connections that one netgroup opens, and all. The library's own limiter counts each of the countless addresses
-/// of an IPv6 network.
-fn circuit_limiter() -> impl FnMut(PeerId, &Multiaddr, Instant) -> bool + Send {
+/// of an IPv6 network, and all that come through Tor as one of an own network.
+fn circuit_limiter(tor: TorAddresses) -> impl FnMut(PeerId, &Multiaddr, Instant) -> bool + Send {
     let rate = Rate { burst: CIRCUITS_BURST.get(), interval: CIRCUIT_INTERVAL };
-    let mut by_netgroup: HashMap<Netgroup, TokenBucket<Instant>> = HashMap::new();
-    let mut of_all = None;
-    move |_, address, now| {
-        if by_netgroup.len() >= CIRCUIT_NETGROUPS_MAX {
-            by_netgroup.retain(|_, bucket| !bucket.is_full(now));
-        }
-        let of_all = of_all.get_or_insert_with(|| TokenBucket::new(CIRCUITS, now));
-        if !of_all.take(now) {
-            return false;
-        }
-        let netgroup = ip_of(address).and_then(Netgroup::of);
-        let is_within = netgroup.is_none_or(|netgroup| {
-            by_netgroup.len() < CIRCUIT_NETGROUPS_MAX
-                && by_netgroup.entry(netgroup).or_insert_with(|| TokenBucket::new(rate, now)).take(now)
-        });
-        if !is_within {
-            of_all.give_back();
-        }
-        is_within
-    }
+    let mut bucket = SharedBucket::new(CIRCUITS, rate, Instant::now());
+    move |_, address, now| bucket.take(Origin::at(address, &tor).netgroup, now)
 }
 
 impl Reach {
     /// Must be called inside a tokio runtime.
-    pub fn new(our_id: PeerId, relay_client: relay::client::Behaviour, upnp: bool) -> Self {
+    pub fn new(our_id: PeerId, relay_client: relay::client::Behaviour, upnp: bool, tor: TorAddresses) -> Self {
         let relay = relay::Config {
             max_reservations: RESERVATIONS_MAX,
             // One connection is in use, others are being closed.
@@ -127,7 +108,7 @@ impl Reach {
             ..relay::Config::default()
         };
         let mut relay = relay.circuit_src_per_peer(CIRCUITS_BURST, CIRCUIT_INTERVAL);
-        relay.circuit_src_rate_limiters.push(Box::new(circuit_limiter()));
+        relay.circuit_src_rate_limiters.push(Box::new(circuit_limiter(tor)));
         let mut relay = relay::Behaviour::new(our_id, relay);
         // The driver enables it.
         relay.set_status(Some(relay::Status::Disable));
@@ -406,6 +387,8 @@ impl NetworkBehaviour for HolePunching {
 mod tests {
     use libp2p::core::ConnectedPoint;
     use libp2p::swarm::ConnectionClosed;
+    use p2pool_core::config::Config;
+    use p2pool_core::params::{ChainParams, Network};
 
     use super::*;
 
@@ -429,7 +412,7 @@ mod tests {
 
     #[test]
     fn one_netgroup_opens_few_circuits_and_all_of_them_not_many() {
-        let (mut limiter, now) = (circuit_limiter(), Instant::now());
+        let (mut limiter, now) = (circuit_limiter(TorAddresses::default()), Instant::now());
         let mut opened = |addresses: Vec<String>| {
             let mut is_opened = |address: &String| limiter(PeerId::random(), &address.parse().unwrap(), now);
             addresses.iter().filter(|address| is_opened(address)).count()
@@ -440,6 +423,21 @@ mod tests {
         let of_many = |number: u32| format!("/ip4/8.{}.{}.8/tcp/1", number / 250, number % 250);
         assert_eq!(opened((0..5_000).map(of_many).collect()), 64 - 8);
         assert!(limiter(PeerId::random(), &"/ip4/9.9.9.9/tcp/1".parse().unwrap(), now + CIRCUITS.interval));
+    }
+
+    #[test]
+    fn strangers_through_tor_open_no_more_circuits_than_their_netgroup_may() {
+        let mut config = Config::for_tests(ChainParams::standard(Network::Regtest), "/nowhere");
+        let onion = "/onion3/vww6ybal4bd7szmgncyruucpgfkqahzddi37ktceo3ah7ngmcopnpyyd:9171";
+        config.external_addresses = vec![onion.to_owned()];
+        let (mut limiter, now) = (circuit_limiter(TorAddresses::new(&config)), Instant::now());
+        let mut opened = |address: &str| {
+            let address = address.parse().unwrap();
+            (0..1_000).filter(|_| limiter(PeerId::random(), &address, now)).count()
+        };
+        assert_eq!(opened("/ip4/127.0.0.1/tcp/40000"), 32);
+        assert_eq!(opened("/ip4/8.8.8.8/tcp/1"), 8);
+        assert_eq!(opened("/ip4/192.168.1.7/tcp/1"), 64 - 32 - 8, "refused ones have taken none");
     }
 
     #[test]

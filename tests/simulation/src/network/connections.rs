@@ -22,7 +22,9 @@ const NETGROUP_MAX: usize = 8;
 const INBOUND_MAX: usize = 80;
 /// Inbound peers that may stay; a later one has to leave after some time, unless there is room by then.
 const INBOUND_PERMANENT: usize = INBOUND_MAX - 8;
-const TEMPORARY_MS: u64 = 10_000;
+/// A newcomer of a full node leaves a second after the DHT has responded to it, which it asks as soon as it is connected; one that
+/// asks nothing leaves after two seconds too while newcomers take all slots.
+const TEMPORARY_MS: u64 = 2_000;
 /// Nodes of which all are looked at for each dial.
 const CANDIDATES_MAX: usize = 1_000;
 

@@ -55,7 +55,8 @@ const BACKOFF_BOOTNODE_MAX: Duration = Duration::from_secs(60);
 /// Longest wait before any other peer is retried, and additional wait for a full bootnode while this node has enough other
 /// peers.
 const BACKOFF_MAX: Duration = Duration::from_secs(600);
-/// Consecutive failures (about an hour and a half) after which a peer other than a bootnode is forgotten.
+/// Consecutive failures (about an hour and a half) after which a peer other than a bootnode is forgotten, while another one is
+/// connected: otherwise this machine may be offline.
 const FAILURES_MAX: u32 = 16;
 /// An outbound connection that the peer closes sooner counts as a failed dial: the peer is full or has banned this node.
 /// Longer than peers stay in a temporary slot, see `behaviour`.
@@ -467,10 +468,15 @@ impl Dialer {
         known.next_try = now + (BACKOFF_MIN * (1 << doublings)).min(max);
         // A peer that is full is a good one.
         let (failures, is_full) = (known.failures, known.is_full);
-        if failures >= FAILURES_MAX && !is_full {
+        if failures >= FAILURES_MAX && !is_full && self.is_online() {
             self.forget(peer);
         }
         is_bootnode && failures == 1
+    }
+
+    /// Whether a peer outside the local network is connected.
+    fn is_online(&self) -> bool {
+        self.peers.values().any(|known| known.connected.is_some() && known.source != Source::Local)
     }
 
     /// Removes a peer unless it is a bootnode.

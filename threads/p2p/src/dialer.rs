@@ -190,10 +190,15 @@ impl Dialer {
             feeler_at: now,
         };
         let known: Vec<_> = known.lines().filter_map(parse_line).take(LINES_MAX).collect();
+        // The bucket of a tried peer is that of its best address, which comes first.
+        let mut groups = HashMap::new();
+        for SavedPeer { peer, address, .. } in &known {
+            groups.entry(*peer).or_insert_with(|| group(ip_of(address)));
+        }
         // An address that is added later ranks higher.
         for SavedPeer { kind, seen, peer, address } in known.into_iter().rev() {
             if kind != Kind::New {
-                dialer.add_tried(peer, address.clone(), now);
+                dialer.add_tried(peer, address.clone(), groups.get(&peer).copied().flatten(), now);
             }
             let from = HeardFrom::Peer(group(ip_of(&address)));
             dialer.add_new(peer, address, from, now);
@@ -304,7 +309,7 @@ impl Dialer {
 
     /// Notes an outbound connection.
     pub fn outbound_connected(&mut self, peer: PeerId, address: &Multiaddr, now: Instant, time: UnixTime) {
-        self.add_tried(peer, address.clone(), now);
+        self.add_tried(peer, address.clone(), group(ip_of(address)), now);
         self.add_new(peer, address.clone(), HeardFrom::Peer(group(ip_of(address))), now);
         if let Some(known) = self.peers.get_mut(&peer) {
             let before = known.addresses.clone();
@@ -496,9 +501,9 @@ impl Dialer {
         }
     }
 
-    /// Adds a peer that was dialled to the tried table, or moves it there, if its bucket has room.
-    fn add_tried(&mut self, peer: PeerId, address: Multiaddr, now: Instant) {
-        let bucket = self.key.tried_bucket(group(ip_of(&address)), &peer.to_bytes());
+    /// Adds a peer that was dialled in this group to the tried table, or moves it there, if its bucket has room.
+    fn add_tried(&mut self, peer: PeerId, address: Multiaddr, at: Group, now: Instant) {
+        let bucket = self.key.tried_bucket(at, &peer.to_bytes());
         let is_tried = |known: &KnownPeer| !matches!(known.source, Source::Table(Bucket::New(_)));
         if self.peers.get(&peer).is_some_and(is_tried) || !self.make_room(bucket) {
             return;

@@ -155,6 +155,21 @@ fn what_the_dht_reports_is_the_peers_own_address_once_the_peer_or_a_dial_confirm
     assert_eq!(dialer.to_text().lines().count(), 2);
 }
 
+/// Otherwise one group of addresses would reach more buckets with each restart.
+#[test]
+fn a_tried_peer_has_the_bucket_of_its_best_address_after_a_restart() {
+    let now = Instant::now();
+    for _ in 0..20 {
+        let peer = PeerId::random();
+        let mut dialer = node(&[], "", now);
+        dialer.add_advertised(peer, None, (1..5).map(address).collect(), now, TIME);
+        dialer.outbound_connected(peer, &address(3), now, TIME);
+        let restarted = node(&[], &dialer.to_text(), now);
+        let bucket = KEY.tried_bucket(group(ip_of(&address(3))), &peer.to_bytes());
+        assert_eq!([dialer, restarted].map(|dialer| dialer.peers[&peer].source), [Source::Table(bucket); 2]);
+    }
+}
+
 #[test]
 fn an_address_that_this_machine_has_no_route_to_costs_a_peer_no_failure() {
     let (mut now, peer) = (Instant::now(), PeerId::random());

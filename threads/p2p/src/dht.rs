@@ -383,6 +383,25 @@ mod tests {
     }
 
     #[test]
+    fn strangers_through_tor_and_through_relays_do_not_take_from_others_what_all_may_send() {
+        let (mut dht, now) = (dht(true), Instant::now());
+        let mut sends = |number: usize, netgroup, messages: usize, now: Instant| {
+            let (peer, connection) = (PeerId::random(), ConnectionId::new_unchecked(number));
+            dht.connected.insert(connection, Origin { ip: None, netgroup });
+            (0..messages).all(|_| dht.admit(peer, connection, now))
+        };
+        use p2pool_core::netgroup::Netgroup;
+        let strangers = [Netgroup::Tor, Netgroup::Relayed];
+        for second in 0..60 {
+            for number in 1..=4 {
+                sends(number, Some(strangers[number % 2]), 600, now + Duration::from_secs(second));
+            }
+        }
+        let honest = Netgroup::of([7, 7, 7, 7].into());
+        assert!(sends(17, honest, 60 + 150, now + Duration::from_secs(60)), "its connection stays");
+    }
+
+    #[test]
     fn responses_to_this_node_close_no_connection() {
         let (mut dht, peer) = (dht(false), PeerId::random());
         connect(&mut dht, 1, "8.8.8.8");

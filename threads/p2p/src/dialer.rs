@@ -7,6 +7,7 @@
 //! first to the anchors. While there are enough, feelers find out which of the new peers can be reached.
 
 mod choice;
+mod failures;
 mod file;
 mod rank;
 
@@ -113,8 +114,10 @@ struct KnownPeer {
     purpose: Purpose,
     /// The group that the last dial or the outbound connection leads to, if others may not.
     dialled: Group,
-    /// Groups that have been dialled in vain since the last failure that counts.
+    /// Groups that were dialled in vain, or could not be for this node's own limits, since the last round through all of them.
     failed: Vec<Group>,
+    /// Whether one of them was dialled in vain.
+    is_in_vain: bool,
 }
 
 impl KnownPeer {
@@ -134,6 +137,11 @@ impl KnownPeer {
     fn next_group(&self) -> Group {
         let groups = self.addresses.iter().map(|(_, address)| self.exclusive_group(address));
         groups.filter(Option::is_some).find(|group| !self.failed.contains(group)).flatten()
+    }
+
+    /// Whether there are groups left to dial in this round. A peer may advertise new addresses meanwhile.
+    fn has_next_group(&self) -> bool {
+        (1..ADDRESSES_MAX).contains(&self.failed.len()) && self.next_group().is_some()
     }
 
     /// Whether this node dialled it or is dialling it, for this purpose.
@@ -230,7 +238,12 @@ impl Dialer {
         let mut text = String::new();
         for (kind, seen, peer, known) in seen {
             // What the DHT alone reports would come back as the peer's own word.
-            for (_, address) in known.addresses.iter().filter(|(rank, _)| *rank != Rank::Heard) {
+            let own = known.addresses.iter().filter(|(rank, _)| *rank != Rank::Heard);
+            let mut own: Vec<&Multiaddr> = own.map(|(_, address)| address).collect();
+            // The first one decides the bucket of a tried peer when they are read.
+            let bucket = |address| Source::Table(self.key.tried_bucket(group(ip_of(address)), &peer.to_bytes()));
+            own.sort_by_key(|address| bucket(address) != known.source);
+            for address in own {
                 // Writing to a string does not fail.
                 let _ = writeln!(text, "{} {seen} {address}/p2p/{peer}", kind.name());
             }
@@ -299,9 +312,15 @@ impl Dialer {
     /// Adds addresses of a peer that the DHT knows.
     pub fn add_heard(&mut self, peer: PeerId, addresses: Vec<Multiaddr>, now: Instant) {
         for address in addresses {
-            // What others say of a peer displaces no address of it.
-            if self.peers.get(&peer).is_some_and(|known| known.addresses.len() >= ADDRESSES_MAX) {
-                break;
+            // What others say of a peer displaces only what others said that was dialled in vain.
+            if let Some(known) = self.peers.get_mut(&peer).filter(|known| known.addresses.len() >= ADDRESSES_MAX) {
+                let is_known = known.addresses.iter().any(|(_, known_address)| *known_address == address);
+                let is_vain =
+                    known.failures > 0 && known.addresses.last().is_some_and(|(rank, _)| *rank == Rank::Heard);
+                if is_known || !is_vain {
+                    continue;
+                }
+                known.addresses.pop();
             }
             self.add_new(peer, address, HeardFrom::Dht, now);
         }
@@ -322,6 +341,7 @@ impl Dialer {
             self.changed |= known.addresses != before;
             known.dialled = known.exclusive_group(address);
             known.failed.clear();
+            known.is_in_vain = false;
         }
         self.connected(&peer, true, now, time);
     }
@@ -433,57 +453,6 @@ impl Dialer {
         false
     }
 
-    /// Notes the end of a dial that says nothing about the peer.
-    pub fn dial_ended(&mut self, peer: &PeerId, now: Instant) {
-        let Some(known) = self.peers.get_mut(peer) else { return };
-        known.is_dialling = false;
-        known.next_try = known.next_try.max(now + BACKOFF_MIN);
-    }
-
-    /// Notes a failed dial, a failure of the peer once all groups of its addresses have been dialled in vain. Returns true if
-    /// it is the first failure of a bootnode.
-    pub fn dial_failed(&mut self, peer: &PeerId, now: Instant) -> bool {
-        let Some(known) = self.peers.get_mut(peer) else { return false };
-        known.is_dialling = false;
-        for (rank, address) in known.addresses.iter_mut().filter(|(rank, _)| *rank == Rank::Dialled) {
-            *rank = Rank::of(address);
-        }
-        known.addresses.sort_by_key(|(rank, _)| *rank);
-        known.failed.extend(known.dialled.take().map(Some));
-        // A peer may advertise new addresses meanwhile.
-        if (1..ADDRESSES_MAX).contains(&known.failed.len()) && known.next_group().is_some() {
-            known.next_try = now + BACKOFF_MIN;
-            return false;
-        }
-        (known.was_anchor, known.evicted_us, known.is_full) = (false, false, false);
-        known.failed.clear();
-        self.back_off(peer, now)
-    }
-
-    fn back_off(&mut self, peer: &PeerId, now: Instant) -> bool {
-        let Some(known) = self.peers.get_mut(peer) else { return false };
-        known.failures = known.failures.saturating_add(1);
-        let is_bootnode = known.source == Source::Bootnode;
-        let max = match (known.is_full, is_bootnode) {
-            (true, _) => BACKOFF_FULL_MAX,
-            (false, true) => BACKOFF_BOOTNODE_MAX,
-            (false, false) => BACKOFF_MAX,
-        };
-        let doublings = known.failures.saturating_sub(1).min(16);
-        known.next_try = now + (BACKOFF_MIN * (1 << doublings)).min(max);
-        // A peer that is full is a good one.
-        let (failures, is_full) = (known.failures, known.is_full);
-        if failures >= FAILURES_MAX && !is_full && self.is_online() {
-            self.forget(peer);
-        }
-        is_bootnode && failures == 1
-    }
-
-    /// Whether a peer outside the local network is connected.
-    fn is_online(&self) -> bool {
-        self.peers.values().any(|known| known.connected.is_some() && known.source != Source::Local)
-    }
-
     /// Removes a peer unless it is a bootnode.
     pub fn forget(&mut self, peer: &PeerId) {
         if self.peers.get(peer).is_some_and(|known| known.source != Source::Bootnode) {
@@ -541,6 +510,7 @@ impl Dialer {
             purpose: Purpose::Full,
             dialled: None,
             failed: Vec::new(),
+            is_in_vain: false,
         });
         if matches!((known.source, source), (Source::Table(_), Source::Bootnode | Source::Local)) {
             known.source = source;

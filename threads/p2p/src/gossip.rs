@@ -12,8 +12,8 @@ use bitcoin::hashes::{sha256, Hash as _, HashEngine as _};
 use libp2p::core::transport::PortUse;
 use libp2p::core::Endpoint;
 use libp2p::gossipsub::{
-    self, DataTransform, Message, MessageAuthenticity, MessageId, PeerScoreParams, PeerScoreThresholds, RawMessage,
-    TopicHash, TopicScoreParams, ValidationMode, WhitelistSubscriptionFilter,
+    self, DataTransform, IdentTopic, Message, MessageAuthenticity, MessageId, PeerScoreParams, PeerScoreThresholds,
+    PublishError, RawMessage, TopicHash, TopicScoreParams, ValidationMode, WhitelistSubscriptionFilter,
 };
 use libp2p::swarm::handler::{ConnectionEvent, ConnectionHandler, ConnectionHandlerEvent, SubstreamProtocol};
 use libp2p::swarm::{
@@ -28,6 +28,7 @@ use p2pool_core::wire::GossipShare;
 use crate::error::P2pError;
 use crate::names::Names;
 use crate::origin::{Origin, TorAddresses};
+use crate::outbox::Room;
 use crate::rate_limits::{Action, NetgroupLimiter, RateLimiter};
 
 /// Bytes of one packet of the gossip protocol: the longest message, its topic and control messages.
@@ -40,7 +41,7 @@ const MESSAGES_PER_PACKET_MAX: usize = 64;
 pub const VERDICT_HEARTBEATS: usize = AHEAD_MAX_S as usize + 10;
 /// Time for which the same message is a duplicate; longer than it can wait for its verdict.
 const DUPLICATE_CACHE_TIME: Duration = Duration::from_secs(VERDICT_HEARTBEATS as u64 + 30);
-/// Messages of peers that are remembered, to charge no other peer for its copy. Past that all are forgotten, and one more copy of
+/// Messages that are remembered, to charge no other peer for its copy. Past that all are forgotten, and one more copy of
 /// each costs a token. What a hundred peers may send takes eight seconds to get there.
 const KNOWN_MAX: usize = 16_384;
 /// Messages queued for one slow peer: half of a full inbox of the chain thread.
@@ -161,9 +162,11 @@ pub struct Gossip {
     tor: TorAddresses,
     senders: HashMap<PeerId, Sender>,
     netgroup_limiter: NetgroupLimiter,
+    /// The room for messages with the reader of events, who has to take each at once; unlimited if `None`.
+    pub room: Option<Room>,
     /// The source of all messages beyond the limits, which GossipSub does not take.
     no_source: PeerId,
-    /// When GossipSub got messages from peers. It drops the copies as duplicates.
+    /// When GossipSub got messages, of peers or of this node. It drops the copies as duplicates.
     known: HashMap<MessageId, Instant>,
     /// Events to be reported.
     events: VecDeque<GossipEvent>,
@@ -176,7 +179,7 @@ pub enum GossipEvent {
     Inner(gossipsub::Event),
     /// A peer's streams broke repeatedly: it does not send gossip.
     BrokenStreams(PeerId),
-    /// A peer sent a message beyond its own limits, or else those of its netgroup.
+    /// A peer sent a message beyond its own limits, or else those of its netgroup or the room that there is.
     Beyond { peer: PeerId, action: Action, is_own: bool },
 }
 
@@ -206,6 +209,7 @@ impl Gossip {
             tor,
             senders: HashMap::new(),
             netgroup_limiter: NetgroupLimiter::default(),
+            room: None,
             no_source,
             known: HashMap::new(),
             events: VecDeque::new(),
@@ -221,11 +225,12 @@ impl Gossip {
 
     /// Charges a peer for messages that no peer has sent before.
     ///
-    /// GossipSub would remember those beyond the limits for minutes and drop the copies of other peers, or ask them for none. So it
+    /// GossipSub would remember those beyond the limits, and those that there is no room for, for minutes and drop the copies of other peers, or ask them for none. So it
     /// gets the id alone of such a message, from a source that it ignores, and learns from it only that the peer kept its promise
     /// to send the message.
     fn limit(&mut self, peer: PeerId, messages: &mut [RawMessage], now: Instant) {
         let (shares, blocks) = (self.names.shares.hash(), self.names.blocks.hash());
+        let mut room = self.room.as_ref().map_or(usize::MAX, Room::left);
         for message in messages {
             let action = match &message.topic {
                 topic if *topic == shares => Action::Share,
@@ -239,16 +244,31 @@ impl Gossip {
             }
             let Some(Sender { netgroup, limiter }) = self.senders.get_mut(&peer) else { continue };
             let is_own = !limiter.take(action, now);
-            if is_own || !self.netgroup_limiter.take(*netgroup, action, now) {
+            if is_own || !self.netgroup_limiter.take(*netgroup, action, now) || room == 0 {
                 (message.source, message.data) = (Some(self.no_source), id.0);
                 self.events.push_back(GossipEvent::Beyond { peer, action, is_own });
                 continue;
             }
-            if self.known.len() >= KNOWN_MAX {
-                self.known.clear();
-            }
-            self.known.insert(id, now);
+            room -= 1;
+            self.remember(id, now);
         }
+    }
+
+    fn remember(&mut self, id: MessageId, now: Instant) {
+        if self.known.len() >= KNOWN_MAX {
+            self.known.clear();
+        }
+        self.known.insert(id, now);
+    }
+
+    /// Publishes a message of this node. Copies of it cost peers nothing either.
+    ///
+    /// # Errors
+    /// As GossipSub's own.
+    pub fn publish(&mut self, topic: &IdentTopic, data: Vec<u8>) -> Result<(), PublishError> {
+        let id = self.inner.publish(topic.clone(), data)?;
+        self.remember(id, Instant::now());
+        Ok(())
     }
 
     /// Returns the connected peers that speak GossipSub, each with whether it has subscribed to a topic.

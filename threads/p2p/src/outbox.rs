@@ -23,6 +23,16 @@ pub struct Outbox {
     waiting: VecDeque<Event>,
 }
 
+/// Room in the chain thread's inbox for what may be dropped.
+pub struct Room(Sender<ToChain>);
+
+impl Room {
+    /// Number of such messages that the inbox takes now.
+    pub fn left(&self) -> usize {
+        self.0.capacity().map_or(OFFERS_UP_TO, |capacity| capacity.min(OFFERS_UP_TO)).saturating_sub(self.0.len())
+    }
+}
+
 /// The chain thread has ended.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ChainEnded;
@@ -30,6 +40,11 @@ pub struct ChainEnded;
 impl Outbox {
     pub fn new(to_chain: Sender<ToChain>) -> Self {
         Self { to_chain, waiting: VecDeque::new() }
+    }
+
+    /// Returns the room that the inbox has at any time.
+    pub fn room(&self) -> Room {
+        Room(self.to_chain.clone())
     }
 
     /// Sends an event that may be dropped; false if it was.

@@ -10,8 +10,9 @@ use p2pool_core::token_bucket::{Rate, TokenBucket};
 const PEERS_PER_NETGROUP: u32 = 4;
 /// The same of an anonymous one: all that may be connected from it, so that honest members feel their own limits alone.
 const PEERS_PER_ANONYMOUS: u32 = 8 * PEERS_PER_NETGROUP;
-/// How many times as much of a [`SharedBucket`] an anonymous netgroup may take: half of it, if the part of others is an eighth.
-const ANONYMOUS_PARTS: u32 = 4;
+/// How many times as much of a [`SharedBucket`] an anonymous netgroup may take. All of them, Tor, onions and relays, take three
+/// quarters of it, if the part of others is an eighth.
+const ANONYMOUS_PARTS: u32 = 2;
 /// Netgroups that are remembered. Past that, those whose buckets are full are forgotten.
 const NETGROUPS_MAX: usize = 1_024;
 
@@ -176,8 +177,8 @@ mod tests {
         let mut bucket = SharedBucket::new(rate(16, second), rate(2, 100 * second), start);
         let mut taken = |netgroup, now| (0..100).filter(|_| bucket.take(netgroup, now)).count();
         assert_eq!(taken(at("8.8.8.8"), start), 2);
-        assert_eq!(taken(Some(Netgroup::Tor), start), 8);
-        assert_eq!(taken(None, start), 16 - 2 - 8);
+        assert_eq!(taken(Some(Netgroup::Tor), start), 4);
+        assert_eq!(taken(None, start), 16 - 2 - 4);
         assert_eq!(taken(at("9.9.9.9"), start), 0);
         assert_eq!(taken(at("9.9.9.9"), start + 2 * second), 2, "its own part is still full");
     }

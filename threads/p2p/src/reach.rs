@@ -435,9 +435,9 @@ mod tests {
             let address = address.parse().unwrap();
             (0..1_000).filter(|_| limiter(PeerId::random(), &address, now)).count()
         };
-        assert_eq!(opened("/ip4/127.0.0.1/tcp/40000"), 32);
+        assert_eq!(opened("/ip4/127.0.0.1/tcp/40000"), 16);
         assert_eq!(opened("/ip4/8.8.8.8/tcp/1"), 8);
-        assert_eq!(opened("/ip4/192.168.1.7/tcp/1"), 64 - 32 - 8, "refused ones have taken none");
+        assert_eq!(opened("/ip4/192.168.1.7/tcp/1"), 64 - 16 - 8, "refused ones have taken none");
     }
 
     #[test]

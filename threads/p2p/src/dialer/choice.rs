@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use libp2p::{Multiaddr, PeerId};
 
-use super::{Dialer, KnownPeer, Purpose, Source, BACKOFF_BOOTNODE_MAX, DIALS_MAX, FEELER_INTERVAL, UNLISTED_TARGET};
+use super::{Dialer, KnownPeer, Purpose, Source, DIALS_MAX, FEELER_INTERVAL, UNLISTED_TARGET};
 use crate::buckets::{Bucket, Group, Key};
 
 impl Dialer {
@@ -69,15 +69,15 @@ impl Dialer {
         self.peers.values().filter(is_outbound).map(|known| known.dialled).filter(Option::is_some).collect()
     }
 
-    /// Has peers wait whose next group another outbound connection leads to by now, and starts with their best group again: that
-    /// connection may last.
+    /// Ends the round of peers whose next group another outbound connection leads to by now, which may last.
     fn skip_taken_groups(&mut self, now: Instant) {
         let groups = self.outbound_groups();
-        for known in self.peers.values_mut().filter(|known| !known.failed.is_empty() && !known.is_dialling) {
-            if groups.contains(&known.next_group()) {
-                known.failed.clear();
-                known.next_try = now + BACKOFF_BOOTNODE_MAX;
-            }
+        let is_taken =
+            |known: &KnownPeer| !known.failed.is_empty() && !known.is_dialling && groups.contains(&known.next_group());
+        let taken: Vec<PeerId> =
+            self.peers.iter().filter(|(_, known)| is_taken(known)).map(|(peer, _)| *peer).collect();
+        for peer in taken {
+            self.end_round(&peer, now);
         }
     }
 

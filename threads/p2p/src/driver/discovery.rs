@@ -43,8 +43,11 @@ impl SwarmDriver {
         // The peer has connected meanwhile, or another dial of it, perhaps by the DHT, is under way.
         // This node's own limits say nothing about the peer, unless it is banned.
         let is_own_limit = matches!(error, DialError::Denied { .. }) && !self.swarm.behaviour().gater.is_banned(&peer);
-        if self.peers.get(&peer).is_some() || is_own_limit || matches!(error, DialError::DialPeerConditionFalse(_)) {
+        if self.peers.get(&peer).is_some() || matches!(error, DialError::DialPeerConditionFalse(_)) {
             return self.dialer.dial_ended(&peer, Instant::now());
+        }
+        if is_own_limit {
+            return self.dialer.dial_denied(&peer, Instant::now());
         }
         if matches!(error, DialError::LocalPeerId { .. }) {
             return self.dialer.forget(&peer);

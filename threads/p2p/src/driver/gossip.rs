@@ -113,8 +113,8 @@ impl SwarmDriver {
     }
 
     fn publish_on(&mut self, topic: &IdentTopic, bytes: Vec<u8>, is_block: bool) {
-        match self.swarm.behaviour_mut().peers.inner.gossip.inner.publish(topic.clone(), bytes) {
-            Ok(_) => self.gossip_metrics(is_block).announced.inc(),
+        match self.swarm.behaviour_mut().peers.inner.gossip.publish(topic, bytes) {
+            Ok(()) => self.gossip_metrics(is_block).announced.inc(),
             // Without peers, or if all have the message already, there is nothing to do.
             Err(PublishError::NoPeersSubscribedToTopic | PublishError::Duplicate) => {}
             Err(error) => warn!("announcement on {topic} failed: {error}"),

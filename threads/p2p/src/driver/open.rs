@@ -113,12 +113,14 @@ impl SwarmDriver {
         let discovery = PeerDiscovery { bootnodes: has_bootnodes, mdns: config.mdns, known: !known.is_empty() };
         let listens = config.p2p_bind.as_ref().is_none_or(|addresses| !addresses.is_empty());
         let is_assured = config.dht_server || !config.external_addresses.is_empty();
+        let outbox = Outbox::new(to_chain);
+        swarm.behaviour_mut().peers.inner.gossip.room = Some(outbox.room());
         let status = PeersStatus { our_id: our_id.to_string(), discovery, ..Default::default() };
         Ok(Self {
             swarm,
             names,
             clock: tuning.clock,
-            outbox: Outbox::new(to_chain),
+            outbox,
             peers: Peers::default(),
             slots: tuning.slots.of_at_most(config.max_inbound),
             eviction_key: Key(random()),

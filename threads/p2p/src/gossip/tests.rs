@@ -1,5 +1,4 @@
 use libp2p::core::ConnectedPoint;
-use libp2p::gossipsub::IdentTopic;
 use libp2p::swarm::behaviour::ConnectionEstablished;
 use p2pool_core::params::{ChainParams, Network};
 

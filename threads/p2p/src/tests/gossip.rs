@@ -14,7 +14,7 @@ use p2pool_core::wire::{BlockAnnouncement, Frame as _, GossipShare, Misbehaviour
 use p2pool_test_hostile::raw_gossip;
 
 use super::scripted_peer::{connect, gossiping, names, requesting, PeerConfig, ScriptedPeer};
-use super::support::{header, share, until, TestNode};
+use super::support::{header, share, until, Start, TestNode};
 
 fn bytes(nonce: u32) -> Vec<u8> {
     GossipShare { share: share(nonce) }.encode()
@@ -305,4 +305,53 @@ fn a_message_beyond_the_limits_that_this_node_asked_for_is_no_broken_promise() {
     remote.collect_gossip(Duration::from_secs(5));
     send_raw(&mut remote, &node, [raw_gossip::message(&topic, &bytes(1))]);
     remote.run_until("the share after them to arrive", || arrived(&node).contains(&bytes(1)).then_some(()));
+}
+
+/// The chain thread's inbox is full for a moment, which a flood can bring about, when the first copy of a found block arrives.
+#[test]
+fn a_found_block_that_came_while_the_inbox_was_full_is_taken_from_another_peer() {
+    let node = Start { inbox_len: 2, ..Start::with(&[]) }.go();
+    let (mut first, mut honest) = (ScriptedPeer::new(gossiping()), ScriptedPeer::new(gossiping()));
+    for peer in [&mut first, &mut honest] {
+        connect(peer, &node);
+        peer.join_mesh();
+    }
+    // Both connects fill the inbox.
+    let found = block(0x207f_ffff).encode();
+    first.gossip(&names().blocks, found.clone());
+    first.run_until("the block to arrive", || (node.metrics().block_gossip.ignored.get() == 1).then_some(()));
+    assert!(arrived(&node).is_empty());
+    honest.collect_gossip(Duration::from_millis(300));
+    honest.gossip(&names().blocks, found.clone());
+    honest.gossip(&names().shares, bytes(1));
+    let mut taken = Vec::new();
+    honest.run_until("the share after it to arrive", || {
+        taken.extend(arrived(&node));
+        taken.contains(&bytes(1)).then_some(())
+    });
+    assert_eq!(taken, [found, bytes(1)]);
+}
+
+/// GossipSub drops them as duplicates.
+#[test]
+fn copies_of_this_nodes_own_messages_cost_their_senders_nothing() {
+    let node = TestNode::start(&[]);
+    let (mut first, mut copying) = (ScriptedPeer::new(gossiping()), raw());
+    connect(&mut first, &node);
+    first.join_mesh();
+    connect(&mut copying, &node);
+    let found = |number: u8| BlockAnnouncement { coinbase: vec![number].try_into().unwrap(), ..block(0x207f_ffff) };
+    let mut published = 0;
+    until("the blocks to be published", || {
+        node.send(NetworkCommand::AnnounceBlock(Arc::new(found(published))));
+        first.collect_gossip(Duration::from_millis(20));
+        published = u8::try_from(node.metrics().block_gossip.announced.get()).unwrap();
+        (published == 20).then_some(())
+    });
+    let topic = names().blocks.hash().to_string();
+    let copies = (0..20).map(|number| found(number).encode()).chain([found(100).encode()]);
+    send_raw(&mut copying, &node, copies.map(|block| raw_gossip::message(&topic, &block)));
+    copying.collect_gossip(Duration::from_millis(500));
+    assert_eq!(node.metrics().peer_misbehaviours.get(), 0);
+    assert_eq!(arrived(&node), [found(100).encode()]);
 }

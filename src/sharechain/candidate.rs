@@ -224,7 +224,13 @@ impl Sharechain {
     /// Gives all candidates the Bitcoin blocks that are known now.
     pub(super) fn update_candidates_headers(&mut self, now: UnixTime) {
         for candidate in self.candidates.values_mut() {
+            let best = |tree: &Tree| tree.headers().best().map(|best| best.header.block_hash());
+            let before = best(&candidate.tree);
             candidate.tree.update_headers(&self.tree);
+            // The dates of its shares depend on the best chain.
+            if best(&candidate.tree) != before {
+                candidate.tree.choose_tip();
+            }
         }
         self.advance_candidates(now);
     }

@@ -346,6 +346,7 @@ impl Sync {
                 let shares = if was_spoilt { 0 } else { plan.counts().1 };
                 let extra_s = u32::try_from(shares / SHARES_PER_IGNORED_S).unwrap_or(u32::MAX);
                 let ignore_s = IGNORE_MIN_S.saturating_add(extra_s).min(IGNORE_MAX_S);
+                self.led_nowhere(&plan, now);
                 self.ignore_chain(plan.leader, now.plus(ignore_s));
                 if let Some(leader) = self.peers.get_mut(&plan.leader) {
                     // A helper may have changed facts of a share, such as its parent or its version. Its work does not show it.
@@ -353,6 +354,7 @@ impl Sync {
                 }
             }
             CandidateOutcome::Invalid { rule, source, height, on_base, .. } => {
+                self.led_nowhere(&plan, now);
                 self.blame(&plan, *rule, *source, *height, *on_base, now);
             }
         }

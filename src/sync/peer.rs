@@ -41,6 +41,9 @@ pub(super) struct Peer {
     pub listed_tip: Option<ShareId>,
     /// When its list was requested last, or else when it connected.
     pub list_asked_at: SteadyTime,
+    /// Until when a place for its list is kept free: the shares of a list with its tip were just given to our chain, and may yet make
+    /// it needless.
+    pub keeps_place_until: SteadyTime,
     /// When shares of a list that it serves were last requested to see whether it has them.
     pub spot_checked_at: SteadyTime,
 }
@@ -64,6 +67,7 @@ impl Peer {
             early_status_at: SteadyTime::from_s(0),
             listed_tip: None,
             list_asked_at: now,
+            keeps_place_until: SteadyTime::from_s(0),
             spot_checked_at: SteadyTime::from_s(0),
         }
     }

@@ -55,7 +55,7 @@ impl Sync {
                 if is_foreign || page.ids.contains(&ShareId::ZERO) {
                     self.penalize(peer, Misbehaviour::Unrequested);
                     self.on_failure(request, now);
-                } else if let Some(number) = self.plan_with(&after).filter(|_| plan.is_some() || !view.holds(&after)) {
+                } else if let Some(number) = self.continued_plan(peer, *plan, &after, view) {
                     self.extend_plan(peer, number, page, now);
                 } else if plan.is_none() {
                     self.begin_plan(peer, page, now, view);
@@ -122,13 +122,20 @@ impl Sync {
         }
     }
 
-    fn plan_with(&self, id: &ShareId) -> Option<u64> {
-        let is_listed = |plan: &Plan| !plan.is_judging && plan.index_of(id).is_some();
-        self.plans.iter().find(|(_, plan)| is_listed(plan)).map(|(number, _)| *number)
+    /// The plan that a page after this share continues: the one that it was requested for, or else one that the peer may serve,
+    /// unless the page follows our chain.
+    fn continued_plan(&self, peer: PeerHandle, of: Option<u64>, after: &ShareId, view: &impl ChainView) -> Option<u64> {
+        let may_serve = |number: u64| match of {
+            Some(of) => number == of,
+            None => self.peers.get(&peer).is_some_and(|peer| peer.may_serve(number)) && !view.holds(after),
+        };
+        let is_listed = |plan: &Plan| !plan.is_judging && plan.index_of(after).is_some();
+        let listed = self.plans.iter().filter(|(_, plan)| is_listed(plan));
+        listed.map(|(number, _)| *number).find(|number| may_serve(*number))
     }
 
-    /// A peer's list continues a plan's list, which does not only repeat our chain. The peer serves what both have; only the leader extends the list, because
-    /// other peers could spoil it. What another peer has beyond it is requested when the plan is done.
+    /// A peer's list continues a plan's list, which does not only repeat our chain. The peer serves what both have; only the leader
+    /// extends the list, because other peers could spoil it. What another peer has beyond it is requested when the plan is done.
     fn extend_plan(&mut self, peer: PeerHandle, number: u64, page: Page, now: SteadyTime) {
         let plan = self.plans.get_mut(&number).expect("found by the caller");
         let at = plan.index_of(&page.after).expect("the caller found the plan by this share");

@@ -102,12 +102,16 @@ impl Sync {
     /// something or was rejected: its list is requested once more, and then not for a while.
     fn end_direct_plan(&mut self, number: u64, now: SteadyTime) {
         let plan = self.plans.remove(&number).expect("the caller has it");
-        for peer in self.peers.values_mut() {
+        for (id, peer) in &mut self.peers {
             let Some(tip) = peer.tip().filter(|tip| plan.index_of(tip).is_some()) else { continue };
             if peer.fetched_tip.replace(tip) == Some(tip) {
                 peer.ignore_chain(now.plus(IGNORE_S));
             } else {
                 peer.pause(now);
+                peer.keeps_place_until = peer.paused_until;
+            }
+            if !plan.is_author(*id) {
+                peer.serves_from = self.plans_made + 1;
             }
         }
     }
@@ -153,6 +157,7 @@ impl Sync {
             self.peers.iter().map(|(id, peer)| (peer.list_asked_at, *id)).collect();
         // In turn, so that none takes the requests of others.
         ids.sort_unstable();
+        let mut kept = 0;
         for (_, id) in ids {
             let peer = self.peers.get(&id).expect("requesting lists removes no peer");
             let Some(tip) = peer.tip().filter(|_| !peer.is_settled(now, view)) else { continue };
@@ -161,8 +166,11 @@ impl Sync {
                 plan.add_server(id, at + 1);
                 continue;
             }
-            let is_occupied = peer.paused_until > now || self.plans.values().any(|plan| plan.has_server(id));
-            if !is_occupied && self.may_request_list(&tip) && self.make_room(now) {
+            if self.plans.values().any(|plan| plan.has_server(id)) {
+                continue;
+            }
+            kept += usize::from(peer.keeps_place_until > now);
+            if peer.paused_until <= now && self.may_request_list(&tip) && self.make_room(kept, now) {
                 self.request_list(id, now, view);
             }
         }
@@ -179,13 +187,13 @@ impl Sync {
         self.list_requests().count() < LISTS_IN_FLIGHT_MAX && !self.list_requests().any(has_tip)
     }
 
-    /// Whether there is room for one more plan, after dropping the slowest plan if all are in use. Only a plan that no peer
+    /// Whether there is room for one more plan beside those `kept` for others, after dropping the slowest plan if all are in use. Only a plan that no peer
     /// serves, or that has had its guaranteed time, is dropped. Otherwise a few peers could occupy all plans for as long as
     /// they like, or give lists and leave.
-    fn make_room(&mut self, now: SteadyTime) -> bool {
-        if self.plans.len() < PLANS_MAX {
+    fn make_room(&mut self, kept: usize, now: SteadyTime) -> bool {
+        if self.plans.len() < PLANS_MAX || kept > 0 {
             // One plan is reserved for each list in flight.
-            return self.plans.len() + self.list_requests().count() < PLANS_MAX;
+            return self.plans.len() + self.list_requests().count() + kept < PLANS_MAX;
         }
         let is_orphaned = |plan: &Plan| !plan.has_servers() && !plan.is_fetched();
         let may_drop = |plan: &Plan| is_orphaned(plan) || now.since(plan.since) >= PLAN_GUARANTEED_S;

@@ -1,7 +1,7 @@
 //! Spot checks of peers that serve another peer's list.
 //!
 //! A peer whose tip is on a plan's list serves that plan and gives no list of its own. But anybody can list the tips of honest
-//! peers behind shares that lead nowhere. So each such peer is asked for a few shares from all over the list, and one that
+//! peers beside shares that lead nowhere. So each such peer is asked for a few shares from all over the list, and one that
 //! lacks them gives its own list.
 
 use std::sync::Arc;
@@ -19,8 +19,11 @@ use crate::wire::{List, Misbehaviour, Request};
 const INTERVAL_S: u32 = 60;
 /// Shares that are requested: 4 KB, so that the checks of ten peers take less than a twentieth of a line of 140 kbit/s.
 const SHARES: usize = 8;
-/// Of these, as many as a peer on the same chain may lack: it has pruned the oldest, or its chain leaves the list near the end.
-const LACKING_MAX: usize = SHARES / 4;
+/// One part in this many is what a peer on the same chain may lack: it has pruned the oldest, or its chain leaves the list near
+/// the end.
+const LACKING_DIVISOR: usize = 4;
+/// Shares of a list that may follow all that a peer has of it: a minute's at the lowest acceptable rate.
+const REST_MAX: usize = 512;
 
 impl Plan {
     /// Ids spread evenly over what a peer has of the list and was not delivered. The leader does not know which: they depend
@@ -36,22 +39,27 @@ impl Plan {
 impl Sync {
     /// Requests samples from the peers that serve lists of others.
     pub(super) fn request_spot_checks(&mut self, now: SteadyTime) {
-        let mut due = Vec::new();
+        let (mut due, mut idle) = (Vec::new(), Vec::new());
         for (number, plan) in &self.plans {
-            if now.since(plan.since) < INTERVAL_S {
-                continue;
-            }
             for id in plan.servers().filter(|id| !plan.is_author(*id)) {
                 let peer = self.peers.get_mut(&id).expect("servers are connected");
-                if peer.paused_until > now || now.since(peer.spot_checked_at) < INTERVAL_S {
+                // One that was of another chain than an earlier list is checked at once.
+                let is_early = now.since(plan.since) < INTERVAL_S && peer.serves_from == 0;
+                if is_early || peer.paused_until > now || now.since(peer.spot_checked_at) < INTERVAL_S {
                     continue;
                 }
                 let ids = plan.sample(id, now);
+                let (delivered, listed) = plan.counts();
                 if !ids.is_empty() {
                     peer.spot_checked_at = now;
                     due.push((id, *number, ids));
+                } else if listed - delivered > REST_MAX {
+                    idle.push((id, *number));
                 }
             }
+        }
+        for (peer, plan) in idle {
+            self.require_own_list(peer, plan);
         }
         for (peer, plan, ids) in due {
             let request = Request::Shares { ids: List::<_, SHARES_MAX>::first_of(ids.iter().copied()) };
@@ -69,12 +77,20 @@ impl Sync {
         if !is_in_order {
             self.penalize(id, Misbehaviour::Unrequested);
         }
-        if is_in_order && ids.len().saturating_sub(shares.len()) <= LACKING_MAX {
+        if is_in_order && ids.len().saturating_sub(shares.len()) <= ids.len() / LACKING_DIVISOR {
             return;
         }
-        if let Some(plan) = self.plans.get_mut(&plan) {
+        self.require_own_list(id, plan);
+    }
+
+    /// Notes that a peer lacks what it was to serve. A later plan may well be of its chain, and it is soon asked for shares of that
+    /// too.
+    fn require_own_list(&mut self, id: PeerHandle, number: u64) {
+        if let Some(plan) = self.plans.get_mut(&number) {
             plan.remove_server(id);
-            self.peer_mut(id).serves_from = self.plans_made + 1;
+            let peer = self.peer_mut(id);
+            peer.serves_from = peer.serves_from.max(number + 1);
+            peer.spot_checked_at = SteadyTime::from_s(0);
         }
     }
 }

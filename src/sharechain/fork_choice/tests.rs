@@ -2,10 +2,11 @@ use bitcoin::block::Header;
 
 use super::*;
 use crate::params::{ChainParams, Network};
+use crate::peer::PeerHandle;
 use crate::share::encoding::tests::longest_share;
 use crate::share::Share;
 use crate::sharechain::tests::support::*;
-use crate::sharechain::{Anchor, BestChain, Verdict};
+use crate::sharechain::{Anchor, BestChain, CandidateId, Source, Verdict};
 use crate::units::Target;
 
 const STEP_S: u32 = 172_800;
@@ -358,4 +359,34 @@ fn nodes_with_chains_verified_over_different_times_agree_in_the_end() {
     );
     assert!(apart > 0, "no chains near a tie");
     assert_eq!(endless, 0);
+}
+
+/// What the shares of a candidate count changes with Bitcoin's best chain like that of ours.
+#[test]
+fn a_candidate_has_the_tip_of_a_recomputation_after_the_best_chain_changed() {
+    let mut node = TestNode::with_chain(5);
+    let fork = node.tip();
+    node.extend(2);
+    let main: Vec<Arc<Share>> = node.main_shares();
+    node.now = START.plus(2 * STEP_S);
+    let side = anchor_at(120, START.plus(STEP_S + 7_200));
+    node.chain.tree_mut().add_anchor(side.clone());
+    (node.anchor, node.miner) = (side.clone(), script(9));
+    let branch = node.on(&fork);
+    assert_eq!(node.give(&branch), Verdict::Accepted);
+    let mut newcomer = TestNode::new();
+    newcomer.now = node.now;
+    newcomer.chain.tree_mut().add_anchor(side);
+    let (id, source) = (CandidateId(1), Source::Fetch(PeerHandle(1)));
+    let mut effects = newcomer.chain.open_candidate(id, false, node.now);
+    for share in main.into_iter().chain([Arc::new(branch.clone())]) {
+        effects.extend(newcomer.chain.receive_candidate(id, share, source, node.now));
+    }
+    for node in [&mut node, &mut newcomer] {
+        node.chain.follow_best_chain(best_chain_a_step_later(), node.now);
+    }
+    effects.extend(newcomer.chain.finish_candidate(id, node.now));
+    effects.extend(newcomer.chain.tick(node.now));
+    assert_eq!(node.tip(), branch.id(), "{effects:?}");
+    assert_eq!(newcomer.chain.tree().tip().map(|tip| tip.id), Some(branch.id()));
 }

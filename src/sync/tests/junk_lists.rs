@@ -1,5 +1,6 @@
 //! Lists that hold the tips of other peers, behind shares that lead nowhere.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bitcoin::hashes::Hash as _;
@@ -134,4 +135,100 @@ fn lists_that_contain_the_tips_of_others_do_not_keep_a_node_from_following_them(
         }
     }
     assert!(results.iter().all(|(.., reached, max_s)| reached.is_some_and(|seconds| seconds <= *max_s)), "{results:?}");
+}
+
+/// Lists shares of the honest chain and junk, and serves both, at a rate that is no misbehaviour.
+struct Mixer {
+    list: Vec<ShareId>,
+    shares: HashMap<ShareId, Arc<Share>>,
+    start: ShareHeight,
+}
+
+impl Mixer {
+    fn new(list: Vec<Arc<Share>>) -> Self {
+        let shares = list.iter().map(|share| (share.id(), Arc::clone(share))).collect();
+        Self { list: list.iter().map(|share| share.id()).collect(), shares, start: list[0].info.share_height }
+    }
+}
+
+impl ScriptedPeer for Mixer {
+    fn respond(&mut self, request: &Request, now: UnixTime) -> Option<(u32, Result<Response, RequestFailed>)> {
+        let response = match request {
+            Request::Status => {
+                let mut status =
+                    serve::status(&crate::sharechain::Tree::new(Arc::new(standard())), now, Agent::default());
+                (status.tip, status.chain_work) = (*self.list.last().unwrap(), Work(1 << 100));
+                (0, Response::Status(status))
+            }
+            Request::Inventory { locator } => {
+                let at = match &locator[..] {
+                    [last] => self.list.iter().position(|id| id == last),
+                    _ => None,
+                };
+                let (after, from) = at.map_or((ShareId::ZERO, 0), |at| (self.list[at], at + 1));
+                let ids = List::first_of(self.list[from..].iter().copied().take(8_000));
+                let more = from + 8_000 < self.list.len();
+                (0, Response::Inventory { after, start_height: self.start, ids, more })
+            }
+            Request::Shares { ids } => {
+                let given = ids.iter().filter_map(|id| self.shares.get(id).cloned());
+                (if ids.len() > 8 { 38 } else { 0 }, Response::Shares(List::first_of(given)))
+            }
+            _ => (0, Response::Unknown),
+        };
+        Some((response.0, Ok(response.1)))
+    }
+}
+
+/// Seconds until a node follows five honest peers; strangers connect before them, the second in half of the first's time.
+fn reached_in(theirs: &TestNode, lists: Vec<Vec<Arc<Share>>>, gap_s: u32, max_s: u32) -> Option<u32> {
+    let mut cluster = node(&copy(theirs, 0), theirs.now);
+    for (number, list) in lists.into_iter().enumerate() {
+        connect(&mut cluster, 66 + number as u64, Mixer::new(list));
+        cluster.pass(gap_s);
+    }
+    (1..=5).for_each(|peer| connect(&mut cluster, peer, Remote::new(theirs, Manner::Honest)));
+    (0..max_s).find(|_| {
+        cluster.pass(1);
+        cluster.nodes[0].tree().contains(&tip(theirs).expect("it has one"))
+    })
+}
+
+fn honest(theirs: &TestNode) -> Vec<Arc<Share>> {
+    theirs.chain.tree().main_chain().iter().map(|share| Arc::clone(&share.share)).collect()
+}
+
+/// The tips come first: the peers have all that they are to serve, and nothing of it is left.
+#[test]
+fn tips_in_front_of_junk_do_not_keep_a_node_from_following_them() {
+    let theirs = chain(standard(), 200, 1, 30);
+    let list = [&honest(&theirs)[197..], &JunkLister::new(&theirs, 0xa0, 25_000).junk].concat();
+    let reached = reached_in(&theirs, vec![list], 2, 2 * 3_600);
+    assert!(reached.is_some_and(|seconds| seconds <= 125), "{reached:?}");
+}
+
+/// A fifth is junk, less than a peer may lack. Without the genesis share no honest one is linked. A new stranger comes every 80
+/// seconds, while three lists before it are served.
+#[test]
+fn lists_with_a_fifth_of_junk_do_not_keep_a_node_from_following_others() {
+    let theirs = chain(standard(), 2_000, 1, 30);
+    let mixer = |number: u8| {
+        let junk = JunkLister::new(&theirs, number, 500).junk;
+        Mixer::new([&junk[..498], &honest(&theirs)[1..], &junk[498..499]].concat())
+    };
+    let mut cluster = node(&copy(&theirs, 0), theirs.now);
+    for number in 0..3 {
+        connect(&mut cluster, 66 + u64::from(number), mixer(number));
+        cluster.pass(80);
+    }
+    (1..=5).for_each(|peer| connect(&mut cluster, peer, Remote::new(&theirs, Manner::Honest)));
+    let reached = (0..3_600).find(|second| {
+        if second % 80 == 0 {
+            let number = 3 + (second / 80) as u8;
+            connect(&mut cluster, 66 + u64::from(number), mixer(number));
+        }
+        cluster.pass(1);
+        cluster.nodes[0].tree().contains(&tip(&theirs).expect("it has one"))
+    });
+    assert!(reached.is_some_and(|seconds| seconds <= 300), "{reached:?}");
 }

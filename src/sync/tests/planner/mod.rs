@@ -7,6 +7,7 @@ mod fixtures;
 mod lead;
 mod lists;
 mod missing;
+mod partial_lists;
 mod responses;
 mod scenario;
 mod spot_checks;

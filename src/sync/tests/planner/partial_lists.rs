@@ -1,0 +1,138 @@
+//! Lists that hold parts of honest ones.
+
+use super::fixtures::{ids, inventory, shares, status, FakeChain};
+use super::scenario::{Chain, Delayed, Scenario};
+use crate::share::ShareId;
+use crate::sharechain::CandidateOutcome;
+use crate::units::ShareHeight;
+use crate::wire::{List, Request, Response};
+
+const PAGE: usize = 8_192;
+
+/// What a stranger responds that gives this list, and the shares of it that are its own, at a rate that is no misbehaviour.
+fn stranger(list: &[ShareId], start: u32, own: &[&Chain], request: &Request) -> Delayed {
+    Some(match request {
+        Request::Status => (0, status(*list.last().unwrap(), 1_000_001)),
+        Request::Inventory { locator } => {
+            let from = match &locator[..] {
+                [last] => list.iter().position(|id| id == last).map_or(0, |at| at + 1),
+                _ => 0,
+            };
+            let after = if from == 0 { ShareId::ZERO } else { list[from - 1] };
+            let (start_height, ids) = (ShareHeight(start), List::first_of(list[from..].iter().copied().take(PAGE)));
+            (0, Response::Inventory { after, start_height, ids, more: list.len() > from + PAGE })
+        }
+        Request::Shares { ids } => {
+            let given = ids.iter().filter_map(|id| {
+                own.iter().find_map(|chain| match chain.response(&Request::Shares { ids: List::first_of([*id]) }) {
+                    Response::Shares(shares) => shares.first().cloned(),
+                    _ => None,
+                })
+            });
+            (38, Response::Shares(List::first_of(given)))
+        }
+        other => panic!("{other:?}"),
+    })
+}
+
+fn is_whole(scenario: &Scenario, chain: &Chain) -> bool {
+    let ids: std::collections::HashSet<ShareId> = scenario.ids().into_iter().collect();
+    chain.list.iter().all(|id| ids.contains(id))
+}
+
+/// The next page of an honest list continues a share that is on the stranger's list as well.
+#[test]
+fn a_list_of_several_pages_is_fetched_whole_beside_a_list_that_repeats_it() {
+    let (junk, honest) = (Chain::new(100_000, 6_000), Chain::new(1_000, 9_000));
+    let list = [&junk.list[..], &honest.list].concat();
+    let respond = |peer, request: &Request| match peer {
+        1 => stranger(&list, 100_000, &[&junk], request),
+        _ => Some((0, honest.response(request))),
+    };
+    let mut scenario = Scenario::new(FakeChain::default());
+    scenario.connect(1);
+    scenario.run(5, respond);
+    (2..=9).for_each(|peer| scenario.connect(peer));
+    let took_s = scenario.run_until(1_800, |scenario| is_whole(scenario, &honest), respond);
+    assert!(took_s < 300, "{took_s} s");
+}
+
+/// The tip of the honest peers comes first, and is delivered first.
+#[test]
+fn a_tip_in_front_of_junk_does_not_occupy_its_peers() {
+    let (junk, honest) = (Chain::new(100_000, 8_000), Chain::new(1_000, 900));
+    let list = [&[honest.tip()], &junk.list[..]].concat();
+    let outcome = Some(CandidateOutcome::NotBetter);
+    let respond = |peer, request: &Request| match peer {
+        1 => stranger(&list, 1_899, &[&honest, &junk], request),
+        _ => Some((0, honest.response(request))),
+    };
+    let mut scenario = Scenario::new(FakeChain::default());
+    scenario.outcome = outcome;
+    scenario.connect(1);
+    scenario.run(5, respond);
+    (2..=9).for_each(|peer| scenario.connect(peer));
+    let took_s = scenario.run_until(3_600, |scenario| is_whole(scenario, &honest), respond);
+    assert!(took_s < 120, "{took_s} s");
+}
+
+/// Honest peers connect one after the other, while one list of junk is served.
+#[test]
+fn honest_peers_that_come_later_serve_the_honest_list() {
+    let (junk, honest) = (Chain::new(100_000, 6_000), Chain::new(1_000, 6_000));
+    let list = [&junk.list[..], &honest.list].concat();
+    let respond = |peer, request: &Request| match (peer, request) {
+        (1, request) => stranger(&list, 100_000, &[&junk], request),
+        (_, Request::Shares { ids }) if ids.len() > 8 => Some((20, honest.response(request))),
+        (_, request) => Some((0, honest.response(request))),
+    };
+    let mut scenario = Scenario::new(FakeChain::default());
+    scenario.connect(1);
+    scenario.run(5, respond);
+    scenario.connect(2);
+    scenario.run(90, respond);
+    scenario.connect(3);
+    scenario.connect(4);
+    scenario.run(30, respond);
+    scenario.connect(5);
+    scenario.run_until(3_600, |scenario| is_whole(scenario, &honest), respond);
+    let own: std::collections::HashSet<ShareId> = honest.list.iter().copied().collect();
+    let fetched = scenario.ids().iter().filter(|id| own.contains(id)).count();
+    let lists: Vec<usize> = (2..=5).map(|peer| scenario.lists_requested_from(peer)).collect();
+    assert_eq!((fetched, lists), (6_000, vec![1, 0, 0, 0]));
+}
+
+/// The lists continue our chain, lack the first honest share, and have a fifth of junk, less than a peer may lack.
+#[test]
+fn short_lists_that_lack_a_share_do_not_replace_those_of_others() {
+    let own = ids(&shares(0, 5));
+    let honest = Chain::new(5, 300);
+    let after = own[4];
+    let junk: Vec<Chain> = (0..60).map(|number| Chain::new(100_000 + 100 * number, 76)).collect();
+    let respond = |peer: u64, request: &Request| match (peer.checked_sub(100), request) {
+        (None, Request::Inventory { .. }) => Some((0, inventory(after, &honest.list))),
+        (None, request) => Some((0, honest.response(request))),
+        (Some(number), Request::Inventory { .. }) => {
+            let (front, tip) = junk[number as usize].list.split_at(75);
+            Some((0, inventory(after, &[front, &honest.list[1..], tip].concat())))
+        }
+        (Some(number), request) => {
+            let own = &junk[number as usize];
+            stranger(&own.list, 0, &[own, &honest], request)
+        }
+    };
+    for gap_s in [20, 45] {
+        let mut scenario = Scenario::new(FakeChain(own.clone()));
+        (0..2).for_each(|number| {
+            scenario.connect(100 + number);
+            scenario.run(gap_s, respond);
+        });
+        (1..=8).for_each(|peer| scenario.connect(peer));
+        let reached = (2..60).find(|number| {
+            scenario.connect(100 + number);
+            scenario.run(gap_s, respond);
+            scenario.ids().contains(&honest.list[0])
+        });
+        assert!(reached.is_some(), "one stranger in {gap_s} s");
+    }
+}

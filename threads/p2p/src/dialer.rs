@@ -173,7 +173,7 @@ pub struct Dialer {
     outbound_target: usize,
     peers: HashMap<PeerId, KnownPeer>,
     changed: bool,
-    /// The anchors that were written last.
+    /// The anchors that were written last, perhaps by an earlier run.
     anchors: Vec<PeerId>,
     feeler_at: Instant,
 }
@@ -212,6 +212,10 @@ impl Dialer {
             dialer.add_new(peer, address, from, now);
             if let Some(known) = dialer.peers.get_mut(&peer) {
                 (known.seen, known.was_anchor) = (Some(seen), kind == Kind::Anchor);
+            }
+            // They stay anchors until others are old enough: this run may be a short one.
+            if kind == Kind::Anchor && dialer.anchors.len() < ANCHORS && !dialer.anchors.contains(&peer) {
+                dialer.anchors.push(peer);
             }
         }
         let wait = if dialer.peers.is_empty() { Duration::ZERO } else { BOOTNODES_WAIT };

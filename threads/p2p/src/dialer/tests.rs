@@ -377,6 +377,12 @@ fn the_outbound_peers_with_the_longest_connections_are_dialled_first_after_a_res
     };
     let first: HashSet<PeerId> = restart(&text).into_iter().collect();
     assert_eq!(first, HashSet::from([peers[0], peers[1]]));
+    // A run that ends before a connection is old enough, as in a loop of crashes, keeps the anchors of the one before.
+    let mut short = node(&[], &text, now);
+    assert_eq!(due(&mut short, now, ALL - ANCHORS).into_iter().collect::<HashSet<_>>(), first);
+    short.outbound_connected(peers[2], &address(2), now, TIME);
+    assert!(!short.update_anchors(now + ANCHOR_AGE / 2));
+    assert_eq!(restart(&short.to_text()).into_iter().collect::<HashSet<_>>(), first);
     // All connections end, as in an outage: the anchors stay.
     for peer in &peers {
         dialer.disconnected(peer, later);

@@ -114,9 +114,11 @@ impl<B: NetworkBehaviour> OneConnection<B> {
         self.test_expected = Some((from, now));
     }
 
-    /// Notes that the peer has responded.
-    pub const fn end_test(&mut self) {
-        self.test_expected = None;
+    /// Notes that the peer has responded. If it has reached this node, its connection may be established here only after that.
+    pub const fn end_test(&mut self, was_reached: bool) {
+        if !was_reached {
+            self.test_expected = None;
+        }
     }
 
     /// Whether a connection is a test of reachability, or one of a peer that is turned away.
@@ -203,7 +205,7 @@ impl<B: NetworkBehaviour> OneConnection<B> {
             self.tests.insert(id, (peer, since));
             if endpoint.is_listener() {
                 // One dial succeeds at most. Another connection is the peer's that has lost the one before.
-                self.end_test();
+                self.test_expected = None;
             }
             return Ok(false);
         }
@@ -505,7 +507,9 @@ mod tests {
         node.expect_test(peer, now);
         assert!(node.admit(id(4), PeerId::random(), endpoint(false)).unwrap());
         assert!(!node.is_for_test(&peer, &endpoint(false), now + TEST_EXPECTED));
-        node.end_test();
+        node.end_test(true);
+        assert!(node.is_for_test(&peer, &endpoint(false), now), "the response came first");
+        node.end_test(false);
         assert!(!node.is_for_test(&peer, &endpoint(false), now));
         assert!(node.is_current(&peer, id(1)));
     }

@@ -107,7 +107,7 @@ impl SwarmDriver {
             }
             autonat::Event::OutboundProbe(event) => {
                 debug!("test of reachability: {event:?}");
-                peers.end_test();
+                peers.end_test(matches!(event, OutboundProbeEvent::Response { .. }));
                 if let OutboundProbeEvent::Response { address, peer, .. } = event {
                     if ip_of(&address).is_some_and(|ip| self.reach.is_confirmed(&peer, ip)) {
                         self.announce(without_peer_id(&address));

@@ -48,6 +48,18 @@ impl Host {
         inside(&self.router, work).unwrap_or_else(|error| panic!("cannot enter {}: {error}", self.router))
     }
 
+    /// Gives a public host so many addresses of its /24 in all, and returns them.
+    #[track_caller]
+    pub fn addresses(&self, count: u8) -> Vec<Ipv4Addr> {
+        let [a, b, c, first] = self.address.octets();
+        let others = (1..count).map(|number| Ipv4Addr::new(a, b, c, first + number));
+        for address in others.clone() {
+            let added = ip(&["-n", &self.namespace, "address", "add", &format!("{address}/24"), "dev", "eth0"]);
+            added.unwrap_or_else(|error| panic!("{}: {error}", self.namespace));
+        }
+        std::iter::once(self.address).chain(others).collect()
+    }
+
     /// Adds rules of the packet filter to the router of this host.
     #[track_caller]
     pub fn filter(&self, rules: &str) {

@@ -22,6 +22,7 @@ mod network_partition;
 mod network_pruned;
 mod network_reconnect;
 mod network_solo;
+mod network_strangers;
 mod no_work;
 mod regtest;
 mod rpc_rights;

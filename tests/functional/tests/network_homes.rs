@@ -11,17 +11,22 @@ use p2pool_test_functional::pool::Pool;
 use crate::network::options;
 
 /// A node and the host that it is on.
-struct Placed<'a> {
-    node: Pool,
-    host: &'a Host,
+pub struct Placed<'a> {
+    pub node: Pool,
+    pub host: &'a Host,
 }
 
 impl<'a> Placed<'a> {
-    fn start(host: &'a Host, bitcoind: &Bitcoind, payee: u32, flag: Option<String>) -> Self {
+    pub fn start(host: &'a Host, bitcoind: &Bitcoind, payee: u32, flags: impl IntoIterator<Item = String>) -> Self {
         let mut options = options(payee);
         options.flags.push("-log-level=debug".to_owned());
-        options.flags.extend(flag);
+        options.flags.extend(flags);
         Self { node: host.inside(|| start(bitcoind, options, &[])), host }
+    }
+
+    /// Address for peers on the internet.
+    pub fn p2p_address(&self) -> String {
+        self.node.p2p_address().replace("127.0.0.1", &self.host.address.to_string())
     }
 
     fn wait_state(&self, state: &str) {
@@ -38,7 +43,7 @@ impl<'a> Placed<'a> {
     }
 
     /// Finds a share here, which reaches the other node.
-    fn mine_for(&self, other: &Self) {
+    pub fn mine_for(&self, other: &Self) {
         let share = self.host.inside(|| ManualMiner::at(&self.node).mine(&self.node));
         other.host.inside(|| wait_tip(&[&other.node], &share));
     }
@@ -51,7 +56,7 @@ fn nodes_in_two_homes_exchange_shares_and_say_how_they_are_reached() {
     let hosts = [net.public(1), net.home(2, Nat::KeepsPorts), net.home(3, Nat::KeepsPorts)];
     let _ports = hosts.each_ref().map(|host| forward_port(host.namespace.clone(), bitcoind.rpc_port()));
     let mut public = Placed::start(&hosts[0], &bitcoind, 1, None);
-    let boot = public.node.p2p_address().replace("127.0.0.1", &hosts[0].address.to_string());
+    let boot = public.p2p_address();
     let port = boot.split('/').nth(4).unwrap();
     let one = Placed::start(&hosts[1], &bitcoind, 2, Some(format!("-bootnodes={boot}")));
     let two = Placed::start(&hosts[2], &bitcoind, 3, Some(format!("-add-peer={}:{port}", hosts[0].address)));

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`scripted_peer`] | the peer |
 //! | [`background_peer`] | the peer in a thread of its own |
+//! | [`crowd`] | peers that do no more than stay alive, and throw-away identities |
 //! | [`flooder`] | connections that push as many bytes as a node takes |
 //! | [`names`] | names of a chain's protocols |
 //! | [`raw`] | raw bytes on a stream, all at once or one by one |
@@ -17,6 +18,7 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "test support fails by panicking")]
 
 pub mod background_peer;
+pub mod crowd;
 pub mod flooder;
 pub mod forge;
 pub mod malformed;

@@ -19,6 +19,8 @@ pub struct Names {
     pub sync: StreamProtocol,
     /// Protocol of the DHT.
     pub dht: StreamProtocol,
+    /// Protocol version that identify announces.
+    pub identify: String,
     /// What both sides mix into the Noise handshake.
     pub noise_prologue: Vec<u8>,
 }
@@ -34,6 +36,7 @@ impl Names {
             blocks: IdentTopic::new(name("blocks")),
             sync: protocol("sync"),
             dht: protocol("dht"),
+            identify: name("node"),
             noise_prologue: [name("noise").as_bytes(), &chain.0].concat(),
         }
     }

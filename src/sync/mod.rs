@@ -28,8 +28,9 @@
 //!
 //! - *A list belongs to its leader.* No other peer adds to it. When the lead passes to another peer, the list is cut to
 //!   what that peer has.
-//! - *A list occupies no peer of another chain.* Each minute a helper is asked for a few shares from all over the list. One that
-//!   lacks them gives its own list instead (`spot_check`).
+//! - *A list occupies no peer of another chain.* Each minute a few shares from all over the list are requested from each helper.
+//!   One that lacks them gives its own list instead (`spot_check`), and so does one whose tip is unknown when a list with it was
+//!   delivered to our chain.
 //! - *Helpers do no harm.* A helper that fails or is too slow is removed from the plan, and nothing else happens.
 //! - *A leader must keep up.* A leader that fails, or serves less than the lowest useful rate, loses the lead as soon as
 //!   another peer has the list. What was fetched is kept, and the peer that gave the list is ignored for long.
@@ -338,15 +339,13 @@ impl Sync {
         match outcome {
             CandidateOutcome::Adopted => self.peers.values_mut().for_each(|peer| peer.join = None),
             CandidateOutcome::NotDue => self.led_nowhere(&plan, now.plus(IGNORE_MAX_S)),
-            CandidateOutcome::NotBetter | CandidateOutcome::GivenUp if plan.leader_changed => {
-                self.led_nowhere(&plan, now);
-            }
+            CandidateOutcome::NotBetter | CandidateOutcome::GivenUp if plan.leader_changed => self.free_helpers(&plan),
             CandidateOutcome::NotBetter | CandidateOutcome::GivenUp => {
                 let was_spoilt = plan.was_helped && *outcome == CandidateOutcome::GivenUp;
                 let shares = if was_spoilt { 0 } else { plan.counts().1 };
                 let extra_s = u32::try_from(shares / SHARES_PER_IGNORED_S).unwrap_or(u32::MAX);
                 let ignore_s = IGNORE_MIN_S.saturating_add(extra_s).min(IGNORE_MAX_S);
-                self.led_nowhere(&plan, now);
+                self.free_helpers(&plan);
                 self.ignore_chain(plan.leader, now.plus(ignore_s));
                 if let Some(leader) = self.peers.get_mut(&plan.leader) {
                     // A helper may have changed facts of a share, such as its parent or its version. Its work does not show it.
@@ -354,7 +353,7 @@ impl Sync {
                 }
             }
             CandidateOutcome::Invalid { rule, source, height, on_base, .. } => {
-                self.led_nowhere(&plan, now);
+                self.free_helpers(&plan);
                 self.blame(&plan, *rule, *source, *height, *on_base, now);
             }
         }

@@ -1,5 +1,7 @@
 //! What the planner knows of one peer.
 
+use super::action::Route;
+use super::plan::Plan;
 use super::view::{ChainView, Join};
 use super::{IGNORE_MAX_S, PAUSE_S};
 use crate::share::ShareId;
@@ -41,9 +43,11 @@ pub(super) struct Peer {
     pub listed_tip: Option<ShareId>,
     /// When its list was requested last, or else when it connected.
     pub list_asked_at: SteadyTime,
-    /// Until when a place for its list is kept free: the shares of a list with its tip were just given to our chain, and may yet make
-    /// it needless.
-    pub keeps_place_until: SteadyTime,
+    /// Until when a slot for its list is kept: the shares of a list with its tip were just given to our chain, and may yet make it
+    /// needless.
+    pub slot_kept_until: SteadyTime,
+    /// Its tip when that happened last. The list may have lacked some shares.
+    pub left_tip: Option<ShareId>,
     /// When shares of a list that it serves were last requested to see whether it has them.
     pub spot_checked_at: SteadyTime,
 }
@@ -67,7 +71,8 @@ impl Peer {
             early_status_at: SteadyTime::from_s(0),
             listed_tip: None,
             list_asked_at: now,
-            keeps_place_until: SteadyTime::from_s(0),
+            slot_kept_until: SteadyTime::from_s(0),
+            left_tip: None,
             spot_checked_at: SteadyTime::from_s(0),
         }
     }
@@ -94,9 +99,11 @@ impl Peer {
         view.tip().is_none_or(|(tip, work)| rank(theirs.tip, theirs.chain_work) > rank(tip, work))
     }
 
-    /// Whether its chain may be fetched by this plan, which another peer's list began.
-    pub const fn may_serve(&self, plan: u64) -> bool {
-        plan >= self.serves_from && !self.sole_source
+    /// Whether its chain may be fetched by this plan, which another peer's list began. What such lists left is not fetched by one
+    /// more of them.
+    pub fn may_serve(&self, number: u64, plan: &Plan) -> bool {
+        let is_left = self.left_tip.is_some() && self.left_tip == self.tip();
+        number >= self.serves_from && !self.sole_source && !(is_left && plan.route == Route::Tree)
     }
 
     /// Whether it has nothing for this node, as far as is known.

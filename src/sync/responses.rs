@@ -125,13 +125,13 @@ impl Sync {
     /// The plan that a page after this share continues: the one that it was requested for, or else one that the peer may serve,
     /// unless the page follows our chain.
     fn continued_plan(&self, peer: PeerHandle, of: Option<u64>, after: &ShareId, view: &impl ChainView) -> Option<u64> {
-        let may_serve = |number: u64| match of {
+        let may_serve = |number: u64, plan: &Plan| match of {
             Some(of) => number == of,
-            None => self.peers.get(&peer).is_some_and(|peer| peer.may_serve(number)) && !view.holds(after),
+            None => self.peers.get(&peer).is_some_and(|peer| peer.may_serve(number, plan)) && !view.holds(after),
         };
         let is_listed = |plan: &Plan| !plan.is_judging && plan.index_of(after).is_some();
-        let listed = self.plans.iter().filter(|(_, plan)| is_listed(plan));
-        listed.map(|(number, _)| *number).find(|number| may_serve(*number))
+        let mut listed = self.plans.iter().filter(|(_, plan)| is_listed(plan));
+        listed.find(|(number, plan)| may_serve(**number, plan)).map(|(number, _)| *number)
     }
 
     /// A peer's list continues a plan's list, which does not only repeat our chain. The peer serves what both have; only the leader

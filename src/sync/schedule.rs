@@ -1,5 +1,7 @@
 //! Chooses the next requests: after inputs the planner does what is due.
 
+use std::collections::BTreeSet;
+
 use super::peer::Peer;
 use super::plan::Plan;
 use super::{
@@ -68,7 +70,7 @@ impl Sync {
                 continue;
             } else if plan.is_fetched() {
                 match plan.route {
-                    Route::Tree => self.end_direct_plan(number, now),
+                    Route::Tree => self.end_direct_plan(number, now, view),
                     Route::Candidate(candidate) if may_finish => {
                         plan.is_judging = true;
                         self.actions.push(SyncAction::Finish(candidate));
@@ -98,20 +100,28 @@ impl Sync {
         }
     }
 
-    /// Ends a plan whose shares were all delivered to our chain. If a peer's tip is still unknown shortly after, it waits for
-    /// something or was rejected: its list is requested once more, and then not for a while.
-    fn end_direct_plan(&mut self, number: u64, now: SteadyTime) {
+    /// Ends a plan whose shares were all delivered to our chain. If the leader's tip is still unknown shortly after, it waits for
+    /// something or was rejected: its list is requested once more, and then not for a while. Other peers may have what the list
+    /// lacked, so each of them gives its own, and a slot is kept for that.
+    fn end_direct_plan(&mut self, number: u64, now: SteadyTime, view: &impl ChainView) {
         let plan = self.plans.remove(&number).expect("the caller has it");
+        // Then the rest is requested at once.
+        let is_cut = plan.counts().1 >= self.ids_max;
         for (id, peer) in &mut self.peers {
-            let Some(tip) = peer.tip().filter(|tip| plan.index_of(tip).is_some()) else { continue };
-            if peer.fetched_tip.replace(tip) == Some(tip) {
-                peer.ignore_chain(now.plus(IGNORE_S));
-            } else {
+            let is_listed = |tip: &Option<ShareId>| tip.is_some_and(|tip| plan.index_of(&tip).is_some());
+            let is_reached = |tip: &Option<ShareId>| is_listed(tip) || tip.is_some_and(|tip| view.holds(&tip));
+            let tip = peer.tip();
+            if plan.is_author(*id) && !is_cut {
+                // A list without the tip for which it was requested leads nowhere.
+                if !is_reached(&peer.listed_tip) || std::mem::replace(&mut peer.fetched_tip, tip) == tip {
+                    peer.ignore_chain(now.plus(IGNORE_S));
+                } else {
+                    peer.pause(now);
+                }
+            } else if is_listed(&tip) {
                 peer.pause(now);
-                peer.keeps_place_until = peer.paused_until;
-            }
-            if !plan.is_author(*id) {
-                peer.serves_from = self.plans_made + 1;
+                peer.slot_kept_until = peer.paused_until;
+                peer.left_tip = tip;
             }
         }
     }
@@ -141,10 +151,16 @@ impl Sync {
     /// Ignores the chain of the peer that gave a list which led nowhere. Peers that helped to serve it, or took it over, are
     /// asked for lists of their own.
     pub(super) fn led_nowhere(&mut self, plan: &Plan, ignored_until: SteadyTime) {
-        for id in plan.servers() {
-            if plan.is_author(id) {
-                self.ignore_chain(id, ignored_until);
-            } else if let Some(peer) = self.peers.get_mut(&id) {
+        for id in plan.servers().filter(|id| plan.is_author(*id)) {
+            self.ignore_chain(id, ignored_until);
+        }
+        self.free_helpers(plan);
+    }
+
+    /// Asks the peers that helped to serve a list, or took it over, for lists of their own.
+    pub(super) fn free_helpers(&mut self, plan: &Plan) {
+        for id in plan.servers().filter(|id| !plan.is_author(*id)) {
+            if let Some(peer) = self.peers.get_mut(&id) {
                 peer.serves_from = self.plans_made + 1;
             }
         }
@@ -157,11 +173,11 @@ impl Sync {
             self.peers.iter().map(|(id, peer)| (peer.list_asked_at, *id)).collect();
         // In turn, so that none takes the requests of others.
         ids.sort_unstable();
-        let mut kept = 0;
+        let mut kept = BTreeSet::new();
         for (_, id) in ids {
             let peer = self.peers.get(&id).expect("requesting lists removes no peer");
             let Some(tip) = peer.tip().filter(|_| !peer.is_settled(now, view)) else { continue };
-            let mut served = self.plans.iter_mut().filter(|(number, _)| peer.may_serve(**number));
+            let mut served = self.plans.iter_mut().filter(|(number, plan)| peer.may_serve(**number, plan));
             if let Some((plan, at)) = served.find_map(|(_, plan)| plan.index_of(&tip).map(|at| (plan, at))) {
                 plan.add_server(id, at + 1);
                 continue;
@@ -169,8 +185,9 @@ impl Sync {
             if self.plans.values().any(|plan| plan.has_server(id)) {
                 continue;
             }
-            kept += usize::from(peer.keeps_place_until > now);
-            if peer.paused_until <= now && self.may_request_list(&tip) && self.make_room(kept, now) {
+            if peer.slot_kept_until > now {
+                kept.insert(tip);
+            } else if peer.paused_until <= now && self.may_request_list(&tip) && self.make_room(kept.len(), now) {
                 self.request_list(id, now, view);
             }
         }
@@ -187,8 +204,8 @@ impl Sync {
         self.list_requests().count() < LISTS_IN_FLIGHT_MAX && !self.list_requests().any(has_tip)
     }
 
-    /// Whether there is room for one more plan beside those `kept` for others, after dropping the slowest plan if all are in use. Only a plan that no peer
-    /// serves, or that has had its guaranteed time, is dropped. Otherwise a few peers could occupy all plans for as long as
+    /// Whether there is room for one more plan beside the slots `kept` for others. If none is kept and all are in use, the slowest
+    /// plan is dropped. Only a plan that no peer serves, or that has had its guaranteed time, is dropped. Otherwise a few peers could occupy all plans for as long as
     /// they like, or give lists and leave.
     fn make_room(&mut self, kept: usize, now: SteadyTime) -> bool {
         if self.plans.len() < PLANS_MAX || kept > 0 {
@@ -213,7 +230,7 @@ impl Sync {
         let join = state.join;
         state.join = join.filter(|join| *join == Join::TooDeep);
         let state = self.peers.get(&peer).expect("looked up above");
-        let served = self.plans.iter().filter(|(number, plan)| state.may_serve(**number) && !plan.is_judging);
+        let served = self.plans.iter().filter(|(number, plan)| state.may_serve(**number, plan) && !plan.is_judging);
         let longest = served.map(|(_, plan)| plan).max_by_key(|plan| plan.counts().1);
         let mut locator = longest.map(Plan::locator).unwrap_or_default();
         if join != Some(Join::TooDeep) {

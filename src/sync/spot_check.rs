@@ -1,8 +1,8 @@
 //! Spot checks of peers that serve another peer's list.
 //!
 //! A peer whose tip is on a plan's list serves that plan and gives no list of its own. But anybody can list the tips of honest
-//! peers beside shares that lead nowhere. So each such peer is asked for a few shares from all over the list, and one that
-//! lacks them gives its own list.
+//! peers beside shares that lead nowhere. So a few shares from all over the list are requested from each such peer, and one
+//! that lacks them gives its own list.
 
 use std::sync::Arc;
 
@@ -22,7 +22,8 @@ const SHARES: usize = 8;
 /// One part in this many is what a peer on the same chain may lack: it has pruned the oldest, or its chain leaves the list near
 /// the end.
 const LACKING_DIVISOR: usize = 4;
-/// Shares of a list that may follow all that a peer has of it: a minute's at the lowest acceptable rate.
+/// Shares of a list that may follow all that a peer has of it: a minute's at the lowest acceptable rate, or as many as it has. A
+/// peer that is syncing itself is behind.
 const REST_MAX: usize = 512;
 
 impl Plan {
@@ -43,7 +44,7 @@ impl Sync {
         for (number, plan) in &self.plans {
             for id in plan.servers().filter(|id| !plan.is_author(*id)) {
                 let peer = self.peers.get_mut(&id).expect("servers are connected");
-                // One that was of another chain than an earlier list is checked at once.
+                // One that an earlier list was of no use to is checked at once.
                 let is_early = now.since(plan.since) < INTERVAL_S && peer.serves_from == 0;
                 if is_early || peer.paused_until > now || now.since(peer.spot_checked_at) < INTERVAL_S {
                     continue;
@@ -53,7 +54,7 @@ impl Sync {
                 if !ids.is_empty() {
                     peer.spot_checked_at = now;
                     due.push((id, *number, ids));
-                } else if listed - delivered > REST_MAX {
+                } else if listed.saturating_sub(delivered) > REST_MAX.max(plan.ids_of(id).len()) {
                     idle.push((id, *number));
                 }
             }

@@ -1,4 +1,4 @@
-//! Lists that hold the tips of other peers, behind shares that lead nowhere.
+//! Lists that hold the tips of other peers, or their shares, among others that lead nowhere.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -118,6 +118,8 @@ struct KnownPeer {
     failed: Vec<Group>,
     /// Whether one of them was dialled in vain.
     is_in_vain: bool,
+    /// How many of its addresses that only the DHT reports were dialled in vain: the last ones.
+    heard_in_vain: usize,
 }
 
 impl KnownPeer {
@@ -319,11 +321,11 @@ impl Dialer {
             // What others say of a peer displaces only what others said that was dialled in vain.
             if let Some(known) = self.peers.get_mut(&peer).filter(|known| known.addresses.len() >= ADDRESSES_MAX) {
                 let is_known = known.addresses.iter().any(|(_, known_address)| *known_address == address);
-                let is_vain =
-                    known.failures > 0 && known.addresses.last().is_some_and(|(rank, _)| *rank == Rank::Heard);
-                if is_known || !is_vain {
+                let is_heard = known.addresses.last().is_some_and(|(rank, _)| *rank == Rank::Heard);
+                if is_known || !is_heard || known.heard_in_vain == 0 {
                     continue;
                 }
+                known.heard_in_vain -= 1;
                 known.addresses.pop();
             }
             self.add_new(peer, address, HeardFrom::Dht, now);
@@ -515,6 +517,7 @@ impl Dialer {
             dialled: None,
             failed: Vec::new(),
             is_in_vain: false,
+            heard_in_vain: 0,
         });
         if matches!((known.source, source), (Source::Table(_), Source::Bootnode | Source::Local)) {
             known.source = source;
@@ -526,7 +529,8 @@ impl Dialer {
             known.addresses.insert(0, (rank, address));
             known.addresses.sort_by_key(|(rank, _)| *rank);
             known.addresses.truncate(ADDRESSES_MAX);
-            self.changed = true;
+            // The others are not saved.
+            self.changed |= rank != Rank::Heard;
         }
     }
 

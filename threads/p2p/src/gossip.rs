@@ -225,9 +225,9 @@ impl Gossip {
 
     /// Charges a peer for messages that no peer has sent before.
     ///
-    /// GossipSub would remember those beyond the limits, and those that there is no room for, for minutes and drop the copies of other peers, or ask them for none. So it
-    /// gets the id alone of such a message, from a source that it ignores, and learns from it only that the peer kept its promise
-    /// to send the message.
+    /// GossipSub would remember for minutes those beyond the limits, and those without room, and drop the copies of other peers or
+    /// ask them for none. So it gets the id alone of such a message, from a source that it ignores, and learns from it only that
+    /// the peer kept its promise to send the message.
     fn limit(&mut self, peer: PeerId, messages: &mut [RawMessage], now: Instant) {
         let (shares, blocks) = (self.names.shares.hash(), self.names.blocks.hash());
         let mut room = self.room.as_ref().map_or(usize::MAX, Room::left);

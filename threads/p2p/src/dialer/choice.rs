@@ -72,8 +72,10 @@ impl Dialer {
     /// Ends the round of peers whose next group another outbound connection leads to by now, which may last.
     fn skip_taken_groups(&mut self, now: Instant) {
         let groups = self.outbound_groups();
-        let is_taken =
-            |known: &KnownPeer| !known.failed.is_empty() && !known.is_dialling && groups.contains(&known.next_group());
+        let is_taken = |known: &KnownPeer| {
+            let is_between = !known.failed.is_empty() && !known.is_dialling && known.connected.is_none();
+            is_between && groups.contains(&known.next_group())
+        };
         let taken: Vec<PeerId> =
             self.peers.iter().filter(|(_, known)| is_taken(known)).map(|(peer, _)| *peer).collect();
         for peer in taken {

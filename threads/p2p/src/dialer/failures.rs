@@ -23,7 +23,11 @@ impl Dialer {
     pub fn dial_denied(&mut self, peer: &PeerId, now: Instant) {
         let Some(known) = self.peers.get_mut(peer) else { return };
         known.is_dialling = false;
-        known.failed.extend(known.dialled.take().map(Some));
+        let Some(group) = known.dialled.take() else {
+            known.next_try = known.next_try.max(now + BACKOFF_MIN);
+            return;
+        };
+        known.failed.push(Some(group));
         if known.has_next_group() {
             known.next_try = now + BACKOFF_MIN;
         } else {
@@ -37,6 +41,8 @@ impl Dialer {
         let Some(known) = self.peers.get_mut(peer) else { return false };
         known.failed.clear();
         if std::mem::take(&mut known.is_in_vain) {
+            (known.was_anchor, known.evicted_us, known.is_full) = (false, false, false);
+            known.heard_in_vain = known.addresses.iter().filter(|(rank, _)| *rank == Rank::Heard).count();
             return self.back_off(peer, now);
         }
         known.next_try = now + BACKOFF_BOOTNODE_MAX;
@@ -58,7 +64,6 @@ impl Dialer {
             known.next_try = now + BACKOFF_MIN;
             return false;
         }
-        (known.was_anchor, known.evicted_us, known.is_full) = (false, false, false);
         self.end_round(peer, now)
     }
 

@@ -105,9 +105,11 @@ fn decoys_of_an_unknown_peer_do_not_keep_its_true_address_out_for_ever() {
     let mut dialer = node(&[], "", now);
     dialer.outbound_connected(PeerId::random(), &address(50), now, TIME);
     dialer.add_heard(peer, (10..14).map(address).collect(), now);
-    for _ in 0..3_600 {
+    for second in 0..3_600 {
         now += BACKOFF_MIN;
-        dialer.add_heard(peer, vec![address(1)], now);
+        // Its true address comes before others each time, which is the worst place.
+        let decoys = (0..4).map(|number| address(20 + (second * 4 + number) % 400));
+        dialer.add_heard(peer, std::iter::once(address(1)).chain(decoys).collect(), now);
         for (peer, addresses) in dialer.due(now, 1, || [9; 16], |_| false) {
             if addresses.contains(&address(1)) {
                 return;
@@ -116,4 +118,31 @@ fn decoys_of_an_unknown_peer_do_not_keep_its_true_address_out_for_ever() {
         }
     }
     panic!("an hour of dials of decoys alone");
+}
+
+/// A round ends like that of a peer whose last group was dialled in vain.
+#[test]
+fn a_round_that_own_limits_end_is_a_failure_of_a_dead_peer_and_of_no_connected_one() {
+    let (mut now, peer, friend) = (Instant::now(), PeerId::random(), PeerId::random());
+    let mut dialer = node(&[], &format!("anchor 17 {}/p2p/{peer}", address(1)), now);
+    dialer.add_advertised(peer, ip_of(&address(1)), vec![address(2)], now, TIME);
+    let known = dialer.peers.get_mut(&peer).unwrap();
+    (known.is_full, known.failures) = (true, FAILURES_BAD);
+    due(&mut dialer, now, 0);
+    dialer.dial_failed(&peer, now);
+    now += BACKOFF_MIN;
+    due(&mut dialer, now, 0);
+    dialer.dial_denied(&peer, now);
+    let known = &dialer.peers[&peer];
+    assert_eq!((known.was_anchor, known.is_full, known.failures), (false, false, FAILURES_BAD + 1));
+    // The other group is taken, and the peer connects before its turn.
+    now += BACKOFF_MAX;
+    due(&mut dialer, now, 0);
+    dialer.dial_failed(&peer, now);
+    let next = dialer.peers[&peer].next_group();
+    let taken = [address(1), address(2)].into_iter().find(|address| group(ip_of(address)) == next).unwrap();
+    dialer.outbound_connected(friend, &taken, now, TIME);
+    dialer.inbound_connected(&peer, now, TIME);
+    due(&mut dialer, now + BACKOFF_MIN, 1);
+    assert_eq!(dialer.peers[&peer].failures, FAILURES_BAD + 1);
 }

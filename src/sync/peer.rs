@@ -29,7 +29,8 @@ pub(super) struct Peer {
     pub join: Option<Join>,
     /// Whether it has responded to a request for its status, or failed to in time.
     pub has_reported: bool,
-    /// The number of the first plan that it may serve without a list of its own: an earlier one led nowhere, or was not of its chain.
+    /// The number of the first plan that it may serve without a list of its own: an earlier one led nowhere, or was not of its
+    /// chain.
     pub serves_from: u64,
     /// Whether its chain is to be fetched by a list of its own, and from it alone.
     pub sole_source: bool,

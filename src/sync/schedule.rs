@@ -205,8 +205,8 @@ impl Sync {
     }
 
     /// Whether there is room for one more plan beside the slots `kept` for others. If none is kept and all are in use, the slowest
-    /// plan is dropped. Only a plan that no peer serves, or that has had its guaranteed time, is dropped. Otherwise a few peers could occupy all plans for as long as
-    /// they like, or give lists and leave.
+    /// plan is dropped. Only a plan that no peer serves, or that has had its guaranteed time, is dropped. Otherwise a few peers could
+    /// occupy all plans for as long as they like, or give lists and leave.
     fn make_room(&mut self, kept: usize, now: SteadyTime) -> bool {
         if self.plans.len() < PLANS_MAX || kept > 0 {
             // One plan is reserved for each list in flight.

@@ -25,7 +25,7 @@ const STATUS_NO_RESPONSE: u8 = 2;
 #[derive(Debug, thiserror::Error)]
 enum AskError {
     #[error(
-        "no node runs with its data in {}: give its own -network, -data-dir and -chain-name, or start it", .0.display()
+        "no node runs with its data in {}: give the flags of its chain (-network, -data-dir, -chain-name, -share-period), or start it", .0.display()
     )]
     NotRunning(PathBuf),
     #[error("this user may not ask the node in {}: run this with sudo, or as the user that the node runs as", .0.display())]

@@ -151,7 +151,7 @@ fn shares(document: &Value) -> String {
                 string(&share["share_height"]),
                 number(&share["age_secs"]).map_or(NONE.to_owned(), duration),
                 string(&share["state"]),
-                number(&share["share_difficulty"]).map_or(NONE.to_owned(), |difficulty| format!("{difficulty:.6}")),
+                number(&share["share_difficulty"]).map_or(NONE.to_owned(), difficulty),
                 if share["ours"] == true { "this node".to_owned() } else { string(&share["miner"]) },
                 string(&share["hash"]),
                 block.to_owned(),
@@ -201,6 +201,14 @@ fn list(value: &Value) -> &[Value] {
 
 fn number(value: &Value) -> Option<f64> {
     value.as_f64()
+}
+
+/// Returns a difficulty. Those of test networks are far below one.
+fn difficulty(value: f64) -> String {
+    match value < 0.001 {
+        true => format!("{value:.2e}"),
+        false => format!("{value:.3}"),
+    }
 }
 
 /// Returns a text or number on one line; what miners and peers say of themselves may have any characters.
@@ -303,5 +311,10 @@ mod tests {
         assert_eq!(text(Question::Health, &json!({ "healthy": true, "reasons": [] })), "healthy\n");
         let document = json!({ "healthy": false, "reasons": ["No block template from bitcoind yet."] });
         assert_eq!(text(Question::Health, &document), "not healthy\nNo block template from bitcoind yet.\n");
+    }
+
+    #[test]
+    fn difficulties_show_three_digits_at_least() {
+        assert_eq!([123_456.789_01, 0.25, 0.000_000_020_2].map(difficulty), ["123456.789", "0.250", "2.02e-8"]);
     }
 }

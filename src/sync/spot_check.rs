@@ -84,8 +84,8 @@ impl Sync {
         self.require_own_list(id, plan);
     }
 
-    /// Notes that a peer lacks what it was to serve. A later plan may well be of its chain, and it is soon asked for shares of that
-    /// too.
+    /// Notes that a peer lacks what it was to serve. A later plan may well be of its chain; shares of that are requested from it at
+    /// once.
     fn require_own_list(&mut self, id: PeerHandle, number: u64) {
         if let Some(plan) = self.plans.get_mut(&number) {
             plan.remove_server(id);

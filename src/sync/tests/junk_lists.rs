@@ -17,67 +17,71 @@ use crate::sync::serve;
 use crate::units::{ShareHeight, UnixTime, Work};
 use crate::wire::{Agent, List, Request, Response};
 
-/// Lists junk, and behind it the shares of the honest chain. It serves the junk, at a rate that is no misbehaviour.
-struct JunkLister {
-    tip: ShareId,
+/// Lists shares that it serves, at a rate that is no misbehaviour, and others behind them.
+struct Lister {
     list: Vec<ShareId>,
-    junk: Vec<Arc<Share>>,
+    served: HashMap<ShareId, Arc<Share>>,
+    start: ShareHeight,
 }
 
-impl JunkLister {
-    /// Junk is any header with work: the rules drop it because its parent is unknown.
-    fn new(honest: &TestNode, number: u8, len: usize) -> Self {
-        let tree = honest.chain.tree();
-        let first = Share::clone(&tree.main_chain()[50].share);
-        let junk = |at: usize| {
-            let mut share = first.clone();
-            let mut root = [number; 32];
-            root[..8].copy_from_slice(&at.to_le_bytes());
-            share.header.merkle_root = TxMerkleNode::from_byte_array(root);
-            share.info.parent = ShareId([0xdd; 32]);
-            // The last one ends the list before the honest shares, and no peer is blamed for it.
-            if at + 1 == len {
-                (share.info.rules_version, share.info.signal) = (200, 200);
-            }
-            Arc::new(grind(share))
-        };
-        let junk: Vec<Arc<Share>> = (0..len).map(junk).collect();
-        let list =
-            junk.iter().map(|share| share.id()).chain(honest.main_ids()).chain([ShareId([number; 32])]).collect();
-        Self { tip: ShareId([number; 32]), list, junk }
+impl Lister {
+    fn new(served: &[Arc<Share>], behind: impl IntoIterator<Item = ShareId>) -> Self {
+        let list = served.iter().map(|share| share.id()).chain(behind).collect();
+        let start = served[0].info.share_height;
+        Self { list, served: served.iter().map(|share| (share.id(), Arc::clone(share))).collect(), start }
+    }
+
+    /// Serves junk, and lists the honest chain behind it.
+    fn of_junk(honest: &TestNode, number: u8) -> Self {
+        Self::new(&junk(honest, number, 25_000), honest.main_ids().into_iter().chain([ShareId([number; 32])]))
     }
 }
 
-impl ScriptedPeer for JunkLister {
+impl ScriptedPeer for Lister {
     fn respond(&mut self, request: &Request, now: UnixTime) -> Option<(u32, Result<Response, RequestFailed>)> {
         let response = match request {
             Request::Status => {
                 let mut status =
                     serve::status(&crate::sharechain::Tree::new(Arc::new(standard())), now, Agent::default());
-                (status.tip, status.chain_work) = (self.tip, Work(1 << 100));
+                (status.tip, status.chain_work) = (*self.list.last().unwrap(), Work(1 << 100));
                 (0, Response::Status(status))
             }
             Request::Inventory { locator } => {
-                let at = locator.iter().find_map(|id| self.list.iter().position(|listed| listed == id));
-                // A list from its start, and pages of the same list; the longest list's end is among the ids.
-                let is_page = locator.len() == 1;
-                let from = at.filter(|_| is_page).map_or(0, |at| at + 1);
-                let after = if is_page && from > 0 { self.list[from - 1] } else { ShareId::ZERO };
+                let at = match &locator[..] {
+                    [last] => self.list.iter().position(|id| id == last),
+                    _ => None,
+                };
+                let (after, from) = at.map_or((ShareId::ZERO, 0), |at| (self.list[at], at + 1));
                 let ids = List::first_of(self.list[from..].iter().copied().take(8_000));
                 let more = from + 8_000 < self.list.len();
-                (0, Response::Inventory { after, start_height: ShareHeight(50), ids, more })
+                (0, Response::Inventory { after, start_height: self.start, ids, more })
             }
             Request::Shares { ids } => {
-                let given = ids.iter().filter_map(|id| {
-                    let at = self.list.iter().position(|listed| listed == id)?;
-                    self.junk.get(at).cloned()
-                });
-                (38, Response::Shares(List::first_of(given)))
+                let given = ids.iter().filter_map(|id| self.served.get(id).cloned());
+                (if ids.len() > 8 { 38 } else { 0 }, Response::Shares(List::first_of(given)))
             }
             _ => (0, Response::Unknown),
         };
         Some((response.0, Ok(response.1)))
     }
+}
+
+/// Junk is any header with work: the rules drop it because its parent is unknown.
+fn junk(honest: &TestNode, number: u8, len: usize) -> Vec<Arc<Share>> {
+    let first = Share::clone(&honest.chain.tree().main_chain()[50].share);
+    let junk = |at: usize| {
+        let mut share = first.clone();
+        let mut root = [number; 32];
+        root[..8].copy_from_slice(&at.to_le_bytes());
+        share.header.merkle_root = TxMerkleNode::from_byte_array(root);
+        share.info.parent = ShareId([0xdd; 32]);
+        // The last one ends the list before the honest shares, and no peer is blamed for it.
+        if at + 1 == len {
+            (share.info.rules_version, share.info.signal) = (200, 200);
+        }
+        Arc::new(grind(share))
+    };
+    (0..len).map(junk).collect()
 }
 
 fn standard() -> ChainParams {
@@ -92,7 +96,7 @@ fn a_list_that_comes_before_an_honest_one_does_not_swallow_it() {
     (1..=5).for_each(|peer| connect(&mut cluster, peer, Remote::new(&theirs, Manner::Slow(5))));
     cluster.pass(6);
     assert_eq!(cluster.fetches, 6, "five statuses and the list");
-    connect(&mut cluster, 66, JunkLister::new(&theirs, 0xa0, 25_000));
+    connect(&mut cluster, 66, Lister::of_junk(&theirs, 0xa0));
     let reached = (0..1_800).find(|_| {
         cluster.pass(1);
         cluster.nodes[0].tip() == tip(&theirs)
@@ -110,7 +114,7 @@ fn lists_that_contain_the_tips_of_others_do_not_keep_a_node_from_following_them(
         for (listers, max_s) in [(0, 5), (2, 70), (6, 420)] {
             let mut cluster = node(&copy(&theirs, held), theirs.now);
             for number in 0..listers {
-                connect(&mut cluster, 66 + u64::from(number), JunkLister::new(&theirs, 0xa0 + number, 25_000));
+                connect(&mut cluster, 66 + u64::from(number), Lister::of_junk(&theirs, 0xa0 + number));
                 // The second begins its list when the first has served half of its own.
                 cluster.pass(if number == 0 { 960 } else { 2 });
             }
@@ -137,63 +141,6 @@ fn lists_that_contain_the_tips_of_others_do_not_keep_a_node_from_following_them(
     assert!(results.iter().all(|(.., reached, max_s)| reached.is_some_and(|seconds| seconds <= *max_s)), "{results:?}");
 }
 
-/// Lists shares of the honest chain and junk, and serves both, at a rate that is no misbehaviour.
-struct Mixer {
-    list: Vec<ShareId>,
-    shares: HashMap<ShareId, Arc<Share>>,
-    start: ShareHeight,
-}
-
-impl Mixer {
-    fn new(list: Vec<Arc<Share>>) -> Self {
-        let shares = list.iter().map(|share| (share.id(), Arc::clone(share))).collect();
-        Self { list: list.iter().map(|share| share.id()).collect(), shares, start: list[0].info.share_height }
-    }
-}
-
-impl ScriptedPeer for Mixer {
-    fn respond(&mut self, request: &Request, now: UnixTime) -> Option<(u32, Result<Response, RequestFailed>)> {
-        let response = match request {
-            Request::Status => {
-                let mut status =
-                    serve::status(&crate::sharechain::Tree::new(Arc::new(standard())), now, Agent::default());
-                (status.tip, status.chain_work) = (*self.list.last().unwrap(), Work(1 << 100));
-                (0, Response::Status(status))
-            }
-            Request::Inventory { locator } => {
-                let at = match &locator[..] {
-                    [last] => self.list.iter().position(|id| id == last),
-                    _ => None,
-                };
-                let (after, from) = at.map_or((ShareId::ZERO, 0), |at| (self.list[at], at + 1));
-                let ids = List::first_of(self.list[from..].iter().copied().take(8_000));
-                let more = from + 8_000 < self.list.len();
-                (0, Response::Inventory { after, start_height: self.start, ids, more })
-            }
-            Request::Shares { ids } => {
-                let given = ids.iter().filter_map(|id| self.shares.get(id).cloned());
-                (if ids.len() > 8 { 38 } else { 0 }, Response::Shares(List::first_of(given)))
-            }
-            _ => (0, Response::Unknown),
-        };
-        Some((response.0, Ok(response.1)))
-    }
-}
-
-/// Seconds until a node follows five honest peers; strangers connect before them, the second in half of the first's time.
-fn reached_in(theirs: &TestNode, lists: Vec<Vec<Arc<Share>>>, gap_s: u32, max_s: u32) -> Option<u32> {
-    let mut cluster = node(&copy(theirs, 0), theirs.now);
-    for (number, list) in lists.into_iter().enumerate() {
-        connect(&mut cluster, 66 + number as u64, Mixer::new(list));
-        cluster.pass(gap_s);
-    }
-    (1..=5).for_each(|peer| connect(&mut cluster, peer, Remote::new(theirs, Manner::Honest)));
-    (0..max_s).find(|_| {
-        cluster.pass(1);
-        cluster.nodes[0].tree().contains(&tip(theirs).expect("it has one"))
-    })
-}
-
 fn honest(theirs: &TestNode) -> Vec<Arc<Share>> {
     theirs.chain.tree().main_chain().iter().map(|share| Arc::clone(&share.share)).collect()
 }
@@ -202,8 +149,15 @@ fn honest(theirs: &TestNode) -> Vec<Arc<Share>> {
 #[test]
 fn tips_in_front_of_junk_do_not_keep_a_node_from_following_them() {
     let theirs = chain(standard(), 200, 1, 30);
-    let list = [&honest(&theirs)[197..], &JunkLister::new(&theirs, 0xa0, 25_000).junk].concat();
-    let reached = reached_in(&theirs, vec![list], 2, 2 * 3_600);
+    let list = [&honest(&theirs)[197..], &junk(&theirs, 0xa0, 25_000)].concat();
+    let mut cluster = node(&copy(&theirs, 0), theirs.now);
+    connect(&mut cluster, 66, Lister::new(&list, []));
+    cluster.pass(2);
+    (1..=5).for_each(|peer| connect(&mut cluster, peer, Remote::new(&theirs, Manner::Honest)));
+    let reached = (0..2 * 3_600).find(|_| {
+        cluster.pass(1);
+        cluster.nodes[0].tree().contains(&tip(&theirs).expect("it has one"))
+    });
     assert!(reached.is_some_and(|seconds| seconds <= 125), "{reached:?}");
 }
 
@@ -213,8 +167,8 @@ fn tips_in_front_of_junk_do_not_keep_a_node_from_following_them() {
 fn lists_with_a_fifth_of_junk_do_not_keep_a_node_from_following_others() {
     let theirs = chain(standard(), 2_000, 1, 30);
     let mixer = |number: u8| {
-        let junk = JunkLister::new(&theirs, number, 500).junk;
-        Mixer::new([&junk[..498], &honest(&theirs)[1..], &junk[498..499]].concat())
+        let junk = junk(&theirs, number, 500);
+        Lister::new(&[&junk[..498], &honest(&theirs)[1..], &junk[498..499]].concat(), [])
     };
     let mut cluster = node(&copy(&theirs, 0), theirs.now);
     for number in 0..3 {

@@ -10,10 +10,11 @@ use futures::StreamExt as _;
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
-use libp2p::{identify, noise, ping, tcp, yamux, Multiaddr, Swarm, SwarmBuilder};
+use libp2p::{identify, ping, Multiaddr, Swarm};
 use tokio::sync::{oneshot, Semaphore};
 
 use crate::names::{peer_id_of, Names};
+use crate::scripted_peer::swarm;
 
 /// Time after which a peer that was refused or evicted comes again.
 const RETRY: Duration = Duration::from_secs(2);
@@ -128,20 +129,8 @@ async fn join(peer: &mut Swarm<Behaviour>, node: &Multiaddr) {
 }
 
 fn build_swarm(names: &Names) -> Swarm<Behaviour> {
-    let prologue = names.noise_prologue.clone();
-    SwarmBuilder::with_existing_identity(Keypair::generate_ed25519())
-        .with_tokio()
-        .with_tcp(
-            tcp::Config::default().nodelay(true),
-            |key: &Keypair| noise::Config::new(key).map(|config| config.with_prologue(prologue)),
-            yamux::Config::default,
-        )
-        .unwrap()
-        .with_behaviour(|key| Behaviour {
-            identify: identify::Behaviour::new(identify::Config::new(names.identify.clone(), key.public())),
-            ping: ping::Behaviour::new(ping::Config::new()),
-        })
-        .unwrap()
-        .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_secs(600)))
-        .build()
+    swarm(Keypair::generate_ed25519(), names, |key| Behaviour {
+        identify: identify::Behaviour::new(identify::Config::new(names.identify.clone(), key.public())),
+        ping: ping::Behaviour::new(ping::Config::new()),
+    })
 }

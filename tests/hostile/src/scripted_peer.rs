@@ -364,8 +364,7 @@ fn gossip_behaviour(authenticity: MessageAuthenticity) -> gossipsub::Behaviour {
 }
 
 fn build_swarm(key: Keypair, config: &PeerConfig) -> Swarm<Behaviour> {
-    let prologue = config.names.noise_prologue.clone();
-    let behaviour = Behaviour {
+    swarm(key, &config.names, |_| Behaviour {
         raw: request_response::Behaviour::new(
             [(config.protocol.clone(), ProtocolSupport::Full)],
             request_response::Config::default()
@@ -373,7 +372,16 @@ fn build_swarm(key: Keypair, config: &PeerConfig) -> Swarm<Behaviour> {
                 .with_max_concurrent_streams(10_000),
         ),
         gossip: config.gossip.clone().map(gossip_behaviour).into(),
-    };
+    })
+}
+
+/// Returns a swarm that speaks to the nodes of a chain. It must be called inside a tokio runtime.
+pub(crate) fn swarm<B: NetworkBehaviour>(
+    key: Keypair,
+    names: &Names,
+    behaviour: impl FnOnce(&Keypair) -> B,
+) -> Swarm<B> {
+    let prologue = names.noise_prologue.clone();
     SwarmBuilder::with_existing_identity(key)
         .with_tokio()
         .with_tcp(
@@ -382,7 +390,7 @@ fn build_swarm(key: Keypair, config: &PeerConfig) -> Swarm<Behaviour> {
             yamux::Config::default,
         )
         .unwrap()
-        .with_behaviour(|_| behaviour)
+        .with_behaviour(behaviour)
         .unwrap()
         .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_secs(600)))
         .build()

@@ -40,20 +40,26 @@ fn is_whole(scenario: &Scenario, chain: &Chain) -> bool {
     chain.list.iter().all(|id| ids.contains(id))
 }
 
+/// Seconds until an honest chain is fetched from eight peers, when a stranger's list has begun.
+fn seconds_beside(honest: &Chain, outcome: Option<CandidateOutcome>, stranger: impl Fn(&Request) -> Delayed) -> u32 {
+    let respond = |peer, request: &Request| match peer {
+        1 => stranger(request),
+        _ => Some((0, honest.response(request))),
+    };
+    let mut scenario = Scenario::new(FakeChain::default());
+    scenario.outcome = outcome;
+    scenario.connect(1);
+    scenario.run(5, respond);
+    (2..=9).for_each(|peer| scenario.connect(peer));
+    scenario.run_until(3_600, |scenario| is_whole(scenario, honest), respond)
+}
+
 /// The next page of an honest list continues a share that is on the stranger's list as well.
 #[test]
 fn a_list_of_several_pages_is_fetched_whole_beside_a_list_that_repeats_it() {
     let (junk, honest) = (Chain::new(100_000, 6_000), Chain::new(1_000, 9_000));
     let list = [&junk.list[..], &honest.list].concat();
-    let respond = |peer, request: &Request| match peer {
-        1 => stranger(&list, 100_000, &[&junk], request),
-        _ => Some((0, honest.response(request))),
-    };
-    let mut scenario = Scenario::new(FakeChain::default());
-    scenario.connect(1);
-    scenario.run(5, respond);
-    (2..=9).for_each(|peer| scenario.connect(peer));
-    let took_s = scenario.run_until(1_800, |scenario| is_whole(scenario, &honest), respond);
+    let took_s = seconds_beside(&honest, None, |request| stranger(&list, 100_000, &[&junk], request));
     assert!(took_s < 300, "{took_s} s");
 }
 
@@ -62,17 +68,8 @@ fn a_list_of_several_pages_is_fetched_whole_beside_a_list_that_repeats_it() {
 fn a_tip_in_front_of_junk_does_not_occupy_its_peers() {
     let (junk, honest) = (Chain::new(100_000, 8_000), Chain::new(1_000, 900));
     let list = [&[honest.tip()], &junk.list[..]].concat();
-    let outcome = Some(CandidateOutcome::NotBetter);
-    let respond = |peer, request: &Request| match peer {
-        1 => stranger(&list, 1_899, &[&honest, &junk], request),
-        _ => Some((0, honest.response(request))),
-    };
-    let mut scenario = Scenario::new(FakeChain::default());
-    scenario.outcome = outcome;
-    scenario.connect(1);
-    scenario.run(5, respond);
-    (2..=9).for_each(|peer| scenario.connect(peer));
-    let took_s = scenario.run_until(3_600, |scenario| is_whole(scenario, &honest), respond);
+    let not_better = Some(CandidateOutcome::NotBetter);
+    let took_s = seconds_beside(&honest, not_better, |request| stranger(&list, 1_899, &[&honest, &junk], request));
     assert!(took_s < 120, "{took_s} s");
 }
 

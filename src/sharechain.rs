@@ -167,7 +167,11 @@ impl Sharechain {
             || self.unverified.contains(&digest)
             || self.rejected.contains(&digest);
         if is_known {
-            return vec![Effect::Verdict { id, digest, source, verdict: Verdict::Known }];
+            // The peer that gave it first may not have the header that it waits for, or not give it.
+            let anchor = self.deferred.anchor_of(&digest).map(Need::Anchor);
+            let request = anchor.map(|need| Effect::Request { need, source });
+            let known = Effect::Verdict { id, digest, source, verdict: Verdict::Known };
+            return std::iter::once(known).chain(request).collect();
         }
         match rules::check_alone(self.tree.params(), &share, &id) {
             Ok(work) => {

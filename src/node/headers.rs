@@ -16,7 +16,7 @@ use crate::wire::{List, Response};
 
 /// Headers for which sources are remembered: more than can be waited for at once.
 const HEADERS_TRACKED_MAX: usize = 1_024;
-/// Sources remembered per header: the first may not have it, or not respond.
+/// Sources remembered per header, one of each netgroup: the first may not have it, or not respond.
 const SOURCES_PER_HEADER_MAX: usize = 8;
 /// Seconds after which the next source is asked when one does not respond.
 pub const NEXT_SOURCE_S: u32 = 10;
@@ -70,10 +70,19 @@ struct PartialBranch {
     grown: SteadyTime,
 }
 
+/// A peer that can be asked for a header.
+#[derive(Clone, Copy, Debug)]
+struct HeaderSource {
+    peer: PeerHandle,
+    /// Whether it named the block unasked, by gossip.
+    is_gossip: bool,
+    was_asked: bool,
+}
+
 /// The peers that can be asked for one header, the next one first.
 #[derive(Debug, Default)]
 struct Sources {
-    peers: VecDeque<PeerHandle>,
+    peers: VecDeque<HeaderSource>,
     /// Whether a share of a fetched chain names it.
     is_fetched: bool,
     /// When the next may be asked.
@@ -82,6 +91,29 @@ struct Sources {
     look_up_at: SteadyTime,
     /// Whether bitcoind did not know it when it was asked last.
     is_unknown: bool,
+}
+
+impl Sources {
+    /// Adds a source, if there is room. It comes before those that were asked, and one of a fetch before those of gossip. These make
+    /// room as well: peers that name a block and do not have it must not keep out one that has it.
+    fn add(&mut self, new: HeaderSource) {
+        let comes_later = |source: &HeaderSource| source.was_asked || (source.is_gossip && !new.is_gossip);
+        let netgroup = new.peer.netgroup();
+        let rival = self.peers.iter().position(|source| netgroup.is_some() && source.peer.netgroup() == netgroup);
+        if self.peers.iter().any(|source| source.peer == new.peer) {
+            return;
+        } else if rival.is_some() || self.peers.len() >= SOURCES_PER_HEADER_MAX {
+            let at = rival.or_else(|| self.peers.iter().position(comes_later));
+            let Some(at) = at.filter(|at| self.peers.get(*at).is_some_and(comes_later)) else { return };
+            self.peers.remove(at);
+        }
+        let at = self.peers.iter().position(comes_later).unwrap_or(self.peers.len());
+        self.peers.insert(at, new);
+    }
+
+    fn remove(&mut self, peer: PeerHandle) {
+        self.peers.retain(|source| source.peer != peer);
+    }
 }
 
 impl HeaderSources {
@@ -133,8 +165,8 @@ impl HeaderSources {
         }
     }
 
-    /// Remembers that a peer named a block, and under what.
-    pub fn add(&mut self, hash: BlockHash, peer: PeerHandle, branch: Branch) {
+    /// Remembers under what a block was named, and by which peers.
+    pub fn add(&mut self, hash: BlockHash, branch: Branch, peers: impl IntoIterator<Item = PeerHandle>) {
         if self.by_hash.len() >= HEADERS_TRACKED_MAX {
             self.by_hash.clear();
         }
@@ -143,23 +175,16 @@ impl HeaderSources {
             // An old block counts from now on.
             (sources.is_fetched, sources.is_unknown, sources.look_up_at) = (true, false, SteadyTime::default());
         }
-        if !sources.peers.contains(&peer) {
-            sources.peers.push_back(peer);
-            if sources.peers.len() > SOURCES_PER_HEADER_MAX {
-                sources.peers.pop_front();
-            }
+        for peer in peers {
+            sources.add(HeaderSource { peer, is_gossip: branch == Branch::Gossiped, was_asked: false });
         }
     }
 
     /// Adds the first of these peers that is not a source yet, as the next one to ask.
-    pub fn add_other(&mut self, hash: BlockHash, peers: impl Iterator<Item = PeerHandle>) {
+    pub fn add_other(&mut self, hash: BlockHash, mut peers: impl Iterator<Item = PeerHandle>) {
         let sources = self.by_hash.entry(hash).or_default();
-        if sources.peers.len() < SOURCES_PER_HEADER_MAX {
-            let mut others = peers.filter(|peer| !sources.peers.contains(peer));
-            if let Some(other) = others.next() {
-                drop(others);
-                sources.peers.push_front(other);
-            }
+        if let Some(peer) = peers.find(|peer| sources.peers.iter().all(|source| source.peer != *peer)) {
+            sources.add(HeaderSource { peer, is_gossip: false, was_asked: false });
         }
     }
 
@@ -203,18 +228,19 @@ impl HeaderSources {
         linked.into_iter().filter_map(take).collect()
     }
 
-    /// Forgets what a peer gave that disconnected.
+    /// Forgets a peer that disconnected, and what it gave.
     pub fn peer_disconnected(&mut self, peer: PeerHandle) {
         self.partial.remove(&peer);
+        self.by_hash.values_mut().for_each(|sources| sources.remove(peer));
     }
 
     /// Chooses the peer to ask for a header that is unknown here; `None` if there is none, or one was asked just now.
     pub fn next(&mut self, hash: &BlockHash, now: SteadyTime) -> Option<PeerHandle> {
         let sources = self.by_hash.get_mut(hash).filter(|sources| now >= sources.next_at)?;
-        let peer = sources.peers.pop_front()?;
-        sources.peers.push_back(peer);
+        let source = sources.peers.pop_front()?;
+        sources.peers.push_back(HeaderSource { was_asked: true, ..source });
         sources.next_at = now.plus(NEXT_SOURCE_S);
-        Some(peer)
+        Some(source.peer)
     }
 
     /// The chosen peer was not asked: the next one may be at once.
@@ -227,7 +253,7 @@ impl HeaderSources {
     /// Removes a peer that does not have a header. The next one is asked when the header is needed again.
     pub fn remove(&mut self, hash: &BlockHash, peer: PeerHandle) {
         if let Some(sources) = self.by_hash.get_mut(hash) {
-            sources.peers.retain(|source| *source != peer);
+            sources.remove(peer);
             sources.next_at = SteadyTime::default();
         }
     }

@@ -135,11 +135,13 @@ impl Node {
         self.network(NetworkCommand::Request { peer, id, request });
     }
 
-    /// Looks a block up at bitcoind, unless that was done just now, or too often; the peer that named it, if there is one, can be
-    /// asked for its header.
+    /// Looks a block up at bitcoind, unless that was done just now, or too often. The peer that named it, if there is one, can be
+    /// asked for its header while it is connected, and so can those whose lists have the shares that a peer gave.
     pub(super) fn look_up(&mut self, hash: BlockHash, from: Option<(PeerHandle, Branch)>, now: SteadyTime) {
         if let Some((peer, branch)) = from {
-            self.headers.add(hash, peer, branch);
+            let named_by = Some(peer).filter(|peer| self.sync.is_connected(*peer));
+            let leaders = self.sync.leaders().filter(|_| branch == Branch::Fetched);
+            self.headers.add(hash, branch, named_by.into_iter().chain(leaders));
         }
         match self.headers.next_step(&hash, from.map(|(peer, _)| peer), now) {
             NextStep::LookUp { may_be_old } => self.effects.push(Effect::LookUp(BlockLookup { hash, may_be_old })),

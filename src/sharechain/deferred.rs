@@ -52,6 +52,14 @@ impl DeferredPool {
         self.pool.len()
     }
 
+    /// The Bitcoin block that a share in the pool waits for, if it waits for one.
+    pub fn anchor_of(&self, digest: &ShareDigest) -> Option<BlockHash> {
+        match self.pool.key(digest)? {
+            (_, Wait::For(Need::Anchor(hash))) => Some(*hash),
+            _ => None,
+        }
+    }
+
     /// Inserts a share. Returns the shares that no longer fit.
     pub fn insert(&mut self, pending: PendingShare, wait: Wait) -> Vec<PendingShare> {
         self.arrivals += 1;

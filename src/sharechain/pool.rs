@@ -107,6 +107,11 @@ impl<K: Ord + Copy> BoundedPool<K> {
         self.items.get(digest).map(|(pending, _)| pending)
     }
 
+    /// The key of a share.
+    pub fn key(&self, digest: &ShareDigest) -> Option<&K> {
+        self.items.get(digest).map(|(_, key)| key)
+    }
+
     /// All shares, in no particular order.
     pub fn shares(&self) -> impl Iterator<Item = &PendingShare> {
         self.items.values().map(|(pending, _)| pending)

@@ -228,6 +228,16 @@ impl Sync {
         self.peers.keys().copied()
     }
 
+    /// Whether a peer is connected.
+    pub fn is_connected(&self, peer: PeerHandle) -> bool {
+        self.peers.contains_key(&peer)
+    }
+
+    /// The connected peers that lead plans.
+    pub fn leaders(&self) -> impl Iterator<Item = PeerHandle> + '_ {
+        self.plans.values().map(|plan| plan.leader).filter(|leader| self.is_connected(*leader))
+    }
+
     /// A peer connected.
     pub fn peer_connected(&mut self, peer: PeerHandle, now: SteadyTime) {
         self.is_due = true;

@@ -1,8 +1,14 @@
 //! Bitcoin headers that bitcoind does not know, requested from peers.
 
+use std::collections::HashMap;
+use std::rc::Rc;
+
 use super::*;
-use crate::node::headers::NextStep;
+use crate::node::headers::{self as header_sources, NextStep};
+use crate::peer::RequestFailed;
 use crate::sharechain::CandidateId;
+use crate::sync::serve;
+use crate::wire::Agent;
 
 /// A regtest header on a block.
 fn header_on(parent: &Anchor) -> Header {
@@ -36,6 +42,104 @@ fn a_bitcoin_header_that_bitcoind_does_not_know_is_fetched_from_the_peer() {
     cluster.pass(2);
     assert_eq!(cluster.nodes[1].tip(), cluster.nodes[0].tip());
     assert_eq!(cluster.nodes[1].misbehaviours, []);
+}
+
+/// Two nodes with the same three shares, and the fourth, of the first node, on a Bitcoin block that the other does not know.
+fn share_on_a_side_block() -> (Cluster, Arc<Share>) {
+    let mut cluster = Cluster::new(params());
+    cluster.start(false);
+    cluster.give_work(0);
+    cluster.mine_many(0, 3);
+    let common = cluster.nodes[0].tree().snapshot();
+    let header = header_on(&anchor());
+    cluster.send(0, Event::BestChain(BestChain { headers: vec![header], ..best_chain(anchor()) }));
+    let template = Template { prev_block: header.block_hash(), height: BlockHeight(2), ..(*template()).clone() };
+    cluster.send_template(0, template);
+    cluster.mine_many(0, 1);
+    let time = cluster.nodes[0].time;
+    cluster.bitcoin = Some(HashMap::from([(anchor().header.block_hash(), anchor())]));
+    cluster.add(common, true, time);
+    let share = Arc::clone(&cluster.nodes[0].tree().tip().expect("four shares").share);
+    (cluster, share)
+}
+
+/// Serves what a tree has a second after the request, but perhaps no Bitcoin headers.
+struct SlowServer {
+    tree: Rc<Tree>,
+    gives_headers: bool,
+}
+
+impl support::ScriptedPeer for SlowServer {
+    fn respond(&mut self, request: &Request, now: UnixTime) -> Option<(u32, Result<Response, RequestFailed>)> {
+        let response = match request {
+            Request::Status => Response::Status(serve::status(&self.tree, now, Agent::default())),
+            Request::Inventory { locator } => serve::inventory(&self.tree, locator),
+            Request::Shares { ids } => serve::shares(&self.tree, ids),
+            Request::Headers { last } if self.gives_headers => header_sources::respond(&self.tree, last),
+            _ => Response::Unknown,
+        };
+        Some((1, Ok(response)))
+    }
+}
+
+/// A peer that never responds.
+struct Silent;
+
+impl support::ScriptedPeer for Silent {
+    fn respond(&mut self, _: &Request, _: UnixTime) -> Option<(u32, Result<Response, RequestFailed>)> {
+        None
+    }
+}
+
+/// The peers that gossiped the share first do not give the header, or are gone.
+#[test]
+fn a_header_is_requested_from_the_peers_that_give_the_share_later() {
+    for (silent, netgroups, are_gone) in [(1, 1, false), (1, 1, true), (20, 20, false), (20, 20, true), (20, 1, false)]
+    {
+        let (mut cluster, share) = share_on_a_side_block();
+        let peers: Vec<PeerHandle> =
+            (1..=silent).map(|number| PeerHandle::new(1 + number % netgroups, number.into())).collect();
+        for peer in &peers {
+            cluster.connect_scripted(1, *peer, Silent);
+            cluster.send(1, Event::ShareGossiped { peer: *peer, share: Arc::clone(&share) });
+        }
+        if are_gone {
+            peers.iter().for_each(|peer| cluster.disconnect_scripted(1, *peer));
+            cluster.pass(30);
+            assert_eq!(cluster.nodes[1].header_requests, [peers[0]], "no peer that is gone is asked");
+        }
+        let honest = PeerHandle::new(1, 99);
+        let tree = Rc::new(cluster.nodes[0].tree().snapshot());
+        cluster.connect_scripted(1, honest, SlowServer { tree, gives_headers: true });
+        cluster.pass(if are_gone { 20 } else { 60 });
+        assert_eq!(cluster.nodes[1].tip(), Some(share.id()), "{silent} of {netgroups} netgroups, gone: {are_gone}");
+    }
+}
+
+#[test]
+fn silent_sources_of_a_header_make_room_for_others_when_they_were_asked() {
+    let mut sources = HeaderSources::default();
+    let (hash, peer) = (BlockHash::from_byte_array([1; 32]), |netgroup: u32| PeerHandle::new(netgroup, 1));
+    let at = |turn: u32| SteadyTime::from_s(turn * header_sources::NEXT_SOURCE_S);
+    sources.add(hash, Branch::Fetched, (1..=9).map(peer));
+    assert_eq!(sources.next(&hash, at(1)), Some(peer(1)));
+    sources.add(hash, Branch::Fetched, [peer(10)]);
+    let next: Vec<Option<PeerHandle>> = (2..=10).map(|turn| sources.next(&hash, at(turn))).collect();
+    assert_eq!(next, (2..=8).chain([10, 2]).map(|netgroup| Some(peer(netgroup))).collect::<Vec<_>>());
+}
+
+/// A peer that helps to serve a list gives shares, but not the headers that they name.
+#[test]
+fn the_headers_of_a_fetched_chain_are_requested_from_its_leader_as_well() {
+    let (mut cluster, share) = share_on_a_side_block();
+    let tree = Rc::new(cluster.nodes[0].tree().snapshot());
+    let time = cluster.nodes[0].time;
+    let newcomer = cluster.add(Tree::new(params().into()), true, time);
+    let (helper, leader) = (PeerHandle::new(1, 1), PeerHandle::new(2, 1));
+    cluster.connect_scripted(newcomer, leader, SlowServer { tree: Rc::clone(&tree), gives_headers: true });
+    cluster.connect_scripted(newcomer, helper, SlowServer { tree, gives_headers: false });
+    cluster.pass_until(120, |cluster| cluster.nodes[newcomer].tip() == Some(share.id()));
+    assert_eq!(cluster.nodes[newcomer].header_requests, [helper, leader]);
 }
 
 /// A separate candidate forgets blocks that only our own shares name.
@@ -116,7 +220,7 @@ fn a_peer_that_gives_a_header_without_work_is_penalised() {
         header.nonce += 1;
     }
     let (hash, peer) = (header.block_hash(), PeerHandle(8));
-    cluster.nodes[0].node.headers.add(hash, peer, Branch::Gossiped);
+    cluster.nodes[0].node.headers.add(hash, Branch::Gossiped, [peer]);
     cluster.send(0, Event::Anchor(AnchorLookup { hash, result: AnchorResult::Unknown }));
     let (_, id) = cluster.requests[&InboundId(cluster.requests_made)];
     let response = Ok(Response::Headers(List::first_of([header])));
@@ -132,7 +236,7 @@ fn headers_that_were_not_requested_are_penalised_and_the_next_source_is_asked() 
     let hash = BlockHash::from_byte_array([7; 32]);
     let peers = [PeerHandle(8), PeerHandle(9)];
     for peer in peers {
-        cluster.nodes[0].node.headers.add(hash, peer, Branch::Gossiped);
+        cluster.nodes[0].node.headers.add(hash, Branch::Gossiped, [peer]);
     }
     let unknown = || Event::Anchor(AnchorLookup { hash, result: AnchorResult::Unknown });
     cluster.send(0, unknown());
@@ -152,7 +256,7 @@ fn requests_that_find_no_room_are_forgotten_and_repeated() {
     cluster.mine_many(0, 1);
     let hash = BlockHash::from_byte_array([7; 32]);
     cluster.nodes[0].is_network_full = true;
-    cluster.nodes[0].node.headers.add(hash, PeerHandle(9), Branch::Gossiped);
+    cluster.nodes[0].node.headers.add(hash, Branch::Gossiped, [PeerHandle(9)]);
     cluster.send(0, Event::Anchor(AnchorLookup { hash, result: AnchorResult::Unknown }));
     assert!(cluster.nodes[0].node.requests.is_empty(), "there will be no response, so nothing would ever remove it");
     cluster.pass(crate::node::headers::NEXT_SOURCE_S);
@@ -212,6 +316,7 @@ fn a_flood_of_shares_on_unknown_blocks_causes_few_lookups() {
     assert!((900..=1_024).contains(&spent), "{spent} lookups");
     // What an honest peer names then is requested from it, without bitcoind.
     let honest = PeerHandle::new(77, 1);
+    cluster.connect_scripted(0, honest, Silent);
     let share = share_on(&mut cluster, 9_999);
     cluster.send(0, Event::ShareGossiped { peer: honest, share });
     assert_eq!(lookups(&cluster) - before, spent);
@@ -231,7 +336,7 @@ fn a_block_that_stays_unknown_is_looked_up_once_a_second_and_requested_from_one_
     let hash = share.header.prev_blockhash;
     cluster.send(0, Event::ShareGossiped { peer: peers[0], share });
     for peer in peers {
-        cluster.nodes[0].node.headers.add(hash, peer, Branch::Gossiped);
+        cluster.nodes[0].node.headers.add(hash, Branch::Gossiped, [peer]);
     }
     let first = cluster.nodes[0].lookups.len();
     for _ in 0..31 {
@@ -249,7 +354,7 @@ fn old_blocks_are_looked_up_for_fetched_shares_only() {
     let (peer, now) = (PeerHandle::new(1, 1), SteadyTime::from_s(5));
     for (number, branch, may_be_old) in [(1, Branch::Gossiped, false), (2, Branch::Fetched, true)] {
         let hash = BlockHash::from_byte_array([number; 32]);
-        headers.add(hash, peer, branch);
+        headers.add(hash, branch, [peer]);
         assert_eq!(headers.next_step(&hash, Some(peer), now), NextStep::LookUp { may_be_old });
         assert_eq!(headers.next_step(&hash, Some(peer), now), NextStep::Wait);
         headers.looked_up(&hash, true);
@@ -257,7 +362,7 @@ fn old_blocks_are_looked_up_for_fetched_shares_only() {
     }
     // Gossip must not hide an old block from a chain that is fetched.
     let hash = BlockHash::from_byte_array([1; 32]);
-    headers.add(hash, peer, Branch::Fetched);
+    headers.add(hash, Branch::Fetched, [peer]);
     assert_eq!(headers.next_step(&hash, Some(peer), now), NextStep::LookUp { may_be_old: true });
 }
 
@@ -269,7 +374,7 @@ fn few_headers_are_requested_from_one_peer_at_once() {
     let unknown = |hash: &BlockHash| Event::Anchor(AnchorLookup { hash: *hash, result: AnchorResult::Unknown });
     let peer = PeerHandle(9);
     for hash in &hashes {
-        cluster.nodes[0].node.headers.add(*hash, peer, Branch::Gossiped);
+        cluster.nodes[0].node.headers.add(*hash, Branch::Gossiped, [peer]);
         cluster.send(0, unknown(hash));
     }
     assert_eq!(cluster.nodes[0].header_requests, [peer; 8]);

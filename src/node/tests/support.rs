@@ -31,7 +31,6 @@ pub struct DrivenNode {
     pub work: VecDeque<WorkUpdate>,
     /// Headers looked up at bitcoind.
     pub lookups: Vec<BlockHash>,
-    /// Headers given to bitcoind.
     /// Peers' blocks given to bitcoind.
     pub blocks: Vec<PeerBlock>,
     pub verdicts: Vec<GossipVerdict>,

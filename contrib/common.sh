@@ -33,12 +33,32 @@ install_packages() {
     fi
 }
 
+# Prints the directory of what is built or fetched once per machine.
+cache_dir() { printf '%s\n' "${P2POOL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/p2pool}"; }
+
+# Unpacks a Debian package, once per machine, and prints the directory of its files: installed, it would start a daemon. Fails if
+# the package cannot be fetched.
+unpack_package() {
+    local dir work
+    dir=$(cache_dir)/$1
+    if [ ! -d "$dir" ]; then
+        mkdir -p "$(cache_dir)"
+        work=$(mktemp -d "$dir.XXXXXX")
+        # Only root can fetch the lists, and may lack them.
+        (cd "$work" && { apt-get download "$1" || { apt-get update && apt-get download "$1"; }; } &&
+            dpkg-deb -x "$1"_*.deb root && mv root "$dir") >/dev/null 2>&1 || true
+        rm -rf "$work"
+    fi
+    [ -d "$dir" ] && printf '%s\n' "$dir"
+}
+
 # Makes a Debian with systemd by debootstrap, once per machine, and prints the path of its tar file.
 #
 #   debian_root SUITE [NAME PACKAGES]     bookworm for Debian 12; NAME is for one with more packages, separated by commas
 debian_root() {
-    local suite=$1 cache=${P2POOL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/p2pool} dir
-    local tar=$cache/$suite${2:+-$2}.tar
+    local suite=$1 cache dir tar
+    cache=$(cache_dir)
+    tar=$cache/$suite${2:+-$2}.tar
     if [ ! -f "$tar" ]; then
         say "== making a Debian ($suite${2:+, $2}), once"
         mkdir -p "$cache"

@@ -17,8 +17,8 @@ trap 'rm -f "$log" "$SKIPPED_TESTS_FILE"' EXIT
 step() { say "== $* ($((SECONDS / 60)) min $((SECONDS % 60)) s since the start)"; }
 
 step "packages"
-# The package miniupnpd would start a daemon: its test is skipped where it is not installed.
 install_packages gcc libc6-dev iproute2 libfaketime microsocks nftables shellcheck python3 jq
+if miniupnpd=$(unpack_package miniupnpd-nftables); then PATH=$PATH:$miniupnpd/usr/sbin; fi
 need_rust fmt clippy
 cargo fetch --locked --quiet
 

@@ -21,7 +21,7 @@ has_docker || (install_packages docker.io docker-compose) || skip contrib/docker
 compose=(docker compose)
 ! command -v docker-compose >/dev/null || compose=(docker-compose)
 [ $# = 0 ] || compose=("$@")
-cache=${P2POOL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/p2pool}
+cache=$(cache_dir)
 target=$(cargo metadata --locked --no-deps --format-version 1 | jq -r .target_directory)/debug
 bitcoind=$(tests/bitcoind/bitcoind.sh)
 

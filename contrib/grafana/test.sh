@@ -22,12 +22,9 @@ trap clean_up EXIT
 trap 'exit 130' INT TERM
 
 if ! command -v promtool >/dev/null || ! command -v prometheus >/dev/null; then
-    cache=${P2POOL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/p2pool}/prometheus
-    if [ ! -x "$cache/usr/bin/promtool" ]; then
-        (cd "$work" && apt-get -q download prometheus && dpkg -x prometheus_*.deb "$cache") >"$work/log" 2>&1 ||
-            skip contrib/grafana/test.sh "there is no promtool, and its package cannot be downloaded: $(tail -n 1 "$work/log")"
-    fi
-    PATH=$cache/usr/bin:$PATH
+    unpacked=$(unpack_package prometheus) ||
+        skip contrib/grafana/test.sh "there is no promtool, and its package prometheus cannot be fetched"
+    PATH=$unpacked/usr/bin:$PATH
 fi
 target=$(cargo metadata --locked --no-deps --format-version 1 | jq -r .target_directory)/debug
 

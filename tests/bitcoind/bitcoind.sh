@@ -22,7 +22,7 @@ if [ -n "${BITCOIND_EXE:-}" ]; then
 fi
 if command -v bitcoind; then exit 0; fi
 
-cache=${P2POOL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/p2pool}
+cache=$(cache_dir)
 root=$cache/bitcoind-$PACKAGE_VERSION
 built=$root/bin/bitcoind
 if [ -x "$built" ]; then

@@ -30,7 +30,7 @@ command -v npm >/dev/null || packages+=(npm)
 install_packages "${packages[@]}"
 
 # One folder per state of the lock file, created atomically by a rename.
-cache=${P2POOL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/p2pool}
+cache=$(cache_dir)
 modules=$cache/browser-$(sha256sum tests/browser/package-lock.json | cut -c 1-16)
 if [ ! -d "$modules" ]; then
     say "downloading the browser driver to $modules"

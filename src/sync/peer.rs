@@ -3,7 +3,7 @@
 use super::action::Route;
 use super::plan::Plan;
 use super::view::{ChainView, Join};
-use super::{IGNORE_MAX_S, PAUSE_S};
+use super::{IGNORE_MAX_S, IGNORE_S, PAUSE_S};
 use crate::share::ShareId;
 use crate::units::SteadyTime;
 use crate::wire::PeerStatus;
@@ -34,8 +34,12 @@ pub(super) struct Peer {
     pub serves_from: u64,
     /// Whether its chain is to be fetched by a list of its own, and from it alone.
     pub sole_source: bool,
-    /// The tip up to which its list was fetched last.
-    pub fetched_tip: Option<ShareId>,
+    /// Whether the shares of its list were all given to our chain just now, which may link them.
+    pub is_list_delivered: bool,
+    /// How many such lists in a row were not linked.
+    pub lists_unlinked: u32,
+    /// Until when its list is not requested again, unless the last one is linked.
+    pub unlinked_until: SteadyTime,
     /// Shares that were missing below those it sent, since its status was last requested early for that reason.
     pub missing: usize,
     /// When its status may be requested early again.
@@ -67,7 +71,9 @@ impl Peer {
             has_reported: false,
             serves_from: 0,
             sole_source: false,
-            fetched_tip: None,
+            is_list_delivered: false,
+            lists_unlinked: 0,
+            unlinked_until: SteadyTime::from_s(0),
             missing: 0,
             early_status_at: SteadyTime::from_s(0),
             listed_tip: None,
@@ -81,6 +87,24 @@ impl Peer {
     /// Ignores its chain at least until then.
     pub fn ignore_chain(&mut self, until: SteadyTime) {
         self.ignored_until = self.ignored_until.max(until);
+    }
+
+    /// Notes whether its last list was linked, if that was delivered to our chain. Otherwise it waits for something or was rejected,
+    /// and the next is requested later each time.
+    pub fn note_link(&mut self, now: SteadyTime, view: &impl ChainView) {
+        let is_new = std::mem::take(&mut self.is_list_delivered);
+        if self.has_linked_list(view) {
+            self.lists_unlinked = 0;
+        } else if is_new {
+            let wait_s = IGNORE_S.saturating_mul(2u32.saturating_pow(self.lists_unlinked)).min(IGNORE_MAX_S);
+            self.unlinked_until = now.plus(wait_s);
+            self.lists_unlinked = self.lists_unlinked.saturating_add(1);
+        }
+    }
+
+    /// Whether the tip of its last list is known now.
+    fn has_linked_list(&self, view: &impl ChainView) -> bool {
+        self.listed_tip.is_some_and(|tip| view.holds(&tip))
     }
 
     /// Requests nothing but its status from it for a moment.
@@ -109,7 +133,7 @@ impl Peer {
 
     /// Whether it has nothing for this node, as far as is known.
     pub fn is_settled(&self, now: SteadyTime, view: &impl ChainView) -> bool {
-        if self.ignored_until > now {
+        if self.ignored_until > now || (self.unlinked_until > now && !self.has_linked_list(view)) {
             return true;
         }
         let Some(status) = &self.status else { return false };

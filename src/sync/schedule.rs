@@ -100,9 +100,8 @@ impl Sync {
         }
     }
 
-    /// Ends a plan whose shares were all delivered to our chain. If the leader's tip is still unknown shortly after, it waits for
-    /// something or was rejected: its list is requested once more, and then not for a while. Other peers may have what the list
-    /// lacked, so each of them gives its own, and a slot is kept for that.
+    /// Ends a plan whose shares were all delivered to our chain. Shortly after, it shows whether they were linked. If not, other
+    /// peers may have what the list lacked, so each of them gives its own, and a slot is kept for that.
     fn end_direct_plan(&mut self, number: u64, now: SteadyTime, view: &impl ChainView) {
         let plan = self.plans.remove(&number).expect("the caller has it");
         // Then the rest is requested at once.
@@ -113,11 +112,11 @@ impl Sync {
             let tip = peer.tip();
             if plan.is_author(*id) && !is_cut {
                 // A list without the tip for which it was requested leads nowhere.
-                if !is_reached(&peer.listed_tip) || std::mem::replace(&mut peer.fetched_tip, tip) == tip {
+                if !is_reached(&peer.listed_tip) {
                     peer.ignore_chain(now.plus(IGNORE_S));
-                } else {
-                    peer.pause(now);
                 }
+                peer.is_list_delivered = true;
+                peer.pause(now);
             } else if is_listed(&tip) {
                 peer.pause(now);
                 peer.slot_kept_until = peer.paused_until;
@@ -175,7 +174,10 @@ impl Sync {
         ids.sort_unstable();
         let mut kept = BTreeSet::new();
         for (_, id) in ids {
-            let peer = self.peers.get(&id).expect("requesting lists removes no peer");
+            let peer = self.peers.get_mut(&id).expect("requesting lists removes no peer");
+            if peer.paused_until <= now {
+                peer.note_link(now, view);
+            }
             let Some(tip) = peer.tip().filter(|_| !peer.is_settled(now, view)) else { continue };
             let mut served = self.plans.iter_mut().filter(|(number, plan)| peer.may_serve(**number, plan));
             if let Some((plan, at)) = served.find_map(|(_, plan)| plan.index_of(&tip).map(|at| (plan, at))) {

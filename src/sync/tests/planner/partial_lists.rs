@@ -159,3 +159,39 @@ fn short_lists_that_lack_a_share_do_not_replace_those_of_others() {
         assert!(reached.is_some(), "one stranger in {gap_s} s, six of them");
     }
 }
+
+/// Our bitcoind lacks the Bitcoin blocks that they name, or our clock is slow. New shares come every 30 s.
+#[test]
+fn shares_that_are_not_linked_are_fetched_less_and_less_often() {
+    let own = ids(&shares(0, 5));
+    let honest = Chain::new(5, 200);
+    let mut scenario = Scenario::new(FakeChain(own.clone()));
+    let lists = |scenario: &Scenario| (1..=8).map(|peer| scenario.lists_requested_from(peer)).sum::<usize>();
+    let respond_with = |len: usize, request: &Request| {
+        let list = &honest.list[..len];
+        Some(match request {
+            Request::Status => (0, status(list[len - 1], 1_000_000 + len as u128)),
+            Request::Inventory { locator } => {
+                let at = locator.iter().find_map(|id| list.iter().position(|listed| listed == id));
+                let (after, from) = at.map_or((own[4], 0), |at| (list[at], at + 1));
+                (0, inventory(after, &list[from..]))
+            }
+            request => (0, honest.response(request)),
+        })
+    };
+    (1..=8).for_each(|peer| scenario.connect(peer));
+    for len in 150..190 {
+        scenario.run(30, |_, request| respond_with(len, request));
+    }
+    assert!((24..=40).contains(&lists(&scenario)), "{} lists in 20 minutes", lists(&scenario));
+    // All is linked. A share that gossip misses is fetched soon.
+    scenario.view.0.extend(&honest.list[..190]);
+    let before = lists(&scenario);
+    let is_done = |scenario: &Scenario| scenario.ids().contains(&honest.list[194]);
+    assert!(scenario.run_until(120, is_done, |_, request| respond_with(195, request)) <= 62);
+    assert_eq!(lists(&scenario), before + 1);
+    // What is not linked again is requested as often as the first time.
+    scenario.view.0.extend(&honest.list[190..195]);
+    scenario.run(200, |_, request| respond_with(196, request));
+    assert!((16..=26).contains(&(lists(&scenario) - before)), "{} lists", lists(&scenario) - before);
+}

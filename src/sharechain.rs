@@ -169,7 +169,7 @@ impl Sharechain {
         if is_known {
             // The peer that gave it first may not have the header that it waits for, or not give it.
             let anchor = self.deferred.anchor_of(&digest).map(Need::Anchor);
-            let request = anchor.map(|need| Effect::Request { need, source });
+            let request = anchor.map(|need| Effect::Request { need, share: id, source });
             let known = Effect::Verdict { id, digest, source, verdict: Verdict::Known };
             return std::iter::once(known).chain(request).collect();
         }
@@ -252,8 +252,8 @@ impl Sharechain {
             self.report(&pending, Verdict::Dropped);
         }
         self.drain(now);
-        let requests = self.deferred.needs().into_iter().map(|(need, source)| Effect::Request { need, source });
-        self.effects.extend(requests);
+        let needs = self.deferred.needs().into_iter();
+        self.effects.extend(needs.map(|(need, share, source)| Effect::Request { need, share, source }));
         self.tick_candidates(now);
         std::mem::take(&mut self.effects)
     }
@@ -392,7 +392,7 @@ impl Sharechain {
     fn defer(&mut self, pending: PendingShare, wait: Wait) {
         self.report(&pending, Verdict::Deferred);
         if let Wait::For(need) = wait {
-            self.effects.push(Effect::Request { need, source: pending.source });
+            self.effects.push(Effect::Request { need, share: pending.id, source: pending.source });
         }
         for evicted in self.deferred.insert(pending, wait) {
             self.report(&evicted, Verdict::Dropped);

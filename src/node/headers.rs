@@ -16,7 +16,7 @@ use crate::wire::{List, Response};
 
 /// Headers for which sources are remembered: more than can be waited for at once.
 const HEADERS_TRACKED_MAX: usize = 1_024;
-/// Sources remembered per header, one of each netgroup: the first may not have it, or not respond.
+/// Sources remembered per header: the first may not have it, or not respond.
 const SOURCES_PER_HEADER_MAX: usize = 8;
 /// Seconds after which the next source is asked when one does not respond.
 pub const NEXT_SOURCE_S: u32 = 10;
@@ -95,20 +95,34 @@ struct Sources {
 
 impl Sources {
     /// Adds a source, if there is room. It comes before those that were asked, and one of a fetch before those of gossip. These make
-    /// room as well: peers that name a block and do not have it must not keep out one that has it.
+    /// room as well, and then one of a netgroup that has more: peers that name a block and do not have it must not keep out one that
+    /// has it.
     fn add(&mut self, new: HeaderSource) {
-        let comes_later = |source: &HeaderSource| source.was_asked || (source.is_gossip && !new.is_gossip);
-        let netgroup = new.peer.netgroup();
-        let rival = self.peers.iter().position(|source| netgroup.is_some() && source.peer.netgroup() == netgroup);
-        if self.peers.iter().any(|source| source.peer == new.peer) {
+        if self.has(new.peer) {
             return;
-        } else if rival.is_some() || self.peers.len() >= SOURCES_PER_HEADER_MAX {
-            let at = rival.or_else(|| self.peers.iter().position(comes_later));
-            let Some(at) = at.filter(|at| self.peers.get(*at).is_some_and(comes_later)) else { return };
+        }
+        let comes_later = |source: &HeaderSource| source.was_asked || (source.is_gossip && !new.is_gossip);
+        if self.peers.len() >= SOURCES_PER_HEADER_MAX {
+            let of_netgroup = |of: PeerHandle| {
+                let is_like = |source: &&HeaderSource| source.peer.netgroup() == of.netgroup();
+                if of.netgroup().is_some() {
+                    self.peers.iter().filter(is_like).count()
+                } else {
+                    0
+                }
+            };
+            let is_crowded = |source: &HeaderSource| of_netgroup(source.peer) > of_netgroup(new.peer) + 1;
+            let at = self.peers.iter().position(comes_later).or_else(|| self.peers.iter().rposition(is_crowded));
+            let Some(at) = at else { return };
             self.peers.remove(at);
         }
         let at = self.peers.iter().position(comes_later).unwrap_or(self.peers.len());
         self.peers.insert(at, new);
+    }
+
+    /// Whether a peer is a source.
+    fn has(&self, peer: PeerHandle) -> bool {
+        self.peers.iter().any(|source| source.peer == peer)
     }
 
     fn remove(&mut self, peer: PeerHandle) {
@@ -183,8 +197,9 @@ impl HeaderSources {
     /// Adds the first of these peers that is not a source yet, as the next one to ask.
     pub fn add_other(&mut self, hash: BlockHash, mut peers: impl Iterator<Item = PeerHandle>) {
         let sources = self.by_hash.entry(hash).or_default();
-        if let Some(peer) = peers.find(|peer| sources.peers.iter().all(|source| source.peer != *peer)) {
-            sources.add(HeaderSource { peer, is_gossip: false, was_asked: false });
+        if let Some(peer) = peers.find(|peer| !sources.has(*peer)) {
+            sources.peers.truncate(SOURCES_PER_HEADER_MAX - 1);
+            sources.peers.push_front(HeaderSource { peer, is_gossip: false, was_asked: false });
         }
     }
 
@@ -234,20 +249,20 @@ impl HeaderSources {
         self.by_hash.values_mut().for_each(|sources| sources.remove(peer));
     }
 
-    /// Chooses the peer to ask for a header that is unknown here; `None` if there is none, or one was asked just now.
-    pub fn next(&mut self, hash: &BlockHash, now: SteadyTime) -> Option<PeerHandle> {
+    /// Chooses the peer to ask for a header that is unknown here, among those that may be asked now; `None` if there is none, or one
+    /// was asked just now.
+    pub fn next(
+        &mut self,
+        hash: &BlockHash,
+        may_ask: impl Fn(PeerHandle) -> bool,
+        now: SteadyTime,
+    ) -> Option<PeerHandle> {
         let sources = self.by_hash.get_mut(hash).filter(|sources| now >= sources.next_at)?;
-        let source = sources.peers.pop_front()?;
+        let at = sources.peers.iter().position(|source| may_ask(source.peer))?;
+        let source = sources.peers.remove(at)?;
         sources.peers.push_back(HeaderSource { was_asked: true, ..source });
         sources.next_at = now.plus(NEXT_SOURCE_S);
         Some(source.peer)
-    }
-
-    /// The chosen peer was not asked: the next one may be at once.
-    pub fn not_asked(&mut self, hash: &BlockHash) {
-        if let Some(sources) = self.by_hash.get_mut(hash) {
-            sources.next_at = SteadyTime::default();
-        }
     }
 
     /// Removes a peer that does not have a header. The next one is asked when the header is needed again.

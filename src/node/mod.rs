@@ -407,16 +407,11 @@ impl Node {
                     }
                     self.on_verdict(GossipId(digest.0), id, source, verdict);
                 }
-                sharechain::Effect::Request { need: Need::Share(id), source } => {
+                sharechain::Effect::Request { need: Need::Share(id), source, .. } => {
                     self.sync.share_missing(id, source, now.steady, self.chain.tree());
                 }
-                sharechain::Effect::Request { need: Need::Anchor(hash), source } => {
-                    let from = match source {
-                        Source::Local => None,
-                        Source::Gossip(peer) => Some((peer, Branch::Gossiped)),
-                        Source::Fetch(peer) => Some((peer, Branch::Fetched)),
-                    };
-                    self.look_up(hash, from, now.steady);
+                sharechain::Effect::Request { need: Need::Anchor(hash), share, source } => {
+                    self.look_up_anchor(hash, &share, source, now.steady);
                 }
                 sharechain::Effect::Linked(id) => {
                     self.is_snapshot_stale = true;

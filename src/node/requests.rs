@@ -9,13 +9,14 @@ use super::report::Report;
 use super::time::Now;
 use super::{headers, Node};
 use crate::peer::{GossipId, InboundId, PeerHandle, RequestFailed, RequestId};
-use crate::sharechain::{Branch, HeadersVerdict};
+use crate::share::ShareId;
+use crate::sharechain::{Branch, HeadersVerdict, Source};
 use crate::sync::serve;
 use crate::units::SteadyTime;
 use crate::wire::{Agent, Misbehaviour, Request, Response};
 
-/// Headers requested from one peer at once, which gives up to seven for each.
-const HEADERS_PER_PEER_MAX: usize = 8;
+/// Headers requested from one peer at once, which gives up to seven for each: half of the requests that the network thread sends it.
+const HEADERS_PER_PEER_MAX: usize = 4;
 
 /// What a request that is not the planner's is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,9 +121,9 @@ impl Node {
                     return;
                 }
             }
-            // It got no request: its turn comes again.
-            Err(RequestFailed::NotSent) => return,
-            Ok(Response::Unknown | Response::Busy) | Err(_) => {}
+            // It got no request, or did not look: its turn comes again.
+            Ok(Response::Busy) | Err(RequestFailed::NotSent | RequestFailed::TooMany) => return,
+            Ok(Response::Unknown) | Err(_) => {}
             Ok(_) => self.penalize(peer, Misbehaviour::Unrequested),
         }
         self.headers.remove(&hash, peer);
@@ -136,12 +137,10 @@ impl Node {
     }
 
     /// Looks a block up at bitcoind, unless that was done just now, or too often. The peer that named it, if there is one, can be
-    /// asked for its header while it is connected, and so can those whose lists have the shares that a peer gave.
+    /// asked for its header while it is connected.
     pub(super) fn look_up(&mut self, hash: BlockHash, from: Option<(PeerHandle, Branch)>, now: SteadyTime) {
         if let Some((peer, branch)) = from {
-            let named_by = Some(peer).filter(|peer| self.sync.is_connected(*peer));
-            let leaders = self.sync.leaders().filter(|_| branch == Branch::Fetched);
-            self.headers.add(hash, branch, named_by.into_iter().chain(leaders));
+            self.headers.add(hash, branch, Some(peer).filter(|peer| self.sync.is_connected(*peer)));
         }
         match self.headers.next_step(&hash, from.map(|(peer, _)| peer), now) {
             NextStep::LookUp { may_be_old } => self.effects.push(Effect::LookUp(BlockLookup { hash, may_be_old })),
@@ -150,14 +149,27 @@ impl Node {
         }
     }
 
-    /// Requests a header from the next peer that named it, if it is its turn and few others are requested from it.
+    /// Looks up the block that a share names. The peers on whose lists that share is can be asked for its header as well.
+    pub(super) fn look_up_anchor(&mut self, hash: BlockHash, share: &ShareId, source: Source, now: SteadyTime) {
+        let from = match source {
+            Source::Local => None,
+            Source::Gossip(peer) => Some((peer, Branch::Gossiped)),
+            Source::Fetch(peer) => {
+                self.headers.add(hash, Branch::Fetched, self.sync.leaders_with(share));
+                Some((peer, Branch::Fetched))
+            }
+        };
+        self.look_up(hash, from, now);
+    }
+
+    /// Requests a header from the next peer that named it and of which few others are requested.
     pub(super) fn request_header(&mut self, hash: BlockHash, now: SteadyTime) {
-        let Some(peer) = self.headers.next(&hash, now) else { return };
-        let is_from_it = |purpose: &&Purpose| matches!(purpose, Purpose::Header(_, from) if *from == peer);
-        if self.requests.values().filter(is_from_it).count() < HEADERS_PER_PEER_MAX {
+        let may_ask = |peer: PeerHandle| {
+            let is_from_it = |purpose: &&Purpose| matches!(purpose, Purpose::Header(_, from) if *from == peer);
+            self.requests.values().filter(is_from_it).count() < HEADERS_PER_PEER_MAX
+        };
+        if let Some(peer) = self.headers.next(&hash, may_ask, now) {
             self.request(peer, Purpose::Header(hash, peer), Request::Headers { last: hash });
-        } else {
-            self.headers.not_asked(&hash);
         }
     }
 }

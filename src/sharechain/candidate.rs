@@ -171,7 +171,7 @@ impl CandidateChain {
                 break;
             }
             if self.tree.anchor(&hash).is_none() && missing.insert(hash) && self.requested.insert(hash) {
-                requests.push(Effect::Request { need: Need::Anchor(hash), source: *source });
+                requests.push(Effect::Request { need: Need::Anchor(hash), share: share.id(), source: *source });
             }
         }
         requests

@@ -7,7 +7,7 @@ use bitcoin::BlockHash;
 use super::failure::Need;
 use super::pool::{BoundedPool, PendingShare};
 use super::Source;
-use crate::share::ShareDigest;
+use crate::share::{ShareDigest, ShareId};
 use crate::units::UnixTime;
 
 /// Number of needs of peers' shares that are requested again at once. A full pool has thousands.
@@ -113,18 +113,21 @@ impl DeferredPool {
         }
     }
 
-    /// Returns the needs to request again, each with the sender of the first share that waits for it.
+    /// Returns the needs to request again, each with the first share that waits for it, and its sender.
     ///
     /// The needs of our own miners' shares come first, all of them, then the next [`NEEDS_AT_ONCE_MAX`] of peers' in turn.
-    pub fn needs(&mut self) -> Vec<(Need, Source)> {
-        let own = self.pool.own_keys().filter_map(|key| self.first_need(key));
-        let mut needs: Vec<(Need, Source)> = own.map(|need| (need, Source::Local)).collect();
+    pub fn needs(&mut self) -> Vec<(Need, ShareId, Source)> {
+        let with_share = |(key, need): (&Key, Need)| {
+            let PendingShare { id, source, .. } = self.pool.get(&key.1).expect("an indexed share is in the pool");
+            (need, *id, *source)
+        };
+        let own = self.pool.own_keys().filter_map(|key| Some(with_share((key, self.first_need(key)?))));
+        let mut needs: Vec<(Need, ShareId, Source)> = own.collect();
         let peers = self.pool.peers_keys_after(self.last_requested.as_ref());
         let mut peers = peers.filter_map(|key| Some((key, self.first_need(key)?)));
         let mut last = None;
         for (key, need) in peers.by_ref().take(NEEDS_AT_ONCE_MAX) {
-            let source = self.pool.get(&key.1).expect("an indexed share is in the pool").source;
-            needs.push((need, source));
+            needs.push(with_share((key, need)));
             last = Some(*key);
         }
         // After the last one it is the turn of the first again.

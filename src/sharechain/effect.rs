@@ -71,6 +71,8 @@ pub enum Effect {
     /// Something is missing. Request it from the sender of the share that needs it first.
     Request {
         need: Need,
+        /// That share.
+        share: ShareId,
         source: Source,
     },
     /// A share was linked and is in the tree when the input has been processed. It must be stored.

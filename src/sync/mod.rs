@@ -233,9 +233,10 @@ impl Sync {
         self.peers.contains_key(&peer)
     }
 
-    /// The connected peers that lead plans.
-    pub fn leaders(&self) -> impl Iterator<Item = PeerHandle> + '_ {
-        self.plans.values().map(|plan| plan.leader).filter(|leader| self.is_connected(*leader))
+    /// The connected peers that lead plans with this share.
+    pub fn leaders_with<'a>(&'a self, share: &'a ShareId) -> impl Iterator<Item = PeerHandle> + 'a {
+        let plans = self.plans.values().filter(|plan| plan.index_of(share).is_some());
+        plans.map(|plan| plan.leader).filter(|leader| self.is_connected(*leader))
     }
 
     /// A peer connected.

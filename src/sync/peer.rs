@@ -36,6 +36,8 @@ pub(super) struct Peer {
     pub sole_source: bool,
     /// Whether the shares of its list were all given to our chain just now, which may link them.
     pub is_list_delivered: bool,
+    /// The share of that list which shows whether it was linked.
+    pub last_delivered: Option<ShareId>,
     /// How many such lists in a row were not linked.
     pub lists_unlinked: u32,
     /// Until when its list is not requested again, unless the last one is linked.
@@ -72,6 +74,7 @@ impl Peer {
             serves_from: 0,
             sole_source: false,
             is_list_delivered: false,
+            last_delivered: None,
             lists_unlinked: 0,
             unlinked_until: SteadyTime::from_s(0),
             missing: 0,
@@ -102,9 +105,9 @@ impl Peer {
         }
     }
 
-    /// Whether the tip of its last list is known now.
+    /// Whether its last list is linked now.
     fn has_linked_list(&self, view: &impl ChainView) -> bool {
-        self.listed_tip.is_some_and(|tip| view.holds(&tip))
+        self.last_delivered.is_some_and(|id| view.holds(&id))
     }
 
     /// Requests nothing but its status from it for a moment.

@@ -185,6 +185,11 @@ impl Plan {
         self.ids.get(..up_to).unwrap_or_default()
     }
 
+    /// The oldest id on the list.
+    pub fn first(&self) -> Option<ShareId> {
+        self.ids.first().copied()
+    }
+
     /// The newest id on the list.
     pub fn last(&self) -> Option<ShareId> {
         self.ids.last().copied()

@@ -18,6 +18,9 @@ use crate::wire::{List, Request};
 const LISTS_IN_FLIGHT_MAX: usize = 2;
 /// A plan whose servers have nothing more to give is given up after this many seconds.
 const STALLED_TIMEOUT_S: u32 = 45;
+/// Peers that served a complete list which is not judged after this many seconds give their own: it may wait for a Bitcoin block
+/// that only its author named.
+const UNJUDGED_TIMEOUT_S: u32 = 60;
 /// A candidate chain that no peer serves any more waits this many seconds for another peer that has it. The sharechain
 /// gives up a candidate that makes no progress after the same time.
 const ORPHANED_TIMEOUT_S: u32 = DEFERRED_MAX_S;
@@ -59,6 +62,7 @@ impl Sync {
     /// Ends plans that are complete, hopeless or stalled.
     fn settle_plans(&mut self, now: SteadyTime, view: &impl ChainView) {
         let may_finish = view.tip().is_some() || !self.awaits_other_chains(now, view);
+        let may_judge = self.tracker.waits_since.is_some_and(|since| now.since(since) >= UNJUDGED_TIMEOUT_S);
         let numbers: Vec<u64> = self.plans.keys().copied().collect();
         for number in numbers {
             let plan = self.plans.get_mut(&number).expect("settling a plan ends no other");
@@ -67,7 +71,12 @@ impl Sync {
                 _ => STALLED_TIMEOUT_S,
             };
             if plan.is_judging {
-                continue;
+                if may_judge && now.since(plan.progressed_at) >= UNJUDGED_TIMEOUT_S {
+                    for helper in plan.remove_helpers() {
+                        let peer = self.peers.get_mut(&helper).expect("servers are connected");
+                        peer.serves_from = self.plans_made + 1;
+                    }
+                }
             } else if plan.is_fetched() {
                 match plan.route {
                     Route::Tree => self.end_direct_plan(number, now, view),
@@ -104,20 +113,19 @@ impl Sync {
     /// peers may have what the list lacked, so each of them gives its own, and a slot is kept for that.
     fn end_direct_plan(&mut self, number: u64, now: SteadyTime, view: &impl ChainView) {
         let plan = self.plans.remove(&number).expect("the caller has it");
-        // Then the rest is requested at once.
         let is_cut = plan.counts().1 >= self.ids_max;
         for (id, peer) in &mut self.peers {
-            let is_listed = |tip: &Option<ShareId>| tip.is_some_and(|tip| plan.index_of(&tip).is_some());
-            let is_reached = |tip: &Option<ShareId>| is_listed(tip) || tip.is_some_and(|tip| view.holds(&tip));
+            let is_listed = |tip: &ShareId| plan.index_of(tip).is_some();
             let tip = peer.tip();
-            if plan.is_author(*id) && !is_cut {
-                // A list without the tip for which it was requested leads nowhere.
-                if !is_reached(&peer.listed_tip) {
+            if plan.is_author(*id) {
+                // A list without the tip for which it was requested leads nowhere, unless it was too long.
+                if !is_cut && !peer.listed_tip.is_some_and(|tip| is_listed(&tip) || view.holds(&tip)) {
                     peer.ignore_chain(now.plus(IGNORE_S));
                 }
+                peer.last_delivered = if is_cut { plan.first() } else { peer.listed_tip };
                 peer.is_list_delivered = true;
                 peer.pause(now);
-            } else if is_listed(&tip) {
+            } else if tip.is_some_and(|tip| is_listed(&tip)) && peer.left_tip != tip {
                 peer.pause(now);
                 peer.slot_kept_until = peer.paused_until;
                 peer.left_tip = tip;

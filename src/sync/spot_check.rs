@@ -22,8 +22,8 @@ const SHARES: usize = 8;
 /// One part in this many is what a peer on the same chain may lack: it has pruned the oldest, or its chain leaves the list near
 /// the end.
 const LACKING_DIVISOR: usize = 4;
-/// Shares of a list that may follow all that a peer has of it: a minute's at the lowest acceptable rate, or as many as it has. A
-/// peer that is syncing itself is behind.
+/// Shares of a list that may follow all that a peer has of it: a minute's at the lowest acceptable rate, and twice as many if it has
+/// as many. A peer that is syncing itself is behind.
 const REST_MAX: usize = 512;
 
 impl Plan {
@@ -54,7 +54,7 @@ impl Sync {
                 if !ids.is_empty() {
                     peer.spot_checked_at = now;
                     due.push((id, *number, ids));
-                } else if listed.saturating_sub(delivered) > REST_MAX.max(plan.ids_of(id).len()) {
+                } else if listed.saturating_sub(delivered) > plan.ids_of(id).len().clamp(REST_MAX, 2 * REST_MAX) {
                     idle.push((id, *number));
                 }
             }

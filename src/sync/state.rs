@@ -55,7 +55,7 @@ pub(super) struct SyncTracker {
     /// When a node without such a peer begins to mine solo.
     solo_at: SteadyTime,
     /// When a peer first reported its tip, since bitcoind caught up: before that no chain is adopted, and there is no work.
-    waits_since: Option<SteadyTime>,
+    pub waits_since: Option<SteadyTime>,
     /// Whether that is as long ago as this node waits for its peers' chains.
     has_waited: bool,
     /// When the current wait for peers that have not reported began.

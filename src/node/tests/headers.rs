@@ -8,7 +8,8 @@ use crate::node::headers::{self as header_sources, NextStep};
 use crate::peer::RequestFailed;
 use crate::sharechain::CandidateId;
 use crate::sync::serve;
-use crate::wire::Agent;
+use crate::units::{ShareHeight, Work};
+use crate::wire::{Agent, PeerStatus};
 
 /// A regtest header on a block.
 fn header_on(parent: &Anchor) -> Header {
@@ -69,6 +70,43 @@ struct SlowServer {
     gives_headers: bool,
 }
 
+/// Lists shares after one of the node's, gives them after some seconds, and never responds to requests for headers.
+struct Lister {
+    after: ShareId,
+    shares: Vec<Arc<Share>>,
+    shares_s: u32,
+}
+
+impl support::ScriptedPeer for Lister {
+    fn respond(&mut self, request: &Request, clock: UnixTime) -> Option<(u32, Result<Response, RequestFailed>)> {
+        let tip = self.shares.last().expect("a list is not empty");
+        let response = match request {
+            Request::Status => Response::Status(PeerStatus {
+                chain_id: params().chain_id(),
+                tip: tip.id(),
+                share_height: tip.info.share_height,
+                chain_work: Work(1_000_000_000),
+                oldest_height: ShareHeight(0),
+                clock,
+                agent: Agent::default(),
+            }),
+            Request::Inventory { .. } => Response::Inventory {
+                after: self.after,
+                start_height: ShareHeight(0),
+                ids: List::first_of(self.shares.iter().map(|share| share.id())),
+                more: false,
+            },
+            Request::Shares { ids } => Response::Shares(List::first_of(
+                ids.iter().filter_map(|id| self.shares.iter().find(|share| share.id() == *id)).map(Arc::clone),
+            )),
+            Request::Headers { .. } => return None,
+            _ => Response::Unknown,
+        };
+        let delay_s = if matches!(request, Request::Shares { .. }) { self.shares_s } else { 0 };
+        Some((delay_s, Ok(response)))
+    }
+}
+
 impl support::ScriptedPeer for SlowServer {
     fn respond(&mut self, request: &Request, now: UnixTime) -> Option<(u32, Result<Response, RequestFailed>)> {
         let response = match request {
@@ -122,10 +160,60 @@ fn silent_sources_of_a_header_make_room_for_others_when_they_were_asked() {
     let (hash, peer) = (BlockHash::from_byte_array([1; 32]), |netgroup: u32| PeerHandle::new(netgroup, 1));
     let at = |turn: u32| SteadyTime::from_s(turn * header_sources::NEXT_SOURCE_S);
     sources.add(hash, Branch::Fetched, (1..=9).map(peer));
-    assert_eq!(sources.next(&hash, at(1)), Some(peer(1)));
+    assert_eq!(sources.next(&hash, |_| true, at(1)), Some(peer(1)));
     sources.add(hash, Branch::Fetched, [peer(10)]);
-    let next: Vec<Option<PeerHandle>> = (2..=10).map(|turn| sources.next(&hash, at(turn))).collect();
+    let next: Vec<Option<PeerHandle>> = (2..=10).map(|turn| sources.next(&hash, |_| true, at(turn))).collect();
     assert_eq!(next, (2..=8).chain([10, 2]).map(|netgroup| Some(peer(netgroup))).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_netgroup_has_all_sources_of_a_header_only_while_no_other_needs_one() {
+    let hash = BlockHash::from_byte_array([1; 32]);
+    let at = |turn: u32| SteadyTime::from_s(turn * header_sources::NEXT_SOURCE_S);
+    let mut sources = HeaderSources::default();
+    sources.add(hash, Branch::Fetched, (1..=9).map(|serial| PeerHandle::new(1, serial)));
+    sources.add(hash, Branch::Fetched, (2..=9).map(|netgroup| PeerHandle::new(netgroup, 1)));
+    let next: Vec<Option<PeerHandle>> = (1..=8).map(|turn| sources.next(&hash, |_| true, at(turn))).collect();
+    let of_one = |peer: &&Option<PeerHandle>| peer.and_then(PeerHandle::netgroup) == Some(1);
+    assert_eq!(next.iter().filter(of_one).count(), 1, "{next:?}");
+}
+
+#[test]
+fn a_source_of_which_too_many_headers_are_requested_keeps_its_turn() {
+    let (hash, peer) = (BlockHash::from_byte_array([1; 32]), |netgroup: u32| PeerHandle::new(netgroup, 1));
+    let at = |turn: u32| SteadyTime::from_s(turn * header_sources::NEXT_SOURCE_S);
+    let mut sources = HeaderSources::default();
+    sources.add(hash, Branch::Gossiped, (1..=8).map(peer));
+    assert_eq!(sources.next(&hash, |peer| peer.netgroup() != Some(1), at(1)), Some(peer(2)));
+    assert_eq!(sources.next(&hash, |_| false, at(2)), None);
+    sources.add(hash, Branch::Gossiped, [peer(9)]);
+    assert_eq!(sources.next(&hash, |_| true, at(2)), Some(peer(1)));
+}
+
+#[test]
+fn what_the_block_relay_needs_is_requested_from_its_peer_next() {
+    let (hash, peer) = (BlockHash::from_byte_array([1; 32]), |netgroup: u32| PeerHandle::new(netgroup, 1));
+    let mut sources = HeaderSources::default();
+    sources.add(hash, Branch::Fetched, (1..=8).map(peer));
+    sources.add_other(hash, [1, 2, 9].into_iter().map(peer));
+    assert_eq!(sources.next(&hash, |_| true, SteadyTime::from_s(5)), Some(peer(9)));
+}
+
+/// A peer lists shares on Bitcoin blocks that do not exist while another one's list is fetched.
+#[test]
+fn the_headers_of_a_list_are_not_requested_from_the_leader_of_another() {
+    let (mut cluster, share) = share_on_a_side_block();
+    let after = cluster.nodes[1].tip().expect("three shares");
+    let mut first_shares = Cluster::solo();
+    let junk: Vec<Arc<Share>> = (0..40).map(|number| share_on(&mut first_shares, number)).collect();
+    let (honest, hostile) = (PeerHandle::new(1, 1), PeerHandle::new(2, 1));
+    cluster.connect_scripted(1, honest, Lister { after, shares: vec![share], shares_s: 28 });
+    cluster.connect_scripted(1, hostile, Lister { after, shares: junk, shares_s: 0 });
+    cluster.pass(30);
+    let requests = &cluster.nodes[1].header_requests;
+    let of_honest = requests.iter().filter(|peer| **peer == honest).count();
+    assert!(of_honest <= 1, "{of_honest} requests to the other peer, for the header that it named");
+    assert!(requests.len() - of_honest >= 4, "{requests:?}");
 }
 
 /// A peer that helps to serve a list gives shares, but not the headers that they name.
@@ -139,7 +227,7 @@ fn the_headers_of_a_fetched_chain_are_requested_from_its_leader_as_well() {
     cluster.connect_scripted(newcomer, leader, SlowServer { tree: Rc::clone(&tree), gives_headers: true });
     cluster.connect_scripted(newcomer, helper, SlowServer { tree, gives_headers: false });
     cluster.pass_until(120, |cluster| cluster.nodes[newcomer].tip() == Some(share.id()));
-    assert_eq!(cluster.nodes[newcomer].header_requests, [helper, leader]);
+    assert_eq!(cluster.nodes[newcomer].header_requests, [leader]);
 }
 
 /// A separate candidate forgets blocks that only our own shares name.
@@ -377,10 +465,10 @@ fn few_headers_are_requested_from_one_peer_at_once() {
         cluster.nodes[0].node.headers.add(*hash, Branch::Gossiped, [peer]);
         cluster.send(0, unknown(hash));
     }
-    assert_eq!(cluster.nodes[0].header_requests, [peer; 8]);
+    assert_eq!(cluster.nodes[0].header_requests, [peer; 4]);
     let (_, id) = cluster.requests[&InboundId(cluster.requests_made)];
     cluster.send(0, Event::Response { peer, id, response: Err(RequestFailed::TimedOut) });
     cluster.pass(crate::node::headers::NEXT_SOURCE_S);
-    hashes[8..].iter().for_each(|hash| cluster.send(0, unknown(hash)));
-    assert_eq!(cluster.nodes[0].header_requests, [peer; 9]);
+    hashes[4..].iter().for_each(|hash| cluster.send(0, unknown(hash)));
+    assert_eq!(cluster.nodes[0].header_requests, [peer; 5]);
 }

@@ -262,7 +262,7 @@ fn the_needs_of_a_flood_are_requested_in_turn() {
     }
     let own = node.next();
     assert_eq!(node.give_from(&own, Source::Local), Verdict::Deferred);
-    let own = Effect::Request { need: Need::Anchor(own.header.prev_blockhash), source: Source::Local };
+    let own = Effect::Request { need: Need::Anchor(own.header.prev_blockhash), share: own.id(), source: Source::Local };
     let mut effects_seen = std::collections::HashSet::new();
     for (count, new) in [(257, 257), (257, 256), (89, 88), (257, 0)] {
         let effects = node.chain.tick(node.now);

@@ -231,7 +231,7 @@ fn an_orphan_from_the_future_asks_for_nothing_before_it_is_due() {
     }
     assert_eq!(node.chain.waiting(), (1, 0), "nor is it dropped");
     node.now = shares[4].time();
-    let request = Effect::Request { need: Need::Share(shares[3].id()), source: PEER };
+    let request = Effect::Request { need: Need::Share(shares[3].id()), share: shares[4].id(), source: PEER };
     assert!(node.chain.tick(node.now).contains(&request));
 }
 

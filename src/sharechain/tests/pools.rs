@@ -23,7 +23,7 @@ fn an_unknown_parent_is_requested_and_then_both_are_linked() {
     let child = (*ahead.chain.tree().tip().unwrap().share).clone();
     let effects = node.effects(&child);
     assert_eq!(verdict_on(&effects, &child), Verdict::Deferred);
-    assert!(effects.contains(&Effect::Request { need: Need::Share(all[9].id()), source: PEER }));
+    assert!(effects.contains(&Effect::Request { need: Need::Share(all[9].id()), share: child.id(), source: PEER }));
     let effects = node.effects(&all[9]);
     assert_eq!(verdict_on(&effects, &child), Verdict::Accepted);
     assert_eq!(node.tip(), child.id());

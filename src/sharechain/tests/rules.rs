@@ -1,12 +1,15 @@
 //! Rules 1 to 6 and 8: an honest chain is accepted, and a share that breaks a rule is rejected.
 
+use std::sync::Arc;
+
 use bitcoin::block::Version;
 use bitcoin::CompactTarget;
 
 use super::support::{anchor, assert_breaks, grind, verdict_on, TestNode, BITS, PEER, START};
 use crate::params::{ChainParams, Network};
+use crate::peer::PeerHandle;
 use crate::share::{Share, ShareId};
-use crate::sharechain::{next_block_height_min, subsidy, Effect, Need, Rule, Verdict};
+use crate::sharechain::{next_block_height_min, subsidy, Effect, Need, Rule, Source, Verdict};
 use crate::units::{Bits, BlockHeight, Sats, ShareHeight, UnixTime, Work, MAX_MONEY};
 
 /// The verdict on an edited share on the tip of a chain of ten.
@@ -125,10 +128,14 @@ fn rule_6_an_unknown_anchor_is_requested_and_the_share_deferred() {
     let effects = node.effects(&share);
     let hash = node.anchor.header.block_hash();
     assert_eq!(verdict_on(&effects, &share), Verdict::Deferred);
-    assert!(effects.contains(&Effect::Request { need: Need::Anchor(hash), source: PEER }));
-    assert_eq!(node.give(&share), Verdict::Known, "a deferred share is known");
+    let request = |source| Effect::Request { need: Need::Anchor(hash), share: share.id(), source };
+    assert!(effects.contains(&request(PEER)));
+    let other = Source::Fetch(PeerHandle(77));
+    let effects = node.chain.receive(Arc::new(share.clone()), other, node.now);
+    assert_eq!(verdict_on(&effects, &share), Verdict::Known, "a deferred share is known");
+    assert!(effects.contains(&request(other)), "it can be requested from the other peer as well");
     // Requested again while the share waits.
-    assert_eq!(node.chain.tick(node.now), vec![Effect::Request { need: Need::Anchor(hash), source: PEER }]);
+    assert_eq!(node.chain.tick(node.now), vec![request(PEER)]);
     let effects = node.chain.anchor_known(anchor(101), node.now);
     assert_eq!(verdict_on(&effects, &share), Verdict::Accepted);
 }

@@ -162,7 +162,11 @@ fn a_child_that_was_not_kept_is_followed_when_its_branch_is_the_best() {
         assert!(!stored.node.chain.tree().contains(&last.id()));
         stored.node.now = other.now;
         let effects = stored.node.effects(&branch[1]);
-        assert!(effects.contains(&Effect::Request { need: Need::Share(last.id()), source: PEER }));
+        assert!(effects.contains(&Effect::Request {
+            need: Need::Share(last.id()),
+            share: branch[1].id(),
+            source: PEER
+        }));
         assert_eq!(stored.give(&branch[0]), Verdict::Unverified, "it still has no room");
         stored.give(&branch[2]);
         assert_eq!(stored.give(&branch[3]), Verdict::Accepted);

@@ -242,7 +242,11 @@ fn a_share_waits_for_an_unknown_uncle() {
     }
     node.now = with.now;
     let effects = node.effects(&nephew);
-    assert!(effects.contains(&Effect::Request { need: Need::Share(stale.id()), source: super::support::PEER }));
+    assert!(effects.contains(&Effect::Request {
+        need: Need::Share(stale.id()),
+        share: nephew.id(),
+        source: super::support::PEER
+    }));
     let effects = node.effects(&stale);
     assert_eq!(super::support::verdict_on(&effects, &nephew), Verdict::Accepted);
     assert_eq!(node.tip(), nephew.id());

@@ -1,13 +1,13 @@
 //! Which peers are asked for lists, and how many.
 
 use super::fixtures::{
-    give_list, ids, introduce, inventory, only_request, planner, requests, shares, status, FakeChain, START,
+    give_list, ids, introduce, inventory, only_request, params, planner, requests, shares, status, FakeChain, START,
 };
 use crate::peer::PeerHandle;
 use crate::share::ShareId;
-use crate::sharechain::CandidateOutcome;
+use crate::sharechain::{candidate_shares_max, CandidateOutcome};
 use crate::sync::{SyncAction, SyncState};
-use crate::wire::{Locator, Request, Response};
+use crate::wire::{List, Locator, Request, Response};
 
 use super::scenario::{Chain, Scenario};
 
@@ -105,4 +105,55 @@ fn busy_strangers_do_not_take_all_requests_for_lists() {
         _ => Some((37, Response::Busy)),
     });
     assert!(scenario.lists_requested_from(5) > 0, "the honest peer's list was never requested");
+}
+
+/// One peer lists as many shares as a list may have. None of them is ever linked.
+#[test]
+fn a_list_of_full_length_that_is_not_linked_is_fetched_as_seldom_as_another() {
+    let own = ids(&shares(0, 5));
+    let ids_max = candidate_shares_max(&params()) as u32;
+    let [shorter, full] = [ids_max - 1, ids_max].map(|len| {
+        let junk = Chain::new(5, len);
+        let mut scenario = Scenario::new(FakeChain(own.clone()));
+        scenario.connect(1);
+        scenario.run(900, |_, request| match (request, junk.response(request)) {
+            (_, Response::Inventory { after: ShareId::ZERO, start_height, ids, more }) => {
+                Some((0, Response::Inventory { after: own[4], start_height, ids, more }))
+            }
+            (_, response) => Some((0, response)),
+        });
+        scenario.delivered.len()
+    });
+    assert!(full <= shorter + 10, "{full} shares, and {shorter} of a list that is shorter by one");
+}
+
+/// The whole chain of the others, and behind it a share on a Bitcoin block that does not exist: it is not judged for ten minutes.
+#[test]
+fn a_list_that_is_not_judged_does_not_occupy_its_helpers() {
+    let (honest, junk) = (Chain::new(0, 30), Chain::new(100_000, 1));
+    let mut scenario = Scenario::new(FakeChain::default());
+    let respond = |peer: u64, request: &Request| match peer {
+        1 => Some((0, honest.response_with_junk(&junk.list, request))),
+        _ => Some((1, honest.response(request))),
+    };
+    let respond = |peer: u64, request: &Request| match request {
+        Request::Shares { ids } if peer == 1 && ids.contains(&junk.tip()) => {
+            let Response::Shares(given) = honest.response(request) else { panic!("a response with shares") };
+            let Response::Shares(last) = junk.response(request) else { panic!("a response with shares") };
+            Some((0, Response::Shares(List::first_of(given.iter().chain(&*last).cloned()))))
+        }
+        _ => respond(peer, request),
+    };
+    scenario.connect(1);
+    scenario.run(5, respond);
+    (2..=5).for_each(|peer| scenario.connect(peer));
+    let own_lists = |scenario: &Scenario| (2..=5).map(|peer| scenario.lists_requested_from(peer)).sum::<usize>();
+    let took_s = scenario.run_until(600, |scenario| own_lists(scenario) > 0, respond);
+    assert!((50..=70).contains(&took_s), "{took_s} s");
+    scenario.run(30, respond);
+    assert_eq!(
+        (scenario.finished.len(), scenario.misbehaviours),
+        (2, Vec::new()),
+        "the honest chain is judged as well"
+    );
 }

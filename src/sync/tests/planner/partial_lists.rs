@@ -160,6 +160,51 @@ fn short_lists_that_lack_a_share_do_not_replace_those_of_others() {
     }
 }
 
+/// Strangers list the tip of the others alone, one after the other.
+#[test]
+fn strangers_that_list_the_tip_in_turn_do_not_pause_its_peers_again_and_again() {
+    let own = ids(&shares(0, 5));
+    let honest = Chain::new(5, 300);
+    // Strangers, how many of them are connected at once, and seconds between two of their lists.
+    for (strangers, connected, gap_s) in [(15, 15, 5), (20, 20, 4), (200, 1, 4), (300, 2, 2)] {
+        let mut scenario = Scenario::new(FakeChain(own.clone()));
+        let mut last_list_s = 0;
+        let mut next = 100;
+        let took_s = (0..600).find(|second| {
+            while next < 100 + strangers && (next < 100 + connected || second % gap_s == 0) {
+                if next >= 100 + connected {
+                    scenario.disconnect(next - connected);
+                }
+                scenario.connect(next);
+                next += 1;
+                if next > 100 + connected {
+                    break;
+                }
+            }
+            if *second == 20 {
+                (1..=8).for_each(|peer| scenario.connect(peer));
+            }
+            scenario.run(1, |peer, request| {
+                Some(match request {
+                    Request::Status if peer >= 100 => (0, status(ShareId([(peer % 251) as u8; 32]), 1_000_001)),
+                    Request::Inventory { .. } if peer >= 100 => {
+                        last_list_s = (second + 1).max(last_list_s + gap_s);
+                        (last_list_s - second - 1, inventory(own[4], &[honest.tip()]))
+                    }
+                    Request::Inventory { .. } => (0, inventory(own[4], &honest.list)),
+                    request => (0, honest.response(request)),
+                })
+            });
+            scenario.ids().contains(&honest.list[0])
+        });
+        assert!(
+            took_s.is_some_and(|took_s| took_s <= 20 + 90),
+            "{strangers} strangers, {connected} at once: {took_s:?}"
+        );
+        assert_eq!(scenario.misbehaviours, []);
+    }
+}
+
 /// Our bitcoind lacks the Bitcoin blocks that they name, or our clock is slow. New shares come every 30 s.
 #[test]
 fn shares_that_are_not_linked_are_fetched_less_and_less_often() {

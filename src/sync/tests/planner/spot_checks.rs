@@ -55,3 +55,35 @@ fn a_peer_that_lacks_what_it_is_to_serve_gives_its_own_list() {
     assert_eq!(lists, 1, "the other one serves this list, which is later than the false one");
     assert_eq!((scenario.dropped, scenario.misbehaviours), (0, Vec::new()));
 }
+
+/// Peer 1 lists the chain of the others, and junk behind it that it gives slowly. The chain of the others grows.
+#[test]
+fn junk_behind_a_chain_does_not_occupy_its_peers() {
+    let (junk, honest) = (Chain::new(100_000, 1_500), Chain::new(1_000, 2_100));
+    let list = [&honest.list[..2_000], &junk.list].concat();
+    let mut scenario = Scenario::new(FakeChain::default());
+    let own_lists = |scenario: &Scenario| (2..=5).map(|peer| scenario.lists_requested_from(peer)).sum::<usize>();
+    scenario.connect(1);
+    let took_s = (0..600).find(|second| {
+        if *second == 5 {
+            (2..=5).for_each(|peer| scenario.connect(peer));
+        }
+        let tip = honest.list[2_000 + *second as usize / 30];
+        scenario.run(1, |peer, request| {
+            Some(match (peer, request) {
+                (1, Request::Status) => (0, status(junk.tip(), 1_000_001)),
+                (1, Request::Inventory { .. }) => {
+                    let (start_height, ids) = (ShareHeight(1_000), List::first_of(list.iter().copied()));
+                    (0, Response::Inventory { after: ShareId::ZERO, start_height, ids, more: false })
+                }
+                (1, Request::Shares { ids }) if junk.list.contains(&ids[0]) => (28, junk.response(request)),
+                (_, Request::Status) if *second < 30 => (0, status(honest.list[1_999], 1_000_000)),
+                (_, Request::Status) => (0, status(tip, 1_000_000)),
+                (_, request) => (0, honest.response(request)),
+            })
+        });
+        own_lists(&scenario) > 0
+    });
+    assert!(took_s.is_some_and(|took_s| took_s <= 130), "{took_s:?}");
+    assert_eq!(scenario.misbehaviours, []);
+}

@@ -138,7 +138,12 @@ impl Sync {
     pub(super) fn update_state(&mut self, now: SteadyTime, view: &impl ChainView) {
         self.tracker.note_silence(self.peers.values().any(|peer| !peer.has_reported), now);
         let has_reports = self.peers.values().any(|peer| peer.status.is_some());
+        let was_waiting = self.tracker.waits_since.is_some();
         self.tracker.note_waiting(has_reports, view, now);
+        if !was_waiting && self.tracker.waits_since.is_some() {
+            // What waited for Bitcoin blocks can be linked now.
+            self.peers.values_mut().for_each(|peer| peer.unlinked_until = SteadyTime::from_s(0));
+        }
         let state = match self.tracker.note_reports(has_reports, now) {
             Some(since) => self.tracker.without_peers(since, now, view.tip().is_some()),
             None => {

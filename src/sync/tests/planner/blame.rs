@@ -148,7 +148,7 @@ fn helpers_are_not_blamed_for_lacking_shares_they_never_claimed() {
 fn a_peer_without_any_share_of_its_list_is_scored_four_times() {
     for len in [10, 256, 257, 3_000] {
         let other = Chain::new(100, len);
-        let mut scenario = Scenario::new(FakeChain(ids(&shares(0, 5))));
+        let mut scenario = Scenario::new(FakeChain::new(ids(&shares(0, 5))));
         scenario.connect(1);
         scenario.run(50, |_, request| match request {
             Request::Shares { .. } => Some((0, Response::Shares(List::default()))),

@@ -90,7 +90,7 @@ fn a_full_chain_is_fetched_in_order_and_within_bounds() {
 
 #[test]
 fn a_batch_that_one_peer_fails_to_give_is_requested_from_another() {
-    let (view, mut sync) = (FakeChain(ids(&shares(0, 5))), planner());
+    let (view, mut sync) = (FakeChain::new(ids(&shares(0, 5))), planner());
     let theirs = ids(&shares(5, 100));
     let batch = requests(&give_list(&mut sync, 1, &theirs, &view)).remove(0);
     assert!(
@@ -107,7 +107,7 @@ fn a_batch_that_one_peer_fails_to_give_is_requested_from_another() {
 
 #[test]
 fn progress_has_a_rate_and_an_estimate() {
-    let (view, mut sync) = (FakeChain(ids(&shares(0, 5))), planner());
+    let (view, mut sync) = (FakeChain::new(ids(&shares(0, 5))), planner());
     let theirs = shares(5, 600);
     let actions = give_list(&mut sync, 1, &ids(&theirs), &view);
     for (peer, id, request) in requests(&actions) {
@@ -129,7 +129,7 @@ fn progress_has_a_rate_and_an_estimate() {
 #[test]
 fn a_peer_that_left_a_lesser_branch_for_another_chain_is_asked_for_that() {
     let (ours, branch, other) = (ids(&shares(0, 5)), ids(&shares(50, 1))[0], Chain::new(100, 10));
-    let mut scenario = Scenario::new(FakeChain(ours.clone()));
+    let mut scenario = Scenario::new(FakeChain::new(ours.clone()));
     scenario.connect(1);
     scenario.run(700, |_, request| match request {
         Request::Status => Some((0, status(branch, 3))),

@@ -17,24 +17,39 @@ pub const START: SteadyTime = SteadyTime::from_s(1_000);
 pub const CLOCK: UnixTime = UnixTime(1_700_000_000);
 
 /// Our chain, as a list of ids.
-#[derive(Default)]
-pub struct FakeChain(pub Vec<ShareId>);
+pub struct FakeChain {
+    pub ids: Vec<ShareId>,
+    /// Whether bitcoind has caught up.
+    pub may_adopt: bool,
+}
+
+impl FakeChain {
+    pub const fn new(ids: Vec<ShareId>) -> Self {
+        Self { ids, may_adopt: true }
+    }
+}
+
+impl Default for FakeChain {
+    fn default() -> Self {
+        Self::new(Vec::new())
+    }
+}
 
 impl ChainView for FakeChain {
     fn holds(&self, id: &ShareId) -> bool {
-        self.0.contains(id)
+        self.ids.contains(id)
     }
 
     fn tip(&self) -> Option<(ShareId, Work)> {
-        self.0.last().map(|tip| (*tip, Work(self.0.len() as u128)))
+        self.ids.last().map(|tip| (*tip, Work(self.ids.len() as u128)))
     }
 
     fn may_adopt(&self) -> bool {
-        true
+        self.may_adopt
     }
 
     fn locator(&self) -> Vec<ShareId> {
-        crate::sync::serve::locator_of(&self.0, |id| *id)
+        crate::sync::serve::locator_of(&self.ids, |id| *id)
     }
 
     fn join(&self, _: &ShareId) -> Join {
@@ -42,7 +57,7 @@ impl ChainView for FakeChain {
     }
 
     fn below_tip(&self, id: &ShareId) -> Option<u32> {
-        self.0.iter().rev().position(|own| own == id).map(|below| below as u32)
+        self.ids.iter().rev().position(|own| own == id).map(|below| below as u32)
     }
 }
 
@@ -182,6 +197,6 @@ pub fn introduce(sync: &mut Planner, peer: u64, report: Response, view: &FakeCha
 pub fn give_list(sync: &mut Planner, peer: u64, list: &[ShareId], view: &FakeChain) -> Vec<SyncAction> {
     let (id, request) = only_request(&introduce(sync, peer, status(*list.last().unwrap(), 1_000_000), view));
     assert!(matches!(request, Request::Inventory { .. }));
-    let after = view.0.last().copied().unwrap_or_default();
+    let after = view.ids.last().copied().unwrap_or_default();
     sync.response(PeerHandle(peer), id, inventory(after, list), START, view)
 }

@@ -52,7 +52,7 @@ fn peers_that_give_lists_and_leave_do_not_occupy_the_plans() {
 #[test]
 fn a_chain_that_was_not_adopted_is_ignored_in_proportion_to_its_length() {
     for (len, pause_s) in [(10, 10), (400, 26), (8_000, 330)] {
-        let (view, mut sync) = (FakeChain(ids(&shares(0, 5))), planner());
+        let (view, mut sync) = (FakeChain::new(ids(&shares(0, 5))), planner());
         let theirs = ids(&shares(100_000, len));
         let tip = *theirs.last().unwrap();
         let (id, _) = only_request(&introduce(&mut sync, 1, status(tip, 1_000_000), &view));
@@ -114,7 +114,7 @@ fn a_list_of_full_length_that_is_not_linked_is_fetched_as_seldom_as_another() {
     let ids_max = candidate_shares_max(&params()) as u32;
     let [shorter, full] = [ids_max - 1, ids_max].map(|len| {
         let junk = Chain::new(5, len);
-        let mut scenario = Scenario::new(FakeChain(own.clone()));
+        let mut scenario = Scenario::new(FakeChain::new(own.clone()));
         scenario.connect(1);
         scenario.run(900, |_, request| match (request, junk.response(request)) {
             (_, Response::Inventory { after: ShareId::ZERO, start_height, ids, more }) => {

@@ -11,9 +11,9 @@ use crate::wire::{List, Misbehaviour, Request, Response};
 
 #[test]
 fn a_missing_share_is_requested_from_the_sender_first_then_from_two_others() {
-    let (view, mut sync) = (FakeChain(ids(&shares(0, 5))), planner());
+    let (view, mut sync) = (FakeChain::new(ids(&shares(0, 5))), planner());
     for peer in 1..=5 {
-        introduce(&mut sync, peer, status(view.0[4], 5), &view);
+        introduce(&mut sync, peer, status(view.ids[4], 5), &view);
     }
     let wanted = ShareId([7; 32]);
     let mut requested = Vec::new();
@@ -35,14 +35,14 @@ fn a_missing_share_is_requested_from_the_sender_first_then_from_two_others() {
         1,
         "again after a pause"
     );
-    assert!(sync.share_missing(view.0[0], Source::Local, START, &view).is_empty(), "it is not missing");
+    assert!(sync.share_missing(view.ids[0], Source::Local, START, &view).is_empty(), "it is not missing");
 }
 
 /// The list may never be fetched to its end.
 #[test]
 fn a_missing_share_on_a_list_is_requested_alone_after_five_minutes() {
-    let (view, mut sync) = (FakeChain(ids(&shares(0, 5))), planner());
-    introduce(&mut sync, 1, status(view.0[4], 5), &view);
+    let (view, mut sync) = (FakeChain::new(ids(&shares(0, 5))), planner());
+    introduce(&mut sync, 1, status(view.ids[4], 5), &view);
     let list = ids(&shares(100, 2_000));
     give_list(&mut sync, 2, &list, &view);
     let wanted = *list.last().unwrap();
@@ -55,8 +55,8 @@ fn a_missing_share_on_a_list_is_requested_alone_after_five_minutes() {
 
 #[test]
 fn a_flood_of_missing_parents_causes_few_requests() {
-    let (view, mut sync) = (FakeChain(ids(&shares(0, 5))), planner());
-    introduce(&mut sync, 1, status(view.0[4], 5), &view);
+    let (view, mut sync) = (FakeChain::new(ids(&shares(0, 5))), planner());
+    introduce(&mut sync, 1, status(view.ids[4], 5), &view);
     let mut requested = Vec::new();
     for n in 0..10_000u32 {
         let mut id = [1; 32];
@@ -70,9 +70,9 @@ fn a_flood_of_missing_parents_causes_few_requests() {
 
 #[test]
 fn a_share_that_was_given_and_waits_is_not_requested_each_second() {
-    let (view, mut sync) = (FakeChain(ids(&shares(0, 5))), planner());
+    let (view, mut sync) = (FakeChain::new(ids(&shares(0, 5))), planner());
     for peer in 1..=2 {
-        introduce(&mut sync, peer, status(view.0[4], 5), &view);
+        introduce(&mut sync, peer, status(view.ids[4], 5), &view);
     }
     let wanted = shares(50, 1).remove(0);
     let (id, sender) = (wanted.id(), Source::Fetch(PeerHandle(1)));
@@ -92,8 +92,8 @@ fn a_share_that_was_given_and_waits_is_not_requested_each_second() {
 
 #[test]
 fn another_share_than_the_missing_one_is_penalised() {
-    let (view, mut sync) = (FakeChain(ids(&shares(0, 5))), planner());
-    introduce(&mut sync, 1, status(view.0[4], 5), &view);
+    let (view, mut sync) = (FakeChain::new(ids(&shares(0, 5))), planner());
+    introduce(&mut sync, 1, status(view.ids[4], 5), &view);
     let wanted = shares(50, 2);
     let (id, _) = only_request(&sync.share_missing(wanted[0].id(), Source::Fetch(PeerHandle(1)), START, &view));
     let actions = sync.response(PeerHandle(1), id, Response::Shares(List::first_of([wanted[1].clone()])), START, &view);

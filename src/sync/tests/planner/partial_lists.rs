@@ -112,7 +112,7 @@ fn strangers_that_list_the_tip_alone_do_not_keep_a_node_from_the_shares_below() 
         (false, request) => Some((1, honest.response(request))),
     };
     for (strangers, peers) in [(1, 1), (2, 1), (2, 8), (6, 8)] {
-        let mut scenario = Scenario::new(FakeChain(own.clone()));
+        let mut scenario = Scenario::new(FakeChain::new(own.clone()));
         (100..100 + strangers).for_each(|peer| {
             scenario.connect(peer);
             scenario.run(1, respond);
@@ -145,7 +145,7 @@ fn short_lists_that_lack_a_share_do_not_replace_those_of_others() {
         }
     };
     for gap_s in [20, 45] {
-        let mut scenario = Scenario::new(FakeChain(own.clone()));
+        let mut scenario = Scenario::new(FakeChain::new(own.clone()));
         (0..2).for_each(|number| {
             scenario.connect(100 + number);
             scenario.run(gap_s, respond);
@@ -167,7 +167,7 @@ fn strangers_that_list_the_tip_in_turn_do_not_pause_its_peers_again_and_again() 
     let honest = Chain::new(5, 300);
     // Strangers, how many of them are connected at once, and seconds between two of their lists.
     for (strangers, connected, gap_s) in [(15, 15, 5), (20, 20, 4), (200, 1, 4), (300, 2, 2)] {
-        let mut scenario = Scenario::new(FakeChain(own.clone()));
+        let mut scenario = Scenario::new(FakeChain::new(own.clone()));
         let mut last_list_s = 0;
         let mut next = 100;
         let took_s = (0..600).find(|second| {
@@ -210,7 +210,7 @@ fn strangers_that_list_the_tip_in_turn_do_not_pause_its_peers_again_and_again() 
 fn shares_that_are_not_linked_are_fetched_less_and_less_often() {
     let own = ids(&shares(0, 5));
     let honest = Chain::new(5, 200);
-    let mut scenario = Scenario::new(FakeChain(own.clone()));
+    let mut scenario = Scenario::new(FakeChain::new(own.clone()));
     let lists = |scenario: &Scenario| (1..=8).map(|peer| scenario.lists_requested_from(peer)).sum::<usize>();
     let respond_with = |len: usize, request: &Request| {
         let list = &honest.list[..len];
@@ -230,13 +230,23 @@ fn shares_that_are_not_linked_are_fetched_less_and_less_often() {
     }
     assert!((24..=40).contains(&lists(&scenario)), "{} lists in 20 minutes", lists(&scenario));
     // All is linked. A share that gossip misses is fetched soon.
-    scenario.view.0.extend(&honest.list[..190]);
+    scenario.view.ids.extend(&honest.list[..190]);
     let before = lists(&scenario);
     let is_done = |scenario: &Scenario| scenario.ids().contains(&honest.list[194]);
     assert!(scenario.run_until(120, is_done, |_, request| respond_with(195, request)) <= 62);
     assert_eq!(lists(&scenario), before + 1);
     // What is not linked again is requested as often as the first time.
-    scenario.view.0.extend(&honest.list[190..195]);
+    scenario.view.ids.extend(&honest.list[190..195]);
     scenario.run(200, |_, request| respond_with(196, request));
     assert!((16..=26).contains(&(lists(&scenario) - before)), "{} lists", lists(&scenario) - before);
+    // They are requested again when bitcoind has caught up.
+    scenario.view.may_adopt = false;
+    scenario.run(600, |_, request| respond_with(197, request));
+    let mut lists_in = |seconds| {
+        let before = lists(&scenario);
+        scenario.run(seconds, |_, request| respond_with(197, request));
+        scenario.view.may_adopt = true;
+        lists(&scenario) - before
+    };
+    assert_eq!([lists_in(60), lists_in(10), lists_in(60)], [0, 8, 0]);
 }

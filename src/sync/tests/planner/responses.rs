@@ -40,8 +40,8 @@ fn no_peer_is_penalised_for_a_request_that_was_not_sent() {
 #[test]
 fn responses_that_do_not_fit_the_request_are_penalised() {
     let ours = shares(0, 5);
-    let (view, theirs) = (FakeChain(ids(&ours)), shares(5, 10));
-    let after = *view.0.last().unwrap();
+    let (view, theirs) = (FakeChain::new(ids(&ours)), shares(5, 10));
+    let after = *view.ids.last().unwrap();
     let judge = |respond: &dyn Fn(&Request) -> Response| {
         let mut sync = planner();
         let (id, request) = only_request(&introduce(&mut sync, 1, status(ShareId([9; 32]), 1_000), &view));

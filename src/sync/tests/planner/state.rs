@@ -42,8 +42,8 @@ fn a_node_without_ways_to_find_peers_mines_solo_at_once() {
 
 #[test]
 fn a_synced_node_continues_mining_when_its_peers_leave() {
-    let (view, mut sync) = (FakeChain(ids(&shares(0, 5))), planner());
-    let tip = *view.0.last().unwrap();
+    let (view, mut sync) = (FakeChain::new(ids(&shares(0, 5))), planner());
+    let tip = *view.ids.last().unwrap();
     assert!(requests(&introduce(&mut sync, 1, status(tip, 5), &view)).is_empty());
     assert_eq!(sync.state(), SyncState::Synced);
     sync.peer_disconnected(PeerHandle(1), START.plus(5), &view);
@@ -69,8 +69,8 @@ fn no_chain_is_started_while_a_peer_reports_one() {
 #[test]
 fn neither_lists_nor_valid_shares_of_a_longer_chain_interrupt_mining() {
     let ours = shares(0, 5);
-    let (view, mut sync) = (FakeChain(ids(&ours)), planner());
-    introduce(&mut sync, 1, status(*view.0.last().unwrap(), 5), &view);
+    let (view, mut sync) = (FakeChain::new(ids(&ours)), planner());
+    introduce(&mut sync, 1, status(*view.ids.last().unwrap(), 5), &view);
     let (theirs, mut view) = (shares(5, 600), view);
     let actions = give_list(&mut sync, 2, &ids(&theirs), &view);
     assert_eq!(sync.state(), SyncState::Synced);
@@ -83,7 +83,7 @@ fn neither_lists_nor_valid_shares_of_a_longer_chain_interrupt_mining() {
         .any(|action| matches!(action, SyncAction::Deliver { route: Route::Tree, peer: PeerHandle(2), .. })));
     assert_eq!(sync.state(), SyncState::Synced);
     for id in requested.iter() {
-        view.0.push(*id);
+        view.ids.push(*id);
         sync.share_linked(id);
     }
     sync.tick(START.plus(1), &view);
@@ -92,7 +92,7 @@ fn neither_lists_nor_valid_shares_of_a_longer_chain_interrupt_mining() {
 
 #[test]
 fn a_chain_that_is_served_drop_by_drop_delays_mining_for_five_minutes_at_most() {
-    let (view, mut sync) = (FakeChain(ids(&shares(0, 5))), planner());
+    let (view, mut sync) = (FakeChain::new(ids(&shares(0, 5))), planner());
     let theirs = shares(5, 10_000);
     let mut in_flight = requests(&give_list(&mut sync, 1, &ids(&theirs)[..8_000], &view));
     for second in 1..1_000 {

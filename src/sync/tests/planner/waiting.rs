@@ -9,12 +9,12 @@ use crate::wire::{Request, Response};
 const HONEST: u64 = 1;
 
 fn own_chain() -> FakeChain {
-    FakeChain(ids(&shares(0, 5)))
+    FakeChain::new(ids(&shares(0, 5)))
 }
 
 /// The status of a peer with the same tip.
 fn same_tip(view: &FakeChain) -> Response {
-    status(*view.0.last().unwrap(), 5)
+    status(*view.ids.last().unwrap(), 5)
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn the_minute_until_solo_mining_starts_when_the_last_reporting_peer_leaves() {
 #[test]
 fn a_busy_peer_has_not_reported() {
     for view in [FakeChain::default(), own_chain()] {
-        let (has_chain, mut busy) = (!view.0.is_empty(), 0);
+        let (has_chain, mut busy) = (!view.ids.is_empty(), 0);
         let mut scenario = Scenario::new(view);
         scenario.connect(1);
         scenario.run(30, |_, request| {
@@ -116,7 +116,7 @@ fn a_peer_that_is_always_busy_is_treated_like_a_silent_one() {
         assert!(scenario.requests.len() < 10 + 10, "{} requests", scenario.requests.len());
         // Beside a peer that reports it is waited for like a silent one.
         let mut scenario = Scenario::new(std::mem::take(&mut scenario.view));
-        let ours = scenario.view.0.last().map_or(status(ShareId::ZERO, 0), |_| same_tip(&scenario.view));
+        let ours = scenario.view.ids.last().map_or(status(ShareId::ZERO, 0), |_| same_tip(&scenario.view));
         scenario.connect(HONEST);
         scenario.connect(2);
         scenario.run(600, |peer, _| Some((0, if peer == HONEST { ours.clone() } else { Response::Busy })));
@@ -147,7 +147,7 @@ fn false_claims_delay_mining_once_and_for_a_time_that_does_not_depend_on_the_pee
     // before that.
     for (view, most_s) in [(own_chain(), 300), (FakeChain::default(), 900)] {
         for gap_s in [0, 1, 20, 59] {
-            let mut scenario = Scenario::new(FakeChain(view.0.clone()));
+            let mut scenario = Scenario::new(FakeChain::new(view.ids.clone()));
             for n in 1..=120u8 {
                 scenario.connect(100 + u64::from(n));
                 scenario.run(60 - gap_s, |peer, request| {
@@ -233,7 +233,7 @@ fn one_new_share_before_false_ids_does_not_interrupt_mining() {
     let new = Chain::new(5, 1);
     let list: Vec<ShareId> = new.list.iter().copied().chain((1..=200u8).map(|n| ShareId([n; 32]))).collect();
     scenario.connect(2);
-    let after = *scenario.view.0.last().unwrap();
+    let after = *scenario.view.ids.last().unwrap();
     scenario.run_until(
         30,
         |scenario| !scenario.delivered.is_empty(),
@@ -244,7 +244,7 @@ fn one_new_share_before_false_ids_does_not_interrupt_mining() {
             _ => Some((0, new.response(request))),
         },
     );
-    scenario.view.0.push(new.tip());
+    scenario.view.ids.push(new.tip());
     scenario.sync.share_linked(&new.tip());
     let before = scenario.mining_s;
     scenario.run(20, |_, _| None);

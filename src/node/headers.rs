@@ -98,7 +98,8 @@ impl Sources {
     /// room as well, and then one of a netgroup that has more: peers that name a block and do not have it must not keep out one that
     /// has it.
     fn add(&mut self, new: HeaderSource) {
-        if self.has(new.peer) {
+        if let Some(source) = self.peers.iter_mut().find(|source| source.peer == new.peer) {
+            source.is_gossip &= new.is_gossip;
             return;
         }
         let comes_later = |source: &HeaderSource| source.was_asked || (source.is_gossip && !new.is_gossip);
@@ -118,11 +119,6 @@ impl Sources {
         }
         let at = self.peers.iter().position(comes_later).unwrap_or(self.peers.len());
         self.peers.insert(at, new);
-    }
-
-    /// Whether a peer is a source.
-    fn has(&self, peer: PeerHandle) -> bool {
-        self.peers.iter().any(|source| source.peer == peer)
     }
 
     fn remove(&mut self, peer: PeerHandle) {
@@ -181,7 +177,7 @@ impl HeaderSources {
 
     /// Remembers under what a block was named, and by which peers.
     pub fn add(&mut self, hash: BlockHash, branch: Branch, peers: impl IntoIterator<Item = PeerHandle>) {
-        if self.by_hash.len() >= HEADERS_TRACKED_MAX {
+        if self.by_hash.len() >= HEADERS_TRACKED_MAX && !self.by_hash.contains_key(&hash) {
             self.by_hash.clear();
         }
         let sources = self.by_hash.entry(hash).or_default();
@@ -197,7 +193,7 @@ impl HeaderSources {
     /// Adds the first of these peers that is not a source yet, as the next one to ask.
     pub fn add_other(&mut self, hash: BlockHash, mut peers: impl Iterator<Item = PeerHandle>) {
         let sources = self.by_hash.entry(hash).or_default();
-        if let Some(peer) = peers.find(|peer| !sources.has(*peer)) {
+        if let Some(peer) = peers.find(|peer| sources.peers.iter().all(|source| source.peer != *peer)) {
             sources.peers.truncate(SOURCES_PER_HEADER_MAX - 1);
             sources.peers.push_front(HeaderSource { peer, is_gossip: false, was_asked: false });
         }

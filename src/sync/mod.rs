@@ -30,7 +30,9 @@
 //!   what that peer has.
 //! - *A list occupies no peer of another chain.* Each minute a few shares from all over the list are requested from each helper.
 //!   One that lacks them gives its own list instead (`spot_check`), and so does one whose tip is unknown when a list with it was
-//!   delivered to our chain.
+//!   delivered to our chain, or whose list is not judged in time.
+//! - *What is not linked is fetched less and less often.* A peer's list that was delivered to our chain and is still unknown is
+//!   requested again after a minute, then after two, and so on.
 //! - *Helpers do no harm.* A helper that fails or is too slow is removed from the plan, and nothing else happens.
 //! - *A leader must keep up.* A leader that fails, or serves less than the lowest useful rate, loses the lead as soon as
 //!   another peer has the list. What was fetched is kept, and the peer that gave the list is ignored for long.

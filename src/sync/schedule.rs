@@ -19,8 +19,8 @@ const LISTS_IN_FLIGHT_MAX: usize = 2;
 /// A plan whose servers have nothing more to give is given up after this many seconds.
 const STALLED_TIMEOUT_S: u32 = 45;
 /// Peers that served a complete list which is not judged after this many seconds give their own: it may wait for a Bitcoin block
-/// that only its author named.
-const UNJUDGED_TIMEOUT_S: u32 = 60;
+/// that only its author named. In that time bitcoind looks up all blocks of a chain of full length.
+const UNJUDGED_TIMEOUT_S: u32 = 300;
 /// A candidate chain that no peer serves any more waits this many seconds for another peer that has it. The sharechain
 /// gives up a candidate that makes no progress after the same time.
 const ORPHANED_TIMEOUT_S: u32 = DEFERRED_MAX_S;
@@ -122,7 +122,8 @@ impl Sync {
                 if !is_cut && !peer.listed_tip.is_some_and(|tip| is_listed(&tip) || view.holds(&tip)) {
                     peer.ignore_chain(now.plus(IGNORE_S));
                 }
-                peer.last_delivered = if is_cut { plan.first() } else { peer.listed_tip };
+                let listed_tip = peer.listed_tip.filter(is_listed).or(plan.last());
+                peer.last_delivered = if is_cut { plan.first() } else { listed_tip };
                 peer.is_list_delivered = true;
                 peer.pause(now);
             } else if tip.is_some_and(|tip| is_listed(&tip)) && peer.left_tip != tip {

@@ -191,6 +191,31 @@ fn a_source_of_which_too_many_headers_are_requested_keeps_its_turn() {
 }
 
 #[test]
+fn a_source_by_gossip_that_gives_the_share_on_request_is_kept_like_any_other() {
+    let (hash, peer) = (BlockHash::from_byte_array([1; 32]), |netgroup: u32| PeerHandle::new(netgroup, 1));
+    let mut sources = HeaderSources::default();
+    sources.add(hash, Branch::Gossiped, (1..=8).map(peer));
+    sources.add(hash, Branch::Fetched, [peer(1)]);
+    sources.add(hash, Branch::Fetched, (9..=20).map(peer));
+    let at = |turn: u32| SteadyTime::from_s(turn * header_sources::NEXT_SOURCE_S);
+    assert!((1..=8).any(|turn| sources.next(&hash, |_| true, at(turn)) == Some(peer(1))));
+}
+
+#[test]
+fn a_full_table_of_headers_is_not_cleared_for_one_that_is_in_it() {
+    let (hash, peer) = (
+        |number: u16| BlockHash::from_byte_array([number.to_le_bytes(); 16].concat().try_into().unwrap()),
+        PeerHandle(9),
+    );
+    let mut sources = HeaderSources::default();
+    (0..1_024).for_each(|number| sources.add(hash(number), Branch::Gossiped, [peer]));
+    sources.add(hash(5), Branch::Fetched, [PeerHandle(8)]);
+    assert_eq!(sources.next(&hash(6), |_| true, SteadyTime::from_s(9)), Some(peer));
+    sources.add(hash(1_024), Branch::Gossiped, [peer]);
+    assert_eq!(sources.next(&hash(7), |_| true, SteadyTime::from_s(9)), None);
+}
+
+#[test]
 fn what_the_block_relay_needs_is_requested_from_its_peer_next() {
     let (hash, peer) = (BlockHash::from_byte_array([1; 32]), |netgroup: u32| PeerHandle::new(netgroup, 1));
     let mut sources = HeaderSources::default();

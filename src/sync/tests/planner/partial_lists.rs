@@ -250,3 +250,34 @@ fn shares_that_are_not_linked_are_fetched_less_and_less_often() {
     };
     assert_eq!([lists_in(60), lists_in(10), lists_in(60)], [0, 8, 0]);
 }
+
+/// Its tip is another one each time when its list has come, as near the tip of a pool whose shares come fast.
+#[test]
+fn a_peer_whose_lists_lack_the_tip_that_it_reported_is_asked_once_a_minute() {
+    let own = ids(&shares(0, 5));
+    let honest = Chain::new(5, 100);
+    let mut scenario = Scenario::new(FakeChain::new(own.clone()));
+    scenario.connect(1);
+    let mut statuses = 0;
+    for len in 10..40 {
+        scenario.run(30, |_, request| {
+            let at = |listed: &[ShareId], id: &ShareId| listed.iter().position(|other| other == id);
+            Some(match request {
+                Request::Status => {
+                    statuses += 1;
+                    (0, status(ShareId([statuses; 32]), 1_000_000))
+                }
+                Request::Inventory { locator } => {
+                    let found = locator.iter().find_map(|id| at(&honest.list, id));
+                    let (after, from) = found.map_or((own[4], 0), |at| (honest.list[at], at + 1));
+                    (0, inventory(after, &honest.list[from.min(len)..len]))
+                }
+                request => (0, honest.response(request)),
+            })
+        });
+        // All that it gave is linked.
+        let linked = scenario.ids().iter().filter_map(|id| honest.list.iter().position(|other| other == id)).max();
+        scenario.view.ids = [&own[..], &honest.list[..linked.map_or(0, |at| at + 1)]].concat();
+    }
+    assert!((13..=16).contains(&scenario.lists_requested_from(1)), "{} lists", scenario.lists_requested_from(1));
+}

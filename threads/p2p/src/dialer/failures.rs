@@ -24,7 +24,8 @@ impl Dialer {
         let Some(known) = self.peers.get_mut(peer) else { return };
         known.is_dialling = false;
         let Some(group) = known.dialled.take() else {
-            known.next_try = known.next_try.max(now + BACKOFF_MIN);
+            // Such as a bootnode, which shakes hands before this node can see its address.
+            known.next_try = known.next_try.max(now + BACKOFF_BOOTNODE_MAX);
             return;
         };
         known.failed.push(Some(group));

@@ -99,6 +99,22 @@ fn a_dial_that_own_limits_end_leaves_the_turn_to_the_peers_other_addresses() {
     assert_eq!(dialled.len(), 2, "{dialled:?}");
 }
 
+/// Other peers of its netgroup have taken all its connections.
+#[test]
+fn a_bootnode_that_own_limits_keep_out_is_dialled_once_a_minute() {
+    let (start, boot) = (Instant::now(), PeerId::random());
+    let mut dialer = node(&[(boot, address(1))], "", start);
+    let mut dials = 0;
+    for second in 0..600 {
+        let now = start + Duration::from_secs(second);
+        for (peer, _) in dialer.due(now, 0, || [9; 16], |_| false) {
+            dials += 1;
+            dialer.dial_denied(&peer, now);
+        }
+    }
+    assert_eq!(dials, 10);
+}
+
 #[test]
 fn decoys_of_an_unknown_peer_do_not_keep_its_true_address_out_for_ever() {
     let (mut now, peer) = (Instant::now(), PeerId::random());

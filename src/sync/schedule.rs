@@ -71,12 +71,9 @@ impl Sync {
                 _ => STALLED_TIMEOUT_S,
             };
             if plan.is_judging {
-                if may_judge && now.since(plan.progressed_at) >= UNJUDGED_TIMEOUT_S {
-                    for helper in plan.remove_helpers() {
-                        let peer = self.peers.get_mut(&helper).expect("servers are connected");
-                        peer.serves_from = self.plans_made + 1;
-                    }
-                }
+                let is_late = may_judge && now.since(plan.progressed_at) >= UNJUDGED_TIMEOUT_S;
+                let helpers: Vec<PeerHandle> = plan.servers().filter(|id| is_late && *id != plan.leader).collect();
+                helpers.into_iter().for_each(|helper| self.require_own_list(helper, number));
             } else if plan.is_fetched() {
                 match plan.route {
                     Route::Tree => self.end_direct_plan(number, now, view),

@@ -22,8 +22,8 @@ const SHARES: usize = 8;
 /// One part in this many is what a peer on the same chain may lack: it has pruned the oldest, or its chain leaves the list near
 /// the end.
 const LACKING_DIVISOR: usize = 4;
-/// Shares of a list that may follow all that a peer has of it: a minute's at the lowest acceptable rate, and twice as many if it has
-/// as many. A peer that is syncing itself is behind.
+/// Shares of a list that may follow all that a peer has of it: a minute's at the lowest acceptable rate. More, up to twice this, may
+/// follow what is as long: a peer that is syncing itself is behind.
 const REST_MAX: usize = 512;
 
 impl Plan {
@@ -84,9 +84,9 @@ impl Sync {
         self.require_own_list(id, plan);
     }
 
-    /// Notes that a peer lacks what it was to serve. A later plan may well be of its chain; shares of that are requested from it at
-    /// once.
-    fn require_own_list(&mut self, id: PeerHandle, number: u64) {
+    /// Notes that a peer lacks what it was to serve, or may have a better chain. A later plan may well be of its chain; shares of that
+    /// are requested from it at once.
+    pub(super) fn require_own_list(&mut self, id: PeerHandle, number: u64) {
         if let Some(plan) = self.plans.get_mut(&number) {
             plan.remove_server(id);
             let peer = self.peer_mut(id);

@@ -60,20 +60,11 @@ impl Plan {
 
     /// Removes the helpers that are too slow or fail too often, and returns them.
     pub fn remove_slow_helpers(&mut self) -> Vec<PeerHandle> {
-        self.remove_helpers_where(|server| server.rate.is_too_slow())
-    }
-
-    /// Removes all helpers, and returns them.
-    pub fn remove_helpers(&mut self) -> Vec<PeerHandle> {
-        self.remove_helpers_where(|_| true)
-    }
-
-    fn remove_helpers_where(&mut self, is_removed: impl Fn(&Server) -> bool) -> Vec<PeerHandle> {
-        let helpers = self.servers.iter().filter(|(peer, _)| **peer != self.leader);
-        let removed: Vec<PeerHandle> =
-            helpers.filter(|(_, server)| is_removed(server)).map(|(peer, _)| *peer).collect();
-        removed.iter().for_each(|peer| self.remove_server(*peer));
-        removed
+        let leader = self.leader;
+        let is_slow = |(peer, server): &(&PeerHandle, &Server)| **peer != leader && server.rate.is_too_slow();
+        let slow: Vec<PeerHandle> = self.servers.iter().filter(is_slow).map(|(peer, _)| *peer).collect();
+        slow.iter().for_each(|peer| self.remove_server(*peer));
+        slow
     }
 
     /// Whether the leader has failed to give a batch too often.
